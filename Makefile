@@ -1,0 +1,320 @@
+# SPDX-License-Identifier: Apache-2.0
+# The words a person types. Everything is found by folder: a new .c file needs no edit here.
+#
+#   make deps      install the Debian packages that are missing (root or sudo)
+#   make           build bin/cairnd
+#   make run       deps, build, start one node and print where it listens
+#   make cluster   deps, build, start three members and print where they listen; CLUSTER_DIR= says where their data lies
+#   make demo      three members, services and consumers; one is killed, one drained, the leader killed: 25 seconds
+#   make test      everything that CI's core asks for, under ten minutes
+#   make check     unit tests only            (make check T=wal runs those whose name has "wal")
+#   make scenarios etcd-io/raft's own scenario files and ours; DIR= says where theirs lie
+#   make explore   every state of small raft clusters within bounds; EXPLORE='--states 20000000 figure8' for more
+#   make sim-mutants  planted bugs, each found by the tool that must see it (MUTANTS=quick for CI's part, or names)
+#   make linearizability  the checker of histories on histories with known verdicts; LINEARIZABILITY= says where
+#   make lint      style, layers, headers, warnings as errors (TIDY=1: clang-tidy too)
+#   make sim       whole clusters on virtual time, SEEDS=300; SEED=7 replays one with a trace
+#   make e2e       real daemons: README tour, kill -9, options, bad input
+#   make registry-faults   members restarted, killed, cut off; clients that come late or all at once; readers of every kind
+#   make crash     kill -9 under load, CYCLES=50 times
+#   make failpoints  death at every failpoint of a test build, by gofail's protocol
+#   make chaos     clusters under faults, recorded and judged; SCENARIO='kill_leader ...' picks, SERVER=etcd compares
+#   make failover  how long three members need after the leader's death
+#   make rough     slow, greedy and broken-off clients, signals, full disks, mixed load; SOAK=60 seconds of that
+#   make interop   other people's clients against this server, beside a real etcd
+#   make fuzz      each fuzz target for FUZZ_SECONDS (default 20)
+#   make bench     cairnd and etcd side by side, written to tests/bench/RESULTS.md
+#   make bench-registry  what the registry costs below HTTP
+#   make install   DESTDIR= PREFIX=/usr/local
+#   make clean
+#
+# SAN=address,undefined or SAN=thread builds into a folder of its own, FAILPOINTS=1 (base/failpoint.h) too; CC=clang
+# works throughout.
+
+MAKEFLAGS += --no-builtin-rules
+SHELL     := /bin/bash
+
+CC        := gcc
+PREFIX    := /usr/local
+SAN       :=
+comma     := ,
+FAILPOINTS :=
+BUILD     := build/$(if $(SAN),$(subst $(comma),-,$(SAN)),release)$(if $(FAILPOINTS),-failpoints)
+BIN       := $(if $(SAN)$(FAILPOINTS),$(BUILD)/bin,bin)
+T         :=
+FUZZ_SECONDS := 20
+
+PACKAGES  := libuv libnghttp2 libwebsockets lmdb yaml-0.1 openssl libprotobuf-c jansson zlib
+WARN      := -Werror=implicit-function-declaration -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
+             -Wpointer-arith -Wwrite-strings -Wcast-qual -Wformat=2 -Wundef -Wvla \
+             -Wimplicit-fallthrough -Wswitch-enum -Wconversion -Wno-sign-conversion -fno-common
+DEPS_CFLAGS := $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null | sed 's/-I/-isystem /g')
+DEPS_LIBS   := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -lpthread -lm
+OPT       := $(if $(SAN),-O1 -g -fno-omit-frame-pointer,-O2 -g -D_FORTIFY_SOURCE=2)
+SANFLAGS  := $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all)
+CPPFLAGS  := -D_GNU_SOURCE $(if $(FAILPOINTS),-DFAILPOINTS) -I. -isystem $(BUILD)/gen $(DEPS_CFLAGS)
+CFLAGS    := -std=c17 $(OPT) $(WARN) -fstack-protector-strong -msse4.2 -ffile-prefix-map=$(CURDIR)/= $(SANFLAGS) $(EXTRA_CFLAGS)
+ifneq ($(shell uname -m),x86_64)
+CFLAGS    := $(filter-out -msse4.2,$(CFLAGS))
+endif
+LDFLAGS   := $(SANFLAGS) $(if $(SAN),,-Wl$(comma)--as-needed)
+
+# --- sources ---------------------------------------------------------------------------------
+FOLDERS   := base proto consensus registry config server
+SOURCES   := $(shell find $(FOLDERS) -name '*.c' ! -path server/main.c 2>/dev/null | sort)
+ASSETS    := $(shell find $(FOLDERS) -name '*.S' 2>/dev/null | sort)
+PROTOS    := $(wildcard proto/*.proto)
+GEN_C     := $(PROTOS:proto/%.proto=$(BUILD)/gen/proto/%.pb-c.c)
+GEN_H     := $(GEN_C:.c=.h)
+OBJECTS   := $(SOURCES:%.c=$(BUILD)/%.o) $(ASSETS:%.S=$(BUILD)/%.o) $(GEN_C:.c=.o)
+CORE      := $(BUILD)/libcore.a
+UNIT      := $(sort $(wildcard tests/unit/*_test.c))
+UNIT_BIN  := $(UNIT:tests/unit/%.c=$(BUILD)/unit/%)
+TEST_LIB  := $(filter-out %_test.c %_main.c tests/sim/cluster/%,$(shell find tests/unit tests/scenario tests/sim tests/check tests/e2e/proxy -name '*.c' 2>/dev/null))
+TEST_LIB_O:= $(TEST_LIB:%.c=$(BUILD)/%.o)
+FUZZERS   := $(patsubst tests/fuzz/%_fuzz.c,%,$(wildcard tests/fuzz/*_fuzz.c))
+
+.PHONY: all deps run cluster demo test check scenarios linearizability lint e2e crash rough interop fuzz bench bench-smoke install clean format
+
+.PHONY: registry-faults bench-registry explore sim-mutants mutants-build failpoints sim chaos failover
+.DEFAULT_GOAL := all
+.SECONDARY:
+
+all: $(BIN)/cairnd compile_commands.json
+
+deps:
+	@tests/lint/deps.sh
+
+run: deps
+	@$(MAKE) --no-print-directory all
+	@printf '%s\n' '' 'cairnd serves on http://127.0.0.1:2379, its data is in ./default.etcd. Try in another shell:' \
+	    '  etcdctl put greeting hello' '  etcdctl watch --rev=1 greeting' '  curl http://127.0.0.1:2379/health' \
+	    '  dig @127.0.0.1 -p 8600 SRV orders.svc.cairn' ''
+	@exec $(BIN)/cairnd --listen-dns 127.0.0.1:8600
+
+cluster: deps
+	@$(MAKE) --no-print-directory all
+	@CAIRND=$(BIN)/cairnd tests/e2e/three.sh
+
+demo: deps
+	@$(MAKE) --no-print-directory all
+	@python3 -B tests/demo/demo.py $(BIN)/cairnd
+
+# --- compile ---------------------------------------------------------------------------------
+# The generated protobuf files include each other by bare name, hence the second include folder.
+$(BUILD)/gen/proto/%.pb-c.c $(BUILD)/gen/proto/%.pb-c.h: proto/%.proto
+	@mkdir -p $(@D)
+	@cd proto && protoc-c --c_out=../$(BUILD)/gen/proto $(<F)
+
+$(BUILD)/gen/%.o: $(BUILD)/gen/%.c $(GEN_H)
+	@$(CC) -std=c17 $(OPT) $(SANFLAGS) -w -I$(BUILD)/gen/proto $(DEPS_CFLAGS) -c $< -o $@
+
+$(BUILD)/%.o: %.c Makefile | $(GEN_H)
+	@mkdir -p $(@D)
+	@echo "  CC  $<"
+	@$(CC) $(CPPFLAGS) -isystem $(BUILD)/gen/proto $(CFLAGS) -MMD -MP -c $< -o $@
+
+$(BUILD)/%.o: %.S Makefile
+	@mkdir -p $(@D)
+	@$(CC) -I. -c $< -o $@
+
+$(CORE): $(OBJECTS)
+	@rm -f $@ && ar rcs $@ $^
+
+$(BIN)/cairnd: $(BUILD)/server/main.o $(CORE)
+	@mkdir -p $(@D)
+	@echo "  LD  $@"
+	@$(CC) $(LDFLAGS) -o $@ $^ $(DEPS_LIBS)
+
+# An archive: a test with a store of its own making must not meet the real one through a helper it does not use.
+TEST_CORE := $(BUILD)/libtest.a
+$(TEST_CORE): $(TEST_LIB_O)
+	@rm -f $@ && ar rcs $@ $^
+
+# ldns is the judge of our DNS answers.
+$(BUILD)/unit/dns_%: JUDGE := -lldns
+$(BUILD)/unit/%: $(BUILD)/tests/unit/%.o $(TEST_CORE) $(CORE)
+	@mkdir -p $(@D)
+	@$(CC) $(LDFLAGS) -o $@ $< $(TEST_CORE) $(CORE) -lcmocka $(JUDGE) $(DEPS_LIBS)
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+
+# --- tests -----------------------------------------------------------------------------------
+CHECKS := $(if $(T),$(foreach u,$(UNIT_BIN),$(if $(findstring $(T),$(notdir $(u))),$(u))),$(UNIT_BIN))
+check: $(CHECKS)
+	@tests/unit/run.sh $(CHECKS)
+
+# Others' scenario files stay outside this repository; without them that part is skipped, visibly.
+DIR       := ../shared/etcd-raft-testdata
+SCENARIOS := $(BUILD)/scenario
+$(SCENARIOS): $(BUILD)/tests/scenario/scenario_main.o $(filter $(BUILD)/tests/scenario/%,$(TEST_LIB_O)) $(CORE)
+	@mkdir -p $(@D)
+	@$(CC) $(LDFLAGS) -o $@ $^ $(DEPS_LIBS)
+
+scenarios: $(SCENARIOS)
+	@$(SCENARIOS) $(DIR) tests/scenario/raft
+
+# Every state within bounds; the scopes and what may be said in EXPLORE are in tests/explore/README.md.
+EXPLORE   := --states 250000
+EXPLORER  := $(BUILD)/explore
+EXPLORE_O := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/explore/*.c))
+$(EXPLORER): $(EXPLORE_O) $(filter $(BUILD)/tests/scenario/%,$(TEST_LIB_O)) $(CORE)
+	@mkdir -p $(@D)
+	@$(CC) $(LDFLAGS) -o $@ $^ $(DEPS_LIBS)
+
+explore: $(EXPLORER)
+	@$(EXPLORER) $(EXPLORE)
+
+# So do others' histories with known verdicts, on which the checker itself is checked.
+LINEARIZABILITY := ../shared/linearizability-data
+$(BUILD)/linearizability: $(BUILD)/tests/check/linearizability_main.o $(BUILD)/tests/check/wgl.o $(BUILD)/tests/check/wgl_models.o $(CORE)
+	@mkdir -p $(@D)
+	@$(CC) $(LDFLAGS) -o $@ $^ $(DEPS_LIBS)
+
+linearizability: $(BUILD)/linearizability
+	@timeout 120 $(BUILD)/linearizability $(LINEARIZABILITY)
+
+# Whole clusters on virtual time. The linker puts tests/sim/cluster/hooks.c between production files.
+SIM       := $(BUILD)/sim
+SIM_O     := $(patsubst %.c,$(BUILD)/%.o,tests/sim/sim_main.c $(wildcard tests/sim/cluster/*.c tests/sim/*.c tests/check/*.c \
+             tests/scenario/render*.c))
+SIM_O     := $(sort $(filter-out $(BUILD)/tests/check/%_main.o,$(SIM_O)))
+SIM_WRAP  := $(foreach f,raft_new kv_apply watch_deliver store_set_needs_events \
+             malloc calloc realloc free,-Wl,--wrap=$f)
+SEEDS     := 300
+SEED      :=
+SIM_FLAGS :=
+$(SIM): $(SIM_O) $(CORE)
+	@mkdir -p $(@D)
+	@echo "  LD  $@"
+	@$(CC) $(LDFLAGS) $(SIM_WRAP) -o $@ $^ $(DEPS_LIBS)
+
+sim: $(SIM)
+	@$(SIM) $(if $(SEED),--seed $(SEED) --trace,--corpus tests/sim/corpus.txt --seeds $(SEEDS)) $(SIM_FLAGS)
+
+# The tools are proven by bugs: each of base/plant.def must be seen, and without any nothing. A build of its own.
+MUTANTS   := all
+sim-mutants:
+	@$(MAKE) --no-print-directory BUILD=build/planted EXTRA_CFLAGS=-DPLANTED_BUGS mutants-build
+	@PLANTED=build/planted tests/sim/mutants.sh $(MUTANTS)
+
+mutants-build: $(EXPLORER) $(SCENARIOS) $(SIM) $(patsubst %,$(BUILD)/unit/%,$(shell awk '!/^ *\#/ && $$3 == "unit" {print $$5}' tests/sim/mutants.txt | sort -u))
+
+# Judges histories that were recorded into files.
+$(BUILD)/tools/check-history: $(BUILD)/tests/check/history_main.o $(filter $(BUILD)/tests/check/%,$(TEST_LIB_O)) $(CORE)
+	@mkdir -p $(@D)
+	@$(CC) $(LDFLAGS) -o $@ $^ $(DEPS_LIBS)
+
+# What CI's core asks for. Longer runs have words of their own.
+test:
+	@DEPS=test tests/lint/deps.sh
+	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory check
+	@$(MAKE) --no-print-directory scenarios
+	@$(MAKE) --no-print-directory linearizability
+	@$(MAKE) --no-print-directory e2e
+
+# Programs that speak to servers from outside: the load generator, the crash test.
+TOOLS     := load dns_load stream_load crash clients
+TOOL_BIN  := $(TOOLS:%=$(BUILD)/tools/%)
+$(BUILD)/tools/load: $(BUILD)/tests/bench/load.o
+$(BUILD)/tools/dns_load: $(BUILD)/tests/bench/dns_load.o
+$(BUILD)/tools/stream_load: $(BUILD)/tests/bench/stream_load.o
+$(BUILD)/tools/crash: $(BUILD)/tests/e2e/crash.o
+$(BUILD)/tools/clients: $(BUILD)/tests/e2e/rough/clients.o $(BUILD)/tests/e2e/rough/rude.o $(BUILD)/tests/e2e/rough/wire.o
+$(TOOL_BIN): $(BUILD)/tests/bench/h2client.o
+	@mkdir -p $(@D)
+	@$(CC) $(LDFLAGS) -o $@ $^ -lnghttp2
+
+# A TCP proxy that makes links bad; tests/e2e/proxy/faultproxy.h.
+FAULTPROXY := $(BUILD)/tools/faultproxy
+$(FAULTPROXY): $(BUILD)/tests/e2e/proxy/faultproxy_main.o $(BUILD)/tests/e2e/proxy/faultproxy.o $(CORE)
+	@mkdir -p $(@D)
+	@$(CC) $(LDFLAGS) -o $@ $^ $(DEPS_LIBS)
+
+$(BUILD)/tools/peer_load: $(BUILD)/tests/bench/peer_load.o $(CORE)
+	@mkdir -p $(@D)
+	@$(CC) $(LDFLAGS) -o $@ $^ $(DEPS_LIBS)
+
+# Checks files as configurations, for others' conformance suites.
+FORMATS   := $(BUILD)/tools/formats
+$(FORMATS): $(BUILD)/tests/interop/config/formats_main.o $(CORE)
+	@mkdir -p $(@D)
+	@$(CC) $(LDFLAGS) -o $@ $^ $(DEPS_LIBS)
+
+# Traffic that is recorded while members die; tests/chaos/README.md.
+CHAOS_O   := $(patsubst %.c,$(BUILD)/%.o,$(filter-out %_main.c,$(wildcard tests/chaos/*.c)))
+CHAOS_BIN := $(patsubst tests/chaos/%_main.c,$(BUILD)/tools/%,$(wildcard tests/chaos/*_main.c))
+$(BUILD)/libchaos.a: $(CHAOS_O)
+	@rm -f $@ && ar rcs $@ $^
+$(CHAOS_BIN): $(BUILD)/tools/%: $(BUILD)/tests/chaos/%_main.o $(BUILD)/libchaos.a $(filter $(BUILD)/tests/check/%,$(TEST_LIB_O)) $(CORE)
+	@mkdir -p $(@D)
+	@$(CC) $(LDFLAGS) -o $@ $^ -lnghttp2 $(DEPS_LIBS)
+
+SCENARIO  :=
+CHAOS     := SERVER=$(or $(SERVER),$(BIN)/cairnd) TOOLS=$(BUILD)/tools
+chaos: $(BIN)/cairnd $(CHAOS_BIN) $(FAULTPROXY) $(BUILD)/tools/check-history
+	@$(MAKE) --no-print-directory FAILPOINTS=1 all
+	@$(CHAOS) FAILPOINT_SERVER=$(BUILD)-failpoints/bin/cairnd tests/chaos/run.sh $(SCENARIO)
+
+failover: $(BIN)/cairnd $(CHAOS_BIN)
+	@$(CHAOS) tests/chaos/failover.sh
+
+e2e: $(BIN)/cairnd $(TOOL_BIN)
+	@TOOLS=$(BUILD)/tools CAIRND=$(BIN)/cairnd tests/e2e/all.sh
+
+registry-faults: $(BIN)/cairnd $(FAULTPROXY)
+	@python3 -B tests/e2e/faults/run.py $(BIN)/cairnd $(FAULTPROXY) $(SCENARIO)
+
+CYCLES    := 50
+crash: $(BIN)/cairnd $(TOOL_BIN)
+	@TOOLS=$(BUILD)/tools CAIRND=$(BIN)/cairnd tests/e2e/crash.sh $(CYCLES)
+
+failpoints:
+	@$(MAKE) --no-print-directory FAILPOINTS=1 all
+	@CAIRND=$(BUILD)-failpoints/bin/cairnd tests/e2e/failpoints.sh
+
+SOAK      := 60
+rough: $(BIN)/cairnd $(TOOL_BIN)
+	@TOOLS=$(BUILD)/tools CAIRND=$(BIN)/cairnd SOAK=$(SOAK) tests/e2e/rough/rough.sh
+
+interop: $(BIN)/cairnd $(FORMATS)
+	@CAIRND=$(BIN)/cairnd FORMATS=$(FORMATS) tests/interop/run.sh
+
+bench: $(BIN)/cairnd $(TOOL_BIN)
+	@TOOLS=$(BUILD)/tools CAIRND=$(BIN)/cairnd tests/bench/run.sh
+	@[ -n "$(ONLY)" ] || $(MAKE) --no-print-directory bench-registry
+
+# The same program, one second a row and no judgement: it works, the figures mean little.
+bench-smoke: $(BIN)/cairnd $(TOOL_BIN)
+	@TOOLS=$(BUILD)/tools CAIRND=$(BIN)/cairnd SMOKE=1 tests/bench/run.sh
+
+$(BUILD)/tools/registry_load: $(BUILD)/tests/bench/registry_load.o $(TEST_CORE) $(CORE)
+	@mkdir -p $(@D)
+	@$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(DEPS_LIBS)
+
+bench-registry: $(BUILD)/tools/registry_load
+	@$<
+
+lint: $(GEN_H)
+	@tests/lint/lint.sh '$(CPPFLAGS) -isystem $(BUILD)/gen/proto $(CFLAGS)'
+
+# --- fuzz: clang's libFuzzer, its own objects with address and undefined sanitizers ----------------
+fuzz: $(FUZZERS:%=fuzz-%)
+
+fuzz-%: $(GEN_H)
+	@PACKAGES="$(PACKAGES)" tests/fuzz/run.sh $* $(FUZZ_SECONDS)
+
+# --- the rest --------------------------------------------------------------------------------
+install: $(BIN)/cairnd
+	install -D -m 755 $(BIN)/cairnd $(DESTDIR)$(PREFIX)/bin/cairnd
+
+clean:
+	rm -rf build bin compile_commands.json
+
+format:
+	clang-format -i $$(git ls-files '*.c' '*.h')
+
+compile_commands.json: Makefile $(SOURCES)
+	@tests/lint/compile_commands.sh '$(CC) $(CPPFLAGS) -isystem $(BUILD)/gen/proto $(CFLAGS)' $(SOURCES) server/main.c > $@

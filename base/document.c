@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Reading and writing fields; see document.h. */
+#include "base/document.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/text.h"
+
+struct document_reader document_reader_of(enum document_reading how, struct arena *a, char *error,
+                                          size_t error_size)
+{
+    return (struct document_reader){
+        .is_strict = how == DOCUMENT_STRICT, .arena = a, .error = error, .error_size = error_size};
+}
+
+void document_refuse(struct document_reader *r, const char *field, const char *why)
+{
+    if (r->err)
+        return;
+    r->err = ERR_INVALID;
+    snprintf(r->error, r->error_size, "%s %s", field, why);
+}
+
+void document_refuse_last(struct document_reader *r, const char *field, const char *why)
+{
+    if (r->late_field)
+        return;
+    r->late_field = field;
+    r->late_why = why;
+}
+
+void document_begin(struct document_reader *r, struct slice text)
+{
+    r->err = json_parse(text, &r->root, r->error, r->error_size);
+    if (!r->err && !json_is_object(r->root))
+        document_refuse(r, "the document", "is not a JSON object");
+}
+
+void document_begin_value(struct document_reader *r, json_t *object)
+{
+    r->root = json_incref(object);
+    if (!json_is_object(object))
+        document_refuse(r, "the document", "is not a JSON object");
+}
+
+json_t *document_take(struct document_reader *r, const char *field)
+{
+    if (r->err)
+        return NULL;
+    assert(r->taken_count < DOCUMENT_FIELDS_MAX);
+    r->taken[r->taken_count++] = field;
+    json_t *value = json_object_get(r->root, field);
+    return json_is_null(value) ? NULL : value;
+}
+
+/* In a strict reading nothing may be left. */
+int document_end(struct document_reader *r)
+{
+    const char *key;
+    json_t *value;
+    if (!r->err && r->is_strict) {
+        json_object_foreach(r->root, key, value)
+        {
+            bool is_known = false;
+            for (size_t i = 0; i < r->taken_count; i++)
+                is_known = is_known || strcmp(r->taken[i], key) == 0;
+            if (!is_known && !r->err) {
+                r->err = ERR_INVALID;
+                snprintf(r->error, r->error_size, "unknown field \"%.64s\"", key);
+            }
+        }
+    }
+    if (r->late_field)
+        document_refuse(r, r->late_field, r->late_why);
+    json_decref(r->root);
+    r->root = NULL;
+    return r->err;
+}
+
+struct slice document_keep(struct document_reader *r, const json_t *string)
+{
+    size_t size = json_string_length(string);
+    return slice_of(arena_copy(r->arena, json_string_value(string), size), size);
+}
+
+static bool has_control(struct slice s)
+{
+    for (size_t i = 0; i < s.size; i++)
+        if (s.data[i] < 0x20 || s.data[i] == 0x7f)
+            return true;
+    return false;
+}
+
+void document_text(struct document_reader *r, const char *field, struct slice *ret)
+{
+    json_t *value = document_take(r, field);
+    if (!value)
+        return;
+    if (!json_is_string(value) || json_string_length(value) > TEXT_SIZE_MAX)
+        document_refuse(r, field, "is not a string of at most 256 bytes");
+    else if (has_control(slice_of(json_string_value(value), json_string_length(value))))
+        document_refuse(r, field, "holds a control character");
+    else
+        *ret = document_keep(r, value);
+}
+
+void document_string(struct document_reader *r, const char *field, size_t size_max, struct slice *ret)
+{
+    json_t *value = document_take(r, field);
+    if (!value)
+        return;
+    if (json_is_string(value) && json_string_length(value) <= size_max) {
+        *ret = document_keep(r, value);
+        return;
+    }
+    char why[64];
+    snprintf(why, sizeof why, "is not a string of at most %zu bytes", size_max);
+    document_refuse(r, field, why);
+}
+
+bool document_bytes(struct document_reader *r, const char *field, size_t size_max, struct slice *ret)
+{
+    bool is_base64 = false;
+    struct slice text = {0};
+    struct buf bytes = {0};
+    document_bool(r, "base64", &is_base64);
+    document_string(r, field, is_base64 ? size_max / 3 * 4 + 4 : size_max, &text);
+    if (r->err || !text.data)
+        return false;
+    if (is_base64 && (base64_decode(text, &bytes) || bytes.size > size_max))
+        document_refuse(r, field, "is no base64, or too long");
+    else if (is_base64)
+        text = slice_of(arena_copy(r->arena, bytes.data, bytes.size), bytes.size);
+    buf_done(&bytes);
+    if (!r->err)
+        *ret = text;
+    return !r->err;
+}
+
+bool document_number(struct document_reader *r, const char *field, int64_t min, int64_t max, int64_t *ret)
+{
+    json_t *value = document_take(r, field);
+    if (!value)
+        return false;
+    if (!json_is_integer(value) || json_integer_value(value) < min || json_integer_value(value) > max) {
+        char why[96];
+        snprintf(why, sizeof why, "is not a whole number from %" PRId64 " to %" PRId64, min, max);
+        document_refuse(r, field, why);
+        return false;
+    }
+    *ret = json_integer_value(value);
+    return true;
+}
+
+bool document_bool(struct document_reader *r, const char *field, bool *ret)
+{
+    json_t *value = document_take(r, field);
+    if (value && !json_is_boolean(value))
+        document_refuse(r, field, "is not true or false");
+    if (!value || r->err)
+        return false;
+    *ret = json_is_true(value);
+    return true;
+}
+
+static int compare_pairs(const void *a, const void *b)
+{
+    return slice_compare(((const struct document_pair *)a)->key, ((const struct document_pair *)b)->key);
+}
+
+void document_strings(struct document_reader *r, const char *field, size_t count_max, size_t bytes_max,
+                      struct document_map *ret)
+{
+    json_t *object = document_take(r, field), *value;
+    const char *key;
+    size_t bytes = 0;
+    if (!object)
+        return;
+    if (!json_is_object(object) || json_object_size(object) > count_max) {
+        document_refuse(r, field, "is not an object of strings, or has too many");
+        return;
+    }
+    ret->list = arena_alloc(r->arena, (json_object_size(object) + 1) * sizeof *ret->list);
+    json_object_foreach(object, key, value)
+    {
+        if (!json_is_string(value)) {
+            document_refuse(r, field, "holds a value that is not a string");
+            return;
+        }
+        size_t size = strlen(key);
+        struct slice name = slice_of(arena_copy(r->arena, key, size), size);
+        ret->list[ret->count++] = (struct document_pair){name, document_keep(r, value)};
+        bytes += size + json_string_length(value);
+    }
+    if (bytes > bytes_max) {
+        char why[64];
+        snprintf(why, sizeof why, "is larger than its limit of %zu bytes", bytes_max);
+        document_refuse(r, field, why);
+    }
+    qsort(ret->list, ret->count, sizeof *ret->list, compare_pairs);
+}
+
+/* --- writing ----------------------------------------------------------------------------------- */
+
+void document_add_text(struct json_writer *w, const char *key, struct slice value)
+{
+    if (!value.size)
+        return;
+    jw_key(w, key);
+    jw_string(w, value);
+}
+
+void document_add_bytes(struct json_writer *w, const char *key, struct slice bytes)
+{
+    bool is_base64 = !utf8_is_valid(bytes) || jw_string_size(bytes) > (bytes.size + 2) / 3 * 4 + 64;
+    jw_key(w, key);
+    if (!is_base64) {
+        jw_string(w, bytes);
+        return;
+    }
+    jw_base64(w, bytes);
+    jw_key(w, "base64");
+    jw_bool(w, true);
+}
+
+void document_add_number(struct json_writer *w, const char *key, int64_t value)
+{
+    jw_key(w, key);
+    jw_int(w, value);
+}
+
+void document_key(struct json_writer *w, struct slice key)
+{
+    jw_string(w, key);
+    buf_add_byte(w->out, ':');
+    w->needs_comma = false;
+}
+
+void document_write_map(const struct document_map *m, struct json_writer *w)
+{
+    jw_open(w, '{');
+    for (size_t i = 0; i < m->count; i++) {
+        document_key(w, m->list[i].key);
+        jw_string(w, m->list[i].value);
+    }
+    jw_close(w, '}');
+}
+
+void document_add_map(struct json_writer *w, const char *key, const struct document_map *m)
+{
+    if (!m->count)
+        return;
+    jw_key(w, key);
+    document_write_map(m, w);
+}

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * CRC-32C by instruction where compiled for a CPU that has it, by eight tables otherwise; a keyed 64-bit
+ * hash that folds 128-bit products; digests through libcrypto's low-level calls: EVP would load its
+ * providers, two megabytes in a process that needs one SHA-1 at its first start. */
+#include "base/hash.h"
+
+#include <assert.h>
+#define OPENSSL_SUPPRESS_DEPRECATED /* see above */
+#include <openssl/md5.h>
+#include <openssl/sha.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+#if defined(__SSE4_2__) && !defined(CRC32C_PORTABLE)
+#include <nmmintrin.h>
+#endif
+
+/* --- CRC-32C --------------------------------------------------------------------------------- */
+
+#if defined(__SSE4_2__) && !defined(CRC32C_PORTABLE)
+
+uint32_t crc32c(uint32_t crc, const void *data, size_t size)
+{
+    const uint8_t *p = data;
+    uint64_t c = ~crc;
+    for (; size >= 8; p += 8, size -= 8) {
+        uint64_t v;
+        memcpy(&v, p, 8);
+        c = _mm_crc32_u64(c, v);
+    }
+    uint32_t c32 = (uint32_t)c;
+    for (; size; p++, size--)
+        c32 = _mm_crc32_u8(c32, *p);
+    return ~c32;
+}
+
+#else
+
+static uint32_t crc_table[8][256];
+
+/* Before main, so that worker threads find it complete. */
+static __attribute__((constructor)) void crc_table_init(void)
+{
+    for (uint32_t i = 0; i < 256; i++) {
+        uint32_t c = i;
+        for (int bit = 0; bit < 8; bit++)
+            c = (c >> 1) ^ ((c & 1) ? 0x82f63b78u : 0);
+        crc_table[0][i] = c;
+    }
+    for (uint32_t i = 0; i < 256; i++)
+        for (int t = 1; t < 8; t++)
+            crc_table[t][i] = (crc_table[t - 1][i] >> 8) ^ crc_table[0][crc_table[t - 1][i] & 0xff];
+}
+
+uint32_t crc32c(uint32_t crc, const void *data, size_t size)
+{
+    const uint8_t *p = data;
+    uint32_t c = ~crc;
+    for (; size >= 8; p += 8, size -= 8) {
+        uint32_t low = c ^ (p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24);
+        c = crc_table[7][low & 0xff] ^ crc_table[6][(low >> 8) & 0xff] ^ crc_table[5][(low >> 16) & 0xff] ^
+            crc_table[4][low >> 24] ^ crc_table[3][p[4]] ^ crc_table[2][p[5]] ^ crc_table[1][p[6]] ^
+            crc_table[0][p[7]];
+    }
+    for (; size; p++, size--)
+        c = (c >> 8) ^ crc_table[0][(c ^ *p) & 0xff];
+    return ~c;
+}
+
+#endif
+
+/* --- hash for tables ------------------------------------------------------------------------- */
+
+/* Four secret words, all derived from the seed. Data is mixed with them before each multiplication, so an
+ * attacker who does not know them can aim neither at a product of zero nor at equal folds. */
+static uint64_t secret[4] = {0x9e3779b97f4a7c15u, 0xc2b2ae3d27d4eb4fu, 0xff51afd7ed558ccdu,
+                             0xd6e8feb86659fd93u};
+
+static inline uint64_t fold(uint64_t a, uint64_t b)
+{
+    __extension__ unsigned __int128 product = (unsigned __int128)a * b;
+    return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+
+static inline uint64_t read64(const uint8_t *p)
+{
+    uint64_t v;
+    memcpy(&v, p, 8);
+    return v;
+}
+
+static inline uint64_t read32(const uint8_t *p)
+{
+    uint32_t v;
+    memcpy(&v, p, 4);
+    return v;
+}
+
+void hash_seed(uint64_t seed)
+{
+    /* splitmix64 */
+    for (int i = 0; i < 4; i++) {
+        uint64_t z = seed += 0x9e3779b97f4a7c15u;
+        z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+        z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+        secret[i] = (z ^ (z >> 31)) | 1;
+    }
+}
+
+uint64_t hash64(const void *data, size_t size)
+{
+    const uint8_t *p = data;
+    uint64_t h = secret[0] ^ size, a, b;
+    size_t left = size;
+    for (; left > 16; p += 16, left -= 16)
+        h = fold(read64(p) ^ secret[1], read64(p + 8) ^ h);
+    if (left >= 8) {
+        a = read64(p);
+        b = read64(p + left - 8);
+    } else if (left >= 4) {
+        a = read32(p);
+        b = read32(p + left - 4);
+    } else if (left > 0) {
+        a = (uint64_t)p[0] << 16 | (uint64_t)p[left / 2] << 8 | p[left - 1];
+        b = 0;
+    } else {
+        a = b = 0;
+    }
+    h = fold(a ^ secret[2], b ^ h);
+    return fold(h ^ secret[3], secret[1] ^ size);
+}
+
+uint64_t hash64_u64(uint64_t value)
+{
+    uint64_t h = fold(value ^ secret[0], secret[1]);
+    return fold(h ^ secret[2], value ^ secret[3]);
+}
+
+/* --- digests --------------------------------------------------------------------------------- */
+
+void sha1(const void *data, size_t size, uint8_t ret_digest[20])
+{
+    SHA_CTX context;
+    int rc = SHA1_Init(&context) && SHA1_Update(&context, data, size) && SHA1_Final(ret_digest, &context);
+    assert(rc == 1);
+}
+
+void md5(const void *data, size_t size, uint8_t ret_digest[16])
+{
+    MD5_CTX context;
+    int rc = MD5_Init(&context) && MD5_Update(&context, data, size) && MD5_Final(ret_digest, &context);
+    assert(rc == 1);
+}
+
+struct sha256 {
+    SHA256_CTX context;
+};
+
+struct sha256 *sha256_new(void)
+{
+    struct sha256 *s = mem_new(sizeof *s);
+    int rc = SHA256_Init(&s->context);
+    assert(rc == 1);
+    return s;
+}
+
+void sha256_add(struct sha256 *s, const void *data, size_t size)
+{
+    int rc = SHA256_Update(&s->context, data, size);
+    assert(rc == 1);
+}
+
+void sha256_finish(struct sha256 *s, uint8_t ret_digest[32])
+{
+    int rc = SHA256_Final(ret_digest, &s->context);
+    assert(rc == 1);
+    mem_free(s);
+}

@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Open addressing with linear probing. A removed entry leaves a tombstone unless the next slot is empty, so
+ * that nothing moves and iteration survives removal. At most 3/4 of the slots are used (tombstones
+ * included); a rebuild drops tombstones and picks the capacity anew, also a smaller one.
+ *
+ * A slot is empty when its value is NULL and a tombstone when its value is TOMBSTONE. */
+#include "base/map.h"
+
+#include <assert.h>
+
+#include "base/hash.h"
+#include "base/mem.h"
+
+enum { MAP_MIN = 8 };
+
+struct map_slot {
+    uint64_t key;
+    void *value;
+};
+
+struct strmap_slot {
+    uint64_t hash;
+    uint8_t *key; /* owned; NULL in tombstones */
+    size_t size;
+    void *value;
+};
+
+static char tombstone;
+#define TOMBSTONE ((void *)&tombstone)
+
+/* Capacity after a rebuild with room for one more: between 3/8 and 3/4 full counting the live entries, so
+ * that the next rebuild is at least capacity * 3/8 changes away. */
+static size_t capacity_for(size_t count)
+{
+    size_t capacity = MAP_MIN;
+    while (capacity / 8 * 3 < count + 1)
+        capacity *= 2;
+    return capacity;
+}
+
+static bool is_full(size_t used, size_t capacity)
+{
+    return used + 1 > capacity / 4 * 3;
+}
+
+/* --- map ------------------------------------------------------------------------------------- */
+
+static struct map_slot *map_find(const struct map *m, uint64_t key)
+{
+    if (m->count == 0)
+        return NULL;
+    size_t mask = m->capacity - 1;
+    for (size_t i = hash64_u64(key) & mask;; i = (i + 1) & mask) {
+        struct map_slot *s = &m->slots[i];
+        if (!s->value)
+            return NULL;
+        if (s->key == key && s->value != TOMBSTONE)
+            return s;
+    }
+}
+
+static void map_rebuild(struct map *m)
+{
+    struct map old = *m;
+    m->capacity = capacity_for(old.count);
+    m->slots = mem_new(m->capacity * sizeof *m->slots);
+    m->used = old.count;
+    size_t mask = m->capacity - 1;
+    for (size_t at = 0; at < old.capacity; at++) {
+        const struct map_slot *s = &old.slots[at];
+        if (!s->value || s->value == TOMBSTONE)
+            continue;
+        size_t i = hash64_u64(s->key) & mask;
+        while (m->slots[i].value)
+            i = (i + 1) & mask;
+        m->slots[i] = *s;
+    }
+    mem_free(old.slots);
+}
+
+void *map_get(const struct map *m, uint64_t key)
+{
+    const struct map_slot *s = map_find(m, key);
+    return s ? s->value : NULL;
+}
+
+void *map_put(struct map *m, uint64_t key, void *value)
+{
+    assert(value);
+    struct map_slot *found = map_find(m, key);
+    if (found) {
+        void *replaced = found->value;
+        found->value = value;
+        return replaced;
+    }
+    if (is_full(m->used, m->capacity))
+        map_rebuild(m);
+    size_t mask = m->capacity - 1;
+    size_t i = hash64_u64(key) & mask;
+    while (m->slots[i].value && m->slots[i].value != TOMBSTONE)
+        i = (i + 1) & mask;
+    m->used += m->slots[i].value == NULL;
+    m->slots[i] = (struct map_slot){key, value};
+    m->count++;
+    return NULL;
+}
+
+void *map_remove(struct map *m, uint64_t key)
+{
+    struct map_slot *s = map_find(m, key);
+    if (!s)
+        return NULL;
+    void *removed = s->value;
+    s->value = TOMBSTONE;
+    m->count--;
+    size_t mask = m->capacity - 1;
+    size_t i = (size_t)(s - m->slots);
+    if (!m->slots[(i + 1) & mask].value)
+        for (; m->slots[i].value == TOMBSTONE; i = (i - 1) & mask) {
+            m->slots[i].value = NULL;
+            m->used--;
+        }
+    return removed;
+}
+
+void map_done(struct map *m)
+{
+    mem_free(m->slots);
+    *m = (struct map){0};
+}
+
+bool map_next(const struct map *m, size_t *at, uint64_t *ret_key, void **ret_value)
+{
+    for (; *at < m->capacity; ++*at) {
+        const struct map_slot *s = &m->slots[*at];
+        if (!s->value || s->value == TOMBSTONE)
+            continue;
+        *ret_key = s->key;
+        *ret_value = s->value;
+        ++*at;
+        return true;
+    }
+    return false;
+}
+
+/* --- strmap ---------------------------------------------------------------------------------- */
+
+static struct strmap_slot *strmap_find(const struct strmap *m, struct slice key, uint64_t hash)
+{
+    if (m->count == 0)
+        return NULL;
+    size_t mask = m->capacity - 1;
+    for (size_t i = hash & mask;; i = (i + 1) & mask) {
+        struct strmap_slot *s = &m->slots[i];
+        if (!s->value)
+            return NULL;
+        if (s->hash == hash && s->value != TOMBSTONE && slice_equal(slice_of(s->key, s->size), key))
+            return s;
+    }
+}
+
+static void strmap_rebuild(struct strmap *m)
+{
+    struct strmap old = *m;
+    m->capacity = capacity_for(old.count);
+    m->slots = mem_new(m->capacity * sizeof *m->slots);
+    m->used = old.count;
+    size_t mask = m->capacity - 1;
+    for (size_t at = 0; at < old.capacity; at++) {
+        const struct strmap_slot *s = &old.slots[at];
+        if (!s->value || s->value == TOMBSTONE)
+            continue;
+        size_t i = s->hash & mask;
+        while (m->slots[i].value)
+            i = (i + 1) & mask;
+        m->slots[i] = *s;
+    }
+    mem_free(old.slots);
+}
+
+void *strmap_get(const struct strmap *m, struct slice key)
+{
+    if (m->count == 0)
+        return NULL;
+    const struct strmap_slot *s = strmap_find(m, key, hash64(key.data, key.size));
+    return s ? s->value : NULL;
+}
+
+void *strmap_put(struct strmap *m, struct slice key, void *value)
+{
+    assert(value);
+    uint64_t hash = hash64(key.data, key.size);
+    struct strmap_slot *found = strmap_find(m, key, hash);
+    if (found) {
+        void *replaced = found->value;
+        found->value = value;
+        return replaced;
+    }
+    if (is_full(m->used, m->capacity))
+        strmap_rebuild(m);
+    size_t mask = m->capacity - 1;
+    size_t i = hash & mask;
+    while (m->slots[i].value && m->slots[i].value != TOMBSTONE)
+        i = (i + 1) & mask;
+    m->used += m->slots[i].value == NULL;
+    m->slots[i] = (struct strmap_slot){hash, mem_copy(key.data, key.size), key.size, value};
+    m->count++;
+    return NULL;
+}
+
+void *strmap_remove(struct strmap *m, struct slice key)
+{
+    if (m->count == 0)
+        return NULL;
+    struct strmap_slot *s = strmap_find(m, key, hash64(key.data, key.size));
+    if (!s)
+        return NULL;
+    void *removed = s->value;
+    mem_free(s->key);
+    *s = (struct strmap_slot){.value = TOMBSTONE};
+    m->count--;
+    size_t mask = m->capacity - 1;
+    size_t i = (size_t)(s - m->slots);
+    if (!m->slots[(i + 1) & mask].value)
+        for (; m->slots[i].value == TOMBSTONE; i = (i - 1) & mask) {
+            m->slots[i].value = NULL;
+            m->used--;
+        }
+    return removed;
+}
+
+void strmap_done(struct strmap *m)
+{
+    for (size_t i = 0; i < m->capacity; i++)
+        mem_free(m->slots[i].key);
+    mem_free(m->slots);
+    *m = (struct strmap){0};
+}
+
+bool strmap_next(const struct strmap *m, size_t *at, struct slice *ret_key, void **ret_value)
+{
+    for (; *at < m->capacity; ++*at) {
+        const struct strmap_slot *s = &m->slots[*at];
+        if (!s->value || s->value == TOMBSTONE)
+            continue;
+        *ret_key = slice_of(s->key, s->size);
+        *ret_value = s->value;
+        ++*at;
+        return true;
+    }
+    return false;
+}

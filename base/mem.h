@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Memory that cannot fail: out of memory ends the daemon with one line (limits at the edges make it a bug).
+ * `arena` is the memory of one request: allocated piece by piece, given back at once. */
+#ifndef BASE_MEM_H
+#define BASE_MEM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct slice;
+
+void *mem_new(size_t size);               /* zeroed; size 0 gives a unique pointer */
+void *mem_alloc(size_t size);             /* not zeroed */
+void *mem_resize(void *ptr, size_t size); /* as realloc */
+void *mem_copy(const void *data, size_t size);
+char *mem_string(const char *text); /* copy of a C string */
+void mem_free(const void *ptr);     /* NULL is fine */
+/* These bytes of an allocation will not be read again: their pages go back now. Contents become undefined. */
+void mem_forget(void *bytes, size_t size);
+void mem_give_back(void); /* free pages to the system; takes milliseconds when there are many */
+
+/* For small things that come and go by the thousand: what is given waits in a list of its size for the next
+ * taker of this thread, 2 MiB of each kind of size at most. `size` must be the same both times. */
+void *mem_take(size_t size); /* not zeroed */
+void mem_give(void *ptr, size_t size);
+
+/* An arena is valid when zeroed. Pieces are 16-byte aligned and live until reset or done. */
+struct arena {
+    struct arena_block *block; /* newest first */
+    uint8_t *next, *end;       /* room in the newest block */
+    size_t total;              /* bytes handed out since the last reset */
+};
+
+void *arena_alloc(struct arena *a, size_t size); /* not zeroed */
+void *arena_new(struct arena *a, size_t size);   /* zeroed */
+void *arena_copy(struct arena *a, const void *data, size_t size);
+char *arena_string(struct arena *a, const void *data, size_t size); /* adds a NUL */
+char *arena_printf(struct arena *a, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void arena_reset(struct arena *a); /* keeps one block of at most 64 KiB for the next request */
+void arena_done(struct arena *a);
+
+/* protobuf-c's allocator over an arena: frees nothing. The returned struct lives in the arena. */
+struct ProtobufCAllocator *arena_allocator(struct arena *a);
+
+#endif

@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The config center's turn: the heads' changes become the view (feed -> heads), watchers are told, requests
+ * end. Here are also the requests that only wait: barriers, revisions. Writes are config_write.c, reads
+ * config_read.c, watches config_watch.c.
+ *
+ * Invariant: between turns the view shows whole revisions, up to config_revision. Nothing here knows who
+ * leads: what only the leader does is the janitor's. */
+#include "config/config.h"
+
+#include "config/config_private.h"
+
+/* --- the view ------------------------------------------------------------------------------------------ */
+
+static void on_begin(void *arg, int64_t revision, bool is_whole)
+{
+    heads_begin(((struct config *)arg)->heads, revision, is_whole);
+}
+
+/* A key that is none of ours (config_name_parse) is left alone. */
+static void on_put(void *arg, const Mvccpb__KeyValue *pair)
+{
+    struct config *c = arg;
+    struct config_name name;
+    if (config_name_parse(slice_of(pair->key.data, pair->key.len), &c->names, &name) == OK)
+        heads_put(c->heads, &name, pair_value(pair), pair->create_revision, pair->mod_revision);
+}
+
+static void on_remove(void *arg, struct slice key, int64_t revision)
+{
+    struct config *c = arg;
+    struct config_name name;
+    if (config_name_parse(key, &c->names, &name) == OK)
+        heads_remove(c->heads, &name, revision);
+}
+
+static void on_end(void *arg)
+{
+    heads_end(((struct config *)arg)->heads);
+}
+
+static const struct feed_events feed_events = {on_begin, on_put, on_remove, on_end};
+static const char *const prefixes[] = {CONFIG_PREFIX "heads/"};
+
+static void on_changed(void *arg, struct heads_item *i)
+{
+    struct config *c = arg;
+    config_janitor_changed(c->janitor, i);
+    config_tell(c, i);
+}
+
+bool config_is_ready(const struct config *c)
+{
+    return feed_is_following(c->feed);
+}
+
+int64_t config_revision(const struct config *c)
+{
+    int64_t fed = feed_revision(c->feed), seen = heads_revision(c->heads);
+    return fed > seen || !feed_is_following(c->feed) ? fed : seen; /* while a batch is told it is ahead */
+}
+
+const struct config_item *config_find(const struct config *c, const struct config_id *key)
+{
+    const struct heads_item *i = heads_find(c->heads, key);
+    return i && i->item.head ? &i->item : NULL;
+}
+
+int64_t config_absent_revision(const struct config *c)
+{
+    return heads_absent_revision(c->heads);
+}
+
+void config_each(const struct config *c, struct slice ns, struct slice group, struct slice prefix,
+                 struct slice after, bool (*fn)(void *arg, const struct config_item *item), void *arg)
+{
+    heads_each(c->heads, ns, group, prefix, after, fn, arg);
+}
+
+/* --- what requests share ------------------------------------------------------------------------------- */
+
+static void on_answer(struct desk_op *desk)
+{
+    struct config_op *op = container_of(desk, struct config_op, desk);
+    op->result.error = desk->error;
+    op->request->done(op->request, desk->err, &op->result);
+}
+
+void *config_op_new(struct config *c, struct config_request *q, size_t size)
+{
+    struct config_op *op = desk_op_new(&c->desk, &q->impl, size);
+    op->config = c;
+    op->request = q;
+    op->desk.on_answer = on_answer;
+    return op;
+}
+
+void config_cancel(struct config *c, struct config_request *q)
+{
+    (void)c;
+    if (q->impl)
+        desk_op_cancel(q->impl);
+}
+
+struct slice config_copy(struct arena *a, struct slice s)
+{
+    return slice_of(s.size ? arena_copy(a, s.data, s.size) : NULL, s.size);
+}
+
+struct config_id config_copy_id(struct arena *a, const struct config_id *key)
+{
+    return (struct config_id){config_copy(a, key->ns), config_copy(a, key->group), config_copy(a, key->name)};
+}
+
+static struct slice take_text(struct arena *a, struct buf *text)
+{
+    struct slice copy = config_copy(a, buf_slice(text));
+    buf_done(text);
+    return copy;
+}
+
+struct slice config_key(struct arena *a, enum config_key kind, const struct config_id *key, uint64_t seq)
+{
+    struct buf text = {0};
+    config_name_add_key(&text, &(struct config_name){kind, key->ns, key->group, key->name, seq});
+    return take_text(a, &text);
+}
+
+struct slice config_prefix(struct arena *a, enum config_key kind, const struct config_id *key)
+{
+    struct buf text = {0};
+    config_name_add_prefix(&text, kind, key->ns, key->group, key->name);
+    return take_text(a, &text);
+}
+
+bool config_check_id(struct config_op *op, const struct config_id *key)
+{
+    char error[256];
+    int err = name_check(key->ns, NAMESPACE_SIZE_MAX, "the namespace", error, sizeof error);
+    if (!err)
+        err = name_check(key->group, NAME_SIZE_MAX, "the group", error, sizeof error);
+    if (!err)
+        err = name_check(key->name, NAME_SIZE_MAX, "the configuration's name", error, sizeof error);
+    if (err)
+        desk_op_refuse(&op->desk, err, "%s", error);
+    else if (!config_is_ready(op->config))
+        desk_op_end(&op->desk, err = ERR_NOT_READY);
+    return err == OK;
+}
+
+void config_add_id(struct buf *out, const struct config_id *key)
+{
+    buf_add_slice(out, key->ns);
+    buf_add_byte(out, '/');
+    buf_add_slice(out, key->group);
+    buf_add_byte(out, '/');
+    buf_add_slice(out, key->name);
+}
+
+int config_look(struct config *c, struct slice key, struct arena *a, const Mvccpb__KeyValue **ret)
+{
+    Etcdserverpb__RangeRequest m = ETCDSERVERPB__RANGE_REQUEST__INIT;
+    Etcdserverpb__RangeResponse *response;
+    m.key.len = key.size;
+    memcpy(&m.key.data, &key.data, sizeof key.data); /* protobuf-c's type is not const; nobody writes */
+    int err = kv_range_now(c->kv, &m, a, &response);
+    *ret = !err && response->n_kvs ? response->kvs[0] : NULL;
+    return err;
+}
+
+int64_t config_wall_ms(const struct config *c)
+{
+    return (int64_t)(c->desk.io->ops->wall_ns(c->desk.io) / 1000000);
+}
+
+uint64_t config_choose(const struct config_item *item, const struct document_map *labels, struct slice ip,
+                       struct slice client_id)
+{
+    const struct config_head *head = item->head;
+    const struct gray_rule *rule = NULL;
+    if (head->gray.count) {
+        struct buf text = {0};
+        config_add_id(&text, &(struct config_id){item->ns, item->group, item->name});
+        rule = gray_choose(&head->gray, labels, ip, client_id, buf_slice(&text));
+        buf_done(&text);
+    }
+    if (rule)
+        return rule->seq;
+    return head->is_deleted ? 0 : head->seq;
+}
+
+/* --- waiting for the view ------------------------------------------------------------------------------ */
+
+static void on_view(struct feed_waiter *w)
+{
+    struct config_op *op = container_of(w, struct config_op, desk.waiter);
+    op->result.revision = w->revision;
+    desk_op_end(&op->desk, OK);
+}
+
+static void on_barrier(struct kv_request *kv, int err, const ProtobufCMessage *response)
+{
+    struct config_op *op = container_of(kv, struct config_op, desk.kv);
+    (void)response;
+    if (err)
+        desk_op_end(&op->desk, err);
+    else
+        desk_op_view(&op->desk, kv_revision(op->config->kv), on_view);
+}
+
+void config_op_barrier(struct config_op *op,
+                       void (*done)(struct kv_request *kv, int err, const ProtobufCMessage *response))
+{
+    op->desk.kv.done = done;
+    kv_barrier(op->config->kv, &op->desk.kv);
+    desk_come_again(&op->config->desk);
+}
+
+void config_barrier(struct config *c, struct config_request *q)
+{
+    config_op_barrier(config_op_new(c, q, sizeof(struct config_op)), on_barrier);
+}
+
+static void on_late(struct desk_op *op)
+{
+    feed_forget(&op->waiter);
+    desk_op_end(op, ERR_TIMEOUT);
+}
+
+void config_wait_revision(struct config *c, struct config_request *q, int64_t revision, uint64_t timeout_ms)
+{
+    struct config_op *op = config_op_new(c, q, sizeof *op);
+    desk_op_limit(&op->desk, timeout_ms, on_late);
+    desk_op_view(&op->desk, revision, on_view);
+}
+
+/* --- the whole ------------------------------------------------------------------------------------------
+ */
+
+void config_turn(struct config *c)
+{
+    if (feed_turn(c->feed))
+        desk_come_again(&c->desk);
+    if (config_is_ready(c))
+        config_janitor_turn(c->janitor);
+    desk_turn(&c->desk);
+}
+
+struct config *config_new(const struct config_options *options)
+{
+    struct config *c = mem_new(sizeof *c);
+    struct config_options *o = &c->options;
+    *o = *options;
+    o->member = mem_string(options->member ? options->member : "");
+    o->content_bytes_max = o->content_bytes_max ? o->content_bytes_max : 1 << 20;
+    o->request_bytes_max = o->request_bytes_max ? o->request_bytes_max : 3 << 19;
+    o->txn_ops_max = o->txn_ops_max ? o->txn_ops_max : 128;
+    o->releases_kept = o->releases_kept ? o->releases_kept : 50;
+    o->releases_kept_s = o->releases_kept_s ? o->releases_kept_s : 90 * 86400;
+    if (o->content_bytes_max > CONFIG_CONTENT_MAX)
+        o->content_bytes_max = CONFIG_CONTENT_MAX;
+    c->kv = o->kv;
+    desk_init(&c->desk, c->kv);
+    c->heads = heads_new(on_changed, c);
+    c->janitor = config_janitor_new(c->kv, c->heads, o->releases_kept, o->releases_kept_s);
+    metric_collector_add(config_metric_collect, c);
+    config_listen_open(c);
+    c->feed = c->desk.feed = feed_new(c->kv, prefixes, 1, &feed_events, c);
+    return c;
+}
+
+void config_free(struct config *c)
+{
+    if (!c)
+        return;
+    metric_collector_remove(config_metric_collect, c);
+    config_listen_close(c);
+    desk_done(&c->desk);
+    feed_free(c->feed);
+    config_janitor_free(c->janitor);
+    config_watch_done(c);
+    heads_free(c->heads);
+    buf_done(&c->names);
+    mem_free(c->options.member);
+    mem_free(c);
+}

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Drafts: put, read, deleted, published. A draft is under a key of its own that nobody watches; it is checked
+ * when it is published, with the draft itself compared: what was read is what goes live. */
+#include "config/config_write.h"
+
+/* --- put
+ * ---------------------------------------------------------------------------------------------------- */
+
+static int count_drafts(struct config *c, struct slice ns, size_t *ret_count)
+{
+    Etcdserverpb__RangeRequest m = ETCDSERVERPB__RANGE_REQUEST__INIT;
+    Etcdserverpb__RangeResponse *response;
+    struct arena a = {0};
+    struct buf from = {0}, to = {0};
+    config_name_add_prefix(&from, CONFIG_DRAFT, ns, (struct slice){0}, (struct slice){0});
+    buf_add_slice(&to, buf_slice(&from));
+    to.data[to.size - 1]++; /* '/' */
+    m.key = (ProtobufCBinaryData){from.size, from.data};
+    m.range_end = (ProtobufCBinaryData){to.size, to.data};
+    m.count_only = true;
+    int err = kv_range_now(c->kv, &m, &a, &response);
+    if (!err)
+        *ret_count = (size_t)response->count;
+    arena_done(&a);
+    buf_done(&from);
+    buf_done(&to);
+    return err;
+}
+
+static int decide_put(struct write *w, struct target *t)
+{
+    const struct config_options *o = &w->op.config->options;
+    size_t count = 0;
+    if (!t->has_source)
+        return DECIDE_LOOK;
+    int err = o->items_max && !t->source_revision ? count_drafts(w->op.config, t->key.ns, &count) : OK;
+    if (!err && count && count >= o->items_max)
+        return write_refuse(w, t, ERR_QUOTA, "namespace %.*s is full: it may hold %zu drafts",
+                            (int)t->key.ns.size, (const char *)t->key.ns.data, o->items_max);
+    if (!err && t->content.size > o->content_bytes_max)
+        return write_refuse(w, t, ERR_REQUEST_TOO_LARGE,
+                            "the content has %zu bytes; at most %llu are taken (--config-max-bytes)",
+                            t->content.size, (unsigned long long)o->content_bytes_max);
+    if (!t->has_format && t->head)
+        t->format = t->head->format;
+    else if (!t->has_format && !err)
+        err = format_find((struct slice){0}, (struct slice){0}, t->key.name, &t->format);
+    if (err)
+        return err;
+    struct config_draft d = {t->format, t->content, t->title, t->note, 0, config_wall_ms(w->op.config)};
+    struct buf text = {0};
+    d.base_seq = write_is_live(t) ? t->head->seq : 0;
+    config_draft_write(&d, &text);
+    t->new_draft = config_copy(&w->op.desk.arena, buf_slice(&text));
+    buf_done(&text);
+    return OK;
+}
+
+void config_put_draft(struct config *c, struct config_request *q, const struct config_publish *p)
+{
+    struct write *w = write_new(c, q, 1);
+    struct target *t = &w->targets[0];
+    w->only_validate = p->only_validate;
+    if (!write_target(w, 0, &p->key, decide_put, &p->condition) || !write_words(w, 0, p->title, p->note))
+        return;
+    t->has_format = p->has_format;
+    t->format = p->format;
+    t->content = write_content(w, p->content);
+    t->source = SOURCE_DRAFT;
+    write_start(w);
+}
+
+/* --- publish
+ * ------------------------------------------------------------------------------------------------ */
+
+static int decide_publish(struct write *w, struct target *t)
+{
+    if (!t->has_source)
+        return DECIDE_LOOK;
+    if (!t->source_revision)
+        return write_refuse(w, t, ERR_NOT_FOUND, "there is no draft of %.*s", (int)t->key.name.size,
+                            (const char *)t->key.name.data);
+    t->format = t->draft.format;
+    t->content = t->draft.content;
+    t->has_digest = false;
+    t->checked = -1;
+    int err = write_check_content(w, t, t->format);
+    t->deletes_draft = true;
+    if (err ||
+        (write_is_live(t) && t->head->format == t->format && digest_equal(&t->head->digest, &t->digest)))
+        return err; /* what is live already: only the draft goes */
+    struct slice title = t->title, note = t->note;
+    t->title = title.size ? title : t->draft.title;
+    t->note = note.size ? note : t->draft.note;
+    err = write_release(w, t, CONFIG_PUBLISH);
+    t->title = title;
+    t->note = note;
+    return err;
+}
+
+void config_publish_draft(struct config *c, struct config_request *q, const struct config_id *key,
+                          struct slice title, struct slice note, const struct config_condition *condition)
+{
+    struct write *w = write_new(c, q, 1);
+    if (!write_target(w, 0, key, decide_publish, condition) || !write_words(w, 0, title, note))
+        return;
+    w->targets[0].source = SOURCE_DRAFT;
+    write_start(w);
+}
+
+/* --- delete
+ * ------------------------------------------------------------------------------------------------- */
+
+static int decide_drop(struct write *w, struct target *t)
+{
+    if (!t->has_source)
+        return DECIDE_LOOK;
+    if (!t->source_revision)
+        return write_refuse(w, t, ERR_NOT_FOUND, "there is no draft of %.*s", (int)t->key.name.size,
+                            (const char *)t->key.name.data);
+    t->deletes_draft = true;
+    return OK;
+}
+
+void config_delete_draft(struct config *c, struct config_request *q, const struct config_id *key)
+{
+    struct write *w = write_new(c, q, 1);
+    if (!write_target(w, 0, key, decide_drop, NULL))
+        return;
+    w->targets[0].source = SOURCE_DRAFT;
+    write_start(w);
+}

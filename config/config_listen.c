@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Who listens to a configuration, on all members: this one's watches, and the others' by a question
+ * (kv_ask_members). A member that does not answer is silent; of one that was never started nobody expects
+ * anything. */
+#include "config/config_private.h"
+#include "config/listen_wire.h"
+
+enum {
+    LISTENERS_MAX = 100000, /* of one member in an answer */
+    ANSWER_SIZE_MAX = KV_ASK_BYTES_MAX - 4096,
+    ASK_MS = 2000,
+};
+
+/* --- this member ---------------------------------------------------------------------------------------- */
+
+struct looking {
+    const struct config_item *item; /* NULL = not there */
+    struct arena *arena;
+    struct config_listener *list;
+    size_t count, capacity, left_out;
+};
+
+/* "10.0.0.5:80", "[::1]:80", or an address alone. */
+static struct slice address_of(const char *peer)
+{
+    struct slice s = slice_text(peer ? peer : "");
+    const char *colon = peer ? strrchr(peer, ':') : NULL;
+    if (s.size && *peer == '[') {
+        const char *end = strchr(peer, ']');
+        return slice_of(peer + 1, end ? (size_t)(end - peer - 1) : s.size - 1);
+    }
+    if (colon && strchr(peer, ':') == colon)
+        s.size = (size_t)(colon - peer);
+    return s;
+}
+
+static void look(void *arg, const struct config_watch *w, const struct config_state *state)
+{
+    struct looking *l = arg;
+    const struct config_subscriber *s = w->subscriber;
+    if (l->count == LISTENERS_MAX) {
+        l->left_out++;
+        return;
+    }
+    if (l->count == l->capacity) {
+        struct config_listener *list = arena_alloc(l->arena, (l->capacity * 2 + 16) * sizeof *list);
+        if (l->count)
+            memcpy(list, l->list, l->count * sizeof *list);
+        l->list = list;
+        l->capacity = l->capacity * 2 + 16;
+    }
+    struct config_listener *listener = &l->list[l->count++];
+    *listener = (struct config_listener){.client_id = s->client_id,
+                                         .peer = slice_text(s->peer ? s->peer : ""),
+                                         .transport = slice_text(s->transport ? s->transport : ""),
+                                         .labels = s->labels,
+                                         .since_ms = w->since_ms};
+    if (l->item)
+        listener->chosen = config_choose(l->item, &s->labels, address_of(s->peer), s->client_id);
+    if (!state)
+        return;
+    listener->sent = state->sent;
+    listener->applied = state->applied;
+    listener->rejected = state->rejected;
+    listener->error = slice_text(state->error ? state->error : "");
+}
+
+static void write_own(struct config *c, const struct config_id *key, size_t size_max, struct buf *out)
+{
+    struct arena a = {0};
+    struct looking l = {.item = config_find(c, key), .arena = &a};
+    config_each_listener(c, key, look, &l);
+    struct listen_answer answer = {slice_text(c->options.member), l.left_out, l.list, l.count};
+    listen_write_answer(&answer, size_max, out);
+    arena_done(&a);
+}
+
+static void on_question(void *arg, struct kv_asked *asked, struct slice bytes)
+{
+    struct config *c = arg;
+    struct config_id key;
+    struct buf out = {0};
+    if (listen_read_question(bytes, &key) == OK)
+        write_own(c, &key, ANSWER_SIZE_MAX, &out);
+    kv_asked_answer(c->kv, asked, buf_slice(&out)); /* empty: malformed, so this member counts as silent */
+    buf_done(&out);
+}
+
+void config_listen_open(struct config *c)
+{
+    kv_on_ask(c->kv, KV_TOPIC_LISTENERS, on_question, c);
+}
+
+void config_listen_close(struct config *c)
+{
+    kv_on_ask(c->kv, KV_TOPIC_LISTENERS, NULL, NULL);
+}
+
+/* --- all of them ---------------------------------------------------------------------------------------- */
+
+struct listing {
+    struct config_op op; /* first */
+    struct config_listeners *listeners;
+    struct config_id key;
+    struct kv_ask ask;
+    struct map answered; /* member ids */
+    Etcdserverpb__MemberListRequest message;
+};
+
+/* The caller may cancel from inside: then nobody is told any more. */
+static bool tell(struct listing *l, struct slice bytes)
+{
+    struct arena a = {0};
+    struct listen_answer answer;
+    int err = listen_read_answer(bytes, &a, &answer);
+    l->op.desk.goes_on = true;
+    if (!err && l->op.desk.handle)
+        l->listeners->left_out += answer.left_out;
+    for (size_t i = 0; !err && i < answer.count && l->op.desk.handle; i++)
+        l->listeners->seen(l->listeners, &answer.list[i]);
+    arena_done(&a);
+    return err == OK;
+}
+
+static void on_answer(struct kv_ask *ask, uint64_t member_id, struct slice bytes)
+{
+    struct listing *l = container_of(ask, struct listing, ask);
+    if (tell(l, bytes))
+        map_put(&l->answered, member_id, l);
+}
+
+static void on_members(struct kv_request *request, int err, const ProtobufCMessage *message)
+{
+    struct listing *l = container_of(request, struct listing, op.desk.kv);
+    const Etcdserverpb__MemberListResponse *response = (const Etcdserverpb__MemberListResponse *)message;
+    size_t silent = err != OK; /* who the members are is not known: not all answered */
+    for (size_t i = 0; !err && i < response->n_members; i++) {
+        const Etcdserverpb__Member *m = response->members[i];
+        silent += m->name && *m->name && !map_get(&l->answered, m->id);
+    }
+    if (l->op.desk.handle)
+        l->listeners->members_silent = silent;
+    desk_op_end(&l->op.desk, OK);
+}
+
+static void on_asked(struct kv_ask *ask, size_t asked, size_t answered)
+{
+    struct listing *l = container_of(ask, struct listing, ask);
+    struct config *c = l->op.config;
+    (void)asked;
+    (void)answered;
+    etcdserverpb__member_list_request__init(&l->message);
+    l->op.desk.kv.done = on_members;
+    kv_member_list(c->kv, &l->op.desk.kv, &l->message);
+    desk_come_again(&c->desk);
+}
+
+static void ask_others(struct listing *l)
+{
+    struct config *c = l->op.config;
+    struct buf bytes = {0};
+    listen_write_question(&l->key, &bytes);
+    l->ask.on_answer = on_answer;
+    l->ask.done = on_asked;
+    kv_ask_members(c->kv, &l->ask, KV_TOPIC_LISTENERS, buf_slice(&bytes), ASK_MS);
+    desk_come_again(&c->desk);
+    buf_done(&bytes);
+}
+
+/* Through the same bytes as the others' answers: so it is a copy, whatever becomes of the watches. */
+static void on_view(struct feed_waiter *w)
+{
+    struct listing *l = container_of(w, struct listing, op.desk.waiter);
+    struct config *c = l->op.config;
+    struct buf bytes = {0};
+    l->op.result.revision = w->revision;
+    write_own(c, &l->key, SIZE_MAX, &bytes);
+    tell(l, buf_slice(&bytes));
+    map_put(&l->answered, kv_member_id(c->kv), l);
+    ask_others(l);
+    buf_done(&bytes);
+}
+
+static void on_barrier(struct kv_request *kv, int err, const ProtobufCMessage *response)
+{
+    struct listing *l = container_of(kv, struct listing, op.desk.kv);
+    (void)response;
+    if (err)
+        desk_op_end(&l->op.desk, err);
+    else
+        desk_op_view(&l->op.desk, kv_revision(l->op.config->kv), on_view);
+}
+
+static void free_listing(struct desk_op *op)
+{
+    struct listing *l = container_of(op, struct listing, op.desk);
+    kv_ask_cancel(l->op.config->kv, &l->ask);
+    map_done(&l->answered);
+}
+
+void config_listeners(struct config *c, struct config_listeners *l, const struct config_id *key)
+{
+    struct listing *p = config_op_new(c, &l->request, sizeof *p);
+    p->op.desk.on_free = free_listing;
+    p->listeners = l;
+    l->members_silent = l->left_out = 0;
+    if (!config_check_id(&p->op, key))
+        return;
+    p->key = config_copy_id(&p->op.desk.arena, key);
+    config_op_barrier(&p->op, on_barrier);
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What is in the config center, as gauges: read off the view's sums when somebody asks. Counters are where
+ * things happen. */
+#include "config/config_private.h"
+
+void config_metric_collect(void *arg, struct buf *out)
+{
+    const struct config *c = arg;
+    struct heads_sums sums = heads_sums(c->heads);
+    (void)out;
+    metric_set(METRIC_CONFIG_READY, config_is_ready(c));
+    metric_set(METRIC_CONFIG_REVISION, (double)config_revision(c));
+    metric_set(METRIC_CONFIG_ITEMS, (double)sums.live);
+    metric_set(METRIC_CONFIG_BYTES, (double)sums.bytes);
+    metric_set(METRIC_CONFIG_DELETED, (double)sums.deleted);
+    metric_set(METRIC_CONFIG_UNREADABLE, (double)sums.unreadable);
+    metric_set(METRIC_CONFIG_LISTENERS, (double)c->listener_count);
+    metric_set(METRIC_CONFIG_REQUESTS, (double)c->desk.op_count);
+}

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What the files behind config.h share; nobody outside the folder includes it. Requests are ops of a desk
+ * (consensus/desk.h). A write that its caller has canceled goes on without him. */
+#ifndef CONFIG_CONFIG_PRIVATE_H
+#define CONFIG_CONFIG_PRIVATE_H
+
+#include "base/metric.h"
+#include "base/text.h"
+#include "config/config.h"
+#include "config/heads.h"
+#include "config/janitor.h"
+#include "consensus/desk.h"
+#include "proto/txn.h"
+
+#define CONFIG_ERROR_MAX 1024 /* of what a client rejected; more is cut off */
+
+struct config {
+    struct desk desk;
+    struct kv *kv;
+    struct config_options options; /* filled in; member is a copy */
+    struct feed *feed;
+    struct heads *heads;
+    struct config_janitor *janitor;
+    struct buf names; /* of the key being parsed */
+
+    /* config_watch.c */
+    struct strmap watched_items;      /* "ns/group/name" -> struct watched */
+    struct strmap watched_namespaces; /* ns -> struct watched, of watches of many */
+    struct link *telling;             /* the next link of the walk under way */
+    struct watched *told;             /* whose watches those are */
+    size_t listener_count;
+};
+
+/* First in a request's struct. */
+struct config_op {
+    struct desk_op desk; /* first */
+    struct config *config;
+    struct config_request *request;
+    struct config_result result;
+};
+
+/* size: of the struct that begins with the op, zeroed. */
+void *config_op_new(struct config *c, struct config_request *q, size_t size);
+/* done once the view shows everything up to what the store has now, behind a barrier. */
+void config_op_barrier(struct config_op *op,
+                       void (*done)(struct kv_request *kv, int err, const ProtobufCMessage *response));
+
+struct slice config_copy(struct arena *a, struct slice s);
+struct config_id config_copy_id(struct arena *a, const struct config_id *key);
+struct slice config_key(struct arena *a, enum config_key kind, const struct config_id *key, uint64_t seq);
+struct slice config_prefix(struct arena *a, enum config_key kind, const struct config_id *key);
+/* Names as clients may give them; else the op has ended with a sentence. */
+bool config_check_id(struct config_op *op, const struct config_id *key);
+/* "ns/group/name" */
+void config_add_id(struct buf *out, const struct config_id *key);
+/* What stands under one key now; NULL = nothing. In the arena. */
+MUST_CHECK int config_look(struct config *c, struct slice key, struct arena *a, const Mvccpb__KeyValue **ret);
+int64_t config_wall_ms(const struct config *c);
+
+static inline struct slice pair_value(const Mvccpb__KeyValue *pair)
+{
+    return slice_of(pair->value.data, pair->value.len);
+}
+
+/* config_watch.c */
+void config_tell(struct config *c, const struct heads_item *i);
+void config_watch_done(struct config *c);
+struct config_state { /* of an item on a watch, by what its client was sent and said */
+    uint64_t sent, applied, rejected;
+    char *error; /* owned */
+};
+/* Those that look at an item, there or not, with what is known of it (NULL = nothing). */
+void config_each_listener(const struct config *c, const struct config_id *key,
+                          void (*fn)(void *arg, const struct config_watch *w, const struct config_state *s),
+                          void *arg);
+
+/* config_listen.c */
+void config_listen_open(struct config *c);
+void config_listen_close(struct config *c);
+
+/* config_metric.c */
+void config_metric_collect(void *arg, struct buf *out);
+
+#endif

@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Reading: one release, a draft, the history. Heads and contents are read from the store in one instant,
+ * behind a barrier unless the reader takes what this member has. */
+#include "config/config_private.h"
+
+#define HISTORY_LIMIT_MAX 1000
+#define HISTORY_KEYS      256          /* of releases looked for at once */
+#define HISTORY_BYTES     (256u << 10) /* read in one turn */
+
+/* --- one release ------------------------------------------------------------------------------------------
+ */
+
+struct reading {
+    struct config_op op; /* first */
+    struct config_id key;
+    uint64_t seq; /* 0 = the live one */
+    bool is_draft;
+    struct config_head head;
+    struct config_release release;
+    struct config_draft draft;
+};
+
+/* NULL: it is not there, or cannot be read. */
+static int read_head(struct config_op *op, const struct config_id *key, struct config_head *head,
+                     const struct config_head **ret)
+{
+    struct arena *a = &op->desk.arena;
+    const Mvccpb__KeyValue *pair;
+    char error[256];
+    *ret = NULL;
+    int err = config_look(op->config, config_key(a, CONFIG_HEAD, key, 0), a, &pair);
+    if (!err && pair && config_head_read(pair_value(pair), a, head, error, sizeof error) == OK)
+        *ret = head;
+    return err;
+}
+
+/* ERR_NOT_FOUND also for what cannot be read: as if it were not there. */
+static int read_release(struct config_op *op, const struct config_id *key, uint64_t seq,
+                        struct config_release *ret)
+{
+    struct arena *a = &op->desk.arena;
+    const Mvccpb__KeyValue *pair;
+    char error[256];
+    int err = config_look(op->config, config_key(a, CONFIG_RELEASE, key, seq), a, &pair);
+    if (!err && (!pair || config_release_read(pair_value(pair), a, ret, error, sizeof error)))
+        err = ERR_NOT_FOUND;
+    return err;
+}
+
+static int read_draft(struct reading *r)
+{
+    struct arena *a = &r->op.desk.arena;
+    const Mvccpb__KeyValue *pair;
+    char error[256];
+    int err = config_look(r->op.config, config_key(a, CONFIG_DRAFT, &r->key, 0), a, &pair);
+    if (!err && (!pair || config_draft_read(pair_value(pair), a, &r->draft, error, sizeof error)))
+        err = ERR_NOT_FOUND;
+    if (!err)
+        r->op.result.draft = &r->draft;
+    return err;
+}
+
+static int read_live_or_old(struct reading *r)
+{
+    struct config_result *result = &r->op.result;
+    int err = read_head(&r->op, &r->key, &r->head, &result->head);
+    if (!err && !r->seq && (!result->head || result->head->is_deleted))
+        err = ERR_NOT_FOUND;
+    if (!err && r->seq > CONFIG_SEQ_MAX)
+        err = ERR_NOT_FOUND;
+    result->seq = r->seq ? r->seq : result->head ? result->head->seq : 0;
+    if (!err)
+        err = read_release(&r->op, &r->key, result->seq, &r->release);
+    if (!err)
+        result->release = &r->release;
+    return err;
+}
+
+static void read_now(struct reading *r)
+{
+    r->op.result.revision = kv_revision(r->op.config->kv);
+    int err = r->is_draft ? read_draft(r) : read_live_or_old(r);
+    if (err == ERR_NOT_FOUND && r->is_draft)
+        desk_op_refuse(&r->op.desk, err, "there is no draft of %.*s", (int)r->key.name.size,
+                       (const char *)r->key.name.data);
+    else if (err == ERR_NOT_FOUND && r->seq)
+        desk_op_refuse(&r->op.desk, err, "there is no release %llu of %.*s (any more)",
+                       (unsigned long long)r->seq, (int)r->key.name.size, (const char *)r->key.name.data);
+    else if (err == ERR_NOT_FOUND)
+        desk_op_refuse(&r->op.desk, err, "there is no configuration %.*s", (int)r->key.name.size,
+                       (const char *)r->key.name.data);
+    else
+        desk_op_end(&r->op.desk, err);
+}
+
+static void on_barrier(struct kv_request *kv, int err, const ProtobufCMessage *response)
+{
+    struct reading *r = container_of(kv, struct reading, op.desk.kv);
+    (void)response;
+    if (err)
+        desk_op_end(&r->op.desk, err);
+    else
+        read_now(r);
+}
+
+static struct reading *begin(struct config *c, struct config_request *q, const struct config_id *key)
+{
+    struct reading *r = config_op_new(c, q, sizeof *r);
+    if (!config_check_id(&r->op, key))
+        return NULL;
+    r->key = config_copy_id(&r->op.desk.arena, key);
+    return r;
+}
+
+void config_read(struct config *c, struct config_request *q, const struct config_id *key, uint64_t seq,
+                 bool is_local)
+{
+    struct reading *r = begin(c, q, key);
+    if (!r)
+        return;
+    r->seq = seq;
+    if (is_local)
+        read_now(r);
+    else
+        config_op_barrier(&r->op, on_barrier);
+}
+
+void config_read_draft(struct config *c, struct config_request *q, const struct config_id *key)
+{
+    struct reading *r = begin(c, q, key);
+    if (!r)
+        return;
+    r->is_draft = true;
+    config_op_barrier(&r->op, on_barrier);
+}
+
+/* --- history
+ * ------------------------------------------------------------------------------------------------ */
+
+/* Releases have their contents with them: those of a page are read in several turns, each bounded. A release
+ * that is collected meanwhile is left out. */
+struct telling {
+    struct config_op op; /* first */
+    struct config_history *history;
+    struct config_id key;
+    uint64_t oldest, before; /* 0 = there are none */
+    size_t left;
+    uint64_t seqs[HISTORY_KEYS]; /* found below `before`, ascending */
+    size_t count;
+    struct config_head head;
+};
+
+static int find_keys(struct telling *t, uint64_t from, uint64_t to, int64_t limit, bool last_first)
+{
+    struct arena a = {0};
+    struct buf scratch = {0};
+    Etcdserverpb__RangeRequest m = ETCDSERVERPB__RANGE_REQUEST__INIT;
+    Etcdserverpb__RangeResponse *response;
+    struct slice first = config_key(&a, CONFIG_RELEASE, &t->key, from),
+                 end = config_key(&a, CONFIG_RELEASE, &t->key, to);
+    m.key.len = first.size;
+    memcpy(&m.key.data, &first.data, sizeof first.data);
+    m.range_end.len = end.size;
+    memcpy(&m.range_end.data, &end.data, sizeof end.data);
+    m.keys_only = true;
+    m.limit = limit;
+    if (last_first)
+        m.sort_order = ETCDSERVERPB__RANGE_REQUEST__SORT_ORDER__DESCEND;
+    t->count = 0;
+    int err = last_first ? kv_range_now(t->op.config->kv, &m, &a, &response)
+                         : kv_range_page(t->op.config->kv, &m, &a, &response);
+    for (size_t i = 0; !err && i < response->n_kvs && t->count < HISTORY_KEYS; i++) {
+        struct config_name name;
+        struct slice key = slice_of(response->kvs[i]->key.data, response->kvs[i]->key.len);
+        if (config_name_parse(key, &scratch, &name) == OK)
+            t->seqs[t->count++] = name.seq;
+    }
+    buf_done(&scratch);
+    arena_done(&a);
+    return err;
+}
+
+/* The newest ones below `before`. Seqs are dense, but for holes where releases were collected: a wide one is
+ * crossed by asking for the last key before it. */
+static int find_more(struct telling *t)
+{
+    int err = OK;
+    while (!err && t->count == 0 && t->oldest && t->before > t->oldest) {
+        uint64_t from = t->before > HISTORY_KEYS ? t->before - HISTORY_KEYS : 1;
+        err = find_keys(t, from > t->oldest ? from : t->oldest, t->before, HISTORY_KEYS, false);
+        if (err || t->count)
+            break;
+        err = find_keys(t, t->oldest, t->before, 1, true);
+        t->before = t->count ? t->seqs[0] + 1 : t->oldest;
+        t->count = 0;
+    }
+    return err;
+}
+
+/* The size of what was read; the caller may be gone behind it. */
+static size_t tell_one(struct telling *t, uint64_t seq)
+{
+    struct config_op *op = &t->op;
+    struct config_release release;
+    struct arena a = {0};
+    const Mvccpb__KeyValue *pair;
+    char error[256];
+    size_t size = 1;
+    t->before = seq;
+    if (config_look(op->config, config_key(&a, CONFIG_RELEASE, &t->key, seq), &a, &pair) == OK && pair) {
+        size += pair->value.len;
+        if (config_release_read(pair_value(pair), &a, &release, error, sizeof error) == OK) {
+            release.content.data = NULL;
+            op->result.seq = seq;
+            op->result.items++;
+            t->left--;
+            t->history->release(t->history, seq, &release);
+        }
+    }
+    arena_done(&a);
+    return size;
+}
+
+static void go_on(struct desk_op *desk)
+{
+    struct telling *t = container_of(desk, struct telling, op.desk);
+    size_t bytes = 0;
+    int err = OK;
+    desk->goes_on = true; /* the caller may cancel from inside */
+    while (!err && desk->handle && t->left && bytes < HISTORY_BYTES) {
+        err = find_more(t);
+        if (err || !t->count)
+            break;
+        bytes += tell_one(t, t->seqs[--t->count]);
+    }
+    if (!err && desk->handle && t->left && bytes >= HISTORY_BYTES) {
+        desk->goes_on = false;
+        desk_op_limit(desk, 0, go_on);
+        return;
+    }
+    if (!err && desk->handle)
+        err = find_more(t);
+    t->op.result.has_more = t->count > 0;
+    desk_op_end(desk, err);
+}
+
+static void on_history(struct kv_request *kv, int err, const ProtobufCMessage *response)
+{
+    struct telling *t = container_of(kv, struct telling, op.desk.kv);
+    (void)response;
+    if (!err)
+        err = read_head(&t->op, &t->key, &t->head, &t->op.result.head);
+    if (!err)
+        err = find_keys(t, 1, CONFIG_SEQ_MAX, 1, false);
+    if (!err && !t->count && !t->op.result.head)
+        err = ERR_NOT_FOUND;
+    if (err == ERR_NOT_FOUND)
+        desk_op_refuse(&t->op.desk, err, "there is no configuration %.*s", (int)t->key.name.size,
+                       (const char *)t->key.name.data);
+    else if (err)
+        desk_op_end(&t->op.desk, err);
+    if (err)
+        return;
+    t->oldest = t->count ? t->seqs[0] : 0;
+    t->count = 0;
+    t->op.result.revision = kv_revision(t->op.config->kv);
+    if (!t->before || t->before > CONFIG_SEQ_MAX)
+        t->before = CONFIG_SEQ_MAX;
+    if (t->op.result.head && t->before > t->op.result.head->last_seq)
+        t->before = t->op.result.head->last_seq + 1; /* what is above it somebody else has put there */
+    go_on(&t->op.desk);
+}
+
+void config_history(struct config *c, struct config_history *h)
+{
+    struct telling *t = config_op_new(c, &h->request, sizeof *t);
+    if (!config_check_id(&t->op, &h->key))
+        return;
+    t->history = h;
+    t->key = config_copy_id(&t->op.desk.arena, &h->key);
+    t->before = h->before;
+    t->left = h->limit < 1 ? 1 : h->limit > HISTORY_LIMIT_MAX ? HISTORY_LIMIT_MAX : h->limit;
+    config_op_barrier(&t->op, on_history);
+}

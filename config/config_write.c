@@ -1,0 +1,504 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * See config_write.h. */
+#include "config/config_write.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+static void step(struct write *w);
+
+/* --- for deciders ----------------------------------------------------------------------------------------
+ */
+
+int write_refuse(struct write *w, struct target *t, int err, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(w->error, sizeof w->error, format, args);
+    va_end(args);
+    w->culprit = t;
+    return err;
+}
+
+bool write_is_live(const struct target *t)
+{
+    return t->head && !t->head->is_deleted;
+}
+
+int write_check_condition(struct write *w, struct target *t)
+{
+    const struct config_condition *c = &t->condition;
+    const struct config_head *head = t->head;
+    if (t->is_unreadable)
+        return write_refuse(w, t, ERR_CONFLICT, "the document under %.*s cannot be read: it must be repaired",
+                            (int)t->head_key.size, (const char *)t->head_key.data);
+    if (c->if_absent && write_is_live(t))
+        return write_refuse(w, t, ERR_PRECONDITION, "it is there already, as release %llu",
+                            (unsigned long long)head->seq);
+    if (c->has_seq && c->if_seq != (head ? head->seq : 0))
+        return write_refuse(w, t, ERR_PRECONDITION, "release %llu is not what is live",
+                            (unsigned long long)c->if_seq);
+    if (c->if_md5.size &&
+        (!write_is_live(t) || !slice_equal(c->if_md5, slice_of(head->digest.md5, DIGEST_MD5_SIZE))))
+        return write_refuse(w, t, ERR_PRECONDITION, "the live release has another md5, or there is none");
+    return OK;
+}
+
+int write_check_content(struct write *w, struct target *t, enum format format)
+{
+    uint64_t max = w->op.config->options.content_bytes_max;
+    w->is_final = t->content.size > max;
+    if (w->is_final)
+        return write_refuse(w, t, ERR_REQUEST_TOO_LARGE,
+                            "the content has %zu bytes; at most %llu are taken (--config-max-bytes)",
+                            t->content.size, (unsigned long long)max);
+    if (t->checked != (int)format) {
+        w->is_final = t->has_format;
+        if (format_check(format, t->content, &w->where))
+            return write_refuse(w, t, ERR_MALFORMED, "%s", w->where.text);
+        w->is_final = false;
+        t->checked = (int)format;
+    }
+    if (!t->has_digest)
+        t->digest = digest_of(t->content);
+    t->has_digest = true;
+    return OK;
+}
+
+struct config_head *write_head(struct write *w, struct target *t)
+{
+    struct config_head *head = arena_new(&w->op.desk.arena, sizeof *head);
+    if (t->head) {
+        *head = *t->head;
+        head->title = config_copy(&w->op.desk.arena, head->title);
+    }
+    return t->new_head = head;
+}
+
+int write_release(struct write *w, struct target *t, enum config_operation operation)
+{
+    uint64_t last = t->head ? t->head->last_seq : 0;
+    last = t->last > last ? t->last : last;
+    if (last >= CONFIG_SEQ_MAX)
+        return write_refuse(w, t, ERR_LIMIT, "there is no number left for another release");
+    t->seq = last + 1;
+    struct config_release *r = t->new_release = arena_new(&w->op.desk.arena, sizeof *r);
+    r->operation = operation;
+    r->title = t->title;
+    r->note = t->note;
+    r->time_ms = config_wall_ms(w->op.config);
+    r->previous_seq = t->head ? t->head->seq : 0;
+    r->format = t->format;
+    struct config_head *head = write_head(w, t);
+    head->seq = head->last_seq = t->seq;
+    head->format = t->format;
+    head->is_deleted = operation == CONFIG_DELETE;
+    head->title = t->title;
+    head->time_ms = r->time_ms;
+    head->digest = (struct digest){{0}, {0}};
+    head->size = 0;
+    if (operation == CONFIG_DELETE)
+        return OK;
+    r->content = t->content;
+    r->digest = head->digest = t->digest;
+    head->size = t->content.size;
+    return OK;
+}
+
+/* --- ends ------------------------------------------------------------------------------------------------
+ */
+
+static void fill_written(struct write *w)
+{
+    struct config_result *r = &w->op.result;
+    struct config_written *list = arena_new(&w->op.desk.arena, w->count * sizeof *list);
+    for (size_t i = 0; i < w->count; i++) {
+        const struct target *t = &w->targets[i];
+        list[i] = (struct config_written){t->key, t->is_unchanged, t->new_head ? t->new_head : t->head};
+        r->items += !t->is_unchanged;
+    }
+    const struct target *first = &w->targets[0];
+    r->head = list[0].head;
+    r->is_unchanged = r->items == 0;
+    if (first->seq)
+        r->seq = first->seq;
+    else if (r->head)
+        r->seq = r->head->seq;
+    if (w->is_bundle) {
+        r->written = list;
+        r->written_count = w->count;
+    }
+}
+
+static void end_refused(struct write *w, int err)
+{
+    struct config_result *r = &w->op.result;
+    const struct target *t = w->culprit;
+    if (err == ERR_MALFORMED) {
+        metric_add(METRIC_CONFIG_REFUSED, 1);
+        r->where = w->where;
+    }
+    if (t) {
+        r->head = w->is_fresh ? t->head : NULL; /* else it is the view's */
+        if (w->is_bundle)
+            r->key = t->key;
+    }
+    desk_op_refuse(&w->op.desk, err, "%s", w->error[0] ? w->error : err_text(err));
+}
+
+static void free_write(struct desk_op *op)
+{
+    struct write *w = container_of(op, struct write, op.desk);
+    for (size_t i = 0; i < w->count; i++)
+        heads_release(w->op.config->heads, &w->claims[i]);
+}
+
+/* --- what stands ------------------------------------------------------------------------------------------
+ */
+
+/* Of the view: valid until the return to the loop. */
+static void take_view(struct write *w)
+{
+    for (size_t i = 0; i < w->count; i++) {
+        struct target *t = &w->targets[i];
+        const struct heads_item *item = heads_find(w->op.config->heads, &t->key);
+        t->head = item ? item->item.head : NULL;
+        t->revision = item ? item->key_revision : 0;
+        t->is_unreadable = item && item->key_revision && !item->item.head;
+    }
+}
+
+static void forget_view(struct write *w)
+{
+    for (size_t i = 0; i < w->count && !w->is_fresh; i++)
+        w->targets[i].head = NULL;
+}
+
+static void add_reads(struct write *w, enum txn_side side)
+{
+    for (size_t i = 0; i < w->count; i++) {
+        struct target *t = &w->targets[i];
+        struct arena *a = &w->op.desk.arena;
+        txn_range(&w->txn, side, t->head_key, false);
+        txn_last(&w->txn, side, t->release_prefix);
+        if (t->source == SOURCE_DRAFT)
+            txn_range(&w->txn, side, t->draft_key, false);
+        else if (t->source != SOURCE_NONE)
+            txn_range(&w->txn, side, config_key(a, CONFIG_RELEASE, &t->key, t->source_seq),
+                      t->source == SOURCE_EXISTS);
+    }
+}
+
+static const Mvccpb__KeyValue *next_pair(const Etcdserverpb__TxnResponse *response, size_t *at)
+{
+    const Etcdserverpb__RangeResponse *r = response->responses[(*at)++]->response_range;
+    return r->n_kvs ? r->kvs[0] : NULL;
+}
+
+static void take_head(struct write *w, struct target *t, const Mvccpb__KeyValue *pair)
+{
+    struct config_head *head = arena_new(&w->op.desk.arena, sizeof *head);
+    char error[256];
+    t->head = NULL;
+    t->revision = pair ? pair->mod_revision : 0;
+    if (pair && config_head_read(pair_value(pair), &w->op.desk.arena, head, error, sizeof error) == OK)
+        t->head = head;
+    t->is_unreadable = pair && !t->head;
+}
+
+static void take_source(struct write *w, struct target *t, const Mvccpb__KeyValue *pair)
+{
+    char error[256];
+    int err = OK;
+    t->has_source = true;
+    t->source_revision = pair ? pair->mod_revision : 0;
+    if (pair && t->source == SOURCE_RELEASE)
+        err = config_release_read(pair_value(pair), &w->op.desk.arena, &t->release, error, sizeof error);
+    else if (pair && t->source == SOURCE_DRAFT)
+        err = config_draft_read(pair_value(pair), &w->op.desk.arena, &t->draft, error, sizeof error);
+    if (err)
+        t->source_revision = 0; /* as if it were not there */
+}
+
+static void take_reads(struct write *w, const Etcdserverpb__TxnResponse *response)
+{
+    size_t at = 0;
+    w->is_fresh = true;
+    for (size_t i = 0; i < w->count; i++) {
+        struct target *t = &w->targets[i];
+        struct buf scratch = {0};
+        struct config_name name;
+        take_head(w, t, next_pair(response, &at));
+        const Mvccpb__KeyValue *last = next_pair(response, &at);
+        if (last && config_name_parse(slice_of(last->key.data, last->key.len), &scratch, &name) == OK)
+            t->last = name.seq;
+        if (t->source != SOURCE_NONE)
+            take_source(w, t, next_pair(response, &at));
+        buf_done(&scratch);
+    }
+}
+
+static void on_looked(struct kv_request *kv, int err, const ProtobufCMessage *message)
+{
+    struct write *w = container_of(kv, struct write, op.desk.kv);
+    const Etcdserverpb__TxnResponse *response = (const Etcdserverpb__TxnResponse *)message;
+    if (err) {
+        desk_op_end(&w->op.desk, err);
+        return;
+    }
+    take_reads(w, response);
+    w->op.result.revision = response->header->revision;
+    step(w);
+}
+
+static void look(struct write *w)
+{
+    txn_init(&w->txn, &w->op.desk.arena);
+    add_reads(w, TXN_THEN);
+    w->op.desk.kv.done = on_looked;
+    kv_txn(w->op.config->kv, &w->op.desk.kv, &w->txn.message);
+    desk_come_again(&w->op.config->desk);
+}
+
+/* --- the transaction --------------------------------------------------------------------------------------
+ */
+
+static struct slice take_text(struct write *w, struct buf *text)
+{
+    struct slice copy = config_copy(&w->op.desk.arena, buf_slice(text));
+    buf_done(text);
+    return copy;
+}
+
+static int add_target(struct write *w, struct target *t)
+{
+    struct arena *a = &w->op.desk.arena;
+    txn_if_revision(&w->txn, t->head_key, t->revision);
+    if (t->source == SOURCE_DRAFT)
+        txn_if_revision(&w->txn, t->draft_key, t->source_revision);
+    if (t->source == SOURCE_EXISTS)
+        txn_if_there(&w->txn, config_key(a, CONFIG_RELEASE, &t->key, t->source_seq));
+    if (t->new_release) {
+        struct slice key = config_key(a, CONFIG_RELEASE, &t->key, t->seq);
+        struct buf text = {0};
+        config_release_write(t->new_release, &text);
+        txn_if_revision(&w->txn, key, 0);
+        txn_put(&w->txn, key, take_text(w, &text), 0);
+    }
+    if (t->new_head) {
+        struct buf text = {0};
+        config_head_write(t->new_head, &text);
+        if (text.size > CONFIG_HEAD_MAX) {
+            buf_done(&text);
+            return write_refuse(w, t, ERR_REQUEST_TOO_LARGE, "its gray rules have more than %u KiB together",
+                                CONFIG_HEAD_MAX >> 10);
+        }
+        txn_put(&w->txn, t->head_key, take_text(w, &text), 0);
+    }
+    if (t->new_draft.size)
+        txn_put(&w->txn, t->draft_key, t->new_draft, 0);
+    if (t->deletes_draft)
+        txn_delete(&w->txn, t->draft_key);
+    return OK;
+}
+
+static int claim(struct write *w, size_t at)
+{
+    const struct target *t = &w->targets[at];
+    const struct config_options *o = &w->op.config->options;
+    struct heads_claim *c = &w->claims[at];
+    heads_release(w->op.config->heads, c);
+    if (!t->new_head || t->new_head->is_deleted)
+        return OK;
+    size_t before = write_is_live(t) ? t->head->size : 0, after = t->new_head->size;
+    int err =
+        heads_claim(w->op.config->heads, t->key.ns, !write_is_live(t), after > before ? after - before : 0,
+                    o->items_max, o->bytes_max, c, w->error, sizeof w->error);
+    if (err)
+        w->culprit = &w->targets[at];
+    return err;
+}
+
+static int build(struct write *w)
+{
+    uint64_t max = w->op.config->options.request_bytes_max;
+    int err = OK;
+    txn_init(&w->txn, &w->op.desk.arena);
+    for (size_t i = 0; !err && i < w->count; i++)
+        err = add_target(w, &w->targets[i]);
+    if (!err) {
+        size_t size = etcdserverpb__txn_request__get_packed_size(&w->txn.message);
+        if (size > max)
+            err = write_refuse(w, w->count == 1 ? &w->targets[0] : NULL, ERR_REQUEST_TOO_LARGE,
+                               "what is to be written has %zu bytes as JSON; a request may have %llu "
+                               "(--max-request-bytes)",
+                               size, (unsigned long long)max);
+    }
+    for (size_t i = 0; !err && i < w->count; i++)
+        err = claim(w, i);
+    add_reads(w, TXN_ELSE);
+    return err;
+}
+
+static void on_sent(struct kv_request *kv, int err, const ProtobufCMessage *message)
+{
+    struct write *w = container_of(kv, struct write, op.desk.kv);
+    const Etcdserverpb__TxnResponse *response = (const Etcdserverpb__TxnResponse *)message;
+    if (err) {
+        desk_op_end(&w->op.desk, err);
+        return;
+    }
+    w->op.result.revision = response->header->revision;
+    if (response->succeeded) {
+        for (size_t i = 0; i < w->count; i++)
+            metric_add(METRIC_CONFIG_RELEASES, w->targets[i].new_release != NULL);
+        fill_written(w);
+        desk_op_written(&w->op.desk, response->header->revision);
+        return;
+    }
+    metric_add(METRIC_CONFIG_CONFLICTS, 1);
+    if (++w->attempts == CONFIG_ATTEMPTS_MAX) {
+        desk_op_end(&w->op.desk, ERR_CONFLICT);
+        return;
+    }
+    take_reads(w, response);
+    step(w);
+}
+
+static void send(struct write *w)
+{
+    w->op.desk.kv.done = on_sent;
+    kv_txn(w->op.config->kv, &w->op.desk.kv, &w->txn.message);
+    desk_come_again(&w->op.config->desk);
+}
+
+/* --- deciding ----------------------------------------------------------------------------------------------
+ */
+
+static void end_unchanged(struct write *w)
+{
+    fill_written(w);
+    if (w->only_validate && !w->op.result.is_unchanged) {
+        w->op.result.head = w->targets[0].head;
+        w->op.result.seq = 0;
+    } else {
+        metric_add(METRIC_CONFIG_UNCHANGED, (double)w->count);
+    }
+    desk_op_end(&w->op.desk, OK);
+}
+
+/* What the rest of the view's heads point to (titles, gray rules) would not outlive this turn. */
+static bool needs_fresh(const struct write *w)
+{
+    for (size_t i = 0; i < w->count && !w->is_fresh; i++) {
+        const struct config_head *head = w->targets[i].new_head;
+        if (head && head->gray.count)
+            return true;
+    }
+    return false;
+}
+
+static int decide(struct write *w, size_t *ret_changed)
+{
+    int err = OK;
+    *ret_changed = 0;
+    for (size_t i = 0; !err && i < w->count; i++) {
+        struct target *t = &w->targets[i];
+        t->is_unchanged = t->deletes_draft = false;
+        t->new_head = NULL;
+        t->new_release = NULL;
+        t->new_draft = (struct slice){0};
+        t->seq = 0;
+        err = write_check_condition(w, t);
+        if (!err)
+            err = t->decide(w, t);
+        *ret_changed += !t->is_unchanged;
+    }
+    return err;
+}
+
+static void step(struct write *w)
+{
+    size_t changed;
+    if (!w->is_fresh)
+        take_view(w);
+    int err = decide(w, &changed);
+    if (!err && !w->is_fresh && (!changed || w->only_validate || needs_fresh(w)))
+        err = DECIDE_LOOK;
+    if (!err && changed)
+        err = build(w);
+    forget_view(w);
+    if (err == DECIDE_LOOK && ++w->attempts == CONFIG_ATTEMPTS_MAX)
+        desk_op_end(&w->op.desk, ERR_CONFLICT);
+    else if (err == DECIDE_LOOK || (err && !w->is_fresh && !w->is_final))
+        look(w);
+    else if (err)
+        end_refused(w, err);
+    else if (!changed || w->only_validate)
+        end_unchanged(w);
+    else
+        send(w);
+}
+
+/* --- beginning
+ * ---------------------------------------------------------------------------------------------- */
+
+struct write *write_new(struct config *c, struct config_request *q, size_t count)
+{
+    struct write *w = config_op_new(c, q, sizeof *w);
+    w->count = count;
+    w->targets = arena_new(&w->op.desk.arena, (count + 1) * sizeof *w->targets);
+    w->claims = arena_new(&w->op.desk.arena, (count + 1) * sizeof *w->claims);
+    w->op.desk.on_free = free_write;
+    return w;
+}
+
+bool write_target(struct write *w, size_t at, const struct config_id *key,
+                  int (*decide_it)(struct write *w, struct target *t),
+                  const struct config_condition *condition)
+{
+    struct arena *a = &w->op.desk.arena;
+    struct target *t = &w->targets[at];
+    if (!config_check_id(&w->op, key))
+        return false;
+    t->key = config_copy_id(a, key);
+    t->head_key = config_key(a, CONFIG_HEAD, &t->key, 0);
+    t->draft_key = config_key(a, CONFIG_DRAFT, &t->key, 0);
+    t->release_prefix = config_prefix(a, CONFIG_RELEASE, &t->key);
+    t->decide = decide_it;
+    t->checked = -1;
+    if (condition) {
+        t->condition = *condition;
+        t->condition.if_md5 = config_copy(a, condition->if_md5);
+    }
+    return true;
+}
+
+bool write_words(struct write *w, size_t at, struct slice title, struct slice note)
+{
+    struct target *t = &w->targets[at];
+    char error[256];
+    int err = config_check_title(title, error, sizeof error);
+    if (!err)
+        err = config_check_note(note, error, sizeof error);
+    if (err) {
+        desk_op_refuse(&w->op.desk, err, "%s", error);
+        return false;
+    }
+    t->title = config_copy(&w->op.desk.arena, title);
+    t->note = config_copy(&w->op.desk.arena, note);
+    return true;
+}
+
+struct slice write_content(struct write *w, struct slice content)
+{
+    if (content.size > w->op.config->options.content_bytes_max)
+        return slice_of(NULL, content.size);
+    return config_copy(&w->op.desk.arena, content);
+}
+
+void write_start(struct write *w)
+{
+    w->op.desk.goes_on = true;
+    step(w);
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The two digests of a configuration's content, as lower-case hexadecimal text: md5 is what clients compare
+ * (ETag), sha256 what proves that nothing changed. Pure. */
+#ifndef CONFIG_DIGEST_H
+#define CONFIG_DIGEST_H
+
+#include <stdbool.h>
+
+#include "base/buf.h"
+
+#define DIGEST_MD5_SIZE    32
+#define DIGEST_SHA256_SIZE 64
+
+struct digest {
+    char md5[DIGEST_MD5_SIZE + 1];
+    char sha256[DIGEST_SHA256_SIZE + 1];
+};
+
+struct digest digest_of(struct slice content);
+bool digest_equal(const struct digest *a, const struct digest *b);
+
+#endif

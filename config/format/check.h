@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Private to config/format/: what every checker begins and ends with. */
+#ifndef CONFIG_FORMAT_CHECK_H
+#define CONFIG_FORMAT_CHECK_H
+
+#include "base/buf.h"
+#include "base/map.h"
+#include "config/format/format.h"
+
+struct check {
+    struct slice text;
+    struct format_error *error;
+};
+
+/* Both return ERR_MALFORMED. Line and column are counted only now: a text is refused once. */
+int check_refuse(const struct check *c, size_t offset, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+int check_refuse_utf8(const struct check *c, size_t offset);
+
+/* Refuses what is no UTF-8 and U+0000; every text format begins with it. */
+MUST_CHECK int check_characters(const struct check *c);
+
+/* Remembers the key's offset; a second one with the same bytes is refused with the line of the first. what is
+ * "key" or the like. */
+MUST_CHECK int check_unique(const struct check *c, struct strmap *keys, const char *what, struct slice key,
+                            size_t offset);
+int check_refuse_duplicate(const struct check *c, const char *what, struct slice key, size_t offset,
+                           size_t first);
+
+/* A piece of the text as it may stand in a sentence: cut short between characters, control characters as
+ * '?'. */
+struct quote {
+    char text[132];
+};
+struct quote check_quote(struct slice s);
+struct quote check_quote_at(const struct check *c, size_t offset); /* the character there, or "the end" */
+
+int format_check_text(const struct check *c);
+int format_check_json(const struct check *c);
+int format_check_yaml(const struct check *c);
+int format_check_properties(const struct check *c);
+int format_check_toml(const struct check *c);
+int format_check_xml(const struct check *c);
+int format_check_bin(const struct check *c);
+
+#endif

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Java's .properties as java.util.Properties.load(Reader) takes them: comments with # and !, `=`, `:` or a
+ * blank behind the key, a backslash before a line's end continues it, \uXXXX is a UTF-16 unit. Java refuses
+ * only a malformed \uXXXX; here a key that comes twice is refused too (Java silently keeps the last one), and
+ * a byte order mark (Java makes it part of the first key). The text is UTF-8, as configuration is everywhere
+ * but in Java's load(InputStream).
+ *
+ * A logical line is put together first and its escapes are read then, as Java does it: an escape may go on
+ * behind a continuation. */
+#include "base/mem.h"
+#include "base/text.h"
+#include "config/format/check.h"
+
+struct properties {
+    const struct check *check;
+    struct slice text;
+    size_t at;
+    struct buf line;    /* the logical line, comments and continuations taken out */
+    struct buf offsets; /* for each of its bytes, where that stands in the text: uint32_t */
+    struct buf key;
+    struct strmap keys;
+};
+
+static bool is_blank(uint8_t c)
+{
+    return c == ' ' || c == '\t' || c == '\f';
+}
+
+static bool is_end(uint8_t c)
+{
+    return c == '\n' || c == '\r';
+}
+
+static void skip_comment(struct properties *p)
+{
+    while (p->at < p->text.size && !is_end(p->text.data[p->at]))
+        p->at++;
+}
+
+static void take_byte(struct properties *p)
+{
+    uint32_t offset = (uint32_t)p->at;
+    buf_add_byte(&p->line, p->text.data[p->at++]);
+    buf_add(&p->offsets, &offset, sizeof offset);
+}
+
+static size_t offset_in_text(const struct properties *p, size_t at)
+{
+    uint32_t offset;
+    if (at * sizeof offset >= p->offsets.size)
+        return p->text.size;
+    memcpy(&offset, p->offsets.data + at * sizeof offset, sizeof offset);
+    return offset;
+}
+
+/* An odd number of backslashes ends the line: the last one is no part of it. */
+static bool drop_backslash(struct properties *p)
+{
+    size_t n = 0;
+    while (n < p->line.size && p->line.data[p->line.size - 1 - n] == '\\')
+        n++;
+    if (n % 2 == 0)
+        return false;
+    p->line.size--;
+    p->offsets.size -= sizeof(uint32_t);
+    return true;
+}
+
+/* The next line that says something; false at the end. */
+static bool next_line(struct properties *p)
+{
+    bool is_continued = false, at_begin = true;
+    buf_clear(&p->line);
+    buf_clear(&p->offsets);
+    while (p->at < p->text.size) {
+        uint8_t c = p->text.data[p->at];
+        if (at_begin && (is_blank(c) || (is_end(c) && !is_continued))) {
+            p->at++;
+            continue;
+        }
+        at_begin = is_continued = false;
+        if (p->line.size == 0 && (c == '#' || c == '!')) {
+            skip_comment(p);
+            at_begin = true;
+        } else if (!is_end(c)) {
+            take_byte(p);
+        } else if (p->line.size == 0) {
+            p->at++;
+            at_begin = true;
+        } else {
+            bool is_last =
+                p->at + 1 == p->text.size; /* nothing to continue: a line even if it is empty now */
+            p->at += c == '\r' && !is_last && p->text.data[p->at + 1] == '\n' ? 2 : 1;
+            if (!drop_backslash(p) || is_last)
+                return true;
+            at_begin = is_continued = true;
+        }
+    }
+    bool is_line = p->line.size > 0;
+    drop_backslash(p);
+    return is_line;
+}
+
+/* Half of a pair waits for its other half as the three bytes that UTF-8 has no use for. */
+static void add_unit(struct buf *out, uint32_t unit)
+{
+    uint8_t *last = out->size >= 3 ? out->data + out->size - 3 : NULL;
+    bool is_low = unit >= 0xdc00 && unit < 0xe000;
+    if (is_low && last && last[0] == 0xed && last[1] >= 0xa0 && last[1] < 0xb0) {
+        uint32_t high = 0xd000u | (uint32_t)(last[1] & 0x3f) << 6 | (last[2] & 0x3f);
+        out->size -= 3;
+        unit = 0x10000 + ((high - 0xd800) << 10) + (unit - 0xdc00);
+    }
+    utf8_add(out, unit);
+}
+
+/* Unescapes from *at up to the end, or as a key up to what separates it. */
+static int unescape(struct properties *p, size_t *at, bool is_key)
+{
+    static const char from[] = "tnrf", to[] = "\t\n\r\f";
+    const uint8_t *line = p->line.data;
+    buf_clear(&p->key);
+    for (; *at < p->line.size; ++*at) {
+        uint8_t c = line[*at];
+        if (is_key && (c == '=' || c == ':' || is_blank(c)))
+            return OK;
+        if (c != '\\') {
+            buf_add_byte(&p->key, c);
+            continue;
+        }
+        if (++*at == p->line.size)
+            return OK;
+        c = line[*at];
+        const char *known = c ? strchr(from, c) : NULL;
+        uint32_t unit;
+        if (c != 'u') {
+            buf_add_byte(&p->key, known ? (uint8_t)to[known - from] : c);
+        } else if (text_hex(line + *at + 1, line + p->line.size, 4, &unit)) {
+            add_unit(&p->key, unit);
+            *at += 4;
+        } else {
+            return check_refuse(p->check, offset_in_text(p, *at - 1),
+                                "\\u must be followed by four hexadecimal digits");
+        }
+    }
+    return OK;
+}
+
+static int check_line(struct properties *p)
+{
+    size_t at = 0;
+    int err = unescape(p, &at, true);
+    if (err)
+        return err;
+    size_t offset = offset_in_text(p, 0);
+    err = check_unique(p->check, &p->keys, "key", buf_slice(&p->key), offset);
+    return err ? err : unescape(p, &at, false);
+}
+
+int format_check_properties(const struct check *c)
+{
+    struct properties p = {.check = c, .text = c->text};
+    int err = check_characters(c);
+    if (!err && c->text.size >= 3 && memcmp(c->text.data, "\xef\xbb\xbf", 3) == 0)
+        err = check_refuse(c, 0, "a byte order mark, which Java makes part of the first key");
+    while (!err && next_line(&p))
+        err = check_line(&p);
+    buf_done(&p.line);
+    buf_done(&p.offsets);
+    buf_done(&p.key);
+    strmap_done(&p.keys);
+    return err;
+}

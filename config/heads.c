@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * See heads.h. Items lie in one list sorted by namespace, group and name. Every change takes what an item was
+ * out of the sums and puts what it is in. */
+#include "config/heads.h"
+
+#include <assert.h>
+#include <stdio.h>
+
+struct heads {
+    void (*changed)(void *arg, struct heads_item *i);
+    void *arg;
+    struct heads_item **items;
+    size_t count, capacity;
+    struct strmap namespaces;
+    struct heads_sums sums;
+    struct link dirty;
+    struct arena scratch;
+    int64_t revision, absent_revision;
+    uint64_t generation;
+    bool is_whole;
+};
+
+static struct slice copy_slice(struct slice s)
+{
+    return slice_of(mem_copy(s.data, s.size), s.size);
+}
+
+/* --- places ------------------------------------------------------------------------------------------- */
+
+static int compare(const struct config_item *i, const struct config_id *key)
+{
+    int c = slice_compare(i->ns, key->ns);
+    if (!c)
+        c = slice_compare(i->group, key->group);
+    return c ? c : slice_compare(i->name, key->name);
+}
+
+static size_t place(const struct heads *h, const struct config_id *key)
+{
+    size_t low = 0, high = h->count;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (compare(&h->items[middle]->item, key) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+struct heads_item *heads_find(const struct heads *h, const struct config_id *key)
+{
+    size_t at = place(h, key);
+    return at < h->count && compare(&h->items[at]->item, key) == 0 ? h->items[at] : NULL;
+}
+
+static struct heads_namespace *refer(struct heads *h, struct slice ns)
+{
+    struct heads_namespace *n = strmap_get(&h->namespaces, ns);
+    if (!n) {
+        n = mem_new(sizeof *n);
+        n->name = copy_slice(ns);
+        strmap_put(&h->namespaces, ns, n);
+    }
+    n->references++;
+    return n;
+}
+
+static void let_go(struct heads *h, struct heads_namespace *n)
+{
+    if (--n->references)
+        return;
+    strmap_remove(&h->namespaces, n->name);
+    mem_free(n->name.data);
+    mem_free(n);
+}
+
+static struct heads_item *item_of(struct heads *h, const struct config_id *key)
+{
+    size_t at = place(h, key);
+    if (at < h->count && compare(&h->items[at]->item, key) == 0)
+        return h->items[at];
+    struct heads_item *i = mem_new(sizeof *i);
+    i->item.ns = copy_slice(key->ns);
+    i->item.group = copy_slice(key->group);
+    i->item.name = copy_slice(key->name);
+    i->in = refer(h, key->ns);
+    if (h->count == h->capacity) {
+        h->capacity = h->capacity ? h->capacity * 2 : 64;
+        h->items = mem_resize(h->items, h->capacity * sizeof *h->items);
+    }
+    memmove(h->items + at + 1, h->items + at, (h->count - at) * sizeof *h->items);
+    h->items[at] = i;
+    h->count++;
+    return i;
+}
+
+static void free_item(struct heads *h, struct heads_item *i)
+{
+    let_go(h, i->in);
+    arena_done(&i->arena);
+    mem_free(i->item.ns.data);
+    mem_free(i->item.group.data);
+    mem_free(i->item.name.data);
+    mem_free(i);
+}
+
+static void drop(struct heads *h, struct heads_item *i)
+{
+    struct config_id key = {i->item.ns, i->item.group, i->item.name};
+    size_t at = place(h, &key);
+    assert(at < h->count && h->items[at] == i);
+    h->count--;
+    memmove(h->items + at, h->items + at + 1, (h->count - at) * sizeof *h->items);
+    free_item(h, i);
+}
+
+/* --- changes --------------------------------------------------------------------------------------------
+ */
+
+/* Takes what the item is out of the sums (sign -1), or puts it in. */
+static void count(struct heads *h, struct heads_item *i, int sign)
+{
+    const struct config_head *head = i->item.head;
+    size_t by = (size_t)sign;
+    if (!i->key_revision)
+        return;
+    if (!head) {
+        h->sums.unreadable += by;
+    } else if (head->is_deleted) {
+        h->sums.deleted += by;
+    } else {
+        h->sums.live += by;
+        i->in->live += by;
+        h->sums.bytes += by * head->size;
+        i->in->bytes += by * head->size;
+    }
+}
+
+static void mark(struct heads *h, struct heads_item *i)
+{
+    if (!link_is_in_list(&i->dirty))
+        list_add_last(&h->dirty, &i->dirty);
+}
+
+void heads_begin(struct heads *h, int64_t revision, bool is_whole)
+{
+    h->revision = revision;
+    h->is_whole = is_whole;
+    h->generation += is_whole;
+}
+
+/* Most heads have nothing that must lie somewhere: they get no arena. */
+static bool read_head(struct heads *h, struct heads_item *i, struct slice value)
+{
+    char error[256];
+    arena_reset(&h->scratch);
+    arena_done(&i->arena);
+    int err = config_head_read(value, &h->scratch, &i->head, error, sizeof error);
+    if (!err && (i->head.title.size || i->head.gray.count))
+        err = config_head_read(value, &i->arena, &i->head, error, sizeof error);
+    return err == OK;
+}
+
+void heads_put(struct heads *h, const struct config_name *name, struct slice value, int64_t create_revision,
+               int64_t revision)
+{
+    struct config_id key = {name->ns, name->group, name->name};
+    struct heads_item *i = item_of(h, &key);
+    i->generation = h->generation;
+    if (i->key_revision == revision)
+        return;
+    count(h, i, -1);
+    bool was_there = i->item.head;
+    i->key_revision = revision;
+    i->item.create_revision = create_revision;
+    i->item.revision = revision;
+    i->item.head = read_head(h, i, value) ? &i->head : NULL;
+    count(h, i, 1);
+    if (!i->item.head && revision > h->absent_revision)
+        h->absent_revision = revision;
+    if (was_there || i->item.head)
+        mark(h, i);
+}
+
+static void remove_item(struct heads *h, struct heads_item *i, int64_t revision)
+{
+    count(h, i, -1);
+    i->item.head = NULL;
+    i->item.revision = revision;
+    i->key_revision = 0;
+    if (revision > h->absent_revision)
+        h->absent_revision = revision;
+    mark(h, i);
+}
+
+void heads_remove(struct heads *h, const struct config_name *name, int64_t revision)
+{
+    struct config_id key = {name->ns, name->group, name->name};
+    struct heads_item *i = heads_find(h, &key);
+    if (i && i->key_revision)
+        remove_item(h, i, revision);
+}
+
+/* What went before the whole state was read nobody knows any more: it may have been just then. */
+static void end_whole(struct heads *h)
+{
+    for (size_t k = 0; k < h->count; k++)
+        if (h->items[k]->key_revision && h->items[k]->generation != h->generation)
+            remove_item(h, h->items[k], h->revision);
+    h->absent_revision = h->revision;
+}
+
+void heads_end(struct heads *h)
+{
+    struct link *l;
+    if (h->is_whole)
+        end_whole(h);
+    h->is_whole = false;
+    while ((l = list_take_first(&h->dirty))) {
+        struct heads_item *i = container_of(l, struct heads_item, dirty);
+        h->changed(h->arg, i);
+        if (!i->key_revision)
+            drop(h, i);
+    }
+}
+
+/* --- looking --------------------------------------------------------------------------------------------
+ */
+
+int64_t heads_revision(const struct heads *h)
+{
+    return h->revision;
+}
+
+int64_t heads_absent_revision(const struct heads *h)
+{
+    return h->absent_revision;
+}
+
+struct heads_sums heads_sums(const struct heads *h)
+{
+    return h->sums;
+}
+
+static bool begins_with(struct slice s, struct slice prefix)
+{
+    return s.size >= prefix.size && (!prefix.size || memcmp(s.data, prefix.data, prefix.size) == 0);
+}
+
+static struct config_id split(struct slice ns, struct slice after)
+{
+    const uint8_t *slash = after.size ? memchr(after.data, '/', after.size) : NULL;
+    size_t size = slash ? (size_t)(slash - after.data) : after.size;
+    struct config_id key = {ns, slice_of(after.data, size), {0}};
+    if (slash)
+        key.name = slice_of(slash + 1, after.size - size - 1);
+    return key;
+}
+
+/* A group whose names are looked at is entered at the first that may begin so, and left behind the last. */
+void heads_each(const struct heads *h, struct slice ns, struct slice group, struct slice prefix,
+                struct slice after, bool (*fn)(void *arg, const struct config_item *item), void *arg)
+{
+    struct config_id behind = split(ns, after), start = {ns, group, prefix};
+    if (!group.size)
+        start.name = (struct slice){0};
+    size_t at = place(h, &start);
+    if (after.size) {
+        size_t next = place(h, &behind);
+        if (next < h->count && compare(&h->items[next]->item, &behind) == 0)
+            next++;
+        at = next > at ? next : at;
+    }
+    for (; at < h->count; at++) {
+        const struct config_item *i = &h->items[at]->item;
+        if (!slice_equal(i->ns, ns) || (group.size && !slice_equal(i->group, group)))
+            return;
+        bool fits = begins_with(i->name, prefix);
+        if (group.size && !fits)
+            return;
+        if (fits && i->head && !fn(arg, i))
+            return;
+    }
+}
+
+/* --- limits ---------------------------------------------------------------------------------------------
+ */
+
+int heads_claim(struct heads *h, struct slice ns, size_t items, size_t bytes, size_t items_max,
+                size_t bytes_max, struct heads_claim *claim, char *error, size_t error_size)
+{
+    struct heads_namespace *n = strmap_get(&h->namespaces, ns);
+    size_t live = n ? n->live + n->claimed : 0, held = n ? n->bytes + n->claimed_bytes : 0;
+    if (items && items_max && live + items > items_max) {
+        snprintf(error, error_size, "namespace %.*s is full: it may hold %zu configurations", (int)ns.size,
+                 ns.data, items_max);
+        return ERR_QUOTA;
+    }
+    if (bytes && bytes_max && held + bytes > bytes_max) {
+        snprintf(error, error_size,
+                 "namespace %.*s is full: its configurations may have %zu bytes together, and have %zu",
+                 (int)ns.size, ns.data, bytes_max, held);
+        return ERR_QUOTA;
+    }
+    claim->ns = refer(h, ns);
+    claim->ns->claimed += claim->items = items;
+    claim->ns->claimed_bytes += claim->bytes = bytes;
+    return OK;
+}
+
+void heads_release(struct heads *h, struct heads_claim *claim)
+{
+    if (!claim->ns)
+        return;
+    claim->ns->claimed -= claim->items;
+    claim->ns->claimed_bytes -= claim->bytes;
+    let_go(h, claim->ns);
+    *claim = (struct heads_claim){0};
+}
+
+/* --- the whole ------------------------------------------------------------------------------------------
+ */
+
+struct heads *heads_new(void (*changed)(void *arg, struct heads_item *i), void *arg)
+{
+    struct heads *h = mem_new(sizeof *h);
+    h->changed = changed;
+    h->arg = arg;
+    list_init(&h->dirty);
+    return h;
+}
+
+void heads_free(struct heads *h)
+{
+    for (size_t k = 0; k < h->count; k++)
+        free_item(h, h->items[k]);
+    assert(!h->namespaces.count);
+    strmap_done(&h->namespaces);
+    arena_done(&h->scratch);
+    mem_free(h->items);
+    mem_free(h);
+}

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The view of the config center: every item's head, in order, kept revision by revision, with counts and
+ * bytes of each namespace. Between heads_end and the next heads_begin it is that of one revision. Pure, but
+ * for memory. Contents are not here. */
+#ifndef CONFIG_HEADS_H
+#define CONFIG_HEADS_H
+
+#include "base/heap.h"
+#include "base/list.h"
+#include "base/map.h"
+#include "config/config.h"
+
+struct heads;
+
+struct heads_namespace {
+    struct slice name; /* owned */
+    size_t live, bytes;
+    /* What requests under way will add (heads_claim). */
+    size_t claimed, claimed_bytes;
+    size_t references; /* items, claims */
+};
+
+/* There as long as the head's key is, and while its end is told. */
+struct heads_item {
+    struct config_item item; /* first; head NULL: the document cannot be read, or it is gone */
+    struct heads_namespace *in;
+    int64_t key_revision; /* mod revision of the key; 0 = there is none */
+    /* config/janitor.c */
+    struct heap_node collect;
+    /* Its own. */
+    struct config_head head;
+    struct arena arena; /* title and gray rules */
+    uint64_t generation;
+    struct link dirty;
+};
+
+/* For each item that changed, when the whole batch is in the view. */
+struct heads *heads_new(void (*changed)(void *arg, struct heads_item *i), void *arg);
+void heads_free(struct heads *h);
+
+/* One revision's changes, or everything there is (is_whole; may begin anew before its end). */
+void heads_begin(struct heads *h, int64_t revision, bool is_whole);
+void heads_put(struct heads *h, const struct config_name *name, struct slice value, int64_t create_revision,
+               int64_t revision);
+void heads_remove(struct heads *h, const struct config_name *name, int64_t revision);
+void heads_end(struct heads *h);
+
+int64_t heads_revision(const struct heads *h);
+/* When something that is not there may have gone last. */
+int64_t heads_absent_revision(const struct heads *h);
+/* NULL: there is no such key. */
+struct heads_item *heads_find(const struct heads *h, const struct config_id *key);
+void heads_each(const struct heads *h, struct slice ns, struct slice group, struct slice prefix,
+                struct slice after, bool (*fn)(void *arg, const struct config_item *item), void *arg);
+
+struct heads_sums { /* of all namespaces */
+    size_t live, bytes, deleted, unreadable;
+};
+struct heads_sums heads_sums(const struct heads *h);
+
+/* What a request will add to a namespace; zeroed before. */
+struct heads_claim {
+    struct heads_namespace *ns;
+    size_t items, bytes;
+};
+/* ERR_QUOTA with a sentence when more would be there than the limits (0 = none) allow. */
+MUST_CHECK int heads_claim(struct heads *h, struct slice ns, size_t items, size_t bytes, size_t items_max,
+                           size_t bytes_max, struct heads_claim *claim, char *error, size_t error_size);
+void heads_release(struct heads *h, struct heads_claim *claim);
+
+#endif

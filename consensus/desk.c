@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * See desk.h. */
+#include "consensus/desk.h"
+
+#include <stdarg.h>
+
+#define VIEW_MS 2000 /* how long a write waits for the view before it is answered */
+
+uint64_t desk_now_ms(const struct desk *d)
+{
+    return d->io->ops->mono_ns(d->io) / 1000000;
+}
+
+void desk_come_again(struct desk *d)
+{
+    if (d->is_again_set)
+        return;
+    d->is_again_set = true;
+    d->io->ops->timer_start(d->io, &d->again, 0);
+}
+
+static void on_again(struct io_timer *timer)
+{
+    container_of(timer, struct desk, again)->is_again_set = false;
+}
+
+void *desk_op_new(struct desk *d, void **handle, size_t size)
+{
+    struct desk_op *op = mem_new(size);
+    op->desk = d;
+    op->handle = handle;
+    if (handle)
+        *handle = op;
+    list_add_last(&d->ops, &op->link);
+    d->op_count++;
+    return op;
+}
+
+/* Nothing calls it any more. */
+static void stop_waiting(struct desk_op *op)
+{
+    kv_cancel(op->desk->kv, &op->kv);
+    feed_forget(&op->waiter);
+    heap_remove(&op->desk->deadlines, &op->deadline);
+}
+
+static void free_op(struct desk_op *op)
+{
+    stop_waiting(op);
+    list_remove(&op->link);
+    if (op->on_free)
+        op->on_free(op);
+    arena_done(&op->arena);
+    op->desk->op_count--;
+    mem_free(op);
+}
+
+void desk_op_end(struct desk_op *op, int err)
+{
+    op->err = err;
+    heap_remove(&op->desk->deadlines, &op->deadline);
+    list_remove(&op->link);
+    list_add_last(&op->desk->ended, &op->link);
+    desk_come_again(op->desk);
+}
+
+void desk_op_refuse(struct desk_op *op, int err, const char *format, ...)
+{
+    struct buf text = {0};
+    va_list args;
+    va_start(args, format);
+    buf_addv(&text, format, args);
+    va_end(args);
+    op->error = arena_string(&op->arena, text.data, text.size);
+    buf_done(&text);
+    desk_op_end(op, err);
+}
+
+static void start_timer(struct desk *d)
+{
+    const struct heap_node *first = heap_first(&d->deadlines);
+    uint64_t now = desk_now_ms(d);
+    if (first)
+        d->io->ops->timer_start(d->io, &d->timer, first->key > now ? first->key - now : 0);
+}
+
+void desk_op_limit(struct desk_op *op, uint64_t ms, void (*on_deadline)(struct desk_op *op))
+{
+    struct desk *d = op->desk;
+    op->on_deadline = on_deadline;
+    heap_remove(&d->deadlines, &op->deadline);
+    heap_add(&d->deadlines, &op->deadline, desk_now_ms(d) + ms);
+    if (heap_first(&d->deadlines) == &op->deadline)
+        start_timer(d);
+}
+
+/* Those that were due when it fired: one that starts a new limit of 0 ms waits for the next time. */
+static void on_timer(struct io_timer *timer)
+{
+    struct desk *d = container_of(timer, struct desk, timer);
+    uint64_t now = desk_now_ms(d), order = d->deadlines.next_order;
+    struct heap_node *first;
+    while ((first = heap_first(&d->deadlines)) && first->key <= now && first->order < order) {
+        struct desk_op *op = container_of(first, struct desk_op, deadline);
+        heap_remove(&d->deadlines, first);
+        op->on_deadline(op);
+    }
+    start_timer(d);
+}
+
+void desk_op_view(struct desk_op *op, int64_t revision, void (*fn)(struct feed_waiter *w))
+{
+    op->waiter.fn = fn;
+    feed_wait(op->desk->feed, &op->waiter, revision);
+}
+
+static void on_written(struct feed_waiter *w)
+{
+    desk_op_end(container_of(w, struct desk_op, waiter), OK);
+}
+
+/* The view is being read anew and there is no leader: the write is there all the same. */
+static void on_view_late(struct desk_op *op)
+{
+    feed_forget(&op->waiter);
+    desk_op_end(op, OK);
+}
+
+void desk_op_written(struct desk_op *op, int64_t revision)
+{
+    desk_op_limit(op, VIEW_MS, on_view_late);
+    desk_op_view(op, revision, on_written);
+}
+
+void desk_op_cancel(struct desk_op *op)
+{
+    if (op->handle)
+        *op->handle = NULL;
+    op->handle = NULL;
+    if (!op->goes_on)
+        free_op(op);
+}
+
+static void answer(struct desk_op *op)
+{
+    list_remove(&op->link);
+    op->goes_on = true; /* a cancel from inside must not free it */
+    if (op->handle) {
+        *op->handle = NULL;
+        op->handle = NULL;
+        op->on_answer(op);
+    }
+    free_op(op);
+}
+
+void desk_turn(struct desk *d)
+{
+    struct link now;
+    list_init(&now);
+    list_move_all(&now, &d->ended);
+    while (!list_is_empty(&now))
+        answer(container_of(now.next, struct desk_op, link));
+}
+
+void desk_init(struct desk *d, struct kv *kv)
+{
+    *d = (struct desk){.kv = kv, .io = kv_io(kv)};
+    d->again.fire = on_again;
+    d->timer.fire = on_timer;
+    list_init(&d->ops);
+    list_init(&d->ended);
+}
+
+/* What an answer starts now ends here as well, some times over; a caller that never stops is not asked again.
+ */
+void desk_done(struct desk *d)
+{
+    for (unsigned n = 0; n < 8 && !list_is_empty(&d->ops); n++) {
+        while (!list_is_empty(&d->ops)) {
+            struct desk_op *op = container_of(d->ops.next, struct desk_op, link);
+            stop_waiting(op);
+            desk_op_end(op, ERR_STOPPED);
+        }
+        desk_turn(d);
+    }
+    desk_turn(d);
+    while (!list_is_empty(&d->ops))
+        free_op(container_of(d->ops.next, struct desk_op, link));
+    while (!list_is_empty(&d->ended))
+        free_op(container_of(d->ended.next, struct desk_op, link));
+    d->io->ops->timer_stop(d->io, &d->again);
+    d->io->ops->timer_stop(d->io, &d->timer);
+    heap_done(&d->deadlines);
+}

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What the doors above the store share: requests that wait for the kv, for a view (feed.h) or for time, and
+ * are answered in the turn.
+ *
+ * A request is an op: made when it comes in, in exactly one list (under way, or ended), answered in desk_turn
+ * and nowhere else. So no answer comes from inside the call that started it, or while a list is being walked.
+ * Loop thread only. */
+#ifndef CONSENSUS_DESK_H
+#define CONSENSUS_DESK_H
+
+#include "base/heap.h"
+#include "consensus/feed.h"
+
+struct desk {
+    struct kv *kv;
+    struct io *io;
+    struct feed *feed;
+    /* The desk's own. */
+    bool is_again_set;
+    struct io_timer again; /* zero-delay: there is more to do */
+    struct link ops, ended;
+    size_t op_count;       /* in both */
+    struct heap deadlines; /* of ops */
+    struct io_timer timer; /* the first of them */
+};
+
+/* First in the struct of the caller's own. */
+struct desk_op {
+    struct desk *desk;
+    struct link link;
+    void **handle; /* the caller's pointer to this op; NULL: nobody waits any more */
+    bool goes_on;  /* when it is canceled: what was begun is brought to its end */
+    int err;       /* once it has ended */
+    const char *error;
+    struct kv_request kv;
+    struct feed_waiter waiter;
+    struct heap_node deadline;
+    void (*on_deadline)(struct desk_op *op);
+    void (*on_answer)(struct desk_op *op); /* only if somebody waits; *handle is NULL by then */
+    void (*on_free)(struct desk_op *op);   /* may be NULL */
+    struct arena arena;
+};
+
+void desk_init(struct desk *d, struct kv *kv); /* feed is set by the caller */
+/* Ends what is pending with ERR_STOPPED and answers it, before the feed is freed and the kv is closed. */
+void desk_done(struct desk *d);
+/* Answers what has ended; what ends meanwhile is answered in the next turn. */
+void desk_turn(struct desk *d);
+
+/* size: of the struct that begins with the op, zeroed. handle may be NULL; else *handle is the op until it is
+ * answered or canceled. */
+void *desk_op_new(struct desk *d, void **handle, size_t size);
+/* The answer is due in desk_turn; then the op is freed. Nothing of it may be waiting any more. */
+void desk_op_end(struct desk_op *op, int err);
+/* The same with a sentence for the client. */
+void desk_op_refuse(struct desk_op *op, int err, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* A write is there: it ends well when the view shows it too, so that its writer reads it here without a
+ * barrier. */
+void desk_op_written(struct desk_op *op, int64_t revision);
+/* on_deadline in so many ms, unless the op ended before. */
+void desk_op_limit(struct desk_op *op, uint64_t ms, void (*on_deadline)(struct desk_op *op));
+/* fn when the view shows everything up to revision. */
+void desk_op_view(struct desk_op *op, int64_t revision, void (*fn)(struct feed_waiter *w));
+/* Nobody waits any more: freed, unless it goes on. */
+void desk_op_cancel(struct desk_op *op);
+
+uint64_t desk_now_ms(const struct desk *d);
+/* One more turn without waiting for an event: after kv requests that are started from inside a turn. */
+void desk_come_again(struct desk *d);
+
+#endif

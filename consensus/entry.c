@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Framing of log entries; see entry.h. */
+#include "consensus/entry.h"
+
+#include "proto/internal.pb-c.h"
+
+#define HEADER_FIELD 100 /* InternalRaftRequest.header */
+#define ID_FIELD     1   /* of the header, etcd's */
+#define MEMBER_FIELD 16  /* of the header, ours: etcd's tools skip it */
+#define WIRE_VARINT  0
+#define WIRE_64      1
+#define WIRE_BYTES   2
+#define WIRE_32      5
+
+const ProtobufCMessageDescriptor *entry_descriptor(enum entry_op op)
+{
+    switch (op) {
+    case ENTRY_PUT:
+        return &etcdserverpb__put_request__descriptor;
+    case ENTRY_DELETE_RANGE:
+        return &etcdserverpb__delete_range_request__descriptor;
+    case ENTRY_TXN:
+        return &etcdserverpb__txn_request__descriptor;
+    case ENTRY_COMPACTION:
+        return &etcdserverpb__compaction_request__descriptor;
+    case ENTRY_LEASE_GRANT:
+        return &etcdserverpb__lease_grant_request__descriptor;
+    case ENTRY_LEASE_REVOKE:
+        return &etcdserverpb__lease_revoke_request__descriptor;
+    case ENTRY_ALARM:
+        return &etcdserverpb__alarm_request__descriptor;
+    case ENTRY_LEASE_CHECKPOINT:
+        return &etcdserverpb__lease_checkpoint_request__descriptor;
+    case ENTRY_CLUSTER_VERSION:
+        return &etcdserverpb__cluster_version_set_request__descriptor;
+    case ENTRY_MEMBER_ATTRIBUTES:
+        return &etcdserverpb__cluster_member_attr_set_request__descriptor;
+    case ENTRY_STATE_CHECK:
+        return &etcdserverpb__state_check_request__descriptor;
+    }
+    return NULL;
+}
+
+static size_t put_varint(uint8_t *out, uint64_t v)
+{
+    size_t n = 0;
+    while (v >= 0x80) {
+        out[n++] = (uint8_t)(v | 0x80);
+        v >>= 7;
+    }
+    out[n++] = (uint8_t)v;
+    return n;
+}
+
+/* --- a put, by hand: the same bytes as protobuf-c's, at a fifth of the cost ------------------------ */
+
+static size_t varint_size(uint64_t v)
+{
+    return (size_t)(63 - __builtin_clzll(v | 1)) / 7 + 1;
+}
+
+static size_t bytes_size(ProtobufCBinaryData b)
+{
+    return b.len ? 1 + varint_size(b.len) + b.len : 0;
+}
+
+static size_t put_size(const Etcdserverpb__PutRequest *m)
+{
+    return bytes_size(m->key) + bytes_size(m->value) + (m->lease ? 1 + varint_size((uint64_t)m->lease) : 0) +
+           2 * ((size_t)(m->prev_kv != 0) + (m->ignore_value != 0) + (m->ignore_lease != 0));
+}
+
+static uint8_t *put_bytes(uint8_t *p, uint8_t field, ProtobufCBinaryData b)
+{
+    if (!b.len)
+        return p;
+    *p++ = (uint8_t)(field << 3 | WIRE_BYTES);
+    p += put_varint(p, b.len);
+    memcpy(p, b.data, b.len);
+    return p + b.len;
+}
+
+static uint8_t *put_flag(uint8_t *p, uint8_t field, protobuf_c_boolean flag)
+{
+    if (!flag)
+        return p;
+    *p++ = (uint8_t)(field << 3 | WIRE_VARINT);
+    *p++ = 1;
+    return p;
+}
+
+static void put_pack(const Etcdserverpb__PutRequest *m, uint8_t *p)
+{
+    p = put_bytes(p, 1, m->key);
+    p = put_bytes(p, 2, m->value);
+    if (m->lease) {
+        *p++ = 3 << 3 | WIRE_VARINT;
+        p += put_varint(p, (uint64_t)m->lease);
+    }
+    p = put_flag(p, 4, m->prev_kv);
+    p = put_flag(p, 5, m->ignore_value);
+    put_flag(p, 6, m->ignore_lease);
+}
+
+struct blob *entry_encode(uint64_t member, uint64_t id, enum entry_op op, const ProtobufCMessage *message)
+{
+    uint8_t head[48], fields[24];
+    size_t size = 0, n = 0;
+    fields[size++] = ID_FIELD << 3 | WIRE_VARINT;
+    size += put_varint(fields + size, id);
+    size += put_varint(fields + size, MEMBER_FIELD << 3 | WIRE_64);
+    put_le64(fields + size, member);
+    size += 8;
+    n += put_varint(head + n, HEADER_FIELD << 3 | WIRE_BYTES);
+    n += put_varint(head + n, size);
+    memcpy(head + n, fields, size);
+    n += size;
+
+    const Etcdserverpb__PutRequest *put =
+        op == ENTRY_PUT && !message->n_unknown_fields ? (const Etcdserverpb__PutRequest *)message : NULL;
+    size_t body = put ? put_size(put) : protobuf_c_message_get_packed_size(message);
+    n += put_varint(head + n, (uint64_t)op << 3 | WIRE_BYTES);
+    n += put_varint(head + n, body);
+    struct blob *b = blob_new(n + body);
+    memcpy(b->data, head, n);
+    if (put)
+        put_pack(put, b->data + n);
+    else
+        protobuf_c_message_pack(message, b->data + n);
+    return b;
+}
+
+static bool take_varint(struct slice *s, uint64_t *ret_value)
+{
+    uint64_t v = 0;
+    for (unsigned shift = 0; shift < 64 && s->size; shift += 7) {
+        uint8_t byte = *s->data;
+        s->data++;
+        s->size--;
+        v |= (uint64_t)(byte & 0x7f) << shift;
+        if (!(byte & 0x80)) {
+            *ret_value = v;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* One field: number, and its bytes (wire type 2) or its value (varint); other types are passed over. */
+static bool take_field(struct slice *s, uint64_t *ret_number, struct slice *ret_bytes, uint64_t *ret_value)
+{
+    uint64_t tag, size = 0;
+    if (!take_varint(s, &tag))
+        return false;
+    *ret_number = tag >> 3;
+    *ret_bytes = (struct slice){0};
+    *ret_value = 0;
+    switch (tag & 7) {
+    case WIRE_VARINT:
+        return take_varint(s, ret_value);
+    case WIRE_64:
+        size = 8;
+        break;
+    case WIRE_32:
+        size = 4;
+        break;
+    case WIRE_BYTES:
+        if (!take_varint(s, &size))
+            return false;
+        break;
+    default:
+        return false;
+    }
+    if (size > s->size)
+        return false;
+    *ret_bytes = slice_of(s->data, size);
+    s->data += size;
+    s->size -= size;
+    return true;
+}
+
+int entry_decode(struct slice bytes, struct entry *ret_entry)
+{
+    struct entry e = {0};
+    bool has_op = false;
+    uint64_t number, value;
+    struct slice field;
+    while (bytes.size) {
+        if (!take_field(&bytes, &number, &field, &value))
+            return ERR_MALFORMED;
+        if (number == HEADER_FIELD) {
+            while (field.size) {
+                struct slice bytes8;
+                if (!take_field(&field, &number, &bytes8, &value))
+                    return ERR_MALFORMED;
+                if (number == ID_FIELD)
+                    e.id = value;
+                else if (number == MEMBER_FIELD && bytes8.size == 8)
+                    e.member = get_le64(bytes8.data);
+            }
+        } else if (number <= INT32_MAX && entry_descriptor((enum entry_op)number)) {
+            e.op = (enum entry_op)number;
+            e.body = field;
+            has_op = true;
+        }
+    }
+    if (!has_op)
+        return ERR_MALFORMED;
+    *ret_entry = e;
+    return OK;
+}

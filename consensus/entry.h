@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What a log entry's bytes are: one InternalRaftRequest (proto/internal.proto), framed by hand because it is
+ * on the path of every write: a header with the request's id, then one operation. Pure. */
+#ifndef CONSENSUS_ENTRY_H
+#define CONSENSUS_ENTRY_H
+
+#include <protobuf-c/protobuf-c.h>
+
+#include "base/blob.h"
+#include "base/err.h"
+
+/* The operations, by their field number in InternalRaftRequest. */
+enum entry_op {
+    ENTRY_PUT = 4,
+    ENTRY_DELETE_RANGE = 5,
+    ENTRY_TXN = 6,
+    ENTRY_COMPACTION = 7,
+    ENTRY_LEASE_GRANT = 8,
+    ENTRY_LEASE_REVOKE = 9,
+    ENTRY_ALARM = 10,
+    ENTRY_LEASE_CHECKPOINT = 11,
+    ENTRY_CLUSTER_VERSION = 1300,
+    ENTRY_MEMBER_ATTRIBUTES = 1301,
+    ENTRY_STATE_CHECK = 15000, /* ours */
+};
+
+struct entry {
+    uint64_t member, id; /* header: whose request this is and which; id 0 = nobody waits */
+    enum entry_op op;
+    struct slice body; /* the operation's message, borrowed */
+};
+
+/* NULL for operations that this version does not know. */
+const ProtobufCMessageDescriptor *entry_descriptor(enum entry_op op);
+
+/* One reference for the caller. */
+struct blob *entry_encode(uint64_t member, uint64_t id, enum entry_op op, const ProtobufCMessage *message);
+/* Fields it does not know are skipped; ERR_MALFORMED if the bytes are no such message or hold no operation.
+ */
+MUST_CHECK int entry_decode(struct slice bytes, struct entry *ret_entry);
+
+#endif

@@ -1,0 +1,427 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * A barrier, the pages of each prefix at the barrier's revision, then one watch stream from there on; see
+ * feed.h.
+ *
+ * One prefix is one watch, whose events are given as they come. Several watches of a stream need not be
+ * equally far: their events are held until progress vouches that all have come up to its revision, then given
+ * by revision. Progress is asked for in the turn in which something is held, and mostly comes in it. */
+#include "consensus/feed.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "base/log.h"
+
+#define RETRY_MS           200
+#define RESPONSES_PER_TURN 256
+#define PAGE_KEYS          64
+#define READING_NS         4000000     /* in one turn: the loop has other things to do */
+#define READING_KEYS       1024        /* likewise, where the clock stands still */
+#define HELD_BYTES_MAX     (64u << 20) /* more than that, and all is read anew */
+
+enum feed_state {
+    FEED_LOADING,  /* waits for the barrier */
+    FEED_RETRYING, /* it failed: in a while again */
+    FEED_READING,  /* the state at `whole`, page by page */
+    FEED_FOLLOWING,
+};
+
+/* A response's events, of which those before `next` were given. */
+struct held {
+    struct link link;
+    struct arena arena;
+    Mvccpb__Event **events;
+    size_t count, next, bytes;
+};
+
+struct feed {
+    struct kv *kv;
+    struct io *io;
+    const struct feed_events *events;
+    void *arg;
+    char **prefixes;
+    size_t count;
+    enum feed_state state;
+    struct kv_request barrier;
+    struct io_timer retry;
+    struct watch_stream *stream;
+    bool is_woken, is_canceled, is_begun;
+    int64_t revision;
+    int64_t whole;  /* the revision being read */
+    size_t reading; /* the prefix */
+    struct buf key; /* where its next page begins */
+    struct link waiters;
+    struct buf bytes;  /* of one response */
+    struct link *held; /* of each prefix; NULL when there is one */
+    size_t held_count, held_bytes;
+};
+
+static void load(struct feed *f);
+
+/* --- the first state ------------------------------------------------------------------------------- */
+
+/* The smallest key behind all that begin with the prefix. */
+static size_t range_end(const char *prefix, uint8_t *ret_end)
+{
+    size_t n = strlen(prefix);
+    memcpy(ret_end, prefix, n);
+    while (n > 0 && ret_end[n - 1] == 0xff)
+        n--;
+    if (n)
+        ret_end[n - 1]++;
+    return n;
+}
+
+static void begin_prefix(struct feed *f)
+{
+    buf_clear(&f->key);
+    if (f->reading < f->count)
+        buf_add_text(&f->key, f->prefixes[f->reading]);
+}
+
+/* The page's last key is the greatest that was read: the next page begins right behind it. */
+static int read_page(struct feed *f, struct arena *a)
+{
+    Etcdserverpb__RangeRequest m = ETCDSERVERPB__RANGE_REQUEST__INIT;
+    Etcdserverpb__RangeResponse *page;
+    const char *prefix = f->prefixes[f->reading];
+    uint8_t *end = arena_alloc(a, strlen(prefix) + 1);
+    m.key = (ProtobufCBinaryData){f->key.size, f->key.data};
+    m.range_end = (ProtobufCBinaryData){range_end(prefix, end), end};
+    m.serializable = true;
+    m.revision = f->whole;
+    m.limit = PAGE_KEYS;
+    int err = kv_range_page(f->kv, &m, a, &page);
+    if (err)
+        return err;
+    for (size_t i = 0; i < page->n_kvs; i++)
+        f->events->put(f->arg, page->kvs[i]);
+    if (page->n_kvs == PAGE_KEYS) {
+        const Mvccpb__KeyValue *last = page->kvs[page->n_kvs - 1];
+        buf_clear(&f->key);
+        buf_add(&f->key, last->key.data, last->key.len);
+        buf_add_byte(&f->key, 0);
+    } else {
+        f->reading++;
+        begin_prefix(f);
+    }
+    return OK;
+}
+
+static void watch_from(struct feed *f, int64_t revision);
+
+static void on_retry(struct io_timer *timer)
+{
+    struct feed *f = container_of(timer, struct feed, retry);
+    f->state = FEED_LOADING;
+    load(f);
+}
+
+static void retry(struct feed *f)
+{
+    f->state = FEED_RETRYING;
+    f->io->ops->timer_start(f->io, &f->retry, RETRY_MS);
+}
+
+static void on_barrier(struct kv_request *r, int err, const ProtobufCMessage *response)
+{
+    struct feed *f = container_of(r, struct feed, barrier);
+    (void)response;
+    if (err) {
+        retry(f); /* no leader, most likely: what is known stays until there is one */
+        return;
+    }
+    f->whole = kv_revision(f->kv);
+    f->reading = 0;
+    f->is_begun = false;
+    begin_prefix(f);
+    f->state = FEED_READING;
+}
+
+static void read_on(struct feed *f)
+{
+    struct arena a = {0};
+    uint64_t until = f->io->ops->mono_ns(f->io) + READING_NS;
+    int err = OK;
+    if (!f->is_begun)
+        f->events->begin(f->arg, f->whole, true);
+    f->is_begun = true;
+    for (unsigned n = 0; !err && f->reading < f->count && n < READING_KEYS / PAGE_KEYS; n++) {
+        err = read_page(f, &a);
+        arena_reset(&a);
+        if (f->io->ops->mono_ns(f->io) >= until)
+            break;
+    }
+    arena_done(&a);
+    if (err) { /* compacted meanwhile */
+        log_info("the state that was being read is compacted, it is read anew", F_INT("revision", f->whole));
+        f->state = FEED_LOADING;
+        load(f);
+    } else if (f->reading == f->count) {
+        f->revision = f->whole;
+        f->state = FEED_FOLLOWING;
+        f->events->end(f->arg);
+        watch_from(f, f->whole + 1); /* who waits is told when it is read */
+    }
+}
+
+static void load(struct feed *f)
+{
+    f->barrier.done = on_barrier;
+    kv_barrier(f->kv, &f->barrier);
+}
+
+/* --- following --------------------------------------------------------------------------------------- */
+
+static void on_ready(void *arg)
+{
+    ((struct feed *)arg)->is_woken = true;
+}
+
+static void watch_from(struct feed *f, int64_t revision)
+{
+    f->stream = kv_watch_open(f->kv, on_ready, f);
+    for (size_t i = 0; i < f->count; i++) {
+        Etcdserverpb__WatchCreateRequest m = ETCDSERVERPB__WATCH_CREATE_REQUEST__INIT;
+        size_t n = strlen(f->prefixes[i]);
+        uint8_t *end = mem_alloc(n + 1);
+        m.key = (ProtobufCBinaryData){n, (uint8_t *)f->prefixes[i]};
+        m.range_end = (ProtobufCBinaryData){range_end(f->prefixes[i], end), end};
+        m.start_revision = revision;
+        watch_create(f->stream, &m, NULL);
+        mem_free(end);
+    }
+    f->is_woken = true;
+}
+
+static void free_held(struct feed *f, struct held *h)
+{
+    list_remove(&h->link);
+    f->held_count--;
+    f->held_bytes -= h->bytes;
+    arena_done(&h->arena);
+    mem_free(h);
+}
+
+static void unwatch(struct feed *f)
+{
+    if (f->stream)
+        watch_stream_close(f->stream);
+    f->stream = NULL;
+    f->is_canceled = false;
+    for (size_t i = 0; f->held && i < f->count; i++)
+        while (!list_is_empty(&f->held[i]))
+            free_held(f, container_of(f->held[i].next, struct held, link));
+}
+
+/* Those of the revision, from the first on; returns how many. */
+static size_t give_events(struct feed *f, Mvccpb__Event *const *events, size_t count, int64_t revision)
+{
+    size_t i = 0;
+    for (; i < count && events[i]->kv->mod_revision == revision; i++) {
+        const Mvccpb__KeyValue *pair = events[i]->kv;
+        if (events[i]->type == MVCCPB__EVENT__EVENT_TYPE__DELETE)
+            f->events->remove(f->arg, slice_of(pair->key.data, pair->key.len), revision);
+        else
+            f->events->put(f->arg, pair);
+    }
+    return i;
+}
+
+static void give_at_once(struct feed *f, Mvccpb__Event *const *events, size_t count)
+{
+    for (size_t i = 0; i < count;) {
+        int64_t revision = events[i]->kv->mod_revision;
+        f->events->begin(f->arg, revision, false);
+        i += give_events(f, events + i, count - i, revision);
+        f->events->end(f->arg);
+        f->revision = revision;
+    }
+}
+
+/* Takes the arena over, in which the message lies. */
+static void hold(struct feed *f, const Etcdserverpb__WatchResponse *m, struct arena *a)
+{
+    struct held *h = mem_new(sizeof *h);
+    assert(m->watch_id >= 0 && (size_t)m->watch_id < f->count); /* as they were created, from 0 */
+    h->events = m->events;
+    h->count = m->n_events;
+    h->bytes = a->total;
+    h->arena = *a;
+    *a = (struct arena){0};
+    list_add_last(&f->held[m->watch_id], &h->link);
+    f->held_count++;
+    f->held_bytes += h->bytes;
+}
+
+static int64_t first_held(const struct feed *f)
+{
+    int64_t first = INT64_MAX;
+    for (size_t i = 0; i < f->count; i++) {
+        if (list_is_empty(&f->held[i]))
+            continue;
+        const struct held *h = container_of(f->held[i].next, struct held, link);
+        int64_t revision = h->events[h->next]->kv->mod_revision;
+        first = revision < first ? revision : first;
+    }
+    return first;
+}
+
+static void give_held(struct feed *f, int64_t up_to)
+{
+    int64_t revision;
+    while (f->held_count && (revision = first_held(f)) <= up_to) {
+        f->events->begin(f->arg, revision, false);
+        for (size_t i = 0; i < f->count; i++) {
+            while (!list_is_empty(&f->held[i])) {
+                struct held *h = container_of(f->held[i].next, struct held, link);
+                h->next += give_events(f, h->events + h->next, h->count - h->next, revision);
+                if (h->next < h->count)
+                    break;
+                free_held(f, h);
+            }
+        }
+        f->events->end(f->arg);
+        f->revision = revision;
+    }
+}
+
+static void take_response(struct feed *f, const struct watch_output *out)
+{
+    struct arena a = {0};
+    buf_clear(&f->bytes);
+    for (size_t i = 0; i < out->count; i++)
+        buf_add_slice(&f->bytes, out->pieces[i]);
+    Etcdserverpb__WatchResponse *m =
+        etcdserverpb__watch_response__unpack(arena_allocator(&a), f->bytes.size, f->bytes.data);
+    assert(m); /* our own encoding */
+    bool is_progress = !m->n_events && !m->created && m->watch_id == -1;
+    if (m->canceled) {
+        f->is_canceled = true;
+    } else if (m->n_events && f->count == 1) {
+        give_at_once(f, m->events, m->n_events);
+    } else if (m->n_events) {
+        hold(f, m, &a);
+    } else if (is_progress) {
+        if (f->count > 1)
+            give_held(f, out->header_revision);
+        if (out->header_revision > f->revision)
+            f->revision = out->header_revision;
+    }
+    if (f->held_bytes > HELD_BYTES_MAX)
+        f->is_canceled = true;
+    arena_done(&a);
+}
+
+static void tell_waiters(struct feed *f)
+{
+    LIST_FOR_EACH_SAFE (l, &f->waiters) {
+        struct feed_waiter *w = container_of(l, struct feed_waiter, link);
+        if (w->revision > f->revision)
+            continue;
+        list_remove(l);
+        w->fn(w);
+    }
+}
+
+static void take_responses(struct feed *f)
+{
+    struct watch_output out;
+    unsigned n = 0;
+    if (!f->stream || !f->is_woken)
+        return;
+    while (n < RESPONSES_PER_TURN && !f->is_canceled && watch_next(f->stream, &out)) {
+        take_response(f, &out);
+        n++;
+    }
+    f->is_woken = n == RESPONSES_PER_TURN;
+    tell_waiters(f);
+}
+
+/* Progress comes behind all events up to its revision, in this turn mostly: who waits for a revision that
+ * changed nothing of ours need not wait for the next. While a watch catches up it is not given; the turn in
+ * which it has caught up asks again. */
+bool feed_turn(struct feed *f)
+{
+    bool was_reading = f->state == FEED_READING;
+    if (was_reading)
+        read_on(f);
+    take_responses(f);
+    if (f->stream && !f->is_canceled && (f->held_count || !list_is_empty(&f->waiters))) {
+        watch_request_progress(f->stream);
+        take_responses(f);
+    }
+    if (f->is_canceled) {
+        log_info("a view could not follow (history was compacted, or it is far behind): it is read anew",
+                 F_INT("revision", f->revision));
+        unwatch(f);
+        f->state = FEED_LOADING;
+        load(f);
+        return true;
+    }
+    return f->is_woken || was_reading; /* the kv closes what was read from in its next turn */
+}
+
+bool feed_is_following(const struct feed *f)
+{
+    return f->state == FEED_FOLLOWING;
+}
+
+int64_t feed_revision(const struct feed *f)
+{
+    return f->revision;
+}
+
+void feed_wait(struct feed *f, struct feed_waiter *w, int64_t revision)
+{
+    w->revision = revision;
+    if (f->revision >= revision) {
+        w->fn(w);
+        return;
+    }
+    list_add_last(&f->waiters, &w->link);
+}
+
+void feed_forget(struct feed_waiter *w)
+{
+    list_remove(&w->link);
+}
+
+/* --- the whole --------------------------------------------------------------------------------------- */
+
+struct feed *feed_new(struct kv *kv, const char *const *prefixes, size_t count,
+                      const struct feed_events *events, void *arg)
+{
+    struct feed *f = mem_new(sizeof *f);
+    f->kv = kv;
+    f->io = kv_io(kv);
+    f->events = events;
+    f->arg = arg;
+    f->prefixes = mem_new((count + 1) * sizeof(char *));
+    for (f->count = 0; f->count < count; f->count++)
+        f->prefixes[f->count] = mem_string(prefixes[f->count]);
+    if (count > 1)
+        f->held = mem_alloc(count * sizeof *f->held);
+    for (size_t i = 0; count > 1 && i < count; i++)
+        list_init(&f->held[i]);
+    f->retry.fire = on_retry;
+    list_init(&f->waiters);
+    load(f);
+    return f;
+}
+
+void feed_free(struct feed *f)
+{
+    kv_cancel(f->kv, &f->barrier);
+    f->io->ops->timer_stop(f->io, &f->retry); /* one that has fired is known to the seam still */
+    unwatch(f);
+    while (!list_is_empty(&f->waiters))
+        list_remove(f->waiters.next);
+    for (size_t i = 0; i < f->count; i++)
+        mem_free(f->prefixes[i]);
+    mem_free(f->prefixes);
+    mem_free(f->held);
+    buf_done(&f->key);
+    buf_done(&f->bytes);
+    mem_free(f);
+}

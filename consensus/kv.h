@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * THE DOOR of consensus/: a replicated, linearizable key-value store that speaks in etcd's own requests and
+ * responses. Front ends, the registry and the config center all come in here and nowhere else.
+ *
+ * Everything is asynchronous and on the loop thread. A request is a struct the caller embeds; done is called
+ * exactly once, never from inside the call that started it, unless kv_cancel came first. The message must
+ * live until then. The response is valid only during done: encode it there. Its header is complete.
+ *
+ * Outcomes: a write that was proposed and whose end is not known ends with ERR_TIMEOUT (or a variant) or
+ * ERR_STOPPED; it may still be applied. Every other error means that nothing was changed. */
+#ifndef CONSENSUS_KV_H
+#define CONSENSUS_KV_H
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/list.h"
+#include "base/mem.h"
+#include "consensus/io.h"
+#include "consensus/peer/peer.h"
+#include "consensus/store/watch.h"
+#include "proto/internal.pb-c.h"
+#include "proto/rpc.pb-c.h"
+
+struct kv;
+
+struct kv_member_option {
+    const char *name, *peer_url;
+};
+
+/* A member of a cluster that is there already, with nothing of its own yet (node/boot.h finds this out). Its
+ * first state comes as a snapshot. */
+struct kv_join {
+    uint64_t cluster_id, member_id;
+    const struct kv_join_member {
+        uint64_t id;
+        const char *const *peer_urls;
+        size_t peer_url_count;
+    } * members;
+    size_t member_count;
+};
+
+struct backend;
+
+struct kv_options {
+    struct io *io;
+    struct peers *peers;        /* borrowed, identity not set yet; NULL = this member stays alone */
+    const struct kv_join *join; /* NULL = go on with what the folder holds, or bootstrap initial_cluster */
+    /* How the store's file is opened; NULL = LMDB. For the simulator: its memory backend. */
+    int (*backend_open)(struct io *io, const char *path, uint64_t map_size, char *error, size_t error_size,
+                        struct backend **ret_backend);
+    uint64_t wal_segment_bytes; /* 0 = 8 MiB */
+    const char *data_dir;       /* <data_dir>/member/{wal,store}; created 0700 */
+    const char *wal_dir;        /* NULL = inside data_dir */
+    const char *name;           /* this member */
+    const char *initial_cluster_token;
+    const struct kv_member_option *initial_cluster; /* one per peer URL */
+    size_t initial_cluster_count;
+    const char *const *peer_urls; /* advertised */
+    size_t peer_url_count;
+    const char *const *client_urls; /* advertised */
+    size_t client_url_count;
+    uint64_t heartbeat_ms, election_ms; /* 100, 1,000 */
+    uint64_t
+        snapshot_catchup_entries; /* log entries kept in memory and WAL behind the applied index: 5,000 */
+    uint64_t request_bytes_max;   /* 1.5 MiB */
+    uint64_t txn_ops_max;         /* 128 */
+    int64_t quota_bytes;          /* 0 = 2 GiB; negative = none */
+    uint64_t commit_interval_ms, commit_ops;
+    int64_t compaction_batch;
+    uint64_t compaction_sleep_ms;
+    const char *auto_compaction_mode;  /* "periodic" or "revision" */
+    int64_t auto_compaction_retention; /* nanoseconds or revisions; 0 = off */
+    uint64_t progress_interval_ms;     /* watch progress: 600,000 */
+    bool force_new_cluster;
+    bool pre_vote, strict_reconfig_check;
+    bool advances_ticks;    /* who starts and reaches a majority does not wait a whole election timeout */
+    bool promotes_learners; /* a learner that has caught up becomes a voter by itself */
+    uint64_t snapshot_bytes_per_s;      /* to one follower; 0 = no limit */
+    uint64_t corrupt_check_interval_ms; /* members' states are compared so often: 60,000; 0 = never */
+};
+
+/* Opens or creates the data folder, replays the WAL, starts to elect. On an error nothing was changed and
+ * `error` holds one sentence: what, where, what to do. */
+MUST_CHECK int kv_open(const struct kv_options *options, char *error, size_t error_size, struct kv **ret_kv);
+/* Answers everything pending with ERR_STOPPED, commits, closes; done comes when the last worker job is back.
+ */
+void kv_close(struct kv *kv, void (*done)(void *arg), void *arg);
+
+/* Once per loop turn, after the events of the turn and before the front ends flush: proposes what came in,
+ * hands batches to the WAL, applies, answers, delivers to watchers. Everything the store does happens in
+ * here. */
+void kv_turn(struct kv *kv);
+
+/* --- requests --------------------------------------------------------------------------------- */
+struct kv_request {
+    /* Set by the caller before the start. A deadline of its own is the caller's: kv_cancel. */
+    void (*done)(struct kv_request *r, int err, const ProtobufCMessage *response);
+    /* NULL, or asked right before a read runs: false = not now, the client has not read its answers so far.
+     * The read then waits for kv_resume; answers are made when there is room for them. */
+    bool (*has_room)(const struct kv_request *r);
+    /* NULL, or: a long answer comes in parts, the last one with done; all merged (or their encodings one
+     * behind the other) are the answer. part NULL: it begins anew, forget what came. False: it is too much,
+     * end with ERR_LIMIT. Without this the loop stands still while a long answer is made. */
+    bool (*on_part)(struct kv_request *r, const ProtobufCMessage *part);
+    /* The door's own. */
+    struct link link;
+    uint64_t id, index, started_ms;
+    const ProtobufCMessage *message;
+    struct kv_long *slices;
+    int kind, state;
+};
+
+void kv_range(struct kv *kv, struct kv_request *r, const Etcdserverpb__RangeRequest *m);
+void kv_put(struct kv *kv, struct kv_request *r, const Etcdserverpb__PutRequest *m);
+void kv_delete_range(struct kv *kv, struct kv_request *r, const Etcdserverpb__DeleteRangeRequest *m);
+void kv_txn(struct kv *kv, struct kv_request *r, const Etcdserverpb__TxnRequest *m);
+void kv_compact(struct kv *kv, struct kv_request *r, const Etcdserverpb__CompactionRequest *m);
+void kv_lease_grant(struct kv *kv, struct kv_request *r, const Etcdserverpb__LeaseGrantRequest *m);
+void kv_lease_revoke(struct kv *kv, struct kv_request *r, const Etcdserverpb__LeaseRevokeRequest *m);
+void kv_lease_keep_alive(struct kv *kv, struct kv_request *r, const Etcdserverpb__LeaseKeepAliveRequest *m);
+void kv_lease_time_to_live(struct kv *kv, struct kv_request *r,
+                           const Etcdserverpb__LeaseTimeToLiveRequest *m);
+void kv_lease_leases(struct kv *kv, struct kv_request *r, const Etcdserverpb__LeaseLeasesRequest *m);
+void kv_alarm(struct kv *kv, struct kv_request *r, const Etcdserverpb__AlarmRequest *m);
+void kv_hash(struct kv *kv, struct kv_request *r, const Etcdserverpb__HashRequest *m);
+void kv_hash_kv(struct kv *kv, struct kv_request *r, const Etcdserverpb__HashKVRequest *m);
+void kv_defragment(struct kv *kv, struct kv_request *r, const Etcdserverpb__DefragmentRequest *m);
+void kv_member_list(struct kv *kv, struct kv_request *r, const Etcdserverpb__MemberListRequest *m);
+/* Membership, as etcd's Cluster service answers. Served by any member (proposals go to the leader); promote
+ * asks the leader how far the learner is. ERR_MEMBER_*, ERR_PEER_URL_EXISTS, ERR_UNHEALTHY,
+ * ERR_LEARNER_NOT_READY ... */
+void kv_member_add(struct kv *kv, struct kv_request *r, const Etcdserverpb__MemberAddRequest *m);
+void kv_member_remove(struct kv *kv, struct kv_request *r, const Etcdserverpb__MemberRemoveRequest *m);
+void kv_member_update(struct kv *kv, struct kv_request *r, const Etcdserverpb__MemberUpdateRequest *m);
+void kv_member_promote(struct kv *kv, struct kv_request *r, const Etcdserverpb__MemberPromoteRequest *m);
+/* In one step: the old member goes, and m (its peer URLs, which may be the old one's) comes as a learner.
+ * Answers as kv_member_add. */
+void kv_member_replace(struct kv *kv, struct kv_request *r, uint64_t old_id,
+                       const Etcdserverpb__MemberAddRequest *m);
+/* Only on the leader (ERR_NOT_LEADER); done when another leads. ERR_BAD_LEADER_TRANSFEREE,
+ * ERR_TIMEOUT_LEADER_TRANSFER. */
+void kv_move_leader(struct kv *kv, struct kv_request *r, const Etcdserverpb__MoveLeaderRequest *m);
+/* done(r, 0, NULL) when a linearizable read may run on this member (kv_range_now); one ReadIndex serves all
+ * that wait. */
+void kv_barrier(struct kv *kv, struct kv_request *r);
+
+/* There is room again; nothing happens to a request that did not wait for it. */
+void kv_resume(struct kv *kv, struct kv_request *r);
+/* Forget a request: done will not be called, the struct and the message may go. A proposed write goes on. */
+void kv_cancel(struct kv *kv, struct kv_request *r);
+
+/* --- at once, on local state -------------------------------------------------------------------- */
+/* A serializable range. The response is valid until the return to the loop. */
+MUST_CHECK int kv_range_now(struct kv *kv, const Etcdserverpb__RangeRequest *m, struct arena *a,
+                            Etcdserverpb__RangeResponse **ret_response);
+/* The same without `count` (0), for who reads a long range page by page: the walk ends at the limit. */
+MUST_CHECK int kv_range_page(struct kv *kv, const Etcdserverpb__RangeRequest *m, struct arena *a,
+                             Etcdserverpb__RangeResponse **ret_response);
+void kv_status(struct kv *kv, struct arena *a, Etcdserverpb__StatusResponse *ret_response);
+int64_t kv_revision(const struct kv *kv);
+struct io *kv_io(const struct kv *kv);   /* time, timers and randomness for who lives beside it */
+uint64_t kv_leader(const struct kv *kv); /* 0 = none */
+bool kv_is_learner(const struct kv *kv);
+uint64_t kv_member_id(const struct kv *kv);
+uint64_t kv_cluster_id(const struct kv *kv);
+/* Active alarms on any member, for /health: bit 0 NOSPACE, bit 1 CORRUPT. */
+unsigned kv_alarms(const struct kv *kv);
+/* Non-zero after a final disk error: the process must log it and end. */
+int kv_failed(const struct kv *kv);
+const char *kv_failed_at(const struct kv *kv); /* then: what could not be done, for people */
+/* Fills the ids and the term; the revision is the argument. */
+void kv_header(const struct kv *kv, int64_t revision, Etcdserverpb__ResponseHeader *ret_header);
+
+/* True once this member was removed from its cluster: the process says so and ends. */
+bool kv_is_removed(const struct kv *kv);
+/* Before the folder is looked at: if it is that of a member whose state was found to be wrong (kv_check.c),
+ * member/ and the WAL's folder (NULL = inside) get other names, and the member starts as one that lost its
+ * disk. Blocking. */
+MUST_CHECK int kv_set_aside(struct io *io, const char *data_dir, const char *wal_dir, bool *ret_was_odd);
+/* Before kv_close, on a leader: hands the lead to the member that is furthest; done when another leads, or
+ * when an election timeout has passed without. At once (within the call's turn) when there is nothing to hand
+ * over. */
+void kv_hand_over(struct kv *kv, void (*done)(void *arg), void *arg);
+
+/* fn when this member first knows a leader and has applied what was committed: requests can be served. */
+void kv_on_ready(struct kv *kv, void (*fn)(void *arg), void *arg);
+/* fn whenever a leader is lost (true -> false) or found; streams opened with hasleader watch this. */
+void kv_on_leader(struct kv *kv, void (*fn)(void *arg, bool has_leader), void *arg);
+
+/* What people who need not be members ask of this member over the peers' port; without it they are taken for
+ * members that start, and answered (kv_boot.c). */
+void kv_on_question(struct kv *kv, void (*fn)(void *arg, struct peer_question *question, struct slice text),
+                    void *arg);
+
+/* --- member to member --------------------------------------------------------------------------- */
+enum { KV_TOPICS_MAX = 16, KV_ASK_BYTES_MAX = 1 << 20 /* of a question, of an answer */ };
+
+/* Who asks what. Numbers that members of several versions must agree on: never used for another thing. */
+enum kv_topic {
+    KV_TOPIC_SUBSCRIBERS = 1, /* registry/survey.h */
+    KV_TOPIC_LISTENERS = 2,   /* config/listen_wire.h */
+};
+
+struct kv_asked; /* somebody waits for an answer */
+
+/* A question to other members' memories; nothing of it goes through the log. The caller embeds it, sets the
+ * two callbacks, and may free it in done or after kv_ask_cancel. */
+struct kv_ask {
+    /* Once per member that answered; the answer is borrowed. */
+    void (*on_answer)(struct kv_ask *a, uint64_t member_id, struct slice answer);
+    /* Once, at the end, never from inside the call that asked: all have answered, or cannot any more, or time
+     * is over, or the store closes. asked is 0 when nobody can be reached, and when 64 questions of this
+     * member are under way already. */
+    void (*done)(struct kv_ask *a, size_t asked, size_t answered);
+    /* The door's own. */
+    struct link link;
+    uint64_t number, due_ms, *waiting;
+    size_t asked, answered, left;
+};
+
+/* Asks every other member that can be reached now, learners too, and not itself. The question is copied. */
+void kv_ask_members(struct kv *kv, struct kv_ask *a, unsigned topic, struct slice question,
+                    uint64_t timeout_ms);
+/* Asks the leader alone. If this member leads, its own handler is asked in a later turn. No leader: asked is
+ * 0. Who is asked and does not lead by then does not answer. */
+void kv_ask_leader(struct kv *kv, struct kv_ask *a, unsigned topic, struct slice question,
+                   uint64_t timeout_ms);
+void kv_ask_cancel(struct kv *kv, struct kv_ask *a); /* no callback comes any more */
+/* Who answers a topic; fn NULL: nobody (and of a topic that nobody answers nobody is counted as answered). fn
+ * answers exactly once, at once or later, but not after kv_close. The question is borrowed. At most 64
+ * questions of one member wait, 256 of all; more are refused. */
+void kv_on_ask(struct kv *kv, unsigned topic,
+               void (*fn)(void *arg, struct kv_asked *q, struct slice question), void *arg);
+void kv_asked_answer(struct kv *kv, struct kv_asked *q, struct slice answer);
+
+/* --- streams ------------------------------------------------------------------------------------ */
+/* Everything else of a watch stream is in consensus/store/watch.h: create, cancel, progress, next, close. */
+struct watch_stream *kv_watch_open(struct kv *kv, void (*on_ready)(void *arg), void *arg);
+
+/* A consistent copy of the store in a file of its own: done(arg, err, path, size); the caller removes the
+ * file. */
+void kv_snapshot(struct kv *kv, void (*done)(void *arg, int err, const char *path, uint64_t size), void *arg);
+
+#endif

@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Members ask each other what only their memories know (kv.h). Nothing here goes through the log, and nothing
+ * is asked again: what is lost with a lane is not answered, and the asker is told so when the lane breaks or
+ * its time is over.
+ *
+ *   ASK     flags and topic (1), number (8), question        on the bulk lane, after CODEC_ASK
+ *   ANSWER  status (1), number (8), answer                    after CODEC_ANSWER
+ * Numbers are 8 bytes big-endian and never used twice in one run. */
+#include <assert.h>
+
+#include "consensus/kv_impl.h"
+#include "consensus/peer/codec.h"
+
+#define ASKS_MAX     64  /* of ours, under way at once */
+#define ASKED_MAX    256 /* of all others, not answered yet */
+#define ASKED_OF_ONE 64  /* of one other */
+#define FOR_LEADER   0x80
+#define HEAD_SIZE    10
+
+enum { ANSWERED = 0, REFUSED = 1 };
+
+/* A question that waits for its handler; from this very member while it leads: with the question itself. */
+struct kv_asked {
+    struct link link;
+    uint64_t from, number;
+    unsigned topic;
+    struct blob *own;
+};
+
+static bool send_head(struct kv *kv, uint64_t to, enum codec_kind kind, unsigned first, uint64_t number,
+                      struct slice body)
+{
+    uint8_t head[HEAD_SIZE] = {(uint8_t)kind, (uint8_t)first};
+    put_be64(head + 2, number);
+    return kv->peers->ops->send(kv->peers, to, PEER_LANE_BULK, slice_of(head, HEAD_SIZE), body);
+}
+
+/* --- asking ------------------------------------------------------------------------------------------ */
+
+static void start(struct kv *kv, struct kv_ask *a, size_t members_max, uint64_t timeout_ms)
+{
+    a->number = ++kv->last_ask;
+    a->asked = a->answered = a->left = 0;
+    a->waiting = mem_new((members_max + 1) * sizeof *a->waiting);
+    a->due_ms = kv_now_ms(kv) + timeout_ms;
+    list_add_last(&kv->asks, &a->link);
+    kv->ask_count++;
+    kv_come_again(kv); /* what was said leaves; whoever asked nobody is told; the timer starts */
+}
+
+static void note_asked(struct kv_ask *a, uint64_t id)
+{
+    a->waiting[a->left++] = id;
+    a->asked++;
+}
+
+static bool may_ask(const struct kv *kv, unsigned topic, struct slice question)
+{
+    assert(topic < KV_TOPICS_MAX && question.size <= KV_ASK_BYTES_MAX);
+    return !kv->is_closing && kv->ask_count <= ASKS_MAX;
+}
+
+void kv_ask_members(struct kv *kv, struct kv_ask *a, unsigned topic, struct slice question,
+                    uint64_t timeout_ms)
+{
+    start(kv, a, kv->members.count, timeout_ms);
+    if (!may_ask(kv, topic, question) || !kv->peers)
+        return;
+    for (size_t i = 0; i < kv->members.count; i++) {
+        uint64_t id = kv->members.list[i].id;
+        if (id != kv->member_id && send_head(kv, id, CODEC_ASK, topic, a->number, question))
+            note_asked(a, id);
+    }
+}
+
+static struct kv_asked *add_asked(struct kv *kv, uint64_t from, uint64_t number, unsigned topic)
+{
+    struct kv_asked *q = mem_new(sizeof *q);
+    *q = (struct kv_asked){.from = from, .number = number, .topic = topic};
+    list_add_last(&kv->asked, &q->link);
+    kv->asked_count++;
+    return q;
+}
+
+void kv_ask_leader(struct kv *kv, struct kv_ask *a, unsigned topic, struct slice question,
+                   uint64_t timeout_ms)
+{
+    uint64_t leader = kv->state.leader;
+    start(kv, a, 1, timeout_ms);
+    if (!may_ask(kv, topic, question) || !leader)
+        return;
+    if (kv->state.is_leader) {
+        if (!kv->topics[topic].fn)
+            return;
+        struct kv_asked *q = add_asked(kv, kv->member_id, a->number, topic);
+        q->own = blob_copy(question);
+        note_asked(a, leader);
+    } else if (kv->peers && send_head(kv, leader, CODEC_ASK, topic | FOR_LEADER, a->number, question)) {
+        note_asked(a, leader);
+    }
+}
+
+static void end(struct kv *kv, struct kv_ask *a)
+{
+    list_remove(&a->link);
+    kv->ask_count--;
+    mem_free(a->waiting);
+    a->waiting = NULL;
+}
+
+void kv_ask_cancel(struct kv *kv, struct kv_ask *a)
+{
+    if (link_is_in_list(&a->link))
+        end(kv, a);
+}
+
+static struct kv_ask *find_ask(struct kv *kv, uint64_t number)
+{
+    LIST_FOR_EACH (l, &kv->asks) {
+        struct kv_ask *a = container_of(l, struct kv_ask, link);
+        if (a->number == number)
+            return a;
+    }
+    return NULL;
+}
+
+static bool was_waiting(struct kv_ask *a, uint64_t id)
+{
+    for (size_t i = 0; i < a->left; i++) {
+        if (a->waiting[i] == id) {
+            a->waiting[i] = a->waiting[--a->left];
+            return true;
+        }
+    }
+    return false;
+}
+
+/* done comes in the turn: nobody's callback runs inside another's. */
+static void take_answer(struct kv *kv, uint64_t from, uint64_t number, unsigned status, struct slice body)
+{
+    struct kv_ask *a = find_ask(kv, number);
+    if (!a || !was_waiting(a, from))
+        return;
+    if (a->left == 0)
+        kv_come_again(kv);
+    if (status == ANSWERED) {
+        a->answered++;
+        a->on_answer(a, from, body);
+    }
+}
+
+void kv_ask_unreachable(struct kv *kv, uint64_t id)
+{
+    LIST_FOR_EACH (l, &kv->asks) {
+        struct kv_ask *a = container_of(l, struct kv_ask, link);
+        if (was_waiting(a, id) && a->left == 0)
+            kv_come_again(kv);
+    }
+}
+
+/* --- being asked ------------------------------------------------------------------------------------- */
+
+void kv_on_ask(struct kv *kv, unsigned topic,
+               void (*fn)(void *arg, struct kv_asked *q, struct slice question), void *arg)
+{
+    assert(topic < KV_TOPICS_MAX);
+    kv->topics[topic].fn = fn;
+    kv->topics[topic].arg = arg;
+}
+
+static size_t count_asked(const struct kv *kv, uint64_t from)
+{
+    size_t count = 0;
+    LIST_FOR_EACH (l, &kv->asked)
+        count += container_of(l, struct kv_asked, link)->from == from;
+    return count;
+}
+
+static void take_question(struct kv *kv, uint64_t from, uint64_t number, unsigned topic, struct slice body)
+{
+    bool is_for_leader = topic & FOR_LEADER;
+    topic &= ~(unsigned)FOR_LEADER;
+    if (topic >= KV_TOPICS_MAX || !kv->topics[topic].fn || (is_for_leader && !kv->state.is_leader) ||
+        kv->asked_count >= ASKED_MAX || count_asked(kv, from) >= ASKED_OF_ONE) {
+        (void)send_head(kv, from, CODEC_ANSWER, REFUSED, number, (struct slice){0});
+        return;
+    }
+    struct kv_asked *q = add_asked(kv, from, number, topic);
+    kv->topics[topic].fn(kv->topics[topic].arg, q, body);
+}
+
+static void free_asked(struct kv *kv, struct kv_asked *q)
+{
+    list_remove(&q->link);
+    kv->asked_count--;
+    if (q->own)
+        blob_unref(q->own);
+    mem_free(q);
+}
+
+void kv_asked_answer(struct kv *kv, struct kv_asked *q, struct slice answer)
+{
+    assert(answer.size <= KV_ASK_BYTES_MAX);
+    uint64_t from = q->from, number = q->number;
+    free_asked(kv, q);
+    if (from == kv->member_id)
+        take_answer(kv, from, number, ANSWERED, answer);
+    else
+        (void)send_head(kv, from, CODEC_ANSWER, ANSWERED, number, answer);
+    kv_come_again(kv);
+}
+
+void kv_on_ask_message(struct kv *kv, uint64_t from, bool is_answer, struct slice bytes)
+{
+    if (bytes.size < HEAD_SIZE - 1 || bytes.size > HEAD_SIZE - 1 + KV_ASK_BYTES_MAX)
+        return;
+    struct slice body = slice_of(bytes.data + HEAD_SIZE - 1, bytes.size - (HEAD_SIZE - 1));
+    if (is_answer)
+        take_answer(kv, from, get_be64(bytes.data + 1), bytes.data[0], body);
+    else
+        take_question(kv, from, get_be64(bytes.data + 1), bytes.data[0], body);
+}
+
+/* --- the turn ---------------------------------------------------------------------------------------- */
+
+static struct kv_asked *find_own(struct kv *kv, uint64_t last)
+{
+    LIST_FOR_EACH (l, &kv->asked) {
+        struct kv_asked *q = container_of(l, struct kv_asked, link);
+        if (q->own && q->number <= last)
+            return q;
+    }
+    return NULL;
+}
+
+/* What a handler asks in turn waits for the next turn. */
+static void ask_itself(struct kv *kv)
+{
+    uint64_t last = kv->last_ask;
+    struct kv_asked *q;
+    while ((q = find_own(kv, last))) {
+        struct blob *question = q->own;
+        q->own = NULL;
+        kv->topics[q->topic].fn(kv->topics[q->topic].arg, q, blob_slice(question));
+        blob_unref(question);
+    }
+}
+
+static struct kv_ask *find_ended(struct kv *kv, uint64_t now)
+{
+    LIST_FOR_EACH (l, &kv->asks) {
+        struct kv_ask *a = container_of(l, struct kv_ask, link);
+        if (a->left == 0 || now >= a->due_ms)
+            return a;
+    }
+    return NULL;
+}
+
+static void set_timer(struct kv *kv)
+{
+    uint64_t now = kv_now_ms(kv), first = UINT64_MAX;
+    LIST_FOR_EACH (l, &kv->asks) {
+        const struct kv_ask *a = container_of(l, struct kv_ask, link);
+        first = a->due_ms < first ? a->due_ms : first;
+    }
+    kv->io->ops->timer_start(kv->io, &kv->ask_timer, first > now ? first - now : 0);
+}
+
+void kv_ask_turn(struct kv *kv)
+{
+    struct kv_ask *a;
+    if (!list_is_empty(&kv->asked))
+        ask_itself(kv);
+    while ((a = find_ended(kv, kv->is_closing ? UINT64_MAX : kv_now_ms(kv)))) {
+        end(kv, a);
+        a->done(a, a->asked, a->answered);
+    }
+    if (!list_is_empty(&kv->asks))
+        set_timer(kv);
+}
+
+static void on_timer(struct io_timer *timer)
+{
+    struct kv *kv = container_of(timer, struct kv, ask_timer);
+    kv_come_again(kv);
+}
+
+void kv_ask_open(struct kv *kv)
+{
+    list_init(&kv->asks);
+    list_init(&kv->asked);
+    kv->last_ask = kv->calls.next;
+    kv->ask_timer.fire = on_timer;
+}
+
+void kv_ask_close(struct kv *kv)
+{
+    while (!list_is_empty(&kv->asked))
+        free_asked(kv, container_of(kv->asked.next, struct kv_asked, link));
+    kv_ask_turn(kv);
+    kv->io->ops->timer_stop(kv->io, &kv->ask_timer);
+}

@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What a running member tells those that start (node/boot.h): who it is, whom it knows, and, as the leader,
+ * what it does for them: CLAIM, REPLACE, ADD. Every answer but DONE means: ask again.
+ *
+ * A claim is the name that the log gives to a seat that has none. It is granted once, to one run of one
+ * process, and never when the seat has been heard: a member that lost its disk after it was started must not
+ * come back under the same id (boot_rules.h). */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/log.h"
+#include "consensus/kv_impl.h"
+#include "consensus/node/boot.h"
+
+#define BLANK_INDEX 1 /* the bootstrap entry, see kv_open.c */
+#define BLANK_TERM  1
+
+/* Somebody who waits for the log. */
+struct wish {
+    struct kv_request request;
+    struct kv *kv;
+    struct peer_question *question;
+    Peerpb__Question *asked;
+    union {
+        Etcdserverpb__MemberAddRequest add;
+        Etcdserverpb__ClusterMemberAttrSetRequest name;
+    } u;
+    Etcdserverpb__Attributes attributes;
+};
+
+static void send_answer(struct kv *kv, struct peer_question *question, const Peerpb__Answer *answer)
+{
+    struct buf out = {0};
+    boot_write(&out, &answer->base);
+    kv->peers->ops->answer(kv->peers, question, buf_slice(&out));
+    buf_done(&out);
+}
+
+/* --- who we are -------------------------------------------------------------------------------------- */
+/* Neither a vote nor an entry: what it was made with, and no term above the first. */
+static bool is_blank(const struct kv *kv)
+{
+    return kv->state.last_index <= BLANK_INDEX && kv->state.term <= BLANK_TERM;
+}
+
+static bool was_started(const struct kv *kv, const struct member *m)
+{
+    return *m->name || m->was_heard || m->id == kv->member_id;
+}
+
+static void fill_seats(const struct kv *kv, struct arena *a, Peerpb__Answer *ret_answer)
+{
+    size_t count = kv->members.count;
+    Peerpb__Seat *seats = arena_new(a, (count + 1) * sizeof *seats);
+    Peerpb__Seat **list = arena_new(a, (count + 1) * sizeof *list);
+    for (size_t i = 0; i < count; i++) {
+        const struct member *m = &kv->members.list[i];
+        peerpb__seat__init(&seats[i]);
+        seats[i].id = m->id;
+        seats[i].name = m->name;
+        seats[i].peer_urls = m->peer_urls;
+        seats[i].n_peer_urls = m->peer_url_count;
+        seats[i].is_learner = m->is_learner;
+        seats[i].was_started = was_started(kv, m);
+        list[i] = &seats[i];
+    }
+    ret_answer->n_members = count;
+    ret_answer->members = list;
+}
+
+/* A member that joins and has no state yet knows nothing that would help: UNKNOWN. */
+static void answer_who(struct kv *kv, struct peer_question *question, uint64_t run)
+{
+    Peerpb__Answer answer = PEERPB__ANSWER__INIT;
+    struct arena arena = {0};
+    const struct member *self = member_find(&kv->members, kv->member_id);
+    uint64_t applied = store_applied_index(kv->store);
+    answer.run = run;
+    answer.name = kv->name;
+    answer.cluster_id = kv->cluster_id;
+    answer.member_id = kv->member_id;
+    if (kv->removed_ms || (applied && !self)) {
+        answer.state = PEERPB__ANSWER__STATE__REMOVED;
+    } else if (applied) {
+        answer.state = PEERPB__ANSWER__STATE__STARTED;
+        answer.peer_urls = self->peer_urls;
+        answer.n_peer_urls = self->peer_url_count;
+        answer.leader = kv->state.leader;
+        answer.term = kv->state.term;
+        answer.applied_index = applied;
+        answer.is_blank = is_blank(kv);
+        answer.is_settled = !node_has_change_waiting(kv->node);
+        fill_seats(kv, &arena, &answer);
+    }
+    send_answer(kv, question, &answer);
+    arena_done(&arena);
+}
+
+/* --- what we do -------------------------------------------------------------------------------------- */
+static void answer_wish(struct kv *kv, struct peer_question *question, uint64_t run, const char *refusal)
+{
+    Peerpb__Answer answer = PEERPB__ANSWER__INIT;
+    answer.run = run;
+    answer.outcome = refusal ? PEERPB__ANSWER__OUTCOME__LATER : PEERPB__ANSWER__OUTCOME__DONE;
+    if (refusal)
+        answer.reason = (char *)(uintptr_t)refusal;
+    send_answer(kv, question, &answer);
+}
+
+static void on_wish_done(struct kv_request *r, int err, const ProtobufCMessage *response)
+{
+    struct wish *w = container_of(r, struct wish, request);
+    struct kv *kv = w->kv;
+    (void)response;
+    if (w->asked->kind == PEERPB__QUESTION__KIND__CLAIM)
+        kv->claim_is_waiting = false;
+    if (!err)
+        log_info("did what a starting member asked for", F_INT("kind", w->asked->kind),
+                 F_STR("name", w->asked->name), F_HEX("member-id", w->asked->member_id));
+    answer_wish(kv, w->question, w->asked->run, err ? err_text(err) : NULL);
+    peerpb__question__free_unpacked(w->asked, NULL);
+    mem_free(w);
+}
+
+/* Whoever says so listens at the seat's URLs; the rest of the proof is that nobody else does. */
+static bool has_url_of(const struct member *m, const Peerpb__Question *q)
+{
+    for (size_t i = 0; i < m->peer_url_count; i++)
+        for (size_t j = 0; j < q->n_peer_urls; j++)
+            if (strcmp(m->peer_urls[i], q->peer_urls[j]) == 0)
+                return true;
+    return false;
+}
+
+/* NULL: it may be done. */
+static const char *refusal_of(struct kv *kv, const Peerpb__Question *q)
+{
+    const struct member *m = member_find(&kv->members, q->member_id);
+    bool is_claim = q->kind == PEERPB__QUESTION__KIND__CLAIM;
+    if (q->cluster_id != kv->cluster_id)
+        return "this is a member of another cluster";
+    if (!kv->state.is_leader)
+        return "this member does not lead";
+    if (q->kind == PEERPB__QUESTION__KIND__ADD)
+        return NULL;
+    if (!m || !has_url_of(m, q))
+        return "the cluster has no such member at these peer URLs";
+    if (kv_peer_is_active(kv, m->id, kv_now_ms(kv)))
+        return "that member is still connected: has it been started twice?";
+    if (is_claim && kv->claim_is_waiting)
+        return "another claim is under way";
+    if (is_claim && was_started(kv, m))
+        return "that member has been started before";
+    return NULL;
+}
+
+static void start_wish(struct kv *kv, struct peer_question *question, Peerpb__Question *q)
+{
+    struct wish *w = mem_new(sizeof *w);
+    *w = (struct wish){.request.done = on_wish_done, .kv = kv, .question = question, .asked = q};
+    if (q->kind == PEERPB__QUESTION__KIND__CLAIM) {
+        kv->claimed_id = q->member_id;
+        kv->claimed_run = q->run;
+        kv->claim_is_waiting = true;
+        etcdserverpb__attributes__init(&w->attributes);
+        w->attributes.name = q->name;
+        etcdserverpb__cluster_member_attr_set_request__init(&w->u.name);
+        w->u.name.member_id = q->member_id;
+        w->u.name.member_attributes = &w->attributes;
+        kv_start_write(kv, &w->request, KV_MEMBER_CLAIM, ENTRY_MEMBER_ATTRIBUTES, &w->u.name.base, 0);
+        return;
+    }
+    etcdserverpb__member_add_request__init(&w->u.add);
+    w->u.add.n_peerurls = q->n_peer_urls;
+    w->u.add.peerurls = q->peer_urls;
+    w->u.add.islearner = true;
+    if (q->kind == PEERPB__QUESTION__KIND__ADD)
+        kv_member_add(kv, &w->request, &w->u.add);
+    else
+        kv_member_replace(kv, &w->request, q->member_id, &w->u.add);
+}
+
+/* The answer to its claim was lost, and this run asks again. */
+static bool is_granted(const struct kv *kv, const Peerpb__Question *q)
+{
+    const struct member *m = member_find(&kv->members, q->member_id);
+    return q->kind == PEERPB__QUESTION__KIND__CLAIM && m && *m->name && !m->was_heard &&
+           !kv->claim_is_waiting && kv->claimed_id == q->member_id && kv->claimed_run == q->run;
+}
+
+void kv_answer_question(struct kv *kv, struct peer_question *question, struct slice text)
+{
+    Peerpb__Question *q = boot_read_question(text);
+    if (!q || q->kind == PEERPB__QUESTION__KIND__WHO || kv->removed_ms || kv->is_closing) {
+        answer_who(kv, question, q ? q->run : 0);
+    } else if (is_granted(kv, q)) {
+        answer_wish(kv, question, q->run, NULL);
+    } else {
+        const char *refusal = refusal_of(kv, q);
+        if (!refusal) {
+            start_wish(kv, question, q); /* takes q */
+            return;
+        }
+        answer_wish(kv, question, q->run, refusal);
+    }
+    if (q)
+        peerpb__question__free_unpacked(q, NULL);
+}

@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What the files kv*.c share; nobody else includes it.
+ *
+ * A request is in exactly one list: `proposed` (its entry is in the log), `reading` (waits for a ReadIndex
+ * round), `ready` (its index is known, runs when applied), `parked` (would run if its client read), `failed`
+ * (answered at the next turn), `calling` and `called` (only the leader can answer it, and that is another
+ * member), `moving` (waits for another leader). */
+#ifndef CONSENSUS_KV_IMPL_H
+#define CONSENSUS_KV_IMPL_H
+
+#include "consensus/entry.h"
+#include "consensus/kv.h"
+#include "consensus/node/alarms.h"
+#include "consensus/node/compactor.h"
+#include "consensus/node/corrupt.h"
+#include "consensus/node/members.h"
+#include "consensus/node/node.h"
+#include "consensus/node/snapshot_install.h"
+#include "consensus/store/lease.h"
+#include "consensus/store/store.h"
+#include "consensus/store/watch.h"
+
+enum kv_kind {
+    KV_RANGE,
+    KV_PUT,
+    KV_DELETE_RANGE,
+    KV_TXN,
+    KV_TXN_READ,
+    KV_COMPACT,
+    KV_LEASE_GRANT,
+    KV_LEASE_REVOKE,
+    KV_KEEP_ALIVE,
+    KV_TIME_TO_LIVE,
+    KV_LEASE_LEASES,
+    KV_ALARM,
+    KV_HASH,
+    KV_HASH_KV,
+    KV_DEFRAGMENT,
+    KV_MEMBER_LIST,
+    KV_BARRIER,
+    KV_MEMBER_ADD,
+    KV_MEMBER_REMOVE,
+    KV_MEMBER_UPDATE,
+    KV_MEMBER_PROMOTE,
+    KV_MEMBER_REPLACE,
+    KV_MOVE_LEADER,
+    KV_MEMBER_CLAIM,
+};
+
+enum kv_request_state {
+    KV_IDLE,
+    KV_PROPOSED, /* in kv->proposed, and in the ring under its id */
+    KV_READING,  /* in kv->reading (next round) or kv->round (the one under way) */
+    KV_READY,    /* in kv->ready */
+    KV_PARKED,   /* in kv->parked: its client reads no answers now */
+    KV_FAILED,   /* in kv->failed with its error in index */
+    KV_WAITING,  /* for a sweep or a commit; in kv->waiting */
+    KV_CALLING,  /* in kv->calling: to be asked of the leader */
+    KV_CALLED,   /* in kv->called, and in the calls' ring under its id; index = when */
+    KV_MOVING,   /* in kv->moving */
+};
+
+/* Requests by number: numbers are dealt in sequence, so a ring of slots is a map.
+ *
+ * A number is a proposal's id, and an entry is answered by the member whose own id it bears: so ids of two
+ * members cannot be taken for each other. Those of two runs of one member cannot either: a run's first number
+ * is the wall clock's milliseconds times 2^20 plus 20 random bits, and nobody proposes a million entries a
+ * millisecond: a run's numbers end where they began, give or take a millisecond. Two runs would have to begin
+ * in the same millisecond of a clock that was set back, and draw the same bits. */
+struct kv_ring {
+    struct kv_request **slots;
+    size_t capacity;      /* a power of two */
+    uint64_t first, next; /* numbers in the ring: first <= n < next */
+};
+
+struct kv {
+    struct io *io;
+    uint64_t member_id, cluster_id;
+    struct io_file *lock; /* the folder is ours while it is open */
+    char *data_dir, *member_dir, *name;
+    char **client_urls;
+    size_t client_url_count;
+    uint64_t request_bytes_max, txn_ops_max, election_ms;
+    int64_t quota_bytes; /* 0 = none */
+    uint64_t turn_ms;    /* the clock at the last turn: good enough for what waits seconds */
+    uint64_t limit_ms;   /* how long a request may wait for its end */
+
+    struct store *store;
+    struct lease_table *leases;
+    struct watch_hub *hub;
+    struct members members;
+    struct alarms alarms;
+    struct compactor compactor;
+    struct node *node;
+    struct node_state state;
+
+    struct kv_ring ring;
+    struct link proposed, reading, round, ready, parked, failed, waiting;
+    uint64_t read_id; /* of the round under way; 0 = none. Never used twice */
+    uint64_t round_started_ms;
+    bool is_space_alarm_proposed;
+    uint64_t attributes_proposed_ms; /* 0 = not yet under this leader */
+    uint64_t elected_ms;             /* when this member last became leader; 0 = never */
+
+    struct snapshot_send *sending;
+    struct snapshot_receive *receiving;
+    struct snapshot_install *installing;     /* NULL = none */
+    struct raft_conf_state installing_conf;  /* what the new store must hold */
+    struct snapshot_install_options install; /* how the store's file is opened */
+
+    struct kv_lost {            /* kv_lost.c */
+        uint64_t given, before; /* requests with lower numbers were given to raft, before a loss */
+        uint64_t due_ms, number, index;
+        int state, err;
+    } lost;
+
+    struct link asks, asked; /* kv_ask.c: ours, and those of others that wait for their handler */
+    size_t ask_count, asked_count;
+    uint64_t last_ask;
+    struct io_timer ask_timer;
+    struct {
+        void (*fn)(void *arg, struct kv_asked *q, struct slice question);
+        void *arg;
+    } topics[KV_TOPICS_MAX];
+
+    struct peers *peers; /* NULL = alone */
+    struct link calling, called, moving;
+    struct kv_ring calls;
+    struct kv_replies *replies; /* one buffer for each member that asked in this turn */
+    size_t reply_count;
+    struct buf out;             /* a message being made */
+    struct kv_leaving *leaving; /* removed members that are not cut off yet */
+    size_t leaving_count;
+    uint64_t removed_ms; /* when this member learned that it is none any more; 0 = it is one */
+    bool strict_reconfig, promotes_learners;
+    uint64_t advance_until_ms;      /* ticks may be advanced till then, once; 0 = not (any more) */
+    uint64_t promoted_ms;           /* when learners were looked at */
+    bool is_forcing;                /* force_new_cluster: until the log says that only this member is left */
+    uint64_t handing_over_until_ms; /* 0 = not under way */
+    void (*on_handed_over)(void *arg);
+    void *on_handed_over_arg;
+    uint64_t claimed_id, claimed_run; /* kv_boot.c: the last claim, by whom */
+    bool claim_is_waiting;
+    void (*on_question)(void *arg, struct peer_question *question, struct slice text);
+    void *on_question_arg;
+    struct corrupt corrupt; /* kv_check.c */
+    uint64_t check_interval_ms, checked_ms;
+    uint64_t odd_since_ms; /* when this member learned that its state is wrong; 0 = it is not */
+    unsigned long_count;   /* long reads under way */
+    struct arena arena;    /* of the entry or read under way */
+
+    struct io_timer tick;  /* requests' limits, leases, compactor */
+    struct io_timer again; /* zero-delay: the turn has more to do */
+    bool is_again_set, is_ready, is_closing;
+    int failed_err;
+    uint64_t snapshot_count;
+
+    void (*on_ready)(void *arg);
+    void *on_ready_arg;
+    void (*on_leader)(void *arg, bool has_leader);
+    void *on_leader_arg;
+    void (*on_closed)(void *arg);
+    void *on_closed_arg;
+};
+
+static inline uint64_t kv_now_ms(const struct kv *kv)
+{
+    return kv->io->ops->mono_ns(kv->io) / 1000000;
+}
+
+/* For what begins a lease's time: rounded up, or the lease would end a part of a millisecond early. */
+static inline uint64_t kv_lease_start_ms(const struct kv *kv)
+{
+    return kv_now_ms(kv) + 1;
+}
+
+/* kv.c */
+void kv_finish(struct kv *kv, struct kv_request *r, int err, const ProtobufCMessage *response);
+void kv_fail(struct kv *kv, struct kv_request *r, int err); /* at the next turn */
+int kv_propose(struct kv *kv, uint64_t id, enum entry_op op, const ProtobufCMessage *m);
+int kv_propose_as_leader(struct kv *kv, enum entry_op op, const ProtobufCMessage *m);
+/* NULL when nobody waits here (any more). */
+struct kv_request *kv_take_proposed(struct kv *kv, uint64_t member, uint64_t id);
+uint64_t kv_ring_add(struct kv_ring *ring, struct kv_request *r);
+struct kv_request *kv_ring_find(const struct kv_ring *ring, uint64_t number);
+void kv_ring_clear(struct kv_ring *ring, uint64_t number);
+void kv_wait_for_entry(struct kv *kv, struct kv_request *r); /* r->id is in the ring, its entry is queued */
+void kv_add_waiting(struct kv *kv, struct kv_request *r);
+
+void kv_start_write(struct kv *kv, struct kv_request *r, enum kv_kind kind, enum entry_op op,
+                    const ProtobufCMessage *m, int err);
+void kv_come_again(struct kv *kv); /* one more turn without waiting for an event */
+
+/* kv_lead.c: leadership and the clock */
+void kv_on_state(void *arg, const struct node_state *state);
+void kv_on_tick(struct io_timer *timer);
+void kv_check_ready(struct kv *kv);
+void kv_advance_ticks(struct kv *kv);                                /* another member can be reached */
+int kv_timeout_err(const struct kv *kv, const struct kv_request *r); /* which kind of timeout it is */
+
+/* kv_member.c */
+int kv_apply_membership(struct kv *kv, const struct raft_entry *entry); /* inside store_begin and store_end */
+void kv_answer_membership(struct kv *kv, const struct raft_entry *entry, int err);
+void kv_promote_learners(struct kv *kv);
+void kv_settle_alone(struct kv *kv); /* is_forcing: proposes that only this member is left */
+
+void kv_change_asker(const struct raft_entry *entry, uint64_t *ret_member, uint64_t *ret_number);
+
+/* kv_lost.c */
+void kv_note_given(struct kv *kv);                           /* at the end of a turn */
+void kv_note_loss(struct kv *kv, int err, uint64_t wait_ms); /* of the leader, or of the lane to it */
+void kv_check_lost(struct kv *kv);                           /* at ticks */
+void kv_take_log_end(struct kv *kv, uint64_t number, uint64_t index);
+void kv_end_refused(struct kv *kv, uint64_t number, int err);
+void kv_on_refused(void *arg, const struct raft_entry *entry, int err); /* node_options.refused */
+
+/* kv_transfer.c */
+bool kv_lead_elsewhere(
+    struct kv *kv);                  /* a leader gives the lead to the best of the others, if there is one */
+bool kv_on_hand_over(void *arg);     /* node_options.hand_over */
+void kv_check_moving(struct kv *kv); /* after a change of leaders, and at ticks */
+
+/* kv_peer.c */
+extern const struct peer_events kv_peer_events;
+void kv_start_call(struct kv *kv, struct kv_request *r, enum kv_kind kind, const ProtobufCMessage *m);
+bool kv_is_served(const struct kv_request *r);        /* a call of another member: never passed on */
+void kv_call_again(struct kv *kv);                    /* what was asked of a leader that is none any more */
+void kv_retry_calls(struct kv *kv);                   /* at ticks */
+void kv_call_log_end(struct kv *kv, uint64_t number); /* how far the leader's log reaches */
+void kv_tell_refused(struct kv *kv, uint64_t member, uint64_t number, int err);
+void kv_peer_turn(struct kv *kv); /* calls and answers go out, then everything is flushed */
+void kv_peer_done(struct kv *kv);
+void kv_let_go(struct kv *kv, uint64_t id); /* no longer a member */
+void kv_cut_off(struct kv *kv);             /* at ticks */
+void kv_peers_tell(struct kv *kv);          /* at start: who is there, who was removed */
+bool kv_peer_is_active(const struct kv *kv, uint64_t id, uint64_t since_ms);
+
+/* kv_ask.c */
+void kv_ask_open(struct kv *kv);
+void kv_ask_close(struct kv *kv);
+void kv_ask_turn(struct kv *kv); /* at the begin of a turn: what is asked of itself, what has ended */
+void kv_on_ask_message(struct kv *kv, uint64_t from, bool is_answer, struct slice bytes);
+void kv_ask_unreachable(struct kv *kv, uint64_t id); /* its bulk lane is lost */
+
+/* kv_check.c */
+void kv_check_tick(struct kv *kv);
+void kv_apply_state_check(struct kv *kv, uint64_t index, const Etcdserverpb__StateCheckRequest *m);
+bool kv_is_stopped(const struct kv *kv); /* by CORRUPT alarms: nothing is changed any more */
+
+/* kv_boot.c */
+void kv_answer_question(struct kv *kv, struct peer_question *question, struct slice text);
+
+void kv_peers_set(struct kv *kv); /* the list of members is a new one */
+
+/* kv_open.c */
+bool kv_restore_lease(void *arg, struct slice key, struct slice value);
+void kv_listen_to_store(struct kv *kv);
+
+/* kv_snapshot.c */
+/* Before the store is opened: finishes what a crash interrupted. */
+int kv_snapshot_recover(struct kv *kv, const struct kv_options *o, uint64_t map_size, const char *wal_dir,
+                        char *error, size_t error_size);
+void kv_snapshot_open(struct kv *kv, const struct kv_options *o);
+void kv_snapshot_close(struct kv *kv);
+void kv_send_snapshot(void *arg, const struct raft_message *m);   /* node_options.send_snapshot */
+void kv_install(void *arg, const struct raft_snapshot *snapshot); /* node_options.install */
+/* The log up to which index may go: less than what is durable while a transfer needs it. */
+uint64_t kv_log_needed(const struct kv *kv, uint64_t durable_index);
+void kv_on_snapshot_message(struct kv *kv, uint64_t from, struct slice bytes); /* after CODEC_SNAPSHOT */
+
+/* kv_apply.c: node_options.apply */
+void kv_apply(void *arg, const struct raft_entry *entry);
+void kv_will_apply(void *arg, const struct raft_entry *entries, size_t count);
+
+/* kv_long.c: reads that go over many turns */
+void kv_start_long(struct kv *kv, struct kv_request *r); /* by r->kind: a range or a hash */
+void kv_run_long(struct kv *kv, struct kv_request *r);   /* one slice */
+void kv_drop_long(struct kv *kv, struct kv_request *r);  /* it ends, however; nothing if it is none */
+void kv_restart_long(struct kv *kv);                     /* another store: those under way begin anew */
+
+/* kv_read.c */
+void kv_start_read(struct kv *kv, struct kv_request *r, enum kv_kind kind, const ProtobufCMessage *m,
+                   bool is_local);
+void kv_read_done(void *arg, uint64_t read_id, uint64_t index);
+void kv_run_reads(struct kv *kv);                           /* starts a round, runs what is ready */
+void kv_ask_elsewhere(struct kv *kv, struct kv_request *r); /* r is in no list */
+void kv_fail_round(struct kv *kv, int err);                 /* the leader that was asked is none any more */
+
+#endif

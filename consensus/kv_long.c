@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Reads that would hold the loop for longer than a turn may last: a Range of very many keys, HashKV, Hash.
+ * They run in slices of about a millisecond and go to the end of the list of ready reads in between, so that
+ * writes, heartbeats and short reads have their turn. The answer is that of one moment: its revision is
+ * pinned when the first slice runs.
+ *
+ * A compaction may go beyond that revision meanwhile. A range that asked for a revision then ends with
+ * ERR_COMPACTED, as etcd's does; what asked for the newest state begins anew, and after a few times is run
+ * without a break. At most LONG_READS_MAX are under way at once, because each holds its answer so far; others
+ * wait in `parked`.
+ *
+ * Still at once, however long: ranges inside a transaction, DeleteRange, and requests without on_part. */
+#include "consensus/kv_impl.h"
+
+#define LONG_READS_MAX 4
+#define SLICE_UNITS    4096
+#define RESTARTS_MAX   3
+
+struct kv_long {
+    bool is_under_way; /* counted in kv->long_count */
+    unsigned restarts;
+    struct store_walk *walk;
+    struct store_hash_walk *hash;
+};
+
+static bool is_range(const struct kv_request *r)
+{
+    return r->kind == KV_RANGE;
+}
+
+static void forget(struct kv_long *l)
+{
+    store_walk_free(l->walk);
+    store_hash_walk_free(l->hash);
+    l->walk = NULL;
+    l->hash = NULL;
+}
+
+/* The next of those that wait for a place. */
+static void wake_one(struct kv *kv)
+{
+    LIST_FOR_EACH (link, &kv->parked) {
+        struct kv_request *r = container_of(link, struct kv_request, link);
+        if (!r->slices)
+            continue;
+        kv_resume(kv, r);
+        return;
+    }
+}
+
+void kv_drop_long(struct kv *kv, struct kv_request *r)
+{
+    struct kv_long *l = r->slices;
+    if (!l)
+        return;
+    r->slices = NULL;
+    forget(l);
+    if (l->is_under_way) {
+        kv->long_count--;
+        wake_one(kv);
+    }
+    mem_free(l);
+}
+
+/* To the end of the reads that may run. It got somewhere, so its time begins anew. */
+static void go_on_later(struct kv *kv, struct kv_request *r)
+{
+    list_remove(&r->link);
+    list_add_last(&kv->ready, &r->link);
+    r->started_ms = kv->turn_ms;
+    kv_come_again(kv);
+}
+
+/* --- ranges ------------------------------------------------------------------------------------------ */
+
+static void finish_range_at_once(struct kv *kv, struct kv_request *r)
+{
+    Etcdserverpb__RangeResponse *response;
+    int err = store_range(kv->store, (const Etcdserverpb__RangeRequest *)r->message, &kv->arena, &response);
+    if (!err)
+        kv_header(kv, response->header->revision, response->header);
+    kv_finish(kv, r, err, err ? NULL : &response->base);
+}
+
+/* OK with the request finished or in some list again; else what it is to be finished with. */
+static int range_slice(struct kv *kv, struct kv_request *r, struct kv_long *l)
+{
+    Etcdserverpb__RangeResponse *part;
+    bool is_last = false;
+    if (!l->walk)
+        l->walk = store_walk_new(kv->store, (const Etcdserverpb__RangeRequest *)r->message, SLICE_UNITS);
+    int err = store_walk_step(l->walk, &kv->arena, &part, &is_last);
+    if (err)
+        return err;
+    if (part->header)
+        kv_header(kv, part->header->revision, part->header);
+    if (is_last) {
+        kv_finish(kv, r, OK, &part->base);
+        return OK;
+    }
+    if ((part->header || part->n_kvs) && !r->on_part(r, &part->base))
+        return ERR_LIMIT;
+    go_on_later(kv, r);
+    return OK;
+}
+
+/* --- hashes ------------------------------------------------------------------------------------------ */
+
+static void finish_hash(struct kv *kv, struct kv_request *r, const struct kv_long *l)
+{
+    Etcdserverpb__ResponseHeader header;
+    Etcdserverpb__HashKVResponse kv_response = ETCDSERVERPB__HASH_KVRESPONSE__INIT;
+    Etcdserverpb__HashResponse response = ETCDSERVERPB__HASH_RESPONSE__INIT;
+    kv_header(kv, store_revision(kv->store), &header);
+    kv_response.header = response.header = &header;
+    store_hash_walk_result(l->hash, &kv_response);
+    response.hash = kv_response.hash;
+    kv_finish(kv, r, OK, r->kind == KV_HASH ? &response.base : &kv_response.base);
+}
+
+static int hash_slice(struct kv *kv, struct kv_request *r, struct kv_long *l)
+{
+    const Etcdserverpb__HashKVRequest *m = (const Etcdserverpb__HashKVRequest *)r->message;
+    bool is_last = false;
+    int err = OK;
+    if (!l->hash)
+        err = store_hash_walk_new(kv->store, r->kind == KV_HASH, r->kind == KV_HASH ? 0 : m->revision,
+                                  &l->hash);
+    if (!err)
+        err = store_hash_walk_step(l->hash, l->restarts < RESTARTS_MAX ? SLICE_UNITS : INT64_MAX, &is_last);
+    if (err)
+        return err;
+    if (is_last) {
+        finish_hash(kv, r, l);
+        return OK;
+    }
+    go_on_later(kv, r);
+    return OK;
+}
+
+/* --- both -------------------------------------------------------------------------------------------- */
+
+/* Every hash is of what the compaction left, so that only its own revision can be gone: the first step of a
+ * new attempt says so. */
+static bool may_begin_anew(const struct kv_request *r, const struct kv_long *l)
+{
+    if (is_range(r))
+        return l->walk && ((const Etcdserverpb__RangeRequest *)r->message)->revision <= 0;
+    return l->hash != NULL;
+}
+
+void kv_run_long(struct kv *kv, struct kv_request *r)
+{
+    struct kv_long *l = r->slices;
+    if (!l->is_under_way && kv->long_count >= LONG_READS_MAX) {
+        list_remove(&r->link);
+        r->state = KV_PARKED;
+        list_add_last(&kv->parked, &r->link);
+        return;
+    }
+    kv->long_count += !l->is_under_way;
+    l->is_under_way = true;
+    int err = is_range(r) ? range_slice(kv, r, l) : hash_slice(kv, r, l);
+    if (err == ERR_COMPACTED && may_begin_anew(r, l)) {
+        forget(l);
+        l->restarts++;
+        if (is_range(r))
+            (void)r->on_part(r, NULL);
+        if (is_range(r) && l->restarts >= RESTARTS_MAX) {
+            finish_range_at_once(kv, r);
+            return;
+        }
+        go_on_later(kv, r);
+    } else if (err) {
+        kv_finish(kv, r, err, NULL);
+    }
+}
+
+static void restart_list(struct link *list)
+{
+    LIST_FOR_EACH (link, list) {
+        struct kv_request *r = container_of(link, struct kv_request, link);
+        bool is_begun = r->slices && (r->slices->walk || r->slices->hash);
+        if (!is_begun)
+            continue;
+        forget(r->slices);
+        if (is_range(r))
+            (void)r->on_part(r, NULL);
+    }
+}
+
+void kv_restart_long(struct kv *kv)
+{
+    restart_list(&kv->ready);
+    restart_list(&kv->parked);
+}
+
+void kv_start_long(struct kv *kv, struct kv_request *r)
+{
+    r->slices = mem_new(sizeof *r->slices);
+    kv_run_long(kv, r);
+}

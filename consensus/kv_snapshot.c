@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copies of the whole state: to clients, to members whose entries are gone from the log, and from the leader
+ * when that is this member.
+ *
+ * A snapshot that comes, in order: the file is whole and durable (snapshot_receive.c); raft takes it, or it
+ * is deleted; the log is cut behind it (node.c); the file is made ready and renamed on the store's worker
+ * while the old store goes on serving (snapshot_install.c); then, in one go, this file puts the new store in
+ * the place of the old one and all that was read from that anew, and lets the node go on. Requests stay:
+ * reads that wait are served by the new store, long ones begin again; proposals that the snapshot covers end
+ * at their limit, because nobody can tell what became of them. Watchers read on from where they are. */
+#include "base/failpoint.h"
+#include "consensus/kv_impl.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/log.h"
+#include "base/plant.h"
+#include "consensus/node/conf_store.h"
+#include "consensus/node/snapshot_receive.h"
+#include "consensus/node/snapshot_send.h"
+#include "consensus/raft/confchange.h"
+
+#define GIVE_UP_MS     30000
+#define KEEP_MS        60000
+#define RECEIVE_MAX    (1ULL << 40) /* bytes of a store that is believed to be one */
+#define NEEDED_LOG_MAX 200000       /* entries that are kept for transfers under way, at most */
+
+/* --- to a client --------------------------------------------------------------------------------- */
+
+struct client_copy {
+    struct io *io;
+    void (*done)(void *arg, int err, const char *path, uint64_t size);
+    void *arg;
+    char *path;
+};
+
+static void on_client_copied(void *arg, int err)
+{
+    struct client_copy *c = arg;
+    uint64_t size = 0;
+    struct io_file *file;
+    if (!err)
+        err = c->io->ops->open(c->io, c->path, false, &file);
+    if (!err) {
+        err = c->io->ops->size(c->io, file, &size);
+        c->io->ops->close(c->io, file);
+    }
+    c->done(c->arg, err, c->path, size);
+    mem_free(c->path);
+    mem_free(c);
+}
+
+void kv_snapshot(struct kv *kv, void (*done)(void *arg, int err, const char *path, uint64_t size), void *arg)
+{
+    struct client_copy *c = mem_new(sizeof *c);
+    struct buf path = {0};
+    buf_addf(&path, "%s/snapshot-%016" PRIx64 ".tmp", kv->member_dir, kv->snapshot_count++);
+    *c = (struct client_copy){kv->io, done, arg, mem_string(buf_text(&path))};
+    buf_done(&path);
+    store_copy(kv->store, c->path, on_client_copied, c);
+}
+
+/* --- to another member --------------------------------------------------------------------------- */
+
+static void copy(void *arg, const char *path, struct raft_snapshot *ret_state,
+                 void (*done)(void *done_arg, int err), void *done_arg)
+{
+    struct kv *kv = arg;
+    *ret_state = (struct raft_snapshot){.index = store_applied_index(kv->store),
+                                        .term = store_applied_term(kv->store),
+                                        .conf_state = *node_conf_state(kv->node)};
+    store_copy(kv->store, path, done, done_arg);
+}
+
+static void report(void *arg, uint64_t id, bool delivered)
+{
+    struct kv *kv = arg;
+    node_report_snapshot(kv->node, id, delivered);
+    kv_come_again(kv);
+}
+
+void kv_send_snapshot(void *arg, const struct raft_message *m)
+{
+    struct kv *kv = arg;
+    snapshot_send_start(kv->sending, m, node_log_begin(kv->node));
+}
+
+uint64_t kv_log_needed(const struct kv *kv, uint64_t durable_index)
+{
+    uint64_t needed = kv->sending ? snapshot_send_needs(kv->sending) : UINT64_MAX;
+    bool is_bearable = needed < durable_index && durable_index - needed <= NEEDED_LOG_MAX;
+    return is_bearable ? needed : durable_index;
+}
+
+/* --- from the leader ----------------------------------------------------------------------------- */
+
+static bool deliver(void *arg, const struct raft_message *m)
+{
+    struct kv *kv = arg;
+    kv_come_again(kv);
+    return node_receive_snapshot(kv->node, m);
+}
+
+static void receive_failed(void *arg, int err)
+{
+    ((struct kv *)arg)->failed_err = err;
+}
+
+static void load_leases(struct kv *kv)
+{
+    lease_table_reset(kv->leases);
+    int err = store_scan(kv->store, BACKEND_LEASES, kv_restore_lease, kv->leases);
+    if (err)
+        kv->failed_err = err;
+    store_attach_leases(kv->store);
+}
+
+/* What is known of members beside what the log says stays. */
+static void load_members(struct kv *kv)
+{
+    struct members old = kv->members;
+    kv->members = (struct members){0};
+    int err = members_load(&kv->members, kv->store);
+    if (err)
+        kv->failed_err = err;
+    for (size_t i = 0; i < kv->members.count; i++) {
+        const struct member *before = member_find(&old, kv->members.list[i].id);
+        kv->members.list[i].was_heard = before && before->was_heard;
+    }
+    if (kv->peers)
+        kv_peers_set(kv);
+    members_done(&old);
+}
+
+static void load_rest(struct kv *kv)
+{
+    alarms_done(&kv->alarms);
+    kv->alarms = (struct alarms){0};
+    int err = alarms_load(&kv->alarms, kv->store);
+    if (err)
+        kv->failed_err = err;
+    kv->is_space_alarm_proposed = false;
+}
+
+static void on_installed(void *arg, int err, const char *error, struct store *store)
+{
+    struct kv *kv = arg;
+    struct raft_conf_state conf;
+    kv->installing = NULL;
+    if (!err) {
+        err = conf_store_load(store, &conf);
+        if (!err && !raft_conf_state_equal(&conf, &kv->installing_conf))
+            err = ERR_CORRUPT;
+        error = "the snapshot's store has another configuration than its message";
+        if (err)
+            store_drop(store);
+    }
+    if (err) {
+        log_error("a snapshot cannot be installed", F_STR("reason", error), F_ERR(err));
+        kv->failed_err = err;
+        return;
+    }
+    struct store *old = kv->store;
+    FAILPOINT(RAFT_BEFORE_APPLY_SNAP);
+    kv->store = store;
+    kv->corrupt = (struct corrupt){0}; /* the digest was the old store's */
+    if (!PLANTED(SNAPSHOT_WITHOUT_LEASES))
+        load_leases(kv);
+    if (!PLANTED(SNAPSHOT_WITHOUT_MEMBERS))
+        load_members(kv);
+    load_rest(kv);
+    kv_listen_to_store(kv);
+    watch_store_replaced(kv->hub, store);
+    kv_restart_long(kv);
+    store_drop(old);
+    snapshot_receive_done(kv->receiving);
+    FAILPOINT(RAFT_AFTER_APPLY_SNAP);
+    log_info("installed a snapshot", F_UINT("index", store_applied_index(store)),
+             F_UINT("term", store_applied_term(store)), F_INT("revision", store_revision(store)));
+    node_installed(kv->node);
+    kv_come_again(kv);
+}
+
+void kv_install(void *arg, const struct raft_snapshot *snapshot)
+{
+    struct kv *kv = arg;
+    kv->installing_conf = snapshot->conf_state;
+    put_be64(kv->install.identity, kv->cluster_id);
+    put_be64(kv->install.identity + 8, kv->member_id);
+    kv->installing = snapshot_install_start(&kv->install, snapshot, on_installed, kv);
+}
+
+/* --- messages ------------------------------------------------------------------------------------ */
+
+void kv_on_snapshot_message(struct kv *kv, uint64_t from, struct slice bytes)
+{
+    struct snapshot_words words;
+    struct arena arena = {0};
+    if (snapshot_read(bytes, &arena, &words) == OK) {
+        if (words.kind == SNAPSHOT_OFFER)
+            snapshot_receive_offer(kv->receiving, from, &words.offer);
+        else if (words.kind == SNAPSHOT_PIECE)
+            snapshot_receive_piece(kv->receiving, from, &words.piece);
+        else
+            snapshot_send_answer(kv->sending, from, &words.answer);
+    }
+    arena_done(&arena);
+}
+
+/* --- start and end -------------------------------------------------------------------------------- */
+
+int kv_snapshot_recover(struct kv *kv, const struct kv_options *o, uint64_t map_size, const char *wal_dir,
+                        char *error, size_t error_size)
+{
+    kv->install = (struct snapshot_install_options){
+        .io = o->io, .dir = kv->member_dir, .backend_open = o->backend_open, .map_size = map_size};
+    int err = snapshot_install_recover(&kv->install, wal_dir, error, error_size);
+    if (err)
+        return err;
+    err = snapshot_receive_clean(o->io, kv->member_dir, false);
+    if (!err)
+        err = snapshot_send_clean(o->io, kv->member_dir);
+    /* A rename that is seen need not be durable: its sync may have been what ended the last process. */
+    if (!err)
+        err = o->io->ops->sync_dir(o->io, kv->member_dir);
+    if (err)
+        snprintf(error, error_size, "%s: what is left of snapshots cannot be deleted: %s", kv->member_dir,
+                 err_text(err));
+    return err;
+}
+
+void kv_snapshot_open(struct kv *kv, const struct kv_options *o)
+{
+    kv->sending = snapshot_send_new(&(struct snapshot_send_options){
+        .io = o->io,
+        .peers = o->peers,
+        .dir = kv->member_dir,
+        .bytes_per_s = o->snapshot_bytes_per_s,
+        .give_up_ms = GIVE_UP_MS,
+        .keep_ms = KEEP_MS,
+        .copy = copy,
+        .report = report,
+        .arg = kv,
+    });
+    kv->receiving = snapshot_receive_new(&(struct snapshot_receive_options){
+        .io = o->io,
+        .peers = o->peers,
+        .dir = kv->member_dir,
+        .member_id = kv->member_id,
+        .size_max = RECEIVE_MAX,
+        .keep_ms = KEEP_MS,
+        .deliver = deliver,
+        .failed = receive_failed,
+        .arg = kv,
+    });
+}
+
+void kv_snapshot_close(struct kv *kv)
+{
+    snapshot_send_close(kv->sending);
+    snapshot_receive_close(kv->receiving);
+    if (kv->installing)
+        snapshot_install_cancel(kv->installing);
+    kv->sending = NULL;
+    kv->receiving = NULL;
+    kv->installing = NULL;
+}

@@ -1,0 +1,509 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Asking and waiting; see boot.h. Every expected member has at most one WHO under way, in rounds that begin
+ * 100 ms apart and end a second apart; one request to the leader (CLAIM, REPLACE, ADD) at a time. Whatever
+ * comes in, the rules are asked again.
+ *
+ * A question from an expected member that we do not know yet is a hint that it can be reached now: it is
+ * asked at once. The question itself proves nothing: who asks may be a second process with the same flags. */
+#include "consensus/node/boot.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "consensus/node/boot_rules.h"
+#include "consensus/node/node.h"
+
+enum {
+    WHO_TIMEOUT_MS = 2000,
+    REQUEST_TIMEOUT_MS = 15000, /* it ends when the cluster has agreed */
+    ROUND_FIRST_MS = 100,
+    ROUND_MS = 1000,
+    REPEAT_LOG_MS = 10000,
+};
+
+/* What is asked of one expected member. */
+struct asked {
+    struct boot *boot;
+    uint64_t ask;      /* 0 = nothing under way */
+    size_t url;        /* which of its URLs comes next */
+    bool was_heard_of; /* answered or failed at least once */
+};
+
+struct boot {
+    struct boot_options o;
+    void (*done)(void *arg, int err, const char *error, const struct boot_result *result);
+    void *arg;
+    struct boot_rules rules;
+    struct asked *asked;
+    struct boot_decision request; /* what the leader is asked for */
+    uint64_t request_ask;
+    size_t request_url;
+    struct io_timer round, step;
+    uint64_t round_ms;
+    char logged[sizeof((struct boot_decision *)0)->text]; /* what is waited for */
+    uint64_t logged_ms;
+    char refused[256]; /* why the leader does not do it yet */
+    uint64_t refused_ms;
+    bool has_data;
+};
+
+/* --- messages ------------------------------------------------------------------------------------------- */
+Peerpb__Question *boot_read_question(struct slice text)
+{
+    return text.size <= BOOT_MESSAGE_MAX ? peerpb__question__unpack(NULL, text.size, text.data) : NULL;
+}
+
+Peerpb__Answer *boot_read_answer(struct slice text)
+{
+    return text.size <= BOOT_MESSAGE_MAX ? peerpb__answer__unpack(NULL, text.size, text.data) : NULL;
+}
+
+void boot_write(struct buf *out, const ProtobufCMessage *message)
+{
+    size_t size = protobuf_c_message_get_packed_size(message);
+    protobuf_c_message_pack(message, buf_reserve(out, size));
+    out->size += size;
+}
+
+static uint64_t now_ms(const struct boot *b)
+{
+    return b->o.io->ops->mono_ns(b->o.io) / 1000000;
+}
+
+/* --- nobody is at home -----------------------------------------------------------------------------------
+ */
+static void on_nothing(void *arg, uint64_t id, enum peer_lane lane)
+{
+    (void)arg, (void)id, (void)lane; /* there are no lanes without an identity */
+}
+
+static void on_no_message(void *arg, uint64_t from, enum peer_lane lane, struct slice message)
+{
+    (void)arg, (void)from, (void)lane, (void)message;
+}
+
+static void on_not_removed(void *arg, uint64_t told_by)
+{
+    (void)arg, (void)told_by;
+}
+
+/* Between the decision and kv_open, and after a cancel. */
+static void on_early_question(void *arg, struct peer_question *question, struct slice text)
+{
+    struct peers *peers = arg;
+    (void)text;
+    peers->ops->answer(peers, question, (struct slice){0}); /* state UNKNOWN */
+}
+
+static const struct peer_events no_events = {
+    .on_message = on_no_message,
+    .on_unreachable = on_nothing,
+    .on_reachable = on_nothing,
+    .on_question = on_early_question,
+    .on_removed = on_not_removed,
+};
+
+/* --- the end -------------------------------------------------------------------------------------------- */
+static void stop(struct boot *b)
+{
+    struct peers *peers = b->o.peers;
+    b->o.io->ops->timer_stop(b->o.io, &b->round);
+    b->o.io->ops->timer_stop(b->o.io, &b->step);
+    for (size_t i = 0; i < b->rules.peer_count; i++)
+        if (b->asked[i].ask)
+            peers->ops->cancel(peers, b->asked[i].ask);
+    if (b->request_ask)
+        peers->ops->cancel(peers, b->request_ask);
+    if (peers)
+        peers->ops->set_events(peers, &no_events, peers);
+}
+
+static void boot_free(struct boot *b)
+{
+    boot_rules_done(&b->rules);
+    mem_free(b->asked);
+    mem_free(b);
+}
+
+void boot_cancel(struct boot *b)
+{
+    stop(b);
+    boot_free(b);
+}
+
+/* The events go first: done sets its own. What the result points to stays until it has been used. */
+static void finish(struct boot *b, int err, const char *error, const Peerpb__Answer *joined)
+{
+    struct kv_join join = {0};
+    struct kv_join_member *members = NULL;
+    struct boot_result result = {0};
+    if (joined) {
+        members = mem_new((joined->n_members + 1) * sizeof *members);
+        for (size_t i = 0; i < joined->n_members; i++) {
+            const Peerpb__Seat *s = joined->members[i];
+            members[i] = (struct kv_join_member){s->id, (const char *const *)s->peer_urls, s->n_peer_urls};
+        }
+        join = (struct kv_join){joined->cluster_id, joined->member_id, members, joined->n_members};
+        result.join = &join;
+    }
+    stop(b);
+    b->done(b->arg, err, error, err ? NULL : &result);
+    mem_free(members);
+    boot_free(b);
+}
+
+/* --- a join that was begun ------------------------------------------------------------------------------ */
+/* A member that joins has a log before it has a state, and that state, which would tell it who the others
+ * are, comes from the others. So the join is kept beside the log. Once there is a state nobody reads it any
+ * more. The file is one Answer; an unfinished one does not decode, and then nothing had begun. */
+static void join_path(const struct boot_options *o, struct buf *ret_dir, struct buf *ret_path)
+{
+    buf_addf(ret_dir, "%s/member", o->data_dir);
+    buf_addf(ret_path, "%s/member/join", o->data_dir);
+}
+
+static int write_file(struct io *io, const char *path, struct slice text)
+{
+    struct io_file *file;
+    int err = io->ops->open(io, path, true, &file);
+    if (err)
+        return err;
+    err = io->ops->truncate(io, file, 0);
+    if (!err)
+        err = io->ops->write(io, file, 0, text.data, text.size);
+    if (!err)
+        err = io->ops->sync(io, file);
+    io->ops->close(io, file);
+    return err;
+}
+
+static int keep_join(struct boot *b, const Peerpb__Answer *join)
+{
+    struct io *io = b->o.io;
+    struct buf dir = {0}, path = {0}, text = {0};
+    join_path(&b->o, &dir, &path);
+    boot_write(&text, &join->base);
+    int err = io->ops->mkdir(io, buf_text(&dir));
+    if (!err)
+        err = write_file(io, buf_text(&path), buf_slice(&text));
+    if (!err)
+        err = io->ops->sync_dir(io, buf_text(&dir));
+    buf_done(&dir);
+    buf_done(&path);
+    buf_done(&text);
+    return err;
+}
+
+/* NULL: none. */
+static Peerpb__Answer *kept_join(const struct boot *b)
+{
+    struct io *io = b->o.io;
+    struct buf dir = {0}, path = {0}, text = {0};
+    struct io_file *file;
+    uint64_t size = 0;
+    Peerpb__Answer *join = NULL;
+    join_path(&b->o, &dir, &path);
+    if (io->ops->open(io, buf_text(&path), false, &file) == OK) {
+        int err = io->ops->size(io, file, &size);
+        size_t got = 0;
+        if (!err && size && size <= BOOT_MESSAGE_MAX) {
+            err = io->ops->read(io, file, 0, buf_reserve(&text, size), size, &got);
+            text.size = got;
+            join = err ? NULL : boot_read_answer(buf_slice(&text));
+        }
+        io->ops->close(io, file);
+    }
+    buf_done(&dir);
+    buf_done(&path);
+    buf_done(&text);
+    if (join && !join->n_members) {
+        peerpb__answer__free_unpacked(join, NULL);
+        join = NULL;
+    }
+    return join;
+}
+
+/* What an earlier life of this folder left must not be taken for ours. */
+static void forget_join(struct boot *b)
+{
+    struct buf dir = {0}, path = {0};
+    join_path(&b->o, &dir, &path);
+    (void)b->o.io->ops->unlink(b->o.io, buf_text(&path));
+    buf_done(&dir);
+    buf_done(&path);
+}
+
+static void go_on(struct boot *b)
+{
+    Peerpb__Answer *join = kept_join(b);
+    finish(b, OK, "", join);
+    if (join)
+        peerpb__answer__free_unpacked(join, NULL);
+}
+
+static void begin_join(struct boot *b, const struct boot_decision *d)
+{
+    Peerpb__Answer join = *d->seen;
+    join.member_id = d->member_id;
+    int err = keep_join(b, &join);
+    char error[256] = "";
+    if (err)
+        snprintf(error, sizeof error, "cannot write %.200s/member/join: %s", b->o.data_dir, err_text(err));
+    else
+        log_info("joining a running cluster", F_HEX("cluster-id", join.cluster_id),
+                 F_HEX("member-id", join.member_id));
+    finish(b, err, error, &join);
+}
+
+/* --- steps ---------------------------------------------------------------------------------------------- */
+static void log_waiting(struct boot *b, const char *text)
+{
+    uint64_t now = now_ms(b);
+    if (strcmp(text, b->logged) == 0 && now - b->logged_ms < REPEAT_LOG_MS)
+        return;
+    log_warn("this member has no data; waiting", F_STR("for", text), F_STR("name", b->o.name));
+    strcpy(b->logged, text);
+    b->logged_ms = now;
+}
+
+/* Everybody was reached, or could not be, since we began: an error is not the first thing that is believed.
+ */
+static bool is_everybody_asked(const struct boot *b)
+{
+    for (size_t i = 0; i < b->rules.peer_count; i++)
+        if (!b->asked[i].was_heard_of)
+            return false;
+    return true;
+}
+
+static void come_again(struct boot *b)
+{
+    b->o.io->ops->timer_start(b->o.io, &b->step, 0);
+}
+
+static void log_refused(struct boot *b, const char *reason)
+{
+    uint64_t now = now_ms(b);
+    if (strncmp(reason, b->refused, sizeof b->refused - 1) == 0 && now - b->refused_ms < REPEAT_LOG_MS)
+        return;
+    log_warn("the leader does not do what this member asks for yet", F_STR("reason", reason));
+    snprintf(b->refused, sizeof b->refused, "%s", reason);
+    b->refused_ms = now;
+}
+
+static void on_request_done(void *arg, int err, struct slice text)
+{
+    struct boot *b = arg;
+    Peerpb__Answer *answer = err ? NULL : boot_read_answer(text);
+    b->request_ask = 0;
+    if (err || !answer)
+        b->request_url++;
+    if (answer && answer->outcome != PEERPB__ANSWER__OUTCOME__DONE)
+        log_refused(b, answer->reason);
+    boot_rules_outcome(&b->rules, &b->request, answer);
+    for (size_t i = 0; i < b->rules.peer_count; i++)
+        b->asked[i].was_heard_of = false; /* what was known is old */
+    if (answer && answer->outcome == PEERPB__ANSWER__OUTCOME__DONE)
+        b->round_ms = ROUND_FIRST_MS;
+    if (answer)
+        peerpb__answer__free_unpacked(answer, NULL);
+    b->o.io->ops->timer_start(b->o.io, &b->round, b->round_ms);
+    come_again(b);
+}
+
+static void send_request(struct boot *b, const struct boot_decision *d)
+{
+    static const char *const wishes[] = {"", "start as the member it lists", "replace what this member lost",
+                                         "add this member as a learner"};
+    Peerpb__Question q = PEERPB__QUESTION__INIT;
+    q.kind = d->kind;
+    q.run = b->rules.self.run;
+    q.name = (char *)(uintptr_t)b->o.name;
+    q.n_peer_urls = b->o.peer_url_count;
+    q.peer_urls = (char **)(uintptr_t)b->o.peer_urls;
+    q.cluster_id = d->seen->cluster_id;
+    q.member_id = d->member_id;
+    const char *url = d->urls[b->request_url % d->url_count];
+    if (d->kind != b->request.kind || d->member_id != b->request.member_id)
+        log_info("asking the leader", F_STR("to", wishes[d->kind]), F_STR("url", url),
+                 F_HEX("cluster-id", q.cluster_id), F_HEX("member-id", q.member_id));
+    struct buf text = {0};
+    boot_write(&text, &q.base);
+    b->request = *d;
+    b->request_ask =
+        b->o.peers->ops->ask(b->o.peers, url, buf_slice(&text), REQUEST_TIMEOUT_MS, on_request_done, b);
+    buf_done(&text);
+}
+
+static void on_step(struct io_timer *timer)
+{
+    struct boot *b = container_of(timer, struct boot, step);
+    struct boot_decision d;
+    if (b->has_data) {
+        go_on(b);
+        return;
+    }
+    if (b->request_ask)
+        return;
+    boot_rules_decide(&b->rules, now_ms(b), &d);
+    switch (d.step) {
+    case BOOT_WAIT:
+        if (is_everybody_asked(b) && *d.text)
+            log_waiting(b, d.text);
+        break;
+    case BOOT_ASK:
+        send_request(b, &d);
+        break;
+    case BOOT_REFUSE:
+        if (is_everybody_asked(b))
+            finish(b, ERR_INVALID, d.text, NULL);
+        break;
+    case BOOT_BOOTSTRAP:
+        log_info("beginning the cluster of --initial-cluster", F_HEX("cluster-id", b->rules.cluster_id),
+                 F_HEX("member-id", d.member_id));
+        forget_join(b);
+        finish(b, OK, "", NULL);
+        break;
+    case BOOT_JOIN:
+        begin_join(b, &d);
+        break;
+    }
+}
+
+/* --- asking --------------------------------------------------------------------------------------------- */
+static void on_who_done(void *arg, int err, struct slice text)
+{
+    struct asked *a = arg;
+    struct boot *b = a->boot;
+    Peerpb__Answer *answer = err ? NULL : boot_read_answer(text);
+    a->ask = 0;
+    a->was_heard_of = true;
+    if (!answer)
+        a->url++; /* it may have another one */
+    boot_rules_answer(&b->rules, (size_t)(a - b->asked), answer);
+    come_again(b);
+}
+
+static void ask_who(struct boot *b, size_t i)
+{
+    struct asked *a = &b->asked[i];
+    const struct boot_peer *p = &b->rules.peers[i];
+    if (a->ask)
+        return;
+    Peerpb__Question q = PEERPB__QUESTION__INIT;
+    q.run = b->rules.self.run;
+    q.name = (char *)(uintptr_t)b->o.name;
+    q.n_peer_urls = b->o.peer_url_count;
+    q.peer_urls = (char **)(uintptr_t)b->o.peer_urls;
+    struct buf text = {0};
+    boot_write(&text, &q.base);
+    a->ask = b->o.peers->ops->ask(b->o.peers, p->urls[a->url % p->url_count], buf_slice(&text),
+                                  WHO_TIMEOUT_MS, on_who_done, a);
+    buf_done(&text);
+}
+
+/* A second apart, give or take an eighth, so that members that were started together do not stay in step. */
+static void on_round(struct io_timer *timer)
+{
+    struct boot *b = container_of(timer, struct boot, round);
+    for (size_t i = 0; i < b->rules.peer_count; i++)
+        ask_who(b, i);
+    uint64_t jitter = b->round_ms / 4 ? b->o.io->ops->random(b->o.io) % (b->round_ms / 4) : 0;
+    b->o.io->ops->timer_start(b->o.io, &b->round, b->round_ms - b->round_ms / 8 + jitter);
+    b->round_ms = b->round_ms * 2 < ROUND_MS ? b->round_ms * 2 : ROUND_MS;
+    come_again(b);
+}
+
+/* --- answering ------------------------------------------------------------------------------------------ */
+static void ask_back(struct boot *b, const Peerpb__Question *q)
+{
+    for (size_t i = 0; i < b->rules.peer_count; i++) {
+        const struct boot_peer *p = &b->rules.peers[i];
+        for (size_t j = 0; j < q->n_peer_urls; j++)
+            if (!p->answer && !p->was_blank && strcmp(p->urls[0], q->peer_urls[j]) == 0)
+                ask_who(b, i);
+    }
+}
+
+static void on_question(void *arg, struct peer_question *question, struct slice text)
+{
+    struct boot *b = arg;
+    Peerpb__Question *q = boot_read_question(text);
+    Peerpb__Answer answer;
+    boot_rules_describe(&b->rules, &answer);
+    if (q && q->kind != PEERPB__QUESTION__KIND__WHO) {
+        answer.outcome = PEERPB__ANSWER__OUTCOME__LATER;
+        answer.reason = (char *)(uintptr_t) "it has no data itself";
+    }
+    if (q)
+        answer.run = q->run;
+    struct buf out = {0};
+    boot_write(&out, &answer.base);
+    b->o.peers->ops->answer(b->o.peers, question, buf_slice(&out));
+    buf_done(&out);
+    if (q)
+        ask_back(b, q);
+    if (q)
+        peerpb__question__free_unpacked(q, NULL);
+}
+
+static const struct peer_events events = {
+    .on_message = on_no_message,
+    .on_unreachable = on_nothing,
+    .on_reachable = on_nothing,
+    .on_question = on_question,
+    .on_removed = on_not_removed,
+};
+
+/* --- the beginning -------------------------------------------------------------------------------------- */
+/* The log is the member: who has none has promised nothing that he could keep. What is wrong with the folder
+ * otherwise, kv_open says. */
+bool boot_has_data(const struct boot_options *o)
+{
+    struct buf path = {0};
+    bool exists = false;
+    if (o->wal_dir && *o->wal_dir)
+        buf_add_text(&path, o->wal_dir);
+    else
+        buf_addf(&path, "%s/member/wal", o->data_dir);
+    int err = node_exists(o->io, buf_text(&path), &exists);
+    buf_done(&path);
+    return err || exists;
+}
+
+struct boot *boot_start(const struct boot_options *options,
+                        void (*done)(void *arg, int err, const char *error, const struct boot_result *result),
+                        void *arg)
+{
+    struct boot *b = mem_new(sizeof *b);
+    b->o = *options;
+    b->done = done;
+    b->arg = arg;
+    b->has_data = boot_has_data(options);
+    b->step.fire = on_step;
+    b->round.fire = on_round;
+    b->round_ms = ROUND_FIRST_MS;
+    struct boot_self self = {
+        .run = options->io->ops->random(options->io),
+        .name = options->name,
+        .token = options->initial_cluster_token,
+        .cluster = options->initial_cluster,
+        .cluster_count = options->initial_cluster_count,
+        .peer_urls = options->peer_urls,
+        .peer_url_count = options->peer_url_count,
+        .is_existing = options->is_existing,
+        .auto_join = options->auto_join,
+    };
+    boot_rules_init(&b->rules, &self);
+    b->asked = mem_new((b->rules.peer_count + 1) * sizeof *b->asked);
+    for (size_t i = 0; i < b->rules.peer_count; i++)
+        b->asked[i].boot = b;
+    if (!b->has_data && b->rules.peer_count) {
+        options->peers->ops->set_events(options->peers, &events, b);
+        options->io->ops->timer_start(options->io, &b->round, 0);
+    } else {
+        come_again(b);
+    }
+    return b;
+}

@@ -1,0 +1,382 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Driving the raft core; see node.h.
+ *
+ * The life of a proposal, happy path:
+ *   node_propose  queues it                                  (any time in a turn)
+ *   node_turn     hands the queue to raft as one batch. A follower's raft sends it to the leader; the
+ * leader's sends it to the followers and wants it stored: it joins the WAL batch being collected; the batch
+ * goes to the WAL worker if that is free on_written    the batch is on disk: the promises attached to it are
+ * given to raft or sent node_turn     raft says committed; options.apply is called for each entry What can
+ * fail: a write or sync: options.failed, final. No leader, or the lane to it is down: the queue waits. What
+ * was sent to a leader may be lost with it; whoever waits for it gives up at his own limit, because the
+ * outcome is not known. */
+#include "base/failpoint.h"
+#include "base/log.h"
+#include "base/metric.h"
+#include "base/plant.h"
+#include "consensus/node/node_impl.h"
+
+#define HERE_ENTRIES_MAX 64
+#define HERE_SYNC_NS_MAX 500000
+#define COMPACT_STEP     1000 /* entries at most: the log is cut in pieces, not at every commit */
+
+static void on_written(void *arg, const struct wal_result *result);
+static void release_promises(struct node *n, int err);
+
+/* --- what raft wants done ---------------------------------------------------------------------------- */
+
+static void hold_promises(struct node *n, const struct raft_message *m)
+{
+    struct promises *p = &n->collecting;
+    if (p->count + m->response_count > p->capacity) {
+        p->capacity = (p->count + m->response_count) * 2;
+        p->list = mem_resize(p->list, p->capacity * sizeof *p->list);
+    }
+    for (size_t i = 0; i < m->response_count; i++) {
+        if (PLANTED(NODE_PROMISES_BEFORE_DISK) && m->responses[i].to != n->options.member_id)
+            node_send(n, &m->responses[i]);
+        p->list[p->count++] = raft_message_keep(&m->responses[i]);
+    }
+}
+
+static void free_snapshot(struct promises *p)
+{
+    if (p->snapshot)
+        blob_unref(p->snapshot->data);
+    mem_free(p->snapshot);
+    p->snapshot = NULL;
+}
+
+/* The mark says that the log begins behind the snapshot: it stands before the entries that follow it. */
+static void collect_snapshot(struct node *n, const struct raft_snapshot *snapshot)
+{
+    FAILPOINT(RAFT_BEFORE_SAVE_SNAP);
+    wal_add_snapshot(n->wal, snapshot->index, snapshot->term);
+    free_snapshot(&n->collecting);
+    n->collecting.snapshot = mem_copy(snapshot, sizeof *snapshot);
+    blob_ref(snapshot->data);
+}
+
+/* Must it be on the disk before answers that come with it or after it leave? A commit index alone need not:
+ * the answer to an append that brings nothing else rests on what was collected before, and waits for that
+ * only. */
+static bool must_be_kept(const struct node *n, const struct raft_message *m)
+{
+    bool has_state = m->term || m->vote || m->commit;
+    return m->snapshot || m->entry_count ||
+           (has_state && (m->term != n->kept_term || m->vote != n->kept_vote));
+}
+
+static void collect(struct node *n, const struct raft_message *m)
+{
+    n->needs_sync |= must_be_kept(n, m);
+    if (m->snapshot)
+        collect_snapshot(n, m->snapshot);
+    n->collected += m->entry_count;
+    for (size_t i = 0; i < m->entry_count; i++) {
+        const struct raft_entry *e = &m->entries[i];
+        struct wal_entry entry = {e->index, e->term, (uint8_t)e->type, blob_slice(e->data)};
+        wal_add_entry(n->wal, &entry);
+    }
+    if ((m->term || m->vote || m->commit) && !PLANTED(NODE_HARD_STATE_LEFT_OUT)) {
+        struct wal_hard_state state = {m->term, m->vote, m->commit};
+        wal_add_hard_state(n->wal, &state);
+    }
+    if (m->term || m->vote || m->commit) {
+        n->kept_term = m->term;
+        n->kept_vote = m->vote;
+    }
+    if (m->response_count)
+        hold_promises(n, m);
+}
+
+void node_set_conf(struct node *n, const struct raft_conf_state *conf)
+{
+    n->conf = *conf;
+    n->is_alone = conf->voters.count == 1 && conf->voters.id[0] == n->options.member_id &&
+                  conf->voters_outgoing.count == 0 && conf->learners.count == 0;
+    n->is_learner = raft_ids_has(&conf->learners, n->options.member_id);
+}
+
+int node_apply_conf_change(struct node *n, const struct raft_conf_change *change,
+                           struct raft_conf_state *ret_state)
+{
+    FAILPOINT(BEFORE_APPLY_ONE_CONF_CHANGE);
+    int err = raft_apply_conf_change(n->raft, change, ret_state);
+    if (!err)
+        node_set_conf(n, ret_state);
+    return err;
+}
+
+static void apply(struct node *n, const struct raft_message *m)
+{
+    for (size_t i = 0; i < m->entry_count; i++) {
+        const struct raft_entry *e = &m->entries[i];
+        size_t left = m->entry_count - i;
+        if (i % NODE_WILL_APPLY_MAX == 0 && left > 1 && n->options.will_apply)
+            n->options.will_apply(n->options.arg, e, left < NODE_WILL_APPLY_MAX ? left : NODE_WILL_APPLY_MAX);
+        n->options.apply(n->options.arg, e);
+    }
+    for (size_t i = 0; i < m->response_count; i++)
+        (void)raft_step_local(n->raft, &m->responses[i]);
+}
+
+static void handle_ready(struct node *n, const struct raft_ready *ready)
+{
+    for (size_t i = 0; i < ready->message_count; i++) {
+        const struct raft_message *m = &ready->messages[i];
+        if (m->to == RAFT_APPEND_THREAD)
+            collect(n, m);
+        else if (m->to == RAFT_APPLY_THREAD)
+            apply(n, m);
+        else
+            node_send(n, m);
+    }
+    for (size_t i = 0; i < ready->read_state_count; i++) {
+        const struct raft_read_state *s = &ready->read_states[i];
+        if (s->context.size == 8)
+            n->options.read_done(n->options.arg, get_be64(s->context.data), s->index);
+    }
+}
+
+static void tell_state(struct node *n)
+{
+    struct node_state now = {
+        .term = raft_term(n->raft),
+        .leader = raft_leader(n->raft),
+        .commit = raft_committed_index(n->raft),
+        .last_index = raft_last_index(n->raft),
+        .is_leader = node_is_leader(n),
+        .is_learner = n->is_learner,
+    };
+    bool is_same = now.term == n->state.term && now.leader == n->state.leader &&
+                   now.commit == n->state.commit && now.last_index == n->state.last_index &&
+                   now.is_leader == n->state.is_leader && now.is_learner == n->state.is_learner;
+    if (is_same)
+        return;
+    n->state = now;
+    n->options.state_changed(n->options.arg, &n->state);
+}
+
+/* A small batch on a disk that syncs in a tenth of a millisecond is written here: handing it to the worker
+ * and back costs as much as the sync, and CPU. A disk that is slower on average, and every larger batch,
+ * gets the worker, so that reads, watches and heartbeats go on meanwhile. So does the leader of others: with
+ * their disks it can commit while its own stands still. A follower has nothing to do but to acknowledge. */
+static bool is_worth_waiting(const struct node *n)
+{
+    return (n->is_alone || !node_is_leader(n)) && n->collected <= HERE_ENTRIES_MAX &&
+           n->recent_sync_ns < HERE_SYNC_NS_MAX;
+}
+
+/* True when the batch is on disk already, or has nothing that must be. */
+static bool submit(struct node *n)
+{
+    /* What nobody waits for is worth no write: it rides with the next batch. */
+    bool is_wanted = n->collecting.count || n->collecting.snapshot;
+    if (!is_wanted || wal_is_busy(n->wal) || n->is_failed || n->is_installing)
+        return false;
+    struct promises free_one = n->under_way;
+    n->under_way = n->collecting;
+    n->collecting = free_one;
+    if (!n->needs_sync) {
+        release_promises(n, OK);
+        return true;
+    }
+    bool is_here = is_worth_waiting(n);
+    FAILPOINT(RAFT_BEFORE_SAVE);
+    n->collected = 0;
+    n->needs_sync = false;
+    if (is_here && wal_submit_here(n->wal, true, on_written, n))
+        return true;
+    wal_submit(n->wal, true, on_written, n);
+    return false;
+}
+
+/* What a follower is offered whose entries are gone; the state itself is made when it is sent. */
+static void offer_snapshot(struct node *n)
+{
+    struct raft_snapshot s = {.index = raft_applied_index(n->raft), .conf_state = n->conf};
+    if (raft_term_at(n->raft, s.index, &s.term) == OK)
+        raft_set_snapshot(n->raft, &s);
+}
+
+void node_turn(struct node *n)
+{
+    if (n->is_failed)
+        return;
+    n->is_lane_shut = false;
+    if (raft_wants_snapshot(n->raft))
+        offer_snapshot(n);
+    do {
+        node_propose_queued(n);
+        while (raft_has_ready(n->raft)) {
+            struct raft_ready ready;
+            raft_ready(n->raft, &ready);
+            handle_ready(n, &ready);
+            tell_state(n);
+            node_propose_queued(n); /* what applying has led to */
+        }
+    } while (submit(n));
+}
+
+bool node_has_work(const struct node *n)
+{
+    return !n->is_failed && raft_has_ready(n->raft);
+}
+
+void node_on_tick(struct io_timer *timer)
+{
+    struct node *n = container_of(timer, struct node, tick);
+    n->ticks++;
+    raft_tick(n->raft);
+    n->options.io->ops->timer_start(n->options.io, &n->tick, n->options.heartbeat_ms);
+}
+
+void node_advance(struct node *n)
+{
+    uint64_t ticks = n->options.election_ms / n->options.heartbeat_ms;
+    if (raft_role(n->raft) != RAFT_FOLLOWER || raft_leader(n->raft))
+        return;
+    for (uint64_t i = 2; i < ticks; i++)
+        raft_tick(n->raft);
+}
+
+/* --- the batch is on disk ---------------------------------------------------------------------------- */
+
+static void finish_close(struct node *n);
+
+static void release_promises(struct node *n, int err)
+{
+    struct promises *p = &n->under_way;
+    for (size_t i = 0; i < p->count; i++) {
+        struct raft_message *m = &p->list[i];
+        if (!err && m->to == n->options.member_id)
+            (void)raft_step_local(n->raft, m);
+        else if (!err)
+            node_send(n, m);
+        raft_message_done(m);
+    }
+    p->count = 0;
+    free_snapshot(p);
+}
+
+static void on_written(void *arg, const struct wal_result *result)
+{
+    struct node *n = arg;
+    if (result->err) {
+        n->is_failed = true;
+        n->options.failed(n->options.arg, result->err);
+    }
+    FAILPOINT(RAFT_AFTER_SAVE);
+    metric_add(METRIC_WAL_BYTES, (double)result->bytes);
+    metric_observe(METRIC_WAL_FSYNC, (double)result->sync_ns / 1e9);
+    n->recent_sync_ns += result->sync_ns / 16 - n->recent_sync_ns / 16;
+    if (n->on_closed) {
+        finish_close(n);
+    } else if (n->under_way.snapshot && !result->err && !PLANTED(SNAPSHOT_NOT_INSTALLED)) {
+        FAILPOINT(RAFT_AFTER_SAVE_SNAP);
+        n->is_installing = true;
+        n->options.install(n->options.arg, n->under_way.snapshot);
+    } else {
+        release_promises(n, result->err);
+    }
+}
+
+void node_installed(struct node *n)
+{
+    n->is_installing = false;
+    n->compacted_index = n->under_way.snapshot->index;
+    node_set_conf(n, &n->under_way.snapshot->conf_state);
+    FAILPOINT(RAFT_AFTER_WAL_RELEASE);
+    release_promises(n, OK);
+}
+
+/* --- the log's front --------------------------------------------------------------------------------- */
+
+void node_release(struct node *n, uint64_t durable_index)
+{
+    if (durable_index <= n->options.catchup_entries)
+        return;
+    uint64_t index = durable_index - n->options.catchup_entries;
+    uint64_t term;
+    uint64_t step = n->options.catchup_entries < COMPACT_STEP ? n->options.catchup_entries : COMPACT_STEP;
+    if (index < n->compacted_index + step || raft_term_at(n->raft, index, &term) != OK)
+        return;
+    if (!n->is_alone)
+        offer_snapshot(n);
+    raft_compact(n->raft, index);
+    wal_add_snapshot(n->wal, index, term);
+    wal_release(n->wal, index);
+    n->compacted_index = index;
+}
+
+/* --- looking inside ---------------------------------------------------------------------------------- */
+
+const struct node_state *node_state(const struct node *n)
+{
+    return &n->state;
+}
+
+bool node_is_leader(const struct node *n)
+{
+    return raft_role(n->raft) == RAFT_LEADER;
+}
+
+uint64_t node_last_index(const struct node *n)
+{
+    return raft_last_index(n->raft);
+}
+
+uint64_t node_log_begin(const struct node *n)
+{
+    return raft_first_index(n->raft) - 1;
+}
+
+const struct raft_conf_state *node_conf_state(const struct node *n)
+{
+    return &n->conf;
+}
+
+void node_get_status(const struct node *n, struct raft_status *ret_status)
+{
+    raft_get_status(n->raft, ret_status);
+}
+
+uint64_t node_wal_size(const struct node *n)
+{
+    return wal_disk_size(n->wal);
+}
+
+/* --- closing ----------------------------------------------------------------------------------------- */
+
+static void free_promises(struct promises *p)
+{
+    for (size_t i = 0; i < p->count; i++)
+        raft_message_done(&p->list[i]);
+    mem_free(p->list);
+    free_snapshot(p);
+}
+
+static void finish_close(struct node *n)
+{
+    void (*done)(void *) = n->on_closed;
+    void *arg = n->on_closed_arg;
+    node_drop_queued(n);
+    free_promises(&n->collecting);
+    free_promises(&n->under_way);
+    wal_close(n->wal);
+    raft_free(n->raft);
+    buf_done(&n->out);
+    arena_done(&n->arena);
+    mem_free(n);
+    done(arg);
+}
+
+void node_close(struct node *n, void (*done)(void *arg), void *arg)
+{
+    n->options.io->ops->timer_stop(n->options.io, &n->tick);
+    n->on_closed = done;
+    n->on_closed_arg = arg;
+    if (!wal_is_busy(n->wal))
+        finish_close(n);
+}

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Opening: the log is replayed into what raft starts from, and compared with what the store holds. */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/log.h"
+#include "base/plant.h"
+#include "consensus/node/node_impl.h"
+
+/* The log of a new cluster begins behind this place: the bootstrap configuration. */
+#define BOOTSTRAP_INDEX 1
+#define BOOTSTRAP_TERM  1
+
+#define SEGMENT_SIZE      (8u << 20)
+#define INFLIGHT_MESSAGES 512
+#define MESSAGE_BYTES_MAX (1u << 20)
+
+int node_exists(struct io *io, const char *wal_dir, bool *ret_exists)
+{
+    return wal_exists(io, wal_dir, ret_exists);
+}
+
+static struct wal_options wal_options(const struct node_options *o, uint8_t metadata[16])
+{
+    put_be64(metadata, o->cluster_id);
+    put_be64(metadata + 8, o->member_id);
+    return (struct wal_options){
+        .io = o->io,
+        .dir = o->wal_dir,
+        .segment_size = o->wal_segment_bytes ? o->wal_segment_bytes : SEGMENT_SIZE,
+        .metadata = slice_of(metadata, 16),
+    };
+}
+
+/* What replay gathers: the log as it stands at the end. */
+struct replayed {
+    struct raft_entry *entries;
+    size_t count, capacity;
+    uint64_t snapshot_index, snapshot_term;
+    bool has_snapshot; /* the WAL says so, else it is the bootstrap's place */
+    struct wal_hard_state state;
+};
+
+static void drop_entries(struct replayed *r, size_t from, size_t to)
+{
+    for (size_t i = from; i < to; i++)
+        blob_unref(r->entries[i].data);
+}
+
+static int on_entry(void *arg, const struct wal_entry *entry)
+{
+    struct replayed *r = arg;
+    if (entry->index <= r->snapshot_index)
+        return OK;
+    uint64_t next = r->count ? r->entries[0].index + r->count : entry->index;
+    if (PLANTED(NODE_OVERWRITE_IGNORED) && entry->index < next)
+        return OK;
+    if (entry->index > next)
+        return ERR_CORRUPT; /* a gap */
+    /* The first segment that is left may begin above an overwrite that goes further back. */
+    size_t at =
+        r->count && entry->index > r->entries[0].index ? (size_t)(entry->index - r->entries[0].index) : 0;
+    drop_entries(r, at, r->count);
+    r->count = at;
+    if (r->count == r->capacity) {
+        r->capacity = r->capacity ? r->capacity * 2 : 1024;
+        r->entries = mem_resize(r->entries, r->capacity * sizeof *r->entries);
+    }
+    r->entries[r->count++] = (struct raft_entry){
+        .index = entry->index,
+        .term = entry->term,
+        .type = (enum raft_entry_type)entry->type,
+        .data = entry->data.size ? blob_copy(entry->data) : NULL,
+    };
+    return OK;
+}
+
+static int on_hard_state(void *arg, const struct wal_hard_state *state)
+{
+    ((struct replayed *)arg)->state = *state;
+    return OK;
+}
+
+static int on_snapshot(void *arg, uint64_t index, uint64_t term)
+{
+    struct replayed *r = arg;
+    r->has_snapshot = true;
+    if (index <= r->snapshot_index)
+        return OK;
+    size_t drop = 0;
+    while (drop < r->count && r->entries[drop].index <= index)
+        drop++;
+    /* Behind our own mark the log goes on. A snapshot from a leader whose place our log holds with another
+     * term, or does not reach, replaces all of it (raft keeps a log that has the snapshot's place in it). */
+    if (drop && r->entries[drop - 1].index == index && r->entries[drop - 1].term != term)
+        drop = r->count;
+    if (drop) { /* a log that was cut begins with a snapshot: no list yet */
+        drop_entries(r, 0, drop);
+        memmove(r->entries, r->entries + drop, (r->count - drop) * sizeof *r->entries);
+        r->count -= drop;
+    }
+    r->snapshot_index = index;
+    r->snapshot_term = term;
+    return OK;
+}
+
+static int check_replayed(const struct node_options *o, const struct replayed *r, const struct buf *metadata,
+                          char *error, size_t error_size)
+{
+    uint64_t last = r->count ? r->entries[r->count - 1].index : r->snapshot_index;
+    if (metadata->size != 16 || get_be64(metadata->data) != o->cluster_id ||
+        get_be64(metadata->data + 8) != o->member_id) {
+        snprintf(error, error_size, "%s: the log belongs to another member than the store beside it",
+                 o->wal_dir);
+        return ERR_CORRUPT;
+    }
+    if (r->count && r->entries[0].index > r->snapshot_index + 1) {
+        snprintf(error, error_size,
+                 "%s: the log begins at entry %" PRIu64 ", entries from %" PRIu64 " on are missing",
+                 o->wal_dir, r->entries[0].index, r->snapshot_index + 1);
+        return ERR_CORRUPT;
+    }
+    if (o->applied_index > last || o->applied_index < r->snapshot_index) {
+        snprintf(error, error_size,
+                 "%s: the store holds entry %" PRIu64 " but the log holds entries %" PRIu64 " to %" PRIu64
+                 "; one of the two was replaced",
+                 o->wal_dir, o->applied_index, r->snapshot_index + 1, last);
+        return ERR_CORRUPT;
+    }
+    return OK;
+}
+
+/* The entries beyond what is known to be committed are not handed to raft; the first one of the new term
+ * replaces them in the log, too. */
+static void forget_unsettled(const struct node_options *o, struct raft_initial *initial)
+{
+    uint64_t settled = initial->hard_state.commit;
+    if (settled < o->applied_index)
+        settled = o->applied_index;
+    if (settled < initial->snapshot_index)
+        settled = initial->snapshot_index;
+    if (initial->entry_count > settled - initial->snapshot_index) {
+        log_warn("forgetting entries that are not known to be committed", F_UINT("behind-index", settled),
+                 F_UINT("count", initial->entry_count - (settled - initial->snapshot_index)));
+        initial->entry_count = settled - initial->snapshot_index;
+    }
+}
+
+static int start_raft(struct node *n, const struct replayed *r, char *error, size_t error_size)
+{
+    const struct node_options *o = &n->options;
+    struct raft_config config = {
+        .id = o->member_id,
+        .election_tick = (uint32_t)(o->election_ms / o->heartbeat_ms),
+        .heartbeat_tick = 1,
+        .seed = o->io->ops->random(o->io),
+        .applied = o->applied_index,
+        .max_size_per_message = MESSAGE_BYTES_MAX,
+        .max_committed_size_per_ready = RAFT_NO_LIMIT,
+        .max_inflight_messages = INFLIGHT_MESSAGES,
+        .max_uncommitted_size = o->uncommitted_bytes_max,
+        .check_quorum = true,
+        .pre_vote = o->pre_vote,
+        .async_storage_writes = true,
+        .durable_campaign = true,
+    };
+    struct raft_initial initial = {
+        .hard_state = {r->state.term, r->state.vote, r->state.commit},
+        .conf_state = *o->conf_state,
+        .snapshot_index = r->snapshot_index,
+        .snapshot_term = r->snapshot_term,
+        .entries = r->entries,
+        .entry_count = r->count,
+    };
+    if (o->force_alone)
+        forget_unsettled(o, &initial);
+    /* The commit index is written lazily; what the store has applied was committed. */
+    if (initial.hard_state.commit < o->applied_index)
+        initial.hard_state.commit = o->applied_index;
+    if (initial.hard_state.term < r->snapshot_term)
+        initial.hard_state.term = r->snapshot_term;
+    int err = raft_new(&config, &initial, &n->raft);
+    if (err)
+        snprintf(error, error_size, "%s: the log contradicts itself (term %" PRIu64 ", commit %" PRIu64 ")",
+                 o->wal_dir, initial.hard_state.term, initial.hard_state.commit);
+    return err;
+}
+
+int node_open(const struct node_options *o, char *error, size_t error_size, struct node **ret_node)
+{
+    struct node *n = mem_new(sizeof *n);
+    n->options = *o;
+    struct replayed r = {.snapshot_index = BOOTSTRAP_INDEX, .snapshot_term = BOOTSTRAP_TERM};
+    if (o->joins)
+        r.snapshot_index = r.snapshot_term = 0;
+    struct wal_replay replay = {on_entry, on_hard_state, on_snapshot, &r};
+    uint8_t metadata[16];
+    struct wal_options options = wal_options(o, metadata);
+    struct buf found = {0};
+    int err;
+    if (o->is_new) {
+        err = wal_create(&options, &n->wal);
+        if (err)
+            snprintf(error, error_size, "cannot make a log in %s: %s", o->wal_dir, err_text(err));
+        buf_add_slice(&found, options.metadata);
+    } else {
+        err = wal_open(&options, &replay, &found, error, error_size, &n->wal);
+    }
+    if (!err)
+        err = check_replayed(o, &r, &found, error, error_size);
+    if (!err) {
+        n->options.conf_state = o->conf_state;
+        err = start_raft(n, &r, error, error_size);
+        n->options.conf_state = NULL; /* the caller's, gone when this returns */
+    }
+    if (err) {
+        if (n->wal)
+            wal_close(n->wal);
+        mem_free(n);
+        goto out;
+    }
+    log_info("replayed the log", F_UINT("first-index", r.snapshot_index + 1), F_UINT("entries", r.count),
+             F_UINT("applied-index", o->applied_index), F_UINT("term", r.state.term));
+    n->compacted_index = r.snapshot_index;
+    if (!r.has_snapshot && r.snapshot_index)
+        wal_add_snapshot(n->wal, r.snapshot_index, r.snapshot_term); /* goes with the first batch */
+    n->tick.fire = node_on_tick;
+    o->io->ops->timer_start(o->io, &n->tick, o->heartbeat_ms);
+    node_set_conf(n, o->conf_state);
+    /* Who is asked before the first turn must not look like a member without a past (kv_boot.c). */
+    n->state.term = raft_term(n->raft);
+    n->state.commit = raft_committed_index(n->raft);
+    n->state.last_index = raft_last_index(n->raft);
+    /* The only voter has nobody to wait for. */
+    if (n->conf.voters.count == 1 && n->conf.voters.id[0] == o->member_id && !n->conf.voters_outgoing.count)
+        raft_campaign(n->raft);
+    *ret_node = n;
+out:
+    drop_entries(&r, 0, r.count);
+    mem_free(r.entries);
+    buf_done(&found);
+    return err;
+}

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Raft's messages to other members and from them. Nothing here is acknowledged or sent again: raft does that.
+ * A message that a lane did not take is reported to raft; proposals among them go back into the queue, since
+ * they have certainly not been seen by anybody else. */
+#include "base/failpoint.h"
+#include "base/metric.h"
+#include "base/plant.h"
+#include "consensus/node/node_impl.h"
+#include "consensus/peer/codec.h"
+
+static void queue_again(struct node *n, const struct raft_message *m)
+{
+    for (size_t i = 0; i < m->entry_count; i++) {
+        struct raft_entry e = m->entries[i];
+        if (!e.data)
+            continue;
+        blob_ref(e.data);
+        node_queue(n, &e);
+    }
+    n->is_lane_shut = true;
+}
+
+/* Another member's proposals wait here with our own, within our limits. */
+static void queue_forwarded(struct node *n, const struct raft_entry *entries, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct raft_entry e = entries[i];
+        if (!e.data)
+            continue;
+        if (!node_has_room(n, &e)) {
+            n->options.refused(n->options.arg, &e, ERR_TOO_MANY_REQUESTS);
+            continue;
+        }
+        blob_ref(e.data);
+        e.index = n->ticks;
+        e.term = 0;
+        node_queue(n, &e);
+    }
+}
+
+/* Where the changes begin, which travel alone; malformed: nothing is taken. */
+static int count_writes(const struct node *n, const struct raft_message *m, size_t *ret_count)
+{
+    struct raft_conf_change change;
+    size_t count = 0;
+    while (count < m->entry_count && m->entries[count].type == RAFT_ENTRY_NORMAL)
+        count++;
+    *ret_count = count;
+    if (m->to != n->options.member_id)
+        return ERR_INVALID;
+    for (size_t i = count; i < m->entry_count; i++) {
+        const struct raft_entry *e = &m->entries[i];
+        if (e->type > RAFT_ENTRY_CONF_CHANGE_V2)
+            return ERR_MALFORMED;
+        if (e->type == RAFT_ENTRY_NORMAL)
+            continue;
+        int err = raft_conf_change_decode(blob_slice(e->data), e->type == RAFT_ENTRY_CONF_CHANGE, &change);
+        if (err)
+            return err;
+    }
+    return OK;
+}
+
+/* A change takes its turn with our own. What raft refuses, because we do not lead any more or are about to
+ * hand over, goes to whoever leads next. */
+static void receive_proposals(struct node *n, const struct raft_message *m)
+{
+    size_t count;
+    if (count_writes(n, m, &count) != OK)
+        return;
+    if (node_is_leader(n)) { /* one batch of all that comes in a turn */
+        queue_forwarded(n, m->entries, m->entry_count);
+        return;
+    }
+    struct raft_message writes = *m;
+    writes.entry_count = count;
+    if (count && raft_step(n->raft, &writes) == ERR_PROPOSAL_DROPPED)
+        queue_forwarded(n, m->entries, count);
+    queue_forwarded(n, m->entries + count, m->entry_count - count);
+}
+
+static void send_snapshot(struct node *n, const struct raft_message *m)
+{
+    if (n->options.send_snapshot)
+        n->options.send_snapshot(n->options.arg, m);
+    else
+        raft_report_snapshot(n->raft, m->to, false);
+}
+
+void node_send(struct node *n, const struct raft_message *m)
+{
+    struct peers *peers = n->options.peers;
+    if (!peers)
+        return;
+    if (node_is_leader(n))
+        FAILPOINT(RAFT_BEFORE_LEADER_SEND);
+    else
+        FAILPOINT(RAFT_BEFORE_FOLLOWER_SEND);
+    if (m->type == RAFT_MSG_HEARTBEAT && FAILPOINT(RAFT_DROP_HEARTBEAT))
+        return;
+    if (m->type == RAFT_MSG_SNAP) {
+        send_snapshot(n, m);
+        return;
+    }
+    buf_clear(&n->out);
+    codec_add_raft(&n->out, m);
+    if (PLANTED(FORWARDED_TWICE) && m->type == RAFT_MSG_PROP)
+        (void)peers->ops->send(peers, m->to, PEER_LANE_LOG, buf_slice(&n->out), (struct slice){0});
+    if (peers->ops->send(peers, m->to, PEER_LANE_LOG, buf_slice(&n->out), (struct slice){0}))
+        return;
+    if (m->type == RAFT_MSG_HEARTBEAT)
+        metric_add(METRIC_HEARTBEAT_FAILURES, 1);
+    if (m->type == RAFT_MSG_PROP && m->from == n->options.member_id)
+        queue_again(n, m);
+    if (node_is_leader(n))
+        raft_report_unreachable(n->raft, m->to);
+}
+
+/* Only what is passed on for somebody else may bear another name than its bringer's. */
+static bool is_from(const struct raft_message *m, uint64_t from)
+{
+    return m->from == from || m->type == RAFT_MSG_PROP || m->type == RAFT_MSG_READ_INDEX ||
+           m->type == RAFT_MSG_TRANSFER_LEADER;
+}
+
+void node_receive(struct node *n, uint64_t from, struct slice bytes)
+{
+    struct raft_message m;
+    if (n->is_failed || codec_read_raft(bytes, &n->arena, &m) != OK)
+        return;
+    if (is_from(&m, from) && m.type == RAFT_MSG_PROP)
+        receive_proposals(n, &m);
+    else if (is_from(&m, from) && m.type != RAFT_MSG_SNAP)
+        (void)raft_step(n->raft, &m);
+    codec_done_raft(&m);
+    arena_reset(&n->arena);
+}
+
+/* Only a snapshot that is taken moves the log's beginning in a step: committed entries below it do not. */
+bool node_receive_snapshot(struct node *n, const struct raft_message *m)
+{
+    uint64_t first = raft_first_index(n->raft);
+    if (n->is_failed || m->type != RAFT_MSG_SNAP || !m->snapshot)
+        return false;
+    (void)raft_step(n->raft, m);
+    return raft_first_index(n->raft) != first;
+}
+
+void node_report_unreachable(struct node *n, uint64_t id)
+{
+    raft_report_unreachable(n->raft, id);
+}
+
+void node_report_snapshot(struct node *n, uint64_t id, bool delivered)
+{
+    raft_report_snapshot(n->raft, id, delivered);
+}
+
+void node_transfer(struct node *n, uint64_t to)
+{
+    if (node_is_leader(n))
+        raft_transfer_leader(n->raft, to);
+}
+
+bool node_has_change_waiting(const struct node *n)
+{
+    return raft_has_change_waiting(n->raft);
+}

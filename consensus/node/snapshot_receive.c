@@ -1,0 +1,482 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The receiver's side of a snapshot. The life of a transfer:
+ *   opening    an old part is deleted, the file is made
+ *   taking     pieces in order; what has come since the last job goes into the next one: written, digested
+ *   checking   the digest is compared, the file synced and named, the folder synced
+ *   delivered  raft has it; until snapshot_receive_done nothing else is taken
+ * What can fail: no space - the transfer is refused, the part deleted. Another error of the disk is final.
+ * A crash before the name is durable leaves a part, which the next start deletes; after it a whole file, of
+ * which the log says whether anybody waits for it. */
+#include "consensus/node/snapshot_receive.h"
+
+#include "base/hash.h"
+#include "base/list.h"
+#include "base/log.h"
+
+#define PART_NAME   "snapshot-in.tmp"
+#define WHOLE_NAME  "snapshot-in"
+#define WAITING_MAX (8u << 20) /* bytes that have come and are not written */
+#define TICK_MS     1000
+
+enum phase { PHASE_IDLE, PHASE_OPENING, PHASE_TAKING, PHASE_CHECKING, PHASE_DELIVERED, PHASE_DROPPING };
+
+struct snapshot_receive {
+    struct snapshot_receive_options options;
+    char *dir, *part, *whole;
+    enum phase phase;
+    uint64_t from, id, size;
+    uint8_t digest[SNAPSHOT_DIGEST_SIZE];
+    struct raft_message message; /* kept */
+    uint64_t come, written;      /* bytes */
+    uint64_t gap_told;           /* the sender knows that the piece here is missing; UINT64_MAX = no */
+    uint64_t moved_ms;
+    struct buf waiting; /* come, not yet with the worker */
+    uint64_t taken_id;  /* the last transfer that went through: its sender may not have heard so */
+
+    struct snapshot_offer *next; /* replaces the present transfer as soon as its job is back */
+    uint64_t next_from;
+
+    /* The worker's while is_out. */
+    struct worker_job job;
+    bool is_out;
+    struct io_file *file;
+    struct sha256 *sha;
+    struct buf writing;
+    uint64_t writing_at;
+    bool is_true; /* the digest holds */
+    int err;
+
+    struct io_timer timer;
+    struct buf out;
+    bool is_closed;
+};
+
+char *snapshot_received_path(const char *dir)
+{
+    struct buf b = {0};
+    buf_addf(&b, "%s/%s", dir, WHOLE_NAME);
+    char *path = mem_string(buf_text(&b));
+    buf_done(&b);
+    return path;
+}
+
+static char *part_path(const char *dir)
+{
+    struct buf b = {0};
+    buf_addf(&b, "%s/%s", dir, PART_NAME);
+    char *path = mem_string(buf_text(&b));
+    buf_done(&b);
+    return path;
+}
+
+static uint64_t now_ms(const struct snapshot_receive *r)
+{
+    return r->options.io->ops->mono_ns(r->options.io) / 1000000;
+}
+
+static void answer(struct snapshot_receive *r, uint64_t to, uint64_t id, uint64_t offset,
+                   enum snapshot_status status)
+{
+    struct peers *p = r->options.peers;
+    struct snapshot_answer a = {.id = id, .offset = offset, .status = status};
+    buf_clear(&r->out);
+    snapshot_add_answer(&r->out, &a);
+    (void)p->ops->send(p, to, PEER_LANE_BULK, buf_slice(&r->out), (struct slice){0}); /* it asks again */
+}
+
+static void run(struct snapshot_receive *r, void (*fn)(struct worker_job *),
+                void (*done)(struct worker_job *))
+{
+    r->is_out = true;
+    r->err = 0;
+    r->job = (struct worker_job){.run = fn, .done = done};
+    r->options.io->ops->submit(r->options.io, IO_WORKER_STORE, &r->job);
+}
+
+/* --- ends -------------------------------------------------------------------------------------- */
+
+static void forget(struct snapshot_receive *r)
+{
+    uint8_t unused[SNAPSHOT_DIGEST_SIZE];
+    if (r->sha)
+        sha256_finish(r->sha, unused);
+    r->sha = NULL;
+    raft_message_done(&r->message);
+    buf_done(&r->waiting);
+    buf_done(&r->writing);
+    r->come = r->written = r->size = r->id = 0;
+    r->phase = PHASE_IDLE;
+}
+
+static void forget_next(struct snapshot_receive *r)
+{
+    if (r->next)
+        raft_message_done(&r->next->message);
+    mem_free(r->next);
+    r->next = NULL;
+}
+
+static void receive_free(struct snapshot_receive *r)
+{
+    struct io *io = r->options.io;
+    io->ops->timer_stop(io, &r->timer);
+    if (r->file)
+        io->ops->close(io, r->file);
+    forget(r);
+    forget_next(r);
+    buf_done(&r->out);
+    mem_free(r->dir);
+    mem_free(r->part);
+    mem_free(r->whole);
+    mem_free(r);
+}
+
+/* First thing in every done: true when the rest does not matter any more. */
+static bool job_is_last(struct snapshot_receive *r)
+{
+    r->is_out = false;
+    if (!r->is_closed)
+        return false;
+    receive_free(r);
+    return true;
+}
+
+static int unlink_if_there(struct io *io, const char *path)
+{
+    struct io_file *file;
+    int err = io->ops->open(io, path, false, &file);
+    if (err)
+        return err == ERR_NOT_FOUND ? 0 : err;
+    io->ops->close(io, file);
+    return io->ops->unlink(io, path);
+}
+
+static void drop_run(struct worker_job *job)
+{
+    struct snapshot_receive *r = container_of(job, struct snapshot_receive, job);
+    struct io *io = r->options.io;
+    if (r->file)
+        io->ops->close(io, r->file);
+    r->file = NULL;
+    r->err = unlink_if_there(io, r->part);
+    if (!r->err)
+        r->err = unlink_if_there(io, r->whole);
+}
+
+static void begin(struct snapshot_receive *r, uint64_t from, const struct snapshot_offer *o);
+
+static void drop_done(struct worker_job *job)
+{
+    struct snapshot_receive *r = container_of(job, struct snapshot_receive, job);
+    if (job_is_last(r))
+        return;
+    forget(r);
+    if (r->next) {
+        struct snapshot_offer next = *r->next;
+        begin(r, r->next_from, &next);
+        forget_next(r);
+    }
+}
+
+/* What came is deleted. Not while a job is out. */
+static void drop(struct snapshot_receive *r)
+{
+    r->phase = PHASE_DROPPING;
+    run(r, drop_run, drop_done);
+}
+
+static void refuse(struct snapshot_receive *r, const char *why, int err)
+{
+    log_warn("a snapshot is refused", F_HEX("from", r->from), F_UINT("index", r->message.snapshot->index),
+             F_STR("why", why), F_ERR(err));
+    answer(r, r->from, r->id, 0, SNAPSHOT_REFUSED);
+    drop(r);
+}
+
+/* True when the job's error ended the transfer. */
+static bool job_failed(struct snapshot_receive *r)
+{
+    if (!r->err)
+        return false;
+    if (r->err != ERR_NO_DISK_SPACE) {
+        log_error("a snapshot cannot be written", F_STR("path", r->part), F_ERR(r->err));
+        r->options.failed(r->options.arg, r->err);
+    }
+    refuse(r, "it cannot be written", r->err);
+    return true;
+}
+
+/* --- the end of a whole file ------------------------------------------------------------------- */
+
+static void check_run(struct worker_job *job)
+{
+    struct snapshot_receive *r = container_of(job, struct snapshot_receive, job);
+    struct io *io = r->options.io;
+    uint8_t digest[SNAPSHOT_DIGEST_SIZE];
+    sha256_finish(r->sha, digest);
+    r->sha = NULL;
+    r->is_true = memcmp(digest, r->digest, sizeof digest) == 0;
+    if (!r->is_true)
+        return;
+    r->err = io->ops->sync(io, r->file);
+    io->ops->close(io, r->file);
+    r->file = NULL;
+    if (!r->err)
+        r->err = io->ops->rename(io, r->part, r->whole);
+    if (!r->err)
+        r->err = io->ops->sync_dir(io, r->dir);
+}
+
+static void check_done(struct worker_job *job)
+{
+    struct snapshot_receive *r = container_of(job, struct snapshot_receive, job);
+    if (job_is_last(r) || job_failed(r))
+        return;
+    if (!r->is_true) {
+        refuse(r, "its digest does not hold", ERR_CORRUPT);
+        return;
+    }
+    log_info("received a snapshot", F_HEX("from", r->from), F_UINT("index", r->message.snapshot->index),
+             F_UINT("term", r->message.snapshot->term), F_UINT("size", r->size));
+    r->phase = PHASE_DELIVERED;
+    answer(r, r->from, r->id, r->size, SNAPSHOT_TAKEN);
+    /* One that raft did not want is not remembered: if it is offered again, raft must see it again. */
+    if (r->options.deliver(r->options.arg, &r->message))
+        r->taken_id = r->id;
+    else
+        drop(r);
+}
+
+void snapshot_receive_done(struct snapshot_receive *r)
+{
+    if (r->phase != PHASE_DELIVERED)
+        return;
+    forget(r);
+    if (r->next) {
+        struct snapshot_offer next = *r->next;
+        begin(r, r->next_from, &next);
+        forget_next(r);
+    }
+}
+
+/* --- taking ------------------------------------------------------------------------------------ */
+
+static void write_run(struct worker_job *job)
+{
+    struct snapshot_receive *r = container_of(job, struct snapshot_receive, job);
+    struct io *io = r->options.io;
+    r->err = io->ops->write(io, r->file, r->writing_at, r->writing.data, r->writing.size);
+    sha256_add(r->sha, r->writing.data, r->writing.size);
+}
+
+static void write_more(struct snapshot_receive *r);
+
+static void write_done(struct worker_job *job)
+{
+    struct snapshot_receive *r = container_of(job, struct snapshot_receive, job);
+    if (job_is_last(r) || job_failed(r))
+        return;
+    r->written += r->writing.size;
+    buf_clear(&r->writing);
+    if (r->next) {
+        drop(r);
+        return;
+    }
+    answer(r, r->from, r->id, r->written, SNAPSHOT_GOES_ON);
+    write_more(r);
+}
+
+static void write_more(struct snapshot_receive *r)
+{
+    if (r->is_out)
+        return;
+    if (r->written == r->size) {
+        r->phase = PHASE_CHECKING;
+        run(r, check_run, check_done);
+        return;
+    }
+    if (r->waiting.size == 0)
+        return;
+    struct buf empty = r->writing;
+    r->writing = r->waiting;
+    r->waiting = empty;
+    r->writing_at = r->written;
+    run(r, write_run, write_done);
+}
+
+void snapshot_receive_piece(struct snapshot_receive *r, uint64_t from, const struct snapshot_piece *piece)
+{
+    bool is_known = piece->id == r->id && from == r->from && r->phase != PHASE_IDLE;
+    if (!is_known || r->phase == PHASE_DROPPING) {
+        answer(r, from, piece->id, 0, piece->id == r->taken_id ? SNAPSHOT_TAKEN : SNAPSHOT_UNKNOWN);
+        return;
+    }
+    if (r->phase != PHASE_TAKING || r->next)
+        return;
+    bool fits = piece->offset == r->come && piece->data.size <= r->size - r->come &&
+                r->waiting.size + piece->data.size <= WAITING_MAX;
+    if (!fits) {
+        /* Once for each gap: what was on the way behind it comes here, too. */
+        if (piece->offset > r->come && r->gap_told != r->come) {
+            r->gap_told = r->come;
+            answer(r, from, r->id, r->come, SNAPSHOT_GAP);
+        }
+        return;
+    }
+    buf_add_slice(&r->waiting, piece->data);
+    r->come += piece->data.size;
+    r->gap_told = UINT64_MAX;
+    r->moved_ms = now_ms(r);
+    write_more(r);
+}
+
+/* --- beginning --------------------------------------------------------------------------------- */
+
+static void open_run(struct worker_job *job)
+{
+    struct snapshot_receive *r = container_of(job, struct snapshot_receive, job);
+    struct io *io = r->options.io;
+    r->err = unlink_if_there(io, r->part);
+    if (!r->err)
+        r->err = unlink_if_there(io, r->whole);
+    if (!r->err)
+        r->err = io->ops->open(io, r->part, true, &r->file);
+}
+
+static void open_done(struct worker_job *job)
+{
+    struct snapshot_receive *r = container_of(job, struct snapshot_receive, job);
+    if (job_is_last(r) || job_failed(r))
+        return;
+    if (r->next) {
+        drop(r);
+        return;
+    }
+    r->phase = PHASE_TAKING;
+    answer(r, r->from, r->id, 0, SNAPSHOT_GOES_ON);
+}
+
+static void begin(struct snapshot_receive *r, uint64_t from, const struct snapshot_offer *o)
+{
+    log_info("a snapshot begins to come", F_HEX("from", from), F_UINT("index", o->message.snapshot->index),
+             F_UINT("term", o->message.snapshot->term), F_UINT("size", o->size));
+    r->from = from;
+    r->id = o->id;
+    r->size = o->size;
+    memcpy(r->digest, o->digest, sizeof r->digest);
+    r->message = raft_message_keep(&o->message);
+    r->come = r->written = 0;
+    r->gap_told = UINT64_MAX;
+    r->moved_ms = now_ms(r);
+    r->sha = sha256_new();
+    r->phase = PHASE_OPENING;
+    r->options.io->ops->timer_start(r->options.io, &r->timer, TICK_MS);
+    run(r, open_run, open_done);
+}
+
+/* The same copy of the same store: another leader may go on with it. */
+static bool is_same(const struct snapshot_receive *r, const struct snapshot_offer *o)
+{
+    return r->phase != PHASE_IDLE && r->phase != PHASE_DROPPING && r->id == o->id && r->size == o->size &&
+           memcmp(r->digest, o->digest, sizeof r->digest) == 0 &&
+           r->message.snapshot->index == o->message.snapshot->index &&
+           r->message.snapshot->term == o->message.snapshot->term;
+}
+
+static void go_on(struct snapshot_receive *r, uint64_t from, const struct snapshot_offer *o)
+{
+    r->from = from;
+    r->gap_told = UINT64_MAX;
+    r->moved_ms = now_ms(r);
+    if (o->message.term > r->message.term) {
+        struct raft_message newer = raft_message_keep(&o->message);
+        raft_message_done(&r->message);
+        r->message = newer;
+    }
+    /* What waits is as good as written: it is in order. */
+    if (r->phase != PHASE_OPENING)
+        answer(r, from, r->id, r->come, SNAPSHOT_GOES_ON);
+}
+
+static bool is_believable(const struct snapshot_receive *r, uint64_t from, const struct snapshot_offer *o)
+{
+    const struct raft_message *m = &o->message;
+    return o->size <= r->options.size_max && m->from == from && m->to == r->options.member_id;
+}
+
+void snapshot_receive_offer(struct snapshot_receive *r, uint64_t from, const struct snapshot_offer *o)
+{
+    if (o->id == r->taken_id) {
+        answer(r, from, o->id, o->size, SNAPSHOT_TAKEN);
+        return;
+    }
+    bool is_active = r->phase != PHASE_IDLE && r->phase != PHASE_DROPPING;
+    bool is_stale = is_active && o->message.term < r->message.term;
+    if (!is_believable(r, from, o) || is_stale || r->phase == PHASE_DELIVERED) {
+        answer(r, from, o->id, 0, SNAPSHOT_REFUSED);
+        return;
+    }
+    if (is_same(r, o)) {
+        go_on(r, from, o);
+        return;
+    }
+    if (r->phase == PHASE_IDLE) {
+        begin(r, from, o);
+        return;
+    }
+    /* A newer one takes the place, as soon as no job stands in the way. */
+    forget_next(r);
+    r->next = mem_copy(o, sizeof *o);
+    r->next->message = raft_message_keep(&o->message);
+    r->next_from = from;
+    if (!r->is_out)
+        drop(r);
+}
+
+/* --- time, start, end -------------------------------------------------------------------------- */
+
+static void on_timer(struct io_timer *timer)
+{
+    struct snapshot_receive *r = container_of(timer, struct snapshot_receive, timer);
+    if (r->phase == PHASE_IDLE)
+        return;
+    r->options.io->ops->timer_start(r->options.io, &r->timer, TICK_MS);
+    if (r->phase != PHASE_TAKING || r->is_out || now_ms(r) - r->moved_ms < r->options.keep_ms)
+        return;
+    log_warn("a snapshot has stopped coming", F_HEX("from", r->from),
+             F_UINT("index", r->message.snapshot->index), F_UINT("bytes", r->written),
+             F_UINT("size", r->size));
+    drop(r);
+}
+
+struct snapshot_receive *snapshot_receive_new(const struct snapshot_receive_options *options)
+{
+    struct snapshot_receive *r = mem_new(sizeof *r);
+    r->options = *options;
+    r->dir = mem_string(options->dir);
+    r->part = part_path(options->dir);
+    r->whole = snapshot_received_path(options->dir);
+    r->timer.fire = on_timer;
+    return r;
+}
+
+void snapshot_receive_close(struct snapshot_receive *r)
+{
+    if (!r)
+        return;
+    r->options.io->ops->timer_stop(r->options.io, &r->timer);
+    r->is_closed = true;
+    if (!r->is_out)
+        receive_free(r);
+}
+
+int snapshot_receive_clean(struct io *io, const char *dir, bool keeps_whole)
+{
+    char *part = part_path(dir), *whole = snapshot_received_path(dir);
+    int err = unlink_if_there(io, part);
+    if (!err && !keeps_whole)
+        err = unlink_if_there(io, whole);
+    mem_free(part);
+    mem_free(whole);
+    return err;
+}

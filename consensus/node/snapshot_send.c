@@ -1,0 +1,663 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The sender's side of a snapshot. The life of a transfer:
+ *   waiting    the copy is being made, then its digest is taken, a piece of the file a job
+ *   offered    the member is asked where it stands; asked again when no answer comes
+ *   sending    pieces go out while window, lane and rate allow; answers move the window
+ * It ends with what the member says, or without progress for give_up_ms. A piece or an answer may be lost
+ * anywhere: the member says where its gap begins, or silence leads back to offered. Nothing is lost by asking
+ * twice. */
+#include "consensus/node/snapshot_send.h"
+
+#include <stdio.h>
+
+#include "base/hash.h"
+#include "base/list.h"
+#include "base/log.h"
+
+#define TRANSFERS_MAX 4
+#define TICK_MS       10
+#define IDLE_TICK_MS  1000
+#define CHUNK_SIZE    (1u << 20) /* read by one job */
+#define WINDOW_BYTES  (4u << 20)
+#define QUEUED_MAX    (1u << 20) /* in the lane, before the next piece goes into it */
+#define ASK_AGAIN_MS  1000
+#define SILENCE_MS    3000
+#define LOG_EVERY_MS  5000
+#define SETTLE_MS     10000 /* after the end the member still has to tell raft's leader where it is */
+
+enum copy_phase { COPY_MAKING, COPY_READING, COPY_READY, COPY_FAILED };
+
+/* One state of the store in a file, for as many members as ask in time. */
+struct copy {
+    struct link link;
+    struct snapshot_send *owner;
+    enum copy_phase phase;
+    uint64_t id, size, read;
+    char *path;
+    struct raft_snapshot state;
+    struct sha256 *sha;
+    uint8_t digest[SNAPSHOT_DIGEST_SIZE];
+    struct io_file *file;
+    struct worker_job job;
+    uint8_t *buffer;
+    int err;
+    unsigned users;
+    uint64_t unused_since_ms;
+    bool is_out; /* with the worker, or with the store */
+};
+
+enum transfer_phase { TRANSFER_WAITING, TRANSFER_OFFERED, TRANSFER_SENDING, TRANSFER_ENDED };
+
+struct transfer {
+    struct link link;
+    struct snapshot_send *owner;
+    enum transfer_phase phase;
+    uint64_t to;
+    struct raft_message message; /* points to the copy's state */
+    struct copy *copy;           /* NULL = no use for it any more */
+    uint64_t index;              /* of the copy */
+    uint64_t sent, acked;
+    uint64_t started_ms, offered_ms, heard_ms, progress_ms, logged_ms, ended_ms;
+    uint64_t tokens, refilled_ns;
+    bool must_report; /* the end is known: at the next tick, with this outcome */
+    bool is_delivered;
+    struct {
+        struct worker_job job;
+        uint8_t *data;
+        uint64_t at;
+        size_t size;
+        bool is_out;
+        int err;
+    } chunk;
+};
+
+struct snapshot_send {
+    struct snapshot_send_options options;
+    char *dir;
+    struct link copies, transfers;
+    struct io_timer timer;
+    bool is_ticking, is_closed;
+    struct buf out;
+};
+
+static uint64_t now_ms(const struct snapshot_send *s)
+{
+    return s->options.io->ops->mono_ns(s->options.io) / 1000000;
+}
+
+static void submit(struct snapshot_send *s, struct worker_job *job)
+{
+    s->options.io->ops->submit(s->options.io, IO_WORKER_STORE, job);
+}
+
+static void wake(struct snapshot_send *s)
+{
+    if (s->is_ticking || s->is_closed)
+        return;
+    s->is_ticking = true;
+    s->options.io->ops->timer_start(s->options.io, &s->timer, TICK_MS);
+}
+
+/* --- ends -------------------------------------------------------------------------------------- */
+
+static void free_when_closed(struct snapshot_send *s)
+{
+    if (!s->is_closed || !list_is_empty(&s->copies) || !list_is_empty(&s->transfers))
+        return;
+    buf_done(&s->out);
+    mem_free(s->dir);
+    mem_free(s);
+}
+
+static void copy_free(struct copy *c)
+{
+    list_remove(&c->link);
+    if (c->sha)
+        sha256_finish(c->sha, c->digest);
+    if (c->state.data)
+        blob_unref(c->state.data);
+    mem_free(c->buffer);
+    mem_free(c->path);
+    mem_free(c);
+}
+
+static void drop_run(struct worker_job *job)
+{
+    struct copy *c = container_of(job, struct copy, job);
+    struct io *io = c->owner->options.io;
+    if (c->file)
+        io->ops->close(io, c->file);
+    (void)io->ops->unlink(io, c->path); /* else at the next start */
+}
+
+static void drop_done(struct worker_job *job)
+{
+    struct copy *c = container_of(job, struct copy, job);
+    struct snapshot_send *s = c->owner;
+    copy_free(c);
+    free_when_closed(s);
+}
+
+/* Nobody uses it and no job of it is out. */
+static void copy_drop(struct copy *c)
+{
+    c->is_out = true;
+    c->job = (struct worker_job){.run = drop_run, .done = drop_done};
+    submit(c->owner, &c->job);
+}
+
+static void transfer_free(struct transfer *t)
+{
+    struct snapshot_send *s = t->owner;
+    if (t->chunk.is_out)
+        return; /* its job comes back */
+    list_remove(&t->link);
+    mem_free(t->chunk.data);
+    mem_free(t);
+    free_when_closed(s);
+}
+
+static void leave_copy(struct transfer *t)
+{
+    if (!t->copy)
+        return;
+    t->copy->unused_since_ms = now_ms(t->owner);
+    t->copy->users--;
+    t->copy = NULL;
+}
+
+/* The outcome is told at the next tick, so that raft is never called from inside its own turn. */
+static void transfer_end(struct transfer *t, bool is_delivered, const char *why)
+{
+    uint64_t now = now_ms(t->owner);
+    if (t->phase == TRANSFER_ENDED)
+        return;
+    if (is_delivered)
+        log_info("sent a snapshot", F_HEX("to", t->to), F_UINT("index", t->index),
+                 F_UINT("size", t->copy->size), F_UINT("took-ms", now - t->started_ms));
+    else
+        log_warn("a snapshot was not delivered", F_HEX("to", t->to), F_STR("why", why),
+                 F_UINT("acknowledged-bytes", t->acked), F_UINT("took-ms", now - t->started_ms));
+    t->phase = TRANSFER_ENDED;
+    t->ended_ms = now;
+    t->must_report = true;
+    t->is_delivered = is_delivered;
+    wake(t->owner);
+}
+
+/* --- copies ------------------------------------------------------------------------------------ */
+
+static void copy_failed(struct copy *c, int err)
+{
+    log_error("a copy of the store for another member failed", F_STR("path", c->path), F_ERR(err));
+    c->phase = COPY_FAILED;
+    c->err = err;
+    wake(c->owner);
+}
+
+static void read_run(struct worker_job *job)
+{
+    struct copy *c = container_of(job, struct copy, job);
+    struct io *io = c->owner->options.io;
+    size_t got = 0;
+    if (!c->file) {
+        c->err = io->ops->open(io, c->path, false, &c->file);
+        if (!c->err)
+            c->err = io->ops->size(io, c->file, &c->size);
+        if (c->err)
+            return;
+    }
+    c->err = io->ops->read(io, c->file, c->read, c->buffer, CHUNK_SIZE, &got);
+    if (!c->err && got == 0)
+        c->err = ERR_IO;
+    if (c->err)
+        return;
+    sha256_add(c->sha, c->buffer, got);
+    c->read += got;
+}
+
+static void read_done(struct worker_job *job)
+{
+    struct copy *c = container_of(job, struct copy, job);
+    struct snapshot_send *s = c->owner;
+    c->is_out = false;
+    if (s->is_closed) {
+        copy_drop(c);
+    } else if (c->err) {
+        copy_failed(c, c->err);
+    } else if (c->read < c->size) {
+        c->is_out = true;
+        submit(s, &c->job);
+    } else {
+        sha256_finish(c->sha, c->digest);
+        c->sha = NULL;
+        mem_free(c->buffer);
+        c->buffer = NULL;
+        c->phase = COPY_READY;
+        wake(s);
+    }
+}
+
+static void on_copied(void *arg, int err)
+{
+    struct copy *c = arg;
+    c->is_out = false;
+    if (c->owner->is_closed) {
+        copy_drop(c);
+        return;
+    }
+    if (err) {
+        copy_failed(c, err);
+        return;
+    }
+    c->phase = COPY_READING;
+    c->sha = sha256_new();
+    c->buffer = mem_alloc(CHUNK_SIZE);
+    c->job = (struct worker_job){.run = read_run, .done = read_done};
+    c->is_out = true;
+    submit(c->owner, &c->job);
+}
+
+static struct copy *copy_new(struct snapshot_send *s)
+{
+    struct copy *c = mem_new(sizeof *c);
+    struct buf path = {0};
+    c->owner = s;
+    c->id = s->options.io->ops->random(s->options.io) | 1;
+    buf_addf(&path, "%s/snapshot-out-%016llx.tmp", s->dir, (unsigned long long)c->id);
+    c->path = mem_string(buf_text(&path));
+    buf_done(&path);
+    c->unused_since_ms = now_ms(s);
+    list_add_last(&s->copies, &c->link);
+    c->is_out = true;
+    s->options.copy(s->options.arg, c->path, &c->state, on_copied, c);
+    return c;
+}
+
+static bool is_member(const struct raft_conf_state *c, uint64_t id)
+{
+    return raft_ids_has(&c->voters, id) || raft_ids_has(&c->voters_outgoing, id) ||
+           raft_ids_has(&c->learners, id);
+}
+
+/* A copy that the log still follows and that knows the member (else its raft would refuse it), or a new one.
+ */
+static struct copy *copy_for(struct snapshot_send *s, uint64_t to, uint64_t log_begin)
+{
+    LIST_FOR_EACH (l, &s->copies) {
+        struct copy *c = container_of(l, struct copy, link);
+        bool is_going = c->is_out && c->phase == COPY_READY;
+        if (c->phase != COPY_FAILED && !is_going && c->state.index >= log_begin &&
+            is_member(&c->state.conf_state, to))
+            return c;
+    }
+    return copy_new(s);
+}
+
+/* --- sending ----------------------------------------------------------------------------------- */
+
+static void offer(struct transfer *t)
+{
+    struct snapshot_send *s = t->owner;
+    struct peers *p = s->options.peers;
+    struct snapshot_offer o = {.id = t->copy->id, .size = t->copy->size, .message = t->message};
+    memcpy(o.digest, t->copy->digest, sizeof o.digest);
+    buf_clear(&s->out);
+    snapshot_add_offer(&s->out, &o);
+    t->phase = TRANSFER_OFFERED;
+    t->offered_ms = now_ms(s);
+    (void)p->ops->send(p, t->to, PEER_LANE_BULK, buf_slice(&s->out), (struct slice){0}); /* asked again */
+}
+
+static void chunk_run(struct worker_job *job)
+{
+    struct transfer *t = container_of(job, struct transfer, chunk.job);
+    struct io *io = t->owner->options.io;
+    size_t got = 0;
+    t->chunk.err = io->ops->read(io, t->copy->file, t->chunk.at, t->chunk.data, CHUNK_SIZE, &got);
+    if (!t->chunk.err && got == 0)
+        t->chunk.err = ERR_IO;
+    t->chunk.size = got;
+}
+
+static void pump(struct transfer *t);
+
+static void chunk_done(struct worker_job *job)
+{
+    struct transfer *t = container_of(job, struct transfer, chunk.job);
+    t->chunk.is_out = false;
+    if (t->phase == TRANSFER_ENDED) {
+        leave_copy(t);
+        if (!t->must_report)
+            transfer_free(t);
+    } else if (t->chunk.err) {
+        transfer_end(t, false, "the copy cannot be read");
+    } else {
+        pump(t);
+    }
+}
+
+static void chunk_read(struct transfer *t)
+{
+    if (!t->chunk.data)
+        t->chunk.data = mem_alloc(CHUNK_SIZE);
+    t->chunk.at = t->sent;
+    t->chunk.size = 0;
+    t->chunk.is_out = true;
+    t->chunk.job = (struct worker_job){.run = chunk_run, .done = chunk_done};
+    submit(t->owner, &t->chunk.job);
+}
+
+/* A bucket that holds what a tenth of a second brings, at least one piece. */
+static bool take_tokens(struct transfer *t, size_t size)
+{
+    struct snapshot_send *s = t->owner;
+    uint64_t rate = s->options.bytes_per_s;
+    if (!rate)
+        return true;
+    uint64_t now_ns = s->options.io->ops->mono_ns(s->options.io);
+    uint64_t most = rate / 10 > SNAPSHOT_PIECE_MAX ? rate / 10 : SNAPSHOT_PIECE_MAX;
+    uint64_t passed_us = (now_ns - t->refilled_ns) / 1000;
+    uint64_t more = passed_us > 10000000 ? most : (uint64_t)((double)rate * (double)passed_us / 1e6);
+    if (more) {
+        t->tokens = t->tokens + more < most ? t->tokens + more : most;
+        t->refilled_ns = now_ns;
+    }
+    if (t->tokens < size)
+        return false;
+    t->tokens -= size;
+    return true;
+}
+
+static size_t piece_size(const struct transfer *t)
+{
+    size_t left = (size_t)(t->chunk.at + t->chunk.size - t->sent);
+    return left < SNAPSHOT_PIECE_MAX ? left : SNAPSHOT_PIECE_MAX;
+}
+
+static bool send_piece(struct transfer *t)
+{
+    struct peers *p = t->owner->options.peers;
+    size_t size = piece_size(t);
+    const uint8_t *data = t->chunk.data + (t->sent - t->chunk.at);
+    uint8_t header[SNAPSHOT_PIECE_HEADER];
+    snapshot_piece_header(header, t->copy->id, t->sent, crc32c(0, data, size));
+    if (!p->ops->send(p, t->to, PEER_LANE_BULK, slice_of(header, sizeof header), slice_of(data, size))) {
+        t->tokens += size;
+        return false;
+    }
+    t->sent += size;
+    return true;
+}
+
+/* Sends what may be sent. */
+static void pump(struct transfer *t)
+{
+    struct peers *p = t->owner->options.peers;
+    while (t->phase == TRANSFER_SENDING && t->sent < t->copy->size && t->sent - t->acked < WINDOW_BYTES &&
+           p->ops->queued(p, t->to, PEER_LANE_BULK) < QUEUED_MAX) {
+        if (t->chunk.is_out)
+            return;
+        if (t->sent < t->chunk.at || t->sent >= t->chunk.at + t->chunk.size) {
+            chunk_read(t);
+            return;
+        }
+        if (!take_tokens(t, piece_size(t)) || !send_piece(t))
+            return;
+    }
+}
+
+/* --- time -------------------------------------------------------------------------------------- */
+
+static void log_progress(struct transfer *t, uint64_t now)
+{
+    if (now - t->logged_ms < LOG_EVERY_MS)
+        return;
+    t->logged_ms = now;
+    log_info("sending a snapshot", F_HEX("to", t->to), F_UINT("index", t->index),
+             F_UINT("acknowledged-bytes", t->acked), F_UINT("size", t->copy->size),
+             F_UINT("for-ms", now - t->started_ms));
+}
+
+static void transfer_tick(struct transfer *t, uint64_t now)
+{
+    struct copy *c = t->copy;
+    if (t->phase == TRANSFER_WAITING) {
+        t->progress_ms = t->heard_ms = now; /* making a copy takes as long as it takes */
+        if (c->phase == COPY_FAILED)
+            transfer_end(t, false, err_text(c->err));
+        else if (c->phase == COPY_READY)
+            offer(t);
+        return;
+    }
+    if (now - t->progress_ms >= t->owner->options.give_up_ms)
+        transfer_end(t, false, "no progress");
+    else if (t->phase == TRANSFER_OFFERED && now - t->offered_ms >= ASK_AGAIN_MS)
+        offer(t);
+    else if (t->phase == TRANSFER_SENDING && now - t->heard_ms >= SILENCE_MS && t->acked < t->sent)
+        offer(t);
+    else if (t->phase == TRANSFER_SENDING && now - t->heard_ms >= SILENCE_MS && t->sent == c->size)
+        offer(t);
+    if (t->phase == TRANSFER_SENDING)
+        pump(t);
+    if (t->phase != TRANSFER_ENDED)
+        log_progress(t, now);
+}
+
+static void ended_tick(struct transfer *t, uint64_t now)
+{
+    struct snapshot_send *s = t->owner;
+    if (t->must_report) {
+        t->must_report = false;
+        s->options.report(s->options.arg, t->to, t->is_delivered);
+    }
+    if (!t->chunk.is_out)
+        leave_copy(t);
+    if (!t->is_delivered || now - t->ended_ms >= SETTLE_MS)
+        transfer_free(t);
+}
+
+static void on_timer(struct io_timer *timer)
+{
+    struct snapshot_send *s = container_of(timer, struct snapshot_send, timer);
+    uint64_t now = now_ms(s);
+    s->is_ticking = false;
+    LIST_FOR_EACH_SAFE (l, &s->transfers) {
+        struct transfer *t = container_of(l, struct transfer, link);
+        if (t->phase == TRANSFER_ENDED)
+            ended_tick(t, now);
+        else
+            transfer_tick(t, now);
+    }
+    LIST_FOR_EACH_SAFE (l, &s->copies) {
+        struct copy *c = container_of(l, struct copy, link);
+        bool is_old = now - c->unused_since_ms >= s->options.keep_ms;
+        if (!c->users && !c->is_out && (is_old || c->phase == COPY_FAILED))
+            copy_drop(c);
+    }
+    bool is_idle = !snapshot_send_is_busy(s);
+    if (s->is_ticking)
+        return; /* something above woke it */
+    if (!is_idle) {
+        wake(s);
+    } else if (!list_is_empty(&s->copies) || !list_is_empty(&s->transfers)) {
+        s->is_ticking = true;
+        s->options.io->ops->timer_start(s->options.io, &s->timer, IDLE_TICK_MS);
+    }
+}
+
+/* --- the door ---------------------------------------------------------------------------------- */
+
+struct snapshot_send *snapshot_send_new(const struct snapshot_send_options *options)
+{
+    struct snapshot_send *s = mem_new(sizeof *s);
+    s->options = *options;
+    s->dir = mem_string(options->dir);
+    s->timer.fire = on_timer;
+    list_init(&s->copies);
+    list_init(&s->transfers);
+    return s;
+}
+
+static struct transfer *find(struct snapshot_send *s, uint64_t to)
+{
+    LIST_FOR_EACH (l, &s->transfers) {
+        struct transfer *t = container_of(l, struct transfer, link);
+        if (t->to == to && t->phase != TRANSFER_ENDED)
+            return t;
+    }
+    return NULL;
+}
+
+static size_t active_count(const struct snapshot_send *s)
+{
+    size_t count = 0;
+    LIST_FOR_EACH (l, &s->transfers)
+        count += container_of(l, struct transfer, link)->phase != TRANSFER_ENDED;
+    return count;
+}
+
+/* Silent: whoever asked does not want to know any more. */
+static void cancel(struct transfer *t)
+{
+    t->phase = TRANSFER_ENDED;
+    t->must_report = t->is_delivered = false;
+    if (!t->chunk.is_out) {
+        leave_copy(t);
+        transfer_free(t);
+    }
+}
+
+void snapshot_send_start(struct snapshot_send *s, const struct raft_message *m, uint64_t log_begin)
+{
+    struct transfer *t = find(s, m->to);
+    if (t)
+        cancel(t);
+    uint64_t now = now_ms(s);
+    bool is_too_many = active_count(s) >= TRANSFERS_MAX;
+    t = mem_new(sizeof *t);
+    t->owner = s;
+    t->to = m->to;
+    t->started_ms = t->heard_ms = t->progress_ms = t->logged_ms = now;
+    list_add_last(&s->transfers, &t->link);
+    wake(s);
+    if (is_too_many) {
+        transfer_end(t, false, "too many at once");
+        return;
+    }
+    t->copy = copy_for(s, m->to, log_begin);
+    t->copy->users++;
+    t->message = *m;
+    t->message.snapshot = &t->copy->state;
+    t->index = t->copy->state.index;
+    log_info("a member needs a snapshot", F_HEX("to", t->to), F_UINT("index", t->copy->state.index),
+             F_UINT("term", t->copy->state.term), F_BOOL("is-shared", t->copy->users > 1));
+}
+
+void snapshot_send_answer(struct snapshot_send *s, uint64_t from, const struct snapshot_answer *answer)
+{
+    struct transfer *t = find(s, from);
+    if (!t || t->phase == TRANSFER_WAITING || answer->id != t->copy->id || answer->offset > t->copy->size)
+        return;
+    uint64_t now = now_ms(s);
+    t->heard_ms = now;
+    switch (answer->status) {
+    case SNAPSHOT_GOES_ON:
+    case SNAPSHOT_GAP:
+        /* All is there and is being checked: silence would be worse. */
+        if (answer->offset > t->acked || answer->offset == t->copy->size)
+            t->progress_ms = now;
+        if (t->phase == TRANSFER_OFFERED || answer->status == SNAPSHOT_GAP || answer->offset > t->sent)
+            t->sent = answer->offset;
+        if (t->phase == TRANSFER_OFFERED || answer->status == SNAPSHOT_GAP || answer->offset > t->acked)
+            t->acked = answer->offset;
+        t->phase = TRANSFER_SENDING;
+        pump(t);
+        break;
+    case SNAPSHOT_UNKNOWN:
+        if (t->phase == TRANSFER_SENDING)
+            offer(t);
+        break;
+    case SNAPSHOT_TAKEN:
+        transfer_end(t, true, NULL);
+        break;
+    case SNAPSHOT_REFUSED:
+        transfer_end(t, false, "the member refuses it");
+        break;
+    case SNAPSHOT_STATUS_COUNT:
+        break;
+    }
+}
+
+void snapshot_send_reachable(struct snapshot_send *s, uint64_t id)
+{
+    struct transfer *t = find(s, id);
+    if (t && (t->phase == TRANSFER_OFFERED || t->phase == TRANSFER_SENDING))
+        offer(t);
+}
+
+void snapshot_send_forget(struct snapshot_send *s, uint64_t id)
+{
+    struct transfer *t = find(s, id);
+    if (t)
+        cancel(t);
+}
+
+void snapshot_send_stop(struct snapshot_send *s)
+{
+    LIST_FOR_EACH_SAFE (l, &s->transfers)
+        cancel(container_of(l, struct transfer, link));
+}
+
+uint64_t snapshot_send_needs(const struct snapshot_send *s)
+{
+    uint64_t least = UINT64_MAX;
+    LIST_FOR_EACH (l, &s->transfers) {
+        const struct transfer *t = container_of(l, struct transfer, link);
+        bool matters = t->phase != TRANSFER_ENDED || t->is_delivered;
+        if (matters && t->index < least)
+            least = t->index;
+    }
+    return least;
+}
+
+bool snapshot_send_is_busy(const struct snapshot_send *s)
+{
+    return active_count(s) > 0;
+}
+
+void snapshot_send_close(struct snapshot_send *s)
+{
+    if (!s)
+        return;
+    s->options.io->ops->timer_stop(s->options.io, &s->timer);
+    snapshot_send_stop(s);
+    s->is_closed = true;
+    LIST_FOR_EACH_SAFE (l, &s->copies) {
+        struct copy *c = container_of(l, struct copy, link);
+        if (!c->is_out)
+            copy_drop(c);
+    }
+    free_when_closed(s);
+}
+
+int snapshot_send_clean(struct io *io, const char *dir)
+{
+    static const char prefix[] = "snapshot-out-";
+    struct buf names = {0}, path = {0};
+    int err = io->ops->list(io, dir, &names);
+    if (err == ERR_NOT_FOUND)
+        err = 0; /* no folder, nothing in it */
+    for (size_t at = 0; !err && at < names.size;) {
+        const char *name = (const char *)names.data + at;
+        at += strlen(name) + 1;
+        if (strncmp(name, prefix, sizeof prefix - 1) != 0)
+            continue;
+        buf_clear(&path);
+        buf_addf(&path, "%s/%s", dir, name);
+        err = io->ops->unlink(io, buf_text(&path));
+    }
+    buf_done(&names);
+    buf_done(&path);
+    return err;
+}

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * How members reach each other: messages between known members, and questions to a URL. The second seam
+ * beside io.h: peer_tcp.c is the real one (libuv), the simulator brings its own. Loop thread only.
+ *
+ * What arrives on one lane from one run of a member arrives whole, in order, at most once; anything may be
+ * lost, also in the middle. Nothing here blocks or buffers without bound: what does not fit is dropped and
+ * its sender is told. Who speaks has proved (by the hello of its connection) that it is member `from` of this
+ * cluster and means this member; connections of another cluster, to another member, or from a removed member
+ * are refused with a reason.
+ *
+ * Not here: what messages mean (kv_peer.c), how raft's messages look as bytes (codec.h). */
+#ifndef CONSENSUS_PEER_PEER_H
+#define CONSENSUS_PEER_PEER_H
+
+#include "base/buf.h"
+#include "base/err.h"
+
+/* Each lane is a connection of its own, so that a snapshot never delays a heartbeat. */
+enum peer_lane {
+    PEER_LANE_LOG,  /* raft's messages, forwarded calls; small, many, batched once a turn */
+    PEER_LANE_BULK, /* pieces of snapshots, members' questions to each other */
+    PEER_LANE_COUNT
+};
+
+#define PEER_MESSAGE_MAX                                                                                     \
+    (15u << 20) /* of one message; a longer one is not sent, and ends a connection it comes on */
+#define PEER_QUESTION_MAX (1u << 20) /* of one question or answer */
+
+struct peer_question; /* somebody waits for an answer; from on_question until peer_ops.answer */
+
+/* What comes in; all on the loop thread, never from inside a call of peer_ops. */
+struct peer_events {
+    /* message is borrowed. */
+    void (*on_message)(void *arg, uint64_t from, enum peer_lane lane, struct slice message);
+    /* The lane to a member is lost or could not be made (again and again: once for each attempt). */
+    void (*on_unreachable)(void *arg, uint64_t id, enum peer_lane lane);
+    /* The lane stands, after it did not. */
+    void (*on_reachable)(void *arg, uint64_t id, enum peer_lane lane);
+    /* Somebody who need not be a member asks; answer now or later, exactly once (or end). */
+    void (*on_question)(void *arg, struct peer_question *question, struct slice text);
+    /* A member says that this one was removed from the cluster: final. */
+    void (*on_removed)(void *arg, uint64_t told_by);
+};
+
+struct peer_round_trip {
+    uint64_t id;
+    uint64_t last_ns;         /* 0 = not known yet */
+    uint64_t active_since_ms; /* when the log lane came up (mono); 0 = it is down */
+};
+
+struct peers {
+    const struct peer_ops *ops;
+};
+
+struct peer_ops {
+    /* Until identity is set no lane is opened or accepted, but questions go both ways. */
+    void (*set_events)(struct peers *p, const struct peer_events *events, void *arg);
+    void (*set_identity)(struct peers *p, uint64_t cluster_id, uint64_t member_id);
+    /* A member to reach, or its new URLs (copied). Itself: ignored. */
+    void (*set_member)(struct peers *p, uint64_t id, const char *const *urls, size_t count);
+    /* No longer a member: lanes are closed, its connections are refused as removed from now on. */
+    void (*remove_member)(struct peers *p, uint64_t id);
+
+    /* Copies message (head and body are one message, joined) into the lane's queue, which leaves with flush.
+     * False: dropped - the lane is down or its queue is full. */
+    bool (*send)(struct peers *p, uint64_t to, enum peer_lane lane, struct slice head, struct slice body);
+    /* Bytes that wait in the lane: for who paces himself (snapshots). */
+    size_t (*queued)(struct peers *p, uint64_t to, enum peer_lane lane);
+    void (*flush)(struct peers *p); /* end of a turn */
+
+    /* One question to whoever listens at url; done comes once, later: OK and the answer, ERR_TIMEOUT,
+     * ERR_CLOSED (nobody there, name does not resolve), ERR_LIMIT. Returns a number for cancel, never 0. */
+    uint64_t (*ask)(struct peers *p, const char *url, struct slice text, uint64_t timeout_ms,
+                    void (*done)(void *arg, int err, struct slice answer), void *arg);
+    void (*cancel)(struct peers *p, uint64_t ask); /* done will not come */
+    void (*answer)(struct peers *p, struct peer_question *question, struct slice text);
+
+    size_t (*round_trips)(struct peers *p, struct peer_round_trip *ret_list, size_t max);
+};
+
+#endif

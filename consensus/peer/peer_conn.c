@@ -1,0 +1,494 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * One connection, from a name to frames. The happy path:
+ *
+ *   peer_conn_dial -> [name -> addresses] -> connect -> [TLS] -> on_open -> frames <-> ...
+ *   peer_conn_accept ------------------------------> [TLS] -> frames <-> ...
+ *   peer_conn_close -> libuv closes -> on_closed -> freed
+ *
+ * What can fail does so by peer_conn_close with a reason, once. A write error is seen by the read side or the
+ * write's callback; peer_conn_add never fails. Frames added in one turn leave with one write; while it is
+ * under way the next turns' frames gather for the next one.
+ *
+ * Received bytes are parsed where they were read; only the beginning of an incomplete frame is kept. */
+#include "consensus/peer/peer_impl.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+
+enum { TLS_STEP = 1 << 20 }; /* encrypted at once; the rest waits as it is */
+
+/* --- the end ------------------------------------------------------------------------------------------- */
+static void free_if_done(struct conn *c)
+{
+    struct tcp_peers *p = c->p;
+    if (!c->is_tcp_closed || c->is_looking_up)
+        return;
+    tls_free(c->tls);
+    buf_done(&c->in);
+    buf_done(&c->out);
+    buf_done(&c->flying);
+    mem_free(c);
+    p->open_handles--;
+    peer_release(p);
+}
+
+static void on_tcp_closed(uv_handle_t *h)
+{
+    struct conn *c = h->data;
+    c->is_tcp_closed = true;
+    list_remove(&c->all);
+    if (c->owner)
+        c->ops->on_closed(c);
+    free_if_done(c);
+}
+
+void peer_conn_close(struct conn *c, int err, const char *text)
+{
+    if (c->state == CONN_CLOSING)
+        return;
+    c->state = CONN_CLOSING;
+    c->err = err;
+    snprintf(c->text, sizeof c->text, "%s", text);
+    c->p->io->ops->timer_stop(c->p->io, &c->timer);
+    list_remove(&c->dirty);
+    if (link_is_in_list(&c->guest)) {
+        list_remove(&c->guest);
+        c->p->guest_count--;
+    }
+    if (c->is_looking_up)
+        uv_cancel((uv_req_t *)&c->lookup);
+    uv_close((uv_handle_t *)&c->tcp, on_tcp_closed);
+}
+
+static void close_uv(struct conn *c, const char *what, int status)
+{
+    char text[128];
+    snprintf(text, sizeof text, "%s: %s", what, uv_strerror(status));
+    peer_conn_close(c, ERR_CLOSED, text);
+}
+
+/* --- writing ------------------------------------------------------------------------------------------- */
+static void trim(struct buf *b)
+{
+    buf_clear(b);
+    if (b->capacity > KEPT_SIZE)
+        buf_done(b);
+}
+
+/* Moves what waits in out to flying, through TLS if there is any. */
+static bool take_off(struct conn *c)
+{
+    assert(c->flying.size == 0);
+    if (!c->tls) {
+        struct buf empty = c->flying;
+        c->flying = c->out;
+        c->out = empty;
+        return true;
+    }
+    if (c->out.size && tls_is_ready(c->tls)) {
+        size_t n = c->out.size < TLS_STEP ? c->out.size : TLS_STEP;
+        if (tls_send(c->tls, slice_of(c->out.data, n)) != OK) {
+            peer_conn_close(c, ERR_CLOSED, tls_error(c->tls));
+            return false;
+        }
+        if (n == c->out.size)
+            trim(&c->out);
+        else
+            buf_consume(&c->out, n);
+    }
+    tls_take_output(c->tls, &c->flying);
+    return true;
+}
+
+static void on_shutdown(uv_shutdown_t *req, int status)
+{
+    struct conn *c = req->data;
+    if (status < 0 && c->state == CONN_FINISHING)
+        peer_conn_close(c, ERR_CLOSED, "finished");
+}
+
+static bool has_output(const struct conn *c)
+{
+    return c->out.size || c->flying.size;
+}
+
+static void finish_if_written(struct conn *c)
+{
+    if (c->state != CONN_FINISHING || c->is_writing || has_output(c) || c->shutdown.data)
+        return;
+    c->shutdown.data = c;
+    int rc = uv_shutdown(&c->shutdown, (uv_stream_t *)&c->tcp, on_shutdown);
+    if (rc < 0)
+        peer_conn_close(c, ERR_CLOSED, "finished");
+}
+
+static void on_written(uv_write_t *req, int status)
+{
+    struct conn *c = req->data;
+    c->is_writing = false;
+    trim(&c->flying);
+    if (c->state == CONN_CLOSING)
+        return;
+    if (status < 0) {
+        close_uv(c, "write", status);
+        return;
+    }
+    peer_conn_flush(c);
+}
+
+/* One round: what is ready is handed to the socket; true = all of it was taken at once. */
+static bool write_some(struct conn *c)
+{
+    if (!take_off(c) || c->flying.size == 0)
+        return false;
+    c->written_n += c->flying.size;
+    uv_buf_t b = uv_buf_init((char *)c->flying.data, (unsigned)c->flying.size);
+    int n = uv_try_write((uv_stream_t *)&c->tcp, &b, 1);
+    if (n < 0 && n != UV_EAGAIN) {
+        close_uv(c, "write", n);
+        return false;
+    }
+    if (n == (int)c->flying.size) {
+        trim(&c->flying);
+        return true;
+    }
+    size_t done = n > 0 ? (size_t)n : 0;
+    b = uv_buf_init((char *)c->flying.data + done, (unsigned)(c->flying.size - done));
+    c->write.data = c;
+    int rc = uv_write(&c->write, (uv_stream_t *)&c->tcp, &b, 1, on_written);
+    if (rc < 0)
+        close_uv(c, "write", rc);
+    else
+        c->is_writing = true;
+    return false;
+}
+
+void peer_conn_flush(struct conn *c)
+{
+    list_remove(&c->dirty);
+    if (c->is_writing || c->state < CONN_HANDSHAKE || c->state == CONN_CLOSING)
+        return;
+    while (write_some(c) && c->tls && c->out.size)
+        ;
+    finish_if_written(c);
+}
+
+void peer_conn_add(struct conn *c, enum wire_kind kind, struct slice head, struct slice body)
+{
+    wire_add_frame(&c->out, kind, head, body);
+    if (!link_is_in_list(&c->dirty) && c->state != CONN_CLOSING)
+        list_add_last(&c->p->dirty, &c->dirty);
+}
+
+size_t peer_conn_queued(const struct conn *c)
+{
+    return c->out.size + uv_stream_get_write_queue_size((const uv_stream_t *)&c->tcp);
+}
+
+void peer_conn_timer(struct conn *c, uint64_t after_ms)
+{
+    if (c->state == CONN_CLOSING)
+        return; /* a write on the way here found it broken: a timer would outlive it */
+    c->due_ms = peer_now_ms(c->p) + after_ms;
+    c->p->io->ops->timer_start(c->p->io, &c->timer, after_ms);
+}
+
+/* After a turn that took long the bytes that came meanwhile are not read yet: then it is we who were silent.
+ */
+bool peer_conn_is_silent(struct conn *c)
+{
+    uint64_t now = peer_now_ms(c->p);
+    if (now > c->due_ms + c->p->ping_ms)
+        c->received_ms = now;
+    return now - c->received_ms > c->p->silence_ms;
+}
+
+/* A socket closed with unread bytes is reset, and the reset can overtake our last word. So: end our side,
+ * read and forget until the other ends his. */
+void peer_conn_finish(struct conn *c)
+{
+    if (c->state >= CONN_FINISHING)
+        return;
+    c->state = CONN_FINISHING;
+    c->stage = WIRE_AWAIT_NOTHING;
+    peer_conn_timer(c, LINGER_MS);
+    peer_conn_flush(c);
+}
+
+static void on_timer(struct io_timer *t)
+{
+    struct conn *c = container_of(t, struct conn, timer);
+    if (c->state == CONN_FINISHING)
+        peer_conn_close(c, ERR_CLOSED, "finished");
+    else if (c->owner)
+        c->ops->on_timer(c);
+}
+
+/* --- reading ------------------------------------------------------------------------------------------- */
+static void refuse_bytes(struct conn *c, int err)
+{
+    peer_conn_close(c, err,
+                    err == ERR_CORRUPT ? "damaged bytes: the checksum does not hold"
+                    : err == ERR_LIMIT ? "a frame longer than allowed"
+                                       : "bytes that are not of the peer protocol");
+}
+
+/* All complete frames of what is there, in one go. Returns the bytes that are left. */
+static struct slice take_frames(struct conn *c, struct slice bytes)
+{
+    while (c->state == CONN_OPEN) {
+        struct wire_frame frame;
+        int n = wire_take(&bytes, c->stage, &frame);
+        if (n < 0)
+            refuse_bytes(c, n);
+        if (n <= 0)
+            break;
+        c->ops->on_frame(c, &frame);
+    }
+    return bytes;
+}
+
+static void keep_rest(struct conn *c, struct slice rest)
+{
+    if (c->state != CONN_OPEN)
+        return;
+    if (rest.size == 0)
+        trim(&c->in);
+    else if (c->in.size)
+        buf_consume(&c->in, c->in.size - rest.size);
+    else
+        buf_add_slice(&c->in, rest);
+}
+
+static void open_up(struct conn *c)
+{
+    c->state = CONN_OPEN;
+    if (c->owner && c->ops->on_open)
+        c->ops->on_open(c);
+}
+
+static void take_cipher(struct conn *c, struct slice bytes)
+{
+    int err = tls_receive(c->tls, bytes, &c->in);
+    if (c->state == CONN_HANDSHAKE && tls_is_ready(c->tls))
+        open_up(c);
+    if (c->in.size)
+        keep_rest(c, take_frames(c, buf_slice(&c->in)));
+    peer_conn_flush(c);
+    if (err && c->state != CONN_CLOSING)
+        peer_conn_close(c, ERR_CLOSED, err == ERR_CLOSED ? "closed by the other side" : tls_error(c->tls));
+}
+
+static void take_plain(struct conn *c, struct slice bytes)
+{
+    if (c->in.size) {
+        buf_add_slice(&c->in, bytes);
+        bytes = buf_slice(&c->in);
+    }
+    keep_rest(c, take_frames(c, bytes));
+    if (has_output(c))
+        peer_conn_flush(c);
+}
+
+static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *b)
+{
+    struct conn *c = s->data;
+    if (c->state == CONN_CLOSING || n == 0)
+        return;
+    if (n < 0) {
+        if (n == UV_EOF)
+            peer_conn_close(c, ERR_CLOSED, "closed by the other side");
+        else
+            close_uv(c, "read", (int)n);
+        return;
+    }
+    c->received_ms = peer_now_ms(c->p);
+    c->received_n += (size_t)n;
+    if (c->state == CONN_FINISHING)
+        return;
+    if (c->tls)
+        take_cipher(c, slice_of(b->base, (size_t)n));
+    else
+        take_plain(c, slice_of(b->base, (size_t)n));
+}
+
+/* One buffer for all: libuv reads into it and calls on_read at once. */
+static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *b)
+{
+    struct conn *c = h->data;
+    (void)suggested;
+    *b = uv_buf_init((char *)c->p->read, READ_SIZE);
+}
+
+/* --- the beginning ------------------------------------------------------------------------------------- */
+static void set_remote(struct conn *c, const struct sockaddr *address)
+{
+    char ip[64] = "?";
+    uv_ip_name(address, ip, sizeof ip);
+    bool is_v6 = address->sa_family == AF_INET6;
+    unsigned port = ntohs(is_v6 ? ((const struct sockaddr_in6 *)(const void *)address)->sin6_port
+                                : ((const struct sockaddr_in *)(const void *)address)->sin_port);
+    snprintf(c->remote, sizeof c->remote, is_v6 ? "[%s]:%u" : "%s:%u", ip, port);
+}
+
+/* The kernel ends a connection whose bytes nobody acknowledged for as long as a lane may be silent; without
+ * it a link that comes back after a minute waits for a retransmission another minute. */
+static void set_options(struct conn *c)
+{
+    int fd;
+    unsigned timeout_ms = (unsigned)c->p->silence_ms;
+    uv_tcp_nodelay(&c->tcp, 1);
+    uv_tcp_keepalive(&c->tcp, 1, 30);
+    if (uv_fileno((uv_handle_t *)&c->tcp, &fd) == 0)
+        setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof timeout_ms);
+}
+
+static struct conn *conn_new(struct tcp_peers *p, const struct conn_ops *ops)
+{
+    struct conn *c = mem_new(sizeof *c);
+    c->p = p;
+    c->ops = ops;
+    c->timer.fire = on_timer;
+    uv_tcp_init(p->loop, &c->tcp);
+    c->tcp.data = c;
+    list_add_last(&p->conns, &c->all);
+    p->open_handles++;
+    return c;
+}
+
+static void start_reading(struct conn *c)
+{
+    int rc = uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read);
+    if (rc < 0)
+        close_uv(c, "read", rc);
+}
+
+static void on_connected(uv_connect_t *req, int status)
+{
+    struct conn *c = req->data;
+    if (c->state == CONN_CLOSING)
+        return;
+    if (status < 0) {
+        close_uv(c, "connect", status);
+        return;
+    }
+    set_options(c);
+    c->received_ms = peer_now_ms(c->p);
+    start_reading(c);
+    if (c->state == CONN_CLOSING)
+        return;
+    if (c->tls)
+        c->state = CONN_HANDSHAKE; /* its first bytes are ready since tls_connect */
+    else
+        open_up(c);
+    peer_conn_flush(c);
+}
+
+static void connect_to(struct conn *c, const struct sockaddr *address)
+{
+    set_remote(c, address);
+    c->state = CONN_CONNECTING;
+    c->connect.data = c;
+    int rc = uv_tcp_connect(&c->connect, &c->tcp, address, on_connected);
+    if (rc < 0)
+        close_uv(c, "connect", rc);
+}
+
+static void on_looked_up(uv_getaddrinfo_t *req, int status, struct addrinfo *list)
+{
+    struct conn *c = req->data;
+    const struct addrinfo *chosen = NULL;
+    c->is_looking_up = false;
+    if (c->state == CONN_CLOSING) {
+        uv_freeaddrinfo(list);
+        free_if_done(c);
+        return;
+    }
+    for (const struct addrinfo *a = list; a && c->address_count < ADDRESSES_MAX; a = a->ai_next)
+        if (c->address_count++ == c->address)
+            chosen = a;
+    if (!chosen)
+        chosen = list;
+    if (status < 0 || !chosen)
+        close_uv(c, "lookup", status < 0 ? status : UV_EAI_NODATA);
+    else
+        connect_to(c, chosen->ai_addr);
+    uv_freeaddrinfo(list);
+}
+
+static void look_up(struct conn *c)
+{
+    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
+    struct sockaddr_storage address;
+    char port[8];
+    if (uv_ip4_addr(c->host, c->port, (struct sockaddr_in *)&address) == 0 ||
+        uv_ip6_addr(c->host, c->port, (struct sockaddr_in6 *)&address) == 0) {
+        c->address_count = 1;
+        connect_to(c, (const struct sockaddr *)&address);
+        return;
+    }
+    snprintf(port, sizeof port, "%u", c->port);
+    c->lookup.data = c;
+    int rc = uv_getaddrinfo(c->p->loop, &c->lookup, on_looked_up, c->host, port, &hints);
+    if (rc < 0)
+        close_uv(c, "lookup", rc);
+    else
+        c->is_looking_up = true;
+}
+
+int peer_conn_dial(struct tcp_peers *p, const char *url, unsigned address, const struct conn_ops *ops,
+                   void *owner, struct conn **ret_conn)
+{
+    struct url u;
+    if (url_parse(slice_text(url), &u) != OK || u.scheme[0] != 'h')
+        return ERR_INVALID;
+    bool is_tls = strcmp(u.scheme, "https") == 0;
+    if (is_tls && !peer_tls_out(p))
+        return ERR_INVALID;
+    struct conn *c = conn_new(p, ops);
+    c->owner = owner;
+    c->address = address;
+    c->port = u.port;
+    size_t n = strlen(u.host);
+    memcpy(c->host, u.host, n + 1);
+    /* A name may be written as absolute; no certificate is. */
+    if (n > 1 && c->host[n - 1] == '.')
+        c->host[n - 1] = 0;
+    if (is_tls) {
+        tls_context_refresh(p->tls_out, peer_now_ms(p));
+        c->tls = tls_connect(p->tls_out, c->host);
+    }
+    snprintf(c->remote, sizeof c->remote, "%.70s", url);
+    peer_conn_timer(c, DIAL_MS);
+    look_up(c);
+    *ret_conn = c;
+    return OK;
+}
+
+int peer_conn_accept(struct tcp_peers *p, uv_stream_t *server, bool is_tls, const struct conn_ops *ops,
+                     struct conn **ret_conn)
+{
+    struct sockaddr_storage address = {0};
+    int size = sizeof address;
+    struct conn *c = conn_new(p, ops);
+    c->state = CONN_OPEN;
+    int rc = uv_accept(server, (uv_stream_t *)&c->tcp);
+    if (rc < 0) {
+        close_uv(c, "accept", rc);
+        return ERR_CLOSED;
+    }
+    set_options(c);
+    if (uv_tcp_getpeername(&c->tcp, (struct sockaddr *)&address, &size) == 0)
+        set_remote(c, (const struct sockaddr *)&address);
+    c->received_ms = peer_now_ms(p);
+    if (is_tls) {
+        tls_context_refresh(p->tls_in, c->received_ms);
+        c->tls = tls_accept(p->tls_in);
+        c->state = CONN_HANDSHAKE;
+    }
+    start_reading(c);
+    *ret_conn = c;
+    return c->state == CONN_CLOSING ? ERR_CLOSED : OK;
+}

@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Private to the TCP transport: its state, and what its files call in each other.
+ *
+ *   peer_tcp.c     the table of operations: members, identity, send, flush; birth and end
+ *   peer_lane.c    lanes out of us: dial, hello, pings, backoff
+ *   peer_listen.c  lanes into us, and questions: accept, hello, who may come in
+ *   peer_ask.c     questions out of us
+ *   peer_conn.c    one connection: name -> socket -> TLS -> frames; whoever owns it has an ops table
+ *   peer_report.c  metrics, and how often a thing is logged
+ *
+ * Nobody's callback runs inside another's call: whatever ends a connection only marks it, and what its owner
+ * is told comes from libuv's close callback. */
+#ifndef CONSENSUS_PEER_PEER_IMPL_H
+#define CONSENSUS_PEER_PEER_IMPL_H
+
+#include <uv.h>
+
+#include "base/list.h"
+#include "base/map.h"
+#include "base/mem.h"
+#include "base/metric.h"
+#include "base/net/tls.h"
+#include "base/text.h"
+#include "consensus/peer/peer_tcp.h"
+#include "consensus/peer/peer_wire.h"
+
+enum {
+    HEARTBEAT_MS = 100,
+    PING_HEARTBEATS = 5, /* between pings */
+    SILENCE_PINGS = 5,   /* a lane without a byte for so long is dead */
+    DIAL_MS = 2000,      /* name, connect, TLS and hello together */
+    HELLO_MS = 5000,     /* for who dials us: TLS and hello, or question */
+    ANSWER_MS = 30000,   /* a question not answered by then is dropped */
+    LINGER_MS = 1000,    /* for the other side to read our last word */
+    BACKOFF_MIN_MS = 50,
+    BACKOFF_MAX_MS = 2000,
+    LOG_AGAIN_MS = 60000,
+    HURRY_MS = 500,   /* a connect under way for longer is given up when the other side dials us */
+    GUESTS_MAX = 64,  /* connections that have not said who they are, or ask */
+    LEARNED_MAX = 64, /* members known only from their own hello */
+    KNOWN_URLS_MAX = 16,
+    ADDRESSES_MAX = 8,
+    LISTENERS_MAX = 32,
+    READ_SIZE = 256 << 10,
+    KEPT_SIZE = 256 << 10, /* an empty buffer larger than that is given back */
+    RTT_BUCKETS = 16,
+};
+
+/* What waits in a lane at most; a single message is always taken by an empty one. LOG: raft may have 512
+ * appends under way to a follower; of normal writes that is far less, and what a stalled link holds beyond it
+ * is dropped, which raft repairs by probing. BULK: who sends snapshots paces himself by `queued`. */
+#define LOG_QUEUE_MAX  (32u << 20)
+#define BULK_QUEUE_MAX (4u << 20)
+
+#define RTT_FIRST  0.0001
+#define RTT_FACTOR 2
+
+struct tcp_peers;
+struct conn;
+
+/* --- a connection -------------------------------------------------------------------------------------- */
+struct conn_ops {
+    void (*on_open)(struct conn *c); /* dialed: connected, TLS done */
+    void (*on_frame)(struct conn *c, const struct wire_frame *frame);
+    void (*on_timer)(struct conn *c);
+    /* Last call. err and text of conn say why. */
+    void (*on_closed)(struct conn *c);
+};
+
+enum conn_state {
+    CONN_RESOLVING,
+    CONN_CONNECTING,
+    CONN_HANDSHAKE, /* TLS */
+    CONN_OPEN,
+    CONN_FINISHING, /* our last word is on its way; what comes is not read */
+    CONN_CLOSING,
+};
+
+struct conn {
+    struct tcp_peers *p;
+    const struct conn_ops *ops;
+    void *owner; /* NULL: nobody is told any more */
+    enum conn_state state;
+    enum wire_stage stage;
+    struct io_timer timer;
+    uint64_t due_ms;                /* when the timer should fire */
+    uint64_t received_ms;           /* when the last byte came */
+    uint64_t received_n, written_n; /* bytes, for who counts */
+    uint64_t seen_n;                /* received_n at the last sign of life we gave */
+
+    struct tls *tls;
+    struct buf in;          /* plain, an incomplete frame */
+    struct buf out;         /* plain frames; leave with peer_conn_flush */
+    struct buf flying;      /* what libuv writes now */
+    struct link all, dirty; /* of tcp_peers */
+    struct link guest;      /* of tcp_peers.guests */
+    bool is_writing, is_tcp_closed, is_looking_up;
+
+    char host[256];
+    uint16_t port;
+    unsigned address, address_count; /* which of the name's addresses is tried, of how many */
+
+    int err; /* why it ended */
+    char text[256];
+    char remote[80];
+
+    uv_tcp_t tcp;
+    uv_connect_t connect;
+    uv_write_t write;
+    uv_shutdown_t shutdown;
+    uv_getaddrinfo_t lookup;
+};
+
+/* Dials the n-th address of the URL's name; ERR_INVALID: no such URL, or no TLS here. */
+MUST_CHECK int peer_conn_dial(struct tcp_peers *p, const char *url, unsigned address,
+                              const struct conn_ops *ops, void *owner, struct conn **ret_conn);
+MUST_CHECK int peer_conn_accept(struct tcp_peers *p, uv_stream_t *server, bool is_tls,
+                                const struct conn_ops *ops, struct conn **ret_conn);
+void peer_conn_add(struct conn *c, enum wire_kind kind, struct slice head,
+                   struct slice body); /* leaves by flush */
+void peer_conn_flush(struct conn *c);
+size_t peer_conn_queued(const struct conn *c);
+void peer_conn_finish(
+    struct conn *c); /* closes when all that was added is written and the other side has read */
+void peer_conn_close(struct conn *c, int err, const char *text);
+void peer_conn_timer(struct conn *c, uint64_t after_ms);
+bool peer_conn_is_silent(struct conn *c); /* for the timer of a lane */
+
+/* --- members ------------------------------------------------------------------------------------------- */
+enum lane_state {
+    LANE_IDLE,    /* no identity, or no URLs */
+    LANE_WAITING, /* for the next attempt */
+    LANE_DIALING,
+    LANE_UP, /* as long as its connection is open */
+};
+
+/* A lane out of us. */
+struct lane {
+    struct member *member;
+    enum peer_lane kind;
+    enum lane_state state;
+    struct conn *conn;
+    struct io_timer timer;
+    unsigned url, address; /* which are tried next */
+    uint64_t backoff_ms, dialed_ms, up_ms;
+    bool is_hurried; /* dial at once when the present connection has ended */
+    bool is_refused; /* the last attempt was answered with a refusal */
+    bool is_told_up; /* the log says that it is up, or nothing yet */
+};
+
+struct member {
+    struct tcp_peers *p;
+    uint64_t id;
+    bool is_learned; /* told only by its hello, known as long as it has a lane into us */
+    char *urls[KNOWN_URLS_MAX];
+    unsigned url_count;
+    struct lane lanes[PEER_LANE_COUNT];
+    struct { /* lanes into us */
+        struct conn *conn;
+        uint64_t run, number;
+    } in[PEER_LANE_COUNT];
+    uint64_t round_trip_ns;
+    struct histogram round_trips;
+    uint64_t sent_bytes, received_bytes, sent_failures, received_failures, disconnects;
+};
+
+struct log_slot {
+    uint64_t key, until_ms;
+};
+
+struct tcp_peers {
+    struct peers peers;
+    struct io *io;
+    uv_loop_t *loop;
+    const struct peer_events *events;
+    void *arg;
+    uint64_t cluster_id, self; /* 0 = no identity yet */
+    uint64_t run, next_number;
+    uint64_t ping_ms, silence_ms;
+    struct map members; /* by id */
+    struct map removed; /* ids; values are the map itself */
+    unsigned learned_count;
+    struct link conns, dirty, guests; /* oldest guest first */
+    unsigned guest_count;
+    struct link asks, questions;
+    uint64_t next_ask;
+    struct buf urls;                      /* ours, as a hello tells them */
+    struct tls_context *tls_in, *tls_out; /* out: by peer_tls_out */
+    char *tls_later[3];                   /* cipher suites, lowest and highest version; NULL = default */
+    struct listener *listeners;
+    unsigned open_handles; /* of libuv; p lives as long as one does */
+    uv_idle_t last;        /* never started: its close callback comes in the loop */
+    bool is_closing, skip_client_san;
+    void (*closed)(void *arg);
+    void *closed_arg;
+    struct log_slot logged[64];
+    uint8_t read[READ_SIZE];
+};
+
+uint64_t peer_now_ms(struct tcp_peers *p);
+struct member *peer_member_get(struct tcp_peers *p, uint64_t id);
+struct member *peer_member_add(struct tcp_peers *p, uint64_t id);
+void peer_member_set_urls(struct member *m, const char *const *urls, size_t count); /* dials if it may */
+void peer_member_free(struct member *m);
+void peer_release(struct tcp_peers *p); /* frees p when it is closing and nothing is open */
+
+/* --- lanes --------------------------------------------------------------------------------------------- */
+bool peer_lane_is_up(const struct lane *l);
+void peer_lane_start(struct lane *l);   /* if there is reason to dial and it does not yet */
+void peer_lane_hurry(struct lane *l);   /* the other side is there: no more waiting */
+void peer_lane_restart(struct lane *l); /* the way to it has changed, or who we are */
+void peer_lane_done(struct lane *l);
+
+/* --- listening, questions ------------------------------------------------------------------------------ */
+MUST_CHECK int peer_listen_open(struct tcp_peers *p, const char *url, char *error, size_t error_size);
+void peer_listen_close(struct tcp_peers *p);
+void peer_listen_forget(struct member *m); /* closes the lanes into us from m */
+void peer_question_answer(struct tcp_peers *p, struct peer_question *q, struct slice text);
+void peer_questions_done(struct tcp_peers *p);
+uint64_t peer_ask_start(struct tcp_peers *p, const char *url, struct slice text, uint64_t timeout_ms,
+                        void (*done)(void *arg, int err, struct slice answer), void *arg);
+void peer_ask_cancel(struct tcp_peers *p, uint64_t number);
+void peer_asks_done(struct tcp_peers *p);
+
+/* --- reporting ----------------------------------------------------------------------------------------- */
+/* May a line about this reason and this peer be written again? At most once a minute. */
+bool peer_report_may_log(struct tcp_peers *p, const char *reason, uint64_t peer);
+void peer_report_metrics(void *arg, struct buf *out);
+
+struct tls_context *peer_tls_out(struct tcp_peers *p);
+
+#endif

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What operators see: metrics under etcd's names, and log lines that do not repeat. */
+#include "consensus/peer/peer_impl.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/hash.h"
+
+/* A small table of what was said lately; when it is full, what was said first is forgotten first. */
+bool peer_report_may_log(struct tcp_peers *p, const char *reason, uint64_t peer)
+{
+    uint64_t key = hash64(reason, strlen(reason)) ^ hash64_u64(peer);
+    uint64_t now = peer_now_ms(p);
+    struct log_slot *oldest = &p->logged[0];
+    for (size_t i = 0; i < sizeof p->logged / sizeof *p->logged; i++) {
+        struct log_slot *slot = &p->logged[i];
+        if (slot->key == key && now < slot->until_ms)
+            return false;
+        if (slot->until_ms < oldest->until_ms || slot->key == key)
+            oldest = slot;
+    }
+    *oldest = (struct log_slot){key, now + LOG_AGAIN_MS};
+    return true;
+}
+
+struct row {
+    const char *name, *type, *help, *label;
+    uint64_t (*value)(const struct member *m);
+};
+
+static uint64_t sent(const struct member *m)
+{
+    uint64_t n = m->sent_bytes;
+    for (unsigned i = 0; i < PEER_LANE_COUNT; i++)
+        n += m->lanes[i].conn ? m->lanes[i].conn->written_n : 0;
+    return n;
+}
+
+static uint64_t received(const struct member *m)
+{
+    uint64_t n = m->received_bytes;
+    for (unsigned i = 0; i < PEER_LANE_COUNT; i++)
+        n += m->in[i].conn ? m->in[i].conn->received_n : 0;
+    return n;
+}
+
+static uint64_t sent_failures(const struct member *m)
+{
+    return m->sent_failures;
+}
+
+static uint64_t received_failures(const struct member *m)
+{
+    return m->received_failures;
+}
+
+static uint64_t is_active(const struct member *m)
+{
+    return peer_lane_is_up(&m->lanes[PEER_LANE_LOG]);
+}
+
+static uint64_t disconnects(const struct member *m)
+{
+    return m->disconnects;
+}
+
+static const struct row rows[] = {
+    {"etcd_network_active_peers", "gauge", "The current number of active peer connections.", NULL, is_active},
+    {"etcd_network_disconnected_peers_total", "counter", "The total number of disconnected peers.", NULL,
+     disconnects},
+    {"etcd_network_peer_sent_bytes_total", "counter", "The total number of bytes sent to peers.", "To", sent},
+    {"etcd_network_peer_received_bytes_total", "counter", "The total number of bytes received from peers.",
+     "From", received},
+    {"etcd_network_peer_sent_failures_total", "counter", "The total number of send failures from peers.",
+     "To", sent_failures},
+    {"etcd_network_peer_received_failures_total", "counter",
+     "The total number of receive failures from peers.", "From", received_failures},
+};
+
+static void print_row(struct tcp_peers *p, const struct row *row, struct buf *out)
+{
+    uint64_t id;
+    void *value;
+    char name[160];
+    metric_print_head(out, row->name, row->type, row->help);
+    for (size_t at = 0; map_next(&p->members, &at, &id, &value);) {
+        if (row->label)
+            snprintf(name, sizeof name, "%s{%s=\"%" PRIx64 "\"}", row->name, row->label, id);
+        else
+            snprintf(name, sizeof name, "%s{Local=\"%" PRIx64 "\",Remote=\"%" PRIx64 "\"}", row->name,
+                     p->self, id);
+        metric_print_value(out, name, (double)row->value(value));
+    }
+}
+
+void peer_report_metrics(void *arg, struct buf *out)
+{
+    static const char round_trips[] = "etcd_network_peer_round_trip_time_seconds";
+    struct tcp_peers *p = arg;
+    uint64_t id;
+    void *value;
+    char labels[40];
+    if (p->members.count == 0)
+        return;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        print_row(p, &rows[i], out);
+    metric_print_head(out, round_trips, "histogram", "Round-Trip-Time histogram between peers");
+    for (size_t at = 0; map_next(&p->members, &at, &id, &value);) {
+        snprintf(labels, sizeof labels, "To=\"%" PRIx64 "\"", id);
+        metric_print_histogram(out, round_trips, labels, &((struct member *)value)->round_trips, RTT_FIRST,
+                               RTT_FACTOR, RTT_BUCKETS);
+    }
+}

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The bytes on a connection between members; drawn in README.md. Pure: frames and hellos in and out, and what
+ * may come when. No length is believed before its checksum was checked, and none beyond what the moment
+ * allows: somebody who has not said who he is gets no memory. */
+#ifndef CONSENSUS_PEER_PEER_WIRE_H
+#define CONSENSUS_PEER_PEER_WIRE_H
+
+#include "base/buf.h"
+#include "base/err.h"
+
+enum {
+    WIRE_VERSION = 1,
+    WIRE_HEADER_SIZE = 12,
+    WIRE_HELLO_SIZE = 58, /* and the URLs */
+    WIRE_URLS_MAX = 1024,
+    WIRE_REPLY_SIZE = 24,
+    WIRE_PING_SIZE = 8,
+};
+
+enum wire_kind {
+    WIRE_HELLO = 1,   /* first frame of who dials */
+    WIRE_HELLO_REPLY, /* first frame of who was dialed; none before an ANSWER */
+    WIRE_MESSAGE,     /* on a lane, from who dialed */
+    WIRE_PING,        /* from who dialed: his time */
+    WIRE_PONG,        /* the ping's time; 0 = only a sign of life */
+    WIRE_QUESTION,    /* after a hello for WIRE_LANE_QUESTION */
+    WIRE_ANSWER,
+};
+
+/* What the next frame of the other side may be. */
+enum wire_stage {
+    WIRE_AWAIT_HELLO,    /* dialed, not knowing by whom */
+    WIRE_AWAIT_REPLY,    /* dialed a lane, HELLO sent */
+    WIRE_AWAIT_MESSAGES, /* a lane into us */
+    WIRE_AWAIT_PONGS,    /* a lane out of us */
+    WIRE_AWAIT_QUESTION,
+    WIRE_AWAIT_ANSWER,
+    WIRE_AWAIT_NOTHING,
+};
+
+#define WIRE_LANE_QUESTION 255
+
+struct wire_hello {
+    uint16_t version;
+    uint8_t lane; /* enum peer_lane, or WIRE_LANE_QUESTION */
+    uint32_t features;
+    uint64_t cluster_id, from, to; /* 0 for a question */
+    uint64_t run, number;          /* of the dialing process, of the connection within it; later ones win */
+    struct slice urls;             /* comma-separated: where `from` is reached; borrowed */
+};
+
+enum wire_reason { /* on the wire: do not renumber */
+                   WIRE_WELCOME = 0,
+                   WIRE_VERSION_UNKNOWN = 1,
+                   WIRE_NOT_READY = 2, /* the one dialed does not know yet who it is */
+                   WIRE_WRONG_CLUSTER = 3,
+                   WIRE_WRONG_MEMBER = 4, /* the one dialed is not `to` */
+                   WIRE_REMOVED = 5,      /* `from` was removed from the cluster */
+                   WIRE_TOO_MANY = 6,
+                   WIRE_CERTIFICATE = 7, /* it is for none of the addresses of `from` */
+                   WIRE_REASON_COUNT
+};
+const char *wire_reason_text(enum wire_reason reason);
+
+struct wire_reply {
+    uint16_t version;
+    enum wire_reason reason;
+    uint32_t features;
+    uint64_t cluster_id, member_id; /* of who was dialed; 0 = not known yet */
+};
+
+struct wire_frame {
+    enum wire_kind kind;
+    struct slice payload; /* borrowed */
+};
+
+/* Head and body are one payload, joined. */
+void wire_add_frame(struct buf *out, enum wire_kind kind, struct slice head, struct slice body);
+void wire_add_hello(struct buf *out, const struct wire_hello *hello);
+void wire_add_reply(struct buf *out, const struct wire_reply *reply);
+void wire_add_time(struct buf *out, enum wire_kind kind, uint64_t time_ns); /* PING, PONG */
+
+/* Takes a frame off the front of in. 1 = taken; 0 = not all of it is there; ERR_MALFORMED: this is no frame,
+ * or none that may come now; ERR_LIMIT: too long; ERR_CORRUPT: the payload's checksum does not hold. */
+MUST_CHECK int wire_take(struct slice *in, enum wire_stage stage, struct wire_frame *ret_frame);
+
+/* ERR_MALFORMED. A hello of another version is decoded as far as the version, the rest is zero. */
+MUST_CHECK int wire_read_hello(struct slice payload, struct wire_hello *ret_hello);
+MUST_CHECK int wire_read_reply(struct slice payload, struct wire_reply *ret_reply);
+
+#endif

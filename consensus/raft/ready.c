@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The value out: what has to be written, sent and applied since the last time, and how its completion comes
+ * back. */
+#include "consensus/raft/core.h"
+
+#include <assert.h>
+
+static struct raft_soft_state soft_state(const struct raft *r)
+{
+    return (struct raft_soft_state){.leader = r->leader, .role = r->role};
+}
+
+static struct raft_hard_state hard_state(const struct raft *r)
+{
+    return (struct raft_hard_state){.term = r->term, .vote = r->vote, .commit = r->log.committed};
+}
+
+static bool soft_changed(const struct raft *r)
+{
+    struct raft_soft_state now = soft_state(r);
+    return now.leader != r->previous_soft.leader || now.role != r->previous_soft.role;
+}
+
+static bool hard_changed(const struct raft *r)
+{
+    struct raft_hard_state now = hard_state(r), then = r->previous_hard;
+    if (PLANTED(VOTE_NOT_WRITTEN))
+        return now.commit != then.commit;
+    return now.term != then.term || now.vote != then.vote || now.commit != then.commit;
+}
+
+/* In the synchronous mode the host writes before it applies, all within one ready. */
+static bool may_apply_unstable(const struct raft *r)
+{
+    return !r->config.async_storage_writes;
+}
+
+bool raft_has_ready(const struct raft *r)
+{
+    return r->filling.messages.count || r->filling.promises.count || r->filling.read_count ||
+           soft_changed(r) || hard_changed(r) || raft_log_has_next_snapshot(&r->log) ||
+           r->log.in_progress <= raft_log_last(&r->log) ||
+           raft_log_has_next_committed(&r->log, may_apply_unstable(r));
+}
+
+/* Tells us that the log is stable up to its present end. The end, not the last entry of this batch: an answer
+ * is ignored when the term changed meanwhile (the entries may have been overwritten, twice), so any later one
+ * of the new term has to speak for earlier batches too, or they would stay unstable for ever. */
+static struct raft_message append_response(const struct raft *r, const struct raft_ready *rd)
+{
+    struct raft_message m = {
+        .type = RAFT_MSG_STORAGE_APPEND_RESP,
+        .to = r->config.id,
+        .from = RAFT_APPEND_THREAD,
+        .term = r->term,
+        .snapshot = rd->snapshot,
+    };
+    if (raft_log_has_unstable(&r->log)) {
+        struct raft_position end = raft_log_end(&r->log);
+        m.index = end.index;
+        m.log_term = end.term;
+    }
+    return m;
+}
+
+static bool needs_append_response(const struct raft *r, const struct raft_ready *rd)
+{
+    return raft_log_has_unstable(&r->log) || rd->snapshot;
+}
+
+/* Committed entries belong to no term. */
+static struct raft_message apply_response(const struct raft *r, const struct raft_ready *rd)
+{
+    return (struct raft_message){
+        .type = RAFT_MSG_STORAGE_APPLY_RESP,
+        .to = r->config.id,
+        .from = RAFT_APPLY_THREAD,
+        .entries = rd->committed,
+        .entry_count = rd->committed_count,
+    };
+}
+
+static void add_storage_append(struct raft *r, const struct raft_ready *rd)
+{
+    struct raft_outbox *o = &r->handed;
+    struct raft_message m = {
+        .type = RAFT_MSG_STORAGE_APPEND,
+        .to = RAFT_APPEND_THREAD,
+        .from = r->config.id,
+        .entries = rd->entries,
+        .entry_count = rd->entry_count,
+        .snapshot = rd->snapshot,
+    };
+    if (rd->has_hard_state) {
+        m.term = rd->hard_state.term;
+        m.vote = rd->hard_state.vote;
+        m.commit = rd->hard_state.commit;
+    }
+    /* Our acknowledgement to ourselves first, then the stability of the log. */
+    if (needs_append_response(r, rd)) {
+        struct raft_message response = append_response(r, rd);
+        raft_messages_add(&o->promises, &response);
+    }
+    m.responses = o->promises.count ? o->promises.items : NULL;
+    m.response_count = o->promises.count;
+    raft_messages_add(&o->messages, &m);
+}
+
+static void add_storage_apply(struct raft *r, const struct raft_ready *rd)
+{
+    struct raft_outbox *o = &r->handed;
+    struct raft_message response = apply_response(r, rd);
+    struct raft_message m = {
+        .type = RAFT_MSG_STORAGE_APPLY,
+        .to = RAFT_APPLY_THREAD,
+        .from = r->config.id,
+        .entries = rd->committed,
+        .entry_count = rd->committed_count,
+        .responses = arena_copy(&o->arena, &response, sizeof response),
+        .response_count = 1,
+    };
+    raft_messages_add(&o->messages, &m);
+}
+
+/* Synchronous: promises go out with the rest, for the host sends after it has written; ours wait for
+ * raft_advance. */
+static void add_steps(struct raft *r, const struct raft_ready *rd)
+{
+    struct raft_outbox *o = &r->handed;
+    for (size_t i = 0; i < o->promises.count; i++) {
+        const struct raft_message *m = &o->promises.items[i];
+        raft_messages_add(m->to == r->config.id ? &o->steps : &o->messages, m);
+    }
+    if (needs_append_response(r, rd)) {
+        struct raft_message response = append_response(r, rd);
+        raft_messages_add(&o->steps, &response);
+    }
+    if (rd->committed_count) {
+        struct raft_message response = apply_response(r, rd);
+        raft_messages_add(&o->steps, &response);
+    }
+}
+
+static void collect(struct raft *r, struct raft_ready *rd)
+{
+    struct raft_outbox *o = &r->handed;
+    const struct raft_entry *entries = raft_log_next_unstable(&r->log, &rd->entry_count);
+    rd->entries = raft_outbox_entries(o, entries, rd->entry_count);
+    entries = raft_log_next_committed(&r->log, may_apply_unstable(r), &rd->committed_count);
+    rd->committed = raft_outbox_entries(o, entries, rd->committed_count);
+    if (raft_log_has_next_snapshot(&r->log))
+        rd->snapshot = raft_outbox_snapshot(o, r->log.snapshot);
+    rd->has_soft_state = soft_changed(r);
+    rd->soft_state = soft_state(r);
+    rd->has_hard_state = hard_changed(r);
+    rd->hard_state = hard_state(r);
+    rd->must_sync = rd->entry_count || rd->hard_state.vote != r->previous_hard.vote ||
+                    rd->hard_state.term != r->previous_hard.term;
+    rd->read_states = o->reads;
+    rd->read_state_count = o->read_count;
+}
+
+static void accept(struct raft *r, const struct raft_ready *rd)
+{
+    r->previous_soft = rd->soft_state;
+    r->previous_hard = rd->hard_state;
+    raft_log_accept_unstable(&r->log);
+    if (rd->committed_count)
+        raft_log_accept_applying(&r->log, rd->committed[rd->committed_count - 1].index,
+                                 raft_entries_size(rd->committed, rd->committed_count),
+                                 may_apply_unstable(r));
+}
+
+void raft_ready(struct raft *r, struct raft_ready *ret_ready)
+{
+    assert(r->handed.steps.count == 0); /* raft_advance was forgotten */
+    struct raft_ready rd = {0};
+    raft_outbox_clear(&r->handed);
+    struct raft_outbox filled = r->filling;
+    r->filling = r->handed;
+    r->handed = filled;
+    collect(r, &rd);
+    struct raft_outbox *o = &r->handed;
+    if (r->config.async_storage_writes) {
+        if (rd.entry_count || rd.has_hard_state || rd.snapshot || o->promises.count)
+            add_storage_append(r, &rd);
+        if (rd.committed_count)
+            add_storage_apply(r, &rd);
+    } else {
+        add_steps(r, &rd);
+    }
+    accept(r, &rd);
+    rd.messages = o->messages.items;
+    rd.message_count = o->messages.count;
+    *ret_ready = rd;
+}
+
+void raft_advance(struct raft *r)
+{
+    assert(!r->config.async_storage_writes);
+    for (size_t i = 0; i < r->handed.steps.count; i++)
+        (void)raft_handle(r, &r->handed.steps.items[i]);
+    r->handed.steps.count = 0;
+}

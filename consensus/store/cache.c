@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The record cache of cache.h: sets of four slots, the place in a full set chosen by a counter; when the
+ * bytes are used up a hand goes round all slots. */
+#include "consensus/store/cache.h"
+
+#include "base/mem.h"
+
+#define WAYS 4u
+#define SETS (1u << 16)
+
+/* Of the records that would push another one out only each eighth does: where nothing is asked for twice soon
+ * enough the cache then costs next to nothing, and what is asked for often gets in all the same. */
+#define ADMIT 8u
+
+struct cache_slot {
+    int64_t main; /* 0 = empty */
+    uint32_t sub;
+    uint32_t size;
+    uint8_t *data;
+};
+
+void cache_init(struct cache *c, size_t bytes_max)
+{
+    *c = (struct cache){.bytes_max = bytes_max};
+}
+
+void cache_turn(struct cache *c)
+{
+    while (c->evicted_count)
+        mem_free(c->evicted[--c->evicted_count]);
+}
+
+void cache_done(struct cache *c)
+{
+    cache_turn(c);
+    for (size_t i = 0; c->slots && i < SETS * WAYS; i++)
+        mem_free(c->slots[i].data);
+    mem_free(c->slots);
+    mem_free(c->evicted);
+    *c = (struct cache){0};
+}
+
+/* Revisions come from our own counter, not from clients: any mixing will do. */
+static struct cache_slot *set_of(const struct cache *c, struct revision revision)
+{
+    uint64_t h = ((uint64_t)revision.main ^ (uint64_t)revision.sub << 40) * UINT64_C(0x9e3779b97f4a7c15);
+    return &c->slots[(h >> 48) * WAYS];
+}
+
+_Static_assert(SETS == 1u << (64 - 48), "the set is the top bits of the product");
+
+bool cache_get(const struct cache *c, struct revision revision, struct slice *ret_record)
+{
+    if (!c->slots)
+        return false;
+    const struct cache_slot *set = set_of(c, revision);
+    for (unsigned i = 0; i < WAYS; i++) {
+        if (set[i].main != revision.main || set[i].sub != revision.sub)
+            continue;
+        *ret_record = slice_of(set[i].data, set[i].size);
+        return true;
+    }
+    return false;
+}
+
+void cache_prefetch(const struct cache *c, struct revision revision, unsigned step)
+{
+    struct slice record;
+    if (!c->slots)
+        return;
+    if (step == 0) {
+        const char *set = (const char *)set_of(c, revision);
+        for (size_t at = 0; at < WAYS * sizeof(struct cache_slot); at += 64)
+            __builtin_prefetch(set + at);
+    } else if (cache_get(c, revision, &record)) {
+        for (size_t at = 0; at < record.size && at < 512; at += 64)
+            __builtin_prefetch(record.data + at);
+    }
+}
+
+static void slot_evict(struct cache *c, struct cache_slot *slot)
+{
+    if (slot->main == 0)
+        return;
+    if (c->evicted_count == c->evicted_capacity) {
+        c->evicted_capacity = c->evicted_capacity ? c->evicted_capacity * 2 : 64;
+        c->evicted = mem_resize(c->evicted, c->evicted_capacity * sizeof *c->evicted);
+    }
+    c->evicted[c->evicted_count++] = slot->data;
+    c->bytes -= slot->size;
+    *slot = (struct cache_slot){0};
+}
+
+void cache_add(struct cache *c, struct revision revision, struct slice record)
+{
+    if (record.size > CACHE_RECORD_MAX || record.size > c->bytes_max)
+        return;
+    if (!c->slots)
+        c->slots = mem_new(SETS * WAYS * sizeof *c->slots);
+    struct cache_slot *set = set_of(c, revision), *slot = NULL;
+    for (unsigned i = 0; i < WAYS && !slot; i++) {
+        if (set[i].main == 0)
+            slot = &set[i];
+    }
+    if ((!slot || c->bytes + record.size > c->bytes_max) && c->refused++ % ADMIT != 0)
+        return;
+    if (!slot) {
+        slot = &set[c->hand++ % WAYS];
+        slot_evict(c, slot);
+    }
+    while (c->bytes + record.size > c->bytes_max)
+        slot_evict(c, &c->slots[c->hand++ % (SETS * WAYS)]);
+    *slot = (struct cache_slot){.main = revision.main, .sub = revision.sub, .size = (uint32_t)record.size};
+    slot->data = mem_copy(record.data, record.size);
+    c->bytes += record.size;
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copies of records that single reads asked for, by revision. A search in LMDB's pages costs a dozen cache
+ * and TLB misses, a hit here two. Records never change, so nothing is ever invalid: what compaction took is
+ * just not asked for again. Bounded; nothing is allocated before the first read. */
+#ifndef CONSENSUS_STORE_CACHE_H
+#define CONSENSUS_STORE_CACHE_H
+
+#include "consensus/store/revision.h"
+
+#define CACHE_RECORD_MAX 4096u /* larger ones are not kept: their own cost hides the search */
+
+struct cache_slot;
+
+struct cache {
+    struct cache_slot *slots;
+    size_t bytes, bytes_max, hand, refused;
+    uint8_t **evicted; /* still referred to by responses of this turn */
+    size_t evicted_count, evicted_capacity;
+};
+
+void cache_init(struct cache *c, size_t bytes_max);
+void cache_done(struct cache *c);
+/* The slice lives until cache_turn. */
+bool cache_get(const struct cache *c, struct revision revision, struct slice *ret_record);
+/* Brings nearer what cache_get will touch: step 0 the slots, step 1 the record. */
+void cache_prefetch(const struct cache *c, struct revision revision, unsigned step);
+void cache_add(struct cache *c, struct revision revision, struct slice record);
+void cache_turn(struct cache *c);
+
+#endif

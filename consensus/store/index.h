@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Every key the store knows, with the revisions at which it changed: in memory, rebuilt at start from the
+ * records. A B+tree (tree.h) keeps the entries in byte order for ranges, a hash table (keymap.h) finds one.
+ *
+ * As etcd's key index: the revisions of a key form generations, each ended by a tombstone. Here they lie in
+ * one ascending list; the latest is in the entry itself, older ones in `history`, which most keys do not
+ * have. Only the latest knows its create revision and version: for older ones the record is read anyway.
+ *
+ * An entry lives until compaction removes it, so its address is good until the next index_sweep. */
+#ifndef CONSENSUS_STORE_INDEX_H
+#define CONSENSUS_STORE_INDEX_H
+
+#include "consensus/store/keymap.h"
+#include "consensus/store/revision.h"
+#include "consensus/store/tree.h"
+
+struct index_past {
+    int64_t main;
+    uint32_t sub;
+    bool is_tombstone;
+};
+
+struct index_history {
+    uint32_t count, capacity;
+    struct index_past items[]; /* ascending */
+};
+
+struct index_entry {
+    int64_t main, create; /* the latest revision; create is 0 when that is a tombstone */
+    int64_t version;      /* 0 = the latest revision is a tombstone */
+    struct index_history *history;
+    uint32_t sub;
+    uint32_t key_size : 31;
+    uint32_t has_lease : 1; /* which one is in the record */
+    uint8_t key[];
+};
+
+struct index {
+    struct tree tree;
+    struct keymap map;
+    size_t live;        /* keys whose latest revision is not a tombstone */
+    size_t count;       /* entries */
+    uint64_t key_bytes; /* of all entries */
+    /* While loading: entries in the order they came, not yet in the tree. */
+    struct index_entry **loaded;
+    size_t loaded_count, loaded_capacity;
+};
+
+static inline struct slice index_entry_key(const struct index_entry *e)
+{
+    return slice_of(e->key, e->key_size);
+}
+
+void index_init(struct index *x, size_t expected);
+void index_done(struct index *x);
+
+struct index_entry *index_find(const struct index *x, struct slice key);
+/* A new key's first revision, or the next one of a known key; revisions only grow. */
+struct index_entry *index_insert(struct index *x, struct slice key, struct revision revision, bool has_lease);
+void index_update(struct index *x, struct index_entry *e, struct revision revision, bool has_lease);
+void index_tombstone(struct index *x, struct index_entry *e, struct revision revision);
+/* The key's revision as of at (every change with main <= at); false when it did not exist then. */
+bool index_get(const struct index_entry *e, int64_t at, struct revision *ret_revision);
+/* Does compaction at `compact` leave this revision of this key? Known whether or not the sweep has come by.
+ */
+bool index_keeps(const struct index_entry *e, struct revision revision, int64_t compact);
+
+/* Loading at start: each record in revision order, then index_load_end before anything else. */
+void index_load(struct index *x, struct slice key, struct revision revision, int64_t create, int64_t version,
+                bool has_lease);
+void index_load_end(struct index *x);
+
+/* Compaction at `compact`, some keys at a time in key order, from where `position` (an owned key, empty at
+ * the start) stands. Tells each revision that goes. True when the last key was done. */
+bool index_sweep(struct index *x, struct buf *position, int64_t compact, size_t max_keys,
+                 void (*drop)(void *arg, struct revision revision), void *arg);
+
+#endif

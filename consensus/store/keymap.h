@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The point lookup of the key index: a hash table of index entries that never rehashes as a whole. It is
+ * extendible hashing: a directory of segments, of which a full one is split alone, so that no insert costs
+ * more than some tens of microseconds however many keys there are. About 13 bytes a key. */
+#ifndef CONSENSUS_STORE_KEYMAP_H
+#define CONSENSUS_STORE_KEYMAP_H
+
+#include "base/buf.h"
+
+struct index_entry;
+
+struct keymap {
+    struct keymap_segment **directory; /* 2^depth; a segment appears under every index that shares its bits */
+    unsigned depth;
+};
+
+void keymap_init(struct keymap *m, size_t expected);
+void keymap_done(struct keymap *m); /* the entries are the caller's */
+struct index_entry *keymap_get(const struct keymap *m, struct slice key);
+/* Brings nearer what keymap_get will touch: step 0 the slot, step 1 the entry behind it. */
+void keymap_prefetch(const struct keymap *m, struct slice key, unsigned step);
+/* Brings near what an update of these entries will touch, the misses of all together. Empty keys are passed
+ * over. */
+#define KEYMAP_PREFETCH_MAX 16
+void keymap_prefetch_all(const struct keymap *m, const struct slice *keys, size_t count);
+void keymap_add(struct keymap *m, struct index_entry *entry); /* its key must not be there */
+void keymap_remove(struct keymap *m, struct index_entry *entry);
+
+#endif

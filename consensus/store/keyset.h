@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * A hash set of byte-string keys whose nodes live inside the caller's structs. It grows and shrinks by one
+ * bucket at a time (linear hashing, Litwin 1980), so no call ever stops the loop to rehash a million keys,
+ * and an entry costs 16 bytes beside its key plus one bucket pointer.
+ *
+ * The node is the LAST member of the caller's struct and the key's bytes follow it directly:
+ *
+ *     struct lease_key { ...; struct keyset_node node; };   // allocated with keyset_alloc(sizeof, key)
+ */
+#ifndef CONSENSUS_STORE_KEYSET_H
+#define CONSENSUS_STORE_KEYSET_H
+
+#include "base/buf.h"
+
+struct keyset_node {
+    struct keyset_node *next;
+    uint32_t hash;
+    uint32_t size;
+};
+
+/* Valid when zeroed. */
+struct keyset {
+    struct keyset_node **buckets;
+    size_t count;    /* nodes */
+    size_t size;     /* buckets in use */
+    size_t capacity; /* buckets allocated */
+};
+
+static inline struct slice keyset_key(const struct keyset_node *n)
+{
+    return slice_of(n + 1, n->size);
+}
+
+/* Zeroed memory for a struct of struct_size bytes that ends in a keyset_node, and a copy of the key behind
+ * it. */
+void *keyset_alloc(size_t struct_size, struct slice key);
+/* Where the chain of a key begins, for who wants to look at many at once. NULL: the set is empty. */
+struct keyset_node *const *keyset_chain(const struct keyset *s, struct slice key);
+struct keyset_node *keyset_find(const struct keyset *s, struct slice key);
+/* The key must not be in the set yet. */
+void keyset_add(struct keyset *s, struct keyset_node *n);
+/* The node must be in the set. */
+void keyset_remove(struct keyset *s, struct keyset_node *n);
+/* Forgets the nodes without touching them. */
+void keyset_done(struct keyset *s);
+
+#endif

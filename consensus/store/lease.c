@@ -1,0 +1,423 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The lease table: leases by id, one heap of expiries, one heap of due checkpoints, and one hash set of all
+ * attached keys whose members also hang in a ring of their lease. A key hangs on at most one lease.
+ *
+ * Invariant: a lease is in the expiry heap exactly while this member is primary. Its heap key is the moment
+ * it is handed out next: its end, or the retry of a proposed revocation. */
+#include "consensus/store/lease.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "base/heap.h"
+#include "base/list.h"
+#include "base/map.h"
+#include "base/mem.h"
+#include "base/plant.h"
+#include "consensus/store/keyset.h"
+
+#define CLEAR_RETRY_MS 1000
+
+struct lease {
+    int64_t id;
+    int64_t ttl_s;
+    int64_t remaining_s; /* the last checkpoint in the log, 0 = none */
+    uint64_t expires_ms; /* on a primary */
+    bool rest_is_on_way; /* lease_checkpoints handed out a rest that has not come back through the log */
+    bool clears_rest;    /* renewed while a checkpoint shortens it: the log has to hear of it */
+    struct heap_node expiry, checkpoint;
+    struct link keys; /* lease_key.link */
+};
+
+struct lease_key {
+    struct lease *lease;
+    struct link link;
+    struct keyset_node node;
+};
+
+struct lease_table {
+    int64_t min_ttl_s;
+    bool is_primary;
+    struct map leases; /* id -> struct lease */
+    struct heap expiries, checkpoints;
+    struct keyset keys;
+};
+
+struct lease_table *lease_table_new(int64_t min_ttl_s)
+{
+    struct lease_table *t = mem_new(sizeof *t);
+    t->min_ttl_s = min_ttl_s;
+    return t;
+}
+
+static struct lease *lease_get(const struct lease_table *t, int64_t id)
+{
+    return map_get(&t->leases, (uint64_t)id);
+}
+
+static void key_free(struct lease_table *t, struct lease_key *k)
+{
+    keyset_remove(&t->keys, &k->node);
+    list_remove(&k->link);
+    mem_free(k);
+}
+
+static void lease_free(struct lease_table *t, struct lease *l)
+{
+    struct link *link;
+    while ((link = list_take_first(&l->keys)))
+        key_free(t, container_of(link, struct lease_key, link));
+    heap_remove(&t->expiries, &l->expiry);
+    heap_remove(&t->checkpoints, &l->checkpoint);
+    mem_free(l);
+}
+
+void lease_table_reset(struct lease_table *t)
+{
+    uint64_t id;
+    void *l;
+    for (size_t at = 0; map_next(&t->leases, &at, &id, &l);)
+        lease_free(t, l);
+    map_done(&t->leases);
+    heap_done(&t->expiries);
+    heap_done(&t->checkpoints);
+    keyset_done(&t->keys);
+    *t = (struct lease_table){.min_ttl_s = t->min_ttl_s};
+}
+
+void lease_table_free(struct lease_table *t)
+{
+    if (!t)
+        return;
+    lease_table_reset(t);
+    mem_free(t);
+}
+
+/* --- clocks ------------------------------------------------------------------------------------- */
+static void heap_set(struct heap *h, struct heap_node *n, uint64_t key)
+{
+    if (heap_contains(n))
+        heap_move(h, n, key);
+    else
+        heap_add(h, n, key);
+}
+
+static void expire_at(struct lease_table *t, struct lease *l, uint64_t expires_ms)
+{
+    assert(t->is_primary);
+    l->expires_ms = expires_ms;
+    heap_set(&t->expiries, &l->expiry, expires_ms);
+}
+
+static int64_t rest_of(const struct lease *l)
+{
+    return l->remaining_s > 0 ? l->remaining_s : l->ttl_s;
+}
+
+static bool is_shortened(const struct lease *l)
+{
+    return l->remaining_s > 0 || l->rest_is_on_way;
+}
+
+/* Short leases never need a checkpoint: a new leader's full TTL prolongs them by little. */
+static void schedule_checkpoint(struct lease_table *t, struct lease *l, uint64_t now_ms, int64_t rest_s)
+{
+    if (rest_s * 1000 > LEASE_CHECKPOINT_INTERVAL_MS)
+        heap_set(&t->checkpoints, &l->checkpoint, now_ms + LEASE_CHECKPOINT_INTERVAL_MS);
+    else
+        heap_remove(&t->checkpoints, &l->checkpoint);
+}
+
+/* Holds for every lease whose revocation is proposed: nothing moves its end any more. */
+static bool is_over(const struct lease *l, uint64_t now_ms)
+{
+    return now_ms >= l->expires_ms;
+}
+
+/* --- from the log ------------------------------------------------------------------------------- */
+static struct lease *lease_add(struct lease_table *t, int64_t id, int64_t ttl_s)
+{
+    struct lease *l = mem_new(sizeof *l);
+    l->id = id;
+    l->ttl_s = ttl_s < t->min_ttl_s ? t->min_ttl_s : ttl_s;
+    list_init(&l->keys);
+    map_put(&t->leases, (uint64_t)id, l);
+    return l;
+}
+
+int lease_grant(struct lease_table *t, int64_t id, int64_t ttl_s, uint64_t now_ms, int64_t *ret_ttl_s)
+{
+    if (id == 0)
+        return ERR_LEASE_NOT_FOUND;
+    if (ttl_s > LEASE_TTL_MAX)
+        return ERR_LEASE_TTL_TOO_LARGE;
+    if (lease_get(t, id))
+        return ERR_LEASE_EXISTS;
+    struct lease *l = lease_add(t, id, ttl_s);
+    if (t->is_primary) {
+        expire_at(t, l, now_ms + (uint64_t)l->ttl_s * 1000);
+        schedule_checkpoint(t, l, now_ms, l->ttl_s);
+    }
+    *ret_ttl_s = l->ttl_s;
+    return OK;
+}
+
+int lease_revoke(struct lease_table *t, int64_t id)
+{
+    struct lease *l = map_remove(&t->leases, (uint64_t)id);
+    if (!l)
+        return ERR_LEASE_NOT_FOUND;
+    lease_free(t, l);
+    return OK;
+}
+
+void lease_restore(struct lease_table *t, int64_t id, int64_t ttl_s, int64_t remaining_s)
+{
+    assert(!t->is_primary && !lease_get(t, id));
+    lease_add(t, id, ttl_s)->remaining_s = remaining_s;
+}
+
+void lease_set_remaining(struct lease_table *t, int64_t id, int64_t remaining_s)
+{
+    struct lease *l = lease_get(t, id);
+    if (!l)
+        return;
+    l->remaining_s = remaining_s > 0 ? remaining_s : 0;
+    if (l->remaining_s)
+        return;
+    if (l->clears_rest) /* the interval counts from the renewal */
+        schedule_checkpoint(t, l, l->expires_ms - (uint64_t)l->ttl_s * 1000, l->ttl_s);
+    l->rest_is_on_way = l->clears_rest = false;
+}
+
+bool lease_exists(const struct lease_table *t, int64_t id)
+{
+    return lease_get(t, id);
+}
+
+/* --- attached keys ------------------------------------------------------------------------------ */
+static struct lease_key *key_find(const struct lease_table *t, struct slice key)
+{
+    struct keyset_node *n = keyset_find(&t->keys, key);
+    return n ? container_of(n, struct lease_key, node) : NULL;
+}
+
+void lease_attach(struct lease_table *t, int64_t id, struct slice key)
+{
+    struct lease *l = lease_get(t, id);
+    assert(l);
+    struct lease_key *k = key_find(t, key);
+    if (!k) {
+        k = keyset_alloc(sizeof *k, key);
+        keyset_add(&t->keys, &k->node);
+    } else if (k->lease == l) {
+        return;
+    }
+    list_remove(&k->link);
+    list_add_last(&l->keys, &k->link);
+    k->lease = l;
+}
+
+void lease_detach(struct lease_table *t, int64_t id, struct slice key)
+{
+    struct lease_key *k = key_find(t, key);
+    if (k && k->lease->id == id)
+        key_free(t, k);
+}
+
+static int compare_keys(const void *a, const void *b)
+{
+    return slice_compare(*(const struct slice *)a, *(const struct slice *)b);
+}
+
+int lease_keys(const struct lease_table *t, int64_t id, struct slice **ret_keys, size_t *ret_count)
+{
+    struct lease *l = lease_get(t, id);
+    if (!l)
+        return ERR_LEASE_NOT_FOUND;
+    size_t count = 0, i = 0;
+    LIST_FOR_EACH (link, &l->keys)
+        count++;
+    struct slice *keys = mem_alloc(count * sizeof *keys);
+    LIST_FOR_EACH (link, &l->keys)
+        keys[i++] = keyset_key(&container_of(link, struct lease_key, link)->node);
+    qsort(keys, count, sizeof *keys, compare_keys);
+    *ret_keys = keys;
+    *ret_count = count;
+    return OK;
+}
+
+/* --- leadership --------------------------------------------------------------------------------- */
+static int compare_expiry(const void *a, const void *b)
+{
+    const struct lease *x = *(struct lease *const *)a, *y = *(struct lease *const *)b;
+    if (x->expires_ms != y->expires_ms)
+        return x->expires_ms < y->expires_ms ? -1 : 1;
+    return (x->id > y->id) - (x->id < y->id);
+}
+
+static struct lease **sorted_leases(const struct lease_table *t)
+{
+    struct lease **all = mem_alloc(t->leases.count * sizeof *all);
+    uint64_t id;
+    void *l;
+    size_t count = 0;
+    for (size_t at = 0; map_next(&t->leases, &at, &id, &l);)
+        all[count++] = l;
+    qsort(all, count, sizeof(struct lease *), compare_expiry);
+    return all;
+}
+
+/* The clocks of all leases start together at a promotion; left so, crowds with one TTL would end in one
+ * moment and flood the log. Expiries are only moved later, so that in no second more than
+ * LEASE_EXPIRE_PER_SECOND come. */
+void lease_promote(struct lease_table *t, uint64_t now_ms, uint64_t extend_ms)
+{
+    t->is_primary = true;
+    uint64_t id;
+    void *value;
+    for (size_t at = 0; map_next(&t->leases, &at, &id, &value);) {
+        struct lease *l = value;
+        l->expires_ms = now_ms + extend_ms + (uint64_t)rest_of(l) * 1000;
+        if (PLANTED(LEASE_NOT_EXTENDED))
+            l->expires_ms = now_ms + (uint64_t)rest_of(l) * 1000 / 4;
+    }
+    size_t count = t->leases.count;
+    struct lease **all = sorted_leases(t);
+    for (size_t i = 0; i < count; i++) {
+        uint64_t expires_ms = all[i]->expires_ms;
+        if (i >= LEASE_EXPIRE_PER_SECOND) {
+            uint64_t free_ms = all[i - LEASE_EXPIRE_PER_SECOND]->expires_ms + 1000;
+            if (expires_ms < free_ms)
+                expires_ms = free_ms;
+        }
+        expire_at(t, all[i], expires_ms);
+        schedule_checkpoint(t, all[i], now_ms, rest_of(all[i]));
+    }
+    mem_free(all);
+}
+
+void lease_demote(struct lease_table *t)
+{
+    if (PLANTED(LEASE_CLOCK_RUNS_ON))
+        return;
+    t->is_primary = false;
+    uint64_t id;
+    void *value;
+    for (size_t at = 0; map_next(&t->leases, &at, &id, &value);) {
+        struct lease *l = value;
+        l->expires_ms = 0;
+        l->rest_is_on_way = l->clears_rest = false;
+        l->expiry.place = l->checkpoint.place = 0;
+    }
+    heap_done(&t->expiries);
+    heap_done(&t->checkpoints);
+}
+
+bool lease_is_primary(const struct lease_table *t)
+{
+    return t->is_primary;
+}
+
+/* --- time --------------------------------------------------------------------------------------- */
+int lease_renew(struct lease_table *t, int64_t id, uint64_t now_ms, int64_t *ret_ttl_s)
+{
+    if (!t->is_primary)
+        return ERR_NOT_PRIMARY_LESSOR;
+    struct lease *l = lease_get(t, id);
+    if (!l || is_over(l, now_ms))
+        return ERR_LEASE_NOT_FOUND;
+    if (!PLANTED(LEASE_RENEWAL_LOST))
+        expire_at(t, l, now_ms + (uint64_t)l->ttl_s * 1000);
+    if (is_shortened(l) && !l->clears_rest) {
+        l->clears_rest = true;
+        heap_set(&t->checkpoints, &l->checkpoint, now_ms);
+    }
+    *ret_ttl_s = l->ttl_s;
+    return OK;
+}
+
+bool lease_is_checkpointed(const struct lease_table *t, int64_t id)
+{
+    const struct lease *l = lease_get(t, id);
+    return l && is_shortened(l);
+}
+
+void lease_time_to_live(const struct lease_table *t, int64_t id, uint64_t now_ms, int64_t *ret_remaining_s,
+                        int64_t *ret_granted_s)
+{
+    const struct lease *l = lease_get(t, id);
+    *ret_granted_s = l ? l->ttl_s : 0;
+    if (!l)
+        *ret_remaining_s = -1;
+    else if (!t->is_primary)
+        *ret_remaining_s = rest_of(l);
+    else
+        *ret_remaining_s = is_over(l, now_ms) ? 0 : (int64_t)((l->expires_ms - now_ms) / 1000);
+}
+
+size_t lease_expired(struct lease_table *t, uint64_t now_ms, uint64_t retry_ms, int64_t *ret_ids, size_t max)
+{
+    size_t count = 0;
+    struct heap_node *first;
+    while (count < max && (first = heap_first(&t->expiries)) && first->key <= now_ms) {
+        struct lease *l = container_of(first, struct lease, expiry);
+        ret_ids[count++] = l->id;
+        heap_move(&t->expiries, first, now_ms + (retry_ms ? retry_ms : 1));
+    }
+    return count;
+}
+
+uint64_t lease_next_expiry_ms(const struct lease_table *t, uint64_t now_ms)
+{
+    const struct heap_node *first = heap_first(&t->expiries);
+    if (!first)
+        return UINT64_MAX;
+    return first->key > now_ms ? first->key - now_ms : 0;
+}
+
+size_t lease_list(const struct lease_table *t, int64_t **ret_ids)
+{
+    size_t count = t->leases.count;
+    struct lease **all = sorted_leases(t);
+    int64_t *ids = mem_alloc(count * sizeof *ids);
+    for (size_t i = 0; i < count; i++)
+        ids[i] = all[i]->id;
+    mem_free(all);
+    *ret_ids = ids;
+    return count;
+}
+
+size_t lease_count(const struct lease_table *t)
+{
+    return t->leases.count;
+}
+
+/* A checkpoint may be lost on its way like any proposal, hence the next one is scheduled here, not when it
+ * comes back through the log. */
+size_t lease_checkpoints(struct lease_table *t, uint64_t now_ms, int64_t *ret_ids, int64_t *ret_remaining_s,
+                         size_t max)
+{
+    size_t count = 0;
+    struct heap_node *first;
+    while (count < max && (first = heap_first(&t->checkpoints)) && first->key <= now_ms) {
+        struct lease *l = container_of(first, struct lease, checkpoint);
+        if (is_over(l, now_ms)) {
+            heap_remove(&t->checkpoints, first);
+            continue;
+        }
+        int64_t rest_s = (int64_t)((l->expires_ms - now_ms + 999) / 1000);
+        bool is_useful = l->clears_rest || rest_s < l->ttl_s;
+        if (is_useful) {
+            ret_ids[count] = l->id;
+            ret_remaining_s[count++] = l->clears_rest ? 0 : rest_s;
+        }
+        if (l->clears_rest) {
+            heap_move(&t->checkpoints, first, now_ms + CLEAR_RETRY_MS);
+        } else {
+            l->rest_is_on_way |= is_useful;
+            schedule_checkpoint(t, l, now_ms, rest_s);
+        }
+    }
+    return count;
+}

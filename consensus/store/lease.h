@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Leases: which exist, what hangs on them, when they end. Pure: time is an argument (milliseconds of the
+ * monotonic clock), changes come from the log, and only a primary (the leader) lets time pass.
+ *
+ * A lease lives at least its TTL: now_ms must not be older than the request it is used for. Expiry is only a
+ * proposal: a lease goes when the log says so. */
+#ifndef CONSENSUS_STORE_LEASE_H
+#define CONSENSUS_STORE_LEASE_H
+
+#include "base/buf.h"
+#include "base/err.h"
+
+struct lease_table;
+
+#define LEASE_TTL_MAX                9000000000LL /* seconds; etcd's own limit */
+#define LEASE_CHECKPOINT_INTERVAL_MS 300000 /* leases with more than this left are checkpointed so often */
+#define LEASE_EXPIRE_PER_SECOND      750    /* a new primary spreads expiries to at most so many, as etcd */
+
+struct lease_table *lease_table_new(int64_t min_ttl_s);
+void lease_table_free(struct lease_table *t);
+/* Forgets all leases and keys, before a snapshot is installed; not primary afterwards. */
+void lease_table_reset(struct lease_table *t);
+
+/* From the log: ERR_LEASE_EXISTS, ERR_LEASE_TTL_TOO_LARGE, ERR_LEASE_NOT_FOUND (id 0, as etcd). A TTL under
+ * the minimum is raised. ret_ttl_s is what was really granted. now_ms matters on a primary only. */
+MUST_CHECK int lease_grant(struct lease_table *t, int64_t id, int64_t ttl_s, uint64_t now_ms,
+                           int64_t *ret_ttl_s);
+/* Removes the lease; its keys were taken with lease_keys and deleted by the caller before. */
+MUST_CHECK int lease_revoke(struct lease_table *t, int64_t id);
+/* Restores at start, before any promote: remaining_s 0 = full TTL. */
+void lease_restore(struct lease_table *t, int64_t id, int64_t ttl_s, int64_t remaining_s);
+/* A checkpoint from the log: where the clock starts at the next promote. 0 = full TTL. */
+void lease_set_remaining(struct lease_table *t, int64_t id, int64_t remaining_s);
+
+bool lease_exists(const struct lease_table *t, int64_t id);
+/* The store tells which key hangs on which lease; the key is copied. attach moves it from an older lease. The
+ * lease of an attach exists. Detaching what does not hang there does nothing. */
+void lease_attach(struct lease_table *t, int64_t id, struct slice key);
+void lease_detach(struct lease_table *t, int64_t id, struct slice key);
+/* The keys in byte order, borrowed until the next change of this lease: *ret_keys is freed by the caller
+ * (mem_free). ERR_LEASE_NOT_FOUND. */
+MUST_CHECK int lease_keys(const struct lease_table *t, int64_t id, struct slice **ret_keys,
+                          size_t *ret_count);
+
+/* Leadership. promote gives every lease its full TTL (or its checkpointed rest) plus extend_ms; demote stops
+ * all clocks at once, in the same turn in which leadership ends. */
+void lease_promote(struct lease_table *t, uint64_t now_ms, uint64_t extend_ms);
+void lease_demote(struct lease_table *t);
+bool lease_is_primary(const struct lease_table *t);
+
+/* Primary only (else ERR_NOT_PRIMARY_LESSOR). A lease whose time is up, or whose revocation is proposed, is
+ * never renewed: ERR_LEASE_NOT_FOUND. */
+MUST_CHECK int lease_renew(struct lease_table *t, int64_t id, uint64_t now_ms, int64_t *ret_ttl_s);
+/* True: the log holds, or may soon hold, a shortened rest for this lease. Then a renewal is answered only
+ * after a checkpoint of 0 went through the log, else the next leader would end the lease before its time
+ * (etcd does the same). lease_renew also makes that checkpoint due at once in lease_checkpoints. */
+bool lease_is_checkpointed(const struct lease_table *t, int64_t id);
+/* remaining in whole seconds (the full TTL on a member that is not primary), -1 and granted 0 when there is
+ * no such lease (OK). */
+void lease_time_to_live(const struct lease_table *t, int64_t id, uint64_t now_ms, int64_t *ret_remaining_s,
+                        int64_t *ret_granted_s);
+/* Ids whose time is up, at most max, earliest first; each is handed out again only after retry_ms (the
+ * proposal may be lost). */
+size_t lease_expired(struct lease_table *t, uint64_t now_ms, uint64_t retry_ms, int64_t *ret_ids, size_t max);
+/* Milliseconds until the next expiry, UINT64_MAX = none or not primary. */
+uint64_t lease_next_expiry_ms(const struct lease_table *t, uint64_t now_ms);
+/* All ids sorted by expiry (by id where equal or not primary); caller frees with mem_free. */
+size_t lease_list(const struct lease_table *t, int64_t **ret_ids);
+size_t lease_count(const struct lease_table *t);
+/* Leases whose rest should be written to the log (longer than 5 min, not done for 5 min): id and remaining.
+ */
+size_t lease_checkpoints(struct lease_table *t, uint64_t now_ms, int64_t *ret_ids, int64_t *ret_remaining_s,
+                         size_t max);
+
+#endif

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What was applied and is not yet durable: a queue of batches. The last one is open and collects whole
+ * entries; those before it are with the store worker, in order, and their bytes do not move or change until
+ * their commit is done. A record is found by its revision in O(1): the revisions of a batch have no gaps. */
+#ifndef CONSENSUS_STORE_PENDING_H
+#define CONSENSUS_STORE_PENDING_H
+
+#include "base/list.h"
+#include "base/worker.h"
+#include "consensus/store/backend.h"
+#include "consensus/store/revision.h"
+
+struct pending_block;
+
+struct pending_batch {
+    struct worker_job job; /* with the worker */
+    struct link link;      /* in pending.batches or pending.spare */
+    void *owner;           /* for the job's callbacks */
+    struct backend_op *ops;
+    size_t count, capacity;
+    size_t bytes;       /* of keys and values */
+    size_t side_count;  /* ops that are not appends of records */
+    int64_t first_main; /* of the records; 0 = none */
+    size_t main_count;  /* mains first_main .. first_main + main_count - 1 */
+    size_t *first_op;   /* of each main */
+    size_t first_op_capacity;
+    struct pending_block *blocks; /* newest first */
+    uint8_t *next, *end;
+    bool is_dirty; /* an entry was applied, even if it changed nothing */
+    uint64_t opened_ns;
+    uint64_t applied_index; /* of the last whole entry in it */
+    bool finishes_compact;  /* it holds the mark that the sweep is finished */
+    /* The result, written by the worker. */
+    int err;
+    uint64_t freed;
+};
+
+struct pending {
+    struct link batches; /* submitted, oldest first */
+    struct link spare;   /* emptied, to be used again */
+    struct pending_batch *open;
+};
+
+void pending_init(struct pending *p);
+void pending_done(struct pending *p);
+
+/* Room for bytes that live as long as the open batch; pending_give_back takes back what was not used of it.
+ */
+uint8_t *pending_alloc(struct pending *p, size_t size);
+void pending_give_back(struct pending *p, size_t unused);
+/* The bytes of key and value are already the batch's. */
+void pending_append(struct pending *p, struct revision revision, struct slice key, struct slice value);
+/* Copies key and value. */
+void pending_add(struct pending *p, int kind, enum backend_table table, struct slice key, struct slice value);
+
+/* The record of a revision that is pending; false when it is not. */
+bool pending_find(const struct pending *p, struct revision revision, struct slice *ret_value);
+/* The newest pending value of a side table's key: false = unknown here; a value of size 0 = deleted. */
+bool pending_find_side(const struct pending *p, enum backend_table table, struct slice key,
+                       struct slice *ret_value);
+/* How many records (subs) a pending main has; 0 = none pending. */
+uint32_t pending_sub_count(const struct pending *p, int64_t main);
+
+/* The open batch goes to the end of the queue, a new one is opened. */
+struct pending_batch *pending_submit(struct pending *p);
+/* The oldest batch is durable. */
+void pending_release(struct pending *p, struct pending_batch *batch);
+
+#endif

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * WatchResponse and its events as protobuf bytes, written by hand: an event is encoded once and then shared
+ * by all streams, so the parts of a response have to be encoded apart. Knows nothing of watchers. */
+#ifndef CONSENSUS_STORE_WATCH_ENCODE_H
+#define CONSENSUS_STORE_WATCH_ENCODE_H
+
+#include "base/blob.h"
+#include "base/buf.h"
+#include "consensus/store/store.h"
+
+/* A WatchResponse without header and events. */
+struct watch_head {
+    int64_t watch_id;
+    int64_t compact_revision;
+    const char *cancel_reason; /* NULL = none */
+    bool is_created, is_canceled, is_fragment;
+};
+
+#define WATCH_HEAD_SIZE_MAX 32 /* without cancel_reason */
+
+void watch_encode_head(const struct watch_head *head, struct buf *out);
+
+/* One element of the `events` field, tag and length included. with_previous adds prev_kv if
+ * watch_event_has_previous. */
+struct blob *watch_encode_event(const struct store_event *e, bool with_previous);
+/* False where a client that asked for prev_kv gets none: the key was created by this event, or its past is
+ * compacted. */
+bool watch_event_has_previous(const struct store_event *e);
+
+#endif

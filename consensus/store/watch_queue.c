@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The output queue of a stream. Responses are composed when they are taken: small events are copied behind
+ * each other into one scratch, large ones are sent from where they lie. */
+#include "base/plant.h"
+#include "consensus/store/watch_queue.h"
+
+#include <assert.h>
+
+#define PIECE_SHARED_MIN 4096 /* smaller events are copied: a piece of its own costs more than the bytes */
+#define SHARED_MAX       (WATCH_PIECES_MAX / 2 - 1) /* between and around them lie copied pieces */
+#define SCRATCH_KEPT_MAX (1 << 18)
+#define HEADER_BYTES     64 /* what the response header may take, counted when cutting fragments */
+
+void watch_queue_init(struct watch_queue *q, size_t *total)
+{
+    *q = (struct watch_queue){.total = total};
+    list_init(&q->items);
+}
+
+static void item_free(struct watch_queue *q, struct watch_item *item)
+{
+    if (item->open)
+        watch_queue_close_item(item->open);
+    list_remove(&item->link);
+    for (uint32_t i = item->sent; i < item->count; i++)
+        blob_unref(item->blobs[i]);
+    if (item->blobs != item->few)
+        mem_free(item->blobs);
+    mem_free(item->head.cancel_reason);
+    q->count--;
+    q->bytes -= item->bytes;
+    *q->total -= item->bytes + sizeof *item;
+    mem_give(item, sizeof *item);
+}
+
+void watch_queue_done(struct watch_queue *q)
+{
+    while (!list_is_empty(&q->items))
+        item_free(q, container_of(q->items.next, struct watch_item, link));
+    assert(q->count == 0 && q->bytes == 0);
+}
+
+static struct watch_item *item_add(struct watch_queue *q, const struct watch_head *head,
+                                   int64_t header_revision)
+{
+    struct watch_item *item = mem_take(sizeof *item);
+    *item = (struct watch_item){.head = *head, .header_revision = header_revision, .barrier = q->barrier};
+    item->blobs = item->few;
+    item->capacity = sizeof item->few / sizeof *item->few;
+    list_add_last(&q->items, &item->link);
+    q->count++;
+    *q->total += sizeof *item;
+    return item;
+}
+
+void watch_queue_add_control(struct watch_queue *q, const struct watch_head *head, int64_t header_revision)
+{
+    q->barrier++;
+    struct watch_item *item = item_add(q, head, header_revision);
+    if (head->cancel_reason)
+        item->head.cancel_reason = mem_string(head->cancel_reason);
+}
+
+void watch_queue_close_item(struct watch_item **open)
+{
+    if (*open)
+        (*open)->open = NULL;
+    *open = NULL;
+}
+
+static bool may_join(const struct watch_queue *q, const struct watch_item *item, int64_t revision,
+                     size_t size)
+{
+    if (item->last_revision == revision)
+        return !PLANTED(WATCH_REVISION_SPLIT);
+    return item->barrier == q->barrier && item->revisions < WATCH_REVISIONS_MAX &&
+           item->bytes + size <= WATCH_JOIN_BYTES;
+}
+
+static void item_grow(struct watch_item *item)
+{
+    uint32_t capacity = item->capacity * 4;
+    if (item->blobs == item->few) {
+        item->blobs = mem_alloc(capacity * sizeof(struct blob *));
+        memcpy(item->blobs, item->few, sizeof item->few);
+    } else {
+        item->blobs = mem_resize(item->blobs, capacity * sizeof(struct blob *));
+    }
+    item->capacity = capacity;
+}
+
+void watch_queue_add_event(struct watch_queue *q, struct watch_item **open, const struct watch_head *head,
+                           bool may_fragment, int64_t revision, int64_t header_revision, struct blob *b)
+{
+    struct watch_item *item = *open;
+    if (!item || !may_join(q, item, revision, b->size)) {
+        watch_queue_close_item(open);
+        item = item_add(q, head, header_revision);
+        item->may_fragment = may_fragment;
+        item->open = open;
+        *open = item;
+    }
+    assert(item->last_revision <= revision);
+    if (item->last_revision != revision)
+        item->revisions++;
+    item->last_revision = revision;
+    if (item->header_revision < header_revision)
+        item->header_revision = header_revision;
+    if (item->count == item->capacity)
+        item_grow(item);
+    item->blobs[item->count++] = blob_ref(b);
+    item->bytes += b->size;
+    q->bytes += b->size;
+    *q->total += b->size;
+}
+
+/* --- output ------------------------------------------------------------------------------------- */
+void watch_scratch_clear(struct watch_scratch *s)
+{
+    for (size_t i = 0; i < s->held_count; i++)
+        blob_unref(s->held[i]);
+    s->held_count = 0;
+    buf_clear(&s->bytes);
+    if (s->bytes.capacity > SCRATCH_KEPT_MAX)
+        buf_done(&s->bytes);
+}
+
+/* How many of the unsent events go into the next response. As etcd: a response below the limit, or of one
+ * event, is never cut; else events are added as long as it stays below the limit, at least one. */
+static uint32_t count_to_send(const struct watch_item *item, size_t response_bytes_max)
+{
+    uint32_t left = item->count - item->sent;
+    size_t overhead = HEADER_BYTES + WATCH_HEAD_SIZE_MAX;
+    if (!item->may_fragment || left < 2 || item->bytes + overhead < response_bytes_max)
+        return left;
+    size_t size = overhead;
+    for (uint32_t n = 0; n < left; n++) {
+        size += item->blobs[item->sent + n]->size;
+        if (size >= response_bytes_max)
+            return n ? n : 1;
+    }
+    return left;
+}
+
+/* Composes the head and the next `send` events; takes them out of the item. */
+static void compose(struct watch_item *item, uint32_t send, struct watch_scratch *scratch,
+                    struct watch_output *out)
+{
+    struct buf *bytes = &scratch->bytes;
+    struct blob **blobs = item->blobs + item->sent;
+    size_t copied = 2 * WATCH_HEAD_SIZE_MAX, shared = 0, start = 0;
+    for (uint32_t i = 0; i < send; i++)
+        if (blobs[i]->size < PIECE_SHARED_MIN || shared++ >= SHARED_MAX)
+            copied += blobs[i]->size;
+    if (item->head.cancel_reason)
+        copied += strlen(item->head.cancel_reason);
+    buf_reserve(bytes, copied); /* at once: the pieces point into it */
+    const uint8_t *data = bytes->data;
+    watch_encode_head(&item->head, bytes);
+    out->count = 0;
+    for (uint32_t i = 0; i < send; i++) {
+        if (blobs[i]->size < PIECE_SHARED_MIN || scratch->held_count == SHARED_MAX) {
+            buf_add(bytes, blobs[i]->data, blobs[i]->size);
+            blob_unref(blobs[i]);
+            continue;
+        }
+        if (bytes->size > start)
+            out->pieces[out->count++] = slice_of(bytes->data + start, bytes->size - start);
+        start = bytes->size;
+        out->pieces[out->count++] = blob_slice(blobs[i]);
+        scratch->held[scratch->held_count++] = blobs[i]; /* its reference goes along */
+    }
+    if (bytes->size > start)
+        out->pieces[out->count++] = slice_of(bytes->data + start, bytes->size - start);
+    assert(bytes->data == data && out->count <= WATCH_PIECES_MAX);
+}
+
+bool watch_queue_next(struct watch_queue *q, size_t response_bytes_max, struct watch_scratch *scratch,
+                      struct watch_output *ret_output)
+{
+    watch_scratch_clear(scratch);
+    if (list_is_empty(&q->items))
+        return false;
+    struct watch_item *item = container_of(q->items.next, struct watch_item, link);
+    if (item->open)
+        watch_queue_close_item(item->open);
+    uint32_t send = count_to_send(item, response_bytes_max);
+    item->head.is_fragment = item->sent + send < item->count;
+    ret_output->header_revision = item->header_revision;
+    size_t sent_bytes = 0;
+    for (uint32_t i = 0; i < send; i++)
+        sent_bytes += item->blobs[item->sent + i]->size;
+    compose(item, send, scratch, ret_output);
+    item->sent += send;
+    item->bytes -= sent_bytes;
+    q->bytes -= sent_bytes;
+    *q->total -= sent_bytes;
+    if (item->sent == item->count)
+        item_free(q, item);
+    return true;
+}

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What waits to be sent on one watch stream: responses in the order in which things happened. A response
+ * holds references to encoded events. As long as nothing but events was queued behind it, the last response
+ * of a watcher stays open: further revisions of the same watcher join it. A revision is never split over two
+ * responses, except into flagged fragments for watchers that allow it. */
+#ifndef CONSENSUS_STORE_WATCH_QUEUE_H
+#define CONSENSUS_STORE_WATCH_QUEUE_H
+
+#include "base/blob.h"
+#include "base/list.h"
+#include "consensus/store/watch.h"
+#include "consensus/store/watch_encode.h"
+
+#define WATCH_REVISIONS_MAX 1000  /* distinct revisions in one response, as etcd */
+#define WATCH_JOIN_BYTES    32768 /* no revision joins a response that would pass this */
+
+struct watch_item {
+    struct link link; /* watch_queue.items */
+    struct watch_head head;
+    int64_t header_revision;
+    int64_t last_revision;    /* of the newest event */
+    struct watch_item **open; /* the watcher's pointer to this item, while it may grow */
+    struct blob **blobs;      /* few, or memory of its own */
+    struct blob *few[3];
+    uint32_t count, capacity, sent;
+    uint32_t revisions;
+    size_t bytes; /* of the blobs not yet sent */
+    uint32_t barrier;
+    bool may_fragment;
+};
+
+struct watch_queue {
+    struct link items;
+    size_t count, bytes;
+    size_t *total;    /* bytes and responses of all queues together */
+    uint32_t barrier; /* moves with each control response: open items before it are closed */
+};
+
+/* Bytes of one response on their way out; one for all streams. */
+struct watch_scratch {
+    struct buf bytes;
+    struct blob *held[WATCH_PIECES_MAX];
+    size_t held_count;
+};
+
+void watch_queue_init(struct watch_queue *q, size_t *total);
+void watch_queue_done(struct watch_queue *q);
+
+/* cancel_reason is copied. */
+void watch_queue_add_control(struct watch_queue *q, const struct watch_head *head, int64_t header_revision);
+/* One event of the watcher `head`; *open is the watcher's open item, changed as needed. Takes a reference of
+ * b. */
+void watch_queue_add_event(struct watch_queue *q, struct watch_item **open, const struct watch_head *head,
+                           bool may_fragment, int64_t revision, int64_t header_revision, struct blob *b);
+/* The watcher goes away or must not reach the item any more. */
+void watch_queue_close_item(struct watch_item **open);
+/* Takes the next response out. False when there is none. */
+bool watch_queue_next(struct watch_queue *q, size_t response_bytes_max, struct watch_scratch *scratch,
+                      struct watch_output *ret_output);
+
+void watch_scratch_clear(struct watch_scratch *s);
+
+#endif

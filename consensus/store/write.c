@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Changing keys: put, delete range, the keys of a revoked lease. One request is one transaction: its changes
+ * share the main revision s->revision + 1 and get subs 0, 1, 2 ... in order; readers within it see them at
+ * once. Checks come first: once the first change is made, nothing can fail but the backend itself, which is
+ * final. */
+#include "base/hash.h"
+#include "base/plant.h"
+#include "consensus/store/lease.h"
+#include "consensus/store/state.h"
+
+/* Encodes the record right into the batch: the only copy of the value that is ever made here. */
+static void write_record(struct store *s, struct revision revision, const struct record *record)
+{
+    size_t max = REVISION_KEY_SIZE + RECORD_OVERHEAD_MAX + record->key.size + record->value.size;
+    uint8_t *at = pending_alloc(&s->pending, max);
+    revision_encode(revision, at);
+    size_t size = record_encode(record, revision, at + REVISION_KEY_SIZE);
+    pending_give_back(&s->pending, max - REVISION_KEY_SIZE - size);
+    pending_append(&s->pending, revision, slice_of(at, REVISION_KEY_SIZE),
+                   slice_of(at + REVISION_KEY_SIZE, size));
+    s->live_bytes += REVISION_KEY_SIZE + size;
+    s->digest = crc32c(s->digest, at + REVISION_KEY_SIZE, RECORD_CRC_SIZE); /* of its own over it all */
+}
+
+/* Which lease the key hangs on: only its record knows. 0 also when the store has just failed. */
+static int64_t lease_of(struct store *s, const struct index_entry *e)
+{
+    struct record record;
+    if (!e->has_lease || store_fetch(s, (struct revision){e->main, e->sub}, &record) != 0)
+        return 0;
+    return record.lease;
+}
+
+void store_write_put(struct store *s, struct slice key, struct slice value, int64_t lease)
+{
+    struct revision revision = {.main = s->revision + 1, .sub = s->sub};
+    struct index_entry *e = index_find(&s->index, key);
+    bool exists = e && e->version != 0;
+    int64_t old_lease = exists && lease == 0 ? lease_of(s, e) : 0;
+    struct record record = {.key = key, .value = value, .lease = lease};
+    record.create_revision = exists ? e->create : revision.main;
+    record.version = exists ? e->version + 1 : 1;
+    write_record(s, revision, &record);
+    if (e) {
+        index_update(&s->index, e, revision, lease != 0);
+    } else {
+        index_insert(&s->index, key, revision, lease != 0);
+        s->live_bytes += key.size;
+    }
+    s->sub++;
+    if (lease)
+        lease_attach(s->leases, lease, key);
+    else if (old_lease)
+        lease_detach(s->leases, old_lease, key);
+}
+
+void store_write_delete(struct store *s, struct index_entry *e, bool detach)
+{
+    struct revision revision = {.main = s->revision + 1, .sub = s->sub};
+    int64_t old_lease = detach && !PLANTED(LEASE_KEEPS_DELETED_KEY) ? lease_of(s, e) : 0;
+    write_record(s, revision, &(struct record){.key = index_entry_key(e)});
+    index_tombstone(&s->index, e, revision);
+    s->sub++;
+    if (old_lease)
+        lease_detach(s->leases, old_lease, index_entry_key(e));
+}
+
+void store_change_end(struct store *s)
+{
+    if (s->sub || PLANTED(STORE_EMPTY_CHANGE_COUNTS))
+        s->revision++;
+    s->sub = 0;
+}
+
+/* etcd's order: the lease first, then the key that must exist. */
+int store_put_check(struct store *s, const Etcdserverpb__PutRequest *request)
+{
+    if (request->lease && !lease_exists(s->leases, request->lease))
+        return ERR_LEASE_NOT_FOUND;
+    if (request->ignore_value || request->ignore_lease) {
+        struct index_entry *e = index_find(&s->index, store_slice(request->key));
+        if (!e || e->version == 0)
+            return ERR_KEY_NOT_FOUND;
+    }
+    return 0;
+}
+
+/* In one corner the key can be gone although the check found it: a txn that deletes all keys from some point
+ * on and puts one of them with ignore_value. etcd ends its process there; here the old value reads as empty.
+ */
+int store_put_run(struct store *s, const Etcdserverpb__PutRequest *request, struct arena *a,
+                  Etcdserverpb__PutResponse **ret_response)
+{
+    struct slice key = store_slice(request->key), value = store_slice(request->value);
+    int64_t lease = request->lease;
+    struct record old = {0};
+    bool existed = false;
+    int64_t old_main = 0;
+    if (request->ignore_value || request->ignore_lease || (request->prev_kv && ret_response)) {
+        struct index_entry *e = index_find(&s->index, key);
+        if (e && e->version != 0) {
+            int err = store_fetch(s, (struct revision){e->main, e->sub}, &old);
+            if (err)
+                return err;
+            existed = true;
+            old_main = e->main;
+        }
+    }
+    if (request->ignore_value)
+        value = old.value;
+    if (request->ignore_lease)
+        lease = old.lease;
+    store_write_put(s, key, value, lease);
+    if (!ret_response)
+        return 0;
+    Etcdserverpb__PutResponse *response = arena_alloc(a, sizeof *response);
+    etcdserverpb__put_response__init(response);
+    response->header = store_header(a, s->revision + 1);
+    if (existed && request->prev_kv) {
+        response->prev_kv = arena_alloc(a, sizeof *response->prev_kv);
+        store_fill_kv(response->prev_kv, old_main, &old);
+    }
+    *ret_response = response;
+    return 0;
+}
+
+/* The previous values, read before the first key goes. */
+static int delete_previous(struct store *s, struct index_entry **keys, size_t count, struct arena *a,
+                           Etcdserverpb__DeleteRangeResponse *response)
+{
+    response->prev_kvs = arena_alloc(a, count * sizeof *response->prev_kvs);
+    for (size_t i = 0; i < count; i++) {
+        struct record old;
+        int err = store_fetch(s, (struct revision){keys[i]->main, keys[i]->sub}, &old);
+        if (err)
+            return err;
+        response->prev_kvs[i] = arena_alloc(a, sizeof **response->prev_kvs);
+        store_fill_kv(response->prev_kvs[i], keys[i]->main, &old);
+    }
+    response->n_prev_kvs = count;
+    return 0;
+}
+
+int store_delete_run(struct store *s, const Etcdserverpb__DeleteRangeRequest *request, struct arena *a,
+                     Etcdserverpb__DeleteRangeResponse **ret_response)
+{
+    struct key_range range = key_range_of(request->key, request->range_end);
+    struct range_cursor c = range_open(s, &range);
+    struct index_entry *e, *one[1], **keys = one;
+    size_t count = 0, capacity = 1;
+    while ((e = range_next(&c))) {
+        if (e->version == 0)
+            continue;
+        if (count == capacity) {
+            struct index_entry **more = arena_alloc(a, 16 * capacity * sizeof *more);
+            memcpy(more, keys, count * sizeof *more);
+            keys = more;
+            capacity *= 16;
+        }
+        keys[count++] = e;
+    }
+    Etcdserverpb__DeleteRangeResponse *response = NULL;
+    if (ret_response) {
+        response = arena_alloc(a, sizeof *response);
+        etcdserverpb__delete_range_response__init(response);
+        int err = request->prev_kv && count ? delete_previous(s, keys, count, a, response) : 0;
+        if (err)
+            return err;
+    }
+    for (size_t i = 0; i < count; i++)
+        store_write_delete(s, keys[i], true);
+    if (!ret_response)
+        return 0;
+    response->deleted = (int64_t)count;
+    response->header = store_header(a, store_view_revision(s));
+    *ret_response = response;
+    return 0;
+}
+
+int store_put(struct store *s, const Etcdserverpb__PutRequest *request, struct arena *a,
+              Etcdserverpb__PutResponse **ret_response)
+{
+    assert(s->in_entry && s->sub == 0);
+    int err = store_put_check(s, request);
+    if (err)
+        return err;
+    err = store_put_run(s, request, a, ret_response);
+    store_change_end(s);
+    return err;
+}
+
+int store_delete_range(struct store *s, const Etcdserverpb__DeleteRangeRequest *request, struct arena *a,
+                       Etcdserverpb__DeleteRangeResponse **ret_response)
+{
+    assert(s->in_entry && s->sub == 0);
+    int err = store_delete_run(s, request, a, ret_response);
+    store_change_end(s);
+    return err;
+}
+
+void store_delete_keys(struct store *s, const struct slice *keys, size_t count)
+{
+    assert(s->in_entry && s->sub == 0);
+    for (size_t i = 0; i < count; i++) {
+        assert(i == 0 || slice_compare(keys[i - 1], keys[i]) < 0);
+        struct index_entry *e = index_find(&s->index, keys[i]);
+        if (e && e->version != 0)
+            store_write_delete(s, e, false);
+    }
+    store_change_end(s);
+}

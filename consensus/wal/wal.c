@@ -1,0 +1,668 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The door: collect, submit, rotate, release, and the spare segment.
+ *
+ *   loop thread                              WAL worker
+ *   wal_add_*: frame into `collect`
+ *   wal_submit: header, place, rotate? ----> write, sync          (a new segment: write its header and the
+ *   batch_done: tell the owner <-----------                        batch into the spare file, sync, rename,
+ *   tend: one piece of housekeeping -------> fill the spare        sync the folder)
+ *                                            or drop the oldest segment
+ *
+ * Happy path of a batch: one write, one sync. What can fail: any of them; `disk.err` keeps the first error
+ * for good, and every later batch is answered with it. Only a spare that finds no space is no error: it is
+ * tried again after the next batch, and the batch that needs the space reports it.
+ *
+ * Housekeeping runs as jobs of the same worker, one at a time, each small, behind the batch that was
+ * submitted first: a batch waits for one such piece at most. */
+#include "consensus/wal/wal.h"
+
+#include <assert.h>
+#include <stdio.h>
+
+#include "base/mem.h"
+#include "base/failpoint.h"
+#include "base/plant.h"
+#include "consensus/wal/recover.h"
+
+enum {
+    FILL_PIECE = 256 << 10,   /* zeros written to the spare in one go ... */
+    FILL_PIECE_MAX = 1 << 20, /* ... and when batches are large */
+    COLLECT_KEEP = 1 << 20,   /* a larger buffer is given back after its batch */
+    ENTRY_SIZE_MAX = 64 << 20,
+};
+
+static const char lock_name[] = "LOCK", spare_name[] = "spare";
+
+/* A batch on its way. Loop thread before submit and from done on, worker in between. */
+struct batch_job {
+    struct worker_job job;
+    struct buf data;
+    uint64_t at;
+    uint64_t rotate_to; /* sequence of the new segment; 0 = the present one */
+    struct buf header;  /* the new segment's */
+    bool needs_sync;
+    uint64_t release;   /* what was asked for before it */
+    uint64_t file_size; /* result, after a rotation */
+    struct wal_result result;
+    void (*done)(void *arg, const struct wal_result *result);
+    void *arg;
+};
+
+/* One piece of housekeeping. */
+struct tend_job {
+    struct worker_job job;
+    enum { TEND_FILL, TEND_DROP } kind;
+    size_t piece;      /* FILL: bytes */
+    uint64_t sequence; /* DROP: the segment that goes */
+    uint64_t size;     /* DROP: of its file */
+    int err;
+    uint64_t spare_size; /* result */
+};
+
+struct wal {
+    struct io *io;
+    char *dir;
+    uint64_t segment_size;
+    uint64_t entry_size_max;
+    struct buf metadata;
+    struct io_file *lock;
+
+    /* Loop thread. */
+    struct wal_state state;  /* with what is collected */
+    struct wal_state before; /* without */
+    struct buf collect;      /* room for the batch header, then records */
+    struct wal_segment *segments;
+    size_t segment_count, segment_capacity;
+    uint64_t salt;       /* the last segment's */
+    uint64_t begin;      /* where its first batch goes */
+    uint64_t at;         /* where the next one goes */
+    uint64_t synced;     /* all before it is durable */
+    uint64_t spare_size; /* as of the last job that came back */
+    uint64_t release_asked;
+    uint64_t release_index; /* what was added before it was asked for is durable */
+    bool busy, tending;     /* the batch, the housekeeping job is out */
+    bool in_done;           /* the owner is being called */
+    bool spare_blocked;     /* no space for it: not before the next batch */
+    bool failed, closing;
+    struct batch_job batch;
+    struct tend_job tend;
+
+    /* Worker, or the loop thread while no job is out. */
+    struct {
+        struct io_file *file;  /* the last segment */
+        struct io_file *spare; /* NULL: none yet */
+        uint64_t spare_size;
+        bool dirty; /* file has writes that were not synced */
+        int err;
+    } disk;
+};
+
+static void tend(struct wal *w);
+
+/* --- life ------------------------------------------------------------------------------------ */
+
+int wal_exists(struct io *io, const char *dir, bool *ret_exists)
+{
+    struct buf sequences = {0};
+    int err = wal_list_segments(io, dir, &sequences);
+
+    if (!err || err == ERR_NOT_FOUND) {
+        *ret_exists = sequences.size > 0;
+        err = 0;
+    }
+    buf_done(&sequences);
+    return err;
+}
+
+static struct wal *wal_new(const struct wal_options *options)
+{
+    struct wal *w = mem_new(sizeof(*w));
+
+    assert(options->segment_size % WAL_SECTOR == 0 && options->segment_size >= 4 * (uint64_t)WAL_SECTOR);
+    assert(options->segment_size / WAL_SECTOR <= UINT32_MAX);
+    assert(options->entry_size_max <= UINT32_MAX / 4);
+    w->io = options->io;
+    w->dir = mem_string(options->dir);
+    w->segment_size = options->segment_size;
+    w->entry_size_max = options->entry_size_max ? options->entry_size_max : ENTRY_SIZE_MAX;
+    return w;
+}
+
+static void wal_free(struct wal *w)
+{
+    if (w->disk.file)
+        w->io->ops->close(w->io, w->disk.file);
+    if (w->disk.spare)
+        w->io->ops->close(w->io, w->disk.spare);
+    if (w->lock)
+        w->io->ops->close(w->io, w->lock);
+    buf_done(&w->metadata);
+    buf_done(&w->collect);
+    buf_done(&w->batch.data);
+    buf_done(&w->batch.header);
+    mem_free(w->segments);
+    mem_free(w->dir);
+    mem_free(w);
+}
+
+/* Takes the lock and does away with the spare of a former life: nobody knows what it holds. */
+static int take_folder(struct wal *w)
+{
+    char *lock = wal_path(w->dir, lock_name), *spare = wal_path(w->dir, spare_name);
+    int err = w->io->ops->lock(w->io, lock, &w->lock);
+
+    if (!err)
+        err = w->io->ops->unlink(w->io, spare);
+    if (err == ERR_NOT_FOUND)
+        err = 0;
+    mem_free(lock);
+    mem_free(spare);
+    return err;
+}
+
+static void add_segment(struct wal *w, struct wal_segment segment)
+{
+    if (w->segment_count == w->segment_capacity) {
+        w->segment_capacity = w->segment_capacity ? 2 * w->segment_capacity : 8;
+        w->segments = mem_resize(w->segments, w->segment_capacity * sizeof(*w->segments));
+    }
+    w->segments[w->segment_count++] = segment;
+}
+
+/* Makes the spare the segment after the last one; its first batch comes at w->at. */
+static void plan_segment(struct wal *w, struct buf *ret_header, uint64_t *ret_sequence)
+{
+    struct wal_segment_header header = {
+        .sequence = w->segment_count ? w->segments[w->segment_count - 1].sequence + 1 : 1,
+        .salt = w->io->ops->random(w->io),
+        .previous_end = w->segment_count ? w->at : 0,
+        .state = w->before,
+        .metadata = buf_slice(&w->metadata),
+    };
+
+    buf_clear(ret_header);
+    wal_segment_header_encode(ret_header, &header);
+    add_segment(w, (struct wal_segment){header.sequence, header.state.last_index, 0});
+    w->salt = header.salt;
+    w->begin = w->at = w->synced = ret_header->size;
+    *ret_sequence = header.sequence;
+}
+
+static int spare_open(struct wal *w)
+{
+    if (w->disk.spare)
+        return 0;
+    char *path = wal_path(w->dir, spare_name);
+    int err = w->io->ops->open(w->io, path, true, &w->disk.spare);
+    w->disk.spare_size = 0;
+    mem_free(path);
+    return err;
+}
+
+static int spare_fill(struct wal *w, size_t size)
+{
+    int err = spare_open(w);
+    if (err)
+        return err;
+    uint8_t *zeros = mem_new(size);
+    err = w->io->ops->write(w->io, w->disk.spare, w->disk.spare_size, zeros, size);
+    mem_free(zeros);
+    if (!err)
+        err = w->io->ops->sync(w->io, w->disk.spare);
+    if (!err)
+        w->disk.spare_size += size;
+    return err;
+}
+
+/* The spare gets its header and its first batch, is synced, and only then its name. */
+static int spare_become(struct wal *w, struct slice header, struct slice data, uint64_t sequence,
+                        uint64_t *ret_sync_ns, uint64_t *ret_size)
+{
+    const struct io_ops *ops = w->io->ops;
+    char name[WAL_SEGMENT_NAME_SIZE];
+    uint64_t start, end = header.size + data.size;
+
+    wal_segment_name(sequence, name);
+    char *from = wal_path(w->dir, spare_name), *to = wal_path(w->dir, name);
+    int err = spare_open(w);
+    if (!err)
+        err = ops->write(w->io, w->disk.spare, 0, header.data, header.size);
+    if (!err && data.size)
+        err = ops->write(w->io, w->disk.spare, header.size, data.data, data.size);
+    start = ops->mono_ns(w->io);
+    if (!err)
+        err = PLANTED(WAL_SEGMENT_NOT_SYNCED) ? OK : ops->sync(w->io, w->disk.spare);
+    if (!err)
+        err = ops->rename(w->io, from, to);
+    if (!err && !PLANTED(WAL_FOLDER_NOT_SYNCED))
+        err = ops->sync_dir(w->io, w->dir);
+    if (!err) {
+        *ret_sync_ns = ops->mono_ns(w->io) - start;
+        *ret_size = end > w->disk.spare_size ? end : w->disk.spare_size;
+        if (w->disk.file)
+            ops->close(w->io, w->disk.file);
+        w->disk.file = w->disk.spare;
+        w->disk.spare = NULL;
+        w->disk.spare_size = 0;
+    }
+    mem_free(from);
+    mem_free(to);
+    return err;
+}
+
+int wal_create(const struct wal_options *options, struct wal **ret_wal)
+{
+    struct wal *w = wal_new(options);
+    struct buf header = {0};
+    uint64_t sequence, sync_ns, size;
+    bool exists = false;
+    int err = w->io->ops->mkdir(w->io, w->dir);
+
+    if (!err)
+        err = take_folder(w);
+    if (!err)
+        err = wal_exists(w->io, w->dir, &exists);
+    if (!err && exists)
+        err = ERR_EXISTS;
+    if (err)
+        goto out;
+    w->state.number = w->before.number = 1;
+    buf_add_slice(&w->metadata, options->metadata);
+    plan_segment(w, &header, &sequence);
+    while (!err && w->disk.spare_size < w->segment_size) {
+        uint64_t rest = w->segment_size - w->disk.spare_size;
+        err = spare_fill(w, rest < FILL_PIECE_MAX ? (size_t)rest : FILL_PIECE_MAX);
+    }
+    if (!err)
+        err = spare_become(w, buf_slice(&header), (struct slice){0}, sequence, &sync_ns, &size);
+    if (err)
+        goto out;
+    w->segments[0].size = size;
+    tend(w);
+    *ret_wal = w;
+out:
+    buf_done(&header);
+    if (err)
+        wal_free(w);
+    return err;
+}
+
+int wal_open(const struct wal_options *options, const struct wal_replay *replay, struct buf *ret_metadata,
+             char *error, size_t error_size, struct wal **ret_wal)
+{
+    struct wal *w = wal_new(options);
+    struct wal_options checked = *options;
+    struct wal_recovered r;
+    int err = take_folder(w);
+
+    if (err) {
+        snprintf(error, error_size, "%s: %s", w->dir,
+                 err == ERR_EXISTS      ? "the log is in use by another process"
+                 : err == ERR_NOT_FOUND ? "there is no log here"
+                                        : "the log cannot be locked");
+        goto out;
+    }
+    checked.entry_size_max = w->entry_size_max;
+    err = wal_recover(&checked, replay, error, error_size, &r);
+    if (err)
+        goto out;
+    w->segments = r.segments;
+    w->segment_count = w->segment_capacity = r.count;
+    w->disk.file = r.file;
+    w->salt = r.salt;
+    w->begin = r.begin;
+    w->at = w->synced = r.at;
+    w->state = w->before = r.state;
+    w->metadata = r.metadata;
+    if (ret_metadata)
+        buf_add_slice(ret_metadata, buf_slice(&w->metadata));
+    tend(w);
+    *ret_wal = w;
+out:
+    if (err)
+        wal_free(w);
+    return err;
+}
+
+void wal_close(struct wal *w)
+{
+    if (!w)
+        return;
+    assert(!w->busy);
+    w->closing = true;
+    if (!w->tending && !w->in_done)
+        wal_free(w);
+}
+
+/* --- collect --------------------------------------------------------------------------------- */
+
+/* Room for the batch header comes first, so that a batch is one piece of memory and one write. */
+static struct buf *collect(struct wal *w)
+{
+    if (w->collect.size == 0) {
+        buf_reserve(&w->collect, WAL_BATCH_HEADER_SIZE);
+        w->collect.size = WAL_BATCH_HEADER_SIZE;
+    }
+    assert(w->collect.size <= UINT32_MAX / 2);
+    return &w->collect;
+}
+
+void wal_add_entry(struct wal *w, const struct wal_entry *entry)
+{
+    assert(entry->data.size <= w->entry_size_max);
+    assert(entry->index > 0 && entry->index <= w->state.last_index + 1);
+    wal_record_add_entry(collect(w), &w->state.chain, entry);
+    w->state.last_index = entry->index;
+}
+
+void wal_add_hard_state(struct wal *w, const struct wal_hard_state *state)
+{
+    wal_record_add_hard_state(collect(w), &w->state.chain, state);
+    w->state.hard_state = *state;
+}
+
+void wal_add_snapshot(struct wal *w, uint64_t index, uint64_t term)
+{
+    struct wal_snapshot snapshot = {index, term};
+
+    wal_record_add_snapshot(collect(w), &w->state.chain, &snapshot);
+    w->state.snapshot = snapshot;
+    if (index > w->state.last_index)
+        w->state.last_index = index;
+}
+
+bool wal_has_records(const struct wal *w)
+{
+    return w->collect.size > 0;
+}
+
+bool wal_is_busy(const struct wal *w)
+{
+    return w->busy;
+}
+
+/* --- submit ---------------------------------------------------------------------------------- */
+
+static int batch_append(struct wal *w, struct batch_job *b)
+{
+    const struct io_ops *ops = w->io->ops;
+    int err = 0;
+
+    if (b->data.size) {
+        w->disk.dirty = true;
+        err = ops->write(w->io, w->disk.file, b->at, b->data.data, b->data.size);
+    }
+    if (err || !b->needs_sync || !w->disk.dirty || PLANTED(WAL_NOT_SYNCED))
+        return err;
+    uint64_t start = ops->mono_ns(w->io);
+    FAILPOINT(WAL_BEFORE_SYNC);
+    err = FAILPOINT(WAL_SYNC_ERROR) ? ERR_IO : ops->sync(w->io, w->disk.file);
+    FAILPOINT(WAL_AFTER_SYNC);
+    b->result.sync_ns = ops->mono_ns(w->io) - start;
+    if (!err)
+        w->disk.dirty = false;
+    return err;
+}
+
+/* A visible successor says that this segment is whole: it must be durable before. */
+static int batch_rotate(struct wal *w, struct batch_job *b)
+{
+    int err = w->disk.dirty ? w->io->ops->sync(w->io, w->disk.file) : 0;
+
+    if (!err)
+        err = spare_become(w, buf_slice(&b->header), buf_slice(&b->data), b->rotate_to, &b->result.sync_ns,
+                           &b->file_size);
+    if (!err)
+        w->disk.dirty = false;
+    return err;
+}
+
+static void batch_run(struct worker_job *job)
+{
+    struct wal *w = container_of(job, struct wal, batch.job);
+    struct batch_job *b = &w->batch;
+
+    if (!w->disk.err)
+        w->disk.err = b->rotate_to ? batch_rotate(w, b) : batch_append(w, b);
+    if (PLANTED(WAL_ERROR_FORGOTTEN))
+        w->disk.err = OK;
+    b->result.err = w->disk.err;
+}
+
+static void batch_done(struct worker_job *job)
+{
+    struct wal *w = container_of(job, struct wal, batch.job);
+    struct batch_job *b = &w->batch;
+    struct wal_segment *last = &w->segments[w->segment_count - 1];
+    struct wal_result result = b->result;
+    void (*done)(void *, const struct wal_result *) = b->done;
+    void *arg = b->arg;
+
+    w->failed = result.err != 0;
+    if (!w->failed) {
+        if (b->rotate_to) {
+            last->size = b->file_size;
+            w->spare_size = 0;
+        }
+        if (b->needs_sync || b->rotate_to) {
+            w->synced = w->at;
+            w->release_index = b->release;
+        }
+        if (w->at > last->size)
+            last->size = w->at;
+    }
+    if (b->data.capacity > COLLECT_KEEP)
+        buf_done(&b->data);
+    buf_clear(&b->data);
+    w->busy = false;
+    w->spare_blocked = false;
+    w->in_done = true; /* the owner goes first: its next batch shall not wait for the housekeeping */
+    done(arg, &result);
+    w->in_done = false;
+    tend(w);
+}
+
+/* Puts the header before the records and zeros behind them. */
+static void batch_seal(struct wal *w, struct buf *data, uint32_t size)
+{
+    struct wal_batch batch = {
+        .salt = w->salt,
+        .number = w->before.number,
+        .size = size,
+        .previous = w->before.chain,
+        .chain = w->state.chain,
+        .synced = (uint32_t)(w->synced / WAL_SECTOR),
+    };
+    size_t padded = (size_t)wal_sector_up(data->size);
+
+    wal_batch_encode(data->data, &batch);
+    memset(buf_reserve(data, padded - data->size), 0, padded - data->size);
+    data->size = padded;
+}
+
+/* False: the batch begins the next segment. */
+static bool fits_segment(const struct wal *w, size_t size)
+{
+    return w->at + wal_sector_up(size) <= w->segment_size || w->at <= w->begin;
+}
+
+/* What was collected becomes the batch. */
+static void batch_take(struct wal *w, bool needs_sync,
+                       void (*done)(void *arg, const struct wal_result *result), void *arg)
+{
+    struct batch_job *b = &w->batch;
+    struct buf spent = b->data;
+
+    assert(!w->busy && !w->closing);
+    b->data = w->collect;
+    w->collect = spent;
+    b->needs_sync = needs_sync;
+    b->release = w->release_asked;
+    b->rotate_to = 0;
+    b->done = done;
+    b->arg = arg;
+    if (b->data.size) {
+        uint32_t size = (uint32_t)(b->data.size - WAL_BATCH_HEADER_SIZE);
+
+        if (!fits_segment(w, b->data.size))
+            plan_segment(w, &b->header, &b->rotate_to);
+        batch_seal(w, &b->data, size);
+        w->state.number++;
+        w->before = w->state;
+    }
+    b->at = w->at;
+    w->at += b->data.size;
+    b->result = (struct wal_result){.bytes = b->data.size};
+    w->busy = true;
+    b->job.run = batch_run;
+    b->job.done = batch_done;
+}
+
+void wal_submit(struct wal *w, bool needs_sync, void (*done)(void *arg, const struct wal_result *result),
+                void *arg)
+{
+    batch_take(w, needs_sync, done, arg);
+    w->io->ops->submit(w->io, IO_WORKER_WAL, &w->batch.job);
+}
+
+bool wal_submit_here(struct wal *w, bool needs_sync, void (*done)(void *arg, const struct wal_result *result),
+                     void *arg)
+{
+    if (w->tending || !fits_segment(w, w->collect.size))
+        return false;
+    batch_take(w, needs_sync, done, arg);
+    batch_run(&w->batch.job);
+    batch_done(&w->batch.job);
+    return true;
+}
+
+/* --- housekeeping ---------------------------------------------------------------------------- */
+
+/* The folder is synced after each removal, so that no crash can leave a hole in the row of segments. A file
+ * of the usual size becomes the spare: what it holds is of another salt and can never check again. */
+static int drop_segment(struct wal *w, const struct tend_job *t)
+{
+    const struct io_ops *ops = w->io->ops;
+    char name[WAL_SEGMENT_NAME_SIZE];
+    bool recycle = !w->disk.spare && t->size == w->segment_size;
+
+    wal_segment_name(t->sequence, name);
+    char *path = wal_path(w->dir, name), *spare = wal_path(w->dir, spare_name);
+    int err = recycle ? ops->rename(w->io, path, spare) : ops->unlink(w->io, path);
+    if (!err)
+        err = ops->sync_dir(w->io, w->dir);
+    if (!err && recycle) {
+        err = spare_open(w);
+        w->disk.spare_size = t->size;
+    }
+    mem_free(path);
+    mem_free(spare);
+    return err;
+}
+
+static void tend_run(struct worker_job *job)
+{
+    struct wal *w = container_of(job, struct wal, tend.job);
+    struct tend_job *t = &w->tend;
+
+    t->err = w->disk.err;
+    if (!t->err)
+        t->err = t->kind == TEND_DROP ? drop_segment(w, t) : spare_fill(w, t->piece);
+    if (t->err && !(t->kind == TEND_FILL && t->err == ERR_NO_DISK_SPACE))
+        w->disk.err = t->err;
+    t->spare_size = w->disk.spare_size;
+}
+
+static void tend_done(struct worker_job *job)
+{
+    struct wal *w = container_of(job, struct wal, tend.job);
+    struct tend_job *t = &w->tend;
+
+    w->tending = false;
+    w->spare_size = t->spare_size;
+    if (!t->err && t->kind == TEND_DROP) {
+        w->segment_count--;
+        memmove(w->segments, w->segments + 1, w->segment_count * sizeof(*w->segments));
+    }
+    if (t->err == ERR_NO_DISK_SPACE && t->kind == TEND_FILL)
+        w->spare_blocked = true;
+    else if (t->err)
+        w->failed = true;
+    tend(w);
+}
+
+/* As much as keeps the spare ahead of the log when batches are large. */
+static size_t fill_piece(const struct wal *w)
+{
+    uint64_t rest = w->segment_size - w->spare_size;
+    uint64_t piece = 2 * (uint64_t)w->batch.result.bytes;
+
+    piece = piece < FILL_PIECE ? FILL_PIECE : piece > FILL_PIECE_MAX ? FILL_PIECE_MAX : wal_sector_up(piece);
+    return (size_t)(piece < rest ? piece : rest);
+}
+
+/* Segments at the old end that nobody needs any more. */
+static size_t count_releasable(const struct wal *w)
+{
+    size_t n = 0;
+
+    while (n + 1 < w->segment_count && w->segments[n + 1].index_before <= w->release_index)
+        n++;
+    if (PLANTED(WAL_RELEASED_EARLY) && w->release_index && n + 1 < w->segment_count)
+        n++;
+    return n;
+}
+
+/* The spare is made when the last segment is half full. Until then one released segment of the usual size is
+ * held back to become it: a log in steady use writes no zeros and makes no files. */
+static bool plan_piece(const struct wal *w, struct tend_job *t)
+{
+    bool wants_spare = w->at >= w->segment_size / 2 && w->spare_size < w->segment_size && !w->spare_blocked;
+    size_t releasable = count_releasable(w);
+
+    if (releasable > 1 || (releasable == 1 &&
+                           ((wants_spare && w->spare_size == 0) || w->segments[0].size != w->segment_size))) {
+        t->kind = TEND_DROP;
+        t->sequence = w->segments[0].sequence;
+        t->size = w->segments[0].size;
+        return true;
+    }
+    if (wants_spare) {
+        t->kind = TEND_FILL;
+        t->piece = fill_piece(w);
+        return true;
+    }
+    return false;
+}
+
+/* Sends the next piece of housekeeping, if there is any; also the end of a log that was closed meanwhile. */
+static void tend(struct wal *w)
+{
+    if (w->tending || w->in_done)
+        return;
+    if (w->closing) {
+        wal_free(w);
+        return;
+    }
+    if (w->failed || !plan_piece(w, &w->tend))
+        return;
+    w->tending = true;
+    w->tend.job.run = tend_run;
+    w->tend.job.done = tend_done;
+    w->io->ops->submit(w->io, IO_WORKER_WAL, &w->tend.job);
+}
+
+void wal_release(struct wal *w, uint64_t index)
+{
+    if (index > w->release_asked)
+        w->release_asked = index;
+}
+
+uint64_t wal_disk_size(const struct wal *w)
+{
+    uint64_t size = w->spare_size;
+
+    for (size_t i = 0; i < w->segment_count; i++)
+        size += w->segments[i].size;
+    return size;
+}

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The durable log: append-only segments of checksummed records. What a batch holds is durable when its done
+ * callback comes; one batch is one write and one fdatasync (group commit), on the WAL worker.
+ *
+ * A record that does not check is a torn tail only if nothing valid follows it anywhere; then it is cut,
+ * zeroed and synced. Otherwise the log is corrupt and is not opened. Any error of write or sync is final:
+ * the done callback reports it and the owner must end the process (reliability rule 5.2-5).
+ *
+ * Not here: what entries mean. The WAL knows index, term, type and bytes. */
+#ifndef CONSENSUS_WAL_WAL_H
+#define CONSENSUS_WAL_WAL_H
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "consensus/io.h"
+
+struct wal;
+
+/* What is written about an entry. */
+struct wal_entry {
+    uint64_t index, term;
+    uint8_t type;
+    struct slice data;
+};
+
+struct wal_hard_state {
+    uint64_t term, vote, commit;
+};
+
+struct wal_options {
+    struct io *io;
+    const char *dir;
+    uint64_t segment_size;   /* bytes; 8 MiB in production, small in tests */
+    uint64_t entry_size_max; /* an entry beyond it is never written and never read: 0 = 64 MiB */
+    struct slice metadata;   /* at creation: stored in every segment header (cluster id, member id) */
+};
+
+/* What replay finds, in log order. An entry with an index that was seen before replaces it and all after it
+ * (a new leader overwrote the tail): the reader must truncate. A non-zero return stops the replay. */
+struct wal_replay {
+    int (*on_entry)(void *arg, const struct wal_entry *entry);
+    int (*on_hard_state)(void *arg, const struct wal_hard_state *state);
+    int (*on_snapshot)(void *arg, uint64_t index, uint64_t term); /* the log before index is not needed */
+    void *arg;
+};
+
+/* True when the folder holds a WAL. */
+MUST_CHECK int wal_exists(struct io *io, const char *dir, bool *ret_exists);
+/* A fresh WAL in an empty or absent folder; synced when it returns. ERR_EXISTS, ERR_IO, ERR_NO_DISK_SPACE. */
+MUST_CHECK int wal_create(const struct wal_options *options, struct wal **ret_wal);
+/* Reads everything, repairs a torn tail, is then ready to append. ERR_CORRUPT with `error` filled (which
+ * file, offset, what), ERR_NOT_FOUND, ERR_IO. ret_metadata (may be NULL) is what wal_create got. */
+MUST_CHECK int wal_open(const struct wal_options *options, const struct wal_replay *replay,
+                        struct buf *ret_metadata, char *error, size_t error_size, struct wal **ret_wal);
+/* Only when no batch is under way. A piece of housekeeping may be: the folder stays locked until it is done,
+ * within the loop's next turns. */
+void wal_close(struct wal *w);
+
+/* Loop thread: collect records for the next batch; the bytes are copied (framed) at once. */
+void wal_add_entry(struct wal *w, const struct wal_entry *entry);
+void wal_add_hard_state(struct wal *w, const struct wal_hard_state *state);
+void wal_add_snapshot(struct wal *w, uint64_t index, uint64_t term);
+bool wal_has_records(const struct wal *w); /* collected and not yet submitted */
+bool wal_is_busy(const struct wal *w);     /* a batch is with the worker */
+
+/* Sends what was collected to the worker; not while busy. done comes on the loop thread with 0 or an error
+ * (final). needs_sync false = may stay in the page cache (a hard state that only moves commit). */
+struct wal_result {
+    int err;
+    size_t bytes;     /* written */
+    uint64_t sync_ns; /* time in fdatasync; 0 = none */
+};
+void wal_submit(struct wal *w, bool needs_sync, void (*done)(void *arg, const struct wal_result *result),
+                void *arg);
+
+/* The same at once, on this thread, with done called before it returns: for a small batch on a fast disk,
+ * where two changes of thread cost more than the sync. False: the worker is busy with this log, or a new
+ * segment is due; nothing was done, use wal_submit. */
+bool wal_submit_here(struct wal *w, bool needs_sync, void (*done)(void *arg, const struct wal_result *result),
+                     void *arg);
+
+/* Entries up to and including index are in the store's last synced commit and no follower needs them: whole
+ * segments before it go away on the worker, after the next batch that is synced - so what was added before
+ * this call (the snapshot mark) is durable first. One segment may stay to become the next. */
+void wal_release(struct wal *w, uint64_t index);
+
+uint64_t wal_disk_size(const struct wal *w); /* bytes of all segments, preallocated ones included */
+
+#endif

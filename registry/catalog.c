@@ -1,0 +1,741 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Keeping the view; see catalog.h. Services lie in one sorted list (for pages and prefixes) and in a map by
+ * name; instances in their service's sorted list. Every change takes an instance's old weight out of the
+ * counts and puts the new one in, so that counts are never computed by walking. Looking is catalog_look.c. */
+#include "registry/catalog.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "registry/catalog_state.h"
+
+/* --- names ------------------------------------------------------------------------------------------ */
+
+static struct slice copy_slice(struct slice s)
+{
+    return slice_of(mem_copy(s.data, s.size), s.size);
+}
+
+/* 0x1f stands in no name, so that the joined names sort as the names one by one. */
+static struct slice service_key(struct buf *key, struct slice ns, struct slice group, struct slice service)
+{
+    buf_clear(key);
+    buf_add_slice(key, ns);
+    buf_add_byte(key, 0x1f);
+    buf_add_slice(key, group);
+    buf_add_byte(key, 0x1f);
+    buf_add_slice(key, service);
+    return buf_slice(key);
+}
+
+int catalog_compare(const struct catalog_service *s, struct slice ns, struct slice group, struct slice name)
+{
+    int c = slice_compare(s->ns, ns);
+    if (!c)
+        c = slice_compare(s->group, group);
+    return c ? c : slice_compare(s->name, name);
+}
+
+size_t catalog_place(const struct catalog *c, struct slice ns, struct slice group, struct slice name)
+{
+    size_t low = 0, high = c->service_count;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (catalog_compare(c->services[middle], ns, group, name) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static size_t instance_place(const struct catalog_service *s, struct slice id)
+{
+    size_t low = 0, high = s->count;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (slice_compare(s->list[middle]->id, id) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+struct catalog_instance *catalog_instance(const struct catalog_service *s, struct slice id)
+{
+    size_t at = instance_place(s, id);
+    return at < s->count && slice_equal(s->list[at]->id, id) ? s->list[at] : NULL;
+}
+
+struct catalog_service *catalog_find(const struct catalog *c, struct slice ns, struct slice group,
+                                     struct slice service)
+{
+    struct buf key = {0};
+    struct catalog_service *s = strmap_get(&c->by_name, service_key(&key, ns, group, service));
+    buf_done(&key);
+    return s;
+}
+
+/* --- making and forgetting ----------------------------------------------------------------------------- */
+
+static struct catalog_namespace *namespace_of(struct catalog *c, struct slice ns)
+{
+    struct catalog_namespace *n = strmap_get(&c->namespaces, ns);
+    if (!n) {
+        n = mem_new(sizeof *n);
+        n->name = copy_slice(ns);
+        n->revision = c->absent_revision;
+        strmap_put(&c->namespaces, ns, n);
+    }
+    return n;
+}
+
+static struct catalog_service *service_of(struct catalog *c, struct slice ns, struct slice group,
+                                          struct slice service)
+{
+    struct catalog_service *s = catalog_find(c, ns, group, service);
+    if (s)
+        return s;
+    s = mem_new(sizeof *s);
+    s->ns = copy_slice(ns);
+    s->group = copy_slice(group);
+    s->name = copy_slice(service);
+    s->in = namespace_of(c, ns);
+    s->in->places++;
+    c->all.places++;
+    s->revision = c->absent_revision;
+    if (c->service_count == c->service_capacity) {
+        c->service_capacity = c->service_capacity ? c->service_capacity * 2 : 64;
+        c->services = mem_resize(c->services, c->service_capacity * sizeof(struct catalog_service *));
+    }
+    size_t at = catalog_place(c, ns, group, service);
+    memmove(c->services + at + 1, c->services + at,
+            (c->service_count - at) * sizeof(struct catalog_service *));
+    c->services[at] = s;
+    c->service_count++;
+    struct buf key = {0};
+    strmap_put(&c->by_name, service_key(&key, ns, group, service), s);
+    buf_done(&key);
+    return s;
+}
+
+static void free_settings(struct catalog_service *s)
+{
+    mem_free(s->settings.metadata.list);
+    s->settings = (struct settings){0};
+    s->has_settings = false;
+}
+
+static void free_service(struct catalog_service *s)
+{
+    free_settings(s);
+    mem_free(s->list);
+    mem_free(s->ns.data);
+    mem_free(s->group.data);
+    mem_free(s->name.data);
+    mem_free(s);
+}
+
+bool catalog_exists(const struct catalog_service *s)
+{
+    return s->instances || s->has_settings;
+}
+
+/* A place that nobody needs any more goes; who asks later is told the greatest revision at which one went. */
+static void drop_if_unused(struct catalog *c, struct catalog_service *s)
+{
+    if (s->count || s->has_settings || s->references || link_is_in_list(&s->dirty))
+        return;
+    if (s->revision > c->absent_revision)
+        c->absent_revision = s->revision;
+    size_t at = catalog_place(c, s->ns, s->group, s->name);
+    assert(at < c->service_count && c->services[at] == s);
+    c->service_count--;
+    memmove(c->services + at, c->services + at + 1,
+            (c->service_count - at) * sizeof(struct catalog_service *));
+    struct buf key = {0};
+    strmap_remove(&c->by_name, service_key(&key, s->ns, s->group, s->name));
+    buf_done(&key);
+    c->all.places--;
+    if (--s->in->places == 0) {
+        if (s->in->revision > c->absent_revision)
+            c->absent_revision = s->in->revision;
+        strmap_remove(&c->namespaces, s->ns);
+        mem_free(s->in->name.data);
+        mem_free(s->in);
+    }
+    free_service(s);
+}
+
+static struct catalog_instance *instance_of(struct catalog_service *s, struct slice id)
+{
+    size_t at = instance_place(s, id);
+    if (at < s->count && slice_equal(s->list[at]->id, id))
+        return s->list[at];
+    struct catalog_instance *i = mem_new(sizeof *i);
+    i->id = copy_slice(id);
+    i->service = s;
+    if (s->count == s->capacity) {
+        s->capacity = s->capacity ? s->capacity * 2 : 4;
+        s->list = mem_resize(s->list, s->capacity * sizeof(struct catalog_instance *));
+    }
+    memmove(s->list + at + 1, s->list + at, (s->count - at) * sizeof(struct catalog_instance *));
+    s->list[at] = i;
+    s->count++;
+    return i;
+}
+
+static void free_instance(struct catalog_instance *i)
+{
+    mem_free(i->doc);
+    if (i->override)
+        mem_free(i->override);
+    mem_free(i->id.data);
+    mem_free(i);
+}
+
+static void drop_instance_if_empty(struct catalog_instance *i)
+{
+    struct catalog_service *s = i->service;
+    if (i->doc || i->override)
+        return;
+    size_t at = instance_place(s, i->id);
+    s->count--;
+    memmove(s->list + at, s->list + at + 1, (s->count - at) * sizeof(struct catalog_instance *));
+    free_instance(i);
+}
+
+/* --- counts and changes ----------------------------------------------------------------------------------
+ */
+
+struct catalog_effect catalog_effect(const struct catalog_instance *i)
+{
+    struct catalog_effect e = {i->doc->state, i->doc->weight, true, false};
+    if (i->override) {
+        const struct override *o = i->override;
+        if (o->has_state)
+            e.state = o->state;
+        if (o->has_weight)
+            e.weight = o->weight;
+        if (o->has_enabled)
+            e.is_enabled = o->is_enabled;
+    }
+    e.serves = instance_state_serves(e.state) && e.weight > 0 && e.is_enabled;
+    return e;
+}
+
+/* Whether the service was there, and is now. */
+static void count_service(struct catalog *c, struct catalog_service *s, bool did_exist)
+{
+    size_t one = (size_t)((int)catalog_exists(s) - (int)did_exist);
+    s->in->services += one;
+    c->all.services += one;
+}
+
+/* Adds (one = 1) or takes away (-1) what the instance counts for in n. */
+static void count_in(struct catalog_namespace *n, const struct catalog_instance *i, size_t one)
+{
+    n->overrides += i->override ? one : 0;
+    if (!i->doc)
+        return;
+    struct catalog_effect effect = catalog_effect(i);
+    n->instances += one;
+    n->by_state[effect.state] += one;
+    n->guarded += i->doc->is_guarded ? one : 0;
+    n->at_risk += effect.serves && i->doc->session ? one : 0;
+}
+
+static void count(struct catalog *c, struct catalog_instance *i, int sign)
+{
+    struct catalog_service *s = i->service;
+    bool did_exist = catalog_exists(s);
+    size_t one = (size_t)sign;
+    count_in(s->in, i, one);
+    count_in(&c->all, i, one);
+    if (!i->doc)
+        return;
+    s->instances += one;
+    s->by_state[catalog_effect(i).state] += one;
+    count_service(c, s, did_exist);
+}
+
+static void touch_service(struct catalog *c, struct catalog_service *s)
+{
+    if (!link_is_in_list(&s->dirty)) {
+        list_add_last(&c->dirty, &s->dirty);
+        s->before = s->revision;
+    }
+    s->revision = c->revision;
+    s->in->revision = c->revision;
+}
+
+static void touch(struct catalog *c, struct catalog_service *s, struct slice id)
+{
+    touch_service(c, s);
+    if (c->changed_count == c->changed_capacity) {
+        c->changed_capacity = c->changed_capacity ? c->changed_capacity * 2 : 64;
+        c->changed = mem_resize(c->changed, c->changed_capacity * sizeof *c->changed);
+    }
+    c->changed[c->changed_count++] =
+        (struct catalog_changed){s, slice_of(arena_copy(&c->batch, id.data, id.size), id.size)};
+}
+
+static struct catalog_session *session_of(struct catalog *c, int64_t id)
+{
+    struct catalog_session *s = map_get(&c->sessions, (uint64_t)id);
+    if (s)
+        return s;
+    s = mem_new(sizeof *s);
+    s->id = id;
+    list_init(&s->instances);
+    list_add_last(&c->absent, &s->absent);
+    map_put(&c->sessions, (uint64_t)id, s);
+    return s;
+}
+
+static void drop_session_if_unused(struct catalog *c, struct catalog_session *s)
+{
+    if (s->exists || s->instance_count)
+        return;
+    list_remove(&s->absent);
+    list_remove(&s->back);
+    map_remove(&c->sessions, (uint64_t)s->id);
+    mem_free(s);
+}
+
+static void hang_on_session(struct catalog *c, struct catalog_instance *i)
+{
+    struct catalog_session *before = i->hangs_on, *now = NULL;
+    if (i->doc && i->doc->session)
+        now = session_of(c, i->doc->session);
+    if (now == before)
+        return;
+    if (before) {
+        list_remove(&i->by_session);
+        before->instance_count--;
+        drop_session_if_unused(c, before);
+    }
+    i->hangs_on = now;
+    if (now) {
+        list_add_last(&now->instances, &i->by_session);
+        now->instance_count++;
+    }
+}
+
+/* --- one key ---------------------------------------------------------------------------------------------
+ */
+
+static void set_instance(struct catalog *c, const struct name *name, const struct instance *doc,
+                         int64_t create_revision, int64_t mod_revision)
+{
+    struct catalog_service *s = doc ? service_of(c, name->ns, name->group, name->service)
+                                    : catalog_find(c, name->ns, name->group, name->service);
+    struct catalog_instance *i = !s ? NULL : doc ? instance_of(s, name->id) : catalog_instance(s, name->id);
+    if (!i || (!doc && !i->doc))
+        return;
+    i->generation = c->generation;
+    if (doc && i->doc && i->mod_revision == mod_revision)
+        return; /* read anew, and nothing is new */
+    count(c, i, -1);
+    mem_free(i->doc);
+    i->doc = doc ? instance_copy(doc) : NULL;
+    i->create_revision = create_revision;
+    i->mod_revision = mod_revision;
+    count(c, i, 1);
+    hang_on_session(c, i);
+    touch(c, s, i->id);
+    drop_instance_if_empty(i);
+}
+
+static void set_override(struct catalog *c, const struct name *name, const struct override *o,
+                         int64_t mod_revision)
+{
+    struct catalog_service *s = o ? service_of(c, name->ns, name->group, name->service)
+                                  : catalog_find(c, name->ns, name->group, name->service);
+    struct catalog_instance *i = !s ? NULL : o ? instance_of(s, name->id) : catalog_instance(s, name->id);
+    if (!i || (!o && !i->override))
+        return;
+    i->override_generation = c->generation;
+    if (o && i->override && i->override_revision == mod_revision)
+        return;
+    count(c, i, -1);
+    mem_free(i->override);
+    i->override = NULL;
+    if (o) {
+        i->override = mem_alloc(sizeof *o + o->reason.size);
+        *i->override = *o;
+        i->override->reason = slice_of(i->override + 1, o->reason.size);
+        if (o->reason.size)
+            memcpy(i->override + 1, o->reason.data, o->reason.size);
+    }
+    i->override_revision = mod_revision;
+    count(c, i, 1);
+    touch(c, s, i->id);
+    drop_instance_if_empty(i);
+}
+
+/* List and bytes in one block, so that one free is enough. */
+static struct document_map copy_map(const struct document_map *m)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < m->count; i++)
+        bytes += m->list[i].key.size + m->list[i].value.size;
+    struct document_map copy = {mem_alloc(m->count * sizeof *m->list + bytes + 1), m->count};
+    uint8_t *at = (uint8_t *)(copy.list + m->count);
+    for (size_t i = 0; i < m->count; i++) {
+        const struct document_pair *p = &m->list[i];
+        copy.list[i] = (struct document_pair){{at, p->key.size}, {at + p->key.size, p->value.size}};
+        if (p->key.size)
+            memcpy(at, p->key.data, p->key.size);
+        at += p->key.size;
+        if (p->value.size)
+            memcpy(at, p->value.data, p->value.size);
+        at += p->value.size;
+    }
+    return copy;
+}
+
+static void set_settings(struct catalog *c, const struct name *name, const struct settings *settings,
+                         int64_t mod_revision)
+{
+    struct catalog_service *s = settings ? service_of(c, name->ns, name->group, name->service)
+                                         : catalog_find(c, name->ns, name->group, name->service);
+    if (!s || (!settings && !s->has_settings))
+        return;
+    s->settings_generation = c->generation;
+    if (settings && s->has_settings && s->settings_revision == mod_revision)
+        return;
+    bool did_exist = catalog_exists(s);
+    free_settings(s);
+    if (settings) {
+        s->settings = *settings;
+        s->settings.metadata = copy_map(&settings->metadata);
+        s->has_settings = true;
+    }
+    s->settings_revision = mod_revision;
+    s->are_settings_changed = true;
+    count_service(c, s, did_exist);
+    touch_service(c, s);
+}
+
+static void free_session_doc(struct catalog_session *s)
+{
+    mem_free(s->doc.client_id.data);
+    mem_free(s->doc.labels.list);
+    s->doc = (struct session){0};
+}
+
+static void set_session(struct catalog *c, int64_t id, const struct session *doc, int64_t create_revision,
+                        int64_t mod_revision)
+{
+    struct catalog_session *s = doc ? session_of(c, id) : catalog_session(c, id);
+    if (!doc) {
+        if (s && !link_is_in_list(&s->gone))
+            list_add_last(&c->gone, &s->gone);
+        return;
+    }
+    s->generation = c->generation;
+    list_remove(&s->gone);
+    if (s->exists && s->mod_revision == mod_revision)
+        return;
+    if (!s->exists) {
+        s->exists = true;
+        c->session_count++;
+        list_remove(&s->absent);
+        if (s->instance_count)
+            list_add_last(&c->back, &s->back);
+    }
+    free_session_doc(s);
+    s->doc = *doc;
+    s->doc.client_id = copy_slice(doc->client_id);
+    s->doc.labels = copy_map(&doc->labels);
+    s->create_revision = create_revision;
+    s->mod_revision = mod_revision;
+}
+
+/* --- batches -----------------------------------------------------------------------------------------------
+ */
+
+void catalog_begin(struct catalog *c, int64_t revision)
+{
+    assert(!c->is_open && revision >= c->revision);
+    if (c->revision == 0)
+        c->whole_since = revision; /* the first state */
+    c->is_open = true;
+    c->revision = revision;
+}
+
+void catalog_begin_anew(struct catalog *c, int64_t revision)
+{
+    assert(!c->is_open || c->is_anew);
+    c->is_open = false;
+    catalog_begin(c, revision);
+    c->whole_since = revision;
+    c->is_anew = true;
+    c->generation++;
+    strmap_done(&c->unreadable);
+    c->unreadable = (struct strmap){0};
+}
+
+static void note_unreadable(struct catalog *c, const struct name *name, bool is_unreadable)
+{
+    struct buf key = {0};
+    name_add_key(&key, name);
+    if (is_unreadable)
+        strmap_put(&c->unreadable, buf_slice(&key), c);
+    else if (c->unreadable.count)
+        strmap_remove(&c->unreadable, buf_slice(&key));
+    buf_done(&key);
+}
+
+void catalog_put(struct catalog *c, const struct name *name, struct slice value, int64_t create_revision,
+                 int64_t mod_revision)
+{
+    struct arena *a = &c->scratch;
+    char error[200];
+    struct instance instance;
+    struct override override;
+    struct settings settings;
+    struct session session;
+    int err = OK;
+    assert(c->is_open);
+    arena_reset(a);
+    switch (name->kind) {
+    case NAME_INSTANCE:
+        err = instance_read(value, DOCUMENT_TOLERANT, a, &instance, error, sizeof error);
+        set_instance(c, name, err ? NULL : &instance, create_revision, mod_revision);
+        break;
+    case NAME_OVERRIDE:
+        err = override_read(value, DOCUMENT_TOLERANT, a, &override, error, sizeof error);
+        set_override(c, name, err ? NULL : &override, mod_revision);
+        break;
+    case NAME_SERVICE:
+        err = settings_read(value, DOCUMENT_TOLERANT, a, &settings, error, sizeof error);
+        set_settings(c, name, err ? NULL : &settings, mod_revision);
+        break;
+    case NAME_SESSION:
+        err = session_read(value, DOCUMENT_TOLERANT, a, &session, error, sizeof error);
+        set_session(c, name->session, err ? NULL : &session, create_revision, mod_revision);
+        break;
+    case NAME_KINDS:
+        assert(!"a name has a kind");
+    }
+    if (err || c->unreadable.count)
+        note_unreadable(c, name, err != OK);
+}
+
+void catalog_project(struct catalog *c, const struct name *name, const struct instance *doc,
+                     int64_t create_revision, int64_t mod_revision)
+{
+    assert(c->is_open && name->kind == NAME_INSTANCE);
+    set_instance(c, name, doc, create_revision, mod_revision);
+}
+
+void catalog_delete(struct catalog *c, const struct name *name)
+{
+    assert(c->is_open);
+    switch (name->kind) {
+    case NAME_INSTANCE:
+        set_instance(c, name, NULL, 0, 0);
+        break;
+    case NAME_OVERRIDE:
+        set_override(c, name, NULL, 0);
+        break;
+    case NAME_SERVICE:
+        set_settings(c, name, NULL, 0);
+        break;
+    case NAME_SESSION:
+        set_session(c, name->session, NULL, 0, 0);
+        break;
+    case NAME_KINDS:
+        assert(!"a name has a kind");
+    }
+    if (c->unreadable.count)
+        note_unreadable(c, name, false);
+}
+
+/* What was not seen while everything was read anew went meanwhile. */
+static void sweep_service(struct catalog *c, struct catalog_service *s)
+{
+    struct name name = {NAME_INSTANCE, s->ns, s->group, s->name, {0}, 0};
+    for (size_t i = s->count; i-- > 0;) {
+        struct catalog_instance *one = s->list[i];
+        bool has_old_doc = one->doc && one->generation != c->generation;
+        bool has_old_override = one->override && one->override_generation != c->generation;
+        struct buf id = {0};
+        buf_add_slice(&id, one->id); /* the instance may go with the first of the two */
+        name.id = buf_slice(&id);
+        if (has_old_doc)
+            set_instance(c, &name, NULL, 0, 0);
+        if (has_old_override)
+            set_override(c, &name, NULL, 0);
+        buf_done(&id);
+    }
+    if (s->has_settings && s->settings_generation != c->generation)
+        set_settings(c, &name, NULL, 0);
+}
+
+static void sweep(struct catalog *c)
+{
+    for (size_t i = 0; i < c->service_count; i++)
+        sweep_service(c, c->services[i]);
+    uint64_t id;
+    void *value;
+    for (size_t at = 0; map_next(&c->sessions, &at, &id, &value);) {
+        struct catalog_session *s = value;
+        if (s->exists && s->generation != c->generation && !link_is_in_list(&s->gone))
+            list_add_last(&c->gone, &s->gone);
+    }
+}
+
+/* A session that comes and goes within one batch was never there. */
+static void end_sessions(struct catalog *c)
+{
+    struct link *l;
+    while ((l = list_take_first(&c->gone))) {
+        struct catalog_session *s = container_of(l, struct catalog_session, gone);
+        list_remove(&s->back);
+        s->exists = false;
+        c->session_count--;
+        list_add_last(&c->absent, &s->absent);
+        if (s->instance_count && c->events.session_gone)
+            c->events.session_gone(c->events.arg, s);
+        free_session_doc(s);
+        drop_session_if_unused(c, s);
+    }
+}
+
+static void begin_sessions(struct catalog *c)
+{
+    struct link *l;
+    while ((l = list_take_first(&c->back))) {
+        struct catalog_session *s = container_of(l, struct catalog_session, back);
+        if (s->instance_count && c->events.session_back)
+            c->events.session_back(c->events.arg, s);
+    }
+}
+
+static int compare_changed(const void *a, const void *b)
+{
+    const struct catalog_changed *x = a, *y = b;
+    if (x->service != y->service)
+        return catalog_compare(x->service, y->service->ns, y->service->group, y->service->name);
+    return slice_compare(x->id, y->id);
+}
+
+/* The ids of s, which lie together now, each once. */
+static size_t ids_of(struct catalog *c, const struct catalog_service *s, struct slice *ret_ids)
+{
+    size_t low = 0, high = c->changed_count, n = 0;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (catalog_compare(c->changed[middle].service, s->ns, s->group, s->name) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    for (; low < c->changed_count && c->changed[low].service == s; low++)
+        if (n == 0 || !slice_equal(ret_ids[n - 1], c->changed[low].id))
+            ret_ids[n++] = c->changed[low].id;
+    return n;
+}
+
+/* A first state comes in the order of its keys, which is this order but for encoded names. */
+static bool is_sorted(const struct catalog *c)
+{
+    for (size_t i = 1; i < c->changed_count; i++)
+        if (compare_changed(&c->changed[i - 1], &c->changed[i]) > 0)
+            return false;
+    return true;
+}
+
+static void tell(struct catalog *c)
+{
+    struct slice *ids = arena_alloc(&c->batch, (c->changed_count + 1) * sizeof *ids);
+    if (!is_sorted(c))
+        qsort(c->changed, c->changed_count, sizeof *c->changed, compare_changed);
+    LIST_FOR_EACH (l, &c->dirty) {
+        struct catalog_service *s = container_of(l, struct catalog_service, dirty);
+        struct catalog_change change = {s,   c->revision,       s->before,
+                                        ids, ids_of(c, s, ids), s->are_settings_changed};
+        s->are_settings_changed = false;
+        if (c->events.changed)
+            c->events.changed(c->events.arg, &change);
+    }
+    struct link *l;
+    while ((l = list_take_first(&c->dirty)))
+        drop_if_unused(c, container_of(l, struct catalog_service, dirty));
+}
+
+void catalog_end(struct catalog *c)
+{
+    assert(c->is_open);
+    if (c->is_anew)
+        sweep(c);
+    c->is_anew = c->is_open = false;
+    end_sessions(c);
+    begin_sessions(c);
+    if (!list_is_empty(&c->dirty))
+        tell(c);
+    c->changed_count = 0;
+    arena_reset(&c->batch);
+}
+
+struct catalog_service *catalog_hold(struct catalog *c, struct slice ns, struct slice group,
+                                     struct slice service)
+{
+    struct catalog_service *s = service_of(c, ns, group, service);
+    s->references++;
+    return s;
+}
+
+void catalog_release(struct catalog *c, struct catalog_service *s)
+{
+    assert(s->references > 0);
+    s->references--;
+    drop_if_unused(c, s);
+}
+
+/* --- the whole ---------------------------------------------------------------------------------------------
+ */
+
+struct catalog *catalog_new(const struct catalog_events *events)
+{
+    struct catalog *c = mem_new(sizeof *c);
+    c->events = *events;
+    list_init(&c->dirty);
+    list_init(&c->gone);
+    list_init(&c->back);
+    list_init(&c->absent);
+    return c;
+}
+
+void catalog_free(struct catalog *c)
+{
+    struct slice key;
+    void *value;
+    uint64_t id;
+    for (size_t i = 0; i < c->service_count; i++) {
+        for (size_t k = 0; k < c->services[i]->count; k++)
+            free_instance(c->services[i]->list[k]);
+        free_service(c->services[i]);
+    }
+    for (size_t at = 0; map_next(&c->sessions, &at, &id, &value);) {
+        free_session_doc(value);
+        mem_free(value);
+    }
+    for (size_t at = 0; strmap_next(&c->namespaces, &at, &key, &value);) {
+        mem_free(((struct catalog_namespace *)value)->name.data);
+        mem_free(value);
+    }
+    map_done(&c->sessions);
+    strmap_done(&c->namespaces);
+    strmap_done(&c->by_name);
+    strmap_done(&c->unreadable);
+    mem_free(c->services);
+    mem_free(c->changed);
+    arena_done(&c->scratch);
+    arena_done(&c->batch);
+    mem_free(c);
+}

@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Reading documents, field by field, with base/document.h's reader; see document.h. Writing is
+ * document_write.c. */
+#include "registry/document.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/text.h"
+
+static const char *const state_names[INSTANCE_STATES] = {
+#define STATE(name, text, serves) text,
+#include "registry/document.def"
+#undef STATE
+};
+
+static const bool state_serves[INSTANCE_STATES] = {
+#define STATE(name, text, serves) serves,
+#include "registry/document.def"
+#undef STATE
+};
+
+const char *instance_state_name(enum instance_state state)
+{
+    return state_names[state];
+}
+
+int instance_state_find(struct slice text, enum instance_state *ret_state)
+{
+    for (int i = 0; i < INSTANCE_STATES; i++) {
+        if (!slice_equal(text, slice_text(state_names[i])))
+            continue;
+        *ret_state = (enum instance_state)i;
+        return OK;
+    }
+    return ERR_NOT_FOUND;
+}
+
+bool instance_state_serves(enum instance_state state)
+{
+    return state_serves[state];
+}
+
+/* --- fields ------------------------------------------------------------------------------------ */
+
+static void take_seconds(struct document_reader *r, const char *field, uint32_t min, uint32_t *ret_s)
+{
+    int64_t value;
+    if (document_number(r, field, min, INSTANCE_TIME_MAX_S, &value))
+        *ret_s = (uint32_t)value;
+}
+
+static bool take_state(struct document_reader *r, const char *field, enum instance_state *ret)
+{
+    json_t *value = document_take(r, field);
+    if (!value || (json_is_string(value) && json_string_length(value) == 0))
+        return false;
+    struct slice text = slice_of(json_string_value(value), json_string_length(value));
+    if (!json_is_string(value) || instance_state_find(text, ret) != OK) {
+        document_refuse(r, field, "is not one of starting, up, warn, draining, lost, down");
+        return false;
+    }
+    return true;
+}
+
+static int compare_slices(const void *a, const void *b)
+{
+    return slice_compare(*(const struct slice *)a, *(const struct slice *)b);
+}
+
+static void take_tags(struct document_reader *r, struct instance *i)
+{
+    json_t *array = document_take(r, "tags");
+    if (!array)
+        return;
+    if (!json_is_array(array) || json_array_size(array) > INSTANCE_TAGS_MAX) {
+        document_refuse(r, "tags", "is not a list of at most 64 strings");
+        return;
+    }
+    struct slice *tags = arena_alloc(r->arena, (json_array_size(array) + 1) * sizeof *tags);
+    size_t count = json_array_size(array), kept = 0;
+    for (size_t n = 0; n < count; n++) {
+        const json_t *tag = json_array_get(array, n);
+        if (!json_is_string(tag) || json_string_length(tag) == 0 || json_string_length(tag) > TEXT_SIZE_MAX) {
+            document_refuse(r, "tags", "holds something that is not a string of 1 to 256 bytes");
+            return;
+        }
+        tags[n] = document_keep(r, tag);
+    }
+    qsort(tags, count, sizeof *tags, compare_slices);
+    for (size_t n = 0; n < count; n++)
+        if (n == 0 || !slice_equal(tags[n], tags[n - 1]))
+            tags[kept++] = tags[n];
+    i->tags = tags;
+    i->tag_count = kept;
+}
+
+static int compare_ports(const void *a, const void *b)
+{
+    return slice_compare(((const struct instance_port *)a)->name, ((const struct instance_port *)b)->name);
+}
+
+/* `port`, or `ports` by name; with both, `port` is what a client takes that asks for no name. */
+static void take_ports(struct document_reader *r, struct instance *i)
+{
+    int64_t port;
+    bool has_port = document_number(r, "port", 1, 65535, &port);
+    json_t *object = document_take(r, "ports"), *value;
+    const char *key;
+    if (has_port)
+        i->port = (uint16_t)port;
+    if (!object)
+        return;
+    if (!json_is_object(object) || json_object_size(object) > INSTANCE_PORTS_MAX) {
+        document_refuse(r, "ports", "is not an object of at most 32 numbers");
+        return;
+    }
+    i->ports = arena_alloc(r->arena, (json_object_size(object) + 1) * sizeof *i->ports);
+    json_object_foreach(object, key, value)
+    {
+        size_t size = strlen(key);
+        if (!json_is_integer(value) || json_integer_value(value) < 1 || json_integer_value(value) > 65535 ||
+            size == 0 || size > TEXT_SIZE_MAX) {
+            document_refuse(r, "ports", "holds something that is not a port from 1 to 65535");
+            return;
+        }
+        i->ports[i->port_count++] = (struct instance_port){slice_of(arena_copy(r->arena, key, size), size),
+                                                           (uint16_t)json_integer_value(value)};
+    }
+    qsort(i->ports, i->port_count, sizeof *i->ports, compare_ports);
+    if (!has_port && i->port_count)
+        i->port = i->ports[0].port;
+}
+
+/* What only the registry itself writes. */
+static void take_own_fields(struct document_reader *r, struct instance *i)
+{
+    json_t *session = document_take(r, "session");
+    uint64_t id = 0;
+    if (session) {
+        const char *text = json_string_value(session);
+        char *end_of = NULL;
+        if (text)
+            id = strtoull(text, &end_of, 16);
+        if (!text || *end_of || id == 0 || id > INT64_MAX)
+            document_refuse(r, "session", "is not a lease's id in hexadecimal digits");
+        i->session = (int64_t)id;
+    }
+    document_bool(r, "guarded", &i->is_guarded);
+    document_text(r, "source", &i->source);
+}
+
+/* --- the documents -------------------------------------------------------------------------------- */
+
+int instance_read(struct slice text, enum document_reading how, struct arena *a, struct instance *ret,
+                  char *error, size_t error_size)
+{
+    struct document_reader r = document_reader_of(how, a, error, error_size);
+    struct instance i = {.weight = INSTANCE_WEIGHT,
+                         .ttl_s = INSTANCE_TTL_S,
+                         .grace_s = INSTANCE_GRACE_S,
+                         .state = INSTANCE_UP};
+    int64_t weight;
+    document_begin(&r, text);
+    document_text(&r, "host", &i.host);
+    take_ports(&r, &i);
+    document_text(&r, "protocol", &i.protocol);
+    document_text(&r, "zone", &i.zone);
+    document_text(&r, "region", &i.region);
+    document_text(&r, "cluster", &i.cluster);
+    document_text(&r, "version", &i.version);
+    if (document_number(&r, "weight", 0, INSTANCE_WEIGHT_MAX, &weight))
+        i.weight = (uint16_t)weight;
+    take_tags(&r, &i);
+    document_strings(&r, "metadata", INSTANCE_METADATA_MAX / 2, INSTANCE_METADATA_MAX, &i.metadata);
+    take_seconds(&r, "ttl", INSTANCE_TTL_MIN_S, &i.ttl_s);
+    take_seconds(&r, "grace", 0, &i.grace_s);
+    take_state(&r, "state", &i.state);
+    if (how == DOCUMENT_TOLERANT)
+        take_own_fields(&r, &i);
+    else if (i.state == INSTANCE_LOST)
+        document_refuse(&r, "state", "\"lost\" is the registry's own word: use \"down\"");
+    if (i.host.size == 0)
+        document_refuse_last(&r, "host", "is missing");
+    int err = document_end(&r);
+    if (!err)
+        *ret = i;
+    return err;
+}
+
+int override_read(struct slice text, enum document_reading how, struct arena *a, struct override *ret,
+                  char *error, size_t error_size)
+{
+    struct document_reader r = document_reader_of(how, a, error, error_size);
+    struct override o = {0};
+    struct slice until = {0};
+    int64_t weight;
+    document_begin(&r, text);
+    o.has_enabled = document_bool(&r, "enabled", &o.is_enabled);
+    o.has_weight = document_number(&r, "weight", 0, INSTANCE_WEIGHT_MAX, &weight);
+    if (o.has_weight)
+        o.weight = (uint16_t)weight;
+    o.has_state = take_state(&r, "state", &o.state);
+    document_text(&r, "reason", &o.reason);
+    document_text(&r, "until", &until);
+    if (how == DOCUMENT_TOLERANT)
+        document_bool(&r, "drain", &o.is_drain);
+    if (until.size && text_to_time(until, &o.until_s) != OK)
+        document_refuse(&r, "until", "is not a time as in 2026-01-31T12:00:00Z");
+    if (!o.has_enabled && !o.has_weight && !o.has_state)
+        document_refuse_last(&r, "the override", "says nothing: give enabled, weight or state");
+    int err = document_end(&r);
+    if (!err)
+        *ret = o;
+    return err;
+}
+
+bool override_without_drain(const struct override *o, struct override *ret)
+{
+    *ret = *o;
+    if (o->state == INSTANCE_DRAINING)
+        ret->has_state = false;
+    if (slice_equal(o->reason, slice_text(OVERRIDE_DRAIN)))
+        ret->reason = (struct slice){0};
+    ret->is_drain = false;
+    return ret->has_enabled || ret->has_weight || ret->has_state;
+}
+
+int settings_read(struct slice text, enum document_reading how, struct arena *a, struct settings *ret,
+                  char *error, size_t error_size)
+{
+    struct document_reader r = document_reader_of(how, a, error, error_size);
+    struct settings s = {0};
+    document_begin(&r, text);
+    json_t *threshold = document_take(&r, "protect_threshold");
+    if (threshold) {
+        s.protect_threshold = json_number_value(threshold);
+        if (!json_is_number(threshold) || !(s.protect_threshold >= 0 && s.protect_threshold <= 1))
+            document_refuse(&r, "protect_threshold", "is not a number from 0 to 1");
+    }
+    document_strings(&r, "metadata", SETTINGS_METADATA_MAX / 2, SETTINGS_METADATA_MAX, &s.metadata);
+    int err = document_end(&r);
+    if (!err)
+        *ret = s;
+    return err;
+}
+
+int session_read(struct slice text, enum document_reading how, struct arena *a, struct session *ret,
+                 char *error, size_t error_size)
+{
+    struct document_reader r = document_reader_of(how, a, error, error_size);
+    struct session s = {.ttl_s = INSTANCE_TTL_S};
+    document_begin(&r, text);
+    document_text(&r, "client_id", &s.client_id);
+    take_seconds(&r, "ttl", INSTANCE_TTL_MIN_S, &s.ttl_s);
+    document_strings(&r, "labels", LABELS_MAX, INSTANCE_METADATA_MAX, &s.labels);
+    if (how == DOCUMENT_TOLERANT)
+        document_bool(&r, "implicit", &s.is_implicit);
+    int err = document_end(&r);
+    if (!err)
+        *ret = s;
+    return err;
+}

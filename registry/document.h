@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What the registry's keys hold: instances, overrides, settings of services, sessions, as JSON. One canonical
+ * text for one content, so that equal documents are equal bytes. Pure.
+ *
+ * Read as base/document.h says: strictly what a client sends (misplaced fields are refused too), tolerantly
+ * what stands in the store; there, what does not fit makes the whole document unreadable. */
+#ifndef REGISTRY_DOCUMENT_H
+#define REGISTRY_DOCUMENT_H
+
+#include "base/document.h"
+
+enum instance_state {
+#define STATE(name, text, serves) INSTANCE_##name,
+#include "registry/document.def"
+#undef STATE
+    INSTANCE_STATES
+};
+
+#define INSTANCE_WEIGHT       100
+#define INSTANCE_WEIGHT_MAX   65535
+#define INSTANCE_TTL_S        15
+#define INSTANCE_TTL_MIN_S    3
+#define INSTANCE_GRACE_S      15
+#define INSTANCE_TIME_MAX_S   86400
+#define INSTANCE_PORTS_MAX    32
+#define INSTANCE_TAGS_MAX     64
+#define INSTANCE_METADATA_MAX 8192 /* bytes of keys and values together */
+#define SETTINGS_METADATA_MAX 8192
+#define LABELS_MAX            64
+
+struct instance_port {
+    struct slice name;
+    uint16_t port;
+};
+
+/* Slices lie in the arena it was read into. */
+struct instance {
+    struct slice host, protocol, zone, region, cluster, version;
+    uint16_t port;               /* the only one, or the first of ports; 0 = none */
+    struct instance_port *ports; /* named ports, sorted by name; none when `port` was given alone */
+    size_t port_count;
+    uint16_t weight;
+    struct slice *tags; /* sorted, none twice */
+    size_t tag_count;
+    struct document_map metadata;
+    uint32_t ttl_s, grace_s;
+    enum instance_state state;
+    bool is_guarded;     /* its session ended, but too many did at once: held in traffic */
+    int64_t session;     /* the lease it hangs on; 0 = none: it stays until it is removed */
+    struct slice source; /* empty = registered here; else the layout it was projected from */
+};
+
+struct override {
+    bool has_enabled, is_enabled;
+    bool has_weight;
+    uint16_t weight;
+    bool has_state;
+    enum instance_state state;
+    struct slice reason;
+    int64_t until_s; /* seconds since 1970, when it ends by itself; 0 = never */
+    bool is_drain;   /* the state is a drain's: it ends with the registration that was drained */
+};
+
+struct settings {
+    double protect_threshold; /* 0 to 1 */
+    struct document_map metadata;
+};
+
+struct session {
+    struct slice client_id;
+    uint32_t ttl_s;
+    struct document_map labels;
+    bool is_implicit; /* made for one instance alone, and ends with it */
+};
+
+const char *instance_state_name(enum instance_state state);
+MUST_CHECK int instance_state_find(struct slice text, enum instance_state *ret_state); /* ERR_NOT_FOUND */
+bool instance_state_serves(enum instance_state state);
+
+/* error (at least 200 bytes) gets one sentence that names the field. ERR_MALFORMED: no JSON (with line and
+ * column); ERR_INVALID: a field. A client cannot set session, guarded, source,
+ * implicit, drain, or the state `lost`. */
+MUST_CHECK int instance_read(struct slice text, enum document_reading how, struct arena *a,
+                             struct instance *ret, char *error, size_t error_size);
+MUST_CHECK int override_read(struct slice text, enum document_reading how, struct arena *a,
+                             struct override *ret, char *error, size_t error_size);
+MUST_CHECK int settings_read(struct slice text, enum document_reading how, struct arena *a,
+                             struct settings *ret, char *error, size_t error_size);
+MUST_CHECK int session_read(struct slice text, enum document_reading how, struct arena *a,
+                            struct session *ret, char *error, size_t error_size);
+
+#define OVERRIDE_DRAIN "drain" /* a drain's reason where the operator gave none */
+/* What is left of it when its drain ends. False: nothing. */
+bool override_without_drain(const struct override *o, struct override *ret);
+
+void instance_write(const struct instance *i, struct buf *out);
+/* The members of the object alone, for who adds members of his own: view fields, an id. */
+void instance_write_members(const struct instance *i, struct json_writer *w);
+void override_write(const struct override *o, struct buf *out);
+void settings_write(const struct settings *s, struct buf *out);
+void session_write(const struct session *s, struct buf *out);
+
+/* One block that holds all of it, freed with mem_free. */
+struct instance *instance_copy(const struct instance *i);
+
+#endif

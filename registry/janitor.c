@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Proposes what the plan gives; see janitor.h. Many actions travel in one transaction, each as a transaction
+ * of its own inside it: what somebody else changed meanwhile refuses its own action and no other. Puts and
+ * deletes travel apart, and wait apart after an error: a full disk refuses the puts alone. Few transactions
+ * are under way at a time, so that a storm does not fill the log. */
+#include "registry/janitor.h"
+
+#include "base/log.h"
+#include "base/metric.h"
+#include "base/plant.h"
+
+#define BATCH_MAX       64 /* actions of one transaction */
+#define BATCH_BYTES_MAX (256u << 10)
+#define IN_FLIGHT_MAX   4
+#define BACKOFF_MIN_MS  200
+#define BACKOFF_MAX_MS  10000
+#define WAKE_MAX_MS     10000 /* the wall clock may jump */
+
+struct proposal {
+    struct kv_request request;
+    struct janitor *janitor;
+    struct link link; /* in flight */
+    enum plan_class class;
+    size_t count, bytes;
+    struct {
+        uint64_t ticket;
+        enum plan_kind kind;
+        struct slice key;
+    } actions[BATCH_MAX];
+    Etcdserverpb__TxnRequest txn;
+    struct arena arena;
+};
+
+struct janitor {
+    struct kv *kv;
+    struct io *io;
+    struct catalog *catalog;
+    struct plan *plan;
+    struct link in_flight;
+    size_t in_flight_count, batch_max;
+    struct {
+        uint64_t until_ms, delay_ms;
+    } backoff[PLAN_CLASSES];
+    struct io_timer timer;
+    uint64_t timer_ms; /* it fires then; UINT64_MAX: it does not run */
+    struct buf scratch;
+};
+
+static uint64_t now_ms(const struct janitor *j)
+{
+    return j->io->ops->mono_ns(j->io) / 1000000;
+}
+
+static uint64_t wall_ms(const struct janitor *j)
+{
+    return j->io->ops->wall_ns(j->io) / 1000000;
+}
+
+/* --- messages ----------------------------------------------------------------------------------------- */
+
+static ProtobufCBinaryData binary(struct slice s)
+{
+    return (ProtobufCBinaryData){s.size, (uint8_t *)(uintptr_t)s.data};
+}
+
+static struct slice keep(struct proposal *q, const struct buf *b)
+{
+    q->bytes += b->size;
+    return slice_of(arena_copy(&q->arena, b->data, b->size), b->size);
+}
+
+static struct slice key_of(struct proposal *q, const struct name *name)
+{
+    struct buf *b = &q->janitor->scratch;
+    buf_clear(b);
+    name_add_key(b, name);
+    return keep(q, b);
+}
+
+static void compare(struct proposal *q, Etcdserverpb__TxnRequest *txn, struct slice key,
+                    Etcdserverpb__Compare__CompareTarget target, int64_t revision)
+{
+    Etcdserverpb__Compare *c = arena_new(&q->arena, sizeof *c);
+    etcdserverpb__compare__init(c);
+    c->key = binary(key);
+    c->target = target;
+    if (target == ETCDSERVERPB__COMPARE__COMPARE_TARGET__MOD) {
+        c->target_union_case = ETCDSERVERPB__COMPARE__TARGET_UNION_MOD_REVISION;
+        c->mod_revision = revision;
+    } else {
+        c->target_union_case = ETCDSERVERPB__COMPARE__TARGET_UNION_CREATE_REVISION;
+        c->create_revision = revision;
+    }
+    txn->compare[txn->n_compare++] = c;
+}
+
+/* The document with the one thing changed. A lease that somebody attached to the key stays attached. */
+static void put_document(struct proposal *q, Etcdserverpb__RequestOp *op, const struct plan_action *a,
+                         struct slice key)
+{
+    struct instance doc = *a->instance->doc;
+    if (a->kind == PLAN_LOSE)
+        doc.state = INSTANCE_LOST;
+    doc.is_guarded = a->kind == PLAN_GUARD;
+    buf_clear(&q->janitor->scratch);
+    instance_write(&doc, &q->janitor->scratch);
+    Etcdserverpb__PutRequest *put = arena_new(&q->arena, sizeof *put);
+    etcdserverpb__put_request__init(put);
+    put->key = binary(key);
+    put->value = binary(keep(q, &q->janitor->scratch));
+    put->ignore_lease = !PLANTED(JANITOR_LEASE_DETACHED);
+    op->request_case = ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_PUT;
+    op->request_put = put;
+}
+
+static void delete_key(struct proposal *q, Etcdserverpb__RequestOp *op, struct slice key)
+{
+    Etcdserverpb__DeleteRangeRequest *m = arena_new(&q->arena, sizeof *m);
+    etcdserverpb__delete_range_request__init(m);
+    m->key = binary(key);
+    op->request_case = ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_DELETE_RANGE;
+    op->request_delete_range = m;
+}
+
+static Etcdserverpb__RequestOp *op_new(struct proposal *q, Etcdserverpb__TxnRequest *txn)
+{
+    Etcdserverpb__RequestOp *op = arena_new(&q->arena, sizeof *op);
+    etcdserverpb__request_op__init(op);
+    txn->success[txn->n_success++] = op;
+    return op;
+}
+
+static void txn_init(struct proposal *q, Etcdserverpb__TxnRequest *txn, size_t compares, size_t ops)
+{
+    etcdserverpb__txn_request__init(txn);
+    txn->compare = arena_alloc(&q->arena, compares * sizeof *txn->compare);
+    txn->success = arena_alloc(&q->arena, ops * sizeof *txn->success);
+}
+
+static void add(struct proposal *q, const struct plan_action *a)
+{
+    const struct catalog_service *s = a->instance->service;
+    enum name_kind kind = a->kind == PLAN_END_OVERRIDE ? NAME_OVERRIDE : NAME_INSTANCE;
+    struct slice key = key_of(q, &(struct name){kind, s->ns, s->group, s->name, a->instance->id, 0});
+    Etcdserverpb__TxnRequest *txn = arena_new(&q->arena, sizeof *txn);
+    txn_init(q, txn, 2, 1);
+    if (!PLANTED(JANITOR_DOC_UNSEEN))
+        compare(q, txn, key, ETCDSERVERPB__COMPARE__COMPARE_TARGET__MOD, a->revision);
+    if (a->session && !PLANTED(JANITOR_SESSION_UNSEEN)) {
+        struct slice session = key_of(q, &(struct name){.kind = NAME_SESSION, .session = a->session});
+        compare(q, txn, session, ETCDSERVERPB__COMPARE__COMPARE_TARGET__CREATE, 0);
+    }
+    Etcdserverpb__RequestOp *op = op_new(q, txn);
+    if (q->class == PLAN_DELETES)
+        delete_key(q, op, key);
+    else
+        put_document(q, op, a, key);
+    Etcdserverpb__RequestOp *outer = op_new(q, &q->txn);
+    outer->request_case = ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_TXN;
+    outer->request_txn = txn;
+    q->actions[q->count].ticket = a->ticket;
+    q->actions[q->count].kind = a->kind;
+    q->actions[q->count++].key = key;
+}
+
+/* --- outcomes ------------------------------------------------------------------------------------------ */
+
+static void tell(const struct proposal *q, enum plan_kind kind, const char *what, enum metric metric,
+                 const Etcdserverpb__TxnResponse *response)
+{
+    size_t count = 0;
+    struct slice first = {0};
+    for (size_t i = 0; i < q->count; i++) {
+        if (q->actions[i].kind != kind || !response->responses[i]->response_txn->succeeded)
+            continue;
+        if (!count++)
+            first = q->actions[i].key;
+    }
+    if (!count)
+        return;
+    metric_add(metric, (double)count);
+    log_info(what, F_UINT("count", count), F_BYTES("first", first));
+}
+
+static void free_proposal(struct proposal *q)
+{
+    list_remove(&q->link);
+    q->janitor->in_flight_count--;
+    arena_done(&q->arena);
+    mem_free(q);
+}
+
+static void back_off(struct janitor *j, enum plan_class class, int err)
+{
+    uint64_t delay_ms = j->backoff[class].delay_ms * 2;
+    if (delay_ms < BACKOFF_MIN_MS)
+        delay_ms = BACKOFF_MIN_MS;
+    if (delay_ms > BACKOFF_MAX_MS)
+        delay_ms = BACKOFF_MAX_MS;
+    j->backoff[class].delay_ms = delay_ms;
+    j->backoff[class].until_ms = now_ms(j) + delay_ms;
+    log_warn("the registry could not be brought up to date, it is tried again", F_ERR(err),
+             F_UINT("after-ms", delay_ms));
+}
+
+static void on_done(struct kv_request *r, int err, const ProtobufCMessage *message)
+{
+    struct proposal *q = container_of(r, struct proposal, request);
+    struct janitor *j = q->janitor;
+    const Etcdserverpb__TxnResponse *response = (const void *)message;
+    for (size_t i = 0; i < q->count; i++) {
+        enum plan_outcome outcome = err                                               ? PLAN_UNKNOWN
+                                    : response->responses[i]->response_txn->succeeded ? PLAN_DONE
+                                                                                      : PLAN_REFUSED;
+        plan_done(j->plan, q->actions[i].ticket, outcome, now_ms(j));
+    }
+    if (!err) {
+        j->backoff[q->class].delay_ms = 0;
+        tell(q, PLAN_LOSE, "instances are lost: their sessions have ended", METRIC_LOST, response);
+        tell(q, PLAN_DELETE, "lost instances did not come back and are deleted", METRIC_EXPIRED, response);
+        tell(q, PLAN_END_OVERRIDE, "overrides have ended", METRIC_OVERRIDES_ENDED, response);
+    } else if ((err == ERR_TOO_MANY_OPS || err == ERR_REQUEST_TOO_LARGE) && q->count > 1) {
+        size_t half = q->count / 2; /* of this one: others of its size are under way */
+        j->batch_max = half < j->batch_max ? half : j->batch_max;
+    } else {
+        back_off(j, q->class, err);
+    }
+    free_proposal(q);
+}
+
+/* --- turns --------------------------------------------------------------------------------------------- */
+
+static void on_timer(struct io_timer *timer)
+{
+    container_of(timer, struct janitor, timer)->timer_ms = UINT64_MAX; /* the turn follows */
+}
+
+/* One that fires too early, or in vain, does no harm. */
+static void wake_at(struct janitor *j, uint64_t at_ms, uint64_t now)
+{
+    if (at_ms >= j->timer_ms)
+        return;
+    j->timer_ms = at_ms;
+    j->io->ops->timer_start(j->io, &j->timer, at_ms > now ? at_ms - now : 0);
+}
+
+/* False: nothing is due. */
+static bool propose(struct janitor *j, enum plan_class class, uint64_t now)
+{
+    struct plan_action action;
+    uint64_t wall = wall_ms(j);
+    if (!plan_next(j->plan, class, now, wall, &action))
+        return false;
+    struct proposal *q = mem_new(sizeof *q);
+    q->janitor = j;
+    q->class = class;
+    q->request.done = on_done;
+    txn_init(q, &q->txn, 1, BATCH_MAX);
+    do {
+        add(q, &action);
+    } while (q->count < j->batch_max && q->bytes < BATCH_BYTES_MAX &&
+             plan_next(j->plan, class, now, wall, &action));
+    list_add_last(&j->in_flight, &q->link);
+    j->in_flight_count++;
+    kv_txn(j->kv, &q->request, &q->txn);
+    return true;
+}
+
+static void forget_in_flight(struct janitor *j)
+{
+    LIST_FOR_EACH_SAFE (l, &j->in_flight) {
+        struct proposal *q = container_of(l, struct proposal, link);
+        kv_cancel(j->kv, &q->request);
+        free_proposal(q);
+    }
+}
+
+static void look_who_leads(struct janitor *j, uint64_t now)
+{
+    bool does_lead = kv_leader(j->kv) == kv_member_id(j->kv) && catalog_revision(j->catalog) > 0;
+    if (!does_lead)
+        forget_in_flight(j);
+    plan_lead(j->plan, does_lead, now);
+}
+
+void janitor_turn(struct janitor *j)
+{
+    uint64_t now = now_ms(j);
+    bool did_propose = false;
+    look_who_leads(j, now);
+    for (int class = PLAN_CLASSES - 1; class >= 0; class --) {
+        while (j->backoff[class].until_ms <= now && j->in_flight_count < IN_FLIGHT_MAX &&
+               propose(j, (enum plan_class) class, now))
+            did_propose = true;
+    }
+    uint64_t wake_ms = plan_wake_ms(j->plan, now, wall_ms(j));
+    if (wake_ms <= now) /* held up: an answer makes the next turn, or the time to try again comes */
+        wake_ms = now + BACKOFF_MIN_MS;
+    if (wake_ms != UINT64_MAX && wake_ms > now + WAKE_MAX_MS)
+        wake_ms = now + WAKE_MAX_MS;
+    wake_at(j, did_propose ? now : wake_ms, now);
+    metric_set(METRIC_GUARDED, (double)plan_held(j->plan));
+    metric_set(METRIC_WARDS, (double)plan_waiting(j->plan));
+}
+
+/* --- events -------------------------------------------------------------------------------------------- */
+
+static void on_storm(void *arg, struct slice ns, size_t died, size_t at_risk, bool is_resumed)
+{
+    (void)arg;
+    if (is_resumed) {
+        log_warn("instances are guarded still: this leader holds them on", F_BYTES("namespace", ns));
+        return;
+    }
+    metric_add(METRIC_GUARD_TRIPS, 1);
+    log_warn("too many instances died at once: the storm guard holds them in traffic",
+             F_BYTES("namespace", ns), F_UINT("died", died), F_UINT("of", at_risk));
+}
+
+static void on_storm_over(void *arg, struct slice ns, size_t held)
+{
+    (void)arg;
+    log_info("the storm guard lets go", F_BYTES("namespace", ns), F_UINT("lost", held));
+}
+
+void janitor_session_gone(struct janitor *j, struct catalog_session *session)
+{
+    plan_session_gone(j->plan, session, now_ms(j));
+}
+
+void janitor_session_back(struct janitor *j, struct catalog_session *session)
+{
+    plan_session_back(j->plan, session, now_ms(j));
+}
+
+void janitor_changed(struct janitor *j, const struct catalog_change *change)
+{
+    plan_changed(j->plan, change, now_ms(j));
+}
+
+/* --- the whole ---------------------------------------------------------------------------------------- */
+
+struct janitor *janitor_new_with(struct kv *kv, struct catalog *catalog, const struct plan_rules *rules)
+{
+    struct janitor *j = mem_new(sizeof *j);
+    const struct plan_events events = {on_storm, on_storm_over, j};
+    j->kv = kv;
+    j->io = kv_io(kv);
+    j->catalog = catalog;
+    j->plan = plan_new(catalog, rules, &events);
+    j->batch_max = BATCH_MAX;
+    j->timer.fire = on_timer;
+    j->timer_ms = UINT64_MAX;
+    list_init(&j->in_flight);
+    return j;
+}
+
+struct janitor *janitor_new(struct kv *kv, struct catalog *catalog)
+{
+    struct plan_rules rules = plan_rules_default();
+    return janitor_new_with(kv, catalog, &rules);
+}
+
+void janitor_free(struct janitor *j)
+{
+    forget_in_flight(j);
+    j->io->ops->timer_stop(j->io, &j->timer);
+    plan_free(j->plan);
+    metric_set(METRIC_GUARDED, 0);
+    metric_set(METRIC_WARDS, 0);
+    buf_done(&j->scratch);
+    mem_free(j);
+}

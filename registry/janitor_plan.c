@@ -1,0 +1,505 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Orphans, one ward each; see janitor_plan.h. A ward is in one phase, which its document and its session
+ * give (phase_of), and waits in the heap, or is ready, or was given out and has a ticket. What the catalog
+ * tells comes first: a change of the document takes the ticket away. */
+#include "registry/janitor_plan.h"
+
+#include <assert.h>
+
+#include "base/plant.h"
+#include "registry/janitor_state.h"
+
+enum phase { PHASE_NONE, PHASE_DYING, PHASE_HELD, PHASE_LOST, PHASE_RETURNED };
+
+struct guard { /* of a namespace */
+    struct slice ns;
+    struct storm storm;
+    struct link wards;    /* dying ones in traffic, and held ones */
+    struct heap_node end; /* in plan.ends while it is on */
+};
+
+struct ward {
+    struct place place;
+    enum phase phase;
+    int64_t revision;
+    uint64_t at_ms; /* its phase ends then; UINT64_MAX: with its guard */
+    struct heap_node due;
+    struct link ready;
+    uint64_t ticket;
+    struct guard *guard; /* NULL: none holds it */
+    struct link guarded;
+};
+
+struct plan_rules plan_rules_default(void)
+{
+    return (struct plan_rules){
+        .storm = {.least = 10, .percent = 15, .window_max_ms = 60000, .hold_max_ms = 300000},
+        .settle_ms = 1000,
+        .recheck_ms = 1000,
+        .absent_max_ms = 24 * 3600 * 1000,
+    };
+}
+
+/* --- places ------------------------------------------------------------------------------------------ */
+
+static struct slice place_add(uint8_t **at, struct slice s)
+{
+    struct slice copy = slice_of(*at, s.size);
+    if (s.size)
+        memcpy(*at, s.data, s.size);
+    *at += s.size;
+    return copy;
+}
+
+void place_init(struct place *place, const struct catalog_instance *i)
+{
+    const struct catalog_service *s = i->service;
+    uint8_t *at = mem_alloc(s->ns.size + s->group.size + s->name.size + i->id.size + 1);
+    place->bytes = at;
+    place->ns = place_add(&at, s->ns);
+    place->group = place_add(&at, s->group);
+    place->service = place_add(&at, s->name);
+    place->id = place_add(&at, i->id);
+}
+
+struct catalog_instance *place_find(const struct place *place, const struct catalog *c)
+{
+    struct catalog_service *s = catalog_find(c, place->ns, place->group, place->service);
+    return s ? catalog_instance(s, place->id) : NULL;
+}
+
+void place_done(struct place *place)
+{
+    mem_free(place->bytes);
+}
+
+static struct slice key_of(struct plan *p, struct slice ns, struct slice group, struct slice service,
+                           struct slice id)
+{
+    struct name name = {NAME_INSTANCE, ns, group, service, id, 0};
+    buf_clear(&p->key);
+    name_add_key(&p->key, &name);
+    return buf_slice(&p->key);
+}
+
+struct slice plan_key(struct plan *p, const struct place *place)
+{
+    return key_of(p, place->ns, place->group, place->service, place->id);
+}
+
+/* --- guards ------------------------------------------------------------------------------------------ */
+
+static struct guard *guard_of(struct plan *p, struct slice ns)
+{
+    struct guard *g = strmap_get(&p->guards, ns);
+    if (g)
+        return g;
+    g = mem_new(sizeof *g);
+    g->ns = slice_of(mem_copy(ns.data, ns.size), ns.size);
+    list_init(&g->wards);
+    strmap_put(&p->guards, ns, g);
+    return g;
+}
+
+static void guard_free(struct plan *p, struct guard *g)
+{
+    heap_remove(&p->ends, &g->end);
+    storm_done(&g->storm);
+    mem_free(g->ns.data);
+    mem_free(g);
+}
+
+/* After every change of its storm. */
+static void guard_time(struct plan *p, struct guard *g)
+{
+    heap_remove(&p->ends, &g->end);
+    if (g->storm.is_on)
+        heap_add(&p->ends, &g->end, storm_end_ms(&g->storm));
+}
+
+static void guard_join(struct plan *p, struct guard *g, struct ward *w)
+{
+    assert(!w->guard);
+    w->guard = g;
+    list_add_last(&g->wards, &w->guarded);
+    g->storm.held++;
+    guard_time(p, g);
+}
+
+static void guard_leave(struct plan *p, struct ward *w)
+{
+    struct guard *g = w->guard;
+    if (!g)
+        return;
+    list_remove(&w->guarded);
+    w->guard = NULL;
+    g->storm.held--;
+    guard_time(p, g);
+}
+
+/* --- wards ------------------------------------------------------------------------------------------- */
+
+static bool is_there(const struct catalog_instance *i)
+{
+    return i->hangs_on && i->hangs_on->exists;
+}
+
+static enum phase phase_of(const struct catalog_instance *i)
+{
+    if (!i || !i->doc || !i->doc->session)
+        return PHASE_NONE;
+    if (is_there(i))
+        return i->doc->is_guarded ? PHASE_RETURNED : PHASE_NONE;
+    if (i->doc->state == INSTANCE_LOST)
+        return PHASE_LOST;
+    return i->doc->is_guarded ? PHASE_HELD : PHASE_DYING;
+}
+
+/* Neither waiting nor ready nor given out. */
+static void idle(struct plan *p, struct ward *w)
+{
+    heap_remove(&p->due, &w->due);
+    list_remove(&w->ready);
+    if (w->ticket && !PLANTED(JANITOR_TICKET_OVERTAKEN))
+        map_remove(&p->tickets, w->ticket);
+    w->ticket = 0;
+}
+
+static void put_off(struct plan *p, struct ward *w, uint64_t at_ms)
+{
+    idle(p, w);
+    if (at_ms != UINT64_MAX)
+        heap_add(&p->due, &w->due, at_ms);
+}
+
+static void ward_free(struct plan *p, struct ward *w)
+{
+    idle(p, w);
+    guard_leave(p, w);
+    p->held -= w->phase == PHASE_HELD;
+    place_done(&w->place);
+    mem_free(w);
+}
+
+static uint64_t ttl_ms(const struct catalog_instance *i)
+{
+    uint32_t of_session = i->hangs_on ? i->hangs_on->doc.ttl_s : 0;
+    return (uint64_t)(of_session ? of_session : i->doc->ttl_s) * 1000;
+}
+
+/* The guard goes on: those that are dying and nothing was proposed about are held at once. */
+static void hold_dying(struct plan *p, struct guard *g, uint64_t now_ms)
+{
+    LIST_FOR_EACH (l, &g->wards) {
+        struct ward *w = container_of(l, struct ward, guarded);
+        if (w->phase != PHASE_DYING || w->ticket)
+            continue;
+        w->at_ms = now_ms;
+        put_off(p, w, now_ms);
+    }
+}
+
+static void begin_dying(struct plan *p, struct ward *w, const struct catalog_instance *i, uint64_t now_ms)
+{
+    w->at_ms = now_ms + (PLANTED(JANITOR_NO_SETTLE) ? 0 : p->rules.settle_ms);
+    if (!catalog_effect(i).serves)
+        return; /* nobody is sent there: there is nothing to protect */
+    struct guard *g = guard_of(p, i->service->ns);
+    size_t at_risk = i->service->in->at_risk;
+    bool begins = storm_death(&g->storm, &p->rules.storm, now_ms, ttl_ms(i), at_risk);
+    if (g->storm.is_on)
+        w->at_ms = now_ms;
+    guard_join(p, g, w);
+    if (!begins)
+        return;
+    hold_dying(p, g, now_ms);
+    if (p->events.storm)
+        p->events.storm(p->events.arg, g->ns, g->storm.in_window, storm_at_risk(&g->storm), false);
+}
+
+/* One that is found held is held on; one that this leader's guard let go meanwhile is let go. */
+static void begin_held(struct plan *p, struct ward *w, const struct catalog_instance *i, bool is_found,
+                       uint64_t now_ms)
+{
+    struct guard *g = guard_of(p, i->service->ns);
+    bool was_on = g->storm.is_on;
+    size_t at_risk = i->service->in->at_risk;
+    p->held++;
+    if (is_found)
+        storm_resume(&g->storm, &p->rules.storm, now_ms, ttl_ms(i), at_risk);
+    w->at_ms = g->storm.is_on ? UINT64_MAX : now_ms;
+    guard_join(p, g, w);
+    if (was_on || !g->storm.is_on)
+        return;
+    hold_dying(p, g, now_ms);
+    if (p->events.storm)
+        p->events.storm(p->events.arg, g->ns, 0, at_risk, true);
+}
+
+static void begin(struct plan *p, struct ward *w, const struct catalog_instance *i, bool is_found,
+                  uint64_t now_ms)
+{
+    switch (w->phase) {
+    case PHASE_DYING:
+        begin_dying(p, w, i, now_ms);
+        break;
+    case PHASE_HELD:
+        begin_held(p, w, i, is_found, now_ms);
+        break;
+    case PHASE_LOST:
+        w->at_ms = now_ms + (PLANTED(JANITOR_GRACE_FORGOTTEN) ? 0 : (uint64_t)i->doc->grace_s * 1000);
+        break;
+    case PHASE_RETURNED:
+        w->at_ms = now_ms;
+        break;
+    case PHASE_NONE:
+        assert(!"a ward has a phase");
+    }
+    put_off(p, w, w->at_ms);
+}
+
+static void note_return(struct plan *p, struct ward *w, uint64_t now_ms)
+{
+    if (!w->guard)
+        return;
+    storm_return(&w->guard->storm, now_ms);
+    guard_leave(p, w);
+}
+
+/* i may be NULL: it went. Who does not lead remembers only what returned: no new leader would find that. */
+static void see(struct plan *p, const struct catalog_instance *i, struct slice key, uint64_t now_ms)
+{
+    enum phase phase = phase_of(i);
+    if (!p->does_lead && phase != PHASE_RETURNED && !PLANTED(JANITOR_FOLLOWER_ACTS))
+        phase = PHASE_NONE;
+    struct ward *w = strmap_get(&p->wards, key);
+    bool is_found = !w;
+    if (!w && phase == PHASE_NONE)
+        return;
+    if (w && (phase == PHASE_NONE || phase == PHASE_RETURNED))
+        note_return(p, w, now_ms);
+    if (phase == PHASE_NONE) {
+        strmap_remove(&p->wards, key);
+        ward_free(p, w);
+        return;
+    }
+    if (!w) {
+        w = mem_new(sizeof *w);
+        place_init(&w->place, i);
+        strmap_put(&p->wards, key, w);
+    }
+    if (w->phase == phase) {
+        if (w->revision != i->mod_revision)
+            put_off(p, w, w->at_ms); /* what was proposed is refused now */
+        w->revision = i->mod_revision;
+        return;
+    }
+    p->held -= w->phase == PHASE_HELD;
+    guard_leave(p, w);
+    w->phase = phase;
+    w->revision = i->mod_revision;
+    begin(p, w, i, is_found, now_ms);
+}
+
+static void see_all(struct plan *p, const struct catalog_session *session, uint64_t now_ms)
+{
+    LIST_FOR_EACH (l, &session->instances) {
+        const struct catalog_instance *i = container_of(l, struct catalog_instance, by_session);
+        const struct catalog_service *s = i->service;
+        see(p, i, key_of(p, s->ns, s->group, s->name, i->id), now_ms);
+    }
+}
+
+void plan_session_gone(struct plan *p, const struct catalog_session *session, uint64_t now_ms)
+{
+    see_all(p, session, now_ms);
+}
+
+void plan_session_back(struct plan *p, const struct catalog_session *session, uint64_t now_ms)
+{
+    see_all(p, session, now_ms);
+}
+
+void plan_changed(struct plan *p, const struct catalog_change *change, uint64_t now_ms)
+{
+    const struct catalog_service *s = change->service;
+    for (size_t n = 0; n < change->id_count; n++) {
+        const struct catalog_instance *i = catalog_instance(s, change->ids[n]);
+        bool is_followed =
+            p->wards.count || p->overrides.by_key.count || (i && i->override) || phase_of(i) != PHASE_NONE;
+        if (!is_followed)
+            continue; /* nearly all: registered, or gone, and nothing to do */
+        struct slice key = key_of(p, s->ns, s->group, s->name, change->ids[n]);
+        overrides_changed(p, i, key, now_ms);
+        see(p, i, key, now_ms);
+    }
+}
+
+/* --- leading ----------------------------------------------------------------------------------------- */
+
+static void forget_guards(struct plan *p)
+{
+    struct slice key;
+    void *value;
+    for (size_t at = 0; strmap_next(&p->guards, &at, &key, &value);)
+        guard_free(p, value);
+    strmap_done(&p->guards);
+}
+
+void plan_lead(struct plan *p, bool does_lead, uint64_t now_ms)
+{
+    struct slice key;
+    void *value;
+    if (p->does_lead == does_lead)
+        return;
+    p->does_lead = does_lead;
+    for (size_t at = 0; strmap_next(&p->wards, &at, &key, &value);) {
+        struct ward *w = value;
+        if (w->phase == PHASE_RETURNED) {
+            put_off(p, w, now_ms);
+        } else {
+            strmap_remove(&p->wards, key);
+            ward_free(p, w);
+        }
+    }
+    forget_guards(p);
+    overrides_forget_tickets(p, now_ms);
+    if (does_lead && !PLANTED(JANITOR_LEFT_OVER))
+        LIST_FOR_EACH (l, catalog_absent_sessions(p->catalog))
+            see_all(p, container_of(l, struct catalog_session, absent), now_ms);
+}
+
+/* --- actions ----------------------------------------------------------------------------------------- */
+
+static void end_guard(struct plan *p, struct guard *g, uint64_t now_ms)
+{
+    size_t held = 0;
+    storm_end(&g->storm);
+    heap_remove(&p->ends, &g->end);
+    LIST_FOR_EACH (l, &g->wards) {
+        struct ward *w = container_of(l, struct ward, guarded);
+        if (w->phase != PHASE_HELD)
+            continue;
+        held++;
+        w->at_ms = now_ms;
+        put_off(p, w, now_ms);
+    }
+    if (p->events.storm_over)
+        p->events.storm_over(p->events.arg, g->ns, held);
+}
+
+static void look_at_time(struct plan *p, uint64_t now_ms)
+{
+    struct heap_node *n;
+    while ((n = heap_first(&p->ends)) && n->key <= now_ms)
+        end_guard(p, container_of(n, struct guard, end), now_ms);
+    while ((n = heap_first(&p->due)) && n->key <= now_ms) {
+        struct ward *w = container_of(n, struct ward, due);
+        heap_remove(&p->due, n);
+        list_add_last(&p->ready[w->phase == PHASE_LOST ? PLAN_DELETES : PLAN_PUTS], &w->ready);
+    }
+}
+
+static enum plan_kind kind_of(const struct ward *w)
+{
+    switch (w->phase) {
+    case PHASE_DYING:
+        return w->guard && w->guard->storm.is_on ? PLAN_GUARD : PLAN_LOSE;
+    case PHASE_HELD:
+        return PLAN_LOSE;
+    case PHASE_LOST:
+        return PLAN_DELETE;
+    case PHASE_RETURNED:
+        return PLAN_UNGUARD;
+    case PHASE_NONE:
+        break;
+    }
+    assert(!"a ward has a phase");
+    return PLAN_LOSE;
+}
+
+bool plan_next(struct plan *p, enum plan_class class, uint64_t now_ms, uint64_t wall_ms,
+               struct plan_action *ret_action)
+{
+    if (!p->does_lead && !PLANTED(JANITOR_FOLLOWER_ACTS))
+        return false;
+    look_at_time(p, now_ms);
+    struct link *l = list_take_first(&p->ready[class]);
+    if (!l)
+        return class == PLAN_DELETES && overrides_next(p, now_ms, wall_ms, ret_action);
+    struct ward *w = container_of(l, struct ward, ready);
+    const struct catalog_instance *i = place_find(&w->place, p->catalog);
+    assert(phase_of(i) == w->phase && i->mod_revision == w->revision); /* the catalog tells every change */
+    w->ticket = ++p->last_ticket;
+    map_put(&p->tickets, w->ticket, w);
+    *ret_action = (struct plan_action){kind_of(w), w->ticket, i, w->revision,
+                                       w->phase == PHASE_RETURNED ? 0 : i->doc->session};
+    return true;
+}
+
+void plan_done(struct plan *p, uint64_t ticket, enum plan_outcome outcome, uint64_t now_ms)
+{
+    struct ward *w = map_get(&p->tickets, ticket);
+    if (w && outcome != PLAN_UNKNOWN && PLANTED(JANITOR_REFUSED_FORGOTTEN))
+        return;
+    if (w)
+        put_off(p, w, outcome == PLAN_UNKNOWN ? now_ms : now_ms + p->rules.recheck_ms);
+    else
+        overrides_told(p, ticket, outcome, now_ms);
+}
+
+uint64_t plan_wake_ms(const struct plan *p, uint64_t now_ms, uint64_t wall_ms)
+{
+    if (!p->does_lead && !PLANTED(JANITOR_FOLLOWER_ACTS))
+        return UINT64_MAX;
+    for (int class = 0; class < PLAN_CLASSES; class ++)
+        if (!list_is_empty(&p->ready[class]))
+            return now_ms;
+    uint64_t wake_ms = overrides_wake_ms(p, now_ms, wall_ms);
+    const struct heap_node *due = heap_first(&p->due), *end = heap_first(&p->ends);
+    if (due && due->key < wake_ms)
+        wake_ms = due->key;
+    if (end && end->key < wake_ms)
+        wake_ms = end->key;
+    return wake_ms;
+}
+
+size_t plan_held(const struct plan *p)
+{
+    return p->held;
+}
+
+size_t plan_waiting(const struct plan *p)
+{
+    return p->wards.count;
+}
+
+/* --- the whole ---------------------------------------------------------------------------------------- */
+
+struct plan *plan_new(const struct catalog *catalog, const struct plan_rules *rules,
+                      const struct plan_events *events)
+{
+    struct plan *p = mem_new(sizeof *p);
+    p->catalog = catalog;
+    p->rules = *rules;
+    p->events = *events;
+    for (int class = 0; class < PLAN_CLASSES; class ++)
+        list_init(&p->ready[class]);
+    return p;
+}
+
+void plan_free(struct plan *p)
+{
+    struct slice key;
+    void *value;
+    for (size_t at = 0; strmap_next(&p->wards, &at, &key, &value);)
+        ward_free(p, value);
+    forget_guards(p);
+    strmap_done(&p->wards);
+    map_done(&p->tickets);
+    overrides_done(p);
+    heap_done(&p->due);
+    heap_done(&p->ends);
+    buf_done(&p->key);
+    mem_free(p);
+}

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * See quota.h. A part exists while a claim refers to it. */
+#include "registry/quota.h"
+
+#include <assert.h>
+#include <stdio.h>
+
+struct quota_part {
+    struct slice key; /* owned */
+    size_t references;
+    size_t services, instances, overrides; /* of a namespace */
+};
+
+static struct quota_part *refer(struct strmap *map, struct slice key)
+{
+    struct quota_part *p = strmap_get(map, key);
+    if (!p) {
+        p = mem_new(sizeof *p);
+        p->key = slice_of(mem_copy(key.data, key.size), key.size);
+        strmap_put(map, key, p);
+    }
+    p->references++;
+    return p;
+}
+
+static void let_go(struct strmap *map, struct quota_part *p)
+{
+    if (--p->references)
+        return;
+    strmap_remove(map, p->key);
+    mem_free(p->key.data);
+    mem_free(p);
+}
+
+static int refuse(struct slice ns, const char *what, size_t max, char *error, size_t error_size)
+{
+    snprintf(error, error_size, "namespace %.*s is full: it may hold %zu %s", (int)ns.size, ns.data, max,
+             what);
+    return ERR_QUOTA;
+}
+
+static struct quota_part *namespace_of(struct quota *q, struct quota_claim *claim, struct slice ns)
+{
+    if (!claim->ns)
+        claim->ns = refer(&q->namespaces, ns);
+    return claim->ns;
+}
+
+/* Several requests that make one service claim it once. */
+int quota_claim_service(struct quota *q, const struct catalog *c, const struct quota_key *key,
+                        struct quota_claim *claim, char *error, size_t error_size)
+{
+    const struct catalog_service *s = catalog_find(c, key->ns, key->group, key->service);
+    const struct catalog_namespace *n = catalog_namespace(c, key->ns);
+    if (claim->service || !q->services_max || (s && catalog_exists(s)))
+        return OK;
+    struct buf name = {0};
+    int err = OK;
+    buf_add_slice(&name, key->ns);
+    buf_add_byte(&name, '/');
+    buf_add_slice(&name, key->group);
+    buf_add_byte(&name, '/');
+    buf_add_slice(&name, key->service);
+    struct quota_part *ns = namespace_of(q, claim, key->ns);
+    bool is_claimed = strmap_get(&q->services, buf_slice(&name));
+    if (!is_claimed && (n ? n->services : 0) + ns->services >= q->services_max) {
+        err = refuse(key->ns, "services", q->services_max, error, error_size);
+    } else {
+        claim->service = refer(&q->services, buf_slice(&name));
+        ns->services += !is_claimed;
+    }
+    buf_done(&name);
+    return err;
+}
+
+int quota_claim_instance(struct quota *q, const struct catalog *c, const struct quota_key *key,
+                         struct quota_claim *claim, char *error, size_t error_size)
+{
+    const struct catalog_namespace *n = catalog_namespace(c, key->ns);
+    int err = quota_claim_service(q, c, key, claim, error, error_size);
+    if (err || claim->instance || !q->instances_max)
+        return err;
+    struct quota_part *ns = namespace_of(q, claim, key->ns);
+    if ((n ? n->instances : 0) + ns->instances >= q->instances_max)
+        return refuse(key->ns, "instances", q->instances_max, error, error_size);
+    ns->instances++;
+    claim->instance = true;
+    return OK;
+}
+
+int quota_claim_override(struct quota *q, const struct catalog *c, const struct quota_key *key,
+                         struct quota_claim *claim, char *error, size_t error_size)
+{
+    const struct catalog_namespace *n = catalog_namespace(c, key->ns);
+    if (claim->override || !q->instances_max)
+        return OK;
+    struct quota_part *ns = namespace_of(q, claim, key->ns);
+    if ((n ? n->overrides : 0) + ns->overrides >= q->instances_max)
+        return refuse(key->ns, "overrides", q->instances_max, error, error_size);
+    ns->overrides++;
+    claim->override = true;
+    return OK;
+}
+
+int quota_claim_session(struct quota *q, const struct catalog *c, struct quota_claim *claim, char *error,
+                        size_t error_size)
+{
+    if (claim->session || !q->sessions_max)
+        return OK;
+    if (catalog_session_count(c) + q->sessions >= q->sessions_max) {
+        snprintf(error, error_size, "there may be %zu sessions, and there are", q->sessions_max);
+        return ERR_QUOTA;
+    }
+    q->sessions++;
+    claim->session = true;
+    return OK;
+}
+
+void quota_release(struct quota *q, struct quota_claim *claim)
+{
+    if (claim->service) {
+        claim->ns->services -= claim->service->references == 1;
+        let_go(&q->services, claim->service);
+    }
+    if (claim->ns) {
+        claim->ns->instances -= claim->instance;
+        claim->ns->overrides -= claim->override;
+        let_go(&q->namespaces, claim->ns);
+    }
+    q->sessions -= claim->session;
+    *claim = (struct quota_claim){0};
+}
+
+void quota_done(struct quota *q)
+{
+    assert(!q->namespaces.count && !q->services.count && !q->sessions);
+    strmap_done(&q->namespaces);
+    strmap_done(&q->services);
+}

@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Taking an instance out of traffic so that one knows when nobody sends to it any more: an override with the
+ * state `draining`, then waiting until every subscriber of its service, on every member, has acknowledged a
+ * revision that shows it. A member that does not answer counts as one subscriber that waits: nobody knows
+ * what hangs on it. And the list of those subscribers.
+ *
+ *   look (behind a barrier if the instance is not in the view) -> one transaction -> the view shows it
+ *     -> survey -> all have it: done; else again in a while, or when somebody here acknowledges
+ *     -> deadline: a last survey, done with who has not */
+#include "registry/registry_private.h"
+#include "registry/survey.h"
+
+enum {
+    DEADLINE_MS = 30000,
+    DEADLINE_MAX_MS = 600000,
+    SURVEY_MS = 2000,
+    LAST_SURVEY_MS = 500,
+    AGAIN_MIN_MS = 50,
+    AGAIN_MAX_MS = 1000,
+    WAITING_MAX = 100, /* of those listed */
+};
+
+struct draining {
+    struct registry_op op;
+    struct registry_key key;
+    struct slice at, instance_at;
+    bool does_wait, is_confirmed, is_last, is_same;
+    uint64_t until_ms, again_ms;
+    int64_t seen, unread; /* mod revisions of the override's key */
+    unsigned attempts;
+    struct txn txn;
+    struct survey survey;
+    struct link link; /* in registry.draining between two surveys */
+};
+
+static void decide(struct draining *d);
+static void survey(struct draining *d);
+
+static void free_draining(struct registry_op *op)
+{
+    struct draining *d = container_of(op, struct draining, op);
+    list_remove(&d->link);
+    survey_done(&d->survey);
+}
+
+/* --- waiting for everybody -------------------------------------------------------------------------------
+ */
+
+struct list {
+    struct registry_waiting *items;
+    size_t count;
+};
+
+static void add(struct list *list, struct registry_waiting one)
+{
+    if (list->count < WAITING_MAX)
+        list->items[list->count++] = one;
+}
+
+static void end(struct draining *d)
+{
+    const struct survey *s = &d->survey;
+    struct registry_result *result = &d->op.result;
+    struct list list = {arena_alloc(&d->op.arena, WAITING_MAX * sizeof *list.items), 0};
+    result->waiting_count = s->silent_count;
+    for (size_t i = 0; i < s->silent_count; i++)
+        add(&list, (struct registry_waiting){.member = s->silent[i]});
+    for (size_t i = 0; i < s->part_count; i++) {
+        const struct survey_answer *a = &s->parts[i].answer;
+        result->acknowledged += a->acknowledged;
+        result->waiting_count += a->waiting;
+        for (size_t k = 0; k < a->count; k++)
+            add(&list, (struct registry_waiting){a->list[k].client_id, a->list[k].peer, a->member});
+    }
+    if (list.count < WAITING_MAX) /* a member may list less than it counts */
+        result->waiting_count = list.count;
+    result->waiting = list.items;
+    registry_op_end(&d->op, OK);
+}
+
+static void on_again(struct registry_op *op)
+{
+    survey(container_of(op, struct draining, op));
+}
+
+static void on_surveyed(struct survey *s)
+{
+    struct draining *d = container_of(s, struct draining, survey);
+    uint64_t now = registry_now_ms(d->op.registry), waiting = s->silent_count;
+    for (size_t i = 0; i < s->part_count; i++)
+        waiting += s->parts[i].answer.waiting;
+    if (!waiting || d->is_last) {
+        end(d);
+        return;
+    }
+    uint64_t left = d->until_ms > now ? d->until_ms - now : 0;
+    registry_op_limit(&d->op, d->again_ms < left ? d->again_ms : left, on_again);
+    d->again_ms = d->again_ms * 2 < AGAIN_MAX_MS ? d->again_ms * 2 : AGAIN_MAX_MS;
+    list_add_last(&d->op.registry->draining, &d->link);
+}
+
+static void survey(struct draining *d)
+{
+    struct registry *r = d->op.registry;
+    uint64_t now = registry_now_ms(r);
+    list_remove(&d->link);
+    d->is_last = now >= d->until_ms;
+    uint64_t left = d->is_last ? LAST_SURVEY_MS : d->until_ms - now;
+    d->survey.registry = r;
+    d->survey.done = on_surveyed;
+    d->survey.question =
+        (struct survey_question){d->key.ns, d->key.group, d->key.service, d->op.result.revision, WAITING_MAX};
+    survey_start(&d->survey, left < SURVEY_MS ? left : SURVEY_MS);
+}
+
+/* Somebody here has acknowledged, or gone: the answer may be there. */
+void registry_drain_again(struct registry *r)
+{
+    struct link now;
+    list_init(&now);
+    list_move_all(&now, &r->draining);
+    struct link *l;
+    while ((l = list_take_first(&now))) {
+        struct draining *d = container_of(l, struct draining, link);
+        struct arena a = {0};
+        struct survey_answer own;
+        survey_local(r, &d->survey.question, &a, &own);
+        arena_done(&a);
+        if (own.waiting)
+            list_add_last(&r->draining, &d->link);
+        else
+            survey(d);
+    }
+}
+
+/* --- the override ------------------------------------------------------------------------------------------
+ */
+
+static void on_view(struct feed_waiter *waiter)
+{
+    struct draining *d = container_of(waiter, struct draining, op.waiter);
+    d->is_confirmed = true;
+    decide(d);
+}
+
+static void on_barrier(struct kv_request *kv, int err, const ProtobufCMessage *response)
+{
+    struct draining *d = container_of(kv, struct draining, op.kv);
+    (void)response;
+    if (err)
+        registry_op_end(&d->op, err);
+    else
+        registry_op_view(&d->op, kv_revision(d->op.registry->kv), on_view);
+}
+
+static void on_shown(struct feed_waiter *waiter)
+{
+    struct draining *d = container_of(waiter, struct draining, op.waiter);
+    d->op.goes_on = false; /* only waiting is left */
+    if (d->op.request)
+        survey(d);
+    else
+        registry_op_end(&d->op, OK);
+}
+
+static void on_put(struct kv_request *kv, int err, const ProtobufCMessage *message)
+{
+    struct draining *d = container_of(kv, struct draining, op.kv);
+    const Etcdserverpb__TxnResponse *response = (const Etcdserverpb__TxnResponse *)message;
+    if (!err && !response->succeeded && ++d->attempts == REGISTRY_ATTEMPTS_MAX)
+        err = ERR_CONFLICT;
+    if (err) {
+        registry_op_end(&d->op, err);
+    } else if (!response->succeeded) {
+        d->unread = txn_looked(response);
+        registry_op_view(&d->op, response->header->revision, on_view);
+    } else {
+        d->op.result.is_unchanged = d->is_same;
+        d->op.result.revision = d->is_same ? d->seen : response->header->revision;
+        if (d->does_wait)
+            registry_op_view(&d->op, d->op.result.revision, on_shown);
+        else
+            registry_op_written(&d->op, d->op.result.revision);
+    }
+}
+
+/* What the operator said before stays, but for the state. */
+static struct slice override_text(struct draining *d, const struct override *now)
+{
+    struct override o = now ? *now : (struct override){0};
+    struct buf text = {0};
+    o.has_state = true;
+    o.state = INSTANCE_DRAINING;
+    o.is_drain = true;
+    if (!o.reason.size)
+        o.reason = slice_text(OVERRIDE_DRAIN);
+    override_write(&o, &text);
+    struct slice copy = registry_copy(&d->op.arena, buf_slice(&text));
+    buf_done(&text);
+    return copy;
+}
+
+static void propose(struct draining *d, const struct catalog_instance *i)
+{
+    struct registry *r = d->op.registry;
+    const struct override *now = i->override;
+    d->is_same = now && now->has_state && now->state == INSTANCE_DRAINING;
+    d->seen = now ? i->override_revision : d->unread;
+    txn_init(&d->txn, &d->op.arena);
+    if (!i->doc->source.size)
+        txn_if_there(&d->txn, d->instance_at);
+    txn_if_revision(&d->txn, d->at, d->seen);
+    if (!d->is_same)
+        txn_put(&d->txn, d->at, override_text(d, now), 0);
+    txn_else_look(&d->txn, d->at);
+    d->op.kv.done = on_put;
+    kv_txn(r->kv, &d->op.kv, &d->txn.message);
+    registry_come_again(r);
+}
+
+static void decide(struct draining *d)
+{
+    struct registry *r = d->op.registry;
+    const struct catalog_instance *i = registry_find(r, &d->key);
+    if (i && i->doc) {
+        propose(d, i);
+    } else if (d->is_confirmed) {
+        registry_op_end(&d->op, ERR_NOT_FOUND);
+    } else {
+        d->op.kv.done = on_barrier;
+        kv_barrier(r->kv, &d->op.kv);
+        registry_come_again(r);
+    }
+}
+
+void registry_drain(struct registry *r, struct registry_request *q, const struct registry_key *key,
+                    uint64_t deadline_ms, bool does_wait)
+{
+    struct draining *d = registry_op_new(r, q, sizeof *d);
+    char error[512];
+    if (!registry_write_begin(&d->op, key, NAME_OVERRIDE, &d->key, &d->at))
+        return;
+    if (deadline_ms > DEADLINE_MAX_MS) {
+        registry_op_refuse(&d->op, ERR_INVALID, "the deadline must be at most %d ms", DEADLINE_MAX_MS);
+        return;
+    }
+    const struct catalog_instance *i = registry_find(r, &d->key);
+    struct quota_key place = registry_quota_key(&d->key);
+    int err = OK;
+    if (!i || !i->override)
+        err = quota_claim_override(&r->quota, r->catalog, &place, &d->op.claim, error, sizeof error);
+    if (err) {
+        registry_op_refuse(&d->op, err, "%s", error);
+        return;
+    }
+    d->op.on_free = free_draining;
+    d->instance_at = registry_key_text(&d->op.arena, NAME_INSTANCE, &d->key);
+    d->does_wait = does_wait;
+    d->again_ms = AGAIN_MIN_MS;
+    d->until_ms = registry_now_ms(r) + (deadline_ms ? deadline_ms : DEADLINE_MS);
+    decide(d);
+}
+
+/* --- who looks --------------------------------------------------------------------------------------------
+ */
+
+struct asking {
+    struct registry_op op;
+    struct registry_key key;
+    struct slice at;
+    struct survey survey;
+};
+
+static void free_asking(struct registry_op *op)
+{
+    survey_done(&container_of(op, struct asking, op)->survey);
+}
+
+static void on_all_seen(struct survey *s)
+{
+    struct asking *a = container_of(s, struct asking, survey);
+    a->op.result.revision = registry_revision(a->op.registry);
+    registry_op_end(&a->op, OK);
+}
+
+/* Right before done; whoever asked may cancel from inside. */
+static void give(struct registry_op *op)
+{
+    struct asking *a = container_of(op, struct asking, op);
+    for (size_t i = 0; i < a->survey.part_count; i++) {
+        const struct survey_answer *part = &a->survey.parts[i].answer;
+        for (size_t k = 0; k < part->count && op->request; k++) {
+            struct registry_subscribers *to = container_of(op->request, struct registry_subscribers, request);
+            const struct survey_entry *e = &part->list[k];
+            const struct registry_seen seen = {e->client_id, e->peer,   part->member,
+                                               e->transport, e->labels, e->revision};
+            to->seen(to, &seen);
+        }
+        if (op->request)
+            container_of(op->request, struct registry_subscribers, request)->left_out +=
+                part->acknowledged + part->waiting - part->count;
+    }
+    if (op->request)
+        container_of(op->request, struct registry_subscribers, request)->members_silent =
+            a->survey.silent_count;
+}
+
+void registry_subscribers(struct registry *r, struct registry_subscribers *s, const struct registry_key *key)
+{
+    struct asking *a = registry_op_new(r, &s->request, sizeof *a);
+    if (!registry_write_begin(&a->op, key, NAME_SERVICE, &a->key, &a->at))
+        return;
+    a->op.goes_on = false;
+    a->op.on_free = free_asking;
+    a->op.on_answer = give;
+    s->members_silent = s->left_out = 0;
+    a->survey.registry = r;
+    a->survey.done = on_all_seen;
+    a->survey.question = (struct survey_question){a->key.ns, a->key.group, a->key.service, 0, UINT32_MAX};
+    survey_start(&a->survey, SURVEY_MS);
+}

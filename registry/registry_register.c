@@ -1,0 +1,447 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Registering and deregistering one instance.
+ *
+ *   register:   [which session?] -> grant a lease, or keep the session's alive -> the same document? barrier,
+ *               look again, done : one transaction -> the view shows it -> done
+ *   deregister: one transaction -> the view shows it -> done
+ *
+ * The decision is made on this member's view, which may be behind; so the transaction compares all that was
+ * decided upon (the instance's mod revision, the session's being there). Lost compares wait until the view
+ * shows what they met, and decide anew. What would be answered from the view alone (nothing to write) is
+ * looked at again behind a barrier.
+ *
+ * Invariant: a lease that was granted here hangs in the end on the instance's session, or is revoked, or the
+ * write's outcome is unknown (then it ends by itself: nobody keeps it alive). */
+#include "base/metric.h"
+#include "registry/registry_private.h"
+
+struct registering {
+    struct registry_op op;
+    struct registry_key key;
+    struct slice at; /* the instance's key in the store */
+    struct instance *doc;
+    int64_t asked;   /* the session that the caller wants; 0 = ours to choose */
+    int64_t session; /* the one that was chosen */
+    int64_t granted; /* a lease made here */
+    int64_t renewed; /* a session that was kept alive here */
+    int64_t gone;    /* a session that is not alive, whatever the view shows */
+    int64_t left;    /* a session of this instance alone that it leaves */
+    int64_t seen;    /* mod revision of the instance's key that is compared */
+    int64_t unread;  /* mod revision of what is there and does not parse */
+    unsigned attempts;
+    bool is_confirmed; /* the view was behind a barrier */
+    struct txn txn;
+    Etcdserverpb__LeaseGrantRequest grant;
+    Etcdserverpb__LeaseKeepAliveRequest keep_alive;
+};
+
+static void decide(struct registering *w);
+
+static void free_registering(struct registry_op *op)
+{
+    mem_free(container_of(op, struct registering, op)->doc);
+}
+
+static void end(struct registering *w, int err)
+{
+    if (w->granted && err && !registry_is_unknown(err))
+        registry_revoke(w->op.registry, w->granted);
+    registry_op_end(&w->op, err);
+}
+
+/* --- the session ---------------------------------------------------------------------------------------- */
+
+static void on_granted(struct kv_request *kv, int err, const ProtobufCMessage *message)
+{
+    struct registering *w = container_of(kv, struct registering, op.kv);
+    const Etcdserverpb__LeaseGrantResponse *response = (const Etcdserverpb__LeaseGrantResponse *)message;
+    if (err) {
+        end(w, err);
+        return;
+    }
+    w->granted = response->id;
+    w->op.result.ttl_s = (uint32_t)response->ttl;
+    decide(w);
+}
+
+static void grant(struct registering *w)
+{
+    struct registry *r = w->op.registry;
+    char error[256];
+    int err = quota_claim_session(&r->quota, r->catalog, &w->op.claim, error, sizeof error);
+    if (err) {
+        registry_op_refuse(&w->op, err, "%s", error);
+        return;
+    }
+    etcdserverpb__lease_grant_request__init(&w->grant);
+    w->grant.ttl = w->doc->ttl_s;
+    w->op.kv.done = on_granted;
+    kv_lease_grant(r->kv, &w->op.kv, &w->grant);
+    registry_come_again(r);
+}
+
+/* A session that ended: the caller's is his to make anew; of our own choice, another is made. */
+static void lose_session(struct registering *w)
+{
+    if (w->asked) {
+        end(w, ERR_SESSION_GONE);
+        return;
+    }
+    w->gone = w->session;
+    decide(w);
+}
+
+static void on_alive(struct kv_request *kv, int err, const ProtobufCMessage *message)
+{
+    struct registering *w = container_of(kv, struct registering, op.kv);
+    const Etcdserverpb__LeaseKeepAliveResponse *response =
+        (const Etcdserverpb__LeaseKeepAliveResponse *)message;
+    if (err) {
+        end(w, err);
+    } else if (response->ttl <= 0) {
+        lose_session(w);
+    } else {
+        w->renewed = w->session;
+        w->op.result.ttl_s = (uint32_t)response->ttl;
+        decide(w);
+    }
+}
+
+static void keep_alive(struct registering *w)
+{
+    struct registry *r = w->op.registry;
+    etcdserverpb__lease_keep_alive_request__init(&w->keep_alive);
+    w->keep_alive.id = w->session;
+    w->op.kv.done = on_alive;
+    kv_lease_keep_alive(r->kv, &w->op.kv, &w->keep_alive);
+    registry_come_again(r);
+}
+
+/* The one it hangs on, if that lives; not one of its own whose time is another now: a lease's never changes.
+ */
+static int64_t own_session(const struct registering *w, const struct catalog_instance *i)
+{
+    const struct catalog_session *s = i && i->doc ? i->hangs_on : NULL;
+    if (!s || !s->exists || s->id == w->gone || (s->doc.is_implicit && s->doc.ttl_s != w->doc->ttl_s))
+        return 0;
+    return s->id;
+}
+
+/* False: it goes on when an answer is there. */
+static bool choose_session(struct registering *w, const struct catalog_instance *i)
+{
+    int64_t own = own_session(w, i);
+    w->session = w->asked ? w->asked : own ? own : w->granted;
+    if (!w->session)
+        grant(w);
+    else if (w->session != w->granted && w->session != w->renewed)
+        keep_alive(w);
+    else
+        return true;
+    return false;
+}
+
+/* --- the transaction
+ * ---------------------------------------------------------------------------------------- */
+
+static void on_confirmed_view(struct feed_waiter *waiter)
+{
+    struct registering *w = container_of(waiter, struct registering, op.waiter);
+    w->is_confirmed = true;
+    decide(w);
+}
+
+static void on_barrier(struct kv_request *kv, int err, const ProtobufCMessage *response)
+{
+    struct registering *w = container_of(kv, struct registering, op.kv);
+    (void)response;
+    if (err)
+        end(w, err);
+    else
+        registry_op_view(&w->op, kv_revision(w->op.registry->kv), on_confirmed_view);
+}
+
+static void confirm(struct registering *w)
+{
+    w->op.kv.done = on_barrier;
+    kv_barrier(w->op.registry->kv, &w->op.kv);
+    registry_come_again(w->op.registry);
+}
+
+/* Somebody was faster, or the view behind. What shows this transaction is as good as behind a barrier: it
+ * began after the request. */
+static void lose(struct registering *w, const Etcdserverpb__TxnResponse *response)
+{
+    metric_add(METRIC_REGISTRY_CONFLICTS, 1);
+    if (++w->attempts == REGISTRY_ATTEMPTS_MAX) {
+        end(w, ERR_CONFLICT);
+        return;
+    }
+    w->unread = txn_looked(response);
+    registry_op_view(&w->op, response->header->revision, on_confirmed_view);
+}
+
+static void on_registered(struct kv_request *kv, int err, const ProtobufCMessage *message)
+{
+    struct registering *w = container_of(kv, struct registering, op.kv);
+    const Etcdserverpb__TxnResponse *response = (const Etcdserverpb__TxnResponse *)message;
+    struct registry *r = w->op.registry;
+    if (err == ERR_LEASE_NOT_FOUND && ++w->attempts < REGISTRY_ATTEMPTS_MAX) {
+        if (w->session == w->granted)
+            w->granted = 0;
+        lose_session(w);
+    } else if (err) {
+        end(w, err);
+    } else if (!response->succeeded) {
+        lose(w, response);
+    } else {
+        if (w->granted && w->granted != w->session)
+            registry_revoke(r, w->granted);
+        if (w->left)
+            registry_revoke(r, w->left);
+        metric_add(METRIC_REGISTRY_REGISTRATIONS, 1);
+        w->op.result.session = w->session;
+        registry_op_written(&w->op, response->header->revision);
+    }
+}
+
+static struct slice instance_text(struct registering *w)
+{
+    struct instance doc = *w->doc;
+    struct buf text = {0};
+    doc.session = w->session;
+    doc.is_guarded = false;
+    doc.source = (struct slice){0};
+    instance_write(&doc, &text);
+    struct slice copy = registry_copy(&w->op.arena, buf_slice(&text));
+    buf_done(&text);
+    return copy;
+}
+
+static bool is_there(const struct catalog_instance *i, struct slice text)
+{
+    struct buf now = {0};
+    if (!i || !i->doc)
+        return false;
+    instance_write(i->doc, &now);
+    bool is_same = slice_equal(buf_slice(&now), text);
+    buf_done(&now);
+    return is_same;
+}
+
+static struct slice session_text(struct arena *a, const struct session *doc)
+{
+    struct buf text = {0};
+    session_write(doc, &text);
+    struct slice copy = registry_copy(a, buf_slice(&text));
+    buf_done(&text);
+    return copy;
+}
+
+/* The session's part: it is made, or must be there. One that was made for another instance alone is not any
+ * more: it must not end with that instance. */
+static void add_session(struct registering *w, const struct catalog_instance *i)
+{
+    struct arena *a = &w->op.arena;
+    struct slice key = registry_session_key(a, w->session);
+    if (w->session == w->granted) {
+        struct session doc = {.ttl_s = w->doc->ttl_s, .is_implicit = true};
+        txn_put(&w->txn, key, session_text(a, &doc), w->session);
+        return;
+    }
+    const struct catalog_session *s = catalog_session(w->op.registry->catalog, w->session);
+    if (s->doc.is_implicit && !(i && i->hangs_on == s)) {
+        struct session doc = s->doc;
+        doc.is_implicit = false;
+        txn_if_revision(&w->txn, key, s->mod_revision);
+        txn_put(&w->txn, key, session_text(a, &doc), w->session);
+    } else {
+        txn_if_there(&w->txn, key);
+    }
+}
+
+/* The session's key goes in the same revision as its instance; its lease is revoked behind it. */
+static int64_t add_left_session(struct txn *txn, const struct catalog_instance *i, int64_t stays_on)
+{
+    const struct catalog_session *s = i ? i->hangs_on : NULL;
+    if (!s || !s->exists || s->id == stays_on || !s->doc.is_implicit || s->instance_count != 1)
+        return 0;
+    struct slice key = registry_session_key(txn->arena, s->id);
+    txn_if_revision(txn, key, s->mod_revision);
+    txn_delete(txn, key);
+    return s->id;
+}
+
+static void propose(struct registering *w, const struct catalog_instance *i, struct slice text)
+{
+    struct registry *r = w->op.registry;
+    w->seen = i && i->doc ? i->mod_revision : w->unread;
+    txn_init(&w->txn, &w->op.arena);
+    txn_if_revision(&w->txn, w->at, w->seen);
+    add_session(w, i);
+    w->left = add_left_session(&w->txn, i, w->session);
+    txn_put(&w->txn, w->at, text, 0);
+    txn_else_look(&w->txn, w->at);
+    w->op.kv.done = on_registered;
+    kv_txn(r->kv, &w->op.kv, &w->txn.message);
+    registry_come_again(r);
+}
+
+static bool is_projected(struct registry_op *op, const struct catalog_instance *i)
+{
+    if (!i || !i->doc || !i->doc->source.size)
+        return false;
+    registry_op_refuse(op, ERR_CONFLICT, "it is a registration of %.*s, shown here: it is changed there",
+                       (int)i->doc->source.size, i->doc->source.data);
+    return true;
+}
+
+/* On the view as it is; every step comes back here until all that the transaction needs is known. */
+static void decide(struct registering *w)
+{
+    struct registry *r = w->op.registry;
+    const struct catalog_instance *i = registry_find(r, &w->key);
+    if (!choose_session(w, i))
+        return;
+    bool is_known = w->session == w->granted || catalog_session(r->catalog, w->session);
+    struct slice text = instance_text(w);
+    bool is_same = is_there(i, text);
+    if (w->is_confirmed && !is_known) {
+        lose_session(w);
+    } else if (w->is_confirmed && is_same) {
+        w->op.result.session = w->session;
+        w->op.result.is_unchanged = true;
+        w->op.result.revision = registry_revision(r);
+        if (w->granted)
+            registry_revoke(r, w->granted);
+        registry_op_end(&w->op, OK);
+    } else if (is_same || !is_known) {
+        confirm(w);
+    } else {
+        propose(w, i, text);
+    }
+}
+
+/* What a client can send through no reader is refused here all the same. */
+static const char *what_is_wrong(const struct instance *doc)
+{
+    if (!doc->host.size)
+        return "host is missing";
+    if (doc->state == INSTANCE_LOST)
+        return "state \"lost\" is the registry's own word: use \"down\"";
+    return doc->ttl_s < INSTANCE_TTL_MIN_S || doc->ttl_s > INSTANCE_TIME_MAX_S ? "ttl must be 3 to 86400"
+                                                                               : NULL;
+}
+
+void registry_register(struct registry *r, struct registry_request *q, const struct registry_key *key,
+                       const struct instance *doc, int64_t session)
+{
+    struct registering *w = registry_op_new(r, q, sizeof *w);
+    char error[512];
+    if (!registry_write_begin(&w->op, key, NAME_INSTANCE, &w->key, &w->at))
+        return;
+    const struct catalog_instance *i = registry_find(r, &w->key);
+    const char *wrong = what_is_wrong(doc);
+    int err = OK;
+    if (wrong) {
+        registry_op_refuse(&w->op, ERR_INVALID, "%s", wrong);
+        return;
+    }
+    if (is_projected(&w->op, i))
+        return;
+    struct quota_key place = registry_quota_key(&w->key);
+    if (!i || !i->doc)
+        err = quota_claim_instance(&r->quota, r->catalog, &place, &w->op.claim, error, sizeof error);
+    if (err) {
+        registry_op_refuse(&w->op, err, "%s", error);
+        return;
+    }
+    w->op.on_free = free_registering;
+    w->doc = instance_copy(doc);
+    w->asked = session;
+    decide(w);
+}
+
+/* --- deregistering -------------------------------------------------------------------------------------- */
+
+struct deregistering {
+    struct registry_op op;
+    struct registry_key key;
+    struct slice at, override_at;
+    int64_t seen, unread, left;
+    int64_t override_unread; /* mod revision of an override that does not parse */
+    unsigned attempts;
+    struct txn txn;
+};
+
+static void propose_removal(struct deregistering *w);
+
+static void on_newer_view_of_removal(struct feed_waiter *waiter)
+{
+    propose_removal(container_of(waiter, struct deregistering, op.waiter));
+}
+
+static void on_deregistered(struct kv_request *kv, int err, const ProtobufCMessage *message)
+{
+    struct deregistering *w = container_of(kv, struct deregistering, op.kv);
+    const Etcdserverpb__TxnResponse *response = (const Etcdserverpb__TxnResponse *)message;
+    if (!err && !response->succeeded && ++w->attempts < REGISTRY_ATTEMPTS_MAX) {
+        w->unread = txn_looked_at(response, w->at);
+        w->override_unread = txn_looked_at(response, w->override_at);
+        metric_add(METRIC_REGISTRY_CONFLICTS, 1);
+        registry_op_view(&w->op, response->header->revision, on_newer_view_of_removal);
+        return;
+    }
+    if (!err && !response->succeeded)
+        err = ERR_CONFLICT;
+    else if (!err && !w->seen)
+        err = ERR_NOT_FOUND;
+    if (err) {
+        registry_op_end(&w->op, err);
+        return;
+    }
+    if (w->left)
+        registry_revoke(w->op.registry, w->left);
+    metric_add(METRIC_REGISTRY_DEREGISTRATIONS, 1);
+    registry_op_written(&w->op, response->header->revision);
+}
+
+/* A drain that this view does not show yet ends too: so what is known of the override is compared. */
+static void end_drain(struct deregistering *w, const struct catalog_instance *i)
+{
+    bool is_shown = i && i->override;
+    if (!is_shown || !registry_end_drain(&w->txn, i, w->override_at))
+        txn_if_revision(&w->txn, w->override_at, is_shown ? i->override_revision : w->override_unread);
+}
+
+/* That it is not there is said by the store, not by the view. */
+static void propose_removal(struct deregistering *w)
+{
+    struct registry *r = w->op.registry;
+    const struct catalog_instance *i = registry_find(r, &w->key);
+    if (is_projected(&w->op, i))
+        return;
+    w->seen = i && i->doc ? i->mod_revision : w->unread;
+    w->left = 0;
+    txn_init(&w->txn, &w->op.arena);
+    txn_if_revision(&w->txn, w->at, w->seen);
+    if (w->seen) {
+        w->left = add_left_session(&w->txn, i, 0);
+        txn_delete(&w->txn, w->at);
+        end_drain(w, i);
+    }
+    txn_else_look(&w->txn, w->at);
+    txn_else_look(&w->txn, w->override_at);
+    w->op.kv.done = on_deregistered;
+    kv_txn(r->kv, &w->op.kv, &w->txn.message);
+    registry_come_again(r);
+}
+
+void registry_deregister(struct registry *r, struct registry_request *q, const struct registry_key *key)
+{
+    struct deregistering *w = registry_op_new(r, q, sizeof *w);
+    if (!registry_write_begin(&w->op, key, NAME_INSTANCE, &w->key, &w->at))
+        return;
+    w->override_at = registry_key_text(&w->op.arena, NAME_OVERRIDE, &w->key);
+    propose_removal(w);
+}

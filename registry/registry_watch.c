@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Who is told of changes, and what they have acknowledged: watches of one service hang on its place in the
+ * catalog, those of many services on their namespace. A change costs as much as there are watches of its
+ * service and of its namespace.
+ *
+ * A callback may begin and end any watch while the list is walked: a new one goes to the front, where the
+ * walk has been; the one that would be next hands the walk on when it ends; a list that becomes empty stays
+ * until the walk is over. */
+#include "registry/registry_private.h"
+
+struct watched {
+    struct link watches;
+    struct slice ns; /* of many services; owned */
+};
+
+static struct watched *watched_new(void)
+{
+    struct watched *d = mem_new(sizeof *d);
+    list_init(&d->watches);
+    return d;
+}
+
+static void begin(struct registry *r, struct registry_watch *w, struct watched *d)
+{
+    w->registry = r;
+    w->watched = d;
+    w->since = registry_revision(r);
+    w->acknowledged = 0;
+    list_add_first(&d->watches, &w->link);
+    r->subscriber_count += w->subscriber != NULL;
+}
+
+void registry_watch_service(struct registry *r, struct registry_watch *w, const struct registry_key *key)
+{
+    w->service = catalog_hold(r->catalog, key->ns, key->group, key->service);
+    if (!w->service->watched)
+        w->service->watched = watched_new();
+    begin(r, w, w->service->watched);
+}
+
+static struct slice copy_slice(struct slice s)
+{
+    return slice_of(s.size ? mem_copy(s.data, s.size) : NULL, s.size);
+}
+
+void registry_watch_services(struct registry *r, struct registry_watch *w, struct slice ns,
+                             struct slice group, struct slice prefix)
+{
+    struct watched *d = strmap_get(&r->watched, ns);
+    if (!d) {
+        d = watched_new();
+        d->ns = copy_slice(ns);
+        strmap_put(&r->watched, ns, d);
+    }
+    w->service = NULL;
+    w->group = copy_slice(group);
+    w->prefix = copy_slice(prefix);
+    begin(r, w, d);
+}
+
+/* Nobody watches, and nobody walks. */
+static void drop_if_unused(struct registry *r, struct watched *d, struct catalog_service *s)
+{
+    if (!list_is_empty(&d->watches) || r->told == d)
+        return;
+    if (s)
+        s->watched = NULL;
+    else
+        strmap_remove(&r->watched, d->ns);
+    mem_free(d->ns.data);
+    mem_free(d);
+}
+
+void registry_unwatch(struct registry_watch *w)
+{
+    struct registry *r = w->registry;
+    if (!link_is_in_list(&w->link))
+        return;
+    if (r->telling == &w->link)
+        r->telling = w->link.next;
+    list_remove(&w->link);
+    r->subscriber_count -= w->subscriber != NULL;
+    r->was_acknowledged |= w->subscriber != NULL;
+    if (w->subscriber && !list_is_empty(&r->draining))
+        registry_come_again(r);
+    drop_if_unused(r, w->watched, w->service);
+    if (w->service) {
+        catalog_release(r->catalog, w->service);
+    } else {
+        mem_free(w->group.data);
+        mem_free(w->prefix.data);
+    }
+    w->service = NULL;
+    w->watched = NULL;
+    w->group = w->prefix = (struct slice){0};
+}
+
+void registry_acknowledge(struct registry_watch *w, int64_t revision)
+{
+    struct registry *r = w->registry;
+    if (revision <= w->acknowledged || !link_is_in_list(&w->link))
+        return;
+    w->acknowledged = revision;
+    r->was_acknowledged |= w->subscriber != NULL;
+    if (w->subscriber && !list_is_empty(&r->draining))
+        registry_come_again(r);
+}
+
+/* A watch of many. */
+static bool is_among(const struct registry_watch *w, struct slice group, struct slice service)
+{
+    return (!w->group.size || slice_equal(w->group, group)) && service.size >= w->prefix.size &&
+           (!w->prefix.size || !memcmp(service.data, w->prefix.data, w->prefix.size));
+}
+
+static bool fits(const struct registry_watch *w, const struct catalog_service *s)
+{
+    return w->service == s || (!w->service && is_among(w, s->group, s->name));
+}
+
+void registry_each_subscriber(const struct registry *r, const struct registry_key *key,
+                              void (*fn)(void *arg, const struct registry_watch *w), void *arg)
+{
+    const struct catalog_service *s = catalog_find(r->catalog, key->ns, key->group, key->service);
+    struct watched *both[] = {s ? s->watched : NULL, strmap_get(&r->watched, key->ns)};
+    for (size_t i = 0; i < 2; i++) {
+        if (!both[i])
+            continue;
+        LIST_FOR_EACH (l, &both[i]->watches) {
+            const struct registry_watch *w = container_of(l, struct registry_watch, link);
+            if (w->subscriber && (w->service || is_among(w, key->group, key->service)))
+                fn(arg, w);
+        }
+    }
+}
+
+static void tell(struct registry *r, struct watched *d, const struct catalog_change *change, bool is_of_many)
+{
+    if (!d)
+        return;
+    r->told = d;
+    r->telling = d->watches.next;
+    while (r->telling != &d->watches) {
+        struct registry_watch *w = container_of(r->telling, struct registry_watch, link);
+        r->telling = r->telling->next;
+        if (fits(w, change->service))
+            w->changed(w, change);
+    }
+    r->told = NULL;
+    r->telling = NULL;
+    drop_if_unused(r, d, is_of_many ? NULL : change->service);
+}
+
+void registry_tell(struct registry *r, const struct catalog_change *change)
+{
+    tell(r, change->service->watched, change, false);
+    tell(r, strmap_get(&r->watched, change->service->ns), change, true);
+}
+
+/* The front ends have ended their watches; what they have left does no more than not leak. */
+void registry_watch_done(struct registry *r)
+{
+    struct slice key;
+    void *value;
+    for (size_t at = 0; strmap_next(&r->watched, &at, &key, &value);) {
+        mem_free(((struct watched *)value)->ns.data);
+        mem_free(value);
+    }
+    strmap_done(&r->watched);
+}

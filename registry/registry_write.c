@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What all writes share, and the two that are one document under one key: a service's settings, the
+ * operator's override. Each is one transaction: if the very same text is there nothing is written. */
+#include "registry/registry_private.h"
+
+/* --- shared ------------------------------------------------------------------------------------------- */
+
+struct slice registry_copy(struct arena *a, struct slice s)
+{
+    return slice_of(s.size ? arena_copy(a, s.data, s.size) : NULL, s.size);
+}
+
+static struct slice name_text(struct arena *a, const struct name *name)
+{
+    struct buf text = {0};
+    name_add_key(&text, name);
+    struct slice copy = registry_copy(a, buf_slice(&text));
+    buf_done(&text);
+    return copy;
+}
+
+struct slice registry_key_text(struct arena *a, enum name_kind kind, const struct registry_key *key)
+{
+    return name_text(a, &(struct name){kind, key->ns, key->group, key->service, key->id, 0});
+}
+
+struct slice registry_session_key(struct arena *a, int64_t session)
+{
+    return name_text(a, &(struct name){.kind = NAME_SESSION, .session = session});
+}
+
+struct catalog_instance *registry_find(const struct registry *r, const struct registry_key *key)
+{
+    struct catalog_service *s = catalog_find(r->catalog, key->ns, key->group, key->service);
+    return s ? catalog_instance(s, key->id) : NULL;
+}
+
+struct quota_key registry_quota_key(const struct registry_key *key)
+{
+    return (struct quota_key){key->ns, key->group, key->service};
+}
+
+static int check_key(const struct registry_key *key, bool has_id, char *error, size_t size)
+{
+    int err = name_check(key->ns, NAMESPACE_SIZE_MAX, "the namespace", error, size);
+    if (!err)
+        err = name_check(key->group, NAME_SIZE_MAX, "the group", error, size);
+    if (!err)
+        err = name_check(key->service, NAME_SIZE_MAX, "the service's name", error, size);
+    if (!err && has_id)
+        err = name_check(key->id, NAME_SIZE_MAX, "the instance's id", error, size);
+    return err;
+}
+
+bool registry_write_begin(struct registry_op *op, const struct registry_key *key, enum name_kind kind,
+                          struct registry_key *ret_key, struct slice *ret_at)
+{
+    char error[256];
+    bool has_id = kind == NAME_INSTANCE || kind == NAME_OVERRIDE;
+    struct arena *a = &op->arena;
+    int err = check_key(key, has_id, error, sizeof error);
+    if (!err && kind == NAME_INSTANCE && projection_is_reserved(key->id)) {
+        err = ERR_INVALID;
+        snprintf(
+            error, sizeof error,
+            "the instance's id \"%.*s\" begins as those do that other frameworks register through the etcd "
+            "API: they are read-only here",
+            (int)(key->id.size < 64 ? key->id.size : 64), (const char *)key->id.data);
+    }
+    if (err) {
+        registry_op_refuse(op, err, "%s", error);
+        return false;
+    }
+    if (!registry_is_ready(op->registry)) {
+        registry_op_end(op, ERR_NOT_READY);
+        return false;
+    }
+    *ret_key = (struct registry_key){
+        registry_copy(a, key->ns), registry_copy(a, key->group), registry_copy(a, key->service), {0}};
+    if (has_id)
+        ret_key->id = registry_copy(a, key->id);
+    *ret_at = registry_key_text(a, kind, ret_key);
+    op->goes_on = true;
+    return true;
+}
+
+bool registry_end_drain(struct txn *txn, const struct catalog_instance *i, struct slice override_key)
+{
+    struct override rest;
+    if (!i->override || !i->override->is_drain)
+        return false;
+    txn_if_revision(txn, override_key, i->override_revision);
+    if (override_without_drain(i->override, &rest)) {
+        struct buf text = {0};
+        override_write(&rest, &text);
+        txn_put(txn, override_key, registry_copy(txn->arena, buf_slice(&text)), 0);
+        buf_done(&text);
+    } else {
+        txn_delete(txn, override_key);
+    }
+    return true;
+}
+
+bool registry_is_unknown(int err)
+{
+    return err == ERR_TIMEOUT || err == ERR_TIMEOUT_LEADER_FAIL || err == ERR_TIMEOUT_CONNECTION_LOST ||
+           err == ERR_TIMEOUT_APPLIED_INDEX || err == ERR_STOPPED;
+}
+
+struct revoking {
+    struct registry_op op;
+    Etcdserverpb__LeaseRevokeRequest message;
+};
+
+static void on_revoked(struct kv_request *kv, int err, const ProtobufCMessage *response)
+{
+    (void)err;
+    (void)response;
+    registry_op_end(container_of(kv, struct registry_op, kv), OK);
+}
+
+void registry_revoke(struct registry *r, int64_t lease)
+{
+    struct revoking *v = registry_op_new(r, NULL, sizeof *v);
+    etcdserverpb__lease_revoke_request__init(&v->message);
+    v->message.id = lease;
+    v->op.kv.done = on_revoked;
+    kv_lease_revoke(r->kv, &v->op.kv, &v->message);
+    registry_come_again(r);
+}
+
+/* --- one document ----------------------------------------------------------------------------------------
+ */
+
+struct document_write {
+    struct registry_op op;
+    struct registry_key key;
+    struct slice at;
+    struct txn txn;
+    Etcdserverpb__DeleteRangeRequest removal;
+};
+
+static void on_put(struct kv_request *kv, int err, const ProtobufCMessage *message)
+{
+    struct registry_op *op = container_of(kv, struct registry_op, kv);
+    const Etcdserverpb__TxnResponse *response = (const Etcdserverpb__TxnResponse *)message;
+    if (err) {
+        registry_op_end(op, err);
+        return;
+    }
+    op->result.is_unchanged = response->succeeded;
+    registry_op_written(op, response->header->revision);
+}
+
+static void on_removed(struct kv_request *kv, int err, const ProtobufCMessage *message)
+{
+    struct registry_op *op = container_of(kv, struct registry_op, kv);
+    const Etcdserverpb__DeleteRangeResponse *response = (const Etcdserverpb__DeleteRangeResponse *)message;
+    if (!err && response->deleted == 0)
+        err = ERR_NOT_FOUND;
+    if (err)
+        registry_op_end(op, err);
+    else
+        registry_op_written(op, response->header->revision);
+}
+
+static void put(struct document_write *w, const struct buf *text)
+{
+    struct registry *r = w->op.registry;
+    struct slice value = registry_copy(&w->op.arena, buf_slice(text));
+    txn_init(&w->txn, &w->op.arena);
+    txn_if_value(&w->txn, w->at, value);
+    txn_else_put(&w->txn, w->at, value);
+    w->op.kv.done = on_put;
+    kv_txn(r->kv, &w->op.kv, &w->txn.message);
+    registry_come_again(r);
+}
+
+static void take_away(struct document_write *w)
+{
+    etcdserverpb__delete_range_request__init(&w->removal);
+    w->removal.key.len = w->at.size;
+    memcpy(&w->removal.key.data, &w->at.data, sizeof w->at.data);
+    w->op.kv.done = on_removed;
+    kv_delete_range(w->op.registry->kv, &w->op.kv, &w->removal);
+    registry_come_again(w->op.registry);
+}
+
+void registry_put_settings(struct registry *r, struct registry_request *q, const struct registry_key *key,
+                           const struct settings *doc)
+{
+    struct document_write *w = registry_op_new(r, q, sizeof *w);
+    char error[512];
+    if (!registry_write_begin(&w->op, key, NAME_SERVICE, &w->key, &w->at))
+        return;
+    if (!doc) {
+        take_away(w);
+        return;
+    }
+    struct quota_key place = registry_quota_key(&w->key);
+    int err = quota_claim_service(&r->quota, r->catalog, &place, &w->op.claim, error, sizeof error);
+    if (err) {
+        registry_op_refuse(&w->op, err, "%s", error);
+        return;
+    }
+    struct buf text = {0};
+    settings_write(doc, &text);
+    put(w, &text);
+    buf_done(&text);
+}
+
+void registry_put_override(struct registry *r, struct registry_request *q, const struct registry_key *key,
+                           const struct override *doc)
+{
+    struct document_write *w = registry_op_new(r, q, sizeof *w);
+    char error[512];
+    int err = OK;
+    if (!registry_write_begin(&w->op, key, NAME_OVERRIDE, &w->key, &w->at))
+        return;
+    if (!doc) {
+        take_away(w);
+        return;
+    }
+    const struct catalog_instance *i = registry_find(r, &w->key);
+    struct quota_key place = registry_quota_key(&w->key);
+    if (!i || !i->override)
+        err = quota_claim_override(&r->quota, r->catalog, &place, &w->op.claim, error, sizeof error);
+    if (err) {
+        registry_op_refuse(&w->op, err, "%s", error);
+        return;
+    }
+    struct buf text = {0};
+    override_write(doc, &text);
+    put(w, &text);
+    buf_done(&text);
+}

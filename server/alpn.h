@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What a TLS client wants to speak, read from its ClientHello before any TLS library sees it. Pure. */
+#ifndef SERVER_ALPN_H
+#define SERVER_ALPN_H
+
+#include "base/buf.h"
+
+enum { ALPN_HELLO_MAX = 16 << 10 };
+
+enum alpn {
+    ALPN_MORE, /* not all there yet */
+    ALPN_NONE, /* a ClientHello without the extension */
+    ALPN_H2,   /* offers h2 and not http/1.1 */
+    ALPN_HTTP, /* offers http/1.1, or neither */
+    ALPN_BAD,  /* not a ClientHello, or one larger than ALPN_HELLO_MAX */
+};
+
+/* `in` is all that has come so far. With ALPN_MORE, *ret_needed is a size below which another look is
+ * useless. */
+enum alpn alpn_read(struct slice in, size_t *ret_needed);
+
+#endif

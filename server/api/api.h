@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * THE DOOR of server/api: the native HTTP API under /api/v1, /sd/prometheus and /openapi.json, as handlers
+ * for server/http. The loop thread's only. */
+#ifndef SERVER_API_API_H
+#define SERVER_API_API_H
+
+#include "config/config.h"
+#include "registry/registry.h"
+#include "server/http/http.h"
+
+struct api;
+
+struct api_options {
+    struct registry *registry; /* both live longer */
+    struct config *config;     /* NULL: its routes are never called (in tests) */
+    uint64_t (*mono_ms)(void);
+};
+
+struct api *api_new(const struct api_options *options);
+/* After the HTTP server has stopped. */
+void api_free(struct api *a);
+/* In each turn of the loop, after registry_turn and config_turn: forgets the answers that requests of one
+ * turn share. */
+void api_turn(struct api *a);
+
+enum { API_MOUNTS = 3 };
+void api_mounts(struct api *a, struct http_mount ret_mounts[API_MOUNTS]);
+
+#endif

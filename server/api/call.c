@@ -1,0 +1,432 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Calls of the native API on the HTTP server: admission (path, method, query, names, readiness, body), and
+ * answers in one form. What routes do is in the other files.
+ *
+ * Invariant: q->state is the call from begin until it is answered or gone, and nothing else. */
+#include "server/api/call.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/log.h"
+#include "base/text.h"
+#include "registry/view.h"
+#include "server/api/private.h"
+
+enum { BODY_MAX = 256 * 1024 }; /* the largest document with every character escaped fits */
+
+static const char JSON_TYPE[] = "application/json";
+
+struct registry *api_registry(const struct api_call *c)
+{
+    return c->api->options.registry;
+}
+
+struct registry_key api_key(const struct api_call *c)
+{
+    return (struct registry_key){c->ns, c->group, c->service, c->id};
+}
+
+/* --- parameters ----------------------------------------------------------------------------------------- */
+
+bool api_next_param(const struct api_call *c, enum api_param p, size_t *at, struct slice *ret_value)
+{
+    if (!(c->route->params >> p & 1)) /* two may have one name */
+        return false;
+    return http_query_next(c->q, api_params[p].name, at, ret_value);
+}
+
+bool api_has_param(const struct api_call *c, enum api_param p)
+{
+    size_t at = 0;
+    struct slice value;
+    return api_next_param(c, p, &at, &value);
+}
+
+struct slice api_param(const struct api_call *c, enum api_param p)
+{
+    size_t at = 0;
+    struct slice value;
+    if (api_next_param(c, p, &at, &value))
+        return value;
+    return api_params[p].standard ? slice_text(api_params[p].standard) : (struct slice){0};
+}
+
+/* --- pages ---------------------------------------------------------------------------------------------- */
+
+struct slice api_group_asked(const struct api_call *c)
+{
+    return slice_equal(c->group, slice_text("*")) ? (struct slice){0} : c->group;
+}
+
+int api_continue_read(const struct api_call *c, struct buf *ret_after)
+{
+    int err = base64_decode(api_param(c, PARAM_CONTINUE), ret_after);
+    if (!err && ret_after->size && !memchr(ret_after->data, '/', ret_after->size))
+        err = ERR_MALFORMED;
+    return err;
+}
+
+/* In base64: opaque, and needs no escapes in a query. */
+void api_continue_write(struct json_writer *w, struct slice group, struct slice name)
+{
+    struct buf place = {0}, token = {0};
+    buf_add_slice(&place, group);
+    buf_add_byte(&place, '/');
+    buf_add_slice(&place, name);
+    base64_encode(&token, buf_slice(&place));
+    for (size_t i = 0; i < token.size; i++) {
+        if (token.data[i] == '+')
+            token.data[i] = '-';
+        else if (token.data[i] == '/')
+            token.data[i] = '_';
+    }
+    jw_key(w, "continue");
+    jw_string(w, buf_slice(&token));
+    buf_done(&place);
+    buf_done(&token);
+}
+
+/* --- answers ------------------------------------------------------------------------------------------- */
+
+static void add_common_headers(struct api_call *c, int status, int64_t revision)
+{
+    struct http_request *q = c->q;
+    char text[24];
+    snprintf(text, sizeof text, "%" PRId64, revision);
+    http_add_header(q, "X-Cairn-Revision", text);
+    if (q->origin.size)
+        http_add_header(q, "Access-Control-Expose-Headers",
+                        "X-Cairn-Revision, X-Cairn-Seq, ETag, Retry-After");
+    if (status == 503)
+        http_add_header(q, "Retry-After", "1");
+    if (status == 429)
+        http_add_header(q, "Retry-After", "5");
+}
+
+void api_respond(struct api_call *c, int status, int64_t revision, const char *type, struct slice body)
+{
+    struct http_request *q = c->q;
+    q->state = NULL;
+    add_common_headers(c, status, revision);
+    http_respond(q, status, status == 304 ? NULL : type ? type : JSON_TYPE, body);
+}
+
+struct json_writer *api_json(struct api_call *c, int64_t revision)
+{
+    struct api *a = c->api;
+    buf_clear(&a->out);
+    a->writer = (struct json_writer){.out = &a->out};
+    jw_open(&a->writer, '{');
+    if (revision >= 0) {
+        jw_key(&a->writer, "revision");
+        jw_int(&a->writer, revision);
+    }
+    return &a->writer;
+}
+
+void api_answer(struct api_call *c, int64_t revision)
+{
+    struct api *a = c->api;
+    jw_close(&a->writer, '}');
+    buf_add_byte(&a->out, '\n');
+    api_respond(c, 200, revision, NULL, buf_slice(&a->out));
+}
+
+void api_fail_with(struct api_call *c, enum api_error error, const char *message,
+                   const struct api_detail *detail)
+{
+    const struct api_error_row *row = &api_errors[error];
+    struct json_writer *w = api_json(c, -1);
+    jw_key(w, "error");
+    jw_open(w, '{');
+    jw_key(w, "code");
+    jw_text(w, row->code);
+    jw_key(w, "message");
+    jw_text(w, message && *message ? message : row->when);
+    if (detail->line) {
+        jw_key(w, "line");
+        jw_uint(w, detail->line);
+        jw_key(w, "column");
+        jw_uint(w, detail->column);
+    }
+    if (detail->name.size) {
+        jw_key(w, "name");
+        jw_string(w, detail->name);
+    }
+    if (detail->current.size) {
+        jw_key(w, "current");
+        jw_raw(w, detail->current);
+    }
+    jw_close(w, '}');
+    jw_close(w, '}');
+    buf_add_byte(w->out, '\n');
+    int64_t revision = api_registry(c) ? registry_revision(api_registry(c)) : 0;
+    api_respond(c, row->status, revision, NULL, buf_slice(w->out));
+}
+
+void api_fail(struct api_call *c, enum api_error error, const char *message)
+{
+    api_fail_with(c, error, message, &(struct api_detail){0});
+}
+
+void api_fail_err(struct api_call *c, int err, const char *message)
+{
+    enum api_error error = api_error_of(err);
+    if (error == API_OUTCOME_UNKNOWN && c->route->method == HTTP_GET)
+        error = API_UNAVAILABLE; /* nothing was to happen */
+    api_fail(c, error, message);
+}
+
+/* --- bodies --------------------------------------------------------------------------------------------- */
+
+static bool has_field(enum api_schema schema, const char *name)
+{
+    for (size_t i = 0; i < api_field_count; i++)
+        if ((api_fields[i].schemas >> schema & 1) && strcmp(api_fields[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+bool api_body(struct api_call *c, enum api_schema schema, json_t **ret_root)
+{
+    char error[200];
+    const char *key;
+    json_t *value, *root = NULL;
+    if (json_parse(buf_slice(&c->q->body), &root, error, sizeof error)) {
+        api_fail(c, API_MALFORMED, error);
+        return false;
+    }
+    if (!json_is_object(root)) {
+        json_decref(root);
+        api_fail(c, API_BAD_REQUEST, "the body is not a JSON object");
+        return false;
+    }
+    json_object_foreach(root, key, value)
+    {
+        if (has_field(schema, key))
+            continue;
+        snprintf(error, sizeof error, "unknown field \"%.64s\"", key);
+        json_decref(root);
+        api_fail(c, API_BAD_REQUEST, error);
+        return false;
+    }
+    *ret_root = root;
+    return true;
+}
+
+static bool is_blank(struct slice s)
+{
+    for (size_t i = 0; i < s.size; i++)
+        if (s.data[i] != ' ' && s.data[i] != '\n' && s.data[i] != '\r' && s.data[i] != '\t')
+            return false;
+    return true;
+}
+
+/* The body is there if the route wants one, and only then. false: answered. */
+static bool admit_body(struct api_call *c)
+{
+    struct buf *body = &c->q->body;
+    const char *wrong = NULL;
+    bool is_absent = is_blank(buf_slice(body));
+    if (c->route->flags & BODY_RAW)
+        return true; /* any bytes; the door says how many */
+    if (body->size > BODY_MAX && !(c->route->flags & BODY_LARGE)) {
+        api_fail(c, API_TOO_LARGE, "the body is larger than 256 KiB");
+        return false;
+    }
+    if (c->route->body == SCHEMA_NONE)
+        wrong = is_absent || c->route->method == HTTP_GET ? NULL : "this takes no body";
+    else if (is_absent && !(c->route->flags & BODY_OPTIONAL))
+        wrong = "a JSON object is needed as body";
+    if (wrong) {
+        api_fail(c, API_BAD_REQUEST, wrong);
+        return false;
+    }
+    if (is_absent) {
+        buf_clear(body);
+        buf_add_text(body, "{}");
+    }
+    return true;
+}
+
+/* --- admission ------------------------------------------------------------------------------------------ */
+
+static bool admit_path(struct api_call *c, const struct api_match *m)
+{
+    char allow[64];
+    if (c->q->has_escaped_slash) {
+        api_fail(c, API_BAD_REQUEST, "the path holds an escaped '/', which no name may have");
+    } else if (!m->methods) {
+        api_fail(c, API_NOT_FOUND, "there is no such path: see /openapi.json");
+    } else if (!m->route) {
+        api_methods_text(m->methods, allow, sizeof allow);
+        http_add_header(c->q, "Allow", allow);
+        api_fail(c, API_METHOD_NOT_ALLOWED, NULL);
+    } else {
+        return true;
+    }
+    return false;
+}
+
+static void take_name(struct api_call *c, enum api_param p, struct slice value)
+{
+    if (p == PARAM_SERVICE)
+        c->service = value;
+    else if (p == PARAM_ID)
+        c->id = value;
+    else if (p == PARAM_NAME)
+        c->name = value;
+    else if (p == PARAM_RULE)
+        c->rule = value;
+    else if (p == PARAM_RELEASE)
+        c->release = api_number(value);
+    else if (p == PARAM_LEASE && view_session_read(value, &c->lease))
+        c->lease = 0; /* checked before */
+}
+
+static bool admit_values(struct api_call *c, const struct api_match *m)
+{
+    char error[200];
+    for (size_t i = 0; i < m->name_count; i++) {
+        if (api_check_value(m->names[i].param, m->names[i].value, error, sizeof error)) {
+            api_fail(c, API_BAD_REQUEST, error);
+            return false;
+        }
+        take_name(c, m->names[i].param, m->names[i].value);
+    }
+    enum api_error wrong = api_check_query(c->route, c->q->query, error, sizeof error);
+    if (wrong != API_ERRORS) {
+        api_fail(c, wrong, error);
+        return false;
+    }
+    c->ns = api_param(c, PARAM_NAMESPACE);
+    c->group = api_param(c, PARAM_GROUP);
+    return true;
+}
+
+static struct api_call *call_new(struct http_request *q)
+{
+    struct api_call *c = arena_new(&q->arena, sizeof *c);
+    c->api = q->context;
+    c->q = q;
+    q->state = c;
+    return c;
+}
+
+/* What is wrong with the head is said before the body comes. */
+static void call_begin(struct http_request *q)
+{
+    struct api_call *c = call_new(q);
+    struct api_match m = api_route_find(q->method, q->path);
+    if (!admit_path(c, &m))
+        return;
+    c->route = m.route;
+    if (!admit_values(c, &m))
+        return;
+    const struct config *config = c->api->options.config;
+    bool is_ready = registry_is_ready(api_registry(c)) && (!config || config_is_ready(config));
+    if (!(c->route->flags & IS_PUBLIC) && !is_ready)
+        api_fail(c, API_NOT_READY, NULL);
+}
+
+static void call_end(struct http_request *q)
+{
+    struct api_call *c = q->state;
+    c->is_ended = true;
+    if (admit_body(c))
+        c->route->handle(c);
+}
+
+static void call_gone(struct http_request *q)
+{
+    struct api_call *c = q->state;
+    q->state = NULL;
+    if (c && c->cancel)
+        c->cancel(c);
+}
+
+static void call_expired(struct http_request *q)
+{
+    struct api_call *c = q->state;
+    if (c->expired) {
+        c->expired(c);
+        return;
+    }
+    if (c->cancel)
+        c->cancel(c);
+    api_fail(c, API_DEADLINE, NULL);
+}
+
+static void call_drain(struct http_request *q)
+{
+    struct api_call *c = q->state;
+    if (c && c->drain)
+        c->drain(c);
+}
+
+/* 413, or a body that is no chunked one; perhaps before begin. */
+static void call_refuse(struct http_request *q, int status, const char *text)
+{
+    struct api_call *c = q->state ? q->state : call_new(q);
+    api_fail(c, status == 413 ? API_TOO_LARGE : API_BAD_REQUEST, text);
+}
+
+static void call_writable(struct http_request *q)
+{
+    struct api_call *c = q->state;
+    if (c && c->writable)
+        c->writable(c);
+}
+
+static const struct http_handler api_handler = {
+    .begin = call_begin,
+    .end = call_end,
+    .writable = call_writable,
+    .expired = call_expired,
+    .gone = call_gone,
+    .refuse = call_refuse,
+    .drain = call_drain,
+};
+
+/* --- the whole ------------------------------------------------------------------------------------------ */
+
+struct api *api_new(const struct api_options *options)
+{
+    struct api *a = mem_new(sizeof *a);
+    a->options = *options;
+    return a;
+}
+
+static void forget(struct api_shared *s)
+{
+    buf_done(&s->key);
+    buf_done(&s->body);
+    *s = (struct api_shared){0};
+}
+
+void api_turn(struct api *a)
+{
+    enum { KEPT = 64 * 1024 };
+    for (size_t i = 0; i < API_SHARED; i++)
+        if (a->shared[i].is_set)
+            forget(&a->shared[i]);
+    if (a->out.capacity > KEPT)
+        buf_done(&a->out);
+}
+
+void api_free(struct api *a)
+{
+    if (!a)
+        return;
+    api_turn(a);
+    buf_done(&a->out);
+    mem_free(a);
+}
+
+void api_mounts(struct api *a, struct http_mount ret_mounts[API_MOUNTS])
+{
+    static const char *const paths[API_MOUNTS] = {"/api/", "/sd/prometheus", "/openapi.json"};
+    for (size_t i = 0; i < API_MOUNTS; i++)
+        ret_mounts[i] = (struct http_mount){.path = paths[i], .handler = &api_handler, .context = a};
+}

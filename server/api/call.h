@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What a route's handler sees: one call of the native API. The path is a row of route.def, the query was
+ * checked against it, names are filled in with their defaults, the body (if the row has one) is whole in
+ * q->body.
+ *
+ * A handler answers once, now or later, with api_answer or api_fail…; nothing of the call may be touched
+ * after that. Whoever answers later sets cancel first: it comes when the client leaves or the server stops,
+ * instead of an answer. All that a call needs lies in q->arena. */
+#ifndef SERVER_API_CALL_H
+#define SERVER_API_CALL_H
+
+#include "base/json.h"
+#include "config/config.h"
+#include "registry/registry.h"
+#include "server/api/api.h"
+#include "server/api/table.h"
+
+struct api_call {
+    struct api *api;
+    struct http_request *q;
+    const struct api_route *route;
+    struct slice ns, group;   /* with defaults */
+    struct slice service, id; /* of the path; empty where it has none */
+    struct slice name, rule;  /* of the path: a configuration, a gray rule */
+    uint64_t release;         /* of the path */
+    int64_t lease;            /* of the path */
+    bool is_ended;            /* the request is whole: its handler has run */
+    /* Set by who answers later. */
+    void *state;
+    void (*cancel)(struct api_call *c);   /* let go of everything; no answer is wanted */
+    void (*expired)(struct api_call *c);  /* q->deadline_ms has passed; NULL: cancel, and 504 */
+    void (*drain)(struct api_call *c);    /* the server is going down: answer; NULL: go on */
+    void (*writable)(struct api_call *c); /* of a stream (http_stream_open): it may go on */
+};
+
+struct registry *api_registry(const struct api_call *c);
+struct registry_key api_key(const struct api_call *c);
+
+/* The value, or the default of param.def, or empty. */
+struct slice api_param(const struct api_call *c, enum api_param p);
+bool api_has_param(const struct api_call *c, enum api_param p);
+/* For one that may come several times; begin with at 0. */
+bool api_next_param(const struct api_call *c, enum api_param p, size_t *at, struct slice *ret_value);
+
+/* Of a list: the group, empty = all of them. */
+struct slice api_group_asked(const struct api_call *c);
+/* Where a page begins: behind this "group/name"; empty without the parameter. ERR_MALFORMED: it is not what
+ * api_continue_write gave. */
+MUST_CHECK int api_continue_read(const struct api_call *c, struct buf *ret_after);
+void api_continue_write(struct json_writer *w, struct slice group, struct slice name);
+
+/* Scratch for one answer, good until the next call of it: it begins with '{' and, unless negative, the
+ * revision. */
+struct json_writer *api_json(struct api_call *c, int64_t revision);
+/* Closes api_json's object and sends it, 200. */
+void api_answer(struct api_call *c, int64_t revision);
+/* Any other answer; type NULL: JSON. */
+void api_respond(struct api_call *c, int status, int64_t revision, const char *type, struct slice body);
+
+/* message NULL: what err_text or error.def says. */
+void api_fail(struct api_call *c, enum api_error error, const char *message);
+void api_fail_err(struct api_call *c, int err, const char *message);
+struct api_detail {
+    struct slice current; /* what is there instead of what was expected, a JSON object; empty = not told */
+    size_t line, column;  /* in what was sent; 0 = not told */
+    struct slice name;    /* of several things, the one that it is about; empty = not told */
+};
+void api_fail_with(struct api_call *c, enum api_error error, const char *message,
+                   const struct api_detail *detail);
+
+/* The body as an object of the schema: parsed, nothing unknown in it. false: answered. The caller drops
+ * root. */
+bool api_body(struct api_call *c, enum api_schema schema, json_t **ret_root);
+
+/* The handlers. */
+#define API_ROUTE(method, path, handler, params, body, answer, errors, flags, summary)                       \
+    void api_##handler(struct api_call *c);
+#include "server/api/route.def"
+#undef API_ROUTE
+
+#endif

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * See config_call.h. */
+#include "server/api/config_call.h"
+
+#include <ctype.h>
+#include <stdio.h>
+
+#include "base/text.h"
+#include "server/api/private.h"
+
+struct config *api_config(const struct api_call *c)
+{
+    return c->api->options.config;
+}
+
+struct config_id api_config_id(const struct api_call *c)
+{
+    return (struct config_id){c->ns, c->group, c->name};
+}
+
+/* --- requests ---------------------------------------------------------------------------------------- */
+
+struct asked {
+    struct config_request request;
+    struct api_call *call;
+    void (*answer)(struct api_call *c, const struct config_result *result);
+};
+
+static void on_done(struct config_request *q, int err, const struct config_result *result)
+{
+    struct asked *a = container_of(q, struct asked, request);
+    if (err)
+        api_config_fail(a->call, err, result);
+    else
+        a->answer(a->call, result);
+}
+
+static void cancel(struct api_call *c)
+{
+    struct asked *a = c->state;
+    config_cancel(api_config(c), &a->request);
+}
+
+struct config_request *
+api_config_request(struct api_call *c, void (*answer)(struct api_call *c, const struct config_result *result))
+{
+    struct asked *a = arena_new(&c->q->arena, sizeof *a);
+    a->request.done = on_done;
+    a->call = c;
+    a->answer = answer;
+    c->state = a;
+    c->cancel = cancel;
+    return &a->request;
+}
+
+void api_config_fail(struct api_call *c, int err, const struct config_result *result)
+{
+    struct api_detail detail = {0};
+    struct buf current = {0};
+    enum api_error error = api_error_of(err);
+    if (error == API_OUTCOME_UNKNOWN && c->route->method == HTTP_GET)
+        error = API_UNAVAILABLE;
+    if (result && (err == ERR_PRECONDITION || err == ERR_CONFLICT) && result->head)
+        config_head_write(result->head, &current);
+    if (result && err == ERR_MALFORMED) {
+        detail.line = result->where.line;
+        detail.column = result->where.column;
+    }
+    if (result)
+        detail.name = result->key.name;
+    detail.current = buf_slice(&current);
+    api_fail_with(c, error, result ? result->error : NULL, &detail);
+    buf_done(&current);
+}
+
+/* --- what a request says ------------------------------------------------------------------------------ */
+
+bool api_config_tag(const char *md5, uint8_t *ret_tag)
+{
+    for (size_t i = 0; i < DIGEST_MD5_SIZE / 2; i++) {
+        unsigned byte;
+        if (!isxdigit((unsigned char)md5[2 * i]) || !isxdigit((unsigned char)md5[2 * i + 1]) ||
+            sscanf(md5 + 2 * i, "%2x", &byte) != 1)
+            return false;
+        ret_tag[i] = (uint8_t)byte;
+    }
+    return true;
+}
+
+static bool is_md5(struct slice s)
+{
+    bool is = s.size == DIGEST_MD5_SIZE;
+    for (size_t i = 0; is && i < s.size; i++)
+        is = isdigit(s.data[i]) || (s.data[i] >= 'a' && s.data[i] <= 'f');
+    return is;
+}
+
+bool api_config_condition(struct api_call *c, struct config_condition *ret)
+{
+    const struct slice match = c->q->if_match, none = c->q->if_none_match;
+    *ret = (struct config_condition){0};
+    if (match.size) {
+        bool is_quoted = match.size > 2 && match.data[0] == '"' && match.data[match.size - 1] == '"';
+        ret->if_md5 = is_quoted ? slice_of(match.data + 1, match.size - 2) : (struct slice){0};
+        if (!is_md5(ret->if_md5)) {
+            api_fail(c, API_BAD_REQUEST, "If-Match is not one md5 in quotes, as ETag gives it");
+            return false;
+        }
+    }
+    if (none.size && !slice_equal(none, slice_text("*"))) {
+        api_fail(c, API_BAD_REQUEST, "If-None-Match of a write can be nothing but *");
+        return false;
+    }
+    ret->if_absent = none.size > 0;
+    ret->has_seq = api_has_param(c, PARAM_IF_SEQ);
+    ret->if_seq = api_number(api_param(c, PARAM_IF_SEQ));
+    return true;
+}
+
+/* A type that programs send who do not know says less than what the configuration was before. */
+int api_config_format(const struct api_call *c, bool *ret_is_known, enum format *ret_format)
+{
+    const struct slice type = c->q->content_type, explicit = api_param(c, PARAM_TYPE);
+    const struct config_id key = api_config_id(c);
+    enum format said;
+    *ret_is_known = true;
+    if (explicit.size)
+        return format_find(explicit, type, c->name, ret_format);
+    if (format_find((struct slice){0}, type, (struct slice){0}, &said))
+        said = FORMAT_TEXT;
+    *ret_is_known = (said != FORMAT_TEXT && said != FORMAT_BIN) || !config_find(api_config(c), &key);
+    return format_find((struct slice){0}, type, c->name, ret_format);
+}
+
+struct slice api_config_address(const struct api_call *c)
+{
+    const char *peer = c->q->peer ? c->q->peer : "", *colon = strrchr(peer, ':');
+    if (*peer == '[') {
+        const char *end = strchr(peer, ']');
+        return end ? slice_of(peer + 1, (size_t)(end - peer - 1)) : (struct slice){0};
+    }
+    return colon && strchr(peer, ':') == colon ? slice_of(peer, (size_t)(colon - peer)) : slice_text(peer);
+}

@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What is known about a configuration beside its content: its releases and what changed between two of them,
+ * its draft, and who runs on what. None of it can be waited for. */
+#include <stdio.h>
+
+#include "base/text.h"
+#include "config/diff.h"
+#include "server/api/config_call.h"
+#include "server/api/config_show.h"
+
+enum { DIFF_BYTES_MAX = 8u << 20, HISTORY_MAX = 1000 };
+
+static bool wants_meta(const struct api_call *c)
+{
+    return api_has_param(c, PARAM_META) && api_flag(api_param(c, PARAM_META));
+}
+
+/* --- history ----------------------------------------------------------------------------------------------
+ */
+
+struct past {
+    struct config_history history;
+    struct api_call *call;
+    struct buf list;
+    struct json_writer writer;
+};
+
+static void on_release(struct config_history *h, uint64_t seq, const struct config_release *release)
+{
+    struct json_writer *w = &container_of(h, struct past, history)->writer;
+    jw_open(w, '{');
+    jw_key(w, "seq");
+    jw_uint(w, seq);
+    config_release_write_members(release, false, w);
+    jw_close(w, '}');
+}
+
+static void on_history(struct config_request *q, int err, const struct config_result *result)
+{
+    struct past *p = container_of(container_of(q, struct config_history, request), struct past, history);
+    struct buf list = buf_move(&p->list);
+    if (err) {
+        api_config_fail(p->call, err, result);
+    } else {
+        char seq[24];
+        struct json_writer *w = api_json(p->call, result->revision);
+        buf_add_byte(&list, ']');
+        jw_key(w, "releases");
+        jw_raw(w, buf_slice(&list));
+        snprintf(seq, sizeof seq, "%llu", (unsigned long long)result->seq);
+        if (result->has_more)
+            document_add_text(w, "continue", slice_text(seq));
+        api_answer(p->call, result->revision);
+    }
+    buf_done(&list);
+}
+
+static void cancel_history(struct api_call *c)
+{
+    struct past *p = c->state;
+    config_cancel(api_config(c), &p->history.request);
+    buf_done(&p->list);
+}
+
+void api_config_history(struct api_call *c)
+{
+    struct past *p = arena_new(&c->q->arena, sizeof *p);
+    uint64_t limit = api_number(api_param(c, PARAM_LIMIT));
+    struct slice before = api_param(c, PARAM_CONTINUE);
+    if (before.size && !api_number(before)) {
+        api_fail(c, API_BAD_REQUEST, "continue is not what an answer gave");
+        return;
+    }
+    p->call = c;
+    p->writer = (struct json_writer){.out = &p->list};
+    jw_open(&p->writer, '[');
+    p->history.request.done = on_history;
+    p->history.release = on_release;
+    p->history.key = api_config_id(c);
+    p->history.before = api_number(before);
+    p->history.limit = limit < HISTORY_MAX ? limit : HISTORY_MAX;
+    c->state = p;
+    c->cancel = cancel_history;
+    config_history(api_config(c), &p->history);
+}
+
+/* --- what changed -----------------------------------------------------------------------------------------
+ */
+
+/* The newer release is read first: it says which one is before it. */
+struct comparison {
+    struct config_request request;
+    struct api_call *call;
+    uint64_t to, from;
+    int64_t revision;
+    bool is_binary;
+    struct slice text; /* of to, in the arena */
+};
+
+static void cancel_comparison(struct api_call *c)
+{
+    struct comparison *d = c->state;
+    config_cancel(api_config(c), &d->request);
+}
+
+static void answer_json(struct comparison *d, const struct diff *diff)
+{
+    struct json_writer *w = api_json(d->call, d->revision);
+    document_add_text(w, "name", d->call->name);
+    document_add_number(w, "from", (int64_t)d->from);
+    document_add_number(w, "to", (int64_t)d->to);
+    jw_key(w, "diff");
+    diff_write_json(diff, DIFF_BYTES_MAX, w);
+    api_answer(d->call, d->revision);
+}
+
+static void answer_text(struct comparison *d, const struct diff *diff)
+{
+    struct buf out = {0};
+    char from[300], to[300];
+    const struct slice name = d->call->name;
+    snprintf(from, sizeof from, "%.*s\t%llu", (int)name.size, (const char *)name.data,
+             (unsigned long long)d->from);
+    snprintf(to, sizeof to, "%.*s\t%llu", (int)name.size, (const char *)name.data, (unsigned long long)d->to);
+    if (diff_write(diff, from, to, DIFF_BYTES_MAX, &out))
+        api_fail(d->call, API_TOO_LARGE, "the difference is too large to be told");
+    else
+        api_respond(d->call, 200, d->revision, "text/x-diff; charset=utf-8", buf_slice(&out));
+    buf_done(&out);
+}
+
+static void compare(struct comparison *d, struct slice old)
+{
+    struct diff diff;
+    if (d->is_binary) {
+        api_fail(d->call, API_BAD_REQUEST, "a release is binary: it has no lines to compare");
+        return;
+    }
+    diff_init(&diff, old, d->text);
+    if (wants_meta(d->call))
+        answer_json(d, &diff);
+    else
+        answer_text(d, &diff);
+    diff_done(&diff);
+}
+
+static void on_from(struct config_request *q, int err, const struct config_result *result)
+{
+    struct comparison *d = container_of(q, struct comparison, request);
+    if (err) {
+        api_config_fail(d->call, err, result);
+        return;
+    }
+    d->is_binary |= result->release->format == FORMAT_BIN && result->release->operation != CONFIG_DELETE;
+    compare(d, result->release->content);
+}
+
+static void on_to(struct config_request *q, int err, const struct config_result *result)
+{
+    struct comparison *d = container_of(q, struct comparison, request);
+    const struct config_release *r = result ? result->release : NULL;
+    const struct config_id key = api_config_id(d->call);
+    if (err) {
+        api_config_fail(d->call, err, result);
+        return;
+    }
+    d->to = result->seq;
+    d->revision = result->revision;
+    d->is_binary = r->format == FORMAT_BIN && r->operation != CONFIG_DELETE;
+    d->text = slice_of(arena_copy(&d->call->q->arena, r->content.data, r->content.size), r->content.size);
+    if (!api_has_param(d->call, PARAM_FROM))
+        d->from = r->previous_seq;
+    if (!d->from) {
+        compare(d, (struct slice){0});
+        return;
+    }
+    d->request.done = on_from;
+    config_read(api_config(d->call), &d->request, &key, d->from, true);
+}
+
+void api_config_diff(struct api_call *c)
+{
+    struct comparison *d = arena_new(&c->q->arena, sizeof *d);
+    const struct config_id key = api_config_id(c);
+    d->call = c;
+    d->from = api_number(api_param(c, PARAM_FROM));
+    d->to = api_number(api_param(c, PARAM_TO));
+    d->request.done = on_to;
+    c->state = d;
+    c->cancel = cancel_comparison;
+    config_read(api_config(c), &d->request, &key, d->to, false);
+}
+
+/* --- the draft --------------------------------------------------------------------------------------------
+ */
+
+static void answer_draft(struct api_call *c, const struct config_result *result)
+{
+    api_show_draft(c, result, wants_meta(c));
+}
+
+void api_draft_get(struct api_call *c)
+{
+    const struct config_id key = api_config_id(c);
+    config_read_draft(api_config(c), api_config_request(c, answer_draft), &key);
+}
+
+/* --- who runs on what -------------------------------------------------------------------------------------
+ */
+
+struct looking {
+    struct config_listeners listeners;
+    struct api_call *call;
+    uint64_t seq; /* 0 = all; else those whom this release concerns */
+    size_t chosen, applied, rejected, pending;
+    struct buf list;
+    struct json_writer writer;
+};
+
+static void add_seq(struct json_writer *w, const char *name, uint64_t seq)
+{
+    if (seq)
+        document_add_number(w, name, (int64_t)seq);
+}
+
+/* Counted where it is this release's; false: it does not concern the listener. */
+static bool count(struct looking *l, const struct config_listener *seen)
+{
+    bool is_applied = seen->applied == l->seq, is_rejected = seen->rejected == l->seq;
+    bool is_chosen = seen->chosen == l->seq;
+    l->applied += is_applied;
+    l->rejected += is_rejected;
+    l->chosen += is_chosen;
+    l->pending += is_chosen && !is_applied && !is_rejected;
+    return is_chosen || is_applied || is_rejected;
+}
+
+static void on_seen(struct config_listeners *s, const struct config_listener *seen)
+{
+    struct looking *l = container_of(s, struct looking, listeners);
+    struct json_writer *w = &l->writer;
+    if (l->seq && !count(l, seen))
+        return;
+    jw_open(w, '{');
+    jw_key(w, "client_id");
+    jw_string(w, seen->client_id);
+    jw_key(w, "peer");
+    jw_string(w, seen->peer);
+    jw_key(w, "member");
+    jw_string(w, seen->member);
+    jw_key(w, "transport");
+    jw_string(w, seen->transport);
+    jw_key(w, "labels");
+    document_write_map(&seen->labels, w);
+    add_seq(w, "chosen", seen->chosen);
+    add_seq(w, "sent", seen->sent);
+    add_seq(w, "applied", seen->applied);
+    add_seq(w, "rejected", seen->rejected);
+    document_add_text(w, "error", seen->error);
+    jw_close(w, '}');
+}
+
+static void on_all_seen(struct config_request *q, int err, const struct config_result *result)
+{
+    struct config_listeners *s = container_of(q, struct config_listeners, request);
+    struct looking *l = container_of(s, struct looking, listeners);
+    struct buf list = buf_move(&l->list);
+    if (err) {
+        api_config_fail(l->call, err, result);
+    } else {
+        struct json_writer *w = api_json(l->call, result->revision);
+        if (l->seq) {
+            document_add_number(w, "seq", (int64_t)l->seq);
+            document_add_number(w, "chosen", (int64_t)l->chosen);
+            document_add_number(w, "applied", (int64_t)l->applied);
+            document_add_number(w, "rejected", (int64_t)l->rejected);
+            document_add_number(w, "pending", (int64_t)l->pending);
+        }
+        buf_add_byte(&list, ']');
+        jw_key(w, "listeners");
+        jw_raw(w, buf_slice(&list));
+        document_add_number(w, "members_silent", (int64_t)s->members_silent);
+        document_add_number(w, "left_out", (int64_t)s->left_out);
+        api_answer(l->call, result->revision);
+    }
+    buf_done(&list);
+}
+
+static void cancel_looking(struct api_call *c)
+{
+    struct looking *l = c->state;
+    config_cancel(api_config(c), &l->listeners.request);
+    buf_done(&l->list);
+}
+
+static void look(struct api_call *c, uint64_t seq)
+{
+    struct looking *l = arena_new(&c->q->arena, sizeof *l);
+    const struct config_id key = api_config_id(c);
+    l->call = c;
+    l->seq = seq;
+    l->writer = (struct json_writer){.out = &l->list};
+    jw_open(&l->writer, '[');
+    l->listeners.request.done = on_all_seen;
+    l->listeners.seen = on_seen;
+    c->state = l;
+    c->cancel = cancel_looking;
+    config_listeners(api_config(c), &l->listeners, &key);
+}
+
+void api_listeners_get(struct api_call *c)
+{
+    look(c, 0);
+}
+
+void api_delivery_get(struct api_call *c)
+{
+    if (c->release)
+        look(c, c->release);
+    else
+        api_fail(c, API_BAD_REQUEST, "releases count from 1");
+}

@@ -1,0 +1,398 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What the config center shows and what can be waited for: the content of a configuration, the list of them,
+ * a gray rule. They are sources over the view of heads (read.h); a content is read from the store when it is
+ * answered, by the seq that the view gave, so that the answer is one state. */
+#include <stdio.h>
+
+#include "base/text.h"
+#include "server/api/config_call.h"
+#include "server/api/config_show.h"
+#include "server/api/read.h"
+
+/* --- a source over the heads -----------------------------------------------------------------------------
+ */
+
+struct view {
+    struct api_read read;
+    struct config_request request;
+    struct config_watch watch;
+    struct config_subscriber subscriber; /* who asks; labels and id choose the gray release */
+    bool is_gray;
+    int64_t revision; /* of the answer */
+    uint64_t seq;     /* that is answered or learned */
+    uint8_t tag[API_DIGEST_SIZE];
+    uint64_t tag_seq; /* whose tag it is; 0 = none */
+};
+
+static struct view *view_of(const struct api_read *r)
+{
+    return (struct view *)((uintptr_t)r - offsetof(struct view, read));
+}
+
+static const struct config_item *item_of(const struct api_read *r)
+{
+    const struct config_id key = api_config_id(r->call);
+    return config_find(api_config(r->call), &key);
+}
+
+static void on_barrier(struct config_request *q, int err, const struct config_result *result)
+{
+    (void)result;
+    api_read_go(&container_of(q, struct view, request)->read, err);
+}
+
+static void view_barrier(struct api_read *r)
+{
+    struct view *v = view_of(r);
+    v->request.done = on_barrier;
+    config_barrier(api_config(r->call), &v->request);
+}
+
+static void view_cancel(struct api_read *r)
+{
+    config_cancel(api_config(r->call), &view_of(r)->request);
+}
+
+static int64_t view_revision(const struct api_read *r)
+{
+    return config_revision(api_config(r->call));
+}
+
+static void on_change(struct config_watch *w, const struct config_item *item, const struct config_id *key)
+{
+    (void)item, (void)key;
+    api_read_changed(&container_of(w, struct view, watch)->read);
+}
+
+static void view_unwatch(struct api_read *r)
+{
+    config_unwatch(&view_of(r)->watch);
+}
+
+static int64_t item_changed(const struct api_read *r, int64_t after)
+{
+    const struct config_item *item = item_of(r);
+    (void)after;
+    return item ? item->revision : config_absent_revision(api_config(r->call));
+}
+
+/* The release that this client gets; 0 = none. */
+static uint64_t seq_of(const struct view *v)
+{
+    const struct config_item *item = item_of(&v->read);
+    const struct config_subscriber *s = &v->subscriber;
+    if (!item)
+        return 0;
+    if (v->is_gray)
+        return config_choose(item, &s->labels, api_config_address(v->read.call), s->client_id);
+    return item->head->is_deleted ? 0 : item->head->seq;
+}
+
+static void item_watch(struct api_read *r)
+{
+    struct view *v = view_of(r);
+    const struct config_id key = api_config_id(r->call);
+    uint64_t seq = seq_of(v);
+    v->watch.changed = on_change;
+    v->watch.subscriber = &v->subscriber;
+    config_watch(api_config(r->call), &v->watch, &key, false);
+    if (seq)
+        config_sent(&v->watch, &key, seq);
+}
+
+/* --- one configuration ------------------------------------------------------------------------------------
+ */
+
+static bool wants_meta(const struct api_call *c)
+{
+    return api_has_param(c, PARAM_META) && api_flag(api_param(c, PARAM_META));
+}
+
+static bool comes_before(struct slice a, struct slice b)
+{
+    size_t n = a.size < b.size ? a.size : b.size;
+    int order = n ? memcmp(a.data, b.data, n) : 0;
+    return order ? order < 0 : a.size < b.size;
+}
+
+/* Sorted, of equal keys the first; the text was checked. */
+static void take_labels(struct api_call *c, struct document_map *ret)
+{
+    struct slice rest = api_param(c, PARAM_LABELS), key, value;
+    ret->list = arena_new(&c->q->arena, (rest.size / 2 + 1) * sizeof *ret->list);
+    while (rest.size && api_next_label(&rest, &key, &value)) {
+        size_t at = 0;
+        while (at < ret->count && comes_before(ret->list[at].key, key))
+            at++;
+        if (at < ret->count && slice_equal(ret->list[at].key, key))
+            continue;
+        memmove(&ret->list[at + 1], &ret->list[at], (ret->count++ - at) * sizeof *ret->list);
+        ret->list[at] = (struct document_pair){key, value};
+    }
+}
+
+static void item_add_key(const struct api_read *r, struct buf *key)
+{
+    const struct view *v = view_of(r);
+    if (!v->is_gray)
+        return;
+    buf_add_byte(key, 0);
+    buf_add_slice(key, api_config_address(r->call));
+}
+
+/* It stands for the content: what changes that, or what is known beside it, changes this. */
+static enum api_error item_render(const struct api_read *r, struct json_writer *w)
+{
+    const struct config_item *item = item_of(r);
+    uint64_t seq = seq_of(view_of(r));
+    if (!item || !seq)
+        return API_NOT_FOUND;
+    jw_key(w, "seq");
+    jw_uint(w, seq);
+    if (wants_meta(r->call)) {
+        jw_key(w, "head");
+        jw_open(w, '{');
+        config_head_write_members(item->head, w);
+        jw_close(w, '}');
+    }
+    return API_ERRORS;
+}
+
+/* The content's md5, which the head has of the live release. */
+static bool item_tag(const struct api_read *r, uint8_t tag[API_DIGEST_SIZE])
+{
+    const struct view *v = view_of(r);
+    const struct config_item *item = item_of(r);
+    uint64_t seq = seq_of(v);
+    if (!seq || wants_meta(r->call))
+        return true; /* the rendering's */
+    if (seq == item->head->seq)
+        return api_config_tag(item->head->digest.md5, tag);
+    if (seq == v->tag_seq)
+        memcpy(tag, v->tag, sizeof v->tag);
+    return seq == v->tag_seq;
+}
+
+static void read_release(struct view *v,
+                         void (*done)(struct config_request *q, int err, const struct config_result *result))
+{
+    const struct config_id key = api_config_id(v->read.call);
+    v->request.done = done;
+    config_read(api_config(v->read.call), &v->request, &key, v->seq, true);
+}
+
+static void on_learned(struct config_request *q, int err, const struct config_result *result)
+{
+    struct view *v = container_of(q, struct view, request);
+    if (!err && result->release->operation != CONFIG_DELETE &&
+        api_config_tag(result->release->digest.md5, v->tag))
+        v->tag_seq = v->seq;
+    api_read_learned(&v->read);
+}
+
+static void item_learn(struct api_read *r)
+{
+    struct view *v = view_of(r);
+    v->seq = seq_of(v);
+    read_release(v, on_learned);
+}
+
+static void on_read(struct config_request *q, int err, const struct config_result *result)
+{
+    struct view *v = container_of(q, struct view, request);
+    bool is_json = wants_meta(v->read.call);
+    if (!err && is_json)
+        api_add_etag(v->read.call, v->tag);
+    if (err)
+        api_config_fail(v->read.call, err, result);
+    else
+        api_show_release(v->read.call, v->revision, result, is_json);
+}
+
+static void item_answer(struct api_read *r, const struct api_shared *result)
+{
+    struct view *v = view_of(r);
+    v->seq = seq_of(v);
+    v->revision = result->revision;
+    memcpy(v->tag, result->digest, sizeof v->tag);
+    v->tag_seq = 0;
+    read_release(v, on_read);
+}
+
+static const struct api_source item_source = {
+    .barrier = view_barrier,
+    .cancel_barrier = view_cancel,
+    .revision = view_revision,
+    .changed = item_changed,
+    .watch = item_watch,
+    .unwatch = view_unwatch,
+    .render = item_render,
+    .missing = "there is no such configuration",
+    .add_key = item_add_key,
+    .tag = item_tag,
+    .learn = item_learn,
+    .answer = item_answer,
+};
+
+static void answer_old(struct api_call *c, const struct config_result *result)
+{
+    api_show_release(c, result->revision, result, wants_meta(c));
+}
+
+/* A release that is named cannot change. */
+static void get_old(struct api_call *c, uint64_t seq)
+{
+    const struct config_id key = api_config_id(c);
+    if (api_has_param(c, PARAM_WAIT_REVISION) || api_has_param(c, PARAM_LABELS))
+        api_fail(c, API_BAD_REQUEST, "seq goes with neither wait_revision nor labels");
+    else
+        config_read(api_config(c), api_config_request(c, answer_old), &key, seq, api_is_local(c));
+}
+
+void api_config_get(struct api_call *c)
+{
+    uint64_t seq = api_number(api_param(c, PARAM_SEQ));
+    if (seq) {
+        get_old(c, seq);
+        return;
+    }
+    struct view *v = arena_new(&c->q->arena, sizeof *v);
+    v->subscriber.client_id = api_param(c, PARAM_CLIENT_ID);
+    v->subscriber.peer = c->q->peer;
+    v->subscriber.transport = "http";
+    take_labels(c, &v->subscriber.labels);
+    v->is_gray = api_has_param(c, PARAM_LABELS) || api_has_param(c, PARAM_CLIENT_ID);
+    api_read_start(c, &v->read, &item_source);
+}
+
+/* --- a gray rule ------------------------------------------------------------------------------------------
+ */
+
+static enum api_error rule_render(const struct api_read *r, struct json_writer *w)
+{
+    const struct config_item *item = item_of(r);
+    const struct gray_rules *rules = item ? &item->head->gray : &(struct gray_rules){0};
+    for (size_t i = 0; i < rules->count; i++) {
+        if (!slice_equal(rules->list[i].name, r->call->rule))
+            continue;
+        jw_key(w, "rule");
+        gray_rule_write(&rules->list[i], w);
+        return API_ERRORS;
+    }
+    return API_NOT_FOUND;
+}
+
+static const struct api_source rule_source = {
+    .barrier = view_barrier,
+    .cancel_barrier = view_cancel,
+    .revision = view_revision,
+    .changed = item_changed,
+    .watch = item_watch,
+    .unwatch = view_unwatch,
+    .render = rule_render,
+    .missing = "there is no such gray rule",
+};
+
+void api_gray_get(struct api_call *c)
+{
+    struct view *v = arena_new(&c->q->arena, sizeof *v);
+    api_read_start(c, &v->read, &rule_source);
+}
+
+/* --- the list ---------------------------------------------------------------------------------------------
+ */
+
+static bool note_revision(void *arg, const struct config_item *item)
+{
+    int64_t *latest = arg;
+    if (item->revision > *latest)
+        *latest = item->revision;
+    return true;
+}
+
+static int64_t list_changed(const struct api_read *r, int64_t after)
+{
+    const struct api_call *c = r->call;
+    int64_t latest = config_absent_revision(api_config(c));
+    (void)after;
+    config_each(api_config(c), c->ns, api_group_asked(c), api_param(c, PARAM_PREFIX), (struct slice){0},
+                note_revision, &latest);
+    return latest;
+}
+
+static void list_watch(struct api_read *r)
+{
+    struct view *v = view_of(r);
+    const struct config_id key = {r->call->ns, api_group_asked(r->call), api_param(r->call, PARAM_PREFIX)};
+    v->watch.changed = on_change;
+    config_watch(api_config(r->call), &v->watch, &key, true);
+}
+
+struct page {
+    struct json_writer *w;
+    const struct config_item *last;
+    uint64_t left;
+    bool has_more, with_deleted;
+};
+
+static bool add_item(void *arg, const struct config_item *item)
+{
+    struct page *p = arg;
+    if (item->head->is_deleted && !p->with_deleted)
+        return true;
+    p->has_more = p->left == 0;
+    if (p->has_more)
+        return false;
+    p->left--;
+    p->last = item;
+    jw_open(p->w, '{');
+    document_add_text(p->w, "name", item->name);
+    document_add_text(p->w, "group", item->group);
+    config_head_write_members(item->head, p->w);
+    document_add_number(p->w, "create_revision", item->create_revision);
+    document_add_number(p->w, "mod_revision", item->revision);
+    jw_close(p->w, '}');
+    return true;
+}
+
+static enum api_error list_render(const struct api_read *r, struct json_writer *w)
+{
+    const struct api_call *c = r->call;
+    struct page page = {.w = w, .left = api_number(api_param(c, PARAM_LIMIT))};
+    struct buf after = {0};
+    page.with_deleted = api_has_param(c, PARAM_DELETED) && api_flag(api_param(c, PARAM_DELETED));
+    if (api_continue_read(c, &after))
+        buf_clear(&after); /* checked before */
+    jw_key(w, "configs");
+    jw_open(w, '[');
+    config_each(api_config(c), c->ns, api_group_asked(c), api_param(c, PARAM_PREFIX), buf_slice(&after),
+                add_item, &page);
+    jw_close(w, ']');
+    if (page.has_more)
+        api_continue_write(w, page.last->group, page.last->name);
+    buf_done(&after);
+    return API_ERRORS;
+}
+
+static const struct api_source list_source = {
+    .barrier = view_barrier,
+    .cancel_barrier = view_cancel,
+    .revision = view_revision,
+    .changed = list_changed,
+    .watch = list_watch,
+    .unwatch = view_unwatch,
+    .render = list_render,
+};
+
+void api_config_list(struct api_call *c)
+{
+    struct buf after = {0};
+    int err = api_continue_read(c, &after);
+    buf_done(&after);
+    if (err) {
+        api_fail(c, API_BAD_REQUEST, "continue is not what an answer gave");
+        return;
+    }
+    struct view *v = arena_new(&c->q->arena, sizeof *v);
+    api_read_start(c, &v->read, &list_source);
+}

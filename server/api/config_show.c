@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * See config_show.h. A content is whatever its writer put there: a browser that is led to one must not take
+ * it for a page of this server, so it is sandboxed and its type is not guessed. */
+#include "server/api/config_show.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/text.h"
+#include "server/api/read.h"
+
+static void begin_json(struct api_call *c, struct json_writer *w)
+{
+    document_add_text(w, "name", c->name);
+    document_add_text(w, "group", c->group);
+    document_add_text(w, "namespace", c->ns);
+}
+
+/* Its md5 is known to be the content's. */
+static void answer_content(struct api_call *c, int64_t revision, enum format format, const char *md5,
+                           struct slice content)
+{
+    uint8_t tag[API_DIGEST_SIZE];
+    bool has_tag = api_config_tag(md5, tag);
+    if (has_tag)
+        api_add_etag(c, tag);
+    http_add_header(c->q, "X-Content-Type-Options", "nosniff");
+    http_add_header(c->q, "Content-Security-Policy", "default-src 'none'; sandbox");
+    if (has_tag && api_has_tag(c, tag) && !api_has_param(c, PARAM_WAIT_REVISION))
+        api_respond(c, 304, revision, NULL, (struct slice){0});
+    else
+        api_respond(c, 200, revision, format_content_type(format), content);
+}
+
+void api_show_release(struct api_call *c, int64_t revision, const struct config_result *result, bool as_json)
+{
+    const struct config_release *r = result->release;
+    const struct config_head *head = result->head;
+    char text[24];
+    snprintf(text, sizeof text, "%" PRIu64, result->seq);
+    if (!as_json && r->operation == CONFIG_DELETE) {
+        api_fail(c, API_NOT_FOUND, "this release is a deletion: it has no content");
+        return;
+    }
+    http_add_header(c->q, "X-Cairn-Seq", text);
+    if (!as_json) {
+        answer_content(c, revision, r->format, r->digest.md5, r->content);
+        return;
+    }
+    struct json_writer *w = api_json(c, revision);
+    begin_json(c, w);
+    jw_key(w, "seq");
+    jw_uint(w, result->seq);
+    config_release_write_members(r, true, w);
+    if (head && head->gray.count) {
+        jw_key(w, "gray");
+        gray_rules_write(&head->gray, w);
+    }
+    api_answer(c, revision);
+}
+
+void api_show_draft(struct api_call *c, const struct config_result *result, bool as_json)
+{
+    const struct config_draft *d = result->draft;
+    if (!as_json) {
+        const struct digest digest = digest_of(d->content);
+        answer_content(c, result->revision, d->format, digest.md5, d->content);
+        return;
+    }
+    struct json_writer *w = api_json(c, result->revision);
+    begin_json(c, w);
+    document_add_text(w, "type", slice_text(format_name(d->format)));
+    document_add_text(w, "title", d->title);
+    document_add_text(w, "note", d->note);
+    document_add_number(w, "base_seq", (int64_t)d->base_seq);
+    document_add_number(w, "time_ms", d->time_ms);
+    document_add_number(w, "size", (int64_t)d->content.size);
+    document_add_bytes(w, "content", d->content);
+    api_answer(c, result->revision);
+}

@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What changes configurations: publish, delete, rollback, drafts, gray rules, bundles. A handler reads what
+ * the client says strictly and hands it to the door of config/. */
+#include <stdio.h>
+
+#include "base/text.h"
+#include "server/api/config_call.h"
+
+/* --- answers -------------------------------------------------------------------------------------------- */
+
+static void add_release(struct json_writer *w, uint64_t seq, const struct config_head *head)
+{
+    if (seq) {
+        jw_key(w, "seq");
+        jw_uint(w, seq);
+    }
+    if (!seq || !head || head->seq != seq || head->is_deleted)
+        return;
+    document_add_text(w, "type", slice_text(format_name(head->format)));
+    document_add_text(w, "md5", slice_text(head->digest.md5));
+    document_add_text(w, "sha256", slice_text(head->digest.sha256));
+}
+
+static void add_unchanged(struct json_writer *w, bool is_unchanged)
+{
+    if (!is_unchanged)
+        return;
+    jw_key(w, "unchanged");
+    jw_bool(w, true);
+}
+
+static void answer_written(struct api_call *c, const struct config_result *result)
+{
+    struct json_writer *w = api_json(c, result->revision);
+    bool is_checked = api_has_param(c, PARAM_VALIDATE);
+    if (is_checked) {
+        jw_key(w, "valid");
+        jw_bool(w, true);
+    }
+    add_release(w, is_checked ? 0 : result->seq, result->head);
+    add_unchanged(w, result->is_unchanged);
+    api_answer(c, result->revision);
+}
+
+/* Of what is no release. */
+static void answer_done(struct api_call *c, const struct config_result *result)
+{
+    struct json_writer *w = api_json(c, result->revision);
+    add_unchanged(w, result->is_unchanged);
+    api_answer(c, result->revision);
+}
+
+/* --- what is live --------------------------------------------------------------------------------------- */
+
+/* The body is the content; the rest is said beside it. false: answered. */
+static bool take_publish(struct api_call *c, struct config_publish *p)
+{
+    *p = (struct config_publish){
+        .key = api_config_id(c),
+        .content = buf_slice(&c->q->body),
+        .title = api_param(c, PARAM_TITLE),
+        .note = api_param(c, PARAM_NOTE),
+        .only_validate = api_has_param(c, PARAM_VALIDATE),
+    };
+    if (!api_config_condition(c, &p->condition))
+        return false;
+    if (api_config_format(c, &p->has_format, &p->format) == OK)
+        return true;
+    api_fail(c, API_BAD_REQUEST, "type is none of text, json, yaml, properties, toml, xml, html, bin");
+    return false;
+}
+
+void api_config_put(struct api_call *c)
+{
+    struct config_publish p;
+    if (take_publish(c, &p))
+        config_publish(api_config(c), api_config_request(c, answer_written), &p);
+}
+
+void api_config_delete(struct api_call *c)
+{
+    const struct config_id key = api_config_id(c);
+    struct config_condition condition;
+    if (api_config_condition(c, &condition))
+        config_delete(api_config(c), api_config_request(c, answer_written), &key, api_param(c, PARAM_NOTE),
+                      &condition);
+}
+
+/* What a POST says, and nothing else. false: answered. */
+struct said {
+    int64_t seq;
+    struct slice title, note;
+};
+
+static bool read_said(struct api_call *c, bool has_seq, bool has_title, struct said *ret)
+{
+    char error[200];
+    struct document_reader r = document_reader_of(DOCUMENT_STRICT, &c->q->arena, error, sizeof error);
+    *ret = (struct said){0};
+    document_begin(&r, buf_slice(&c->q->body));
+    if (has_seq && !document_number(&r, "seq", 1, CONFIG_SEQ_MAX, &ret->seq))
+        document_refuse(&r, "seq", "is missing");
+    if (has_title)
+        document_text(&r, "title", &ret->title);
+    document_string(&r, "note", CONFIG_NOTE_MAX, &ret->note);
+    int err = document_end(&r);
+    if (err)
+        api_fail_err(c, err, error);
+    return !err;
+}
+
+void api_config_rollback(struct api_call *c)
+{
+    const struct config_id key = api_config_id(c);
+    struct config_condition condition;
+    struct said said;
+    if (read_said(c, true, false, &said) && api_config_condition(c, &condition))
+        config_rollback(api_config(c), api_config_request(c, answer_written), &key, (uint64_t)said.seq,
+                        said.note, &condition);
+}
+
+/* --- drafts --------------------------------------------------------------------------------------------- */
+
+void api_draft_put(struct api_call *c)
+{
+    struct config_publish p;
+    if (take_publish(c, &p))
+        config_put_draft(api_config(c), api_config_request(c, answer_done), &p);
+}
+
+void api_draft_delete(struct api_call *c)
+{
+    const struct config_id key = api_config_id(c);
+    config_delete_draft(api_config(c), api_config_request(c, answer_done), &key);
+}
+
+void api_draft_publish(struct api_call *c)
+{
+    const struct config_id key = api_config_id(c);
+    struct config_condition condition;
+    struct said said;
+    if (read_said(c, false, true, &said) && api_config_condition(c, &condition))
+        config_publish_draft(api_config(c), api_config_request(c, answer_written), &key, said.title,
+                             said.note, &condition);
+}
+
+/* --- gray releases -------------------------------------------------------------------------------------- */
+
+void api_gray_put(struct api_call *c)
+{
+    const struct config_id key = api_config_id(c);
+    struct gray_request asked;
+    char error[200];
+    int err = gray_request_read(buf_slice(&c->q->body), &c->q->arena, &asked, error, sizeof error);
+    if (err) {
+        api_fail_err(c, err, error);
+        return;
+    }
+    asked.rule.name = c->rule;
+    config_put_gray(api_config(c), api_config_request(c, answer_written), &key, &asked.rule,
+                    asked.has_content ? &asked.content : NULL);
+}
+
+void api_gray_delete(struct api_call *c)
+{
+    const struct config_id key = api_config_id(c);
+    config_delete_gray(api_config(c), api_config_request(c, answer_done), &key, c->rule);
+}
+
+void api_gray_promote(struct api_call *c)
+{
+    const struct config_id key = api_config_id(c);
+    struct said said;
+    if (read_said(c, false, false, &said))
+        config_promote_gray(api_config(c), api_config_request(c, answer_written), &key, c->rule, said.note);
+}
+
+/* --- bundles -------------------------------------------------------------------------------------------- */
+
+struct bundle {
+    struct config_publish *publish;
+    struct config_id *remove;
+    size_t publish_count, remove_count;
+};
+
+static void read_id(struct api_call *c, struct document_reader *r, struct config_id *ret)
+{
+    *ret = (struct config_id){c->ns, c->group, {0}};
+    document_text(r, "namespace", &ret->ns);
+    document_text(r, "group", &ret->group);
+    document_text(r, "name", &ret->name);
+    if (!ret->name.size)
+        document_refuse(r, "name", "is missing");
+}
+
+static int read_publish(struct api_call *c, json_t *value, struct config_publish *ret, char error[200])
+{
+    struct document_reader r = document_reader_of(DOCUMENT_STRICT, &c->q->arena, error, 200);
+    struct slice type = {0};
+    int64_t seq = 0;
+    *ret = (struct config_publish){0};
+    document_begin_value(&r, value);
+    read_id(c, &r, &ret->key);
+    if (!document_bytes(&r, "content", CONFIG_CONTENT_MAX, &ret->content))
+        document_refuse(&r, "content", "is missing");
+    document_text(&r, "type", &type);
+    document_text(&r, "title", &ret->title);
+    document_string(&r, "note", CONFIG_NOTE_MAX, &ret->note);
+    ret->condition.has_seq = document_number(&r, "if_seq", 0, CONFIG_SEQ_MAX, &seq);
+    ret->condition.if_seq = (uint64_t)seq;
+    ret->has_format = type.size > 0;
+    if (type.size && format_from_name(type, &ret->format))
+        document_refuse(&r, "type", "is none of text, json, yaml, properties, toml, xml, html, bin");
+    return document_end(&r);
+}
+
+static int read_remove(struct api_call *c, json_t *value, struct config_id *ret, char error[200])
+{
+    struct document_reader r = document_reader_of(DOCUMENT_STRICT, &c->q->arena, error, 200);
+    document_begin_value(&r, value);
+    read_id(c, &r, ret);
+    return document_end(&r);
+}
+
+static int read_bundle(struct api_call *c, json_t *root, struct bundle *b, char error[200])
+{
+    json_t *publish = json_object_get(root, "publish"), *remove = json_object_get(root, "delete");
+    int err = OK;
+    publish = json_is_null(publish) ? NULL : publish; /* the same as nothing */
+    remove = json_is_null(remove) ? NULL : remove;
+    if ((publish && !json_is_array(publish)) || (remove && !json_is_array(remove))) {
+        snprintf(error, 200, "%s is not a list", publish && !json_is_array(publish) ? "publish" : "delete");
+        return ERR_INVALID;
+    }
+    b->publish_count = json_array_size(publish); /* of NULL: 0 */
+    b->remove_count = json_array_size(remove);
+    b->publish = arena_new(&c->q->arena, (b->publish_count + 1) * sizeof *b->publish);
+    b->remove = arena_new(&c->q->arena, (b->remove_count + 1) * sizeof *b->remove);
+    for (size_t i = 0; !err && i < b->publish_count; i++)
+        err = read_publish(c, json_array_get(publish, i), &b->publish[i], error);
+    for (size_t i = 0; !err && i < b->remove_count; i++)
+        err = read_remove(c, json_array_get(remove, i), &b->remove[i], error);
+    if (!err && !b->publish_count && api_has_param(c, PARAM_VALIDATE)) {
+        snprintf(error, 200, "publish is empty: there is nothing to validate");
+        err = ERR_INVALID;
+    }
+    for (size_t i = 0; i < b->publish_count; i++)
+        b->publish[i].only_validate = api_has_param(c, PARAM_VALIDATE);
+    return err;
+}
+
+static void answer_bundle(struct api_call *c, const struct config_result *result)
+{
+    struct json_writer *w = api_json(c, result->revision);
+    bool is_checked = api_has_param(c, PARAM_VALIDATE);
+    if (is_checked) {
+        jw_key(w, "valid");
+        jw_bool(w, true);
+    }
+    jw_key(w, "changed");
+    jw_uint(w, is_checked ? 0 : result->items);
+    jw_key(w, "items");
+    jw_open(w, '[');
+    for (size_t i = 0; i < result->written_count; i++) {
+        const struct config_written *written = &result->written[i];
+        jw_open(w, '{');
+        document_add_text(w, "name", written->key.name);
+        document_add_text(w, "group", written->key.group);
+        document_add_text(w, "namespace", written->key.ns);
+        if (!is_checked)
+            add_release(w, written->head ? written->head->seq : 0, written->head);
+        add_unchanged(w, written->is_unchanged);
+        jw_close(w, '}');
+    }
+    jw_close(w, ']');
+    api_answer(c, result->revision);
+}
+
+void api_bundle_post(struct api_call *c)
+{
+    struct bundle b;
+    char error[200] = "";
+    json_t *root;
+    if (!api_body(c, SCHEMA_BUNDLE, &root))
+        return;
+    int err = read_bundle(c, root, &b, error);
+    json_decref(root);
+    if (err)
+        api_fail_err(c, err, error);
+    else
+        config_bundle(api_config(c), api_config_request(c, answer_bundle), b.publish, b.publish_count,
+                      b.remove, b.remove_count);
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Shared by call.c and read.c. */
+#ifndef SERVER_API_PRIVATE_H
+#define SERVER_API_PRIVATE_H
+
+#include "server/api/call.h"
+
+enum { API_SHARED = 8, API_DIGEST_SIZE = 16 };
+
+/* A result that was rendered in this turn: the next request that asks the same gets it too. */
+struct api_shared {
+    struct buf key, body;
+    int64_t revision;
+    enum api_error error; /* API_ERRORS = none */
+    uint8_t digest[API_DIGEST_SIZE];
+    bool is_set;
+};
+
+struct api {
+    struct api_options options;
+    struct buf out; /* scratch: one answer */
+    struct json_writer writer;
+    struct api_shared shared[API_SHARED];
+    size_t next_shared; /* to be replaced */
+};
+
+#endif

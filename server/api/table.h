@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The tables of the native API as C sees them (route.def, param.def, schema.def, error.def), and the pure
+ * readers: which route a path is, whether its query is one that the route takes. */
+#ifndef SERVER_API_TABLE_H
+#define SERVER_API_TABLE_H
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "server/http/request.h"
+
+struct api_call;
+
+/* --- errors -------------------------------------------------------------------------------------------- */
+enum api_error {
+#define API_ERROR(id, code, status, when) API_##id,
+#define API_FROM(err, id)
+#include "server/api/error.def"
+#undef API_ERROR
+#undef API_FROM
+    API_ERRORS
+};
+struct api_error_row {
+    const char *code;
+    int status;
+    const char *when;
+};
+extern const struct api_error_row api_errors[API_ERRORS];
+enum api_error api_error_of(int err);
+
+/* --- parameters ---------------------------------------------------------------------------------------- */
+enum api_param {
+#define API_PARAM(id, name, type, standard, what) PARAM_##id,
+#include "server/api/param.def"
+#undef API_PARAM
+    PARAMS
+};
+enum api_type {
+    TYPE_NAMESPACE,
+    TYPE_NAME,
+    TYPE_TEXT,
+    TYPE_ANY,
+    TYPE_FLAG,
+    TYPE_COUNT,
+    TYPE_REVISION,
+    TYPE_DURATION,
+    TYPE_PAIR,
+    TYPE_SESSION,
+    TYPE_CONSISTENCY,
+    TYPE_SEQ,
+    TYPE_PROSE,
+    TYPE_LABELS,
+    TYPE_ONLY,
+};
+struct api_param_row {
+    const char *name;
+    enum api_type type;
+    const char *standard; /* NULL = none */
+    const char *what;
+};
+extern const struct api_param_row api_params[PARAMS];
+
+enum { API_COUNT_MAX = 10000, API_WAIT_MAX_S = 600, API_REPEATS_MAX = 16 };
+
+unsigned api_repeats_max(enum api_param p); /* how often it may be given */
+
+/* Values that have passed api_check_value. */
+uint64_t api_number(struct slice text); /* COUNT, REVISION, SESSION */
+uint64_t api_duration_ms(struct slice text);
+bool api_flag(struct slice text);
+/* Takes one k=v from the front of LABELS that are not empty; false: there is no "=" in it. */
+bool api_next_label(struct slice *rest, struct slice *ret_key, struct slice *ret_value);
+/* ERR_INVALID with a sentence that begins with the parameter's name. */
+MUST_CHECK int api_check_value(enum api_param p, struct slice value, char *error, size_t error_size);
+
+/* --- schemas -------------------------------------------------------------------------------------------- */
+enum api_schema {
+    SCHEMA_NONE,
+#define API_SCHEMA(id, name, what) SCHEMA_##id,
+#define API_FIELD(schemas, name, is_required, type, example)
+#include "server/api/schema.def"
+#undef API_SCHEMA
+#undef API_FIELD
+    SCHEMAS
+};
+struct api_schema_row {
+    const char *name, *what;
+};
+struct api_field_row {
+    uint64_t schemas; /* 1 << enum api_schema */
+    const char *name;
+    bool is_required;
+    const char *type, *example; /* members of a JSON schema; JSON or NULL */
+};
+extern const struct api_schema_row api_schemas[SCHEMAS];
+extern const struct api_field_row api_fields[];
+extern const size_t api_field_count;
+
+/* --- routes --------------------------------------------------------------------------------------------- */
+enum { BODY_OPTIONAL = 1, IS_ARRAY = 2, IS_PUBLIC = 4, BODY_RAW = 8, BODY_LARGE = 16, ANSWER_RAW = 32 };
+enum { API_NAMES_MAX = 3 }; /* {…} of one path */
+
+struct api_route {
+    const char *name;
+    enum http_method method;
+    const char *path;
+    void (*handle)(struct api_call *c);
+    uint64_t params; /* 1 << enum api_param */
+    enum api_schema body, answer;
+    uint64_t errors; /* 1 << enum api_error */
+    unsigned flags;
+    const char *summary;
+};
+extern const struct api_route api_routes[];
+extern const size_t api_route_count;
+
+struct api_match {
+    const struct api_route *route; /* NULL: not found, or another method */
+    unsigned methods;              /* that the path is served with; 0 = not found */
+    struct {
+        enum api_param param;
+        struct slice value;
+    } names[API_NAMES_MAX];
+    size_t name_count;
+};
+/* HEAD finds what GET does. */
+struct api_match api_route_find(enum http_method method, struct slice path);
+
+/* "GET, HEAD" of a mask. */
+void api_methods_text(unsigned methods, char *ret_text, size_t size);
+
+/* The parameter at the front of a route's path pattern; PARAMS: none of that name. */
+enum api_param api_path_param(struct slice name);
+
+/* Of a query (http_request.query): everything in it is the route's, of its form, and not given twice where
+ * once is meant. API_ERRORS when all is well. */
+enum api_error api_check_query(const struct api_route *route, struct slice query, char *error,
+                               size_t error_size);
+
+#endif

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Addresses in the three forms in which DNS meets them: as text, as a label of an instance's name
+ * ("10-0-0-5"; IPv6: 32 hex digits, for a label may not begin with '-'), as a name under in-addr.arpa or
+ * ip6.arpa. Pure. */
+#ifndef SERVER_DNS_ADDRESS_H
+#define SERVER_DNS_ADDRESS_H
+
+#include "server/dns/dns_wire.h"
+
+struct dns_address {
+    uint8_t bytes[16];
+    uint8_t size; /* 4 or 16 */
+};
+
+enum { DNS_ADDRESS_LABEL_MAX = 32 };
+
+/* Inline: it is asked for every pair of records. */
+static inline bool dns_address_equal(const struct dns_address *a, const struct dns_address *b)
+{
+    return a->size == b->size && memcmp(a->bytes, b->bytes, 4) == 0 &&
+           (a->size == 4 || memcmp(a->bytes, b->bytes, sizeof a->bytes) == 0);
+}
+/* ERR_MALFORMED: it is no address, so it is taken for a name. "[::1]" is one too. */
+MUST_CHECK int dns_address_read(struct slice host, struct dns_address *ret);
+MUST_CHECK int dns_address_read_label(struct slice label, struct dns_address *ret);
+size_t dns_address_write_label(const struct dns_address *a, uint8_t ret_label[DNS_ADDRESS_LABEL_MAX]);
+/* ERR_NOT_FOUND: not a whole address in one of the two trees. */
+MUST_CHECK int dns_address_read_reverse(const struct dns_name *name, struct dns_address *ret);
+
+#endif

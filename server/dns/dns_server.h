@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * THE DOOR of server/dns/: the registry answers questions over UDP and TCP, on the loop. */
+#ifndef SERVER_DNS_SERVER_H
+#define SERVER_DNS_SERVER_H
+
+#include "registry/registry.h"
+
+struct dns_server;
+
+struct dns_server_options {
+    struct uv_loop_s *loop;
+    struct registry *registry;
+    /* "127.0.0.1:8600,[::1]:8600"; IP or localhost, a port each, 0 for any that is free */
+    const char *listen;
+    const char *zone;
+    int64_t ttl_ns; /* whole seconds count */
+    /* Where clients find this member when it listens on all addresses: of those, IPs become ns.<zone>. */
+    const char *const *hosts;
+    size_t host_count;
+    size_t connections_max; /* TCP; 0 = 256. The one that has been quiet for longest makes room. */
+    uint64_t idle_ms;       /* 0 = 10 s */
+};
+
+/* Nothing is opened: are listen and zone what they should be? ERR_INVALID with a sentence. */
+MUST_CHECK int dns_server_check(const char *listen, const char *zone, char *error, size_t error_size);
+/* ERR_INVALID, ERR_EXISTS (address in use) with a sentence in error. */
+MUST_CHECK int dns_server_new(const struct dns_server_options *options, char *error, size_t error_size,
+                              struct dns_server **ret);
+int dns_server_port(const struct dns_server *s); /* of the first address */
+/* done when all its handles are closed; then it is freed. */
+void dns_server_stop(struct dns_server *s, void (*done)(void *arg), void *arg);
+
+#endif

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What dns_server.c and dns_tcp.c share; nobody else includes it. */
+#ifndef SERVER_DNS_SERVER_PRIVATE_H
+#define SERVER_DNS_SERVER_PRIVATE_H
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <uv.h>
+
+#include "base/list.h"
+#include "server/dns/dns_answer.h"
+#include "server/dns/dns_server.h"
+
+enum {
+    DNS_ADDRESSES_MAX = 16, /* to listen on */
+    DNS_RCODES = 17,        /* BADVERS is the last */
+};
+
+enum dns_transport { DNS_UDP, DNS_TCP, DNS_TRANSPORTS };
+
+struct dns_listen {
+    struct sockaddr_storage address;
+    socklen_t size;
+};
+
+struct dns_socket {
+    uv_poll_t poll;
+    struct dns_server *server;
+    int fd;
+    bool is_wildcard; /* answers must leave from the address that was asked */
+};
+
+struct dns_server {
+    struct uv_loop_s *loop;
+    struct registry *registry;
+    struct dns_zone zone;
+    struct dns_index *index;
+    struct arena arena;
+    uint64_t answered; /* the source of randomness counts along */
+    struct dns_socket udp[DNS_ADDRESSES_MAX], tcp[DNS_ADDRESSES_MAX];
+    size_t udp_count, tcp_count;
+    struct dns_batch *batch;
+    struct link connections; /* who has been quiet for longest first */
+    size_t connection_count, connections_max;
+    uint64_t idle_ms;
+    uv_timer_t timer; /* the end of the quietest, or of a pause in accepting */
+    bool is_paused;
+    uint8_t answer[DNS_ANSWER_MAX]; /* over TCP, before it is queued */
+    uint64_t queries[DNS_TRANSPORTS], rcodes[DNS_RCODES], truncated, dropped;
+    size_t open_handles;
+    bool is_stopping;
+    void (*done)(void *arg);
+    void *done_arg;
+};
+
+/* dns_server.c: the answer to a query as the registry is now, counted; 0 = none. */
+size_t dns_server_answer(struct dns_server *s, struct slice query, enum dns_transport transport,
+                         uint8_t *out);
+/* A handle is closed: the last one ends a server that stops. */
+void dns_server_handle_closed(struct dns_server *s);
+
+/* dns_tcp.c */
+void dns_tcp_watch(struct dns_server *s);
+void dns_tcp_stop(struct dns_server *s);
+size_t dns_tcp_pending(const struct dns_server *s); /* bytes that clients have not taken yet */
+
+#endif

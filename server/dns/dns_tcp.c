@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * DNS over TCP (RFC 7766): two bytes of length before each message, as many questions as one likes, answered
+ * in order.
+ *
+ * A connection holds one query that is not whole and what the client has not read yet. As long as that is
+ * more than PENDING_MAX nothing more is read from it. It is closed when it has been quiet for idle_ms (no
+ * whole query, no byte that went out), when it says something that is no message, or when it has been quiet
+ * for longest and another one wants in. */
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "server/dns/dns_server_private.h"
+
+enum {
+    LENGTH_SIZE = 2,
+    ACCEPTS_PER_TURN = 32,
+    PAUSE_MS = 100, /* without accepting, when file descriptors have run out */
+    PENDING_MAX = 16384,
+};
+
+struct connection {
+    struct link link; /* in the server's connections */
+    uv_poll_t poll;
+    struct dns_server *server;
+    int fd;
+    uint64_t deadline_ms;
+    bool has_ended; /* the client sends no more */
+    int wanted;     /* events: asking anew is two system calls */
+    struct buf out; /* not sent yet */
+    size_t in_size;
+    uint8_t in[LENGTH_SIZE + DNS_QUERY_MAX];
+};
+
+static void on_timer(uv_timer_t *t);
+static void on_ready(uv_poll_t *h, int status, int events);
+
+static void arm_timer(struct dns_server *s)
+{
+    uint64_t now = uv_now(s->loop), delay = PAUSE_MS;
+    if (!s->is_paused) {
+        if (list_is_empty(&s->connections))
+            return;
+        uint64_t end = container_of(s->connections.next, struct connection, link)->deadline_ms;
+        delay = end > now ? end - now : 0;
+    }
+    uv_timer_start(&s->timer, on_timer, delay, 0);
+}
+
+static void on_closed(uv_handle_t *h)
+{
+    struct connection *c = h->data;
+    struct dns_server *s = c->server;
+    buf_done(&c->out);
+    mem_free(c);
+    dns_server_handle_closed(s);
+}
+
+static void close_connection(struct connection *c)
+{
+    list_remove(&c->link);
+    c->server->connection_count--;
+    uv_poll_stop(&c->poll);
+    uv_close((uv_handle_t *)&c->poll, on_closed);
+    close(c->fd);
+}
+
+/* It did something: it is the last to go. */
+static void touch(struct connection *c)
+{
+    struct dns_server *s = c->server;
+    list_remove(&c->link);
+    list_add_last(&s->connections, &c->link);
+    c->deadline_ms = uv_now(s->loop) + s->idle_ms;
+}
+
+static void on_timer(uv_timer_t *t)
+{
+    struct dns_server *s = t->data;
+    uint64_t now = uv_now(s->loop);
+    if (s->is_paused) {
+        s->is_paused = false;
+        dns_tcp_watch(s);
+    }
+    while (!list_is_empty(&s->connections)) {
+        struct connection *c = container_of(s->connections.next, struct connection, link);
+        if (c->deadline_ms > now)
+            break;
+        close_connection(c);
+    }
+    arm_timer(s);
+}
+
+/* --- one connection --------------------------------------------------------------------------------------
+ */
+/* Answers what is whole in c->in, as long as the client reads; false: that is no DNS. */
+static bool answer_queries(struct connection *c)
+{
+    size_t at = 0;
+    bool is_dns = true;
+    while (c->out.size <= PENDING_MAX && c->in_size - at >= LENGTH_SIZE) {
+        size_t size = (size_t)(c->in[at] << 8 | c->in[at + 1]);
+        is_dns = size >= DNS_HEADER_SIZE && size <= DNS_QUERY_MAX;
+        if (!is_dns || c->in_size - at < LENGTH_SIZE + size)
+            break;
+        size_t n = dns_server_answer(c->server, slice_of(c->in + at + LENGTH_SIZE, size), DNS_TCP,
+                                     c->server->answer);
+        is_dns = n > 0;
+        if (!is_dns)
+            break;
+        buf_add(&c->out, (uint8_t[]){(uint8_t)(n >> 8), (uint8_t)n}, LENGTH_SIZE);
+        buf_add(&c->out, c->server->answer, n);
+        at += LENGTH_SIZE + size;
+        touch(c);
+    }
+    c->in_size -= at;
+    memmove(c->in, c->in + at, c->in_size);
+    return is_dns;
+}
+
+/* False: the client is gone. */
+static bool send_answers(struct connection *c)
+{
+    while (c->out.size > 0) {
+        ssize_t n = send(c->fd, c->out.data, c->out.size, MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return errno == EAGAIN;
+        buf_consume(&c->out, (size_t)n);
+        touch(c);
+    }
+    return true;
+}
+
+static bool receive(struct connection *c)
+{
+    size_t room = sizeof c->in - c->in_size;
+    ssize_t n = room ? recv(c->fd, c->in + c->in_size, room, MSG_DONTWAIT) : -1;
+    if (n > 0)
+        c->in_size += (size_t)n;
+    c->has_ended = n == 0;
+    return n >= 0 || !room || errno == EAGAIN || errno == EINTR;
+}
+
+/* Sending may make room for an answer that waited: until nothing moves any more. */
+static bool move(struct connection *c)
+{
+    size_t in_before, out_before;
+    do {
+        in_before = c->in_size;
+        out_before = c->out.size;
+        if (!answer_queries(c) || !send_answers(c))
+            return false;
+    } while (c->in_size != in_before || c->out.size != out_before);
+    return !(c->has_ended && c->out.size == 0);
+}
+
+static void on_ready(uv_poll_t *h, int status, int events)
+{
+    struct connection *c = h->data;
+    if (status < 0 || ((events & UV_READABLE) && !receive(c)) || !move(c)) {
+        close_connection(c);
+        return;
+    }
+    bool is_read = c->out.size <= PENDING_MAX && !c->has_ended;
+    int wanted = (is_read ? UV_READABLE : 0) | (c->out.size ? UV_WRITABLE : 0);
+    if (wanted != c->wanted)
+        uv_poll_start(h, wanted, on_ready);
+    c->wanted = wanted;
+}
+
+/* --- accepting -------------------------------------------------------------------------------------------
+ */
+static void welcome(struct dns_server *s, int fd)
+{
+    int on = 1;
+    if (s->connection_count >= s->connections_max)
+        close_connection(container_of(s->connections.next, struct connection, link));
+    struct connection *c = mem_new(sizeof *c);
+    if (uv_poll_init(s->loop, &c->poll, fd) != 0) {
+        close(fd);
+        mem_free(c);
+        return;
+    }
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    c->server = s;
+    c->fd = fd;
+    c->poll.data = c;
+    s->open_handles++;
+    s->connection_count++;
+    touch(c);
+    c->wanted = UV_READABLE;
+    uv_poll_start(&c->poll, c->wanted, on_ready);
+    if (!uv_is_active((uv_handle_t *)&s->timer))
+        arm_timer(s);
+}
+
+static void pause_accepting(struct dns_server *s)
+{
+    log_warn("cannot accept DNS connections for now", F_STR("error", strerror(errno)));
+    s->is_paused = true;
+    for (size_t i = 0; i < s->tcp_count; i++)
+        uv_poll_stop(&s->tcp[i].poll);
+    arm_timer(s);
+}
+
+static void on_connection(uv_poll_t *h, int status, int events)
+{
+    struct dns_socket *socket = h->data;
+    (void)status;
+    (void)events;
+    for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
+        int fd = accept4(socket->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd >= 0) {
+            welcome(socket->server, fd);
+        } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+            pause_accepting(socket->server);
+            return;
+        } else if (errno != EINTR && errno != ECONNABORTED) {
+            return;
+        }
+    }
+}
+
+void dns_tcp_watch(struct dns_server *s)
+{
+    for (size_t i = 0; i < s->tcp_count; i++)
+        uv_poll_start(&s->tcp[i].poll, UV_READABLE, on_connection);
+}
+
+void dns_tcp_stop(struct dns_server *s)
+{
+    uv_timer_stop(&s->timer);
+    while (!list_is_empty(&s->connections))
+        close_connection(container_of(s->connections.next, struct connection, link));
+}
+
+size_t dns_tcp_pending(const struct dns_server *s)
+{
+    size_t size = 0;
+    LIST_FOR_EACH (l, &s->connections)
+        size += container_of(l, struct connection, link)->out.size;
+    return size;
+}

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * DNS messages as bytes (RFC 1035, 6891): a query is taken apart, an answer is written. Bounded and without
+ * allocation; the input may be anything. It knows nothing of what is asked for.
+ *
+ * A question's name is kept as it came: an answer repeats it byte for byte (0x20), and every record that
+ * belongs to it points there. Names in records are written whole, except where RFC 3597 allows a pointer. */
+#ifndef SERVER_DNS_WIRE_H
+#define SERVER_DNS_WIRE_H
+
+#include "base/buf.h"
+#include "base/err.h"
+
+enum {
+    DNS_HEADER_SIZE = 12,
+    DNS_NAME_MAX = 255, /* with length bytes and the root */
+    DNS_LABEL_MAX = 63,
+    DNS_LABELS_MAX = 127,
+    DNS_STRING_MAX = 255,      /* of one string in a TXT record */
+    DNS_QUERY_MAX = 4096,      /* bytes; a question needs 270 */
+    DNS_UDP_SIZE = 1232,       /* what we say we take, and all that a path surely carries */
+    DNS_UDP_SIZE_MIN = 512,    /* without EDNS */
+    DNS_UDP_SIZE_MAX = 4096,   /* whatever the client says */
+    DNS_ANSWER_MAX = 65535,    /* over TCP */
+    DNS_OPT_SIZE = 11,         /* of our OPT record */
+    DNS_RECORDS_READ_MAX = 32, /* in one query */
+};
+
+enum dns_type {
+    DNS_A = 1,
+    DNS_NS = 2,
+    DNS_CNAME = 5,
+    DNS_SOA = 6,
+    DNS_PTR = 12,
+    DNS_HINFO = 13,
+    DNS_TXT = 16,
+    DNS_AAAA = 28,
+    DNS_SRV = 33,
+    DNS_OPT = 41,
+    DNS_META_FIRST = 128, /* 128 to 255: questions about other things than records */
+    DNS_IXFR = 251,
+    DNS_AXFR = 252,
+    DNS_ANY = 255,
+};
+
+enum { DNS_CLASS_IN = 1, DNS_CLASS_ANY = 255 };
+
+enum dns_rcode {
+#define RCODE(name, value, text) DNS_##name = value,
+#include "server/dns/dns_rcode.def"
+#undef RCODE
+};
+const char *dns_rcode_name(unsigned rcode);
+
+/* As it came. labels are offsets of length bytes in wire; the root is not one of them. */
+struct dns_name {
+    uint8_t wire[DNS_NAME_MAX];
+    uint8_t size;
+    uint8_t label_count;
+    uint8_t labels[DNS_LABELS_MAX];
+};
+
+struct dns_query {
+    uint16_t id;
+    uint8_t opcode;
+    bool wants_recursion, is_check_disabled; /* repeated in the answer */
+    bool has_question;
+    struct dns_name name;
+    uint16_t type, class;
+    bool has_edns, wants_dnssec;
+    uint8_t edns_version;
+    uint16_t udp_size; /* that the client takes */
+};
+
+/* What the bytes are worth: DNS_NOERROR, or what to answer. ERR_MALFORMED: nothing may be answered (an
+ * answer, or too short to say to whom). ret_query is filled as far as the bytes went. */
+MUST_CHECK int dns_read_query(struct slice bytes, struct dns_query *ret_query, enum dns_rcode *ret_rcode);
+
+/* "a.b." or "a.b", 1 to 255 bytes with `\.` for a dot in a label. */
+MUST_CHECK int dns_name_read_text(struct slice text, struct dns_name *ret_name);
+
+enum dns_section { DNS_ANSWER, DNS_AUTHORITY, DNS_ADDITIONAL, DNS_SECTIONS };
+
+/* Records that do not fit are left out whole; the writer says so and stays as it was. */
+struct dns_writer {
+    uint8_t *data;
+    size_t size, limit; /* bytes, without the OPT record's */
+    uint16_t counts[DNS_SECTIONS];
+    size_t record; /* where the record that is open begins; 0 = none */
+    size_t length_at;
+    bool is_full; /* in this record */
+};
+
+/* Header and question. limit is at least DNS_UDP_SIZE_MIN and all of it is there. */
+void dns_write_begin(struct dns_writer *w, const struct dns_query *q, uint8_t *data, size_t limit);
+enum { DNS_QUESTION_AT = DNS_HEADER_SIZE };
+/* A record: its owner is the name at that place of the message. Then its data, then the end, which says
+ * whether it fit. */
+void dns_write_record(struct dns_writer *w, size_t owner_at, enum dns_type type, uint32_t ttl_s);
+void dns_write_u8(struct dns_writer *w, unsigned value);
+void dns_write_u16(struct dns_writer *w, unsigned value);
+void dns_write_u32(struct dns_writer *w, uint32_t value);
+void dns_write_bytes(struct dns_writer *w, const void *data, size_t size);
+void dns_write_string(struct dns_writer *w, struct slice s); /* cut at DNS_STRING_MAX */
+void dns_write_pointer(struct dns_writer *w, size_t at);     /* ends a name; does not fit beyond 16 KiB */
+bool dns_write_end(struct dns_writer *w, enum dns_section section);
+/* The header's flags and, if the client speaks EDNS, the OPT record; returns the size. */
+size_t dns_write_finish(struct dns_writer *w, const struct dns_query *q, unsigned rcode,
+                        bool is_authoritative, bool is_truncated);
+
+#endif

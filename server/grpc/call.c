@@ -1,0 +1,606 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * One gRPC call on one HTTP/2 stream: metadata to rpc_call, DATA to messages, messages to a queue of framed
+ * bytes.
+ *
+ *   CALL_HEADERS --call_begin--> CALL_RUNNING --the service's finish, or call_fail--> CALL_ANSWERED
+ *
+ * The call is freed when its stream ends, whatever its state; one that runs is cancelled then. A
+ * message that lies within one DATA frame goes to the service from where it was read, any other is collected
+ * in `in` first.
+ *
+ * Limits: the queue of a stream and of a connection (congestion, with hysteresis), the bytes of incomplete
+ * requests, of requests at work, and of unary answers that the client does not read (further unary requests
+ * are held back). */
+#include <assert.h>
+
+#include "base/metric.h"
+#include "server/grpc/private.h"
+
+static const struct rpc_transport transport;
+
+static bool is_streaming(const struct grpc_call *call)
+{
+    return call->rpc.method && call->rpc.method->kind != RPC_UNARY;
+}
+
+/* --- life ------------------------------------------------------------------------------------------ */
+static void on_deadline(struct grpc_timer *t);
+
+struct grpc_call *call_new(struct grpc_conn *c, uint32_t stream_id)
+{
+    struct grpc_call *call = server_call_take(c->server);
+    call->conn = c;
+    call->stream_id = stream_id;
+    call->deadline.fire = on_deadline;
+    call->rpc.transport = &transport;
+    call->rpc.server = c->server->options.rpc;
+    call->rpc.peer = c->peer;
+    list_add_last(&c->calls, &call->link);
+    c->call_count++;
+    return call;
+}
+
+static void count_partial(struct grpc_call *call, size_t more)
+{
+    call->partial_bytes += more;
+    call->conn->partial_bytes += more;
+    call->conn->server->partial_bytes += more;
+}
+
+static void drop_partial(struct grpc_call *call)
+{
+    call->conn->partial_bytes -= call->partial_bytes;
+    call->conn->server->partial_bytes -= call->partial_bytes;
+    call->partial_bytes = 0;
+    buf_clear(&call->in);
+}
+
+static void drop_running(struct grpc_call *call)
+{
+    if (!call->running_bytes)
+        return;
+    call->conn->running_bytes -= call->running_bytes;
+    call->running_bytes = 0;
+    conn_check_reading(call->conn);
+}
+
+/* A huge answer counts as HELD_SHARE_MAX only: one client may read a long Range slowly and put meanwhile. */
+static void recount_unary(struct grpc_call *call)
+{
+    size_t left = call->out.size - call->out_at;
+    size_t share = is_streaming(call) ? 0 : left < HELD_SHARE_MAX ? left : HELD_SHARE_MAX;
+    call->conn->queued_unary += share - call->unary_share;
+    if (call->conn->queued_unary > CONN_QUEUE_MAX)
+        call->conn->is_unary_over = true;
+    call->unary_share = share;
+}
+
+/* As in the watch hub: n streams that nobody reads come to rest at an nth of the whole each. */
+static size_t stream_queue_max(const struct grpc_server *s)
+{
+    uint64_t left = s->queued_streams < SERVER_QUEUE_MAX ? SERVER_QUEUE_MAX - s->queued_streams : 0;
+    return left > STREAM_QUEUE_MAX ? STREAM_QUEUE_MAX : left < STREAM_QUEUE_MIN ? STREAM_QUEUE_MIN : left;
+}
+
+static void count_queued(struct grpc_call *call, size_t more)
+{
+    struct grpc_conn *c = call->conn;
+    c->queued += more;
+    if (is_streaming(call))
+        c->server->queued_streams += more;
+    recount_unary(call);
+    if (c->queued > CONN_QUEUE_MAX)
+        c->is_over = true;
+    if (!call->is_full && call->out.size - call->out_at > stream_queue_max(c->server)) {
+        call->is_full = true;
+        list_add_last(&c->full, &call->wait);
+    }
+}
+
+/* `size` bytes of out are dealt with. */
+static void pass_queued(struct grpc_call *call, size_t size)
+{
+    call->out_at += size;
+    call->conn->queued -= size;
+    if (is_streaming(call))
+        call->conn->server->queued_streams -= size;
+    recount_unary(call);
+}
+
+/* The service lets go of the call: nothing of it is touched by rpc afterwards. */
+static void stop_running(struct grpc_call *call)
+{
+    server_timer_clear(call->conn->server, &call->deadline);
+    call->state = CALL_ANSWERED;
+    if (call->is_held) {
+        call->is_held = false;
+        list_remove(&call->wait);
+    }
+    drop_partial(call);
+    drop_running(call);
+}
+
+void call_free(struct grpc_call *call)
+{
+    struct grpc_conn *c = call->conn;
+    if (call->state == CALL_RUNNING) {
+        stop_running(call);
+        rpc_cancel(&call->rpc);
+    }
+    pass_queued(call, call->out.size - call->out_at);
+    list_remove(&call->wait);
+    list_remove(&call->link);
+    h2_forget(call);
+    c->call_count--;
+    server_call_give(c->server, call);
+}
+
+/* --- answering ----------------------------------------------------------------------------------------- */
+/* Everything that was sent goes out first; without anything the status travels in the headers alone. */
+static void answer(struct grpc_call *call, int status, const char *text)
+{
+    call->status = status;
+    buf_clear(&call->status_text);
+    if (text)
+        header_percent(&call->status_text, text);
+    if (call->is_submitted || call->out.size || status == 0)
+        h2_answer(call);
+    else
+        h2_answer_error(call, "200");
+    conn_touch(call->conn);
+}
+
+/* The transport ends a call that runs. */
+static void call_fail(struct grpc_call *call, int status, const char *text)
+{
+    stop_running(call);
+    rpc_cancel(&call->rpc);
+    answer(call, status, text);
+}
+
+/* The client has given up by now. An answer it does not read would only keep memory. */
+static void on_deadline(struct grpc_timer *t)
+{
+    struct grpc_call *call = container_of(t, struct grpc_call, deadline);
+    call_fail(call, err_grpc(ERR_DEADLINE), err_text(ERR_DEADLINE));
+    if (call->out.size > call->out_at)
+        h2_reset(call, H2_CANCEL);
+}
+
+static void call_send(struct rpc_call *rpc, const struct slice *pieces, size_t count)
+{
+    struct grpc_call *call = (struct grpc_call *)rpc;
+    size_t size = 0;
+    for (size_t i = 0; i < count; i++)
+        size += pieces[i].size;
+    assert(call->state == CALL_RUNNING);
+    if (size > INT32_MAX) {
+        call->is_unsendable = true;
+        return;
+    }
+    if (call->out_at > call->out.size / 2) {
+        buf_consume(&call->out, call->out_at);
+        call->out_at = 0;
+    }
+    uint8_t *p = buf_reserve(&call->out, 5 + size);
+    *p = 0;
+    put_be32(p + 1, (uint32_t)size);
+    p += 5;
+    for (size_t i = 0; i < count; i++) {
+        if (pieces[i].size)
+            memcpy(p, pieces[i].data, pieces[i].size);
+        p += pieces[i].size;
+    }
+    call->out.size += 5 + size;
+    metric_add(METRIC_GRPC_SENT, (double)size);
+    count_queued(call, 5 + size);
+    h2_answer(call);
+    conn_touch(call->conn);
+}
+
+static void call_send_whole(struct rpc_call *rpc, struct buf *message)
+{
+    struct grpc_call *call = (struct grpc_call *)rpc;
+    size_t size = message->size - RPC_FRAME_ROOM;
+    assert(call->state == CALL_RUNNING && call->out.size == 0);
+    if (size > INT32_MAX) {
+        call->is_unsendable = true;
+        buf_done(message);
+        return;
+    }
+    message->data[0] = 0;
+    put_be32(message->data + 1, (uint32_t)size);
+    buf_done(&call->out);
+    call->out = buf_move(message);
+    call->out_at = 0;
+    metric_add(METRIC_GRPC_SENT, (double)size);
+    count_queued(call, call->out.size);
+    h2_answer(call);
+    conn_touch(call->conn);
+}
+
+static void call_finish(struct rpc_call *rpc, int grpc_status, const char *text)
+{
+    struct grpc_call *call = (struct grpc_call *)rpc;
+    assert(call->state == CALL_RUNNING);
+    stop_running(call);
+    if (call->is_unsendable)
+        answer(call, err_grpc(ERR_LIMIT), "grpc: trying to send message larger than max");
+    else
+        answer(call, grpc_status, text);
+}
+
+static bool call_is_congested(const struct rpc_call *rpc)
+{
+    const struct grpc_call *call = (const struct grpc_call *)rpc;
+    return is_streaming(call) ? call->is_full || call->conn->is_over : call->conn->is_unary_over;
+}
+
+static const struct rpc_transport transport = {call_send, call_send_whole, call_finish, call_is_congested};
+
+void call_taken(struct grpc_call *call, size_t size)
+{
+    size_t before = call->out_at;
+    pass_queued(call, size);
+    if (call->out_at < call->out.size) {
+        size_t from = before - before % FORGET_STEP, to = call->out_at - call->out_at % FORGET_STEP;
+        if (from < to)
+            mem_forget(call->out.data + from, to - from);
+        return;
+    }
+    call->out_at = 0;
+    if (call->out.capacity > POOL_BUF_MAX)
+        buf_done(&call->out);
+    else
+        buf_clear(&call->out);
+}
+
+/* --- metadata --------------------------------------------------------------------------------------------
+ */
+static bool is_name(struct slice s, const char *name, size_t size)
+{
+    return s.size == size && memcmp(s.data, name, size) == 0;
+}
+/* The bytes of a field are gone when the next one is read. */
+static struct slice keep(struct buf *b, struct slice value)
+{
+    buf_clear(b);
+    buf_add_slice(b, value);
+    return slice_of(buf_text(b), value.size);
+}
+
+#define IS(s, literal) is_name(s, literal, sizeof(literal) - 1)
+
+/* Of several the first counts. */
+static void take_token(struct grpc_call *call, struct slice value, bool is_final)
+{
+    if (call->is_token_final || (call->rpc.token.data && !is_final))
+        return;
+    call->is_token_final = is_final;
+    if (value.size >= 7 && memcmp(value.data, "Bearer ", 7) == 0)
+        value = slice_of(value.data + 7, value.size - 7);
+    call->rpc.token = keep(&call->token, value);
+}
+
+/* Keeps what an error text will quote, cut: it comes from the client. */
+static void keep_text(struct grpc_call *call, struct slice value)
+{
+    buf_clear(&call->text);
+    buf_add(&call->text, value.data, value.size < 256 ? value.size : 256);
+}
+
+void call_header(struct grpc_call *call, struct slice name, struct slice value)
+{
+    struct rpc_call *rpc = &call->rpc;
+    switch (name.size) {
+    case 5:
+        if (IS(name, ":path")) {
+            rpc->method = rpc_method_find(value);
+            if (!rpc->method)
+                keep_text(call, value);
+        } else if (IS(name, "token")) {
+            take_token(call, value, true);
+        }
+        return;
+    case 7:
+        if (IS(name, ":method"))
+            call->is_post = IS(value, "POST");
+        return;
+    case 9:
+        if (IS(name, "hasleader"))
+            rpc->has_leader_required = IS(value, "true");
+        return;
+    case 12:
+        if (IS(name, "content-type")) {
+            call->is_grpc_type = header_is_grpc(value);
+            call->is_proto_type = IS(value, "application/grpc+proto");
+            if (!call->is_grpc_type)
+                keep_text(call, value);
+        } else if (IS(name, "grpc-timeout")) {
+            call->has_timeout = true;
+            call->is_timeout_bad = header_timeout(value, &call->timeout_ms) != 0;
+        }
+        return;
+    case 13:
+        if (IS(name, "authorization")) {
+            take_token(call, value, false);
+        } else if (IS(name, "grpc-encoding") && value.size && !IS(value, "identity")) {
+            call->is_encoded = true;
+            if (!call->text.size)
+                keep_text(call, value);
+        }
+        return;
+    case 18:
+        if (IS(name, "client-api-version") && !rpc->client_api_version.data) {
+            rpc->client_api_version = keep(&call->version, value);
+        } else if (IS(name, "grpcgateway-accept")) {
+            rpc->is_gateway = true;
+        }
+        return;
+    default:
+        return;
+    }
+}
+
+/* Is there a method whose path begins with "/service/"? */
+static bool has_service(struct slice path_to_slash)
+{
+    const struct rpc_method *m;
+    for (size_t i = 0; (m = rpc_method_at(i)); i++)
+        if (strlen(m->path) > path_to_slash.size &&
+            memcmp(m->path, path_to_slash.data, path_to_slash.size) == 0)
+            return true;
+    return false;
+}
+
+static void refuse(struct grpc_call *call, const char *http_status, int status, struct buf *text)
+{
+    call->state = CALL_ANSWERED;
+    call->status = status;
+    buf_clear(&call->status_text);
+    header_percent(&call->status_text, buf_text(text));
+    h2_answer_error(call, http_status);
+    conn_touch(call->conn);
+    buf_done(text);
+}
+
+static void refuse_path(struct grpc_call *call)
+{
+    struct buf text = {0};
+    struct slice path = buf_slice(&call->text);
+    const uint8_t *slash = path.size > 1 ? memrchr(path.data + 1, '/', path.size - 1) : NULL;
+    if (!slash || path.data[0] != '/') {
+        buf_add_text(&text, "malformed method name: ");
+        header_quote(&text, path);
+    } else {
+        struct slice service = slice_of(path.data + 1, (size_t)(slash - path.data) - 1);
+        struct slice method = slice_of(slash + 1, path.size - service.size - 2);
+        if (has_service(slice_of(path.data, service.size + 2))) {
+            buf_add_text(&text, "unknown method ");
+            buf_add_slice(&text, method);
+            buf_add_text(&text, " for service ");
+        } else {
+            buf_add_text(&text, "unknown service ");
+        }
+        buf_add_slice(&text, service);
+    }
+    refuse(call, "200", err_grpc(ERR_UNIMPLEMENTED), &text);
+}
+
+/* True if the request's headers were refused. Order and texts are grpc-go's. */
+static bool check_headers(struct grpc_call *call)
+{
+    struct buf text = {0};
+    if (!call->is_grpc_type) {
+        buf_add_text(&text, "invalid gRPC request content-type ");
+        header_quote(&text, buf_slice(&call->text));
+        refuse(call, "415", err_grpc(ERR_INVALID), &text);
+    } else if (call->is_timeout_bad) {
+        buf_add_text(&text, "malformed grpc-timeout");
+        refuse(call, "400", err_grpc(ERR_INTERNAL), &text);
+    } else if (!call->is_post) {
+        buf_add_text(&text, "Received a HEADERS frame with a :method which should be POST");
+        refuse(call, "405", err_grpc(ERR_INTERNAL), &text);
+    } else if (call->has_timeout && call->timeout_ms == 0) {
+        buf_add_text(&text, err_text(ERR_DEADLINE));
+        refuse(call, "200", err_grpc(ERR_DEADLINE), &text);
+    } else if (!call->rpc.method) {
+        refuse_path(call);
+    } else if (call->is_encoded) {
+        buf_add_text(&text, "grpc: Decompressor is not installed for grpc-encoding ");
+        header_quote(&text, buf_slice(&call->text));
+        refuse(call, "200", err_grpc(ERR_UNIMPLEMENTED), &text);
+    } else {
+        return false;
+    }
+    return true;
+}
+
+void call_begin(struct grpc_call *call)
+{
+    if (check_headers(call))
+        return;
+    struct grpc_server *s = call->conn->server;
+    call->state = CALL_RUNNING;
+    if (call->has_timeout) {
+        call->rpc.deadline_ms = server_now(s) + call->timeout_ms;
+        server_timer_set(s, &call->deadline, call->rpc.deadline_ms);
+    }
+    rpc_start(&call->rpc);
+}
+
+/* --- messages in -------------------------------------------------------------------------------------------
+ */
+static void deliver(struct grpc_call *call, struct slice message)
+{
+    metric_add(METRIC_GRPC_RECEIVED, (double)message.size);
+    if (call->rpc.method->kind != RPC_BIDI) {
+        call->running_bytes = message.size;
+        call->conn->running_bytes += message.size;
+        conn_check_reading(call->conn);
+    }
+    rpc_receive(&call->rpc, message);
+    drop_partial(call);
+    if (call->in.capacity > POOL_BUF_MAX)
+        buf_done(&call->in);
+}
+
+/* A client that sends requests and reads no answers gets no further ones: the request waits in `in`. */
+static bool must_hold(const struct grpc_call *call)
+{
+    return call->rpc.method->kind != RPC_BIDI && call->conn->is_unary_over;
+}
+
+static void hold(struct grpc_call *call, struct slice message)
+{
+    if (message.data != call->in.data) {
+        buf_clear(&call->in);
+        buf_add_slice(&call->in, message);
+        count_partial(call, message.size);
+    }
+    call->is_held = true;
+    list_add_last(&call->conn->held, &call->wait);
+}
+
+/* False: the call has failed. */
+static bool check_prefix(struct grpc_call *call)
+{
+    struct grpc_server *s = call->conn->server;
+    char text[128];
+    uint32_t size = get_be32(call->prefix + 1);
+    call->message_size = size;
+    if (call->is_complete) {
+        call_fail(call, err_grpc(ERR_INTERNAL),
+                  "cardinality violation: received multiple request messages for non-client-streaming RPC");
+        return false;
+    }
+    if (size > s->message_max) {
+        snprintf(text, sizeof text, "grpc: received message larger than max (%u vs. %llu)", size,
+                 (unsigned long long)s->message_max);
+        call_fail(call, err_grpc(ERR_LIMIT), text);
+        return false;
+    }
+    if (call->prefix[0] == 0)
+        return true;
+    if (call->prefix[0] == 1)
+        snprintf(text, sizeof text, "grpc: compressed flag set with identity or empty encoding");
+    else
+        snprintf(text, sizeof text, "grpc: received unexpected payload format %u", call->prefix[0]);
+    call_fail(call, err_grpc(ERR_INTERNAL), text);
+    return false;
+}
+
+static void complete(struct grpc_call *call, struct slice message)
+{
+    call->prefix_size = 0;
+    call->is_complete = call->rpc.method->kind != RPC_BIDI;
+    if (must_hold(call))
+        hold(call, message);
+    else
+        deliver(call, message);
+}
+
+/* Bytes of a message that is not whole yet. Returns how many were used. */
+static size_t collect(struct grpc_call *call, struct slice chunk)
+{
+    struct grpc_conn *c = call->conn;
+    size_t missing = call->message_size - call->in.size;
+    size_t n = chunk.size < missing ? chunk.size : missing;
+    if (c->partial_bytes + n > CONN_PARTIAL_MAX || c->server->partial_bytes + n > SERVER_PARTIAL_MAX) {
+        call_fail(call, err_grpc(ERR_LIMIT), "grpc: too many bytes of unfinished requests");
+        return chunk.size;
+    }
+    count_partial(call, n);
+    buf_add(&call->in, chunk.data, n);
+    if (call->in.size == call->message_size)
+        complete(call, buf_slice(&call->in));
+    return n;
+}
+
+void call_data(struct grpc_call *call, struct slice chunk)
+{
+    while (chunk.size && call->state == CALL_RUNNING) {
+        size_t used = 0;
+        if (call->is_complete && call->rpc.method->kind == RPC_UNARY)
+            return; /* grpc-go reads one message and does not look further */
+        if (call->prefix_size < 5) {
+            used = chunk.size < 5u - call->prefix_size ? chunk.size : 5u - call->prefix_size;
+            memcpy(call->prefix + call->prefix_size, chunk.data, used);
+            call->prefix_size = (uint8_t)(call->prefix_size + used);
+            if (call->prefix_size < 5 || !check_prefix(call))
+                return;
+            chunk = slice_of(chunk.data + used, chunk.size - used);
+        }
+        if (call->in.size == 0 && chunk.size >= call->message_size) {
+            used = call->message_size;
+            complete(call, slice_of(chunk.data, used));
+        } else {
+            used = collect(call, chunk);
+        }
+        chunk = slice_of(chunk.data + used, chunk.size - used);
+    }
+}
+
+void call_half_close(struct grpc_call *call)
+{
+    call->is_half_closed = true;
+    if (call->state != CALL_RUNNING || call->is_held)
+        return;
+    if (call->prefix_size)
+        call_fail(call, err_grpc(ERR_INTERNAL), "unexpected EOF");
+    else if (call->rpc.method->kind == RPC_UNARY && !call->is_complete)
+        call_fail(call, err_grpc(ERR_UNKNOWN), "EOF"); /* grpc-go's answer to a call without request */
+    else if (call->rpc.method->kind != RPC_BIDI && !call->is_complete)
+        call_fail(call, err_grpc(ERR_INTERNAL),
+                  "cardinality violation: received no request message from non-client-streaming RPC");
+    else
+        rpc_half_close(&call->rpc);
+}
+
+/* --- after a write -----------------------------------------------------------------------------------------
+ */
+static void release_held(struct grpc_conn *c)
+{
+    struct link *l;
+    if (c->is_unary_over && c->queued_unary <= CONN_QUEUE_MAX / 2) {
+        c->is_unary_over = false;
+        LIST_FOR_EACH_SAFE (at, &c->calls) { /* reads that wait for room */
+            struct grpc_call *call = container_of(at, struct grpc_call, link);
+            if (call->state == CALL_RUNNING && !call->is_held && !is_streaming(call))
+                rpc_writable(&call->rpc);
+        }
+    }
+    while (!c->is_unary_over && (l = list_take_first(&c->held))) {
+        struct grpc_call *call = container_of(l, struct grpc_call, wait);
+        call->is_held = false;
+        deliver(call, buf_slice(&call->in));
+        if (call->state == CALL_RUNNING && call->is_half_closed)
+            rpc_half_close(&call->rpc);
+    }
+}
+
+void call_wake_all(struct grpc_conn *c)
+{
+    release_held(c);
+    bool was_over = c->is_over;
+    if (c->is_over && c->queued <= CONN_QUEUE_MAX / 2)
+        c->is_over = false;
+    LIST_FOR_EACH_SAFE (l, &c->full) {
+        struct grpc_call *call = container_of(l, struct grpc_call, wait);
+        if (call->out.size - call->out_at > stream_queue_max(c->server) / 2)
+            continue;
+        list_remove(&call->wait);
+        call->is_full = false;
+        if (!c->is_over && !was_over && call->state == CALL_RUNNING)
+            rpc_writable(&call->rpc);
+    }
+    if (!was_over || c->is_over)
+        return;
+    LIST_FOR_EACH_SAFE (l, &c->calls) {
+        struct grpc_call *call = container_of(l, struct grpc_call, link);
+        if (c->is_over)
+            return;
+        if (!call->is_full && call->state == CALL_RUNNING && is_streaming(call))
+            rpc_writable(&call->rpc);
+    }
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * gRPC over HTTP/2: connections, streams, and the calls of rpc.h. */
+#ifndef SERVER_GRPC_GRPC_H
+#define SERVER_GRPC_GRPC_H
+
+#include "base/err.h"
+#include "server/rpc/rpc.h"
+
+struct uv_loop_s;
+struct grpc_server;
+struct tls_context;
+
+struct grpc_options {
+    struct uv_loop_s *loop;
+    struct rpc_server *rpc;
+    uint64_t request_bytes_max; /* a message beyond it + 512 KiB: RESOURCE_EXHAUSTED, etcd's text */
+    uint32_t streams_max;       /* per connection; --max-concurrent-streams */
+    uint64_t connections_max;
+    uint64_t keepalive_min_ms;      /* pings more often than this: GOAWAY too_many_pings (5 s) */
+    uint64_t keepalive_interval_ms; /* server pings an idle connection (2 h); 0 = never */
+    uint64_t keepalive_timeout_ms;  /* and closes it when no answer came (20 s) */
+};
+
+struct grpc_server *grpc_server_new(const struct grpc_options *options);
+/* Takes a connected socket whose first bytes are still unread; tls NULL = plain. */
+void grpc_server_adopt(struct grpc_server *s, int fd, struct tls_context *tls);
+/* Call once per loop turn after state has moved: writes what calls have queued, one write per connection. */
+void grpc_server_flush(struct grpc_server *s);
+void grpc_server_drain(struct grpc_server *s); /* GOAWAY; running calls go on */
+size_t grpc_server_connections(const struct grpc_server *s);
+/* Cancels what runs, closes all; done when the last handle is closed; then the server is freed. */
+void grpc_server_stop(struct grpc_server *s, void (*done)(void *arg), void *arg);
+
+#endif

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The state of one HTTP/2 connection; inside of server/grpc. What is done with it: h2.c (both ways, the end),
+ * h2_read.c (frames in), h2_write.c (frames out). */
+#ifndef SERVER_GRPC_H2_H
+#define SERVER_GRPC_H2_H
+
+#include <nghttp2/nghttp2.h>
+
+#include "base/list.h"
+#include "server/grpc/frame.h"
+
+struct grpc_call;
+
+struct h2 {
+    /* Coming in. */
+    nghttp2_hd_inflater *inflater;
+    struct buf in; /* the beginning of a frame that is not whole yet; never of a DATA frame */
+    uint8_t preface_size;
+    struct frame data;           /* the DATA frame that is arriving */
+    uint32_t data_left, padding; /* what of it is still to come */
+    bool is_data_begun, is_padding_known;
+    uint32_t block_stream; /* whose header block goes on in a CONTINUATION; 0 = none */
+    bool block_ends_stream;
+    unsigned block_frames;
+    struct grpc_call *block_call; /* who gets its fields; NULL: decoded for the table's sake only */
+    uint32_t last_stream;         /* the newest that the peer has opened */
+    uint32_t received;            /* bytes that the peer's window has not been given back */
+    uint64_t reset_credit, reset_credit_ms;
+
+    /* Going out. */
+    struct buf out; /* the rare frames: everything but answers */
+    size_t out_at;
+    struct link ready;   /* calls with something to send */
+    struct link starved; /* the same, but the connection's window is used up */
+    int64_t window;
+    uint32_t stream_window; /* of a new stream */
+    struct hpack_said said;
+
+    struct grpc_call **streams; /* by number; chained */
+    uint32_t streams_size;      /* a power of two */
+    bool is_dead;               /* an error: GOAWAY goes out and nothing after it */
+    bool is_leaving;            /* our final GOAWAY is queued: no new streams */
+    bool is_peer_leaving;
+};
+
+#endif

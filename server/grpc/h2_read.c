@@ -1,0 +1,482 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What a client sends, frame by frame (RFC 9113). DATA goes to its call in the pieces it comes in; any other
+ * frame is looked at when it is whole, and waits in h2.in until then (16 KiB at most). An error of the
+ * connection ends it with GOAWAY, after which nothing is read; an error of a stream resets that.
+ *
+ * Limits: the size of a frame; CONTINUATIONs of a block; the bytes of a call's fields; streams; resets, those
+ * that a client provokes too; frames of ours that it asks for and does not read. */
+#include "server/grpc/private.h"
+
+static void fail(struct grpc_conn *c, enum h2_error error, const char *text)
+{
+    h2_fail(c, error, text);
+}
+
+static bool is_idle(const struct grpc_conn *c, uint32_t stream_id)
+{
+    return stream_id > c->h2.last_stream || stream_id % 2 == 0;
+}
+
+/* Opening and resetting streams is cheaper for a client than for us. */
+static void count_reset(struct grpc_conn *c)
+{
+    struct h2 *h = &c->h2;
+    uint64_t now = server_now(c->server), more = (now - h->reset_credit_ms) * RESET_RATE / 1000;
+    if (more) {
+        h->reset_credit = h->reset_credit + more < RESET_BURST ? h->reset_credit + more : RESET_BURST;
+        h->reset_credit_ms = now;
+    }
+    if (h->reset_credit == 0)
+        fail(c, H2_ENHANCE_YOUR_CALM, "too many resets");
+    else
+        h->reset_credit--;
+}
+
+static void fail_stream(struct grpc_conn *c, uint32_t stream_id, enum h2_error error)
+{
+    struct grpc_call *call = h2_find(c, stream_id);
+    if (call)
+        h2_reset(call, error);
+    else
+        h2_add_reset(c, stream_id, error);
+    count_reset(c);
+}
+
+/* --- DATA ---------------------------------------------------------------------------------------------- */
+static void end_data(struct grpc_conn *c)
+{
+    struct h2 *h = &c->h2;
+    h->is_data_begun = false;
+    if (!(h->data.flags & FRAME_END_STREAM))
+        return;
+    struct grpc_call *call = h2_find(c, h->data.stream_id);
+    if (call)
+        call_half_close(call);
+}
+
+/* What has come is dealt with or counted elsewhere (call.c), so the windows open again by halves. */
+static void count_received(struct grpc_conn *c, struct grpc_call *call, struct frame f)
+{
+    struct h2 *h = &c->h2;
+    h->received += f.size;
+    if (h->received > CONN_WINDOW) {
+        fail(c, H2_FLOW_CONTROL_ERROR, "more than the connection's window");
+        return;
+    }
+    if (h->received >= CONN_WINDOW / 2) {
+        h2_give_window(c, 0, h->received);
+        h->received = 0;
+    }
+    if (!call)
+        return;
+    call->received += f.size;
+    if (call->received > STREAM_WINDOW) {
+        fail_stream(c, f.stream_id, H2_FLOW_CONTROL_ERROR);
+    } else if (call->received >= STREAM_WINDOW / 2 && !(f.flags & FRAME_END_STREAM)) {
+        h2_give_window(c, f.stream_id, call->received);
+        call->received = 0;
+    }
+}
+
+static void begin_data(struct grpc_conn *c, struct frame f)
+{
+    struct h2 *h = &c->h2;
+    if (is_idle(c, f.stream_id) || h->block_stream) {
+        fail(c, H2_PROTOCOL_ERROR, "DATA out of place");
+        return;
+    }
+    struct grpc_call *call = h2_find(c, f.stream_id);
+    if (call && call->is_half_closed) {
+        fail_stream(c, f.stream_id, H2_STREAM_CLOSED);
+        call = NULL;
+    }
+    count_received(c, call, f);
+    h->data = f;
+    h->data_left = f.size;
+    h->padding = 0;
+    h->is_data_begun = true;
+    h->is_padding_known = !(f.flags & FRAME_PADDED);
+    if (f.size == 0 && !h->is_padding_known)
+        fail(c, H2_FRAME_SIZE_ERROR, "DATA without its padding");
+    else if (f.size == 0)
+        end_data(c);
+}
+
+/* Returns how much was used. */
+static size_t take_data(struct grpc_conn *c, struct slice in)
+{
+    struct h2 *h = &c->h2;
+    if (!h->is_padding_known) {
+        h->is_padding_known = true;
+        h->padding = in.data[0];
+        h->data_left--;
+        if (h->padding > h->data_left)
+            fail(c, H2_PROTOCOL_ERROR, "more padding than DATA");
+        else if (h->data_left == 0)
+            end_data(c);
+        return 1;
+    }
+    uint32_t content = h->data_left - h->padding;
+    size_t n = content ? content : h->data_left;
+    n = in.size < n ? in.size : n;
+    struct grpc_call *call = content ? h2_find(c, h->data.stream_id) : NULL;
+    h->data_left -= (uint32_t)n;
+    h->padding = h->padding < h->data_left ? h->padding : h->data_left;
+    if (call)
+        call_data(call, slice_of(in.data, n));
+    if (h->data_left == 0)
+        end_data(c);
+    return n;
+}
+
+/* --- header blocks ------------------------------------------------------------------------------------- */
+static void end_block(struct grpc_conn *c)
+{
+    struct h2 *h = &c->h2;
+    struct grpc_call *call = h->block_call;
+    (void)nghttp2_hd_inflate_end_headers(h->inflater);
+    h->block_stream = 0;
+    h->block_call = NULL;
+    if (!call)
+        return;
+    if (call->state == CALL_HEADERS)
+        call_begin(call);
+    if (h->block_ends_stream)
+        call_half_close(call);
+}
+
+static void take_block(struct grpc_conn *c, struct slice in, bool is_last)
+{
+    struct h2 *h = &c->h2;
+    for (;;) {
+        nghttp2_nv nv;
+        int flags = 0;
+        ssize_t n = nghttp2_hd_inflate_hd2(h->inflater, &nv, &flags, in.data, in.size, is_last);
+        if (n < 0) {
+            fail(c, H2_COMPRESSION_ERROR, "a header block that cannot be read");
+            return;
+        }
+        in = slice_of(in.data + n, in.size - (size_t)n);
+        struct grpc_call *call = h->block_call;
+        if (flags & NGHTTP2_HD_INFLATE_EMIT && call && call->state == CALL_HEADERS) {
+            call->header_bytes += nv.namelen + nv.valuelen + 32;
+            if (call->header_bytes > HEADER_LIST_MAX)
+                fail_stream(c, call->stream_id, H2_ENHANCE_YOUR_CALM); /* and the rest for the table's sake */
+            else
+                call_header(call, slice_of(nv.name, nv.namelen), slice_of(nv.value, nv.valuelen));
+        }
+        if (flags & NGHTTP2_HD_INFLATE_FINAL)
+            break;
+        if (!(flags & NGHTTP2_HD_INFLATE_EMIT) && in.size == 0)
+            break;
+    }
+    if (is_last)
+        end_block(c);
+}
+
+/* Cuts the padding and the priority off. False: they are longer than the frame. */
+static bool strip_headers(struct frame f, struct slice *payload)
+{
+    size_t padding = 0, head = 0;
+    if (f.flags & FRAME_PADDED) {
+        if (payload->size < 1)
+            return false;
+        padding = payload->data[0];
+        head = 1;
+    }
+    if (f.flags & FRAME_HAS_PRIORITY)
+        head += 5;
+    if (head + padding > payload->size)
+        return false;
+    *payload = slice_of(payload->data + head, payload->size - head - padding);
+    return true;
+}
+
+/* Who the block is for. NULL: nobody, or refused. */
+static struct grpc_call *open_stream(struct grpc_conn *c, struct frame f)
+{
+    struct h2 *h = &c->h2;
+    struct grpc_call *call = h2_find(c, f.stream_id);
+    if (call && (call->is_half_closed || !(f.flags & FRAME_END_STREAM))) {
+        fail_stream(c, f.stream_id, call->is_half_closed ? H2_STREAM_CLOSED : H2_PROTOCOL_ERROR);
+        return NULL;
+    }
+    if (call || f.stream_id <= h->last_stream)
+        return call; /* trailers, which mean nothing to us */
+    if (h->is_leaving)
+        return NULL;
+    h->last_stream = f.stream_id;
+    uint32_t streams_max = c->server->options.streams_max;
+    if (c->call_count >= (streams_max < STREAMS_MAX ? streams_max : STREAMS_MAX)) {
+        fail_stream(c, f.stream_id, H2_REFUSED_STREAM);
+        return NULL;
+    }
+    return h2_add(c, f.stream_id);
+}
+
+static void take_headers(struct grpc_conn *c, struct frame f, struct slice payload)
+{
+    struct h2 *h = &c->h2;
+    if (f.stream_id % 2 == 0 || !strip_headers(f, &payload)) {
+        fail(c, H2_PROTOCOL_ERROR, "bad HEADERS");
+        return;
+    }
+    h->block_call = open_stream(c, f);
+    h->block_stream = f.stream_id;
+    h->block_ends_stream = f.flags & FRAME_END_STREAM;
+    h->block_frames = 0;
+    take_block(c, payload, f.flags & FRAME_END_HEADERS);
+}
+
+static void take_continuation(struct grpc_conn *c, struct frame f, struct slice payload)
+{
+    if (++c->h2.block_frames > CONTINUATIONS_MAX)
+        fail(c, H2_ENHANCE_YOUR_CALM, "too many CONTINUATION frames");
+    else
+        take_block(c, payload, f.flags & FRAME_END_HEADERS);
+}
+
+/* --- the others ---------------------------------------------------------------------------------------- */
+/* Applies to the streams there are as well; their windows may go below zero. */
+static void change_windows(struct grpc_conn *c, uint32_t size)
+{
+    int64_t more = (int64_t)size - c->h2.stream_window;
+    c->h2.stream_window = size;
+    LIST_FOR_EACH (l, &c->calls) {
+        struct grpc_call *call = container_of(l, struct grpc_call, link);
+        call->window += more;
+        if (call->window > WINDOW_MAX) {
+            fail(c, H2_FLOW_CONTROL_ERROR, "a stream's window is too large");
+            return;
+        }
+        h2_wake(call);
+    }
+}
+
+static void take_setting(struct grpc_conn *c, unsigned setting, uint32_t value)
+{
+    switch (setting) {
+    case H2_HEADER_TABLE_SIZE:
+        hpack_table_changed(&c->h2.said);
+        return;
+    case H2_ENABLE_PUSH:
+        if (value > 1)
+            fail(c, H2_PROTOCOL_ERROR, "bad ENABLE_PUSH");
+        return;
+    case H2_INITIAL_WINDOW_SIZE:
+        if (value > WINDOW_MAX)
+            fail(c, H2_FLOW_CONTROL_ERROR, "bad INITIAL_WINDOW_SIZE");
+        else
+            change_windows(c, value);
+        return;
+    case H2_MAX_FRAME_SIZE: /* ours are never larger than the least it may be */
+        if (value < FRAME_MAX || value > FRAME_MAX_MAX)
+            fail(c, H2_PROTOCOL_ERROR, "bad MAX_FRAME_SIZE");
+        return;
+    default:
+        return;
+    }
+}
+
+static void take_settings(struct grpc_conn *c, struct frame f, struct slice payload)
+{
+    bool is_ack = f.flags & FRAME_ACK;
+    if (payload.size % 6 != 0 || (is_ack && payload.size)) {
+        fail(c, H2_FRAME_SIZE_ERROR, "bad SETTINGS");
+        return;
+    }
+    if (is_ack)
+        return;
+    for (size_t i = 0; i < payload.size && !c->h2.is_dead; i += 6) {
+        const uint8_t *p = payload.data + i;
+        take_setting(c, (unsigned)p[0] << 8 | p[1], get_be32(p + 2));
+    }
+    if (c->h2.is_dead)
+        return;
+    h2_add_frame(c, FRAME_SETTINGS, FRAME_ACK, 0, (struct slice){0});
+    if (!c->is_greeted)
+        conn_on_greeting(c);
+}
+
+static void take_ping(struct grpc_conn *c, struct frame f, struct slice payload)
+{
+    if (f.flags & FRAME_ACK) {
+        conn_on_ping_answer(c);
+        return;
+    }
+    h2_add_frame(c, FRAME_PING, FRAME_ACK, 0, payload);
+    conn_on_ping(c);
+}
+
+static void take_window(struct grpc_conn *c, struct frame f, struct slice payload)
+{
+    struct h2 *h = &c->h2;
+    uint32_t more = get_be32(payload.data) & INT32_MAX;
+    if (f.stream_id == 0) {
+        h->window += more;
+        if (more == 0)
+            fail(c, H2_PROTOCOL_ERROR, "a WINDOW_UPDATE of nothing");
+        else if (h->window > WINDOW_MAX)
+            fail(c, H2_FLOW_CONTROL_ERROR, "the connection's window is too large");
+        list_move_all(&h->ready, &h->starved);
+        return;
+    }
+    struct grpc_call *call = h2_find(c, f.stream_id);
+    if (!call)
+        return;
+    call->window += more;
+    if (more == 0)
+        fail_stream(c, f.stream_id, H2_PROTOCOL_ERROR);
+    else if (call->window > WINDOW_MAX)
+        fail_stream(c, f.stream_id, H2_FLOW_CONTROL_ERROR);
+    else
+        h2_wake(call);
+}
+
+static void take_reset(struct grpc_conn *c, struct frame f)
+{
+    struct grpc_call *call = h2_find(c, f.stream_id);
+    if (call)
+        call_free(call);
+    count_reset(c);
+}
+
+/* --- any frame ----------------------------------------------------------------------------------------- */
+static const struct frame_rule {
+    uint32_t size_min, size_max;
+    enum { OF_STREAM, OF_CONNECTION, OF_EITHER } of;
+    bool may_be_idle; /* of a stream that has not begun */
+} rules[] = {
+    [FRAME_HEADERS] = {0, FRAME_MAX, OF_STREAM, true}, [FRAME_PRIORITY] = {5, 5, OF_STREAM, true},
+    [FRAME_RST_STREAM] = {4, 4, OF_STREAM, false},     [FRAME_SETTINGS] = {0, FRAME_MAX, OF_CONNECTION, true},
+    [FRAME_PING] = {8, 8, OF_CONNECTION, true},        [FRAME_GOAWAY] = {8, FRAME_MAX, OF_CONNECTION, true},
+    [FRAME_WINDOW_UPDATE] = {4, 4, OF_EITHER, false},  [FRAME_CONTINUATION] = {0, FRAME_MAX, OF_STREAM, true},
+};
+
+/* False: the connection has failed. */
+static bool check_frame(struct grpc_conn *c, struct frame f)
+{
+    bool goes_on = f.type == FRAME_CONTINUATION && f.stream_id == c->h2.block_stream;
+    bool is_out_of_place = c->h2.block_stream ? !goes_on : f.type == FRAME_CONTINUATION;
+    if (is_out_of_place || f.type == FRAME_PUSH_PROMISE) {
+        fail(c, H2_PROTOCOL_ERROR, "a frame out of place");
+    } else if (f.type < sizeof rules / sizeof *rules) {
+        const struct frame_rule *r = &rules[f.type];
+        bool is_idle_stream = f.stream_id && is_idle(c, f.stream_id);
+        if ((r->of == OF_STREAM && f.stream_id == 0) || (r->of == OF_CONNECTION && f.stream_id) ||
+            (is_idle_stream && !r->may_be_idle))
+            fail(c, H2_PROTOCOL_ERROR, "a frame of the wrong stream");
+        else if (f.size < r->size_min || f.size > r->size_max)
+            fail(c, H2_FRAME_SIZE_ERROR, "a frame of the wrong size");
+    }
+    return !c->h2.is_dead;
+}
+
+static void take_frame(struct grpc_conn *c, struct frame f, struct slice payload)
+{
+    if (!check_frame(c, f))
+        return;
+    switch (f.type) {
+    case FRAME_HEADERS:
+        take_headers(c, f, payload);
+        return;
+    case FRAME_CONTINUATION:
+        take_continuation(c, f, payload);
+        return;
+    case FRAME_RST_STREAM:
+        take_reset(c, f);
+        return;
+    case FRAME_SETTINGS:
+        take_settings(c, f, payload);
+        return;
+    case FRAME_PING:
+        take_ping(c, f, payload);
+        return;
+    case FRAME_GOAWAY:
+        c->h2.is_peer_leaving = true;
+        return;
+    case FRAME_WINDOW_UPDATE:
+        take_window(c, f, payload);
+        return;
+    default: /* PRIORITY, and what nobody has defined yet */
+        return;
+    }
+}
+
+/* A head has been read: false, the connection has failed. */
+static bool check_head(struct grpc_conn *c, struct frame f)
+{
+    if (f.size > FRAME_MAX)
+        fail(c, H2_FRAME_SIZE_ERROR, "a frame larger than MAX_FRAME_SIZE");
+    else if (!c->is_greeted && f.type != FRAME_SETTINGS)
+        fail(c, H2_PROTOCOL_ERROR, "SETTINGS expected");
+    return !c->h2.is_dead;
+}
+
+/* --- bytes --------------------------------------------------------------------------------------------- */
+/* Gathers a frame that is not whole in one read. Returns how much was used. */
+static size_t gather(struct grpc_conn *c, struct slice in)
+{
+    struct buf *b = &c->h2.in;
+    size_t wanted = FRAME_HEAD;
+    if (b->size >= FRAME_HEAD)
+        wanted += frame_read_head(b->data).size;
+    size_t n = wanted - b->size < in.size ? wanted - b->size : in.size;
+    buf_add(b, in.data, n);
+    if (b->size < FRAME_HEAD)
+        return n;
+    struct frame f = frame_read_head(b->data);
+    if (b->size == FRAME_HEAD) {
+        if (!check_head(c, f))
+            return n;
+        if (f.type == FRAME_DATA) {
+            buf_clear(b);
+            begin_data(c, f);
+            return n;
+        }
+    }
+    if (b->size < FRAME_HEAD + f.size)
+        return n;
+    take_frame(c, f, slice_of(b->data + FRAME_HEAD, f.size));
+    if (f.size > KEPT_FRAME_MAX)
+        buf_done(b);
+    else
+        buf_clear(b);
+    return n;
+}
+
+/* One step; returns how much was used, never 0. */
+static size_t take(struct grpc_conn *c, struct slice in)
+{
+    struct h2 *h = &c->h2;
+    if (h->is_data_begun)
+        return take_data(c, in);
+    if (h->in.size || in.size < FRAME_HEAD)
+        return gather(c, in);
+    struct frame f = frame_read_head(in.data);
+    if (f.type != FRAME_DATA && in.size < FRAME_HEAD + f.size)
+        return gather(c, in);
+    if (!check_head(c, f))
+        return in.size;
+    if (f.type == FRAME_DATA) {
+        begin_data(c, f);
+        return FRAME_HEAD;
+    }
+    take_frame(c, f, slice_of(in.data + FRAME_HEAD, f.size));
+    return FRAME_HEAD + f.size;
+}
+
+int h2_feed(struct grpc_conn *c, struct slice in)
+{
+    struct h2 *h = &c->h2;
+    while (in.size && h->preface_size < H2_PREFACE_SIZE) {
+        if (in.data[0] != (uint8_t)H2_PREFACE[h->preface_size++])
+            return ERR_MALFORMED;
+        in = slice_of(in.data + 1, in.size - 1);
+    }
+    while (in.size && !h->is_dead) {
+        size_t n = take(c, in);
+        in = slice_of(in.data + n, in.size - n);
+    }
+    return h->out.size - h->out_at > RARE_BYTES_MAX ? ERR_MALFORMED : 0;
+}

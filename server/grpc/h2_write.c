@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What a client is sent. Rare frames (SETTINGS, PING, resets, errors) are bytes in h2.out and go first.
+ * Answers are made when they are pulled, from the queues of their calls: HEADERS, DATA, trailers, straight to
+ * where the socket's write collects. A call with something to say is in `ready`, and is taken in turn for one
+ * DATA frame; without window it waits in `starved` (the connection's) or nowhere (its own) until there is
+ * some. */
+#include <assert.h>
+#include <stdio.h>
+
+#include "server/grpc/private.h"
+
+void h2_wake(struct grpc_call *call)
+{
+    bool has_something = call->out.size > call->out_at || call->state == CALL_ANSWERED || !call->is_begun;
+    if (call->is_submitted && has_something && !link_is_in_list(&call->ready))
+        list_add_last(&call->conn->h2.ready, &call->ready);
+}
+
+void h2_answer(struct grpc_call *call)
+{
+    call->is_submitted = true;
+    h2_wake(call);
+}
+
+void h2_answer_error(struct grpc_call *call, const char *http_status)
+{
+    assert(!call->is_submitted);
+    call->error_status = http_status;
+    h2_answer(call);
+}
+
+/* --- one call ------------------------------------------------------------------------------------------ */
+/* A server that ends a stream before its client has must say that it wants no more of it. */
+static void end_stream(struct grpc_call *call)
+{
+    if (call->is_half_closed)
+        call_free(call);
+    else
+        h2_reset(call, H2_NO_ERROR);
+}
+
+/* The status of what went wrong, and what stands before it when nothing has been sent yet. */
+static void add_error(struct grpc_call *call)
+{
+    struct h2 *h = &call->conn->h2;
+    struct buf block = {0};
+    char status[16];
+    if (h->said.must_announce)
+        buf_add_byte(&block, HPACK_TABLE_SIZE_0);
+    h->said.must_announce = false;
+    if (call->error_status) {
+        hpack_add_literal(&block, ":status", slice_text(call->error_status));
+        hpack_add_literal(&block, "content-type",
+                          slice_text(call->is_proto_type ? "application/grpc+proto" : "application/grpc"));
+    }
+    snprintf(status, sizeof status, "%d", call->status);
+    hpack_add_literal(&block, "grpc-status", slice_text(status));
+    if (call->status_text.size)
+        hpack_add_literal(&block, "grpc-message", buf_slice(&call->status_text));
+    frame_add_block(&h->out, call->stream_id, FRAME_END_STREAM, buf_slice(&block));
+    buf_done(&block);
+}
+
+/* How much of `left` may go in one frame now. 0: the call waits for a window. */
+static size_t allowed(struct grpc_call *call, size_t left)
+{
+    struct h2 *h = &call->conn->h2;
+    int64_t n = left < FRAME_MAX ? (int64_t)left : FRAME_MAX;
+    if (call->window < n)
+        n = call->window;
+    if (n > 0 && h->window < n)
+        n = h->window;
+    if (n > 0)
+        return (size_t)n;
+    if (call->window > 0)
+        list_add_last(&h->starved, &call->ready);
+    return 0;
+}
+
+/* One turn of a call: at most one DATA frame. */
+static uint8_t *send_call(struct grpc_call *call, uint8_t *p)
+{
+    struct h2 *h = &call->conn->h2;
+    if (call->error_status) {
+        add_error(call);
+        end_stream(call);
+        return p;
+    }
+    if (!call->is_begun)
+        p += frame_write_headers_ok(p, &h->said, call->stream_id, call->is_proto_type);
+    call->is_begun = true;
+    size_t left = call->out.size - call->out_at;
+    if (left) {
+        size_t n = allowed(call, left);
+        if (n == 0)
+            return p;
+        frame_write_head(p, (struct frame){(uint32_t)n, FRAME_DATA, 0, call->stream_id});
+        memcpy(p + FRAME_HEAD, call->out.data + call->out_at, n);
+        p += FRAME_HEAD + n;
+        h->window -= (int64_t)n;
+        call->window -= (int64_t)n;
+        call_taken(call, n);
+        if (n < left) {
+            list_add_last(&h->ready, &call->ready);
+            return p;
+        }
+    }
+    if (call->state != CALL_ANSWERED)
+        return p;
+    if (call->status == 0 && !call->status_text.size)
+        p += frame_write_trailers_ok(p, &h->said, call->stream_id);
+    else
+        add_error(call);
+    end_stream(call);
+    return p;
+}
+
+/* --- all of them --------------------------------------------------------------------------------------- */
+static uint8_t *send_rare(struct grpc_conn *c, uint8_t *p, const uint8_t *end)
+{
+    struct h2 *h = &c->h2;
+    size_t left = h->out.size - h->out_at, room = (size_t)(end - p), n = left < room ? left : room;
+    memcpy(p, h->out.data + h->out_at, n);
+    h->out_at += n;
+    if (h->out_at == h->out.size) {
+        h->out_at = 0;
+        if (h->out.capacity > KEPT_FRAME_MAX)
+            buf_done(&h->out);
+        else
+            buf_clear(&h->out);
+    }
+    return p + n;
+}
+
+size_t h2_pull(struct grpc_conn *c, uint8_t *to, size_t capacity)
+{
+    struct h2 *h = &c->h2;
+    uint8_t *p = to;
+    const uint8_t *end = to + capacity;
+    for (;;) {
+        if (h2_has_rare(c)) {
+            p = send_rare(c, p, end);
+            if (h2_has_rare(c))
+                break;
+        }
+        if (h->is_dead || c->is_evicted || end - p < PULL_RESERVE)
+            break;
+        struct link *l = list_take_first(&h->ready);
+        if (!l)
+            break;
+        c->is_ping_free = true;
+        p = send_call(container_of(l, struct grpc_call, ready), p);
+    }
+    if (c->is_evicted && !h2_has_rare(c))
+        c->must_close = true;
+    return (size_t)(p - to);
+}

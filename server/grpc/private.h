@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Inside of server/grpc. Four layers, and what they call in each other:
+ *
+ *   server.c  the pool of calls, the timers, adopt, flush, drain, stop
+ *   conn.c    one socket: reading, TLS, one write per loop turn, keepalive, closing
+ *   h2.c      HTTP/2 of one connection: bytes in, calls out (h2_read.c); frames pulled into a buffer
+ * (h2_write.c) call.c    one stream: metadata, messages, deadline, status; the rpc_transport
+ *
+ * h2 and call.c know no socket: a connection made by conn_new_memory is fed and pulled by hand (tests,
+ * fuzzing). */
+#ifndef SERVER_GRPC_PRIVATE_H
+#define SERVER_GRPC_PRIVATE_H
+
+#include <uv.h>
+
+#include "base/buf.h"
+#include "base/heap.h"
+#include "base/list.h"
+#include "base/mem.h"
+#include "server/grpc/grpc.h"
+#include "server/grpc/h2.h"
+
+enum {
+    READ_SIZE = 64 << 10,           /* one read */
+    SCRATCH_SIZE = 512 << 10,       /* one write */
+    PULL_RESERVE = 20 << 10,        /* more than one turn of a call: HEADERS, DATA, trailers */
+    FLUSH_ROUNDS = 4,               /* full scratches of one connection in one turn */
+    STREAM_WINDOW = 1 << 20,        /* receive windows */
+    CONN_WINDOW = 16 << 20,         /* */
+    STREAMS_MAX = 10000,            /* announced at most, whatever --max-concurrent-streams says */
+    HEADER_LIST_MAX = 64 << 10,     /* names + values + 32 each */
+    MESSAGE_OVERHEAD = 512 << 10,   /* gRPC's own room above request_bytes_max, as etcd */
+    STREAM_QUEUE_MAX = 256 << 10,   /* unsent bytes of a stream: congested above, writable below half */
+    STREAM_QUEUE_MIN = 16 << 10,    /* the same when very many streams are not read */
+    SERVER_QUEUE_MAX = 256 << 20,   /* of all streams; what is left of it bounds each one too */
+    CONN_QUEUE_MAX = 4 << 20,       /* the same for all of a connection; also of its unary answers */
+    HELD_SHARE_MAX = 1 << 20,       /* what one unary answer counts at most towards holding requests back */
+    CONN_PARTIAL_MAX = 64 << 20,    /* bytes of incomplete requests on one connection */
+    SERVER_PARTIAL_MAX = 512 << 20, /* and on all */
+    CONN_RUNNING_MAX = 16 << 20,    /* bytes of requests being worked on: reading stops above */
+    GREETING_MS = 10000,            /* accept (and TLS) until the client's SETTINGS */
+    LINGER_MS = 1000,               /* between our last byte and close */
+    DRAIN_MS = 5000,                /* GOAWAY's announcement until the real one, when no PING answer comes */
+    PING_STRIKES_MAX = 2,           /* grpc-go's */
+    PING_IDLE_MS = 2 * 60 * 60 * 1000, /* grpc-go's: pings without calls, at most this often */
+    PING_MIN_MS = 5 * 60 * 1000,       /* grpc-go's default where keepalive_min_ms is 0 */
+    RESET_BURST = 10000,               /* resets that a client may send or provoke at once */
+    RESET_RATE = 1000,                 /* and per second */
+    CONTINUATIONS_MAX = 8,             /* of one header block */
+    RARE_BYTES_MAX = 256 << 10,        /* of frames that the client has asked for and not read: closed */
+    KEPT_FRAME_MAX = 4 << 10,          /* a connection's buffer for frames that is kept */
+    POOL_BUF_MAX = 16 << 10,           /* a call's buffer kept with the call when it goes to the pool */
+    POOL_CALLS_MAX = 4096,             /* */
+    FORGET_STEP = 1 << 20, /* what was sent of a large answer goes back to the kernel in such steps */
+};
+
+struct grpc_timer {
+    struct heap_node node;
+    void (*fire)(struct grpc_timer *t);
+};
+
+struct grpc_server {
+    struct grpc_options options;
+    uint64_t message_max;
+    uv_prepare_t prepare; /* flushes before the loop sleeps */
+    uv_idle_t idle;       /* runs while `dirty` has members: the loop does not sleep */
+    uv_timer_t timer;     /* for the first of `timers` */
+    unsigned open_handles;
+
+    struct heap timers;
+    uint64_t timer_at; /* what the uv timer is set to; UINT64_MAX = not running */
+
+    struct link conns;
+    struct link dirty; /* connections that may have something to write */
+    size_t conn_count;
+
+    struct link free_calls;
+    size_t free_count, free_low; /* free_low: the least since the last trim; that many are not needed */
+    struct grpc_timer trim;
+
+    uint8_t *read_buffer, *scratch;
+    struct buf plain, cipher; /* of the TLS connection at work */
+    uint64_t partial_bytes;
+    uint64_t queued_streams; /* unsent bytes of all calls that are no unary ones */
+    bool is_draining, is_stopping, is_full_logged;
+    void (*done)(void *arg);
+    void *done_arg;
+};
+
+enum conn_state {
+    CONN_OPEN,
+    CONN_LINGERING, /* our side is shut down; what still arrives is thrown away */
+    CONN_CLOSED,    /* nothing left but its handle */
+};
+
+struct grpc_conn {
+    struct link link;  /* server->conns */
+    struct link dirty; /* server->dirty */
+    struct grpc_server *server;
+    enum conn_state state;
+    struct h2 h2;
+    struct tls *tls;
+    struct tls_context *tls_context;
+
+    struct link calls;         /* every call of this connection */
+    struct link full;          /* calls above STREAM_QUEUE_MAX */
+    struct link held;          /* complete requests that wait until unary answers have drained */
+    struct grpc_call *current; /* of the last stream that was looked up */
+    size_t call_count;
+    uint64_t queued, queued_unary; /* bytes of messages not yet pulled */
+    uint64_t partial_bytes, running_bytes;
+
+    struct grpc_timer timer;
+    uint64_t last_read_ms, last_ping_ms;
+    unsigned ping_strikes;
+    bool is_ping_free;    /* something was sent since the last PING: it is no strike */
+    bool is_ping_out;     /* ours, not answered yet */
+    bool is_greeted;      /* the client's SETTINGS have come */
+    bool is_over;         /* `queued` went above CONN_QUEUE_MAX and has not halved yet */
+    bool is_unary_over;   /* `queued_unary`: the same */
+    bool is_drain_begun;  /* the first GOAWAY of two is submitted */
+    bool is_drained;      /* the final GOAWAY is submitted */
+    bool is_evicted;      /* GOAWAY with an error is submitted */
+    bool must_close;      /* and pulled: close when it is written */
+    bool is_running_over; /* `running_bytes`: the same */
+    bool has_read_enough; /* a full buffer in this turn: reading goes on when it is flushed */
+    bool is_reading, is_writing, has_socket;
+    char peer[64];
+
+    union {
+        uv_handle_t handle;
+        uv_stream_t stream;
+        uv_tcp_t tcp;
+        uv_pipe_t pipe;
+    };
+    uv_write_t write;
+    uv_shutdown_t shutdown;
+    uint8_t *write_rest; /* what the kernel did not take */
+};
+
+enum call_state {
+    CALL_HEADERS,  /* its metadata is arriving */
+    CALL_RUNNING,  /* with the service */
+    CALL_ANSWERED, /* its status is known; the answer drains */
+};
+
+struct grpc_call {
+    struct rpc_call rpc; /* first: the service's pointer is ours */
+    struct grpc_conn *conn;
+    struct link link; /* conn->calls or server->free_calls */
+    struct link wait; /* conn->full or conn->held */
+    struct grpc_timer deadline;
+    uint32_t stream_id;
+    struct grpc_call *next_stream; /* in h2.streams */
+    struct link ready;             /* h2.ready or h2.starved */
+    int64_t window;                /* what may be sent */
+    uint32_t received;             /* bytes that the client's window has not been given back */
+    enum call_state state;
+    bool is_half_closed; /* the client has sent all */
+    bool is_complete;    /* not RPC_BIDI: its one message has come */
+    bool is_submitted;   /* there is an answer, or the beginning of one */
+    bool is_begun;       /* its HEADERS are out */
+    bool is_full;
+    bool is_held;
+    bool is_unsendable; /* an answer larger than any client takes was dropped */
+    bool is_proto_type; /* content-type application/grpc+proto */
+    bool is_grpc_type, is_encoded, has_timeout, is_timeout_bad, is_post;
+    uint64_t timeout_ms;
+    size_t header_bytes;
+    struct buf token, version; /* what rpc.token and .client_api_version point into */
+    bool is_token_final;       /* from "token", which goes before "authorization" */
+    struct buf text;           /* cold path: unknown path, bad content-type, bad encoding */
+
+    struct buf in; /* the message that is arriving, without its prefix */
+    uint8_t prefix[5];
+    uint8_t prefix_size;
+    uint32_t message_size;
+    uint64_t partial_bytes, running_bytes; /* our share of the connection's */
+
+    struct buf out; /* framed messages; [out_at, size) not yet pulled */
+    size_t out_at;
+    size_t unary_share; /* our part of conn->queued_unary */
+    int status;
+    struct buf status_text;   /* percent-encoded */
+    const char *error_status; /* HTTP's: the status goes in the headers, and nothing else */
+};
+
+/* --- server.c --------------------------------------------------------------------------------- */
+uint64_t server_now(const struct grpc_server *s);
+void server_timer_set(struct grpc_server *s, struct grpc_timer *t, uint64_t at_ms);
+void server_timer_clear(struct grpc_server *s, struct grpc_timer *t);
+struct grpc_call *server_call_take(struct grpc_server *s);
+void server_call_give(struct grpc_server *s, struct grpc_call *c);
+void server_conn_gone(struct grpc_server *s);
+void server_stay_awake(struct grpc_server *s); /* until the next flush */
+
+/* --- conn.c --------------------------------------------------------------------------------------- */
+struct grpc_conn *conn_new_memory(struct grpc_server *s);
+void conn_adopt(struct grpc_server *s, int fd, struct tls_context *tls);
+void conn_touch(struct grpc_conn *c); /* something may have to be written: once, before the loop sleeps */
+void conn_flush(struct grpc_conn *c);
+void conn_drain(struct grpc_conn *c);
+void conn_close(struct grpc_conn *c);
+void conn_check_reading(struct grpc_conn *c);
+void conn_on_ping(struct grpc_conn *c);
+void conn_on_ping_answer(struct grpc_conn *c);
+void conn_on_greeting(struct grpc_conn *c);
+
+/* --- h2.c ----------------------------------------------------------------------------------------- */
+void h2_open(struct grpc_conn *c);
+void h2_close(struct grpc_conn *c);
+bool h2_is_over(const struct grpc_conn *c); /* neither side has anything to say any more */
+void h2_ping(struct grpc_conn *c);
+void h2_announce_end(struct grpc_conn *c); /* GOAWAY that takes no stream away yet */
+void h2_goaway(struct grpc_conn *c, enum h2_error error, const char *text);
+void h2_fail(struct grpc_conn *c, enum h2_error error, const char *text); /* GOAWAY, and nothing after it */
+void h2_reset(struct grpc_call *call, enum h2_error error);               /* frees it */
+struct grpc_call *h2_find(struct grpc_conn *c, uint32_t stream_id);
+struct grpc_call *h2_add(struct grpc_conn *c, uint32_t stream_id);
+void h2_forget(struct grpc_call *call);
+void h2_add_frame(struct grpc_conn *c, enum frame_type type, uint8_t flags, uint32_t stream_id,
+                  struct slice payload);
+void h2_add_reset(struct grpc_conn *c, uint32_t stream_id, enum h2_error error);
+void h2_give_window(struct grpc_conn *c, uint32_t stream_id, uint32_t size);
+bool h2_has_rare(const struct grpc_conn *c);
+
+/* --- h2_read.c: ERR_MALFORMED: write what is left, then close ---------------------------------------- */
+MUST_CHECK int h2_feed(struct grpc_conn *c, struct slice in);
+
+/* --- h2_write.c --------------------------------------------------------------------------------------- */
+size_t h2_pull(struct grpc_conn *c, uint8_t *to, size_t capacity);
+void h2_answer(struct grpc_call *call); /* there is something to send, or the end */
+void h2_answer_error(struct grpc_call *call, const char *http_status); /* headers alone, status inside */
+void h2_wake(struct grpc_call *call);                                  /* its window may have opened */
+
+/* --- call.c --------------------------------------------------------------------------------------- */
+struct grpc_call *call_new(struct grpc_conn *c, uint32_t stream_id);
+void call_free(struct grpc_call *call); /* cancels it if it runs */
+void call_header(struct grpc_call *call, struct slice name, struct slice value);
+void call_begin(struct grpc_call *call);
+void call_data(struct grpc_call *call, struct slice chunk);
+void call_half_close(struct grpc_call *call);
+void call_taken(struct grpc_call *call, size_t size); /* bytes of out were pulled */
+void call_wake_all(struct grpc_conn *c);              /* after a write: congested streams, held requests */
+
+/* --- header.c: pure ------------------------------------------------------------------------------------ */
+MUST_CHECK int header_timeout(struct slice value, uint64_t *ret_ms);
+bool header_is_grpc(struct slice content_type);
+void header_percent(struct buf *out, const char *text);
+void header_quote(struct buf *out, struct slice s); /* Go's %q, for bytes in an error text */
+
+#endif

@@ -1,0 +1,549 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * One connection: bytes on libwebsockets' side, requests and answers as values on the other.
+ *
+ *     IDLE --head--> REQUEST --answer complete--> ANSWERED --written, body ended--> IDLE
+ *                                                    `--must_close--> LINGERING --> closed
+ *
+ * libwebsockets runs the socket in its raw role; TLS is base/net's, so that gRPC and HTTP have one policy.
+ * Its own HTTP role is not used: version 4.1 loops for ever on a pipelined POST, knows no chunked requests,
+ * closes without an answer on a long header, and asserts on states a client can reach. Heads, bodies and
+ * frames are taken apart by pure code here (head.c, chunk.c, ws_frame.c), each with a fuzz target.
+ *
+ * One request at a time: what a client sends ahead waits in `in`, and reading stops meanwhile. Answers are
+ * written at once; what the socket does not take waits in `out` for the writable callback. */
+#include "server/http/conn.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+#include "base/log.h"
+#include "base/text.h"
+
+static void process(struct http_conn *c);
+
+struct http_conn *http_conn_new(struct http_server *s, enum http_role role, bool is_tls)
+{
+    struct http_conn *c = mem_new(sizeof *c);
+    c->server = s;
+    c->role = role;
+    c->tls = is_tls ? tls_accept(s->tls) : NULL;
+    c->since_ms = http_now_ms(s);
+    list_add_last(&s->conns, &c->link);
+    s->conn_count++;
+    return c;
+}
+
+static void keep_little(struct buf *b)
+{
+    buf_clear(b);
+    if (b->capacity > HEAD_KEEP_BYTES)
+        buf_done(b);
+}
+
+/* Everything that belongs to one exchange. */
+static void request_reset(struct http_conn *c)
+{
+    struct http_request *q = &c->request;
+    buf_done(&q->headers);
+    buf_done(&q->body);
+    arena_done(&q->arena);
+    *q = (struct http_request){.server = c->server, .peer = c->peer, .is_tls = c->tls};
+    keep_little(&c->head);
+    keep_little(&c->target);
+    c->chunks = (struct http_chunks){0};
+    c->body_bytes = c->body_length = 0;
+    c->is_chunked = c->has_body_ended = c->is_head = c->was_congested = c->is_held = c->is_frugal = false;
+}
+
+void http_conn_gone(struct http_conn *c)
+{
+    struct http_request *q = &c->request;
+    const struct http_handler *handler = q->handler;
+    q->handler = NULL;
+    if (c->phase == CONN_REQUEST && handler && handler->gone)
+        handler->gone(q);
+}
+
+void http_conn_free(struct http_conn *c)
+{
+    http_conn_gone(c);
+    request_reset(c);
+    buf_done(&c->head);
+    buf_done(&c->target);
+    buf_done(&c->in);
+    buf_done(&c->out);
+    buf_done(&c->wire);
+    if (c->tls)
+        tls_free(c->tls);
+    list_remove(&c->link);
+    c->server->conn_count--;
+    mem_free(c);
+}
+
+/* At once and without ceremony. lws looks at its timers only after an event, hence the wake-up. */
+void http_conn_kill(struct http_conn *c)
+{
+    lws_set_timeout(c->wsi, PENDING_TIMEOUT_HTTP_CONTENT, LWS_TO_KILL_ASYNC);
+    lws_cancel_service(c->server->context);
+}
+
+static void set_phase(struct http_conn *c, enum conn_phase phase)
+{
+    c->phase = phase;
+    c->since_ms = http_now_ms(c->server);
+}
+
+/* --- writing ----------------------------------------------------------------------------------- */
+
+static bool has_unwritten(const struct http_conn *c)
+{
+    return c->out_at < c->out.size || c->wire_at < c->wire.size;
+}
+
+/* Bytes the socket has taken, 0 when it is full, -1 when it is broken. */
+static ssize_t write_some(struct http_conn *c, struct slice bytes)
+{
+    size_t size = bytes.size < WRITE_BYTES_MAX ? bytes.size : WRITE_BYTES_MAX;
+    ssize_t n = send(lws_get_socket_fd(c->wsi), bytes.data, size, MSG_NOSIGNAL | MSG_DONTWAIT);
+    return n >= 0 ? n : errno == EAGAIN || errno == EINTR ? 0 : -1;
+}
+
+/* What goes on the wire next: the queue itself, or ciphertext of its front and of TLS' own. */
+static struct slice wire_bytes(struct http_conn *c)
+{
+    if (!c->tls)
+        return slice_of(c->out.data + c->out_at, c->out.size - c->out_at);
+    if (c->wire_at == c->wire.size) {
+        size_t n = c->out.size - c->out_at;
+        n = n < TLS_STEP_BYTES ? n : TLS_STEP_BYTES;
+        c->wire_at = c->wire.size = 0;
+        if (n && tls_is_ready(c->tls) && tls_send(c->tls, slice_of(c->out.data + c->out_at, n)) == 0)
+            c->out_at += n;
+        tls_take_output(c->tls, &c->wire);
+    }
+    return slice_of(c->wire.data + c->wire_at, c->wire.size - c->wire_at);
+}
+
+size_t http_conn_write_direct(struct http_conn *c, const struct iovec *pieces, size_t count)
+{
+    if (c->tls || c->is_held || c->out.size || c->phase == CONN_LINGERING)
+        return 0;
+    struct msghdr m = {.msg_iov = (struct iovec *)(uintptr_t)pieces, .msg_iovlen = count};
+    ssize_t n = sendmsg(lws_get_socket_fd(c->wsi), &m, MSG_NOSIGNAL | MSG_DONTWAIT);
+    return n > 0 ? (size_t)n : 0; /* an error comes again from the queue */
+}
+
+static void set_reading(struct http_conn *c)
+{
+    bool is_paused = c->in.size && (c->phase == CONN_REQUEST || c->phase == CONN_ANSWERED);
+    if (is_paused != c->is_paused)
+        lws_rx_flow_control(c->wsi, !is_paused);
+    c->is_paused = is_paused;
+}
+
+static void write_out(struct http_conn *c)
+{
+    for (;;) {
+        struct slice bytes = wire_bytes(c);
+        if (bytes.size == 0)
+            break;
+        ssize_t n = write_some(c, bytes);
+        if (n < 0) {
+            c->out.size = c->out_at = c->wire.size = c->wire_at = 0;
+            http_conn_kill(c);
+            return;
+        }
+        if (n == 0) {
+            lws_callback_on_writable(c->wsi);
+            return;
+        }
+        *(c->tls ? &c->wire_at : &c->out_at) += (size_t)n;
+        c->stall_ms = http_now_ms(c->server);
+    }
+    if (c->out_at < c->out.size)
+        return; /* before the end of the TLS handshake */
+    c->out_at = c->out.size = 0;
+    if (c->out.capacity > HEAD_KEEP_BYTES || c->is_websocket || c->is_frugal)
+        buf_done(&c->out);
+    buf_done(&c->wire);
+}
+
+/* Our last byte is out: say so, and give the client the time to read it. Closing with its bytes unread would
+ * reset the connection and take the answer away. */
+static void linger(struct http_conn *c)
+{
+    set_phase(c, CONN_LINGERING);
+    buf_done(&c->in);
+    shutdown(lws_get_socket_fd(c->wsi), SHUT_WR);
+}
+
+/* What follows a complete answer that is written. */
+static void settle(struct http_conn *c)
+{
+    if (c->phase != CONN_ANSWERED || has_unwritten(c))
+        return;
+    if (c->must_close || c->server->is_draining) {
+        linger(c);
+    } else if (c->has_body_ended) {
+        request_reset(c);
+        set_phase(c, CONN_IDLE);
+        process(c);
+    }
+}
+
+void http_conn_flush(struct http_conn *c)
+{
+    write_out(c);
+    settle(c);
+    if (!c->is_processing)
+        set_reading(c);
+}
+
+/* The handler has finished its answer; the request is no longer its own. */
+void http_conn_answered(struct http_conn *c)
+{
+    c->request.handler = NULL;
+    c->is_served = true;
+    set_phase(c, CONN_ANSWERED);
+    if (!c->has_body_ended && !c->is_chunked && c->body_length - c->body_bytes > DISCARD_BYTES_MAX)
+        c->must_close = true;
+    /* Inside process() the rest of the input comes first. */
+    if (!c->is_processing)
+        http_conn_flush(c);
+}
+
+/* --- reading ------------------------------------------------------------------------------------- */
+
+static size_t body_limit(const struct http_conn *c)
+{
+    return (size_t)c->server->options.request_bytes_max + 512 * 1024;
+}
+
+static void refuse(struct http_conn *c, int status, const char *text)
+{
+    const struct http_handler *handler = c->request.handler;
+    c->must_close = true;
+    if (c->phase == CONN_REQUEST && handler && handler->refuse) {
+        handler->refuse(&c->request, status, text);
+        return;
+    }
+    http_conn_gone(c);
+    http_respond_error(&c->request, status, text);
+}
+
+/* How long the body is; 0, or the status that refuses the request. */
+static int read_framing(struct http_conn *c, const struct http_head *head)
+{
+    struct slice length, coding;
+    size_t lengths = 0, codings = 0;
+    http_head_field(head, "transfer-encoding", &coding, &codings);
+    http_head_field(head, "content-length", &length, &lengths);
+    /* Two lengths, or a coding we do not know: whoever stands between may read it differently. */
+    if (codings + lengths > 1 || (codings && !http_text_is(coding, "chunked")) ||
+        (codings && !head->is_http11))
+        return 400;
+    c->is_chunked = codings > 0;
+    if (lengths && (text_to_u64(length, &c->body_length) || *length.data == '+'))
+        return 400;
+    return 0;
+}
+
+/* The body may come; false: it is too long, which has been answered. */
+static bool invite_body(struct http_conn *c, const struct http_head *head)
+{
+    struct slice expect;
+    if (c->body_length > body_limit(c)) {
+        refuse(c, 413, "http: request body too large");
+        return false;
+    }
+    if (head->is_http11 && http_head_field(head, "expect", &expect, NULL) &&
+        http_text_is(expect, "100-continue"))
+        buf_add_text(&c->out, "HTTP/1.1 100 Continue\r\n\r\n");
+    return true;
+}
+
+static void end_body(struct http_conn *c)
+{
+    if (c->has_body_ended)
+        return;
+    c->has_body_ended = true;
+    if (c->phase == CONN_REQUEST && c->request.handler->end)
+        c->request.handler->end(&c->request);
+}
+
+static void take_body(struct http_conn *c, struct slice piece)
+{
+    struct http_request *q = &c->request;
+    c->body_bytes += piece.size;
+    if (c->phase == CONN_ANSWERED) {
+        c->must_close |= c->body_bytes > DISCARD_BYTES_MAX && c->is_chunked;
+    } else if (q->handler->body) {
+        q->handler->body(q, piece);
+    } else if (c->body_bytes > body_limit(c)) {
+        refuse(c, 413, "http: request body too large");
+    } else {
+        if (q->body.capacity == 0 && c->body_length)
+            buf_reserve(&q->body, (size_t)c->body_length);
+        buf_add_slice(&q->body, piece);
+    }
+}
+
+static void read_body(struct http_conn *c, struct slice *in)
+{
+    if (!c->is_chunked) {
+        uint64_t left = c->body_length - c->body_bytes;
+        size_t n = left < in->size ? (size_t)left : in->size;
+        struct slice piece = slice_of(in->data, n);
+        *in = slice_of(in->data + n, in->size - n);
+        if (n)
+            take_body(c, piece);
+        if (c->body_bytes == c->body_length)
+            end_body(c);
+        return;
+    }
+    struct slice piece;
+    if (http_chunk_next(&c->chunks, in, &piece)) {
+        *in = (struct slice){0};
+        c->must_close = true;
+        if (c->phase == CONN_REQUEST)
+            refuse(c, 400, "malformed chunked encoding");
+        return;
+    }
+    if (piece.size)
+        take_body(c, piece);
+    else if (c->chunks.state == CHUNK_DONE)
+        end_body(c);
+}
+
+/* A head is complete: from here on the client is owed an answer. */
+static void begin_request(struct http_conn *c, struct slice text)
+{
+    struct http_head head = {0};
+    request_reset(c);
+    set_phase(c, CONN_REQUEST);
+    c->begun_ms = c->since_ms;
+    c->head_seen = 0;
+    c->must_close = c->is_keep_alive = c->knows_chunks = false;
+    buf_add_slice(&c->head, text);
+    int status = http_head_parse(buf_slice(&c->head), &head);
+    struct slice connection;
+    bool has_connection = http_head_field(&head, "connection", &connection, NULL);
+    c->knows_chunks = head.is_http11;
+    c->is_keep_alive = head.is_http11 ? !has_connection || !http_list_has(connection, "close")
+                                      : has_connection && http_list_has(connection, "keep-alive");
+    c->must_close = !c->is_keep_alive;
+    c->is_head = head.method == HTTP_HEAD;
+    if (!status)
+        status = read_framing(c, &head);
+    if (status) {
+        refuse(c, status, "the request is malformed or too large");
+        return;
+    }
+    if (!http_request_read(c, &head) || !http_request_admit(c) || !invite_body(c, &head))
+        return;
+    http_ws_upgrade(c, &head);
+    if (c->phase == CONN_REQUEST && c->request.handler->begin)
+        c->request.handler->begin(&c->request);
+    if (!c->is_websocket && !c->is_chunked && c->body_length == 0)
+        end_body(c);
+}
+
+static void read_head(struct http_conn *c, struct slice *in)
+{
+    while (c->head_seen == 0 && in->size && (*in->data == '\r' || *in->data == '\n'))
+        *in = slice_of(in->data + 1, in->size - 1); /* RFC 9112, 2.2: blank lines before a request */
+    size_t size = http_head_size(*in, c->head_seen);
+    if (size > HEAD_BYTES_MAX || (size == 0 && in->size > HEAD_BYTES_MAX)) {
+        request_reset(c);
+        set_phase(c, CONN_REQUEST);
+        c->has_body_ended = true;
+        *in = (struct slice){0};
+        refuse(c, 431, "request headers too large");
+        return;
+    }
+    if (size == 0) {
+        if (c->head_seen == 0 && in->size)
+            c->since_ms = http_now_ms(c->server);
+        c->head_seen = in->size;
+        return;
+    }
+    struct slice text = slice_of(in->data, size);
+    *in = slice_of(in->data + size, in->size - size);
+    begin_request(c, text);
+}
+
+/* As far as it goes: until input is missing, or an answer. */
+static void step(struct http_conn *c, struct slice *in)
+{
+    for (;;) {
+        size_t before = in->size;
+        enum conn_phase phase = c->phase;
+        bool had_ended = c->has_body_ended;
+        if (c->phase == CONN_LINGERING) {
+            *in = (struct slice){0};
+        } else if (c->phase == CONN_IDLE) {
+            read_head(c, in);
+        } else if (c->is_websocket) {
+            http_ws_receive(c, *in);
+            *in = (struct slice){0};
+        } else if (!c->has_body_ended) {
+            read_body(c, in);
+        }
+        if (c->phase == CONN_ANSWERED)
+            http_conn_flush(c);
+        bool has_moved = in->size != before || c->phase != phase || c->has_body_ended != had_ended;
+        if (!has_moved || in->size == 0)
+            return;
+    }
+}
+
+/* Goes on with what is in c->in. */
+static void process(struct http_conn *c)
+{
+    if (c->is_processing || c->in.size == 0)
+        return;
+    struct buf text = buf_move(&c->in);
+    struct slice in = buf_slice(&text);
+    c->is_processing = true;
+    step(c, &in);
+    c->is_processing = false;
+    buf_consume(&text, text.size - in.size);
+    if (text.size)
+        c->in = buf_move(&text);
+    buf_done(&text);
+    http_conn_flush(c);
+}
+
+/* New bytes: without a copy when nothing waits before them. */
+static void receive(struct http_conn *c, struct slice in)
+{
+    if (c->phase == CONN_REQUEST || (c->phase == CONN_IDLE && c->head_seen == 0))
+        c->since_ms = http_now_ms(c->server);
+    if (c->in.size) {
+        buf_add_slice(&c->in, in);
+        process(c);
+        return;
+    }
+    c->is_processing = true;
+    step(c, &in);
+    c->is_processing = false;
+    buf_add_slice(&c->in, in);
+    http_conn_flush(c);
+}
+
+/* --- callbacks -------------------------------------------------------------------------------------- */
+
+/* -1: to be closed now. */
+static int on_bytes(struct http_conn *c, struct slice in)
+{
+    if (!c->tls) {
+        receive(c, in);
+        return 0;
+    }
+    struct buf *plain = &c->server->plain;
+    buf_clear(plain);
+    int err = tls_receive(c->tls, in, plain);
+    if (plain->size)
+        receive(c, buf_slice(plain));
+    http_conn_flush(c); /* the handshake's answers, or the alert */
+    if (err && err != ERR_CLOSED)
+        log_debug("an HTTP connection fails TLS", F_STR("peer", c->peer), F_STR("error", tls_error(c->tls)));
+    return err ? -1 : 0;
+}
+
+static void on_writable(struct http_conn *c)
+{
+    http_conn_flush(c);
+    if (c->was_congested && c->out.size - c->out_at < CONGESTED_BYTES / 2) {
+        c->was_congested = false;
+        if (c->phase == CONN_REQUEST && c->request.handler->writable)
+            c->request.handler->writable(&c->request);
+    }
+}
+
+int http_conn_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t size)
+{
+    (void)user;
+    struct http_conn *c = wsi ? lws_get_opaque_user_data(wsi) : NULL;
+    if (!c)
+        return 0;
+    switch ((int)reason) {
+    case LWS_CALLBACK_RAW_RX:
+        return on_bytes(c, slice_of(in, size));
+    case LWS_CALLBACK_RAW_WRITEABLE:
+        on_writable(c);
+        return 0;
+    case LWS_CALLBACK_RAW_CLOSE:
+        http_conn_gone(c);
+        set_phase(c, CONN_LINGERING);
+        return 0;
+    case LWS_CALLBACK_WSI_DESTROY:
+        lws_set_opaque_user_data(wsi, NULL);
+        http_conn_free(c);
+        return 0;
+    default:
+        return 0;
+    }
+}
+
+/* --- now and then ------------------------------------------------------------------------------------- */
+
+/* While reading is paused a closed connection would not be noticed. */
+static bool is_hung_up(const struct http_conn *c)
+{
+    struct pollfd p = {.fd = lws_get_socket_fd(c->wsi), .events = POLLRDHUP};
+    return poll(&p, 1, 0) > 0 && (p.revents & (POLLRDHUP | POLLHUP | POLLERR));
+}
+
+static bool is_overdue(const struct http_conn *c, uint64_t now_ms)
+{
+    uint64_t age_ms = now_ms - c->since_ms;
+    if (has_unwritten(c) && now_ms - c->stall_ms > WRITE_STALL_MS)
+        return true;
+    switch (c->phase) {
+    case CONN_IDLE:
+        return age_ms > (c->head_seen ? HEAD_WAIT_MS : c->is_served ? IDLE_WAIT_MS : FIRST_WAIT_MS);
+    case CONN_REQUEST:
+        if (c->is_websocket)
+            return age_ms > (c->request.handler->silent_ms ? c->request.handler->silent_ms : WS_HANGUP_MS);
+        return !c->has_body_ended && !c->request.handler->body && now_ms - c->begun_ms > BODY_WAIT_MS;
+    case CONN_ANSWERED:
+        return !c->has_body_ended && age_ms > BODY_WAIT_MS;
+    case CONN_LINGERING:
+        return age_ms > LINGER_MS;
+    }
+    return false;
+}
+
+void http_conn_sweep(struct http_conn *c, uint64_t now_ms)
+{
+    struct http_request *q = &c->request;
+    if (!c->wsi)
+        return;
+    if (is_overdue(c, now_ms) || (c->is_paused && is_hung_up(c))) {
+        http_conn_kill(c);
+    } else if (c->phase == CONN_REQUEST && q->deadline_ms && now_ms >= q->deadline_ms &&
+               q->handler->expired) {
+        q->handler->expired(q);
+    } else if (c->phase == CONN_REQUEST && c->is_websocket && !c->is_pinged &&
+               now_ms - c->since_ms > (q->handler->ping_ms ? q->handler->ping_ms : WS_PING_MS)) {
+        c->is_pinged = true;
+        http_ws_ping(c);
+    }
+}
+
+void http_conn_drain(struct http_conn *c)
+{
+    if (!c->wsi)
+        return;
+    if (c->phase == CONN_REQUEST && c->request.handler && c->request.handler->drain) {
+        c->request.handler->drain(&c->request);
+    } else if (c->is_websocket && c->phase == CONN_REQUEST) {
+        http_conn_gone(c);
+        http_ws_close(c, WS_GOING_AWAY);
+    } else if (c->phase == CONN_IDLE) {
+        http_conn_kill(c);
+    }
+}

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Private to server/http: the server and its connections as http.c, conn.c, request.c and ws.c share them. */
+#ifndef SERVER_HTTP_CONN_H
+#define SERVER_HTTP_CONN_H
+
+#include <libwebsockets.h>
+#include <sys/uio.h>
+#include <uv.h>
+
+#include "base/list.h"
+#include "server/http/head.h"
+#include "server/http/request.h"
+#include "server/http/router.h"
+#include "server/http/deflate.h"
+#include "server/http/ws.h"
+
+enum {
+    HEAD_BYTES_MAX = 16 * 1024 + 1024, /* request line and headers: room for JWTs; then 431 */
+    HEAD_WAIT_MS = 10 * 1000,          /* from the first byte to the blank line */
+    BODY_WAIT_MS = 60 * 1000,          /* from the blank line to the last byte, for what is not a stream */
+    IDLE_WAIT_MS = 120 * 1000,         /* Go's clients keep idle connections for 90 s */
+    FIRST_WAIT_MS = 20 * 1000,         /* from the connection (and its TLS handshake) to the first byte */
+    WRITE_STALL_MS = 120 * 1000,       /* a client that takes nothing for so long is cut off */
+    LINGER_MS = 2 * 1000,              /* after our last byte, for the client to close first */
+    WS_PING_MS = 60 * 1000,
+    WS_HANGUP_MS = 80 * 1000,
+    SWEEP_MS = 500,
+    READ_BYTES = 16 * 1024,
+    HEAD_KEEP_BYTES = 1024,         /* memory kept for the next request's head */
+    WRITE_BYTES_MAX = 128 * 1024,   /* one write */
+    TLS_STEP_BYTES = 64 * 1024,     /* enciphered at a time */
+    CONGESTED_BYTES = 64 * 1024,    /* queued on one connection; streams pause here */
+    DISCARD_BYTES_MAX = 256 * 1024, /* of a body nobody wants, before the connection is closed instead */
+};
+
+enum conn_phase {
+    CONN_IDLE,     /* between requests */
+    CONN_REQUEST,  /* a handler owes an answer */
+    CONN_ANSWERED, /* the answer is complete, perhaps not written, perhaps ahead of the body's end */
+    CONN_LINGERING /* written, our side is shut; waits for the client's */
+};
+
+/* Transfer-Encoding: chunked, taken apart. */
+struct http_chunks {
+    enum { CHUNK_SIZE, CHUNK_EXTENSION, CHUNK_DATA, CHUNK_DATA_END, CHUNK_TRAILER, CHUNK_DONE } state;
+    uint64_t left;
+    unsigned digits, line_bytes;
+};
+
+struct http_conn {
+    struct link link; /* in server->conns */
+    struct http_server *server;
+    struct lws *wsi;
+    enum http_role role;
+    enum conn_phase phase;
+    struct http_request request;
+    struct buf head, target; /* the request's own copies, reused by the next */
+    struct buf in;           /* not understood yet: part of a head, requests behind the running one */
+    struct buf out;          /* not written yet, from out_at on */
+    struct buf wire;         /* TLS: ciphertext of what was taken from `out`, unwritten from wire_at on */
+    size_t out_at, wire_at, head_seen;
+    struct tls *tls; /* NULL = plain */
+    struct http_chunks chunks;
+    struct ws_parser ws;
+    uint64_t body_bytes, body_length; /* seen; announced by Content-Length */
+    uint64_t since_ms;                /* when the phase began, or the last byte came in it */
+    uint64_t begun_ms;                /* when the request's head was complete */
+    uint64_t stall_ms;                /* when the socket last took something of `out` */
+    bool is_chunked, has_body_ended, is_keep_alive, knows_chunks, is_head;
+    bool must_close; /* after this answer */
+    bool is_paused, was_congested, is_processing, is_pinged;
+    bool is_served; /* has had an answer */
+    bool is_websocket;
+    bool is_deflated; /* permessage-deflate was agreed on */
+    bool is_held;     /* what is sent waits for the rest of its turn */
+    bool is_frugal;   /* an idle stream: nothing is kept for later */
+    char peer[64];
+};
+
+struct http_server {
+    struct lws_context *context;
+    struct lws_vhost *vhost;
+    struct tls_context *tls;   /* NULL = plain only */
+    struct buf text;           /* scratch: one message as JSON */
+    struct arena arena;        /* scratch: one message */
+    struct buf plain;          /* scratch: what one read has deciphered */
+    struct deflater *deflater; /* scratch of all connections: no message depends on the one before */
+    struct http_options options;
+    char *texts[8];       /* copies of the options' strings */
+    struct route *routes; /* routes.def and the mounts */
+    size_t route_count;
+    struct link conns;
+    size_t conn_count;
+    uv_timer_t sweep, stopper;
+    unsigned open_handles;
+    bool is_draining, is_stopping, is_destroying;
+    void (*stop_done)(void *arg);
+    void *stop_arg;
+    char date[48];
+    uint64_t date_second;
+};
+
+extern const struct route http_routes[];
+extern const size_t http_route_count;
+
+/* conn.c */
+int http_conn_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t size);
+struct http_conn *http_conn_new(struct http_server *s, enum http_role role, bool is_tls);
+void http_conn_free(struct http_conn *c);
+void http_conn_flush(struct http_conn *c); /* writes what the socket takes, then what comes next */
+/* Bytes that went out at once, 0 when something waits before them. */
+size_t http_conn_write_direct(struct http_conn *c, const struct iovec *pieces, size_t count);
+void http_conn_answered(struct http_conn *c);
+void http_conn_kill(struct http_conn *c);
+void http_conn_gone(struct http_conn *c); /* tells the handler that still owes an answer */
+void http_conn_sweep(struct http_conn *c, uint64_t now_ms);
+void http_conn_drain(struct http_conn *c);
+
+/* request.c: values out of a head; false: answered already (400, 421, OPTIONS, 404 ...). */
+bool http_request_read(struct http_conn *c, const struct http_head *head);
+bool http_request_admit(struct http_conn *c);
+
+/* chunk.c: the body bytes at the front of `in`; consumes them and the framing before. ERR_MALFORMED when it
+ * is no chunked body. */
+int http_chunk_next(struct http_chunks *p, struct slice *in, struct slice *ret_data);
+
+/* ws.c */
+bool http_ws_upgrade(struct http_conn *c,
+                     const struct http_head *head); /* true: a WebSocket now, or answered */
+void http_ws_receive(struct http_conn *c, struct slice in);
+/* One message as a frame, in up to 4 pieces that borrow; room (64 bytes) is for the frame's head. */
+size_t http_ws_frame(struct http_conn *c, struct slice head, struct http_shared *shared, struct slice end,
+                     uint8_t *room, struct iovec *ret_pieces);
+void http_ws_close(struct http_conn *c, uint16_t status);
+void http_ws_ping(struct http_conn *c);
+
+/* http.c */
+const char *http_date(struct http_server *s);
+uint64_t http_now_ms(const struct http_server *s);
+
+#endif

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The head of an HTTP/1.1 request (RFC 9112), parsed in place. Pure. */
+#ifndef SERVER_HTTP_HEAD_H
+#define SERVER_HTTP_HEAD_H
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "server/http/request.h"
+
+enum { HTTP_FIELDS_MAX = 100 };
+
+struct http_head {
+    enum http_method method;
+    struct slice target; /* as sent; never empty */
+    bool is_http11;      /* else 1.0 */
+    size_t count;
+    struct {
+        struct slice name, value; /* value without blanks around it */
+    } fields[HTTP_FIELDS_MAX];
+};
+
+/* Bytes up to and with the blank line, 0 when it is not there yet. from: where an earlier look ended. */
+size_t http_head_size(struct slice in, size_t from);
+
+/* Text is exactly one head. 0, or the HTTP status to refuse it with: 400, 431 (too many fields), 501
+ * (method), 505 (version). The slices point into the text. */
+int http_head_parse(struct slice text, struct http_head *ret_head);
+
+/* The field's value; false when it is absent. ret_count (may be NULL): how often it came; the first one is
+ * given. */
+bool http_head_field(const struct http_head *h, const char *name, struct slice *ret_value, size_t *ret_count);
+
+/* Whether a comma-separated list ("keep-alive, Upgrade") has the word, in any case. */
+bool http_list_has(struct slice list, const char *word);
+bool http_text_is(struct slice s, const char *text); /* in any case */
+
+/* Splits "/a%20b?x=1&y" into a decoded path and query pieces, each NUL-ended, which live in text.
+ * ERR_MALFORMED. */
+int http_target_split(struct slice target, struct buf *text, struct slice *ret_path, struct slice *ret_query);
+
+#endif

@@ -1,0 +1,405 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Requests out of parsed heads, admission (Host, CORS, OPTIONS, routing), and answers into bytes. */
+#include "server/http/request.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <strings.h>
+
+#include "base/text.h"
+#include "server/http/access.h"
+#include "server/http/conn.h"
+
+static struct http_conn *conn_of(const struct http_request *q)
+{
+    return (struct http_conn *)((uintptr_t)q - offsetof(struct http_conn, request));
+}
+
+/* --- the request ------------------------------------------------------------------------------ */
+
+/* gRPC's form: up to 8 digits and a unit. 0 = none. */
+static uint64_t timeout_ms(struct slice s)
+{
+    static const struct {
+        char unit;
+        uint64_t per_ms, ms;
+    } units[] = {{'H', 1, 3600000}, {'M', 1, 60000}, {'S', 1, 1000},
+                 {'m', 1, 1},       {'u', 1000, 1},  {'n', 1000000, 1}};
+    uint64_t n;
+    if (s.size < 2 || s.size > 9 || text_to_u64(slice_of(s.data, s.size - 1), &n))
+        return 0;
+    for (size_t i = 0; i < sizeof units / sizeof *units; i++)
+        if (units[i].unit == (char)s.data[s.size - 1])
+            return n * units[i].ms / units[i].per_ms + 1;
+    return 0;
+}
+
+/* Metadata as grpc-gateway takes it from HTTP headers. */
+static void read_metadata(struct http_conn *c, const struct http_head *head)
+{
+    struct http_request *q = &c->request;
+    struct slice text;
+    http_head_field(head, "authorization", &q->authorization, NULL);
+    http_head_field(head, "grpc-metadata-token", &q->authorization, NULL);
+    http_head_field(head, "grpc-metadata-client-api-version", &q->client_api_version, NULL);
+    http_head_field(head, "last-event-id", &q->last_event_id, NULL);
+    q->has_leader_required = http_head_field(head, "grpc-metadata-hasleader", &text, NULL) &&
+                             slice_equal(text, slice_text("true"));
+    if (http_head_field(head, "grpc-timeout", &text, NULL) && timeout_ms(text))
+        q->deadline_ms = http_now_ms(c->server) + timeout_ms(text);
+}
+
+static bool has_escaped_slash(struct slice target)
+{
+    for (size_t i = 0; i + 2 < target.size && target.data[i] != '?'; i++)
+        if (target.data[i] == '%' && target.data[i + 1] == '2' && (target.data[i + 2] | 0x20) == 'f')
+            return true;
+    return false;
+}
+
+bool http_request_read(struct http_conn *c, const struct http_head *head)
+{
+    struct http_request *q = &c->request;
+    size_t hosts = 0;
+    q->method = head->method;
+    q->has_escaped_slash = has_escaped_slash(head->target);
+    http_head_field(head, "host", &q->host, &hosts);
+    http_head_field(head, "content-type", &q->content_type, NULL);
+    http_head_field(head, "if-match", &q->if_match, NULL);
+    http_head_field(head, "if-none-match", &q->if_none_match, NULL);
+    http_head_field(head, "origin", &q->origin, NULL);
+    if (hosts > 1 || (hosts == 0 && head->is_http11) ||
+        http_target_split(head->target, &c->target, &q->path, &q->query)) {
+        c->must_close = true;
+        http_respond_error(q, 400,
+                           hosts == 1 ? "the request's target is malformed" : "one Host header is required");
+        return false;
+    }
+    read_metadata(c, head);
+    return true;
+}
+
+bool http_query_next(const struct http_request *q, const char *name, size_t *at, struct slice *ret_value)
+{
+    size_t n = strlen(name);
+    while (*at < q->query.size) {
+        const char *piece = (const char *)q->query.data + *at;
+        size_t size = strlen(piece);
+        *at += size + 1;
+        if (size < n || memcmp(piece, name, n) != 0 || (piece[n] != '=' && piece[n] != 0))
+            continue;
+        size_t skip = n + (piece[n] == '=');
+        *ret_value = slice_of(piece + skip, size - skip);
+        return true;
+    }
+    return false;
+}
+
+/* --- admission ---------------------------------------------------------------------------------- */
+
+static void refuse_host(struct http_request *q, struct slice host)
+{
+    char *text = arena_printf(
+        &q->arena,
+        "\nThe Host header %.*s is not one that this server answers to (CVE-2018-5702, DNS rebinding).\n\n"
+        "Either use TLS, or add the name to --host-whitelist.",
+        (int)(host.size < 200 ? host.size : 200), host.size ? (const char *)host.data : "");
+    http_respond_error(q, 421, text);
+}
+
+bool http_origin_is_allowed(const struct http_request *q)
+{
+    return !q->origin.size || http_access_is_same_origin(q->origin, q->host) ||
+           http_access_list_has(q->server->options.cors, q->origin);
+}
+
+static void add_cors(struct http_conn *c)
+{
+    struct http_request *q = &c->request;
+    const char *cors = c->server->options.cors;
+    bool is_open = http_access_allows_all(cors);
+    if (!is_open && (!q->origin.size || !http_access_list_has(cors, q->origin)))
+        return;
+    http_add_header(q, "Access-Control-Allow-Headers", "accept, content-type, authorization");
+    http_add_header(q, "Access-Control-Allow-Methods", "POST, GET, OPTIONS, PUT, DELETE");
+    http_add_header(q, "Access-Control-Allow-Origin",
+                    is_open ? "*" : arena_string(&q->arena, q->origin.data, q->origin.size));
+}
+
+bool http_request_admit(struct http_conn *c)
+{
+    struct http_request *q = &c->request;
+    const struct http_options *o = &c->server->options;
+    struct slice host = http_access_host_name(q->host);
+    if (!c->tls && !http_access_allows_all(o->host_whitelist) &&
+        !http_access_list_has(o->host_whitelist, host)) {
+        refuse_host(q, host);
+        return false;
+    }
+    add_cors(c);
+    if (q->method == HTTP_OPTIONS) {
+        http_respond(q, 200, NULL, (struct slice){0});
+        return false;
+    }
+    struct route_match m =
+        router_find(c->server->routes, c->server->route_count, q->method, q->path, c->role);
+    if (m.status == 404 || (!o->enable_gateway && (m.route->flags & IS_GATEWAY))) {
+        http_respond_error(q, 404, "404 page not found");
+        return false;
+    }
+    if (m.status == 405) {
+        char allow[64];
+        router_allow(m.route, allow, sizeof allow);
+        http_add_header(q, "Allow", allow);
+        http_respond_error(q, 405, "Method Not Allowed");
+        return false;
+    }
+    q->handler = m.route->handler;
+    q->context = m.route->context;
+    return true;
+}
+
+/* --- parts of messages that many get ---------------------------------------------------------------- */
+
+struct http_shared *http_shared_new(struct slice text)
+{
+    struct http_shared *m = mem_new(sizeof *m);
+    m->references = 1;
+    m->text = blob_copy(text);
+    return m;
+}
+
+struct http_shared *http_shared_ref(struct http_shared *m)
+{
+    m->references++;
+    return m;
+}
+
+void http_shared_unref(struct http_shared *m)
+{
+    if (!m || --m->references > 0)
+        return;
+    blob_unref(m->text);
+    blob_unref(m->deflated);
+    mem_free(m);
+}
+
+/* --- the answer --------------------------------------------------------------------------------- */
+
+static const char *status_text(int status)
+{
+    switch (status) {
+#define STATUS(code, text)                                                                                   \
+    case code:                                                                                               \
+        return text;
+        STATUS(200, "OK")
+        STATUS(304, "Not Modified")
+        STATUS(400, "Bad Request")
+        STATUS(401, "Unauthorized")
+        STATUS(403, "Forbidden")
+        STATUS(404, "Not Found")
+        STATUS(405, "Method Not Allowed")
+        STATUS(409, "Conflict")
+        STATUS(410, "Gone")
+        STATUS(412, "Precondition Failed")
+        STATUS(413, "Request Entity Too Large")
+        STATUS(421, "Misdirected Request")
+        STATUS(426, "Upgrade Required")
+        STATUS(429, "Too Many Requests")
+        STATUS(431, "Request Header Fields Too Large")
+        STATUS(499, "status code 499")
+        STATUS(500, "Internal Server Error")
+        STATUS(501, "Not Implemented")
+        STATUS(503, "Service Unavailable")
+        STATUS(504, "Gateway Timeout")
+        STATUS(505, "HTTP Version Not Supported")
+#undef STATUS
+    default:
+        return "status";
+    }
+}
+
+void http_add_header(struct http_request *q, const char *name, const char *value)
+{
+    struct buf *h = &q->headers;
+    buf_add_text(h, name);
+    buf_add_text(h, ": ");
+    for (; *value; value++)
+        buf_add_byte(h, *value == '\r' || *value == '\n' ? ' ' : (uint8_t)*value);
+    buf_add_text(h, "\r\n");
+}
+
+/* Something is about to be queued: the clock of a stalled write runs from now if nothing was. */
+static void note_progress(struct http_conn *c)
+{
+    if (c->out_at == c->out.size)
+        c->stall_ms = http_now_ms(c->server);
+}
+
+static void queue_head(struct http_conn *c, int status, const char *type)
+{
+    struct http_request *q = &c->request;
+    note_progress(c);
+    buf_addf(&c->out, "HTTP/1.1 %d %s\r\n", status, status_text(status));
+    buf_add_slice(&c->out, buf_slice(&q->headers));
+    if (type)
+        buf_addf(&c->out, "Content-Type: %s\r\n", type);
+    buf_addf(&c->out, "Date: %s\r\n", http_date(c->server));
+    if (c->must_close || c->server->is_draining)
+        buf_add_text(&c->out, "Connection: close\r\n");
+}
+
+void http_respond(struct http_request *q, int status, const char *type, struct slice text)
+{
+    struct http_conn *c = conn_of(q);
+    assert(c->phase == CONN_REQUEST);
+    if (c->is_websocket) {
+        if (text.size)
+            http_stream_send(q, text);
+        http_ws_close(c, WS_NORMAL);
+        return;
+    }
+    queue_head(c, status, type);
+    if (status != 304) /* there it would be the length of what is not sent */
+        buf_addf(&c->out, "Content-Length: %zu\r\n", text.size);
+    buf_add_text(&c->out, "\r\n");
+    if (!c->is_head && status != 304)
+        buf_add_slice(&c->out, text);
+    http_conn_answered(c);
+}
+
+void http_respond_error(struct http_request *q, int status, const char *text)
+{
+    http_add_header(q, "X-Content-Type-Options", "nosniff");
+    size_t n = strlen(text);
+    char *line = arena_alloc(&q->arena, n + 2);
+    memcpy(line, text, n);
+    line[n] = '\n';
+    http_respond(q, status, "text/plain; charset=utf-8", slice_of(line, n + 1));
+}
+
+void http_stream_open(struct http_request *q, int status, const char *type)
+{
+    struct http_conn *c = conn_of(q);
+    assert(c->phase == CONN_REQUEST);
+    if (c->is_websocket)
+        return;
+    q->is_stream = true;
+    queue_head(c, status, type);
+    buf_add_text(&c->out, c->knows_chunks ? "Transfer-Encoding: chunked\r\n\r\n" : "\r\n");
+}
+
+/* Puts what the pieces say at the end of the queue; what the socket takes at once is not copied. */
+static void send_pieces(struct http_conn *c, struct iovec *pieces, size_t count)
+{
+    note_progress(c);
+    size_t taken = http_conn_write_direct(c, pieces, count);
+    for (size_t i = 0; i < count; i++) {
+        size_t skip = taken < pieces[i].iov_len ? taken : pieces[i].iov_len;
+        taken -= skip;
+        buf_add(&c->out, (const uint8_t *)pieces[i].iov_base + skip, pieces[i].iov_len - skip);
+    }
+    if (!c->is_held)
+        http_conn_flush(c);
+}
+
+static struct iovec part_of(struct slice s)
+{
+    return (struct iovec){.iov_base = (uint8_t *)(uintptr_t)s.data, .iov_len = s.size};
+}
+
+void http_stream_send_shared(struct http_request *q, struct slice head, struct http_shared *shared,
+                             struct slice end)
+{
+    struct http_conn *c = conn_of(q);
+    struct slice tail = shared ? blob_slice(shared->text) : (struct slice){0};
+    uint8_t room[64];
+    assert(c->phase == CONN_REQUEST);
+    if (c->is_websocket) {
+        struct iovec pieces[4];
+        size_t n = http_ws_frame(c, head, shared, end, room, pieces);
+        send_pieces(c, pieces, n);
+        return;
+    }
+    if (c->is_head)
+        return;
+    size_t size = head.size + tail.size + end.size + 1;
+    int n = c->knows_chunks ? snprintf((char *)room, sizeof room, "%zx\r\n", size) : 0;
+    struct iovec pieces[] = {part_of(slice_of(room, (size_t)n)), part_of(head), part_of(tail), part_of(end),
+                             part_of(slice_text(c->knows_chunks ? "\n\r\n" : "\n"))};
+    send_pieces(c, pieces, sizeof pieces / sizeof *pieces);
+}
+
+void http_stream_send(struct http_request *q, struct slice message)
+{
+    http_stream_send_shared(q, message, NULL, (struct slice){0});
+}
+
+void http_stream_close(struct http_request *q)
+{
+    struct http_conn *c = conn_of(q);
+    assert(c->phase == CONN_REQUEST);
+    if (c->is_websocket) {
+        http_ws_close(c, WS_NORMAL);
+        return;
+    }
+    if (!c->is_head && c->knows_chunks)
+        buf_add_text(&c->out, "0\r\n\r\n");
+    http_conn_answered(c);
+}
+
+void http_stream_end(struct http_request *q, uint16_t ws_status)
+{
+    struct http_conn *c = conn_of(q);
+    c->is_held = false;
+    if (c->is_websocket)
+        http_ws_close(c, ws_status);
+    else
+        http_stream_close(q);
+}
+
+void http_stream_ping(struct http_request *q)
+{
+    struct http_conn *c = conn_of(q);
+    if (c->is_websocket)
+        http_ws_ping(c);
+    else
+        http_stream_send(q, slice_text(":\n"));
+}
+
+void http_stream_hold(struct http_request *q, bool is_held)
+{
+    struct http_conn *c = conn_of(q);
+    c->is_held = is_held;
+    if (!is_held && c->out.size)
+        http_conn_flush(c);
+}
+
+void http_forget_head(struct http_request *q)
+{
+    struct http_conn *c = conn_of(q);
+    q->path = q->query = q->authorization = q->client_api_version = (struct slice){0};
+    q->origin = q->host = q->last_event_id = (struct slice){0};
+    buf_done(&c->head);
+    buf_done(&c->target);
+    buf_done(&q->headers);
+    arena_done(&q->arena);
+    c->is_frugal = true;
+}
+
+size_t http_unsent(const struct http_request *q)
+{
+    const struct http_conn *c = conn_of(q);
+    return c->out.size - c->out_at + c->wire.size - c->wire_at;
+}
+
+bool http_is_congested(const struct http_request *q)
+{
+    struct http_conn *c = conn_of(q);
+    bool is_full = http_unsent(q) >= CONGESTED_BYTES;
+    if (is_full && !c->was_congested) {
+        c->was_congested = true;
+        lws_callback_on_writable(c->wsi);
+    }
+    return is_full;
+}

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What a handler sees: one request as plain values and the ways to answer it. The same handler serves a plain
+ * HTTP exchange and a WebSocket, where every message is one text frame and every body piece one received
+ * frame.
+ *
+ * Life: begin when the headers are there; body for each piece of it, or (body NULL) it is gathered in
+ * q->body; end when it is complete. The handler answers once, at once or later: http_respond, or
+ * http_stream_open, any number of http_stream_send, http_stream_close. gone comes when the client leaves (or
+ * the server stops) before the answer is complete: let go of q and never touch it again. After the answer is
+ * complete q is not the handler's any more. */
+#ifndef SERVER_HTTP_REQUEST_H
+#define SERVER_HTTP_REQUEST_H
+
+#include "base/blob.h"
+#include "base/buf.h"
+#include "base/mem.h"
+#include "server/http/http.h"
+
+enum http_method {
+    HTTP_GET = 1,
+    HTTP_HEAD = 2,
+    HTTP_POST = 4,
+    HTTP_PUT = 8,
+    HTTP_PATCH = 16,
+    HTTP_DELETE = 32,
+    HTTP_OPTIONS = 64,
+    HTTP_ANY = 127,
+};
+
+struct http_request {
+    struct http_server *server;
+    const struct http_handler *handler;
+    void *context; /* of the mount */
+    enum http_method method;
+    bool is_websocket, is_tls;
+    bool has_escaped_slash;     /* the path was sent with a %2F: it reads as '/' here */
+    bool is_stream;             /* http_stream_open was called */
+    struct slice path;          /* percent-decoded, begins with '/', NUL-ended */
+    struct slice query;         /* decoded pieces, each NUL-ended: "exclude=NOSPACE\0verbose\0" */
+    struct slice authorization; /* the header's value, or what a WebSocket gave in its place */
+    struct slice client_api_version;
+    struct slice origin, host, content_type, if_match, if_none_match;
+    struct slice last_event_id; /* Last-Event-ID: where an event stream is to go on */
+    size_t message_bytes_max;   /* begin may set it: of one WebSocket message; 0 = the limit of bodies */
+    bool has_leader_required;
+    uint64_t deadline_ms; /* monotonic; 0 = none */
+    const char *peer;
+    struct arena arena; /* lives as long as the request */
+    struct buf headers; /* lines to add to the answer's head, each with CRLF */
+    struct buf body;
+    void *state; /* the handler's own */
+};
+
+struct http_handler {
+    void (*begin)(struct http_request *q); /* may be NULL */
+    void (*body)(struct http_request *q, struct slice piece);
+    void (*end)(struct http_request *q);
+    void (*writable)(struct http_request *q); /* http_is_congested has become false */
+    void (*expired)(struct http_request *q);  /* deadline_ms has passed */
+    void (*gone)(struct http_request *q);
+    /* The server refuses the request (413, 400) before end, perhaps before begin: answer in your own form and
+     * let go of q. NULL: gone, and a line of text. */
+    void (*refuse)(struct http_request *q, int status, const char *text);
+    /* The server is going down: a wait for something to happen ends now. What is about to be answered goes
+     * on. */
+    void (*drain)(struct http_request *q);
+
+    /* Of WebSockets. */
+    const char *subprotocol;     /* spoken here; said when the client offers it */
+    bool takes_deflate;          /* permessage-deflate, without context on either side */
+    uint32_t ping_ms, silent_ms; /* pinged, cut off after so long without a byte; 0 = 60 s and 80 s */
+};
+
+/* For one of several values of the same name begin with at 0; false when there is none (left). */
+bool http_query_next(const struct http_request *q, const char *name, size_t *at, struct slice *ret_value);
+
+void http_add_header(struct http_request *q, const char *name, const char *value);
+/* The whole answer; type NULL = no Content-Type. On a WebSocket the text is sent as a frame, then it is
+ * closed. */
+void http_respond(struct http_request *q, int status, const char *type, struct slice text);
+/* As Go's http.Error, which many of etcd's answers are: text/plain, nosniff, a newline behind the text. */
+void http_respond_error(struct http_request *q, int status, const char *text);
+
+/* Whether the page that sends this, if one does, may: it is of this server, or --cors has its Origin. */
+bool http_origin_is_allowed(const struct http_request *q);
+
+/* An answer of unknown length: each message a chunk that ends with a newline. */
+void http_stream_open(struct http_request *q, int status, const char *type);
+void http_stream_send(struct http_request *q, struct slice message);
+void http_stream_close(struct http_request *q);
+bool http_is_congested(const struct http_request *q);
+size_t http_unsent(const struct http_request *q); /* bytes that the socket has not taken */
+/* An event stream's comment, or a WebSocket's ping: says that we are there. */
+void http_stream_ping(struct http_request *q);
+/* Ends a WebSocket with this status (ws.h); an event stream just ends. */
+void http_stream_end(struct http_request *q, uint16_t ws_status);
+/* Until it is let go, messages are put behind each other; then all leave in one write. */
+void http_stream_hold(struct http_request *q, bool is_held);
+/* The text of the request (path, query, headers) is not needed any more: an idle stream should cost little.
+ * Its slices become empty. */
+void http_forget_head(struct http_request *q);
+
+/* The part of a message that many connections get: compressed once, for those who take that, and copied only
+ * for a connection whose socket is full. */
+struct http_shared {
+    uint32_t references;
+    struct blob *text, *deflated; /* deflated: made when it is first needed */
+    bool is_incompressible;
+};
+struct http_shared *http_shared_new(struct slice text);
+struct http_shared *http_shared_ref(struct http_shared *m);
+void http_shared_unref(struct http_shared *m);
+/* As http_stream_send of the three behind each other; head and end are short, shared may be NULL. */
+void http_stream_send_shared(struct http_request *q, struct slice head, struct http_shared *shared,
+                             struct slice end);
+
+#endif

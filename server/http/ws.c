@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * WebSockets: a handler's body pieces are received messages, what it sends are text frames. As etcd's proxy
+ * for its gateway has it, the upgrade is a GET but stands for a POST, and the token may come as a subprotocol
+ * ("Bearer, <token>", because browsers cannot set headers) or as the cookie `token`. Unlike there, an Origin
+ * that
+ * --cors does not allow is refused, and a cookie counts only on pages of this very server: with either, any
+ * page a user looks at could speak in the user's name. */
+#include <stdio.h>
+
+#include "base/text.h"
+#include "server/http/access.h"
+#include "server/http/conn.h"
+
+enum { DEFLATE_BYTES_MIN = 200 }; /* less does not pay */
+
+/* --- the upgrade ----------------------------------------------------------------------------- */
+
+static struct slice cookie_token(const struct http_head *head)
+{
+    struct slice all;
+    if (!http_head_field(head, "cookie", &all, NULL))
+        return (struct slice){0};
+    while (all.size) {
+        const uint8_t *end = memchr(all.data, ';', all.size);
+        size_t n = end ? (size_t)(end - all.data) : all.size;
+        struct slice one = slice_of(all.data, n);
+        while (one.size && *one.data == ' ')
+            one = slice_of(one.data + 1, one.size - 1);
+        if (one.size > 6 && memcmp(one.data, "token=", 6) == 0)
+            return slice_of(one.data + 6, one.size - 6);
+        n += end != NULL;
+        all = slice_of(all.data + n, all.size - n);
+    }
+    return (struct slice){0};
+}
+
+static bool is_own_page(const struct http_request *q)
+{
+    return !q->origin.size || http_access_is_same_origin(q->origin, q->host);
+}
+
+/* True when the client offered "Bearer, <token>" and must hear "Bearer" back. */
+static bool read_token(struct http_request *q, const struct http_head *head)
+{
+    struct slice protocols, cookie = cookie_token(head);
+    bool is_bearer = http_head_field(head, "sec-websocket-protocol", &protocols, NULL) &&
+                     protocols.size > 7 && memcmp(protocols.data, "Bearer,", 7) == 0;
+    if (is_bearer) {
+        struct slice token = slice_of(protocols.data + 7, protocols.size - 7);
+        while (token.size && *token.data == ' ')
+            token = slice_of(token.data + 1, token.size - 1);
+        q->authorization = token;
+    }
+    if (cookie.size && is_own_page(q))
+        q->authorization = cookie;
+    return is_bearer;
+}
+
+/* The subprotocol to say back, or NULL. */
+static const char *choose_protocol(struct http_request *q, const struct http_head *head)
+{
+    struct slice offered;
+    const char *spoken = q->handler->subprotocol;
+    if (!spoken)
+        return read_token(q, head) ? "Bearer" : NULL;
+    return http_head_field(head, "sec-websocket-protocol", &offered, NULL) && http_list_has(offered, spoken)
+               ? spoken
+               : NULL;
+}
+
+static void answer_upgrade(struct http_conn *c, struct slice key, const struct http_head *head)
+{
+    const char *protocol = choose_protocol(&c->request, head);
+    struct slice extensions;
+    c->is_deflated = c->request.handler->takes_deflate &&
+                     http_head_field(head, "sec-websocket-extensions", &extensions, NULL) &&
+                     deflate_is_offered(extensions);
+    c->ws.takes_deflate = c->is_deflated;
+    buf_add_text(&c->out, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                          "Sec-WebSocket-Accept: ");
+    ws_accept_key(key, &c->out);
+    if (protocol)
+        buf_addf(&c->out, "\r\nSec-WebSocket-Protocol: %s", protocol);
+    if (c->is_deflated)
+        buf_add_text(&c->out, "\r\nSec-WebSocket-Extensions: " DEFLATE_ANSWER);
+    buf_add_text(&c->out, "\r\n\r\n");
+}
+
+bool http_ws_upgrade(struct http_conn *c, const struct http_head *head)
+{
+    struct http_request *q = &c->request;
+    struct slice upgrade, connection, version, key = {0};
+    if (q->method != HTTP_GET || !head->is_http11 || !http_head_field(head, "upgrade", &upgrade, NULL) ||
+        !http_text_is(upgrade, "websocket") || !http_head_field(head, "connection", &connection, NULL) ||
+        !http_list_has(connection, "upgrade"))
+        return false;
+    struct route_match m =
+        router_find(c->server->routes, c->server->route_count, HTTP_POST, q->path, c->role);
+    c->must_close = true;
+    http_head_field(head, "sec-websocket-key", &key, NULL);
+    if (!(m.route->flags & TAKES_WEBSOCKET)) {
+        http_respond_error(q, 400, "no WebSocket is served here");
+    } else if (!http_head_field(head, "sec-websocket-version", &version, NULL) ||
+               !http_text_is(version, "13")) {
+        http_add_header(q, "Sec-WebSocket-Version", "13");
+        http_respond_error(q, 426, "only version 13 of the WebSocket protocol is served");
+    } else if (key.size != 24) {
+        http_respond_error(q, 400, "Sec-WebSocket-Key is not 24 characters long");
+    } else if (!http_origin_is_allowed(q)) {
+        http_respond_error(q, 403, "the Origin is not one of --cors");
+    } else if (c->server->is_draining) {
+        http_respond_error(q, 503, "the server is going down");
+    } else {
+        answer_upgrade(c, key, head);
+        c->is_websocket = q->is_websocket = true;
+        q->method = HTTP_POST;
+        buf_done(&q->headers);
+    }
+    return true;
+}
+
+/* --- frames ------------------------------------------------------------------------------------ */
+
+static struct iovec piece_of(struct slice s)
+{
+    return (struct iovec){.iov_base = (uint8_t *)(uintptr_t)s.data, .iov_len = s.size};
+}
+
+/* The shared part compressed, or NULL where that does not pay or is not wanted. */
+static struct blob *deflated(struct http_conn *c, size_t head_size, struct http_shared *shared)
+{
+    if (!c->is_deflated || !shared || shared->is_incompressible || head_size > 0xffff)
+        return NULL;
+    if (!shared->deflated) {
+        struct buf packed = {0};
+        struct slice text = blob_slice(shared->text);
+        if (text.size >= DEFLATE_BYTES_MIN)
+            deflate_pack(&c->server->deflater, text, &packed);
+        shared->is_incompressible = packed.size == 0 || packed.size + DEFLATE_STORED_HEAD >= text.size;
+        if (!shared->is_incompressible)
+            shared->deflated = blob_copy(buf_slice(&packed));
+        buf_done(&packed);
+    }
+    return shared->deflated;
+}
+
+/* A compressed message is a stored block, which is the connection's own, and the shared blocks behind it. */
+size_t http_ws_frame(struct http_conn *c, struct slice head, struct http_shared *shared, struct slice end,
+                     uint8_t *room, struct iovec *ret_pieces)
+{
+    struct blob *packed = end.size ? NULL : deflated(c, head.size, shared);
+    struct slice tail = blob_slice(packed ? packed : shared ? shared->text : NULL);
+    size_t stored = packed && head.size ? DEFLATE_STORED_HEAD : 0;
+    size_t n = ws_frame_head(room, WS_TEXT | (packed ? WS_IS_DEFLATED : 0u),
+                             stored + head.size + tail.size + end.size);
+    if (stored)
+        deflate_stored_head(room + n, head.size);
+    ret_pieces[0] = piece_of(slice_of(room, n + stored));
+    ret_pieces[1] = piece_of(head);
+    ret_pieces[2] = piece_of(tail);
+    ret_pieces[3] = piece_of(end);
+    return 4;
+}
+
+static void queue_frame(struct http_conn *c, enum ws_opcode opcode, struct slice payload)
+{
+    uint8_t head[WS_HEAD_MAX];
+    if (c->out_at == c->out.size)
+        c->stall_ms = http_now_ms(c->server);
+    buf_add(&c->out, head, ws_frame_head(head, opcode, payload.size));
+    buf_add_slice(&c->out, payload);
+}
+
+void http_ws_ping(struct http_conn *c)
+{
+    queue_frame(c, WS_PING, (struct slice){0});
+    http_conn_flush(c);
+}
+
+/* Nothing of the client counts after this but its own close, for which the connection lingers. */
+void http_ws_close(struct http_conn *c, uint16_t status)
+{
+    uint8_t payload[2] = {(uint8_t)(status >> 8), (uint8_t)status};
+    queue_frame(c, WS_CLOSE, slice_of(payload, status == WS_NO_STATUS ? 0 : 2));
+    c->must_close = c->has_body_ended = true;
+    http_conn_answered(c);
+}
+
+/* 0, or what to close with. */
+static uint16_t on_message(struct http_conn *c, size_t limit)
+{
+    struct http_request *q = &c->request;
+    struct buf message = buf_move(&q->body);
+    uint16_t status = 0;
+    if (c->ws.is_deflated) {
+        struct buf text = {0};
+        int err = deflate_unpack(&c->server->deflater, buf_slice(&message), limit, &text);
+        buf_done(&message);
+        message = buf_move(&text);
+        if (err)
+            status = err == ERR_LIMIT ? WS_TOO_LARGE : WS_BAD_TEXT;
+        else if (!utf8_is_valid(buf_slice(&message))) /* compressed binary messages are nobody's */
+            status = WS_BAD_TEXT;
+    }
+    if (!status)
+        q->handler->body(q, buf_slice(&message));
+    buf_done(&message);
+    return status;
+}
+
+void http_ws_receive(struct http_conn *c, struct slice in)
+{
+    size_t limit = c->request.message_bytes_max;
+    uint16_t status = 0;
+    if (!limit)
+        limit = (size_t)c->server->options.request_bytes_max + 512 * 1024;
+    c->is_pinged = false;
+    while (c->phase == CONN_REQUEST) {
+        switch (ws_parse(&c->ws, &in, &c->request.body, limit, &status)) {
+        case WS_EVENT_NONE:
+            return;
+        case WS_EVENT_MESSAGE:
+            status = on_message(c, limit);
+            if (!status)
+                break;
+            http_conn_gone(c);
+            http_ws_close(c, status);
+            break;
+        case WS_EVENT_PING:
+            /* Pongs to a client that does not read would pile up. */
+            if (c->out.size - c->out_at < CONGESTED_BYTES)
+                queue_frame(c, WS_PONG, slice_of(c->ws.control, c->ws.control_size));
+            break;
+        case WS_EVENT_PONG:
+            break;
+        case WS_EVENT_CLOSE:
+        case WS_EVENT_ERROR:
+            http_conn_gone(c);
+            http_ws_close(c, status);
+            break;
+        }
+    }
+}

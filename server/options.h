@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The daemon's options: read from flags, environment or a file by base/option.h, then checked as a whole with
+ * etcd's rules and, where a tool may look at them, etcd's words. options.def is the list. */
+#ifndef SERVER_OPTIONS_H
+#define SERVER_OPTIONS_H
+
+#include "base/log.h"
+#include "base/option.h"
+#include "consensus/kv.h"
+
+struct text_list {
+    char **items;
+    size_t count;
+};
+
+struct options {
+#define STRING   char *
+#define BOOL     bool
+#define INT      int64_t
+#define UINT     uint64_t
+#define DURATION int64_t
+#define GROUP(title)
+#define OPT(field, kind, name, default_text, min, max, yaml, help) kind field;
+#define ACCEPT(kind, name, default_text, yaml, help)
+#define RENAMED(field, kind, old_name, new_name)
+#define IGNORE(name)
+#include "server/options.def"
+#undef STRING
+#undef BOOL
+#undef INT
+#undef UINT
+#undef DURATION
+#undef GROUP
+#undef OPT
+#undef ACCEPT
+#undef RENAMED
+#undef IGNORE
+
+    /* Made from the fields by options_load. URLs are without duplicates, in etcd's order (sorted). */
+    char *dir; /* data_dir or ${name}.etcd */
+    struct text_list listen_client, listen_http, listen_metrics, listen_peer, advertise_client,
+        advertise_peer;
+    struct kv_member_option *members; /* initial-cluster, one per peer URL */
+    size_t member_count;
+    int64_t retention;          /* nanoseconds (periodic) or revisions */
+    uint64_t compare_states_ms; /* 0 = never */
+    enum log_level level;
+    uint64_t log_rotate_mb, log_backups; /* 0 = no rotation */
+    bool is_from_file;
+
+    struct option_set set;
+    struct buf output; /* of --help, --version */
+    char error[768];   /* one sentence */
+};
+
+enum options_next {
+    OPTIONS_START,   /* go on */
+    OPTIONS_PRINT,   /* print output, exit 0 */
+    OPTIONS_USAGE,   /* print error, exit 2: a flag's value cannot be what it is */
+    OPTIONS_REFUSED, /* print error, exit 1 */
+};
+
+/* Zero the struct before. options_done in every case. argv[0] decides how --version begins. */
+enum options_next options_load(struct options *o, int argc, char **argv, char *const *environ_list);
+void options_done(struct options *o);
+
+/* Only a member without data looks at these: the advertised peer URLs must be those of its own name in the
+ * initial cluster. ERR_INVALID with a sentence in o->error. */
+MUST_CHECK int options_check_bootstrap(struct options *o);
+
+/* --- options_check.c, for options.c and tests --------------------------------------------------------- */
+/* Checks all fields and fills what is made from them. */
+enum options_next options_check(struct options *o);
+bool text_list_has(const struct text_list *list, const char *text);
+
+#endif

@@ -1,0 +1,502 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What options must be, alone and together. The order and the words are those of etcd's
+ * embed.Config.Validate, so that who knows its messages finds them; what this server does not serve is
+ * refused with a sentence where ignoring it would surprise (discovery, host name checks), never in silence.
+ */
+#include <arpa/inet.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/json.h"
+#include "base/mem.h"
+#include "base/text.h"
+#include "registry/registry.h"
+#include "server/dns/dns_server.h"
+#include "server/options.h"
+
+enum { ELECTION_MS_MAX = 50000, URLS_MAX = 64 };
+
+static __attribute__((format(printf, 2, 3))) enum options_next refuse(struct options *o, const char *format,
+                                                                      ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(o->error, sizeof o->error, format, args);
+    va_end(args);
+    return OPTIONS_REFUSED;
+}
+
+/* A value that etcd refuses while it reads flags: exit code 2 then, unless it stood in a file. */
+static enum options_next refuse_value(struct options *o, const char *flag, struct slice value,
+                                      const char *why)
+{
+    (void)refuse(o, "invalid value \"%.*s\" for flag -%s: %s", (int)(value.size < 200 ? value.size : 200),
+                 (const char *)value.data, flag, why);
+    return o->is_from_file ? OPTIONS_REFUSED : OPTIONS_USAGE;
+}
+
+/* --- lists ------------------------------------------------------------------------------------------- */
+bool text_list_has(const struct text_list *list, const char *text)
+{
+    for (size_t i = 0; i < list->count; i++)
+        if (strcmp(list->items[i], text) == 0)
+            return true;
+    return false;
+}
+
+static void list_add(struct text_list *list, struct slice text)
+{
+    list->items = mem_resize(list->items, (list->count + 1) * sizeof *list->items);
+    char *copy = mem_alloc(text.size + 1);
+    memcpy(copy, text.data, text.size);
+    copy[text.size] = 0;
+    list->items[list->count++] = copy;
+}
+
+/* The next piece before a comma, without blanks around it; false at the end. */
+static bool next_piece(const char **at, struct slice *ret_piece)
+{
+    if (!**at)
+        return false;
+    size_t n = strcspn(*at, ",");
+    struct slice s = slice_of(*at, n);
+    *at += n + ((*at)[n] == ',');
+    while (s.size && (s.data[0] == ' ' || s.data[0] == '\t' || s.data[0] == '\n'))
+        s = slice_of(s.data + 1, s.size - 1);
+    while (s.size && (s.data[s.size - 1] == ' ' || s.data[s.size - 1] == '\t' || s.data[s.size - 1] == '\n'))
+        s.size--;
+    *ret_piece = s;
+    return true;
+}
+
+static int compare_texts(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* --- URLs --------------------------------------------------------------------------------------------- */
+static bool begins(struct slice s, const char *prefix)
+{
+    size_t n = strlen(prefix);
+    return s.size >= n && memcmp(s.data, prefix, n) == 0;
+}
+
+/* NULL if it is one that etcd takes; otherwise etcd's words for what is wrong. */
+static const char *url_problem(struct slice text, struct url *ret_url)
+{
+    static char why[400];
+    int size = (int)(text.size < 200 ? text.size : 200);
+    if (!begins(text, "http://") && !begins(text, "https://") && !begins(text, "unix://") &&
+        !begins(text, "unixs://")) {
+        snprintf(why, sizeof why, "URL scheme must be http, https, unix, or unixs: %.*s", size,
+                 (const char *)text.data);
+        return why;
+    }
+    if (url_parse(text, ret_url)) {
+        snprintf(why, sizeof why, "URL address does not have the form \"host:port\": %.*s", size,
+                 (const char *)text.data);
+        return why;
+    }
+    if (ret_url->path[0] && strncmp(ret_url->scheme, "unix", 4) != 0) {
+        snprintf(why, sizeof why, "URL must not contain a path: %.*s", size, (const char *)text.data);
+        return why;
+    }
+    return NULL;
+}
+
+static enum options_next parse_urls(struct options *o, const char *flag, const char *value,
+                                    struct text_list *ret_list)
+{
+    const char *at = value;
+    for (struct slice piece; next_piece(&at, &piece);) {
+        struct url url;
+        const char *why = url_problem(piece, &url);
+        if (why)
+            return refuse_value(o, flag, slice_text(value), why);
+        if (ret_list->count >= URLS_MAX)
+            return refuse_value(o, flag, slice_text(value), "more than 64 URLs");
+        char *text = mem_alloc(piece.size + 1);
+        memcpy(text, piece.data, piece.size);
+        text[piece.size] = 0;
+        if (!text_list_has(ret_list, text))
+            list_add(ret_list, piece);
+        mem_free(text);
+    }
+    if (ret_list->count)
+        qsort(ret_list->items, ret_list->count, sizeof *ret_list->items, compare_texts);
+    return OPTIONS_START;
+}
+
+static bool is_unix(const struct url *url)
+{
+    return strncmp(url->scheme, "unix", 4) == 0;
+}
+
+/* Listening needs an address of this machine, not a name that may resolve to anything. */
+static enum options_next check_bind(struct options *o, const struct text_list *list)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        struct url url;
+        struct in6_addr address;
+        if (url_parse(slice_text(list->items[i]), &url) || is_unix(&url) ||
+            strcmp(url.host, "localhost") == 0)
+            continue;
+        if (inet_pton(AF_INET, url.host, &address) != 1 && inet_pton(AF_INET6, url.host, &address) != 1)
+            return refuse(o, "expected IP in URL for binding (%s)", list->items[i]);
+    }
+    return OPTIONS_START;
+}
+
+static enum options_next check_urls(struct options *o)
+{
+    enum options_next next;
+    const struct {
+        const char *flag, *value;
+        struct text_list *list;
+        bool is_bound;
+    } urls[] = {
+        {"listen-peer-urls", o->listen_peer_urls, &o->listen_peer, true},
+        {"listen-client-urls", o->listen_client_urls, &o->listen_client, true},
+        {"listen-client-http-urls", o->listen_client_http_urls, &o->listen_http, true},
+        {"listen-metrics-urls", o->listen_metrics_urls, &o->listen_metrics, true},
+        {"initial-advertise-peer-urls", o->initial_advertise_peer_urls, &o->advertise_peer, false},
+        {"advertise-client-urls", o->advertise_client_urls, &o->advertise_client, false},
+    };
+    for (size_t i = 0; i < sizeof urls / sizeof *urls; i++)
+        if ((next = parse_urls(o, urls[i].flag, urls[i].value, urls[i].list)))
+            return next;
+    for (size_t i = 0; i < sizeof urls / sizeof *urls; i++)
+        if (urls[i].is_bound && (next = check_bind(o, urls[i].list)))
+            return next;
+    if (!o->advertise_peer.count)
+        return refuse(o, "--initial-advertise-peer-urls must not be empty");
+    if (!o->listen_client.count && !o->listen_http.count)
+        return refuse(o, "--listen-client-urls must not be empty");
+    return OPTIONS_START;
+}
+
+/* --- the cluster -------------------------------------------------------------------------------------- */
+static void member_add(struct options *o, struct slice name, struct slice url)
+{
+    o->members = mem_resize(o->members, (o->member_count + 1) * sizeof *o->members);
+    struct text_list pair = {0};
+    list_add(&pair, name);
+    list_add(&pair, url);
+    o->members[o->member_count++] =
+        (struct kv_member_option){.name = pair.items[0], .peer_url = pair.items[1]};
+    mem_free(pair.items);
+}
+
+/* name=url,name=url; a URL without a name belongs to the one before, as in etcd. */
+static enum options_next parse_members(struct options *o)
+{
+    const char *at = o->initial_cluster;
+    struct slice name = {0};
+    for (struct slice piece; next_piece(&at, &piece);) {
+        const uint8_t *equals = memchr(piece.data, '=', piece.size);
+        struct slice text = piece;
+        if (equals) {
+            name = slice_of(piece.data, (size_t)(equals - piece.data));
+            text = slice_of(equals + 1, piece.size - name.size - 1);
+        }
+        struct url url;
+        const char *why = url_problem(text, &url);
+        if (!name.size)
+            why = "expected name=URL";
+        if (why)
+            return refuse(o, "--initial-cluster=%.300s: %s", o->initial_cluster, why);
+        if (o->member_count >= URLS_MAX)
+            return refuse(o, "--initial-cluster has more than %d URLs", URLS_MAX);
+        member_add(o, name, text);
+    }
+    if (!o->member_count)
+        for (size_t i = 0; i < o->advertise_peer.count; i++)
+            member_add(o, slice_text(o->name), slice_text(o->advertise_peer.items[i]));
+    return OPTIONS_START;
+}
+
+int options_check_bootstrap(struct options *o)
+{
+    bool has_name = false;
+    for (size_t i = 0; i < o->member_count; i++) {
+        if (strcmp(o->members[i].name, o->name) != 0)
+            continue;
+        has_name = true;
+        if (!text_list_has(&o->advertise_peer, o->members[i].peer_url)) {
+            (void)refuse(o, "--initial-cluster has %s=%s but missing from --initial-advertise-peer-urls=%s",
+                         o->name, o->members[i].peer_url, o->initial_advertise_peer_urls);
+            return ERR_INVALID;
+        }
+    }
+    for (size_t i = 0; i < o->member_count; i++)
+        for (size_t j = 0; j < i; j++)
+            if (strcmp(o->members[i].peer_url, o->members[j].peer_url) == 0) {
+                (void)refuse(o, "initial cluster %s has duplicate url", o->initial_cluster);
+                return ERR_INVALID;
+            }
+    if (!has_name) {
+        (void)refuse(o, "couldn't find local name \"%s\" in the initial cluster configuration", o->name);
+        return ERR_INVALID;
+    }
+    for (size_t i = 0; i < o->advertise_peer.count; i++) {
+        bool is_there = false;
+        for (size_t j = 0; j < o->member_count; j++)
+            is_there |= strcmp(o->members[j].name, o->name) == 0 &&
+                        strcmp(o->members[j].peer_url, o->advertise_peer.items[i]) == 0;
+        if (!is_there) {
+            (void)refuse(o, "--initial-advertise-peer-urls has %s but missing from --initial-cluster=%s",
+                         o->advertise_peer.items[i], o->initial_cluster);
+            return ERR_INVALID;
+        }
+    }
+    return 0;
+}
+
+static enum options_next check_cluster(struct options *o)
+{
+    if (strcmp(o->initial_cluster_state, "new") != 0 && strcmp(o->initial_cluster_state, "existing") != 0)
+        return refuse_value(o, "initial-cluster-state", slice_text(o->initial_cluster_state),
+                            "invalid value");
+    if (strcmp(o->discovery_fallback, "proxy") == 0)
+        return refuse(o, "v2 proxy is deprecated, and --discovery-fallback can't be configured as \"proxy\"");
+    if (strcmp(o->discovery_fallback, "exit") != 0)
+        return refuse_value(o, "discovery-fallback", slice_text(o->discovery_fallback), "invalid value");
+    if ((*o->discovery_token != 0) != (*o->discovery_endpoints != 0))
+        return refuse(o, "both --discovery-token and --discovery-endpoints must be set");
+    if (*o->discovery_endpoints || *o->discovery_srv)
+        return refuse(o, "--%s is not served: name the members in --initial-cluster",
+                      *o->discovery_srv ? "discovery-srv" : "discovery-endpoints");
+    if (!o->heartbeat_ms)
+        return refuse(o, "--heartbeat-interval must be >0 (set to 0ms)");
+    if (!o->election_ms)
+        return refuse(o, "--election-timeout must be >0 (set to 0ms)");
+    if (o->heartbeat_ms > o->election_ms / 5)
+        return refuse(o,
+                      "--election-timeout[%" PRIu64
+                      "ms] should be at least as 5 times as --heartbeat-interval[%" PRIu64 "ms]",
+                      o->election_ms, o->heartbeat_ms);
+    if (o->election_ms > ELECTION_MS_MAX)
+        return refuse(o, "--election-timeout[%" PRIu64 "ms] is too long, and should be set less than %dms",
+                      o->election_ms, ELECTION_MS_MAX);
+    bool is_listen_given = option_is_given(&o->set, "listen-client-urls");
+    if ((is_listen_given && !option_is_given(&o->set, "advertise-client-urls")) || !o->advertise_client.count)
+        return refuse(o, "--advertise-client-urls is required when --listen-client-urls is set explicitly");
+    return OPTIONS_START;
+}
+
+/* --- the rest ------------------------------------------------------------------------------------------ */
+static enum options_next check_feature_gates(struct options *o)
+{
+    static const char *const known[] = {"AllAlpha",
+                                        "AllBeta",
+                                        "CompactHashCheck",
+                                        "FastLeaseKeepAlive",
+                                        "InitialCorruptCheck",
+                                        "LeaseCheckpoint",
+                                        "LeaseCheckpointPersist",
+                                        "PriorityRequest",
+                                        "SetMemberLocalAddr",
+                                        "StopGRPCServiceOnDefrag",
+                                        "TxnModeWriteWithSharedBuffer"};
+    const char *at = o->feature_gates;
+    bool compares_states = true;
+    for (struct slice piece; next_piece(&at, &piece);) {
+        char why[300];
+        struct slice all = slice_text(o->feature_gates), name = piece;
+        const uint8_t *equals = memchr(piece.data, '=', piece.size);
+        if (!piece.size)
+            continue;
+        if (!equals) {
+            snprintf(why, sizeof why, "missing bool value for %.*s", (int)(name.size < 100 ? name.size : 100),
+                     (const char *)name.data);
+            return refuse_value(o, "feature-gates", all, why);
+        }
+        name.size = (size_t)(equals - piece.data);
+        int shown = (int)(name.size < 100 ? name.size : 100);
+        bool value, is_known = false;
+        if (text_to_bool(slice_of(equals + 1, piece.size - name.size - 1), &value)) {
+            snprintf(why, sizeof why, "invalid value of %.*s, must be true or false", shown,
+                     (const char *)name.data);
+            return refuse_value(o, "feature-gates", all, why);
+        }
+        for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+            is_known |= slice_equal(slice_text(known[i]), name);
+        if (slice_equal(slice_text("CompactHashCheck"), name))
+            compares_states = value;
+        if (!is_known) {
+            snprintf(why, sizeof why, "unrecognized feature gate: %.*s", shown, (const char *)name.data);
+            return refuse_value(o, "feature-gates", all, why);
+        }
+    }
+    int64_t every_ns = o->corrupt_check_ns ? o->corrupt_check_ns : compares_states ? o->hash_check_ns : 0;
+    o->compare_states_ms = (uint64_t)(every_ns + 999999) / 1000000;
+    return OPTIONS_START;
+}
+
+/* A number alone is hours, or revisions; anything else is a duration. */
+static enum options_next check_compaction(struct options *o)
+{
+    bool is_periodic = strcmp(o->compaction_mode, "periodic") == 0;
+    if (!*o->compaction_mode)
+        return refuse(o, "undefined auto-compaction-mode");
+    if (!is_periodic && strcmp(o->compaction_mode, "revision") != 0)
+        return refuse(o, "unknown auto-compaction-mode \"%s\"", o->compaction_mode);
+    struct slice text = slice_text(o->compaction_retention);
+    const int64_t hour_ns = 3600000000000;
+    if (!text_to_i64(text, &o->retention) && o->retention >= 0) {
+        if (is_periodic && o->retention > INT64_MAX / hour_ns)
+            return refuse(o, "--auto-compaction-retention[%s] is too long", o->compaction_retention);
+        o->retention *= is_periodic ? hour_ns : 1;
+    } else if (text_to_duration_ns(text, &o->retention) || o->retention < 0) {
+        return refuse(o, "error parsing CompactionRetention: time: invalid duration \"%s\"",
+                      o->compaction_retention);
+    }
+    return OPTIONS_START;
+}
+
+static enum options_next check_rotation(struct options *o)
+{
+    if (!o->enable_log_rotation)
+        return OPTIONS_START;
+    if (strchr(o->log_outputs, ',') || strcmp(o->log_outputs, "stderr") == 0 ||
+        strcmp(o->log_outputs, "stdout") == 0 || strcmp(o->log_outputs, "default") == 0)
+        return refuse(o,
+                      "--log-outputs requires a single file path when --log-rotate-config-json is defined");
+    char why[200];
+    json_t *root;
+    if (json_parse(slice_text(o->log_rotation_config), &root, why, sizeof why))
+        return refuse(o, "improperly formatted JSON in --log-rotation-config-json: %s", why);
+    json_int_t size = json_integer_value(json_object_get(root, "maxsize"));
+    json_int_t backups = json_integer_value(json_object_get(root, "maxbackups"));
+    json_decref(root);
+    if (size < 0 || size > 1 << 20 || backups < 0 || backups > 1000)
+        return refuse(o, "--log-rotation-config-json: maxsize must be 0 to 1048576, maxbackups 0 to 1000");
+    o->log_rotate_mb = size ? (uint64_t)size : 100;
+    o->log_backups = backups ? (uint64_t)backups : 1;
+    return OPTIONS_START;
+}
+
+static enum options_next check_log(struct options *o)
+{
+    if (strcmp(o->logger, "zap") != 0)
+        return refuse(o, "unknown logger option \"%s\"", o->logger);
+    if (log_level_parse(o->log_level, &o->level))
+        return refuse(o,
+                      "unrecognized level: \"%s\" (--log-level is debug, info, warn, error, panic or fatal)",
+                      o->log_level);
+    if (strcmp(o->log_format, "json") != 0 && strcmp(o->log_format, "console") != 0)
+        return refuse(o, "unknown log format: %s, supported values json, console", o->log_format);
+    return check_rotation(o);
+}
+
+static bool is_version(const char *text)
+{
+    return strcmp(text, "TLS1.2") == 0 || strcmp(text, "TLS1.3") == 0 || !*text;
+}
+
+static enum options_next check_tls(struct options *o)
+{
+    if (!is_version(o->tls_min_version) || !is_version(o->tls_max_version))
+        return refuse(o, "unexpected TLS version \"%s\", must be one of: TLS1.2, TLS1.3",
+                      is_version(o->tls_min_version) ? o->tls_max_version : o->tls_min_version);
+    if (*o->tls_max_version && strcmp(o->tls_min_version, o->tls_max_version) > 0)
+        return refuse(o, "min version (%s) is greater than max version (%s)", o->tls_min_version,
+                      o->tls_max_version);
+    if (strcmp(o->tls_min_version, "TLS1.3") == 0 && *o->cipher_suites)
+        return refuse(o, "cipher suites cannot be configured when only TLS1.3 is enabled");
+    if (*o->client_cert_allowed_hostname)
+        return refuse(o,
+                      "--client-cert-allowed-hostname is not served: leave it out, or check names in front");
+    if ((*o->cert_file != 0) != (*o->key_file != 0))
+        return refuse(o, "--cert-file and --key-file must be given together");
+    if (o->client_cert_auth && !*o->trusted_ca_file && !o->auto_tls)
+        return refuse(
+            o, "--client-cert-auth needs --trusted-ca-file: the authority of the clients' certificates");
+    const struct text_list *lists[] = {&o->listen_client, &o->listen_http, &o->listen_metrics};
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
+        for (size_t j = 0; j < lists[i]->count; j++) {
+            struct slice url = slice_text(lists[i]->items[j]);
+            if ((begins(url, "https://") || begins(url, "unixs://")) && !*o->cert_file && !o->auto_tls)
+                return refuse(o,
+                              "TLS key/cert (--cert-file, --key-file) must be provided for client url %s "
+                              "with HTTPS scheme",
+                              lists[i]->items[j]);
+        }
+    }
+    return OPTIONS_START;
+}
+
+static enum options_next check_peer_tls(struct options *o)
+{
+    if ((*o->peer_cert_file != 0) != (*o->peer_key_file != 0))
+        return refuse(o, "--peer-cert-file and --peer-key-file must be given together");
+    if ((*o->peer_client_cert_file != 0) != (*o->peer_client_key_file != 0))
+        return refuse(o, "--peer-client-cert-file and --peer-client-key-file must be given together");
+    if (*o->peer_cert_allowed_cn && *o->peer_cert_allowed_hostname)
+        return refuse(o, "AllowedCN and AllowedHostname are mutually exclusive (cn=%.200s, hostname=%.200s)",
+                      o->peer_cert_allowed_cn, o->peer_cert_allowed_hostname);
+    if (o->peer_client_cert_auth && !*o->peer_trusted_ca_file && !o->peer_auto_tls)
+        return refuse(o,
+                      "--peer-client-cert-auth needs --peer-trusted-ca-file: the authority of the members' "
+                      "certificates");
+    for (size_t i = 0; i < o->listen_peer.count; i++) {
+        struct slice url = slice_text(o->listen_peer.items[i]);
+        if ((begins(url, "https://") || begins(url, "unixs://")) && !*o->peer_cert_file && !o->peer_auto_tls)
+            return refuse(o,
+                          "cannot listen on TLS for %s: KeyFile and CertFile are not presented "
+                          "(--peer-cert-file, --peer-key-file)",
+                          o->listen_peer.items[i]);
+    }
+    return OPTIONS_START;
+}
+
+static enum options_next check_dns(struct options *o)
+{
+    const int64_t second_ns = 1000000000;
+    char why[256];
+    if (dns_server_check(o->listen_dns, o->dns_zone, why, sizeof why))
+        return refuse(o, "--listen-dns, --dns-zone: %s", why);
+    if (o->dns_ttl_ns % second_ns)
+        return refuse(o, "--dns-ttl must be whole seconds");
+    return OPTIONS_START;
+}
+
+static enum options_next check_projections(struct options *o)
+{
+    struct projections *projections;
+    char why[300];
+    if (projections_parse(slice_text(o->registry_projections), why, sizeof why, &projections))
+        return refuse(o, "--registry-projections: %s", why);
+    projections_free(projections);
+    return OPTIONS_START;
+}
+
+static enum options_next check_name(struct options *o)
+{
+    if (!*o->name)
+        return refuse(o, "--name must not be empty");
+    if (strlen(o->name) > 255 || strpbrk(o->name, ",="))
+        return refuse(o, "--name %.60s: at most 255 characters, no comma, no equals sign", o->name);
+    if (strcmp(o->metrics, "basic") != 0 && strcmp(o->metrics, "extensive") != 0)
+        return refuse(o, "--metrics is \"%s\", but must be basic or extensive", o->metrics);
+    struct buf dir = {0};
+    if (*o->data_dir)
+        buf_add_text(&dir, o->data_dir);
+    else
+        buf_addf(&dir, "%s.etcd", o->name);
+    o->dir = mem_string(buf_text(&dir));
+    buf_done(&dir);
+    return OPTIONS_START;
+}
+
+enum options_next options_check(struct options *o)
+{
+    enum options_next (*const steps[])(struct options *) = {
+        check_feature_gates, check_log, check_urls,     check_cluster, check_name,       parse_members,
+        check_compaction,    check_tls, check_peer_tls, check_dns,     check_projections};
+    enum options_next next = OPTIONS_START;
+    for (size_t i = 0; i < sizeof steps / sizeof *steps && next == OPTIONS_START; i++)
+        next = steps[i](o);
+    return next;
+}

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * etcdserverpb.Lease. LeaseKeepAlive is a stream: a client refreshes thousands of leases on one, many
+ * messages in a turn. Each message becomes a renewal of its own at once; answers go out in the order of the
+ * messages.
+ *
+ * Etcd's rules: the header is of the moment the message came, so that a client never sees a renewal at a
+ * revision behind the lease's end; an unknown lease is an answer with TTL 0; any other error ends the stream.
+ */
+#include <assert.h>
+
+#include "server/rpc/service.h"
+
+void rpc_lease_grant(struct rpc_call *c, const ProtobufCMessage *m)
+{
+    kv_lease_grant(c->server->kv, rpc_store_request(c), (const Etcdserverpb__LeaseGrantRequest *)m);
+}
+
+void rpc_lease_revoke(struct rpc_call *c, const ProtobufCMessage *m)
+{
+    kv_lease_revoke(c->server->kv, rpc_store_request(c), (const Etcdserverpb__LeaseRevokeRequest *)m);
+}
+
+/* The door may say ERR_LEASE_NOT_FOUND; a client is told TTL -1. */
+static void time_to_live_done(struct kv_request *r, int err, const ProtobufCMessage *m)
+{
+    struct rpc_call *c = container_of(r, struct rpc_call, request);
+    c->is_waiting = false;
+    if (err != ERR_LEASE_NOT_FOUND) {
+        rpc_reply(c, err, m);
+        return;
+    }
+    Etcdserverpb__LeaseTimeToLiveResponse response = ETCDSERVERPB__LEASE_TIME_TO_LIVE_RESPONSE__INIT;
+    Etcdserverpb__ResponseHeader header;
+    rpc_header_now(c, &header);
+    response.header = &header;
+    response.id = ((const Etcdserverpb__LeaseTimeToLiveRequest *)c->state)->id;
+    response.ttl = -1;
+    rpc_reply(c, 0, &response.base);
+}
+
+void rpc_lease_time_to_live(struct rpc_call *c, const ProtobufCMessage *m)
+{
+    struct kv_request *r = rpc_store_request(c);
+    r->done = time_to_live_done;
+    c->state = (void *)(uintptr_t)m;
+    kv_lease_time_to_live(c->server->kv, r, (const Etcdserverpb__LeaseTimeToLiveRequest *)m);
+}
+
+void rpc_lease_leases(struct rpc_call *c, const ProtobufCMessage *m)
+{
+    kv_lease_leases(c->server->kv, rpc_store_request(c), (const Etcdserverpb__LeaseLeasesRequest *)m);
+}
+
+/* --- keep-alive ------------------------------------------------------------------------------------- */
+enum {
+    RENEWALS_MAX = 16384, /* of one stream: running or not yet taken by the transport */
+    POOL_MAX = 1024,      /* spare renewals kept */
+};
+
+struct renewal {
+    struct link link; /* in keep_alive.renewals, or in the pool */
+    struct rpc_call *call;
+    struct kv_request request;
+    Etcdserverpb__LeaseKeepAliveRequest message;
+    Etcdserverpb__ResponseHeader header;
+    int64_t ttl;
+    int err;
+    bool is_done;
+};
+
+struct keep_alive {
+    struct link renewals; /* in the order of the messages */
+    size_t count;
+    bool is_half_closed;
+};
+
+static struct link pool;
+static size_t pool_count;
+
+static struct renewal *renewal_new(void)
+{
+    struct link *l = pool.next ? list_take_first(&pool) : NULL;
+    if (!l)
+        return mem_new(sizeof(struct renewal));
+    pool_count--;
+    struct renewal *r = container_of(l, struct renewal, link);
+    memset(r, 0, sizeof *r);
+    return r;
+}
+
+static void renewal_free(struct renewal *r)
+{
+    if (!pool.next)
+        list_init(&pool);
+    if (pool_count >= POOL_MAX) {
+        mem_free(r);
+        return;
+    }
+    list_add_first(&pool, &r->link);
+    pool_count++;
+}
+
+void rpc_keep_alive_cancel(struct rpc_call *c)
+{
+    struct keep_alive *k = c->state;
+    if (!k)
+        return;
+    for (struct link *l; (l = list_take_first(&k->renewals));) {
+        struct renewal *r = container_of(l, struct renewal, link);
+        if (!r->is_done)
+            kv_cancel(c->server->kv, &r->request);
+        renewal_free(r);
+    }
+    mem_free(k);
+    c->state = NULL;
+}
+
+static void send_renewal(struct rpc_call *c, struct renewal *r)
+{
+    Etcdserverpb__LeaseKeepAliveResponse response = ETCDSERVERPB__LEASE_KEEP_ALIVE_RESPONSE__INIT;
+    response.header = &r->header;
+    response.id = r->message.id;
+    response.ttl = r->ttl;
+    rpc_send(c, &response.base);
+}
+
+/* Sends what is complete at the head of the line. */
+void rpc_keep_alive_writable(struct rpc_call *c)
+{
+    struct keep_alive *k = c->state;
+    if (!k)
+        return;
+    while (!list_is_empty(&k->renewals)) {
+        struct renewal *r = container_of(k->renewals.next, struct renewal, link);
+        if (!r->is_done || rpc_is_congested(c))
+            return;
+        if (r->err) {
+            rpc_abort(c, r->err);
+            return;
+        }
+        send_renewal(c, r);
+        list_remove(&r->link);
+        k->count--;
+        renewal_free(r);
+    }
+    if (k->is_half_closed) {
+        rpc_keep_alive_cancel(c);
+        rpc_finish(c, 0);
+    }
+}
+
+static void renewal_done(struct kv_request *request, int err, const ProtobufCMessage *m)
+{
+    struct renewal *r = container_of(request, struct renewal, request);
+    r->is_done = true;
+    if (!err)
+        r->ttl = ((const Etcdserverpb__LeaseKeepAliveResponse *)m)->ttl;
+    else if (err != ERR_LEASE_NOT_FOUND)
+        r->err = err;
+    rpc_wake(r->call);
+}
+
+void rpc_keep_alive_message(struct rpc_call *c, const ProtobufCMessage *m)
+{
+    struct keep_alive *k = c->state;
+    if (!k) {
+        c->state = k = mem_new(sizeof *k);
+        list_init(&k->renewals);
+    }
+    if (k->count >= RENEWALS_MAX) {
+        rpc_abort(c, ERR_TOO_MANY_REQUESTS);
+        return;
+    }
+    struct renewal *r = renewal_new();
+    r->call = c;
+    etcdserverpb__lease_keep_alive_request__init(&r->message);
+    r->message.id = ((const Etcdserverpb__LeaseKeepAliveRequest *)m)->id;
+    rpc_header_now(c, &r->header);
+    r->request.done = renewal_done;
+    list_add_last(&k->renewals, &r->link);
+    k->count++;
+    kv_lease_keep_alive(c->server->kv, &r->request, &r->message);
+}
+
+void rpc_keep_alive_half_close(struct rpc_call *c)
+{
+    struct keep_alive *k = c->state;
+    if (!k) {
+        rpc_finish(c, 0);
+        return;
+    }
+    k->is_half_closed = true;
+    rpc_keep_alive_writable(c);
+}

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * etcdserverpb.Maintenance without Snapshot. */
+#include "base/log.h"
+#include "base/failpoint.h"
+#include "server/rpc/service.h"
+
+void rpc_alarm(struct rpc_call *c, const ProtobufCMessage *m)
+{
+    kv_alarm(c->server->kv, rpc_store_request(c), (const Etcdserverpb__AlarmRequest *)m);
+}
+
+/* From local state, at once, also without a leader. */
+void rpc_status(struct rpc_call *c, const ProtobufCMessage *m)
+{
+    (void)m;
+    Etcdserverpb__StatusResponse response;
+    etcdserverpb__status_response__init(&response);
+    kv_status(c->server->kv, &c->arena, &response);
+    rpc_reply(c, 0, &response.base);
+}
+
+void rpc_hash(struct rpc_call *c, const ProtobufCMessage *m)
+{
+    kv_hash(c->server->kv, rpc_store_request(c), (const Etcdserverpb__HashRequest *)m);
+}
+
+void rpc_hash_kv(struct rpc_call *c, const ProtobufCMessage *m)
+{
+    kv_hash_kv(c->server->kv, rpc_store_request(c), (const Etcdserverpb__HashKVRequest *)m);
+}
+
+/* etcd never sets the header of this answer, and its tests expect the body {}. */
+static void defragment_done(struct kv_request *r, int err, const ProtobufCMessage *m)
+{
+    (void)m;
+    struct rpc_call *c = container_of(r, struct rpc_call, request);
+    c->is_waiting = false;
+    Etcdserverpb__DefragmentResponse response = ETCDSERVERPB__DEFRAGMENT_RESPONSE__INIT;
+    if (err)
+        log_warn("failed to defragment", F_ERR(err));
+    else
+        log_info("finished defragment");
+    FAILPOINT(DEFRAG_BEFORE_RENAME);
+    rpc_reply(c, err, &response.base);
+}
+
+void rpc_defragment(struct rpc_call *c, const ProtobufCMessage *m)
+{
+    log_info("starting defragment");
+    FAILPOINT(DEFRAG_BEFORE_COPY);
+    struct kv_request *r = rpc_store_request(c);
+    r->done = defragment_done;
+    kv_defragment(c->server->kv, r, (const Etcdserverpb__DefragmentRequest *)m);
+}
+
+/* Nor of this one. */
+static void move_leader_done(struct kv_request *r, int err, const ProtobufCMessage *m)
+{
+    (void)m;
+    struct rpc_call *c = container_of(r, struct rpc_call, request);
+    c->is_waiting = false;
+    Etcdserverpb__MoveLeaderResponse response = ETCDSERVERPB__MOVE_LEADER_RESPONSE__INIT;
+    rpc_reply(c, err, &response.base);
+}
+
+void rpc_move_leader(struct rpc_call *c, const ProtobufCMessage *m)
+{
+    struct kv_request *r = rpc_store_request(c);
+    r->done = move_leader_done;
+    kv_move_leader(c->server->kv, r, (const Etcdserverpb__MoveLeaderRequest *)m);
+}

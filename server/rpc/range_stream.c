@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * KV.RangeStream: a range in chunks, so that neither side holds all of it. All chunks merged are the answer
+ * of Range: every chunk is read at the revision of the first; header, more and count come with the last
+ * alone.
+ *
+ * A chunk starts with 10 keys, and doubles or halves towards the size of the largest request. Between chunks
+ * the transport may be congested (then on_writable goes on) and the loop gets its turn; a compaction in
+ * between ends the stream with ERR_COMPACTED, as etcd's. */
+#include "server/rpc/service.h"
+
+enum {
+    CHUNK_KEYS_FIRST = 10,
+    CHUNKS_PER_TURN = 4,
+    MESSAGE_BYTES_DEFAULT = 1536 * 1024,
+};
+
+struct range_stream {
+    Etcdserverpb__RangeRequest
+        request; /* of the next chunk; key and range_end are in `key` and the call's arena */
+    struct buf key;
+    int64_t limit;      /* the client's; INT64_MAX = none */
+    int64_t count;      /* keys sent */
+    int64_t revision;   /* of the header; 0 = nothing read yet */
+    struct arena arena; /* one chunk */
+};
+
+static void stream_free(struct range_stream *s)
+{
+    buf_done(&s->key);
+    arena_done(&s->arena);
+    mem_free(s);
+}
+
+static void stream_finish(struct rpc_call *c, int err)
+{
+    stream_free(c->state);
+    c->state = NULL;
+    rpc_finish(c, err);
+}
+
+static void send(struct rpc_call *c, Etcdserverpb__RangeResponse *chunk)
+{
+    Etcdserverpb__RangeStreamResponse response = ETCDSERVERPB__RANGE_STREAM_RESPONSE__INIT;
+    response.range_response = chunk;
+    rpc_send(c, &response.base);
+}
+
+static int64_t next_limit(int64_t limit, size_t size, size_t target)
+{
+    if (size < target / 2)
+        limit *= 2;
+    else if (size > target * 2)
+        limit /= 2;
+    return limit ? limit : 1;
+}
+
+/* Keys from request.key on, at the pinned revision, that the client's limit has cut off. */
+static int count_rest(struct rpc_call *c, struct range_stream *s, int64_t *ret_count)
+{
+    Etcdserverpb__RangeRequest request = s->request;
+    request.limit = 0;
+    request.count_only = true;
+    Etcdserverpb__RangeResponse *response;
+    int err = kv_range_now(c->server->kv, &request, &s->arena, &response);
+    if (!err)
+        *ret_count = response->count;
+    return err;
+}
+
+/* One chunk read and sent. *ret_is_last: the stream is complete. */
+static int send_chunk(struct rpc_call *c, struct range_stream *s, bool *ret_is_last)
+{
+    struct kv *kv = c->server->kv;
+    Etcdserverpb__RangeResponse *read;
+    arena_reset(&s->arena);
+    int err = kv_range_page(kv, &s->request, &s->arena, &read);
+    if (err)
+        return err;
+    if (!s->revision) {
+        s->revision = read->header->revision;
+        if (s->request.revision <= 0)
+            s->request.revision = s->revision;
+    }
+    s->count += (int64_t)read->n_kvs;
+    Etcdserverpb__RangeResponse chunk = ETCDSERVERPB__RANGE_RESPONSE__INIT;
+    Etcdserverpb__ResponseHeader header;
+    chunk.n_kvs = read->n_kvs;
+    chunk.kvs = read->kvs;
+    if (read->more && read->n_kvs) {
+        ProtobufCBinaryData last = read->kvs[read->n_kvs - 1]->key;
+        buf_clear(&s->key);
+        buf_add(&s->key, last.data, last.len);
+        buf_add_byte(&s->key, 0);
+        s->request.key = (ProtobufCBinaryData){s->key.size, s->key.data};
+    }
+    bool is_last = !read->more || !read->n_kvs || s->count >= s->limit;
+    if (is_last) {
+        int64_t rest = 0;
+        if (s->request.count_only)
+            rest = read->count;
+        else if (read->more)
+            err = count_rest(c, s, &rest);
+        if (err)
+            return err;
+        kv_header(kv, s->revision, &header);
+        chunk.header = &header;
+        chunk.more = read->more;
+        chunk.count = s->count + rest;
+    }
+    size_t size = protobuf_c_message_get_packed_size(&chunk.base);
+    send(c, &chunk);
+    size_t target = c->server->request_bytes_max ? c->server->request_bytes_max : MESSAGE_BYTES_DEFAULT;
+    s->request.limit = next_limit(s->request.limit, size, target);
+    if (s->request.limit > s->limit - s->count)
+        s->request.limit = s->limit - s->count;
+    *ret_is_last = is_last;
+    return 0;
+}
+
+void rpc_range_stream_writable(struct rpc_call *c)
+{
+    struct range_stream *s = c->state;
+    if (!s || c->is_waiting)
+        return;
+    for (unsigned i = 0; i < CHUNKS_PER_TURN; i++) {
+        if (rpc_is_congested(c))
+            return;
+        bool is_last = false;
+        int err = send_chunk(c, s, &is_last);
+        if (err || is_last) {
+            stream_finish(c, err);
+            return;
+        }
+    }
+    rpc_wake(c);
+}
+
+static void on_barrier(struct kv_request *r, int err, const ProtobufCMessage *response)
+{
+    (void)response;
+    struct rpc_call *c = container_of(r, struct rpc_call, request);
+    c->is_waiting = false;
+    if (err)
+        stream_finish(c, err);
+    else
+        rpc_range_stream_writable(c);
+}
+
+static int check_request(const Etcdserverpb__RangeRequest *r)
+{
+    if (!r->key.len)
+        return ERR_KEY_EMPTY;
+    if ((unsigned)r->sort_order > ETCDSERVERPB__RANGE_REQUEST__SORT_ORDER__DESCEND ||
+        (unsigned)r->sort_target > ETCDSERVERPB__RANGE_REQUEST__SORT_TARGET__VALUE)
+        return ERR_INVALID_SORT_OPTION;
+    bool is_default_order = r->sort_order == ETCDSERVERPB__RANGE_REQUEST__SORT_ORDER__NONE ||
+                            (r->sort_order == ETCDSERVERPB__RANGE_REQUEST__SORT_ORDER__ASCEND &&
+                             r->sort_target == ETCDSERVERPB__RANGE_REQUEST__SORT_TARGET__KEY);
+    if (!is_default_order)
+        return ERR_RANGE_STREAM_SORT;
+    if (r->min_mod_revision || r->max_mod_revision || r->min_create_revision || r->max_create_revision)
+        return ERR_RANGE_STREAM_FILTER;
+    return 0;
+}
+
+void rpc_range_stream_message(struct rpc_call *c, const ProtobufCMessage *m)
+{
+    const Etcdserverpb__RangeRequest *request = (const Etcdserverpb__RangeRequest *)m;
+    int err = check_request(request);
+    if (err) {
+        rpc_finish(c, err);
+        return;
+    }
+    struct range_stream *s = mem_new(sizeof *s);
+    s->request = *request;
+    s->limit = request->limit > 0 ? request->limit : INT64_MAX;
+    s->request.limit = s->limit < CHUNK_KEYS_FIRST ? s->limit : CHUNK_KEYS_FIRST;
+    if (request->count_only)
+        s->request.limit = 0;
+    c->state = s;
+    if (request->serializable) {
+        rpc_range_stream_writable(c);
+        return;
+    }
+    c->is_waiting = true;
+    c->request.done = on_barrier;
+    kv_barrier(c->server->kv, &c->request);
+}
+
+void rpc_range_stream_half_close(struct rpc_call *c)
+{
+    (void)c;
+}
+
+void rpc_range_stream_cancel(struct rpc_call *c)
+{
+    if (c->state)
+        stream_free(c->state);
+    c->state = NULL;
+}

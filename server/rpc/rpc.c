@@ -1,0 +1,432 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The life of a call between a transport and a service, and what all calls share: counting, decoding behind
+ * the guard, encoding into one scratch buffer, the list of running streams, draining.
+ *
+ * Invariant: a call is finished exactly once, by rpc_finish*, rpc_cancel* or rpc_abort; from then on nothing
+ * here touches it, because the transport may have freed it inside its finish callback. Where a function must
+ * know whether the call survived a handler, it holds a frame: finishing empties the frames of the call. */
+#include <assert.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "server/rpc/service.h"
+
+enum {
+    SCRATCH_KEEP = 256 * 1024, /* a larger message's memory is given back */
+    LEADERLESS_TICKS_MAX = 3,
+    COARSE_IS_FINE_NS = 100 * 1000 * 1000,
+};
+
+/* A function of this file that is running a handler of `call`; NULL once the call is finished. */
+struct frame {
+    struct rpc_call *call;
+    struct frame *outer;
+};
+
+static struct frame *frames;
+static struct buf scratch;
+
+static void frame_enter(struct frame *f, struct rpc_call *c)
+{
+    *f = (struct frame){.call = c, .outer = frames};
+    frames = f;
+}
+
+/* True if the call is still there. */
+static bool frame_leave(struct frame *f)
+{
+    assert(frames == f);
+    frames = f->outer;
+    return f->call != NULL;
+}
+
+static void lists_init(struct rpc_server *s)
+{
+    if (s->streams.next)
+        return;
+    list_init(&s->streams);
+    list_init(&s->awake);
+}
+
+/* For the log of slow calls alone a few milliseconds more or less do not matter. */
+static uint64_t now_ns(const struct rpc_server *s)
+{
+    return rpc_metrics_want_time() || s->slow_call_ns < COARSE_IS_FINE_NS ? clock_mono_ns()
+                                                                          : clock_coarse_ns();
+}
+
+static void log_slow(const struct rpc_call *c, int grpc_status, uint64_t took_ns)
+{
+    log_warn("request stats", F_STR("remote", c->peer ? c->peer : ""),
+             F_STR("response type", c->method->path), F_DOUBLE("time spent seconds", (double)took_ns / 1e9),
+             F_INT("status", grpc_status));
+}
+
+/* The end of a call on our side; the transport is told by the caller, if at all. */
+static void end_call(struct rpc_call *c, int grpc_status)
+{
+    assert(!c->is_finished);
+    c->is_finished = true;
+    list_remove(&c->link);
+    list_remove(&c->awake);
+    c->server->calls--;
+    for (struct frame *f = frames; f; f = f->outer)
+        if (f->call == c)
+            f->call = NULL;
+    uint64_t took_ns = c->started_ns ? now_ns(c->server) - c->started_ns : 0;
+    rpc_count_handled(c->method, grpc_status, took_ns);
+    if (c->server->slow_call_ns && took_ns > c->server->slow_call_ns && c->method->kind == RPC_UNARY)
+        log_slow(c, grpc_status, took_ns);
+}
+
+/* Takes everything back that the call has with the store or the service. */
+static void release(struct rpc_call *c)
+{
+    if (c->is_waiting) {
+        c->is_waiting = false;
+        kv_cancel(c->server->kv, &c->request);
+    }
+    buf_done(&c->gathered);
+    if (c->method->on_cancel && c->has_message)
+        c->method->on_cancel(c);
+}
+
+/* A message that cannot be taken: INTERNAL, as grpc-go. The text may live in the call's arena. */
+static void refuse(struct rpc_call *c, const char *text)
+{
+    release(c);
+    rpc_finish_text(c, 13, text);
+}
+
+/* --- for transports -------------------------------------------------------------------------------- */
+static void finish_absent(struct rpc_call *c)
+{
+    const char *service = c->method->path + 1;
+    const char *slash = strchr(service, '/');
+    if (c->method->presence == RPC_SERVICE_ABSENT)
+        rpc_finish_text(c, 12,
+                        arena_printf(&c->arena, "unknown service %.*s", (int)(slash - service), service));
+    else
+        rpc_finish_text(c, 12, arena_printf(&c->arena, "method %s not implemented", slash + 1));
+}
+
+/* A learner serves Status, serializable ranges (Range looks at that itself) and snapshots only. */
+static bool is_served_by_learner(const struct rpc_method *m)
+{
+    return m->on_message == rpc_kv_range || m->on_message == rpc_status ||
+           m->on_message == rpc_snapshot_message;
+}
+
+/* etcd's interceptors, in their order. */
+void rpc_start(struct rpc_call *c)
+{
+    struct rpc_server *s = c->server;
+    lists_init(s);
+    s->calls++;
+    if (s->slow_call_ns || rpc_metrics_want_time())
+        c->started_ns = now_ns(s);
+    rpc_count_started(c->method);
+    if (c->method->kind != RPC_UNARY)
+        list_add_last(&s->streams, &c->link);
+    if (c->method->presence != RPC_SERVED) {
+        finish_absent(c);
+        return;
+    }
+    if (kv_is_learner(s->kv) && !is_served_by_learner(c->method)) {
+        rpc_finish(c, ERR_NOT_SUPPORTED_FOR_LEARNER);
+        return;
+    }
+    if (c->client_api_version.size && !utf8_is_valid(c->client_api_version)) {
+        rpc_finish(c, ERR_INVALID_CLIENT_API_VERSION);
+        return;
+    }
+    rpc_count_request(c->method, c->client_api_version);
+    if (c->has_leader_required && kv_leader(s->kv) == 0) {
+        rpc_finish(c, ERR_NO_LEADER);
+        return;
+    }
+    if (s->is_draining && c->method->kind == RPC_BIDI)
+        rpc_finish(c, ERR_STOPPED);
+}
+
+void rpc_receive_message(struct rpc_call *c, const ProtobufCMessage *m)
+{
+    if (c->is_finished)
+        return;
+    if (c->has_message && c->method->kind != RPC_BIDI) {
+        refuse(c, "cardinality violation: received multiple request messages for a call that takes one");
+        return;
+    }
+    c->has_message = true;
+    c->server->received++;
+    rpc_count_received(c->method);
+    struct frame f;
+    frame_enter(&f, c);
+    c->method->on_message(c, m);
+    if (frame_leave(&f) && c->method->kind == RPC_BIDI)
+        arena_reset(&c->arena);
+}
+
+void rpc_receive(struct rpc_call *c, struct slice message)
+{
+    if (c->is_finished)
+        return;
+    const char *wrong = rpc_message_check(c->method->request, message);
+    ProtobufCMessage *m = NULL;
+    if (!wrong) {
+        m = protobuf_c_message_unpack(c->method->request, arena_allocator(&c->arena), message.size,
+                                      message.data);
+        if (!m)
+            wrong = "proto: cannot parse invalid wire-format data";
+    }
+    if (wrong) {
+        const char *what = c->method->kind == RPC_UNARY ? "grpc: error unmarshalling request"
+                                                        : "grpc: failed to unmarshal the received message";
+        refuse(c, arena_printf(&c->arena, "%s: %s", what, wrong));
+        return;
+    }
+    rpc_receive_message(c, m);
+}
+
+void rpc_half_close(struct rpc_call *c)
+{
+    if (c->is_finished)
+        return;
+    if (c->method->kind != RPC_BIDI) {
+        if (!c->has_message)
+            refuse(c, "cardinality violation: received no request message for a call that takes one");
+        return;
+    }
+    if (c->method->on_half_close)
+        c->method->on_half_close(c);
+}
+
+void rpc_writable(struct rpc_call *c)
+{
+    if (c->is_finished || !c->has_message)
+        return;
+    if (c->method->on_writable)
+        c->method->on_writable(c);
+    else if (c->is_waiting)
+        kv_resume(c->server->kv, &c->request);
+}
+
+void rpc_cancel_as(struct rpc_call *c, int err)
+{
+    if (c->is_finished)
+        return;
+    release(c);
+    end_call(c, err_grpc(err));
+}
+
+void rpc_cancel(struct rpc_call *c)
+{
+    rpc_cancel_as(c, ERR_CANCELED);
+}
+
+/* --- for services ----------------------------------------------------------------------------------- */
+void rpc_send_pieces(struct rpc_call *c, const struct slice *pieces, size_t count)
+{
+    assert(!c->is_finished);
+    rpc_count_sent(c->method);
+    c->transport->send(c, pieces, count);
+}
+
+void rpc_send(struct rpc_call *c, const ProtobufCMessage *m)
+{
+    size_t size = protobuf_c_message_get_packed_size(m);
+    buf_clear(&scratch);
+    struct slice piece = {buf_reserve(&scratch, size), size};
+    protobuf_c_message_pack(m, scratch.data);
+    rpc_send_pieces(c, &piece, 1);
+    if (scratch.capacity > SCRATCH_KEEP)
+        buf_done(&scratch);
+}
+
+void rpc_finish_text(struct rpc_call *c, int grpc_status, const char *text)
+{
+    end_call(c, grpc_status);
+    c->transport->finish(c, grpc_status, text);
+}
+
+void rpc_finish(struct rpc_call *c, int err)
+{
+    rpc_finish_text(c, err_grpc(err), err_text(err));
+}
+
+void rpc_reply(struct rpc_call *c, int err, const ProtobufCMessage *m)
+{
+    if (!err)
+        rpc_send(c, m);
+    rpc_finish(c, err);
+}
+
+void rpc_abort(struct rpc_call *c, int err)
+{
+    release(c);
+    rpc_finish(c, err);
+}
+
+bool rpc_is_congested(const struct rpc_call *c)
+{
+    return c->transport->is_congested(c);
+}
+
+/* --- long answers, as the store makes them ----------------------------------------------------------- */
+static void gather(struct rpc_call *c, const ProtobufCMessage *part)
+{
+    struct buf *b = &c->gathered;
+    if (b->size == 0)
+        b->size = (size_t)(buf_reserve(b, RPC_FRAME_ROOM) + RPC_FRAME_ROOM - b->data);
+    protobuf_c_message_pack(part, buf_reserve(b, protobuf_c_message_get_packed_size(part)));
+    b->size += protobuf_c_message_get_packed_size(part);
+}
+
+static bool store_part(struct kv_request *r, const ProtobufCMessage *part)
+{
+    struct rpc_call *c = container_of(r, struct rpc_call, request);
+    if (part)
+        gather(c, part);
+    else
+        buf_clear(&c->gathered);
+    return c->gathered.size <= INT32_MAX;
+}
+
+static void send_gathered(struct rpc_call *c)
+{
+    struct slice message = slice_of(c->gathered.data + RPC_FRAME_ROOM, c->gathered.size - RPC_FRAME_ROOM);
+    if (c->transport->send_whole) {
+        rpc_count_sent(c->method);
+        c->transport->send_whole(c, &c->gathered);
+    } else {
+        rpc_send_pieces(c, &message, 1);
+        buf_done(&c->gathered);
+    }
+}
+
+/* The answer of most puts is a header, which is quick to write by hand. */
+static bool reply_put(struct rpc_call *c, int err, const ProtobufCMessage *response)
+{
+    if (err || response->descriptor != &etcdserverpb__put_response__descriptor)
+        return false;
+    const Etcdserverpb__PutResponse *r = (const Etcdserverpb__PutResponse *)response;
+    if (r->prev_kv)
+        return false;
+    uint8_t bytes[RPC_HEADER_MAX];
+    struct slice piece = slice_of(bytes, rpc_header_encode(r->header, bytes));
+    rpc_send_pieces(c, &piece, 1);
+    rpc_finish(c, OK);
+    return true;
+}
+
+static void store_done(struct kv_request *r, int err, const ProtobufCMessage *response)
+{
+    struct rpc_call *c = container_of(r, struct rpc_call, request);
+    c->is_waiting = false;
+    if (c->gathered.size == 0) {
+        if (!reply_put(c, err, response))
+            rpc_reply(c, err, response);
+        return;
+    }
+    if (err == OK) {
+        gather(c, response);
+        send_gathered(c);
+    } else {
+        buf_done(&c->gathered);
+    }
+    rpc_finish(c, err);
+}
+
+static bool has_room(const struct kv_request *r)
+{
+    const struct rpc_call *c = (const void *)((uintptr_t)r - offsetof(struct rpc_call, request));
+    return !rpc_is_congested(c);
+}
+
+struct kv_request *rpc_store_request(struct rpc_call *c)
+{
+    c->is_waiting = true;
+    c->request.done = store_done;
+    c->request.has_room = has_room;
+    c->request.on_part = store_part;
+    return &c->request;
+}
+
+void rpc_header_now(const struct rpc_call *c, Etcdserverpb__ResponseHeader *ret_header)
+{
+    kv_header(c->server->kv, kv_revision(c->server->kv), ret_header);
+}
+
+static size_t put_varint(uint8_t *p, uint8_t tag, uint64_t v)
+{
+    if (!v)
+        return 0;
+    size_t n = 0;
+    p[n++] = tag;
+    for (; v >= 0x80; v >>= 7)
+        p[n++] = (uint8_t)(v | 0x80);
+    p[n++] = (uint8_t)v;
+    return n;
+}
+
+size_t rpc_header_encode(const Etcdserverpb__ResponseHeader *header, uint8_t *ret_bytes)
+{
+    size_t n = 2;
+    n += put_varint(ret_bytes + n, 1 << 3, header->cluster_id);
+    n += put_varint(ret_bytes + n, 2 << 3, header->member_id);
+    n += put_varint(ret_bytes + n, 3 << 3, (uint64_t)header->revision);
+    n += put_varint(ret_bytes + n, 4 << 3, header->raft_term);
+    ret_bytes[0] = 1 << 3 | 2;
+    ret_bytes[1] = (uint8_t)(n - 2);
+    assert(n <= RPC_HEADER_MAX);
+    return n;
+}
+
+/* --- the server's turn ------------------------------------------------------------------------------- */
+void rpc_wake(struct rpc_call *c)
+{
+    if (!link_is_in_list(&c->awake))
+        list_add_last(&c->server->awake, &c->awake);
+}
+
+bool rpc_server_turn(struct rpc_server *s)
+{
+    lists_init(s);
+    struct link now;
+    list_init(&now);
+    list_move_all(&now, &s->awake);
+    for (struct link *l; (l = list_take_first(&now));) {
+        struct rpc_call *c = container_of(l, struct rpc_call, awake);
+        c->method->on_writable(c);
+    }
+    return !list_is_empty(&s->awake);
+}
+
+void rpc_server_tick(struct rpc_server *s)
+{
+    lists_init(s);
+    if (kv_leader(s->kv) != 0) {
+        s->leaderless_ticks = 0;
+        return;
+    }
+    if (++s->leaderless_ticks < LEADERLESS_TICKS_MAX)
+        return;
+    LIST_FOR_EACH_SAFE (l, &s->streams) {
+        struct rpc_call *c = container_of(l, struct rpc_call, link);
+        if (c->has_leader_required)
+            rpc_abort(c, ERR_NO_LEADER);
+    }
+}
+
+void rpc_server_drain(struct rpc_server *s)
+{
+    lists_init(s);
+    s->is_draining = true;
+    rpc_health_changed(s);
+    LIST_FOR_EACH_SAFE (l, &s->streams) {
+        struct rpc_call *c = container_of(l, struct rpc_call, link);
+        if (c->method->kind == RPC_BIDI || c->method->on_message == rpc_health_watch_message)
+            rpc_abort(c, ERR_STOPPED);
+    }
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Inside server/rpc only: the handlers that methods.def names, the guard before decoding, the counting. */
+#ifndef SERVER_RPC_SERVICE_H
+#define SERVER_RPC_SERVICE_H
+
+#include "server/rpc/rpc.h"
+
+/* --- handlers, declared from the table ------------------------------------------------------------ */
+#define UNARY(service, method, gateway, request, response, handler)                                          \
+    void handler(struct rpc_call *c, const ProtobufCMessage *m);
+#define STREAM(service, method, kind, gateway, request, response, prefix)                                    \
+    void prefix##_message(struct rpc_call *c, const ProtobufCMessage *m);                                    \
+    void prefix##_half_close(struct rpc_call *c);                                                            \
+    void prefix##_writable(struct rpc_call *c);                                                              \
+    void prefix##_cancel(struct rpc_call *c);
+#define ABSENT(service, method, kind, gateway, request, response, presence)
+#include "server/rpc/methods.def"
+#undef UNARY
+#undef STREAM
+#undef ABSENT
+
+enum { RPC_METHODS_MAX = 96, RPC_STATUS_COUNT = 17 };
+
+/* --- rpc_depth.c: pure ------------------------------------------------------------------------------ */
+enum {
+    RPC_DEPTH_MAX = 300,     /* messages in messages; etcd's limit of operations lets a txn reach 258 */
+    RPC_FIELDS_MAX = 262144, /* fields of one message, nested ones included */
+    RPC_UNKNOWN_FIELDS_MAX = 1024,
+};
+/* NULL when the bytes may be given to protobuf-c: well-formed, not too deep, not more fields than an honest
+ * request has, strings in UTF-8. Otherwise what is wrong, in the words of Go's decoder. */
+const char *rpc_message_check(const ProtobufCMessageDescriptor *descriptor, struct slice bytes);
+
+/* --- rpc_metrics.c ----------------------------------------------------------------------------------- */
+void rpc_count_request(const struct rpc_method *m, struct slice client_api_version);
+void rpc_count_started(const struct rpc_method *m);
+void rpc_count_received(const struct rpc_method *m);
+void rpc_count_sent(const struct rpc_method *m);
+void rpc_count_handled(const struct rpc_method *m, int grpc_status, uint64_t took_ns);
+bool rpc_metrics_want_time(void);
+
+/* --- shared by services ------------------------------------------------------------------------------ */
+/* Ends a stream from the server's side: on_cancel, then finish. */
+void rpc_abort(struct rpc_call *c, int err);
+/* Ids, term and revision of now. */
+void rpc_header_now(const struct rpc_call *c, Etcdserverpb__ResponseHeader *ret_header);
+/* The header as field 1 of a response, length included; room for RPC_HEADER_MAX bytes. */
+enum { RPC_HEADER_MAX = 48 };
+size_t rpc_header_encode(const Etcdserverpb__ResponseHeader *header, uint8_t *ret_bytes);
+void rpc_health_changed(struct rpc_server *s);
+
+#endif

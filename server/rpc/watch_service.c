@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Watch.Watch: one watch stream of the store for one call. Requests go in as they come; responses are pulled
+ * in rpc_server_turn, as long as the transport takes more. The hub encodes events once for all streams; here
+ * only the header is put in front, so a response costs one small piece and the list of the shared ones.
+ *
+ * Closing the sending side does not end the watches (etcd's behaviour): the stream lives until the client
+ * goes. */
+#include "base/failpoint.h"
+#include "base/log.h"
+#include "server/rpc/service.h"
+
+enum {
+    RESPONSES_PER_TURN = 256, /* of one stream: the others get their turn too */
+    PIECES_MAX = sizeof(((struct watch_output *)0)->pieces) / sizeof(struct slice),
+};
+
+static void on_ready(void *arg)
+{
+    rpc_wake(arg);
+}
+
+static void send_output(struct rpc_call *c, const struct watch_output *out)
+{
+    uint8_t header_bytes[RPC_HEADER_MAX];
+    struct slice pieces[1 + PIECES_MAX];
+    Etcdserverpb__ResponseHeader header;
+    kv_header(c->server->kv, out->header_revision, &header);
+    pieces[0] = slice_of(header_bytes, rpc_header_encode(&header, header_bytes));
+    memcpy(pieces + 1, out->pieces, out->count * sizeof *pieces);
+    rpc_send_pieces(c, pieces, out->count + 1);
+}
+
+void rpc_watch_writable(struct rpc_call *c)
+{
+    struct watch_stream *s = c->state;
+    struct watch_output out;
+    for (unsigned i = 0; i < RESPONSES_PER_TURN; i++) {
+        if (rpc_is_congested(c))
+            return;
+        if (!watch_next(s, &out))
+            return;
+        FAILPOINT(BEFORE_SEND_WATCH_RESPONSE);
+        send_output(c, &out);
+    }
+    rpc_wake(c);
+}
+
+/* A client that asks and asks and does not read: its answers would fill the memory. False: the call is over.
+ */
+static bool make_room(struct rpc_call *c)
+{
+    while (watch_is_full(c->state)) {
+        if (rpc_is_congested(c)) {
+            rpc_abort(c, ERR_TOO_MANY_REQUESTS);
+            return false;
+        }
+        rpc_watch_writable(c);
+    }
+    return true;
+}
+
+void rpc_watch_message(struct rpc_call *c, const ProtobufCMessage *m)
+{
+    const Etcdserverpb__WatchRequest *request = (const Etcdserverpb__WatchRequest *)m;
+    if (!c->state)
+        c->state = kv_watch_open(c->server->kv, on_ready, c);
+    if (!make_room(c))
+        return;
+    switch (request->request_union_case) {
+    case ETCDSERVERPB__WATCH_REQUEST__REQUEST_UNION_CREATE_REQUEST:
+        watch_create(c->state, request->create_request, NULL);
+        break;
+    case ETCDSERVERPB__WATCH_REQUEST__REQUEST_UNION_CANCEL_REQUEST:
+        watch_cancel(c->state, request->cancel_request->watch_id);
+        break;
+    case ETCDSERVERPB__WATCH_REQUEST__REQUEST_UNION_PROGRESS_REQUEST:
+        watch_request_progress(c->state);
+        break;
+    case ETCDSERVERPB__WATCH_REQUEST__REQUEST_UNION__NOT_SET:
+    case _ETCDSERVERPB__WATCH_REQUEST__REQUEST_UNION__CASE_IS_INT_SIZE:
+    default:
+        log_debug("watch request without a request", F_STR("remote", c->peer ? c->peer : ""));
+    }
+}
+
+void rpc_watch_half_close(struct rpc_call *c)
+{
+    (void)c;
+}
+
+void rpc_watch_cancel(struct rpc_call *c)
+{
+    if (c->state)
+        watch_stream_close(c->state);
+    c->state = NULL;
+}

@@ -1,0 +1,846 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * One process from start to end.
+ *
+ *   log -> io -> peer port -> boot [asks the others] -> kv_open -> registry, config -> rpc, grpc, http ->
+ *       metrics ports -> [kv and views ready] -> client ports, DNS, READY=1
+ *   signal -> ports closed -> [the lead handed over] -> GOAWAY, watches end -> [calls done, or 5 s] ->
+ *       grpc, http, dns stop -> registry, config freed -> kv_close -> peer port closed -> loop empty
+ *
+ * A turn of the loop: what sockets, workers and timers brought is handled in their callbacks; then, just
+ * before the loop sleeps (uv_prepare), everything moves once: the store, the streams, the writes. Nothing
+ * that came in during one turn waits for the next event. Client ports open only when requests can be served,
+ * as etcd's. */
+#include "server/server.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/metric.h"
+#include "base/net/tls.h"
+#include "base/text.h"
+#include "consensus/peer/peer_tcp.h"
+#include "config/config.h"
+#include "registry/registry.h"
+#include "server/api/api.h"
+#include "server/dns/dns_server.h"
+#include "server/listen.h"
+#include "server/notify.h"
+#include "server/peering.h"
+#include "server/stream/stream.h"
+#include "server/version.h"
+
+enum {
+    DRAIN_MS = 5000,
+    NS_PER_MS = 1000000,
+    FILES_KEPT = 64,     /* descriptors for the log, the store and snapshots */
+    FILES_MAX = 1 << 20, /* more is not asked for: some systems allow a billion, and closing takes forever */
+    CONNECTIONS_MAX = 1 << 18,
+    CONNECTIONS_NEW_MAX = 4096, /* accepted, protocol not known yet */
+    LISTENERS_MAX = 192,
+    PROGRESS_MS_MIN = 100,
+    QUIET_MESSAGES = 200, /* at most so many in a tick: now is the time for what may take some milliseconds */
+    GIVE_BACK_MS_MIN = 10000,
+    GIVE_BACK_MS_MAX = 600000,
+    GIVE_BACK_TAKES_MS = 3, /* more than that: wait twice as long before the next time */
+};
+
+enum server_state {
+    SERVER_BOOTING,  /* who are we? There is no store yet */
+    SERVER_STARTING, /* the store is open, requests cannot be served yet */
+    SERVER_SERVING,
+    SERVER_LEAVING,  /* no new connections; another member is to lead */
+    SERVER_DRAINING, /* what runs may end */
+    SERVER_STOPPING, /* front ends close, then the store */
+    SERVER_STOPPED,
+};
+
+struct server {
+    struct options *options;
+    enum server_state state;
+    int exit_code;
+    uv_loop_t loop;
+    struct io *io;
+    struct peers *peers;
+    struct boot *boot;
+    struct kv *kv;
+    struct registry *registry;
+    struct config *config;
+    struct api *api;
+    bool is_kv_ready;
+    struct stream_server *stream;
+    struct rpc_server rpc;
+    struct grpc_server *grpc;
+    struct http_server *http;
+    struct dns_server *dns; /* NULL: not asked for */
+    struct tls_context *tls;
+    struct listener *listeners[LISTENERS_MAX];
+    size_t listener_count;
+    size_t connections_max;
+    unsigned open_front_ends;
+    char *cert_file, *key_file; /* given, or made by --auto-tls */
+    char error[1024];
+    uint64_t tick_received;                   /* messages, at the last tick */
+    uint64_t done_received, done_connections; /* when memory was last given back */
+    uint64_t give_back_at_ms, give_back_every_ms;
+    /* Handles; closed in close_handles. */
+    uv_prepare_t turn;
+    uv_idle_t again; /* active while there is more to do: keeps the loop from sleeping */
+    uv_timer_t tick, drain;
+    uv_signal_t term, interrupt, hangup;
+};
+
+static void serve_clients(struct server *s);
+static void stop_front_ends(struct server *s);
+static void shut_down(struct server *s, int exit_code);
+
+/* --- the turn ----------------------------------------------------------------------------------------- */
+static void on_again(uv_idle_t *handle)
+{
+    (void)handle;
+}
+
+/* Walks over all connections: for the time of leaving alone. */
+static bool is_drained(const struct server *s)
+{
+    return s->rpc.calls == 0 &&
+           (!s->http || (!http_server_waiting(s->http) && !http_server_is_saying_bye(s->http)));
+}
+
+static void on_turn(uv_prepare_t *handle)
+{
+    struct server *s = handle->data;
+    if (!s->kv)
+        return;
+    kv_turn(s->kv);
+    if (s->registry)
+        registry_turn(s->registry);
+    if (s->config)
+        config_turn(s->config);
+    if (s->api)
+        api_turn(s->api);
+    int err = kv_failed(s->kv);
+    if (err)
+        log_fatal("the store cannot go on", F_STR("reason", kv_failed_at(s->kv)), F_ERR(err),
+                  F_STR("data-dir", s->options->dir), F_STR("wal-dir", s->options->wal_dir));
+    if (kv_is_removed(s->kv) && s->state < SERVER_LEAVING) {
+        log_warn("the member has been permanently removed from the cluster; its data folder must be removed",
+                 F_HEX("member-id", kv_member_id(s->kv)), F_STR("data-dir", s->options->dir));
+        shut_down(s, 0);
+    }
+    uint64_t received = s->rpc.received;
+    bool has_more = rpc_server_turn(&s->rpc);
+    if (s->stream)
+        has_more |= stream_server_turn(s->stream);
+    if (s->grpc)
+        grpc_server_flush(s->grpc);
+    /* A message that sending let in (a client that was held back) has not met kv_turn yet. */
+    if (has_more || received != s->rpc.received)
+        uv_idle_start(&s->again, on_again);
+    else
+        uv_idle_stop(&s->again);
+    if (s->state == SERVER_STARTING && s->is_kv_ready && registry_is_ready(s->registry) &&
+        config_is_ready(s->config))
+        serve_clients(s);
+    if (s->state == SERVER_DRAINING && is_drained(s))
+        stop_front_ends(s);
+}
+
+/* What many clients or large answers took does not come back to the system by itself. */
+static void give_memory_back(struct server *s)
+{
+    uint64_t now = clock_mono_ms(), received = s->rpc.received;
+    uint64_t connections = s->grpc ? grpc_server_connections(s->grpc) : 0;
+    bool is_quiet = received - s->tick_received <= QUIET_MESSAGES;
+    bool is_same = received == s->done_received && connections == s->done_connections;
+    s->tick_received = received;
+    if (!is_quiet || is_same || now < s->give_back_at_ms)
+        return;
+    mem_give_back();
+    uint64_t took_ms = clock_mono_ms() - now, every_ms = s->give_back_every_ms;
+    every_ms = took_ms > GIVE_BACK_TAKES_MS ? every_ms * 2 : GIVE_BACK_MS_MIN;
+    s->give_back_every_ms = every_ms < GIVE_BACK_MS_MAX ? every_ms : GIVE_BACK_MS_MAX;
+    s->give_back_at_ms = now + took_ms + s->give_back_every_ms;
+    s->done_received = received;
+    s->done_connections = connections;
+}
+
+static void on_tick(uv_timer_t *handle)
+{
+    struct server *s = handle->data;
+    if (s->state >= SERVER_STOPPING)
+        return;
+    if (s->kv)
+        rpc_server_tick(&s->rpc);
+    give_memory_back(s);
+    if (s->tls)
+        tls_context_refresh(s->tls, clock_mono_ms());
+}
+
+/* Facts as etcd's metrics tell them: a label, and the value 1. */
+static void collect_facts(void *arg, struct buf *out)
+{
+    const struct server *s = arg;
+    metric_print_head(out, "etcd_server_version", "gauge",
+                      "Which version is running. 1 for 'server_version' label.");
+    buf_add_text(out, "etcd_server_version{server_version=\"" ETCD_VERSION "\"} 1\n");
+    metric_print_head(out, "etcd_cluster_version", "gauge",
+                      "Which version is running. 1 for 'cluster_version' label.");
+    buf_add_text(out, "etcd_cluster_version{cluster_version=\"" ETCD_CLUSTER_MINOR "\"} 1\n");
+    metric_print_head(out, "etcd_server_id", "gauge",
+                      "Server or member ID in hexadecimal format. 1 for 'server_id' label.");
+    buf_addf(out, "etcd_server_id{server_id=\"%" PRIx64 "\"} 1\n", kv_member_id(s->kv));
+}
+
+/* --- stopping ------------------------------------------------------------------------------------------ */
+static void close_handles(struct server *s)
+{
+    uv_handle_t *handles[] = {(uv_handle_t *)&s->turn,  (uv_handle_t *)&s->again,
+                              (uv_handle_t *)&s->tick,  (uv_handle_t *)&s->drain,
+                              (uv_handle_t *)&s->term,  (uv_handle_t *)&s->interrupt,
+                              (uv_handle_t *)&s->hangup};
+    for (size_t i = 0; i < sizeof handles / sizeof *handles; i++)
+        if (!uv_is_closing(handles[i]))
+            uv_close(handles[i], NULL);
+}
+
+static void on_peers_closed(void *arg)
+{
+    struct server *s = arg;
+    s->peers = NULL;
+    s->state = SERVER_STOPPED;
+    if (s->io)
+        io_real_free(s->io);
+    s->io = NULL;
+    close_handles(s);
+}
+
+static void on_kv_closed(void *arg)
+{
+    struct server *s = arg;
+    s->kv = NULL;
+    if (s->peers)
+        peer_tcp_close(s->peers, on_peers_closed, s);
+    else
+        on_peers_closed(s);
+}
+
+static void on_front_end_stopped(void *arg)
+{
+    struct server *s = arg;
+    if (--s->open_front_ends > 0)
+        return;
+    api_free(s->api);
+    s->api = NULL;
+    stream_server_free(s->stream);
+    s->stream = NULL;
+    registry_free(s->registry);
+    s->registry = NULL;
+    config_free(s->config);
+    s->config = NULL;
+    if (s->kv)
+        kv_close(s->kv, on_kv_closed, s);
+    else
+        on_kv_closed(s);
+}
+
+static void on_grpc_stopped(void *arg)
+{
+    ((struct server *)arg)->grpc = NULL;
+    on_front_end_stopped(arg);
+}
+
+static void on_http_stopped(void *arg)
+{
+    ((struct server *)arg)->http = NULL;
+    on_front_end_stopped(arg);
+}
+
+static void on_dns_stopped(void *arg)
+{
+    ((struct server *)arg)->dns = NULL;
+    on_front_end_stopped(arg);
+}
+
+static void stop_front_ends(struct server *s)
+{
+    if (s->state >= SERVER_STOPPING)
+        return;
+    s->state = SERVER_STOPPING;
+    metric_collector_remove(collect_facts, s);
+    uv_timer_stop(&s->drain);
+    if (s->rpc.calls)
+        log_warn("calls did not end in time and are canceled", F_UINT("calls", s->rpc.calls));
+    s->open_front_ends = 1 + (s->grpc != NULL) + (s->http != NULL) + (s->dns != NULL);
+    if (s->grpc)
+        grpc_server_stop(s->grpc, on_grpc_stopped, s);
+    if (s->http)
+        http_server_stop(s->http, on_http_stopped, s);
+    if (s->dns)
+        dns_server_stop(s->dns, on_dns_stopped, s);
+    on_front_end_stopped(s);
+}
+
+static void on_drain_end(uv_timer_t *handle)
+{
+    stop_front_ends(handle->data);
+}
+
+static void close_listeners(struct server *s)
+{
+    for (size_t i = 0; i < s->listener_count; i++)
+        listener_close(s->listeners[i]);
+    s->listener_count = 0;
+}
+
+static void drain(void *arg)
+{
+    struct server *s = arg;
+    s->state = SERVER_DRAINING;
+    rpc_server_drain(&s->rpc);
+    if (s->grpc)
+        grpc_server_drain(s->grpc);
+    if (s->http)
+        http_server_drain(s->http);
+    uv_timer_start(&s->drain, on_drain_end, DRAIN_MS, 0);
+}
+
+/* Ends the process in order; exit_code stays the first that was set. The lead goes first, while requests that
+ * are under way can still be answered: no client waits for an election. */
+static void shut_down(struct server *s, int exit_code)
+{
+    if (s->state >= SERVER_LEAVING)
+        return;
+    log_info("closing etcd server", F_STR("name", s->options->name), F_STR("data-dir", s->options->dir));
+    s->state = SERVER_LEAVING;
+    s->exit_code = exit_code;
+    notify_systemd("STOPPING=1");
+    close_listeners(s);
+    if (s->boot)
+        boot_cancel(s->boot);
+    s->boot = NULL;
+    if (s->kv)
+        kv_hand_over(s->kv, drain, s);
+    else
+        stop_front_ends(s);
+}
+
+static void on_stop_signal(uv_signal_t *handle, int number)
+{
+    struct server *s = handle->data;
+    const char *name = number == SIGTERM ? "terminated" : "interrupt";
+    if (s->state >= SERVER_LEAVING) {
+        log_warn("received a second signal; leaving at once", F_STR("signal", name));
+        _exit(1);
+    }
+    log_info("received signal; shutting down", F_STR("signal", name));
+    shut_down(s, 0);
+}
+
+/* Log files were moved away, or certificates renewed. */
+static void on_hangup(uv_signal_t *handle, int number)
+{
+    struct server *s = handle->data;
+    (void)number;
+    const struct options *o = s->options;
+    if (log_open(o->log_outputs, (unsigned)o->log_rotate_mb, (unsigned)o->log_backups) == 0)
+        log_info("reopened the log");
+    if (s->tls)
+        tls_context_refresh(s->tls, clock_mono_ms());
+}
+
+/* --- listening ------------------------------------------------------------------------------------------ */
+static bool is_secure(const char *url)
+{
+    return strncmp(url, "https:", 6) == 0 || strncmp(url, "unixs:", 6) == 0;
+}
+
+static int listen_on(struct server *s, const struct text_list *urls, enum listen_serves serves)
+{
+    for (size_t i = 0; i < urls->count; i++) {
+        struct listen_options options = {
+            .loop = &s->loop,
+            .url = urls->items[i],
+            .grpc = s->grpc,
+            .http = s->http,
+            .tls = s->tls,
+            .serves = serves,
+            .reuse_port = s->options->reuse_port,
+            .reuse_address = s->options->reuse_address,
+            .connections_max = CONNECTIONS_NEW_MAX,
+        };
+        int err = listener_open(&options, s->error, sizeof s->error, &s->listeners[s->listener_count]);
+        if (err)
+            return err;
+        s->listener_count++;
+    }
+    return 0;
+}
+
+static void log_serving(const struct text_list *urls, const char *traffic)
+{
+    for (size_t i = 0; i < urls->count; i++) {
+        const char *url = urls->items[i];
+        const char *address = strstr(url, "://") + 3;
+        if (is_secure(url))
+            log_info("serving client traffic securely", F_STR("traffic", traffic), F_STR("address", address));
+        else
+            log_info("serving client traffic insecurely; this is strongly discouraged!",
+                     F_STR("traffic", traffic), F_STR("address", address));
+    }
+}
+
+/* A server that listens on all addresses is found where clients find it. */
+static int listen_for_dns(struct server *s)
+{
+    const struct options *o = s->options;
+    const struct text_list *urls = &o->advertise_client;
+    const char *hosts[LISTENERS_MAX];
+    struct url parsed[LISTENERS_MAX];
+    struct dns_server_options options = {
+        .loop = &s->loop,
+        .registry = s->registry,
+        .listen = o->listen_dns,
+        .zone = o->dns_zone,
+        .ttl_ns = o->dns_ttl_ns,
+        .hosts = hosts,
+    };
+    if (!*o->listen_dns)
+        return 0;
+    for (size_t i = 0; i < urls->count && options.host_count < LISTENERS_MAX; i++)
+        if (!url_parse(slice_text(urls->items[i]), &parsed[options.host_count])) {
+            hosts[options.host_count] = parsed[options.host_count].host;
+            options.host_count++;
+        }
+    return dns_server_new(&options, s->error, sizeof s->error, &s->dns);
+}
+
+static void on_ready(void *arg)
+{
+    ((struct server *)arg)->is_kv_ready = true;
+}
+
+/* Once requests can be answered: an empty list of instances must never be shown for want of knowing. */
+static void serve_clients(struct server *s)
+{
+    const struct options *o = s->options;
+    bool is_split = o->listen_http.count > 0;
+    int err = listen_on(s, &o->listen_client, is_split ? LISTEN_GRPC_ONLY : LISTEN_ALL);
+    if (!err)
+        err = listen_on(s, &o->listen_http, LISTEN_HTTP_ONLY);
+    if (!err)
+        err = listen_for_dns(s);
+    if (err) {
+        log_error("cannot listen for clients", F_STR("error", s->error));
+        shut_down(s, 1);
+        return;
+    }
+    s->state = SERVER_SERVING;
+    log_info("ready to serve client requests", F_STR("name", o->name),
+             F_HEX("member-id", kv_member_id(s->kv)), F_HEX("cluster-id", kv_cluster_id(s->kv)),
+             F_INT("revision", kv_revision(s->kv)));
+    log_serving(&o->listen_client, is_split ? "grpc" : "grpc+http");
+    log_serving(&o->listen_http, "http");
+    if (s->dns)
+        log_info("serving DNS", F_STR("address", o->listen_dns), F_STR("zone", o->dns_zone));
+    notify_systemd("READY=1");
+}
+
+/* --- starting ------------------------------------------------------------------------------------------- */
+/* Descriptors up to the hard limit; connections to what is left beside our own files. */
+static void raise_limits(struct server *s)
+{
+    struct rlimit limit;
+    rlim_t files = 1024;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        rlim_t wanted = limit.rlim_max < FILES_MAX ? limit.rlim_max : FILES_MAX;
+        if (limit.rlim_cur < wanted) {
+            rlim_t before = limit.rlim_cur;
+            limit.rlim_cur = wanted;
+            if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+                limit.rlim_cur = before;
+        }
+        files = limit.rlim_cur;
+    }
+    s->connections_max = files > FILES_KEPT * 2 ? (size_t)files - FILES_KEPT : FILES_KEPT;
+    if (s->connections_max > CONNECTIONS_MAX)
+        s->connections_max = CONNECTIONS_MAX;
+}
+
+static char *join(const char *dir, const char *name)
+{
+    struct buf b = {0};
+    buf_addf(&b, "%s/%s", dir, name);
+    char *text = mem_string(buf_text(&b));
+    buf_done(&b);
+    return text;
+}
+
+/* The hosts of all client URLs, for a certificate of our own. */
+static int make_certificate(struct server *s)
+{
+    const struct options *o = s->options;
+    const struct text_list *lists[] = {&o->listen_client, &o->listen_http};
+    struct url urls[LISTENERS_MAX];
+    const char *hosts[LISTENERS_MAX];
+    size_t count = 0;
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
+        for (size_t j = 0; j < lists[i]->count && count < LISTENERS_MAX; j++)
+            if (!url_parse(slice_text(lists[i]->items[j]), &urls[count]) &&
+                strncmp(urls[count].scheme, "unix", 4) != 0) {
+                hosts[count] = urls[count].host;
+                count++;
+            }
+    char *dir = join(o->dir, "fixtures/client");
+    int err = s->io->ops->mkdir(s->io, dir);
+    if (err)
+        snprintf(s->error, sizeof s->error, "cannot make the folder %.300s: %s", dir, err_text(err));
+    else
+        err = tls_self_signed(dir, hosts, count,
+                              (unsigned)(o->cert_validity_years ? o->cert_validity_years : 1), s->error,
+                              sizeof s->error);
+    s->cert_file = join(dir, "cert.pem");
+    s->key_file = join(dir, "key.pem");
+    mem_free(dir);
+    return err;
+}
+
+static const char *or_null(const char *text)
+{
+    return text && *text ? text : NULL;
+}
+
+static int open_tls(struct server *s)
+{
+    const struct options *o = s->options;
+    int err = 0;
+    if (*o->cert_file) {
+        if (o->auto_tls)
+            log_warn("ignoring client auto TLS since certs given");
+        s->cert_file = mem_string(o->cert_file);
+        s->key_file = mem_string(o->key_file);
+    } else if (o->auto_tls) {
+        err = make_certificate(s);
+    } else {
+        return 0;
+    }
+    struct tls_options options = {
+        .cert_file = s->cert_file,
+        .key_file = s->key_file,
+        .ca_file = or_null(o->trusted_ca_file),
+        .crl_file = or_null(o->client_crl_file),
+        .require_client_cert = o->client_cert_auth || *o->trusted_ca_file,
+        .cipher_suites = or_null(o->cipher_suites),
+        .min_version = or_null(o->tls_min_version),
+        .max_version = or_null(o->tls_max_version),
+        .alpn = "h2",
+    };
+    return err ? err : tls_context_new(&options, s->error, sizeof s->error, &s->tls);
+}
+
+static uint64_t to_ms(int64_t ns)
+{
+    return ns <= 0 ? 0 : (uint64_t)(ns + NS_PER_MS - 1) / NS_PER_MS;
+}
+
+static uint64_t progress_ms(const struct options *o)
+{
+    uint64_t ms = o->progress_interval_ns ? to_ms(o->progress_interval_ns) : 600000;
+    return ms < PROGRESS_MS_MIN ? PROGRESS_MS_MIN : ms;
+}
+
+static int open_kv(struct server *s, const struct kv_join *join)
+{
+    struct options *o = s->options;
+    struct kv_options options = {
+        .io = s->io,
+        .peers = s->peers,
+        .join = join,
+        .data_dir = o->dir,
+        .wal_dir = or_null(o->wal_dir),
+        .name = o->name,
+        .initial_cluster_token = o->initial_cluster_token,
+        .initial_cluster = o->members,
+        .initial_cluster_count = o->member_count,
+        .peer_urls = (const char *const *)o->advertise_peer.items,
+        .peer_url_count = o->advertise_peer.count,
+        .client_urls = (const char *const *)o->advertise_client.items,
+        .client_url_count = o->advertise_client.count,
+        .heartbeat_ms = o->heartbeat_ms,
+        .election_ms = o->election_ms,
+        .snapshot_catchup_entries = o->catchup_entries,
+        .request_bytes_max = o->max_request_bytes,
+        .txn_ops_max = o->max_txn_ops,
+        .quota_bytes = o->quota_bytes,
+        .commit_interval_ms = o->commit_interval_ns ? to_ms(o->commit_interval_ns) : 100,
+        .commit_ops = o->commit_ops ? o->commit_ops : 10000,
+        .compaction_batch = o->compaction_batch ? o->compaction_batch : 1000,
+        .compaction_sleep_ms = o->compaction_sleep_ns ? to_ms(o->compaction_sleep_ns) : 10,
+        .auto_compaction_mode = o->compaction_mode,
+        .auto_compaction_retention = o->retention,
+        .progress_interval_ms = progress_ms(o),
+        .force_new_cluster = o->force_new_cluster,
+        .pre_vote = o->pre_vote,
+        .strict_reconfig_check = o->strict_reconfig_check,
+        .advances_ticks = o->advance_ticks,
+        .promotes_learners = o->promote_learners,
+        .snapshot_bytes_per_s = o->snapshot_rate,
+        .corrupt_check_interval_ms = o->compare_states_ms,
+    };
+    return kv_open(&options, s->error, sizeof s->error, &s->kv);
+}
+
+static void open_registry(struct server *s)
+{
+    const struct options *o = s->options;
+    struct registry_options options = {
+        .kv = s->kv,
+        .member = o->name,
+        .txn_ops_max = o->max_txn_ops,
+        .services_max = o->registry_services,
+        .instances_max = o->registry_instances,
+        .sessions_max = o->registry_sessions,
+    };
+    char error[300];
+    int err =
+        projections_parse(slice_text(o->registry_projections), error, sizeof error, &options.projections);
+    assert(!err); /* options_check.c has parsed it */
+    (void)err;
+    s->registry = registry_new(&options);
+}
+
+static void open_config(struct server *s)
+{
+    const struct options *o = s->options;
+    struct config_options options = {
+        .kv = s->kv,
+        .member = o->name,
+        .content_bytes_max = o->config_bytes,
+        .request_bytes_max = o->max_request_bytes,
+        .txn_ops_max = o->max_txn_ops,
+        .items_max = o->config_items,
+        .bytes_max = o->config_total_bytes,
+        .releases_kept = o->config_releases_kept,
+        .releases_kept_s = (uint64_t)o->config_retention_ns / 1000000000,
+    };
+    s->config = config_new(&options);
+}
+
+static const char *why_not_ready(void *arg)
+{
+    const struct server *s = arg;
+    if (!registry_is_ready(s->registry))
+        return "this member has not caught up with the registry";
+    return config_is_ready(s->config) ? NULL : "this member has not caught up with the config center";
+}
+
+static int open_front_ends(struct server *s)
+{
+    const struct options *o = s->options;
+    s->rpc = (struct rpc_server){
+        .kv = s->kv,
+        .mono_ms = clock_mono_ms,
+        .request_bytes_max = o->max_request_bytes,
+        .slow_call_ns = (uint64_t)(o->warning_unary_ns ? o->warning_unary_ns : 300 * NS_PER_MS),
+    };
+    rpc_metrics_extensive(strcmp(o->metrics, "extensive") == 0);
+    rpc_metrics_start();
+    metric_collector_add(collect_facts, s);
+    struct grpc_options grpc = {
+        .loop = &s->loop,
+        .rpc = &s->rpc,
+        .request_bytes_max = o->max_request_bytes,
+        .streams_max = (uint32_t)o->max_streams,
+        .connections_max = s->connections_max,
+        .keepalive_min_ms = to_ms(o->keepalive_min_ns),
+        .keepalive_interval_ms = to_ms(o->keepalive_interval_ns),
+        .keepalive_timeout_ms = to_ms(o->keepalive_timeout_ns),
+    };
+    s->grpc = grpc_server_new(&grpc);
+    struct tls_options tls = {
+        .cert_file = s->cert_file,
+        .key_file = s->key_file,
+        .ca_file = or_null(o->trusted_ca_file),
+        .crl_file = or_null(o->client_crl_file),
+        .require_client_cert = o->client_cert_auth || *o->trusted_ca_file,
+        .cipher_suites = or_null(o->cipher_suites),
+        .min_version = or_null(o->tls_min_version),
+        .max_version = or_null(o->tls_max_version),
+    };
+    struct http_mount mounts[API_MOUNTS + 1];
+    const struct api_options api = {.registry = s->registry, .config = s->config, .mono_ms = clock_mono_ms};
+    s->api = api_new(&api);
+    api_mounts(s->api, mounts);
+    struct stream_options stream = {.registry = s->registry, .kv = s->kv, .member = o->name};
+    s->stream = stream_server_new(&stream);
+    mounts[API_MOUNTS] = (struct http_mount){STREAM_PATH, &stream_http_handler, s->stream, true};
+    struct http_options http = {
+        .loop = &s->loop,
+        .rpc = &s->rpc,
+        .registry = s->registry,
+        .tls = s->tls ? &tls : NULL,
+        .request_bytes_max = o->max_request_bytes,
+        .connections_max = s->connections_max,
+        .cors = o->cors,
+        .host_whitelist = o->host_whitelist,
+        .enable_gateway = o->enable_gateway,
+        .server_version = ETCD_VERSION,
+        .cluster_version = ETCD_CLUSTER_VERSION,
+        .not_ready = why_not_ready,
+        .not_ready_arg = s,
+        .mounts = mounts,
+        .mount_count = sizeof mounts / sizeof *mounts,
+    };
+    int err = http_server_new(&http, s->error, sizeof s->error, &s->http);
+    return err ? err : listen_on(s, &o->listen_metrics, LISTEN_METRICS);
+}
+
+static void open_handles(struct server *s)
+{
+    uv_prepare_init(&s->loop, &s->turn);
+    uv_idle_init(&s->loop, &s->again);
+    uv_timer_init(&s->loop, &s->tick);
+    uv_timer_init(&s->loop, &s->drain);
+    uv_signal_init(&s->loop, &s->term);
+    uv_signal_init(&s->loop, &s->interrupt);
+    uv_signal_init(&s->loop, &s->hangup);
+    s->turn.data = s->again.data = s->tick.data = s->drain.data = s;
+    s->term.data = s->interrupt.data = s->hangup.data = s;
+    uv_prepare_start(&s->turn, on_turn);
+    uv_timer_start(&s->tick, on_tick, s->options->election_ms, s->options->election_ms);
+    uv_signal_start(&s->term, on_stop_signal, SIGTERM);
+    uv_signal_start(&s->interrupt, on_stop_signal, SIGINT);
+    uv_signal_start(&s->hangup, on_hangup, SIGHUP);
+}
+
+/* The data folder, or the nearest folder above it that exists, must be ours to use: said here in words,
+ * before anything is made. */
+static int check_data_dir(struct server *s)
+{
+    char *path = mem_string(s->options->dir);
+    const char *dir = s->options->dir;
+    struct stat st;
+    int err = 0;
+    while (stat(path, &st) != 0 && errno == ENOENT) {
+        char *slash = strrchr(path, '/');
+        if (slash == path)
+            slash++; /* "/" stays */
+        if (!slash)
+            strcpy(path, "."); /* a name has at least one character */
+        else
+            *slash = 0;
+    }
+    if (stat(path, &st) != 0 || (!S_ISDIR(st.st_mode) && (errno = ENOTDIR)) ||
+        access(path, R_OK | W_OK | X_OK) != 0) {
+        snprintf(s->error, sizeof s->error, "cannot use the data folder %.300s: %.300s: %s", dir, path,
+                 strerror(errno));
+        err = ERR_IO;
+    }
+    mem_free(path);
+    return err;
+}
+
+static void cannot_start(struct server *s)
+{
+    log_error("cannot start the server", F_STR("error", s->error));
+    shut_down(s, 1);
+}
+
+/* The member knows who it is: the store is opened, or made. */
+static void on_booted(void *arg, int err, const char *error, const struct boot_result *result)
+{
+    struct server *s = arg;
+    s->boot = NULL;
+    if (err)
+        snprintf(s->error, sizeof s->error, "%s", error);
+    else
+        err = open_kv(s, result->join);
+    if (err) {
+        cannot_start(s);
+        return;
+    }
+    s->state = SERVER_STARTING;
+    open_registry(s);
+    open_config(s);
+    err = open_front_ends(s);
+    if (err)
+        cannot_start(s);
+    else
+        kv_on_ready(s->kv, on_ready, s);
+}
+
+static int set_aside(struct server *s)
+{
+    bool was_odd = false;
+    int err = kv_set_aside(s->io, s->options->dir, or_null(s->options->wal_dir), &was_odd);
+    if (err)
+        snprintf(s->error, sizeof s->error,
+                 "%.400s holds a state that was found to be wrong and cannot be set aside: %s",
+                 s->options->dir, err_text(err));
+    if (was_odd)
+        log_warn("the state of this member was found to be wrong: set aside, it joins anew",
+                 F_STR("data-dir", s->options->dir));
+    return err;
+}
+
+static void start(struct server *s)
+{
+    struct boot_options boot;
+    int err = check_data_dir(s);
+    s->io = io_real_new(&s->loop, s->options->unsafe_no_fsync);
+    if (!err)
+        err = set_aside(s);
+    peering_boot_options(s->options, s->io, NULL, &boot);
+    if (!err && !boot_has_data(&boot)) {
+        err = options_check_bootstrap(s->options);
+        if (err)
+            snprintf(s->error, sizeof s->error, "%s", s->options->error);
+    }
+    if (!err)
+        err = open_tls(s);
+    if (!err)
+        err = peering_open(s->options, s->io, &s->loop, s->error, sizeof s->error, &s->peers);
+    if (err) {
+        cannot_start(s);
+        return;
+    }
+    boot.peers = s->peers;
+    s->boot = boot_start(&boot, on_booted, s);
+}
+
+int server_run(struct options *o)
+{
+    struct server *s = mem_new(sizeof *s);
+    s->options = o;
+    s->give_back_every_ms = GIVE_BACK_MS_MIN;
+    log_info("starting cairnd", F_STR("version", CAIRN_VERSION), F_STR("etcd-version", ETCD_VERSION),
+             F_STR("name", o->name), F_STR("data-dir", o->dir),
+             F_STR("listen-client-urls", o->listen_client_urls),
+             F_STR("advertise-client-urls", o->advertise_client_urls),
+             F_STR("initial-cluster", o->initial_cluster));
+    raise_limits(s);
+    uv_loop_init(&s->loop);
+    open_handles(s);
+    start(s);
+    uv_run(&s->loop, UV_RUN_DEFAULT);
+    log_info("closed etcd server", F_STR("name", o->name), F_STR("data-dir", o->dir));
+    int err = uv_loop_close(&s->loop);
+    if (err)
+        log_warn("the loop still holds handles", F_STR("error", uv_strerror(err)));
+    if (s->tls)
+        tls_context_free(s->tls);
+    mem_free(s->cert_file);
+    mem_free(s->key_file);
+    int exit_code = s->exit_code;
+    mem_free(s);
+    return exit_code;
+}

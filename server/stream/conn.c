@@ -1,0 +1,443 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * One connection: the client's frames in, ours out.
+ *
+ *   NEW --hello--> OPENING [the view is readable, the token reached, the session made] --welcome--> OPEN
+ *
+ * Nothing is queued but what the socket has not taken of frames already begun: a subscription with news is in
+ * `dirty`, and makes its frame when there is room. Room is 64 KiB in our queue, and credit: at most `window`
+ * bytes the client has not acknowledged. A connection that is over gives all up at once and is freed in the
+ * next turn, because the caller may still look at it. */
+#include "server/stream/private.h"
+
+#include <assert.h>
+#include <stdio.h>
+
+#include "base/metric.h"
+#include "server/http/ws.h"
+
+enum { CREDIT_MARKS = 16 };
+
+/* Which bytes an acknowledged revision stands for, while much is on the way: a mark for each sixteenth of the
+ * window. Made when there is so much, so that a client that needs no credit costs none. */
+struct stream_credit {
+    unsigned first, count;
+    struct {
+        int64_t revision;
+        uint64_t bytes; /* sent up to and with it */
+    } marks[CREDIT_MARKS];
+};
+
+/* --- life ----------------------------------------------------------------------------------------- */
+
+struct stream_conn *stream_conn_new(struct stream_server *s, struct http_request *q, bool is_events)
+{
+    struct stream_conn *c = mem_new(sizeof *c);
+    c->server = s;
+    c->q = q;
+    c->is_events = is_events;
+    c->window = STREAM_WINDOW;
+    list_init(&c->subs);
+    list_init(&c->dirty);
+    list_init(&c->requests);
+    list_add_last(&s->conns, &c->link);
+    s->conn_count++;
+    metric_set(METRIC_STREAMS, (double)s->conn_count);
+    q->state = c;
+    return c;
+}
+
+static void end_sub(struct stream_sub *sub)
+{
+    struct stream_conn *c = sub->conn;
+    list_remove(&sub->link);
+    list_remove(&sub->dirty);
+    sub->kind->close(sub);
+    mem_free(sub);
+    c->sub_count--;
+    c->server->subscription_count--;
+    metric_set(METRIC_STREAM_SUBSCRIPTIONS, (double)c->server->subscription_count);
+}
+
+void stream_conn_let_go(struct stream_conn *c)
+{
+    struct stream_server *s = c->server;
+    if (!c->q)
+        return;
+    c->q->state = NULL;
+    c->q = NULL;
+    while (!list_is_empty(&c->subs))
+        end_sub(container_of(c->subs.next, struct stream_sub, link));
+    stream_kv_let_go(c);
+    stream_session_let_go(c);
+    stream_opening_free(c);
+    heap_remove(&s->due, &c->due);
+    list_remove(&c->ready);
+    list_remove(&c->link);
+    list_add_last(&s->dead, &c->link);
+    s->conn_count--;
+    metric_set(METRIC_STREAMS, (double)s->conn_count);
+}
+
+void stream_conn_free(struct stream_conn *c)
+{
+    assert(!c->q);
+    list_remove(&c->link);
+    mem_free(c->credit);
+    mem_free(c->who_memory);
+    mem_free(c);
+}
+
+void stream_conn_close(struct stream_conn *c, uint16_t ws_status)
+{
+    struct http_request *q = c->q;
+    if (!q)
+        return;
+    stream_conn_let_go(c);
+    http_stream_end(q, ws_status);
+}
+
+void stream_conn_fail(struct stream_conn *c, int err, const char *message)
+{
+    struct http_request *q = c->q;
+    if (c->is_events && c->phase != STREAM_CONN_OPEN && q) { /* there is no stream yet */
+        stream_conn_let_go(c);
+        stream_events_refuse(q, err, message);
+        return;
+    }
+    stream_conn_error(c, NULL, err, message);
+    stream_conn_close(c, err == ERR_LIMIT       ? WS_TOO_LARGE
+                         : err_http(err) == 503 ? STREAM_TRY_LATER
+                                                : STREAM_POLICY);
+}
+
+/* Whom we leave comes back, to us or another member, spread over some time. */
+void stream_conn_goaway(struct stream_conn *c)
+{
+    uint64_t after_ms = stream_random(c->server, STREAM_GOAWAY_MS);
+    struct buf *text = &c->server->scratch;
+    if (c->is_events && c->phase != STREAM_CONN_OPEN) {
+        stream_conn_fail(c, ERR_STOPPED, "this member goes down");
+        return;
+    }
+    if (c->is_events) { /* what browsers' clients wait before they come again */
+        buf_clear(text);
+        buf_addf(text, "retry: %llu\n", (unsigned long long)after_ms);
+        http_stream_send(c->q, buf_slice(text));
+    }
+    buf_clear(text);
+    stream_write_goaway(text, after_ms);
+    stream_conn_send(c, "goaway", buf_slice(text), NULL, NULL, 0);
+    stream_conn_close(c, WS_GOING_AWAY);
+}
+
+/* --- credit --------------------------------------------------------------------------------------- */
+
+static void note_sent(struct stream_conn *c, size_t bytes, int64_t revision)
+{
+    struct stream_credit *credit = c->credit;
+    c->sent_bytes += bytes;
+    if (revision > c->sent_revision)
+        c->sent_revision = revision;
+    unsigned last = credit ? (credit->first + credit->count - 1) % CREDIT_MARKS : 0;
+    uint64_t marked = credit && credit->count ? credit->marks[last].bytes : c->acked_bytes;
+    if (c->is_events || c->sent_bytes - marked < c->window / CREDIT_MARKS)
+        return;
+    if (!credit)
+        credit = c->credit = mem_new(sizeof *c->credit);
+    if (credit->count < CREDIT_MARKS)
+        credit->count++; /* else the newest mark stands for more */
+    last = (credit->first + credit->count - 1) % CREDIT_MARKS;
+    credit->marks[last].revision = c->sent_revision;
+    credit->marks[last].bytes = c->sent_bytes;
+}
+
+static void acknowledge(struct stream_conn *c, int64_t revision)
+{
+    if (revision > c->sent_revision)
+        revision = c->sent_revision; /* nobody has what was not sent */
+    struct stream_credit *credit = c->credit;
+    while (credit && credit->count && credit->marks[credit->first].revision <= revision) {
+        c->acked_bytes = credit->marks[credit->first].bytes;
+        credit->first = (credit->first + 1) % CREDIT_MARKS;
+        credit->count--;
+    }
+    if (revision == c->sent_revision)
+        c->acked_bytes = c->sent_bytes;
+    if (c->acked_bytes == c->sent_bytes) {
+        mem_free(c->credit);
+        c->credit = NULL;
+    }
+    c->is_told_of_window = false;
+    LIST_FOR_EACH (l, &c->subs) {
+        struct stream_sub *sub = container_of(l, struct stream_sub, link);
+        sub->kind->acknowledge(sub, revision);
+    }
+    stream_wake(c);
+}
+
+bool stream_conn_has_room(struct stream_conn *c)
+{
+    if (!c->q || http_is_congested(c->q))
+        return false;
+    if (c->is_events || c->sent_bytes - c->acked_bytes < c->window)
+        return true;
+    if (!c->is_told_of_window) {
+        c->is_told_of_window = true;
+        stream_conn_error(c, NULL, ERR_LIMIT, "the window is full: acknowledge what was read, by ack");
+    }
+    return false;
+}
+
+/* --- frames out ------------------------------------------------------------------------------------- */
+
+int64_t stream_conn_position(struct stream_conn *c)
+{
+    int64_t least = registry_revision(c->server->options.registry);
+    LIST_FOR_EACH (l, &c->subs) {
+        struct stream_sub *sub = container_of(l, struct stream_sub, link);
+        int64_t position = sub->kind->position(sub);
+        least = position < least ? position : least;
+    }
+    return least;
+}
+
+/* "event: delta\nid: 1:44\ndata: ". The id is the token to go on from: where all of the connection's
+ * subscriptions are, taking `sub` to be at revision. */
+static void add_event_head(struct stream_conn *c, const char *type, const struct stream_sub *sub,
+                           int64_t revision, struct buf *out)
+{
+    buf_addf(out, "event: %s\n", type);
+    for (struct link *l = c->subs.next; revision > 0 && l != &c->subs; l = l->next) {
+        struct stream_sub *other = container_of(l, struct stream_sub, link);
+        int64_t position = other == sub ? revision : other->kind->position(other);
+        revision = position < revision ? position : revision;
+    }
+    if (revision > 0) {
+        buf_add_text(out, "id: ");
+        stream_write_token(out, kv_cluster_id(c->server->options.kv), revision);
+        buf_add_byte(out, '\n');
+    }
+    buf_add_text(out, "data: ");
+}
+
+void stream_conn_send(struct stream_conn *c, const char *type, struct slice head, struct http_shared *shared,
+                      const struct stream_sub *sub, int64_t revision)
+{
+    if (!c->q)
+        return;
+    size_t size = head.size + (shared ? shared->text->size : 0);
+    if (c->is_events) {
+        struct buf text = {0};
+        add_event_head(c, type, sub, revision, &text);
+        buf_add_slice(&text, head);
+        http_stream_send_shared(c->q, buf_slice(&text), shared, slice_text("\n"));
+        buf_done(&text);
+        c->is_unacknowledged = true;
+    } else {
+        http_stream_send_shared(c->q, head, shared, (struct slice){0});
+    }
+    metric_add(METRIC_STREAM_FRAMES, 1);
+    metric_add(METRIC_STREAM_BYTES, (double)size);
+    note_sent(c, size, revision);
+}
+
+void stream_conn_error(struct stream_conn *c, const struct stream_frame *about, int err, const char *message)
+{
+    struct buf text = {0};
+    stream_write_error(&text, about, stream_error_code(err), message);
+    stream_conn_send(c, "error", buf_slice(&text), NULL, NULL, 0);
+    buf_done(&text);
+}
+
+void stream_conn_mark(struct stream_conn *c)
+{
+    int64_t revision = stream_conn_position(c);
+    struct buf *text = &c->server->scratch;
+    c->wants_mark = false;
+    if (revision < 0 || !c->q)
+        return;
+    buf_clear(text);
+    stream_write_mark(text, revision);
+    stream_conn_send(c, "mark", buf_slice(text), NULL, NULL, revision);
+}
+
+/* Of event streams: what the socket has taken counts as read; there is nobody to say more. */
+void stream_conn_written(struct stream_conn *c)
+{
+    if (!c->q || !c->is_unacknowledged || http_unsent(c->q) > 0)
+        return;
+    c->is_unacknowledged = false;
+    LIST_FOR_EACH (l, &c->subs) {
+        struct stream_sub *sub = container_of(l, struct stream_sub, link);
+        sub->kind->acknowledge(sub, sub->revision);
+    }
+}
+
+void stream_sub_dirty(struct stream_sub *sub)
+{
+    if (!link_is_in_list(&sub->dirty))
+        list_add_last(&sub->conn->dirty, &sub->dirty);
+    stream_wake(sub->conn);
+}
+
+/* A frame of each in turn, so that one with much does not keep the others waiting. */
+static void send_dirty(struct stream_conn *c)
+{
+    while (!list_is_empty(&c->dirty) && stream_conn_has_room(c)) {
+        struct stream_sub *sub = container_of(c->dirty.next, struct stream_sub, dirty);
+        list_remove(&sub->dirty); /* what it sends counts as all there is, unless there is more */
+        bool has_sent = sub->kind->send(sub);
+        if (!c->q)
+            return;
+        if (has_sent && !link_is_in_list(&sub->dirty))
+            list_add_last(&c->dirty, &sub->dirty);
+    }
+}
+
+void stream_conn_run(struct stream_conn *c)
+{
+    if (!c->q || c->phase != STREAM_CONN_OPEN)
+        return;
+    bool are_several = c->has_news || (!list_is_empty(&c->dirty) && c->dirty.next != c->dirty.prev);
+    if (are_several)
+        http_stream_hold(c->q, true);
+    send_dirty(c);
+    while (c->q && c->has_news && stream_conn_has_room(c) && stream_kv_pull(c))
+        ;
+    if (c->q && are_several)
+        http_stream_hold(c->q, false);
+    if (c->q && c->is_events)
+        stream_conn_written(c);
+}
+
+/* --- subscriptions ------------------------------------------------------------------------------------ */
+
+static struct stream_sub *find_sub(struct stream_conn *c, uint32_t sid)
+{
+    LIST_FOR_EACH (l, &c->subs) {
+        struct stream_sub *sub = container_of(l, struct stream_sub, link);
+        if (sub->sid == sid)
+            return sub;
+    }
+    return NULL;
+}
+
+static bool may_subscribe(struct stream_conn *c, const struct stream_frame *ask)
+{
+    const struct stream_server *s = c->server;
+    if (find_sub(c, ask->sid))
+        stream_conn_error(c, ask, ERR_EXISTS, "subscribe: this sid is in use");
+    else if (c->sub_count >= STREAM_SUBSCRIPTIONS_MAX)
+        stream_conn_error(c, ask, ERR_LIMIT, "subscribe: this connection has as many as it may have");
+    else if (s->subscription_count >= s->options.subscriptions_max)
+        stream_conn_error(c, ask, ERR_LIMIT, "subscribe: this member has as many as it may have");
+    else
+        return true;
+    return false;
+}
+
+void stream_conn_subscribe(struct stream_conn *c, const struct stream_frame *ask)
+{
+    char error[240] = "";
+    if (!may_subscribe(c, ask))
+        return;
+    const struct stream_kind *kind = stream_kind_find(ask->kind);
+    if (!kind || !kind->open) {
+        snprintf(error, sizeof error,
+                 kind ? "subscribe: %.*s is not served yet" : "subscribe: unknown kind \"%.*s\"",
+                 (int)ask->kind.size, (const char *)ask->kind.data);
+        stream_conn_error(c, ask, kind ? ERR_UNIMPLEMENTED : ERR_INVALID, error);
+        return;
+    }
+    struct stream_sub *sub = mem_new(kind->size());
+    sub->conn = c;
+    sub->kind = kind;
+    sub->sid = ask->sid;
+    int err = kind->open(sub, ask, error, sizeof error);
+    if (err) {
+        kind->close(sub);
+        mem_free(sub);
+        stream_conn_error(c, ask, err, error);
+        return;
+    }
+    list_add_last(&c->subs, &sub->link);
+    c->sub_count++;
+    c->server->subscription_count++;
+    metric_set(METRIC_STREAM_SUBSCRIPTIONS, (double)c->server->subscription_count);
+    stream_sub_dirty(sub);
+}
+
+static void unsubscribe(struct stream_conn *c, const struct stream_frame *f)
+{
+    struct stream_sub *sub = find_sub(c, f->sid);
+    if (sub)
+        end_sub(sub);
+    else
+        stream_conn_error(c, f, ERR_NOT_FOUND, "unsubscribe: there is no such subscription");
+}
+
+/* --- frames in --------------------------------------------------------------------------------------------
+ */
+
+static void on_frame(struct stream_conn *c, const struct stream_frame *f)
+{
+    switch (f->type) {
+    case STREAM_HELLO:
+        stream_conn_error(c, f, ERR_INVALID, "hello: this was said already");
+        break;
+    case STREAM_SUBSCRIBE:
+        stream_conn_subscribe(c, f);
+        break;
+    case STREAM_UNSUBSCRIBE:
+        unsubscribe(c, f);
+        break;
+    case STREAM_REGISTER:
+        stream_session_register(c, f);
+        break;
+    case STREAM_DEREGISTER:
+        stream_session_deregister(c, f);
+        break;
+    case STREAM_ACK:
+        acknowledge(c, (int64_t)f->revision);
+        break;
+    case STREAM_HEARTBEAT:
+        break;
+    case STREAM_APPLIED:
+    case STREAM_PUBLISH:
+        stream_conn_error(c, f, ERR_UNIMPLEMENTED, "the config center is not served here yet");
+        break;
+    case STREAM_TYPES:
+        break;
+    }
+}
+
+/* What is no frame at all ends the connection; a frame with something wrong in it is only refused. */
+static void on_bad_frame(struct stream_conn *c, const struct stream_frame *f, int err, const char *error)
+{
+    if (err == ERR_INVALID && c->phase == STREAM_CONN_OPEN)
+        stream_conn_error(c, f, err, error);
+    else
+        stream_conn_fail(c, err, error);
+}
+
+void stream_conn_receive(struct stream_conn *c, struct slice text)
+{
+    struct stream_frame f;
+    char error[240] = "";
+    if (c->phase == STREAM_CONN_OPENING) {
+        stream_opening_keep(c, text);
+        return;
+    }
+    int err = stream_frame_read(text, &f, error, sizeof error);
+    if (err)
+        on_bad_frame(c, &f, err, error);
+    else if (c->phase == STREAM_CONN_OPEN)
+        on_frame(c, &f);
+    else if (f.type == STREAM_HELLO)
+        stream_opening_begin(c, &f);
+    else
+        stream_conn_fail(c, ERR_INVALID, "the first frame is hello");
+    stream_frame_done(&f);
+    if (c->q && c->phase == STREAM_CONN_OPEN)
+        stream_session_heard(c);
+}

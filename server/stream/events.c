@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The stream as Server-Sent Events: a GET without an upgrade, what is subscribed to in the query.
+ *
+ *   /api/v1/stream?client_id=web-7&labels=zone=b&kind=service&name=orders&healthy=true&kind=services&prefix=a
+ *
+ * Each `kind` begins a subscription, with sids from 1 on; what follows it, up to the next, says more of it.
+ * client_id and labels (of the client) come before the first. Events are named as the frames' types and carry
+ * the frame; their id is the resume token, which comes back as Last-Event-ID: then every subscription goes on
+ * from there. There are no acknowledgements: what the socket has taken counts as read. */
+#include "server/stream/private.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/text.h"
+
+/* One piece "name=value" of the query. */
+static bool next_pair(const struct http_request *q, size_t *at, struct slice *ret_name,
+                      struct slice *ret_value)
+{
+    while (*at < q->query.size) {
+        const char *piece = (const char *)q->query.data + *at;
+        size_t size = strlen(piece);
+        const char *mark = memchr(piece, '=', size);
+        *at += size + 1;
+        if (size == 0)
+            continue;
+        size_t n = mark ? (size_t)(mark - piece) : size;
+        *ret_name = slice_of(piece, n);
+        *ret_value = mark ? slice_of(mark + 1, size - n - 1) : slice_of(piece + size, 0);
+        return true;
+    }
+    return false;
+}
+
+static bool is(struct slice name, const char *text)
+{
+    return slice_equal(name, slice_text(text));
+}
+
+static bool split(struct slice text, char mark, struct slice *ret_left, struct slice *ret_right)
+{
+    const uint8_t *at = text.size ? memchr(text.data, mark, text.size) : NULL;
+    if (!at)
+        return false;
+    size_t n = (size_t)(at - text.data);
+    *ret_left = slice_of(text.data, n);
+    *ret_right = slice_of(at + 1, text.size - n - 1);
+    return true;
+}
+
+static int refuse(char *error, size_t size, const char *why, struct slice name)
+{
+    snprintf(error, size, "%s: %.*s", why, (int)(name.size < 60 ? name.size : 60), (const char *)name.data);
+    return ERR_INVALID;
+}
+
+static void take(struct stream_frame *f, enum stream_field field, struct slice *to, struct slice value)
+{
+    f->has |= 1u << field;
+    *to = value;
+}
+
+/* A parameter of the subscription that is open. */
+static int read_more(struct stream_frame *f, struct slice name, struct slice value, char *error, size_t size)
+{
+    struct select_query *q = &f->filter;
+    bool is_filter = true, is_right = value.size <= STREAM_KEY_MAX;
+    if (is(name, "healthy"))
+        is_right = text_to_bool(value, &q->only_serving) == 0;
+    else if (is(name, "cluster"))
+        q->cluster = value;
+    else if (is(name, "version"))
+        q->version = value;
+    else if (is(name, "protocol"))
+        q->protocol = value;
+    else if (is(name, "tag") && q->tag_count < SELECT_TERMS_MAX)
+        q->tags[q->tag_count++] = value;
+    else if (is(name, "label") && q->label_count < SELECT_TERMS_MAX) {
+        struct document_pair *pair = &q->labels[q->label_count++];
+        is_right = split(value, '=', &pair->key, &pair->value);
+    } else
+        is_filter = false;
+    if (is_filter)
+        f->has |= 1u << STREAM_HAS_FILTER;
+    else if (is(name, "namespace"))
+        take(f, STREAM_HAS_NAMESPACE, &f->ns, value);
+    else if (is(name, "group"))
+        take(f, STREAM_HAS_GROUP, &f->group, value);
+    else if (is(name, "name"))
+        take(f, STREAM_HAS_NAME, &f->name, value);
+    else if (is(name, "prefix"))
+        take(f, STREAM_HAS_PREFIX, &f->prefix, value);
+    else
+        return refuse(error, size, "unknown parameter, or one too many", name);
+    return is_right ? 0 : refuse(error, size, "not a value of this parameter", name);
+}
+
+static int read_labels(struct document_map *labels, struct slice value, char *error, size_t size)
+{
+    while (value.size) {
+        struct slice one = value, rest = {0};
+        if (!split(value, ',', &one, &rest))
+            one = value;
+        value = rest;
+        if (labels->count == LABELS_MAX)
+            return refuse(error, size, "too many labels", one);
+        struct document_pair *pair = &labels->list[labels->count++];
+        if (!split(one, '=', &pair->key, &pair->value) || !pair->key.size || one.size > TEXT_SIZE_MAX)
+            return refuse(error, size, "a label is name=value, not", one);
+    }
+    return 0;
+}
+
+/* The query from beginning to end; fn for each subscription, NULL to check alone. */
+static int read_query(struct http_request *q, struct stream_frame *hello,
+                      void (*fn)(void *arg, const struct stream_frame *ask), void *arg, char *error,
+                      size_t size)
+{
+    struct stream_frame ask = {.type = STREAM_SUBSCRIBE};
+    struct slice name, value;
+    int err = 0;
+    for (size_t at = 0; !err && next_pair(q, &at, &name, &value);) {
+        if (!utf8_is_valid(value)) {
+            err = refuse(error, size, "not UTF-8", name);
+        } else if (is(name, "kind")) {
+            if (ask.sid && fn)
+                fn(arg, &ask);
+            ask = (struct stream_frame){.type = STREAM_SUBSCRIBE, .sid = ask.sid + 1};
+            ask.has = 1u << STREAM_HAS_SID;
+            take(&ask, STREAM_HAS_KIND, &ask.kind, value);
+        } else if (ask.sid) {
+            err = read_more(&ask, name, value, error, size);
+        } else if (is(name, "client_id") && value.size <= TEXT_SIZE_MAX) {
+            hello->client_id = value;
+        } else if (is(name, "labels")) {
+            err = read_labels(&hello->labels, value, error, size);
+        } else {
+            err = refuse(error, size, "unknown parameter before the first kind", name);
+        }
+    }
+    if (!err && !ask.sid)
+        err = refuse(error, size, "a stream without an upgrade needs subscriptions in its query",
+                     slice_text("kind"));
+    if (!err && fn)
+        fn(arg, &ask);
+    return err;
+}
+
+/* --- life ------------------------------------------------------------------------------------------- */
+
+void stream_events_refuse(struct http_request *q, int err, const char *message)
+{
+    struct buf text = {0};
+    struct json_writer w = {.out = &text};
+    jw_open(&w, '{');
+    jw_key(&w, "error");
+    jw_open(&w, '{');
+    jw_key(&w, "code");
+    jw_text(&w, stream_error_code(err));
+    jw_key(&w, "message");
+    jw_text(&w, message);
+    jw_close(&w, '}');
+    jw_close(&w, '}');
+    if (err_http(err) == 503)
+        http_add_header(q, "Retry-After", "1");
+    http_respond(q, err_http(err), "application/json", buf_slice(&text));
+    buf_done(&text);
+}
+
+void stream_events_begin(struct stream_server *s, struct http_request *q)
+{
+    struct document_pair pairs[LABELS_MAX];
+    struct stream_frame hello = {.type = STREAM_HELLO, .labels.list = pairs};
+    char error[240] = "";
+    int64_t revision;
+    if (q->method != HTTP_GET) {
+        http_add_header(q, "Allow", "GET");
+        http_respond_error(q, 405, "Method Not Allowed");
+        return;
+    }
+    int err = http_origin_is_allowed(q) ? 0 : ERR_PERMISSION_DENIED;
+    if (err)
+        snprintf(error, sizeof error, "the Origin is not one of --cors");
+    if (!err)
+        err = read_query(q, &hello, NULL, NULL, error, sizeof error);
+    if (!err && s->conn_count >= s->options.connections_max) {
+        err = ERR_NOT_READY;
+        snprintf(error, sizeof error, "this member has as many streams as it may have");
+    }
+    if (err) {
+        stream_events_refuse(q, err, error);
+        return;
+    }
+    http_add_header(q, "Cache-Control", "no-store");
+    http_add_header(q, "X-Accel-Buffering", "no"); /* proxies pass it on piece by piece */
+    struct stream_conn *c = stream_conn_new(s, q, true);
+    stream_due(c, s->options.hello_ms);
+    if (stream_read_token(q->last_event_id, &hello.resume.cluster_id, &revision) == 0) {
+        hello.has |= 1u << STREAM_HAS_RESUME;
+        hello.resume.revision = (uint64_t)revision;
+    }
+    stream_opening_begin(c, &hello);
+}
+
+struct resumed {
+    struct stream_conn *conn;
+    int64_t revision;
+};
+
+static void subscribe(void *arg, const struct stream_frame *ask)
+{
+    struct resumed *r = arg;
+    struct stream_frame f = *ask;
+    if (r->revision >= 0 && r->conn->q) {
+        f.has |= 1u << STREAM_HAS_FROM_REVISION;
+        f.from_revision = (uint64_t)r->revision + 1;
+    }
+    if (r->conn->q)
+        stream_conn_subscribe(r->conn, &f);
+}
+
+void stream_events_opened(struct stream_conn *c)
+{
+    struct document_pair pairs[LABELS_MAX];
+    struct stream_frame hello = {.labels.list = pairs};
+    struct resumed r = {.conn = c, .revision = -1};
+    uint64_t cluster_id;
+    char error[240];
+    if (stream_read_token(c->q->last_event_id, &cluster_id, &r.revision))
+        r.revision = -1;
+    int err = read_query(c->q, &hello, subscribe, &r, error, sizeof error);
+    (void)err; /* it was checked before */
+}

@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * From hello to welcome: the registry's view must be readable (nothing is served before), this member must
+ * have reached the resume token (a follower may need a moment; after 2 s the client is sent elsewhere), and
+ * the session, if one is wished, must be there. Frames that come meanwhile wait, up to a limit. */
+#include "server/stream/private.h"
+
+#include <string.h>
+
+struct stream_opening {
+    struct registry_request request;
+    struct stream_conn *conn;
+    struct link waiting;                                                       /* in server->waiting */
+    bool is_asking;                                                            /* request is under way */
+    enum { OPENING_VIEW, OPENING_TOKEN, OPENING_SESSION, OPENING_DONE } stage; /* what comes next */
+    bool has_session;
+    uint64_t resume_revision; /* 0 = none */
+    uint32_t ttl_s;           /* a new session; 0 = session is meant */
+    int64_t session;
+    struct buf early; /* frames, each behind its size */
+};
+
+/* --- who it is ------------------------------------------------------------------------------------- */
+
+static struct slice put(uint8_t **at, struct slice s)
+{
+    struct slice copy = slice_of(*at, s.size);
+    if (s.size)
+        memcpy(*at, s.data, s.size);
+    *at += s.size;
+    return copy;
+}
+
+void stream_conn_who(struct stream_conn *c, struct slice client_id, const struct document_map *labels)
+{
+    size_t size = client_id.size + labels->count * sizeof *labels->list;
+    for (size_t i = 0; i < labels->count; i++)
+        size += labels->list[i].key.size + labels->list[i].value.size;
+    c->who_memory = size ? mem_alloc(size) : NULL;
+    struct document_pair *pairs = c->who_memory;
+    uint8_t *at = (uint8_t *)(pairs + labels->count);
+    for (size_t i = 0; i < labels->count; i++) {
+        pairs[i].key = put(&at, labels->list[i].key);
+        pairs[i].value = put(&at, labels->list[i].value);
+    }
+    c->who = (struct registry_subscriber){
+        .client_id = put(&at, client_id),
+        .peer = c->q->peer,
+        .transport = c->is_events ? "sse" : "websocket",
+        .labels = {pairs, labels->count},
+    };
+}
+
+/* --- step by step ------------------------------------------------------------------------------------- */
+
+void stream_opening_free(struct stream_conn *c)
+{
+    struct stream_opening *o = c->opening;
+    c->opening = NULL;
+    if (!o)
+        return;
+    if (o->is_asking)
+        registry_cancel(c->server->options.registry, &o->request);
+    list_remove(&o->waiting);
+    buf_done(&o->early);
+    mem_free(o);
+}
+
+static void send_welcome(struct stream_conn *c)
+{
+    struct stream_server *s = c->server;
+    uint64_t ttl_ms = c->session ? (uint64_t)c->ttl_s * 1000 : STREAM_SILENT_MS;
+    struct stream_welcome w = {
+        .cluster_id = kv_cluster_id(s->options.kv),
+        .member = s->options.member,
+        .revision = registry_revision(s->options.registry),
+        .session = c->session,
+        .ttl_ms = ttl_ms,
+        .heartbeat_ms = ttl_ms / 3,
+        .window = c->window,
+        .subscriptions_max = STREAM_SUBSCRIPTIONS_MAX,
+        .requests_max = STREAM_REQUESTS_MAX,
+        .silent_ms = STREAM_SILENT_MS,
+    };
+    buf_clear(&s->scratch);
+    stream_write_welcome(&s->scratch, &w);
+    stream_conn_send(c, "welcome", buf_slice(&s->scratch), NULL, NULL, 0);
+}
+
+static void open_now(struct stream_conn *c)
+{
+    struct stream_server *s = c->server;
+    struct buf early = buf_move(&c->opening->early);
+    stream_opening_free(c);
+    if (c->is_events) {
+        http_stream_open(c->q, 200, "text/event-stream");
+        http_stream_hold(c->q, true);
+    }
+    c->phase = STREAM_CONN_OPEN;
+    send_welcome(c);
+    if (!c->q)
+        return;
+    stream_due(c, 1 + stream_random(s, s->options.mark_ms));
+    if (c->is_events) {
+        stream_events_opened(c);
+        http_stream_hold(c->q, false);
+        http_forget_head(c->q);
+    }
+    for (size_t at = 0; at < early.size && c->q;) {
+        size_t size = get_be32(early.data + at);
+        stream_conn_receive(c, slice_of(early.data + at + 4, size));
+        at += 4 + size;
+    }
+    buf_done(&early);
+}
+
+static void on_asked(struct registry_request *q, int err, const struct registry_result *result)
+{
+    struct stream_opening *o = container_of(q, struct stream_opening, request);
+    struct stream_conn *c = o->conn;
+    o->is_asking = false;
+    if (o->stage == OPENING_SESSION && err) { /* the token was not reached */
+        stream_conn_goaway(c);
+        return;
+    }
+    if (o->stage == OPENING_DONE && err == ERR_SESSION_GONE) {
+        stream_conn_error(c, NULL, err, err_text(err)); /* go on without: the client registers again */
+    } else if (o->stage == OPENING_DONE && err) {
+        stream_conn_fail(c, err, result && result->error ? result->error : err_text(err));
+        return;
+    } else if (o->stage == OPENING_DONE) {
+        c->session = result->session ? result->session : o->session;
+        c->ttl_s = result->ttl_s ? result->ttl_s : o->ttl_s;
+        c->beat_ms = stream_now_ms(c->server);
+    }
+    stream_opening_go_on(c);
+}
+
+/* True: it is being waited for. */
+static bool reach_token(struct stream_opening *o)
+{
+    struct registry *r = o->conn->server->options.registry;
+    if ((int64_t)o->resume_revision <= registry_revision(r))
+        return false;
+    o->is_asking = true;
+    registry_wait_revision(r, &o->request, (int64_t)o->resume_revision, STREAM_RESUME_WAIT_MS);
+    return true;
+}
+
+static bool make_session(struct stream_opening *o)
+{
+    struct stream_conn *c = o->conn;
+    struct registry *r = c->server->options.registry;
+    if (!o->has_session)
+        return false;
+    o->is_asking = true;
+    if (o->ttl_s) {
+        struct session doc = {.client_id = c->who.client_id, .ttl_s = o->ttl_s, .labels = c->who.labels};
+        registry_session_open(r, &o->request, &doc);
+    } else {
+        registry_session_heartbeat(r, &o->request, o->session);
+    }
+    return true;
+}
+
+void stream_opening_go_on(struct stream_conn *c)
+{
+    struct stream_opening *o = c->opening;
+    list_remove(&o->waiting);
+    if (o->stage == OPENING_VIEW) {
+        if (!c->server->is_ready) {
+            list_add_last(&c->server->waiting, &o->waiting);
+            return;
+        }
+        o->stage = OPENING_TOKEN;
+    }
+    if (o->stage == OPENING_TOKEN) {
+        o->stage = OPENING_SESSION;
+        if (reach_token(o))
+            return;
+    }
+    if (o->stage == OPENING_SESSION) {
+        o->stage = OPENING_DONE;
+        if (make_session(o))
+            return;
+    }
+    open_now(c);
+}
+
+void stream_opening_wake(struct link *waiting)
+{
+    stream_opening_go_on(container_of(waiting, struct stream_opening, waiting)->conn);
+}
+
+static uint64_t window_of(const struct stream_frame *hello)
+{
+    uint64_t window = stream_frame_has(hello, STREAM_HAS_WINDOW) ? hello->window : STREAM_WINDOW;
+    return window < STREAM_WINDOW_MIN   ? STREAM_WINDOW_MIN
+           : window > STREAM_WINDOW_MAX ? STREAM_WINDOW_MAX
+                                        : window;
+}
+
+void stream_opening_begin(struct stream_conn *c, const struct stream_frame *hello)
+{
+    struct stream_opening *o = mem_new(sizeof *o);
+    o->conn = c;
+    o->request.done = on_asked;
+    c->opening = o;
+    c->phase = STREAM_CONN_OPENING;
+    c->window = window_of(hello);
+    stream_conn_who(c, hello->client_id, &hello->labels);
+    if (stream_frame_has(hello, STREAM_HAS_RESUME)) {
+        c->is_foreign = hello->resume.cluster_id != kv_cluster_id(c->server->options.kv);
+        o->resume_revision = c->is_foreign ? 0 : hello->resume.revision;
+    }
+    if (stream_frame_has(hello, STREAM_HAS_SESSION)) {
+        o->has_session = true;
+        o->ttl_s = hello->session.ttl_s;
+        o->session = hello->session.id;
+    }
+    stream_opening_go_on(c);
+}
+
+void stream_opening_keep(struct stream_conn *c, struct slice text)
+{
+    struct stream_opening *o = c->opening;
+    uint8_t size[4];
+    if (o->early.size + text.size + sizeof size > STREAM_EARLY_MAX) {
+        stream_conn_fail(c, ERR_LIMIT, "too much was sent before welcome came");
+        return;
+    }
+    put_be32(size, (uint32_t)text.size);
+    buf_add(&o->early, size, sizeof size);
+    buf_add_slice(&o->early, text);
+}

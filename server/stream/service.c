@@ -1,0 +1,402 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Sources of topics from the registry: `service`, the instances of one service that fit a filter, and
+ * `services`, the services of a namespace with their counts. Views look into the catalog; nothing is copied
+ * but the filter. */
+#include "registry/view.h"
+#include "server/stream/private.h"
+
+#include <stdio.h>
+
+/* --- names --------------------------------------------------------------------------------------- */
+
+static struct slice ns_of(const struct stream_frame *ask)
+{
+    return ask->ns.size ? ask->ns : slice_text("default");
+}
+
+static struct slice group_of(const struct stream_frame *ask)
+{
+    return stream_frame_has(ask, STREAM_HAS_GROUP) ? ask->group : slice_text("default");
+}
+
+static void add_part(struct buf *key, struct slice part)
+{
+    buf_add_slice(key, part);
+    buf_add_byte(key, 0); /* stands in no name */
+}
+
+static int refuse(char *error, size_t error_size, const char *text)
+{
+    snprintf(error, error_size, "%s", text);
+    return ERR_INVALID;
+}
+
+/* --- service --------------------------------------------------------------------------------------- */
+
+struct service_view {
+    struct registry_watch watch;
+    struct registry *registry;
+    struct stream_topic *topic;
+    struct select_query filter; /* its texts lie in texts */
+    struct buf texts;
+    bool has_filter, is_protected;
+};
+
+static int service_key(const struct stream_frame *ask, struct buf *ret_key, char *error, size_t error_size)
+{
+    struct slice group = group_of(ask);
+    if (stream_frame_has(ask, STREAM_HAS_PREFIX))
+        return refuse(error, error_size, "subscribe: a service has a name; prefix is for services");
+    int err = name_check(ns_of(ask), NAMESPACE_SIZE_MAX, "namespace", error, error_size);
+    if (!err)
+        err = name_check(group, NAME_SIZE_MAX, "group", error, error_size);
+    if (!err)
+        err = name_check(ask->name, NAME_SIZE_MAX, "name", error, error_size);
+    if (err)
+        return err;
+    add_part(ret_key, ns_of(ask));
+    add_part(ret_key, group);
+    add_part(ret_key, ask->name);
+    stream_filter_key(&ask->filter, ret_key);
+    return 0;
+}
+
+static struct slice moved(struct buf *texts, struct slice s)
+{
+    struct slice to = slice_of(texts->data + texts->size, s.size);
+    buf_add_slice(texts, s);
+    return to;
+}
+
+/* The frame goes, the filter stays. */
+static void keep_filter(struct service_view *v, const struct select_query *q)
+{
+    size_t size = q->cluster.size + q->version.size + q->protocol.size;
+    for (size_t i = 0; i < q->tag_count; i++)
+        size += q->tags[i].size;
+    for (size_t i = 0; i < q->label_count; i++)
+        size += q->labels[i].key.size + q->labels[i].value.size;
+    v->filter = *q;
+    v->has_filter = size || q->only_serving || q->tag_count || q->label_count;
+    buf_reserve(&v->texts, size + 1); /* it does not move from here on */
+    v->filter.cluster = moved(&v->texts, q->cluster);
+    v->filter.version = moved(&v->texts, q->version);
+    v->filter.protocol = moved(&v->texts, q->protocol);
+    for (size_t i = 0; i < q->tag_count; i++)
+        v->filter.tags[i] = moved(&v->texts, q->tags[i]);
+    for (size_t i = 0; i < q->label_count; i++) {
+        v->filter.labels[i].key = moved(&v->texts, q->labels[i].key);
+        v->filter.labels[i].value = moved(&v->texts, q->labels[i].value);
+    }
+}
+
+static bool find_protection(const struct service_view *v)
+{
+    struct arena a = {0};
+    struct select_result result;
+    if (!v->filter.only_serving)
+        return false;
+    select_run(&v->filter, v->watch.service, &a, &result);
+    arena_done(&a);
+    return result.is_protected;
+}
+
+static void service_changed(struct registry_watch *w, const struct catalog_change *change)
+{
+    struct service_view *v = container_of(w, struct service_view, watch);
+    bool was_protected = v->is_protected;
+    v->is_protected = find_protection(v);
+    if (was_protected == v->is_protected) {
+        for (size_t i = 0; i < change->id_count; i++)
+            stream_topic_changed(v->topic, change->ids[i], change->revision);
+        return;
+    }
+    /* Who is in has changed for all of them; those that went are among the ids. */
+    for (size_t i = 0; i < change->service->count; i++)
+        stream_topic_changed(v->topic, change->service->list[i]->id, change->revision);
+    for (size_t i = 0; i < change->id_count; i++)
+        stream_topic_changed(v->topic, change->ids[i], change->revision);
+}
+
+static struct registry_key key_of(const struct stream_frame *ask)
+{
+    return (struct registry_key){.ns = ns_of(ask), .group = group_of(ask), .service = ask->name};
+}
+
+static void *service_open(void *owner, struct stream_topic *topic, const struct stream_frame *ask)
+{
+    struct stream_server *s = owner;
+    struct service_view *v = mem_new(sizeof *v);
+    struct registry_key key = key_of(ask);
+    v->registry = s->options.registry;
+    v->topic = topic;
+    v->watch.changed = service_changed;
+    keep_filter(v, &ask->filter);
+    registry_watch_service(v->registry, &v->watch, &key);
+    v->is_protected = find_protection(v);
+    return v;
+}
+
+static void service_close(void *view)
+{
+    struct service_view *v = view;
+    registry_unwatch(&v->watch);
+    buf_done(&v->texts);
+    mem_free(v);
+}
+
+static int64_t service_revision(const void *view)
+{
+    return registry_revision(((const struct service_view *)view)->registry);
+}
+
+static int64_t service_last_change(const void *view)
+{
+    return ((const struct service_view *)view)->watch.service->revision;
+}
+
+static void service_each(const void *view, void (*fn)(void *arg, struct slice id), void *arg)
+{
+    const struct catalog_service *s = ((const struct service_view *)view)->watch.service;
+    for (size_t i = 0; i < s->count; i++)
+        fn(arg, s->list[i]->id);
+}
+
+static bool is_in(const struct service_view *v, const struct catalog_instance *i)
+{
+    if (!v->has_filter)
+        return true;
+    if (v->filter.only_serving && !v->is_protected && !catalog_effect(i).serves)
+        return false;
+    return select_fits(&v->filter, i);
+}
+
+static int64_t service_item(const void *view, struct slice id, uint32_t variant, struct json_writer *w)
+{
+    const struct service_view *v = view;
+    const struct catalog_instance *i = catalog_instance(v->watch.service, id);
+    (void)variant;
+    if (!i || !i->doc || !is_in(v, i))
+        return 0;
+    if (w)
+        view_write_instance(i, w);
+    return i->mod_revision > i->override_revision ? i->mod_revision : i->override_revision;
+}
+
+static void service_note(const void *view, struct json_writer *w)
+{
+    if (!((const struct service_view *)view)->is_protected)
+        return;
+    jw_key(w, "protected");
+    jw_bool(w, true);
+}
+
+/* --- who looks, one by one ---------------------------------------------------------------------------- */
+
+static void look_changed(struct registry_watch *w, const struct catalog_change *change)
+{
+    (void)w, (void)change; /* the view has heard it */
+}
+
+static void *service_attach(void *view, const struct registry_subscriber *who)
+{
+    const struct service_view *v = view;
+    const struct catalog_service *s = v->watch.service;
+    struct registry_watch *w = mem_new(sizeof *w);
+    struct registry_key key = {.ns = s->ns, .group = s->group, .service = s->name};
+    w->changed = look_changed;
+    w->subscriber = who;
+    registry_watch_service(v->registry, w, &key);
+    return w;
+}
+
+static void service_detach(void *looker)
+{
+    registry_unwatch(looker);
+    mem_free(looker);
+}
+
+static void service_acknowledge(void *looker, int64_t revision)
+{
+    registry_acknowledge(looker, revision);
+}
+
+const struct stream_source stream_service_source = {
+    .kind = "service",
+    .key = service_key,
+    .open = service_open,
+    .close = service_close,
+    .revision = service_revision,
+    .changed = service_last_change,
+    .each = service_each,
+    .item = service_item,
+    .note = service_note,
+    .attach = service_attach,
+    .detach = service_detach,
+    .acknowledge = service_acknowledge,
+};
+
+/* --- services ------------------------------------------------------------------------------------------ */
+
+/* An item's id is the service's name, or with all groups in view "group/name". */
+struct services_view {
+    struct registry_watch watch;
+    struct registry *registry;
+    struct stream_topic *topic;
+    struct buf texts;
+    struct slice ns, group, prefix; /* group empty = all */
+    struct buf id;                  /* scratch */
+};
+
+static int services_key(const struct stream_frame *ask, struct buf *ret_key, char *error, size_t error_size)
+{
+    struct slice group = group_of(ask);
+    if (stream_frame_has(ask, STREAM_HAS_NAME) || stream_frame_has(ask, STREAM_HAS_FILTER))
+        return refuse(error, error_size, "subscribe: services has a prefix, and neither name nor filter");
+    int err = name_check(ns_of(ask), NAMESPACE_SIZE_MAX, "namespace", error, error_size);
+    if (!err && group.size)
+        err = name_check(group, NAME_SIZE_MAX, "group", error, error_size);
+    if (!err && ask->prefix.size)
+        err = name_check(ask->prefix, NAME_SIZE_MAX, "prefix", error, error_size);
+    if (err)
+        return err;
+    add_part(ret_key, ns_of(ask));
+    add_part(ret_key, group);
+    add_part(ret_key, ask->prefix);
+    return 0;
+}
+
+static struct slice id_of(struct buf *id, const struct services_view *v, const struct catalog_service *s)
+{
+    if (v->group.size)
+        return s->name;
+    buf_clear(id);
+    buf_add_slice(id, s->group);
+    buf_add_byte(id, '/');
+    buf_add_slice(id, s->name);
+    return buf_slice(id);
+}
+
+static void services_changed(struct registry_watch *w, const struct catalog_change *change)
+{
+    struct services_view *v = container_of(w, struct services_view, watch);
+    stream_topic_changed(v->topic, id_of(&v->id, v, change->service), change->revision);
+}
+
+static void *services_open(void *owner, struct stream_topic *topic, const struct stream_frame *ask)
+{
+    struct stream_server *s = owner;
+    struct services_view *v = mem_new(sizeof *v);
+    v->registry = s->options.registry;
+    v->topic = topic;
+    v->watch.changed = services_changed;
+    buf_reserve(&v->texts, ns_of(ask).size + group_of(ask).size + ask->prefix.size + 1);
+    v->ns = moved(&v->texts, ns_of(ask));
+    v->group = moved(&v->texts, group_of(ask));
+    v->prefix = moved(&v->texts, ask->prefix);
+    registry_watch_services(v->registry, &v->watch, v->ns, v->group, v->prefix);
+    return v;
+}
+
+static void services_close(void *view)
+{
+    struct services_view *v = view;
+    registry_unwatch(&v->watch);
+    buf_done(&v->texts);
+    buf_done(&v->id);
+    mem_free(v);
+}
+
+static int64_t services_revision(const void *view)
+{
+    return registry_revision(((const struct services_view *)view)->registry);
+}
+
+/* Of a namespace that is not there any more nothing is remembered. */
+static int64_t services_last_change(const void *view)
+{
+    const struct services_view *v = view;
+    const struct catalog_namespace *n = catalog_namespace(registry_catalog(v->registry), v->ns);
+    return n ? n->revision : registry_revision(v->registry);
+}
+
+struct walk {
+    const struct services_view *view;
+    struct buf id;
+    void (*fn)(void *arg, struct slice id);
+    void *arg;
+};
+
+static bool walk_one(void *arg, struct catalog_service *s)
+{
+    struct walk *walk = arg;
+    walk->fn(walk->arg, id_of(&walk->id, walk->view, s));
+    return true;
+}
+
+static void services_each(const void *view, void (*fn)(void *arg, struct slice id), void *arg)
+{
+    const struct services_view *v = view;
+    struct walk walk = {.view = v, .fn = fn, .arg = arg};
+    catalog_each(registry_catalog(v->registry), v->ns, v->group, v->prefix, (struct slice){0}, walk_one,
+                 &walk);
+    buf_done(&walk.id);
+}
+
+static struct catalog_service *find_service(const struct services_view *v, struct slice id)
+{
+    struct slice group = v->group, name = id;
+    if (!group.size) {
+        const uint8_t *slash = memchr(id.data, '/', id.size); /* names have none */
+        if (!slash)
+            return NULL;
+        size_t n = (size_t)(slash - id.data);
+        group = slice_of(id.data, n);
+        name = slice_of(slash + 1, id.size - n - 1);
+    }
+    return catalog_find(registry_catalog(v->registry), v->ns, group, name);
+}
+
+static int64_t services_item(const void *view, struct slice id, uint32_t variant, struct json_writer *w)
+{
+    const struct services_view *v = view;
+    const struct catalog_service *s = find_service(v, id);
+    (void)variant;
+    if (!s || !catalog_exists(s))
+        return 0;
+    if (!w)
+        return s->revision;
+    jw_open(w, '{');
+    jw_key(w, "id");
+    jw_string(w, id);
+    jw_key(w, "name");
+    jw_string(w, s->name);
+    jw_key(w, "group");
+    jw_string(w, s->group);
+    jw_key(w, "instances");
+    jw_uint(w, s->instances);
+    jw_key(w, "states");
+    jw_open(w, '{');
+    for (int state = 0; state < INSTANCE_STATES; state++) {
+        if (!s->by_state[state])
+            continue;
+        jw_key(w, instance_state_name((enum instance_state)state));
+        jw_uint(w, s->by_state[state]);
+    }
+    jw_close(w, '}');
+    jw_key(w, "revision");
+    jw_int(w, s->revision);
+    jw_close(w, '}');
+    return s->revision;
+}
+
+const struct stream_source stream_services_source = {
+    .kind = "services",
+    .key = services_key,
+    .open = services_open,
+    .close = services_close,
+    .revision = services_revision,
+    .changed = services_last_change,
+    .each = services_each,
+    .item = services_item,
+};

@@ -1,0 +1,498 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Topics: the journal of changes, deltas and snapshots made once for many. See topic.h.
+ *
+ *   journal (order of last change)      floor | a@12  d@15  b@19  c@19 | topic revision 19
+ *   a reader at 15 lacks b and c; one at 13 lacks d, b, c; one below the floor gets a snapshot. */
+#include "server/stream/topic.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+enum {
+    CHANGES_MAX = 4096,       /* items that the journal remembers */
+    FRAME_BYTES = 64 * 1024,  /* of a snapshot's part; a delta goes beyond it only within one revision */
+    HEAD_BYTES = 160,         /* what a connection puts before the shared members */
+    DELTAS_KEPT = 4,          /* readers stand at so many different places at once, mostly at one */
+    SNAPSHOT_KEPT_MS = 2000,  /* for those who come together */
+    COMPARE_BYTES = 256 << 10 /* a difference beyond is sent as a snapshot */
+};
+
+struct entry {
+    struct link link; /* in the journal */
+    int64_t revision; /* of its last change */
+    size_t size;
+    uint8_t id[];
+};
+
+/* The members of a delta for everybody who has at least `low` and not yet `high`. */
+struct delta {
+    int64_t low, high;
+    int64_t revision; /* the last change in it; 0: all there are */
+    uint32_t variant;
+    struct http_shared *tail;
+};
+
+struct stream_topic {
+    struct stream_topics *topics;
+    const struct stream_source *source;
+    void *view;
+    size_t references;
+    struct link readers;
+    struct link dirty; /* in topics->dirty */
+    struct link idle;  /* in topics->idle, while nobody holds it */
+    uint64_t idle_since_ms;
+    struct strmap entries;
+    struct link journal;
+    int64_t floor;    /* all changes behind it are in the journal */
+    int64_t revision; /* of the last change */
+    struct delta deltas[DELTAS_KEPT];
+    unsigned next_delta;
+    struct stream_snapshot *snapshot; /* as of now; NULL = not made */
+    struct buf key;
+};
+
+struct stream_topics {
+    struct stream_topics_options options;
+    struct strmap by_key;
+    struct link dirty, idle, snapshots;
+    size_t idle_count, snapshot_bytes;
+    struct buf scratch;
+};
+
+/* --- keeping them ------------------------------------------------------------------------------------ */
+
+struct stream_topics *stream_topics_new(const struct stream_topics_options *options)
+{
+    struct stream_topics *ts = mem_new(sizeof *ts);
+    ts->options = *options;
+    if (!ts->options.snapshot_bytes_max)
+        ts->options.snapshot_bytes_max = (size_t)64 << 20;
+    if (!ts->options.idle_max)
+        ts->options.idle_max = 1024;
+    if (!ts->options.idle_ms)
+        ts->options.idle_ms = 60 * 1000;
+    list_init(&ts->dirty);
+    list_init(&ts->idle);
+    list_init(&ts->snapshots);
+    return ts;
+}
+
+size_t stream_topics_count(const struct stream_topics *ts)
+{
+    return ts->by_key.count;
+}
+
+static void forget_encodings(struct stream_topic *t)
+{
+    for (unsigned i = 0; i < DELTAS_KEPT; i++) {
+        http_shared_unref(t->deltas[i].tail);
+        t->deltas[i] = (struct delta){0};
+    }
+    stream_snapshot_unref(t->snapshot);
+    t->snapshot = NULL;
+}
+
+static void drop_entry(struct stream_topic *t, struct entry *e)
+{
+    list_remove(&e->link);
+    strmap_remove(&t->entries, slice_of(e->id, e->size));
+    mem_free(e);
+}
+
+static void free_topic(struct stream_topic *t)
+{
+    struct stream_topics *ts = t->topics;
+    assert(t->references == 0 && list_is_empty(&t->readers));
+    t->source->close(t->view);
+    forget_encodings(t);
+    while (!list_is_empty(&t->journal))
+        drop_entry(t, container_of(t->journal.next, struct entry, link));
+    strmap_done(&t->entries);
+    list_remove(&t->dirty);
+    if (link_is_in_list(&t->idle))
+        ts->idle_count--;
+    list_remove(&t->idle);
+    strmap_remove(&ts->by_key, buf_slice(&t->key));
+    buf_done(&t->key);
+    mem_free(t);
+}
+
+void stream_topics_free(struct stream_topics *ts)
+{
+    while (!list_is_empty(&ts->idle))
+        free_topic(container_of(ts->idle.next, struct stream_topic, idle));
+    assert(ts->by_key.count == 0 && list_is_empty(&ts->snapshots));
+    strmap_done(&ts->by_key);
+    buf_done(&ts->scratch);
+    mem_free(ts);
+}
+
+static struct stream_topic *new_topic(struct stream_topics *ts, const struct stream_source *source,
+                                      const struct stream_frame *ask, struct buf *key, int64_t began)
+{
+    struct stream_topic *t = mem_new(sizeof *t);
+    t->topics = ts;
+    t->source = source;
+    t->key = buf_move(key);
+    list_init(&t->readers);
+    list_init(&t->journal);
+    t->view = source->open(ts->options.owner, t, ask);
+    t->revision = t->floor = source->changed(t->view);
+    if (began > t->floor)
+        t->floor = began;
+    strmap_put(&ts->by_key, buf_slice(&t->key), t);
+    return t;
+}
+
+int stream_topic_hold(struct stream_topics *ts, const struct stream_source *source,
+                      const struct stream_frame *ask, int64_t began, char *error, size_t error_size,
+                      struct stream_topic **ret_topic)
+{
+    struct buf key = {0};
+    buf_add_text(&key, source->kind);
+    buf_add_byte(&key, 0);
+    int err = source->key(ask, &key, error, error_size);
+    if (!err) {
+        struct stream_topic *t = strmap_get(&ts->by_key, buf_slice(&key));
+        if (!t)
+            t = new_topic(ts, source, ask, &key, began);
+        if (link_is_in_list(&t->idle))
+            ts->idle_count--;
+        list_remove(&t->idle);
+        t->references++;
+        *ret_topic = t;
+    }
+    buf_done(&key);
+    return err;
+}
+
+void stream_topic_let_go(struct stream_topic *t, uint64_t now_ms)
+{
+    struct stream_topics *ts = t->topics;
+    assert(t->references > 0);
+    if (--t->references > 0)
+        return;
+    t->idle_since_ms = now_ms;
+    list_add_last(&ts->idle, &t->idle);
+    if (++ts->idle_count > ts->options.idle_max)
+        free_topic(container_of(ts->idle.next, struct stream_topic, idle));
+}
+
+void stream_topics_sweep(struct stream_topics *ts, uint64_t now_ms)
+{
+    LIST_FOR_EACH_SAFE (l, &ts->idle) {
+        struct stream_topic *t = container_of(l, struct stream_topic, idle);
+        if (now_ms - t->idle_since_ms < ts->options.idle_ms)
+            break;
+        free_topic(t);
+    }
+    if (list_is_empty(&ts->snapshots))
+        return;
+    struct slice key;
+    void *value;
+    for (size_t at = 0; strmap_next(&ts->by_key, &at, &key, &value);) {
+        struct stream_topic *t = value;
+        if (t->snapshot && now_ms - t->snapshot->used_ms > SNAPSHOT_KEPT_MS) {
+            stream_snapshot_unref(t->snapshot);
+            t->snapshot = NULL;
+        }
+    }
+}
+
+/* --- changes ------------------------------------------------------------------------------------------- */
+
+static void note_news(struct stream_topic *t, int64_t revision)
+{
+    assert(revision >= t->revision);
+    t->revision = revision;
+    forget_encodings(t);
+    if (!link_is_in_list(&t->dirty))
+        list_add_last(&t->topics->dirty, &t->dirty);
+}
+
+void stream_topic_changed(struct stream_topic *t, struct slice id, int64_t revision)
+{
+    struct entry *e = strmap_get(&t->entries, id);
+    if (!e) {
+        e = mem_alloc(sizeof *e + id.size);
+        *e = (struct entry){.size = id.size};
+        if (id.size)
+            memcpy(e->id, id.data, id.size);
+        strmap_put(&t->entries, id, e);
+    }
+    list_remove(&e->link);
+    list_add_last(&t->journal, &e->link);
+    e->revision = revision;
+    if (t->entries.count > CHANGES_MAX) {
+        struct entry *oldest = container_of(t->journal.next, struct entry, link);
+        if (oldest->revision > t->floor)
+            t->floor = oldest->revision;
+        drop_entry(t, oldest);
+    }
+    note_news(t, revision);
+}
+
+void stream_topic_lost(struct stream_topic *t, int64_t revision)
+{
+    while (!list_is_empty(&t->journal))
+        drop_entry(t, container_of(t->journal.next, struct entry, link));
+    note_news(t, revision);
+    t->floor = revision;
+}
+
+/* --- looking ------------------------------------------------------------------------------------------- */
+
+const struct stream_source *stream_topic_source(const struct stream_topic *t)
+{
+    return t->source;
+}
+
+void *stream_topic_view(const struct stream_topic *t)
+{
+    return t->view;
+}
+
+struct link *stream_topic_readers(struct stream_topic *t)
+{
+    return &t->readers;
+}
+
+int64_t stream_topic_revision(const struct stream_topic *t)
+{
+    return t->revision;
+}
+
+struct stream_topic *stream_topics_next(struct stream_topics *ts)
+{
+    struct link *l = list_take_first(&ts->dirty);
+    return l ? container_of(l, struct stream_topic, dirty) : NULL;
+}
+
+static void add_note(const struct stream_topic *t, struct json_writer *w)
+{
+    if (t->source->note)
+        t->source->note(t->view, w);
+}
+
+/* --- deltas ----------------------------------------------------------------------------------------------
+ */
+
+static struct delta *find_delta(struct stream_topic *t, int64_t from, uint32_t variant)
+{
+    for (unsigned i = 0; i < DELTAS_KEPT; i++) {
+        struct delta *d = &t->deltas[i];
+        if (d->tail && d->variant == variant && from >= d->low && from < d->high)
+            return d;
+    }
+    return NULL;
+}
+
+static void add_deleted(struct json_writer *w, const struct buf *deleted)
+{
+    jw_key(w, "delete");
+    jw_open(w, '[');
+    if (deleted->size)
+        jw_raw(w, slice_of(deleted->data + 1, deleted->size - 1));
+    jw_close(w, ']');
+}
+
+static void add_name(struct buf *list, struct slice id)
+{
+    struct json_writer w = {.out = list};
+    buf_add_byte(list, ',');
+    jw_string(&w, id);
+}
+
+/* From the first entry behind the reader on, until the frame is full and a revision ends. */
+static struct delta make_delta(struct stream_topic *t, struct entry *first, int64_t low, uint32_t variant)
+{
+    struct delta d = {.low = low, .high = first->revision, .variant = variant};
+    struct buf *out = &t->topics->scratch, deleted = {0};
+    struct json_writer w = {.out = out};
+    struct link *l = &first->link;
+    buf_clear(out);
+    jw_key(&w, "put");
+    jw_open(&w, '[');
+    for (; l != &t->journal; l = l->next) {
+        const struct entry *e = container_of(l, struct entry, link);
+        if (out->size + deleted.size > FRAME_BYTES && e->revision != d.revision)
+            break;
+        d.revision = e->revision;
+        struct slice id = slice_of(e->id, e->size);
+        if (!t->source->item(t->view, id, variant, &w))
+            add_name(&deleted, id);
+    }
+    if (l == &t->journal)
+        d.revision = 0;
+    jw_close(&w, ']');
+    add_deleted(&w, &deleted);
+    add_note(t, &w);
+    jw_close(&w, '}');
+    d.tail = http_shared_new(buf_slice(out));
+    buf_done(&deleted);
+    return d;
+}
+
+enum stream_step stream_topic_delta(struct stream_topic *t, int64_t from, uint32_t variant,
+                                    struct http_shared **ret_tail, int64_t *ret_revision)
+{
+    if (from >= t->revision && from >= t->floor)
+        return STREAM_LEVEL;
+    if (from < t->floor)
+        return STREAM_SNAPSHOT;
+    struct delta *d = find_delta(t, from, variant);
+    if (!d) {
+        struct link *l = t->journal.prev;
+        while (l != &t->journal && container_of(l, struct entry, link)->revision > from)
+            l = l->prev;
+        int64_t low = l == &t->journal ? t->floor : container_of(l, struct entry, link)->revision;
+        assert(l->next != &t->journal); /* the topic's revision is the last entry's */
+        d = &t->deltas[t->next_delta++ % DELTAS_KEPT];
+        http_shared_unref(d->tail);
+        *d = make_delta(t, container_of(l->next, struct entry, link), low, variant);
+    }
+    *ret_tail = d->tail;
+    *ret_revision = d->revision ? d->revision : t->source->revision(t->view);
+    return STREAM_DELTA;
+}
+
+/* --- comparing ---------------------------------------------------------------------------------------------
+ */
+
+struct comparison {
+    struct stream_topic *topic;
+    struct strmap known; /* id -> its place in the client's list, plus 1 */
+    const struct stream_known *list;
+    uint32_t variant;
+    struct json_writer *w;
+};
+
+static void compare_one(void *arg, struct slice id)
+{
+    struct comparison *c = arg;
+    const struct stream_source *source = c->topic->source;
+    int64_t revision = source->item(c->topic->view, id, c->variant, NULL);
+    if (!revision || c->w->out->size > COMPARE_BYTES)
+        return;
+    const struct stream_known *known = strmap_remove(&c->known, id);
+    if (!known || known->revision != revision)
+        source->item(c->topic->view, id, c->variant, c->w);
+}
+
+bool stream_topic_compare(struct stream_topic *t, const struct stream_known *known, size_t count,
+                          uint32_t variant, struct buf *ret_tail)
+{
+    struct json_writer w = {.out = ret_tail};
+    struct comparison c = {.topic = t, .list = known, .variant = variant, .w = &w};
+    struct buf deleted = {0};
+    struct slice id;
+    void *value;
+    for (size_t i = 0; i < count; i++)
+        strmap_put(&c.known, known[i].id, (void *)(uintptr_t)&known[i]);
+    jw_key(&w, "put");
+    jw_open(&w, '[');
+    t->source->each(t->view, compare_one, &c);
+    jw_close(&w, ']');
+    for (size_t at = 0; strmap_next(&c.known, &at, &id, &value);)
+        add_name(&deleted, id);
+    add_deleted(&w, &deleted);
+    add_note(t, &w);
+    jw_close(&w, '}');
+    buf_done(&deleted);
+    strmap_done(&c.known);
+    return ret_tail->size <= COMPARE_BYTES;
+}
+
+/* --- snapshots
+ * ------------------------------------------------------------------------------------------------ */
+
+static void drop_parts(struct stream_snapshot *s)
+{
+    for (size_t i = 0; s->parts && i < s->count; i++)
+        http_shared_unref(s->parts[i]);
+    mem_free(s->parts);
+    s->parts = NULL;
+    s->topics->snapshot_bytes -= s->bytes;
+    s->bytes = 0;
+    list_remove(&s->link);
+}
+
+void stream_snapshot_unref(struct stream_snapshot *s)
+{
+    if (!s || --s->references > 0)
+        return;
+    drop_parts(s);
+    mem_free(s);
+}
+
+struct making {
+    struct stream_topic *topic;
+    struct stream_snapshot *snapshot;
+    struct buf *out; /* the part under way */
+    struct json_writer w;
+};
+
+static void begin_part(struct making *m)
+{
+    buf_clear(m->out);
+    m->w = (struct json_writer){.out = m->out};
+    jw_key(&m->w, "items");
+    jw_open(&m->w, '[');
+}
+
+/* Its first `size` bytes of items. */
+static void end_part(struct making *m, size_t size)
+{
+    struct stream_snapshot *s = m->snapshot;
+    m->out->size = size;
+    jw_close(&m->w, ']');
+    add_note(m->topic, &m->w);
+    jw_close(&m->w, '}');
+    if ((s->count & (s->count - 1)) == 0)
+        s->parts = mem_resize(s->parts, (s->count ? s->count * 2 : 1) * sizeof(struct http_shared *));
+    s->parts[s->count++] = http_shared_new(buf_slice(m->out));
+    s->bytes += m->out->size;
+}
+
+static void add_item(void *arg, struct slice id)
+{
+    struct making *m = arg;
+    const struct stream_topic *t = m->topic;
+    size_t before = m->out->size;
+    if (!t->source->item(t->view, id, m->snapshot->variant, &m->w))
+        return;
+    size_t empty = sizeof "\"items\":[" - 1;
+    if (m->out->size <= FRAME_BYTES - HEAD_BYTES || before == empty)
+        return;
+    end_part(m, before);
+    begin_part(m);
+    t->source->item(t->view, id, m->snapshot->variant, &m->w);
+}
+
+static void make_room(struct stream_topics *ts)
+{
+    while (ts->snapshot_bytes > ts->options.snapshot_bytes_max && ts->snapshots.next->next != &ts->snapshots)
+        drop_parts(container_of(ts->snapshots.next, struct stream_snapshot, link));
+}
+
+struct stream_snapshot *stream_topic_snapshot(struct stream_topic *t, uint32_t variant, uint64_t now_ms)
+{
+    struct stream_topics *ts = t->topics;
+    struct stream_snapshot *s = t->snapshot;
+    if (!s || !s->parts || s->variant != variant) {
+        s = mem_new(sizeof *s);
+        *s = (struct stream_snapshot){.references = 1, .variant = variant, .topics = ts};
+        struct making m = {.topic = t, .snapshot = s, .out = &ts->scratch};
+        begin_part(&m);
+        t->source->each(t->view, add_item, &m);
+        end_part(&m, m.out->size);
+        ts->snapshot_bytes += s->bytes;
+        list_add_last(&ts->snapshots, &s->link);
+        stream_snapshot_unref(t->snapshot);
+        t->snapshot = s;
+        make_room(ts);
+    }
+    s->used_ms = now_ms;
+    s->references++;
+    return s;
+}

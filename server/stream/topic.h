@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Level-triggered subscriptions: named items with revisions, of which a reader may skip states but never the
+ * last one. A topic is one view that all who asked for the same share. It remembers which items changed last,
+ * each once, in the order of their last change (the journal), so that "what has changed after revision P" is
+ * the end of a list: nothing is kept per subscriber but the revision it has. The answer is encoded once for
+ * all who stand between the same two changes; so is the snapshot.
+ *
+ * Bounds: the journal keeps CHANGES_MAX items; who is behind its floor gets a snapshot. Snapshots live as
+ * long as somebody reads them or until they are old; beyond a budget the oldest are evicted, and who was
+ * reading one begins again with part 1 of a newer one. Pure: views come from sources, time is an argument. */
+#ifndef SERVER_STREAM_TOPIC_H
+#define SERVER_STREAM_TOPIC_H
+
+#include "base/list.h"
+#include "base/map.h"
+#include "server/http/request.h"
+#include "server/stream/frame.h"
+
+struct stream_topic;
+struct stream_topics;
+
+/* A kind of subscription. A view is the source's own idea of one topic. */
+struct stream_source {
+    const char *kind;
+    /* Checks what a subscribe frame asks for and writes a key: equal keys share a topic. ERR_INVALID with a
+     * sentence in error. */
+    int (*key)(const struct stream_frame *ask, struct buf *ret_key, char *error, size_t error_size);
+    /* Begins to look: from now on stream_topic_changed is called. owner: stream_topics_new's. */
+    void *(*open)(void *owner, struct stream_topic *topic, const struct stream_frame *ask);
+    void (*close)(void *view);
+    int64_t (*revision)(const void *view); /* what the view shows */
+    int64_t (*changed)(const void *view);  /* its last change: nothing has changed after it */
+    /* Which of several forms of the items somebody with these labels gets; NULL = there is one form, 0. When
+     * the answer may have become another, the source tells the items as changed. */
+    uint32_t (*variant)(const void *view, const struct document_map *labels);
+    void (*each)(const void *view, void (*fn)(void *arg, struct slice id), void *arg); /* all ids, in order */
+    /* The item as one object into w (NULL: only look); its own revision. 0: there is no such item. */
+    int64_t (*item)(const void *view, struct slice id, uint32_t variant, struct json_writer *w);
+    void (*note)(const void *view, struct json_writer *w); /* members beside the items; may be NULL */
+    /* Somebody looks at it, and what he has acknowledged; NULL when nobody wants to know. */
+    void *(*attach)(void *view, const struct registry_subscriber *who);
+    void (*detach)(void *looker);
+    void (*acknowledge)(void *looker, int64_t revision);
+};
+
+struct stream_topics_options {
+    void *owner;               /* for the sources */
+    size_t snapshot_bytes_max; /* budget of all snapshots; 0 = 64 MiB */
+    size_t idle_max;           /* topics kept without a subscriber; 0 = 1,024 */
+    uint64_t idle_ms;          /* for so long; 0 = 60,000 */
+};
+
+struct stream_topics *stream_topics_new(const struct stream_topics_options *options);
+void stream_topics_free(struct stream_topics *ts); /* nobody holds a topic */
+/* The topic for what is asked, held by the caller. began: the revision before which nothing is known of what
+ * went. */
+MUST_CHECK int stream_topic_hold(struct stream_topics *ts, const struct stream_source *source,
+                                 const struct stream_frame *ask, int64_t began, char *error,
+                                 size_t error_size, struct stream_topic **ret_topic);
+void stream_topic_let_go(struct stream_topic *t, uint64_t now_ms);
+/* Frees what nobody needs any more. */
+void stream_topics_sweep(struct stream_topics *ts, uint64_t now_ms);
+size_t stream_topics_count(const struct stream_topics *ts);
+
+/* --- from sources ------------------------------------------------------------------------------------ */
+void stream_topic_changed(struct stream_topic *t, struct slice id, int64_t revision);
+/* It is not known what has changed: everybody needs a snapshot. */
+void stream_topic_lost(struct stream_topic *t, int64_t revision);
+
+/* --- for subscribers --------------------------------------------------------------------------------- */
+const struct stream_source *stream_topic_source(const struct stream_topic *t);
+void *stream_topic_view(const struct stream_topic *t);
+struct link *stream_topic_readers(struct stream_topic *t); /* a list of the callers' own links */
+int64_t stream_topic_revision(const struct stream_topic *t);
+/* Topics with news since they were last given, one by one; NULL: no more. */
+struct stream_topic *stream_topics_next(struct stream_topics *ts);
+
+enum stream_step {
+    STREAM_LEVEL,    /* nothing has changed after `from` */
+    STREAM_DELTA,    /* tail: the members of a delta; ret_revision: where the reader is behind it */
+    STREAM_SNAPSHOT, /* too far behind */
+};
+/* The tail is the topic's own: hold it to keep it. A large delta comes in several, cut between revisions. */
+enum stream_step stream_topic_delta(struct stream_topic *t, int64_t from, uint32_t variant,
+                                    struct http_shared **ret_tail, int64_t *ret_revision);
+/* The difference to what the client says it knows; its id's revisions are those of the items. False: too much
+ * for one frame. */
+bool stream_topic_compare(struct stream_topic *t, const struct stream_known *known, size_t count,
+                          uint32_t variant, struct buf *ret_tail);
+
+struct stream_snapshot {
+    uint32_t references;
+    uint32_t variant;
+    size_t count, bytes;
+    struct http_shared **parts; /* members of snapshot frames; NULL once it was evicted: begin again */
+    struct stream_topics *topics;
+    struct link link; /* in topics->snapshots, oldest first */
+    uint64_t used_ms;
+};
+struct stream_snapshot *stream_topic_snapshot(struct stream_topic *t, uint32_t variant, uint64_t now_ms);
+void stream_snapshot_unref(struct stream_snapshot *s);
+
+#endif

@@ -1,0 +1,504 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Load on an etcd v3 server, one row of figures as JSON. The same program drives cairnd and etcd.
+ *
+ *   load --port 2379 --pid PID --op put --connections 64 --streams 1 --seconds 5
+ * --port and --pid may be lists, as 2379,2479,2579: connections are spread over the members of a cluster, and
+ * their CPU is added up.
+ *
+ *   ops: put range srange txn lease delete mixed(20 % put) fill(every key once) keepalive watch spread
+ *
+ * watch: W watchers of one key, puts by one more connection, paced (--rate) or with --streams puts
+ * outstanding; spread: each watcher has a key of its own. keepalive: --keys leases, --streams requests
+ * outstanding per connection. */
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tests/bench/h2client.h"
+
+#define SLOTS_MAX (1u << 17)
+#define BUCKETS   (64 * 32)
+
+enum op { PUT, RANGE, SRANGE, TXN, LEASE, DELETE, MIXED, FILL, KEEPALIVE, WATCH, SPREAD, OPS };
+static const char *const op_names[OPS] = {"put",   "range", "srange",    "txn",   "lease", "delete",
+                                          "mixed", "fill",  "keepalive", "watch", "spread"};
+
+#define MEMBERS_MAX 16
+
+static struct {
+    int ports[MEMBERS_MAX], pids[MEMBERS_MAX];
+    int port_count, pid_count;
+    int connections, streams, seconds, key_size, value_size, watchers, rate;
+    uint64_t keys, total;
+    enum op op;
+} o = {.ports = {2379},
+       .port_count = 1,
+       .connections = 1,
+       .streams = 1,
+       .seconds = 5,
+       .key_size = 64,
+       .value_size = 256,
+       .keys = 100000};
+
+static struct h2_client *clients;
+static int epoll_fd;
+static uint64_t sent_ns[SLOTS_MAX];
+static uint64_t done_count, started_count, event_count;
+static bool is_measuring, is_over;
+static uint64_t histogram[BUCKETS], slowest_ns;
+static uint64_t random_state = 88172645463325252ULL;
+static uint64_t next_fill, expected_creates;
+static int64_t *lease_ids;
+
+static uint64_t now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+static uint64_t next_random(void)
+{
+    random_state ^= random_state << 13;
+    random_state ^= random_state >> 7;
+    random_state ^= random_state << 17;
+    return random_state;
+}
+
+/* 32 buckets in each power of two of nanoseconds: about 3 % wide. */
+static void observe(uint64_t ns)
+{
+    slowest_ns = ns > slowest_ns ? ns : slowest_ns;
+    unsigned power = ns < 32 ? 0 : 63u - (unsigned)__builtin_clzll(ns) - 4;
+    histogram[power * 32 + ((ns >> (power ? power - 1 : 0)) & 31)]++;
+}
+
+static double percentile_us(double p)
+{
+    uint64_t total = 0, seen = 0;
+    for (size_t i = 0; i < BUCKETS; i++)
+        total += histogram[i];
+    for (size_t i = 0; i < BUCKETS; i++) {
+        seen += histogram[i];
+        if (seen && (double)seen >= p * (double)total) {
+            unsigned power = (unsigned)(i / 32);
+            return (double)((i % 32 + (power ? 32 : 0)) << (power ? power - 1 : 0)) / 1000;
+        }
+    }
+    return 0;
+}
+
+/* --- requests ----------------------------------------------------------------------------------------- */
+
+static size_t make_key(uint8_t *p, uint64_t number)
+{
+    int n = snprintf((char *)p, 64, "/registry/services/%012llu/",
+                     (unsigned long long)(number * 7919 % 1000000000000));
+    for (; n < o.key_size; n++)
+        p[n] = (uint8_t)('a' + n % 26);
+    return (size_t)o.key_size;
+}
+
+static size_t make_put(uint8_t *p, uint64_t key)
+{
+    static uint8_t value[65536];
+    uint8_t name[256];
+    for (int i = 0; i < 32 && i + 8 <= o.value_size; i += 8) {
+        uint64_t r = next_random();
+        memcpy(value + i, &r, 8);
+    }
+    uint64_t stamp = now_ns();
+    memcpy(value, &stamp, 8);
+    size_t n = pb_bytes(p, 1, name, make_key(name, key));
+    return n + pb_bytes(p + n, 2, value, (size_t)o.value_size);
+}
+
+static size_t make_range(uint8_t *p, uint64_t key, bool is_serializable)
+{
+    uint8_t name[256];
+    size_t n = pb_bytes(p, 1, name, make_key(name, key));
+    if (is_serializable) {
+        p[n++] = 7 << 3;
+        p[n++] = 1;
+    }
+    return n;
+}
+
+/* If the key was never written: put, else: get. */
+static size_t make_txn(uint8_t *p, uint64_t key)
+{
+    uint8_t name[256], inner[70000], op[70000];
+    size_t name_size = make_key(name, key), n = 0, m = 0;
+    inner[m++] = 2 << 3; /* target MOD */
+    inner[m++] = 2;
+    m += pb_bytes(inner + m, 3, name, name_size);
+    inner[m++] = 6 << 3; /* mod_revision 0 */
+    inner[m++] = 0;
+    n += pb_bytes(p + n, 1, inner, m);
+    m = make_put(inner, key);
+    n += pb_bytes(p + n, 2, op, pb_bytes(op, 2, inner, m));
+    m = make_range(inner, key, false);
+    n += pb_bytes(p + n, 3, op, pb_bytes(op, 1, inner, m));
+    return n;
+}
+
+/* --- unary load
+ * ----------------------------------------------------------------------------------------------- */
+
+static const char *path_of(enum op op)
+{
+    switch (op) {
+    case RANGE:
+    case SRANGE:
+        return "/etcdserverpb.KV/Range";
+    case TXN:
+        return "/etcdserverpb.KV/Txn";
+    case LEASE:
+        return "/etcdserverpb.Lease/LeaseGrant";
+    case DELETE:
+        return "/etcdserverpb.KV/DeleteRange";
+    case PUT:
+    case MIXED:
+    case FILL:
+    case KEEPALIVE:
+    case WATCH:
+    case SPREAD:
+    case OPS:
+        break;
+    }
+    return "/etcdserverpb.KV/Put";
+}
+
+static void start_call(struct h2_client *c, uint32_t tag)
+{
+    static uint8_t message[140000];
+    static const uint8_t grant[] = {1 << 3, 0xe8, 0x07}; /* TTL 1000 */
+    enum op op = o.op;
+    uint64_t key = next_random() % o.keys;
+    size_t size = 0;
+    if (op == FILL) {
+        if (next_fill >= o.keys)
+            return;
+        key = next_fill++;
+    }
+    if (o.total && started_count >= o.total)
+        return;
+    if (op == MIXED)
+        op = next_random() % 5 ? RANGE : PUT;
+    if (op == PUT || op == FILL || op == WATCH || op == SPREAD)
+        size = make_put(message, op == WATCH ? 0 : op == SPREAD ? next_random() % (uint64_t)o.watchers : key);
+    else if (op == RANGE || op == SRANGE || op == DELETE)
+        size = make_range(message, key, op == SRANGE);
+    else if (op == TXN)
+        size = make_txn(message, key);
+    else
+        memcpy(message, grant, size = sizeof grant);
+    started_count++;
+    sent_ns[tag] = now_ns();
+    h2_call(c, path_of(op), tag, message, size, true);
+}
+
+static void on_unary_message(struct h2_client *c, uint32_t tag, const uint8_t *data, size_t size)
+{
+    (void)c, (void)tag, (void)data, (void)size;
+}
+
+static void on_unary_end(struct h2_client *c, uint32_t tag)
+{
+    done_count++;
+    if (is_measuring && o.op != WATCH && o.op != SPREAD)
+        observe(now_ns() - sent_ns[tag]);
+    if (!is_over && !o.rate)
+        start_call(c, tag);
+}
+
+/* --- keep-alives
+ * -------------------------------------------------------------------------------------------------- */
+
+static void send_keepalive(struct h2_client *c, uint32_t tag, bool is_first)
+{
+    static uint32_t stream_ids[SLOTS_MAX];
+    uint8_t message[16] = {1 << 3};
+    size_t size = 1 + pb_varint(message + 1, (uint64_t)lease_ids[next_random() % o.keys]);
+    sent_ns[tag] = now_ns();
+    if (is_first)
+        stream_ids[tag] = h2_call(c, "/etcdserverpb.Lease/LeaseKeepAlive", tag, message, size, false);
+    else
+        h2_send(c, stream_ids[tag], message, size);
+}
+
+static void on_keepalive(struct h2_client *c, uint32_t tag, const uint8_t *data, size_t size)
+{
+    (void)data, (void)size;
+    done_count++;
+    if (is_measuring)
+        observe(now_ns() - sent_ns[tag]);
+    if (!is_over)
+        send_keepalive(c, tag, false);
+}
+
+static void on_grant(struct h2_client *c, uint32_t tag, const uint8_t *data, size_t size)
+{
+    (void)c, (void)tag;
+    struct pb_field f;
+    for (size_t at = 0; pb_next(data, size, &at, &f);)
+        if (f.number == 2)
+            lease_ids[done_count] = (int64_t)f.size;
+}
+
+/* --- watches
+ * ---------------------------------------------------------------------------------------------------------
+ */
+
+/* WatchResponse.events = 11, Event.kv = 2, KeyValue.value = 5, which begins with the time it was sent. */
+static void on_watch_message(struct h2_client *c, uint32_t tag, const uint8_t *data, size_t size)
+{
+    (void)c, (void)tag;
+    struct pb_field event, kv, value;
+    uint64_t now = now_ns();
+    bool has_event = false;
+    for (size_t at = 0; pb_next(data, size, &at, &event);) {
+        if (event.number != 11)
+            continue;
+        has_event = true;
+        event_count++;
+        for (size_t i = 0; is_measuring && pb_next(event.data, event.size, &i, &kv);)
+            for (size_t k = 0; kv.number == 2 && pb_next(kv.data, kv.size, &k, &value);)
+                if (value.number == 5 && value.size >= 8) {
+                    uint64_t stamp;
+                    memcpy(&stamp, value.data, 8);
+                    observe(now - stamp);
+                }
+    }
+    if (!has_event && expected_creates)
+        expected_creates--;
+}
+
+static void on_watch_end(struct h2_client *c, uint32_t tag)
+{
+    (void)c;
+    h2_die("watch %u ended", tag);
+}
+
+/* --- the loop
+ * ----------------------------------------------------------------------------------------------------------
+ */
+
+static void serve(int timeout_ms)
+{
+    struct epoll_event events[256];
+    int n = epoll_wait(epoll_fd, events, 256, timeout_ms);
+    for (int i = 0; i < n; i++) {
+        struct h2_client *c = events[i].data.ptr;
+        h2_read(c);
+        h2_flush(c);
+        if (h2_wants_write(c)) {
+            struct epoll_event e = {.events = EPOLLIN | EPOLLOUT, .data.ptr = c};
+            epoll_ctl(epoll_fd, EPOLL_CTL_MOD, c->fd, &e);
+        } else if (events[i].events & EPOLLOUT) {
+            struct epoll_event e = {.events = EPOLLIN, .data.ptr = c};
+            epoll_ctl(epoll_fd, EPOLL_CTL_MOD, c->fd, &e);
+        }
+    }
+}
+
+static void open_client(struct h2_client *c)
+{
+    h2_open(c, "127.0.0.1", o.ports[(c - clients) % o.port_count]);
+    c->on_message = on_unary_message;
+    c->on_end = on_unary_end;
+    struct epoll_event e = {.events = EPOLLIN, .data.ptr = c};
+    epoll_ctl(epoll_fd, EPOLL_CTL_ADD, c->fd, &e);
+}
+
+static double process_cpu_s(int pid)
+{
+    char path[64], line[1024];
+    unsigned long user = 0, sys = 0;
+    snprintf(path, sizeof path, "/proc/%d/stat", pid);
+    FILE *f = fopen(path, "r");
+    if (!f)
+        return 0;
+    if (fgets(line, sizeof line, f)) {
+        const char *p = strrchr(line, ')');
+        if (p)
+            sscanf(p + 2, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &sys);
+    }
+    fclose(f);
+    return (double)(user + sys) / (double)sysconf(_SC_CLK_TCK);
+}
+
+static double server_cpu_s(void)
+{
+    double all = 0;
+    for (int i = 0; i < o.pid_count; i++)
+        all += process_cpu_s(o.pids[i]);
+    return all;
+}
+
+static void prepare_leases(void)
+{
+    enum op op = o.op;
+    lease_ids = calloc(o.keys + SLOTS_MAX, sizeof *lease_ids);
+    o.op = LEASE;
+    o.total = o.keys;
+    clients[0].on_message = on_grant;
+    for (uint32_t i = 0; i < 16; i++)
+        start_call(&clients[0], i);
+    h2_flush(&clients[0]);
+    while (done_count < o.keys)
+        serve(1000);
+    o.op = op;
+    o.total = 0;
+    done_count = started_count = 0;
+}
+
+static void prepare_watches(int from)
+{
+    expected_creates = (uint64_t)o.watchers;
+    for (int i = 0; i < o.watchers; i++) {
+        uint8_t create[300], request[400], name[256];
+        struct h2_client *c = &clients[from + i % (o.connections)];
+        size_t n = pb_bytes(create, 1, name, make_key(name, o.op == SPREAD ? (uint64_t)i : 0));
+        n = pb_bytes(request, 1, create, n);
+        c->on_message = on_watch_message;
+        c->on_end = on_watch_end;
+        h2_call(c, "/etcdserverpb.Watch/Watch", (uint32_t)i, request, n, false);
+        h2_flush(c);
+        if (i % 64 == 63)
+            serve(0);
+    }
+    while (expected_creates)
+        serve(1000);
+}
+
+static void start_load(int writer)
+{
+    if (o.op == KEEPALIVE) {
+        for (int i = 0; i < o.connections; i++)
+            clients[i].on_message = on_keepalive;
+        for (uint32_t i = 0; i < (uint32_t)(o.connections * o.streams); i++)
+            send_keepalive(&clients[i % (uint32_t)o.connections], i, true);
+    } else if (writer >= 0) {
+        for (uint32_t i = 0; !o.rate && i < (uint32_t)o.streams; i++)
+            start_call(&clients[writer], i);
+    } else {
+        for (uint32_t i = 0; i < (uint32_t)(o.connections * o.streams); i++)
+            start_call(&clients[i % (uint32_t)o.connections], i);
+    }
+    for (int i = 0; i < o.connections + (writer >= 0); i++)
+        h2_flush(&clients[i]);
+}
+
+static uint64_t progress(void)
+{
+    return o.op == WATCH || o.op == SPREAD ? event_count : done_count;
+}
+
+/* Runs until the time is over or everything was done; paced puts go out when their time comes. */
+static void run(uint64_t until_ns, int writer)
+{
+    uint64_t next_put = now_ns();
+    static uint32_t tag;
+    while (now_ns() < until_ns && !(o.op == FILL && done_count >= o.keys)) {
+        while (o.rate && writer >= 0 && now_ns() >= next_put) {
+            start_call(&clients[writer], tag++ % 1024);
+            h2_flush(&clients[writer]);
+            next_put += 1000000000ULL / (uint64_t)o.rate;
+        }
+        serve(o.rate ? 1 : 100);
+    }
+}
+
+static int parse_list(const char *text, int list[MEMBERS_MAX])
+{
+    int count = 0;
+    while (count < MEMBERS_MAX && *text) {
+        char *end;
+        list[count++] = (int)strtol(text, &end, 10);
+        text = *end ? end + 1 : end;
+    }
+    return count;
+}
+
+static void parse(int argc, char **argv)
+{
+    static const struct option names[] = {
+        {"port", 1, 0, 'p'},     {"pid", 1, 0, 'P'},      {"connections", 1, 0, 'c'}, {"streams", 1, 0, 'm'},
+        {"seconds", 1, 0, 's'},  {"key-size", 1, 0, 'k'}, {"value-size", 1, 0, 'v'},  {"keys", 1, 0, 'n'},
+        {"watchers", 1, 0, 'w'}, {"rate", 1, 0, 'r'},     {"op", 1, 0, 'o'},          {0},
+    };
+    int c;
+    while ((c = getopt_long(argc, argv, "", names, NULL)) != -1) {
+        int *numbers[128] = {
+            ['c'] = &o.connections, ['m'] = &o.streams,  ['s'] = &o.seconds, ['k'] = &o.key_size,
+            ['v'] = &o.value_size,  ['w'] = &o.watchers, ['r'] = &o.rate};
+        if (c == 'p') {
+            o.port_count = parse_list(optarg, o.ports);
+        } else if (c == 'P') {
+            o.pid_count = parse_list(optarg, o.pids);
+        } else if (c == 'n') {
+            o.keys = strtoull(optarg, NULL, 10);
+        } else if (c == 'o') {
+            for (o.op = 0; o.op < OPS && strcmp(op_names[o.op], optarg) != 0;)
+                o.op++;
+            if (o.op == OPS)
+                h2_die("unknown op %s", optarg);
+        } else if (c < 128 && numbers[c]) {
+            *numbers[c] = atoi(optarg);
+        } else {
+            exit(2);
+        }
+    }
+    if (!o.port_count || o.connections * o.streams > (int)SLOTS_MAX || o.key_size > 200 ||
+        o.value_size > 60000)
+        h2_die("too much asked for");
+}
+
+int main(int argc, char **argv)
+{
+    parse(argc, argv);
+    bool has_writer = o.op == WATCH || o.op == SPREAD;
+    int writer = has_writer ? o.connections : -1;
+    epoll_fd = epoll_create1(0);
+    clients = calloc((size_t)o.connections + 1, sizeof *clients);
+    for (int i = 0; i < o.connections + has_writer; i++)
+        open_client(&clients[i]);
+    if (o.op == KEEPALIVE)
+        prepare_leases();
+    if (has_writer)
+        prepare_watches(0);
+    start_load(writer);
+    if (o.op != FILL)
+        run(now_ns() + 500000000ULL, writer); /* warm up */
+    uint64_t before = o.op == FILL ? 0 : progress(), puts_before = done_count, start = now_ns();
+    double cpu = server_cpu_s();
+    struct rusage own_before, own;
+    getrusage(RUSAGE_SELF, &own_before);
+    is_measuring = true;
+    run(o.op == FILL ? UINT64_MAX : start + (uint64_t)o.seconds * 1000000000ULL, writer);
+    double seconds = (double)(now_ns() - start) / 1e9;
+    cpu = server_cpu_s() - cpu;
+    getrusage(RUSAGE_SELF, &own);
+    double count = (double)(progress() - before);
+    double own_cpu = (double)(own.ru_utime.tv_sec - own_before.ru_utime.tv_sec + own.ru_stime.tv_sec -
+                              own_before.ru_stime.tv_sec) +
+                     (double)(own.ru_utime.tv_usec - own_before.ru_utime.tv_usec + own.ru_stime.tv_usec -
+                              own_before.ru_stime.tv_usec) /
+                         1e6;
+    printf("{\"op\":\"%s\",\"connections\":%d,\"streams\":%d,\"ops_per_s\":%.0f,\"puts_per_s\":%.0f,\"p50_"
+           "us\":%.0f,\"p95_us\":%.0f,"
+           "\"p99_us\":%.0f,\"p999_us\":%.0f,\"max_us\":%.0f,\"server_cpu_us\":%.2f,\"client_cpu\":%.2f,"
+           "\"seconds\":%.2f}\n",
+           op_names[o.op], o.connections, o.streams, count / seconds,
+           (double)(done_count - puts_before) / seconds, percentile_us(0.5), percentile_us(0.95),
+           percentile_us(0.99), percentile_us(0.999), (double)slowest_ns / 1000,
+           count > 0 ? cpu * 1e6 / count : 0, own_cpu / seconds, seconds);
+    return 0;
+}

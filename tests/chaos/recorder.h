@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What the parts of the recorder share: one history, its options and counters; clients (traffic.c) and
+ * watchers (watching.c) come to it. */
+#ifndef TESTS_CHAOS_RECORDER_H
+#define TESTS_CHAOS_RECORDER_H
+
+#include "tests/chaos/convert.h"
+
+enum { ENDPOINTS_MAX = 16, PHASES = 3 };
+
+/* Set by signals: everything is counted for the phase in which its answer came. */
+enum phase { PHASE_BEFORE, PHASE_FAULT, PHASE_AFTER };
+
+struct recorder {
+    struct endpoint endpoints[ENDPOINTS_MAX];
+    size_t endpoint_count;
+    unsigned keys, clients_per_endpoint, think_ms, op_limit_ms, compact_every_ms, compact_keep, patience_s,
+        watchers;
+    struct history history;
+    struct arena scratch; /* of one message */
+    enum phase phase;
+    bool is_ending; /* nothing new is begun */
+    /* What all know. */
+    int64_t revision;  /* the highest in any header */
+    int64_t replayed;  /* all commits up to here are in the history */
+    int64_t compacted; /* asked for */
+    /* Counters. */
+    uint64_t writes[PHASES], reads[PHASES], unknown, failed, events, resumed;
+    int64_t last_write_ns, longest_gap_ns;
+    uint64_t random_state;
+};
+
+extern struct recorder recorder;
+
+uint64_t random_below(uint64_t n);
+bool chance(unsigned percent);
+void saw_revision(int64_t revision);
+
+/* Clients. */
+void traffic_start(void);
+void traffic_tick(void);
+bool traffic_is_idle(void); /* nothing is under way */
+void traffic_give_up(void); /* what is under way stays of unknown outcome */
+
+/* Watchers, and the replay of everything. */
+void watching_start(void);
+void watching_tick(void);
+/* At the end, when revision is the last one: asks for progress, true when all that are open have come so far.
+ */
+bool watching_is_complete(int64_t revision);
+/* All that are open had time enough: what did not come up to revision is missing. */
+void watching_finish(int64_t revision);
+
+#endif

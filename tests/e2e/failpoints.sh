@@ -1,0 +1,96 @@
+#!/usr/bin/env bash
+# Every failpoint of a build with FAILPOINTS=1, by gofail's protocol: the member dies there, starts again and has what it
+# acknowledged. Needs such a build: make failpoints.
+. "$(dirname "$0")/lib.sh"
+port=$(free_port)
+points=127.0.0.1:$((port + 1000))
+export ETCDCTL_ENDPOINTS=127.0.0.1:$port GOFAIL_HTTP=$points
+options=(--watch-progress-notify-interval 100ms --compaction-batch-limit 10 --backend-batch-interval 20ms)
+begin() { start_server "$work" "$port" "${options[@]}" || { tail -5 "$work/log"; exit 1; }; }
+ask() { curl -s --max-time 5 -X "$1" ${3:+-d "$3"} "http://$points/$2"; }
+status() { curl -s -o /dev/null -w '%{http_code}' --max-time 5 -X "$1" ${3:+-d "$3"} "http://$points/$2"; }
+begin
+
+# The protocol.
+names=$(ask GET '' | sed 's/=.*//')
+check "the list has $(wc -w <<<"$names") names" grep -q raftBeforeSave <<<"$names"
+expect "set" 204 "$(status PUT raftBeforeSave 'sleep(1)')"
+expect "told" 'sleep(1)' "$(ask GET raftBeforeSave)"
+expect "in the list" 'raftBeforeSave=sleep(1)' "$(ask GET '' | grep raftBeforeSave=)"
+expect "a put passes it" OK "$(etcdctl put a 1)"
+check "and is counted" test "$(ask GET raftBeforeSave/count)" -ge 1
+expect "off" 204 "$(status DELETE raftBeforeSave)"
+expect "off twice" 400 "$(status DELETE raftBeforeSave)"
+expect "no such name" 400 "$(status PUT nowhere panic)"
+expect "no such name to tell" 404 "$(status GET nowhere)"
+expect "no such terms" 400 "$(status PUT raftBeforeSave explode)"
+expect "another method" 405 "$(status POST raftBeforeSave panic)"
+expect "several at once" 204 "$(status PUT failpoints 'beforeCommit=1*off;afterCommit=1*off')"
+begin_ms=$(date +%s%3N)
+ask PUT raftBeforeSave '1*sleep(700)->off'
+etcdctl put a 2 >/dev/null
+check "a sleep holds a put up" test $(($(date +%s%3N) - begin_ms)) -ge 700
+ask DELETE raftBeforeSave
+
+# Death at each: what was acknowledged before is there afterwards, and the store is sound.
+written=0
+put_some() { # COUNT: stops at the first that is not acknowledged
+    local i
+    for i in $(seq "$1"); do
+        etcdctl --command-timeout=2s put "key$((written % 50))" "$((written + 1))" >/dev/null 2>&1 || return 1
+        written=$((written + 1))
+    done
+}
+drive() { # what makes the member pass NAME
+    case $1 in
+    compact*) etcdctl --command-timeout=2s compaction "$(etcdctl get a -w json | jq .header.revision)" --physical ;;
+    defrag*) etcdctl --command-timeout=2s defrag ;;
+    beforeProgressIfSync) (echo 'watch a'; sleep 0.5; echo progress; sleep 0.5) | timeout 3 etcdctl watch -i ;;
+    beforeSyncWatchers | beforeSendWatchResponse) timeout 3 etcdctl watch --rev="$(etcdctl get a -w json | jq .header.revision)" --prefix key ;;
+    *) put_some 20 ;;
+    esac
+} >/dev/null 2>&1
+for name in $names; do
+    case $name in
+    beforeApplyOneConfChange | beforePublishing | walSyncError | beforeMoveVictims) continue ;; # below, or not to be forced
+    *Snap | *Snapshot | raftBefore*Send | raftDropHeartbeat | raftAfterWALRelease | applyIsSkipped) continue ;; # tests/chaos
+    esac
+    put_some 20
+    ask PUT "$name" panic
+    drive "$name" &
+    driver=$!
+    put_some 3
+    for i in $(seq 60); do kill -0 "$server_pid" 2>/dev/null || break; sleep 0.05; done
+    if kill -0 "$server_pid" 2>/dev/null; then
+        check "$name kills" false
+        ask DELETE "$name"
+        continue
+    fi
+    wait "$server_pid"
+    died=$?
+    wait "$driver"
+    begin
+    found=$(etcdctl get key --prefix --print-value-only | sort -n | tail -1)
+    check "$name: dead ($died), back, $written acknowledged, $found there" \
+        test "$died" = 2 -a "$found" -ge "$written" -a "$found" -le $((written + 21))
+    written=$found
+done
+
+put_some 3
+ask PUT walSyncError 'return("disk")'
+etcdctl --command-timeout=2s put key1 lost >/dev/null 2>&1
+for i in $(seq 60); do kill -0 "$server_pid" 2>/dev/null || break; sleep 0.05; done
+wait "$server_pid"
+expect "a sync that fails ends the member" 1 $?
+begin
+check "and it starts again" test "$(etcdctl get key --prefix --print-value-only | grep -v lost | sort -n | tail -1)" -ge "$written"
+stop_server TERM
+
+# From the environment; the listener of its own.
+rm -rf "$work/data"
+GOFAIL_FAILPOINTS='beforePublishing=panic;unknown=panic' "$CAIRND" --data-dir "$work/data" \
+    --listen-client-urls "http://127.0.0.1:$port" --advertise-client-urls "http://127.0.0.1:$port" >"$work/log2" 2>&1
+expect "beforePublishing, set by the environment, kills" 2 $?
+GOFAIL_FAILPOINTS='beforePublishing=boom' "$CAIRND" --data-dir "$work/data" >"$work/log2" 2>&1
+expect "terms in the environment that cannot be read end it" 1 $?
+finish

@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Three members behind the fault proxy, and the clients that keep instances registered with them."""
+import base64
+import http.client
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+TTL_S = 4
+BEAT_S = 0.8
+
+
+def free_ports(count):
+    """That many neighbours nobody listens on, below the ports that connections get."""
+    for base in random.sample(range(21000, 28000, count), 50):
+        try:
+            for port in range(base, base + count):
+                with socket.socket() as s:
+                    s.bind(("127.0.0.1", port))
+            return base
+        except OSError:
+            continue
+    raise SystemExit("no free ports")
+
+
+def ask(member, method, path, body=None, timeout_s=1.5):
+    """Status, revision, JSON body (None if it is none)."""
+    host, port = member.split(":")
+    connection = http.client.HTTPConnection(host, int(port), timeout=timeout_s)
+    try:
+        connection.request(method, path, None if body is None else json.dumps(body))
+        answer = connection.getresponse()
+        text = answer.read()
+        is_json = (answer.getheader("Content-Type") or "").startswith("application/json")
+        revision = int(answer.getheader("X-Cairn-Revision") or 0)
+        return answer.status, revision, json.loads(text) if text and is_json else None
+    except http.client.HTTPException as error:
+        raise OSError(f"cut off: {error!r}") from error
+    finally:
+        connection.close()
+
+
+def wait_for(what, condition, timeout_s=30):
+    end = time.monotonic() + timeout_s
+    while time.monotonic() < end:
+        try:
+            value = condition()
+            if value:
+                return value
+        except (OSError, KeyError, TypeError):
+            pass
+        time.sleep(0.05)
+    raise SystemExit(f"not within {timeout_s} s: {what}")
+
+
+class Members:
+    """n1, n2, n3; what they say to each other goes through the proxy."""
+
+    def __init__(self, binary, proxy, folder):
+        self.binary, self.folder = binary, folder
+        base = free_ports(40)
+        self.names = ["n1", "n2", "n3"]
+        self.client = {n: f"127.0.0.1:{base + 10 * i}" for i, n in enumerate(self.names)}
+        self.listen = {n: base + 10 * i + 1 for i, n in enumerate(self.names)}
+        self.shown = {n: base + 10 * i + 2 for i, n in enumerate(self.names)}
+        self.dns = {n: base + 10 * i + 3 for i, n in enumerate(self.names)}
+        self.process, self.id = {}, {}
+        links = [f"{n}={self.shown[n]}:{self.listen[n]}" for n in self.names]
+        self.proxy = subprocess.Popen([proxy, "-", *links], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def start(self, *names):
+        cluster = ",".join(f"{n}=http://127.0.0.1:{p}" for n, p in self.shown.items())
+        for n in names:
+            url = "http://" + self.client[n]
+            with open(f"{self.folder}/{n}.log", "ab") as log:
+                self.process[n] = subprocess.Popen(
+                    [self.binary, "--name", n, "--data-dir", f"{self.folder}/{n}", "--initial-cluster", cluster,
+                     "--listen-client-urls", url, "--advertise-client-urls", url,
+                     "--listen-peer-urls", f"http://127.0.0.1:{self.listen[n]}",
+                     "--initial-advertise-peer-urls", f"http://127.0.0.1:{self.shown[n]}",
+                     "--initial-cluster-token", "faults", "--heartbeat-interval", "50", "--election-timeout", "500",
+                     "--listen-dns", f"127.0.0.1:{self.dns[n]}"], stdout=log, stderr=log)
+
+    def serve(self, *names):
+        for n in names:
+            wait_for(f"{n} serves", lambda n=n: ask(self.client[n], "GET", "/readyz")[0] == 200)
+            status = wait_for(f"{n} knows itself", lambda n=n: self.status(n))
+            self.id[n] = f"{int(status['header']['member_id']):x}"
+
+    def status(self, name):
+        return ask(self.client[name], "POST", "/v3/maintenance/status", {})[2]
+
+    def leader(self):
+        def look():
+            for n in self.names:
+                if self.process[n].poll() is None:
+                    status = self.status(n)
+                    if status.get("leader") == status["header"]["member_id"]:
+                        return n
+            return None
+        return wait_for("a leader", look)
+
+    def stop(self, how, *names):
+        for n in names:
+            self.process[n].send_signal(how)
+        for n in names:
+            self.process[n].wait(20)
+
+    def command(self, line):
+        self.proxy.stdin.write(line + "\n")
+        self.proxy.stdin.flush()
+        answer = self.proxy.stdout.readline().strip()
+        if answer != "ok":
+            raise SystemExit(f"the proxy answers '{answer}' to '{line}'")
+
+    def cut_off(self, name):
+        self.command(f"blackhole {name} both")
+        for n in self.names:
+            if n != name:
+                self.command(f"blackhole {n}@{self.id[name]} both")
+
+    def heal(self):
+        self.command("heal *")
+
+    def guards(self):
+        """How many instances are held now, and how often a guard went on, of the members that live."""
+        held = trips = 0
+        for n in self.names:
+            host, port = self.client[n].split(":")
+            connection = http.client.HTTPConnection(host, int(port), timeout=3)
+            connection.request("GET", "/metrics")
+            for line in connection.getresponse().read().decode().splitlines():
+                if line.startswith("cairn_registry_guarded_instances "):
+                    held += float(line.split()[1])
+                if line.startswith("cairn_registry_guard_trips_total "):
+                    trips += float(line.split()[1])
+            connection.close()
+        return held, trips
+
+    def end(self):
+        for p in [*self.process.values(), self.proxy]:
+            if p.poll() is None:
+                p.send_signal(signal.SIGKILL)
+            p.wait()
+
+
+class Client(threading.Thread):
+    """One session with its instances {id: (service, document)}, as a good client keeps it: a heartbeat at any member that
+    answers, and everything anew when the session is gone."""
+
+    def __init__(self, name, addresses, instances, judge):
+        super().__init__(daemon=True)
+        self.name, self.addresses, self.instances, self.judge = name, list(addresses), instances, judge
+        self.session = None
+        self.is_paused, self.is_over, self.is_registered = threading.Event(), threading.Event(), threading.Event()
+        self.beaten = time.monotonic()
+
+    def pause(self, may_die=True):
+        """It says nothing more: what it holds may die from now on, or is to be held."""
+        if may_die:
+            self.judge.free(self.instances)
+        self.is_paused.set()
+        self.is_registered.clear()
+
+    def resume(self, with_session=False):
+        if not with_session:
+            self.session = None
+        self.is_paused.clear()
+
+    def run(self):
+        while not self.is_over.wait(BEAT_S):
+            if self.is_paused.is_set():
+                continue
+            try:
+                if self.is_registered.is_set():
+                    self.beat()
+                else:
+                    self.register()
+            except OSError:
+                self.addresses.append(self.addresses.pop(0))
+
+    def say(self, method, path, body=None):
+        status, revision, answer = ask(self.addresses[0], method, "/api/v1" + path, body)
+        if status not in (200, 410):
+            raise OSError(f"{status} {answer}")
+        return status, revision, answer
+
+    def beat(self):
+        begin = time.monotonic()
+        status = self.say("PUT", f"/sessions/{self.session}/heartbeat")[0]
+        if self.is_paused.is_set():
+            return
+        if status == 410:
+            self.judge.fault(f"the session of {self.name} is gone, {begin - self.beaten:.1f} s after its last heartbeat")
+            self.judge.free(self.instances)
+            self.is_registered.clear()
+            self.session = None
+        else:
+            self.beaten = begin
+
+    def register(self):
+        if not self.session:
+            self.session = self.say("POST", "/sessions", {"ttl": TTL_S, "client_id": self.name})[2]["session"]
+        written = {}
+        for i, (service, document) in self.instances.items():
+            status, _, answer = self.say("PUT", f"/services/{service}/instances/{i}?session={self.session}", document)
+            if status == 410:
+                self.session = None
+                return
+            written[i] = answer["revision"]
+        self.beaten = time.monotonic()
+        if not self.is_paused.is_set():
+            self.judge.hold({i: (self.instances[i][0], r) for i, r in written.items()})
+            self.is_registered.set()
+
+
+class EtcdClient(Client):
+    """One that knows nothing of us: its instances hang on a plain lease, and it registers once. All it does is keep-alives."""
+
+    def call(self, path, body):
+        status, _, answer = ask(self.addresses[0], "POST", "/v3" + path, body)
+        if status != 200:
+            raise OSError(f"{status} {answer}")
+        return answer
+
+    def beat(self):
+        if int(self.call("/lease/keepalive", {"ID": self.session})["result"].get("TTL", 0)) <= 0:
+            self.judge.fault(f"the lease of {self.name} is gone")
+
+    def register(self):
+        if not self.session:
+            self.session = self.call("/lease/grant", {"TTL": TTL_S})["ID"]
+        for i, (service, document) in self.instances.items():
+            key = f"/cairn/registry/instances/default/default/{service}/{i}"
+            put = self.call("/kv/put", {"key": base64_of(key), "value": base64_of(json.dumps(document)), "lease": self.session})
+            self.judge.hold({i: (service, int(put["header"]["revision"]))})
+        self.is_registered.set()
+
+
+def base64_of(text):
+    return base64.b64encode(text.encode()).decode()
+
+
+def stop_clients(clients):
+    for c in clients:
+        c.is_over.set()
+    for c in clients:
+        c.join(10)
+

@@ -1,0 +1,87 @@
+# Several members for the e2e scripts; source it after lib.sh. Member i listens for clients on port $((base + 10 * i)), for
+# peers one above; its folder is $work/ni, its log $work/ni.log.
+base=$(free_base)
+declare -A member_pids=()
+
+client_url() { echo "http://127.0.0.1:$((base + 10 * $1))"; }
+peer_url() { echo "http://127.0.0.1:$((base + 10 * $1 + 1))"; }
+endpoint() { echo "127.0.0.1:$((base + 10 * $1))"; }
+endpoints() { # number...
+    local list="" i
+    for i in "$@"; do list+="${list:+,}$(endpoint "$i")"; done
+    echo "$list"
+}
+cluster_of() { # number...
+    local list="" i
+    for i in "$@"; do list+="${list:+,}n$i=$(peer_url "$i")"; done
+    echo "$list"
+}
+cluster=$(cluster_of 1 2 3)
+
+# start_member NUMBER [flags]: does not wait. Its log goes on.
+start_member() {
+    local i=$1
+    shift
+    "$CAIRND" --name "n$i" --data-dir "$work/n$i" --listen-client-urls "$(client_url "$i")" \
+        --advertise-client-urls "$(client_url "$i")" --listen-peer-urls "$(peer_url "$i")" \
+        --initial-advertise-peer-urls "$(peer_url "$i")" --initial-cluster "$cluster" --initial-cluster-token e2e \
+        --heartbeat-interval 50 --election-timeout 500 \
+        "$@" >>"$work/n$i.log" 2>&1 &
+    member_pids[$i]=$!
+}
+# says NUMBER TEXT [SECONDS]: the log has it, or gets it in time.
+says() {
+    local k
+    for k in $(seq $((${3:-10} * 20))); do
+        grep -q -- "$2" "$work/n$1.log" 2>/dev/null && return 0
+        sleep 0.05
+    done
+    return 1
+}
+serves() { says "$1" 'ready to serve client requests' "${2:-10}"; }
+# stop_member NUMBER SIGNAL: member_status is its exit code. The log begins anew.
+stop_member() {
+    kill -"$2" "${member_pids[$1]}" 2>/dev/null
+    ended "$1"
+}
+ended() {
+    wait "${member_pids[$1]}" 2>/dev/null
+    member_status=$?
+    unset "member_pids[$1]"
+    cp "$work/n$1.log" "$work/n$1.log.last"
+    : >"$work/n$1.log"
+}
+# within SECONDS COMMAND...: it succeeds in time.
+within() {
+    local seconds=$1 k
+    shift
+    for k in $(seq $((seconds * 10))); do
+        "$@" >/dev/null 2>&1 && return 0
+        sleep 0.1
+    done
+    return 1
+}
+ctl() { timeout 10 etcdctl --endpoints "$(endpoints 1 2 3)" "$@"; }
+ctl_on() { # number, command
+    local i=$1
+    shift
+    timeout 10 etcdctl --endpoints "$(endpoint "$i")" "$@"
+}
+# The number of the member that leads.
+leader() {
+    local i status
+    for i in 1 2 3; do
+        status=$(timeout 2 etcdctl --endpoints "$(endpoint $i)" endpoint status -w json 2>/dev/null) || continue
+        [ "$(jq '.[0].Status | .leader == .header.member_id' <<<"$status")" = true ] && echo $i && return 0
+    done
+    return 1
+}
+id_of() { ctl member list 2>/dev/null | grep ", n$1, " | cut -d, -f1; }
+
+stop_members() {
+    local i
+    exec 2>/dev/null # the shell tells of each one that was killed
+    for i in "${!member_pids[@]}"; do kill -KILL "${member_pids[$i]}" 2>/dev/null; done
+    wait 2>/dev/null
+}
+trap 'stop_members; cleanup' EXIT

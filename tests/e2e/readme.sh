@@ -1,0 +1,88 @@
+#!/usr/bin/env bash
+# Runs every command of the README's console blocks on a node of its own, those of "Three members" on three, and compares
+# what they print: `...` in the README stands for anything within a line. The ports 2379, 2389, 2399, 2409 in the README,
+# those one above, and 8600 are others here.
+. "$(dirname "$0")/lib.sh"
+readme=$PWD/README.md
+three=$PWD/tests/e2e/three.sh
+port=$(free_base)
+start_server "$work" "$port" --listen-dns "127.0.0.1:$((port + 40))" || { cat "$work/log"; echo "  FAIL the node does not start"; exit 1; }
+export ETCDCTL_ENDPOINTS=127.0.0.1:$port
+export PATH="$(dirname "$CAIRND"):$PATH"
+cd "$work" || exit 1
+
+# In two steps: what stands for a port may look like another one.
+real_ports() {
+    sed -E 's/\b(23[7-9]|240)(9)\b/@\19@/g; s/\b(2[34][0-9]0)\b/@\1@/g' <<<"$1" |
+        sed "s/@2379@/$port/g; s/@2380@/$((port + 1))/g; s/@2389@/$((port + 10))/g; s/@2390@/$((port + 11))/g
+             s/@2399@/$((port + 20))/g; s/@2400@/$((port + 21))/g; s/@2409@/$((port + 30))/g; s/@2410@/$((port + 31))/g; s/-p 8600/-p $((port + 40))/g"
+}
+cluster_pid=""
+start_cluster() {
+    stop_server TERM
+    expect "the node stops cleanly" 0 "$server_status"
+    CLUSTER_DIR=$work/cluster CLUSTER_PORT=$port "$three" >"$work/three" 2>&1 &
+    cluster_pid=$!
+    for _ in $(seq 200); do
+        grep -q 'Ctrl-C stops them' "$work/three" && return
+        sleep 0.1
+    done
+    echo "  FAIL make cluster: $(cat "$work/three")"
+    failures=$((failures + 1))
+}
+stop_cluster() {
+    for p in "$work"/cluster/n?.pid; do [ -f "$p" ] && kill -KILL "$(cat "$p")"; done
+    [ -z "$cluster_pid" ] || kill -KILL "$cluster_pid"
+} 2>/dev/null
+trap 'stop_cluster; cleanup' EXIT
+
+run_one() { # command, wanted output
+    local command wanted got pattern
+    command=$(real_ports "$1")
+    wanted=$(real_ports "$2")
+    eval "$command" >"$work/out" 2>&1
+    got=$(cat "$work/out")
+    # The README's text, literally, with ... as a wildcard.
+    pattern=$(printf '%s' "$wanted" | sed -e 's/[][\.*^$()+?{}|]/\\&/g' -e 's/\\\.\\\.\\\./.*/g')
+    if [ "$(printf '%s' "$wanted" | wc -l)" = "$(printf '%s' "$got" | wc -l)" ] &&
+        printf '%s\n' "$got" | tr '\n' '\001' | grep -qE "^$(printf '%s\n' "$pattern" | tr '\n' '\001')\$"; then
+        echo "  ok   $1"
+    else
+        printf '  FAIL %s\n    wanted: %s\n    got:    %s\n' "$1" "$wanted" "$got"
+        failures=$((failures + 1))
+    fi
+}
+
+command=""
+wanted=""
+in_block=0
+count=0
+while IFS= read -r line; do
+    case $line in
+    '```console') in_block=1 ;;
+    '```')
+        [ $in_block = 1 ] && [ -n "$command" ] && run_one "$command" "${wanted%$'\n'}"
+        in_block=0
+        command=""
+        wanted=""
+        ;;
+    '$ '*)
+        if [ $in_block = 1 ]; then
+            [ -n "$command" ] && run_one "$command" "${wanted%$'\n'}"
+            command=${line#\$ }
+            wanted=""
+            count=$((count + 1))
+        fi
+        ;;
+    '## Three members') start_cluster ;;
+    *) [ $in_block = 1 ] && wanted+="$line"$'\n' ;;
+    esac
+done <"$readme"
+check "the README has commands" test "$count" -gt 20
+cd - >/dev/null || exit 1
+kill -TERM "$cluster_pid"
+wait "$cluster_pid"
+expect "make cluster stops cleanly" 0 $?
+cluster_pid=""
+check "and leaves no member behind" test -z "$(ps -eo args | grep "[c]airnd.*$work")"
+finish

@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# Streams of a daemon: curl reads events, clients that misbehave harm nobody, and a client that follows through kill -9 and
+# orderly restarts misses no revision and gets none twice.
+. "$(dirname "$0")/lib.sh"
+client=$(realpath tests/e2e/stream_client.py)
+port=$(free_port)
+start_server "$work" "$port" || { cat "$work/log"; exit 1; }
+
+etcdctl --endpoints "127.0.0.1:$port" put /cairn/registry/instances/default/default/orders/o1 '{"host":"10.0.0.5","port":8080}' >/dev/null
+events=$(timeout 2 curl -sN "http://127.0.0.1:$port/api/v1/stream?kind=service&name=orders")
+check "curl hears welcome" grep -q '^event: welcome$' <<<"$events"
+check "and a snapshot with a token" grep -Eq '^id: [0-9]+:[0-9]+$' <<<"$events"
+check "with the instance" grep -q '"id":"o1","host":"10.0.0.5","port":8080' <<<"$events"
+expect "what is asked wrongly is refused" '{"error":{"code":"invalid","message":"unknown parameter before the first kind: name"}}' \
+    "$(curl -s "http://127.0.0.1:$port/api/v1/stream?name=orders")"
+
+timeout 120 python3 "$client" hostile "$port" "$server_pid" >"$work/hostile" 2>&1
+status=$?
+[ $status = 0 ] || cat "$work/hostile"
+check "hostile clients: $(tail -1 "$work/hostile")" [ $status = 0 ]
+
+timeout 150 python3 "$client" chain "$port" 12 >"$work/chain" 2>&1 &
+chain=$!
+for signal in KILL TERM KILL TERM; do
+    sleep 2
+    stop_server $signal
+    start_server "$work" "$port" || { cat "$work/log"; exit 1; }
+done
+wait $chain
+status=$?
+[ $status = 0 ] || cat "$work/chain"
+check "the chain holds over restarts: $(tail -1 "$work/chain")" [ $status = 0 ]
+
+# Leaving: every stream is told, and the process does not wait for them.
+timeout 20 curl -sN "http://127.0.0.1:$port/api/v1/stream?kind=service&name=orders" >"$work/left" &
+reader=$!
+for _ in $(seq 100); do grep -q snapshot "$work/left" && break; sleep 0.05; done
+stop_server TERM
+expect "SIGTERM: exit 0" 0 "$server_status"
+wait $reader
+check "goaway, with a time to come back" grep -q '"type":"goaway","after_ms":' "$work/left"
+finish

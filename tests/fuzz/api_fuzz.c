@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What a client's bytes meet in the native API before a handler: the target's path and query against the
+ * table of routes, then the body against the reader of the route's document. First byte: the method; then the
+ * target up to a newline; the rest is the body. */
+#include <assert.h>
+#include <stdlib.h>
+
+#include "registry/registry.h"
+#include "server/api/table.h"
+#include "server/http/head.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* What passed the check has the form that the handlers count on. */
+static void values(const struct api_route *route, struct slice query)
+{
+    const struct http_request q = {.query = query};
+    char error[200];
+    for (int p = 0; p < PARAMS; p++) {
+        size_t at = 0;
+        struct slice value;
+        unsigned times = 0;
+        if (!(route->params >> p & 1))
+            continue;
+        while (http_query_next(&q, api_params[p].name, &at, &value)) {
+            times++;
+            assert(api_check_value((enum api_param)p, value, error, sizeof error) == OK);
+            assert(api_params[p].type != TYPE_PAIR || memchr(value.data, '=', value.size));
+            assert(api_params[p].type != TYPE_DURATION || api_duration_ms(value) <= API_WAIT_MAX_S * 1000);
+            assert(api_params[p].type != TYPE_COUNT ||
+                   (api_number(value) >= 1 && api_number(value) <= API_COUNT_MAX));
+            assert(api_params[p].type != TYPE_REVISION || api_number(value) <= INT64_MAX);
+        }
+        assert(times <= api_repeats_max((enum api_param)p));
+    }
+}
+
+/* What was read strictly, written and read again is the same bytes. */
+#define ROUND_TRIP(kind, text)                                                                               \
+    do {                                                                                                     \
+        struct kind first, second;                                                                           \
+        struct buf a = {0}, b = {0};                                                                         \
+        if (kind##_read(text, DOCUMENT_STRICT, &arena, &first, error, sizeof error) == OK) {                 \
+            kind##_write(&first, &a);                                                                        \
+            int err = kind##_read(buf_slice(&a), DOCUMENT_TOLERANT, &arena, &second, error, sizeof error);   \
+            assert(err == OK);                                                                               \
+            kind##_write(&second, &b);                                                                       \
+            assert(slice_equal(buf_slice(&a), buf_slice(&b)));                                               \
+        } else {                                                                                             \
+            assert(strlen(error) > 0 && strlen(error) < sizeof error);                                       \
+        }                                                                                                    \
+        buf_done(&a);                                                                                        \
+        buf_done(&b);                                                                                        \
+    } while (0)
+
+static void body(enum api_schema schema, struct slice text)
+{
+    char error[200] = "";
+    struct arena arena = {0};
+    if (schema == SCHEMA_INSTANCE)
+        ROUND_TRIP(instance, text);
+    else if (schema == SCHEMA_OVERRIDE)
+        ROUND_TRIP(override, text);
+    else if (schema == SCHEMA_SETTINGS)
+        ROUND_TRIP(settings, text);
+    else if (schema == SCHEMA_SESSION)
+        ROUND_TRIP(session, text);
+    arena_done(&arena);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static const enum http_method methods[] = {HTTP_GET, HTTP_HEAD,   HTTP_POST,
+                                               HTTP_PUT, HTTP_DELETE, HTTP_PATCH};
+    const uint8_t *end = size > 1 ? memchr(data + 1, '\n', size - 1) : NULL;
+    struct buf text = {0};
+    struct slice path, query = {0};
+    char error[200] = "", allow[64];
+    if (!end || end == data + 1)
+        return 0;
+    enum http_method method = methods[data[0] % (sizeof methods / sizeof *methods)];
+    if (http_target_split(slice_of(data + 1, (size_t)(end - data) - 1), &text, &path, &query) == OK) {
+        struct api_match m = api_route_find(method, path);
+        api_methods_text(m.methods, allow, sizeof allow);
+        assert((m.methods == 0) == (allow[0] == 0));
+        assert(!m.route || (m.methods & (unsigned)m.route->method));
+        for (size_t i = 0; m.route && i < m.name_count; i++)
+            assert(m.names[i].param < PARAMS && m.names[i].value.size &&
+                   !memchr(m.names[i].value.data, '/', m.names[i].value.size));
+        enum api_error wrong =
+            m.route ? api_check_query(m.route, query, error, sizeof error) : API_BAD_REQUEST;
+        if (wrong == API_ERRORS)
+            values(m.route, query);
+        if (m.route)
+            body(m.route->body, slice_of(end + 1, size - (size_t)(end - data) - 1));
+    }
+    buf_done(&text);
+    return 0;
+}

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Any bytes as a head, a release, a draft and a key: what can be read is written canonically, and reads and
+ * writes the same again. */
+#include <assert.h>
+
+#include "config/document.h"
+#include "config/name.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+#define ROUND_TRIP(type)                                                                                     \
+    static void type##_round_trip(struct slice text)                                                         \
+    {                                                                                                        \
+        struct arena a = {0};                                                                                \
+        struct buf once = {0}, twice = {0};                                                                  \
+        struct type first, second;                                                                           \
+        char error[200];                                                                                     \
+        int err = type##_read(text, &a, &first, error, sizeof error);                                        \
+        assert(err == OK || err == ERR_MALFORMED || err == ERR_INVALID);                                     \
+        if (!err) {                                                                                          \
+            type##_write(&first, &once);                                                                     \
+            err = type##_read(buf_slice(&once), &a, &second, error, sizeof error);                           \
+            assert(err == OK);                                                                               \
+            type##_write(&second, &twice);                                                                   \
+            assert(slice_equal(buf_slice(&once), buf_slice(&twice)));                                        \
+        }                                                                                                    \
+        buf_done(&once);                                                                                     \
+        buf_done(&twice);                                                                                    \
+        arena_done(&a);                                                                                      \
+    }
+
+ROUND_TRIP(config_head)
+ROUND_TRIP(config_release)
+ROUND_TRIP(config_draft)
+
+static void key_round_trip(struct slice key)
+{
+    struct buf scratch = {0}, again = {0};
+    struct config_name name;
+    if (config_name_parse(key, &scratch, &name) == OK) {
+        config_name_add_key(&again, &name);
+        assert(slice_equal(key, buf_slice(&again)));
+    }
+    buf_done(&scratch);
+    buf_done(&again);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct slice text = slice_of(data, size);
+    config_head_round_trip(text);
+    config_release_round_trip(text);
+    config_draft_round_trip(text);
+    key_round_trip(text);
+    return 0;
+}

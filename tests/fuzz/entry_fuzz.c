@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Any bytes as a log entry: decoded or refused, and what decodes is a message or none. */
+#include <stdlib.h>
+
+#include "consensus/entry.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct entry e;
+    if (entry_decode(slice_of(data, size), &e) != OK)
+        return 0;
+    const ProtobufCMessageDescriptor *type = entry_descriptor(e.op);
+    if (!type || e.body.size > size)
+        abort();
+    struct arena a = {0};
+    (void)protobuf_c_message_unpack(type, arena_allocator(&a), e.body.size, e.body.data);
+    arena_done(&a);
+    return 0;
+}

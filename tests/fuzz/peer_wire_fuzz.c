@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Any bytes from the other end of a connection between members, cut into pieces in two ways: the same frames
+ * come out, within the limits of their moment, and hellos that decode encode again. The first byte says which
+ * stage begins, the second how the pieces are cut. Checksums are made right first where a flag asks for it:
+ * else nothing behind them would be reached. */
+#include <stdlib.h>
+
+#include "base/hash.h"
+#include "base/mem.h"
+#include "consensus/peer/peer.h"
+#include "consensus/peer/peer_wire.h"
+
+#define MUST(condition)                                                                                      \
+    do {                                                                                                     \
+        if (!(condition))                                                                                    \
+            abort();                                                                                         \
+    } while (0)
+
+enum { MEND = 0x80 };
+
+/* Goes along the frames as their lengths say. */
+static void mend(struct buf *b)
+{
+    for (size_t at = 0; b->size - at >= WIRE_HEADER_SIZE;) {
+        uint8_t *p = b->data + at;
+        size_t size = get_le32(p) & 0xfff; /* short, so that there are several */
+        if (size > b->size - at - WIRE_HEADER_SIZE)
+            size = b->size - at - WIRE_HEADER_SIZE;
+        put_le32(p, (uint32_t)size | (uint32_t)(p[3] % 9) << 24);
+        put_le32(p + 4, crc32c(0, p + WIRE_HEADER_SIZE, size));
+        put_le32(p + 8, crc32c(0, p, 8));
+        at += WIRE_HEADER_SIZE + size;
+    }
+}
+
+static enum wire_stage after_hello(struct slice payload)
+{
+    struct wire_hello h, again;
+    struct buf b = {0};
+    struct wire_frame f;
+    if (wire_read_hello(payload, &h) != OK)
+        return WIRE_AWAIT_NOTHING;
+    if (h.version != WIRE_VERSION)
+        return WIRE_AWAIT_NOTHING;
+    MUST(h.urls.size <= WIRE_URLS_MAX && (h.lane < PEER_LANE_COUNT || h.lane == WIRE_LANE_QUESTION));
+    wire_add_hello(&b, &h);
+    struct slice in = buf_slice(&b);
+    MUST(wire_take(&in, WIRE_AWAIT_HELLO, &f) == 1 && wire_read_hello(f.payload, &again) == OK);
+    MUST(again.from == h.from && again.number == h.number && slice_equal(again.urls, h.urls));
+    buf_done(&b);
+    return h.lane == WIRE_LANE_QUESTION ? WIRE_AWAIT_QUESTION : WIRE_AWAIT_MESSAGES;
+}
+
+/* The conversation, fed in pieces; returns a hash of what was understood. */
+static uint64_t converse(struct slice bytes, enum wire_stage stage, size_t piece)
+{
+    uint64_t seen = 0;
+    struct buf in = {0};
+    int n = 0;
+    while (bytes.size && n >= 0) {
+        size_t size = bytes.size < piece ? bytes.size : piece;
+        buf_add(&in, bytes.data, size);
+        bytes = slice_of(bytes.data + size, bytes.size - size);
+        struct slice rest = buf_slice(&in);
+        struct wire_frame f;
+        while ((n = wire_take(&rest, stage, &f)) == 1) {
+            seen = seen * 31 + f.kind + hash64(f.payload.data, f.payload.size);
+            MUST(f.payload.size <= PEER_MESSAGE_MAX);
+            struct wire_reply reply;
+            if (stage == WIRE_AWAIT_HELLO)
+                stage = after_hello(f.payload);
+            else if (stage == WIRE_AWAIT_REPLY)
+                stage = wire_read_reply(f.payload, &reply) == OK && reply.reason == WIRE_WELCOME
+                            ? WIRE_AWAIT_PONGS
+                            : WIRE_AWAIT_NOTHING;
+            else if (stage == WIRE_AWAIT_QUESTION || stage == WIRE_AWAIT_ANSWER)
+                stage = WIRE_AWAIT_NOTHING;
+        }
+        buf_consume(&in, in.size - rest.size);
+    }
+    buf_done(&in);
+    return seen * 31 + (uint64_t)(n < 0 ? n : 0);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static const enum wire_stage first[] = {WIRE_AWAIT_HELLO, WIRE_AWAIT_REPLY, WIRE_AWAIT_ANSWER,
+                                            WIRE_AWAIT_MESSAGES};
+    if (size < 2)
+        return 0;
+    struct buf b = {0};
+    buf_add(&b, data + 2, size - 2);
+    if (data[0] & MEND)
+        mend(&b);
+    enum wire_stage stage = first[data[0] % 4];
+    MUST(converse(buf_slice(&b), stage, b.size + 1) == converse(buf_slice(&b), stage, 1 + data[1] % 64));
+    buf_done(&b);
+    return 0;
+}

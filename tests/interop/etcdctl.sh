@@ -1,0 +1,216 @@
+#!/usr/bin/env bash
+# The same commands of etcdctl against our server and a real etcd; what they print must be equal. Identity, sizes,
+# generated ids, times and ports are evened out first. LONG=1 adds `check perf`, a minute long.
+#
+#   CAIRND=bin/cairnd ETCD=build/interop/etcd37 ETCDCTL=build/interop/etcdctl37 tests/interop/etcdctl.sh
+. "$(dirname "$0")/lib.sh"
+ETCDCTL=${ETCDCTL:-$peers/etcdctl37}
+start_server ours "${CAIRND:-$root/bin/cairnd}" && ours=$port || exit 1
+start_server etcd "${ETCD:-$peers/etcd37}" && theirs=$port || exit 1
+equal=0 differ=0
+
+ctl() { timeout 60 "$ETCDCTL" --endpoints "http://127.0.0.1:$endpoint" "$@" 2>&1; }
+
+# Which server it was must not show: names for its port, its ids, times, sizes, hashes and lease ids.
+even_out() {
+    local cluster member
+    read -r cluster member < <(ctl endpoint status -w fields | awk -F' : ' \
+        '/"ClusterID"/ {c = $2} /"MemberID"/ {m = $2} END {print c, m}')
+    sed -E -e "s/$cluster/CLUSTER/g; s/$member/MEMBER/g; s/$(printf %x "$member")/MEMBER/g; s/$(printf %x "$cluster")/CLUSTER/g" \
+        -e "s/127\.0\.0\.1:($endpoint|$((endpoint + 1)))/SERVER/g; s/took = [^ ]*/took = T/; s/took [0-9.]+[mµu]?s/took T/" \
+        -e 's/[0-9.]+ [kKMG]?B\b/SIZE/g; s/"(dbSize|dbSizeInUse|raftIndex|raftAppliedIndex|raft_term|raftTerm|hash|totalSize|db_size|db_size_in_use)":[0-9]+/"\1":N/g' \
+        -e 's/"took":"[^"]*"/"took":"T"/g; s/"(ID|id|lease)":[0-9]{15,}/"\1":LEASE/g; s/[0-9a-f]{16}/LEASE/g; s/"(Lease|Hash|Took|RaftIndex|RaftTerm|RaftAppliedIndex|DBSize|DBSizeInUse|DBSizeQuota)" : .*/"\1" : N/' \
+        -e 's/[0-9]+%/PERCENT/; s/(true|false)(,| *[│|]) *(true|false)(,| *[│|]) *[0-9]+(,| *[│|]) *[0-9]+(,| *[│|]) *[0-9]+/\1, \3, TERM, INDEX, APPLIED/' \
+        -e 's/^\{"(level|ts)":.*"error":"([^"]*)"\}$/LOG \2/; s/ [0-9.]+[mµu]?s [│|]/ T |/' -e '/^[┌├└+]/d' \
+        -e 's/remaining\([0-9]+s\)/remaining(T)/g; s/"ttl":[0-9]+/"ttl":N/g' \
+        -e "s#$work/[a-z]+#WORK#g; s/in [0-9.]+[mµ]?s/in T/; s/finished [0-9A-Z:.+-]+/finished T/"
+}
+
+# For tables: a column's width follows the longest cell.
+squeeze() { sed -E 's/ +/ /g'; }
+
+# same NAME COMMAND...: COMMAND is run for each server, with $endpoint set; outputs and status must be equal.
+same() {
+    local name=$1 a b
+    shift
+    endpoint=$ours a=$("$@"; echo "status $?")
+    endpoint=$theirs b=$("$@"; echo "status $?")
+    a=$(endpoint=$ours even_out <<<"$a" | squeeze) b=$(endpoint=$theirs even_out <<<"$b" | squeeze)
+    if [ "$a" = "$b" ]; then
+        equal=$((equal + 1))
+        [ "${VERBOSE:-}" ] && printf '  ok   %s\n%s\n' "$name" "$a"
+    else
+        differ=$((differ + 1))
+        printf '  FAIL %s: ours (<) and etcd (>)\n' "$name"
+        diff <(echo "$a") <(echo "$b") | sed 's/^/       /'
+    fi
+    return 0
+}
+c() { same "$*" ctl "$@"; }
+
+for key in a b c/1 c/2 c/3 'key with blanks' $'bytes\x01'; do c put "$key" "value of $key"; done
+c put a second --prev-kv
+c put a -w json -- -dashes
+c put a --ignore-value
+c put none --ignore-value
+c put a x --lease=1234
+c get a
+c get a -w json
+c get a -w fields
+c get --prefix c/ --keys-only
+c get --prefix '' --limit 2
+c get --from-key b --sort-by=MODIFY --order=DESCEND
+c get b c/3 -w json
+c get --prefix c/ --count-only -w fields
+c get a --rev 2
+c get a --rev 9999
+c get a --consistency s
+c get ''
+c get none
+c del none
+c del b --prev-kv
+c del --prefix c/ -w json
+c del --from-key zzz
+txn() { printf '%s\n' "$@" | ctl txn; }
+same 'txn that succeeds' txn 'value("a") = "-dashes"' 'version("zz") = "0"' '' 'put t 1' 'get a' '' 'del a' ''
+same 'txn that fails' txn 'mod("a") < "1"' '' 'put t 1' '' 'del t' 'get --prefix c/' ''
+same 'txn with a key twice' txn '' 'put t 1' 'put t 2' '' ''
+txn_json() { printf '%s\n' 'create("a") > "0"' '' 'put u 1' 'get u' '' '' '' | ctl txn -w json; }
+same 'txn -w json' txn_json
+
+# Ends a command in the background, which runs below a function and `timeout`.
+finish() {
+    {
+        pkill "-${2:-TERM}" -P "$1"
+        [ "${2:-}" ] || kill "$1"
+        wait "$1"
+    } 2>/dev/null
+    return 0
+}
+
+watch() { # what a watch prints for changes made before and during it
+    local pid
+    ctl watch "$@" >"$work/watch" &
+    pid=$!
+    sleep 0.7
+    ctl put w/1 one >/dev/null
+    ctl put w/2 two >/dev/null
+    ctl del w/1 >/dev/null
+    ctl put w/2 three >/dev/null
+    sleep 0.5
+    finish "$pid"
+    cat "$work/watch"
+}
+same 'watch --prefix' watch --prefix w/
+same 'watch --prev-kv' watch --prefix w/ --prev-kv
+same 'watch --rev' watch --prefix w/ --rev 2
+same 'watch a range' watch w/1 w/2
+same 'watch -w json' watch w/2 -w json
+same 'watch from a future revision' watch w/2 --rev 99999
+
+lease() {
+    local id
+    id=$(ctl lease grant 500 | awk '{print $2}')
+    ctl put leased 1 --lease="$id"
+    ctl get leased -w fields
+    ctl lease timetolive "$id"
+    ctl lease timetolive "$id" --keys
+    ctl lease timetolive "$id" --keys -w json
+    ctl lease keep-alive "$id" --once
+    ctl lease list
+    ctl lease list -w json
+    ctl lease revoke "$id"
+    ctl lease revoke "$id"
+    ctl lease timetolive "$id"
+    ctl lease keep-alive "$id" --once
+    ctl get leased
+}
+same 'lease' lease
+c lease grant 0
+c lease grant 9000000001
+c lease list
+
+c compaction 5
+c compaction 5
+c compaction 99999
+c compaction 10 --physical
+c get a --rev 3
+same 'watch from a compacted revision' watch w/2 --rev 3
+
+c endpoint health
+c endpoint health -w json
+c endpoint health -w table
+c endpoint status
+c endpoint status -w json
+c endpoint status -w table
+c endpoint status -w fields
+hashkv() { ctl endpoint hashkv "$@" | sed -E 's/, [0-9]+/, HASH/; s/([|│]) +[0-9]{6,} +[|│]/\1 HASH |/'; } # deviation hashkv-value
+same 'endpoint hashkv' hashkv
+same 'endpoint hashkv -w table' hashkv -w table
+same 'endpoint hashkv -w json' hashkv -w json
+c endpoint hashkv --rev 9999
+c alarm list
+c alarm disarm
+c defrag
+c member list
+c member list -w table
+c member list -w json
+c version
+c nonsense
+
+snapshot() {
+    rm -f "$work/file.db"
+    ctl snapshot save "$work/file.db" | grep -v -e '^{' -e 'Snapshot saved'
+    test -s "$work/file.db" && echo saved
+}
+same 'snapshot save' snapshot
+
+lock() { ctl lock "$1" -- echo inside; }
+same 'lock with a command' lock mutex
+same 'nothing is left of the lock' ctl get --prefix mutex --keys-only
+locks() { # one after the other, never two at once
+    local i
+    for i in 1 2 3 4; do ctl lock shared -- sh -c "echo in >>$work/locks; sleep 0.05; echo out >>$work/locks" & done >/dev/null
+    wait $(jobs -p | tail -4)
+    uniq -c "$work/locks" | awk '$1 > 1' | wc -l
+    rm -f "$work/locks"
+}
+same 'locks do not overlap' locks
+elect() {
+    local pid
+    ctl elect boss first >"$work/elect" &
+    pid=$!
+    sleep 0.7
+    timeout 2 "$ETCDCTL" --endpoints "http://127.0.0.1:$endpoint" elect --listen boss >"$work/listen" 2>&1
+    finish "$pid" INT
+    sed -E 's#^boss/[0-9a-f]+#boss/KEY#' "$work/elect" "$work/listen"
+}
+same 'elect' elect
+
+mirror() {
+    local pid
+    ctl del --prefix from/ >/dev/null
+    ctl put from/a 1 >/dev/null
+    ctl make-mirror --prefix from/ --dest-prefix to/ "http://127.0.0.1:$endpoint" >/dev/null &
+    pid=$!
+    sleep 0.7
+    ctl put from/b 2 >/dev/null
+    ctl del from/a >/dev/null
+    sleep 0.7
+    finish "$pid"
+    ctl get --prefix to/
+}
+same 'make-mirror' mirror
+
+if [ "${LONG:-}" ]; then
+    endpoint=$ours
+    if ctl check perf --load s | tee "$work/perf" | grep -q FAIL; then
+        differ=$((differ + 1))
+        cat "$work/perf"
+    else
+        equal=$((equal + 1))
+    fi
+fi
+
+echo "$equal commands equal, $differ differ"
+[ "$differ" = 0 ]

@@ -1,0 +1,452 @@
+#!/usr/bin/env bash
+# Other people's clients against our server, most of them beside a real etcd. Runs each part that this machine can
+# run, one line a part; exit 0 if none failed. A part whose tool is absent, or cannot be fetched, is skipped and says so.
+#
+#   CAIRND=bin/cairnd tests/interop/run.sh [part ...]      LONG=1: 20 seeds, `check perf`, the clients' own tests
+#                                                       STRICT=1: a method that is not served is a failure
+#
+# README.md says what each part does. Logs and everything built or downloaded: build/interop/.
+. "$(dirname "$0")/lib.sh"
+CAIRND=$(realpath "${CAIRND:-$root/bin/cairnd}")
+export CAIRND
+mkdir -p "$peers"
+passed=0 failed=0 skipped=0
+SKIPPED=77 # a part's status: absent tool
+
+# What a part needs beside our server. Each says on stdout why it is missing.
+go_tools() {
+    command -v go >"$peers/which.log" || { echo 'no go'; return 1; }
+    local target
+    for target in etcd37=go.etcd.io/etcd/server/v3 etcdctl37=go.etcd.io/etcd/etcdctl/v3 differential=./differential; do
+        (cd "$here" && timeout 400 go build -buildvcs=false -o "$peers/${target%%=*}" "${target#*=}") >"$peers/go.log" 2>&1 ||
+            { echo "go cannot build ${target#*=}, see build/interop/go.log"; return 1; }
+    done
+    (cd "$here" && timeout 200 go test -c -buildvcs=false -o "$peers/goclient.test" ./goclient) >"$peers/go.log" 2>&1 ||
+        { echo 'go cannot build goclient, see build/interop/go.log'; return 1; }
+}
+npm_tools() {
+    command -v npm >"$peers/which.log" || { echo 'no npm'; return 1; }
+    mkdir -p "$peers/npm"
+    cmp -s "$here/npm/package-lock.json" "$peers/npm/installed" && return 0
+    cp "$here"/npm/package*.json "$peers/npm/"
+    (cd "$peers/npm" && timeout 180 npm ci --ignore-scripts --no-audit --no-fund) >"$peers/npm.log" 2>&1 ||
+        { echo 'npm cannot install the clients, see build/interop/npm.log'; return 1; }
+    cp "$here/npm/package-lock.json" "$peers/npm/installed"
+}
+python_tools() {
+    python3 -c 'import etcd3' 2>"$peers/which.log" && { python=python3; return 0; }
+    python=$peers/venv/bin/python
+    "$python" -c 'import etcd3' 2>"$peers/which.log" && return 0
+    command -v python3 >"$peers/which.log" || { echo 'no python3'; return 1; }
+    { python3 -m venv "$peers/venv" && timeout 200 "$peers/venv/bin/pip" install -q -r "$here/python/requirements.txt"; } \
+        >"$peers/pip.log" 2>&1 || { echo 'pip cannot install etcd3, see build/interop/pip.log'; return 1; }
+}
+
+# The clients' own tests, at a known commit of theirs: ..._OWN may name another place to clone from.
+own_tests() { # NAME URL COMMIT
+    [ -d "$peers/$1/.git" ] && [ "$(git -C "$peers/$1" rev-parse HEAD)" = "$3" ] && return 0
+    rm -rf "${peers:?}/$1"
+    GIT_TERMINAL_PROMPT=0 timeout 60 git clone -q "$2" "$peers/$1" >"$peers/$1.log" 2>&1 &&
+        git -C "$peers/$1" checkout -q "$3" >>"$peers/$1.log" 2>&1 && return 0
+    rm -rf "${peers:?}/$1"
+    echo "git cannot fetch $2, see build/interop/$1.log"
+    return 1
+}
+npm_own_tools() {
+    command -v npm >"$peers/which.log" || { echo 'no npm'; return 1; }
+    own_tests npm-own "${NPM_OWN:-https://github.com/microsoft/etcd3}" e74db2a81c68006feb770c1c21dbed5af46fdf40 || return 1
+    [ -d "$peers/npm-own/lib" ] && return 0
+    (cd "$peers/npm-own" && timeout 200 npm ci --ignore-scripts --no-audit --no-fund && timeout 100 npx tsc) \
+        >"$peers/npm-own.log" 2>&1 || { echo 'npm cannot build its tests, see build/interop/npm-own.log'; return 1; }
+}
+python_own_tools() {
+    python_tools && command -v etcdctl >"$peers/which.log" || { echo 'no etcdctl of the distribution'; return 1; }
+    own_tests python-own "${PYTHON_OWN:-https://github.com/kragniz/python-etcd3}" e58a899579ba416449c4e225b61f039457c8072a || return 1
+    "$python" -c 'import pytest, hypothesis, mock, tenacity, six' 2>"$peers/which.log" ||
+        timeout 200 "$python" -m pip install -q pytest hypothesis mock tenacity six >"$peers/pip.log" 2>&1 ||
+        { echo 'pip cannot install what the tests need, see build/interop/pip.log'; return 1; }
+}
+
+# One of registrars/, into $peers/registrar-NAME. Those without a module of their own here take the newest there is.
+declare -A registrar_needs=([kratos]=github.com/go-kratos/kratos/contrib/registry/etcd/v3 [gomicro]=go-micro.dev/v6
+    [dubbo]=dubbo.apache.org/dubbo-go/v3)
+registrar() { # NAME
+    local name=$1 folder=$here/registrars/$1 target=. binary=$peers/registrar-$1
+    [ -x "$binary" ] && [ "$binary" -nt "$folder/main.go" ] && return 0
+    case $name in
+    grpc) folder=$here target=./registrars/grpc ;;
+    gozero) ;;
+    *)
+        rm -rf "${peers:?}/$name" && cp -r "$folder" "$peers/$name" && folder=$peers/$name
+        (cd "$folder" && go mod init "registrars/$name" && timeout 100 go get "${registrar_needs[$name]}@latest" &&
+            timeout 200 go mod tidy) >"$peers/registrar-$name.log" 2>&1 || return 1
+        ;;
+    esac
+    (cd "$folder" && timeout 300 go build -buildvcs=false -o "$binary" "$target") >"$peers/registrar-$name.log" 2>&1
+}
+
+java_tools() {
+    command -v mvn >"$peers/which.log" && command -v java >>"$peers/which.log" || { echo 'no mvn or no java'; return 1; }
+    mkdir -p "$peers/java"
+    cmp -s "$here/java/pom.xml" "$peers/java/pom.xml" && return 0
+    timeout 200 mvn -q -B -f "$here/java/pom.xml" dependency:build-classpath "-Dmdep.outputFile=$peers/java/classpath" \
+        >"$peers/mvn.log" 2>&1 || { echo 'mvn cannot fetch jetcd, see build/interop/mvn.log'; return 1; }
+    cp "$here/java/pom.xml" "$peers/java/"
+}
+
+part_differential() {
+    go_tools || return $SKIPPED
+    start_server etcd "$peers/etcd37" && a=$port || return 1
+    start_server ours "$CAIRND" && b=$port || return 1
+    timeout 600 "$peers/differential" -a "127.0.0.1:$a" -b "127.0.0.1:$b" \
+        -seeds "$([ "${LONG:-}" ] && echo 20 || echo 5)" ${STRICT:+-strict}
+}
+part_goclient() {
+    go_tools || return $SKIPPED
+    timeout 200 "$peers/goclient.test" -test.timeout 190s -test.skip Cluster && echo "etcd's client 3.7.1 and its recipes"
+}
+part_cluster() {
+    go_tools || return $SKIPPED
+    timeout 300 "$peers/goclient.test" -test.timeout 290s -test.run Cluster -test.parallel 3 &&
+        echo "etcd's client 3.7.1 on three members, leaders killed"
+}
+part_etcdctl37() {
+    go_tools || return $SKIPPED
+    timeout 300 "$here/etcdctl.sh"
+}
+part_etcdctl34() {
+    ETCDCTL=$(command -v etcdctl) || { echo 'no etcdctl of the distribution'; return $SKIPPED; }
+    go_tools || return $SKIPPED
+    LONG='' ETCDCTL=$ETCDCTL timeout 200 "$here/etcdctl.sh"
+}
+part_members() {
+    go_tools || return $SKIPPED
+    timeout 200 "$here/members.sh"
+}
+npm_tests() { # ENDPOINTS
+    cp "$here/npm/etcd3.test.mjs" "$peers/npm/"
+    (cd "$peers/npm" && HOST=$1 timeout 100 node --test etcd3.test.mjs)
+}
+part_npm() {
+    npm_tools || return $SKIPPED
+    start_server ours "$CAIRND" || return 1
+    npm_tests "127.0.0.1:$port" && echo 'etcd3 for Node'
+}
+part_npm_cluster() {
+    npm_tools || return $SKIPPED
+    start_members ours "$CAIRND" 3 || return 1
+    npm_tests "$endpoints" && echo 'etcd3 for Node, knowing three members'
+}
+part_npm_stream() {
+    npm_tools || return $SKIPPED
+    start_server ours "$CAIRND" --cors https://good.example || return 1
+    cp "$here/npm/stream.test.mjs" "$peers/npm/"
+    (cd "$peers/npm" && HOST=127.0.0.1:$port timeout 100 node --test stream.test.mjs) && echo 'ws and eventsource on the stream'
+}
+part_browser() {
+    local chromium page_port
+    chromium=$(command -v chromium || command -v chromium-browser) || { echo 'no chromium'; return $SKIPPED; }
+    page_port=$(free_port)
+    start_server ours "$CAIRND" --cors "http://127.0.0.1:$page_port" || return 1
+    "$here/browser.sh" "$chromium" "$port" "$page_port"
+}
+# All of microsoft/etcd3's own tests, over TLS with their certificate. STRICT=1: with those that need Auth.
+part_npm_own() {
+    npm_own_tools || return $SKIPPED
+    local certs=$peers/npm-own/src/test/certs without=(--invert --grep 'roles and auth|#114') log=$work/mocha
+    [ -z "${STRICT:-}" ] || without=()
+    SCHEME=https start_members ours "$CAIRND" 3 --cert-file "$certs/certs/etcd0.localhost.crt" \
+        --key-file "$certs/private/etcd0.localhost.key" || return 1
+    (cd "$peers/npm-own" && ETCD_ADDR=127.0.0.1:${ports[0]} ETCD_VERSION=3.5.0 timeout 150 npx mocha "${without[@]}") \
+        >"$log" 2>&1 || { cat "$log"; return 1; }
+    cat "$log"
+    echo "microsoft/etcd3's own tests:$(grep passing "$log")${without:+, without Auth}"
+}
+part_python() {
+    python_tools || return $SKIPPED
+    start_server ours "$CAIRND" || return 1
+    timeout 60 "$python" "$here/python/smoke.py" 127.0.0.1 "$port" && echo 'etcd3 for Python'
+}
+part_python_cluster() {
+    python_tools || return $SKIPPED
+    start_members ours "$CAIRND" 3 || return 1
+    local i
+    i=$(a_follower) || return 1
+    timeout 60 "$python" "$here/python/smoke.py" 127.0.0.1 "${ports[i]}" 3 && echo 'etcd3 for Python, on a follower'
+}
+# All of python-etcd3's own tests. They call etcdctl, suspend the members whom pgrep names, and expect these names.
+# STRICT=1: with those that need Auth or a snapshot that is a bbolt file.
+part_python_own() {
+    python_own_tools || return $SKIPPED
+    local list without=(--deselect tests/test_etcd3.py::TestClient::test_user_pwd_auth
+        --deselect tests/test_etcd3.py::TestEtcd3::test_snapshot) log=$work/pytest
+    [ -z "${STRICT:-}" ] || without=()
+    start_members pifpaf "$CAIRND" 3 || return 1
+    list=$(printf ',http://127.0.0.1:%s' "${ports[@]}")
+    mkdir "$work/bin"
+    printf '#!/bin/sh\nprintf "%%s\\n" %s %s\n' "${started[1]}" "${started[2]}" >"$work/bin/pgrep"
+    # etcdctl 3.4 does not take the flag and the variable together.
+    printf '#!/bin/sh\ncase "$*" in *--endpoints*) unset ETCDCTL_ENDPOINTS ;; esac\nexec %s "$@"\n' \
+        "$(command -v etcdctl)" >"$work/bin/etcdctl"
+    chmod +x "$work"/bin/*
+    (cd "$peers/python-own" && PATH=$work/bin:$PATH PYTHONPATH=.:./etcd3:$here/python \
+        PYTHON_ETCD_HTTP_URL=http://127.0.0.1:${ports[0]} ETCDCTL_ENDPOINTS=${list#,} TEST_ETCD_VERSION=v3.4.0 \
+        timeout 250 "$python" -m pytest -p own_suite -p no:cacheprovider -q --tb=short "${without[@]}" tests) \
+        >"$log" 2>&1 || { cat "$log"; return 1; }
+    cat "$log"
+    echo "python-etcd3's own tests: $(tail -1 "$log")${without:+, without Auth and bbolt}"
+}
+part_java() {
+    java_tools || return $SKIPPED
+    start_server ours "$CAIRND" || return 1
+    timeout 90 java -cp "$(cat "$peers/java/classpath")" "$here/java/Smoke.java" "http://127.0.0.1:$port"
+}
+part_gateway() {
+    [ -x "$here/gateway_compare.sh" ] || { echo 'no gateway_compare.sh'; return $SKIPPED; }
+    go_tools || return $SKIPPED
+    start_server etcd "$peers/etcd37" && a=$port || return 1
+    start_server ours "$CAIRND" || return 1
+    timeout 200 "$here/gateway_compare.sh" "http://127.0.0.1:$port" "http://127.0.0.1:$a"
+}
+
+# Our log of one seed of the differential run, as an etcd WAL: read by etcd's reader, equal to what we tell of it.
+part_waldump() {
+    go_tools || return $SKIPPED
+    (cd "$here" && timeout 200 go build -buildvcs=false -o "$peers/walread" ./walread) || return $SKIPPED
+    start_server etcd "$peers/etcd37" && a=$port || return 1
+    start_server ours "$CAIRND" --snapshot-catchup-entries 500 && b=$port || return 1
+    timeout 100 "$peers/differential" -a "127.0.0.1:$a" -b "127.0.0.1:$b" -seeds 1 &
+    local running=$! beside=0
+    while kill -0 "$running" 2>/dev/null; do # beside a member that writes
+        "$CAIRND" waldump "$work/ours" >"$work/beside.json" || return 1
+        beside=$((beside + 1))
+        sleep 0.5
+    done
+    wait "$running" || echo 'differences are the part differential'"'"'s to judge'
+    { kill -9 "${started[1]}" && wait "${started[1]}"; } 2>/dev/null
+    "$CAIRND" waldump --json --data-dir "$work/ours" >"$work/all.json" || return 1
+    "$CAIRND" waldump --etcd "$work/etcd-wal" "$work/ours" || return 1
+    local told
+    told=$("$peers/walread" "$work/etcd-wal" "$work/all.json") || return 1
+    "$CAIRND" waldump --etcd "$work/etcd-wal" "$work/ours" && { echo 'an existing log was overwritten'; return 1; }
+    # A flipped byte under a durable batch is found, with its place.
+    local victim
+    victim=$(find "$work/ours" -name '*.wal' | sort | head -1)
+    printf '\377' | dd of="$victim" bs=1 seek=560 conv=notrunc status=none
+    "$CAIRND" waldump "$work/ours" >"$work/damaged.json" 2>"$work/damaged.log" && { echo 'damage was not seen'; return 1; }
+    grep 'offset 512: ' "$work/damaged.log" || { cat "$work/damaged.log"; return 1; }
+    echo "$told, $beside dumps beside the member"
+}
+
+# Others' conformance suites against the config center's checkers; needs no server.
+part_formats() {
+    [ -x "${FORMATS:-$root/build/release/tools/formats}" ] || { echo 'formats is not built: make interop'; return $SKIPPED; }
+    timeout 500 "$here/config/formats.sh"
+}
+
+# The native API as its own description has it, judged by others: is it OpenAPI, and does the server do what it says?
+openapi_tools() {
+    tools=$peers/venv-openapi/bin
+    cmp -s "$here/openapi/requirements.txt" "$peers/venv-openapi/installed" && return 0
+    command -v python3 >"$peers/which.log" || { echo 'no python3'; return 1; }
+    { python3 -m venv "$peers/venv-openapi" && timeout 300 "$tools/pip" install -q -r "$here/openapi/requirements.txt"; } \
+        >"$peers/pip-openapi.log" 2>&1 || { echo 'pip cannot install schemathesis, see build/interop/pip-openapi.log'; return 1; }
+    cp "$here/openapi/requirements.txt" "$peers/venv-openapi/installed"
+}
+part_openapi() {
+    openapi_tools || return $SKIPPED
+    start_server ours "$CAIRND" || return 1
+    curl -sf "http://127.0.0.1:$port/openapi.json" >"$work/openapi.json" || return 1
+    timeout 60 "$tools/python" -c 'import json, sys, openapi_spec_validator as v; v.validate(json.load(open(sys.argv[1])))' \
+        "$work/openapi.json" || return 1
+    # JSON Schema cannot say bytes, "at least one of" or "a session that lives": a refusal is no failure, a wrong form is.
+    (cd "$work" && timeout 200 "$tools/schemathesis" --config-file "$here/openapi/schemathesis.toml" run \
+        "http://127.0.0.1:$port/openapi.json" --phases examples,coverage,fuzzing --exclude-checks positive_data_acceptance \
+        --max-time "$([ "${LONG:-}" ] && echo 120 || echo 30)" --seed "${SEED:-1}") || return 1
+    answers "http://127.0.0.1:$port" || { echo 'the server does not answer any more'; return 1; }
+    echo "openapi-spec-validator, schemathesis: $(jq '[.paths[] | length] | add' "$work/openapi.json") operations"
+}
+
+# A real Prometheus that finds what it scrapes by http_sd. What it scrapes is our server's own metrics.
+sees() { # PROMQL WANTED: names of instances, in order
+    local got k
+    for k in $(seq 300); do
+        got=$(curl -s "http://127.0.0.1:$prometheus/api/v1/query" --data-urlencode "query=$1" |
+            jq -r '[.data.result[].metric.id] | sort | join(" ")' 2>/dev/null)
+        [ "$got" = "$2" ] && { echo "$1: $2"; return 0; }
+        sleep 0.2
+    done
+    echo "$1: '$got', not '$2'"
+    return 1
+}
+part_prometheus() {
+    command -v prometheus >"$peers/which.log" || { echo 'no prometheus'; return $SKIPPED; }
+    start_server ours "$CAIRND" || return 1
+    local api=http://127.0.0.1:$port/api/v1/services url=http://127.0.0.1:$port pid=$!
+    prometheus=$(free_port)
+    session=$(curl -s "${api%/services}/sessions" -d '{"ttl":600}' | jq -r .session)
+    put() { curl -sf -X PUT "$api/$1?session=$session" -d "$2" || return 1; }
+    put self/instances/s1 '{"host":"127.0.0.1","port":'"$port"',"zone":"b","tags":["scraped"],"metadata":{"team-name":"core"}}' || return 1
+    put self/instances/s2 '{"host":"127.0.0.1","ports":{"metrics":1},"tags":["scraped"]}' || return 1
+    put other/instances/s3 '{"host":"127.0.0.1","port":1}' || return 1
+    cat >"$work/prometheus.yml" <<Y
+global: {scrape_interval: 1s, scrape_timeout: 1s}
+scrape_configs:
+- job_name: all
+  http_sd_configs: [{url: $url/sd/prometheus, refresh_interval: 1s}]
+  relabel_configs: &labels
+  - {source_labels: [__meta_cairn_instance], target_label: id}
+  - {source_labels: [__meta_cairn_zone], target_label: zone}
+  - {source_labels: [__meta_cairn_port_name], target_label: port_name}
+  - {source_labels: [__meta_cairn_metadata_team_name], target_label: team}
+- job_name: serving
+  http_sd_configs: [{url: '$url/sd/prometheus?namespace=default&service=self&tag=scraped', refresh_interval: 1s}]
+  relabel_configs:
+  - {source_labels: [__meta_cairn_instance], target_label: id}
+  - {source_labels: [__meta_cairn_serving], regex: 'true', action: keep}
+  - {source_labels: [__meta_cairn_tags], regex: '.*,scraped,.*', action: keep}
+Y
+    promtool check config "$work/prometheus.yml" || return 1
+    prometheus --config.file "$work/prometheus.yml" --storage.tsdb.path "$work/tsdb" \
+        --web.listen-address "127.0.0.1:$prometheus" >"$work/prometheus.log" 2>&1 &
+    started+=($!)
+    sees 'up{job="all"}' 's1 s2 s3' && sees 'up{job="all"} == 1' s1 &&
+        sees 'up{job="all",zone="b",team="core"}' s1 && sees 'up{job="all",port_name="metrics"}' s2 &&
+        sees 'up{job="serving"}' 's1 s2' && sees 'etcd_server_has_leader{job="serving"}' s1 || return 1
+    curl -sf -X PUT "$api/self/instances/s2/override" -d '{"enabled":false}' || return 1
+    sees 'up{job="serving"}' s1 && sees 'up{job="all"}' 's1 s2 s3' || return 1
+    curl -sf -X DELETE "$api/other/instances/s3" || return 1
+    sees 'up{job="all"}' 's1 s2' || return 1
+    # While the server is away Prometheus keeps its targets: s1 is down, not gone.
+    { kill -9 "$pid" && wait "$pid"; } 2>/dev/null
+    sees 'up{job="all"} == 0' 's1 s2' || return 1
+    echo "$(prometheus --version 2>&1 | head -1 | cut -d' ' -f1-3): finds, relabels, drops; keeps its targets while we are away"
+}
+
+# nginx asks us where its backends are, for each request anew once an answer is too old. It reads A records alone.
+part_dns() {
+    command -v nginx >"$peers/which.log" || { echo 'no nginx (Debian package nginx-light)'; return $SKIPPED; }
+    local dns web i ip
+    web=$(free_port) dns=$(free_port)
+    while [ "$dns" = "$web" ] || [ "$dns" = $((web + 1)) ]; do dns=$(free_port); done
+    start_server ours "$CAIRND" --listen-dns "127.0.0.1:$dns" --dns-ttl 1s || return 1
+    for ip in 127.0.0.11 127.0.0.12 127.0.0.13; do # backends that say who they are
+        python3 "$here/dns/backend.py" "$ip" "$web" >"$work/backend-$ip.log" 2>&1 &
+        started+=($!)
+    done
+    mkdir -p "$work/nginx"
+    sed -e "s|@DIR@|$work/nginx|; s|@WEB@|$web|; s|@FRONT@|$((web + 1))|; s|@DNS@|$dns|" "$here/dns/nginx.conf" >"$work/nginx.conf"
+    nginx -e "$work/nginx/error.log" -c "$work/nginx.conf" >"$work/nginx.out" 2>&1 &
+    started+=($!)
+    seen() { # the backends that twenty requests reach
+        for _ in $(seq 20); do curl -sf -m 5 "http://127.0.0.1:$((web + 1))/" || echo none; done | sort -u | paste -sd ' '
+    }
+    reaches() { # WANTED: and stays with that
+        for i in $(seq 100); do
+            [ "$(seen)" = "$1" ] && [ "$(seen)" = "$1" ] && { echo "nginx reaches $1"; return 0; }
+            sleep 0.2
+        done
+        echo "nginx reaches '$(seen)', not '$1'"
+        tail -3 "$work/nginx/error.log"
+        return 1
+    }
+    put() { # key under instances/default/default/, value; none: delete
+        local key
+        key=$(printf '/cairn/registry/instances/default/default/%s' "$1" | base64 -w0)
+        if [ "${2:-}" ]; then
+            curl -sf -o "$work/put" "http://127.0.0.1:$port/v3/kv/put" -d "{\"key\":\"$key\",\"value\":\"$(printf %s "$2" | base64 -w0)\"}"
+        else
+            curl -sf -o "$work/put" "http://127.0.0.1:$port/v3/kv/deleterange" -d "{\"key\":\"$key\"}"
+        fi
+    }
+    put web/1 "{\"host\":\"127.0.0.11\",\"port\":$web}" && put web/2 "{\"host\":\"127.0.0.12\",\"port\":$web}" || return 1
+    reaches '127.0.0.11 127.0.0.12' || return 1
+    put web/1 "{\"host\":\"127.0.0.11\",\"port\":$web,\"state\":\"draining\"}" || return 1
+    reaches 127.0.0.12 || return 1
+    put web/3 "{\"host\":\"127.0.0.13\",\"port\":$web}" && put web/2 || return 1
+    reaches 127.0.0.13 || return 1
+    echo "nginx finds backends by DNS and follows: two, one drained, another one"
+}
+
+# Services register themselves as their framework does it, through the etcd API, and are seen in the registry.
+part_registrars() {
+    command -v go >"$peers/which.log" || { echo 'no go'; return $SKIPPED; }
+    start_server ours "$CAIRND" --registry-projections 'defaults,go-zero=user.rpc,grpc=grpc-services/@prod/g' || return 1
+    local name pid n done_by=() without=()
+    instance() { # NAME: what is seen of it, one line an instance
+        local query
+        for query in ${registrar_sees[$1]}; do curl -sf -m 5 "http://127.0.0.1:$port/api/v1/services/$query"; done |
+            grep -o '{"id".*' | sed 's/"create_revision.*//'
+    }
+    declare -A registrar_sees=([grpc]='orders?namespace=prod&group=g' [gozero]=user.rpc [kratos]=helloworld
+        [gomicro]=greeter [dubbo]='order-app com.example.GreetService')
+    declare -A registrar_shows=(
+        [grpc]='"id":"grpc:10.0.0.3:50051","host":"10.0.0.3","port":50051,"protocol":"grpc","zone":"b"'
+        [gozero]='"id":"go-zero:[0-9]*","host":"10.0.0.9","port":8080'
+        [kratos]='"id":"kratos:k1","host":"10.0.0.5","port":9000,"ports":{"grpc":9000,"http":8000},"protocol":"grpc","zone":"b"'
+        [gomicro]='"id":"go-micro:greeter-1","host":"10.0.0.7","port":40001,"protocol":"grpc","version":"latest"'
+        [dubbo]='"id":"dubbo:10.0.0.6:20000","host":"10.0.0.6","port":20000,"protocol":"dubbo".*"id":"dubbo-interface:10.0.0.6:20000:[0-9a-f]*","host":"10.0.0.6","port":20000,"protocol":"dubbo","version":"1.2.0","weight":50')
+    waits_for() { # NAME, a pattern or nothing, seconds
+        for _ in $(seq $(($3 * 5))); do
+            local seen
+            seen=$(instance "$1" | tr -d '\n')
+            if [ "$2" ] && grep -q "$2" <<<"$seen"; then return 0; fi
+            [ "$2" ] || [ "$seen" ] || return 0
+            sleep 0.2
+        done
+        echo "$1: seen is '$seen', not '$2'"
+        cat "$work/$1.log"
+        return 1
+    }
+    begin() { # NAME: it runs until descriptor 3 is closed, or it is killed
+        mkfifo "$work/$1.in.$SECONDS.$RANDOM" && n=$(ls -t "$work" | grep "^$1.in" | head -1)
+        "$peers/registrar-$1" "127.0.0.1:$port" <"$work/$n" >"$work/$1.log" 2>&1 &
+        pid=$!
+        started+=("$pid")
+        exec 3>"$work/$n"
+    }
+    for name in grpc gozero kratos gomicro dubbo; do
+        registrar "$name" || { without+=("$name"); continue; }
+        begin "$name"
+        waits_for "$name" "${registrar_shows[$name]}" 30 || return 1
+        exec 3>&- # it takes itself away, as far as it can
+        wait "$pid"
+        [ "$name" = dubbo ] || waits_for "$name" '' 30 || return 1
+        begin "$name"
+        waits_for "$name" "${registrar_shows[$name]}" 30 || return 1
+        kill -9 "$pid" && wait "$pid" 2>/dev/null # its lease ends, and it is gone
+        exec 3>&-
+        waits_for "$name" '' 90 || return 1
+        done_by+=("$name")
+    done
+    echo "registered by ${done_by[*]}, seen, gone when they end or die${without:+; not to be had: ${without[*]}}"
+    [ "${done_by[*]}" ] || return $SKIPPED
+}
+
+run_part() {
+    local name=$1 log=$peers/$1.log begin=$SECONDS status word
+    (
+        work=$(mktemp -d) # servers and files of this part end with it
+        started=()
+        trap cleanup EXIT
+        "part_$name"
+    ) >"$log" 2>&1
+    status=$?
+    case $status in
+    0) word=ok passed=$((passed + 1)) ;;
+    "$SKIPPED") word=skip skipped=$((skipped + 1)) ;;
+    *) word=FAIL failed=$((failed + 1)) ;;
+    esac
+    printf '  %-4s %-14s %s (%d s)\n' "$word" "$name" "$(tail -1 "$log" | cut -c1-110)" $((SECONDS - begin))
+    if [ "$status" != 0 ] && [ "$status" != "$SKIPPED" ]; then
+        tail -60 "$log" | cut -c1-400 | sed 's/^/       | /'
+    fi
+}
+
+all="differential goclient cluster etcdctl37 etcdctl34 members npm npm_cluster npm_stream browser python python_cluster java gateway waldump dns formats openapi prometheus registrars"
+[ -z "${LONG:-}" ] || all+=" npm_own python_own"
+for name in "${@:-}"; do
+    for name in ${name:-$all}; do run_part "$name"; done
+done
+echo "interop: $passed passed, $failed failed, $skipped skipped"
+[ "$failed" = 0 ]

@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# compile_commands.sh 'compiler and flags' file.c...: prints the database that clangd and clang-tidy read.
+flags=${1//\"/\\\"}
+shift
+sep="["
+for f in "$@"; do
+    printf '%s\n{"directory":"%s","file":"%s","command":"%s -c %s"}' "$sep" "$PWD" "$f" "$flags" "$f"
+    sep=","
+done
+printf '\n]\n'

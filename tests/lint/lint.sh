@@ -1,0 +1,83 @@
+#!/usr/bin/env bash
+# lint.sh 'preprocessor and compiler flags': every check of `make lint`, one line of result each, with what is
+# wrong above it. Goes on after a failure, so that one run shows all. TIDY=1 adds clang-tidy (minutes).
+set -u
+flags=$1
+here=tests/lint
+failed=0
+out=$(mktemp)
+trap 'rm -f "$out"' EXIT
+
+result() { # NAME STATUS COUNT-AND-UNIT
+    if [ "$2" = 0 ]; then
+        printf '  ok   %-10s %s\n' "$1" "$3"
+    else
+        cat "$out"
+        printf '  FAIL %-10s %s\n' "$1" "$3"
+        failed=1
+    fi
+}
+# Two compilers at a time, each batch's complaints in one piece.
+compile() { # FILE-LIST-ON-STDIN: COMPILER FLAGS...
+    xargs -n 8 -P 2 bash -c 'said=$("${@:2:$1}" "${@:$1+2}" 2>&1); rc=$?; [ -z "$said" ] || echo "$said"; exit $rc' compile $# "$@" >"$out" 2>&1
+}
+skip() { printf '  --   %-10s %s\n' "$1" "$2"; }
+
+# What git knows or would add: build folders and other ignored files are out.
+files() { git ls-files --cached --others --exclude-standard -- "$@" | sort -u | while read -r f; do [ -f "$f" ] && echo "$f"; done; }
+mapfile -t code < <(files '*.c' '*.h')
+mapfile -t sources < <(files '*.c')
+mapfile -t headers < <(files '*.h')
+mapfile -t scripts < <(files '*.sh')
+mapfile -t texts < <(files '*.c' '*.h' '*.def' '*.S' '*.sh' '*.awk' '*.py' '*.md' '*.proto' '*.yaml' '*.yml' Makefile)
+
+bash $here/selftest.sh >"$out" 2>&1
+result selftest $? "the checkers find what is planted"
+
+if command -v clang-format >/dev/null; then
+    check='for f; do clang-format "$f" | cmp -s - "$f" || echo "$f: not as clang-format writes it"; done'
+    printf '%s\n' "${code[@]}" | xargs -n 16 -P 2 bash -c "$check" format >"$out" 2>&1
+    [ ! -s "$out" ]
+    result format $? "${#code[@]} files (make format repairs)"
+else
+    skip format "clang-format is missing"
+fi
+
+awk -f $here/layers.awk $here/layers "${code[@]}" >"$out"
+result layers $? "${#code[@]} files"
+
+awk -f $here/names.awk "${code[@]}" >"$out"
+result names $? "${#code[@]} files: licence, typedef, snake_case, lengths"
+
+words='TO''DO|FIX''ME|X''XX|HA''CK'
+! grep -nwE "$words" "${texts[@]}" >"$out"
+result words $? "${#texts[@]} files: nothing left for later"
+
+! grep -nE '^(<<<<<<<|>>>>>>>) ' "${texts[@]}" >"$out"
+result merged $? "${#texts[@]} files: no marks of a merge"
+
+bash_ok=0
+for s in "${scripts[@]}"; do bash -n "$s" || bash_ok=1; done >"$out" 2>&1
+result shell $bash_ok "${#scripts[@]} scripts"
+
+printf '%s\n' "${headers[@]}" | compile gcc $flags -Werror -fsyntax-only -x c
+result headers $? "${#headers[@]} headers compile alone"
+
+# clang looks into macros of system headers for these three; gcc, which does not, checks the first two on our
+# code, and the third forbids assert(!"why").
+quiet_clang="-Wno-cast-qual -Wno-switch-enum -Wno-string-conversion"
+for compiler in gcc clang; do
+    [ $compiler = clang ] && flags="$flags $quiet_clang"
+    if command -v $compiler >/dev/null; then
+        printf '%s\n' "${sources[@]}" | compile $compiler $flags -Werror -fsyntax-only
+        result $compiler $? "${#sources[@]} sources, warnings are errors"
+    else
+        skip $compiler "is missing"
+    fi
+done
+
+if [ "${TIDY:-}" = 1 ] && command -v clang-tidy >/dev/null; then
+    printf '%s\n' "${sources[@]}" | grep -v '^tests/' | xargs -n 4 -P 2 clang-tidy --quiet >"$out" 2>&1
+    result tidy $? "clang-tidy"
+fi
+exit $failed

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What goes wrong, and when: each kind of fault the plan has on comes again and again at drawn times. */
+#ifndef TESTS_SIM_CLUSTER_FAULTS_H
+#define TESTS_SIM_CLUSTER_FAULTS_H
+
+#include "tests/sim/cluster/cluster.h"
+
+struct faults *faults_new(struct world *w);
+void faults_free(struct faults *f);
+void faults_start(struct faults *f);
+/* No new ones; those under way stay as they are outside of the core, and are over within it. */
+void faults_stop(struct faults *f, const bool *is_in_core);
+uint64_t faults_count(const struct faults *f);
+
+#endif

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The linker (-Wl,--wrap) puts these between production files, so that production code needs no door for the
+ * simulator: raft gets a listener and the plan's limits, and everything that is applied is seen once, in its
+ * order, on each member. */
+#include "consensus/kv_impl.h"
+#include "tests/sim/cluster/invariants.h"
+
+int __real_raft_new(const struct raft_config *config, const struct raft_initial *initial,
+                    struct raft **ret_raft);
+int __wrap_raft_new(const struct raft_config *config, const struct raft_initial *initial,
+                    struct raft **ret_raft);
+void __real_kv_apply(void *arg, const struct raft_entry *entry);
+void __wrap_kv_apply(void *arg, const struct raft_entry *entry);
+void __real_watch_deliver(struct watch_hub *h, const struct store_change *change);
+void __wrap_watch_deliver(struct watch_hub *h, const struct store_change *change);
+void __real_store_set_needs_events(struct store *s, bool needs);
+void __wrap_store_set_needs_events(struct store *s, bool needs);
+
+void *__real_malloc(size_t size);
+void *__wrap_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__real_realloc(void *ptr, size_t size);
+void *__wrap_realloc(void *ptr, size_t size);
+void __real_free(void *ptr);
+void __wrap_free(void *ptr);
+
+/* Blocks of our own code that are not given back; libraries keep their own accounts. */
+int64_t hooks_live_blocks;
+
+void *__wrap_malloc(size_t size)
+{
+    hooks_live_blocks++;
+    return __real_malloc(size);
+}
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+    hooks_live_blocks++;
+    return __real_calloc(count, size);
+}
+
+void *__wrap_realloc(void *ptr, size_t size)
+{
+    hooks_live_blocks += !ptr;
+    return __real_realloc(ptr, size);
+}
+
+void __wrap_free(void *ptr)
+{
+    hooks_live_blocks -= ptr != NULL;
+    __real_free(ptr);
+}
+
+int __wrap_raft_new(const struct raft_config *config, const struct raft_initial *initial,
+                    struct raft **ret_raft)
+{
+    struct process *p = cluster_running;
+    struct raft_config with = *config;
+    if (p) {
+        const struct plan *plan = &p->machine->world->plan;
+        with.trace = invariants_trace;
+        with.trace_arg = p;
+        with.max_inflight_messages = (uint32_t)plan->inflight_messages;
+        with.max_size_per_message = plan->message_bytes;
+    }
+    int err = __real_raft_new(&with, initial, ret_raft);
+    if (p && !err) {
+        p->raft = *ret_raft;
+        invariants_recovered(p, initial);
+    }
+    return err;
+}
+
+void __wrap_kv_apply(void *arg, const struct raft_entry *entry)
+{
+    int64_t before = store_revision(((const struct kv *)arg)->store);
+    if (cluster_running)
+        invariants_applies(cluster_running, entry);
+    __real_kv_apply(arg, entry);
+    if (cluster_running)
+        invariants_applied(cluster_running, entry, before);
+}
+
+void __wrap_watch_deliver(struct watch_hub *h, const struct store_change *change)
+{
+    if (cluster_running)
+        invariants_changed(cluster_running, change);
+    __real_watch_deliver(h, change);
+}
+
+/* The invariants look at every change, also where nobody watches. */
+void __wrap_store_set_needs_events(struct store *s, bool needs)
+{
+    (void)needs;
+    __real_store_set_needs_events(s, true);
+}

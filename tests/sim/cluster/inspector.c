@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * See inspector.h. One request at a time, each of a drawn kind at a drawn member. Hashes are compared over
+ * the whole run: at one revision and compaction there is one hash, whoever tells it and whenever. */
+#include "tests/sim/cluster/inspector.h"
+
+#include <inttypes.h>
+
+#include "consensus/kv_impl.h"
+
+enum { LOOK_MS = 12000, HASHES_MAX = 4096 };
+
+enum look_kind {
+    LOOK_MEMBERS,
+    LOOK_LEASES,
+    LOOK_TIME_TO_LIVE,
+    LOOK_HASH,
+    LOOK_BARRIER,
+    LOOK_ALARMS,
+    LOOK_DISARM,
+    LOOK_SNAPSHOT,
+    LOOK_STATUS,
+    LOOK_KINDS
+};
+
+struct look {
+    struct kv_request request;
+    struct inspector *inspector;
+    struct process *at;
+    enum look_kind kind;
+    struct arena arena;
+};
+
+struct inspector {
+    struct world *world;
+    struct sim_event next;
+    struct look *look;
+    uint64_t since_ns;
+    struct hash {
+        int64_t revision, compacted;
+        uint32_t hash;
+    } hashes[HASHES_MAX]; /* by revision; later ones take the place of older ones */
+    bool is_stopped;
+};
+
+static uint64_t draw(struct inspector *i, uint64_t from, uint64_t to)
+{
+    return world_draw(&i->world->load_random, from, to);
+}
+
+static void free_look(struct look *l)
+{
+    l->inspector->look = NULL;
+    arena_done(&l->arena);
+    mem_free(l);
+}
+
+/* --- what comes back ----------------------------------------------------------------------------------- */
+
+static void judge_hash(struct inspector *i, const struct process *p, const Etcdserverpb__HashKVResponse *m)
+{
+    struct hash *known = &i->hashes[m->hash_revision % HASHES_MAX];
+    bool is_same = known->revision == m->hash_revision && known->compacted == m->compact_revision;
+    if (is_same && known->hash != m->hash)
+        world_violated(i->world, "members_are_equal",
+                       "%s hashes to %08x at revision %" PRId64 ", compacted %" PRId64
+                       ", another did to %08x",
+                       p->machine->name, m->hash, m->hash_revision, m->compact_revision, known->hash);
+    *known = (struct hash){m->hash_revision, m->compact_revision, m->hash};
+}
+
+static void judge_members(struct inspector *i, const struct process *p,
+                          const Etcdserverpb__MemberListResponse *m)
+{
+    for (size_t k = 1; k < m->n_members; k++)
+        if (m->members[k]->id <= m->members[k - 1]->id)
+            world_violated(i->world, "member_list", "%s lists member %" PRIx64 " after %" PRIx64,
+                           p->machine->name, (uint64_t)m->members[k]->id, (uint64_t)m->members[k - 1]->id);
+}
+
+static void judge_time(struct inspector *i, const struct process *p,
+                       const Etcdserverpb__LeaseTimeToLiveResponse *m)
+{
+    if (m->ttl >
+        m->grantedttl + (int64_t)(i->world->plan.heartbeat_ms * i->world->plan.election_ticks) / 1000 + 1)
+        world_violated(i->world, "lease_time", "%s tells %" PRId64 " s of a lease of %" PRId64,
+                       p->machine->name, m->ttl, m->grantedttl);
+}
+
+static void on_looked(struct kv_request *r, int err, const ProtobufCMessage *response)
+{
+    struct look *l = container_of(r, struct look, request);
+    struct inspector *i = l->inspector;
+    if (!err && l->kind == LOOK_HASH)
+        judge_hash(i, l->at, (const Etcdserverpb__HashKVResponse *)response);
+    else if (!err && l->kind == LOOK_MEMBERS)
+        judge_members(i, l->at, (const Etcdserverpb__MemberListResponse *)response);
+    else if (!err && l->kind == LOOK_TIME_TO_LIVE)
+        judge_time(i, l->at, (const Etcdserverpb__LeaseTimeToLiveResponse *)response);
+    world_mark(i->world, l->kind, (uint64_t)(int64_t)err);
+    free_look(l);
+}
+
+/* Its process may be gone: the io is there till then. */
+static void on_copied(void *arg, int err, const char *path, uint64_t size)
+{
+    struct look *l = arg;
+    struct io *io = l->at->io;
+    if (!err)
+        err = io->ops->unlink(io, path);
+    world_mark(l->inspector->world, size, (uint64_t)(int64_t)err);
+    free_look(l);
+}
+
+/* --- asking -------------------------------------------------------------------------------------------- */
+
+static void ask_alarm(struct look *l, struct kv *kv)
+{
+    Etcdserverpb__AlarmRequest *m = arena_alloc(&l->arena, sizeof *m);
+    etcdserverpb__alarm_request__init(m);
+    if (l->kind == LOOK_DISARM) {
+        m->action = ETCDSERVERPB__ALARM_REQUEST__ALARM_ACTION__DEACTIVATE;
+        m->alarm = ETCDSERVERPB__ALARM_TYPE__NOSPACE;
+        m->memberid = kv->alarms.count ? kv->alarms.list[0].memberid : kv_member_id(kv);
+    }
+    kv_alarm(kv, &l->request, m);
+}
+
+static void ask_time(struct look *l, struct kv *kv)
+{
+    Etcdserverpb__LeaseTimeToLiveRequest *m = arena_alloc(&l->arena, sizeof *m);
+    etcdserverpb__lease_time_to_live_request__init(m);
+    m->id = (int64_t)draw(l->inspector, 1000, 1040);
+    m->keys = 1;
+    kv_lease_time_to_live(kv, &l->request, m);
+}
+
+static void ask_members(struct look *l, struct kv *kv)
+{
+    Etcdserverpb__MemberListRequest *m = arena_alloc(&l->arena, sizeof *m);
+    etcdserverpb__member_list_request__init(m);
+    m->linearizable = draw(l->inspector, 0, 1) == 1;
+    kv_member_list(kv, &l->request, m);
+}
+
+static void ask_hash(struct look *l, struct kv *kv)
+{
+    Etcdserverpb__HashKVRequest *m = arena_alloc(&l->arena, sizeof *m);
+    etcdserverpb__hash_kvrequest__init(m);
+    if (draw(l->inspector, 0, 1))
+        m->revision = (int64_t)draw(l->inspector, 1, (uint64_t)kv_revision(kv));
+    kv_hash_kv(kv, &l->request, m);
+}
+
+static void ask(struct look *l, struct kv *kv)
+{
+    Etcdserverpb__LeaseLeasesRequest *leases;
+    Etcdserverpb__StatusResponse status;
+    switch (l->kind) {
+    case LOOK_MEMBERS:
+        ask_members(l, kv);
+        return;
+    case LOOK_LEASES:
+        leases = arena_alloc(&l->arena, sizeof *leases);
+        etcdserverpb__lease_leases_request__init(leases);
+        kv_lease_leases(kv, &l->request, leases);
+        return;
+    case LOOK_TIME_TO_LIVE:
+        ask_time(l, kv);
+        return;
+    case LOOK_HASH:
+        ask_hash(l, kv);
+        return;
+    case LOOK_BARRIER:
+        kv_barrier(kv, &l->request);
+        return;
+    case LOOK_ALARMS:
+    case LOOK_DISARM:
+        ask_alarm(l, kv);
+        return;
+    case LOOK_SNAPSHOT:
+        kv_snapshot(kv, on_copied, l);
+        return;
+    case LOOK_STATUS:
+        kv_status(kv, &l->arena, &status);
+        free_look(l);
+        return;
+    case LOOK_KINDS:
+        return;
+    }
+}
+
+static void look(struct inspector *i)
+{
+    struct world *w = i->world;
+    struct process *p = w->machines[draw(i, 0, w->machine_count - 1)]->process;
+    if (!process_is_up(p) || process_paused_until(p))
+        return;
+    struct look *l = mem_new(sizeof *l);
+    l->inspector = i;
+    l->at = p;
+    l->kind = (enum look_kind)draw(i, 0, LOOK_KINDS - 1);
+    l->request.done = on_looked;
+    i->look = l;
+    i->since_ns = w->clock.now_ns;
+    cluster_running = p;
+    ask(l, p->kv);
+    cluster_running = NULL;
+    process_touch(p);
+}
+
+static void on_next(struct sim_event *event)
+{
+    struct inspector *i = container_of(event, struct inspector, next);
+    struct world *w = i->world;
+    if (!i->look)
+        look(i);
+    else if (i->look->kind != LOOK_SNAPSHOT && process_is_up(i->look->at) &&
+             !process_paused_until(i->look->at) && w->clock.now_ns - i->since_ns > LOOK_MS * 1000000ULL) {
+        kv_cancel(i->look->at->kv, &i->look->request);
+        free_look(i->look);
+    }
+    if (!i->is_stopped)
+        sim_clock_add(&w->clock, event, draw(i, 20, 400) * 1000000);
+}
+
+/* --- life ---------------------------------------------------------------------------------------------- */
+
+struct inspector *inspector_new(struct world *w)
+{
+    struct inspector *i = mem_new(sizeof *i);
+    i->world = w;
+    i->next.fire = on_next;
+    return i;
+}
+
+void inspector_start(struct inspector *i)
+{
+    sim_clock_add(&i->world->clock, &i->next, draw(i, 20, 400) * 1000000);
+}
+
+void inspector_stop(struct inspector *i)
+{
+    i->is_stopped = true;
+    sim_clock_remove(&i->world->clock, &i->next);
+}
+
+void inspector_free(struct inspector *i)
+{
+    if (i->look && i->world->is_violated)
+        free_look(i->look);
+    else if (i->look)
+        world_violated(i->world, "answers", "a request of the inspector was never answered");
+    mem_free(i);
+}

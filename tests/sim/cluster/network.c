@@ -1,0 +1,841 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Lanes, packets and questions; see network.h.
+ *
+ * A lane belongs to the sender: DOWN, wants to be up and tries again and again, or UP to one run of the
+ * receiver. Only the first packet of a lane is on the clock; so order holds whatever delays are drawn. */
+#include "tests/sim/cluster/network.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "consensus/peer/codec.h"
+#include "tests/sim/cluster/invariants.h"
+
+enum { REMOTES_MAX = 64, POLL_NS = 5000000, REMOVED_MAX = 256 };
+
+struct packet {
+    struct link link; /* in its lane */
+    uint64_t ready_ns;
+    struct buf bytes;
+};
+
+struct lane {
+    struct port *port;
+    struct remote *remote;
+    enum peer_lane kind;
+    bool is_up;
+    uint64_t target; /* the serial of the process it stands to */
+    struct link packets;
+    size_t queued;
+    uint64_t up_since_ms;     /* on the sender's clock */
+    uint64_t last_ns;         /* when the last packet arrives */
+    uint64_t blocked_ns;      /* since when nothing gets through; 0 = it does */
+    struct sim_event deliver; /* the first packet */
+    struct sim_event connect; /* the next attempt */
+};
+
+struct remote {
+    uint64_t id;
+    unsigned slot;
+    struct lane lanes[PEER_LANE_COUNT];
+};
+
+struct port {
+    struct peers peers;
+    struct network *network;
+    struct process *process;
+    const struct peer_events *events;
+    void *arg;
+    uint64_t cluster_id, member_id;
+    struct remote *remotes[REMOTES_MAX];
+    size_t remote_count;
+    uint64_t removed[REMOVED_MAX];
+    size_t removed_count;
+    bool is_ended;
+};
+
+/* A packet outside of any lane: it comes twice, comes late, or its sender is dead. */
+struct stray {
+    struct sim_event event;
+    struct network *network;
+    struct link link;
+    unsigned from_slot, to_slot;
+    uint64_t from_id, to_serial;
+    enum peer_lane kind;
+    struct buf bytes;
+};
+
+/* Something that a process is told. */
+struct note {
+    struct sim_event event;
+    struct network *network;
+    struct link link;
+    unsigned slot;
+    uint64_t serial;
+    enum { NOTE_REACHABLE, NOTE_UNREACHABLE, NOTE_REMOVED } kind;
+    uint64_t id;
+    enum peer_lane lane;
+};
+
+struct peer_question {
+    struct sim_event event; /* the next step: arrives, answer arrives, time-out */
+    struct sim_event timeout;
+    struct network *network;
+    struct link link;
+    uint64_t number;
+    unsigned from_slot, to_slot;
+    uint64_t from_serial, to_serial;
+    struct buf text;
+    bool is_asked, is_answered, is_canceled;
+    int err;
+    void (*done)(void *arg, int err, struct slice answer);
+    void *arg;
+};
+
+struct network {
+    struct world *world;
+    struct link strays, notes, questions;
+    uint8_t cuts[MACHINES_MAX][MACHINES_MAX];
+    uint64_t clogged_until_ns[MACHINES_MAX][MACHINES_MAX];
+    uint64_t question_count;
+    struct network_counts counts;
+};
+
+static struct port *port_of(struct peers *p)
+{
+    return container_of(p, struct port, peers);
+}
+
+/* --- the wires ----------------------------------------------------------------------------------------- */
+
+bool network_is_cut(const struct network *n, unsigned from, unsigned to)
+{
+    return n->cuts[from][to] > 0;
+}
+
+void network_cut(struct network *n, unsigned from, unsigned to, bool is_cut)
+{
+    if (is_cut)
+        n->cuts[from][to]++;
+    else if (n->cuts[from][to])
+        n->cuts[from][to]--;
+}
+
+void network_clog(struct network *n, unsigned from, unsigned to, uint64_t until_ns)
+{
+    n->clogged_until_ns[from][to] = until_ns;
+}
+
+void network_heal_all(struct network *n)
+{
+    memset(n->cuts, 0, sizeof n->cuts);
+    memset(n->clogged_until_ns, 0, sizeof n->clogged_until_ns);
+}
+
+static uint64_t draw_delay(struct network *n, unsigned from, unsigned to)
+{
+    struct world *w = n->world;
+    uint64_t now = w->clock.now_ns, until = n->clogged_until_ns[from][to];
+    uint64_t delay =
+        w->plan.delay_min_us * 1000 + world_exponential(&w->network_random, w->plan.delay_mean_us * 1000);
+    return until > now ? delay + until - now : delay;
+}
+
+struct network_counts network_counts(const struct network *n)
+{
+    return n->counts;
+}
+
+/* --- telling a process --------------------------------------------------------------------------------- */
+
+/* The process, or NULL when that run is over. Standing still: *ret_until says when to come again. */
+static struct process *receiver(struct network *n, unsigned slot, uint64_t serial, uint64_t *ret_until)
+{
+    struct process *p = cluster_find(n->world, slot, serial);
+    *ret_until = p ? process_paused_until(p) : 0;
+    return p;
+}
+
+static void on_note(struct sim_event *event)
+{
+    struct note *t = container_of(event, struct note, event);
+    struct network *n = t->network;
+    uint64_t until;
+    struct process *p = receiver(n, t->slot, t->serial, &until);
+    if (until) {
+        sim_clock_add(&n->world->clock, event, until - n->world->clock.now_ns);
+        return;
+    }
+    list_remove(&t->link);
+    if (p && p->port->events) {
+        const struct peer_events *e = p->port->events;
+        cluster_running = p;
+        if (t->kind == NOTE_REACHABLE)
+            e->on_reachable(p->port->arg, t->id, t->lane);
+        else if (t->kind == NOTE_UNREACHABLE)
+            e->on_unreachable(p->port->arg, t->id, t->lane);
+        else
+            e->on_removed(p->port->arg, t->id);
+        cluster_running = NULL;
+        process_touch(p);
+    }
+    mem_free(t);
+}
+
+static void tell(struct port *port, int kind, uint64_t id, enum peer_lane lane)
+{
+    struct network *n = port->network;
+    struct note *t = mem_new(sizeof *t);
+    t->event.fire = on_note;
+    t->network = n;
+    t->slot = port->process->machine->slot;
+    t->serial = port->process->serial;
+    t->kind = kind;
+    t->id = id;
+    t->lane = lane;
+    list_add_last(&n->notes, &t->link);
+    sim_clock_add(&n->world->clock, &t->event, world_draw(&n->world->network_random, 100, 20000));
+}
+
+static void hand_over(struct network *n, struct process *p, uint64_t from, enum peer_lane kind,
+                      struct slice bytes)
+{
+    n->counts.delivered++;
+    world_mark(n->world, from ^ bytes.size << 32, p->serial);
+    if (!p->port->events)
+        return;
+    cluster_running = p;
+    p->port->events->on_message(p->port->arg, from, kind, bytes);
+    cluster_running = NULL;
+    process_touch(p);
+}
+
+/* --- packets ------------------------------------------------------------------------------------------- */
+
+static void free_packet(struct lane *lane, struct packet *k)
+{
+    list_remove(&k->link);
+    lane->queued -= k->bytes.size;
+    buf_done(&k->bytes);
+    mem_free(k);
+}
+
+static void on_stray(struct sim_event *event)
+{
+    struct stray *s = container_of(event, struct stray, event);
+    struct network *n = s->network;
+    uint64_t until;
+    struct process *p = receiver(n, s->to_slot, s->to_serial, &until);
+    if (until) {
+        sim_clock_add(&n->world->clock, event, until - n->world->clock.now_ns);
+        return;
+    }
+    if (p && !network_is_cut(n, s->from_slot, s->to_slot))
+        hand_over(n, p, s->from_id, s->kind, buf_slice(&s->bytes));
+    list_remove(&s->link);
+    buf_done(&s->bytes);
+    mem_free(s);
+}
+
+static void send_stray(struct lane *lane, struct slice bytes, uint64_t after_ns)
+{
+    struct network *n = lane->port->network;
+    struct stray *s = mem_new(sizeof *s);
+    s->event.fire = on_stray;
+    s->network = n;
+    s->from_slot = lane->port->process->machine->slot;
+    s->from_id = lane->port->member_id;
+    s->to_slot = lane->remote->slot;
+    s->to_serial = lane->target;
+    s->kind = lane->kind;
+    buf_add_slice(&s->bytes, bytes);
+    list_add_last(&n->strays, &s->link);
+    sim_clock_add(&n->world->clock, &s->event, after_ns);
+}
+
+static void drop_packets(struct lane *lane)
+{
+    while (!list_is_empty(&lane->packets)) {
+        free_packet(lane, container_of(lane->packets.next, struct packet, link));
+        lane->port->network->counts.lost++;
+    }
+    sim_clock_remove(&lane->port->network->world->clock, &lane->deliver);
+}
+
+static void retry_later(struct lane *lane)
+{
+    struct world *w = lane->port->network->world;
+    if (!heap_contains(&lane->connect.node))
+        sim_clock_add(&w->clock, &lane->connect, world_draw(&w->network_random, 5, 150) * 1000000);
+}
+
+static void break_lane(struct lane *lane)
+{
+    if (!lane->is_up)
+        return;
+    lane->is_up = false;
+    lane->blocked_ns = 0;
+    drop_packets(lane);
+    tell(lane->port, NOTE_UNREACHABLE, lane->remote->id, lane->kind);
+    retry_later(lane);
+}
+
+static void arm(struct lane *lane)
+{
+    struct world *w = lane->port->network->world;
+    if (list_is_empty(&lane->packets) || heap_contains(&lane->deliver.node))
+        return;
+    const struct packet *first = container_of(lane->packets.next, struct packet, link);
+    uint64_t now = w->clock.now_ns;
+    sim_clock_add(&w->clock, &lane->deliver, first->ready_ns > now ? first->ready_ns - now : 0);
+}
+
+static void on_deliver(struct sim_event *event)
+{
+    struct lane *lane = container_of(event, struct lane, deliver);
+    struct network *n = lane->port->network;
+    struct world *w = n->world;
+    uint64_t until;
+    struct process *p = receiver(n, lane->remote->slot, lane->target, &until);
+    if (network_is_cut(n, lane->port->process->machine->slot, lane->remote->slot)) {
+        if (!lane->blocked_ns)
+            lane->blocked_ns = w->clock.now_ns;
+        if (w->clock.now_ns - lane->blocked_ns > w->plan.dead_after_ms * 1000000)
+            break_lane(lane);
+        else
+            sim_clock_add(&w->clock, event, POLL_NS);
+        return;
+    }
+    lane->blocked_ns = 0;
+    if (!p) {
+        break_lane(lane);
+        return;
+    }
+    if (until) {
+        sim_clock_add(&w->clock, event, until - w->clock.now_ns);
+        return;
+    }
+    struct packet *k = container_of(lane->packets.next, struct packet, link);
+    struct buf bytes = buf_move(&k->bytes);
+    lane->queued -= bytes.size;
+    free_packet(lane, k);
+    arm(lane);
+    hand_over(n, p, lane->port->member_id, lane->kind, buf_slice(&bytes));
+    buf_done(&bytes);
+}
+
+/* --- connecting ---------------------------------------------------------------------------------------- */
+
+static bool was_removed(const struct port *port, uint64_t id)
+{
+    for (size_t i = 0; i < port->removed_count; i++)
+        if (port->removed[i] == id)
+            return true;
+    return false;
+}
+
+static void start_lanes(struct port *port, struct remote *r)
+{
+    struct world *w = port->network->world;
+    for (int i = 0; i < PEER_LANE_COUNT; i++)
+        if (port->member_id && r->id != port->member_id && !r->lanes[i].is_up &&
+            !heap_contains(&r->lanes[i].connect.node))
+            sim_clock_add(&w->clock, &r->lanes[i].connect, world_draw(&w->network_random, 100, 3000) * 1000);
+}
+
+static struct remote *find_remote(const struct port *port, uint64_t id)
+{
+    for (size_t i = 0; i < port->remote_count; i++)
+        if (port->remotes[i]->id == id)
+            return port->remotes[i];
+    return NULL;
+}
+
+static void on_connect(struct sim_event *event);
+
+static struct remote *new_remote(struct port *port, uint64_t id)
+{
+    assert(port->remote_count < REMOTES_MAX);
+    struct remote *r = mem_new(sizeof *r);
+    for (int i = 0; i < PEER_LANE_COUNT; i++) {
+        struct lane *lane = &r->lanes[i];
+        lane->port = port;
+        lane->remote = r;
+        lane->kind = (enum peer_lane)i;
+        lane->deliver.fire = on_deliver;
+        lane->connect.fire = on_connect;
+        list_init(&lane->packets);
+    }
+    r->id = id;
+    port->remotes[port->remote_count++] = r;
+    return r;
+}
+
+static void set_remote(struct port *port, uint64_t id, unsigned slot)
+{
+    struct remote *r = find_remote(port, id);
+    if (id == port->member_id || (r && r->slot == slot))
+        return;
+    for (int i = 0; r && i < PEER_LANE_COUNT; i++)
+        break_lane(&r->lanes[i]);
+    if (!r)
+        r = new_remote(port, id);
+    r->slot = slot;
+    start_lanes(port, r);
+}
+
+/* Who connects says where it can be answered: a member that was added while this one was behind may lead. */
+static void learn(struct port *port, uint64_t id, unsigned slot)
+{
+    if (!find_remote(port, id))
+        set_remote(port, id, slot);
+}
+
+static void on_connect(struct sim_event *event)
+{
+    struct lane *lane = container_of(event, struct lane, connect);
+    struct port *port = lane->port;
+    struct network *n = port->network;
+    struct world *w = n->world;
+    unsigned from = port->process->machine->slot, to = lane->remote->slot;
+    if (port->is_ended || lane->is_up)
+        return;
+    if (network_is_cut(n, from, to) || network_is_cut(n, to, from)) {
+        if (!lane->blocked_ns)
+            lane->blocked_ns = w->clock.now_ns;
+        if (w->clock.now_ns - lane->blocked_ns > w->plan.dead_after_ms * 1000000) {
+            lane->blocked_ns = 0;
+            tell(port, NOTE_UNREACHABLE, lane->remote->id, lane->kind);
+        }
+        retry_later(lane);
+        return;
+    }
+    lane->blocked_ns = 0;
+    struct process *p = w->machines[to]->process;
+    if (p && process_is_up(p) && process_paused_until(p)) {
+        retry_later(lane);
+        return;
+    }
+    if (p && process_is_up(p) && p->port->member_id && was_removed(p->port, port->member_id))
+        tell(port, NOTE_REMOVED, p->port->member_id, lane->kind);
+    else if (p && process_is_up(p) && p->port->member_id == lane->remote->id &&
+             p->port->cluster_id == port->cluster_id) {
+        lane->is_up = true;
+        lane->target = p->serial;
+        lane->last_ns = w->clock.now_ns;
+        lane->up_since_ms = port->process->io->ops->mono_ns(port->process->io) / 1000000;
+        tell(port, NOTE_REACHABLE, lane->remote->id, lane->kind);
+        learn(p->port, port->member_id, from);
+        return;
+    }
+    tell(port, NOTE_UNREACHABLE, lane->remote->id, lane->kind);
+    retry_later(lane);
+}
+
+/* --- the table ----------------------------------------------------------------------------------------- */
+
+static void port_set_events(struct peers *p, const struct peer_events *events, void *arg)
+{
+    port_of(p)->events = events;
+    port_of(p)->arg = arg;
+}
+
+static void port_set_identity(struct peers *p, uint64_t cluster_id, uint64_t member_id)
+{
+    struct port *port = port_of(p);
+    port->cluster_id = cluster_id;
+    port->member_id = member_id;
+    for (size_t i = 0; i < port->remote_count; i++)
+        start_lanes(port, port->remotes[i]);
+}
+
+static unsigned slot_of_url(const struct network *n, const char *url)
+{
+    for (unsigned i = 0; i < n->world->machine_count; i++)
+        if (strcmp(n->world->machines[i]->url, url) == 0)
+            return i;
+    return MACHINES_MAX;
+}
+
+static void free_remote(struct port *port, struct remote *r)
+{
+    struct sim_clock *c = &port->network->world->clock;
+    for (int i = 0; i < PEER_LANE_COUNT; i++) {
+        drop_packets(&r->lanes[i]);
+        sim_clock_remove(c, &r->lanes[i].connect);
+    }
+    mem_free(r);
+}
+
+static void port_remove_member(struct peers *p, uint64_t id)
+{
+    struct port *port = port_of(p);
+    if (port->removed_count < REMOVED_MAX && !was_removed(port, id))
+        port->removed[port->removed_count++] = id;
+    for (size_t i = 0; i < port->remote_count; i++) {
+        if (port->remotes[i]->id == id) {
+            free_remote(port, port->remotes[i]);
+            port->remotes[i] = port->remotes[--port->remote_count];
+            break;
+        }
+    }
+    /* Its lanes to this member end too. */
+    const struct world *w = port->network->world;
+    for (unsigned i = 0; i < w->machine_count; i++) {
+        struct process *other = w->machines[i]->process;
+        if (!other || other->port->member_id != id)
+            continue;
+        for (size_t k = 0; k < other->port->remote_count; k++)
+            for (int lane = 0; lane < PEER_LANE_COUNT; lane++)
+                if (other->port->remotes[k]->lanes[lane].target == port->process->serial)
+                    break_lane(&other->port->remotes[k]->lanes[lane]);
+    }
+}
+
+static void port_set_member(struct peers *p, uint64_t id, const char *const *urls, size_t count)
+{
+    struct port *port = port_of(p);
+    unsigned slot = count ? slot_of_url(port->network, urls[0]) : MACHINES_MAX;
+    if (slot != MACHINES_MAX)
+        set_remote(port, id, slot);
+}
+
+/* A proposal that came twice would be applied twice: raft hands it on as it is. */
+static bool may_misbehave(struct slice head, struct slice body)
+{
+    uint8_t bytes[2] = {0};
+    for (size_t i = 0; i < 2 && i < head.size + body.size; i++)
+        bytes[i] = i < head.size ? head.data[i] : body.data[i - head.size];
+    return bytes[0] == CODEC_RAFT && bytes[1] != RAFT_MSG_PROP;
+}
+
+static bool port_send(struct peers *p, uint64_t to, enum peer_lane kind, struct slice head, struct slice body)
+{
+    struct port *port = port_of(p);
+    struct network *n = port->network;
+    struct world *w = n->world;
+    struct remote *r = find_remote(port, to);
+    size_t size = head.size + body.size;
+    if (port->is_ended || !r)
+        return false;
+    struct lane *lane = &r->lanes[kind];
+    bool is_full = lane->queued && lane->queued + size > w->plan.queue_bytes;
+    if (!lane->is_up || is_full || size > PEER_MESSAGE_MAX) {
+        n->counts.refused++;
+        return false;
+    }
+    n->counts.sent++;
+    struct buf bytes = {0};
+    buf_add_slice(&bytes, head);
+    buf_add_slice(&bytes, body);
+    invariants_sent(port->process, to, kind, buf_slice(&bytes));
+    uint64_t delay = draw_delay(n, port->process->machine->slot, r->slot);
+    bool may = may_misbehave(head, body);
+    if (may && world_chance(&w->network_random, w->plan.duplicate_ppm)) {
+        n->counts.duplicated++;
+        send_stray(lane, buf_slice(&bytes), delay + world_draw(&w->network_random, 0, 50000000));
+    }
+    if (world_chance(&w->network_random, w->plan.drop_ppm)) {
+        n->counts.lost++;
+        buf_done(&bytes);
+        return true;
+    }
+    if (may && world_chance(&w->network_random, w->plan.reorder_ppm)) {
+        n->counts.late++;
+        send_stray(lane, buf_slice(&bytes), delay + world_draw(&w->network_random, 0, 300000000));
+        buf_done(&bytes);
+        return true;
+    }
+    struct packet *k = mem_new(sizeof *k);
+    k->ready_ns = w->clock.now_ns + delay;
+    if (k->ready_ns < lane->last_ns)
+        k->ready_ns = lane->last_ns;
+    lane->last_ns = k->ready_ns;
+    k->bytes = bytes;
+    lane->queued += size;
+    list_add_last(&lane->packets, &k->link);
+    arm(lane);
+    return true;
+}
+
+static size_t port_queued(struct peers *p, uint64_t to, enum peer_lane kind)
+{
+    const struct remote *r = find_remote(port_of(p), to);
+    return r ? r->lanes[kind].queued : 0;
+}
+
+static void port_flush(struct peers *p)
+{
+    (void)p; /* what was sent in a turn is on its way: a turn takes no time */
+}
+
+void network_flush(struct port *port)
+{
+    port_flush(&port->peers);
+}
+
+static size_t port_round_trips(struct peers *p, struct peer_round_trip *ret_list, size_t max)
+{
+    const struct port *port = port_of(p);
+    size_t count = 0;
+    for (size_t i = 0; i < port->remote_count && count < max; i++) {
+        const struct remote *r = port->remotes[i];
+        const struct lane *lane = &r->lanes[PEER_LANE_LOG];
+        ret_list[count++] =
+            (struct peer_round_trip){r->id, lane->is_up ? 1000000 : 0, lane->is_up ? lane->up_since_ms : 0};
+    }
+    return count;
+}
+
+/* --- questions ----------------------------------------------------------------------------------------- */
+
+static void free_question(struct peer_question *q)
+{
+    sim_clock_remove(&q->network->world->clock, &q->event);
+    sim_clock_remove(&q->network->world->clock, &q->timeout);
+    list_remove(&q->link);
+    buf_done(&q->text);
+    mem_free(q);
+}
+
+static void on_question_over(struct sim_event *event)
+{
+    struct peer_question *q = container_of(event, struct peer_question, event);
+    struct network *n = q->network;
+    uint64_t until;
+    struct process *p = receiver(n, q->from_slot, q->from_serial, &until);
+    if (until) {
+        sim_clock_add(&n->world->clock, event, until - n->world->clock.now_ns);
+        return;
+    }
+    if (p && !q->is_canceled) {
+        cluster_running = p;
+        q->done(q->arg, q->err, q->err ? (struct slice){0} : buf_slice(&q->text));
+        cluster_running = NULL;
+        process_touch(p);
+    }
+    free_question(q);
+}
+
+static void end_question(struct peer_question *q, int err, uint64_t after_ns)
+{
+    struct sim_clock *c = &q->network->world->clock;
+    q->err = err;
+    q->is_answered = true;
+    q->event.fire = on_question_over;
+    sim_clock_remove(c, &q->timeout);
+    sim_clock_remove(c, &q->event);
+    sim_clock_add(c, &q->event, after_ns);
+}
+
+static void on_question_timeout(struct sim_event *event)
+{
+    end_question(container_of(event, struct peer_question, timeout), ERR_TIMEOUT, 0);
+}
+
+static void on_question_arrives(struct sim_event *event)
+{
+    struct peer_question *q = container_of(event, struct peer_question, event);
+    struct network *n = q->network;
+    struct world *w = n->world;
+    struct process *p = q->to_slot < w->machine_count ? w->machines[q->to_slot]->process : NULL;
+    if (q->to_slot < w->machine_count && network_is_cut(n, q->from_slot, q->to_slot))
+        return; /* the time-out will come */
+    if (!process_is_alive(p) || !p->port->events) {
+        end_question(q, ERR_CLOSED, w->plan.delay_min_us * 1000);
+        return;
+    }
+    uint64_t until = process_paused_until(p);
+    if (until) {
+        sim_clock_add(&w->clock, event, until - w->clock.now_ns);
+        return;
+    }
+    struct buf text = buf_move(&q->text);
+    q->is_asked = true;
+    q->to_serial = p->serial;
+    cluster_running = p;
+    p->port->events->on_question(p->port->arg, q, buf_slice(&text));
+    cluster_running = NULL;
+    process_touch(p);
+    buf_done(&text);
+}
+
+static uint64_t port_ask(struct peers *p, const char *url, struct slice text, uint64_t timeout_ms,
+                         void (*done)(void *arg, int err, struct slice answer), void *arg)
+{
+    struct port *port = port_of(p);
+    struct network *n = port->network;
+    struct peer_question *q = mem_new(sizeof *q);
+    q->network = n;
+    q->number = ++n->question_count;
+    q->from_slot = port->process->machine->slot;
+    q->from_serial = port->process->serial;
+    q->to_slot = slot_of_url(n, url);
+    q->done = done;
+    q->arg = arg;
+    buf_add_slice(&q->text, text);
+    q->event.fire = on_question_arrives;
+    q->timeout.fire = on_question_timeout;
+    list_add_last(&n->questions, &q->link);
+    unsigned to = q->to_slot < MACHINES_MAX ? q->to_slot : q->from_slot;
+    sim_clock_add(&n->world->clock, &q->event, draw_delay(n, q->from_slot, to));
+    sim_clock_add(&n->world->clock, &q->timeout, timeout_ms * 1000000);
+    return q->number;
+}
+
+static void port_cancel(struct peers *p, uint64_t ask)
+{
+    struct network *n = port_of(p)->network;
+    LIST_FOR_EACH (l, &n->questions) {
+        struct peer_question *q = container_of(l, struct peer_question, link);
+        if (q->number == ask)
+            q->is_canceled = true;
+    }
+}
+
+static void port_answer(struct peers *p, struct peer_question *q, struct slice text)
+{
+    struct network *n = port_of(p)->network;
+    if (q->is_answered)
+        return; /* too late */
+    buf_clear(&q->text);
+    buf_add_slice(&q->text, text);
+    if (network_is_cut(n, q->to_slot, q->from_slot))
+        return;
+    end_question(q, OK, draw_delay(n, q->to_slot, q->from_slot));
+}
+
+static const struct peer_ops port_ops = {
+    .set_events = port_set_events,
+    .set_identity = port_set_identity,
+    .set_member = port_set_member,
+    .remove_member = port_remove_member,
+    .send = port_send,
+    .queued = port_queued,
+    .flush = port_flush,
+    .ask = port_ask,
+    .cancel = port_cancel,
+    .answer = port_answer,
+    .round_trips = port_round_trips,
+};
+
+/* --- life ---------------------------------------------------------------------------------------------- */
+
+struct network *network_new(struct world *w)
+{
+    struct network *n = mem_new(sizeof *n);
+    n->world = w;
+    list_init(&n->strays);
+    list_init(&n->notes);
+    list_init(&n->questions);
+    return n;
+}
+
+void network_free(struct network *n)
+{
+    struct sim_clock *c = &n->world->clock;
+    LIST_FOR_EACH_SAFE (l, &n->strays) {
+        struct stray *s = container_of(l, struct stray, link);
+        sim_clock_remove(c, &s->event);
+        buf_done(&s->bytes);
+        mem_free(s);
+    }
+    LIST_FOR_EACH_SAFE (t, &n->notes) {
+        struct note *note = container_of(t, struct note, link);
+        sim_clock_remove(c, &note->event);
+        mem_free(note);
+    }
+    LIST_FOR_EACH_SAFE (q, &n->questions)
+        free_question(container_of(q, struct peer_question, link));
+    mem_free(n);
+}
+
+struct port *network_port_new(struct network *n, struct process *p)
+{
+    struct port *port = mem_new(sizeof *port);
+    port->peers.ops = &port_ops;
+    port->network = n;
+    port->process = p;
+    return port;
+}
+
+struct peers *port_peers(struct port *port)
+{
+    return &port->peers;
+}
+
+/* What is on the wire when its sender dies may still arrive, and then in order. */
+static void orphan(struct lane *lane)
+{
+    struct world *w = lane->port->network->world;
+    bool survives = world_chance(&w->network_random, 500000);
+    LIST_FOR_EACH_SAFE (l, &lane->packets) {
+        struct packet *k = container_of(l, struct packet, link);
+        uint64_t now = w->clock.now_ns;
+        if (survives)
+            send_stray(lane, buf_slice(&k->bytes), k->ready_ns > now ? k->ready_ns - now : 0);
+        free_packet(lane, k);
+    }
+}
+
+static void notice_end(struct network *n, const struct process *gone)
+{
+    for (unsigned i = 0; i < n->world->machine_count; i++) {
+        struct process *p = n->world->machines[i]->process;
+        if (!p || p == gone)
+            continue;
+        for (size_t k = 0; k < p->port->remote_count; k++)
+            for (int lane = 0; lane < PEER_LANE_COUNT; lane++)
+                if (p->port->remotes[k]->lanes[lane].target == gone->serial &&
+                    !network_is_cut(n, gone->machine->slot, i))
+                    break_lane(&p->port->remotes[k]->lanes[lane]);
+    }
+}
+
+void network_port_mute(struct port *port)
+{
+    port->events = NULL;
+}
+
+void network_port_end(struct port *port)
+{
+    if (port->is_ended)
+        return;
+    for (size_t i = 0; i < port->remote_count; i++) {
+        for (int lane = 0; lane < PEER_LANE_COUNT; lane++)
+            orphan(&port->remotes[i]->lanes[lane]);
+        free_remote(port, port->remotes[i]);
+    }
+    port->remote_count = 0;
+    port->is_ended = true;
+    port->events = NULL;
+    notice_end(port->network, port->process);
+}
+
+void network_port_free(struct port *port)
+{
+    network_port_end(port);
+    mem_free(port);
+}
+
+void network_reset_lane(struct network *n)
+{
+    struct world *w = n->world;
+    struct lane *lanes[MACHINES_MAX * REMOTES_MAX];
+    size_t count = 0;
+    for (unsigned i = 0; i < w->machine_count; i++) {
+        struct process *p = w->machines[i]->process;
+        if (!p)
+            continue;
+        for (size_t k = 0; k < p->port->remote_count; k++)
+            for (int lane = 0; lane < PEER_LANE_COUNT; lane++)
+                if (p->port->remotes[k]->lanes[lane].is_up)
+                    lanes[count++] = &p->port->remotes[k]->lanes[lane];
+    }
+    if (!count)
+        return;
+    struct lane *lane = lanes[world_draw(&w->network_random, 0, count - 1)];
+    world_note(w, "connection %s -> m%u breaks", lane->port->process->machine->name, lane->remote->slot);
+    break_lane(lane);
+}

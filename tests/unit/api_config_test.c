@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The config center's routes over HTTP on a real store: waits, tags and gray releases, and clients that leave
+ * in between. Every route and error class is in tests/e2e/config.sh. */
+#include "tests/unit/http_client.h"
+
+#include "server/api/api.h"
+#include "server/api/table.h"
+#include "tests/unit/config_node.h"
+
+static struct config_node node;
+static struct registry *registry;
+static struct api *api;
+static uv_prepare_t turn_handle;
+
+static void on_node_turn(void *arg)
+{
+    (void)arg;
+    if (registry)
+        registry_turn(registry);
+    if (api)
+        api_turn(api);
+}
+
+static bool is_registry_ready(void *arg)
+{
+    (void)arg;
+    return registry_is_ready(registry);
+}
+
+/* The store's loop turns within the server's. */
+static void on_turn(uv_prepare_t *handle)
+{
+    (void)handle;
+    uv_run(&node.node.loop, UV_RUN_NOWAIT);
+}
+
+static int start_api(void **state)
+{
+    (void)state;
+    static struct http_mount mounts[API_MOUNTS];
+    node = (struct config_node){.turn = on_node_turn};
+    config_node_open(&node, NULL);
+    registry = registry_new(&(struct registry_options){.kv = node.node.kv, .member = "n1"});
+    one_node_run(&node.node, is_registry_ready, NULL);
+    api =
+        api_new(&(struct api_options){.registry = registry, .config = node.config, .mono_ms = clock_mono_ms});
+    api_mounts(api, mounts);
+    open_server(mounts, API_MOUNTS);
+    uv_prepare_init(&loop, &turn_handle);
+    uv_prepare_start(&turn_handle, on_turn);
+    return 0;
+}
+
+static int stop_api(void **state)
+{
+    uv_prepare_stop(&turn_handle);
+    uv_close((uv_handle_t *)&turn_handle, NULL);
+    stop_server(state);
+    api_free(api);
+    registry_free(registry);
+    api = NULL;
+    registry = NULL;
+    config_node_close(&node);
+    return 0;
+}
+
+static void request(struct client *c, const char *method, const char *target, const char *headers,
+                    const char *body)
+{
+    struct buf text = {0};
+    buf_clear(&c->in);
+    buf_addf(&text, "%s /api/v1/configs/%s HTTP/1.1\r\nHost: x\r\n%s", method, target, headers);
+    if (body)
+        buf_addf(&text, "Content-Length: %zu\r\n\r\n%s", strlen(body), body);
+    else
+        buf_add_text(&text, "\r\n");
+    send_bytes(c, text.data, text.size);
+    buf_done(&text);
+}
+
+static void put(const char *target, const char *body)
+{
+    struct client c = connect_client();
+    request(&c, "PUT", target, "", body);
+    expect(&c, "HTTP/1.1 200 OK\r\n");
+    done(&c);
+}
+
+static size_t waiting;
+
+static void on_seen(struct config_listeners *l, const struct config_listener *seen)
+{
+    (void)l, (void)seen;
+    waiting++;
+}
+
+static void on_listeners(struct config_request *q, int err, const struct config_result *result)
+{
+    (void)result;
+    assert_int_equal(err, 0);
+    q->done = NULL;
+}
+
+static void await_waiting(struct client *c, const char *name, size_t count)
+{
+    const struct config_id key = config_id_of(name);
+    uint64_t end = clock_mono_ms() + 60000;
+    do {
+        struct config_listeners l = {.request.done = on_listeners, .seen = on_seen};
+        waiting = 0;
+        config_listeners(node.config, &l, &key);
+        while (l.request.done)
+            pump(c);
+    } while (waiting != count && clock_mono_ms() < end);
+    assert_int_equal(waiting, count);
+}
+
+static void test_waits(void **state)
+{
+    (void)state;
+    struct client live = connect_client(), gray = connect_client();
+    char headers[100];
+    const struct digest one = digest_of(slice_text("a: 1")), two = digest_of(slice_text("a: 2"));
+    put("a.yaml", "a: 1");
+    put("a.yaml/gray/b", "{\"match\":{\"zone\":[\"b\"]},\"content\":\"a: 2\"}");
+    /* Each waits for another than it has. */
+    snprintf(headers, sizeof headers, "If-None-Match: \"%s\"\r\n", one.md5);
+    request(&live, "GET", "a.yaml?wait_revision=1&timeout=10m", headers, NULL);
+    snprintf(headers, sizeof headers, "If-None-Match: \"%s\"\r\n", two.md5);
+    request(&gray, "GET", "a.yaml?wait_revision=1&timeout=10m&labels=zone=b", headers, NULL);
+    await_waiting(&live, "a.yaml", 2);
+    /* A rule that changes nothing for them wakes nobody. */
+    put("a.yaml/gray/c", "{\"match\":{\"zone\":[\"c\"]},\"seq\":1}");
+    await_waiting(&live, "a.yaml", 2);
+    put("a.yaml/gray/b", "{\"match\":{\"zone\":[\"b\"]},\"content\":\"a: 3\"}");
+    expect(&gray, "\r\n\r\na: 3");
+    await_waiting(&live, "a.yaml", 1);
+    assert_int_equal(live.in.size, 0);
+    put("a.yaml", "a: 4");
+    expect(&live, "\r\n\r\na: 4");
+    expect(&live, "X-Cairn-Seq: 4\r\n");
+    done(&live);
+    done(&gray);
+}
+
+/* Asked in one turn, by one who may get gray releases and one who does not ask for them. */
+static void test_same_turn(void **state)
+{
+    (void)state;
+    struct client b = connect_client(), plain = connect_client();
+    put("a.txt", "live");
+    put("a.txt/gray/b", "{\"match\":{\"ip\":[\"0.0.0.0/0\",\"::/0\"]},\"content\":\"gray\"}");
+    for (int i = 0; i < 20; i++) {
+        request(&plain, "GET", "a.txt", "", NULL);
+        request(&b, "GET", "a.txt?labels=", "", NULL);
+        expect(&b, "\r\n\r\ngray");
+        expect(&plain, "\r\n\r\nlive");
+    }
+    done(&b);
+    done(&plain);
+}
+
+/* Clients leave while they wait, while it is read, while it is written: nothing stays. */
+static void test_client_leaves(void **state)
+{
+    (void)state;
+    static const char *const gets[] = {"a.txt",      "a.txt?seq=1", "a.txt?labels=",  "a.txt/history",
+                                       "a.txt/diff", "a.txt/draft", "a.txt/listeners"};
+    struct client c = connect_client();
+    put("a.txt", "x");
+    request(&c, "GET", "a.txt?wait_revision=1000000&timeout=10m", "", NULL);
+    done(&c);
+    for (size_t i = 0; i < sizeof gets / sizeof *gets; i++)
+        for (int turns = 0; turns < 4; turns++) {
+            c = connect_client();
+            request(&c, "GET", gets[i], "If-None-Match: \"x\"\r\n", NULL);
+            for (int k = 0; k < turns; k++)
+                uv_run(&loop, UV_RUN_NOWAIT);
+            done(&c);
+        }
+    c = connect_client();
+    request(&c, "PUT", "a.txt", "", "y");
+    done(&c);
+    c = connect_client();
+    request(&c, "GET", "a.txt", "", NULL);
+    expect(&c, "HTTP/1.1 200 OK\r\n");
+    await_waiting(&c, "a.txt", 0);
+    done(&c);
+}
+
+static void test_labels(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        int err;
+    } cases[] = {{"", OK},
+                 {"a=b", OK},
+                 {"a=,b=c=d", OK},
+                 {"a", ERR_INVALID},
+                 {"=b", ERR_INVALID},
+                 {"a=b,", OK},
+                 {"a=b,,c=d", ERR_INVALID},
+                 {"a=\x01", ERR_INVALID}};
+    char error[200];
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        assert_int_equal(api_check_value(PARAM_LABELS, slice_text(cases[i].text), error, sizeof error),
+                         cases[i].err);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_waits, start_api, stop_api),
+        cmocka_unit_test_setup_teardown(test_same_turn, start_api, stop_api),
+        cmocka_unit_test_setup_teardown(test_client_leaves, start_api, stop_api),
+        cmocka_unit_test(test_labels),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * For tests of the native API: a door of the registry made up over a real catalog, behind a real HTTP server.
+ * What came in is remembered; the test says what comes of it. Barriers end by themselves in the next turn
+ * unless they are held. Included once by each program: it defines the symbols of the door. */
+#ifndef TESTS_UNIT_API_FAKE_H
+#define TESTS_UNIT_API_FAKE_H
+
+#include "tests/unit/http_client.h"
+
+#include "server/api/api.h"
+
+struct registry {
+    struct catalog *catalog;
+    bool is_ready;
+    int64_t revision;
+    struct link watches, barriers;
+};
+
+struct barrier {
+    struct link link;
+    struct registry_request *request;
+};
+
+static struct registry registry;
+static struct api *api;
+static uv_prepare_t turn_handle;
+
+static struct {
+    const char *call; /* the last one, NULL = none since it was cleared */
+    struct registry_request *request;
+    char key[600], text[4096];
+    int64_t session;
+    uint64_t deadline_ms;
+    bool does_wait, holds_barriers;
+    int barrier_err;
+    unsigned canceled, barriers;
+    struct registry_subscribers *subscribers;
+} door;
+
+bool registry_is_ready(const struct registry *r)
+{
+    return r->is_ready;
+}
+int64_t registry_revision(const struct registry *r)
+{
+    return r->revision;
+}
+struct catalog *registry_catalog(struct registry *r)
+{
+    return r->catalog;
+}
+
+static void remember(const char *call, struct registry_request *q, const struct registry_key *key)
+{
+    door.call = call;
+    door.request = q;
+    door.text[0] = door.key[0] = 0;
+    if (key)
+        snprintf(door.key, sizeof door.key, "%.*s|%.*s|%.*s|%.*s", (int)key->ns.size,
+                 (const char *)key->ns.data, (int)key->group.size, (const char *)key->group.data,
+                 (int)key->service.size, (const char *)key->service.data, (int)key->id.size,
+                 key->id.size ? (const char *)key->id.data : "");
+}
+
+static void remember_text(struct buf *text)
+{
+    snprintf(door.text, sizeof door.text, "%s", buf_text(text));
+    buf_done(text);
+}
+
+void registry_register(struct registry *r, struct registry_request *q, const struct registry_key *key,
+                       const struct instance *doc, int64_t session)
+{
+    struct buf text = {0};
+    (void)r;
+    remember("register", q, key);
+    door.session = session;
+    instance_write(doc, &text);
+    remember_text(&text);
+}
+void registry_deregister(struct registry *r, struct registry_request *q, const struct registry_key *key)
+{
+    (void)r;
+    remember("deregister", q, key);
+}
+void registry_session_open(struct registry *r, struct registry_request *q, const struct session *doc)
+{
+    struct buf text = {0};
+    (void)r;
+    remember("session_open", q, NULL);
+    session_write(doc, &text);
+    remember_text(&text);
+}
+void registry_session_heartbeat(struct registry *r, struct registry_request *q, int64_t session)
+{
+    (void)r;
+    remember("heartbeat", q, NULL);
+    door.session = session;
+}
+void registry_session_close(struct registry *r, struct registry_request *q, int64_t session)
+{
+    (void)r;
+    remember("session_close", q, NULL);
+    door.session = session;
+}
+void registry_put_settings(struct registry *r, struct registry_request *q, const struct registry_key *key,
+                           const struct settings *doc)
+{
+    struct buf text = {0};
+    (void)r;
+    remember(doc ? "put_settings" : "delete_settings", q, key);
+    if (doc)
+        settings_write(doc, &text);
+    remember_text(&text);
+}
+void registry_put_override(struct registry *r, struct registry_request *q, const struct registry_key *key,
+                           const struct override *doc)
+{
+    struct buf text = {0};
+    (void)r;
+    remember(doc ? "put_override" : "delete_override", q, key);
+    if (doc)
+        override_write(doc, &text);
+    remember_text(&text);
+}
+void registry_drain(struct registry *r, struct registry_request *q, const struct registry_key *key,
+                    uint64_t deadline_ms, bool does_wait)
+{
+    (void)r;
+    remember("drain", q, key);
+    door.deadline_ms = deadline_ms;
+    door.does_wait = does_wait;
+}
+void registry_subscribers(struct registry *r, struct registry_subscribers *s, const struct registry_key *key)
+{
+    (void)r;
+    remember("subscribers", &s->request, key);
+    door.subscribers = s;
+}
+
+void registry_barrier(struct registry *r, struct registry_request *q)
+{
+    struct barrier *b = mem_new(sizeof *b);
+    b->request = q;
+    door.barriers++;
+    list_add_last(&r->barriers, &b->link);
+}
+
+void registry_cancel(struct registry *r, struct registry_request *q)
+{
+    door.canceled++;
+    LIST_FOR_EACH_SAFE (l, &r->barriers) {
+        struct barrier *b = container_of(l, struct barrier, link);
+        if (b->request == q) {
+            list_remove(l);
+            mem_free(b);
+        }
+    }
+    if (door.request == q)
+        door.request = NULL;
+}
+
+/* --- watches: told from a list that may change meanwhile ------------------------------------------------ */
+
+void registry_watch_service(struct registry *r, struct registry_watch *w, const struct registry_key *key)
+{
+    w->registry = r;
+    w->service = catalog_hold(r->catalog, key->ns, key->group, key->service);
+    list_add_last(&r->watches, &w->link);
+}
+void registry_watch_services(struct registry *r, struct registry_watch *w, struct slice ns,
+                             struct slice group, struct slice prefix)
+{
+    (void)ns, (void)group, (void)prefix; /* told of everything: the API compares */
+    w->registry = r;
+    w->service = NULL;
+    list_add_last(&r->watches, &w->link);
+}
+void registry_unwatch(struct registry_watch *w)
+{
+    list_remove(&w->link);
+    if (w->service)
+        catalog_release(w->registry->catalog, w->service);
+    w->service = NULL;
+}
+
+static void on_catalog_changed(void *arg, const struct catalog_change *change)
+{
+    struct registry *r = arg;
+    struct link old;
+    list_init(&old);
+    list_move_all(&old, &r->watches);
+    for (struct link *l; (l = list_take_first(&old));) {
+        struct registry_watch *w = container_of(l, struct registry_watch, link);
+        list_add_last(&r->watches, l);
+        if (!w->service || w->service == change->service)
+            w->changed(w, change);
+    }
+}
+
+/* --- the world -------------------------------------------------------------------------------------------
+ */
+
+static const struct registry_result nothing;
+
+static void on_turn(uv_prepare_t *handle)
+{
+    (void)handle;
+    struct link due;
+    list_init(&due);
+    if (!door.holds_barriers)
+        list_move_all(&due, &registry.barriers);
+    for (struct link *l; (l = list_take_first(&due));) {
+        struct barrier *b = container_of(l, struct barrier, link);
+        struct registry_request *q = b->request;
+        mem_free(b);
+        q->done(q, door.barrier_err, &nothing);
+    }
+    api_turn(api);
+}
+
+static void catalog_open(int64_t revision)
+{
+    const struct catalog_events events = {.changed = on_catalog_changed, .arg = &registry};
+    registry.catalog = catalog_new(&events);
+    registry.revision = revision;
+    catalog_begin(registry.catalog, revision);
+}
+
+HELPER static int start_api(void **state)
+{
+    (void)state;
+    static struct http_mount mounts[API_MOUNTS];
+    memset(&door, 0, sizeof door);
+    registry = (struct registry){.is_ready = true};
+    list_init(&registry.watches);
+    list_init(&registry.barriers);
+    catalog_open(1);
+    catalog_end(registry.catalog);
+    api = api_new(&(struct api_options){.registry = &registry, .mono_ms = clock_mono_ms});
+    api_mounts(api, mounts);
+    open_server(mounts, API_MOUNTS);
+    uv_prepare_init(&loop, &turn_handle);
+    uv_prepare_start(&turn_handle, on_turn);
+    return 0;
+}
+
+HELPER static int stop_api(void **state)
+{
+    uv_prepare_stop(&turn_handle);
+    uv_close((uv_handle_t *)&turn_handle, NULL);
+    stop_server(state);
+    assert_true(list_is_empty(&registry.watches));
+    assert_true(list_is_empty(&registry.barriers));
+    api_free(api);
+    catalog_free(registry.catalog);
+    return 0;
+}
+
+static struct name name_of(enum name_kind kind, const char *ns, const char *group, const char *service,
+                           const char *id)
+{
+    return (struct name){kind,
+                         slice_text(ns),
+                         slice_text(group),
+                         slice_text(service),
+                         kind == NAME_SERVICE ? (struct slice){0} : slice_text(id),
+                         0};
+}
+
+/* One revision with one key; text NULL = deleted. */
+HELPER static void change(enum name_kind kind, const char *ns, const char *group, const char *service,
+                          const char *id, const char *text)
+{
+    const struct name name = name_of(kind, ns, group, service, id);
+    registry.revision++;
+    catalog_begin(registry.catalog, registry.revision);
+    if (text)
+        catalog_put(registry.catalog, &name, slice_text(text), registry.revision, registry.revision);
+    else
+        catalog_delete(registry.catalog, &name);
+    catalog_end(registry.catalog);
+}
+HELPER static void put(const char *service, const char *id, const char *text)
+{
+    change(NAME_INSTANCE, "default", "default", service, id, text);
+}
+
+HELPER static void request(struct client *c, const char *method, const char *target, const char *headers,
+                           const char *body)
+{
+    struct buf text = {0};
+    buf_addf(&text, "%s %s HTTP/1.1\r\nHost: x\r\n%s", method, target, headers ? headers : "");
+    if (body)
+        buf_addf(&text, "Content-Length: %zu\r\n\r\n%s", strlen(body), body);
+    else
+        buf_add_text(&text, "\r\n");
+    send_bytes(c, text.data, text.size);
+    buf_done(&text);
+}
+
+/* Until one answer is there whole. */
+HELPER static void await_answer(struct client *c)
+{
+    uint64_t end = clock_mono_ms() + WAIT_MS;
+    while (clock_mono_ms() < end && !c->is_closed) {
+        const char *head = buf_text(&c->in), *blank = strstr(head, "\r\n\r\n"),
+                   *length = blank ? memmem(head, (size_t)(blank - head), "Content-Length: ", 16) : NULL;
+        if (blank && strncmp(head, "HTTP/1.1 304", 12) == 0)
+            return;
+        if (blank && length && (size_t)(blank - head) + 4 + strtoul(length + 16, NULL, 10) <= c->in.size)
+            return;
+        if (c->in.size > 7 && memcmp(c->in.data + c->in.size - 7, "\r\n0\r\n\r\n", 7) == 0)
+            return;
+        pump(c);
+    }
+    fail_msg("no whole answer in:\n%s", buf_text(&c->in));
+}
+
+/* One exchange; what was received before is forgotten. The status. */
+HELPER static int ask(struct client *c, const char *method, const char *target, const char *body)
+{
+    buf_clear(&c->in);
+    request(c, method, target, NULL, body);
+    await_answer(c);
+    return atoi(buf_text(&c->in) + 9);
+}
+
+HELPER static const char *body_of(struct client *c)
+{
+    const char *blank = strstr(buf_text(&c->in), "\r\n\r\n");
+    return blank ? blank + 4 : "";
+}
+
+HELPER static int64_t header_revision(struct client *c)
+{
+    const char *at = strstr(buf_text(&c->in), "X-Cairn-Revision: ");
+    assert_non_null(at);
+    return atoll(at + 18);
+}
+
+/* The request goes to the door; then it ends so. The status of the answer. */
+HELPER static int ask_door(struct client *c, const char *method, const char *target, const char *body,
+                           const char *call, int err, const struct registry_result *result)
+{
+    uint64_t end = clock_mono_ms() + WAIT_MS;
+    buf_clear(&c->in);
+    door.call = NULL;
+    request(c, method, target, NULL, body);
+    while (!door.call && clock_mono_ms() < end)
+        pump(c);
+    if (!door.call)
+        fail_msg("%s %s does not reach the door:\n%s", method, target, buf_text(&c->in));
+    assert_string_equal(door.call, call);
+    struct registry_request *q = door.request;
+    q->done(q, err, result);
+    await_answer(c);
+    return atoi(buf_text(&c->in) + 9);
+}
+
+#endif

@@ -1,0 +1,497 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * How a member starts: each row of the table in boot_rules.c. The random walks are in boot_walk_test.c, the
+ * shell in boot_shell_test.c. */
+#include "tests/unit/unit.h"
+
+#include <stdio.h>
+
+#include "consensus/node/boot.h"
+#include "consensus/node/boot_rules.h"
+
+#define RUN 77
+
+static const struct kv_member_option three[] = {
+    {"n1", "http://h1:2380"}, {"n2", "http://h2:2380"}, {"n3", "http://h3:2380"}};
+static const char *const own_urls[] = {"http://h1:2380"};
+/* protobuf-c wants what it could write to. */
+#define TEXT(literal) ((char[]){literal})
+static char texts[3][16] = {"http://h1:2380", "http://h2:2380", "http://h3:2380"},
+            names[3][3] = {"n1", "n2", "n3"};
+static char *other_urls[][1] = {{texts[0]}, {texts[1]}, {texts[2]}};
+
+static struct boot_rules rules;
+static struct boot_decision d;
+
+static void begin(bool is_existing, bool auto_join)
+{
+    struct boot_self self = {
+        .run = RUN,
+        .name = "n1",
+        .token = "t",
+        .cluster = three,
+        .cluster_count = 3,
+        .peer_urls = own_urls,
+        .peer_url_count = 1,
+        .is_existing = is_existing,
+        .auto_join = auto_join,
+    };
+    boot_rules_init(&rules, &self);
+}
+
+static enum boot_step decide_at(uint64_t now_ms)
+{
+    boot_rules_decide(&rules, now_ms, &d);
+    return d.step;
+}
+
+static enum boot_step decide(void)
+{
+    return decide_at(1000);
+}
+
+/* The rules own answers as they come from the wire. */
+static Peerpb__Answer *wire(const Peerpb__Answer *a)
+{
+    struct buf b = {0};
+    boot_write(&b, &a->base);
+    Peerpb__Answer *copy = boot_read_answer(buf_slice(&b));
+    assert_non_null(copy);
+    buf_done(&b);
+    return copy;
+}
+
+static char flag_texts[4][20] = {"n1=http://h1:2380", "n2=http://h2:2380", "n3=http://h3:2380",
+                                 "n4=http://h4:2380"};
+static char *flags[] = {flag_texts[0], flag_texts[1], flag_texts[2], flag_texts[3]};
+static char token[] = "t", nothing[] = "";
+
+static Peerpb__Answer empty(size_t i)
+{
+    Peerpb__Answer a = PEERPB__ANSWER__INIT;
+    a.run = RUN;
+    a.state = PEERPB__ANSWER__STATE__EMPTY;
+    a.name = names[i];
+    a.n_peer_urls = 1;
+    a.peer_urls = other_urls[i];
+    a.token = token;
+    a.n_initial_cluster = 3;
+    a.initial_cluster = flags;
+    return a;
+}
+
+/* Three members of the flags; this one is seats[0]. */
+static Peerpb__Seat seats[3];
+static Peerpb__Seat *list[3];
+
+static Peerpb__Answer started(size_t i)
+{
+    Peerpb__Answer a = PEERPB__ANSWER__INIT;
+    for (size_t j = 0; j < 3; j++) {
+        peerpb__seat__init(&seats[j]);
+        seats[j].id = j ? 100 + j : rules.member_id;
+        seats[j].name = names[j];
+        seats[j].was_started = true;
+        seats[j].n_peer_urls = 1;
+        seats[j].peer_urls = other_urls[j];
+        list[j] = &seats[j];
+    }
+    a.run = RUN;
+    a.state = PEERPB__ANSWER__STATE__STARTED;
+    a.name = seats[i].name;
+    a.cluster_id = rules.cluster_id;
+    a.member_id = seats[i].id;
+    a.leader = 101;
+    a.term = 5;
+    a.applied_index = 10;
+    a.n_members = 3;
+    a.members = list;
+    return a;
+}
+
+static void say(size_t peer, Peerpb__Answer a)
+{
+    boot_rules_answer(&rules, peer - 1, wire(&a));
+}
+
+static void expect_text(const char *part)
+{
+    if (!strstr(d.text, part))
+        fail_msg("\"%s\" is not in \"%s\"", part, d.text);
+}
+
+static void outcome(Peerpb__Answer__Outcome how)
+{
+    Peerpb__Answer a = PEERPB__ANSWER__INIT;
+    a.run = RUN;
+    a.outcome = how;
+    boot_rules_outcome(&rules, &d, &a);
+}
+
+static void test_alone(void **state)
+{
+    (void)state;
+    struct boot_self self = {
+        .run = RUN,
+        .name = "n1",
+        .token = "t",
+        .cluster = three,
+        .cluster_count = 1,
+        .peer_urls = own_urls,
+        .peer_url_count = 1,
+    };
+    boot_rules_init(&rules, &self);
+    assert_int_equal(decide(), BOOT_BOOTSTRAP);
+    boot_rules_done(&rules);
+    self.is_existing = true;
+    boot_rules_init(&rules, &self);
+    assert_int_equal(decide(), BOOT_REFUSE);
+    expect_text("names nobody else to ask");
+    boot_rules_done(&rules);
+}
+
+static void test_all_empty(void **state)
+{
+    (void)state;
+    begin(false, true);
+    assert_int_equal(decide(), BOOT_WAIT);
+    expect_text("n2 (http://h2:2380), n3 (http://h3:2380)");
+    say(1, empty(1));
+    assert_int_equal(decide(), BOOT_WAIT);
+    expect_text("n3 (http://h3:2380)");
+    assert_null(strstr(d.text, "n2"));
+    say(2, empty(2));
+    assert_int_equal(decide(), BOOT_BOOTSTRAP);
+    assert_int_equal(d.member_id, rules.member_id);
+    boot_rules_done(&rules);
+}
+
+/* Found empty once in this run is enough, whatever it is by now. */
+static void test_blank_is_remembered(void **state)
+{
+    (void)state;
+    begin(false, true);
+    say(1, empty(1));
+    boot_rules_answer(&rules, 0, NULL);
+    assert_int_equal(decide(), BOOT_WAIT);
+    say(2, empty(2));
+    say(1, started(1)); /* it has begun, with n3, and leads */
+    assert_int_equal(decide(), BOOT_BOOTSTRAP);
+    boot_rules_done(&rules);
+}
+
+/* The leader may have done what it was asked for: no way back in this run. */
+static void test_replaced_or_not(void **state)
+{
+    (void)state;
+    begin(false, true);
+    say(1, empty(1));
+    say(1, started(1));
+    assert_int_equal(decide(), BOOT_ASK); /* n3 was not found blank: no way to know */
+    assert_int_equal(d.kind, PEERPB__QUESTION__KIND__REPLACE);
+    boot_rules_outcome(&rules, &d, NULL);
+    say(2, empty(2));
+    assert_int_equal(decide(), BOOT_WAIT);
+    say(1, started(1));
+    assert_int_equal(decide(), BOOT_ASK);
+    boot_rules_done(&rules);
+}
+
+static void test_begun_without_a_term_is_blank(void **state)
+{
+    (void)state;
+    begin(false, true);
+    Peerpb__Answer a = started(1);
+    a.leader = 0, a.term = 1, a.applied_index = 1, a.is_blank = true;
+    say(1, a);
+    assert_int_equal(decide(), BOOT_WAIT);
+    say(2, empty(2));
+    assert_int_equal(decide(), BOOT_BOOTSTRAP);
+    boot_rules_done(&rules);
+    begin(false, true); /* blank, but begun from other flags */
+    a.cluster_id++;
+    say(1, a);
+    say(2, empty(2));
+    assert_int_not_equal(decide(), BOOT_BOOTSTRAP);
+    boot_rules_done(&rules);
+}
+
+static void test_answer_to_another_run(void **state)
+{
+    (void)state;
+    begin(false, true);
+    Peerpb__Answer a = empty(1);
+    a.run--;
+    say(1, a);
+    say(2, empty(2));
+    assert_int_equal(decide(), BOOT_WAIT);
+    assert_false(rules.peers[0].was_blank);
+    boot_rules_done(&rules);
+}
+
+static void test_lost_disk(void **state)
+{
+    (void)state;
+    begin(false, true);
+    say(2, started(2));
+    assert_int_equal(decide(), BOOT_ASK);
+    assert_int_equal(d.kind, PEERPB__QUESTION__KIND__REPLACE);
+    assert_int_equal(d.member_id, rules.member_id);
+    assert_string_equal(d.urls[0], "http://h2:2380");
+    outcome(PEERPB__ANSWER__OUTCOME__DONE);
+    assert_int_equal(decide(), BOOT_WAIT); /* what was known is old */
+    Peerpb__Answer a = started(1);         /* replaced: listed under a new id */
+    seats[0].id = 555, seats[0].name = nothing, seats[0].was_started = false, seats[0].is_learner = true;
+    say(1, a);
+    assert_int_equal(decide(), BOOT_ASK);
+    assert_int_equal(d.kind, PEERPB__QUESTION__KIND__CLAIM);
+    assert_int_equal(d.member_id, 555);
+    outcome(PEERPB__ANSWER__OUTCOME__DONE);
+    assert_int_equal(decide(), BOOT_JOIN);
+    assert_int_equal(d.member_id, 555);
+    assert_int_equal(d.seen->n_members, 3);
+    boot_rules_done(&rules);
+}
+
+/* Died between claim and start: the seat has a name now. */
+static void test_claimed_before(void **state)
+{
+    (void)state;
+    begin(true, true);
+    Peerpb__Answer a = started(1);
+    seats[0].id = 555, seats[0].is_learner = true;
+    say(1, a);
+    assert_int_equal(decide(), BOOT_ASK);
+    assert_int_equal(d.kind, PEERPB__QUESTION__KIND__REPLACE);
+    assert_int_equal(d.member_id, 555);
+    boot_rules_done(&rules);
+}
+
+static void test_claim_refused_or_lost(void **state)
+{
+    (void)state;
+    begin(true, true);
+    Peerpb__Answer a = started(1);
+    seats[0].id = 555, seats[0].name = nothing, seats[0].was_started = false;
+    say(1, a);
+    assert_int_equal(decide(), BOOT_ASK);
+    outcome(PEERPB__ANSWER__OUTCOME__LATER);
+    assert_int_equal(rules.claimed_id, 0);
+    assert_int_equal(decide(), BOOT_WAIT);
+    say(1, a);
+    assert_int_equal(decide(), BOOT_ASK);
+    boot_rules_outcome(&rules, &d, NULL);
+    assert_int_equal(rules.claimed_id, 0);
+    say(1, a);
+    assert_int_equal(decide(), BOOT_ASK);
+    a.run--; /* the outcome of somebody else's */
+    a.outcome = PEERPB__ANSWER__OUTCOME__DONE;
+    boot_rules_outcome(&rules, &d, &a);
+    assert_int_equal(rules.claimed_id, 0);
+    boot_rules_done(&rules);
+}
+
+static void test_no_leader(void **state)
+{
+    (void)state;
+    begin(false, true);
+    Peerpb__Answer a = started(1);
+    a.leader = 0;
+    say(1, a);
+    say(2, empty(2)); /* two of three have lost their disks */
+    assert_int_equal(decide(), BOOT_WAIT);
+    expect_text("a leader of cluster");
+    expect_text("--force-new-cluster");
+    boot_rules_done(&rules);
+}
+
+static void test_second_voter(void **state)
+{
+    (void)state;
+    begin(true, true);
+    Peerpb__Answer a = started(1);
+    a.n_members = 2, a.leader = 0, a.is_settled = true;
+    seats[0].id = 555, seats[0].name = nothing, seats[0].was_started = false;
+    say(1, a);
+    assert_int_equal(decide(), BOOT_JOIN);
+    assert_int_equal(d.member_id, 555);
+    a.is_settled = false; /* a third may be on its way in */
+    say(1, a);
+    assert_int_equal(decide(), BOOT_WAIT);
+    a.is_settled = true;
+    seats[0].was_started = true;
+    say(1, a);
+    assert_int_equal(decide(), BOOT_WAIT);
+    seats[0].was_started = false;
+    a.n_members = 3;
+    say(1, a);
+    assert_int_equal(decide(), BOOT_WAIT);
+    boot_rules_done(&rules);
+}
+
+static void test_not_listed(void **state)
+{
+    (void)state;
+    begin(true, true);
+    Peerpb__Answer a = started(1);
+    a.n_members = 2, a.members = list + 1;
+    say(1, a);
+    assert_int_equal(decide(), BOOT_ASK);
+    assert_int_equal(d.kind, PEERPB__QUESTION__KIND__ADD);
+    boot_rules_done(&rules);
+    begin(true, false);
+    say(1, a); /* the leader's word */
+    assert_int_equal(decide(), BOOT_REFUSE);
+    expect_text("unmatched member while checking PeerURLs");
+    boot_rules_done(&rules);
+    begin(false, true);
+    a.member_id = 102; /* a follower's: it may lag */
+    say(2, a);
+    assert_int_equal(decide_at(5000), BOOT_WAIT);
+    assert_int_equal(decide_at(5000 + BOOT_NOT_LISTED_MS - 1), BOOT_WAIT);
+    assert_int_equal(decide_at(5000 + BOOT_NOT_LISTED_MS), BOOT_REFUSE);
+    expect_text("start this member with --initial-cluster-state=existing");
+    boot_rules_done(&rules);
+}
+
+static void test_bootstrapped_already(void **state)
+{
+    (void)state;
+    begin(false, false);
+    say(1, started(1));
+    assert_int_equal(decide(), BOOT_REFUSE);
+    expect_text("has already been bootstrapped");
+    boot_rules_done(&rules);
+}
+
+static void test_flags_differ(void **state)
+{
+    (void)state;
+    begin(false, true);
+    Peerpb__Answer a = empty(1);
+    a.n_initial_cluster = 4;
+    say(1, a);
+    assert_int_equal(decide(), BOOT_REFUSE);
+    expect_text("between this member and n2: only that one has n4=http://h4:2380");
+    assert_false(rules.peers[0].was_blank);
+    a.n_initial_cluster = 2;
+    say(1, a);
+    assert_int_equal(decide(), BOOT_REFUSE);
+    expect_text("only this member has n3=http://h3:2380");
+    a = empty(1);
+    a.token = TEXT("u");
+    say(1, a);
+    assert_int_equal(decide(), BOOT_REFUSE);
+    expect_text("--initial-cluster-token is \"t\" here and \"u\" on n2");
+    a = empty(1);
+    a.name = names[2];
+    say(1, a);
+    assert_int_equal(decide(), BOOT_REFUSE);
+    expect_text("who listens there is called n3");
+    say(2, started(2)); /* a running cluster counts for more */
+    assert_int_equal(decide(), BOOT_ASK);
+    boot_rules_done(&rules);
+}
+
+static void test_told_to_join_what_is_not_there(void **state)
+{
+    (void)state;
+    begin(true, true);
+    Peerpb__Answer a = empty(1), b = empty(2);
+    say(1, a);
+    say(2, b);
+    assert_int_equal(decide(), BOOT_WAIT); /* the others begin, with us */
+    expect_text("to begin the cluster");
+    a.is_existing = b.is_existing = true;
+    say(1, a);
+    say(2, b);
+    assert_int_equal(decide(), BOOT_REFUSE);
+    boot_rules_done(&rules);
+}
+
+/* They did: we are listed under the identity of the flags, and all were blank in this run. */
+static void test_told_to_join_what_then_begins(void **state)
+{
+    (void)state;
+    begin(true, true);
+    say(1, empty(1));
+    say(2, empty(2));
+    say(1, started(1));
+    assert_int_equal(decide(), BOOT_BOOTSTRAP);
+    boot_rules_done(&rules);
+}
+
+static void test_two_clusters(void **state)
+{
+    (void)state;
+    begin(true, true);
+    say(1, started(1));
+    Peerpb__Answer a = started(2);
+    a.cluster_id++;
+    say(2, a);
+    assert_int_equal(decide(), BOOT_REFUSE);
+    expect_text("members of two clusters");
+    boot_rules_done(&rules);
+}
+
+static void test_removed_knows_nothing(void **state)
+{
+    (void)state;
+    begin(false, true);
+    Peerpb__Answer a = started(1);
+    a.state = PEERPB__ANSWER__STATE__REMOVED;
+    say(1, a);
+    say(2, empty(2));
+    assert_int_equal(decide(), BOOT_WAIT);
+    expect_text("n2");
+    boot_rules_done(&rules);
+}
+
+/* Who sees a leader is believed, then the higher term, then who applied more. */
+static void test_best_answer(void **state)
+{
+    (void)state;
+    begin(true, true);
+    Peerpb__Answer old = started(1);
+    old.leader = 0, old.term = 9;
+    say(1, old);
+    Peerpb__Answer fresh = started(2);
+    fresh.leader = 102;
+    say(2, fresh);
+    assert_int_equal(decide(), BOOT_ASK);
+    assert_string_equal(d.urls[0], "http://h3:2380");
+    old.leader = 101;
+    say(1, old);
+    assert_int_equal(decide(), BOOT_ASK);
+    assert_string_equal(d.urls[0], "http://h2:2380");
+    old.term = fresh.term, old.applied_index = fresh.applied_index - 1;
+    say(1, old);
+    assert_int_equal(decide(), BOOT_ASK);
+    assert_string_equal(d.urls[0], "http://h3:2380");
+    boot_rules_done(&rules);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_alone),
+        cmocka_unit_test(test_all_empty),
+        cmocka_unit_test(test_blank_is_remembered),
+        cmocka_unit_test(test_replaced_or_not),
+        cmocka_unit_test(test_begun_without_a_term_is_blank),
+        cmocka_unit_test(test_answer_to_another_run),
+        cmocka_unit_test(test_lost_disk),
+        cmocka_unit_test(test_claimed_before),
+        cmocka_unit_test(test_claim_refused_or_lost),
+        cmocka_unit_test(test_no_leader),
+        cmocka_unit_test(test_second_voter),
+        cmocka_unit_test(test_not_listed),
+        cmocka_unit_test(test_bootstrapped_already),
+        cmocka_unit_test(test_flags_differ),
+        cmocka_unit_test(test_told_to_join_what_is_not_there),
+        cmocka_unit_test(test_told_to_join_what_then_begins),
+        cmocka_unit_test(test_two_clusters),
+        cmocka_unit_test(test_removed_knows_nothing),
+        cmocka_unit_test(test_best_answer),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,351 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The config center on three members: what is published through one is read through the others at once, every
+ * member tells its own watchers, listeners are listed wherever they are, the leader's death loses nothing and
+ * nobody collects twice. Virtual time. */
+#include "tests/unit/cluster_world.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/metric.h"
+#include "tests/unit/config_node.h"
+
+struct trio {
+    struct world *world;
+    struct config *configs[3];
+};
+
+static void turn(void *arg)
+{
+    config_turn(arg);
+}
+
+static void open_config(struct trio *t, unsigned i)
+{
+    struct machine *m = &t->world->machines[i];
+    struct config_options o = {.kv = m->kv, .member = m->name, .releases_kept = 4, .releases_kept_s = 10};
+    t->configs[i] = config_new(&o);
+    m->turn = turn;
+    m->arg = t->configs[i];
+}
+
+static void close_config(struct trio *t, unsigned i)
+{
+    config_free(t->configs[i]);
+    t->configs[i] = NULL;
+    t->world->machines[i].turn = NULL;
+}
+
+static bool are_ready(const struct trio *t)
+{
+    for (unsigned i = 0; i < 3; i++)
+        if (t->configs[i] && !config_is_ready(t->configs[i]))
+            return false;
+    return true;
+}
+
+static int setup(void **state)
+{
+    struct trio *t = mem_new(sizeof *t);
+    t->world = world_new(3);
+    for (unsigned i = 0; i < 3; i++)
+        open_config(t, i);
+    world_wait_for_leader(t->world);
+    for (unsigned n = 0; n < 200 && !are_ready(t); n++)
+        world_run_ms(t->world, 50);
+    assert_true(are_ready(t));
+    *state = t;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct trio *t = *state;
+    for (unsigned i = 0; i < 3; i++)
+        if (t->configs[i])
+            close_config(t, i);
+    world_free(t->world);
+    mem_free(t);
+    return 0;
+}
+
+static unsigned index_of(const struct trio *t, const struct machine *m)
+{
+    return (unsigned)(m - t->world->machines);
+}
+
+static void wait(struct trio *t, struct asked_config *a)
+{
+    uint64_t until = t->world->clock.now_ns + 60000000000;
+    while (!a->is_done && t->world->clock.now_ns < until)
+        world_step(t->world);
+    assert_true(a->is_done);
+}
+
+static struct asked_config publish(struct trio *t, unsigned i, const char *name, const char *content)
+{
+    struct asked_config a = asked_config();
+    config_publish(t->configs[i], &a.request,
+                   &(struct config_publish){.key = config_id_of(name), .content = slice_text(content)});
+    wait(t, &a);
+    return a;
+}
+
+static struct asked_config read_release(struct trio *t, unsigned i, const char *name, uint64_t seq)
+{
+    struct asked_config a = asked_config();
+    struct config_id key = config_id_of(name);
+    config_read(t->configs[i], &a.request, &key, seq, false);
+    wait(t, &a);
+    return a;
+}
+
+/* Each through another member than the one before, read at once everywhere. */
+static void test_read_everywhere(void **state)
+{
+    struct trio *t = *state;
+    char text[16];
+    for (unsigned n = 1; n <= 30; n++) {
+        snprintf(text, sizeof text, "v%u", n);
+        struct asked_config a = publish(t, n % 3, "a", text);
+        assert_int_equal(a.err, OK);
+        assert_int_equal(a.result.seq, n);
+        struct config_id key = config_id_of("a");
+        assert_int_equal(config_find(t->configs[n % 3], &key)->head->seq, n); /* its own writer, no barrier */
+        for (unsigned i = 0; i < 3; i++)
+            assert_string_equal(read_release(t, i, "a", 0).text, text);
+    }
+}
+
+/* From views that are behind, on all three at once: one wins a condition, and seqs are given once. */
+static void test_races(void **state)
+{
+    struct trio *t = *state;
+    publish(t, 0, "a", "0");
+    for (unsigned round = 0; round < 10; round++) {
+        struct asked_config a[3];
+        char text[3][16];
+        uint64_t seq = read_release(t, 0, "a", 0).result.seq;
+        unsigned won = 0;
+        for (unsigned i = 0; i < 3; i++) {
+            snprintf(text[i], sizeof text[i], "%u-%u", round, i);
+            a[i] = asked_config();
+            config_publish(t->configs[i], &a[i].request,
+                           &(struct config_publish){.key = config_id_of("a"),
+                                                    .content = slice_text(text[i]),
+                                                    .condition = {.has_seq = true, .if_seq = seq}});
+        }
+        for (unsigned i = 0; i < 3; i++) {
+            wait(t, &a[i]);
+            won += a[i].err == OK;
+            if (a[i].err) {
+                assert_int_equal(a[i].err, ERR_PRECONDITION);
+                assert_int_equal(a[i].head.seq, seq + 1);
+            }
+        }
+        assert_int_equal(won, 1);
+    }
+}
+
+struct watching {
+    struct config_watch watch;
+    struct config_subscriber subscriber;
+    char peer[32];
+    uint64_t seen;
+};
+
+static void on_watch(struct config_watch *w, const struct config_item *item, const struct config_id *key)
+{
+    struct watching *x = container_of(w, struct watching, watch);
+    x->seen = item ? item->head->seq : 0;
+    config_sent(w, key, x->seen);
+}
+
+static void watch(struct trio *t, unsigned i, struct watching *x, const char *name, bool is_prefix,
+                  const char *client, const struct document_pair *label)
+{
+    struct config_id key = config_id_of(name);
+    *x = (struct watching){.watch = {.changed = on_watch}};
+    x->subscriber = (struct config_subscriber){
+        .client_id = slice_text(client), .peer = x->peer, .transport = "websocket", .labels = {NULL, 0}};
+    snprintf(x->peer, sizeof x->peer, "10.0.0.%u:5", i + 1);
+    if (label) {
+        x->subscriber.labels.count = 1;
+        memcpy(&x->subscriber.labels.list, &label, sizeof label);
+    }
+    x->watch.subscriber = &x->subscriber;
+    config_watch(t->configs[i], &x->watch, &key, is_prefix);
+}
+
+struct listing {
+    struct config_listeners l;
+    struct asked_config *asked;
+    char text[1024];
+    bool is_done;
+    int err;
+};
+
+static void on_seen(struct config_listeners *l, const struct config_listener *s)
+{
+    struct listing *x = container_of(l, struct listing, l);
+    size_t at = strlen(x->text);
+    snprintf(x->text + at, sizeof x->text - at, "%.*s@%.*s %llu/%llu/%llu/%llu%s%.*s; ",
+             (int)s->client_id.size, (const char *)s->client_id.data, (int)s->member.size,
+             (const char *)s->member.data, (unsigned long long)s->chosen, (unsigned long long)s->sent,
+             (unsigned long long)s->applied, (unsigned long long)s->rejected, s->error.size ? " " : "",
+             (int)s->error.size, (const char *)s->error.data);
+    assert_true(s->since_ms > 0);
+}
+
+static void on_listed(struct config_request *q, int err, const struct config_result *result)
+{
+    struct listing *x = container_of(q, struct listing, l.request);
+    (void)result;
+    x->is_done = true;
+    x->err = err;
+}
+
+static void list(struct trio *t, unsigned i, struct listing *x, const char *name)
+{
+    struct config_id key = config_id_of(name);
+    *x = (struct listing){.l = {.request = {.done = on_listed}, .seen = on_seen}};
+    config_listeners(t->configs[i], &x->l, &key);
+    uint64_t until = t->world->clock.now_ns + 60000000000;
+    while (!x->is_done && t->world->clock.now_ns < until)
+        world_step(t->world);
+    assert_true(x->is_done);
+    assert_int_equal(x->err, OK);
+}
+
+static void assert_listed(const struct listing *x, const char *text)
+{
+    if (!strstr(x->text, text))
+        fail_msg("%s is not in: %s", text, x->text);
+}
+
+static void settle(struct trio *t, unsigned i)
+{
+    struct asked_config a = asked_config();
+    config_barrier(t->configs[i], &a.request);
+    wait(t, &a);
+    assert_int_equal(a.err, OK);
+}
+
+static void test_listeners(void **state)
+{
+    struct trio *t = *state;
+    struct watching x[3];
+    struct listing l;
+    struct document_pair zone = {slice_text("zone"), slice_text("b")};
+    struct config_id key = config_id_of("a");
+    watch(t, 0, &x[0], "a", false, "one", NULL);
+    watch(t, 1, &x[1], "", true, "two", &zone);
+    watch(t, 2, &x[2], "a", false, "three", NULL);
+    publish(t, 0, "a", "1");
+    for (unsigned i = 0; i < 3; i++)
+        settle(t, i);
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(x[i].seen, 1);
+    config_applied(&x[0].watch, &key, 1, true, (struct slice){0});
+    config_applied(&x[2].watch, &key, 1, false, slice_text("no such port"));
+    struct asked_config a = asked_config();
+    struct document_pair pair = zone;
+    struct slice value = pair.value;
+    struct gray_label label = {pair.key, &value, 1};
+    struct gray_rule rule = {.name = slice_text("r"), .labels = &label, .label_count = 1, .percent = 100};
+    struct slice content = slice_text("gray");
+    config_put_gray(t->configs[1], &a.request, &key, &rule, &content);
+    wait(t, &a);
+    assert_int_equal(a.err, OK);
+    for (unsigned i = 0; i < 3; i++) {
+        list(t, i, &l, "a");
+        assert_int_equal(l.l.members_silent, 0);
+        assert_listed(&l, "one@m0 1/1/1/0; ");
+        assert_listed(&l, "two@m1 2/1/0/0; ");
+        assert_listed(&l, "three@m2 1/1/0/1 no such port; ");
+    }
+    /* It takes the next one: what it rejected is over. */
+    config_applied(&x[2].watch, &key, 1, true, (struct slice){0});
+    struct config_id unknown = config_id_of("nothing");
+    config_applied(&x[1].watch, &unknown, 1, true, (struct slice){0});
+    assert_int_equal(x[1].watch.states.count, 1); /* a client cannot make us remember names */
+    list(t, 0, &l, "a");
+    assert_listed(&l, "three@m2 1/1/1/0; ");
+    list(t, 0, &l, "nothing");
+    assert_string_equal(l.text, "two@m1 0/0/0/0; ");
+    /* A member that cannot be asked is silent. */
+    unsigned cut = index_of(t, world_follower(t->world));
+    t->world->machines[cut].is_cut = true;
+    world_run_ms(t->world, 500);
+    list(t, (cut + 1) % 3, &l, "a");
+    assert_int_equal(l.l.members_silent, 1);
+    t->world->machines[cut].is_cut = false;
+    for (unsigned i = 0; i < 3; i++)
+        config_unwatch(&x[i].watch);
+}
+
+/* Publishes go on behind another leader; watchers on the others miss nothing. */
+static void test_leader_dies(void **state)
+{
+    struct trio *t = *state;
+    struct machine *leader = world_leader(t->world);
+    unsigned dead = index_of(t, leader), one = (dead + 1) % 3, two = (dead + 2) % 3;
+    struct watching x;
+    watch(t, one, &x, "a", false, "c", NULL);
+    publish(t, dead, "a", "1");
+    close_config(t, dead);
+    machine_crash(leader);
+    struct asked_config a = asked_config();
+    for (unsigned n = 0; n < 50; n++) {
+        a = publish(t, two, "a", "2");
+        if (a.err == OK)
+            break;
+        world_run_ms(t->world, 200);
+    }
+    assert_int_equal(a.err, OK);
+    assert_int_equal(read_release(t, one, "a", 0).result.seq, 2);
+    settle(t, one);
+    assert_int_equal(x.seen, 2);
+    config_unwatch(&x.watch);
+}
+
+static size_t count_releases(struct trio *t, unsigned i, uint64_t last)
+{
+    size_t count = 0;
+    for (uint64_t seq = 1; seq <= last; seq++)
+        count += read_release(t, i, "a", seq).err == OK;
+    return count;
+}
+
+/* The leader collects, whoever it is by then. */
+static void test_retention(void **state)
+{
+    struct trio *t = *state;
+    char text[16];
+    for (unsigned n = 1; n <= 12; n++) {
+        snprintf(text, sizeof text, "%u", n);
+        publish(t, n % 3, "a", text);
+    }
+    world_run_ms(t->world, 5000);
+    assert_int_equal(count_releases(t, 0, 12), 12); /* young */
+    struct machine *leader = world_leader(t->world);
+    unsigned dead = index_of(t, leader);
+    double collected = metric_get(METRIC_CONFIG_COLLECTED);
+    close_config(t, dead);
+    machine_crash(leader);
+    world_wait_for_leader(t->world);
+    world_run_ms(t->world, 30000);
+    assert_int_equal(metric_get(METRIC_CONFIG_COLLECTED) - collected, 8); /* by one of the two */
+    assert_int_equal(count_releases(t, (dead + 1) % 3, 12), 4);
+    assert_string_equal(read_release(t, (dead + 2) % 3, "a", 0).text, "12");
+}
+
+int main(void)
+{
+#define WITH(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        WITH(test_read_everywhere), WITH(test_races),     WITH(test_listeners),
+        WITH(test_leader_dies),     WITH(test_retention),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,399 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * server/dns over real sockets on loopback, the loop turned by hand: pipelines, slow and greedy clients,
+ * limits. The registry is a catalog and two functions. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <arpa/inet.h>
+#include <cmocka.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "base/clock.h"
+#include "base/metric.h"
+#include "server/dns/dns_server.h"
+#include "tests/unit/dns_world.h"
+
+struct registry {
+    struct catalog *catalog;
+    bool is_ready;
+};
+
+bool registry_is_ready(const struct registry *r)
+{
+    return r->is_ready;
+}
+
+struct catalog *registry_catalog(struct registry *r)
+{
+    return r->catalog;
+}
+
+struct fixture {
+    uv_loop_t loop;
+    struct registry registry;
+    struct dns_world *world;
+    struct dns_server *server;
+    bool is_stopped;
+};
+
+static void on_stopped(void *arg)
+{
+    ((struct fixture *)arg)->is_stopped = true;
+}
+
+static struct fixture *start(const char *listen, size_t connections_max, uint64_t idle_ms)
+{
+    struct fixture *f = mem_new(sizeof *f);
+    char error[200] = "";
+    uv_loop_init(&f->loop);
+    f->world = dns_world_new();
+    f->registry = (struct registry){f->world->catalog, true};
+    struct dns_server_options o = {
+        .loop = &f->loop,
+        .registry = &f->registry,
+        .listen = listen,
+        .zone = "cairn.",
+        .ttl_ns = 5000000000,
+        .connections_max = connections_max,
+        .idle_ms = idle_ms,
+    };
+    int err = dns_server_new(&o, error, sizeof error, &f->server);
+    assert_string_equal(error, "");
+    assert_int_equal(err, 0);
+    return f;
+}
+
+static void stop(struct fixture *f)
+{
+    dns_server_stop(f->server, on_stopped, f);
+    uv_run(&f->loop, UV_RUN_DEFAULT);
+    assert_true(f->is_stopped);
+    assert_int_equal(uv_loop_close(&f->loop), 0);
+    dns_world_free(f->world);
+    mem_free(f);
+}
+
+static int dial(struct fixture *f, int type)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)dns_server_port(f->server))};
+    inet_pton(AF_INET, "127.0.0.1", &a.sin_addr);
+    int fd = socket(AF_INET, type, 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof a), 0);
+    return fd;
+}
+
+/* One A question behind its length, for "same.svc.cairn."; returns the size of the message. */
+static size_t question(uint8_t *out)
+{
+    static const uint8_t bytes[] = "\0\x20\x12\x34\1\0\0\1\0\0\0\0\0\0\4same\3svc\5cairn\0\0\1\0\1";
+    memcpy(out, bytes, sizeof bytes - 1);
+    out[1] = (uint8_t)(sizeof bytes - 3);
+    return sizeof bytes - 3;
+}
+
+/* Turns the loop until there are that many bytes, or the end: returns what came. */
+static size_t read_bytes(struct fixture *f, int fd, uint8_t *out, size_t wanted)
+{
+    size_t size = 0;
+    uint64_t end = clock_mono_ms() + 20000;
+    while (size < wanted && clock_mono_ms() < end) {
+        uv_run(&f->loop, UV_RUN_NOWAIT);
+        ssize_t n = recv(fd, out + size, wanted - size, MSG_DONTWAIT);
+        if (n > 0)
+            size += (size_t)n;
+        else if (n == 0 || errno != EAGAIN)
+            return size;
+    }
+    return size;
+}
+
+static bool is_answer(const uint8_t *message, size_t size)
+{
+    static const uint8_t address[] = {0, 4, 10, 6, 0, 1};
+    return size > 20 && message[0] == 0x12 && message[1] == 0x34 && (message[2] & 0x80) && message[7] == 1 &&
+           memmem(message, size, address, sizeof address);
+}
+
+static void udp_answers(void **state)
+{
+    (void)state;
+    struct fixture *f = start("127.0.0.1:0", 0, 0);
+    uint8_t q[64], a[512];
+    size_t size = question(q);
+    int fd = dial(f, SOCK_DGRAM);
+    enum { MANY = 100 }; /* more than a batch, fewer than the kernel keeps */
+    for (int i = 0; i < MANY; i++)
+        assert_int_equal(send(fd, q + 2, size, 0), size);
+    assert_int_equal(send(fd, q, 5, 0), 5); /* no query: no answer, nothing else happens */
+    for (int i = 0; i < MANY; i++) {
+        size_t n = read_bytes(f, fd, a, 1);
+        assert_int_equal(n, 1);
+        (void)n;
+    }
+    f->registry.is_ready = false;
+    assert_int_equal(send(fd, q + 2, size, 0), size);
+    uint64_t end = clock_mono_ms() + 20000;
+    ssize_t n = -1;
+    while (n < 0 && clock_mono_ms() < end) {
+        uv_run(&f->loop, UV_RUN_NOWAIT);
+        n = recv(fd, a, sizeof a, MSG_DONTWAIT);
+    }
+    assert_int_equal(n, size);
+    assert_int_equal(a[3] & 0xf, DNS_SERVFAIL);
+    struct buf text = {0};
+    metric_print(&text);
+    assert_non_null(strstr(buf_text(&text), "cairn_dns_queries_total{transport=\"udp\"} 102\n"));
+    assert_non_null(strstr(buf_text(&text), "cairn_dns_answers_total{rcode=\"servfail\"} 1\n"));
+    assert_non_null(strstr(buf_text(&text), "cairn_dns_dropped_total 1\n"));
+    buf_done(&text);
+    close(fd);
+    stop(f);
+}
+
+/* The answer to what was sent to one address does not come from another one. */
+static void udp_on_all_addresses(void **state)
+{
+    (void)state;
+    struct fixture *f = start("0.0.0.0:0", 0, 0);
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)dns_server_port(f->server))};
+    inet_pton(AF_INET, "127.0.0.99", &a.sin_addr);
+    uint8_t q[64], answer[512];
+    size_t size = question(q);
+    int fd = socket(AF_INET, SOCK_DGRAM, 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof a), 0);
+    assert_int_equal(send(fd, q + 2, size, 0), size);
+    ssize_t n = -1;
+    for (uint64_t end = clock_mono_ms() + 20000; n < 0 && clock_mono_ms() < end;) {
+        uv_run(&f->loop, UV_RUN_NOWAIT);
+        n = recv(fd, answer, sizeof answer, MSG_DONTWAIT); /* a connected socket takes no other's */
+    }
+    assert_true(n > 0 && is_answer(answer, (size_t)n));
+    close(fd);
+    stop(f);
+}
+
+static void tcp_pipelines(void **state)
+{
+    (void)state;
+    struct fixture *f = start("127.0.0.1:0", 0, 0);
+    uint8_t q[64], *all = mem_new(1 << 20);
+    size_t size = question(q) + 2;
+    int fd = dial(f, SOCK_STREAM);
+    for (size_t i = 0; i < size; i++) { /* a byte at a time */
+        assert_int_equal(send(fd, q + i, 1, 0), 1);
+        for (int k = 0; k < 3; k++)
+            uv_run(&f->loop, UV_RUN_NOWAIT);
+    }
+    assert_int_equal(read_bytes(f, fd, all, 2), 2);
+    size_t answer = (size_t)(all[0] << 8 | all[1]);
+    assert_int_equal(read_bytes(f, fd, all, answer), answer);
+    assert_true(is_answer(all, answer));
+    /* A thousand at once, the client's side closed behind them. */
+    enum { MANY = 1000 };
+    for (size_t i = 0; i < MANY; i++)
+        memcpy(all + i * size, q, size);
+    assert_int_equal(send(fd, all, MANY * size, 0), MANY * size);
+    shutdown(fd, SHUT_WR);
+    assert_int_equal(read_bytes(f, fd, all, 1 << 20), MANY * (answer + 2));
+    for (size_t i = 0; i < MANY; i++)
+        assert_true(is_answer(all + i * (answer + 2) + 2, answer));
+    close(fd);
+    mem_free(all);
+    stop(f);
+}
+
+static double metric(const char *name)
+{
+    struct buf text = {0};
+    char line[80];
+    snprintf(line, sizeof line, "\n%s ", name);
+    metric_print(&text);
+    const char *at = strstr(buf_text(&text), line);
+    assert_non_null(at);
+    double value = strtod(at + strlen(line), NULL);
+    buf_done(&text);
+    return value;
+}
+
+/* Who asks and does not read: what we keep for it has an end, it costs no time, and others are served. */
+static void tcp_greedy(void **state)
+{
+    (void)state;
+    enum { PIECE = 1 << 16, PENDING_MAX = 16384, ANSWER_MAX = 65535 + 2 };
+    struct fixture *f = start("127.0.0.1:0", 0, 0);
+    for (unsigned i = 0; i < DNS_RECORDS_MAX; i++) { /* large answers to small questions, all of one size */
+        char key[64], value[64];
+        snprintf(key, sizeof key, "default/default/same/x%u", i);
+        snprintf(value, sizeof value, "{\"host\":\"10.6.1.%u\",\"port\":1}", i + 100);
+        dns_world_put(f->world, NAME_INSTANCE, key, value);
+    }
+    for (const char *c = "123"; *c; c++) {
+        char key[] = "default/default/same/s.";
+        key[sizeof key - 2] = *c;
+        dns_world_put(f->world, NAME_INSTANCE, key, NULL);
+    }
+    uint8_t q[64], answer[64], *all = mem_new(PIECE);
+    size_t size = question(q) + 2, sent = 0, per = PIECE / size;
+    q[size - 3] = DNS_SRV;
+    int fd = dial(f, SOCK_STREAM), other = dial(f, SOCK_STREAM);
+    for (size_t i = 0; i < per; i++)
+        memcpy(all + i * size, q, size);
+    int small = 16384; /* of the client's own buffer: it is done sooner */
+    setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
+    size_t part = 0;
+    double pending = 0;
+    for (int quiet = 0; quiet < 300;) {
+        ssize_t n = send(fd, all + part, per * size - part, MSG_DONTWAIT);
+        quiet = n > 0 ? 0 : quiet + 1;
+        part = n > 0 ? (part + (size_t)n) % (per * size) : part;
+        sent += n > 0 ? (size_t)n : 0;
+        uv_run(&f->loop, UV_RUN_NOWAIT);
+        double now = metric("cairn_dns_pending_bytes");
+        pending = now > pending ? now : pending;
+        assert_true(sent < 64u << 20);
+    }
+    assert_true(pending > PENDING_MAX && pending <= PENDING_MAX + ANSWER_MAX);
+    struct pollfd busy = {.fd = uv_backend_fd(&f->loop), .events = POLLIN};
+    assert_int_equal(poll(&busy, 1, 0), 0);
+    assert_int_equal(send(other, q, size, 0), size);
+    assert_int_equal(read_bytes(f, other, answer, 2), 2);
+    /* It reads after all: it gets an answer for each whole question that went out. */
+    size_t each = (size_t)(answer[0] << 8 | answer[1]) + 2, got = 0, n;
+    shutdown(fd, SHUT_WR);
+    while ((n = read_bytes(f, fd, all, PIECE)) > 0)
+        got += n;
+    assert_int_equal(got, sent / size * each);
+    close(fd);
+    close(other);
+    mem_free(all);
+    stop(f);
+}
+
+static void tcp_nonsense_is_closed(void **state)
+{
+    (void)state;
+    static const char *const bytes[] = {"\0\0", "\0\5hello", "GET / HTTP/1.1\r\n\r\n", "\xff\xff"};
+    struct fixture *f = start("127.0.0.1:0", 0, 0);
+    uint8_t a[64];
+    for (size_t i = 0; i < sizeof bytes / sizeof *bytes; i++) {
+        int fd = dial(f, SOCK_STREAM);
+        assert_true(send(fd, bytes[i], i == 0 ? 2 : i == 1 ? 7 : strlen(bytes[i]), 0) > 0);
+        uint64_t begin = clock_mono_ms();
+        assert_int_equal(read_bytes(f, fd, a, 1), 0);
+        assert_true(clock_mono_ms() - begin < 9000); /* not by the idle time-out */
+        close(fd);
+    }
+    stop(f);
+}
+
+static int ask_over_tcp(struct fixture *f)
+{
+    uint8_t q[64], a[2];
+    size_t size = question(q) + 2;
+    int fd = dial(f, SOCK_STREAM);
+    assert_int_equal(send(fd, q, size, 0), size);
+    assert_int_equal(read_bytes(f, fd, a, 2), 2);
+    return fd;
+}
+
+/* The one that has been quiet for longest makes room; here that is not the first. */
+static void tcp_makes_room(void **state)
+{
+    (void)state;
+    enum { MAX = 3, NEVER_MS = 1 << 30 };
+    struct fixture *f = start("127.0.0.1:0", MAX, NEVER_MS);
+    uint8_t q[64], a[512];
+    size_t size = question(q) + 2;
+    int fds[MAX + 1];
+    for (int i = 0; i < MAX; i++)
+        fds[i] = ask_over_tcp(f);
+    assert_int_equal(send(fds[0], q, size, 0), size);
+    read_bytes(f, fds[0], a, size + 16 + 2); /* the rest of the first answer, the second one's length */
+    fds[MAX] = ask_over_tcp(f);
+    while (read_bytes(f, fds[1], a, 1) == 1)
+        continue; /* to its end, or to the patience of read_bytes */
+    assert_int_equal(recv(fds[1], a, 1, MSG_DONTWAIT), 0);
+    for (int i = 0; i <= MAX; i++)
+        if (i != 1)
+            assert_int_equal(send(fds[i], q, size, MSG_NOSIGNAL), size);
+    assert_int_equal((int)metric("cairn_dns_connections"), MAX);
+    for (int i = 0; i <= MAX; i++)
+        close(fds[i]);
+    stop(f);
+}
+
+static void tcp_idle(void **state)
+{
+    (void)state;
+    struct fixture *f = start("127.0.0.1:0", 0, 100);
+    uint8_t a[1];
+    int fd = ask_over_tcp(f), silent = dial(f, SOCK_STREAM);
+    while (read_bytes(f, fd, a, 1) == 1)
+        continue;
+    assert_int_equal(recv(fd, a, 1, MSG_DONTWAIT), 0);
+    assert_int_equal(read_bytes(f, silent, a, 1), 0);
+    assert_int_equal(recv(silent, a, 1, MSG_DONTWAIT), 0);
+    close(fd);
+    close(silent);
+    stop(f);
+}
+
+static void stops_with_clients(void **state)
+{
+    (void)state;
+    struct fixture *f = start("127.0.0.1:0,localhost:0", 0, 0);
+    int fd = dial(f, SOCK_STREAM);
+    for (int i = 0; i < 5; i++)
+        uv_run(&f->loop, UV_RUN_NOWAIT);
+    stop(f);
+    close(fd);
+}
+
+static void what_to_listen_on(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {
+        "8600",          "127.0.0.1",           "127.0.0.1:x",  "127.0.0.1:65536", "name:53", "::1:53",
+        "127.0.0.1:53,", "http://127.0.0.1:53", "127.0.0.1:-1", "[127.0.0.1]:53",  ":53"};
+    char error[200];
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_int_equal(dns_server_check(bad[i], "cairn.", error, sizeof error), ERR_INVALID);
+    assert_int_equal(dns_server_check("", "cairn", error, sizeof error), 0);
+    assert_int_equal(dns_server_check("127.0.0.1:53,[::1]:53,localhost:0", "a.b.", error, sizeof error), 0);
+    assert_int_equal(dns_server_check("", "", error, sizeof error), ERR_INVALID);
+    assert_string_equal(error, "not a DNS zone of 1 to 128 bytes: \"\"");
+    /* An address in use is a sentence, and leaves nothing open. */
+    struct fixture *f = start("127.0.0.1:0", 0, 0);
+    char listen[40];
+    snprintf(listen, sizeof listen, "127.0.0.1:%d", dns_server_port(f->server));
+    struct dns_server_options o = {
+        .loop = &f->loop, .registry = &f->registry, .listen = listen, .zone = "cairn.", .ttl_ns = 0};
+    struct dns_server *none = NULL;
+    assert_int_equal(dns_server_new(&o, error, sizeof error, &none), ERR_EXISTS);
+    assert_non_null(strstr(error, "TCP: Address already in use"));
+    stop(f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(udp_answers),
+        cmocka_unit_test(udp_on_all_addresses),
+        cmocka_unit_test(tcp_pipelines),
+        cmocka_unit_test(tcp_greedy),
+        cmocka_unit_test(tcp_nonsense_is_closed),
+        cmocka_unit_test(tcp_makes_room),
+        cmocka_unit_test(tcp_idle),
+        cmocka_unit_test(stops_with_clients),
+        cmocka_unit_test(what_to_listen_on),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

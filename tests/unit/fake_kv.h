@@ -1,0 +1,464 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * A store for tests of server/: takes every request of kv.h, remembers it, answers in fake_kv_turn (never
+ * from inside the call, as the door promises). Ranges are over `key_count` keys k000000, k000001 ... Include
+ * it in one .c file: it defines the symbols of the door, so that the archive's real ones are not linked. */
+#ifndef TESTS_UNIT_FAKE_KV_H
+#define TESTS_UNIT_FAKE_KV_H
+
+#include <assert.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "consensus/kv.h"
+
+enum fake_kind {
+    FAKE_RANGE,
+    FAKE_PUT,
+    FAKE_DELETE_RANGE,
+    FAKE_TXN,
+    FAKE_COMPACT,
+    FAKE_LEASE_GRANT,
+    FAKE_LEASE_REVOKE,
+    FAKE_KEEP_ALIVE,
+    FAKE_TIME_TO_LIVE,
+    FAKE_LEASES,
+    FAKE_ALARM,
+    FAKE_HASH,
+    FAKE_HASH_KV,
+    FAKE_DEFRAGMENT,
+    FAKE_MEMBER_ADD,
+    FAKE_MEMBER_REMOVE,
+    FAKE_MEMBER_UPDATE,
+    FAKE_MEMBER_LIST,
+    FAKE_MEMBER_PROMOTE,
+    FAKE_MOVE_LEADER,
+    FAKE_BARRIER,
+};
+
+struct fake_output {
+    struct link link;
+    int64_t revision;
+    struct buf bytes;
+};
+
+struct watch_stream {
+    struct kv *kv;
+    void (*on_ready)(void *arg);
+    void *arg;
+    struct link queue;
+    struct fake_output *last; /* handed out: freed at the next call */
+    int64_t next_id;
+    bool is_told;
+};
+
+struct kv {
+    int64_t revision;
+    uint64_t leader;
+    bool is_learner, is_reverse; /* reverse: answers in the opposite order */
+    int err;                     /* every request ends with it */
+    size_t key_count, value_size, done_count, canceled;
+    struct link pending;
+    struct watch_stream *stream; /* the newest */
+    size_t streams_open;
+    void (*snapshot_done)(void *arg, int err, const char *path, uint64_t size);
+    void *snapshot_arg;
+    int64_t compact_revision;
+    struct arena arena;
+};
+
+static void fake_kv_init(struct kv *kv)
+{
+    *kv = (struct kv){.revision = 7, .leader = 0x11, .key_count = 35, .value_size = 16};
+    list_init(&kv->pending);
+}
+
+static void fake_add(struct kv *kv, struct kv_request *r, enum fake_kind kind, const void *m)
+{
+    assert(r->done);
+    r->kind = (int)kind;
+    r->message = m;
+    r->link = (struct link){0};
+    list_add_last(&kv->pending, &r->link);
+}
+
+void kv_range(struct kv *kv, struct kv_request *r, const Etcdserverpb__RangeRequest *m)
+{
+    fake_add(kv, r, FAKE_RANGE, m);
+}
+void kv_put(struct kv *kv, struct kv_request *r, const Etcdserverpb__PutRequest *m)
+{
+    fake_add(kv, r, FAKE_PUT, m);
+}
+void kv_delete_range(struct kv *kv, struct kv_request *r, const Etcdserverpb__DeleteRangeRequest *m)
+{
+    fake_add(kv, r, FAKE_DELETE_RANGE, m);
+}
+void kv_txn(struct kv *kv, struct kv_request *r, const Etcdserverpb__TxnRequest *m)
+{
+    fake_add(kv, r, FAKE_TXN, m);
+}
+void kv_compact(struct kv *kv, struct kv_request *r, const Etcdserverpb__CompactionRequest *m)
+{
+    fake_add(kv, r, FAKE_COMPACT, m);
+}
+void kv_lease_grant(struct kv *kv, struct kv_request *r, const Etcdserverpb__LeaseGrantRequest *m)
+{
+    fake_add(kv, r, FAKE_LEASE_GRANT, m);
+}
+void kv_lease_revoke(struct kv *kv, struct kv_request *r, const Etcdserverpb__LeaseRevokeRequest *m)
+{
+    fake_add(kv, r, FAKE_LEASE_REVOKE, m);
+}
+void kv_lease_keep_alive(struct kv *kv, struct kv_request *r, const Etcdserverpb__LeaseKeepAliveRequest *m)
+{
+    fake_add(kv, r, FAKE_KEEP_ALIVE, m);
+}
+void kv_lease_time_to_live(struct kv *kv, struct kv_request *r, const Etcdserverpb__LeaseTimeToLiveRequest *m)
+{
+    fake_add(kv, r, FAKE_TIME_TO_LIVE, m);
+}
+void kv_lease_leases(struct kv *kv, struct kv_request *r, const Etcdserverpb__LeaseLeasesRequest *m)
+{
+    fake_add(kv, r, FAKE_LEASES, m);
+}
+void kv_alarm(struct kv *kv, struct kv_request *r, const Etcdserverpb__AlarmRequest *m)
+{
+    fake_add(kv, r, FAKE_ALARM, m);
+}
+void kv_hash(struct kv *kv, struct kv_request *r, const Etcdserverpb__HashRequest *m)
+{
+    fake_add(kv, r, FAKE_HASH, m);
+}
+void kv_hash_kv(struct kv *kv, struct kv_request *r, const Etcdserverpb__HashKVRequest *m)
+{
+    fake_add(kv, r, FAKE_HASH_KV, m);
+}
+void kv_defragment(struct kv *kv, struct kv_request *r, const Etcdserverpb__DefragmentRequest *m)
+{
+    fake_add(kv, r, FAKE_DEFRAGMENT, m);
+}
+void kv_member_list(struct kv *kv, struct kv_request *r, const Etcdserverpb__MemberListRequest *m)
+{
+    fake_add(kv, r, FAKE_MEMBER_LIST, m);
+}
+void kv_member_add(struct kv *kv, struct kv_request *r, const Etcdserverpb__MemberAddRequest *m)
+{
+    fake_add(kv, r, FAKE_MEMBER_ADD, m);
+}
+void kv_member_remove(struct kv *kv, struct kv_request *r, const Etcdserverpb__MemberRemoveRequest *m)
+{
+    fake_add(kv, r, FAKE_MEMBER_REMOVE, m);
+}
+void kv_member_update(struct kv *kv, struct kv_request *r, const Etcdserverpb__MemberUpdateRequest *m)
+{
+    fake_add(kv, r, FAKE_MEMBER_UPDATE, m);
+}
+void kv_member_promote(struct kv *kv, struct kv_request *r, const Etcdserverpb__MemberPromoteRequest *m)
+{
+    fake_add(kv, r, FAKE_MEMBER_PROMOTE, m);
+}
+void kv_move_leader(struct kv *kv, struct kv_request *r, const Etcdserverpb__MoveLeaderRequest *m)
+{
+    fake_add(kv, r, FAKE_MOVE_LEADER, m);
+}
+void kv_barrier(struct kv *kv, struct kv_request *r)
+{
+    fake_add(kv, r, FAKE_BARRIER, NULL);
+}
+
+void kv_resume(struct kv *kv, struct kv_request *r)
+{
+    (void)kv;
+    (void)r;
+}
+
+void kv_cancel(struct kv *kv, struct kv_request *r)
+{
+    assert(link_is_in_list(&r->link));
+    list_remove(&r->link);
+    kv->canceled++;
+}
+
+void kv_header(const struct kv *kv, int64_t revision, Etcdserverpb__ResponseHeader *ret_header)
+{
+    (void)kv;
+    etcdserverpb__response_header__init(ret_header);
+    ret_header->cluster_id = 0xcccc;
+    ret_header->member_id = 0x11;
+    ret_header->revision = revision;
+    ret_header->raft_term = 3;
+}
+int64_t kv_revision(const struct kv *kv)
+{
+    return kv->revision;
+}
+uint64_t kv_leader(const struct kv *kv)
+{
+    return kv->leader;
+}
+bool kv_is_learner(const struct kv *kv)
+{
+    return kv->is_learner;
+}
+
+void kv_status(struct kv *kv, struct arena *a, Etcdserverpb__StatusResponse *ret_response)
+{
+    etcdserverpb__status_response__init(ret_response);
+    ret_response->header = arena_new(a, sizeof *ret_response->header);
+    kv_header(kv, kv->revision, ret_response->header);
+    ret_response->version = arena_string(a, "3.7.1", 5);
+    ret_response->dbsize = 4096;
+}
+
+static bool fake_in_range(const Etcdserverpb__RangeRequest *m, struct slice key)
+{
+    int low = slice_compare(key, slice_of(m->key.data, m->key.len));
+    if (!m->range_end.len)
+        return low == 0;
+    bool is_open = m->range_end.len == 1 && m->range_end.data[0] == 0;
+    return low >= 0 && (is_open || slice_compare(key, slice_of(m->range_end.data, m->range_end.len)) < 0);
+}
+
+int kv_range_now(struct kv *kv, const Etcdserverpb__RangeRequest *m, struct arena *a,
+                 Etcdserverpb__RangeResponse **ret_response)
+{
+    if (m->revision > kv->revision)
+        return ERR_FUTURE_REV;
+    if (m->revision > 0 && m->revision < kv->compact_revision)
+        return ERR_COMPACTED;
+    Etcdserverpb__RangeResponse *r = arena_new(a, sizeof *r);
+    etcdserverpb__range_response__init(r);
+    r->header = arena_new(a, sizeof *r->header);
+    kv_header(kv, kv->revision, r->header);
+    r->kvs = arena_alloc(a, kv->key_count * sizeof(void *));
+    for (size_t i = 0; i < kv->key_count; i++) {
+        char *key = arena_printf(a, "k%06zu", i);
+        if (!fake_in_range(m, slice_text(key)))
+            continue;
+        r->count++;
+        if (m->count_only)
+            continue;
+        if (m->limit > 0 && (int64_t)r->n_kvs >= m->limit) {
+            r->more = true;
+            continue;
+        }
+        Mvccpb__KeyValue *kv_out = arena_new(a, sizeof *kv_out);
+        mvccpb__key_value__init(kv_out);
+        kv_out->key = (ProtobufCBinaryData){strlen(key), (uint8_t *)key};
+        kv_out->value = (ProtobufCBinaryData){kv->value_size, arena_new(a, kv->value_size)};
+        kv_out->mod_revision = 2;
+        r->kvs[r->n_kvs++] = kv_out;
+    }
+    *ret_response = r;
+    return 0;
+}
+
+static void fake_answer(struct kv *kv, struct kv_request *r)
+{
+    if (kv->err) {
+        r->done(r, kv->err, NULL);
+        return;
+    }
+    Etcdserverpb__ResponseHeader header;
+    kv_header(kv, kv->revision, &header);
+#define ANSWER(KIND, type, init, ...)                                                                        \
+    case KIND: {                                                                                             \
+        type response = init;                                                                                \
+        response.header = &header;                                                                           \
+        __VA_ARGS__;                                                                                         \
+        r->done(r, 0, &response.base);                                                                       \
+        break;                                                                                               \
+    }
+    switch ((enum fake_kind)r->kind) {
+    case FAKE_RANGE: {
+        Etcdserverpb__RangeResponse *response;
+        int err = kv_range_now(kv, (const void *)r->message, &kv->arena, &response);
+        r->done(r, err, err ? NULL : &response->base);
+        arena_reset(&kv->arena);
+        break;
+    }
+        ANSWER(FAKE_PUT, Etcdserverpb__PutResponse, ETCDSERVERPB__PUT_RESPONSE__INIT,
+               header.revision = ++kv->revision)
+        ANSWER(FAKE_DELETE_RANGE, Etcdserverpb__DeleteRangeResponse,
+               ETCDSERVERPB__DELETE_RANGE_RESPONSE__INIT, response.deleted = 2)
+        ANSWER(FAKE_TXN, Etcdserverpb__TxnResponse, ETCDSERVERPB__TXN_RESPONSE__INIT,
+               response.succeeded = true)
+        ANSWER(FAKE_COMPACT, Etcdserverpb__CompactionResponse, ETCDSERVERPB__COMPACTION_RESPONSE__INIT, )
+        ANSWER(FAKE_LEASE_GRANT, Etcdserverpb__LeaseGrantResponse, ETCDSERVERPB__LEASE_GRANT_RESPONSE__INIT,
+               response.id = 99;
+               response.ttl = ((const Etcdserverpb__LeaseGrantRequest *)r->message)->ttl)
+        ANSWER(FAKE_LEASE_REVOKE, Etcdserverpb__LeaseRevokeResponse,
+               ETCDSERVERPB__LEASE_REVOKE_RESPONSE__INIT, )
+        ANSWER(FAKE_KEEP_ALIVE, Etcdserverpb__LeaseKeepAliveResponse,
+               ETCDSERVERPB__LEASE_KEEP_ALIVE_RESPONSE__INIT, response.ttl = 60)
+        ANSWER(FAKE_TIME_TO_LIVE, Etcdserverpb__LeaseTimeToLiveResponse,
+               ETCDSERVERPB__LEASE_TIME_TO_LIVE_RESPONSE__INIT, response.ttl = 5)
+        ANSWER(FAKE_LEASES, Etcdserverpb__LeaseLeasesResponse, ETCDSERVERPB__LEASE_LEASES_RESPONSE__INIT, )
+        ANSWER(FAKE_ALARM, Etcdserverpb__AlarmResponse, ETCDSERVERPB__ALARM_RESPONSE__INIT, )
+        ANSWER(FAKE_HASH, Etcdserverpb__HashResponse, ETCDSERVERPB__HASH_RESPONSE__INIT, response.hash = 5)
+        ANSWER(FAKE_HASH_KV, Etcdserverpb__HashKVResponse, ETCDSERVERPB__HASH_KVRESPONSE__INIT,
+               response.hash = 6)
+        ANSWER(FAKE_DEFRAGMENT, Etcdserverpb__DefragmentResponse, ETCDSERVERPB__DEFRAGMENT_RESPONSE__INIT, )
+        ANSWER(FAKE_MEMBER_LIST, Etcdserverpb__MemberListResponse, ETCDSERVERPB__MEMBER_LIST_RESPONSE__INIT,
+               header.revision = 0)
+        ANSWER(FAKE_MEMBER_ADD, Etcdserverpb__MemberAddResponse, ETCDSERVERPB__MEMBER_ADD_RESPONSE__INIT, )
+        ANSWER(FAKE_MEMBER_REMOVE, Etcdserverpb__MemberRemoveResponse,
+               ETCDSERVERPB__MEMBER_REMOVE_RESPONSE__INIT, )
+        ANSWER(FAKE_MEMBER_UPDATE, Etcdserverpb__MemberUpdateResponse,
+               ETCDSERVERPB__MEMBER_UPDATE_RESPONSE__INIT, )
+        ANSWER(FAKE_MEMBER_PROMOTE, Etcdserverpb__MemberPromoteResponse,
+               ETCDSERVERPB__MEMBER_PROMOTE_RESPONSE__INIT, )
+        ANSWER(FAKE_MOVE_LEADER, Etcdserverpb__MoveLeaderResponse, ETCDSERVERPB__MOVE_LEADER_RESPONSE__INIT, )
+    case FAKE_BARRIER:
+        r->done(r, 0, NULL);
+        break;
+    }
+#undef ANSWER
+}
+
+/* Answers everything that waits. */
+static void fake_kv_turn(struct kv *kv)
+{
+    while (!list_is_empty(&kv->pending)) {
+        struct link *l = kv->is_reverse ? kv->pending.prev : kv->pending.next;
+        list_remove(l);
+        kv->done_count++;
+        fake_answer(kv, container_of(l, struct kv_request, link));
+    }
+}
+
+int kv_range_page(struct kv *kv, const Etcdserverpb__RangeRequest *m, struct arena *a,
+                  Etcdserverpb__RangeResponse **ret_response)
+{
+    int err = kv_range_now(kv, m, a, ret_response);
+    if (!err && !m->count_only)
+        (*ret_response)->count = 0;
+    return err;
+}
+
+/* --- watch ------------------------------------------------------------------------------------------ */
+static void fake_push(struct watch_stream *s, int64_t revision, const Etcdserverpb__WatchResponse *m)
+{
+    struct fake_output *o = mem_new(sizeof *o);
+    o->revision = revision;
+    size_t size = protobuf_c_message_get_packed_size(&m->base);
+    protobuf_c_message_pack(&m->base, buf_reserve(&o->bytes, size));
+    o->bytes.size = size;
+    bool was_empty = list_is_empty(&s->queue);
+    list_add_last(&s->queue, &o->link);
+    if (was_empty && !s->is_told) {
+        s->is_told = true;
+        s->on_ready(s->arg);
+    }
+}
+
+static void fake_output_free(struct fake_output *o)
+{
+    if (!o)
+        return;
+    buf_done(&o->bytes);
+    mem_free(o);
+}
+
+struct watch_stream *kv_watch_open(struct kv *kv, void (*on_ready)(void *arg), void *arg)
+{
+    struct watch_stream *s = mem_new(sizeof *s);
+    s->kv = kv;
+    s->on_ready = on_ready;
+    s->arg = arg;
+    list_init(&s->queue);
+    kv->stream = s;
+    kv->streams_open++;
+    return s;
+}
+
+void watch_stream_close(struct watch_stream *s)
+{
+    for (struct link *l; (l = list_take_first(&s->queue));)
+        fake_output_free(container_of(l, struct fake_output, link));
+    fake_output_free(s->last);
+    s->kv->streams_open--;
+    if (s->kv->stream == s)
+        s->kv->stream = NULL;
+    mem_free(s);
+}
+
+void watch_create(struct watch_stream *s, const Etcdserverpb__WatchCreateRequest *request,
+                  const char *refuse_reason)
+{
+    (void)request;
+    (void)refuse_reason;
+    Etcdserverpb__WatchResponse m = ETCDSERVERPB__WATCH_RESPONSE__INIT;
+    m.watch_id = s->next_id++;
+    m.created = true;
+    fake_push(s, s->kv->revision, &m);
+}
+
+void watch_cancel(struct watch_stream *s, int64_t watch_id)
+{
+    Etcdserverpb__WatchResponse m = ETCDSERVERPB__WATCH_RESPONSE__INIT;
+    m.watch_id = watch_id;
+    m.canceled = true;
+    fake_push(s, s->kv->revision, &m);
+}
+
+void watch_request_progress(struct watch_stream *s)
+{
+    Etcdserverpb__WatchResponse m = ETCDSERVERPB__WATCH_RESPONSE__INIT;
+    m.watch_id = -1;
+    fake_push(s, s->kv->revision, &m);
+}
+
+bool watch_is_full(const struct watch_stream *s)
+{
+    size_t count = 0;
+    LIST_FOR_EACH (l, &s->queue)
+        count++;
+    return count >= 50;
+}
+
+/* In two pieces, as the hub hands out shared bytes. */
+bool watch_next(struct watch_stream *s, struct watch_output *ret_output)
+{
+    fake_output_free(s->last);
+    s->last = NULL;
+    struct link *l = list_take_first(&s->queue);
+    if (!l) {
+        s->is_told = false;
+        return false;
+    }
+    s->last = container_of(l, struct fake_output, link);
+    size_t half = s->last->bytes.size / 2;
+    ret_output->header_revision = s->last->revision;
+    ret_output->count = 2;
+    ret_output->pieces[0] = slice_of(s->last->bytes.data, half);
+    ret_output->pieces[1] = slice_of(s->last->bytes.data + half, s->last->bytes.size - half);
+    return true;
+}
+
+/* --- snapshot ---------------------------------------------------------------------------------------- */
+void kv_snapshot(struct kv *kv, void (*done)(void *arg, int err, const char *path, uint64_t size), void *arg)
+{
+    kv->snapshot_done = done;
+    kv->snapshot_arg = arg;
+}
+
+/* Completes the copy with a file of `size` bytes. */
+static inline void fake_snapshot(struct kv *kv, int err, size_t size, char *ret_path)
+{
+    strcpy(ret_path, "/tmp/fake-snapshot-XXXXXX");
+    int fd = mkstemp(ret_path);
+    assert(fd >= 0);
+    uint8_t *bytes = mem_alloc(size + 1);
+    for (size_t i = 0; i < size; i++)
+        bytes[i] = (uint8_t)(i * 7 + i / 4096);
+    ssize_t n = write(fd, bytes, size);
+    assert(n == (ssize_t)size);
+    mem_free(bytes);
+    close(fd);
+    kv->snapshot_done(kv->snapshot_arg, err, ret_path, size);
+}
+
+#endif

@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Following prefixes inside the process: what was there, every change after it, whole revisions, waiting for
+ * one. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#include "consensus/feed.h"
+#include "tests/unit/one_node.h"
+
+struct follower {
+    struct one_node node;
+    struct feed *feed;
+    struct buf log; /* what was told, as text */
+    bool is_open;
+    int64_t last;
+    struct feed_waiter waiter;
+    bool is_told;
+    struct kv_request txn;
+};
+
+static void on_begin(void *arg, int64_t revision, bool is_whole)
+{
+    struct follower *f = arg;
+    assert_true(!f->is_open || is_whole);
+    assert_true(is_whole ? revision >= f->last : revision > f->last); /* each revision is one batch */
+    f->last = revision;
+    f->is_open = true;
+    buf_addf(&f->log, is_whole ? "[whole" : "[");
+}
+
+static void on_put(void *arg, const Mvccpb__KeyValue *pair)
+{
+    struct follower *f = arg;
+    assert_true(f->is_open);
+    buf_addf(&f->log, " %.*s=%.*s", (int)pair->key.len, pair->key.data, (int)pair->value.len,
+             pair->value.data);
+}
+
+static void on_remove(void *arg, struct slice key, int64_t revision)
+{
+    struct follower *f = arg;
+    assert_true(f->is_open && revision > 0);
+    buf_addf(&f->log, " -%.*s", (int)key.size, key.data);
+}
+
+static void on_end(void *arg)
+{
+    struct follower *f = arg;
+    f->is_open = false;
+    buf_add_text(&f->log, "]");
+}
+
+static const struct feed_events events = {on_begin, on_put, on_remove, on_end};
+static const char *const prefixes[] = {"/a/", "/b/"};
+
+static void turn(void *arg)
+{
+    struct follower *f = arg;
+    if (f->feed)
+        feed_turn(f->feed);
+}
+
+static bool has_begun(void *arg)
+{
+    return feed_revision(((struct follower *)arg)->feed) > 0;
+}
+
+static void on_told(struct feed_waiter *w)
+{
+    container_of(w, struct follower, waiter)->is_told = true;
+}
+
+static bool is_told(void *arg)
+{
+    return ((struct follower *)arg)->is_told;
+}
+
+/* What was told so far, when all up to now was. */
+static const char *told(struct follower *f)
+{
+    f->is_told = false;
+    f->waiter.fn = on_told;
+    feed_wait(f->feed, &f->waiter, kv_revision(f->node.kv));
+    one_node_run(&f->node, is_told, f);
+    return buf_text(&f->log);
+}
+
+static void start(struct follower *f, size_t count)
+{
+    f->feed = feed_new(f->node.kv, prefixes, count, &events, f);
+    one_node_run(&f->node, has_begun, f);
+}
+
+static int setup(void **state)
+{
+    struct follower *f = mem_new(sizeof *f);
+    f->node.turn = turn;
+    f->node.arg = f;
+    one_node_open(&f->node);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct follower *f = *state;
+    if (f->feed)
+        feed_free(f->feed);
+    f->feed = NULL;
+    one_node_close(&f->node);
+    one_node_remove(&f->node);
+    buf_done(&f->log);
+    mem_free(f);
+    return 0;
+}
+
+static void test_state_then_changes(void **state)
+{
+    struct follower *f = *state;
+    one_node_put(&f->node, "/a/1", "x", 0);
+    one_node_put(&f->node, "/c/1", "not ours", 0);
+    one_node_put(&f->node, "/b/1", "y", 0);
+    start(f, 2);
+    assert_string_equal(told(f), "[whole /a/1=x /b/1=y]");
+    buf_clear(&f->log);
+    one_node_put(&f->node, "/a/2", "z", 0);
+    one_node_put(&f->node, "/c/2", "not ours", 0);
+    one_node_delete(&f->node, "/a/", "/a0");
+    assert_string_equal(told(f), "[ /a/2=z][ -/a/1 -/a/2]");
+    buf_clear(&f->log);
+    /* Nothing of ours changed: waiting for a later revision ends all the same. */
+    int64_t revision = one_node_put(&f->node, "/c/3", "not ours", 0);
+    assert_string_equal(told(f), "");
+    assert_int_equal(feed_revision(f->feed), revision);
+}
+
+static void test_one_prefix(void **state)
+{
+    struct follower *f = *state;
+    start(f, 1);
+    one_node_put(&f->node, "/a/1", "x", 0);
+    one_node_put(&f->node, "/b/1", "not ours", 0);
+    assert_string_equal(told(f), "[whole][ /a/1=x]");
+}
+
+/* The feed was away (nobody gave it its turns) while history went: it gives everything anew. */
+static void test_compacted_meanwhile(void **state)
+{
+    struct follower *f = *state;
+    start(f, 2);
+    f->node.turn = NULL;
+    char large[400];
+    memset(large, 'x', sizeof large);
+    large[sizeof large - 1] = 0;
+    for (int i = 0; i < 20000; i++) /* more than a stream that is not read may hold */
+        one_node_put(&f->node, "/a/1", large, 0);
+    one_node_put(&f->node, "/a/1", "x", 0);
+    int64_t revision = one_node_put(&f->node, "/b/9", "last", 0);
+    one_node_compact(&f->node, revision);
+    f->node.turn = turn;
+    buf_clear(&f->log);
+    const char *log = told(f);
+    const char *whole = strstr(log, "[whole");
+    assert_non_null(whole);
+    assert_string_equal(whole, "[whole /a/1=x /b/9=last]");
+    buf_clear(&f->log);
+    one_node_put(&f->node, "/a/2", "on", 0);
+    assert_string_equal(told(f), "[ /a/2=on]");
+}
+
+/* Many turns for the first state; what changes meanwhile comes behind it, and is not in it. */
+static void test_long_state(void **state)
+{
+    struct follower *f = *state;
+    enum { KEYS = 3000 };
+    char key[32];
+    for (int i = 0; i < KEYS; i++) {
+        snprintf(key, sizeof key, "/a/%05d", i);
+        one_node_put(&f->node, key, "x", 0);
+    }
+    one_node_put(&f->node, "/b/1", "y", 0);
+    f->feed = feed_new(f->node.kv, prefixes, 2, &events, f);
+    while (!f->is_open)
+        uv_run(&f->node.loop, UV_RUN_NOWAIT);
+    one_node_put(&f->node, "/a/00000", "later", 0);
+    one_node_put(&f->node, "/a/02999", "later", 0);
+    while (f->is_open) {
+        assert_false(feed_is_following(f->feed));
+        uv_run(&f->node.loop, UV_RUN_NOWAIT);
+    }
+    const char *log = told(f);
+    assert_non_null(strstr(log, " /a/02999=x /b/1=y][ /a/00000=later][ /a/02999=later]"));
+    size_t spaces = 0;
+    for (const char *at = log; *at; at++)
+        spaces += *at == ' ';
+    assert_int_equal(spaces, KEYS + 1 + 2); /* each once */
+}
+
+/* It is compacted while it is being read: another begin, and all of it. */
+static void test_compacted_while_read(void **state)
+{
+    struct follower *f = *state;
+    char key[32];
+    for (int i = 0; i < 3000; i++) {
+        snprintf(key, sizeof key, "/a/%05d", i);
+        one_node_put(&f->node, key, "x", 0);
+    }
+    f->feed = feed_new(f->node.kv, prefixes, 2, &events, f);
+    while (!f->is_open)
+        uv_run(&f->node.loop, UV_RUN_NOWAIT);
+    f->node.turn = NULL;
+    one_node_delete(&f->node, "/a/00001", "/a/02998");
+    one_node_compact(&f->node, one_node_put(&f->node, "/b/1", "y", 0));
+    f->node.turn = turn;
+    one_node_run(&f->node, has_begun, f);
+    const char *log = told(f), *last = log, *next;
+    unsigned wholes = 0;
+    for (; (next = strstr(last, "[whole")); last = next + 1)
+        wholes++;
+    assert_int_equal(wholes, 2);
+    assert_string_equal(last - 1, "[whole /a/00000=x /a/02998=x /a/02999=x /b/1=y]");
+}
+
+static bool is_put(void *arg)
+{
+    return ((struct follower *)arg)->is_told;
+}
+
+static void on_txn(struct kv_request *r, int err, const ProtobufCMessage *response)
+{
+    (void)response;
+    assert_int_equal(err, OK);
+    container_of(r, struct follower, txn)->is_told = true;
+}
+
+/* One revision in both prefixes. */
+static void put_both(struct follower *f, const char *a, const char *b)
+{
+    const char *keys[] = {b, a};
+    Etcdserverpb__PutRequest puts[2];
+    Etcdserverpb__RequestOp ops[2], *list[2] = {&ops[0], &ops[1]};
+    Etcdserverpb__TxnRequest txn = ETCDSERVERPB__TXN_REQUEST__INIT;
+    for (int i = 0; i < 2; i++) {
+        etcdserverpb__put_request__init(&puts[i]);
+        etcdserverpb__request_op__init(&ops[i]);
+        puts[i].key = (ProtobufCBinaryData){strlen(keys[i]), (uint8_t *)(uintptr_t)keys[i]};
+        puts[i].value = (ProtobufCBinaryData){4, (uint8_t *)(uintptr_t) "both"};
+        ops[i].request_case = ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_PUT;
+        ops[i].request_put = &puts[i];
+    }
+    txn.success = list;
+    txn.n_success = 2;
+    f->is_told = false;
+    f->txn = (struct kv_request){.done = on_txn};
+    kv_txn(f->node.kv, &f->txn, &txn);
+    one_node_run(&f->node, is_put, f);
+}
+
+static void test_one_revision_in_two_prefixes(void **state)
+{
+    struct follower *f = *state;
+    start(f, 2);
+    put_both(f, "/a/1", "/b/1");
+    one_node_put(&f->node, "/b/2", "x", 0);
+    assert_string_equal(told(f), "[whole][ /a/1=both /b/1=both][ /b/2=x]");
+}
+
+/* What was written while nobody listened is more than a stream takes, and the watches catch up one behind the
+ * other: it comes in order all the same, whole revisions, each once. */
+static void test_watches_apart(void **state)
+{
+    enum { ROUNDS = 6000 };
+    struct follower *f = *state;
+    char large[1500], key[32];
+    memset(large, 'x', sizeof large);
+    large[300] = 0;
+    start(f, 2);
+    told(f);
+    f->node.turn = NULL;
+    for (int i = 0; i < ROUNDS; i++) {
+        snprintf(key, sizeof key, "/a/%d", i % 3);
+        one_node_put(&f->node, key, large, 0);
+        if (i % 10 == 0)
+            one_node_put(&f->node, "/b/1", "y", 0);
+        if (i % 100 == 0)
+            put_both(f, "/a/both", "/b/both");
+    }
+    f->node.turn = turn;
+    buf_clear(&f->log);
+    const char *log = told(f);
+    size_t batches = 0, both = 0;
+    for (const char *at = log; *at; at++)
+        batches += *at == '[';
+    for (const char *at = log; (at = strstr(at, "[ /a/both=both /b/both=both]")); at++)
+        both++;
+    assert_int_equal(batches, ROUNDS + ROUNDS / 10 + ROUNDS / 100);
+    assert_int_equal(both, ROUNDS / 100);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_state_then_changes, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_one_prefix, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_compacted_meanwhile, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_long_state, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_compacted_while_read, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_one_revision_in_two_prefixes, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_watches_apart, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

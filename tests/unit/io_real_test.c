@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The real seam: files, folders, locks, timers, workers, and the log on top of them in a folder of its own.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "consensus/wal/wal.h"
+#include "tests/unit/unit.h"
+
+struct place {
+    char dir[64];
+    uv_loop_t loop;
+    struct io *io;
+};
+
+static int setup(void **state)
+{
+    struct place *p = calloc(1, sizeof(*p));
+
+    snprintf(p->dir, sizeof(p->dir), "/tmp/cairn-io-XXXXXX");
+    assert_non_null(mkdtemp(p->dir));
+    assert_int_equal(uv_loop_init(&p->loop), 0);
+    p->io = io_real_new(&p->loop, false);
+    *state = p;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct place *p = *state;
+    char command[96];
+
+    io_real_free(p->io);
+    uv_run(&p->loop, UV_RUN_DEFAULT);
+    assert_int_equal(uv_loop_close(&p->loop), 0); /* no handle is left */
+    snprintf(command, sizeof(command), "rm -rf %s", p->dir);
+    assert_int_equal(system(command), 0);
+    free(p);
+    return 0;
+}
+
+static const char *path_of(const struct place *p, const char *name)
+{
+    static char path[4][128];
+    static int next;
+    char *s = path[next++ % 4];
+    snprintf(s, sizeof(path[0]), "%s/%s", p->dir, name);
+    return s;
+}
+
+static void files(void **state)
+{
+    struct place *p = *state;
+    const struct io_ops *ops = p->io->ops;
+    struct io_file *file;
+    struct buf names = {0};
+    char data[16] = {0};
+    uint64_t size;
+    size_t got;
+
+    assert_int_equal(ops->open(p->io, path_of(p, "a/b/f"), false, &file), ERR_NOT_FOUND);
+    assert_int_equal(ops->list(p->io, path_of(p, "a/b"), &names), ERR_NOT_FOUND);
+    assert_int_equal(ops->mkdir(p->io, path_of(p, "a//b/")), 0);
+    assert_int_equal(ops->mkdir(p->io, path_of(p, "a/b")), 0);
+    assert_int_equal(ops->open(p->io, path_of(p, "a/b/f"), true, &file), 0);
+    assert_int_equal(ops->write(p->io, file, 5, "hello", 5), 0);
+    assert_int_equal(ops->sync(p->io, file), 0);
+    assert_int_equal(ops->sync_dir(p->io, path_of(p, "a/b")), 0);
+    assert_int_equal(ops->sync_dir(p->io, path_of(p, "none")), ERR_NOT_FOUND);
+    assert_int_equal(ops->size(p->io, file, &size), 0);
+    assert_int_equal(size, 10);
+    assert_int_equal(ops->read(p->io, file, 3, data, sizeof(data), &got), 0);
+    assert_int_equal(got, 7);
+    assert_memory_equal(data, "\0\0hello", 7);
+    assert_int_equal(ops->truncate(p->io, file, 6), 0);
+    assert_int_equal(ops->read(p->io, file, 6, data, sizeof(data), &got), 0);
+    assert_int_equal(got, 0);
+    ops->close(p->io, file);
+    assert_int_equal(ops->mkdir(p->io, path_of(p, "a/b/f")), ERR_IO);
+    assert_int_equal(ops->rename(p->io, path_of(p, "a/b/f"), path_of(p, "a/b/z")), 0);
+    assert_int_equal(ops->open(p->io, path_of(p, "a/b/Y"), true, &file), 0);
+    ops->close(p->io, file);
+    assert_int_equal(ops->list(p->io, path_of(p, "a/b"), &names), 0);
+    assert_true(slice_equal(buf_slice(&names), slice_of("Y\0z", 4)));
+    assert_int_equal(ops->unlink(p->io, path_of(p, "a/b/z")), 0);
+    assert_int_equal(ops->unlink(p->io, path_of(p, "a/b/z")), ERR_NOT_FOUND);
+    buf_done(&names);
+}
+
+static void full_device_is_no_disk_space(void **state)
+{
+    struct place *p = *state;
+    struct io_file *file;
+
+    if (p->io->ops->open(p->io, "/dev/full", false, &file) != 0)
+        skip();
+    assert_int_equal(p->io->ops->write(p->io, file, 0, "x", 1), ERR_NO_DISK_SPACE);
+    p->io->ops->close(p->io, file);
+}
+
+static void locks_exclude(void **state)
+{
+    struct place *p = *state;
+    struct io_file *a, *b;
+
+    assert_int_equal(p->io->ops->lock(p->io, path_of(p, "LOCK"), &a), 0);
+    assert_int_equal(p->io->ops->lock(p->io, path_of(p, "LOCK"), &b), ERR_EXISTS);
+    p->io->ops->close(p->io, a);
+    assert_int_equal(p->io->ops->lock(p->io, path_of(p, "LOCK"), &b), 0);
+    p->io->ops->close(p->io, b);
+}
+
+struct ticker {
+    struct io_timer timer;
+    struct io *io;
+    int count;
+    uint64_t first_ns;
+};
+
+static void on_tick(struct io_timer *timer)
+{
+    struct ticker *t = container_of(timer, struct ticker, timer);
+
+    if (t->count++ == 0)
+        t->first_ns = t->io->ops->mono_ns(t->io);
+    if (t->count < 3)
+        t->io->ops->timer_start(t->io, timer, 1);
+    else
+        t->io->ops->timer_stop(t->io, timer);
+}
+
+static void timers(void **state)
+{
+    struct place *p = *state;
+    struct ticker a = {.timer.fire = on_tick, .io = p->io}, b = a;
+    uint64_t start = p->io->ops->mono_ns(p->io);
+
+    p->io->ops->timer_start(p->io, &a.timer, 5);
+    p->io->ops->timer_start(p->io, &b.timer, 5);
+    p->io->ops->timer_stop(p->io, &b.timer);
+    p->io->ops->timer_stop(p->io, &b.timer);
+    while (a.count < 3)
+        uv_run(&p->loop, UV_RUN_ONCE);
+    assert_int_equal(b.count, 0);
+    assert_true(a.first_ns - start >= 4000000);
+    assert_int_not_equal(p->io->ops->random(p->io), p->io->ops->random(p->io));
+    assert_true(p->io->ops->wall_ns(p->io) > 1700000000000000000);
+}
+
+/* --- the log ---------------------------------------------------------------------------------- */
+
+struct feed {
+    struct wal *wal;
+    uint64_t index, last, seen;
+    bool is_done;
+};
+
+static void on_done(void *arg, const struct wal_result *result)
+{
+    struct feed *f = arg;
+    uint8_t data[700] = {0};
+
+    assert_int_equal(result->err, 0);
+    if (f->index == f->last) {
+        f->is_done = true;
+        return;
+    }
+    for (int i = 0; i < 10; i++)
+        wal_add_entry(f->wal, &(struct wal_entry){
+                                  .index = ++f->index, .term = 1, .data = slice_of(data, sizeof(data))});
+    wal_release(f->wal, f->index > 200 ? f->index - 200 : 0);
+    wal_submit(f->wal, true, on_done, f);
+}
+
+static int on_entry(void *arg, const struct wal_entry *entry)
+{
+    ((struct feed *)arg)->seen = entry->index;
+    return 0;
+}
+
+static void log_over_files(void **state)
+{
+    struct place *p = *state;
+    struct feed f = {.last = 2000};
+    const struct wal_options options = {
+        .io = p->io, .dir = path_of(p, "member/wal"), .segment_size = 64 << 10, .metadata = slice_text("m")};
+    struct wal_replay replay = {.on_entry = on_entry, .arg = &f};
+    char error[256] = "";
+
+    assert_int_equal(wal_create(&options, &f.wal), 0);
+    for (int round = 1; round <= 3; round++, f.last += 500) {
+        struct wal *second;
+        assert_int_equal(wal_open(&options, &replay, NULL, error, sizeof(error), &second), ERR_EXISTS);
+        f.is_done = false;
+        wal_add_hard_state(f.wal, &(struct wal_hard_state){1, 2, 3});
+        wal_submit(f.wal, true, on_done, &f);
+        while (!f.is_done)
+            uv_run(&p->loop, UV_RUN_ONCE);
+        assert_in_range(wal_disk_size(f.wal), 2 * options.segment_size, 8 * options.segment_size);
+        wal_close(f.wal);
+        int err;
+        while ((err = wal_open(&options, &replay, NULL, error, sizeof(error), &f.wal)) == ERR_EXISTS)
+            uv_run(&p->loop, UV_RUN_ONCE); /* its last piece of housekeeping ends by itself */
+        assert_int_equal(err, 0);
+        assert_int_equal(f.seen, f.last);
+    }
+    wal_close(f.wal);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(files, setup, teardown),
+        cmocka_unit_test_setup_teardown(full_device_is_no_disk_space, setup, teardown),
+        cmocka_unit_test_setup_teardown(locks_exclude, setup, teardown),
+        cmocka_unit_test_setup_teardown(timers, setup, teardown),
+        cmocka_unit_test_setup_teardown(log_over_files, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

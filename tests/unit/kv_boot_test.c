@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What running members tell those that start, and do for them. */
+#include "tests/unit/cluster_world.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "consensus/node/boot.h"
+
+#define NEW_URL "http://m9:2380"
+
+/* --- somebody who asks ---------------------------------------------------------------------------------- */
+struct peer_question {
+    Peerpb__Answer *answer;
+};
+
+static const struct peer_ops *real_ops;
+static struct peer_ops ops; /* the world's, but answers come here */
+
+static void on_answer(struct peers *p, struct peer_question *question, struct slice text)
+{
+    (void)p;
+    assert_null(question->answer);
+    question->answer = boot_read_answer(text);
+    assert_non_null(question->answer);
+}
+
+static void ask_text(struct machine *m, struct peer_question *q, struct slice text)
+{
+    real_ops = m->peers.ops == &ops ? real_ops : m->peers.ops;
+    ops = *real_ops;
+    ops.answer = on_answer;
+    m->peers.ops = &ops;
+    m->events->on_question(m->events_arg, q, text);
+}
+
+static void ask(struct machine *m, struct peer_question *q, const Peerpb__Question *question)
+{
+    struct buf b = {0};
+    boot_write(&b, &question->base);
+    ask_text(m, q, buf_slice(&b));
+    buf_done(&b);
+}
+
+static void wait_for(struct world *w, struct peer_question *q)
+{
+    for (int i = 0; i < 2000 && !q->answer; i++)
+        world_run_ms(w, 10);
+    assert_non_null(q->answer);
+}
+
+static void forget(struct peer_question *q)
+{
+    peerpb__answer__free_unpacked(q->answer, NULL);
+    q->answer = NULL;
+}
+
+/* NULL: it was done; else why not. */
+static const char *wish(struct machine *m, Peerpb__Question__Kind kind, uint64_t run, uint64_t id,
+                        const char *url)
+{
+    static char reason[200], name[] = "n9", text[64];
+    char *urls[] = {text};
+    struct peer_question q = {0};
+    Peerpb__Question question = PEERPB__QUESTION__INIT;
+    strcpy(text, url);
+    question.kind = kind;
+    question.run = run;
+    question.name = name;
+    question.n_peer_urls = 1;
+    question.peer_urls = urls;
+    question.cluster_id = kv_cluster_id(m->kv);
+    question.member_id = id;
+    ask(m, &q, &question);
+    wait_for(m->world, &q);
+    assert_int_equal(q.answer->run, run);
+    bool is_done = q.answer->outcome == PEERPB__ANSWER__OUTCOME__DONE;
+    strcpy(reason, q.answer->reason);
+    forget(&q);
+    return is_done ? NULL : reason;
+}
+
+static Peerpb__Answer *who(struct machine *m, struct peer_question *q)
+{
+    Peerpb__Question question = PEERPB__QUESTION__INIT;
+    question.run = 5;
+    ask(m, q, &question);
+    assert_non_null(q->answer);
+    assert_int_equal(q->answer->run, 5);
+    return q->answer;
+}
+
+static Peerpb__Seat *seat_at(const Peerpb__Answer *a, const char *url)
+{
+    for (size_t i = 0; i < a->n_members; i++)
+        if (strcmp(a->members[i]->peer_urls[0], url) == 0)
+            return a->members[i];
+    return NULL;
+}
+
+static uint64_t add_member(struct machine *m, const char *url)
+{
+    struct question q = {0};
+    Etcdserverpb__MemberAddRequest r = ETCDSERVERPB__MEMBER_ADD_REQUEST__INIT;
+    char *urls[] = {(char *)(uintptr_t)url};
+    r.peerurls = urls;
+    r.n_peerurls = 1;
+    r.islearner = true;
+    ASK(m, &q, kv_member_add, &r);
+    assert_int_equal(q.err, 0);
+    uint64_t id = ((Etcdserverpb__MemberAddResponse *)q.response)->member->id;
+    question_done(&q);
+    return id;
+}
+
+#define CLAIM   PEERPB__QUESTION__KIND__CLAIM
+#define REPLACE PEERPB__QUESTION__KIND__REPLACE
+#define ADD     PEERPB__QUESTION__KIND__ADD
+
+/* --- who
+ * ---------------------------------------------------------------------------------------------------- */
+static void blank_until_an_election(void **state)
+{
+    (void)state;
+    struct world *w = world_new(3);
+    struct peer_question q = {0};
+    machine_stop(&w->machines[1]);
+    machine_stop(&w->machines[2]);
+    world_run_ms(w, 5000); /* alone: it may ask around as long as it likes */
+    Peerpb__Answer *a = who(&w->machines[0], &q);
+    assert_int_equal(a->state, PEERPB__ANSWER__STATE__STARTED);
+    assert_true(a->is_blank);
+    assert_true(a->is_settled);
+    assert_int_equal(a->leader, 0);
+    assert_int_equal(a->n_members, 3);
+    forget(&q);
+    machine_start(&w->machines[1], false);
+    world_wait_for_leader(w);
+    a = who(&w->machines[0], &q);
+    assert_false(a->is_blank);
+    assert_true(a->leader != 0);
+    assert_true(a->member_id == w->machines[0].id);
+    for (size_t i = 0; i < 3; i++)
+        assert_true(a->members[i]->was_started); /* the flags named them */
+    forget(&q);
+    world_free(w);
+}
+
+static void nonsense_gets_an_answer(void **state)
+{
+    (void)state;
+    struct world *w = world_new(1);
+    struct peer_question q = {0};
+    world_wait_for_leader(w);
+    ask_text(&w->machines[0], &q, slice_text("\xff\xff\xff"));
+    assert_int_equal(q.answer->run, 0);
+    forget(&q);
+    world_free(w);
+}
+
+/* --- claims
+ * ------------------------------------------------------------------------------------------------- */
+static void a_seat_is_claimed_once(void **state)
+{
+    (void)state;
+    struct world *w = world_new(3);
+    struct peer_question q = {0}, second = {0};
+    struct machine *l = world_wait_for_leader(w);
+    world_run_ms(w, 6000);
+    uint64_t id = add_member(l, NEW_URL);
+    assert_false(seat_at(who(l, &q), NEW_URL)->was_started);
+    forget(&q);
+    assert_string_equal(wish(world_follower(w), CLAIM, 1, id, NEW_URL), "this member does not lead");
+    assert_string_equal(wish(l, CLAIM, 1, id, "http://m8:2380"),
+                        "the cluster has no such member at these peer URLs");
+    assert_string_equal(wish(l, CLAIM, 1, id + 1, NEW_URL),
+                        "the cluster has no such member at these peer URLs");
+    /* Two at once: the second hears that there is a first. */
+    static char name[] = "n9", url[] = NEW_URL;
+    char *urls[] = {url};
+    Peerpb__Question claim = PEERPB__QUESTION__INIT;
+    claim.kind = CLAIM;
+    claim.run = 1;
+    claim.name = name;
+    claim.n_peer_urls = 1;
+    claim.peer_urls = urls;
+    claim.cluster_id = kv_cluster_id(l->kv) + 1;
+    claim.member_id = id;
+    ask(l, &q, &claim);
+    assert_string_equal(q.answer->reason, "this is a member of another cluster");
+    forget(&q);
+    claim.cluster_id--;
+    ask(l, &q, &claim);
+    claim.run = 2;
+    ask(l, &second, &claim);
+    assert_string_equal(second.answer->reason, "another claim is under way");
+    forget(&second);
+    wait_for(w, &q);
+    assert_int_equal(q.answer->outcome, PEERPB__ANSWER__OUTCOME__DONE);
+    forget(&q);
+    assert_null(wish(l, CLAIM, 1, id, NEW_URL)); /* its answer was lost: granted again */
+    assert_string_equal(wish(l, CLAIM, 2, id, NEW_URL), "that member has been started before");
+    Peerpb__Seat *seat = seat_at(who(l, &q), NEW_URL);
+    assert_true(seat->was_started);
+    assert_string_equal(seat->name, "n9");
+    forget(&q);
+    /* Another leader knows it from the log. */
+    machine_crash(l);
+    l = world_wait_for_leader(w);
+    assert_string_equal(wish(l, CLAIM, 1, id, NEW_URL), "that member has been started before");
+    world_free(w);
+}
+
+/* --- a lost disk
+ * ---------------------------------------------------------------------------------------------- */
+static void a_lost_member_is_replaced_once(void **state)
+{
+    (void)state;
+    struct world *w = world_new(3);
+    struct peer_question q = {0};
+    struct machine *l = world_wait_for_leader(w), *lost = world_follower(w);
+    uint64_t old = lost->id;
+    world_run_ms(w, 6000);
+    assert_string_equal(wish(l, REPLACE, 1, old, lost->url),
+                        "that member is still connected: has it been started twice?");
+    machine_crash(lost);
+    world_run_ms(w, 2000);
+    assert_null(wish(l, REPLACE, 1, old, lost->url));
+    Peerpb__Seat *seat = seat_at(who(l, &q), lost->url);
+    assert_true(seat->id != old && seat->is_learner && !seat->was_started);
+    uint64_t new = seat->id;
+    forget(&q);
+    assert_string_equal(wish(l, REPLACE, 1, old, lost->url),
+                        "the cluster has no such member at these peer URLs");
+    assert_null(wish(l, CLAIM, 1, new, lost->url));
+    world_free(w);
+}
+
+static void a_stranger_is_added_once(void **state)
+{
+    (void)state;
+    struct world *w = world_new(1);
+    struct machine *l = world_wait_for_leader(w);
+    struct peer_question q = {0};
+    assert_null(wish(l, ADD, 1, 0, NEW_URL));
+    assert_string_equal(wish(l, ADD, 1, 0, NEW_URL), "etcdserver: Peer URLs already exists");
+    assert_string_equal(wish(l, ADD, 1, 0, "nowhere"), "etcdserver: given member URLs are invalid");
+    assert_true(seat_at(who(l, &q), NEW_URL)->is_learner);
+    forget(&q);
+    world_free(w);
+}
+
+/* --- nobody to ask
+ * -------------------------------------------------------------------------------------------- */
+/* Began alone, grew, lost its disk, and its flags still name it alone: it begins again under the id that the
+ * other one knows. It gives that one no vote, and ends. */
+static void an_earlier_life_ends_a_new_one(void **state)
+{
+    (void)state;
+    struct world *w = world_new(1);
+    struct machine *first = world_wait_for_leader(w), *second = &w->machines[1];
+    struct question q = {0};
+    Etcdserverpb__MemberAddRequest r = ETCDSERVERPB__MEMBER_ADD_REQUEST__INIT;
+    char *urls[] = {second->url};
+    r.peerurls = urls;
+    r.n_peerurls = 1;
+    ASK(first, &q, kv_member_add, &r);
+    assert_int_equal(q.err, 0);
+    const char *const first_url[] = {first->url}, *const second_url[] = {second->url};
+    struct kv_join_member members[] = {{first->id, first_url, 1}, {0, second_url, 1}};
+    members[1].id = ((Etcdserverpb__MemberAddResponse *)q.response)->member->id;
+    struct kv_join join = {kv_cluster_id(first->kv), members[1].id, members, 2};
+    question_done(&q);
+    machine_join(second, &join);
+    world_wait_for_leader(w);
+    world_run_ms(w, 1000);
+    assert_false(kv_is_removed(first->kv));
+    machine_crash(first);
+    sim_disk_free(first->disk);
+    first->disk = sim_disk_new();
+    uint64_t id = first->id;
+    machine_start(first, false);
+    world_run_ms(w, 3000);
+    assert_true(first->id == id && kv_leader(first->kv) == id);
+    assert_false(kv_is_removed(first->kv));
+    /* This world's lanes are between members that know each other; over TCP who is new can be answered. */
+    first->events->on_message(first->events_arg, second->id, PEER_LANE_LOG, slice_of("\x01\x00", 2));
+    world_run_ms(w, 3000);
+    assert_true(kv_is_removed(first->kv));
+    assert_int_equal(kv_leader(second->kv), 0);
+    world_free(w);
+}
+
+int main(void)
+{
+    log_set_level(getenv("VERBOSE") ? LOG_INFO : LOG_FATAL);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(blank_until_an_election),  cmocka_unit_test(nonsense_gets_an_answer),
+        cmocka_unit_test(a_seat_is_claimed_once),   cmocka_unit_test(a_lost_member_is_replaced_once),
+        cmocka_unit_test(a_stranger_is_added_once), cmocka_unit_test(an_earlier_life_ends_a_new_one),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

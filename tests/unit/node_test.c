@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The replicated log of one member on a simulated disk: what was applied once is applied again after any
+ * power cut, at the same index, and nothing is applied before it is durable. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/log.h"
+#include "consensus/node/node.h"
+#include "consensus/wal/wal.h"
+#include "tests/sim/sim_io.h"
+
+enum { MEMBER = 7, ENTRIES_MAX = 4096 };
+
+struct world {
+    struct sim_disk *disk;
+    struct sim_clock clock;
+    struct io *io;
+    struct node *node;
+    struct node_state state;
+    uint64_t applied;              /* index of the last entry that came */
+    uint64_t numbers[ENTRIES_MAX]; /* by index: what was applied there, in this life or an earlier one */
+    uint64_t read_id, read_index;
+    int failed;
+    bool is_closed;
+};
+
+static void on_apply(void *arg, const struct raft_entry *e)
+{
+    struct world *w = arg;
+    assert_int_equal(e->index, w->applied + 1);
+    w->applied = e->index;
+    assert_true(e->index < ENTRIES_MAX);
+    uint64_t number = 0;
+    if (e->data && e->data->size >= 8)
+        memcpy(&number, e->data->data, 8);
+    if (w->numbers[e->index])
+        assert_int_equal(number, w->numbers[e->index]);
+    w->numbers[e->index] = number;
+}
+
+static void on_read(void *arg, uint64_t id, uint64_t index)
+{
+    struct world *w = arg;
+    w->read_id = id;
+    w->read_index = index;
+}
+
+static void on_state(void *arg, const struct node_state *state)
+{
+    ((struct world *)arg)->state = *state;
+}
+
+static void on_failed(void *arg, int err)
+{
+    ((struct world *)arg)->failed = err;
+}
+
+static void on_closed(void *arg)
+{
+    ((struct world *)arg)->is_closed = true;
+}
+
+static struct raft_conf_state conf_state(void)
+{
+    struct raft_conf_state s = {0};
+    s.voters.count = 1;
+    s.voters.id[0] = MEMBER;
+    return s;
+}
+
+/* A new process on the disk; applied_index is what its store would have. */
+static int start(struct world *w, uint64_t seed, uint64_t applied_index, char *error, size_t error_size)
+{
+    struct sim_io_options io = {.disk = w->disk, .clock = &w->clock, .seed = seed, .job_max_ns = 200000};
+    w->io = sim_io_new(&io);
+    struct raft_conf_state conf = conf_state();
+    struct node_options o = {
+        .io = w->io,
+        .wal_dir = "/wal",
+        .member_id = MEMBER,
+        .cluster_id = 9,
+        .heartbeat_ms = 100,
+        .election_ms = 1000,
+        .entry_bytes_max = 1 << 20,
+        .uncommitted_bytes_max = 1 << 20,
+        .catchup_entries = 50,
+        .pre_vote = true,
+        .applied_index = applied_index,
+        .applied_term = 1,
+        .conf_state = &conf,
+        .apply = on_apply,
+        .read_done = on_read,
+        .state_changed = on_state,
+        .failed = on_failed,
+        .arg = w,
+    };
+    bool exists;
+    assert_int_equal(node_exists(w->io, "/wal", &exists), OK);
+    o.is_new = !exists;
+    w->applied = applied_index;
+    w->state = (struct node_state){0};
+    return node_open(&o, error, error_size, &w->node);
+}
+
+static void open_world(struct world *w, uint64_t seed, uint64_t applied_index)
+{
+    char error[300] = "";
+    int err = start(w, seed, applied_index, error, sizeof error);
+    if (err)
+        fail_msg("node_open: %s", error);
+}
+
+static void close_world(struct world *w)
+{
+    w->is_closed = false;
+    node_close(w->node, on_closed, w);
+    while (!w->is_closed || w->clock.events.count)
+        if (!sim_clock_step(&w->clock))
+            break;
+    assert_true(w->is_closed);
+    sim_io_free(w->io);
+}
+
+static void run(struct world *w, int steps)
+{
+    for (int i = 0; i < steps; i++) {
+        node_turn(w->node);
+        sim_clock_step(&w->clock);
+    }
+    node_turn(w->node);
+}
+
+static void propose(struct world *w, uint64_t number, size_t size)
+{
+    struct blob *b = blob_new(size < 8 ? 8 : size);
+    memset(b->data, 'x', b->size);
+    memcpy(b->data, &number, 8);
+    assert_int_equal(node_propose(w->node, b), OK);
+}
+
+static void world_done(struct world *w)
+{
+    sim_clock_done(&w->clock);
+    sim_disk_free(w->disk);
+    mem_free(w);
+}
+
+static struct world *world_new(void)
+{
+    struct world *w = mem_new(sizeof *w);
+    w->disk = sim_disk_new();
+    return w;
+}
+
+static void a_lone_member_leads_and_applies_in_order(void **state)
+{
+    (void)state;
+    struct world *w = world_new();
+    open_world(w, 1, 1);
+    run(w, 10);
+    assert_true(w->state.is_leader);
+    assert_int_equal(w->applied, 2); /* the entry a term begins with */
+    for (uint64_t i = 1; i <= 100; i++)
+        propose(w, i, 100);
+    run(w, 10);
+    assert_int_equal(w->applied, 102);
+    assert_int_equal(w->numbers[3], 1);
+    assert_int_equal(w->numbers[102], 100);
+    assert_int_equal(node_read(w->node, 4711), OK);
+    node_turn(w->node);
+    assert_int_equal(w->read_id, 4711);
+    assert_int_equal(w->read_index, 102);
+    close_world(w);
+    world_done(w);
+}
+
+static void too_much_uncommitted_is_refused(void **state)
+{
+    (void)state;
+    struct world *w = world_new();
+    open_world(w, 1, 1);
+    run(w, 10);
+    int err = OK;
+    for (int i = 0; i < 20 && !err; i++)
+        err = node_propose(w->node, blob_new(100000));
+    assert_int_equal(err, ERR_TOO_MANY_REQUESTS);
+    run(w, 20);
+    propose(w, 1, 8); /* there is room again */
+    close_world(w);
+    world_done(w);
+}
+
+/* Power cuts at random moments, many lives on one disk, small and large batches, the log cut now and then. */
+static void lives_end_in_power_cuts(uint64_t seed)
+{
+    struct world *w = world_new();
+    uint64_t random_state = seed, next = 1, durable = 1;
+    for (int life = 0; life < 8; life++) {
+        open_world(w, sim_random(&random_state), durable);
+        run(w, 6);
+        uint64_t best = w->applied;
+        assert_true(w->state.is_leader);
+        for (int round = 0; round < 12; round++) {
+            for (uint64_t i = sim_random(&random_state) % 20; i > 0; i--)
+                propose(w, next++, sim_random(&random_state) % 2000);
+            run(w, (int)(sim_random(&random_state) % 6));
+            if (sim_random(&random_state) % 4 == 0) {
+                durable = w->applied;
+                node_release(w->node, durable);
+            }
+        }
+        best = w->applied > best ? w->applied : best;
+        sim_io_kill(w->io);
+        w->is_closed = false;
+        node_close(w->node, on_closed, w);
+        while (sim_clock_step(&w->clock))
+            ;
+        sim_io_free(w->io);
+        sim_disk_crash(w->disk, sim_random(&random_state));
+        /* on_apply compares what comes again with what came before; here: that all of it comes. */
+        open_world(w, sim_random(&random_state), durable);
+        run(w, 8);
+        assert_true(w->applied >= best);
+        close_world(w);
+        /* What lies beyond was proposed and never applied: the next life may put something else there. */
+        for (uint64_t i = w->applied + 1; i < ENTRIES_MAX; i++)
+            w->numbers[i] = 0;
+    }
+    world_done(w);
+}
+
+static void what_was_applied_survives_power_cuts(void **state)
+{
+    (void)state;
+    const char *seeds = getenv("SEEDS");
+    for (uint64_t seed = 1; seed <= (seeds ? strtoull(seeds, NULL, 10) : 25); seed++)
+        lives_end_in_power_cuts(seed);
+}
+
+static void a_failed_sync_is_final(void **state)
+{
+    (void)state;
+    struct world *w = world_new();
+    open_world(w, 1, 1);
+    run(w, 10);
+    uint64_t before = w->applied;
+    sim_disk_fail(w->disk, SIM_OP_SYNC, 1, ERR_IO, false);
+    propose(w, 1, 8);
+    run(w, 10);
+    assert_int_equal(w->failed, ERR_IO);
+    assert_int_equal(w->applied, before);
+    propose(w, 2, 8); /* goes nowhere */
+    run(w, 10);
+    assert_int_equal(w->applied, before);
+    close_world(w);
+    world_done(w);
+}
+
+static void on_log_written(void *arg, const struct wal_result *result)
+{
+    (void)arg;
+    assert_int_equal(result->err, OK);
+}
+
+/* A leader of another term overwrote the end of the log: replay takes what came last. */
+static void an_overwritten_tail_is_replayed_right(void **state)
+{
+    (void)state;
+    struct world *w = world_new();
+    struct sim_io_options options = {.disk = w->disk, .clock = &w->clock, .seed = 1};
+    w->io = sim_io_new(&options);
+    uint8_t metadata[16];
+    put_be64(metadata, 9);
+    put_be64(metadata + 8, MEMBER);
+    struct wal_options wal = {
+        .io = w->io, .dir = "/wal", .segment_size = 8 << 20, .metadata = slice_of(metadata, 16)};
+    struct wal *log;
+    assert_int_equal(wal_create(&wal, &log), OK);
+    wal_add_snapshot(log, 1, 1);
+    for (uint64_t i = 2; i <= 6; i++) {
+        uint64_t number = 100 + i;
+        wal_add_entry(log, &(struct wal_entry){i, 2, RAFT_ENTRY_NORMAL, slice_of(&number, 8)});
+    }
+    for (uint64_t i = 4; i <= 5; i++) {
+        uint64_t number = 200 + i;
+        wal_add_entry(log, &(struct wal_entry){i, 3, RAFT_ENTRY_NORMAL, slice_of(&number, 8)});
+    }
+    wal_add_hard_state(log, &(struct wal_hard_state){3, 0, 3});
+    wal_submit(log, true, on_log_written, NULL);
+    sim_clock_run(&w->clock);
+    wal_close(log);
+    sim_clock_run(&w->clock);
+    sim_io_free(w->io);
+
+    open_world(w, 2, 1);
+    run(w, 10);
+    assert_int_equal(w->numbers[3], 103);
+    assert_int_equal(w->numbers[4], 204);
+    assert_int_equal(w->numbers[5], 205);
+    assert_int_equal(w->numbers[6], 0); /* the new term's own entry */
+    assert_int_equal(w->applied, 6);
+    close_world(w);
+    world_done(w);
+}
+
+static void stores_and_logs_that_do_not_belong_together_are_refused(void **state)
+{
+    (void)state;
+    struct world *w = world_new();
+    char error[300] = "";
+    open_world(w, 1, 1);
+    run(w, 10);
+    propose(w, 1, 8);
+    run(w, 10);
+    close_world(w);
+    assert_int_equal(start(w, 2, 50, error, sizeof error), ERR_CORRUPT);
+    assert_non_null(strstr(error, "the store holds entry 50 but the log holds entries 2 to"));
+    sim_clock_run(&w->clock);
+    sim_io_free(w->io);
+    world_done(w);
+}
+
+int main(void)
+{
+    log_set_level(LOG_FATAL);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_lone_member_leads_and_applies_in_order),
+        cmocka_unit_test(too_much_uncommitted_is_refused),
+        cmocka_unit_test(what_was_applied_survives_power_cuts),
+        cmocka_unit_test(a_failed_sync_is_final),
+        cmocka_unit_test(an_overwritten_tail_is_replayed_right),
+        cmocka_unit_test(stores_and_logs_that_do_not_belong_together_are_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Members on loopback for the tests of the TCP transport, in one loop, and raw sockets beside them. */
+#ifndef TESTS_UNIT_PEER_NET_H
+#define TESTS_UNIT_PEER_NET_H
+
+#include <uv.h>
+
+#include "base/mem.h"
+#include "consensus/peer/peer_tcp.h"
+#include "consensus/peer/peer_wire.h"
+
+#include "tests/unit/unit.h"
+
+#define CLUSTER UINT64_C(0xc1)
+
+struct node {
+    struct peers *peers;
+    uint64_t id;
+    int port;
+    char url[64];
+    const char *url_list[1];
+    /* what came */
+    size_t messages[PEER_LANE_COUNT], bytes;
+    uint64_t last_from;
+    uint64_t last_number[PEER_LANE_COUNT]; /* of numbered messages; must grow */
+    size_t lost_numbers;
+    bool is_ordered;
+    unsigned reachable, unreachable, removed, questions;
+    uint64_t removed_by;
+    struct buf last;
+    bool is_echoing;             /* answers questions with their text */
+    struct peer_question *held;  /* if not */
+    void (*hook)(struct node *); /* in on_message */
+    bool is_closed;
+};
+
+extern uv_loop_t net_loop;
+extern struct io *net_io;
+
+int net_setup(void **state);
+int net_teardown(void **state);
+
+/* tls may be NULL; scheme "http" or "https". Port 0 = a free one. */
+void net_open(struct node *n, uint64_t id, int port, const char *host, const struct peer_tls_options *tls);
+void net_close(struct node *n); /* and waits for it */
+void net_knows(struct node *n, const struct node *other);
+bool net_send(struct node *n, uint64_t to, enum peer_lane lane, uint64_t number, size_t size);
+void net_flush(struct node *n);
+
+void net_run(unsigned ms);
+#define WAIT_UNTIL(condition)                                                                                \
+    do {                                                                                                     \
+        uint64_t net_end_ = uv_hrtime() + UINT64_C(8000000000);                                              \
+        while (!(condition) && uv_hrtime() < net_end_)                                                       \
+            net_run(1);                                                                                      \
+        assert_true(condition);                                                                              \
+    } while (0)
+
+/* Blocking client and server sockets, used between turns of the loop. */
+int raw_connect(int port);
+int raw_listen(int *ret_port);
+int raw_accept(int fd); /* running the loop meanwhile */
+void raw_send(int fd, struct slice bytes);
+/* Bytes until the other side closes or the time is over. */
+void raw_read(int fd, unsigned ms, struct buf *ret_bytes, bool *ret_closed);
+int free_port(void);
+
+#endif

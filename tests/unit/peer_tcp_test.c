@@ -1,0 +1,772 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The TCP transport on loopback: lanes, order, loss, refusals, limits, questions. */
+#include "tests/unit/peer_net.h"
+
+#include <sys/socket.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/metric.h"
+
+#define LOG  PEER_LANE_LOG
+#define BULK PEER_LANE_BULK
+
+static struct node a, b;
+
+static void open_pair(void)
+{
+    net_open(&a, 1, 0, "127.0.0.1", NULL);
+    net_open(&b, 2, 0, "127.0.0.1", NULL);
+    net_knows(&a, &b);
+    net_knows(&b, &a);
+    WAIT_UNTIL(a.reachable == 2 && b.reachable == 2);
+}
+
+static void close_pair(void)
+{
+    net_close(&a);
+    net_close(&b);
+}
+
+/* --- messages ------------------------------------------------------------------------------------------ */
+static void test_lanes_keep_order(void **state)
+{
+    (void)state;
+    open_pair();
+    uint64_t sent = 0;
+    for (int turn = 0; turn < 20; turn++) {
+        for (int i = 0; i < 2000; i++) {
+            sent++;
+            assert_true(net_send(&a, 2, LOG, sent, 8 + sent % 600));
+            assert_true(sent % 3 || net_send(&a, 2, BULK, sent / 3, 1000));
+            assert_true(sent % 7 || net_send(&b, 1, LOG, sent / 7, 8));
+        }
+        net_flush(&a);
+        net_flush(&b);
+        net_run(1);
+    }
+    WAIT_UNTIL(b.messages[LOG] == sent && b.messages[BULK] == sent / 3 && a.messages[LOG] == sent / 7);
+    assert_true(a.is_ordered && b.is_ordered && b.lost_numbers == 0);
+    assert_int_equal(b.last_from, 1);
+    assert_int_equal(a.unreachable + b.unreachable, 0);
+    close_pair();
+}
+
+static void test_largest_message(void **state)
+{
+    (void)state;
+    open_pair();
+    assert_false(net_send(&a, 2, BULK, 1, PEER_MESSAGE_MAX + 1));
+    assert_true(net_send(&a, 2, BULK, 1, PEER_MESSAGE_MAX));
+    assert_false(net_send(&a, 2, BULK, 2, 8)); /* over the bulk lane's limit already */
+    assert_true(a.peers->ops->queued(a.peers, 2, BULK) >= PEER_MESSAGE_MAX);
+    net_flush(&a);
+    WAIT_UNTIL(b.messages[BULK] == 1);
+    assert_int_equal(b.last.size, PEER_MESSAGE_MAX);
+    assert_true(b.is_ordered);
+    assert_int_equal(a.peers->ops->queued(a.peers, 2, BULK), 0);
+    assert_true(net_send(&a, 2, BULK, 2, 8));
+    assert_true(net_send(&a, 2, LOG, 1, 8));
+    net_flush(&a);
+    WAIT_UNTIL(b.messages[BULK] == 2 && b.messages[LOG] == 1);
+    close_pair();
+}
+
+static void test_nothing_to_send_to(void **state)
+{
+    (void)state;
+    open_pair();
+    assert_false(net_send(&a, 3, LOG, 1, 8));
+    assert_false(net_send(&a, 1, LOG, 1, 8)); /* itself */
+    assert_int_equal(a.peers->ops->queued(a.peers, 3, LOG), 0);
+    close_pair();
+}
+
+/* The other side goes and comes back: told, dialed again, some messages lost, none out of order. */
+static void test_reconnect(void **state)
+{
+    (void)state;
+    open_pair();
+    uint64_t sent = 0;
+    int port = b.port;
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < 500; i++)
+            (void)net_send(&a, 2, LOG, ++sent, 400);
+        net_flush(&a);
+        unsigned before = a.unreachable;
+        uint64_t last = b.last_number[LOG];
+        net_close(&b);
+        WAIT_UNTIL(a.unreachable > before + 1);
+        assert_false(net_send(&a, 2, LOG, ++sent, 8));
+        before = a.reachable;
+        net_open(&b, 2, port, "127.0.0.1", NULL);
+        b.last_number[LOG] = last;
+        net_knows(&b, &a);
+        WAIT_UNTIL(a.reachable == before + 2);
+        assert_true(net_send(&a, 2, LOG, ++sent, 8));
+        net_flush(&a);
+        WAIT_UNTIL(b.last_number[LOG] == sent);
+        assert_true(b.is_ordered);
+    }
+    close_pair();
+}
+
+/* Who was waiting for its next attempt dials at once when the other side dials it. */
+static void test_hurries_back(void **state)
+{
+    (void)state;
+    int port = free_port();
+    net_open(&a, 1, 0, "127.0.0.1", NULL);
+    b = (struct node){.id = 2};
+    snprintf(b.url, sizeof b.url, "http://127.0.0.1:%d", port);
+    b.url_list[0] = b.url;
+    net_knows(&a, &b);
+    WAIT_UNTIL(a.unreachable >= 12); /* both lanes wait up to 2 s now */
+    net_open(&b, 2, port, "127.0.0.1", NULL);
+    net_knows(&b, &a);
+    WAIT_UNTIL(b.reachable == 2);
+    uint64_t since = uv_hrtime();
+    WAIT_UNTIL(a.reachable == 2);
+    assert_true(uv_hrtime() - since < UINT64_C(400000000));
+    close_pair();
+}
+
+static void remove_sender(struct node *n)
+{
+    n->peers->ops->remove_member(n->peers, n->last_from);
+}
+
+/* Called back, one may do anything, even to the connection that calls. */
+static void test_remove_in_callback(void **state)
+{
+    (void)state;
+    open_pair();
+    b.hook = remove_sender;
+    for (uint64_t i = 1; i <= 10; i++)
+        assert_true(net_send(&a, 2, LOG, i, 100));
+    net_flush(&a);
+    WAIT_UNTIL(a.removed > 0);
+    assert_int_equal(b.messages[LOG], 1);
+    assert_int_equal(a.removed_by, 2);
+    close_pair();
+}
+
+/* --- who may come in ----------------------------------------------------------------------------------- */
+static void test_refusals(void **state)
+{
+    (void)state;
+    open_pair();
+    struct node stranger, wrong, early;
+    net_open(&stranger, 0, 0, "127.0.0.1", NULL);
+    stranger.peers->ops->set_identity(stranger.peers, CLUSTER + 1, 9);
+    net_knows(&stranger, &b); /* another cluster */
+    struct node not_b = b;
+    not_b.id = 5;
+    net_open(&wrong, 4, 0, "127.0.0.1", NULL);
+    net_knows(&wrong, &not_b); /* means member 5 where 2 is */
+    WAIT_UNTIL(stranger.unreachable >= 4 && wrong.unreachable >= 4);
+    assert_int_equal(stranger.reachable + wrong.reachable + stranger.removed + wrong.removed, 0);
+    assert_false(net_send(&stranger, 2, LOG, 1, 8));
+
+    /* Not a member yet: refused, until it is. */
+    net_open(&early, 0, 0, "127.0.0.1", NULL);
+    early.id = 6;
+    net_knows(&a, &early);
+    net_run(100);
+    assert_int_equal(a.reachable, 2);
+    early.peers->ops->set_identity(early.peers, CLUSTER, 6);
+    WAIT_UNTIL(a.reachable == 4);
+    net_close(&early);
+    net_close(&wrong);
+    net_close(&stranger);
+    close_pair();
+}
+
+/* A removed member hears it, again and again; only from our own cluster is it believed. */
+static void test_removed(void **state)
+{
+    (void)state;
+    open_pair();
+    b.peers->ops->remove_member(b.peers, 1);
+    assert_false(net_send(&b, 1, LOG, 1, 8));
+    WAIT_UNTIL(a.removed >= 2);
+    assert_int_equal(a.removed_by, 2);
+    /* Somebody of another cluster in its place: no proof. */
+    int port = b.port;
+    net_close(&b);
+    WAIT_UNTIL(a.unreachable > 4);
+    unsigned before = a.removed;
+    net_open(&b, 0, port, "127.0.0.1", NULL);
+    b.peers->ops->set_identity(b.peers, CLUSTER + 1, 2);
+    b.peers->ops->remove_member(b.peers, 1);
+    unsigned lost = a.unreachable;
+    WAIT_UNTIL(a.unreachable > lost + 2);
+    assert_int_equal(a.removed, before);
+    close_pair();
+}
+
+/* "You were removed", said by another cluster, or by another member than the one that was meant. */
+static void test_removed_by_strangers(void **state)
+{
+    (void)state;
+    static const struct wire_reply says[] = {
+        {WIRE_VERSION, WIRE_REMOVED, 0, CLUSTER + 1, 2},
+        {WIRE_VERSION, WIRE_REMOVED, 0, CLUSTER, 3},
+        {WIRE_VERSION, WIRE_REMOVED, 0, CLUSTER, 2},
+    };
+    struct node fake = {.id = 2};
+    int port, listening = raw_listen(&port);
+    snprintf(fake.url, sizeof fake.url, "http://127.0.0.1:%d", port);
+    fake.url_list[0] = fake.url;
+    net_open(&a, 1, 0, "127.0.0.1", NULL);
+    net_knows(&a, &fake);
+    for (size_t i = 0; i < COUNT_OF(says); i++) {
+        struct buf bytes = {0};
+        unsigned before = a.unreachable;
+        wire_add_reply(&bytes, &says[i]);
+        int fd = raw_accept(listening);
+        raw_send(fd, buf_slice(&bytes));
+        WAIT_UNTIL(a.unreachable > before);
+        assert_int_equal(a.removed, i == 2);
+        close(fd);
+        buf_done(&bytes);
+    }
+    close(listening);
+    net_close(&a);
+}
+
+/* b was not told of a yet, but a is of its cluster: it listens, and can answer. */
+static void test_learns_from_hello(void **state)
+{
+    (void)state;
+    net_open(&a, 1, 0, "127.0.0.1", NULL);
+    net_open(&b, 2, 0, "127.0.0.1", NULL);
+    net_knows(&a, &b);
+    WAIT_UNTIL(a.reachable == 2 && b.reachable == 2);
+    assert_true(net_send(&a, 2, LOG, 1, 8) && net_send(&b, 1, LOG, 1, 8));
+    net_flush(&a);
+    net_flush(&b);
+    WAIT_UNTIL(a.messages[LOG] == 1 && b.messages[LOG] == 1);
+    net_knows(&b, &a);
+    assert_int_equal(b.unreachable, 0);
+    close_pair();
+}
+
+/* New URLs are dialed at once; a lane that stood is told lost. */
+static void test_urls_change(void **state)
+{
+    (void)state;
+    open_pair();
+    struct node c;
+    net_open(&c, 2, 0, "127.0.0.1", NULL); /* b at a new place */
+    net_knows(&a, &c);
+    WAIT_UNTIL(a.unreachable == 2 && a.reachable == 4);
+    assert_true(net_send(&a, 2, LOG, 1, 8));
+    net_flush(&a);
+    WAIT_UNTIL(c.messages[LOG] == 1);
+    net_knows(&a, &c); /* the same: nothing happens */
+    net_run(20);
+    assert_int_equal(a.unreachable, 2);
+    a.peers->ops->set_member(a.peers, 2, NULL, 0);
+    WAIT_UNTIL(a.unreachable == 4);
+    assert_false(net_send(&a, 2, LOG, 2, 8));
+    net_knows(&a, &c);
+    WAIT_UNTIL(a.reachable == 6);
+    net_close(&c);
+    close_pair();
+}
+
+/* --- bad company --------------------------------------------------------------------------------------- */
+static struct wire_hello hello_of(uint64_t from, uint64_t to)
+{
+    return (struct wire_hello){
+        .version = WIRE_VERSION, .cluster_id = CLUSTER, .from = from, .to = to, .run = 77, .number = 1};
+}
+
+/* What b says to these bytes, and that it closes. */
+static void say(struct slice bytes, unsigned ms, struct buf *answer, bool *closed)
+{
+    int fd = raw_connect(b.port);
+    raw_send(fd, bytes);
+    raw_read(fd, ms, answer, closed);
+    close(fd);
+}
+
+static void test_hostile_bytes(void **state)
+{
+    (void)state;
+    open_pair();
+    struct buf bytes = {0}, answer = {0};
+    uint8_t big[4096] = {0};
+    bool closed;
+    say(slice_text("GET /version HTTP/1.1\r\nHost: x\r\n\r\n"), 1000, &answer, &closed);
+    assert_true(closed && answer.size == 0);
+    /* A hello that claims to be long. */
+    wire_add_frame(&bytes, WIRE_HELLO, slice_of(big, sizeof big), (struct slice){0});
+    say(buf_slice(&bytes), 1000, &answer, &closed);
+    assert_true(closed && answer.size == 0);
+    /* A message without a hello. */
+    buf_clear(&bytes);
+    wire_add_frame(&bytes, WIRE_MESSAGE, slice_text("x"), (struct slice){0});
+    say(buf_slice(&bytes), 1000, &answer, &closed);
+    assert_true(closed && answer.size == 0);
+    /* Another version: refused with a reason. */
+    buf_clear(&bytes);
+    struct wire_hello h = hello_of(1, 2);
+    h.version = 2;
+    wire_add_hello(&bytes, &h);
+    say(buf_slice(&bytes), 2000, &answer, &closed);
+    struct wire_frame frame;
+    struct wire_reply reply;
+    struct slice in = buf_slice(&answer);
+    assert_int_equal(wire_take(&in, WIRE_AWAIT_REPLY, &frame), 1);
+    assert_int_equal(wire_read_reply(frame.payload, &reply), OK);
+    assert_int_equal(reply.reason, WIRE_VERSION_UNKNOWN);
+    assert_true(closed);
+    assert_int_equal(b.messages[LOG], 0);
+    buf_done(&bytes);
+    buf_done(&answer);
+    close_pair();
+}
+
+/* The one who listens refuses another cluster by itself: the other end may have other manners. */
+static void test_other_cluster_is_refused(void **state)
+{
+    (void)state;
+    open_pair();
+    struct buf bytes = {0}, answer = {0};
+    struct wire_hello h = hello_of(1, 2);
+    struct wire_frame frame;
+    struct wire_reply reply;
+    bool closed;
+    h.cluster_id = CLUSTER + 1;
+    wire_add_hello(&bytes, &h);
+    say(buf_slice(&bytes), 2000, &answer, &closed);
+    struct slice in = buf_slice(&answer);
+    assert_int_equal(wire_take(&in, WIRE_AWAIT_REPLY, &frame), 1);
+    assert_int_equal(wire_read_reply(frame.payload, &reply), OK);
+    assert_int_equal(reply.reason, WIRE_WRONG_CLUSTER);
+    assert_true(closed);
+    buf_done(&bytes);
+    buf_done(&answer);
+    close_pair();
+}
+
+/* A lane by hand: a damaged byte ends it, and nothing of that frame or after it is believed. */
+static void test_damaged_frame(void **state)
+{
+    (void)state;
+    open_pair();
+    for (int what = 0; what < 2; what++) {
+        struct buf bytes = {0}, answer = {0};
+        bool closed;
+        struct wire_hello h = hello_of(40, 2);
+        h.number = (uint64_t)what + 1;
+        wire_add_hello(&bytes, &h);
+        for (uint64_t i = 1; i <= 3; i++) {
+            uint8_t number[16];
+            memset(number, (int)i, sizeof number);
+            put_le64(number, i + (what ? 2 : 0));
+            wire_add_frame(&bytes, WIRE_MESSAGE, slice_of(number, sizeof number), (struct slice){0});
+        }
+        size_t frame = WIRE_HEADER_SIZE + 16;
+        bytes.data[bytes.size - frame - 3] ^= what ? 0 : 1;        /* in the second payload */
+        bytes.data[bytes.size - 2 * frame + 1] ^= what ? 0x40 : 0; /* in the second length */
+        size_t before = b.messages[LOG];
+        say(buf_slice(&bytes), 1000, &answer, &closed);
+        assert_true(closed);
+        assert_int_equal(b.messages[LOG], before + 1);
+        buf_done(&bytes);
+        buf_done(&answer);
+    }
+    close_pair();
+}
+
+/* The newest connection of a lane counts, also when an older one's hello comes after it. */
+static void test_newest_counts(void **state)
+{
+    (void)state;
+    open_pair();
+    struct buf bytes = {0}, answer = {0};
+    bool closed;
+    struct wire_hello h = hello_of(40, 2);
+    h.number = 5;
+    wire_add_hello(&bytes, &h);
+    int newer = raw_connect(b.port), older = raw_connect(b.port);
+    raw_send(newer, buf_slice(&bytes));
+    raw_read(newer, 30, &answer, &closed);
+    assert_true(answer.size > 0 && !closed);
+    buf_clear(&bytes);
+    h.number = 4;
+    wire_add_hello(&bytes, &h);
+    raw_send(older, buf_slice(&bytes));
+    raw_read(older, 1000, &answer, &closed);
+    assert_true(closed);
+    buf_clear(&bytes);
+    wire_add_frame(&bytes, WIRE_MESSAGE, slice_text("still"), (struct slice){0});
+    raw_send(newer, buf_slice(&bytes));
+    WAIT_UNTIL(b.messages[LOG] == 1);
+    close(newer);
+    close(older);
+    buf_done(&bytes);
+    buf_done(&answer);
+    close_pair();
+}
+
+static int dial_as(uint64_t from, enum wire_reason expected)
+{
+    struct buf bytes = {0}, answer = {0};
+    struct wire_frame frame;
+    struct wire_reply reply;
+    struct wire_hello h = hello_of(from, 2);
+    wire_add_hello(&bytes, &h);
+    int fd = raw_connect(b.port);
+    raw_send(fd, buf_slice(&bytes));
+    struct slice in = {0};
+    for (int i = 0; i < 2000 && wire_take(&in, WIRE_AWAIT_REPLY, &frame) == 0; i++) {
+        bool closed;
+        raw_read(fd, 1, &answer, &closed);
+        in = buf_slice(&answer);
+    }
+    assert_int_equal(wire_read_reply(frame.payload, &reply), OK);
+    assert_int_equal(reply.reason, expected);
+    buf_done(&bytes);
+    buf_done(&answer);
+    return fd;
+}
+
+/* Members that only their own hello speaks for: so many, and only while they are there. */
+static void test_many_strangers(void **state)
+{
+    (void)state;
+    enum { MANY = 64 };
+    int fds[MANY];
+    net_open(&b, 2, 0, "127.0.0.1", NULL);
+    for (uint64_t i = 0; i < MANY; i++)
+        fds[i] = dial_as(100 + i, WIRE_WELCOME);
+    close(dial_as(99, WIRE_TOO_MANY));
+    struct peer_round_trip list[MANY + 8];
+    assert_int_equal(b.peers->ops->round_trips(b.peers, list, MANY + 8), MANY);
+    for (int i = 0; i < MANY; i++)
+        close(fds[i]);
+    WAIT_UNTIL(b.peers->ops->round_trips(b.peers, list, MANY + 8) == 0);
+    close(dial_as(99, WIRE_WELCOME));
+    net_close(&b);
+}
+
+/* More silent connections than there is room for: the oldest go, members still come in. */
+static void test_many_guests(void **state)
+{
+    (void)state;
+    enum { MANY = 200 };
+    int fds[MANY];
+    net_open(&b, 2, 0, "127.0.0.1", NULL);
+    for (int i = 0; i < MANY; i++) {
+        fds[i] = raw_connect(b.port);
+        net_run(0);
+    }
+    struct buf answer = {0};
+    bool closed;
+    raw_read(fds[0], 1000, &answer, &closed);
+    assert_true(closed);
+    raw_read(fds[MANY - 1], 20, &answer, &closed);
+    assert_false(closed);
+    net_open(&a, 1, 0, "127.0.0.1", NULL);
+    net_knows(&a, &b);
+    net_knows(&b, &a);
+    WAIT_UNTIL(a.reachable == 2 && b.reachable == 2);
+    for (int i = 0; i < MANY; i++)
+        close(fds[i]);
+    buf_done(&answer);
+    close_pair();
+}
+
+static void test_silent_guest(void **state)
+{
+    (void)state;
+    net_open(&b, 2, 0, "127.0.0.1", NULL);
+    struct buf answer = {0};
+    bool closed;
+    uint64_t since = uv_hrtime();
+    say(slice_of("\0", 1), 7000, &answer, &closed);
+    assert_true(closed);
+    assert_true(uv_hrtime() - since > UINT64_C(4000000000));
+    net_close(&b);
+}
+
+/* --- half-dead links ----------------------------------------------------------------------------------- */
+/* A member that accepts and says nothing; then one that says welcome and no more. */
+static void test_silent_member(void **state)
+{
+    (void)state;
+    struct node silent = {.id = 2};
+    int port, listening = raw_listen(&port);
+    snprintf(silent.url, sizeof silent.url, "http://127.0.0.1:%d", port);
+    silent.url_list[0] = silent.url;
+    net_open(&a, 1, 0, "127.0.0.1", NULL);
+    net_knows(&a, &silent);
+    int fd = raw_accept(listening), other = raw_accept(listening);
+    WAIT_UNTIL(a.unreachable == 2); /* both lanes, after 3 s */
+    assert_int_equal(a.reachable, 0);
+    close(fd);
+    close(other);
+
+    struct buf bytes = {0};
+    wire_add_reply(&bytes, &(struct wire_reply){WIRE_VERSION, WIRE_WELCOME, 0, CLUSTER, 2});
+    fd = raw_accept(listening);
+    raw_send(fd, buf_slice(&bytes));
+    WAIT_UNTIL(a.reachable == 1);
+    uint64_t since = uv_hrtime();
+    unsigned before = a.unreachable;
+    WAIT_UNTIL(a.unreachable > before);
+    assert_true(uv_hrtime() - since < UINT64_C(1500000000));
+    close(fd);
+    close(listening);
+    buf_done(&bytes);
+    net_close(&a);
+}
+
+/* Somebody who takes nothing: the queue is bounded, the rest dropped and said so. */
+static void test_queue_is_bounded(void **state)
+{
+    (void)state;
+    struct node deaf = {.id = 2};
+    int port, listening = raw_listen(&port), small = 4096;
+    setsockopt(listening, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+    snprintf(deaf.url, sizeof deaf.url, "http://127.0.0.1:%d", port);
+    deaf.url_list[0] = deaf.url;
+    net_open(&a, 1, 0, "127.0.0.1", NULL);
+    net_knows(&a, &deaf);
+    struct buf bytes = {0};
+    wire_add_reply(&bytes, &(struct wire_reply){WIRE_VERSION, WIRE_WELCOME, 0, CLUSTER, 2});
+    int log = raw_accept(listening);
+    raw_send(log, buf_slice(&bytes));
+    WAIT_UNTIL(a.reachable == 1);
+    bool is_log = net_send(&a, 2, LOG, 1, 8);
+    size_t taken = 0;
+    enum peer_lane lane = is_log ? LOG : BULK;
+    while (net_send(&a, 2, lane, taken + 2, 100000)) {
+        taken++;
+        if (taken % 10 == 0)
+            net_flush(&a);
+    }
+    size_t queued = a.peers->ops->queued(a.peers, 2, lane);
+    assert_true(queued <= (is_log ? 32u << 20 : 4u << 20));
+    assert_true(queued > (is_log ? 31u << 20 : 3u << 20));
+    WAIT_UNTIL(a.unreachable > 0); /* and it is dead soon */
+    close(log);
+    close(listening);
+    buf_done(&bytes);
+    net_close(&a);
+}
+
+/* A long turn of ours is not the others' silence. */
+static void test_slow_turn(void **state)
+{
+    (void)state;
+    open_pair();
+    net_run(100);
+    usleep(600000); /* ping 50 ms, dead after 250 ms */
+    net_run(200);
+    assert_int_equal(a.unreachable + b.unreachable, 0);
+    struct peer_round_trip list[4];
+    assert_int_equal(a.peers->ops->round_trips(a.peers, list, 4), 1);
+    assert_int_equal(list[0].id, 2);
+    assert_true(list[0].last_ns > 0 && list[0].active_since_ms > 0);
+    struct buf text = {0};
+    metric_print(&text);
+    assert_non_null(strstr(buf_text(&text), "etcd_network_active_peers{Local=\"1\",Remote=\"2\"} 1\n"));
+    assert_non_null(strstr(buf_text(&text), "etcd_network_peer_round_trip_time_seconds_bucket{To=\"2\",le="));
+    assert_non_null(strstr(buf_text(&text), "etcd_network_peer_sent_bytes_total{To=\"2\"} "));
+    assert_null(strstr(buf_text(&text), "etcd_network_peer_sent_bytes_total{To=\"2\"} 0\n"));
+    buf_done(&text);
+    close_pair();
+}
+
+/* Two hours of a busy bulk lane in small: pings wait behind it, and the lane is not called dead. */
+static void test_busy_lane_lives(void **state)
+{
+    (void)state;
+    open_pair();
+    uint64_t number = 0, end = uv_hrtime() + UINT64_C(700000000);
+    while (uv_hrtime() < end) {
+        while (net_send(&a, 2, BULK, number + 1, 200000))
+            number++;
+        net_flush(&a);
+        net_run(1);
+    }
+    WAIT_UNTIL(b.messages[BULK] == number);
+    assert_int_equal(a.unreachable, 0);
+    close_pair();
+}
+
+/* --- questions ----------------------------------------------------------------------------------------- */
+static struct {
+    unsigned count;
+    int err;
+    struct buf text;
+} told;
+
+static void on_told(void *arg, int err, struct slice answer)
+{
+    assert_ptr_equal(arg, &told);
+    told.count++;
+    told.err = err;
+    buf_clear(&told.text);
+    buf_add_slice(&told.text, answer);
+}
+
+static uint64_t ask(const char *url, struct slice text, uint64_t timeout_ms)
+{
+    told.count = 0;
+    uint64_t n = a.peers->ops->ask(a.peers, url, text, timeout_ms, on_told, &told);
+    assert_true(n != 0 && told.count == 0);
+    return n;
+}
+
+static void test_questions(void **state)
+{
+    (void)state;
+    char url[64];
+    net_open(&a, 0, 0, "127.0.0.1", NULL); /* before any identity */
+    net_open(&b, 0, 0, "localhost", NULL);
+    ask(b.url, slice_text("who are you?"), 3000);
+    WAIT_UNTIL(told.count == 1);
+    assert_int_equal(told.err, OK);
+    assert_true(slice_equal(buf_slice(&told.text), slice_text("who are you?")));
+    ask(b.url, (struct slice){0}, 3000);
+    WAIT_UNTIL(told.count == 1);
+    assert_true(told.err == OK && told.text.size == 0);
+
+    struct buf large = {0};
+    memset(buf_reserve(&large, PEER_QUESTION_MAX + 1), 7, PEER_QUESTION_MAX + 1);
+    large.size = PEER_QUESTION_MAX + 1;
+    ask(b.url, buf_slice(&large), 3000);
+    WAIT_UNTIL(told.count == 1);
+    assert_int_equal(told.err, ERR_LIMIT);
+    large.size--;
+    ask(b.url, buf_slice(&large), 3000);
+    WAIT_UNTIL(told.count == 1);
+    assert_true(told.err == OK && slice_equal(buf_slice(&told.text), buf_slice(&large)));
+    buf_done(&large);
+
+    b.is_echoing = false;
+    ask(b.url, slice_text("and?"), 100);
+    WAIT_UNTIL(told.count == 1);
+    assert_int_equal(told.err, ERR_TIMEOUT);
+    b.peers->ops->answer(b.peers, b.held, slice_text("too late")); /* the asker is gone */
+    uint64_t n = ask(b.url, slice_text("never mind"), 3000);
+    unsigned before = b.questions;
+    WAIT_UNTIL(b.questions > before);
+    a.peers->ops->cancel(a.peers, n);
+    net_run(50);
+    assert_int_equal(told.count, 0); /* b still holds it: freed when b is closed */
+
+    snprintf(url, sizeof url, "http://127.0.0.1:%d", free_port());
+    const char *dead[] = {url, "http://no-such-name.invalid:2380", "https://127.0.0.1:1", "nonsense"};
+    for (size_t i = 0; i < COUNT_OF(dead); i++) {
+        ask(dead[i], slice_text("anybody?"), 8000);
+        WAIT_UNTIL(told.count == 1);
+        assert_int_equal(told.err, ERR_CLOSED);
+    }
+    buf_done(&told.text);
+    close_pair();
+}
+
+/* Half a question and silence, a question that is not one. */
+static void test_bad_questions(void **state)
+{
+    (void)state;
+    net_open(&b, 2, 0, "127.0.0.1", NULL);
+    struct buf bytes = {0}, answer = {0};
+    bool closed;
+    struct wire_hello h = {.version = WIRE_VERSION, .lane = WIRE_LANE_QUESTION};
+    wire_add_hello(&bytes, &h);
+    wire_add_frame(&bytes, WIRE_MESSAGE, slice_text("not a question"), (struct slice){0});
+    say(buf_slice(&bytes), 1000, &answer, &closed);
+    assert_true(closed && answer.size == 0 && b.questions == 0);
+    buf_clear(&bytes);
+    wire_add_hello(&bytes, &h);
+    wire_add_frame(&bytes, WIRE_QUESTION, slice_text("one"), (struct slice){0});
+    wire_add_frame(&bytes, WIRE_QUESTION, slice_text("two"), (struct slice){0});
+    say(buf_slice(&bytes), 1000, &answer, &closed);
+    assert_true(closed);
+    assert_int_equal(b.questions, 1);
+    buf_done(&bytes);
+    buf_done(&answer);
+    net_close(&b);
+}
+
+/* --- the end ------------------------------------------------------------------------------------------- */
+static void test_close_in_the_middle(void **state)
+{
+    (void)state;
+    open_pair();
+    b.is_echoing = false;
+    a.peers->ops->ask(a.peers, b.url, slice_text("?"), 5000, on_told, &told);
+    a.peers->ops->ask(a.peers, "http://no-such-name.invalid:1", slice_text("?"), 5000, on_told, &told);
+    struct node nowhere = {.id = 8, .url_list = {"http://another.invalid:1"}};
+    net_knows(&a, &nowhere);
+    WAIT_UNTIL(b.held);
+    told.count = 0;
+    for (uint64_t i = 1; i < 200; i++)
+        (void)net_send(&a, 2, LOG, i, 100000);
+    net_flush(&a);
+    close_pair();
+    net_run(20);
+    assert_int_equal(told.count, 0);
+}
+
+static void test_bad_options(void **state)
+{
+    (void)state;
+    char error[300];
+    struct peers *p;
+    const char *bad[] = {"http://example.com:2380", "https://127.0.0.1:2380", "unix:///tmp/x", "gibberish"};
+    struct peer_tcp_options o = {.io = net_io, .loop = &net_loop, .listen_url_count = 1};
+    for (size_t i = 0; i < COUNT_OF(bad); i++) {
+        error[0] = 0;
+        o.listen_urls = &bad[i];
+        assert_int_equal(peer_tcp_new(&o, error, sizeof error, &p), ERR_INVALID);
+        assert_non_null(strstr(error, bad[i]));
+    }
+    net_open(&b, 2, 0, "127.0.0.1", NULL);
+    const char *taken = b.url;
+    o.listen_urls = &taken;
+    assert_int_equal(peer_tcp_new(&o, error, sizeof error, &p), ERR_EXISTS);
+    net_run(10);
+    net_close(&b);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_lanes_keep_order),
+        cmocka_unit_test(test_largest_message),
+        cmocka_unit_test(test_nothing_to_send_to),
+        cmocka_unit_test(test_reconnect),
+        cmocka_unit_test(test_hurries_back),
+        cmocka_unit_test(test_remove_in_callback),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_removed),
+        cmocka_unit_test(test_removed_by_strangers),
+        cmocka_unit_test(test_learns_from_hello),
+        cmocka_unit_test(test_urls_change),
+        cmocka_unit_test(test_hostile_bytes),
+        cmocka_unit_test(test_other_cluster_is_refused),
+        cmocka_unit_test(test_damaged_frame),
+        cmocka_unit_test(test_newest_counts),
+        cmocka_unit_test(test_many_strangers),
+        cmocka_unit_test(test_many_guests),
+        cmocka_unit_test(test_silent_guest),
+        cmocka_unit_test(test_silent_member),
+        cmocka_unit_test(test_queue_is_bounded),
+        cmocka_unit_test(test_slow_turn),
+        cmocka_unit_test(test_busy_lane_lives),
+        cmocka_unit_test(test_questions),
+        cmocka_unit_test(test_bad_questions),
+        cmocka_unit_test(test_close_in_the_middle),
+        cmocka_unit_test(test_bad_options),
+    };
+    return cmocka_run_group_tests(tests, net_setup, net_teardown);
+}

@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Peers over TLS: who comes in, who does not, on which side it is noticed; reload; --peer-auto-tls. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/net/tls.h"
+#include "tests/unit/peer_cert.h"
+#include "tests/unit/peer_net.h"
+
+#define LOG  PEER_LANE_LOG
+#define BULK PEER_LANE_BULK
+
+static char dir[64], crl_file[128], auto_dir[2][128];
+static struct cert ca, other_ca, good, second, stranger, wrong_name, nameless, revoked;
+static struct node a, b;
+
+static int setup(void **state)
+{
+    snprintf(dir, sizeof dir, "/tmp/peer_tls_test.XXXXXX");
+    assert_non_null(mkdtemp(dir));
+    cert_issue(&ca, dir, "ca", NULL, 1, NULL);
+    cert_issue(&other_ca, dir, "other_ca", NULL, 1, NULL);
+    cert_issue(&good, dir, "good", &ca, 2, "IP:127.0.0.1,DNS:localhost");
+    cert_issue(&second, dir, "second", &ca, 3, "IP:127.0.0.1,DNS:second.test");
+    cert_issue(&stranger, dir, "stranger", &other_ca, 4, "IP:127.0.0.1");
+    cert_issue(&wrong_name, dir, "wrong_name", &ca, 5, "DNS:elsewhere.test");
+    cert_issue(&nameless, dir, "nameless", &ca, 7, NULL);
+    cert_issue(&revoked, dir, "revoked", &ca, 6, "IP:127.0.0.1");
+    snprintf(crl_file, sizeof crl_file, "%s/list.crl", dir);
+    cert_revoke(&revoked, &ca, crl_file);
+    for (int i = 0; i < 2; i++)
+        snprintf(auto_dir[i], sizeof auto_dir[i], "%s/auto%d", dir, i);
+    return net_setup(state);
+}
+
+static int teardown(void **state)
+{
+    struct cert *all[] = {&ca, &other_ca, &good, &second, &stranger, &wrong_name, &nameless, &revoked};
+    char command[128];
+    for (size_t i = 0; i < COUNT_OF(all); i++)
+        cert_free(all[i]);
+    snprintf(command, sizeof command, "rm -rf %s", dir);
+    return system(command) + net_teardown(state);
+}
+
+static struct peer_tls_options with(const struct cert *c)
+{
+    return (struct peer_tls_options){
+        .cert_file = c->cert_file, .key_file = c->key_file, .ca_file = ca.cert_file, .crl_file = crl_file};
+}
+
+static void open_both(struct peer_tls_options of_a, struct peer_tls_options of_b)
+{
+    net_open(&a, 1, 0, "127.0.0.1", &of_a);
+    net_open(&b, 2, 0, "127.0.0.1", &of_b);
+    net_knows(&a, &b);
+    net_knows(&b, &a);
+}
+
+static void close_both(void)
+{
+    net_close(&a);
+    net_close(&b);
+}
+
+static void talk(void)
+{
+    WAIT_UNTIL(a.reachable == 2 && b.reachable == 2);
+    for (uint64_t i = 1; i <= 3000; i++) {
+        assert_true(net_send(&a, 2, LOG, i, 300));
+        assert_true(net_send(&b, 1, LOG, i, 8 + i % 100));
+    }
+    assert_true(net_send(&a, 2, BULK, 1, PEER_MESSAGE_MAX)); /* more than one step of encryption */
+    net_flush(&a);
+    net_flush(&b);
+    WAIT_UNTIL(b.messages[LOG] == 3000 && a.messages[LOG] == 3000 && b.messages[BULK] == 1);
+    assert_true(a.is_ordered && b.is_ordered);
+    net_run(400);
+    assert_int_equal(a.unreachable + b.unreachable, 0);
+}
+
+static struct {
+    unsigned count;
+    int err;
+    struct buf text;
+} told;
+
+static void on_told(void *arg, int err, struct slice answer)
+{
+    (void)arg;
+    told.count++;
+    told.err = err;
+    buf_clear(&told.text);
+    buf_add_slice(&told.text, answer);
+}
+
+static void test_good(void **state)
+{
+    (void)state;
+    open_both(with(&good), with(&second));
+    talk();
+    a.peers->ops->ask(a.peers, b.url, slice_text("in secret"), 3000, on_told, NULL);
+    WAIT_UNTIL(told.count == 1);
+    assert_int_equal(told.err, OK);
+    assert_true(slice_equal(buf_slice(&told.text), slice_text("in secret")));
+    buf_done(&told.text);
+    close_both();
+}
+
+/* Nobody gets through to b, and b gets through to nobody. */
+static void expect_apart(struct peer_tls_options of_a)
+{
+    open_both(of_a, with(&good));
+    WAIT_UNTIL(a.unreachable >= 6 && b.unreachable >= 6);
+    assert_int_equal(a.messages[LOG] + b.messages[LOG], 0);
+    assert_int_equal(a.reachable, 0);
+    assert_int_equal(b.reachable, 0);
+    close_both();
+}
+
+static void test_other_authority(void **state)
+{
+    (void)state;
+    expect_apart((struct peer_tls_options){
+        .cert_file = stranger.cert_file, .key_file = stranger.key_file, .ca_file = other_ca.cert_file});
+}
+
+static void test_revoked(void **state)
+{
+    (void)state;
+    struct peer_tls_options o = with(&revoked);
+    expect_apart(o);
+}
+
+/* Its name is not what b dials, nor is it where a is: b does not let it in, but where that is not looked at.
+ */
+static void test_wrong_name(void **state)
+{
+    (void)state;
+    expect_apart(with(&wrong_name));
+    struct peer_tls_options lenient = with(&good);
+    lenient.skip_client_san = true;
+    open_both(with(&wrong_name), lenient);
+    WAIT_UNTIL(a.reachable == 2 && b.unreachable >= 4);
+    assert_int_equal(b.reachable, 0);
+    close_both();
+}
+
+static void know_at(struct node *n, struct node *other, const char *host)
+{
+    snprintf(other->url, sizeof other->url, "https://%s:%d", host, other->port);
+    net_knows(n, other);
+}
+
+/* A name in the certificate is one of the member's URLs, as the others know it; what it says of itself does
+ * not count then. */
+static void test_name_of_a_url(void **state)
+{
+    (void)state;
+    struct peer_tls_options of_a = with(&good), of_b = with(&good);
+    of_a.client_cert_file = wrong_name.cert_file;
+    of_a.client_key_file = wrong_name.key_file;
+    net_open(&a, 1, 0, "127.0.0.1", &of_a);
+    net_open(&b, 2, 0, "127.0.0.1", &of_b);
+    net_knows(&a, &b);
+    know_at(&b, &a, "another.test");
+    WAIT_UNTIL(a.unreachable >= 4);
+    assert_int_equal(a.reachable, 0);
+    know_at(&b, &a, "elsewhere.test");
+    WAIT_UNTIL(a.reachable == 2);
+    assert_true(net_send(&a, 2, LOG, 1, 100));
+    net_flush(&a);
+    WAIT_UNTIL(b.messages[LOG] == 1);
+    close_both();
+}
+
+/* Without a name of a host in it there is nothing to compare, as in etcd. */
+static void test_no_name(void **state)
+{
+    (void)state;
+    struct peer_tls_options of_a = with(&good);
+    of_a.client_cert_file = nameless.cert_file;
+    of_a.client_key_file = nameless.key_file;
+    open_both(of_a, with(&good));
+    talk();
+    close_both();
+}
+
+/* Dials without a certificate of its own; allowed names. */
+static void test_names_allowed(void **state)
+{
+    (void)state;
+    struct peer_tls_options strict = with(&good);
+    strict.allowed_cn = "good,second";
+    open_both(with(&second), strict);
+    talk();
+    close_both();
+    strict.allowed_cn = "good";
+    open_both(with(&second), strict);
+    WAIT_UNTIL(a.unreachable >= 4 && b.reachable == 2);
+    assert_int_equal(a.reachable, 0);
+    close_both();
+    strict.allowed_cn = NULL;
+    strict.allowed_hostname = "second.test";
+    open_both(with(&second), strict);
+    WAIT_UNTIL(a.reachable == 2);
+    close_both();
+}
+
+/* A plain member and one with TLS: neither understands the other, neither hangs. */
+static void test_plain_against_tls(void **state)
+{
+    (void)state;
+    struct peer_tls_options o = with(&good);
+    net_open(&a, 1, 0, "127.0.0.1", NULL);
+    net_open(&b, 2, 0, "127.0.0.1", &o);
+    struct node b_plain = b, a_tls = a;
+    snprintf(b_plain.url, sizeof b_plain.url, "http://127.0.0.1:%d", b.port);
+    b_plain.url_list[0] = b_plain.url;
+    snprintf(a_tls.url, sizeof a_tls.url, "https://127.0.0.1:%d", a.port);
+    a_tls.url_list[0] = a_tls.url;
+    net_knows(&a, &b_plain);
+    net_knows(&b, &a_tls);
+    WAIT_UNTIL(a.unreachable >= 4 && b.unreachable >= 4);
+    assert_int_equal(a.reachable + b.reachable, 0);
+    close_both();
+}
+
+static void copy_file(const char *from, const char *to)
+{
+    char command[300];
+    snprintf(command, sizeof command, "cp %s %s.new && mv %s.new %s", from, to, to, to);
+    assert_int_equal(system(command), 0);
+}
+
+/* A certificate that is exchanged on disk serves the next connection; those that run stay. */
+static void test_reload(void **state)
+{
+    (void)state;
+    char cert_file[128], key_file[128];
+    snprintf(cert_file, sizeof cert_file, "%s/live.pem", dir);
+    snprintf(key_file, sizeof key_file, "%s/live.key", dir);
+    copy_file(stranger.cert_file, cert_file);
+    copy_file(stranger.key_file, key_file);
+    struct peer_tls_options live = with(&good);
+    live.cert_file = cert_file;
+    live.key_file = key_file;
+    open_both(live, with(&good));
+    WAIT_UNTIL(a.unreachable >= 4);
+    assert_int_equal(a.reachable + b.reachable, 0);
+    copy_file(second.cert_file, cert_file);
+    copy_file(second.key_file, key_file);
+    WAIT_UNTIL(a.reachable == 2 && b.reachable == 2);
+    close_both();
+}
+
+/* Pairs made here, of nobody's signing: encrypted, not checked. */
+static void test_auto(void **state)
+{
+    (void)state;
+    open_both((struct peer_tls_options){.auto_dir = auto_dir[0]},
+              (struct peer_tls_options){.auto_dir = auto_dir[1]});
+    talk();
+    close_both();
+}
+
+/* Without a CA the system's authorities must know the one we dial: ours they do not. */
+static void test_system_authorities(void **state)
+{
+    (void)state;
+    struct peer_tls_options o = {.cert_file = good.cert_file, .key_file = good.key_file};
+    open_both(o, o);
+    WAIT_UNTIL(a.unreachable >= 4 && b.unreachable >= 4);
+    assert_int_equal(a.reachable + b.reachable, 0);
+    close_both();
+}
+
+static void test_bad_files(void **state)
+{
+    (void)state;
+    char error[300] = "";
+    struct peers *p;
+    const char *url = "https://127.0.0.1:1";
+    struct peer_tcp_options o = {
+        .io = net_io, .loop = &net_loop, .listen_urls = &url, .listen_url_count = 1, .tls = with(&good)};
+    o.tls.key_file = "/nowhere";
+    assert_int_not_equal(peer_tcp_new(&o, error, sizeof error, &p), OK);
+    assert_non_null(strstr(error, "/nowhere"));
+    net_run(5);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_good),
+        cmocka_unit_test(test_other_authority),
+        cmocka_unit_test(test_revoked),
+        cmocka_unit_test(test_wrong_name),
+        cmocka_unit_test(test_name_of_a_url),
+        cmocka_unit_test(test_no_name),
+        cmocka_unit_test(test_names_allowed),
+        cmocka_unit_test(test_plain_against_tls),
+        cmocka_unit_test(test_reload),
+        cmocka_unit_test(test_auto),
+        cmocka_unit_test(test_system_authorities),
+        cmocka_unit_test(test_bad_files),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}

@@ -1,0 +1,704 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Snapshots between members over a lane that loses, stops and lies, on simulated disks that fail: sender and
+ * receiver as they are in production, the store and raft played here. */
+#include "consensus/node/snapshot_receive.h"
+#include "consensus/node/snapshot_send.h"
+
+#include <stdio.h>
+
+#include "base/hash.h"
+#include "base/log.h"
+#include "tests/sim/sim_io.h"
+#include "unit.h"
+
+#define MEMBERS 4 /* 0 sends */
+
+struct world;
+
+struct machine {
+    struct peers peers;
+    struct world *world;
+    unsigned number;
+    struct sim_disk *disk;
+    struct io *io;
+    struct snapshot_send *send;
+    struct snapshot_receive *receive;
+    /* what the callbacks saw */
+    unsigned delivered, failed, copies, reports[MEMBERS], lost[MEMBERS];
+    uint64_t delivered_index, delivered_term;
+    bool refuses; /* raft does not want it */
+    bool fails_copy;
+    uint64_t index; /* of the store */
+    uint64_t seed;
+    size_t size;
+};
+
+struct world {
+    struct sim_clock clock;
+    struct machine machines[MEMBERS];
+    uint64_t random;
+    unsigned loss;            /* of 1,000 messages */
+    bool is_down;             /* all lanes */
+    size_t queued;            /* bytes on the way from machine 0 */
+    uint64_t sent_data;       /* bytes of pieces that were put on the lane */
+    uint64_t corrupt_at;      /* this message is changed; counted by `messages` */
+    bool corrupts_truthfully; /* with a checksum that holds */
+    uint64_t messages;
+    uint64_t free_ns[MEMBERS][MEMBERS]; /* when the lane is free again */
+};
+
+struct parcel {
+    struct sim_event event;
+    struct world *world;
+    unsigned from, to;
+    struct buf bytes;
+};
+
+static uint64_t id_of(unsigned number)
+{
+    return number + 1;
+}
+
+/* --- the lane ---------------------------------------------------------------------------------- */
+
+static void arrive(struct sim_event *event)
+{
+    struct parcel *p = container_of(event, struct parcel, event);
+    struct world *w = p->world;
+    struct machine *m = &w->machines[p->to];
+    struct snapshot_words words;
+    struct arena arena = {0};
+    if (p->from == 0)
+        w->queued -= p->bytes.size;
+    assert_true(p->bytes.size > 1 && p->bytes.data[0] == CODEC_SNAPSHOT);
+    int err = snapshot_read(slice_of(p->bytes.data + 1, p->bytes.size - 1), &arena, &words);
+    bool is_lost = w->is_down || sim_random(&w->random) % 1000 < w->loss;
+    if (!err && !is_lost && m->io) {
+        if (words.kind == SNAPSHOT_OFFER)
+            snapshot_receive_offer(m->receive, id_of(p->from), &words.offer);
+        else if (words.kind == SNAPSHOT_PIECE)
+            snapshot_receive_piece(m->receive, id_of(p->from), &words.piece);
+        else
+            snapshot_send_answer(m->send, id_of(p->from), &words.answer);
+    }
+    arena_done(&arena);
+    buf_done(&p->bytes);
+    mem_free(p);
+}
+
+static bool lane_send(struct peers *peers, uint64_t to, enum peer_lane lane, struct slice head,
+                      struct slice body)
+{
+    struct machine *m = container_of(peers, struct machine, peers);
+    struct world *w = m->world;
+    assert_int_equal(lane, PEER_LANE_BULK);
+    if (w->is_down)
+        return false;
+    struct parcel *p = mem_new(sizeof *p);
+    p->event.fire = arrive;
+    p->world = w;
+    p->from = m->number;
+    p->to = (unsigned)to - 1;
+    buf_add_slice(&p->bytes, head);
+    buf_add_slice(&p->bytes, body);
+    w->sent_data += body.size;
+    if (m->number == 0)
+        w->queued += p->bytes.size;
+    if (++w->messages == w->corrupt_at) {
+        p->bytes.data[p->bytes.size - 1] ^= 1;
+        if (w->corrupts_truthfully && body.size)
+            put_le32(p->bytes.data + 18, crc32c(0, p->bytes.data + head.size, body.size));
+    }
+    uint64_t *free_ns = &w->free_ns[p->from][p->to];
+    uint64_t begin_ns = *free_ns > w->clock.now_ns ? *free_ns : w->clock.now_ns;
+    *free_ns = begin_ns + p->bytes.size * 10; /* 100 MB/s, in order */
+    sim_clock_add(&w->clock, &p->event, *free_ns + 1000000 - w->clock.now_ns);
+    return true;
+}
+
+static size_t lane_queued(struct peers *peers, uint64_t to, enum peer_lane lane)
+{
+    (void)to;
+    (void)lane;
+    return container_of(peers, struct machine, peers)->world->queued;
+}
+
+static const struct peer_ops lane_ops = {.send = lane_send, .queued = lane_queued};
+
+/* --- the store and raft ------------------------------------------------------------------------ */
+
+static void fill(struct buf *out, uint64_t seed, size_t size)
+{
+    while (out->size < size) {
+        uint8_t word[8];
+        put_le64(word, sim_random(&seed));
+        buf_add(out, word, size - out->size < 8 ? size - out->size : 8);
+    }
+}
+
+struct copying {
+    struct worker_job job;
+    struct machine *machine;
+    char *path;
+    int err;
+    void (*done)(void *arg, int err);
+    void *arg;
+};
+
+static void copy_run(struct worker_job *job)
+{
+    struct copying *c = container_of(job, struct copying, job);
+    struct io *io = c->machine->io;
+    struct buf content = {0};
+    struct io_file *file;
+    fill(&content, c->machine->seed, c->machine->size);
+    c->err = io->ops->open(io, c->path, true, &file);
+    if (c->err)
+        return;
+    c->err =
+        c->machine->fails_copy ? ERR_NO_DISK_SPACE : io->ops->write(io, file, 0, content.data, content.size);
+    io->ops->close(io, file);
+    buf_done(&content);
+}
+
+static void copy_done(struct worker_job *job)
+{
+    struct copying *c = container_of(job, struct copying, job);
+    c->done(c->arg, c->err);
+    mem_free(c->path);
+    mem_free(c);
+}
+
+static void on_copy(void *arg, const char *path, struct raft_snapshot *ret_state,
+                    void (*done)(void *done_arg, int err), void *done_arg)
+{
+    struct machine *m = arg;
+    struct copying *c = mem_new(sizeof *c);
+    *c = (struct copying){.machine = m, .path = mem_string(path), .done = done, .arg = done_arg};
+    c->job = (struct worker_job){.run = copy_run, .done = copy_done};
+    *ret_state = (struct raft_snapshot){.index = m->index, .term = 3};
+    for (unsigned i = 0; i < MEMBERS; i++)
+        assert_true(raft_ids_add(&ret_state->conf_state.voters, id_of(i)));
+    m->copies++;
+    m->io->ops->submit(m->io, IO_WORKER_STORE, &c->job);
+}
+
+static void on_report(void *arg, uint64_t id, bool delivered)
+{
+    struct machine *m = arg;
+    if (delivered)
+        m->reports[id - 1]++;
+    else
+        m->lost[id - 1]++;
+}
+
+static void expect_file(struct machine *m, const struct machine *source)
+{
+    size_t inode;
+    struct buf want = {0};
+    fill(&want, source->seed, source->size);
+    assert_true(sim_disk_find(m->disk, "data/snapshot-in", &inode));
+    assert_true(slice_equal(sim_disk_content(m->disk, inode), buf_slice(&want)));
+    buf_done(&want);
+}
+
+static bool on_deliver(void *arg, const struct raft_message *message)
+{
+    struct machine *m = arg;
+    sim_disk_mark(m->disk, 1);
+    assert_true(message->type == RAFT_MSG_SNAP && message->to == id_of(m->number));
+    m->delivered++;
+    m->delivered_index = message->snapshot->index;
+    m->delivered_term = message->term;
+    return !m->refuses;
+}
+
+static void on_receive_failed(void *arg, int err)
+{
+    assert_true(err != 0);
+    ((struct machine *)arg)->failed++;
+}
+
+/* --- the world --------------------------------------------------------------------------------- */
+
+static void machine_start(struct machine *m, uint64_t bytes_per_s)
+{
+    m->peers.ops = &lane_ops;
+    m->io = sim_io_new(&(struct sim_io_options){.disk = m->disk,
+                                                .clock = &m->world->clock,
+                                                .seed = m->world->random + m->number,
+                                                .job_min_ns = 50000,
+                                                .job_max_ns = 2000000});
+    m->send = snapshot_send_new(&(struct snapshot_send_options){.io = m->io,
+                                                                .peers = &m->peers,
+                                                                .dir = "data",
+                                                                .bytes_per_s = bytes_per_s,
+                                                                .give_up_ms = 30000,
+                                                                .keep_ms = 30000,
+                                                                .copy = on_copy,
+                                                                .report = on_report,
+                                                                .arg = m});
+    m->receive = snapshot_receive_new(&(struct snapshot_receive_options){.io = m->io,
+                                                                         .peers = &m->peers,
+                                                                         .dir = "data",
+                                                                         .member_id = id_of(m->number),
+                                                                         .size_max = 64 << 20,
+                                                                         .keep_ms = 60000,
+                                                                         .deliver = on_deliver,
+                                                                         .failed = on_receive_failed,
+                                                                         .arg = m});
+}
+
+static void world_start(struct world *w, uint64_t seed, uint64_t bytes_per_s)
+{
+    *w = (struct world){.random = seed};
+    for (unsigned i = 0; i < MEMBERS; i++) {
+        struct machine *m = &w->machines[i];
+        *m = (struct machine){.world = w, .number = i, .seed = seed, .size = 3000017, .index = 1000};
+        m->disk = sim_disk_new();
+        machine_start(m, bytes_per_s);
+    }
+}
+
+static void pass(struct world *w, uint64_t ms)
+{
+    uint64_t end = w->clock.now_ns + ms * 1000000;
+    while (heap_first(&w->clock.events) && heap_first(&w->clock.events)->key <= end)
+        sim_clock_step(&w->clock);
+    w->clock.now_ns = end;
+}
+
+static void machine_close(struct machine *m)
+{
+    snapshot_send_close(m->send);
+    snapshot_receive_close(m->receive);
+    m->send = NULL;
+    m->receive = NULL;
+}
+
+static void world_end(struct world *w)
+{
+    for (unsigned i = 0; i < MEMBERS; i++)
+        machine_close(&w->machines[i]);
+    for (unsigned i = 0; i < MEMBERS; i++)
+        w->machines[i].refuses = true;
+    w->is_down = true;
+    sim_clock_run(&w->clock);
+    for (unsigned i = 0; i < MEMBERS; i++) {
+        sim_io_free(w->machines[i].io);
+        sim_disk_free(w->machines[i].disk);
+    }
+    sim_clock_done(&w->clock);
+}
+
+static void start(struct world *w, unsigned to, uint64_t term)
+{
+    struct raft_snapshot offered = {.index = w->machines[0].index, .term = 3};
+    struct raft_message m = {
+        .type = RAFT_MSG_SNAP, .from = id_of(0), .to = id_of(to), .term = term, .snapshot = &offered};
+    snapshot_send_start(w->machines[0].send, &m, 900);
+}
+
+static size_t file_count(const struct machine *m)
+{
+    struct buf names = {0};
+    size_t count = 0;
+    sim_disk_list(m->disk, "data", &names);
+    for (size_t i = 0; i < names.size; i++)
+        count += names.data[i] == 0;
+    buf_done(&names);
+    return count;
+}
+
+/* --- tests ------------------------------------------------------------------------------------- */
+
+static void test_delivered(void **state)
+{
+    (void)state;
+    struct world w;
+    world_start(&w, 1, 0);
+    struct machine *a = &w.machines[0], *b = &w.machines[1];
+    start(&w, 1, 5);
+    assert_int_equal(snapshot_send_needs(a->send), 1000);
+    pass(&w, 2000);
+    assert_int_equal(b->delivered, 1);
+    assert_int_equal(b->delivered_index, 1000);
+    assert_int_equal(b->delivered_term, 5);
+    assert_int_equal(a->reports[1], 1);
+    assert_int_equal(a->lost[1], 0);
+    assert_int_equal(w.sent_data, a->size);
+    expect_file(b, a);
+    assert_int_equal(file_count(b), 1);
+    /* The log is kept a little longer, the copy too. */
+    assert_int_equal(snapshot_send_needs(a->send), 1000);
+    assert_int_equal(file_count(a), 1);
+    pass(&w, 45000);
+    assert_true(snapshot_send_needs(a->send) == UINT64_MAX);
+    assert_int_equal(file_count(a), 0);
+    /* The next one waits until the first has become the store. */
+    start(&w, 1, 5);
+    pass(&w, 2000);
+    assert_int_equal(a->lost[1], 1);
+    snapshot_receive_done(b->receive);
+    start(&w, 1, 5);
+    pass(&w, 2000);
+    assert_int_equal(a->reports[1], 2);
+    assert_int_equal(a->copies, 2);
+    world_end(&w);
+}
+
+/* Whatever is lost, the end is told once and the file is whole. */
+static void test_losses(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        struct world w;
+        world_start(&w, seed, 0);
+        w.loss = (unsigned)(seed * 7 % 300);
+        start(&w, 1, 5);
+        for (unsigned i = 0; i < 300 && !w.machines[1].delivered; i++) {
+            pass(&w, 1000);
+            if (seed % 3 == 0 && i % 5 == 2) {
+                w.is_down = !w.is_down;
+                if (!w.is_down)
+                    snapshot_send_reachable(w.machines[0].send, id_of(1));
+            }
+        }
+        w.is_down = false;
+        pass(&w, 60000);
+        assert_int_equal(w.machines[0].reports[1] + w.machines[0].lost[1], 1);
+        if (w.machines[0].reports[1])
+            expect_file(&w.machines[1], &w.machines[0]);
+        else
+            assert_true(seed % 3 == 0 || w.loss > 200);
+        world_end(&w);
+    }
+}
+
+static void test_goes_on_after_a_break(void **state)
+{
+    (void)state;
+    struct world w;
+    world_start(&w, 3, 1 << 20); /* 3 seconds */
+    start(&w, 1, 5);
+    pass(&w, 1500);
+    assert_int_equal(w.machines[1].delivered, 0);
+    w.is_down = true;
+    pass(&w, 20000);
+    w.is_down = false;
+    snapshot_send_reachable(w.machines[0].send, id_of(1));
+    pass(&w, 500);
+    assert_int_equal(w.machines[1].delivered, 0);
+    pass(&w, 3000);
+    assert_int_equal(w.machines[0].reports[1], 1);
+    expect_file(&w.machines[1], &w.machines[0]);
+    assert_true(w.sent_data < w.machines[0].size + 2 * SNAPSHOT_PIECE_MAX);
+    world_end(&w);
+}
+
+static void test_rate(void **state)
+{
+    (void)state;
+    struct world w;
+    world_start(&w, 4, 500000);
+    start(&w, 1, 5);
+    pass(&w, 5000);
+    assert_int_equal(w.machines[1].delivered, 0);
+    assert_in_range(w.sent_data, 2200000, 500000 * 5 + SNAPSHOT_PIECE_MAX);
+    pass(&w, 2000);
+    assert_int_equal(w.machines[1].delivered, 1);
+    world_end(&w);
+}
+
+static void test_given_up(void **state)
+{
+    (void)state;
+    struct world w;
+    world_start(&w, 5, 1 << 20);
+    start(&w, 1, 5);
+    pass(&w, 1000);
+    w.is_down = true;
+    pass(&w, 29000);
+    assert_int_equal(w.machines[0].lost[1], 0);
+    pass(&w, 2500);
+    assert_int_equal(w.machines[0].lost[1], 1);
+    assert_true(snapshot_send_needs(w.machines[0].send) == UINT64_MAX);
+    /* The part is kept, and goes after a while. */
+    assert_int_equal(file_count(&w.machines[1]), 1);
+    pass(&w, 40000);
+    assert_int_equal(file_count(&w.machines[1]), 0);
+    assert_int_equal(file_count(&w.machines[0]), 0);
+    world_end(&w);
+}
+
+static void test_a_copy_is_shared(void **state)
+{
+    (void)state;
+    struct world w;
+    world_start(&w, 6, 0);
+    struct machine *a = &w.machines[0];
+    start(&w, 1, 5);
+    pass(&w, 20);
+    start(&w, 2, 5);
+    pass(&w, 5000);
+    start(&w, 3, 5);
+    pass(&w, 5000);
+    assert_int_equal(a->reports[1] + a->reports[2] + a->reports[3], 3);
+    assert_int_equal(a->copies, 1);
+    expect_file(&w.machines[3], a);
+    /* The log has moved on: a new one. */
+    a->index = 2000;
+    snapshot_receive_done(w.machines[1].receive);
+    struct raft_snapshot offered = {.index = 2000, .term = 3};
+    struct raft_message m = {
+        .type = RAFT_MSG_SNAP, .from = 1, .to = id_of(1), .term = 5, .snapshot = &offered};
+    snapshot_send_start(a->send, &m, 1500);
+    pass(&w, 5000);
+    assert_int_equal(a->copies, 2);
+    assert_int_equal(w.machines[1].delivered_index, 2000);
+    world_end(&w);
+}
+
+static void test_lies(void **state)
+{
+    (void)state;
+    for (unsigned truthfully = 0; truthfully < 2; truthfully++) {
+        struct world w;
+        world_start(&w, 7, 0);
+        w.corrupt_at = 6;
+        w.corrupts_truthfully = truthfully == 1;
+        start(&w, 1, 5);
+        pass(&w, 10000);
+        assert_int_equal(w.machines[0].reports[1], !truthfully);
+        assert_int_equal(w.machines[0].lost[1], truthfully);
+        assert_int_equal(w.machines[1].delivered, !truthfully);
+        assert_int_equal(file_count(&w.machines[1]), !truthfully);
+        if (!truthfully)
+            expect_file(&w.machines[1], &w.machines[0]);
+        world_end(&w);
+    }
+}
+
+static void test_refusals(void **state)
+{
+    (void)state;
+    struct world w;
+    world_start(&w, 8, 1 << 20);
+    struct machine *a = &w.machines[0], *b = &w.machines[1];
+    /* Too large; not for this member. */
+    a->size = 65 << 20;
+    start(&w, 1, 5);
+    pass(&w, 3000);
+    assert_int_equal(a->lost[1], 1);
+    pass(&w, 35000);
+    a->size = 3000017;
+    struct raft_snapshot offered = {.index = 1000, .term = 3};
+    struct raft_message m = {.type = RAFT_MSG_SNAP, .from = 1, .to = 99, .term = 5, .snapshot = &offered};
+    struct snapshot_offer o = {.id = 77, .size = 100, .message = m};
+    snapshot_receive_offer(b->receive, 1, &o);
+    o.message.to = id_of(1);
+    snapshot_receive_offer(b->receive, 3, &o); /* 3 speaks for 1 */
+    pass(&w, 10);
+    assert_int_equal(file_count(b), 0);
+    /* An older term does not push a newer one away, a newer one does. */
+    start(&w, 1, 5);
+    pass(&w, 1000);
+    assert_int_equal(file_count(b), 1);
+    o.message.from = 3;
+    o.message.term = 4;
+    snapshot_receive_offer(b->receive, 3, &o);
+    pass(&w, 4000);
+    assert_int_equal(b->delivered, 1);
+    assert_int_equal(a->reports[1], 1);
+    snapshot_receive_done(b->receive);
+    start(&w, 2, 5);
+    pass(&w, 1000);
+    o.message.to = id_of(2);
+    o.message.term = 6;
+    snapshot_receive_offer(w.machines[2].receive, 3, &o);
+    pass(&w, 4000);
+    assert_int_equal(w.machines[2].delivered, 0);
+    world_end(&w);
+}
+
+/* Raft may not want it: the file goes, and the same offer would be taken again. */
+static void test_raft_does_not_want_it(void **state)
+{
+    (void)state;
+    struct world w;
+    world_start(&w, 9, 0);
+    w.machines[1].refuses = true;
+    start(&w, 1, 5);
+    pass(&w, 3000);
+    assert_int_equal(w.machines[1].delivered, 1);
+    assert_int_equal(w.machines[0].reports[1], 1);
+    assert_int_equal(file_count(&w.machines[1]), 0);
+    w.machines[1].refuses = false;
+    start(&w, 1, 5);
+    pass(&w, 3000);
+    assert_int_equal(w.machines[1].delivered, 2);
+    assert_int_equal(w.machines[0].copies, 1);
+    expect_file(&w.machines[1], &w.machines[0]);
+    world_end(&w);
+}
+
+static void test_disks_fail(void **state)
+{
+    (void)state;
+    struct world w;
+    world_start(&w, 10, 0);
+    struct machine *a = &w.machines[0];
+    sim_disk_set_space(w.machines[1].disk, 1 << 20);
+    start(&w, 1, 5);
+    pass(&w, 3000);
+    assert_int_equal(a->lost[1], 1);
+    assert_int_equal(w.machines[1].failed, 0);
+    assert_int_equal(file_count(&w.machines[1]), 0);
+    sim_disk_set_space(w.machines[1].disk, 0);
+    start(&w, 1, 5);
+    pass(&w, 3000);
+    assert_int_equal(a->reports[1], 1);
+    const unsigned kinds[] = {SIM_OP_WRITE, SIM_OP_SYNC, SIM_OP_RENAME, SIM_OP_SYNC_DIR};
+    for (size_t i = 0; i < COUNT_OF(kinds); i++) {
+        sim_disk_fail(w.machines[2].disk, kinds[i], 1, ERR_IO, false);
+        start(&w, 2, 5);
+        pass(&w, 3000);
+        assert_int_equal(w.machines[2].failed, i + 1);
+        assert_int_equal(a->lost[2], i + 1);
+    }
+    assert_int_equal(w.machines[2].delivered, 0);
+    /* The sender's own disk: when copying, then when reading. */
+    pass(&w, 40000);
+    a->fails_copy = true;
+    start(&w, 3, 5);
+    pass(&w, 3000);
+    assert_int_equal(a->lost[3], 1);
+    a->fails_copy = false;
+    sim_disk_fail(a->disk, SIM_OP_READ, 6, ERR_IO, false);
+    start(&w, 3, 5);
+    pass(&w, 3000);
+    assert_int_equal(a->lost[3], 2);
+    start(&w, 3, 5);
+    pass(&w, 3000);
+    assert_int_equal(a->reports[3], 1);
+    world_end(&w);
+}
+
+/* The sender dies mid-way; another takes over with a copy of its own. Anything may be out when a member
+ * closes. */
+static void test_ends_mid_way(void **state)
+{
+    (void)state;
+    for (unsigned ms = 0; ms < 120; ms += 7) {
+        struct world w;
+        world_start(&w, 11 + ms, 0);
+        start(&w, 1, 5);
+        pass(&w, ms);
+        if (ms % 2)
+            snapshot_send_stop(w.machines[0].send);
+        else
+            machine_close(&w.machines[0]);
+        machine_close(&w.machines[2]);
+        world_end(&w);
+    }
+}
+
+/* --- crashes of the receiver ------------------------------------------------------------------- */
+
+struct crash_test {
+    const struct machine *source;
+    size_t wholes, states;
+    bool may_lose, has_lost;
+};
+
+/* Mark 1: raft was told, so the whole file must be there under its name; before, if anything has that name,
+ * it is whole. */
+static bool on_crash(void *arg, struct sim_disk *image, const struct sim_crash *crash)
+{
+    struct crash_test *t = arg;
+    struct machine m = {.disk = image};
+    struct sim_clock clock = {0};
+    struct io *io = sim_io_new(&(struct sim_io_options){.disk = image, .clock = &clock, .seed = 1});
+    size_t inode;
+    struct buf want = {0};
+    assert_int_equal(snapshot_receive_clean(io, "data", true), 0);
+    bool is_there = sim_disk_find(image, "data/snapshot-in", &inode);
+    fill(&want, t->source->seed, t->source->size);
+    bool is_whole = is_there && slice_equal(sim_disk_content(image, inode), buf_slice(&want));
+    bool is_well = is_there ? is_whole : crash->mark == 0;
+    if (!is_well)
+        t->has_lost = true;
+    if (!is_well && !t->may_lose)
+        fail_msg("after %zu operations: %s", crash->position, crash->what);
+    assert_int_equal(file_count(&m), is_there);
+    assert_int_equal(snapshot_receive_clean(io, "data", false), 0);
+    assert_int_equal(file_count(&m), 0);
+    t->wholes += is_whole;
+    t->states++;
+    buf_done(&want);
+    sim_io_free(io);
+    sim_clock_done(&clock);
+    return !t->has_lost;
+}
+
+static void crashes(struct crash_test *t, unsigned ignored)
+{
+    struct world w;
+    world_start(&w, 12, 0);
+    w.machines[0].size = 5000;
+    sim_disk_record(w.machines[1].disk);
+    sim_disk_ignore_sync(w.machines[1].disk, ignored);
+    t->source = &w.machines[0];
+    start(&w, 1, 5);
+    pass(&w, 3000);
+    assert_int_equal(w.machines[1].delivered, 1);
+    sim_disk_each_crash(w.machines[1].disk, on_crash, t);
+    world_end(&w);
+}
+
+static void test_every_crash(void **state)
+{
+    (void)state;
+    struct crash_test t = {0};
+    crashes(&t, 0);
+    print_message("%zu crash states, %zu with the whole file\n", t.states, t.wholes);
+    assert_true(t.states > 20 && t.wholes > 1);
+}
+
+static void test_missing_syncs_are_noticed(void **state)
+{
+    (void)state;
+    const unsigned kinds[] = {SIM_OP_SYNC, SIM_OP_SYNC_DIR};
+    for (size_t i = 0; i < COUNT_OF(kinds); i++) {
+        struct crash_test t = {.may_lose = true};
+        crashes(&t, kinds[i]);
+        assert_true(t.has_lost);
+    }
+}
+
+static int quiet(void **state)
+{
+    (void)state;
+    log_set_level(LOG_FATAL);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_delivered),
+        cmocka_unit_test(test_losses),
+        cmocka_unit_test(test_goes_on_after_a_break),
+        cmocka_unit_test(test_rate),
+        cmocka_unit_test(test_given_up),
+        cmocka_unit_test(test_a_copy_is_shared),
+        cmocka_unit_test(test_lies),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_raft_does_not_want_it),
+        cmocka_unit_test(test_disks_fail),
+        cmocka_unit_test(test_ends_mid_way),
+        cmocka_unit_test(test_every_crash),
+        cmocka_unit_test(test_missing_syncs_are_noticed),
+    };
+    return cmocka_run_group_tests(tests, quiet, NULL);
+}

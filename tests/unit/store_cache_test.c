@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The record cache: what it returns is what was added under that revision, its bytes are bounded, and what it
+ * threw out stays readable until the turn ends. */
+#include "consensus/store/cache.h"
+
+#include <stdio.h>
+
+#include "unit.h"
+
+static struct slice content(struct revision r, char *at, size_t size)
+{
+    int n = snprintf(at, size, "%lld.%u and then some", (long long)r.main, r.sub);
+    return slice_of(at, (size_t)n);
+}
+
+static void test_hits_are_right(void **state)
+{
+    (void)state;
+    struct cache c;
+    char text[64];
+    struct slice got;
+    size_t hits = 0;
+    cache_init(&c, 100000);
+    assert_false(cache_get(&c, (struct revision){1, 0}, &got));
+    for (int64_t main = 1; main < 20000; main++) {
+        struct revision r = {main, (uint32_t)main % 3};
+        cache_add(&c, r, content(r, text, sizeof text));
+        assert_true(c.bytes <= 100000);
+        assert_true(c.bytes > 90000 || cache_get(&c, r, &got));
+        cache_turn(&c);
+    }
+    for (int64_t main = 1; main < 20000; main++) {
+        for (uint32_t sub = 0; sub < 3; sub++) {
+            struct revision r = {main, sub};
+            if (!cache_get(&c, r, &got))
+                continue;
+            assert_true(slice_equal(got, content(r, text, sizeof text)));
+            hits++;
+        }
+    }
+    assert_true(hits > 2000 && hits < 20000);
+    cache_done(&c);
+}
+
+static void test_evicted_lives_until_the_turn(void **state)
+{
+    (void)state;
+    struct cache c;
+    struct slice first;
+    char text[64];
+    struct revision r = {1, 0};
+    cache_init(&c, 64);
+    cache_add(&c, r, content(r, text, sizeof text));
+    assert_true(cache_get(&c, r, &first));
+    for (int64_t main = 2; main < 50; main++)
+        cache_add(&c, (struct revision){main, 0}, slice_of("0123456789012345678901234567890123456789", 40));
+    struct slice again;
+    assert_false(cache_get(&c, r, &again));
+    assert_true(slice_equal(first, content(r, text, sizeof text))); /* the address sanitizer watches this */
+    cache_turn(&c);
+    cache_done(&c);
+}
+
+static void test_large_ones_are_refused(void **state)
+{
+    (void)state;
+    static uint8_t large[CACHE_RECORD_MAX + 1];
+    struct cache c;
+    struct slice got;
+    cache_init(&c, 1 << 20);
+    cache_add(&c, (struct revision){1, 0}, slice_of(large, sizeof large));
+    assert_false(cache_get(&c, (struct revision){1, 0}, &got));
+    cache_add(&c, (struct revision){1, 0}, slice_of(large, CACHE_RECORD_MAX));
+    assert_true(cache_get(&c, (struct revision){1, 0}, &got));
+    cache_done(&c);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_hits_are_right),
+        cmocka_unit_test(test_evicted_lives_until_the_turn),
+        cmocka_unit_test(test_large_ones_are_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

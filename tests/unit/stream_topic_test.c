@@ -1,0 +1,407 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Topics: what has changed since, made once for many; random readers against a model; snapshots and their
+ * budget. The source is a small array. */
+#include "server/stream/topic.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "base/text.h"
+#include "tests/unit/unit.h"
+
+enum { ITEMS = 40 };
+
+struct fake {
+    struct stream_topic *topic;
+    int64_t now, changed;
+    int64_t revisions[ITEMS]; /* 0 = not there */
+    size_t padding;           /* bytes of each item */
+    unsigned written;         /* how often an item was encoded */
+    int opened;
+};
+static struct fake fake;
+
+static int fake_key(const struct stream_frame *ask, struct buf *ret_key, char *error, size_t error_size)
+{
+    if (!ask->name.size) {
+        snprintf(error, error_size, "no name");
+        return ERR_INVALID;
+    }
+    buf_add_slice(ret_key, ask->name);
+    return 0;
+}
+
+static void *fake_open(void *owner, struct stream_topic *topic, const struct stream_frame *ask)
+{
+    (void)owner, (void)ask;
+    fake.topic = topic;
+    fake.opened++;
+    return &fake;
+}
+
+static void fake_close(void *view)
+{
+    assert_ptr_equal(view, &fake);
+    fake.opened--;
+}
+
+static int64_t fake_revision(const void *view)
+{
+    return ((const struct fake *)view)->now;
+}
+
+static int64_t fake_changed(const void *view)
+{
+    return ((const struct fake *)view)->changed;
+}
+
+static void fake_each(const void *view, void (*fn)(void *arg, struct slice id), void *arg)
+{
+    char id[8];
+    (void)view;
+    for (int i = 0; i < ITEMS; i++) {
+        snprintf(id, sizeof id, "i%02d", i);
+        if (fake.revisions[i])
+            fn(arg, slice_text(id));
+    }
+}
+
+static int64_t fake_item(const void *view, struct slice id, uint32_t variant, struct json_writer *w)
+{
+    const struct fake *f = view;
+    uint64_t i;
+    assert_int_equal(text_to_u64(slice_of(id.data + 1, id.size - 1), &i), 0);
+    if (i >= ITEMS || !f->revisions[i])
+        return 0;
+    if (w) {
+        fake.written++;
+        jw_open(w, '{');
+        jw_key(w, "id");
+        jw_string(w, id);
+        jw_key(w, "revision");
+        jw_int(w, f->revisions[i]);
+        jw_key(w, "variant");
+        jw_uint(w, variant);
+        struct buf padding = {0};
+        memset(buf_reserve(&padding, f->padding + 1), 'x', f->padding);
+        jw_key(w, "padding");
+        jw_string(w, slice_of(padding.data, f->padding));
+        buf_done(&padding);
+        jw_close(w, '}');
+    }
+    return f->revisions[i];
+}
+
+static const struct stream_source source = {
+    .kind = "fake",
+    .key = fake_key,
+    .open = fake_open,
+    .close = fake_close,
+    .revision = fake_revision,
+    .changed = fake_changed,
+    .each = fake_each,
+    .item = fake_item,
+};
+
+static struct stream_topics *topics;
+
+static struct stream_topic *hold(const char *name, int64_t began)
+{
+    struct stream_frame ask = {.name = slice_text(name)};
+    struct stream_topic *t;
+    char error[200];
+    assert_int_equal(stream_topic_hold(topics, &source, &ask, began, error, sizeof error, &t), 0);
+    return t;
+}
+
+static void change(int i, bool is_there, int64_t revision)
+{
+    char id[8];
+    snprintf(id, sizeof id, "i%02d", i);
+    fake.now = fake.changed = revision;
+    fake.revisions[i] = is_there ? revision : 0;
+    stream_topic_changed(fake.topic, slice_text(id), revision);
+}
+
+static int open_topics(void **state)
+{
+    (void)state;
+    struct stream_topics_options options = {.snapshot_bytes_max = 300 * 1024, .idle_max = 2};
+    memset(&fake, 0, sizeof fake);
+    fake.now = fake.changed = 10;
+    topics = stream_topics_new(&options);
+    return 0;
+}
+
+static int close_topics(void **state)
+{
+    (void)state;
+    stream_topics_free(topics);
+    assert_int_equal(fake.opened, 0);
+    return 0;
+}
+
+/* A reader's own picture. */
+struct reader {
+    int64_t at;
+    bool has_state;
+    int64_t items[ITEMS];
+};
+
+static void put_items(struct reader *r, json_t *list)
+{
+    json_t *item;
+    size_t i;
+    json_array_foreach(list, i, item) r->items[atoi(json_string_value(json_object_get(item, "id")) + 1)] =
+        json_integer_value(json_object_get(item, "revision"));
+}
+
+static json_t *members(struct slice tail)
+{
+    struct buf text = {0};
+    char error[200];
+    json_t *root;
+    buf_add_byte(&text, '{');
+    buf_add_slice(&text, tail);
+    if (json_parse(buf_slice(&text), &root, error, sizeof error))
+        fail_msg("%s in %s", error, buf_text(&text));
+    buf_done(&text);
+    return root;
+}
+
+static void read_snapshot(struct reader *r, struct stream_topic *t)
+{
+    struct stream_snapshot *s = stream_topic_snapshot(t, 0, 0);
+    memset(r->items, 0, sizeof r->items);
+    for (size_t i = 0; i < s->count; i++) {
+        json_t *root = members(blob_slice(s->parts[i]->text));
+        put_items(r, json_object_get(root, "items"));
+        json_decref(root);
+    }
+    r->at = fake.now;
+    r->has_state = true;
+    stream_snapshot_unref(s);
+}
+
+/* One step of a reader; false: it is level. */
+static bool step(struct reader *r, struct stream_topic *t)
+{
+    struct http_shared *tail;
+    int64_t revision;
+    enum stream_step what =
+        r->has_state ? stream_topic_delta(t, r->at, 0, &tail, &revision) : STREAM_SNAPSHOT;
+    if (what == STREAM_LEVEL)
+        return false;
+    if (what == STREAM_SNAPSHOT) {
+        read_snapshot(r, t);
+        return true;
+    }
+    json_t *root = members(blob_slice(tail->text)), *id;
+    size_t i;
+    put_items(r, json_object_get(root, "put"));
+    json_array_foreach(json_object_get(root, "delete"), i, id) r->items[atoi(json_string_value(id) + 1)] = 0;
+    json_decref(root);
+    assert_true(revision > r->at && revision <= fake.now);
+    r->at = revision;
+    return true;
+}
+
+/* Readers that look now and then always end with what is there. */
+static void test_model(void **state)
+{
+    (void)state;
+    struct reader readers[5] = {0};
+    struct stream_topic *t = hold("a", 0);
+    unsigned seed = 12345;
+    for (int round = 0; round < 3000; round++) {
+        seed = seed * 1103515245 + 12345;
+        unsigned n = seed >> 16;
+        int64_t revision = fake.now + 1 + n % 3;
+        for (unsigned k = 0; k <= n % 3; k++) /* several of one revision */
+            change((int)((n / 7 + k * 11) % ITEMS), (n + k) % 4 != 0, revision);
+        if (n % 50 == 0)
+            stream_topic_lost(t, fake.now);
+        for (int i = 0; i < 5; i++) {
+            if (n % (unsigned)(i * i * 10 + 1) != 0)
+                continue;
+            while (step(&readers[i], t))
+                ;
+            assert_memory_equal(readers[i].items, fake.revisions, sizeof fake.revisions);
+        }
+    }
+    stream_topic_let_go(t, 0);
+}
+
+static void test_made_once(void **state)
+{
+    (void)state;
+    struct stream_topic *t = hold("a", 0);
+    struct http_shared *first, *again;
+    int64_t revision;
+    assert_ptr_equal(hold("a", 0), t);
+    assert_int_equal(stream_topic_delta(t, 10, 0, &first, &revision), STREAM_LEVEL);
+    assert_int_equal(stream_topic_delta(t, 9, 0, &first, &revision), STREAM_SNAPSHOT);
+    assert_null(stream_topics_next(topics));
+    change(1, true, 20);
+    change(2, true, 30);
+    assert_ptr_equal(stream_topics_next(topics), t);
+    assert_null(stream_topics_next(topics));
+    /* Everybody who stands between two changes shares what is to come. */
+    fake.written = 0;
+    assert_int_equal(stream_topic_delta(t, 20, 0, &first, &revision), STREAM_DELTA);
+    for (int64_t from = 20; from < 30; from++) {
+        assert_int_equal(stream_topic_delta(t, from, 0, &again, &revision), STREAM_DELTA);
+        assert_ptr_equal(again, first);
+    }
+    assert_int_equal(fake.written, 1);
+    assert_int_equal(stream_topic_delta(t, 15, 0, &again, &revision), STREAM_DELTA);
+    assert_ptr_not_equal(again, first);
+    assert_int_equal(fake.written, 3);
+    assert_int_equal(stream_topic_delta(t, 20, 7, &again, &revision), STREAM_DELTA); /* another form */
+    assert_non_null(memmem(again->text->data, again->text->size, "\"variant\":7", 11));
+    assert_int_equal(stream_topic_delta(t, 30, 0, &again, &revision), STREAM_LEVEL);
+    struct stream_snapshot *a = stream_topic_snapshot(t, 0, 0), *b = stream_topic_snapshot(t, 0, 0);
+    assert_ptr_equal(a, b);
+    stream_snapshot_unref(a);
+    stream_snapshot_unref(b);
+    stream_topic_let_go(t, 0);
+    stream_topic_let_go(t, 0);
+}
+
+/* Beyond the journal's end there is only a snapshot. */
+static void test_floor(void **state)
+{
+    (void)state;
+    struct stream_topic *t = hold("a", 12); /* what was before 12 is not known */
+    struct http_shared *tail;
+    int64_t revision;
+    char id[16];
+    assert_int_equal(stream_topic_delta(t, 11, 0, &tail, &revision), STREAM_SNAPSHOT);
+    assert_int_equal(stream_topic_delta(t, 12, 0, &tail, &revision), STREAM_LEVEL);
+    for (int i = 0; i < 5000; i++) {
+        snprintf(id, sizeof id, "i%05d", i % 4500 * 40);
+        fake.now = fake.changed = 100 + i;
+        stream_topic_changed(t, slice_text(id), 100 + i);
+    }
+    assert_int_equal(stream_topic_delta(t, 99, 0, &tail, &revision), STREAM_SNAPSHOT);
+    assert_int_equal(stream_topic_delta(t, 5000 + 99 - 4096, 0, &tail, &revision), STREAM_DELTA);
+    stream_topic_let_go(t, 0);
+}
+
+/* What is too much for a frame comes in several, cut between revisions. */
+static void test_large_deltas(void **state)
+{
+    (void)state;
+    struct stream_topic *t = hold("a", 0);
+    struct reader r = {.at = 10, .has_state = true};
+    struct http_shared *tail;
+    int64_t revision;
+    fake.padding = 10000;
+    for (int i = 0; i < 30; i++)
+        change(i, true, 11 + i);
+    assert_int_equal(stream_topic_delta(t, 10, 0, &tail, &revision), STREAM_DELTA);
+    assert_in_range(tail->text->size, 60000, 80000);
+    assert_in_range(revision, 15, 20);
+    int frames = 0;
+    while (step(&r, t))
+        frames++;
+    assert_in_range(frames, 4, 6);
+    assert_memory_equal(r.items, fake.revisions, sizeof fake.revisions);
+    for (int i = 0; i < 30; i++)
+        change(i, true, 100); /* of one revision: not cut */
+    assert_int_equal(stream_topic_delta(t, 99, 0, &tail, &revision), STREAM_DELTA);
+    assert_true(tail->text->size > 300000);
+    assert_int_equal(revision, 100);
+    stream_topic_let_go(t, 0);
+}
+
+/* Old snapshots are evicted when all together are too much; the newest stays. */
+static void test_budget(void **state)
+{
+    (void)state;
+    struct stream_topic *t = hold("a", 0);
+    struct stream_snapshot *held[4];
+    fake.padding = 5000;
+    for (int i = 0; i < ITEMS; i++)
+        change(i, true, 11);
+    for (int i = 0; i < 4; i++) {
+        change(0, true, 20 + i);
+        held[i] = stream_topic_snapshot(t, 0, 0);
+        assert_non_null(held[i]->parts);
+        assert_in_range(held[i]->count, 4, 5);
+        for (size_t k = 0; k < held[i]->count; k++)
+            assert_true(held[i]->parts[k]->text->size <= 65536);
+    }
+    assert_null(held[0]->parts);
+    assert_null(held[2]->parts);
+    assert_non_null(held[3]->parts);
+    for (int i = 0; i < 4; i++)
+        stream_snapshot_unref(held[i]);
+    stream_topics_sweep(topics, 10000);
+    stream_topic_let_go(t, 0);
+}
+
+static void test_compare(void **state)
+{
+    (void)state;
+    struct stream_topic *t = hold("a", 0);
+    struct buf tail = {0};
+    change(1, true, 11);
+    change(2, true, 12);
+    change(3, true, 13);
+    struct stream_known known[] = {
+        {slice_text("i01"), 11}, {slice_text("i02"), 5}, {slice_text("i09"), 4}, {slice_text("i01"), 11}};
+    assert_true(stream_topic_compare(t, known, 4, 0, &tail));
+    json_t *root = members(buf_slice(&tail));
+    assert_int_equal(json_array_size(json_object_get(root, "put")), 2);
+    assert_int_equal(json_array_size(json_object_get(root, "delete")), 1);
+    json_decref(root);
+    buf_clear(&tail);
+    fake.padding = 10000;
+    for (int i = 0; i < ITEMS; i++)
+        change(i, true, 20);
+    assert_false(stream_topic_compare(t, known, 0, 0, &tail));
+    buf_done(&tail);
+    stream_topic_let_go(t, 0);
+}
+
+/* Kept for a while without a reader, so that who comes back gets a delta. */
+static void test_idle(void **state)
+{
+    (void)state;
+    struct stream_topic *t = hold("a", 0);
+    struct http_shared *tail;
+    int64_t revision;
+    stream_topic_let_go(t, 1000);
+    change(1, true, 20);
+    stream_topics_sweep(topics, 60000);
+    assert_ptr_equal(hold("a", 0), t);
+    assert_int_equal(stream_topic_delta(t, 10, 0, &tail, &revision), STREAM_DELTA);
+    stream_topic_let_go(t, 60000);
+    stream_topics_sweep(topics, 119999);
+    assert_int_equal(stream_topics_count(topics), 1);
+    stream_topics_sweep(topics, 120000);
+    assert_int_equal(stream_topics_count(topics), 0);
+    assert_int_equal(fake.opened, 0);
+    for (int i = 0; i < 4; i++) { /* at most two of them */
+        char name[2] = {(char)('a' + i), 0};
+        stream_topic_let_go(hold(name, 0), 0);
+    }
+    assert_int_equal(stream_topics_count(topics), 2);
+    struct stream_frame ask = {0};
+    char error[200];
+    assert_int_equal(stream_topic_hold(topics, &source, &ask, 0, error, sizeof error, &t), ERR_INVALID);
+}
+
+int main(void)
+{
+    cmocka_set_test_filter(getenv("ONLY"));
+#define TEST(name) cmocka_unit_test_setup_teardown(name, open_topics, close_topics)
+    const struct CMUnitTest tests[] = {
+        TEST(test_model),  TEST(test_made_once), TEST(test_floor), TEST(test_large_deltas),
+        TEST(test_budget), TEST(test_compare),   TEST(test_idle),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

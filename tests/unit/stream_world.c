@@ -1,0 +1,390 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * See stream_world.h. */
+#include "tests/unit/stream_world.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "tests/unit/unit.h"
+
+/* --- the member ------------------------------------------------------------------------------------ */
+
+static void on_turn(void *arg)
+{
+    struct stream_world *w = arg;
+    if (w->is_held)
+        return;
+    registry_turn(w->registry);
+    stream_server_turn(w->stream);
+}
+
+static bool is_readable(void *arg)
+{
+    return registry_is_ready(arg);
+}
+
+void stream_world_open(struct stream_world *w, const struct stream_options *options, const char *cors)
+{
+    char error[256] = "";
+    struct registry_options registry = {.kv = NULL, .member = "n1"};
+    struct stream_options stream = options ? *options : (struct stream_options){0};
+    w->node.turn = NULL;
+    one_node_open(&w->node);
+    registry.kv = stream.kv = w->node.kv;
+    w->registry = stream.registry = registry_new(&registry);
+    stream.member = "n1";
+    w->stream = stream_server_new(&stream);
+    w->rpc = (struct rpc_server){.kv = w->node.kv, .mono_ms = clock_mono_ms};
+    struct http_mount mount = {STREAM_PATH, &stream_http_handler, w->stream, true};
+    struct http_options http = {
+        .loop = &w->node.loop,
+        .rpc = &w->rpc,
+        .registry = w->registry,
+        .request_bytes_max = 1 << 20,
+        .connections_max = 1000,
+        .cors = cors,
+        .server_version = "3.7.1",
+        .cluster_version = "3.7.0",
+        .mounts = &mount,
+        .mount_count = 1,
+    };
+    assert_int_equal(http_server_new(&http, error, sizeof error, &w->http), 0);
+    w->node.arg = w;
+    w->node.turn = on_turn;
+    if (!w->is_held)
+        one_node_run(&w->node, is_readable, w->registry);
+}
+
+static void on_stopped(void *arg)
+{
+    *(bool *)arg = true;
+}
+
+static bool is_true(void *arg)
+{
+    return *(bool *)arg;
+}
+
+void stream_world_close(struct stream_world *w)
+{
+    bool is_stopped = false;
+    w->is_held = false;
+    http_server_stop(w->http, on_stopped, &is_stopped);
+    one_node_run(&w->node, is_true, &is_stopped);
+    w->node.turn = NULL;
+    stream_server_free(w->stream);
+    registry_free(w->registry);
+    one_node_close(&w->node);
+}
+
+void stream_world_run_ms(struct stream_world *w, uint64_t ms)
+{
+    one_node_run_ms(&w->node, ms);
+}
+
+struct asked {
+    struct registry_request request;
+    bool is_done;
+    int64_t revision;
+};
+
+static void on_done(struct registry_request *q, int err, const struct registry_result *result)
+{
+    struct asked *a = container_of(q, struct asked, request);
+    if (err)
+        fail_msg("a registry request failed: %s", result && result->error ? result->error : err_text(err));
+    a->revision = result->revision;
+    a->is_done = true;
+}
+
+static struct registry_key key_of(const char *service, const char *id)
+{
+    return (struct registry_key){.ns = slice_text("default"),
+                                 .group = slice_text("default"),
+                                 .service = slice_text(service),
+                                 .id = slice_text(id)};
+}
+
+int64_t stream_world_put(struct stream_world *w, const char *service, const char *id, const char *text)
+{
+    struct asked a = {.request.done = on_done};
+    struct registry_key key = key_of(service, id);
+    struct instance doc;
+    struct arena arena = {0};
+    char error[200];
+    if (instance_read(slice_text(text), DOCUMENT_STRICT, &arena, &doc, error, sizeof error))
+        fail_msg("%s", error);
+    registry_register(w->registry, &a.request, &key, &doc, 0);
+    one_node_run(&w->node, is_true, &a.is_done);
+    arena_done(&arena);
+    return a.revision;
+}
+
+int64_t stream_world_delete(struct stream_world *w, const char *service, const char *id)
+{
+    struct asked a = {.request.done = on_done};
+    struct registry_key key = key_of(service, id);
+    registry_deregister(w->registry, &a.request, &key);
+    one_node_run(&w->node, is_true, &a.is_done);
+    return a.revision;
+}
+
+/* --- bytes ------------------------------------------------------------------------------------------- */
+
+static void turn(struct stream_client *c)
+{
+    uv_run(&c->world->node.loop, UV_RUN_NOWAIT);
+}
+
+static void pump(struct stream_client *c)
+{
+    turn(c);
+    uint8_t *at = buf_reserve(&c->in, 65536);
+    ssize_t n = recv(c->fd, at, 65536, 0);
+    if (n > 0)
+        c->in.size += (size_t)n;
+    else if (n == 0 || errno != EAGAIN)
+        c->is_closed = true;
+    else
+        usleep(100);
+}
+
+static void send_all(struct stream_client *c, struct slice s)
+{
+    uint64_t end = clock_mono_ms() + 10000;
+    while (s.size && clock_mono_ms() < end) {
+        ssize_t n = send(c->fd, s.data, s.size, MSG_NOSIGNAL);
+        if (n > 0)
+            s = slice_of(s.data + n, s.size - (size_t)n);
+        else if (errno != EAGAIN)
+            return;
+        turn(c);
+    }
+}
+
+void stream_client_ask(struct stream_client *c, struct stream_world *w, const char *request)
+{
+    int pair[2];
+    *c = (struct stream_client){.world = w};
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
+    c->fd = pair[0];
+    http_server_adopt(w->http, pair[1], false, HTTP_ALL);
+    send_all(c, slice_text(request));
+}
+
+bool stream_client_has_text(struct stream_client *c, const char *text)
+{
+    uint64_t end = clock_mono_ms() + 10000;
+    while (!(c->in.size && memmem(c->in.data, c->in.size, text, strlen(text)))) {
+        if (c->is_closed || clock_mono_ms() > end)
+            return false;
+        pump(c);
+    }
+    return true;
+}
+
+void stream_client_open(struct stream_client *c, struct stream_world *w, const char *extra)
+{
+    char request[1024];
+    snprintf(request, sizeof request,
+             "GET " STREAM_PATH " HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+             "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n%s\r\n",
+             extra);
+    stream_client_ask(c, w, request);
+    if (!stream_client_has_text(c, "\r\n\r\n") || memcmp(c->in.data, "HTTP/1.1 101", 12) != 0)
+        fail_msg("no upgrade: %s", buf_text(&c->in));
+    const uint8_t *end = memmem(c->in.data, c->in.size, "\r\n\r\n", 4);
+    c->is_deflated = memmem(c->in.data, (size_t)(end - c->in.data), "permessage-deflate", 18);
+    buf_consume(&c->in, (size_t)(end - c->in.data) + 4);
+}
+
+void stream_client_close(struct stream_client *c)
+{
+    close(c->fd);
+    for (int i = 0; i < 5; i++)
+        turn(c);
+    buf_done(&c->in);
+    buf_done(&c->message);
+    deflater_free(c->deflater);
+    *c = (struct stream_client){.fd = -1};
+}
+
+/* --- frames -------------------------------------------------------------------------------------------- */
+
+void stream_client_frame(struct stream_client *c, uint8_t first, struct slice text)
+{
+    struct buf out = {0};
+    static const uint8_t mask[4] = {1, 2, 3, 4};
+    buf_add_byte(&out, first);
+    if (text.size < 126) {
+        buf_add_byte(&out, (uint8_t)(0x80 | text.size));
+    } else if (text.size < 65536) {
+        uint8_t size[] = {0x80 | 126, (uint8_t)(text.size >> 8), (uint8_t)text.size};
+        buf_add(&out, size, sizeof size);
+    } else {
+        uint8_t size[9] = {0x80 | 127};
+        put_be64(size + 1, text.size);
+        buf_add(&out, size, sizeof size);
+    }
+    buf_add(&out, mask, sizeof mask);
+    for (size_t i = 0; i < text.size; i++)
+        buf_add_byte(&out, text.data[i] ^ mask[i & 3]);
+    send_all(c, buf_slice(&out));
+    buf_done(&out);
+}
+
+void stream_client_say(struct stream_client *c, const char *text)
+{
+    stream_client_frame(c, 0x81, slice_text(text));
+}
+
+/* A whole frame at the front of c->in; false: more is needed. */
+static bool take_frame(struct stream_client *c, bool *ret_is_message)
+{
+    if (c->in.size < 2)
+        return false;
+    uint64_t size = c->in.data[1] & 0x7f;
+    size_t head = size == 126 ? 4 : size == 127 ? 10 : 2;
+    if (c->in.size < head)
+        return false;
+    if (size == 126)
+        size = (uint64_t)c->in.data[2] << 8 | c->in.data[3];
+    else if (size == 127)
+        size = get_be64(c->in.data + 2);
+    if (c->in.size - head < size)
+        return false;
+    uint8_t first = c->in.data[0];
+    struct slice payload = slice_of(c->in.data + head, (size_t)size);
+    *ret_is_message = (first & 0x0f) == 1;
+    if (*ret_is_message) {
+        buf_clear(&c->message);
+        if (first & 0x40) {
+            assert_true(c->is_deflated);
+            assert_int_equal(deflate_unpack(&c->deflater, payload, 16 << 20, &c->message), 0);
+            c->compressed++;
+        } else {
+            buf_add_slice(&c->message, payload);
+        }
+    } else if ((first & 0x0f) == 8) {
+        c->status = size >= 2 ? (uint16_t)(payload.data[0] << 8 | payload.data[1]) : 1005;
+    }
+    buf_consume(&c->in, head + (size_t)size);
+    return true;
+}
+
+bool stream_client_hears(struct stream_client *c, uint64_t ms)
+{
+    uint64_t end = clock_mono_ms() + ms;
+    bool is_late = false;
+    for (;;) {
+        bool is_message = false;
+        while (take_frame(c, &is_message))
+            if (is_message)
+                return true;
+        if (c->is_closed || is_late)
+            return false;
+        is_late = clock_mono_ms() >= end;
+        pump(c);
+    }
+}
+
+const char *stream_client_next(struct stream_client *c)
+{
+    if (!stream_client_hears(c, 10000))
+        fail_msg("nothing came (closed: %d, status %u)", c->is_closed, c->status);
+    return buf_text(&c->message);
+}
+
+void stream_client_expect(struct stream_client *c, const char *text)
+{
+    const char *got = stream_client_next(c);
+    while (strncmp(got, "{\"type\":\"mark\"", 14) == 0)
+        got = stream_client_next(c);
+    assert_string_equal(got, text);
+}
+
+void stream_client_expect_close(struct stream_client *c, uint16_t status)
+{
+    if (stream_client_hears(c, 10000))
+        fail_msg("not closed, but: %s", buf_text(&c->message));
+    assert_int_equal(c->status, status);
+}
+
+/* --- what a client makes of it -----------------------------------------------------------------------------
+ */
+
+static const char *key_of_item(json_t *item)
+{
+    json_t *id = json_object_get(item, "id");
+    return json_string_value(id ? id : json_object_get(item, "key"));
+}
+
+static void take_snapshot(struct stream_model *m, json_t *frame)
+{
+    json_t *item;
+    size_t i;
+    if (json_integer_value(json_object_get(frame, "part")) == 1) {
+        json_decref(m->parts);
+        m->parts = json_object();
+        m->revision = json_integer_value(json_object_get(frame, "revision"));
+    }
+    assert_non_null(m->parts);
+    assert_int_equal(m->revision, json_integer_value(json_object_get(frame, "revision")));
+    json_array_foreach(json_object_get(frame, "items"), i, item)
+        json_object_set(m->parts, key_of_item(item), item);
+    if (!json_is_true(json_object_get(frame, "last")))
+        return;
+    json_decref(m->items);
+    m->items = m->parts;
+    m->parts = NULL;
+    m->snapshots++;
+}
+
+static void take_delta(struct stream_model *m, json_t *frame)
+{
+    json_t *item;
+    size_t i;
+    assert_null(m->parts);
+    assert_int_equal(m->revision, json_integer_value(json_object_get(frame, "previous")));
+    assert_true(json_integer_value(json_object_get(frame, "revision")) >= m->revision);
+    m->revision = json_integer_value(json_object_get(frame, "revision"));
+    if (!m->items)
+        m->items = json_object();
+    json_array_foreach(json_object_get(frame, "put"), i, item)
+        json_object_set(m->items, key_of_item(item), item);
+    json_array_foreach(json_object_get(frame, "delete"), i, item)
+        json_object_del(m->items, json_string_value(item));
+    m->deltas++;
+}
+
+void stream_model_take(struct stream_model *m, const char *message)
+{
+    char error[200];
+    json_t *frame;
+    if (json_parse(slice_text(message), &frame, error, sizeof error))
+        fail_msg("%s: %s", error, message);
+    const char *type = json_string_value(json_object_get(frame, "type"));
+    if (json_integer_value(json_object_get(frame, "sid")) == m->sid) {
+        if (strcmp(type, "snapshot") == 0)
+            take_snapshot(m, frame);
+        else if (strcmp(type, "delta") == 0)
+            take_delta(m, frame);
+        else if (strcmp(type, "resync") == 0)
+            m->resyncs++;
+        else
+            fail_msg("unexpected: %s", message);
+    }
+    json_decref(frame);
+}
+
+void stream_model_done(struct stream_model *m)
+{
+    json_decref(m->items);
+    json_decref(m->parts);
+    *m = (struct stream_model){0};
+}

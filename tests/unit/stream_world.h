@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * For the tests of streams: a store of one member, the registry, the HTTP server and the streams on one loop,
+ * and WebSocket clients made by hand on the other end of socket pairs. */
+#ifndef TESTS_UNIT_STREAM_WORLD_H
+#define TESTS_UNIT_STREAM_WORLD_H
+
+#include "base/json.h"
+#include "registry/registry.h"
+#include "server/http/deflate.h"
+#include "server/http/http.h"
+#include "server/rpc/rpc.h"
+#include "server/stream/stream.h"
+#include "tests/unit/one_node.h"
+
+struct stream_world {
+    struct one_node node;
+    struct registry *registry;
+    struct stream_server *stream;
+    struct http_server *http;
+    struct rpc_server rpc;
+    bool is_held; /* the registry and the streams do not turn: a member that has not caught up */
+};
+
+/* Waits until the registry can be read, unless is_held was set before. */
+void stream_world_open(struct stream_world *w, const struct stream_options *options, const char *cors);
+void stream_world_close(struct stream_world *w);
+void stream_world_run_ms(struct stream_world *w, uint64_t ms);
+
+/* Writes that end before they return. */
+int64_t stream_world_put(struct stream_world *w, const char *service, const char *id, const char *instance);
+int64_t stream_world_delete(struct stream_world *w, const char *service, const char *id);
+
+struct stream_client {
+    struct stream_world *world;
+    int fd;
+    struct buf in;      /* bytes not taken apart yet */
+    struct buf message; /* the last one */
+    bool is_closed;     /* by the other side */
+    bool is_deflated;   /* as agreed on */
+    uint16_t status;    /* of its close frame; 0 = none came */
+    size_t compressed;  /* messages that came so */
+    struct deflater *deflater;
+};
+
+/* extra: header lines, each with CRLF; connects and upgrades. */
+void stream_client_open(struct stream_client *c, struct stream_world *w, const char *extra);
+/* Any request; the answer is the caller's to read from c->in. */
+void stream_client_ask(struct stream_client *c, struct stream_world *w, const char *request);
+void stream_client_close(struct stream_client *c);
+void stream_client_say(struct stream_client *c, const char *text); /* a text frame */
+void stream_client_frame(struct stream_client *c, uint8_t first,
+                         struct slice text); /* with this first byte */
+/* The next message, in c->message; false: none within ms. */
+bool stream_client_hears(struct stream_client *c, uint64_t ms);
+const char *stream_client_next(struct stream_client *c); /* the next message; fails the test after 10 s */
+void stream_client_expect(struct stream_client *c, const char *text); /* it is this; marks are passed over */
+void stream_client_expect_close(struct stream_client *c, uint16_t status);
+bool stream_client_has_text(struct stream_client *c, const char *text); /* waits for it in c->in */
+
+/* What a client makes of the frames of one subscription: ids, and whether the chain of revisions held. */
+struct stream_model {
+    uint32_t sid;
+    json_t *items; /* id -> item; NULL = no state yet */
+    json_t *parts; /* of a snapshot under way */
+    int64_t revision;
+    size_t snapshots, deltas, resyncs;
+};
+/* Takes a message if it is of this subscription; fails the test if `previous` is not the last revision. */
+void stream_model_take(struct stream_model *m, const char *message);
+void stream_model_done(struct stream_model *m);
+
+#endif

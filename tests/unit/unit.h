@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * cmocka and what it needs before it. */
+#ifndef TESTS_UNIT_UNIT_H
+#define TESTS_UNIT_UNIT_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#define COUNT_OF(array) (sizeof(array) / sizeof(*(array)))
+
+#endif
