@@ -29,7 +29,7 @@ if [ -f "$dir/n$1.pid" ] && kill -0 "\$(cat "$dir/n$1.pid")" 2>/dev/null; then
     echo "n$1 is running already" >&2
     exit 1
 fi
-echo \$\$ >"$dir/n$1.pid"
+echo \$\$ >"$dir/n$1.pid.new" && mv "$dir/n$1.pid.new" "$dir/n$1.pid" # never seen empty
 exec "$cairnd" --name n$1 --data-dir "$dir/n$1" \\
     --listen-client-urls http://127.0.0.1:$client --advertise-client-urls http://127.0.0.1:$client \\
     --listen-peer-urls http://127.0.0.1:$peer --initial-advertise-peer-urls http://127.0.0.1:$peer \\
