@@ -20,7 +20,7 @@ import urllib.request
 
 from websocket import WebSocket
 
-SERVICE, TTL_S, GRACE_S = "greeter", 5, 3
+SERVICE, TTL_S, GRACE_S = "greeter", 8, 3
 calls = 0
 is_over = threading.Event()
 
@@ -65,7 +65,7 @@ def by_curl(members, name, port):
     path = f"/api/v1/services/{SERVICE}/instances/{name}"
 
     def curl(method, *more):
-        command = ["curl", "-sf", "-m", "2", "-X", method, members.url(path), *more]
+        command = ["curl", "-sf", "-m", "4", "-X", method, members.url(path), *more]
         return subprocess.run(command, capture_output=True, check=False).stdout
 
     while not is_over.is_set():
@@ -107,7 +107,7 @@ def by_stream(members, name, port):
 def by_etcd(members, name, port):
     def gateway(path, body):
         request = urllib.request.Request(members.url("/v3/" + path), json.dumps(body).encode())
-        with urllib.request.urlopen(request, timeout=2) as answer:
+        with urllib.request.urlopen(request, timeout=4) as answer:
             return json.load(answer)
 
     def text(s):
