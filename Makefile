@@ -25,6 +25,7 @@
 #   make fuzz      each fuzz target for FUZZ_SECONDS (default 20)
 #   make bench     cairnd and etcd side by side, written to tests/bench/RESULTS.md
 #   make bench-registry  what the registry costs below HTTP
+#   make bench-config    the config center's part of bench alone
 #   make install   DESTDIR= PREFIX=/usr/local
 #   make clean
 #
@@ -76,7 +77,7 @@ FUZZERS   := $(patsubst tests/fuzz/%_fuzz.c,%,$(wildcard tests/fuzz/*_fuzz.c))
 
 .PHONY: all deps run cluster demo test check scenarios linearizability lint e2e crash rough interop fuzz bench bench-smoke install clean format
 
-.PHONY: registry-faults bench-registry explore sim-mutants mutants-build failpoints sim chaos failover
+.PHONY: registry-faults bench-registry bench-config explore sim-mutants mutants-build failpoints sim chaos failover
 .DEFAULT_GOAL := all
 .SECONDARY:
 
@@ -216,14 +217,15 @@ test:
 	@$(MAKE) --no-print-directory e2e
 
 # Programs that speak to servers from outside: the load generator, the crash test.
-TOOLS     := load dns_load stream_load crash clients
+TOOLS     := load dns_load stream_load config_load crash clients
 TOOL_BIN  := $(TOOLS:%=$(BUILD)/tools/%)
 $(BUILD)/tools/load: $(BUILD)/tests/bench/load.o
 $(BUILD)/tools/dns_load: $(BUILD)/tests/bench/dns_load.o
 $(BUILD)/tools/stream_load: $(BUILD)/tests/bench/stream_load.o
+$(BUILD)/tools/config_load: $(BUILD)/tests/bench/config_load.o
 $(BUILD)/tools/crash: $(BUILD)/tests/e2e/crash.o
 $(BUILD)/tools/clients: $(BUILD)/tests/e2e/rough/clients.o $(BUILD)/tests/e2e/rough/rude.o $(BUILD)/tests/e2e/rough/wire.o
-$(TOOL_BIN): $(BUILD)/tests/bench/h2client.o
+$(TOOL_BIN): $(BUILD)/tests/bench/h2client.o $(BUILD)/tests/bench/measure.o
 	@mkdir -p $(@D)
 	@$(CC) $(LDFLAGS) -o $@ $^ -lnghttp2
 
@@ -296,6 +298,9 @@ $(BUILD)/tools/registry_load: $(BUILD)/tests/bench/registry_load.o $(TEST_CORE) 
 
 bench-registry: $(BUILD)/tools/registry_load
 	@$<
+
+bench-config:
+	@$(MAKE) --no-print-directory bench ONLY=config
 
 lint: $(GEN_H)
 	@tests/lint/lint.sh '$(CPPFLAGS) -isystem $(BUILD)/gen/proto $(CFLAGS)'
