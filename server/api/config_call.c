@@ -78,9 +78,9 @@ void api_config_fail(struct api_call *c, int err, const struct config_result *re
 bool api_config_tag(const char *md5, uint8_t *ret_tag)
 {
     for (size_t i = 0; i < DIGEST_MD5_SIZE / 2; i++) {
-        unsigned byte;
-        if (!isxdigit((unsigned char)md5[2 * i]) || !isxdigit((unsigned char)md5[2 * i + 1]) ||
-            sscanf(md5 + 2 * i, "%2x", &byte) != 1)
+        const uint8_t *digits = (const uint8_t *)md5 + 2 * i;
+        uint32_t byte;
+        if (!text_hex(digits, digits + 2, 2, &byte))
             return false;
         ret_tag[i] = (uint8_t)byte;
     }

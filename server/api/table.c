@@ -253,6 +253,7 @@ enum api_param api_path_param(struct slice name)
 static bool fits(const char *pattern, struct slice path, struct api_match *m)
 {
     const uint8_t *at = path.data, *end = path.data + path.size;
+    struct slice names[API_NAMES_MAX];
     m->name_count = 0;
     while (*pattern) {
         if (*pattern != '{') {
@@ -265,12 +266,16 @@ static bool fits(const char *pattern, struct slice path, struct api_match *m)
         const uint8_t *stop = slash ? slash : end;
         if (stop == at)
             return false;
-        m->names[m->name_count].param = api_path_param(slice_of(pattern + 1, (size_t)(close - pattern) - 1));
+        names[m->name_count] = slice_of(pattern + 1, (size_t)(close - pattern) - 1);
         m->names[m->name_count++].value = slice_of(at, (size_t)(stop - at));
         pattern = close + 1;
         at = stop;
     }
-    return at == end;
+    if (at != end)
+        return false;
+    for (size_t i = 0; i < m->name_count; i++)
+        m->names[i].param = api_path_param(names[i]);
+    return true;
 }
 
 struct api_match api_route_find(enum http_method method, struct slice path)
