@@ -10,6 +10,7 @@ import signal
 import time
 
 from config_readers import Historian, Lister, Poller
+from config_streams import EventFollower, SocketFollower
 from ledger import Ledger
 from world import Members, ask, base64_of, fetch, wait_for
 from writers import Bundler, Director, Publisher
@@ -20,7 +21,7 @@ GRAY = ["g0.yaml", "g1.yaml"]  # promoted; thrown away
 RELEASES = "/cairn/config/releases/default/default/"
 # What must have happened in a scenario at least, else it says nothing.
 LEAST = {"publishes": 40, "bundles": 3, "gray releases": 2, "poll": 40, "list": 40, "list-local": 40, "list-wait": 10,
-         "history": 20, "whole bundles seen": 20}
+         "history": 20, "stream": 80, "events": 40, "whole bundles seen": 20}
 
 
 class ConfigWorld:
@@ -38,6 +39,9 @@ class ConfigWorld:
         for k, zone in enumerate([None, "a", "b", "a", "b"]):
             names = GRAY if k > 2 else everything
             self.readers.append(Poller(f"s{k}{zone or ''}", j, self.addresses(k), names, zone))
+        for k, zone in enumerate([None, "a", "b", "b"]):
+            self.readers.append(SocketFollower(f"w{k}{zone or ''}", j, self.addresses(k), everything, BUNDLE, zone))
+        self.readers += [EventFollower(f"e{z or ''}", j, self.addresses(k), BUNDLE, z) for k, z in enumerate([None, "b"])]
         for k in range(3):
             self.readers.append(Lister(f"l{k}", j, self.addresses(k), BUNDLE, ["", "wait", ""][k]))
             self.readers.append(Lister(f"l{k}", j, self.addresses(k)[:1], BUNDLE, "local"))
@@ -99,7 +103,7 @@ class ConfigWorld:
         for r in self.readers:
             for name, (seq, md5) in r.last.items():
                 wanted = gray[name] if r.zone == "b" and name in GRAY else (heads[name]["seq"], heads[name].get("md5"))
-                if (seq, md5) != wanted:
+                if (seq if md5 else None, md5) != (wanted[0] if wanted[1] else None, wanted[1]):
                     return f"{r.name} has {name} at {seq}, it is at {wanted[0]}"
         hashes = {ask(a, "POST", "/v3/maintenance/hashkv", {"revision": 0}, 5)[2]["hash"] for a in addresses}
         return None if len(hashes) == 1 else f"the members' hashes are {hashes}"
