@@ -96,6 +96,10 @@ struct config_condition {
     bool has_seq;
     uint64_t if_seq;
     struct slice if_md5; /* 32 hex digits */
+    /* Nothing of it has changed after this revision, gray rules neither: the one condition that never comes
+     * true again. */
+    bool has_revision;
+    int64_t if_revision;
 };
 
 struct config_publish {
@@ -194,12 +198,13 @@ void config_publish_draft(struct config *c, struct config_request *q, const stru
 /* A gray rule, with a content of its own (a release is made for it) or, content NULL, rule->seq of one that
  * is there; a tombstone's makes it deleted for those. ERR_NOT_FOUND also when the item is not live. */
 void config_put_gray(struct config *c, struct config_request *q, const struct config_id *key,
-                     const struct gray_rule *rule, const struct slice *content);
+                     const struct gray_rule *rule, const struct slice *content,
+                     const struct config_condition *condition);
 void config_delete_gray(struct config *c, struct config_request *q, const struct config_id *key,
-                        struct slice rule);
+                        struct slice rule, const struct config_condition *condition);
 /* Its content becomes the live release for all (a new one), and the rule goes. */
 void config_promote_gray(struct config *c, struct config_request *q, const struct config_id *key,
-                         struct slice rule, struct slice note);
+                         struct slice rule, struct slice note, const struct config_condition *condition);
 
 /* Releases of one name, newest first, from below `before` (0 = from the newest); without contents. */
 struct config_history {
