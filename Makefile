@@ -26,6 +26,7 @@
 #   make bench     cairnd and etcd side by side, written to tests/bench/RESULTS.md
 #   make bench-registry  what the registry costs below HTTP
 #   make bench-config    the config center's part of bench alone
+#   make start-order  server/start.order, the functions that a start runs, written anew
 #   make install   DESTDIR= PREFIX=/usr/local
 #   make clean
 #
@@ -54,11 +55,17 @@ DEPS_LIBS   := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -lpthread -lm
 OPT       := $(if $(SAN),-O1 -g -fno-omit-frame-pointer,-O2 -g -D_FORTIFY_SOURCE=2)
 SANFLAGS  := $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all)
 CPPFLAGS  := -D_GNU_SOURCE $(if $(FAILPOINTS),-DFAILPOINTS) -I. -isystem $(BUILD)/gen $(DEPS_CFLAGS)
-CFLAGS    := -std=c17 $(OPT) $(WARN) -fstack-protector-strong -msse4.2 -ffile-prefix-map=$(CURDIR)/= $(SANFLAGS) $(EXTRA_CFLAGS)
+CFLAGS    := -std=c17 $(OPT) $(WARN) -fstack-protector-strong -ffunction-sections -msse4.2 -ffile-prefix-map=$(CURDIR)/= $(SANFLAGS) \
+             $(EXTRA_CFLAGS)
 ifneq ($(shell uname -m),x86_64)
 CFLAGS    := $(filter-out -msse4.2,$(CFLAGS))
 endif
-LDFLAGS   := $(SANFLAGS) $(if $(SAN),,-Wl$(comma)--as-needed)
+LDFLAGS   := $(SANFLAGS) $(if $(SAN),,-Wl$(comma)--as-needed) $(EXTRA_LDFLAGS)
+# What the server is linked with so that a node that idles keeps little of its program in memory: no function that nobody
+# calls; the functions of a start side by side; relocations in their short form, which the loader knows since glibc 2.36.
+SHORT_RELOCATIONS := $(shell printf '%s\n' 2.36 "$$(getconf GNU_LIBC_VERSION 2>/dev/null | cut -d' ' -f2)" | sort -VC && echo -z pack-relative-relocs)
+START_LD  := $(if $(SAN),,$(BUILD)/start.ld)
+LDFLAGS_SERVER := $(if $(SAN),,-Wl$(comma)--gc-sections -Wl$(comma)-T$(comma)$(START_LD) $(SHORT_RELOCATIONS))
 
 # --- sources ---------------------------------------------------------------------------------
 FOLDERS   := base proto consensus registry config server
@@ -77,7 +84,7 @@ FUZZERS   := $(patsubst tests/fuzz/%_fuzz.c,%,$(wildcard tests/fuzz/*_fuzz.c))
 
 .PHONY: all deps run cluster demo test check scenarios linearizability lint e2e crash rough interop fuzz bench bench-smoke install clean format
 
-.PHONY: registry-faults bench-registry bench-config explore sim-mutants mutants-build failpoints sim chaos failover
+.PHONY: registry-faults bench-registry bench-config start-order explore sim-mutants mutants-build failpoints sim chaos failover
 .DEFAULT_GOAL := all
 .SECONDARY:
 
@@ -108,7 +115,7 @@ $(BUILD)/gen/proto/%.pb-c.c $(BUILD)/gen/proto/%.pb-c.h: proto/%.proto
 	@cd proto && protoc-c --c_out=../$(BUILD)/gen/proto $(<F)
 
 $(BUILD)/gen/%.o: $(BUILD)/gen/%.c $(GEN_H)
-	@$(CC) -std=c17 $(OPT) $(SANFLAGS) -w -I$(BUILD)/gen/proto $(DEPS_CFLAGS) -c $< -o $@
+	@$(CC) -std=c17 $(OPT) -ffunction-sections $(SANFLAGS) $(EXTRA_CFLAGS) -w -I$(BUILD)/gen/proto $(DEPS_CFLAGS) -c $< -o $@
 
 $(BUILD)/%.o: %.c Makefile | $(GEN_H)
 	@mkdir -p $(@D)
@@ -122,10 +129,15 @@ $(BUILD)/%.o: %.S Makefile
 $(CORE): $(OBJECTS)
 	@rm -f $@ && ar rcs $@ $^
 
-$(BIN)/cairnd: $(BUILD)/server/main.o $(CORE)
+$(BIN)/cairnd: $(BUILD)/server/main.o $(CORE) $(START_LD)
 	@mkdir -p $(@D)
 	@echo "  LD  $@"
-	@$(CC) $(LDFLAGS) -o $@ $^ $(DEPS_LIBS)
+	@$(CC) $(LDFLAGS) $(LDFLAGS_SERVER) -o $@ $(filter-out $(START_LD),$^) $(DEPS_LIBS)
+
+# A section for the functions that server/start.order names, their clones (.constprop, .part) included, before all others.
+$(BUILD)/start.ld: server/start.order Makefile
+	@mkdir -p $(@D)
+	@sed -e '1i SECTIONS { .text.start : {' -e '/^#/d; s/.*/*(.text.& .text.&.*)/' -e '$$a } } INSERT BEFORE .text;' $< > $@
 
 # An archive: a test with a store of its own making must not meet the real one through a helper it does not use.
 TEST_CORE := $(BUILD)/libtest.a
@@ -301,6 +313,11 @@ bench-registry: $(BUILD)/tools/registry_load
 
 bench-config:
 	@$(MAKE) --no-print-directory bench ONLY=config
+
+# Which functions a start runs, anew; wanted when "idle, empty" of the bench has grown.
+start-order:
+	@$(MAKE) --no-print-directory BUILD=build/coverage BIN=build/coverage/bin EXTRA_CFLAGS=--coverage EXTRA_LDFLAGS=--coverage build/coverage/bin/cairnd
+	@tests/bench/start_order.sh build/coverage > server/start.order.new && mv server/start.order.new server/start.order
 
 lint: $(GEN_H)
 	@tests/lint/lint.sh '$(CPPFLAGS) -isystem $(BUILD)/gen/proto $(CFLAGS)'
