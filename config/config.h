@@ -180,13 +180,16 @@ struct config_watch {
     bool is_prefix;
     struct watched *watched;
     struct strmap states; /* "group/name" -> what its client was sent and says */
-    int64_t since_ms;
+    int64_t since_ms, sent_revision;
 };
 /* Set changed and subscriber before; the rest is filled in. With is_prefix an empty group is all groups. */
 void config_watch(struct config *c, struct config_watch *w, const struct config_id *key, bool is_prefix);
 void config_unwatch(struct config_watch *w);
 /* What the client was sent; what it says it runs on, or rejects. For operators (config_listeners). */
 void config_sent(struct config_watch *w, const struct config_id *key, uint64_t seq);
+/* It was sent, of every item, what it is to get as of this revision. For watches of many: nothing is kept of
+ * each; of an item that has changed since it is not known what was sent. */
+void config_sent_all(struct config_watch *w, int64_t revision);
 void config_applied(struct config_watch *w, const struct config_id *key, uint64_t seq, bool is_ok,
                     struct slice error);
 /* The release that a watcher with these labels gets of an item: its gray release or the live one; 0 = none

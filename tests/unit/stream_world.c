@@ -20,12 +20,14 @@ static void on_turn(void *arg)
     if (w->is_held)
         return;
     registry_turn(w->registry);
+    config_turn(w->config);
     stream_server_turn(w->stream);
 }
 
 static bool is_readable(void *arg)
 {
-    return registry_is_ready(arg);
+    struct stream_world *w = arg;
+    return registry_is_ready(w->registry) && config_is_ready(w->config);
 }
 
 void stream_world_open(struct stream_world *w, const struct stream_options *options, const char *cors)
@@ -37,6 +39,8 @@ void stream_world_open(struct stream_world *w, const struct stream_options *opti
     one_node_open(&w->node);
     registry.kv = stream.kv = w->node.kv;
     w->registry = stream.registry = registry_new(&registry);
+    struct config_options config = {.kv = w->node.kv, .member = "n1"};
+    w->config = stream.config = config_new(&config);
     stream.member = "n1";
     w->stream = stream_server_new(&stream);
     w->rpc = (struct rpc_server){.kv = w->node.kv, .mono_ms = clock_mono_ms};
@@ -57,7 +61,7 @@ void stream_world_open(struct stream_world *w, const struct stream_options *opti
     w->node.arg = w;
     w->node.turn = on_turn;
     if (!w->is_held)
-        one_node_run(&w->node, is_readable, w->registry);
+        one_node_run(&w->node, is_readable, w);
 }
 
 static void on_stopped(void *arg)
@@ -78,6 +82,7 @@ void stream_world_close(struct stream_world *w)
     one_node_run(&w->node, is_true, &is_stopped);
     w->node.turn = NULL;
     stream_server_free(w->stream);
+    config_free(w->config);
     registry_free(w->registry);
     one_node_close(&w->node);
 }

@@ -15,10 +15,12 @@
 struct stream_world {
     struct one_node node;
     struct registry *registry;
+    struct config *config;
     struct stream_server *stream;
     struct http_server *http;
     struct rpc_server rpc;
-    bool is_held; /* the registry and the streams do not turn: a member that has not caught up */
+    bool is_held; /* the registry, the config center and the streams do not turn: a member that has not caught
+                     up */
 };
 
 /* Waits until the registry can be read, unless is_held was set before. */
