@@ -210,6 +210,9 @@ static void test_properties(void **state)
     fine(FORMAT_PROPERTIES, "a=\\u00\\\n  e9\n");
     fine(FORMAT_PROPERTIES, "a=1\\");
     fine(FORMAT_PROPERTIES, "=1\n\\\n ");
+    refused(FORMAT_PROPERTIES, "k\\\n\\\n  x\\u12=1\n", "line 3, column 4: \\u must be followed");
+    refused(FORMAT_PROPERTIES, "k=\\\n  a\\\n bc\\u12\n", "line 3, column 4: \\u must be followed");
+    refused(FORMAT_PROPERTIES, "k=a\\\n\\u12", "line 2, column 1: \\u must be followed");
     refused(FORMAT_PROPERTIES, "=1\n\\\n", "duplicate key \"\"");
     refused(FORMAT_PROPERTIES, "=1\n\\", "duplicate key \"\"");
     refused(FORMAT_PROPERTIES, "a=1\n# a=2\n\n  a : 3\n",
