@@ -58,6 +58,9 @@ result words $? "${#texts[@]} files: nothing left for later"
 ! grep -nE '^(<<<<<<<|>>>>>>>) ' "${texts[@]}" >"$out"
 result merged $? "${#texts[@]} files: no marks of a merge"
 
+bash $here/start_order.sh server/start.order "${code[@]}" >"$out" 2>&1
+result start $? "the functions that a start runs (make start-order writes them anew)"
+
 bash_ok=0
 for s in "${scripts[@]}"; do bash -n "$s" || bash_ok=1; done >"$out" 2>&1
 result shell $bash_ok "${#scripts[@]} scripts"
