@@ -106,6 +106,8 @@ bool api_config_condition(struct api_call *c, struct config_condition *ret)
     ret->if_absent = none.size > 0;
     ret->has_seq = api_has_param(c, PARAM_IF_SEQ);
     ret->if_seq = api_number(api_param(c, PARAM_IF_SEQ));
+    ret->has_revision = api_has_param(c, PARAM_IF_REVISION);
+    ret->if_revision = (int64_t)api_number(api_param(c, PARAM_IF_REVISION));
     return true;
 }
 

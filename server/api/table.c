@@ -14,7 +14,7 @@
 #define S(id)       (1ull << SCHEMA_##id)
 #define P_NAMES     (P(NAMESPACE) | P(GROUP))
 #define P_RELEASE   (P(TYPE) | P(TITLE) | P(NOTE))
-#define P_CONDITION P(IF_SEQ)
+#define P_CONDITION (P(IF_SEQ) | P(IF_REVISION))
 #define E_CONDITION (E(PRECONDITION_FAILED) | E(CONFLICT))
 #define P_READ      (P(CONSISTENCY) | P(WAIT_REVISION) | P(TIMEOUT))
 
@@ -171,6 +171,11 @@ static const char *wrong_with(enum api_type type, struct slice value)
         return is_labels(value) ? NULL : "is not of the form key=value,key=value";
     case TYPE_ONLY:
         return slice_equal(value, slice_text("only")) ? NULL : "can be nothing but only";
+    case TYPE_POLICY:
+        if (slice_equal(value, slice_text("abort")) || slice_equal(value, slice_text("skip")) ||
+            slice_equal(value, slice_text("overwrite")))
+            return NULL;
+        return "is none of abort, skip, overwrite";
     case TYPE_ANY:
         return is_text(value) ? NULL : "is too long, or not text";
     case TYPE_TEXT:
