@@ -87,7 +87,7 @@ bool api_config_tag(const char *md5, uint8_t *ret_tag)
     return true;
 }
 
-static bool is_md5(struct slice s)
+bool api_is_md5(struct slice s)
 {
     bool is = s.size == DIGEST_MD5_SIZE;
     for (size_t i = 0; is && i < s.size; i++)
@@ -102,7 +102,7 @@ bool api_config_condition(struct api_call *c, struct config_condition *ret)
     if (match.size) {
         bool is_quoted = match.size > 2 && match.data[0] == '"' && match.data[match.size - 1] == '"';
         ret->if_md5 = is_quoted ? slice_of(match.data + 1, match.size - 2) : (struct slice){0};
-        if (!is_md5(ret->if_md5)) {
+        if (!api_is_md5(ret->if_md5)) {
             api_fail(c, API_BAD_REQUEST, "If-Match is not one md5 in quotes, as ETag gives it");
             return false;
         }
