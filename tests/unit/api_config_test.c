@@ -5,6 +5,7 @@
 
 #include "base/tar.h"
 #include "server/api/api.h"
+#include "server/api/private.h"
 #include "server/api/table.h"
 #include "tests/unit/config_node.h"
 
@@ -340,6 +341,10 @@ static void test_import_room(void **state)
     add_files(&archive, 1000); /* 1 MB; the server's limit of bodies is 576 KiB */
     begin_import(&a, "", archive.size);
     send_bytes(&a, archive.data, archive.size - 1024);
+    uint64_t end = clock_mono_ms() + WAIT_MS;
+    while (api->import_bytes < archive.size - 1024 && clock_mono_ms() < end)
+        pump(&a);
+    assert_int_equal(api->import_bytes, archive.size - 1024);
     begin_import(&b, "", archive.size);
     send_bytes(&b, archive.data, archive.size);
     expect(&b, "HTTP/1.1 429");
@@ -352,6 +357,7 @@ static void test_import_room(void **state)
     begin_import(&b, "?dry_run", archive.size);
     send_bytes(&b, archive.data, archive.size);
     expect(&b, "\"unchanged\":1000");
+    assert_int_equal(api->import_bytes, 0);
     done(&a);
     done(&b);
     buf_done(&archive);
