@@ -126,8 +126,12 @@ void config_rollback(struct config *c, struct config_request *q, const struct co
 void config_delete(struct config *c, struct config_request *q, const struct config_id *key, struct slice note,
                    const struct config_condition *condition);
 /* All or nothing, in one revision; a key twice is ERR_INVALID. */
+struct config_remove {
+    struct config_id key;
+    struct config_condition condition;
+};
 void config_bundle(struct config *c, struct config_request *q, const struct config_publish *publish,
-                   size_t publish_count, const struct config_id *remove, size_t remove_count);
+                   size_t publish_count, const struct config_remove *remove, size_t remove_count);
 
 /* Many at once, of which some may be there (config_import.c): everything is checked before anything is
  * written. What fits into one transaction is written in one revision; more than that in several, in the order
