@@ -70,6 +70,11 @@ class Ledger:
             if seq:
                 acked[attempt.name] = max(acked[attempt.name], seq)
 
+    def is_for_all(self, attempt):
+        """A promotion: zone b must have it from now on, too."""
+        with self.lock:
+            self.gray_acked[attempt.name] = max(self.gray_acked[attempt.name], attempt.seq or 0)
+
     def show(self, md5):
         """From now on everybody may see it."""
         with self.lock:
