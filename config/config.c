@@ -59,6 +59,16 @@ int64_t config_revision(const struct config *c)
     return fed > seen || !feed_is_following(c->feed) ? fed : seen; /* while a batch is told it is ahead */
 }
 
+uint64_t config_cluster_id(const struct config *c)
+{
+    return kv_cluster_id(c->kv);
+}
+
+uint64_t config_content_bytes_max(const struct config *c)
+{
+    return c->options.content_bytes_max;
+}
+
 const struct config_item *config_find(const struct config *c, const struct config_id *key)
 {
     const struct heads_item *i = heads_find(c->heads, key);

@@ -15,8 +15,8 @@
  * chosen anew for each frame. */
 #include "server/stream/private.h"
 
-#include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum {
     INLINE_BYTES_MAX = 8 << 20, /* of contents in one snapshot, or in one difference */
@@ -38,7 +38,7 @@ struct config_view {
     struct link wishes;
     size_t inlined;      /* bytes of contents in the frame that is being made */
     bool lacks;          /* something of it was wished for */
-    struct strmap tried; /* ids of what was: it goes by reference if it is gone again before the next try */
+    struct strmap tried; /* what was, id and seq: it goes by reference if it is gone again at the next try */
 
     struct strmap gray;           /* id -> struct gray_item: those with rules */
     struct gray_item **gray_list; /* in the order of their index */
@@ -47,6 +47,12 @@ struct config_view {
     struct map forms_by_number; /* likewise */
     uint32_t last_form;
     struct buf form; /* scratch */
+
+    struct { /* of config: what the readers of one form have, as was asked last */
+        bool is_known;
+        uint32_t variant;
+        uint64_t state[2];
+    } last;
 };
 
 struct gray_item {
@@ -219,6 +225,7 @@ static void on_ready(struct stream_wish *w)
     struct config_view *v = wish->view;
     list_remove(&wish->link);
     mem_free(wish);
+    v->last.is_known = false;
     if (list_is_empty(&v->wishes))
         stream_topic_ready(v->topic);
 }
@@ -259,6 +266,7 @@ static void on_changed(struct config_watch *w, const struct config_item *item, c
     struct slice id = id_of(v, &v->id, key);
     int64_t revision = item ? item->revision : config_absent_revision(config_of(v));
     note_gray(v, item, id);
+    v->last.is_known = false;
     if (!v->untold.count || revision < v->untold_from)
         v->untold_from = revision;
     strmap_put(&v->untold, id, (void *)(uintptr_t)revision);
@@ -398,6 +406,23 @@ static bool config_end(void *view)
     return !v->lacks;
 }
 
+/* Of the frame that is being made. True: it was wished for already, and is gone again. */
+static bool lack(struct config_view *v, const struct config_item *item, struct slice id, uint64_t seq,
+                 bool may_refer)
+{
+    struct stream_release_id release = release_of(item, seq);
+    struct buf *text = &v->form;
+    buf_clear(text);
+    buf_add_slice(text, id);
+    buf_add(text, &seq, sizeof seq);
+    if (may_refer && strmap_get(&v->tried, buf_slice(text)))
+        return true;
+    strmap_put(&v->tried, buf_slice(text), v);
+    v->lacks = true;
+    wish_for(v, &release);
+    return false;
+}
+
 static void write_item(const struct config_view *v, const struct config_item *item, struct slice id,
                        uint64_t seq, const struct stream_release *release, struct json_writer *w)
 {
@@ -438,11 +463,7 @@ static int64_t config_item_write(const void *view, struct slice id, uint32_t var
         return 0;
     if (!w)
         return item->revision;
-    bool may_refer = is_live && (is_full || strmap_get(&v->tried, id));
-    if (!release && !is_large && !may_refer) {
-        v->lacks = true;
-        strmap_put(&v->tried, id, v);
-        wish_for(v, &rid);
+    if (!release && !is_large && !(is_live && is_full) && !lack(v, item, id, seq, is_live)) {
         v->inlined += is_live ? head->size : RELEASE_INLINE_MAX;
         return item->revision;
     }
@@ -465,6 +486,22 @@ static bool config_is_known(const void *view, struct slice id, uint32_t variant,
     if (!known->seq)
         return !strmap_get(&v->gray, id) && known->revision == item->revision;
     return known->seq == chosen(v, item, id, variant) && known->revision >= item->create_revision;
+}
+
+/* Thousands ask between two changes. */
+static void config_state(const void *view, uint32_t variant, uint64_t ret_state[2])
+{
+    struct config_view *v = (struct config_view *)(uintptr_t)view; /* it remembers the answer */
+    if (!v->last.is_known || v->last.variant != variant) {
+        const struct config_item *item = config_find(config_of(v), &v->key);
+        uint64_t seq = item ? chosen(v, item, v->key.name, variant) : 0;
+        bool is_shown = seq && config_item_write(view, v->key.name, variant, NULL);
+        v->last.is_known = true;
+        v->last.variant = variant;
+        v->last.state[0] = is_shown ? (uint64_t)item->create_revision : 0;
+        v->last.state[1] = is_shown ? seq : 0;
+    }
+    memcpy(ret_state, v->last.state, sizeof v->last.state);
 }
 
 /* --- who looks, one by one --------------------------------------------------------------------------------
@@ -505,11 +542,12 @@ static void config_detach(void *looker)
 
 static void look_sent(void *looker, const void *view, uint32_t variant, int64_t revision)
 {
-    const struct config_view *v = view;
     struct looker *l = looker;
-    const struct config_item *item = v->is_prefix ? NULL : find(v, v->key.name);
+    uint64_t state[2] = {0, 0};
+    if (!l->view->is_prefix)
+        config_state(view, variant, state);
     l->revision = revision;
-    l->seq = item ? chosen(v, item, v->key.name, variant) : 0;
+    l->seq = state[1];
 }
 
 static void look_written(void *looker)
@@ -566,16 +604,6 @@ static void config_each_id(const void *view, void (*fn)(void *arg, struct slice 
     const struct config_view *v = view;
     if (config_find(config_of(v), &v->key))
         fn(arg, v->key.name);
-}
-
-static void config_state(const void *view, uint32_t variant, uint64_t ret_state[2])
-{
-    const struct config_view *v = view;
-    const struct config_item *item = config_find(config_of(v), &v->key);
-    uint64_t seq = item ? chosen(v, item, v->key.name, variant) : 0;
-    bool is_shown = seq && config_item_write(view, v->key.name, variant, NULL);
-    ret_state[0] = is_shown ? (uint64_t)item->create_revision : 0;
-    ret_state[1] = is_shown ? seq : 0;
 }
 
 const struct stream_source stream_config_source = {
