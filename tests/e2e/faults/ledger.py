@@ -114,7 +114,7 @@ class Ledger:
     def judge_history(self, who, name, releases):
         """releases as the history has them, the newest first. Each once, in a row, and all that was acknowledged."""
         seqs = [r["seq"] for r in releases]
-        if seqs != list(range(len(seqs), 0, -1)):
+        if not seqs or seqs != list(range(len(seqs), 0, -1)):
             self.fault(f"{who}: the seqs of {name} are no row: {seqs[:20]}")
         by_seq = {r["seq"]: r for r in releases}
         with self.lock:
