@@ -194,12 +194,12 @@ int64_t stream_world_put_gray(struct stream_world *w, const char *name, const ch
     char error[256];
     struct slice bytes = slice_text(content ? content : "");
     if (!text) {
-        config_delete_gray(w->config, &a.request, &key, slice_text(rule));
+        config_delete_gray(w->config, &a.request, &key, slice_text(rule), NULL);
     } else {
         if (gray_request_read(slice_text(text), &arena, &r, error, sizeof error))
             fail_msg("%s", error);
         r.rule.name = slice_text(rule);
-        config_put_gray(w->config, &a.request, &key, &r.rule, content ? &bytes : NULL);
+        config_put_gray(w->config, &a.request, &key, &r.rule, content ? &bytes : NULL, NULL);
     }
     one_node_run(&w->node, is_true, &a.is_done);
     arena_done(&arena);
