@@ -119,6 +119,9 @@ void config_publish(struct config *c, struct config_request *q, const struct con
  * it is deleted. Linearizable when is_local is false. */
 void config_read(struct config *c, struct config_request *q, const struct config_id *key, uint64_t seq,
                  bool is_local);
+/* The same release at once, if it was read lately and still stands there so (locally); NULL: config_read has
+ * to tell. Valid until the next call of this door. */
+const struct config_release *config_read_recent(struct config *c, const struct config_id *key, uint64_t seq);
 /* A new release with that of seq's content and format. ERR_NOT_FOUND: there is no such release (any more). */
 void config_rollback(struct config *c, struct config_request *q, const struct config_id *key, uint64_t seq,
                      struct slice note, const struct config_condition *condition);

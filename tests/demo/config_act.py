@@ -49,7 +49,7 @@ class Act:
         return self.do("PUT", query, text.encode())
 
     def settings(self, name):
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.ports[name]}/settings", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.ports[name]}/settings", timeout=60) as answer:
             return json.load(answer)
 
     def all_run_on(self, wanted, what):
