@@ -16,6 +16,7 @@
 #   make sim       whole clusters on virtual time, SEEDS=300; SEED=7 replays one with a trace
 #   make e2e       real daemons: README tour, kill -9, options, bad input
 #   make registry-faults   members restarted, killed, cut off; clients that come late or all at once; readers of every kind
+#   make config-faults     publishers, bundles, gray releases and their readers while members fail
 #   make crash     kill -9 under load, CYCLES=50 times
 #   make failpoints  death at every failpoint of a test build, by gofail's protocol
 #   make chaos     clusters under faults, recorded and judged; SCENARIO='kill_leader ...' picks, SERVER=etcd compares
@@ -25,6 +26,7 @@
 #   make fuzz      each fuzz target for FUZZ_SECONDS (default 20)
 #   make bench     cairnd and etcd side by side, written to tests/bench/RESULTS.md
 #   make bench-registry  what the registry costs below HTTP
+#   make bench-config    the config center's part of bench alone
 #   make start-order  server/start.order, the functions that a start runs, written anew
 #   make install   DESTDIR= PREFIX=/usr/local
 #   make clean
@@ -83,7 +85,7 @@ FUZZERS   := $(patsubst tests/fuzz/%_fuzz.c,%,$(wildcard tests/fuzz/*_fuzz.c))
 
 .PHONY: all deps run cluster demo test check scenarios linearizability lint e2e crash rough interop fuzz bench bench-smoke install clean format
 
-.PHONY: registry-faults bench-registry start-order explore sim-mutants mutants-build failpoints sim chaos failover
+.PHONY: registry-faults config-faults bench-registry bench-config start-order explore sim-mutants mutants-build failpoints sim chaos failover
 .DEFAULT_GOAL := all
 .SECONDARY:
 
@@ -228,14 +230,15 @@ test:
 	@$(MAKE) --no-print-directory e2e
 
 # Programs that speak to servers from outside: the load generator, the crash test.
-TOOLS     := load dns_load stream_load crash clients
+TOOLS     := load dns_load stream_load config_load crash clients
 TOOL_BIN  := $(TOOLS:%=$(BUILD)/tools/%)
 $(BUILD)/tools/load: $(BUILD)/tests/bench/load.o
 $(BUILD)/tools/dns_load: $(BUILD)/tests/bench/dns_load.o
 $(BUILD)/tools/stream_load: $(BUILD)/tests/bench/stream_load.o
+$(BUILD)/tools/config_load: $(BUILD)/tests/bench/config_load.o
 $(BUILD)/tools/crash: $(BUILD)/tests/e2e/crash.o
 $(BUILD)/tools/clients: $(BUILD)/tests/e2e/rough/clients.o $(BUILD)/tests/e2e/rough/rude.o $(BUILD)/tests/e2e/rough/wire.o
-$(TOOL_BIN): $(BUILD)/tests/bench/h2client.o
+$(TOOL_BIN): $(BUILD)/tests/bench/h2client.o $(BUILD)/tests/bench/measure.o
 	@mkdir -p $(@D)
 	@$(CC) $(LDFLAGS) -o $@ $^ -lnghttp2
 
@@ -276,8 +279,8 @@ failover: $(BIN)/cairnd $(CHAOS_BIN)
 e2e: $(BIN)/cairnd $(TOOL_BIN)
 	@TOOLS=$(BUILD)/tools CAIRND=$(BIN)/cairnd tests/e2e/all.sh
 
-registry-faults: $(BIN)/cairnd $(FAULTPROXY)
-	@python3 -B tests/e2e/faults/run.py $(BIN)/cairnd $(FAULTPROXY) $(SCENARIO)
+registry-faults config-faults: %-faults: $(BIN)/cairnd $(FAULTPROXY)
+	@python3 -B tests/e2e/faults/run.py $(BIN)/cairnd $(FAULTPROXY) $* $(SCENARIO)
 
 CYCLES    := 50
 crash: $(BIN)/cairnd $(TOOL_BIN)
@@ -308,6 +311,9 @@ $(BUILD)/tools/registry_load: $(BUILD)/tests/bench/registry_load.o $(TEST_CORE) 
 
 bench-registry: $(BUILD)/tools/registry_load
 	@$<
+
+bench-config:
+	@$(MAKE) --no-print-directory bench ONLY=config
 
 # Which functions a start runs, anew; wanted when "idle, empty" of the bench has grown.
 start-order:

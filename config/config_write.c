@@ -32,6 +32,9 @@ int write_check_condition(struct write *w, struct target *t)
     if (t->is_unreadable)
         return write_refuse(w, t, ERR_CONFLICT, "the document under %.*s cannot be read: it must be repaired",
                             (int)t->head_key.size, (const char *)t->head_key.data);
+    if (c->has_revision && t->revision > c->if_revision)
+        return write_refuse(w, t, ERR_PRECONDITION, "it has changed after revision %lld",
+                            (long long)c->if_revision);
     if (c->if_absent && write_is_live(t))
         return write_refuse(w, t, ERR_PRECONDITION, "it is there already, as release %llu",
                             (unsigned long long)head->seq);

@@ -263,8 +263,11 @@ void heads_each(const struct heads *h, struct slice ns, struct slice group, stru
                 struct slice after, bool (*fn)(void *arg, const struct config_item *item), void *arg)
 {
     struct config_id behind = split(ns, after), start = {ns, group, prefix};
-    if (!group.size)
+    bool is_one = ns.size && group.size;
+    if (!is_one)
         start.name = (struct slice){0};
+    if (!ns.size)
+        start.group = (struct slice){0};
     size_t at = place(h, &start);
     if (after.size) {
         size_t next = place(h, &behind);
@@ -274,12 +277,10 @@ void heads_each(const struct heads *h, struct slice ns, struct slice group, stru
     }
     for (; at < h->count; at++) {
         const struct config_item *i = &h->items[at]->item;
-        if (!slice_equal(i->ns, ns) || (group.size && !slice_equal(i->group, group)))
+        bool is_in = !group.size || slice_equal(i->group, group), fits = begins_with(i->name, prefix);
+        if ((ns.size && !slice_equal(i->ns, ns)) || (is_one && !(is_in && fits)))
             return;
-        bool fits = begins_with(i->name, prefix);
-        if (group.size && !fits)
-            return;
-        if (fits && i->head && !fn(arg, i))
+        if (is_in && fits && i->head && !fn(arg, i))
             return;
     }
 }

@@ -679,10 +679,17 @@ static int open_front_ends(struct server *s)
         .max_version = or_null(o->tls_max_version),
     };
     struct http_mount mounts[API_MOUNTS + 1];
-    const struct api_options api = {.registry = s->registry, .config = s->config, .mono_ms = clock_mono_ms};
+    const struct api_options api = {.registry = s->registry,
+                                    .config = s->config,
+                                    .mono_ms = clock_mono_ms,
+                                    .import_bytes_max = o->config_import_bytes};
     s->api = api_new(&api);
     api_mounts(s->api, mounts);
-    struct stream_options stream = {.registry = s->registry, .kv = s->kv, .member = o->name};
+    struct stream_options stream = {.registry = s->registry,
+                                    .config = s->config,
+                                    .kv = s->kv,
+                                    .member = o->name,
+                                    .content_bytes_max = o->config_bytes};
     s->stream = stream_server_new(&stream);
     mounts[API_MOUNTS] = (struct http_mount){STREAM_PATH, &stream_http_handler, s->stream, true};
     struct http_options http = {

@@ -134,15 +134,20 @@ void api_page_close(struct api_page *p)
 
 /* --- answers ------------------------------------------------------------------------------------------- */
 
+void api_expose_headers(struct api_call *c)
+{
+    if (c->q->origin.size)
+        http_add_header(c->q, "Access-Control-Expose-Headers",
+                        "X-Cairn-Revision, X-Cairn-Seq, ETag, Location, Retry-After, Content-Disposition");
+}
+
 static void add_common_headers(struct api_call *c, int status, int64_t revision)
 {
     struct http_request *q = c->q;
     char text[24];
     snprintf(text, sizeof text, "%" PRId64, revision);
     http_add_header(q, "X-Cairn-Revision", text);
-    if (q->origin.size)
-        http_add_header(q, "Access-Control-Expose-Headers",
-                        "X-Cairn-Revision, X-Cairn-Seq, ETag, Retry-After");
+    api_expose_headers(c);
     if (status == 503)
         http_add_header(q, "Retry-After", "1");
     if (status == 429)
@@ -373,13 +378,24 @@ static void call_begin(struct http_request *q)
     bool is_ready = registry_is_ready(api_registry(c)) && (!config || config_is_ready(config));
     if (!(c->route->flags & IS_PUBLIC) && !is_ready)
         api_fail(c, API_NOT_READY, NULL);
+    else if (c->route->flags & BODY_STREAM)
+        c->route->handle(c);
+}
+
+/* Of the paths whose bodies come in pieces. */
+static void call_body(struct http_request *q, struct slice piece)
+{
+    struct api_call *c = q->state;
+    c->body(c, piece);
 }
 
 static void call_end(struct http_request *q)
 {
     struct api_call *c = q->state;
     c->is_ended = true;
-    if (admit_body(c))
+    if (c->route->flags & BODY_STREAM)
+        c->end(c);
+    else if (admit_body(c))
         c->route->handle(c);
 }
 
@@ -414,6 +430,8 @@ static void call_drain(struct http_request *q)
 static void call_refuse(struct http_request *q, int status, const char *text)
 {
     struct api_call *c = q->state ? q->state : call_new(q);
+    if (c->cancel)
+        c->cancel(c);
     api_fail(c, status == 413 ? API_TOO_LARGE : API_BAD_REQUEST, text);
 }
 
@@ -434,12 +452,24 @@ static const struct http_handler api_handler = {
     .drain = call_drain,
 };
 
+static const struct http_handler stream_handler = {
+    .begin = call_begin,
+    .body = call_body,
+    .end = call_end,
+    .expired = call_expired,
+    .gone = call_gone,
+    .refuse = call_refuse,
+    .drain = call_drain,
+};
+
 /* --- the whole ------------------------------------------------------------------------------------------ */
 
 struct api *api_new(const struct api_options *options)
 {
     struct api *a = mem_new(sizeof *a);
     a->options = *options;
+    if (!a->options.import_bytes_max)
+        a->options.import_bytes_max = 128u << 20;
     return a;
 }
 
@@ -471,7 +501,9 @@ void api_free(struct api *a)
 
 void api_mounts(struct api *a, struct http_mount ret_mounts[API_MOUNTS])
 {
-    static const char *const paths[API_MOUNTS] = {"/api/", "/sd/prometheus", "/openapi.json"};
+    static const char *const paths[API_MOUNTS] = {"/api/", "/sd/prometheus", "/openapi.json",
+                                                  "/api/v1/import"};
     for (size_t i = 0; i < API_MOUNTS; i++)
         ret_mounts[i] = (struct http_mount){.path = paths[i], .handler = &api_handler, .context = a};
+    ret_mounts[API_MOUNTS - 1].handler = &stream_handler;
 }

@@ -31,6 +31,9 @@ struct api_call {
     void (*expired)(struct api_call *c);  /* q->deadline_ms has passed; NULL: cancel, and 504 */
     void (*drain)(struct api_call *c);    /* the server is going down: answer; NULL: go on */
     void (*writable)(struct api_call *c); /* of a stream (http_stream_open): it may go on */
+    /* Of a route with BODY_STREAM, whose handler is called before the body comes and sets them. */
+    void (*body)(struct api_call *c, struct slice piece);
+    void (*end)(struct api_call *c);
 };
 
 struct registry *api_registry(const struct api_call *c);

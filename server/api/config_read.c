@@ -84,7 +84,7 @@ static uint64_t seq_of(const struct view *v)
     if (!item)
         return 0;
     if (v->is_gray)
-        return config_choose(item, &s->labels, api_config_address(v->read.call), s->client_id);
+        return config_choose(item, &s->labels, gray_address(v->read.call->q->peer), s->client_id);
     return item->head->is_deleted ? 0 : item->head->seq;
 }
 
@@ -137,7 +137,7 @@ static void item_add_key(const struct api_read *r, struct buf *key)
     if (!v->is_gray)
         return;
     buf_add_byte(key, 0);
-    buf_add_slice(key, api_config_address(r->call));
+    buf_add_slice(key, gray_address(r->call->q->peer));
 }
 
 /* It stands for the content: what changes that, or what is known beside it, changes this. */

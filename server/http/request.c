@@ -330,6 +330,19 @@ void http_stream_send_shared(struct http_request *q, struct slice head, struct h
     send_pieces(c, pieces, sizeof pieces / sizeof *pieces);
 }
 
+void http_stream_send_bytes(struct http_request *q, struct slice bytes)
+{
+    struct http_conn *c = conn_of(q);
+    char size[24];
+    assert(c->phase == CONN_REQUEST && !c->is_websocket);
+    if (c->is_head || !bytes.size)
+        return;
+    snprintf(size, sizeof size, "%zx\r\n", bytes.size);
+    struct iovec pieces[] = {part_of(slice_text(c->knows_chunks ? size : "")), part_of(bytes),
+                             part_of(slice_text(c->knows_chunks ? "\r\n" : ""))};
+    send_pieces(c, pieces, sizeof pieces / sizeof *pieces);
+}
+
 void http_stream_send(struct http_request *q, struct slice message)
 {
     http_stream_send_shared(q, message, NULL, (struct slice){0});
@@ -345,6 +358,14 @@ void http_stream_close(struct http_request *q)
     }
     if (!c->is_head && c->knows_chunks)
         buf_add_text(&c->out, "0\r\n\r\n");
+    http_conn_answered(c);
+}
+
+void http_stream_break(struct http_request *q)
+{
+    struct http_conn *c = conn_of(q);
+    assert(c->phase == CONN_REQUEST && !c->is_websocket);
+    c->must_close = true;
     http_conn_answered(c);
 }
 
@@ -391,6 +412,13 @@ size_t http_unsent(const struct http_request *q)
 {
     const struct http_conn *c = conn_of(q);
     return c->out.size - c->out_at + c->wire.size - c->wire_at;
+}
+
+void http_want_writable(struct http_request *q)
+{
+    struct http_conn *c = conn_of(q);
+    c->was_congested = true;
+    lws_callback_on_writable(c->wsi);
 }
 
 bool http_is_congested(const struct http_request *q)

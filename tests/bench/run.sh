@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # cairnd and etcd side by side on this machine, in turn, the generator included: medians of RUNS runs, ratios, written to
 # tests/bench/RESULTS.md. Reads first: CPU per operation, it moves less than rates do. SMOKE=1: one short run of everything,
-# printed and not kept. ETCD=/path takes another etcd than Debian's. ONLY=single, ONLY=cluster, ONLY=dns or ONLY=stream: one of the
-# parts (ONLY=dns and ONLY=stream are printed and not kept).
+# printed and not kept. ETCD=/path takes another etcd than Debian's. ONLY=single, cluster, dns, stream or config: one of the
+# parts (dns and stream are printed and not kept; config takes the place of its section).
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 CAIRND=$(realpath "${CAIRND:-bin/cairnd}")
@@ -318,12 +318,16 @@ stream_fan_out() {
     done
 }
 
+# shellcheck source=tests/bench/config.sh
+. tests/bench/config.sh
+
 case ${ONLY:-} in
 single) single_node ;;
 cluster) three_members ;;
 dns) dns_answers ;;
 stream) stream_fan_out ;;
-*) single_node && three_members && dns_answers && stream_fan_out ;;
+config) config_center ;;
+*) single_node && three_members && dns_answers && stream_fan_out && config_center ;;
 esac
 
 ratio() { awk -v a="$1" -v b="$2" 'BEGIN {if (a > 0 && b > 0) printf "%.2f", a / b; else printf "-"}'; }
@@ -375,14 +379,28 @@ stream_report() {
         echo
     done
 }
+# Everything but the registry's and the core's own tables.
+more_reports() { dns_report && stream_report && echo && config_report; }
+# The section of RESULTS.md that the config center's is, anew; the rest stays.
+keep_config() {
+    local kept=tests/bench/RESULTS.md
+    touch $kept
+    awk '/^## / {exit} {print}' $kept >"$work/head"
+    awk '/^## / {keep = !/^## Config center/} keep' $kept >"$work/tail"
+    { cat "$work/head"; config_report; echo; cat "$work/tail"; } >"$work/results"
+    cat "$work/results" >$kept
+}
 if [ "${ONLY:-}" = dns ]; then
     dns_report
 elif [ "${ONLY:-}" = stream ]; then
     stream_report
+elif [ "${ONLY:-}" = config ]; then
+    [ -n "${SMOKE:-}" ] || keep_config
+    config_report
 elif [ -n "${SMOKE:-}" ]; then
     report
-    [ -n "${ONLY:-}" ] || { dns_report && stream_report; }
+    [ -n "${ONLY:-}" ] || more_reports
 else
-    { report; [ -n "${ONLY:-}" ] || { dns_report && stream_report; }; cat tests/bench/LIMITS.md 2>/dev/null || true; } >tests/bench/RESULTS.md
+    { report; [ -n "${ONLY:-}" ] || more_reports; cat tests/bench/LIMITS.md 2>/dev/null || true; } >tests/bench/RESULTS.md
     cat tests/bench/RESULTS.md
 fi

@@ -3,7 +3,7 @@
 cd "$(dirname "$0")" || exit 1
 passed=0
 failed=0
-for t in readme options inputs server restart quota long_reads cluster snapshots dns registry stream config; do
+for t in readme options inputs server restart quota long_reads cluster snapshots dns registry stream config config_move; do
     echo "e2e: $t"
     if timeout 240 "./$t.sh"; then
         passed=$((passed + 1))

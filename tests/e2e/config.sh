@@ -233,7 +233,13 @@ refused 400 bad_request PUT /configs/app.yaml/gray/x '{"percent":10}'
 refused 400 bad_request PUT /configs/app.yaml/gray/x '{"percent":101,"seq":1}'
 refused 400 malformed PUT /configs/app.yaml/gray/x '{"content":"a: ["}'
 expect "line and column of the content" "1" "$(of .error.line)"
-req POST /configs/app.yaml/gray/canary/promote '{"note":"went well"}'
+refused 412 precondition_failed PUT "/configs/app.yaml/gray/canary?if_revision=1" '{"content":"port: 1"}'
+expect "what the rule names" 7 "$(of '.error.current.gray[] | select(.name == "canary").seq')"
+refused 412 precondition_failed DELETE "/configs/app.yaml/gray/canary?if_revision=1"
+refused 412 precondition_failed POST "/configs/app.yaml/gray/canary/promote?if_revision=1" '{}'
+refused 412 precondition_failed PUT "/configs/app.yaml?if_revision=1" 'port: 1'
+get "/configs/app.yaml?meta=true"
+req POST "/configs/app.yaml/gray/canary/promote?if_revision=$(of .revision)" '{"note":"went well"}'
 expect "promote" "200 8" "$status $(of .seq)"
 get "/configs/app.yaml?meta=true"
 expect "is for all" "port: 99 promote 7 null" "$(of '"\(.content) \(.operation) \(.origin_seq) \(.gray)"')"

@@ -532,9 +532,9 @@ static struct asked_config with_rule(struct config_node *n, const char *name, co
     struct asked_config a = asked_config();
     struct config_id key = config_id_of(name);
     if (promotes)
-        config_promote_gray(n->config, &a.request, &key, slice_text(rule), slice_text("n"));
+        config_promote_gray(n->config, &a.request, &key, slice_text(rule), slice_text("n"), NULL);
     else
-        config_delete_gray(n->config, &a.request, &key, slice_text(rule));
+        config_delete_gray(n->config, &a.request, &key, slice_text(rule), NULL);
     config_node_wait(n, &a);
     return a;
 }
@@ -632,8 +632,8 @@ static void test_gray_race(void **state)
     struct asked_config a = asked_config(), b = asked_config();
     two.name = slice_text("two");
     config_node_publish(n, "a", "x");
-    config_put_gray(n->config, &a.request, &key, &one, NULL);
-    config_put_gray(n->config, &b.request, &key, &two, NULL);
+    config_put_gray(n->config, &a.request, &key, &one, NULL, NULL);
+    config_put_gray(n->config, &b.request, &key, &two, NULL, NULL);
     config_node_wait(n, &a);
     config_node_wait(n, &b);
     assert_true(a.err == OK && b.err == OK);

@@ -65,10 +65,12 @@ class Reader(threading.Thread):
     def __init__(self, name, judge, pause_s):
         super().__init__(daemon=True)
         self.name, self.judge, self.pause_s = name, judge, pause_s
-        self.is_over = threading.Event()
+        self.is_over, self.is_paused = threading.Event(), threading.Event()
 
     def run(self):
         while not self.is_over.wait(self.pause_s):
+            if self.is_paused.is_set():
+                continue
             try:
                 self.step()
             except OSError:

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The registry under faults: three members, 20 clients with 200 instances, readers of every kind on every member.
 
-    run.py CAIRND FAULTPROXY [SCENARIO ...]
+    run.py CAIRND FAULTPROXY registry|config [SCENARIO ...]         (config: config.py)
 
 After each scenario all members must show the same, by HTTP, DNS and stream: what is registered. Meanwhile the judge
 (readers.py) looks at every answer and frame.
@@ -14,6 +14,7 @@ import tempfile
 import threading
 import time
 
+from config import ConfigWorld
 from readers import Follower, Judge, Poller, Resolver, serving
 from world import TTL_S, Client, EtcdClient, Members, ask, stop_clients, wait_for
 
@@ -231,12 +232,16 @@ class World:
         return not self.judge.faults
 
 
+WORLDS = {"registry": World, "config": ConfigWorld}
+
+
 def main():
     begin = time.monotonic()
+    binary, proxy, what = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2]), sys.argv[3]
     world, is_right = [], False
 
     def too_long():
-        print(f"registry-faults: not over within {LIMIT_S} s", flush=True)
+        print(f"{what}-faults: not over within {LIMIT_S} s", flush=True)
         if world:
             world[0].members.end()
         os._exit(1)
@@ -245,12 +250,12 @@ def main():
     limit.start()
     with tempfile.TemporaryDirectory() as folder:
         try:
-            world.append(World(os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2]), folder))
-            is_right = world[0].run(sys.argv[3:])
+            world.append(WORLDS[what](binary, proxy, folder))
+            is_right = world[0].run(sys.argv[4:])
         finally:
             if world:
                 world[0].members.end()
-    print(f"registry-faults: {'ok' if is_right else 'FAILED'}, {time.monotonic() - begin:.0f} s", flush=True)
+    print(f"{what}-faults: {'ok' if is_right else 'FAILED'}, {time.monotonic() - begin:.0f} s", flush=True)
     os._exit(0 if is_right else 1)
 
 

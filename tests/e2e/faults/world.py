@@ -28,21 +28,25 @@ def free_ports(count):
     raise SystemExit("no free ports")
 
 
-def ask(member, method, path, body=None, timeout_s=1.5):
-    """Status, revision, JSON body (None if it is none)."""
+def fetch(member, method, path, body=None, headers=None, timeout_s=1.5):
+    """Status, headers, bytes."""
     host, port = member.split(":")
     connection = http.client.HTTPConnection(host, int(port), timeout=timeout_s)
     try:
-        connection.request(method, path, None if body is None else json.dumps(body))
+        connection.request(method, path, body, headers or {})
         answer = connection.getresponse()
-        text = answer.read()
-        is_json = (answer.getheader("Content-Type") or "").startswith("application/json")
-        revision = int(answer.getheader("X-Cairn-Revision") or 0)
-        return answer.status, revision, json.loads(text) if text and is_json else None
+        return answer.status, answer.headers, answer.read()
     except http.client.HTTPException as error:
         raise OSError(f"cut off: {error!r}") from error
     finally:
         connection.close()
+
+
+def ask(member, method, path, body=None, timeout_s=1.5):
+    """Status, revision, JSON body (None if it is none)."""
+    status, headers, text = fetch(member, method, path, None if body is None else json.dumps(body), timeout_s=timeout_s)
+    is_json = headers.get("Content-Type", "").startswith("application/json")
+    return status, int(headers.get("X-Cairn-Revision", 0)), json.loads(text) if text and is_json else None
 
 
 def wait_for(what, condition, timeout_s=30):
@@ -73,7 +77,7 @@ class Members:
         links = [f"{n}={self.shown[n]}:{self.listen[n]}" for n in self.names]
         self.proxy = subprocess.Popen([proxy, "-", *links], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
-    def start(self, *names):
+    def start(self, *names, options=()):
         cluster = ",".join(f"{n}=http://127.0.0.1:{p}" for n, p in self.shown.items())
         for n in names:
             url = "http://" + self.client[n]
@@ -84,7 +88,7 @@ class Members:
                      "--listen-peer-urls", f"http://127.0.0.1:{self.listen[n]}",
                      "--initial-advertise-peer-urls", f"http://127.0.0.1:{self.shown[n]}",
                      "--initial-cluster-token", "faults", "--heartbeat-interval", "50", "--election-timeout", "500",
-                     "--listen-dns", f"127.0.0.1:{self.dns[n]}"], stdout=log, stderr=log)
+                     "--listen-dns", f"127.0.0.1:{self.dns[n]}", *options], stdout=log, stderr=log)
 
     def serve(self, *names):
         for n in names:
@@ -95,10 +99,10 @@ class Members:
     def status(self, name):
         return ask(self.client[name], "POST", "/v3/maintenance/status", {})[2]
 
-    def leader(self):
+    def leader(self, besides=None):
         def look():
             for n in self.names:
-                if self.process[n].poll() is None:
+                if n != besides and self.process[n].poll() is None:
                     status = self.status(n)
                     if status.get("leader") == status["header"]["member_id"]:
                         return n
