@@ -106,17 +106,21 @@ static void test_claims(void **state)
 {
     (void)state;
     struct heads *h = heads_new(on_changed, NULL);
-    struct heads_claim a = {0}, b = {0}, c = {0};
+    struct heads_claim a = {0}, b = {0}, c = {0}, d = {0};
+    const struct heads_limits limits = {.namespaces = 2, .items = 2, .bytes = 100};
     struct slice ns = slice_text("n");
     char error[200];
-    assert_int_equal(heads_claim(h, ns, 1, 60, 2, 100, &a, error, sizeof error), OK);
-    assert_int_equal(heads_claim(h, ns, 1, 60, 2, 100, &b, error, sizeof error), ERR_QUOTA);
-    assert_int_equal(heads_claim(h, ns, 1, 40, 2, 100, &b, error, sizeof error), OK);
-    assert_int_equal(heads_claim(h, ns, 1, 0, 2, 100, &c, error, sizeof error), ERR_QUOTA);
-    assert_int_equal(heads_claim(h, slice_text("m"), 1, 0, 2, 100, &c, error, sizeof error), OK);
+    assert_int_equal(heads_claim(h, ns, 1, 60, &limits, &a, error, sizeof error), OK);
+    assert_int_equal(heads_claim(h, ns, 1, 60, &limits, &b, error, sizeof error), ERR_QUOTA);
+    assert_int_equal(heads_claim(h, ns, 1, 40, &limits, &b, error, sizeof error), OK);
+    assert_int_equal(heads_claim(h, ns, 1, 0, &limits, &c, error, sizeof error), ERR_QUOTA);
+    assert_int_equal(heads_claim(h, slice_text("m"), 1, 0, &limits, &c, error, sizeof error), OK);
+    assert_int_equal(heads_claim(h, slice_text("o"), 1, 0, &limits, &d, error, sizeof error), ERR_QUOTA);
+    assert_true(heads_has_namespace(h, ns));
+    assert_false(heads_has_namespace(h, slice_text("o")));
     heads_release(h, &a);
     heads_release(h, &a);
-    assert_int_equal(heads_claim(h, ns, 1, 60, 2, 100, &a, error, sizeof error), OK);
+    assert_int_equal(heads_claim(h, ns, 1, 60, &limits, &a, error, sizeof error), OK);
     heads_release(h, &a);
     heads_release(h, &b);
     heads_release(h, &c);
