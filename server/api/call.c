@@ -374,6 +374,11 @@ static void call_begin(struct http_request *q)
     c->route = m.route;
     if (!admit_values(c, &m))
         return;
+    /* A form of any page may POST without asking first. */
+    if (q->method != HTTP_GET && q->method != HTTP_HEAD && !http_origin_is_allowed(q)) {
+        api_fail(c, API_FORBIDDEN, "pages of this origin may not write: see --cors");
+        return;
+    }
     const struct config *config = c->api->options.config;
     bool is_ready = registry_is_ready(api_registry(c)) && (!config || config_is_ready(config));
     if (!(c->route->flags & IS_PUBLIC) && !is_ready)

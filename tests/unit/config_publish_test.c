@@ -387,9 +387,9 @@ static struct asked_config bundle(struct config_node *n, const struct config_pub
                                   const char *const *names, size_t remove_count)
 {
     struct asked_config a = asked_config();
-    struct config_id remove[8];
+    struct config_remove remove[8] = {0};
     for (size_t i = 0; i < remove_count; i++)
-        remove[i] = config_id_of(names[i]);
+        remove[i].key = config_id_of(names[i]);
     config_bundle(n->config, &a.request, p, publish_count, remove, remove_count);
     config_node_wait(n, &a);
     return a;

@@ -438,11 +438,32 @@ static void test_local(void **state)
     assert_int_equal(config_node_read(n, "a", UINT64_MAX).err, ERR_NOT_FOUND);
 }
 
+/* Before it knows everything it says so, and never that something is not there. */
+static void test_not_ready(void **state)
+{
+    struct config_node *n = *state;
+    struct asked_config a = asked_config(), b = asked_config();
+    struct config_id key = config_id_of("a");
+    struct config_publish p = {.key = key, .content = slice_text("y")};
+    config_node_publish(n, "a", "x");
+    struct config *other = config_new(&(struct config_options){.kv = n->node.kv, .member = "n2"});
+    assert_false(config_is_ready(other));
+    config_publish(other, &a.request, &p);
+    config_read(other, &b.request, &key, 0, true);
+    config_turn(other);
+    assert_true(a.is_done && b.is_done);
+    assert_int_equal(a.err, ERR_NOT_READY);
+    assert_int_equal(b.err, ERR_NOT_READY);
+    config_free(other);
+    assert_string_equal(config_node_read(n, "a", 0).text, "x");
+}
+
 int main(void)
 {
 #define WITH(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_heads),
+        WITH(test_not_ready),
         cmocka_unit_test(test_claims),
         WITH(test_pages),
         WITH(test_watches),
