@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "base/text.h"
+#include "server/api/config_body.h"
 #include "server/api/private.h"
 
 struct config *api_config(const struct api_call *c)
@@ -85,14 +86,6 @@ bool api_config_tag(const char *md5, uint8_t *ret_tag)
         ret_tag[i] = (uint8_t)byte;
     }
     return true;
-}
-
-bool api_is_md5(struct slice s)
-{
-    bool is = s.size == DIGEST_MD5_SIZE;
-    for (size_t i = 0; is && i < s.size; i++)
-        is = isdigit(s.data[i]) || (s.data[i] >= 'a' && s.data[i] <= 'f');
-    return is;
 }
 
 bool api_config_condition(struct api_call *c, struct config_condition *ret)

@@ -22,7 +22,6 @@ MUST_CHECK int api_config_format(const struct api_call *c, bool *ret_is_known, e
 
 /* 16 bytes of 32 hexadecimal digits; false: they are none. */
 bool api_config_tag(const char *md5, uint8_t *ret_tag);
-bool api_is_md5(struct slice text); /* 32 lower-case hexadecimal digits */
 /* The client's address without its port. */
 struct slice api_config_address(const struct api_call *c);
 
