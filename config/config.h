@@ -30,6 +30,7 @@ struct config_options {
     uint64_t content_bytes_max;  /* of one configuration; 0 = 1 MiB */
     uint64_t request_bytes_max;  /* the kv's; 0 = 1.5 MiB */
     uint64_t txn_ops_max;        /* the kv's; 0 = 128: half as many configurations fit into a bundle */
+    size_t namespaces_max;       /* that hold a configuration, deleted or not; 0 = no limit */
     size_t items_max, bytes_max; /* of one namespace: live ones and their bytes; 0 = none */
     /* A release stays while it is among the newest so many of its item (0 = 50), or younger than this (0 = 90
      * days), or live, or named by a gray rule. What is left is collected by the leader. */
@@ -96,6 +97,10 @@ struct config_condition {
     bool has_seq;
     uint64_t if_seq;
     struct slice if_md5; /* 32 hex digits */
+    /* Nothing of it has changed after this revision, gray rules neither: the one condition that never comes
+     * true again. */
+    bool has_revision;
+    int64_t if_revision;
 };
 
 struct config_publish {
@@ -115,6 +120,9 @@ void config_publish(struct config *c, struct config_request *q, const struct con
  * it is deleted. Linearizable when is_local is false. */
 void config_read(struct config *c, struct config_request *q, const struct config_id *key, uint64_t seq,
                  bool is_local);
+/* The same release at once, if it was read lately and still stands there so (locally); NULL: config_read has
+ * to tell. Valid until the next call of this door. */
+const struct config_release *config_read_recent(struct config *c, const struct config_id *key, uint64_t seq);
 /* A new release with that of seq's content and format. ERR_NOT_FOUND: there is no such release (any more). */
 void config_rollback(struct config *c, struct config_request *q, const struct config_id *key, uint64_t seq,
                      struct slice note, const struct config_condition *condition);
@@ -198,12 +206,13 @@ void config_publish_draft(struct config *c, struct config_request *q, const stru
 /* A gray rule, with a content of its own (a release is made for it) or, content NULL, rule->seq of one that
  * is there; a tombstone's makes it deleted for those. ERR_NOT_FOUND also when the item is not live. */
 void config_put_gray(struct config *c, struct config_request *q, const struct config_id *key,
-                     const struct gray_rule *rule, const struct slice *content);
+                     const struct gray_rule *rule, const struct slice *content,
+                     const struct config_condition *condition);
 void config_delete_gray(struct config *c, struct config_request *q, const struct config_id *key,
-                        struct slice rule);
+                        struct slice rule, const struct config_condition *condition);
 /* Its content becomes the live release for all (a new one), and the rule goes. */
 void config_promote_gray(struct config *c, struct config_request *q, const struct config_id *key,
-                         struct slice rule, struct slice note);
+                         struct slice rule, struct slice note, const struct config_condition *condition);
 
 /* Releases of one name, newest first, from below `before` (0 = from the newest); without contents. */
 struct config_history {
@@ -243,13 +252,16 @@ struct config_watch {
     bool is_prefix;
     struct watched *watched;
     struct strmap states; /* "group/name" -> what its client was sent and says */
-    int64_t since_ms;
+    int64_t since_ms, sent_revision;
 };
 /* Set changed and subscriber before; the rest is filled in. With is_prefix an empty group is all groups. */
 void config_watch(struct config *c, struct config_watch *w, const struct config_id *key, bool is_prefix);
 void config_unwatch(struct config_watch *w);
 /* What the client was sent; what it says it runs on, or rejects. For operators (config_listeners). */
 void config_sent(struct config_watch *w, const struct config_id *key, uint64_t seq);
+/* It was sent, of every item, what it is to get as of this revision. For watches of many: nothing is kept of
+ * each; of an item that has changed since it is not known what was sent. */
+void config_sent_all(struct config_watch *w, int64_t revision);
 void config_applied(struct config_watch *w, const struct config_id *key, uint64_t seq, bool is_ok,
                     struct slice error);
 /* The release that a watcher with these labels gets of an item: its gray release or the live one; 0 = none

@@ -2,18 +2,9 @@
  * See config_body.h. */
 #include "server/api/config_body.h"
 
-#include <ctype.h>
 #include <stdio.h>
 
 enum { ERROR_SIZE = 200 };
-
-bool api_is_md5(struct slice s)
-{
-    bool is = s.size == DIGEST_MD5_SIZE;
-    for (size_t i = 0; is && i < s.size; i++)
-        is = isdigit(s.data[i]) || (s.data[i] >= 'a' && s.data[i] <= 'f');
-    return is;
-}
 
 int api_said_read(struct slice body, bool has_seq, bool has_title, struct arena *a, struct api_said *ret,
                   char *error)
@@ -48,7 +39,7 @@ static void read_condition(struct document_reader *r, struct config_condition *r
     ret->has_seq = document_number(r, "if_seq", 0, CONFIG_SEQ_MAX, &seq);
     ret->if_seq = (uint64_t)seq;
     document_text(r, "if_md5", &ret->if_md5);
-    if (ret->if_md5.size && !api_is_md5(ret->if_md5))
+    if (ret->if_md5.size && !digest_is_md5(ret->if_md5))
         document_refuse(r, "if_md5", "is not an md5: 32 hexadecimal digits in lower case");
 }
 

@@ -26,6 +26,4 @@ struct api_bundle {
 MUST_CHECK int api_bundle_read(json_t *root, const struct config_id *standard, struct arena *a,
                                struct api_bundle *b, char *error);
 
-bool api_is_md5(struct slice text); /* 32 lower-case hexadecimal digits */
-
 #endif

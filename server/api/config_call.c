@@ -2,7 +2,6 @@
  * See config_call.h. */
 #include "server/api/config_call.h"
 
-#include <ctype.h>
 #include <stdio.h>
 
 #include "base/text.h"
@@ -95,7 +94,7 @@ bool api_config_condition(struct api_call *c, struct config_condition *ret)
     if (match.size) {
         bool is_quoted = match.size > 2 && match.data[0] == '"' && match.data[match.size - 1] == '"';
         ret->if_md5 = is_quoted ? slice_of(match.data + 1, match.size - 2) : (struct slice){0};
-        if (!api_is_md5(ret->if_md5)) {
+        if (!digest_is_md5(ret->if_md5)) {
             api_fail(c, API_BAD_REQUEST, "If-Match is not one md5 in quotes, as ETag gives it");
             return false;
         }
@@ -107,6 +106,8 @@ bool api_config_condition(struct api_call *c, struct config_condition *ret)
     ret->if_absent = none.size > 0;
     ret->has_seq = api_has_param(c, PARAM_IF_SEQ);
     ret->if_seq = api_number(api_param(c, PARAM_IF_SEQ));
+    ret->has_revision = api_has_param(c, PARAM_IF_REVISION);
+    ret->if_revision = (int64_t)api_number(api_param(c, PARAM_IF_REVISION));
     return true;
 }
 
@@ -123,14 +124,4 @@ int api_config_format(const struct api_call *c, bool *ret_is_known, enum format 
         said = FORMAT_TEXT;
     *ret_is_known = (said != FORMAT_TEXT && said != FORMAT_BIN) || !config_find(api_config(c), &key);
     return format_find((struct slice){0}, type, c->name, ret_format);
-}
-
-struct slice api_config_address(const struct api_call *c)
-{
-    const char *peer = c->q->peer ? c->q->peer : "", *colon = strrchr(peer, ':');
-    if (*peer == '[') {
-        const char *end = strchr(peer, ']');
-        return end ? slice_of(peer + 1, (size_t)(end - peer - 1)) : (struct slice){0};
-    }
-    return colon && strchr(peer, ':') == colon ? slice_of(peer, (size_t)(colon - peer)) : slice_text(peer);
 }

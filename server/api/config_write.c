@@ -138,6 +138,7 @@ void api_gray_put(struct api_call *c)
 {
     const struct config_id key = api_config_id(c);
     struct gray_request asked;
+    struct config_condition condition;
     char error[200];
     int err = gray_request_read(buf_slice(&c->q->body), &c->q->arena, &asked, error, sizeof error);
     if (err) {
@@ -145,22 +146,27 @@ void api_gray_put(struct api_call *c)
         return;
     }
     asked.rule.name = c->rule;
-    config_put_gray(api_config(c), api_config_request(c, answer_written), &key, &asked.rule,
-                    asked.has_content ? &asked.content : NULL);
+    if (api_config_condition(c, &condition))
+        config_put_gray(api_config(c), api_config_request(c, answer_written), &key, &asked.rule,
+                        asked.has_content ? &asked.content : NULL, &condition);
 }
 
 void api_gray_delete(struct api_call *c)
 {
     const struct config_id key = api_config_id(c);
-    config_delete_gray(api_config(c), api_config_request(c, answer_done), &key, c->rule);
+    struct config_condition condition;
+    if (api_config_condition(c, &condition))
+        config_delete_gray(api_config(c), api_config_request(c, answer_done), &key, c->rule, &condition);
 }
 
 void api_gray_promote(struct api_call *c)
 {
     const struct config_id key = api_config_id(c);
+    struct config_condition condition;
     struct api_said said;
-    if (read_said(c, false, false, &said))
-        config_promote_gray(api_config(c), api_config_request(c, answer_written), &key, c->rule, said.note);
+    if (read_said(c, false, false, &said) && api_config_condition(c, &condition))
+        config_promote_gray(api_config(c), api_config_request(c, answer_written), &key, c->rule, said.note,
+                            &condition);
 }
 
 /* --- bundles -------------------------------------------------------------------------------------------- */

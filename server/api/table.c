@@ -14,7 +14,7 @@
 #define S(id)       (1ull << SCHEMA_##id)
 #define P_NAMES     (P(NAMESPACE) | P(GROUP))
 #define P_RELEASE   (P(TYPE) | P(TITLE) | P(NOTE))
-#define P_CONDITION P(IF_SEQ)
+#define P_CONDITION (P(IF_SEQ) | P(IF_REVISION))
 #define E_CONDITION (E(PRECONDITION_FAILED) | E(CONFLICT))
 #define P_READ      (P(CONSISTENCY) | P(WAIT_REVISION) | P(TIMEOUT))
 

@@ -429,6 +429,13 @@ size_t http_unsent(const struct http_request *q)
     return c->out.size - c->out_at + c->wire.size - c->wire_at;
 }
 
+void http_want_writable(struct http_request *q)
+{
+    struct http_conn *c = conn_of(q);
+    c->was_congested = true;
+    lws_callback_on_writable(c->wsi);
+}
+
 bool http_is_congested(const struct http_request *q)
 {
     struct http_conn *c = conn_of(q);

@@ -95,6 +95,7 @@ void http_stream_close(struct http_request *q);
 void http_stream_break(struct http_request *q);
 bool http_is_congested(const struct http_request *q);
 size_t http_unsent(const struct http_request *q); /* bytes that the socket has not taken */
+void http_want_writable(struct http_request *q);  /* writable, once the socket takes some of them */
 /* An event stream's comment, or a WebSocket's ping: says that we are there. */
 void http_stream_ping(struct http_request *q);
 /* Ends a WebSocket with this status (ws.h); an event stream just ends. */

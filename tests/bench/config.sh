@@ -12,7 +12,7 @@ config_rows=(
     "the same keys by gRPC, 16 KiB|load --op publish --connections 64 --value-size 16384|load --op publish --connections 64 --value-size 16384"
     "compare-and-swap, 1 client|config_load --op cas --size 1024|load --op publish --value-size 1024"
     "read 1 KiB|config_load --op get --size 1024|load --op range --connections 64 --value-size 1024 --keys 1000"
-    "read 1 KiB, local|config_load --op get --size 1024 --query consistency=local|load --op srange --connections 64 --value-size 1024 --keys 1000"
+    "read 1 KiB, local|config_load --op get --size 1024 --query consistency=local|"
     "read 1 KiB, not modified|config_load --op get --size 1024 --match|"
     "read 16 KiB|config_load --op get --size 16384|load --op range --connections 64 --value-size 16384 --keys 1000"
 )
@@ -22,6 +22,8 @@ if [ -n "${SMOKE:-}" ]; then WAITING=500 CONFIG_CHANGES=2; fi
 config_waits=(
     "long polls of one name|cairnd|config_load --op poll --pollers $WAITING --names 1 --changes $CONFIG_CHANGES"
     "long polls, 10 of each name|cairnd|config_load --op poll --pollers $WAITING --names $((WAITING / 10)) --changes $CONFIG_CHANGES"
+    "streams of one name|cairnd|stream_load --kind config --subscribers $WAITING --changes $CONFIG_CHANGES"
+    "streams, permessage-deflate|cairnd|stream_load --kind config --subscribers $WAITING --changes $CONFIG_CHANGES --deflate"
     "gRPC watches of one key|cairnd|load --op fan --watchers $WAITING --connections $WAITING --value-size 1024 --changes $CONFIG_CHANGES"
     "gRPC watches of one key, etcd|etcd|load --op fan --watchers $WAITING --connections $WAITING --value-size 1024 --changes $CONFIG_CHANGES"
 )

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Fan-out of the stream: many WebSocket subscribers of one service, one instance of it changed again and
- * again, one line of figures as JSON. Raw sockets on epoll in one thread, so that measuring costs little.
+ * again, or of one configuration (--kind config), published again and again; one line of figures as JSON. Raw
+ * sockets on epoll in one thread, so that measuring costs little.
  *
- *   stream_load --port 2379 --pid PID --subscribers 10000 --changes 20 [--deflate] [--pause_ms 20]
+ *   stream_load --port 2379 --pid PID --subscribers 10000 --changes 20 [--kind config [--size 1024]]
+ * [--deflate] [--pause_ms 20]
  *
  * Each change is timed from the moment it is sent until the first, the median and the last subscriber have
  * it; the next one follows when all have, and have acknowledged. Memory is the server's resident set, before
@@ -40,9 +42,9 @@ struct subscriber {
 };
 
 static struct {
-    int port, pid, subscribers, changes, pause_ms;
-    bool deflate;
-} o = {.port = 2379, .subscribers = 10000, .changes = 20, .pause_ms = 20};
+    int port, pid, subscribers, changes, pause_ms, size;
+    bool deflate, is_config;
+} o = {.port = 2379, .subscribers = 10000, .changes = 20, .pause_ms = 20, .size = 1024};
 
 static struct subscriber *all, writer;
 static int epoll_fd;
@@ -68,7 +70,7 @@ static _Noreturn void die(const char *format, ...)
 
 static void say(struct subscriber *s, const char *text)
 {
-    uint8_t frame[1024] = {0x81};
+    static uint8_t frame[65536 + 8] = {0x81};
     size_t n = strlen(text), at = 2;
     if (n < 126) {
         frame[1] = (uint8_t)(0x80 | n);
@@ -225,6 +227,20 @@ static void open_stream(struct subscriber *s, const char *subscribe)
         say(s, subscribe);
 }
 
+/* Its lines are escaped on the way, as those of a real one. */
+static void publish(int number)
+{
+    static char text[65536];
+    int n = snprintf(text, sizeof text,
+                     "{\"type\":\"publish\",\"rid\":%d,\"name\":\"app.yaml\",\"content\":\"change: %d\\n",
+                     number, number),
+        end = n + o.size;
+    for (int i = 0; n < end; i++)
+        n += snprintf(text + n, 128, "pool-%d.connection-timeout: %dms\\n", i, i * 37 % 9000);
+    snprintf(text + n, 8, "\"}");
+    say(&writer, text);
+}
+
 static void register_instance(int port)
 {
     char text[512];
@@ -236,6 +252,14 @@ static void register_instance(int port)
              "\"team\":\"payments\"}}}",
              port, port);
     say(&writer, text);
+}
+
+static void change(int number)
+{
+    if (o.is_config)
+        publish(number);
+    else
+        register_instance(number);
 }
 
 static void acknowledge_all(void)
@@ -251,7 +275,10 @@ static void run(void)
     size_t before = measure_resident_kib(o.pid);
     uint64_t began = measure_now_ns();
     for (int i = 0; i < o.subscribers; i++) {
-        open_stream(&all[i], "{\"type\":\"subscribe\",\"sid\":1,\"kind\":\"service\",\"name\":\"orders\"}");
+        open_stream(&all[i],
+                    o.is_config
+                        ? "{\"type\":\"subscribe\",\"sid\":1,\"kind\":\"config\",\"name\":\"app.yaml\"}"
+                        : "{\"type\":\"subscribe\",\"sid\":1,\"kind\":\"service\",\"name\":\"orders\"}");
         while ((size_t)i + 1 - ready >= CONNECTING_MAX)
             turn(10);
     }
@@ -267,7 +294,7 @@ static void run(void)
         uint64_t bytes_before = received_bytes;
         double cpu_before = measure_cpu_s(o.pid);
         sent_at = measure_now_ns();
-        register_instance(i + 2);
+        change(i + 2);
         wait_for(&seen, (size_t)o.subscribers, "subscribers have the change");
         is_timing = false;
         cpu += measure_cpu_s(o.pid) - cpu_before;
@@ -304,6 +331,8 @@ static void read_options(int argc, char **argv)
         {"changes", required_argument, NULL, 'c'},
         {"pause_ms", required_argument, NULL, 'w'},
         {"deflate", no_argument, NULL, 'd'},
+        {"kind", required_argument, NULL, 'k'},
+        {"size", required_argument, NULL, 'z'},
         {0},
     };
     int c;
@@ -327,12 +356,18 @@ static void read_options(int argc, char **argv)
         case 'd':
             o.deflate = true;
             break;
+        case 'k':
+            o.is_config = strcmp(optarg, "config") == 0;
+            break;
+        case 'z':
+            o.size = atoi(optarg);
+            break;
         default:
             exit(2);
         }
     }
-    if (o.subscribers < 1 || o.changes < 1)
-        die("at least one subscriber and one change");
+    if (o.subscribers < 1 || o.changes < 1 || o.size < 1 || o.size > 60000)
+        die("at least one subscriber and one change, and contents of at most 60,000 bytes");
 }
 
 int main(int argc, char **argv)
@@ -346,8 +381,8 @@ int main(int argc, char **argv)
         die("no memory");
     epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     open_stream(&writer, NULL);
-    register_instance(1);
-    wait_for(&results, 1, "the instance is registered");
+    change(1);
+    wait_for(&results, 1, "the first change is made");
     run();
     free(all);
     free(times);

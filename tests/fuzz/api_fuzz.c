@@ -70,13 +70,13 @@ static void bundle(struct slice text)
         const struct config_publish *p = &b.publish[i];
         assert(p->key.ns.size && p->key.group.size && p->key.name.size &&
                p->only_validate == b.only_validate);
-        assert(!p->condition.if_md5.size || api_is_md5(p->condition.if_md5));
+        assert(!p->condition.if_md5.size || digest_is_md5(p->condition.if_md5));
         assert(p->condition.has_seq || !p->condition.if_seq);
         assert(p->note.size <= CONFIG_NOTE_MAX);
     }
     for (size_t i = 0; !err && i < b.remove_count; i++) {
         assert(b.remove[i].key.name.size && !b.remove[i].condition.if_absent);
-        assert(!b.remove[i].condition.if_md5.size || api_is_md5(b.remove[i].condition.if_md5));
+        assert(!b.remove[i].condition.if_md5.size || digest_is_md5(b.remove[i].condition.if_md5));
     }
     json_decref(root);
     arena_done(&arena);

@@ -147,6 +147,36 @@ static void test_waits(void **state)
     done(&gray);
 }
 
+/* Others' changes end no wait, neither for what is there nor for what is not. */
+static void test_unrelated(void **state)
+{
+    (void)state;
+    struct client there = connect_client(), absent = connect_client();
+    char target[100];
+    put("a.txt", "x");
+    long long revision = kv_revision(node.node.kv);
+    snprintf(target, sizeof target, "a.txt?wait_revision=%lld&timeout=10m", revision);
+    request(&there, "GET", target, "", NULL);
+    snprintf(target, sizeof target, "b.txt?wait_revision=%lld&timeout=10m", revision);
+    request(&absent, "GET", target, "", NULL);
+    await_waiting(&there, "a.txt", 1);
+    await_waiting(&absent, "b.txt", 1);
+    for (int i = 0; i < 20; i++) {
+        snprintf(target, sizeof target, i % 2 ? "a.txt%d" : "b.tx?group=g%d", i);
+        put(target, "other");
+    }
+    put("b.txt?group=other", "other");
+    await_waiting(&there, "a.txt", 1);
+    await_waiting(&absent, "b.txt", 1);
+    assert_true(there.in.size == 0 && absent.in.size == 0);
+    put("b.txt", "now");
+    expect(&absent, "\r\n\r\nnow");
+    put("a.txt", "y");
+    expect(&there, "\r\n\r\ny");
+    done(&there);
+    done(&absent);
+}
+
 /* Asked in one turn, by one who may get gray releases and one who does not ask for them. */
 static void test_same_turn(void **state)
 {
@@ -433,6 +463,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_waits, start_api, stop_api),
+        cmocka_unit_test_setup_teardown(test_unrelated, start_api, stop_api),
         cmocka_unit_test_setup_teardown(test_same_turn, start_api, stop_api),
         cmocka_unit_test_setup_teardown(test_client_leaves, start_api, stop_api),
         cmocka_unit_test_setup_teardown(test_export_breaks, start_api, stop_api),
