@@ -35,10 +35,10 @@ P
 serve() { # PORT
     (cd "$work" && exec python3 -m http.server --bind 127.0.0.1 "$1" >/dev/null 2>&1) &
     server=$!
-    for _ in $(seq 100); do curl -sf -o /dev/null "http://127.0.0.1:$1/page.html" && return; sleep 0.1; done
+    for _ in $(seq 600); do curl -sf -o /dev/null "http://127.0.0.1:$1/page.html" && return; sleep 0.1; done
 }
 look() { # PORT: what the page says after some seconds
-    timeout 90 "$chromium" --headless --no-sandbox --disable-gpu --disable-dev-shm-usage --user-data-dir="$work/profile$1" \
+    timeout 300 "$chromium" --headless --no-sandbox --disable-gpu --disable-dev-shm-usage --user-data-dir="$work/profile$1" \
         --virtual-time-budget=15000 --dump-dom "http://127.0.0.1:$1/page.html" 2>"$work/chromium.log" |
         sed -n 's/.*<pre id="out">\([^<]*\)<.*/\1/p'
 }
