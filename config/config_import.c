@@ -181,6 +181,7 @@ static void judge_item(struct config_import *i, struct config_import_item *item)
 static size_t judge_room(struct config_import *i, size_t at)
 {
     const struct config_options *o = &i->config->options;
+    const struct heads_limits limits = {o->namespaces_max, o->items_max, o->bytes_max};
     struct heads_claim claim = {0};
     char error[256];
     size_t first = at, created = 0, bytes = 0;
