@@ -194,7 +194,6 @@ static size_t judge_room(struct config_import *i, size_t at)
         created += item->action == CONFIG_CREATED;
         bytes += item->content.size > before ? item->content.size - before : 0;
     }
-    const struct heads_limits limits = {o->namespaces_max, o->items_max, o->bytes_max};
     int err = heads_claim(i->config->heads, i->items[first].key.ns, created, bytes, &limits, &claim, error,
                           sizeof error);
     heads_release(i->config->heads, &claim);
