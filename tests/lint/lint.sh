@@ -33,6 +33,8 @@ mapfile -t texts < <(files '*.c' '*.h' '*.def' '*.S' '*.sh' '*.awk' '*.py' '*.md
 
 bash $here/selftest.sh >"$out" 2>&1
 result selftest $? "the checkers find what is planted"
+bash tests/shell/selftest.sh >"$out" 2>&1
+result tries $? "what runs the tests says what failed"
 
 if command -v clang-format >/dev/null; then
     check='for f; do clang-format "$f" | cmp -s - "$f" || echo "$f: not as clang-format writes it"; done'

@@ -189,17 +189,18 @@ int64_t stream_world_put_gray(struct stream_world *w, const char *name, const ch
 {
     struct config_asked a = {.request.done = on_config_done};
     struct config_id key = stream_world_config(name);
+    const struct config_condition any = {0};
     struct gray_request r;
     struct arena arena = {0};
     char error[256];
     struct slice bytes = slice_text(content ? content : "");
     if (!text) {
-        config_delete_gray(w->config, &a.request, &key, slice_text(rule), NULL);
+        config_delete_gray(w->config, &a.request, &key, slice_text(rule), &any);
     } else {
         if (gray_request_read(slice_text(text), &arena, &r, error, sizeof error))
             fail_msg("%s", error);
         r.rule.name = slice_text(rule);
-        config_put_gray(w->config, &a.request, &key, &r.rule, content ? &bytes : NULL, NULL);
+        config_put_gray(w->config, &a.request, &key, &r.rule, content ? &bytes : NULL, &any);
     }
     one_node_run(&w->node, is_true, &a.is_done);
     arena_done(&arena);
@@ -228,7 +229,7 @@ static void pump(struct stream_client *c)
 
 static void send_all(struct stream_client *c, struct slice s)
 {
-    uint64_t end = clock_mono_ms() + 10000;
+    uint64_t end = clock_mono_ms() + 60000;
     while (s.size && clock_mono_ms() < end) {
         ssize_t n = send(c->fd, s.data, s.size, MSG_NOSIGNAL);
         if (n > 0)
@@ -251,7 +252,7 @@ void stream_client_ask(struct stream_client *c, struct stream_world *w, const ch
 
 bool stream_client_has_text(struct stream_client *c, const char *text)
 {
-    uint64_t end = clock_mono_ms() + 10000;
+    uint64_t end = clock_mono_ms() + 60000;
     while (!(c->in.size && memmem(c->in.data, c->in.size, text, strlen(text)))) {
         if (c->is_closed || clock_mono_ms() > end)
             return false;
@@ -367,7 +368,7 @@ bool stream_client_hears(struct stream_client *c, uint64_t ms)
 
 const char *stream_client_next(struct stream_client *c)
 {
-    if (!stream_client_hears(c, 10000))
+    if (!stream_client_hears(c, 60000))
         fail_msg("nothing came (closed: %d, status %u)", c->is_closed, c->status);
     return buf_text(&c->message);
 }
@@ -401,7 +402,7 @@ void stream_client_expect_nothing(struct stream_client *c)
 
 void stream_client_expect_close(struct stream_client *c, uint16_t status)
 {
-    if (stream_client_hears(c, 10000))
+    if (stream_client_hears(c, 60000))
         fail_msg("not closed, but: %s", buf_text(&c->message));
     assert_int_equal(c->status, status);
 }

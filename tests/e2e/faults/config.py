@@ -55,7 +55,7 @@ class ConfigWorld:
         for w in self.writers:
             w.is_paused.set()
             w.is_at_rest.clear()
-        wait_for("all know what came of their writes", lambda: all(w.is_at_rest.is_set() for w in self.writers), 40)
+        wait_for("all know what came of their writes", lambda: all(w.is_at_rest.is_set() for w in self.writers), 120)
 
     def go_on(self):
         for w in self.writers:
@@ -83,13 +83,13 @@ class ConfigWorld:
     def history(self, member, name):
         releases, more = [], ""
         while more is not None:
-            answer = ask(member, "GET", f"/api/v1/configs/{name}/history?limit=1000{more}", timeout_s=5)[2]
-            releases += answer["releases"]
+            answer = ask(member, "GET", f"/api/v1/configs/{name}/history?limit=1000{more}", timeout_s=20)[2]
+            releases += answer.get("releases", [])  # without any it is not there
             more = f"&continue={answer['continue']}" if "continue" in answer else None
         return releases
 
     def heads(self, member, query=""):
-        answer = ask(member, "GET", f"/api/v1/configs?deleted=true{query}", timeout_s=3)[2]
+        answer = ask(member, "GET", f"/api/v1/configs?deleted=true{query}", timeout_s=20)[2]
         return {i.pop("name"): i for i in answer["configs"]}
 
     def difference(self):
@@ -121,7 +121,7 @@ class ConfigWorld:
             return why[0] is None
         try:
             self.rest()
-            wait_for("all have the same", is_same, 25)
+            wait_for("all have the same", is_same, 90)
         except SystemExit as error:
             self.judge.fault(f"at the end: {why[0] if why else error}")
         self.judge_all()

@@ -132,7 +132,7 @@ class EventFollower(Told):
     def follow(self):
         host, port = self.addresses[0].split(":")
         self.event = {}
-        connection = http.client.HTTPConnection(host, int(port), timeout=3)
+        connection = http.client.HTTPConnection(host, int(port), timeout=20)
         try:
             labels = f"&labels=zone={self.zone}" if self.zone else ""
             query = f"client_id={self.name.replace(' ', '-')}{labels}&kind=configs&prefix="
