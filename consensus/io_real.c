@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The seam on a real machine: clocks and randomness from base, timers of libuv, two worker threads, POSIX
+ * The seam on a real machine: clocks and randomness from base, timers of libuv, worker threads, POSIX
  * files. Foreign error numbers end here. */
 #include "consensus/io.h"
 
@@ -278,6 +278,12 @@ static int real_truncate(struct io *io, struct io_file *file, uint64_t size)
     return n < 0 ? err_from_errno(errno) : 0;
 }
 
+static void real_write_back(struct io *io, struct io_file *file, uint64_t at, uint64_t size)
+{
+    if (!real_of(io)->no_sync)
+        (void)sync_file_range(file->fd, (off_t)at, (off_t)size, SYNC_FILE_RANGE_WRITE);
+}
+
 static int real_sync(struct io *io, struct io_file *file)
 {
     return sync_fd(io, file->fd, fdatasync);
@@ -332,6 +338,7 @@ static const struct io_ops real_ops = {
     .read = real_read,
     .write = real_write,
     .truncate = real_truncate,
+    .write_back = real_write_back,
     .sync = real_sync,
     .sync_dir = real_sync_dir,
     .rename = real_rename,
@@ -341,7 +348,8 @@ static const struct io_ops real_ops = {
 
 struct io *io_real_new(struct uv_loop_s *loop, bool unsafe_no_fsync)
 {
-    static const char *const names[IO_WORKER_COUNT] = {[IO_WORKER_WAL] = "wal", [IO_WORKER_STORE] = "store"};
+    static const char *const names[IO_WORKER_COUNT] = {
+        [IO_WORKER_WAL] = "wal", [IO_WORKER_STORE] = "store", [IO_WORKER_SNAPSHOT] = "snapshot"};
     struct io_real *r = mem_new(sizeof(*r));
 
     r->io.ops = &real_ops;

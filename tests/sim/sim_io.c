@@ -307,6 +307,15 @@ static int sim_truncate(struct io *io, struct io_file *file, uint64_t size)
     return s->is_dead ? ERR_IO : sim_disk_truncate(s->options.disk, file->inode, size);
 }
 
+/* Nothing that is not synced is safe, whatever was written back. */
+static void sim_write_back(struct io *io, struct io_file *file, uint64_t at, uint64_t size)
+{
+    (void)io;
+    (void)file;
+    (void)at;
+    (void)size;
+}
+
 static int sim_sync(struct io *io, struct io_file *file)
 {
     struct sim_io *s = sim_of(io);
@@ -365,6 +374,7 @@ static const struct io_ops sim_ops = {
     .read = sim_read,
     .write = sim_write,
     .truncate = sim_truncate,
+    .write_back = sim_write_back,
     .sync = sim_sync,
     .sync_dir = sim_sync_dir,
     .rename = sim_rename,
