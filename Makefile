@@ -5,7 +5,7 @@
 #   make           build bin/cairnd
 #   make run       deps, build, start one node and print where it listens
 #   make cluster   deps, build, start three members and print where they listen; CLUSTER_DIR= says where their data lies
-#   make demo      three members, services and consumers; one is killed, one drained, the leader killed: 25 seconds
+#   make demo      three members, services and consumers, a configuration; one is killed, one drained, the leader killed: 45 s
 #   make test      everything that CI's core asks for, under ten minutes
 #   make check     unit tests only            (make check T=wal runs those whose name has "wal")
 #   make scenarios etcd-io/raft's own scenario files and ours; DIR= says where theirs lie
@@ -16,6 +16,7 @@
 #   make sim       whole clusters on virtual time, SEEDS=300; SEED=7 replays one with a trace
 #   make e2e       real daemons: README tour, kill -9, options, bad input
 #   make registry-faults   members restarted, killed, cut off; clients that come late or all at once; readers of every kind
+#   make config-faults     publishers, bundles, gray releases and their readers while members fail
 #   make crash     kill -9 under load, CYCLES=50 times
 #   make failpoints  death at every failpoint of a test build, by gofail's protocol
 #   make chaos     clusters under faults, recorded and judged; SCENARIO='kill_leader ...' picks, SERVER=etcd compares
@@ -25,6 +26,8 @@
 #   make fuzz      each fuzz target for FUZZ_SECONDS (default 20)
 #   make bench     cairnd and etcd side by side, written to tests/bench/RESULTS.md
 #   make bench-registry  what the registry costs below HTTP
+#   make bench-config    the config center's part of bench alone
+#   make start-order  server/start.order, the functions that a start runs, written anew
 #   make install   DESTDIR= PREFIX=/usr/local
 #   make clean
 #
@@ -53,11 +56,17 @@ DEPS_LIBS   := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -lpthread -lm
 OPT       := $(if $(SAN),-O1 -g -fno-omit-frame-pointer,-O2 -g -D_FORTIFY_SOURCE=2)
 SANFLAGS  := $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all)
 CPPFLAGS  := -D_GNU_SOURCE $(if $(FAILPOINTS),-DFAILPOINTS) -I. -isystem $(BUILD)/gen $(DEPS_CFLAGS)
-CFLAGS    := -std=c17 $(OPT) $(WARN) -fstack-protector-strong -msse4.2 -ffile-prefix-map=$(CURDIR)/= $(SANFLAGS) $(EXTRA_CFLAGS)
+CFLAGS    := -std=c17 $(OPT) $(WARN) -fstack-protector-strong -ffunction-sections -msse4.2 -ffile-prefix-map=$(CURDIR)/= $(SANFLAGS) \
+             $(EXTRA_CFLAGS)
 ifneq ($(shell uname -m),x86_64)
 CFLAGS    := $(filter-out -msse4.2,$(CFLAGS))
 endif
-LDFLAGS   := $(SANFLAGS) $(if $(SAN),,-Wl$(comma)--as-needed)
+LDFLAGS   := $(SANFLAGS) $(if $(SAN),,-Wl$(comma)--as-needed) $(EXTRA_LDFLAGS)
+# What the server is linked with so that a node that idles keeps little of its program in memory: no function that nobody
+# calls; the functions of a start side by side; relocations in their short form, which the loader knows since glibc 2.36.
+SHORT_RELOCATIONS := $(shell printf '%s\n' 2.36 "$$(getconf GNU_LIBC_VERSION 2>/dev/null | cut -d' ' -f2)" | sort -VC && echo -z pack-relative-relocs)
+START_LD  := $(if $(SAN),,$(BUILD)/start.ld)
+LDFLAGS_SERVER := $(if $(SAN),,-Wl$(comma)--gc-sections -Wl$(comma)-T$(comma)$(START_LD) $(SHORT_RELOCATIONS))
 
 # --- sources ---------------------------------------------------------------------------------
 FOLDERS   := base proto consensus registry config server
@@ -76,7 +85,7 @@ FUZZERS   := $(patsubst tests/fuzz/%_fuzz.c,%,$(wildcard tests/fuzz/*_fuzz.c))
 
 .PHONY: all deps run cluster demo test check scenarios linearizability lint e2e crash rough interop fuzz bench bench-smoke install clean format
 
-.PHONY: registry-faults bench-registry explore sim-mutants mutants-build failpoints sim chaos failover
+.PHONY: registry-faults config-faults bench-registry bench-config start-order explore sim-mutants mutants-build failpoints sim chaos failover
 .DEFAULT_GOAL := all
 .SECONDARY:
 
@@ -107,7 +116,7 @@ $(BUILD)/gen/proto/%.pb-c.c $(BUILD)/gen/proto/%.pb-c.h: proto/%.proto
 	@cd proto && protoc-c --c_out=../$(BUILD)/gen/proto $(<F)
 
 $(BUILD)/gen/%.o: $(BUILD)/gen/%.c $(GEN_H)
-	@$(CC) -std=c17 $(OPT) $(SANFLAGS) -w -I$(BUILD)/gen/proto $(DEPS_CFLAGS) -c $< -o $@
+	@$(CC) -std=c17 $(OPT) -ffunction-sections $(SANFLAGS) $(EXTRA_CFLAGS) -w -I$(BUILD)/gen/proto $(DEPS_CFLAGS) -c $< -o $@
 
 $(BUILD)/%.o: %.c Makefile | $(GEN_H)
 	@mkdir -p $(@D)
@@ -121,10 +130,15 @@ $(BUILD)/%.o: %.S Makefile
 $(CORE): $(OBJECTS)
 	@rm -f $@ && ar rcs $@ $^
 
-$(BIN)/cairnd: $(BUILD)/server/main.o $(CORE)
+$(BIN)/cairnd: $(BUILD)/server/main.o $(CORE) $(START_LD)
 	@mkdir -p $(@D)
 	@echo "  LD  $@"
-	@$(CC) $(LDFLAGS) -o $@ $^ $(DEPS_LIBS)
+	@$(CC) $(LDFLAGS) $(LDFLAGS_SERVER) -o $@ $(filter-out $(START_LD),$^) $(DEPS_LIBS)
+
+# A section for the functions that server/start.order names, their clones (.constprop, .part) included, before all others.
+$(BUILD)/start.ld: server/start.order Makefile
+	@mkdir -p $(@D)
+	@sed -e '1i SECTIONS { .text.start : {' -e '/^#/d; s/.*/*(.text.& .text.&.*)/' -e '$$a } } INSERT BEFORE .text;' $< > $@
 
 # An archive: a test with a store of its own making must not meet the real one through a helper it does not use.
 TEST_CORE := $(BUILD)/libtest.a
@@ -172,7 +186,7 @@ $(BUILD)/linearizability: $(BUILD)/tests/check/linearizability_main.o $(BUILD)/t
 	@$(CC) $(LDFLAGS) -o $@ $^ $(DEPS_LIBS)
 
 linearizability: $(BUILD)/linearizability
-	@timeout 120 $(BUILD)/linearizability $(LINEARIZABILITY)
+	@timeout 600 $(BUILD)/linearizability $(LINEARIZABILITY)
 
 # Whole clusters on virtual time. The linker puts tests/sim/cluster/hooks.c between production files.
 SIM       := $(BUILD)/sim
@@ -216,14 +230,15 @@ test:
 	@$(MAKE) --no-print-directory e2e
 
 # Programs that speak to servers from outside: the load generator, the crash test.
-TOOLS     := load dns_load stream_load crash clients
+TOOLS     := load dns_load stream_load config_load crash clients
 TOOL_BIN  := $(TOOLS:%=$(BUILD)/tools/%)
 $(BUILD)/tools/load: $(BUILD)/tests/bench/load.o
 $(BUILD)/tools/dns_load: $(BUILD)/tests/bench/dns_load.o
 $(BUILD)/tools/stream_load: $(BUILD)/tests/bench/stream_load.o
+$(BUILD)/tools/config_load: $(BUILD)/tests/bench/config_load.o
 $(BUILD)/tools/crash: $(BUILD)/tests/e2e/crash.o
 $(BUILD)/tools/clients: $(BUILD)/tests/e2e/rough/clients.o $(BUILD)/tests/e2e/rough/rude.o $(BUILD)/tests/e2e/rough/wire.o
-$(TOOL_BIN): $(BUILD)/tests/bench/h2client.o
+$(TOOL_BIN): $(BUILD)/tests/bench/h2client.o $(BUILD)/tests/bench/measure.o
 	@mkdir -p $(@D)
 	@$(CC) $(LDFLAGS) -o $@ $^ -lnghttp2
 
@@ -264,8 +279,8 @@ failover: $(BIN)/cairnd $(CHAOS_BIN)
 e2e: $(BIN)/cairnd $(TOOL_BIN)
 	@TOOLS=$(BUILD)/tools CAIRND=$(BIN)/cairnd tests/e2e/all.sh
 
-registry-faults: $(BIN)/cairnd $(FAULTPROXY)
-	@python3 -B tests/e2e/faults/run.py $(BIN)/cairnd $(FAULTPROXY) $(SCENARIO)
+registry-faults config-faults: %-faults: $(BIN)/cairnd $(FAULTPROXY)
+	@python3 -B tests/e2e/faults/run.py $(BIN)/cairnd $(FAULTPROXY) $* $(SCENARIO)
 
 CYCLES    := 50
 crash: $(BIN)/cairnd $(TOOL_BIN)
@@ -296,6 +311,14 @@ $(BUILD)/tools/registry_load: $(BUILD)/tests/bench/registry_load.o $(TEST_CORE) 
 
 bench-registry: $(BUILD)/tools/registry_load
 	@$<
+
+bench-config:
+	@$(MAKE) --no-print-directory bench ONLY=config
+
+# Which functions a start runs, anew; wanted when "idle, empty" of the bench has grown.
+start-order:
+	@$(MAKE) --no-print-directory BUILD=build/coverage BIN=build/coverage/bin EXTRA_CFLAGS=--coverage EXTRA_LDFLAGS=--coverage build/coverage/bin/cairnd
+	@tests/bench/start_order.sh build/coverage > server/start.order.new && mv server/start.order.new server/start.order
 
 lint: $(GEN_H)
 	@tests/lint/lint.sh '$(CPPFLAGS) -isystem $(BUILD)/gen/proto $(CFLAGS)'

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/json_lex.h"
 #include "base/text.h"
 
 struct document_reader document_reader_of(enum document_reading how, struct arena *a, char *error,
@@ -37,6 +38,23 @@ void document_begin(struct document_reader *r, struct slice text)
     r->err = json_parse(text, &r->root, r->error, r->error_size);
     if (!r->err && !json_is_object(r->root))
         document_refuse(r, "the document", "is not a JSON object");
+}
+
+void document_begin_long(struct document_reader *r, struct slice text, const char *field)
+{
+    size_t from, to;
+    if (!json_find_string(text, field, &r->unescaped, &r->long_text, &from, &to)) {
+        document_begin(r, text);
+        return;
+    }
+    struct buf rest = {0};
+    r->long_field = field;
+    buf_reserve(&rest, text.size - (to - from) + 2);
+    buf_add(&rest, text.data, from);
+    buf_add_text(&rest, "\"\"");
+    buf_add(&rest, text.data + to, text.size - to);
+    document_begin(r, buf_slice(&rest));
+    buf_done(&rest);
 }
 
 void document_begin_value(struct document_reader *r, json_t *object)
@@ -77,6 +95,7 @@ int document_end(struct document_reader *r)
         document_refuse(r, r->late_field, r->late_why);
     json_decref(r->root);
     r->root = NULL;
+    buf_done(&r->unescaped);
     return r->err;
 }
 
@@ -112,8 +131,11 @@ void document_string(struct document_reader *r, const char *field, size_t size_m
     json_t *value = document_take(r, field);
     if (!value)
         return;
-    if (json_is_string(value) && json_string_length(value) <= size_max) {
-        *ret = document_keep(r, value);
+    bool is_long = r->long_field && strcmp(r->long_field, field) == 0;
+    size_t size = is_long ? r->long_text.size : json_string_length(value);
+    if (json_is_string(value) && size <= size_max) {
+        *ret =
+            is_long ? slice_of(arena_copy(r->arena, r->long_text.data, size), size) : document_keep(r, value);
         return;
     }
     char why[64];

@@ -32,6 +32,10 @@ struct document_map {
 struct document_reader {
     json_t *root;
     struct arena *arena; /* where what was read lies */
+    /* document_begin_long's */
+    const char *long_field; /* NULL = there is none */
+    struct slice long_text;
+    struct buf unescaped;
     bool is_strict;
     const char *taken[DOCUMENT_FIELDS_MAX];
     size_t taken_count;
@@ -44,9 +48,12 @@ struct document_reader {
 /* error has at least 200 bytes. */
 struct document_reader document_reader_of(enum document_reading how, struct arena *a, char *error,
                                           size_t error_size);
-/* One of the two begins: a text (ERR_MALFORMED with line and column if it is no JSON), or an object that the
- * caller holds. document_end must follow, also behind an error; its result is the reading's. */
+/* One of the three begins: a text (ERR_MALFORMED with line and column if it is no JSON), or an object that
+ * the caller holds. document_end must follow, also behind an error; its result is the reading's. */
 void document_begin(struct document_reader *r, struct slice text);
+/* The same for a text whose field of this name may be a long string: that is read by itself, at a small part
+ * of the cost. Lines and columns of what is wrong behind it are not those of the text. */
+void document_begin_long(struct document_reader *r, struct slice text, const char *field);
 void document_begin_value(struct document_reader *r, json_t *object);
 MUST_CHECK int document_end(struct document_reader *r);
 

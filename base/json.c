@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "base/json_lex.h"
 #include "base/text.h"
 
 enum { JSON_DEPTH_MAX = 200 };
@@ -118,6 +119,9 @@ void jw_string(struct json_writer *w, struct slice s)
     buf_add_byte(w->out, '"');
     size_t plain = 0; /* start of what can be copied as it is */
     for (size_t i = 0; i < s.size;) {
+        i += json_plain_size(s.data + i, s.size - i);
+        if (i == s.size)
+            break;
         uint8_t c = s.data[i];
         size_t n = 1;
         char escape = 0;
@@ -147,6 +151,9 @@ size_t jw_string_size(struct slice s)
 {
     size_t size = s.size + 2;
     for (size_t i = 0; i < s.size; i++) {
+        i += json_plain_size(s.data + i, s.size - i);
+        if (i == s.size)
+            break;
         char escape = s.data[i] < 0x80 ? escape_of(s.data[i]) : 0;
         size += escape == 'u' ? 5 : escape ? 1 : 0;
     }

@@ -2,7 +2,36 @@
  * Strings and numbers of JSON; see json_lex.h. Nothing is copied unless a string has escapes. */
 #include "base/json_lex.h"
 
+#include <string.h>
+
 #include "base/text.h"
+
+/* Eight bytes at once: in each the highest bit is set if it is zero, below n, not ASCII. Bytes above the
+ * first that is found may be marked wrongly, which costs a second look. */
+#define EACH(byte)         (0x0101010101010101u * (byte))
+#define HAS_ZERO(word)     (((word)-EACH(1)) & ~(word))
+#define HAS_BELOW(word, n) (((word)-EACH(n)) & ~(word))
+#define HIGHEST            EACH(0x80)
+
+static bool is_plain(uint8_t c)
+{
+    return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+}
+
+size_t json_plain_size(const uint8_t *p, size_t size)
+{
+    size_t at = 0;
+    for (uint64_t word; size - at >= sizeof word; at += sizeof word) {
+        memcpy(&word, p + at, sizeof word);
+        uint64_t found = word | HAS_BELOW(word, 0x20) | HAS_ZERO(word ^ EACH('"')) |
+                         HAS_ZERO(word ^ EACH('\\')) | HAS_ZERO(word ^ EACH(0x7f));
+        if (found & HIGHEST)
+            break;
+    }
+    while (at < size && is_plain(p[at]))
+        at++;
+    return at;
+}
 
 /* One escape at p (behind the backslash); returns where it ends, NULL if it is none. */
 static const uint8_t *read_escape(struct buf *out, const uint8_t *p, const uint8_t *end)
@@ -32,9 +61,12 @@ static const uint8_t *read_escape(struct buf *out, const uint8_t *p, const uint8
 
 static const uint8_t *plain_end(const uint8_t *p, const uint8_t *end)
 {
-    while (p < end && *p != '"' && *p != '\\' && *p >= 0x20)
-        p++;
-    return p;
+    for (;;) {
+        p += json_plain_size(p, (size_t)(end - p));
+        if (p == end || *p == '"' || *p == '\\' || *p < 0x20)
+            return p;
+        p++; /* DEL, or not ASCII: both are allowed */
+    }
 }
 
 enum json_string_fault json_lex_string(const uint8_t *p, const uint8_t *end, struct buf *unescaped,
@@ -111,4 +143,66 @@ const uint8_t *json_lex_number(const uint8_t *p, const uint8_t *end)
         p = q;
     }
     return p < end && json_is_word(*p) ? NULL : p;
+}
+
+/* --- members ----------------------------------------------------------------------------------- */
+
+static const uint8_t *skip_blanks(const uint8_t *p, const uint8_t *end)
+{
+    while (p < end && (*p == ' ' || *p == '\t' || *p == '\n' || *p == '\r'))
+        p++;
+    return p;
+}
+
+/* Over a value that is no string, to the comma or bracket behind it; its inside is not checked. */
+static const uint8_t *skip_value(const uint8_t *p, const uint8_t *end, struct buf *scratch)
+{
+    struct slice string;
+    for (size_t depth = 0; p < end;) {
+        if (*p == '"') {
+            if (json_lex_string(p, end, scratch, &string, &p) != JSON_STRING_FINE)
+                return NULL;
+            continue;
+        }
+        if (!depth && (*p == ',' || *p == '}'))
+            return p;
+        depth += *p == '{' || *p == '[';
+        if (*p == '}' || *p == ']') {
+            if (!depth)
+                return NULL;
+            depth--;
+        }
+        p++;
+    }
+    return NULL;
+}
+
+bool json_find_string(struct slice text, const char *name, struct buf *unescaped, struct slice *ret_string,
+                      size_t *ret_from, size_t *ret_to)
+{
+    const struct slice wanted = slice_text(name);
+    const uint8_t *end = text.data + text.size, *p = skip_blanks(text.data, end);
+    if (p == end || *p != '{')
+        return false;
+    do {
+        struct slice key;
+        p = skip_blanks(p + 1, end);
+        if (p == end || *p != '"' || json_lex_string(p, end, unescaped, &key, &p) != JSON_STRING_FINE)
+            return false;
+        bool is_wanted = slice_equal(key, wanted);
+        p = skip_blanks(p, end);
+        if (p == end || *p != ':')
+            return false;
+        p = skip_blanks(p + 1, end);
+        const uint8_t *from = p;
+        if (is_wanted) {
+            bool is_fine = p < end && *p == '"' &&
+                           json_lex_string(p, end, unescaped, ret_string, &p) == JSON_STRING_FINE;
+            *ret_from = (size_t)(from - text.data);
+            *ret_to = (size_t)(p - text.data);
+            return is_fine;
+        }
+        p = skip_value(p, end, unescaped);
+    } while (p && *p == ',');
+    return false;
 }

@@ -20,6 +20,16 @@ enum json_string_fault {
 enum json_string_fault json_lex_string(const uint8_t *p, const uint8_t *end, struct buf *unescaped,
                                        struct slice *ret_string, const uint8_t **ret_at);
 
+/* How many bytes from p on stand in a string as they are: ASCII, no quote, backslash, control character or
+ * DEL. */
+size_t json_plain_size(const uint8_t *p, size_t size);
+
+/* The first member of an object that has this name, if it is a string (as json_lex_string gives it); the
+ * token is text[*ret_from, *ret_to). False: there is none, or what stands before it is no JSON. What stands
+ * behind it is not looked at. */
+bool json_find_string(struct slice text, const char *name, struct buf *unescaped, struct slice *ret_string,
+                      size_t *ret_from, size_t *ret_to);
+
 /* Behind the number at p; NULL = by the grammar there is none, or a letter or digit follows it. */
 const uint8_t *json_lex_number(const uint8_t *p, const uint8_t *end);
 

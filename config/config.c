@@ -59,6 +59,16 @@ int64_t config_revision(const struct config *c)
     return fed > seen || !feed_is_following(c->feed) ? fed : seen; /* while a batch is told it is ahead */
 }
 
+uint64_t config_cluster_id(const struct config *c)
+{
+    return kv_cluster_id(c->kv);
+}
+
+uint64_t config_content_bytes_max(const struct config *c)
+{
+    return c->options.content_bytes_max;
+}
+
 const struct config_item *config_find(const struct config *c, const struct config_id *key)
 {
     const struct heads_item *i = heads_find(c->heads, key);
@@ -156,14 +166,29 @@ void config_add_id(struct buf *out, const struct config_id *key)
     buf_add_slice(out, key->name);
 }
 
-int config_look(struct config *c, struct slice key, struct arena *a, const Mvccpb__KeyValue **ret)
+static int look(struct config *c, struct slice key, bool keys_only, struct arena *a,
+                const Mvccpb__KeyValue **ret)
 {
     Etcdserverpb__RangeRequest m = ETCDSERVERPB__RANGE_REQUEST__INIT;
     Etcdserverpb__RangeResponse *response;
+    m.keys_only = keys_only;
     m.key.len = key.size;
     memcpy(&m.key.data, &key.data, sizeof key.data); /* protobuf-c's type is not const; nobody writes */
     int err = kv_range_now(c->kv, &m, a, &response);
     *ret = !err && response->n_kvs ? response->kvs[0] : NULL;
+    return err;
+}
+
+int config_look(struct config *c, struct slice key, struct arena *a, const Mvccpb__KeyValue **ret)
+{
+    return look(c, key, false, a, ret);
+}
+
+int config_look_revision(struct config *c, struct slice key, struct arena *a, int64_t *ret)
+{
+    const Mvccpb__KeyValue *pair;
+    int err = look(c, key, true, a, &pair);
+    *ret = pair ? pair->mod_revision : 0;
     return err;
 }
 
@@ -260,6 +285,7 @@ struct config *config_new(const struct config_options *options)
         o->content_bytes_max = CONFIG_CONTENT_MAX;
     c->kv = o->kv;
     desk_init(&c->desk, c->kv);
+    recent_init(&c->recent);
     c->heads = heads_new(on_changed, c);
     c->janitor = config_janitor_new(c->kv, c->heads, o->releases_kept, o->releases_kept_s);
     metric_collector_add(config_metric_collect, c);
@@ -279,6 +305,7 @@ void config_free(struct config *c)
     config_janitor_free(c->janitor);
     config_watch_done(c);
     heads_free(c->heads);
+    recent_done(&c->recent);
     buf_done(&c->names);
     mem_free(c->options.member);
     mem_free(c);

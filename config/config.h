@@ -30,6 +30,7 @@ struct config_options {
     uint64_t content_bytes_max;  /* of one configuration; 0 = 1 MiB */
     uint64_t request_bytes_max;  /* the kv's; 0 = 1.5 MiB */
     uint64_t txn_ops_max;        /* the kv's; 0 = 128: half as many configurations fit into a bundle */
+    size_t namespaces_max;       /* that hold a configuration, deleted or not; 0 = no limit */
     size_t items_max, bytes_max; /* of one namespace: live ones and their bytes; 0 = none */
     /* A release stays while it is among the newest so many of its item (0 = 50), or younger than this (0 = 90
      * days), or live, or named by a gray rule. What is left is collected by the leader. */
@@ -42,6 +43,8 @@ void config_free(struct config *c); /* before the kv is closed; what is pending 
 void config_turn(struct config *c); /* in each turn of the loop, after kv_turn */
 bool config_is_ready(const struct config *c);
 int64_t config_revision(const struct config *c); /* of the view */
+uint64_t config_cluster_id(const struct config *c);
+uint64_t config_content_bytes_max(const struct config *c); /* of one configuration */
 
 /* --- the view: heads ----------------------------------------------------------------------------------- */
 struct config_id {
@@ -57,7 +60,7 @@ const struct config_item *config_find(const struct config *c, const struct confi
 /* The revision in which what one can see of a name that is not there last changed. */
 int64_t config_absent_revision(const struct config *c);
 /* By group and name, from the first behind `after` (a "group/name"); group empty = all groups; deleted ones
- * too. */
+ * too. ns empty (and `after` too): those of all namespaces, by namespace first. */
 void config_each(const struct config *c, struct slice ns, struct slice group, struct slice prefix,
                  struct slice after, bool (*fn)(void *arg, const struct config_item *item), void *arg);
 
@@ -94,6 +97,10 @@ struct config_condition {
     bool has_seq;
     uint64_t if_seq;
     struct slice if_md5; /* 32 hex digits */
+    /* Nothing of it has changed after this revision, gray rules neither: the one condition that never comes
+     * true again. */
+    bool has_revision;
+    int64_t if_revision;
 };
 
 struct config_publish {
@@ -113,6 +120,9 @@ void config_publish(struct config *c, struct config_request *q, const struct con
  * it is deleted. Linearizable when is_local is false. */
 void config_read(struct config *c, struct config_request *q, const struct config_id *key, uint64_t seq,
                  bool is_local);
+/* The same release at once, if it was read lately and still stands there so (locally); NULL: config_read has
+ * to tell. Valid until the next call of this door. */
+const struct config_release *config_read_recent(struct config *c, const struct config_id *key, uint64_t seq);
 /* A new release with that of seq's content and format. ERR_NOT_FOUND: there is no such release (any more). */
 void config_rollback(struct config *c, struct config_request *q, const struct config_id *key, uint64_t seq,
                      struct slice note, const struct config_condition *condition);
@@ -120,8 +130,69 @@ void config_rollback(struct config *c, struct config_request *q, const struct co
 void config_delete(struct config *c, struct config_request *q, const struct config_id *key, struct slice note,
                    const struct config_condition *condition);
 /* All or nothing, in one revision; a key twice is ERR_INVALID. */
+struct config_remove {
+    struct config_id key;
+    struct config_condition condition;
+};
 void config_bundle(struct config *c, struct config_request *q, const struct config_publish *publish,
-                   size_t publish_count, const struct config_id *remove, size_t remove_count);
+                   size_t publish_count, const struct config_remove *remove, size_t remove_count);
+
+/* Many at once, of which some may be there (config_import.c): everything is checked before anything is
+ * written. What fits into one transaction is written in one revision; more than that in several, in the order
+ * of namespace, group and name. The same again writes nothing. */
+enum config_import_policy {
+    CONFIG_IMPORT_ABORT, /* nothing is written if another content is live under one of the names: ERR_CONFLICT
+                          */
+    CONFIG_IMPORT_SKIP,  /* those are left alone */
+    CONFIG_IMPORT_OVERWRITE, /* those get a new release */
+};
+enum config_import_action {
+#define ACTION(name, text) CONFIG_##name,
+#include "config/import.def"
+#undef ACTION
+    CONFIG_ACTIONS
+};
+const char *config_import_action_name(enum config_import_action a);
+
+struct config_import_item {
+    struct config_id key;
+    struct slice path; /* what it is called in sentences; empty: by its key */
+    struct slice content, title, note;
+    bool has_format; /* else that of what is live, or by the name's ending */
+    enum format format;
+    struct slice md5, sha256; /* what the content's must be; empty: is not looked at */
+    /* What became of it. */
+    enum config_import_action action;
+    int err; /* REFUSED: why, with error; ERR_MALFORMED: where */
+    char *error;
+    size_t line, column;
+    uint64_t seq; /* of what is live; 0 = nothing, or not known */
+    struct digest digest;
+};
+
+struct config_import {
+    void (*done)(struct config_import *i, int err);
+    struct config_import_item *items; /* the caller's until done or cancel; sorted by config_import */
+    size_t count;
+    enum config_import_policy policy;
+    bool is_dry; /* nothing is written; done with OK whatever would happen */
+    /* The result, at any time. */
+    int64_t revision;
+    size_t transactions;            /* that were made */
+    size_t actions[CONFIG_ACTIONS]; /* items by action */
+    char error[512];                /* with an error: one sentence */
+    /* The door's own. */
+    struct config *config;
+    struct config_request step;
+    struct arena arena; /* errors; also after done, until config_import_done */
+    size_t at, most, batch;
+};
+/* done, as that of other requests. An error of several items is that of the first of them: its action is
+ * REFUSED, and nothing was written; ERR_TIMEOUT and its like: what was LEFT and not told apart may be there.
+ */
+void config_import(struct config *c, struct config_import *i);
+void config_import_cancel(struct config_import *i); /* what is under way is written; nothing follows */
+void config_import_done(struct config_import *i);   /* frees what the result points to */
 
 /* A draft may be unfinished: its format is not checked before it is published. Its base is what is live; the
  * condition is the live one's too. */
@@ -135,12 +206,13 @@ void config_publish_draft(struct config *c, struct config_request *q, const stru
 /* A gray rule, with a content of its own (a release is made for it) or, content NULL, rule->seq of one that
  * is there; a tombstone's makes it deleted for those. ERR_NOT_FOUND also when the item is not live. */
 void config_put_gray(struct config *c, struct config_request *q, const struct config_id *key,
-                     const struct gray_rule *rule, const struct slice *content);
+                     const struct gray_rule *rule, const struct slice *content,
+                     const struct config_condition *condition);
 void config_delete_gray(struct config *c, struct config_request *q, const struct config_id *key,
-                        struct slice rule);
+                        struct slice rule, const struct config_condition *condition);
 /* Its content becomes the live release for all (a new one), and the rule goes. */
 void config_promote_gray(struct config *c, struct config_request *q, const struct config_id *key,
-                         struct slice rule, struct slice note);
+                         struct slice rule, struct slice note, const struct config_condition *condition);
 
 /* Releases of one name, newest first, from below `before` (0 = from the newest); without contents. */
 struct config_history {
@@ -180,13 +252,16 @@ struct config_watch {
     bool is_prefix;
     struct watched *watched;
     struct strmap states; /* "group/name" -> what its client was sent and says */
-    int64_t since_ms;
+    int64_t since_ms, sent_revision;
 };
 /* Set changed and subscriber before; the rest is filled in. With is_prefix an empty group is all groups. */
 void config_watch(struct config *c, struct config_watch *w, const struct config_id *key, bool is_prefix);
 void config_unwatch(struct config_watch *w);
 /* What the client was sent; what it says it runs on, or rejects. For operators (config_listeners). */
 void config_sent(struct config_watch *w, const struct config_id *key, uint64_t seq);
+/* It was sent, of every item, what it is to get as of this revision. For watches of many: nothing is kept of
+ * each; of an item that has changed since it is not known what was sent. */
+void config_sent_all(struct config_watch *w, int64_t revision);
 void config_applied(struct config_watch *w, const struct config_id *key, uint64_t seq, bool is_ok,
                     struct slice error);
 /* The release that a watcher with these labels gets of an item: its gray release or the live one; 0 = none

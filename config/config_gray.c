@@ -83,11 +83,12 @@ static bool copy_rule(struct write *w, const struct gray_rule *rule)
 }
 
 void config_put_gray(struct config *c, struct config_request *q, const struct config_id *key,
-                     const struct gray_rule *rule, const struct slice *content)
+                     const struct gray_rule *rule, const struct slice *content,
+                     const struct config_condition *condition)
 {
     struct write *w = write_new(c, q, 1);
     struct target *t = &w->targets[0];
-    if (!write_target(w, 0, key, decide_put, NULL) || !copy_rule(w, rule))
+    if (!write_target(w, 0, key, decide_put, condition) || !copy_rule(w, rule))
         return;
     if (!content && (rule->seq == 0 || rule->seq > CONFIG_SEQ_MAX)) {
         desk_op_refuse(&w->op.desk, ERR_INVALID, "the rule needs either seq or content");
@@ -113,10 +114,10 @@ static int decide_delete(struct write *w, struct target *t)
 }
 
 void config_delete_gray(struct config *c, struct config_request *q, const struct config_id *key,
-                        struct slice rule)
+                        struct slice rule, const struct config_condition *condition)
 {
     struct write *w = write_new(c, q, 1);
-    if (!write_target(w, 0, key, decide_delete, NULL))
+    if (!write_target(w, 0, key, decide_delete, condition))
         return;
     w->targets[0].rule_name = config_copy(&w->op.desk.arena, rule);
     write_start(w);
@@ -157,10 +158,10 @@ static int decide_promote(struct write *w, struct target *t)
 }
 
 void config_promote_gray(struct config *c, struct config_request *q, const struct config_id *key,
-                         struct slice rule, struct slice note)
+                         struct slice rule, struct slice note, const struct config_condition *condition)
 {
     struct write *w = write_new(c, q, 1);
-    if (!write_target(w, 0, key, decide_promote, NULL) || !write_words(w, 0, (struct slice){0}, note))
+    if (!write_target(w, 0, key, decide_promote, condition) || !write_words(w, 0, (struct slice){0}, note))
         return;
     w->targets[0].rule_name = config_copy(&w->op.desk.arena, rule);
     write_start(w);

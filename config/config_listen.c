@@ -20,20 +20,6 @@ struct looking {
     size_t count, capacity, left_out;
 };
 
-/* "10.0.0.5:80", "[::1]:80", or an address alone. */
-static struct slice address_of(const char *peer)
-{
-    struct slice s = slice_text(peer ? peer : "");
-    const char *colon = peer ? strrchr(peer, ':') : NULL;
-    if (s.size && *peer == '[') {
-        const char *end = strchr(peer, ']');
-        return slice_of(peer + 1, end ? (size_t)(end - peer - 1) : s.size - 1);
-    }
-    if (colon && strchr(peer, ':') == colon)
-        s.size = (size_t)(colon - peer);
-    return s;
-}
-
 static void look(void *arg, const struct config_watch *w, const struct config_state *state)
 {
     struct looking *l = arg;
@@ -56,10 +42,13 @@ static void look(void *arg, const struct config_watch *w, const struct config_st
                                          .labels = s->labels,
                                          .since_ms = w->since_ms};
     if (l->item)
-        listener->chosen = config_choose(l->item, &s->labels, address_of(s->peer), s->client_id);
+        listener->chosen = config_choose(l->item, &s->labels, gray_address(s->peer), s->client_id);
+    if (l->item && w->sent_revision >= l->item->revision)
+        listener->sent = listener->chosen;
     if (!state)
         return;
-    listener->sent = state->sent;
+    if (state->sent)
+        listener->sent = state->sent;
     listener->applied = state->applied;
     listener->rejected = state->rejected;
     listener->error = slice_text(state->error ? state->error : "");

@@ -9,6 +9,7 @@
 #include "config/config.h"
 #include "config/heads.h"
 #include "config/janitor.h"
+#include "config/recent.h"
 #include "consensus/desk.h"
 #include "proto/txn.h"
 
@@ -22,6 +23,7 @@ struct config {
     struct heads *heads;
     struct config_janitor *janitor;
     struct buf names; /* of the key being parsed */
+    struct recent recent;
 
     /* config_watch.c */
     struct strmap watched_items;      /* "ns/group/name" -> struct watched */
@@ -55,6 +57,8 @@ bool config_check_id(struct config_op *op, const struct config_id *key);
 void config_add_id(struct buf *out, const struct config_id *key);
 /* What stands under one key now; NULL = nothing. In the arena. */
 MUST_CHECK int config_look(struct config *c, struct slice key, struct arena *a, const Mvccpb__KeyValue **ret);
+/* The revision of what stands under it; 0 = nothing does. */
+MUST_CHECK int config_look_revision(struct config *c, struct slice key, struct arena *a, int64_t *ret);
 int64_t config_wall_ms(const struct config *c);
 
 static inline struct slice pair_value(const Mvccpb__KeyValue *pair)

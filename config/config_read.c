@@ -16,35 +16,60 @@ struct reading {
     uint64_t seq; /* 0 = the live one */
     bool is_draft;
     struct config_head head;
-    struct config_release release;
+    struct recent_release *release; /* owned */
     struct config_draft draft;
 };
+
+/* The view's, if that shows this revision of it. Gray rules would not outlive the turn. */
+static bool copy_head(struct config_op *op, const struct config_id *key, int64_t revision,
+                      struct config_head *head)
+{
+    const struct heads_item *item = heads_find(op->config->heads, key);
+    if (!revision || !item || item->key_revision != revision || !item->item.head ||
+        item->item.head->gray.count)
+        return false;
+    *head = *item->item.head;
+    head->title = config_copy(&op->desk.arena, head->title);
+    return true;
+}
 
 /* NULL: it is not there, or cannot be read. */
 static int read_head(struct config_op *op, const struct config_id *key, struct config_head *head,
                      const struct config_head **ret)
 {
     struct arena *a = &op->desk.arena;
+    const struct slice name = config_key(a, CONFIG_HEAD, key, 0);
     const Mvccpb__KeyValue *pair;
+    int64_t revision;
     char error[256];
-    *ret = NULL;
-    int err = config_look(op->config, config_key(a, CONFIG_HEAD, key, 0), a, &pair);
+    int err = config_look_revision(op->config, name, a, &revision);
+    *ret = !err && copy_head(op, key, revision, head) ? head : NULL;
+    if (err || *ret || !revision)
+        return err;
+    err = config_look(op->config, name, a, &pair);
     if (!err && pair && config_head_read(pair_value(pair), a, head, error, sizeof error) == OK)
         *ret = head;
     return err;
 }
 
 /* ERR_NOT_FOUND also for what cannot be read: as if it were not there. */
-static int read_release(struct config_op *op, const struct config_id *key, uint64_t seq,
-                        struct config_release *ret)
+static int read_release(struct reading *r, uint64_t seq)
 {
-    struct arena *a = &op->desk.arena;
+    struct config *c = r->op.config;
+    struct arena *a = &r->op.desk.arena;
+    const struct slice name = config_key(a, CONFIG_RELEASE, &r->key, seq);
     const Mvccpb__KeyValue *pair;
-    char error[256];
-    int err = config_look(op->config, config_key(a, CONFIG_RELEASE, key, seq), a, &pair);
-    if (!err && (!pair || config_release_read(pair_value(pair), a, ret, error, sizeof error)))
-        err = ERR_NOT_FOUND;
-    return err;
+    int64_t revision;
+    int err = config_look_revision(c, name, a, &revision);
+    if (err)
+        return err;
+    r->release = recent_get(&c->recent, name, revision);
+    if (r->release)
+        return OK;
+    err = config_look(c, name, a, &pair);
+    if (!err && pair)
+        r->release = recent_read(&c->recent, name, pair->mod_revision, pair_value(pair));
+    return err || r->release ? err : ERR_NOT_FOUND;
 }
 
 static int read_draft(struct reading *r)
@@ -70,9 +95,9 @@ static int read_live_or_old(struct reading *r)
         err = ERR_NOT_FOUND;
     result->seq = r->seq ? r->seq : result->head ? result->head->seq : 0;
     if (!err)
-        err = read_release(&r->op, &r->key, result->seq, &r->release);
+        err = read_release(r, result->seq);
     if (!err)
-        result->release = &r->release;
+        result->release = &r->release->release;
     return err;
 }
 
@@ -103,9 +128,15 @@ static void on_barrier(struct kv_request *kv, int err, const ProtobufCMessage *r
         read_now(r);
 }
 
+static void free_reading(struct desk_op *op)
+{
+    recent_unref(container_of(op, struct reading, op.desk)->release);
+}
+
 static struct reading *begin(struct config *c, struct config_request *q, const struct config_id *key)
 {
     struct reading *r = config_op_new(c, q, sizeof *r);
+    r->op.desk.on_free = free_reading;
     if (!config_check_id(&r->op, key))
         return NULL;
     r->key = config_copy_id(&r->op.desk.arena, key);
@@ -123,6 +154,19 @@ void config_read(struct config *c, struct config_request *q, const struct config
         read_now(r);
     else
         config_op_barrier(&r->op, on_barrier);
+}
+
+const struct config_release *config_read_recent(struct config *c, const struct config_id *key, uint64_t seq)
+{
+    struct arena a = {0};
+    struct recent_release *e = NULL;
+    int64_t revision;
+    const struct slice name = config_key(&a, CONFIG_RELEASE, key, seq);
+    if (config_look_revision(c, name, &a, &revision) == OK)
+        e = recent_get(&c->recent, name, revision);
+    recent_unref(e); /* the others have theirs */
+    arena_done(&a);
+    return e ? &e->release : NULL;
 }
 
 void config_read_draft(struct config *c, struct config_request *q, const struct config_id *key)

@@ -44,6 +44,7 @@ void config_watch(struct config *c, struct config_watch *w, const struct config_
     w->is_prefix = is_prefix;
     w->states = (struct strmap){0};
     w->since_ms = config_wall_ms(c);
+    w->sent_revision = 0;
     w->watched = is_prefix ? watched_of(&c->watched_namespaces, key->ns)
                            : watched_of(&c->watched_items, buf_slice(&text));
     list_add_first(&w->watched->watches, &w->link);
@@ -132,6 +133,11 @@ void config_sent(struct config_watch *w, const struct config_id *key, uint64_t s
     struct config_state *s = state_of(w, key);
     if (s)
         s->sent = seq;
+}
+
+void config_sent_all(struct config_watch *w, int64_t revision)
+{
+    w->sent_revision = revision;
 }
 
 void config_applied(struct config_watch *w, const struct config_id *key, uint64_t seq, bool is_ok,

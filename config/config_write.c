@@ -32,6 +32,9 @@ int write_check_condition(struct write *w, struct target *t)
     if (t->is_unreadable)
         return write_refuse(w, t, ERR_CONFLICT, "the document under %.*s cannot be read: it must be repaired",
                             (int)t->head_key.size, (const char *)t->head_key.data);
+    if (c->has_revision && t->revision > c->if_revision)
+        return write_refuse(w, t, ERR_PRECONDITION, "it has changed after revision %lld",
+                            (long long)c->if_revision);
     if (c->if_absent && write_is_live(t))
         return write_refuse(w, t, ERR_PRECONDITION, "it is there already, as release %llu",
                             (unsigned long long)head->seq);
@@ -311,9 +314,9 @@ static int claim(struct write *w, size_t at)
     if (!t->new_head || t->new_head->is_deleted)
         return OK;
     size_t before = write_is_live(t) ? t->head->size : 0, after = t->new_head->size;
-    int err =
-        heads_claim(w->op.config->heads, t->key.ns, !write_is_live(t), after > before ? after - before : 0,
-                    o->items_max, o->bytes_max, c, w->error, sizeof w->error);
+    const struct heads_limits limits = {o->namespaces_max, o->items_max, o->bytes_max};
+    int err = heads_claim(w->op.config->heads, t->key.ns, !write_is_live(t),
+                          after > before ? after - before : 0, &limits, c, w->error, sizeof w->error);
     if (err)
         w->culprit = &w->targets[at];
     return err;

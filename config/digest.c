@@ -27,6 +27,14 @@ struct digest digest_of(struct slice content)
     return d;
 }
 
+bool digest_is_md5(struct slice text)
+{
+    bool is = text.size == DIGEST_MD5_SIZE;
+    for (size_t i = 0; is && i < text.size; i++)
+        is = (text.data[i] >= '0' && text.data[i] <= '9') || (text.data[i] >= 'a' && text.data[i] <= 'f');
+    return is;
+}
+
 bool digest_equal(const struct digest *a, const struct digest *b)
 {
     return memcmp(a->md5, b->md5, sizeof a->md5) == 0 && memcmp(a->sha256, b->sha256, sizeof a->sha256) == 0;

@@ -17,6 +17,7 @@ struct digest {
 };
 
 struct digest digest_of(struct slice content);
+bool digest_is_md5(struct slice text); /* 32 lower-case hexadecimal digits */
 bool digest_equal(const struct digest *a, const struct digest *b);
 
 #endif

@@ -169,7 +169,7 @@ int config_release_read(struct slice text, struct arena *a, struct config_releas
 {
     struct document_reader r = document_reader_of(DOCUMENT_TOLERANT, a, error, error_size);
     struct config_release release = {0};
-    document_begin(&r, text);
+    document_begin_long(&r, text, "content");
     read_operation(&r, &release.operation);
     read_format(&r, &release.format);
     document_text(&r, "title", &release.title);
@@ -219,7 +219,7 @@ int config_draft_read(struct slice text, struct arena *a, struct config_draft *r
 {
     struct document_reader r = document_reader_of(DOCUMENT_TOLERANT, a, error, error_size);
     struct config_draft d = {0};
-    document_begin(&r, text);
+    document_begin_long(&r, text, "content");
     read_format(&r, &d.format);
     document_text(&r, "title", &d.title);
     read_note(&r, &d.note);

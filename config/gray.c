@@ -137,6 +137,19 @@ const struct gray_rule *gray_choose(const struct gray_rules *rules, const struct
     return NULL;
 }
 
+struct slice gray_address(const char *peer)
+{
+    struct slice s = slice_text(peer ? peer : "");
+    const char *colon = peer ? strrchr(peer, ':') : NULL;
+    if (s.size && *peer == '[') {
+        const char *end = strchr(peer, ']');
+        return slice_of(peer + 1, end ? (size_t)(end - peer - 1) : s.size - 1);
+    }
+    if (colon && strchr(peer, ':') == colon)
+        s.size = (size_t)(colon - peer);
+    return s;
+}
+
 /* --- reading --------------------------------------------------------------------------------- */
 
 static int compare_slices(const void *a, const void *b)

@@ -65,6 +65,8 @@ struct gray_request {
 const struct gray_rule *gray_choose(const struct gray_rules *rules, const struct document_map *labels,
                                     struct slice ip, struct slice client_id, struct slice item);
 unsigned gray_bucket(struct slice client_id, struct slice item);
+/* Of a peer, "10.0.0.5:80", "[::1]:80" or an address alone (NULL = none), the address. */
+struct slice gray_address(const char *peer);
 
 /* {"priority":1,"match":{"zone":["b"],"ip":["10.0.0.0/8","::1"]},"percent":10,"seq":3}: all but seq or
  * content may be left out (priority 0, percent 100). In match, "ip" is the networks; bits behind a network's

@@ -145,6 +145,8 @@ static void answer(struct desk_op *op)
 {
     list_remove(&op->link);
     op->goes_on = true; /* a cancel from inside must not free it */
+    if (op->handle && op->before_answer && !op->err)
+        op->before_answer(op);
     if (op->handle) {
         *op->handle = NULL;
         op->handle = NULL;

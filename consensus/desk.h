@@ -36,6 +36,9 @@ struct desk_op {
     struct feed_waiter waiter;
     struct heap_node deadline;
     void (*on_deadline)(struct desk_op *op);
+    /* Right before on_answer, of one that ended well: from inside, who waits may still cancel. May be NULL.
+     */
+    void (*before_answer)(struct desk_op *op);
     void (*on_answer)(struct desk_op *op); /* only if somebody waits; *handle is NULL by then */
     void (*on_free)(struct desk_op *op);   /* may be NULL */
     struct arena arena;

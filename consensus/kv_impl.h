@@ -135,7 +135,7 @@ struct kv {
     uint64_t removed_ms; /* when this member learned that it is none any more; 0 = it is one */
     bool strict_reconfig, promotes_learners;
     uint64_t advance_until_ms;      /* ticks may be advanced till then, once; 0 = not (any more) */
-    uint64_t promoted_ms;           /* when learners were looked at */
+    uint64_t promoted_ms;           /* when a learner was last proposed as a voter */
     bool is_forcing;                /* force_new_cluster: until the log says that only this member is left */
     uint64_t handing_over_until_ms; /* 0 = not under way */
     void (*on_handed_over)(void *arg);

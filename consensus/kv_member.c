@@ -321,6 +321,8 @@ static bool has_caught_up(const struct kv *kv, const struct raft_progress_status
            p->match + READY_LAG >= kv->state.commit;
 }
 
+/* Looks at every tick: of whom it has heard the leader forgets once per election timeout, and who looked once
+ * a second could do so just then each time. */
 void kv_promote_learners(struct kv *kv)
 {
     const struct raft_conf_state *conf = node_conf_state(kv->node);
@@ -329,7 +331,6 @@ void kv_promote_learners(struct kv *kv)
         node_has_queued_change(kv->node) || now - kv->promoted_ms < PROMOTE_INTERVAL_MS ||
         may_promote(kv) != OK)
         return;
-    kv->promoted_ms = now;
     struct raft_status *status = mem_new(sizeof *status);
     node_get_status(kv->node, status);
     for (uint32_t i = 0; i < status->progress_count; i++) {
@@ -342,6 +343,7 @@ void kv_promote_learners(struct kv *kv)
         c.member = &member;
         log_info("promoting a learner that has caught up", F_HEX("member-id", member.id),
                  F_UINT("match-index", status->progress[i].match));
+        kv->promoted_ms = now;
         (void)propose_change(kv, &c); /* comes again if it is lost */
         break;
     }

@@ -61,6 +61,13 @@ void kv_check_moving(struct kv *kv)
     }
 }
 
+/* Raft forgets of whom it has heard once per election timeout, to ask again: in that moment the lanes tell.
+ */
+static bool is_heard(const struct kv *kv, const struct raft_progress_status *p)
+{
+    return p->recent_active || kv_peer_is_active(kv, p->id, UINT64_MAX);
+}
+
 /* The voter whose log reaches furthest, of those that were heard of lately; 0 = nobody. */
 static uint64_t best_successor(const struct kv *kv)
 {
@@ -69,7 +76,7 @@ static uint64_t best_successor(const struct kv *kv)
     node_get_status(kv->node, status);
     for (uint32_t i = 0; i < status->progress_count; i++) {
         const struct raft_progress_status *p = &status->progress[i];
-        if (p->id != kv->member_id && !p->learner && p->recent_active && is_voter(kv, p->id) &&
+        if (p->id != kv->member_id && !p->learner && is_heard(kv, p) && is_voter(kv, p->id) &&
             p->match >= match) {
             best = p->id;
             match = p->match;

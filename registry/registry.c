@@ -5,13 +5,9 @@
  *
  * Invariant: between turns the catalog shows whole revisions, up to registry_revision. Nothing here knows who
  * leads: what only the leader does, by the clock, is the janitor's. */
-#include <stdarg.h>
-
 #include "base/metric.h"
 #include "registry/registry_private.h"
 #include "registry/survey.h"
-
-#define VIEW_MS 2000 /* how long a write waits for the view before it is answered */
 
 /* --- the view ---------------------------------------------------------------------------------------- */
 
@@ -89,168 +85,42 @@ struct catalog *registry_catalog(struct registry *r)
 
 /* --- requests ------------------------------------------------------------------------------------------ */
 
-uint64_t registry_now_ms(const struct registry *r)
+static void on_answer(struct desk_op *desk)
 {
-    return r->io->ops->mono_ns(r->io) / 1000000;
+    struct registry_op *op = container_of(desk, struct registry_op, desk);
+    op->result.error = desk->error;
+    op->request->done(op->request, desk->err, &op->result);
 }
 
-void registry_come_again(struct registry *r)
+static void on_free(struct desk_op *desk)
 {
-    if (r->is_again_set)
-        return;
-    r->is_again_set = true;
-    r->io->ops->timer_start(r->io, &r->again, 0);
-}
-
-static void on_again(struct io_timer *timer)
-{
-    container_of(timer, struct registry, again)->is_again_set = false;
+    struct registry_op *op = container_of(desk, struct registry_op, desk);
+    if (op->on_free)
+        op->on_free(op);
+    quota_release(&op->registry->quota, &op->claim);
 }
 
 void *registry_op_new(struct registry *r, struct registry_request *q, size_t size)
 {
-    struct registry_op *op = mem_new(size);
+    struct registry_op *op = desk_op_new(&r->desk, q ? &q->impl : NULL, size);
     op->registry = r;
     op->request = q;
-    if (q)
-        q->impl = op;
-    list_add_last(&r->ops, &op->link);
-    r->op_count++;
+    op->desk.on_answer = on_answer;
+    op->desk.on_free = on_free;
     return op;
-}
-
-/* Nothing calls it any more. */
-static void stop_waiting(struct registry_op *op)
-{
-    kv_cancel(op->registry->kv, &op->kv);
-    feed_forget(&op->waiter);
-    heap_remove(&op->registry->deadlines, &op->deadline);
-}
-
-static void free_op(struct registry_op *op)
-{
-    stop_waiting(op);
-    list_remove(&op->link);
-    if (op->on_free)
-        op->on_free(op);
-    quota_release(&op->registry->quota, &op->claim);
-    arena_done(&op->arena);
-    op->registry->op_count--;
-    mem_free(op);
-}
-
-void registry_op_end(struct registry_op *op, int err)
-{
-    op->err = err;
-    heap_remove(&op->registry->deadlines, &op->deadline);
-    list_remove(&op->link);
-    list_add_last(&op->registry->ended, &op->link);
-    registry_come_again(op->registry);
-}
-
-void registry_op_refuse(struct registry_op *op, int err, const char *format, ...)
-{
-    struct buf text = {0};
-    va_list args;
-    va_start(args, format);
-    buf_addv(&text, format, args);
-    va_end(args);
-    op->result.error = arena_string(&op->arena, text.data, text.size);
-    buf_done(&text);
-    registry_op_end(op, err);
-}
-
-static void start_timer(struct registry *r)
-{
-    const struct heap_node *first = heap_first(&r->deadlines);
-    uint64_t now = registry_now_ms(r);
-    if (first)
-        r->io->ops->timer_start(r->io, &r->timer, first->key > now ? first->key - now : 0);
-}
-
-void registry_op_limit(struct registry_op *op, uint64_t ms, void (*on_deadline)(struct registry_op *op))
-{
-    struct registry *r = op->registry;
-    op->on_deadline = on_deadline;
-    heap_remove(&r->deadlines, &op->deadline);
-    heap_add(&r->deadlines, &op->deadline, registry_now_ms(r) + ms);
-    if (heap_first(&r->deadlines) == &op->deadline)
-        start_timer(r);
-}
-
-static void on_timer(struct io_timer *timer)
-{
-    struct registry *r = container_of(timer, struct registry, timer);
-    uint64_t now = registry_now_ms(r);
-    struct heap_node *first;
-    while ((first = heap_first(&r->deadlines)) && first->key <= now) {
-        struct registry_op *op = container_of(first, struct registry_op, deadline);
-        heap_remove(&r->deadlines, first);
-        op->on_deadline(op);
-    }
-    start_timer(r);
-}
-
-void registry_op_view(struct registry_op *op, int64_t revision, void (*fn)(struct feed_waiter *w))
-{
-    op->waiter.fn = fn;
-    feed_wait(op->registry->feed, &op->waiter, revision);
-}
-
-static void on_written(struct feed_waiter *w)
-{
-    registry_op_end(container_of(w, struct registry_op, waiter), OK);
-}
-
-/* The view is being read anew and there is no leader: the write is there all the same. */
-static void on_view_late(struct registry_op *op)
-{
-    feed_forget(&op->waiter);
-    registry_op_end(op, OK);
 }
 
 void registry_op_written(struct registry_op *op, int64_t revision)
 {
     op->result.revision = revision;
-    registry_op_limit(op, VIEW_MS, on_view_late);
-    registry_op_view(op, revision, on_written);
+    desk_op_written(&op->desk, revision);
 }
 
 void registry_cancel(struct registry *r, struct registry_request *q)
 {
-    struct registry_op *op = q->impl;
     (void)r;
-    if (!op)
-        return;
-    q->impl = NULL;
-    op->request = NULL;
-    if (!op->goes_on)
-        free_op(op);
-}
-
-static void answer(struct registry_op *op)
-{
-    struct registry_request *q = op->request;
-    list_remove(&op->link);
-    op->goes_on = true; /* a cancel from inside on_answer must not free it */
-    if (q && op->on_answer && !op->err)
-        op->on_answer(op);
-    q = op->request;
-    if (q) {
-        q->impl = NULL;
-        q->done(q, op->err, &op->result);
-    }
-    free_op(op);
-}
-
-/* What ends meanwhile is answered in the next turn. */
-static void answer_ended(struct registry *r)
-{
-    struct link now;
-    list_init(&now);
-    list_move_all(&now, &r->ended);
-    while (!list_is_empty(&now))
-        answer(container_of(now.next, struct registry_op, link));
+    if (q->impl)
+        desk_op_cancel(q->impl);
 }
 
 /* --- waiting for the view --------------------------------------------------------------------------------
@@ -258,41 +128,41 @@ static void answer_ended(struct registry *r)
 
 static void on_view(struct feed_waiter *w)
 {
-    struct registry_op *op = container_of(w, struct registry_op, waiter);
+    struct registry_op *op = container_of(w, struct registry_op, desk.waiter);
     op->result.revision = w->revision;
-    registry_op_end(op, OK);
+    desk_op_end(&op->desk, OK);
 }
 
 static void on_barrier(struct kv_request *kv, int err, const ProtobufCMessage *response)
 {
-    struct registry_op *op = container_of(kv, struct registry_op, kv);
+    struct registry_op *op = container_of(kv, struct registry_op, desk.kv);
     (void)response;
     if (err)
-        registry_op_end(op, err);
+        desk_op_end(&op->desk, err);
     else
-        registry_op_view(op, kv_revision(op->registry->kv), on_view);
+        desk_op_view(&op->desk, kv_revision(op->registry->kv), on_view);
 }
 
 void registry_barrier(struct registry *r, struct registry_request *q)
 {
     struct registry_op *op = registry_op_new(r, q, sizeof *op);
-    op->kv.done = on_barrier;
-    kv_barrier(r->kv, &op->kv);
-    registry_come_again(r);
+    op->desk.kv.done = on_barrier;
+    kv_barrier(r->kv, &op->desk.kv);
+    desk_come_again(&r->desk);
 }
 
-static void on_late(struct registry_op *op)
+static void on_late(struct desk_op *op)
 {
     feed_forget(&op->waiter);
-    registry_op_end(op, ERR_TIMEOUT);
+    desk_op_end(op, ERR_TIMEOUT);
 }
 
 void registry_wait_revision(struct registry *r, struct registry_request *q, int64_t revision,
                             uint64_t timeout_ms)
 {
     struct registry_op *op = registry_op_new(r, q, sizeof *op);
-    registry_op_limit(op, timeout_ms, on_late);
-    registry_op_view(op, revision, on_view);
+    desk_op_limit(&op->desk, timeout_ms, on_late);
+    desk_op_view(&op->desk, revision, on_view);
 }
 
 /* --- the whole -------------------------------------------------------------------------------------------
@@ -301,14 +171,14 @@ void registry_wait_revision(struct registry *r, struct registry_request *q, int6
 void registry_turn(struct registry *r)
 {
     if (feed_turn(r->feed))
-        registry_come_again(r);
+        desk_come_again(&r->desk);
     if (registry_is_ready(r))
         janitor_turn(r->janitor);
     if (r->was_acknowledged) {
         r->was_acknowledged = false;
         registry_drain_again(r);
     }
-    answer_ended(r);
+    desk_turn(&r->desk);
 }
 
 static void follow(struct registry *r)
@@ -317,7 +187,7 @@ static void follow(struct registry *r)
     size_t count = 1;
     for (size_t i = 0; i < projections_count(r->projections); i++)
         prefixes[count++] = projections_prefix(r->projections, i);
-    r->feed = feed_new(r->kv, prefixes, count, &feed_events, r);
+    r->desk.feed = r->feed = feed_new(r->kv, prefixes, count, &feed_events, r);
 }
 
 struct registry *registry_new(const struct registry_options *options)
@@ -327,16 +197,13 @@ struct registry *registry_new(const struct registry_options *options)
     r->options.member = mem_string(options->member);
     if (!r->options.txn_ops_max)
         r->options.txn_ops_max = 128;
-    r->quota = (struct quota){.services_max = options->services_max,
+    r->quota = (struct quota){.namespaces_max = options->namespaces_max,
+                              .services_max = options->services_max,
                               .instances_max = options->instances_max,
                               .sessions_max = options->sessions_max};
     r->kv = options->kv;
     r->projections = options->projections;
-    r->io = kv_io(options->kv);
-    r->again.fire = on_again;
-    r->timer.fire = on_timer;
-    list_init(&r->ops);
-    list_init(&r->ended);
+    desk_init(&r->desk, options->kv);
     list_init(&r->draining);
     const struct catalog_events events = {on_changed, on_session_gone, on_session_back, r};
     r->catalog = catalog_new(&events);
@@ -347,40 +214,19 @@ struct registry *registry_new(const struct registry_options *options)
     return r;
 }
 
-/* What a done starts now ends here as well, some times over; a caller that never stops is not asked again. */
-static void end_all(struct registry *r)
-{
-    for (unsigned n = 0; n < 8 && !list_is_empty(&r->ops); n++) {
-        while (!list_is_empty(&r->ops)) {
-            struct registry_op *op = container_of(r->ops.next, struct registry_op, link);
-            stop_waiting(op);
-            registry_op_end(op, ERR_STOPPED);
-        }
-        answer_ended(r);
-    }
-    answer_ended(r);
-    while (!list_is_empty(&r->ops))
-        free_op(container_of(r->ops.next, struct registry_op, link));
-    while (!list_is_empty(&r->ended))
-        free_op(container_of(r->ended.next, struct registry_op, link));
-}
-
 void registry_free(struct registry *r)
 {
     if (!r)
         return;
     metric_collector_remove(registry_metric_collect, r);
     survey_close(r);
-    end_all(r);
+    desk_done(&r->desk);
     feed_free(r->feed);
-    r->io->ops->timer_stop(r->io, &r->again);
-    r->io->ops->timer_stop(r->io, &r->timer);
     janitor_free(r->janitor);
     registry_watch_done(r);
     quota_done(&r->quota);
     projections_free(r->projections);
     catalog_free(r->catalog);
-    heap_done(&r->deadlines);
     buf_done(&r->names);
     mem_free(r->options.member);
     mem_free(r);

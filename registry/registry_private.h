@@ -1,36 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0
  * What the files behind registry.h share; nobody outside the folder includes it.
  *
- * A request is an op: made when it comes in, in exactly one list (under way, or ended), answered in
- * registry_turn and nowhere else. So no done comes from inside the call that started it, or while a list is
- * being walked. A write that its caller has canceled goes on without him: what was begun (a lease that was
- * granted) is brought to its end. */
+ * A request is an op of a desk (consensus/desk.h). A write that its caller has canceled goes on without him:
+ * what was begun (a lease that was granted) is brought to its end. */
 #ifndef REGISTRY_REGISTRY_PRIVATE_H
 #define REGISTRY_REGISTRY_PRIVATE_H
 
-#include "base/heap.h"
-#include "consensus/feed.h"
+#include "consensus/desk.h"
 #include "registry/janitor.h"
 #include "registry/quota.h"
 #include "registry/registry.h"
 #include "proto/txn.h"
 
 struct registry {
+    struct desk desk;
     struct kv *kv;
-    struct io *io;
     struct feed *feed;
     struct catalog *catalog;
     struct janitor *janitor;
     struct projections *projections; /* NULL = none */
     struct registry_options options; /* member is a copy */
-    bool is_again_set, is_freeing;
-    struct io_timer again; /* zero-delay: there is more to do */
-
-    struct link ops, ended;
-    size_t op_count;       /* in both */
-    struct heap deadlines; /* of ops */
-    struct io_timer timer; /* the first of them */
-    struct buf names;      /* of the key being parsed */
+    struct buf names;                /* of the key being parsed */
     struct quota quota;
 
     /* registry_watch.c */
@@ -42,40 +32,20 @@ struct registry {
     size_t subscriber_count;
 };
 
+/* First in a request's struct. */
 struct registry_op {
+    struct desk_op desk; /* first */
     struct registry *registry;
-    struct registry_request *request; /* NULL: nobody waits any more */
-    struct link link;
-    bool goes_on; /* when it is canceled */
-    int err;      /* once it is in `ended` */
+    struct registry_request *request;
     struct registry_result result;
-    struct kv_request kv;
-    struct feed_waiter waiter;
-    struct heap_node deadline;
-    void (*on_deadline)(struct registry_op *op);
-    void (*on_answer)(struct registry_op *op); /* right before done; may be NULL */
-    void (*on_free)(struct registry_op *op);   /* may be NULL */
+    void (*on_free)(struct registry_op *op); /* may be NULL */
     struct quota_claim claim;
-    struct arena arena;
 };
 
-/* size: of the struct that begins with the op, zeroed. q may be NULL. */
+/* size: of the struct that begins with the op, zeroed. q may be NULL: nobody waits. */
 void *registry_op_new(struct registry *r, struct registry_request *q, size_t size);
-/* The answer is due in registry_turn; then the op is freed. Nothing of it may be waiting any more. */
-void registry_op_end(struct registry_op *op, int err);
-/* The same with a sentence for the client. */
-void registry_op_refuse(struct registry_op *op, int err, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-/* A write is there: the answer comes when the view shows it too, so that its writer reads it here without a
- * barrier. */
+/* desk_op_written, and the result says so. */
 void registry_op_written(struct registry_op *op, int64_t revision);
-/* on_deadline in so many ms, unless the op ended before. */
-void registry_op_limit(struct registry_op *op, uint64_t ms, void (*on_deadline)(struct registry_op *op));
-/* fn when the view shows everything up to revision. */
-void registry_op_view(struct registry_op *op, int64_t revision, void (*fn)(struct feed_waiter *w));
-uint64_t registry_now_ms(const struct registry *r);
-/* One more turn without waiting for an event: after kv requests that are started from inside a turn. */
-void registry_come_again(struct registry *r);
 
 /* registry_watch.c */
 void registry_tell(struct registry *r, const struct catalog_change *change);

@@ -46,14 +46,14 @@ static void end(struct registering *w, int err)
 {
     if (w->granted && err && !registry_is_unknown(err))
         registry_revoke(w->op.registry, w->granted);
-    registry_op_end(&w->op, err);
+    desk_op_end(&w->op.desk, err);
 }
 
 /* --- the session ---------------------------------------------------------------------------------------- */
 
 static void on_granted(struct kv_request *kv, int err, const ProtobufCMessage *message)
 {
-    struct registering *w = container_of(kv, struct registering, op.kv);
+    struct registering *w = container_of(kv, struct registering, op.desk.kv);
     const Etcdserverpb__LeaseGrantResponse *response = (const Etcdserverpb__LeaseGrantResponse *)message;
     if (err) {
         end(w, err);
@@ -70,14 +70,14 @@ static void grant(struct registering *w)
     char error[256];
     int err = quota_claim_session(&r->quota, r->catalog, &w->op.claim, error, sizeof error);
     if (err) {
-        registry_op_refuse(&w->op, err, "%s", error);
+        desk_op_refuse(&w->op.desk, err, "%s", error);
         return;
     }
     etcdserverpb__lease_grant_request__init(&w->grant);
     w->grant.ttl = w->doc->ttl_s;
-    w->op.kv.done = on_granted;
-    kv_lease_grant(r->kv, &w->op.kv, &w->grant);
-    registry_come_again(r);
+    w->op.desk.kv.done = on_granted;
+    kv_lease_grant(r->kv, &w->op.desk.kv, &w->grant);
+    desk_come_again(&r->desk);
 }
 
 /* A session that ended: the caller's is his to make anew; of our own choice, another is made. */
@@ -93,7 +93,7 @@ static void lose_session(struct registering *w)
 
 static void on_alive(struct kv_request *kv, int err, const ProtobufCMessage *message)
 {
-    struct registering *w = container_of(kv, struct registering, op.kv);
+    struct registering *w = container_of(kv, struct registering, op.desk.kv);
     const Etcdserverpb__LeaseKeepAliveResponse *response =
         (const Etcdserverpb__LeaseKeepAliveResponse *)message;
     if (err) {
@@ -112,9 +112,9 @@ static void keep_alive(struct registering *w)
     struct registry *r = w->op.registry;
     etcdserverpb__lease_keep_alive_request__init(&w->keep_alive);
     w->keep_alive.id = w->session;
-    w->op.kv.done = on_alive;
-    kv_lease_keep_alive(r->kv, &w->op.kv, &w->keep_alive);
-    registry_come_again(r);
+    w->op.desk.kv.done = on_alive;
+    kv_lease_keep_alive(r->kv, &w->op.desk.kv, &w->keep_alive);
+    desk_come_again(&r->desk);
 }
 
 /* The one it hangs on, if that lives; not one of its own whose time is another now: a lease's never changes.
@@ -146,26 +146,26 @@ static bool choose_session(struct registering *w, const struct catalog_instance 
 
 static void on_confirmed_view(struct feed_waiter *waiter)
 {
-    struct registering *w = container_of(waiter, struct registering, op.waiter);
+    struct registering *w = container_of(waiter, struct registering, op.desk.waiter);
     w->is_confirmed = true;
     decide(w);
 }
 
 static void on_barrier(struct kv_request *kv, int err, const ProtobufCMessage *response)
 {
-    struct registering *w = container_of(kv, struct registering, op.kv);
+    struct registering *w = container_of(kv, struct registering, op.desk.kv);
     (void)response;
     if (err)
         end(w, err);
     else
-        registry_op_view(&w->op, kv_revision(w->op.registry->kv), on_confirmed_view);
+        desk_op_view(&w->op.desk, kv_revision(w->op.registry->kv), on_confirmed_view);
 }
 
 static void confirm(struct registering *w)
 {
-    w->op.kv.done = on_barrier;
-    kv_barrier(w->op.registry->kv, &w->op.kv);
-    registry_come_again(w->op.registry);
+    w->op.desk.kv.done = on_barrier;
+    kv_barrier(w->op.registry->kv, &w->op.desk.kv);
+    desk_come_again(&w->op.registry->desk);
 }
 
 /* Somebody was faster, or the view behind. What shows this transaction is as good as behind a barrier: it
@@ -178,12 +178,12 @@ static void lose(struct registering *w, const Etcdserverpb__TxnResponse *respons
         return;
     }
     w->unread = txn_looked(response);
-    registry_op_view(&w->op, response->header->revision, on_confirmed_view);
+    desk_op_view(&w->op.desk, response->header->revision, on_confirmed_view);
 }
 
 static void on_registered(struct kv_request *kv, int err, const ProtobufCMessage *message)
 {
-    struct registering *w = container_of(kv, struct registering, op.kv);
+    struct registering *w = container_of(kv, struct registering, op.desk.kv);
     const Etcdserverpb__TxnResponse *response = (const Etcdserverpb__TxnResponse *)message;
     struct registry *r = w->op.registry;
     if (err == ERR_LEASE_NOT_FOUND && ++w->attempts < REGISTRY_ATTEMPTS_MAX) {
@@ -213,7 +213,7 @@ static struct slice instance_text(struct registering *w)
     doc.is_guarded = false;
     doc.source = (struct slice){0};
     instance_write(&doc, &text);
-    struct slice copy = registry_copy(&w->op.arena, buf_slice(&text));
+    struct slice copy = registry_copy(&w->op.desk.arena, buf_slice(&text));
     buf_done(&text);
     return copy;
 }
@@ -242,7 +242,7 @@ static struct slice session_text(struct arena *a, const struct session *doc)
  * more: it must not end with that instance. */
 static void add_session(struct registering *w, const struct catalog_instance *i)
 {
-    struct arena *a = &w->op.arena;
+    struct arena *a = &w->op.desk.arena;
     struct slice key = registry_session_key(a, w->session);
     if (w->session == w->granted) {
         struct session doc = {.ttl_s = w->doc->ttl_s, .is_implicit = true};
@@ -276,23 +276,23 @@ static void propose(struct registering *w, const struct catalog_instance *i, str
 {
     struct registry *r = w->op.registry;
     w->seen = i && i->doc ? i->mod_revision : w->unread;
-    txn_init(&w->txn, &w->op.arena);
+    txn_init(&w->txn, &w->op.desk.arena);
     txn_if_revision(&w->txn, w->at, w->seen);
     add_session(w, i);
     w->left = add_left_session(&w->txn, i, w->session);
     txn_put(&w->txn, w->at, text, 0);
     txn_else_look(&w->txn, w->at);
-    w->op.kv.done = on_registered;
-    kv_txn(r->kv, &w->op.kv, &w->txn.message);
-    registry_come_again(r);
+    w->op.desk.kv.done = on_registered;
+    kv_txn(r->kv, &w->op.desk.kv, &w->txn.message);
+    desk_come_again(&r->desk);
 }
 
 static bool is_projected(struct registry_op *op, const struct catalog_instance *i)
 {
     if (!i || !i->doc || !i->doc->source.size)
         return false;
-    registry_op_refuse(op, ERR_CONFLICT, "it is a registration of %.*s, shown here: it is changed there",
-                       (int)i->doc->source.size, i->doc->source.data);
+    desk_op_refuse(&op->desk, ERR_CONFLICT, "it is a registration of %.*s, shown here: it is changed there",
+                   (int)i->doc->source.size, i->doc->source.data);
     return true;
 }
 
@@ -314,7 +314,7 @@ static void decide(struct registering *w)
         w->op.result.revision = registry_revision(r);
         if (w->granted)
             registry_revoke(r, w->granted);
-        registry_op_end(&w->op, OK);
+        desk_op_end(&w->op.desk, OK);
     } else if (is_same || !is_known) {
         confirm(w);
     } else {
@@ -344,7 +344,7 @@ void registry_register(struct registry *r, struct registry_request *q, const str
     const char *wrong = what_is_wrong(doc);
     int err = OK;
     if (wrong) {
-        registry_op_refuse(&w->op, ERR_INVALID, "%s", wrong);
+        desk_op_refuse(&w->op.desk, ERR_INVALID, "%s", wrong);
         return;
     }
     if (is_projected(&w->op, i))
@@ -353,7 +353,7 @@ void registry_register(struct registry *r, struct registry_request *q, const str
     if (!i || !i->doc)
         err = quota_claim_instance(&r->quota, r->catalog, &place, &w->op.claim, error, sizeof error);
     if (err) {
-        registry_op_refuse(&w->op, err, "%s", error);
+        desk_op_refuse(&w->op.desk, err, "%s", error);
         return;
     }
     w->op.on_free = free_registering;
@@ -378,18 +378,18 @@ static void propose_removal(struct deregistering *w);
 
 static void on_newer_view_of_removal(struct feed_waiter *waiter)
 {
-    propose_removal(container_of(waiter, struct deregistering, op.waiter));
+    propose_removal(container_of(waiter, struct deregistering, op.desk.waiter));
 }
 
 static void on_deregistered(struct kv_request *kv, int err, const ProtobufCMessage *message)
 {
-    struct deregistering *w = container_of(kv, struct deregistering, op.kv);
+    struct deregistering *w = container_of(kv, struct deregistering, op.desk.kv);
     const Etcdserverpb__TxnResponse *response = (const Etcdserverpb__TxnResponse *)message;
     if (!err && !response->succeeded && ++w->attempts < REGISTRY_ATTEMPTS_MAX) {
         w->unread = txn_looked_at(response, w->at);
         w->override_unread = txn_looked_at(response, w->override_at);
         metric_add(METRIC_REGISTRY_CONFLICTS, 1);
-        registry_op_view(&w->op, response->header->revision, on_newer_view_of_removal);
+        desk_op_view(&w->op.desk, response->header->revision, on_newer_view_of_removal);
         return;
     }
     if (!err && !response->succeeded)
@@ -397,7 +397,7 @@ static void on_deregistered(struct kv_request *kv, int err, const ProtobufCMessa
     else if (!err && !w->seen)
         err = ERR_NOT_FOUND;
     if (err) {
-        registry_op_end(&w->op, err);
+        desk_op_end(&w->op.desk, err);
         return;
     }
     if (w->left)
@@ -423,7 +423,7 @@ static void propose_removal(struct deregistering *w)
         return;
     w->seen = i && i->doc ? i->mod_revision : w->unread;
     w->left = 0;
-    txn_init(&w->txn, &w->op.arena);
+    txn_init(&w->txn, &w->op.desk.arena);
     txn_if_revision(&w->txn, w->at, w->seen);
     if (w->seen) {
         w->left = add_left_session(&w->txn, i, 0);
@@ -432,9 +432,9 @@ static void propose_removal(struct deregistering *w)
     }
     txn_else_look(&w->txn, w->at);
     txn_else_look(&w->txn, w->override_at);
-    w->op.kv.done = on_deregistered;
-    kv_txn(r->kv, &w->op.kv, &w->txn.message);
-    registry_come_again(r);
+    w->op.desk.kv.done = on_deregistered;
+    kv_txn(r->kv, &w->op.desk.kv, &w->txn.message);
+    desk_come_again(&r->desk);
 }
 
 void registry_deregister(struct registry *r, struct registry_request *q, const struct registry_key *key)
@@ -442,6 +442,6 @@ void registry_deregister(struct registry *r, struct registry_request *q, const s
     struct deregistering *w = registry_op_new(r, q, sizeof *w);
     if (!registry_write_begin(&w->op, key, NAME_INSTANCE, &w->key, &w->at))
         return;
-    w->override_at = registry_key_text(&w->op.arena, NAME_OVERRIDE, &w->key);
+    w->override_at = registry_key_text(&w->op.desk.arena, NAME_OVERRIDE, &w->key);
     propose_removal(w);
 }

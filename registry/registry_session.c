@@ -23,28 +23,28 @@ struct sessioning {
 
 static void on_view(struct feed_waiter *waiter)
 {
-    struct sessioning *s = container_of(waiter, struct sessioning, op.waiter);
+    struct sessioning *s = container_of(waiter, struct sessioning, op.desk.waiter);
     s->is_confirmed = true;
     s->confirmed(s);
 }
 
 static void on_barrier(struct kv_request *kv, int err, const ProtobufCMessage *response)
 {
-    struct sessioning *s = container_of(kv, struct sessioning, op.kv);
+    struct sessioning *s = container_of(kv, struct sessioning, op.desk.kv);
     (void)response;
     if (err)
-        registry_op_end(&s->op, err);
+        desk_op_end(&s->op.desk, err);
     else
-        registry_op_view(&s->op, kv_revision(s->op.registry->kv), on_view);
+        desk_op_view(&s->op.desk, kv_revision(s->op.registry->kv), on_view);
 }
 
 /* fn when the view shows what was committed before. */
 static void confirm(struct sessioning *s, void (*fn)(struct sessioning *s))
 {
     s->confirmed = fn;
-    s->op.kv.done = on_barrier;
-    kv_barrier(s->op.registry->kv, &s->op.kv);
-    registry_come_again(s->op.registry);
+    s->op.desk.kv.done = on_barrier;
+    kv_barrier(s->op.registry->kv, &s->op.desk.kv);
+    desk_come_again(&s->op.registry->desk);
 }
 
 /* --- opening ----------------------------------------------------------------------------------------------
@@ -52,12 +52,12 @@ static void confirm(struct sessioning *s, void (*fn)(struct sessioning *s))
 
 static void on_put(struct kv_request *kv, int err, const ProtobufCMessage *message)
 {
-    struct sessioning *s = container_of(kv, struct sessioning, op.kv);
+    struct sessioning *s = container_of(kv, struct sessioning, op.desk.kv);
     const Etcdserverpb__TxnResponse *response = (const Etcdserverpb__TxnResponse *)message;
     if (err && !registry_is_unknown(err))
         registry_revoke(s->op.registry, s->session);
     if (err) {
-        registry_op_end(&s->op, err);
+        desk_op_end(&s->op.desk, err);
         return;
     }
     metric_add(METRIC_REGISTRY_SESSIONS_OPENED, 1);
@@ -67,19 +67,19 @@ static void on_put(struct kv_request *kv, int err, const ProtobufCMessage *messa
 
 static void on_granted(struct kv_request *kv, int err, const ProtobufCMessage *message)
 {
-    struct sessioning *s = container_of(kv, struct sessioning, op.kv);
+    struct sessioning *s = container_of(kv, struct sessioning, op.desk.kv);
     const Etcdserverpb__LeaseGrantResponse *response = (const Etcdserverpb__LeaseGrantResponse *)message;
     if (err) {
-        registry_op_end(&s->op, err);
+        desk_op_end(&s->op.desk, err);
         return;
     }
     s->session = response->id;
     s->op.result.ttl_s = (uint32_t)response->ttl;
-    txn_init(&s->txn, &s->op.arena);
-    txn_put(&s->txn, registry_session_key(&s->op.arena, s->session), s->text, s->session);
-    s->op.kv.done = on_put;
-    kv_txn(s->op.registry->kv, &s->op.kv, &s->txn.message);
-    registry_come_again(s->op.registry);
+    txn_init(&s->txn, &s->op.desk.arena);
+    txn_put(&s->txn, registry_session_key(&s->op.desk.arena, s->session), s->text, s->session);
+    s->op.desk.kv.done = on_put;
+    kv_txn(s->op.registry->kv, &s->op.desk.kv, &s->txn.message);
+    desk_come_again(&s->op.registry->desk);
 }
 
 void registry_session_open(struct registry *r, struct registry_request *q, const struct session *doc)
@@ -90,29 +90,29 @@ void registry_session_open(struct registry *r, struct registry_request *q, const
     char error[256];
     int err = OK;
     if (!registry_is_ready(r)) {
-        registry_op_end(&s->op, ERR_NOT_READY);
+        desk_op_end(&s->op.desk, ERR_NOT_READY);
         return;
     }
     if (doc->ttl_s < INSTANCE_TTL_MIN_S || doc->ttl_s > INSTANCE_TIME_MAX_S) {
-        registry_op_refuse(&s->op, ERR_INVALID, "ttl must be %d to %d seconds", INSTANCE_TTL_MIN_S,
-                           INSTANCE_TIME_MAX_S);
+        desk_op_refuse(&s->op.desk, ERR_INVALID, "ttl must be %d to %d seconds", INSTANCE_TTL_MIN_S,
+                       INSTANCE_TIME_MAX_S);
         return;
     }
     err = quota_claim_session(&r->quota, r->catalog, &s->op.claim, error, sizeof error);
     if (err) {
-        registry_op_refuse(&s->op, err, "%s", error);
+        desk_op_refuse(&s->op.desk, err, "%s", error);
         return;
     }
     own.is_implicit = false;
     session_write(&own, &text);
-    s->text = registry_copy(&s->op.arena, buf_slice(&text));
+    s->text = registry_copy(&s->op.desk.arena, buf_slice(&text));
     buf_done(&text);
-    s->op.goes_on = true;
+    s->op.desk.goes_on = true;
     etcdserverpb__lease_grant_request__init(&s->grant);
     s->grant.ttl = doc->ttl_s;
-    s->op.kv.done = on_granted;
-    kv_lease_grant(r->kv, &s->op.kv, &s->grant);
-    registry_come_again(r);
+    s->op.desk.kv.done = on_granted;
+    kv_lease_grant(r->kv, &s->op.desk.kv, &s->grant);
+    desk_come_again(&r->desk);
 }
 
 /* --- heartbeats -------------------------------------------------------------------------------------------
@@ -120,7 +120,7 @@ void registry_session_open(struct registry *r, struct registry_request *q, const
 
 static void on_alive(struct kv_request *kv, int err, const ProtobufCMessage *message)
 {
-    struct sessioning *s = container_of(kv, struct sessioning, op.kv);
+    struct sessioning *s = container_of(kv, struct sessioning, op.desk.kv);
     const Etcdserverpb__LeaseKeepAliveResponse *response =
         (const Etcdserverpb__LeaseKeepAliveResponse *)message;
     if (!err && response->ttl <= 0)
@@ -131,7 +131,7 @@ static void on_alive(struct kv_request *kv, int err, const ProtobufCMessage *mes
         s->op.result.revision = registry_revision(s->op.registry);
         metric_add(METRIC_REGISTRY_HEARTBEATS, 1);
     }
-    registry_op_end(&s->op, err);
+    desk_op_end(&s->op.desk, err);
 }
 
 /* A session that was opened on another member a moment ago may not be in this one's view yet. */
@@ -140,15 +140,15 @@ static void beat(struct sessioning *s)
     struct registry *r = s->op.registry;
     bool is_there = catalog_session(r->catalog, s->session);
     if (!is_there && s->is_confirmed) {
-        registry_op_end(&s->op, ERR_SESSION_GONE);
+        desk_op_end(&s->op.desk, ERR_SESSION_GONE);
     } else if (!is_there) {
         confirm(s, beat);
     } else {
         etcdserverpb__lease_keep_alive_request__init(&s->keep_alive);
         s->keep_alive.id = s->session;
-        s->op.kv.done = on_alive;
-        kv_lease_keep_alive(r->kv, &s->op.kv, &s->keep_alive);
-        registry_come_again(r);
+        s->op.desk.kv.done = on_alive;
+        kv_lease_keep_alive(r->kv, &s->op.desk.kv, &s->keep_alive);
+        desk_come_again(&r->desk);
     }
 }
 
@@ -159,7 +159,7 @@ void registry_session_heartbeat(struct registry *r, struct registry_request *q, 
     if (registry_is_ready(r))
         beat(s);
     else
-        registry_op_end(&s->op, ERR_NOT_READY);
+        desk_op_end(&s->op.desk, ERR_NOT_READY);
 }
 
 /* --- closing ----------------------------------------------------------------------------------------------
@@ -169,12 +169,12 @@ static void close_part(struct sessioning *s);
 
 static void on_newer_view(struct feed_waiter *waiter)
 {
-    close_part(container_of(waiter, struct sessioning, op.waiter));
+    close_part(container_of(waiter, struct sessioning, op.desk.waiter));
 }
 
 static void on_closed(struct kv_request *kv, int err, const ProtobufCMessage *message)
 {
-    struct sessioning *s = container_of(kv, struct sessioning, op.kv);
+    struct sessioning *s = container_of(kv, struct sessioning, op.desk.kv);
     const Etcdserverpb__TxnResponse *response = (const Etcdserverpb__TxnResponse *)message;
     if (!err && !response->succeeded) {
         metric_add(METRIC_REGISTRY_CONFLICTS, 1);
@@ -182,7 +182,7 @@ static void on_closed(struct kv_request *kv, int err, const ProtobufCMessage *me
             err = ERR_CONFLICT;
     }
     if (err) {
-        registry_op_end(&s->op, err);
+        desk_op_end(&s->op.desk, err);
         return;
     }
     if (response->succeeded) {
@@ -195,7 +195,7 @@ static void on_closed(struct kv_request *kv, int err, const ProtobufCMessage *me
         s->op.result.session = s->session;
         registry_op_written(&s->op, response->header->revision);
     } else {
-        registry_op_view(&s->op, response->header->revision, on_newer_view);
+        desk_op_view(&s->op.desk, response->header->revision, on_newer_view);
     }
 }
 
@@ -205,10 +205,10 @@ static void close_part(struct sessioning *s)
 {
     struct registry *r = s->op.registry;
     const struct catalog_session *session = catalog_session(r->catalog, s->session);
-    struct arena *a = &s->op.arena;
+    struct arena *a = &s->op.desk.arena;
     size_t room = r->options.txn_ops_max > 1 ? r->options.txn_ops_max - 1 : 1, ops = 0;
     if (!session) {
-        registry_op_end(&s->op, ERR_SESSION_GONE);
+        desk_op_end(&s->op.desk, ERR_SESSION_GONE);
         return;
     }
     s->part = 0;
@@ -233,18 +233,18 @@ static void close_part(struct sessioning *s)
         txn_if_there(&s->txn, key);
         txn_delete(&s->txn, key);
     }
-    s->op.kv.done = on_closed;
-    kv_txn(r->kv, &s->op.kv, &s->txn.message);
-    registry_come_again(r);
+    s->op.desk.kv.done = on_closed;
+    kv_txn(r->kv, &s->op.desk.kv, &s->txn.message);
+    desk_come_again(&r->desk);
 }
 
 void registry_session_close(struct registry *r, struct registry_request *q, int64_t session)
 {
     struct sessioning *s = registry_op_new(r, q, sizeof *s);
     s->session = session;
-    s->op.goes_on = true;
+    s->op.desk.goes_on = true;
     if (registry_is_ready(r))
         confirm(s, close_part);
     else
-        registry_op_end(&s->op, ERR_NOT_READY);
+        desk_op_end(&s->op.desk, ERR_NOT_READY);
 }

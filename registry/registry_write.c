@@ -57,7 +57,7 @@ bool registry_write_begin(struct registry_op *op, const struct registry_key *key
 {
     char error[256];
     bool has_id = kind == NAME_INSTANCE || kind == NAME_OVERRIDE;
-    struct arena *a = &op->arena;
+    struct arena *a = &op->desk.arena;
     int err = check_key(key, has_id, error, sizeof error);
     if (!err && kind == NAME_INSTANCE && projection_is_reserved(key->id)) {
         err = ERR_INVALID;
@@ -68,11 +68,11 @@ bool registry_write_begin(struct registry_op *op, const struct registry_key *key
             (int)(key->id.size < 64 ? key->id.size : 64), (const char *)key->id.data);
     }
     if (err) {
-        registry_op_refuse(op, err, "%s", error);
+        desk_op_refuse(&op->desk, err, "%s", error);
         return false;
     }
     if (!registry_is_ready(op->registry)) {
-        registry_op_end(op, ERR_NOT_READY);
+        desk_op_end(&op->desk, ERR_NOT_READY);
         return false;
     }
     *ret_key = (struct registry_key){
@@ -80,7 +80,7 @@ bool registry_write_begin(struct registry_op *op, const struct registry_key *key
     if (has_id)
         ret_key->id = registry_copy(a, key->id);
     *ret_at = registry_key_text(a, kind, ret_key);
-    op->goes_on = true;
+    op->desk.goes_on = true;
     return true;
 }
 
@@ -116,7 +116,7 @@ static void on_revoked(struct kv_request *kv, int err, const ProtobufCMessage *r
 {
     (void)err;
     (void)response;
-    registry_op_end(container_of(kv, struct registry_op, kv), OK);
+    desk_op_end(container_of(kv, struct desk_op, kv), OK);
 }
 
 void registry_revoke(struct registry *r, int64_t lease)
@@ -124,9 +124,9 @@ void registry_revoke(struct registry *r, int64_t lease)
     struct revoking *v = registry_op_new(r, NULL, sizeof *v);
     etcdserverpb__lease_revoke_request__init(&v->message);
     v->message.id = lease;
-    v->op.kv.done = on_revoked;
-    kv_lease_revoke(r->kv, &v->op.kv, &v->message);
-    registry_come_again(r);
+    v->op.desk.kv.done = on_revoked;
+    kv_lease_revoke(r->kv, &v->op.desk.kv, &v->message);
+    desk_come_again(&r->desk);
 }
 
 /* --- one document ----------------------------------------------------------------------------------------
@@ -142,10 +142,10 @@ struct document_write {
 
 static void on_put(struct kv_request *kv, int err, const ProtobufCMessage *message)
 {
-    struct registry_op *op = container_of(kv, struct registry_op, kv);
+    struct registry_op *op = container_of(kv, struct registry_op, desk.kv);
     const Etcdserverpb__TxnResponse *response = (const Etcdserverpb__TxnResponse *)message;
     if (err) {
-        registry_op_end(op, err);
+        desk_op_end(&op->desk, err);
         return;
     }
     op->result.is_unchanged = response->succeeded;
@@ -154,12 +154,12 @@ static void on_put(struct kv_request *kv, int err, const ProtobufCMessage *messa
 
 static void on_removed(struct kv_request *kv, int err, const ProtobufCMessage *message)
 {
-    struct registry_op *op = container_of(kv, struct registry_op, kv);
+    struct registry_op *op = container_of(kv, struct registry_op, desk.kv);
     const Etcdserverpb__DeleteRangeResponse *response = (const Etcdserverpb__DeleteRangeResponse *)message;
     if (!err && response->deleted == 0)
         err = ERR_NOT_FOUND;
     if (err)
-        registry_op_end(op, err);
+        desk_op_end(&op->desk, err);
     else
         registry_op_written(op, response->header->revision);
 }
@@ -167,13 +167,13 @@ static void on_removed(struct kv_request *kv, int err, const ProtobufCMessage *m
 static void put(struct document_write *w, const struct buf *text)
 {
     struct registry *r = w->op.registry;
-    struct slice value = registry_copy(&w->op.arena, buf_slice(text));
-    txn_init(&w->txn, &w->op.arena);
+    struct slice value = registry_copy(&w->op.desk.arena, buf_slice(text));
+    txn_init(&w->txn, &w->op.desk.arena);
     txn_if_value(&w->txn, w->at, value);
     txn_else_put(&w->txn, w->at, value);
-    w->op.kv.done = on_put;
-    kv_txn(r->kv, &w->op.kv, &w->txn.message);
-    registry_come_again(r);
+    w->op.desk.kv.done = on_put;
+    kv_txn(r->kv, &w->op.desk.kv, &w->txn.message);
+    desk_come_again(&r->desk);
 }
 
 static void take_away(struct document_write *w)
@@ -181,9 +181,9 @@ static void take_away(struct document_write *w)
     etcdserverpb__delete_range_request__init(&w->removal);
     w->removal.key.len = w->at.size;
     memcpy(&w->removal.key.data, &w->at.data, sizeof w->at.data);
-    w->op.kv.done = on_removed;
-    kv_delete_range(w->op.registry->kv, &w->op.kv, &w->removal);
-    registry_come_again(w->op.registry);
+    w->op.desk.kv.done = on_removed;
+    kv_delete_range(w->op.registry->kv, &w->op.desk.kv, &w->removal);
+    desk_come_again(&w->op.registry->desk);
 }
 
 void registry_put_settings(struct registry *r, struct registry_request *q, const struct registry_key *key,
@@ -200,7 +200,7 @@ void registry_put_settings(struct registry *r, struct registry_request *q, const
     struct quota_key place = registry_quota_key(&w->key);
     int err = quota_claim_service(&r->quota, r->catalog, &place, &w->op.claim, error, sizeof error);
     if (err) {
-        registry_op_refuse(&w->op, err, "%s", error);
+        desk_op_refuse(&w->op.desk, err, "%s", error);
         return;
     }
     struct buf text = {0};
@@ -226,7 +226,7 @@ void registry_put_override(struct registry *r, struct registry_request *q, const
     if (!i || !i->override)
         err = quota_claim_override(&r->quota, r->catalog, &place, &w->op.claim, error, sizeof error);
     if (err) {
-        registry_op_refuse(&w->op, err, "%s", error);
+        desk_op_refuse(&w->op.desk, err, "%s", error);
         return;
     }
     struct buf text = {0};

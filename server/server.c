@@ -606,6 +606,7 @@ static void open_registry(struct server *s)
         .kv = s->kv,
         .member = o->name,
         .txn_ops_max = o->max_txn_ops,
+        .namespaces_max = o->registry_namespaces,
         .services_max = o->registry_services,
         .instances_max = o->registry_instances,
         .sessions_max = o->registry_sessions,
@@ -627,6 +628,7 @@ static void open_config(struct server *s)
         .content_bytes_max = o->config_bytes,
         .request_bytes_max = o->max_request_bytes,
         .txn_ops_max = o->max_txn_ops,
+        .namespaces_max = o->config_namespaces,
         .items_max = o->config_items,
         .bytes_max = o->config_total_bytes,
         .releases_kept = o->config_releases_kept,
@@ -677,10 +679,17 @@ static int open_front_ends(struct server *s)
         .max_version = or_null(o->tls_max_version),
     };
     struct http_mount mounts[API_MOUNTS + 1];
-    const struct api_options api = {.registry = s->registry, .config = s->config, .mono_ms = clock_mono_ms};
+    const struct api_options api = {.registry = s->registry,
+                                    .config = s->config,
+                                    .mono_ms = clock_mono_ms,
+                                    .import_bytes_max = o->config_import_bytes};
     s->api = api_new(&api);
     api_mounts(s->api, mounts);
-    struct stream_options stream = {.registry = s->registry, .kv = s->kv, .member = o->name};
+    struct stream_options stream = {.registry = s->registry,
+                                    .config = s->config,
+                                    .kv = s->kv,
+                                    .member = o->name,
+                                    .content_bytes_max = o->config_bytes};
     s->stream = stream_server_new(&stream);
     mounts[API_MOUNTS] = (struct http_mount){STREAM_PATH, &stream_http_handler, s->stream, true};
     struct http_options http = {

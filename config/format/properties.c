@@ -15,10 +15,14 @@ struct properties {
     const struct check *check;
     struct slice text;
     size_t at;
-    struct buf line;    /* the logical line, comments and continuations taken out */
-    struct buf offsets; /* for each of its bytes, where that stands in the text: uint32_t */
+    struct buf line;   /* the logical line, comments and continuations taken out */
+    struct buf pieces; /* struct piece, in order: where it stands in the text */
     struct buf key;
     struct strmap keys;
+};
+
+struct piece {
+    size_t at, offset; /* its first byte, in the line and in the text */
 };
 
 static bool is_blank(uint8_t c)
@@ -31,26 +35,33 @@ static bool is_end(uint8_t c)
     return c == '\n' || c == '\r';
 }
 
-static void skip_comment(struct properties *p)
+static void skip_to_end(struct properties *p)
 {
     while (p->at < p->text.size && !is_end(p->text.data[p->at]))
         p->at++;
 }
 
-static void take_byte(struct properties *p)
+/* Up to the end of the line. */
+static void take_bytes(struct properties *p)
 {
-    uint32_t offset = (uint32_t)p->at;
-    buf_add_byte(&p->line, p->text.data[p->at++]);
-    buf_add(&p->offsets, &offset, sizeof offset);
+    struct piece piece = {p->line.size, p->at};
+    skip_to_end(p);
+    buf_add(&p->line, p->text.data + piece.offset, p->at - piece.offset);
+    buf_add(&p->pieces, &piece, sizeof piece);
 }
 
 static size_t offset_in_text(const struct properties *p, size_t at)
 {
-    uint32_t offset;
-    if (at * sizeof offset >= p->offsets.size)
+    struct piece piece = {0}, next;
+    if (at >= p->line.size)
         return p->text.size;
-    memcpy(&offset, p->offsets.data + at * sizeof offset, sizeof offset);
-    return offset;
+    for (size_t i = 0; i < p->pieces.size; i += sizeof next) {
+        memcpy(&next, p->pieces.data + i, sizeof next);
+        if (next.at > at)
+            break;
+        piece = next;
+    }
+    return piece.offset + (at - piece.at);
 }
 
 /* An odd number of backslashes ends the line: the last one is no part of it. */
@@ -62,7 +73,6 @@ static bool drop_backslash(struct properties *p)
     if (n % 2 == 0)
         return false;
     p->line.size--;
-    p->offsets.size -= sizeof(uint32_t);
     return true;
 }
 
@@ -71,7 +81,7 @@ static bool next_line(struct properties *p)
 {
     bool is_continued = false, at_begin = true;
     buf_clear(&p->line);
-    buf_clear(&p->offsets);
+    buf_clear(&p->pieces);
     while (p->at < p->text.size) {
         uint8_t c = p->text.data[p->at];
         if (at_begin && (is_blank(c) || (is_end(c) && !is_continued))) {
@@ -80,10 +90,10 @@ static bool next_line(struct properties *p)
         }
         at_begin = is_continued = false;
         if (p->line.size == 0 && (c == '#' || c == '!')) {
-            skip_comment(p);
+            skip_to_end(p);
             at_begin = true;
         } else if (!is_end(c)) {
-            take_byte(p);
+            take_bytes(p);
         } else if (p->line.size == 0) {
             p->at++;
             at_begin = true;
@@ -114,6 +124,16 @@ static void add_unit(struct buf *out, uint32_t unit)
     utf8_add(out, unit);
 }
 
+/* Bytes before a backslash, or what separates a key from its value. */
+static size_t plain_size(const uint8_t *line, size_t size, bool is_key)
+{
+    size_t n = 0;
+    while (n < size && line[n] != '\\' &&
+           !(is_key && (line[n] == '=' || line[n] == ':' || is_blank(line[n]))))
+        n++;
+    return n;
+}
+
 /* Unescapes from *at up to the end, or as a key up to what separates it. */
 static int unescape(struct properties *p, size_t *at, bool is_key)
 {
@@ -121,16 +141,12 @@ static int unescape(struct properties *p, size_t *at, bool is_key)
     const uint8_t *line = p->line.data;
     buf_clear(&p->key);
     for (; *at < p->line.size; ++*at) {
+        size_t n = plain_size(line + *at, p->line.size - *at, is_key);
+        buf_add(&p->key, line + *at, n);
+        *at += n;
+        if (*at == p->line.size || line[*at] != '\\' || ++*at == p->line.size)
+            return OK;
         uint8_t c = line[*at];
-        if (is_key && (c == '=' || c == ':' || is_blank(c)))
-            return OK;
-        if (c != '\\') {
-            buf_add_byte(&p->key, c);
-            continue;
-        }
-        if (++*at == p->line.size)
-            return OK;
-        c = line[*at];
         const char *known = c ? strchr(from, c) : NULL;
         uint32_t unit;
         if (c != 'u') {
@@ -166,7 +182,7 @@ int format_check_properties(const struct check *c)
     while (!err && next_line(&p))
         err = check_line(&p);
     buf_done(&p.line);
-    buf_done(&p.offsets);
+    buf_done(&p.pieces);
     buf_done(&p.key);
     strmap_done(&p.keys);
     return err;

@@ -5,8 +5,9 @@
  * Two nodes are the same key if they have the same tag and the same value, as the core schema of YAML 1.2
  * resolves plain scalars: 10 and 0xA are, 1 and "1" are not, and `yes` is a string. Each node is reduced to a
  * digest as it closes: a scalar from its tag and value, a sequence from its children in order, a mapping from
- * its entries in any order, an alias from its target. Tags of one's own, several documents, merge keys and
- * keys that are collections are all allowed. */
+ * its entries in any order, an alias from its target; but only where it may be a key, or a part of one: in
+ * key position, or under an anchor. Tags of one's own, several documents, merge keys and keys that are
+ * collections are all allowed. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -22,6 +23,7 @@ struct digest {
 
 struct level {
     bool is_mapping;
+    bool is_needed;    /* its digest; else that of its keys alone */
     bool has_key;      /* mapping: the next node is a value */
     struct digest key; /* its key */
     struct digest sum; /* of the children so far */
@@ -141,6 +143,12 @@ static bool add_float(struct slice s, struct buf *out)
     return true;
 }
 
+/* Without a tag it can be nothing but a string: it does not begin like the others. */
+static bool is_surely_text(struct slice s)
+{
+    return s.size && !strchr("~nNtTfF.+-0123456789", s.data[0]);
+}
+
 /* Tag and value, so that equal scalars are equal bytes. */
 static void add_scalar(const struct yaml_item *item, struct buf *out)
 {
@@ -154,7 +162,7 @@ static void add_scalar(const struct yaml_item *item, struct buf *out)
         buf_add_slice(out, s);
         return;
     }
-    if (tag == YAML_TAG_STRING || (tag == YAML_TAG_NONE && !item->is_plain)) {
+    if (tag == YAML_TAG_STRING || (tag == YAML_TAG_NONE && (!item->is_plain || is_surely_text(s)))) {
         buf_add_text(out, "s");
         buf_add_slice(out, s);
         return;
@@ -248,6 +256,13 @@ static size_t offset_of(const struct check *c, size_t index)
     return at;
 }
 
+/* The node that comes next may be a key, or a part of one. */
+static bool is_next_needed(const struct yaml *y)
+{
+    const struct level *l = y->depth ? &y->levels[y->depth - 1] : NULL;
+    return l && (l->is_needed || (l->is_mapping && !l->has_key));
+}
+
 /* A node is complete: it is a document, an element, a key or a value. */
 static int on_node(struct yaml *y, struct digest d, struct slice shown, size_t index)
 {
@@ -255,11 +270,12 @@ static int on_node(struct yaml *y, struct digest d, struct slice shown, size_t i
         return OK;
     struct level *l = &y->levels[y->depth - 1];
     if (!l->is_mapping) {
-        l->sum = digest_pair(y, 'q', l->sum, d);
+        if (l->is_needed)
+            l->sum = digest_pair(y, 'q', l->sum, d);
         return OK;
     }
     if (l->has_key) {
-        struct digest entry = digest_pair(y, 'e', l->key, d);
+        struct digest entry = l->is_needed ? digest_pair(y, 'e', l->key, d) : (struct digest){{0}};
         l->sum.half[0] += entry.half[0];
         l->sum.half[1] += entry.half[1];
         l->has_key = false;
@@ -283,7 +299,7 @@ static void close_level(struct yaml *y)
 static int on_close(struct yaml *y)
 {
     const struct level *l = &y->levels[y->depth - 1];
-    struct digest d = digest_level(y, l);
+    struct digest d = l->is_needed ? digest_level(y, l) : (struct digest){{0}};
     bool is_mapping = l->is_mapping;
     size_t index = l->index;
     set_anchor(y, l->anchor, d);
@@ -293,10 +309,12 @@ static int on_close(struct yaml *y)
 
 static int on_item(struct yaml *y, const struct yaml_item *item)
 {
-    struct digest d;
+    struct digest d = {{0}};
+    bool is_needed = item->anchor || is_next_needed(y);
     switch (item->kind) {
     case YAML_ITEM_SCALAR:
-        d = digest_scalar(y, item);
+        if (is_needed)
+            d = digest_scalar(y, item);
         set_anchor(y, item->anchor, d);
         return on_node(y, d, item->text, item->place.index);
     case YAML_ITEM_ALIAS:
@@ -304,6 +322,7 @@ static int on_item(struct yaml *y, const struct yaml_item *item)
     case YAML_ITEM_OPEN:
         y->levels[y->depth++] =
             (struct level){.is_mapping = item->is_mapping,
+                           .is_needed = is_needed,
                            .tag = slice_of(mem_copy(item->tag.data, item->tag.size), item->tag.size),
                            .index = item->place.index,
                            .anchor = item->anchor};

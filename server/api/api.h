@@ -14,6 +14,7 @@ struct api_options {
     struct registry *registry; /* both live longer */
     struct config *config;     /* NULL: its routes are never called (in tests) */
     uint64_t (*mono_ms)(void);
+    uint64_t import_bytes_max; /* of archives that are imported, unpacked and together; 0 = 128 MiB */
 };
 
 struct api *api_new(const struct api_options *options);
@@ -23,7 +24,7 @@ void api_free(struct api *a);
  * turn share. */
 void api_turn(struct api *a);
 
-enum { API_MOUNTS = 3 };
+enum { API_MOUNTS = 4 };
 void api_mounts(struct api *a, struct http_mount ret_mounts[API_MOUNTS]);
 
 #endif

@@ -59,7 +59,9 @@ struct slice api_group_asked(const struct api_call *c)
     return slice_equal(c->group, slice_text("*")) ? (struct slice){0} : c->group;
 }
 
-int api_continue_read(const struct api_call *c, struct buf *ret_after)
+/* --- pages ------------------------------------------------------------------------------------------- */
+
+static int continue_read(const struct api_call *c, struct buf *ret_after)
 {
     int err = base64_decode(api_param(c, PARAM_CONTINUE), ret_after);
     if (!err && ret_after->size && !memchr(ret_after->data, '/', ret_after->size))
@@ -68,7 +70,7 @@ int api_continue_read(const struct api_call *c, struct buf *ret_after)
 }
 
 /* In base64: opaque, and needs no escapes in a query. */
-void api_continue_write(struct json_writer *w, struct slice group, struct slice name)
+static void continue_write(struct json_writer *w, struct slice group, struct slice name)
 {
     struct buf place = {0}, token = {0};
     buf_add_slice(&place, group);
@@ -87,7 +89,57 @@ void api_continue_write(struct json_writer *w, struct slice group, struct slice 
     buf_done(&token);
 }
 
+bool api_page_check(struct api_call *c)
+{
+    struct buf after = {0};
+    int err = continue_read(c, &after);
+    buf_done(&after);
+    if (err)
+        api_fail(c, API_BAD_REQUEST, "continue is not what an answer gave");
+    return !err;
+}
+
+void api_page_open(struct api_page *p, const struct api_call *c, struct json_writer *w, const char *key)
+{
+    *p = (struct api_page){.w = w, .left = api_number(api_param(c, PARAM_LIMIT))};
+    if (continue_read(c, &p->after))
+        buf_clear(&p->after); /* checked before */
+    jw_key(w, key);
+    jw_open(w, '[');
+}
+
+bool api_page_take(struct api_page *p, struct slice group, struct slice name)
+{
+    p->has_more = p->left == 0;
+    if (p->has_more)
+        return false;
+    p->left--;
+    p->group = group;
+    p->name = name;
+    jw_open(p->w, '{');
+    jw_key(p->w, "name");
+    jw_string(p->w, name);
+    jw_key(p->w, "group");
+    jw_string(p->w, group);
+    return true;
+}
+
+void api_page_close(struct api_page *p)
+{
+    jw_close(p->w, ']');
+    if (p->has_more)
+        continue_write(p->w, p->group, p->name);
+    buf_done(&p->after);
+}
+
 /* --- answers ------------------------------------------------------------------------------------------- */
+
+void api_expose_headers(struct api_call *c)
+{
+    if (c->q->origin.size)
+        http_add_header(c->q, "Access-Control-Expose-Headers",
+                        "X-Cairn-Revision, X-Cairn-Seq, ETag, Location, Retry-After, Content-Disposition");
+}
 
 static void add_common_headers(struct api_call *c, int status, int64_t revision)
 {
@@ -95,9 +147,7 @@ static void add_common_headers(struct api_call *c, int status, int64_t revision)
     char text[24];
     snprintf(text, sizeof text, "%" PRId64, revision);
     http_add_header(q, "X-Cairn-Revision", text);
-    if (q->origin.size)
-        http_add_header(q, "Access-Control-Expose-Headers",
-                        "X-Cairn-Revision, X-Cairn-Seq, ETag, Retry-After");
+    api_expose_headers(c);
     if (status == 503)
         http_add_header(q, "Retry-After", "1");
     if (status == 429)
@@ -324,17 +374,33 @@ static void call_begin(struct http_request *q)
     c->route = m.route;
     if (!admit_values(c, &m))
         return;
+    /* A form of any page may POST without asking first. */
+    if (q->method != HTTP_GET && q->method != HTTP_HEAD && !http_origin_is_allowed(q)) {
+        api_fail(c, API_FORBIDDEN, "pages of this origin may not write: see --cors");
+        return;
+    }
     const struct config *config = c->api->options.config;
     bool is_ready = registry_is_ready(api_registry(c)) && (!config || config_is_ready(config));
     if (!(c->route->flags & IS_PUBLIC) && !is_ready)
         api_fail(c, API_NOT_READY, NULL);
+    else if (c->route->flags & BODY_STREAM)
+        c->route->handle(c);
+}
+
+/* Of the paths whose bodies come in pieces. */
+static void call_body(struct http_request *q, struct slice piece)
+{
+    struct api_call *c = q->state;
+    c->body(c, piece);
 }
 
 static void call_end(struct http_request *q)
 {
     struct api_call *c = q->state;
     c->is_ended = true;
-    if (admit_body(c))
+    if (c->route->flags & BODY_STREAM)
+        c->end(c);
+    else if (admit_body(c))
         c->route->handle(c);
 }
 
@@ -369,6 +435,8 @@ static void call_drain(struct http_request *q)
 static void call_refuse(struct http_request *q, int status, const char *text)
 {
     struct api_call *c = q->state ? q->state : call_new(q);
+    if (c->cancel)
+        c->cancel(c);
     api_fail(c, status == 413 ? API_TOO_LARGE : API_BAD_REQUEST, text);
 }
 
@@ -389,12 +457,24 @@ static const struct http_handler api_handler = {
     .drain = call_drain,
 };
 
+static const struct http_handler stream_handler = {
+    .begin = call_begin,
+    .body = call_body,
+    .end = call_end,
+    .expired = call_expired,
+    .gone = call_gone,
+    .refuse = call_refuse,
+    .drain = call_drain,
+};
+
 /* --- the whole ------------------------------------------------------------------------------------------ */
 
 struct api *api_new(const struct api_options *options)
 {
     struct api *a = mem_new(sizeof *a);
     a->options = *options;
+    if (!a->options.import_bytes_max)
+        a->options.import_bytes_max = 128u << 20;
     return a;
 }
 
@@ -426,7 +506,9 @@ void api_free(struct api *a)
 
 void api_mounts(struct api *a, struct http_mount ret_mounts[API_MOUNTS])
 {
-    static const char *const paths[API_MOUNTS] = {"/api/", "/sd/prometheus", "/openapi.json"};
+    static const char *const paths[API_MOUNTS] = {"/api/", "/sd/prometheus", "/openapi.json",
+                                                  "/api/v1/import"};
     for (size_t i = 0; i < API_MOUNTS; i++)
         ret_mounts[i] = (struct http_mount){.path = paths[i], .handler = &api_handler, .context = a};
+    ret_mounts[API_MOUNTS - 1].handler = &stream_handler;
 }

@@ -2,7 +2,6 @@
  * See config_call.h. */
 #include "server/api/config_call.h"
 
-#include <ctype.h>
 #include <stdio.h>
 
 #include "base/text.h"
@@ -78,21 +77,13 @@ void api_config_fail(struct api_call *c, int err, const struct config_result *re
 bool api_config_tag(const char *md5, uint8_t *ret_tag)
 {
     for (size_t i = 0; i < DIGEST_MD5_SIZE / 2; i++) {
-        unsigned byte;
-        if (!isxdigit((unsigned char)md5[2 * i]) || !isxdigit((unsigned char)md5[2 * i + 1]) ||
-            sscanf(md5 + 2 * i, "%2x", &byte) != 1)
+        const uint8_t *digits = (const uint8_t *)md5 + 2 * i;
+        uint32_t byte;
+        if (!text_hex(digits, digits + 2, 2, &byte))
             return false;
         ret_tag[i] = (uint8_t)byte;
     }
     return true;
-}
-
-static bool is_md5(struct slice s)
-{
-    bool is = s.size == DIGEST_MD5_SIZE;
-    for (size_t i = 0; is && i < s.size; i++)
-        is = isdigit(s.data[i]) || (s.data[i] >= 'a' && s.data[i] <= 'f');
-    return is;
 }
 
 bool api_config_condition(struct api_call *c, struct config_condition *ret)
@@ -102,7 +93,7 @@ bool api_config_condition(struct api_call *c, struct config_condition *ret)
     if (match.size) {
         bool is_quoted = match.size > 2 && match.data[0] == '"' && match.data[match.size - 1] == '"';
         ret->if_md5 = is_quoted ? slice_of(match.data + 1, match.size - 2) : (struct slice){0};
-        if (!is_md5(ret->if_md5)) {
+        if (!digest_is_md5(ret->if_md5)) {
             api_fail(c, API_BAD_REQUEST, "If-Match is not one md5 in quotes, as ETag gives it");
             return false;
         }
@@ -114,6 +105,8 @@ bool api_config_condition(struct api_call *c, struct config_condition *ret)
     ret->if_absent = none.size > 0;
     ret->has_seq = api_has_param(c, PARAM_IF_SEQ);
     ret->if_seq = api_number(api_param(c, PARAM_IF_SEQ));
+    ret->has_revision = api_has_param(c, PARAM_IF_REVISION);
+    ret->if_revision = (int64_t)api_number(api_param(c, PARAM_IF_REVISION));
     return true;
 }
 
@@ -130,14 +123,4 @@ int api_config_format(const struct api_call *c, bool *ret_is_known, enum format 
         said = FORMAT_TEXT;
     *ret_is_known = (said != FORMAT_TEXT && said != FORMAT_BIN) || !config_find(api_config(c), &key);
     return format_find((struct slice){0}, type, c->name, ret_format);
-}
-
-struct slice api_config_address(const struct api_call *c)
-{
-    const char *peer = c->q->peer ? c->q->peer : "", *colon = strrchr(peer, ':');
-    if (*peer == '[') {
-        const char *end = strchr(peer, ']');
-        return end ? slice_of(peer + 1, (size_t)(end - peer - 1)) : (struct slice){0};
-    }
-    return colon && strchr(peer, ':') == colon ? slice_of(peer, (size_t)(colon - peer)) : slice_text(peer);
 }

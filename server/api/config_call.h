@@ -15,14 +15,12 @@ struct config_request *api_config_request(struct api_call *c,
                                                          const struct config_result *result));
 void api_config_fail(struct api_call *c, int err, const struct config_result *result);
 
-/* If-Match, If-None-Match and if_seq. false: answered. */
+/* If-Match, If-None-Match, if_seq and if_revision. false: answered. */
 bool api_config_condition(struct api_call *c, struct config_condition *ret);
 /* ERR_INVALID: there is no such type. is_known: something says it, and it need not be what it was before. */
 MUST_CHECK int api_config_format(const struct api_call *c, bool *ret_is_known, enum format *ret_format);
 
 /* 16 bytes of 32 hexadecimal digits; false: they are none. */
 bool api_config_tag(const char *md5, uint8_t *ret_tag);
-/* The client's address without its port. */
-struct slice api_config_address(const struct api_call *c);
 
 #endif

@@ -56,6 +56,8 @@ static const char *type_of(enum api_param p)
         return "{\"type\":\"string\",\"pattern\":\"^([^=,]+=[^,]*(,[^=,]+=[^,]*)*)?$\"}";
     case TYPE_ONLY:
         return "{\"type\":\"string\",\"enum\":[\"only\"]}";
+    case TYPE_POLICY:
+        return "{\"type\":\"string\",\"enum\":[\"abort\",\"skip\",\"overwrite\"]}";
     case TYPE_CONSISTENCY:
         return "{\"type\":\"string\",\"enum\":[\"linearizable\",\"local\"]}";
     }
@@ -196,6 +198,11 @@ static void add_content(struct json_writer *w, enum api_schema schema, unsigned 
     snprintf(ref, sizeof ref, "{\"$ref\":\"#/components/schemas/%s\"}", api_schemas[schema].name);
     jw_key(w, "content");
     jw_open(w, '{');
+    if (flags & ANSWER_FILE) {
+        add_raw(w, "application/gzip", "{\"schema\":{\"type\":\"string\",\"format\":\"binary\"}}");
+        jw_close(w, '}');
+        return;
+    }
     if (flags & ANSWER_RAW) /* its own type */
         add_raw(w, "*/*", "{\"schema\":{}}");
     if (schema == SCHEMA_ERROR) /* what is not HTTP, before it has a path */
@@ -290,7 +297,7 @@ static void add_operation(struct json_writer *w, const struct api_route *r)
     add(w, "operationId", r->name);
     add(w, "summary", r->summary);
     add_params(w, r);
-    if (r->flags & BODY_RAW)
+    if (r->flags & (BODY_RAW | BODY_STREAM))
         add_raw(w, "requestBody", "{\"required\":true,\"content\":{\"*/*\":{\"schema\":{}}}}");
     if (r->body != SCHEMA_NONE) {
         jw_key(w, "requestBody");

@@ -21,7 +21,12 @@ struct api {
     struct buf out; /* scratch: one answer */
     struct json_writer writer;
     struct api_shared shared[API_SHARED];
-    size_t next_shared; /* to be replaced */
+    size_t next_shared;    /* to be replaced */
+    unsigned exports;      /* under way */
+    uint64_t import_bytes; /* held by archives that come in, together */
 };
+
+/* What a page of another origin may read of an answer. */
+void api_expose_headers(struct api_call *c);
 
 #endif

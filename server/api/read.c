@@ -91,12 +91,22 @@ static const struct api_shared *result_of(struct api_read *r)
  * ------------------------------------------------------------------------------------------------
  */
 
+enum { TAG_SIZE = 2 * API_DIGEST_SIZE };
+
+static void write_tag(const uint8_t tag[API_DIGEST_SIZE], char ret_text[TAG_SIZE])
+{
+    static const char digits[] = "0123456789abcdef";
+    for (size_t i = 0; i < API_DIGEST_SIZE; i++) {
+        ret_text[2 * i] = digits[tag[i] >> 4];
+        ret_text[2 * i + 1] = digits[tag[i] & 15];
+    }
+}
+
 void api_add_etag(struct api_call *c, const uint8_t tag[API_DIGEST_SIZE])
 {
-    char text[2 * API_DIGEST_SIZE + 3] = "\"";
-    for (size_t i = 0; i < API_DIGEST_SIZE; i++)
-        snprintf(text + 1 + 2 * i, 3, "%02x", tag[i]);
-    strcat(text, "\"");
+    char text[TAG_SIZE + 3] = "\"";
+    write_tag(tag, text + 1);
+    text[TAG_SIZE + 1] = '"';
     http_add_header(c->q, "ETag", text);
 }
 
@@ -152,10 +162,9 @@ static void answer_same(struct api_read *r, const uint8_t digest[API_DIGEST_SIZE
 
 static bool is_hex_of(struct slice hex, const uint8_t digest[API_DIGEST_SIZE])
 {
-    char text[2 * API_DIGEST_SIZE + 1] = "";
-    for (size_t i = 0; i < API_DIGEST_SIZE; i++)
-        snprintf(text + 2 * i, 3, "%02x", digest[i]);
-    return slice_equal(hex, slice_of(text, 2 * API_DIGEST_SIZE));
+    char text[TAG_SIZE];
+    write_tag(digest, text);
+    return slice_equal(hex, slice_of(text, TAG_SIZE));
 }
 
 /* If-None-Match: a list of quoted tags, perhaps weak; "*" is any. */

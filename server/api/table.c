@@ -14,7 +14,7 @@
 #define S(id)       (1ull << SCHEMA_##id)
 #define P_NAMES     (P(NAMESPACE) | P(GROUP))
 #define P_RELEASE   (P(TYPE) | P(TITLE) | P(NOTE))
-#define P_CONDITION P(IF_SEQ)
+#define P_CONDITION (P(IF_SEQ) | P(IF_REVISION))
 #define E_CONDITION (E(PRECONDITION_FAILED) | E(CONFLICT))
 #define P_READ      (P(CONSISTENCY) | P(WAIT_REVISION) | P(TIMEOUT))
 
@@ -171,6 +171,11 @@ static const char *wrong_with(enum api_type type, struct slice value)
         return is_labels(value) ? NULL : "is not of the form key=value,key=value";
     case TYPE_ONLY:
         return slice_equal(value, slice_text("only")) ? NULL : "can be nothing but only";
+    case TYPE_POLICY:
+        if (slice_equal(value, slice_text("abort")) || slice_equal(value, slice_text("skip")) ||
+            slice_equal(value, slice_text("overwrite")))
+            return NULL;
+        return "is none of abort, skip, overwrite";
     case TYPE_ANY:
         return is_text(value) ? NULL : "is too long, or not text";
     case TYPE_TEXT:
@@ -253,6 +258,7 @@ enum api_param api_path_param(struct slice name)
 static bool fits(const char *pattern, struct slice path, struct api_match *m)
 {
     const uint8_t *at = path.data, *end = path.data + path.size;
+    struct slice names[API_NAMES_MAX];
     m->name_count = 0;
     while (*pattern) {
         if (*pattern != '{') {
@@ -265,12 +271,16 @@ static bool fits(const char *pattern, struct slice path, struct api_match *m)
         const uint8_t *stop = slash ? slash : end;
         if (stop == at)
             return false;
-        m->names[m->name_count].param = api_path_param(slice_of(pattern + 1, (size_t)(close - pattern) - 1));
+        names[m->name_count] = slice_of(pattern + 1, (size_t)(close - pattern) - 1);
         m->names[m->name_count++].value = slice_of(at, (size_t)(stop - at));
         pattern = close + 1;
         at = stop;
     }
-    return at == end;
+    if (at != end)
+        return false;
+    for (size_t i = 0; i < m->name_count; i++)
+        m->names[i].param = api_path_param(names[i]);
+    return true;
 }
 
 struct api_match api_route_find(enum http_method method, struct slice path)

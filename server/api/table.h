@@ -50,6 +50,7 @@ enum api_type {
     TYPE_PROSE,
     TYPE_LABELS,
     TYPE_ONLY,
+    TYPE_POLICY,
 };
 struct api_param_row {
     const char *name;
@@ -96,7 +97,16 @@ extern const struct api_field_row api_fields[];
 extern const size_t api_field_count;
 
 /* --- routes --------------------------------------------------------------------------------------------- */
-enum { BODY_OPTIONAL = 1, IS_ARRAY = 2, IS_PUBLIC = 4, BODY_RAW = 8, BODY_LARGE = 16, ANSWER_RAW = 32 };
+enum {
+    BODY_OPTIONAL = 1,
+    IS_ARRAY = 2,
+    IS_PUBLIC = 4,
+    BODY_RAW = 8,
+    BODY_LARGE = 16,
+    ANSWER_RAW = 32,
+    BODY_STREAM = 64,
+    ANSWER_FILE = 128
+};
 enum { API_NAMES_MAX = 3 }; /* {…} of one path */
 
 struct api_route {

@@ -254,7 +254,7 @@ static int read_framing(struct http_conn *c, const struct http_head *head)
 static bool invite_body(struct http_conn *c, const struct http_head *head)
 {
     struct slice expect;
-    if (c->body_length > body_limit(c)) {
+    if (c->body_length > body_limit(c) && !c->request.handler->body) {
         refuse(c, 413, "http: request body too large");
         return false;
     }

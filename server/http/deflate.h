@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * permessage-deflate (RFC 7692) without context between messages: each is compressed by itself, so one state
- * serves all connections, an idle connection costs nothing, and a part that many get is compressed once. The
- * only door to zlib. Pure but for that state. */
+ * serves all connections, an idle connection costs nothing, and a part that many get is compressed once. Pure
+ * but for that state. */
 #ifndef SERVER_HTTP_DEFLATE_H
 #define SERVER_HTTP_DEFLATE_H
 

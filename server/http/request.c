@@ -113,6 +113,14 @@ bool http_origin_is_allowed(const struct http_request *q)
            http_access_list_has(q->server->options.cors, q->origin);
 }
 
+/* What is not etcd's: there pages of other origins may say more in a request. */
+static bool is_mounted(const struct http_conn *c)
+{
+    const struct http_server *s = c->server;
+    struct route_match m = router_find(s->routes, s->route_count, HTTP_ANY, c->request.path, c->role);
+    return m.route && m.route->context;
+}
+
 static void add_cors(struct http_conn *c)
 {
     struct http_request *q = &c->request;
@@ -120,7 +128,14 @@ static void add_cors(struct http_conn *c)
     bool is_open = http_access_allows_all(cors);
     if (!is_open && (!q->origin.size || !http_access_list_has(cors, q->origin)))
         return;
-    http_add_header(q, "Access-Control-Allow-Headers", "accept, content-type, authorization");
+    bool is_ours = is_mounted(c);
+    if (is_ours && !is_open)
+        http_add_header(q, "Vary", "Origin");
+    if (is_ours && q->method == HTTP_OPTIONS)
+        http_add_header(q, "Access-Control-Max-Age", "600");
+    http_add_header(q, "Access-Control-Allow-Headers",
+                    is_ours ? "accept, content-type, authorization, if-match, if-none-match, last-event-id"
+                            : "accept, content-type, authorization");
     http_add_header(q, "Access-Control-Allow-Methods", "POST, GET, OPTIONS, PUT, DELETE");
     http_add_header(q, "Access-Control-Allow-Origin",
                     is_open ? "*" : arena_string(&q->arena, q->origin.data, q->origin.size));
@@ -330,6 +345,19 @@ void http_stream_send_shared(struct http_request *q, struct slice head, struct h
     send_pieces(c, pieces, sizeof pieces / sizeof *pieces);
 }
 
+void http_stream_send_bytes(struct http_request *q, struct slice bytes)
+{
+    struct http_conn *c = conn_of(q);
+    char size[24];
+    assert(c->phase == CONN_REQUEST && !c->is_websocket);
+    if (c->is_head || !bytes.size)
+        return;
+    snprintf(size, sizeof size, "%zx\r\n", bytes.size);
+    struct iovec pieces[] = {part_of(slice_text(c->knows_chunks ? size : "")), part_of(bytes),
+                             part_of(slice_text(c->knows_chunks ? "\r\n" : ""))};
+    send_pieces(c, pieces, sizeof pieces / sizeof *pieces);
+}
+
 void http_stream_send(struct http_request *q, struct slice message)
 {
     http_stream_send_shared(q, message, NULL, (struct slice){0});
@@ -345,6 +373,14 @@ void http_stream_close(struct http_request *q)
     }
     if (!c->is_head && c->knows_chunks)
         buf_add_text(&c->out, "0\r\n\r\n");
+    http_conn_answered(c);
+}
+
+void http_stream_break(struct http_request *q)
+{
+    struct http_conn *c = conn_of(q);
+    assert(c->phase == CONN_REQUEST && !c->is_websocket);
+    c->must_close = true;
     http_conn_answered(c);
 }
 
@@ -391,6 +427,13 @@ size_t http_unsent(const struct http_request *q)
 {
     const struct http_conn *c = conn_of(q);
     return c->out.size - c->out_at + c->wire.size - c->wire_at;
+}
+
+void http_want_writable(struct http_request *q)
+{
+    struct http_conn *c = conn_of(q);
+    c->was_congested = true;
+    lws_callback_on_writable(c->wsi);
 }
 
 bool http_is_congested(const struct http_request *q)

@@ -3,11 +3,11 @@
  * HTTP exchange and a WebSocket, where every message is one text frame and every body piece one received
  * frame.
  *
- * Life: begin when the headers are there; body for each piece of it, or (body NULL) it is gathered in
- * q->body; end when it is complete. The handler answers once, at once or later: http_respond, or
- * http_stream_open, any number of http_stream_send, http_stream_close. gone comes when the client leaves (or
- * the server stops) before the answer is complete: let go of q and never touch it again. After the answer is
- * complete q is not the handler's any more. */
+ * Life: begin when the headers are there; body for each piece of it (then the handler says how much it
+ * takes), or (body NULL) it is gathered in q->body, within the limit of bodies; end when it is complete. The
+ * handler answers once, at once or later: http_respond, or http_stream_open, any number of http_stream_send,
+ * http_stream_close. gone comes when the client leaves (or the server stops) before the answer is complete:
+ * let go of q and never touch it again. After the answer is complete q is not the handler's any more. */
 #ifndef SERVER_HTTP_REQUEST_H
 #define SERVER_HTTP_REQUEST_H
 
@@ -87,9 +87,15 @@ bool http_origin_is_allowed(const struct http_request *q);
 /* An answer of unknown length: each message a chunk that ends with a newline. */
 void http_stream_open(struct http_request *q, int status, const char *type);
 void http_stream_send(struct http_request *q, struct slice message);
+/* Bytes as they are, without a newline behind them; not for WebSockets. */
+void http_stream_send_bytes(struct http_request *q, struct slice bytes);
 void http_stream_close(struct http_request *q);
+/* The answer cannot be brought to its end: the connection is closed without it, so that the client sees that
+ * something is missing. Not for WebSockets. */
+void http_stream_break(struct http_request *q);
 bool http_is_congested(const struct http_request *q);
 size_t http_unsent(const struct http_request *q); /* bytes that the socket has not taken */
+void http_want_writable(struct http_request *q);  /* writable, once the socket takes some of them */
 /* An event stream's comment, or a WebSocket's ping: says that we are there. */
 void http_stream_ping(struct http_request *q);
 /* Ends a WebSocket with this status (ws.h); an event stream just ends. */

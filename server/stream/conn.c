@@ -39,6 +39,7 @@ struct stream_conn *stream_conn_new(struct stream_server *s, struct http_request
     list_init(&c->subs);
     list_init(&c->dirty);
     list_init(&c->requests);
+    list_init(&c->publishes);
     list_add_last(&s->conns, &c->link);
     s->conn_count++;
     metric_set(METRIC_STREAMS, (double)s->conn_count);
@@ -69,6 +70,7 @@ void stream_conn_let_go(struct stream_conn *c)
         end_sub(container_of(c->subs.next, struct stream_sub, link));
     stream_kv_let_go(c);
     stream_session_let_go(c);
+    stream_publish_let_go(c);
     stream_opening_free(c);
     heap_remove(&s->due, &c->due);
     list_remove(&c->ready);
@@ -264,9 +266,21 @@ void stream_conn_mark(struct stream_conn *c)
 /* Of event streams: what the socket has taken counts as read; there is nobody to say more. */
 void stream_conn_written(struct stream_conn *c)
 {
-    if (!c->q || !c->is_unacknowledged || http_unsent(c->q) > 0)
+    if (!c->q || !(c->is_unwritten || c->is_unacknowledged))
         return;
-    c->is_unacknowledged = false;
+    if (http_unsent(c->q) > 0) {
+        http_want_writable(c->q);
+        return;
+    }
+    bool was_unwritten = c->is_unwritten, was_unacknowledged = c->is_unacknowledged;
+    c->is_unwritten = c->is_unacknowledged = false;
+    for (struct link *l = c->subs.next; was_unwritten && l != &c->subs; l = l->next) {
+        struct stream_sub *sub = container_of(l, struct stream_sub, link);
+        if (sub->kind->written)
+            sub->kind->written(sub);
+    }
+    if (!was_unacknowledged)
+        return;
     LIST_FOR_EACH (l, &c->subs) {
         struct stream_sub *sub = container_of(l, struct stream_sub, link);
         sub->kind->acknowledge(sub, sub->revision);
@@ -306,13 +320,12 @@ void stream_conn_run(struct stream_conn *c)
         ;
     if (c->q && are_several)
         http_stream_hold(c->q, false);
-    if (c->q && c->is_events)
-        stream_conn_written(c);
+    stream_conn_written(c);
 }
 
 /* --- subscriptions ------------------------------------------------------------------------------------ */
 
-static struct stream_sub *find_sub(struct stream_conn *c, uint32_t sid)
+struct stream_sub *stream_conn_find(struct stream_conn *c, uint32_t sid)
 {
     LIST_FOR_EACH (l, &c->subs) {
         struct stream_sub *sub = container_of(l, struct stream_sub, link);
@@ -325,7 +338,7 @@ static struct stream_sub *find_sub(struct stream_conn *c, uint32_t sid)
 static bool may_subscribe(struct stream_conn *c, const struct stream_frame *ask)
 {
     const struct stream_server *s = c->server;
-    if (find_sub(c, ask->sid))
+    if (stream_conn_find(c, ask->sid))
         stream_conn_error(c, ask, ERR_EXISTS, "subscribe: this sid is in use");
     else if (c->sub_count >= STREAM_SUBSCRIPTIONS_MAX)
         stream_conn_error(c, ask, ERR_LIMIT, "subscribe: this connection has as many as it may have");
@@ -342,11 +355,10 @@ void stream_conn_subscribe(struct stream_conn *c, const struct stream_frame *ask
     if (!may_subscribe(c, ask))
         return;
     const struct stream_kind *kind = stream_kind_find(ask->kind);
-    if (!kind || !kind->open) {
-        snprintf(error, sizeof error,
-                 kind ? "subscribe: %.*s is not served yet" : "subscribe: unknown kind \"%.*s\"",
-                 (int)ask->kind.size, (const char *)ask->kind.data);
-        stream_conn_error(c, ask, kind ? ERR_UNIMPLEMENTED : ERR_INVALID, error);
+    if (!kind) {
+        snprintf(error, sizeof error, "subscribe: unknown kind \"%.*s\"", (int)ask->kind.size,
+                 (const char *)ask->kind.data);
+        stream_conn_error(c, ask, ERR_INVALID, error);
         return;
     }
     struct stream_sub *sub = mem_new(kind->size());
@@ -369,7 +381,7 @@ void stream_conn_subscribe(struct stream_conn *c, const struct stream_frame *ask
 
 static void unsubscribe(struct stream_conn *c, const struct stream_frame *f)
 {
-    struct stream_sub *sub = find_sub(c, f->sid);
+    struct stream_sub *sub = stream_conn_find(c, f->sid);
     if (sub)
         end_sub(sub);
     else
@@ -402,9 +414,11 @@ static void on_frame(struct stream_conn *c, const struct stream_frame *f)
         break;
     case STREAM_HEARTBEAT:
         break;
-    case STREAM_APPLIED:
     case STREAM_PUBLISH:
-        stream_conn_error(c, f, ERR_UNIMPLEMENTED, "the config center is not served here yet");
+        stream_publish(c, f);
+        break;
+    case STREAM_APPLIED:
+        stream_applied(c, f);
         break;
     case STREAM_TYPES:
         break;

@@ -77,6 +77,27 @@ READER(read_text)
     return 0;
 }
 
+READER(read_only)
+{
+    if (!json_is_string(value) || !slice_equal(text_of(value), slice_text("only"))) {
+        snprintf(error, size, "\"only\"");
+        return ERR_INVALID;
+    }
+    *(bool *)to = true;
+    return 0;
+}
+
+READER(read_md5)
+{
+    struct slice text = json_is_string(value) ? text_of(value) : (struct slice){0};
+    if (!digest_is_md5(text)) {
+        snprintf(error, size, "an md5: 32 lower-case hexadecimal digits");
+        return ERR_INVALID;
+    }
+    *(struct slice *)to = text;
+    return 0;
+}
+
 READER(read_object)
 {
     if (!json_is_object(value)) {
@@ -193,7 +214,7 @@ READER(read_session)
 
 READER(read_known)
 {
-    static const char *const names[] = {"id", "revision"};
+    static const char *const names[] = {"id", "revision", "seq"};
     json_t *one;
     size_t i;
     (void)to;
@@ -204,17 +225,18 @@ READER(read_known)
     f->known.list = arena_alloc(&f->arena, (json_array_size(value) + 1) * sizeof *f->known.list);
     json_array_foreach(value, i, one)
     {
-        int err = only(one, names, 2, error, size);
+        int err = only(one, names, 3, error, size);
         if (err)
             return err;
-        json_t *id = json_object_get(one, names[0]), *revision = json_object_get(one, names[1]);
+        json_t *id = json_object_get(one, names[0]), *revision = json_object_get(one, names[1]),
+               *seq = json_object_get(one, names[2]);
         if (!json_is_string(id) || json_string_length(id) > STREAM_KEY_MAX ||
-            !is_uint(revision, STREAM_NUMBER_MAX)) {
-            snprintf(error, size, "a list of {\"id\": a string, \"revision\": a number}");
+            !is_uint(revision, STREAM_NUMBER_MAX) || (seq && !is_uint(seq, STREAM_NUMBER_MAX))) {
+            snprintf(error, size, "a list of {\"id\": a string, \"revision\": a number, \"seq\": a number}");
             return ERR_INVALID;
         }
-        f->known.list[f->known.count++] =
-            (struct stream_known){text_of(id), (int64_t)json_integer_value(revision)};
+        f->known.list[f->known.count++] = (struct stream_known){
+            text_of(id), (int64_t)json_integer_value(revision), (uint64_t)json_integer_value(seq)};
     }
     return 0;
 }
@@ -551,6 +573,51 @@ void stream_write_result(struct buf *out, uint64_t rid, const struct registry_re
     if (r->is_unchanged) {
         jw_key(&w, "unchanged");
         jw_bool(&w, true);
+    }
+    jw_close(&w, '}');
+}
+
+/* --- publish --------------------------------------------------------------------------------------- */
+
+void stream_write_published(struct buf *out, uint64_t rid, const struct config_result *r, bool is_checked)
+{
+    struct json_writer w = begin(out, "result");
+    const struct config_head *head = r->head;
+    add_uint(&w, "rid", rid);
+    add_int(&w, "revision", r->revision);
+    if (is_checked) {
+        jw_key(&w, "valid");
+        jw_bool(&w, true);
+    } else {
+        add_uint(&w, "seq", r->seq);
+    }
+    if (!is_checked && head && head->seq == r->seq && !head->is_deleted) {
+        add_text(&w, "format", format_name(head->format));
+        add_text(&w, "md5", head->digest.md5);
+        add_text(&w, "sha256", head->digest.sha256);
+    }
+    if (r->is_unchanged) {
+        jw_key(&w, "unchanged");
+        jw_bool(&w, true);
+    }
+    jw_close(&w, '}');
+}
+
+void stream_write_not_published(struct buf *out, uint64_t rid, int err, const struct config_result *r)
+{
+    struct json_writer w = begin(out, "error");
+    add_uint(&w, "rid", rid);
+    add_text(&w, "code", stream_error_code(err));
+    add_text(&w, "message", r && r->error ? r->error : err_text(err));
+    if (r && err == ERR_MALFORMED && r->where.line) {
+        add_uint(&w, "line", r->where.line);
+        add_uint(&w, "column", r->where.column);
+    }
+    if (r && (err == ERR_PRECONDITION || err == ERR_CONFLICT) && r->head) {
+        jw_key(&w, "current");
+        jw_open(&w, '{');
+        config_head_write_members(r->head, &w);
+        jw_close(&w, '}');
     }
     jw_close(&w, '}');
 }

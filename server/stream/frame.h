@@ -8,13 +8,15 @@
 #include "base/err.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "config/config.h"
 #include "registry/registry.h"
 
-#define STREAM_FRAME_MAX   (64 * 1024)   /* bytes of a client's frame */
-#define STREAM_PUBLISH_MAX (1024 * 1024) /* content of a publish, whose frame may be larger */
-#define STREAM_KEY_MAX     4096
-#define STREAM_KNOWN_MAX   4096
-#define STREAM_NUMBER_MAX  ((uint64_t)1 << 53) /* what every client's JSON can hold */
+#define STREAM_FRAME_MAX (64 * 1024) /* bytes of a client's frame */
+/* The content of a publish is the config center's to judge; as text it is at most this, be it base64. */
+#define STREAM_CONTENT_TEXT_MAX ((uint64_t)CONFIG_CONTENT_MAX / 3 * 4 + 4)
+#define STREAM_KEY_MAX          4096
+#define STREAM_KNOWN_MAX        4096
+#define STREAM_NUMBER_MAX       ((uint64_t)1 << 53) /* what every client's JSON can hold */
 
 enum stream_type {
 #define TYPE(id, name, must, may) STREAM_##id,
@@ -31,6 +33,7 @@ enum stream_field {
 struct stream_known {
     struct slice id;
     int64_t revision;
+    uint64_t seq; /* of a configuration; 0 = not said */
 };
 
 /* Slices lie in the frame; done frees all of it. */
@@ -39,8 +42,9 @@ struct stream_frame {
     uint32_t has; /* bits of enum stream_field */
     uint32_t sid; /* 1 and up */
     uint64_t rid, window, from_revision, revision, seq, if_seq;
-    bool ok;
-    struct slice client_id, token, kind, ns, group, name, prefix, id, error, content, format;
+    bool ok, is_base64, only_validate, if_absent;
+    struct slice client_id, token, kind, ns, group, name, prefix, id, error, content, format, title, note,
+        if_md5;
     struct slice instance; /* as JSON again */
     struct document_map labels;
     struct {
@@ -94,6 +98,10 @@ void stream_write_resync(struct buf *out, uint32_t sid, const char *reason);
 void stream_write_goaway(struct buf *out, uint64_t after_ms);
 /* register, deregister: as the answers of the HTTP API. ttl 0 = without a session. */
 void stream_write_result(struct buf *out, uint64_t rid, const struct registry_result *r);
+/* publish: likewise; what is called type there is `format` here. An error has line and column, and what
+ * stands against it. */
+void stream_write_published(struct buf *out, uint64_t rid, const struct config_result *r, bool is_checked);
+void stream_write_not_published(struct buf *out, uint64_t rid, int err, const struct config_result *r);
 /* What comes before the members that many share: "items":[…]} and "put":[…],"delete":[…]}. */
 void stream_write_snapshot_head(struct buf *out, uint32_t sid, int64_t revision, size_t part, bool is_last);
 void stream_write_delta_head(struct buf *out, uint32_t sid, int64_t revision, int64_t previous);

@@ -11,6 +11,13 @@
 
 #include "base/metric.h"
 
+/* What the client says it has. */
+struct known {
+    struct arena arena;
+    struct stream_known *list;
+    size_t count;
+};
+
 struct level_sub {
     struct stream_sub sub;
     struct link reader; /* in the topic's */
@@ -20,9 +27,13 @@ struct level_sub {
     uint32_t part; /* the next one to send, from 0 */
     uint32_t variant;
     int64_t snapshot_revision;
-    const char *resync;     /* to be said before the snapshot */
-    struct buf *difference; /* to what the client knew: the members of its first delta */
-    bool has_state;         /* a snapshot was sent whole, or the client had one before */
+    int64_t seen;        /* changes up to here are nothing to this reader, though no frame said so */
+    uint64_t shown[2];   /* has_shown: the state that it was sent (source->state) */
+    const char *resync;  /* to be said before the snapshot */
+    struct known *known; /* its first frame is the difference to this */
+    bool has_state;      /* a snapshot was sent whole, or the client had one before */
+    bool has_shown;
+    bool is_waiting; /* there is something to send, and the source lacks what it needs */
 };
 
 size_t stream_level_size(void)
@@ -39,17 +50,42 @@ static void choose_variant(struct level_sub *l)
 {
     const struct stream_source *source = stream_topic_source(l->topic);
     if (source->variant)
-        l->variant = source->variant(stream_topic_view(l->topic), &l->sub.conn->who.labels);
+        l->variant = source->variant(stream_topic_view(l->topic), &l->sub.conn->who);
 }
 
-/* What the client has already. */
+/* The frame goes, what it says stays. */
+static void keep_known(struct level_sub *l, const struct stream_frame *ask)
+{
+    struct known *k = l->known = mem_new(sizeof *k);
+    k->count = ask->known.count;
+    k->list = arena_alloc(&k->arena, (k->count + 1) * sizeof *k->list);
+    for (size_t i = 0; i < k->count; i++) {
+        k->list[i] = ask->known.list[i];
+        struct slice *id = &k->list[i].id;
+        *id = slice_of(arena_copy(&k->arena, id->data, id->size), id->size);
+    }
+}
+
+static void drop_known(struct level_sub *l)
+{
+    if (l->known)
+        arena_done(&l->known->arena);
+    mem_free(l->known);
+    l->known = NULL;
+}
+
+/* What the client has already. A revision says what it was sent as whoever it was then: not enough while not
+ * all readers get the same. */
 static void take_up(struct level_sub *l, const struct stream_frame *ask)
 {
-    const struct stream_conn *c = l->sub.conn;
+    const struct stream_source *source = stream_topic_source(l->topic);
     bool has_known = stream_frame_has(ask, STREAM_HAS_KNOWN);
+    bool is_personal = source->is_personal && source->is_personal(stream_topic_view(l->topic));
+    struct http_shared *tail;
+    int64_t revision;
     if (!has_known && !ask->from_revision)
         return;
-    if (c->is_foreign) {
+    if (l->sub.conn->is_foreign) {
         l->resync = "cluster_changed";
         return;
     }
@@ -57,18 +93,15 @@ static void take_up(struct level_sub *l, const struct stream_frame *ask)
         l->has_state = true;
         l->sub.revision = (int64_t)ask->from_revision - 1;
     }
-    struct http_shared *tail;
-    int64_t revision;
-    bool is_replayed = ask->from_revision && stream_topic_delta(l->topic, l->sub.revision, l->variant, &tail,
-                                                                &revision) != STREAM_SNAPSHOT;
-    if (is_replayed || !has_known)
+    if (ask->from_revision && !is_personal &&
+        stream_topic_delta(l->topic, l->sub.revision, l->variant, &tail, &revision) != STREAM_SNAPSHOT)
         return;
-    struct buf difference = {0};
-    if (stream_topic_compare(l->topic, ask->known.list, ask->known.count, l->variant, &difference)) {
-        l->difference = mem_new(sizeof *l->difference);
-        *l->difference = buf_move(&difference);
+    if (has_known) {
+        keep_known(l, ask);
+    } else if (is_personal) {
+        l->resync = "gray";
+        l->has_state = false;
     }
-    buf_done(&difference);
 }
 
 int stream_level_open(struct stream_sub *sub, const struct stream_frame *ask, char *error, size_t error_size)
@@ -76,31 +109,23 @@ int stream_level_open(struct stream_sub *sub, const struct stream_frame *ask, ch
     struct level_sub *l = level_of(sub);
     struct stream_conn *c = sub->conn;
     struct stream_server *s = c->server;
-    if (ask->from_revision && !c->is_foreign &&
-        (int64_t)ask->from_revision - 1 > registry_revision(s->options.registry)) {
+    const struct stream_source *source = sub->kind->source;
+    if (ask->from_revision && !c->is_foreign && (int64_t)ask->from_revision - 1 > source->reached(s)) {
         snprintf(error, error_size,
                  "from_revision is in the future of this member: say it in hello's resume");
         return ERR_FUTURE_REV;
     }
-    int err = stream_topic_hold(s->topics, sub->kind->source, ask, s->began, error, error_size, &l->topic);
+    int err = stream_topic_hold(s->topics, source, ask, source->knows_past ? 0 : s->began, error, error_size,
+                                &l->topic);
     if (err)
         return err;
     list_add_last(stream_topic_readers(l->topic), &l->reader);
-    const struct stream_source *source = sub->kind->source;
     if (source->attach)
         l->looker = source->attach(stream_topic_view(l->topic), &c->who);
     choose_variant(l);
     if (s->is_ready)
         take_up(l, ask);
     return 0;
-}
-
-static void drop_difference(struct level_sub *l)
-{
-    if (l->difference)
-        buf_done(l->difference);
-    mem_free(l->difference);
-    l->difference = NULL;
 }
 
 void stream_level_close(struct stream_sub *sub)
@@ -110,7 +135,7 @@ void stream_level_close(struct stream_sub *sub)
         return;
     if (l->looker)
         sub->kind->source->detach(l->looker);
-    drop_difference(l);
+    drop_known(l);
     stream_snapshot_unref(l->snapshot);
     list_remove(&l->reader);
     stream_topic_let_go(l->topic, stream_now_ms(sub->conn->server));
@@ -134,32 +159,65 @@ static void send_resync(struct level_sub *l, const char *reason)
     stream_conn_send(l->sub.conn, "resync", buf_slice(head), NULL, NULL, 0);
 }
 
+/* A frame with all up to revision was made: what the reader has now. */
+static void note_sent(struct level_sub *l, int64_t revision)
+{
+    const struct stream_source *source = stream_topic_source(l->topic);
+    const void *view = stream_topic_view(l->topic);
+    l->has_state = true;
+    l->seen = revision;
+    if (source->state) {
+        source->state(view, l->variant, l->shown);
+        l->has_shown = true;
+    }
+    if (l->looker && source->sent) {
+        source->sent(l->looker, view, l->variant, revision);
+        l->sub.conn->is_unwritten = true;
+    }
+}
+
 static void send_delta(struct level_sub *l, struct http_shared *tail, int64_t revision)
 {
     struct buf *head = &l->sub.conn->server->scratch;
     buf_clear(head);
     stream_write_delta_head(head, l->sub.sid, revision, l->sub.revision);
     l->sub.revision = revision;
+    note_sent(l, revision);
     stream_conn_send(l->sub.conn, "delta", buf_slice(head), tail, &l->sub, revision);
 }
 
-static void send_difference(struct level_sub *l)
+/* False: the source lacks something. A difference that is too much for a frame becomes a snapshot. As with
+ * all that sends: the subscription may be gone behind it. */
+static bool send_difference(struct level_sub *l)
 {
-    struct http_shared *tail = http_shared_new(buf_slice(l->difference));
-    drop_difference(l);
-    l->has_state = true;
-    send_delta(l, tail, registry_revision(l->sub.conn->server->options.registry));
-    http_shared_unref(tail);
+    const struct stream_source *source = stream_topic_source(l->topic);
+    struct buf difference = {0};
+    enum stream_step step =
+        stream_topic_compare(l->topic, l->known->list, l->known->count, l->variant, &difference);
+    l->is_waiting = step == STREAM_WAIT;
+    if (step != STREAM_WAIT)
+        drop_known(l);
+    if (step == STREAM_DELTA) {
+        struct http_shared *tail = http_shared_new(buf_slice(&difference));
+        send_delta(l, tail, source->revision(stream_topic_view(l->topic)));
+        http_shared_unref(tail);
+    } else if (step == STREAM_SNAPSHOT) {
+        l->resync = l->has_state ? "overflow" : NULL;
+        l->has_state = false;
+    }
+    buf_done(&difference);
+    return step != STREAM_WAIT;
 }
 
-static void begin_snapshot(struct level_sub *l)
+/* False: as above. */
+static bool begin_snapshot(struct level_sub *l)
 {
-    struct stream_server *s = l->sub.conn->server;
     const struct stream_source *source = stream_topic_source(l->topic);
     stream_snapshot_unref(l->snapshot);
-    l->snapshot = stream_topic_snapshot(l->topic, l->variant, stream_now_ms(s));
+    l->snapshot = stream_topic_snapshot(l->topic, l->variant, stream_now_ms(l->sub.conn->server));
     l->snapshot_revision = source->revision(stream_topic_view(l->topic));
     l->part = 0;
+    return l->snapshot;
 }
 
 static void send_part(struct level_sub *l)
@@ -170,8 +228,8 @@ static void send_part(struct level_sub *l)
     buf_clear(head);
     stream_write_snapshot_head(head, l->sub.sid, l->snapshot_revision, l->part, is_last);
     if (is_last) {
-        l->has_state = true;
         l->sub.revision = l->snapshot_revision;
+        note_sent(l, l->snapshot_revision);
     }
     http_shared_ref(part); /* sending may end it all */
     struct stream_snapshot *done = is_last ? l->snapshot : NULL;
@@ -183,41 +241,64 @@ static void send_part(struct level_sub *l)
     stream_snapshot_unref(done);
 }
 
+/* What changed may leave this reader with what it has. */
+static bool is_shown(const struct level_sub *l)
+{
+    const struct stream_source *source = stream_topic_source(l->topic);
+    uint64_t state[2];
+    if (!source->state || !l->has_shown)
+        return false;
+    source->state(stream_topic_view(l->topic), l->variant, state);
+    return state[0] == l->shown[0] && state[1] == l->shown[1];
+}
+
+/* What follows on what it has. STREAM_DELTA: a frame was sent. */
+static enum stream_step send_news(struct level_sub *l)
+{
+    struct http_shared *tail;
+    int64_t revision, from = l->seen > l->sub.revision ? l->seen : l->sub.revision;
+    enum stream_step step = stream_topic_delta(l->topic, from, l->variant, &tail, &revision);
+    l->is_waiting = step == STREAM_WAIT;
+    if (step != STREAM_DELTA)
+        return step;
+    if (is_shown(l)) {
+        l->seen = revision;
+        return STREAM_LEVEL;
+    }
+    http_shared_ref(tail);
+    send_delta(l, tail, revision);
+    http_shared_unref(tail);
+    return STREAM_DELTA;
+}
+
 bool stream_level_send(struct stream_sub *sub)
 {
     struct level_sub *l = level_of(sub);
-    struct http_shared *tail;
-    int64_t revision;
     if (!sub->conn->server->is_ready)
         return false; /* comes again when the view can be read: stream_server_turn */
-    if (l->difference) {
-        send_difference(l);
-        return true;
-    }
     if (l->snapshot && l->snapshot->parts) {
         send_part(l);
         return true;
     }
     choose_variant(l);
+    l->is_waiting = false;
+    if (l->known)
+        return send_difference(l);
     if (l->has_state && !l->snapshot && !l->resync) {
-        switch (stream_topic_delta(l->topic, sub->revision, l->variant, &tail, &revision)) {
-        case STREAM_LEVEL:
-            return false;
-        case STREAM_DELTA:
-            http_shared_ref(tail);
-            send_delta(l, tail, revision);
-            http_shared_unref(tail);
-            return true;
-        case STREAM_SNAPSHOT:
-            l->resync = "overflow";
-            l->has_state = false;
-        }
+        enum stream_step step = send_news(l);
+        if (step != STREAM_SNAPSHOT)
+            return step == STREAM_DELTA;
+        l->resync = "overflow";
+        l->has_state = false;
     }
     if (l->resync) {
         send_resync(l, l->resync);
         return true;
     }
-    begin_snapshot(l);
+    if (!begin_snapshot(l)) {
+        l->is_waiting = true;
+        return false;
+    }
     send_part(l);
     return true;
 }
@@ -225,18 +306,32 @@ bool stream_level_send(struct stream_sub *sub)
 int64_t stream_level_position(struct stream_sub *sub)
 {
     const struct level_sub *l = container_of(sub, struct level_sub, sub);
-    if (!l->has_state || l->snapshot)
+    if (!l->has_state || l->snapshot || l->known)
         return -1;
-    const struct stream_server *s = sub->conn->server;
-    bool is_level = s->is_ready && !link_is_in_list(&sub->dirty);
-    return is_level ? registry_revision(s->options.registry) : sub->revision;
+    bool is_level = sub->conn->server->is_ready && !link_is_in_list(&sub->dirty) && !l->is_waiting;
+    return is_level ? stream_topic_source(l->topic)->revision(stream_topic_view(l->topic)) : sub->revision;
 }
 
 void stream_level_acknowledge(struct stream_sub *sub, int64_t revision)
 {
     struct level_sub *l = level_of(sub);
-    if (!l->looker || !l->has_state)
+    if (!l->looker || !l->has_state || !sub->kind->source->acknowledge)
         return;
     /* Between its frames nothing has changed for it. */
     sub->kind->source->acknowledge(l->looker, revision);
+}
+
+void stream_level_written(struct stream_sub *sub)
+{
+    struct level_sub *l = level_of(sub);
+    if (l->looker && sub->kind->source->written)
+        sub->kind->source->written(l->looker);
+}
+
+int stream_level_applied(struct stream_sub *sub, const struct stream_frame *f)
+{
+    struct level_sub *l = level_of(sub);
+    if (!l->looker || !sub->kind->source->applied)
+        return ERR_INVALID;
+    return sub->kind->source->applied(l->looker, f->name, f->seq, f->ok, f->error);
 }

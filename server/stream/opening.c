@@ -8,10 +8,17 @@
 
 struct stream_opening {
     struct registry_request request;
+    struct config_request config;
     struct stream_conn *conn;
-    struct link waiting;                                                       /* in server->waiting */
-    bool is_asking;                                                            /* request is under way */
-    enum { OPENING_VIEW, OPENING_TOKEN, OPENING_SESSION, OPENING_DONE } stage; /* what comes next */
+    struct link waiting;              /* in server->waiting */
+    bool is_asking, is_asking_config; /* request, config are under way */
+    enum {
+        OPENING_VIEW,
+        OPENING_TOKEN,
+        OPENING_TOKEN_CONFIG,
+        OPENING_SESSION,
+        OPENING_DONE
+    } stage; /* next */
     bool has_session;
     uint64_t resume_revision; /* 0 = none */
     uint32_t ttl_s;           /* a new session; 0 = session is meant */
@@ -60,6 +67,8 @@ void stream_opening_free(struct stream_conn *c)
         return;
     if (o->is_asking)
         registry_cancel(c->server->options.registry, &o->request);
+    if (o->is_asking_config)
+        config_cancel(c->server->options.config, &o->config);
     list_remove(&o->waiting);
     buf_done(&o->early);
     mem_free(o);
@@ -96,6 +105,8 @@ static void open_now(struct stream_conn *c)
         http_stream_hold(c->q, true);
     }
     c->phase = STREAM_CONN_OPEN;
+    /* A publish: base64 and escapes make text longer. */
+    c->q->message_bytes_max = STREAM_FRAME_MAX + 2 * s->options.content_bytes_max;
     send_welcome(c);
     if (!c->q)
         return;
@@ -118,7 +129,7 @@ static void on_asked(struct registry_request *q, int err, const struct registry_
     struct stream_opening *o = container_of(q, struct stream_opening, request);
     struct stream_conn *c = o->conn;
     o->is_asking = false;
-    if (o->stage == OPENING_SESSION && err) { /* the token was not reached */
+    if (o->stage == OPENING_TOKEN_CONFIG && err) { /* the token was not reached */
         stream_conn_goaway(c);
         return;
     }
@@ -133,6 +144,28 @@ static void on_asked(struct registry_request *q, int err, const struct registry_
         c->beat_ms = stream_now_ms(c->server);
     }
     stream_opening_go_on(c);
+}
+
+static void on_config_reached(struct config_request *q, int err, const struct config_result *result)
+{
+    struct stream_opening *o = container_of(q, struct stream_opening, config);
+    (void)result;
+    o->is_asking_config = false;
+    if (err)
+        stream_conn_goaway(o->conn);
+    else
+        stream_opening_go_on(o->conn);
+}
+
+static bool reach_token_config(struct stream_opening *o)
+{
+    struct config *c = o->conn->server->options.config;
+    if ((int64_t)o->resume_revision <= config_revision(c))
+        return false;
+    o->is_asking_config = true;
+    o->config.done = on_config_reached;
+    config_wait_revision(c, &o->config, (int64_t)o->resume_revision, STREAM_RESUME_WAIT_MS);
+    return true;
 }
 
 /* True: it is being waited for. */
@@ -174,8 +207,13 @@ void stream_opening_go_on(struct stream_conn *c)
         o->stage = OPENING_TOKEN;
     }
     if (o->stage == OPENING_TOKEN) {
-        o->stage = OPENING_SESSION;
+        o->stage = OPENING_TOKEN_CONFIG;
         if (reach_token(o))
+            return;
+    }
+    if (o->stage == OPENING_TOKEN_CONFIG) {
+        o->stage = OPENING_SESSION;
+        if (reach_token_config(o))
             return;
     }
     if (o->stage == OPENING_SESSION) {

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Private to server/stream: the server, its connections and their subscriptions as the files here share them.
  *
- *   stream.c   the server: turns, time, fan-out        conn.c     one connection: frames in, frames out,
- * credit opening.c  hello until welcome                     session.c  register, deregister, the session's
- * life level.c    subscriptions on topics                 kv.c       subscriptions on keys service.c  sources
- * of topics                       events.c   Server-Sent Events */
+ *   stream.c   the server: turns, time, fan-out  conn.c     one connection: frames in, frames out, credit
+ *   opening.c  hello until welcome               session.c  register, deregister, the session's life
+ *   level.c    subscriptions on topics           kv.c       subscriptions on keys
+ *   service.c  sources of topics: registry       config.c   sources of topics: configurations
+ *   publish.c  publish, applied                  events.c   Server-Sent Events
+ *   ask.c      what subscribe frames ask for */
 #ifndef SERVER_STREAM_PRIVATE_H
 #define SERVER_STREAM_PRIVATE_H
 
@@ -12,6 +14,7 @@
 #include "base/list.h"
 #include "server/http/request.h"
 #include "server/stream/frame.h"
+#include "server/stream/release.h"
 #include "server/stream/stream.h"
 #include "server/stream/topic.h"
 
@@ -47,8 +50,11 @@ struct stream_server {
     bool is_ready;
     uint64_t swept_ms;
     struct registry_request advance; /* moves the view's revision on, for marks */
-    bool is_advancing;
-    struct buf scratch; /* a frame's head */
+    struct config_request advance_config;
+    bool is_advancing, is_advancing_config;
+    struct stream_releases *releases;
+    struct link unsettled; /* views of configurations with something to tell */
+    struct buf scratch;    /* a frame's head */
 };
 
 enum stream_phase { STREAM_CONN_NEW, STREAM_CONN_OPENING, STREAM_CONN_OPEN };
@@ -60,7 +66,7 @@ struct stream_conn {
     struct http_request *q; /* NULL: it is over */
     struct heap_node due;   /* hello is late; the next mark */
     struct link subs, dirty;
-    struct link requests;
+    struct link requests, publishes;
     struct stream_opening *opening; /* between hello and welcome */
     struct stream_credit *credit;
     struct stream_beat *beat;     /* what is asked about the session */
@@ -78,6 +84,7 @@ struct stream_conn {
     bool wants_mark;                /* when the watch stream's progress is there */
     bool is_told_of_window;         /* that it has to acknowledge */
     bool is_unacknowledged;         /* events: written, not yet all taken by the socket */
+    bool is_unwritten;              /* somebody wants to know when the socket has taken all */
     struct registry_subscriber who; /* its texts lie in one block at who_memory */
     void *who_memory;
 };
@@ -98,7 +105,6 @@ struct stream_kind {
     const char *name;
     size_t (*size)(void);               /* of its own struct, which begins with a stream_sub */
     const struct stream_source *source; /* of those on topics */
-    /* NULL: this kind is not served. */
     int (*open)(struct stream_sub *sub, const struct stream_frame *ask, char *error, size_t error_size);
     void (*close)(struct stream_sub *sub);
     /* Sends one frame; false: there is nothing to send now. */
@@ -106,6 +112,9 @@ struct stream_kind {
     /* It has everything up to here; -1: not even a first state. */
     int64_t (*position)(struct stream_sub *sub);
     void (*acknowledge)(struct stream_sub *sub, int64_t revision);
+    void (*written)(struct stream_sub *sub); /* the socket has taken all that was sent */
+    /* ERR_INVALID: what is said makes no sense here. */
+    int (*applied)(struct stream_sub *sub, const struct stream_frame *f);
 };
 
 /* stream.c */
@@ -135,6 +144,7 @@ void stream_conn_error(struct stream_conn *c, const struct stream_frame *about, 
 void stream_conn_subscribe(struct stream_conn *c, const struct stream_frame *ask);
 int64_t stream_conn_position(struct stream_conn *c); /* it has all up to here; -1 */
 void stream_sub_dirty(struct stream_sub *sub);
+struct stream_sub *stream_conn_find(struct stream_conn *c, uint32_t sid); /* or NULL */
 
 /* opening.c */
 void stream_opening_begin(struct stream_conn *c, const struct stream_frame *hello);
@@ -150,12 +160,19 @@ void stream_session_deregister(struct stream_conn *c, const struct stream_frame 
 void stream_session_heard(struct stream_conn *c); /* a frame came: the session is alive */
 void stream_session_let_go(struct stream_conn *c);
 
+/* publish.c */
+void stream_publish(struct stream_conn *c, const struct stream_frame *f);
+void stream_publish_let_go(struct stream_conn *c);
+void stream_applied(struct stream_conn *c, const struct stream_frame *f);
+
 /* level.c, kv.c */
 int stream_level_open(struct stream_sub *sub, const struct stream_frame *ask, char *error, size_t error_size);
 void stream_level_close(struct stream_sub *sub);
 bool stream_level_send(struct stream_sub *sub);
 int64_t stream_level_position(struct stream_sub *sub);
 void stream_level_acknowledge(struct stream_sub *sub, int64_t revision);
+void stream_level_written(struct stream_sub *sub);
+int stream_level_applied(struct stream_sub *sub, const struct stream_frame *f);
 size_t stream_level_size(void);
 void stream_level_news(struct stream_topic *t); /* its readers have something to send */
 int stream_kv_open(struct stream_sub *sub, const struct stream_frame *ask, char *error, size_t error_size);
@@ -167,8 +184,20 @@ void stream_kv_acknowledge(struct stream_sub *sub, int64_t revision);
 bool stream_kv_pull(struct stream_conn *c); /* what the watch stream has: one response; false: nothing */
 void stream_kv_let_go(struct stream_conn *c);
 
-/* service.c */
+/* ask.c */
+struct slice stream_ask_ns(const struct stream_frame *ask);
+struct slice stream_ask_group(const struct stream_frame *ask);
+/* Namespace, group and name or (is_prefix, then the group may be empty) prefix are what they may be. */
+int stream_ask_check(const struct stream_frame *ask, bool is_prefix, char *error, size_t error_size);
+int stream_ask_refuse(char *error, size_t error_size, const char *text); /* ERR_INVALID */
+void stream_ask_add_part(struct buf *key, struct slice part);
+struct slice stream_ask_moved(struct buf *texts, struct slice s); /* there must be room: it may not move */
+
+/* service.c, config.c */
 extern const struct stream_source stream_service_source, stream_services_source;
+extern const struct stream_source stream_config_source, stream_configs_source;
+/* In each turn, after config_turn: views whose contents are there tell what has changed. */
+void stream_config_turn(struct stream_server *s);
 
 /* events.c */
 void stream_events_begin(struct stream_server *s, struct http_request *q);

@@ -5,32 +5,6 @@
 #include "registry/view.h"
 #include "server/stream/private.h"
 
-#include <stdio.h>
-
-/* --- names --------------------------------------------------------------------------------------- */
-
-static struct slice ns_of(const struct stream_frame *ask)
-{
-    return ask->ns.size ? ask->ns : slice_text("default");
-}
-
-static struct slice group_of(const struct stream_frame *ask)
-{
-    return stream_frame_has(ask, STREAM_HAS_GROUP) ? ask->group : slice_text("default");
-}
-
-static void add_part(struct buf *key, struct slice part)
-{
-    buf_add_slice(key, part);
-    buf_add_byte(key, 0); /* stands in no name */
-}
-
-static int refuse(char *error, size_t error_size, const char *text)
-{
-    snprintf(error, error_size, "%s", text);
-    return ERR_INVALID;
-}
-
 /* --- service --------------------------------------------------------------------------------------- */
 
 struct service_view {
@@ -44,28 +18,18 @@ struct service_view {
 
 static int service_key(const struct stream_frame *ask, struct buf *ret_key, char *error, size_t error_size)
 {
-    struct slice group = group_of(ask);
+    struct slice group = stream_ask_group(ask);
     if (stream_frame_has(ask, STREAM_HAS_PREFIX))
-        return refuse(error, error_size, "subscribe: a service has a name; prefix is for services");
-    int err = name_check(ns_of(ask), NAMESPACE_SIZE_MAX, "namespace", error, error_size);
-    if (!err)
-        err = name_check(group, NAME_SIZE_MAX, "group", error, error_size);
-    if (!err)
-        err = name_check(ask->name, NAME_SIZE_MAX, "name", error, error_size);
+        return stream_ask_refuse(error, error_size,
+                                 "subscribe: a service has a name; prefix is for services");
+    int err = stream_ask_check(ask, false, error, error_size);
     if (err)
         return err;
-    add_part(ret_key, ns_of(ask));
-    add_part(ret_key, group);
-    add_part(ret_key, ask->name);
+    stream_ask_add_part(ret_key, stream_ask_ns(ask));
+    stream_ask_add_part(ret_key, group);
+    stream_ask_add_part(ret_key, ask->name);
     stream_filter_key(&ask->filter, ret_key);
     return 0;
-}
-
-static struct slice moved(struct buf *texts, struct slice s)
-{
-    struct slice to = slice_of(texts->data + texts->size, s.size);
-    buf_add_slice(texts, s);
-    return to;
 }
 
 /* The frame goes, the filter stays. */
@@ -79,14 +43,14 @@ static void keep_filter(struct service_view *v, const struct select_query *q)
     v->filter = *q;
     v->has_filter = size || q->only_serving || q->tag_count || q->label_count;
     buf_reserve(&v->texts, size + 1); /* it does not move from here on */
-    v->filter.cluster = moved(&v->texts, q->cluster);
-    v->filter.version = moved(&v->texts, q->version);
-    v->filter.protocol = moved(&v->texts, q->protocol);
+    v->filter.cluster = stream_ask_moved(&v->texts, q->cluster);
+    v->filter.version = stream_ask_moved(&v->texts, q->version);
+    v->filter.protocol = stream_ask_moved(&v->texts, q->protocol);
     for (size_t i = 0; i < q->tag_count; i++)
-        v->filter.tags[i] = moved(&v->texts, q->tags[i]);
+        v->filter.tags[i] = stream_ask_moved(&v->texts, q->tags[i]);
     for (size_t i = 0; i < q->label_count; i++) {
-        v->filter.labels[i].key = moved(&v->texts, q->labels[i].key);
-        v->filter.labels[i].value = moved(&v->texts, q->labels[i].value);
+        v->filter.labels[i].key = stream_ask_moved(&v->texts, q->labels[i].key);
+        v->filter.labels[i].value = stream_ask_moved(&v->texts, q->labels[i].value);
     }
 }
 
@@ -120,7 +84,8 @@ static void service_changed(struct registry_watch *w, const struct catalog_chang
 
 static struct registry_key key_of(const struct stream_frame *ask)
 {
-    return (struct registry_key){.ns = ns_of(ask), .group = group_of(ask), .service = ask->name};
+    return (struct registry_key){
+        .ns = stream_ask_ns(ask), .group = stream_ask_group(ask), .service = ask->name};
 }
 
 static void *service_open(void *owner, struct stream_topic *topic, const struct stream_frame *ask)
@@ -143,6 +108,11 @@ static void service_close(void *view)
     registry_unwatch(&v->watch);
     buf_done(&v->texts);
     mem_free(v);
+}
+
+static int64_t reached(void *owner)
+{
+    return registry_revision(((struct stream_server *)owner)->options.registry);
 }
 
 static int64_t service_revision(const void *view)
@@ -226,6 +196,7 @@ const struct stream_source stream_service_source = {
     .key = service_key,
     .open = service_open,
     .close = service_close,
+    .reached = reached,
     .revision = service_revision,
     .changed = service_last_change,
     .each = service_each,
@@ -250,19 +221,16 @@ struct services_view {
 
 static int services_key(const struct stream_frame *ask, struct buf *ret_key, char *error, size_t error_size)
 {
-    struct slice group = group_of(ask);
+    struct slice group = stream_ask_group(ask);
     if (stream_frame_has(ask, STREAM_HAS_NAME) || stream_frame_has(ask, STREAM_HAS_FILTER))
-        return refuse(error, error_size, "subscribe: services has a prefix, and neither name nor filter");
-    int err = name_check(ns_of(ask), NAMESPACE_SIZE_MAX, "namespace", error, error_size);
-    if (!err && group.size)
-        err = name_check(group, NAME_SIZE_MAX, "group", error, error_size);
-    if (!err && ask->prefix.size)
-        err = name_check(ask->prefix, NAME_SIZE_MAX, "prefix", error, error_size);
+        return stream_ask_refuse(error, error_size,
+                                 "subscribe: services has a prefix, and neither name nor filter");
+    int err = stream_ask_check(ask, true, error, error_size);
     if (err)
         return err;
-    add_part(ret_key, ns_of(ask));
-    add_part(ret_key, group);
-    add_part(ret_key, ask->prefix);
+    stream_ask_add_part(ret_key, stream_ask_ns(ask));
+    stream_ask_add_part(ret_key, group);
+    stream_ask_add_part(ret_key, ask->prefix);
     return 0;
 }
 
@@ -290,10 +258,10 @@ static void *services_open(void *owner, struct stream_topic *topic, const struct
     v->registry = s->options.registry;
     v->topic = topic;
     v->watch.changed = services_changed;
-    buf_reserve(&v->texts, ns_of(ask).size + group_of(ask).size + ask->prefix.size + 1);
-    v->ns = moved(&v->texts, ns_of(ask));
-    v->group = moved(&v->texts, group_of(ask));
-    v->prefix = moved(&v->texts, ask->prefix);
+    buf_reserve(&v->texts, stream_ask_ns(ask).size + stream_ask_group(ask).size + ask->prefix.size + 1);
+    v->ns = stream_ask_moved(&v->texts, stream_ask_ns(ask));
+    v->group = stream_ask_moved(&v->texts, stream_ask_group(ask));
+    v->prefix = stream_ask_moved(&v->texts, ask->prefix);
     registry_watch_services(v->registry, &v->watch, v->ns, v->group, v->prefix);
     return v;
 }
@@ -395,6 +363,7 @@ const struct stream_source stream_services_source = {
     .key = services_key,
     .open = services_open,
     .close = services_close,
+    .reached = reached,
     .revision = services_revision,
     .changed = services_last_change,
     .each = services_each,

@@ -18,6 +18,7 @@ enum {
     TICK_MS_MAX = 1000,
     CONNECTIONS_MAX = 65536,
     SUBSCRIPTIONS_MAX = 1000000,
+    CONTENT_BYTES_MAX = 1 << 20,
 };
 
 /* --- what can be subscribed to ------------------------------------------------------------------------ */
@@ -26,15 +27,16 @@ enum {
     {                                                                                                        \
         .name = kind_name, .source = &kind_source, .size = stream_level_size, .open = stream_level_open,     \
         .close = stream_level_close, .send = stream_level_send, .position = stream_level_position,           \
-        .acknowledge = stream_level_acknowledge                                                              \
+        .acknowledge = stream_level_acknowledge, .written = stream_level_written,                            \
+        .applied = stream_level_applied                                                                      \
     }
 
 /* A new kind of named items is a source and a row. */
 static const struct stream_kind kinds[] = {
     LEVEL("service", stream_service_source),
     LEVEL("services", stream_services_source),
-    {.name = "config"},  /* comes with the config center */
-    {.name = "configs"}, /* likewise */
+    LEVEL("config", stream_config_source),
+    LEVEL("configs", stream_configs_source),
     {.name = "kv",
      .size = stream_kv_size,
      .open = stream_kv_open,
@@ -118,14 +120,26 @@ static void on_advanced(struct registry_request *q, int err, const struct regist
     container_of(q, struct stream_server, advance)->is_advancing = false;
 }
 
-/* The view counts only the revisions that concern it, until somebody asks: marks want all. */
+static void on_config_advanced(struct config_request *q, int err, const struct config_result *result)
+{
+    (void)err, (void)result;
+    container_of(q, struct stream_server, advance_config)->is_advancing_config = false;
+}
+
+/* A view counts only the revisions that concern it, until somebody asks: marks want all. */
 static void advance(struct stream_server *s)
 {
     int64_t now = kv_revision(s->options.kv);
-    if (s->is_advancing || !s->is_ready || now <= registry_revision(s->options.registry))
+    if (!s->is_ready)
         return;
-    s->is_advancing = true;
-    registry_wait_revision(s->options.registry, &s->advance, now, STREAM_RESUME_WAIT_MS);
+    if (!s->is_advancing && now > registry_revision(s->options.registry)) {
+        s->is_advancing = true;
+        registry_wait_revision(s->options.registry, &s->advance, now, STREAM_RESUME_WAIT_MS);
+    }
+    if (!s->is_advancing_config && now > config_revision(s->options.config)) {
+        s->is_advancing_config = true;
+        config_wait_revision(s->options.config, &s->advance_config, now, STREAM_RESUME_WAIT_MS);
+    }
 }
 
 static void on_timer(struct io_timer *timer)
@@ -183,9 +197,11 @@ bool stream_server_turn(struct stream_server *s)
     struct stream_topic *t;
     struct link *l;
     free_dead(s);
-    s->is_ready = registry_is_ready(s->options.registry);
+    s->is_ready = registry_is_ready(s->options.registry) && config_is_ready(s->options.config);
     if (s->is_ready && !was_ready)
         become_ready(s);
+    stream_releases_turn(s->releases, stream_now_ms(s));
+    stream_config_turn(s);
     while ((t = stream_topics_next(s->topics)))
         stream_level_news(t);
     uint64_t end_ns = s->io->ops->mono_ns(s->io) + SLICE_NS;
@@ -277,6 +293,8 @@ struct stream_server *stream_server_new(const struct stream_options *options)
         s->options.connections_max = CONNECTIONS_MAX;
     if (!s->options.subscriptions_max)
         s->options.subscriptions_max = SUBSCRIPTIONS_MAX;
+    if (!s->options.content_bytes_max)
+        s->options.content_bytes_max = CONTENT_BYTES_MAX;
     if (!s->options.hello_ms)
         s->options.hello_ms = STREAM_HELLO_MS;
     if (!s->options.mark_ms)
@@ -284,6 +302,11 @@ struct stream_server *stream_server_new(const struct stream_options *options)
     s->io = kv_io(options->kv);
     s->timer.fire = on_timer;
     s->advance.done = on_advanced;
+    s->advance_config.done = on_config_advanced;
+    list_init(&s->unsettled);
+    struct stream_releases_options releases = {
+        .config = options->config, .bytes_max = options->release_bytes_max, .read = options->read};
+    s->releases = stream_releases_new(&releases);
     list_init(&s->conns);
     list_init(&s->ready);
     list_init(&s->waiting);
@@ -302,7 +325,10 @@ void stream_server_free(struct stream_server *s)
     s->io->ops->timer_stop(s->io, &s->timer);
     if (s->is_advancing)
         registry_cancel(s->options.registry, &s->advance);
+    if (s->is_advancing_config)
+        config_cancel(s->options.config, &s->advance_config);
     stream_topics_free(s->topics);
+    stream_releases_free(s->releases);
     heap_done(&s->due);
     buf_done(&s->scratch);
     mem_free(s);

@@ -13,6 +13,7 @@ enum {
     FRAME_BYTES = 64 * 1024,  /* of a snapshot's part; a delta goes beyond it only within one revision */
     HEAD_BYTES = 160,         /* what a connection puts before the shared members */
     DELTAS_KEPT = 4,          /* readers stand at so many different places at once, mostly at one */
+    FORMS_KEPT = 32,          /* of a source with variants: so many deltas and snapshots */
     SNAPSHOT_KEPT_MS = 2000,  /* for those who come together */
     COMPARE_BYTES = 256 << 10 /* a difference beyond is sent as a snapshot */
 };
@@ -43,11 +44,11 @@ struct stream_topic {
     uint64_t idle_since_ms;
     struct strmap entries;
     struct link journal;
-    int64_t floor;    /* all changes behind it are in the journal */
-    int64_t revision; /* of the last change */
-    struct delta deltas[DELTAS_KEPT];
-    unsigned next_delta;
-    struct stream_snapshot *snapshot; /* as of now; NULL = not made */
+    int64_t floor;        /* all changes behind it are in the journal */
+    int64_t revision;     /* of the last change */
+    struct delta *deltas; /* made when the first is needed */
+    unsigned next_delta, next_snapshot;
+    struct stream_snapshot **snapshots; /* as of now, one a form; likewise */
     struct buf key;
 };
 
@@ -82,14 +83,26 @@ size_t stream_topics_count(const struct stream_topics *ts)
     return ts->by_key.count;
 }
 
+static unsigned deltas_kept(const struct stream_topic *t)
+{
+    return t->source->variant ? FORMS_KEPT : DELTAS_KEPT;
+}
+
+static unsigned snapshots_kept(const struct stream_topic *t)
+{
+    return t->source->variant ? FORMS_KEPT : 1;
+}
+
 static void forget_encodings(struct stream_topic *t)
 {
-    for (unsigned i = 0; i < DELTAS_KEPT; i++) {
+    for (unsigned i = 0; t->deltas && i < deltas_kept(t); i++) {
         http_shared_unref(t->deltas[i].tail);
         t->deltas[i] = (struct delta){0};
     }
-    stream_snapshot_unref(t->snapshot);
-    t->snapshot = NULL;
+    for (unsigned i = 0; t->snapshots && i < snapshots_kept(t); i++) {
+        stream_snapshot_unref(t->snapshots[i]);
+        t->snapshots[i] = NULL;
+    }
 }
 
 static void drop_entry(struct stream_topic *t, struct entry *e)
@@ -105,6 +118,8 @@ static void free_topic(struct stream_topic *t)
     assert(t->references == 0 && list_is_empty(&t->readers));
     t->source->close(t->view);
     forget_encodings(t);
+    mem_free(t->deltas);
+    mem_free(t->snapshots);
     while (!list_is_empty(&t->journal))
         drop_entry(t, container_of(t->journal.next, struct entry, link));
     strmap_done(&t->entries);
@@ -192,22 +207,29 @@ void stream_topics_sweep(struct stream_topics *ts, uint64_t now_ms)
     void *value;
     for (size_t at = 0; strmap_next(&ts->by_key, &at, &key, &value);) {
         struct stream_topic *t = value;
-        if (t->snapshot && now_ms - t->snapshot->used_ms > SNAPSHOT_KEPT_MS) {
-            stream_snapshot_unref(t->snapshot);
-            t->snapshot = NULL;
+        for (unsigned i = 0; t->snapshots && i < snapshots_kept(t); i++) {
+            if (!t->snapshots[i] || now_ms - t->snapshots[i]->used_ms <= SNAPSHOT_KEPT_MS)
+                continue;
+            stream_snapshot_unref(t->snapshots[i]);
+            t->snapshots[i] = NULL;
         }
     }
 }
 
 /* --- changes ------------------------------------------------------------------------------------------- */
 
+void stream_topic_ready(struct stream_topic *t)
+{
+    if (!link_is_in_list(&t->dirty))
+        list_add_last(&t->topics->dirty, &t->dirty);
+}
+
 static void note_news(struct stream_topic *t, int64_t revision)
 {
     assert(revision >= t->revision);
     t->revision = revision;
     forget_encodings(t);
-    if (!link_is_in_list(&t->dirty))
-        list_add_last(&t->topics->dirty, &t->dirty);
+    stream_topic_ready(t);
 }
 
 void stream_topic_changed(struct stream_topic *t, struct slice id, int64_t revision)
@@ -274,12 +296,22 @@ static void add_note(const struct stream_topic *t, struct json_writer *w)
         t->source->note(t->view, w);
 }
 
+static bool begin_frame(struct stream_topic *t)
+{
+    return !t->source->begin || t->source->begin(t->view);
+}
+
+static bool end_frame(struct stream_topic *t)
+{
+    return !t->source->end || t->source->end(t->view);
+}
+
 /* --- deltas ----------------------------------------------------------------------------------------------
  */
 
 static struct delta *find_delta(struct stream_topic *t, int64_t from, uint32_t variant)
 {
-    for (unsigned i = 0; i < DELTAS_KEPT; i++) {
+    for (unsigned i = 0; t->deltas && i < deltas_kept(t); i++) {
         struct delta *d = &t->deltas[i];
         if (d->tail && d->variant == variant && from >= d->low && from < d->high)
             return d;
@@ -303,7 +335,8 @@ static void add_name(struct buf *list, struct slice id)
     jw_string(&w, id);
 }
 
-/* From the first entry behind the reader on, until the frame is full and a revision ends. */
+/* From the first entry behind the reader on, until the frame is full and a revision ends. Without a tail: it
+ * lacks something. */
 static struct delta make_delta(struct stream_topic *t, struct entry *first, int64_t low, uint32_t variant)
 {
     struct delta d = {.low = low, .high = first->revision, .variant = variant};
@@ -328,7 +361,8 @@ static struct delta make_delta(struct stream_topic *t, struct entry *first, int6
     add_deleted(&w, &deleted);
     add_note(t, &w);
     jw_close(&w, '}');
-    d.tail = http_shared_new(buf_slice(out));
+    if (end_frame(t))
+        d.tail = http_shared_new(buf_slice(out));
     buf_done(&deleted);
     return d;
 }
@@ -340,6 +374,8 @@ enum stream_step stream_topic_delta(struct stream_topic *t, int64_t from, uint32
         return STREAM_LEVEL;
     if (from < t->floor)
         return STREAM_SNAPSHOT;
+    if (!begin_frame(t)) /* what was made before is old already */
+        return STREAM_WAIT;
     struct delta *d = find_delta(t, from, variant);
     if (!d) {
         struct link *l = t->journal.prev;
@@ -347,9 +383,14 @@ enum stream_step stream_topic_delta(struct stream_topic *t, int64_t from, uint32
             l = l->prev;
         int64_t low = l == &t->journal ? t->floor : container_of(l, struct entry, link)->revision;
         assert(l->next != &t->journal); /* the topic's revision is the last entry's */
-        d = &t->deltas[t->next_delta++ % DELTAS_KEPT];
+        struct delta made = make_delta(t, container_of(l->next, struct entry, link), low, variant);
+        if (!made.tail)
+            return STREAM_WAIT;
+        if (!t->deltas)
+            t->deltas = mem_new(deltas_kept(t) * sizeof *t->deltas);
+        d = &t->deltas[t->next_delta++ % deltas_kept(t)];
         http_shared_unref(d->tail);
-        *d = make_delta(t, container_of(l->next, struct entry, link), low, variant);
+        *d = made;
     }
     *ret_tail = d->tail;
     *ret_revision = d->revision ? d->revision : t->source->revision(t->view);
@@ -375,13 +416,17 @@ static void compare_one(void *arg, struct slice id)
     if (!revision || c->w->out->size > COMPARE_BYTES)
         return;
     const struct stream_known *known = strmap_remove(&c->known, id);
-    if (!known || known->revision != revision)
+    bool is_same = known && (source->is_known ? source->is_known(c->topic->view, id, c->variant, known)
+                                              : known->revision == revision);
+    if (!is_same)
         source->item(c->topic->view, id, c->variant, c->w);
 }
 
-bool stream_topic_compare(struct stream_topic *t, const struct stream_known *known, size_t count,
-                          uint32_t variant, struct buf *ret_tail)
+enum stream_step stream_topic_compare(struct stream_topic *t, const struct stream_known *known, size_t count,
+                                      uint32_t variant, struct buf *ret_tail)
 {
+    if (!begin_frame(t))
+        return STREAM_WAIT;
     struct json_writer w = {.out = ret_tail};
     struct comparison c = {.topic = t, .list = known, .variant = variant, .w = &w};
     struct buf deleted = {0};
@@ -400,7 +445,7 @@ bool stream_topic_compare(struct stream_topic *t, const struct stream_known *kno
     jw_close(&w, '}');
     buf_done(&deleted);
     strmap_done(&c.known);
-    return ret_tail->size <= COMPARE_BYTES;
+    return !end_frame(t) ? STREAM_WAIT : ret_tail->size <= COMPARE_BYTES ? STREAM_DELTA : STREAM_SNAPSHOT;
 }
 
 /* --- snapshots
@@ -475,22 +520,50 @@ static void make_room(struct stream_topics *ts)
         drop_parts(container_of(ts->snapshots.next, struct stream_snapshot, link));
 }
 
-struct stream_snapshot *stream_topic_snapshot(struct stream_topic *t, uint32_t variant, uint64_t now_ms)
+static struct stream_snapshot *make_snapshot(struct stream_topic *t, uint32_t variant)
 {
     struct stream_topics *ts = t->topics;
-    struct stream_snapshot *s = t->snapshot;
+    struct stream_snapshot *s = mem_new(sizeof *s);
+    *s = (struct stream_snapshot){.references = 1, .variant = variant, .topics = ts};
+    struct making m = {.topic = t, .snapshot = s, .out = &ts->scratch};
+    begin_part(&m);
+    t->source->each(t->view, add_item, &m);
+    end_part(&m, m.out->size);
+    ts->snapshot_bytes += s->bytes;
+    list_add_last(&ts->snapshots, &s->link);
+    if (end_frame(t))
+        return s;
+    stream_snapshot_unref(s);
+    return NULL;
+}
+
+/* The place for this form's: its own, else a free one, else that of some other. */
+static struct stream_snapshot **place_of(struct stream_topic *t, uint32_t variant)
+{
+    struct stream_snapshot **free_place = NULL;
+    if (!t->snapshots)
+        t->snapshots = mem_new(snapshots_kept(t) * sizeof(struct stream_snapshot *));
+    for (unsigned i = 0; i < snapshots_kept(t); i++) {
+        if (t->snapshots[i] && t->snapshots[i]->variant == variant)
+            return &t->snapshots[i];
+        if (!t->snapshots[i] && !free_place)
+            free_place = &t->snapshots[i];
+    }
+    return free_place ? free_place : &t->snapshots[t->next_snapshot++ % snapshots_kept(t)];
+}
+
+struct stream_snapshot *stream_topic_snapshot(struct stream_topic *t, uint32_t variant, uint64_t now_ms)
+{
+    if (!begin_frame(t))
+        return NULL;
+    struct stream_snapshot **place = place_of(t, variant), *s = *place;
     if (!s || !s->parts || s->variant != variant) {
-        s = mem_new(sizeof *s);
-        *s = (struct stream_snapshot){.references = 1, .variant = variant, .topics = ts};
-        struct making m = {.topic = t, .snapshot = s, .out = &ts->scratch};
-        begin_part(&m);
-        t->source->each(t->view, add_item, &m);
-        end_part(&m, m.out->size);
-        ts->snapshot_bytes += s->bytes;
-        list_add_last(&ts->snapshots, &s->link);
-        stream_snapshot_unref(t->snapshot);
-        t->snapshot = s;
-        make_room(ts);
+        s = make_snapshot(t, variant);
+        if (!s)
+            return NULL;
+        stream_snapshot_unref(*place);
+        *place = s;
+        make_room(t->topics);
     }
     s->used_ms = now_ms;
     s->references++;

@@ -5,6 +5,9 @@
  * the end of a list: nothing is kept per subscriber but the revision it has. The answer is encoded once for
  * all who stand between the same two changes; so is the snapshot.
  *
+ * A source may lack what an item needs (a content that is being read): what was being made then is void, the
+ * answer is STREAM_WAIT, and stream_topic_ready brings the readers back.
+ *
  * Bounds: the journal keeps CHANGES_MAX items; who is behind its floor gets a snapshot. Snapshots live as
  * long as somebody reads them or until they are old; beyond a budget the oldest are evicted, and who was
  * reading one begins again with part 1 of a newer one. Pure: views come from sources, time is an argument. */
@@ -28,19 +31,41 @@ struct stream_source {
     /* Begins to look: from now on stream_topic_changed is called. owner: stream_topics_new's. */
     void *(*open)(void *owner, struct stream_topic *topic, const struct stream_frame *ask);
     void (*close)(void *view);
+    int64_t (*reached)(void *owner);       /* what views of this kind can show by now */
     int64_t (*revision)(const void *view); /* what the view shows */
     int64_t (*changed)(const void *view);  /* its last change: nothing has changed after it */
-    /* Which of several forms of the items somebody with these labels gets; NULL = there is one form, 0. When
-     * the answer may have become another, the source tells the items as changed. */
-    uint32_t (*variant)(const void *view, const struct document_map *labels);
+    bool knows_past; /* changed is true of the time before this member's view began as well */
+    /* Which of several forms of the items somebody gets (labels, address, id); NULL = there is one form, 0. A
+     * number stands for one form until the next change. When the answer may have become another, the source
+     * tells the items as changed. */
+    uint32_t (*variant)(void *view, const struct registry_subscriber *who);
+    /* Not all readers get the same now: who comes back may be another than he was, and his from_revision
+     * alone says too little. NULL: never. */
+    bool (*is_personal)(const void *view);
+    /* What a reader of this form has, as two numbers: while they stay, a change is nothing to him, and he is
+     * not told. NULL: every change is told. */
+    void (*state)(const void *view, uint32_t variant, uint64_t ret_state[2]);
+    /* Around the making of a frame. begin false: items lack something now. end false: some did, and the frame
+     * is void. Either way stream_topic_ready follows. NULL: nothing is ever lacking. */
+    bool (*begin)(void *view);
+    bool (*end)(void *view);
     void (*each)(const void *view, void (*fn)(void *arg, struct slice id), void *arg); /* all ids, in order */
     /* The item as one object into w (NULL: only look); its own revision. 0: there is no such item. */
     int64_t (*item)(const void *view, struct slice id, uint32_t variant, struct json_writer *w);
+    /* Whether what the client says is the item as he gets it; NULL = when the revision is the item's. */
+    bool (*is_known)(const void *view, struct slice id, uint32_t variant, const struct stream_known *known);
     void (*note)(const void *view, struct json_writer *w); /* members beside the items; may be NULL */
     /* Somebody looks at it, and what he has acknowledged; NULL when nobody wants to know. */
     void *(*attach)(void *view, const struct registry_subscriber *who);
     void (*detach)(void *looker);
-    void (*acknowledge)(void *looker, int64_t revision);
+    void (*acknowledge)(void *looker, int64_t revision); /* may be NULL */
+    /* A frame with all up to this revision, in this form, is on its way to him; then: all that was on its way
+     * has left. NULL = nobody wants to know. */
+    void (*sent)(void *looker, const void *view, uint32_t variant, int64_t revision);
+    void (*written)(void *looker);
+    /* The client has taken an item, or cannot. ERR_INVALID: what is said makes no sense. NULL: nobody asks.
+     */
+    int (*applied)(void *looker, struct slice id, uint64_t seq, bool is_ok, struct slice error);
 };
 
 struct stream_topics_options {
@@ -66,6 +91,8 @@ size_t stream_topics_count(const struct stream_topics *ts);
 void stream_topic_changed(struct stream_topic *t, struct slice id, int64_t revision);
 /* It is not known what has changed: everybody needs a snapshot. */
 void stream_topic_lost(struct stream_topic *t, int64_t revision);
+/* What items lacked is there. */
+void stream_topic_ready(struct stream_topic *t);
 
 /* --- for subscribers --------------------------------------------------------------------------------- */
 const struct stream_source *stream_topic_source(const struct stream_topic *t);
@@ -79,14 +106,15 @@ enum stream_step {
     STREAM_LEVEL,    /* nothing has changed after `from` */
     STREAM_DELTA,    /* tail: the members of a delta; ret_revision: where the reader is behind it */
     STREAM_SNAPSHOT, /* too far behind */
+    STREAM_WAIT,     /* the source lacks something: stream_topic_ready follows */
 };
 /* The tail is the topic's own: hold it to keep it. A large delta comes in several, cut between revisions. */
 enum stream_step stream_topic_delta(struct stream_topic *t, int64_t from, uint32_t variant,
                                     struct http_shared **ret_tail, int64_t *ret_revision);
-/* The difference to what the client says it knows; its id's revisions are those of the items. False: too much
- * for one frame. */
-bool stream_topic_compare(struct stream_topic *t, const struct stream_known *known, size_t count,
-                          uint32_t variant, struct buf *ret_tail);
+/* The difference to what the client says it knows; its id's revisions are those of the items.
+ * STREAM_SNAPSHOT: too much for one frame. */
+enum stream_step stream_topic_compare(struct stream_topic *t, const struct stream_known *known, size_t count,
+                                      uint32_t variant, struct buf *ret_tail);
 
 struct stream_snapshot {
     uint32_t references;
@@ -97,6 +125,7 @@ struct stream_snapshot {
     struct link link; /* in topics->snapshots, oldest first */
     uint64_t used_ms;
 };
+/* NULL: as STREAM_WAIT. */
 struct stream_snapshot *stream_topic_snapshot(struct stream_topic *t, uint32_t variant, uint64_t now_ms);
 void stream_snapshot_unref(struct stream_snapshot *s);
 

@@ -13,8 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
-#include <unistd.h>
+
+#include "tests/bench/measure.h"
 
 enum { SOCKETS_MAX = 256, WINDOW_MAX = 256, SAMPLES_MAX = 1 << 22, LOST_NS = 1000000000, NAME_AT = 12 };
 
@@ -30,31 +30,6 @@ static size_t question_size;
 static uint64_t answers, lost, bad, bytes;
 static float *samples_us;
 static size_t sample_count;
-
-static uint64_t now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-static double cpu_s(int pid)
-{
-    char path[64], text[1024];
-    unsigned long user = 0, sys = 0;
-    snprintf(path, sizeof path, "/proc/%d/stat", pid);
-    FILE *f = fopen(path, "r");
-    size_t n = f ? fread(text, 1, sizeof text - 1, f) : 0;
-    if (f)
-        fclose(f);
-    text[n] = 0;
-    char *end = strrchr(text, ')');
-    if (!end || sscanf(end + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &sys) != 2) {
-        fprintf(stderr, "dns_load: no process %d\n", pid);
-        exit(1);
-    }
-    return (double)(user + sys) / (double)sysconf(_SC_CLK_TCK);
-}
 
 static void make_question(const char *name, const char *type)
 {
@@ -86,7 +61,7 @@ static void ask(struct lane *l, unsigned i)
 {
     question[0] = (uint8_t)(i >> 8);
     question[1] = (uint8_t)i;
-    l->sent_ns[i] = now_ns();
+    l->sent_ns[i] = measure_now_ns();
     (void)!send(l->fd, question, question_size, MSG_DONTWAIT); /* a lost one is asked anew */
 }
 
@@ -104,7 +79,7 @@ static void take_answers(struct lane *l)
         answers++;
         bytes += (uint64_t)n;
         if (sample_count < SAMPLES_MAX)
-            samples_us[sample_count++] = (float)(now_ns() - l->sent_ns[i]) / 1000;
+            samples_us[sample_count++] = (float)(measure_now_ns() - l->sent_ns[i]) / 1000;
         ask(l, i);
     }
 }
@@ -112,8 +87,8 @@ static void take_answers(struct lane *l)
 static void run_until(uint64_t end)
 {
     struct pollfd polls[SOCKETS_MAX];
-    uint64_t next_look = now_ns() + LOST_NS;
-    for (uint64_t now = now_ns(); now < end; now = now_ns()) {
+    uint64_t next_look = measure_now_ns() + LOST_NS;
+    for (uint64_t now = measure_now_ns(); now < end; now = measure_now_ns()) {
         for (unsigned i = 0; i < lane_count; i++)
             polls[i] = (struct pollfd){.fd = lanes[i].fd, .events = POLLIN};
         if (poll(polls, lane_count, 100) > 0)
@@ -122,7 +97,7 @@ static void run_until(uint64_t end)
                     take_answers(&lanes[i]);
         if (now < next_look)
             continue;
-        now = now_ns(); /* answers have been asked anew since */
+        now = measure_now_ns(); /* answers have been asked anew since */
         next_look = now + LOST_NS;
         for (unsigned i = 0; i < lane_count; i++)
             for (unsigned k = 0; k < window; k++)
@@ -168,14 +143,14 @@ int main(int argc, char **argv)
         for (unsigned k = 0; k < window; k++)
             ask(&lanes[i], k);
     }
-    run_until(now_ns() + 300000000); /* warm up */
+    run_until(measure_now_ns() + 300000000); /* warm up */
     answers = lost = bad = bytes = 0;
     sample_count = 0;
-    uint64_t start = now_ns();
-    double cpu = cpu_s(pid);
+    uint64_t start = measure_now_ns();
+    double cpu = measure_cpu_s(pid);
     run_until(start + (uint64_t)seconds * 1000000000u);
-    double took = (double)(now_ns() - start) / 1e9;
-    cpu = cpu_s(pid) - cpu;
+    double took = (double)(measure_now_ns() - start) / 1e9;
+    cpu = measure_cpu_s(pid) - cpu;
     qsort(samples_us, sample_count, sizeof *samples_us, compare);
     double count = answers ? (double)answers : 1;
     printf("{\"ops_per_s\":%.0f,\"p50_us\":%.0f,\"p99_us\":%.0f,\"server_cpu_us\":%.2f,\"lost\":%llu,"

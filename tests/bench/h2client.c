@@ -240,13 +240,22 @@ static size_t header_block(struct h2_client *c, const char *path, uint8_t *p)
     return n;
 }
 
+/* In frames of the size that every server takes. */
 static void add_message(struct h2_client *c, uint32_t id, const uint8_t *message, size_t size, bool is_last)
 {
-    uint8_t *p = add_frame(c, 5 + size, FRAME_DATA, is_last ? END_STREAM : 0, id);
+    enum { FRAME_MAX = 16384 };
     uint32_t be = htonl((uint32_t)size);
-    p[0] = 0;
-    memcpy(p + 1, &be, 4);
-    memcpy(p + 5, message, size);
+    for (size_t left = 5 + size; left;) {
+        size_t n = left < FRAME_MAX ? left : FRAME_MAX, head = left == 5 + size ? 5 : 0;
+        uint8_t *p = add_frame(c, n, FRAME_DATA, is_last && n == left ? END_STREAM : 0, id);
+        if (head) {
+            p[0] = 0;
+            memcpy(p + 1, &be, 4);
+        }
+        memcpy(p + head, message, n - head);
+        message += n - head;
+        left -= n;
+    }
     c->send_window -= (int64_t)(5 + size);
     if (c->send_window < 0)
         h2_die("the server's flow control window is used up");

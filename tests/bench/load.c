@@ -6,10 +6,12 @@
  * their CPU is added up.
  *
  *   ops: put range srange txn lease delete mixed(20 % put) fill(every key once) keepalive watch spread
+ *        publish (a new key and one that is replaced, in one txn) fan
  *
  * watch: W watchers of one key, puts by one more connection, paced (--rate) or with --streams puts
  * outstanding; spread: each watcher has a key of its own. keepalive: --keys leases, --streams requests
- * outstanding per connection. */
+ * outstanding per connection. fan: W watchers of one key, --changes puts, each when all have the one before;
+ * a row of its own, as config_load and stream_load print it. */
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
@@ -17,24 +19,24 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "tests/bench/h2client.h"
+#include "tests/bench/measure.h"
 
 #define SLOTS_MAX (1u << 17)
-#define BUCKETS   (64 * 32)
 
-enum op { PUT, RANGE, SRANGE, TXN, LEASE, DELETE, MIXED, FILL, KEEPALIVE, WATCH, SPREAD, OPS };
-static const char *const op_names[OPS] = {"put",   "range", "srange",    "txn",   "lease", "delete",
-                                          "mixed", "fill",  "keepalive", "watch", "spread"};
+enum op { PUT, RANGE, SRANGE, TXN, LEASE, DELETE, MIXED, FILL, KEEPALIVE, WATCH, SPREAD, PUBLISH, FAN, OPS };
+static const char *const op_names[OPS] = {"put",    "range",   "srange", "txn",       "lease",
+                                          "delete", "mixed",   "fill",   "keepalive", "watch",
+                                          "spread", "publish", "fan"};
 
 #define MEMBERS_MAX 16
 
 static struct {
     int ports[MEMBERS_MAX], pids[MEMBERS_MAX];
     int port_count, pid_count;
-    int connections, streams, seconds, key_size, value_size, watchers, rate;
+    int connections, streams, seconds, key_size, value_size, watchers, rate, changes;
     uint64_t keys, total;
     enum op op;
 } o = {.ports = {2379},
@@ -42,6 +44,7 @@ static struct {
        .connections = 1,
        .streams = 1,
        .seconds = 5,
+       .changes = 10,
        .key_size = 64,
        .value_size = 256,
        .keys = 100000};
@@ -49,18 +52,17 @@ static struct {
 static struct h2_client *clients;
 static int epoll_fd;
 static uint64_t sent_ns[SLOTS_MAX];
-static uint64_t done_count, started_count, event_count;
+static uint64_t done_count, started_count, event_count, event_bytes;
 static bool is_measuring, is_over;
-static uint64_t histogram[BUCKETS], slowest_ns;
+static struct histogram histogram;
 static uint64_t random_state = 88172645463325252ULL;
 static uint64_t next_fill, expected_creates;
 static int64_t *lease_ids;
+static uint64_t *arrived_ns; /* of a fan's change */
 
-static uint64_t now_ns(void)
+static bool has_watchers(void)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+    return o.op == WATCH || o.op == SPREAD || o.op == FAN;
 }
 
 static uint64_t next_random(void)
@@ -69,29 +71,6 @@ static uint64_t next_random(void)
     random_state ^= random_state >> 7;
     random_state ^= random_state << 17;
     return random_state;
-}
-
-/* 32 buckets in each power of two of nanoseconds: about 3 % wide. */
-static void observe(uint64_t ns)
-{
-    slowest_ns = ns > slowest_ns ? ns : slowest_ns;
-    unsigned power = ns < 32 ? 0 : 63u - (unsigned)__builtin_clzll(ns) - 4;
-    histogram[power * 32 + ((ns >> (power ? power - 1 : 0)) & 31)]++;
-}
-
-static double percentile_us(double p)
-{
-    uint64_t total = 0, seen = 0;
-    for (size_t i = 0; i < BUCKETS; i++)
-        total += histogram[i];
-    for (size_t i = 0; i < BUCKETS; i++) {
-        seen += histogram[i];
-        if (seen && (double)seen >= p * (double)total) {
-            unsigned power = (unsigned)(i / 32);
-            return (double)((i % 32 + (power ? 32 : 0)) << (power ? power - 1 : 0)) / 1000;
-        }
-    }
-    return 0;
 }
 
 /* --- requests ----------------------------------------------------------------------------------------- */
@@ -113,7 +92,7 @@ static size_t make_put(uint8_t *p, uint64_t key)
         uint64_t r = next_random();
         memcpy(value + i, &r, 8);
     }
-    uint64_t stamp = now_ns();
+    uint64_t stamp = measure_now_ns();
     memcpy(value, &stamp, 8);
     size_t n = pb_bytes(p, 1, name, make_key(name, key));
     return n + pb_bytes(p + n, 2, value, (size_t)o.value_size);
@@ -148,6 +127,29 @@ static size_t make_txn(uint8_t *p, uint64_t key)
     return n;
 }
 
+/* What a publish writes, as a client of etcd would do it by itself: a small head is compared and replaced, a
+ * document under a key of its own is put, both or none. */
+static size_t make_publish(uint8_t *p, uint64_t key)
+{
+    static const uint8_t head[256] = "{}";
+    static uint64_t seq;
+    uint8_t name[256], inner[70000], op[70000];
+    size_t name_size = make_key(name, key), n = 0, m = 0;
+    inner[m++] = 2 << 3; /* target MOD, below 2^62: always so */
+    inner[m++] = 2;
+    inner[m++] = 1 << 3;
+    inner[m++] = 2;
+    m += pb_bytes(inner + m, 3, name, name_size);
+    inner[m++] = 6 << 3;
+    m += pb_varint(inner + m, 1ULL << 62);
+    n += pb_bytes(p + n, 1, inner, m);
+    m = make_put(inner, o.keys + seq++);
+    n += pb_bytes(p + n, 2, op, pb_bytes(op, 2, inner, m));
+    m = pb_bytes(inner, 1, name, name_size);
+    m += pb_bytes(inner + m, 2, head, sizeof head);
+    return n + pb_bytes(p + n, 2, op, pb_bytes(op, 2, inner, m));
+}
+
 /* --- unary load
  * ----------------------------------------------------------------------------------------------- */
 
@@ -158,6 +160,7 @@ static const char *path_of(enum op op)
     case SRANGE:
         return "/etcdserverpb.KV/Range";
     case TXN:
+    case PUBLISH:
         return "/etcdserverpb.KV/Txn";
     case LEASE:
         return "/etcdserverpb.Lease/LeaseGrant";
@@ -169,6 +172,7 @@ static const char *path_of(enum op op)
     case KEEPALIVE:
     case WATCH:
     case SPREAD:
+    case FAN:
     case OPS:
         break;
     }
@@ -191,16 +195,20 @@ static void start_call(struct h2_client *c, uint32_t tag)
         return;
     if (op == MIXED)
         op = next_random() % 5 ? RANGE : PUT;
-    if (op == PUT || op == FILL || op == WATCH || op == SPREAD)
-        size = make_put(message, op == WATCH ? 0 : op == SPREAD ? next_random() % (uint64_t)o.watchers : key);
+    if (op == PUT || op == FILL || op == WATCH || op == SPREAD || op == FAN)
+        size = make_put(message, op == WATCH || op == FAN ? 0
+                                 : op == SPREAD           ? next_random() % (uint64_t)o.watchers
+                                                          : key);
     else if (op == RANGE || op == SRANGE || op == DELETE)
         size = make_range(message, key, op == SRANGE);
     else if (op == TXN)
         size = make_txn(message, key);
+    else if (op == PUBLISH)
+        size = make_publish(message, key);
     else
         memcpy(message, grant, size = sizeof grant);
     started_count++;
-    sent_ns[tag] = now_ns();
+    sent_ns[tag] = measure_now_ns();
     h2_call(c, path_of(op), tag, message, size, true);
 }
 
@@ -212,9 +220,9 @@ static void on_unary_message(struct h2_client *c, uint32_t tag, const uint8_t *d
 static void on_unary_end(struct h2_client *c, uint32_t tag)
 {
     done_count++;
-    if (is_measuring && o.op != WATCH && o.op != SPREAD)
-        observe(now_ns() - sent_ns[tag]);
-    if (!is_over && !o.rate)
+    if (is_measuring && !has_watchers())
+        histogram_add(&histogram, measure_now_ns() - sent_ns[tag]);
+    if (!is_over && !o.rate && o.op != FAN)
         start_call(c, tag);
 }
 
@@ -226,7 +234,7 @@ static void send_keepalive(struct h2_client *c, uint32_t tag, bool is_first)
     static uint32_t stream_ids[SLOTS_MAX];
     uint8_t message[16] = {1 << 3};
     size_t size = 1 + pb_varint(message + 1, (uint64_t)lease_ids[next_random() % o.keys]);
-    sent_ns[tag] = now_ns();
+    sent_ns[tag] = measure_now_ns();
     if (is_first)
         stream_ids[tag] = h2_call(c, "/etcdserverpb.Lease/LeaseKeepAlive", tag, message, size, false);
     else
@@ -238,7 +246,7 @@ static void on_keepalive(struct h2_client *c, uint32_t tag, const uint8_t *data,
     (void)data, (void)size;
     done_count++;
     if (is_measuring)
-        observe(now_ns() - sent_ns[tag]);
+        histogram_add(&histogram, measure_now_ns() - sent_ns[tag]);
     if (!is_over)
         send_keepalive(c, tag, false);
 }
@@ -261,19 +269,22 @@ static void on_watch_message(struct h2_client *c, uint32_t tag, const uint8_t *d
 {
     (void)c, (void)tag;
     struct pb_field event, kv, value;
-    uint64_t now = now_ns();
+    uint64_t now = measure_now_ns();
     bool has_event = false;
     for (size_t at = 0; pb_next(data, size, &at, &event);) {
         if (event.number != 11)
             continue;
         has_event = true;
+        if (o.op == FAN && event_count < (uint64_t)o.watchers)
+            arrived_ns[event_count] = now;
+        event_bytes += size + 14; /* the heads of a frame and of a message */
         event_count++;
         for (size_t i = 0; is_measuring && pb_next(event.data, event.size, &i, &kv);)
             for (size_t k = 0; kv.number == 2 && pb_next(kv.data, kv.size, &k, &value);)
                 if (value.number == 5 && value.size >= 8) {
                     uint64_t stamp;
                     memcpy(&stamp, value.data, 8);
-                    observe(now - stamp);
+                    histogram_add(&histogram, now - stamp);
                 }
     }
     if (!has_event && expected_creates)
@@ -317,28 +328,11 @@ static void open_client(struct h2_client *c)
     epoll_ctl(epoll_fd, EPOLL_CTL_ADD, c->fd, &e);
 }
 
-static double process_cpu_s(int pid)
-{
-    char path[64], line[1024];
-    unsigned long user = 0, sys = 0;
-    snprintf(path, sizeof path, "/proc/%d/stat", pid);
-    FILE *f = fopen(path, "r");
-    if (!f)
-        return 0;
-    if (fgets(line, sizeof line, f)) {
-        const char *p = strrchr(line, ')');
-        if (p)
-            sscanf(p + 2, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &sys);
-    }
-    fclose(f);
-    return (double)(user + sys) / (double)sysconf(_SC_CLK_TCK);
-}
-
 static double server_cpu_s(void)
 {
     double all = 0;
     for (int i = 0; i < o.pid_count; i++)
-        all += process_cpu_s(o.pids[i]);
+        all += measure_cpu_s(o.pids[i]);
     return all;
 }
 
@@ -398,22 +392,59 @@ static void start_load(int writer)
 
 static uint64_t progress(void)
 {
-    return o.op == WATCH || o.op == SPREAD ? event_count : done_count;
+    return has_watchers() ? event_count : done_count;
 }
 
 /* Runs until the time is over or everything was done; paced puts go out when their time comes. */
 static void run(uint64_t until_ns, int writer)
 {
-    uint64_t next_put = now_ns();
+    uint64_t next_put = measure_now_ns();
     static uint32_t tag;
-    while (now_ns() < until_ns && !(o.op == FILL && done_count >= o.keys)) {
-        while (o.rate && writer >= 0 && now_ns() >= next_put) {
+    while (measure_now_ns() < until_ns && !(o.op == FILL && done_count >= o.keys)) {
+        while (o.rate && writer >= 0 && measure_now_ns() >= next_put) {
             start_call(&clients[writer], tag++ % 1024);
             h2_flush(&clients[writer]);
             next_put += 1000000000ULL / (uint64_t)o.rate;
         }
         serve(o.rate ? 1 : 100);
     }
+}
+
+static void run_fan(struct h2_client *writer, size_t before_kib)
+{
+    size_t count = (size_t)o.changes, all = (size_t)o.watchers;
+    uint64_t *first = calloc(count, 8), *middle = calloc(count, 8), *last = calloc(count, 8);
+    size_t with_kib = measure_resident_kib(o.pids[0]);
+    uint64_t bytes = 0, worst = 0;
+    double cpu = 0;
+    arrived_ns = calloc(all, 8);
+    for (size_t i = 0; i < count; i++) {
+        double cpu_before = server_cpu_s();
+        uint64_t start = measure_now_ns();
+        event_count = done_count = event_bytes = 0;
+        start_call(writer, 0);
+        h2_flush(writer);
+        while (event_count < all || !done_count)
+            serve(1000);
+        cpu += server_cpu_s() - cpu_before;
+        bytes += event_bytes;
+        first[i] = arrived_ns[0] - start;
+        middle[i] = arrived_ns[all / 2] - start;
+        last[i] = arrived_ns[all - 1] - start;
+        worst = last[i] > worst ? last[i] : worst;
+        for (uint64_t end = measure_now_ns() + 20000000; measure_now_ns() < end;)
+            serve(1);
+    }
+    printf("{\"op\":\"fan\",\"watchers\":%zu,\"first_ms\":%.1f,\"median_ms\":%.1f,\"last_ms\":%.1f,"
+           "\"worst_ms\":%.1f,\"bytes_per_subscriber\":%.0f,\"server_cpu_us_per_delivery\":%.2f,\"rss_before_"
+           "kib\":%zu,"
+           "\"rss_with_kib\":%zu,\"bytes_per_idle_subscriber\":%.0f}\n",
+           all, measure_median_ms(first, count), measure_median_ms(middle, count),
+           measure_median_ms(last, count), (double)worst / 1e6, (double)bytes / (double)count / (double)all,
+           cpu * 1e6 / (double)count / (double)all, before_kib, with_kib,
+           ((double)with_kib - (double)before_kib) * 1024 / (double)all);
+    free(first), free(middle), free(last);
+    free(arrived_ns);
 }
 
 static int parse_list(const char *text, int list[MEMBERS_MAX])
@@ -430,15 +461,25 @@ static int parse_list(const char *text, int list[MEMBERS_MAX])
 static void parse(int argc, char **argv)
 {
     static const struct option names[] = {
-        {"port", 1, 0, 'p'},     {"pid", 1, 0, 'P'},      {"connections", 1, 0, 'c'}, {"streams", 1, 0, 'm'},
-        {"seconds", 1, 0, 's'},  {"key-size", 1, 0, 'k'}, {"value-size", 1, 0, 'v'},  {"keys", 1, 0, 'n'},
-        {"watchers", 1, 0, 'w'}, {"rate", 1, 0, 'r'},     {"op", 1, 0, 'o'},          {0},
+        {"port", 1, 0, 'p'},
+        {"pid", 1, 0, 'P'},
+        {"connections", 1, 0, 'c'},
+        {"streams", 1, 0, 'm'},
+        {"seconds", 1, 0, 's'},
+        {"key-size", 1, 0, 'k'},
+        {"value-size", 1, 0, 'v'},
+        {"keys", 1, 0, 'n'},
+        {"watchers", 1, 0, 'w'},
+        {"rate", 1, 0, 'r'},
+        {"op", 1, 0, 'o'},
+        {"changes", 1, 0, 'C'},
+        {0},
     };
     int c;
     while ((c = getopt_long(argc, argv, "", names, NULL)) != -1) {
         int *numbers[128] = {
-            ['c'] = &o.connections, ['m'] = &o.streams,  ['s'] = &o.seconds, ['k'] = &o.key_size,
-            ['v'] = &o.value_size,  ['w'] = &o.watchers, ['r'] = &o.rate};
+            ['c'] = &o.connections, ['m'] = &o.streams, ['s'] = &o.seconds,  ['k'] = &o.key_size,
+            ['v'] = &o.value_size,  ['C'] = &o.changes, ['w'] = &o.watchers, ['r'] = &o.rate};
         if (c == 'p') {
             o.port_count = parse_list(optarg, o.ports);
         } else if (c == 'P') {
@@ -464,7 +505,9 @@ static void parse(int argc, char **argv)
 int main(int argc, char **argv)
 {
     parse(argc, argv);
-    bool has_writer = o.op == WATCH || o.op == SPREAD;
+    if (!measure_allow_descriptors((size_t)o.connections + 32))
+        h2_die("too few descriptors may be open");
+    bool has_writer = has_watchers();
     int writer = has_writer ? o.connections : -1;
     epoll_fd = epoll_create1(0);
     clients = calloc((size_t)o.connections + 1, sizeof *clients);
@@ -472,18 +515,23 @@ int main(int argc, char **argv)
         open_client(&clients[i]);
     if (o.op == KEEPALIVE)
         prepare_leases();
+    size_t before_kib = measure_resident_kib(o.pids[0]);
     if (has_writer)
         prepare_watches(0);
+    if (o.op == FAN) {
+        run_fan(&clients[writer], before_kib);
+        return 0;
+    }
     start_load(writer);
     if (o.op != FILL)
-        run(now_ns() + 500000000ULL, writer); /* warm up */
-    uint64_t before = o.op == FILL ? 0 : progress(), puts_before = done_count, start = now_ns();
+        run(measure_now_ns() + 500000000ULL, writer); /* warm up */
+    uint64_t before = o.op == FILL ? 0 : progress(), puts_before = done_count, start = measure_now_ns();
     double cpu = server_cpu_s();
     struct rusage own_before, own;
     getrusage(RUSAGE_SELF, &own_before);
     is_measuring = true;
     run(o.op == FILL ? UINT64_MAX : start + (uint64_t)o.seconds * 1000000000ULL, writer);
-    double seconds = (double)(now_ns() - start) / 1e9;
+    double seconds = (double)(measure_now_ns() - start) / 1e9;
     cpu = server_cpu_s() - cpu;
     getrusage(RUSAGE_SELF, &own);
     double count = (double)(progress() - before);
@@ -497,8 +545,9 @@ int main(int argc, char **argv)
            "\"p99_us\":%.0f,\"p999_us\":%.0f,\"max_us\":%.0f,\"server_cpu_us\":%.2f,\"client_cpu\":%.2f,"
            "\"seconds\":%.2f}\n",
            op_names[o.op], o.connections, o.streams, count / seconds,
-           (double)(done_count - puts_before) / seconds, percentile_us(0.5), percentile_us(0.95),
-           percentile_us(0.99), percentile_us(0.999), (double)slowest_ns / 1000,
+           (double)(done_count - puts_before) / seconds, histogram_percentile_us(&histogram, 0.5),
+           histogram_percentile_us(&histogram, 0.95), histogram_percentile_us(&histogram, 0.99),
+           histogram_percentile_us(&histogram, 0.999), (double)histogram.slowest_ns / 1000,
            count > 0 ? cpu * 1e6 / count : 0, own_cpu / seconds, seconds);
     return 0;
 }

@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # cairnd and etcd side by side on this machine, in turn, the generator included: medians of RUNS runs, ratios, written to
 # tests/bench/RESULTS.md. Reads first: CPU per operation, it moves less than rates do. SMOKE=1: one short run of everything,
-# printed and not kept. ETCD=/path takes another etcd than Debian's. ONLY=single, ONLY=cluster, ONLY=dns or ONLY=stream: one of the
-# parts (ONLY=dns and ONLY=stream are printed and not kept).
+# printed and not kept. ETCD=/path takes another etcd than Debian's. ONLY=single, cluster, dns, stream or config: one of the
+# parts (dns and stream are printed and not kept; config takes the place of its section).
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+. tests/shell/ports.sh
+. tests/shell/logs.sh
 CAIRND=$(realpath "${CAIRND:-bin/cairnd}")
 ETCD=${ETCD:-$(command -v etcd || true)}
 TOOLS=${TOOLS:-build/release/tools}
@@ -18,8 +20,10 @@ if [ -n "${SMOKE:-}" ]; then RUNS=1 SECONDS_EACH=1 KEYS=2000 MANY=20000; fi
 work=$(mktemp -d "${TMPDIR:-/var/tmp}/bench.XXXXXX")
 pid=""
 member_pids=()
+base=$(free_base 100)
 clean_up() {
-    local p
+    local status=$? p
+    [ $status = 0 ] || tell_logs "$work"
     for p in $pid "${member_pids[@]}"; do kill -9 "$p" 2>/dev/null; done
     rm -rf "$work"
 }
@@ -28,7 +32,7 @@ unset $(compgen -v | grep '^ETCD_' || true) 2>/dev/null || true
 declare -A result
 dns_flags=()
 
-port_of() { [ "$1" = cairnd ] && echo 21379 || echo 21479; }
+port_of() { [ "$1" = cairnd ] && echo "$base" || echo $((base + 50)); }
 
 # start SERVER: on its own folder; sets pid and start_ms (exec to healthy)
 start() {
@@ -42,8 +46,9 @@ start() {
         --initial-advertise-peer-urls "http://127.0.0.1:$((port + 1))" --quota-backend-bytes 8589934592 \
         --initial-cluster "default=http://127.0.0.1:$((port + 1))" "${dns_flags[@]}" >"$work/$server.log" 2>&1 &
     pid=$!
-    until curl -sf -o "$work/health" "http://127.0.0.1:$port/health" && grep -q '"true"' "$work/health"; do
-        kill -0 $pid 2>/dev/null || { tail -5 "$work/$server.log"; exit 1; }
+    until curl -sf -m 10 -o "$work/health" "http://127.0.0.1:$port/health" && grep -q '"true"' "$work/health"; do
+        kill -0 $pid 2>/dev/null || exit 1
+        [ $((($(date +%s%N) - begin) / 1000000000)) -lt 120 ] || { echo "bench: $server does not serve within 120 s"; exit 1; }
         sleep 0.003
     done
     start_ms=$((($(date +%s%N) - begin) / 1000000))
@@ -64,7 +69,7 @@ median() { tr ' ' '\n' <<<"${result["$1|$2|$3"]:-}" | grep . | sort -g | awk '{a
 load_row() {
     local server=$1 row=$2 json
     shift 2
-    json=$(timeout 120 "$LOAD" --port "$ports" --pid "$pids" --seconds "$SECONDS_EACH" --keys "$KEYS" "$@") || {
+    json=$(timeout 300 "$LOAD" --port "$ports" --pid "$pids" --seconds "$SECONDS_EACH" --keys "$KEYS" "$@") || {
         echo "bench: $server, $row: failed"
         return
     }
@@ -159,19 +164,19 @@ start_member() {
 }
 # is_healthy SERVER I: it answers linearizable reads
 is_healthy() {
-    curl -sf -m 2 -o "$work/health" "http://127.0.0.1:$(member_port "$1" "$2")/health" && grep -q '"true"' "$work/health"
+    curl -sf -m 10 -o "$work/health" "http://127.0.0.1:$(member_port "$1" "$2")/health" && grep -q '"true"' "$work/health"
 }
 wait_healthy() {
     local i tries
     for i in 1 2 3; do
-        for tries in $(seq 300); do
+        for tries in $(seq 600); do
             is_healthy "$1" "$i" && break
-            [ "$tries" = 300 ] && { tail -3 "$work/$1$i.log"; return 1; }
+            [ "$tries" = 600 ] && { tail -3 "$work/$1$i.log"; return 1; }
             sleep 0.1
         done
     done
 }
-status_of() { curl -sf -m 2 "http://127.0.0.1:$(member_port "$1" "$2")/v3/maintenance/status" -d '{}' || true; }
+status_of() { curl -sf -m 10 "http://127.0.0.1:$(member_port "$1" "$2")/v3/maintenance/status" -d '{}' || true; }
 # leader_of SERVER: its number; the others' in $followers
 leader_of() {
     local i status
@@ -184,7 +189,7 @@ leader_of() {
 }
 # revision_at SERVER I: of what this member has applied
 revision_at() {
-    curl -sf -m 5 "http://127.0.0.1:$(member_port "$1" "$2")/v3/kv/range" -d '{"key":"AA==","serializable":true}' | jq -r .header.revision
+    curl -sf -m 30 "http://127.0.0.1:$(member_port "$1" "$2")/v3/kv/range" -d '{"key":"AA==","serializable":true}' | jq -r .header.revision
 }
 start_cluster() {
     local i
@@ -318,12 +323,16 @@ stream_fan_out() {
     done
 }
 
+# shellcheck source=tests/bench/config.sh
+. tests/bench/config.sh
+
 case ${ONLY:-} in
 single) single_node ;;
 cluster) three_members ;;
 dns) dns_answers ;;
 stream) stream_fan_out ;;
-*) single_node && three_members && dns_answers && stream_fan_out ;;
+config) config_center ;;
+*) single_node && three_members && dns_answers && stream_fan_out && config_center ;;
 esac
 
 ratio() { awk -v a="$1" -v b="$2" 'BEGIN {if (a > 0 && b > 0) printf "%.2f", a / b; else printf "-"}'; }
@@ -375,14 +384,28 @@ stream_report() {
         echo
     done
 }
+# Everything but the registry's and the core's own tables.
+more_reports() { dns_report && stream_report && echo && config_report; }
+# The section of RESULTS.md that the config center's is, anew; the rest stays.
+keep_config() {
+    local kept=tests/bench/RESULTS.md
+    touch $kept
+    awk '/^## / {exit} {print}' $kept >"$work/head"
+    awk '/^## / {keep = !/^## Config center/} keep' $kept >"$work/tail"
+    { cat "$work/head"; config_report; echo; cat "$work/tail"; } >"$work/results"
+    cat "$work/results" >$kept
+}
 if [ "${ONLY:-}" = dns ]; then
     dns_report
 elif [ "${ONLY:-}" = stream ]; then
     stream_report
+elif [ "${ONLY:-}" = config ]; then
+    [ -n "${SMOKE:-}" ] || keep_config
+    config_report
 elif [ -n "${SMOKE:-}" ]; then
     report
-    [ -n "${ONLY:-}" ] || { dns_report && stream_report; }
+    [ -n "${ONLY:-}" ] || more_reports
 else
-    { report; [ -n "${ONLY:-}" ] || { dns_report && stream_report; }; cat tests/bench/LIMITS.md 2>/dev/null || true; } >tests/bench/RESULTS.md
+    { report; [ -n "${ONLY:-}" ] || more_reports; cat tests/bench/LIMITS.md 2>/dev/null || true; } >tests/bench/RESULTS.md
     cat tests/bench/RESULTS.md
 fi

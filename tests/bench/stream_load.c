@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Fan-out of the stream: many WebSocket subscribers of one service, one instance of it changed again and
- * again, one line of figures as JSON. Raw sockets on epoll in one thread, so that measuring costs little.
+ * again, or of one configuration (--kind config), published again and again; one line of figures as JSON. Raw
+ * sockets on epoll in one thread, so that measuring costs little.
  *
- *   stream_load --port 2379 --pid PID --subscribers 10000 --changes 20 [--deflate] [--pause_ms 20]
+ *   stream_load --port 2379 --pid PID --subscribers 10000 --changes 20 [--kind config [--size 1024]]
+ * [--deflate] [--pause_ms 20]
  *
  * Each change is timed from the moment it is sent until the first, the median and the last subscriber have
  * it; the next one follows when all have, and have acknowledged. Memory is the server's resident set, before
@@ -19,10 +21,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "tests/bench/measure.h"
 
 #define CONNECTING_MAX 256 /* at a time */
 #define WAIT_MS        60000
@@ -40,9 +42,9 @@ struct subscriber {
 };
 
 static struct {
-    int port, pid, subscribers, changes, pause_ms;
-    bool deflate;
-} o = {.port = 2379, .subscribers = 10000, .changes = 20, .pause_ms = 20};
+    int port, pid, subscribers, changes, pause_ms, size;
+    bool deflate, is_config;
+} o = {.port = 2379, .subscribers = 10000, .changes = 20, .pause_ms = 20, .size = 1024};
 
 static struct subscriber *all, writer;
 static int epoll_fd;
@@ -64,46 +66,11 @@ static _Noreturn void die(const char *format, ...)
     exit(1);
 }
 
-static uint64_t now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
-
-static size_t resident_kib(void)
-{
-    char path[64], line[256];
-    size_t kib = 0;
-    snprintf(path, sizeof path, "/proc/%d/status", o.pid);
-    FILE *f = fopen(path, "r");
-    while (f && fgets(line, sizeof line, f))
-        if (sscanf(line, "VmRSS: %zu", &kib) == 1)
-            break;
-    if (f)
-        fclose(f);
-    return kib;
-}
-
-static double cpu_seconds(void)
-{
-    char path[64];
-    unsigned long user = 0, system = 0;
-    snprintf(path, sizeof path, "/proc/%d/stat", o.pid);
-    FILE *f = fopen(path, "r");
-    if (f &&
-        fscanf(f, "%*d (%*[^)]) %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system) != 2)
-        user = system = 0;
-    if (f)
-        fclose(f);
-    return (double)(user + system) / (double)sysconf(_SC_CLK_TCK);
-}
-
 /* --- frames --------------------------------------------------------------------------------------- */
 
 static void say(struct subscriber *s, const char *text)
 {
-    uint8_t frame[1024] = {0x81};
+    static uint8_t frame[65536 + 8] = {0x81};
     size_t n = strlen(text), at = 2;
     if (n < 126) {
         frame[1] = (uint8_t)(0x80 | n);
@@ -131,7 +98,7 @@ static void on_frame(struct subscriber *s, enum frame_kind kind)
     else if (kind == FRAME_SNAPSHOT)
         ready++;
     else if (kind == FRAME_DELTA && is_timing)
-        times[seen++] = now_ns();
+        times[seen++] = measure_now_ns();
 }
 
 /* The frame at the front, as soon as its kind can be seen. 0: more is needed. */
@@ -228,9 +195,9 @@ static void turn(int wait_ms)
 
 static void wait_for(const size_t *count, size_t wanted, const char *what)
 {
-    uint64_t end = now_ns() + (uint64_t)WAIT_MS * 1000000;
+    uint64_t end = measure_now_ns() + (uint64_t)WAIT_MS * 1000000;
     while (*count < wanted) {
-        if (now_ns() > end)
+        if (measure_now_ns() > end)
             die("%zu of %zu: %s", *count, wanted, what);
         turn(100);
     }
@@ -260,6 +227,20 @@ static void open_stream(struct subscriber *s, const char *subscribe)
         say(s, subscribe);
 }
 
+/* Its lines are escaped on the way, as those of a real one. */
+static void publish(int number)
+{
+    static char text[65536];
+    int n = snprintf(text, sizeof text,
+                     "{\"type\":\"publish\",\"rid\":%d,\"name\":\"app.yaml\",\"content\":\"change: %d\\n",
+                     number, number),
+        end = n + o.size;
+    for (int i = 0; n < end; i++)
+        n += snprintf(text + n, 128, "pool-%d.connection-timeout: %dms\\n", i, i * 37 % 9000);
+    snprintf(text + n, 8, "\"}");
+    say(&writer, text);
+}
+
 static void register_instance(int port)
 {
     char text[512];
@@ -273,16 +254,12 @@ static void register_instance(int port)
     say(&writer, text);
 }
 
-static int compare(const void *a, const void *b)
+static void change(int number)
 {
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(uint64_t *list, int count)
-{
-    qsort(list, (size_t)count, sizeof *list, compare);
-    return (double)list[count / 2] / 1e6;
+    if (o.is_config)
+        publish(number);
+    else
+        register_instance(number);
 }
 
 static void acknowledge_all(void)
@@ -295,47 +272,51 @@ static void run(void)
 {
     uint64_t *first = calloc((size_t)o.changes, 8), *middle = calloc((size_t)o.changes, 8),
              *last = calloc((size_t)o.changes, 8), worst = 0;
-    size_t before = resident_kib();
-    uint64_t began = now_ns();
+    size_t before = measure_resident_kib(o.pid);
+    uint64_t began = measure_now_ns();
     for (int i = 0; i < o.subscribers; i++) {
-        open_stream(&all[i], "{\"type\":\"subscribe\",\"sid\":1,\"kind\":\"service\",\"name\":\"orders\"}");
+        open_stream(&all[i],
+                    o.is_config
+                        ? "{\"type\":\"subscribe\",\"sid\":1,\"kind\":\"config\",\"name\":\"app.yaml\"}"
+                        : "{\"type\":\"subscribe\",\"sid\":1,\"kind\":\"service\",\"name\":\"orders\"}");
         while ((size_t)i + 1 - ready >= CONNECTING_MAX)
             turn(10);
     }
     wait_for(&ready, (size_t)o.subscribers, "subscribers have their snapshot");
-    double opened_ms = (double)(now_ns() - began) / 1e6;
+    double opened_ms = (double)(measure_now_ns() - began) / 1e6;
     sleep(1);
-    size_t with = resident_kib();
+    size_t with = measure_resident_kib(o.pid);
     double cpu = 0;
     uint64_t bytes = 0;
     for (int i = 0; i < o.changes; i++) {
         seen = 0;
         is_timing = true;
         uint64_t bytes_before = received_bytes;
-        double cpu_before = cpu_seconds();
-        sent_at = now_ns();
-        register_instance(i + 2);
+        double cpu_before = measure_cpu_s(o.pid);
+        sent_at = measure_now_ns();
+        change(i + 2);
         wait_for(&seen, (size_t)o.subscribers, "subscribers have the change");
         is_timing = false;
-        cpu += cpu_seconds() - cpu_before;
+        cpu += measure_cpu_s(o.pid) - cpu_before;
         bytes += received_bytes - bytes_before;
         first[i] = times[0] - sent_at;
         middle[i] = times[o.subscribers / 2] - sent_at;
         last[i] = times[o.subscribers - 1] - sent_at;
         worst = last[i] > worst ? last[i] : worst;
         acknowledge_all();
-        uint64_t end = now_ns() + (uint64_t)o.pause_ms * 1000000;
-        while (now_ns() < end)
+        uint64_t end = measure_now_ns() + (uint64_t)o.pause_ms * 1000000;
+        while (measure_now_ns() < end)
             turn(1);
     }
-    size_t after = resident_kib();
+    size_t after = measure_resident_kib(o.pid);
     printf("{\"subscribers\":%d,\"changes\":%d,\"opened_ms\":%.0f,\"first_ms\":%.1f,\"median_ms\":%.1f,"
            "\"last_ms\":%.1f,"
            "\"worst_ms\":%.1f,\"bytes_per_subscriber\":%.0f,\"server_cpu_us_per_delivery\":%.2f,\"rss_before_"
            "kib\":%zu,"
            "\"rss_with_kib\":%zu,\"rss_after_kib\":%zu,\"bytes_per_idle_subscriber\":%.0f}\n",
-           o.subscribers, o.changes, opened_ms, median(first, o.changes), median(middle, o.changes),
-           median(last, o.changes), (double)worst / 1e6, (double)bytes / o.changes / o.subscribers,
+           o.subscribers, o.changes, opened_ms, measure_median_ms(first, (size_t)o.changes),
+           measure_median_ms(middle, (size_t)o.changes), measure_median_ms(last, (size_t)o.changes),
+           (double)worst / 1e6, (double)bytes / o.changes / o.subscribers,
            cpu * 1e6 / o.changes / o.subscribers, before, with, after,
            ((double)with - (double)before) * 1024 / o.subscribers);
     free(first), free(middle), free(last);
@@ -350,6 +331,8 @@ static void read_options(int argc, char **argv)
         {"changes", required_argument, NULL, 'c'},
         {"pause_ms", required_argument, NULL, 'w'},
         {"deflate", no_argument, NULL, 'd'},
+        {"kind", required_argument, NULL, 'k'},
+        {"size", required_argument, NULL, 'z'},
         {0},
     };
     int c;
@@ -373,31 +356,33 @@ static void read_options(int argc, char **argv)
         case 'd':
             o.deflate = true;
             break;
+        case 'k':
+            o.is_config = strcmp(optarg, "config") == 0;
+            break;
+        case 'z':
+            o.size = atoi(optarg);
+            break;
         default:
             exit(2);
         }
     }
-    if (o.subscribers < 1 || o.changes < 1)
-        die("at least one subscriber and one change");
+    if (o.subscribers < 1 || o.changes < 1 || o.size < 1 || o.size > 60000)
+        die("at least one subscriber and one change, and contents of at most 60,000 bytes");
 }
 
 int main(int argc, char **argv)
 {
-    struct rlimit limit;
     read_options(argc, argv);
-    getrlimit(RLIMIT_NOFILE, &limit);
-    limit.rlim_cur = limit.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &limit);
-    if (limit.rlim_cur < (rlim_t)o.subscribers + 32)
-        die("only %llu descriptors may be open", (unsigned long long)limit.rlim_cur);
+    if (!measure_allow_descriptors((size_t)o.subscribers + 32))
+        die("too few descriptors may be open");
     all = calloc((size_t)o.subscribers, sizeof *all);
     times = calloc((size_t)o.subscribers + 1, sizeof *times);
     if (!all || !times)
         die("no memory");
     epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     open_stream(&writer, NULL);
-    register_instance(1);
-    wait_for(&results, 1, "the instance is registered");
+    change(1);
+    wait_for(&results, 1, "the first change is made");
     run();
     free(all);
     free(times);

@@ -30,14 +30,15 @@ static void on_answer_end(struct call *call, int status, const char *text)
     snprintf(q->text, sizeof q->text, "%s", text);
 }
 
-/* False: no answer within a second, or a bad one (status and text tell). The answer is the caller's to free.
+/* False: no answer within three seconds, or a bad one (status and text tell). The answer is the caller's to
+ * free.
  */
 /* The answer's buffer goes to the caller, or is freed. */
 bool ask(const struct endpoint *endpoint, const char *path, const ProtobufCMessage *m, struct buf *ret_answer,
          char text[160])
 {
     struct question q = {.call = {.on_message = on_answer, .on_end = on_answer_end}};
-    uint64_t until = client_now_ms() + 1000;
+    uint64_t until = client_now_ms() + 3000;
     q.call.arg = &q;
     connection_open(&q.connection, endpoint);
     while (q.connection.state == CONNECTION_CONNECTING && client_now_ms() < until)

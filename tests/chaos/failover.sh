@@ -7,8 +7,9 @@ SERVER=$(realpath "${SERVER:-bin/cairnd}") TOOLS=$(realpath "${TOOLS:-build/rele
 mkdir -p "${OUT:-build/chaos}"
 out=$(realpath "${OUT:-build/chaos}")/failover
 rm -rf "$out" && mkdir -p "$out"
+. tests/shell/ports.sh
 . tests/chaos/lib.sh
-base_port=$((20000 + RANDOM % 800 * 10))
+base_port=$(free_base 80)
 trap clean_up EXIT
 cluster 3
 measured=()

@@ -7,6 +7,7 @@ set -uo pipefail
 declare -a pid=() ip=() client_port=() peer_port=() peer_ep=() holder=() extra=() prefix=()
 members=3 name_of=() common_flags=() recorder_pid=""
 SKIP=77 VOID=78
+PATIENCE=60 # seconds for what should happen; a busy machine may let a process wait for many
 
 say() { echo "$(date +%T.%3N) $*" >>"$out/steps"; }
 fail() { echo "$*"; exit 1; }
@@ -31,7 +32,7 @@ place() { # MEMBER: its addresses, and its namespace
         ip[$i]=127.0.0.1 client_port[$i]=$((base_port + 10 * i)) peer_port[$i]=$((base_port + 10 * i + 1))
     else
         ip[$i]=10.77.0.$((10 + i)) client_port[$i]=2379 peer_port[$i]=2380
-        unshare -n sleep 300 &
+        unshare -n sleep 1200 &
         holder[$i]=$!
         until [ "$(readlink /proc/${holder[$i]}/ns/net)" != "$(readlink /proc/self/ns/net)" ]; do sleep 0.01; done
         ip link add "veth$i" type veth peer name "peer$i"
@@ -56,7 +57,7 @@ proxy() { # a command of it
     local answer
     say "proxy $*"
     echo "$*" >&"$proxy_in"
-    read -r -t 5 -u "$proxy_out" answer
+    read -r -t 30 -u "$proxy_out" answer
     [ "$answer" = ok ] || fail "the proxy answers '$answer' to '$*'"
 }
 cluster_flag() { # MEMBER...: the value of --initial-cluster
@@ -76,6 +77,13 @@ start() {
         --initial-cluster "${initial_cluster}" "${common_flags[@]}" ${extra[$i]:-} >>"$out/log$i" 2>&1 &
     pid[$i]=$!
 }
+has_ended() { # MEMBER: or does so in time
+    local end=$((SECONDS + PATIENCE))
+    while kill -0 "${pid[$1]}" 2>/dev/null; do
+        [ $SECONDS -le $end ] || return 1
+        sleep 0.05
+    done
+}
 signal_member() { # one that has ended by itself is found here
     say "SIG$2 to $1"
     kill -"$2" "${pid[$1]}" 2>/dev/null || fail "member $1 has ended by itself: $(tail -1 "$out/log$1" | cut -c1-300)"
@@ -86,10 +94,9 @@ kill_member() { # with -9, and waits
     pid[$1]=""
 }
 stop_member() { # with SIGTERM: must end by itself with status 0
-    local i=$1 status t
+    local i=$1 status
     signal_member "$i" TERM
-    for t in $(seq 100); do kill -0 "${pid[$i]}" 2>/dev/null || break; sleep 0.1; done
-    kill -0 "${pid[$i]}" 2>/dev/null && fail "member $i does not end 10 s after SIGTERM"
+    has_ended "$i" || fail "member $i does not end $PATIENCE s after SIGTERM"
     wait "${pid[$i]}"
     status=$?
     pid[$i]=""
@@ -113,13 +120,13 @@ cluster() {
 all() { seq 0 $((members - 1)); }
 endpoints() { local i; for i in ${*:-$(all)}; do echo "${ep[$i]}"; done; }
 # shellcheck disable=SC2046
-ready() { "$TOOLS/ask" ready "${1:-15}" $(endpoints); }
+ready() { "$TOOLS/ask" ready "${1:-$PATIENCE}" $(endpoints); }
 # shellcheck disable=SC2046
-leader() { "$TOOLS/ask" leader "${1:-10}" $(endpoints) || fail "no leader"; }
+leader() { "$TOOLS/ask" leader "${1:-$PATIENCE}" $(endpoints) || fail "no leader"; }
 follower() { local l; l=$(leader) || exit 1; echo $(((l + 1) % members)); }
 other_follower() { local l; l=$(leader) || exit 1; echo $(((l + 2) % members)); }
 # shellcheck disable=SC2046
-ctl() { ETCDCTL_API=3 etcdctl --command-timeout=5s --endpoints="$(endpoints | paste -sd,)" "$@"; }
+ctl() { ETCDCTL_API=3 etcdctl --command-timeout=30s --endpoints="$(endpoints | paste -sd,)" "$@"; }
 # As hex, by name.
 member_id() { ctl member list | awk -F', ' -v n="$1" '$3 == n { print $1 }'; }
 
@@ -153,26 +160,25 @@ record() { # [options]
 }
 # The counter of writes acknowledged in a phase (1 before, 2 fault, 3 after).
 writes() { sed 's/.*writes=\([0-9/]*\).*/\1/' "$out/status" 2>/dev/null | cut -d/ -f"$1"; }
-# wait_writes PHASE COUNT SECONDS: void when they do not come.
+# wait_writes PHASE COUNT: 1 when they do not come.
 wait_writes() {
-    local t
-    for t in $(seq $(($3 * 20))); do
-        [ "$(writes "$1")" -ge "$2" ] 2>/dev/null && return 0
+    local end=$((SECONDS + PATIENCE))
+    until [ "$(writes "$1")" -ge "$2" ] 2>/dev/null; do
         kill -0 "$recorder_pid" 2>/dev/null || { cat "$out/recorder"; fail "the recorder ended"; }
+        [ $SECONDS -le $end ] || return 1
         sleep 0.05
     done
-    return 1
 }
 fault() { # the fault begins
-    wait_writes 1 300 10 || { echo "void: only $(writes 1) writes before the fault"; exit $VOID; }
+    wait_writes 1 300 || { echo "void: only $(writes 1) writes before the fault"; exit $VOID; }
     say fault
     kill -USR1 "$recorder_pid"
 }
 healed() { # it is over: traffic must come back on all members
     say healed
-    ready 20 || fail "not all members serve after the fault: $("$TOOLS/ask" status $(endpoints) | tr '\n' ';')"
+    ready || fail "not all members serve after the fault: $("$TOOLS/ask" status $(endpoints) | tr '\n' ';')"
     kill -USR1 "$recorder_pid"
-    wait_writes 3 300 10 || { echo "void: only $(writes 3) writes after the fault"; exit $VOID; }
+    wait_writes 3 300 || { echo "void: only $(writes 3) writes after the fault"; exit $VOID; }
 }
 # No two logs differ in what was committed.
 logs_agree() {
@@ -203,7 +209,7 @@ judge() {
 # Ends everything of this scenario, whatever became of it.
 clean_up() {
     local p
-    for p in ${recorder_pid:+"$recorder_pid"} ${proxy_pid:+"$proxy_pid"} "${pid[@]}" "${holder[@]}"; do
+    for p in ${watchdog:+"$watchdog"} ${recorder_pid:+"$recorder_pid"} ${proxy_pid:+"$proxy_pid"} "${pid[@]}" "${holder[@]}"; do
         [ -n "$p" ] && kill -9 "$p" 2>/dev/null && wait "$p" 2>/dev/null
     done
     [ "$NET" = 1 ] && for p in $(ip -o link | grep -o 'veth[0-9]*'); do ip link del "$p"; done

@@ -7,7 +7,7 @@
  *   --keys N           few, so that they collide (12)
  *   --think MS         mean pause of a client (8)   --limit MS  for an answer (2000)
  *   --compact MS KEEP  every so often, all but the last KEEP revisions (0 = never)
- *   --patience S       at the end, for each of watchers and hashes (10)
+ *   --patience S       at the end, for each of watchers and hashes (60)
  *   --status FILE      counters, rewritten five times a second
  *
  * SIGUSR1: the fault begins, and again: it is healed. At the end all watchers must come up to the last
@@ -33,7 +33,7 @@ struct recorder recorder = {.keys = 12,
                             .watchers = 2,
                             .think_ms = 8,
                             .op_limit_ms = 2000,
-                            .patience_s = 10,
+                            .patience_s = 60,
                             .compact_keep = 500};
 
 static volatile sig_atomic_t is_told_to_end, phase_signals;

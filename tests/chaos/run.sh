@@ -23,32 +23,52 @@ if [ "$NET" = 1 ]; then
 fi
 unset $(compgen -v | grep -E '^ETCD(CTL)?_|^GOFAIL_' || true) 2>/dev/null
 here=tests/chaos
+. tests/shell/tries.sh
+. tests/shell/logs.sh
+. tests/shell/ports.sh
 . $here/lib.sh
 . $here/scenarios.sh
-# Only without namespaces of our own: ten ports for each member.
-base_port=$((20000 + RANDOM % 800 * 10))
+# For members without namespaces of their own: ten ports for each of seven.
+base_port=$(free_base 80)
 passed=0 failed=0 skipped=0 void=0
 
-run_one() {
+try_one() {
     local name=$1 begin=$SECONDS status word
     out=$OUT/$name
-    rm -rf "$out"
+    [ ! -e "$out" ] || { rm -rf "$out.before" && mv "$out" "$out.before"; } # of a first try, or of the last run
     mkdir -p "$out"
     ( # members, mounts and namespaces of this scenario end with it
         trap clean_up EXIT
-        trap 'echo "no end in sight after ${LIMIT:-90} s, at: $(tail -1 "$out/steps")"; exit 1' ALRM
-        (sleep "${LIMIT:-90}" && kill -ALRM $BASHPID) 2>/dev/null &
+        limit=${LIMIT:-400} me=$BASHPID
+        trap 'echo "no end in sight after $limit s, at: $(tail -1 "$out/steps")"; exit 1' ALRM
+        (while [ $((SECONDS - begin)) -lt $limit ]; do sleep 1; done; kill -ALRM $me) >"$out/watchdog" 2>&1 &
+        watchdog=$!
         "$name"
     ) >"$out/result" 2>"$out/errors"
     status=$?
     case $status in
-    0) word=ok passed=$((passed + 1)) && rm -rf "$out"/data* ;;
-    "$SKIP") word=skip skipped=$((skipped + 1)) ;;
-    "$VOID") word=VOID void=$((void + 1)) ;;
-    *) word=FAIL failed=$((failed + 1)) ;;
+    0) word=ok && rm -rf "$out"/data* ;;
+    "$SKIP") word=skip ;;
+    "$VOID") word=VOID ;;
+    *) word=FAIL ;;
     esac
     printf '  %-4s %-24s %3d s  %s\n' $word "$name" $((SECONDS - begin)) "$(head -1 "$out/result" | cut -c1-200)"
-    case $word in FAIL | VOID) sed -n '2,12p' "$out/result" | cut -c1-300 | sed 's/^/         /' ;; esac
+    case $word in FAIL | VOID)
+        sed -n '2,12p' "$out/result" | cut -c1-300 | sed 's/^/         /'
+        tail -n 15 "$out/steps" 2>/dev/null | sed 's/^/         /'
+        tell_logs "$out"
+        ;;
+    esac
+    return $status
+}
+run_one() {
+    tries "$1" try_one "$1"
+    case $? in
+    0) passed=$((passed + 1)) ;;
+    "$SKIP") skipped=$((skipped + 1)) ;;
+    "$VOID") void=$((void + 1)) ;;
+    *) failed=$((failed + 1)) ;;
+    esac
 }
 
 run_all() {
@@ -63,7 +83,7 @@ run_all() {
             echo "  FAIL $name: there is no such scenario" && failed=$((failed + 1))
         fi
     done
-    echo "chaos: $passed passed, $failed failed, $void void, $skipped skipped, $SECONDS s; what is left to read: $OUT"
+    echo "chaos: $passed passed, $failed failed, $void void, $skipped skipped$(at_second_try), $SECONDS s; what is left to read: $OUT"
     [ $((failed + void)) = 0 ]
     exit
 }

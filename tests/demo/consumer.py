@@ -26,6 +26,7 @@ class Consumer:
         self.last = self.position = 0  # revision of the last change; of the last frame of any kind
         self.cluster = self.member = None
         self.resumed = self.emptied = 0
+        self.calling = None  # whom it calls just now
         self.left = set()  # who was in traffic once and then was not
         self.is_over = threading.Event()
         self.threads = [threading.Thread(target=t, daemon=True) for t in (self.follow, self.call)]
@@ -71,7 +72,7 @@ class Consumer:
                 subscribe["from_revision"] = self.position + 1
                 self.last = self.position
             ws.send(hello)
-            welcome = ws.receive(5)
+            welcome = ws.receive(30)
             if not welcome or welcome["type"] != "welcome":
                 raise OSError(f"no welcome: {welcome}")
             if self.cluster:
@@ -121,14 +122,16 @@ class Consumer:
     def call(self):
         turn = 0
         while not self.is_over.wait(0.02):
-            serving = sorted(self.serving().items())
-            if not serving:
-                continue
             turn += 1
-            name, i = serving[turn % len(serving)]
+            with self.lock:  # whoever sees a view without somebody sees, too, who is still called
+                serving = sorted((k, v) for k, v in self.view.items() if v["serving"])
+                name, i = serving[turn % len(serving)] if serving else (None, None)
+                self.calling = name
+            if not name:
+                continue
             is_good = False
             try:
-                connection = http.client.HTTPConnection(i["host"], i["port"], timeout=3)
+                connection = http.client.HTTPConnection(i["host"], i["port"], timeout=30)
                 connection.request("GET", "/")
                 is_good = connection.getresponse().read() == name.encode()
                 connection.close()
@@ -137,10 +140,11 @@ class Consumer:
             counts = self.good if is_good else self.failed
             with self.lock:
                 counts[name] = counts.get(name, 0) + 1
+                self.calling = None
             if not is_good and counts[name] == 1:
                 self.say(self.name, f"calls to {name} fail")
 
-    def wait(self, what, condition, timeout_s=30):
+    def wait(self, what, condition, timeout_s=90):
         """Waits until condition(self) holds; what goes into the fault if it does not."""
         end = time.monotonic() + timeout_s
         while not condition(self):

@@ -17,7 +17,7 @@ class Closed(OSError):
 class WebSocket:
     """One connection. send() and receive() take and give what JSON has; receive() gives None at a time-out."""
 
-    def __init__(self, host, port, path, protocol, timeout_s=3.0):
+    def __init__(self, host, port, path, protocol, timeout_s=10.0):
         self.bytes = b""
         self.message = b""
         self.socket = socket.create_connection((host, port), timeout_s)
@@ -60,7 +60,7 @@ class WebSocket:
             head += bytes([0x80 | 126]) + struct.pack(">H", size)
         else:
             head += bytes([0x80 | 127]) + struct.pack(">Q", size)
-        self.socket.settimeout(3.0)
+        self.socket.settimeout(10.0)
         self.socket.sendall(head + mask + bytes(b ^ mask[i & 3] for i, b in enumerate(payload)))
 
     def _read(self):

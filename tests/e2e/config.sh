@@ -4,21 +4,21 @@
 port=$(free_base)
 url=http://127.0.0.1:$port
 api=$url/api/v1
-start_server "$work" "$port" --config-max-bytes 200000 --config-max-items 8 || { cat "$work/log"; echo "  FAIL the node does not start"; exit 1; }
+start_server "$work" "$port" --config-max-bytes 200000 --config-max-items 8 || { cat "$work/log"; exit 1; }
 
 # req METHOD PATH [BODY [HEADER]]: $status, $body, headers in $work/head. Body @file: its bytes.
 req() {
     local more=()
     [ $# -gt 2 ] && more=(--data-binary "$3")
     [ $# -gt 3 ] && more+=(-H "$4")
-    body=$(curl -s -m 20 -D "$work/head" -X "$1" "${more[@]}" "$api$2")
+    body=$(curl -s -m 60 -D "$work/head" -X "$1" "${more[@]}" "$api$2")
     status=$(awk 'NR == 1 { print $2 }' "$work/head" | tr -d '\r')
 }
 # get PATH [HEADER]
 get() {
     local more=()
     [ $# -gt 1 ] && more=(-H "$2")
-    body=$(curl -s -m 20 -D "$work/head" "${more[@]}" "$api$1")
+    body=$(curl -s -m 60 -D "$work/head" "${more[@]}" "$api$1")
     status=$(awk 'NR == 1 { print $2 }' "$work/head" | tr -d '\r')
 }
 header() { awk -v n="$1:" 'tolower($1) == tolower(n) { $1 = ""; print substr($0, 2) }' "$work/head" | tr -d '\r'; }
@@ -49,7 +49,7 @@ expect "200 to who has another" "200 port: 80" "$status $body"
 get "/configs/app.yaml?meta=true&consistency=local"
 expect "as JSON" '["app.yaml","default","default",1,"publish","yaml","first","why","port: 80"]' \
     "$(of '[.name, .group, .namespace, .seq, .operation, .type, .title, .note, .content]' | jq -c .)"
-expect "HEAD" 200 "$(curl -s -m 5 -o /dev/null -w '%{http_code}' -I "$api/configs/app.yaml")"
+expect "HEAD" 200 "$(curl -s -m 60 -o /dev/null -w '%{http_code}' -I "$api/configs/app.yaml")"
 head -c 3000 /dev/urandom >"$work/bytes"
 req PUT "/configs/logo?group=g" @"$work/bytes" 'Content-Type: application/octet-stream'
 expect "any bytes" "200 bin" "$status $(of .type)"
@@ -107,13 +107,13 @@ get "/configs/app.yaml?wait_revision=1&timeout=20s"
 expect "changed since: at once" "200 port: 83" "$status $body"
 get "/configs/app.yaml?wait_revision=$revision&timeout=100ms"
 expect "304 at the time-out" "304 \"$(md5 'port: 83')\"" "$status $(header ETag)"
-curl -s -m 30 -D "$work/poll_head" "$api/configs/app.yaml?wait_revision=$revision&timeout=25s&client_id=web-7&labels=zone=b" >"$work/poll" &
+curl -s -m 60 -D "$work/poll_head" "$api/configs/app.yaml?wait_revision=$revision&timeout=50s&client_id=web-7&labels=zone=b" >"$work/poll" &
 poll=$!
-for _ in $(seq 100); do
-    get /configs/app.yaml/listeners
-    [ "$(of '.listeners | length')" = 1 ] && break
-    sleep 0.1
-done
+one_listens() { # NAME
+    get "/configs/$1/listeners"
+    [ "$(of '.listeners | length')" = 1 ]
+}
+within $LIMIT_S one_listens app.yaml
 expect "who waits listens" "web-7 b 127.0.0.1 http 3 3" "$(of '.listeners[0] | "\(.client_id) \(.labels.zone) \(.peer) \(.transport) \(.chosen) \(.sent)"')"
 get /configs/app.yaml/releases/3/delivery
 expect "delivery" "3 1 0 0 1" "$(of '"\(.seq) \(.chosen) \(.applied) \(.rejected) \(.pending)"')"
@@ -122,13 +122,9 @@ req PUT /configs/app.yaml $'port: 84\nhost: a\n'
 wait "$poll"
 expect "the wait ends with the change" $'port: 84\nhost: a' "$(cat "$work/poll")"
 expect "at its revision" "$(of .revision)" "$(awk 'tolower($1) == "x-cairn-revision:" { print $2 }' "$work/poll_head" | tr -d '\r')"
-curl -s -m 30 "$api/configs/later?wait_revision=$(of .revision)&timeout=25s" >"$work/poll" &
+curl -s -m 60 "$api/configs/later?wait_revision=$(of .revision)&timeout=50s" >"$work/poll" &
 poll=$!
-for _ in $(seq 100); do
-    get /configs/later/listeners
-    [ "$(of '.listeners | length')" = 1 ] && break
-    sleep 0.1
-done
+within $LIMIT_S one_listens later
 req PUT /configs/later 'now'
 wait "$poll"
 expect "what is not there can be waited for" now "$(cat "$work/poll")"
@@ -179,9 +175,10 @@ get "/configs?deleted=true"
 expect "with them" 'app.yaml null,later true' "$(of '[.configs[] | "\(.name) \(.deleted)"] | join(",")')"
 revision=$(of .revision)
 refused 400 bad_request GET "/configs?continue=!!"
-curl -s -m 30 "$api/configs?prefix=list&wait_revision=$revision&timeout=25s" >"$work/poll" &
+before=$(descriptors "$url")
+curl -s -m 60 "$api/configs?prefix=list&wait_revision=$revision&timeout=50s" >"$work/poll" &
 poll=$!
-sleep 0.3
+connections_come "$url" "$before" 1
 req PUT /configs/list-1 x
 wait "$poll"
 expect "a list can be waited for" list-1 "$(jq -r '.configs[].name' "$work/poll")"
@@ -233,7 +230,13 @@ refused 400 bad_request PUT /configs/app.yaml/gray/x '{"percent":10}'
 refused 400 bad_request PUT /configs/app.yaml/gray/x '{"percent":101,"seq":1}'
 refused 400 malformed PUT /configs/app.yaml/gray/x '{"content":"a: ["}'
 expect "line and column of the content" "1" "$(of .error.line)"
-req POST /configs/app.yaml/gray/canary/promote '{"note":"went well"}'
+refused 412 precondition_failed PUT "/configs/app.yaml/gray/canary?if_revision=1" '{"content":"port: 1"}'
+expect "what the rule names" 7 "$(of '.error.current.gray[] | select(.name == "canary").seq')"
+refused 412 precondition_failed DELETE "/configs/app.yaml/gray/canary?if_revision=1"
+refused 412 precondition_failed POST "/configs/app.yaml/gray/canary/promote?if_revision=1" '{}'
+refused 412 precondition_failed PUT "/configs/app.yaml?if_revision=1" 'port: 1'
+get "/configs/app.yaml?meta=true"
+req POST "/configs/app.yaml/gray/canary/promote?if_revision=$(of .revision)" '{"note":"went well"}'
 expect "promote" "200 8" "$status $(of .seq)"
 get "/configs/app.yaml?meta=true"
 expect "is for all" "port: 99 promote 7 null" "$(of '"\(.content) \(.operation) \(.origin_seq) \(.gray)"')"
@@ -250,6 +253,17 @@ refused 400 malformed POST /bundles '{"publish":[{"name":"b3","content":"x"},{"n
 expect "names whose error it is" b4.json "$(of .error.name)"
 refused 404 not_found GET /configs/b3
 refused 412 precondition_failed POST /bundles '{"publish":[{"name":"b1.json","content":"[]","if_seq":9}]}'
+refused 412 precondition_failed POST /bundles '{"publish":[{"name":"b3","content":"x"},{"name":"b1.json","content":"[]","if_absent":true}]}'
+expect "names whose condition it is, and what stands there" "b1.json 1" "$(of '"\(.error.name) \(.error.current.seq)"')"
+refused 412 precondition_failed POST /bundles '{"publish":[{"name":"b1.json","content":"[]","if_md5":"'"$(md5 x)"'"}]}'
+refused 412 precondition_failed POST /bundles '{"delete":[{"name":"b1.json","if_seq":7}]}'
+refused 412 precondition_failed POST /bundles '{"delete":[{"name":"b1.json","if_md5":"'"$(md5 x)"'"}]}'
+refused 400 bad_request POST /bundles '{"publish":[{"name":"b1.json","content":"[]","if_md5":"x"}]}'
+refused 400 bad_request POST /bundles '{"delete":[{"name":"b1.json","if_absent":true}]}'
+req POST /bundles '{"publish":[{"name":"b1.json","content":"[]","if_md5":"'"$(md5 '{}')"'"},{"name":"b6","content":"x","if_absent":true}]}'
+expect "a bundle with conditions that hold" "200 2" "$status $(of .changed)"
+req POST /bundles '{"delete":[{"name":"b6","if_md5":"'"$(md5 x)"'","if_seq":1}]}'
+expect "deletes too" "200 1" "$status $(of .changed)"
 refused 404 not_found POST /bundles '{"delete":[{"name":"nope"}]}'
 refused 400 bad_request POST /bundles '{}'
 refused 400 bad_request POST /bundles '{"publish":[{"name":"a","content":"x"},{"name":"a","content":"y"}]}'

@@ -34,7 +34,8 @@
 #define SHORT_KEYS    3
 #define SHORT_TTL     2
 #define KEYS          (SLOT_KEYS + SHORT_LEASES * SHORT_KEYS)
-#define LONG_LIFE_MS  5000 /* a restart gives each lease its TTL and an election timeout again */
+#define LONG_LIFE_MS  5000  /* a restart gives each lease its TTL and an election timeout again */
+#define LIMIT_MS      60000 /* for what should happen: a loaded machine may let a process wait for seconds */
 
 struct key_state {
     uint64_t number; /* what was written, 0 = no key */
@@ -320,7 +321,7 @@ static void ask(const char *path, const uint8_t *message, size_t size)
     while (!has_answer) {
         serve(100);
         CHECK(!is_down, "the server went away while it was asked");
-        CHECK(now_ms() - start < 10000, "no answer to %s for 10 s", path);
+        CHECK(now_ms() - start < LIMIT_MS, "no answer to %s in time", path);
     }
 }
 
@@ -357,7 +358,7 @@ static void start_server(const char *binary, const char *dir, int port)
     uint64_t start = now_ms();
     while (!open_client(&asker, port)) {
         CHECK(waitpid(server, NULL, WNOHANG) == 0, "the server ended at start; see %s", log_path);
-        CHECK(now_ms() - start < 20000, "the server does not listen after 20 s; see %s", log_path);
+        CHECK(now_ms() - start < LIMIT_MS, "the server does not listen in time; see %s", log_path);
         usleep(10000);
     }
     is_down = false;
@@ -436,7 +437,7 @@ static void check_watch(void)
     uint64_t start = now_ms();
     while (watched_revision < asked_revision) {
         serve(100);
-        CHECK(now_ms() - start < 10000, "the watch stands at revision %llu of %llu",
+        CHECK(now_ms() - start < LIMIT_MS, "the watch stands at revision %llu of %llu",
               (unsigned long long)watched_revision, (unsigned long long)asked_revision);
     }
     CHECK(memcmp(seen, stored, sizeof seen) == 0, "the watch and the range do not agree");
@@ -523,6 +524,14 @@ static void on_compacted(struct h2_client *c, uint32_t tag)
     is_compacting = false;
 }
 
+static bool has_short_keys(void)
+{
+    for (size_t i = SLOT_KEYS; i < KEYS; i++)
+        if (seen[i].number)
+            return true;
+    return false;
+}
+
 static void cycle(const char *binary, const char *dir, int port, int number)
 {
     uint64_t begin = now_ms(), writes = acked_writes;
@@ -542,12 +551,11 @@ static void cycle(const char *binary, const char *dir, int port, int number)
         h2_flush(&loaders[i]);
     bool is_long = number % 8 == 0;
     uint64_t until = now_ms() + (is_long ? LONG_LIFE_MS : 20 + next_random() % 400);
-    while (now_ms() < until) {
+    while (now_ms() < until || (is_long && has_short_keys() && !is_down)) {
         serve(5);
         compact_now_and_then();
+        CHECK(now_ms() < until + LIMIT_MS, "keys outlive their leases");
     }
-    for (size_t i = SLOT_KEYS; is_long && i < KEYS; i++)
-        CHECK(!seen[i].number, "key %zu outlived its lease", i);
     is_loading = false;
     CHECK(!is_down, "the server went away by itself");
     stop_server(next_random() % 8 ? SIGKILL : SIGTERM);
@@ -581,7 +589,8 @@ int main(int argc, char **argv)
     compactor.on_message = on_answer;
     compactor.on_end = on_compacted;
     compactor.on_close = on_close;
-    for (int i = 0; i < cycles; i++)
+    /* More of them where the machine is so busy that hardly anything was written. */
+    for (int i = 0; i < cycles || (i < 4 * cycles && acked_writes <= (uint64_t)cycles * 100); i++)
         cycle(argv[1], argv[2], port, i + 1);
     CHECK(acked_writes > (uint64_t)cycles * 100, "only %llu writes: this run proves nothing",
           (unsigned long long)acked_writes);

@@ -12,8 +12,8 @@ url=http://127.0.0.1:$port
 flags=(--listen-dns "127.0.0.1:$dns")
 start_server "$work" "$port" "${flags[@]}" || { cat "$work/log"; exit 1; }
 
-ask() { dig +time=5 +tries=1 @127.0.0.1 -p "$dns" "$@"; }
-kask() { kdig +time=5 +retry=0 @127.0.0.1 -p "$dns" "$@"; }
+ask() { dig +time=30 +tries=1 @127.0.0.1 -p "$dns" "$@"; }
+kask() { kdig +time=30 +retry=0 @127.0.0.1 -p "$dns" "$@"; }
 short() { ask +short "$@" | sort; }
 kshort() { kask +short "$@" | sort; }
 status() { ask "$@" | sed -n 's/.*status: \([A-Z]*\).*/\1/p'; }
@@ -21,10 +21,10 @@ count() { ask "$@" | sed -n 's/.*ANSWER: \([0-9]*\),.*/\1/p'; }
 put() { etcdctl put "/cairn/registry/instances/default/default/$1" "$2" >/dev/null; } # service/id, document
 # What clients are told follows what is written, though not in the same instant.
 becomes() { # name, wanted, command...
-    local i got
-    for i in $(seq 100); do
+    local got end=$((SECONDS + LIMIT_S))
+    while :; do
         got=$("${@:3}")
-        [ "$got" = "$2" ] && break
+        [ "$got" != "$2" ] && [ $SECONDS -le $end ] || break
         sleep 0.05
     done
     expect "$1" "$2" "$got"

@@ -7,7 +7,7 @@ start_server "$work" "$port" --max-request-bytes 100000 || { cat "$work/log"; ex
 url=http://127.0.0.1:$port
 etcdctl put before x >/dev/null
 
-code() { curl -s -o "$work/out" -w '%{http_code}' "$@"; }
+code() { curl -s -m 60 -o "$work/out" -w '%{http_code}' "$@"; }
 expect "malformed JSON" 400 "$(code "$url/v3/kv/put" -d '{"key":')"
 expect "wrong type" 400 "$(code "$url/v3/kv/put" -d '{"key":{"a":1}}')"
 expect "not base64" 400 "$(code "$url/v3/kv/put" -d '{"key":"***"}')"

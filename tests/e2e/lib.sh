@@ -1,14 +1,26 @@
 # Shared by the e2e scripts: start and stop a node of their own, say what failed. Source it; CAIRND and TOOLS may be set.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+. tests/shell/logs.sh
+. tests/shell/ports.sh
 CAIRND=${CAIRND:-bin/cairnd}
 TOOLS=${TOOLS:-build/release/tools}
 CAIRND=$(realpath "$CAIRND")
+unset $(compgen -v | grep -E '^ETCD(CTL)?_' || true) 2>/dev/null || true
+# What should happen has this long: a loaded machine may let a process wait for many seconds. Nothing that is right waits so long.
+LIMIT_S=60
 export ETCDCTL_API=3
-unset $(compgen -v | grep '^ETCD_' || true) 2>/dev/null || true
 work=$(mktemp -d)
 server_pid=""
 failures=0
+
+# etcdctl waits five seconds for an answer; ours as long as above (3.4 takes no variable for that). A flag behind it counts.
+mkdir "$work/bin"
+printf '#!/bin/sh\nexec %s --dial-timeout=%ss --command-timeout=%ss "$@"\n' "$(command -v etcdctl)" $LIMIT_S $LIMIT_S >"$work/bin/etcdctl"
+chmod +x "$work/bin/etcdctl"
+PATH=$work/bin:$PATH
+# For what is to fail, or is asked again and again.
+impatient=--command-timeout=3s
 
 stop_server() {
     [ -n "$server_pid" ] || return 0
@@ -17,53 +29,70 @@ stop_server() {
     server_status=$?
     server_pid=""
 }
+end_more() { :; } # what else a script has to end
 cleanup() {
+    local status=$?
+    [ $status = 0 ] || [ "$failures" != 0 ] || fails "the script broke off with status $status"
+    exec 2>/dev/null # the shell tells of each one that is killed
+    end_more
     stop_server KILL
     rm -rf "$work"
 }
 trap cleanup EXIT
 
-# A port below 32768 that nobody listens on, for a client URL; the next one is free too.
-free_port() {
-    local p
-    for p in $(shuf -i 20000-29000 -n 50); do
-        if ! (exec 3<>"/dev/tcp/127.0.0.1/$p") 2>/dev/null && ! (exec 3<>"/dev/tcp/127.0.0.1/$((p + 1))") 2>/dev/null; then
-            echo "$p"
-            return
-        fi
+# within SECONDS COMMAND...: it succeeds in time.
+within() {
+    local end=$((SECONDS + $1))
+    shift
+    until "$@" >/dev/null 2>&1; do
+        [ $SECONDS -le $end ] || return 1
+        sleep 0.05
     done
 }
-
-# The first of fifty ports that nobody listens on, for several members.
-free_base() {
-    local p k
-    for p in $(shuf -i 20000-29000 -n 50); do
-        for k in $(seq 10 49); do
-            (exec 3<>"/dev/tcp/127.0.0.1/$((p + k))") 2>/dev/null && continue 2
-        done
-        echo "$p"
-        return
-    done
+# connections_come URL BEFORE COUNT: so many more descriptors are in use than there were. Of a client that is to wait there is no other trace.
+descriptors() { curl -s -m 30 "$1/metrics" | awk '$1 == "os_fd_used" { print $2 }'; }
+connections_come() {
+    more_connections() { [ "$(descriptors "$1")" -ge $(($2 + $3)) ]; }
+    within $LIMIT_S more_connections "$@" && sleep 0.3 # what it asks comes with the connection
 }
+has() { grep -q -- "$2" "$1"; } # FILE PATTERN
+is_gone() { ! kill -0 "$1" 2>/dev/null; }
 
-# start_server DIR PORT [flags]: returns when the node says it is ready, or 1.
-start_server() {
-    local dir=$1 port=$2 i
+# launch DIR PORT [flags]: does not wait. What it says goes behind what is in DIR/log.
+launch() {
+    local dir=$1 port=$2
     shift 2
-    mkdir -p "$dir"
     "$CAIRND" --data-dir "$dir/data" --listen-client-urls "http://127.0.0.1:$port" \
         --advertise-client-urls "http://127.0.0.1:$port" --listen-peer-urls "http://127.0.0.1:$((port + 1))" \
         --initial-advertise-peer-urls "http://127.0.0.1:$((port + 1))" \
         --initial-cluster "default=http://127.0.0.1:$((port + 1))" "$@" >>"$dir/log" 2>&1 &
     server_pid=$!
-    for i in $(seq 200); do
-        grep -q 'ready to serve client requests' "$dir/log" 2>/dev/null && return 0
-        kill -0 "$server_pid" 2>/dev/null || return 1
-        sleep 0.05
+}
+# start_server DIR PORT [flags]: returns when the node says it is ready, or 1.
+start_server() {
+    local dir=$1 end=$((SECONDS + LIMIT_S)) from
+    mkdir -p "$dir" && touch "$dir/log"
+    while :; do
+        from=$(($(stat -c %s "$dir/log") + 1))
+        launch "$@"
+        until tail -c "+$from" "$dir/log" | grep -q 'ready to serve client requests'; do
+            [ $SECONDS -le $end ] || return 1
+            is_gone "$server_pid" && break
+            sleep 0.05
+        done
+        is_gone "$server_pid" || return 0
+        # Somebody else's connection may have got the port meanwhile.
+        tail -c "+$from" "$dir/log" | grep -q 'address already in use' && [ $SECONDS -le $end ] || return 1
+        sleep 1
     done
-    return 1
 }
 
+# fails WHAT: counts it, and says it with what the servers said; that only for the first ones, the others often follow from them.
+fails() {
+    printf '  FAIL %s\n' "$*"
+    failures=$((failures + 1))
+    [ $failures -gt 2 ] || tell_logs "$work"
+}
 # check NAME COMMAND...: counts and says what does not hold.
 check() {
     local name=$1
@@ -71,8 +100,7 @@ check() {
     if "$@"; then
         echo "  ok   $name"
     else
-        echo "  FAIL $name"
-        failures=$((failures + 1))
+        fails "$name"
     fi
 }
 # expect NAME WANTED GOT
@@ -80,8 +108,7 @@ expect() {
     if [ "$2" = "$3" ]; then
         echo "  ok   $1"
     else
-        printf '  FAIL %s\n    wanted: %s\n    got:    %s\n' "$1" "$2" "$3"
-        failures=$((failures + 1))
+        fails "$(printf '%s\n    wanted: %s\n    got:    %s' "$1" "$2" "$3")"
     fi
 }
 finish() {

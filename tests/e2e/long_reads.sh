@@ -24,12 +24,15 @@ expect "over the gateway" "20000 $keys true" "$(curl -s "$url/v3/kv/range" -d "$
 expect "the gateway says the same as gRPC" "$(etcdctl get --prefix / -w json | jq -c .kvs[]  | md5sum)" \
     "$(curl -s "$url/v3/kv/range" -d '{"key":"Lw==","range_end":"MA=="}' |
         jq -c '.kvs[] | .create_revision |= tonumber | .mod_revision |= tonumber | .version |= tonumber' | md5sum)"
-# Short reads beside them.
-(for i in 1 2 3 4 5; do etcdctl get --prefix / >/dev/null; done) &
-slowest=$("$TOOLS/load" --port "$port" --op range --connections 1 --seconds 2 --keys 1000 | jq .max_us)
-wait $!
-case $CAIRND in *address* | *thread*) most=1000000 ;; *) most=100000 ;; esac # of wall time, on a machine that may be busy
-check "the slowest short read beside them: $slowest us" test "$slowest" -lt $most
+# Short reads beside them. If they waited for the long ones, some would in each turn; on a busy machine some wait in most turns.
+case $CAIRND in *address* | *thread*) most=1000000 ;; *) most=100000 ;; esac # of wall time
+for turn in $(seq 15); do
+    (for i in 1 2 3 4 5; do etcdctl get --prefix / >/dev/null; done) &
+    slowest=$("$TOOLS/load" --port "$port" --op range --connections 1 --seconds 2 --keys 1000 | jq .max_us)
+    wait $!
+    [ "$slowest" -ge $most ] || break
+done
+check "the slowest short read beside them in the best of $turn turns: $slowest us" test "$slowest" -lt $most
 # One revision for all, although keys change meanwhile.
 "$TOOLS/load" --port "$port" --op put --connections 4 --streams 8 --seconds 3 --keys $keys >/dev/null &
 for i in 1 2 3; do

@@ -29,16 +29,9 @@ start_member() {
         "$@" >>"$work/n$i.log" 2>&1 &
     member_pids[$i]=$!
 }
-# says NUMBER TEXT [SECONDS]: the log has it, or gets it in time.
-says() {
-    local k
-    for k in $(seq $((${3:-10} * 20))); do
-        grep -q -- "$2" "$work/n$1.log" 2>/dev/null && return 0
-        sleep 0.05
-    done
-    return 1
-}
-serves() { says "$1" 'ready to serve client requests' "${2:-10}"; }
+# says NUMBER TEXT: the log has it, or gets it in time.
+says() { within $LIMIT_S has "$work/n$1.log" "$2"; }
+serves() { says "$1" 'ready to serve client requests'; }
 # stop_member NUMBER SIGNAL: member_status is its exit code. The log begins anew.
 stop_member() {
     kill -"$2" "${member_pids[$1]}" 2>/dev/null
@@ -51,37 +44,30 @@ ended() {
     cp "$work/n$1.log" "$work/n$1.log.last"
     : >"$work/n$1.log"
 }
-# within SECONDS COMMAND...: it succeeds in time.
-within() {
-    local seconds=$1 k
+ctl() { etcdctl --endpoints "$(endpoints 1 2 3)" "$@"; }
+ctl_on() { # number, command
+    local i=$1
     shift
-    for k in $(seq $((seconds * 10))); do
-        "$@" >/dev/null 2>&1 && return 0
+    etcdctl --endpoints "$(endpoint "$i")" "$@"
+}
+# The number of the member that leads.
+leader() {
+    local i status end=$((SECONDS + LIMIT_S))
+    while [ $SECONDS -le $end ]; do
+        for i in 1 2 3; do
+            status=$(etcdctl $impatient --endpoints "$(endpoint $i)" endpoint status -w json 2>/dev/null) || continue
+            [ "$(jq '.[0].Status | .leader == .header.member_id' <<<"$status")" = true ] && echo $i && return 0
+        done
         sleep 0.1
     done
     return 1
 }
-ctl() { timeout 10 etcdctl --endpoints "$(endpoints 1 2 3)" "$@"; }
-ctl_on() { # number, command
-    local i=$1
-    shift
-    timeout 10 etcdctl --endpoints "$(endpoint "$i")" "$@"
-}
-# The number of the member that leads.
-leader() {
-    local i status
-    for i in 1 2 3; do
-        status=$(timeout 2 etcdctl --endpoints "$(endpoint $i)" endpoint status -w json 2>/dev/null) || continue
-        [ "$(jq '.[0].Status | .leader == .header.member_id' <<<"$status")" = true ] && echo $i && return 0
-    done
-    return 1
-}
 id_of() { ctl member list 2>/dev/null | grep ", n$1, " | cut -d, -f1; }
+# votes NUMBER FROM: FROM's list has it as a started member that votes, and no learner.
+votes() { ctl_on "$2" member list | grep -q "started, n$1, .*, false"; }
 
-stop_members() {
+end_more() {
     local i
-    exec 2>/dev/null # the shell tells of each one that was killed
-    for i in "${!member_pids[@]}"; do kill -KILL "${member_pids[$i]}" 2>/dev/null; done
-    wait 2>/dev/null
+    for i in "${!member_pids[@]}"; do kill -KILL "${member_pids[$i]}"; done
+    for i in "${!member_pids[@]}"; do wait "${member_pids[$i]}"; done
 }
-trap 'stop_members; cleanup' EXIT

@@ -7,7 +7,7 @@ cd "$work" || exit 1
 refused() {
     local name=$1 pattern=$2 status=$3 out got
     shift 4
-    out=$(timeout 10 "$@" 2>&1)
+    out=$(timeout 60 "$@" 2>&1)
     got=$?
     if [ "$got" = "$status" ] && grep -qE -- "$pattern" <<<"$out"; then
         echo "  ok   $name"
@@ -51,11 +51,15 @@ expect "as etcd: its four lines first" "etcd Version: 3.7.1" "$(./etcd --version
 
 # The same settings three ways.
 port=$(free_port)
-urls="--listen-client-urls=http://127.0.0.1:$port --advertise-client-urls=http://127.0.0.1:$port"
+peer=http://127.0.0.1:$((port + 1))
+peer_urls="--listen-peer-urls=$peer --initial-advertise-peer-urls=$peer --initial-cluster=default=$peer"
+urls="--listen-client-urls=http://127.0.0.1:$port --advertise-client-urls=http://127.0.0.1:$port $peer_urls"
+ready() { check "$1: ready" within $LIMIT_S has "$1" 'ready to serve'; } # LOG
 ETCD_DATA_DIR=$work/env ETCD_LISTEN_CLIENT_URLS=http://127.0.0.1:$port ETCD_ADVERTISE_CLIENT_URLS=http://127.0.0.1:$port \
+    ETCD_LISTEN_PEER_URLS=$peer ETCD_INITIAL_ADVERTISE_PEER_URLS=$peer ETCD_INITIAL_CLUSTER=default=$peer \
     ETCD_NO_SUCH_THING=1 "$CAIRND" >env.log 2>&1 &
 server_pid=$!
-for _ in $(seq 100); do grep -q 'ready to serve' env.log && break; sleep 0.05; done
+ready env.log
 check "by environment" curl -sf "http://127.0.0.1:$port/health" -o /dev/null
 check "an unknown variable is warned about" grep -q NO_SUCH_THING env.log
 stop_server
@@ -65,7 +69,9 @@ name: n1
 data-dir: $work/yaml
 listen-client-urls: http://127.0.0.1:$port
 advertise-client-urls: http://127.0.0.1:$port
-initial-cluster: n1=http://localhost:2380
+listen-peer-urls: $peer
+initial-advertise-peer-urls: $peer
+initial-cluster: n1=$peer
 auto-compaction-mode: revision
 auto-compaction-retention: "1000"
 client-transport-security:
@@ -73,7 +79,7 @@ client-transport-security:
 Y
 "$CAIRND" --config-file good.yaml >yaml.log 2>&1 &
 server_pid=$!
-for _ in $(seq 100); do grep -q 'ready to serve' yaml.log && break; sleep 0.05; done
+ready yaml.log
 check "by config file" curl -sf "http://127.0.0.1:$port/health" -o /dev/null
 expect "its name" n1 "$(etcdctl --endpoints 127.0.0.1:$port member list | cut -d, -f3 | tr -d ' ')"
 refused "port in use" "$port" 1 -- "$CAIRND" --data-dir other $urls
@@ -81,23 +87,23 @@ stop_server
 check "every log line is JSON" jq -e . yaml.log -s >/dev/null
 "$CAIRND" --data-dir "$work/exp" $urls --experimental-watch-progress-notify-interval=5s --experimental-initial-corrupt-check=true >exp.log 2>&1 &
 server_pid=$!
-for _ in $(seq 100); do grep -q 'ready to serve' exp.log && break; sleep 0.05; done
+ready exp.log
 check "etcd 3.5's spellings start" curl -sf "http://127.0.0.1:$port/health" -o /dev/null
 stop_server
 
 # Started by something that has closed its standard files: their numbers must not become sockets or files of the store.
 "$CAIRND" --data-dir "$work/closed" $urls <&- >&- 2>&- &
 server_pid=$!
-for _ in $(seq 100); do curl -sf "http://127.0.0.1:$port/health" -o /dev/null && break; sleep 0.05; done
+within $LIMIT_S curl -sf -m 5 "http://127.0.0.1:$port/health" -o /dev/null
 expect "standard files closed: it stores" OK "$(etcdctl --endpoints 127.0.0.1:$port put a b 2>&1)"
 stop_server
 expect "and ends with 0" 0 "$server_status"
 
 # TLS: generated, on one port for gRPC and HTTP.
-"$CAIRND" --data-dir "$work/tls" --auto-tls --listen-client-urls=https://127.0.0.1:$port \
+"$CAIRND" --data-dir "$work/tls" --auto-tls $peer_urls --listen-client-urls=https://127.0.0.1:$port \
     --advertise-client-urls=https://127.0.0.1:$port >tls.log 2>&1 &
 server_pid=$!
-for _ in $(seq 100); do grep -q 'ready to serve' tls.log && break; sleep 0.05; done
+ready tls.log
 expect "curl over TLS" '{"health":"true","reason":""}' "$(curl -sk "https://127.0.0.1:$port/health")"
 expect "etcdctl over TLS" OK "$(etcdctl --insecure-skip-tls-verify --insecure-transport=false --endpoints "https://127.0.0.1:$port" put a b 2>&1)"
 stop_server

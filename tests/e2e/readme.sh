@@ -6,7 +6,7 @@
 readme=$PWD/README.md
 three=$PWD/tests/e2e/three.sh
 port=$(free_base)
-start_server "$work" "$port" --listen-dns "127.0.0.1:$((port + 40))" || { cat "$work/log"; echo "  FAIL the node does not start"; exit 1; }
+start_server "$work" "$port" --listen-dns "127.0.0.1:$((port + 40))" || exit 1
 export ETCDCTL_ENDPOINTS=127.0.0.1:$port
 export PATH="$(dirname "$CAIRND"):$PATH"
 cd "$work" || exit 1
@@ -23,34 +23,48 @@ start_cluster() {
     expect "the node stops cleanly" 0 "$server_status"
     CLUSTER_DIR=$work/cluster CLUSTER_PORT=$port "$three" >"$work/three" 2>&1 &
     cluster_pid=$!
-    for _ in $(seq 200); do
-        grep -q 'Ctrl-C stops them' "$work/three" && return
-        sleep 0.1
-    done
-    echo "  FAIL make cluster: $(cat "$work/three")"
-    failures=$((failures + 1))
+    within $LIMIT_S has "$work/three" 'Ctrl-C stops them' || fails "make cluster: $(cat "$work/three")"
 }
-stop_cluster() {
+end_more() {
+    local p
     for p in "$work"/cluster/n?.pid; do [ -f "$p" ] && kill -KILL "$(cat "$p")"; done
     [ -z "$cluster_pid" ] || kill -KILL "$cluster_pid"
-} 2>/dev/null
-trap 'stop_cluster; cleanup' EXIT
+}
 
+# The README's times are those of a machine that has nothing else to do. Here a short sleep, which lets a watch begin or a process
+# end, is longer, and what is ended after a time is given longer, but no longer than until it has said what it should.
+sleep() {
+    case $1 in 0.5 | 1) command sleep "$(awk -v s="$1" 'BEGIN { print 4 * s }')" ;; *) command sleep "$1" ;; esac
+}
+timeout() {
+    shift
+    "$@" &
+    local pid=$! end=$((SECONDS + LIMIT_S))
+    while kill -0 $pid && [ $SECONDS -le $end ] && [ "$(wc -l <"$work/out")" -lt "$wanted_lines" ]; do command sleep 0.1; done
+    command sleep 0.3 # and nothing behind it
+    kill $pid && wait $pid
+} 2>>"$work/timeout.err"
+answers() { # command, pattern
+    eval "$1" >"$work/out" 2>&1
+    got=$(cat "$work/out")
+    [ "$(printf '%s' "$wanted" | wc -l)" = "$(printf '%s' "$got" | wc -l)" ] &&
+        printf '%s\n' "$got" | tr '\n' '\001' | grep -qE "^$(printf '%s\n' "$2" | tr '\n' '\001')\$"
+}
 run_one() { # command, wanted output
-    local command wanted got pattern
+    local command wanted got pattern end=$((SECONDS + LIMIT_S)) wanted_lines
     command=$(real_ports "$1")
     wanted=$(real_ports "$2")
-    eval "$command" >"$work/out" 2>&1
-    got=$(cat "$work/out")
+    wanted_lines=$(grep -c '' <<<"$wanted")
     # The README's text, literally, with ... as a wildcard.
     pattern=$(printf '%s' "$wanted" | sed -e 's/[][\.*^$()+?{}|]/\\&/g' -e 's/\\\.\\\.\\\./.*/g')
-    if [ "$(printf '%s' "$wanted" | wc -l)" = "$(printf '%s' "$got" | wc -l)" ] &&
-        printf '%s\n' "$got" | tr '\n' '\001' | grep -qE "^$(printf '%s\n' "$pattern" | tr '\n' '\001')\$"; then
-        echo "  ok   $1"
-    else
-        printf '  FAIL %s\n    wanted: %s\n    got:    %s\n' "$1" "$wanted" "$got"
-        failures=$((failures + 1))
-    fi
+    until answers "$command" "$pattern"; do
+        # What begins with a sleep is what comes to be after a time.
+        if [[ $1 != 'sleep '* ]] || [ $SECONDS -gt $end ]; then
+            fails "$(printf '%s\n    wanted: %s\n    got:    %s' "$1" "$wanted" "$got")"
+            return
+        fi
+    done
+    echo "  ok   $1"
 }
 
 command=""

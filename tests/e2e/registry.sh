@@ -5,13 +5,13 @@
 port=$(free_base)
 url=http://127.0.0.1:$port
 api=$url/api/v1
-start_server "$work" "$port" --registry-max-instances 5 || { cat "$work/log"; echo "  FAIL the node does not start"; exit 1; }
+start_server "$work" "$port" --registry-max-instances 5 || { cat "$work/log"; exit 1; }
 
 # req METHOD PATH [BODY]: $status, $body, headers in $work/head.
 req() {
     local data=()
     [ $# -gt 2 ] && data=(--data-binary "$3")
-    body=$(curl -s -m 20 -D "$work/head" -X "$1" "${data[@]}" "$api$2")
+    body=$(curl -s -m 60 -D "$work/head" -X "$1" "${data[@]}" "$api$2")
     status=$(awk 'NR == 1 { print $2 }' "$work/head" | tr -d '\r')
 }
 header() { awk -v n="$1:" 'tolower($1) == tolower(n) { print $2 }' "$work/head" | tr -d '\r'; }
@@ -59,7 +59,7 @@ req GET "/services?namespace=n2&group=*"
 expect "another namespace, all groups" "other g" "$(jq -r '.services[] | "\(.name) \(.group)"' <<<"$body")"
 req GET /services/orders/subscribers
 expect "subscribers: none" '200 []' "$status $(jq -c .subscribers <<<"$body")"
-expect "HEAD" 200 "$(curl -s -m 5 -o /dev/null -w '%{http_code}' -I "$api/services/orders")"
+expect "HEAD" 200 "$(curl -s -m 60 -o /dev/null -w '%{http_code}' -I "$api/services/orders")"
 
 # --- the operator's word
 req PUT /services/orders '{"protect_threshold":0.4}'
@@ -83,7 +83,8 @@ req GET /services/orders
 revision=$(header X-Cairn-Revision) etag=$(header ETag)
 req GET "/services/orders?wait_revision=$revision&timeout=0"
 expect "nothing new" "304 $revision" "$status $(header X-Cairn-Revision)"
-waiting() { curl -s -m 20 -o "$work/$1" -w '%{http_code}' "${@:3}" "$api$2" >"$work/$1.status" & }
+before=$(descriptors "$url")
+waiting() { curl -s -m 60 -o "$work/$1" -w '%{http_code}' "${@:3}" "$api$2" >"$work/$1.status" & }
 waiting service "/services/orders?wait_revision=$revision"
 waits=$!
 waiting absent "/services/new?wait_revision=$revision"
@@ -92,7 +93,7 @@ waiting list "/services?wait_revision=$revision"
 waits+=" $!"
 waiting tagged "/services/orders?tag=x&wait_revision=$revision&timeout=1s"
 waits+=" $!"
-sleep 0.3
+connections_come "$url" "$before" 4
 req PUT /services/other/instances/1 '{"host":"a"}' # neither of the three services, but the list
 req PUT /services/orders/instances/o2?session="$shared" '{"host":"10.0.0.7"}'
 req PUT /services/new/instances/1?session="$shared" '{"host":"b"}'
@@ -101,9 +102,9 @@ expect "a change ends the wait" "200 10.0.0.7" "$(cat "$work/service.status") $(
 expect "a service comes to be" "200 b" "$(cat "$work/absent.status") $(jq -r '.instances[0].host' "$work/absent")"
 expect "a list" "200 2" "$(cat "$work/list.status") $(jq '.services | length' "$work/list")"
 expect "a change that the filter hides does not" 304 "$(cat "$work/tagged.status")"
-expect "If-None-Match" "304 200" "$(curl -s -m 5 -o /dev/null -w '%{http_code}' -H "If-None-Match: $(curl -s -m 5 -o /dev/null -D - "$api/services/orders" | awk 'tolower($1) == "etag:" { print $2 }' | tr -d '\r')" "$api/services/orders") \
-$(curl -s -m 5 -o /dev/null -w '%{http_code}' -H "If-None-Match: $etag" "$api/services/orders")"
-expect "a revision of another life" 200 "$(curl -s -m 5 -o /dev/null -w '%{http_code}' "$api/services/orders?wait_revision=999999")"
+expect "If-None-Match" "304 200" "$(curl -s -m 60 -o /dev/null -w '%{http_code}' -H "If-None-Match: $(curl -s -m 60 -o /dev/null -D - "$api/services/orders" | awk 'tolower($1) == "etag:" { print $2 }' | tr -d '\r')" "$api/services/orders") \
+$(curl -s -m 60 -o /dev/null -w '%{http_code}' -H "If-None-Match: $etag" "$api/services/orders")"
+expect "a revision of another life" 200 "$(curl -s -m 60 -o /dev/null -w '%{http_code}' "$api/services/orders?wait_revision=999999")"
 
 # --- refusals
 refused 429 quota_exceeded PUT /services/orders/instances/o9 '{"host":"h"}'
@@ -131,10 +132,10 @@ head -c 3000000 /dev/zero | tr '\0' ' ' >"$work/large"
 refused 413 too_large PUT /services/a/instances/1 "@$work/large"
 
 # --- http_sd
-expect "targets" '10.0.0.5:8080 10.0.0.6 10.0.0.7' "$(curl -s -m 5 "$url/sd/prometheus?service=orders" | jq -r '[.[].targets[]] | sort | join(" ")')"
-expect "named ports, IPv6" '[::1]:80 [::1]:9100' "$(curl -s -m 5 "$url/sd/prometheus?namespace=n2" | jq -r '[.[].targets[]] | join(" ")')"
+expect "targets" '10.0.0.5:8080 10.0.0.6 10.0.0.7' "$(curl -s -m 60 "$url/sd/prometheus?service=orders" | jq -r '[.[].targets[]] | sort | join(" ")')"
+expect "named ports, IPv6" '[::1]:80 [::1]:9100' "$(curl -s -m 60 "$url/sd/prometheus?namespace=n2" | jq -r '[.[].targets[]] | join(" ")')"
 expect "labels" '{"__meta_cairn_namespace":"n2","__meta_cairn_group":"g","__meta_cairn_service":"other","__meta_cairn_instance":"1","__meta_cairn_port_name":"http","__meta_cairn_state":"starting","__meta_cairn_serving":"false"}' \
-    "$(curl -s -m 5 "$url/sd/prometheus?namespace=n2" | jq -c '.[0].labels')"
+    "$(curl -s -m 60 "$url/sd/prometheus?namespace=n2" | jq -c '.[0].labels')"
 
 # --- ends
 req DELETE /services/orders/instances/o1
@@ -144,15 +145,16 @@ expect "a session ends with its instances" '200 3' "$status $(jq .instances <<<"
 refused 404 not_found GET /services/orders
 
 # --- the description
-curl -s -m 5 "$url/openapi.json" >"$work/openapi.json"
+curl -s -m 60 "$url/openapi.json" >"$work/openapi.json"
 expect "OpenAPI" 3.1.0 "$(jq -r .openapi "$work/openapi.json")"
 check "no reference leads nowhere" jq -e '([.. | objects | .["$ref"]? // empty] | unique | map(ltrimstr("#/components/schemas/"))) - (.components.schemas | keys) == []' \
     "$work/openapi.json" -r >"$work/jq"
 
 # --- the node goes while somebody waits
-waiting leaving "/services?wait_revision=$(curl -s -m 5 "$api/services" | jq .revision)"
+before=$(descriptors "$url")
+waiting leaving "/services?wait_revision=$(curl -s -m 60 "$api/services" | jq .revision)"
 waits=$!
-sleep 0.3
+connections_come "$url" "$before" 1
 stop_server TERM
 wait "$waits"
 expect "a wait ends with the node" "304 0" "$(cat "$work/leaving.status") $server_status"
@@ -169,21 +171,21 @@ for m in a:10 b:12; do
 done
 read -r first server_pid <<<"$pids" # the second is stopped by the trap
 api=http://127.0.0.1:$((port + 12))/api/v1
-for _ in $(seq 200); do
+registers() {
     req PUT /services/pair/instances/1 '{"host":"h"}'
-    [ "$status" = 200 ] && break
-    sleep 0.1
-done
+    [ "$status" = 200 ]
+}
+within $LIMIT_S registers
 expect "two members" 200 "$status"
 kill -KILL "$first"
 wait "$first" 2>/dev/null
-curl -s -m 20 -X PUT "$api/services/pair/instances/2" -d '{"host":"h"}' >"$work/refused" &
+curl -s -m 60 -X PUT "$api/services/pair/instances/2" -d '{"host":"h"}' >"$work/refused" &
 waits=$!
-for _ in $(seq 200); do
+is_unavailable() {
     req GET /services/pair
-    [ "$status" = 503 ] && break
-    sleep 0.1
-done
+    [ "$status" = 503 ]
+}
+within $LIMIT_S is_unavailable
 check "503 without a quorum: $(code)" grep -qE '^(no_leader|unavailable)$' <<<"$(code)"
 expect "Retry-After" 1 "$(header Retry-After)"
 wait "$waits"

@@ -16,7 +16,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 corpus=tests/fuzz/corpus/$target
 mkdir -p "$corpus"
-"build/fuzz/$target" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -artifact_prefix=build/fuzz/ \
+"build/fuzz/$target" -max_total_time="$seconds" -timeout=60 -rss_limit_mb=2048 -artifact_prefix=build/fuzz/ \
     -print_final_stats=1 "$work" "$corpus" 2>"build/fuzz/$target.log" ||
     { tail -40 "build/fuzz/$target.log"; echo "fuzz: $target FAILED"; exit 1; }
 echo "fuzz: $target ok, $(grep -o 'number_of_executed_units: [0-9]*' "build/fuzz/$target.log" | grep -o '[0-9]*') runs"

@@ -88,16 +88,25 @@ finish() {
     return 0
 }
 
+# How many messages watches have been sent: one more says that a watch is there.
+watch_messages() { curl -s -m 30 "http://127.0.0.1:$endpoint/metrics" | awk '/^grpc_server_msg_sent_total.*"Watch"/ { n += $2 } END { print n + 0 }'; }
+more_messages() { [ "$(watch_messages)" -gt "$1" ]; }
+settled() { # FILE: nothing was added to it for a second and a half
+    local before=x now
+    while now=$(stat -c %s "$1") && [ "$now" != "$before" ]; do before=$now; sleep 1.5; done
+}
+
 watch() { # what a watch prints for changes made before and during it
-    local pid
+    local pid before
+    before=$(watch_messages)
     ctl watch "$@" >"$work/watch" &
     pid=$!
-    sleep 0.7
+    within more_messages "$before"
     ctl put w/1 one >/dev/null
     ctl put w/2 two >/dev/null
     ctl del w/1 >/dev/null
     ctl put w/2 three >/dev/null
-    sleep 0.5
+    settled "$work/watch"
     finish "$pid"
     cat "$work/watch"
 }
@@ -180,8 +189,13 @@ elect() {
     local pid
     ctl elect boss first >"$work/elect" &
     pid=$!
-    sleep 0.7
-    timeout 2 "$ETCDCTL" --endpoints "http://127.0.0.1:$endpoint" elect --listen boss >"$work/listen" 2>&1
+    within test -s "$work/elect"
+    settled "$work/elect"
+    "$ETCDCTL" --endpoints "http://127.0.0.1:$endpoint" elect --listen boss >"$work/listen" 2>&1 &
+    local listens=$!
+    within test -s "$work/listen"
+    settled "$work/listen"
+    { kill "$listens" && wait "$listens"; } 2>/dev/null
     finish "$pid" INT
     sed -E 's#^boss/[0-9a-f]+#boss/KEY#' "$work/elect" "$work/listen"
 }
@@ -193,10 +207,11 @@ mirror() {
     ctl put from/a 1 >/dev/null
     ctl make-mirror --prefix from/ --dest-prefix to/ "http://127.0.0.1:$endpoint" >/dev/null &
     pid=$!
-    sleep 0.7
+    mirrored() { [ "$(ctl get --prefix to/ --keys-only | grep . | xargs)" = "$1" ]; }
+    within mirrored to/a
     ctl put from/b 2 >/dev/null
     ctl del from/a >/dev/null
-    sleep 0.7
+    within mirrored to/b
     finish "$pid"
     ctl get --prefix to/
 }

@@ -35,7 +35,7 @@ normalize() {
 ask() { # url, curl arguments with URL in place of the server
     local url=$1
     shift
-    timeout 10 curl -s -i --max-time 5 "${@/URL/$url}" 2>&1 | tr -d '\000' | normalize
+    timeout 70 curl -s -i --max-time 60 "${@/URL/$url}" 2>&1 | tr -d '\000' | normalize
 }
 
 same() { # [wanted] name, curl arguments
@@ -164,12 +164,21 @@ post "user list" /v3/auth/user/list '{}'
 post "authenticate without auth" /v3/auth/authenticate '{"name":"alice","password":"secret"}'
 
 watch_line() { # url: the first two lines of a watch
-    timeout 5 curl -s -N --max-time 2 "$1/v3/watch" -d '{"create_request":{"key":"d2F0Y2hlZA=="}}' | head -2 | normalize
+    local pid
+    curl -s -N --max-time 120 "$1/v3/watch" -d '{"create_request":{"key":"d2F0Y2hlZA=="}}' >"$work/watch" &
+    pid=$!
+    lines_are 1
+    curl -s --max-time 60 "$1/v3/kv/put" -d '{"key":"d2F0Y2hlZA==","value":"MQ=="}' >/dev/null
+    lines_are 2
+    { kill $pid && wait $pid; } 2>/dev/null
+    head -2 "$work/watch" | normalize
+}
+lines_are() { # COUNT: so many have come, in time
+    local end=$((SECONDS + 60))
+    until [ "$(wc -l <"$work/watch")" -ge "$1" ] || [ $SECONDS -gt $end ]; do sleep 0.05; done
 }
 for side in "$ours" "$etcd"; do
-    (sleep 1; curl -s --max-time 2 "$side/v3/kv/put" -d '{"key":"d2F0Y2hlZA==","value":"MQ=="}' >/dev/null) &
     watch_line "$side" >"$work/$([ "$side" = "$ours" ] && echo ours || echo etcd)"
-    wait
 done
 count=$((count + 1))
 cmp -s "$work/ours" "$work/etcd" || { differences=$((differences + 1)); echo "--- watch"; diff "$work/ours" "$work/etcd"; }

@@ -22,7 +22,7 @@ start() { # binary, number, initial cluster, flags
         "$@" >>"$work/$kind/n$i.log" 2>&1 &
     started+=($!)
 }
-ctl() { timeout 20 "$ETCDCTL" --endpoints "${endpoints:-$all}" "$@" 2>&1; }
+ctl() { timeout 60 "$ETCDCTL" --endpoints "${endpoints:-$all}" "$@" 2>&1; }
 id() { ctl member list | sed -n "s/^\([0-9a-f]*\), [a-z]*, $1, .*/\1/p"; }
 decimal() { printf '%u' "0x$1"; }
 
@@ -49,16 +49,24 @@ even_out() {
         -e 's/, 3\.5\.0, /, 3.7.0, /; s/"storageVersion":"3.5.0"/"storageVersion":"3.7.0"/' \
         -e 's/^\{"(level|ts)":.*"error":"([^"]*)"\}$/LOG \2/; /^[┌├└+]/d; s/ +/ /g' | sort
 }
-gateway() { curl -s --max-time 10 "$(client "$1")$2" -d "$3"; }
+gateway() { curl -s --max-time 60 "$(client "$1")$2" -d "$3"; }
 
 # A new member of etcd takes some seconds to learn that its storage is 3.7's.
 script() { # binary, flags that keep learners what they are
     local binary=$1 i
     shift
     for i in 1 2 3; do start "$binary" $i "$three" "$@"; done
-    for i in $(seq 100); do [ "$(ctl endpoint health 2>/dev/null | grep -c 'is healthy')" = 3 ] && break; sleep 0.1; done
-    sleep 6 # the members count as there when they have been connected for 5 s
-    ctl move-leader "$(id n1)" >/dev/null
+    all_healthy() { [ "$(ctl endpoint health 2>/dev/null | grep -c 'is healthy')" = 3 ]; }
+    within all_healthy
+    # The members count as there when they have been connected for 5 s; this is refused all the same, but for another reason.
+    all_connected() { ctl member add n4 --peer-urls="$(peer 2)" | grep -q 'Peer URLs already exists'; }
+    sleep 6
+    within all_connected
+    n1_leads() {
+        ctl move-leader "$(id n1)" >/dev/null
+        endpoints=$(client 1) ctl endpoint status | grep -q ', true, false'
+    }
+    within n1_leads
     local n1 n2
     n1=$(id n1) n2=$(id n2)
 
@@ -105,7 +113,10 @@ script() { # binary, flags that keep learners what they are
     c member promote "$added"
     c move-leader "$added"
     start "$binary" 4 "$three,n4=$(peer 4)" --initial-cluster-state existing "$@"
-    for i in $(seq 100); do [ "$(endpoints=$(client 4) ctl endpoint status | wc -l)" = 1 ] && break; sleep 0.1; done
+    n4_answers() { endpoints=$(client 4) ctl get a --consistency=s | grep -q 'learner\|not supported'; }
+    n4_is_listed() { ctl member list | grep -q 'started, n4, .*http.*http'; }
+    within n4_answers
+    within n4_is_listed
     sleep 1
     c member list
     endpoints=$(client 4)
@@ -123,8 +134,8 @@ script() { # binary, flags that keep learners what they are
     c move-leader "$n1"
     c watch a
     show "gateway: put on a learner" gateway 4 /v3/kv/put '{"key":"YQ==","value":"Yg=="}'
-    show "/readyz of a learner" curl -s --max-time 10 "$(client 4)/readyz?verbose"
-    show "/health of a learner" curl -s --max-time 10 "$(client 4)/health"
+    show "/readyz of a learner" curl -s --max-time 60 "$(client 4)/readyz?verbose"
+    show "/health of a learner" curl -s --max-time 60 "$(client 4)/health"
     unset endpoints
     c move-leader "$added"
     sleep 5

@@ -7,6 +7,7 @@
 #
 # README.md says what each part does. Logs and everything built or downloaded: build/interop/.
 . "$(dirname "$0")/lib.sh"
+. "$root/tests/shell/tries.sh"
 CAIRND=$(realpath "${CAIRND:-$root/bin/cairnd}")
 export CAIRND
 mkdir -p "$peers"
@@ -18,10 +19,10 @@ go_tools() {
     command -v go >"$peers/which.log" || { echo 'no go'; return 1; }
     local target
     for target in etcd37=go.etcd.io/etcd/server/v3 etcdctl37=go.etcd.io/etcd/etcdctl/v3 differential=./differential; do
-        (cd "$here" && timeout 400 go build -buildvcs=false -o "$peers/${target%%=*}" "${target#*=}") >"$peers/go.log" 2>&1 ||
+        (cd "$here" && timeout 900 go build -buildvcs=false -o "$peers/${target%%=*}" "${target#*=}") >"$peers/go.log" 2>&1 ||
             { echo "go cannot build ${target#*=}, see build/interop/go.log"; return 1; }
     done
-    (cd "$here" && timeout 200 go test -c -buildvcs=false -o "$peers/goclient.test" ./goclient) >"$peers/go.log" 2>&1 ||
+    (cd "$here" && timeout 900 go test -c -buildvcs=false -o "$peers/goclient.test" ./goclient) >"$peers/go.log" 2>&1 ||
         { echo 'go cannot build goclient, see build/interop/go.log'; return 1; }
 }
 npm_tools() {
@@ -29,7 +30,7 @@ npm_tools() {
     mkdir -p "$peers/npm"
     cmp -s "$here/npm/package-lock.json" "$peers/npm/installed" && return 0
     cp "$here"/npm/package*.json "$peers/npm/"
-    (cd "$peers/npm" && timeout 180 npm ci --ignore-scripts --no-audit --no-fund) >"$peers/npm.log" 2>&1 ||
+    (cd "$peers/npm" && timeout 600 npm ci --ignore-scripts --no-audit --no-fund) >"$peers/npm.log" 2>&1 ||
         { echo 'npm cannot install the clients, see build/interop/npm.log'; return 1; }
     cp "$here/npm/package-lock.json" "$peers/npm/installed"
 }
@@ -56,7 +57,7 @@ npm_own_tools() {
     command -v npm >"$peers/which.log" || { echo 'no npm'; return 1; }
     own_tests npm-own "${NPM_OWN:-https://github.com/microsoft/etcd3}" e74db2a81c68006feb770c1c21dbed5af46fdf40 || return 1
     [ -d "$peers/npm-own/lib" ] && return 0
-    (cd "$peers/npm-own" && timeout 200 npm ci --ignore-scripts --no-audit --no-fund && timeout 100 npx tsc) \
+    (cd "$peers/npm-own" && timeout 600 npm ci --ignore-scripts --no-audit --no-fund && timeout 100 npx tsc) \
         >"$peers/npm-own.log" 2>&1 || { echo 'npm cannot build its tests, see build/interop/npm-own.log'; return 1; }
 }
 python_own_tools() {
@@ -89,7 +90,7 @@ java_tools() {
     command -v mvn >"$peers/which.log" && command -v java >>"$peers/which.log" || { echo 'no mvn or no java'; return 1; }
     mkdir -p "$peers/java"
     cmp -s "$here/java/pom.xml" "$peers/java/pom.xml" && return 0
-    timeout 200 mvn -q -B -f "$here/java/pom.xml" dependency:build-classpath "-Dmdep.outputFile=$peers/java/classpath" \
+    timeout 600 mvn -q -B -f "$here/java/pom.xml" dependency:build-classpath "-Dmdep.outputFile=$peers/java/classpath" \
         >"$peers/mvn.log" 2>&1 || { echo 'mvn cannot fetch jetcd, see build/interop/mvn.log'; return 1; }
     cp "$here/java/pom.xml" "$peers/java/"
 }
@@ -98,34 +99,34 @@ part_differential() {
     go_tools || return $SKIPPED
     start_server etcd "$peers/etcd37" && a=$port || return 1
     start_server ours "$CAIRND" && b=$port || return 1
-    timeout 600 "$peers/differential" -a "127.0.0.1:$a" -b "127.0.0.1:$b" \
+    timeout 1200 "$peers/differential" -a "127.0.0.1:$a" -b "127.0.0.1:$b" \
         -seeds "$([ "${LONG:-}" ] && echo 20 || echo 5)" ${STRICT:+-strict}
 }
 part_goclient() {
     go_tools || return $SKIPPED
-    timeout 200 "$peers/goclient.test" -test.timeout 190s -test.skip Cluster && echo "etcd's client 3.7.1 and its recipes"
+    timeout 600 "$peers/goclient.test" -test.timeout 590s -test.skip Cluster && echo "etcd's client 3.7.1 and its recipes"
 }
 part_cluster() {
     go_tools || return $SKIPPED
-    timeout 300 "$peers/goclient.test" -test.timeout 290s -test.run Cluster -test.parallel 3 &&
+    timeout 900 "$peers/goclient.test" -test.timeout 890s -test.run Cluster -test.parallel 3 &&
         echo "etcd's client 3.7.1 on three members, leaders killed"
 }
 part_etcdctl37() {
     go_tools || return $SKIPPED
-    timeout 300 "$here/etcdctl.sh"
+    timeout 900 "$here/etcdctl.sh"
 }
 part_etcdctl34() {
     ETCDCTL=$(command -v etcdctl) || { echo 'no etcdctl of the distribution'; return $SKIPPED; }
     go_tools || return $SKIPPED
-    LONG='' ETCDCTL=$ETCDCTL timeout 200 "$here/etcdctl.sh"
+    LONG='' ETCDCTL=$ETCDCTL timeout 900 "$here/etcdctl.sh"
 }
 part_members() {
     go_tools || return $SKIPPED
-    timeout 200 "$here/members.sh"
+    timeout 900 "$here/members.sh"
 }
 npm_tests() { # ENDPOINTS
     cp "$here/npm/etcd3.test.mjs" "$peers/npm/"
-    (cd "$peers/npm" && HOST=$1 timeout 100 node --test etcd3.test.mjs)
+    (cd "$peers/npm" && HOST=$1 timeout 400 node --test etcd3.test.mjs)
 }
 part_npm() {
     npm_tools || return $SKIPPED
@@ -141,7 +142,7 @@ part_npm_stream() {
     npm_tools || return $SKIPPED
     start_server ours "$CAIRND" --cors https://good.example || return 1
     cp "$here/npm/stream.test.mjs" "$peers/npm/"
-    (cd "$peers/npm" && HOST=127.0.0.1:$port timeout 100 node --test stream.test.mjs) && echo 'ws and eventsource on the stream'
+    (cd "$peers/npm" && HOST=127.0.0.1:$port timeout 400 node --test stream.test.mjs) && echo 'ws and eventsource on the stream'
 }
 part_browser() {
     local chromium page_port
@@ -165,14 +166,14 @@ part_npm_own() {
 part_python() {
     python_tools || return $SKIPPED
     start_server ours "$CAIRND" || return 1
-    timeout 60 "$python" "$here/python/smoke.py" 127.0.0.1 "$port" && echo 'etcd3 for Python'
+    timeout 300 "$python" "$here/python/smoke.py" 127.0.0.1 "$port" && echo 'etcd3 for Python'
 }
 part_python_cluster() {
     python_tools || return $SKIPPED
     start_members ours "$CAIRND" 3 || return 1
     local i
     i=$(a_follower) || return 1
-    timeout 60 "$python" "$here/python/smoke.py" 127.0.0.1 "${ports[i]}" 3 && echo 'etcd3 for Python, on a follower'
+    timeout 300 "$python" "$here/python/smoke.py" 127.0.0.1 "${ports[i]}" 3 && echo 'etcd3 for Python, on a follower'
 }
 # All of python-etcd3's own tests. They call etcdctl, suspend the members whom pgrep names, and expect these names.
 # STRICT=1: with those that need Auth or a snapshot that is a bbolt file.
@@ -199,23 +200,23 @@ part_python_own() {
 part_java() {
     java_tools || return $SKIPPED
     start_server ours "$CAIRND" || return 1
-    timeout 90 java -cp "$(cat "$peers/java/classpath")" "$here/java/Smoke.java" "http://127.0.0.1:$port"
+    timeout 400 java -cp "$(cat "$peers/java/classpath")" "$here/java/Smoke.java" "http://127.0.0.1:$port"
 }
 part_gateway() {
     [ -x "$here/gateway_compare.sh" ] || { echo 'no gateway_compare.sh'; return $SKIPPED; }
     go_tools || return $SKIPPED
     start_server etcd "$peers/etcd37" && a=$port || return 1
     start_server ours "$CAIRND" || return 1
-    timeout 200 "$here/gateway_compare.sh" "http://127.0.0.1:$port" "http://127.0.0.1:$a"
+    timeout 900 "$here/gateway_compare.sh" "http://127.0.0.1:$port" "http://127.0.0.1:$a"
 }
 
 # Our log of one seed of the differential run, as an etcd WAL: read by etcd's reader, equal to what we tell of it.
 part_waldump() {
     go_tools || return $SKIPPED
-    (cd "$here" && timeout 200 go build -buildvcs=false -o "$peers/walread" ./walread) || return $SKIPPED
+    (cd "$here" && timeout 900 go build -buildvcs=false -o "$peers/walread" ./walread) || return $SKIPPED
     start_server etcd "$peers/etcd37" && a=$port || return 1
     start_server ours "$CAIRND" --snapshot-catchup-entries 500 && b=$port || return 1
-    timeout 100 "$peers/differential" -a "127.0.0.1:$a" -b "127.0.0.1:$b" -seeds 1 &
+    timeout 600 "$peers/differential" -a "127.0.0.1:$a" -b "127.0.0.1:$b" -seeds 1 &
     local running=$! beside=0
     while kill -0 "$running" 2>/dev/null; do # beside a member that writes
         "$CAIRND" waldump "$work/ours" >"$work/beside.json" || return 1
@@ -241,7 +242,7 @@ part_waldump() {
 # Others' conformance suites against the config center's checkers; needs no server.
 part_formats() {
     [ -x "${FORMATS:-$root/build/release/tools/formats}" ] || { echo 'formats is not built: make interop'; return $SKIPPED; }
-    timeout 500 "$here/config/formats.sh"
+    timeout 1200 "$here/config/formats.sh"
 }
 
 # The native API as its own description has it, judged by others: is it OpenAPI, and does the server do what it says?
@@ -257,10 +258,10 @@ part_openapi() {
     openapi_tools || return $SKIPPED
     start_server ours "$CAIRND" || return 1
     curl -sf "http://127.0.0.1:$port/openapi.json" >"$work/openapi.json" || return 1
-    timeout 60 "$tools/python" -c 'import json, sys, openapi_spec_validator as v; v.validate(json.load(open(sys.argv[1])))' \
+    timeout 300 "$tools/python" -c 'import json, sys, openapi_spec_validator as v; v.validate(json.load(open(sys.argv[1])))' \
         "$work/openapi.json" || return 1
     # JSON Schema cannot say bytes, "at least one of" or "a session that lives": a refusal is no failure, a wrong form is.
-    (cd "$work" && timeout 200 "$tools/schemathesis" --config-file "$here/openapi/schemathesis.toml" run \
+    (cd "$work" && timeout 600 "$tools/schemathesis" --config-file "$here/openapi/schemathesis.toml" run \
         "http://127.0.0.1:$port/openapi.json" --phases examples,coverage,fuzzing --exclude-checks positive_data_acceptance \
         --max-time "$([ "${LONG:-}" ] && echo 120 || echo 30)" --seed "${SEED:-1}") || return 1
     answers "http://127.0.0.1:$port" || { echo 'the server does not answer any more'; return 1; }
@@ -270,7 +271,7 @@ part_openapi() {
 # A real Prometheus that finds what it scrapes by http_sd. What it scrapes is our server's own metrics.
 sees() { # PROMQL WANTED: names of instances, in order
     local got k
-    for k in $(seq 300); do
+    for k in $(seq 600); do
         got=$(curl -s "http://127.0.0.1:$prometheus/api/v1/query" --data-urlencode "query=$1" |
             jq -r '[.data.result[].metric.id] | sort | join(" ")' 2>/dev/null)
         [ "$got" = "$2" ] && { echo "$1: $2"; return 0; }
@@ -328,7 +329,6 @@ part_dns() {
     command -v nginx >"$peers/which.log" || { echo 'no nginx (Debian package nginx-light)'; return $SKIPPED; }
     local dns web i ip
     web=$(free_port) dns=$(free_port)
-    while [ "$dns" = "$web" ] || [ "$dns" = $((web + 1)) ]; do dns=$(free_port); done
     start_server ours "$CAIRND" --listen-dns "127.0.0.1:$dns" --dns-ttl 1s || return 1
     for ip in 127.0.0.11 127.0.0.12 127.0.0.13; do # backends that say who they are
         python3 "$here/dns/backend.py" "$ip" "$web" >"$work/backend-$ip.log" 2>&1 &
@@ -339,10 +339,10 @@ part_dns() {
     nginx -e "$work/nginx/error.log" -c "$work/nginx.conf" >"$work/nginx.out" 2>&1 &
     started+=($!)
     seen() { # the backends that twenty requests reach
-        for _ in $(seq 20); do curl -sf -m 5 "http://127.0.0.1:$((web + 1))/" || echo none; done | sort -u | paste -sd ' '
+        for _ in $(seq 20); do curl -sf -m 30 "http://127.0.0.1:$((web + 1))/" || echo none; done | sort -u | paste -sd ' '
     }
     reaches() { # WANTED: and stays with that
-        for i in $(seq 100); do
+        for i in $(seq 300); do
             [ "$(seen)" = "$1" ] && [ "$(seen)" = "$1" ] && { echo "nginx reaches $1"; return 0; }
             sleep 0.2
         done
@@ -375,7 +375,7 @@ part_registrars() {
     local name pid n done_by=() without=()
     instance() { # NAME: what is seen of it, one line an instance
         local query
-        for query in ${registrar_sees[$1]}; do curl -sf -m 5 "http://127.0.0.1:$port/api/v1/services/$query"; done |
+        for query in ${registrar_sees[$1]}; do curl -sf -m 30 "http://127.0.0.1:$port/api/v1/services/$query"; done |
             grep -o '{"id".*' | sed 's/"create_revision.*//'
     }
     declare -A registrar_sees=([grpc]='orders?namespace=prod&group=g' [gozero]=user.rpc [kratos]=helloworld
@@ -408,22 +408,22 @@ part_registrars() {
     for name in grpc gozero kratos gomicro dubbo; do
         registrar "$name" || { without+=("$name"); continue; }
         begin "$name"
-        waits_for "$name" "${registrar_shows[$name]}" 30 || return 1
+        waits_for "$name" "${registrar_shows[$name]}" 90 || return 1
         exec 3>&- # it takes itself away, as far as it can
         wait "$pid"
-        [ "$name" = dubbo ] || waits_for "$name" '' 30 || return 1
+        [ "$name" = dubbo ] || waits_for "$name" '' 90 || return 1
         begin "$name"
-        waits_for "$name" "${registrar_shows[$name]}" 30 || return 1
+        waits_for "$name" "${registrar_shows[$name]}" 90 || return 1
         kill -9 "$pid" && wait "$pid" 2>/dev/null # its lease ends, and it is gone
         exec 3>&-
-        waits_for "$name" '' 90 || return 1
+        waits_for "$name" '' 180 || return 1
         done_by+=("$name")
     done
     echo "registered by ${done_by[*]}, seen, gone when they end or die${without:+; not to be had: ${without[*]}}"
     [ "${done_by[*]}" ] || return $SKIPPED
 }
 
-run_part() {
+try_part() {
     local name=$1 log=$peers/$1.log begin=$SECONDS status word
     (
         work=$(mktemp -d) # servers and files of this part end with it
@@ -433,14 +433,23 @@ run_part() {
     ) >"$log" 2>&1
     status=$?
     case $status in
-    0) word=ok passed=$((passed + 1)) ;;
-    "$SKIPPED") word=skip skipped=$((skipped + 1)) ;;
-    *) word=FAIL failed=$((failed + 1)) ;;
+    0) word=ok ;;
+    "$SKIPPED") word=skip ;;
+    *) word=FAIL ;;
     esac
-    printf '  %-4s %-14s %s (%d s)\n' "$word" "$name" "$(tail -1 "$log" | cut -c1-110)" $((SECONDS - begin))
-    if [ "$status" != 0 ] && [ "$status" != "$SKIPPED" ]; then
-        tail -60 "$log" | cut -c1-400 | sed 's/^/       | /'
+    printf '  %-4s %-14s %s (%d s)\n' "$word" "$name" "$(grep -av '^    \(---\||\) ' "$log" | tail -1 | cut -c1-110)" $((SECONDS - begin))
+    if [ $word = FAIL ]; then
+        tail -120 "$log" | cut -c1-400 | sed 's/^/       | /'
     fi
+    return $status
+}
+run_part() {
+    tries "$1" try_part "$1"
+    case $? in
+    0) passed=$((passed + 1)) ;;
+    "$SKIPPED") skipped=$((skipped + 1)) ;;
+    *) failed=$((failed + 1)) ;;
+    esac
 }
 
 all="differential goclient cluster etcdctl37 etcdctl34 members npm npm_cluster npm_stream browser python python_cluster java gateway waldump dns formats openapi prometheus registrars"
@@ -448,5 +457,5 @@ all="differential goclient cluster etcdctl37 etcdctl34 members npm npm_cluster n
 for name in "${@:-}"; do
     for name in ${name:-$all}; do run_part "$name"; done
 done
-echo "interop: $passed passed, $failed failed, $skipped skipped"
+echo "interop: $passed passed, $failed failed, $skipped skipped$(at_second_try)"
 [ "$failed" = 0 ]

@@ -25,5 +25,5 @@ if [ ! -e $policy ]; then
     made=1
 fi
 trap '[ -n "$made" ] && $sudo rm -f $policy' EXIT
-$sudo apt-get update -qq
-$sudo apt-get install -y -qq --no-install-recommends $missing
+$sudo apt-get -o Acquire::Retries=5 update -qq
+$sudo apt-get -o Acquire::Retries=5 install -y -qq --no-install-recommends $missing

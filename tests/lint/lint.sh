@@ -33,6 +33,8 @@ mapfile -t texts < <(files '*.c' '*.h' '*.def' '*.S' '*.sh' '*.awk' '*.py' '*.md
 
 bash $here/selftest.sh >"$out" 2>&1
 result selftest $? "the checkers find what is planted"
+bash tests/shell/selftest.sh >"$out" 2>&1
+result tries $? "what runs the tests says what failed"
 
 if command -v clang-format >/dev/null; then
     check='for f; do clang-format "$f" | cmp -s - "$f" || echo "$f: not as clang-format writes it"; done'
@@ -55,6 +57,9 @@ result words $? "${#texts[@]} files: nothing left for later"
 
 ! grep -nE '^(<<<<<<<|>>>>>>>) ' "${texts[@]}" >"$out"
 result merged $? "${#texts[@]} files: no marks of a merge"
+
+bash $here/start_order.sh server/start.order "${code[@]}" >"$out" 2>&1
+result start $? "the functions that a start runs (make start-order writes them anew)"
 
 bash_ok=0
 for s in "${scripts[@]}"; do bash -n "$s" || bash_ok=1; done >"$out" 2>&1

@@ -55,3 +55,11 @@ END
 awk -f "$here/names.awk" a.c b.c c.c >got && { echo "names.awk: exit 0"; exit 1; }
 diff want got || { echo "names.awk does not say what it should"; exit 1; }
 awk -f "$here/names.awk" b.c || { echo "names.awk: exit 1 on good code"; exit 1; }
+
+printf 'int kept_%s(void);\n' {1..9} >order.c
+{ echo '# a comment'; printf 'kept_%s\n' {1..9}; echo gone_1; echo made__by_a_tool; } >order
+bash "$here/start_order.sh" order order.c || { echo "start_order.sh: exit 1 on a good list"; exit 1; }
+echo gone_2 >>order
+echo 'order: 2 of 11 functions are gone: make start-order' >want
+bash "$here/start_order.sh" order order.c >got && { echo "start_order.sh: exit 0"; exit 1; }
+diff want got || { echo "start_order.sh does not say what it should"; exit 1; }

@@ -3,7 +3,9 @@
  * in between. Every route and error class is in tests/e2e/config.sh. */
 #include "tests/unit/http_client.h"
 
+#include "base/tar.h"
 #include "server/api/api.h"
+#include "server/api/private.h"
 #include "server/api/table.h"
 #include "tests/unit/config_node.h"
 
@@ -42,8 +44,10 @@ static int start_api(void **state)
     config_node_open(&node, NULL);
     registry = registry_new(&(struct registry_options){.kv = node.node.kv, .member = "n1"});
     one_node_run(&node.node, is_registry_ready, NULL);
-    api =
-        api_new(&(struct api_options){.registry = registry, .config = node.config, .mono_ms = clock_mono_ms});
+    api = api_new(&(struct api_options){.registry = registry,
+                                        .config = node.config,
+                                        .mono_ms = clock_mono_ms,
+                                        .import_bytes_max = 1500 << 10});
     api_mounts(api, mounts);
     open_server(mounts, API_MOUNTS);
     uv_prepare_init(&loop, &turn_handle);
@@ -143,6 +147,36 @@ static void test_waits(void **state)
     done(&gray);
 }
 
+/* Others' changes end no wait, neither for what is there nor for what is not. */
+static void test_unrelated(void **state)
+{
+    (void)state;
+    struct client there = connect_client(), absent = connect_client();
+    char target[100];
+    put("a.txt", "x");
+    long long revision = kv_revision(node.node.kv);
+    snprintf(target, sizeof target, "a.txt?wait_revision=%lld&timeout=10m", revision);
+    request(&there, "GET", target, "", NULL);
+    snprintf(target, sizeof target, "b.txt?wait_revision=%lld&timeout=10m", revision);
+    request(&absent, "GET", target, "", NULL);
+    await_waiting(&there, "a.txt", 1);
+    await_waiting(&absent, "b.txt", 1);
+    for (int i = 0; i < 20; i++) {
+        snprintf(target, sizeof target, i % 2 ? "a.txt%d" : "b.tx?group=g%d", i);
+        put(target, "other");
+    }
+    put("b.txt?group=other", "other");
+    await_waiting(&there, "a.txt", 1);
+    await_waiting(&absent, "b.txt", 1);
+    assert_true(there.in.size == 0 && absent.in.size == 0);
+    put("b.txt", "now");
+    expect(&absent, "\r\n\r\nnow");
+    put("a.txt", "y");
+    expect(&there, "\r\n\r\ny");
+    done(&there);
+    done(&absent);
+}
+
 /* Asked in one turn, by one who may get gray releases and one who does not ask for them. */
 static void test_same_turn(void **state)
 {
@@ -188,6 +222,223 @@ static void test_client_leaves(void **state)
     done(&c);
 }
 
+/* --- archives ------------------------------------------------------------------------------------------- */
+
+static void get_export(struct client *c, const char *query)
+{
+    struct buf text = {0};
+    buf_clear(&c->in);
+    buf_addf(&text, "GET /api/v1/export%s HTTP/1.1\r\nHost: x\r\n\r\n", query);
+    send_bytes(c, text.data, text.size);
+    buf_done(&text);
+}
+
+/* Text that gzip cannot make smaller. */
+static void put_noise(const char *name)
+{
+    enum { SIZE = 60000 };
+    char *text = mem_new(SIZE + 1);
+    static uint64_t x = 88172645463325252u;
+    for (size_t i = 0; i < SIZE; i++) {
+        x ^= x << 13, x ^= x >> 7, x ^= x << 17;
+        text[i] = (char)(' ' + x % 95);
+    }
+    put(name, text);
+    mem_free(text);
+}
+
+/* A client that does not read holds the answer up, not the server's memory; what was collected meanwhile
+ * cannot be sent: the answer ends unfinished, and is seen to be. */
+static void test_export_breaks(void **state)
+{
+    (void)state;
+    enum { ITEMS = 150 };
+    char name[20];
+    for (int i = 0; i < ITEMS; i++) {
+        snprintf(name, sizeof name, "n%03d", i);
+        put_noise(name);
+    }
+    struct client c = connect_client();
+    get_export(&c, "");
+    for (int i = 0; i < 3000; i++)
+        uv_run(&loop, UV_RUN_NOWAIT);
+    snprintf(name, sizeof name, "n%03d", ITEMS - 1);
+    config_node_put_raw(&node, CONFIG_RELEASE, name, 1, NULL);
+    uint64_t end = clock_mono_ms() + WAIT_MS;
+    while (!c.is_closed && clock_mono_ms() < end)
+        pump(&c);
+    assert_true(c.is_closed);
+    assert_true(has(&c, "HTTP/1.1 200 OK\r\n"));
+    assert_true(c.in.size > 1000000);
+    assert_memory_not_equal(c.in.data + c.in.size - 7, "\r\n0\r\n\r\n", 7);
+    done(&c);
+    /* Before the first byte it is an error like others. */
+    c = connect_client();
+    get_export(&c, "");
+    expect(&c, "HTTP/1.1 404");
+    expect(&c, "there is no release 1 of n149 (any more)");
+    get_export(&c, "?prefix=n14&group=nope");
+    expect(&c, "HTTP/1.1 200 OK\r\n");
+    expect(&c, "\r\n0\r\n\r\n");
+    done(&c);
+}
+
+/* A release that is not what its digests are of is not handed on. */
+static void test_export_digests(void **state)
+{
+    (void)state;
+    struct client c = connect_client();
+    put("a.txt", "x");
+    struct config_release r = {
+        .content = slice_text("y"), .digest = digest_of(slice_text("x")), .format = FORMAT_TEXT};
+    struct buf text = {0};
+    config_release_write(&r, &text);
+    config_node_put_raw(&node, CONFIG_RELEASE, "a.txt", 1, buf_text(&text));
+    buf_done(&text);
+    get_export(&c, "");
+    expect(&c, "HTTP/1.1 500");
+    expect(&c, "the content of a.txt is not what its digests are of");
+    done(&c);
+}
+
+static void begin_import(struct client *c, const char *query, size_t length)
+{
+    struct buf text = {0};
+    buf_clear(&c->in);
+    buf_addf(&text, "POST /api/v1/import%s HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n\r\n", query,
+             length);
+    send_bytes(c, text.data, text.size);
+    buf_done(&text);
+}
+
+static void add_files(struct buf *out, int count)
+{
+    char path[20];
+    for (int i = 0; i < count; i++) {
+        snprintf(path, sizeof path, "g/f%d", i);
+        tar_add_file(out, slice_text(path), 1, 0);
+        buf_add_byte(out, 'x');
+        tar_add_padding(out, 1);
+    }
+    tar_add_end(out);
+}
+
+/* Clients leave at every point: nothing stays, and what counts what is under way comes back to where it was.
+ */
+static void test_transfers_left(void **state)
+{
+    (void)state;
+    struct buf archive = {0};
+    struct client c;
+    put("a.txt", "x");
+    for (int turns = 0; turns < 40; turns++) {
+        c = connect_client();
+        get_export(&c, "");
+        for (int k = 0; k < turns; k++)
+            uv_run(&loop, UV_RUN_NOWAIT);
+        done(&c);
+    }
+    add_files(&archive, 300);
+    for (int turns = 0; turns < 40; turns++) {
+        c = connect_client();
+        begin_import(&c, "?policy=skip", archive.size);
+        send_bytes(&c, archive.data, turns % 2 ? archive.size : archive.size - 1000);
+        for (int k = 0; k < turns; k++)
+            uv_run(&loop, UV_RUN_NOWAIT);
+        done(&c);
+    }
+    c = connect_client();
+    begin_import(&c, "?policy=skip", archive.size);
+    send_bytes(&c, archive.data, archive.size);
+    expect(&c, "HTTP/1.1 200 OK\r\n");
+    expect(&c, "\"refused\":0");
+    done(&c);
+    for (int i = 0; i < 5; i++) {
+        c = connect_client();
+        get_export(&c, "");
+        expect(&c, "\r\n0\r\n\r\n");
+        done(&c);
+    }
+    buf_done(&archive);
+}
+
+/* Larger than any other body may be; the room is one for all who come at once. */
+static void test_import_room(void **state)
+{
+    (void)state;
+    struct buf archive = {0};
+    struct client a = connect_client(), b = connect_client();
+    add_files(&archive, 1000); /* 1 MB; the server's limit of bodies is 576 KiB */
+    begin_import(&a, "", archive.size);
+    send_bytes(&a, archive.data, archive.size - 1024);
+    uint64_t end = clock_mono_ms() + WAIT_MS;
+    while (api->import_bytes < archive.size - 1024 && clock_mono_ms() < end)
+        pump(&a);
+    assert_int_equal(api->import_bytes, archive.size - 1024);
+    begin_import(&b, "", archive.size);
+    send_bytes(&b, archive.data, archive.size);
+    expect(&b, "HTTP/1.1 429");
+    expect(&b, "try again later");
+    send_bytes(&a, archive.data + archive.size - 1024, 1024);
+    expect(&a, "HTTP/1.1 200 OK\r\n");
+    expect(&a, "\"created\":1000");
+    done(&b);
+    b = connect_client();
+    begin_import(&b, "?dry_run", archive.size);
+    send_bytes(&b, archive.data, archive.size);
+    expect(&b, "\"unchanged\":1000");
+    assert_int_equal(api->import_bytes, 0);
+    done(&a);
+    done(&b);
+    buf_done(&archive);
+}
+
+/* --- pages of other origins ---------------------------------------------------------------------------- */
+
+static void test_origins(void **state)
+{
+    (void)state;
+    assert_int_equal(restart_with("http://good.example, https://other.example", "*"), 0);
+    struct client c = connect_client();
+    send_text(&c, "OPTIONS /api/v1/configs/a.txt HTTP/1.1\r\nHost: x\r\nOrigin: http://good.example\r\n"
+                  "Access-Control-Request-Method: PUT\r\nAccess-Control-Request-Headers: if-match\r\n\r\n");
+    expect(&c, "HTTP/1.1 200 OK\r\n");
+    expect(&c, "Access-Control-Allow-Origin: http://good.example\r\n");
+    expect(&c, "Access-Control-Allow-Methods: POST, GET, OPTIONS, PUT, DELETE\r\n");
+    expect(&c, "Access-Control-Allow-Headers: accept, content-type, authorization, if-match, if-none-match, "
+               "last-event-id\r\n");
+    expect(&c, "Access-Control-Max-Age: 600\r\n");
+    expect(&c, "Vary: Origin\r\n");
+    /* etcd's own paths say what etcd says. */
+    buf_clear(&c.in);
+    send_text(&c, "OPTIONS /v3/kv/put HTTP/1.1\r\nHost: x\r\nOrigin: http://good.example\r\n\r\n");
+    expect(&c, "Access-Control-Allow-Headers: accept, content-type, authorization\r\n");
+    assert_false(has(&c, "Vary"));
+    request(&c, "PUT", "a.txt", "Origin: http://good.example\r\n", "x");
+    expect(&c, "HTTP/1.1 200 OK\r\n");
+    request(&c, "GET", "a.txt", "Origin: http://good.example\r\n", NULL);
+    expect(&c, "Access-Control-Expose-Headers: X-Cairn-Revision, X-Cairn-Seq, ETag, Location");
+    expect(&c, "Access-Control-Allow-Origin: http://good.example\r\n");
+    expect(&c, "\r\n\r\nx");
+    /* Others: no header says that they may, and a form that asks nobody writes nothing. */
+    buf_clear(&c.in);
+    send_text(&c, "OPTIONS /api/v1/configs/a.txt HTTP/1.1\r\nHost: x\r\nOrigin: http://evil.example\r\n\r\n");
+    expect(&c, "HTTP/1.1 200 OK\r\n");
+    assert_false(has(&c, "Access-Control-Allow"));
+    request(&c, "PUT", "a.txt", "Origin: http://evil.example\r\n", "y");
+    expect(&c, "HTTP/1.1 403");
+    expect(&c, "\"code\":\"forbidden\"");
+    request(&c, "GET", "a.txt", "Origin: http://evil.example\r\n", NULL);
+    expect(&c, "\r\n\r\nx");
+    assert_false(has(&c, "Access-Control-Allow"));
+    /* A page of this server itself, and what is no page. */
+    request(&c, "PUT", "a.txt", "Origin: http://x\r\n", "z");
+    expect(&c, "HTTP/1.1 200 OK\r\n");
+    request(&c, "PUT", "a.txt", "", "zz");
+    expect(&c, "HTTP/1.1 200 OK\r\n");
+    done(&c);
+}
+
 static void test_labels(void **state)
 {
     (void)state;
@@ -212,8 +463,14 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_waits, start_api, stop_api),
+        cmocka_unit_test_setup_teardown(test_unrelated, start_api, stop_api),
         cmocka_unit_test_setup_teardown(test_same_turn, start_api, stop_api),
         cmocka_unit_test_setup_teardown(test_client_leaves, start_api, stop_api),
+        cmocka_unit_test_setup_teardown(test_export_breaks, start_api, stop_api),
+        cmocka_unit_test_setup_teardown(test_export_digests, start_api, stop_api),
+        cmocka_unit_test_setup_teardown(test_transfers_left, start_api, stop_api),
+        cmocka_unit_test_setup_teardown(test_import_room, start_api, stop_api),
+        cmocka_unit_test_setup_teardown(test_origins, start_api, stop_api),
         cmocka_unit_test(test_labels),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "base/json_lex.h"
 
 static void test_parse(void **state)
 {
@@ -134,11 +135,69 @@ static void test_escapes(void **state)
     }
 }
 
+/* Every byte at every place of a word and beyond it. */
+static void test_plain(void **state)
+{
+    (void)state;
+    uint8_t text[24];
+    for (unsigned c = 0; c < 256; c++) {
+        bool is_plain = c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+        for (size_t at = 0; at < sizeof text; at++) {
+            memset(text, 'a', sizeof text);
+            text[at] = (uint8_t)c;
+            assert_int_equal(json_plain_size(text, sizeof text), is_plain ? sizeof text : at);
+            assert_int_equal(json_plain_size(text, at), at);
+        }
+    }
+}
+
+static void test_find_string(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *found; /* NULL = not found */
+        size_t from, to;
+    } rows[] = {
+        {"{\"x\":\"abc\"}", "abc", 5, 10},
+        {" {\"a\":[{\"x\":1},\"}\"], \"b\" : {\"x\":\"no\"},\"x\" : \"a\\n\\u20ac\" ,", "a\n\u20ac", 44, 55},
+        {"{\"\\u0078\":\"y\"}", "y", 10, 13},
+        {"{\"a\":1.5e3,\"x\":\"\"", "", 15, 17},
+        {"{\"x\":\"y\",\"x\":\"z\"}", "y", 5, 8},
+        {"{\"x\":null}", NULL, 0, 0},
+        {"{\"x\":{\"x\":\"y\"}}", NULL, 0, 0},
+        {"{\"xx\":\"y\"}", NULL, 0, 0},
+        {"[\"x\",\"y\"]", NULL, 0, 0},
+        {"{\"x\":\"y", NULL, 0, 0},
+        {"{\"x\":\"\\ud800\"}", NULL, 0, 0},
+        {"{\"x\" \"y\"}", NULL, 0, 0},
+        {"{\"a\":]},\"x\":\"y\"}", NULL, 0, 0},
+        {"{\"a\":1", NULL, 0, 0},
+        {"{", NULL, 0, 0},
+        {"", NULL, 0, 0},
+    };
+    struct buf scratch = {0};
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct slice string;
+        size_t from, to;
+        bool is_found = json_find_string(slice_text(rows[i].text), "x", &scratch, &string, &from, &to);
+        if (is_found != (rows[i].found != NULL))
+            fail_msg("%s", rows[i].text);
+        if (!is_found)
+            continue;
+        assert_true(slice_equal(string, slice_text(rows[i].found)));
+        assert_int_equal(from, rows[i].from);
+        assert_int_equal(to, rows[i].to);
+    }
+    buf_done(&scratch);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_parse),  cmocka_unit_test(test_parse_refusals), cmocka_unit_test(test_depth),
-        cmocka_unit_test(test_writer), cmocka_unit_test(test_escapes),
+        cmocka_unit_test(test_parse),       cmocka_unit_test(test_parse_refusals),
+        cmocka_unit_test(test_depth),       cmocka_unit_test(test_writer),
+        cmocka_unit_test(test_escapes),     cmocka_unit_test(test_plain),
+        cmocka_unit_test(test_find_string),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

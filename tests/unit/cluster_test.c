@@ -419,6 +419,25 @@ static void a_leader_hands_over_before_it_stops(void **state)
     world_free(w);
 }
 
+/* Also in the moment in which it has forgotten of whom it has heard, as it does once per election timeout. */
+static void a_leader_hands_over_at_any_time(void **state)
+{
+    (void)state;
+    struct world *w = world_new(3);
+    world_wait_for_leader(w);
+    for (unsigned ms = 780; ms < 920; ms++) {
+        world_run_ms(w, ms);
+        struct machine *leader = world_wait_for_leader(w);
+        unsigned before = leader->done_count;
+        kv_hand_over(leader->kv, world_count_done, leader);
+        if (leader->done_count != before)
+            fail_msg("%u ms after it began to lead it knows of nobody", ms);
+        world_run_ms(w, 200);
+        assert_ptr_not_equal(world_wait_for_leader(w), leader);
+    }
+    world_free(w);
+}
+
 int main(void)
 {
     log_set_level(getenv("VERBOSE") ? LOG_INFO : LOG_FATAL);
@@ -437,6 +456,7 @@ int main(void)
         cmocka_unit_test(no_write_is_lost_when_the_lead_moves),
         cmocka_unit_test(nonsense_on_the_lanes_is_survived),
         cmocka_unit_test(a_leader_hands_over_before_it_stops),
+        cmocka_unit_test(a_leader_hands_over_at_any_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

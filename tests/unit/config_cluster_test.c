@@ -254,7 +254,7 @@ static void test_listeners(void **state)
     struct gray_label label = {pair.key, &value, 1};
     struct gray_rule rule = {.name = slice_text("r"), .labels = &label, .label_count = 1, .percent = 100};
     struct slice content = slice_text("gray");
-    config_put_gray(t->configs[1], &a.request, &key, &rule, &content);
+    config_put_gray(t->configs[1], &a.request, &key, &rule, &content, NULL);
     wait(t, &a);
     assert_int_equal(a.err, OK);
     for (unsigned i = 0; i < 3; i++) {

@@ -177,6 +177,13 @@ static void test_yaml(void **state)
     refused(FORMAT_YAML, "? {a: 1, b: 2}\n: x\n? {b: 2, a: 1}\n: y\n",
             "line 3, column 3: duplicate key \"{...}\", first at line 1");
     refused(FORMAT_YAML, "? [a, 1]\n: x\n? [a, 0x1]\n: y\n", "duplicate key \"[...]\"");
+    refused(FORMAT_YAML, ".5: a\n5e-1: b\n", "duplicate key");
+    refused(FORMAT_YAML, "False: a\nfalse: b\n", "duplicate key");
+    refused(FORMAT_YAML, ".NAN: a\n.nan: b\n", "duplicate key");
+    refused(FORMAT_YAML, "? {a: [1, {b: x}]}\n: 1\n? {a: [0x1, {b: x}]}\n: 2\n", "duplicate key \"{...}\"");
+    refused(FORMAT_YAML, "x: &k {a: [1, yes]}\n*k : 1\n? {a: [0x1, yes]}\n: 2\n", "duplicate key \"{...}\"");
+    refused(FORMAT_YAML, "x: {y: [&k 1]}\n*k : 1\n0x1: 2\n", "duplicate key \"0x1\"");
+    fine(FORMAT_YAML, "? {a: [1, {b: x}]}\n: 1\n? {a: [1, {b: y}]}\n: 2\n? {a: [1, {c: x}]}\n: 3\n");
     refused(FORMAT_YAML, "<<: {a: 1}\n<<: {b: 1}\n", "duplicate key \"<<\"");
     refused(FORMAT_YAML, "99999999999999999999: a\n+099999999999999999999: b\n", "duplicate key");
     refused(FORMAT_YAML, "a: 1\n---\nb: 1\nb: 2\n", "line 4, column 1: duplicate key \"b\", first at line 3");
@@ -203,6 +210,9 @@ static void test_properties(void **state)
     fine(FORMAT_PROPERTIES, "a=\\u00\\\n  e9\n");
     fine(FORMAT_PROPERTIES, "a=1\\");
     fine(FORMAT_PROPERTIES, "=1\n\\\n ");
+    refused(FORMAT_PROPERTIES, "k\\\n\\\n  x\\u12=1\n", "line 3, column 4: \\u must be followed");
+    refused(FORMAT_PROPERTIES, "k=\\\n  a\\\n bc\\u12\n", "line 3, column 4: \\u must be followed");
+    refused(FORMAT_PROPERTIES, "k=a\\\n\\u12", "line 2, column 1: \\u must be followed");
     refused(FORMAT_PROPERTIES, "=1\n\\\n", "duplicate key \"\"");
     refused(FORMAT_PROPERTIES, "=1\n\\", "duplicate key \"\"");
     refused(FORMAT_PROPERTIES, "a=1\n# a=2\n\n  a : 3\n",

@@ -150,9 +150,9 @@ static void step_rule(struct config_node *n, unsigned at)
     struct config_id key = config_id_of(names[at]);
     snprintf(name, sizeof name, "r%u", rule);
     if (promotes)
-        config_promote_gray(n->config, &a.request, &key, slice_text(name), (struct slice){0});
+        config_promote_gray(n->config, &a.request, &key, slice_text(name), (struct slice){0}, NULL);
     else
-        config_delete_gray(n->config, &a.request, &key, slice_text(name));
+        config_delete_gray(n->config, &a.request, &key, slice_text(name), NULL);
     config_node_wait(n, &a);
     uint64_t seq = m->rules[rule];
     assert_int_equal(a.err, seq ? OK : ERR_NOT_FOUND);

@@ -174,7 +174,7 @@ struct asked_config config_node_gray(struct config_node *n, const char *name, co
     int err = gray_request_read(slice_text(text), &arena, &gray, error, sizeof error);
     assert(err == OK);
     gray.rule.name = slice_text(rule);
-    config_put_gray(n->config, &a.request, &key, &gray.rule, gray.has_content ? &gray.content : NULL);
+    config_put_gray(n->config, &a.request, &key, &gray.rule, gray.has_content ? &gray.content : NULL, NULL);
     arena_done(&arena); /* what was given is copied */
     config_node_wait(n, &a);
     return a;

@@ -370,7 +370,7 @@ static void turn(struct fixture *f)
 /* Turns until the condition holds; fails after ten seconds. */
 #define UNTIL(f, condition)                                                                                  \
     do {                                                                                                     \
-        uint64_t until = clock_mono_ms() + 10000;                                                            \
+        uint64_t until = clock_mono_ms() + 60000;                                                            \
         while (!(condition)) {                                                                               \
             turn(f);                                                                                         \
             if (clock_mono_ms() > until)                                                                     \

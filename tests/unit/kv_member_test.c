@@ -472,6 +472,30 @@ static void a_learner_that_has_caught_up_votes_by_itself(void **state)
     world_free(w);
 }
 
+/* Whenever it comes: the leader forgets once per election timeout of whom it has heard, and must not look
+ * always just then. */
+static void a_learner_votes_whenever_it_comes(void **state)
+{
+    (void)state;
+    for (unsigned shift = 0; shift < 10; shift++) {
+        struct world *w = world_new(3);
+        for (unsigned i = 0; i < 3; i++) {
+            machine_stop(&w->machines[i]);
+            w->machines[i].promotes_learners = true;
+            machine_start(&w->machines[i], false);
+        }
+        struct machine *leader = world_wait_for_leader(w), *fresh = &w->machines[3];
+        uint64_t id = 0;
+        world_run_ms(w, 6000 + shift * 100);
+        assert_int_equal(add(leader, fresh->url, true, &id), OK);
+        join(fresh, leader, id);
+        world_run_ms(w, 4000);
+        if (kv_is_learner(fresh->kv))
+            fail_msg("%u ms later it is still a learner", shift * 100);
+        world_free(w);
+    }
+}
+
 int main(void)
 {
     log_set_level(getenv("VERBOSE") ? LOG_INFO : LOG_FATAL);
@@ -488,6 +512,7 @@ int main(void)
         cmocka_unit_test(a_last_member_goes_on_alone),
         cmocka_unit_test(one_member_becomes_three),
         cmocka_unit_test(a_learner_that_has_caught_up_votes_by_itself),
+        cmocka_unit_test(a_learner_votes_whenever_it_comes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

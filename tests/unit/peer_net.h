@@ -50,7 +50,7 @@ void net_flush(struct node *n);
 void net_run(unsigned ms);
 #define WAIT_UNTIL(condition)                                                                                \
     do {                                                                                                     \
-        uint64_t net_end_ = uv_hrtime() + UINT64_C(8000000000);                                              \
+        uint64_t net_end_ = uv_hrtime() + UINT64_C(60000000000);                                             \
         while (!(condition) && uv_hrtime() < net_end_)                                                       \
             net_run(1);                                                                                      \
         assert_true(condition);                                                                              \

@@ -409,8 +409,8 @@ static void test_events_refused(void **state)
                       "POST " STREAM_PATH "?kind=kv&name=a HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n");
     expect_text(&c, "HTTP/1.1 405 ");
     stream_client_close(&c);
-    ask(&c, "?kind=config&name=a", ""); /* wrong in a subscription: told in the stream */
-    expect_text(&c, "event: error\ndata: {\"type\":\"error\",\"sid\":1,\"code\":\"unimplemented\"");
+    ask(&c, "?kind=config&prefix=a", ""); /* wrong in a subscription: told in the stream */
+    expect_text(&c, "event: error\ndata: {\"type\":\"error\",\"sid\":1,\"code\":\"invalid\"");
     stream_client_close(&c);
     world.is_held = true; /* a token that is not reached here */
     ask(&c, "?kind=service&name=a",
@@ -458,8 +458,8 @@ static void test_deflate(void **state)
     assert_true(json_equal(m.items, p.items));
     /* A bomb, and bytes that are no deflate. */
     struct buf spaces = {0}, bomb = {0};
-    memset(buf_reserve(&spaces, 1 << 20), ' ', 1 << 20);
-    spaces.size = 1 << 20;
+    memset(buf_reserve(&spaces, 3 << 20), ' ', 3 << 20);
+    spaces.size = 3 << 20;
     deflate_pack(&d, buf_slice(&spaces), &bomb);
     stream_client_frame(&c, 0xc1, buf_slice(&bomb));
     stream_client_expect_close(&c, 1009);

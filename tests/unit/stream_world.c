@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/text.h"
 #include "tests/unit/unit.h"
 
 /* --- the member ------------------------------------------------------------------------------------ */
@@ -20,12 +21,14 @@ static void on_turn(void *arg)
     if (w->is_held)
         return;
     registry_turn(w->registry);
+    config_turn(w->config);
     stream_server_turn(w->stream);
 }
 
 static bool is_readable(void *arg)
 {
-    return registry_is_ready(arg);
+    struct stream_world *w = arg;
+    return registry_is_ready(w->registry) && config_is_ready(w->config);
 }
 
 void stream_world_open(struct stream_world *w, const struct stream_options *options, const char *cors)
@@ -37,6 +40,8 @@ void stream_world_open(struct stream_world *w, const struct stream_options *opti
     one_node_open(&w->node);
     registry.kv = stream.kv = w->node.kv;
     w->registry = stream.registry = registry_new(&registry);
+    struct config_options config = {.kv = w->node.kv, .member = "n1"};
+    w->config = stream.config = config_new(&config);
     stream.member = "n1";
     w->stream = stream_server_new(&stream);
     w->rpc = (struct rpc_server){.kv = w->node.kv, .mono_ms = clock_mono_ms};
@@ -57,7 +62,7 @@ void stream_world_open(struct stream_world *w, const struct stream_options *opti
     w->node.arg = w;
     w->node.turn = on_turn;
     if (!w->is_held)
-        one_node_run(&w->node, is_readable, w->registry);
+        one_node_run(&w->node, is_readable, w);
 }
 
 static void on_stopped(void *arg)
@@ -78,6 +83,7 @@ void stream_world_close(struct stream_world *w)
     one_node_run(&w->node, is_true, &is_stopped);
     w->node.turn = NULL;
     stream_server_free(w->stream);
+    config_free(w->config);
     registry_free(w->registry);
     one_node_close(&w->node);
 }
@@ -134,6 +140,73 @@ int64_t stream_world_delete(struct stream_world *w, const char *service, const c
     return a.revision;
 }
 
+/* --- configurations ------------------------------------------------------------------------------------ */
+
+struct config_asked {
+    struct config_request request;
+    bool is_done;
+    int64_t revision;
+};
+
+static void on_config_done(struct config_request *q, int err, const struct config_result *result)
+{
+    struct config_asked *a = container_of(q, struct config_asked, request);
+    if (err)
+        fail_msg("a request failed: %s", result && result->error ? result->error : err_text(err));
+    a->revision = result->revision;
+    a->is_done = true;
+}
+
+struct config_id stream_world_config(const char *name)
+{
+    const char *slash = strchr(name, '/');
+    struct slice group = slash ? slice_of(name, (size_t)(slash - name)) : slice_text("default");
+    return (struct config_id){slice_text("default"), group, slice_text(slash ? slash + 1 : name)};
+}
+
+int64_t stream_world_publish(struct stream_world *w, const char *name, struct slice content)
+{
+    struct config_asked a = {.request.done = on_config_done};
+    struct config_publish p = {.key = stream_world_config(name), .content = content};
+    p.has_format = !utf8_is_valid(content);
+    p.format = FORMAT_BIN;
+    config_publish(w->config, &a.request, &p);
+    one_node_run(&w->node, is_true, &a.is_done);
+    return a.revision;
+}
+
+int64_t stream_world_unpublish(struct stream_world *w, const char *name)
+{
+    struct config_asked a = {.request.done = on_config_done};
+    struct config_id key = stream_world_config(name);
+    config_delete(w->config, &a.request, &key, (struct slice){0}, &(struct config_condition){0});
+    one_node_run(&w->node, is_true, &a.is_done);
+    return a.revision;
+}
+
+int64_t stream_world_put_gray(struct stream_world *w, const char *name, const char *rule, const char *text,
+                              const char *content)
+{
+    struct config_asked a = {.request.done = on_config_done};
+    struct config_id key = stream_world_config(name);
+    const struct config_condition any = {0};
+    struct gray_request r;
+    struct arena arena = {0};
+    char error[256];
+    struct slice bytes = slice_text(content ? content : "");
+    if (!text) {
+        config_delete_gray(w->config, &a.request, &key, slice_text(rule), &any);
+    } else {
+        if (gray_request_read(slice_text(text), &arena, &r, error, sizeof error))
+            fail_msg("%s", error);
+        r.rule.name = slice_text(rule);
+        config_put_gray(w->config, &a.request, &key, &r.rule, content ? &bytes : NULL, &any);
+    }
+    one_node_run(&w->node, is_true, &a.is_done);
+    arena_done(&arena);
+    return a.revision;
+}
+
 /* --- bytes ------------------------------------------------------------------------------------------- */
 
 static void turn(struct stream_client *c)
@@ -156,7 +229,7 @@ static void pump(struct stream_client *c)
 
 static void send_all(struct stream_client *c, struct slice s)
 {
-    uint64_t end = clock_mono_ms() + 10000;
+    uint64_t end = clock_mono_ms() + 60000;
     while (s.size && clock_mono_ms() < end) {
         ssize_t n = send(c->fd, s.data, s.size, MSG_NOSIGNAL);
         if (n > 0)
@@ -179,7 +252,7 @@ void stream_client_ask(struct stream_client *c, struct stream_world *w, const ch
 
 bool stream_client_has_text(struct stream_client *c, const char *text)
 {
-    uint64_t end = clock_mono_ms() + 10000;
+    uint64_t end = clock_mono_ms() + 60000;
     while (!(c->in.size && memmem(c->in.data, c->in.size, text, strlen(text)))) {
         if (c->is_closed || clock_mono_ms() > end)
             return false;
@@ -295,7 +368,7 @@ bool stream_client_hears(struct stream_client *c, uint64_t ms)
 
 const char *stream_client_next(struct stream_client *c)
 {
-    if (!stream_client_hears(c, 10000))
+    if (!stream_client_hears(c, 60000))
         fail_msg("nothing came (closed: %d, status %u)", c->is_closed, c->status);
     return buf_text(&c->message);
 }
@@ -308,9 +381,28 @@ void stream_client_expect(struct stream_client *c, const char *text)
     assert_string_equal(got, text);
 }
 
+const char *stream_client_expect_frame(struct stream_client *c, const char *type, const char *text)
+{
+    char head[64];
+    const char *got = stream_client_next(c);
+    while (strncmp(got, "{\"type\":\"mark\"", 14) == 0)
+        got = stream_client_next(c);
+    int n = snprintf(head, sizeof head, "{\"type\":\"%s\"", type);
+    if (strncmp(got, head, (size_t)n) != 0 || !strstr(got, text))
+        fail_msg("not %s with %s: %.500s", type, text, got);
+    return got;
+}
+
+void stream_client_expect_nothing(struct stream_client *c)
+{
+    while (stream_client_hears(c, 40))
+        if (strncmp(buf_text(&c->message), "{\"type\":\"mark\"", 14) != 0)
+            fail_msg("unexpected: %.500s", buf_text(&c->message));
+}
+
 void stream_client_expect_close(struct stream_client *c, uint16_t status)
 {
-    if (stream_client_hears(c, 10000))
+    if (stream_client_hears(c, 60000))
         fail_msg("not closed, but: %s", buf_text(&c->message));
     assert_int_equal(c->status, status);
 }

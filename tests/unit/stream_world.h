@@ -15,10 +15,12 @@
 struct stream_world {
     struct one_node node;
     struct registry *registry;
+    struct config *config;
     struct stream_server *stream;
     struct http_server *http;
     struct rpc_server rpc;
-    bool is_held; /* the registry and the streams do not turn: a member that has not caught up */
+    bool is_held; /* the registry, the config center and the streams do not turn: a member that has not caught
+                     up */
 };
 
 /* Waits until the registry can be read, unless is_held was set before. */
@@ -29,6 +31,15 @@ void stream_world_run_ms(struct stream_world *w, uint64_t ms);
 /* Writes that end before they return. */
 int64_t stream_world_put(struct stream_world *w, const char *service, const char *id, const char *instance);
 int64_t stream_world_delete(struct stream_world *w, const char *service, const char *id);
+
+/* The same of configurations; name: "group/name", or in the default group. Bytes that are no UTF-8 are bin.
+ */
+struct config_id stream_world_config(const char *name);
+int64_t stream_world_publish(struct stream_world *w, const char *name, struct slice content);
+int64_t stream_world_unpublish(struct stream_world *w, const char *name);
+/* text: as the HTTP API takes a rule, with a content if it is given here; NULL: the rule goes. */
+int64_t stream_world_put_gray(struct stream_world *w, const char *name, const char *rule, const char *text,
+                              const char *content);
 
 struct stream_client {
     struct stream_world *world;
@@ -54,6 +65,9 @@ void stream_client_frame(struct stream_client *c, uint8_t first,
 bool stream_client_hears(struct stream_client *c, uint64_t ms);
 const char *stream_client_next(struct stream_client *c); /* the next message; fails the test after 10 s */
 void stream_client_expect(struct stream_client *c, const char *text); /* it is this; marks are passed over */
+/* The next one is of this type and has this in it; returned whole. */
+const char *stream_client_expect_frame(struct stream_client *c, const char *type, const char *text);
+void stream_client_expect_nothing(struct stream_client *c); /* for a moment, but marks */
 void stream_client_expect_close(struct stream_client *c, uint16_t status);
 bool stream_client_has_text(struct stream_client *c, const char *text); /* waits for it in c->in */
 

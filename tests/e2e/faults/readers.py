@@ -65,10 +65,12 @@ class Reader(threading.Thread):
     def __init__(self, name, judge, pause_s):
         super().__init__(daemon=True)
         self.name, self.judge, self.pause_s = name, judge, pause_s
-        self.is_over = threading.Event()
+        self.is_over, self.is_paused = threading.Event(), threading.Event()
 
     def run(self):
         while not self.is_over.wait(self.pause_s):
+            if self.is_paused.is_set():
+                continue
             try:
                 self.step()
             except OSError:
@@ -93,7 +95,7 @@ class Poller(Reader):
             path += f"?wait_revision={self.revision}&timeout=2s"
         if self.query != "poll":
             self.services.append(self.services.pop(0))
-        status, revision, answer = ask(self.address, "GET", path, timeout_s=4)
+        status, revision, answer = ask(self.address, "GET", path, timeout_s=10)
         if status == 200:
             self.judge.look(self.name, service, answer["revision"], serving(answer["instances"]))
             self.revision = answer["revision"]
@@ -112,7 +114,7 @@ class Resolver(Reader):
         """Ids, or None where there is no answer."""
         labels = b"".join(bytes([len(n)]) + n.encode() for n in (service, "svc", "cairn"))
         query = struct.pack(">6H", 1, 0x100, 1, 0, 0, 0) + labels + b"\0" + struct.pack(">HH", 33, 1)
-        with socket.create_connection(("127.0.0.1", self.port), 2) as s:
+        with socket.create_connection(("127.0.0.1", self.port), 10) as s:
             s.sendall(struct.pack(">H", len(query)) + query)
             answer = b""
             while len(answer) < 2 or len(answer) < 2 + struct.unpack(">H", answer[:2])[0]:
@@ -152,7 +154,7 @@ class Follower(Reader):
         host, port = self.addresses[0].split(":")
         ws = None
         try:
-            ws = WebSocket(host, int(port), "/api/v1/stream", "cairn.v1+json", 2)
+            ws = WebSocket(host, int(port), "/api/v1/stream", "cairn.v1+json", 10)
             self.follow(ws)
         except OSError:
             self.addresses.append(self.addresses.pop(0))
@@ -165,7 +167,7 @@ class Follower(Reader):
         if self.cluster:
             hello["resume"] = {"cluster_id": self.cluster, "revision": self.token}
         ws.send(hello)
-        welcome = ws.receive(4)
+        welcome = ws.receive(20)
         if not welcome or welcome["type"] != "welcome":
             raise Closed(f"no welcome: {welcome}")
         self.resumed += self.cluster is not None

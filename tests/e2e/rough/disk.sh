@@ -5,14 +5,17 @@ rounds=${ROUNDS:-20}
 port=$(free_port)
 export ETCDCTL_ENDPOINTS=127.0.0.1:$port
 mounts=()
-trap 'stop_server KILL; for m in "${mounts[@]}"; do umount -l "$m" 2>/dev/null; done; rm -rf "$work"' EXIT
+end_more() {
+    stop_server KILL
+    for m in "${mounts[@]}"; do umount -l "$m"; done
+}
 if [ "$(id -u)" != 0 ] || ! mkdir "$work/probe" || ! mount -t tmpfs tmpfs "$work/probe" 2>/dev/null; then
     echo "  skip: no root or no tmpfs"
     exit 0
 fi
 umount "$work/probe"
 tmpfs() { mkdir -p "$1"; mount -t tmpfs -o "size=$2" tmpfs "$1" && mounts+=("$1"); }
-gone() { for _ in $(seq 100); do kill -0 "$server_pid" 2>/dev/null || return 0; sleep 0.05; done; return 1; }
+gone() { within $LIMIT_S is_gone "$server_pid"; }
 sentence() { grep -E '"level":"(fatal|panic|error)"' "$1" | tail -1 | grep -oE '"(msg|reason|error)":"[^"]*"' | tr '\n' ' '; }
 
 # --- full, at random moments -----------------------------------------------------------------------------------------
@@ -27,8 +30,7 @@ number=0
 for round in $(seq "$rounds"); do
     rm -f "$work/small/n1/log"
     if ! start_server "$work/small/n1" "$port"; then
-        echo "  FAIL round $round: does not start: $(sentence "$work/small/n1/log")"
-        failures=$((failures + 1))
+        fails "round $round: does not start: $(sentence "$work/small/n1/log")"
         break
     fi
     # Puts of 4 to 40 KiB by the gateway: quick, and each answer is looked at.
@@ -46,7 +48,7 @@ for round in $(seq "$rounds"); do
     ) &
     writer=$!
     sleep "0.$((RANDOM % 9 + 1))"
-    [ $((RANDOM % 3)) = 0 ] && etcdctl compaction "$(etcdctl get x -w json | jq .header.revision)" >/dev/null 2>&1
+    [ $((RANDOM % 3)) = 0 ] && etcdctl $impatient compaction "$(etcdctl $impatient get x -w json | jq .header.revision)" >/dev/null 2>&1
     head -c 64m /dev/zero >"$work/small/other" 2>/dev/null
     gone_now=1
     for _ in $(seq 30); do kill -0 "$server_pid" 2>/dev/null || { gone_now=0; break; }; sleep 0.05; done
@@ -54,7 +56,7 @@ for round in $(seq "$rounds"); do
         ended=$((ended + 1))
         wait "$server_pid"
         said=$(sentence "$work/small/n1/log")
-        grep -qi 'no space left' <<<"$said" || { echo "  FAIL round $round: it says: $said"; failures=$((failures + 1)); }
+        grep -qi 'no space left' <<<"$said" || fails "round $round: it says: $said"
     fi
     kill "$writer" 2>/dev/null
     wait "$writer" 2>/dev/null
@@ -73,7 +75,7 @@ for round in $(seq "$rounds"); do
     awk '{k = sprintf("k%03d", $1 % 100); last[k] = $1} END {for (k in last) printf "%s %08d\n", k, last[k]}' "$acked" | sort >"$work/wanted"
     missing=$(join -a 1 "$work/wanted" "$work/found" | awk 'NF < 3 || $3 + 0 < $2 + 0' | wc -l)
     lost=$((lost + missing))
-    [ "$missing" = 0 ] || { echo "  FAIL round $round: $missing keys lost"; failures=$((failures + 1)); }
+    [ "$missing" = 0 ] || fails "round $round: $missing keys lost"
     stop_server
 done
 echo "  $(wc -l <"$acked") puts acknowledged in $rounds rounds, the disk full in $ended of them, $lost lost"

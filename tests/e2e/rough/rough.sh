@@ -10,15 +10,11 @@ clients() {
     local port
     port=$(free_port)
     if ! start_server "$work/$1" "$port"; then
-        echo "  FAIL $1: the node does not start"
-        failures=$((failures + 1))
+        fails "$1: the node does not start"
         return
     fi
     for scenario in "$@"; do
-        timeout 200 "$TOOLS/clients" "$port" "$server_pid" "$scenario" || {
-            echo "  FAIL $scenario"
-            failures=$((failures + 1))
-        }
+        timeout 200 "$TOOLS/clients" "$port" "$server_pid" "$scenario" || fails "$scenario"
     done
     stop_server
     expect "after $*: exit 0" 0 "$server_status"

@@ -6,7 +6,7 @@ port=$(free_port)
 export ETCDCTL_ENDPOINTS=127.0.0.1:$port
 url=http://127.0.0.1:$port
 count() { etcdctl get --prefix --keys-only "$1" | grep -c .; }
-gone() { for _ in $(seq "${2:-100}"); do kill -0 "$1" 2>/dev/null || return 0; sleep 0.05; done; return 1; }
+gone() { within $LIMIT_S is_gone "$1"; }
 
 # --- stopped for ten seconds -------------------------------------------------------------------------------------
 start_server "$work/a" "$port" || { cat "$work/a/log"; exit 1; }
@@ -14,7 +14,7 @@ short=$(etcdctl lease grant 5 | awk '{print $2}')
 long=$(etcdctl lease grant 60 | awk '{print $2}')
 etcdctl put short x --lease="$short" >/dev/null
 etcdctl put long x --lease="$long" >/dev/null
-(timeout 20 etcdctl watch --prefix w >"$work/watched") &
+(timeout 120 etcdctl watch --prefix w >"$work/watched") &
 watcher=$!
 sleep 0.3
 kill -STOP "$server_pid"
@@ -47,7 +47,7 @@ for round in 1 2 3; do
     for i in 1 2 3 4 5; do timeout 30 curl -sN "$url/v3/watch" -d '{"create_request":{"key":"dA==","range_end":"dQ=="}}' >/dev/null 2>&1 & done
     timeout 30 etcdctl watch --prefix t >/dev/null 2>&1 &
     timeout 30 "$TOOLS/load" --port "$port" --op put --connections 8 --streams 8 --seconds 20 >/dev/null 2>&1 &
-    (for i in $(seq 300); do etcdctl put "t$round/$i" x >/dev/null 2>&1 || break; echo "$i"; done) >"$work/done" &
+    (for i in $(seq 300); do etcdctl $impatient put "t$round/$i" x >/dev/null 2>&1 || break; echo "$i"; done) >"$work/done" &
     writer=$!
     sleep 1
     start=$(date +%s%N)
@@ -81,8 +81,9 @@ check "and ends" gone "$server_pid"
 server_pid=""
 
 # --- nobody to log to -----------------------------------------------------------------------------------------------------
-flags="--listen-client-urls $url --advertise-client-urls $url"
-wait_up() { for _ in $(seq 100); do curl -sf "$url/health" >/dev/null && return 0; sleep 0.05; done; return 1; }
+peer=http://127.0.0.1:$((port + 1))
+flags="--listen-client-urls $url --advertise-client-urls $url --listen-peer-urls $peer --initial-advertise-peer-urls $peer --initial-cluster default=$peer"
+wait_up() { within $LIMIT_S curl -sf -m 10 "$url/health"; }
 "$CAIRND" --data-dir "$work/closed" $flags >&- 2>&- <&- &
 server_pid=$!
 check "stdin, stdout, stderr closed: it serves" wait_up

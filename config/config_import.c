@@ -1,0 +1,437 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Import: many configurations, checked one after the other in turns of their own, judged together, written in
+ * bundles. It stands on the door's own requests: a step is a barrier, a wait for the next turn, or a bundle.
+ *
+ *   check    names, size, format, digests of each; some bytes a turn
+ *   judge    behind a barrier, in one turn: what is live now decides what each is
+ *   write    bundle after bundle, each as large as a transaction may be
+ *
+ * Invariant: nothing is written before all of it is judged, and nothing if an item is refused or conflicts.
+ * What can fail in the middle: a bundle (no quorum; the store is full; somebody was faster). Then what was
+ * written says so, item by item, the rest is LEFT, and the same import again goes on from there. */
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "config/config_private.h"
+
+#define CHECK_BYTES (256u << 10) /* checked in one turn */
+#define CHECK_COUNT 64
+#define TURN_MS     10000 /* to the next turn: longer only while the view is read anew */
+#define ITEM_ROOM   1024  /* what an item's release and head take in a transaction beside its texts */
+
+const char *config_import_action_name(enum config_import_action a)
+{
+    static const char *const names[CONFIG_ACTIONS] = {
+#define ACTION(name, text) [CONFIG_##name] = text,
+#include "config/import.def"
+#undef ACTION
+    };
+    return names[a];
+}
+
+static void count_actions(struct config_import *i)
+{
+    memset(i->actions, 0, sizeof i->actions);
+    for (size_t k = 0; k < i->count; k++)
+        i->actions[i->items[k].action]++;
+}
+
+static void finish(struct config_import *i, int err)
+{
+    count_actions(i);
+    i->done(i, err);
+}
+
+static void next_turn(struct config_import *i,
+                      void (*fn)(struct config_request *q, int err, const struct config_result *result))
+{
+    i->step.done = fn;
+    config_wait_revision(i->config, &i->step, 0, TURN_MS);
+}
+
+/* --- check ------------------------------------------------------------------------------------------------
+ */
+
+__attribute__((format(printf, 4, 5))) static void
+refuse(struct config_import *i, struct config_import_item *item, int err, const char *format, ...)
+{
+    struct buf text = {0};
+    va_list args;
+    va_start(args, format);
+    buf_addv(&text, format, args);
+    va_end(args);
+    item->action = CONFIG_REFUSED;
+    item->err = err;
+    item->error = arena_string(&i->arena, text.data, text.size);
+    buf_done(&text);
+}
+
+static int compare(const void *a, const void *b)
+{
+    const struct config_import_item *x = a, *y = b;
+    int c = slice_compare(x->key.ns, y->key.ns);
+    c = c ? c : slice_compare(x->key.group, y->key.group);
+    return c ? c : slice_compare(x->key.name, y->key.name);
+}
+
+static int check_names(const struct config_import_item *item, char *error, size_t size)
+{
+    int err = name_check(item->key.ns, NAMESPACE_SIZE_MAX, "the namespace", error, size);
+    if (!err)
+        err = name_check(item->key.group, NAME_SIZE_MAX, "the group", error, size);
+    if (!err)
+        err = name_check(item->key.name, NAME_SIZE_MAX, "the configuration's name", error, size);
+    if (!err)
+        err = config_check_title(item->title, error, size);
+    return err ? err : config_check_note(item->note, error, size);
+}
+
+static bool is_digest(struct slice wanted, const char *digest)
+{
+    return !wanted.size || slice_equal(wanted, slice_text(digest));
+}
+
+static void find_format(struct config_import *i, struct config_import_item *item)
+{
+    const struct config_item *live = config_find(i->config, &item->key);
+    if (item->has_format)
+        return;
+    if (live)
+        item->format = live->head->format;
+    else if (format_find((struct slice){0}, (struct slice){0}, item->key.name, &item->format))
+        refuse(i, item, ERR_INVALID, "its format is unknown");
+}
+
+static void check_content(struct config_import *i, struct config_import_item *item)
+{
+    uint64_t max = i->config->options.content_bytes_max;
+    struct format_error where;
+    item->digest = digest_of(item->content);
+    if (item->content.size > max) {
+        refuse(i, item, ERR_REQUEST_TOO_LARGE,
+               "it has %zu bytes; at most %llu are taken (--config-max-bytes)", item->content.size,
+               (unsigned long long)max);
+    } else if (!is_digest(item->md5, item->digest.md5) || !is_digest(item->sha256, item->digest.sha256)) {
+        refuse(i, item, ERR_INVALID, "its content is not what the manifest's md5 and sha256 are of");
+    } else if (format_check(item->format, item->content, &where)) {
+        refuse(i, item, ERR_MALFORMED, "%s", where.text);
+        item->line = where.line;
+        item->column = where.column;
+    }
+}
+
+static void check_item(struct config_import *i, size_t at)
+{
+    struct config_import_item *item = &i->items[at];
+    char error[256];
+    int err = check_names(item, error, sizeof error);
+    if (err) {
+        refuse(i, item, err, "%s", error);
+    } else if (at && compare(item, item - 1) == 0) {
+        refuse(i, item, ERR_INVALID, "it is there twice");
+    } else {
+        find_format(i, item);
+        if (item->action != CONFIG_REFUSED)
+            check_content(i, item);
+    }
+}
+
+static void begin_judging(struct config_import *i);
+
+static void on_check(struct config_request *q, int err, const struct config_result *result)
+{
+    struct config_import *i = container_of(q, struct config_import, step);
+    size_t bytes = 0, count = 0;
+    (void)result;
+    if (err) {
+        finish(i, err);
+        return;
+    }
+    for (; i->at < i->count && bytes < CHECK_BYTES && count < CHECK_COUNT; count++) {
+        bytes += i->items[i->at].content.size;
+        check_item(i, i->at++);
+    }
+    if (i->at < i->count)
+        next_turn(i, on_check);
+    else
+        begin_judging(i);
+}
+
+/* --- judge ------------------------------------------------------------------------------------------------
+ */
+
+static void judge_item(struct config_import *i, struct config_import_item *item)
+{
+    const struct config_item *live = config_find(i->config, &item->key);
+    bool is_live = live && !live->head->is_deleted;
+    item->seq = is_live ? live->head->seq : 0;
+    if (item->action == CONFIG_REFUSED)
+        return;
+    if (!is_live)
+        item->action = CONFIG_CREATED;
+    else if (live->head->format == item->format && digest_equal(&live->head->digest, &item->digest))
+        item->action = CONFIG_UNCHANGED;
+    else if (i->policy == CONFIG_IMPORT_OVERWRITE)
+        item->action = CONFIG_UPDATED;
+    else
+        item->action = i->policy == CONFIG_IMPORT_SKIP ? CONFIG_SKIPPED : CONFIG_CONFLICTS;
+}
+
+/* What is to be written of one namespace, from `at` on, against its limits. */
+static size_t judge_room(struct config_import *i, size_t at)
+{
+    const struct config_options *o = &i->config->options;
+    const struct heads_limits limits = {o->namespaces_max, o->items_max, o->bytes_max};
+    struct heads_claim claim = {0};
+    char error[256];
+    size_t first = at, created = 0, bytes = 0;
+    for (; at < i->count && slice_equal(i->items[at].key.ns, i->items[first].key.ns); at++) {
+        const struct config_import_item *item = &i->items[at];
+        const struct config_item *live = config_find(i->config, &item->key);
+        size_t before = item->seq ? live->head->size : 0;
+        if (item->action != CONFIG_CREATED && item->action != CONFIG_UPDATED)
+            continue;
+        created += item->action == CONFIG_CREATED;
+        bytes += item->content.size > before ? item->content.size - before : 0;
+    }
+    int err = heads_claim(i->config->heads, i->items[first].key.ns, created, bytes, &limits, &claim, error, sizeof error);
+    heads_release(i->config->heads, &claim);
+    if (err)
+        refuse(i, &i->items[first], err, "%s", error);
+    return at;
+}
+
+static const struct config_import_item *first_of(const struct config_import *i,
+                                                 enum config_import_action action)
+{
+    for (size_t k = 0; k < i->count; k++)
+        if (i->items[k].action == action)
+            return &i->items[k];
+    return NULL;
+}
+
+/* Nothing will be written: what would have been is LEFT. */
+static void leave_all(struct config_import *i)
+{
+    for (size_t k = 0; k < i->count; k++)
+        if (i->items[k].action == CONFIG_CREATED || i->items[k].action == CONFIG_UPDATED)
+            i->items[k].action = CONFIG_LEFT;
+}
+
+static void say(struct config_import *i, const struct config_import_item *item, size_t count,
+                const char *what)
+{
+    struct buf name = {0};
+    config_add_id(&name, &item->key);
+    struct slice shown = item->path.size ? item->path : buf_slice(&name);
+    int size = shown.size < 300 ? (int)shown.size : 300;
+    if (count > 1)
+        snprintf(i->error, sizeof i->error, "%.*s and %zu more: %s", size, shown.data, count - 1, what);
+    else
+        snprintf(i->error, sizeof i->error, "%.*s: %s", size, shown.data, what);
+    buf_done(&name);
+}
+
+/* An error, if it is not to be written as a whole. */
+static int verdict(struct config_import *i)
+{
+    const struct config_import_item *refused = first_of(i, CONFIG_REFUSED),
+                                    *conflict = first_of(i, CONFIG_CONFLICTS);
+    count_actions(i);
+    if (refused) {
+        say(i, refused, i->actions[CONFIG_REFUSED], refused->error);
+        return refused->err;
+    }
+    if (conflict)
+        say(i, conflict, i->actions[CONFIG_CONFLICTS],
+            "another content is live; nothing was imported (policy=skip leaves it, policy=overwrite replaces "
+            "it)");
+    return conflict ? ERR_CONFLICT : OK;
+}
+
+static void write_next(struct config_import *i);
+
+static void on_judge(struct config_request *q, int err, const struct config_result *result)
+{
+    struct config_import *i = container_of(q, struct config_import, step);
+    (void)result;
+    if (err) {
+        finish(i, err);
+        return;
+    }
+    i->revision = config_revision(i->config);
+    for (size_t k = 0; k < i->count; k++)
+        judge_item(i, &i->items[k]);
+    for (size_t k = 0; k < i->count;)
+        k = judge_room(i, k);
+    err = verdict(i);
+    if (err && !i->is_dry)
+        leave_all(i);
+    if (err || i->is_dry) {
+        finish(i, i->is_dry ? OK : err);
+        return;
+    }
+    i->at = 0;
+    i->most = i->config->options.txn_ops_max / 2;
+    write_next(i);
+}
+
+static void begin_judging(struct config_import *i)
+{
+    i->step.done = on_judge;
+    config_barrier(i->config, &i->step);
+}
+
+/* --- write ------------------------------------------------------------------------------------------------
+ */
+
+static bool is_to_write(const struct config_import_item *item)
+{
+    return item->action == CONFIG_CREATED || item->action == CONFIG_UPDATED;
+}
+
+/* A release as JSON is at most 4/3 of its content; titles and notes may need escapes. */
+static size_t room_of(const struct config_import_item *item)
+{
+    return item->content.size / 3 * 4 + 4 + 6 * (2 * item->title.size + item->note.size) +
+           12 * item->key.name.size + ITEM_ROOM;
+}
+
+static void stop_writing(struct config_import *i, int err, const struct config_result *result)
+{
+    size_t left = 0;
+    for (size_t k = i->at; k < i->count; k++)
+        if (is_to_write(&i->items[k])) {
+            i->items[k].action = CONFIG_LEFT;
+            left++;
+        }
+    count_actions(i);
+    size_t done = i->actions[CONFIG_CREATED] + i->actions[CONFIG_UPDATED];
+    const char *why = result && result->error ? result->error : err_text(err);
+    if (i->transactions)
+        snprintf(i->error, sizeof i->error,
+                 "%zu were written in %zu transactions, %zu were not: %.300s; the same import again goes on "
+                 "from there",
+                 done, i->transactions, left, why);
+    else
+        snprintf(i->error, sizeof i->error, "%.400s", why);
+    finish(i, err);
+}
+
+/* The item that a bundle failed for. */
+static struct config_import_item *culprit(struct config_import *i, const struct config_result *result)
+{
+    for (size_t k = i->at; k < i->batch && result->key.name.size; k++) {
+        struct config_import_item *item = &i->items[k];
+        if (slice_equal(item->key.name, result->key.name) &&
+            slice_equal(item->key.group, result->key.group) && slice_equal(item->key.ns, result->key.ns))
+            return item;
+    }
+    return NULL;
+}
+
+/* Others were faster, or a bundle was too large after all: whether it goes on. */
+static bool can_go_on(struct config_import *i, int err, const struct config_result *result)
+{
+    struct config_import_item *item = result ? culprit(i, result) : NULL;
+    if (err == ERR_PRECONDITION && item && i->policy == CONFIG_IMPORT_SKIP) {
+        item->action = CONFIG_SKIPPED;
+        return true;
+    }
+    if (err == ERR_REQUEST_TOO_LARGE && i->batch - i->at > 1 && i->most > 1) {
+        i->most = i->most / 2;
+        return true;
+    }
+    return false;
+}
+
+static void on_written(struct config_request *q, int err, const struct config_result *result)
+{
+    struct config_import *i = container_of(q, struct config_import, step);
+    if (err) {
+        if (can_go_on(i, err, result))
+            write_next(i);
+        else
+            stop_writing(i, err == ERR_PRECONDITION ? ERR_CONFLICT : err, result);
+        return;
+    }
+    for (size_t k = i->at, n = 0; k < i->batch; k++)
+        if (is_to_write(&i->items[k])) {
+            const struct config_written *written = &result->written[n++];
+            i->items[k].seq = written->head ? written->head->seq : 0;
+            if (written->is_unchanged) /* somebody put the same there meanwhile */
+                i->items[k].action = CONFIG_UNCHANGED;
+        }
+    i->revision = result->revision;
+    i->transactions += result->items > 0;
+    i->at = i->batch;
+    write_next(i);
+}
+
+static struct config_publish publish_of(const struct config_import *i, const struct config_import_item *item)
+{
+    return (struct config_publish){
+        .key = item->key,
+        .content = item->content,
+        .has_format = true,
+        .format = item->format,
+        .title = item->title,
+        .note = item->note,
+        .condition = {.if_absent = item->action == CONFIG_CREATED && i->policy != CONFIG_IMPORT_OVERWRITE},
+        .is_import = true,
+    };
+}
+
+/* As many as fit into one transaction, from `at` on. */
+static void write_next(struct config_import *i)
+{
+    struct arena a = {0};
+    uint64_t room = i->config->options.request_bytes_max;
+    struct config_publish *list = arena_new(&a, (i->most + 1) * sizeof *list);
+    size_t count = 0;
+    for (i->batch = i->at; i->batch < i->count && count < i->most; i->batch++) {
+        const struct config_import_item *item = &i->items[i->batch];
+        size_t size = is_to_write(item) ? room_of(item) : 0;
+        if (count && size > room)
+            break;
+        room -= size < room ? size : room;
+        if (is_to_write(item))
+            list[count++] = publish_of(i, item);
+    }
+    i->step.done = on_written;
+    if (count)
+        config_bundle(i->config, &i->step, list, count, NULL, 0);
+    else
+        finish(i, OK);
+    arena_done(&a);
+}
+
+/* --- the whole --------------------------------------------------------------------------------------------
+ */
+
+static void on_begin(struct config_request *q, int err, const struct config_result *result)
+{
+    struct config_import *i = container_of(q, struct config_import, step);
+    if (!err)
+        qsort(i->items, i->count, sizeof *i->items, compare);
+    on_check(q, err, result);
+}
+
+void config_import(struct config *c, struct config_import *i)
+{
+    i->config = c;
+    i->at = 0;
+    i->step.done = on_begin;
+    config_barrier(c, &i->step);
+}
+
+void config_import_cancel(struct config_import *i)
+{
+    config_cancel(i->config, &i->step);
+    config_import_done(i);
+}
+
+void config_import_done(struct config_import *i)
+{
+    arena_done(&i->arena);
+}

@@ -1,0 +1,717 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Sources of topics from the config center: `config`, one configuration, and `configs`, those of a namespace
+ * whose names begin so. Heads are in memory; contents are in the store, and are read (release.h) before a
+ * change is told:
+ *
+ *   head changes -> untold [its releases are wished for and read] -> told to the topic, oldest first
+ *
+ * While anything is untold the view's revision is the one before it and no frame is made, so that every frame
+ * is of heads whose contents are here: no state is shown that was not published, none after a later one, and
+ * the last always. What changes again meanwhile is read again; the state between is skipped. A content that
+ * was evicted before a frame could be made is read once more; if it is gone again, or if a frame would have
+ * too much of them, it goes by reference: the item says its seq and size, and the client asks for it.
+ *
+ * Gray: a form (topic.h's variant) is the list of releases that somebody gets of the items with rules; it is
+ * chosen anew for each frame. */
+#include "server/stream/private.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    INLINE_BYTES_MAX = 8 << 20, /* of contents in one snapshot, or in one difference */
+    FORMS_MAX = 65536,          /* remembered of one view */
+    FORM_SEQS_MAX = 1 << 20,    /* in all of them */
+};
+
+struct config_view {
+    struct config_watch watch;
+    struct stream_server *server;
+    struct stream_topic *topic;
+    struct buf texts;
+    struct config_id key; /* name is a prefix with is_prefix; then an empty group is all */
+    bool is_prefix;
+    struct buf id; /* scratch */
+
+    struct link unsettled; /* in the server's, while something is untold */
+    struct strmap untold;  /* id -> the revision of its change */
+    int64_t untold_from;   /* the least of these */
+    struct link wishes;
+    size_t inlined;      /* bytes of contents in the frame that is being made */
+    bool lacks;          /* something of it was wished for */
+    struct strmap tried; /* what was, id and seq: it goes by reference if it is gone again at the next try */
+
+    struct strmap gray;           /* id -> struct gray_item: those with rules */
+    struct gray_item **gray_list; /* in the order of their index */
+    size_t gray_capacity;
+    struct strmap forms;        /* the seqs of gray_list -> struct form */
+    struct map forms_by_number; /* likewise */
+    uint32_t last_form;
+    struct buf form; /* scratch, as id */
+
+    struct { /* of config: what the readers of one form have, as was asked last */
+        bool is_known;
+        uint32_t variant;
+        uint64_t state[2];
+    } last;
+};
+
+struct gray_item {
+    size_t index;
+    struct slice id; /* owned */
+};
+
+struct form {
+    uint32_t number; /* never used again; 0 stands for "the live ones" */
+    uint64_t seqs[];
+};
+
+struct wish {
+    struct stream_wish wish;
+    struct link link; /* in view->wishes */
+    struct config_view *view;
+};
+
+static struct config *config_of(const struct config_view *v)
+{
+    return v->server->options.config;
+}
+
+/* --- names --------------------------------------------------------------------------------------- */
+
+static bool has_all_groups(const struct config_view *v)
+{
+    return v->is_prefix && !v->key.group.size;
+}
+
+static struct slice id_of(const struct config_view *v, struct buf *id, const struct config_id *key)
+{
+    if (!has_all_groups(v))
+        return key->name;
+    buf_clear(id);
+    buf_add_slice(id, key->group);
+    buf_add_byte(id, '/');
+    buf_add_slice(id, key->name);
+    return buf_slice(id);
+}
+
+/* False: an item of this id cannot be in view. */
+static bool key_of(const struct config_view *v, struct slice id, struct config_id *ret)
+{
+    *ret = (struct config_id){v->key.ns, v->key.group, id};
+    if (has_all_groups(v)) {
+        const uint8_t *slash = id.size ? memchr(id.data, '/', id.size) : NULL; /* names have none */
+        if (!slash)
+            return false;
+        size_t n = (size_t)(slash - id.data);
+        ret->group = slice_of(id.data, n);
+        ret->name = slice_of(slash + 1, id.size - n - 1);
+    }
+    if (!v->is_prefix)
+        return slice_equal(id, v->key.name);
+    return ret->name.size >= v->key.name.size &&
+           (!v->key.name.size || memcmp(ret->name.data, v->key.name.data, v->key.name.size) == 0);
+}
+
+static const struct config_item *find(const struct config_view *v, struct slice id)
+{
+    struct config_id key;
+    return key_of(v, id, &key) ? config_find(config_of(v), &key) : NULL;
+}
+
+static struct stream_release_id release_of(const struct config_item *item, uint64_t seq)
+{
+    return (struct stream_release_id){{item->ns, item->group, item->name}, item->create_revision, seq};
+}
+
+/* --- who gets what ----------------------------------------------------------------------------------- */
+
+static void drop_forms(struct config_view *v)
+{
+    uint64_t number;
+    void *form;
+    for (size_t at = 0; map_next(&v->forms_by_number, &at, &number, &form);)
+        mem_free(form);
+    map_done(&v->forms_by_number);
+    strmap_done(&v->forms);
+}
+
+static void add_gray(struct config_view *v, struct slice id)
+{
+    struct gray_item *g = mem_new(sizeof *g);
+    g->index = v->gray.count;
+    g->id = slice_of(mem_copy(id.data, id.size), id.size);
+    strmap_put(&v->gray, id, g);
+    if (v->gray.count > v->gray_capacity) {
+        v->gray_capacity = v->gray_capacity * 2 + 1;
+        v->gray_list = mem_resize(v->gray_list, v->gray_capacity * sizeof(struct gray_item *));
+    }
+    v->gray_list[g->index] = g;
+}
+
+static void remove_gray(struct config_view *v, struct slice id)
+{
+    struct gray_item *g = strmap_remove(&v->gray, id), *last = v->gray_list[v->gray.count];
+    v->gray_list[g->index] = last;
+    last->index = g->index;
+    mem_free(g->id.data);
+    mem_free(g);
+}
+
+/* The rules of an item may have changed: forms are void. */
+static void note_gray(struct config_view *v, const struct config_item *item, struct slice id)
+{
+    bool has_rules = item && item->head->gray.count, had_rules = strmap_get(&v->gray, id);
+    if (has_rules || had_rules)
+        drop_forms(v);
+    if (has_rules && !had_rules)
+        add_gray(v, id);
+    else if (had_rules && !has_rules)
+        remove_gray(v, id);
+}
+
+static struct form *new_form(struct config_view *v, struct slice seqs)
+{
+    if (v->forms.count >= FORMS_MAX || v->forms.count * v->gray.count >= FORM_SEQS_MAX)
+        drop_forms(v);
+    struct form *f = mem_alloc(sizeof *f + seqs.size);
+    if (++v->last_form == 0)
+        v->last_form = 1;
+    f->number = v->last_form;
+    memcpy(f->seqs, seqs.data, seqs.size);
+    strmap_put(&v->forms, seqs, f);
+    map_put(&v->forms_by_number, f->number, f);
+    return f;
+}
+
+static uint32_t config_variant(void *view, const struct registry_subscriber *who)
+{
+    struct config_view *v = view;
+    struct slice address = gray_address(who->peer);
+    if (!v->gray.count)
+        return 0;
+    buf_clear(&v->form);
+    for (size_t i = 0; i < v->gray.count; i++) {
+        const struct config_item *item = find(v, v->gray_list[i]->id);
+        uint64_t seq = item ? config_choose(item, &who->labels, address, who->client_id) : 0;
+        buf_add(&v->form, &seq, sizeof seq);
+    }
+    struct form *f = strmap_get(&v->forms, buf_slice(&v->form));
+    if (!f)
+        f = new_form(v, buf_slice(&v->form));
+    return f->number;
+}
+
+static bool config_is_personal(const void *view)
+{
+    return ((const struct config_view *)view)->gray.count > 0;
+}
+
+static uint64_t chosen(const struct config_view *v, const struct config_item *item, struct slice id,
+                       uint32_t variant)
+{
+    const struct gray_item *g = variant ? strmap_get(&v->gray, id) : NULL;
+    const struct form *f = g ? map_get(&v->forms_by_number, variant) : NULL;
+    if (f)
+        return f->seqs[g->index];
+    return item->head->is_deleted ? 0 : item->head->seq;
+}
+
+/* --- reading ---------------------------------------------------------------------------------------------
+ */
+
+static void on_ready(struct stream_wish *w)
+{
+    struct wish *wish = container_of(w, struct wish, wish);
+    struct config_view *v = wish->view;
+    list_remove(&wish->link);
+    mem_free(wish);
+    v->last.is_known = false;
+    if (list_is_empty(&v->wishes))
+        stream_topic_ready(v->topic);
+}
+
+static void wish_for(struct config_view *v, const struct stream_release_id *id)
+{
+    struct wish *wish = mem_new(sizeof *wish);
+    wish->wish.ready = on_ready;
+    wish->view = v;
+    list_add_last(&v->wishes, &wish->link);
+    stream_release_wish(v->server->releases, &wish->wish, id);
+}
+
+/* One of an item that has changed. */
+static void look_for(struct config_view *v, const struct config_item *item, uint64_t seq)
+{
+    struct stream_release_id id = release_of(item, seq);
+    stream_release_doubt(v->server->releases, &id);
+    if (!stream_releases_get(v->server->releases, &id))
+        wish_for(v, &id);
+}
+
+static void look_for_all(struct config_view *v, const struct config_item *item)
+{
+    const struct config_head *head = item->head;
+    if (!head->is_deleted && head->size <= RELEASE_INLINE_MAX)
+        look_for(v, item, head->seq);
+    for (size_t i = 0; i < head->gray.count; i++)
+        look_for(v, item, head->gray.list[i].seq);
+}
+
+/* --- changes ---------------------------------------------------------------------------------------------
+ */
+
+static void on_changed(struct config_watch *w, const struct config_item *item, const struct config_id *key)
+{
+    struct config_view *v = container_of(w, struct config_view, watch);
+    struct slice id = id_of(v, &v->id, key);
+    int64_t revision = item ? item->revision : config_absent_revision(config_of(v));
+    note_gray(v, item, id);
+    v->last.is_known = false;
+    if (!v->untold.count || revision < v->untold_from)
+        v->untold_from = revision;
+    strmap_put(&v->untold, id, (void *)(uintptr_t)revision);
+    if (!link_is_in_list(&v->unsettled))
+        list_add_last(&v->server->unsettled, &v->unsettled);
+    if (item && !list_is_empty(stream_topic_readers(v->topic)))
+        look_for_all(v, item);
+}
+
+struct change {
+    struct slice id;
+    int64_t revision;
+};
+
+static int compare_changes(const void *a, const void *b)
+{
+    const struct change *x = a, *y = b;
+    if (x->revision != y->revision)
+        return x->revision < y->revision ? -1 : 1;
+    return slice_compare(x->id, y->id);
+}
+
+static void settle(struct config_view *v)
+{
+    struct change *list = mem_new(v->untold.count * sizeof *list);
+    size_t count = 0;
+    void *value;
+    for (size_t at = 0; strmap_next(&v->untold, &at, &list[count].id, &value);) {
+        list[count++].revision = (int64_t)(uintptr_t)value;
+        if (count == v->untold.count)
+            break;
+    }
+    qsort(list, count, sizeof *list, compare_changes);
+    for (size_t i = 0; i < count; i++) {
+        int64_t now = stream_topic_revision(v->topic);
+        stream_topic_changed(v->topic, list[i].id, list[i].revision > now ? list[i].revision : now);
+    }
+    mem_free(list);
+    strmap_done(&v->untold);
+    list_remove(&v->unsettled);
+}
+
+void stream_config_turn(struct stream_server *s)
+{
+    LIST_FOR_EACH_SAFE (l, &s->unsettled) {
+        struct config_view *v = container_of(l, struct config_view, unsettled);
+        if (list_is_empty(&v->wishes))
+            settle(v);
+    }
+}
+
+/* --- life ------------------------------------------------------------------------------------------------
+ */
+
+static bool collect_gray(void *arg, const struct config_item *item)
+{
+    struct config_view *v = arg;
+    struct config_id key = {item->ns, item->group, item->name};
+    if (item->head->gray.count)
+        add_gray(v, id_of(v, &v->id, &key));
+    return true;
+}
+
+static struct config_view *new_view(struct stream_server *s, struct stream_topic *topic, struct slice ns,
+                                    struct slice group, struct slice name, bool is_prefix)
+{
+    struct config_view *v = mem_new(sizeof *v);
+    v->server = s;
+    v->topic = topic;
+    v->is_prefix = is_prefix;
+    buf_reserve(&v->texts, ns.size + group.size + name.size + 1);
+    v->key.ns = stream_ask_moved(&v->texts, ns);
+    v->key.group = stream_ask_moved(&v->texts, group);
+    v->key.name = stream_ask_moved(&v->texts, name);
+    list_init(&v->wishes);
+    v->watch.changed = on_changed;
+    config_watch(config_of(v), &v->watch, &v->key, is_prefix);
+    if (is_prefix)
+        config_each(config_of(v), v->key.ns, v->key.group, v->key.name, (struct slice){0}, collect_gray, v);
+    else
+        note_gray(v, config_find(config_of(v), &v->key), v->key.name);
+    return v;
+}
+
+static void config_close(void *view)
+{
+    struct config_view *v = view;
+    config_unwatch(&v->watch);
+    while (!list_is_empty(&v->wishes)) {
+        struct wish *wish = container_of(v->wishes.next, struct wish, link);
+        stream_release_unwish(&wish->wish);
+        list_remove(&wish->link);
+        mem_free(wish);
+    }
+    while (v->gray.count)
+        remove_gray(v, v->gray_list[0]->id);
+    drop_forms(v);
+    list_remove(&v->unsettled);
+    strmap_done(&v->untold);
+    strmap_done(&v->tried);
+    strmap_done(&v->gray);
+    mem_free(v->gray_list);
+    buf_done(&v->form);
+    buf_done(&v->texts);
+    buf_done(&v->id);
+    mem_free(v);
+}
+
+static int64_t config_reached(void *owner)
+{
+    return config_revision(((struct stream_server *)owner)->options.config);
+}
+
+static int64_t view_revision(const void *view)
+{
+    const struct config_view *v = view;
+    int64_t now = config_revision(config_of(v));
+    return v->untold.count && v->untold_from - 1 < now ? v->untold_from - 1 : now;
+}
+
+/* --- items -----------------------------------------------------------------------------------------------
+ */
+
+static bool config_begin(void *view)
+{
+    struct config_view *v = view;
+    v->inlined = 0;
+    v->lacks = false;
+    return !v->untold.count && list_is_empty(&v->wishes);
+}
+
+static bool config_end(void *view)
+{
+    struct config_view *v = view;
+    if (!v->lacks)
+        strmap_done(&v->tried);
+    return !v->lacks;
+}
+
+/* Of the frame that is being made. True: it was wished for already, and is gone again. */
+static bool lack(struct config_view *v, const struct config_item *item, struct slice id, uint64_t seq,
+                 bool may_refer)
+{
+    struct stream_release_id release = release_of(item, seq);
+    struct buf *text = &v->form;
+    buf_clear(text);
+    buf_add_slice(text, id);
+    buf_add(text, &seq, sizeof seq);
+    if (may_refer && strmap_get(&v->tried, buf_slice(text)))
+        return true;
+    strmap_put(&v->tried, buf_slice(text), v);
+    v->lacks = true;
+    wish_for(v, &release);
+    return false;
+}
+
+static void write_item(const struct config_view *v, const struct config_item *item, struct slice id,
+                       uint64_t seq, const struct stream_release *release, struct json_writer *w)
+{
+    const struct config_head *head = item->head;
+    jw_open(w, '{');
+    jw_key(w, "id");
+    jw_string(w, id);
+    jw_key(w, "name");
+    jw_string(w, item->name);
+    if (has_all_groups(v)) {
+        jw_key(w, "group");
+        jw_string(w, item->group);
+    }
+    jw_key(w, "seq");
+    jw_uint(w, seq);
+    jw_key(w, "revision");
+    jw_int(w, item->revision);
+    if (release)
+        jw_raw(w, release->members);
+    else
+        stream_release_write(head->digest.md5, head->format, head->size, head->title, w);
+    jw_close(w, '}');
+}
+
+static int64_t config_item_write(const void *view, struct slice id, uint32_t variant, struct json_writer *w)
+{
+    struct config_view *v = (struct config_view *)(uintptr_t)view; /* it remembers what it lacks */
+    const struct config_item *item = find(v, id);
+    uint64_t seq = item ? chosen(v, item, id, variant) : 0;
+    if (!seq)
+        return 0;
+    const struct config_head *head = item->head;
+    bool is_live = seq == head->seq && !head->is_deleted;
+    bool is_large = is_live && head->size > RELEASE_INLINE_MAX, is_full = v->inlined > INLINE_BYTES_MAX;
+    struct stream_release_id rid = release_of(item, seq);
+    const struct stream_release *release = is_large ? NULL : stream_releases_get(v->server->releases, &rid);
+    if (release && (release->is_missing || release->is_deleted))
+        return 0;
+    if (!w)
+        return item->revision;
+    if (!release && !is_large && !(is_live && is_full) && !lack(v, item, id, seq, is_live)) {
+        v->inlined += is_live ? head->size : RELEASE_INLINE_MAX;
+        return item->revision;
+    }
+    if (release && is_full && is_live)
+        release = NULL;
+    if (release)
+        v->inlined += release->members.size;
+    write_item(v, item, id, seq, release, w);
+    return item->revision;
+}
+
+/* The seq says it all within the life of an item; without one, the revision must be the same. */
+static bool config_is_known(const void *view, struct slice id, uint32_t variant,
+                            const struct stream_known *known)
+{
+    const struct config_view *v = view;
+    const struct config_item *item = find(v, id);
+    if (!item)
+        return false;
+    if (!known->seq)
+        return !strmap_get(&v->gray, id) && known->revision == item->revision;
+    return known->seq == chosen(v, item, id, variant) && known->revision >= item->create_revision;
+}
+
+/* Thousands ask between two changes. */
+static void config_state(const void *view, uint32_t variant, uint64_t ret_state[2])
+{
+    struct config_view *v = (struct config_view *)(uintptr_t)view; /* it remembers the answer */
+    if (!v->last.is_known || v->last.variant != variant) {
+        const struct config_item *item = config_find(config_of(v), &v->key);
+        uint64_t seq = item ? chosen(v, item, v->key.name, variant) : 0;
+        bool is_shown = seq && config_item_write(view, v->key.name, variant, NULL);
+        v->last.is_known = true;
+        v->last.variant = variant;
+        v->last.state[0] = is_shown ? (uint64_t)item->create_revision : 0;
+        v->last.state[1] = is_shown ? seq : 0;
+    }
+    memcpy(ret_state, v->last.state, sizeof v->last.state);
+}
+
+/* --- who looks, one by one --------------------------------------------------------------------------------
+ */
+
+struct looker {
+    struct config_watch watch;
+    struct config_subscriber subscriber;
+    const struct config_view *view;
+    uint64_t seq;     /* of config: what is on its way */
+    int64_t revision; /* of configs: likewise; 0 = nothing is */
+};
+
+static void look_changed(struct config_watch *w, const struct config_item *item, const struct config_id *key)
+{
+    (void)w, (void)item, (void)key; /* the view has heard it */
+}
+
+static void *config_attach(void *view, const struct registry_subscriber *who)
+{
+    const struct config_view *v = view;
+    struct looker *l = mem_new(sizeof *l);
+    l->view = v;
+    l->subscriber = (struct config_subscriber){
+        .client_id = who->client_id, .peer = who->peer, .transport = who->transport, .labels = who->labels};
+    l->watch.changed = look_changed;
+    l->watch.subscriber = &l->subscriber;
+    config_watch(config_of(v), &l->watch, &v->key, v->is_prefix);
+    return l;
+}
+
+static void config_detach(void *looker)
+{
+    struct looker *l = looker;
+    config_unwatch(&l->watch);
+    mem_free(l);
+}
+
+static void look_sent(void *looker, const void *view, uint32_t variant, int64_t revision)
+{
+    struct looker *l = looker;
+    uint64_t state[2] = {0, 0};
+    if (!l->view->is_prefix)
+        config_state(view, variant, state);
+    l->revision = revision;
+    l->seq = state[1];
+}
+
+static void look_written(void *looker)
+{
+    struct looker *l = looker;
+    if (l->revision && l->view->is_prefix)
+        config_sent_all(&l->watch, l->revision);
+    else if (l->revision && l->seq)
+        config_sent(&l->watch, &l->view->key, l->seq);
+    l->revision = 0;
+}
+
+static int look_applied(void *looker, struct slice id, uint64_t seq, bool is_ok, struct slice error)
+{
+    struct looker *l = looker;
+    struct config_id key;
+    if (!key_of(l->view, id, &key) || !seq || seq > CONFIG_SEQ_MAX)
+        return ERR_INVALID;
+    config_applied(&l->watch, &key, seq, is_ok, error);
+    return OK;
+}
+
+/* --- config ----------------------------------------------------------------------------------------------
+ */
+
+static int config_key_of(const struct stream_frame *ask, struct buf *ret_key, char *error, size_t error_size)
+{
+    if (stream_frame_has(ask, STREAM_HAS_PREFIX) || stream_frame_has(ask, STREAM_HAS_FILTER))
+        return stream_ask_refuse(error, error_size,
+                                 "subscribe: config has a name, and neither prefix nor filter");
+    int err = stream_ask_check(ask, false, error, error_size);
+    if (err)
+        return err;
+    stream_ask_add_part(ret_key, stream_ask_ns(ask));
+    stream_ask_add_part(ret_key, stream_ask_group(ask));
+    stream_ask_add_part(ret_key, ask->name);
+    return 0;
+}
+
+static void *config_open(void *owner, struct stream_topic *topic, const struct stream_frame *ask)
+{
+    return new_view(owner, topic, stream_ask_ns(ask), stream_ask_group(ask), ask->name, false);
+}
+
+static int64_t config_last_change(const void *view)
+{
+    const struct config_view *v = view;
+    const struct config_item *item = config_find(config_of(v), &v->key);
+    return item ? item->revision : config_absent_revision(config_of(v));
+}
+
+static void config_each_id(const void *view, void (*fn)(void *arg, struct slice id), void *arg)
+{
+    const struct config_view *v = view;
+    if (config_find(config_of(v), &v->key))
+        fn(arg, v->key.name);
+}
+
+const struct stream_source stream_config_source = {
+    .kind = "config",
+    .key = config_key_of,
+    .open = config_open,
+    .close = config_close,
+    .reached = config_reached,
+    .revision = view_revision,
+    .changed = config_last_change,
+    .knows_past = true,
+    .variant = config_variant,
+    .is_personal = config_is_personal,
+    .state = config_state,
+    .begin = config_begin,
+    .end = config_end,
+    .each = config_each_id,
+    .item = config_item_write,
+    .is_known = config_is_known,
+    .attach = config_attach,
+    .detach = config_detach,
+    .sent = look_sent,
+    .written = look_written,
+    .applied = look_applied,
+};
+
+/* --- configs ---------------------------------------------------------------------------------------------
+ */
+
+static int configs_key_of(const struct stream_frame *ask, struct buf *ret_key, char *error, size_t error_size)
+{
+    if (stream_frame_has(ask, STREAM_HAS_NAME) || stream_frame_has(ask, STREAM_HAS_FILTER))
+        return stream_ask_refuse(error, error_size,
+                                 "subscribe: configs has a prefix, and neither name nor filter");
+    int err = stream_ask_check(ask, true, error, error_size);
+    if (err)
+        return err;
+    stream_ask_add_part(ret_key, stream_ask_ns(ask));
+    stream_ask_add_part(ret_key, stream_ask_group(ask));
+    stream_ask_add_part(ret_key, ask->prefix);
+    return 0;
+}
+
+static void *configs_open(void *owner, struct stream_topic *topic, const struct stream_frame *ask)
+{
+    return new_view(owner, topic, stream_ask_ns(ask), stream_ask_group(ask), ask->prefix, true);
+}
+
+static bool note_revision(void *arg, const struct config_item *item)
+{
+    int64_t *latest = arg;
+    if (item->revision > *latest)
+        *latest = item->revision;
+    return true;
+}
+
+static int64_t configs_last_change(const void *view)
+{
+    const struct config_view *v = view;
+    int64_t latest = config_absent_revision(config_of(v));
+    config_each(config_of(v), v->key.ns, v->key.group, v->key.name, (struct slice){0}, note_revision,
+                &latest);
+    return latest;
+}
+
+struct walk {
+    const struct config_view *view;
+    struct buf id;
+    void (*fn)(void *arg, struct slice id);
+    void *arg;
+};
+
+static bool walk_one(void *arg, const struct config_item *item)
+{
+    struct walk *walk = arg;
+    struct config_id key = {item->ns, item->group, item->name};
+    walk->fn(walk->arg, id_of(walk->view, &walk->id, &key));
+    return true;
+}
+
+static void configs_each_id(const void *view, void (*fn)(void *arg, struct slice id), void *arg)
+{
+    const struct config_view *v = view;
+    struct walk walk = {.view = v, .fn = fn, .arg = arg};
+    config_each(config_of(v), v->key.ns, v->key.group, v->key.name, (struct slice){0}, walk_one, &walk);
+    buf_done(&walk.id);
+}
+
+const struct stream_source stream_configs_source = {
+    .kind = "configs",
+    .key = configs_key_of,
+    .open = configs_open,
+    .close = config_close,
+    .reached = config_reached,
+    .revision = view_revision,
+    .changed = configs_last_change,
+    .knows_past = true,
+    .variant = config_variant,
+    .is_personal = config_is_personal,
+    .begin = config_begin,
+    .end = config_end,
+    .each = configs_each_id,
+    .item = config_item_write,
+    .is_known = config_is_known,
+    .attach = config_attach,
+    .detach = config_detach,
+    .sent = look_sent,
+    .written = look_written,
+    .applied = look_applied,
+};

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Configurations the other way: publish, as the HTTP API's PUT takes it, and applied, what a client makes of
+ * what it was sent. A publish whose connection ends goes on. */
+#include "server/stream/private.h"
+
+#include "base/text.h"
+
+struct publish {
+    struct config_request request;
+    struct link link; /* in conn->publishes */
+    struct stream_conn *conn;
+    uint64_t rid;
+    bool is_checked;
+};
+
+static void end_publish(struct publish *p)
+{
+    list_remove(&p->link);
+    p->conn->request_count--;
+    mem_free(p);
+}
+
+static void on_done(struct config_request *q, int err, const struct config_result *result)
+{
+    struct publish *p = container_of(q, struct publish, request);
+    struct stream_conn *c = p->conn;
+    struct buf text = {0};
+    if (err)
+        stream_write_not_published(&text, p->rid, err, result);
+    else
+        stream_write_published(&text, p->rid, result, p->is_checked);
+    end_publish(p);
+    stream_conn_send(c, err ? "error" : "result", buf_slice(&text), NULL, NULL, 0);
+    buf_done(&text);
+}
+
+/* What the type is by: said, or the name's ending unless the item has one already. */
+static bool take_format(const struct stream_frame *f, struct config_publish *p)
+{
+    const struct slice none = {0};
+    p->has_format = f->format.size > 0;
+    return !p->has_format || format_find(f->format, none, f->name, &p->format) == OK;
+}
+
+static bool take_content(const struct stream_frame *f, struct buf *decoded, struct config_publish *p)
+{
+    p->content = f->content;
+    if (!f->is_base64)
+        return true;
+    if (base64_decode(f->content, decoded))
+        return false;
+    p->content = buf_slice(decoded);
+    return true;
+}
+
+void stream_publish(struct stream_conn *c, const struct stream_frame *f)
+{
+    struct buf decoded = {0};
+    struct config_publish what = {
+        .key = {stream_ask_ns(f), f->group.size ? f->group : slice_text("default"), f->name},
+        .title = f->title,
+        .note = f->note,
+        .condition = {.if_absent = f->if_absent,
+                      .has_seq = stream_frame_has(f, STREAM_HAS_IF_SEQ),
+                      .if_seq = f->if_seq,
+                      .if_md5 = f->if_md5},
+        .only_validate = f->only_validate,
+    };
+    const char *wrong = NULL;
+    if (c->request_count >= STREAM_REQUESTS_MAX) {
+        stream_conn_error(c, f, ERR_LIMIT, "too many requests are under way: wait for results");
+        return;
+    }
+    if (!take_format(f, &what))
+        wrong = "publish: format is none of text, json, yaml, properties, toml, xml, html, bin";
+    else if (!take_content(f, &decoded, &what))
+        wrong = "publish: content is not base64";
+    if (wrong) {
+        stream_conn_error(c, f, ERR_INVALID, wrong);
+    } else {
+        struct publish *p = mem_new(sizeof *p);
+        p->request.done = on_done;
+        p->conn = c;
+        p->rid = f->rid;
+        p->is_checked = f->only_validate;
+        list_add_last(&c->publishes, &p->link);
+        c->request_count++;
+        config_publish(c->server->options.config, &p->request, &what);
+    }
+    buf_done(&decoded);
+}
+
+void stream_publish_let_go(struct stream_conn *c)
+{
+    while (!list_is_empty(&c->publishes)) {
+        struct publish *p = container_of(c->publishes.next, struct publish, link);
+        config_cancel(c->server->options.config, &p->request);
+        end_publish(p);
+    }
+}
+
+void stream_applied(struct stream_conn *c, const struct stream_frame *f)
+{
+    struct stream_sub *sub = stream_conn_find(c, f->sid);
+    if (!sub)
+        stream_conn_error(c, f, ERR_NOT_FOUND, "applied: there is no such subscription");
+    else if (!sub->kind->applied || sub->kind->applied(sub, f))
+        stream_conn_error(c, f, ERR_INVALID, "applied: this is nothing that the subscription has");
+}

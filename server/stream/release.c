@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * See release.h. An entry is in exactly one list: QUEUED [room under the limits] READING [done] THERE, which
+ * is in the order of use. A read that fails for now goes back to the queue.
+ *
+ * "Not found" is believed only when the view has reached the revision at which the store said so: the store
+ * may be ahead of the view, and have collected what the view still names. */
+#include "server/stream/release.h"
+
+#include <assert.h>
+
+#include "base/document.h"
+#include "base/mem.h"
+
+enum {
+    READS_MAX = 128, /* under way at once */
+    RETRY_MS = 200,
+    ENTRY_BYTES = 320, /* what an entry takes beside its members */
+};
+
+struct entry {
+    struct config_request request; /* READING */
+    struct link link;
+    enum { ENTRY_QUEUED, ENTRY_READING, ENTRY_THERE } state;
+    struct stream_releases *releases;
+    struct stream_release release;
+    struct stream_release_id id; /* its texts lie behind the key */
+    struct link wishes;
+    uint64_t retry_ms; /* QUEUED: not before */
+    struct buf members;
+    struct slice key; /* owned */
+};
+
+struct stream_releases {
+    struct stream_releases_options options;
+    struct strmap entries;
+    struct link queued, reading, there; /* there: the least recently used first */
+    size_t reading_count, there_count, bytes, reads;
+    struct buf scratch;
+    uint64_t now_ms;
+};
+
+struct stream_releases *stream_releases_new(const struct stream_releases_options *options)
+{
+    struct stream_releases *rs = mem_new(sizeof *rs);
+    rs->options = *options;
+    if (!rs->options.bytes_max)
+        rs->options.bytes_max = (size_t)64 << 20;
+    if (!rs->options.count_max)
+        rs->options.count_max = 65536;
+    if (!rs->options.read)
+        rs->options.read = config_read;
+    list_init(&rs->queued);
+    list_init(&rs->reading);
+    list_init(&rs->there);
+    return rs;
+}
+
+struct stream_releases_counts stream_releases_counts(const struct stream_releases *rs)
+{
+    return (struct stream_releases_counts){rs->there_count, rs->bytes, rs->reading_count, rs->reads};
+}
+
+/* --- entries ------------------------------------------------------------------------------------------- */
+
+/* ns 0 group 0 name 0 life seq: the texts can be told apart, so they lie here for the entry too. */
+static struct slice key_of(struct stream_releases *rs, const struct stream_release_id *id)
+{
+    uint8_t numbers[16];
+    buf_clear(&rs->scratch);
+    buf_add_slice(&rs->scratch, id->key.ns);
+    buf_add_byte(&rs->scratch, 0);
+    buf_add_slice(&rs->scratch, id->key.group);
+    buf_add_byte(&rs->scratch, 0);
+    buf_add_slice(&rs->scratch, id->key.name);
+    buf_add_byte(&rs->scratch, 0);
+    put_be64(numbers, (uint64_t)id->life);
+    put_be64(numbers + 8, id->seq);
+    buf_add(&rs->scratch, numbers, sizeof numbers);
+    return buf_slice(&rs->scratch);
+}
+
+static struct entry *new_entry(struct stream_releases *rs, const struct stream_release_id *id)
+{
+    struct entry *e = mem_new(sizeof *e);
+    struct slice key = key_of(rs, id);
+    uint8_t *at = mem_copy(key.data, key.size);
+    e->key = slice_of(at, key.size);
+    e->releases = rs;
+    e->id = *id;
+    e->id.key.ns.data = at;
+    e->id.key.group.data = at += id->key.ns.size + 1;
+    e->id.key.name.data = at + id->key.group.size + 1;
+    list_init(&e->wishes);
+    strmap_put(&rs->entries, e->key, e);
+    list_add_last(&rs->queued, &e->link);
+    return e;
+}
+
+static size_t size_of(const struct entry *e)
+{
+    return e->members.size + e->key.size + ENTRY_BYTES;
+}
+
+static void free_entry(struct entry *e)
+{
+    struct stream_releases *rs = e->releases;
+    assert(list_is_empty(&e->wishes));
+    if (e->state == ENTRY_THERE) {
+        rs->bytes -= size_of(e);
+        rs->there_count--;
+    } else if (e->state == ENTRY_READING) {
+        config_cancel(rs->options.config, &e->request);
+        rs->reading_count--;
+    }
+    list_remove(&e->link);
+    strmap_remove(&rs->entries, e->key);
+    buf_done(&e->members);
+    mem_free(e->key.data);
+    mem_free(e);
+}
+
+/* The newest stays, whatever its size. */
+static void make_room(struct stream_releases *rs)
+{
+    while ((rs->bytes > rs->options.bytes_max || rs->there_count > rs->options.count_max) &&
+           rs->there.next->next != &rs->there)
+        free_entry(container_of(rs->there.next, struct entry, link));
+}
+
+void stream_releases_free(struct stream_releases *rs)
+{
+    struct link *lists[] = {&rs->queued, &rs->reading, &rs->there};
+    for (size_t i = 0; i < 3; i++)
+        while (!list_is_empty(lists[i]))
+            free_entry(container_of(lists[i]->next, struct entry, link));
+    strmap_done(&rs->entries);
+    buf_done(&rs->scratch);
+    mem_free(rs);
+}
+
+/* --- reading ------------------------------------------------------------------------------------------- */
+
+void stream_release_write(const char *md5, enum format format, uint64_t size, struct slice title,
+                          struct json_writer *w)
+{
+    document_add_text(w, "md5", slice_text(md5));
+    document_add_text(w, "format", slice_text(format_name(format)));
+    document_add_number(w, "size", (int64_t)size);
+    document_add_text(w, "title", title);
+}
+
+static void keep(struct entry *e, const struct config_release *r)
+{
+    struct json_writer w = {.out = &e->members};
+    e->release = (struct stream_release){.is_missing = !r};
+    if (r && r->operation == CONFIG_DELETE) {
+        e->release.is_deleted = true;
+    } else if (r) {
+        e->release.is_large = r->content.size > RELEASE_INLINE_MAX;
+        stream_release_write(r->digest.md5, r->format, r->content.size, r->title, &w);
+        if (!e->release.is_large)
+            document_add_bytes(&w, "content", r->content);
+    }
+    e->release.members = buf_slice(&e->members);
+}
+
+static void start_reads(struct stream_releases *rs);
+
+static void put_back(struct entry *e)
+{
+    e->state = ENTRY_QUEUED;
+    e->retry_ms = e->releases->now_ms + RETRY_MS;
+    list_add_last(&e->releases->queued, &e->link);
+}
+
+static void on_read(struct config_request *q, int err, const struct config_result *result)
+{
+    struct entry *e = container_of(q, struct entry, request);
+    struct stream_releases *rs = e->releases;
+    struct link *l;
+    bool is_gone = err == ERR_NOT_FOUND && result->revision <= config_revision(rs->options.config);
+    list_remove(&e->link);
+    rs->reading_count--;
+    if (err && !is_gone) {
+        put_back(e); /* not readable now, or ahead of the view */
+        return;
+    }
+    keep(e, err ? NULL : result->release);
+    e->state = ENTRY_THERE;
+    rs->bytes += size_of(e);
+    rs->there_count++;
+    list_add_last(&rs->there, &e->link);
+    struct link ready;
+    list_init(&ready);
+    list_move_all(&ready, &e->wishes);
+    make_room(rs); /* never this one */
+    start_reads(rs);
+    while ((l = list_take_first(&ready))) {
+        struct stream_wish *w = container_of(l, struct stream_wish, link);
+        w->ready(w);
+    }
+}
+
+static void start_reads(struct stream_releases *rs)
+{
+    LIST_FOR_EACH_SAFE (l, &rs->queued) {
+        struct entry *e = container_of(l, struct entry, link);
+        if (rs->reading_count >= READS_MAX)
+            return;
+        if (list_is_empty(&e->wishes)) {
+            free_entry(e);
+            continue;
+        }
+        if (e->retry_ms > rs->now_ms)
+            continue;
+        list_remove(&e->link);
+        e->state = ENTRY_READING;
+        list_add_last(&rs->reading, &e->link);
+        rs->reading_count++;
+        rs->reads++;
+        e->request = (struct config_request){.done = on_read};
+        rs->options.read(rs->options.config, &e->request, &e->id.key, e->id.seq, true);
+    }
+}
+
+void stream_releases_turn(struct stream_releases *rs, uint64_t now_ms)
+{
+    rs->now_ms = now_ms;
+    if (!list_is_empty(&rs->queued) && config_is_ready(rs->options.config))
+        start_reads(rs);
+}
+
+/* --- asking -------------------------------------------------------------------------------------------- */
+
+const struct stream_release *stream_releases_get(struct stream_releases *rs,
+                                                 const struct stream_release_id *id)
+{
+    struct entry *e = strmap_get(&rs->entries, key_of(rs, id));
+    if (!e || e->state != ENTRY_THERE)
+        return NULL;
+    list_remove(&e->link);
+    list_add_last(&rs->there, &e->link);
+    return &e->release;
+}
+
+void stream_release_wish(struct stream_releases *rs, struct stream_wish *w,
+                         const struct stream_release_id *id)
+{
+    struct entry *e = strmap_get(&rs->entries, key_of(rs, id));
+    if (e && e->state == ENTRY_THERE) { /* read it again: the wish is never fulfilled from inside */
+        free_entry(e);
+        e = NULL;
+    }
+    if (!e)
+        e = new_entry(rs, id);
+    list_add_last(&e->wishes, &w->link);
+    start_reads(rs);
+}
+
+void stream_release_unwish(struct stream_wish *w)
+{
+    list_remove(&w->link); /* what is being read for nobody is kept all the same */
+}
+
+void stream_release_doubt(struct stream_releases *rs, const struct stream_release_id *id)
+{
+    struct entry *e = strmap_get(&rs->entries, key_of(rs, id));
+    if (e && e->state == ENTRY_THERE && e->release.is_missing)
+        free_entry(e);
+}

@@ -1,0 +1,76 @@
+#!/usr/bin/env bash
+# What the shell parts of this folder promise, on commands that fail once, twice or never.
+set -u
+cd "$(dirname "$0")" || exit 1
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+wrong=0
+same() { # NAME WANTED GOT
+    [ "$2" = "$3" ] && return
+    printf '%s\n  wanted: %s\n  got:    %s\n' "$1" "$2" "$3"
+    wrong=1
+}
+cat >"$work/fails" <<'S'
+#!/usr/bin/env bash
+# fails NAME TIMES: fails so many times, then passes
+n=$(cat "$0.$1" 2>/dev/null || echo 0)
+echo $((n + 1)) >"$0.$1"
+echo "  run $((n + 1)) of $1"
+[ "$n" -ge "$2" ] && exit 0
+echo "  FAIL something of $1"
+exit 3
+S
+chmod +x "$work/fails"
+
+# A second try only where it is asked for, and only one.
+tried() { # CI_RETRY NAME TIMES: what is said, and the status
+    CI_RETRY=$1 bash -c '. ./tries.sh; tries "$2" "$1/fails" "$2" "$3"; status=$?; echo "status $status$(at_second_try)"' - "$work" "$2" "$3"
+}
+same "passes" $'  run 1 of a\nstatus 0' "$(tried 1 a 0)"
+same "fails, not asked for" $'  run 1 of b\n  FAIL something of b\nstatus 3' "$(tried '' b 1)"
+same "fails once" $'  run 1 of c\n  FAIL something of c\nSECOND TRY: c, which ended with 3 (above)\n  run 2 of c
+FLAKY: c passed at the second try\nstatus 0, 1 of them at the second try: c' "$(tried 1 c 1)"
+same "fails twice" $'  run 1 of d\n  FAIL something of d\nSECOND TRY: d, which ended with 3 (above)\n  run 2 of d
+  FAIL something of d\nstatus 3' "$(tried 1 d 9)"
+same "skipped" "status 77" "$(CI_RETRY=1 bash -c '. ./tries.sh; tries x bash -c "exit 77"; echo "status $?$(at_second_try)"')"
+
+# The whole run: what fails is told at the end, what passed at the second try is counted.
+run() { # BASH: says all, then its status
+    logs=$work/logs CI_RETRY=1 WORK=$work bash -c '. ./parts.sh; '"$1"'; closing; echo "status $?"' 2>&1
+}
+said=$(run 'part good echo fine; part "tsan x" echo fine')
+same "nothing failed" $'2 passed, 0 failed\nstatus 0' "$(tail -n 2 <<<"$said")"
+same "its output is shown" 2 "$(grep -c '^fine$' <<<"$said")"
+said=$(run 'part_twice once "$WORK/fails" once 1; part good echo fine')
+same "one at the second try" $'2 passed, 0 failed, 1 of them at the second try: once\nstatus 0' "$(tail -n 2 <<<"$said")"
+same "and its failure is told" "    FAIL something of once" "$(sed -n '/passed at the second try; the end/,$ s/^    //p' <<<"$said" | grep FAIL | sed 's/^/  /')"
+said=$(run 'part_twice twice "$WORK/fails" twice 9; part good echo fine; part lost "$WORK/fails" lost 9 || echo "seen: $?"')
+same "two failed" $'failed: twice lost\n1 passed, 2 failed\nstatus 1' "$(tail -n 3 <<<"$said")"
+same "tried twice, and once" "2 1" "$(cat "$work/fails.twice") $(cat "$work/fails.lost")"
+same "a part has a status" "seen: 3" "$(grep '^seen' <<<"$said")"
+same "failures are told again" 2 "$(sed -n '/^=== .* FAILED\. What says so/,$ p' <<<"$said" | grep -c 'FAIL something of lost')"
+begin=$SECONDS
+said=$(run 'part left bash -c "sleep 60 & echo \$! >$WORK/left; echo done"')
+kill "$(cat "$work/left")"
+same "who leaves a process behind holds nothing up" 1 "$((SECONDS - begin < 40))"
+
+# Ports: two who live are not given the same; those of one who is gone are free again.
+mkdir "$work/tmp"
+export TMPDIR=$work/tmp
+. ./ports.sh
+first=$(free_base) second=$(free_base)
+same "two blocks" 1 "$([ -n "$first" ] && [ -n "$second" ] && [ "$first" != "$second" ] && echo 1)"
+same "both are ours" "$$ $$" "$(cat "$TMPDIR"/cairn-ports.*/"$first" "$TMPDIR"/cairn-ports.*/"$second" | xargs)"
+for p in $(seq 20000 100 29900); do echo $$ >"$(echo "$TMPDIR"/cairn-ports.*)/$p"; done
+same "all are taken" "" "$(free_base 2>"$work/none")"
+bash -c 'exit' & gone=$!
+wait $gone
+for p in $(seq 20000 100 29900); do echo $gone >"$(echo "$TMPDIR"/cairn-ports.*)/$p"; done
+same "theirs are free again" 1 "$(free_base | wc -l)"
+echo 1 >"$(echo "$TMPDIR"/cairn-ports.*)/20000" && free_base >"$work/one" && give_back_ports
+same "all given back" "1 0" "$(cat "$TMPDIR"/cairn-ports.*/20000) $(grep -lx $$ "$TMPDIR"/cairn-ports.*/* | wc -l)"
+. ./logs.sh
+mkdir -p "$work/node/n1" && seq 100 >"$work/node/n1/log"
+same "the end of a log" "    --- n1/log ends with: 15" "$(tell_logs "$work/node" | head -n 1) $(tell_logs "$work/node" | grep -c '|')"
+[ $wrong = 0 ] && echo "tries, parts, ports, logs: as they should be"
+exit $wrong
