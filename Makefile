@@ -5,7 +5,7 @@
 #   make           build bin/cairnd
 #   make run       deps, build, start one node and print where it listens
 #   make cluster   deps, build, start three members and print where they listen; CLUSTER_DIR= says where their data lies
-#   make demo      three members, services and consumers; one is killed, one drained, the leader killed: 35 seconds
+#   make demo      three members, services and consumers, a configuration; one is killed, one drained, the leader killed: 45 s
 #   make test      everything that CI's core asks for, under ten minutes
 #   make check     unit tests only            (make check T=wal runs those whose name has "wal")
 #   make scenarios etcd-io/raft's own scenario files and ours; DIR= says where theirs lie

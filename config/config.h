@@ -30,6 +30,7 @@ struct config_options {
     uint64_t content_bytes_max;  /* of one configuration; 0 = 1 MiB */
     uint64_t request_bytes_max;  /* the kv's; 0 = 1.5 MiB */
     uint64_t txn_ops_max;        /* the kv's; 0 = 128: half as many configurations fit into a bundle */
+    size_t namespaces_max;       /* that hold a configuration, deleted or not; 0 = no limit */
     size_t items_max, bytes_max; /* of one namespace: live ones and their bytes; 0 = none */
     /* A release stays while it is among the newest so many of its item (0 = 50), or younger than this (0 = 90
      * days), or live, or named by a gray rule. What is left is collected by the leader. */
@@ -119,6 +120,9 @@ void config_publish(struct config *c, struct config_request *q, const struct con
  * it is deleted. Linearizable when is_local is false. */
 void config_read(struct config *c, struct config_request *q, const struct config_id *key, uint64_t seq,
                  bool is_local);
+/* The same release at once, if it was read lately and still stands there so (locally); NULL: config_read has
+ * to tell. Valid until the next call of this door. */
+const struct config_release *config_read_recent(struct config *c, const struct config_id *key, uint64_t seq);
 /* A new release with that of seq's content and format. ERR_NOT_FOUND: there is no such release (any more). */
 void config_rollback(struct config *c, struct config_request *q, const struct config_id *key, uint64_t seq,
                      struct slice note, const struct config_condition *condition);
@@ -126,8 +130,12 @@ void config_rollback(struct config *c, struct config_request *q, const struct co
 void config_delete(struct config *c, struct config_request *q, const struct config_id *key, struct slice note,
                    const struct config_condition *condition);
 /* All or nothing, in one revision; a key twice is ERR_INVALID. */
+struct config_remove {
+    struct config_id key;
+    struct config_condition condition;
+};
 void config_bundle(struct config *c, struct config_request *q, const struct config_publish *publish,
-                   size_t publish_count, const struct config_id *remove, size_t remove_count);
+                   size_t publish_count, const struct config_remove *remove, size_t remove_count);
 
 /* Many at once, of which some may be there (config_import.c): everything is checked before anything is
  * written. What fits into one transaction is written in one revision; more than that in several, in the order

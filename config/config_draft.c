@@ -6,6 +6,7 @@
 /* --- put
  * ---------------------------------------------------------------------------------------------------- */
 
+/* Of one namespace; of all with an empty one. */
 static int count_drafts(struct config *c, struct slice ns, size_t *ret_count)
 {
     Etcdserverpb__RangeRequest m = ETCDSERVERPB__RANGE_REQUEST__INIT;
@@ -27,16 +28,30 @@ static int count_drafts(struct config *c, struct slice ns, size_t *ret_count)
     return err;
 }
 
+/* In a namespace without configurations it counts among the drafts of all: else namespaces of nothing but
+ * drafts had no limit. */
+static int check_count(struct write *w, struct target *t)
+{
+    const struct config *c = w->op.config;
+    size_t max = c->options.items_max, count = 0;
+    bool has_namespace = heads_has_namespace(c->heads, t->key.ns);
+    int err = max ? count_drafts(w->op.config, has_namespace ? t->key.ns : (struct slice){0}, &count) : OK;
+    if (err || !max || count < max)
+        return err;
+    if (!has_namespace)
+        return write_refuse(w, t, ERR_QUOTA,
+                            "namespace %.*s has no configuration yet, and there are %zu drafts already",
+                            (int)t->key.ns.size, (const char *)t->key.ns.data, count);
+    return write_refuse(w, t, ERR_QUOTA, "namespace %.*s is full: it may hold %zu drafts",
+                        (int)t->key.ns.size, (const char *)t->key.ns.data, max);
+}
+
 static int decide_put(struct write *w, struct target *t)
 {
     const struct config_options *o = &w->op.config->options;
-    size_t count = 0;
     if (!t->has_source)
         return DECIDE_LOOK;
-    int err = o->items_max && !t->source_revision ? count_drafts(w->op.config, t->key.ns, &count) : OK;
-    if (!err && count && count >= o->items_max)
-        return write_refuse(w, t, ERR_QUOTA, "namespace %.*s is full: it may hold %zu drafts",
-                            (int)t->key.ns.size, (const char *)t->key.ns.data, o->items_max);
+    int err = t->source_revision ? OK : check_count(w, t);
     if (!err && t->content.size > o->content_bytes_max)
         return write_refuse(w, t, ERR_REQUEST_TOO_LARGE,
                             "the content has %zu bytes; at most %llu are taken (--config-max-bytes)",

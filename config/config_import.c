@@ -181,6 +181,7 @@ static void judge_item(struct config_import *i, struct config_import_item *item)
 static size_t judge_room(struct config_import *i, size_t at)
 {
     const struct config_options *o = &i->config->options;
+    const struct heads_limits limits = {o->namespaces_max, o->items_max, o->bytes_max};
     struct heads_claim claim = {0};
     char error[256];
     size_t first = at, created = 0, bytes = 0;
@@ -193,8 +194,7 @@ static size_t judge_room(struct config_import *i, size_t at)
         created += item->action == CONFIG_CREATED;
         bytes += item->content.size > before ? item->content.size - before : 0;
     }
-    int err = heads_claim(i->config->heads, i->items[first].key.ns, created, bytes, o->items_max,
-                          o->bytes_max, &claim, error, sizeof error);
+    int err = heads_claim(i->config->heads, i->items[first].key.ns, created, bytes, &limits, &claim, error, sizeof error);
     heads_release(i->config->heads, &claim);
     if (err)
         refuse(i, &i->items[first], err, "%s", error);

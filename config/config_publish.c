@@ -141,7 +141,7 @@ static bool is_twice(struct write *w)
 }
 
 void config_bundle(struct config *c, struct config_request *q, const struct config_publish *publish,
-                   size_t publish_count, const struct config_id *remove, size_t remove_count)
+                   size_t publish_count, const struct config_remove *remove, size_t remove_count)
 {
     size_t max = c->options.txn_ops_max / 2, count = publish_count + remove_count;
     struct write *w = write_new(c, q, count && count <= max ? count : 0);
@@ -159,8 +159,8 @@ void config_bundle(struct config *c, struct config_request *q, const struct conf
         }
     }
     for (size_t i = 0; i < remove_count; i++)
-        if (!write_target(w, publish_count + i, &remove[i], decide_delete, NULL)) {
-            w->op.result.key = config_copy_id(&w->op.desk.arena, &remove[i]);
+        if (!write_target(w, publish_count + i, &remove[i].key, decide_delete, &remove[i].condition)) {
+            w->op.result.key = config_copy_id(&w->op.desk.arena, &remove[i].key);
             return;
         }
     if (!is_twice(w))

@@ -156,6 +156,19 @@ void config_read(struct config *c, struct config_request *q, const struct config
         config_op_barrier(&r->op, on_barrier);
 }
 
+const struct config_release *config_read_recent(struct config *c, const struct config_id *key, uint64_t seq)
+{
+    struct arena a = {0};
+    struct recent_release *e = NULL;
+    int64_t revision;
+    const struct slice name = config_key(&a, CONFIG_RELEASE, key, seq);
+    if (config_look_revision(c, name, &a, &revision) == OK)
+        e = recent_get(&c->recent, name, revision);
+    recent_unref(e); /* the others have theirs */
+    arena_done(&a);
+    return e ? &e->release : NULL;
+}
+
 void config_read_draft(struct config *c, struct config_request *q, const struct config_id *key)
 {
     struct reading *r = begin(c, q, key);

@@ -314,9 +314,9 @@ static int claim(struct write *w, size_t at)
     if (!t->new_head || t->new_head->is_deleted)
         return OK;
     size_t before = write_is_live(t) ? t->head->size : 0, after = t->new_head->size;
-    int err =
-        heads_claim(w->op.config->heads, t->key.ns, !write_is_live(t), after > before ? after - before : 0,
-                    o->items_max, o->bytes_max, c, w->error, sizeof w->error);
+    const struct heads_limits limits = {o->namespaces_max, o->items_max, o->bytes_max};
+    int err = heads_claim(w->op.config->heads, t->key.ns, !write_is_live(t),
+                          after > before ? after - before : 0, &limits, c, w->error, sizeof w->error);
     if (err)
         w->culprit = &w->targets[at];
     return err;

@@ -288,20 +288,31 @@ void heads_each(const struct heads *h, struct slice ns, struct slice group, stru
 /* --- limits ---------------------------------------------------------------------------------------------
  */
 
-int heads_claim(struct heads *h, struct slice ns, size_t items, size_t bytes, size_t items_max,
-                size_t bytes_max, struct heads_claim *claim, char *error, size_t error_size)
+bool heads_has_namespace(const struct heads *h, struct slice ns)
+{
+    return strmap_get(&h->namespaces, ns);
+}
+
+int heads_claim(struct heads *h, struct slice ns, size_t items, size_t bytes,
+                const struct heads_limits *limits, struct heads_claim *claim, char *error, size_t error_size)
 {
     struct heads_namespace *n = strmap_get(&h->namespaces, ns);
     size_t live = n ? n->live + n->claimed : 0, held = n ? n->bytes + n->claimed_bytes : 0;
-    if (items && items_max && live + items > items_max) {
-        snprintf(error, error_size, "namespace %.*s is full: it may hold %zu configurations", (int)ns.size,
-                 ns.data, items_max);
+    if (!n && limits->namespaces && h->namespaces.count >= limits->namespaces) {
+        snprintf(error, error_size,
+                 "there may be %zu namespaces with configurations, and there are: %.*s would be one more",
+                 limits->namespaces, (int)ns.size, ns.data);
         return ERR_QUOTA;
     }
-    if (bytes && bytes_max && held + bytes > bytes_max) {
+    if (items && limits->items && live + items > limits->items) {
+        snprintf(error, error_size, "namespace %.*s is full: it may hold %zu configurations", (int)ns.size,
+                 ns.data, limits->items);
+        return ERR_QUOTA;
+    }
+    if (bytes && limits->bytes && held + bytes > limits->bytes) {
         snprintf(error, error_size,
                  "namespace %.*s is full: its configurations may have %zu bytes together, and have %zu",
-                 (int)ns.size, ns.data, bytes_max, held);
+                 (int)ns.size, ns.data, limits->bytes, held);
         return ERR_QUOTA;
     }
     claim->ns = refer(h, ns);

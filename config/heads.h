@@ -58,14 +58,22 @@ struct heads_sums { /* of all namespaces */
 };
 struct heads_sums heads_sums(const struct heads *h);
 
+/* What there may be; 0 = no limit. */
+struct heads_limits {
+    size_t namespaces;   /* with an item, deleted or not */
+    size_t items, bytes; /* of one namespace, live ones */
+};
 /* What a request will add to a namespace; zeroed before. */
 struct heads_claim {
     struct heads_namespace *ns;
     size_t items, bytes;
 };
-/* ERR_QUOTA with a sentence when more would be there than the limits (0 = none) allow. */
-MUST_CHECK int heads_claim(struct heads *h, struct slice ns, size_t items, size_t bytes, size_t items_max,
-                           size_t bytes_max, struct heads_claim *claim, char *error, size_t error_size);
+/* ERR_QUOTA with a sentence when more would be there than the limits allow. */
+MUST_CHECK int heads_claim(struct heads *h, struct slice ns, size_t items, size_t bytes,
+                           const struct heads_limits *limits, struct heads_claim *claim, char *error,
+                           size_t error_size);
+/* Whether it holds an item, deleted or not, or will by a claim. */
+bool heads_has_namespace(const struct heads *h, struct slice ns);
 void heads_release(struct heads *h, struct heads_claim *claim);
 
 #endif

@@ -225,12 +225,19 @@ struct catalog_effect catalog_effect(const struct catalog_instance *i)
     return e;
 }
 
+static bool is_used(const struct catalog_namespace *n)
+{
+    return n->services || n->overrides;
+}
+
 /* Whether the service was there, and is now. */
 static void count_service(struct catalog *c, struct catalog_service *s, bool did_exist)
 {
     size_t one = (size_t)((int)catalog_exists(s) - (int)did_exist);
+    bool was_used = is_used(s->in);
     s->in->services += one;
     c->all.services += one;
+    c->used_namespaces += (size_t)((int)is_used(s->in) - (int)was_used);
 }
 
 /* Adds (one = 1) or takes away (-1) what the instance counts for in n. */
@@ -251,8 +258,10 @@ static void count(struct catalog *c, struct catalog_instance *i, int sign)
     struct catalog_service *s = i->service;
     bool did_exist = catalog_exists(s);
     size_t one = (size_t)sign;
+    bool was_used = is_used(s->in);
     count_in(s->in, i, one);
     count_in(&c->all, i, one);
+    c->used_namespaces += (size_t)((int)is_used(s->in) - (int)was_used);
     if (!i->doc)
         return;
     s->instances += one;

@@ -138,7 +138,9 @@ void catalog_each(const struct catalog *c, struct slice ns, struct slice group, 
 void catalog_each_namespace(const struct catalog *c, bool (*fn)(void *arg, const struct catalog_namespace *n),
                             void *arg);
 const struct catalog_namespace *catalog_namespace(const struct catalog *c,
-                                                  struct slice ns);           /* NULL = nothing is in it */
+                                                  struct slice ns); /* NULL = nothing is in it */
+/* Those that hold a service or an override. */
+size_t catalog_namespace_count(const struct catalog *c);
 const struct catalog_namespace *catalog_all(const struct catalog *c);         /* the sums of all */
 struct catalog_session *catalog_session(const struct catalog *c, int64_t id); /* NULL = not there */
 size_t catalog_session_count(const struct catalog *c);

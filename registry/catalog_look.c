@@ -37,6 +37,11 @@ void catalog_each_namespace(const struct catalog *c, bool (*fn)(void *arg, const
             return;
 }
 
+size_t catalog_namespace_count(const struct catalog *c)
+{
+    return c->used_namespaces;
+}
+
 const struct catalog_namespace *catalog_all(const struct catalog *c)
 {
     return &c->all;

@@ -16,6 +16,7 @@ struct catalog {
     struct catalog_service **services; /* by namespace, group, name */
     size_t service_count, service_capacity;
     struct strmap by_name, namespaces;
+    size_t used_namespaces; /* hold a service or an override */
     struct catalog_namespace all;
     struct strmap unreadable; /* keys */
     struct map sessions;

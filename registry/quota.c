@@ -9,6 +9,7 @@ struct quota_part {
     struct slice key; /* owned */
     size_t references;
     size_t services, instances, overrides; /* of a namespace */
+    bool is_new;                           /* a namespace that was empty when it was claimed */
 };
 
 static struct quota_part *refer(struct strmap *map, struct slice key)
@@ -39,11 +40,26 @@ static int refuse(struct slice ns, const char *what, size_t max, char *error, si
     return ERR_QUOTA;
 }
 
-static struct quota_part *namespace_of(struct quota *q, struct quota_claim *claim, struct slice ns)
+/* claim->ns is there afterwards, unless it is refused. */
+static int claim_namespace(struct quota *q, const struct catalog *c, struct slice ns,
+                           struct quota_claim *claim, char *error, size_t error_size)
 {
-    if (!claim->ns)
-        claim->ns = refer(&q->namespaces, ns);
-    return claim->ns;
+    const struct catalog_namespace *n = catalog_namespace(c, ns);
+    bool is_new = !strmap_get(&q->namespaces, ns) && (!n || (!n->services && !n->overrides));
+    if (claim->ns)
+        return OK;
+    if (is_new && q->namespaces_max && catalog_namespace_count(c) + q->new_namespaces >= q->namespaces_max) {
+        snprintf(error, error_size,
+                 "there may be %zu namespaces with services, and there are: %.*s would be one more",
+                 q->namespaces_max, (int)ns.size, ns.data);
+        return ERR_QUOTA;
+    }
+    claim->ns = refer(&q->namespaces, ns);
+    if (is_new) {
+        claim->ns->is_new = true;
+        q->new_namespaces++;
+    }
+    return OK;
 }
 
 /* Several requests that make one service claim it once. */
@@ -52,16 +68,18 @@ int quota_claim_service(struct quota *q, const struct catalog *c, const struct q
 {
     const struct catalog_service *s = catalog_find(c, key->ns, key->group, key->service);
     const struct catalog_namespace *n = catalog_namespace(c, key->ns);
-    if (claim->service || !q->services_max || (s && catalog_exists(s)))
+    if (claim->service || (s && catalog_exists(s)))
         return OK;
+    int err = claim_namespace(q, c, key->ns, claim, error, error_size);
+    if (err || !q->services_max)
+        return err;
     struct buf name = {0};
-    int err = OK;
+    struct quota_part *ns = claim->ns;
     buf_add_slice(&name, key->ns);
     buf_add_byte(&name, '/');
     buf_add_slice(&name, key->group);
     buf_add_byte(&name, '/');
     buf_add_slice(&name, key->service);
-    struct quota_part *ns = namespace_of(q, claim, key->ns);
     bool is_claimed = strmap_get(&q->services, buf_slice(&name));
     if (!is_claimed && (n ? n->services : 0) + ns->services >= q->services_max) {
         err = refuse(key->ns, "services", q->services_max, error, error_size);
@@ -80,7 +98,10 @@ int quota_claim_instance(struct quota *q, const struct catalog *c, const struct 
     int err = quota_claim_service(q, c, key, claim, error, error_size);
     if (err || claim->instance || !q->instances_max)
         return err;
-    struct quota_part *ns = namespace_of(q, claim, key->ns);
+    err = claim_namespace(q, c, key->ns, claim, error, error_size);
+    if (err)
+        return err;
+    struct quota_part *ns = claim->ns;
     if ((n ? n->instances : 0) + ns->instances >= q->instances_max)
         return refuse(key->ns, "instances", q->instances_max, error, error_size);
     ns->instances++;
@@ -92,9 +113,10 @@ int quota_claim_override(struct quota *q, const struct catalog *c, const struct 
                          struct quota_claim *claim, char *error, size_t error_size)
 {
     const struct catalog_namespace *n = catalog_namespace(c, key->ns);
-    if (claim->override || !q->instances_max)
-        return OK;
-    struct quota_part *ns = namespace_of(q, claim, key->ns);
+    int err = claim_namespace(q, c, key->ns, claim, error, error_size);
+    if (err || claim->override || !q->instances_max)
+        return err;
+    struct quota_part *ns = claim->ns;
     if ((n ? n->overrides : 0) + ns->overrides >= q->instances_max)
         return refuse(key->ns, "overrides", q->instances_max, error, error_size);
     ns->overrides++;
@@ -125,6 +147,7 @@ void quota_release(struct quota *q, struct quota_claim *claim)
     if (claim->ns) {
         claim->ns->instances -= claim->instance;
         claim->ns->overrides -= claim->override;
+        q->new_namespaces -= claim->ns->is_new && claim->ns->references == 1;
         let_go(&q->namespaces, claim->ns);
     }
     q->sessions -= claim->session;
@@ -133,7 +156,7 @@ void quota_release(struct quota *q, struct quota_claim *claim)
 
 void quota_done(struct quota *q)
 {
-    assert(!q->namespaces.count && !q->services.count && !q->sessions);
+    assert(!q->namespaces.count && !q->services.count && !q->new_namespaces && !q->sessions);
     strmap_done(&q->namespaces);
     strmap_done(&q->services);
 }

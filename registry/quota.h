@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * How much one namespace, and all sessions together, may hold. What is there is the catalog's to count; here
- * is what requests under way will add, so that a thousand of them at once do not pass the limit together.
- * Pure. */
+ * How much one namespace may hold, and how many namespaces and sessions there may be. What is there is the
+ * catalog's to count; here is what requests under way will add, so that a thousand of them at once do not
+ * pass the limit together. Pure. */
 #ifndef REGISTRY_QUOTA_H
 #define REGISTRY_QUOTA_H
 
@@ -10,9 +10,9 @@
 struct quota_part;
 
 struct quota {
-    size_t services_max, instances_max, sessions_max; /* 0 = no limit */
-    struct strmap namespaces, services;               /* struct quota_part, of claims */
-    size_t sessions;
+    size_t namespaces_max, services_max, instances_max, sessions_max; /* 0 = no limit */
+    struct strmap namespaces, services;                               /* struct quota_part, of claims */
+    size_t new_namespaces, sessions;
 };
 
 /* Of one request; zeroed before. What is claimed already is not claimed twice. */
@@ -21,7 +21,8 @@ struct quota_claim {
     bool instance, override, session;
 };
 
-/* ERR_QUOTA, with a sentence. key as people write it; the id is of no matter. */
+/* ERR_QUOTA, with a sentence; each claims the namespace too, if nothing is in it yet. key as people write it;
+ * the id is of no matter. */
 struct quota_key {
     struct slice ns, group, service;
 };

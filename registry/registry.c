@@ -197,7 +197,8 @@ struct registry *registry_new(const struct registry_options *options)
     r->options.member = mem_string(options->member);
     if (!r->options.txn_ops_max)
         r->options.txn_ops_max = 128;
-    r->quota = (struct quota){.services_max = options->services_max,
+    r->quota = (struct quota){.namespaces_max = options->namespaces_max,
+                              .services_max = options->services_max,
                               .instances_max = options->instances_max,
                               .sessions_max = options->sessions_max};
     r->kv = options->kv;

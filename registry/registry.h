@@ -25,10 +25,10 @@ struct registry_options {
     struct kv *kv;
     const char *member;   /* this member's name, for subscribers */
     uint64_t txn_ops_max; /* the kv's; 0 = 128 */
-    /* Services and instances (as many overrides) of one namespace; sessions, which have none, of all
-     * together. Looked at where a request comes in, so that requests on several members at once may pass them
-     * by a little. 0 = no limit. */
-    size_t services_max, instances_max, sessions_max;
+    /* Namespaces that hold something; services and instances (as many overrides) of one of them; sessions,
+     * which have none, of all together. Looked at where a request comes in, so that requests on several
+     * members at once may pass them by a little. 0 = no limit. */
+    size_t namespaces_max, services_max, instances_max, sessions_max;
     struct projections *projections; /* taken over; NULL = none */
 };
 

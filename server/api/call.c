@@ -59,7 +59,9 @@ struct slice api_group_asked(const struct api_call *c)
     return slice_equal(c->group, slice_text("*")) ? (struct slice){0} : c->group;
 }
 
-int api_continue_read(const struct api_call *c, struct buf *ret_after)
+/* --- pages ------------------------------------------------------------------------------------------- */
+
+static int continue_read(const struct api_call *c, struct buf *ret_after)
 {
     int err = base64_decode(api_param(c, PARAM_CONTINUE), ret_after);
     if (!err && ret_after->size && !memchr(ret_after->data, '/', ret_after->size))
@@ -68,7 +70,7 @@ int api_continue_read(const struct api_call *c, struct buf *ret_after)
 }
 
 /* In base64: opaque, and needs no escapes in a query. */
-void api_continue_write(struct json_writer *w, struct slice group, struct slice name)
+static void continue_write(struct json_writer *w, struct slice group, struct slice name)
 {
     struct buf place = {0}, token = {0};
     buf_add_slice(&place, group);
@@ -85,6 +87,49 @@ void api_continue_write(struct json_writer *w, struct slice group, struct slice 
     jw_string(w, buf_slice(&token));
     buf_done(&place);
     buf_done(&token);
+}
+
+bool api_page_check(struct api_call *c)
+{
+    struct buf after = {0};
+    int err = continue_read(c, &after);
+    buf_done(&after);
+    if (err)
+        api_fail(c, API_BAD_REQUEST, "continue is not what an answer gave");
+    return !err;
+}
+
+void api_page_open(struct api_page *p, const struct api_call *c, struct json_writer *w, const char *key)
+{
+    *p = (struct api_page){.w = w, .left = api_number(api_param(c, PARAM_LIMIT))};
+    if (continue_read(c, &p->after))
+        buf_clear(&p->after); /* checked before */
+    jw_key(w, key);
+    jw_open(w, '[');
+}
+
+bool api_page_take(struct api_page *p, struct slice group, struct slice name)
+{
+    p->has_more = p->left == 0;
+    if (p->has_more)
+        return false;
+    p->left--;
+    p->group = group;
+    p->name = name;
+    jw_open(p->w, '{');
+    jw_key(p->w, "name");
+    jw_string(p->w, name);
+    jw_key(p->w, "group");
+    jw_string(p->w, group);
+    return true;
+}
+
+void api_page_close(struct api_page *p)
+{
+    jw_close(p->w, ']');
+    if (p->has_more)
+        continue_write(p->w, p->group, p->name);
+    buf_done(&p->after);
 }
 
 /* --- answers ------------------------------------------------------------------------------------------- */
@@ -329,6 +374,11 @@ static void call_begin(struct http_request *q)
     c->route = m.route;
     if (!admit_values(c, &m))
         return;
+    /* A form of any page may POST without asking first. */
+    if (q->method != HTTP_GET && q->method != HTTP_HEAD && !http_origin_is_allowed(q)) {
+        api_fail(c, API_FORBIDDEN, "pages of this origin may not write: see --cors");
+        return;
+    }
     const struct config *config = c->api->options.config;
     bool is_ready = registry_is_ready(api_registry(c)) && (!config || config_is_ready(config));
     if (!(c->route->flags & IS_PUBLIC) && !is_ready)

@@ -47,10 +47,23 @@ bool api_next_param(const struct api_call *c, enum api_param p, size_t *at, stru
 
 /* Of a list: the group, empty = all of them. */
 struct slice api_group_asked(const struct api_call *c);
-/* Where a page begins: behind this "group/name"; empty without the parameter. ERR_MALFORMED: it is not what
- * api_continue_write gave. */
-MUST_CHECK int api_continue_read(const struct api_call *c, struct buf *ret_after);
-void api_continue_write(struct json_writer *w, struct slice group, struct slice name);
+/* A page of a list that is ordered by group and name. */
+struct api_page {
+    struct json_writer *w;
+    struct buf after;         /* "group/name" that it begins behind; empty = at the first */
+    struct slice group, name; /* of the last that was taken */
+    uint64_t left;
+    bool has_more;
+};
+
+/* Before anything else: false, and the call has failed, if its `continue` is not what an answer gave. */
+bool api_page_check(struct api_call *c);
+/* The array under this key, until close, which says where to go on. */
+void api_page_open(struct api_page *p, const struct api_call *c, struct json_writer *w, const char *key);
+/* Opens the next one's object with its name and its group; false: there is no room, only more. The texts stay
+ * until close. */
+bool api_page_take(struct api_page *p, struct slice group, struct slice name);
+void api_page_close(struct api_page *p);
 
 /* Scratch for one answer, good until the next call of it: it begins with '{' and, unless negative, the
  * revision. */

@@ -2,7 +2,6 @@
  * See config_call.h. */
 #include "server/api/config_call.h"
 
-#include <ctype.h>
 #include <stdio.h>
 
 #include "base/text.h"

@@ -185,7 +185,7 @@ void api_gray_promote(struct api_call *c)
 
 struct bundle {
     struct config_publish *publish;
-    struct config_id *remove;
+    struct config_remove *remove;
     size_t publish_count, remove_count;
 };
 
@@ -199,11 +199,21 @@ static void read_id(struct api_call *c, struct document_reader *r, struct config
         document_refuse(r, "name", "is missing");
 }
 
+/* What must hold for it, or for the whole bundle nothing is done. */
+static void read_condition(struct document_reader *r, struct config_condition *ret)
+{
+    int64_t seq = 0;
+    ret->has_seq = document_number(r, "if_seq", 0, CONFIG_SEQ_MAX, &seq);
+    ret->if_seq = (uint64_t)seq;
+    document_text(r, "if_md5", &ret->if_md5);
+    if (ret->if_md5.size && !digest_is_md5(ret->if_md5))
+        document_refuse(r, "if_md5", "is not an md5: 32 hexadecimal digits in lower case");
+}
+
 static int read_publish(struct api_call *c, json_t *value, struct config_publish *ret, char error[200])
 {
     struct document_reader r = document_reader_of(DOCUMENT_STRICT, &c->q->arena, error, 200);
     struct slice type = {0};
-    int64_t seq = 0;
     *ret = (struct config_publish){0};
     document_begin_value(&r, value);
     read_id(c, &r, &ret->key);
@@ -212,19 +222,21 @@ static int read_publish(struct api_call *c, json_t *value, struct config_publish
     document_text(&r, "type", &type);
     document_text(&r, "title", &ret->title);
     document_string(&r, "note", CONFIG_NOTE_MAX, &ret->note);
-    ret->condition.has_seq = document_number(&r, "if_seq", 0, CONFIG_SEQ_MAX, &seq);
-    ret->condition.if_seq = (uint64_t)seq;
+    read_condition(&r, &ret->condition);
+    document_bool(&r, "if_absent", &ret->condition.if_absent);
     ret->has_format = type.size > 0;
     if (type.size && format_from_name(type, &ret->format))
         document_refuse(&r, "type", "is none of text, json, yaml, properties, toml, xml, html, bin");
     return document_end(&r);
 }
 
-static int read_remove(struct api_call *c, json_t *value, struct config_id *ret, char error[200])
+static int read_remove(struct api_call *c, json_t *value, struct config_remove *ret, char error[200])
 {
+    *ret = (struct config_remove){0};
     struct document_reader r = document_reader_of(DOCUMENT_STRICT, &c->q->arena, error, 200);
     document_begin_value(&r, value);
-    read_id(c, &r, ret);
+    read_id(c, &r, &ret->key);
+    read_condition(&r, &ret->condition);
     return document_end(&r);
 }
 

@@ -207,26 +207,11 @@ static void list_watch(struct api_read *r)
                             api_param(c, PARAM_PREFIX));
 }
 
-struct page {
-    struct json_writer *w;
-    const struct catalog_service *last;
-    uint64_t left;
-    bool has_more;
-};
-
 static bool add_service(void *arg, struct catalog_service *s)
 {
-    struct page *p = arg;
-    p->has_more = p->left == 0;
-    if (p->has_more)
+    struct api_page *p = arg;
+    if (!api_page_take(p, s->group, s->name))
         return false;
-    p->left--;
-    p->last = s;
-    jw_open(p->w, '{');
-    jw_key(p->w, "name");
-    jw_string(p->w, s->name);
-    jw_key(p->w, "group");
-    jw_string(p->w, s->group);
     jw_key(p->w, "instances");
     jw_uint(p->w, s->instances);
     jw_key(p->w, "states");
@@ -243,18 +228,11 @@ static bool add_service(void *arg, struct catalog_service *s)
 static enum api_error list_render(const struct api_read *r, struct json_writer *w)
 {
     const struct api_call *c = r->call;
-    struct page page = {.w = w, .left = api_number(api_param(c, PARAM_LIMIT))};
-    struct buf after = {0};
-    if (api_continue_read(c, &after))
-        buf_clear(&after); /* checked before */
-    jw_key(w, "services");
-    jw_open(w, '[');
-    catalog_each(catalog_of(r), c->ns, api_group_asked(c), api_param(c, PARAM_PREFIX), buf_slice(&after),
+    struct api_page page;
+    api_page_open(&page, c, w, "services");
+    catalog_each(catalog_of(r), c->ns, api_group_asked(c), api_param(c, PARAM_PREFIX), buf_slice(&page.after),
                  add_service, &page);
-    jw_close(w, ']');
-    if (page.has_more)
-        api_continue_write(w, page.last->group, page.last->name);
-    buf_done(&after);
+    api_page_close(&page);
     return API_ERRORS;
 }
 
@@ -270,13 +248,8 @@ static const struct api_source list_source = {
 
 void api_service_list(struct api_call *c)
 {
-    struct buf after = {0};
-    int err = api_continue_read(c, &after);
-    buf_done(&after);
-    if (!err)
+    if (api_page_check(c))
         start(c, &list_source);
-    else
-        api_fail(c, API_BAD_REQUEST, "continue is not what an answer gave");
 }
 
 /* --- who looks --------------------------------------------------------------------------------------------

@@ -113,6 +113,14 @@ bool http_origin_is_allowed(const struct http_request *q)
            http_access_list_has(q->server->options.cors, q->origin);
 }
 
+/* What is not etcd's: there pages of other origins may say more in a request. */
+static bool is_mounted(const struct http_conn *c)
+{
+    const struct http_server *s = c->server;
+    struct route_match m = router_find(s->routes, s->route_count, HTTP_ANY, c->request.path, c->role);
+    return m.route && m.route->context;
+}
+
 static void add_cors(struct http_conn *c)
 {
     struct http_request *q = &c->request;
@@ -120,7 +128,14 @@ static void add_cors(struct http_conn *c)
     bool is_open = http_access_allows_all(cors);
     if (!is_open && (!q->origin.size || !http_access_list_has(cors, q->origin)))
         return;
-    http_add_header(q, "Access-Control-Allow-Headers", "accept, content-type, authorization");
+    bool is_ours = is_mounted(c);
+    if (is_ours && !is_open)
+        http_add_header(q, "Vary", "Origin");
+    if (is_ours && q->method == HTTP_OPTIONS)
+        http_add_header(q, "Access-Control-Max-Age", "600");
+    http_add_header(q, "Access-Control-Allow-Headers",
+                    is_ours ? "accept, content-type, authorization, if-match, if-none-match, last-event-id"
+                            : "accept, content-type, authorization");
     http_add_header(q, "Access-Control-Allow-Methods", "POST, GET, OPTIONS, PUT, DELETE");
     http_add_header(q, "Access-Control-Allow-Origin",
                     is_open ? "*" : arena_string(&q->arena, q->origin.data, q->origin.size));

@@ -21,6 +21,7 @@
 enum {
     INLINE_BYTES_MAX = 8 << 20, /* of contents in one snapshot, or in one difference */
     FORMS_MAX = 65536,          /* remembered of one view */
+    FORM_SEQS_MAX = 1 << 20,    /* in all of them */
 };
 
 struct config_view {
@@ -46,7 +47,7 @@ struct config_view {
     struct strmap forms;        /* the seqs of gray_list -> struct form */
     struct map forms_by_number; /* likewise */
     uint32_t last_form;
-    struct buf form; /* scratch */
+    struct buf form; /* scratch, as id */
 
     struct { /* of config: what the readers of one form have, as was asked last */
         bool is_known;
@@ -171,7 +172,7 @@ static void note_gray(struct config_view *v, const struct config_item *item, str
 
 static struct form *new_form(struct config_view *v, struct slice seqs)
 {
-    if (v->forms.count >= FORMS_MAX)
+    if (v->forms.count >= FORMS_MAX || v->forms.count * v->gray.count >= FORM_SEQS_MAX)
         drop_forms(v);
     struct form *f = mem_alloc(sizeof *f + seqs.size);
     if (++v->last_form == 0)

@@ -12,7 +12,7 @@ config_rows=(
     "the same keys by gRPC, 16 KiB|load --op publish --connections 64 --value-size 16384|load --op publish --connections 64 --value-size 16384"
     "compare-and-swap, 1 client|config_load --op cas --size 1024|load --op publish --value-size 1024"
     "read 1 KiB|config_load --op get --size 1024|load --op range --connections 64 --value-size 1024 --keys 1000"
-    "read 1 KiB, local|config_load --op get --size 1024 --query consistency=local|load --op srange --connections 64 --value-size 1024 --keys 1000"
+    "read 1 KiB, local|config_load --op get --size 1024 --query consistency=local|"
     "read 1 KiB, not modified|config_load --op get --size 1024 --match|"
     "read 16 KiB|config_load --op get --size 16384|load --op range --connections 64 --value-size 16384 --keys 1000"
 )

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """A little HTTP service that says its name, counts its calls, and registers itself.
 
-    service.py ID PORT HOW MEMBER...        HOW: curl, stream or etcd; MEMBER: host:port of the registry
+    service.py ID PORT HOW ZONE ROOM MEMBER...        HOW: curl, stream or etcd; MEMBER: host:port of the registry
 
 curl    the same PUT again and again, by the curl command: it registers, and is the heartbeat
 stream  a session on the WebSocket, register, heartbeats; gone from one member it goes on with the next
 etcd    a lease and a key through etcd's JSON gateway, as a framework for etcd does it: no word of ours
+Meanwhile it runs on greeter.yaml (settings.py), which must not ask for more workers than it has ROOM for.
 SIGTERM deregisters and ends it. Whatever fails is tried again at the next member.
 """
 import base64
@@ -18,10 +19,12 @@ import threading
 import time
 import urllib.request
 
+from settings import Settings
 from websocket import WebSocket
 
 SERVICE, TTL_S, GRACE_S = "greeter", 8, 3
 calls = 0
+settings = None
 is_over = threading.Event()
 
 
@@ -32,6 +35,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         global calls
         if self.path == "/calls":
             body = str(calls)
+        elif self.path == "/settings":
+            body = json.dumps(settings.shown())
         else:
             calls += 1
             body = sys.argv[1]
@@ -133,13 +138,21 @@ def by_etcd(members, name, port):
     gateway("lease/revoke", {"ID": lease})
 
 
+def check(values, room):
+    """What this service cannot run on, or None."""
+    workers = int(values.get("workers", 1))
+    return f"{workers} workers, and there is room for {room}" if workers > room else None
+
+
 def main():
-    name, port, how = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+    global settings
+    name, port, how, zone, room = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4], int(sys.argv[5])
+    settings = Settings(f"{SERVICE}-{name}", zone, sys.argv[6:], lambda values: check(values, room))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
     signal.signal(signal.SIGTERM, lambda *_: is_over.set())
-    {"curl": by_curl, "stream": by_stream, "etcd": by_etcd}[how](Members(sys.argv[4:]), name, port)
+    {"curl": by_curl, "stream": by_stream, "etcd": by_etcd}[how](Members(sys.argv[6:]), name, port)
     time.sleep(0.2)  # calls that were on their way when it deregistered
     server.shutdown()
 

@@ -253,6 +253,17 @@ refused 400 malformed POST /bundles '{"publish":[{"name":"b3","content":"x"},{"n
 expect "names whose error it is" b4.json "$(of .error.name)"
 refused 404 not_found GET /configs/b3
 refused 412 precondition_failed POST /bundles '{"publish":[{"name":"b1.json","content":"[]","if_seq":9}]}'
+refused 412 precondition_failed POST /bundles '{"publish":[{"name":"b3","content":"x"},{"name":"b1.json","content":"[]","if_absent":true}]}'
+expect "names whose condition it is, and what stands there" "b1.json 1" "$(of '"\(.error.name) \(.error.current.seq)"')"
+refused 412 precondition_failed POST /bundles '{"publish":[{"name":"b1.json","content":"[]","if_md5":"'"$(md5 x)"'"}]}'
+refused 412 precondition_failed POST /bundles '{"delete":[{"name":"b1.json","if_seq":7}]}'
+refused 412 precondition_failed POST /bundles '{"delete":[{"name":"b1.json","if_md5":"'"$(md5 x)"'"}]}'
+refused 400 bad_request POST /bundles '{"publish":[{"name":"b1.json","content":"[]","if_md5":"x"}]}'
+refused 400 bad_request POST /bundles '{"delete":[{"name":"b1.json","if_absent":true}]}'
+req POST /bundles '{"publish":[{"name":"b1.json","content":"[]","if_md5":"'"$(md5 '{}')"'"},{"name":"b6","content":"x","if_absent":true}]}'
+expect "a bundle with conditions that hold" "200 2" "$status $(of .changed)"
+req POST /bundles '{"delete":[{"name":"b6","if_md5":"'"$(md5 x)"'","if_seq":1}]}'
+expect "deletes too" "200 1" "$status $(of .changed)"
 refused 404 not_found POST /bundles '{"delete":[{"name":"nope"}]}'
 refused 400 bad_request POST /bundles '{}'
 refused 400 bad_request POST /bundles '{"publish":[{"name":"a","content":"x"},{"name":"a","content":"y"}]}'

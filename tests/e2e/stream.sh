@@ -14,6 +14,15 @@ check "with the instance" grep -q '"id":"o1","host":"10.0.0.5","port":8080' <<<"
 expect "what is asked wrongly is refused" '{"error":{"code":"invalid","message":"unknown parameter before the first kind: name"}}' \
     "$(curl -s "http://127.0.0.1:$port/api/v1/stream?name=orders")"
 
+curl -s -X PUT --data-binary 'port: 80' "http://127.0.0.1:$port/api/v1/configs/shop.yaml" >/dev/null
+events=$(timeout 5 curl -sN "http://127.0.0.1:$port/api/v1/stream?kind=config&name=shop.yaml&kind=configs&prefix=shop&group=")
+check "curl hears a configuration" grep -q '"id":"shop.yaml","name":"shop.yaml","seq":1,.*"content":"port: 80"' <<<"$events"
+check "and those of all groups" grep -q '"sid":2,.*"id":"default/shop.yaml"' <<<"$events"
+timeout 300 python3 "$client" config "$port" >"$work/config" 2>&1
+status=$?
+[ $status = 0 ] || cat "$work/config"
+check "configurations: $(tail -1 "$work/config")" [ $status = 0 ]
+
 timeout 300 python3 "$client" hostile "$port" "$server_pid" >"$work/hostile" 2>&1
 status=$?
 [ $status = 0 ] || cat "$work/hostile"

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """A client of the stream with nothing but sockets, for the e2e tests.
 
-  stream_client.py chain PORT SECONDS     follows keys and a service while the server is killed and comes back: checks that no
-                                          revision is missed or doubled, by `previous` and by what the writer wrote
+  stream_client.py chain PORT SECONDS     follows keys, a service and a configuration while the server is killed and comes back: checks
+                                          that no revision is missed or doubled, by `previous` and by what the writer wrote
+  stream_client.py config PORT            publishes and follows configurations: gray releases, contents by reference, deliveries
   stream_client.py hostile PORT PID       slow, silent, huge and broken clients; a good one is served all the while
 """
-import base64, json, os, random, re, socket, struct, sys, threading, time, urllib.request
+import base64, json, os, random, re, socket, struct, sys, threading, time, urllib.error, urllib.request
 
 
 class Closed(Exception):
@@ -77,6 +78,20 @@ def post(port, path, body):
         return json.load(answer)
 
 
+def call(port, method, path, body=None):
+    """Status and JSON, or the text that is none."""
+    request = urllib.request.Request(f'http://127.0.0.1:{port}/api/v1/{path}', body, method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            status, text = answer.status, answer.read()
+    except urllib.error.HTTPError as e:
+        status, text = e.code, e.read()
+    try:
+        return status, json.loads(text)
+    except ValueError:
+        return status, text
+
+
 def b64(text):
     return base64.b64encode(text.encode()).decode()
 
@@ -91,7 +106,8 @@ class Follower(threading.Thread):
     def __init__(self, port):
         super().__init__(daemon=True)
         self.port, self.is_over, self.error = port, False, None
-        self.keys_revision = self.service_revision = None  # of the last frame
+        self.keys_revision = self.service_revision = self.config_revision = None  # of the last frame
+        self.contents, self.config_seq = [], 0
         self.token = None
         self.values, self.items, self.parts = {}, {}, None
         self.seen, self.reconnects, self.resyncs = [], 0, []
@@ -119,12 +135,13 @@ class Follower(threading.Thread):
         assert welcome['type'] == 'welcome', welcome
         self.cluster_id = welcome['cluster_id']
         for sid, kind, name, last in ((1, 'kv', {'prefix': '/chain/'}, self.keys_revision),
-                                      (2, 'service', {'name': 'chain'}, self.service_revision)):
+                                      (2, 'service', {'name': 'chain'}, self.service_revision),
+                                      (3, 'config', {'name': 'chain'}, self.config_revision)):
             more = {'from_revision': last + 1} if last is not None else {}
             s.say(type='subscribe', sid=sid, kind=kind, **name, **more)
         while not self.is_over:
             frame = s.hear()
-            {1: self.on_keys, 2: self.on_service}.get(frame.get('sid'), self.on_other)(frame)
+            {1: self.on_keys, 2: self.on_service, 3: self.on_config}.get(frame.get('sid'), self.on_other)(frame)
             if 'revision' in frame:
                 s.say(type='ack', revision=frame['revision'])
         s.close()
@@ -164,6 +181,22 @@ class Follower(threading.Thread):
             self.service_revision = frame['revision']
 
 
+    def on_config(self, frame):
+        if frame['type'] == 'resync':
+            self.config_revision = None
+            return
+        if frame['type'] == 'delta':
+            assert frame['previous'] == self.config_revision and frame['revision'] > frame['previous'], frame
+        else:
+            assert frame['type'] == 'snapshot' and self.config_revision is None, frame
+        for item in frame.get('items', []) + frame.get('put', []):
+            assert item['seq'] >= self.config_seq, f'went back from {self.config_seq}: {item}'
+            assert frame['type'] == 'snapshot' or item['seq'] > self.config_seq, f'again: {item}'
+            self.config_seq = item['seq']
+            self.contents.append(int(item['content']))
+        self.config_revision = frame['revision']
+
+
 def wait_until(what, condition, seconds=60):
     end = time.time() + seconds
     while not condition():
@@ -182,6 +215,7 @@ def chain(port, seconds):
         try:
             put(port, '/chain/k', str(n))
             written.append(n)
+            call(port, 'PUT', 'configs/chain', str(n).encode())
             name = f'i{n % 7}'
             key = f'/cairn/registry/instances/default/default/chain/{name}'
             wanted[name] = None  # until it is known what became of it
@@ -196,14 +230,16 @@ def chain(port, seconds):
     def finish():
         put(port, '/chain/k', str(n + 1))
         put(port, '/cairn/registry/instances/default/default/chain/last', '{"host":"h","port":1}')
-        return True
+        if call(port, 'PUT', 'configs/chain', str(n + 1).encode())[0] != 200:
+            raise OSError('not published')
     for _ in range(200):
         try:
             finish()
             break
         except OSError:
             time.sleep(0.1)
-    wait_until('the last change', lambda: follower.error or ('last' in follower.items and n + 1 in follower.seen))
+    wait_until('the last change', lambda: follower.error or ('last' in follower.items and n + 1 in follower.seen and
+                                                             n + 1 in follower.contents))
     follower.is_over = True
     if follower.error:
         sys.exit(f'the chain broke: {follower.error}')
@@ -217,7 +253,62 @@ def chain(port, seconds):
     for name, value in wanted.items():
         assert value is None or ports.get(name) == value, (name, value, ports)
     assert all(name in wanted for name in ports), (wanted, ports)
-    print(f'{len(seen)} events, {follower.reconnects} reconnects, resyncs {len(follower.resyncs)}')
+    assert follower.contents == sorted(follower.contents), 'contents are out of order'
+    print(f'{len(seen)} events, {len(follower.contents)} contents, {follower.reconnects} reconnects, resyncs {len(follower.resyncs)}')
+
+
+def config(port):
+    def frame_of(s, kind):
+        while True:
+            frame = s.hear()
+            if frame['type'] != 'mark':
+                assert frame['type'] == kind, frame
+                return frame
+
+    def follow(client_id, **labels):
+        s = Stream(port)
+        s.say(type='hello', client_id=client_id, labels=labels)
+        frame_of(s, 'welcome')
+        s.say(type='subscribe', sid=1, kind='config', name='e2e.json')
+        return s
+
+    a, b = follow('a', zone='a'), follow('b', zone='b')
+    assert frame_of(a, 'snapshot')['items'] == [] == frame_of(b, 'snapshot')['items']
+    a.say(type='publish', rid=1, name='e2e.json', content='{"a":1', title='first')
+    error = frame_of(a, 'error')
+    assert (error['rid'], error['code'], error['line'], error['column']) == (1, 'malformed', 1, 7), error
+    a.say(type='publish', rid=2, name='e2e.json', content='{"a":1}', title='first', if_absent=True)
+    frames = {f['type']: f for f in (a.hear(), a.hear())}
+    assert frames['result']['seq'] == 1 and frames['result']['format'] == 'json', frames
+    item = frames['delta']['put'][0]
+    assert (item['seq'], item['content'], item['format'], item['title']) == (1, '{"a":1}', 'json', 'first'), item
+    assert frame_of(b, 'delta')['put'] == [item]
+    # Gray: by label and by the address that we have; who is not concerned hears nothing but the next release.
+    status, rule = call(port, 'PUT', 'configs/e2e.json/gray/r',
+                        json.dumps({'match': {'zone': ['b'], 'ip': ['127.0.0.0/8']}, 'content': '{"a":2}'}).encode())
+    assert status == 200, rule
+    assert frame_of(b, 'delta')['put'][0]['seq'] == 2
+    status, answer = call(port, 'PUT', 'configs/e2e.json', b'{"a":3}')
+    assert status == 200 and answer['seq'] == 3, answer
+    assert frame_of(a, 'delta')['put'][0]['seq'] == 3
+    a.say(type='applied', sid=1, name='e2e.json', seq=3, ok=True)
+    b.say(type='applied', sid=1, name='e2e.json', seq=2, ok=False, error='two is too much')
+    wait_until('it is known what they run on', lambda: call(port, 'GET', 'configs/e2e.json/releases/2/delivery')[1]['rejected'] == 1)
+    listeners = {l['client_id']: l for l in call(port, 'GET', 'configs/e2e.json/listeners')[1]['listeners']}
+    shown = {k: [l.get(f) for f in ('transport', 'chosen', 'sent', 'applied', 'rejected', 'error')] for k, l in listeners.items()}
+    assert shown == {'a': ['websocket', 3, 3, 3, None, None], 'b': ['websocket', 2, 2, None, 2, 'two is too much']}, shown
+    delivery = call(port, 'GET', 'configs/e2e.json/releases/3/delivery')[1]
+    assert (delivery['chosen'], delivery['applied'], delivery['pending']) == (1, 1, 0), delivery
+    # A content beyond 64 KiB goes by reference.
+    large = json.dumps({'a': 'x' * 70000}).encode()
+    assert call(port, 'PUT', 'configs/e2e.json', large)[0] == 200
+    item = frame_of(a, 'delta')['put'][0]
+    assert 'content' not in item and item['size'] == len(large), item
+    with urllib.request.urlopen(f'http://127.0.0.1:{port}/api/v1/configs/e2e.json?seq={item["seq"]}', timeout=5) as answer:
+        assert answer.read() == large and answer.headers['ETag'] == f'"{item["md5"]}"'
+    assert call(port, 'DELETE', 'configs/e2e.json')[0] == 200  # ends the rules: for both
+    assert frame_of(a, 'delta')['delete'] == ['e2e.json'] == frame_of(b, 'delta')['delete']
+    print('gray releases, contents by reference, deliveries')
 
 
 def rss_kib(pid):
@@ -345,5 +436,7 @@ def storm(port):
 if __name__ == '__main__':
     if sys.argv[1] == 'chain':
         chain(int(sys.argv[2]), float(sys.argv[3]))
+    elif sys.argv[1] == 'config':
+        config(int(sys.argv[2]))
     else:
         hostile(int(sys.argv[2]), int(sys.argv[3]))

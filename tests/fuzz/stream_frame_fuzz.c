@@ -20,7 +20,8 @@ static void frame(struct slice in)
         assert(*error && strlen(error) < sizeof error);
         stream_write_error(&text, &f, stream_error_code(err), error);
     } else {
-        assert(f.type < STREAM_TYPES && in.size <= STREAM_FRAME_MAX + STREAM_PUBLISH_MAX);
+        assert(f.type < STREAM_TYPES && (in.size <= STREAM_FRAME_MAX || f.type == STREAM_PUBLISH));
+        assert(!stream_frame_has(&f, STREAM_HAS_IF_MD5) || digest_is_md5(f.if_md5));
         assert(f.labels.count <= LABELS_MAX && f.known.count <= STREAM_KNOWN_MAX);
         assert(f.filter.tag_count <= SELECT_TERMS_MAX && f.filter.label_count <= SELECT_TERMS_MAX);
         assert(!stream_frame_has(&f, STREAM_HAS_SID) || f.sid > 0);

@@ -17,11 +17,13 @@ const ws = new WebSocket('ws://' + base, ['cairn.v1+json']);
 ws.onopen = () => {
   ws.send(JSON.stringify({ type: 'hello', client_id: 'page', token: 'of the page' }));
   ws.send(JSON.stringify({ type: 'subscribe', sid: 1, kind: 'service', name: 'orders' }));
+  ws.send(JSON.stringify({ type: 'subscribe', sid: 2, kind: 'config', name: 'page.json' }));
 };
 ws.onerror = () => { seen.push('ws:refused'); finish(); };
 ws.onmessage = e => {
   const frame = JSON.parse(e.data);
   if (frame.type !== 'snapshot') return;
+  if (frame.sid === 2) { seen.push('config:' + JSON.parse(frame.items[0].content).title); finish(); return; }
   seen.push('ws:' + ws.protocol + ':' + (ws.extensions.includes('permessage-deflate') ? 'deflate' : 'plain') + ':' + frame.items.map(i => i.id));
   finish();
 };
@@ -45,8 +47,9 @@ expect() { # WHAT WANTED GOT
 }
 curl -sf -o /dev/null "http://127.0.0.1:$port/v3/kv/put" -d "{\"key\":\"$(printf /cairn/registry/instances/default/default/orders/o1 | base64 -w0)\",
     \"value\":\"$(printf '{"host":"10.0.0.5","port":8080}' | base64 -w0)\"}"
+curl -sf -o /dev/null -X PUT --data-binary '{"title":"hello"}' "http://127.0.0.1:$port/api/v1/configs/page.json"
 serve "$page_port"
-expect "the page that --cors names" "es:o1 ws:cairn.v1+json:deflate:o1" "$(look "$page_port")"
+expect "the page that --cors names" "config:hello es:o1 ws:cairn.v1+json:deflate:o1" "$(look "$page_port")"
 kill "$server"
 serve $((page_port + 1))
 expect "a page that it does not name" "es:refused ws:refused" "$(look $((page_port + 1)))"

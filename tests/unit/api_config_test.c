@@ -5,6 +5,7 @@
 
 #include "base/tar.h"
 #include "server/api/api.h"
+#include "server/api/private.h"
 #include "server/api/table.h"
 #include "tests/unit/config_node.h"
 
@@ -144,6 +145,36 @@ static void test_waits(void **state)
     expect(&live, "X-Cairn-Seq: 4\r\n");
     done(&live);
     done(&gray);
+}
+
+/* Others' changes end no wait, neither for what is there nor for what is not. */
+static void test_unrelated(void **state)
+{
+    (void)state;
+    struct client there = connect_client(), absent = connect_client();
+    char target[100];
+    put("a.txt", "x");
+    long long revision = kv_revision(node.node.kv);
+    snprintf(target, sizeof target, "a.txt?wait_revision=%lld&timeout=10m", revision);
+    request(&there, "GET", target, "", NULL);
+    snprintf(target, sizeof target, "b.txt?wait_revision=%lld&timeout=10m", revision);
+    request(&absent, "GET", target, "", NULL);
+    await_waiting(&there, "a.txt", 1);
+    await_waiting(&absent, "b.txt", 1);
+    for (int i = 0; i < 20; i++) {
+        snprintf(target, sizeof target, i % 2 ? "a.txt%d" : "b.tx?group=g%d", i);
+        put(target, "other");
+    }
+    put("b.txt?group=other", "other");
+    await_waiting(&there, "a.txt", 1);
+    await_waiting(&absent, "b.txt", 1);
+    assert_true(there.in.size == 0 && absent.in.size == 0);
+    put("b.txt", "now");
+    expect(&absent, "\r\n\r\nnow");
+    put("a.txt", "y");
+    expect(&there, "\r\n\r\ny");
+    done(&there);
+    done(&absent);
 }
 
 /* Asked in one turn, by one who may get gray releases and one who does not ask for them. */
@@ -340,6 +371,10 @@ static void test_import_room(void **state)
     add_files(&archive, 1000); /* 1 MB; the server's limit of bodies is 576 KiB */
     begin_import(&a, "", archive.size);
     send_bytes(&a, archive.data, archive.size - 1024);
+    uint64_t end = clock_mono_ms() + WAIT_MS;
+    while (api->import_bytes < archive.size - 1024 && clock_mono_ms() < end)
+        pump(&a);
+    assert_int_equal(api->import_bytes, archive.size - 1024);
     begin_import(&b, "", archive.size);
     send_bytes(&b, archive.data, archive.size);
     expect(&b, "HTTP/1.1 429");
@@ -352,9 +387,56 @@ static void test_import_room(void **state)
     begin_import(&b, "?dry_run", archive.size);
     send_bytes(&b, archive.data, archive.size);
     expect(&b, "\"unchanged\":1000");
+    assert_int_equal(api->import_bytes, 0);
     done(&a);
     done(&b);
     buf_done(&archive);
+}
+
+/* --- pages of other origins ---------------------------------------------------------------------------- */
+
+static void test_origins(void **state)
+{
+    (void)state;
+    assert_int_equal(restart_with("http://good.example, https://other.example", "*"), 0);
+    struct client c = connect_client();
+    send_text(&c, "OPTIONS /api/v1/configs/a.txt HTTP/1.1\r\nHost: x\r\nOrigin: http://good.example\r\n"
+                  "Access-Control-Request-Method: PUT\r\nAccess-Control-Request-Headers: if-match\r\n\r\n");
+    expect(&c, "HTTP/1.1 200 OK\r\n");
+    expect(&c, "Access-Control-Allow-Origin: http://good.example\r\n");
+    expect(&c, "Access-Control-Allow-Methods: POST, GET, OPTIONS, PUT, DELETE\r\n");
+    expect(&c, "Access-Control-Allow-Headers: accept, content-type, authorization, if-match, if-none-match, "
+               "last-event-id\r\n");
+    expect(&c, "Access-Control-Max-Age: 600\r\n");
+    expect(&c, "Vary: Origin\r\n");
+    /* etcd's own paths say what etcd says. */
+    buf_clear(&c.in);
+    send_text(&c, "OPTIONS /v3/kv/put HTTP/1.1\r\nHost: x\r\nOrigin: http://good.example\r\n\r\n");
+    expect(&c, "Access-Control-Allow-Headers: accept, content-type, authorization\r\n");
+    assert_false(has(&c, "Vary"));
+    request(&c, "PUT", "a.txt", "Origin: http://good.example\r\n", "x");
+    expect(&c, "HTTP/1.1 200 OK\r\n");
+    request(&c, "GET", "a.txt", "Origin: http://good.example\r\n", NULL);
+    expect(&c, "Access-Control-Expose-Headers: X-Cairn-Revision, X-Cairn-Seq, ETag, Location");
+    expect(&c, "Access-Control-Allow-Origin: http://good.example\r\n");
+    expect(&c, "\r\n\r\nx");
+    /* Others: no header says that they may, and a form that asks nobody writes nothing. */
+    buf_clear(&c.in);
+    send_text(&c, "OPTIONS /api/v1/configs/a.txt HTTP/1.1\r\nHost: x\r\nOrigin: http://evil.example\r\n\r\n");
+    expect(&c, "HTTP/1.1 200 OK\r\n");
+    assert_false(has(&c, "Access-Control-Allow"));
+    request(&c, "PUT", "a.txt", "Origin: http://evil.example\r\n", "y");
+    expect(&c, "HTTP/1.1 403");
+    expect(&c, "\"code\":\"forbidden\"");
+    request(&c, "GET", "a.txt", "Origin: http://evil.example\r\n", NULL);
+    expect(&c, "\r\n\r\nx");
+    assert_false(has(&c, "Access-Control-Allow"));
+    /* A page of this server itself, and what is no page. */
+    request(&c, "PUT", "a.txt", "Origin: http://x\r\n", "z");
+    expect(&c, "HTTP/1.1 200 OK\r\n");
+    request(&c, "PUT", "a.txt", "", "zz");
+    expect(&c, "HTTP/1.1 200 OK\r\n");
+    done(&c);
 }
 
 static void test_labels(void **state)
@@ -381,12 +463,14 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_waits, start_api, stop_api),
+        cmocka_unit_test_setup_teardown(test_unrelated, start_api, stop_api),
         cmocka_unit_test_setup_teardown(test_same_turn, start_api, stop_api),
         cmocka_unit_test_setup_teardown(test_client_leaves, start_api, stop_api),
         cmocka_unit_test_setup_teardown(test_export_breaks, start_api, stop_api),
         cmocka_unit_test_setup_teardown(test_export_digests, start_api, stop_api),
         cmocka_unit_test_setup_teardown(test_transfers_left, start_api, stop_api),
         cmocka_unit_test_setup_teardown(test_import_room, start_api, stop_api),
+        cmocka_unit_test_setup_teardown(test_origins, start_api, stop_api),
         cmocka_unit_test(test_labels),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -205,9 +205,9 @@ static void test_manifests(void **state)
     struct buf archive = {0};
     static const char *const good[] = {
         "{\"version\":1,\"items\":[{\"path\":\"n/g/a\",\"name\":\"b\"}]}",
-        " { \"what\" : [ 1 , {\"x\":\"]}\"} ] , \"items\" : [ {\"path\":\"n/g/a\" , \"name\":\"b\"} ] , "
-        "\"more\":null } \n",
+        " { \"x\" : [ 1 , {\"y\":\"]}\"} ] , \"items\" : [ {\"path\":\"n/g/a\" , \"name\":\"b\"} ] } \n",
         "{\"items\":[{\"path\":\"n/g/a\",\"name\":\"b\",\"namespace\":\"default\",\"size\":3,\"seq\":7}]}",
+        "{\"items\":[{\"path\":\"n/g/a\",\"name\":\"b\"}],\"z\":null , \"y\":\"\\\"]\"}",
     };
     for (size_t i = 0; i < COUNT_OF(good); i++) {
         with_manifest(&archive, good[i]);

@@ -21,7 +21,7 @@ static int setup_limited(void **state)
 {
     struct config_node *n = mem_new(sizeof *n);
     struct config_options options = {
-        .content_bytes_max = 100, .items_max = 3, .bytes_max = 200, .txn_ops_max = 8};
+        .content_bytes_max = 100, .namespaces_max = 3, .items_max = 3, .bytes_max = 200, .txn_ops_max = 8};
     config_node_open(n, &options);
     *state = n;
     return 0;
@@ -387,9 +387,9 @@ static struct asked_config bundle(struct config_node *n, const struct config_pub
                                   const char *const *names, size_t remove_count)
 {
     struct asked_config a = asked_config();
-    struct config_id remove[8];
+    struct config_remove remove[8] = {0};
     for (size_t i = 0; i < remove_count; i++)
-        remove[i] = config_id_of(names[i]);
+        remove[i].key = config_id_of(names[i]);
     config_bundle(n->config, &a.request, p, publish_count, remove, remove_count);
     config_node_wait(n, &a);
     return a;
@@ -732,6 +732,30 @@ static void test_quota(void **state)
 }
 
 /* A thousand at once do not pass the limit together. */
+static void test_namespaces(void **state)
+{
+    struct config_node *n = *state;
+    assert_int_equal(config_node_publish(n, "one/g/a", "y").err, OK);
+    assert_int_equal(config_node_publish(n, "two/g/a", "y").err, OK);
+    assert_int_equal(config_node_publish(n, "three/g/a", "y").err, OK);
+    struct asked_config a = config_node_publish(n, "four/g/a", "y");
+    assert_int_equal(a.err, ERR_QUOTA);
+    assert_non_null(strstr(a.error, "3 namespaces"));
+    config_node_delete(n, "two/g/a"); /* its releases are kept */
+    assert_int_equal(config_node_publish(n, "four/g/a", "y").err, ERR_QUOTA);
+    assert_int_equal(config_node_publish(n, "three/g/b", "y").err, OK); /* what is there may grow */
+    assert_int_equal(config_node_publish(n, "two/g/a", "y").err, OK);
+    /* Drafts where nothing is live count together. */
+    assert_int_equal(put_draft(n, "five/g/a", "d").err, OK);
+    assert_int_equal(put_draft(n, "six/g/a", "d").err, OK);
+    assert_int_equal(put_draft(n, "one/g/a", "d").err, OK);
+    a = put_draft(n, "seven/g/a", "d");
+    assert_int_equal(a.err, ERR_QUOTA);
+    assert_non_null(strstr(a.error, "3 drafts"));
+    assert_int_equal(put_draft(n, "six/g/a", "e").err, OK);
+    assert_int_equal(put_draft(n, "one/g/b", "d").err, OK);
+}
+
 static void test_quota_at_once(void **state)
 {
     struct config_node *n = *state;
@@ -813,29 +837,18 @@ int main(void)
 #define WITH(fn)    cmocka_unit_test_setup_teardown(fn, setup, teardown)
 #define LIMITED(fn) cmocka_unit_test_setup_teardown(fn, setup_limited, teardown)
     const struct CMUnitTest tests[] = {
-        WITH(test_publish),
-        WITH(test_same_again),
-        WITH(test_malformed),
-        WITH(test_names),
-        WITH(test_conditions),
-        WITH(test_race),
-        WITH(test_view_behind),
-        WITH(test_never_overwritten),
-        WITH(test_unreadable),
-        WITH(test_rollback),
-        WITH(test_delete),
-        WITH(test_bundle),
-        WITH(test_bundle_limit),
-        WITH(test_drafts),
-        WITH(test_gray),
-        WITH(test_gray_limits),
-        WITH(test_gray_race),
-        WITH(test_gray_percent),
-        WITH(test_draft_race),
-        LIMITED(test_quota),
-        LIMITED(test_quota_at_once),
-        WITH(test_large),
-        WITH(test_cancel),
+        WITH(test_publish),       WITH(test_same_again),
+        WITH(test_malformed),     WITH(test_names),
+        WITH(test_conditions),    WITH(test_race),
+        WITH(test_view_behind),   WITH(test_never_overwritten),
+        WITH(test_unreadable),    WITH(test_rollback),
+        WITH(test_delete),        WITH(test_bundle),
+        WITH(test_bundle_limit),  WITH(test_drafts),
+        WITH(test_gray),          WITH(test_gray_limits),
+        WITH(test_gray_race),     WITH(test_gray_percent),
+        WITH(test_draft_race),    LIMITED(test_quota),
+        LIMITED(test_namespaces), LIMITED(test_quota_at_once),
+        WITH(test_large),         WITH(test_cancel),
         WITH(test_stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -86,18 +86,27 @@ static void test_not_stale(void **state)
     (void)state;
     struct config_node n = {0};
     config_node_open(&n, NULL);
+    const struct config_id app = config_id_of("app");
     assert_int_equal(config_node_publish(&n, "app", "one").err, OK);
+    assert_null(config_read_recent(n.config, &app, 1)); /* nobody has read it */
     expect_text(&n, 1, "one");
     expect_text(&n, 0, "one");
+    const struct config_release *recent_one = config_read_recent(n.config, &app, 1);
+    assert_non_null(recent_one);
+    assert_true(slice_equal(recent_one->content, slice_text("one")));
+    assert_null(config_read_recent(n.config, &app, 2));
     config_node_put_raw(&n, CONFIG_RELEASE, "app", 1,
                         "{\"operation\":\"publish\",\"type\":\"text\",\"size\":5,\"md5\":"
                         "\"0123456789abcdef0123456789abcdef\",\"sha256\":"
                         "\"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\",\"content\":"
                         "\"other\"}");
+    assert_null(config_read_recent(n.config, &app, 1));
     expect_text(&n, 1, "other");
+    assert_non_null(config_read_recent(n.config, &app, 1));
     config_node_put_raw(&n, CONFIG_RELEASE, "app", 1, "{");
     assert_int_equal(config_node_read(&n, "app", 1).err, ERR_NOT_FOUND);
     config_node_put_raw(&n, CONFIG_RELEASE, "app", 1, NULL);
+    assert_null(config_read_recent(n.config, &app, 1));
     assert_int_equal(config_node_read(&n, "app", 1).err, ERR_NOT_FOUND);
     assert_int_equal(config_node_publish(&n, "app", "two").err, OK);
     expect_text(&n, 0, "two");

@@ -106,17 +106,21 @@ static void test_claims(void **state)
 {
     (void)state;
     struct heads *h = heads_new(on_changed, NULL);
-    struct heads_claim a = {0}, b = {0}, c = {0};
+    struct heads_claim a = {0}, b = {0}, c = {0}, d = {0};
+    const struct heads_limits limits = {.namespaces = 2, .items = 2, .bytes = 100};
     struct slice ns = slice_text("n");
     char error[200];
-    assert_int_equal(heads_claim(h, ns, 1, 60, 2, 100, &a, error, sizeof error), OK);
-    assert_int_equal(heads_claim(h, ns, 1, 60, 2, 100, &b, error, sizeof error), ERR_QUOTA);
-    assert_int_equal(heads_claim(h, ns, 1, 40, 2, 100, &b, error, sizeof error), OK);
-    assert_int_equal(heads_claim(h, ns, 1, 0, 2, 100, &c, error, sizeof error), ERR_QUOTA);
-    assert_int_equal(heads_claim(h, slice_text("m"), 1, 0, 2, 100, &c, error, sizeof error), OK);
+    assert_int_equal(heads_claim(h, ns, 1, 60, &limits, &a, error, sizeof error), OK);
+    assert_int_equal(heads_claim(h, ns, 1, 60, &limits, &b, error, sizeof error), ERR_QUOTA);
+    assert_int_equal(heads_claim(h, ns, 1, 40, &limits, &b, error, sizeof error), OK);
+    assert_int_equal(heads_claim(h, ns, 1, 0, &limits, &c, error, sizeof error), ERR_QUOTA);
+    assert_int_equal(heads_claim(h, slice_text("m"), 1, 0, &limits, &c, error, sizeof error), OK);
+    assert_int_equal(heads_claim(h, slice_text("o"), 1, 0, &limits, &d, error, sizeof error), ERR_QUOTA);
+    assert_true(heads_has_namespace(h, ns));
+    assert_false(heads_has_namespace(h, slice_text("o")));
     heads_release(h, &a);
     heads_release(h, &a);
-    assert_int_equal(heads_claim(h, ns, 1, 60, 2, 100, &a, error, sizeof error), OK);
+    assert_int_equal(heads_claim(h, ns, 1, 60, &limits, &a, error, sizeof error), OK);
     heads_release(h, &a);
     heads_release(h, &b);
     heads_release(h, &c);
@@ -434,11 +438,32 @@ static void test_local(void **state)
     assert_int_equal(config_node_read(n, "a", UINT64_MAX).err, ERR_NOT_FOUND);
 }
 
+/* Before it knows everything it says so, and never that something is not there. */
+static void test_not_ready(void **state)
+{
+    struct config_node *n = *state;
+    struct asked_config a = asked_config(), b = asked_config();
+    struct config_id key = config_id_of("a");
+    struct config_publish p = {.key = key, .content = slice_text("y")};
+    config_node_publish(n, "a", "x");
+    struct config *other = config_new(&(struct config_options){.kv = n->node.kv, .member = "n2"});
+    assert_false(config_is_ready(other));
+    config_publish(other, &a.request, &p);
+    config_read(other, &b.request, &key, 0, true);
+    config_turn(other);
+    assert_true(a.is_done && b.is_done);
+    assert_int_equal(a.err, ERR_NOT_READY);
+    assert_int_equal(b.err, ERR_NOT_READY);
+    config_free(other);
+    assert_string_equal(config_node_read(n, "a", 0).text, "x");
+}
+
 int main(void)
 {
 #define WITH(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_heads),
+        WITH(test_not_ready),
         cmocka_unit_test(test_claims),
         WITH(test_pages),
         WITH(test_watches),

@@ -26,7 +26,7 @@ static int setup_limited(void **state)
 {
     struct registry_node *n = mem_new(sizeof *n);
     struct registry_options options = {
-        .services_max = 2, .instances_max = 3, .sessions_max = 4, .txn_ops_max = 4};
+        .namespaces_max = 3, .services_max = 2, .instances_max = 3, .sessions_max = 4, .txn_ops_max = 4};
     registry_node_open(n, &options);
     *state = n;
     return 0;
@@ -619,6 +619,35 @@ static void test_limits(void **state)
     assert_int_equal(try(n, "web", "z", a[0].result.session), OK);
 }
 
+static void test_namespaces(void **state)
+{
+    struct registry_node *n = *state; /* 3 of them */
+    struct asked_registry a[5];
+    for (int i = 0; i < 4; i++) { /* all at once: what is under way counts */
+        char service[16];
+        snprintf(service, sizeof service, "ns%d/g/web", i);
+        registry_node_register(n, &a[i], service, "a", UP, 0);
+    }
+    registry_node_register(n, &a[4], "ns0/g/web", "b", UP, 0);
+    for (int i = 0; i < 5; i++) {
+        registry_node_wait(n, &a[i]);
+        assert_int_equal(a[i].err, i != 3 ? OK : ERR_QUOTA);
+    }
+    assert_non_null(strstr(a[3].error, "3 namespaces"));
+    int64_t session = a[0].result.session;
+    assert_int_equal(put_settings(n, "ns3/g/web", 0.5).err, ERR_QUOTA);
+    assert_int_equal(put_override(n, "ns3/g/web", "a", 1).err, ERR_QUOTA);
+    assert_int_equal(try(n, "ns1/g/two", "a", session), OK); /* what is there may grow */
+    assert_int_equal(put_override(n, "ns2/g/web", "a", 1).err, OK);
+    assert_int_equal(deregister(n, "ns2/g/web", "a"), OK); /* the override stays */
+    assert_int_equal(try(n, "ns3/g/web", "a", session), ERR_QUOTA);
+    assert_int_equal(deregister(n, "ns0/g/web", "a"), OK);
+    assert_int_equal(try(n, "ns3/g/web", "a", session), ERR_QUOTA);
+    assert_int_equal(deregister(n, "ns0/g/web", "b"), OK); /* empty: makes room */
+    assert_int_equal(put_settings(n, "ns3/g/web", 0.5).err, OK);
+    assert_int_equal(try(n, "ns0/g/web", "a", session), ERR_QUOTA);
+}
+
 static void test_close_in_parts(void **state)
 {
     struct registry_node *n = *state; /* 4 operations a transaction */
@@ -697,6 +726,7 @@ int main(void)
         TEST(test_override_outlives),
         TEST(test_names),
         cmocka_unit_test_setup_teardown(test_limits, setup_limited, teardown),
+        cmocka_unit_test_setup_teardown(test_namespaces, setup_limited, teardown),
         cmocka_unit_test_setup_teardown(test_close_in_parts, setup_limited, teardown),
         TEST(test_cancel),
         TEST(test_stopped),

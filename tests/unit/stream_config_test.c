@@ -547,16 +547,24 @@ static void test_failing(void **state)
 static void test_missing(void **state)
 {
     (void)state;
+    static const char head[] =
+        "{\"seq\":9,\"type\":\"text\",\"size\":1,\"md5\":\"c4ca4238a0b923820dcc509a6f75849b\","
+        "\"sha256\":\"6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b\"}";
+    static const char release[] =
+        "{\"operation\":\"publish\",\"type\":\"text\",\"size\":1,\"md5\":"
+        "\"c4ca4238a0b923820dcc509a6f75849b\","
+        "\"sha256\":\"6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b\",\"content\":\"1\"}";
     struct stream_client c;
     publish("app", "1");
     say_hello(&c, "");
     subscribe(&c, "config", ",\"name\":\"app\"");
     expect_frame(&c, "snapshot", "\"seq\":1,");
-    one_node_put(&world.node, "/cairn/config/heads/default/default/app",
-                 "{\"seq\":9,\"type\":\"text\",\"size\":1,\"md5\":\"c4ca4238a0b923820dcc509a6f75849b\","
-                 "\"sha256\":\"6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b\"}",
-                 0);
+    one_node_put(&world.node, "/cairn/config/heads/default/default/app", head, 0);
     expect_frame(&c, "delta", "\"put\":[],\"delete\":[\"app\"]");
+    /* It was only late: told with the next change of the head. */
+    one_node_put(&world.node, "/cairn/config/releases/default/default/app/0000000000000009", release, 0);
+    one_node_put(&world.node, "/cairn/config/heads/default/default/app", head, 0);
+    expect_frame(&c, "delta", "\"seq\":9,");
     publish("app", "2");
     expect_frame(&c, "delta", "\"seq\":10,");
     /* Gone altogether, and begun again: the same seq, and another content. */

@@ -62,6 +62,18 @@ static void test_reading(void **state)
         read_text("{\"type\":\"applied\",\"sid\":1,\"name\":\"a\",\"seq\":3,\"ok\":false,\"error\":\"e\"}"),
         0);
     assert_false(f.ok);
+    assert_int_equal(
+        read_text("{\"type\":\"publish\",\"rid\":1,\"name\":\"a\",\"content\":\"/wA=\",\"base64\":true,"
+                  "\"if_absent\":true,\"if_seq\":0,\"validate\":\"only\","
+                  "\"if_md5\":\"c4ca4238a0b923820dcc509a6f75849b\"}"),
+        0);
+    assert_true(f.is_base64 && f.if_absent && f.only_validate && f.if_md5.size == 32);
+    assert_true(stream_frame_has(&f, STREAM_HAS_IF_SEQ) && !stream_frame_has(&f, STREAM_HAS_TITLE));
+    assert_int_equal(
+        read_text("{\"type\":\"subscribe\",\"sid\":1,\"kind\":\"config\",\"name\":\"a\","
+                  "\"known\":[{\"id\":\"a\",\"revision\":5,\"seq\":3},{\"id\":\"b\",\"revision\":6}]}"),
+        0);
+    assert_true(f.known.list[0].seq == 3 && f.known.list[1].seq == 0 && f.known.list[1].revision == 6);
     assert_int_equal(read_text("{\"type\":\"ack\",\"revision\":9007199254740992}"), 0);
     assert_int_equal(read_text("{\"type\":\"heartbeat\"}"), 0);
 }
@@ -103,6 +115,15 @@ static void test_refusing(void **state)
         {"{\"type\":\"subscribe\",\"sid\":1,\"kind\":\"kv\",\"known\":[{\"id\":\"a\",\"revision\":1,\"x\":1}]"
          "}",
          ERR_INVALID, NULL},
+        {"{\"type\":\"subscribe\",\"sid\":1,\"kind\":\"config\",\"known\":[{\"id\":\"a\",\"revision\":1,"
+         "\"seq\":-1}]}",
+         ERR_INVALID, NULL},
+        {"{\"type\":\"publish\",\"rid\":1,\"name\":\"a\",\"content\":\"\",\"if_md5\":"
+         "\"C4CA4238A0B923820DCC509A6F75849B\"}",
+         ERR_INVALID, "publish: if_md5 must be an md5: 32 lower-case hexadecimal digits"},
+        {"{\"type\":\"publish\",\"rid\":1,\"name\":\"a\",\"content\":\"\",\"validate\":true}", ERR_INVALID,
+         "publish: validate must be \"only\""},
+        {"{\"type\":\"publish\",\"rid\":1,\"name\":\"a\"}", ERR_INVALID, "publish: content is missing"},
         {"{\"type\":\"hello\",\"token\":12}", ERR_INVALID,
          "hello: token must be a string of at most 16384 bytes"},
         {"{\"type\":\"hello\",\"labels\":{\"a\":1}}", ERR_INVALID,

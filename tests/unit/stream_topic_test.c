@@ -20,6 +20,7 @@ struct fake {
     size_t padding;           /* bytes of each item */
     unsigned written;         /* how often an item was encoded */
     int opened;
+    bool is_reading, lacks;
 };
 static struct fake fake;
 
@@ -105,6 +106,37 @@ static const struct stream_source source = {
     .item = fake_item,
 };
 
+/* One with forms, that may lack something. */
+static uint32_t fake_variant(void *view, const struct registry_subscriber *who)
+{
+    (void)view, (void)who;
+    return 0;
+}
+
+static bool fake_begin(void *view)
+{
+    return !((struct fake *)view)->is_reading;
+}
+
+static bool fake_end(void *view)
+{
+    return !((struct fake *)view)->lacks;
+}
+
+static const struct stream_source rich_source = {
+    .kind = "rich",
+    .key = fake_key,
+    .open = fake_open,
+    .close = fake_close,
+    .revision = fake_revision,
+    .changed = fake_changed,
+    .variant = fake_variant,
+    .begin = fake_begin,
+    .end = fake_end,
+    .each = fake_each,
+    .item = fake_item,
+};
+
 static struct stream_topics *topics;
 
 static struct stream_topic *hold(const char *name, int64_t began)
@@ -113,6 +145,15 @@ static struct stream_topic *hold(const char *name, int64_t began)
     struct stream_topic *t;
     char error[200];
     assert_int_equal(stream_topic_hold(topics, &source, &ask, began, error, sizeof error, &t), 0);
+    return t;
+}
+
+static struct stream_topic *hold_rich(void)
+{
+    struct stream_frame ask = {.name = slice_text("rich")};
+    struct stream_topic *t;
+    char error[200];
+    assert_int_equal(stream_topic_hold(topics, &rich_source, &ask, 0, error, sizeof error, &t), 0);
     return t;
 }
 
@@ -369,6 +410,60 @@ static void test_compare(void **state)
     stream_topic_let_go(t, 0);
 }
 
+/* What lacks something is void, is not kept, and comes when it is ready. */
+static void test_waiting(void **state)
+{
+    (void)state;
+    struct stream_topic *t = hold_rich();
+    struct http_shared *tail;
+    int64_t revision;
+    struct buf text = {0};
+    change(1, true, 11);
+    assert_ptr_equal(stream_topics_next(topics), t);
+    fake.lacks = true;
+    assert_int_equal(stream_topic_delta(t, 10, 0, &tail, &revision), STREAM_WAIT);
+    assert_null(stream_topic_snapshot(t, 0, 0));
+    assert_int_equal(stream_topic_compare(t, NULL, 0, 0, &text), STREAM_WAIT);
+    assert_null(stream_topics_next(topics));
+    fake.lacks = false;
+    stream_topic_ready(t);
+    assert_ptr_equal(stream_topics_next(topics), t);
+    assert_int_equal(stream_topic_delta(t, 10, 0, &tail, &revision), STREAM_DELTA);
+    struct stream_snapshot *s = stream_topic_snapshot(t, 0, 0);
+    assert_int_equal(s->count, 1);
+    stream_snapshot_unref(s);
+    /* What was made before is not given away while the source reads. */
+    fake.is_reading = true;
+    assert_int_equal(stream_topic_delta(t, 10, 0, &tail, &revision), STREAM_WAIT);
+    assert_null(stream_topic_snapshot(t, 0, 0));
+    assert_int_equal(stream_topic_delta(t, 11, 0, &tail, &revision), STREAM_LEVEL);
+    assert_int_equal(stream_topic_delta(t, 9, 0, &tail, &revision), STREAM_SNAPSHOT);
+    fake.is_reading = false;
+    buf_done(&text);
+    stream_topic_let_go(t, 0);
+}
+
+/* Readers of many forms, in any order: each form is made once. */
+static void test_forms(void **state)
+{
+    (void)state;
+    enum { FORMS = 20 };
+    struct stream_topic *t = hold_rich();
+    struct http_shared *tail;
+    int64_t revision;
+    change(1, true, 11);
+    unsigned before = fake.written;
+    for (int i = 0; i < 3 * FORMS; i++) {
+        assert_int_equal(stream_topic_delta(t, 10, (uint32_t)i % FORMS, &tail, &revision), STREAM_DELTA);
+        stream_snapshot_unref(stream_topic_snapshot(t, (uint32_t)i % FORMS, 0));
+    }
+    assert_int_equal(fake.written - before, 2 * FORMS);
+    stream_topics_sweep(topics, 10000); /* snapshots go after a while */
+    stream_snapshot_unref(stream_topic_snapshot(t, 7, 0));
+    assert_int_equal(fake.written - before, 2 * FORMS + 1);
+    stream_topic_let_go(t, 0);
+}
+
 /* Kept for a while without a reader, so that who comes back gets a delta. */
 static void test_idle(void **state)
 {
@@ -402,8 +497,9 @@ int main(void)
     cmocka_set_test_filter(getenv("ONLY"));
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_topics, close_topics)
     const struct CMUnitTest tests[] = {
-        TEST(test_model),  TEST(test_made_once), TEST(test_floor), TEST(test_large_deltas),
-        TEST(test_budget), TEST(test_compare),   TEST(test_idle),
+        TEST(test_model),        TEST(test_made_once), TEST(test_floor),
+        TEST(test_large_deltas), TEST(test_budget),    TEST(test_compare),
+        TEST(test_waiting),      TEST(test_forms),     TEST(test_idle),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -189,17 +189,18 @@ int64_t stream_world_put_gray(struct stream_world *w, const char *name, const ch
 {
     struct config_asked a = {.request.done = on_config_done};
     struct config_id key = stream_world_config(name);
+    const struct config_condition any = {0};
     struct gray_request r;
     struct arena arena = {0};
     char error[256];
     struct slice bytes = slice_text(content ? content : "");
     if (!text) {
-        config_delete_gray(w->config, &a.request, &key, slice_text(rule));
+        config_delete_gray(w->config, &a.request, &key, slice_text(rule), &any);
     } else {
         if (gray_request_read(slice_text(text), &arena, &r, error, sizeof error))
             fail_msg("%s", error);
         r.rule.name = slice_text(rule);
-        config_put_gray(w->config, &a.request, &key, &r.rule, content ? &bytes : NULL);
+        config_put_gray(w->config, &a.request, &key, &r.rule, content ? &bytes : NULL, &any);
     }
     one_node_run(&w->node, is_true, &a.is_done);
     arena_done(&arena);

@@ -84,7 +84,7 @@ class ConfigWorld:
         releases, more = [], ""
         while more is not None:
             answer = ask(member, "GET", f"/api/v1/configs/{name}/history?limit=1000{more}", timeout_s=20)[2]
-            releases += answer["releases"]
+            releases += answer.get("releases", [])  # without any it is not there
             more = f"&continue={answer['continue']}" if "continue" in answer else None
         return releases
 

@@ -70,6 +70,11 @@ class Ledger:
             if seq:
                 acked[attempt.name] = max(acked[attempt.name], seq)
 
+    def is_for_all(self, attempt):
+        """A promotion: zone b must have it from now on, too."""
+        with self.lock:
+            self.gray_acked[attempt.name] = max(self.gray_acked[attempt.name], attempt.seq or 0)
+
     def show(self, md5):
         """From now on everybody may see it."""
         with self.lock:
@@ -109,7 +114,7 @@ class Ledger:
     def judge_history(self, who, name, releases):
         """releases as the history has them, the newest first. Each once, in a row, and all that was acknowledged."""
         seqs = [r["seq"] for r in releases]
-        if seqs != list(range(len(seqs), 0, -1)):
+        if not seqs or seqs != list(range(len(seqs), 0, -1)):
             self.fault(f"{who}: the seqs of {name} are no row: {seqs[:20]}")
         by_seq = {r["seq"]: r for r in releases}
         with self.lock:

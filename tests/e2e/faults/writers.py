@@ -276,7 +276,7 @@ class Director(Writer):
         if self.is_promoted:
             self.attempt("others", "PUT", live, "b")
             self.ledger.show(changed.md5)
-            self.attempt("promote", "POST", self.rule + "/promote")
+            self.ledger.is_for_all(self.attempt("promote", "POST", self.rule + "/promote"))
         else:
             self.discard()
         self.ledger.counted("gray releases")

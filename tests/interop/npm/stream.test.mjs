@@ -106,6 +106,36 @@ test('ws: going on where it was', async () => {
   second.ws.terminate();
 });
 
+test('ws: a configuration', async () => {
+  const client = new Client();
+  await client.open();
+  client.say({ type: 'hello', client_id: 'npm', labels: { zone: 'b' } });
+  assert.equal((await client.next()).type, 'welcome');
+  client.say({ type: 'subscribe', sid: 1, kind: 'config', name: 'npm.yaml' });
+  const { revision, items } = await client.next();
+  assert.deepEqual(items, []);
+  const content = 'text: ä€😀\nport: 8080\n';
+  client.say({ type: 'publish', rid: 1, name: 'npm.yaml', content, if_absent: true });
+  const [one, two] = [await client.next(), await client.next()];
+  const result = one.type === 'result' ? one : two, delta = one.type === 'result' ? two : one;
+  assert.deepEqual([result.rid, result.seq, result.format], [1, 1, 'yaml']);
+  assert.equal(delta.previous, revision);
+  assert.deepEqual([delta.put[0].content, delta.put[0].md5, delta.put[0].format], [content, result.md5, 'yaml']);
+  client.say({ type: 'applied', sid: 1, name: 'npm.yaml', seq: 1, ok: true });
+  client.say({ type: 'publish', rid: 2, name: 'npm.yaml', content: 'port: 1\nport: 2\n' });
+  const error = await client.next();
+  assert.deepEqual([error.code, error.line, error.column], ['malformed', 2, 1]);
+  const { listeners } = await fetch(`http://${host}/api/v1/configs/npm.yaml/listeners`).then(r => r.json());
+  assert.deepEqual(listeners.map(l => [l.client_id, l.chosen, l.sent, l.applied]), [['npm', 1, 1, 1]]);
+  const large = 'x: ' + 'y'.repeat(100000);
+  client.say({ type: 'publish', rid: 3, name: 'npm.yaml', content: large });
+  const frames = [await client.next(), await client.next()];
+  const item = frames.find(f => f.type === 'delta').put[0];
+  assert.deepEqual([item.seq, item.size, 'content' in item], [2, large.length, false]);
+  assert.equal(await fetch(`http://${host}/api/v1/configs/npm.yaml?seq=${item.seq}`).then(r => r.text()), large);
+  client.ws.terminate();
+});
+
 test('ws: what is wrong', async () => {
   const client = new Client();
   await client.open();
