@@ -49,6 +49,9 @@ struct io_ops {
     /* These bytes may go to the disk now, so that a sync later has less to wait for. Promises nothing. */
     void (*write_back)(struct io *io, struct io_file *file, uint64_t at, uint64_t size);
     int (*sync)(struct io *io, struct io_file *file); /* fdatasync; any error is final */
+    /* These bytes are on the disk when it returns, and what was written before and not synced need not be. As
+     * a write and a sync, but cheaper where disk and alignment allow. Any error is final. */
+    int (*write_synced)(struct io *io, struct io_file *file, uint64_t at, const void *data, size_t size);
     int (*sync_dir)(struct io *io, const char *dir);
     int (*rename)(struct io *io, const char *from, const char *to);
     int (*unlink)(struct io *io, const char *path);

@@ -36,21 +36,27 @@ part_twice() {
     part "$name" tries "$name" "$@"
 }
 
+shorter() { cut -c1-300 | sed 's/^/    /'; }
+what_says_so() { # LOG LINES: what is behind a word that says that something is wrong
+    grep -anE -A 3 'FAIL|WRONG|VOID|[Ee]rror[: ]|Sanitizer' "$1" | head -n "$2" | shorter
+}
 # What was not right, in short, and one line that counts; status 0 when nothing failed.
 closing() {
     local name log
     for name in "${flaky_parts[@]}"; do
         log=$(log_of "$name")
-        printf '\n=== %s: passed at the second try; the end of the first:\n' "$name"
-        grep -a -B 40 '^ *SECOND TRY: ' "$log" | tail -n 120 | cut -c1-300 | sed 's/^/    /'
+        printf '\n=== %s: passed at the second try. What said at the first one that it did not:\n' "$name"
+        what_says_so "$log" 40
+        echo "    The end of that try:"
+        grep -a -B 30 '^ *SECOND TRY: ' "$log" | tail -n 90 | shorter
         grep -a '^ *FLAKY: ' "$log"
     done
     for name in "${failed_parts[@]}"; do
         log=$(log_of "$name")
         printf '\n=== %s FAILED. What says so:\n' "$name"
-        grep -anE -A 3 'FAIL|WRONG|VOID|FLAKY|SECOND TRY|[Ee]rror[: ]|Sanitizer' "$log" | head -n 60 | cut -c1-300 | sed 's/^/    /'
+        what_says_so "$log" 60
         echo "    Its last lines:"
-        tail -n 40 "$log" | cut -c1-300 | sed 's/^/    /'
+        grep -av '^  \(CC\|LD\)  ' "$log" | tail -n 40 | shorter
     done
     [ ${#failed_parts[@]} = 0 ] || echo "failed: ${failed_parts[*]}"
     echo "$passed passed, ${#failed_parts[@]} failed$([ ${#flaky_parts[@]} = 0 ] || echo ", ${#flaky_parts[@]} of them at the second try: ${flaky_parts[*]}")"

@@ -43,7 +43,7 @@ same "nothing failed" $'2 passed, 0 failed\nstatus 0' "$(tail -n 2 <<<"$said")"
 same "its output is shown" 2 "$(grep -c '^fine$' <<<"$said")"
 said=$(run 'part_twice once "$WORK/fails" once 1; part good echo fine')
 same "one at the second try" $'2 passed, 0 failed, 1 of them at the second try: once\nstatus 0' "$(tail -n 2 <<<"$said")"
-same "and its failure is told" "    FAIL something of once" "$(sed -n '/passed at the second try; the end/,$ s/^    //p' <<<"$said" | grep FAIL | sed 's/^/  /')"
+same "and its failure is told, twice" 2 "$(sed -n '/^=== once: passed at the second try/,$ p' <<<"$said" | grep -c 'FAIL something of once')"
 said=$(run 'part_twice twice "$WORK/fails" twice 9; part good echo fine; part lost "$WORK/fails" lost 9 || echo "seen: $?"')
 same "two failed" $'failed: twice lost\n1 passed, 2 failed\nstatus 1' "$(tail -n 3 <<<"$said")"
 same "tried twice, and once" "2 1" "$(cat "$work/fails.twice") $(cat "$work/fails.lost")"

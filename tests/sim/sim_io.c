@@ -322,6 +322,12 @@ static int sim_sync(struct io *io, struct io_file *file)
     return s->is_dead ? ERR_IO : sim_disk_sync(s->options.disk, file->inode);
 }
 
+static int sim_write_synced(struct io *io, struct io_file *file, uint64_t at, const void *data, size_t size)
+{
+    int err = sim_write(io, file, at, data, size);
+    return err ? err : sim_sync(io, file);
+}
+
 static int sim_sync_dir(struct io *io, const char *dir)
 {
     struct sim_io *s = sim_of(io);
@@ -376,6 +382,7 @@ static const struct io_ops sim_ops = {
     .truncate = sim_truncate,
     .write_back = sim_write_back,
     .sync = sim_sync,
+    .write_synced = sim_write_synced,
     .sync_dir = sim_sync_dir,
     .rename = sim_rename,
     .unlink = sim_unlink,
