@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # cairnd and etcd side by side on this machine, in turn, the generator included: medians of RUNS runs, ratios, written to
 # tests/bench/RESULTS.md. Reads first: CPU per operation, it moves less than rates do. SMOKE=1: one short run of everything,
-# printed and not kept. ETCD=/path takes another etcd than Debian's. ONLY=single, cluster, dns, stream or config: one of the
-# parts (dns and stream are printed and not kept; config takes the place of its section).
+# printed and not kept. ETCD=/path takes another etcd than Debian's. ONLY=single, cluster, catchup, dns, stream or config: one of
+# the parts (catchup, dns and stream are printed and not kept; config takes the place of its section).
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . tests/shell/ports.sh
@@ -218,14 +218,18 @@ cluster_rows=(
     "3 members: range, 64, at the leader|leader|--op range --connections 64"
 )
 
-# catch_up SERVER: a follower is away while all keys are written; ms from its start until it has applied them
+cpu_ms() { awk -v tick="$(getconf CLK_TCK)" '{print ($14 + $15) * 1000 / tick}' "/proc/$1/stat"; }
+
+# catch_up SERVER: a follower is away while all keys are written; ms from its start until it has applied them, and the CPU of that,
+# its own and the leader's
 catch_up() {
-    local away begin want now=0
+    local away begin want before ms cpu now=0
     leader_of "$1" || return 1
     away=${followers%% *}
     kill "${member_pids[away]}" && wait "${member_pids[away]}" 2>/dev/null || true
     "$LOAD" --port "$(member_port "$1" "$leader")" --op fill --connections 16 --streams 64 --keys "$MANY" >/dev/null || return 1
     want=$(revision_at "$1" "$leader")
+    before=$(cpu_ms "${member_pids[leader]}")
     begin=$(date +%s%N)
     start_member "$1" "$away"
     until [ "${now:-0}" -ge "$want" ]; do
@@ -233,7 +237,11 @@ catch_up() {
         sleep 0.02
         now=$(revision_at "$1" "$away" 2>/dev/null || true)
     done
-    note "$1" "catch-up" ms $((($(date +%s%N) - begin) / 1000000))
+    ms=$((($(date +%s%N) - begin) / 1000000))
+    cpu=$(($(cpu_ms "${member_pids[leader]}") - before + $(cpu_ms "${member_pids[away]}")))
+    note "$1" "catch-up" ms $ms
+    note "$1" "catch-up" cpu $cpu
+    printf '  %-7s %-28s %s\n' "$1" "catch-up" "$ms ms, cpu $cpu ms"
 }
 
 # The leader killed while somebody writes: from the kill to the first answer to a put that was called after it.
@@ -266,7 +274,18 @@ three_members() {
                 load_row "$server" "$name" $flags
             done
             fail_over "$server" || echo "bench: $server: no failover measured"
-            [ "$run" -gt 1 ] || catch_up "$server" || echo "bench: $server: no catch-up measured"
+            stop_cluster
+        done
+    done
+}
+
+# On clusters of their own: after the rows above the faster server would hold, and have to bring along, more than the other.
+catch_ups() {
+    local run server
+    for run in $(seq "$RUNS"); do
+        for server in "${servers[@]}"; do
+            echo "run $run, $server, catching up"
+            start_cluster "$server" && catch_up "$server" || echo "bench: $server: no catch-up measured"
             stop_cluster
         done
     done
@@ -328,11 +347,12 @@ stream_fan_out() {
 
 case ${ONLY:-} in
 single) single_node ;;
-cluster) three_members ;;
+cluster) three_members && catch_ups ;;
+catchup) catch_ups ;;
 dns) dns_answers ;;
 stream) stream_fan_out ;;
 config) config_center ;;
-*) single_node && three_members && dns_answers && stream_fan_out && config_center ;;
+*) single_node && three_members && catch_ups && dns_answers && stream_fan_out && config_center ;;
 esac
 
 ratio() { awk -v a="$1" -v b="$2" 'BEGIN {if (a > 0 && b > 0) printf "%.2f", a / b; else printf "-"}'; }
@@ -356,7 +376,8 @@ report() {
     echo "|---|---|---|---|"
     for row in "idle, empty|rss|KiB RSS" "idle, empty|disk|KiB disk" "first start|ms|ms" "1M keys, loaded|rss|KiB RSS" \
         "1M keys, loaded|disk|KiB disk" "1M keys, restarted|rss|KiB RSS" "1M keys, start|ms|ms" \
-        "failover|ms|leader killed until a put is answered" "catch-up|ms|ms to catch up with 1M keys"; do
+        "failover|ms|leader killed until a put is answered" "catch-up|ms|ms to catch up with 1M keys" \
+        "catch-up|cpu|CPU ms of leader and follower meanwhile"; do
         IFS='|' read -r name field unit <<<"$row"
         e=$(median etcd "$name" "$field")
         c=$(median cairnd "$name" "$field")
@@ -402,7 +423,7 @@ elif [ "${ONLY:-}" = stream ]; then
 elif [ "${ONLY:-}" = config ]; then
     [ -n "${SMOKE:-}" ] || keep_config
     config_report
-elif [ -n "${SMOKE:-}" ]; then
+elif [ -n "${SMOKE:-}" ] || [ "${ONLY:-}" = catchup ]; then
     report
     [ -n "${ONLY:-}" ] || more_reports
 else
