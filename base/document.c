@@ -237,11 +237,16 @@ void document_add_text(struct json_writer *w, const char *key, struct slice valu
 
 void document_add_bytes(struct json_writer *w, const char *key, struct slice bytes)
 {
-    bool is_base64 = !utf8_is_valid(bytes) || jw_string_size(bytes) > (bytes.size + 2) / 3 * 4 + 64;
+    size_t base64_size = (bytes.size + 2) / 3 * 4;
     jw_key(w, key);
-    if (!is_base64) {
+    size_t from = w->out->size;
+    if (utf8_is_valid(bytes)) {
+        buf_reserve(w->out, base64_size + 64); /* at once, escapes too */
         jw_string(w, bytes);
-        return;
+        if (w->out->size - from <= base64_size + 64)
+            return;
+        w->out->size = from;
+        w->needs_comma = false;
     }
     jw_base64(w, bytes);
     jw_key(w, "base64");

@@ -147,19 +147,6 @@ void jw_string(struct json_writer *w, struct slice s)
     buf_add_byte(w->out, '"');
 }
 
-size_t jw_string_size(struct slice s)
-{
-    size_t size = s.size + 2;
-    for (size_t i = 0; i < s.size; i++) {
-        i += json_plain_size(s.data + i, s.size - i);
-        if (i == s.size)
-            break;
-        char escape = s.data[i] < 0x80 ? escape_of(s.data[i]) : 0;
-        size += escape == 'u' ? 5 : escape ? 1 : 0;
-    }
-    return size;
-}
-
 void jw_text(struct json_writer *w, const char *text)
 {
     jw_string(w, slice_text(text));

@@ -22,7 +22,6 @@ void jw_open(struct json_writer *w, char bracket);  /* '{' or '[' */
 void jw_close(struct json_writer *w, char bracket); /* '}' or ']' */
 void jw_key(struct json_writer *w, const char *key);
 void jw_string(struct json_writer *w, struct slice s); /* escapes; invalid UTF-8 becomes U+FFFD */
-size_t jw_string_size(struct slice s);                 /* what jw_string adds, quotes included; s is UTF-8 */
 void jw_text(struct json_writer *w, const char *text);
 void jw_int(struct json_writer *w, int64_t v);
 void jw_uint(struct json_writer *w, uint64_t v);

@@ -298,7 +298,7 @@ int heads_claim(struct heads *h, struct slice ns, size_t items, size_t bytes,
 {
     struct heads_namespace *n = strmap_get(&h->namespaces, ns);
     size_t live = n ? n->live + n->claimed : 0, held = n ? n->bytes + n->claimed_bytes : 0;
-    if (!n && limits->namespaces && h->namespaces.count >= limits->namespaces) {
+    if (items && !n && limits->namespaces && h->namespaces.count >= limits->namespaces) {
         snprintf(error, error_size,
                  "there may be %zu namespaces with configurations, and there are: %.*s would be one more",
                  limits->namespaces, (int)ns.size, ns.data);

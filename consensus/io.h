@@ -10,7 +10,9 @@
 #include "base/err.h"
 #include "base/worker.h"
 
-enum io_worker { IO_WORKER_WAL, IO_WORKER_STORE, IO_WORKER_COUNT };
+/* SNAPSHOT: the bytes of snapshots, so that neither commits nor the copy that is being sent stand in their
+ * way. */
+enum io_worker { IO_WORKER_WAL, IO_WORKER_STORE, IO_WORKER_SNAPSHOT, IO_WORKER_COUNT };
 
 struct io_file; /* one open file; owned by whoever opened it */
 
@@ -44,7 +46,12 @@ struct io_ops {
     int (*write)(struct io *io, struct io_file *file, uint64_t at, const void *data,
                  size_t size); /* all or an error */
     int (*truncate)(struct io *io, struct io_file *file, uint64_t size);
+    /* These bytes may go to the disk now, so that a sync later has less to wait for. Promises nothing. */
+    void (*write_back)(struct io *io, struct io_file *file, uint64_t at, uint64_t size);
     int (*sync)(struct io *io, struct io_file *file); /* fdatasync; any error is final */
+    /* These bytes are on the disk when it returns, and what was written before and not synced need not be. As
+     * a write and a sync, but cheaper where disk and alignment allow. Any error is final. */
+    int (*write_synced)(struct io *io, struct io_file *file, uint64_t at, const void *data, size_t size);
     int (*sync_dir)(struct io *io, const char *dir);
     int (*rename)(struct io *io, const char *from, const char *to);
     int (*unlink)(struct io *io, const char *path);
@@ -53,7 +60,7 @@ struct io_ops {
 };
 
 struct uv_loop_s;
-/* Starts the two workers. unsafe_no_fsync skips sync (the --unsafe-no-fsync option). */
+/* Starts the workers. unsafe_no_fsync skips sync (the --unsafe-no-fsync option). */
 struct io *io_real_new(struct uv_loop_s *loop, bool unsafe_no_fsync);
 void io_real_free(struct io *io); /* joins the workers; run the loop until it is empty afterwards */
 

@@ -215,6 +215,20 @@ void kv_compact(struct kv *kv, struct kv_request *r, const Etcdserverpb__Compact
     kv_start_write(kv, r, KV_COMPACT, ENTRY_COMPACTION, &m->base, OK);
 }
 
+/* Chosen here, once, so that every member applies the same one: a positive int63, as etcd's made of the
+ * member, the milliseconds since 1970 when it started and a count. Ascending ids lie together in the store's
+ * file: a commit of random ones touches nearly all pages that hold leases. */
+static int64_t next_lease_id(struct kv *kv)
+{
+    uint64_t id;
+    if (kv->lease_number == 0)
+        kv->lease_number = kv->io->ops->wall_ns(kv->io) / 1000000 << 8;
+    do
+        id = (kv->member_id & 0x7fff) << 48 | (++kv->lease_number & UINT64_C(0xffffffffffff));
+    while (id == 0 || lease_exists(kv->leases, (int64_t)id));
+    return (int64_t)id;
+}
+
 void kv_lease_grant(struct kv *kv, struct kv_request *r, const Etcdserverpb__LeaseGrantRequest *m)
 {
     int err = m->ttl > LEASE_TTL_MAX ? ERR_LEASE_TTL_TOO_LARGE : check_quota(kv, LEASE_COST);
@@ -222,11 +236,8 @@ void kv_lease_grant(struct kv *kv, struct kv_request *r, const Etcdserverpb__Lea
         kv_start_write(kv, r, KV_LEASE_GRANT, ENTRY_LEASE_GRANT, &m->base, err);
         return;
     }
-    /* The id is chosen here, once, so that every member applies the same one: a positive int63, as etcd's. */
     Etcdserverpb__LeaseGrantRequest with_id = *m;
-    do
-        with_id.id = (int64_t)(kv->io->ops->random(kv->io) & INT64_MAX);
-    while (with_id.id == 0 || lease_exists(kv->leases, with_id.id));
+    with_id.id = next_lease_id(kv);
     kv_start_write(kv, r, KV_LEASE_GRANT, ENTRY_LEASE_GRANT, &with_id.base, OK);
     r->message = &m->base;
 }

@@ -94,6 +94,7 @@ struct kv {
     struct node *node;
     struct node_state state;
 
+    uint64_t lease_number; /* of the last lease id that was chosen here; 0 = none yet */
     struct kv_ring ring;
     struct link proposed, reading, round, ready, parked, failed, waiting;
     uint64_t read_id; /* of the round under way; 0 = none. Never used twice */

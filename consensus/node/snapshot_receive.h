@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A snapshot that comes from the leader, all or nothing: pieces go into snapshot-in.tmp on the store worker;
- * when all are there and the digest of the whole holds, the file is synced and gets the name snapshot-in,
- * durably, and only then raft hears of it. One at a time. What raft takes waits there until the store has
- * become it; what it does not want is deleted.
+ * A snapshot that comes from the leader, all or nothing: pieces go into snapshot-in.tmp on the worker for
+ * snapshots. How many there are, and the digest of the whole, may be told when some have come: the sender's
+ * copy grows meanwhile. When all are there and the digest holds, the file is synced and gets the name
+ * snapshot-in, durably, and only then raft hears of it. One at a time. What raft takes waits there until the
+ * store has become it; what it does not want is deleted.
  *
  * A part that has come stays for keep_ms, so that the sender can go on with it after a broken connection.
  * What is not in order, not whole or not true is refused, and the sender told where to begin again. */

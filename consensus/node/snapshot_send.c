@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The sender's side of a snapshot. The life of a transfer:
- *   waiting    the copy is being made, then its digest is taken, a piece of the file a job
+ *   waiting    nothing of the copy is there yet
  *   offered    the member is asked where it stands; asked again when no answer comes
  *   sending    pieces go out while window, lane and rate allow; answers move the window
  * It ends with what the member says, or without progress for give_up_ms. A piece or an answer may be lost
  * anywhere: the member says where its gap begins, or silence leads back to offered. Nothing is lost by asking
- * twice. */
+ * twice.
+ *
+ * The copy grows meanwhile: the store writes the file from its beginning to its end on its own worker, and
+ * what is there is read, digested and sent. So the first offers tell no size; when the file is whole and its
+ * digest taken (COPY_READY), the offer is repeated with both, and without it no member believes the file. */
 #include "consensus/node/snapshot_send.h"
 
 #include <stdio.h>
@@ -18,32 +22,42 @@
 #define TICK_MS       10
 #define IDLE_TICK_MS  1000
 #define CHUNK_SIZE    (1u << 20) /* read by one job */
-#define WINDOW_BYTES  (4u << 20)
-#define QUEUED_MAX    (1u << 20) /* in the lane, before the next piece goes into it */
+#define DIGEST_READ   (256u << 10)
+#define DIGEST_STEP   (4u << 20) /* digested by one job */
+#define WINDOW_BYTES  (8u << 20) /* what the receiver takes before it has written any of it */
+#define QUEUED_MAX    (3u << 20) /* in the lane, before the next piece goes into it */
 #define ASK_AGAIN_MS  1000
 #define SILENCE_MS    3000
 #define LOG_EVERY_MS  5000
 #define SETTLE_MS     10000 /* after the end the member still has to tell raft's leader where it is */
 
-enum copy_phase { COPY_MAKING, COPY_READING, COPY_READY, COPY_FAILED };
+enum copy_phase { COPY_GROWING, COPY_READY, COPY_FAILED };
 
 /* One state of the store in a file, for as many members as ask in time. */
 struct copy {
     struct link link;
     struct snapshot_send *owner;
     enum copy_phase phase;
-    uint64_t id, size, read;
+    uint64_t id;
+    uint64_t size; /* what of the file can be sent; all of it when it is ready */
     char *path;
     struct raft_snapshot state;
-    struct sha256 *sha;
     uint8_t digest[SNAPSHOT_DIGEST_SIZE];
-    struct io_file *file;
-    struct worker_job job;
-    uint8_t *buffer;
-    int err;
+    int err; /* of the store's copying, or of a job that came back */
     unsigned users;
     uint64_t unused_since_ms;
-    bool is_out; /* with the worker, or with the store */
+    bool is_copying; /* the store writes it */
+    bool is_out;     /* a job is with the worker */
+    bool is_dropped; /* that job deletes it */
+
+    /* The worker's while is_out. */
+    struct worker_job job;
+    struct io_file *file; /* chunks are read from it, too: by the same worker */
+    struct sha256 *sha;
+    uint8_t *buffer;
+    uint64_t written, digested;
+    bool was_whole; /* written is all of it: the store was done before the job began */
+    int job_err;
 };
 
 enum transfer_phase { TRANSFER_WAITING, TRANSFER_OFFERED, TRANSFER_SENDING, TRANSFER_ENDED };
@@ -59,6 +73,7 @@ struct transfer {
     uint64_t sent, acked;
     uint64_t started_ms, offered_ms, heard_ms, progress_ms, logged_ms, ended_ms;
     uint64_t tokens, refilled_ns;
+    bool knows_size;  /* the copy's size and digest were offered */
     bool must_report; /* the end is known: at the next tick, with this outcome */
     bool is_delivered;
     struct {
@@ -87,7 +102,7 @@ static uint64_t now_ms(const struct snapshot_send *s)
 
 static void submit(struct snapshot_send *s, struct worker_job *job)
 {
-    s->options.io->ops->submit(s->options.io, IO_WORKER_STORE, job);
+    s->options.io->ops->submit(s->options.io, IO_WORKER_SNAPSHOT, job);
 }
 
 static void wake(struct snapshot_send *s)
@@ -138,10 +153,17 @@ static void drop_done(struct worker_job *job)
     free_when_closed(s);
 }
 
-/* Nobody uses it and no job of it is out. */
-static void copy_drop(struct copy *c)
+static bool copy_is_out(const struct copy *c)
 {
-    c->is_out = true;
+    return c->is_out || c->is_copying;
+}
+
+/* Nobody uses it. While the store writes it or a job of it is out, that comes back first. */
+static void copy_drop_if_back(struct copy *c)
+{
+    if (copy_is_out(c))
+        return;
+    c->is_out = c->is_dropped = true;
     c->job = (struct worker_job){.run = drop_run, .done = drop_done};
     submit(c->owner, &c->job);
 }
@@ -189,73 +211,107 @@ static void transfer_end(struct transfer *t, bool is_delivered, const char *why)
 
 static void copy_failed(struct copy *c, int err)
 {
-    log_error("a copy of the store for another member failed", F_STR("path", c->path), F_ERR(err));
+    if (c->phase != COPY_FAILED)
+        log_error("a copy of the store for another member failed", F_STR("path", c->path), F_ERR(err));
     c->phase = COPY_FAILED;
     c->err = err;
     wake(c->owner);
 }
 
-static void read_run(struct worker_job *job)
+/* The store may not have made the file yet. */
+static int look_at_file(struct copy *c)
+{
+    struct io *io = c->owner->options.io;
+    if (!c->file) {
+        int err = io->ops->open(io, c->path, false, &c->file);
+        if (err)
+            return err == ERR_NOT_FOUND && !c->was_whole ? 0 : err;
+    }
+    return io->ops->size(io, c->file, &c->written);
+}
+
+static void digest_run(struct worker_job *job)
 {
     struct copy *c = container_of(job, struct copy, job);
     struct io *io = c->owner->options.io;
-    size_t got = 0;
-    if (!c->file) {
-        c->err = io->ops->open(io, c->path, false, &c->file);
-        if (!c->err)
-            c->err = io->ops->size(io, c->file, &c->size);
-        if (c->err)
-            return;
+    c->job_err = look_at_file(c);
+    uint64_t end = c->written - c->digested < DIGEST_STEP ? c->written : c->digested + DIGEST_STEP;
+    while (!c->job_err && c->digested < end) {
+        size_t got = 0, most = end - c->digested < DIGEST_READ ? (size_t)(end - c->digested) : DIGEST_READ;
+        c->job_err = io->ops->read(io, c->file, c->digested, c->buffer, most, &got);
+        if (!c->job_err && got == 0)
+            c->job_err = ERR_IO;
+        sha256_add(c->sha, c->buffer, got);
+        c->digested += got;
     }
-    c->err = io->ops->read(io, c->file, c->read, c->buffer, CHUNK_SIZE, &got);
-    if (!c->err && got == 0)
-        c->err = ERR_IO;
-    if (c->err)
-        return;
-    sha256_add(c->sha, c->buffer, got);
-    c->read += got;
 }
 
-static void read_done(struct worker_job *job)
+static void follow(struct copy *c);
+static void tell_size(struct transfer *t);
+static void pump(struct transfer *t);
+
+static void copy_is_ready(struct copy *c)
+{
+    sha256_finish(c->sha, c->digest);
+    c->sha = NULL;
+    mem_free(c->buffer);
+    c->buffer = NULL;
+    c->phase = COPY_READY;
+    LIST_FOR_EACH (l, &c->owner->transfers) {
+        struct transfer *t = container_of(l, struct transfer, link);
+        if (t->copy == c)
+            tell_size(t);
+    }
+    wake(c->owner);
+}
+
+static void digest_done(struct worker_job *job)
 {
     struct copy *c = container_of(job, struct copy, job);
-    struct snapshot_send *s = c->owner;
     c->is_out = false;
-    if (s->is_closed) {
-        copy_drop(c);
-    } else if (c->err) {
-        copy_failed(c, c->err);
-    } else if (c->read < c->size) {
-        c->is_out = true;
-        submit(s, &c->job);
-    } else {
-        sha256_finish(c->sha, c->digest);
-        c->sha = NULL;
-        mem_free(c->buffer);
-        c->buffer = NULL;
-        c->phase = COPY_READY;
-        wake(s);
+    if (c->owner->is_closed) {
+        copy_drop_if_back(c);
+        return;
     }
+    if (c->job_err)
+        copy_failed(c, c->job_err);
+    if (c->phase != COPY_GROWING)
+        return;
+    c->size = c->written;
+    LIST_FOR_EACH (l, &c->owner->transfers) {
+        struct transfer *t = container_of(l, struct transfer, link);
+        if (t->copy == c)
+            pump(t);
+    }
+    if (c->was_whole && c->digested == c->size)
+        copy_is_ready(c);
+    else if (c->digested < c->size)
+        follow(c);
+    /* else on_copied or the next tick goes on */
+}
+
+/* Reads what the store has written meanwhile. */
+static void follow(struct copy *c)
+{
+    if (c->is_out || c->phase != COPY_GROWING)
+        return;
+    c->is_out = true;
+    c->was_whole = !c->is_copying;
+    c->job = (struct worker_job){.run = digest_run, .done = digest_done};
+    submit(c->owner, &c->job);
 }
 
 static void on_copied(void *arg, int err)
 {
     struct copy *c = arg;
-    c->is_out = false;
+    c->is_copying = false;
     if (c->owner->is_closed) {
-        copy_drop(c);
+        copy_drop_if_back(c);
         return;
     }
-    if (err) {
+    if (err)
         copy_failed(c, err);
-        return;
-    }
-    c->phase = COPY_READING;
-    c->sha = sha256_new();
-    c->buffer = mem_alloc(CHUNK_SIZE);
-    c->job = (struct worker_job){.run = read_run, .done = read_done};
-    c->is_out = true;
-    submit(c->owner, &c->job);
+    follow(c);
 }
 
 static struct copy *copy_new(struct snapshot_send *s)
@@ -269,7 +325,9 @@ static struct copy *copy_new(struct snapshot_send *s)
     buf_done(&path);
     c->unused_since_ms = now_ms(s);
     list_add_last(&s->copies, &c->link);
-    c->is_out = true;
+    c->sha = sha256_new();
+    c->buffer = mem_alloc(DIGEST_READ);
+    c->is_copying = true;
     s->options.copy(s->options.arg, c->path, &c->state, on_copied, c);
     return c;
 }
@@ -286,8 +344,7 @@ static struct copy *copy_for(struct snapshot_send *s, uint64_t to, uint64_t log_
 {
     LIST_FOR_EACH (l, &s->copies) {
         struct copy *c = container_of(l, struct copy, link);
-        bool is_going = c->is_out && c->phase == COPY_READY;
-        if (c->phase != COPY_FAILED && !is_going && c->state.index >= log_begin &&
+        if (c->phase != COPY_FAILED && !c->is_dropped && c->state.index >= log_begin &&
             is_member(&c->state.conf_state, to))
             return c;
     }
@@ -296,17 +353,38 @@ static struct copy *copy_for(struct snapshot_send *s, uint64_t to, uint64_t log_
 
 /* --- sending ----------------------------------------------------------------------------------- */
 
-static void offer(struct transfer *t)
+/* What of the copy is known: its size and digest when it is ready. */
+static bool send_offer(struct transfer *t)
 {
     struct snapshot_send *s = t->owner;
     struct peers *p = s->options.peers;
-    struct snapshot_offer o = {.id = t->copy->id, .size = t->copy->size, .message = t->message};
-    memcpy(o.digest, t->copy->digest, sizeof o.digest);
+    bool is_ready = t->copy->phase == COPY_READY;
+    struct snapshot_offer o = {.id = t->copy->id, .message = t->message};
+    if (is_ready) {
+        o.size = t->copy->size;
+        memcpy(o.digest, t->copy->digest, sizeof o.digest);
+    }
     buf_clear(&s->out);
     snapshot_add_offer(&s->out, &o);
+    if (!p->ops->send(p, t->to, PEER_LANE_BULK, buf_slice(&s->out), (struct slice){0}))
+        return false;
+    t->knows_size = is_ready;
+    return true;
+}
+
+static void offer(struct transfer *t)
+{
     t->phase = TRANSFER_OFFERED;
-    t->offered_ms = now_ms(s);
-    (void)p->ops->send(p, t->to, PEER_LANE_BULK, buf_slice(&s->out), (struct slice){0}); /* asked again */
+    t->offered_ms = now_ms(t->owner);
+    (void)send_offer(t); /* asked again */
+}
+
+/* Behind what is on the way: pieces go on. If it is lost, silence leads to the next offer. */
+static void tell_size(struct transfer *t)
+{
+    bool is_due = t->phase == TRANSFER_OFFERED || t->phase == TRANSFER_SENDING;
+    if (is_due && t->copy->phase == COPY_READY && !t->knows_size)
+        (void)send_offer(t); /* else at the next tick */
 }
 
 static void chunk_run(struct worker_job *job)
@@ -314,13 +392,11 @@ static void chunk_run(struct worker_job *job)
     struct transfer *t = container_of(job, struct transfer, chunk.job);
     struct io *io = t->owner->options.io;
     size_t got = 0;
-    t->chunk.err = io->ops->read(io, t->copy->file, t->chunk.at, t->chunk.data, CHUNK_SIZE, &got);
+    t->chunk.err = io->ops->read(io, t->copy->file, t->chunk.at, t->chunk.data, t->chunk.size, &got);
     if (!t->chunk.err && got == 0)
         t->chunk.err = ERR_IO;
     t->chunk.size = got;
 }
-
-static void pump(struct transfer *t);
 
 static void chunk_done(struct worker_job *job)
 {
@@ -342,7 +418,8 @@ static void chunk_read(struct transfer *t)
     if (!t->chunk.data)
         t->chunk.data = mem_alloc(CHUNK_SIZE);
     t->chunk.at = t->sent;
-    t->chunk.size = 0;
+    uint64_t left = t->copy->size - t->sent;
+    t->chunk.size = left < CHUNK_SIZE ? (size_t)left : CHUNK_SIZE;
     t->chunk.is_out = true;
     t->chunk.job = (struct worker_job){.run = chunk_run, .done = chunk_done};
     submit(t->owner, &t->chunk.job);
@@ -422,14 +499,19 @@ static void log_progress(struct transfer *t, uint64_t now)
 static void transfer_tick(struct transfer *t, uint64_t now)
 {
     struct copy *c = t->copy;
+    if (c->phase == COPY_FAILED) {
+        transfer_end(t, false, err_text(c->err));
+        return;
+    }
+    /* Making a copy takes as long as it takes: whoever has all that was sent waits with us. */
+    if (t->phase == TRANSFER_WAITING || (c->phase == COPY_GROWING && t->acked == t->sent))
+        t->progress_ms = t->heard_ms = now;
     if (t->phase == TRANSFER_WAITING) {
-        t->progress_ms = t->heard_ms = now; /* making a copy takes as long as it takes */
-        if (c->phase == COPY_FAILED)
-            transfer_end(t, false, err_text(c->err));
-        else if (c->phase == COPY_READY)
+        if (c->size)
             offer(t);
         return;
     }
+    tell_size(t);
     if (now - t->progress_ms >= t->owner->options.give_up_ms)
         transfer_end(t, false, "no progress");
     else if (t->phase == TRANSFER_OFFERED && now - t->offered_ms >= ASK_AGAIN_MS)
@@ -472,8 +554,10 @@ static void on_timer(struct io_timer *timer)
     LIST_FOR_EACH_SAFE (l, &s->copies) {
         struct copy *c = container_of(l, struct copy, link);
         bool is_old = now - c->unused_since_ms >= s->options.keep_ms;
-        if (!c->users && !c->is_out && (is_old || c->phase == COPY_FAILED))
-            copy_drop(c);
+        if (!c->users && (is_old || c->phase == COPY_FAILED))
+            copy_drop_if_back(c);
+        else
+            follow(c);
     }
     bool is_idle = !snapshot_send_is_busy(s);
     if (s->is_ticking)
@@ -635,8 +719,7 @@ void snapshot_send_close(struct snapshot_send *s)
     s->is_closed = true;
     LIST_FOR_EACH_SAFE (l, &s->copies) {
         struct copy *c = container_of(l, struct copy, link);
-        if (!c->is_out)
-            copy_drop(c);
+        copy_drop_if_back(c);
     }
     free_when_closed(s);
 }

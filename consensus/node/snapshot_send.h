@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Snapshots to members whose entries are gone from the log. When raft asks for one, the store as it is now is
- * copied into a file (or a copy made a moment ago is shared), and the file goes over in pieces: a window of
- * unacknowledged bytes, paced by the lane's queue and a rate, gone on with where the receiver stands after
- * anything was lost. Raft is told the end once for each request, never from inside snapshot_send_start.
+ * copied into a file (or a copy made a moment ago is shared), and the file goes over in pieces while it still
+ * grows: a window of unacknowledged bytes, paced by the lane's queue and a rate, gone on with where the
+ * receiver stands after anything was lost. That is why it is a file: a read transaction that is as long as a
+ * slow link needs would let the store's own file grow, and a stream could not go back. Raft is told the end
+ * once for each request, never from inside snapshot_send_start.
  *
  * The message that goes with the file carries the copy's own index, term and configuration: the log must go
- * on behind that, so the leader keeps it (snapshot_send_needs). Blocking work runs on the store worker. */
+ * on behind that, so the leader keeps it (snapshot_send_needs). The store copies on its own worker; reading
+ * and digesting run on the worker for snapshots. */
 #ifndef CONSENSUS_NODE_SNAPSHOT_SEND_H
 #define CONSENSUS_NODE_SNAPSHOT_SEND_H
 
@@ -23,8 +26,9 @@ struct snapshot_send_options {
     uint64_t give_up_ms;  /* without progress: 30,000 */
     uint64_t keep_ms;     /* a copy that nobody uses: 30,000 */
 
-    /* Copies what is applied now into path, which does not exist; tells at once what that is. done comes
-     * later, on the loop thread. */
+    /* Copies what is applied now into path, which does not exist; tells at once what that is. The file is
+     * written from its beginning to its end, nothing twice: it is read meanwhile. done comes later, on the
+     * loop thread. */
     void (*copy)(void *arg, const char *path, struct raft_snapshot *ret_state,
                  void (*done)(void *done_arg, int err), void *done_arg);
     /* The end of a transfer: the member has the snapshot and has given it to its raft, or not. */

@@ -49,6 +49,12 @@ void snapshot_add_answer(struct buf *out, const struct snapshot_answer *answer)
     p[16] = (uint8_t)answer->status;
 }
 
+static bool is_zero(const uint8_t digest[SNAPSHOT_DIGEST_SIZE])
+{
+    static const uint8_t zeros[SNAPSHOT_DIGEST_SIZE];
+    return memcmp(digest, zeros, sizeof zeros) == 0;
+}
+
 static int read_offer(struct slice bytes, struct arena *a, struct snapshot_offer *ret)
 {
     const uint8_t *p = bytes.data + 1;
@@ -65,7 +71,7 @@ static int read_offer(struct slice bytes, struct arena *a, struct snapshot_offer
         return err;
     const struct raft_message *m = &ret->message;
     bool fits = m->type == RAFT_MSG_SNAP && m->entry_count == 0 && m->snapshot && !m->snapshot->data &&
-                m->snapshot->index && ret->size;
+                m->snapshot->index && (ret->size || is_zero(ret->digest));
     if (!fits)
         codec_done_raft(&ret->message); /* else there is nothing to give back */
     return fits ? 0 : ERR_MALFORMED;

@@ -2,7 +2,8 @@
  * What two members say to each other while a snapshot goes over, as bytes on the bulk lane. Pure; whatever
  * does not decode is refused whole. All integers are little-endian; the first byte is CODEC_SNAPSHOT.
  *
- *   offer  1, id 8, size 8, algorithm 1, digest 32, raft's message as codec.h writes it
+ *   offer  1, id 8, size 8, algorithm 1, digest 32, raft's message as codec.h writes it; size and digest are
+ *          0 as long as the sender does not know them: then another offer with them follows
  *   piece  2, id 8, offset 8, CRC-32C of the data 4, data
  *   answer 3, id 8, offset 8, status 1
  *
@@ -27,7 +28,8 @@ enum snapshot_status {
 };
 
 struct snapshot_offer {
-    uint64_t id, size;
+    uint64_t id;
+    uint64_t size; /* 0 = not known yet, nor the digest */
     uint8_t digest[SNAPSHOT_DIGEST_SIZE];
     struct raft_message message; /* a SNAP; what it points to lies in the arena */
 };

@@ -56,7 +56,8 @@ struct backend_ops {
                 bool (*fn)(void *arg, struct slice key, struct slice value), void *arg);
     uint64_t (*count)(struct backend_view *view, enum backend_table table);
     struct backend_sizes (*sizes)(struct backend *b);
-    /* Store worker: a consistent copy into one file, compacted; progress by file growth. */
+    /* Store worker: a consistent copy into one file, compacted. Written from its beginning to its end, so
+     * that others may read what is there while it grows. */
     int (*copy)(struct backend *b, const char *path);
     /* The owner has renamed the file while it is open; path is the new name. Loop thread, no commit out. */
     void (*moved)(struct backend *b, const char *path);

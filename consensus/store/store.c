@@ -114,12 +114,32 @@ struct loading {
     int64_t limit; /* no record may lie beyond */
     size_t mapped; /* bytes passed over since the last trim */
     int err;
+    /* Checked, not yet in the index: what it will touch of one is fetched while others are put in. */
+    struct loaded {
+        struct record record; /* borrowed from the view */
+        struct revision revision;
+    } waiting[KEYMAP_PREFETCH_MAX];
+    size_t waiting_count;
 };
+
+static void load_waiting(struct loading *l)
+{
+    struct slice keys[KEYMAP_PREFETCH_MAX];
+    for (size_t i = 0; i < l->waiting_count; i++)
+        keys[i] = l->waiting[i].record.key;
+    keymap_prefetch_all(&l->s->index.map, keys, l->waiting_count);
+    for (size_t i = 0; i < l->waiting_count; i++) {
+        const struct record *r = &l->waiting[i].record;
+        index_load(&l->s->index, r->key, l->waiting[i].revision, r->create_revision, r->version,
+                   r->lease != 0);
+    }
+    l->waiting_count = 0;
+}
 
 static bool load_record(void *arg, struct slice key, struct slice value)
 {
     struct loading *l = arg;
-    struct record record;
+    struct loaded *next = &l->waiting[l->waiting_count];
     l->err = ERR_CORRUPT;
     if (key.size != REVISION_KEY_SIZE)
         return false;
@@ -127,9 +147,11 @@ static bool load_record(void *arg, struct slice key, struct slice value)
     if (revision.main <= 0 || revision.main > l->limit || revision_compare(l->last, revision) >= 0)
         return false;
     l->last = revision;
-    if (record_decode(value, revision, true, &record) != 0)
+    if (record_decode(value, revision, true, &next->record) != 0)
         return false;
-    index_load(&l->s->index, record.key, revision, record.create_revision, record.version, record.lease != 0);
+    next->revision = revision;
+    if (++l->waiting_count == KEYMAP_PREFETCH_MAX)
+        load_waiting(l);
     l->s->live_bytes += key.size + value.size;
     l->mapped += value.size;
     if (l->mapped > TRIM_BYTES) {
@@ -252,6 +274,7 @@ static int load(struct store *s)
         err = l.err;
     if (err)
         return err;
+    load_waiting(&l);
     index_load_end(&s->index);
     s->revision = l.limit;
     /* A revision's records all go only when it is compacted: then the mark says so. */

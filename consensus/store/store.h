@@ -201,7 +201,8 @@ uint64_t store_live_size(const struct store *s);
  */
 void store_when_compacted(struct store *s, void (*fn)(void *arg, int err), void *arg);
 /* A consistent copy of everything applied so far into path, which must not exist (commits first), on the
- * worker. The copy is not synced. */
+ * worker, from the file's beginning to its end: what is there may be read while it grows. It is not synced.
+ */
 void store_copy(struct store *s, const char *path, void (*done)(void *arg, int err), void *arg);
 void store_force_commit(struct store *s, void (*done)(void *arg, int err), void *arg);
 

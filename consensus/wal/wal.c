@@ -383,25 +383,44 @@ bool wal_is_busy(const struct wal *w)
 
 /* --- submit ---------------------------------------------------------------------------------- */
 
-static int batch_append(struct wal *w, struct batch_job *b)
+static int batch_write(struct wal *w, struct batch_job *b)
+{
+    if (!b->data.size)
+        return OK;
+    w->disk.dirty = true;
+    return w->io->ops->write(w->io, w->disk.file, b->at, b->data.data, b->data.size);
+}
+
+/* In one call if all before it is synced: then it covers everything. */
+static int batch_write_synced(struct wal *w, struct batch_job *b)
 {
     const struct io_ops *ops = w->io->ops;
-    int err = 0;
+    bool is_one = !w->disk.dirty && b->data.size;
+    int err = OK;
 
-    if (b->data.size) {
-        w->disk.dirty = true;
-        err = ops->write(w->io, w->disk.file, b->at, b->data.data, b->data.size);
-    }
-    if (err || !b->needs_sync || !w->disk.dirty || PLANTED(WAL_NOT_SYNCED))
+    if (!is_one)
+        err = batch_write(w, b);
+    if (err || (!is_one && !w->disk.dirty))
         return err;
+    w->disk.dirty = true;
     uint64_t start = ops->mono_ns(w->io);
     FAILPOINT(WAL_BEFORE_SYNC);
-    err = FAILPOINT(WAL_SYNC_ERROR) ? ERR_IO : ops->sync(w->io, w->disk.file);
+    if (FAILPOINT(WAL_SYNC_ERROR))
+        err = ERR_IO;
+    else if (is_one)
+        err = ops->write_synced(w->io, w->disk.file, b->at, b->data.data, b->data.size);
+    else
+        err = ops->sync(w->io, w->disk.file);
     FAILPOINT(WAL_AFTER_SYNC);
     b->result.sync_ns = ops->mono_ns(w->io) - start;
     if (!err)
         w->disk.dirty = false;
     return err;
+}
+
+static int batch_append(struct wal *w, struct batch_job *b)
+{
+    return b->needs_sync && !PLANTED(WAL_NOT_SYNCED) ? batch_write_synced(w, b) : batch_write(w, b);
 }
 
 /* A visible successor says that this segment is whole: it must be durable before. */

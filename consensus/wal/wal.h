@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The durable log: append-only segments of checksummed records. What a batch holds is durable when its done
- * callback comes; one batch is one write and one fdatasync (group commit), on the WAL worker.
+ * callback comes; one batch is one synced write (group commit), on the WAL worker.
  *
  * A record that does not check is a torn tail only if nothing valid follows it anywhere; then it is cut,
  * zeroed and synced. Otherwise the log is corrupt and is not opened. Any error of write or sync is final:
@@ -68,7 +68,7 @@ bool wal_is_busy(const struct wal *w);     /* a batch is with the worker */
 struct wal_result {
     int err;
     size_t bytes;     /* written */
-    uint64_t sync_ns; /* time in fdatasync; 0 = none */
+    uint64_t sync_ns; /* time in the synced write; 0 = none */
 };
 void wal_submit(struct wal *w, bool needs_sync, void (*done)(void *arg, const struct wal_result *result),
                 void *arg);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "base/text.h"
+#include "server/api/config_body.h"
 #include "server/api/private.h"
 
 struct config *api_config(const struct api_call *c)

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/text.h"
+#include "server/api/config_body.h"
 #include "server/api/config_call.h"
 
 /* --- answers -------------------------------------------------------------------------------------------- */
@@ -87,23 +88,10 @@ void api_config_delete(struct api_call *c)
 }
 
 /* What a POST says, and nothing else. false: answered. */
-struct said {
-    int64_t seq;
-    struct slice title, note;
-};
-
-static bool read_said(struct api_call *c, bool has_seq, bool has_title, struct said *ret)
+static bool read_said(struct api_call *c, bool has_seq, bool has_title, struct api_said *ret)
 {
     char error[200];
-    struct document_reader r = document_reader_of(DOCUMENT_STRICT, &c->q->arena, error, sizeof error);
-    *ret = (struct said){0};
-    document_begin(&r, buf_slice(&c->q->body));
-    if (has_seq && !document_number(&r, "seq", 1, CONFIG_SEQ_MAX, &ret->seq))
-        document_refuse(&r, "seq", "is missing");
-    if (has_title)
-        document_text(&r, "title", &ret->title);
-    document_string(&r, "note", CONFIG_NOTE_MAX, &ret->note);
-    int err = document_end(&r);
+    int err = api_said_read(buf_slice(&c->q->body), has_seq, has_title, &c->q->arena, ret, error);
     if (err)
         api_fail_err(c, err, error);
     return !err;
@@ -113,7 +101,7 @@ void api_config_rollback(struct api_call *c)
 {
     const struct config_id key = api_config_id(c);
     struct config_condition condition;
-    struct said said;
+    struct api_said said;
     if (read_said(c, true, false, &said) && api_config_condition(c, &condition))
         config_rollback(api_config(c), api_config_request(c, answer_written), &key, (uint64_t)said.seq,
                         said.note, &condition);
@@ -138,7 +126,7 @@ void api_draft_publish(struct api_call *c)
 {
     const struct config_id key = api_config_id(c);
     struct config_condition condition;
-    struct said said;
+    struct api_said said;
     if (read_said(c, false, true, &said) && api_config_condition(c, &condition))
         config_publish_draft(api_config(c), api_config_request(c, answer_written), &key, said.title,
                              said.note, &condition);
@@ -175,97 +163,13 @@ void api_gray_promote(struct api_call *c)
 {
     const struct config_id key = api_config_id(c);
     struct config_condition condition;
-    struct said said;
+    struct api_said said;
     if (read_said(c, false, false, &said) && api_config_condition(c, &condition))
         config_promote_gray(api_config(c), api_config_request(c, answer_written), &key, c->rule, said.note,
                             &condition);
 }
 
 /* --- bundles -------------------------------------------------------------------------------------------- */
-
-struct bundle {
-    struct config_publish *publish;
-    struct config_remove *remove;
-    size_t publish_count, remove_count;
-};
-
-static void read_id(struct api_call *c, struct document_reader *r, struct config_id *ret)
-{
-    *ret = (struct config_id){c->ns, c->group, {0}};
-    document_text(r, "namespace", &ret->ns);
-    document_text(r, "group", &ret->group);
-    document_text(r, "name", &ret->name);
-    if (!ret->name.size)
-        document_refuse(r, "name", "is missing");
-}
-
-/* What must hold for it, or for the whole bundle nothing is done. */
-static void read_condition(struct document_reader *r, struct config_condition *ret)
-{
-    int64_t seq = 0;
-    ret->has_seq = document_number(r, "if_seq", 0, CONFIG_SEQ_MAX, &seq);
-    ret->if_seq = (uint64_t)seq;
-    document_text(r, "if_md5", &ret->if_md5);
-    if (ret->if_md5.size && !digest_is_md5(ret->if_md5))
-        document_refuse(r, "if_md5", "is not an md5: 32 hexadecimal digits in lower case");
-}
-
-static int read_publish(struct api_call *c, json_t *value, struct config_publish *ret, char error[200])
-{
-    struct document_reader r = document_reader_of(DOCUMENT_STRICT, &c->q->arena, error, 200);
-    struct slice type = {0};
-    *ret = (struct config_publish){0};
-    document_begin_value(&r, value);
-    read_id(c, &r, &ret->key);
-    if (!document_bytes(&r, "content", CONFIG_CONTENT_MAX, &ret->content))
-        document_refuse(&r, "content", "is missing");
-    document_text(&r, "type", &type);
-    document_text(&r, "title", &ret->title);
-    document_string(&r, "note", CONFIG_NOTE_MAX, &ret->note);
-    read_condition(&r, &ret->condition);
-    document_bool(&r, "if_absent", &ret->condition.if_absent);
-    ret->has_format = type.size > 0;
-    if (type.size && format_from_name(type, &ret->format))
-        document_refuse(&r, "type", "is none of text, json, yaml, properties, toml, xml, html, bin");
-    return document_end(&r);
-}
-
-static int read_remove(struct api_call *c, json_t *value, struct config_remove *ret, char error[200])
-{
-    *ret = (struct config_remove){0};
-    struct document_reader r = document_reader_of(DOCUMENT_STRICT, &c->q->arena, error, 200);
-    document_begin_value(&r, value);
-    read_id(c, &r, &ret->key);
-    read_condition(&r, &ret->condition);
-    return document_end(&r);
-}
-
-static int read_bundle(struct api_call *c, json_t *root, struct bundle *b, char error[200])
-{
-    json_t *publish = json_object_get(root, "publish"), *remove = json_object_get(root, "delete");
-    int err = OK;
-    publish = json_is_null(publish) ? NULL : publish; /* the same as nothing */
-    remove = json_is_null(remove) ? NULL : remove;
-    if ((publish && !json_is_array(publish)) || (remove && !json_is_array(remove))) {
-        snprintf(error, 200, "%s is not a list", publish && !json_is_array(publish) ? "publish" : "delete");
-        return ERR_INVALID;
-    }
-    b->publish_count = json_array_size(publish); /* of NULL: 0 */
-    b->remove_count = json_array_size(remove);
-    b->publish = arena_new(&c->q->arena, (b->publish_count + 1) * sizeof *b->publish);
-    b->remove = arena_new(&c->q->arena, (b->remove_count + 1) * sizeof *b->remove);
-    for (size_t i = 0; !err && i < b->publish_count; i++)
-        err = read_publish(c, json_array_get(publish, i), &b->publish[i], error);
-    for (size_t i = 0; !err && i < b->remove_count; i++)
-        err = read_remove(c, json_array_get(remove, i), &b->remove[i], error);
-    if (!err && !b->publish_count && api_has_param(c, PARAM_VALIDATE)) {
-        snprintf(error, 200, "publish is empty: there is nothing to validate");
-        err = ERR_INVALID;
-    }
-    for (size_t i = 0; i < b->publish_count; i++)
-        b->publish[i].only_validate = api_has_param(c, PARAM_VALIDATE);
-    return err;
-}
 
 static void answer_bundle(struct api_call *c, const struct config_result *result)
 {
@@ -296,12 +200,13 @@ static void answer_bundle(struct api_call *c, const struct config_result *result
 
 void api_bundle_post(struct api_call *c)
 {
-    struct bundle b;
+    const struct config_id standard = {c->ns, c->group, {0}};
+    struct api_bundle b = {.only_validate = api_has_param(c, PARAM_VALIDATE)};
     char error[200] = "";
     json_t *root;
     if (!api_body(c, SCHEMA_BUNDLE, &root))
         return;
-    int err = read_bundle(c, root, &b, error);
+    int err = api_bundle_read(root, &standard, &c->q->arena, &b, error);
     json_decref(root);
     if (err)
         api_fail_err(c, err, error);

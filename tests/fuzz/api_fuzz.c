@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "registry/registry.h"
+#include "server/api/config_body.h"
 #include "server/api/table.h"
 #include "server/http/head.h"
 
@@ -53,6 +54,47 @@ static void values(const struct api_route *route, struct slice query)
         buf_done(&b);                                                                                        \
     } while (0)
 
+/* Each item has a name, and what it says it asks for has the form that the door counts on. */
+static void bundle(struct slice text)
+{
+    const struct config_id standard = {slice_text("n"), slice_text("g"), {0}};
+    char error[200] = "";
+    struct arena arena = {0};
+    struct api_bundle b = {.only_validate = text.size % 2};
+    json_t *root;
+    if (json_parse(text, &root, error, sizeof error))
+        return;
+    int err = json_is_object(root) ? api_bundle_read(root, &standard, &arena, &b, error) : ERR_INVALID;
+    assert(err == OK || err == ERR_INVALID || err == ERR_MALFORMED);
+    for (size_t i = 0; !err && i < b.publish_count; i++) {
+        const struct config_publish *p = &b.publish[i];
+        assert(p->key.ns.size && p->key.group.size && p->key.name.size &&
+               p->only_validate == b.only_validate);
+        assert(!p->condition.if_md5.size || digest_is_md5(p->condition.if_md5));
+        assert(p->condition.has_seq || !p->condition.if_seq);
+        assert(p->note.size <= CONFIG_NOTE_MAX);
+    }
+    for (size_t i = 0; !err && i < b.remove_count; i++) {
+        assert(b.remove[i].key.name.size && !b.remove[i].condition.if_absent);
+        assert(!b.remove[i].condition.if_md5.size || digest_is_md5(b.remove[i].condition.if_md5));
+    }
+    json_decref(root);
+    arena_done(&arena);
+}
+
+static void said(struct slice text, bool has_seq, bool has_title)
+{
+    char error[200] = "";
+    struct arena arena = {0};
+    struct api_said s;
+    int err = api_said_read(text, has_seq, has_title, &arena, &s, error);
+    assert(err == OK || err == ERR_INVALID || err == ERR_MALFORMED);
+    assert(!err == !*error);
+    assert(err || !has_seq || s.seq > 0);
+    assert(err || has_title || !s.title.size);
+    arena_done(&arena);
+}
+
 static void body(enum api_schema schema, struct slice text)
 {
     char error[200] = "";
@@ -65,6 +107,10 @@ static void body(enum api_schema schema, struct slice text)
         ROUND_TRIP(settings, text);
     else if (schema == SCHEMA_SESSION)
         ROUND_TRIP(session, text);
+    else if (schema == SCHEMA_BUNDLE)
+        bundle(text);
+    else if (schema == SCHEMA_ROLLBACK || schema == SCHEMA_DRAFT_PUBLISH || schema == SCHEMA_PROMOTE)
+        said(text, schema == SCHEMA_ROLLBACK, schema == SCHEMA_DRAFT_PUBLISH);
     arena_done(&arena);
 }
 

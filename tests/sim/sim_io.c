@@ -307,10 +307,25 @@ static int sim_truncate(struct io *io, struct io_file *file, uint64_t size)
     return s->is_dead ? ERR_IO : sim_disk_truncate(s->options.disk, file->inode, size);
 }
 
+/* Nothing that is not synced is safe, whatever was written back. */
+static void sim_write_back(struct io *io, struct io_file *file, uint64_t at, uint64_t size)
+{
+    (void)io;
+    (void)file;
+    (void)at;
+    (void)size;
+}
+
 static int sim_sync(struct io *io, struct io_file *file)
 {
     struct sim_io *s = sim_of(io);
     return s->is_dead ? ERR_IO : sim_disk_sync(s->options.disk, file->inode);
+}
+
+static int sim_write_synced(struct io *io, struct io_file *file, uint64_t at, const void *data, size_t size)
+{
+    int err = sim_write(io, file, at, data, size);
+    return err ? err : sim_sync(io, file);
 }
 
 static int sim_sync_dir(struct io *io, const char *dir)
@@ -365,7 +380,9 @@ static const struct io_ops sim_ops = {
     .read = sim_read,
     .write = sim_write,
     .truncate = sim_truncate,
+    .write_back = sim_write_back,
     .sync = sim_sync,
+    .write_synced = sim_write_synced,
     .sync_dir = sim_sync_dir,
     .rename = sim_rename,
     .unlink = sim_unlink,

@@ -207,6 +207,15 @@ static void test_damaged(void **state)
         ERR_MALFORMED, "at byte 512: this is no header of a tar archive");
     buf_add_text(&archive, "x");
     assert_refused(buf_slice(&archive), ERR_MALFORMED, "something follows the end");
+    /* One block of zeros ends nothing, and nothing may follow it. */
+    buf_clear(&archive);
+    add_file(&archive, "a", "abc");
+    size_t end = archive.size + TAR_BLOCK;
+    tar_add_end(&archive);
+    assert_refused(slice_of(archive.data, end), ERR_TRUNCATED, "");
+    archive.size = end;
+    add_file(&archive, "b", "abc");
+    assert_refused(buf_slice(&archive), ERR_MALFORMED, "something follows a block of zeros");
     buf_clear(&archive);
     static const struct {
         const char *field, *why;

@@ -89,6 +89,71 @@ static void files(void **state)
     buf_done(&names);
 }
 
+static void expect_bytes(struct place *p, struct io_file *file, uint64_t at, const uint8_t *data, size_t size)
+{
+    uint8_t *read = malloc(size);
+    size_t got;
+    assert_int_equal(p->io->ops->read(p->io, file, at, read, size, &got), 0);
+    assert_int_equal(got, size);
+    assert_memory_equal(read, data, size);
+    free(read);
+}
+
+/* Past the page cache or through it, in any order: every read sees the last write. */
+static void check_synced_writes(struct place *p, const char *path)
+{
+    enum { SIZE = 3 << 20 };
+    static const struct {
+        size_t at, size;
+        bool is_synced;
+    } writes[] = {
+        {0, SIZE, false},  {512, 1024, true},  {4096, 4096, true},      {100, 700, false},
+        {0, 512, true},    {1000, 5000, true}, {512, 2 << 20, true},    {700, 9, false},
+        {1024, 512, true}, {4000, 200, false}, {SIZE - 512, 512, true}, {1536, 1 << 20, true},
+        {3, 1, true},
+    };
+    const struct io_ops *ops = p->io->ops;
+    uint8_t *expected = calloc(1, SIZE + 8192);
+    struct io_file *file;
+
+    assert_int_equal(ops->open(p->io, path, true, &file), 0);
+    for (size_t i = 0; i < sizeof(writes) / sizeof(*writes); i++) {
+        uint8_t *from = expected + writes[i].at;
+        for (size_t k = 0; k < writes[i].size; k++)
+            from[k] = (uint8_t)(i * 37 + k / 512 + k);
+        assert_int_equal((writes[i].is_synced ? ops->write_synced : ops->write)(p->io, file, writes[i].at,
+                                                                                from, writes[i].size),
+                         0);
+        if (i % 3 == 0) /* reads use the page cache: not between all of them */
+            expect_bytes(p, file, 0, expected, SIZE);
+    }
+    expect_bytes(p, file, 0, expected, SIZE);
+    memset(expected + SIZE, 7, 1024); /* a batch that makes its segment larger */
+    assert_int_equal(ops->write_synced(p->io, file, SIZE, expected + SIZE, 1024), 0);
+    expect_bytes(p, file, 0, expected, SIZE + 1024);
+    ops->close(p->io, file);
+    free(expected);
+}
+
+static void synced_writes_are_read(void **state)
+{
+    struct place *p = *state;
+    check_synced_writes(p, path_of(p, "f"));
+}
+
+/* Where O_DIRECT cannot be had (older kernels) or has no meaning. */
+static void synced_writes_in_memory_are_read(void **state)
+{
+    struct place *p = *state;
+    char path[] = "/dev/shm/cairn-io-XXXXXX";
+    int fd = mkstemp(path);
+    if (fd < 0)
+        skip();
+    close(fd);
+    check_synced_writes(p, path);
+    unlink(path);
+}
+
 static void full_device_is_no_disk_space(void **state)
 {
     struct place *p = *state;
@@ -96,7 +161,9 @@ static void full_device_is_no_disk_space(void **state)
 
     if (p->io->ops->open(p->io, "/dev/full", false, &file) != 0)
         skip();
+    static const uint8_t sector[512];
     assert_int_equal(p->io->ops->write(p->io, file, 0, "x", 1), ERR_NO_DISK_SPACE);
+    assert_int_equal(p->io->ops->write_synced(p->io, file, 0, sector, sizeof(sector)), ERR_NO_DISK_SPACE);
     p->io->ops->close(p->io, file);
 }
 
@@ -213,6 +280,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(files, setup, teardown),
+        cmocka_unit_test_setup_teardown(synced_writes_are_read, setup, teardown),
+        cmocka_unit_test_setup_teardown(synced_writes_in_memory_are_read, setup, teardown),
         cmocka_unit_test_setup_teardown(full_device_is_no_disk_space, setup, teardown),
         cmocka_unit_test_setup_teardown(locks_exclude, setup, teardown),
         cmocka_unit_test_setup_teardown(timers, setup, teardown),

@@ -325,6 +325,33 @@ static void leases_are_granted_kept_and_revoked(void **state)
     answer_done(&q);
 }
 
+static int64_t granted_id(struct fixture *f, int64_t wanted)
+{
+    struct question q = {0};
+    Etcdserverpb__LeaseGrantRequest grant = ETCDSERVERPB__LEASE_GRANT_REQUEST__INIT;
+    grant.ttl = 100;
+    grant.id = wanted;
+    ASK(f, &q, kv_lease_grant, &grant);
+    assert_int_equal(q.err, OK);
+    int64_t id = ((Etcdserverpb__LeaseGrantResponse *)q.response)->id;
+    answer_done(&q);
+    return id;
+}
+
+/* Neighbours in the store's file, and none twice: not what a client chose, not what an earlier life gave. */
+static void chosen_lease_ids_ascend(void **state)
+{
+    struct fixture *f = *state;
+    int64_t first = granted_id(f, 0);
+    assert_true(first > 0);
+    assert_int_equal((uint64_t)first >> 48, kv_member_id(f->kv) & 0x7fff);
+    assert_int_equal(granted_id(f, 0), first + 1);
+    assert_int_equal(granted_id(f, first + 2), first + 2);
+    assert_int_equal(granted_id(f, 0), first + 3);
+    reopen(f);
+    assert_true(granted_id(f, 0) > first + 3);
+}
+
 static void leases_expire_through_the_log(void **state)
 {
     struct fixture *f = *state;
@@ -795,6 +822,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(puts_survive_restarts, setup, teardown),
         cmocka_unit_test_setup_teardown(long_logs_are_cut_and_replayed, setup, teardown),
         cmocka_unit_test_setup_teardown(leases_are_granted_kept_and_revoked, setup, teardown),
+        cmocka_unit_test_setup_teardown(chosen_lease_ids_ascend, setup, teardown),
         cmocka_unit_test_setup_teardown(leases_expire_through_the_log, setup, teardown),
         cmocka_unit_test_setup_teardown(bad_requests_change_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(alarms_refuse_changes_and_no_reads, setup, teardown),

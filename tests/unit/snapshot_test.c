@@ -27,7 +27,8 @@ struct machine {
     unsigned delivered, failed, copies, reports[MEMBERS], lost[MEMBERS];
     uint64_t delivered_index, delivered_term;
     bool refuses; /* raft does not want it */
-    bool fails_copy;
+    bool fails_copy, is_copying;
+    unsigned parts; /* jobs in which the store writes a copy */
     uint64_t index; /* of the store */
     uint64_t seed;
     size_t size;
@@ -140,6 +141,8 @@ struct copying {
     struct worker_job job;
     struct machine *machine;
     char *path;
+    struct buf content;
+    unsigned parts; /* written */
     int err;
     void (*done)(void *arg, int err);
     void *arg;
@@ -149,22 +152,27 @@ static void copy_run(struct worker_job *job)
 {
     struct copying *c = container_of(job, struct copying, job);
     struct io *io = c->machine->io;
-    struct buf content = {0};
     struct io_file *file;
-    fill(&content, c->machine->seed, c->machine->size);
     c->err = io->ops->open(io, c->path, true, &file);
     if (c->err)
         return;
-    c->err =
-        c->machine->fails_copy ? ERR_NO_DISK_SPACE : io->ops->write(io, file, 0, content.data, content.size);
+    size_t from = c->content.size * c->parts / c->machine->parts;
+    size_t to = c->content.size * ++c->parts / c->machine->parts;
+    bool fails = c->machine->fails_copy && c->parts > c->machine->parts / 2;
+    c->err = fails ? ERR_NO_DISK_SPACE : io->ops->write(io, file, from, c->content.data + from, to - from);
     io->ops->close(io, file);
-    buf_done(&content);
 }
 
 static void copy_done(struct worker_job *job)
 {
     struct copying *c = container_of(job, struct copying, job);
+    if (!c->err && c->parts < c->machine->parts) {
+        c->machine->io->ops->submit(c->machine->io, IO_WORKER_STORE, &c->job);
+        return;
+    }
+    c->machine->is_copying = false;
     c->done(c->arg, c->err);
+    buf_done(&c->content);
     mem_free(c->path);
     mem_free(c);
 }
@@ -176,10 +184,12 @@ static void on_copy(void *arg, const char *path, struct raft_snapshot *ret_state
     struct copying *c = mem_new(sizeof *c);
     *c = (struct copying){.machine = m, .path = mem_string(path), .done = done, .arg = done_arg};
     c->job = (struct worker_job){.run = copy_run, .done = copy_done};
+    fill(&c->content, m->seed, m->size);
     *ret_state = (struct raft_snapshot){.index = m->index, .term = 3};
     for (unsigned i = 0; i < MEMBERS; i++)
         assert_true(raft_ids_add(&ret_state->conf_state.voters, id_of(i)));
     m->copies++;
+    m->is_copying = true;
     m->io->ops->submit(m->io, IO_WORKER_STORE, &c->job);
 }
 
@@ -255,6 +265,7 @@ static void world_start(struct world *w, uint64_t seed, uint64_t bytes_per_s)
     for (unsigned i = 0; i < MEMBERS; i++) {
         struct machine *m = &w->machines[i];
         *m = (struct machine){.world = w, .number = i, .seed = seed, .size = 3000017, .index = 1000};
+        m->parts = 1 + (unsigned)(seed % 4) * 7;
         m->disk = sim_disk_new();
         machine_start(m, bytes_per_s);
     }
@@ -310,6 +321,13 @@ static size_t file_count(const struct machine *m)
     return count;
 }
 
+/* What lies in the receiver's part. */
+static size_t part_size(const struct machine *m)
+{
+    size_t inode;
+    return sim_disk_find(m->disk, "data/snapshot-in.tmp", &inode) ? sim_disk_content(m->disk, inode).size : 0;
+}
+
 /* --- tests ------------------------------------------------------------------------------------- */
 
 static void test_delivered(void **state)
@@ -344,6 +362,190 @@ static void test_delivered(void **state)
     pass(&w, 2000);
     assert_int_equal(a->reports[1], 2);
     assert_int_equal(a->copies, 2);
+    world_end(&w);
+}
+
+/* The copy is sent while the store writes it, each byte once, and believed only when its end is told. */
+static void test_sent_while_it_grows(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 10; seed++) {
+        struct world w;
+        world_start(&w, seed, 0);
+        struct machine *a = &w.machines[0], *b = &w.machines[1];
+        a->parts = 50;
+        start(&w, 1, 5);
+        size_t early = 0;
+        for (unsigned i = 0; i < 5000 && a->reports[1] == 0; i++) {
+            pass(&w, 1);
+            if (a->is_copying) {
+                early = part_size(b);
+                assert_int_equal(b->delivered, 0);
+            }
+        }
+        assert_true(early > a->size / 4);
+        assert_int_equal(a->reports[1], 1);
+        assert_int_equal(w.sent_data, a->size);
+        expect_file(b, a);
+        world_end(&w);
+    }
+}
+
+/* The store cannot finish the copy when part of it is sent already; the next one goes through. */
+static void test_copy_fails_half_way(void **state)
+{
+    (void)state;
+    struct world w;
+    world_start(&w, 13, 0);
+    struct machine *a = &w.machines[0], *b = &w.machines[1];
+    a->parts = 50;
+    a->fails_copy = true;
+    start(&w, 1, 5);
+    pass(&w, 3000);
+    assert_int_equal(a->lost[1], 1);
+    assert_int_equal(file_count(a), 0);
+    assert_true(part_size(b) > 0);
+    a->fails_copy = false;
+    start(&w, 1, 5);
+    pass(&w, 3000);
+    assert_int_equal(a->reports[1], 1);
+    assert_int_equal(b->delivered, 1);
+    expect_file(b, a);
+    world_end(&w);
+}
+
+static void test_break_while_it_grows(void **state)
+{
+    (void)state;
+    struct world w;
+    world_start(&w, 14, 0);
+    struct machine *a = &w.machines[0], *b = &w.machines[1];
+    a->parts = 50;
+    start(&w, 1, 5);
+    for (unsigned i = 0; i < 1000 && part_size(b) < a->size / 4; i++)
+        pass(&w, 1);
+    assert_true(a->is_copying);
+    w.is_down = true;
+    pass(&w, 20000);
+    assert_int_equal(a->lost[1], 0);
+    assert_true(part_size(b) > 0 && part_size(b) < a->size);
+    w.is_down = false;
+    snapshot_send_reachable(a->send, id_of(1));
+    pass(&w, 3000);
+    assert_int_equal(a->reports[1], 1);
+    assert_true(w.sent_data < a->size + (2 << 20)); /* what was on the way is sent again, the rest not */
+    expect_file(b, a);
+    world_end(&w);
+}
+
+/* A store that takes long: whoever has all that is there waits, and is not given up. */
+static void test_copy_takes_long(void **state)
+{
+    (void)state;
+    struct world w;
+    world_start(&w, 15, 0);
+    struct machine *a = &w.machines[0];
+    a->parts = 100;
+    start(&w, 1, 5);
+    pass(&w, 40);
+    sim_io_set_job_time(a->io, 35000000000, 40000000000); /* longer than give_up_ms, not than keep_ms */
+    pass(&w, 300000);
+    assert_true(a->is_copying);
+    sim_io_set_job_time(a->io, 50000, 2000000);
+    pass(&w, 100000);
+    assert_int_equal(a->lost[1], 0);
+    assert_int_equal(a->reports[1], 1);
+    expect_file(&w.machines[1], a);
+    world_end(&w);
+}
+
+/* However slow the receiver is, what is on the way and in memory is bounded. */
+static void test_memory_is_bounded(void **state)
+{
+    (void)state;
+    struct world w;
+    world_start(&w, 16, 0);
+    struct machine *a = &w.machines[0], *b = &w.machines[1];
+    a->size = 16 << 20;
+    a->parts = 3;
+    sim_io_set_job_time(b->io, 100000000, 200000000);
+    start(&w, 1, 5);
+    size_t written = 0;
+    for (unsigned i = 0; i < 20000 && a->reports[1] == 0; i++) {
+        pass(&w, 1);
+        if (part_size(b) > written)
+            written = part_size(b);
+        assert_true(w.queued <= (3u << 20) + SNAPSHOT_PIECE_MAX + 1024);
+        assert_true(w.sent_data - written <= (8u << 20) + SNAPSHOT_PIECE_MAX);
+    }
+    assert_int_equal(a->reports[1], 1);
+    assert_int_equal(w.sent_data, a->size);
+    expect_file(b, a);
+    world_end(&w);
+}
+
+/* What a sender may say of a copy's size, and what it may not. */
+static void test_size_comes_late(void **state)
+{
+    (void)state;
+    struct world w;
+    uint8_t data[1000] = {7}, digest[SNAPSHOT_DIGEST_SIZE];
+    struct sha256 *sha = sha256_new();
+    sha256_add(sha, data, sizeof data);
+    sha256_finish(sha, digest);
+    static const struct {
+        uint64_t size;
+        bool lies, is_delivered;
+    } cases[] = {{1000, false, true}, {999, false, false}, {65 << 20, false, false}, {1000, true, false}};
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        world_start(&w, 17, 0);
+        struct machine *b = &w.machines[1];
+        struct raft_snapshot state_of = {.index = 1000, .term = 3};
+        struct snapshot_offer o = {
+            .id = 77,
+            .message = {.type = RAFT_MSG_SNAP, .from = 3, .to = id_of(1), .term = 5, .snapshot = &state_of}};
+        struct snapshot_piece piece = {.id = 77, .data = slice_of(data, sizeof data)};
+        snapshot_receive_offer(b->receive, 3, &o);
+        pass(&w, 10);
+        snapshot_receive_piece(b->receive, 3, &piece);
+        pass(&w, 10);
+        snapshot_receive_offer(b->receive, 3, &o); /* still not known */
+        pass(&w, 100);
+        assert_int_equal(b->delivered, 0);
+        assert_int_equal(part_size(b), 1000);
+        o.size = cases[i].size;
+        memcpy(o.digest, digest, sizeof digest);
+        o.digest[5] ^= cases[i].lies;
+        snapshot_receive_offer(b->receive, 3, &o);
+        pass(&w, 100);
+        assert_int_equal(b->delivered, cases[i].is_delivered);
+        assert_int_equal(file_count(b), cases[i].is_delivered);
+        world_end(&w);
+    }
+}
+
+/* One that never says where it ends. */
+static void test_endless(void **state)
+{
+    (void)state;
+    struct world w;
+    world_start(&w, 18, 0);
+    struct machine *b = &w.machines[1];
+    uint8_t *data = mem_new(SNAPSHOT_PIECE_MAX);
+    struct raft_snapshot state_of = {.index = 1000, .term = 3};
+    struct snapshot_offer o = {
+        .id = 77,
+        .message = {.type = RAFT_MSG_SNAP, .from = 3, .to = id_of(1), .term = 5, .snapshot = &state_of}};
+    struct snapshot_piece piece = {.id = 77, .data = slice_of(data, SNAPSHOT_PIECE_MAX)};
+    snapshot_receive_offer(b->receive, 3, &o);
+    pass(&w, 10);
+    for (; file_count(b) && piece.offset <= 65 << 20; piece.offset += SNAPSHOT_PIECE_MAX) {
+        snapshot_receive_piece(b->receive, 3, &piece);
+        pass(&w, 10);
+    }
+    assert_int_equal(piece.offset, (64 << 20) + SNAPSHOT_PIECE_MAX);
+    assert_int_equal(b->delivered, 0);
+    mem_free(data);
     world_end(&w);
 }
 
@@ -687,6 +889,13 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_delivered),
+        cmocka_unit_test(test_sent_while_it_grows),
+        cmocka_unit_test(test_copy_fails_half_way),
+        cmocka_unit_test(test_break_while_it_grows),
+        cmocka_unit_test(test_copy_takes_long),
+        cmocka_unit_test(test_memory_is_bounded),
+        cmocka_unit_test(test_size_comes_late),
+        cmocka_unit_test(test_endless),
         cmocka_unit_test(test_losses),
         cmocka_unit_test(test_goes_on_after_a_break),
         cmocka_unit_test(test_rate),

@@ -470,27 +470,34 @@ static void test_known(void **state)
 
 /* --- late contents -------------------------------------------------------------------------------------- */
 
+/* Marks alone, none of them beyond this revision; for longer than it takes until they would be. */
+static void expect_marks(struct stream_client *c, int64_t revision)
+{
+    uint64_t end = clock_mono_ms() + 1500;
+    int64_t mark;
+    while (clock_mono_ms() < end) {
+        if (!stream_client_hears(c, 50))
+            continue;
+        if (sscanf(buf_text(&c->message), "{\"type\":\"mark\",\"revision\":%" SCNd64 "}", &mark) != 1)
+            fail_msg("unexpected: %s", buf_text(&c->message));
+        assert_true(mark <= revision);
+    }
+}
+
 /* Two changes while a content is being read: the state between is skipped, the last one comes. Meanwhile no
  * mark says that the client has them. */
 static void test_late(void **state)
 {
     (void)state;
     struct stream_client c;
-    int64_t r1 = publish("app", "1"), mark = 0;
+    int64_t r1 = publish("app", "1");
     say_hello(&c, "");
     subscribe(&c, "config", ",\"name\":\"app\"");
     expect_frame(&c, "snapshot", "\"seq\":1,");
     reads.is_held = true;
     publish("app", "2");
     int64_t r3 = publish("app", "3");
-    uint64_t end = clock_mono_ms() + 1500;
-    while (clock_mono_ms() < end) {
-        if (!stream_client_hears(&c, 50))
-            continue;
-        if (sscanf(buf_text(&c.message), "{\"type\":\"mark\",\"revision\":%" SCNd64 "}", &mark) != 1)
-            fail_msg("unexpected: %s", buf_text(&c.message));
-        assert_true(mark <= r1);
-    }
+    expect_marks(&c, r1);
     assert_int_equal(held_count, 2);
     let_reads_go(1);
     expect_nothing(&c);
@@ -505,6 +512,39 @@ static int open_marking(void **state)
 {
     options.mark_ms = 150;
     return open_world(state);
+}
+
+/* Contents that a reader needs were evicted: they are read again, once, and no mark is ahead of it. */
+static void test_late_reader(void **state)
+{
+    (void)state;
+    struct stream_client quick, late;
+    int64_t r1 = publish("a", "1");
+    say_hello(&quick, "");
+    subscribe(&quick, "configs", "");
+    expect_frame(&quick, "snapshot", "");
+    publish("b", "2");
+    expect_frame(&quick, "delta", "\"id\":\"b\"");
+    publish("c", "3");
+    expect_frame(&quick, "delta", "\"id\":\"c\"");
+    reads.is_held = true;
+    say_hello(&late, "");
+    subscribe(&late, "configs", format(",\"from_revision\":%d", (int)r1 + 1));
+    expect_marks(&late, r1);
+    assert_int_equal(held_count, 1);
+    let_reads_go(1);
+    stream_world_run_ms(&world, 20);
+    let_reads_go(1);
+    const char *got = expect_frame(&late, "delta", format("\"previous\":%d,\"put\":[{\"id\":\"b\"", (int)r1));
+    assert_non_null(strstr(got, "\"content\":\"3\""));
+    stream_client_close(&quick);
+    stream_client_close(&late);
+}
+
+static int open_small_marking(void **state)
+{
+    options.release_bytes_max = 1;
+    return open_marking(state);
 }
 
 /* Deleted while it was being read; subscribed to meanwhile. */
@@ -670,6 +710,7 @@ int main(void)
         TEST(test_resume),
         TEST(test_known),
         cmocka_unit_test_setup_teardown(test_late, open_marking, close_world),
+        cmocka_unit_test_setup_teardown(test_late_reader, open_small_marking, close_world),
         TEST(test_late_delete),
         TEST(test_failing),
         TEST(test_missing),

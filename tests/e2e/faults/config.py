@@ -105,6 +105,13 @@ class ConfigWorld:
                 wanted = gray[name] if r.zone == "b" and name in GRAY else (heads[name]["seq"], heads[name].get("md5"))
                 if (seq if md5 else None, md5) != (wanted[0] if wanted[1] else None, wanted[1]):
                     return f"{r.name} has {name} at {seq}, it is at {wanted[0]}"
+        for name in SHARED:
+            path = f"/api/v1/configs/{name}/releases/{heads[name]['seq']}/delivery"
+            for a in addresses:
+                listeners = ask(a, "GET", path, timeout_s=3)[2]["listeners"]
+                applied = [i["client_id"] for i in listeners if i.get("applied") == heads[name]["seq"]]
+                if sorted(applied) != sorted(r.name for r in self.readers if isinstance(r, SocketFollower)):
+                    return f"{a} says that {name} {heads[name]['seq']} is applied by {applied}"
         hashes = {ask(a, "POST", "/v3/maintenance/hashkv", {"revision": 0}, 5)[2]["hash"] for a in addresses}
         return None if len(hashes) == 1 else f"the members' hashes are {hashes}"
 

@@ -113,6 +113,10 @@ class SocketFollower(Told):
                           (99, {"kind": "configs", "prefix": self.bundle[0][0]})]:
             more = {"from_revision": self.revision[sid] + 1} if sid in self.revision else {}
             ws.send({"type": "subscribe", "sid": sid, **what, **more})
+        for sid, name in self.names.items():  # nobody here has heard it
+            seq, md5 = self.last.get(name, (0, None))
+            if md5:
+                ws.send({"type": "applied", "sid": sid, "name": name, "seq": seq, "ok": True})
 
     def say_applied(self, ws, frame):
         for i in frame.get("items", []) + frame.get("put", []):

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * See config_body.h. */
+#include "server/api/config_body.h"
+
+#include <stdio.h>
+
+enum { ERROR_SIZE = 200 };
+
+int api_said_read(struct slice body, bool has_seq, bool has_title, struct arena *a, struct api_said *ret,
+                  char *error)
+{
+    struct document_reader r = document_reader_of(DOCUMENT_STRICT, a, error, ERROR_SIZE);
+    *ret = (struct api_said){0};
+    document_begin(&r, body);
+    if (has_seq && !document_number(&r, "seq", 1, CONFIG_SEQ_MAX, &ret->seq))
+        document_refuse(&r, "seq", "is missing");
+    if (has_title)
+        document_text(&r, "title", &ret->title);
+    document_string(&r, "note", CONFIG_NOTE_MAX, &ret->note);
+    return document_end(&r);
+}
+
+/* --- bundles -------------------------------------------------------------------------------------------- */
+
+static void read_id(struct document_reader *r, const struct config_id *standard, struct config_id *ret)
+{
+    *ret = (struct config_id){standard->ns, standard->group, {0}};
+    document_text(r, "namespace", &ret->ns);
+    document_text(r, "group", &ret->group);
+    document_text(r, "name", &ret->name);
+    if (!ret->name.size)
+        document_refuse(r, "name", "is missing");
+}
+
+/* What must hold for it, or for the whole bundle nothing is done. */
+static void read_condition(struct document_reader *r, struct config_condition *ret)
+{
+    int64_t seq = 0;
+    ret->has_seq = document_number(r, "if_seq", 0, CONFIG_SEQ_MAX, &seq);
+    ret->if_seq = (uint64_t)seq;
+    document_text(r, "if_md5", &ret->if_md5);
+    if (ret->if_md5.size && !digest_is_md5(ret->if_md5))
+        document_refuse(r, "if_md5", "is not an md5: 32 hexadecimal digits in lower case");
+}
+
+static int read_publish(json_t *value, const struct config_id *standard, struct arena *a,
+                        struct config_publish *ret, char *error)
+{
+    struct document_reader r = document_reader_of(DOCUMENT_STRICT, a, error, ERROR_SIZE);
+    struct slice type = {0};
+    *ret = (struct config_publish){0};
+    document_begin_value(&r, value);
+    read_id(&r, standard, &ret->key);
+    if (!document_bytes(&r, "content", CONFIG_CONTENT_MAX, &ret->content))
+        document_refuse(&r, "content", "is missing");
+    document_text(&r, "type", &type);
+    document_text(&r, "title", &ret->title);
+    document_string(&r, "note", CONFIG_NOTE_MAX, &ret->note);
+    read_condition(&r, &ret->condition);
+    document_bool(&r, "if_absent", &ret->condition.if_absent);
+    ret->has_format = type.size > 0;
+    if (type.size && format_from_name(type, &ret->format))
+        document_refuse(&r, "type", "is none of text, json, yaml, properties, toml, xml, html, bin");
+    return document_end(&r);
+}
+
+static int read_remove(json_t *value, const struct config_id *standard, struct arena *a,
+                       struct config_remove *ret, char *error)
+{
+    *ret = (struct config_remove){0};
+    struct document_reader r = document_reader_of(DOCUMENT_STRICT, a, error, ERROR_SIZE);
+    document_begin_value(&r, value);
+    read_id(&r, standard, &ret->key);
+    read_condition(&r, &ret->condition);
+    return document_end(&r);
+}
+
+int api_bundle_read(json_t *root, const struct config_id *standard, struct arena *a, struct api_bundle *b,
+                    char *error)
+{
+    json_t *publish = json_object_get(root, "publish"), *remove = json_object_get(root, "delete");
+    int err = OK;
+    publish = json_is_null(publish) ? NULL : publish; /* the same as nothing */
+    remove = json_is_null(remove) ? NULL : remove;
+    if ((publish && !json_is_array(publish)) || (remove && !json_is_array(remove))) {
+        snprintf(error, ERROR_SIZE, "%s is not a list",
+                 publish && !json_is_array(publish) ? "publish" : "delete");
+        return ERR_INVALID;
+    }
+    b->publish_count = json_array_size(publish); /* of NULL: 0 */
+    b->remove_count = json_array_size(remove);
+    b->publish = arena_new(a, (b->publish_count + 1) * sizeof *b->publish);
+    b->remove = arena_new(a, (b->remove_count + 1) * sizeof *b->remove);
+    for (size_t i = 0; !err && i < b->publish_count; i++)
+        err = read_publish(json_array_get(publish, i), standard, a, &b->publish[i], error);
+    for (size_t i = 0; !err && i < b->remove_count; i++)
+        err = read_remove(json_array_get(remove, i), standard, a, &b->remove[i], error);
+    if (!err && !b->publish_count && b->only_validate) {
+        snprintf(error, ERROR_SIZE, "publish is empty: there is nothing to validate");
+        err = ERR_INVALID;
+    }
+    for (size_t i = 0; i < b->publish_count; i++)
+        b->publish[i].only_validate = b->only_validate;
+    return err;
+}

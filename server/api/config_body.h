@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What clients say in the bodies of the config center's routes, read strictly: an unknown field is refused by
+ * name. (Gray rules: config/gray.h.) Pure. */
+#ifndef SERVER_API_CONFIG_BODY_H
+#define SERVER_API_CONFIG_BODY_H
+
+#include "base/json.h"
+#include "config/config.h"
+
+/* error has 200 bytes and gets one sentence; what was read lies in the arena. */
+
+struct api_said { /* of a rollback, a draft's publish, a promotion */
+    int64_t seq;
+    struct slice title, note;
+};
+MUST_CHECK int api_said_read(struct slice body, bool has_seq, bool has_title, struct arena *a,
+                             struct api_said *ret, char *error);
+
+struct api_bundle {
+    bool only_validate; /* set before: nothing but this may come of it */
+    struct config_publish *publish;
+    struct config_remove *remove;
+    size_t publish_count, remove_count;
+};
+/* standard: the namespace and group of what names none. */
+MUST_CHECK int api_bundle_read(json_t *root, const struct config_id *standard, struct arena *a,
+                               struct api_bundle *b, char *error);
+
+#endif
