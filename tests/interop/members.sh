@@ -40,7 +40,7 @@ added=none added_decimal=none
 even_out() {
     sed -E -e "s/\b$added\b/ADDED/g; s/\b$added_decimal\b/ADDED/g" \
         -e 's/"(member_id|MemberID)" ?: ?"?[0-9A-Z]+"?/"\1":N/; s/^(http[^ ]*), [0-9]+, ([0-9]+)$/\1, HASH, \2/' \
-        -e '/^\{"/ s/", "/","/g; /^\{"/ s/\}, \{/},{/g; /^\{"/ s/, "/,"/g' -e '/^\{"header/ { s/(\{"ID)/\n\1/g; s/\},?$/}/gm }' \
+        -e '/^\{"/ s/", "/","/g; /^\{"/ s/\}, \{/},{/g; /^\{"/ s/, "/,"/g' -e '/^\{"header/ { s/(\{"ID)/\n\1/g; s/\}\]\}$/}/; s/\},?$/}/gm }' \
         -e '/^ETCD_INITIAL_CLUSTER=/ s/[",]/\n/g' \
         -e 's/[0-9.]+ [kKMG]?B\b/SIZE/g; s/[0-9]+%/PERCENT/; s/took = [^ ]*/took = T/; s/"took":"[^"]*"/"took":"T"/g' \
         -e 's/"(raft_term|raftTerm|raftIndex|raftAppliedIndex|dbSize|dbSizeInUse|raft_index|revision)":"?[0-9]+"?/"\1":N/g' \
