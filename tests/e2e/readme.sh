@@ -38,9 +38,9 @@ end_more() {
 sleep() {
     case $1 in 0.? | 1) command sleep "$(awk -v s="$1" 'BEGIN { print 4 * s }')" ;; *) command sleep "$1" ;; esac
 }
-curl() { # -m 3 is -m 9
+curl() { # -m 3 is -m 9, and so on
     local words=() w
-    for w in "$@"; do [ "$w" = 3 ] && words+=(9) || words+=("$w"); done
+    for w in "$@"; do [[ $w = [34] ]] && words+=($((3 * w))) || words+=("$w"); done
     command curl "${words[@]}"
 }
 timeout() {

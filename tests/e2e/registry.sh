@@ -28,6 +28,10 @@ req PUT /services/orders/instances/o1 '{"host":"10.0.0.5","port":8080,"zone":"b"
 expect "register" '200 15 5000' "$status $(jq -r '"\(.ttl) \(.heartbeat_ms)"' <<<"$body")"
 expect "X-Cairn-Revision is the revision" "$(jq .revision <<<"$body")" "$(header X-Cairn-Revision)"
 session=$(jq -r .session <<<"$body") revision=$(jq .revision <<<"$body")
+# Its owner says all the while that it lives, however slow this machine is.
+while sleep 2; do curl -s -m 20 -o "$work/kept" -X PUT "$api/sessions/$session/heartbeat"; done 2>/dev/null &
+keeper=$!
+end_more() { kill "$keeper"; }
 req PUT /services/orders/instances/o1 '{"host":"10.0.0.5","port":8080,"zone":"b","tags":["x"]}'
 expect "the same again writes nothing" "$revision $session true" "$(jq -r '"\(.revision) \(.session) \(.unchanged)"' <<<"$body")"
 req PUT /sessions/"$session"/heartbeat
@@ -54,7 +58,7 @@ expect "a single one" o1 "$(jq -r .instance.id <<<"$body")"
 req GET /services
 expect "the list" '{"name":"orders","group":"default","instances":3,"states":{"starting":0,"up":3,"warn":0,"draining":0,"lost":0,"down":0}}' \
     "$(jq -c '.services[]' <<<"$body")"
-req PUT "/services/other/instances/1?namespace=n2&group=g" '{"host":"::1","ports":{"http":80,"metrics":9100},"state":"starting"}'
+req PUT "/services/other/instances/1?namespace=n2&group=g" '{"host":"::1","ttl":600,"ports":{"http":80,"metrics":9100},"state":"starting"}'
 req GET "/services?namespace=n2&group=*"
 expect "another namespace, all groups" "other g" "$(jq -r '.services[] | "\(.name) \(.group)"' <<<"$body")"
 req GET /services/orders/subscribers

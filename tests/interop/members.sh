@@ -40,7 +40,7 @@ added=none added_decimal=none
 even_out() {
     sed -E -e "s/\b$added\b/ADDED/g; s/\b$added_decimal\b/ADDED/g" \
         -e 's/"(member_id|MemberID)" ?: ?"?[0-9A-Z]+"?/"\1":N/; s/^(http[^ ]*), [0-9]+, ([0-9]+)$/\1, HASH, \2/' \
-        -e '/^\{"/ s/", "/","/g; /^\{"/ s/\}, \{/},{/g; /^\{"/ s/, "/,"/g' -e '/^\{"header/ { s/(\{"ID)/\n\1/g; s/\},?$/}/gm }' \
+        -e '/^\{"/ s/", "/","/g; /^\{"/ s/\}, \{/},{/g; /^\{"/ s/, "/,"/g' -e '/^\{"header/ { s/(\{"ID)/\n\1/g; s/\}\]\}$/}/; s/\},?$/}/gm }' \
         -e '/^ETCD_INITIAL_CLUSTER=/ s/[",]/\n/g' \
         -e 's/[0-9.]+ [kKMG]?B\b/SIZE/g; s/[0-9]+%/PERCENT/; s/took = [^ ]*/took = T/; s/"took":"[^"]*"/"took":"T"/g' \
         -e 's/"(raft_term|raftTerm|raftIndex|raftAppliedIndex|dbSize|dbSizeInUse|raft_index|revision)":"?[0-9]+"?/"\1":N/g' \
@@ -59,7 +59,7 @@ script() { # binary, flags that keep learners what they are
     all_healthy() { [ "$(ctl endpoint health 2>/dev/null | grep -c 'is healthy')" = 3 ]; }
     within all_healthy
     # The members count as there when they have been connected for 5 s; this is refused all the same, but for another reason.
-    all_connected() { ctl member add n4 --peer-urls="$(peer 2)" | grep -q 'Peer URLs already exists'; }
+    all_connected() { grep -q 'Peer URLs already exists' <<<"$(ctl member add n4 --peer-urls="$(peer 2)")"; }
     sleep 6
     within all_connected
     n1_leads() {
@@ -113,7 +113,7 @@ script() { # binary, flags that keep learners what they are
     c member promote "$added"
     c move-leader "$added"
     start "$binary" 4 "$three,n4=$(peer 4)" --initial-cluster-state existing "$@"
-    n4_answers() { endpoints=$(client 4) ctl get a --consistency=s | grep -q 'learner\|not supported'; }
+    n4_answers() { endpoints=$(client 4) ctl endpoint status | grep -q ', false, true, '; }
     n4_is_listed() { ctl member list | grep -q 'started, n4, .*http.*http'; }
     within n4_answers
     within n4_is_listed

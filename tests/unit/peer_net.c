@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -24,6 +25,7 @@ static void on_wake(uv_timer_t *t)
 int net_setup(void **state)
 {
     (void)state;
+    signal(SIGPIPE, SIG_IGN); /* as the server does: who writes to one that has gone is told so */
     uv_loop_init(&net_loop);
     uv_timer_init(&net_loop, &waker);
     net_io = io_real_new(&net_loop, true);
@@ -214,7 +216,7 @@ int raw_listen(int *ret_port)
 int raw_accept(int fd)
 {
     int got = -1;
-    for (int i = 0; i < 4000 && got < 0; i++) {
+    for (int i = 0; i < 60000 && got < 0; i++) {
         got = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (got < 0)
             net_run(1);
