@@ -36,6 +36,7 @@ static void read_id(struct document_reader *r, const struct config_id *standard,
 static void read_condition(struct document_reader *r, struct config_condition *ret)
 {
     int64_t seq = 0;
+    ret->has_revision = document_number(r, "if_revision", 0, INT64_MAX, &ret->if_revision);
     ret->has_seq = document_number(r, "if_seq", 0, CONFIG_SEQ_MAX, &seq);
     ret->if_seq = (uint64_t)seq;
     document_text(r, "if_md5", &ret->if_md5);

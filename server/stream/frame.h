@@ -41,7 +41,7 @@ struct stream_frame {
     enum stream_type type;
     uint32_t has; /* bits of enum stream_field */
     uint32_t sid; /* 1 and up */
-    uint64_t rid, window, from_revision, revision, seq, if_seq;
+    uint64_t rid, window, from_revision, revision, seq, if_seq, if_revision;
     bool ok, is_base64, only_validate, if_absent;
     struct slice client_id, token, kind, ns, group, name, prefix, id, error, content, format, title, note,
         if_md5;

@@ -63,6 +63,8 @@ void stream_publish(struct stream_conn *c, const struct stream_frame *f)
         .condition = {.if_absent = f->if_absent,
                       .has_seq = stream_frame_has(f, STREAM_HAS_IF_SEQ),
                       .if_seq = f->if_seq,
+                      .has_revision = stream_frame_has(f, STREAM_HAS_IF_REVISION),
+                      .if_revision = (int64_t)f->if_revision,
                       .if_md5 = f->if_md5},
         .only_validate = f->only_validate,
     };

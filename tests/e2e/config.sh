@@ -262,6 +262,7 @@ refused 400 bad_request POST /bundles '{"publish":[{"name":"b1.json","content":"
 refused 400 bad_request POST /bundles '{"delete":[{"name":"b1.json","if_absent":true}]}'
 req POST /bundles '{"publish":[{"name":"b1.json","content":"[]","if_md5":"'"$(md5 '{}')"'"},{"name":"b6","content":"x","if_absent":true}]}'
 expect "a bundle with conditions that hold" "200 2" "$status $(of .changed)"
+refused 412 precondition_failed POST /bundles '{"delete":[{"name":"b6","if_revision":1}]}'
 req POST /bundles '{"delete":[{"name":"b6","if_md5":"'"$(md5 x)"'","if_seq":1}]}'
 expect "deletes too" "200 1" "$status $(of .changed)"
 refused 404 not_found POST /bundles '{"delete":[{"name":"nope"}]}'

@@ -64,11 +64,12 @@ static void test_reading(void **state)
     assert_false(f.ok);
     assert_int_equal(
         read_text("{\"type\":\"publish\",\"rid\":1,\"name\":\"a\",\"content\":\"/wA=\",\"base64\":true,"
-                  "\"if_absent\":true,\"if_seq\":0,\"validate\":\"only\","
+                  "\"if_absent\":true,\"if_seq\":0,\"if_revision\":9,\"validate\":\"only\","
                   "\"if_md5\":\"c4ca4238a0b923820dcc509a6f75849b\"}"),
         0);
     assert_true(f.is_base64 && f.if_absent && f.only_validate && f.if_md5.size == 32);
-    assert_true(stream_frame_has(&f, STREAM_HAS_IF_SEQ) && !stream_frame_has(&f, STREAM_HAS_TITLE));
+    assert_true(stream_frame_has(&f, STREAM_HAS_IF_SEQ) && f.if_revision == 9 &&
+                !stream_frame_has(&f, STREAM_HAS_TITLE));
     assert_int_equal(
         read_text("{\"type\":\"subscribe\",\"sid\":1,\"kind\":\"config\",\"name\":\"a\","
                   "\"known\":[{\"id\":\"a\",\"revision\":5,\"seq\":3},{\"id\":\"b\",\"revision\":6}]}"),

@@ -117,6 +117,7 @@ static void test_publish(void **state)
         {"\"name\":\"a\",\"content\":\"?\",\"base64\":true", "publish: content is not base64"},
         {"\"name\":\"a\",\"content\":\"x\",\"title\":\"a\\nb\"", "title holds a control character"},
         {"\"name\":\"a\",\"content\":\"x\",\"if_seq\":3", "\"code\":\"precondition\""},
+        {"\"name\":\"b\",\"content\":\"x\",\"if_revision\":1", "\"code\":\"precondition\""},
         {"\"name\":\"b\",\"content\":\"x\",\"if_absent\":true", "\"current\":{\"seq\":2,"},
         {"\"name\":\"b\",\"content\":\"x\",\"if_md5\":\"c4ca4238a0b923820dcc509a6f75849b\"",
          "\"current\":{\"seq\":2,"},
