@@ -1,18 +1,21 @@
 #!/usr/bin/env bash
 # browser.sh CHROMIUM PORT PAGE_PORT: a page from PAGE_PORT follows the stream of the server on PORT in headless chromium, by WebSocket
-# and by EventSource, and says in its title what it saw. The server must have --cors=http://127.0.0.1:PAGE_PORT. A page from
-# another port must be refused.
+# and by EventSource, and asks its own server for /said?what-it-saw, in whose log it is read. The server must have
+# --cors=http://127.0.0.1:PAGE_PORT. A page from another port must be refused.
 set -euo pipefail
 chromium=$1 port=$2 page_port=$3
 work=$(mktemp -d)
 server=""
-trap '[ -z "$server" ] || kill "$server" 2>/dev/null; rm -rf "$work"' EXIT
+browser=""
+trap '[ -z "$server" ] || kill "$server" 2>/dev/null; [ -z "$browser" ] || kill -KILL -- "-$browser" 2>/dev/null; rm -rf "$work"' EXIT
 cat >"$work/page.html" <<P
-<!doctype html><title>wait</title><pre id=out>wait</pre><script>
-const say = text => { document.getElementById('out').textContent = text; };
+<!doctype html><script>
 const seen = [];
+let has_said = false;
+const say = () => { if (!has_said) fetch('/said?' + encodeURIComponent(seen.sort().join(' '))); has_said = true; };
+const finish = () => { if (seen.length === (seen.some(s => s.endsWith('refused')) ? 2 : 3)) say(); };
+setTimeout(say, 90000); // what it has until then
 const base = '127.0.0.1:$port/api/v1/stream';
-const finish = () => say(seen.sort().join(' '));
 const ws = new WebSocket('ws://' + base, ['cairn.v1+json']);
 ws.onopen = () => {
   ws.send(JSON.stringify({ type: 'hello', client_id: 'page', token: 'of the page' }));
@@ -33,14 +36,22 @@ es.onerror = () => { seen.push('es:refused'); finish(); es.close(); };
 </script>
 P
 serve() { # PORT
-    (cd "$work" && exec python3 -m http.server --bind 127.0.0.1 "$1" >/dev/null 2>&1) &
+    (cd "$work" && exec python3 -u -m http.server --bind 127.0.0.1 "$1" >/dev/null 2>"$work/server.log") &
     server=$!
     for _ in $(seq 600); do curl -sf -o /dev/null "http://127.0.0.1:$1/page.html" && return; sleep 0.1; done
 }
-look() { # PORT: what the page says after some seconds
-    timeout 300 "$chromium" --headless --no-sandbox --disable-gpu --disable-dev-shm-usage --user-data-dir="$work/profile$1" \
-        --virtual-time-budget=15000 --dump-dom "http://127.0.0.1:$1/page.html" 2>"$work/chromium.log" |
-        sed -n 's/.*<pre id="out">\([^<]*\)<.*/\1/p'
+said() {
+    sed -n 's|.*"GET /said?\([^ ]*\) HTTP.*|\1|p' "$work/server.log" | head -1 | python3 -c 'import sys, urllib.parse; print(urllib.parse.unquote(sys.stdin.read().strip()))'
+}
+look() { # PORT: what the page says
+    setsid "$chromium" --headless --no-sandbox --disable-gpu --disable-dev-shm-usage --disable-background-networking --no-first-run \
+        --user-data-dir="$work/profile$1" --remote-debugging-port=0 "http://127.0.0.1:$1/page.html" >/dev/null 2>"$work/chromium.log" &
+    browser=$!
+    for _ in $(seq 1200); do grep -q 'GET /said' "$work/server.log" && break; sleep 0.1; done
+    kill -KILL -- "-$browser"
+    wait "$browser" 2>/dev/null || true
+    browser=""
+    said
 }
 expect() { # WHAT WANTED GOT
     [ "$2" = "$3" ] || { printf '%s\n  wanted: %s\n  got:    %s\n' "$1" "$2" "$3"; tail -3 "$work/chromium.log"; exit 1; }
