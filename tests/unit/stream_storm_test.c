@@ -160,6 +160,14 @@ static void hear_of(struct listener *l, size_t n, int64_t revision)
         assert_true(clock_mono_ms() < end);
 }
 
+/* Until it has all there is, as of some revision; likewise. */
+static void hear_state(struct listener *l)
+{
+    uint64_t end = clock_mono_ms() + 60000;
+    for (hear(l); !l->model.snapshots; hear(l))
+        assert_true(clock_mono_ms() < end);
+}
+
 /* A change of which the content is asked for; only then come all contents that were asked for before. There
  * is no moment without one that is still to come. */
 static void change_late(size_t n)
@@ -213,8 +221,7 @@ static void test_storm_of_names(void **state)
     }
     /* Who comes now gets it all; of the one whose content is not here that it is there. */
     listen_to(&l[1], STORM_NAMES);
-    while (!l[1].model.snapshots)
-        hear(&l[1]);
+    hear_state(&l[1]);
     for (size_t i = 0; i < n; i++) {
         json_t *item = json_object_get(l[1].model.items, name_of(i));
         assert_non_null(item);
@@ -231,7 +238,7 @@ static void test_storm_of_names(void **state)
 static void test_storm_of_one(void **state)
 {
     (void)state;
-    static struct listener l[3];
+    static struct listener l[5];
     change(0, false);
     listen_to(&l[0], 0);
     listen_to(&l[1], STORM_NAMES);
@@ -250,15 +257,23 @@ static void test_storm_of_one(void **state)
         for (size_t i = 0; i < 3; i++)
             hear(&l[i]);
     }
+    /* Two see a state each before either is told. */
+    listen_to(&l[3], 0);
+    hear_state(&l[3]);
+    change_late(0);
+    listen_to(&l[4], 0);
+    hear_state(&l[4]);
     stream_reads.is_held = false;
     stream_reads_let_go(stream_reads.held_count);
+    for (size_t i = 0; i < 5; i++)
+        hear_of(&l[i], 0, past[0].list[past[0].count - 1].revision);
     stream_world_run_ms(&world, 200);
     change(0, false);
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < 5; i++) {
         hear_of(&l[i], 0, past[0].list[past[0].count - 1].revision);
         assert_non_null(json_object_get(json_object_get(l[i].model.items, "n0"), "content"));
     }
-    end_storm(l, 3);
+    end_storm(l, 5);
 }
 
 /* Anything, in any order. */
