@@ -5,11 +5,19 @@
  *
  *   head changes -> untold [its releases are wished for and read] -> told to the topic, oldest first
  *
- * While anything is untold the view's revision is the one before it and no frame is made, so that every frame
- * is of heads whose contents are here: no state is shown that was not published, none after a later one, and
- * the last always. What changes again meanwhile is read again; the state between is skipped. A content that
- * was evicted before a frame could be made is read once more; if it is gone again, or if a frame would have
- * too much of them, it goes by reference: the item says its seq and size, and the client asks for it.
+ * The view's revision is the one before the first change that is untold, so that it only grows and never
+ * promises what was not told. No state is shown that was not published, none after a later one, and the last
+ * always. What changes again meanwhile is read again; the state between is skipped. A content that was
+ * evicted before a frame could be made is read once more; if it is gone again, or if a frame would have too
+ * much of them, it goes by reference: the item says its seq and size, and the client asks for it.
+ *
+ * While anything is untold no frame is made: all of it is of one revision, with the contents. But changes may
+ * come faster than contents, for as long as somebody publishes. A view that has been so for some turns with
+ * changes, and for some time, is OVERTAKEN until all is told again. Then frames are made all the same, of the
+ * heads as they are: an item that has changed again may be newer than its frame's revision, and comes again
+ * when that is told. What has changed since and is not here goes by reference in them; and a change that has
+ * waited too long for its content is told so. Nobody waits for what is old when it has been read. (Except for
+ * gray contents: there is nothing that they could be referred by.)
  *
  * Gray: a form (topic.h's variant) is the list of releases that somebody gets of the items with rules; it is
  * chosen anew for each frame. */
@@ -22,6 +30,9 @@ enum {
     INLINE_BYTES_MAX = 8 << 20, /* of contents in one snapshot, or in one difference */
     FORMS_MAX = 65536,          /* remembered of one view */
     FORM_SEQS_MAX = 1 << 20,    /* in all of them */
+    TRIED_MAX = 65536,          /* likewise of those that were wished for */
+    WAIT_MS = 100,              /* for contents, while changes go on */
+    OVERTAKEN_TURNS = 8,        /* with changes */
 };
 
 struct config_view {
@@ -33,10 +44,19 @@ struct config_view {
     bool is_prefix;
     struct buf id; /* scratch */
 
-    struct link unsettled; /* in the server's, while something is untold */
-    struct strmap untold;  /* id -> the revision of its change */
-    int64_t untold_from;   /* the least of these */
-    struct link wishes;
+    struct link unsettled;  /* in the server's, from a change until nothing is untold */
+    struct strmap untold;   /* id -> struct untold */
+    int64_t untold_from;    /* the least of theirs */
+    int64_t shown;          /* the latest revision that the view was said to have */
+    int64_t seen;           /* unsettled: what changes from now on is later */
+    int64_t calm;           /* unsettled: `shown` when that began */
+    uint64_t busy_since_ms; /* likewise */
+    uint64_t referred_ms;   /* when a change was last told without its content */
+    unsigned busy_turns;    /* unsettled: turns with changes */
+    bool has_news;          /* since the last turn */
+    bool is_overtaken;
+
+    struct link lacked;  /* wishes of frames that are void */
     size_t inlined;      /* bytes of contents in the frame that is being made */
     bool lacks;          /* something of it was wished for */
     struct strmap tried; /* what was, id and seq: it goes by reference if it is gone again at the next try */
@@ -66,9 +86,17 @@ struct form {
     uint64_t seqs[];
 };
 
+/* An item that has changed, once or more often. */
+struct untold {
+    int64_t from;      /* its first change was then or later, and all before it is told or untold itself */
+    int64_t revision;  /* of its last */
+    uint64_t since_ms; /* of its first */
+    struct link wishes;
+};
+
 struct wish {
     struct stream_wish wish;
-    struct link link; /* in view->wishes */
+    struct link link; /* in an untold item's, or in view->lacked */
     struct config_view *view;
 };
 
@@ -224,61 +252,118 @@ static void on_ready(struct stream_wish *w)
 {
     struct wish *wish = container_of(w, struct wish, wish);
     struct config_view *v = wish->view;
+    bool was_lacking = !list_is_empty(&v->lacked);
     list_remove(&wish->link);
     mem_free(wish);
     v->last.is_known = false;
-    if (list_is_empty(&v->wishes))
+    if (was_lacking && list_is_empty(&v->lacked))
         stream_topic_ready(v->topic);
 }
 
-static void wish_for(struct config_view *v, const struct stream_release_id *id)
+static void wish_for(struct config_view *v, struct link *list, const struct stream_release_id *id)
 {
     struct wish *wish = mem_new(sizeof *wish);
     wish->wish.ready = on_ready;
     wish->view = v;
-    list_add_last(&v->wishes, &wish->link);
+    list_add_last(list, &wish->link);
     stream_release_wish(v->server->releases, &wish->wish, id);
 }
 
+static void drop_wishes(struct link *list)
+{
+    struct link *l;
+    while ((l = list_take_first(list))) {
+        struct wish *wish = container_of(l, struct wish, link);
+        stream_release_unwish(&wish->wish);
+        mem_free(wish);
+    }
+}
+
 /* One of an item that has changed. */
-static void look_for(struct config_view *v, const struct config_item *item, uint64_t seq)
+static void look_for(struct config_view *v, struct untold *u, const struct config_item *item, uint64_t seq)
 {
     struct stream_release_id id = release_of(item, seq);
     stream_release_doubt(v->server->releases, &id);
     if (!stream_releases_get(v->server->releases, &id))
-        wish_for(v, &id);
+        wish_for(v, &u->wishes, &id);
 }
 
-static void look_for_all(struct config_view *v, const struct config_item *item)
+static void look_for_all(struct config_view *v, struct untold *u, const struct config_item *item)
 {
     const struct config_head *head = item->head;
     if (!head->is_deleted && head->size <= RELEASE_INLINE_MAX)
-        look_for(v, item, head->seq);
+        look_for(v, u, item, head->seq);
     for (size_t i = 0; i < head->gray.count; i++)
-        look_for(v, item, head->gray.list[i].seq);
+        look_for(v, u, item, head->gray.list[i].seq);
 }
 
 /* --- changes ---------------------------------------------------------------------------------------------
  */
 
+static void get_busy(struct config_view *v)
+{
+    if (link_is_in_list(&v->unsettled))
+        return;
+    list_add_last(&v->server->unsettled, &v->unsettled);
+    v->busy_since_ms = stream_now_ms(v->server);
+    v->calm = v->seen = v->shown;
+}
+
+/* A change is told once a batch: of those of an item only the last has a revision here. So they count from
+ * the end of the last turn, or from the last revision that the view was said to have. */
+static struct untold *note_untold(struct config_view *v, struct slice id, int64_t revision)
+{
+    struct untold *u = strmap_get(&v->untold, id);
+    if (!u) {
+        u = mem_new(sizeof *u);
+        u->from = (v->seen > v->shown ? v->seen : v->shown) + 1;
+        u->since_ms = stream_now_ms(v->server);
+        list_init(&u->wishes);
+        if (!v->untold.count)
+            v->untold_from = u->from;
+        strmap_put(&v->untold, id, u);
+    }
+    drop_wishes(&u->wishes); /* for what is old */
+    u->revision = revision > u->from ? revision : u->from;
+    return u;
+}
+
 static void on_changed(struct config_watch *w, const struct config_item *item, const struct config_id *key)
 {
     struct config_view *v = container_of(w, struct config_view, watch);
     struct slice id = id_of(v, &v->id, key);
-    int64_t revision = item ? item->revision : config_absent_revision(config_of(v));
     note_gray(v, item, id);
     v->last.is_known = false;
-    if (!v->untold.count || revision < v->untold_from)
-        v->untold_from = revision;
-    strmap_put(&v->untold, id, (void *)(uintptr_t)revision);
-    if (!link_is_in_list(&v->unsettled))
-        list_add_last(&v->server->unsettled, &v->unsettled);
+    get_busy(v);
+    v->has_news = true;
+    struct untold *u = note_untold(v, id, item ? item->revision : config_absent_revision(config_of(v)));
+    stream_topic_outdated(v->topic);
     if (item && !list_is_empty(stream_topic_readers(v->topic)))
-        look_for_all(v, item);
+        look_for_all(v, u, item);
+}
+
+static bool may_be_told(const struct config_view *v, const struct untold *u, uint64_t now_ms)
+{
+    return list_is_empty(&u->wishes) || (v->is_overtaken && now_ms - u->since_ms >= WAIT_MS);
+}
+
+/* The first revision that cannot be told. */
+static int64_t end_of_settled(const struct config_view *v, uint64_t now_ms)
+{
+    int64_t end = INT64_MAX;
+    struct slice id;
+    void *value;
+    for (size_t at = 0; strmap_next(&v->untold, &at, &id, &value);) {
+        const struct untold *u = value;
+        if (u->from < end && !may_be_told(v, u, now_ms))
+            end = u->from;
+    }
+    return end;
 }
 
 struct change {
-    struct slice id;
+    struct slice id; /* as in untold */
+    struct untold *untold;
     int64_t revision;
 };
 
@@ -290,33 +375,69 @@ static int compare_changes(const void *a, const void *b)
     return slice_compare(x->id, y->id);
 }
 
-static void settle(struct config_view *v)
+/* What has changed behind the end as well stays untold with that. */
+static void tell(struct config_view *v, const struct change *c, int64_t end, uint64_t now_ms)
 {
+    struct untold *u = c->untold;
+    stream_topic_changed(v->topic, c->id, c->revision);
+    if (!list_is_empty(&u->wishes))
+        v->referred_ms = now_ms;
+    if (u->revision >= end) {
+        u->from = end;
+        u->since_ms = now_ms;
+        return;
+    }
+    drop_wishes(&u->wishes);
+    strmap_remove(&v->untold, c->id);
+    mem_free(u);
+}
+
+/* Tells what lies before the first change whose content is still to come. */
+static void settle(struct config_view *v, uint64_t now_ms)
+{
+    int64_t end = end_of_settled(v, now_ms);
+    if (!v->untold.count || end == v->untold_from)
+        return;
     struct change *list = mem_new(v->untold.count * sizeof *list);
     size_t count = 0;
+    struct slice id;
     void *value;
-    for (size_t at = 0; strmap_next(&v->untold, &at, &list[count].id, &value);) {
-        list[count++].revision = (int64_t)(uintptr_t)value;
-        if (count == v->untold.count)
-            break;
+    for (size_t at = 0; strmap_next(&v->untold, &at, &id, &value);) {
+        struct untold *u = value;
+        if (u->from < end)
+            list[count++] = (struct change){id, u, u->revision < end ? u->revision : end - 1};
     }
     qsort(list, count, sizeof *list, compare_changes);
-    for (size_t i = 0; i < count; i++) {
-        int64_t now = stream_topic_revision(v->topic);
-        stream_topic_changed(v->topic, list[i].id, list[i].revision > now ? list[i].revision : now);
-    }
+    for (size_t i = 0; i < count; i++)
+        tell(v, &list[i], end, now_ms);
     mem_free(list);
-    strmap_done(&v->untold);
-    list_remove(&v->unsettled);
+    v->untold_from = end;
+}
+
+/* It is calm when all is told, and with its contents for a while. */
+static void turn(struct config_view *v, uint64_t now_ms)
+{
+    bool was_overtaken = v->is_overtaken;
+    if (v->has_news && v->busy_turns < OVERTAKEN_TURNS)
+        v->busy_turns++;
+    v->has_news = false;
+    v->is_overtaken = v->busy_turns == OVERTAKEN_TURNS && now_ms - v->busy_since_ms >= WAIT_MS;
+    settle(v, now_ms);
+    v->seen = config_revision(config_of(v));
+    if (!v->untold.count && (!v->is_overtaken || now_ms - v->referred_ms >= WAIT_MS)) {
+        list_remove(&v->unsettled);
+        v->busy_turns = 0;
+        v->is_overtaken = false;
+    } else if (v->is_overtaken && !was_overtaken) {
+        stream_topic_ready(v->topic); /* who has waited for it waits no longer */
+    }
 }
 
 void stream_config_turn(struct stream_server *s)
 {
-    LIST_FOR_EACH_SAFE (l, &s->unsettled) {
-        struct config_view *v = container_of(l, struct config_view, unsettled);
-        if (list_is_empty(&v->wishes))
-            settle(v);
-    }
+    uint64_t now_ms = stream_now_ms(s);
+    LIST_FOR_EACH_SAFE (l, &s->unsettled)
+        turn(container_of(l, struct config_view, unsettled), now_ms);
 }
 
 /* --- life ------------------------------------------------------------------------------------------------
@@ -342,7 +463,8 @@ static struct config_view *new_view(struct stream_server *s, struct stream_topic
     v->key.ns = stream_ask_moved(&v->texts, ns);
     v->key.group = stream_ask_moved(&v->texts, group);
     v->key.name = stream_ask_moved(&v->texts, name);
-    list_init(&v->wishes);
+    list_init(&v->lacked);
+    v->shown = config_revision(config_of(v));
     v->watch.changed = on_changed;
     config_watch(config_of(v), &v->watch, &v->key, is_prefix);
     if (is_prefix)
@@ -355,12 +477,13 @@ static struct config_view *new_view(struct stream_server *s, struct stream_topic
 static void config_close(void *view)
 {
     struct config_view *v = view;
+    struct slice id;
+    void *value;
     config_unwatch(&v->watch);
-    while (!list_is_empty(&v->wishes)) {
-        struct wish *wish = container_of(v->wishes.next, struct wish, link);
-        stream_release_unwish(&wish->wish);
-        list_remove(&wish->link);
-        mem_free(wish);
+    drop_wishes(&v->lacked);
+    for (size_t at = 0; strmap_next(&v->untold, &at, &id, &value);) {
+        drop_wishes(&((struct untold *)value)->wishes);
+        mem_free(value);
     }
     while (v->gray.count)
         remove_gray(v, v->gray_list[0]->id);
@@ -383,9 +506,13 @@ static int64_t config_reached(void *owner)
 
 static int64_t view_revision(const void *view)
 {
-    const struct config_view *v = view;
+    struct config_view *v = (struct config_view *)(uintptr_t)view; /* it remembers what it said */
     int64_t now = config_revision(config_of(v));
-    return v->untold.count && v->untold_from - 1 < now ? v->untold_from - 1 : now;
+    if (v->untold.count && v->untold_from - 1 < now)
+        now = v->untold_from - 1;
+    if (now > v->shown)
+        v->shown = now;
+    return v->shown;
 }
 
 /* --- items -----------------------------------------------------------------------------------------------
@@ -396,13 +523,13 @@ static bool config_begin(void *view)
     struct config_view *v = view;
     v->inlined = 0;
     v->lacks = false;
-    return !v->untold.count && list_is_empty(&v->wishes);
+    return list_is_empty(&v->lacked) && (!v->untold.count || v->is_overtaken);
 }
 
 static bool config_end(void *view)
 {
     struct config_view *v = view;
-    if (!v->lacks)
+    if (!v->lacks && (!v->is_overtaken || v->tried.count > TRIED_MAX)) /* else others are at it */
         strmap_done(&v->tried);
     return !v->lacks;
 }
@@ -420,7 +547,7 @@ static bool lack(struct config_view *v, const struct config_item *item, struct s
         return true;
     strmap_put(&v->tried, buf_slice(text), v);
     v->lacks = true;
-    wish_for(v, &release);
+    wish_for(v, &v->lacked, &release);
     return false;
 }
 
@@ -458,13 +585,14 @@ static int64_t config_item_write(const void *view, struct slice id, uint32_t var
     const struct config_head *head = item->head;
     bool is_live = seq == head->seq && !head->is_deleted;
     bool is_large = is_live && head->size > RELEASE_INLINE_MAX, is_full = v->inlined > INLINE_BYTES_MAX;
+    bool is_late = is_live && v->is_overtaken && item->revision > v->calm;
     struct stream_release_id rid = release_of(item, seq);
     const struct stream_release *release = is_large ? NULL : stream_releases_get(v->server->releases, &rid);
     if (release && (release->is_missing || release->is_deleted))
         return 0;
     if (!w)
         return item->revision;
-    if (!release && !is_large && !(is_live && is_full) && !lack(v, item, id, seq, is_live)) {
+    if (!release && !is_large && !is_late && !(is_live && is_full) && !lack(v, item, id, seq, is_live)) {
         v->inlined += is_live ? head->size : RELEASE_INLINE_MAX;
         return item->revision;
     }

@@ -294,10 +294,15 @@ void stream_sub_dirty(struct stream_sub *sub)
     stream_wake(sub->conn);
 }
 
-/* A frame of each in turn, so that one with much does not keep the others waiting. */
+/* A frame of each in turn, so that one with much does not keep the others waiting; one at least. What a frame
+ * costs its source is not known before: with many gray rules in view, or snapshots to make, it is much. */
 static void send_dirty(struct stream_conn *c)
 {
-    while (!list_is_empty(&c->dirty) && stream_conn_has_room(c)) {
+    for (unsigned n = 0; !list_is_empty(&c->dirty) && stream_conn_has_room(c); n++) {
+        if (n && stream_is_slice_over(c->server)) {
+            stream_wake(c); /* behind the others */
+            return;
+        }
         struct stream_sub *sub = container_of(c->dirty.next, struct stream_sub, dirty);
         list_remove(&sub->dirty); /* what it sends counts as all there is, unless there is more */
         bool has_sent = sub->kind->send(sub);

@@ -48,6 +48,7 @@ struct stream_server {
     size_t conn_count, subscription_count;
     int64_t began; /* revision of the registry's first view; 0 = there was none yet */
     bool is_ready;
+    uint64_t slice_end_ns; /* of this turn's fan-out */
     uint64_t swept_ms;
     struct registry_request advance; /* moves the view's revision on, for marks */
     struct config_request advance_config;
@@ -122,6 +123,7 @@ uint64_t stream_now_ms(const struct stream_server *s);
 uint64_t stream_random(const struct stream_server *s, uint64_t below);
 void stream_due(struct stream_conn *c, uint64_t after_ms);
 void stream_wake(struct stream_conn *c); /* has something to send */
+bool stream_is_slice_over(const struct stream_server *s);
 const struct stream_kind *stream_kind_find(struct slice name);
 
 /* conn.c */

@@ -13,7 +13,6 @@
 
 enum {
     SLICE_NS = 2 * 1000 * 1000, /* of fan-out in one turn */
-    CLOCK_EVERY = 8,            /* connections between two looks at the clock */
     TICK_MS_MIN = 20,
     TICK_MS_MAX = 1000,
     CONNECTIONS_MAX = 65536,
@@ -60,6 +59,11 @@ const struct stream_kind *stream_kind_find(struct slice name)
 uint64_t stream_now_ms(const struct stream_server *s)
 {
     return s->io->ops->mono_ns(s->io) / 1000000;
+}
+
+bool stream_is_slice_over(const struct stream_server *s)
+{
+    return s->io->ops->mono_ns(s->io) >= s->slice_end_ns;
 }
 
 uint64_t stream_random(const struct stream_server *s, uint64_t below)
@@ -204,10 +208,10 @@ bool stream_server_turn(struct stream_server *s)
     stream_config_turn(s);
     while ((t = stream_topics_next(s->topics)))
         stream_level_news(t);
-    uint64_t end_ns = s->io->ops->mono_ns(s->io) + SLICE_NS;
-    for (unsigned n = 1; (l = list_take_first(&s->ready)); n++) {
+    s->slice_end_ns = s->io->ops->mono_ns(s->io) + SLICE_NS;
+    while ((l = list_take_first(&s->ready))) {
         stream_conn_run(container_of(l, struct stream_conn, ready));
-        if (n % CLOCK_EVERY == 0 && s->io->ops->mono_ns(s->io) >= end_ns)
+        if (stream_is_slice_over(s))
             break;
     }
     return !list_is_empty(&s->ready);

@@ -254,6 +254,11 @@ void stream_topic_changed(struct stream_topic *t, struct slice id, int64_t revis
     note_news(t, revision);
 }
 
+void stream_topic_outdated(struct stream_topic *t)
+{
+    forget_encodings(t);
+}
+
 void stream_topic_lost(struct stream_topic *t, int64_t revision)
 {
     while (!list_is_empty(&t->journal))

@@ -89,6 +89,8 @@ size_t stream_topics_count(const struct stream_topics *ts);
 
 /* --- from sources ------------------------------------------------------------------------------------ */
 void stream_topic_changed(struct stream_topic *t, struct slice id, int64_t revision);
+/* Items have changed that are not told yet: what was encoded is not what they are. */
+void stream_topic_outdated(struct stream_topic *t);
 /* It is not known what has changed: everybody needs a snapshot. */
 void stream_topic_lost(struct stream_topic *t, int64_t revision);
 /* What items lacked is there. */

@@ -16,51 +16,6 @@
 
 static struct stream_world world;
 
-/* --- reads that are held back or fail ------------------------------------------------------------- */
-
-static struct {
-    bool is_held;
-    int fail; /* so many reads end as "not ready" */
-    size_t count;
-} reads;
-
-struct held {
-    struct config *config;
-    struct config_request *q;
-    struct config_id key;
-    uint64_t seq;
-};
-static struct held held[256];
-static size_t held_count;
-
-static void read_release(struct config *c, struct config_request *q, const struct config_id *key,
-                         uint64_t seq, bool is_local)
-{
-    assert_true(is_local);
-    reads.count++;
-    if (reads.is_held) {
-        assert_true(held_count < COUNT_OF(held));
-        held[held_count++] = (struct held){c, q, *key, seq};
-        return;
-    }
-    config_read(c, q, key, seq, true);
-    if (reads.fail > 0) {
-        reads.fail--;
-        config_cancel(c, q);
-        struct config_id bad = {slice_text(""), key->group, key->name}; /* ERR_INVALID, for now */
-        config_read(c, q, &bad, seq, true);
-    }
-}
-
-static void let_reads_go(size_t count)
-{
-    for (size_t i = 0; i < count && held_count; i++) {
-        struct held h = held[0];
-        memmove(held, held + 1, --held_count * sizeof *held);
-        config_read(h.config, h.q, &h.key, h.seq, true);
-    }
-}
-
 static struct stream_options options;
 
 static int open_world(void **state)
@@ -68,10 +23,9 @@ static int open_world(void **state)
     (void)state;
     if (!options.mark_ms)
         options.mark_ms = 3600 * 1000;
-    options.read = read_release;
+    options.read = stream_reads_read;
     memset(&world, 0, sizeof world);
-    memset(&reads, 0, sizeof reads);
-    held_count = 0;
+    stream_reads = (struct stream_reads){0};
     stream_world_open(&world, &options, NULL);
     options = (struct stream_options){0};
     return 0;
@@ -178,7 +132,7 @@ static void test_large(void **state)
     assert_null(strstr(got, "\"content\""));
     publish("a", "small");
     expect_frame(&c, "delta", "\"content\":\"small\"");
-    assert_int_equal(reads.count, 2); /* by reference: nothing is read */
+    assert_int_equal(stream_reads.count, 2); /* by reference: nothing is read */
     publish_bytes("a", slice_of("\xff\x00", 2));
     expect_frame(&c, "delta", "\"content\":\"/wA=\",\"base64\":true}");
     stream_client_close(&c);
@@ -231,13 +185,13 @@ static void test_many(void **state)
     struct stream_model m = {.sid = 1};
     for (int i = 0; i < 300; i++)
         publish(format("c%03d", i), format("%01000d", i));
-    size_t before = reads.count;
+    size_t before = stream_reads.count;
     say_hello(&c, "");
     subscribe(&c, "configs", "");
     while (!m.snapshots)
         stream_model_take(&m, stream_client_next(&c));
     assert_int_equal(json_object_size(m.items), 300);
-    assert_int_equal(reads.count - before, 300);
+    assert_int_equal(stream_reads.count - before, 300);
     const char *key;
     json_t *item;
     json_object_foreach(m.items, key, item)
@@ -494,14 +448,14 @@ static void test_late(void **state)
     say_hello(&c, "");
     subscribe(&c, "config", ",\"name\":\"app\"");
     expect_frame(&c, "snapshot", "\"seq\":1,");
-    reads.is_held = true;
+    stream_reads.is_held = true;
     publish("app", "2");
     int64_t r3 = publish("app", "3");
     expect_marks(&c, r1);
-    assert_int_equal(held_count, 2);
-    let_reads_go(1);
+    assert_int_equal(stream_reads.held_count, 2);
+    stream_reads_let_go(1);
     expect_nothing(&c);
-    let_reads_go(1);
+    stream_reads_let_go(1);
     expect_frame(&c, "delta", format("\"revision\":%d,\"previous\":%d,", (int)r3, (int)r1));
     assert_non_null(strstr(buf_text(&c.message), "\"seq\":3,"));
     expect_nothing(&c);
@@ -527,14 +481,14 @@ static void test_late_reader(void **state)
     expect_frame(&quick, "delta", "\"id\":\"b\"");
     publish("c", "3");
     expect_frame(&quick, "delta", "\"id\":\"c\"");
-    reads.is_held = true;
+    stream_reads.is_held = true;
     say_hello(&late, "");
     subscribe(&late, "configs", format(",\"from_revision\":%d", (int)r1 + 1));
     expect_marks(&late, r1);
-    assert_int_equal(held_count, 1);
-    let_reads_go(1);
+    assert_int_equal(stream_reads.held_count, 1);
+    stream_reads_let_go(1);
     stream_world_run_ms(&world, 20);
-    let_reads_go(1);
+    stream_reads_let_go(1);
     const char *got = expect_frame(&late, "delta", format("\"previous\":%d,\"put\":[{\"id\":\"b\"", (int)r1));
     assert_non_null(strstr(got, "\"content\":\"3\""));
     stream_client_close(&quick);
@@ -547,7 +501,7 @@ static int open_small_marking(void **state)
     return open_marking(state);
 }
 
-/* Deleted while it was being read; subscribed to meanwhile. */
+/* Subscribed to while a content is being read; deleted then: nobody needs the content any more. */
 static void test_late_delete(void **state)
 {
     (void)state;
@@ -557,15 +511,17 @@ static void test_late_delete(void **state)
     say_hello(&late, "");
     subscribe(&c, "config", ",\"name\":\"app\"");
     expect_frame(&c, "snapshot", "\"seq\":1,");
-    reads.is_held = true;
+    stream_reads.is_held = true;
     publish("app", "2");
-    delete ("app");
     subscribe(&late, "config", ",\"name\":\"app\"");
     expect_nothing(&late);
     expect_nothing(&c);
-    let_reads_go(9);
+    delete ("app");
     expect_frame(&c, "delta", "\"put\":[],\"delete\":[\"app\"]");
     expect_frame(&late, "snapshot", "\"items\":[]}");
+    stream_reads_let_go(9);
+    expect_nothing(&late);
+    expect_nothing(&c);
     stream_client_close(&c);
     stream_client_close(&late);
 }
@@ -576,10 +532,10 @@ static void test_failing(void **state)
     struct stream_client c;
     publish("app", "1");
     say_hello(&c, "");
-    reads.fail = 2;
+    stream_reads.fail = 2;
     subscribe(&c, "config", ",\"name\":\"app\"");
     expect_frame(&c, "snapshot", "\"content\":\"1\"");
-    assert_int_equal(reads.count, 3);
+    assert_int_equal(stream_reads.count, 3);
     stream_client_close(&c);
 }
 
@@ -608,13 +564,13 @@ static void test_missing(void **state)
     publish("app", "2");
     expect_frame(&c, "delta", "\"seq\":10,");
     /* Gone altogether, and begun again: the same seq, and another content. */
-    reads.is_held = true;
+    stream_reads.is_held = true;
     one_node_delete(&world.node, "/cairn/config/", "/cairn/config0");
     publish("app", "3");
     publish("app", "4");
     stream_world_run_ms(&world, 20);
-    reads.is_held = false;
-    let_reads_go(99);
+    stream_reads.is_held = false;
+    stream_reads_let_go(99);
     while (!strstr(stream_client_next(&c), "\"content\":\"4\""))
         assert_non_null(strstr(buf_text(&c.message), "\"delete\":[\"app\"]"));
     stream_client_close(&c);
@@ -683,7 +639,7 @@ static void test_read_once(void **state)
         subscribe(&c[i], "config", ",\"name\":\"app\"");
         expect_frame(&c[i], "snapshot", "\"seq\":1,");
     }
-    assert_int_equal(reads.count, 1);
+    assert_int_equal(stream_reads.count, 1);
     publish("app", "2");
     put_gray("app", "r", "{\"match\":{\"zone\":[\"b\"]},\"content\":\"x\"}", "gray");
     for (size_t i = 0; i < CLIENTS; i++) {
@@ -691,7 +647,7 @@ static void test_read_once(void **state)
             ;
         stream_client_close(&c[i]);
     }
-    assert_int_equal(reads.count, 3);
+    assert_int_equal(stream_reads.count, 3);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_world, close_world)

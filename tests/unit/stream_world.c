@@ -207,6 +207,46 @@ int64_t stream_world_put_gray(struct stream_world *w, const char *name, const ch
     return a.revision;
 }
 
+/* --- reads that are held back or fail ------------------------------------------------------------------ */
+
+struct stream_reads stream_reads;
+
+struct held {
+    struct config *config;
+    struct config_request *q;
+    struct config_id key;
+    uint64_t seq;
+};
+static struct held held[256];
+
+void stream_reads_read(struct config *c, struct config_request *q, const struct config_id *key, uint64_t seq,
+                       bool is_local)
+{
+    assert_true(is_local);
+    stream_reads.count++;
+    if (stream_reads.is_held) {
+        assert_true(stream_reads.held_count < COUNT_OF(held));
+        held[stream_reads.held_count++] = (struct held){c, q, *key, seq};
+        return;
+    }
+    config_read(c, q, key, seq, true);
+    if (stream_reads.fail > 0) {
+        stream_reads.fail--;
+        config_cancel(c, q);
+        struct config_id bad = {slice_text(""), key->group, key->name}; /* ERR_INVALID, for now */
+        config_read(c, q, &bad, seq, true);
+    }
+}
+
+void stream_reads_let_go(size_t count)
+{
+    for (size_t i = 0; i < count && stream_reads.held_count; i++) {
+        struct held h = held[0];
+        memmove(held, held + 1, --stream_reads.held_count * sizeof *held);
+        config_read(h.config, h.q, &h.key, h.seq, true);
+    }
+}
+
 /* --- bytes ------------------------------------------------------------------------------------------- */
 
 static void turn(struct stream_client *c)

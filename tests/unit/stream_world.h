@@ -41,6 +41,17 @@ int64_t stream_world_unpublish(struct stream_world *w, const char *name);
 int64_t stream_world_put_gray(struct stream_world *w, const char *name, const char *rule, const char *text,
                               const char *content);
 
+/* Reads of contents that are held back or fail, with options.read = stream_reads_read. One world at a time;
+ * begins zeroed. */
+extern struct stream_reads {
+    bool is_held;
+    int fail; /* so many reads end as "not ready" */
+    size_t count, held_count;
+} stream_reads;
+void stream_reads_read(struct config *c, struct config_request *q, const struct config_id *key, uint64_t seq,
+                       bool is_local);
+void stream_reads_let_go(size_t count); /* the oldest that are held */
+
 struct stream_client {
     struct stream_world *world;
     int fd;
