@@ -21,6 +21,7 @@
  *
  * Gray: a form (topic.h's variant) is the list of releases that somebody gets of the items with rules; it is
  * chosen anew for each frame. */
+#include "server/stream/form.h"
 #include "server/stream/private.h"
 
 #include <stdlib.h>
@@ -28,9 +29,7 @@
 
 enum {
     INLINE_BYTES_MAX = 8 << 20, /* of contents in one snapshot, or in one difference */
-    FORMS_MAX = 65536,          /* remembered of one view */
-    FORM_SEQS_MAX = 1 << 20,    /* in all of them */
-    TRIED_MAX = 65536,          /* likewise of those that were wished for */
+    TRIED_MAX = 65536,          /* remembered of those that were wished for */
     WAIT_MS = 100,              /* for contents, while changes go on */
     OVERTAKEN_TURNS = 8,        /* with changes */
 };
@@ -61,29 +60,14 @@ struct config_view {
     bool lacks;          /* something of it was wished for */
     struct strmap tried; /* what was, id and seq: it goes by reference if it is gone again at the next try */
 
-    struct strmap gray;           /* id -> struct gray_item: those with rules */
-    struct gray_item **gray_list; /* in the order of their index */
-    size_t gray_capacity;
-    struct strmap forms;        /* the seqs of gray_list -> struct form */
-    struct map forms_by_number; /* likewise */
-    uint32_t last_form;
-    struct buf form; /* scratch, as id */
+    struct stream_forms forms; /* of those with gray rules */
+    struct buf text;           /* scratch, as id */
 
     struct { /* of config: what the readers of one form have, as was asked last */
         bool is_known;
         uint32_t variant;
         uint64_t state[2];
     } last;
-};
-
-struct gray_item {
-    size_t index;
-    struct slice id; /* owned */
-};
-
-struct form {
-    uint32_t number; /* never used again; 0 stands for "the live ones" */
-    uint64_t seqs[];
 };
 
 /* An item that has changed, once or more often. */
@@ -154,94 +138,42 @@ static struct stream_release_id release_of(const struct config_item *item, uint6
 
 /* --- who gets what ----------------------------------------------------------------------------------- */
 
-static void drop_forms(struct config_view *v)
-{
-    uint64_t number;
-    void *form;
-    for (size_t at = 0; map_next(&v->forms_by_number, &at, &number, &form);)
-        mem_free(form);
-    map_done(&v->forms_by_number);
-    strmap_done(&v->forms);
-}
-
-static void add_gray(struct config_view *v, struct slice id)
-{
-    struct gray_item *g = mem_new(sizeof *g);
-    g->index = v->gray.count;
-    g->id = slice_of(mem_copy(id.data, id.size), id.size);
-    strmap_put(&v->gray, id, g);
-    if (v->gray.count > v->gray_capacity) {
-        v->gray_capacity = v->gray_capacity * 2 + 1;
-        v->gray_list = mem_resize(v->gray_list, v->gray_capacity * sizeof(struct gray_item *));
-    }
-    v->gray_list[g->index] = g;
-}
-
-static void remove_gray(struct config_view *v, struct slice id)
-{
-    struct gray_item *g = strmap_remove(&v->gray, id), *last = v->gray_list[v->gray.count];
-    v->gray_list[g->index] = last;
-    last->index = g->index;
-    mem_free(g->id.data);
-    mem_free(g);
-}
-
-/* The rules of an item may have changed: forms are void. */
 static void note_gray(struct config_view *v, const struct config_item *item, struct slice id)
 {
-    bool has_rules = item && item->head->gray.count, had_rules = strmap_get(&v->gray, id);
-    if (has_rules || had_rules)
-        drop_forms(v);
-    if (has_rules && !had_rules)
-        add_gray(v, id);
-    else if (had_rules && !has_rules)
-        remove_gray(v, id);
+    stream_forms_note(&v->forms, id, item && item->head->gray.count);
 }
 
-static struct form *new_form(struct config_view *v, struct slice seqs)
+struct choice {
+    const struct config_view *view;
+    const struct registry_subscriber *who;
+    struct slice address;
+};
+
+static uint64_t choose(void *arg, struct slice id)
 {
-    if (v->forms.count >= FORMS_MAX || v->forms.count * v->gray.count >= FORM_SEQS_MAX)
-        drop_forms(v);
-    struct form *f = mem_alloc(sizeof *f + seqs.size);
-    if (++v->last_form == 0)
-        v->last_form = 1;
-    f->number = v->last_form;
-    memcpy(f->seqs, seqs.data, seqs.size);
-    strmap_put(&v->forms, seqs, f);
-    map_put(&v->forms_by_number, f->number, f);
-    return f;
+    const struct choice *c = arg;
+    const struct config_item *item = find(c->view, id);
+    return item ? config_choose(item, &c->who->labels, c->address, c->who->client_id) : 0;
 }
 
 static uint32_t config_variant(void *view, const struct registry_subscriber *who)
 {
     struct config_view *v = view;
-    struct slice address = gray_address(who->peer);
-    if (!v->gray.count)
-        return 0;
-    buf_clear(&v->form);
-    for (size_t i = 0; i < v->gray.count; i++) {
-        const struct config_item *item = find(v, v->gray_list[i]->id);
-        uint64_t seq = item ? config_choose(item, &who->labels, address, who->client_id) : 0;
-        buf_add(&v->form, &seq, sizeof seq);
-    }
-    struct form *f = strmap_get(&v->forms, buf_slice(&v->form));
-    if (!f)
-        f = new_form(v, buf_slice(&v->form));
-    return f->number;
+    struct choice choice = {v, who, gray_address(who->peer)};
+    return stream_forms_number(&v->forms, choose, &choice);
 }
 
 static bool config_is_personal(const void *view)
 {
-    return ((const struct config_view *)view)->gray.count > 0;
+    return stream_forms_any(&((const struct config_view *)view)->forms);
 }
 
 static uint64_t chosen(const struct config_view *v, const struct config_item *item, struct slice id,
                        uint32_t variant)
 {
-    const struct gray_item *g = variant ? strmap_get(&v->gray, id) : NULL;
-    const struct form *f = g ? map_get(&v->forms_by_number, variant) : NULL;
-    if (f)
-        return f->seqs[g->index];
+    uint64_t seq;
+    if (stream_forms_seq(&v->forms, variant, id, &seq))
+        return seq;
     return item->head->is_deleted ? 0 : item->head->seq;
 }
 
@@ -447,8 +379,7 @@ static bool collect_gray(void *arg, const struct config_item *item)
 {
     struct config_view *v = arg;
     struct config_id key = {item->ns, item->group, item->name};
-    if (item->head->gray.count)
-        add_gray(v, id_of(v, &v->id, &key));
+    note_gray(v, item, id_of(v, &v->id, &key));
     return true;
 }
 
@@ -485,15 +416,11 @@ static void config_close(void *view)
         drop_wishes(&((struct untold *)value)->wishes);
         mem_free(value);
     }
-    while (v->gray.count)
-        remove_gray(v, v->gray_list[0]->id);
-    drop_forms(v);
+    stream_forms_done(&v->forms);
     list_remove(&v->unsettled);
     strmap_done(&v->untold);
     strmap_done(&v->tried);
-    strmap_done(&v->gray);
-    mem_free(v->gray_list);
-    buf_done(&v->form);
+    buf_done(&v->text);
     buf_done(&v->texts);
     buf_done(&v->id);
     mem_free(v);
@@ -539,7 +466,7 @@ static bool lack(struct config_view *v, const struct config_item *item, struct s
                  bool may_refer)
 {
     struct stream_release_id release = release_of(item, seq);
-    struct buf *text = &v->form;
+    struct buf *text = &v->text;
     buf_clear(text);
     buf_add_slice(text, id);
     buf_add(text, &seq, sizeof seq);
@@ -613,7 +540,7 @@ static bool config_is_known(const void *view, struct slice id, uint32_t variant,
     if (!item)
         return false;
     if (!known->seq)
-        return !strmap_get(&v->gray, id) && known->revision == item->revision;
+        return !stream_forms_have(&v->forms, id) && known->revision == item->revision;
     return known->seq == chosen(v, item, id, variant) && known->revision >= item->create_revision;
 }
 
