@@ -297,7 +297,7 @@ rough: $(BIN)/cairnd $(TOOL_BIN)
 interop: $(BIN)/cairnd $(FORMATS)
 	@CAIRND=$(BIN)/cairnd FORMATS=$(FORMATS) tests/interop/run.sh
 
-bench: $(BIN)/cairnd $(TOOL_BIN)
+bench: $(BIN)/cairnd $(TOOL_BIN) $(BUILD)/tools/failover
 	@TOOLS=$(BUILD)/tools CAIRND=$(BIN)/cairnd tests/bench/run.sh
 	@[ -n "$(ONLY)" ] || $(MAKE) --no-print-directory bench-registry
 
