@@ -122,6 +122,8 @@ static void every_unary_method_answers(void **state)
             continue;
         if (strstr(m->path, "/MemberAdd"))
             continue; /* not without URLs: below */
+        if (strstr(m->path, "/Authenticate") || strstr(m->path, "/UserAdd"))
+            continue; /* not without passwords: rpc_auth_test.c */
         struct fake_call *f = unary(m->path, NULL);
         assert_int_equal(f->count, 1);
         ProtobufCMessage *answer =
@@ -135,7 +137,7 @@ static void every_unary_method_answers(void **state)
 static void absent_methods_say_so(void **state)
 {
     (void)state;
-    expect_end(open_call("/etcdserverpb.Auth/AuthEnable"), 12, "method AuthEnable not implemented");
+    expect_end(open_call("/etcdserverpb.Maintenance/Downgrade"), 12, "method Downgrade not implemented");
     expect_end(open_call("/v3lockpb.Lock/Lock"), 12, "unknown service v3lockpb.Lock");
     expect_end(open_call("/v3electionpb.Election/Observe"), 12, "unknown service v3electionpb.Election");
 }
