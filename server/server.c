@@ -815,6 +815,7 @@ static void start(struct server *s)
         err = options_check_bootstrap(s->options);
         if (err)
             snprintf(s->error, sizeof s->error, "%s", s->options->error);
+        peering_boot_options(s->options, s->io, NULL, &boot);
     }
     if (!err)
         err = open_tls(s);
