@@ -320,3 +320,14 @@ void object_add(struct cairn_client *c, struct object *o)
 {
     list_add_last(&c->objects, &o->link);
 }
+
+static void stop_object(void *arg)
+{
+    struct object *o = arg;
+    o->stop(o);
+}
+
+void object_stop(struct cairn_client *c, struct object *o)
+{
+    (void)client_run(c, stop_object, o); /* a client that is being closed stops it itself */
+}

@@ -311,6 +311,8 @@ static void on_data(void *owner, struct slice bytes)
     struct h2 *h = owner;
     h->received_ms = clock_mono_ms();
     h->is_ping_out = false;
+    if (h->is_closed)
+        return;
     ssize_t n = nghttp2_session_mem_recv(h->session, bytes.data, bytes.size);
     if (n < 0)
         end_connection(h, h->is_ready ? nghttp2_strerror((int)n) : "the server does not speak gRPC");

@@ -18,6 +18,8 @@
 #include "base/net/tls.h"
 #include "sdk/cairn.h"
 
+struct ProtobufCMessage;
+
 enum {
     ENDPOINTS_MAX = 64,
     CALLS_MAX = 65536,
@@ -68,7 +70,7 @@ struct post {
 MUST_CHECK int client_post(struct cairn_client *c, struct post *p);
 bool client_is_own_thread(const struct cairn_client *c);
 /* Any thread: runs it on the client's thread and waits; at once if that is this one. */
-MUST_CHECK int client_run(struct cairn_client *c, void (*run)(void *arg), void *arg);
+int client_run(struct cairn_client *c, void (*run)(void *arg), void *arg);
 
 /* ---- a socket (sock.c) ------------------------------------------------------------------------------- */
 
@@ -84,7 +86,6 @@ struct sock *sock_dial(uv_loop_t *loop, const struct endpoint *e, struct tls_con
                        const struct sock_ops *ops, void *owner);
 void sock_write(struct sock *s, struct slice bytes); /* copied, or sent */
 size_t sock_queued(const struct sock *s);
-/* Not one byte left this process: what was written before it was open can be asked elsewhere. */
 void sock_close(struct sock *s); /* the owner hears nothing more; NULL is fine */
 
 /* ---- a call (rpc.c) ---------------------------------------------------------------------------------- */
@@ -128,7 +129,8 @@ struct rpc {
 
 struct rpc *rpc_new(struct cairn_client *c, const char *path, enum rpc_kind kind, void *owner);
 void rpc_add_message(struct rpc *r, struct slice message); /* to what is to be sent */
-void rpc_start(struct rpc *r, uint64_t timeout_ms);        /* 0 = no time limit (streams) */
+void rpc_add_packed(struct rpc *r, const struct ProtobufCMessage *message);
+void rpc_start(struct rpc *r, uint64_t timeout_ms); /* 0 = no time limit (streams) */
 void rpc_half_close(struct rpc *r);
 void rpc_cancel(
     struct rpc *r); /* on_end is not called; frees it (behind on_message, if it is called from there) */
@@ -223,6 +225,7 @@ struct object {
     void (*stop)(struct object *o); /* frees it */
 };
 void object_add(struct cairn_client *c, struct object *o);
+void object_stop(struct cairn_client *c, struct object *o); /* any thread: runs stop there and waits */
 
 /* ---- results (call.c) ---------------------------------------------------------------------------------- */
 

@@ -8,6 +8,8 @@
  * The rule: what was provably not taken is asked again, whatever it is; a read is asked again also when its
  * outcome is unknown or its member could not serve it; a write then ends with CAIRN_UNKNOWN; a stream ends.
  */
+#include <protobuf-c/protobuf-c.h>
+
 #include "base/clock.h"
 #include "sdk/private.h"
 
@@ -33,6 +35,15 @@ void rpc_add_message(struct rpc *r, struct slice message)
     buf_add_slice(&r->out, message);
     if (r->h2 && !r->is_stream_over)
         h2_resume(r->h2, r);
+}
+
+void rpc_add_packed(struct rpc *r, const ProtobufCMessage *message)
+{
+    struct buf bytes = {0};
+    uint8_t *end = buf_reserve(&bytes, protobuf_c_message_get_packed_size(message));
+    bytes.size += protobuf_c_message_pack(message, end);
+    rpc_add_message(r, buf_slice(&bytes));
+    buf_done(&bytes);
 }
 
 void rpc_half_close(struct rpc *r)
