@@ -78,6 +78,35 @@ export function url(pattern, segments = [], parameters = {}) {
   return query.size ? `${path}?${query}` : path;
 }
 
+// A GET that is answered again whenever its result has changed: on(body, null), or on(null, error) and another try after a while.
+export async function followUrl(make, on, signal) {
+  let revision;
+  while (!signal.aborted) {
+    try {
+      const r = await ask(make(revision === undefined ? {} : { wait_revision: revision, timeout: '25s' }), { signal, as: 'response' });
+      if (r.status === 304) continue;
+      const body = await r.json();
+      revision = body.revision;
+      on(body, null);
+    } catch (e) {
+      if (isAbort(e) || signal.aborted) return;
+      revision = undefined;
+      on(null, e);
+      await new Promise(done => setTimeout(done, 2000));
+    }
+  }
+}
+
+// A file for the person at the browser. Not a plain link: that could not say who asks.
+export async function download(path, name) {
+  const r = await ask(path, { as: 'response' });
+  const a = document.createElement('a');
+  a.href = URL.createObjectURL(await r.blob());
+  a.download = name;
+  a.click();
+  setTimeout(() => URL.revokeObjectURL(a.href), 60000);
+}
+
 // --- bytes ------------------------------------------------------------------------------------------------
 
 const strict = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
