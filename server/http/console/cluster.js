@@ -14,7 +14,7 @@ export const cluster = {
   status: new Map(), // by member ID: status or null
   self: null, // our member's status
   health: null, // {health, reason}
-  alarms: [],
+  alarms: [], // as the status tells them
   isLost: false, // our member does not answer
   samples: [], // {at, metrics}: a Map of series to numbers
   onChange: new Set(),
@@ -71,16 +71,15 @@ async function statusOf(member) {
 }
 
 async function look() {
-  const [self, list, health, alarm] = await Promise.all([
+  const [self, list, health] = await Promise.all([
     within(v3('maintenance/status'), 4000),
     within(v3('cluster/member/list', { linearizable: false }), 4000),
     fetch('/health', { cache: 'no-store' }).then(r => r.json()).catch(() => null),
-    v3('maintenance/alarm', { action: 'GET' }).catch(() => null),
   ]);
   cluster.self = self;
   cluster.members = list.members ?? [];
   cluster.health = health;
-  cluster.alarms = alarm?.alarms ?? [];
+  cluster.alarms = self.errors ?? []; // to ask for alarms would be a proposal
   known ??= new Set(cluster.members.flatMap(m => m.clientURLs ?? []));
   cluster.isLost = false;
   const me = self.header.member_id;

@@ -75,7 +75,7 @@ export function overview(context) {
     const configs = m ? total(m, 'cairn_config_items') : 0;
     return [
       head('Overview'),
-      cluster.alarms.map(a => h('p', { class: 'problem', role: 'alert', key: a.alarm + a.memberID }, `Alarm ${a.alarm}: ${ALARMS[a.alarm] ?? ''}`)),
+      cluster.alarms.map(a => h('p', { class: 'problem', role: 'alert', key: a }, `${a} ${ALARMS[/NOSPACE|CORRUPT/.exec(a)?.[0]] ?? ''}`)),
       h('div', { class: 'cards' },
         card('Health', cluster.isLost ? 'no answer' : isHealthy ? 'healthy' : 'not healthy', cluster.isLost ? 'trying again' : cluster.health?.reason || (leaderName() ? 'reads and writes are served' : 'no leader: nothing can be written'), isHealthy ? 'good' : 'bad'),
         card('Leader', leaderName() ?? 'none', `term ${s.raftTerm}`, leaderName() ? '' : 'bad'),
