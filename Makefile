@@ -239,9 +239,10 @@ test:
 	@$(MAKE) --no-print-directory e2e
 
 # Programs that speak to servers from outside: the load generator, the crash test.
-TOOLS     := load dns_load stream_load config_load crash clients
+TOOLS     := load null_server dns_load stream_load config_load crash clients
 TOOL_BIN  := $(TOOLS:%=$(BUILD)/tools/%)
 $(BUILD)/tools/load: $(BUILD)/tests/bench/load.o
+$(BUILD)/tools/null_server: $(BUILD)/tests/bench/null_server.o
 $(BUILD)/tools/dns_load: $(BUILD)/tests/bench/dns_load.o
 $(BUILD)/tools/stream_load: $(BUILD)/tests/bench/stream_load.o
 $(BUILD)/tools/config_load: $(BUILD)/tests/bench/config_load.o
