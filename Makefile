@@ -98,7 +98,8 @@ deps:
 
 run: deps
 	@$(MAKE) --no-print-directory all
-	@printf '%s\n' '' 'cairnd serves on http://127.0.0.1:2379, its data is in ./default.etcd. Try in another shell:' \
+	@printf '%s\n' '' 'cairnd serves on http://127.0.0.1:2379, its data is in ./default.etcd.' \
+	    'Web console: http://127.0.0.1:2379/ui/' 'Try in another shell:' \
 	    '  etcdctl put greeting hello' '  etcdctl watch --rev=1 greeting' '  curl http://127.0.0.1:2379/health' \
 	    '  dig @127.0.0.1 -p 8600 SRV orders.svc.cairn' ''
 	@exec $(BIN)/cairnd --listen-dns 127.0.0.1:8600
@@ -125,9 +126,17 @@ $(BUILD)/%.o: %.c Makefile | $(GEN_H)
 	@echo "  CC  $<"
 	@$(CC) $(CPPFLAGS) -isystem $(BUILD)/gen/proto $(CFLAGS) -MMD -MP -c $< -o $@
 
+# The web console's files are in the program as gzip makes them, without time and name: the same files, the same bytes.
+CONSOLE    := $(shell awk -F'"' '/^CONSOLE_FILE/ {print $$2}' server/http/console/console.def)
+CONSOLE_GZ := $(CONSOLE:%=$(BUILD)/gen/console/%)
+$(BUILD)/gen/console/%: server/http/console/%
+	@mkdir -p $(@D)
+	@gzip -9nc $< > $@
+
+$(BUILD)/server/http/console/files.o: $(CONSOLE_GZ) server/http/console/console.def
 $(BUILD)/%.o: %.S Makefile
 	@mkdir -p $(@D)
-	@$(CC) -I. -c $< -o $@
+	@$(CC) -I. -Wa,-I$(BUILD)/gen/console -c $< -o $@
 
 $(CORE): $(OBJECTS)
 	@rm -f $@ && ar rcs $@ $^
