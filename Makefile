@@ -55,7 +55,7 @@ DEPS_CFLAGS := $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null | sed 's/-I/-
 DEPS_LIBS   := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -lpthread -lm
 OPT       := $(if $(SAN),-O1 -g -fno-omit-frame-pointer,-O2 -g -D_FORTIFY_SOURCE=2)
 SANFLAGS  := $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all)
-CPPFLAGS  := -D_GNU_SOURCE $(if $(FAILPOINTS),-DFAILPOINTS) -I. -isystem $(BUILD)/gen $(DEPS_CFLAGS)
+CPPFLAGS  := -D_GNU_SOURCE -isystem sdk $(if $(FAILPOINTS),-DFAILPOINTS) -I. -isystem $(BUILD)/gen $(DEPS_CFLAGS)
 CFLAGS    := -std=c17 $(OPT) $(WARN) -fstack-protector-strong -ffunction-sections -msse4.2 -ffile-prefix-map=$(CURDIR)/= $(SANFLAGS) \
              $(EXTRA_CFLAGS)
 ifneq ($(shell uname -m),x86_64)
@@ -69,8 +69,8 @@ START_LD  := $(if $(SAN),,$(BUILD)/start.ld)
 LDFLAGS_SERVER := $(if $(SAN),,-Wl$(comma)--gc-sections -Wl$(comma)-T$(comma)$(START_LD) $(SHORT_RELOCATIONS))
 
 # --- sources ---------------------------------------------------------------------------------
-FOLDERS   := base proto consensus registry config server
-SOURCES   := $(shell find $(FOLDERS) -name '*.c' ! -path server/main.c 2>/dev/null | sort)
+FOLDERS   := base proto consensus registry config server sdk
+SOURCES   := $(shell find $(FOLDERS) -name '*.c' ! -path server/main.c ! -path 'sdk/*/*' 2>/dev/null | sort)
 ASSETS    := $(shell find $(FOLDERS) -name '*.S' 2>/dev/null | sort)
 PROTOS    := $(wildcard proto/*.proto)
 GEN_C     := $(PROTOS:proto/%.proto=$(BUILD)/gen/proto/%.pb-c.c)
