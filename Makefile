@@ -2,7 +2,7 @@
 # The words a person types. Everything is found by folder: a new .c file needs no edit here.
 #
 #   make deps      install the Debian packages that are missing (root or sudo)
-#   make           build bin/cairnd
+#   make           build bin/cairnd and bin/cairnctl
 #   make run       deps, build, start one node and print where it listens
 #   make cluster   deps, build, start three members and print where they listen; CLUSTER_DIR= says where their data lies
 #   make demo      three members, services and consumers, a configuration; one is killed, one drained, the leader killed: 45 s
@@ -73,6 +73,8 @@ LDFLAGS_SERVER := $(if $(SAN),,-Wl$(comma)--gc-sections -Wl$(comma)-T$(comma)$(S
 # --- sources ---------------------------------------------------------------------------------
 FOLDERS   := base proto consensus registry config server sdk
 SOURCES   := $(shell find $(FOLDERS) -name '*.c' ! -path server/main.c ! -path 'sdk/*/*' 2>/dev/null | sort)
+CTL       := $(filter-out sdk/ctl/main.c,$(wildcard sdk/ctl/*.c))
+SOURCES   += $(CTL)
 ASSETS    := $(shell find $(FOLDERS) -name '*.S' 2>/dev/null | sort)
 PROTOS    := $(wildcard proto/*.proto)
 GEN_C     := $(PROTOS:proto/%.proto=$(BUILD)/gen/proto/%.pb-c.c)
@@ -91,7 +93,7 @@ FUZZERS   := $(patsubst tests/fuzz/%_fuzz.c,%,$(wildcard tests/fuzz/*_fuzz.c))
 .DEFAULT_GOAL := all
 .SECONDARY:
 
-all: $(BIN)/cairnd compile_commands.json
+all: $(BIN)/cairnd $(BIN)/cairnctl compile_commands.json
 
 deps:
 	@tests/lint/deps.sh
@@ -145,6 +147,11 @@ $(BIN)/cairnd: $(BUILD)/server/main.o $(CORE) $(START_LD)
 	@mkdir -p $(@D)
 	@echo "  LD  $@"
 	@$(CC) $(LDFLAGS) $(LDFLAGS_SERVER) -o $@ $(filter-out $(START_LD),$^) $(DEPS_LIBS)
+
+$(BIN)/cairnctl: $(BUILD)/sdk/ctl/main.o $(CORE)
+	@mkdir -p $(@D)
+	@echo "  LD  $@"
+	@$(CC) $(LDFLAGS) $(if $(SAN),,-Wl$(comma)--gc-sections $(SHORT_RELOCATIONS)) -o $@ $^ $(DEPS_LIBS)
 
 # A section for the functions that server/start.order names, their clones (.constprop, .part) included, before all others.
 $(BUILD)/start.ld: server/start.order Makefile
@@ -338,7 +345,7 @@ chaos: $(BIN)/cairnd $(CHAOS_BIN) $(FAULTPROXY) $(BUILD)/tools/check-history
 failover: $(BIN)/cairnd $(CHAOS_BIN)
 	@$(CHAOS) tests/chaos/failover.sh
 
-e2e: $(BIN)/cairnd $(TOOL_BIN)
+e2e: $(BIN)/cairnd $(BIN)/cairnctl $(TOOL_BIN)
 	@TOOLS=$(BUILD)/tools CAIRND=$(BIN)/cairnd tests/e2e/all.sh
 
 registry-faults config-faults: %-faults: $(BIN)/cairnd $(FAULTPROXY)
@@ -400,7 +407,7 @@ fuzz-%: $(GEN_H)
 	@PACKAGES="$(PACKAGES)" tests/fuzz/run.sh $* $(FUZZ_SECONDS)
 
 # --- the rest --------------------------------------------------------------------------------
-install: $(BIN)/cairnd sdk-build
+install: $(BIN)/cairnd $(BIN)/cairnctl sdk-build
 	install -D -m 755 $(BIN)/cairnd $(DESTDIR)$(PREFIX)/bin/cairnd
 	install -D -m 644 sdk/cairn.h $(DESTDIR)$(PREFIX)/include/cairn.h
 	install -D -m 644 $(SDK_OUT)/libcairn.a $(DESTDIR)$(PREFIX)/lib/libcairn.a
@@ -409,6 +416,10 @@ install: $(BIN)/cairnd sdk-build
 	ln -sf $(SDK_SONAME) $(DESTDIR)$(PREFIX)/lib/libcairn.so
 	install -d $(DESTDIR)$(PREFIX)/lib/pkgconfig
 	sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(SDK_VERSION)|; s|@LIBS@|$(SDK_LIBS)|' sdk/cairn.pc.in >$(DESTDIR)$(PREFIX)/lib/pkgconfig/cairn.pc
+	install -D -m 755 $(BIN)/cairnctl $(DESTDIR)$(PREFIX)/bin/cairnctl
+	install -d $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+	$(BIN)/cairnctl man > $(DESTDIR)$(PREFIX)/share/man/man1/cairnctl.1
+	$(BIN)/cairnctl completion bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/cairnctl
 
 clean:
 	rm -rf build bin compile_commands.json
@@ -417,4 +428,4 @@ format:
 	clang-format -i $$(git ls-files '*.c' '*.h')
 
 compile_commands.json: Makefile $(SOURCES)
-	@tests/lint/compile_commands.sh '$(CC) $(CPPFLAGS) -isystem $(BUILD)/gen/proto $(CFLAGS)' $(SOURCES) server/main.c > $@
+	@tests/lint/compile_commands.sh '$(CC) $(CPPFLAGS) -isystem $(BUILD)/gen/proto $(CFLAGS)' $(SOURCES) server/main.c sdk/ctl/main.c > $@
