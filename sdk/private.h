@@ -72,6 +72,22 @@ bool client_is_own_thread(const struct cairn_client *c);
 /* Any thread: runs it on the client's thread and waits; at once if that is this one. */
 int client_run(struct cairn_client *c, void (*run)(void *arg), void *arg);
 
+/* ---- waiting (wait.c) ---------------------------------------------------------------------------------- */
+
+struct waiter { /* zeroed */
+    pthread_mutex_t mutex;
+    pthread_cond_t is_over_changed;
+    bool is_over;
+    bool was_posted; /* else the post never ran */
+    void *result;
+    struct cairn_error error;
+};
+/* Leaves the post and waits for waiter_end, which something behind it calls on the client's thread. The
+ * result, if any, is the caller's, or freed if nobody wants it. */
+int waiter_run(struct waiter *w, struct cairn_client *c, struct post *p, void **ret,
+               struct cairn_error *error);
+void waiter_end(struct waiter *w, void *result, const struct cairn_error *error);
+
 /* ---- a socket (sock.c) ------------------------------------------------------------------------------- */
 
 struct sock;
