@@ -25,7 +25,7 @@ static void settle(struct ask *q)
     timer_stop(q->client, &q->pause);
     list_remove(&q->object.link);
     if (q->token_call)
-        rpc_cancel(q->token_call);
+        sdk_rpc_cancel(q->token_call);
     sock_close(q->sock);
 }
 
@@ -226,7 +226,7 @@ static void get_token(struct ask *q)
     q->token_call->is_half_closed = true;
     q->has_token = true;
     rpc_add_message(q->token_call, (struct slice){0});
-    rpc_start(q->token_call, q->client->command_timeout_ms);
+    sdk_rpc_start(q->token_call, q->client->command_timeout_ms);
 }
 
 static void attempt(struct ask *q)
