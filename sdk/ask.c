@@ -16,7 +16,7 @@ static void drop_connection(struct ask *q)
 {
     sock_close(q->sock);
     q->sock = NULL;
-    http_answer_done(&q->answer);
+    http_reply_done(&q->answer);
 }
 
 static void settle(struct ask *q)
@@ -31,7 +31,7 @@ static void settle(struct ask *q)
 
 static void ask_free(struct ask *q)
 {
-    http_answer_done(&q->answer);
+    http_reply_done(&q->answer);
     buf_done(&q->request);
     mem_free(q);
 }
@@ -71,7 +71,7 @@ static int code_of(int status)
 }
 
 /* {"error":{"code":"…","message":"…"}} */
-static void read_error(const struct http_answer *a, struct cairn_error *e)
+static void read_error(const struct http_reply *a, struct cairn_error *e)
 {
     char why[200];
     json_t *root = NULL;
@@ -173,7 +173,7 @@ static void on_data(void *owner, struct slice bytes)
 {
     struct ask *q = owner;
     struct cairn_error e = {0};
-    if (http_answer_feed(&q->answer, bytes) != OK) {
+    if (http_reply_feed(&q->answer, bytes) != OK) {
         set_error(&e, CAIRN_PROTOCOL, "the server's answer is no HTTP, or too large");
         finish(q, &e);
     } else if (q->answer.is_complete) {
@@ -191,7 +191,7 @@ static void on_close(void *owner, const char *why)
     struct ask *q = owner;
     struct cairn_error e = {0};
     q->sock = NULL;
-    if (http_answer_end(&q->answer) == OK) {
+    if (http_reply_end(&q->answer) == OK) {
         judge(q);
         return;
     }

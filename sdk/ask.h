@@ -3,7 +3,7 @@
 #ifndef SDK_ASK_H
 #define SDK_ASK_H
 
-#include "sdk/http.h"
+#include "sdk/http_reply.h"
 #include "sdk/private.h"
 
 struct ask {
@@ -18,7 +18,7 @@ struct ask {
     struct sock *sock;
     struct rpc *token_call;
     struct timer deadline, pause;
-    struct http_answer answer;
+    struct http_reply answer;
     struct cairn_error reason;
     /* error->code 0: the status is 2xx or 304. q is freed behind it. */
     void (*on_end)(struct ask *q, const struct cairn_error *error);

@@ -23,7 +23,7 @@ static void on_end(struct ask *q, const struct cairn_error *error)
         r->status = q->answer.status;
         r->body = (struct cairn_bytes){arena_string(a, q->answer.body.data, q->answer.body.size),
                                        q->answer.body.size};
-        r->fields = arena_string(a, q->answer.head.data, q->answer.head.size);
+        r->fields = arena_string(a, q->answer.answer.head.data, q->answer.answer.head_size);
     }
     waiter_end(&n->waiter, r, error);
 }
