@@ -49,7 +49,7 @@ BIN       := $(if $(SAN)$(FAILPOINTS),$(BUILD)/bin,bin)
 T         :=
 FUZZ_SECONDS := 20
 
-PACKAGES  := libuv libnghttp2 libwebsockets lmdb yaml-0.1 openssl libprotobuf-c jansson zlib
+PACKAGES  := libuv libnghttp2 libwebsockets lmdb yaml-0.1 openssl libprotobuf-c jansson zlib libjwt libcrypt
 WARN      := -Werror=implicit-function-declaration -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
              -Wpointer-arith -Wwrite-strings -Wcast-qual -Wformat=2 -Wundef -Wvla \
              -Wimplicit-fallthrough -Wswitch-enum -Wconversion -Wno-sign-conversion -fno-common
