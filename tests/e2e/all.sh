@@ -13,7 +13,7 @@ run() { # SCRIPT [ARGUMENTS]: it may take ten times as long as usual
     *) failed=$((failed + 1)) && echo "e2e: $1 FAILED" ;;
     esac
 }
-for t in readme options inputs server restart quota long_reads cluster snapshots dns registry stream config config_move config_members; do run $t; done
+for t in readme options inputs server restart quota long_reads cluster snapshots dns registry stream config config_move namespaces config_members; do run $t; done
 run crash 5
 echo "e2e: $passed passed, $failed failed$(at_second_try)"
 [ $failed = 0 ]
