@@ -415,6 +415,41 @@ static void test_override_ends(void **state)
     buf_done(&text);
 }
 
+/* What is there of it: also when that is an override alone. */
+static struct catalog_instance *rest_of(struct world *w, const char *id)
+{
+    struct registry_key key = registry_key_of("s", id);
+    return registry_find(w->n.registry, &key);
+}
+
+/* A drain is of one life of an instance, however that ends; what the operator said beside it stays. */
+static void test_dies_drained(void **state)
+{
+    struct world *w = *state;
+    static const char *const overrides[] = {
+        "{\"state\":\"draining\",\"drain\":true,\"reason\":\"drain\"}",
+        "{\"state\":\"draining\",\"drain\":true,\"weight\":5}",
+        "{\"state\":\"draining\"}",
+    };
+    for (int k = 0; k < 3; k++) {
+        put_session(w, 1);
+        put_instance(w, "a", 1, ",\"grace\":1");
+        registry_node_put(&w->n, NAME_OVERRIDE, "s", "a", overrides[k]);
+        registry_node_settle(&w->n);
+        assert_int_equal(catalog_effect(registry_node_find(&w->n, "s", "a")).state, INSTANCE_DRAINING);
+        end_sessions(w, 1, 1);
+        wait_until(w, is_gone);
+        struct catalog_instance *i = rest_of(w, "a"); /* in the same revision */
+        if (k == 0) {
+            assert_null(i);
+            continue;
+        }
+        assert_non_null(i);
+        assert_false(i->override->is_drain);
+        assert_true(k == 1 ? i->override->has_weight && !i->override->has_state : i->override->has_state);
+    }
+}
+
 /* One that is proposed when the registry closes is forgotten, not answered into freed memory. */
 static void test_closed_in_flight(void **state)
 {
@@ -434,6 +469,7 @@ int main(void)
         TEST(test_lease_expires),
         TEST(test_client_returns),
         TEST(test_storm),
+        TEST(test_dies_drained),
         TEST(test_registered_in_the_same_moment),
         TEST(test_session_comes_back_in_the_same_moment),
         TEST(test_batches),
