@@ -521,6 +521,27 @@ int cairn_call_async(
     struct cairn_client *c, const char *path, struct cairn_bytes request, bool is_read, uint32_t timeout_ms,
     void (*callback)(struct cairn_raw_result *result, const struct cairn_error *error, void *arg), void *arg);
 
+/* ---- any request of the native API -----------------------------------------------------------------------
+ */
+
+/* HTTP to /api/v1/… and what else is served there. GET is asked again as a read, all else as a write.
+ * Statuses 2xx and 304 are CAIRN_OK; others an error with the server's sentence, `status` in it, and no
+ * result. */
+struct cairn_http_request {
+    const char *method;      /* "GET", "PUT" ... */
+    const char *path;        /* "/api/v1/configs/app.yaml?namespace=prod": percent-encoded, as it is sent */
+    const char *fields;      /* more header fields, each with \r\n behind it; NULL = none */
+    struct cairn_bytes body; /* any size the server takes */
+    uint32_t timeout_ms;     /* 0 = the client's command timeout */
+};
+struct cairn_http_result {
+    int status;
+    struct cairn_bytes body; /* with a NUL behind it */
+    const char *fields;      /* the answer's head, lines with \r\n */
+};
+int cairn_http(struct cairn_client *c, const struct cairn_http_request *request,
+               struct cairn_http_result **ret, struct cairn_error *error);
+
 #ifdef __cplusplus
 }
 #endif

@@ -2,11 +2,13 @@
 # libcairn on one member: the examples as the README has them, what the shared library shows, what `make install` puts
 # down. EXAMPLES and LIBRARY are the folders they were built into.
 . "$(dirname "$0")/../e2e/lib.sh"
+PROGRAMS=$(realpath "$PROGRAMS")
 EXAMPLES=$(realpath "$EXAMPLES") LIBRARY=$(realpath "$LIBRARY")
 port=$(free_port)
 check "a server starts" start_server "$work/d" "$port"
 endpoint=127.0.0.1:$port
 
+check "every call" "$PROGRAMS/calls" "$endpoint"
 "$EXAMPLES/kv" "$endpoint" >"$work/kv"
 expect "example kv" "0 example/counter = 1 swapped: yes" "$? $(xargs <"$work/kv")"
 
