@@ -243,7 +243,8 @@ static void a_direct_write_that_fails_is_told(void **state)
     ops->close(p->io, file);
 }
 
-/* A file system on a device of 4 KiB sectors, where root may have one: the kernel itself refuses 512 bytes. */
+/* A file system on a device of 4 KiB sectors, where root may have one: the kernel itself refuses 512 bytes.
+ */
 static void sectors_of_4_kib_are_written(void **state)
 {
     struct place *p = *state;

@@ -409,8 +409,8 @@ static void test_known(void **state)
     stream_client_close(&c);
 }
 
-/* Compared when it is sent, not when it is asked for: the frame speaks for its revision, and what came between
- * the two is in it. */
+/* Compared when it is sent, not when it is asked for: the frame speaks for its revision, and what came
+ * between the two is in it. */
 static void test_known_is_compared_when_sent(void **state)
 {
     (void)state;
@@ -422,9 +422,10 @@ static void test_known_is_compared_when_sent(void **state)
     subscribe(&c, format(",\"known\":[{\"id\":\"o1\",\"revision\":%d},{\"id\":\"o2\",\"revision\":%d}]",
                          (int)r1, (int)r2));
     stream_world_run_ms(&world, 50);
-    put("orders", "o1", 7);
-    stream_world_delete(&world, "orders", "o2");
-    int64_t last = put("orders", "o3", 1);
+#define ORDERS REGISTRY_PREFIX "instances/default/default/orders/"
+    one_node_put(&world.node, ORDERS "o1", "{\"host\":\"h\",\"port\":7}", 0);
+    one_node_delete(&world.node, ORDERS "o2", NULL);
+    int64_t last = one_node_put(&world.node, ORDERS "o3", "{\"host\":\"h\",\"port\":1}", 0);
     world.is_held = false;
     struct stream_model m = {.sid = 1, .items = json_object()};
     json_object_set_new(m.items, "o1", json_null());
@@ -636,10 +637,14 @@ int main(void)
     cmocka_set_test_filter(getenv("ONLY"));
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_world, close_world)
     const struct CMUnitTest tests[] = {
-        TEST(test_conversation), TEST(test_services),  TEST(test_refusals),  TEST(test_origin),
-        TEST(test_early_frames), TEST(test_not_ready), TEST(test_read_anew), TEST(test_resume),
-        TEST(test_known),        TEST(test_known_is_compared_when_sent), TEST(test_filter),    TEST(test_window),    TEST(test_parts),
-        TEST(test_slow_reader),  TEST(test_marks),     TEST(test_drain),
+        TEST(test_conversation), TEST(test_services),
+        TEST(test_refusals),     TEST(test_origin),
+        TEST(test_early_frames), TEST(test_not_ready),
+        TEST(test_read_anew),    TEST(test_resume),
+        TEST(test_known),        TEST(test_known_is_compared_when_sent),
+        TEST(test_filter),       TEST(test_window),
+        TEST(test_parts),        TEST(test_slow_reader),
+        TEST(test_marks),        TEST(test_drain),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
