@@ -23,6 +23,7 @@ struct proposal {
     struct link link; /* in flight */
     enum plan_class class;
     size_t count, bytes;
+    bool deletes_dead; /* in place of making them lost, for which there is no room */
     struct {
         uint64_t ticket;
         enum plan_kind kind;
@@ -155,11 +156,48 @@ static void back_off(struct janitor *j, enum plan_class class, int err)
              F_UINT("after-ms", delay_ms));
 }
 
+static bool has_dead(const struct proposal *q)
+{
+    for (size_t i = 0; i < q->count; i++)
+        if (q->actions[i].kind == PLAN_LOSE)
+            return true;
+    return false;
+}
+
+/* The store is full: it takes deletes alone. Who is dead goes out of traffic all the same, without its grace:
+ * its client could not register again before there is room either. The rest waits. */
+static void delete_dead(struct proposal *q)
+{
+    struct janitor *j = q->janitor;
+    size_t kept = 0;
+    for (size_t i = 0; i < q->count; i++) {
+        if (q->actions[i].kind != PLAN_LOSE) {
+            plan_done(j->plan, q->actions[i].ticket, PLAN_UNKNOWN, now_ms(j));
+            continue;
+        }
+        struct txn t = {&q->arena, *q->txn.success[i]->request_txn};
+        t.message.n_success = 0;
+        txn_delete(&t, q->actions[i].key);
+        *q->txn.success[i]->request_txn = t.message;
+        q->txn.success[kept] = q->txn.success[i];
+        q->actions[kept++] = q->actions[i];
+    }
+    if (kept < q->count)
+        back_off(j, q->class, ERR_NO_SPACE);
+    q->count = q->txn.n_success = kept;
+    q->deletes_dead = true;
+    kv_txn(j->kv, &q->request, &q->txn);
+}
+
 static void on_done(struct kv_request *r, int err, const ProtobufCMessage *message)
 {
     struct proposal *q = container_of(r, struct proposal, request);
     struct janitor *j = q->janitor;
     const Etcdserverpb__TxnResponse *response = (const void *)message;
+    if (err == ERR_NO_SPACE && !q->deletes_dead && has_dead(q) && !PLANTED(JANITOR_DEAD_NEED_ROOM)) {
+        delete_dead(q);
+        return;
+    }
     for (size_t i = 0; i < q->count; i++) {
         enum plan_outcome outcome = err                                               ? PLAN_UNKNOWN
                                     : response->responses[i]->response_txn->succeeded ? PLAN_DONE
@@ -168,7 +206,11 @@ static void on_done(struct kv_request *r, int err, const ProtobufCMessage *messa
     }
     if (!err) {
         j->backoff[q->class].delay_ms = 0;
-        tell(q, PLAN_LOSE, "instances are lost: their sessions have ended", METRIC_LOST, response);
+        if (q->deletes_dead)
+            tell(q, PLAN_LOSE, "dead instances are deleted: the store has no room for lost ones",
+                 METRIC_EXPIRED, response);
+        else
+            tell(q, PLAN_LOSE, "instances are lost: their sessions have ended", METRIC_LOST, response);
         tell(q, PLAN_DELETE, "lost instances did not come back and are deleted", METRIC_EXPIRED, response);
         tell(q, PLAN_END_OVERRIDE, "overrides have ended", METRIC_OVERRIDES_ENDED, response);
     } else if ((err == ERR_TOO_MANY_OPS || err == ERR_REQUEST_TOO_LARGE) && q->count > 1) {
