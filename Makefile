@@ -24,6 +24,7 @@
 #   make rough     slow, greedy and broken-off clients, signals, full disks, mixed load; SOAK=60 seconds of that
 #   make interop   other people's clients against this server, beside a real etcd
 #   make chart     the Helm chart: both majors of helm, golden files, types, schema, alerts; UPDATE=1 writes what is generated
+#   make chart-pods  its rendered pods as real processes in networks of their own: killed, wiped, rolled, scaled (root); STORY=tls
 #   make fuzz      each fuzz target for FUZZ_SECONDS (default 20)
 #   make bench     cairnd and etcd side by side, written to tests/bench/RESULTS.md
 #   make bench-registry  what the registry costs below HTTP
@@ -84,7 +85,7 @@ TEST_LIB  := $(filter-out %_test.c %_main.c tests/sim/cluster/%,$(shell find tes
 TEST_LIB_O:= $(TEST_LIB:%.c=$(BUILD)/%.o)
 FUZZERS   := $(patsubst tests/fuzz/%_fuzz.c,%,$(wildcard tests/fuzz/*_fuzz.c))
 
-.PHONY: all deps run cluster demo test check scenarios linearizability lint e2e crash rough interop fuzz bench bench-smoke install clean format chart
+.PHONY: all deps run cluster demo test check scenarios linearizability lint e2e crash rough interop fuzz bench bench-smoke install clean format chart chart-pods
 
 .PHONY: registry-faults config-faults bench-registry bench-config start-order explore sim-mutants mutants-build failpoints sim chaos failover
 .DEFAULT_GOAL := all
@@ -300,6 +301,10 @@ interop: $(BIN)/cairnd $(FORMATS)
 
 chart: $(BIN)/cairnd
 	@CAIRND=$(BIN)/cairnd UPDATE=$(UPDATE) tests/chart/run.sh
+
+STORY     :=
+chart-pods: $(BIN)/cairnd
+	@tests/chart/pods.sh $(BIN)/cairnd $(STORY)
 
 bench: $(BIN)/cairnd $(TOOL_BIN) $(BUILD)/tools/failover
 	@TOOLS=$(BUILD)/tools CAIRND=$(BIN)/cairnd tests/bench/run.sh
