@@ -201,12 +201,6 @@ static void on_close(void *owner, const char *why)
 
 static const struct sock_ops sock_ops = {on_open, on_data, on_drain, on_close};
 
-static void no_message(struct rpc *r, struct slice message)
-{
-    (void)r;
-    (void)message;
-}
-
 static void on_token_call(struct rpc *r, const struct cairn_error *error)
 {
     struct ask *q = r->owner;
@@ -217,16 +211,10 @@ static void on_token_call(struct rpc *r, const struct cairn_error *error)
         attempt(q);
 }
 
-/* Any call makes the channel authenticate; a status asks least of all. */
 static void get_token(struct ask *q)
 {
-    q->token_call = rpc_new(q->client, "/etcdserverpb.Maintenance/Status", RPC_READ, q);
-    q->token_call->on_message = no_message;
-    q->token_call->on_end = on_token_call;
-    q->token_call->is_half_closed = true;
     q->has_token = true;
-    rpc_add_message(q->token_call, (struct slice){0});
-    rpc_start(q->token_call, q->client->command_timeout_ms);
+    q->token_call = channel_get_token(q->client, on_token_call, q);
 }
 
 static void attempt(struct ask *q)

@@ -28,4 +28,9 @@ export PKG_CONFIG_PATH=$work/root/opt/cairn/lib/pkgconfig PKG_CONFIG_SYSROOT_DIR
 check "a program finds it by pkg-config" gcc sdk/examples/kv.c $(pkg-config --cflags --libs cairn) -o "$work/installed"
 expect "and runs on the shared library" 0 "$(LD_LIBRARY_PATH=$work/root/opt/cairn/lib "$work/installed" "$endpoint" >/dev/null; echo $?)"
 check "and is linked with the static one alone" gcc sdk/examples/kv.c -I"$work/root/opt/cairn/include" "$work/root/opt/cairn/lib/libcairn.a" $(pkg-config --static --libs-only-l cairn | sed 's/-lcairn//') -o "$work/static"
+
+mkdir "$work/cache"
+check "a cache folder is filled" "$PROGRAMS/calls" "$endpoint" "$work/cache" leave
+stop_server
+check "and found when no member is there" "$PROGRAMS/calls" "$endpoint" "$work/cache" find
 finish
