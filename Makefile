@@ -2,7 +2,7 @@
 # The words a person types. Everything is found by folder: a new .c file needs no edit here.
 #
 #   make deps      install the Debian packages that are missing (root or sudo)
-#   make           build bin/cairnd
+#   make           build bin/cairnd and bin/cairnctl
 #   make run       deps, build, start one node and print where it listens
 #   make cluster   deps, build, start three members and print where they listen; CLUSTER_DIR= says where their data lies
 #   make demo      three members, services and consumers, a configuration; one is killed, one drained, the leader killed: 45 s
@@ -24,6 +24,7 @@
 #   make rough     slow, greedy and broken-off clients, signals, full disks, mixed load; SOAK=60 seconds of that
 #   make sdk       libcairn, static and shared, its examples; programs on it while members die; the same under sanitizers
 #   make interop   other people's clients against this server, beside a real etcd
+#   make chart     the Helm chart: both majors of helm, golden files, types, schema, alerts; UPDATE=1 writes what is generated
 #   make fuzz      each fuzz target for FUZZ_SECONDS (default 20)
 #   make bench     cairnd and etcd side by side, written to tests/bench/RESULTS.md
 #   make bench-registry  what the registry costs below HTTP
@@ -72,6 +73,8 @@ LDFLAGS_SERVER := $(if $(SAN),,-Wl$(comma)--gc-sections -Wl$(comma)-T$(comma)$(S
 # --- sources ---------------------------------------------------------------------------------
 FOLDERS   := base proto consensus registry config server sdk
 SOURCES   := $(shell find $(FOLDERS) -name '*.c' ! -path server/main.c ! -path 'sdk/*/*' 2>/dev/null | sort)
+CTL       := $(filter-out sdk/ctl/main.c,$(wildcard sdk/ctl/*.c))
+SOURCES   += $(CTL)
 ASSETS    := $(shell find $(FOLDERS) -name '*.S' 2>/dev/null | sort)
 PROTOS    := $(wildcard proto/*.proto)
 GEN_C     := $(PROTOS:proto/%.proto=$(BUILD)/gen/proto/%.pb-c.c)
@@ -84,20 +87,21 @@ TEST_LIB  := $(filter-out %_test.c %_main.c tests/sim/cluster/%,$(shell find tes
 TEST_LIB_O:= $(TEST_LIB:%.c=$(BUILD)/%.o)
 FUZZERS   := $(patsubst tests/fuzz/%_fuzz.c,%,$(wildcard tests/fuzz/*_fuzz.c))
 
-.PHONY: all deps run cluster demo test check scenarios linearizability lint e2e crash rough interop fuzz bench bench-smoke install clean format
+.PHONY: all deps run cluster demo test check scenarios linearizability lint e2e crash rough interop fuzz bench bench-smoke install clean format chart
 
 .PHONY: sdk sdk-build registry-faults config-faults bench-registry bench-config start-order explore sim-mutants mutants-build failpoints sim chaos failover
 .DEFAULT_GOAL := all
 .SECONDARY:
 
-all: $(BIN)/cairnd compile_commands.json
+all: $(BIN)/cairnd $(BIN)/cairnctl compile_commands.json
 
 deps:
 	@tests/lint/deps.sh
 
 run: deps
 	@$(MAKE) --no-print-directory all
-	@printf '%s\n' '' 'cairnd serves on http://127.0.0.1:2379, its data is in ./default.etcd. Try in another shell:' \
+	@printf '%s\n' '' 'cairnd serves on http://127.0.0.1:2379, its data is in ./default.etcd.' \
+	    'Web console: http://127.0.0.1:2379/ui/' 'Try in another shell:' \
 	    '  etcdctl put greeting hello' '  etcdctl watch --rev=1 greeting' '  curl http://127.0.0.1:2379/health' \
 	    '  dig @127.0.0.1 -p 8600 SRV orders.svc.cairn' ''
 	@exec $(BIN)/cairnd --listen-dns 127.0.0.1:8600
@@ -124,9 +128,17 @@ $(BUILD)/%.o: %.c Makefile | $(GEN_H)
 	@echo "  CC  $<"
 	@$(CC) $(CPPFLAGS) -isystem $(BUILD)/gen/proto $(CFLAGS) -MMD -MP -c $< -o $@
 
+# The web console's files are in the program as gzip makes them, without time and name: the same files, the same bytes.
+CONSOLE    := $(shell awk -F'"' '/^CONSOLE_FILE/ {print $$2}' server/http/console/console.def)
+CONSOLE_GZ := $(CONSOLE:%=$(BUILD)/gen/console/%)
+$(BUILD)/gen/console/%: server/http/console/%
+	@mkdir -p $(@D)
+	@gzip -9nc $< > $@
+
+$(BUILD)/server/http/console/files.o: $(CONSOLE_GZ) server/http/console/console.def
 $(BUILD)/%.o: %.S Makefile
 	@mkdir -p $(@D)
-	@$(CC) -I. -c $< -o $@
+	@$(CC) -I. -Wa,-I$(BUILD)/gen/console -c $< -o $@
 
 $(CORE): $(OBJECTS)
 	@rm -f $@ && ar rcs $@ $^
@@ -135,6 +147,11 @@ $(BIN)/cairnd: $(BUILD)/server/main.o $(CORE) $(START_LD)
 	@mkdir -p $(@D)
 	@echo "  LD  $@"
 	@$(CC) $(LDFLAGS) $(LDFLAGS_SERVER) -o $@ $(filter-out $(START_LD),$^) $(DEPS_LIBS)
+
+$(BIN)/cairnctl: $(BUILD)/sdk/ctl/main.o $(CORE)
+	@mkdir -p $(@D)
+	@echo "  LD  $@"
+	@$(CC) $(LDFLAGS) $(if $(SAN),,-Wl$(comma)--gc-sections $(SHORT_RELOCATIONS)) -o $@ $^ $(DEPS_LIBS)
 
 # A section for the functions that server/start.order names, their clones (.constprop, .part) included, before all others.
 $(BUILD)/start.ld: server/start.order Makefile
@@ -155,13 +172,13 @@ $(BUILD)/unit/%: $(BUILD)/tests/unit/%.o $(TEST_CORE) $(CORE)
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 
 # --- libcairn ------------------------------------------------------------------------------------
-# Position-independent objects of its own. What it takes of base and proto is joined to it, and then nothing but cairn_* is
+# Position-independent objects of its own (but for the blocking HTTP client, which is the control program's). What it takes of base and proto is joined to it, and then nothing but cairn_* is
 # left to be seen, in the static library too: it may stand beside anybody's buf_add.
 SDK_VERSION := $(shell sed -n 's/^\#define CAIRN_SDK_VERSION "\(.*\)"/\1/p' sdk/cairn.h)
 SDK_SONAME := libcairn.so.$(firstword $(subst ., ,$(SDK_VERSION)))
 SDK_LIBS  := $(shell pkg-config --libs libuv libnghttp2 openssl libprotobuf-c jansson 2>/dev/null) -lpthread
 SDK_OUT   := $(BUILD)/lib
-SDK_O     := $(patsubst %.c,$(BUILD)/pic/%.o,$(wildcard sdk/*.c))
+SDK_O     := $(patsubst %.c,$(BUILD)/pic/%.o,$(filter-out sdk/http_client.c,$(wildcard sdk/*.c)))
 SDK_BASE_O := $(patsubst %.c,$(BUILD)/pic/%.o,$(wildcard base/*.c base/net/*.c proto/*.c)) $(GEN_C:$(BUILD)/%.c=$(BUILD)/pic/%.o)
 SDK_EXAMPLES := $(patsubst sdk/examples/%.c,$(BUILD)/examples/%,$(wildcard sdk/examples/*.c))
 
@@ -281,9 +298,10 @@ test:
 	@$(MAKE) --no-print-directory e2e
 
 # Programs that speak to servers from outside: the load generator, the crash test.
-TOOLS     := load dns_load stream_load config_load crash clients
+TOOLS     := load null_server dns_load stream_load config_load crash clients
 TOOL_BIN  := $(TOOLS:%=$(BUILD)/tools/%)
 $(BUILD)/tools/load: $(BUILD)/tests/bench/load.o
+$(BUILD)/tools/null_server: $(BUILD)/tests/bench/null_server.o
 $(BUILD)/tools/dns_load: $(BUILD)/tests/bench/dns_load.o
 $(BUILD)/tools/stream_load: $(BUILD)/tests/bench/stream_load.o
 $(BUILD)/tools/config_load: $(BUILD)/tests/bench/config_load.o
@@ -327,7 +345,7 @@ chaos: $(BIN)/cairnd $(CHAOS_BIN) $(FAULTPROXY) $(BUILD)/tools/check-history
 failover: $(BIN)/cairnd $(CHAOS_BIN)
 	@$(CHAOS) tests/chaos/failover.sh
 
-e2e: $(BIN)/cairnd $(TOOL_BIN)
+e2e: $(BIN)/cairnd $(BIN)/cairnctl $(TOOL_BIN)
 	@TOOLS=$(BUILD)/tools CAIRND=$(BIN)/cairnd tests/e2e/all.sh
 
 registry-faults config-faults: %-faults: $(BIN)/cairnd $(FAULTPROXY)
@@ -352,6 +370,9 @@ sdk: $(BIN)/cairnd sdk-build
 
 interop: $(BIN)/cairnd $(FORMATS)
 	@CAIRND=$(BIN)/cairnd FORMATS=$(FORMATS) tests/interop/run.sh
+
+chart: $(BIN)/cairnd
+	@CAIRND=$(BIN)/cairnd UPDATE=$(UPDATE) tests/chart/run.sh
 
 bench: $(BIN)/cairnd $(TOOL_BIN) $(BUILD)/tools/failover
 	@TOOLS=$(BUILD)/tools CAIRND=$(BIN)/cairnd tests/bench/run.sh
@@ -386,7 +407,7 @@ fuzz-%: $(GEN_H)
 	@PACKAGES="$(PACKAGES)" tests/fuzz/run.sh $* $(FUZZ_SECONDS)
 
 # --- the rest --------------------------------------------------------------------------------
-install: $(BIN)/cairnd sdk-build
+install: $(BIN)/cairnd $(BIN)/cairnctl sdk-build
 	install -D -m 755 $(BIN)/cairnd $(DESTDIR)$(PREFIX)/bin/cairnd
 	install -D -m 644 sdk/cairn.h $(DESTDIR)$(PREFIX)/include/cairn.h
 	install -D -m 644 $(SDK_OUT)/libcairn.a $(DESTDIR)$(PREFIX)/lib/libcairn.a
@@ -395,6 +416,10 @@ install: $(BIN)/cairnd sdk-build
 	ln -sf $(SDK_SONAME) $(DESTDIR)$(PREFIX)/lib/libcairn.so
 	install -d $(DESTDIR)$(PREFIX)/lib/pkgconfig
 	sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(SDK_VERSION)|; s|@LIBS@|$(SDK_LIBS)|' sdk/cairn.pc.in >$(DESTDIR)$(PREFIX)/lib/pkgconfig/cairn.pc
+	install -D -m 755 $(BIN)/cairnctl $(DESTDIR)$(PREFIX)/bin/cairnctl
+	install -d $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+	$(BIN)/cairnctl man > $(DESTDIR)$(PREFIX)/share/man/man1/cairnctl.1
+	$(BIN)/cairnctl completion bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/cairnctl
 
 clean:
 	rm -rf build bin compile_commands.json
@@ -403,4 +428,4 @@ format:
 	clang-format -i $$(git ls-files '*.c' '*.h')
 
 compile_commands.json: Makefile $(SOURCES)
-	@tests/lint/compile_commands.sh '$(CC) $(CPPFLAGS) -isystem $(BUILD)/gen/proto $(CFLAGS)' $(SOURCES) server/main.c > $@
+	@tests/lint/compile_commands.sh '$(CC) $(CPPFLAGS) -isystem $(BUILD)/gen/proto $(CFLAGS)' $(SOURCES) server/main.c sdk/ctl/main.c > $@

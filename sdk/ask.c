@@ -17,6 +17,7 @@ static void drop_connection(struct ask *q)
     sock_close(q->sock);
     q->sock = NULL;
     http_answer_done(&q->answer);
+    buf_clear(&q->body);
 }
 
 static void settle(struct ask *q)
@@ -25,13 +26,14 @@ static void settle(struct ask *q)
     timer_stop(q->client, &q->pause);
     list_remove(&q->object.link);
     if (q->token_call)
-        rpc_cancel(q->token_call);
+        sdk_rpc_cancel(q->token_call);
     sock_close(q->sock);
 }
 
 static void ask_free(struct ask *q)
 {
     http_answer_done(&q->answer);
+    buf_done(&q->body);
     buf_done(&q->request);
     mem_free(q);
 }
@@ -71,18 +73,19 @@ static int code_of(int status)
 }
 
 /* {"error":{"code":"…","message":"…"}} */
-static void read_error(const struct http_answer *a, struct cairn_error *e)
+static void read_error(const struct ask *q, struct cairn_error *e)
 {
+    int status = q->answer.status;
     char why[200];
     json_t *root = NULL;
     const char *message = NULL;
-    if (a->body.size && json_parse(buf_slice(&a->body), &root, why, sizeof why) == OK)
+    if (q->body.size && json_parse(buf_slice(&q->body), &root, why, sizeof why) == OK)
         message = json_string_value(json_object_get(json_object_get(root, "error"), "message"));
     if (message)
-        set_error(e, code_of(a->status), "%.500s", message);
+        set_error(e, code_of(status), "%.500s", message);
     else
-        set_error(e, code_of(a->status), "the server answered with HTTP status %d", a->status);
-    e->status = a->status;
+        set_error(e, code_of(status), "the server answered with HTTP status %d", status);
+    e->status = status;
     json_decref(root);
 }
 
@@ -155,7 +158,7 @@ static void judge(struct ask *q)
         finish(q, &e);
         return;
     }
-    read_error(&q->answer, &e);
+    read_error(q, &e);
     if (status == 401 && q->client->user && !q->was_refused) {
         q->was_refused = true;
         q->is_sent = false; /* who is not let in has done nothing */
@@ -173,10 +176,10 @@ static void on_data(void *owner, struct slice bytes)
 {
     struct ask *q = owner;
     struct cairn_error e = {0};
-    if (http_answer_feed(&q->answer, bytes) != OK) {
+    if (http_answer_feed(&q->answer, &bytes, &q->body) != OK || q->body.size > ASK_BODY_MAX) {
         set_error(&e, CAIRN_PROTOCOL, "the server's answer is no HTTP, or too large");
         finish(q, &e);
-    } else if (q->answer.is_complete) {
+    } else if (q->answer.phase == HTTP_ANSWER_DONE) {
         judge(q);
     }
 }

@@ -116,7 +116,7 @@ static void start_call(struct post *p)
     r->is_half_closed = true;
     rpc_add_message(r, buf_slice(&call->request));
     buf_done(&call->request);
-    rpc_start(r, call->timeout_ms);
+    sdk_rpc_start(r, call->timeout_ms);
 }
 
 /* --- waiting

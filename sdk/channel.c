@@ -22,7 +22,7 @@ static void leave(struct cairn_client *c)
     c->state = CHANNEL_IDLE;
     c->next_endpoint = (c->next_endpoint + 1) % c->endpoints.count;
     if (c->auth)
-        rpc_cancel(c->auth);
+        sdk_rpc_cancel(c->auth);
     c->auth = NULL;
     pthread_mutex_lock(&c->mutex);
     c->connected[0] = 0;
@@ -101,7 +101,7 @@ static void on_authenticated(struct rpc *r, const struct cairn_error *error)
     if (error->code == CAIRN_UNAVAILABLE)
         return;
     while (!list_is_empty(&c->waiting))
-        rpc_finish(container_of(c->waiting.next, struct rpc, link), error);
+        sdk_rpc_finish(container_of(c->waiting.next, struct rpc, link), error);
 }
 
 static void authenticate(struct cairn_client *c)
@@ -152,7 +152,7 @@ struct rpc *channel_get_token(struct cairn_client *c,
     r->on_end = on_end;
     r->is_half_closed = true;
     rpc_add_message(r, (struct slice){0});
-    rpc_start(r, c->command_timeout_ms);
+    sdk_rpc_start(r, c->command_timeout_ms);
     return r;
 }
 

@@ -126,7 +126,7 @@ static void on_fetched(struct ask *q, const struct cairn_error *error)
 {
     struct cairn_config_watch *w = q->owner;
     const json_t *item = json_object_iter_value(json_object_iter(w->subscription.items));
-    struct slice text = buf_slice(&q->answer.body);
+    struct slice text = buf_slice(&q->body);
     w->fetch = NULL;
     if (error->code || !item)
         return; /* it is asked for again with the next change, or the next connection */

@@ -137,7 +137,7 @@ static void end_call(struct h2 *h, struct rpc *r)
             channel_draining(h);
         rpc_attempt_over(r, &e, r->is_refused);
     } else {
-        rpc_finish(r, &e);
+        sdk_rpc_finish(r, &e);
     }
 }
 
@@ -145,7 +145,7 @@ static void protocol_error(struct rpc *r, const char *what)
 {
     struct cairn_error e = {0};
     set_error(&e, CAIRN_PROTOCOL, "%s", what);
-    rpc_finish(r, &e);
+    sdk_rpc_finish(r, &e);
 }
 
 /* All whole messages, then the end. The call may be gone behind it. */

@@ -41,7 +41,7 @@ static void settle(struct cairn_keepalive *k)
     timer_stop(k->client, &k->next);
     timer_stop(k->client, &k->expiry);
     if (k->rpc)
-        rpc_cancel(k->rpc);
+        sdk_rpc_cancel(k->rpc);
     k->rpc = NULL;
 }
 
@@ -78,7 +78,7 @@ static void on_next(struct timer *t)
     }
     if (k->rpc) { /* no answer */
         struct h2 *h = k->rpc->h2;
-        rpc_cancel(k->rpc);
+        sdk_rpc_cancel(k->rpc);
         k->rpc = NULL;
         if (h && k->client->endpoints.count > 1)
             channel_draining(h);
@@ -144,7 +144,7 @@ static void open_stream(struct cairn_keepalive *k)
     k->rpc->on_end = on_end;
     k->rpc->needs_leader = true;
     ask(k);
-    rpc_start(k->rpc, 0);
+    sdk_rpc_start(k->rpc, 0);
 }
 
 /* --- start and stop

@@ -3,7 +3,7 @@
  * said: other threads leave a `struct post` in the inbox, and nothing else is locked.
  *
  *     any thread   cairn_put -> call.c packs it -> client_post
- *     the thread   client.c -> rpc_start -> a stream of h2.c -> sock.c
+ *     the thread   client.c -> sdk_rpc_start -> a stream of h2.c -> sock.c
  *                  sock.c -> h2.c collects bytes -> h2_deliver -> rpc.on_message, rpc.on_end */
 #ifndef SDK_PRIVATE_H
 #define SDK_PRIVATE_H
@@ -149,14 +149,14 @@ struct rpc {
 struct rpc *rpc_new(struct cairn_client *c, const char *path, enum rpc_kind kind, void *owner);
 void rpc_add_message(struct rpc *r, struct slice message); /* to what is to be sent */
 void rpc_add_packed(struct rpc *r, const struct ProtobufCMessage *message);
-void rpc_start(struct rpc *r, uint64_t timeout_ms); /* 0 = no time limit (streams) */
-void rpc_half_close(struct rpc *r);
-void rpc_cancel(
+void sdk_rpc_start(struct rpc *r, uint64_t timeout_ms); /* 0 = no time limit (streams) */
+void sdk_rpc_half_close(struct rpc *r);
+void sdk_rpc_cancel(
     struct rpc *r); /* on_end is not called; frees it (behind on_message, if it is called from there) */
 void rpc_free(struct rpc *r); /* one that was never started */
 /* h2.c's: an attempt is over. */
 void rpc_attempt_over(struct rpc *r, const struct cairn_error *reason, bool is_refused);
-void rpc_finish(struct rpc *r, const struct cairn_error *error);
+void sdk_rpc_finish(struct rpc *r, const struct cairn_error *error);
 void rpc_end_all(struct link *list, int code); /* closing */
 
 /* ---- HTTP/2 (h2.c; the one file that includes nghttp2) ------------------------------------------------- */

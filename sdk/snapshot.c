@@ -29,7 +29,7 @@ static void on_message(struct rpc *r, struct slice bytes)
     struct cairn_error e = {0};
     set_error(&e, m ? CAIRN_IO : CAIRN_PROTOCOL, "%s",
               m ? "the snapshot could not be written" : "the server's snapshot is malformed");
-    rpc_cancel(r);
+    sdk_rpc_cancel(r);
     waiter_end(&d->waiter, NULL, &e);
 }
 
@@ -50,7 +50,7 @@ static void start_here(struct post *p)
     r->on_end = on_end;
     r->is_half_closed = true;
     rpc_add_message(r, (struct slice){0});
-    rpc_start(r, 0);
+    sdk_rpc_start(r, 0);
 }
 
 int cairn_snapshot(struct cairn_client *c, int (*write)(const void *data, size_t size, void *arg), void *arg,

@@ -12,7 +12,7 @@
 #include "base/clock.h"
 #include "base/map.h"
 #include "base/text.h"
-#include "sdk/http.h"
+#include "sdk/http_answer.h"
 #include "sdk/stream.h"
 #include "sdk/ws.h"
 
@@ -109,7 +109,7 @@ static void lose(struct stream *s, const char *why, uint64_t pause_ms)
     sock_close(s->sock);
     s->sock = NULL;
     if (s->token_call)
-        rpc_cancel(s->token_call);
+        sdk_rpc_cancel(s->token_call);
     s->token_call = NULL;
     http_answer_done(&s->upgrade);
     ws_done(&s->reader);
@@ -479,16 +479,16 @@ static void read_upgrade(struct stream *s, struct slice bytes)
     struct slice accept;
     char why[80];
     struct http_answer *a = &s->upgrade;
-    if (http_answer_feed(a, bytes) != OK) {
+    if (http_answer_feed(a, &bytes, NULL) != OK) {
         lose(s, "the server's answer to the upgrade is no HTTP", 0);
-    } else if (a->status && a->status != 101) {
+    } else if (http_answer_has_head(a) && a->status != 101) {
         snprintf(why, sizeof why, "the server answered the upgrade with HTTP status %d", a->status);
         lose(s, why, 0);
-    } else if (a->status && (!http_answer_field(a, "sec-websocket-accept", &accept) ||
-                             !slice_equal(accept, slice_text(s->accept)))) {
+    } else if (http_answer_has_head(a) && (!http_answer_field(a, "sec-websocket-accept", &accept) ||
+                                           !slice_equal(accept, slice_text(s->accept)))) {
         lose(s, "the server's upgrade is not the one that was asked for", 0);
-    } else if (a->status) {
-        s->reader.in = buf_move(&a->in);
+    } else if (http_answer_has_head(a)) {
+        buf_add_slice(&s->reader.in, bytes);
         http_answer_done(a);
         say_hello(s);
         read_frames(s);
@@ -607,7 +607,7 @@ void stream_free(struct cairn_client *c)
         return;
     sock_close(s->sock);
     if (s->token_call)
-        rpc_cancel(s->token_call);
+        sdk_rpc_cancel(s->token_call);
     timer_stop(c, &s->timer);
     http_answer_done(&s->upgrade);
     ws_done(&s->reader);

@@ -88,7 +88,7 @@ static void tell_events(struct cairn_watch *w, Mvccpb__Event *const *list, size_
 static void on_canceled(struct cairn_watch *w, const Etcdserverpb__WatchResponse *m)
 {
     struct cairn_error e = {0};
-    rpc_cancel(w->rpc);
+    sdk_rpc_cancel(w->rpc);
     w->rpc = NULL;
     if (m->compact_revision) {
         w->is_reading = true;
@@ -184,7 +184,7 @@ static void ask(struct cairn_watch *w)
     w->rpc->on_end = on_end;
     w->rpc->needs_leader = true;
     rpc_add_packed(w->rpc, &m.base);
-    rpc_start(w->rpc, 0);
+    sdk_rpc_start(w->rpc, 0);
 }
 
 /* --- reading anew
@@ -236,7 +236,7 @@ static void read_all(struct cairn_watch *w)
     w->rpc->on_end = on_all_read;
     w->rpc->is_half_closed = true;
     rpc_add_packed(w->rpc, &m.base);
-    rpc_start(w->rpc, w->client->command_timeout_ms);
+    sdk_rpc_start(w->rpc, w->client->command_timeout_ms);
 }
 
 /* --- start and stop
@@ -247,7 +247,7 @@ static void stop_here(struct object *o)
     list_remove(&o->link);
     timer_stop(w->client, &w->pause);
     if (w->rpc)
-        rpc_cancel(w->rpc);
+        sdk_rpc_cancel(w->rpc);
     w->rpc = NULL;
     w->is_stopped = true;
     if (!w->is_telling)

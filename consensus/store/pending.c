@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The queue of batches: see pending.h. Bytes lie in blocks that are kept for the next batch, up to a few
- * megabytes, since giving them back to the kernel and faulting them in again costs more than the copy. */
+ * The queue of batches: see pending.h. Bytes lie in blocks. As many as the last batch had are kept for the
+ * next, up to a few megabytes, since giving them back to the kernel and faulting them in again costs more
+ * than the copy; when nothing more is waiting to be written they go. */
 #include "consensus/store/pending.h"
 
 #include <assert.h>
@@ -8,7 +9,7 @@
 #include "base/mem.h"
 
 #define BLOCK_SIZE  (256u << 10)
-#define BLOCKS_KEPT 8u
+#define BLOCKS_KEPT 16u /* beside one in each batch */
 #define OPS_KEPT    16384u
 #define SPARES_KEPT 2u
 
@@ -24,12 +25,24 @@ static struct pending_batch *batch_new(struct pending *p)
     return l ? container_of(l, struct pending_batch, link) : mem_new(sizeof(struct pending_batch));
 }
 
-static void batch_free(struct pending_batch *b)
+static void free_blocks(struct pending_block *block)
 {
-    for (struct pending_block *block = b->blocks, *older; block; block = older) {
+    for (struct pending_block *older; block; block = older) {
         older = block->older;
         mem_free(block);
     }
+}
+
+static void drop_blocks(struct pending *p)
+{
+    free_blocks(p->blocks);
+    p->blocks = NULL;
+    p->block_count = 0;
+}
+
+static void batch_free(struct pending_batch *b)
+{
+    free_blocks(b->blocks);
     mem_free(b->ops);
     mem_free(b->first_op);
     mem_free(b);
@@ -37,6 +50,7 @@ static void batch_free(struct pending_batch *b)
 
 void pending_init(struct pending *p)
 {
+    *p = (struct pending){0};
     list_init(&p->batches);
     list_init(&p->spare);
     p->open = batch_new(p);
@@ -49,20 +63,33 @@ void pending_done(struct pending *p)
     for (struct link *l; (l = list_take_first(&p->spare));)
         batch_free(container_of(l, struct pending_batch, link));
     batch_free(p->open);
+    drop_blocks(p);
     *p = (struct pending){0};
+}
+
+static struct pending_block *block_take(struct pending *p, size_t size)
+{
+    struct pending_block *block = p->blocks;
+    if (size > BLOCK_SIZE || !block) {
+        size_t room = size > BLOCK_SIZE ? size : BLOCK_SIZE;
+        block = mem_alloc(sizeof *block + room);
+        block->size = room;
+        return block;
+    }
+    p->blocks = block->older;
+    p->block_count--;
+    return block;
 }
 
 uint8_t *pending_alloc(struct pending *p, size_t size)
 {
     struct pending_batch *b = p->open;
     if ((size_t)(b->end - b->next) < size) {
-        size_t room = size > BLOCK_SIZE ? size : BLOCK_SIZE;
-        struct pending_block *block = mem_alloc(sizeof *block + room);
-        block->size = room;
+        struct pending_block *block = block_take(p, size);
         block->older = b->blocks;
         b->blocks = block;
         b->next = block->data;
-        b->end = block->data + room;
+        b->end = block->data + block->size;
     }
     uint8_t *at = b->next;
     b->next += size;
@@ -182,19 +209,30 @@ struct pending_batch *pending_submit(struct pending *p)
     return b;
 }
 
-/* Keeps the newest blocks of the usual size; the batch starts again in the first of them. */
-static void batch_reset(struct pending_batch *b)
+/* Those of the usual size; one stays with the batch, which starts again in it. */
+static struct pending_block *keep_blocks(struct pending *p, struct pending_block *block)
 {
-    struct pending_block *kept = NULL;
-    for (struct pending_block *block = b->blocks, *older; block; block = older) {
+    struct pending_block *first = NULL;
+    drop_blocks(p); /* not used since the batch before */
+    for (struct pending_block *older; block; block = older) {
         older = block->older;
-        if (block->size != BLOCK_SIZE || kept) {
-            mem_free(block);
-            continue;
-        }
         block->older = NULL;
-        kept = block;
+        if (block->size != BLOCK_SIZE || (first && p->block_count == BLOCKS_KEPT)) {
+            mem_free(block);
+        } else if (!first) {
+            first = block;
+        } else {
+            block->older = p->blocks;
+            p->blocks = block;
+            p->block_count++;
+        }
     }
+    return first;
+}
+
+static void batch_reset(struct pending *p, struct pending_batch *b)
+{
+    struct pending_block *kept = keep_blocks(p, b->blocks);
     struct backend_op *ops = b->ops;
     size_t *first_op = b->first_op;
     size_t capacity = b->capacity, first_op_capacity = b->first_op_capacity;
@@ -222,8 +260,10 @@ void pending_release(struct pending *p, struct pending_batch *batch)
         spares++;
     if (spares >= SPARES_KEPT) {
         batch_free(batch);
-        return;
+    } else {
+        batch_reset(p, batch);
+        list_add_last(&p->spare, &batch->link);
     }
-    batch_reset(batch);
-    list_add_last(&p->spare, &batch->link);
+    if (list_is_empty(&p->batches) && p->open->bytes == 0)
+        drop_blocks(p);
 }

@@ -39,6 +39,8 @@ struct pending {
     struct link batches; /* submitted, oldest first */
     struct link spare;   /* emptied, to be used again */
     struct pending_batch *open;
+    struct pending_block *blocks; /* free ones of the usual size */
+    size_t block_count;
 };
 
 void pending_init(struct pending *p);

@@ -218,6 +218,42 @@ cluster_rows=(
     "3 members: range, 64, at the leader|leader|--op range --connections 64"
 )
 
+# What one call costs of this machine's kernel today: a server that only answers. Microseconds of another day or machine
+# compare only in units of it.
+null_calls=("64" "256")
+yardstick() {
+    local connections port
+    port=$((base + 90))
+    "$TOOLS/null_server" "$port" &
+    pid=$!
+    until (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do
+        kill -0 $pid 2>/dev/null || { echo "bench: the server that only answers does not start"; return 0; }
+        sleep 0.05
+    done
+    for connections in "${null_calls[@]}"; do
+        ports=$port pids=$pid
+        load_row null "only answers, $connections" --op put --connections "$connections"
+    done
+    kill $pid
+    wait $pid 2>/dev/null || true
+    pid=""
+}
+# in_calls SERVER ROW CONNECTIONS: a row's CPU in calls of the yardstick
+in_calls() { ratio "$(median "$1" "$2" cpu)" "$(median null "only answers, $3" cpu)"; }
+yardstick_report() {
+    local connections row
+    [ -n "$(median null "only answers, 64" cpu)" ] || return 0
+    echo
+    echo "| CPU of a put, in calls of a server that only answers | us a call | etcd | cairnd |"
+    echo "|---|---|---|---|"
+    for connections in "${null_calls[@]}"; do
+        for row in "put, $connections connections" "3 members: put, $connections connections" "3 members: put, $connections, at the leader"; do
+            [ -n "$(median cairnd "$row" cpu)" ] || continue
+            echo "| $row | $(median null "only answers, $connections" cpu) | $(in_calls etcd "$row" "$connections") | $(in_calls cairnd "$row" "$connections") |"
+        done
+    done
+}
+
 cpu_ms() { awk -v tick="$(getconf CLK_TCK)" '{print ($14 + $15) * 1000 / tick}' "/proc/$1/stat"; }
 
 # catch_up SERVER: a follower is away while all keys are written; ms from its start until it has applied them, and the CPU of that,
@@ -261,6 +297,7 @@ fail_over() {
 three_members() {
     local run server row name where flags
     for run in $(seq "$RUNS"); do
+        yardstick
         for server in "${servers[@]}"; do
             echo "run $run, $server, three members"
             start_cluster "$server" || continue
@@ -384,6 +421,7 @@ report() {
         [ -n "$e$c" ] || continue
         echo "| $name, $unit | $e | $c | $(ratio "$c" "$e") |"
     done
+    yardstick_report
 }
 dns_report() {
     local row
