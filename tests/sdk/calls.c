@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Every call of libcairn on one member: calls ENDPOINT; what a cache folder keeps: calls ENDPOINT DIR leave,
- * and with the server gone find. The first thing that is not as it should be is said,
- * with its line, and ends the program with 1. */
+ * Every call of libcairn on one member: calls ENDPOINT [CA]; what a cache folder keeps: calls ENDPOINT DIR
+ * leave, and with the server gone find. The first thing that is not as it should be is said, with its line,
+ * and ends the program with 1. */
 #include <cairn.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -522,6 +522,16 @@ int main(int argc, char **argv)
                               .command_timeout_ms = 60000,
                               .dial_timeout_ms = 60000};
     struct cairn_client *c;
+    if (argc == 3) { /* TLS: not by what this machine trusts, but by the given CA */
+        o.command_timeout_ms = 2000;
+        MUST(cairn_open(&o, &c, &error) == CAIRN_OK);
+        struct cairn_status_result *s;
+        MUST(cairn_status(c, NULL, &s, &error) == CAIRN_UNAVAILABLE &&
+             strstr(error.message, "verify certificate"));
+        MUST(cairn_close(c) == CAIRN_OK);
+        o.command_timeout_ms = 60000;
+        o.ca_file = argv[2];
+    }
     if (argc == 4) {
         cached(argv[1], argv[2], strcmp(argv[3], "leave") == 0);
         return 0;
