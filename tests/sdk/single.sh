@@ -11,6 +11,15 @@ endpoint=127.0.0.1:$port
 check "every call" "$PROGRAMS/calls" "$endpoint"
 "$EXAMPLES/kv" "$endpoint" >"$work/kv"
 expect "example kv" "0 example/counter = 1 swapped: yes" "$? $(xargs <"$work/kv")"
+"$EXAMPLES/service" "$endpoint" | LC_ALL=C sort >"$work/service"
+expect "example service" "payments.yaml: limit: 10 payments: p1 at 10.0.0.5:8080 is up" "$(xargs <"$work/service")"
+"$EXAMPLES/watch" seen/ "$endpoint" >"$work/watch" &
+watch_pid=$!
+check "example watch begins" within $LIMIT_S has "$work/watch" watching
+export ETCDCTL_ENDPOINTS=$endpoint
+etcdctl put seen/a 1 >"$work/put" && etcdctl put other 1 >"$work/put" && etcdctl del seen/a >"$work/put"
+wait $watch_pid
+expect "and tells" "0 watching put seen/a 1 delete seen/a" "$? $(xargs <"$work/watch")"
 
 shown=$(nm -D --defined-only "$LIBRARY/libcairn.so" | awk '$2 == "T" { sub(/@.*/, "", $3); print $3 }' | sort)
 expect "the shared library shows cairn_* alone" "" "$(grep -v '^cairn_' <<<"$shown")"
