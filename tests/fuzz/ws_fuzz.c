@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What a server sends over a WebSocket, once as a whole and once in pieces whose size the first byte says: the same
- * things must come out, in the same order. */
+ * What a server sends over a WebSocket, once as a whole and once in pieces whose size the first byte says:
+ * the same things must come out, in the same order. */
 #include <assert.h>
 
 #include "sdk/ws.h"
