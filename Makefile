@@ -174,13 +174,15 @@ $(BUILD)/unit/%: $(BUILD)/tests/unit/%.o $(TEST_CORE) $(CORE)
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 
 # --- libcairn ------------------------------------------------------------------------------------
-# Position-independent objects of its own. What it takes of base and proto is joined to it, and then nothing but cairn_* is
-# left to be seen, in the static library too: it may stand beside anybody's buf_add.
+# What it takes of base and proto is joined to it, and then nothing but cairn_* is left to be seen, in the static library
+# too: it may stand beside anybody's buf_add. The static one is made of the ordinary objects, the shared one of
+# position-independent ones of its own. The blocking HTTP client is the control program's, and in neither.
 SDK_VERSION := $(shell sed -n 's/^\#define CAIRN_SDK_VERSION "\(.*\)"/\1/p' sdk/cairn.h)
 SDK_SONAME := libcairn.so.$(firstword $(subst ., ,$(SDK_VERSION)))
 SDK_LIBS  := $(shell pkg-config --libs libuv libnghttp2 openssl libprotobuf-c jansson 2>/dev/null) -lpthread
 SDK_OUT   := $(BUILD)/lib
-SDK_O     := $(patsubst %.c,$(BUILD)/pic/%.o,$(wildcard sdk/*.c))
+SDK_C     := $(filter-out sdk/http_client.c,$(wildcard sdk/*.c))
+SDK_O     := $(SDK_C:%.c=$(BUILD)/pic/%.o)
 SDK_BASE_O := $(patsubst %.c,$(BUILD)/pic/%.o,$(wildcard base/*.c base/net/*.c proto/*.c)) $(GEN_C:$(BUILD)/%.c=$(BUILD)/pic/%.o)
 SDK_EXAMPLES := $(patsubst sdk/examples/%.c,$(BUILD)/examples/%,$(wildcard sdk/examples/*.c))
 
@@ -200,7 +202,11 @@ $(BUILD)/pic/libcairn.o: $(SDK_O) $(BUILD)/pic/libbase.a
 	@ld -r -o $@ $^
 	@objcopy --wildcard --keep-global-symbol='cairn_*' $@
 
-$(SDK_OUT)/libcairn.a: $(BUILD)/pic/libcairn.o
+$(BUILD)/libcairn.o: $(SDK_C:%.c=$(BUILD)/%.o) $(CORE)
+	@ld -r -o $@ $^
+	@objcopy --wildcard --keep-global-symbol='cairn_*' $@
+
+$(SDK_OUT)/libcairn.a: $(BUILD)/libcairn.o
 	@mkdir -p $(@D)
 	@rm -f $@ && ar rcs $@ $<
 
@@ -347,8 +353,8 @@ chaos: $(BIN)/cairnd $(CHAOS_BIN) $(FAULTPROXY) $(BUILD)/tools/check-history
 failover: $(BIN)/cairnd $(CHAOS_BIN)
 	@$(CHAOS) tests/chaos/failover.sh
 
-e2e: $(BIN)/cairnd $(BIN)/cairnctl $(TOOL_BIN)
-	@TOOLS=$(BUILD)/tools CAIRND=$(BIN)/cairnd tests/e2e/all.sh
+e2e: $(BIN)/cairnd $(BIN)/cairnctl $(TOOL_BIN) $(SDK_OUT)/libcairn.a
+	@TOOLS=$(BUILD)/tools LIBCAIRN=$(SDK_OUT)/libcairn.a CAIRND=$(BIN)/cairnd tests/e2e/all.sh
 
 registry-faults config-faults: %-faults: $(BIN)/cairnd $(FAULTPROXY)
 	@python3 -B tests/e2e/faults/run.py $(BIN)/cairnd $(FAULTPROXY) $* $(SCENARIO)
