@@ -2,7 +2,7 @@
 # The words a person types. Everything is found by folder: a new .c file needs no edit here.
 #
 #   make deps      install the Debian packages that are missing (root or sudo)
-#   make           build bin/cairnd
+#   make           build bin/cairnd and bin/cairnctl
 #   make run       deps, build, start one node and print where it listens
 #   make cluster   deps, build, start three members and print where they listen; CLUSTER_DIR= says where their data lies
 #   make demo      three members, services and consumers, a configuration; one is killed, one drained, the leader killed: 45 s
@@ -23,13 +23,15 @@
 #   make failover  how long three members need after the leader's death
 #   make rough     slow, greedy and broken-off clients, signals, full disks, mixed load; SOAK=60 seconds of that
 #   make console   the web console in headless chromium, against real servers
+#   make sdk       libcairn, static and shared, its examples; programs on it while members die; the same under sanitizers
 #   make interop   other people's clients against this server, beside a real etcd
+#   make chart     the Helm chart: both majors of helm, golden files, types, schema, alerts; UPDATE=1 writes what is generated
 #   make fuzz      each fuzz target for FUZZ_SECONDS (default 20)
 #   make bench     cairnd and etcd side by side, written to tests/bench/RESULTS.md
 #   make bench-registry  what the registry costs below HTTP
 #   make bench-config    the config center's part of bench alone
 #   make start-order  server/start.order, the functions that a start runs, written anew
-#   make install   DESTDIR= PREFIX=/usr/local
+#   make install   DESTDIR= PREFIX=/usr/local: cairnd, libcairn, its header and pkg-config file
 #   make clean
 #
 # SAN=address,undefined or SAN=thread builds into a folder of its own, FAILPOINTS=1 (base/failpoint.h) too; CC=clang
@@ -56,7 +58,7 @@ DEPS_CFLAGS := $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null | sed 's/-I/-
 DEPS_LIBS   := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -lpthread -lm
 OPT       := $(if $(SAN),-O1 -g -fno-omit-frame-pointer,-O2 -g -D_FORTIFY_SOURCE=2)
 SANFLAGS  := $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all)
-CPPFLAGS  := -D_GNU_SOURCE $(if $(FAILPOINTS),-DFAILPOINTS) -I. -isystem $(BUILD)/gen $(DEPS_CFLAGS)
+CPPFLAGS  := -D_GNU_SOURCE -isystem sdk $(if $(FAILPOINTS),-DFAILPOINTS) -I. -isystem $(BUILD)/gen $(DEPS_CFLAGS)
 CFLAGS    := -std=c17 $(OPT) $(WARN) -fstack-protector-strong -ffunction-sections -msse4.2 -ffile-prefix-map=$(CURDIR)/= $(SANFLAGS) \
              $(EXTRA_CFLAGS)
 ifneq ($(shell uname -m),x86_64)
@@ -70,8 +72,10 @@ START_LD  := $(if $(SAN),,$(BUILD)/start.ld)
 LDFLAGS_SERVER := $(if $(SAN),,-Wl$(comma)--gc-sections -Wl$(comma)-T$(comma)$(START_LD) $(SHORT_RELOCATIONS))
 
 # --- sources ---------------------------------------------------------------------------------
-FOLDERS   := base proto consensus registry config server
-SOURCES   := $(shell find $(FOLDERS) -name '*.c' ! -path server/main.c 2>/dev/null | sort)
+FOLDERS   := base proto consensus registry config server sdk
+SOURCES   := $(shell find $(FOLDERS) -name '*.c' ! -path server/main.c ! -path 'sdk/*/*' 2>/dev/null | sort)
+CTL       := $(filter-out sdk/ctl/main.c,$(wildcard sdk/ctl/*.c))
+SOURCES   += $(CTL)
 ASSETS    := $(shell find $(FOLDERS) -name '*.S' 2>/dev/null | sort)
 PROTOS    := $(wildcard proto/*.proto)
 GEN_C     := $(PROTOS:proto/%.proto=$(BUILD)/gen/proto/%.pb-c.c)
@@ -84,13 +88,13 @@ TEST_LIB  := $(filter-out %_test.c %_main.c tests/sim/cluster/%,$(shell find tes
 TEST_LIB_O:= $(TEST_LIB:%.c=$(BUILD)/%.o)
 FUZZERS   := $(patsubst tests/fuzz/%_fuzz.c,%,$(wildcard tests/fuzz/*_fuzz.c))
 
-.PHONY: all deps run cluster demo test check scenarios linearizability lint e2e crash rough console interop fuzz bench bench-smoke install clean format
+.PHONY: all deps run cluster demo test check scenarios linearizability lint e2e crash rough interop fuzz bench bench-smoke install clean format chart console
 
-.PHONY: registry-faults config-faults bench-registry bench-config start-order explore sim-mutants mutants-build failpoints sim chaos failover
+.PHONY: sdk sdk-build registry-faults config-faults bench-registry bench-config start-order explore sim-mutants mutants-build failpoints sim chaos failover
 .DEFAULT_GOAL := all
 .SECONDARY:
 
-all: $(BIN)/cairnd compile_commands.json
+all: $(BIN)/cairnd $(BIN)/cairnctl compile_commands.json
 
 deps:
 	@tests/lint/deps.sh
@@ -145,6 +149,11 @@ $(BIN)/cairnd: $(BUILD)/server/main.o $(CORE) $(START_LD)
 	@echo "  LD  $@"
 	@$(CC) $(LDFLAGS) $(LDFLAGS_SERVER) -o $@ $(filter-out $(START_LD),$^) $(DEPS_LIBS)
 
+$(BIN)/cairnctl: $(BUILD)/sdk/ctl/main.o $(CORE)
+	@mkdir -p $(@D)
+	@echo "  LD  $@"
+	@$(CC) $(LDFLAGS) $(if $(SAN),,-Wl$(comma)--gc-sections $(SHORT_RELOCATIONS)) -o $@ $^ $(DEPS_LIBS)
+
 # A section for the functions that server/start.order names, their clones (.constprop, .part) included, before all others.
 $(BUILD)/start.ld: server/start.order Makefile
 	@mkdir -p $(@D)
@@ -162,6 +171,56 @@ $(BUILD)/unit/%: $(BUILD)/tests/unit/%.o $(TEST_CORE) $(CORE)
 	@$(CC) $(LDFLAGS) -o $@ $< $(TEST_CORE) $(CORE) -lcmocka $(JUDGE) $(DEPS_LIBS)
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+
+# --- libcairn ------------------------------------------------------------------------------------
+# Position-independent objects of its own. What it takes of base and proto is joined to it, and then nothing but cairn_* is
+# left to be seen, in the static library too: it may stand beside anybody's buf_add.
+SDK_VERSION := $(shell sed -n 's/^\#define CAIRN_SDK_VERSION "\(.*\)"/\1/p' sdk/cairn.h)
+SDK_SONAME := libcairn.so.$(firstword $(subst ., ,$(SDK_VERSION)))
+SDK_LIBS  := $(shell pkg-config --libs libuv libnghttp2 openssl libprotobuf-c jansson 2>/dev/null) -lpthread
+SDK_OUT   := $(BUILD)/lib
+SDK_O     := $(patsubst %.c,$(BUILD)/pic/%.o,$(wildcard sdk/*.c))
+SDK_BASE_O := $(patsubst %.c,$(BUILD)/pic/%.o,$(wildcard base/*.c base/net/*.c proto/*.c)) $(GEN_C:$(BUILD)/%.c=$(BUILD)/pic/%.o)
+SDK_EXAMPLES := $(patsubst sdk/examples/%.c,$(BUILD)/examples/%,$(wildcard sdk/examples/*.c))
+
+$(BUILD)/pic/gen/%.o: $(BUILD)/gen/%.c $(GEN_H)
+	@mkdir -p $(@D)
+	@$(CC) -std=c17 $(OPT) -fPIC -ffunction-sections $(SANFLAGS) $(EXTRA_CFLAGS) -w -I$(BUILD)/gen/proto $(DEPS_CFLAGS) -c $< -o $@
+
+$(BUILD)/pic/%.o: %.c Makefile | $(GEN_H)
+	@mkdir -p $(@D)
+	@echo "  CC  $< (PIC)"
+	@$(CC) $(CPPFLAGS) -isystem $(BUILD)/gen/proto $(CFLAGS) -fPIC -MMD -MP -c $< -o $@
+
+$(BUILD)/pic/libbase.a: $(SDK_BASE_O)
+	@rm -f $@ && ar rcs $@ $^
+
+$(BUILD)/pic/libcairn.o: $(SDK_O) $(BUILD)/pic/libbase.a
+	@ld -r -o $@ $^
+	@objcopy --wildcard --keep-global-symbol='cairn_*' $@
+
+$(SDK_OUT)/libcairn.a: $(BUILD)/pic/libcairn.o
+	@mkdir -p $(@D)
+	@rm -f $@ && ar rcs $@ $<
+
+$(SDK_OUT)/$(SDK_SONAME): $(BUILD)/pic/libcairn.o sdk/libcairn.map
+	@mkdir -p $(@D)
+	@echo "  LD  $@"
+	@$(CC) -shared $(SANFLAGS) -Wl,-soname,$(SDK_SONAME) -Wl,--version-script=sdk/libcairn.map -Wl,--as-needed $(if $(SAN),,-Wl$(comma)--gc-sections -Wl$(comma)-z$(comma)defs) \
+	    -o $(SDK_OUT)/libcairn.so.$(SDK_VERSION) $< $(SDK_LIBS)
+	@cd $(SDK_OUT) && ln -sf libcairn.so.$(SDK_VERSION) $(SDK_SONAME) && ln -sf $(SDK_SONAME) libcairn.so && touch -h $(SDK_SONAME)
+
+# As somebody else's program would be: the header and the static library alone, C99.
+$(BUILD)/examples/%: sdk/examples/%.c sdk/cairn.h $(SDK_OUT)/libcairn.a
+	@mkdir -p $(@D)
+	@$(CC) -std=c99 -D_POSIX_C_SOURCE=200809L -Wall -Wextra -Wpedantic $(SANFLAGS) -g -Isdk $< $(SDK_OUT)/libcairn.a $(SDK_LIBS) -o $@
+
+SDK_TESTS := $(patsubst tests/sdk/%.c,$(BUILD)/sdk-tests/%,$(wildcard tests/sdk/*.c))
+$(BUILD)/sdk-tests/%: tests/sdk/%.c sdk/cairn.h $(SDK_OUT)/libcairn.a
+	@mkdir -p $(@D)
+	@$(CC) -std=c17 -D_GNU_SOURCE -Wall -Wextra $(SANFLAGS) -g -Isdk $< $(SDK_OUT)/libcairn.a $(SDK_LIBS) -o $@
+
+sdk-build: $(SDK_TESTS) $(SDK_OUT)/libcairn.a $(SDK_OUT)/$(SDK_SONAME) $(SDK_EXAMPLES)
 
 # --- tests -----------------------------------------------------------------------------------
 CHECKS := $(if $(T),$(foreach u,$(UNIT_BIN),$(if $(findstring $(T),$(notdir $(u))),$(u))),$(UNIT_BIN))
@@ -287,7 +346,7 @@ chaos: $(BIN)/cairnd $(CHAOS_BIN) $(FAULTPROXY) $(BUILD)/tools/check-history
 failover: $(BIN)/cairnd $(CHAOS_BIN)
 	@$(CHAOS) tests/chaos/failover.sh
 
-e2e: $(BIN)/cairnd $(TOOL_BIN)
+e2e: $(BIN)/cairnd $(BIN)/cairnctl $(TOOL_BIN)
 	@TOOLS=$(BUILD)/tools CAIRND=$(BIN)/cairnd tests/e2e/all.sh
 
 registry-faults config-faults: %-faults: $(BIN)/cairnd $(FAULTPROXY)
@@ -308,8 +367,16 @@ rough: $(BIN)/cairnd $(TOOL_BIN)
 console: $(BIN)/cairnd
 	@CAIRND=$(BIN)/cairnd tests/console/run.sh
 
+# A program that uses the library is built under each sanitizer; the server is the ordinary one.
+sdk: $(BIN)/cairnd sdk-build
+	@for san in address,undefined thread; do $(MAKE) --no-print-directory SAN=$$san sdk-build || exit 1; done
+	@CAIRND=$(BIN)/cairnd tests/sdk/run.sh $(BUILD) build/address-undefined build/thread
+
 interop: $(BIN)/cairnd $(FORMATS)
 	@CAIRND=$(BIN)/cairnd FORMATS=$(FORMATS) tests/interop/run.sh
+
+chart: $(BIN)/cairnd
+	@CAIRND=$(BIN)/cairnd UPDATE=$(UPDATE) tests/chart/run.sh
 
 bench: $(BIN)/cairnd $(TOOL_BIN) $(BUILD)/tools/failover
 	@TOOLS=$(BUILD)/tools CAIRND=$(BIN)/cairnd tests/bench/run.sh
@@ -344,8 +411,19 @@ fuzz-%: $(GEN_H)
 	@PACKAGES="$(PACKAGES)" tests/fuzz/run.sh $* $(FUZZ_SECONDS)
 
 # --- the rest --------------------------------------------------------------------------------
-install: $(BIN)/cairnd
+install: $(BIN)/cairnd $(BIN)/cairnctl sdk-build
 	install -D -m 755 $(BIN)/cairnd $(DESTDIR)$(PREFIX)/bin/cairnd
+	install -D -m 644 sdk/cairn.h $(DESTDIR)$(PREFIX)/include/cairn.h
+	install -D -m 644 $(SDK_OUT)/libcairn.a $(DESTDIR)$(PREFIX)/lib/libcairn.a
+	install -D -m 755 $(SDK_OUT)/libcairn.so.$(SDK_VERSION) $(DESTDIR)$(PREFIX)/lib/libcairn.so.$(SDK_VERSION)
+	ln -sf libcairn.so.$(SDK_VERSION) $(DESTDIR)$(PREFIX)/lib/$(SDK_SONAME)
+	ln -sf $(SDK_SONAME) $(DESTDIR)$(PREFIX)/lib/libcairn.so
+	install -d $(DESTDIR)$(PREFIX)/lib/pkgconfig
+	sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(SDK_VERSION)|; s|@LIBS@|$(SDK_LIBS)|' sdk/cairn.pc.in >$(DESTDIR)$(PREFIX)/lib/pkgconfig/cairn.pc
+	install -D -m 755 $(BIN)/cairnctl $(DESTDIR)$(PREFIX)/bin/cairnctl
+	install -d $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+	$(BIN)/cairnctl man > $(DESTDIR)$(PREFIX)/share/man/man1/cairnctl.1
+	$(BIN)/cairnctl completion bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/cairnctl
 
 clean:
 	rm -rf build bin compile_commands.json
@@ -354,4 +432,4 @@ format:
 	clang-format -i $$(git ls-files '*.c' '*.h')
 
 compile_commands.json: Makefile $(SOURCES)
-	@tests/lint/compile_commands.sh '$(CC) $(CPPFLAGS) -isystem $(BUILD)/gen/proto $(CFLAGS)' $(SOURCES) server/main.c > $@
+	@tests/lint/compile_commands.sh '$(CC) $(CPPFLAGS) -isystem $(BUILD)/gen/proto $(CFLAGS)' $(SOURCES) server/main.c sdk/ctl/main.c > $@

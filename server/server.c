@@ -122,6 +122,7 @@ static void on_turn(uv_prepare_t *handle)
     struct server *s = handle->data;
     if (!s->kv)
         return;
+    uint64_t asked = s->rpc.asked;
     kv_turn(s->kv);
     if (s->registry)
         registry_turn(s->registry);
@@ -144,8 +145,9 @@ static void on_turn(uv_prepare_t *handle)
         has_more |= stream_server_turn(s->stream);
     if (s->grpc)
         grpc_server_flush(s->grpc);
-    /* A message that sending let in (a client that was held back) has not met kv_turn yet. */
-    if (has_more || received != s->rpc.received)
+    /* A message that sending let in (a client that was held back) has not met kv_turn yet; nor has what a
+     * call asked on its own. */
+    if (has_more || received != s->rpc.received || asked != s->rpc.asked)
         uv_idle_start(&s->again, on_again);
     else
         uv_idle_stop(&s->again);
@@ -820,6 +822,7 @@ static void start(struct server *s)
         err = options_check_bootstrap(s->options);
         if (err)
             snprintf(s->error, sizeof s->error, "%s", s->options->error);
+        peering_boot_options(s->options, s->io, NULL, &boot);
     }
     if (!err)
         err = open_tls(s);

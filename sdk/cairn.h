@@ -1,0 +1,549 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * libcairn: the C client of Cairn, and of any server that speaks etcd v3. C99, no header of the daemon.
+ *
+ *     struct cairn_options options = {.size = sizeof options, .endpoints = "10.0.0.1:2379,10.0.0.2:2379"};
+ *     struct cairn_client *client;
+ *     struct cairn_error error;
+ *     if (cairn_open(&options, &client, &error) != CAIRN_OK)
+ *         ...
+ *     struct cairn_put_request put = {.key = cairn_text("greeting"), .value = cairn_text("hello")};
+ *     if (cairn_put(client, &put, NULL, &error) != CAIRN_OK)
+ *         fprintf(stderr, "put: %s\n", error.message);
+ *     cairn_close(client);
+ *
+ * A client is one connection to one of its endpoints, and one thread that owns it. When the connection is
+ * lost, or its member can do nothing (no leader, stopping), the next endpoint is tried; when all have failed,
+ * again after a pause that grows from 50 ms to 2 s, with jitter.
+ *
+ * Threads. Every function may be called from any thread, unless it says otherwise. Callbacks run on the
+ * client's own thread, one at a time: while one runs, nothing of this client moves, so it should be brief.
+ * Inside a callback nothing may wait: calls that wait return CAIRN_INVALID there, the _async ones and _stop
+ * are fine. A child made by fork must not use a client of its parent. The library installs no signal handler;
+ * its thread has all signals blocked (SIGPIPE too).
+ *
+ * Ownership. What a function takes is copied before it returns; what it gives (a `..._result`) belongs to the
+ * caller, who gives it back with cairn_result_free, once, everything inside included. Arguments of callbacks
+ * live until the callback returns, unless it is said that they are given.
+ *
+ * Structs of options and requests are zeroed first: zero is the default of every field. `struct
+ * cairn_options` and the like carry their size, so that a program built with an older header works with a
+ * newer library.
+ *
+ * Errors. 0 or a negative `enum cairn_err`; with it, where the caller gives a place, a sentence that says
+ * what, where, and the server's own words. The library never ends the process, with one exception: when there
+ * is no memory left. Retries: what only reads is asked again until the command's time is over. What writes is
+ * sent again only if it was provably not taken (never sent, or refused by HTTP/2); else it ends with
+ * CAIRN_UNKNOWN.
+ *
+ * Limits: keys and values as the server's (1.5 MiB a request by default); an answer of 2 GiB - 1; 64
+ * endpoints of 255 bytes; 65,536 calls under way. */
+#ifndef CAIRN_H
+#define CAIRN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define CAIRN_SDK_VERSION "0.1.0"
+
+/* ---- errors ------------------------------------------------------------------------------------------ */
+
+/* E(name, what it means) */
+#define CAIRN_ERRORS(E)                                                                                      \
+    E(CAIRN_INVALID, "invalid argument")                                                                     \
+    E(CAIRN_CLOSED, "the client is being closed")                                                            \
+    E(CAIRN_UNAVAILABLE, "no member could be reached, or none could serve it; it was not done")              \
+    E(CAIRN_UNKNOWN, "the connection was lost, or time ran out, behind a write: it may have been done")      \
+    E(CAIRN_TIMEOUT, "no answer in time")                                                                    \
+    E(CAIRN_CANCELED, "canceled by the server")                                                              \
+    E(CAIRN_NOT_FOUND, "not found")                                                                          \
+    E(CAIRN_EXISTS, "already exists")                                                                        \
+    E(CAIRN_CONFLICT, "it is not what the request says it should be")                                        \
+    E(CAIRN_COMPACTED, "the revision has been compacted")                                                    \
+    E(CAIRN_FUTURE, "the revision is in the future")                                                         \
+    E(CAIRN_LIMIT, "a limit of the server is reached")                                                       \
+    E(CAIRN_PRECONDITION, "the cluster is not in a state for that")                                          \
+    E(CAIRN_UNAUTHENTICATED, "who asks could not be established")                                            \
+    E(CAIRN_DENIED, "permission denied")                                                                     \
+    E(CAIRN_UNIMPLEMENTED, "the server does not know this call")                                             \
+    E(CAIRN_PROTOCOL, "the server said what no server says")                                                 \
+    E(CAIRN_SERVER, "the server failed")                                                                     \
+    E(CAIRN_LOST, "the lease or session is gone")                                                            \
+    E(CAIRN_IO, "a local file could not be read or written")
+
+#define CAIRN_E(name, text) name##_INDEX,
+enum cairn_err_index { CAIRN_ERRORS(CAIRN_E) CAIRN_ERR_COUNT };
+#undef CAIRN_E
+#define CAIRN_E(name, text) name = -(name##_INDEX + 1),
+enum cairn_err { CAIRN_OK = 0, CAIRN_ERRORS(CAIRN_E) };
+#undef CAIRN_E
+
+struct cairn_error {
+    int code;          /* enum cairn_err */
+    int status;        /* gRPC's or HTTP's, as the server sent it; 0 = it did not come from the server */
+    char message[512]; /* one sentence, never empty where there is an error */
+};
+
+const char *cairn_error_name(int code); /* "CAIRN_TIMEOUT" */
+const char *cairn_error_text(int code); /* what the table says */
+const char *cairn_version(void);        /* of the library that is loaded */
+
+/* ---- bytes ------------------------------------------------------------------------------------------- */
+
+/* Borrowed bytes. Keys and values are not text: they may hold NULs, and none follows them. */
+struct cairn_bytes {
+    const void *data;
+    size_t size;
+};
+
+static inline struct cairn_bytes cairn_text(const char *text)
+{
+    struct cairn_bytes b = {text, strlen(text)};
+    return b;
+}
+
+/* ---- the client -------------------------------------------------------------------------------------- */
+
+struct cairn_client;
+
+struct cairn_options {
+    size_t size;           /* sizeof(struct cairn_options) */
+    const char *endpoints; /* "host:port,[::1]:port,https://host:port"; default 127.0.0.1:2379 */
+    const char *ca_file;   /* PEM. Any of these three, or https:// before all endpoints, means TLS ... */
+    const char *cert_file, *key_file; /* ... and without a CA, what this machine trusts */
+    const char *user, *password;      /* Authenticate is called on each connection before anything else */
+    uint32_t dial_timeout_ms;         /* one attempt, and how long a call waits for a connection; 5,000 */
+    uint32_t command_timeout_ms;      /* a call, all its attempts included; 5,000 */
+    uint32_t keepalive_interval_ms;   /* of silence while calls are under way, then PING; 10,000 */
+    uint32_t keepalive_timeout_ms;    /* after that: the connection is dead; 5,000 */
+};
+
+/* Does not wait for a connection: the first call finds out. Fails with CAIRN_INVALID if an option is wrong or
+ * the TLS files do not load. NULL options are the defaults. error may be NULL, here and everywhere. */
+int cairn_open(const struct cairn_options *options, struct cairn_client **ret_client,
+               struct cairn_error *error);
+/* Ends what is under way with CAIRN_CLOSED (callbacks are called), stops and frees watches and all else that
+ * was started on the client, and waits for its thread. No other thread may still use it. Not inside a
+ * callback: CAIRN_INVALID, and nothing is done. NULL is fine. */
+int cairn_close(struct cairn_client *c);
+/* The endpoint that is connected, as it stands in the options; "" for none. Copied, at most size bytes. */
+void cairn_endpoint(struct cairn_client *c, char *ret, size_t size);
+
+/* Gives back any result. NULL is fine. */
+void cairn_result_free(void *result);
+
+/* ---- calls ------------------------------------------------------------------------------------------- */
+
+/* Begins every result. */
+struct cairn_header {
+    uint64_t cluster_id, member_id;
+    int64_t revision;
+    uint64_t raft_term;
+};
+
+/* Each call has two functions:
+ *     int cairn_put(client, request, &result, &error);       waits; result and error may be NULL
+ *     int cairn_put_async(client, request, callback, arg);   CAIRN_OK: callback will be called, exactly once
+ * The callback is *given* the result (NULL if err is not 0): it or somebody after it calls cairn_result_free.
+ * A request may be NULL where all of its fields have a default. */
+#define CAIRN_CALL(name)                                                                                     \
+    int cairn_##name(struct cairn_client *c, const struct cairn_##name##_request *request,                   \
+                     struct cairn_##name##_result **ret, struct cairn_error *error);                         \
+    int cairn_##name##_async(                                                                                \
+        struct cairn_client *c, const struct cairn_##name##_request *request,                                \
+        void (*callback)(struct cairn_##name##_result * result, const struct cairn_error *error, void *arg), \
+        void *arg)
+
+/* ---- keys and values --------------------------------------------------------------------------------- */
+
+struct cairn_kv {
+    struct cairn_bytes key, value;
+    int64_t create_revision, mod_revision, version;
+    int64_t lease; /* 0 = none */
+};
+
+enum cairn_sort_order { CAIRN_UNSORTED, CAIRN_ASCEND, CAIRN_DESCEND };
+enum cairn_sort_by { CAIRN_BY_KEY, CAIRN_BY_VERSION, CAIRN_BY_CREATE, CAIRN_BY_MOD, CAIRN_BY_VALUE };
+
+/* Which keys, in three requests: `key` alone; with `prefix` all that begin with it ("" = all); with
+ * `from_key` it and all behind it; else those below range_end if that is not empty. */
+struct cairn_range_request {
+    struct cairn_bytes key, range_end;
+    bool prefix, from_key;
+    bool serializable; /* as the connected member sees it, without asking the others */
+    bool keys_only, count_only;
+    int64_t limit;    /* 0 = none */
+    int64_t revision; /* 0 = now */
+    enum cairn_sort_order order;
+    enum cairn_sort_by by;
+    int64_t min_mod_revision, max_mod_revision, min_create_revision, max_create_revision;
+};
+struct cairn_range_result {
+    struct cairn_header header;
+    const struct cairn_kv *kvs;
+    size_t kv_count;
+    bool more;     /* limit cut them */
+    int64_t count; /* all there are */
+};
+CAIRN_CALL(range);
+
+struct cairn_put_request {
+    struct cairn_bytes key, value;
+    int64_t lease;
+    bool prev_kv, ignore_value, ignore_lease;
+};
+struct cairn_put_result {
+    struct cairn_header header;
+    const struct cairn_kv *prev_kv; /* NULL = not asked for, or there was none */
+};
+CAIRN_CALL(put);
+
+struct cairn_delete_request {
+    struct cairn_bytes key, range_end;
+    bool prefix, from_key;
+    bool prev_kv;
+};
+struct cairn_delete_result {
+    struct cairn_header header;
+    int64_t deleted;
+    const struct cairn_kv *prev_kvs;
+    size_t prev_kv_count;
+};
+CAIRN_CALL(delete);
+
+enum cairn_compare_target {
+    CAIRN_COMPARE_VERSION,
+    CAIRN_COMPARE_CREATE,
+    CAIRN_COMPARE_MOD,
+    CAIRN_COMPARE_VALUE,
+    CAIRN_COMPARE_LEASE
+};
+enum cairn_compare_result { CAIRN_EQUAL, CAIRN_GREATER, CAIRN_LESS, CAIRN_NOT_EQUAL };
+struct cairn_compare {
+    struct cairn_bytes key, range_end;
+    enum cairn_compare_target target;
+    enum cairn_compare_result result;
+    int64_t number;           /* of all targets but the value */
+    struct cairn_bytes value; /* of CAIRN_COMPARE_VALUE */
+};
+
+/* One operation: exactly one of the four is not NULL. Transactions may stand in transactions, 16 deep. */
+struct cairn_op {
+    const struct cairn_range_request *range;
+    const struct cairn_put_request *put;
+    const struct cairn_delete_request *del;
+    const struct cairn_txn_request *txn;
+};
+struct cairn_op_result {
+    const struct cairn_range_result *range;
+    const struct cairn_put_result *put;
+    const struct cairn_delete_result *del;
+    const struct cairn_txn_result *txn;
+};
+
+/* If all compares hold, `then` is done, otherwise `otherwise`. A transaction of ranges alone counts as
+ * reading. */
+struct cairn_txn_request {
+    const struct cairn_compare *compares;
+    size_t compare_count;
+    const struct cairn_op *then;
+    size_t then_count;
+    const struct cairn_op *otherwise;
+    size_t otherwise_count;
+};
+struct cairn_txn_result {
+    struct cairn_header header;
+    bool succeeded;
+    const struct cairn_op_result *results; /* one for each operation of the branch that was taken */
+    size_t result_count;
+};
+CAIRN_CALL(txn);
+
+struct cairn_compact_request {
+    int64_t revision;
+    bool physical; /* answer when it is done on disk */
+};
+struct cairn_compact_result {
+    struct cairn_header header;
+};
+CAIRN_CALL(compact);
+
+/* ---- leases ------------------------------------------------------------------------------------------ */
+
+struct cairn_lease_grant_request {
+    int64_t ttl_seconds;
+    int64_t id; /* 0 = the server chooses */
+};
+struct cairn_lease_grant_result {
+    struct cairn_header header;
+    int64_t id, ttl_seconds;
+};
+CAIRN_CALL(lease_grant);
+
+struct cairn_lease_revoke_request {
+    int64_t id;
+};
+struct cairn_lease_revoke_result {
+    struct cairn_header header;
+};
+CAIRN_CALL(lease_revoke);
+
+struct cairn_lease_ttl_request {
+    int64_t id;
+    bool keys;
+};
+struct cairn_lease_ttl_result {
+    struct cairn_header header;
+    int64_t id, ttl_seconds, granted_seconds; /* ttl_seconds -1: there is no such lease */
+    const struct cairn_bytes *keys;
+    size_t key_count;
+};
+CAIRN_CALL(lease_ttl);
+
+struct cairn_lease_list_request {
+    int unused;
+};
+struct cairn_lease_list_result {
+    struct cairn_header header;
+    const int64_t *ids;
+    size_t id_count;
+};
+CAIRN_CALL(lease_list);
+
+/* ---- members ----------------------------------------------------------------------------------------- */
+
+struct cairn_member {
+    uint64_t id;
+    const char *name; /* "" = not started yet */
+    const char *const *peer_urls;
+    size_t peer_url_count;
+    const char *const *client_urls;
+    size_t client_url_count;
+    bool is_learner;
+};
+/* Of all calls about members. */
+struct cairn_members {
+    const struct cairn_member *list;
+    size_t count;
+};
+
+struct cairn_member_list_request {
+    bool serializable;
+};
+struct cairn_member_list_result {
+    struct cairn_header header;
+    struct cairn_members members;
+};
+CAIRN_CALL(member_list);
+
+struct cairn_member_add_request {
+    const char *const *peer_urls;
+    size_t peer_url_count;
+    bool is_learner;
+};
+struct cairn_member_add_result {
+    struct cairn_header header;
+    struct cairn_members members; /* all of them, with the new one */
+    struct cairn_member member;
+};
+CAIRN_CALL(member_add);
+
+struct cairn_member_remove_request {
+    uint64_t id;
+};
+struct cairn_member_remove_result {
+    struct cairn_header header;
+    struct cairn_members members;
+};
+CAIRN_CALL(member_remove);
+
+struct cairn_member_update_request {
+    uint64_t id;
+    const char *const *peer_urls;
+    size_t peer_url_count;
+};
+struct cairn_member_update_result {
+    struct cairn_header header;
+    struct cairn_members members;
+};
+CAIRN_CALL(member_update);
+
+struct cairn_member_promote_request {
+    uint64_t id;
+};
+struct cairn_member_promote_result {
+    struct cairn_header header;
+    struct cairn_members members;
+};
+CAIRN_CALL(member_promote);
+
+/* ---- maintenance: what is asked of one member is asked of the connected one: give the client that endpoint
+ * alone - */
+
+struct cairn_status_request {
+    int unused;
+};
+struct cairn_status_result {
+    struct cairn_header header; /* member_id is who answered */
+    const char *version, *storage_version;
+    int64_t db_size, db_size_in_use, db_size_quota;
+    uint64_t leader; /* member id; 0 = none is known */
+    uint64_t raft_index, raft_term, raft_applied_index;
+    const char *const *errors; /* alarms, no leader */
+    size_t error_count;
+    bool is_learner;
+};
+CAIRN_CALL(status);
+
+enum cairn_alarm_kind { CAIRN_ALARM_NONE, CAIRN_ALARM_NOSPACE, CAIRN_ALARM_CORRUPT };
+enum cairn_alarm_action { CAIRN_ALARM_GET, CAIRN_ALARM_ACTIVATE, CAIRN_ALARM_DEACTIVATE };
+struct cairn_alarm {
+    uint64_t member_id;
+    enum cairn_alarm_kind kind;
+};
+struct cairn_alarm_request {
+    enum cairn_alarm_action action;
+    uint64_t member_id; /* 0 = all */
+    enum cairn_alarm_kind kind;
+};
+struct cairn_alarm_result {
+    struct cairn_header header;
+    const struct cairn_alarm *alarms;
+    size_t alarm_count;
+};
+CAIRN_CALL(alarm);
+
+struct cairn_defragment_request {
+    int unused;
+};
+struct cairn_defragment_result {
+    struct cairn_header header;
+};
+CAIRN_CALL(defragment);
+
+struct cairn_hash_kv_request {
+    int64_t revision; /* 0 = now */
+};
+struct cairn_hash_kv_result {
+    struct cairn_header header;
+    uint32_t hash;
+    int64_t compact_revision, hash_revision;
+};
+CAIRN_CALL(hash_kv);
+
+struct cairn_move_leader_request {
+    uint64_t target; /* member id; the leader itself must be asked */
+};
+struct cairn_move_leader_result {
+    struct cairn_header header;
+};
+CAIRN_CALL(move_leader);
+
+#undef CAIRN_CALL
+
+/* ---- watches ----------------------------------------------------------------------------------------- */
+
+/* A watch tells every change of its keys once, in order, whatever happens to connections and members: after a
+ * reconnect it goes on behind the last revision that was told. If that has been compacted meanwhile, the keys
+ * are read anew and told as one CAIRN_WATCH_RESYNC: what the program had of them before is void. */
+struct cairn_watch;
+
+struct cairn_event {
+    bool is_delete;
+    struct cairn_kv kv;             /* of a deletion: key and mod_revision */
+    const struct cairn_kv *prev_kv; /* if it was asked for and is still known */
+};
+
+enum cairn_watch_kind {
+    CAIRN_WATCH_EVENTS,
+    CAIRN_WATCH_PROGRESS, /* nothing new up to `revision` (progress_notify) */
+    CAIRN_WATCH_RESYNC,   /* events are all keys as they are at `revision` */
+    CAIRN_WATCH_ENDED     /* the server refused it (`error`); nothing follows, it must still be stopped */
+};
+struct cairn_watch_update {
+    enum cairn_watch_kind kind;
+    int64_t revision; /* all up to this one has been told */
+    const struct cairn_event *events;
+    size_t event_count;
+    struct cairn_error error;
+};
+
+struct cairn_watch_request {
+    struct cairn_bytes key, range_end; /* as in cairn_range_request */
+    bool prefix, from_key;
+    int64_t start_revision; /* the first one to be told; 0 = what comes */
+    bool prev_kv, no_put, no_delete, progress_notify;
+};
+/* Does not wait. The update and all in it live until the callback returns. */
+int cairn_watch_start(struct cairn_client *c, const struct cairn_watch_request *request,
+                      void (*callback)(struct cairn_watch *w, const struct cairn_watch_update *update,
+                                       void *arg),
+                      void *arg, struct cairn_watch **ret_watch, struct cairn_error *error);
+/* Frees it. Its callback does not run when this returns, and never will; inside callbacks too. */
+void cairn_watch_stop(struct cairn_watch *w);
+
+/* ---- keeping leases alive
+ * ---------------------------------------------------------------------------------- */
+
+/* Refreshes a lease every third of its TTL, on whatever member can. ttl_seconds > 0: it was refreshed. 0: it
+ * is lost, for good, because the server says so (CAIRN_LOST) or because no member could be reached for all of
+ * its TTL (CAIRN_TIMEOUT); nothing follows, it must still be stopped. Stopping does not revoke the lease. */
+struct cairn_keepalive;
+int cairn_keepalive_start(struct cairn_client *c, int64_t lease,
+                          void (*callback)(struct cairn_keepalive *k, int64_t ttl_seconds,
+                                           const struct cairn_error *error, void *arg),
+                          void *arg, struct cairn_keepalive **ret_keepalive, struct cairn_error *error);
+void cairn_keepalive_stop(struct cairn_keepalive *k); /* as cairn_watch_stop */
+
+/* ---- snapshots
+ * ------------------------------------------------------------------------------------------------ */
+
+/* The connected member's state, piece by piece; waits until all of it has come, however long that takes.
+ * `write` runs on the client's thread; what it returns, if not 0, ends it with CAIRN_IO. */
+int cairn_snapshot(struct cairn_client *c, int (*write)(const void *data, size_t size, void *arg), void *arg,
+                   uint64_t *ret_size, struct cairn_error *error);
+
+/* ---- any other unary call ---------------------------------------------------------------------------- */
+
+/* path is "/etcdserverpb.Auth/UserAdd", request and answer are protobuf messages. is_read: may be asked
+ * twice. timeout_ms 0 = the client's command timeout. */
+struct cairn_raw_result {
+    struct cairn_bytes body;
+};
+int cairn_call(struct cairn_client *c, const char *path, struct cairn_bytes request, bool is_read,
+               uint32_t timeout_ms, struct cairn_raw_result **ret, struct cairn_error *error);
+int cairn_call_async(
+    struct cairn_client *c, const char *path, struct cairn_bytes request, bool is_read, uint32_t timeout_ms,
+    void (*callback)(struct cairn_raw_result *result, const struct cairn_error *error, void *arg), void *arg);
+
+/* ---- any request of the native API -----------------------------------------------------------------------
+ */
+
+/* HTTP to /api/v1/… and what else is served there. GET is asked again as a read, all else as a write.
+ * Statuses 2xx and 304 are CAIRN_OK; others an error with the server's sentence, `status` in it, and no
+ * result. */
+struct cairn_http_request {
+    const char *method;      /* "GET", "PUT" ... */
+    const char *path;        /* "/api/v1/configs/app.yaml?namespace=prod": percent-encoded, as it is sent */
+    const char *fields;      /* more header fields, each with \r\n behind it; NULL = none */
+    struct cairn_bytes body; /* any size the server takes */
+    uint32_t timeout_ms;     /* 0 = the client's command timeout */
+};
+struct cairn_http_result {
+    int status;
+    struct cairn_bytes body; /* with a NUL behind it */
+    const char *fields;      /* the answer's head, lines with \r\n */
+};
+int cairn_http(struct cairn_client *c, const struct cairn_http_request *request,
+               struct cairn_http_result **ret, struct cairn_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Private to config*.c: what the commands of the config center share. */
+#ifndef SDK_CTL_CONFIG_H
+#define SDK_CTL_CONFIG_H
+
+#include "sdk/ctl/ctl.h"
+
+enum {
+    CTL_CONTENT_MAX = 64 << 20,  /* of one configuration; the server has a limit of its own */
+    CTL_ARCHIVE_MAX = 512 << 20, /* of an import */
+};
+
+/* /api/v1/configs[/NAME]REST?namespace=...&group=... */
+void ctl_config_path(const struct ctl *c, struct ctl_call *call, const char *name, const char *rest);
+/* "shop.yaml: release 3, revision 12" */
+void ctl_print_written(struct ctl *c, const json_t *doc, const char *name);
+
+#endif

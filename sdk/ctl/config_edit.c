@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * `cairnctl config edit`, `diff` and `watch`.
+ *
+ * An edit: what is live goes into a file of its own folder, the editor changes it, diff shows what differs,
+ * and it is published only if the release it began with is still live. Whatever fails then, the file stays
+ * and its name is said: nobody's work is thrown away. Differences against files are shown by diff(1), those
+ * between releases by the server. */
+#include "sdk/ctl/ctl.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "sdk/ctl/config.h"
+
+static const char *arg(const struct ctl *c, size_t i)
+{
+    return c->typed.args[i];
+}
+
+/* What is live, and its seq; 0 and nothing if there is none. */
+static enum ctl_exit get_live(struct ctl *c, const char *name, struct buf *ret_content, int64_t *ret_seq)
+{
+    struct ctl_call call = {.method = "GET"};
+    char error[200];
+    json_t *doc = NULL;
+    *ret_seq = 0;
+    ctl_config_path(c, &call, name, "");
+    ctl_query(&call, "meta", "true");
+    int err = ctl_ask(c, &call);
+    enum ctl_exit how = err ? ctl_fail_reach(c, err) : CTL_DONE;
+    if (!how && call.status != 404) {
+        if (call.status > 299 || json_parse(buf_slice(&call.answer), &doc, error, sizeof error) != OK)
+            how = ctl_fail_status(c, &call);
+    }
+    if (doc) {
+        const json_t *content = ctl_json_at(doc, "content");
+        *ret_seq = ctl_json_int(doc, "seq");
+        struct slice text = slice_of(json_string_value(content), json_string_length(content));
+        if (json_is_true(ctl_json_at(doc, "base64")))
+            how = ctl_fail(c, CTL_INVALID_INPUT, "%s is no text; get it into a file and set it from there",
+                           name);
+        else
+            buf_add_slice(ret_content, text);
+    }
+    json_decref(doc);
+    ctl_call_done(&call);
+    return how;
+}
+
+/* diff -u of two files; *ret_status is diff's: 0 the same, 1 different. */
+static enum ctl_exit run_diff(struct ctl *c, const char *old_label, const char *old_file,
+                              const char *new_label, const char *new_file, int *ret_status)
+{
+    const char *const words[] = {"diff",    "-u",      c->has_colour ? "--color=always" : "--color=never",
+                                 "--label", old_label, "--label",
+                                 new_label, "--",      old_file,
+                                 new_file,  NULL};
+    enum ctl_exit how = ctl_run(c, words, NULL, NULL, ret_status);
+    if (!how && *ret_status > 1)
+        how = ctl_fail(c, CTL_IO, "diff ended with %d; is it installed?", *ret_status);
+    return how;
+}
+
+/* --- edit
+ * -----------------------------------------------------------------------------------------------------------
+ */
+
+struct edit {
+    const char *name;
+    char *folder, *file, *old_file; /* file ends as the name does, so that editors know what it is */
+    struct buf before, after;
+    int64_t seq;
+    bool keeps_file;
+};
+
+static enum ctl_exit make_files(struct ctl *c, struct edit *e)
+{
+    const char *place = getenv("TMPDIR"), *dot = strrchr(e->name, '.');
+    e->folder = arena_printf(&c->arena, "%s/cairn-XXXXXX", place && *place ? place : "/tmp");
+    if (!mkdtemp(e->folder)) {
+        enum ctl_exit how = ctl_fail(c, CTL_IO, "cannot make a folder %s: %s", e->folder, strerror(errno));
+        e->folder = NULL;
+        return how;
+    }
+    e->file = arena_printf(&c->arena, "%s/edit%s", e->folder, dot && !strchr(dot, '/') ? dot : "");
+    e->old_file = arena_printf(&c->arena, "%s/before", e->folder);
+    enum ctl_exit how = ctl_write_file(c, e->old_file, buf_slice(&e->before), 0600);
+    return how ? how : ctl_write_file(c, e->file, buf_slice(&e->before), 0600);
+}
+
+static enum ctl_exit run_editor(struct ctl *c, struct edit *e)
+{
+    const char *editor = getenv("VISUAL");
+    if (!editor || !*editor)
+        editor = getenv("EDITOR");
+    if (!editor || !*editor)
+        editor = "vi";
+    /* EDITOR may be a command with arguments: the shell takes it apart. */
+    const char *const words[] = {"sh", "-c",    arena_printf(&c->arena, "%s \"$1\"", editor),
+                                 "sh", e->file, NULL};
+    int status;
+    enum ctl_exit how = ctl_run(c, words, NULL, NULL, &status);
+    if (!how && status)
+        how = ctl_fail(c, CTL_ERROR, "the editor (%s) ended with %d; nothing is published", editor, status);
+    if (!how) {
+        buf_clear(&e->after);
+        how = ctl_read_file(c, e->file, CTL_CONTENT_MAX, &e->after);
+    }
+    return how;
+}
+
+/* At a terminal only; who uses no terminal has decided before. */
+static bool is_agreed(struct ctl *c, const char *question)
+{
+    if (ctl_bool(&c->typed, "yes") || !isatty(STDIN_FILENO))
+        return true;
+    (void)ctl_flush(c);
+    fprintf(stderr, "%s [y/N] ", question);
+    char line[16] = "";
+    return fgets(line, sizeof line, stdin) && (line[0] == 'y' || line[0] == 'Y');
+}
+
+static enum ctl_exit publish(struct ctl *c, struct edit *e)
+{
+    struct ctl_call call = {.method = "PUT", .body = buf_slice(&e->after), .has_body = true};
+    json_t *doc = NULL;
+    ctl_config_path(c, &call, e->name, "");
+    ctl_query(&call, "title", ctl_given(&c->typed, "title"));
+    ctl_query(&call, "note", ctl_given(&c->typed, "note"));
+    ctl_query_int(&call, "if_seq", e->seq);
+    enum ctl_exit how = ctl_call_json(c, &call, &doc);
+    if (!how)
+        ctl_print_written(c, doc, e->name);
+    json_decref(doc);
+    ctl_call_done(&call);
+    return how;
+}
+
+enum ctl_exit ctl_config_edit(struct ctl *c)
+{
+    struct edit e = {.name = arg(c, 0)};
+    int status = 0;
+    enum ctl_exit how = get_live(c, e.name, &e.before, &e.seq);
+    if (!how)
+        how = make_files(c, &e);
+    if (how)
+        goto out;
+    e.keeps_file = true;
+    how = run_editor(c, &e);
+    if (!how)
+        how = run_diff(c, arena_printf(&c->arena, "%s (release %lld)", e.name, (long long)e.seq), e.old_file,
+                       arena_printf(&c->arena, "%s (edited)", e.name), e.file, &status);
+    if (how)
+        goto out;
+    if (status == 0) {
+        ctl_note(c, "%s is unchanged; nothing is published", e.name);
+        e.keeps_file = false;
+    } else if (is_agreed(c, "Publish this?")) {
+        how = publish(c, &e);
+        e.keeps_file = how != CTL_DONE;
+    } else {
+        how = ctl_fail(c, CTL_ERROR, "nothing is published");
+    }
+out:
+    if (e.folder && e.keeps_file) {
+        ctl_note(c, "what was edited is in %s; \"cairnctl config set %s %s\" publishes it", e.file, e.name,
+                 e.file);
+    } else if (e.folder) {
+        (void)unlink(e.file);
+    }
+    if (e.folder)
+        (void)unlink(e.old_file);
+    if (e.folder && !e.keeps_file)
+        (void)rmdir(e.folder);
+    buf_done(&e.before);
+    buf_done(&e.after);
+    return how;
+}
+
+/* --- diff
+ * -------------------------------------------------------------------------------------------------------------
+ */
+
+static enum ctl_exit diff_file(struct ctl *c)
+{
+    char file[] = "/tmp/cairn-XXXXXX";
+    struct buf live = {0};
+    int64_t seq;
+    int status = 0;
+    enum ctl_exit how = get_live(c, arg(c, 0), &live, &seq);
+    int fd = how ? -1 : mkstemp(file);
+    if (fd >= 0)
+        close(fd);
+    if (!how)
+        how = fd < 0 ? ctl_fail(c, CTL_IO, "cannot make a file in /tmp: %s", strerror(errno))
+                     : ctl_write_file(c, file, buf_slice(&live), 0600);
+    if (!how)
+        how = run_diff(c, arena_printf(&c->arena, "%s (release %lld)", arg(c, 0), (long long)seq), file,
+                       arg(c, 1), arg(c, 1), &status);
+    if (fd >= 0)
+        (void)unlink(file);
+    buf_done(&live);
+    return how ? how : status ? CTL_ERROR : CTL_DONE;
+}
+
+/* A line of a unified diff in its colour. */
+static void add_coloured(struct buf *out, struct slice text)
+{
+    while (text.size) {
+        const uint8_t *end = memchr(text.data, '\n', text.size);
+        size_t size = end ? (size_t)(end - text.data) : text.size;
+        const char *colour = text.data[0] == '+'   ? "32"
+                             : text.data[0] == '-' ? "31"
+                             : text.data[0] == '@' ? "36"
+                                                   : "0";
+        buf_addf(out, "\033[%sm%.*s\033[0m\n", colour, (int)size, (const char *)text.data);
+        size += end != NULL;
+        text = slice_of(text.data + size, text.size - size);
+    }
+}
+
+enum ctl_exit ctl_config_diff(struct ctl *c)
+{
+    if (c->typed.arg_count > 1)
+        return diff_file(c);
+    bool is_raw = c->form != CTL_FORM_JSON && c->form != CTL_FORM_YAML;
+    struct ctl_call call = {.method = "GET"};
+    ctl_config_path(c, &call, arg(c, 0), "/diff");
+    ctl_query(&call, "from", ctl_given(&c->typed, "from"));
+    ctl_query(&call, "to", ctl_given(&c->typed, "to"));
+    ctl_query(&call, "meta", is_raw ? NULL : "true");
+    json_t *doc = NULL;
+    enum ctl_exit how = is_raw ? ctl_call(c, &call) : ctl_call_json(c, &call, &doc);
+    bool differs = call.answer.size > 0;
+    if (!how && is_raw && c->has_colour)
+        add_coloured(&c->out, buf_slice(&call.answer));
+    else if (!how && is_raw)
+        buf_add_slice(&c->out, buf_slice(&call.answer));
+    else if (!how)
+        ctl_show_rows(&c->out, c->form, doc, NULL, NULL, 0);
+    if (doc)
+        differs = json_array_size(ctl_json_at(doc, "diff.hunks")) > 0;
+    json_decref(doc);
+    ctl_call_done(&call);
+    return how ? how : differs ? CTL_ERROR : CTL_DONE;
+}
+
+/* --- watch
+ * --------------------------------------------------------------------------------------------------------------
+ */
+
+struct watched {
+    const char **words; /* to run; NULL = show it */
+    int64_t seq;        /* last told; -1 = nothing yet, 0 = it is not there */
+};
+
+/* A content of more than 64 KiB does not stand in the frame. */
+static enum ctl_exit get_release(struct ctl *c, const json_t *item, struct buf *ret_content)
+{
+    const json_t *content = ctl_json_at(item, "content");
+    if (content && !json_is_true(ctl_json_at(item, "base64"))) {
+        buf_add(ret_content, json_string_value(content), json_string_length(content));
+        return CTL_DONE;
+    }
+    struct ctl_call call = {.method = "GET"};
+    ctl_config_path(c, &call, arg(c, 0), "");
+    ctl_query_int(&call, "seq", ctl_json_int(item, "seq"));
+    enum ctl_exit how = ctl_call(c, &call);
+    if (!how)
+        buf_add_slice(ret_content, buf_slice(&call.answer));
+    ctl_call_done(&call);
+    return how;
+}
+
+static enum ctl_exit run_for(struct ctl *c, struct watched *w, const json_t *item, int64_t revision)
+{
+    struct buf content = {0};
+    const char *const variables[] = {
+        arena_printf(&c->arena, "CAIRN_CONFIG_NAME=%s", arg(c, 0)),
+        arena_printf(&c->arena, "CAIRN_CONFIG_SEQ=%lld", (long long)ctl_json_int(item, "seq")),
+        arena_printf(&c->arena, "CAIRN_CONFIG_MD5=%s", ctl_json_text(item, "md5")),
+        arena_printf(&c->arena, "CAIRN_CONFIG_TYPE=%s", ctl_json_text(item, "format")),
+        arena_printf(&c->arena, "CAIRN_CONFIG_REVISION=%lld", (long long)revision),
+        NULL};
+    int status = 0;
+    enum ctl_exit how = item ? get_release(c, item, &content) : CTL_DONE;
+    struct slice input = buf_slice(&content);
+    if (!how)
+        how = ctl_run(c, w->words, &input, variables, &status);
+    if (!how && status)
+        ctl_note(c, "%s ended with %d", w->words[0], status);
+    buf_done(&content);
+    return how;
+}
+
+static enum ctl_exit tell(struct ctl *c, struct watched *w, const json_t *item, int64_t revision)
+{
+    int64_t seq = ctl_json_int(item, "seq");
+    if (w->seq == seq)
+        return CTL_DONE;
+    w->seq = seq;
+    if (w->words)
+        return run_for(c, w, item, revision);
+    json_t *line = item ? json_deep_copy(item) : json_pack("{s:s, s:b}", "name", arg(c, 0), "deleted", 1);
+    if (c->form == CTL_FORM_JSON || c->form == CTL_FORM_YAML) {
+        if (c->form == CTL_FORM_YAML)
+            buf_add_text(&c->out, "---\n");
+        ctl_show_rows(&c->out, c->form, line, NULL, NULL, 0);
+    } else if (!item) {
+        buf_addf(&c->out, "%s\tdeleted\n", arg(c, 0));
+    } else {
+        static const struct ctl_column columns[] = {
+            {"", "name", CTL_CELL_PLAIN}, {"", "seq", CTL_CELL_PLAIN}, {"", "format", CTL_CELL_PLAIN},
+            {"", "size", CTL_CELL_PLAIN}, {"", "md5", CTL_CELL_PLAIN}, {"", "title", CTL_CELL_PLAIN}};
+        ctl_show_rows(&c->out, c->form == CTL_FORM_NAME ? CTL_FORM_NAME : CTL_FORM_SIMPLE, line, NULL,
+                      columns, 6);
+    }
+    json_decref(line);
+    return CTL_DONE;
+}
+
+static enum ctl_exit on_config_frame(struct ctl *c, const json_t *frame, void *arg_of)
+{
+    struct watched *w = arg_of;
+    const char *type = ctl_json_text(frame, "type");
+    bool is_snapshot = strcmp(type, "snapshot") == 0;
+    if (!is_snapshot && strcmp(type, "delta") != 0)
+        return CTL_DONE;
+    const json_t *items = ctl_json_at(frame, is_snapshot ? "items" : "put");
+    int64_t revision = ctl_json_int(frame, "revision");
+    if (json_array_size(items))
+        return tell(c, w, json_array_get(items, 0), revision);
+    /* That it is not there is news only if it was: not on the first look. */
+    bool is_gone = is_snapshot || json_array_size(ctl_json_at(frame, "delete"));
+    if (is_gone && w->seq < 0)
+        w->seq = 0;
+    return is_gone ? tell(c, w, NULL, revision) : CTL_DONE;
+}
+
+enum ctl_exit ctl_config_watch(struct ctl *c)
+{
+    struct watched w = {.seq = -1};
+    const struct ctl_typed *t = &c->typed;
+    if (t->arg_count > t->dash_at) {
+        w.words = arena_new(&c->arena, (t->arg_count - t->dash_at + 1) * sizeof *w.words);
+        memcpy(w.words, t->args + t->dash_at, (t->arg_count - t->dash_at) * sizeof *w.words);
+    }
+    return ctl_follow(c, "config", arg(c, 0), ctl_given(t, "labels"), on_config_frame, &w);
+}

@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Help, the manual page and completions, all out of command.def. Pure. */
+#include "sdk/ctl/ctl.h"
+
+#include <stdio.h>
+
+/* --- help
+ * ---------------------------------------------------------------------------------------------------- */
+
+/* "-o, --output FORM" */
+static void add_flag_name(struct buf *out, const struct ctl_flag *f)
+{
+    if (f->letter)
+        buf_addf(out, "-%c, ", f->letter);
+    buf_addf(out, "--%s%s%s", f->name, *f->value ? " " : "", f->value);
+}
+
+static bool is_shown(const struct ctl_flag *f, enum ctl_command_id id, bool is_etcdctl)
+{
+    /* Our own name for -w says more. Of a flag that a command has as well, the command's is meant. */
+    if (f->command != id || !ctl_has_flag(f, is_etcdctl))
+        return false;
+    return is_etcdctl || strcmp(f->name, "write-out") != 0;
+}
+
+static void add_flags(struct buf *out, enum ctl_command_id id, bool is_etcdctl)
+{
+    struct buf name = {0};
+    for (size_t i = 0; i < ctl_flag_count; i++) {
+        const struct ctl_flag *f = &ctl_flags[i];
+        if (!is_shown(f, id, is_etcdctl))
+            continue;
+        buf_clear(&name);
+        add_flag_name(&name, f);
+        buf_addf(out, "  %-28s  %s", buf_text(&name), f->help);
+        if (f->default_text)
+            buf_addf(out, " (%s)", f->default_text);
+        buf_add_byte(out, '\n');
+    }
+    buf_done(&name);
+}
+
+static bool has_flags(enum ctl_command_id id, bool is_etcdctl)
+{
+    for (size_t i = 0; i < ctl_flag_count; i++) {
+        if (is_shown(&ctl_flags[i], id, is_etcdctl))
+            return true;
+    }
+    return false;
+}
+
+static void add_commands(struct buf *out, const struct ctl_typed *t)
+{
+    size_t size = strlen(t->group);
+    for (int g = 0; g < CTL_GROUP_COUNT; g++) {
+        bool is_first = true;
+        for (int id = 1; id < CTL_COMMAND_COUNT; id++) {
+            const struct ctl_command *command = &ctl_commands[id];
+            if (command->group != (enum ctl_group)g ||
+                !ctl_has_command((enum ctl_command_id)id, t->is_etcdctl) ||
+                (size && (strncmp(command->words, t->group, size) != 0 || command->words[size] != ' ')))
+                continue;
+            if (is_first)
+                buf_addf(out, "\n%s\n", ctl_group_title((enum ctl_group)g));
+            is_first = false;
+            buf_addf(out, "  %-22s  %s\n", command->words, command->summary);
+        }
+    }
+}
+
+static void add_overview(struct buf *out, const struct ctl_typed *t)
+{
+    if (!*t->group && !t->is_etcdctl)
+        buf_add_text(
+            out, "cairnctl: services, configurations, keys and members of a Cairn cluster, or of etcd\n\n");
+    else if (!*t->group)
+        buf_add_text(out, "etcdctl: a command line client for etcd v3 and Cairn\n\n");
+    buf_addf(out, "usage: %s %s%sCOMMAND [ARGUMENTS] [FLAGS]\n", t->program, t->group, *t->group ? " " : "");
+    add_commands(out, t);
+    buf_addf(out, "\nFlags of all commands\n");
+    add_flags(out, CTL_COMMAND_global, t->is_etcdctl);
+    buf_addf(out, "\n\"%s COMMAND --help\" says more about a command. Flags can be given as %s, too.\n",
+             t->program,
+             t->is_etcdctl ? "ETCDCTL_ENDPOINTS and the like"
+                           : "CAIRN_ENDPOINTS, ETCDCTL_ENDPOINTS and the like, or in a context");
+}
+
+void ctl_add_help(struct buf *out, const struct ctl_typed *t)
+{
+    const struct ctl_command *command = &ctl_commands[t->command];
+    if (t->command == CTL_COMMAND_global) {
+        add_overview(out, t);
+        return;
+    }
+    buf_addf(out, "%s.\n\nusage: %s %s%s%s [FLAGS]\n", command->summary, t->program, command->words,
+             *command->arguments ? " " : "", command->arguments);
+    if (has_flags(t->command, t->is_etcdctl)) {
+        buf_add_text(out, "\nFlags\n");
+        add_flags(out, t->command, t->is_etcdctl);
+    }
+    buf_add_text(out, "\nFlags of all commands\n");
+    add_flags(out, CTL_COMMAND_global, t->is_etcdctl);
+}
+
+/* --- the manual page
+ * -------------------------------------------------------------------------------------------- */
+
+/* A line of text for troff: no command at its beginning, no escapes. */
+static void add_troff(struct buf *out, const char *text)
+{
+    if (*text == '.' || *text == '\'')
+        buf_add_text(out, "\\&");
+    for (; *text; text++) {
+        if (*text == '\\')
+            buf_add_text(out, "\\e");
+        else if (*text == '-')
+            buf_add_text(out, "\\-");
+        else
+            buf_add_byte(out, (uint8_t)*text);
+    }
+}
+
+static void add_man_flags(struct buf *out, enum ctl_command_id id)
+{
+    struct buf name = {0};
+    for (size_t i = 0; i < ctl_flag_count; i++) {
+        const struct ctl_flag *f = &ctl_flags[i];
+        if (!is_shown(f, id, false))
+            continue;
+        buf_clear(&name);
+        add_flag_name(&name, f);
+        buf_add_text(out, ".TP\n.B ");
+        add_troff(out, buf_text(&name));
+        buf_add_byte(out, '\n');
+        add_troff(out, f->help);
+        if (f->default_text) {
+            buf_add_text(out, " (");
+            add_troff(out, f->default_text);
+            buf_add_byte(out, ')');
+        }
+        buf_add_byte(out, '\n');
+    }
+    buf_done(&name);
+}
+
+static void add_man_commands(struct buf *out)
+{
+    for (int g = 0; g < CTL_GROUP_COUNT; g++) {
+        buf_addf(out, ".SH %s\n", ctl_group_title((enum ctl_group)g));
+        for (int id = 1; id < CTL_COMMAND_COUNT; id++) {
+            const struct ctl_command *command = &ctl_commands[id];
+            if (command->group != (enum ctl_group)g)
+                continue;
+            buf_add_text(out, ".SS ");
+            add_troff(out, command->words);
+            buf_add_byte(out, ' ');
+            add_troff(out, command->arguments);
+            buf_add_byte(out, '\n');
+            add_troff(out, command->summary);
+            buf_add_text(out, ".\n");
+            add_man_flags(out, (enum ctl_command_id)id);
+        }
+    }
+}
+
+void ctl_add_man(struct buf *out)
+{
+    buf_add_text(out, ".TH CAIRNCTL 1\n.SH NAME\ncairnctl \\- services, configurations, keys and members of "
+                      "a Cairn cluster\n"
+                      ".SH SYNOPSIS\n.B cairnctl\n.I COMMAND\n[ARGUMENTS] [FLAGS]\n"
+                      ".SH DESCRIPTION\nAsks a cluster of cairnd, or of etcd, and changes it. Under the name "
+                      "etcdctl, or as\n"
+                      ".BR \"cairnctl etcdctl\" ,\nit has the commands, flags and outputs of etcdctl.\n");
+    add_man_commands(out);
+    buf_add_text(out, ".SH FLAGS OF ALL COMMANDS\n");
+    add_man_flags(out, CTL_COMMAND_global);
+    buf_add_text(out,
+                 ".SH ENVIRONMENT\nEvery flag of all commands can be given as CAIRN_NAME or ETCDCTL_NAME, in "
+                 "upper case with _ for \\-.\n"
+                 "A flag wins over CAIRN_NAME, that over ETCDCTL_NAME, that over the context.\n"
+                 "NO_COLOR turns colours off. VISUAL and EDITOR are for \\(lqconfig edit\\(rq.\n"
+                 ".SH FILES\n.TP\n~/.config/cairn/config.yaml\ncontexts; CAIRN_CONFIG names another file\n"
+                 ".SH EXIT STATUS\n0 done; 1 an error, or a difference; 2 no connection; 3 invalid input; 4 "
+                 "not supported;\n"
+                 "5 interrupted, or the cluster is not healthy; 6 files; 128 wrong arguments.\n");
+}
+
+/* --- completion
+ * ------------------------------------------------------------------------------------------------------ */
+
+/* "service ls" is to be found under "service" and "" as what may follow. Every second word comes once, and so
+ * does every first. */
+static void add_next_words(struct buf *out, const char *before)
+{
+    size_t size = strlen(before), last_size = 0;
+    const char *last = "", *space = "";
+    for (int id = 1; id < CTL_COMMAND_COUNT; id++) {
+        const char *words = ctl_commands[id].words;
+        if (size && (strncmp(words, before, size) != 0 || words[size] != ' '))
+            continue;
+        const char *word = words + size + (size != 0);
+        size_t word_size = strcspn(word, " ");
+        if (word_size == last_size && memcmp(word, last, word_size) == 0)
+            continue;
+        buf_addf(out, "%s%.*s", space, (int)word_size, word);
+        last = word, last_size = word_size, space = " ";
+    }
+}
+
+static void add_flag_words(struct buf *out, enum ctl_command_id id)
+{
+    for (size_t i = 0; i < ctl_flag_count; i++) {
+        if (is_shown(&ctl_flags[i], id, false) || (ctl_flags[i].command == CTL_COMMAND_global &&
+                                                   is_shown(&ctl_flags[i], CTL_COMMAND_global, false)))
+            buf_addf(out, " --%s", ctl_flags[i].name);
+    }
+}
+
+/* A case of bash's (and zsh's) for each command and each group. */
+static void add_shell_cases(struct buf *out)
+{
+    for (int id = 1; id < CTL_COMMAND_COUNT; id++) {
+        buf_addf(out, "    \"%s\") flags=\"", ctl_commands[id].words);
+        add_flag_words(out, (enum ctl_command_id)id);
+        buf_add_text(out, "\" ;;\n");
+    }
+    char group[64] = "";
+    for (int id = 1; id < CTL_COMMAND_COUNT; id++) {
+        const char *words = ctl_commands[id].words;
+        size_t size = strcspn(words, " ");
+        if (!words[size] || (strlen(group) == size && memcmp(group, words, size) == 0))
+            continue;
+        snprintf(group, sizeof group, "%.*s", (int)size, words);
+        buf_addf(out, "    \"%s\") words=\"", group);
+        add_next_words(out, group);
+        buf_add_text(out, "\" ;;\n");
+    }
+    buf_add_text(out, "    \"\") words=\"");
+    add_next_words(out, "");
+    buf_add_text(out, "\"; flags=\"");
+    add_flag_words(out, CTL_COMMAND_global);
+    buf_add_text(out, "\" ;;\n");
+}
+
+/* Names of services and configurations are asked of the cluster; what cannot be asked is not there. */
+static const char bash_head[] =
+    "_cairnctl() {\n"
+    "  local cur=${COMP_WORDS[COMP_CWORD]} command=\"\" words=\"\" flags=\"\" i count=0\n"
+    "  for ((i = 1; i < COMP_CWORD; i++)); do\n"
+    "    case ${COMP_WORDS[i]} in -*) ;; *) [ $count -lt 2 ] && command=\"${command:+$command "
+    "}${COMP_WORDS[i]}\"; count=$((count + 1)) ;; esac\n"
+    "  done\n"
+    "  case $command in\n";
+static const char bash_tail[] =
+    "  esac\n"
+    "  case $command in\n"
+    "    \"service ls\" | \"config ls\") ;;\n"
+    "    \"service \"*) [ $count = 2 ] && words=$(cairnctl service ls -o name --command-timeout 1s "
+    "2>/dev/null) ;;\n"
+    "    \"config export\" | \"config import\") compopt -o default 2>/dev/null ;;\n"
+    "    \"config \"*) [ $count = 2 ] && words=$(cairnctl config ls -o name --command-timeout 1s "
+    "2>/dev/null) ;;\n"
+    "  esac\n"
+    "  case $cur in\n"
+    "    -*) COMPREPLY=($(compgen -W \"$flags\" -- \"$cur\")) ;;\n"
+    "    *) COMPREPLY=($(compgen -W \"$words\" -- \"$cur\")) ;;\n"
+    "  esac\n"
+    "}\n"
+    "complete -o bashdefault -F _cairnctl cairnctl\n";
+
+static void add_fish(struct buf *out)
+{
+    char group[64] = "";
+    buf_add_text(out, "complete -c cairnctl -f\n");
+    for (int id = 1; id < CTL_COMMAND_COUNT; id++) {
+        const char *words = ctl_commands[id].words;
+        size_t size = strcspn(words, " ");
+        if (!words[size]) {
+            buf_addf(out, "complete -c cairnctl -n __fish_use_subcommand -a %s -d \"%s\"\n", words,
+                     ctl_commands[id].summary);
+            snprintf(group, sizeof group, "%s", words);
+        } else {
+            if (strlen(group) != size || memcmp(group, words, size) != 0)
+                buf_addf(out, "complete -c cairnctl -n __fish_use_subcommand -a %.*s\n", (int)size, words);
+            snprintf(group, sizeof group, "%.*s", (int)size, words);
+            buf_addf(out, "complete -c cairnctl -n '__fish_seen_subcommand_from %s' -a %s -d \"%s\"\n", group,
+                     words + size + 1, ctl_commands[id].summary);
+        }
+        for (size_t i = 0; i < ctl_flag_count; i++) {
+            if (is_shown(&ctl_flags[i], (enum ctl_command_id)id, false))
+                buf_addf(out, "complete -c cairnctl -n '__fish_seen_subcommand_from %s' -l %s -d \"%s\"\n",
+                         group, ctl_flags[i].name, ctl_flags[i].help);
+        }
+    }
+    for (size_t i = 0; i < ctl_flag_count; i++) {
+        if (is_shown(&ctl_flags[i], CTL_COMMAND_global, false))
+            buf_addf(out, "complete -c cairnctl -l %s -d \"%s\"\n", ctl_flags[i].name, ctl_flags[i].help);
+    }
+}
+
+void ctl_add_completion(struct buf *out, const char *shell)
+{
+    bool is_zsh = strcmp(shell, "zsh") == 0;
+    if (strcmp(shell, "fish") == 0) {
+        add_fish(out);
+        return;
+    }
+    if (!is_zsh && strcmp(shell, "bash") != 0)
+        return;
+    if (is_zsh) /* zsh runs bash's */
+        buf_add_text(out, "#compdef cairnctl\nautoload -U +X bashcompinit && bashcompinit\n");
+    buf_add_text(out, bash_head);
+    add_shell_cases(out);
+    buf_add_text(out, bash_tail);
+}

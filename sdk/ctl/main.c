@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * cairnctl: reads the command line, runs one command, says how it ended. Under the name etcdctl it has
+ * etcdctl's grammar. */
+#include "sdk/ctl/ctl.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/hash.h"
+
+static int stop_writer = -1;
+
+/* The pipe is never read: from the first signal on everything that waits returns. A second signal ends us at
+ * once. */
+static void on_signal(int number)
+{
+    (void)!write(stop_writer, "", 1);
+    (void)signal(number, SIG_DFL);
+}
+
+static void catch_signals(struct ctl *c)
+{
+    int fds[2];
+    if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) != 0) {
+        perror("cairnctl: pipe");
+        exit(CTL_ERROR);
+    }
+    c->stop_fd = fds[0];
+    stop_writer = fds[1];
+    struct sigaction action = {.sa_handler = on_signal};
+    (void)sigaction(SIGINT, &action, NULL);
+    (void)sigaction(SIGTERM, &action, NULL);
+    (void)sigaction(SIGHUP, &action, NULL);
+    (void)signal(SIGPIPE, SIG_IGN);
+}
+
+enum ctl_exit ctl_help(struct ctl *c)
+{
+    /* `help service register` is `service register --help` */
+    const char *argv[8] = {c->typed.program};
+    int argc = 1;
+    for (size_t i = 0; i < c->typed.arg_count && argc < 7; i++)
+        argv[argc++] = c->typed.args[i];
+    struct ctl_typed asked;
+    enum ctl_exit how = CTL_DONE;
+    argv[argc++] = "--help";
+    if (ctl_parse(argc, argv, &asked, &how) == OK) {
+        ctl_add_help(&c->out, &asked);
+        how = CTL_DONE;
+    } else {
+        fwrite(asked.error.data, 1, asked.error.size, stderr);
+    }
+    ctl_typed_done(&asked);
+    return how;
+}
+
+enum ctl_exit ctl_man(struct ctl *c)
+{
+    ctl_add_man(&c->out);
+    return CTL_DONE;
+}
+
+enum ctl_exit ctl_completion(struct ctl *c)
+{
+    if (c->typed.arg_count == 1)
+        ctl_add_completion(&c->out, c->typed.args[0]);
+    return c->out.size ? CTL_DONE : ctl_fail(c, CTL_BAD_ARGS, "say for which shell: bash, zsh or fish");
+}
+
+enum ctl_exit ctl_version(struct ctl *c)
+{
+    static const char version[] = "3.7.1"; /* of etcd, whose API this speaks */
+    if (c->typed.is_etcdctl)
+        buf_addf(&c->out, "etcdctl version: %s\nAPI version: 3.7\n", version);
+    else
+        buf_addf(&c->out, "cairnctl, speaks the API of etcd %s and /api/v1\n", version);
+    return CTL_DONE;
+}
+
+static enum ctl_exit run(struct ctl *c)
+{
+    static enum ctl_exit (*const handlers[])(struct ctl *) = {
+        NULL,
+#define CTL_GROUP(...)
+#define CTL_COMMAND(id, ...) ctl_##id,
+#define CTL_FLAG(...)
+#include "sdk/ctl/command.def"
+#undef CTL_GROUP
+#undef CTL_COMMAND
+#undef CTL_FLAG
+    };
+    enum ctl_exit how = ctl_open(c);
+    return how ? how : handlers[c->typed.command](c);
+}
+
+int main(int argc, char **argv)
+{
+    struct ctl c = {.has_terminal = isatty(STDOUT_FILENO)};
+    const char *no_colour = getenv("NO_COLOR"), *terminal = getenv("TERM");
+    c.has_colour =
+        c.has_terminal && !(no_colour && *no_colour) && !(terminal && strcmp(terminal, "dumb") == 0);
+    hash_seed(random_u64());
+    enum ctl_exit how;
+    if (ctl_parse(argc, (const char *const *)argv, &c.typed, &how) != OK) {
+        fwrite(c.typed.error.data, 1, c.typed.error.size, stderr);
+    } else if (c.typed.wants_help) {
+        ctl_add_help(&c.out, &c.typed);
+        how = CTL_DONE;
+    } else {
+        catch_signals(&c);
+        how = run(&c);
+    }
+    if (!ctl_flush(&c) && how == CTL_DONE)
+        how = CTL_IO;
+    ctl_done(&c);
+    return (int)how;
+}

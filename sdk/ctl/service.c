@@ -1,0 +1,466 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * `cairnctl service ...`: the registry, by the native API. */
+#include "sdk/ctl/ctl.h"
+
+#include "base/text.h"
+
+static const char *arg(const struct ctl *c, size_t i)
+{
+    return c->typed.args[i];
+}
+
+/* /api/v1/services[/SERVICE[/instances/ID]] */
+static void service_path(struct ctl_call *call, const char *service, const char *instance)
+{
+    ctl_path(call, "/api/v1/services");
+    if (service)
+        ctl_segment(call, service);
+    if (instance) {
+        ctl_path(call, "/instances");
+        ctl_segment(call, instance);
+    }
+}
+
+static const struct ctl_column instance_columns[] = {
+    {"ID", "id", CTL_CELL_PLAIN},           {"ADDRESS", "", CTL_CELL_ADDRESS},
+    {"STATE", "", CTL_CELL_STATE},          {"SERVING", "serving", CTL_CELL_YES},
+    {"WEIGHT", "weight", CTL_CELL_PLAIN},   {"ZONE", "zone", CTL_CELL_PLAIN},
+    {"VERSION", "version", CTL_CELL_PLAIN}, {"TAGS", "tags", CTL_CELL_PLAIN},
+    {"SOURCE", "source", CTL_CELL_PLAIN},
+};
+enum { INSTANCE_COLUMNS = sizeof instance_columns / sizeof *instance_columns };
+
+enum ctl_exit ctl_service_ls(struct ctl *c)
+{
+    static const struct ctl_column columns[] = {
+        {"NAME", "name", CTL_CELL_PLAIN},
+        {"GROUP", "group", CTL_CELL_PLAIN},
+        {"INSTANCES", "instances", CTL_CELL_PLAIN},
+        {"UP", "states.up", CTL_CELL_PLAIN},
+        {"WARN", "states.warn", CTL_CELL_PLAIN},
+        {"STARTING", "states.starting", CTL_CELL_PLAIN},
+        {"DRAINING", "states.draining", CTL_CELL_PLAIN},
+        {"LOST", "states.lost", CTL_CELL_PLAIN},
+        {"DOWN", "states.down", CTL_CELL_PLAIN},
+    };
+    struct ctl_call call = {.method = "GET"};
+    json_t *doc = NULL;
+    service_path(&call, NULL, NULL);
+    ctl_query_names(c, &call);
+    ctl_query(&call, "prefix", c->typed.arg_count ? arg(c, 0) : NULL);
+    enum ctl_exit how = ctl_call_pages(c, &call, "services", &doc);
+    if (!how)
+        ctl_print_rows(c, doc, "services", columns, sizeof columns / sizeof *columns);
+    json_decref(doc);
+    ctl_call_done(&call);
+    return how;
+}
+
+enum ctl_exit ctl_service_get(struct ctl *c)
+{
+    static const char *const filters[] = {"zone", "cluster", "version"};
+    bool is_one = c->typed.arg_count == 2;
+    struct ctl_call call = {.method = "GET"};
+    json_t *doc = NULL;
+    service_path(&call, arg(c, 0), is_one ? arg(c, 1) : NULL);
+    ctl_query_names(c, &call);
+    for (size_t i = 0; !is_one && i < sizeof filters / sizeof *filters; i++)
+        ctl_query(&call, filters[i], ctl_given(&c->typed, filters[i]));
+    ctl_query(&call, "healthy", !is_one && ctl_bool(&c->typed, "healthy") ? "true" : NULL);
+    for (size_t i = 0; !is_one && i < ctl_list(&c->typed, "tag")->count; i++)
+        ctl_query(&call, "tag", ctl_list(&c->typed, "tag")->list[i]);
+    for (size_t i = 0; !is_one && i < ctl_list(&c->typed, "label")->count; i++)
+        ctl_query(&call, "label", ctl_list(&c->typed, "label")->list[i]);
+    enum ctl_exit how = ctl_call_json(c, &call, &doc);
+    if (!how && is_one) {
+        if (c->form == CTL_FORM_NONE)
+            c->form = CTL_FORM_YAML; /* all that is known of one instance does not fit into a line */
+        ctl_print_rows(c, ctl_json_at(doc, "instance"), NULL, instance_columns, INSTANCE_COLUMNS);
+    } else if (!how) {
+        ctl_print_rows(c, doc, "instances", instance_columns, INSTANCE_COLUMNS);
+        if (json_is_true(ctl_json_at(doc, "protected")) && c->form <= CTL_FORM_TABLE)
+            ctl_note(c, "protected: so few instances are up that all are given to callers");
+    }
+    json_decref(doc);
+    ctl_call_done(&call);
+    return how;
+}
+
+/* --- register
+ * ---------------------------------------------------------------------------------------------------- */
+
+/* host:port, [::1]:port */
+static bool add_address(json_t *instance, const char *text)
+{
+    const char *colon = strrchr(text, ':');
+    uint64_t port;
+    if (!colon || colon == text || text_to_u64(slice_text(colon + 1), &port) != OK || port == 0 ||
+        port > 65535)
+        return false;
+    bool has_brackets = text[0] == '[' && colon[-1] == ']';
+    size_t size = (size_t)(colon - text);
+    json_object_set_new(instance, "host",
+                        has_brackets ? json_stringn(text + 1, size - 2) : json_stringn(text, size));
+    json_object_set_new(instance, "port", json_integer((json_int_t)port));
+    return true;
+}
+
+static enum ctl_exit read_instance(struct ctl *c, json_t *instance)
+{
+    static const char *const texts[] = {"zone", "region", "cluster", "version", "protocol"};
+    const struct ctl_typed *t = &c->typed;
+    if (!add_address(instance, arg(c, 2)))
+        return ctl_fail(c, CTL_BAD_ARGS, "\"%s\" is no address; one is host:port", arg(c, 2));
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        if (ctl_given(t, texts[i]))
+            json_object_set_new(instance, texts[i], json_string(ctl_given(t, texts[i])));
+    }
+    if (ctl_given(t, "weight"))
+        json_object_set_new(instance, "weight", json_integer(ctl_int(t, "weight")));
+    json_object_set_new(instance, "ttl", json_integer((ctl_duration_ms(t, "ttl") + 999) / 1000));
+    json_t *tags = json_array(), *metadata = json_object();
+    enum ctl_exit how = CTL_DONE;
+    for (size_t i = 0; i < ctl_list(t, "tag")->count; i++)
+        json_array_append_new(tags, json_string(ctl_list(t, "tag")->list[i]));
+    for (size_t i = 0; !how && i < ctl_list(t, "meta")->count; i++) {
+        const char *pair = ctl_list(t, "meta")->list[i], *equals = strchr(pair, '=');
+        if (!equals)
+            how = ctl_fail(c, CTL_BAD_ARGS, "--meta is \"%s\"; it must be key=value", pair);
+        else
+            json_object_setn_new(metadata, pair, (size_t)(equals - pair), json_string(equals + 1));
+    }
+    json_object_set_new(instance, "tags", tags);
+    json_object_set_new(instance, "metadata", metadata);
+    return how;
+}
+
+/* The same PUT registers, keeps alive, and registers again what was lost. */
+static enum ctl_exit put_instance(struct ctl *c, const struct buf *body, bool is_said, json_t **ret_doc)
+{
+    struct ctl_call call = {.method = "PUT", .body = buf_slice(body), .has_body = true};
+    service_path(&call, arg(c, 0), arg(c, 1));
+    ctl_query_names(c, &call);
+    enum ctl_exit how;
+    char error[200];
+    if (is_said) {
+        how = ctl_call_json(c, &call, ret_doc);
+    } else {
+        int err = ctl_ask(c, &call);
+        bool is_fine = !err && call.status < 300 &&
+                       json_parse(buf_slice(&call.answer), ret_doc, error, sizeof error) == OK;
+        how = is_fine ? CTL_DONE : err == ERR_CANCELED ? CTL_INTERRUPTED : CTL_ERROR;
+    }
+    ctl_call_done(&call);
+    return how;
+}
+
+static enum ctl_exit delete_instance(struct ctl *c, json_t **ret_doc)
+{
+    struct ctl_call call = {.method = "DELETE"};
+    service_path(&call, arg(c, 0), arg(c, 1));
+    ctl_query_names(c, &call);
+    enum ctl_exit how = ctl_call_json(c, &call, ret_doc);
+    ctl_call_done(&call);
+    return how;
+}
+
+/* Heartbeats until we are stopped or the command has ended. A heartbeat that fails is tried again each
+ * second: the instance is lost only when its TTL is over. */
+static void keep_alive(struct ctl *c, const struct buf *body, int64_t heartbeat_ms, struct ctl_child *child)
+{
+    bool is_failing = false;
+    for (;;) {
+        int64_t wait_ms = is_failing ? 1000 : heartbeat_ms;
+        if (child ? ctl_child_wait(c, child, wait_ms) : ctl_pause(c, wait_ms))
+            return;
+        json_t *doc = NULL;
+        enum ctl_exit how = put_instance(c, body, false, &doc);
+        if (how == CTL_INTERRUPTED)
+            continue;
+        if (how && !is_failing)
+            ctl_note(c, "a heartbeat for %s failed at %s; trying again", arg(c, 1), c->endpoints[c->at].text);
+        else if (!how && is_failing)
+            ctl_note(c, "heartbeats for %s work again, at %s", arg(c, 1), c->endpoints[c->at].text);
+        is_failing = how != CTL_DONE;
+        json_decref(doc);
+    }
+}
+
+/* With a stop that came already, what ends the registration must not be stopped by it. */
+static enum ctl_exit leave(struct ctl *c)
+{
+    int stop_fd = c->stop_fd;
+    c->stop_fd = -1;
+    enum ctl_exit how = ctl_use_endpoints(c);
+    json_t *doc = NULL;
+    if (!how)
+        how = delete_instance(c, &doc);
+    json_decref(doc);
+    c->stop_fd = stop_fd;
+    if (!how)
+        ctl_note(c, "deregistered %s of %s", arg(c, 1), arg(c, 0));
+    return how;
+}
+
+enum ctl_exit ctl_service_register(struct ctl *c)
+{
+    json_t *instance = json_object(), *doc = NULL;
+    struct buf body = {0};
+    struct ctl_child child = {.exit_fd = -1};
+    bool has_command = c->typed.arg_count > c->typed.dash_at;
+    enum ctl_exit how = read_instance(c, instance);
+    if (how)
+        goto out;
+    ctl_show_json(&body, instance);
+    how = put_instance(c, &body, true, &doc);
+    if (how)
+        goto out;
+    ctl_print_done(c, doc, "registered %s of %s at %s, session %s", arg(c, 1), arg(c, 0), arg(c, 2),
+                   ctl_json_text(doc, "session"));
+    (void)ctl_flush(c);
+    if (ctl_bool(&c->typed, "once"))
+        goto out;
+    if (has_command) {
+        const char **words = arena_new(&c->arena, (c->typed.arg_count + 1) * sizeof *words);
+        memcpy(words, c->typed.args + c->typed.dash_at,
+               (c->typed.arg_count - c->typed.dash_at) * sizeof *words);
+        how = ctl_child_start(c, words, NULL, NULL, &child);
+    } else if (c->has_terminal) {
+        ctl_note(c, "heartbeats go out; Ctrl-C deregisters");
+    }
+    if (!how)
+        keep_alive(c, &body, ctl_json_int(doc, "heartbeat_ms"), has_command ? &child : NULL);
+    if (leave(c) != CTL_DONE && !how)
+        how = CTL_ERROR;
+    if (has_command && !how)
+        how = (enum ctl_exit)child.status;
+out:
+    json_decref(instance);
+    json_decref(doc);
+    buf_done(&body);
+    return how;
+}
+
+/* --- one instance
+ * ------------------------------------------------------------------------------------------------ */
+
+enum ctl_exit ctl_service_deregister(struct ctl *c)
+{
+    json_t *doc = NULL;
+    enum ctl_exit how = delete_instance(c, &doc);
+    if (!how)
+        ctl_print_done(c, doc, "deregistered %s of %s", arg(c, 1), arg(c, 0));
+    json_decref(doc);
+    return how;
+}
+
+enum ctl_exit ctl_service_drain(struct ctl *c)
+{
+    int64_t deadline_ms = ctl_duration_ms(&c->typed, "deadline");
+    bool waits = !ctl_bool(&c->typed, "no-wait");
+    json_t *body = json_pack("{s:I, s:b}", "deadline_ms", (json_int_t)deadline_ms, "wait", waits),
+           *doc = NULL;
+    struct buf text = {0};
+    ctl_show_json(&text, body);
+    struct ctl_call call = {.method = "POST",
+                            .body = buf_slice(&text),
+                            .has_body = true,
+                            .timeout_ms = deadline_ms + c->command_ms};
+    service_path(&call, arg(c, 0), arg(c, 1));
+    ctl_path(&call, "/drain");
+    ctl_query_names(c, &call);
+    enum ctl_exit how = ctl_call_json(c, &call, &doc);
+    bool is_complete = json_is_true(ctl_json_at(doc, "complete"));
+    if (!how && (is_complete || !waits)) {
+        ctl_print_done(c, doc, "%s of %s is out of traffic; %lld subscribers know", arg(c, 1), arg(c, 0),
+                       (long long)ctl_json_int(doc, "acknowledged"));
+    } else if (!how) {
+        static const struct ctl_column columns[] = {{"CLIENT", "client_id", CTL_CELL_PLAIN},
+                                                    {"PEER", "peer", CTL_CELL_PLAIN},
+                                                    {"MEMBER", "member", CTL_CELL_PLAIN}};
+        ctl_print_rows(c, doc, "waiting", columns, 3);
+        how = ctl_fail(c, CTL_ERROR, "%s is drained, but %lld subscribers have not acknowledged it in time",
+                       arg(c, 1), (long long)ctl_json_int(doc, "waiting_count"));
+    }
+    json_decref(body);
+    json_decref(doc);
+    buf_done(&text);
+    ctl_call_done(&call);
+    return how;
+}
+
+static enum ctl_exit call_override(struct ctl *c, const char *method, const struct buf *body)
+{
+    struct ctl_call call = {.method = method};
+    json_t *doc = NULL;
+    if (body) {
+        call.body = buf_slice(body);
+        call.has_body = true;
+    }
+    service_path(&call, arg(c, 0), arg(c, 1));
+    ctl_path(&call, "/override");
+    ctl_query_names(c, &call);
+    enum ctl_exit how = ctl_call_json(c, &call, &doc);
+    if (!how)
+        ctl_print_done(c, doc, "%s of %s %s", arg(c, 1), arg(c, 0),
+                       body ? "is overridden; \"service undrain\" takes that back"
+                            : "has traffic again, if it is up");
+    json_decref(doc);
+    ctl_call_done(&call);
+    return how;
+}
+
+enum ctl_exit ctl_service_undrain(struct ctl *c)
+{
+    return call_override(c, "DELETE", NULL);
+}
+
+enum ctl_exit ctl_service_override(struct ctl *c)
+{
+    static const char *const texts[] = {"state", "reason", "until"};
+    const struct ctl_typed *t = &c->typed;
+    if (!ctl_bool(t, "disable") && !ctl_given(t, "weight") && !ctl_given(t, "state"))
+        return ctl_fail(c, CTL_BAD_ARGS, "say what is to be different: --disable, --weight or --state");
+    json_t *override = json_object();
+    if (ctl_bool(t, "disable"))
+        json_object_set_new(override, "enabled", json_false());
+    if (ctl_given(t, "weight"))
+        json_object_set_new(override, "weight", json_integer(ctl_int(t, "weight")));
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        if (ctl_given(t, texts[i]))
+            json_object_set_new(override, texts[i], json_string(ctl_given(t, texts[i])));
+    }
+    struct buf body = {0};
+    ctl_show_json(&body, override);
+    enum ctl_exit how = call_override(c, "PUT", &body);
+    buf_done(&body);
+    json_decref(override);
+    return how;
+}
+
+enum ctl_exit ctl_service_subscribers(struct ctl *c)
+{
+    static const struct ctl_column columns[] = {
+        {"CLIENT", "client_id", CTL_CELL_PLAIN},  {"PEER", "peer", CTL_CELL_PLAIN},
+        {"MEMBER", "member", CTL_CELL_PLAIN},     {"TRANSPORT", "transport", CTL_CELL_PLAIN},
+        {"REVISION", "revision", CTL_CELL_PLAIN}, {"LABELS", "labels", CTL_CELL_PLAIN}};
+    struct ctl_call call = {.method = "GET"};
+    json_t *doc = NULL;
+    service_path(&call, arg(c, 0), NULL);
+    ctl_path(&call, "/subscribers");
+    ctl_query_names(c, &call);
+    enum ctl_exit how = ctl_call_json(c, &call, &doc);
+    if (!how)
+        ctl_print_rows(c, doc, "subscribers", columns, 6);
+    if (!how && ctl_json_int(doc, "members_silent"))
+        ctl_note(c, "%lld members did not answer: their subscribers are missing here",
+                 (long long)ctl_json_int(doc, "members_silent"));
+    json_decref(doc);
+    ctl_call_done(&call);
+    return how;
+}
+
+/* --- watch
+ * ------------------------------------------------------------------------------------------------------------
+ */
+
+/* What was last said of each instance, so that a snapshot after a reconnect tells only what is new. */
+struct seen {
+    json_t *instances; /* id -> instance */
+    json_t *snapshot;  /* of a snapshot whose parts are not all here: ids */
+};
+
+static void tell(struct ctl *c, int64_t revision, const char *change, const char *id, const json_t *instance)
+{
+    if (c->form == CTL_FORM_JSON || c->form == CTL_FORM_YAML) {
+        json_t *line =
+            json_pack("{s:I, s:s, s:s}", "revision", (json_int_t)revision, "change", change, "id", id);
+        if (instance)
+            json_object_set(line, "instance", (json_t *)(uintptr_t)instance);
+        if (c->form == CTL_FORM_YAML)
+            buf_add_text(&c->out, "---\n");
+        ctl_show_rows(&c->out, c->form, line, NULL, NULL, 0);
+        json_decref(line);
+        return;
+    }
+    static const struct ctl_column columns[] = {{"", "id", CTL_CELL_PLAIN},
+                                                {"", "", CTL_CELL_ADDRESS},
+                                                {"", "", CTL_CELL_STATE},
+                                                {"", "zone", CTL_CELL_PLAIN}};
+    if (c->form == CTL_FORM_NAME) {
+        buf_addf(&c->out, "%s\n", id);
+        return;
+    }
+    buf_addf(&c->out, "%lld\t%s\t", (long long)revision, change);
+    if (instance)
+        ctl_show_rows(&c->out, CTL_FORM_SIMPLE, instance, NULL, columns, 4);
+    else
+        buf_addf(&c->out, "%s\n", id);
+}
+
+static void saw(struct ctl *c, struct seen *s, int64_t revision, const json_t *instance)
+{
+    const char *id = ctl_json_text(instance, "id");
+    const json_t *before = json_object_get(s->instances, id);
+    if (before && json_equal(before, instance))
+        return;
+    tell(c, revision, before ? "changed" : "added", id, instance);
+    json_object_set(s->instances, id, (json_t *)(uintptr_t)instance);
+}
+
+static void is_gone(struct ctl *c, struct seen *s, int64_t revision, const char *id)
+{
+    if (json_object_del(s->instances, id) == 0)
+        tell(c, revision, "removed", id, NULL);
+}
+
+static void on_snapshot(struct ctl *c, struct seen *s, const json_t *frame)
+{
+    int64_t revision = ctl_json_int(frame, "revision");
+    const json_t *items = ctl_json_at(frame, "items");
+    if (ctl_json_int(frame, "part") == 1)
+        json_object_clear(s->snapshot);
+    for (size_t i = 0; i < json_array_size(items); i++) {
+        saw(c, s, revision, json_array_get(items, i));
+        json_object_set_new(s->snapshot, ctl_json_text(json_array_get(items, i), "id"), json_true());
+    }
+    if (!json_is_true(ctl_json_at(frame, "last")))
+        return;
+    const char *id;
+    json_t *instance;
+    void *next;
+    json_object_foreach_safe(s->instances, next, id, instance)
+    {
+        if (!json_object_get(s->snapshot, id)) {
+            char *copy = mem_string(id);
+            is_gone(c, s, revision, copy);
+            mem_free(copy);
+        }
+    }
+}
+
+static enum ctl_exit on_service_frame(struct ctl *c, const json_t *frame, void *arg)
+{
+    struct seen *s = arg;
+    const char *type = ctl_json_text(frame, "type");
+    int64_t revision = ctl_json_int(frame, "revision");
+    if (strcmp(type, "snapshot") == 0)
+        on_snapshot(c, s, frame);
+    if (strcmp(type, "delta") != 0)
+        return CTL_DONE;
+    const json_t *put = ctl_json_at(frame, "put"), *gone = ctl_json_at(frame, "delete");
+    for (size_t i = 0; i < json_array_size(put); i++)
+        saw(c, s, revision, json_array_get(put, i));
+    for (size_t i = 0; i < json_array_size(gone); i++)
+        is_gone(c, s, revision, json_string_value(json_array_get(gone, i)));
+    return CTL_DONE;
+}
+
+enum ctl_exit ctl_service_watch(struct ctl *c)
+{
+    struct seen s = {json_object(), json_object()};
+    enum ctl_exit how = ctl_follow(c, "service", arg(c, 0), NULL, on_service_frame, &s);
+    json_decref(s.instances);
+    json_decref(s.snapshot);
+    return how;
+}

@@ -1,0 +1,458 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * A run from flags, environment and context to endpoints and credentials; files in and out; what is said on
+ * standard error.
+ *
+ * Who wins: a flag, then CAIRN_NAME, then ETCDCTL_NAME, then the context, then the default. In etcdctl's
+ * grammar a flag and its ETCDCTL_NAME together are refused, as etcdctl does, and there are no contexts. */
+#include "sdk/ctl/ctl.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/net/tls.h"
+#include "base/text.h"
+#include "sdk/http_client.h"
+
+/* --- saying
+ * ------------------------------------------------------------------------------------------------- */
+
+bool ctl_flush(struct ctl *c)
+{
+    size_t at = 0;
+    bool is_fine = true;
+    while (is_fine && at < c->out.size) {
+        ssize_t n = write(STDOUT_FILENO, c->out.data + at, c->out.size - at);
+        if (n > 0)
+            at += (size_t)n;
+        else if (errno == EAGAIN)
+            (void)ctl_pause(c, 10);
+        else
+            is_fine = errno == EINTR;
+    }
+    buf_clear(&c->out);
+    return is_fine;
+}
+
+static void say(struct ctl *c, const char *before, const char *format, va_list args)
+    __attribute__((format(printf, 3, 0)));
+static void say(struct ctl *c, const char *before, const char *format, va_list args)
+{
+    (void)ctl_flush(c); /* in the order in which it happened */
+    struct buf line = {0};
+    buf_add_text(&line, before);
+    buf_addv(&line, format, args);
+    buf_add_byte(&line, '\n');
+    fwrite(line.data, 1, line.size, stderr);
+    buf_done(&line);
+}
+
+enum ctl_exit ctl_fail(struct ctl *c, enum ctl_exit how, const char *format, ...)
+{
+    char before[160];
+    const char *words = ctl_commands[c->typed.command].words;
+    if (c->typed.is_etcdctl)
+        snprintf(before, sizeof before, "Error: ");
+    else
+        snprintf(before, sizeof before, "%s%s%s: ", c->typed.program, words ? " " : "", words ? words : "");
+    va_list args;
+    va_start(args, format);
+    say(c, before, format, args);
+    va_end(args);
+    return how;
+}
+
+void ctl_note(struct ctl *c, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    say(c, "", format, args);
+    va_end(args);
+}
+
+void ctl_print_rows(struct ctl *c, const json_t *doc, const char *field, const struct ctl_column *columns,
+                    size_t column_count)
+{
+    ctl_show_rows(&c->out, c->form, doc, field, columns, column_count);
+}
+
+void ctl_print_done(struct ctl *c, const json_t *doc, const char *format, ...)
+{
+    if (c->form == CTL_FORM_JSON) {
+        ctl_show_json(&c->out, doc);
+        return;
+    }
+    if (c->form == CTL_FORM_YAML) {
+        ctl_show_yaml(&c->out, doc);
+        return;
+    }
+    va_list args;
+    va_start(args, format);
+    buf_addv(&c->out, format, args);
+    va_end(args);
+    buf_add_byte(&c->out, '\n');
+}
+
+/* --- stopping
+ * ------------------------------------------------------------------------------------------------ */
+
+bool ctl_pause(const struct ctl *c, int64_t ms)
+{
+    uint64_t end = clock_mono_ms() + (uint64_t)ms;
+    for (;;) {
+        uint64_t now = clock_mono_ms();
+        struct pollfd p = {c->stop_fd, POLLIN, 0};
+        int n = poll(&p, 1, now >= end ? 0 : (int)(end - now));
+        if (n > 0)
+            return true;
+        if (n == 0)
+            return false;
+    }
+}
+
+bool ctl_is_stopped(const struct ctl *c)
+{
+    return ctl_pause(c, 0);
+}
+
+/* --- files
+ * ----------------------------------------------------------------------------------------------------- */
+
+enum ctl_exit ctl_read_file(struct ctl *c, const char *path, size_t max, struct buf *ret_text)
+{
+    bool is_stdin = !path || strcmp(path, "-") == 0;
+    int fd = is_stdin ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return ctl_fail(c, CTL_IO, "cannot open %s: %s", path, strerror(errno));
+    enum ctl_exit how = CTL_DONE;
+    for (;;) {
+        ssize_t n = read(fd, buf_reserve(ret_text, 64 << 10), 64 << 10);
+        if (n < 0 && errno == EINTR && !ctl_is_stopped(c))
+            continue;
+        if (n < 0)
+            how = ctl_fail(c, CTL_IO, "cannot read %s: %s", is_stdin ? "standard input" : path,
+                           strerror(errno));
+        if (n <= 0)
+            break;
+        ret_text->size += (size_t)n;
+        if (ret_text->size > max) {
+            how = ctl_fail(c, CTL_INVALID_INPUT, "%s is larger than %zu bytes",
+                           is_stdin ? "standard input" : path, max);
+            break;
+        }
+    }
+    if (!is_stdin)
+        close(fd);
+    return how;
+}
+
+enum ctl_exit ctl_write_file(struct ctl *c, const char *path, struct slice text, unsigned mode)
+{
+    char *beside = arena_printf(&c->arena, "%s.part", path);
+    int fd = open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
+    bool is_fine = fd >= 0;
+    while (is_fine && text.size) {
+        ssize_t n = write(fd, text.data, text.size);
+        is_fine = n > 0 || (n < 0 && errno == EINTR);
+        if (n > 0)
+            text = slice_of(text.data + n, text.size - (size_t)n);
+    }
+    is_fine = is_fine && fsync(fd) == 0;
+    if (fd >= 0)
+        is_fine = close(fd) == 0 && is_fine;
+    is_fine = is_fine && rename(beside, path) == 0;
+    if (is_fine)
+        return CTL_DONE;
+    int why = errno;
+    if (fd >= 0)
+        (void)unlink(beside);
+    return ctl_fail(c, CTL_IO, "cannot write %s: %s", path, strerror(why));
+}
+
+/* --- environment
+ * --------------------------------------------------------------------------------------------------- */
+
+static const char *variable_of(const char *prefix, const char *flag, char *name, size_t size)
+{
+    int n = snprintf(name, size, "%s_%s", prefix, flag);
+    for (int i = 0; i < n && (size_t)i < size; i++)
+        name[i] = name[i] == '-' ? '_' : (char)toupper((unsigned char)name[i]);
+    const char *value = getenv(name);
+    return value && *value ? value : NULL;
+}
+
+static enum ctl_exit read_environment(struct ctl *c)
+{
+    struct ctl_typed *t = &c->typed;
+    for (size_t i = 0; i < ctl_flag_count; i++) {
+        const struct ctl_flag *f = &ctl_flags[i];
+        if (f->command != CTL_COMMAND_global || !ctl_has_flag(f, t->is_etcdctl) ||
+            strcmp(f->name, "help") == 0)
+            continue;
+        char name[64];
+        const char *value = t->is_etcdctl ? NULL : variable_of("CAIRN", f->name, name, sizeof name);
+        if (!value)
+            value = variable_of("ETCDCTL", f->name, name, sizeof name);
+        if (!value)
+            continue;
+        if (t->values[i].count && t->is_etcdctl)
+            return ctl_fail(c, CTL_ERROR,
+                            "conflicting environment variable \"%s\" is shadowed by corresponding "
+                            "command-line flag (either unset "
+                            "environment variable or disable flag)",
+                            name);
+        char from[80];
+        snprintf(from, sizeof from, " (from %s)", name);
+        if (!t->values[i].count && ctl_supply(t, f, value, from) != OK) {
+            fwrite(t->error.data, 1, t->error.size, stderr);
+            return t->is_etcdctl ? CTL_ERROR : CTL_BAD_ARGS;
+        }
+    }
+    return CTL_DONE;
+}
+
+/* --- endpoints
+ * -------------------------------------------------------------------------------------------------------- */
+
+static bool wants_tls(const struct ctl *c)
+{
+    const struct ctl_typed *t = &c->typed;
+    return ctl_given(t, "cacert") || ctl_given(t, "cert") || ctl_given(t, "key") ||
+           ctl_bool(t, "insecure-skip-tls-verify");
+}
+
+/* host, host:port, [::1]:port, http://host:port */
+static bool read_endpoint(struct ctl *c, const char *text, struct ctl_endpoint *e)
+{
+    *e = (struct ctl_endpoint){.text = text, .port = 2379, .is_tls = wants_tls(c)};
+    if (strncmp(text, "https://", 8) == 0)
+        e->is_tls = true, text += 8;
+    else if (strncmp(text, "http://", 7) == 0)
+        e->is_tls = false, text += 7;
+    size_t size = strlen(text);
+    if (size && text[size - 1] == '/')
+        size--;
+    const char *colon = memrchr(text, ':', size), *bracket = text[0] == '[' ? memchr(text, ']', size) : NULL;
+    if (bracket && (!colon || colon < bracket))
+        colon = NULL;
+    if (!bracket && colon && memchr(text, ':', (size_t)(colon - text)))
+        return false; /* an address of IPv6 without brackets */
+    size_t host = colon ? (size_t)(colon - text) : size;
+    uint64_t port;
+    if (colon) {
+        if (text_to_u64(slice_of(colon + 1, size - host - 1), &port) != OK || port == 0 || port > 65535)
+            return false;
+        e->port = (uint16_t)port;
+    }
+    if (bracket)
+        text++, host -= 2;
+    if (host == 0 || host >= sizeof e->host || memchr(text, '/', host))
+        return false;
+    memcpy(e->host, text, host);
+    return true;
+}
+
+static void forget_endpoints(struct ctl *c)
+{
+    for (size_t i = 0; i < c->endpoint_count; i++)
+        http_client_free(c->endpoints[i].client);
+    c->endpoint_count = c->at = 0;
+}
+
+enum ctl_exit ctl_set_endpoints(struct ctl *c, const char *const *list, size_t count)
+{
+    forget_endpoints(c);
+    for (size_t i = 0; i < count; i++) {
+        char *save, *all = arena_string(&c->arena, list[i], strlen(list[i]));
+        for (char *one = strtok_r(all, ", ", &save); one; one = strtok_r(NULL, ", ", &save)) {
+            if (c->endpoint_count == CTL_ENDPOINTS_MAX)
+                return ctl_fail(c, CTL_BAD_ARGS, "more than %d endpoints", CTL_ENDPOINTS_MAX);
+            if (!read_endpoint(c, one, &c->endpoints[c->endpoint_count]))
+                return ctl_fail(c, CTL_BAD_ARGS,
+                                "\"%s\" is no endpoint; one is host:port or https://host:port", one);
+            c->endpoint_count++;
+        }
+    }
+    if (c->endpoint_count == 0)
+        return ctl_fail(c, CTL_BAD_ARGS, "no endpoint is given; --endpoints host:port names one");
+    return CTL_DONE;
+}
+
+enum ctl_exit ctl_use_endpoints(struct ctl *c)
+{
+    static const char *const fallback[] = {"127.0.0.1:2379"};
+    const struct ctl_value *given = ctl_list(&c->typed, "endpoints");
+    return given->count ? ctl_set_endpoints(c, given->list, given->count) : ctl_set_endpoints(c, fallback, 1);
+}
+
+static enum ctl_exit open_tls(struct ctl *c)
+{
+    bool is_wanted = false;
+    for (size_t i = 0; i < c->endpoint_count; i++)
+        is_wanted = is_wanted || c->endpoints[i].is_tls;
+    if (!is_wanted)
+        return CTL_DONE;
+    bool is_checked = !ctl_bool(&c->typed, "insecure-skip-tls-verify");
+    const char *ca = ctl_given(&c->typed, "cacert");
+    struct tls_options options = {.cert_file = ctl_given(&c->typed, "cert"),
+                                  .key_file = ctl_given(&c->typed, "key"),
+                                  .ca_file = is_checked ? ca : NULL,
+                                  .use_system_ca = is_checked && !ca,
+                                  .alpn = "http/1.1"};
+    char error[300];
+    if (tls_context_new(&options, error, sizeof error, &c->tls) != OK)
+        return ctl_fail(c, CTL_BAD_ARGS, "%s", error);
+    return CTL_DONE;
+}
+
+/* --- who asks
+ * ------------------------------------------------------------------------------------------------------------
+ */
+
+static char *ask_password(struct ctl *c, const char *user)
+{
+    int fd = open("/dev/tty", O_RDWR | O_CLOEXEC);
+    if (fd < 0)
+        return NULL;
+    struct termios was, quiet;
+    bool is_terminal = tcgetattr(fd, &was) == 0;
+    if (is_terminal) {
+        quiet = was;
+        quiet.c_lflag &= ~(tcflag_t)ECHO;
+        (void)tcsetattr(fd, TCSAFLUSH, &quiet);
+    }
+    dprintf(fd, "Password of %s: ", user);
+    struct buf line = {0};
+    char letter;
+    while (line.size < 1024 && read(fd, &letter, 1) == 1 && letter != '\n')
+        buf_add_byte(&line, (uint8_t)letter);
+    if (is_terminal)
+        (void)tcsetattr(fd, TCSAFLUSH, &was);
+    dprintf(fd, "\n");
+    close(fd);
+    char *password = arena_string(&c->arena, line.data, line.size);
+    buf_done(&line);
+    return password;
+}
+
+static enum ctl_exit find_password(struct ctl *c, const char *user, const char **ret_password)
+{
+    const char *file = c->typed.is_etcdctl ? NULL : ctl_given(&c->typed, "password-file");
+    *ret_password = ctl_given(&c->typed, "password");
+    if (*ret_password)
+        return CTL_DONE;
+    if (file) {
+        struct buf text = {0};
+        enum ctl_exit how = ctl_read_file(c, file, 64 << 10, &text);
+        const uint8_t *end = text.size ? memchr(text.data, '\n', text.size) : NULL;
+        *ret_password = arena_string(&c->arena, text.data, end ? (size_t)(end - text.data) : text.size);
+        buf_done(&text);
+        return how;
+    }
+    *ret_password = ask_password(c, user);
+    if (!*ret_password)
+        return ctl_fail(c, CTL_BAD_ARGS,
+                        "the password of %s is needed and there is no terminal to ask at; --password-file or "
+                        "CAIRN_PASSWORD gives it",
+                        user);
+    return CTL_DONE;
+}
+
+/* A token for all that is asked later. */
+static enum ctl_exit log_in(struct ctl *c)
+{
+    const char *user = ctl_given(&c->typed, "user"), *password;
+    if (!user)
+        return CTL_DONE;
+    const char *colon = strchr(user, ':');
+    enum ctl_exit how = CTL_DONE;
+    if (colon) {
+        password = colon + 1;
+        user = arena_string(&c->arena, user, (size_t)(colon - user));
+    } else {
+        how = find_password(c, user, &password);
+    }
+    if (how)
+        return how;
+    struct buf body = {0};
+    struct json_writer w = {.out = &body};
+    jw_open(&w, '{');
+    jw_key(&w, "name");
+    jw_text(&w, user);
+    jw_key(&w, "password");
+    jw_text(&w, password);
+    jw_close(&w, '}');
+    struct ctl_call call = {.method = "POST", .body = buf_slice(&body), .has_body = true};
+    ctl_path(&call, "/v3/auth/authenticate");
+    json_t *doc = NULL;
+    how = ctl_call_json(c, &call, &doc);
+    const char *token = ctl_json_text(doc, "token");
+    if (!how && *token)
+        c->token = mem_string(token);
+    json_decref(doc);
+    ctl_call_done(&call);
+    buf_done(&body);
+    return how;
+}
+
+/* --- the run
+ * -----------------------------------------------------------------------------------------------------------------
+ */
+
+static enum ctl_exit choose_form(struct ctl *c)
+{
+    const struct ctl_typed *t = &c->typed;
+    const char *text = t->is_etcdctl ? NULL : ctl_given(t, "output");
+    if (!text)
+        text = ctl_given(t, "write-out");
+    if (text && !ctl_form_of(text, &c->form))
+        return t->is_etcdctl ? ctl_fail(c, CTL_BAD_FEATURE, "unsupported output format")
+                             : ctl_fail(c, CTL_BAD_ARGS,
+                                        "there is no output form \"%s\"; there are table, simple, json, "
+                                        "yaml, name, fields, protobuf",
+                                        text);
+    return CTL_DONE;
+}
+
+/* Some commands ask nobody. */
+static bool is_local(enum ctl_command_id id)
+{
+    return ctl_commands[id].group == CTL_GROUP_PROGRAM;
+}
+
+enum ctl_exit ctl_open(struct ctl *c)
+{
+    if (is_local(c->typed.command))
+        return choose_form(c);
+    enum ctl_exit how = read_environment(c);
+    if (!how && !c->typed.is_etcdctl)
+        how = ctl_apply_context(c);
+    if (!how)
+        how = choose_form(c);
+    if (how)
+        return how;
+    c->is_hex = ctl_bool(&c->typed, "hex");
+    c->dial_ms = ctl_duration_ms(&c->typed, "dial-timeout");
+    c->command_ms = ctl_duration_ms(&c->typed, "command-timeout");
+    how = ctl_use_endpoints(c);
+    if (!how)
+        how = open_tls(c);
+    return how ? how : log_in(c);
+}
+
+void ctl_done(struct ctl *c)
+{
+    forget_endpoints(c);
+    tls_context_free(c->tls);
+    mem_free(c->token);
+    ctl_typed_done(&c->typed);
+    arena_done(&c->arena);
+    buf_done(&c->out);
+}

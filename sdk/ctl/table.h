@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * command.def in C: the commands, their flags, and who is meant by a word that is none of them. Pure. */
+#ifndef SDK_CTL_TABLE_H
+#define SDK_CTL_TABLE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct ctl;
+
+/* How a command ended, as etcdctl says it. */
+enum ctl_exit {
+    CTL_DONE = 0,
+    CTL_ERROR = 1,
+    CTL_BAD_CONNECTION = 2,
+    CTL_INVALID_INPUT = 3,
+    CTL_BAD_FEATURE = 4,
+    CTL_INTERRUPTED = 5,
+    CTL_IO = 6,
+    CTL_BAD_ARGS = 128,
+};
+
+enum ctl_group {
+#define CTL_GROUP(id, title) CTL_GROUP_##id,
+#define CTL_COMMAND(...)
+#define CTL_FLAG(...)
+#include "sdk/ctl/command.def"
+#undef CTL_GROUP
+#undef CTL_COMMAND
+#undef CTL_FLAG
+    CTL_GROUP_COUNT
+};
+
+enum ctl_command_id {
+    CTL_COMMAND_global, /* no command: whose flags everybody has */
+#define CTL_GROUP(...)
+#define CTL_COMMAND(id, ...) CTL_COMMAND_##id,
+#define CTL_FLAG(...)
+#include "sdk/ctl/command.def"
+#undef CTL_GROUP
+#undef CTL_COMMAND
+#undef CTL_FLAG
+    CTL_COMMAND_COUNT
+};
+
+enum ctl_grammar { CTL_CAIRN, CTL_BOTH };
+
+enum ctl_kind { CTL_BOOL, CTL_TEXT, CTL_LIST, CTL_INT, CTL_HEX, CTL_DURATION };
+
+struct ctl_command {
+    const char *words; /* "service ls"; NULL for the first one, which is none */
+    enum ctl_group group;
+    enum ctl_grammar grammar;
+    const char *arguments;
+    int min, max;
+    const char *summary;
+};
+
+struct ctl_flag {
+    enum ctl_command_id command;
+    const char *name;
+    char letter;
+    enum ctl_kind kind;
+    const char *value, *default_text, *help;
+};
+
+extern const struct ctl_command ctl_commands[CTL_COMMAND_COUNT];
+extern const struct ctl_flag ctl_flags[];
+extern const size_t ctl_flag_count;
+const char *ctl_group_title(enum ctl_group g);
+
+/* The program has two grammars: its own, and etcdctl's under that name. */
+bool ctl_has_command(enum ctl_command_id id, bool is_etcdctl);
+bool ctl_has_flag(const struct ctl_flag *f, bool is_etcdctl);
+
+/* The command's flag or a global one; NULL if there is none. */
+const struct ctl_flag *ctl_find_flag(enum ctl_command_id id, const char *name, size_t size, bool is_etcdctl);
+const struct ctl_flag *ctl_find_letter(enum ctl_command_id id, char letter, bool is_etcdctl);
+/* A flag of this name that any command has: enough to know whether a word follows it. */
+const struct ctl_flag *ctl_any_flag(const char *name, size_t size, bool is_etcdctl);
+
+/* Is text the first words of a command? "snapshot" is of "snapshot save". */
+bool ctl_is_group(const char *text, bool is_etcdctl);
+/* The command or the flag's name that was perhaps meant; NULL = nothing is near. */
+const char *ctl_near_command(const char *text, bool is_etcdctl);
+const char *ctl_near_flag(enum ctl_command_id id, const char *name, size_t size, bool is_etcdctl);
+
+#endif

@@ -1,0 +1,154 @@
+#!/usr/bin/env bash
+# cairnctl against real daemons: services and configurations from the shell, on one node and on three of which one dies; what it
+# prints, how it ends, and that standard output has nothing but what was asked for.
+. "$(dirname "$0")/lib.sh"
+CTL=$(realpath "$(dirname "$CAIRND")/cairnctl")
+unset $(compgen -v | grep -E '^CAIRN_' || true) 2>/dev/null || true
+port=$(free_base)
+start_server "$work/one" "$port" || { fails "the node does not start"; finish; }
+export CAIRN_ENDPOINTS=127.0.0.1:$port CAIRN_COMMAND_TIMEOUT=${LIMIT_S}s CAIRN_DIAL_TIMEOUT=${LIMIT_S}s CAIRN_CONFIG=$work/contexts.yaml
+cd "$work" || exit 1
+
+ctl() { "$CTL" "$@" >"$work/out" 2>"$work/err"; } # the exit code, and both outputs in files
+# prints NAME EXIT OUTPUT WORDS...: exactly that, on standard output
+prints() {
+    local name=$1 code=$2 wanted=$3 got
+    shift 3
+    ctl "$@"
+    got=$?
+    expect "$name: exit" "$code" "$got"
+    expect "$name" "$wanted" "$(cat "$work/out")"
+}
+# complains NAME EXIT PATTERN WORDS...: that on standard error, nothing on standard output
+complains() {
+    local name=$1 code=$2 pattern=$3 got
+    shift 3
+    ctl "$@"
+    got=$?
+    expect "$name: exit" "$code" "$got"
+    check "$name" grep -qE -- "$pattern" "$work/err"
+    expect "$name: says nothing else" "" "$(cat "$work/out")"
+}
+
+# --- services ---
+"$CTL" service register web w1 10.0.0.5:8080 --zone b --tag x --meta team=shop >register.out 2>register.err &
+register_pid=$!
+check "an instance registers" within $LIMIT_S has register.out 'registered w1 of web at 10.0.0.5:8080'
+prints "its service is listed" 0 web service ls -o name
+prints "and shown" 0 "$(printf 'w1\t10.0.0.5:8080\tup\tyes\t100\tb\t\tx\t')" service get web -o simple
+
+expect "as JSON too: the server's words" shop "$("$CTL" service get web -o json | jq -r '.instances[0].metadata.team')"
+"$CTL" service watch web -o simple >watch.out 2>watch.err &
+watch_pid=$!
+check "a watch begins with what is there" within $LIMIT_S has watch.out 'added.w1.10.0.0.5:8080.up'
+prints "a drain takes it out of traffic" 0 "w1 of web is out of traffic; 1 subscribers know" service drain web w1 --deadline 60s
+check "the watch tells" within $LIMIT_S has watch.out 'changed.w1.10.0.0.5:8080.draining (drained)'
+prints "undrain takes it back" 0 "w1 of web has traffic again, if it is up" service undrain web w1
+kill -TERM $register_pid
+wait $register_pid
+expect "Ctrl-C deregisters" 0 $?
+check "and says so" has register.err 'deregistered w1 of web'
+check "the watch tells that, too" within $LIMIT_S has watch.out 'removed.w1'
+kill -TERM $watch_pid
+wait $watch_pid
+expect "a stopped watch says by its exit that it was stopped" 5 $?
+"$CTL" service register web w2 10.0.0.6:8080 -- sh -c 'cairnctl=$1; "$cairnctl" service get web -o name; exit 7' sh "$CTL" >run.out 2>run.err
+expect "a command's exit is the registration's" 7 $?
+check "it was registered meanwhile" has run.out '^w2$'
+complains "a service that is not there" 1 'there is no such service \(127.0.0.1' service get web
+
+# --- configurations ---
+printf 'a: 1\n' | prints "publish from standard input" 0 "app.yaml: release 1, revision $(($("$CTL" config ls -o json | jq .revision) + 1))" config set app.yaml --title first
+printf 'a: 1\n' >same.yaml
+prints "the same again" 0 "app.yaml is unchanged: release 1 has this content" config set app.yaml same.yaml
+printf 'a: 2\n' >app.yaml
+complains "with another expectation" 1 'release 7 is not what is live .*Look at what is there' config set app.yaml app.yaml --if-seq 7
+check "with the right one" ctl config set app.yaml app.yaml --if-seq 1
+printf 'a: 1\na: 2\n' >bad.yaml
+complains "what does not parse" 3 'line 2, column 1' config set app.yaml bad.yaml
+prints "is found before" 0 "app.yaml is valid" config set app.yaml app.yaml --check
+prints "get gives it as it was put" 0 "a: 2" config get app.yaml
+prints "an older one too" 0 "a: 1" config get app.yaml --seq 1
+prints "a diff is an exit of 1" 1 "$(printf -- '--- app.yaml\t1\n+++ app.yaml\t2\n@@ -1 +1 @@\n-a: 1\n+a: 2')" config diff app.yaml
+prints "a file that is the same is none" 0 "" config diff app.yaml app.yaml
+prints "one that is not" 1 "$(printf -- '--- app.yaml (release 2)\n+++ same.yaml\n@@ -1 +1 @@\n-a: 2\n+a: 1')" config diff app.yaml same.yaml
+prints "history" 0 "$(printf '2\n1')" config history app.yaml -o name
+"$CTL" config watch app.yaml -- sh -c 'echo "$CAIRN_CONFIG_SEQ $(cat)" >>seen' 2>watch.err &
+watch_pid=$!
+check "a watch runs a command with what is live" within $LIMIT_S has seen '^2 a: 2$'
+check "rollback" ctl config rollback app.yaml 1 --note 'too much'
+check "and with each release" within $LIMIT_S has seen '^3 a: 1$'
+kill -TERM $watch_pid
+wait $watch_pid
+EDITOR='sed -i s/1/5/' ctl config edit app.yaml
+expect "edit publishes" 0 $?
+prints "what the editor left" 0 "a: 5" config get app.yaml
+EDITOR=true complains "an edit that changes nothing" 0 'unchanged; nothing is published' config edit app.yaml
+cat >slow_editor <<END
+#!/bin/sh
+sed -i s/5/6/ "\$1"
+printf 'a: 7\n' | "$CTL" config set app.yaml
+END
+chmod +x slow_editor
+EDITOR=./slow_editor ctl config edit app.yaml
+expect "an edit that somebody overtook" 1 $?
+check "keeps the file and says where" has err 'what was edited is in /'
+prints "and changes nothing" 0 "a: 7" config get app.yaml
+check "export" ctl config export all.tgz
+check "import into another namespace" ctl config import all.tgz -n stage
+prints "brings all" 0 app.yaml config ls -n stage -o name
+printf 'a: 8\n' >other.yaml
+ctl config set app.yaml other.yaml -n stage
+ctl config import all.tgz -n stage
+expect "an import that stands against something is refused" 1 $?
+check "with a report" has out 'conflict'
+check "rm" ctl config rm app.yaml -n stage
+complains "what is gone" 1 'there is no such configuration' config get app.yaml -n stage
+
+# --- the program itself ---
+complains "nobody is there" 2 'cannot reach 127.0.0.1:1: .*Does cairnd run there' --endpoints 127.0.0.1:1 --dial-timeout 2s service ls
+prints "the next endpoint is asked" 0 app.yaml --endpoints "127.0.0.1:1,127.0.0.1:$port" config ls -o name
+complains "a server that is none" 2 'cannot reach .*the server closed the connection' --endpoints "127.0.0.1:$((port + 1))" service ls
+env -u CAIRN_ENDPOINTS "$CTL" context set here --endpoints "127.0.0.1:$port" --namespace stage >out 2>&1
+expect "a context is kept" "context here is kept and in use" "$(cat out)"
+expect "and used" "" "$(env -u CAIRN_ENDPOINTS "$CTL" config ls -o name)"
+expect "a flag wins over it" app.yaml "$(env -u CAIRN_ENDPOINTS "$CTL" config ls -o name -n default)"
+expect "a variable, too" app.yaml "$(env -u CAIRN_ENDPOINTS CAIRN_NAMESPACE=default "$CTL" config ls -o name)"
+"$CTL" context rm here >/dev/null
+"$CTL" completion bash >completion
+# shellcheck disable=SC2016
+expect "bash completes" "history" "$(bash -c '. ./completion; COMP_WORDS=(cairnctl config hi); COMP_CWORD=2; _cairnctl; echo "${COMPREPLY[@]}"')"
+expect "also names, which it asks for" "app.yaml" \
+    "$(PATH=$(dirname "$CTL"):$PATH bash -c '. ./completion; COMP_WORDS=(cairnctl config get ""); COMP_CWORD=3; _cairnctl; echo "${COMPREPLY[@]}"')"
+
+# --- three members, one of which dies ---
+stop_server TERM
+CLUSTER_DIR=$work/cluster CLUSTER_PORT=$((port + 10)) CAIRND=$CAIRND "$OLDPWD/tests/e2e/three.sh" >three.out 2>&1 &
+three_pid=$!
+end_more() {
+    local p
+    for p in "$work"/cluster/n?.pid; do [ -f "$p" ] && kill -KILL "$(cat "$p")"; done
+    kill -KILL "$three_pid"
+}
+check "three members start" within $LIMIT_S has three.out 'Ctrl-C stops them'
+export CAIRN_ENDPOINTS=127.0.0.1:$((port + 10)),127.0.0.1:$((port + 20)),127.0.0.1:$((port + 30))
+"$CTL" service register api a1 10.0.0.1:80 --ttl 60s >register.out 2>register.err &
+register_pid=$!
+check "an instance registers at one of them" within $LIMIT_S has register.out 'registered a1'
+"$CTL" service watch api >watch.out 2>watch.err &
+watch_pid=$!
+check "a watch at the same" within $LIMIT_S has watch.out 'added.a1'
+kill -KILL "$(cat cluster/n1.pid)"
+check "which dies; the watch goes on at another" within $LIMIT_S has watch.err 'going on at another one'
+registers() { ctl service register api a2 10.0.0.2:80 --once; }
+check "another instance registers there" within $LIMIT_S registers
+check "and is seen, the first one not again" within $LIMIT_S has watch.out 'added.a2'
+expect "one line for each" 2 "$(grep -c added watch.out)"
+kill -TERM $register_pid
+wait $register_pid
+expect "the first one deregisters at another member" 0 $?
+check "which is seen" within $LIMIT_S has watch.out 'removed.a1'
+kill -TERM $watch_pid
+wait $watch_pid
+cd - >/dev/null || exit 1
+finish

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * A command line, a word each line. After a refusal there is a sentence and a way to end; after success all
+ * flags can be read and help can be shown. */
+#include <assert.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "sdk/ctl/ctl.h"
+
+enum { WORDS_MAX = 64 };
+
+static void read_all(const struct ctl_typed *t)
+{
+    for (size_t i = 0; i < ctl_flag_count; i++) {
+        const struct ctl_flag *f = &ctl_flags[i];
+        if (f->command != t->command && f->command != CTL_COMMAND_global)
+            continue;
+        (void)ctl_bool(t, f->name);
+        (void)ctl_int(t, f->name);
+        assert(ctl_duration_ms(t, f->name) >= 0);
+    }
+    assert(t->dash_at <= t->arg_count);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    char *text = mem_new(size + 1);
+    memcpy(text, data, size);
+    const char *words[WORDS_MAX + 1];
+    int count = 0;
+    for (char *save, *word = strtok_r(text, "\n", &save); word && count < WORDS_MAX;
+         word = strtok_r(NULL, "\n", &save))
+        words[count++] = word;
+    struct ctl_typed t;
+    enum ctl_exit how = CTL_DONE;
+    int err = ctl_parse(count, words, &t, &how);
+    assert(err == OK ? t.error.size == 0 : t.error.size > 0 && how != CTL_DONE);
+    if (!err) {
+        struct buf help = {0};
+        read_all(&t);
+        ctl_add_help(&help, &t);
+        buf_done(&help);
+    }
+    ctl_typed_done(&t);
+    mem_free(text);
+    return 0;
+}

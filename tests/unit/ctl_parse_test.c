@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * cairnctl's table and parser: the table agrees with itself, flags are read as pflag reads them, wrong ones
+ * are named, and what was perhaps meant is offered. */
+#include "tests/unit/unit.h"
+
+#include <string.h>
+
+#include "sdk/ctl/ctl.h"
+
+static struct ctl_typed t;
+
+static int set_up(void **state)
+{
+    (void)state;
+    t = (struct ctl_typed){0};
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    ctl_typed_done(&t);
+    return 0;
+}
+
+/* Words with a blank between. */
+static int parse(const char *line, enum ctl_exit *ret_exit)
+{
+    static char text[512];
+    const char *argv[40];
+    int argc = 0;
+    ctl_typed_done(&t);
+    assert_true(strlen(line) < sizeof text);
+    strcpy(text, line);
+    for (char *word = strtok(text, " "); word; word = strtok(NULL, " "))
+        argv[argc++] = word;
+    return ctl_parse(argc, argv, &t, ret_exit);
+}
+
+static void accepted(const char *line)
+{
+    enum ctl_exit how;
+    if (parse(line, &how) != OK)
+        fail_msg("%s: %s", line, buf_text(&t.error));
+}
+
+static void refused(const char *line, enum ctl_exit wanted, const char *says)
+{
+    enum ctl_exit how = CTL_DONE;
+    assert_int_not_equal(parse(line, &how), OK);
+    assert_string_equal(buf_text(&t.error), says);
+    assert_int_equal(how, wanted);
+}
+
+static void the_table_agrees_with_itself(void **state)
+{
+    (void)state;
+    for (int a = 1; a < CTL_COMMAND_COUNT; a++) {
+        const struct ctl_command *command = &ctl_commands[a];
+        assert_true(command->max < 0 || command->max >= command->min);
+        assert_true(strlen(command->summary) > 10);
+        assert_null(strstr(command->words, "  "));
+        for (int b = a + 1; b < CTL_COMMAND_COUNT; b++)
+            assert_string_not_equal(command->words, ctl_commands[b].words);
+    }
+    for (size_t a = 0; a < ctl_flag_count; a++) {
+        const struct ctl_flag *f = &ctl_flags[a];
+        assert_int_equal(f->kind == CTL_BOOL, *f->value == 0); /* all others show what they want */
+        for (size_t b = a + 1; b < ctl_flag_count; b++)
+            assert_false(
+                ctl_flags[b].command == f->command &&
+                (strcmp(ctl_flags[b].name, f->name) == 0 || (f->letter && f->letter == ctl_flags[b].letter)));
+    }
+    for (size_t a = 0; a < ctl_flag_count; a++) { /* defaults are values */
+        struct ctl_typed one = {.values = mem_new(ctl_flag_count * sizeof *one.values), .program = "x"};
+        if (ctl_flags[a].default_text)
+            assert_int_equal(ctl_supply(&one, &ctl_flags[a], ctl_flags[a].default_text, ""), OK);
+        ctl_typed_done(&one);
+    }
+}
+
+/* The first pass decides by a flag's name alone whether a word follows it. */
+static void flags_of_one_name_are_all_bare_or_all_with_a_value(void **state)
+{
+    (void)state;
+    for (size_t a = 0; a < ctl_flag_count; a++) {
+        for (size_t b = 0; b < ctl_flag_count; b++) {
+            if (strcmp(ctl_flags[a].name, ctl_flags[b].name) == 0)
+                assert_int_equal(ctl_flags[a].kind == CTL_BOOL, ctl_flags[b].kind == CTL_BOOL);
+        }
+    }
+}
+
+static void every_command_is_found(void **state)
+{
+    (void)state;
+    for (int id = 1; id < CTL_COMMAND_COUNT; id++) {
+        char line[200];
+        snprintf(line, sizeof line, "cairnctl %s --help", ctl_commands[id].words);
+        accepted(line);
+        assert_int_equal(t.command, id);
+        assert_true(t.wants_help);
+        struct buf help = {0};
+        ctl_add_help(&help, &t);
+        assert_non_null(strstr(buf_text(&help), ctl_commands[id].summary));
+        buf_done(&help);
+    }
+}
+
+static void flags_stand_anywhere(void **state)
+{
+    (void)state;
+    static const char *const lines[] = {
+        "cairnctl --endpoints a:1,b:2 -o json service get --tag x web --tag=y",
+        "cairnctl service -ojson get web --tag x --tag y --endpoints=a:1,b:2",
+        "/usr/bin/cairnctl -o=json service --tag x get --tag y --endpoints a:1,b:2 web",
+    };
+    for (size_t i = 0; i < COUNT_OF(lines); i++) {
+        accepted(lines[i]);
+        assert_int_equal(t.command, CTL_COMMAND_service_get);
+        assert_int_equal(t.arg_count, 1);
+        assert_string_equal(t.args[0], "web");
+        assert_string_equal(ctl_text(&t, "output"), "json");
+        assert_string_equal(ctl_given(&t, "endpoints"), "a:1,b:2");
+        assert_int_equal(ctl_list(&t, "tag")->count, 2);
+        assert_string_equal(ctl_list(&t, "tag")->list[0], "x");
+        assert_string_equal(ctl_list(&t, "tag")->list[1], "y");
+        assert_false(ctl_bool(&t, "healthy"));
+    }
+}
+
+static void kinds_have_their_values(void **state)
+{
+    (void)state;
+    accepted("cairnctl service drain web w1 --deadline 1m0.5s --no-wait");
+    assert_int_equal(ctl_duration_ms(&t, "deadline"), 60500);
+    assert_true(ctl_bool(&t, "no-wait"));
+    assert_int_equal(ctl_duration_ms(&t, "command-timeout"), 5000);
+    accepted("cairnctl service drain web w1 --no-wait=false");
+    assert_false(ctl_bool(&t, "no-wait"));
+    assert_int_equal(ctl_duration_ms(&t, "deadline"), 30000);
+    accepted("cairnctl config get a --seq 12");
+    assert_int_equal(ctl_int(&t, "seq"), 12);
+    refused("cairnctl config get a --seq 12x", CTL_BAD_ARGS,
+            "cairnctl: --seq is \"12x\"; it must be a whole number\n");
+    refused("cairnctl config get a --seq", CTL_BAD_ARGS, "cairnctl: --seq needs a value: N\n");
+    refused("cairnctl service ls --command-timeout 5", CTL_BAD_ARGS,
+            "cairnctl: --command-timeout is \"5\"; it must be a time, as 5s or 1m30s\n");
+}
+
+static void what_follows_the_dashes_is_not_read(void **state)
+{
+    (void)state;
+    accepted("cairnctl service register web w1 10.0.0.1:80 --zone b -- run --zone c -x");
+    assert_int_equal(t.dash_at, 3);
+    assert_int_equal(t.arg_count, 7);
+    assert_string_equal(t.args[4], "--zone");
+    assert_string_equal(ctl_given(&t, "zone"), "b");
+    accepted("cairnctl config set a -"); /* a dash alone is a file */
+    assert_string_equal(t.args[1], "-");
+}
+
+static void arguments_are_counted(void **state)
+{
+    (void)state;
+    refused("cairnctl service get", CTL_BAD_ARGS,
+            "cairnctl: service get needs more arguments\nusage: cairnctl service get SERVICE [INSTANCE]\n");
+    refused("cairnctl config ls a b", CTL_BAD_ARGS,
+            "cairnctl: config ls has too many arguments\nusage: cairnctl config ls [PREFIX]\n");
+    refused("cairnctl service register web w1 10.0.0.1:80 sleep 5", CTL_BAD_ARGS,
+            "cairnctl: service register has too many arguments\n"
+            "usage: cairnctl service register SERVICE ID HOST:PORT [-- COMMAND ...]\n");
+    refused("cairnctl service register web w1 -- 10.0.0.1:80", CTL_BAD_ARGS,
+            "cairnctl: service register needs more arguments\n"
+            "usage: cairnctl service register SERVICE ID HOST:PORT [-- COMMAND ...]\n");
+}
+
+static void what_was_meant_is_offered(void **state)
+{
+    (void)state;
+    refused("cairnctl config gett a", CTL_BAD_ARGS,
+            "cairnctl: there is no command \"config gett\"; did you mean \"config get\"?\n");
+    refused("cairnctl service list", CTL_BAD_ARGS,
+            "cairnctl: there is no command \"service list\"; did you mean \"service ls\"?\n");
+    refused("cairnctl confg", CTL_BAD_ARGS,
+            "cairnctl: there is no command \"confg\"; did you mean \"config\"?\n");
+    refused("cairnctl xyzzy", CTL_BAD_ARGS,
+            "cairnctl: there is no command \"xyzzy\"; \"cairnctl help\" lists them\n");
+    refused("cairnctl config set a --titel b", CTL_BAD_ARGS,
+            "cairnctl: config set has no flag --titel; did you mean --title?\n");
+    refused("cairnctl config set a -z", CTL_BAD_ARGS,
+            "cairnctl: config set has no flag -z; \"cairnctl config set --help\" lists them\n");
+    refused("cairnctl config set a --qqq=1", CTL_BAD_ARGS,
+            "cairnctl: config set has no flag --qqq; \"cairnctl config set --help\" lists them\n");
+}
+
+static void a_group_alone_asks_for_help(void **state)
+{
+    (void)state;
+    accepted("cairnctl config");
+    assert_true(t.wants_help);
+    struct buf help = {0};
+    ctl_add_help(&help, &t);
+    assert_non_null(strstr(buf_text(&help), "config rollback"));
+    assert_null(strstr(buf_text(&help), "service ls"));
+    buf_done(&help);
+    accepted("cairnctl");
+    assert_true(t.wants_help);
+}
+
+static void under_the_name_etcdctl_it_is_etcdctl(void **state)
+{
+    (void)state;
+    static const char unknown[] =
+        "Error: unknown command \"service\" for \"etcdctl\"\nRun 'etcdctl --help' for usage.\n";
+    refused("/usr/bin/etcdctl service ls", CTL_ERROR, unknown);
+    refused("cairnctl etcdctl service ls", CTL_ERROR, unknown);
+    refused("etcdctl version -o json", CTL_ERROR, "Error: unknown shorthand flag: 'o' in -o\n");
+    refused("etcdctl version --namespace a", CTL_ERROR, "Error: unknown flag: --namespace\n");
+    accepted("etcdctl version -w json");
+    assert_true(t.is_etcdctl);
+}
+
+static void completions_know_every_command(void **state)
+{
+    (void)state;
+    static const char *const shells[] = {"bash", "zsh", "fish"};
+    struct buf out = {0};
+    for (size_t i = 0; i < COUNT_OF(shells); i++) {
+        buf_clear(&out);
+        ctl_add_completion(&out, shells[i]);
+        assert_non_null(strstr(buf_text(&out), "rollback"));
+        assert_non_null(strstr(buf_text(&out), "if-md5"));
+    }
+    buf_clear(&out);
+    ctl_add_completion(&out, "cmd");
+    assert_int_equal(out.size, 0);
+    ctl_add_man(&out);
+    assert_non_null(strstr(buf_text(&out), ".SS config rollback NAME SEQ\n"));
+    buf_done(&out);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(the_table_agrees_with_itself, set_up, tear_down),
+        cmocka_unit_test(flags_of_one_name_are_all_bare_or_all_with_a_value),
+        cmocka_unit_test_setup_teardown(every_command_is_found, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(flags_stand_anywhere, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(kinds_have_their_values, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_follows_the_dashes_is_not_read, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(arguments_are_counted, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_was_meant_is_offered, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_group_alone_asks_for_help, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(under_the_name_etcdctl_it_is_etcdctl, set_up, tear_down),
+        cmocka_unit_test(completions_know_every_command),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
