@@ -107,6 +107,7 @@ static void what_a_line_does_is_its_callers(void **state)
     V3electionpb__CampaignRequest campaign = V3ELECTIONPB__CAMPAIGN_REQUEST__INIT;
     V3electionpb__LeaderRequest leader = V3ELECTIONPB__LEADER_REQUEST__INIT;
     lock.name = campaign.name = leader.name = (ProtobufCBinaryData){strlen(name), (uint8_t *)name};
+    lock.lease = campaign.lease = 7;
     const struct {
         const char *path;
         const void *message;
