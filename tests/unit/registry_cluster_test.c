@@ -83,8 +83,7 @@ static int beat(struct trio *t, unsigned i, int64_t session)
 static struct catalog_instance *find_here(struct trio *t, unsigned i, const char *id)
 {
     struct registry_key key = registry_key_of("web", id);
-    struct catalog_service *s =
-        catalog_find(registry_catalog(at(t, i)), key.ns, key.group, key.service);
+    struct catalog_service *s = catalog_find(registry_catalog(at(t, i)), key.ns, key.group, key.service);
     struct catalog_instance *instance = s ? catalog_instance(s, key.id) : NULL;
     return instance && instance->doc ? instance : NULL;
 }
