@@ -2,7 +2,7 @@
  * The config center on three members: what is published through one is read through the others at once, every
  * member tells its own watchers, listeners are listed wherever they are, the leader's death loses nothing and
  * nobody collects twice. Virtual time. */
-#include "tests/unit/cluster_world.h"
+#include "tests/unit/trio.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -10,82 +10,55 @@
 #include "base/metric.h"
 #include "tests/unit/config_node.h"
 
-struct trio {
-    struct world *world;
-    struct config *configs[3];
-};
-
-static void turn(void *arg)
+static void *open_door(struct kv *kv, const char *member)
 {
-    config_turn(arg);
+    struct config_options o = {.kv = kv, .member = member, .releases_kept = 4, .releases_kept_s = 10};
+    return config_new(&o);
 }
 
-static void open_config(struct trio *t, unsigned i)
+static void close_door(void *door)
 {
-    struct machine *m = &t->world->machines[i];
-    struct config_options o = {.kv = m->kv, .member = m->name, .releases_kept = 4, .releases_kept_s = 10};
-    t->configs[i] = config_new(&o);
-    m->turn = turn;
-    m->arg = t->configs[i];
+    config_free(door);
 }
 
-static void close_config(struct trio *t, unsigned i)
+static void turn(void *door)
 {
-    config_free(t->configs[i]);
-    t->configs[i] = NULL;
-    t->world->machines[i].turn = NULL;
+    config_turn(door);
 }
 
-static bool are_ready(const struct trio *t)
+static bool is_ready(const void *door)
 {
-    for (unsigned i = 0; i < 3; i++)
-        if (t->configs[i] && !config_is_ready(t->configs[i]))
-            return false;
-    return true;
+    return config_is_ready(door);
+}
+
+static const struct trio_kind kind = {open_door, close_door, turn, is_ready};
+
+static struct config *at(const struct trio *t, unsigned i)
+{
+    return t->doors[i];
 }
 
 static int setup(void **state)
 {
-    struct trio *t = mem_new(sizeof *t);
-    t->world = world_new(3);
-    for (unsigned i = 0; i < 3; i++)
-        open_config(t, i);
-    world_wait_for_leader(t->world);
-    for (unsigned n = 0; n < 200 && !are_ready(t); n++)
-        world_run_ms(t->world, 50);
-    assert_true(are_ready(t));
-    *state = t;
+    *state = trio_new(&kind);
     return 0;
 }
 
 static int teardown(void **state)
 {
-    struct trio *t = *state;
-    for (unsigned i = 0; i < 3; i++)
-        if (t->configs[i])
-            close_config(t, i);
-    world_free(t->world);
-    mem_free(t);
+    trio_free(*state);
     return 0;
 }
 
-static unsigned index_of(const struct trio *t, const struct machine *m)
+static void wait(struct trio *t, const struct asked_config *a)
 {
-    return (unsigned)(m - t->world->machines);
-}
-
-static void wait(struct trio *t, struct asked_config *a)
-{
-    uint64_t until = t->world->clock.now_ns + 60000000000;
-    while (!a->is_done && t->world->clock.now_ns < until)
-        world_step(t->world);
-    assert_true(a->is_done);
+    trio_wait(t, &a->is_done);
 }
 
 static struct asked_config publish(struct trio *t, unsigned i, const char *name, const char *content)
 {
     struct asked_config a = asked_config();
-    config_publish(t->configs[i], &a.request,
+    config_publish(at(t, i), &a.request,
                    &(struct config_publish){.key = config_id_of(name), .content = slice_text(content)});
     wait(t, &a);
     return a;
@@ -95,7 +68,7 @@ static struct asked_config read_release(struct trio *t, unsigned i, const char *
 {
     struct asked_config a = asked_config();
     struct config_id key = config_id_of(name);
-    config_read(t->configs[i], &a.request, &key, seq, false);
+    config_read(at(t, i), &a.request, &key, seq, false);
     wait(t, &a);
     return a;
 }
@@ -111,7 +84,7 @@ static void test_read_everywhere(void **state)
         assert_int_equal(a.err, OK);
         assert_int_equal(a.result.seq, n);
         struct config_id key = config_id_of("a");
-        assert_int_equal(config_find(t->configs[n % 3], &key)->head->seq, n); /* its own writer, no barrier */
+        assert_int_equal(config_find(at(t, n % 3), &key)->head->seq, n); /* its own writer, no barrier */
         for (unsigned i = 0; i < 3; i++)
             assert_string_equal(read_release(t, i, "a", 0).text, text);
     }
@@ -130,7 +103,7 @@ static void test_races(void **state)
         for (unsigned i = 0; i < 3; i++) {
             snprintf(text[i], sizeof text[i], "%u-%u", round, i);
             a[i] = asked_config();
-            config_publish(t->configs[i], &a[i].request,
+            config_publish(at(t, i), &a[i].request,
                            &(struct config_publish){.key = config_id_of("a"),
                                                     .content = slice_text(text[i]),
                                                     .condition = {.has_seq = true, .if_seq = seq}});
@@ -174,7 +147,7 @@ static void watch(struct trio *t, unsigned i, struct watching *x, const char *na
         memcpy(&x->subscriber.labels.list, &label, sizeof label);
     }
     x->watch.subscriber = &x->subscriber;
-    config_watch(t->configs[i], &x->watch, &key, is_prefix);
+    config_watch(at(t, i), &x->watch, &key, is_prefix);
 }
 
 struct listing {
@@ -209,7 +182,7 @@ static void list(struct trio *t, unsigned i, struct listing *x, const char *name
 {
     struct config_id key = config_id_of(name);
     *x = (struct listing){.l = {.request = {.done = on_listed}, .seen = on_seen}};
-    config_listeners(t->configs[i], &x->l, &key);
+    config_listeners(at(t, i), &x->l, &key);
     uint64_t until = t->world->clock.now_ns + 60000000000;
     while (!x->is_done && t->world->clock.now_ns < until)
         world_step(t->world);
@@ -226,7 +199,7 @@ static void assert_listed(const struct listing *x, const char *text)
 static void settle(struct trio *t, unsigned i)
 {
     struct asked_config a = asked_config();
-    config_barrier(t->configs[i], &a.request);
+    config_barrier(at(t, i), &a.request);
     wait(t, &a);
     assert_int_equal(a.err, OK);
 }
@@ -254,7 +227,7 @@ static void test_listeners(void **state)
     struct gray_label label = {pair.key, &value, 1};
     struct gray_rule rule = {.name = slice_text("r"), .labels = &label, .label_count = 1, .percent = 100};
     struct slice content = slice_text("gray");
-    config_put_gray(t->configs[1], &a.request, &key, &rule, &content, NULL);
+    config_put_gray(at(t, 1), &a.request, &key, &rule, &content, NULL);
     wait(t, &a);
     assert_int_equal(a.err, OK);
     for (unsigned i = 0; i < 3; i++) {
@@ -274,7 +247,7 @@ static void test_listeners(void **state)
     list(t, 0, &l, "nothing");
     assert_string_equal(l.text, "two@m1 0/0/0/0; ");
     /* A member that cannot be asked is silent. */
-    unsigned cut = index_of(t, world_follower(t->world));
+    unsigned cut = trio_index(t, world_follower(t->world));
     t->world->machines[cut].is_cut = true;
     world_run_ms(t->world, 500);
     list(t, (cut + 1) % 3, &l, "a");
@@ -289,11 +262,11 @@ static void test_leader_dies(void **state)
 {
     struct trio *t = *state;
     struct machine *leader = world_leader(t->world);
-    unsigned dead = index_of(t, leader), one = (dead + 1) % 3, two = (dead + 2) % 3;
+    unsigned dead = trio_index(t, leader), one = (dead + 1) % 3, two = (dead + 2) % 3;
     struct watching x;
     watch(t, one, &x, "a", false, "c", NULL);
     publish(t, dead, "a", "1");
-    close_config(t, dead);
+    trio_close(t, dead);
     machine_crash(leader);
     struct asked_config a = asked_config();
     for (unsigned n = 0; n < 50; n++) {
@@ -329,9 +302,9 @@ static void test_retention(void **state)
     world_run_ms(t->world, 5000);
     assert_int_equal(count_releases(t, 0, 12), 12); /* young */
     struct machine *leader = world_leader(t->world);
-    unsigned dead = index_of(t, leader);
+    unsigned dead = trio_index(t, leader);
     double collected = metric_get(METRIC_CONFIG_COLLECTED);
-    close_config(t, dead);
+    trio_close(t, dead);
     machine_crash(leader);
     world_wait_for_leader(t->world);
     world_run_ms(t->world, 30000);

@@ -68,7 +68,7 @@ static int teardown(void **state)
     uv_run(&p->loop, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(&p->loop), 0); /* no handle is left */
     snprintf(command, sizeof(command),
-             "cd %s && if [ -f device ]; then umount mounted 2>/dev/null; losetup -d $(cat device); fi; "
+             "cd %s && if [ -f device ]; then umount -l mounted 2>/dev/null; losetup -d $(cat device); fi; "
              "rm -rf --one-file-system %s",
              p->dir, p->dir);
     assert_int_equal(system(command), 0);

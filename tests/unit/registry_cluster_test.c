@@ -2,7 +2,7 @@
  * The registry on three members: what is registered through one is read through the others, the leader's
  * death costs no session and no instance, a drain waits for subscribers on every member and for members that
  * do not answer. Virtual time. */
-#include "tests/unit/cluster_world.h"
+#include "tests/unit/trio.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -13,77 +13,49 @@
 
 #define UP "{\"host\":\"h\",\"port\":1}"
 
-struct trio {
-    struct world *world;
-    struct registry *registries[3];
-};
-
-static void turn(void *arg)
+static void *open_door(struct kv *kv, const char *member)
 {
-    registry_turn(arg);
+    struct registry_options o = {.kv = kv, .member = member};
+    return registry_new(&o);
 }
 
-static void open_registry(struct trio *t, unsigned i)
+static void close_door(void *door)
 {
-    struct machine *m = &t->world->machines[i];
-    struct registry_options o = {.kv = m->kv, .member = m->name};
-    t->registries[i] = registry_new(&o);
-    m->turn = turn;
-    m->arg = t->registries[i];
+    registry_free(door);
 }
 
-static void close_registry(struct trio *t, unsigned i)
+static void turn(void *door)
 {
-    struct machine *m = &t->world->machines[i];
-    registry_free(t->registries[i]);
-    t->registries[i] = NULL;
-    m->turn = NULL;
+    registry_turn(door);
 }
 
-static bool are_ready(const struct trio *t)
+static bool is_ready(const void *door)
 {
-    for (unsigned i = 0; i < 3; i++)
-        if (t->registries[i] && !registry_is_ready(t->registries[i]))
-            return false;
-    return true;
+    return registry_is_ready(door);
+}
+
+static const struct trio_kind kind = {open_door, close_door, turn, is_ready};
+
+static struct registry *at(const struct trio *t, unsigned i)
+{
+    return t->doors[i];
 }
 
 static int setup(void **state)
 {
-    struct trio *t = mem_new(sizeof *t);
-    t->world = world_new(3);
-    for (unsigned i = 0; i < 3; i++)
-        open_registry(t, i);
-    world_wait_for_leader(t->world);
-    for (unsigned n = 0; n < 200 && !are_ready(t); n++)
-        world_run_ms(t->world, 50);
-    assert_true(are_ready(t));
-    *state = t;
+    *state = trio_new(&kind);
     return 0;
 }
 
 static int teardown(void **state)
 {
-    struct trio *t = *state;
-    for (unsigned i = 0; i < 3; i++)
-        if (t->registries[i])
-            close_registry(t, i);
-    world_free(t->world);
-    mem_free(t);
+    trio_free(*state);
     return 0;
 }
 
-static unsigned index_of(const struct trio *t, const struct machine *m)
+static void wait(struct trio *t, const struct asked_registry *a)
 {
-    return (unsigned)(m - t->world->machines);
-}
-
-static void wait(struct trio *t, struct asked_registry *a)
-{
-    uint64_t until = t->world->clock.now_ns + 60000000000;
-    while (!a->is_done && t->world->clock.now_ns < until)
-        world_step(t->world);
-    assert_true(a->is_done);
+    trio_wait(t, &a->is_done);
 }
 
 static struct asked_registry put(struct trio *t, unsigned i, const char *id, int64_t session)
@@ -94,7 +66,7 @@ static struct asked_registry put(struct trio *t, unsigned i, const char *id, int
     struct instance doc;
     char error[200];
     assert_int_equal(instance_read(slice_text(UP), DOCUMENT_STRICT, &arena, &doc, error, sizeof error), OK);
-    registry_register(t->registries[i], &a.request, &key, &doc, session);
+    registry_register(at(t, i), &a.request, &key, &doc, session);
     wait(t, &a);
     arena_done(&arena);
     return a;
@@ -103,7 +75,7 @@ static struct asked_registry put(struct trio *t, unsigned i, const char *id, int
 static int beat(struct trio *t, unsigned i, int64_t session)
 {
     struct asked_registry a = {.request.done = asked_registry_done};
-    registry_session_heartbeat(t->registries[i], &a.request, session);
+    registry_session_heartbeat(at(t, i), &a.request, session);
     wait(t, &a);
     return a.err;
 }
@@ -111,8 +83,7 @@ static int beat(struct trio *t, unsigned i, int64_t session)
 static struct catalog_instance *find_here(struct trio *t, unsigned i, const char *id)
 {
     struct registry_key key = registry_key_of("web", id);
-    struct catalog_service *s =
-        catalog_find(registry_catalog(t->registries[i]), key.ns, key.group, key.service);
+    struct catalog_service *s = catalog_find(registry_catalog(at(t, i)), key.ns, key.group, key.service);
     struct catalog_instance *instance = s ? catalog_instance(s, key.id) : NULL;
     return instance && instance->doc ? instance : NULL;
 }
@@ -121,7 +92,7 @@ static struct catalog_instance *find_here(struct trio *t, unsigned i, const char
 static struct catalog_instance *find(struct trio *t, unsigned i, const char *id)
 {
     struct asked_registry a = {.request.done = asked_registry_done};
-    registry_barrier(t->registries[i], &a.request);
+    registry_barrier(at(t, i), &a.request);
     wait(t, &a);
     assert_int_equal(a.err, OK);
     return find_here(t, i, id);
@@ -131,7 +102,7 @@ static int64_t open_session(struct trio *t, unsigned i, uint32_t ttl_s)
 {
     struct asked_registry a = {.request.done = asked_registry_done};
     struct session doc = {.client_id = slice_text("c"), .ttl_s = ttl_s};
-    registry_session_open(t->registries[i], &a.request, &doc);
+    registry_session_open(at(t, i), &a.request, &doc);
     wait(t, &a);
     assert_int_equal(a.err, OK);
     return a.result.session;
@@ -155,10 +126,10 @@ static void test_read_your_writes(void **state)
         assert_int_equal(beat(t, n % 3, session), OK);
     }
     /* Closed on a member whose view does not show the last of them yet. */
-    unsigned leader = index_of(t, world_leader(t->world));
+    unsigned leader = trio_index(t, world_leader(t->world));
     assert_int_equal(put(t, leader, "last", session).err, OK);
     struct asked_registry close = {.request.done = asked_registry_done};
-    registry_session_close(t->registries[(leader + 1) % 3], &close.request, session);
+    registry_session_close(at(t, (leader + 1) % 3), &close.request, session);
     wait(t, &close);
     assert_int_equal(close.err, OK);
     assert_int_equal(close.result.instances, 31);
@@ -182,12 +153,12 @@ static void test_session_elsewhere(void **state)
 static void test_leader_dies(void **state)
 {
     struct trio *t = *state;
-    unsigned follower = index_of(t, world_follower(t->world));
+    unsigned follower = trio_index(t, world_follower(t->world));
     int64_t session = open_session(t, follower, 10);
     struct asked_registry own = put(t, follower, "own", 0);
     assert_int_equal(put(t, follower, "a", session).err, OK);
     struct machine *leader = world_leader(t->world);
-    close_registry(t, index_of(t, leader));
+    trio_close(t, trio_index(t, leader));
     machine_crash(leader);
     world_wait_for_leader(t->world);
     unsigned beats = 0;
@@ -232,7 +203,7 @@ static void subscribe(struct trio *t, unsigned i, struct client *c, const char *
     *c = (struct client){.subscriber = {.client_id = slice_text(id), .peer = "p", .transport = "sse"}};
     c->watch.changed = on_changed;
     c->watch.subscriber = &c->subscriber;
-    registry_watch_service(t->registries[i], &c->watch, &key);
+    registry_watch_service(at(t, i), &c->watch, &key);
 }
 
 struct drain {
@@ -258,7 +229,7 @@ static void drain(struct trio *t, unsigned i, struct drain *d, uint64_t deadline
 {
     struct registry_key key = registry_key_of("web", "a");
     *d = (struct drain){.asked.request.done = on_drained};
-    registry_drain(t->registries[i], &d->asked.request, &key, deadline_ms, true);
+    registry_drain(at(t, i), &d->asked.request, &key, deadline_ms, true);
 }
 
 static void test_drain(void **state)
@@ -285,10 +256,10 @@ static void test_drain(void **state)
     assert_int_equal(d.acknowledged, 3);
     /* A member that cannot be heard counts as waiting, by name; so does whoever is slow. */
     assert_int_equal(put(t, 0, "b", open_session(t, 0, 600)).err, OK);
-    unsigned cut = index_of(t, world_follower(t->world)), here = (cut + 1) % 3, slow = (cut + 2) % 3;
+    unsigned cut = trio_index(t, world_follower(t->world)), here = (cut + 1) % 3, slow = (cut + 2) % 3;
     struct asked_registry undo = {.request.done = asked_registry_done};
     struct registry_key key = registry_key_of("web", "a");
-    registry_put_override(t->registries[here], &undo.request, &key, NULL);
+    registry_put_override(at(t, here), &undo.request, &key, NULL);
     wait(t, &undo);
     t->world->machines[cut].is_cut = true;
     drain(t, here, &d, 6000);
@@ -349,13 +320,13 @@ static void test_subscribers(void **state)
     for (unsigned i = 0; i < 3; i++)
         subscribe(t, i, &c[i], ids[i]);
     struct listing l = {.subscribers = {.request.done = on_listed, .seen = count_seen}};
-    registry_subscribers(t->registries[0], &l.subscribers, &key);
+    registry_subscribers(at(t, 0), &l.subscribers, &key);
     wait(t, &l.asked);
     assert_int_equal(l.count, 3);
     assert_int_equal(l.subscribers.members_silent, 0);
     t->world->machines[2].is_cut = true;
     l = (struct listing){.subscribers = {.request.done = on_listed, .seen = count_seen}};
-    registry_subscribers(t->registries[0], &l.subscribers, &key);
+    registry_subscribers(at(t, 0), &l.subscribers, &key);
     wait(t, &l.asked);
     assert_int_equal(l.count, 2);
     assert_int_equal(l.subscribers.members_silent, 1);
@@ -373,10 +344,10 @@ static void test_no_quorum(void **state)
     world_run_ms(t->world, 5000);
     assert_int_not_equal(put(t, 1, "b", 0).err, OK);
     struct asked_registry a = {.request.done = asked_registry_done};
-    registry_barrier(t->registries[1], &a.request);
+    registry_barrier(at(t, 1), &a.request);
     wait(t, &a);
     assert_int_not_equal(a.err, OK);
-    assert_true(registry_is_ready(t->registries[1]));
+    assert_true(registry_is_ready(at(t, 1)));
     assert_non_null(find_here(t, 1, "a"));
     t->world->machines[0].is_cut = t->world->machines[2].is_cut = false;
     world_wait_for_leader(t->world);

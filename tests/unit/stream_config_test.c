@@ -39,31 +39,6 @@ static int close_world(void **state)
     return 0;
 }
 
-static char *format(const char *text, ...) __attribute__((format(printf, 1, 2)));
-static char *format(const char *text, ...)
-{
-    static char texts[8][4096];
-    static unsigned next;
-    va_list args;
-    char *to = texts[next++ % 8];
-    va_start(args, text);
-    vsnprintf(to, sizeof texts[0], text, args);
-    va_end(args);
-    return to;
-}
-
-static void say_hello(struct stream_client *c, const char *more)
-{
-    stream_client_open(c, &world, "");
-    stream_client_say(c, format("{\"type\":\"hello\"%s}", more));
-    assert_true(strncmp(stream_client_next(c), "{\"type\":\"welcome\"", 17) == 0);
-}
-
-static void subscribe(struct stream_client *c, const char *kind, const char *more)
-{
-    stream_client_say(c, format("{\"type\":\"subscribe\",\"sid\":1,\"kind\":\"%s\"%s}", kind, more));
-}
-
 static int64_t publish(const char *name, const char *content)
 {
     return stream_world_publish(&world, name, slice_text(content));
@@ -86,23 +61,26 @@ static void test_config(void **state)
     (void)state;
     struct stream_client c;
     int64_t r1 = publish("app.yaml", "a: 1\n");
-    say_hello(&c, "");
-    subscribe(&c, "config", ",\"name\":\"app.yaml\"");
+    stream_client_hello(&c, &world, "");
+    stream_client_subscribe(&c, 1, "config", ",\"name\":\"app.yaml\"");
     stream_client_expect(
-        &c, format("{\"type\":\"snapshot\",\"sid\":1,\"revision\":%d,\"part\":1,\"last\":true,\"items\":[{"
-                   "\"id\":\"app.yaml\",\"name\":\"app.yaml\",\"seq\":1,\"revision\":%d,\"md5\":"
-                   "\"e0ccdaf42c593022e15b18cc0e96d201\",\"format\":\"yaml\",\"size\":5,\"content\":"
-                   "\"a: 1\\n\"}]}",
-                   (int)r1, (int)r1));
+        &c,
+        stream_text("{\"type\":\"snapshot\",\"sid\":1,\"revision\":%d,\"part\":1,\"last\":true,\"items\":[{"
+                    "\"id\":\"app.yaml\",\"name\":\"app.yaml\",\"seq\":1,\"revision\":%d,\"md5\":"
+                    "\"e0ccdaf42c593022e15b18cc0e96d201\",\"format\":\"yaml\",\"size\":5,\"content\":"
+                    "\"a: 1\\n\"}]}",
+                    (int)r1, (int)r1));
     int64_t r2 = publish("app.yaml", "a: 2\n");
-    assert_non_null(strstr(stream_client_next(&c),
-                           format("\"revision\":%d,\"previous\":%d,\"put\":[{\"id\":\"app.yaml\",\"name\":"
-                                  "\"app.yaml\",\"seq\":2,\"revision\":%d,",
-                                  (int)r2, (int)r1, (int)r2)));
+    assert_non_null(
+        strstr(stream_client_next(&c),
+               stream_text("\"revision\":%d,\"previous\":%d,\"put\":[{\"id\":\"app.yaml\",\"name\":"
+                           "\"app.yaml\",\"seq\":2,\"revision\":%d,",
+                           (int)r2, (int)r1, (int)r2)));
     int64_t r3 = delete ("app.yaml");
-    stream_client_expect(&c, format("{\"type\":\"delta\",\"sid\":1,\"revision\":%d,\"previous\":%d,\"put\":"
-                                    "[],\"delete\":[\"app.yaml\"]}",
-                                    (int)r3, (int)r2));
+    stream_client_expect(&c,
+                         stream_text("{\"type\":\"delta\",\"sid\":1,\"revision\":%d,\"previous\":%d,\"put\":"
+                                     "[],\"delete\":[\"app.yaml\"]}",
+                                     (int)r3, (int)r2));
     publish("app.yaml", "a: 1\n");
     assert_non_null(strstr(stream_client_next(&c), "\"seq\":4,"));
     stream_client_close(&c);
@@ -123,8 +101,8 @@ static void test_large(void **state)
     struct stream_client c;
     struct buf fits = text_of('x', 65536), large = text_of('y', 65537);
     publish_bytes("a", buf_slice(&fits));
-    say_hello(&c, "");
-    subscribe(&c, "config", ",\"name\":\"a\"");
+    stream_client_hello(&c, &world, "");
+    stream_client_subscribe(&c, 1, "config", ",\"name\":\"a\"");
     expect_frame(&c, "snapshot", "\"size\":65536,\"content\":\"xxxx");
     publish_bytes("a", buf_slice(&large));
     const char *got = expect_frame(&c, "delta", "\"seq\":2,");
@@ -150,10 +128,10 @@ static void test_configs(void **state)
     publish("app.a", "1");
     publish("other", "1");
     publish("blue/app.b", "1");
-    say_hello(&one, "");
-    say_hello(&all, "");
-    subscribe(&one, "configs", ",\"prefix\":\"app.\"");
-    subscribe(&all, "configs", ",\"prefix\":\"app.\",\"group\":\"\"");
+    stream_client_hello(&one, &world, "");
+    stream_client_hello(&all, &world, "");
+    stream_client_subscribe(&one, 1, "configs", ",\"prefix\":\"app.\"");
+    stream_client_subscribe(&all, 1, "configs", ",\"prefix\":\"app.\",\"group\":\"\"");
     stream_model_take(&m, stream_client_next(&one));
     assert_int_equal(json_object_size(m.items), 1);
     stream_model_take(
@@ -184,10 +162,10 @@ static void test_many(void **state)
     struct stream_client c;
     struct stream_model m = {.sid = 1};
     for (int i = 0; i < 300; i++)
-        publish(format("c%03d", i), format("%01000d", i));
+        publish(stream_text("c%03d", i), stream_text("%01000d", i));
     size_t before = stream_reads.count;
-    say_hello(&c, "");
-    subscribe(&c, "configs", "");
+    stream_client_hello(&c, &world, "");
+    stream_client_subscribe(&c, 1, "configs", "");
     while (!m.snapshots)
         stream_model_take(&m, stream_client_next(&c));
     assert_int_equal(json_object_size(m.items), 300);
@@ -208,9 +186,9 @@ static void test_no_room(void **state)
     struct stream_client c;
     struct stream_model m = {.sid = 1};
     for (int i = 0; i < 20; i++)
-        publish(format("c%02d", i), "content");
-    say_hello(&c, "");
-    subscribe(&c, "configs", "");
+        publish(stream_text("c%02d", i), "content");
+    stream_client_hello(&c, &world, "");
+    stream_client_subscribe(&c, 1, "configs", "");
     stream_model_take(&m, expect_frame(&c, "snapshot", "\"content\":\"content\""));
     assert_int_equal(m.snapshots, 1);
     assert_int_equal(json_object_size(m.items), 20);
@@ -244,10 +222,10 @@ static void test_gray(void **state)
     (void)state;
     struct stream_client a, b;
     publish("app", "live");
-    say_hello(&a, ",\"labels\":{\"zone\":\"a\"}");
-    say_hello(&b, ",\"labels\":{\"zone\":\"b\"}");
-    subscribe(&a, "config", ",\"name\":\"app\"");
-    subscribe(&b, "config", ",\"name\":\"app\"");
+    stream_client_hello(&a, &world, ",\"labels\":{\"zone\":\"a\"}");
+    stream_client_hello(&b, &world, ",\"labels\":{\"zone\":\"b\"}");
+    stream_client_subscribe(&a, 1, "config", ",\"name\":\"app\"");
+    stream_client_subscribe(&b, 1, "config", ",\"name\":\"app\"");
     expect_frame(&a, "snapshot", "\"seq\":1,");
     expect_frame(&b, "snapshot", "\"seq\":1,");
     put_gray("app", "r", "{\"match\":{\"zone\":[\"b\"]},\"content\":\"x\"}", "gray");
@@ -268,7 +246,7 @@ static void test_gray(void **state)
     /* A tombstone for some. */
     int64_t gone = delete ("app");
     expect_frame(&a, "delta", "\"delete\":[\"app\"]");
-    expect_frame(&b, "delta", format("\"revision\":%d,", (int)gone));
+    expect_frame(&b, "delta", stream_text("\"revision\":%d,", (int)gone));
     publish("app", "back");
     expect_frame(&a, "delta", "\"seq\":5,");
     expect_frame(&b, "delta", "\"seq\":5,");
@@ -297,10 +275,10 @@ static void test_gray_share(void **state)
     put_gray("app", "net", "{\"priority\":2,\"match\":{\"ip\":[\"0.0.0.0/0\",\"::/0\"]},\"content\":\"x\"}",
              "net");
     put_gray("app", "some", "{\"priority\":1,\"percent\":30,\"content\":\"x\"}", "some");
-    say_hello(&in, format(",\"client_id\":\"%s\"", id_in));
-    say_hello(&out, format(",\"client_id\":\"%s\"", id_out));
-    subscribe(&in, "config", ",\"name\":\"app\"");
-    subscribe(&out, "config", ",\"name\":\"app\"");
+    stream_client_hello(&in, &world, stream_text(",\"client_id\":\"%s\"", id_in));
+    stream_client_hello(&out, &world, stream_text(",\"client_id\":\"%s\"", id_out));
+    stream_client_subscribe(&in, 1, "config", ",\"name\":\"app\"");
+    stream_client_subscribe(&out, 1, "config", ",\"name\":\"app\"");
     expect_frame(&in, "snapshot", "\"content\":\"some\"");
     expect_frame(&out, "snapshot", "\"content\":\"live\"");
     put_gray("app", "some", "{\"priority\":1,\"percent\":100,\"seq\":3}", NULL);
@@ -324,8 +302,8 @@ static void test_gray_configs(void **state)
     put_gray("a", "r", "{\"match\":{\"x\":[\"1\"]},\"content\":\"x\"}", "gray");
     for (size_t i = 0; i < 4; i++) {
         m[i] = (struct stream_model){.sid = 1};
-        say_hello(&c[i], labels[i]);
-        subscribe(&c[i], "configs", "");
+        stream_client_hello(&c[i], &world, labels[i]);
+        stream_client_subscribe(&c[i], 1, "configs", "");
         stream_model_take(&m[i], expect_frame(&c[i], "snapshot", ""));
     }
     put_gray("b", "r", "{\"match\":{\"y\":[\"1\"]},\"content\":\"x\"}", "gray");
@@ -358,32 +336,35 @@ static void test_resume(void **state)
     struct stream_client c;
     publish("app", "1");
     int64_t base = publish("other", "1");
-    say_hello(&c, "");
-    subscribe(&c, "config", format(",\"name\":\"app\",\"from_revision\":%d", (int)base + 1));
+    stream_client_hello(&c, &world, "");
+    stream_client_subscribe(&c, 1, "config",
+                            stream_text(",\"name\":\"app\",\"from_revision\":%d", (int)base + 1));
     expect_nothing(&c);
     int64_t r2 = publish("app", "2");
-    expect_frame(&c, "delta", format("\"revision\":%d,\"previous\":%d,", (int)r2, (int)base));
+    expect_frame(&c, "delta", stream_text("\"revision\":%d,\"previous\":%d,", (int)r2, (int)base));
     stream_client_close(&c);
     int64_t r3 = publish("app", "3");
-    say_hello(&c, "");
-    subscribe(&c, "config", format(",\"name\":\"app\",\"from_revision\":%d", (int)r2 + 1));
-    expect_frame(&c, "delta", format("\"revision\":%d,\"previous\":%d,", (int)r3, (int)r2));
+    stream_client_hello(&c, &world, "");
+    stream_client_subscribe(&c, 1, "config",
+                            stream_text(",\"name\":\"app\",\"from_revision\":%d", (int)r2 + 1));
+    expect_frame(&c, "delta", stream_text("\"revision\":%d,\"previous\":%d,", (int)r3, (int)r2));
     stream_client_close(&c);
-    say_hello(&c, "");
-    subscribe(&c, "config", ",\"name\":\"app\",\"from_revision\":2");
+    stream_client_hello(&c, &world, "");
+    stream_client_subscribe(&c, 1, "config", ",\"name\":\"app\",\"from_revision\":2");
     stream_client_expect(&c, "{\"type\":\"resync\",\"sid\":1,\"reason\":\"overflow\"}");
     expect_frame(&c, "snapshot", "\"seq\":3,");
-    subscribe(&c, "config", ",\"name\":\"app\",\"from_revision\":100000");
+    stream_client_subscribe(&c, 1, "config", ",\"name\":\"app\",\"from_revision\":100000");
     expect_frame(&c, "error", "\"exists\"");
     stream_client_close(&c);
-    say_hello(&c, "");
-    subscribe(&c, "config", ",\"name\":\"app\",\"from_revision\":100000");
+    stream_client_hello(&c, &world, "");
+    stream_client_subscribe(&c, 1, "config", ",\"name\":\"app\",\"from_revision\":100000");
     expect_frame(&c, "error", "\"future_rev\"");
     stream_client_close(&c);
     /* Under gray rules a revision does not say what the client has: it may come back with other labels. */
     int64_t r4 = put_gray("app", "r", "{\"match\":{\"zone\":[\"b\"]},\"content\":\"x\"}", "gray");
-    say_hello(&c, ",\"labels\":{\"zone\":\"b\"}");
-    subscribe(&c, "config", format(",\"name\":\"app\",\"from_revision\":%d", (int)r4 + 1));
+    stream_client_hello(&c, &world, ",\"labels\":{\"zone\":\"b\"}");
+    stream_client_subscribe(&c, 1, "config",
+                            stream_text(",\"name\":\"app\",\"from_revision\":%d", (int)r4 + 1));
     stream_client_expect(&c, "{\"type\":\"resync\",\"sid\":1,\"reason\":\"gray\"}");
     expect_frame(&c, "snapshot", "\"content\":\"gray\"");
     stream_client_close(&c);
@@ -396,13 +377,14 @@ static void test_known(void **state)
     int64_t r1 = publish("a", "1"), r2 = publish("b", "1"), r3 = publish("c", "1");
     put_gray("c", "r", "{\"match\":{\"zone\":[\"b\"]},\"content\":\"x\"}", "gray");
     int64_t now = publish("d", "1");
-    say_hello(&c, ",\"labels\":{\"zone\":\"b\"}");
+    stream_client_hello(&c, &world, ",\"labels\":{\"zone\":\"b\"}");
     /* By revision; by seq, whatever happened beside it; not by revision where that says too little. */
-    subscribe(&c, "configs",
-              format(",\"known\":[{\"id\":\"a\",\"revision\":%d},{\"id\":\"b\",\"revision\":%d,\"seq\":1},"
-                     "{\"id\":\"c\",\"revision\":%d,\"seq\":1},{\"id\":\"d\",\"revision\":%d,\"seq\":1},"
-                     "{\"id\":\"gone\",\"revision\":1}]",
-                     (int)r1, (int)r2 + 2, (int)r3, (int)now - 1));
+    stream_client_subscribe(
+        &c, 1, "configs",
+        stream_text(",\"known\":[{\"id\":\"a\",\"revision\":%d},{\"id\":\"b\",\"revision\":%d,\"seq\":1},"
+                    "{\"id\":\"c\",\"revision\":%d,\"seq\":1},{\"id\":\"d\",\"revision\":%d,\"seq\":1},"
+                    "{\"id\":\"gone\",\"revision\":1}]",
+                    (int)r1, (int)r2 + 2, (int)r3, (int)now - 1));
     struct stream_model m = {.sid = 1, .items = json_object()};
     json_object_set_new(m.items, "a", json_null());
     json_object_set_new(m.items, "b", json_null());
@@ -445,8 +427,8 @@ static void test_late(void **state)
     (void)state;
     struct stream_client c;
     int64_t r1 = publish("app", "1");
-    say_hello(&c, "");
-    subscribe(&c, "config", ",\"name\":\"app\"");
+    stream_client_hello(&c, &world, "");
+    stream_client_subscribe(&c, 1, "config", ",\"name\":\"app\"");
     expect_frame(&c, "snapshot", "\"seq\":1,");
     stream_reads.is_held = true;
     publish("app", "2");
@@ -456,7 +438,7 @@ static void test_late(void **state)
     stream_reads_let_go(1);
     expect_nothing(&c);
     stream_reads_let_go(1);
-    expect_frame(&c, "delta", format("\"revision\":%d,\"previous\":%d,", (int)r3, (int)r1));
+    expect_frame(&c, "delta", stream_text("\"revision\":%d,\"previous\":%d,", (int)r3, (int)r1));
     assert_non_null(strstr(buf_text(&c.message), "\"seq\":3,"));
     expect_nothing(&c);
     stream_client_close(&c);
@@ -474,22 +456,23 @@ static void test_late_reader(void **state)
     (void)state;
     struct stream_client quick, late;
     int64_t r1 = publish("a", "1");
-    say_hello(&quick, "");
-    subscribe(&quick, "configs", "");
+    stream_client_hello(&quick, &world, "");
+    stream_client_subscribe(&quick, 1, "configs", "");
     expect_frame(&quick, "snapshot", "");
     publish("b", "2");
     expect_frame(&quick, "delta", "\"id\":\"b\"");
     publish("c", "3");
     expect_frame(&quick, "delta", "\"id\":\"c\"");
     stream_reads.is_held = true;
-    say_hello(&late, "");
-    subscribe(&late, "configs", format(",\"from_revision\":%d", (int)r1 + 1));
+    stream_client_hello(&late, &world, "");
+    stream_client_subscribe(&late, 1, "configs", stream_text(",\"from_revision\":%d", (int)r1 + 1));
     expect_marks(&late, r1);
     assert_int_equal(stream_reads.held_count, 1);
     stream_reads_let_go(1);
     stream_world_run_ms(&world, 20);
     stream_reads_let_go(1);
-    const char *got = expect_frame(&late, "delta", format("\"previous\":%d,\"put\":[{\"id\":\"b\"", (int)r1));
+    const char *got =
+        expect_frame(&late, "delta", stream_text("\"previous\":%d,\"put\":[{\"id\":\"b\"", (int)r1));
     assert_non_null(strstr(got, "\"content\":\"3\""));
     stream_client_close(&quick);
     stream_client_close(&late);
@@ -507,13 +490,13 @@ static void test_late_delete(void **state)
     (void)state;
     struct stream_client c, late;
     publish("app", "1");
-    say_hello(&c, "");
-    say_hello(&late, "");
-    subscribe(&c, "config", ",\"name\":\"app\"");
+    stream_client_hello(&c, &world, "");
+    stream_client_hello(&late, &world, "");
+    stream_client_subscribe(&c, 1, "config", ",\"name\":\"app\"");
     expect_frame(&c, "snapshot", "\"seq\":1,");
     stream_reads.is_held = true;
     publish("app", "2");
-    subscribe(&late, "config", ",\"name\":\"app\"");
+    stream_client_subscribe(&late, 1, "config", ",\"name\":\"app\"");
     expect_nothing(&late);
     expect_nothing(&c);
     delete ("app");
@@ -531,9 +514,9 @@ static void test_failing(void **state)
     (void)state;
     struct stream_client c;
     publish("app", "1");
-    say_hello(&c, "");
+    stream_client_hello(&c, &world, "");
     stream_reads.fail = 2;
-    subscribe(&c, "config", ",\"name\":\"app\"");
+    stream_client_subscribe(&c, 1, "config", ",\"name\":\"app\"");
     expect_frame(&c, "snapshot", "\"content\":\"1\"");
     assert_int_equal(stream_reads.count, 3);
     stream_client_close(&c);
@@ -552,8 +535,8 @@ static void test_missing(void **state)
         "\"sha256\":\"6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b\",\"content\":\"1\"}";
     struct stream_client c;
     publish("app", "1");
-    say_hello(&c, "");
-    subscribe(&c, "config", ",\"name\":\"app\"");
+    stream_client_hello(&c, &world, "");
+    stream_client_subscribe(&c, 1, "config", ",\"name\":\"app\"");
     expect_frame(&c, "snapshot", "\"seq\":1,");
     one_node_put(&world.node, "/cairn/config/heads/default/default/app", head, 0);
     expect_frame(&c, "delta", "\"put\":[],\"delete\":[\"app\"]");
@@ -581,8 +564,8 @@ static void test_begun_again(void **state)
     (void)state;
     struct stream_client c;
     publish("app", "1");
-    say_hello(&c, "");
-    subscribe(&c, "config", ",\"name\":\"app\"");
+    stream_client_hello(&c, &world, "");
+    stream_client_subscribe(&c, 1, "config", ",\"name\":\"app\"");
     expect_frame(&c, "snapshot", "\"content\":\"1\"");
     world.is_held = true; /* both are seen at once */
     one_node_delete(&world.node, "/cairn/config/", "/cairn/config0");
@@ -602,23 +585,23 @@ static void test_slow_reader(void **state)
     struct stream_client slow, quick;
     struct stream_model m = {.sid = 1}, q = {.sid = 1};
     publish("app", "first");
-    say_hello(&slow, ",\"window\":16384");
-    say_hello(&quick, "");
-    subscribe(&slow, "config", ",\"name\":\"app\"");
-    subscribe(&quick, "config", ",\"name\":\"app\"");
+    stream_client_hello(&slow, &world, ",\"window\":16384");
+    stream_client_hello(&quick, &world, "");
+    stream_client_subscribe(&slow, 1, "config", ",\"name\":\"app\"");
+    stream_client_subscribe(&quick, 1, "config", ",\"name\":\"app\"");
     stream_model_take(&q, stream_client_next(&quick));
     int64_t last = 0;
     for (int i = 0; i < 100; i++) {
-        last = publish("app", format("%03000d", i));
+        last = publish("app", stream_text("%03000d", i));
         stream_model_take(&q, stream_client_next(&quick));
-        stream_client_say(&quick, format("{\"type\":\"ack\",\"revision\":%d}", (int)last));
+        stream_client_say(&quick, stream_text("{\"type\":\"ack\",\"revision\":%d}", (int)last));
     }
     assert_int_equal(q.deltas, 100);
     while (m.revision < last) {
         const char *got = stream_client_next(&slow);
         if (!strstr(got, "the window is full"))
             stream_model_take(&m, got);
-        stream_client_say(&slow, format("{\"type\":\"ack\",\"revision\":%d}", (int)m.revision));
+        stream_client_say(&slow, stream_text("{\"type\":\"ack\",\"revision\":%d}", (int)m.revision));
     }
     assert_true(m.deltas < 50);
     assert_true(json_equal(m.items, q.items));
@@ -635,8 +618,8 @@ static void test_read_once(void **state)
     static struct stream_client c[CLIENTS];
     publish("app", "1");
     for (size_t i = 0; i < CLIENTS; i++) {
-        say_hello(&c[i], i % 2 ? ",\"labels\":{\"zone\":\"b\"}" : "");
-        subscribe(&c[i], "config", ",\"name\":\"app\"");
+        stream_client_hello(&c[i], &world, i % 2 ? ",\"labels\":{\"zone\":\"b\"}" : "");
+        stream_client_subscribe(&c[i], 1, "config", ",\"name\":\"app\"");
         expect_frame(&c[i], "snapshot", "\"seq\":1,");
     }
     assert_int_equal(stream_reads.count, 1);

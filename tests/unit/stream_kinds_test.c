@@ -30,26 +30,6 @@ static int close_world(void **state)
     return 0;
 }
 
-static char *format(const char *text, ...) __attribute__((format(printf, 1, 2)));
-static char *format(const char *text, ...)
-{
-    static char texts[8][4096];
-    static unsigned next;
-    va_list args;
-    char *to = texts[next++ % 8];
-    va_start(args, text);
-    vsnprintf(to, sizeof texts[0], text, args);
-    va_end(args);
-    return to;
-}
-
-static void say_hello(struct stream_client *c, const char *more)
-{
-    stream_client_open(c, &world, "");
-    stream_client_say(c, format("{\"type\":\"hello\"%s}", more));
-    assert_true(strncmp(stream_client_next(c), "{\"type\":\"welcome\"", 17) == 0);
-}
-
 /* --- keys -------------------------------------------------------------------------------------------- */
 
 static void test_keys(void **state)
@@ -59,39 +39,40 @@ static void test_keys(void **state)
     int64_t a = one_node_put(&world.node, "/x/a", "1", 0);
     one_node_put(&world.node, "/y/a", "other", 0);
     int64_t now = kv_revision(world.node.kv);
-    say_hello(&c, "");
+    stream_client_hello(&c, &world, "");
     stream_client_say(&c, "{\"type\":\"subscribe\",\"sid\":4,\"kind\":\"kv\",\"prefix\":\"/x/\"}");
     stream_client_expect(
-        &c, format("{\"type\":\"snapshot\",\"sid\":4,\"revision\":%d,\"part\":1,\"last\":true,\"items\":"
-                   "[{\"key\":\"/x/a\",\"value\":\"1\",\"create_revision\":%d,\"mod_revision\":%d,"
-                   "\"version\":1}]}",
-                   (int)now, (int)a, (int)a));
+        &c, stream_text("{\"type\":\"snapshot\",\"sid\":4,\"revision\":%d,\"part\":1,\"last\":true,\"items\":"
+                        "[{\"key\":\"/x/a\",\"value\":\"1\",\"create_revision\":%d,\"mod_revision\":%d,"
+                        "\"version\":1}]}",
+                        (int)now, (int)a, (int)a));
     /* Every event, each revision one delta. */
     int64_t r1 = one_node_put(&world.node, "/x/a", "2", 0), r2 = one_node_put(&world.node, "/x/a", "3", 0);
     stream_client_expect(
-        &c, format("{\"type\":\"delta\",\"sid\":4,\"revision\":%d,\"previous\":%d,\"put\":[{\"key\":"
-                   "\"/x/a\",\"value\":\"2\",\"create_revision\":%d,\"mod_revision\":%d,\"version\":2}],"
-                   "\"delete\":[]}",
-                   (int)r1, (int)now, (int)a, (int)r1));
+        &c, stream_text("{\"type\":\"delta\",\"sid\":4,\"revision\":%d,\"previous\":%d,\"put\":[{\"key\":"
+                        "\"/x/a\",\"value\":\"2\",\"create_revision\":%d,\"mod_revision\":%d,\"version\":2}],"
+                        "\"delete\":[]}",
+                        (int)r1, (int)now, (int)a, (int)r1));
     assert_non_null(
-        strstr(stream_client_next(&c), format("\"revision\":%d,\"previous\":%d", (int)r2, (int)r1)));
+        strstr(stream_client_next(&c), stream_text("\"revision\":%d,\"previous\":%d", (int)r2, (int)r1)));
     one_node_put(&world.node, "/x/b", "x", 0);
     stream_client_next(&c);
     int64_t r4 = one_node_delete(&world.node, "/x/", "/x0");
     stream_client_expect(
-        &c, format("{\"type\":\"delta\",\"sid\":4,\"revision\":%d,\"previous\":%d,\"put\":[],\"delete\":["
-                   "\"/x/a\",\"/x/b\"]}",
-                   (int)r4, (int)r4 - 1));
+        &c,
+        stream_text("{\"type\":\"delta\",\"sid\":4,\"revision\":%d,\"previous\":%d,\"put\":[],\"delete\":["
+                    "\"/x/a\",\"/x/b\"]}",
+                    (int)r4, (int)r4 - 1));
     /* From history, by a sid that was used before. */
     stream_client_say(&c, "{\"type\":\"unsubscribe\",\"sid\":4}");
     stream_client_say(
-        &c,
-        format("{\"type\":\"subscribe\",\"sid\":4,\"kind\":\"kv\",\"name\":\"/x/a\",\"from_revision\":%d}",
-               (int)r1));
+        &c, stream_text(
+                "{\"type\":\"subscribe\",\"sid\":4,\"kind\":\"kv\",\"name\":\"/x/a\",\"from_revision\":%d}",
+                (int)r1));
     assert_non_null(
-        strstr(stream_client_next(&c), format("\"revision\":%d,\"previous\":%d", (int)r1, (int)r1 - 1)));
+        strstr(stream_client_next(&c), stream_text("\"revision\":%d,\"previous\":%d", (int)r1, (int)r1 - 1)));
     assert_non_null(
-        strstr(stream_client_next(&c), format("\"revision\":%d,\"previous\":%d", (int)r2, (int)r1)));
+        strstr(stream_client_next(&c), stream_text("\"revision\":%d,\"previous\":%d", (int)r2, (int)r1)));
     assert_non_null(strstr(stream_client_next(&c), "\"delete\":[\"/x/a\"]"));
     assert_false(stream_client_hears(&c, 30));
     stream_client_close(&c);
@@ -103,9 +84,9 @@ static void test_keys_compacted(void **state)
     struct stream_client c;
     struct stream_model m = {.sid = 1};
     for (int i = 0; i < 10; i++)
-        one_node_put(&world.node, format("/x/%d", i), "v", 0);
+        one_node_put(&world.node, stream_text("/x/%d", i), "v", 0);
     one_node_compact(&world.node, kv_revision(world.node.kv));
-    say_hello(&c, "");
+    stream_client_hello(&c, &world, "");
     stream_client_say(
         &c, "{\"type\":\"subscribe\",\"sid\":1,\"kind\":\"kv\",\"prefix\":\"/x/\",\"from_revision\":2}");
     stream_client_expect(&c, "{\"type\":\"resync\",\"sid\":1,\"reason\":\"compacted\"}");
@@ -128,11 +109,11 @@ static void test_many_keys(void **state)
     memset(value, 'v', sizeof value - 1);
     value[sizeof value - 1] = 0;
     for (int i = 0; i < 300; i++)
-        one_node_put(&world.node, format("/x/%03d", i), value + 1200, 0);
+        one_node_put(&world.node, stream_text("/x/%03d", i), value + 1200, 0);
     for (int i = 0; i < 100; i++)
-        one_node_put(&world.node, format("/x/%03d", i), value + 1100, 0);
+        one_node_put(&world.node, stream_text("/x/%03d", i), value + 1100, 0);
     int64_t now = kv_revision(world.node.kv);
-    say_hello(&c, "");
+    stream_client_hello(&c, &world, "");
     stream_client_say(&c, "{\"type\":\"subscribe\",\"sid\":1,\"kind\":\"kv\",\"prefix\":\"/x/\"}");
     size_t parts = 0;
     while (!m.snapshots) {
@@ -155,7 +136,7 @@ static void test_odd_keys(void **state)
     (void)state;
     struct stream_client c;
     one_node_put(&world.node, "k\xff", "v\xfe", 0);
-    say_hello(&c, "");
+    stream_client_hello(&c, &world, "");
     stream_client_say(&c, "{\"type\":\"subscribe\",\"sid\":1,\"kind\":\"kv\",\"prefix\":\"k\"}");
     assert_non_null(strstr(stream_client_next(&c), "{\"key_base64\":\"a/8=\",\"value_base64\":\"dv4=\""));
     one_node_delete(&world.node, "k\xff", NULL);
@@ -178,7 +159,7 @@ static void test_odd_keys(void **state)
         assert_int_equal(now, revision + 1);
         revision = now;
         if (revision % 100 == 0 || strstr(got, "window"))
-            stream_client_say(&c, format("{\"type\":\"ack\",\"revision\":%d}", (int)revision));
+            stream_client_say(&c, stream_text("{\"type\":\"ack\",\"revision\":%d}", (int)revision));
     }
     stream_client_close(&c);
 }
@@ -201,11 +182,11 @@ static void test_register(void **state)
 {
     (void)state;
     struct stream_client c;
-    say_hello(&c, ",\"client_id\":\"me\"");
+    stream_client_hello(&c, &world, ",\"client_id\":\"me\"");
     /* The first makes the session, those behind it wait for it. */
-    stream_client_say(&c, format(REGISTER, 1, "a", 1));
-    stream_client_say(&c, format(REGISTER, 2, "b", 2));
-    stream_client_say(&c, format(REGISTER, 3, "c", 3));
+    stream_client_say(&c, stream_text(REGISTER, 1, "a", 1));
+    stream_client_say(&c, stream_text(REGISTER, 2, "b", 2));
+    stream_client_say(&c, stream_text(REGISTER, 3, "c", 3));
     int64_t session = 0;
     for (int i = 0; i < 3; i++) {
         const char *got = stream_client_next(&c);
@@ -218,7 +199,7 @@ static void test_register(void **state)
     assert_non_null(s);
     assert_int_equal(s->instance_count, 3);
     assert_true(slice_equal(s->doc.client_id, slice_text("me")));
-    stream_client_say(&c, format(REGISTER, 4, "a", 1));
+    stream_client_say(&c, stream_text(REGISTER, 4, "a", 1));
     assert_non_null(strstr(stream_client_next(&c), "\"unchanged\":true"));
     stream_client_say(&c, "{\"type\":\"deregister\",\"rid\":5,\"name\":\"orders\",\"id\":\"b\"}");
     assert_non_null(strstr(stream_client_next(&c), "{\"type\":\"result\",\"rid\":5,\"revision\":"));
@@ -231,9 +212,9 @@ static void test_register(void **state)
     /* The connection goes, the session stays; whoever names it has it again. */
     stream_client_close(&c);
     stream_client_open(&c, &world, "");
-    stream_client_say(&c, format("{\"type\":\"hello\",\"session\":{\"id\":\"%" PRIx64 "\"}}", session));
+    stream_client_say(&c, stream_text("{\"type\":\"hello\",\"session\":{\"id\":\"%" PRIx64 "\"}}", session));
     assert_int_equal(session_of(stream_client_next(&c)), session);
-    stream_client_say(&c, format(REGISTER, 1, "d", 1));
+    stream_client_say(&c, stream_text(REGISTER, 1, "d", 1));
     assert_int_equal(session_of(stream_client_next(&c)), session);
     stream_client_close(&c);
 }
@@ -247,7 +228,7 @@ static void test_session(void **state)
     const char *welcome = stream_client_next(&c);
     assert_non_null(strstr(welcome, "\"ttl_ms\":6000,\"heartbeat_ms\":2000"));
     int64_t session = session_of(welcome);
-    stream_client_say(&c, format(REGISTER, 1, "a", 1));
+    stream_client_say(&c, stream_text(REGISTER, 1, "a", 1));
     assert_int_equal(session_of(stream_client_next(&c)), session);
     stream_client_close(&c);
     /* One that is not there: said so, and the client goes on without. */
@@ -259,10 +240,10 @@ static void test_session(void **state)
     assert_null(strstr(welcome, "\"session\""));
     stream_client_close(&c);
     /* Many requests at once: bounded. */
-    say_hello(&c, "");
+    stream_client_hello(&c, &world, "");
     world.is_held = true;
     for (int i = 0; i < 70; i++)
-        stream_client_say(&c, format(REGISTER, i, format("i%d", i), 1));
+        stream_client_say(&c, stream_text(REGISTER, i, stream_text("i%d", i), 1));
     assert_non_null(strstr(stream_client_next(&c), "{\"type\":\"error\",\"rid\":64,\"code\":\"limit\""));
     stream_client_close(&c); /* with requests under way */
     world.is_held = false;
@@ -314,14 +295,14 @@ static void test_lookers(void **state)
     (void)state;
     struct stream_client c, events;
     int64_t now = stream_world_put(&world, "orders", "a", "{\"host\":\"h\",\"port\":1}");
-    say_hello(&c, ",\"client_id\":\"me\"");
+    stream_client_hello(&c, &world, ",\"client_id\":\"me\"");
     stream_client_say(&c, "{\"type\":\"subscribe\",\"sid\":1,\"kind\":\"service\",\"name\":\"orders\"}");
     stream_client_next(&c);
-    assert_null(strstr(lookers_of("orders"), format("has %d;", (int)now)));
-    stream_client_say(&c,
-                      format("{\"type\":\"ack\",\"revision\":%d}", (int)now + 1000)); /* more than was sent */
+    assert_null(strstr(lookers_of("orders"), stream_text("has %d;", (int)now)));
+    stream_client_say(
+        &c, stream_text("{\"type\":\"ack\",\"revision\":%d}", (int)now + 1000)); /* more than was sent */
     stream_world_run_ms(&world, 20);
-    assert_string_equal(lookers_of("orders"), format("me over websocket has %d;", (int)now));
+    assert_string_equal(lookers_of("orders"), stream_text("me over websocket has %d;", (int)now));
     stream_client_close(&c);
     assert_string_equal(lookers_of("orders"), "");
     stream_client_ask(&events, &world,
@@ -329,7 +310,7 @@ static void test_lookers(void **state)
                       "?client_id=page&kind=service&name=orders HTTP/1.1\r\nHost: x\r\n\r\n");
     assert_true(stream_client_has_text(&events, "\"snapshot\""));
     stream_world_run_ms(&world, 20);
-    assert_string_equal(lookers_of("orders"), format("page over sse has %d;", (int)now));
+    assert_string_equal(lookers_of("orders"), stream_text("page over sse has %d;", (int)now));
     stream_client_close(&events);
 }
 
@@ -338,7 +319,8 @@ static void test_lookers(void **state)
 
 static void ask(struct stream_client *c, const char *query, const char *extra)
 {
-    stream_client_ask(c, &world, format("GET " STREAM_PATH "%s HTTP/1.1\r\nHost: x\r\n%s\r\n", query, extra));
+    stream_client_ask(c, &world,
+                      stream_text("GET " STREAM_PATH "%s HTTP/1.1\r\nHost: x\r\n%s\r\n", query, extra));
 }
 
 static void expect_text(struct stream_client *c, const char *text)
@@ -358,22 +340,23 @@ static void test_events(void **state)
     expect_text(&c, "Content-Type: text/event-stream\r\n");
     expect_text(&c, "Cache-Control: no-store\r\n");
     expect_text(&c, "event: welcome\ndata: {\"type\":\"welcome\"");
-    expect_text(
-        &c, format("event: snapshot\ndata: {\"type\":\"snapshot\",\"sid\":1,\"revision\":%d", (int)first));
-    expect_text(&c, format("event: snapshot\nid: %" PRIu64 ":%d\ndata: {\"type\":\"snapshot\",\"sid\":2",
-                           cluster, (int)first));
+    expect_text(&c, stream_text("event: snapshot\ndata: {\"type\":\"snapshot\",\"sid\":1,\"revision\":%d",
+                                (int)first));
+    expect_text(&c, stream_text("event: snapshot\nid: %" PRIu64 ":%d\ndata: {\"type\":\"snapshot\",\"sid\":2",
+                                cluster, (int)first));
     int64_t second = one_node_put(&world.node, "/x/1", "v", 0);
-    expect_text(&c, format("event: delta\nid: %" PRIu64
-                           ":%d\ndata: {\"type\":\"delta\",\"sid\":2,\"revision\":%d",
-                           cluster, (int)first, (int)second));
+    expect_text(&c, stream_text("event: delta\nid: %" PRIu64
+                                ":%d\ndata: {\"type\":\"delta\",\"sid\":2,\"revision\":%d",
+                                cluster, (int)first, (int)second));
     stream_client_close(&c);
     /* Going on: what has changed since, and only that. */
     int64_t third = stream_world_put(&world, "orders", "b", "{\"host\":\"h\",\"port\":2}");
-    ask(&c, "?kind=service&name=orders", format("Last-Event-ID: %" PRIu64 ":%d\r\n", cluster, (int)first));
-    expect_text(&c, format("event: delta\nid: %" PRIu64
-                           ":%d\ndata: {\"type\":\"delta\",\"sid\":1,\"revision\":%d,"
-                           "\"previous\":%d,\"put\":[{\"id\":\"b\"",
-                           cluster, (int)third, (int)third, (int)first));
+    ask(&c, "?kind=service&name=orders",
+        stream_text("Last-Event-ID: %" PRIu64 ":%d\r\n", cluster, (int)first));
+    expect_text(&c, stream_text("event: delta\nid: %" PRIu64
+                                ":%d\ndata: {\"type\":\"delta\",\"sid\":1,\"revision\":%d,"
+                                "\"previous\":%d,\"put\":[{\"id\":\"b\"",
+                                cluster, (int)third, (int)third, (int)first));
     stream_client_close(&c);
     ask(&c, "?kind=service&name=orders", "Last-Event-ID: 12:5\r\n");
     expect_text(&c, "\"reason\":\"cluster_changed\"");
@@ -414,7 +397,7 @@ static void test_events_refused(void **state)
     stream_client_close(&c);
     world.is_held = true; /* a token that is not reached here */
     ask(&c, "?kind=service&name=a",
-        format("Last-Event-ID: %" PRIu64 ":99999\r\n", kv_cluster_id(world.node.kv)));
+        stream_text("Last-Event-ID: %" PRIu64 ":99999\r\n", kv_cluster_id(world.node.kv)));
     world.is_held = false;
     expect_text(&c, "HTTP/1.1 503 ");
     expect_text(&c, "Retry-After: 1\r\n");
@@ -430,7 +413,8 @@ static void test_deflate(void **state)
     struct stream_client c, plain;
     struct stream_model m = {.sid = 1}, p = {.sid = 7000};
     for (int i = 0; i < 20; i++)
-        stream_world_put(&world, "orders", format("o%02d", i), "{\"host\":\"h\",\"port\":1,\"zone\":\"z\"}");
+        stream_world_put(&world, "orders", stream_text("o%02d", i),
+                         "{\"host\":\"h\",\"port\":1,\"zone\":\"z\"}");
     stream_client_open(&c, &world,
                        "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n");
     assert_true(c.is_deflated);
@@ -440,7 +424,7 @@ static void test_deflate(void **state)
                  &hello);
     stream_client_frame(&c, 0xc1, buf_slice(&hello));
     assert_non_null(strstr(stream_client_next(&c), "\"welcome\""));
-    say_hello(&plain, "");
+    stream_client_hello(&plain, &world, "");
     assert_false(plain.is_deflated);
     stream_client_say(&c, "{\"type\":\"subscribe\",\"sid\":1,\"kind\":\"service\",\"name\":\"orders\"}");
     stream_client_say(&plain,
@@ -449,8 +433,9 @@ static void test_deflate(void **state)
     stream_model_take(&p, stream_client_next(&plain));
     assert_int_equal(c.compressed, 1);
     for (int i = 0; i < 5; i++) {
-        stream_world_put(&world, "orders", "o03",
-                         format("{\"host\":\"host-%d\",\"port\":1,\"metadata\":{\"x\":\"%0200d\"}}", i, 0));
+        stream_world_put(
+            &world, "orders", "o03",
+            stream_text("{\"host\":\"host-%d\",\"port\":1,\"metadata\":{\"x\":\"%0200d\"}}", i, 0));
         stream_model_take(&m, stream_client_next(&c));
         stream_model_take(&p, stream_client_next(&plain));
     }
@@ -483,7 +468,7 @@ static void test_hostile(void **state)
     (void)state;
     struct stream_client good, c;
     struct stream_model m = {.sid = 1};
-    say_hello(&good, "");
+    stream_client_hello(&good, &world, "");
     stream_client_say(&good, "{\"type\":\"subscribe\",\"sid\":1,\"kind\":\"service\",\"name\":\"orders\"}");
     stream_model_take(&m, stream_client_next(&good));
     struct buf big = {0};
@@ -503,11 +488,11 @@ static void test_hostile(void **state)
     stream_client_frame(&c, 0x81, slice_text("\xff"));
     stream_client_expect_close(&c, 1007);
     stream_client_close(&c);
-    say_hello(&c, ""); /* more subscriptions than one may have */
+    stream_client_hello(&c, &world, ""); /* more subscriptions than one may have */
     for (int i = 1; i <= 1025; i++)
         stream_client_say(
-            &c,
-            format("{\"type\":\"subscribe\",\"sid\":%d,\"kind\":\"service\",\"name\":\"s%d\"}", i, i % 3));
+            &c, stream_text("{\"type\":\"subscribe\",\"sid\":%d,\"kind\":\"service\",\"name\":\"s%d\"}", i,
+                            i % 3));
     bool is_refused = false;
     for (int i = 0; i < 1025; i++)
         is_refused |=
@@ -516,10 +501,10 @@ static void test_hostile(void **state)
     assert_int_equal(stream_server_counts(world.stream).subscriptions, 1025);
     stream_client_close(&c);
     assert_int_equal(stream_server_counts(world.stream).subscriptions, 1);
-    say_hello(&c, ""); /* asks for much, reads nothing, goes in the middle of it */
+    stream_client_hello(&c, &world, ""); /* asks for much, reads nothing, goes in the middle of it */
     for (int i = 1; i <= 500; i++)
         stream_client_say(
-            &c, format("{\"type\":\"subscribe\",\"sid\":%d,\"kind\":\"kv\",\"prefix\":\"%d\"}", i, i));
+            &c, stream_text("{\"type\":\"subscribe\",\"sid\":%d,\"kind\":\"kv\",\"prefix\":\"%d\"}", i, i));
     for (int i = 0; i < 200; i++)
         stream_client_say(&c, "{\"type\":\"dance\"}");
     stream_client_close(&c);

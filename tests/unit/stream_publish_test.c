@@ -51,31 +51,6 @@ static int close_world(void **state)
     return 0;
 }
 
-static char *format(const char *text, ...) __attribute__((format(printf, 1, 2)));
-static char *format(const char *text, ...)
-{
-    static char texts[8][4096];
-    static unsigned next;
-    va_list args;
-    char *to = texts[next++ % 8];
-    va_start(args, text);
-    vsnprintf(to, sizeof texts[0], text, args);
-    va_end(args);
-    return to;
-}
-
-static void say_hello(struct stream_client *c, const char *more)
-{
-    stream_client_open(c, &world, "");
-    stream_client_say(c, format("{\"type\":\"hello\"%s}", more));
-    assert_true(strncmp(stream_client_next(c), "{\"type\":\"welcome\"", 17) == 0);
-}
-
-static void subscribe(struct stream_client *c, const char *kind, const char *more)
-{
-    stream_client_say(c, format("{\"type\":\"subscribe\",\"sid\":1,\"kind\":\"%s\"%s}", kind, more));
-}
-
 static int64_t publish(const char *name, const char *content)
 {
     return stream_world_publish(&world, name, slice_text(content));
@@ -126,7 +101,7 @@ static void test_publish(void **state)
         {"\"name\":\"b\",\"content\":\"x\",\"type\":\"text\"", ""},
     };
     struct stream_client c;
-    say_hello(&c, "");
+    stream_client_hello(&c, &world, "");
     stream_client_say(
         &c,
         "{\"type\":\"publish\",\"rid\":1,\"name\":\"b\",\"content\":\"1\",\"title\":\"t\",\"note\":\"n\"}");
@@ -140,7 +115,7 @@ static void test_publish(void **state)
                           "wA=\",\"base64\":true,\"format\":\"bin\",\"if_seq\":1}");
     expect_frame(&c, "result", "\"rid\":3,\"revision\":3,\"seq\":2,\"format\":\"bin\",");
     for (size_t i = 0; i + 1 < COUNT_OF(wrong); i++) {
-        stream_client_say(&c, format("{\"type\":\"publish\",\"rid\":9,%s}", wrong[i].says));
+        stream_client_say(&c, stream_text("{\"type\":\"publish\",\"rid\":9,%s}", wrong[i].says));
         expect_frame(&c, "error", wrong[i].hears);
         assert_non_null(strstr(buf_text(&c.message), "\"rid\":9,"));
     }
@@ -207,8 +182,8 @@ static void test_applied(void **state)
     struct stream_client c, many;
     publish("app", "1");
     publish("app2", "1");
-    say_hello(&c, ",\"client_id\":\"me\"");
-    subscribe(&c, "config", ",\"name\":\"app\"");
+    stream_client_hello(&c, &world, ",\"client_id\":\"me\"");
+    stream_client_subscribe(&c, 1, "config", ",\"name\":\"app\"");
     expect_frame(&c, "snapshot", "\"seq\":1,");
     stream_world_run_ms(&world, 20);
     assert_string_equal(listeners_of("app"), "me over websocket: 1 1 0 0 ;");
@@ -236,8 +211,8 @@ static void test_applied(void **state)
     stream_client_close(&c);
     assert_string_equal(listeners_of("app"), "");
     /* Of many: what was sent is known of each item without keeping it. */
-    say_hello(&many, ",\"client_id\":\"all\"");
-    subscribe(&many, "configs", ",\"group\":\"\"");
+    stream_client_hello(&many, &world, ",\"client_id\":\"all\"");
+    stream_client_subscribe(&many, 1, "configs", ",\"group\":\"\"");
     expect_frame(&many, "snapshot", "\"id\":\"default/app2\"");
     stream_world_run_ms(&world, 20);
     assert_string_equal(listeners_of("app"), "all over websocket: 1 1 0 0 ;");
@@ -259,7 +234,7 @@ static void test_applied(void **state)
 
 static bool is_sent(size_t i)
 {
-    return strstr(listeners_of(format("filler%02d", (int)i)), ": 1 1 0 0");
+    return strstr(listeners_of(stream_text("filler%02d", (int)i)), ": 1 1 0 0");
 }
 
 /* What the socket has not taken was not sent; when it has, it was, though nothing else happens. */
@@ -270,13 +245,13 @@ static void test_unwritten(void **state)
     struct stream_client c;
     struct buf text = text_of('x', 65536);
     for (int i = 0; i < ITEMS; i++)
-        publish_bytes(format("filler%02d", i), buf_slice(&text));
-    say_hello(&c, ",\"client_id\":\"me\",\"window\":16777216");
+        publish_bytes(stream_text("filler%02d", i), buf_slice(&text));
+    stream_client_hello(&c, &world, ",\"client_id\":\"me\",\"window\":16777216");
     size_t sent = 0, whole = 0;
     for (bool is_full = false; !is_full && sent < ITEMS; sent += !is_full) {
-        stream_client_say(&c, format("{\"type\":\"subscribe\",\"sid\":%d,\"kind\":\"config\",\"name\":"
-                                     "\"filler%02d\"}",
-                                     (int)sent + 2, (int)sent));
+        stream_client_say(&c, stream_text("{\"type\":\"subscribe\",\"sid\":%d,\"kind\":\"config\",\"name\":"
+                                          "\"filler%02d\"}",
+                                          (int)sent + 2, (int)sent));
         stream_world_run_ms(&world, 30);
         is_full = !is_sent(sent);
     }
@@ -289,7 +264,7 @@ static void test_unwritten(void **state)
         whole++;
     assert_int_equal(sent, whole);
     for (size_t i = 0; i <= sent; i++)
-        expect_frame(&c, "snapshot", format("filler%02d", (int)i));
+        expect_frame(&c, "snapshot", stream_text("filler%02d", (int)i));
     uint64_t end = clock_mono_ms() + 10000;
     while (!is_sent(sent) && clock_mono_ms() < end)
         stream_world_run_ms(&world, 10);

@@ -43,36 +43,11 @@ static int close_world(void **state)
     return 0;
 }
 
-static char *format(const char *text, ...) __attribute__((format(printf, 1, 2)));
-static char *format(const char *text, ...)
-{
-    static char texts[8][256];
-    static unsigned next;
-    va_list args;
-    char *to = texts[next++ % 8];
-    va_start(args, text);
-    vsnprintf(to, sizeof texts[0], text, args);
-    va_end(args);
-    return to;
-}
-
-static void say_hello(struct stream_client *c)
-{
-    stream_client_open(c, &world, "");
-    stream_client_say(c, "{\"type\":\"hello\"}");
-    expect_frame(c, "welcome", "");
-}
-
-static void subscribe(struct stream_client *c, int sid, const char *kind, const char *more)
-{
-    stream_client_say(c, format("{\"type\":\"subscribe\",\"sid\":%d,\"kind\":\"%s\"%s}", sid, kind, more));
-}
-
 /* --- what happened, and what was heard of it ------------------------------------------------------------ */
 
 static const char *name_of(size_t n)
 {
-    return format("n%zu", n);
+    return stream_text("n%zu", n);
 }
 
 static void change(size_t n, bool is_deleted)
@@ -110,7 +85,7 @@ static void check_item(size_t n, json_t *item, int64_t revision)
     if (!is_last_before(n, k, revision))
         fail_msg("at %d n%zu has %zu", (int)revision, n, k);
     if (content)
-        assert_string_equal(json_string_value(content), format("%zu of n%zu", k, n));
+        assert_string_equal(json_string_value(content), stream_text("%zu of n%zu", k, n));
     else
         assert_non_null(json_object_get(item, "md5"));
 }
@@ -127,9 +102,9 @@ static void listen_to(struct listener *l, size_t only)
     memset(l, 0, sizeof *l);
     l->model.sid = 1;
     l->only = only;
-    say_hello(&l->client);
-    subscribe(&l->client, 1, only < STORM_NAMES ? "config" : "configs",
-              only < STORM_NAMES ? format(",\"name\":\"n%zu\"", only) : "");
+    stream_client_hello(&l->client, &world, "");
+    stream_client_subscribe(&l->client, 1, only < STORM_NAMES ? "config" : "configs",
+                            only < STORM_NAMES ? stream_text(",\"name\":\"n%zu\"", only) : "");
 }
 
 /* All that has come. After each frame: what is there was published, nothing up to its revision is missing,
@@ -343,12 +318,12 @@ static void test_slice(void **state)
     stream_world_publish(&world, "app", slice_text("live"));
     stream_world_put_gray(&world, "app", "r", "{\"match\":{\"x\":[\"1\"]},\"content\":\"x\"}", "gray");
     for (size_t i = 0; i < CLIENTS; i++) {
-        say_hello(&c[i]);
-        subscribe(&c[i], 1, "configs", "");
+        stream_client_hello(&c[i], &world, "");
+        stream_client_subscribe(&c[i], 1, "configs", "");
         expect_frame(&c[i], "snapshot", "\"content\":\"live\"");
     }
     for (int i = 0; i < MORE; i++) {
-        subscribe(&c[0], i + 2, "configs", "");
+        stream_client_subscribe(&c[0], i + 2, "configs", "");
         expect_frame(&c[0], "snapshot", "");
     }
     world.is_held = true;

@@ -37,30 +37,9 @@ static int close_world(void **state)
     "\"limits\":{\"window\":1048576,\"subscriptions\":1024,\"requests\":64,\"frame_bytes\":65536,"           \
     "\"silent_ms\":30000}}"
 
-static char *format(const char *text, ...) __attribute__((format(printf, 1, 2)));
-static char *format(const char *text, ...)
-{
-    static char texts[4][4096];
-    static unsigned next;
-    va_list args;
-    char *to = texts[next++ % 4];
-    va_start(args, text);
-    vsnprintf(to, sizeof texts[0], text, args);
-    va_end(args);
-    return to;
-}
-
-static void say_hello(struct stream_client *c)
-{
-    stream_client_open(c, &world, "");
-    stream_client_say(c, "{\"type\":\"hello\"}");
-    const char *welcome = stream_client_next(c);
-    assert_true(strncmp(welcome, "{\"type\":\"welcome\"", 17) == 0);
-}
-
 static int64_t put(const char *service, const char *id, int port)
 {
-    return stream_world_put(&world, service, id, format("{\"host\":\"h\",\"port\":%d}", port));
+    return stream_world_put(&world, service, id, stream_text("{\"host\":\"h\",\"port\":%d}", port));
 }
 
 /* --- conversations ------------------------------------------------------------------------------------ */
@@ -74,9 +53,10 @@ static void test_conversation(void **state)
     stream_client_say(
         &c, "{\"type\":\"hello\",\"client_id\":\"web-7\",\"labels\":{\"zone\":\"b\"},\"token\":\"t\"}");
     int64_t now = registry_revision(world.registry);
-    stream_client_expect(&c, format("{\"type\":\"welcome\",\"cluster_id\":\"%" PRIu64 "\",\"member\":\"n1\","
-                                    "\"revision\":%d,\"ttl_ms\":30000,\"heartbeat_ms\":10000," WELCOME_LIMITS,
-                                    cluster_id, (int)registry_revision(world.registry)));
+    stream_client_expect(
+        &c, stream_text("{\"type\":\"welcome\",\"cluster_id\":\"%" PRIu64 "\",\"member\":\"n1\","
+                        "\"revision\":%d,\"ttl_ms\":30000,\"heartbeat_ms\":10000," WELCOME_LIMITS,
+                        cluster_id, (int)registry_revision(world.registry)));
     (void)now;
     int64_t first = put("orders", "o1", 8080);
     stream_client_say(&c, "{\"type\":\"subscribe\",\"sid\":1,\"kind\":\"service\",\"name\":\"orders\"}");
@@ -91,10 +71,10 @@ static void test_conversation(void **state)
     assert_int_equal(m.revision, second);
     assert_int_equal(json_object_size(m.items), 2);
     int64_t third = stream_world_delete(&world, "orders", "o1");
-    stream_client_expect(&c,
-                         format("{\"type\":\"delta\",\"sid\":1,\"revision\":%d,\"previous\":%d,\"put\":[],"
-                                "\"delete\":[\"o1\"]}",
-                                (int)third, (int)second));
+    stream_client_expect(
+        &c, stream_text("{\"type\":\"delta\",\"sid\":1,\"revision\":%d,\"previous\":%d,\"put\":[],"
+                        "\"delete\":[\"o1\"]}",
+                        (int)third, (int)second));
     /* What is of no concern to it is not told. */
     put("other", "x", 1);
     assert_false(stream_client_hears(&c, 50));
@@ -116,21 +96,21 @@ static void test_services(void **state)
     (void)state;
     struct stream_client c;
     int64_t before = put("orders", "o1", 1);
-    say_hello(&c);
+    stream_client_hello(&c, &world, "");
     stream_client_say(&c, "{\"type\":\"subscribe\",\"sid\":9,\"kind\":\"services\",\"prefix\":\"ord\"}");
-    stream_client_expect(&c,
-                         format("{\"type\":\"snapshot\",\"sid\":9,\"revision\":%d,\"part\":1,\"last\":true,"
-                                "\"items\":[{\"id\":\"orders\",\"name\":\"orders\",\"group\":\"default\","
-                                "\"instances\":1,\"states\":{\"up\":1},\"revision\":%d}]}",
-                                (int)before, (int)before));
+    stream_client_expect(
+        &c, stream_text("{\"type\":\"snapshot\",\"sid\":9,\"revision\":%d,\"part\":1,\"last\":true,"
+                        "\"items\":[{\"id\":\"orders\",\"name\":\"orders\",\"group\":\"default\","
+                        "\"instances\":1,\"states\":{\"up\":1},\"revision\":%d}]}",
+                        (int)before, (int)before));
     int64_t other = put("users", "u1", 1);
     int64_t now = put("orders", "o2", 1);
     assert_true(now > other);
-    stream_client_expect(&c,
-                         format("{\"type\":\"delta\",\"sid\":9,\"revision\":%d,\"previous\":%d,\"put\":[{"
-                                "\"id\":\"orders\",\"name\":\"orders\",\"group\":\"default\",\"instances\":2,"
-                                "\"states\":{\"up\":2},\"revision\":%d}],\"delete\":[]}",
-                                (int)now, (int)before, (int)now));
+    stream_client_expect(
+        &c, stream_text("{\"type\":\"delta\",\"sid\":9,\"revision\":%d,\"previous\":%d,\"put\":[{"
+                        "\"id\":\"orders\",\"name\":\"orders\",\"group\":\"default\",\"instances\":2,"
+                        "\"states\":{\"up\":2},\"revision\":%d}],\"delete\":[]}",
+                        (int)now, (int)before, (int)now));
     stream_client_say(&c, "{\"type\":\"subscribe\",\"sid\":10,\"kind\":\"services\",\"group\":\"\"}");
     assert_non_null(strstr(stream_client_next(&c), "{\"id\":\"default/users\",\"name\":\"users\""));
     stream_client_close(&c);
@@ -158,7 +138,7 @@ static void test_refusals(void **state)
         {"{\"type\":\"heartbeat\",\"x\":1}", "\"code\":\"invalid\""},
     };
     struct stream_client c;
-    say_hello(&c);
+    stream_client_hello(&c, &world, "");
     for (size_t i = 0; i < COUNT_OF(wrong); i++) {
         stream_client_say(&c, wrong[i].says);
         const char *got = stream_client_next(&c);
@@ -222,9 +202,9 @@ static void test_early_frames(void **state)
     put("orders", "o1", 1);
     world.is_held = true;
     stream_client_open(&c, &world, "");
-    stream_client_say(&c, format("{\"type\":\"hello\",\"resume\":{\"cluster_id\":\"%" PRIu64
-                                 "\",\"revision\":%d}}",
-                                 cluster_id, (int)kv_revision(world.node.kv) + 1));
+    stream_client_say(&c, stream_text("{\"type\":\"hello\",\"resume\":{\"cluster_id\":\"%" PRIu64
+                                      "\",\"revision\":%d}}",
+                                      cluster_id, (int)kv_revision(world.node.kv) + 1));
     stream_client_say(&c, "{\"type\":\"subscribe\",\"sid\":1,\"kind\":\"service\",\"name\":\"orders\"}");
     stream_client_say(&c, "{\"type\":\"dance\"}");
     assert_false(stream_client_hears(&c, 50));
@@ -237,18 +217,18 @@ static void test_early_frames(void **state)
     stream_client_close(&c);
     /* A token that is never reached sends the client elsewhere. */
     stream_client_open(&c, &world, "");
-    stream_client_say(&c, format("{\"type\":\"hello\",\"resume\":{\"cluster_id\":\"%" PRIu64
-                                 "\",\"revision\":99999}}",
-                                 cluster_id));
+    stream_client_say(&c, stream_text("{\"type\":\"hello\",\"resume\":{\"cluster_id\":\"%" PRIu64
+                                      "\",\"revision\":99999}}",
+                                      cluster_id));
     assert_non_null(strstr(stream_client_next(&c), "{\"type\":\"goaway\",\"after_ms\":"));
     stream_client_expect_close(&c, 1001);
     stream_client_close(&c);
     /* Too much before welcome. */
     world.is_held = true;
     stream_client_open(&c, &world, "");
-    stream_client_say(&c, format("{\"type\":\"hello\",\"resume\":{\"cluster_id\":\"%" PRIu64
-                                 "\",\"revision\":99999}}",
-                                 cluster_id));
+    stream_client_say(&c, stream_text("{\"type\":\"hello\",\"resume\":{\"cluster_id\":\"%" PRIu64
+                                      "\",\"revision\":99999}}",
+                                      cluster_id));
     char *big = malloc(40000);
     memset(big, ' ', 39999);
     big[39999] = 0;
@@ -293,18 +273,19 @@ static void test_read_anew(void **state)
     struct stream_model m = {.sid = 1};
     bool was_away = false;
     for (int i = 0; i < 5; i++)
-        put("orders", format("o%d", i), 1);
-    say_hello(&c);
+        put("orders", stream_text("o%d", i), 1);
+    stream_client_hello(&c, &world, "");
     stream_client_say(&c, "{\"type\":\"subscribe\",\"sid\":1,\"kind\":\"service\",\"name\":\"orders\"}");
     stream_model_take(&m, stream_client_next(&c));
     world.is_held = true;
     const char *prefix = REGISTRY_PREFIX "instances/default/default/orders/";
     for (int i = 0; i < 12000; i++)
-        one_node_put(&world.node, format("%so%d", prefix, i % 3),
-                     format("{\"host\":\"h\",\"port\":%d,\"metadata\":{\"x\":\"%0250d\",\"y\":\"%0200d\"}}",
-                            i + 1, 0, 0),
-                     0);
-    one_node_delete(&world.node, format("%so4", prefix), NULL);
+        one_node_put(
+            &world.node, stream_text("%so%d", prefix, i % 3),
+            stream_text("{\"host\":\"h\",\"port\":%d,\"metadata\":{\"x\":\"%0250d\",\"y\":\"%0200d\"}}",
+                        i + 1, 0, 0),
+            0);
+    one_node_delete(&world.node, stream_text("%so4", prefix), NULL);
     one_node_compact(&world.node, kv_revision(world.node.kv));
     world.is_held = false;
     int64_t now = kv_revision(world.node.kv);
@@ -326,8 +307,7 @@ static void test_read_anew(void **state)
 
 static void subscribe(struct stream_client *c, const char *more)
 {
-    stream_client_say(
-        c, format("{\"type\":\"subscribe\",\"sid\":1,\"kind\":\"service\",\"name\":\"orders\"%s}", more));
+    stream_client_subscribe(c, 1, "service", stream_text(",\"name\":\"orders\"%s", more));
 }
 
 static void test_resume(void **state)
@@ -336,25 +316,25 @@ static void test_resume(void **state)
     struct stream_client c;
     put("orders", "o1", 1);
     int64_t base = put("orders", "o2", 1);
-    say_hello(&c);
+    stream_client_hello(&c, &world, "");
     subscribe(&c, "");
     assert_non_null(strstr(stream_client_next(&c), "\"snapshot\""));
     stream_client_close(&c);
     /* Nothing has changed: nothing comes. Then the chain goes on from the token. */
     int64_t other = put("users", "u1", 1);
-    say_hello(&c);
-    subscribe(&c, format(",\"from_revision\":%d", (int)other + 1));
+    stream_client_hello(&c, &world, "");
+    subscribe(&c, stream_text(",\"from_revision\":%d", (int)other + 1));
     assert_false(stream_client_hears(&c, 50));
     int64_t now = stream_world_delete(&world, "orders", "o1");
-    stream_client_expect(&c,
-                         format("{\"type\":\"delta\",\"sid\":1,\"revision\":%d,\"previous\":%d,\"put\":[],"
-                                "\"delete\":[\"o1\"]}",
-                                (int)now, (int)other));
+    stream_client_expect(
+        &c, stream_text("{\"type\":\"delta\",\"sid\":1,\"revision\":%d,\"previous\":%d,\"put\":[],"
+                        "\"delete\":[\"o1\"]}",
+                        (int)now, (int)other));
     stream_client_close(&c);
     /* Changed while it was away: the topic remembers. */
     now = put("orders", "o3", 1);
-    say_hello(&c);
-    subscribe(&c, format(",\"from_revision\":%d", (int)base + 1));
+    stream_client_hello(&c, &world, "");
+    subscribe(&c, stream_text(",\"from_revision\":%d", (int)base + 1));
     struct stream_model m = {.sid = 1, .revision = base, .items = json_object()};
     json_object_set_new(m.items, "o1", json_null());
     json_object_set_new(m.items, "o2", json_null());
@@ -366,7 +346,7 @@ static void test_resume(void **state)
     stream_model_done(&m);
     stream_client_close(&c);
     /* Further back than anything is remembered: a snapshot, said so. */
-    say_hello(&c);
+    stream_client_hello(&c, &world, "");
     subscribe(&c, ",\"from_revision\":1");
     stream_client_expect(&c, "{\"type\":\"resync\",\"sid\":1,\"reason\":\"overflow\"}");
     assert_non_null(strstr(stream_client_next(&c), "\"snapshot\""));
@@ -388,10 +368,10 @@ static void test_known(void **state)
     int64_t r1 = put("orders", "o1", 1);
     int64_t r2 = put("orders", "o2", 1);
     int64_t now = put("orders", "o3", 1);
-    say_hello(&c);
-    subscribe(&c, format(",\"known\":[{\"id\":\"o1\",\"revision\":%d},{\"id\":\"o2\",\"revision\":%d},"
-                         "{\"id\":\"gone\",\"revision\":1}]",
-                         (int)r1, (int)r2 - 1));
+    stream_client_hello(&c, &world, "");
+    subscribe(&c, stream_text(",\"known\":[{\"id\":\"o1\",\"revision\":%d},{\"id\":\"o2\",\"revision\":%d},"
+                              "{\"id\":\"gone\",\"revision\":1}]",
+                              (int)r1, (int)r2 - 1));
     struct stream_model m = {.sid = 1, .items = json_object()};
     json_object_set_new(m.items, "o1", json_null());
     json_object_set_new(m.items, "gone", json_null());
@@ -416,11 +396,11 @@ static void test_known_is_compared_when_sent(void **state)
     (void)state;
     struct stream_client c;
     int64_t r1 = put("orders", "o1", 1), r2 = put("orders", "o2", 1);
-    say_hello(&c);
+    stream_client_hello(&c, &world, "");
     stream_world_run_ms(&world, 20);
     world.is_held = true; /* asked for, and not sent yet */
-    subscribe(&c, format(",\"known\":[{\"id\":\"o1\",\"revision\":%d},{\"id\":\"o2\",\"revision\":%d}]",
-                         (int)r1, (int)r2));
+    subscribe(&c, stream_text(",\"known\":[{\"id\":\"o1\",\"revision\":%d},{\"id\":\"o2\",\"revision\":%d}]",
+                              (int)r1, (int)r2));
     stream_world_run_ms(&world, 50);
 #define ORDERS REGISTRY_PREFIX "instances/default/default/orders/"
     one_node_put(&world.node, ORDERS "o1", "{\"host\":\"h\",\"port\":7}", 0);
@@ -448,7 +428,7 @@ static void test_filter(void **state)
     stream_world_put(&world, "orders", "a",
                      "{\"host\":\"h\",\"port\":1,\"version\":\"2\",\"state\":\"starting\"}");
     stream_world_put(&world, "orders", "b", "{\"host\":\"h\",\"port\":1,\"version\":\"1\"}");
-    say_hello(&c);
+    stream_client_hello(&c, &world, "");
     subscribe(&c, ",\"filter\":{\"version\":\"2\",\"healthy\":true}");
     stream_model_take(&m, stream_client_next(&c));
     assert_int_equal(json_object_size(m.items), 0);
@@ -494,7 +474,7 @@ static void test_window(void **state)
     assert_true(m.revision < last);
     assert_false(stream_client_hears(&c, 50));
     /* One acknowledgement, and one frame with all that was missed. */
-    stream_client_say(&c, format("{\"type\":\"ack\",\"revision\":%d}", (int)m.revision));
+    stream_client_say(&c, stream_text("{\"type\":\"ack\",\"revision\":%d}", (int)m.revision));
     stream_model_take(&m, stream_client_next(&c));
     assert_int_equal(m.revision, last);
     assert_int_equal(json_integer_value(json_object_get(json_object_get(m.items, "o1"), "port")), 1);
@@ -505,7 +485,7 @@ static void test_window(void **state)
         stream_model_take(&m, stream_client_next(&c));
         assert_int_equal(m.revision, now);
         if (i % 20 == 19)
-            stream_client_say(&c, format("{\"type\":\"ack\",\"revision\":%d}", (int)now - 5));
+            stream_client_say(&c, stream_text("{\"type\":\"ack\",\"revision\":%d}", (int)now - 5));
     }
     assert_int_equal(m.deltas, frames + 200);
     stream_model_done(&m);
@@ -518,8 +498,8 @@ static void test_slow_reader(void **state)
     struct stream_client slow, quick;
     struct stream_model m = {.sid = 1}, q = {.sid = 1};
     char instance[6000];
-    say_hello(&slow);
-    say_hello(&quick);
+    stream_client_hello(&slow, &world, "");
+    stream_client_hello(&quick, &world, "");
     subscribe(&slow, "");
     subscribe(&quick, "");
     stream_model_take(&q, stream_client_next(&quick));
@@ -528,17 +508,17 @@ static void test_slow_reader(void **state)
         snprintf(instance, sizeof instance,
                  "{\"host\":\"h\",\"port\":%d,\"metadata\":{\"x\":\"%0250d\",\"y\":\"%0250d\"}}", i + 1, 0,
                  0);
-        last = stream_world_put(&world, "orders", format("o%d", i % 7), instance);
+        last = stream_world_put(&world, "orders", stream_text("o%d", i % 7), instance);
         while (q.revision < last) {
             stream_model_take(&q, stream_client_next(&quick));
-            stream_client_say(&quick, format("{\"type\":\"ack\",\"revision\":%d}", (int)q.revision));
+            stream_client_say(&quick, stream_text("{\"type\":\"ack\",\"revision\":%d}", (int)q.revision));
         }
     }
     assert_int_equal(q.snapshots + q.deltas, 301);
     /* What waits for the slow one is bounded, it skips states and ends with the last. */
     while (m.revision < last) {
         stream_model_take(&m, stream_client_next(&slow));
-        stream_client_say(&slow, format("{\"type\":\"ack\",\"revision\":%d}", (int)m.revision));
+        stream_client_say(&slow, stream_text("{\"type\":\"ack\",\"revision\":%d}", (int)m.revision));
     }
     assert_true(m.deltas <= 300);
     assert_true(json_equal(m.items, q.items));
@@ -559,9 +539,9 @@ static void test_parts(void **state)
         sprintf(metadata + strlen(metadata), "%s\"k%d\":\"%0200d\"", i ? "," : "", i, 0);
     for (int i = 0; i < 60; i++) {
         snprintf(text, sizeof text, "{\"host\":\"h\",\"port\":1,\"metadata\":{%s}}", metadata);
-        stream_world_put(&world, "orders", format("o%02d", i), text);
+        stream_world_put(&world, "orders", stream_text("o%02d", i), text);
     }
-    say_hello(&c);
+    stream_client_hello(&c, &world, "");
     subscribe(&c, "");
     size_t parts = 0;
     while (!m.snapshots) {
@@ -591,7 +571,7 @@ static void test_marks(void **state)
     stream_world_open(&world, &options, NULL);
     cluster_id = kv_cluster_id(world.node.kv);
     struct stream_client c;
-    say_hello(&c);
+    stream_client_hello(&c, &world, "");
     subscribe(&c, "");
     stream_client_say(&c, "{\"type\":\"subscribe\",\"sid\":2,\"kind\":\"kv\",\"prefix\":\"/x/\"}");
     int64_t now = one_node_put(&world.node, "elsewhere", "1", 0);
@@ -613,7 +593,7 @@ static void test_drain(void **state)
 {
     (void)state;
     struct stream_client c, events;
-    say_hello(&c);
+    stream_client_hello(&c, &world, "");
     subscribe(&c, "");
     assert_non_null(strstr(stream_client_next(&c), "\"snapshot\""));
     stream_client_ask(&events, &world, "GET " STREAM_PATH "?kind=service&name=a HTTP/1.1\r\nHost: x\r\n\r\n");

@@ -520,3 +520,30 @@ void stream_model_done(struct stream_model *m)
     json_decref(m->parts);
     *m = (struct stream_model){0};
 }
+
+/* --- what most conversations begin with -------------------------------------------------------------- */
+
+char *stream_text(const char *text, ...)
+{
+    static char texts[8][4096];
+    static unsigned next;
+    va_list args;
+    char *to = texts[next++ % 8];
+    va_start(args, text);
+    vsnprintf(to, sizeof texts[0], text, args);
+    va_end(args);
+    return to;
+}
+
+void stream_client_hello(struct stream_client *c, struct stream_world *w, const char *more)
+{
+    stream_client_open(c, w, "");
+    stream_client_say(c, stream_text("{\"type\":\"hello\"%s}", more));
+    stream_client_expect_frame(c, "welcome", "");
+}
+
+void stream_client_subscribe(struct stream_client *c, int sid, const char *kind, const char *more)
+{
+    stream_client_say(c,
+                      stream_text("{\"type\":\"subscribe\",\"sid\":%d,\"kind\":\"%s\"%s}", sid, kind, more));
+}

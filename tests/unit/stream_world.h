@@ -52,6 +52,9 @@ void stream_reads_read(struct config *c, struct config_request *q, const struct 
                        bool is_local);
 void stream_reads_let_go(size_t count); /* the oldest that are held */
 
+/* As printf; the last eight texts live, of 4 KiB each at most. */
+char *stream_text(const char *text, ...) __attribute__((format(printf, 1, 2)));
+
 struct stream_client {
     struct stream_world *world;
     int fd;
@@ -72,6 +75,9 @@ void stream_client_close(struct stream_client *c);
 void stream_client_say(struct stream_client *c, const char *text); /* a text frame */
 void stream_client_frame(struct stream_client *c, uint8_t first,
                          struct slice text); /* with this first byte */
+/* Opens, says hello with more members behind its type, and is welcomed. */
+void stream_client_hello(struct stream_client *c, struct stream_world *w, const char *more);
+void stream_client_subscribe(struct stream_client *c, int sid, const char *kind, const char *more);
 /* The next message, in c->message; false: none within ms. */
 bool stream_client_hears(struct stream_client *c, uint64_t ms);
 const char *stream_client_next(struct stream_client *c); /* the next message; fails the test after 10 s */

@@ -6,14 +6,19 @@ While a scenario goes on the ledger judges every answer; behind it all members m
 at all, and each reader the last state. A scenario in which too little happened is void.
 """
 import base64
+import gzip
+import io
+import json
 import signal
+import tarfile
+import threading
 import time
 
 from config_readers import Historian, Lister, Poller
 from config_streams import EventFollower, SocketFollower
-from ledger import Ledger
+from ledger import Ledger, md5_of
 from world import Members, ask, base64_of, fetch, wait_for
-from writers import Bundler, Director, Publisher
+from writers import UNKNOWN, Bundler, Director, Publisher
 
 SHARED = ["p0.yaml", "p1.yaml", "r0.yaml"]  # r0 is rolled back, too
 BUNDLE = ["b0.yaml", "b1.yaml", "b2.yaml", "b3.yaml"]
@@ -207,6 +212,48 @@ class ConfigWorld:
         for r in away:
             r.is_paused.clear()
 
+    def import_under_kill(self):
+        """Archives of more than one transaction, while leaders die. Who does not know what came of it asks again with the same one: in
+        the end each configuration was written once, all of them, and every member has them. conflict: its own first try was faster."""
+        contents, tries, is_over = {}, [], threading.Event()
+
+        def import_one(ns, addresses):
+            text = archive_of(ns, contents[ns])
+            while True:
+                tries.append(ns)
+                try:
+                    status, _, answer = fetch(addresses[0], "POST", "/api/v1/import?policy=abort", text, timeout_s=5)
+                    if status == 200:
+                        return
+                    if json.loads(answer)["error"]["code"] not in UNKNOWN | {"not_ready", "no_leader", "conflict"}:
+                        self.judge.fault(f"import into {ns} is answered with {status} {answer[:300]}")
+                        return
+                except OSError:
+                    pass
+                addresses.append(addresses.pop(0))
+                time.sleep(0.05)
+
+        def imports(first):
+            turn = 0
+            while not is_over.is_set():
+                ns = f"imported-{first}-{turn}"
+                contents[ns] = {f"i{n:03}.txt": f"{ns} {n} {'x' * 500}" for n in range(300)}
+                import_one(ns, self.addresses(turn))
+                turn += 1
+        threads = [threading.Thread(target=imports, args=(k,), daemon=True) for k in range(3)]
+        for t in threads:
+            t.start()
+        self.kill_leader()
+        is_over.set()
+        wait_for("all is imported", lambda: not any(t.is_alive() for t in threads))
+        for a in self.addresses(0):
+            for ns, wanted in contents.items():
+                answer = ask(a, "GET", f"/api/v1/configs?namespace={ns}&limit=1000", timeout_s=20)[2]
+                shown = {i["name"]: (i["seq"], i["md5"]) for i in answer["configs"]}
+                if shown != {n: (1, md5_of(c.encode())) for n, c in wanted.items()}:
+                    self.judge.fault(f"{ns} at {a}: {len(shown)} of {len(wanted)}, or one not once as it was imported")
+        print(f"       {len(contents)} imports, {len(tries)} tries")
+
     def kill_leader_once(self):
         leader = self.members.leader()
         self.members.stop(signal.SIGKILL, leader)
@@ -216,7 +263,7 @@ class ConfigWorld:
 
     def all(self):
         return {f.__name__: f for f in (self.kill_leader, self.stop_leader, self.cut_off_follower, self.cut_off_leader,
-                                        self.restart_all, self.late)}
+                                        self.restart_all, self.late, self.import_under_kill)}
 
     def run(self, names):
         for t in [*self.writers, *self.readers]:
@@ -252,6 +299,17 @@ class ConfigWorld:
     def few(name, done):
         least = dict(LEAST, **({"lost answers": 1} if name in ("kill_leader", "stop_leader", "cut_off_leader") else {}))
         return {k: done[k] for k, n in least.items() if done[k] < n}
+
+
+def archive_of(namespace, contents):
+    """A tar, gzipped, as import takes it."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        for name, content in contents.items():
+            entry = tarfile.TarInfo(f"{namespace}/default/{name}")
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content.encode()))
+    return gzip.compress(out.getvalue(), 1)
 
 
 def text_of(key):
