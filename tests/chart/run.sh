@@ -159,6 +159,10 @@ if why=$(fetch_tools); then
         refused $major >"$out" 2>&1
         result "schema $major" $? "$(grep -cv '^#' $here/bad/values.txt) wrong values are refused"
     done
+    for major in 3 4; do
+        python3 -B $here/guard.py "$tools/helm$major/helm/helm" >"$out" 2>&1
+        result "guard $major" $? "a smaller replicaCount is refused until the members are said to be removed"
+    done
     said_commands >"$out" 2>&1
     result commands $? "what the READMEs and NOTES say to type"
 else
