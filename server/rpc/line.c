@@ -33,6 +33,8 @@ struct waiter {
     const struct line_kind *kind;
     enum line_state state;
     struct kv_request request;
+    struct auth_who who; /* the call's; its user is in `user` */
+    void *user;
     Etcdserverpb__LeaseGrantRequest grant;
     struct arena arena; /* of the step under way */
     struct txn txn;
@@ -65,6 +67,7 @@ static void waiter_free(struct waiter *w)
         watch_stream_close(w->watch);
     rpc_place_give(w->server, place_bytes(w));
     buf_done(&w->value);
+    mem_free(w->user);
     arena_done(&w->arena);
     mem_free(w);
 }
@@ -74,7 +77,8 @@ static void run(struct waiter *w, enum line_state state,
                 void (*done)(struct kv_request *r, int err, const ProtobufCMessage *response))
 {
     w->state = state;
-    w->request = (struct kv_request){.done = done};
+    /* To clean up behind itself is the server's own business. */
+    w->request = (struct kv_request){.done = done, .who = state == LINE_LEAVING ? NULL : &w->who};
     w->server->asked++;
     kv_txn(w->server->kv, &w->request, &w->txn.message);
 }
@@ -343,7 +347,7 @@ static void on_granted(struct kv_request *r, int err, const ProtobufCMessage *m)
 static void grant(struct waiter *w)
 {
     w->state = LINE_GRANTING;
-    w->request = (struct kv_request){.done = on_granted};
+    w->request = (struct kv_request){.done = on_granted, .who = &w->who};
     etcdserverpb__lease_grant_request__init(&w->grant);
     w->grant.ttl = LEASE_TTL_S;
     kv_lease_grant(w->server->kv, &w->request, &w->grant);
@@ -364,6 +368,9 @@ void line_join(struct rpc_call *c, const struct line_kind *kind, struct slice na
         memcpy(w->key, name.data, name.size);
     w->key[name.size] = '/';
     buf_add_slice(&w->value, value);
+    w->who = c->who;
+    w->user = mem_copy(c->who.user.data, c->who.user.size);
+    w->who.user.data = w->user;
     c->state = w;
     arena_done(&c->arena); /* the request is copied */
     if (lease)
