@@ -19,6 +19,7 @@ process.on('exit', () => {
   for (const child of children) child.kill('SIGKILL');
   rmSync(work, { recursive: true, force: true });
 });
+for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(1)); // the servers go too
 
 export const until = async (what, condition) => {
   const end = Date.now() + LIMIT_MS;

@@ -77,7 +77,7 @@ async function look() {
     fetch('/health', { cache: 'no-store' }).then(r => r.json()).catch(() => null),
   ]);
   cluster.self = self;
-  cluster.members = list.members ?? [];
+  cluster.members = (list.members ?? []).sort((a, b) => ((a.name ?? '') < (b.name ?? '') ? -1 : 1));
   cluster.health = health;
   cluster.alarms = self.errors ?? []; // to ask for alarms would be a proposal
   known ??= new Set(cluster.members.flatMap(m => m.clientURLs ?? []));

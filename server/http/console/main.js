@@ -13,6 +13,7 @@ import { badge, button, dialog, field, input, problem, toast } from './ui.js';
 const app = document.getElementById('app');
 let current = null; // {page, path, context}
 let isScheduled = false;
+let isDeclined = false; // the sign-in was closed without an answer: asked again on another page, or by the button
 
 // --- addresses ---------------------------------------------------------------------------------------------
 
@@ -58,6 +59,7 @@ function onAddress() {
   } else {
     current?.context.ended.abort();
     current?.page.stop?.();
+    isDeclined = false;
     const context = new Context(at);
     current = { path: at.path, entry, context };
     current.page = entry ? entry.create(context) : { title: 'Not found', view: () => h('section', { class: 'empty' }, h('h1', null, 'There is no such page'), h('a', { href: '#/' }, 'To the overview')) };
@@ -85,6 +87,7 @@ const frame = () => [
     h('a', { class: 'brand', href: '#/' }, h('img', { src: 'icon.svg', alt: '', width: 22, height: 22 }), 'Cairn'),
     h('nav', { 'aria-label': 'Pages' }, pages.map(p => h('a', { key: p.path, href: address([p.path]), 'aria-current': current.entry === p ? 'page' : null, title: `g ${p.key}` }, p.title))),
     h('div', { class: 'foot' }, identity.token ? [h('span', null, identity.user, ' '), button('Sign out', () => { identity.signOut(); location.reload(); }, { kind: 'quiet' })] : null,
+      isDeclined ? button('Sign in', () => { isDeclined = false; identity.onNeeded(); }, { kind: 'primary' }) : null,
       button('Keys ?', showKeys, { kind: 'quiet', title: 'What the keyboard does' }))),
   h('div', { class: 'body' }, h('div', { class: 'top' }, connection()), h('main', { id: 'main', tabindex: '-1' }, h('div', { key: current.path }, current.page.view()))),
 ];
@@ -130,7 +133,7 @@ addEventListener('keydown', e => {
 
 let isAsking = false;
 identity.onNeeded = async () => {
-  if (isAsking) return;
+  if (isAsking || isDeclined) return;
   isAsking = true;
   let [name, password, error] = [identity.user ?? '', '', null];
   const isIn = await dialog((close, again) => h('form', { class: 'signin', onsubmit: async e => {
@@ -148,7 +151,8 @@ identity.onNeeded = async () => {
   error ? problem(error) : null,
   h('div', { class: 'buttons' }, button('Sign in', null, { type: 'submit', kind: 'primary' }))));
   isAsking = false;
-  if (!isIn) return;
+  isDeclined = !isIn;
+  if (!isIn) return refresh();
   current.context.ended.abort();
   current.page.stop?.();
   current = null;
