@@ -25,6 +25,8 @@
 #   make sdk       libcairn, static and shared, its examples; programs on it while members die; the same under sanitizers
 #   make interop   other people's clients against this server, beside a real etcd
 #   make chart     the Helm chart: both majors of helm, golden files, types, schema, alerts; UPDATE=1 writes what is generated
+#   make chart-pods  its rendered pods as real processes in networks of their own: killed, wiped, rolled, scaled (root); STORY=tls
+#   make packaging what make install puts, the systemd unit, the Dockerfile as far as it can be read
 #   make fuzz      each fuzz target for FUZZ_SECONDS (default 20)
 #   make bench     cairnd and etcd side by side, written to tests/bench/RESULTS.md
 #   make bench-registry  what the registry costs below HTTP
@@ -49,7 +51,7 @@ BIN       := $(if $(SAN)$(FAILPOINTS),$(BUILD)/bin,bin)
 T         :=
 FUZZ_SECONDS := 20
 
-PACKAGES  := libuv libnghttp2 libwebsockets lmdb yaml-0.1 openssl libprotobuf-c jansson zlib
+PACKAGES  := libuv libnghttp2 libwebsockets lmdb yaml-0.1 openssl libprotobuf-c jansson zlib libjwt libcrypt
 WARN      := -Werror=implicit-function-declaration -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
              -Wpointer-arith -Wwrite-strings -Wcast-qual -Wformat=2 -Wundef -Wvla \
              -Wimplicit-fallthrough -Wswitch-enum -Wconversion -Wno-sign-conversion -fno-common
@@ -87,7 +89,7 @@ TEST_LIB  := $(filter-out %_test.c %_main.c tests/sim/cluster/%,$(shell find tes
 TEST_LIB_O:= $(TEST_LIB:%.c=$(BUILD)/%.o)
 FUZZERS   := $(patsubst tests/fuzz/%_fuzz.c,%,$(wildcard tests/fuzz/*_fuzz.c))
 
-.PHONY: all deps run cluster demo test check scenarios linearizability lint e2e crash rough interop fuzz bench bench-smoke install clean format chart
+.PHONY: all deps run cluster demo test check scenarios linearizability lint e2e crash rough interop fuzz bench bench-smoke install clean format chart chart-pods packaging
 
 .PHONY: sdk sdk-build registry-faults config-faults bench-registry bench-config start-order explore sim-mutants mutants-build failpoints sim chaos failover
 .DEFAULT_GOAL := all
@@ -380,6 +382,13 @@ interop: $(BIN)/cairnd $(FORMATS)
 chart: $(BIN)/cairnd
 	@CAIRND=$(BIN)/cairnd UPDATE=$(UPDATE) tests/chart/run.sh
 
+packaging: $(BIN)/cairnd $(BIN)/cairnctl
+	@tests/packaging/run.sh
+
+STORY     :=
+chart-pods: $(BIN)/cairnd
+	@tests/chart/pods.sh $(BIN)/cairnd $(STORY)
+
 bench: $(BIN)/cairnd $(TOOL_BIN) $(BUILD)/tools/failover
 	@TOOLS=$(BUILD)/tools CAIRND=$(BIN)/cairnd tests/bench/run.sh
 	@[ -n "$(ONLY)" ] || $(MAKE) --no-print-directory bench-registry
@@ -415,6 +424,11 @@ fuzz-%: $(GEN_H)
 # --- the rest --------------------------------------------------------------------------------
 install: $(BIN)/cairnd $(BIN)/cairnctl sdk-build
 	install -D -m 755 $(BIN)/cairnd $(DESTDIR)$(PREFIX)/bin/cairnd
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	sed 's|@PREFIX@|$(PREFIX)|' packaging/cairnd.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/cairnd.service
+	install -D -m 644 packaging/cairn.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/cairn.conf
+	install -D -m 644 packaging/cairn.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/cairn.conf
+	install -D -m 644 README.md $(DESTDIR)$(PREFIX)/share/doc/cairn/README.md
 	install -D -m 644 sdk/cairn.h $(DESTDIR)$(PREFIX)/include/cairn.h
 	install -D -m 644 $(SDK_OUT)/libcairn.a $(DESTDIR)$(PREFIX)/lib/libcairn.a
 	install -D -m 755 $(SDK_OUT)/libcairn.so.$(SDK_VERSION) $(DESTDIR)$(PREFIX)/lib/libcairn.so.$(SDK_VERSION)
