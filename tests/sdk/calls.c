@@ -538,12 +538,14 @@ int main(int argc, char **argv)
         o.user = argv[3];
         o.password = "wrong";
         MUST(cairn_open(&o, &c, &error) == CAIRN_OK);
-        MUST(cairn_put(c, &q, NULL, &error) == CAIRN_INVALID && strstr(error.message, "authentication failed"));
+        MUST(cairn_put(c, &q, NULL, &error) == CAIRN_INVALID &&
+             strstr(error.message, "authentication failed"));
         MUST(cairn_close(c) == CAIRN_OK);
         o.password = NULL;
         o.user = NULL;
         MUST(cairn_open(&o, &c, &error) == CAIRN_OK);
-        MUST(cairn_put(c, &q, NULL, &error) == CAIRN_INVALID || error.code == CAIRN_UNAUTHENTICATED || error.code == CAIRN_DENIED);
+        MUST(cairn_put(c, &q, NULL, &error) == CAIRN_INVALID || error.code == CAIRN_UNAUTHENTICATED ||
+             error.code == CAIRN_DENIED);
         MUST(cairn_close(c) == CAIRN_OK);
         o.user = argv[3];
         o.password = argv[4];
