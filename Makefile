@@ -22,6 +22,7 @@
 #   make chaos     clusters under faults, recorded and judged; SCENARIO='kill_leader ...' picks, SERVER=etcd compares
 #   make failover  how long three members need after the leader's death
 #   make rough     slow, greedy and broken-off clients, signals, full disks, mixed load; SOAK=60 seconds of that
+#   make console   the web console in headless chromium, against real servers
 #   make sdk       libcairn, static and shared, its examples; programs on it while members die; the same under sanitizers
 #   make interop   other people's clients against this server, beside a real etcd
 #   make chart     the Helm chart: both majors of helm, golden files, types, schema, alerts; UPDATE=1 writes what is generated
@@ -89,7 +90,7 @@ TEST_LIB  := $(filter-out %_test.c %_main.c tests/sim/cluster/%,$(shell find tes
 TEST_LIB_O:= $(TEST_LIB:%.c=$(BUILD)/%.o)
 FUZZERS   := $(patsubst tests/fuzz/%_fuzz.c,%,$(wildcard tests/fuzz/*_fuzz.c))
 
-.PHONY: all deps run cluster demo test check scenarios linearizability lint e2e crash rough interop fuzz bench bench-smoke install clean format chart chart-pods packaging
+.PHONY: all deps run cluster demo test check scenarios linearizability lint e2e crash rough interop fuzz bench bench-smoke install clean format chart chart-pods packaging console
 
 .PHONY: sdk sdk-build registry-faults config-faults bench-registry bench-config start-order explore sim-mutants mutants-build failpoints sim chaos failover
 .DEFAULT_GOAL := all
@@ -374,6 +375,9 @@ failpoints:
 SOAK      := 60
 rough: $(BIN)/cairnd $(TOOL_BIN)
 	@TOOLS=$(BUILD)/tools CAIRND=$(BIN)/cairnd SOAK=$(SOAK) tests/e2e/rough/rough.sh
+
+console: $(BIN)/cairnd
+	@CAIRND=$(BIN)/cairnd tests/console/run.sh
 
 # A program that uses the library is built under each sanitizer; the server is the ordinary one.
 sdk: $(BIN)/cairnd sdk-build
