@@ -184,7 +184,8 @@ SDK_LIBS  := $(shell pkg-config --libs libuv libnghttp2 openssl libprotobuf-c ja
 SDK_OUT   := $(BUILD)/lib
 SDK_C     := $(filter-out sdk/http_client.c,$(wildcard sdk/*.c))
 SDK_O     := $(SDK_C:%.c=$(BUILD)/pic/%.o)
-SDK_BASE_O := $(patsubst %.c,$(BUILD)/pic/%.o,$(wildcard base/*.c base/net/*.c proto/*.c)) $(GEN_C:$(BUILD)/%.c=$(BUILD)/pic/%.o)
+SDK_BASE_C := $(wildcard base/*.c base/net/*.c proto/*.c)
+SDK_BASE_O := $(SDK_BASE_C:%.c=$(BUILD)/pic/%.o) $(GEN_C:$(BUILD)/%.c=$(BUILD)/pic/%.o)
 SDK_EXAMPLES := $(patsubst sdk/examples/%.c,$(BUILD)/examples/%,$(wildcard sdk/examples/*.c))
 
 $(BUILD)/pic/gen/%.o: $(BUILD)/gen/%.c $(GEN_H)
@@ -203,7 +204,10 @@ $(BUILD)/pic/libcairn.o: $(SDK_O) $(BUILD)/pic/libbase.a
 	@ld -r -o $@ $^
 	@objcopy --wildcard --keep-global-symbol='cairn_*' $@
 
-$(BUILD)/libcairn.o: $(SDK_C:%.c=$(BUILD)/%.o) $(CORE)
+$(BUILD)/libsdkbase.a: $(SDK_BASE_C:%.c=$(BUILD)/%.o) $(GEN_C:.c=.o)
+	@rm -f $@ && ar rcs $@ $^
+
+$(BUILD)/libcairn.o: $(SDK_C:%.c=$(BUILD)/%.o) $(BUILD)/libsdkbase.a
 	@ld -r -o $@ $^
 	@objcopy --wildcard --keep-global-symbol='cairn_*' $@
 

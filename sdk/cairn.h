@@ -26,8 +26,7 @@
  * live until the callback returns, unless it is said that they are given.
  *
  * Structs of options and requests are zeroed first: zero is the default of every field. `struct
- * cairn_options` and the like carry their size, so that a program built with an older header works with a
- * newer library.
+ * cairn_options` carries its size, so that a program built with an older header works with a newer library.
  *
  * Errors. 0 or a negative `enum cairn_err`; with it, where the caller gives a place, a sentence that says
  * what, where, and the server's own words. The library never ends the process, with one exception: when there

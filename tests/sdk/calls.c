@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Every call of libcairn on one member: calls ENDPOINT [CA]; what a cache folder keeps: calls ENDPOINT DIR
+ * Every call of libcairn on one member: calls ENDPOINT [CA], as somebody: calls ENDPOINT - USER
+ * PASSWORD; what a cache folder keeps: calls ENDPOINT DIR
  * leave, and with the server gone find. The first thing that is not as it should be is said, with its line,
  * and ends the program with 1. */
 #include <cairn.h>
@@ -531,6 +532,23 @@ int main(int argc, char **argv)
         MUST(cairn_close(c) == CAIRN_OK);
         o.command_timeout_ms = 60000;
         o.ca_file = argv[2];
+    }
+    if (argc == 5) { /* with a wrong password first */
+        struct cairn_put_request q = {.key = cairn_text("a")};
+        o.user = argv[3];
+        o.password = "wrong";
+        MUST(cairn_open(&o, &c, &error) == CAIRN_OK);
+        MUST(cairn_put(c, &q, NULL, &error) == CAIRN_INVALID &&
+             strstr(error.message, "authentication failed"));
+        MUST(cairn_close(c) == CAIRN_OK);
+        o.password = NULL;
+        o.user = NULL;
+        MUST(cairn_open(&o, &c, &error) == CAIRN_OK);
+        MUST(cairn_put(c, &q, NULL, &error) == CAIRN_INVALID || error.code == CAIRN_UNAUTHENTICATED ||
+             error.code == CAIRN_DENIED);
+        MUST(cairn_close(c) == CAIRN_OK);
+        o.user = argv[3];
+        o.password = argv[4];
     }
     if (argc == 4) {
         cached(argv[1], argv[2], strcmp(argv[3], "leave") == 0);

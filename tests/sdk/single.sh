@@ -52,6 +52,21 @@ end_more() { kill "${tls_pid:-}" 2>/dev/null; }
 check "a server with TLS starts" start_tls
 check "every call over TLS" "$PROGRAMS/calls" "https://127.0.0.1:$((port + 10))" "$work/cert.pem"
 
+mkdir -p "$work/auth"
+end_more() { kill "${tls_pid:-}" "${auth_pid:-}" 2>/dev/null; }
+auth=127.0.0.1:$((port + 20))
+start_auth() {
+    "$CAIRND" --data-dir "$work/auth/data" --listen-client-urls "http://$auth" --advertise-client-urls "http://$auth" \
+        --listen-peer-urls "http://127.0.0.1:$((port + 21))" --initial-advertise-peer-urls "http://127.0.0.1:$((port + 21))" \
+        --initial-cluster "default=http://127.0.0.1:$((port + 21))" >"$work/auth.log" 2>&1 &
+    auth_pid=$!
+    within $LIMIT_S has "$work/auth.log" 'ready to serve client requests'
+}
+check "a server for users starts" start_auth
+as_root() { ETCDCTL_ENDPOINTS=$auth etcdctl "$@" >>"$work/put" 2>&1; }
+as_root user add root:secret && as_root user grant-role root root && as_root auth enable
+check "every call as somebody" "$PROGRAMS/calls" "$auth" - root secret
+
 mkdir "$work/cache"
 check "a cache folder is filled" "$PROGRAMS/calls" "$endpoint" "$work/cache" leave
 stop_server
