@@ -36,7 +36,8 @@ struct ctl {
     int64_t dial_ms, command_ms;
     struct ctl_endpoint endpoints[CTL_ENDPOINTS_MAX];
     size_t endpoint_count;
-    size_t at; /* the endpoint that answered last: asked first */
+    bool is_pinned; /* no other endpoint is asked than that */
+    size_t at;      /* the endpoint that answered last: asked first */
     struct tls_context *tls;
     char why[400];      /* of the last try that failed */
     bool was_sent;      /* it was a write, and had been sent: perhaps it was done */
@@ -93,6 +94,7 @@ struct ctl_call {
     struct slice body;
     bool has_body, has_token;
     bool is_read;       /* may be asked twice; a GET always */
+    bool is_two_way;    /* of a stream: the body is its first piece, more may follow */
     int64_t timeout_ms; /* 0 = the command's; negative = none */
     /* The answer. */
     struct buf answer;
