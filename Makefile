@@ -22,13 +22,15 @@
 #   make chaos     clusters under faults, recorded and judged; SCENARIO='kill_leader ...' picks, SERVER=etcd compares
 #   make failover  how long three members need after the leader's death
 #   make rough     slow, greedy and broken-off clients, signals, full disks, mixed load; SOAK=60 seconds of that
+#   make sdk       libcairn, static and shared, its examples; programs on it while members die; the same under sanitizers
 #   make interop   other people's clients against this server, beside a real etcd
+#   make chart     the Helm chart: both majors of helm, golden files, types, schema, alerts; UPDATE=1 writes what is generated
 #   make fuzz      each fuzz target for FUZZ_SECONDS (default 20)
 #   make bench     cairnd and etcd side by side, written to tests/bench/RESULTS.md
 #   make bench-registry  what the registry costs below HTTP
 #   make bench-config    the config center's part of bench alone
 #   make start-order  server/start.order, the functions that a start runs, written anew
-#   make install   DESTDIR= PREFIX=/usr/local
+#   make install   DESTDIR= PREFIX=/usr/local: cairnd, libcairn, its header and pkg-config file
 #   make clean
 #
 # SAN=address,undefined or SAN=thread builds into a folder of its own, FAILPOINTS=1 (base/failpoint.h) too; CC=clang
@@ -85,9 +87,9 @@ TEST_LIB  := $(filter-out %_test.c %_main.c tests/sim/cluster/%,$(shell find tes
 TEST_LIB_O:= $(TEST_LIB:%.c=$(BUILD)/%.o)
 FUZZERS   := $(patsubst tests/fuzz/%_fuzz.c,%,$(wildcard tests/fuzz/*_fuzz.c))
 
-.PHONY: all deps run cluster demo test check scenarios linearizability lint e2e crash rough interop fuzz bench bench-smoke install clean format
+.PHONY: all deps run cluster demo test check scenarios linearizability lint e2e crash rough interop fuzz bench bench-smoke install clean format chart
 
-.PHONY: registry-faults config-faults bench-registry bench-config start-order explore sim-mutants mutants-build failpoints sim chaos failover
+.PHONY: sdk sdk-build registry-faults config-faults bench-registry bench-config start-order explore sim-mutants mutants-build failpoints sim chaos failover
 .DEFAULT_GOAL := all
 .SECONDARY:
 
@@ -98,7 +100,8 @@ deps:
 
 run: deps
 	@$(MAKE) --no-print-directory all
-	@printf '%s\n' '' 'cairnd serves on http://127.0.0.1:2379, its data is in ./default.etcd. Try in another shell:' \
+	@printf '%s\n' '' 'cairnd serves on http://127.0.0.1:2379, its data is in ./default.etcd.' \
+	    'Web console: http://127.0.0.1:2379/ui/' 'Try in another shell:' \
 	    '  etcdctl put greeting hello' '  etcdctl watch --rev=1 greeting' '  curl http://127.0.0.1:2379/health' \
 	    '  dig @127.0.0.1 -p 8600 SRV orders.svc.cairn' ''
 	@exec $(BIN)/cairnd --listen-dns 127.0.0.1:8600
@@ -125,9 +128,17 @@ $(BUILD)/%.o: %.c Makefile | $(GEN_H)
 	@echo "  CC  $<"
 	@$(CC) $(CPPFLAGS) -isystem $(BUILD)/gen/proto $(CFLAGS) -MMD -MP -c $< -o $@
 
+# The web console's files are in the program as gzip makes them, without time and name: the same files, the same bytes.
+CONSOLE    := $(shell awk -F'"' '/^CONSOLE_FILE/ {print $$2}' server/http/console/console.def)
+CONSOLE_GZ := $(CONSOLE:%=$(BUILD)/gen/console/%)
+$(BUILD)/gen/console/%: server/http/console/%
+	@mkdir -p $(@D)
+	@gzip -9nc $< > $@
+
+$(BUILD)/server/http/console/files.o: $(CONSOLE_GZ) server/http/console/console.def
 $(BUILD)/%.o: %.S Makefile
 	@mkdir -p $(@D)
-	@$(CC) -I. -c $< -o $@
+	@$(CC) -I. -Wa,-I$(BUILD)/gen/console -c $< -o $@
 
 $(CORE): $(OBJECTS)
 	@rm -f $@ && ar rcs $@ $^
@@ -159,6 +170,56 @@ $(BUILD)/unit/%: $(BUILD)/tests/unit/%.o $(TEST_CORE) $(CORE)
 	@$(CC) $(LDFLAGS) -o $@ $< $(TEST_CORE) $(CORE) -lcmocka $(JUDGE) $(DEPS_LIBS)
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+
+# --- libcairn ------------------------------------------------------------------------------------
+# Position-independent objects of its own. What it takes of base and proto is joined to it, and then nothing but cairn_* is
+# left to be seen, in the static library too: it may stand beside anybody's buf_add.
+SDK_VERSION := $(shell sed -n 's/^\#define CAIRN_SDK_VERSION "\(.*\)"/\1/p' sdk/cairn.h)
+SDK_SONAME := libcairn.so.$(firstword $(subst ., ,$(SDK_VERSION)))
+SDK_LIBS  := $(shell pkg-config --libs libuv libnghttp2 openssl libprotobuf-c jansson 2>/dev/null) -lpthread
+SDK_OUT   := $(BUILD)/lib
+SDK_O     := $(patsubst %.c,$(BUILD)/pic/%.o,$(wildcard sdk/*.c))
+SDK_BASE_O := $(patsubst %.c,$(BUILD)/pic/%.o,$(wildcard base/*.c base/net/*.c proto/*.c)) $(GEN_C:$(BUILD)/%.c=$(BUILD)/pic/%.o)
+SDK_EXAMPLES := $(patsubst sdk/examples/%.c,$(BUILD)/examples/%,$(wildcard sdk/examples/*.c))
+
+$(BUILD)/pic/gen/%.o: $(BUILD)/gen/%.c $(GEN_H)
+	@mkdir -p $(@D)
+	@$(CC) -std=c17 $(OPT) -fPIC -ffunction-sections $(SANFLAGS) $(EXTRA_CFLAGS) -w -I$(BUILD)/gen/proto $(DEPS_CFLAGS) -c $< -o $@
+
+$(BUILD)/pic/%.o: %.c Makefile | $(GEN_H)
+	@mkdir -p $(@D)
+	@echo "  CC  $< (PIC)"
+	@$(CC) $(CPPFLAGS) -isystem $(BUILD)/gen/proto $(CFLAGS) -fPIC -MMD -MP -c $< -o $@
+
+$(BUILD)/pic/libbase.a: $(SDK_BASE_O)
+	@rm -f $@ && ar rcs $@ $^
+
+$(BUILD)/pic/libcairn.o: $(SDK_O) $(BUILD)/pic/libbase.a
+	@ld -r -o $@ $^
+	@objcopy --wildcard --keep-global-symbol='cairn_*' $@
+
+$(SDK_OUT)/libcairn.a: $(BUILD)/pic/libcairn.o
+	@mkdir -p $(@D)
+	@rm -f $@ && ar rcs $@ $<
+
+$(SDK_OUT)/$(SDK_SONAME): $(BUILD)/pic/libcairn.o sdk/libcairn.map
+	@mkdir -p $(@D)
+	@echo "  LD  $@"
+	@$(CC) -shared $(SANFLAGS) -Wl,-soname,$(SDK_SONAME) -Wl,--version-script=sdk/libcairn.map -Wl,--as-needed $(if $(SAN),,-Wl$(comma)--gc-sections -Wl$(comma)-z$(comma)defs) \
+	    -o $(SDK_OUT)/libcairn.so.$(SDK_VERSION) $< $(SDK_LIBS)
+	@cd $(SDK_OUT) && ln -sf libcairn.so.$(SDK_VERSION) $(SDK_SONAME) && ln -sf $(SDK_SONAME) libcairn.so && touch -h $(SDK_SONAME)
+
+# As somebody else's program would be: the header and the static library alone, C99.
+$(BUILD)/examples/%: sdk/examples/%.c sdk/cairn.h $(SDK_OUT)/libcairn.a
+	@mkdir -p $(@D)
+	@$(CC) -std=c99 -D_POSIX_C_SOURCE=200809L -Wall -Wextra -Wpedantic $(SANFLAGS) -g -Isdk $< $(SDK_OUT)/libcairn.a $(SDK_LIBS) -o $@
+
+SDK_TESTS := $(patsubst tests/sdk/%.c,$(BUILD)/sdk-tests/%,$(wildcard tests/sdk/*.c))
+$(BUILD)/sdk-tests/%: tests/sdk/%.c sdk/cairn.h $(SDK_OUT)/libcairn.a
+	@mkdir -p $(@D)
+	@$(CC) -std=c17 -D_GNU_SOURCE -Wall -Wextra $(SANFLAGS) -g -Isdk $< $(SDK_OUT)/libcairn.a $(SDK_LIBS) -o $@
+
+sdk-build: $(SDK_TESTS) $(SDK_OUT)/libcairn.a $(SDK_OUT)/$(SDK_SONAME) $(SDK_EXAMPLES)
 
 # --- tests -----------------------------------------------------------------------------------
 CHECKS := $(if $(T),$(foreach u,$(UNIT_BIN),$(if $(findstring $(T),$(notdir $(u))),$(u))),$(UNIT_BIN))
@@ -302,8 +363,16 @@ SOAK      := 60
 rough: $(BIN)/cairnd $(TOOL_BIN)
 	@TOOLS=$(BUILD)/tools CAIRND=$(BIN)/cairnd SOAK=$(SOAK) tests/e2e/rough/rough.sh
 
+# A program that uses the library is built under each sanitizer; the server is the ordinary one.
+sdk: $(BIN)/cairnd sdk-build
+	@for san in address,undefined thread; do $(MAKE) --no-print-directory SAN=$$san sdk-build || exit 1; done
+	@CAIRND=$(BIN)/cairnd tests/sdk/run.sh $(BUILD) build/address-undefined build/thread
+
 interop: $(BIN)/cairnd $(FORMATS)
 	@CAIRND=$(BIN)/cairnd FORMATS=$(FORMATS) tests/interop/run.sh
+
+chart: $(BIN)/cairnd
+	@CAIRND=$(BIN)/cairnd UPDATE=$(UPDATE) tests/chart/run.sh
 
 bench: $(BIN)/cairnd $(TOOL_BIN) $(BUILD)/tools/failover
 	@TOOLS=$(BUILD)/tools CAIRND=$(BIN)/cairnd tests/bench/run.sh
@@ -338,8 +407,15 @@ fuzz-%: $(GEN_H)
 	@PACKAGES="$(PACKAGES)" tests/fuzz/run.sh $* $(FUZZ_SECONDS)
 
 # --- the rest --------------------------------------------------------------------------------
-install: $(BIN)/cairnd $(BIN)/cairnctl
+install: $(BIN)/cairnd $(BIN)/cairnctl sdk-build
 	install -D -m 755 $(BIN)/cairnd $(DESTDIR)$(PREFIX)/bin/cairnd
+	install -D -m 644 sdk/cairn.h $(DESTDIR)$(PREFIX)/include/cairn.h
+	install -D -m 644 $(SDK_OUT)/libcairn.a $(DESTDIR)$(PREFIX)/lib/libcairn.a
+	install -D -m 755 $(SDK_OUT)/libcairn.so.$(SDK_VERSION) $(DESTDIR)$(PREFIX)/lib/libcairn.so.$(SDK_VERSION)
+	ln -sf libcairn.so.$(SDK_VERSION) $(DESTDIR)$(PREFIX)/lib/$(SDK_SONAME)
+	ln -sf $(SDK_SONAME) $(DESTDIR)$(PREFIX)/lib/libcairn.so
+	install -d $(DESTDIR)$(PREFIX)/lib/pkgconfig
+	sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(SDK_VERSION)|; s|@LIBS@|$(SDK_LIBS)|' sdk/cairn.pc.in >$(DESTDIR)$(PREFIX)/lib/pkgconfig/cairn.pc
 	install -D -m 755 $(BIN)/cairnctl $(DESTDIR)$(PREFIX)/bin/cairnctl
 	install -d $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 	$(BIN)/cairnctl man > $(DESTDIR)$(PREFIX)/share/man/man1/cairnctl.1

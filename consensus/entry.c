@@ -5,12 +5,16 @@
 #include "proto/internal.pb-c.h"
 
 #define HEADER_FIELD 100 /* InternalRaftRequest.header */
-#define ID_FIELD     1   /* of the header, etcd's */
-#define MEMBER_FIELD 16  /* of the header, ours: etcd's tools skip it */
-#define WIRE_VARINT  0
-#define WIRE_64      1
-#define WIRE_BYTES   2
-#define WIRE_32      5
+/* Of the header: etcd's, then ours, which etcd's tools skip. */
+#define ID_FIELD       1
+#define USER_FIELD     2
+#define REVISION_FIELD 3
+#define MEMBER_FIELD   16
+#define OWN_FIELD      17
+#define WIRE_VARINT    0
+#define WIRE_64        1
+#define WIRE_BYTES     2
+#define WIRE_32        5
 
 const ProtobufCMessageDescriptor *entry_descriptor(enum entry_op op)
 {
@@ -31,6 +35,40 @@ const ProtobufCMessageDescriptor *entry_descriptor(enum entry_op op)
         return &etcdserverpb__alarm_request__descriptor;
     case ENTRY_LEASE_CHECKPOINT:
         return &etcdserverpb__lease_checkpoint_request__descriptor;
+    case ENTRY_AUTH_ENABLE:
+        return &etcdserverpb__auth_enable_request__descriptor;
+    case ENTRY_AUTH_DISABLE:
+        return &etcdserverpb__auth_disable_request__descriptor;
+    case ENTRY_AUTHENTICATE:
+        return &etcdserverpb__internal_authenticate_request__descriptor;
+    case ENTRY_AUTH_STATUS:
+        return &etcdserverpb__auth_status_request__descriptor;
+    case ENTRY_AUTH_USER_ADD:
+        return &etcdserverpb__auth_user_add_request__descriptor;
+    case ENTRY_AUTH_USER_DELETE:
+        return &etcdserverpb__auth_user_delete_request__descriptor;
+    case ENTRY_AUTH_USER_GET:
+        return &etcdserverpb__auth_user_get_request__descriptor;
+    case ENTRY_AUTH_USER_CHANGE_PASSWORD:
+        return &etcdserverpb__auth_user_change_password_request__descriptor;
+    case ENTRY_AUTH_USER_GRANT_ROLE:
+        return &etcdserverpb__auth_user_grant_role_request__descriptor;
+    case ENTRY_AUTH_USER_REVOKE_ROLE:
+        return &etcdserverpb__auth_user_revoke_role_request__descriptor;
+    case ENTRY_AUTH_USER_LIST:
+        return &etcdserverpb__auth_user_list_request__descriptor;
+    case ENTRY_AUTH_ROLE_LIST:
+        return &etcdserverpb__auth_role_list_request__descriptor;
+    case ENTRY_AUTH_ROLE_ADD:
+        return &etcdserverpb__auth_role_add_request__descriptor;
+    case ENTRY_AUTH_ROLE_DELETE:
+        return &etcdserverpb__auth_role_delete_request__descriptor;
+    case ENTRY_AUTH_ROLE_GET:
+        return &etcdserverpb__auth_role_get_request__descriptor;
+    case ENTRY_AUTH_ROLE_GRANT_PERMISSION:
+        return &etcdserverpb__auth_role_grant_permission_request__descriptor;
+    case ENTRY_AUTH_ROLE_REVOKE_PERMISSION:
+        return &etcdserverpb__auth_role_revoke_permission_request__descriptor;
     case ENTRY_CLUSTER_VERSION:
         return &etcdserverpb__cluster_version_set_request__descriptor;
     case ENTRY_MEMBER_ATTRIBUTES:
@@ -102,27 +140,55 @@ static void put_pack(const Etcdserverpb__PutRequest *m, uint8_t *p)
     put_flag(p, 6, m->ignore_lease);
 }
 
-struct blob *entry_encode(uint64_t member, uint64_t id, enum entry_op op, const ProtobufCMessage *message)
+/* The header without a user: the request's id, the member, what it says about itself. */
+static size_t put_header(uint8_t *fields, uint64_t member, uint64_t id, const struct entry_who *who)
 {
-    uint8_t head[48], fields[24];
-    size_t size = 0, n = 0;
+    size_t size = 0;
     fields[size++] = ID_FIELD << 3 | WIRE_VARINT;
     size += put_varint(fields + size, id);
     size += put_varint(fields + size, MEMBER_FIELD << 3 | WIRE_64);
     put_le64(fields + size, member);
     size += 8;
+    if (who->is_own) {
+        size += put_varint(fields + size, OWN_FIELD << 3 | WIRE_VARINT);
+        fields[size++] = 1;
+    }
+    if (who->auth_revision) {
+        fields[size++] = REVISION_FIELD << 3 | WIRE_VARINT;
+        size += put_varint(fields + size, who->auth_revision);
+    }
+    return size;
+}
+
+struct blob *entry_encode(uint64_t member, uint64_t id, enum entry_op op, const ProtobufCMessage *message,
+                          const struct entry_who *who)
+{
+    uint8_t head[80], fields[48], user[12];
+    size_t n = 0, fields_size = put_header(fields, member, id, who), user_head = 0;
+    if (who->user.size) {
+        user[user_head++] = USER_FIELD << 3 | WIRE_BYTES;
+        user_head += put_varint(user + user_head, who->user.size);
+    }
     n += put_varint(head + n, HEADER_FIELD << 3 | WIRE_BYTES);
-    n += put_varint(head + n, size);
-    memcpy(head + n, fields, size);
-    n += size;
+    n += put_varint(head + n, fields_size + user_head + who->user.size);
+    memcpy(head + n, fields, fields_size);
+    n += fields_size;
+    memcpy(head + n, user, user_head);
+    n += user_head;
 
     const Etcdserverpb__PutRequest *put =
         op == ENTRY_PUT && !message->n_unknown_fields ? (const Etcdserverpb__PutRequest *)message : NULL;
     size_t body = put ? put_size(put) : protobuf_c_message_get_packed_size(message);
-    n += put_varint(head + n, (uint64_t)op << 3 | WIRE_BYTES);
-    n += put_varint(head + n, body);
-    struct blob *b = blob_new(n + body);
+    uint8_t operation[24];
+    size_t operation_size = put_varint(operation, (uint64_t)op << 3 | WIRE_BYTES);
+    operation_size += put_varint(operation + operation_size, body);
+    struct blob *b = blob_new(n + who->user.size + operation_size + body);
     memcpy(b->data, head, n);
+    if (who->user.size)
+        memcpy(b->data + n, who->user.data, who->user.size);
+    n += who->user.size;
+    memcpy(b->data + n, operation, operation_size);
+    n += operation_size;
     if (put)
         put_pack(put, b->data + n);
     else
@@ -195,6 +261,12 @@ int entry_decode(struct slice bytes, struct entry *ret_entry)
                     return ERR_MALFORMED;
                 if (number == ID_FIELD)
                     e.id = value;
+                else if (number == USER_FIELD)
+                    e.who.user = bytes8;
+                else if (number == REVISION_FIELD)
+                    e.who.auth_revision = value;
+                else if (number == OWN_FIELD)
+                    e.who.is_own = value == 1;
                 else if (number == MEMBER_FIELD && bytes8.size == 8)
                     e.member = get_le64(bytes8.data);
             }

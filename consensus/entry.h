@@ -19,13 +19,38 @@ enum entry_op {
     ENTRY_LEASE_REVOKE = 9,
     ENTRY_ALARM = 10,
     ENTRY_LEASE_CHECKPOINT = 11,
+    ENTRY_AUTH_ENABLE = 1000,
+    ENTRY_AUTH_DISABLE = 1011,
+    ENTRY_AUTHENTICATE = 1012,
+    ENTRY_AUTH_STATUS = 1013,
+    ENTRY_AUTH_USER_ADD = 1100,
+    ENTRY_AUTH_USER_DELETE = 1101,
+    ENTRY_AUTH_USER_GET = 1102,
+    ENTRY_AUTH_USER_CHANGE_PASSWORD = 1103,
+    ENTRY_AUTH_USER_GRANT_ROLE = 1104,
+    ENTRY_AUTH_USER_REVOKE_ROLE = 1105,
+    ENTRY_AUTH_USER_LIST = 1106,
+    ENTRY_AUTH_ROLE_LIST = 1107,
+    ENTRY_AUTH_ROLE_ADD = 1200,
+    ENTRY_AUTH_ROLE_DELETE = 1201,
+    ENTRY_AUTH_ROLE_GET = 1202,
+    ENTRY_AUTH_ROLE_GRANT_PERMISSION = 1203,
+    ENTRY_AUTH_ROLE_REVOKE_PERMISSION = 1204,
     ENTRY_CLUSTER_VERSION = 1300,
     ENTRY_MEMBER_ATTRIBUTES = 1301,
     ENTRY_STATE_CHECK = 15000, /* ours */
 };
 
+/* Whose word an entry is, for the check of permissions when it is applied. */
+struct entry_who {
+    bool is_own; /* of a member itself, which may everything; a client's entry never says so */
+    struct slice user;
+    uint64_t auth_revision; /* 0 = nobody */
+};
+
 struct entry {
-    uint64_t member, id; /* header: whose request this is and which; id 0 = nobody waits */
+    uint64_t member, id;  /* header: whose request this is and which; id 0 = nobody waits */
+    struct entry_who who; /* the user is borrowed */
     enum entry_op op;
     struct slice body; /* the operation's message, borrowed */
 };
@@ -34,7 +59,8 @@ struct entry {
 const ProtobufCMessageDescriptor *entry_descriptor(enum entry_op op);
 
 /* One reference for the caller. */
-struct blob *entry_encode(uint64_t member, uint64_t id, enum entry_op op, const ProtobufCMessage *message);
+struct blob *entry_encode(uint64_t member, uint64_t id, enum entry_op op, const ProtobufCMessage *message,
+                          const struct entry_who *who);
 /* Fields it does not know are skipped; ERR_MALFORMED if the bytes are no such message or hold no operation.
  */
 MUST_CHECK int entry_decode(struct slice bytes, struct entry *ret_entry);

@@ -116,11 +116,23 @@ static void answer_failed(struct kv *kv)
 
 /* --- writes ------------------------------------------------------------------------------------------ */
 
-int kv_propose(struct kv *kv, uint64_t id, enum entry_op op, const ProtobufCMessage *m)
+static const struct entry_who own = {.is_own = true};
+
+/* A client's entry names its user, or nobody; whether that may be is looked at when it is applied. */
+static struct entry_who author_of(const struct kv *kv, const struct kv_request *r)
+{
+    if (!r->who)
+        return own;
+    uint64_t revision = r->who->is_renewed ? kv->auth.revision : r->who->revision;
+    return (struct entry_who){.user = r->who->user, .auth_revision = revision};
+}
+
+static int propose(struct kv *kv, uint64_t id, enum entry_op op, const ProtobufCMessage *m,
+                   const struct entry_who *who)
 {
     if (kv->is_closing)
         return ERR_STOPPED;
-    struct blob *data = entry_encode(kv->member_id, id, op, m);
+    struct blob *data = entry_encode(kv->member_id, id, op, m, who);
     if (data->size > kv->request_bytes_max) {
         blob_unref(data);
         return ERR_REQUEST_TOO_LARGE;
@@ -128,10 +140,15 @@ int kv_propose(struct kv *kv, uint64_t id, enum entry_op op, const ProtobufCMess
     return node_propose(kv->node, data);
 }
 
+int kv_propose(struct kv *kv, enum entry_op op, const ProtobufCMessage *m)
+{
+    return propose(kv, 0, op, m, &own);
+}
+
 int kv_propose_as_leader(struct kv *kv, enum entry_op op, const ProtobufCMessage *m)
 {
     return kv->is_closing ? ERR_STOPPED
-                          : node_propose_as_leader(kv->node, entry_encode(kv->member_id, 0, op, m));
+                          : node_propose_as_leader(kv->node, entry_encode(kv->member_id, 0, op, m, &own));
 }
 
 void kv_wait_for_entry(struct kv *kv, struct kv_request *r)
@@ -156,7 +173,8 @@ void kv_start_write(struct kv *kv, struct kv_request *r, enum kv_kind kind, enum
         return;
     }
     r->id = kv_ring_add(&kv->ring, r);
-    err = kv_propose(kv, r->id, op, m);
+    struct entry_who who = author_of(kv, r);
+    err = propose(kv, r->id, op, m, &who);
     if (err) {
         kv_ring_clear(&kv->ring, r->id);
         kv_fail(kv, r, err);
@@ -180,7 +198,7 @@ static int check_quota(struct kv *kv, uint64_t cost)
         alarm.action = ETCDSERVERPB__ALARM_REQUEST__ALARM_ACTION__ACTIVATE;
         alarm.memberid = kv->member_id;
         alarm.alarm = ETCDSERVERPB__ALARM_TYPE__NOSPACE;
-        kv->is_space_alarm_proposed = kv_propose(kv, 0, ENTRY_ALARM, &alarm.base) == OK;
+        kv->is_space_alarm_proposed = kv_propose(kv, ENTRY_ALARM, &alarm.base) == OK;
     }
     return ERR_NO_SPACE;
 }

@@ -15,6 +15,7 @@
 #include "base/err.h"
 #include "base/list.h"
 #include "base/mem.h"
+#include "consensus/auth/who.h"
 #include "consensus/io.h"
 #include "consensus/peer/peer.h"
 #include "consensus/store/watch.h"
@@ -76,6 +77,7 @@ struct kv_options {
     bool advances_ticks;    /* who starts and reaches a majority does not wait a whole election timeout */
     bool promotes_learners; /* a learner that has caught up becomes a voter by itself */
     uint64_t snapshot_bytes_per_s;      /* to one follower; 0 = no limit */
+    uint64_t auth_token_ttl_ms;         /* of a simple token that is not used: 300,000 */
     uint64_t corrupt_check_interval_ms; /* members' states are compared so often: 60,000; 0 = never */
 };
 
@@ -102,6 +104,9 @@ struct kv_request {
      * behind the other) are the answer. part NULL: it begins anew, forget what came. False: it is too much,
      * end with ERR_LIMIT. Without this the loop stands still while a long answer is made. */
     bool (*on_part)(struct kv_request *r, const ProtobufCMessage *part);
+    /* Whose permissions are looked at; lives as the message does. NULL: this process's own, which may
+     * everything. A front end always sets it, also while auth is not enabled: that may change on the way. */
+    const struct auth_who *who;
     /* The door's own. */
     struct link link;
     uint64_t id, index, started_ms;
@@ -143,6 +148,30 @@ void kv_move_leader(struct kv *kv, struct kv_request *r, const Etcdserverpb__Mov
 /* done(r, 0, NULL) when a linearizable read may run on this member (kv_range_now); one ReadIndex serves all
  * that wait. */
 void kv_barrier(struct kv *kv, struct kv_request *r);
+
+/* --- users and roles ------------------------------------------------------------------------------ */
+/* Any request of the Auth service but Authenticate. Passwords come as hashes: `password` is not looked at. */
+void kv_auth(struct kv *kv, struct kv_request *r, const ProtobufCMessage *m);
+/* The password was right as of now. With a token (response: AuthenticateResponse) that every member knows
+ * once it has applied this, or, is_simple false, without. */
+void kv_authenticate(struct kv *kv, struct kv_request *r, const char *user, bool is_simple);
+bool kv_auth_is_enabled(const struct kv *kv);
+uint64_t kv_auth_revision(const struct kv *kv);
+/* The bcrypt hash of this user, valid until the return to the loop. ERR_AUTH_NOT_ENABLED, ERR_AUTH_FAILED,
+ * ERR_NO_PASSWORD_USER. */
+MUST_CHECK int kv_auth_password(const struct kv *kv, const char *user, struct slice *ret_hash);
+/* Whose simple token it is; the user is valid until the return to the loop. ERR_INVALID_AUTH_TOKEN;
+ * ERR_NOT_READY: this member may not have applied it yet, kv_auth_wait says when it has. */
+MUST_CHECK int kv_auth_token(struct kv *kv, struct slice token, struct auth_who *ret_who);
+void kv_auth_wait(struct kv *kv, struct kv_request *r, struct slice token);
+/* On local state; all OK while auth is not enabled. ERR_USER_EMPTY, ERR_USER_NOT_FOUND,
+ * ERR_AUTH_OLD_REVISION, ERR_PERMISSION_DENIED. */
+MUST_CHECK int kv_auth_check_admin(const struct kv *kv, const struct auth_who *who);
+MUST_CHECK int kv_auth_check_range(const struct kv *kv, const struct auth_who *who, struct slice key,
+                                   struct slice range_end, bool is_write);
+/* Every key that hangs on the lease. */
+MUST_CHECK int kv_auth_check_lease(const struct kv *kv, const struct auth_who *who, int64_t lease,
+                                   bool is_write);
 
 /* There is room again; nothing happens to a request that did not wait for it. */
 void kv_resume(struct kv *kv, struct kv_request *r);

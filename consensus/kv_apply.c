@@ -12,13 +12,6 @@
 #include "base/plant.h"
 #include "consensus/kv_impl.h"
 
-/* What an operation left: an error, or a response whose header is filled when the entry is whole. */
-struct outcome {
-    int err;
-    ProtobufCMessage *response;
-    Etcdserverpb__ResponseHeader *header;
-};
-
 static Etcdserverpb__ResponseHeader *new_header(struct kv *kv)
 {
     Etcdserverpb__ResponseHeader *h = arena_alloc(&kv->arena, sizeof *h);
@@ -41,37 +34,37 @@ static int check_alarms(const struct kv *kv, enum entry_op op, const ProtobufCMe
 
 /* A response is only built when somebody here waits for it: on the other members, and after a restart, nobody
  * does. */
-static struct outcome apply_put(struct kv *kv, const ProtobufCMessage *m, bool is_awaited)
+static struct kv_outcome apply_put(struct kv *kv, const ProtobufCMessage *m, bool is_awaited)
 {
     Etcdserverpb__PutResponse *r = NULL;
     const Etcdserverpb__PutRequest *put = (const Etcdserverpb__PutRequest *)m;
     int err = store_put(kv->store, put, &kv->arena, is_awaited ? &r : NULL);
-    return (struct outcome){err, r ? &r->base : NULL, r ? r->header : NULL};
+    return (struct kv_outcome){err, r ? &r->base : NULL, r ? r->header : NULL};
 }
 
-static struct outcome apply_delete_range(struct kv *kv, const ProtobufCMessage *m, bool is_awaited)
+static struct kv_outcome apply_delete_range(struct kv *kv, const ProtobufCMessage *m, bool is_awaited)
 {
     Etcdserverpb__DeleteRangeResponse *r = NULL;
     const Etcdserverpb__DeleteRangeRequest *range = (const Etcdserverpb__DeleteRangeRequest *)m;
     int err = store_delete_range(kv->store, range, &kv->arena, is_awaited ? &r : NULL);
-    return (struct outcome){err, r ? &r->base : NULL, r ? r->header : NULL};
+    return (struct kv_outcome){err, r ? &r->base : NULL, r ? r->header : NULL};
 }
 
-static struct outcome apply_txn(struct kv *kv, const ProtobufCMessage *m, bool is_awaited)
+static struct kv_outcome apply_txn(struct kv *kv, const ProtobufCMessage *m, bool is_awaited)
 {
     Etcdserverpb__TxnResponse *r = NULL;
     const Etcdserverpb__TxnRequest *txn = (const Etcdserverpb__TxnRequest *)m;
     int err = store_txn(kv->store, txn, &kv->arena, is_awaited ? &r : NULL);
-    return (struct outcome){err, r ? &r->base : NULL, r ? r->header : NULL};
+    return (struct kv_outcome){err, r ? &r->base : NULL, r ? r->header : NULL};
 }
 
-static struct outcome apply_compaction(struct kv *kv, const ProtobufCMessage *m)
+static struct kv_outcome apply_compaction(struct kv *kv, const ProtobufCMessage *m)
 {
     Etcdserverpb__CompactionResponse *r = arena_alloc(&kv->arena, sizeof *r);
     etcdserverpb__compaction_response__init(r);
     int err = store_compact(kv->store, ((const Etcdserverpb__CompactionRequest *)m)->revision);
     r->header = new_header(kv);
-    return (struct outcome){err, &r->base, r->header};
+    return (struct kv_outcome){err, &r->base, r->header};
 }
 
 static void save_lease(struct kv *kv, int64_t id, int64_t ttl_s, int64_t remaining_s)
@@ -83,7 +76,7 @@ static void save_lease(struct kv *kv, int64_t id, int64_t ttl_s, int64_t remaini
     store_set(kv->store, BACKEND_LEASES, slice_of(key, 8), ttl_s ? slice_of(value, 16) : (struct slice){0});
 }
 
-static struct outcome apply_lease_grant(struct kv *kv, const ProtobufCMessage *m)
+static struct kv_outcome apply_lease_grant(struct kv *kv, const ProtobufCMessage *m)
 {
     const Etcdserverpb__LeaseGrantRequest *grant = (const Etcdserverpb__LeaseGrantRequest *)m;
     Etcdserverpb__LeaseGrantResponse *r = arena_alloc(&kv->arena, sizeof *r);
@@ -95,12 +88,12 @@ static struct outcome apply_lease_grant(struct kv *kv, const ProtobufCMessage *m
         metric_add(METRIC_LEASE_GRANTED, 1);
     }
     r->header = new_header(kv);
-    return (struct outcome){err, &r->base, r->header};
+    return (struct kv_outcome){err, &r->base, r->header};
 }
 
 /* All keys of the lease go in one revision, in byte order; a lease without keys leaves the revision as it is.
  */
-static struct outcome apply_lease_revoke(struct kv *kv, const ProtobufCMessage *m)
+static struct kv_outcome apply_lease_revoke(struct kv *kv, const ProtobufCMessage *m)
 {
     int64_t id = ((const Etcdserverpb__LeaseRevokeRequest *)m)->id;
     Etcdserverpb__LeaseRevokeResponse *r = arena_alloc(&kv->arena, sizeof *r);
@@ -119,10 +112,10 @@ static struct outcome apply_lease_revoke(struct kv *kv, const ProtobufCMessage *
     }
     mem_free(keys);
     r->header = new_header(kv);
-    return (struct outcome){err, &r->base, r->header};
+    return (struct kv_outcome){err, &r->base, r->header};
 }
 
-static struct outcome apply_alarm(struct kv *kv, const ProtobufCMessage *m)
+static struct kv_outcome apply_alarm(struct kv *kv, const ProtobufCMessage *m)
 {
     const Etcdserverpb__AlarmRequest *alarm = (const Etcdserverpb__AlarmRequest *)m;
     Etcdserverpb__AlarmResponse *r = arena_alloc(&kv->arena, sizeof *r);
@@ -135,10 +128,10 @@ static struct outcome apply_alarm(struct kv *kv, const ProtobufCMessage *m)
                  F_HEX("alarm-member-id", alarm->memberid), F_INT("alarm", alarm->alarm));
     }
     r->header = new_header(kv);
-    return (struct outcome){OK, &r->base, r->header};
+    return (struct kv_outcome){OK, &r->base, r->header};
 }
 
-static struct outcome apply_lease_checkpoint(struct kv *kv, const ProtobufCMessage *m)
+static struct kv_outcome apply_lease_checkpoint(struct kv *kv, const ProtobufCMessage *m)
 {
     const Etcdserverpb__LeaseCheckpointRequest *checkpoint = (const Etcdserverpb__LeaseCheckpointRequest *)m;
     for (size_t i = 0; i < checkpoint->n_checkpoints; i++) {
@@ -152,10 +145,10 @@ static struct outcome apply_lease_checkpoint(struct kv *kv, const ProtobufCMessa
         lease_set_remaining(kv->leases, c->id, c->remaining_ttl);
         save_lease(kv, c->id, granted_s, c->remaining_ttl);
     }
-    return (struct outcome){0};
+    return (struct kv_outcome){0};
 }
 
-static struct outcome apply_member_attributes(struct kv *kv, const ProtobufCMessage *m)
+static struct kv_outcome apply_member_attributes(struct kv *kv, const ProtobufCMessage *m)
 {
     const Etcdserverpb__ClusterMemberAttrSetRequest *set =
         (const Etcdserverpb__ClusterMemberAttrSetRequest *)m;
@@ -163,26 +156,29 @@ static struct outcome apply_member_attributes(struct kv *kv, const ProtobufCMess
     const Etcdserverpb__Attributes *a = set->member_attributes;
     /* A claim (kv_boot.c) is a name alone, and a seat is claimed once, whoever proposed it when. */
     if (member && a && !a->n_client_urls && *member->name)
-        return (struct outcome){.err = ERR_MEMBER_EXISTS};
+        return (struct kv_outcome){.err = ERR_MEMBER_EXISTS};
     if (!member)
-        return (struct outcome){.err = ERR_MEMBER_NOT_FOUND};
+        return (struct kv_outcome){.err = ERR_MEMBER_NOT_FOUND};
     if (a) {
         member_set_attributes(member, a->name, (const char *const *)a->client_urls, a->n_client_urls);
         member_save(member, kv->store);
         log_info("published member attributes through the log", F_HEX("member-id", set->member_id),
                  F_STR("name", a->name));
     }
-    return (struct outcome){0};
+    return (struct kv_outcome){0};
 }
 
-static struct outcome apply_operation(struct kv *kv, enum entry_op op, const ProtobufCMessage *m,
-                                      bool is_awaited)
+static struct kv_outcome apply_operation(struct kv *kv, const struct entry *e, const ProtobufCMessage *m,
+                                         bool is_awaited)
 {
+    enum entry_op op = e->op;
     int err = check_alarms(kv, op, m);
+    if (!err && kv->auth.is_enabled && !e->who.is_own && !PLANTED(AUTH_UNCHECKED_AT_APPLY))
+        err = kv_check_entry(kv, e, m);
     if (PLANTED(APPLY_BY_LOCAL_STATE) && op == ENTRY_COMPACTION && !kv->state.is_leader)
         err = ERR_NOT_LEADER;
     if (err)
-        return (struct outcome){.err = err};
+        return (struct kv_outcome){.err = err};
     switch (op) {
     case ENTRY_PUT:
         return apply_put(kv, m, is_awaited);
@@ -206,10 +202,28 @@ static struct outcome apply_operation(struct kv *kv, enum entry_op op, const Pro
         kv_apply_state_check(kv, store_applied_index(kv->store) + 1,
                              (const Etcdserverpb__StateCheckRequest *)m);
         break;
+    case ENTRY_AUTH_ENABLE:
+    case ENTRY_AUTH_DISABLE:
+    case ENTRY_AUTHENTICATE:
+    case ENTRY_AUTH_STATUS:
+    case ENTRY_AUTH_USER_ADD:
+    case ENTRY_AUTH_USER_DELETE:
+    case ENTRY_AUTH_USER_GET:
+    case ENTRY_AUTH_USER_CHANGE_PASSWORD:
+    case ENTRY_AUTH_USER_GRANT_ROLE:
+    case ENTRY_AUTH_USER_REVOKE_ROLE:
+    case ENTRY_AUTH_USER_LIST:
+    case ENTRY_AUTH_ROLE_LIST:
+    case ENTRY_AUTH_ROLE_ADD:
+    case ENTRY_AUTH_ROLE_DELETE:
+    case ENTRY_AUTH_ROLE_GET:
+    case ENTRY_AUTH_ROLE_GRANT_PERMISSION:
+    case ENTRY_AUTH_ROLE_REVOKE_PERMISSION:
+        return kv_apply_auth(kv, e, m);
     case ENTRY_CLUSTER_VERSION:
         break;
     }
-    return (struct outcome){0};
+    return (struct kv_outcome){0};
 }
 
 /* Physical compactions wait for the sweep; every request that waits when it ends is answered with the header
@@ -238,7 +252,7 @@ static void answer_compaction(void *arg, int err)
 }
 
 static void answer(struct kv *kv, struct kv_request *r, const struct entry *e, const ProtobufCMessage *m,
-                   const struct outcome *o)
+                   const struct kv_outcome *o)
 {
     if (!o->err && e->op == ENTRY_COMPACTION && ((const Etcdserverpb__CompactionRequest *)m)->physical) {
         kv_add_waiting(kv, r);
@@ -316,7 +330,7 @@ void kv_apply(void *arg, const struct raft_entry *entry)
     struct kv *kv = arg;
     arena_reset(&kv->arena);
     struct entry e = {0};
-    struct outcome o = {0};
+    struct kv_outcome o = {0};
     const ProtobufCMessage *m = NULL;
     struct kv_request *r = NULL;
     store_begin(kv->store, entry->index, entry->term);
@@ -326,7 +340,7 @@ void kv_apply(void *arg, const struct raft_entry *entry)
         if (m && e.op == ENTRY_PUT && FAILPOINT(APPLY_IS_SKIPPED)) {
             o.err = ERR_INTERNAL;
         } else if (m) {
-            o = apply_operation(kv, e.op, m, r != NULL);
+            o = apply_operation(kv, &e, m, r != NULL);
             digest_entry(kv, entry, e.op);
         } else {
             o.err = ERR_INTERNAL;

@@ -43,7 +43,7 @@ static void propose_alarm(struct kv *kv, Etcdserverpb__AlarmRequest__AlarmAction
     m.action = action;
     m.memberid = member;
     m.alarm = ETCDSERVERPB__ALARM_TYPE__CORRUPT;
-    (void)kv_propose(kv, 0, ENTRY_ALARM, &m.base);
+    (void)kv_propose(kv, ENTRY_ALARM, &m.base);
 }
 
 static void raise(struct kv *kv, uint64_t member)
@@ -148,7 +148,7 @@ static void tell_own(struct kv *kv)
     m.member_id = kv->member_id;
     m.index = kv->corrupt.index;
     m.digest = kv->corrupt.digest;
-    (void)kv_propose(kv, 0, ENTRY_STATE_CHECK, &m.base); /* lost: the next time, then */
+    (void)kv_propose(kv, ENTRY_STATE_CHECK, &m.base); /* lost: the next time, then */
 }
 
 static void act(struct kv *kv)

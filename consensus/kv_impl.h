@@ -8,6 +8,8 @@
 #ifndef CONSENSUS_KV_IMPL_H
 #define CONSENSUS_KV_IMPL_H
 
+#include "consensus/auth/auth.h"
+#include "consensus/auth/token.h"
 #include "consensus/entry.h"
 #include "consensus/kv.h"
 #include "consensus/node/alarms.h"
@@ -45,6 +47,7 @@ enum kv_kind {
     KV_MEMBER_REPLACE,
     KV_MOVE_LEADER,
     KV_MEMBER_CLAIM,
+    KV_AUTH,
 };
 
 enum kv_request_state {
@@ -90,6 +93,8 @@ struct kv {
     struct watch_hub *hub;
     struct members members;
     struct alarms alarms;
+    struct auth auth;
+    struct auth_tokens tokens;
     struct compactor compactor;
     struct node *node;
     struct node_state state;
@@ -164,6 +169,14 @@ struct kv {
     void *on_closed_arg;
 };
 
+/* What an operation of the log left: an error, or a response whose header is filled when the entry is whole.
+ */
+struct kv_outcome {
+    int err;
+    ProtobufCMessage *response;
+    Etcdserverpb__ResponseHeader *header;
+};
+
 static inline uint64_t kv_now_ms(const struct kv *kv)
 {
     return kv->io->ops->mono_ns(kv->io) / 1000000;
@@ -178,7 +191,8 @@ static inline uint64_t kv_lease_start_ms(const struct kv *kv)
 /* kv.c */
 void kv_finish(struct kv *kv, struct kv_request *r, int err, const ProtobufCMessage *response);
 void kv_fail(struct kv *kv, struct kv_request *r, int err); /* at the next turn */
-int kv_propose(struct kv *kv, uint64_t id, enum entry_op op, const ProtobufCMessage *m);
+/* As this member's own word. */
+int kv_propose(struct kv *kv, enum entry_op op, const ProtobufCMessage *m);
 int kv_propose_as_leader(struct kv *kv, enum entry_op op, const ProtobufCMessage *m);
 /* NULL when nobody waits here (any more). */
 struct kv_request *kv_take_proposed(struct kv *kv, uint64_t member, uint64_t id);
@@ -250,6 +264,12 @@ bool kv_is_stopped(const struct kv *kv); /* by CORRUPT alarms: nothing is change
 
 /* kv_boot.c */
 void kv_answer_question(struct kv *kv, struct peer_question *question, struct slice text);
+
+/* kv_auth.c */
+struct kv_outcome kv_apply_auth(struct kv *kv, const struct entry *e, const ProtobufCMessage *m);
+int kv_check_entry(struct kv *kv, const struct entry *e, const ProtobufCMessage *m); /* auth is enabled */
+int kv_check_read(struct kv *kv, const struct kv_request *r);                        /* the same */
+int kv_auth_load(struct kv *kv);                                                     /* of a new store */
 
 void kv_peers_set(struct kv *kv); /* the list of members is a new one */
 

@@ -75,7 +75,7 @@ static void expire_leases(struct kv *kv)
     for (size_t i = 0; i < count; i++) {
         Etcdserverpb__LeaseRevokeRequest m = ETCDSERVERPB__LEASE_REVOKE_REQUEST__INIT;
         m.id = ids[i];
-        int err = PLANTED(REVOKE_BY_OLD_LEADER) ? kv_propose(kv, 0, ENTRY_LEASE_REVOKE, &m.base)
+        int err = PLANTED(REVOKE_BY_OLD_LEADER) ? kv_propose(kv, ENTRY_LEASE_REVOKE, &m.base)
                                                 : kv_propose_as_leader(kv, ENTRY_LEASE_REVOKE, &m.base);
         if (err)
             break;
@@ -138,7 +138,7 @@ static void publish_attributes(struct kv *kv)
     m.member_id = kv->member_id;
     m.member_attributes = &attributes;
     FAILPOINT(BEFORE_PUBLISHING);
-    if (kv_propose(kv, 0, ENTRY_MEMBER_ATTRIBUTES, &m.base) == OK)
+    if (kv_propose(kv, ENTRY_MEMBER_ATTRIBUTES, &m.base) == OK)
         kv->attributes_proposed_ms = now;
 }
 
@@ -148,6 +148,7 @@ void kv_on_tick(struct io_timer *timer)
     if (kv->is_closing)
         return;
     expire_requests(kv);
+    auth_tokens_expire(&kv->tokens, kv_now_ms(kv));
     expire_leases(kv);
     checkpoint_leases(kv);
     compact_by_itself(kv);

@@ -22,10 +22,11 @@
 #define STORE_MAP_BYTES                                                                                      \
     (1ULL << 36) /* address space only, at least; four times the quota if that is more                       \
                   */
-#define QUOTA_DEFAULT  (2LL << 30)
-#define TICK_MS        100
-#define ADVANCE_MS     5000 /* after the start; as long as etcd waits for its peers */
-#define FRAGMENT_SLACK (512u << 10)
+#define QUOTA_DEFAULT     (2LL << 30)
+#define TICK_MS           100
+#define ADVANCE_MS        5000 /* after the start; as long as etcd waits for its peers */
+#define FRAGMENT_SLACK    (512u << 10)
+#define AUTH_TOKEN_TTL_MS 300000
 
 static char *join_path(const char *dir, const char *name)
 {
@@ -129,7 +130,9 @@ bool kv_restore_lease(void *arg, struct slice key, struct slice value)
 static int load_side_tables(struct kv *kv)
 {
     int err = members_load(&kv->members, kv->store);
-    return err ? err : alarms_load(&kv->alarms, kv->store);
+    if (!err)
+        err = alarms_load(&kv->alarms, kv->store);
+    return err ? err : kv_auth_load(kv);
 }
 
 static int load_identity(struct kv *kv, char *error, size_t error_size)
@@ -233,6 +236,7 @@ static struct kv *new_kv(const struct kv_options *o)
                             &kv->failed,   &kv->waiting, &kv->calling, &kv->called, &kv->moving};
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
         list_init(lists[i]);
+    auth_tokens_init(&kv->tokens, o->auth_token_ttl_ms ? o->auth_token_ttl_ms : AUTH_TOKEN_TTL_MS);
     kv_ask_open(kv);
     kv->tick.fire = kv_on_tick;
     kv->again.fire = on_again;
@@ -405,6 +409,8 @@ static void free_kv(struct kv *kv)
         kv->io->ops->close(kv->io, kv->lock);
     members_done(&kv->members);
     alarms_done(&kv->alarms);
+    auth_done(&kv->auth);
+    auth_tokens_clear(&kv->tokens);
     compactor_done(&kv->compactor);
     arena_done(&kv->arena);
     mem_free(kv->ring.slots);

@@ -266,6 +266,13 @@ static void run_member_list(struct kv *kv, struct kv_request *r)
 static void run(struct kv *kv, struct kv_request *r)
 {
     arena_reset(&kv->arena);
+    if (kv->auth.is_enabled && r->who) {
+        int err = kv_check_read(kv, r);
+        if (err) {
+            kv_finish(kv, r, err, NULL);
+            return;
+        }
+    }
     if (r->slices) {
         kv_run_long(kv, r);
         return;
@@ -316,6 +323,7 @@ static void run(struct kv *kv, struct kv_request *r)
     case KV_MEMBER_REPLACE:
     case KV_MOVE_LEADER:
     case KV_MEMBER_CLAIM:
+    case KV_AUTH:
         break;
     }
     assert(!"a write is never in the list of reads");

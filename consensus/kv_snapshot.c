@@ -138,6 +138,8 @@ static void load_rest(struct kv *kv)
     alarms_done(&kv->alarms);
     kv->alarms = (struct alarms){0};
     int err = alarms_load(&kv->alarms, kv->store);
+    if (!err && !PLANTED(SNAPSHOT_WITHOUT_USERS))
+        err = kv_auth_load(kv);
     if (err)
         kv->failed_err = err;
     kv->is_space_alarm_proposed = false;

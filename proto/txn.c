@@ -45,6 +45,14 @@ void txn_if_revision(struct txn *t, struct slice key, int64_t mod_revision)
     c->mod_revision = mod_revision;
 }
 
+void txn_if_created(struct txn *t, struct slice key, int64_t create_revision)
+{
+    Etcdserverpb__Compare *c = add_compare(t, key);
+    c->target = ETCDSERVERPB__COMPARE__COMPARE_TARGET__CREATE;
+    c->target_union_case = ETCDSERVERPB__COMPARE__TARGET_UNION_CREATE_REVISION;
+    c->create_revision = create_revision;
+}
+
 void txn_if_there(struct txn *t, struct slice key)
 {
     Etcdserverpb__Compare *c = add_compare(t, key);
@@ -127,15 +135,36 @@ void txn_else_look(struct txn *t, struct slice key)
     txn_range(t, TXN_ELSE, key, true);
 }
 
-void txn_last(struct txn *t, enum txn_side side, struct slice prefix)
+/* One key of a prefix, which ends with '/'. */
+static Etcdserverpb__RangeRequest *add_pick(struct txn *t, bool is_else, struct slice prefix)
 {
-    Etcdserverpb__RangeRequest *m = add_range(t, side == TXN_ELSE, prefix);
+    Etcdserverpb__RangeRequest *m = add_range(t, is_else, prefix);
     uint8_t *end = arena_copy(t->arena, prefix.data, prefix.size);
     end[prefix.size - 1]++; /* '/' */
     m->range_end = bytes_of(slice_of(end, prefix.size));
     m->keys_only = true;
     m->limit = 1;
+    return m;
+}
+
+void txn_last(struct txn *t, enum txn_side side, struct slice prefix)
+{
+    add_pick(t, side == TXN_ELSE, prefix)->sort_order = ETCDSERVERPB__RANGE_REQUEST__SORT_ORDER__DESCEND;
+}
+
+void txn_first_created(struct txn *t, enum txn_side side, struct slice prefix)
+{
+    Etcdserverpb__RangeRequest *m = add_pick(t, side == TXN_ELSE, prefix);
+    m->sort_order = ETCDSERVERPB__RANGE_REQUEST__SORT_ORDER__ASCEND;
+    m->sort_target = ETCDSERVERPB__RANGE_REQUEST__SORT_TARGET__CREATE;
+}
+
+void txn_last_created(struct txn *t, enum txn_side side, struct slice prefix, int64_t create_revision_max)
+{
+    Etcdserverpb__RangeRequest *m = add_pick(t, side == TXN_ELSE, prefix);
     m->sort_order = ETCDSERVERPB__RANGE_REQUEST__SORT_ORDER__DESCEND;
+    m->sort_target = ETCDSERVERPB__RANGE_REQUEST__SORT_TARGET__CREATE;
+    m->max_create_revision = create_revision_max;
 }
 
 int64_t txn_looked(const Etcdserverpb__TxnResponse *response)

@@ -14,7 +14,8 @@ struct txn {
 };
 
 void txn_init(struct txn *t, struct arena *a);
-void txn_if_revision(struct txn *t, struct slice key, int64_t mod_revision); /* 0: it is not there */
+void txn_if_revision(struct txn *t, struct slice key, int64_t mod_revision);   /* 0: it is not there */
+void txn_if_created(struct txn *t, struct slice key, int64_t create_revision); /* likewise */
 void txn_if_there(struct txn *t, struct slice key);
 void txn_if_value(struct txn *t, struct slice key, struct slice value);
 void txn_put(struct txn *t, struct slice key, struct slice value, int64_t lease);
@@ -28,6 +29,10 @@ enum txn_side { TXN_THEN, TXN_ELSE };
 void txn_range(struct txn *t, enum txn_side side, struct slice key, bool keys_only);
 /* The last key that begins with prefix (which ends with '/'), without its value. */
 void txn_last(struct txn *t, enum txn_side side, struct slice prefix);
+/* Of the keys that begin with prefix the one that was created first; or last, of those that were not created
+ * after a revision. Without its value. */
+void txn_first_created(struct txn *t, enum txn_side side, struct slice prefix);
+void txn_last_created(struct txn *t, enum txn_side side, struct slice prefix, int64_t create_revision_max);
 
 /* What txn_else_look found: the key's mod revision, 0 = it is not there. */
 int64_t txn_looked(const Etcdserverpb__TxnResponse *response);

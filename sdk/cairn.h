@@ -446,6 +446,68 @@ CAIRN_CALL(move_leader);
 
 #undef CAIRN_CALL
 
+/* ---- watches ----------------------------------------------------------------------------------------- */
+
+/* A watch tells every change of its keys once, in order, whatever happens to connections and members: after a
+ * reconnect it goes on behind the last revision that was told. If that has been compacted meanwhile, the keys
+ * are read anew and told as one CAIRN_WATCH_RESYNC: what the program had of them before is void. */
+struct cairn_watch;
+
+struct cairn_event {
+    bool is_delete;
+    struct cairn_kv kv;             /* of a deletion: key and mod_revision */
+    const struct cairn_kv *prev_kv; /* if it was asked for and is still known */
+};
+
+enum cairn_watch_kind {
+    CAIRN_WATCH_EVENTS,
+    CAIRN_WATCH_PROGRESS, /* nothing new up to `revision` (progress_notify) */
+    CAIRN_WATCH_RESYNC,   /* events are all keys as they are at `revision` */
+    CAIRN_WATCH_ENDED     /* the server refused it (`error`); nothing follows, it must still be stopped */
+};
+struct cairn_watch_update {
+    enum cairn_watch_kind kind;
+    int64_t revision; /* all up to this one has been told */
+    const struct cairn_event *events;
+    size_t event_count;
+    struct cairn_error error;
+};
+
+struct cairn_watch_request {
+    struct cairn_bytes key, range_end; /* as in cairn_range_request */
+    bool prefix, from_key;
+    int64_t start_revision; /* the first one to be told; 0 = what comes */
+    bool prev_kv, no_put, no_delete, progress_notify;
+};
+/* Does not wait. The update and all in it live until the callback returns. */
+int cairn_watch_start(struct cairn_client *c, const struct cairn_watch_request *request,
+                      void (*callback)(struct cairn_watch *w, const struct cairn_watch_update *update,
+                                       void *arg),
+                      void *arg, struct cairn_watch **ret_watch, struct cairn_error *error);
+/* Frees it. Its callback does not run when this returns, and never will; inside callbacks too. */
+void cairn_watch_stop(struct cairn_watch *w);
+
+/* ---- keeping leases alive
+ * ---------------------------------------------------------------------------------- */
+
+/* Refreshes a lease every third of its TTL, on whatever member can. ttl_seconds > 0: it was refreshed. 0: it
+ * is lost, for good, because the server says so (CAIRN_LOST) or because no member could be reached for all of
+ * its TTL (CAIRN_TIMEOUT); nothing follows, it must still be stopped. Stopping does not revoke the lease. */
+struct cairn_keepalive;
+int cairn_keepalive_start(struct cairn_client *c, int64_t lease,
+                          void (*callback)(struct cairn_keepalive *k, int64_t ttl_seconds,
+                                           const struct cairn_error *error, void *arg),
+                          void *arg, struct cairn_keepalive **ret_keepalive, struct cairn_error *error);
+void cairn_keepalive_stop(struct cairn_keepalive *k); /* as cairn_watch_stop */
+
+/* ---- snapshots
+ * ------------------------------------------------------------------------------------------------ */
+
+/* The connected member's state, piece by piece; waits until all of it has come, however long that takes.
+ * `write` runs on the client's thread; what it returns, if not 0, ends it with CAIRN_IO. */
+int cairn_snapshot(struct cairn_client *c, int (*write)(const void *data, size_t size, void *arg), void *arg,
+                   uint64_t *ret_size, struct cairn_error *error);
+
 /* ---- any other unary call ---------------------------------------------------------------------------- */
 
 /* path is "/etcdserverpb.Auth/UserAdd", request and answer are protobuf messages. is_read: may be asked
@@ -458,6 +520,27 @@ int cairn_call(struct cairn_client *c, const char *path, struct cairn_bytes requ
 int cairn_call_async(
     struct cairn_client *c, const char *path, struct cairn_bytes request, bool is_read, uint32_t timeout_ms,
     void (*callback)(struct cairn_raw_result *result, const struct cairn_error *error, void *arg), void *arg);
+
+/* ---- any request of the native API -----------------------------------------------------------------------
+ */
+
+/* HTTP to /api/v1/… and what else is served there. GET is asked again as a read, all else as a write.
+ * Statuses 2xx and 304 are CAIRN_OK; others an error with the server's sentence, `status` in it, and no
+ * result. */
+struct cairn_http_request {
+    const char *method;      /* "GET", "PUT" ... */
+    const char *path;        /* "/api/v1/configs/app.yaml?namespace=prod": percent-encoded, as it is sent */
+    const char *fields;      /* more header fields, each with \r\n behind it; NULL = none */
+    struct cairn_bytes body; /* any size the server takes */
+    uint32_t timeout_ms;     /* 0 = the client's command timeout */
+};
+struct cairn_http_result {
+    int status;
+    struct cairn_bytes body; /* with a NUL behind it */
+    const char *fields;      /* the answer's head, lines with \r\n */
+};
+int cairn_http(struct cairn_client *c, const struct cairn_http_request *request,
+               struct cairn_http_result **ret, struct cairn_error *error);
 
 #ifdef __cplusplus
 }

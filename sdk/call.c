@@ -116,71 +116,37 @@ static void start_call(struct post *p)
     r->is_half_closed = true;
     rpc_add_message(r, buf_slice(&call->request));
     buf_done(&call->request);
-    rpc_start(r, call->timeout_ms);
+    sdk_rpc_start(r, call->timeout_ms);
 }
 
 /* --- waiting
  * -----------------------------------------------------------------------------------------------------------
  */
-struct waiter {
-    pthread_mutex_t mutex;
-    pthread_cond_t is_over_changed;
-    bool is_over;
-    void *result;
-    struct cairn_error error;
-};
-
 static void on_waited(void *result, const struct cairn_error *error, struct call *call)
 {
-    struct waiter *w = call->arg;
-    pthread_mutex_lock(&w->mutex);
-    w->result = result;
-    w->error = *error;
-    w->is_over = true;
-    pthread_cond_signal(&w->is_over_changed);
-    pthread_mutex_unlock(&w->mutex);
+    waiter_end(call->arg, result, error);
 }
 
 /* Takes the call. */
-static int post_call(struct call *call, struct cairn_error *error)
+static int post_call(struct call *call)
 {
     call->post.run = start_call;
     int err = client_post(call->client, &call->post);
-    if (err) {
+    if (err)
         call_free(call);
-        return set_error(error, err, "%s", cairn_error_text(err));
-    }
-    return CAIRN_OK;
+    return err;
 }
 
 /* Takes the call. */
 static int wait_for(struct call *call, void **ret, struct cairn_error *error)
 {
     struct waiter w = {0};
-    if (client_is_own_thread(call->client)) {
-        call_free(call);
-        return set_error(error, CAIRN_INVALID, "a call that waits, inside a callback of the same client");
-    }
-    pthread_mutex_init(&w.mutex, NULL);
-    pthread_cond_init(&w.is_over_changed, NULL);
     call->done = on_waited;
     call->arg = &w;
-    int err = post_call(call, error);
-    if (!err) {
-        pthread_mutex_lock(&w.mutex);
-        while (!w.is_over)
-            pthread_cond_wait(&w.is_over_changed, &w.mutex);
-        pthread_mutex_unlock(&w.mutex);
-        err = w.error.code;
-        if (error)
-            *error = w.error;
-    }
-    pthread_cond_destroy(&w.is_over_changed);
-    pthread_mutex_destroy(&w.mutex);
-    if (ret && !err)
-        *ret = w.result;
-    else
-        cairn_result_free(w.result);
+    call->post.run = start_call;
+    int err = waiter_run(&w, call->client, &call->post, ret, error);
+    if (!w.was_posted)
+        call_free(call);
     return err;
 }
 
@@ -266,7 +232,7 @@ static struct call *call_new(struct cairn_client *c, const struct method *m)
         call->done = done_##name;                                                                            \
         call->callback = (void (*)(void))callback;                                                           \
         call->arg = arg;                                                                                     \
-        return post_call(call, NULL);                                                                        \
+        return post_call(call);                                                                              \
     }
 #include "sdk/call.def"
 
@@ -321,5 +287,5 @@ int cairn_call_async(
     call->done = done_raw;
     call->callback = (void (*)(void))callback;
     call->arg = arg;
-    return post_call(call, NULL);
+    return post_call(call);
 }

@@ -22,7 +22,7 @@ static void leave(struct cairn_client *c)
     c->state = CHANNEL_IDLE;
     c->next_endpoint = (c->next_endpoint + 1) % c->endpoints.count;
     if (c->auth)
-        rpc_cancel(c->auth);
+        sdk_rpc_cancel(c->auth);
     c->auth = NULL;
     pthread_mutex_lock(&c->mutex);
     c->connected[0] = 0;
@@ -101,7 +101,7 @@ static void on_authenticated(struct rpc *r, const struct cairn_error *error)
     if (error->code == CAIRN_UNAVAILABLE)
         return;
     while (!list_is_empty(&c->waiting))
-        rpc_finish(container_of(c->waiting.next, struct rpc, link), error);
+        sdk_rpc_finish(container_of(c->waiting.next, struct rpc, link), error);
 }
 
 static void authenticate(struct cairn_client *c)
@@ -109,15 +109,11 @@ static void authenticate(struct cairn_client *c)
     Etcdserverpb__AuthenticateRequest m = ETCDSERVERPB__AUTHENTICATE_REQUEST__INIT;
     m.name = c->user;
     m.password = c->password ? c->password : (char[]){""};
-    size_t size = etcdserverpb__authenticate_request__get_packed_size(&m);
-    uint8_t *bytes = mem_alloc(size + 1);
-    etcdserverpb__authenticate_request__pack(&m, bytes);
     struct rpc *r = rpc_new(c, "/etcdserverpb.Auth/Authenticate", RPC_WRITE, c);
     r->on_message = on_token;
     r->on_end = on_authenticated;
     r->is_first_on_h2 = r->is_half_closed = true;
-    rpc_add_message(r, slice_of(bytes, size));
-    mem_free(bytes);
+    rpc_add_packed(r, &m.base);
     c->auth = r;
     c->state = CHANNEL_AUTH;
     c->call_count++;

@@ -75,38 +75,24 @@ struct errand {
     struct post post;
     void (*run)(void *arg);
     void *arg;
-    pthread_mutex_t mutex;
-    pthread_cond_t is_over_changed;
-    bool is_over;
+    struct waiter waiter;
 };
 
 static void run_errand(struct post *p)
 {
     struct errand *e = container_of(p, struct errand, post);
+    struct cairn_error none = {0};
     e->run(e->arg);
-    pthread_mutex_lock(&e->mutex);
-    e->is_over = true;
-    pthread_cond_signal(&e->is_over_changed);
-    pthread_mutex_unlock(&e->mutex);
+    waiter_end(&e->waiter, NULL, &none);
 }
 
 int client_run(struct cairn_client *c, void (*run)(void *arg), void *arg)
 {
-    if (client_is_own_thread(c)) {
-        run(arg);
-        return CAIRN_OK;
-    }
     struct errand e = {.post.run = run_errand, .run = run, .arg = arg};
-    pthread_mutex_init(&e.mutex, NULL);
-    pthread_cond_init(&e.is_over_changed, NULL);
-    int err = client_post(c, &e.post);
-    pthread_mutex_lock(&e.mutex);
-    while (!err && !e.is_over)
-        pthread_cond_wait(&e.is_over_changed, &e.mutex);
-    pthread_mutex_unlock(&e.mutex);
-    pthread_cond_destroy(&e.is_over_changed);
-    pthread_mutex_destroy(&e.mutex);
-    return err;
+    if (!client_is_own_thread(c))
+        return waiter_run(&e.waiter, c, &e.post, NULL, NULL);
+    run(arg);
+    return CAIRN_OK;
 }
 
 /* --- the thread
@@ -319,4 +305,15 @@ void cairn_endpoint(struct cairn_client *c, char *ret, size_t size)
 void object_add(struct cairn_client *c, struct object *o)
 {
     list_add_last(&c->objects, &o->link);
+}
+
+static void stop_object(void *arg)
+{
+    struct object *o = arg;
+    o->stop(o);
+}
+
+void object_stop(struct cairn_client *c, struct object *o)
+{
+    (void)client_run(c, stop_object, o); /* a client that is being closed stops it itself */
 }

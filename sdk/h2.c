@@ -137,7 +137,7 @@ static void end_call(struct h2 *h, struct rpc *r)
             channel_draining(h);
         rpc_attempt_over(r, &e, r->is_refused);
     } else {
-        rpc_finish(r, &e);
+        sdk_rpc_finish(r, &e);
     }
 }
 
@@ -145,7 +145,7 @@ static void protocol_error(struct rpc *r, const char *what)
 {
     struct cairn_error e = {0};
     set_error(&e, CAIRN_PROTOCOL, "%s", what);
-    rpc_finish(r, &e);
+    sdk_rpc_finish(r, &e);
 }
 
 /* All whole messages, then the end. The call may be gone behind it. */
@@ -311,6 +311,8 @@ static void on_data(void *owner, struct slice bytes)
     struct h2 *h = owner;
     h->received_ms = clock_mono_ms();
     h->is_ping_out = false;
+    if (h->is_closed)
+        return;
     ssize_t n = nghttp2_session_mem_recv(h->session, bytes.data, bytes.size);
     if (n < 0)
         end_connection(h, h->is_ready ? nghttp2_strerror((int)n) : "the server does not speak gRPC");

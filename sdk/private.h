@@ -3,7 +3,7 @@
  * said: other threads leave a `struct post` in the inbox, and nothing else is locked.
  *
  *     any thread   cairn_put -> call.c packs it -> client_post
- *     the thread   client.c -> rpc_start -> a stream of h2.c -> sock.c
+ *     the thread   client.c -> sdk_rpc_start -> a stream of h2.c -> sock.c
  *                  sock.c -> h2.c collects bytes -> h2_deliver -> rpc.on_message, rpc.on_end */
 #ifndef SDK_PRIVATE_H
 #define SDK_PRIVATE_H
@@ -17,6 +17,8 @@
 #include "base/mem.h"
 #include "base/net/tls.h"
 #include "sdk/cairn.h"
+
+struct ProtobufCMessage;
 
 enum {
     ENDPOINTS_MAX = 64,
@@ -68,7 +70,23 @@ struct post {
 MUST_CHECK int client_post(struct cairn_client *c, struct post *p);
 bool client_is_own_thread(const struct cairn_client *c);
 /* Any thread: runs it on the client's thread and waits; at once if that is this one. */
-MUST_CHECK int client_run(struct cairn_client *c, void (*run)(void *arg), void *arg);
+int client_run(struct cairn_client *c, void (*run)(void *arg), void *arg);
+
+/* ---- waiting (wait.c) ---------------------------------------------------------------------------------- */
+
+struct waiter { /* zeroed */
+    pthread_mutex_t mutex;
+    pthread_cond_t is_over_changed;
+    bool is_over;
+    bool was_posted; /* else the post never ran */
+    void *result;
+    struct cairn_error error;
+};
+/* Leaves the post and waits for waiter_end, which something behind it calls on the client's thread. The
+ * result, if any, is the caller's, or freed if nobody wants it. */
+int waiter_run(struct waiter *w, struct cairn_client *c, struct post *p, void **ret,
+               struct cairn_error *error);
+void waiter_end(struct waiter *w, void *result, const struct cairn_error *error);
 
 /* ---- a socket (sock.c) ------------------------------------------------------------------------------- */
 
@@ -84,7 +102,6 @@ struct sock *sock_dial(uv_loop_t *loop, const struct endpoint *e, struct tls_con
                        const struct sock_ops *ops, void *owner);
 void sock_write(struct sock *s, struct slice bytes); /* copied, or sent */
 size_t sock_queued(const struct sock *s);
-/* Not one byte left this process: what was written before it was open can be asked elsewhere. */
 void sock_close(struct sock *s); /* the owner hears nothing more; NULL is fine */
 
 /* ---- a call (rpc.c) ---------------------------------------------------------------------------------- */
@@ -128,14 +145,15 @@ struct rpc {
 
 struct rpc *rpc_new(struct cairn_client *c, const char *path, enum rpc_kind kind, void *owner);
 void rpc_add_message(struct rpc *r, struct slice message); /* to what is to be sent */
-void rpc_start(struct rpc *r, uint64_t timeout_ms);        /* 0 = no time limit (streams) */
-void rpc_half_close(struct rpc *r);
-void rpc_cancel(
+void rpc_add_packed(struct rpc *r, const struct ProtobufCMessage *message);
+void sdk_rpc_start(struct rpc *r, uint64_t timeout_ms); /* 0 = no time limit (streams) */
+void sdk_rpc_half_close(struct rpc *r);
+void sdk_rpc_cancel(
     struct rpc *r); /* on_end is not called; frees it (behind on_message, if it is called from there) */
 void rpc_free(struct rpc *r); /* one that was never started */
 /* h2.c's: an attempt is over. */
 void rpc_attempt_over(struct rpc *r, const struct cairn_error *reason, bool is_refused);
-void rpc_finish(struct rpc *r, const struct cairn_error *error);
+void sdk_rpc_finish(struct rpc *r, const struct cairn_error *error);
 void rpc_end_all(struct link *list, int code); /* closing */
 
 /* ---- HTTP/2 (h2.c; the one file that includes nghttp2) ------------------------------------------------- */
@@ -223,6 +241,7 @@ struct object {
     void (*stop)(struct object *o); /* frees it */
 };
 void object_add(struct cairn_client *c, struct object *o);
+void object_stop(struct cairn_client *c, struct object *o); /* any thread: runs stop there and waits */
 
 /* ---- results (call.c) ---------------------------------------------------------------------------------- */
 

@@ -8,6 +8,8 @@
  * The rule: what was provably not taken is asked again, whatever it is; a read is asked again also when its
  * outcome is unknown or its member could not serve it; a write then ends with CAIRN_UNKNOWN; a stream ends.
  */
+#include <protobuf-c/protobuf-c.h>
+
 #include "base/clock.h"
 #include "sdk/private.h"
 
@@ -35,7 +37,16 @@ void rpc_add_message(struct rpc *r, struct slice message)
         h2_resume(r->h2, r);
 }
 
-void rpc_half_close(struct rpc *r)
+void rpc_add_packed(struct rpc *r, const ProtobufCMessage *message)
+{
+    struct buf bytes = {0};
+    uint8_t *end = buf_reserve(&bytes, protobuf_c_message_get_packed_size(message));
+    bytes.size += protobuf_c_message_pack(message, end);
+    rpc_add_message(r, buf_slice(&bytes));
+    buf_done(&bytes);
+}
+
+void sdk_rpc_half_close(struct rpc *r)
 {
     r->is_half_closed = true;
     if (r->h2 && !r->is_stream_over)
@@ -71,7 +82,7 @@ static void on_no_connection(struct timer *t)
     struct cairn_error e = {0};
     set_error(&e, CAIRN_UNAVAILABLE, "no connection within %u ms%s%s", c->dial_timeout_ms,
               c->last_reason[0] ? ": " : "", c->last_reason);
-    rpc_finish(r, &e);
+    sdk_rpc_finish(r, &e);
 }
 
 static void wait_for_connection(struct rpc *r)
@@ -82,7 +93,7 @@ static void wait_for_connection(struct rpc *r)
     timer_start(c, &r->pause, c->dial_timeout_ms); /* the turn sees that it waits */
 }
 
-void rpc_start(struct rpc *r, uint64_t timeout_ms)
+void sdk_rpc_start(struct rpc *r, uint64_t timeout_ms)
 {
     struct cairn_client *c = r->client;
     r->timeout_ms = timeout_ms;
@@ -107,7 +118,7 @@ static void judge_write(const struct rpc *r, struct cairn_error *e)
     }
 }
 
-void rpc_finish(struct rpc *r, const struct cairn_error *error)
+void sdk_rpc_finish(struct rpc *r, const struct cairn_error *error)
 {
     struct cairn_error e = *error;
     judge_write(r, &e);
@@ -120,7 +131,7 @@ void rpc_finish(struct rpc *r, const struct cairn_error *error)
         rpc_free(r);
 }
 
-void rpc_cancel(struct rpc *r)
+void sdk_rpc_cancel(struct rpc *r)
 {
     detach(r);
     r->client->call_count--;
@@ -144,7 +155,7 @@ static void on_deadline(struct timer *t)
     else
         set_error(&e, CAIRN_UNAVAILABLE, "no connection within %llu ms%s%s", ms,
                   c->last_reason[0] ? ": " : "", c->last_reason);
-    rpc_finish(r, &e);
+    sdk_rpc_finish(r, &e);
 }
 
 static void on_pause_over(struct timer *t)
@@ -182,7 +193,7 @@ static bool may_ask_again(const struct rpc *r, bool is_refused)
 void rpc_attempt_over(struct rpc *r, const struct cairn_error *reason, bool is_refused)
 {
     if (!may_ask_again(r, is_refused)) {
-        rpc_finish(r, reason);
+        sdk_rpc_finish(r, reason);
         return;
     }
     r->reason = *reason;
@@ -203,5 +214,5 @@ void rpc_end_all(struct link *list, int code)
     struct cairn_error e = {0};
     set_error(&e, code, "%s", cairn_error_text(code));
     while (!list_is_empty(list))
-        rpc_finish(container_of(list->next, struct rpc, link), &e);
+        sdk_rpc_finish(container_of(list->next, struct rpc, link), &e);
 }

@@ -42,6 +42,7 @@ struct options {
         advertise_peer;
     struct kv_member_option *members; /* initial-cluster, one per peer URL */
     size_t member_count;
+    bool is_existing, is_auto;  /* initial-cluster-state, by options_check_bootstrap */
     int64_t retention;          /* nanoseconds (periodic) or revisions */
     uint64_t compare_states_ms; /* 0 = never */
     enum log_level level;
@@ -65,7 +66,8 @@ enum options_next options_load(struct options *o, int argc, char **argv, char *c
 void options_done(struct options *o);
 
 /* Only a member without data looks at these: the advertised peer URLs must be those of its own name in the
- * initial cluster. ERR_INVALID with a sentence in o->error. */
+ * initial cluster, which gets it when the state is 'auto' and it is not named. ERR_INVALID with a sentence in
+ * o->error. */
 MUST_CHECK int options_check_bootstrap(struct options *o);
 
 /* --- options_check.c, for options.c and tests --------------------------------------------------------- */

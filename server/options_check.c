@@ -216,9 +216,24 @@ static enum options_next parse_members(struct options *o)
     return OPTIONS_START;
 }
 
+/* 'auto': whoever is not named came later, as after `kubectl scale`; it only joins those that are. */
+static void settle_state(struct options *o)
+{
+    bool is_named = false;
+    for (size_t i = 0; i < o->member_count; i++)
+        is_named |= strcmp(o->members[i].name, o->name) == 0;
+    o->is_auto = strcmp(o->initial_cluster_state, "auto") == 0 && is_named;
+    o->is_existing = strcmp(o->initial_cluster_state, "new") != 0 && !o->is_auto;
+    if (is_named || strcmp(o->initial_cluster_state, "auto") != 0)
+        return;
+    for (size_t i = 0; i < o->advertise_peer.count; i++)
+        member_add(o, slice_text(o->name), slice_text(o->advertise_peer.items[i]));
+}
+
 int options_check_bootstrap(struct options *o)
 {
     bool has_name = false;
+    settle_state(o);
     for (size_t i = 0; i < o->member_count; i++) {
         if (strcmp(o->members[i].name, o->name) != 0)
             continue;
@@ -255,7 +270,8 @@ int options_check_bootstrap(struct options *o)
 
 static enum options_next check_cluster(struct options *o)
 {
-    if (strcmp(o->initial_cluster_state, "new") != 0 && strcmp(o->initial_cluster_state, "existing") != 0)
+    if (strcmp(o->initial_cluster_state, "new") != 0 && strcmp(o->initial_cluster_state, "existing") != 0 &&
+        strcmp(o->initial_cluster_state, "auto") != 0)
         return refuse_value(o, "initial-cluster-state", slice_text(o->initial_cluster_state),
                             "invalid value");
     if (strcmp(o->discovery_fallback, "proxy") == 0)

@@ -98,7 +98,8 @@ void peering_boot_options(const struct options *o, struct io *io, struct peers *
         .initial_cluster_count = o->member_count,
         .peer_urls = (const char *const *)o->advertise_peer.items,
         .peer_url_count = o->advertise_peer.count,
-        .is_existing = strcmp(o->initial_cluster_state, "existing") == 0,
+        .is_existing = o->is_existing,
+        .is_auto = o->is_auto,
         .auto_join = o->auto_join,
     };
 }

@@ -33,6 +33,7 @@
 #include "registry/registry.h"
 #include "server/api/api.h"
 #include "server/dns/dns_server.h"
+#include "server/http/console/console.h"
 #include "server/listen.h"
 #include "server/notify.h"
 #include "server/peering.h"
@@ -121,6 +122,7 @@ static void on_turn(uv_prepare_t *handle)
     struct server *s = handle->data;
     if (!s->kv)
         return;
+    uint64_t asked = s->rpc.asked;
     kv_turn(s->kv);
     if (s->registry)
         registry_turn(s->registry);
@@ -143,8 +145,9 @@ static void on_turn(uv_prepare_t *handle)
         has_more |= stream_server_turn(s->stream);
     if (s->grpc)
         grpc_server_flush(s->grpc);
-    /* A message that sending let in (a client that was held back) has not met kv_turn yet. */
-    if (has_more || received != s->rpc.received)
+    /* A message that sending let in (a client that was held back) has not met kv_turn yet; nor has what a
+     * call asked on its own. */
+    if (has_more || received != s->rpc.received || asked != s->rpc.asked)
         uv_idle_start(&s->again, on_again);
     else
         uv_idle_stop(&s->again);
@@ -450,6 +453,10 @@ static void serve_clients(struct server *s)
              F_INT("revision", kv_revision(s->kv)));
     log_serving(&o->listen_client, is_split ? "grpc" : "grpc+http");
     log_serving(&o->listen_http, "http");
+    if (o->console)
+        log_info("serving the web console",
+                 F_STR("url", (is_split ? &o->listen_http : &o->listen_client)->items[0]),
+                 F_STR("path", "/ui/"));
     if (s->dns)
         log_info("serving DNS", F_STR("address", o->listen_dns), F_STR("zone", o->dns_zone));
     notify_systemd("READY=1");
@@ -678,7 +685,7 @@ static int open_front_ends(struct server *s)
         .min_version = or_null(o->tls_min_version),
         .max_version = or_null(o->tls_max_version),
     };
-    struct http_mount mounts[API_MOUNTS + 1];
+    struct http_mount mounts[API_MOUNTS + 1 + CONSOLE_MOUNTS];
     const struct api_options api = {.registry = s->registry,
                                     .config = s->config,
                                     .mono_ms = clock_mono_ms,
@@ -692,6 +699,8 @@ static int open_front_ends(struct server *s)
                                     .content_bytes_max = o->config_bytes};
     s->stream = stream_server_new(&stream);
     mounts[API_MOUNTS] = (struct http_mount){STREAM_PATH, &stream_http_handler, s->stream, true};
+    if (o->console)
+        console_mounts(s->kv, mounts + API_MOUNTS + 1);
     struct http_options http = {
         .loop = &s->loop,
         .rpc = &s->rpc,
@@ -707,7 +716,7 @@ static int open_front_ends(struct server *s)
         .not_ready = why_not_ready,
         .not_ready_arg = s,
         .mounts = mounts,
-        .mount_count = sizeof mounts / sizeof *mounts,
+        .mount_count = API_MOUNTS + 1 + (o->console ? CONSOLE_MOUNTS : 0),
     };
     int err = http_server_new(&http, s->error, sizeof s->error, &s->http);
     return err ? err : listen_on(s, &o->listen_metrics, LISTEN_METRICS);
@@ -813,6 +822,7 @@ static void start(struct server *s)
         err = options_check_bootstrap(s->options);
         if (err)
             snprintf(s->error, sizeof s->error, "%s", s->options->error);
+        peering_boot_options(s->options, s->io, NULL, &boot);
     }
     if (!err)
         err = open_tls(s);

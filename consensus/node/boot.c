@@ -493,6 +493,7 @@ struct boot *boot_start(const struct boot_options *options,
         .peer_urls = options->peer_urls,
         .peer_url_count = options->peer_url_count,
         .is_existing = options->is_existing,
+        .is_auto = options->is_auto,
         .auto_join = options->auto_join,
     };
     boot_rules_init(&b->rules, &self);

@@ -22,6 +22,7 @@ struct boot_options {
     const char *const *peer_urls; /* advertised */
     size_t peer_url_count;
     bool is_existing; /* --initial-cluster-state */
+    bool is_auto;     /* it begins, or joins, as it finds the others */
     bool auto_join;   /* may ask a running cluster to take it in, or to replace what it lost */
 };
 

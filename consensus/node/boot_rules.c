@@ -25,6 +25,8 @@
  *   replaced, the answer was lost              its URLs are listed under the new id, without a name: claimed
  *   asked to be replaced, then all turn out    the leader may have done it: this run stays at it
  *   to have been blank
+ *   not listed, and told either way (auto)     asks to be added, as one that was told to join; when all are
+ *                                              blank, it begins, as one that was told to begin
  *   asked twice to be replaced                 the second names an id that is gone: later, then as above
  *   started twice with the same flags          the leader still hears the first: later
  *   a removed member is asked                  says so; counts as not reached
@@ -360,7 +362,7 @@ static void ask_leader(struct boot_rules *r, struct boot_decision *d, Peerpb__Qu
 static void decide_not_listed(struct boot_rules *r, uint64_t now_ms, struct boot_decision *d)
 {
     const Peerpb__Answer *a = d->seen;
-    if (r->self.is_existing && r->self.auto_join) {
+    if ((r->self.is_existing || r->self.is_auto) && r->self.auto_join) {
         ask_leader(r, d, PEERPB__QUESTION__KIND__ADD, 0);
         return;
     }

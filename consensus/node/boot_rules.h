@@ -50,7 +50,7 @@ struct boot_self {
     size_t cluster_count;
     const char *const *peer_urls;
     size_t peer_url_count;
-    bool is_existing, auto_join;
+    bool is_existing, is_auto, auto_join; /* is_auto: not told whether the others have begun */
 };
 
 /* Another expected member. */

@@ -71,6 +71,18 @@ static void add_data(struct dump *d, struct slice data)
     jw_base64(&d->json, data);
 }
 
+/* What is shown is often sent to others: hashes of passwords and tokens stay in the log. */
+static void hide_secrets(Etcdserverpb__InternalRaftRequest *m)
+{
+    static char hidden[] = "(hidden)";
+    if (m->auth_user_add)
+        m->auth_user_add->hashedpassword = m->auth_user_add->password = hidden;
+    if (m->auth_user_change_password)
+        m->auth_user_change_password->hashedpassword = m->auth_user_change_password->password = hidden;
+    if (m->authenticate)
+        m->authenticate->simple_token = m->authenticate->password = hidden;
+}
+
 static void add_request(struct dump *d, struct slice data)
 {
     arena_reset(&d->arena);
@@ -80,6 +92,7 @@ static void add_request(struct dump *d, struct slice data)
         add_data(d, data);
         return;
     }
+    hide_secrets(m);
     struct buf text = {0};
     message_to_json(&m->base, &text);
     jw_key(&d->json, "request");

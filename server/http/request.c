@@ -67,6 +67,7 @@ bool http_request_read(struct http_conn *c, const struct http_head *head)
     http_head_field(head, "content-type", &q->content_type, NULL);
     http_head_field(head, "if-match", &q->if_match, NULL);
     http_head_field(head, "if-none-match", &q->if_none_match, NULL);
+    http_head_field(head, "accept-encoding", &q->accept_encoding, NULL);
     http_head_field(head, "origin", &q->origin, NULL);
     if (hosts > 1 || (hosts == 0 && head->is_http11) ||
         http_target_split(head->target, &c->target, &q->path, &q->query)) {
@@ -208,6 +209,7 @@ static const char *status_text(int status)
     case code:                                                                                               \
         return text;
         STATUS(200, "OK")
+        STATUS(301, "Moved Permanently")
         STATUS(304, "Not Modified")
         STATUS(400, "Bad Request")
         STATUS(401, "Unauthorized")
@@ -415,7 +417,7 @@ void http_forget_head(struct http_request *q)
 {
     struct http_conn *c = conn_of(q);
     q->path = q->query = q->authorization = q->client_api_version = (struct slice){0};
-    q->origin = q->host = q->last_event_id = (struct slice){0};
+    q->origin = q->host = q->last_event_id = q->accept_encoding = (struct slice){0};
     buf_done(&c->head);
     buf_done(&c->target);
     buf_done(&q->headers);

@@ -40,6 +40,7 @@ struct http_request {
     struct slice authorization; /* the header's value, or what a WebSocket gave in its place */
     struct slice client_api_version;
     struct slice origin, host, content_type, if_match, if_none_match;
+    struct slice accept_encoding;
     struct slice last_event_id; /* Last-Event-ID: where an event stream is to go on */
     size_t message_bytes_max;   /* begin may set it: of one WebSocket message; 0 = the limit of bodies */
     bool has_leader_required;

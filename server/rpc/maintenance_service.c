@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/failpoint.h"
 #include "server/rpc/service.h"
+#include "server/version.h"
 
 void rpc_alarm(struct rpc_call *c, const ProtobufCMessage *m)
 {
@@ -68,4 +69,78 @@ void rpc_move_leader(struct rpc_call *c, const ProtobufCMessage *m)
     struct kv_request *r = rpc_store_request(c);
     r->done = move_leader_done;
     kv_move_leader(c->server->kv, r, (const Etcdserverpb__MoveLeaderRequest *)m);
+}
+
+/* --- downgrade ---------------------------------------------------------------------------------------- */
+
+#define IDENTIFIER ".-0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+/* "3.6", "3.6.1", "3.6.1-rc.1+build": what etcd takes for a version. */
+static bool is_version(const char *text)
+{
+    unsigned numbers = 0;
+    for (;; text++) {
+        size_t digits = strspn(text, "0123456789");
+        if (!digits || digits > 18)
+            return false;
+        text += digits;
+        if (++numbers == 3 || *text != '.')
+            break;
+    }
+    if (numbers < 3)
+        return numbers == 2 && !*text;
+    if (*text == '-')
+        text += 1 + strspn(text + 1, IDENTIFIER);
+    if (*text == '+')
+        text += 1 + strspn(text + 1, IDENTIFIER);
+    return !*text;
+}
+
+/* No older release reads what is on our disks, so there is no version to go down to, and never a job: whoever
+ * asks may know it before the first member is replaced. Asked behind a barrier, as etcd's: without a quorum
+ * nothing is promised. */
+static void downgrade_done(struct kv_request *r, int err, const ProtobufCMessage *m)
+{
+    (void)m;
+    struct rpc_call *c = container_of(r, struct rpc_call, request);
+    c->is_waiting = false;
+    bool is_cancel = c->state != NULL;
+    if (!is_cancel) {
+        rpc_finish(c, err ? err : ERR_DOWNGRADE_TARGET);
+        return;
+    }
+    if (err)
+        log_warn("failed to cancel downgrade", F_ERR(err));
+    Etcdserverpb__DowngradeResponse response = ETCDSERVERPB__DOWNGRADE_RESPONSE__INIT;
+    Etcdserverpb__ResponseHeader header;
+    rpc_header_now(c, &header);
+    response.header = &header;
+    char version[] = ETCD_CLUSTER_MINOR;
+    response.version = version;
+    rpc_reply(c, OK, &response.base);
+}
+
+void rpc_downgrade(struct rpc_call *c, const ProtobufCMessage *m)
+{
+    static const char cancel = 0;
+    const Etcdserverpb__DowngradeRequest *request = (const Etcdserverpb__DowngradeRequest *)m;
+    switch (request->action) {
+    case ETCDSERVERPB__DOWNGRADE_REQUEST__DOWNGRADE_ACTION__VALIDATE:
+    case ETCDSERVERPB__DOWNGRADE_REQUEST__DOWNGRADE_ACTION__ENABLE:
+        if (!is_version(request->version)) {
+            rpc_finish(c, ERR_DOWNGRADE_FORMAT);
+            return;
+        }
+        break;
+    case ETCDSERVERPB__DOWNGRADE_REQUEST__DOWNGRADE_ACTION__CANCEL:
+        c->state = (void *)(uintptr_t)&cancel;
+        break;
+    case _ETCDSERVERPB__DOWNGRADE_REQUEST__DOWNGRADE_ACTION_IS_INT_SIZE:
+    default:
+        rpc_finish_text(c, 2, "etcdserver: unknown method");
+        return;
+    }
+    struct kv_request *r = rpc_store_request(c);
+    r->done = downgrade_done;
+    kv_barrier(c->server->kv, r);
 }

@@ -32,6 +32,17 @@ static const struct rpc_method methods[] = {
         .on_writable = prefix##_writable,                                                                    \
         .on_cancel = prefix##_cancel,                                                                        \
     },
+#define WAITS(service, name, web, request_type, response_type, prefix)                                       \
+    {                                                                                                        \
+        .path = "/" service "/" #name,                                                                       \
+        .gateway = web,                                                                                      \
+        .kind = RPC_UNARY,                                                                                   \
+        .request = &request_type##__descriptor,                                                              \
+        .response = &response_type##__descriptor,                                                            \
+        .on_message = prefix##_message,                                                                      \
+        .on_writable = prefix##_writable,                                                                    \
+        .on_cancel = prefix##_cancel,                                                                        \
+    },
 #define ABSENT(service, name, its_kind, web, request_type, response_type, what)                              \
     {                                                                                                        \
         .path = "/" service "/" #name,                                                                       \
@@ -44,6 +55,7 @@ static const struct rpc_method methods[] = {
 #include "server/rpc/methods.def"
 #undef UNARY
 #undef STREAM
+#undef WAITS
 #undef ABSENT
 };
 
@@ -162,8 +174,8 @@ void rpc_unknown_path_text(struct slice path, char *ret_text, size_t size)
     int method_size = (int)(method.size < 200 ? method.size : 200);
     for (size_t i = 0; i < METHOD_COUNT; i++) {
         const char *known = methods[i].path + 1;
-        if (methods[i].presence != RPC_SERVICE_ABSENT && strlen(known) > service.size &&
-            known[service.size] == '/' && memcmp(known, service.data, service.size) == 0) {
+        if (strlen(known) > service.size && known[service.size] == '/' &&
+            memcmp(known, service.data, service.size) == 0) {
             snprintf(ret_text, size, "unknown method %.*s for service %.*s", method_size,
                      (const char *)method.data, service_size, (const char *)service.data);
             return;

@@ -102,13 +102,8 @@ static void refuse(struct rpc_call *c, const char *text)
 /* --- for transports -------------------------------------------------------------------------------- */
 static void finish_absent(struct rpc_call *c)
 {
-    const char *service = c->method->path + 1;
-    const char *slash = strchr(service, '/');
-    if (c->method->presence == RPC_SERVICE_ABSENT)
-        rpc_finish_text(c, 12,
-                        arena_printf(&c->arena, "unknown service %.*s", (int)(slash - service), service));
-    else
-        rpc_finish_text(c, 12, arena_printf(&c->arena, "method %s not implemented", slash + 1));
+    const char *name = strrchr(c->method->path, '/') + 1;
+    rpc_finish_text(c, 12, arena_printf(&c->arena, "method %s not implemented", name));
 }
 
 /* A learner serves Status, serializable ranges (Range looks at that itself) and snapshots only. */
@@ -116,6 +111,13 @@ static bool is_served_by_learner(const struct rpc_method *m)
 {
     return m->on_message == rpc_kv_range || m->on_message == rpc_status ||
            m->on_message == rpc_snapshot_message;
+}
+
+/* What ends only when the client wants it, or others let go. */
+static bool is_endless(const struct rpc_method *m)
+{
+    return m->kind == RPC_BIDI || (m->kind == RPC_UNARY && m->on_cancel) ||
+           m->on_message == rpc_observe_message;
 }
 
 /* etcd's interceptors, in their order. */
@@ -127,7 +129,7 @@ void rpc_start(struct rpc_call *c)
     if (s->slow_call_ns || rpc_metrics_want_time())
         c->started_ns = now_ns(s);
     rpc_count_started(c->method);
-    if (c->method->kind != RPC_UNARY)
+    if (c->method->kind != RPC_UNARY || is_endless(c->method))
         list_add_last(&s->streams, &c->link);
     if (c->method->presence != RPC_SERVED) {
         finish_absent(c);
@@ -146,7 +148,7 @@ void rpc_start(struct rpc_call *c)
         rpc_finish(c, ERR_NO_LEADER);
         return;
     }
-    if (s->is_draining && c->method->kind == RPC_BIDI)
+    if (s->is_draining && is_endless(c->method))
         rpc_finish(c, ERR_STOPPED);
 }
 
@@ -414,7 +416,7 @@ void rpc_server_tick(struct rpc_server *s)
         return;
     LIST_FOR_EACH_SAFE (l, &s->streams) {
         struct rpc_call *c = container_of(l, struct rpc_call, link);
-        if (c->has_leader_required)
+        if (c->has_leader_required && c->method->kind != RPC_UNARY)
             rpc_abort(c, ERR_NO_LEADER);
     }
 }
@@ -426,7 +428,7 @@ void rpc_server_drain(struct rpc_server *s)
     rpc_health_changed(s);
     LIST_FOR_EACH_SAFE (l, &s->streams) {
         struct rpc_call *c = container_of(l, struct rpc_call, link);
-        if (c->method->kind == RPC_BIDI || c->method->on_message == rpc_health_watch_message)
+        if (is_endless(c->method) || c->method->on_message == rpc_health_watch_message)
             rpc_abort(c, ERR_STOPPED);
     }
 }

@@ -26,8 +26,7 @@ enum rpc_kind { RPC_UNARY, RPC_SERVER_STREAM, RPC_BIDI };
 
 enum rpc_presence {
     RPC_SERVED,
-    RPC_METHOD_ABSENT,  /* UNIMPLEMENTED "method X not implemented" */
-    RPC_SERVICE_ABSENT, /* UNIMPLEMENTED "unknown service X" */
+    RPC_METHOD_ABSENT, /* UNIMPLEMENTED "method X not implemented" */
 };
 
 struct rpc_method {
@@ -39,8 +38,9 @@ struct rpc_method {
     /* The message lives in the call's arena; for RPC_BIDI only until the handler returns. */
     void (*on_message)(struct rpc_call *c, const ProtobufCMessage *m);
     void (*on_half_close)(struct rpc_call *c); /* RPC_BIDI only; may be NULL */
-    void (*on_writable)(struct rpc_call *c);   /* streams: go on sending; also called after rpc_wake */
-    void (*on_cancel)(struct rpc_call *c);     /* release what the call holds; may be NULL for unary */
+    /* NULL for most unary ones: */
+    void (*on_writable)(struct rpc_call *c); /* streams: go on sending; also called after rpc_wake */
+    void (*on_cancel)(struct rpc_call *c);   /* release what the call holds */
 };
 
 /* NULL when there is none. Both are O(1). */
@@ -59,11 +59,13 @@ struct rpc_server {
     uint64_t request_bytes_max; /* about the size of a RangeStream message; 0 = 1.5 MiB */
     uint64_t slow_call_ns;      /* a unary call that takes longer is logged; 0 = none */
     /* rpc.c's own. */
-    struct link streams; /* running calls of stream methods */
+    struct link streams; /* running calls of stream methods, and of those that may wait for long */
     struct link awake;   /* streams that rpc_server_turn goes on with */
     size_t calls;        /* running calls */
     uint64_t received;   /* messages so far */
+    uint64_t asked;      /* of the store, so far, by calls that went on by themselves */
     unsigned leaderless_ticks;
+    size_t places, place_bytes; /* taken by locks and elections */
 };
 
 /* Once per loop turn, after kv_turn and before the transports flush: lets streams send what has come up for
@@ -72,8 +74,8 @@ bool rpc_server_turn(struct rpc_server *s);
 /* Once per election timeout: after three of them without a leader, streams opened with hasleader end with
  * UNAVAILABLE "etcdserver: no leader", as etcd's. */
 void rpc_server_tick(struct rpc_server *s);
-/* Ends watches and keep-alives with "etcdserver: server stopped", tells health watchers; other calls go on.
- */
+/* Ends watches, keep-alives and who waits in a line with "etcdserver: server stopped", tells health watchers;
+ * other calls go on. */
 void rpc_server_drain(struct rpc_server *s);
 
 #define RPC_FRAME_ROOM 5

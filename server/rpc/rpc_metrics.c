@@ -142,8 +142,6 @@ static void print_family(struct buf *out, const char *name, const char *help, si
     for (size_t i = 0; (m = rpc_method_at(i)); i++) {
         uint64_t value;
         memcpy(&value, (const char *)&counts[i] + offset, sizeof value);
-        if (m->presence == RPC_SERVICE_ABSENT && !value)
-            continue;
         buf_addf(out, "%s{", name);
         add_labels(out, m);
         buf_addf(out, "} %llu\n", (unsigned long long)value);
@@ -158,8 +156,6 @@ static void print_handled(struct buf *out)
     const struct rpc_method *m;
     for (size_t i = 0; (m = rpc_method_at(i)); i++) {
         for (size_t code = 0; code < RPC_STATUS_COUNT; code++) {
-            if (m->presence == RPC_SERVICE_ABSENT && !counts[i].handled[code])
-                continue;
             buf_addf(out, "%s{grpc_code=\"%s\",", name, code_names[code]);
             add_labels(out, m);
             buf_addf(out, "} %llu\n", (unsigned long long)counts[i].handled[code]);
@@ -176,8 +172,6 @@ static void print_histograms(struct buf *out)
         "the server.");
     const struct rpc_method *m;
     for (size_t i = 0; (m = rpc_method_at(i)); i++) {
-        if (m->presence == RPC_SERVICE_ABSENT)
-            continue;
         uint64_t total = 0;
         for (size_t b = 0; b < BUCKETS; b++) {
             total += counts[i].buckets[b];

@@ -13,10 +13,15 @@
     void prefix##_half_close(struct rpc_call *c);                                                            \
     void prefix##_writable(struct rpc_call *c);                                                              \
     void prefix##_cancel(struct rpc_call *c);
+#define WAITS(service, method, gateway, request, response, prefix)                                           \
+    void prefix##_message(struct rpc_call *c, const ProtobufCMessage *m);                                    \
+    void prefix##_writable(struct rpc_call *c);                                                              \
+    void prefix##_cancel(struct rpc_call *c);
 #define ABSENT(service, method, kind, gateway, request, response, presence)
 #include "server/rpc/methods.def"
 #undef UNARY
 #undef STREAM
+#undef WAITS
 #undef ABSENT
 
 enum { RPC_METHODS_MAX = 96, RPC_STATUS_COUNT = 17 };
@@ -48,5 +53,42 @@ void rpc_header_now(const struct rpc_call *c, Etcdserverpb__ResponseHeader *ret_
 enum { RPC_HEADER_MAX = 48 };
 size_t rpc_header_encode(const Etcdserverpb__ResponseHeader *header, uint8_t *ret_bytes);
 void rpc_health_changed(struct rpc_server *s);
+
+/* --- recipe.c: what locks and elections share ---------------------------------------------------------- */
+/* They are written on Txn, Range, Watch and LeaseGrant alone, as a client's recipes are: what is asked of the
+ * store for a caller passes kv_* with the caller's own rights. As etcd's, which has them over a client of its
+ * own, they answer every error of the store as UNKNOWN. */
+void rpc_recipe_fail(struct rpc_call *c, int err);
+void rpc_recipe_refuse(struct rpc_call *c, const char *text); /* UNKNOWN too */
+/* A place for a call that may stay for long, with the bytes it remembers; false: there is none left. */
+bool rpc_place_take(struct rpc_server *s, size_t bytes);
+void rpc_place_give(struct rpc_server *s, size_t bytes);
+/* One output of a watch stream as the message it is. */
+Etcdserverpb__WatchResponse *rpc_watch_response(const struct watch_output *out, struct arena *a);
+
+/* observe.c: the leader of an election is its oldest key. */
+void election_range(struct arena *a, struct slice name, Etcdserverpb__RangeRequest *ret_range);
+
+/* line.c: who stands first in a line has the lock, or is the leader. A place in it is a key,
+ * <name>/<lease in hexadecimal>, that lives as long as the lease; its create revision is its number. */
+struct line_place {
+    const Etcdserverpb__ResponseHeader *header;
+    ProtobufCBinaryData name, key;
+    int64_t revision, lease;
+};
+
+struct line_kind {
+    bool updates_value;             /* a key of the same lease that is there already gets the new value */
+    bool is_answered_as_of_joining; /* header: of the moment the place was taken, not of its turn */
+    const char *lost;               /* the place is gone before its turn came */
+    void (*on_turn)(struct rpc_call *c, const struct line_place *place); /* finishes the call */
+};
+
+/* Takes a place and waits for its turn. A call that goes gives its place up; one that fails, too. lease 0:
+ * one of 60 s, as etcd. */
+void line_join(struct rpc_call *c, const struct line_kind *kind, struct slice name, int64_t lease,
+               struct slice value);
+void line_writable(struct rpc_call *c);
+void line_leave(struct rpc_call *c); /* on_cancel */
 
 #endif

@@ -1,19 +1,56 @@
 #!/usr/bin/env bash
-# Every e2e script, one after the other, each with servers and folders of its own.
+# Every e2e script, each with servers and folders of its own, two at a time: mostly they wait. What a script says comes in one
+# piece when it is over. One that is to have a second try gets it alone, at the end.
 cd "$(dirname "$0")" || exit 1
 . ../shell/tries.sh
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+trap 'kill $(cat "$work"/*.pid) 2>/dev/null; exit 130' INT TERM # each has a process group of its own
 passed=0
 failed=0
-run() { # SCRIPT [ARGUMENTS]: it may take ten times as long as usual
+limit_s=600 # ten times as long as usual
+# The longest first.
+scripts=(stream readme ctl snapshots cluster config_members config_move registry long_reads quota restart config dns options inputs server "crash 5")
+
+# first NAME [ARGUMENTS]: leaves its status in $work/NAME
+first() {
+    local begin=$SECONDS
+    timeout -k 10 $limit_s "./$1.sh" "${@:2}" >"$work/$1.out" 2>&1 &
+    echo $! >"$work/$1.pid"
+    wait $!
+    echo $? >"$work/$1"
+    rm "$work/$1.pid"
+    flock "$work" sh -c 'echo "e2e: $1, $2 s"; cat "$3"' - "$*" $((SECONDS - begin)) "$work/$1.out"
+}
+# again NAME [ARGUMENTS]: the status of the first run, once; then a run
+again() {
+    local status
+    if [ -f "$work/$1" ]; then
+        status=$(cat "$work/$1")
+        rm "$work/$1"
+        return "$status"
+    fi
     echo "e2e: $*"
-    tries "$1" timeout -k 10 600 "./$1.sh" "${@:2}"
+    timeout -k 10 $limit_s "./$1.sh" "${@:2}"
+}
+
+running=0
+for script in "${scripts[@]}"; do
+    [ $running -lt 2 ] || { wait -n; running=$((running - 1)); }
+    # shellcheck disable=SC2086
+    first $script &
+    running=$((running + 1))
+done
+wait
+for script in "${scripts[@]}"; do
+    name=${script%% *}
+    # shellcheck disable=SC2086
+    tries "$name" again $script
     case $? in
     0) passed=$((passed + 1)) ;;
-    124 | 137) failed=$((failed + 1)) && echo "e2e: $1 FAILED: not over within 600 s" ;;
-    *) failed=$((failed + 1)) && echo "e2e: $1 FAILED" ;;
+    124 | 137) failed=$((failed + 1)) && echo "e2e: $name FAILED: not over within $limit_s s" ;;
+    *) failed=$((failed + 1)) && echo "e2e: $name FAILED" ;;
     esac
-}
-for t in readme ctl options inputs server restart quota long_reads cluster snapshots dns registry stream config config_move config_members; do run $t; done
-run crash 5
+done
 echo "e2e: $passed passed, $failed failed$(at_second_try)"
 [ $failed = 0 ]

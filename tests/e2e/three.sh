@@ -79,7 +79,9 @@ done
 cat <<END
 
 Three members serve on $clients; their data, logs and start scripts are in
-$dir. Ctrl-C stops them. Try in another shell:
+$dir. Ctrl-C stops them.
+Web console: http://127.0.0.1:$port/ui/
+Try in another shell:
   export ETCDCTL_ENDPOINTS=$clients
   etcdctl put city Lisbon && etcdctl endpoint status --cluster -w table
   kill -9 \$(cat $dir/n1.pid); etcdctl put city Porto; etcdctl get city

@@ -25,6 +25,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         .peer_url_count = 1,
         .is_existing = data[0] & 1,
         .auto_join = data[0] & 2,
+        .is_auto = data[0] & 8,
     };
     struct slice text = slice_of(data + 1, size - 1);
     Peerpb__Question *question = boot_read_question(text);

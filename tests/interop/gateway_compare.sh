@@ -149,6 +149,25 @@ post "defragment" /v3/maintenance/defragment '{}'
 post "hash" /v3/maintenance/hash '{}'
 post "move leader to nobody" /v3/maintenance/transfer-leadership '{}'
 post "downgrade, no version" /v3/maintenance/downgrade '{}'
+post "downgrade, two minor versions" /v3/maintenance/downgrade '{"action":"ENABLE","version":"3.5"}'
+post "downgrade, nothing to cancel" /v3/maintenance/downgrade '{"action":"CANCEL"}'
+post "downgrade, no such action" /v3/maintenance/downgrade '{"action":7}'
+
+post "lease for locks" /v3/lease/grant '{"ID":"51","TTL":"1000"}'
+post "lock" /v3/lock/lock '{"name":"bA==","lease":"51"}'
+post "lock, held already" /v3/lock/lock '{"name":"bA==","lease":51}'
+post "lock, no such lease" /v3/lock/lock '{"name":"bA==","lease":"99"}'
+post "lock, no name" /v3/lock/lock '{"lease":"51"}'
+post "unlock" /v3/lock/unlock '{"key":"bC8zMw=="}'
+post "unlock, no key" /v3/lock/unlock '{}'
+post "leader of nobody" /v3/election/leader '{"name":"ZQ=="}'
+post "campaign" /v3/election/campaign '{"name":"ZQ==","lease":"51","value":"bWU="}'
+post "campaign again" /v3/election/campaign '{"name":"ZQ==","lease":"51","value":"bWUy"}'
+post "leader" /v3/election/leader '{"name":"ZQ=="}'
+post "proclaim, not the leader" /v3/election/proclaim '{"leader":{"name":"ZQ==","key":"ZS8zMw==","rev":"1","lease":"51"},"value":"eA=="}'
+post "proclaim, no leader" /v3/election/proclaim '{"value":"eA=="}'
+post "resign, not the leader" /v3/election/resign '{"leader":{"key":"ZS8zMw==","rev":"1","lease":"51"}}'
+post "resign, no leader" /v3/election/resign '{}'
 
 post "auth status" /v3/auth/status '{}'
 post "auth enable without root" /v3/auth/enable '{}'
@@ -163,12 +182,12 @@ post "role get" /v3/auth/role/get '{"role":"reader"}'
 post "user list" /v3/auth/user/list '{}'
 post "authenticate without auth" /v3/auth/authenticate '{"name":"alice","password":"secret"}'
 
-watch_line() { # url: the first two lines of a watch
+two_lines() { # url, stream's path, its request, put's request: the stream's first line, and the one after the put
     local pid
-    curl -s -N --max-time 120 "$1/v3/watch" -d '{"create_request":{"key":"d2F0Y2hlZA=="}}' >"$work/watch" &
+    curl -s -N --max-time 120 "$1$2" -d "$3" >"$work/watch" &
     pid=$!
     lines_are 1
-    curl -s --max-time 60 "$1/v3/kv/put" -d '{"key":"d2F0Y2hlZA==","value":"MQ=="}' >/dev/null
+    curl -s --max-time 60 "$1/v3/kv/put" -d "$4" >/dev/null
     lines_are 2
     { kill $pid && wait $pid; } 2>/dev/null
     head -2 "$work/watch" | normalize
@@ -177,11 +196,14 @@ lines_are() { # COUNT: so many have come, in time
     local end=$((SECONDS + 60))
     until [ "$(wc -l <"$work/watch")" -ge "$1" ] || [ $SECONDS -gt $end ]; do sleep 0.05; done
 }
-for side in "$ours" "$etcd"; do
-    watch_line "$side" >"$work/$([ "$side" = "$ours" ] && echo ours || echo etcd)"
-done
-count=$((count + 1))
-cmp -s "$work/ours" "$work/etcd" || { differences=$((differences + 1)); echo "--- watch"; diff "$work/ours" "$work/etcd"; }
+same_lines() { # name, what two_lines takes behind the url
+    count=$((count + 1))
+    two_lines "$ours" "${@:2}" >"$work/ours"
+    two_lines "$etcd" "${@:2}" >"$work/etcd"
+    cmp -s "$work/ours" "$work/etcd" || { differences=$((differences + 1)); echo "--- $1"; diff "$work/ours" "$work/etcd"; }
+}
+same_lines "watch" /v3/watch '{"create_request":{"key":"d2F0Y2hlZA=="}}' '{"key":"d2F0Y2hlZA==","value":"MQ=="}'
+same_lines "observe" /v3/election/observe '{"name":"ZQ=="}' '{"key":"ZS8zMw==","value":"bWUz","lease":"51"}'
 
 echo "gateway: $count requests, $differences differences, $absent to methods that are absent"
 [ $differences = 0 ]

@@ -3,7 +3,7 @@
 set -euo pipefail
 packages="build-essential pkg-config libuv1-dev libnghttp2-dev libwebsockets-dev libwebsockets-evlib-uv liblmdb-dev
 libyaml-dev libssl-dev libprotobuf-c-dev protobuf-c-compiler libjansson-dev zlib1g-dev libcmocka-dev libldns-dev curl jq etcd-client python3"
-[ "${DEPS:-}" = test ] && packages="$packages clang clang-format clang-tidy libclang-rt-14-dev etcd-server prometheus procps bind9-dnsutils knot-dnsutils nginx-light nftables iproute2 chromium"
+[ "${DEPS:-}" = test ] && packages="$packages clang clang-format clang-tidy libclang-rt-14-dev etcd-server prometheus procps bind9-dnsutils knot-dnsutils nginx-light nftables iproute2 chromium python3-yaml yamllint shellcheck"
 missing=""
 for p in $packages; do
     dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep -q '^install ok installed' || missing="$missing $p"

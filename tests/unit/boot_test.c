@@ -344,6 +344,12 @@ static void test_not_listed(void **state)
     expect_text("unmatched member while checking PeerURLs");
     boot_rules_done(&rules);
     begin(false, true);
+    rules.self.is_auto = true;
+    say(1, a);
+    assert_int_equal(decide(), BOOT_ASK);
+    assert_int_equal(d.kind, PEERPB__QUESTION__KIND__ADD);
+    boot_rules_done(&rules);
+    begin(false, true);
     a.member_id = 102; /* a follower's: it may lag */
     say(2, a);
     assert_int_equal(decide_at(5000), BOOT_WAIT);
@@ -405,6 +411,19 @@ static void test_told_to_join_what_is_not_there(void **state)
     say(1, a);
     say(2, b);
     assert_int_equal(decide(), BOOT_REFUSE);
+    boot_rules_done(&rules);
+}
+
+/* Told either way: with the others it begins as one that was told to. */
+static void test_auto_begins(void **state)
+{
+    (void)state;
+    begin(false, true);
+    rules.self.is_auto = true;
+    say(1, empty(1));
+    assert_int_equal(decide(), BOOT_WAIT);
+    say(2, empty(2));
+    assert_int_equal(decide(), BOOT_BOOTSTRAP);
     boot_rules_done(&rules);
 }
 
@@ -485,6 +504,7 @@ int main(void)
         cmocka_unit_test(test_no_leader),
         cmocka_unit_test(test_second_voter),
         cmocka_unit_test(test_not_listed),
+        cmocka_unit_test(test_auto_begins),
         cmocka_unit_test(test_bootstrapped_already),
         cmocka_unit_test(test_flags_differ),
         cmocka_unit_test(test_told_to_join_what_is_not_there),

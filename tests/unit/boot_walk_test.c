@@ -394,6 +394,7 @@ static void start(int i, bool is_existing)
         .peer_urls = &own_urls[i],
         .peer_url_count = 1,
         .is_existing = is_existing,
+        .is_auto = !is_existing && n->run % 2,
         .auto_join = true,
     };
     if (n->state == BOOTING)

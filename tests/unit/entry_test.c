@@ -7,12 +7,13 @@
 #include <stdlib.h>
 #include <cmocka.h>
 
+#include "proto/internal.pb-c.h"
 #include "proto/rpc.pb-c.h"
 
 static void expect_protobuf(const Etcdserverpb__PutRequest *m, uint64_t id)
 {
     struct entry e;
-    struct blob *b = entry_encode(0xbeef, id, ENTRY_PUT, &m->base);
+    struct blob *b = entry_encode(0xbeef, id, ENTRY_PUT, &m->base, &(struct entry_who){0});
     assert_int_equal(entry_decode(blob_slice(b), &e), OK);
     assert_int_equal(e.member, 0xbeef);
     assert_int_equal(e.id, id);
@@ -24,6 +25,37 @@ static void expect_protobuf(const Etcdserverpb__PutRequest *m, uint64_t id)
     assert_memory_equal(e.body.data, want, size);
     free(want);
     blob_unref(b);
+}
+
+/* The header is protobuf, too: etcd's names and numbers. */
+static void authors_are_kept(void **state)
+{
+    (void)state;
+    static const struct entry_who authors[] = {
+        {0},
+        {.is_own = true},
+        {.user = {(const uint8_t *)"alice", 5}, .auth_revision = UINT64_MAX},
+        {.user = {(const uint8_t *)"b", 1}, .auth_revision = 1},
+    };
+    Etcdserverpb__LeaseRevokeRequest m = ETCDSERVERPB__LEASE_REVOKE_REQUEST__INIT;
+    m.id = 9;
+    for (size_t i = 0; i < sizeof authors / sizeof *authors; i++) {
+        struct entry e;
+        struct blob *b = entry_encode(0xbeef, 1, ENTRY_LEASE_REVOKE, &m.base, &authors[i]);
+        assert_int_equal(entry_decode(blob_slice(b), &e), OK);
+        assert_int_equal(e.who.is_own, authors[i].is_own);
+        assert_true(slice_equal(e.who.user, authors[i].user));
+        assert_true(e.who.auth_revision == authors[i].auth_revision);
+        Etcdserverpb__InternalRaftRequest *r =
+            etcdserverpb__internal_raft_request__unpack(NULL, b->size, b->data);
+        assert_non_null(r);
+        assert_int_equal(r->lease_revoke->id, 9);
+        assert_int_equal(r->header->own, authors[i].is_own);
+        assert_true(slice_equal(slice_text(r->header->username), authors[i].user));
+        assert_true(r->header->auth_revision == authors[i].auth_revision);
+        etcdserverpb__internal_raft_request__free_unpacked(r, NULL);
+        blob_unref(b);
+    }
 }
 
 static void puts_are_protobuf(void **state)
@@ -49,6 +81,7 @@ static void puts_are_protobuf(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(puts_are_protobuf)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(authors_are_kept),
+                                       cmocka_unit_test(puts_are_protobuf)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

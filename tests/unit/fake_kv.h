@@ -255,6 +255,23 @@ int kv_range_now(struct kv *kv, const Etcdserverpb__RangeRequest *m, struct aren
     return 0;
 }
 
+/* Every condition holds; what is put or deleted is answered empty. */
+static void fake_txn(struct kv *kv, const Etcdserverpb__TxnRequest *m, Etcdserverpb__TxnResponse *response)
+{
+    response->succeeded = true;
+    response->n_responses = m->n_success;
+    response->responses = arena_new(&kv->arena, (m->n_success + 1) * sizeof(void *));
+    for (size_t i = 0; i < m->n_success; i++) {
+        Etcdserverpb__ResponseOp *op = response->responses[i] = arena_new(&kv->arena, sizeof *op);
+        etcdserverpb__response_op__init(op);
+        if (m->success[i]->request_case != ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_RANGE)
+            continue;
+        op->response_case = ETCDSERVERPB__RESPONSE_OP__RESPONSE_RESPONSE_RANGE;
+        int err = kv_range_now(kv, m->success[i]->request_range, &kv->arena, &op->response_range);
+        assert(!err);
+    }
+}
+
 static void fake_answer(struct kv *kv, struct kv_request *r)
 {
     if (kv->err) {
@@ -284,7 +301,7 @@ static void fake_answer(struct kv *kv, struct kv_request *r)
         ANSWER(FAKE_DELETE_RANGE, Etcdserverpb__DeleteRangeResponse,
                ETCDSERVERPB__DELETE_RANGE_RESPONSE__INIT, response.deleted = 2)
         ANSWER(FAKE_TXN, Etcdserverpb__TxnResponse, ETCDSERVERPB__TXN_RESPONSE__INIT,
-               response.succeeded = true)
+               fake_txn(kv, (const void *)r->message, &response))
         ANSWER(FAKE_COMPACT, Etcdserverpb__CompactionResponse, ETCDSERVERPB__COMPACTION_RESPONSE__INIT, )
         ANSWER(FAKE_LEASE_GRANT, Etcdserverpb__LeaseGrantResponse, ETCDSERVERPB__LEASE_GRANT_RESPONSE__INIT,
                response.id = 99;

@@ -508,6 +508,35 @@ static void bad_bootstraps(void **state)
     options_done(&o);
 }
 
+static void automatic_states(void **state)
+{
+    (void)state;
+    struct options o;
+    assert_int_equal(LOAD(&o, "--initial-cluster-state=auto"), OPTIONS_START);
+    assert_int_equal(options_check_bootstrap(&o), 0);
+    assert_true(o.is_auto && !o.is_existing);
+    options_done(&o);
+    assert_int_equal(LOAD(&o, "--name=d", "--initial-cluster=a=http://x:1,b=http://y:1",
+                          "--initial-cluster-state=auto", "--initial-advertise-peer-urls=http://z:1"),
+                     OPTIONS_START);
+    assert_int_equal(options_check_bootstrap(&o), 0);
+    assert_true(o.is_existing && !o.is_auto); /* it came later */
+    assert_int_equal(o.member_count, 3);
+    assert_string_equal(o.members[2].name, "d");
+    assert_string_equal(o.members[2].peer_url, "http://z:1");
+    options_done(&o);
+    assert_int_equal(LOAD(&o, "--name=d", "--initial-cluster=a=http://x:1,b=http://y:1",
+                          "--initial-cluster-state=auto", "--initial-advertise-peer-urls=http://y:1"),
+                     OPTIONS_START);
+    assert_int_equal(options_check_bootstrap(&o), ERR_INVALID); /* a second process at b's place */
+    assert_non_null(strstr(o.error, "has duplicate url"));
+    options_done(&o);
+    assert_int_equal(LOAD(&o, "--initial-cluster-state=existing"), OPTIONS_START);
+    assert_int_equal(options_check_bootstrap(&o), 0);
+    assert_true(o.is_existing && !o.is_auto);
+    options_done(&o);
+}
+
 static void bad_security_and_logs(void **state)
 {
     (void)state;
@@ -592,6 +621,7 @@ int main(void)
         cmocka_unit_test(bad_urls),
         cmocka_unit_test(bad_clusters),
         cmocka_unit_test(bad_bootstraps),
+        cmocka_unit_test(automatic_states),
         cmocka_unit_test(bad_security_and_logs),
         cmocka_unit_test(bad_peer_security),
         cmocka_unit_test(bad_dns),

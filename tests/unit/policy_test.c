@@ -33,7 +33,8 @@ static void entries_decode_to_what_was_encoded(void **state)
     Etcdserverpb__PutRequest put = ETCDSERVERPB__PUT_REQUEST__INIT;
     put.key = (ProtobufCBinaryData){3, (uint8_t *)(uintptr_t) "key"};
     put.lease = 5;
-    struct blob *b = entry_encode(0xfedcba9876543210, 1ULL << 63 | 77, ENTRY_PUT, &put.base);
+    struct blob *b =
+        entry_encode(0xfedcba9876543210, 1ULL << 63 | 77, ENTRY_PUT, &put.base, &(struct entry_who){0});
     struct entry e;
     assert_int_equal(entry_decode(blob_slice(b), &e), OK);
     assert_true(e.member == 0xfedcba9876543210);

@@ -88,7 +88,7 @@ static void add_put(struct place *p, uint64_t index, uint64_t term, const char *
     uint8_t *value = mem_new(value_size + 1);
     put.key = (ProtobufCBinaryData){strlen(key), (uint8_t *)(uintptr_t)key};
     put.value = (ProtobufCBinaryData){value_size, value};
-    add(p, index, term, RAFT_ENTRY_NORMAL, entry_encode(1, 7, ENTRY_PUT, &put.base));
+    add(p, index, term, RAFT_ENTRY_NORMAL, entry_encode(1, 7, ENTRY_PUT, &put.base, &(struct entry_who){0}));
     mem_free(value);
 }
 

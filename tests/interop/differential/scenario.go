@@ -13,8 +13,6 @@ import (
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
-	"go.etcd.io/etcd/server/v3/etcdserver/api/v3election/v3electionpb"
-	"go.etcd.io/etcd/server/v3/etcdserver/api/v3lock/v3lockpb"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/encoding/gzip"
 	"google.golang.org/grpc/health/grpc_health_v1"
@@ -41,7 +39,9 @@ var scenarioTable = []struct {
 	{"cluster errors", (*runner).clusterErrors},
 	{"auth is off", (*runner).authOff},
 	{"lock service", (*runner).lockService},
+	{"lock: waiting", func(r *runner) error { return r.tell(lockStory) }},
 	{"election service", (*runner).electionService},
+	{"election: waiting", func(r *runner) error { return r.tell(electionStory) }},
 }
 
 // Returns how many differ. A method that b does not serve at all is named, and is no difference.
@@ -518,25 +518,4 @@ func (r *runner) authOff() error {
 		userRevoke, &pb.AuthUserRevokeRoleRequest{Name: "eve", Role: "reader"}, roleDelete, &pb.AuthRoleDeleteRequest{Role: "reader"}, roleDelete, &pb.AuthRoleDeleteRequest{Role: "reader"},
 		userDelete, &pb.AuthUserDeleteRequest{Name: "eve"}, userDelete, &pb.AuthUserDeleteRequest{Name: "eve"}, userDelete, &pb.AuthUserDeleteRequest{Name: "bob"},
 		userList, &pb.AuthUserListRequest{}, mAuthStatus, &pb.AuthStatusRequest{})
-}
-
-func (r *runner) lockService() error {
-	lock, unlock := unary[v3lockpb.LockResponse]("/v3lockpb.Lock/Lock"), unary[v3lockpb.UnlockResponse]("/v3lockpb.Lock/Unlock")
-	return r.each(mGrant, &pb.LeaseGrantRequest{ID: 51, TTL: 10000}, lock, &v3lockpb.LockRequest{Name: []byte("l"), Lease: 51}, lock, &v3lockpb.LockRequest{Name: []byte("l"), Lease: 51},
-		mRange, &pb.RangeRequest{Key: []byte("l"), RangeEnd: []byte("m")}, lock, &v3lockpb.LockRequest{Name: []byte("l"), Lease: 99}, unlock, &v3lockpb.UnlockRequest{Key: []byte("l/33")},
-		unlock, &v3lockpb.UnlockRequest{Key: []byte("l/33")}, unlock, &v3lockpb.UnlockRequest{}, mRange, &pb.RangeRequest{Key: []byte("l"), RangeEnd: []byte("m")})
-}
-
-func (r *runner) electionService() error {
-	const service = "/v3electionpb.Election/"
-	campaign, proclaim := unary[v3electionpb.CampaignResponse](service+"Campaign"), unary[v3electionpb.ProclaimResponse](service+"Proclaim")
-	leader, resign := unary[v3electionpb.LeaderResponse](service+"Leader"), unary[v3electionpb.ResignResponse](service+"Resign")
-	key := &v3electionpb.LeaderKey{Name: []byte("e"), Key: []byte("e/33"), Rev: r.rev + 1, Lease: 51}
-	stale := &v3electionpb.LeaderKey{Name: []byte("e"), Key: []byte("e/33"), Rev: 1, Lease: 51}
-	return r.each(mGrant, &pb.LeaseGrantRequest{ID: 51, TTL: 10000}, leader, &v3electionpb.LeaderRequest{Name: []byte("e")},
-		campaign, &v3electionpb.CampaignRequest{Name: []byte("e"), Lease: 51, Value: []byte("me")}, leader, &v3electionpb.LeaderRequest{Name: []byte("e")},
-		proclaim, &v3electionpb.ProclaimRequest{Leader: key, Value: []byte("still me")}, proclaim, &v3electionpb.ProclaimRequest{Leader: stale, Value: []byte("x")},
-		proclaim, &v3electionpb.ProclaimRequest{}, leader, &v3electionpb.LeaderRequest{Name: []byte("e")}, mRange, &pb.RangeRequest{Key: []byte("e"), RangeEnd: []byte("f")},
-		resign, &v3electionpb.ResignRequest{}, resign, &v3electionpb.ResignRequest{Leader: stale}, resign, &v3electionpb.ResignRequest{Leader: key},
-		resign, &v3electionpb.ResignRequest{Leader: key}, leader, &v3electionpb.LeaderRequest{Name: []byte("e")})
 }

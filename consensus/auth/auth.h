@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Users, roles and what they may do: etcd's auth store. Changed by log entries only (auth_apply.c), kept in
+ * the AUTH table in the same transaction as everything else, so it is in every snapshot. Every change of a
+ * user, a role or a permission moves the revision on; a request that names an older one is refused.
+ *
+ * No clock, no hashing, no tokens: passwords come here as bcrypt hashes, tokens are in token.h. */
+#ifndef CONSENSUS_AUTH_AUTH_H
+#define CONSENSUS_AUTH_AUTH_H
+
+#include <protobuf-c/protobuf-c.h>
+
+#include "base/err.h"
+#include "consensus/auth/ranges.h"
+#include "consensus/auth/who.h"
+#include "proto/auth.pb-c.h"
+#include "proto/internal.pb-c.h"
+#include "proto/rpc.pb-c.h"
+
+struct store;
+
+#define AUTH_ROOT "root" /* the user that must be there, and the role that may everything */
+
+/* A name is part of a key of the table, and all of them are in memory. */
+enum {
+    AUTH_NAME_MAX = 256,
+    AUTH_NAMES_MAX = 65536,      /* users; roles */
+    AUTH_ROLES_MAX = 1024,       /* of one user */
+    AUTH_PERMISSIONS_MAX = 4096, /* of one role */
+};
+
+struct auth_permission {
+    struct slice key, range_end;
+    Authpb__Permission__Type type;
+};
+
+struct auth_role {
+    char *name;
+    struct auth_permission *list; /* ascending key */
+    size_t count;
+};
+
+struct auth_user {
+    char *name;
+    struct slice password; /* a bcrypt hash; empty = none */
+    bool has_no_password;
+    char **roles; /* ascending */
+    size_t role_count;
+    uint64_t merged; /* the revision that read and write are of; 0 = not yet */
+    struct auth_ranges read, write;
+};
+
+struct auth {
+    bool is_enabled;
+    uint64_t revision;
+    struct auth_user **users; /* ascending name */
+    struct auth_role **roles;
+    size_t user_count, role_count;
+};
+
+void auth_done(struct auth *a);
+/* From the table as it was committed; of an empty one: not enabled, revision 1, as a new etcd. */
+MUST_CHECK int auth_load(struct auth *a, struct store *s);
+
+struct auth_user *auth_user_find(const struct auth *a, struct slice name); /* or NULL */
+struct auth_role *auth_role_find(const struct auth *a, struct slice name);
+bool auth_has_role(const struct auth_user *u, const char *role);
+
+/* --- may they? All of it OK while auth is not enabled. ------------------------------------------------- */
+/* ERR_USER_EMPTY, ERR_USER_NOT_FOUND, ERR_PERMISSION_DENIED */
+MUST_CHECK int auth_check_admin(const struct auth *a, const struct auth_who *who);
+/* ERR_USER_EMPTY, ERR_AUTH_OLD_REVISION, ERR_PERMISSION_DENIED */
+MUST_CHECK int auth_check_range(const struct auth *a, const struct auth_who *who, struct slice key,
+                                struct slice range_end, bool is_write);
+
+/* --- log entries -------------------------------------------------------------------------------------- */
+/* An Auth request inside store_begin and store_end; the response is in the arena, its header is empty. Not
+ * for Authenticate (token.h). op: its field number in InternalRaftRequest. */
+MUST_CHECK int auth_apply(struct auth *a, struct store *s, int op, const ProtobufCMessage *m,
+                          const struct auth_who *who, struct arena *arena, ProtobufCMessage **ret_response);
+
+/* For auth_apply.c: the record goes to the table, or is taken from it. */
+void auth_save_user(const struct auth_user *u, struct store *s);
+void auth_save_role(const struct auth_role *r, struct store *s);
+void auth_save_flags(const struct auth *a, struct store *s);
+struct auth_user *auth_user_add(struct auth *a, struct slice name);
+struct auth_role *auth_role_add(struct auth *a, struct slice name);
+void auth_user_delete(struct auth *a, struct auth_user *u, struct store *s);
+void auth_role_delete(struct auth *a, struct auth_role *r, struct store *s);
+bool auth_user_add_role(struct auth_user *u, const char *role); /* false: it had it */
+bool auth_user_drop_role(struct auth_user *u, const char *role);
+void auth_user_set_password(struct auth_user *u, struct slice hash);
+void auth_role_set(struct auth_role *r, struct slice key, struct slice range_end,
+                   Authpb__Permission__Type type);
+bool auth_role_drop(struct auth_role *r, struct slice key, struct slice range_end);
+
+#endif

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Requests taken apart into the ranges they touch; see check.h. The order of the checks, and so the error of
+ * a request with several faults, is etcd's. */
+#include "consensus/auth/check.h"
+
+#include "base/plant.h"
+#include "consensus/store/lease.h"
+
+static struct slice bytes(ProtobufCBinaryData b)
+{
+    return slice_of(b.data, b.len);
+}
+
+static int may_read(const struct auth_check *c, ProtobufCBinaryData key, ProtobufCBinaryData range_end)
+{
+    return auth_check_range(c->auth, c->who, bytes(key), bytes(range_end), false);
+}
+
+static int may_write(const struct auth_check *c, ProtobufCBinaryData key, ProtobufCBinaryData range_end)
+{
+    return auth_check_range(c->auth, c->who, bytes(key), bytes(range_end), true);
+}
+
+int auth_check_lease(const struct auth_check *c, int64_t lease, bool is_write)
+{
+    struct slice *keys = NULL;
+    size_t count = 0;
+    int err = OK;
+    if (auth_check_admin(c->auth, c->who) == OK || lease_keys(c->leases, lease, &keys, &count) != OK)
+        return OK;
+    for (size_t i = 0; i < count && !err; i++)
+        err = auth_check_range(c->auth, c->who, keys[i], (struct slice){0}, is_write);
+    mem_free(keys);
+    return err;
+}
+
+int auth_check_read(const struct auth_check *c, const Etcdserverpb__RangeRequest *m)
+{
+    return may_read(c, m->key, m->range_end);
+}
+
+/* The lease: who may not write all of its keys could end them by it, or have them kept. */
+int auth_check_put(const struct auth_check *c, const Etcdserverpb__PutRequest *m)
+{
+    int err = may_write(c, m->key, (ProtobufCBinaryData){0});
+    if (!err)
+        err = auth_check_lease(c, m->lease, true);
+    if (!err && m->prev_kv)
+        err = may_read(c, m->key, (ProtobufCBinaryData){0});
+    return err;
+}
+
+int auth_check_delete(const struct auth_check *c, const Etcdserverpb__DeleteRangeRequest *m)
+{
+    int err = may_write(c, m->key, m->range_end);
+    if (!err && m->prev_kv)
+        err = may_read(c, m->key, m->range_end);
+    return err;
+}
+
+/* store_check_txn has bounded the depth. */
+static int check_ops(const struct auth_check *c, Etcdserverpb__RequestOp *const *ops, size_t count)
+{
+    int err = OK;
+    for (size_t i = 0; i < count && !err; i++) {
+        const Etcdserverpb__RequestOp *op = ops[i];
+        switch (op->request_case) {
+        case ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_RANGE:
+            err = auth_check_read(c, op->request_range);
+            break;
+        case ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_PUT:
+            err = auth_check_put(c, op->request_put);
+            break;
+        case ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_DELETE_RANGE:
+            err = auth_check_delete(c, op->request_delete_range);
+            break;
+        case ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_TXN:
+            err = auth_check_txn(c, op->request_txn);
+            break;
+        case ETCDSERVERPB__REQUEST_OP__REQUEST__NOT_SET:
+        case _ETCDSERVERPB__REQUEST_OP__REQUEST__CASE_IS_INT_SIZE:
+        default:
+            break;
+        }
+    }
+    return err;
+}
+
+int auth_check_txn(const struct auth_check *c, const Etcdserverpb__TxnRequest *m)
+{
+    int err = OK;
+    for (size_t i = 0; i < m->n_compare && !err; i++)
+        err = may_read(c, m->compare[i]->key, m->compare[i]->range_end);
+    if (!err)
+        err = check_ops(c, m->success, m->n_success);
+    if (!err && !PLANTED(AUTH_TXN_BY_BRANCH))
+        err = check_ops(c, m->failure, m->n_failure);
+    return err;
+}

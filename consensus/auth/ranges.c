@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Ranges of keys, merged once and then asked often; see ranges.h. */
+#include "consensus/auth/ranges.h"
+
+#include <stdlib.h>
+
+bool auth_is_open(struct slice range_end)
+{
+    return range_end.size == 1 && range_end.data[0] == 0;
+}
+
+bool auth_range_is_valid(struct slice key, struct slice range_end)
+{
+    return key.size && (!range_end.size || auth_is_open(range_end) || slice_compare(key, range_end) < 0);
+}
+
+void auth_ranges_add(struct auth_ranges *r, struct slice key, struct slice range_end)
+{
+    if (r->count == r->capacity) {
+        r->capacity = r->capacity ? r->capacity * 2 : 8;
+        r->list = mem_resize(r->list, r->capacity * sizeof *r->list);
+    }
+    struct auth_range *range = &r->list[r->count++];
+    *range = (struct auth_range){.begin = key, .end = range_end, .is_open = auth_is_open(range_end)};
+    if (range_end.size)
+        return;
+    /* The smallest key behind a single one is that with a zero behind it. */
+    range->end = slice_of(arena_string(&r->arena, key.data, key.size), key.size + 1);
+}
+
+static int compare(const void *a, const void *b)
+{
+    return slice_compare(((const struct auth_range *)a)->begin, ((const struct auth_range *)b)->begin);
+}
+
+static bool reaches(const struct auth_range *r, struct slice key)
+{
+    return r->is_open || slice_compare(key, r->end) <= 0;
+}
+
+void auth_ranges_merge(struct auth_ranges *r)
+{
+    size_t kept = 0;
+    if (r->count == 0)
+        return;
+    qsort(r->list, r->count, sizeof *r->list, compare);
+    for (size_t i = 1; i < r->count; i++) {
+        struct auth_range *last = &r->list[kept], *next = &r->list[i];
+        if (!reaches(last, next->begin)) {
+            r->list[++kept] = *next;
+        } else if (next->is_open || (!last->is_open && slice_compare(next->end, last->end) > 0)) {
+            last->end = next->end;
+            last->is_open = next->is_open;
+        }
+    }
+    r->count = kept + 1;
+}
+
+bool auth_ranges_allow(const struct auth_ranges *r, struct slice key, struct slice range_end)
+{
+    size_t low = 0, high = r->count; /* the last range that does not begin behind the key is below `low` */
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (slice_compare(r->list[middle].begin, key) <= 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (low == 0)
+        return false;
+    const struct auth_range *range = &r->list[low - 1];
+    if (range->is_open)
+        return true;
+    if (slice_compare(key, range->end) >= 0)
+        return false;
+    return !range_end.size || (!auth_is_open(range_end) && slice_compare(range_end, range->end) <= 0);
+}
+
+void auth_ranges_done(struct auth_ranges *r)
+{
+    mem_free(r->list);
+    arena_done(&r->arena);
+    *r = (struct auth_ranges){0};
+}

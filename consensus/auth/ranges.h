@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What one user may read, or write: the union of half-open ranges of keys. Pure.
+ *
+ * A range is etcd's (key, range_end): no end = that key alone, "\0" = from the key on, else up to but without
+ * the end. Ranges that touch are one, so a request over both is allowed, as in etcd. */
+#ifndef CONSENSUS_AUTH_RANGES_H
+#define CONSENSUS_AUTH_RANGES_H
+
+#include "base/buf.h"
+#include "base/mem.h"
+
+struct auth_range {
+    struct slice begin, end;
+    bool is_open; /* has no end */
+};
+
+struct auth_ranges {
+    struct auth_range *list; /* after merging: ascending, none touches the next */
+    size_t count, capacity;
+    struct arena arena; /* the ends of single keys; everything else is borrowed */
+};
+
+void auth_ranges_add(struct auth_ranges *r, struct slice key, struct slice range_end);
+void auth_ranges_merge(struct auth_ranges *r); /* once, after the last one was added */
+bool auth_ranges_allow(const struct auth_ranges *r, struct slice key, struct slice range_end);
+void auth_ranges_done(struct auth_ranges *r);
+
+bool auth_is_open(struct slice range_end);
+/* May a permission be given for this? */
+bool auth_range_is_valid(struct slice key, struct slice range_end);
+
+#endif

@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * One request of the native API: a connection, the request, the answer, the end. What is asked again and what
+ * is not is as in rpc.c: a GET always, others only if nothing was sent.
+ *
+ * With a user the token comes from Authenticate over gRPC first: a call of that asks for nothing else. */
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "sdk/ask.h"
+
+static void attempt(struct ask *q);
+static void get_token(struct ask *q);
+
+static void drop_connection(struct ask *q)
+{
+    sock_close(q->sock);
+    q->sock = NULL;
+    http_reply_done(&q->answer);
+}
+
+static void settle(struct ask *q)
+{
+    timer_stop(q->client, &q->deadline);
+    timer_stop(q->client, &q->pause);
+    list_remove(&q->object.link);
+    if (q->token_call)
+        sdk_rpc_cancel(q->token_call);
+    sock_close(q->sock);
+}
+
+static void ask_free(struct ask *q)
+{
+    http_reply_done(&q->answer);
+    buf_done(&q->request);
+    mem_free(q);
+}
+
+static void finish(struct ask *q, const struct cairn_error *error)
+{
+    settle(q);
+    q->on_end(q, error);
+    ask_free(q);
+}
+
+void ask_cancel(struct ask *q)
+{
+    if (!q)
+        return;
+    settle(q);
+    ask_free(q);
+}
+
+/* --- errors
+ * ---------------------------------------------------------------------------------------------------- */
+static int code_of(int status)
+{
+    static const struct {
+        int status, code;
+    } table[] = {
+        {400, CAIRN_INVALID},       {401, CAIRN_UNAUTHENTICATED}, {403, CAIRN_DENIED},
+        {404, CAIRN_NOT_FOUND},     {409, CAIRN_CONFLICT},        {410, CAIRN_LOST},
+        {412, CAIRN_CONFLICT},      {413, CAIRN_LIMIT},           {429, CAIRN_LIMIT},
+        {501, CAIRN_UNIMPLEMENTED}, {502, CAIRN_UNAVAILABLE},     {503, CAIRN_UNAVAILABLE},
+        {504, CAIRN_UNAVAILABLE},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++)
+        if (table[i].status == status)
+            return table[i].code;
+    return status < 500 ? CAIRN_INVALID : CAIRN_SERVER;
+}
+
+/* {"error":{"code":"…","message":"…"}} */
+static void read_error(const struct http_reply *a, struct cairn_error *e)
+{
+    char why[200];
+    json_t *root = NULL;
+    const char *message = NULL;
+    if (a->body.size && json_parse(buf_slice(&a->body), &root, why, sizeof why) == OK)
+        message = json_string_value(json_object_get(json_object_get(root, "error"), "message"));
+    if (message)
+        set_error(e, code_of(a->status), "%.500s", message);
+    else
+        set_error(e, code_of(a->status), "the server answered with HTTP status %d", a->status);
+    e->status = a->status;
+    json_decref(root);
+}
+
+/* --- attempts
+ * -------------------------------------------------------------------------------------------------- */
+static void on_pause_over(struct timer *t)
+{
+    attempt(container_of(t, struct ask, pause));
+}
+
+static void attempt_failed(struct ask *q, const struct cairn_error *e)
+{
+    if (!q->is_read && q->is_sent) {
+        struct cairn_error unknown = *e;
+        if (e->code == CAIRN_UNAVAILABLE)
+            set_error(&unknown, CAIRN_UNKNOWN, "%.480s: it may have been done", e->message);
+        unknown.status = e->status;
+        finish(q, &unknown);
+        return;
+    }
+    drop_connection(q);
+    q->reason = *e;
+    q->endpoint = (q->endpoint + 1) % q->client->endpoints.count;
+    q->failures++;
+    /* All endpoints at once at first, then with a pause. */
+    uint64_t ms =
+        q->failures < q->client->endpoints.count ? 0 : PAUSE_MIN_MS << (q->failures < 5 ? q->failures : 5);
+    q->pause.run = on_pause_over;
+    timer_start(q->client, &q->pause, ms ? ms / 2 + random_u64() % ms : 0);
+}
+
+static void on_deadline(struct timer *t)
+{
+    struct ask *q = container_of(t, struct ask, deadline);
+    struct cairn_error e = {0};
+    if (q->is_sent && !q->is_read)
+        set_error(&e, CAIRN_UNKNOWN, "no answer in time: it may have been done");
+    else if (q->reason.code)
+        e = q->reason;
+    else
+        set_error(&e, q->is_sent ? CAIRN_TIMEOUT : CAIRN_UNAVAILABLE, "%s",
+                  q->is_sent ? "no answer in time" : "no connection in time");
+    finish(q, &e);
+}
+
+static void on_open(void *owner)
+{
+    struct ask *q = owner;
+    const struct endpoint *e = &q->client->endpoints.list[q->endpoint];
+    struct buf head = {0};
+    buf_addf(&head, "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: libcairn/" CAIRN_SDK_VERSION "\r\n", q->method,
+             q->path, e->authority);
+    buf_addf(&head, "Connection: close\r\nContent-Length: %zu\r\n%s", q->request.size,
+             q->fields ? q->fields : "");
+    if (q->client->token)
+        buf_addf(&head, "Authorization: %s\r\n", q->client->token);
+    buf_add_text(&head, "\r\n");
+    q->is_sent = true;
+    struct sock *s = q->sock;
+    buf_add_slice(&head, buf_slice(&q->request));
+    sock_write(s, buf_slice(&head)); /* q may be gone behind it */
+    buf_done(&head);
+}
+
+static void judge(struct ask *q)
+{
+    struct cairn_error e = {0};
+    int status = q->answer.status;
+    if ((status >= 200 && status < 300) || status == 304) {
+        finish(q, &e);
+        return;
+    }
+    read_error(&q->answer, &e);
+    if (status == 401 && q->client->user && !q->was_refused) {
+        q->was_refused = true;
+        q->is_sent = false; /* who is not let in has done nothing */
+        drop_connection(q);
+        if (q->client->current)
+            channel_token_refused(q->client->current);
+        get_token(q);
+    } else if (e.code == CAIRN_UNAVAILABLE)
+        attempt_failed(q, &e);
+    else
+        finish(q, &e);
+}
+
+static void on_data(void *owner, struct slice bytes)
+{
+    struct ask *q = owner;
+    struct cairn_error e = {0};
+    if (http_reply_feed(&q->answer, bytes) != OK) {
+        set_error(&e, CAIRN_PROTOCOL, "the server's answer is no HTTP, or too large");
+        finish(q, &e);
+    } else if (q->answer.is_complete) {
+        judge(q);
+    }
+}
+
+static void on_drain(void *owner)
+{
+    (void)owner;
+}
+
+static void on_close(void *owner, const char *why)
+{
+    struct ask *q = owner;
+    struct cairn_error e = {0};
+    q->sock = NULL;
+    if (http_reply_end(&q->answer) == OK) {
+        judge(q);
+        return;
+    }
+    set_error(&e, CAIRN_UNAVAILABLE, "%.80s: %.300s", q->client->endpoints.list[q->endpoint].name, why);
+    attempt_failed(q, &e);
+}
+
+static const struct sock_ops sock_ops = {on_open, on_data, on_drain, on_close};
+
+static void no_message(struct rpc *r, struct slice message)
+{
+    (void)r;
+    (void)message;
+}
+
+static void on_token_call(struct rpc *r, const struct cairn_error *error)
+{
+    struct ask *q = r->owner;
+    q->token_call = NULL;
+    if (error->code)
+        finish(q, error);
+    else
+        attempt(q);
+}
+
+/* Any call makes the channel authenticate; a status asks least of all. */
+static void get_token(struct ask *q)
+{
+    q->token_call = rpc_new(q->client, "/etcdserverpb.Maintenance/Status", RPC_READ, q);
+    q->token_call->on_message = no_message;
+    q->token_call->on_end = on_token_call;
+    q->token_call->is_half_closed = true;
+    q->has_token = true;
+    rpc_add_message(q->token_call, (struct slice){0});
+    sdk_rpc_start(q->token_call, q->client->command_timeout_ms);
+}
+
+static void attempt(struct ask *q)
+{
+    struct cairn_client *c = q->client;
+    if (c->user && !c->token && !q->has_token) {
+        get_token(q);
+        return;
+    }
+    q->sock = sock_dial(&c->loop, &c->endpoints.list[q->endpoint], c->tls_http, &sock_ops, q);
+}
+
+static void stop_here(struct object *o)
+{
+    struct cairn_error e = {0};
+    set_error(&e, CAIRN_CLOSED, "%s", cairn_error_text(CAIRN_CLOSED));
+    finish(container_of(o, struct ask, object), &e);
+}
+
+struct ask *ask_new(struct cairn_client *c, const char *method, const char *path)
+{
+    struct ask *q = mem_new(sizeof *q);
+    q->client = c;
+    q->method = method;
+    q->path = path;
+    q->is_read = strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
+    q->object.stop = stop_here;
+    q->deadline.run = on_deadline;
+    return q;
+}
+
+void ask_start(struct ask *q, uint32_t timeout_ms)
+{
+    struct cairn_client *c = q->client;
+    q->endpoint = c->next_endpoint % c->endpoints.count;
+    object_add(c, &q->object);
+    timer_start(c, &q->deadline, timeout_ms);
+    attempt(q);
+}

@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * A lease kept alive: one stream, a request every third of the TTL. An answer that has not come by the time
+ * of the next request means that this member is stuck: the connection is left and another one asked. The
+ * lease is lost when a server says so, or when its whole TTL passed since the request behind the last answer.
+ */
+#include "base/clock.h"
+#include "sdk/message.h"
+
+enum { TTL_GUESS_MS = 3000 }; /* until the server has said the TTL */
+
+struct cairn_keepalive {
+    struct object object;
+    struct post post;
+    struct cairn_client *client;
+    int64_t lease;
+    uint64_t ttl_ms;   /* 0 = not known yet */
+    uint64_t asked_ms; /* the request that waits for an answer, 0 = none */
+    struct rpc *rpc;
+    struct timer next, expiry;
+    bool is_over, is_telling, is_stopped;
+    void (*callback)(struct cairn_keepalive *k, int64_t ttl_seconds, const struct cairn_error *error,
+                     void *arg);
+    void *arg;
+};
+
+static void open_stream(struct cairn_keepalive *k);
+
+static bool tell(struct cairn_keepalive *k, int64_t ttl_seconds, const struct cairn_error *error)
+{
+    k->is_telling = true;
+    k->callback(k, ttl_seconds, error, k->arg);
+    k->is_telling = false;
+    if (!k->is_stopped)
+        return true;
+    mem_free(k);
+    return false;
+}
+
+static void settle(struct cairn_keepalive *k)
+{
+    timer_stop(k->client, &k->next);
+    timer_stop(k->client, &k->expiry);
+    if (k->rpc)
+        sdk_rpc_cancel(k->rpc);
+    k->rpc = NULL;
+}
+
+static void lose(struct cairn_keepalive *k, int code, const char *why)
+{
+    struct cairn_error e = {0};
+    settle(k);
+    k->is_over = true;
+    set_error(&e, code, "%s", why);
+    (void)tell(k, 0, &e);
+}
+
+static uint64_t third(const struct cairn_keepalive *k)
+{
+    uint64_t ms = (k->ttl_ms ? k->ttl_ms : TTL_GUESS_MS) / 3;
+    return ms ? ms : 1;
+}
+
+static void ask(struct cairn_keepalive *k)
+{
+    Etcdserverpb__LeaseKeepAliveRequest m = ETCDSERVERPB__LEASE_KEEP_ALIVE_REQUEST__INIT;
+    m.id = k->lease;
+    k->asked_ms = clock_mono_ms();
+    rpc_add_packed(k->rpc, &m.base);
+    timer_start(k->client, &k->next, third(k));
+}
+
+static void on_next(struct timer *t)
+{
+    struct cairn_keepalive *k = container_of(t, struct cairn_keepalive, next);
+    if (k->rpc && !k->asked_ms) {
+        ask(k);
+        return;
+    }
+    if (k->rpc) { /* no answer */
+        struct h2 *h = k->rpc->h2;
+        sdk_rpc_cancel(k->rpc);
+        k->rpc = NULL;
+        if (h && k->client->endpoints.count > 1)
+            channel_draining(h);
+    }
+    open_stream(k);
+}
+
+static void on_expiry(struct timer *t)
+{
+    struct cairn_keepalive *k = container_of(t, struct cairn_keepalive, expiry);
+    lose(k, CAIRN_TIMEOUT, "the lease could not be refreshed within its TTL");
+}
+
+static void on_message(struct rpc *r, struct slice bytes)
+{
+    struct cairn_keepalive *k = r->owner;
+    Etcdserverpb__LeaseKeepAliveResponse *m =
+        etcdserverpb__lease_keep_alive_response__unpack(NULL, bytes.size, bytes.data);
+    if (!m)
+        return;
+    int64_t ttl = m->ttl;
+    bool is_ours = m->id == k->lease;
+    etcdserverpb__lease_keep_alive_response__free_unpacked(m, NULL);
+    if (!is_ours)
+        return;
+    if (ttl <= 0) {
+        lose(k, CAIRN_LOST, "the lease is not there any more");
+        return;
+    }
+    uint64_t since_ms = k->asked_ms ? clock_mono_ms() - k->asked_ms : 0;
+    k->ttl_ms = (uint64_t)ttl * 1000;
+    k->asked_ms = 0;
+    timer_start(k->client, &k->next, third(k));
+    timer_start(k->client, &k->expiry, k->ttl_ms > since_ms ? k->ttl_ms - since_ms : 0);
+    struct cairn_error none = {0};
+    (void)tell(k, ttl, &none);
+}
+
+static void on_end(struct rpc *r, const struct cairn_error *error)
+{
+    struct cairn_keepalive *k = r->owner;
+    k->rpc = NULL;
+    switch (error->code) {
+    case CAIRN_NOT_FOUND:
+        lose(k, CAIRN_LOST, error->message);
+        return;
+    case CAIRN_INVALID:
+    case CAIRN_DENIED:
+    case CAIRN_UNAUTHENTICATED:
+    case CAIRN_UNIMPLEMENTED:
+    case CAIRN_CLOSED:
+        lose(k, error->code, error->message);
+        return;
+    default:
+        timer_start(k->client, &k->next, PAUSE_MIN_MS / 2 + random_u64() % PAUSE_MIN_MS);
+    }
+}
+
+static void open_stream(struct cairn_keepalive *k)
+{
+    k->rpc = rpc_new(k->client, "/etcdserverpb.Lease/LeaseKeepAlive", RPC_STREAM, k);
+    k->rpc->on_message = on_message;
+    k->rpc->on_end = on_end;
+    k->rpc->needs_leader = true;
+    ask(k);
+    sdk_rpc_start(k->rpc, 0);
+}
+
+/* --- start and stop
+ * ------------------------------------------------------------------------------------------------ */
+static void stop_here(struct object *o)
+{
+    struct cairn_keepalive *k = container_of(o, struct cairn_keepalive, object);
+    list_remove(&o->link);
+    settle(k);
+    k->is_stopped = true;
+    if (!k->is_telling)
+        mem_free(k);
+}
+
+static void start_here(struct post *p)
+{
+    struct cairn_keepalive *k = container_of(p, struct cairn_keepalive, post);
+    object_add(k->client, &k->object);
+    open_stream(k);
+}
+
+int cairn_keepalive_start(struct cairn_client *c, int64_t lease,
+                          void (*callback)(struct cairn_keepalive *k, int64_t ttl_seconds,
+                                           const struct cairn_error *error, void *arg),
+                          void *arg, struct cairn_keepalive **ret_keepalive, struct cairn_error *error)
+{
+    struct cairn_keepalive *k = mem_new(sizeof *k);
+    k->client = c;
+    k->lease = lease;
+    k->callback = callback;
+    k->arg = arg;
+    k->object.stop = stop_here;
+    k->next.run = on_next;
+    k->expiry.run = on_expiry;
+    k->post.run = start_here;
+    *ret_keepalive = k; /* before its callback can run */
+    int err = client_post(c, &k->post);
+    if (err) {
+        *ret_keepalive = NULL;
+        mem_free(k);
+        return set_error(error, err, "%s", cairn_error_text(err));
+    }
+    return CAIRN_OK;
+}
+
+void cairn_keepalive_stop(struct cairn_keepalive *k)
+{
+    if (k)
+        object_stop(k->client, &k->object);
+}

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The native API, request by request, for who waits: HTTP as it is, and the config center's get and publish.
+ */
+#include <ctype.h>
+#include <stdio.h>
+
+#include "sdk/ask.h"
+
+struct native {
+    struct post post;
+    struct cairn_client *client;
+    const struct cairn_http_request *request;
+    struct waiter waiter;
+};
+
+static void on_end(struct ask *q, const struct cairn_error *error)
+{
+    struct native *n = q->owner;
+    struct cairn_http_result *r = NULL;
+    struct arena *a;
+    if (!error->code) {
+        r = result_new(sizeof *r, &a);
+        r->status = q->answer.status;
+        r->body = (struct cairn_bytes){arena_string(a, q->answer.body.data, q->answer.body.size),
+                                       q->answer.body.size};
+        r->fields = arena_string(a, q->answer.answer.head.data, q->answer.answer.head_size);
+    }
+    waiter_end(&n->waiter, r, error);
+}
+
+static void start_here(struct post *p)
+{
+    struct native *n = container_of(p, struct native, post);
+    const struct cairn_http_request *r = n->request;
+    struct ask *q = ask_new(n->client, r->method, r->path);
+    q->fields = r->fields;
+    q->owner = n;
+    q->on_end = on_end;
+    buf_add(&q->request, r->body.data, r->body.size);
+    ask_start(q, r->timeout_ms ? r->timeout_ms : n->client->command_timeout_ms);
+}
+
+/* Nothing in it may begin another line, or another request. */
+static bool is_token(const char *text)
+{
+    size_t n = 0;
+    for (; text[n]; n++)
+        if (!isgraph((unsigned char)text[n]))
+            return false;
+    return n > 0 && n < 32768;
+}
+
+int cairn_http(struct cairn_client *c, const struct cairn_http_request *request,
+               struct cairn_http_result **ret, struct cairn_error *error)
+{
+    struct native n = {.post.run = start_here, .client = c, .request = request};
+    void *result = NULL;
+    if (!request->method || !is_token(request->method) || !request->path || request->path[0] != '/' ||
+        !is_token(request->path))
+        return set_error(error, CAIRN_INVALID,
+                         "method is GET, PUT and such, path begins with / and is percent-encoded");
+    int err = waiter_run(&n.waiter, c, &n.post, ret ? &result : NULL, error);
+    if (ret && !err)
+        *ret = result;
+    return err;
+}

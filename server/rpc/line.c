@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Standing in a line: the recipe of etcd's mutex and of its elections, for Lock and Campaign. A place is
+ * taken by one transaction; its turn has come when no key of the line is older. Who waits watches two keys:
+ * the youngest of the older ones, and its own. Nothing here blocks; between two steps a waiter is some
+ * hundred bytes and a watch stream.
+ *
+ *     GRANTING -> JOINING -> (RENAMING ->) LOOKING <-> WAITING -> the turn
+ *
+ * Invariant: a waiter is owned by its call (call->state) until the call goes; then by its own request, until
+ * the place is given up (LEAVING). A place is given up only if it is the very one that was taken: its create
+ * revision is compared.
+ *
+ * Beyond etcd's: a waiter whose own key goes is told at once, not when its turn would have come; a key that
+ * another call has put there meanwhile does not count as the own one. A leader that goes while a waiter looks
+ * does not end it: it looks again. */
+#include <assert.h>
+#include <stdio.h>
+
+#include "base/log.h"
+#include "proto/txn.h"
+#include "server/rpc/service.h"
+
+enum {
+    LEASE_TTL_S = 60,
+    LEASE_TEXT_MAX = 18, /* "-8000000000000000" and a NUL */
+};
+
+enum line_state { LINE_GRANTING, LINE_JOINING, LINE_RENAMING, LINE_LOOKING, LINE_WAITING, LINE_LEAVING };
+
+struct waiter {
+    struct rpc_server *server;
+    struct rpc_call *call; /* NULL: gone */
+    const struct line_kind *kind;
+    enum line_state state;
+    struct kv_request request;
+    Etcdserverpb__LeaseGrantRequest grant;
+    struct arena arena; /* of the step under way */
+    struct txn txn;
+    struct watch_stream *watch;
+    Etcdserverpb__ResponseHeader joined;
+    int64_t lease, revision;
+    size_t name_size, key_size;
+    struct buf value; /* until it is stored */
+    uint8_t key[];    /* <name>/<lease>; room for the longest */
+};
+
+static struct slice prefix_of(const struct waiter *w)
+{
+    return slice_of(w->key, w->name_size + 1);
+}
+
+static struct slice key_of(const struct waiter *w)
+{
+    return slice_of(w->key, w->key_size);
+}
+
+static size_t place_bytes(const struct waiter *w)
+{
+    return sizeof *w + w->name_size + 1 + LEASE_TEXT_MAX;
+}
+
+static void waiter_free(struct waiter *w)
+{
+    if (w->watch)
+        watch_stream_close(w->watch);
+    rpc_place_give(w->server, place_bytes(w));
+    buf_done(&w->value);
+    arena_done(&w->arena);
+    mem_free(w);
+}
+
+/* Everything that is written or read for the caller goes out here. */
+static void run(struct waiter *w, enum line_state state,
+                void (*done)(struct kv_request *r, int err, const ProtobufCMessage *response))
+{
+    w->state = state;
+    w->request = (struct kv_request){.done = done};
+    w->server->asked++;
+    kv_txn(w->server->kv, &w->request, &w->txn.message);
+}
+
+static void begin(struct waiter *w)
+{
+    arena_reset(&w->arena);
+    txn_init(&w->txn, &w->arena);
+}
+
+/* The first key that the answer's op number `at` found; NULL if none. */
+static const Mvccpb__KeyValue *found(const Etcdserverpb__TxnResponse *response, size_t at)
+{
+    if (at >= response->n_responses)
+        return NULL;
+    const Etcdserverpb__ResponseOp *op = response->responses[at];
+    if (op->response_case != ETCDSERVERPB__RESPONSE_OP__RESPONSE_RESPONSE_RANGE || !op->response_range->n_kvs)
+        return NULL;
+    return op->response_range->kvs[0];
+}
+
+/* --- leaving ---------------------------------------------------------------------------------------- */
+
+static void on_left(struct kv_request *r, int err, const ProtobufCMessage *response)
+{
+    struct waiter *w = container_of(r, struct waiter, request);
+    (void)response;
+    if (err)
+        log_debug("a place in a line stays until its lease ends", F_ERR(err));
+    waiter_free(w);
+}
+
+/* The call is gone: nobody holds on to the waiter but its request. */
+static void give_up_place(struct waiter *w)
+{
+    w->call = NULL;
+    if (w->watch)
+        watch_stream_close(w->watch);
+    w->watch = NULL;
+    begin(w);
+    txn_if_created(&w->txn, key_of(w), w->revision);
+    txn_delete(&w->txn, key_of(w));
+    run(w, LINE_LEAVING, on_left);
+}
+
+/* text NULL: the error's. */
+static void fail(struct waiter *w, bool has_place, int err, const char *text)
+{
+    struct rpc_call *c = w->call;
+    c->state = NULL;
+    if (has_place)
+        give_up_place(w);
+    else
+        waiter_free(w);
+    rpc_recipe_refuse(c, text ? text : err_text(err));
+}
+
+void line_leave(struct rpc_call *c)
+{
+    struct waiter *w = c->state;
+    c->state = NULL;
+    if (!w)
+        return;
+    switch (w->state) {
+    case LINE_JOINING: /* it may be in the log: on_joined sees to it */
+        w->call = NULL;
+        return;
+    case LINE_GRANTING:
+        kv_cancel(w->server->kv, &w->request);
+        waiter_free(w);
+        return;
+    case LINE_RENAMING:
+    case LINE_LOOKING:
+        kv_cancel(w->server->kv, &w->request);
+        give_up_place(w);
+        return;
+    case LINE_WAITING:
+        give_up_place(w);
+        return;
+    case LINE_LEAVING:
+    default:
+        assert(0); /* has no call */
+    }
+}
+
+/* --- waiting ---------------------------------------------------------------------------------------- */
+
+static void look(struct waiter *w);
+
+static void take_turn(struct waiter *w, const Etcdserverpb__ResponseHeader *header)
+{
+    struct rpc_call *c = w->call;
+    c->state = NULL;
+    struct line_place place = {
+        .header = w->kind->is_answered_as_of_joining ? &w->joined : header,
+        .name = {w->name_size, w->key},
+        .key = {w->key_size, w->key},
+        .revision = w->revision,
+        .lease = w->lease,
+    };
+    w->kind->on_turn(c, &place);
+    waiter_free(w);
+}
+
+static void on_ready(void *call)
+{
+    rpc_wake(call);
+}
+
+static void watch_key(struct waiter *w, ProtobufCBinaryData key, int64_t revision)
+{
+    Etcdserverpb__WatchCreateRequest m = ETCDSERVERPB__WATCH_CREATE_REQUEST__INIT;
+    Etcdserverpb__WatchCreateRequest__FilterType filter =
+        ETCDSERVERPB__WATCH_CREATE_REQUEST__FILTER_TYPE__NOPUT;
+    m.key = key;
+    m.start_revision = revision;
+    m.n_filters = 1;
+    m.filters = &filter;
+    watch_create(w->watch, &m, NULL);
+}
+
+static void wait_for(struct waiter *w, const Mvccpb__KeyValue *older, int64_t revision)
+{
+    w->state = LINE_WAITING;
+    w->watch = kv_watch_open(w->server->kv, on_ready, w->call);
+    watch_key(w, older->key, revision + 1);
+    watch_key(w, (ProtobufCBinaryData){w->key_size, w->key}, revision + 1);
+    arena_done(&w->arena); /* it may take days */
+}
+
+/* True: one of the two keys is gone, or the watch is (history was compacted). */
+static bool has_news(struct waiter *w)
+{
+    struct watch_output out;
+    bool is_news = false;
+    while (!is_news && watch_next(w->watch, &out)) {
+        const Etcdserverpb__WatchResponse *m = rpc_watch_response(&out, &w->arena);
+        is_news = m->canceled || m->n_events;
+        arena_done(&w->arena);
+    }
+    return is_news;
+}
+
+void line_writable(struct rpc_call *c)
+{
+    struct waiter *w = c->state;
+    if (!w || w->state != LINE_WAITING || !has_news(w))
+        return;
+    watch_stream_close(w->watch);
+    w->watch = NULL;
+    look(w);
+}
+
+static void on_looked(struct kv_request *r, int err, const ProtobufCMessage *m)
+{
+    struct waiter *w = container_of(r, struct waiter, request);
+    const Etcdserverpb__TxnResponse *response = (const Etcdserverpb__TxnResponse *)m;
+    if (err == ERR_LEADER_CHANGED) {
+        look(w);
+        return;
+    }
+    if (err) {
+        fail(w, true, err, NULL);
+        return;
+    }
+    const Mvccpb__KeyValue *older = found(response, 0), *own = found(response, 1);
+    if (!own || own->create_revision != w->revision)
+        fail(w, false, OK, w->kind->lost);
+    else if (!older)
+        take_turn(w, response->header);
+    else
+        wait_for(w, older, response->header->revision);
+}
+
+static void look(struct waiter *w)
+{
+    begin(w);
+    txn_last_created(&w->txn, TXN_THEN, prefix_of(w), w->revision - 1);
+    txn_range(&w->txn, TXN_THEN, key_of(w), true);
+    run(w, LINE_LOOKING, on_looked);
+}
+
+/* --- joining ---------------------------------------------------------------------------------------- */
+
+static void on_renamed(struct kv_request *r, int err, const ProtobufCMessage *m)
+{
+    struct waiter *w = container_of(r, struct waiter, request);
+    if (err) {
+        fail(w, true, err, NULL);
+    } else if (!((const Etcdserverpb__TxnResponse *)m)->succeeded) {
+        fail(w, false, OK, w->kind->lost);
+    } else {
+        buf_done(&w->value);
+        look(w);
+    }
+}
+
+static void rename_place(struct waiter *w)
+{
+    begin(w);
+    txn_if_created(&w->txn, key_of(w), w->revision);
+    txn_put(&w->txn, key_of(w), buf_slice(&w->value), w->lease);
+    run(w, LINE_RENAMING, on_renamed);
+}
+
+static void joined(struct waiter *w, const Etcdserverpb__TxnResponse *response)
+{
+    const Mvccpb__KeyValue *own = response->succeeded ? NULL : found(response, 0),
+                           *first = found(response, 1);
+    w->joined = *response->header;
+    w->revision = own ? own->create_revision : response->header->revision;
+    if (own && w->kind->updates_value &&
+        !slice_equal(slice_of(own->value.data, own->value.len), buf_slice(&w->value))) {
+        rename_place(w);
+        return;
+    }
+    buf_done(&w->value);
+    if (!first || first->create_revision == w->revision)
+        take_turn(w, response->header);
+    else
+        look(w);
+}
+
+static void on_joined(struct kv_request *r, int err, const ProtobufCMessage *m)
+{
+    struct waiter *w = container_of(r, struct waiter, request);
+    const Etcdserverpb__TxnResponse *response = (const Etcdserverpb__TxnResponse *)m;
+    if (w->call && err) {
+        fail(w, false, err, NULL);
+    } else if (w->call) {
+        joined(w, response);
+    } else if (!err && response->succeeded) {
+        w->revision = response->header->revision;
+        give_up_place(w);
+    } else {
+        waiter_free(w);
+    }
+}
+
+static void join(struct waiter *w)
+{
+    uint64_t size = w->lease < 0 ? -(uint64_t)w->lease : (uint64_t)w->lease;
+    w->key_size = w->name_size + 1;
+    w->key_size += (size_t)snprintf((char *)w->key + w->key_size, LEASE_TEXT_MAX, "%s%llx",
+                                    w->lease < 0 ? "-" : "", (unsigned long long)size);
+    begin(w);
+    txn_if_created(&w->txn, key_of(w), 0);
+    txn_put(&w->txn, key_of(w), buf_slice(&w->value), w->lease);
+    txn_first_created(&w->txn, TXN_THEN, prefix_of(w));
+    txn_range(&w->txn, TXN_ELSE, key_of(w), !w->kind->updates_value);
+    txn_first_created(&w->txn, TXN_ELSE, prefix_of(w));
+    run(w, LINE_JOINING, on_joined);
+}
+
+static void on_granted(struct kv_request *r, int err, const ProtobufCMessage *m)
+{
+    struct waiter *w = container_of(r, struct waiter, request);
+    if (err) {
+        fail(w, false, err, NULL);
+        return;
+    }
+    w->lease = ((const Etcdserverpb__LeaseGrantResponse *)m)->id;
+    join(w);
+}
+
+static void grant(struct waiter *w)
+{
+    w->state = LINE_GRANTING;
+    w->request = (struct kv_request){.done = on_granted};
+    etcdserverpb__lease_grant_request__init(&w->grant);
+    w->grant.ttl = LEASE_TTL_S;
+    kv_lease_grant(w->server->kv, &w->request, &w->grant);
+}
+
+void line_join(struct rpc_call *c, const struct line_kind *kind, struct slice name, int64_t lease,
+               struct slice value)
+{
+    size_t size = sizeof(struct waiter) + name.size + 1 + LEASE_TEXT_MAX;
+    if (!rpc_place_take(c->server, size)) {
+        rpc_finish(c, ERR_TOO_MANY_REQUESTS);
+        return;
+    }
+    struct waiter *w = mem_new(size);
+    *w =
+        (struct waiter){.server = c->server, .call = c, .kind = kind, .lease = lease, .name_size = name.size};
+    if (name.size)
+        memcpy(w->key, name.data, name.size);
+    w->key[name.size] = '/';
+    buf_add_slice(&w->value, value);
+    c->state = w;
+    arena_done(&c->arena); /* the request is copied */
+    if (lease)
+        join(w);
+    else
+        grant(w);
+}

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The pure parts of users and roles: ranges beside a plain enumeration of keys, tokens on a clock of the
+ * test's own. */
+#include "consensus/auth/ranges.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "consensus/auth/token.h"
+
+/* Every key of up to three bytes out of 0, 1 and 2; what a range is for is which of them it holds. */
+enum { ALPHABET = 3, KEYS = 3 + 9 + 27, ROUNDS = 4000, PERMISSIONS = 6 };
+
+static uint8_t key_bytes[KEYS][3];
+static struct slice keys[KEYS];
+static uint64_t seed = 7;
+
+static uint32_t draw(uint32_t below)
+{
+    seed = seed * 6364136223846793005ULL + 1442695040888963407ULL;
+    return (uint32_t)(seed >> 33) % below;
+}
+
+static void make_keys(void)
+{
+    size_t n = 0;
+    for (unsigned size = 1, count = ALPHABET; size <= 3; size++, count *= ALPHABET) {
+        for (unsigned i = 0; i < count; i++, n++) {
+            for (unsigned j = 0, rest = i; j < size; j++, rest /= ALPHABET)
+                key_bytes[n][j] = (uint8_t)(rest % ALPHABET);
+            keys[n] = slice_of(key_bytes[n], size);
+        }
+    }
+    assert_int_equal(n, KEYS);
+}
+
+static bool is_in(struct slice key, struct slice begin, struct slice end)
+{
+    if (!end.size)
+        return slice_equal(key, begin);
+    return slice_compare(begin, key) <= 0 && (auth_is_open(end) || slice_compare(key, end) < 0);
+}
+
+/* Of the keys that are not there at all some lie behind the longest: asked with ends among ours only. */
+static void ranges_are_what_their_keys_are(void **state)
+{
+    (void)state;
+    make_keys();
+    unsigned allowed = 0, refused = 0;
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        struct auth_ranges r = {0};
+        struct slice begin[PERMISSIONS], end[PERMISSIONS];
+        unsigned count = draw(PERMISSIONS);
+        for (unsigned i = 0; i < count; i++) {
+            begin[i] = keys[draw(KEYS)];
+            end[i] = draw(3) ? keys[draw(KEYS)] : (struct slice){0};
+            if (!auth_range_is_valid(begin[i], end[i]))
+                end[i] = (struct slice){0};
+            auth_ranges_add(&r, begin[i], end[i]);
+        }
+        auth_ranges_merge(&r);
+        for (unsigned k = 0; k < KEYS; k++) {
+            bool want = false;
+            for (unsigned i = 0; i < count; i++)
+                want = want || is_in(keys[k], begin[i], end[i]);
+            assert_int_equal(auth_ranges_allow(&r, keys[k], (struct slice){0}), want);
+            *(want ? &allowed : &refused) += 1;
+        }
+        auth_ranges_done(&r);
+    }
+    assert_true(allowed > 1000 && refused > 1000);
+}
+
+struct sample {
+    const char *key, *end;
+    bool is_allowed;
+};
+
+static struct slice text(const char *s)
+{
+    return strcmp(s, "0") == 0 ? slice_of("", 1) : slice_text(s);
+}
+
+static void ranges_that_touch_are_one(void **state)
+{
+    (void)state;
+    static const struct sample samples[] = {
+        {"a", "", true},   {"a", "c", true}, {"a", "d", true}, {"a", "e", false}, {"b", "d", true},
+        {"A", "b", false}, {"d", "", false}, {"k", "", true},  {"k", "l", false}, {"k1", "", false},
+        {"x", "0", true},  {"y", "", true},  {"y", "0", true}, {"w", "0", false}, {"0", "0", false},
+        {"a", "0", false}, {"x", "", true},  {"c", "b", true},
+    };
+    struct auth_ranges r = {0};
+    auth_ranges_add(&r, text("x"), text("0"));
+    auth_ranges_add(&r, text("c"), text("d"));
+    auth_ranges_add(&r, text("a"), text("b"));
+    auth_ranges_add(&r, text("b"), text("c"));
+    auth_ranges_add(&r, text("k"), text(""));
+    auth_ranges_merge(&r);
+    assert_int_equal(r.count, 3);
+    for (size_t i = 0; i < sizeof samples / sizeof *samples; i++)
+        if (auth_ranges_allow(&r, text(samples[i].key), text(samples[i].end)) != samples[i].is_allowed)
+            fail_msg("[%s, %s) is not as it should be", samples[i].key, samples[i].end);
+    auth_ranges_done(&r);
+    assert_false(auth_ranges_allow(&r, text("a"), text("")));
+}
+
+static void tokens_live_by_being_used(void **state)
+{
+    (void)state;
+    struct auth_tokens t;
+    auth_tokens_init(&t, 100);
+    auth_tokens_add(&t, slice_text("one.1"), "alice", 1000);
+    auth_tokens_add(&t, slice_text("two.2"), "bob", 1010);
+    assert_null(auth_tokens_use(&t, slice_text("none.1"), 1020));
+    assert_string_equal(auth_tokens_use(&t, slice_text("one.1"), 1090), "alice");
+    auth_tokens_expire(&t, 1115);
+    assert_null(auth_tokens_use(&t, slice_text("two.2"), 1115));
+    assert_string_equal(auth_tokens_use(&t, slice_text("one.1"), 1189), "alice");
+    assert_null(auth_tokens_use(&t, slice_text("one.1"), 1289)); /* over, though nobody has looked */
+    assert_int_equal(t.count, 1);
+    auth_tokens_expire(&t, 1289);
+    assert_int_equal(t.count, 0);
+    auth_tokens_clear(&t);
+}
+
+static void tokens_go_with_their_user(void **state)
+{
+    (void)state;
+    struct auth_tokens t;
+    char name[16];
+    auth_tokens_init(&t, 100);
+    for (unsigned i = 0; i < 50; i++) {
+        snprintf(name, sizeof name, "t.%u", i);
+        auth_tokens_add(&t, slice_text(name), i % 2 ? "alice" : "bob", 1);
+    }
+    auth_tokens_drop_user(&t, "alice");
+    for (unsigned i = 0; i < 50; i++) {
+        snprintf(name, sizeof name, "t.%u", i);
+        const char *user = auth_tokens_use(&t, slice_text(name), 2);
+        assert_true(i % 2 ? !user : user && strcmp(user, "bob") == 0);
+    }
+    auth_tokens_add(&t, slice_text("t.0"), "eve", 2);
+    assert_string_equal(auth_tokens_use(&t, slice_text("t.0"), 2), "eve");
+    auth_tokens_clear(&t);
+    assert_int_equal(t.count, 0);
+}
+
+static void the_index_of_a_token(void **state)
+{
+    (void)state;
+    assert_int_equal(auth_token_index(slice_text("abcdefghijklmnop.42")), 42);
+    assert_int_equal(auth_token_index(slice_text("abcdefghijklmnop")), 0);
+    assert_int_equal(auth_token_index(slice_text("abcdefghijklmnop.")), 0);
+    assert_int_equal(auth_token_index(slice_text("abcdefghijklmnop.4x")), 0);
+    assert_int_equal(auth_token_index(slice_text("a.b.4")), 0);
+    assert_int_equal(auth_token_index(slice_text("a.99999999999999999999999")), 0);
+    assert_int_equal(auth_token_index((struct slice){0}), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(ranges_are_what_their_keys_are), cmocka_unit_test(ranges_that_touch_are_one),
+        cmocka_unit_test(tokens_live_by_being_used),      cmocka_unit_test(tokens_go_with_their_user),
+        cmocka_unit_test(the_index_of_a_token),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

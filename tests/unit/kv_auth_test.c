@@ -1,0 +1,605 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Users and roles at the door of a cluster: what every Auth request answers and leaves, who may what when an
+ * entry is applied and when a read runs, tokens on every member, and what restarts and snapshots keep. */
+#include "tests/unit/cluster_world.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "consensus/auth/auth.h"
+#include "consensus/auth/token.h"
+
+#define HASH "aGFzaA==" /* what stands for a bcrypt hash: nobody looks into it here */
+
+/* --- Auth requests as one line each -------------------------------------------------------------------- */
+
+static const struct auth_who nobody;
+
+static int ask(struct machine *m, const struct auth_who *who, const ProtobufCMessage *message,
+               struct question *ret_q)
+{
+    struct question q = {0};
+    q.request.who = who;
+    ASK(m, &q, kv_auth, message);
+    int err = q.err;
+    if (ret_q)
+        *ret_q = q;
+    else
+        question_done(&q);
+    return err;
+}
+
+#define TEXT(s) ((char *)(uintptr_t)(s))
+
+static int user_add(struct machine *m, const struct auth_who *who, const char *name)
+{
+    Etcdserverpb__AuthUserAddRequest r = ETCDSERVERPB__AUTH_USER_ADD_REQUEST__INIT;
+    r.name = TEXT(name);
+    r.hashedpassword = TEXT(HASH);
+    return ask(m, who, &r.base, NULL);
+}
+
+static int user_delete(struct machine *m, const struct auth_who *who, const char *name)
+{
+    Etcdserverpb__AuthUserDeleteRequest r = ETCDSERVERPB__AUTH_USER_DELETE_REQUEST__INIT;
+    r.name = TEXT(name);
+    return ask(m, who, &r.base, NULL);
+}
+
+static int change_password(struct machine *m, const struct auth_who *who, const char *name)
+{
+    Etcdserverpb__AuthUserChangePasswordRequest r = ETCDSERVERPB__AUTH_USER_CHANGE_PASSWORD_REQUEST__INIT;
+    r.name = TEXT(name);
+    r.hashedpassword = TEXT(HASH);
+    return ask(m, who, &r.base, NULL);
+}
+
+static int role_add(struct machine *m, const struct auth_who *who, const char *name)
+{
+    Etcdserverpb__AuthRoleAddRequest r = ETCDSERVERPB__AUTH_ROLE_ADD_REQUEST__INIT;
+    r.name = TEXT(name);
+    return ask(m, who, &r.base, NULL);
+}
+
+static int role_delete(struct machine *m, const struct auth_who *who, const char *name)
+{
+    Etcdserverpb__AuthRoleDeleteRequest r = ETCDSERVERPB__AUTH_ROLE_DELETE_REQUEST__INIT;
+    r.role = TEXT(name);
+    return ask(m, who, &r.base, NULL);
+}
+
+static int user_grant(struct machine *m, const struct auth_who *who, const char *user, const char *role)
+{
+    Etcdserverpb__AuthUserGrantRoleRequest r = ETCDSERVERPB__AUTH_USER_GRANT_ROLE_REQUEST__INIT;
+    r.user = TEXT(user);
+    r.role = TEXT(role);
+    return ask(m, who, &r.base, NULL);
+}
+
+static int user_revoke(struct machine *m, const struct auth_who *who, const char *user, const char *role)
+{
+    Etcdserverpb__AuthUserRevokeRoleRequest r = ETCDSERVERPB__AUTH_USER_REVOKE_ROLE_REQUEST__INIT;
+    r.name = TEXT(user);
+    r.role = TEXT(role);
+    return ask(m, who, &r.base, NULL);
+}
+
+static int role_grant(struct machine *m, const struct auth_who *who, const char *role, int type,
+                      const char *key, const char *end)
+{
+    Etcdserverpb__AuthRoleGrantPermissionRequest r = ETCDSERVERPB__AUTH_ROLE_GRANT_PERMISSION_REQUEST__INIT;
+    Authpb__Permission p = AUTHPB__PERMISSION__INIT;
+    p.permtype = (Authpb__Permission__Type)type;
+    p.key = world_bytes(key);
+    p.range_end = world_bytes(end);
+    r.name = TEXT(role);
+    r.perm = &p;
+    return ask(m, who, &r.base, NULL);
+}
+
+static int role_revoke(struct machine *m, const struct auth_who *who, const char *role, const char *key,
+                       const char *end)
+{
+    Etcdserverpb__AuthRoleRevokePermissionRequest r = ETCDSERVERPB__AUTH_ROLE_REVOKE_PERMISSION_REQUEST__INIT;
+    r.role = TEXT(role);
+    r.key = world_bytes(key);
+    r.range_end = world_bytes(end);
+    return ask(m, who, &r.base, NULL);
+}
+
+static int enable(struct machine *m, const struct auth_who *who)
+{
+    Etcdserverpb__AuthEnableRequest r = ETCDSERVERPB__AUTH_ENABLE_REQUEST__INIT;
+    return ask(m, who, &r.base, NULL);
+}
+
+static int disable(struct machine *m, const struct auth_who *who)
+{
+    Etcdserverpb__AuthDisableRequest r = ETCDSERVERPB__AUTH_DISABLE_REQUEST__INIT;
+    return ask(m, who, &r.base, NULL);
+}
+
+static uint64_t revision_of(struct machine *m)
+{
+    struct question q;
+    Etcdserverpb__AuthStatusRequest r = ETCDSERVERPB__AUTH_STATUS_REQUEST__INIT;
+    assert_int_equal(ask(m, &nobody, &r.base, &q), OK);
+    const Etcdserverpb__AuthStatusResponse *a = (Etcdserverpb__AuthStatusResponse *)q.response;
+    uint64_t revision = a->authrevision;
+    assert_int_equal(a->enabled, kv_auth_is_enabled(m->kv));
+    assert_true(a->header->member_id == kv_member_id(m->kv));
+    question_done(&q);
+    return revision;
+}
+
+static struct auth_who as_of_now(struct machine *m, const char *user)
+{
+    return (struct auth_who){slice_text(user), kv_auth_revision(m->kv), false};
+}
+
+/* root with its role; alice may write and read [a, c), bob may read b. Enabled. */
+static struct auth_who settle(struct machine *m)
+{
+    assert_int_equal(user_add(m, &nobody, "root"), OK);
+    assert_int_equal(user_grant(m, &nobody, "root", "root"), OK);
+    assert_int_equal(user_add(m, &nobody, "alice"), OK);
+    assert_int_equal(user_add(m, &nobody, "bob"), OK);
+    assert_int_equal(role_add(m, &nobody, "ab"), OK);
+    assert_int_equal(role_add(m, &nobody, "b"), OK);
+    assert_int_equal(role_grant(m, &nobody, "ab", AUTHPB__PERMISSION__TYPE__READWRITE, "a", "b"), OK);
+    assert_int_equal(role_grant(m, &nobody, "ab", AUTHPB__PERMISSION__TYPE__READWRITE, "b", "c"), OK);
+    assert_int_equal(role_grant(m, &nobody, "b", AUTHPB__PERMISSION__TYPE__READ, "b", ""), OK);
+    assert_int_equal(user_grant(m, &nobody, "alice", "ab"), OK);
+    assert_int_equal(user_grant(m, &nobody, "bob", "b"), OK);
+    assert_int_equal(enable(m, &nobody), OK);
+    return as_of_now(m, "root");
+}
+
+/* --- requests of clients ------------------------------------------------------------------------------- */
+
+static int put_with(struct machine *m, const struct auth_who *who, const char *key, int64_t lease,
+                    bool prev_kv)
+{
+    struct question q = {0};
+    Etcdserverpb__PutRequest r = ETCDSERVERPB__PUT_REQUEST__INIT;
+    r.key = world_bytes(key);
+    r.value = world_bytes("v");
+    r.lease = lease;
+    r.prev_kv = prev_kv;
+    q.request.who = who;
+    ASK(m, &q, kv_put, &r);
+    int err = q.err;
+    question_done(&q);
+    return err;
+}
+
+static int put(struct machine *m, const struct auth_who *who, const char *key)
+{
+    return put_with(m, who, key, 0, false);
+}
+
+static int range(struct machine *m, const struct auth_who *who, const char *key, const char *end,
+                 bool serializable)
+{
+    struct question q = {0};
+    Etcdserverpb__RangeRequest r = ETCDSERVERPB__RANGE_REQUEST__INIT;
+    r.key = world_bytes(key);
+    r.range_end = world_bytes(end);
+    r.serializable = serializable;
+    q.request.who = who;
+    ASK(m, &q, kv_range, &r);
+    int err = q.err;
+    question_done(&q);
+    return err;
+}
+
+static int delete_range(struct machine *m, const struct auth_who *who, const char *key, const char *end,
+                        bool prev_kv)
+{
+    struct question q = {0};
+    Etcdserverpb__DeleteRangeRequest r = ETCDSERVERPB__DELETE_RANGE_REQUEST__INIT;
+    r.key = world_bytes(key);
+    r.range_end = world_bytes(end);
+    r.prev_kv = prev_kv;
+    q.request.who = who;
+    ASK(m, &q, kv_delete_range, &r);
+    int err = q.err;
+    question_done(&q);
+    return err;
+}
+
+/* if compared exists then get then_get else put else_put, each NULL or a key; nested: all of that inside. */
+static int txn(struct machine *m, const struct auth_who *who, const char *compared, const char *then_get,
+               const char *else_put, bool is_nested)
+{
+    struct question q = {0};
+    Etcdserverpb__TxnRequest r = ETCDSERVERPB__TXN_REQUEST__INIT, outer = ETCDSERVERPB__TXN_REQUEST__INIT;
+    Etcdserverpb__Compare c = ETCDSERVERPB__COMPARE__INIT, *compares[] = {&c};
+    Etcdserverpb__RequestOp get = ETCDSERVERPB__REQUEST_OP__INIT, *gets[] = {&get};
+    Etcdserverpb__RequestOp set = ETCDSERVERPB__REQUEST_OP__INIT, *sets[] = {&set};
+    Etcdserverpb__RequestOp in = ETCDSERVERPB__REQUEST_OP__INIT, *ins[] = {&in};
+    Etcdserverpb__RangeRequest range_request = ETCDSERVERPB__RANGE_REQUEST__INIT;
+    Etcdserverpb__PutRequest put_request = ETCDSERVERPB__PUT_REQUEST__INIT;
+    c.target = ETCDSERVERPB__COMPARE__COMPARE_TARGET__VERSION;
+    c.target_union_case = ETCDSERVERPB__COMPARE__TARGET_UNION_VERSION;
+    c.result = ETCDSERVERPB__COMPARE__COMPARE_RESULT__GREATER;
+    if (compared) {
+        c.key = world_bytes(compared);
+        r.compare = compares;
+        r.n_compare = 1;
+    }
+    if (then_get) {
+        range_request.key = world_bytes(then_get);
+        get.request_case = ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_RANGE;
+        get.request_range = &range_request;
+        r.success = gets;
+        r.n_success = 1;
+    }
+    if (else_put) {
+        put_request.key = world_bytes(else_put);
+        set.request_case = ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_PUT;
+        set.request_put = &put_request;
+        r.failure = sets;
+        r.n_failure = 1;
+    }
+    in.request_case = ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_TXN;
+    in.request_txn = &r;
+    outer.success = ins;
+    outer.n_success = 1;
+    q.request.who = who;
+    ASK(m, &q, kv_txn, is_nested ? &outer : &r);
+    int err = q.err;
+    question_done(&q);
+    return err;
+}
+
+static int64_t grant(struct machine *m)
+{
+    struct question q = {0};
+    Etcdserverpb__LeaseGrantRequest r = ETCDSERVERPB__LEASE_GRANT_REQUEST__INIT;
+    r.ttl = 60;
+    ASK(m, &q, kv_lease_grant, &r);
+    int64_t id = ((Etcdserverpb__LeaseGrantResponse *)q.response)->id;
+    question_done(&q);
+    return id;
+}
+
+static int revoke(struct machine *m, const struct auth_who *who, int64_t id)
+{
+    struct question q = {0};
+    Etcdserverpb__LeaseRevokeRequest r = ETCDSERVERPB__LEASE_REVOKE_REQUEST__INIT;
+    r.id = id;
+    q.request.who = who;
+    ASK(m, &q, kv_lease_revoke, &r);
+    int err = q.err;
+    question_done(&q);
+    return err;
+}
+
+static int leases(struct machine *m, const struct auth_who *who)
+{
+    struct question q = {0};
+    Etcdserverpb__LeaseLeasesRequest r = ETCDSERVERPB__LEASE_LEASES_REQUEST__INIT;
+    q.request.who = who;
+    ASK(m, &q, kv_lease_leases, &r);
+    int err = q.err;
+    question_done(&q);
+    return err;
+}
+
+/* The token's text is the caller's buffer. */
+static int authenticate(struct machine *m, const char *user, char *token, size_t size)
+{
+    struct question q = {.request.done = question_on_done};
+    kv_authenticate(m->kv, &q.request, user, true);
+    world_wait_for(m->world, &q);
+    int err = q.err;
+    if (!err)
+        snprintf(token, size, "%s", ((Etcdserverpb__AuthenticateResponse *)q.response)->token);
+    question_done(&q);
+    return err;
+}
+
+/* --- tests --------------------------------------------------------------------------------------------- */
+
+static struct world *new_world(unsigned machines, struct machine **ret_m)
+{
+    struct world *w = world_new(machines);
+    *ret_m = world_wait_for_leader(w);
+    return w;
+}
+
+static void requests_are_refused_as_etcd_does(void **state)
+{
+    (void)state;
+    struct machine *m;
+    struct world *w = new_world(1, &m);
+    assert_int_equal(revision_of(m), 1);
+    assert_int_equal(enable(m, &nobody), ERR_ROOT_USER_NOT_EXIST);
+    assert_int_equal(disable(m, &nobody), OK);
+    assert_int_equal(user_add(m, &nobody, ""), ERR_USER_EMPTY);
+    assert_int_equal(user_add(m, &nobody, "root"), OK);
+    assert_int_equal(user_add(m, &nobody, "root"), ERR_USER_EXISTS);
+    assert_int_equal(revision_of(m), 2);
+    assert_int_equal(enable(m, &nobody), ERR_ROOT_ROLE_NOT_EXIST);
+    assert_int_equal(user_grant(m, &nobody, "root", "root"), OK); /* the role need not be there */
+    assert_int_equal(user_grant(m, &nobody, "root", "root"), OK);
+    assert_int_equal(revision_of(m), 3);
+    assert_int_equal(user_grant(m, &nobody, "nobody", "root"), ERR_USER_NOT_FOUND);
+    assert_int_equal(user_grant(m, &nobody, "root", "none"), ERR_ROLE_NOT_FOUND);
+    assert_int_equal(user_revoke(m, &nobody, "root", "none"), ERR_ROLE_NOT_GRANTED);
+    assert_int_equal(user_revoke(m, &nobody, "nobody", "none"), ERR_USER_NOT_FOUND);
+    assert_int_equal(user_delete(m, &nobody, "nobody"), ERR_USER_NOT_FOUND);
+    assert_int_equal(change_password(m, &nobody, "nobody"), ERR_USER_NOT_FOUND);
+    assert_int_equal(role_add(m, &nobody, ""), ERR_ROLE_EMPTY);
+    assert_int_equal(role_add(m, &nobody, "r"), OK);
+    assert_int_equal(role_add(m, &nobody, "r"), ERR_ROLE_EXISTS);
+    assert_int_equal(role_delete(m, &nobody, "none"), ERR_ROLE_NOT_FOUND);
+    assert_int_equal(role_grant(m, &nobody, "none", 0, "a", ""), ERR_ROLE_NOT_FOUND);
+    assert_int_equal(role_grant(m, &nobody, "r", 0, "b", "a"), ERR_INVALID_AUTH_MGMT);
+    assert_int_equal(role_grant(m, &nobody, "r", 0, "", ""), ERR_INVALID_AUTH_MGMT);
+    assert_int_equal(role_revoke(m, &nobody, "r", "a", ""), ERR_PERMISSION_NOT_GRANTED);
+    assert_int_equal(role_revoke(m, &nobody, "none", "a", ""), ERR_ROLE_NOT_FOUND);
+    assert_int_equal(revision_of(m), 4);
+    char name[AUTH_NAME_MAX + 2];
+    memset(name, 'x', sizeof name);
+    name[AUTH_NAME_MAX + 1] = 0;
+    assert_int_equal(user_add(m, &nobody, name), ERR_REQUEST_TOO_LARGE);
+    assert_int_equal(role_add(m, &nobody, name), ERR_REQUEST_TOO_LARGE);
+    name[AUTH_NAME_MAX] = 0;
+    assert_int_equal(user_add(m, &nobody, name), OK);
+    world_free(w);
+}
+
+static void only_root_administers(void **state)
+{
+    (void)state;
+    struct machine *m;
+    struct world *w = new_world(1, &m);
+    struct auth_who root = settle(m), alice = as_of_now(m, "alice"), gone = as_of_now(m, "gone");
+    struct question q;
+    Etcdserverpb__AuthUserGetRequest user = ETCDSERVERPB__AUTH_USER_GET_REQUEST__INIT;
+    Etcdserverpb__AuthRoleGetRequest role = ETCDSERVERPB__AUTH_ROLE_GET_REQUEST__INIT;
+    Etcdserverpb__AuthUserListRequest users = ETCDSERVERPB__AUTH_USER_LIST_REQUEST__INIT;
+    assert_int_equal(user_add(m, &nobody, "eve"), ERR_USER_EMPTY);
+    assert_int_equal(user_add(m, &alice, "eve"), ERR_PERMISSION_DENIED);
+    assert_int_equal(user_add(m, &gone, "eve"), ERR_USER_NOT_FOUND);
+    assert_int_equal(disable(m, &alice), ERR_PERMISSION_DENIED);
+    assert_int_equal(user_delete(m, &root, "root"), ERR_INVALID_AUTH_MGMT);
+    assert_int_equal(user_revoke(m, &root, "root", "root"), ERR_INVALID_AUTH_MGMT);
+    assert_int_equal(role_delete(m, &root, "root"), ERR_INVALID_AUTH_MGMT);
+    assert_int_equal(ask(m, &alice, &users.base, NULL), ERR_PERMISSION_DENIED);
+    assert_int_equal(ask(m, &root, &users.base, &q), OK);
+    const Etcdserverpb__AuthUserListResponse *list = (Etcdserverpb__AuthUserListResponse *)q.response;
+    assert_int_equal(list->n_users, 3);
+    assert_string_equal(list->users[0], "alice");
+    assert_string_equal(list->users[2], "root");
+    question_done(&q);
+    /* What one is oneself one may see. */
+    user.name = TEXT("bob");
+    assert_int_equal(ask(m, &alice, &user.base, NULL), ERR_PERMISSION_DENIED);
+    user.name = TEXT("alice");
+    assert_int_equal(ask(m, &alice, &user.base, &q), OK);
+    assert_string_equal(((Etcdserverpb__AuthUserGetResponse *)q.response)->roles[0], "ab");
+    question_done(&q);
+    role.role = TEXT("b");
+    assert_int_equal(ask(m, &alice, &role.base, NULL), ERR_PERMISSION_DENIED);
+    role.role = TEXT("ab");
+    assert_int_equal(ask(m, &alice, &role.base, &q), OK);
+    assert_int_equal(((Etcdserverpb__AuthRoleGetResponse *)q.response)->n_perm, 2);
+    question_done(&q);
+    assert_int_equal(role_delete(m, &root, "ab"), OK);
+    root = as_of_now(m, "root");
+    assert_int_equal(ask(m, &root, &user.base, &q), OK);
+    assert_int_equal(((Etcdserverpb__AuthUserGetResponse *)q.response)->n_roles, 0);
+    question_done(&q);
+    assert_int_equal(disable(m, &root), OK);
+    assert_int_equal(put(m, &nobody, "z"), OK);
+    world_free(w);
+}
+
+static void keys_are_checked_where_they_are_touched(void **state)
+{
+    (void)state;
+    struct machine *m;
+    struct world *w = new_world(1, &m);
+    struct auth_who root = settle(m), alice = as_of_now(m, "alice"), bob = as_of_now(m, "bob");
+    for (unsigned s = 0; s < 2; s++) {
+        assert_int_equal(range(m, &nobody, "a", "", s), ERR_USER_EMPTY);
+        assert_int_equal(range(m, &alice, "a", "c", s), OK);
+        assert_int_equal(range(m, &alice, "a", "d", s), ERR_PERMISSION_DENIED);
+        assert_int_equal(range(m, &bob, "b", "", s), OK);
+        assert_int_equal(range(m, &bob, "b", "c", s), ERR_PERMISSION_DENIED);
+        assert_int_equal(range(m, &root, "z", "", s), OK);
+    }
+    assert_int_equal(put(m, &nobody, "a"), ERR_USER_EMPTY);
+    assert_int_equal(put(m, &alice, "a"), OK);
+    assert_int_equal(put(m, &alice, "c"), ERR_PERMISSION_DENIED);
+    assert_int_equal(put(m, &bob, "b"), ERR_PERMISSION_DENIED);
+    assert_int_equal(put(m, &root, "z"), OK);
+    assert_int_equal(put(m, NULL, "z"), OK); /* this process's own */
+    assert_int_equal(delete_range(m, &alice, "a", "c", true), OK);
+    assert_int_equal(delete_range(m, &alice, "a", "d", false), ERR_PERMISSION_DENIED);
+    assert_int_equal(delete_range(m, &bob, "b", "", false), ERR_PERMISSION_DENIED);
+    assert_int_equal(role_grant(m, &root, "b", AUTHPB__PERMISSION__TYPE__WRITE, "w", ""), OK);
+    /* An older word is refused, a newer one not; to write is not to read. */
+    assert_int_equal(put(m, &alice, "a"), ERR_AUTH_OLD_REVISION);
+    assert_int_equal(range(m, &alice, "a", "", false), ERR_AUTH_OLD_REVISION);
+    bob = as_of_now(m, "bob");
+    assert_int_equal(put(m, &bob, "w"), OK);
+    assert_int_equal(put_with(m, &bob, "w", 0, true), ERR_PERMISSION_DENIED);
+    assert_int_equal(delete_range(m, &bob, "w", "", true), ERR_PERMISSION_DENIED);
+    assert_int_equal(range(m, &bob, "w", "", true), ERR_PERMISSION_DENIED);
+    assert_int_equal(delete_range(m, &bob, "w", "", false), OK);
+    world_free(w);
+}
+
+static void all_of_a_transaction_is_checked(void **state)
+{
+    (void)state;
+    struct machine *m;
+    struct world *w = new_world(1, &m);
+    settle(m);
+    struct auth_who alice = as_of_now(m, "alice"), bob = as_of_now(m, "bob");
+    for (unsigned nested = 0; nested < 2; nested++) {
+        assert_int_equal(txn(m, &alice, "a", "a", "b", nested), OK);
+        assert_int_equal(txn(m, &alice, "z", "a", "b", nested), ERR_PERMISSION_DENIED);
+        assert_int_equal(txn(m, &alice, "a", "z", "b", nested), ERR_PERMISSION_DENIED);
+        assert_int_equal(txn(m, &alice, "a", "a", "z", nested), ERR_PERMISSION_DENIED);
+        assert_int_equal(txn(m, &bob, NULL, "b", NULL, nested), OK);
+        assert_int_equal(txn(m, &bob, NULL, "b", "b", nested), ERR_PERMISSION_DENIED);
+        assert_int_equal(txn(m, &bob, NULL, "a", NULL, nested), ERR_PERMISSION_DENIED);
+        assert_int_equal(txn(m, &nobody, NULL, "b", NULL, nested), ERR_USER_EMPTY);
+    }
+    world_free(w);
+}
+
+static void leases_are_their_keys(void **state)
+{
+    (void)state;
+    struct machine *m;
+    struct world *w = new_world(1, &m);
+    struct auth_who root = settle(m), alice = as_of_now(m, "alice"), bob = as_of_now(m, "bob");
+    int64_t id = grant(m), other = grant(m);
+    assert_int_equal(put_with(m, &alice, "a", id, false), OK);
+    assert_int_equal(leases(m, &alice), OK);
+    assert_int_equal(leases(m, &bob), ERR_PERMISSION_DENIED);
+    assert_int_equal(put_with(m, &root, "z", id, false), OK);
+    assert_int_equal(leases(m, &alice), ERR_PERMISSION_DENIED);
+    assert_int_equal(leases(m, &root), OK);
+    assert_int_equal(kv_auth_check_lease(m->kv, &alice, id, true), ERR_PERMISSION_DENIED);
+    /* alice cannot end z with it, nor hang a key of hers beside it. */
+    assert_int_equal(put_with(m, &alice, "b", id, false), ERR_PERMISSION_DENIED);
+    assert_int_equal(revoke(m, &alice, id), ERR_PERMISSION_DENIED);
+    assert_int_equal(revoke(m, &nobody, id), ERR_USER_EMPTY);
+    assert_int_equal(revoke(m, &root, id), OK);
+    assert_int_equal(revoke(m, &bob, other), OK); /* it has no keys: anybody's, as in etcd */
+    world_expect(m, "z", "");
+    /* The leader ends what is over by itself. */
+    id = grant(m);
+    assert_int_equal(put_with(m, &root, "z", id, false), OK);
+    world_run_ms(w, 70000);
+    world_expect(m, "z", "");
+    world_free(w);
+}
+
+static void a_token_is_known_everywhere(void **state)
+{
+    (void)state;
+    struct machine *m;
+    struct world *w = new_world(3, &m);
+    struct auth_who who, root = settle(m);
+    char token[64], second[64];
+    assert_int_equal(authenticate(m, "none", token, sizeof token), ERR_AUTH_FAILED);
+    assert_int_equal(authenticate(world_follower(w), "alice", token, sizeof token), OK);
+    assert_int_equal(strcspn(token, "."), AUTH_TOKEN_LETTERS);
+    assert_int_equal(authenticate(m, "alice", second, sizeof second), OK);
+    assert_string_not_equal(token, second);
+    world_run_ms(w, 500);
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(kv_auth_token(w->machines[i].kv, slice_text(token), &who), OK);
+        assert_true(slice_equal(who.user, slice_text("alice")));
+        assert_int_equal(range(&w->machines[i], &who, "a", "", true), OK);
+        assert_int_equal(put(&w->machines[i], &who, "z"), ERR_PERMISSION_DENIED);
+    }
+    /* One that this member has not heard of yet is waited for. */
+    assert_int_equal(kv_auth_token(m->kv, slice_text("abcdefghijklmnop.1"), &who), ERR_INVALID_AUTH_TOKEN);
+    assert_int_equal(kv_auth_token(m->kv, slice_text("abcdefghijklmnop.9999999"), &who), ERR_NOT_READY);
+    struct question q = {.request.done = question_on_done};
+    struct machine *slow = world_follower(w);
+    slow->is_cut = true;
+    assert_int_equal(authenticate(m, "bob", second, sizeof second), OK);
+    assert_int_equal(kv_auth_token(slow->kv, slice_text(second), &who), ERR_NOT_READY);
+    kv_auth_wait(slow->kv, &q.request, slice_text(second));
+    world_run_ms(w, 300);
+    assert_false(q.is_done);
+    slow->is_cut = false;
+    assert_int_equal(put(m, NULL, "k"), OK); /* the mailboxes tell nobody what they have lost */
+    world_wait_for(w, &q);
+    assert_int_equal(q.err, OK);
+    assert_int_equal(kv_auth_token(slow->kv, slice_text(second), &who), OK);
+    /* Gone with the password. */
+    world_wait_for_leader(w);
+    m = world_leader(w);
+    assert_int_equal(change_password(m, &root, "alice"), OK);
+    assert_int_equal(kv_auth_token(m->kv, slice_text(token), &who), ERR_INVALID_AUTH_TOKEN);
+    assert_int_equal(kv_auth_token(m->kv, slice_text(second), &who), OK);
+    root = as_of_now(m, "root");
+    assert_int_equal(disable(m, &root), OK);
+    assert_int_equal(kv_auth_token(m->kv, slice_text(second), &who), ERR_INVALID_AUTH_TOKEN);
+    world_free(w);
+}
+
+static void expect_rules(struct machine *m)
+{
+    struct auth_who alice = as_of_now(m, "alice");
+    assert_true(kv_auth_is_enabled(m->kv));
+    assert_int_equal(put(m, &nobody, "a"), ERR_USER_EMPTY);
+    assert_int_equal(put(m, &alice, "a"), OK);
+    assert_int_equal(put(m, &alice, "z"), ERR_PERMISSION_DENIED);
+    assert_int_equal(range(m, &alice, "z", "", true), ERR_PERMISSION_DENIED);
+}
+
+static void rules_outlive_restarts(void **state)
+{
+    (void)state;
+    struct machine *m;
+    struct world *w = new_world(1, &m);
+    settle(m);
+    uint64_t revision = kv_auth_revision(m->kv);
+    world_run_ms(w, 500);
+    machine_stop(m);
+    machine_start(m, false);
+    world_wait_for_leader(w);
+    assert_true(kv_auth_revision(m->kv) == revision);
+    expect_rules(m);
+    machine_crash(m);
+    machine_start(m, false);
+    world_wait_for_leader(w);
+    assert_true(kv_auth_revision(m->kv) == revision);
+    expect_rules(m);
+    world_free(w);
+}
+
+static void rules_come_with_a_snapshot(void **state)
+{
+    (void)state;
+    world_catchup_entries = 10;
+    struct machine *m;
+    struct world *w = new_world(3, &m);
+    struct machine *slow = world_follower(w);
+    slow->is_cut = true;
+    world_wait_for_leader(w);
+    m = world_leader(w);
+    settle(m);
+    for (unsigned i = 0; i < 60; i++)
+        assert_int_equal(put(m, NULL, "k"), OK);
+    world_run_ms(w, 500);
+    assert_false(kv_auth_is_enabled(slow->kv));
+    slow->is_cut = false;
+    world_wait_for_leader(w);
+    for (unsigned i = 0; i < 200 && kv_revision(slow->kv) < kv_revision(m->kv); i++)
+        world_run_ms(w, 50);
+    expect_rules(slow);
+    world_expect_equal_stores(w);
+    world_catchup_entries = 5000;
+    world_free(w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(requests_are_refused_as_etcd_does),
+        cmocka_unit_test(only_root_administers),
+        cmocka_unit_test(keys_are_checked_where_they_are_touched),
+        cmocka_unit_test(all_of_a_transaction_is_checked),
+        cmocka_unit_test(leases_are_their_keys),
+        cmocka_unit_test(a_token_is_known_everywhere),
+        cmocka_unit_test(rules_outlive_restarts),
+        cmocka_unit_test(rules_come_with_a_snapshot),
+    };
+    log_set_level(LOG_ERROR);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
