@@ -146,11 +146,11 @@ $E member add
 $E member add x
 $E member add x --peer-urls=
 $E member add x y --peer-urls=http://127.0.0.1:9
-$E member add nn --learner --peer-urls=http://127.0.0.1:9
-$E member list
+$E member add nn --learner --peer-urls=http://127.0.0.1:9 | sed 's/^ETCD_INITIAL_CLUSTER=//' | tr ',' '\n' | tr -d '"' | sort
+$E member list | sort -t, -k 3
 $E member promote $(unstarted)
 $E member update $(unstarted) --peer-urls=http://127.0.0.1:10
-$E member list -w json
+$E member list -w json | jq -c '.members | sort_by(.name)'
 $E member remove $(unstarted)
 END
 
