@@ -22,9 +22,12 @@
 #   make chaos     clusters under faults, recorded and judged; SCENARIO='kill_leader ...' picks, SERVER=etcd compares
 #   make failover  how long three members need after the leader's death
 #   make rough     slow, greedy and broken-off clients, signals, full disks, mixed load; SOAK=60 seconds of that
+#   make console   the web console in headless chromium, against real servers
 #   make sdk       libcairn, static and shared, its examples; programs on it while members die; the same under sanitizers
 #   make interop   other people's clients against this server, beside a real etcd
 #   make chart     the Helm chart: both majors of helm, golden files, types, schema, alerts; UPDATE=1 writes what is generated
+#   make chart-pods  its rendered pods as real processes in networks of their own: killed, wiped, rolled, scaled (root); STORY=tls
+#   make packaging what make install puts, the systemd unit, the Dockerfile as far as it can be read
 #   make fuzz      each fuzz target for FUZZ_SECONDS (default 20)
 #   make bench     cairnd and etcd side by side, written to tests/bench/RESULTS.md
 #   make bench-registry  what the registry costs below HTTP
@@ -49,7 +52,7 @@ BIN       := $(if $(SAN)$(FAILPOINTS),$(BUILD)/bin,bin)
 T         :=
 FUZZ_SECONDS := 20
 
-PACKAGES  := libuv libnghttp2 libwebsockets lmdb yaml-0.1 openssl libprotobuf-c jansson zlib
+PACKAGES  := libuv libnghttp2 libwebsockets lmdb yaml-0.1 openssl libprotobuf-c jansson zlib libjwt libcrypt
 WARN      := -Werror=implicit-function-declaration -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
              -Wpointer-arith -Wwrite-strings -Wcast-qual -Wformat=2 -Wundef -Wvla \
              -Wimplicit-fallthrough -Wswitch-enum -Wconversion -Wno-sign-conversion -fno-common
@@ -87,7 +90,7 @@ TEST_LIB  := $(filter-out %_test.c %_main.c tests/sim/cluster/%,$(shell find tes
 TEST_LIB_O:= $(TEST_LIB:%.c=$(BUILD)/%.o)
 FUZZERS   := $(patsubst tests/fuzz/%_fuzz.c,%,$(wildcard tests/fuzz/*_fuzz.c))
 
-.PHONY: all deps run cluster demo test check scenarios linearizability lint e2e crash rough interop fuzz bench bench-smoke install clean format chart
+.PHONY: all deps run cluster demo test check scenarios linearizability lint e2e crash rough interop fuzz bench bench-smoke install clean format chart chart-pods packaging console
 
 .PHONY: sdk sdk-build registry-faults config-faults bench-registry bench-config start-order explore sim-mutants mutants-build failpoints sim chaos failover
 .DEFAULT_GOAL := all
@@ -172,13 +175,15 @@ $(BUILD)/unit/%: $(BUILD)/tests/unit/%.o $(TEST_CORE) $(CORE)
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 
 # --- libcairn ------------------------------------------------------------------------------------
-# Position-independent objects of its own. What it takes of base and proto is joined to it, and then nothing but cairn_* is
-# left to be seen, in the static library too: it may stand beside anybody's buf_add.
+# What it takes of base and proto is joined to it, and then nothing but cairn_* is left to be seen, in the static library
+# too: it may stand beside anybody's buf_add. The static one is made of the ordinary objects, the shared one of
+# position-independent ones of its own. The blocking HTTP client is the control program's, and in neither.
 SDK_VERSION := $(shell sed -n 's/^\#define CAIRN_SDK_VERSION "\(.*\)"/\1/p' sdk/cairn.h)
 SDK_SONAME := libcairn.so.$(firstword $(subst ., ,$(SDK_VERSION)))
 SDK_LIBS  := $(shell pkg-config --libs libuv libnghttp2 openssl libprotobuf-c jansson 2>/dev/null) -lpthread
 SDK_OUT   := $(BUILD)/lib
-SDK_O     := $(patsubst %.c,$(BUILD)/pic/%.o,$(wildcard sdk/*.c))
+SDK_C     := $(filter-out sdk/http_client.c,$(wildcard sdk/*.c))
+SDK_O     := $(SDK_C:%.c=$(BUILD)/pic/%.o)
 SDK_BASE_O := $(patsubst %.c,$(BUILD)/pic/%.o,$(wildcard base/*.c base/net/*.c proto/*.c)) $(GEN_C:$(BUILD)/%.c=$(BUILD)/pic/%.o)
 SDK_EXAMPLES := $(patsubst sdk/examples/%.c,$(BUILD)/examples/%,$(wildcard sdk/examples/*.c))
 
@@ -198,7 +203,11 @@ $(BUILD)/pic/libcairn.o: $(SDK_O) $(BUILD)/pic/libbase.a
 	@ld -r -o $@ $^
 	@objcopy --wildcard --keep-global-symbol='cairn_*' $@
 
-$(SDK_OUT)/libcairn.a: $(BUILD)/pic/libcairn.o
+$(BUILD)/libcairn.o: $(SDK_C:%.c=$(BUILD)/%.o) $(CORE)
+	@ld -r -o $@ $^
+	@objcopy --wildcard --keep-global-symbol='cairn_*' $@
+
+$(SDK_OUT)/libcairn.a: $(BUILD)/libcairn.o
 	@mkdir -p $(@D)
 	@rm -f $@ && ar rcs $@ $<
 
@@ -345,8 +354,8 @@ chaos: $(BIN)/cairnd $(CHAOS_BIN) $(FAULTPROXY) $(BUILD)/tools/check-history
 failover: $(BIN)/cairnd $(CHAOS_BIN)
 	@$(CHAOS) tests/chaos/failover.sh
 
-e2e: $(BIN)/cairnd $(BIN)/cairnctl $(TOOL_BIN)
-	@TOOLS=$(BUILD)/tools CAIRND=$(BIN)/cairnd tests/e2e/all.sh
+e2e: $(BIN)/cairnd $(BIN)/cairnctl $(TOOL_BIN) $(SDK_OUT)/libcairn.a
+	@TOOLS=$(BUILD)/tools LIBCAIRN=$(SDK_OUT)/libcairn.a CAIRND=$(BIN)/cairnd tests/e2e/all.sh
 
 registry-faults config-faults: %-faults: $(BIN)/cairnd $(FAULTPROXY)
 	@python3 -B tests/e2e/faults/run.py $(BIN)/cairnd $(FAULTPROXY) $* $(SCENARIO)
@@ -363,6 +372,9 @@ SOAK      := 60
 rough: $(BIN)/cairnd $(TOOL_BIN)
 	@TOOLS=$(BUILD)/tools CAIRND=$(BIN)/cairnd SOAK=$(SOAK) tests/e2e/rough/rough.sh
 
+console: $(BIN)/cairnd
+	@CAIRND=$(BIN)/cairnd tests/console/run.sh
+
 # A program that uses the library is built under each sanitizer; the server is the ordinary one.
 sdk: $(BIN)/cairnd sdk-build
 	@for san in address,undefined thread; do $(MAKE) --no-print-directory SAN=$$san sdk-build || exit 1; done
@@ -373,6 +385,13 @@ interop: $(BIN)/cairnd $(BIN)/cairnctl $(FORMATS)
 
 chart: $(BIN)/cairnd
 	@CAIRND=$(BIN)/cairnd UPDATE=$(UPDATE) tests/chart/run.sh
+
+packaging: $(BIN)/cairnd $(BIN)/cairnctl
+	@tests/packaging/run.sh
+
+STORY     :=
+chart-pods: $(BIN)/cairnd
+	@tests/chart/pods.sh $(BIN)/cairnd $(STORY)
 
 bench: $(BIN)/cairnd $(TOOL_BIN) $(BUILD)/tools/failover
 	@TOOLS=$(BUILD)/tools CAIRND=$(BIN)/cairnd tests/bench/run.sh
@@ -409,6 +428,11 @@ fuzz-%: $(GEN_H)
 # --- the rest --------------------------------------------------------------------------------
 install: $(BIN)/cairnd $(BIN)/cairnctl sdk-build
 	install -D -m 755 $(BIN)/cairnd $(DESTDIR)$(PREFIX)/bin/cairnd
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	sed 's|@PREFIX@|$(PREFIX)|' packaging/cairnd.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/cairnd.service
+	install -D -m 644 packaging/cairn.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/cairn.conf
+	install -D -m 644 packaging/cairn.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/cairn.conf
+	install -D -m 644 README.md $(DESTDIR)$(PREFIX)/share/doc/cairn/README.md
 	install -D -m 644 sdk/cairn.h $(DESTDIR)$(PREFIX)/include/cairn.h
 	install -D -m 644 $(SDK_OUT)/libcairn.a $(DESTDIR)$(PREFIX)/lib/libcairn.a
 	install -D -m 755 $(SDK_OUT)/libcairn.so.$(SDK_VERSION) $(DESTDIR)$(PREFIX)/lib/libcairn.so.$(SDK_VERSION)

@@ -177,12 +177,13 @@ static void judge_item(struct config_import *i, struct config_import_item *item)
         item->action = i->policy == CONFIG_IMPORT_SKIP ? CONFIG_SKIPPED : CONFIG_CONFLICTS;
 }
 
-/* What is to be written of one namespace, from `at` on, against its limits. */
-static size_t judge_room(struct config_import *i, size_t at)
+/* What is to be written of one namespace, from `at` on, against its limits, beside what was claimed of
+ * others.
+ */
+static size_t judge_room(struct config_import *i, size_t at, struct heads_claim *claim)
 {
     const struct config_options *o = &i->config->options;
     const struct heads_limits limits = {o->namespaces_max, o->items_max, o->bytes_max};
-    struct heads_claim claim = {0};
     char error[256];
     size_t first = at, created = 0, bytes = 0;
     for (; at < i->count && slice_equal(i->items[at].key.ns, i->items[first].key.ns); at++) {
@@ -194,12 +195,26 @@ static size_t judge_room(struct config_import *i, size_t at)
         created += item->action == CONFIG_CREATED;
         bytes += item->content.size > before ? item->content.size - before : 0;
     }
-    int err = heads_claim(i->config->heads, i->items[first].key.ns, created, bytes, &limits, &claim, error,
+    if (!created && !bytes)
+        return at;
+    int err = heads_claim(i->config->heads, i->items[first].key.ns, created, bytes, &limits, claim, error,
                           sizeof error);
-    heads_release(i->config->heads, &claim);
     if (err)
         refuse(i, &i->items[first], err, "%s", error);
     return at;
+}
+
+/* All namespaces together: each new one leaves less room for the next. */
+static void judge_rooms(struct config_import *i)
+{
+    struct arena a = {0};
+    struct heads_claim *claims = arena_new(&a, (i->count + 1) * sizeof *claims);
+    size_t count = 0;
+    for (size_t k = 0; k < i->count;)
+        k = judge_room(i, k, &claims[count++]);
+    while (count)
+        heads_release(i->config->heads, &claims[--count]);
+    arena_done(&a);
 }
 
 static const struct config_import_item *first_of(const struct config_import *i,
@@ -263,8 +278,7 @@ static void on_judge(struct config_request *q, int err, const struct config_resu
     i->revision = config_revision(i->config);
     for (size_t k = 0; k < i->count; k++)
         judge_item(i, &i->items[k]);
-    for (size_t k = 0; k < i->count;)
-        k = judge_room(i, k);
+    judge_rooms(i);
     err = verdict(i);
     if (err && !i->is_dry)
         leave_all(i);

@@ -169,9 +169,10 @@ void kv_auth_wait(struct kv *kv, struct kv_request *r, struct slice token);
 MUST_CHECK int kv_auth_check_admin(const struct kv *kv, const struct auth_who *who);
 MUST_CHECK int kv_auth_check_range(const struct kv *kv, const struct auth_who *who, struct slice key,
                                    struct slice range_end, bool is_write);
-/* Every key that hangs on the lease. */
+/* Every key that hangs on the lease but `except`; ret_count: how many these are, or NULL. ERR_LEASE_NOT_FOUND
+ * beside the others. */
 MUST_CHECK int kv_auth_check_lease(const struct kv *kv, const struct auth_who *who, int64_t lease,
-                                   bool is_write);
+                                   bool is_write, struct slice except, size_t *ret_count);
 
 /* There is room again; nothing happens to a request that did not wait for it. */
 void kv_resume(struct kv *kv, struct kv_request *r);

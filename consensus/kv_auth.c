@@ -103,10 +103,23 @@ int kv_auth_check_range(const struct kv *kv, const struct auth_who *who, struct 
     return auth_check_range(&kv->auth, who, key, range_end, is_write);
 }
 
-int kv_auth_check_lease(const struct kv *kv, const struct auth_who *who, int64_t lease, bool is_write)
+int kv_auth_check_lease(const struct kv *kv, const struct auth_who *who, int64_t lease, bool is_write,
+                        struct slice except, size_t *ret_count)
 {
-    const struct auth_check c = {&kv->auth, kv->leases, who};
-    return kv->auth.is_enabled ? auth_check_lease(&c, lease, is_write) : OK;
+    struct slice *keys = NULL;
+    size_t count = 0, others = 0;
+    int err = lease_keys(kv->leases, lease, &keys, &count);
+    bool is_admin = auth_check_admin(&kv->auth, who) == OK;
+    for (size_t i = 0; !err && i < count; i++) {
+        if (slice_equal(keys[i], except))
+            continue;
+        others++;
+        err = is_admin ? OK : auth_check_range(&kv->auth, who, keys[i], (struct slice){0}, is_write);
+    }
+    mem_free(keys);
+    if (ret_count)
+        *ret_count = others;
+    return err;
 }
 
 /* --- entries ------------------------------------------------------------------------------------------- */

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/metric.h"
 #include "base/plant.h"
+#include "registry/registry_private.h"
 
 #define BATCH_MAX       64 /* actions of one transaction */
 #define BATCH_BYTES_MAX (256u << 10)
@@ -22,6 +23,7 @@ struct proposal {
     struct link link; /* in flight */
     enum plan_class class;
     size_t count, bytes;
+    bool deletes_dead; /* in place of making them lost, for which there is no room */
     struct {
         uint64_t ticket;
         enum plan_kind kind;
@@ -58,11 +60,6 @@ static uint64_t wall_ms(const struct janitor *j)
 
 /* --- messages ----------------------------------------------------------------------------------------- */
 
-static ProtobufCBinaryData binary(struct slice s)
-{
-    return (ProtobufCBinaryData){s.size, (uint8_t *)(uintptr_t)s.data};
-}
-
 static struct slice keep(struct proposal *q, const struct buf *b)
 {
     q->bytes += b->size;
@@ -77,26 +74,8 @@ static struct slice key_of(struct proposal *q, const struct name *name)
     return keep(q, b);
 }
 
-static void compare(struct proposal *q, Etcdserverpb__TxnRequest *txn, struct slice key,
-                    Etcdserverpb__Compare__CompareTarget target, int64_t revision)
-{
-    Etcdserverpb__Compare *c = arena_new(&q->arena, sizeof *c);
-    etcdserverpb__compare__init(c);
-    c->key = binary(key);
-    c->target = target;
-    if (target == ETCDSERVERPB__COMPARE__COMPARE_TARGET__MOD) {
-        c->target_union_case = ETCDSERVERPB__COMPARE__TARGET_UNION_MOD_REVISION;
-        c->mod_revision = revision;
-    } else {
-        c->target_union_case = ETCDSERVERPB__COMPARE__TARGET_UNION_CREATE_REVISION;
-        c->create_revision = revision;
-    }
-    txn->compare[txn->n_compare++] = c;
-}
-
 /* The document with the one thing changed. A lease that somebody attached to the key stays attached. */
-static void put_document(struct proposal *q, Etcdserverpb__RequestOp *op, const struct plan_action *a,
-                         struct slice key)
+static void put_document(struct proposal *q, struct txn *t, const struct plan_action *a, struct slice key)
 {
     struct instance doc = *a->instance->doc;
     if (a->kind == PLAN_LOSE)
@@ -104,37 +83,8 @@ static void put_document(struct proposal *q, Etcdserverpb__RequestOp *op, const 
     doc.is_guarded = a->kind == PLAN_GUARD;
     buf_clear(&q->janitor->scratch);
     instance_write(&doc, &q->janitor->scratch);
-    Etcdserverpb__PutRequest *put = arena_new(&q->arena, sizeof *put);
-    etcdserverpb__put_request__init(put);
-    put->key = binary(key);
-    put->value = binary(keep(q, &q->janitor->scratch));
-    put->ignore_lease = !PLANTED(JANITOR_LEASE_DETACHED);
-    op->request_case = ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_PUT;
-    op->request_put = put;
-}
-
-static void delete_key(struct proposal *q, Etcdserverpb__RequestOp *op, struct slice key)
-{
-    Etcdserverpb__DeleteRangeRequest *m = arena_new(&q->arena, sizeof *m);
-    etcdserverpb__delete_range_request__init(m);
-    m->key = binary(key);
-    op->request_case = ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_DELETE_RANGE;
-    op->request_delete_range = m;
-}
-
-static Etcdserverpb__RequestOp *op_new(struct proposal *q, Etcdserverpb__TxnRequest *txn)
-{
-    Etcdserverpb__RequestOp *op = arena_new(&q->arena, sizeof *op);
-    etcdserverpb__request_op__init(op);
-    txn->success[txn->n_success++] = op;
-    return op;
-}
-
-static void txn_init(struct proposal *q, Etcdserverpb__TxnRequest *txn, size_t compares, size_t ops)
-{
-    etcdserverpb__txn_request__init(txn);
-    txn->compare = arena_alloc(&q->arena, compares * sizeof *txn->compare);
-    txn->success = arena_alloc(&q->arena, ops * sizeof *txn->success);
+    txn_put(t, key, keep(q, &q->janitor->scratch), 0);
+    t->message.success[0]->request_put->ignore_lease = !PLANTED(JANITOR_LEASE_DETACHED);
 }
 
 static void add(struct proposal *q, const struct plan_action *a)
@@ -142,22 +92,25 @@ static void add(struct proposal *q, const struct plan_action *a)
     const struct catalog_service *s = a->instance->service;
     enum name_kind kind = a->kind == PLAN_END_OVERRIDE ? NAME_OVERRIDE : NAME_INSTANCE;
     struct slice key = key_of(q, &(struct name){kind, s->ns, s->group, s->name, a->instance->id, 0});
-    Etcdserverpb__TxnRequest *txn = arena_new(&q->arena, sizeof *txn);
-    txn_init(q, txn, 2, 1);
+    struct txn *t = arena_alloc(&q->arena, sizeof *t);
+    txn_init(t, &q->arena);
     if (!PLANTED(JANITOR_DOC_UNSEEN))
-        compare(q, txn, key, ETCDSERVERPB__COMPARE__COMPARE_TARGET__MOD, a->revision);
-    if (a->session && !PLANTED(JANITOR_SESSION_UNSEEN)) {
-        struct slice session = key_of(q, &(struct name){.kind = NAME_SESSION, .session = a->session});
-        compare(q, txn, session, ETCDSERVERPB__COMPARE__COMPARE_TARGET__CREATE, 0);
-    }
-    Etcdserverpb__RequestOp *op = op_new(q, txn);
-    if (q->class == PLAN_DELETES)
-        delete_key(q, op, key);
+        txn_if_revision(t, key, a->revision);
+    if (a->session && !PLANTED(JANITOR_SESSION_UNSEEN))
+        txn_if_created(t, key_of(q, &(struct name){.kind = NAME_SESSION, .session = a->session}), 0);
+    if (a->kind == PLAN_DELETE || a->kind == PLAN_END_OVERRIDE)
+        txn_delete(t, key);
     else
-        put_document(q, op, a, key);
-    Etcdserverpb__RequestOp *outer = op_new(q, &q->txn);
+        put_document(q, t, a, key);
+    if (a->kind == PLAN_DELETE && !PLANTED(JANITOR_DRAIN_STAYS))
+        registry_end_drain(
+            t, a->instance,
+            key_of(q, &(struct name){NAME_OVERRIDE, s->ns, s->group, s->name, a->instance->id, 0}));
+    Etcdserverpb__RequestOp *outer = arena_alloc(&q->arena, sizeof *outer);
+    etcdserverpb__request_op__init(outer);
     outer->request_case = ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_TXN;
-    outer->request_txn = txn;
+    outer->request_txn = &t->message;
+    q->txn.success[q->txn.n_success++] = outer;
     q->actions[q->count].ticket = a->ticket;
     q->actions[q->count].kind = a->kind;
     q->actions[q->count++].key = key;
@@ -203,11 +156,48 @@ static void back_off(struct janitor *j, enum plan_class class, int err)
              F_UINT("after-ms", delay_ms));
 }
 
+static bool has_dead(const struct proposal *q)
+{
+    for (size_t i = 0; i < q->count; i++)
+        if (q->actions[i].kind == PLAN_LOSE)
+            return true;
+    return false;
+}
+
+/* The store is full: it takes deletes alone. Who is dead goes out of traffic all the same, without its grace:
+ * its client could not register again before there is room either. The rest waits. */
+static void delete_dead(struct proposal *q)
+{
+    struct janitor *j = q->janitor;
+    size_t kept = 0;
+    for (size_t i = 0; i < q->count; i++) {
+        if (q->actions[i].kind != PLAN_LOSE) {
+            plan_done(j->plan, q->actions[i].ticket, PLAN_UNKNOWN, now_ms(j));
+            continue;
+        }
+        struct txn t = {&q->arena, *q->txn.success[i]->request_txn};
+        t.message.n_success = 0;
+        txn_delete(&t, q->actions[i].key);
+        *q->txn.success[i]->request_txn = t.message;
+        q->txn.success[kept] = q->txn.success[i];
+        q->actions[kept++] = q->actions[i];
+    }
+    if (kept < q->count)
+        back_off(j, q->class, ERR_NO_SPACE);
+    q->count = q->txn.n_success = kept;
+    q->deletes_dead = true;
+    kv_txn(j->kv, &q->request, &q->txn);
+}
+
 static void on_done(struct kv_request *r, int err, const ProtobufCMessage *message)
 {
     struct proposal *q = container_of(r, struct proposal, request);
     struct janitor *j = q->janitor;
     const Etcdserverpb__TxnResponse *response = (const void *)message;
+    if (err == ERR_NO_SPACE && !q->deletes_dead && has_dead(q) && !PLANTED(JANITOR_DEAD_NEED_ROOM)) {
+        delete_dead(q);
+        return;
+    }
     for (size_t i = 0; i < q->count; i++) {
         enum plan_outcome outcome = err                                               ? PLAN_UNKNOWN
                                     : response->responses[i]->response_txn->succeeded ? PLAN_DONE
@@ -216,7 +206,11 @@ static void on_done(struct kv_request *r, int err, const ProtobufCMessage *messa
     }
     if (!err) {
         j->backoff[q->class].delay_ms = 0;
-        tell(q, PLAN_LOSE, "instances are lost: their sessions have ended", METRIC_LOST, response);
+        if (q->deletes_dead)
+            tell(q, PLAN_LOSE, "dead instances are deleted: the store has no room for lost ones",
+                 METRIC_EXPIRED, response);
+        else
+            tell(q, PLAN_LOSE, "instances are lost: their sessions have ended", METRIC_LOST, response);
         tell(q, PLAN_DELETE, "lost instances did not come back and are deleted", METRIC_EXPIRED, response);
         tell(q, PLAN_END_OVERRIDE, "overrides have ended", METRIC_OVERRIDES_ENDED, response);
     } else if ((err == ERR_TOO_MANY_OPS || err == ERR_REQUEST_TOO_LARGE) && q->count > 1) {
@@ -255,7 +249,8 @@ static bool propose(struct janitor *j, enum plan_class class, uint64_t now)
     q->janitor = j;
     q->class = class;
     q->request.done = on_done;
-    txn_init(q, &q->txn, 1, BATCH_MAX);
+    etcdserverpb__txn_request__init(&q->txn);
+    q->txn.success = arena_alloc(&q->arena, BATCH_MAX * sizeof *q->txn.success);
     do {
         add(q, &action);
     } while (q->count < j->batch_max && q->bytes < BATCH_BYTES_MAX &&

@@ -388,6 +388,18 @@ static void end_guard(struct plan *p, struct guard *g, uint64_t now_ms)
         p->events.storm_over(p->events.arg, g->ns, held);
 }
 
+/* With the instance its drain ends; if that leaves something of the override it is a put, which a full disk
+ * refuses. */
+static enum plan_class class_of(const struct plan *p, const struct ward *w)
+{
+    struct override rest;
+    if (w->phase != PHASE_LOST)
+        return PLAN_PUTS;
+    const struct catalog_instance *i = place_find(&w->place, p->catalog);
+    bool is_kept = i && i->override && i->override->is_drain && override_without_drain(i->override, &rest);
+    return is_kept ? PLAN_PUTS : PLAN_DELETES;
+}
+
 static void look_at_time(struct plan *p, uint64_t now_ms)
 {
     struct heap_node *n;
@@ -396,7 +408,7 @@ static void look_at_time(struct plan *p, uint64_t now_ms)
     while ((n = heap_first(&p->due)) && n->key <= now_ms) {
         struct ward *w = container_of(n, struct ward, due);
         heap_remove(&p->due, n);
-        list_add_last(&p->ready[w->phase == PHASE_LOST ? PLAN_DELETES : PLAN_PUTS], &w->ready);
+        list_add_last(&p->ready[class_of(p, w)], &w->ready);
     }
 }
 

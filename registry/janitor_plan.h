@@ -38,7 +38,7 @@ enum plan_kind {
     PLAN_LOSE,         /* state lost, guarded taken away */
     PLAN_GUARD,        /* guarded; the state stays */
     PLAN_UNGUARD,      /* guarded taken away; the state stays */
-    PLAN_DELETE,       /* the instance */
+    PLAN_DELETE,       /* the instance, and its drain */
     PLAN_END_OVERRIDE, /* the override */
 };
 enum plan_class { PLAN_PUTS, PLAN_DELETES, PLAN_CLASSES }; /* a full disk refuses the first only */

@@ -87,6 +87,10 @@ void registry_session_heartbeat(struct registry *r, struct registry_request *q, 
 /* In one transaction with all instances that hang on it (a session with more than fit into one transaction:
  * instances first, in parts, the session last). */
 void registry_session_close(struct registry *r, struct registry_request *q, int64_t session);
+/* In the view: fn for each instance that hangs on it, until fn says false. False: there is no such session.
+ */
+bool registry_session_instances(const struct registry *r, int64_t session,
+                                bool (*fn)(void *arg, const struct registry_key *key), void *arg);
 
 /* doc NULL takes it away (ERR_NOT_FOUND). */
 void registry_put_settings(struct registry *r, struct registry_request *q, const struct registry_key *key,

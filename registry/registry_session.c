@@ -248,3 +248,18 @@ void registry_session_close(struct registry *r, struct registry_request *q, int6
     else
         desk_op_end(&s->op.desk, ERR_NOT_READY);
 }
+
+bool registry_session_instances(const struct registry *r, int64_t session,
+                                bool (*fn)(void *arg, const struct registry_key *key), void *arg)
+{
+    const struct catalog_session *s = catalog_session(r->catalog, session);
+    if (!s || !s->exists)
+        return false;
+    LIST_FOR_EACH (l, &s->instances) {
+        const struct catalog_instance *i = container_of(l, struct catalog_instance, by_session);
+        const struct registry_key key = {i->service->ns, i->service->group, i->service->name, i->id};
+        if (!fn(arg, &key))
+            break;
+    }
+    return true;
+}

@@ -16,7 +16,8 @@ static void drop_connection(struct ask *q)
 {
     sock_close(q->sock);
     q->sock = NULL;
-    http_reply_done(&q->answer);
+    http_answer_done(&q->answer);
+    buf_clear(&q->body);
 }
 
 static void settle(struct ask *q)
@@ -31,7 +32,8 @@ static void settle(struct ask *q)
 
 static void ask_free(struct ask *q)
 {
-    http_reply_done(&q->answer);
+    http_answer_done(&q->answer);
+    buf_done(&q->body);
     buf_done(&q->request);
     mem_free(q);
 }
@@ -71,18 +73,19 @@ static int code_of(int status)
 }
 
 /* {"error":{"code":"…","message":"…"}} */
-static void read_error(const struct http_reply *a, struct cairn_error *e)
+static void read_error(const struct ask *q, struct cairn_error *e)
 {
+    int status = q->answer.status;
     char why[200];
     json_t *root = NULL;
     const char *message = NULL;
-    if (a->body.size && json_parse(buf_slice(&a->body), &root, why, sizeof why) == OK)
+    if (q->body.size && json_parse(buf_slice(&q->body), &root, why, sizeof why) == OK)
         message = json_string_value(json_object_get(json_object_get(root, "error"), "message"));
     if (message)
-        set_error(e, code_of(a->status), "%.500s", message);
+        set_error(e, code_of(status), "%.500s", message);
     else
-        set_error(e, code_of(a->status), "the server answered with HTTP status %d", a->status);
-    e->status = a->status;
+        set_error(e, code_of(status), "the server answered with HTTP status %d", status);
+    e->status = status;
     json_decref(root);
 }
 
@@ -155,7 +158,7 @@ static void judge(struct ask *q)
         finish(q, &e);
         return;
     }
-    read_error(&q->answer, &e);
+    read_error(q, &e);
     if (status == 401 && q->client->user && !q->was_refused) {
         q->was_refused = true;
         q->is_sent = false; /* who is not let in has done nothing */
@@ -173,10 +176,10 @@ static void on_data(void *owner, struct slice bytes)
 {
     struct ask *q = owner;
     struct cairn_error e = {0};
-    if (http_reply_feed(&q->answer, bytes) != OK) {
+    if (http_answer_feed(&q->answer, &bytes, &q->body) != OK || q->body.size > ASK_BODY_MAX) {
         set_error(&e, CAIRN_PROTOCOL, "the server's answer is no HTTP, or too large");
         finish(q, &e);
-    } else if (q->answer.is_complete) {
+    } else if (q->answer.phase == HTTP_ANSWER_DONE) {
         judge(q);
     }
 }
@@ -191,7 +194,7 @@ static void on_close(void *owner, const char *why)
     struct ask *q = owner;
     struct cairn_error e = {0};
     q->sock = NULL;
-    if (http_reply_end(&q->answer) == OK) {
+    if (http_answer_end(&q->answer) == OK) {
         judge(q);
         return;
     }
@@ -200,12 +203,6 @@ static void on_close(void *owner, const char *why)
 }
 
 static const struct sock_ops sock_ops = {on_open, on_data, on_drain, on_close};
-
-static void no_message(struct rpc *r, struct slice message)
-{
-    (void)r;
-    (void)message;
-}
 
 static void on_token_call(struct rpc *r, const struct cairn_error *error)
 {
@@ -217,16 +214,10 @@ static void on_token_call(struct rpc *r, const struct cairn_error *error)
         attempt(q);
 }
 
-/* Any call makes the channel authenticate; a status asks least of all. */
 static void get_token(struct ask *q)
 {
-    q->token_call = rpc_new(q->client, "/etcdserverpb.Maintenance/Status", RPC_READ, q);
-    q->token_call->on_message = no_message;
-    q->token_call->on_end = on_token_call;
-    q->token_call->is_half_closed = true;
     q->has_token = true;
-    rpc_add_message(q->token_call, (struct slice){0});
-    sdk_rpc_start(q->token_call, q->client->command_timeout_ms);
+    q->token_call = channel_get_token(q->client, on_token_call, q);
 }
 
 static void attempt(struct ask *q)

@@ -3,8 +3,10 @@
 #ifndef SDK_ASK_H
 #define SDK_ASK_H
 
-#include "sdk/http_reply.h"
+#include "sdk/http_answer.h"
 #include "sdk/private.h"
+
+enum { ASK_BODY_MAX = 1 << 30 };
 
 struct ask {
     struct object object;
@@ -18,7 +20,8 @@ struct ask {
     struct sock *sock;
     struct rpc *token_call;
     struct timer deadline, pause;
-    struct http_reply answer;
+    struct http_answer answer;
+    struct buf body; /* the answer's */
     struct cairn_error reason;
     /* error->code 0: the status is 2xx or 304. q is freed behind it. */
     void (*on_end)(struct ask *q, const struct cairn_error *error);

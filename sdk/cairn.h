@@ -121,6 +121,9 @@ struct cairn_options {
     uint32_t command_timeout_ms;      /* a call, all its attempts included; 5,000 */
     uint32_t keepalive_interval_ms;   /* of silence while calls are under way, then PING; 10,000 */
     uint32_t keepalive_timeout_ms;    /* after that: the connection is dead; 5,000 */
+    const char *client_id;            /* who this is, to registry and config center; gray releases go by it */
+    const char *labels;               /* "zone=b,app=orders": gray releases go by them */
+    const char *cache_dir;            /* a folder that is there: what services and configurations were last */
 };
 
 /* Does not wait for a connection: the first call finds out. Fails with CAIRN_INVALID if an option is wrong or
@@ -520,6 +523,129 @@ int cairn_call(struct cairn_client *c, const char *path, struct cairn_bytes requ
 int cairn_call_async(
     struct cairn_client *c, const char *path, struct cairn_bytes request, bool is_read, uint32_t timeout_ms,
     void (*callback)(struct cairn_raw_result *result, const struct cairn_error *error, void *arg), void *arg);
+
+/* ---- the registry: being found
+ * ------------------------------------------------------------------------------ */
+
+/* Keeps an instance registered: again after each reconnect, and anew when its session was lost meanwhile. All
+ * instances of a client hang on one session, which its heartbeats keep. A reconnect within the TTL changes
+ * nothing for others. When the program dies the instance leaves traffic after `ttl_seconds`. */
+struct cairn_registration;
+
+struct cairn_register_request {
+    const char *ns, *group;   /* NULL = "default" */
+    const char *service, *id; /* both needed; the id is unique within the service */
+    const char *host;         /* needed, unless json is given */
+    int port;
+    const char *protocol, *zone, *region, *cluster, *version;
+    int weight;           /* 0 = 100, the default; for none at all use json */
+    const char *tags;     /* "a,b" */
+    const char *metadata; /* "key=value,key=value" */
+    int ttl_seconds;      /* 0 = 15 */
+    const char *json;     /* the whole instance as the native API has it, instead of all from host on */
+};
+enum cairn_registration_state {
+    CAIRN_REGISTERED,          /* it is there; said once behind each time it was not known to be */
+    CAIRN_REGISTRATION_BROKEN, /* the connection or the session is lost: it is being registered again */
+    CAIRN_REGISTRATION_REFUSED /* what it says is wrong, or not allowed (`error`); nothing follows */
+};
+int cairn_register_start(struct cairn_client *c, const struct cairn_register_request *request,
+                         void (*callback)(struct cairn_registration *r, enum cairn_registration_state state,
+                                          const struct cairn_error *error, void *arg),
+                         void *arg, struct cairn_registration **ret_registration, struct cairn_error *error);
+/* Deregisters it, and waits for the answer for as long as the command timeout; inside a callback it does not
+ * wait. Frees it in any case: not CAIRN_OK means that the instance goes by itself, after its TTL. */
+int cairn_register_stop(struct cairn_registration *r);
+
+/* ---- the registry: finding
+ * ----------------------------------------------------------------------------------- */
+
+/* The instances of a service, kept current in memory. */
+struct cairn_discovery;
+
+struct cairn_instance {
+    const char *id, *host;
+    int port;
+    const char *protocol, *zone, *region, *cluster, *version; /* "" = not said */
+    const char *state;                                        /* "up", "warn", "draining", "lost" ... */
+    int weight;
+    bool is_serving;  /* traffic may go to it */
+    const char *json; /* all of it, as the native API has it */
+};
+struct cairn_instances {
+    const struct cairn_instance *list;
+    size_t count;
+    int64_t revision;
+    bool is_current; /* false: nothing was heard yet */
+    bool is_cached;  /* from the cache folder: no member has been reached since the start */
+};
+struct cairn_discover_request {
+    const char *ns, *group; /* NULL = "default" */
+    const char *service;
+    bool only_serving; /* leave out who may get no traffic */
+};
+/* `callback` (may be NULL) is told each state, from the first one on; it may skip states, never the last one.
+ */
+int cairn_discover_start(struct cairn_client *c, const struct cairn_discover_request *request,
+                         void (*callback)(struct cairn_discovery *d, const struct cairn_instances *now,
+                                          void *arg),
+                         void *arg, struct cairn_discovery **ret_discovery, struct cairn_error *error);
+/* As it is now, without asking anybody. The caller's to free. */
+int cairn_discover_now(struct cairn_discovery *d, struct cairn_instances **ret);
+void cairn_discover_stop(struct cairn_discovery *d); /* as cairn_watch_stop */
+
+/* ---- the config center
+ * --------------------------------------------------------------------------------------- */
+
+struct cairn_config {
+    const char *name, *group;
+    struct cairn_bytes content; /* with a NUL behind it */
+    const char *format, *md5;
+    uint64_t seq; /* of the release; 0 = there is none */
+    int64_t revision;
+    bool is_deleted; /* there is none, or not any more */
+    bool is_cached;  /* from the cache folder: no member could be reached */
+};
+
+struct cairn_config_get_request {
+    const char *ns, *group; /* NULL = "default" */
+    const char *name;
+    uint64_t seq; /* 0 = what is live for this client */
+};
+/* The result is a struct cairn_config. CAIRN_NOT_FOUND if there is none. With a cache folder, what cannot be
+ * asked for is answered from there, if a subscription left it. */
+int cairn_config_get(struct cairn_client *c, const struct cairn_config_get_request *request,
+                     struct cairn_config **ret, struct cairn_error *error);
+
+struct cairn_config_publish_request {
+    const char *ns, *group;
+    const char *name;
+    struct cairn_bytes content;
+    const char *format; /* NULL = by the name's ending */
+    const char *title, *note;
+    const char *if_md5; /* compare-and-swap: only if this is live ... */
+    uint64_t if_seq;    /* ... or this release ... */
+    bool if_absent;     /* ... or nothing */
+};
+struct cairn_config_publish_result {
+    int64_t revision;
+    uint64_t seq;
+    const char *md5;
+    bool is_unchanged; /* it was live already: nothing was written */
+};
+/* CAIRN_CONFLICT if the condition does not hold, CAIRN_INVALID with line and column if it is malformed. */
+int cairn_config_publish(struct cairn_client *c, const struct cairn_config_publish_request *request,
+                         struct cairn_config_publish_result **ret, struct cairn_error *error);
+
+/* Tells what is live for this client, from the first state on; it may skip states, never the last one. */
+struct cairn_config_watch;
+int cairn_config_subscribe(struct cairn_client *c, const char *ns, const char *group, const char *name,
+                           void (*callback)(struct cairn_config_watch *w, const struct cairn_config *config,
+                                            void *arg),
+                           void *arg, struct cairn_config_watch **ret_watch, struct cairn_error *error);
+/* Tells the server what became of a release: `problem` NULL means that the program runs on it. */
+void cairn_config_applied(struct cairn_config_watch *w, uint64_t seq, const char *problem);
+void cairn_config_unsubscribe(struct cairn_config_watch *w); /* as cairn_watch_stop */
 
 /* ---- any request of the native API -----------------------------------------------------------------------
  */

@@ -138,6 +138,24 @@ void channel_token_refused(struct h2 *h)
         authenticate(c);
 }
 
+static void no_message(struct rpc *r, struct slice message)
+{
+    (void)r;
+    (void)message;
+}
+
+struct rpc *channel_get_token(struct cairn_client *c,
+                              void (*on_end)(struct rpc *r, const struct cairn_error *error), void *owner)
+{
+    struct rpc *r = rpc_new(c, "/etcdserverpb.Maintenance/Status", RPC_READ, owner);
+    r->on_message = no_message;
+    r->on_end = on_end;
+    r->is_half_closed = true;
+    rpc_add_message(r, (struct slice){0});
+    sdk_rpc_start(r, c->command_timeout_ms);
+    return r;
+}
+
 /* --- leaving
  * ----------------------------------------------------------------------------------------------------- */
 void channel_draining(struct h2 *h)

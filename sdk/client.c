@@ -7,7 +7,7 @@
 #include <stdio.h>
 
 #include "base/clock.h"
-#include "sdk/private.h"
+#include "sdk/stream.h"
 
 /* --- timers
  * ----------------------------------------------------------------------------------------------------- */
@@ -66,6 +66,19 @@ int client_post(struct cairn_client *c, struct post *p)
     return err;
 }
 
+int client_start(struct cairn_client *c, struct post *p)
+{
+    if (!client_is_own_thread(c))
+        return client_post(c, p);
+    pthread_mutex_lock(&c->mutex);
+    bool is_closing = c->is_closing;
+    pthread_mutex_unlock(&c->mutex);
+    if (is_closing)
+        return CAIRN_CLOSED;
+    p->run(p);
+    return CAIRN_OK;
+}
+
 bool client_is_own_thread(const struct cairn_client *c)
 {
     return pthread_equal(c->thread, pthread_self());
@@ -110,6 +123,7 @@ static void end_all(struct cairn_client *c)
         struct object *o = container_of(l, struct object, link);
         o->stop(o);
     }
+    stream_free(c);
     channel_end(c);
     uv_close((uv_handle_t *)&c->wake, NULL);
     uv_close((uv_handle_t *)&c->clock, NULL);
@@ -221,6 +235,9 @@ static int take_options(struct cairn_client *c, const struct cairn_options *o, s
         err = make_tls(c, o, error);
     c->user = copy(o->user);
     c->password = copy(o->password);
+    c->client_id = copy(o->client_id);
+    c->labels = copy(o->labels);
+    c->cache_dir = copy(o->cache_dir);
     c->dial_timeout_ms = or_default(o->dial_timeout_ms, 5000);
     c->command_timeout_ms = or_default(o->command_timeout_ms, 5000);
     c->keepalive_interval_ms = or_default(o->keepalive_interval_ms, 10000);
@@ -239,6 +256,9 @@ static void client_free(struct cairn_client *c)
     mem_free(c->endpoints.list);
     mem_free(c->user);
     mem_free(c->password);
+    mem_free(c->client_id);
+    mem_free(c->labels);
+    mem_free(c->cache_dir);
     mem_free(c->token);
     heap_done(&c->timers);
     pthread_mutex_destroy(&c->mutex);

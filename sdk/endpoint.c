@@ -15,7 +15,8 @@ static int parse_one(struct slice s, struct endpoint *e, bool *ret_tls, struct c
     int err = s.size < sizeof e->name ? url_parse(buf_slice(&text), &u) : ERR_MALFORMED;
     buf_done(&text);
     bool is_tls = !err && strcmp(u.scheme, "https") == 0;
-    if (err || (!is_tls && strcmp(u.scheme, "http") != 0) || (u.path[0] && strcmp(u.path, "/") != 0))
+    if (err || !u.port || (!is_tls && strcmp(u.scheme, "http") != 0) ||
+        (u.path[0] && strcmp(u.path, "/") != 0))
         return set_error(error, CAIRN_INVALID, "endpoint \"%.*s\" is not host:port",
                          (int)(s.size < 300 ? s.size : 300), (const char *)s.data);
     memcpy(e->name, s.data, s.size);

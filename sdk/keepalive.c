@@ -181,7 +181,7 @@ int cairn_keepalive_start(struct cairn_client *c, int64_t lease,
     k->expiry.run = on_expiry;
     k->post.run = start_here;
     *ret_keepalive = k; /* before its callback can run */
-    int err = client_post(c, &k->post);
+    int err = client_start(c, &k->post);
     if (err) {
         *ret_keepalive = NULL;
         mem_free(k);

@@ -21,9 +21,8 @@ static void on_end(struct ask *q, const struct cairn_error *error)
     if (!error->code) {
         r = result_new(sizeof *r, &a);
         r->status = q->answer.status;
-        r->body = (struct cairn_bytes){arena_string(a, q->answer.body.data, q->answer.body.size),
-                                       q->answer.body.size};
-        r->fields = arena_string(a, q->answer.answer.head.data, q->answer.answer.head_size);
+        r->body = (struct cairn_bytes){arena_string(a, q->body.data, q->body.size), q->body.size};
+        r->fields = arena_string(a, q->answer.head.data, q->answer.head_size);
     }
     waiter_end(&n->waiter, r, error);
 }

@@ -68,6 +68,9 @@ struct post {
 };
 /* Any thread. CAIRN_CLOSED if the client is being closed: then run will not be called. */
 MUST_CHECK int client_post(struct cairn_client *c, struct post *p);
+/* As client_post, but on the client's own thread it runs at once: what is started in a callback may be
+ * stopped in the same one. */
+MUST_CHECK int client_start(struct cairn_client *c, struct post *p);
 bool client_is_own_thread(const struct cairn_client *c);
 /* Any thread: runs it on the client's thread and waits; at once if that is this one. */
 int client_run(struct cairn_client *c, void (*run)(void *arg), void *arg);
@@ -193,9 +196,12 @@ enum channel_state {
     CHANNEL_PAUSED /* all endpoints have failed: waiting before the next round */
 };
 
-void channel_opened(struct h2 *h);         /* h2: SETTINGS came */
-void channel_draining(struct h2 *h);       /* h2: GOAWAY, or its member can do nothing */
-void channel_token_refused(struct h2 *h);  /* authenticate again */
+void channel_opened(struct h2 *h);        /* h2: SETTINGS came */
+void channel_draining(struct h2 *h);      /* h2: GOAWAY, or its member can do nothing */
+void channel_token_refused(struct h2 *h); /* authenticate again */
+/* A call behind which there is a token: any call makes the channel authenticate. */
+struct rpc *channel_get_token(struct cairn_client *c,
+                              void (*on_end)(struct rpc *r, const struct cairn_error *error), void *owner);
 void channel_turn(struct cairn_client *c); /* before the loop sleeps: all that moves connections */
 void channel_end(struct cairn_client *c);  /* the client is being closed */
 
@@ -205,6 +211,7 @@ struct cairn_client {
     struct tls_context *tls;      /* NULL = none; ALPN h2 */
     struct tls_context *tls_http; /* ALPN http/1.1 */
     char *user, *password;
+    char *client_id, *labels, *cache_dir;
     uint32_t dial_timeout_ms, command_timeout_ms, keepalive_interval_ms, keepalive_timeout_ms;
     pthread_t thread;
 
@@ -232,7 +239,8 @@ struct cairn_client {
     struct rpc *auth;      /* Authenticate, under way */
     char last_reason[400]; /* why there is no connection */
     size_t call_count;
-    struct link objects; /* of `struct object`: stopped when the client is closed */
+    struct stream *stream; /* NULL until somebody needs it */
+    struct link objects;   /* of `struct object`: stopped when the client is closed */
 };
 
 /* Watches and such: what lives as long as the client unless its owner stops it before. */

@@ -292,7 +292,7 @@ int cairn_watch_start(struct cairn_client *c, const struct cairn_watch_request *
     buf_add(&w->range_end, end.data, end.len);
     arena_done(&a);
     *ret_watch = w; /* before its callback can run */
-    err = client_post(c, &w->post);
+    err = client_start(c, &w->post);
     if (err) {
         *ret_watch = NULL;
         watch_free(w);

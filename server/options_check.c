@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "registry/registry.h"
+#include "server/auth/identity.h"
 #include "server/dns/dns_server.h"
 #include "server/options.h"
 
@@ -426,6 +427,8 @@ static enum options_next check_tls(struct options *o)
                       "--client-cert-allowed-hostname is not served: leave it out, or check names in front");
     if ((*o->cert_file != 0) != (*o->key_file != 0))
         return refuse(o, "--cert-file and --key-file must be given together");
+    if (identity_check_option(o->auth_token, o->error, sizeof o->error))
+        return OPTIONS_REFUSED;
     if (o->client_cert_auth && !*o->trusted_ca_file && !o->auto_tls)
         return refuse(
             o, "--client-cert-auth needs --trusted-ca-file: the authority of the clients' certificates");

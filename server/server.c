@@ -32,6 +32,7 @@
 #include "config/config.h"
 #include "registry/registry.h"
 #include "server/api/api.h"
+#include "server/auth/identity.h"
 #include "server/dns/dns_server.h"
 #include "server/http/console/console.h"
 #include "server/listen.h"
@@ -74,6 +75,7 @@ struct server {
     struct peers *peers;
     struct boot *boot;
     struct kv *kv;
+    struct identity *identity;
     struct registry *registry;
     struct config *config;
     struct api *api;
@@ -250,6 +252,8 @@ static void on_front_end_stopped(void *arg)
     s->registry = NULL;
     config_free(s->config);
     s->config = NULL;
+    identity_free(s->identity);
+    s->identity = NULL;
     if (s->kv)
         kv_close(s->kv, on_kv_closed, s);
     else
@@ -601,6 +605,7 @@ static int open_kv(struct server *s, const struct kv_join *join)
         .advances_ticks = o->advance_ticks,
         .promotes_learners = o->promote_learners,
         .snapshot_bytes_per_s = o->snapshot_rate,
+        .auth_token_ttl_ms = o->auth_token_ttl_s * 1000,
         .corrupt_check_interval_ms = o->compare_states_ms,
     };
     return kv_open(&options, s->error, sizeof s->error, &s->kv);
@@ -652,11 +657,25 @@ static const char *why_not_ready(void *arg)
     return config_is_ready(s->config) ? NULL : "this member has not caught up with the config center";
 }
 
+static int open_identity(struct server *s)
+{
+    const struct options *o = s->options;
+    const struct identity_options options = {
+        .loop = &s->loop,
+        .kv = s->kv,
+        .auth_token = o->auth_token,
+        .bcrypt_cost = o->bcrypt_cost,
+        .client_cert_auth = o->client_cert_auth,
+    };
+    return identity_new(&options, s->error, sizeof s->error, &s->identity);
+}
+
 static int open_front_ends(struct server *s)
 {
     const struct options *o = s->options;
     s->rpc = (struct rpc_server){
         .kv = s->kv,
+        .identity = s->identity,
         .mono_ms = clock_mono_ms,
         .request_bytes_max = o->max_request_bytes,
         .slow_call_ns = (uint64_t)(o->warning_unary_ns ? o->warning_unary_ns : 300 * NS_PER_MS),
@@ -688,6 +707,7 @@ static int open_front_ends(struct server *s)
     struct http_mount mounts[API_MOUNTS + 1 + CONSOLE_MOUNTS];
     const struct api_options api = {.registry = s->registry,
                                     .config = s->config,
+                                    .identity = s->identity,
                                     .mono_ms = clock_mono_ms,
                                     .import_bytes_max = o->config_import_bytes};
     s->api = api_new(&api);
@@ -695,6 +715,7 @@ static int open_front_ends(struct server *s)
     struct stream_options stream = {.registry = s->registry,
                                     .config = s->config,
                                     .kv = s->kv,
+                                    .identity = s->identity,
                                     .member = o->name,
                                     .content_bytes_max = o->config_bytes};
     s->stream = stream_server_new(&stream);
@@ -789,7 +810,9 @@ static void on_booted(void *arg, int err, const char *error, const struct boot_r
     s->state = SERVER_STARTING;
     open_registry(s);
     open_config(s);
-    err = open_front_ends(s);
+    err = open_identity(s);
+    if (!err)
+        err = open_front_ends(s);
     if (err)
         cannot_start(s);
     else

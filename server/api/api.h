@@ -9,10 +9,12 @@
 #include "server/http/http.h"
 
 struct api;
+struct identity;
 
 struct api_options {
     struct registry *registry; /* both live longer */
     struct config *config;     /* NULL: its routes are never called (in tests) */
+    struct identity *identity; /* who asks, once auth is enabled; NULL: nobody is asked (in tests) */
     uint64_t (*mono_ms)(void);
     uint64_t import_bytes_max; /* of archives that are imported, unpacked and together; 0 = 128 MiB */
 };

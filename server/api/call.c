@@ -364,6 +364,147 @@ static struct api_call *call_new(struct http_request *q)
     return c;
 }
 
+/* --- who asks, and may he? ------------------------------------------------------------------------------ */
+
+static bool refuse_who(struct api_call *c, int err, const char *message)
+{
+    err = guard_public_error(err);
+    if (err == ERR_INVALID_AUTH_TOKEN)
+        http_add_header(c->q, "WWW-Authenticate", "Bearer realm=\"cairn\"");
+    api_fail_err(c, err, err == ERR_INVALID_AUTH_TOKEN || err == ERR_PERMISSION_DENIED ? message : NULL);
+    return false;
+}
+
+static bool may(struct api_call *c, const struct guard_need *need)
+{
+    char error[500] = "";
+    int err = guard_check(c->api->options.identity, &c->guard.who, need, error, sizeof error);
+    return err ? refuse_who(c, err, error) : true;
+}
+
+bool api_may(struct api_call *c, enum guard_kind kind, bool is_write, struct slice ns, struct slice group,
+             struct slice name)
+{
+    return may(
+        c, &(struct guard_need){.kind = kind, .is_write = is_write, .ns = ns, .group = group, .name = name});
+}
+
+bool api_may_namespaces(struct api_call *c, enum guard_kind kind)
+{
+    size_t at = 0, count = 0;
+    struct slice ns;
+    for (; api_next_param(c, PARAM_NAMESPACES, &at, &ns); count++)
+        if (!api_may(c, kind, false, slice_equal(ns, slice_text("*")) ? (struct slice){0} : ns,
+                     (struct slice){0}, (struct slice){0}))
+            return false;
+    return count || api_may(c, kind, false, (struct slice){0}, (struct slice){0}, (struct slice){0});
+}
+
+/* What the row's OF_ flags name. false: answered. */
+static bool may_all(struct api_call *c)
+{
+    unsigned flags = c->route->flags;
+    bool is_write = c->route->method != HTTP_GET;
+    struct slice group = api_group_asked(c), prefix = api_param(c, PARAM_PREFIX);
+    const struct {
+        unsigned flag;
+        struct guard_need need;
+    } needs[] = {
+        {OF_SERVICE,
+         {GUARD_INSTANCES, is_write, prefix.size, c->ns, group, prefix.size ? prefix : c->service, {0}}},
+        {OF_SETTINGS, {GUARD_SETTINGS, is_write, false, c->ns, c->group, c->service, {0}}},
+        {OF_INSTANCE, {GUARD_INSTANCES, is_write, false, c->ns, c->group, c->service, c->id}},
+        {OF_OVERRIDE, {GUARD_OVERRIDE, is_write, false, c->ns, c->group, c->service, c->id}},
+        {OF_SESSIONS, {.kind = GUARD_SESSIONS, .is_write = true}},
+        {OF_CONFIG, {GUARD_CONFIG, is_write, prefix.size, c->ns, group, prefix.size ? prefix : c->name, {0}}},
+        {OF_DRAFT, {GUARD_DRAFT, is_write, false, c->ns, c->group, c->name, {0}}},
+    };
+    for (size_t i = 0; i < sizeof needs / sizeof *needs; i++)
+        if ((flags & needs[i].flag) && !may(c, &needs[i].need))
+            return false;
+    return true;
+}
+
+static void admitted(struct api_call *c);
+
+/* The session that is named, in the path or beside an instance; 0 = none. */
+static int64_t named_session(const struct api_call *c)
+{
+    int64_t session = c->lease;
+    if (api_has_param(c, PARAM_SESSION) && view_session_read(api_param(c, PARAM_SESSION), &session))
+        session = 0; /* checked before */
+    return session;
+}
+
+static void drop_guard(struct api_call *c)
+{
+    guard_cancel(&c->guard);
+}
+
+static void drop_barrier(struct api_call *c)
+{
+    registry_cancel(api_registry(c), &c->sure);
+}
+
+static void on_sure(struct registry_request *r, int err, const struct registry_result *result)
+{
+    struct api_call *c = container_of(r, struct api_call, sure);
+    char error[500] = "";
+    (void)result;
+    c->cancel = NULL;
+    if (!err)
+        err = guard_check_session(c->api->options.identity, &c->guard.who, api_registry(c), named_session(c),
+                                  error, sizeof error);
+    if (err)
+        refuse_who(c, err, error);
+    else
+        admitted(c);
+}
+
+/* What hangs on a session is known for sure behind a barrier. */
+static void check_may(struct api_call *c)
+{
+    if (!may_all(c))
+        return;
+    if (!named_session(c)) {
+        admitted(c);
+        return;
+    }
+    c->cancel = drop_barrier;
+    c->sure.done = on_sure;
+    registry_barrier(api_registry(c), &c->sure);
+}
+
+static void on_known(struct guard *g, int err)
+{
+    struct api_call *c = container_of(g, struct api_call, guard);
+    c->cancel = NULL;
+    if (err)
+        refuse_who(c, err, guard_text(err));
+    else
+        check_may(c);
+}
+
+/* A body that is to be taken in pieces cannot wait for a password to be looked at. */
+static void ask_who(struct api_call *c)
+{
+    struct http_request *q = c->q;
+    c->guard.done = on_known;
+    int err =
+        guard_identify(&c->guard, c->api->options.identity, q->authorization, http_common_name(q), &q->arena);
+    if (err != ERR_NOT_READY) {
+        on_known(&c->guard, err);
+    } else if (c->route->flags & BODY_STREAM) {
+        guard_cancel(&c->guard);
+        refuse_who(
+            c, ERR_INVALID_AUTH_TOKEN,
+            "this takes a token that is known here: send Authorization: Bearer <token>, with a token from "
+            "POST /v3/auth/authenticate");
+    } else {
+        c->cancel = drop_guard;
+    }
+}
+
 /* What is wrong with the head is said before the body comes. */
 static void call_begin(struct http_request *q)
 {
@@ -383,8 +524,10 @@ static void call_begin(struct http_request *q)
     bool is_ready = registry_is_ready(api_registry(c)) && (!config || config_is_ready(config));
     if (!(c->route->flags & IS_PUBLIC) && !is_ready)
         api_fail(c, API_NOT_READY, NULL);
-    else if (c->route->flags & BODY_STREAM)
-        c->route->handle(c);
+    else if (!(c->route->flags & IS_PUBLIC) && guard_is_on(c->api->options.identity))
+        ask_who(c);
+    else
+        admitted(c);
 }
 
 /* Of the paths whose bodies come in pieces. */
@@ -394,14 +537,31 @@ static void call_body(struct http_request *q, struct slice piece)
     c->body(c, piece);
 }
 
-static void call_end(struct http_request *q)
+static void whole(struct api_call *c)
 {
-    struct api_call *c = q->state;
     c->is_ended = true;
     if (c->route->flags & BODY_STREAM)
         c->end(c);
     else if (admit_body(c))
         c->route->handle(c);
+}
+
+/* The handler runs when it is known who asks and the request is whole, whichever comes last. */
+static void admitted(struct api_call *c)
+{
+    c->is_admitted = true;
+    if (c->route->flags & BODY_STREAM)
+        c->route->handle(c);
+    else if (c->is_whole)
+        whole(c);
+}
+
+static void call_end(struct http_request *q)
+{
+    struct api_call *c = q->state;
+    c->is_whole = true;
+    if (c->is_admitted)
+        whole(c);
 }
 
 static void call_gone(struct http_request *q)

@@ -14,17 +14,21 @@
 #include "registry/registry.h"
 #include "server/api/api.h"
 #include "server/api/table.h"
+#include "server/auth/guard.h"
 
 struct api_call {
     struct api *api;
     struct http_request *q;
     const struct api_route *route;
-    struct slice ns, group;   /* with defaults */
-    struct slice service, id; /* of the path; empty where it has none */
-    struct slice name, rule;  /* of the path: a configuration, a gray rule */
-    uint64_t release;         /* of the path */
-    int64_t lease;            /* of the path */
-    bool is_ended;            /* the request is whole: its handler has run */
+    struct slice ns, group;       /* with defaults */
+    struct slice service, id;     /* of the path; empty where it has none */
+    struct slice name, rule;      /* of the path: a configuration, a gray rule */
+    uint64_t release;             /* of the path */
+    int64_t lease;                /* of the path */
+    bool is_ended;                /* the request is whole: its handler has run */
+    bool is_whole, is_admitted;   /* the request has come; it is known who asks, and that he may */
+    struct guard guard;           /* who asks */
+    struct registry_request sure; /* the barrier before a session is looked at */
     /* Set by who answers later. */
     void *state;
     void (*cancel)(struct api_call *c);   /* let go of everything; no answer is wanted */
@@ -87,6 +91,13 @@ void api_fail_with(struct api_call *c, enum api_error error, const char *message
 /* The body as an object of the schema: parsed, nothing unknown in it. false: answered. The caller drops
  * root. */
 bool api_body(struct api_call *c, enum api_schema schema, json_t **ret_root);
+
+/* For what a row of route.def does not say by its flags; false: answered. */
+bool api_may(struct api_call *c, enum guard_kind kind, bool is_write, struct slice ns, struct slice group,
+             struct slice name);
+
+/* READ on all of the namespaces that the query names; without any, and with *, of all there are. */
+bool api_may_namespaces(struct api_call *c, enum guard_kind kind);
 
 /* The handlers. */
 #define API_ROUTE(method, path, handler, params, body, answer, errors, flags, summary)                       \

@@ -328,6 +328,8 @@ static void expired(struct api_call *c)
 
 void api_config_export(struct api_call *c)
 {
+    if (!api_may_namespaces(c, GUARD_CONFIG))
+        return;
     if (c->api->exports >= EXPORTS_MAX) {
         api_fail(c, API_QUOTA_EXCEEDED, "other exports are under way on this member: try again later");
         return;

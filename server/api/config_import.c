@@ -217,6 +217,10 @@ static enum config_import_policy policy_of(struct slice text)
 
 void api_config_import(struct api_call *c)
 {
+    /* What the archive names is not known yet: all that it might. */
+    struct slice ns = api_param(c, PARAM_INTO_NAMESPACE), group = api_param(c, PARAM_INTO_GROUP);
+    if (!api_may(c, GUARD_CONFIG, true, ns, ns.size ? group : (struct slice){0}, (struct slice){0}))
+        return;
     struct import *i = arena_new(&c->q->arena, sizeof *i);
     const struct archive_options options = {
         .content_bytes_max = config_content_bytes_max(api_config(c)),

@@ -198,6 +198,20 @@ static void answer_bundle(struct api_call *c, const struct config_result *result
     api_answer(c, result->revision);
 }
 
+static bool may_bundle(struct api_call *c, const struct api_bundle *b)
+{
+    bool may = true;
+    for (size_t i = 0; may && i < b->publish_count; i++) {
+        const struct config_id *key = &b->publish[i].key;
+        may = api_may(c, GUARD_CONFIG, true, key->ns, key->group, key->name);
+    }
+    for (size_t i = 0; may && i < b->remove_count; i++) {
+        const struct config_id *key = &b->remove[i].key;
+        may = api_may(c, GUARD_CONFIG, true, key->ns, key->group, key->name);
+    }
+    return may;
+}
+
 void api_bundle_post(struct api_call *c)
 {
     const struct config_id standard = {c->ns, c->group, {0}};
@@ -210,7 +224,7 @@ void api_bundle_post(struct api_call *c)
     json_decref(root);
     if (err)
         api_fail_err(c, err, error);
-    else
+    else if (may_bundle(c, &b))
         config_bundle(api_config(c), api_config_request(c, answer_bundle), b.publish, b.publish_count,
                       b.remove, b.remove_count);
 }

@@ -283,6 +283,8 @@ static void expired(struct api_call *c)
 
 void api_prometheus_get(struct api_call *c)
 {
+    if (!api_may_namespaces(c, GUARD_INSTANCES))
+        return;
     struct targets *t = arena_new(&c->q->arena, sizeof *t);
     t->call = c;
     c->state = t;

@@ -104,6 +104,16 @@ enum {
     BODY_RAW = 8,
     BODY_LARGE = 16,
     ANSWER_RAW = 32,
+    /* What must be allowed, by its keys (server/auth/guard.h): a GET reads, everything else writes. */
+    OF_SERVICE = 1 << 12, /* its instances; of a list all that are meant */
+    OF_SETTINGS = 1 << 13,
+    OF_INSTANCE = 1 << 14,
+    OF_OVERRIDE = 1 << 15,
+    OF_SESSION = 1 << 16,
+    OF_SESSIONS = 1 << 17, /* to make one */
+    OF_CONFIG = 1 << 18,
+    OF_DRAFT = 1 << 19,
+    OF_ANY = 1 << 20, /* the handler looks, by api_may */
     BODY_STREAM = 64,
     ANSWER_FILE = 128
 };

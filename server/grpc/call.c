@@ -14,6 +14,7 @@
 #include <assert.h>
 
 #include "base/metric.h"
+#include "base/net/tls.h"
 #include "server/grpc/private.h"
 
 static const struct rpc_transport transport;
@@ -35,6 +36,7 @@ struct grpc_call *call_new(struct grpc_conn *c, uint32_t stream_id)
     call->rpc.transport = &transport;
     call->rpc.server = c->server->options.rpc;
     call->rpc.peer = c->peer;
+    call->rpc.common_name = c->tls ? tls_peer_name(c->tls) : NULL;
     list_add_last(&c->calls, &call->link);
     c->call_count++;
     return call;

@@ -42,6 +42,12 @@ static void keep_little(struct buf *b)
         buf_done(b);
 }
 
+const char *http_common_name(const struct http_request *q)
+{
+    const struct http_conn *c = (const void *)((uintptr_t)q - offsetof(struct http_conn, request));
+    return c->tls ? tls_peer_name(c->tls) : "";
+}
+
 /* Everything that belongs to one exchange. */
 static void request_reset(struct http_conn *c)
 {

@@ -12,6 +12,7 @@
 
 #include "base/json.h"
 #include "proto/json.h"
+#include "server/auth/identity.h"
 #include "server/http/conn.h"
 
 static const char JSON_TYPE[] = "application/json";
@@ -337,10 +338,22 @@ static const struct http_handler stream_handler = {
     .gone = call_gone,
 };
 
+/* etcd's own words: its gateway comes to it with a certificate that is not the client's. */
+static bool has_ignored_name(const struct http_request *q)
+{
+    const struct rpc_server *s = q->server->options.rpc;
+    return s->identity && identity_uses_certificates(s->identity) && *http_common_name(q) &&
+           kv_auth_is_enabled(s->kv);
+}
+
 static void gateway_begin(struct http_request *q)
 {
     const struct rpc_method *method = rpc_gateway_find(q->path);
-    if (!method) {
+    if (has_ignored_name(q)) {
+        http_respond(q, 400, "text/plain; charset=utf-8",
+                     slice_text("CommonName of client sending a request against gateway will be ignored and "
+                                "not used as expected\n"));
+    } else if (!method) {
         respond_error(q, 5, "Not Found");
     } else if (q->method != HTTP_POST) {
         respond_error(q, 12, "Method Not Allowed");

@@ -72,6 +72,8 @@ struct http_handler {
     uint32_t ping_ms, silent_ms; /* pinged, cut off after so long without a byte; 0 = 60 s and 80 s */
 };
 
+/* The CN of the client's certificate, or "". */
+const char *http_common_name(const struct http_request *q);
 /* For one of several values of the same name begin with at 0; false when there is none (left). */
 bool http_query_next(const struct http_request *q, const char *name, size_t *at, struct slice *ret_value);
 

@@ -20,11 +20,23 @@ void rpc_lease_revoke(struct rpc_call *c, const ProtobufCMessage *m)
     kv_lease_revoke(c->server->kv, rpc_store_request(c), (const Etcdserverpb__LeaseRevokeRequest *)m);
 }
 
+/* The keys as the leader knows them, by what is known of users here; who administers sees them all. */
+static int may_see_keys(const struct rpc_call *c, const Etcdserverpb__LeaseTimeToLiveResponse *m)
+{
+    int err = OK;
+    for (size_t i = 0; i < m->n_keys && !err; i++)
+        err = kv_auth_check_range(c->server->kv, &c->who, slice_of(m->keys[i].data, m->keys[i].len),
+                                  (struct slice){0}, false);
+    return err;
+}
+
 /* The door may say ERR_LEASE_NOT_FOUND; a client is told TTL -1. */
 static void time_to_live_done(struct kv_request *r, int err, const ProtobufCMessage *m)
 {
     struct rpc_call *c = container_of(r, struct rpc_call, request);
     c->is_waiting = false;
+    if (!err)
+        err = may_see_keys(c, (const Etcdserverpb__LeaseTimeToLiveResponse *)m);
     if (err != ERR_LEASE_NOT_FOUND) {
         rpc_reply(c, err, m);
         return;
@@ -160,6 +172,17 @@ static void renewal_done(struct kv_request *request, int err, const ProtobufCMes
     rpc_wake(r->call);
 }
 
+/* Who keeps a lease keeps all its keys. */
+static int may_renew(const struct rpc_call *c, int64_t id)
+{
+    if (c->who_err)
+        return c->who_err;
+    if (!c->who.revision)
+        return ERR_USER_EMPTY;
+    int err = kv_auth_check_lease(c->server->kv, &c->who, id, true, (struct slice){0}, NULL);
+    return err == ERR_LEASE_NOT_FOUND ? OK : err; /* it is answered with TTL 0 */
+}
+
 void rpc_keep_alive_message(struct rpc_call *c, const ProtobufCMessage *m)
 {
     struct keep_alive *k = c->state;
@@ -167,8 +190,11 @@ void rpc_keep_alive_message(struct rpc_call *c, const ProtobufCMessage *m)
         c->state = k = mem_new(sizeof *k);
         list_init(&k->renewals);
     }
-    if (k->count >= RENEWALS_MAX) {
-        rpc_abort(c, ERR_TOO_MANY_REQUESTS);
+    int err = k->count >= RENEWALS_MAX ? ERR_TOO_MANY_REQUESTS : OK;
+    if (!err && kv_auth_is_enabled(c->server->kv))
+        err = may_renew(c, ((const Etcdserverpb__LeaseKeepAliveRequest *)m)->id);
+    if (err) {
+        rpc_abort(c, err);
         return;
     }
     struct renewal *r = renewal_new();

@@ -41,7 +41,9 @@ struct waiter {
     int64_t lease, revision;
     size_t name_size, key_size;
     struct buf value; /* until it is stored */
-    uint8_t key[];    /* <name>/<lease>; room for the longest */
+    struct buf user;
+    struct auth_who who; /* a step under way may outlive its call */
+    uint8_t key[];       /* <name>/<lease>; room for the longest */
 };
 
 static struct slice prefix_of(const struct waiter *w)
@@ -65,16 +67,18 @@ static void waiter_free(struct waiter *w)
         watch_stream_close(w->watch);
     rpc_place_give(w->server, place_bytes(w));
     buf_done(&w->value);
+    buf_done(&w->user);
     arena_done(&w->arena);
     mem_free(w);
 }
 
-/* Everything that is written or read for the caller goes out here. */
+/* Everything that is written or read for the caller goes out here, as the caller's. Only the place is given
+ * up as the process's own: whoever took it may be gone, and it is what he took. */
 static void run(struct waiter *w, enum line_state state,
                 void (*done)(struct kv_request *r, int err, const ProtobufCMessage *response))
 {
     w->state = state;
-    w->request = (struct kv_request){.done = done};
+    w->request = (struct kv_request){.done = done, .who = state == LINE_LEAVING ? NULL : &w->who};
     w->server->asked++;
     kv_txn(w->server->kv, &w->request, &w->txn.message);
 }
@@ -343,7 +347,7 @@ static void on_granted(struct kv_request *r, int err, const ProtobufCMessage *m)
 static void grant(struct waiter *w)
 {
     w->state = LINE_GRANTING;
-    w->request = (struct kv_request){.done = on_granted};
+    w->request = (struct kv_request){.done = on_granted, .who = &w->who};
     etcdserverpb__lease_grant_request__init(&w->grant);
     w->grant.ttl = LEASE_TTL_S;
     kv_lease_grant(w->server->kv, &w->request, &w->grant);
@@ -364,6 +368,9 @@ void line_join(struct rpc_call *c, const struct line_kind *kind, struct slice na
         memcpy(w->key, name.data, name.size);
     w->key[name.size] = '/';
     buf_add_slice(&w->value, value);
+    buf_add_slice(&w->user, c->who.user);
+    w->who = c->who;
+    w->who.user = buf_slice(&w->user);
     c->state = w;
     arena_done(&c->arena); /* the request is copied */
     if (lease)

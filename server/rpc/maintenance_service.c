@@ -5,8 +5,16 @@
 #include "server/rpc/service.h"
 #include "server/version.h"
 
+/* Anybody who is known may ask which there are; to raise and to clear them is root's. */
 void rpc_alarm(struct rpc_call *c, const ProtobufCMessage *m)
 {
+    bool asks =
+        ((const Etcdserverpb__AlarmRequest *)m)->action == ETCDSERVERPB__ALARM_REQUEST__ALARM_ACTION__GET;
+    int err = asks ? OK : kv_auth_check_admin(c->server->kv, &c->who);
+    if (err) {
+        rpc_finish(c, err);
+        return;
+    }
     kv_alarm(c->server->kv, rpc_store_request(c), (const Etcdserverpb__AlarmRequest *)m);
 }
 

@@ -11,34 +11,37 @@
 #include "server/rpc/service.h"
 
 static const struct rpc_method methods[] = {
-#define UNARY(service, name, web, request_type, response_type, handler)                                      \
+#define UNARY(service, name, web, request_type, response_type, handler, who)                                 \
     {                                                                                                        \
         .path = "/" service "/" #name,                                                                       \
         .gateway = web,                                                                                      \
         .kind = RPC_UNARY,                                                                                   \
         .request = &request_type##__descriptor,                                                              \
         .response = &response_type##__descriptor,                                                            \
+        .access = RPC_##who,                                                                                 \
         .on_message = handler,                                                                               \
     },
-#define STREAM(service, name, its_kind, web, request_type, response_type, prefix)                            \
+#define STREAM(service, name, its_kind, web, request_type, response_type, prefix, who)                       \
     {                                                                                                        \
         .path = "/" service "/" #name,                                                                       \
         .gateway = web,                                                                                      \
         .kind = its_kind,                                                                                    \
         .request = &request_type##__descriptor,                                                              \
         .response = &response_type##__descriptor,                                                            \
+        .access = RPC_##who,                                                                                 \
         .on_message = prefix##_message,                                                                      \
         .on_half_close = prefix##_half_close,                                                                \
         .on_writable = prefix##_writable,                                                                    \
         .on_cancel = prefix##_cancel,                                                                        \
     },
-#define WAITS(service, name, web, request_type, response_type, prefix)                                       \
+#define WAITS(service, name, web, request_type, response_type, prefix, who)                                  \
     {                                                                                                        \
         .path = "/" service "/" #name,                                                                       \
         .gateway = web,                                                                                      \
         .kind = RPC_UNARY,                                                                                   \
         .request = &request_type##__descriptor,                                                              \
         .response = &response_type##__descriptor,                                                            \
+        .access = RPC_##who,                                                                                 \
         .on_message = prefix##_message,                                                                      \
         .on_writable = prefix##_writable,                                                                    \
         .on_cancel = prefix##_cancel,                                                                        \

@@ -18,6 +18,7 @@ struct observer {
     struct rpc_call *call;
     enum observe_state state;
     struct kv_request request;
+    struct auth_who who;              /* the user is in `names` */
     Etcdserverpb__RangeRequest range; /* its keys are in `names` */
     struct arena names;
     struct watch_stream *watch;
@@ -131,7 +132,7 @@ static void look(struct observer *o)
 {
     unwatch(o);
     o->state = OBSERVE_LOOKING;
-    o->request = (struct kv_request){.done = on_looked};
+    o->request = (struct kv_request){.done = on_looked, .who = &o->who};
     o->call->server->asked++;
     kv_range(o->call->server->kv, &o->request, &o->range);
 }
@@ -186,6 +187,9 @@ void rpc_observe_message(struct rpc_call *c, const ProtobufCMessage *m)
         return;
     }
     election_range(&o->names, slice_of(name.data, name.len), &o->range);
+    o->who = c->who;
+    if (c->who.user.size)
+        o->who.user = slice_of(arena_string(&o->names, c->who.user.data, c->who.user.size), c->who.user.size);
     c->state = o;
     arena_done(&c->arena); /* the name is copied */
     look(o);

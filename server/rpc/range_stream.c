@@ -18,10 +18,11 @@ struct range_stream {
     Etcdserverpb__RangeRequest
         request; /* of the next chunk; key and range_end are in `key` and the call's arena */
     struct buf key;
-    int64_t limit;      /* the client's; INT64_MAX = none */
-    int64_t count;      /* keys sent */
-    int64_t revision;   /* of the header; 0 = nothing read yet */
-    struct arena arena; /* one chunk */
+    int64_t limit;          /* the client's; INT64_MAX = none */
+    int64_t count;          /* keys sent */
+    int64_t revision;       /* of the header; 0 = nothing read yet */
+    struct slice range_key; /* the whole range, of which the client's permission is asked for each chunk */
+    struct arena arena;     /* one chunk */
 };
 
 static void stream_free(struct range_stream *s)
@@ -73,7 +74,10 @@ static int send_chunk(struct rpc_call *c, struct range_stream *s, bool *ret_is_l
     struct kv *kv = c->server->kv;
     Etcdserverpb__RangeResponse *read;
     arena_reset(&s->arena);
-    int err = kv_range_page(kv, &s->request, &s->arena, &read);
+    struct slice range_end = slice_of(s->request.range_end.data, s->request.range_end.len);
+    int err = kv_auth_check_range(kv, &c->who, s->range_key, range_end, false);
+    if (!err)
+        err = kv_range_page(kv, &s->request, &s->arena, &read);
     if (err)
         return err;
     if (!s->revision) {
@@ -173,6 +177,7 @@ void rpc_range_stream_message(struct rpc_call *c, const ProtobufCMessage *m)
     }
     struct range_stream *s = mem_new(sizeof *s);
     s->request = *request;
+    s->range_key = slice_of(request->key.data, request->key.len);
     s->limit = request->limit > 0 ? request->limit : INT64_MAX;
     s->request.limit = s->limit < CHUNK_KEYS_FIRST ? s->limit : CHUNK_KEYS_FIRST;
     if (request->count_only)

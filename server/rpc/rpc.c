@@ -10,11 +10,13 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "server/auth/identity.h"
 #include "server/rpc/service.h"
 
 enum {
     SCRATCH_KEEP = 256 * 1024, /* a larger message's memory is given back */
     LEADERLESS_TICKS_MAX = 3,
+    EARLY_MAX = 64 * 1024, /* bytes of a stream's messages while its token is not known yet */
     COARSE_IS_FINE_NS = 100 * 1000 * 1000,
 };
 
@@ -88,6 +90,9 @@ static void release(struct rpc_call *c)
         kv_cancel(c->server->kv, &c->request);
     }
     buf_done(&c->gathered);
+    buf_done(&c->early);
+    if (c->cancel)
+        c->cancel(c);
     if (c->method->on_cancel && c->has_message)
         c->method->on_cancel(c);
 }
@@ -152,6 +157,117 @@ void rpc_start(struct rpc_call *c)
         rpc_finish(c, ERR_STOPPED);
 }
 
+/* --- who it is from: only while auth is enabled --------------------------------------------------------- */
+
+/* OK with c->who; or what is wrong with it. */
+static int identify(struct rpc_call *c)
+{
+    const struct identity_shown shown = {.token = c->token,
+                                         .common_name = c->is_gateway ? NULL : c->common_name};
+    struct rpc_server *s = c->server;
+    c->who = (struct auth_who){0};
+    c->who_err = OK;
+    if (c->method->access == RPC_NOBODY)
+        return OK;
+    int err = s->identity ? identity_of(s->identity, &shown, &c->arena, &c->who) : OK;
+    if (err == ERR_NOT_READY)
+        return err;
+    if (!err && c->method->access == RPC_USER && !c->who.revision)
+        err = ERR_USER_EMPTY;
+    if (!err && c->method->access == RPC_ROOT)
+        err = kv_auth_check_admin(s->kv, &c->who);
+    if (err == ERR_INVALID_AUTH_TOKEN)
+        log_warn("invalid auth token", F_STR("remote", c->peer ? c->peer : ""));
+    if (c->method->access != RPC_EACH)
+        return err;
+    c->who_err = err;
+    return OK;
+}
+
+static void hand_over(struct rpc_call *c, const ProtobufCMessage *m);
+
+/* In the order in which they came. They were checked and counted then. */
+static void hand_over_early(struct rpc_call *c)
+{
+    struct buf early = buf_move(&c->early);
+    struct frame f;
+    bool is_there = true;
+    for (size_t at = 0; at < early.size && is_there;) {
+        size_t size = get_be32(early.data + at);
+        const uint8_t *bytes = early.data + at + 4;
+        at += 4 + size;
+        frame_enter(&f, c);
+        hand_over(c, protobuf_c_message_unpack(c->method->request, arena_allocator(&c->arena), size, bytes));
+        is_there = frame_leave(&f);
+    }
+    buf_done(&early);
+    if (is_there && c->is_held_closed)
+        rpc_half_close(c);
+}
+
+static void on_token_known(struct kv_request *r, int err, const ProtobufCMessage *m)
+{
+    struct rpc_call *c = container_of(r, struct rpc_call, request);
+    (void)m;
+    c->is_waiting = c->is_held = false;
+    c->is_token_old = true;
+    if (err && err != ERR_TIMEOUT)
+        rpc_finish(c, err);
+    else if (c->method->kind == RPC_BIDI)
+        hand_over_early(c);
+    else
+        hand_over(c, c->held);
+}
+
+/* The log entry that made the token is not applied here yet: the client was faster than we are. */
+static void hold(struct rpc_call *c, const ProtobufCMessage *m)
+{
+    c->is_held = c->is_waiting = true;
+    c->held = m;
+    c->request.done = on_token_known;
+    kv_auth_wait(c->server->kv, &c->request, c->token);
+}
+
+static void keep_early(struct rpc_call *c, const ProtobufCMessage *m)
+{
+    uint8_t head[4];
+    size_t size = protobuf_c_message_get_packed_size(m);
+    if (c->early.size + size > EARLY_MAX) {
+        rpc_abort(c, ERR_TOO_MANY_REQUESTS);
+        return;
+    }
+    put_be32(head, (uint32_t)size);
+    buf_add(&c->early, head, sizeof head);
+    protobuf_c_message_pack(m, buf_reserve(&c->early, size));
+    c->early.size += size;
+}
+
+/* --- messages ------------------------------------------------------------------------------------------ */
+
+static void hand_over(struct rpc_call *c, const ProtobufCMessage *m)
+{
+    int err = OK;
+    if (kv_auth_is_enabled(c->server->kv))
+        err = identify(c);
+    else if (c->who.revision)
+        c->who = (struct auth_who){0};
+    if (err == ERR_NOT_READY && !c->is_token_old) {
+        hold(c, m);
+        if (c->method->kind == RPC_BIDI)
+            keep_early(c, m);
+        return;
+    }
+    if (err) {
+        rpc_finish(c, err == ERR_NOT_READY ? ERR_INVALID_AUTH_TOKEN : err);
+        return;
+    }
+    struct frame f;
+    frame_enter(&f, c);
+    c->method->on_message(c, m);
+    if (frame_leave(&f) && c->method->kind == RPC_BIDI)
+        arena_reset(&c->arena);
+}
+
 void rpc_receive_message(struct rpc_call *c, const ProtobufCMessage *m)
 {
     if (c->is_finished)
@@ -163,11 +279,11 @@ void rpc_receive_message(struct rpc_call *c, const ProtobufCMessage *m)
     c->has_message = true;
     c->server->received++;
     rpc_count_received(c->method);
-    struct frame f;
-    frame_enter(&f, c);
-    c->method->on_message(c, m);
-    if (frame_leave(&f) && c->method->kind == RPC_BIDI)
-        arena_reset(&c->arena);
+    if (c->is_held) {
+        keep_early(c, m);
+        return;
+    }
+    hand_over(c, m);
 }
 
 void rpc_receive(struct rpc_call *c, struct slice message)
@@ -200,13 +316,15 @@ void rpc_half_close(struct rpc_call *c)
             refuse(c, "cardinality violation: received no request message for a call that takes one");
         return;
     }
-    if (c->method->on_half_close)
+    if (c->is_held)
+        c->is_held_closed = true;
+    else if (c->method->on_half_close)
         c->method->on_half_close(c);
 }
 
 void rpc_writable(struct rpc_call *c)
 {
-    if (c->is_finished || !c->has_message)
+    if (c->is_finished || !c->has_message || c->is_held)
         return;
     if (c->method->on_writable)
         c->method->on_writable(c);
@@ -352,6 +470,7 @@ struct kv_request *rpc_store_request(struct rpc_call *c)
     c->request.done = store_done;
     c->request.has_room = has_room;
     c->request.on_part = store_part;
+    c->request.who = &c->who;
     return &c->request;
 }
 

@@ -29,11 +29,17 @@ enum rpc_presence {
     RPC_METHOD_ABSENT, /* UNIMPLEMENTED "method X not implemented" */
 };
 
+/* Who may call it, once auth is enabled; methods.def. */
+enum rpc_access { RPC_NOBODY, RPC_KEYS, RPC_USER, RPC_ROOT, RPC_EACH };
+
+struct identity;
+
 struct rpc_method {
     const char *path;    /* "/etcdserverpb.KV/Range" */
     const char *gateway; /* "/v3/kv/range", or NULL where the gateway has none */
     enum rpc_kind kind;
     enum rpc_presence presence;
+    enum rpc_access access;
     const ProtobufCMessageDescriptor *request, *response;
     /* The message lives in the call's arena; for RPC_BIDI only until the handler returns. */
     void (*on_message)(struct rpc_call *c, const ProtobufCMessage *m);
@@ -54,6 +60,7 @@ void rpc_unknown_path_text(struct slice path, char *ret_text, size_t size);
 /* What every service may use. Zero what is not set. */
 struct rpc_server {
     struct kv *kv;
+    struct identity *identity; /* who calls are from; NULL: nobody can say (tests) */
     uint64_t (*mono_ms)(void);
     bool is_draining;           /* health answers NOT_SERVING; set by rpc_server_drain */
     uint64_t request_bytes_max; /* about the size of a RangeStream message; 0 = 1.5 MiB */
@@ -101,14 +108,22 @@ struct rpc_call {
     uint64_t deadline_ms;     /* monotonic; 0 = none; the transport ends a call that passes it */
     bool has_leader_required; /* metadata hasleader: true */
     bool is_gateway;
-    struct slice token; /* metadata token or authorization, "Bearer " cut off; lives with the call */
+    struct slice token;      /* metadata token or authorization, "Bearer " cut off; lives with the call */
+    const char *common_name; /* of the client's certificate; NULL = none. Of the gateway it does not count */
     struct slice client_api_version;
     const char *peer; /* "127.0.0.1:50123", for logs */
 
     struct arena arena;        /* the call's memory; RPC_BIDI: reset after each message */
     struct kv_request request; /* for unary methods */
-    struct buf gathered;       /* the parts of a long answer, behind RPC_FRAME_ROOM */
-    void *state;               /* the service's own; freed by it in finish or on_cancel */
+    struct auth_who who;       /* set before each message is handed over; nobody while auth is not enabled */
+    int who_err;               /* of RPC_EACH: what the service is to say to it */
+    const ProtobufCMessage *held; /* the message waits until its token is known here */
+    struct buf early;             /* of RPC_BIDI: all messages that wait, each behind its size */
+    bool is_held, is_held_closed;
+    bool is_token_old;                  /* it was waited for: what is not known now is no token */
+    struct buf gathered;                /* the parts of a long answer, behind RPC_FRAME_ROOM */
+    void *state;                        /* the service's own; freed by it in finish or on_cancel */
+    void (*cancel)(struct rpc_call *c); /* of a unary call that waits for something else than the store */
     bool is_finished;
     bool is_waiting;     /* request is with the store: rpc_cancel takes it back */
     bool has_message;    /* at least one message came */

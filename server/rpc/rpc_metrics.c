@@ -22,6 +22,11 @@ static const char *const code_names[RPC_STATUS_COUNT] = {
     "DataLoss", "Unauthenticated",
 };
 
+const char *rpc_status_name(int grpc_status)
+{
+    return grpc_status >= 0 && grpc_status < RPC_STATUS_COUNT ? code_names[grpc_status] : "Unknown";
+}
+
 struct method_counts {
     uint64_t started, received, sent;
     uint64_t handled[RPC_STATUS_COUNT];

@@ -6,14 +6,14 @@
 #include "server/rpc/rpc.h"
 
 /* --- handlers, declared from the table ------------------------------------------------------------ */
-#define UNARY(service, method, gateway, request, response, handler)                                          \
+#define UNARY(service, method, gateway, request, response, handler, who)                                     \
     void handler(struct rpc_call *c, const ProtobufCMessage *m);
-#define STREAM(service, method, kind, gateway, request, response, prefix)                                    \
+#define STREAM(service, method, kind, gateway, request, response, prefix, who)                               \
     void prefix##_message(struct rpc_call *c, const ProtobufCMessage *m);                                    \
     void prefix##_half_close(struct rpc_call *c);                                                            \
     void prefix##_writable(struct rpc_call *c);                                                              \
     void prefix##_cancel(struct rpc_call *c);
-#define WAITS(service, method, gateway, request, response, prefix)                                           \
+#define WAITS(service, method, gateway, request, response, prefix, who)                                      \
     void prefix##_message(struct rpc_call *c, const ProtobufCMessage *m);                                    \
     void prefix##_writable(struct rpc_call *c);                                                              \
     void prefix##_cancel(struct rpc_call *c);
@@ -43,6 +43,7 @@ void rpc_count_received(const struct rpc_method *m);
 void rpc_count_sent(const struct rpc_method *m);
 void rpc_count_handled(const struct rpc_method *m, int grpc_status, uint64_t took_ns);
 bool rpc_metrics_want_time(void);
+const char *rpc_status_name(int grpc_status); /* in Go's words: "InvalidArgument" */
 
 /* --- shared by services ------------------------------------------------------------------------------ */
 /* Ends a stream from the server's side: on_cancel, then finish. */

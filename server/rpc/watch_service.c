@@ -5,6 +5,8 @@
  *
  * Closing the sending side does not end the watches (etcd's behaviour): the stream lives until the client
  * goes. */
+#include <stdio.h>
+
 #include "base/failpoint.h"
 #include "base/log.h"
 #include "server/rpc/service.h"
@@ -59,6 +61,23 @@ static bool make_room(struct rpc_call *c)
     return true;
 }
 
+/* Of the normalised range, as the hub will watch it: no key is the smallest one. What is refused is said in
+ * an answer, in Go's words for a status, and the stream goes on. */
+static void create(struct rpc_call *c, const Etcdserverpb__WatchCreateRequest *m)
+{
+    char reason[160];
+    struct slice key = m->key.len ? slice_of(m->key.data, m->key.len) : slice_of("", 1);
+    struct slice range_end = slice_of(m->range_end.data, m->range_end.len);
+    int err = c->who_err;
+    if (!err && m->start_revision >= 0)
+        err = kv_auth_check_range(c->server->kv, &c->who, key, range_end, false);
+    if (err && err != ERR_INVALID_AUTH_TOKEN && err != ERR_AUTH_OLD_REVISION && err != ERR_USER_EMPTY)
+        err = ERR_PERMISSION_DENIED;
+    snprintf(reason, sizeof reason, "rpc error: code = %s desc = %s", rpc_status_name(err_grpc(err)),
+             err_text(err));
+    watch_create(c->state, m, err ? reason : NULL);
+}
+
 void rpc_watch_message(struct rpc_call *c, const ProtobufCMessage *m)
 {
     const Etcdserverpb__WatchRequest *request = (const Etcdserverpb__WatchRequest *)m;
@@ -68,7 +87,7 @@ void rpc_watch_message(struct rpc_call *c, const ProtobufCMessage *m)
         return;
     switch (request->request_union_case) {
     case ETCDSERVERPB__WATCH_REQUEST__REQUEST_UNION_CREATE_REQUEST:
-        watch_create(c->state, request->create_request, NULL);
+        create(c, request->create_request);
         break;
     case ETCDSERVERPB__WATCH_REQUEST__REQUEST_UNION_CANCEL_REQUEST:
         watch_cancel(c->state, request->cancel_request->watch_id);

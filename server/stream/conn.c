@@ -86,6 +86,7 @@ void stream_conn_free(struct stream_conn *c)
     list_remove(&c->link);
     mem_free(c->credit);
     mem_free(c->who_memory);
+    mem_free(c->user_memory);
     mem_free(c);
 }
 
@@ -354,10 +355,21 @@ static bool may_subscribe(struct stream_conn *c, const struct stream_frame *ask)
     return false;
 }
 
+bool stream_conn_may(struct stream_conn *c, const struct stream_frame *f, const struct guard_need *need)
+{
+    char error[500] = "";
+    int err = guard_check(c->server->options.identity, &c->user, need, error, sizeof error);
+    if (err)
+        stream_conn_error(c, f, guard_public_error(err), error);
+    return !err;
+}
+
 void stream_conn_subscribe(struct stream_conn *c, const struct stream_frame *ask)
 {
-    char error[240] = "";
+    char error[500] = "";
     if (!may_subscribe(c, ask))
+        return;
+    if (guard_is_on(c->server->options.identity) && !stream_ask_may(c, ask))
         return;
     const struct stream_kind *kind = stream_kind_find(ask->kind);
     if (!kind) {
@@ -396,6 +408,13 @@ static void unsubscribe(struct stream_conn *c, const struct stream_frame *f)
 /* --- frames in --------------------------------------------------------------------------------------------
  */
 
+static bool may_write(struct stream_conn *c, const struct stream_frame *f, enum guard_kind kind)
+{
+    struct slice group = f->group.size ? f->group : slice_text("default");
+    const struct guard_need need = {kind, true, false, stream_ask_ns(f), group, f->name, f->id};
+    return stream_conn_may(c, f, &need);
+}
+
 static void on_frame(struct stream_conn *c, const struct stream_frame *f)
 {
     switch (f->type) {
@@ -409,10 +428,12 @@ static void on_frame(struct stream_conn *c, const struct stream_frame *f)
         unsubscribe(c, f);
         break;
     case STREAM_REGISTER:
-        stream_session_register(c, f);
+        if (may_write(c, f, GUARD_INSTANCES))
+            stream_session_register(c, f);
         break;
     case STREAM_DEREGISTER:
-        stream_session_deregister(c, f);
+        if (may_write(c, f, GUARD_INSTANCES))
+            stream_session_deregister(c, f);
         break;
     case STREAM_ACK:
         acknowledge(c, (int64_t)f->revision);
@@ -420,7 +441,8 @@ static void on_frame(struct stream_conn *c, const struct stream_frame *f)
     case STREAM_HEARTBEAT:
         break;
     case STREAM_PUBLISH:
-        stream_publish(c, f);
+        if (may_write(c, f, GUARD_CONFIG))
+            stream_publish(c, f);
         break;
     case STREAM_APPLIED:
         stream_applied(c, f);

@@ -35,8 +35,7 @@ static struct kv_sub *kv_of(struct stream_sub *sub)
 
 /* --- beginning ------------------------------------------------------------------------------------ */
 
-/* The first key behind all with this prefix: "\0" when there is none. */
-static void end_of_prefix(struct slice prefix, struct buf *end)
+void stream_kv_prefix_end(struct slice prefix, struct buf *end)
 {
     buf_add_slice(end, prefix);
     while (end->size && end->data[end->size - 1] == 0xff)
@@ -93,7 +92,7 @@ int stream_kv_open(struct stream_sub *sub, const struct stream_frame *ask, char 
         return err;
     if (stream_frame_has(ask, STREAM_HAS_PREFIX)) {
         buf_add_slice(&k->key, ask->prefix);
-        end_of_prefix(ask->prefix, &k->end);
+        stream_kv_prefix_end(ask->prefix, &k->end);
         if (!k->key.size)
             buf_add_byte(&k->key, 0); /* all keys */
     } else {

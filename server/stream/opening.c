@@ -12,14 +12,20 @@ struct stream_opening {
     struct stream_conn *conn;
     struct link waiting;              /* in server->waiting */
     bool is_asking, is_asking_config; /* request, config are under way */
+    struct guard guard;               /* who comes */
+    struct arena arena;               /* the guard's */
+    struct buf token;
     enum {
+        OPENING_WHO,
         OPENING_VIEW,
         OPENING_TOKEN,
         OPENING_TOKEN_CONFIG,
+        OPENING_SURE, /* what hangs on the session is known for sure */
         OPENING_SESSION,
         OPENING_DONE
     } stage; /* next */
     bool has_session;
+    bool is_session_unsure;   /* this member knew of none when it was asked who may */
     uint64_t resume_revision; /* 0 = none */
     uint32_t ttl_s;           /* a new session; 0 = session is meant */
     int64_t session;
@@ -70,8 +76,48 @@ void stream_opening_free(struct stream_conn *c)
     if (o->is_asking_config)
         config_cancel(c->server->options.config, &o->config);
     list_remove(&o->waiting);
+    guard_cancel(&o->guard);
+    arena_done(&o->arena);
+    buf_done(&o->token);
     buf_done(&o->early);
     mem_free(o);
+}
+
+/* --- who comes --------------------------------------------------------------------------------------- */
+
+static void on_who(struct guard *g, int err)
+{
+    struct stream_opening *o = container_of(g, struct stream_opening, guard);
+    struct stream_conn *c = o->conn;
+    char error[300] = "";
+    if (err) {
+        stream_conn_fail(c, guard_public_error(err), guard_text(err));
+        return;
+    }
+    c->user = g->who;
+    c->user_memory = mem_copy(g->who.user.data, g->who.user.size);
+    c->user.user.data = c->user_memory;
+    const struct guard_need sessions = {.kind = GUARD_SESSIONS, .is_write = true};
+    struct identity *i = c->server->options.identity;
+    if (o->has_session && o->ttl_s)
+        err = guard_check(i, &c->user, &sessions, error, sizeof error);
+    if (err) {
+        stream_conn_fail(c, guard_public_error(err), error);
+        return;
+    }
+    o->stage = OPENING_VIEW;
+    stream_opening_go_on(c);
+}
+
+static void ask_who(struct stream_conn *c)
+{
+    struct stream_opening *o = c->opening;
+    struct slice shown = o->token.size ? buf_slice(&o->token) : c->q->authorization;
+    o->guard.done = on_who;
+    int err =
+        guard_identify(&o->guard, c->server->options.identity, shown, http_common_name(c->q), &o->arena);
+    if (err != ERR_NOT_READY)
+        on_who(&o->guard, err);
 }
 
 static void send_welcome(struct stream_conn *c)
@@ -129,6 +175,10 @@ static void on_asked(struct registry_request *q, int err, const struct registry_
     struct stream_opening *o = container_of(q, struct stream_opening, request);
     struct stream_conn *c = o->conn;
     o->is_asking = false;
+    if (o->stage == OPENING_SESSION && err) {
+        stream_conn_fail(c, err, err_text(err));
+        return;
+    }
     if (o->stage == OPENING_TOKEN_CONFIG && err) { /* the token was not reached */
         stream_conn_goaway(c);
         return;
@@ -179,6 +229,33 @@ static bool reach_token(struct stream_opening *o)
     return true;
 }
 
+static bool is_session_asked(const struct stream_opening *o)
+{
+    return o->has_session && !o->ttl_s && guard_is_on(o->conn->server->options.identity);
+}
+
+static bool make_sure(struct stream_opening *o)
+{
+    o->is_asking = is_session_asked(o);
+    if (o->is_asking)
+        registry_barrier(o->conn->server->options.registry, &o->request);
+    return o->is_asking;
+}
+
+/* Of somebody else's session nobody goes on. False: it is over. */
+static bool may_have_session(struct stream_opening *o)
+{
+    struct stream_conn *c = o->conn;
+    const struct stream_options *options = &c->server->options;
+    char error[500] = "";
+    int err = is_session_asked(o) ? guard_check_session(options->identity, &c->user, options->registry,
+                                                        o->session, error, sizeof error)
+                                  : OK;
+    if (err)
+        stream_conn_fail(c, guard_public_error(err), error);
+    return !err;
+}
+
 static bool make_session(struct stream_opening *o)
 {
     struct stream_conn *c = o->conn;
@@ -199,6 +276,13 @@ void stream_opening_go_on(struct stream_conn *c)
 {
     struct stream_opening *o = c->opening;
     list_remove(&o->waiting);
+    if (o->stage == OPENING_WHO) {
+        if (guard_is_on(c->server->options.identity)) {
+            ask_who(c);
+            return;
+        }
+        o->stage = OPENING_VIEW;
+    }
     if (o->stage == OPENING_VIEW) {
         if (!c->server->is_ready) {
             list_add_last(&c->server->waiting, &o->waiting);
@@ -212,12 +296,19 @@ void stream_opening_go_on(struct stream_conn *c)
             return;
     }
     if (o->stage == OPENING_TOKEN_CONFIG) {
-        o->stage = OPENING_SESSION;
+        o->stage = OPENING_SURE;
         if (reach_token_config(o))
+            return;
+    }
+    if (o->stage == OPENING_SURE) {
+        o->stage = OPENING_SESSION;
+        if (make_sure(o))
             return;
     }
     if (o->stage == OPENING_SESSION) {
         o->stage = OPENING_DONE;
+        if (!may_have_session(o))
+            return;
         if (make_session(o))
             return;
     }
@@ -245,6 +336,7 @@ void stream_opening_begin(struct stream_conn *c, const struct stream_frame *hell
     c->opening = o;
     c->phase = STREAM_CONN_OPENING;
     c->window = window_of(hello);
+    buf_add_slice(&o->token, hello->token);
     stream_conn_who(c, hello->client_id, &hello->labels);
     if (stream_frame_has(hello, STREAM_HAS_RESUME)) {
         c->is_foreign = hello->resume.cluster_id != kv_cluster_id(c->server->options.kv);

@@ -12,6 +12,7 @@
 
 #include "base/heap.h"
 #include "base/list.h"
+#include "server/auth/guard.h"
 #include "server/http/request.h"
 #include "server/stream/frame.h"
 #include "server/stream/release.h"
@@ -88,6 +89,8 @@ struct stream_conn {
     bool is_unwritten;              /* somebody wants to know when the socket has taken all */
     struct registry_subscriber who; /* its texts lie in one block at who_memory */
     void *who_memory;
+    void *user_memory;
+    struct auth_who user; /* whose permissions count; nobody if auth was not enabled at hello */
 };
 
 struct stream_kind;
@@ -156,6 +159,9 @@ void stream_opening_free(struct stream_conn *c);
 void stream_opening_keep(struct stream_conn *c, struct slice text); /* a frame before welcome */
 void stream_conn_who(struct stream_conn *c, struct slice client_id, const struct document_map *labels);
 
+/* May the client have this? False: an error frame about `f` has gone. */
+bool stream_conn_may(struct stream_conn *c, const struct stream_frame *f, const struct guard_need *need);
+
 /* session.c */
 void stream_session_register(struct stream_conn *c, const struct stream_frame *f);
 void stream_session_deregister(struct stream_conn *c, const struct stream_frame *f);
@@ -177,6 +183,8 @@ void stream_level_written(struct stream_sub *sub);
 int stream_level_applied(struct stream_sub *sub, const struct stream_frame *f);
 size_t stream_level_size(void);
 void stream_level_news(struct stream_topic *t); /* its readers have something to send */
+/* The first key behind all with this prefix: "\0" when there is none. */
+void stream_kv_prefix_end(struct slice prefix, struct buf *end);
 int stream_kv_open(struct stream_sub *sub, const struct stream_frame *ask, char *error, size_t error_size);
 void stream_kv_close(struct stream_sub *sub);
 size_t stream_kv_size(void);
@@ -187,6 +195,8 @@ bool stream_kv_pull(struct stream_conn *c); /* what the watch stream has: one re
 void stream_kv_let_go(struct stream_conn *c);
 
 /* ask.c */
+/* While auth is enabled: READ on all that is asked for. False: refused. */
+bool stream_ask_may(struct stream_conn *c, const struct stream_frame *ask);
 struct slice stream_ask_ns(const struct stream_frame *ask);
 struct slice stream_ask_group(const struct stream_frame *ask);
 /* Namespace, group and name or (is_prefix, then the group may be empty) prefix are what they may be. */

@@ -11,6 +11,7 @@
 #include "registry/registry.h"
 
 struct http_handler;
+struct identity;
 struct stream_server;
 
 #define STREAM_PATH "/api/v1/stream"
@@ -19,7 +20,8 @@ struct stream_options {
     struct registry *registry;
     struct config *config;
     struct kv *kv;
-    const char *member; /* this member's name; lives as long as the server */
+    struct identity *identity; /* who comes, once auth is enabled; NULL: nobody is asked (in tests) */
+    const char *member;        /* this member's name; lives as long as the server */
     /* 0 = the defaults: 65,536 connections, 1,000,000 subscriptions of all of them, 64 MiB of snapshots that
      * are being read. */
     size_t connections_max, subscriptions_max, snapshot_bytes_max;

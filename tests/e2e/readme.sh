@@ -9,6 +9,15 @@ port=$(free_base)
 start_server "$work" "$port" --listen-dns "127.0.0.1:$((port + 40))" || exit 1
 export ETCDCTL_ENDPOINTS=127.0.0.1:$port
 export PATH="$(dirname "$CAIRND"):$PATH"
+# "From C" finds what `make install` would have put down, and the examples beside it.
+LIBCAIRN=${LIBCAIRN:-build/release/lib/libcairn.a}
+mkdir -p "$work/cairn/include" "$work/cairn/lib/pkgconfig"
+cp sdk/examples/*.c "$work"
+cp sdk/cairn.h "$work/cairn/include"
+cp "$LIBCAIRN" "$work/cairn/lib"
+sed "s|@PREFIX@|$work/cairn|; s|@VERSION@|0|; s|@LIBS@|$(pkg-config --libs libuv libnghttp2 openssl libprotobuf-c jansson) -lpthread|" \
+    sdk/cairn.pc.in >"$work/cairn/lib/pkgconfig/cairn.pc"
+export PKG_CONFIG_PATH=$work/cairn/lib/pkgconfig
 cd "$work" || exit 1
 
 # In two steps: what stands for a port may look like another one.

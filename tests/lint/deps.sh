@@ -2,7 +2,7 @@
 # Installs the Debian 12 packages that building, running and testing need, only those that are missing.
 set -euo pipefail
 packages="build-essential pkg-config libuv1-dev libnghttp2-dev libwebsockets-dev libwebsockets-evlib-uv liblmdb-dev
-libyaml-dev libssl-dev libprotobuf-c-dev protobuf-c-compiler libjansson-dev zlib1g-dev libcmocka-dev libldns-dev curl jq etcd-client python3"
+libyaml-dev libssl-dev libprotobuf-c-dev protobuf-c-compiler libjansson-dev zlib1g-dev libjwt-dev libcrypt-dev libcmocka-dev libldns-dev curl jq etcd-client python3"
 [ "${DEPS:-}" = test ] && packages="$packages clang clang-format clang-tidy libclang-rt-14-dev etcd-server prometheus procps bind9-dnsutils knot-dnsutils nginx-light nftables iproute2 chromium python3-yaml yamllint shellcheck"
 missing=""
 for p in $packages; do

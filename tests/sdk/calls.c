@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Every call of libcairn on one member: calls ENDPOINT. The first thing that is not as it should be is said,
- * with its line, and ends the program with 1. */
+ * Every call of libcairn on one member: calls ENDPOINT [CA]; what a cache folder keeps: calls ENDPOINT DIR
+ * leave, and with the server gone find. The first thing that is not as it should be is said, with its line,
+ * and ends the program with 1. */
 #include <cairn.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -319,6 +320,179 @@ static void keepalives(struct cairn_client *c)
     cairn_result_free(g);
 }
 
+/* --- registry and config center
+ * -------------------------------------------------------------------------------------------- */
+static void on_registration(struct cairn_registration *r, enum cairn_registration_state state,
+                            const struct cairn_error *e, void *arg)
+{
+    (void)r;
+    (void)e;
+    struct seen *s = arg;
+    pthread_mutex_lock(&s->mutex);
+    strcat(s->text, state == CAIRN_REGISTERED             ? "registered "
+                    : state == CAIRN_REGISTRATION_REFUSED ? "refused "
+                                                          : "broken ");
+    pthread_cond_signal(&s->changed);
+    pthread_mutex_unlock(&s->mutex);
+}
+
+static void on_instances(struct cairn_discovery *d, const struct cairn_instances *now, void *arg)
+{
+    (void)d;
+    struct seen *s = arg;
+    pthread_mutex_lock(&s->mutex);
+    s->text[0] = 0;
+    strcat(s->text, now->is_cached ? "cached:" : ":");
+    for (size_t i = 0; i < now->count; i++)
+        sprintf(s->text + strlen(s->text), "%s=%s:%d/%s/%d ", now->list[i].id, now->list[i].host,
+                now->list[i].port, now->list[i].state, now->list[i].weight);
+    pthread_cond_signal(&s->changed);
+    pthread_mutex_unlock(&s->mutex);
+}
+
+static void registry(struct cairn_client *c)
+{
+    struct seen told = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, "", 0};
+    struct seen view = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, "", 0};
+    struct cairn_registration *a, *b, *wrong;
+    struct cairn_discovery *d;
+    struct cairn_discover_request find = {.service = "orders"};
+    MUST(cairn_discover_start(c, &find, on_instances, &view, &d, &error) == CAIRN_OK);
+    MUST(comes(&view, ":"));
+    struct cairn_register_request one = {.service = "orders",
+                                         .id = "o1",
+                                         .host = "10.0.0.5",
+                                         .port = 8080,
+                                         .tags = "blue,fast",
+                                         .metadata = "a=1,b=\"2\"",
+                                         .weight = 50};
+    MUST(cairn_register_start(c, &one, on_registration, &told, &a, &error) == CAIRN_OK);
+    MUST(comes(&told, "registered "));
+    MUST(comes(&view, ":o1=10.0.0.5:8080/up/50 "));
+    struct cairn_register_request two = {
+        .service = "orders", .id = "o0", .json = "{\"host\":\"10.0.0.6\",\"port\":1,\"weight\":0}"};
+    MUST(cairn_register_start(c, &two, on_registration, &told, &b, &error) == CAIRN_OK);
+    MUST(comes(&told, "registered "));
+    MUST(comes(&view, ":o0=10.0.0.6:1/up/0 o1=10.0.0.5:8080/up/50 "));
+    struct cairn_instances *now;
+    MUST(cairn_discover_now(d, &now) == CAIRN_OK && now->count == 2 && now->is_current && !now->is_cached &&
+         now->list[1].is_serving && !now->list[0].is_serving && strstr(now->list[1].json, "fast"));
+    cairn_result_free(now);
+    struct cairn_register_request bad = {.service = "orders", .id = "o9", .json = "{\"port\":-1}"};
+    MUST(cairn_register_start(c, &bad, on_registration, &told, &wrong, &error) == CAIRN_OK);
+    MUST(comes(&told, "refused "));
+    cairn_register_stop(wrong);
+    MUST(cairn_register_stop(a) == CAIRN_OK);
+    MUST(comes(&view, ":o0=10.0.0.6:1/up/0 "));
+    MUST(cairn_register_stop(b) == CAIRN_OK);
+    MUST(comes(&view, ":"));
+    cairn_discover_stop(d);
+}
+
+static void on_config(struct cairn_config_watch *w, const struct cairn_config *config, void *arg)
+{
+    struct seen *s = arg;
+    pthread_mutex_lock(&s->mutex);
+    if (config->is_deleted)
+        strcat(s->text, "deleted ");
+    else
+        sprintf(s->text + strlen(s->text), "%s%d:%.*s(%d) ", config->is_cached ? "cached " : "",
+                (int)config->seq, config->content.size < 20 ? (int)config->content.size : 3,
+                (const char *)config->content.data, (int)config->content.size);
+    pthread_cond_signal(&s->changed);
+    pthread_mutex_unlock(&s->mutex);
+    cairn_config_applied(w, config->seq, config->seq == 2 ? "does not like it" : NULL);
+}
+
+static void configurations(struct cairn_client *c)
+{
+    struct seen s = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, "", 0};
+    struct cairn_config_publish_result *p;
+    struct cairn_config_watch *w;
+    struct cairn_config *g;
+    MUST(cairn_config_subscribe(c, NULL, NULL, "app.yaml", on_config, &s, &w, &error) == CAIRN_OK);
+    MUST(comes(&s, "deleted "));
+    struct cairn_config_publish_request q = {
+        .name = "app.yaml", .content = cairn_text("a: 1"), .if_absent = true};
+    MUST(cairn_config_publish(c, &q, &p, &error) == CAIRN_OK && p->seq == 1 && strlen(p->md5) == 32);
+    MUST(comes(&s, "1:a: 1(4) "));
+    MUST(cairn_config_publish(c, &q, NULL, &error) == CAIRN_OK || error.code == CAIRN_CONFLICT);
+    struct cairn_config_publish_request swap = {
+        .name = "app.yaml", .content = cairn_text("a: 2"), .if_md5 = p->md5, .title = "two & more"};
+    MUST(cairn_config_publish(c, &swap, NULL, &error) == CAIRN_OK);
+    MUST(comes(&s, "2:a: 2(4) "));
+    swap.content = cairn_text("a: 3");
+    MUST(cairn_config_publish(c, &swap, NULL, &error) == CAIRN_CONFLICT && error.status == 412);
+    cairn_result_free(p);
+    struct cairn_config_publish_request broken = {.name = "app.yaml", .content = cairn_text("a: [")};
+    MUST(cairn_config_publish(c, &broken, NULL, &error) == CAIRN_INVALID && strstr(error.message, "line"));
+    struct cairn_config_get_request get = {.name = "app.yaml"};
+    MUST(cairn_config_get(c, &get, &g, &error) == CAIRN_OK && is_text(g->content, "a: 2") && g->seq == 2 &&
+         strlen(g->md5) == 32 && g->revision && strcmp(g->format, "yaml") == 0);
+    cairn_result_free(g);
+    get.seq = 1;
+    MUST(cairn_config_get(c, &get, &g, &error) == CAIRN_OK && is_text(g->content, "a: 1"));
+    cairn_result_free(g);
+    get.name = "none";
+    get.seq = 0;
+    MUST(cairn_config_get(c, &get, &g, &error) == CAIRN_NOT_FOUND);
+
+    /* Larger than what travels in the stream. */
+    size_t size = 200000;
+    char *large = malloc(size);
+    memset(large, 'x', size);
+    struct cairn_config_publish_request big = {
+        .name = "app.yaml", .content = {large, size}, .format = "text"};
+    MUST(cairn_config_publish(c, &big, NULL, &error) == CAIRN_OK);
+    MUST(comes(&s, "3:xxx(200000) "));
+    free(large);
+    struct cairn_http_request drop = {.method = "DELETE", .path = "/api/v1/configs/app.yaml"};
+    MUST(cairn_http(c, &drop, NULL, &error) == CAIRN_OK);
+    MUST(comes(&s, "deleted "));
+    cairn_config_unsubscribe(w);
+    struct cairn_config_publish_request last = {.name = "kept", .content = {"\1\xff\0z", 4}, .format = "bin"};
+    MUST(cairn_config_publish(c, &last, NULL, &error) == CAIRN_OK);
+    get.name = "kept";
+    MUST(cairn_config_get(c, &get, &g, &error) == CAIRN_OK && g->content.size == 4 &&
+         memcmp(g->content.data, "\1\xff\0z", 5) == 0);
+    cairn_result_free(g);
+}
+
+/* With a server what was there last is left in the folder, without one it is found there. */
+static void cached(const char *endpoint, const char *dir, bool is_left)
+{
+    struct cairn_options o = {.size = sizeof o,
+                              .endpoints = endpoint,
+                              .cache_dir = dir,
+                              .dial_timeout_ms = 500,
+                              .command_timeout_ms = is_left ? 60000 : 1000};
+    struct seen s = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, "", 0};
+    struct seen view = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, "", 0};
+    struct cairn_client *c;
+    struct cairn_discovery *d;
+    struct cairn_config_watch *w;
+    struct cairn_registration *r = NULL;
+    struct cairn_discover_request find = {.service = "cached"};
+    MUST(cairn_open(&o, &c, &error) == CAIRN_OK);
+    if (is_left) {
+        struct cairn_register_request one = {.service = "cached", .id = "c1", .host = "h", .port = 1};
+        struct cairn_config_publish_request q = {.name = "cached", .content = cairn_text("last")};
+        MUST(cairn_config_publish(c, &q, NULL, &error) == CAIRN_OK);
+        MUST(cairn_register_start(c, &one, on_registration, &view, &r, &error) == CAIRN_OK);
+        MUST(comes(&view, "registered "));
+    }
+    MUST(cairn_discover_start(c, &find, on_instances, &view, &d, &error) == CAIRN_OK);
+    MUST(comes(&view, is_left ? ":c1=h:1/up/100 " : "cached:c1=h:1/up/100 "));
+    MUST(cairn_config_subscribe(c, NULL, NULL, "cached", on_config, &s, &w, &error) == CAIRN_OK);
+    MUST(comes(&s, is_left ? "1:last(4) " : "cached 1:last(4) "));
+    struct cairn_config_get_request get = {.name = "cached"};
+    struct cairn_config *g;
+    MUST(cairn_config_get(c, &get, &g, &error) == CAIRN_OK && g->is_cached == !is_left &&
+         is_text(g->content, "last"));
+    cairn_result_free(g);
+    MUST(cairn_close(c) == CAIRN_OK); /* with all that runs on it */
+}
+
 static void options(void)
 {
     struct cairn_client *c;
@@ -348,6 +522,20 @@ int main(int argc, char **argv)
                               .command_timeout_ms = 60000,
                               .dial_timeout_ms = 60000};
     struct cairn_client *c;
+    if (argc == 3) { /* TLS: not by what this machine trusts, but by the given CA */
+        o.command_timeout_ms = 2000;
+        MUST(cairn_open(&o, &c, &error) == CAIRN_OK);
+        struct cairn_status_result *s;
+        MUST(cairn_status(c, NULL, &s, &error) == CAIRN_UNAVAILABLE &&
+             strstr(error.message, "verify certificate"));
+        MUST(cairn_close(c) == CAIRN_OK);
+        o.command_timeout_ms = 60000;
+        o.ca_file = argv[2];
+    }
+    if (argc == 4) {
+        cached(argv[1], argv[2], strcmp(argv[3], "leave") == 0);
+        return 0;
+    }
     options();
     MUST(cairn_open(&o, &c, &error) == CAIRN_OK);
     keys_and_values(c);
@@ -357,6 +545,8 @@ int main(int argc, char **argv)
     keepalives(c);
     members_and_maintenance(c);
     native(c);
+    registry(c);
+    configurations(c);
     many_at_once(c);
     char endpoint[64];
     cairn_endpoint(c, endpoint, sizeof endpoint);

@@ -18,7 +18,10 @@ struct journey {
     pthread_mutex_t mutex;
     int64_t *acknowledged, *told; /* revisions, as they came */
     size_t acknowledged_count, told_count;
-    unsigned refreshed, lost, unknown, failed;
+    unsigned refreshed, lost, unknown, failed, gone, broken;
+    size_t lists, configs;
+    bool is_registered;
+    uint64_t last_seq, published_seq;
     bool is_over;
     const char *wrong;
 };
@@ -58,6 +61,47 @@ static void on_lease(struct cairn_keepalive *k, int64_t ttl_seconds, const struc
         fprintf(stderr, "lease: %s\n", error->message);
     }
     pthread_mutex_unlock(&j->mutex);
+}
+
+static void on_registration(struct cairn_registration *r, enum cairn_registration_state state,
+                            const struct cairn_error *error, void *arg)
+{
+    (void)r;
+    struct journey *j = arg;
+    pthread_mutex_lock(&j->mutex);
+    j->is_registered = state == CAIRN_REGISTERED;
+    j->broken += state == CAIRN_REGISTRATION_BROKEN;
+    pthread_mutex_unlock(&j->mutex);
+    if (state == CAIRN_REGISTRATION_REFUSED) {
+        fprintf(stderr, "register: %s\n", error->message);
+        fails(j, "the registration was refused");
+    }
+}
+
+/* From the first time on it is there, and up. */
+static void on_instances(struct cairn_discovery *d, const struct cairn_instances *now, void *arg)
+{
+    (void)d;
+    struct journey *j = arg;
+    pthread_mutex_lock(&j->mutex);
+    if (now->count && strcmp(now->list[0].state, "up") == 0)
+        j->lists++;
+    else if (j->lists)
+        j->gone++;
+    pthread_mutex_unlock(&j->mutex);
+}
+
+static void on_config(struct cairn_config_watch *w, const struct cairn_config *config, void *arg)
+{
+    struct journey *j = arg;
+    pthread_mutex_lock(&j->mutex);
+    bool is_older = config->seq < j->last_seq;
+    j->last_seq = config->seq;
+    j->configs++;
+    pthread_mutex_unlock(&j->mutex);
+    if (is_older)
+        fails(j, "an older configuration came behind a newer one");
+    cairn_config_applied(w, config->seq, NULL);
 }
 
 static void pause_ms(long ms)
@@ -131,6 +175,60 @@ static void judge(struct journey *j)
         fails(j, "the lease was lost");
     if (!j->refreshed)
         fails(j, "the lease was never refreshed");
+    if (j->gone)
+        fails(j, "the discovery told a list without the instance");
+}
+
+/* What is asked about comes true in time. */
+static bool holds(struct journey *j, bool (*what)(const struct journey *j))
+{
+    for (int i = 0; i < LIMIT_S * 100; i++, pause_ms(10)) {
+        pthread_mutex_lock(&j->mutex);
+        bool is_true = what(j);
+        pthread_mutex_unlock(&j->mutex);
+        if (is_true)
+            return true;
+    }
+    return false;
+}
+
+static bool has_list(const struct journey *j)
+{
+    return j->lists > 0 && j->is_registered;
+}
+
+static bool is_registered(const struct journey *j)
+{
+    return j->is_registered;
+}
+
+static bool has_config(const struct journey *j)
+{
+    return j->last_seq == j->published_seq;
+}
+
+/* Another content each time; what may have been done is looked up. */
+static void publish(struct journey *j, unsigned n)
+{
+    char text[32];
+    snprintf(text, sizeof text, "step: %u", n);
+    struct cairn_config_publish_request q = {.name = "journey.yaml", .content = cairn_text(text)};
+    struct cairn_config_get_request get = {.name = "journey.yaml"};
+    struct cairn_error error;
+    struct cairn_config *now;
+    if (cairn_config_publish(j->client, &q, NULL, &error) != CAIRN_OK)
+        fprintf(stderr, "publish: %s (%s)\n", error.message, cairn_error_name(error.code));
+    if (cairn_config_get(j->client, &get, &now, &error) != CAIRN_OK) {
+        fprintf(stderr, "get: %s (%s)\n", error.message, cairn_error_name(error.code));
+        fails(j, "the configuration cannot be read");
+        return;
+    }
+    pthread_mutex_lock(&j->mutex);
+    j->published_seq = now->seq;
+    pthread_mutex_unlock(&j->mutex);
+    cairn_result_free(now);
+    if (!holds(j, has_config))
+        fails(j, "the last configuration was never told");
 }
 
 /* The last acknowledged one has been told. */
@@ -150,6 +248,12 @@ static bool is_told(struct journey *j)
 static void travel(struct journey *j)
 {
     char line[64];
+    unsigned n = 0;
+    publish(j, n++);
+    if (!holds(j, has_list)) {
+        fails(j, "the instance was never found");
+        return;
+    }
     if (!comes(j, &j->acknowledged_count, 20)) {
         fails(j, "no write was acknowledged at first");
         return;
@@ -162,6 +266,9 @@ static void travel(struct journey *j)
         pthread_mutex_unlock(&j->mutex);
         if (!comes(j, &j->acknowledged_count, count + 20))
             fails(j, "no write is acknowledged any more");
+        publish(j, n++);
+        if (!holds(j, is_registered))
+            fails(j, "the instance is not registered any more");
         puts("writes");
         fflush(stdout);
     }
@@ -170,7 +277,7 @@ static void travel(struct journey *j)
 static int go(struct journey *j, struct cairn_error *error)
 {
     struct cairn_watch_request watch = {.key = cairn_text("journey/"), .prefix = true, .start_revision = 1};
-    struct cairn_lease_grant_request grant = {.ttl_seconds = 10};
+    struct cairn_lease_grant_request grant = {.ttl_seconds = 15};
     struct cairn_lease_grant_result *lease;
     struct cairn_watch *w;
     struct cairn_keepalive *k;
@@ -182,6 +289,18 @@ static int go(struct journey *j, struct cairn_error *error)
     if (!err)
         err = cairn_keepalive_start(j->client, lease->id, on_lease, j, &k, error);
     cairn_result_free(lease);
+    struct cairn_register_request self = {
+        .service = "journeys", .id = "j1", .host = "127.0.0.1", .port = 1, .ttl_seconds = 15};
+    struct cairn_discover_request find = {.service = "journeys"};
+    struct cairn_registration *r;
+    struct cairn_discovery *d;
+    struct cairn_config_watch *g;
+    if (!err)
+        err = cairn_register_start(j->client, &self, on_registration, j, &r, error);
+    if (!err)
+        err = cairn_discover_start(j->client, &find, on_instances, j, &d, error);
+    if (!err)
+        err = cairn_config_subscribe(j->client, NULL, NULL, "journey.yaml", on_config, j, &g, error);
     if (err)
         return err;
     pthread_create(&writer, NULL, write_keys, j);
@@ -194,6 +313,10 @@ static int go(struct journey *j, struct cairn_error *error)
         fails(j, "the last acknowledged write was never told");
     cairn_watch_stop(w);
     cairn_keepalive_stop(k);
+    cairn_discover_stop(d);
+    cairn_config_unsubscribe(g);
+    if (cairn_register_stop(r) != CAIRN_OK)
+        fails(j, "the instance could not be deregistered");
     judge(j);
     return CAIRN_OK;
 }
@@ -217,8 +340,11 @@ int main(int argc, char **argv)
         j.wrong = "could not start";
     }
     cairn_close(j.client);
-    printf("acknowledged %zu, told %zu, unknown %u, failed %u, refreshed %u, lost %u\n", j.acknowledged_count,
-           j.told_count, j.unknown, j.failed, j.refreshed, j.lost);
+    printf("acknowledged %zu, told %zu, unknown %u, failed %u, refreshed %u, lost %u; connections broken %u, "
+           "lists %zu, configurations "
+           "%zu\n",
+           j.acknowledged_count, j.told_count, j.unknown, j.failed, j.refreshed, j.lost, j.broken, j.lists,
+           j.configs);
     if (j.wrong)
         printf("wrong: %s\n", j.wrong);
     free(j.acknowledged);

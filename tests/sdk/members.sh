@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# libcairn on three members: the leader is killed, then stopped and continued, while a program writes, watches and keeps a
-# lease alive (journey.c). PROGRAMS is the folder they were built into.
+# libcairn on three members: each is killed, the leader stopped and continued, and ended in order, while a program writes,
+# watches, keeps a lease and an instance alive, and follows a configuration (journey.c). PROGRAMS is the folder they were built into.
 . "$(dirname "$0")/../e2e/lib.sh"
 . tests/e2e/members.sh
 PROGRAMS=$(realpath "$PROGRAMS")
@@ -17,12 +17,13 @@ hears() { # WHAT: its next line
 }
 goes_on() { echo go >&8 && hears writes; }
 check "a program writes, watches and keeps a lease" hears ready
-for round in 1 2; do
+# Each once: who leads is among them, and whoever the program is connected to.
+for i in 1 2 3; do
     lead=$(leader)
-    stop_member "$lead" KILL
-    check "it goes on when the leader, n$lead, is killed" goes_on
-    start_member "$lead"
-    check "n$lead is back" serves "$lead"
+    stop_member $i KILL
+    check "it goes on when n$i is killed (n$lead led)" goes_on
+    start_member $i
+    check "n$i is back" serves $i
 done
 lead=$(leader)
 kill -STOP "${member_pids[$lead]}"
@@ -37,6 +38,7 @@ eval "exec ${journey[1]}>&-" 2>/dev/null
 cat <&7 >"$work/verdict"
 wait $journey_pid
 expect "nothing lost, nothing twice" 0 $?
+check "its stream was broken at least once" grep -q 'connections broken [1-9]' "$work/verdict"
 sed 's/^/       /' "$work/verdict"
 [ "$failures" = 0 ] || sed 's/^/       /' "$work/journey.err"
 finish

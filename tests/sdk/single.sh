@@ -11,6 +11,15 @@ endpoint=127.0.0.1:$port
 check "every call" "$PROGRAMS/calls" "$endpoint"
 "$EXAMPLES/kv" "$endpoint" >"$work/kv"
 expect "example kv" "0 example/counter = 1 swapped: yes" "$? $(xargs <"$work/kv")"
+"$EXAMPLES/service" "$endpoint" | LC_ALL=C sort >"$work/service"
+expect "example service" "payments.yaml: limit: 10 payments: p1 at 10.0.0.5:8080 is up" "$(xargs <"$work/service")"
+"$EXAMPLES/watch" seen/ "$endpoint" >"$work/watch" &
+watch_pid=$!
+check "example watch begins" within $LIMIT_S has "$work/watch" watching
+export ETCDCTL_ENDPOINTS=$endpoint
+etcdctl put seen/a 1 >"$work/put" && etcdctl put other 1 >"$work/put" && etcdctl del seen/a >"$work/put"
+wait $watch_pid
+expect "and tells" "0 watching put seen/a 1 delete seen/a" "$? $(xargs <"$work/watch")"
 
 shown=$(nm -D --defined-only "$LIBRARY/libcairn.so" | awk '$2 == "T" { sub(/@.*/, "", $3); print $3 }' | sort)
 expect "the shared library shows cairn_* alone" "" "$(grep -v '^cairn_' <<<"$shown")"
@@ -28,4 +37,23 @@ export PKG_CONFIG_PATH=$work/root/opt/cairn/lib/pkgconfig PKG_CONFIG_SYSROOT_DIR
 check "a program finds it by pkg-config" gcc sdk/examples/kv.c $(pkg-config --cflags --libs cairn) -o "$work/installed"
 expect "and runs on the shared library" 0 "$(LD_LIBRARY_PATH=$work/root/opt/cairn/lib "$work/installed" "$endpoint" >/dev/null; echo $?)"
 check "and is linked with the static one alone" gcc sdk/examples/kv.c -I"$work/root/opt/cairn/include" "$work/root/opt/cairn/lib/libcairn.a" $(pkg-config --static --libs-only-l cairn | sed 's/-lcairn//') -o "$work/static"
+
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$work/key.pem" -out "$work/cert.pem" -days 2 \
+    -subj /CN=cairn -addext subjectAltName=IP:127.0.0.1 2>/dev/null
+start_tls() {
+    "$CAIRND" --data-dir "$work/tls" --cert-file "$work/cert.pem" --key-file "$work/key.pem" \
+        --listen-client-urls "https://127.0.0.1:$((port + 10))" --advertise-client-urls "https://127.0.0.1:$((port + 10))" \
+        --listen-peer-urls "http://127.0.0.1:$((port + 11))" --initial-advertise-peer-urls "http://127.0.0.1:$((port + 11))" \
+        --initial-cluster "default=http://127.0.0.1:$((port + 11))" >"$work/tls.log" 2>&1 &
+    tls_pid=$!
+    within $LIMIT_S has "$work/tls.log" 'ready to serve client requests'
+}
+end_more() { kill "${tls_pid:-}" 2>/dev/null; }
+check "a server with TLS starts" start_tls
+check "every call over TLS" "$PROGRAMS/calls" "https://127.0.0.1:$((port + 10))" "$work/cert.pem"
+
+mkdir "$work/cache"
+check "a cache folder is filled" "$PROGRAMS/calls" "$endpoint" "$work/cache" leave
+stop_server
+check "and found when no member is there" "$PROGRAMS/calls" "$endpoint" "$work/cache" find
 finish

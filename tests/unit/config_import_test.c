@@ -16,6 +16,15 @@ static int setup(void **state)
     return 0;
 }
 
+static int setup_few_namespaces(void **state)
+{
+    struct config_node *n = mem_new(sizeof *n);
+    struct config_options options = {.namespaces_max = 3};
+    config_node_open(n, &options);
+    *state = n;
+    return 0;
+}
+
 /* Four items a transaction. */
 static int setup_limited(void **state)
 {
@@ -313,6 +322,44 @@ static void test_interference_overwrite(void **state)
     interfere(state, CONFIG_IMPORT_OVERWRITE);
 }
 
+static void add_in(struct run *r, const char *ns, const char *name)
+{
+    add(r, name, "x")->key.ns = slice_text(ns);
+}
+
+/* Each would fit alone: they are judged together. */
+static void test_new_namespaces(void **state)
+{
+    struct config_node *n = *state;
+    config_node_publish(n, "here", "x");
+    for (int is_dry = 1; is_dry >= 0; is_dry--) {
+        struct run *r = mem_new(sizeof *r);
+        int64_t before = kv_revision(n->node.kv);
+        r->import.is_dry = is_dry;
+        add_in(r, "one", "a");
+        add_in(r, "two", "b");
+        add_in(r, "three", "c");
+        add_in(r, "three", "d");
+        add(r, "here", "y");
+        assert_int_equal(run_import(n, r, CONFIG_IMPORT_OVERWRITE), is_dry ? OK : ERR_QUOTA);
+        assert_actions(r, is_dry
+                              ? "here updated, a created, c created, d created, b refused"
+                              : "here not_written, a not_written, c not_written, d not_written, b refused");
+        assert_non_null(strstr(r->import.error,
+                               "there may be 3 namespaces with configurations, and there are: "
+                               "two would be one more"));
+        assert_int_equal(kv_revision(n->node.kv), before);
+        end(r);
+    }
+    struct run *r = mem_new(sizeof *r);
+    add_in(r, "one", "a");
+    add_in(r, "two", "b");
+    add(r, "here", "y");
+    assert_int_equal(run_import(n, r, CONFIG_IMPORT_OVERWRITE), OK);
+    assert_int_equal(r->import.transactions, 1);
+    end(r);
+}
+
 /* Larger together than a request may be, though their number is not. */
 static void test_bytes(void **state)
 {
@@ -368,6 +415,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_interference_abort, setup_limited, teardown),
         cmocka_unit_test_setup_teardown(test_interference_skip, setup_limited, teardown),
         cmocka_unit_test_setup_teardown(test_interference_overwrite, setup_limited, teardown),
+        cmocka_unit_test_setup_teardown(test_new_namespaces, setup_few_namespaces, teardown),
         cmocka_unit_test_setup_teardown(test_bytes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cancel, setup_limited, teardown),
         cmocka_unit_test_setup_teardown(test_closed, setup, teardown),

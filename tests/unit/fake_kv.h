@@ -35,6 +35,7 @@ enum fake_kind {
     FAKE_MEMBER_PROMOTE,
     FAKE_MOVE_LEADER,
     FAKE_BARRIER,
+    FAKE_AUTH,
 };
 
 struct fake_output {
@@ -65,6 +66,7 @@ struct kv {
     void (*snapshot_done)(void *arg, int err, const char *path, uint64_t size);
     void *snapshot_arg;
     int64_t compact_revision;
+    bool is_auth_on, is_late_known; /* the token "late" is waited for until then */
     struct arena arena;
 };
 
@@ -331,6 +333,14 @@ static void fake_answer(struct kv *kv, struct kv_request *r)
     case FAKE_BARRIER:
         r->done(r, 0, NULL);
         break;
+    case FAKE_AUTH: {
+        Etcdserverpb__AuthStatusResponse m = ETCDSERVERPB__AUTH_STATUS_RESPONSE__INIT;
+        m.header = &header;
+        m.authrevision = 1;
+        m.enabled = kv->is_auth_on;
+        r->done(r, 0, &m.base);
+        break;
+    }
     }
 #undef ANSWER
 }
@@ -406,10 +416,12 @@ void watch_create(struct watch_stream *s, const Etcdserverpb__WatchCreateRequest
                   const char *refuse_reason)
 {
     (void)request;
-    (void)refuse_reason;
     Etcdserverpb__WatchResponse m = ETCDSERVERPB__WATCH_RESPONSE__INIT;
-    m.watch_id = s->next_id++;
+    m.watch_id = refuse_reason ? -1 : s->next_id++;
     m.created = true;
+    m.canceled = refuse_reason != NULL;
+    if (refuse_reason)
+        m.cancel_reason = (char *)(uintptr_t)refuse_reason;
     fake_push(s, s->kv->revision, &m);
 }
 
@@ -476,6 +488,75 @@ static inline void fake_snapshot(struct kv *kv, int err, size_t size, char *ret_
     mem_free(bytes);
     close(fd);
     kv->snapshot_done(kv->snapshot_arg, err, ret_path, size);
+}
+
+/* --- users: alice may everything that begins with 'a', root administers -------------------------------- */
+void kv_auth(struct kv *kv, struct kv_request *r, const ProtobufCMessage *m)
+{
+    fake_add(kv, r, FAKE_AUTH, m);
+}
+
+void kv_authenticate(struct kv *kv, struct kv_request *r, const char *user, bool is_simple)
+{
+    (void)user, (void)is_simple;
+    fake_add(kv, r, FAKE_AUTH, NULL);
+}
+
+bool kv_auth_is_enabled(const struct kv *kv)
+{
+    return kv->is_auth_on;
+}
+
+uint64_t kv_auth_revision(const struct kv *kv)
+{
+    (void)kv;
+    return 1;
+}
+
+int kv_auth_password(const struct kv *kv, const char *user, struct slice *ret_hash)
+{
+    (void)kv, (void)user, (void)ret_hash;
+    return ERR_AUTH_FAILED;
+}
+
+int kv_auth_token(struct kv *kv, struct slice token, struct auth_who *ret_who)
+{
+    bool is_late = slice_equal(token, slice_text("late"));
+    bool is_known = slice_equal(token, slice_text("alice")) || slice_equal(token, slice_text("root"));
+    if (is_late && !kv->is_late_known)
+        return ERR_NOT_READY;
+    *ret_who = (struct auth_who){is_late ? slice_text("alice") : token, 1, true};
+    return is_known || is_late ? OK : ERR_INVALID_AUTH_TOKEN;
+}
+
+void kv_auth_wait(struct kv *kv, struct kv_request *r, struct slice token)
+{
+    (void)token;
+    fake_add(kv, r, FAKE_BARRIER, NULL);
+}
+
+int kv_auth_check_admin(const struct kv *kv, const struct auth_who *who)
+{
+    if (!kv->is_auth_on)
+        return OK;
+    return slice_equal(who->user, slice_text("root")) ? OK
+           : who->revision                            ? ERR_PERMISSION_DENIED
+                                                      : ERR_USER_EMPTY;
+}
+
+int kv_auth_check_range(const struct kv *kv, const struct auth_who *who, struct slice key,
+                        struct slice range_end, bool is_write)
+{
+    (void)range_end, (void)is_write;
+    int err = kv_auth_check_admin(kv, who);
+    return err == ERR_PERMISSION_DENIED && key.size && key.data[0] == 'a' ? OK : err;
+}
+
+int kv_auth_check_lease(const struct kv *kv, const struct auth_who *who, int64_t lease, bool is_write,
+                        struct slice except, size_t *ret_count)
+{
+    (void)lease, (void)is_write, (void)except, (void)ret_count;
+    return kv_auth_check_admin(kv, who);
 }
 
 #endif

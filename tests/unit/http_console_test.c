@@ -187,6 +187,7 @@ static void test_refused(void **state)
         "/ui/console.def",
         "/uix",
         "/ui/index.html/../main.js",
+        "/ui%2fmain.js",
         "/ui/%2fmain%2Ejs",
         "/ui/index.html%2f/",
         "/ui/main.js.gz",

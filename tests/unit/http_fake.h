@@ -5,6 +5,7 @@
 #define TESTS_UNIT_HTTP_FAKE_H
 
 #include "tests/unit/http_client.h"
+#include "tests/unit/no_auth.h"
 
 /* --- the store, made up ------------------------------------------------------------------------- */
 

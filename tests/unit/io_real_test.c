@@ -1,13 +1,44 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The real seam: files, folders, locks, timers, workers, and the log on top of them in a folder of its own.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 #include <uv.h>
 
 #include "consensus/wal/wal.h"
 #include "tests/unit/unit.h"
+
+/* The two calls that a synced write may make, in place of libc's: counted, and made to fail. */
+static struct {
+    int err;    /* pwritev2 fails with it */
+    bool halve; /* or writes one half */
+    unsigned direct, synced;
+} calls;
+
+ssize_t pwritev2(int fd, const struct iovec *pieces, int count, off_t at, int flags)
+{
+    calls.direct++;
+    if (calls.err) {
+        errno = calls.err;
+        return -1;
+    }
+    struct iovec half = pieces[0];
+    if (calls.halve) {
+        half.iov_len /= 2;
+        pieces = &half;
+    }
+    return syscall(SYS_pwritev2, fd, pieces, count, (long)at, 0L, flags);
+}
+
+int fdatasync(int fd)
+{
+    calls.synced++;
+    return (int)syscall(SYS_fdatasync, fd);
+}
 
 struct place {
     char dir[64];
@@ -19,6 +50,7 @@ static int setup(void **state)
 {
     struct place *p = calloc(1, sizeof(*p));
 
+    memset(&calls, 0, sizeof(calls));
     snprintf(p->dir, sizeof(p->dir), "/tmp/cairn-io-XXXXXX");
     assert_non_null(mkdtemp(p->dir));
     assert_int_equal(uv_loop_init(&p->loop), 0);
@@ -30,12 +62,15 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     struct place *p = *state;
-    char command[96];
+    char command[256];
 
     io_real_free(p->io);
     uv_run(&p->loop, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(&p->loop), 0); /* no handle is left */
-    snprintf(command, sizeof(command), "rm -rf %s", p->dir);
+    snprintf(command, sizeof(command),
+             "cd %s && if [ -f device ]; then umount mounted 2>/dev/null; losetup -d $(cat device); fi; "
+             "rm -rf --one-file-system %s",
+             p->dir, p->dir);
     assert_int_equal(system(command), 0);
     free(p);
     return 0;
@@ -152,6 +187,83 @@ static void synced_writes_in_memory_are_read(void **state)
     close(fd);
     check_synced_writes(p, path);
     unlink(path);
+}
+
+/* The device's sectors are larger, or the file system cannot: EINVAL and EOPNOTSUPP say that nothing was
+ * written. Then it is written and synced by two calls, and the direct one is not tried again. */
+static void what_cannot_be_direct_is_written_and_synced(void **state)
+{
+    struct place *p = *state;
+    const struct io_ops *ops = p->io->ops;
+    static const int errors[] = {EINVAL, EOPNOTSUPP};
+    uint8_t data[2048];
+    struct io_file *file;
+
+    memset(data, 'x', sizeof(data));
+    for (size_t i = 0; i < COUNT_OF(errors); i++) {
+        memset(&calls, 0, sizeof(calls));
+        calls.err = errors[i];
+        assert_int_equal(ops->open(p->io, path_of(p, i ? "g" : "f"), true, &file), 0);
+        assert_int_equal(ops->write_synced(p->io, file, 512, data, 1024), 0);
+        if (!calls.direct)
+            skip(); /* O_DIRECT cannot even be asked for here */
+        assert_int_equal(calls.direct, 1);
+        assert_int_equal(calls.synced, 1);
+        assert_int_equal(ops->write_synced(p->io, file, 1536, data, 512), 0);
+        assert_int_equal(calls.direct, 1);
+        assert_int_equal(calls.synced, 2); /* each is on the disk when it returns */
+        expect_bytes(p, file, 512, data, 1536);
+        ops->close(p->io, file);
+    }
+    memset(&calls, 0, sizeof(calls));
+    calls.err = EINVAL;
+    check_synced_writes(p, path_of(p, "h"));
+    assert_int_equal(calls.direct, 1);
+}
+
+/* Written in part: the rest is not lost. An error of the disk is one: nobody writes on. */
+static void a_direct_write_that_fails_is_told(void **state)
+{
+    struct place *p = *state;
+    const struct io_ops *ops = p->io->ops;
+    uint8_t data[4096];
+    struct io_file *file;
+
+    memset(data, 'y', sizeof(data));
+    assert_int_equal(ops->open(p->io, path_of(p, "f"), true, &file), 0);
+    calls.halve = true;
+    assert_int_equal(ops->write_synced(p->io, file, 0, data, sizeof(data)), 0);
+    assert_int_equal(calls.synced, 1);
+    expect_bytes(p, file, 0, data, sizeof(data));
+    calls.halve = false;
+    calls.err = EIO;
+    int err = ops->write_synced(p->io, file, 0, data, 1024);
+    assert_int_equal(err, calls.direct > 0 ? ERR_IO : 0);
+    assert_int_equal(calls.synced, calls.direct > 0 ? 1 : 2);
+    ops->close(p->io, file);
+}
+
+/* A file system on a device of 4 KiB sectors, where root may have one: the kernel itself refuses 512 bytes.
+ */
+static void sectors_of_4_kib_are_written(void **state)
+{
+    struct place *p = *state;
+    char command[1024], line[64] = "";
+
+    snprintf(command, sizeof(command),
+             "cd %s && exec 2>&1 && truncate -s 48M image && mkdir mounted && "
+             "device=$(losetup -f --show -b 4096 image) && echo $device >device && "
+             "mkfs.ext4 -q -F $device && mount $device mounted >/dev/null && echo ready",
+             p->dir);
+    FILE *out = popen(command, "r");
+    while (out && fgets(line, sizeof(line), out))
+        continue;
+    bool is_mounted = out && pclose(out) == 0 && !strcmp(line, "ready\n");
+    if (!is_mounted)
+        skip();
+    check_synced_writes(p, path_of(p, "mounted/f"));
+    assert_int_equal(calls.direct, 1); /* tried, refused, not tried again */
+    assert_true(calls.synced > 1);
 }
 
 static void full_device_is_no_disk_space(void **state)
@@ -282,6 +394,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(files, setup, teardown),
         cmocka_unit_test_setup_teardown(synced_writes_are_read, setup, teardown),
         cmocka_unit_test_setup_teardown(synced_writes_in_memory_are_read, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_cannot_be_direct_is_written_and_synced, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_direct_write_that_fails_is_told, setup, teardown),
+        cmocka_unit_test_setup_teardown(sectors_of_4_kib_are_written, setup, teardown),
         cmocka_unit_test_setup_teardown(full_device_is_no_disk_space, setup, teardown),
         cmocka_unit_test_setup_teardown(locks_exclude, setup, teardown),
         cmocka_unit_test_setup_teardown(timers, setup, teardown),

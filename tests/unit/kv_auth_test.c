@@ -469,7 +469,8 @@ static void leases_are_their_keys(void **state)
     assert_int_equal(put_with(m, &root, "z", id, false), OK);
     assert_int_equal(leases(m, &alice), ERR_PERMISSION_DENIED);
     assert_int_equal(leases(m, &root), OK);
-    assert_int_equal(kv_auth_check_lease(m->kv, &alice, id, true), ERR_PERMISSION_DENIED);
+    assert_int_equal(kv_auth_check_lease(m->kv, &alice, id, true, (struct slice){0}, NULL),
+                     ERR_PERMISSION_DENIED);
     /* alice cannot end z with it, nor hang a key of hers beside it. */
     assert_int_equal(put_with(m, &alice, "b", id, false), ERR_PERMISSION_DENIED);
     assert_int_equal(revoke(m, &alice, id), ERR_PERMISSION_DENIED);

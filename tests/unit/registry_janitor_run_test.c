@@ -415,6 +415,91 @@ static void test_override_ends(void **state)
     buf_done(&text);
 }
 
+/* What is there of it: also when that is an override alone. */
+static struct catalog_instance *rest_of(struct world *w, const char *id)
+{
+    struct registry_key key = registry_key_of("s", id);
+    return registry_find(w->n.registry, &key);
+}
+
+/* A drain is of one life of an instance, however that ends; what the operator said beside it stays. */
+static void test_dies_drained(void **state)
+{
+    struct world *w = *state;
+    static const char *const overrides[] = {
+        "{\"state\":\"draining\",\"drain\":true,\"reason\":\"drain\"}",
+        "{\"state\":\"draining\",\"drain\":true,\"weight\":5}",
+        "{\"state\":\"draining\"}",
+    };
+    for (int k = 0; k < 3; k++) {
+        put_session(w, 1);
+        put_instance(w, "a", 1, ",\"grace\":1");
+        registry_node_put(&w->n, NAME_OVERRIDE, "s", "a", overrides[k]);
+        registry_node_settle(&w->n);
+        assert_int_equal(catalog_effect(registry_node_find(&w->n, "s", "a")).state, INSTANCE_DRAINING);
+        end_sessions(w, 1, 1);
+        wait_until(w, is_gone);
+        struct catalog_instance *i = rest_of(w, "a"); /* in the same revision */
+        if (k == 0) {
+            assert_null(i);
+            continue;
+        }
+        assert_non_null(i);
+        assert_false(i->override->is_drain);
+        assert_true(k == 1 ? i->override->has_weight && !i->override->has_state : i->override->has_state);
+    }
+}
+
+struct alarm {
+    struct kv_request request;
+    bool is_done;
+};
+
+static void on_alarm(struct kv_request *r, int err, const ProtobufCMessage *response)
+{
+    (void)response;
+    assert_int_equal(err, OK);
+    container_of(r, struct alarm, request)->is_done = true;
+}
+
+static bool is_alarm_done(void *arg)
+{
+    return ((struct alarm *)arg)->is_done;
+}
+
+static void set_full(struct world *w, bool is_full)
+{
+    struct alarm a = {.request.done = on_alarm};
+    Etcdserverpb__AlarmRequest m = ETCDSERVERPB__ALARM_REQUEST__INIT;
+    m.action = is_full ? ETCDSERVERPB__ALARM_REQUEST__ALARM_ACTION__ACTIVATE
+                       : ETCDSERVERPB__ALARM_REQUEST__ALARM_ACTION__DEACTIVATE;
+    m.memberid = kv_member_id(w->n.node.kv);
+    m.alarm = ETCDSERVERPB__ALARM_TYPE__NOSPACE;
+    kv_alarm(w->n.node.kv, &a.request, &m);
+    one_node_run(&w->n.node, is_alarm_done, &a);
+}
+
+/* It takes no puts, not even one that says that somebody is lost: the dead leave traffic all the same. */
+static void test_full_store(void **state)
+{
+    struct world *w = *state;
+    put_session(w, 1);
+    put_session(w, 2);
+    put_instance(w, "a", 1, ",\"grace\":3600");
+    put_instance(w, "b", 2, "");
+    registry_node_settle(&w->n);
+    set_full(w, true);
+    end_sessions(w, 1, 1);
+    wait_until(w, is_gone);
+    assert_non_null(registry_node_find(&w->n, "s", "b"));
+    set_full(w, false);
+    put_session(w, 3);
+    put_instance(w, "a", 3, ",\"grace\":3600");
+    registry_node_settle(&w->n);
+    end_sessions(w, 3, 3);
+    wait_until(w, is_lost); /* with room it has its grace again */
+}
+
 /* One that is proposed when the registry closes is forgotten, not answered into freed memory. */
 static void test_closed_in_flight(void **state)
 {
@@ -434,6 +519,8 @@ int main(void)
         TEST(test_lease_expires),
         TEST(test_client_returns),
         TEST(test_storm),
+        TEST(test_dies_drained),
+        TEST(test_full_store),
         TEST(test_registered_in_the_same_moment),
         TEST(test_session_comes_back_in_the_same_moment),
         TEST(test_batches),

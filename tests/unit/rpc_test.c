@@ -124,6 +124,8 @@ static void every_unary_method_answers(void **state)
             continue; /* not without URLs, nor a version: below */
         if (strstr(m->path, "v3electionpb") && !strstr(m->path, "/Campaign"))
             continue; /* rpc_line_test.c */
+        if (strstr(m->path, "/Authenticate") || strstr(m->path, "/UserAdd"))
+            continue; /* not without passwords: rpc_auth_test.c */
         struct fake_call *f = unary(m->path, NULL);
         assert_int_equal(f->count, 1);
         ProtobufCMessage *answer =
@@ -132,12 +134,6 @@ static void every_unary_method_answers(void **state)
         protobuf_c_message_free_unpacked(answer, NULL);
         expect_end(f, 0, "");
     }
-}
-
-static void absent_methods_say_so(void **state)
-{
-    (void)state;
-    expect_end(open_call("/etcdserverpb.Auth/AuthEnable"), 12, "method AuthEnable not implemented");
 }
 
 static void peer_urls_are_looked_at(void **state)
@@ -536,7 +532,6 @@ int main(void)
         cmocka_unit_test(aliases_and_strangers),
         cmocka_unit_test_setup_teardown(every_unary_method_answers, setup, teardown),
         cmocka_unit_test_setup_teardown(metrics_are_grpc_prometheus, setup, teardown),
-        cmocka_unit_test_setup_teardown(absent_methods_say_so, setup, teardown),
         cmocka_unit_test_setup_teardown(put_hands_over_and_answers, setup, teardown),
         cmocka_unit_test_setup_teardown(errors_have_their_code_and_text, setup, teardown),
         cmocka_unit_test_setup_teardown(unknown_lease_has_ttl_minus_one, setup, teardown),

@@ -95,6 +95,7 @@ export function config(context) {
     try {
       const r = await send('PUT', at('', { type: draft.type, if_seq: draft.base ? draft.base.seq : 0, title: draft.title, note: draft.note }), draft.text);
       toast(r.unchanged ? 'The same is live already: nothing was published.' : `Release ${r.seq} is published.`);
+      live = await ask(at('', { meta: 'true' })).catch(() => live);
       draft = null;
       context.set({ tab: '' });
     } catch (e) {

@@ -22,6 +22,8 @@ from ports import tell_logs
 SERVICES = [f"s{n}" for n in range(5)]
 CLIENTS, EACH, PORT = 20, 10, 10000
 SHORT_GRACE = 3  # of the last client's; the others have 15 s
+# A session's rest, an election, the whole TTL once more from a new leader, a second until it is lost; and a slow machine's share.
+DEAD_SHOWN_S = TTL_S + 2 + TTL_S + 1 + 6
 LIMIT_S = 900  # a slow machine's; it takes about 100 s
 
 
@@ -192,9 +194,38 @@ class World:
         self.registered()
         wait_for("the guard lets go", lambda: self.members.guards()[0] == 0)
 
+    def full_disk(self):
+        """The leader's disk is full, so that it ends, while a client dies: that one is out of traffic in time all the same."""
+        members, dead = self.members, self.clients[1]
+        leader = members.leader()
+        with members.small_disk(leader) as fill:
+            if fill is None:
+                print("  skip full_disk: no root or no tmpfs")
+                return
+            members.lead(leader)
+            self.registered()
+            died = time.monotonic()
+            dead.pause()
+            fill()
+            others = [n for n in members.names if n != leader]
+            is_out = {n: None for n in others}
+
+            def are_out():
+                for n in others:
+                    shown = [v for s in SERVICES for i, v in self.view(n, s)[1].items() if i in dead.instances]
+                    is_out[n] = is_out[n] or (not any(v["serving"] for v in shown) and time.monotonic())
+                return all(is_out.values())
+            wait_for("who died is out of traffic on the other members", are_out)
+            took_s = max(is_out.values()) - died
+            if members.process[leader].poll() is None:
+                self.judge.fault(f"{leader} lives on although its disk is full")
+            if took_s > DEAD_SHOWN_S:
+                self.judge.fault(f"who died was in traffic for {took_s:.1f} s more; {DEAD_SHOWN_S} are promised")
+        dead.resume()
+
     def all(self):
         return {f.__name__: f for f in (self.restart_one, self.kill_leader, self.cut_off_follower, self.cut_off_leader,
-                                        self.restart_all, self.late_clients, self.storm)}
+                                        self.restart_all, self.late_clients, self.storm, self.full_disk)}
 
     def run(self, names):
         failed = 0

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Three members behind the fault proxy, and the clients that keep instances registered with them."""
 import base64
+import contextlib
 import http.client
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -97,6 +99,61 @@ class Members:
                         return n
             return None
         return wait_for("a leader", look)
+
+    def lead(self, name):
+        """It gets the lead, whoever has it."""
+        def ask_for_it():
+            leader = self.leader()
+            if leader != name:
+                ask(self.client[leader], "POST", "/v3/maintenance/transfer-leadership", {"targetID": str(int(self.id[name], 16))}, 10)
+            return leader == name
+        wait_for(f"{name} leads", ask_for_it)
+
+    @contextlib.contextmanager
+    def small_disk(self, name):
+        """The member has its folder on a disk of its own, which fill() fills until the member ends. Gives None where no such disk
+        can be had. Behind it the member has room again, and serves."""
+        folder, mount = f"{self.folder}/{name}", f"{self.folder}/{name}.disk"
+        os.mkdir(mount)
+        if os.getuid() != 0 or subprocess.call(["mount", "-t", "tmpfs", "-o", "size=512m", "tmpfs", mount], stderr=subprocess.DEVNULL):
+            os.rmdir(mount)
+            yield None
+            return
+
+        def move(source, target):
+            self.stop(signal.SIGTERM, name)
+            shutil.copytree(source, target, dirs_exist_ok=True)
+            shutil.rmtree(source, ignore_errors=True)
+
+        def fill():
+            with contextlib.suppress(OSError), open(f"{mount}/other", "wb", buffering=0) as other:
+                while True:
+                    other.write(bytes(1 << 20))
+            with contextlib.suppress(OSError), open(f"{mount}/rest", "wb", buffering=0) as rest:
+                while True:
+                    rest.write(bytes(4096))
+            value = base64_of("x" * 100000)
+            for turn in range(1000):  # what the log has of room already, too
+                if self.process[name].poll() is not None:
+                    return
+                with contextlib.suppress(OSError):
+                    ask(self.client[name], "POST", "/v3/kv/put", {"key": base64_of(f"full/{turn % 5}"), "value": value})
+        try:
+            move(folder, f"{mount}/data")
+            os.symlink(f"{mount}/data", folder)
+            self.start(name)
+            self.serve(name)
+            yield fill
+        finally:
+            for file in ("other", "rest"):
+                with contextlib.suppress(OSError):
+                    os.unlink(f"{mount}/{file}")
+            self.stop(signal.SIGTERM, name)
+            os.unlink(folder)
+            shutil.copytree(f"{mount}/data", folder)
+            subprocess.call(["umount", mount])
+            self.start(name)
+            self.serve(name)
 
     def stop(self, how, *names):
         for n in names:

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The last known good: one file a view, so that a program starts while no member can be reached. The name is
+ * a digest of what the view is of; the content says it again, and is believed only if it is the same. A file
+ * is written beside and renamed, so it is whole or the one before. What cannot be written is left: the cache
+ * is a help, never a reason to fail. */
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/hash.h"
+#include "sdk/stream.h"
+
+enum { CACHE_BYTES_MAX = 64 << 20 };
+
+static void path_of(const struct cairn_client *c, const char *kind, const char *ns, const char *group,
+                    const char *name, struct buf *out)
+{
+    struct buf text = {0};
+    uint8_t digest[20];
+    buf_addf(&text, "%s\n%s\n%s\n%s", kind, ns, group, name);
+    sha1(text.data, text.size, digest);
+    buf_done(&text);
+    buf_addf(out, "%s/%s-", c->cache_dir, kind);
+    for (size_t i = 0; i < sizeof digest; i++)
+        buf_addf(out, "%02x", digest[i]);
+    buf_add_text(out, ".json");
+}
+
+static void write_file(const char *path, struct slice bytes)
+{
+    struct buf beside = {0};
+    buf_addf(&beside, "%s.%ld.new", path, (long)getpid());
+    FILE *f = fopen(buf_text(&beside), "w");
+    bool is_written = f && fwrite(bytes.data, 1, bytes.size, f) == bytes.size;
+    if (f && fclose(f) != 0)
+        is_written = false;
+    if (!is_written || rename(buf_text(&beside), path) != 0)
+        (void)unlink(buf_text(&beside));
+    buf_done(&beside);
+}
+
+void cache_write(const struct subscription *s)
+{
+    struct buf path = {0};
+    if (!s->client->cache_dir || !s->items || s->is_from_cache)
+        return;
+    json_t *root = json_pack("{ss ss ss ss sI sO}", "kind", s->kind, "namespace", s->ns, "group", s->group,
+                             "name", s->name, "revision", (json_int_t)s->revision, "items", s->items);
+    char *text = root ? json_dumps(root, JSON_COMPACT) : NULL;
+    path_of(s->client, s->kind, s->ns, s->group, s->name, &path);
+    if (text)
+        write_file(buf_text(&path), slice_text(text));
+    free(text);
+    json_decref(root);
+    buf_done(&path);
+}
+
+static bool read_file(const char *path, struct buf *out)
+{
+    FILE *f = fopen(path, "r");
+    size_t n = 1;
+    while (f && n && out->size < CACHE_BYTES_MAX) {
+        n = fread(buf_reserve(out, 65536), 1, 65536, f);
+        out->size += n;
+    }
+    bool is_read = f && !ferror(f) && !n;
+    if (f)
+        fclose(f);
+    return is_read;
+}
+
+static bool says(const json_t *root, const char *key, const char *text)
+{
+    const char *said = json_string_value(json_object_get(root, key));
+    return said && strcmp(said, text) == 0;
+}
+
+json_t *cache_read(const struct cairn_client *c, const char *kind, const char *ns, const char *group,
+                   const char *name, int64_t *ret_revision)
+{
+    struct buf path = {0}, text = {0};
+    char why[200];
+    json_t *root = NULL, *items = NULL;
+    if (!c->cache_dir)
+        return NULL;
+    path_of(c, kind, ns, group, name, &path);
+    if (read_file(buf_text(&path), &text) && json_parse(buf_slice(&text), &root, why, sizeof why) == OK &&
+        says(root, "kind", kind) && says(root, "namespace", ns) && says(root, "group", group) &&
+        says(root, "name", name) && json_is_object(json_object_get(root, "items"))) {
+        items = json_incref(json_object_get(root, "items"));
+        *ret_revision = json_integer_value(json_object_get(root, "revision"));
+    }
+    json_decref(root);
+    buf_done(&path);
+    buf_done(&text);
+    return items;
+}

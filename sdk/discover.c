@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The instances of a service, as a view of the stream and as a list of structs. */
+#include "sdk/stream.h"
+
+struct cairn_discovery {
+    struct object object;
+    struct post post;
+    struct subscription subscription;
+    bool is_telling, is_stopped;
+    char *ns, *group, *service;
+    void (*callback)(struct cairn_discovery *d, const struct cairn_instances *now, void *arg);
+    void *arg;
+};
+
+static const char *text_of(const json_t *item, const char *key, struct arena *a)
+{
+    const char *text = json_string_value(json_object_get(item, key));
+    return text ? arena_string(a, text, strlen(text)) : "";
+}
+
+static struct cairn_instance instance_of(const json_t *item, struct arena *a)
+{
+    char *text = json_dumps(item, JSON_COMPACT);
+    struct cairn_instance i = {
+        .id = text_of(item, "id", a),
+        .host = text_of(item, "host", a),
+        .port = (int)json_integer_value(json_object_get(item, "port")),
+        .protocol = text_of(item, "protocol", a),
+        .zone = text_of(item, "zone", a),
+        .region = text_of(item, "region", a),
+        .cluster = text_of(item, "cluster", a),
+        .version = text_of(item, "version", a),
+        .state = text_of(item, "state", a),
+        .weight = (int)json_integer_value(json_object_get(item, "weight")),
+        .is_serving = json_is_true(json_object_get(item, "serving")),
+        .json = text ? arena_string(a, text, strlen(text)) : "",
+    };
+    free(text);
+    return i;
+}
+
+/* Sorted by id: the server sends them so, but deltas come in the order of changes. */
+static int compare(const void *a, const void *b)
+{
+    return strcmp(((const struct cairn_instance *)a)->id, ((const struct cairn_instance *)b)->id);
+}
+
+static struct cairn_instances *instances_of(const struct subscription *s)
+{
+    struct arena *a;
+    struct cairn_instances *r = result_new(sizeof *r, &a);
+    size_t count = json_object_size(s->items);
+    struct cairn_instance *list = arena_new(a, (count + 1) * sizeof *list);
+    const char *id;
+    json_t *item, *items = s->items;
+    json_object_foreach(items, id, item) list[r->count++] = instance_of(item, a);
+    qsort(list, r->count, sizeof *list, compare);
+    r->list = list;
+    r->revision = s->revision;
+    r->is_current = s->items != NULL;
+    r->is_cached = s->is_from_cache;
+    return r;
+}
+
+static void discovery_free(struct cairn_discovery *d)
+{
+    mem_free(d->ns);
+    mem_free(d->group);
+    mem_free(d->service);
+    mem_free(d);
+}
+
+static void on_change(struct subscription *s)
+{
+    struct cairn_discovery *d = container_of(s, struct cairn_discovery, subscription);
+    cache_write(s);
+    if (!d->callback)
+        return;
+    struct cairn_instances *now = instances_of(s);
+    d->is_telling = true;
+    d->callback(d, now, d->arg);
+    d->is_telling = false;
+    cairn_result_free(now);
+    if (d->is_stopped)
+        discovery_free(d);
+}
+
+/* What is asked was checked: this is a token or a role that went. The view stays as it is, and is asked for
+ * again when the connection changes. */
+static void on_refused(struct subscription *s, const struct cairn_error *error)
+{
+    (void)s;
+    (void)error;
+}
+
+static void stop_here(struct object *o)
+{
+    struct cairn_discovery *d = container_of(o, struct cairn_discovery, object);
+    list_remove(&o->link);
+    subscription_done(&d->subscription);
+    d->is_stopped = true;
+    if (!d->is_telling)
+        discovery_free(d);
+}
+
+static void start_here(struct post *p)
+{
+    struct cairn_discovery *d = container_of(p, struct cairn_discovery, post);
+    object_add(d->subscription.client, &d->object);
+    subscription_start(&d->subscription, d->subscription.client, "service", d->ns, d->group, d->service);
+}
+
+static char *copy(const char *text)
+{
+    return mem_string(text ? text : "");
+}
+
+int cairn_discover_start(struct cairn_client *c, const struct cairn_discover_request *request,
+                         void (*callback)(struct cairn_discovery *d, const struct cairn_instances *now,
+                                          void *arg),
+                         void *arg, struct cairn_discovery **ret_discovery, struct cairn_error *error)
+{
+    if (!request->service || !*request->service)
+        return set_error(error, CAIRN_INVALID, "a discovery needs a service");
+    struct cairn_discovery *d = mem_new(sizeof *d);
+    d->ns = copy(request->ns);
+    d->group = copy(request->group);
+    d->service = copy(request->service);
+    d->callback = callback;
+    d->arg = arg;
+    d->object.stop = stop_here;
+    d->post.run = start_here;
+    d->subscription.client = c;
+    d->subscription.only_serving = request->only_serving;
+    d->subscription.on_change = on_change;
+    d->subscription.on_refused = on_refused;
+    *ret_discovery = d; /* before its callback can run */
+    int err = client_start(c, &d->post);
+    if (err) {
+        *ret_discovery = NULL;
+        discovery_free(d);
+        return set_error(error, err, "%s", cairn_error_text(err));
+    }
+    return CAIRN_OK;
+}
+
+struct look {
+    struct cairn_discovery *discovery;
+    struct cairn_instances *found;
+};
+
+static void look_here(void *arg)
+{
+    struct look *l = arg;
+    l->found = instances_of(&l->discovery->subscription);
+}
+
+int cairn_discover_now(struct cairn_discovery *d, struct cairn_instances **ret)
+{
+    struct look l = {d, NULL};
+    int err = client_run(d->subscription.client, look_here, &l);
+    if (!err)
+        *ret = l.found;
+    return err;
+}
+
+void cairn_discover_stop(struct cairn_discovery *d)
+{
+    if (d)
+        object_stop(d->subscription.client, &d->object);
+}

@@ -1,0 +1,617 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The stream: one WebSocket to /api/v1/stream, its opening, its life, its end.
+ *
+ *     idle -> dialing -> upgrading -> hello -> ready -> paused -> dialing, at the next endpoint
+ *
+ * hello says how far this client has seen (resume), so that no member that is behind shows an older state,
+ * and which session it had, so that a connection that is lost changes nothing for others. Each frame with a
+ * revision is acknowledged: that is the server's credit. Every heartbeat is a frame, which keeps the session,
+ * and a ping: one that is not answered by the next heartbeat means that the connection is dead. */
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "base/map.h"
+#include "base/text.h"
+#include "sdk/http_answer.h"
+#include "sdk/stream.h"
+#include "sdk/ws.h"
+
+enum { BEAT_MAX_MS = 10000, CODE_MAX = 64 };
+
+enum stream_state {
+    STREAM_IDLE,
+    STREAM_DIALING,
+    STREAM_UPGRADING,
+    STREAM_HELLO,
+    STREAM_READY,
+    STREAM_PAUSED
+};
+
+struct question {
+    struct link link;
+    uint64_t rid;
+    void (*done)(void *arg, const json_t *result, const struct cairn_error *error);
+    void *arg;
+};
+
+struct stream {
+    struct cairn_client *client;
+    enum stream_state state;
+    size_t endpoint;
+    struct sock *sock;
+    struct rpc *token_call;
+    struct http_answer upgrade;
+    char key[32], accept[29];
+    struct ws_reader reader;
+    struct link users, told; /* told: those of users whom a change of state still has to be told */
+    struct link questions;
+    struct map subscriptions; /* by sid */
+    uint32_t last_sid;
+    uint64_t last_rid, cluster_id;
+    int64_t seen_revision;
+    char session[32];   /* "" = none */
+    struct timer timer; /* of the state: dialing, pausing; heartbeats when ready */
+    uint64_t beat_ms;
+    bool is_ping_out;
+    unsigned failures;
+    char reason[320];
+};
+
+static void dial(struct stream *s);
+static void on_dial_timeout(struct timer *t);
+static void on_beat(struct timer *t);
+static void on_pause_over(struct timer *t);
+
+static struct stream *stream_of(struct cairn_client *c)
+{
+    if (!c->stream) {
+        struct stream *s = c->stream = mem_new(sizeof *s);
+        s->client = c;
+        s->endpoint = c->next_endpoint % c->endpoints.count;
+        list_init(&s->users);
+        list_init(&s->told);
+        list_init(&s->questions);
+    }
+    return c->stream;
+}
+
+/* Those in the list when it begins, each once; they may leave meanwhile. */
+static void tell_users(struct stream *s, void (*tell)(struct stream_user *u))
+{
+    list_move_all(&s->told, &s->users);
+    for (struct link *l; (l = list_take_first(&s->told));) {
+        list_add_last(&s->users, l);
+        tell(container_of(l, struct stream_user, link));
+    }
+}
+
+/* --- the end of a connection
+ * --------------------------------------------------------------------------------------- */
+static void end_questions(struct stream *s)
+{
+    struct cairn_error e = {0};
+    set_error(&e, CAIRN_UNAVAILABLE, "%s", s->reason);
+    for (struct link *l; (l = list_take_first(&s->questions));) {
+        struct question *q = container_of(l, struct question, link);
+        q->done(q->arg, NULL, &e);
+        mem_free(q);
+    }
+}
+
+static void tell_lost(struct stream_user *u)
+{
+    u->on_lost(u);
+}
+
+static void lose(struct stream *s, const char *why, uint64_t pause_ms)
+{
+    struct cairn_client *c = s->client;
+    sock_close(s->sock);
+    s->sock = NULL;
+    if (s->token_call)
+        sdk_rpc_cancel(s->token_call);
+    s->token_call = NULL;
+    http_answer_done(&s->upgrade);
+    ws_done(&s->reader);
+    map_done(&s->subscriptions);
+    s->is_ping_out = false;
+    snprintf(s->reason, sizeof s->reason, "%s", why);
+    if (s->state == STREAM_READY)
+        s->failures = 0;
+    s->state = STREAM_PAUSED;
+    s->endpoint = (s->endpoint + 1) % c->endpoints.count;
+    /* The others are tried at once. */
+    unsigned rounds = s->failures++ / (unsigned)c->endpoints.count;
+    uint64_t ms = rounds ? (uint64_t)PAUSE_MIN_MS << (rounds < 6 ? rounds : 6) : 0;
+    ms = pause_ms ? pause_ms : ms < PAUSE_MAX_MS ? ms : PAUSE_MAX_MS;
+    s->timer.run = on_pause_over;
+    timer_start(c, &s->timer, ms / 2 + random_u64() % (ms / 2 + 1));
+    end_questions(s);
+    tell_users(s, tell_lost);
+}
+
+static void on_pause_over(struct timer *t)
+{
+    struct stream *s = container_of(t, struct stream, timer);
+    s->state = STREAM_IDLE;
+    if (!list_is_empty(&s->users))
+        dial(s);
+}
+
+static void on_dial_timeout(struct timer *t)
+{
+    lose(container_of(t, struct stream, timer), "no answer in time", 0);
+}
+
+/* --- sending
+ * ---------------------------------------------------------------------------------------------------------
+ */
+static void send_frame(struct stream *s, enum ws_opcode opcode, struct slice payload)
+{
+    struct buf out = {0};
+    uint8_t mask[4];
+    random_bytes(mask, sizeof mask);
+    ws_write(&out, opcode, payload, mask);
+    if (s->sock)
+        sock_write(s->sock, buf_slice(&out));
+    buf_done(&out);
+}
+
+void stream_send(struct cairn_client *c, struct slice frame)
+{
+    if (stream_is_ready(c))
+        send_frame(c->stream, WS_OP_TEXT, frame);
+}
+
+void stream_ask(struct cairn_client *c, struct slice frame,
+                void (*done)(void *arg, const json_t *result, const struct cairn_error *error), void *arg)
+{
+    struct stream *s = c->stream;
+    struct question *q = mem_new(sizeof *q);
+    struct buf text = {0};
+    q->rid = ++s->last_rid;
+    q->done = done;
+    q->arg = arg;
+    list_add_last(&s->questions, &q->link);
+    buf_add_slice(&text, frame);
+    buf_addf(&text, ",\"rid\":%llu}", (unsigned long long)q->rid);
+    send_frame(s, WS_OP_TEXT, buf_slice(&text));
+    buf_done(&text);
+}
+
+void stream_forget(struct cairn_client *c, const void *arg)
+{
+    if (!c->stream)
+        return;
+    LIST_FOR_EACH_SAFE (l, &c->stream->questions) {
+        struct question *q = container_of(l, struct question, link);
+        if (q->arg == arg) {
+            list_remove(l);
+            mem_free(q);
+        }
+    }
+}
+
+/* --- hello
+ * ------------------------------------------------------------------------------------------------------------
+ */
+static void add_labels(struct json_writer *w, const char *labels)
+{
+    jw_key(w, "labels");
+    jw_open(w, '{');
+    while (*labels) {
+        size_t n = strcspn(labels, ","), k = strcspn(labels, "=");
+        char key[257];
+        if (k < n && k < sizeof key) {
+            memcpy(key, labels, k);
+            key[k] = 0;
+            jw_key(w, key);
+            jw_string(w, slice_of(labels + k + 1, n - k - 1));
+        }
+        labels += n + (labels[n] == ',');
+    }
+    jw_close(w, '}');
+}
+
+static void say_hello(struct stream *s)
+{
+    struct cairn_client *c = s->client;
+    struct buf out = {0};
+    struct json_writer w = {.out = &out};
+    jw_open(&w, '{');
+    jw_key(&w, "type");
+    jw_text(&w, "hello");
+    if (c->client_id) {
+        jw_key(&w, "client_id");
+        jw_text(&w, c->client_id);
+    }
+    if (c->labels)
+        add_labels(&w, c->labels);
+    if (c->token) {
+        jw_key(&w, "token");
+        jw_text(&w, c->token);
+    }
+    if (s->seen_revision) {
+        jw_key(&w, "resume");
+        jw_open(&w, '{');
+        jw_key(&w, "cluster_id");
+        jw_uint_string(&w, s->cluster_id);
+        jw_key(&w, "revision");
+        jw_int(&w, s->seen_revision);
+        jw_close(&w, '}');
+    }
+    if (s->session[0]) {
+        jw_key(&w, "session");
+        jw_open(&w, '{');
+        jw_key(&w, "id");
+        jw_text(&w, s->session);
+        jw_close(&w, '}');
+    }
+    jw_close(&w, '}');
+    s->state = STREAM_HELLO;
+    send_frame(s, WS_OP_TEXT, buf_slice(&out));
+    buf_done(&out);
+}
+
+static void on_beat(struct timer *t)
+{
+    struct stream *s = container_of(t, struct stream, timer);
+    if (s->is_ping_out) {
+        lose(s, "the server does not answer a ping", 0);
+        return;
+    }
+    s->is_ping_out = true;
+    send_frame(s, WS_OP_PING, (struct slice){0});
+    if (s->state == STREAM_READY && s->session[0])
+        send_frame(s, WS_OP_TEXT, slice_text("{\"type\":\"heartbeat\"}"));
+    if (s->state == STREAM_READY)
+        timer_start(s->client, t, s->beat_ms);
+}
+
+static void set_beat(struct stream *s, const json_t *frame)
+{
+    json_int_t ms = json_integer_value(json_object_get(frame, "heartbeat_ms"));
+    uint64_t beat_ms = ms > 0 && ms < BEAT_MAX_MS ? (uint64_t)ms : BEAT_MAX_MS;
+    if (s->beat_ms && s->beat_ms <= beat_ms)
+        return;
+    s->beat_ms = beat_ms;
+    s->timer.run = on_beat;
+    timer_start(s->client, &s->timer, s->beat_ms);
+}
+
+static void take_session(struct stream *s, const json_t *frame)
+{
+    const char *session = json_string_value(json_object_get(frame, "session"));
+    if (session)
+        snprintf(s->session, sizeof s->session, "%s", session);
+}
+
+static void tell_ready(struct stream_user *u)
+{
+    u->on_ready(u);
+}
+
+static void on_welcome(struct stream *s, const json_t *frame)
+{
+    const char *cluster = json_string_value(json_object_get(frame, "cluster_id"));
+    uint64_t id = 0;
+    if (cluster && text_to_u64(slice_text(cluster), &id) == OK && id != s->cluster_id) {
+        s->cluster_id = id;
+        s->seen_revision = 0; /* another cluster's revisions mean nothing here */
+    }
+    s->session[0] = 0;
+    take_session(s, frame);
+    s->state = STREAM_READY;
+    s->failures = 0;
+    s->beat_ms = 0;
+    set_beat(s, frame);
+    tell_users(s, tell_ready);
+}
+
+/* --- what the server says
+ * ------------------------------------------------------------------------------------------- */
+int code_of_name(const char *code)
+{
+    static const struct {
+        const char *name;
+        int code;
+    } table[] = {
+        {"session_gone", CAIRN_LOST},
+        {"not_ready", CAIRN_UNAVAILABLE},
+        {"closed", CAIRN_UNAVAILABLE},
+        {"permission_denied", CAIRN_DENIED},
+        {"invalid_auth_token", CAIRN_UNAUTHENTICATED},
+        {"not_found", CAIRN_NOT_FOUND},
+        {"exists", CAIRN_EXISTS},
+        {"limit", CAIRN_LIMIT},
+        {"quota", CAIRN_LIMIT},
+        {"conflict", CAIRN_CONFLICT},
+        {"precondition", CAIRN_CONFLICT},
+        {"invalid", CAIRN_INVALID},
+        {"malformed", CAIRN_INVALID},
+        {"future_rev", CAIRN_FUTURE},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++)
+        if (strcmp(table[i].name, code) == 0)
+            return table[i].code;
+    return CAIRN_SERVER;
+}
+
+static struct question *take_question(struct stream *s, const json_t *frame)
+{
+    json_int_t rid = json_integer_value(json_object_get(frame, "rid"));
+    LIST_FOR_EACH (l, &s->questions) {
+        struct question *q = container_of(l, struct question, link);
+        if (q->rid == (uint64_t)rid) {
+            list_remove(l);
+            return q;
+        }
+    }
+    return NULL;
+}
+
+static void answer(struct stream *s, const json_t *frame, const struct cairn_error *error)
+{
+    struct question *q = take_question(s, frame);
+    if (q)
+        q->done(q->arg, error->code ? NULL : frame, error);
+    mem_free(q);
+}
+
+static void tell_session_gone(struct stream_user *u)
+{
+    if (u->on_session_gone)
+        u->on_session_gone(u);
+}
+
+static void on_error(struct stream *s, const json_t *frame)
+{
+    const char *code = json_string_value(json_object_get(frame, "code"));
+    const char *message = json_string_value(json_object_get(frame, "message"));
+    json_int_t sid = json_integer_value(json_object_get(frame, "sid"));
+    struct cairn_error e = {0};
+    set_error(&e, code_of_name(code ? code : ""), "%.500s", message ? message : "the server gave no reason");
+    if (json_object_get(frame, "rid")) {
+        answer(s, frame, &e);
+    } else if (sid > 0) {
+        struct subscription *sub = map_get(&s->subscriptions, (uint64_t)sid);
+        if (sub)
+            subscription_refused(sub, &e);
+    } else if (e.code == CAIRN_LOST) {
+        s->session[0] = 0;
+        if (s->state == STREAM_READY)
+            tell_users(s, tell_session_gone);
+    } else if (e.code == CAIRN_UNAUTHENTICATED) {
+        mem_free(s->client->token);
+        s->client->token = NULL;
+        if (s->client->current)
+            channel_token_refused(s->client->current);
+        lose(s, e.message, 0);
+    } else {
+        snprintf(s->reason, sizeof s->reason, "%.300s", e.message);
+    }
+}
+
+static void acknowledge(struct stream *s, int64_t revision)
+{
+    char text[64];
+    int n = snprintf(text, sizeof text, "{\"type\":\"ack\",\"revision\":%lld}", (long long)revision);
+    send_frame(s, WS_OP_TEXT, slice_of(text, (size_t)n));
+}
+
+static void on_mark(struct stream *s, int64_t revision)
+{
+    uint64_t sid;
+    void *sub;
+    for (size_t at = 0; map_next(&s->subscriptions, &at, &sid, &sub);)
+        subscription_mark(sub, revision);
+}
+
+static void on_frame(struct stream *s, const char *type, const json_t *frame)
+{
+    json_int_t revision = json_integer_value(json_object_get(frame, "revision"));
+    json_int_t sid = json_integer_value(json_object_get(frame, "sid"));
+    if (strcmp(type, "welcome") != 0 && revision > s->seen_revision)
+        s->seen_revision = revision;
+    if (s->state == STREAM_HELLO && strcmp(type, "welcome") == 0) {
+        on_welcome(s, frame);
+    } else if (strcmp(type, "error") == 0) {
+        on_error(s, frame);
+    } else if (strcmp(type, "goaway") == 0) {
+        json_int_t ms = json_integer_value(json_object_get(frame, "after_ms"));
+        lose(s, "the member is leaving", ms > 0 && ms < 10000 ? (uint64_t)ms : 1);
+    } else if (strcmp(type, "result") == 0) {
+        struct cairn_error none = {0};
+        take_session(s, frame);
+        if (json_object_get(frame, "heartbeat_ms"))
+            set_beat(s, frame);
+        answer(s, frame, &none);
+    } else if (strcmp(type, "mark") == 0) {
+        on_mark(s, revision);
+        acknowledge(s, revision);
+    } else if (sid > 0) {
+        struct subscription *sub = map_get(&s->subscriptions, (uint64_t)sid);
+        if (revision)
+            acknowledge(s, revision);
+        if (sub)
+            subscription_frame(sub, type, frame);
+    }
+}
+
+static void on_text(struct stream *s, struct slice text)
+{
+    char why[200];
+    json_t *frame = NULL;
+    int err = json_parse(text, &frame, why, sizeof why);
+    const char *type = json_string_value(json_object_get(frame, "type"));
+    if (err || !type)
+        lose(s, "the server sent a frame that is none", 0);
+    else
+        on_frame(s, type, frame);
+    json_decref(frame);
+}
+
+/* --- the socket
+ * -------------------------------------------------------------------------------------------------------- */
+static void read_frames(struct stream *s)
+{
+    enum ws_event event = WS_TEXT;
+    struct slice payload;
+    char why[400];
+    while (s->sock && event != WS_NOTHING) {
+        if (ws_next(&s->reader, &event, &payload) != OK) {
+            lose(s, "the server's frames are no WebSocket's", 0);
+        } else if (event == WS_TEXT) {
+            on_text(s, payload);
+        } else if (event == WS_PING) {
+            send_frame(s, WS_OP_PONG, payload);
+        } else if (event == WS_PONG) {
+            s->is_ping_out = false;
+        } else if (event == WS_CLOSED) {
+            snprintf(why, sizeof why, "closed by the server: %s", s->reason);
+            lose(s, why, 0);
+        }
+    }
+}
+
+static void read_upgrade(struct stream *s, struct slice bytes)
+{
+    struct slice accept;
+    char why[80];
+    struct http_answer *a = &s->upgrade;
+    if (http_answer_feed(a, &bytes, NULL) != OK) {
+        lose(s, "the server's answer to the upgrade is no HTTP", 0);
+    } else if (http_answer_has_head(a) && a->status != 101) {
+        snprintf(why, sizeof why, "the server answered the upgrade with HTTP status %d", a->status);
+        lose(s, why, 0);
+    } else if (http_answer_has_head(a) && (!http_answer_field(a, "sec-websocket-accept", &accept) ||
+                                           !slice_equal(accept, slice_text(s->accept)))) {
+        lose(s, "the server's upgrade is not the one that was asked for", 0);
+    } else if (http_answer_has_head(a)) {
+        buf_add_slice(&s->reader.in, bytes);
+        http_answer_done(a);
+        say_hello(s);
+        read_frames(s);
+    }
+}
+
+static void on_open(void *owner)
+{
+    struct stream *s = owner;
+    struct buf out = {0}, key = {0};
+    uint8_t nonce[16];
+    random_bytes(nonce, sizeof nonce);
+    base64_encode(&key, slice_of(nonce, sizeof nonce));
+    snprintf(s->key, sizeof s->key, "%s", buf_text(&key));
+    ws_accept(s->key, s->accept);
+    buf_addf(&out,
+             "GET /api/v1/stream HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+             "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\n"
+             "Sec-WebSocket-Protocol: cairn.v1+json\r\nUser-Agent: libcairn/" CAIRN_SDK_VERSION "\r\n\r\n",
+             s->client->endpoints.list[s->endpoint].authority, s->key);
+    s->state = STREAM_UPGRADING;
+    sock_write(s->sock, buf_slice(&out));
+    buf_done(&out);
+    buf_done(&key);
+}
+
+static void on_data(void *owner, struct slice bytes)
+{
+    struct stream *s = owner;
+    if (s->state == STREAM_UPGRADING) {
+        read_upgrade(s, bytes);
+        return;
+    }
+    buf_add_slice(&s->reader.in, bytes);
+    read_frames(s);
+}
+
+static void on_drain(void *owner)
+{
+    (void)owner;
+}
+
+static void on_close(void *owner, const char *why)
+{
+    struct stream *s = owner;
+    s->sock = NULL;
+    lose(s, why, 0);
+}
+
+static const struct sock_ops sock_ops = {on_open, on_data, on_drain, on_close};
+
+static void on_token(struct rpc *r, const struct cairn_error *error)
+{
+    struct stream *s = r->owner;
+    s->token_call = NULL;
+    if (error->code)
+        lose(s, error->message, 0);
+    else
+        dial(s);
+}
+
+static void dial(struct stream *s)
+{
+    struct cairn_client *c = s->client;
+    s->state = STREAM_DIALING;
+    s->timer.run = on_dial_timeout;
+    timer_start(c, &s->timer, c->dial_timeout_ms);
+    if (c->user && !c->token && !s->token_call) {
+        s->token_call = channel_get_token(c, on_token, s);
+        return;
+    }
+    s->sock = sock_dial(&c->loop, &c->endpoints.list[s->endpoint], c->tls_http, &sock_ops, s);
+}
+
+/* --- users
+ * ----------------------------------------------------------------------------------------------------------------
+ */
+bool stream_is_ready(const struct cairn_client *c)
+{
+    return c->stream && c->stream->state == STREAM_READY;
+}
+
+void stream_join(struct cairn_client *c, struct stream_user *u)
+{
+    struct stream *s = stream_of(c);
+    list_add_last(&s->users, &u->link);
+    if (s->state == STREAM_READY)
+        u->on_ready(u);
+    else if (s->state == STREAM_IDLE)
+        dial(s);
+}
+
+void stream_leave(struct cairn_client *c, struct stream_user *u)
+{
+    (void)c;
+    list_remove(&u->link);
+}
+
+uint32_t stream_add_subscription(struct cairn_client *c, struct subscription *sub)
+{
+    struct stream *s = c->stream;
+    map_put(&s->subscriptions, ++s->last_sid, sub);
+    return s->last_sid;
+}
+
+void stream_drop_subscription(struct cairn_client *c, uint32_t sid)
+{
+    if (sid && c->stream)
+        map_remove(&c->stream->subscriptions, sid);
+}
+
+void stream_free(struct cairn_client *c)
+{
+    struct stream *s = c->stream;
+    if (!s)
+        return;
+    sock_close(s->sock);
+    if (s->token_call)
+        sdk_rpc_cancel(s->token_call);
+    timer_stop(c, &s->timer);
+    http_answer_done(&s->upgrade);
+    ws_done(&s->reader);
+    map_done(&s->subscriptions);
+    mem_free(s);
+    c->stream = NULL;
+}

@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Who asks, by token, password or certificate; see identity.h.
+ *
+ * A login, in order: a ReadIndex round, so that a password that was changed before is not good any more; the
+ * hash is taken from the store and compared on the other thread; the token is made through the log. If users
+ * have changed by then, the password may be an old one: all of it again, as etcd does.
+ *
+ * Remembered passwords are kept as salted digests; the salt is this process's. */
+#include "server/auth/identity.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "server/auth/jwt.h"
+#include "server/auth/password.h"
+
+enum { REMEMBERED = 256, REMEMBER_MS = 60 * 1000 };
+
+struct remembered {
+    uint8_t digest[32];
+    uint64_t revision, end_ms; /* end_ms 0 = free */
+};
+
+struct identity {
+    struct kv *kv;
+    struct jwt_keys *jwt; /* NULL = simple tokens */
+    struct passwords *passwords;
+    bool client_cert_auth;
+    struct link logins;
+    uint8_t salt[32];
+    struct remembered remembered[REMEMBERED];
+};
+
+/* --- opening ------------------------------------------------------------------------------------------- */
+
+static int parse(const char *text, char *error, size_t error_size, struct jwt_keys **ret)
+{
+    if (strcmp(text, "simple") == 0)
+        return OK;
+    if (strncmp(text, "jwt,", 4) == 0)
+        return jwt_keys_new(slice_text(text + 4), error, error_size, ret);
+    snprintf(error, error_size,
+             "--auth-token must be \"simple\" or \"jwt,sign-method=…,priv-key=…\", not \"%.64s\"", text);
+    return ERR_INVALID;
+}
+
+int identity_check_option(const char *auth_token, char *error, size_t error_size)
+{
+    return parse(auth_token, error, error_size, NULL);
+}
+
+static unsigned cost_of(uint64_t given)
+{
+    if (given >= PASSWORD_COST_MIN && given <= PASSWORD_COST_MAX)
+        return (unsigned)given;
+    log_warn("use default bcrypt cost instead of the invalid given cost", F_UINT("given-cost", given),
+             F_INT("default-cost", PASSWORD_COST));
+    return PASSWORD_COST;
+}
+
+int identity_new(const struct identity_options *o, char *error, size_t error_size, struct identity **ret)
+{
+    struct jwt_keys *jwt = NULL;
+    int err = parse(o->auth_token, error, error_size, &jwt);
+    if (err)
+        return err;
+    struct identity *i = mem_new(sizeof *i);
+    i->kv = o->kv;
+    i->jwt = jwt;
+    i->passwords = passwords_new(o->loop, cost_of(o->bcrypt_cost));
+    i->client_cert_auth = o->client_cert_auth;
+    list_init(&i->logins);
+    random_bytes(i->salt, sizeof i->salt);
+    *ret = i;
+    return OK;
+}
+
+void identity_free(struct identity *i)
+{
+    if (!i)
+        return;
+    while (!list_is_empty(&i->logins))
+        identity_cancel(container_of(i->logins.next, struct identity_login, link));
+    passwords_free(i->passwords);
+    jwt_keys_free(i->jwt);
+    explicit_bzero(i->salt, sizeof i->salt);
+    mem_free(i);
+}
+
+struct kv *identity_kv(const struct identity *i)
+{
+    return i->kv;
+}
+
+bool identity_uses_certificates(const struct identity *i)
+{
+    return i->client_cert_auth;
+}
+
+/* --- who is it? ---------------------------------------------------------------------------------------- */
+
+static uint64_t now_s(void)
+{
+    return clock_wall_ns() / 1000000000;
+}
+
+static int by_jwt(const struct identity *i, struct slice token, struct arena *a, struct auth_who *ret_who)
+{
+    struct buf user = {0};
+    uint64_t revision = 0;
+    int err = jwt_read(i->jwt, token, now_s(), &user, &revision);
+    if (!err)
+        *ret_who = (struct auth_who){.user = slice_of(arena_copy(a, user.data, user.size), user.size),
+                                     .revision = revision};
+    buf_done(&user);
+    return err;
+}
+
+static int by_simple_token(struct identity *i, struct slice token, struct arena *a, struct auth_who *ret_who)
+{
+    int err = kv_auth_token(i->kv, token, ret_who);
+    if (!err)
+        ret_who->user.data = arena_copy(a, ret_who->user.data, ret_who->user.size);
+    return err;
+}
+
+int identity_of(struct identity *i, const struct identity_shown *shown, struct arena *a,
+                struct auth_who *ret_who)
+{
+    *ret_who = (struct auth_who){0};
+    if (shown->token.size)
+        return i->jwt ? by_jwt(i, shown->token, a, ret_who) : by_simple_token(i, shown->token, a, ret_who);
+    if (i->client_cert_auth && shown->common_name && *shown->common_name) {
+        struct slice name = slice_text(shown->common_name);
+        *ret_who = (struct auth_who){slice_of(arena_copy(a, name.data, name.size), name.size),
+                                     kv_auth_revision(i->kv), true};
+    }
+    return OK;
+}
+
+/* --- passwords that were right ------------------------------------------------------------------------- */
+
+static void digest_of(const struct identity *i, const char *user, const char *password, uint8_t digest[32])
+{
+    struct sha256 *sha = sha256_new();
+    sha256_add(sha, i->salt, sizeof i->salt);
+    sha256_add(sha, user, strlen(user) + 1);
+    sha256_add(sha, password, strlen(password));
+    sha256_finish(sha, digest);
+}
+
+static struct remembered *place_of(const struct identity *i, const uint8_t digest[32])
+{
+    return (struct remembered *)(uintptr_t)&i->remembered[get_be32(digest) % REMEMBERED];
+}
+
+bool identity_remembers(const struct identity *i, const char *user, const char *password)
+{
+    uint8_t digest[32];
+    digest_of(i, user, password, digest);
+    const struct remembered *r = place_of(i, digest);
+    return r->end_ms > clock_mono_ms() && r->revision == kv_auth_revision(i->kv) &&
+           kv_auth_is_enabled(i->kv) && memcmp(r->digest, digest, sizeof digest) == 0;
+}
+
+static void remember(struct identity *i, const struct identity_login *l)
+{
+    uint8_t digest[32];
+    digest_of(i, l->user, l->password, digest);
+    struct remembered *r = place_of(i, digest);
+    memcpy(r->digest, digest, sizeof digest);
+    r->revision = l->revision;
+    r->end_ms = clock_mono_ms() + REMEMBER_MS;
+}
+
+/* --- logging in ---------------------------------------------------------------------------------------- */
+
+static void wipe(struct identity_login *l)
+{
+    if (l->password)
+        explicit_bzero(l->password, strlen(l->password));
+    mem_free(l->password);
+    mem_free(l->user);
+    l->password = l->user = NULL;
+    list_remove(&l->link);
+}
+
+static void finish(struct identity_login *l, int err, const char *token)
+{
+    wipe(l);
+    l->done(l, err, token);
+}
+
+void identity_cancel(struct identity_login *l)
+{
+    if (!link_is_in_list(&l->link))
+        return;
+    kv_cancel(l->owner->kv, &l->request);
+    password_forget(l->job);
+    l->job = NULL;
+    wipe(l);
+}
+
+static void begin(struct identity_login *l);
+
+/* The token of the log; a JWT is made here, of the same moment. */
+static void on_token(struct kv_request *r, int err, const ProtobufCMessage *m)
+{
+    struct identity_login *l = container_of(r, struct identity_login, request);
+    struct identity *i = l->owner;
+    struct buf token = {0};
+    if (!err && l->revision != kv_auth_revision(i->kv)) {
+        log_info("revision when password checked became stale; retrying");
+        begin(l);
+        return;
+    }
+    if (!err && i->jwt)
+        err = jwt_make(i->jwt, l->user, l->revision, now_s(), &token);
+    else if (!err)
+        buf_add_text(&token, ((const Etcdserverpb__AuthenticateResponse *)m)->token);
+    finish(l, err, err ? NULL : buf_text(&token));
+    buf_done(&token);
+}
+
+static void on_compared(void *arg, int err, const char *hash)
+{
+    (void)hash;
+    struct identity_login *l = arg;
+    struct identity *i = l->owner;
+    l->job = NULL;
+    if (err) {
+        log_warn("invalid authentication was requested", F_STR("user", l->user), F_ERR(err));
+        finish(l, err, NULL);
+        return;
+    }
+    if (l->is_basic) {
+        remember(i, l);
+        finish(l, OK, NULL);
+        return;
+    }
+    l->request.done = on_token;
+    kv_authenticate(i->kv, &l->request, l->user, !i->jwt);
+}
+
+static void on_caught_up(struct kv_request *r, int err, const ProtobufCMessage *m)
+{
+    (void)m;
+    struct identity_login *l = container_of(r, struct identity_login, request);
+    struct identity *i = l->owner;
+    struct slice hash;
+    if (!err)
+        err = kv_auth_password(i->kv, l->user, &hash);
+    if (!err) {
+        l->revision = kv_auth_revision(i->kv);
+        l->job = password_compare(i->passwords, l->password, hash, on_compared, l, &err);
+    }
+    if (err)
+        finish(l, err, NULL);
+}
+
+static void begin(struct identity_login *l)
+{
+    l->request.done = on_caught_up;
+    kv_barrier(l->owner->kv, &l->request);
+}
+
+static void start(struct identity *i, struct identity_login *l, const char *user, const char *password)
+{
+    l->owner = i;
+    l->user = mem_string(user);
+    l->password = mem_string(password);
+    list_add_last(&i->logins, &l->link);
+    begin(l);
+}
+
+void identity_authenticate(struct identity *i, struct identity_login *l, const char *user,
+                           const char *password)
+{
+    l->is_basic = false;
+    start(i, l, user, password);
+}
+
+void identity_check_password(struct identity *i, struct identity_login *l, const char *user,
+                             const char *password)
+{
+    l->is_basic = true;
+    start(i, l, user, password);
+}
+
+struct password_job *identity_hash(struct identity *i, const char *password,
+                                   void (*done)(void *arg, int err, const char *hash), void *arg,
+                                   int *ret_err)
+{
+    return password_hash(i->passwords, password, done, arg, ret_err);
+}

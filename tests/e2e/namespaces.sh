@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# Both limits on namespaces on a real node: what would be one too many is refused in a sentence, alone and in an import, which is
+# judged as a whole; what is there goes on; room that is given back is room.
+. "$(dirname "$0")/lib.sh"
+port=$(free_base)
+api=http://127.0.0.1:$port/api/v1
+start_server "$work" "$port" --registry-max-namespaces 2 --config-max-namespaces 3 || { cat "$work/log"; exit 1; }
+cd "$work" || exit 1
+
+# req METHOD PATH [CURL'S ARGUMENTS]: $answer = the status, and the error's code if there is one
+req() {
+    body=$(curl -s -m 60 -w '\n%{http_code}' -X "$1" "$api$2" "${@:3}")
+    answer="${body##*$'\n'} $(jq -r '.error.code // empty' <<<"${body%$'\n'*}" 2>/dev/null)"
+    body=${body%$'\n'*}
+}
+of() { jq -r "$1" <<<"$body"; }
+
+# --- the registry: namespaces that hold a service
+instance() { req PUT "/services/web/instances/i?namespace=$1" -d '{"host":"h","port":1}'; }
+instance one && expect "a first namespace" "200 " "$answer"
+instance two && expect "a second one" "200 " "$answer"
+instance three && expect "a third is one too many" "429 quota_exceeded" "$answer"
+expect "and says so" "there may be 2 namespaces with services, and there are: three would be one more" "$(of .error.message)"
+instance one && expect "what is there goes on" "200 " "$answer"
+req PUT '/services/mail/instances/i?namespace=two' -d '{"host":"h"}' && expect "and may grow" "200 " "$answer"
+req DELETE '/services/web/instances/i?namespace=one' && expect "the last instance of a namespace goes" "200 " "$answer"
+has_room() { instance three && [ "$answer" = "200 " ]; }
+check "then there is room again" within $LIMIT_S has_room
+
+# --- configurations: namespaces that hold one, also a deleted one
+publish() { req PUT "/configs/a?namespace=$1" --data-binary "$2"; }
+publish one x && expect "a configuration" "200 " "$answer"
+publish two x && expect "in a second namespace" "200 " "$answer"
+mkdir -p in/{two,three,four}/g && for ns in two three four; do echo "$ns" >in/$ns/g/b; done
+archive() { tar cz -C in "$@" >in.tgz; }
+import() { req POST "/import?$1" --data-binary @in.tgz; }
+archive two three four && before=$(curl -s "$api/configs?limit=1" | jq .revision)
+import dry_run=true
+expect "a dry run tells which is too many" "200  three/b refused" \
+    "$answer $(of '.items[] | select(.action == "refused") | "\(.namespace)/\(.name) \(.action)"')"
+import ""
+expect "an import that does not fit as a whole" "429 quota_exceeded" "$answer"
+expect "says why" "there may be 3 namespaces with configurations, and there are: three would be one more" "$(of '.error.message' | sed 's/^[^:]*: //')"
+expect "nothing of it is written" "$before" "$(curl -s "$api/configs?limit=1" | jq .revision)"
+archive two three && import ""
+expect "one that fits" "200 " "$answer"
+publish four x && expect "a fourth namespace" "429 quota_exceeded" "$answer"
+publish three y && expect "what is there goes on" "200 " "$answer"
+req DELETE '/configs/a?namespace=one' && expect "a deleted configuration" "200 " "$answer"
+publish four x && expect "keeps its namespace" "429 quota_exceeded" "$answer"
+
+# --- after a restart it is counted anew
+stop_server TERM
+start_server "$work" "$port" --registry-max-namespaces 2 --config-max-namespaces 3 || exit 1
+instance one && expect "the registry after a restart" "429 quota_exceeded" "$answer"
+publish four x && expect "configurations after a restart" "429 quota_exceeded" "$answer"
+finish

@@ -1,0 +1,514 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Who may call what, over a fake transport and a fake store whose users are alice and root; passwords and
+ * JWTs through the real thing. */
+#include "tests/unit/unit.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "base/log.h"
+#include "proto/election.pb-c.h"
+#include "proto/lock.pb-c.h"
+#include "server/auth/guard.h"
+#include "server/auth/jwt.h"
+#include "server/auth/password.h"
+#include "server/rpc/service.h"
+#include "tests/unit/fake_kv.h"
+#include "tests/unit/fake_call.h"
+
+static struct kv kv;
+static struct rpc_server server;
+static uv_loop_t loop;
+
+static int setup(void **state)
+{
+    (void)state;
+    char error[300];
+    fake_kv_init(&kv);
+    kv.is_auth_on = true;
+    server = (struct rpc_server){.kv = &kv, .mono_ms = fake_mono_ms};
+    assert_int_equal(uv_loop_init(&loop), 0);
+    const struct identity_options options = {&loop, &kv, "simple", 4, true};
+    assert_int_equal(identity_new(&options, error, sizeof error, &server.identity), OK);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    assert_int_equal(server.calls, 0);
+    assert_true(list_is_empty(&kv.pending));
+    assert_int_equal(kv.streams_open, 0);
+    identity_free(server.identity);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    assert_int_equal(uv_loop_close(&loop), 0);
+    arena_done(&kv.arena);
+    return 0;
+}
+
+static struct fake_call *open_call(const char *path, const char *token)
+{
+    struct fake_call *f = fake_call_new(&server, path);
+    f->call.token = slice_text(token);
+    rpc_start(&f->call);
+    return f;
+}
+
+static struct fake_call *unary(const char *path, const char *token)
+{
+    struct fake_call *f = open_call(path, token);
+    rpc_receive(&f->call, (struct slice){0});
+    rpc_half_close(&f->call);
+    fake_kv_turn(&kv);
+    return f;
+}
+
+/* A server stream may go on. */
+static int end_of(struct fake_call *f, char *text, size_t size)
+{
+    int status = f->is_finished ? f->status : 0;
+    snprintf(text, size, "%s", f->text);
+    fake_call_free(f);
+    return status;
+}
+
+static void the_table_says_who_may(void **state)
+{
+    (void)state;
+    char text[256];
+    const struct rpc_method *m;
+    for (size_t i = 0; (m = rpc_method_at(i)); i++) {
+        bool is_skipped = m->presence != RPC_SERVED || m->kind == RPC_BIDI || m->access == RPC_NOBODY ||
+                          strstr(m->path, "Snapshot") || strstr(m->path, "UserAdd") ||
+                          strstr(m->path, "/MemberAdd") || strstr(m->path, "RangeStream");
+        if (is_skipped)
+            continue;
+        assert_int_equal(end_of(unary(m->path, "wrong"), text, sizeof text), 16);
+        assert_string_equal(text, "etcdserver: invalid auth token");
+        if (strstr(m->path, "/Downgrade") || strstr(m->path, "v3electionpb"))
+            continue; /* not without a version, a key: what_a_line_does_is_its_callers has the latter */
+        int none = end_of(unary(m->path, ""), text, sizeof text);
+        assert_int_equal(none, m->access == RPC_KEYS ? 0 : 3);
+        if (none)
+            assert_string_equal(text, "etcdserver: user name is empty");
+        int alices = end_of(unary(m->path, "alice"), text, sizeof text);
+        assert_int_equal(alices, m->access == RPC_ROOT ? 7 : 0);
+        assert_int_equal(end_of(unary(m->path, "root"), text, sizeof text), 0);
+    }
+}
+
+/* Whoever stands in a line reads and writes with his own permissions, at every step. */
+static void what_a_line_does_is_its_callers(void **state)
+{
+    (void)state;
+    char name[] = "cash-desk";
+    V3lockpb__LockRequest lock = V3LOCKPB__LOCK_REQUEST__INIT;
+    V3electionpb__CampaignRequest campaign = V3ELECTIONPB__CAMPAIGN_REQUEST__INIT;
+    V3electionpb__LeaderRequest leader = V3ELECTIONPB__LEADER_REQUEST__INIT;
+    lock.name = campaign.name = leader.name = (ProtobufCBinaryData){strlen(name), (uint8_t *)name};
+    lock.lease = campaign.lease = 7;
+    const struct {
+        const char *path;
+        const void *message;
+    } calls[] = {{"/v3lockpb.Lock/Lock", &lock},
+                 {"/v3electionpb.Election/Campaign", &campaign},
+                 {"/v3electionpb.Election/Leader", &leader},
+                 {"/v3electionpb.Election/Observe", &leader}};
+    for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
+        struct fake_call *f = open_call(calls[i].path, "alice");
+        size_t seen = 0;
+        fake_receive(f, calls[i].message);
+        for (; !list_is_empty(&kv.pending) && seen < 8; seen++) {
+            LIST_FOR_EACH (l, &kv.pending) {
+                const struct kv_request *r = container_of(l, struct kv_request, link);
+                assert_non_null(r->who);
+                assert_true(slice_equal(r->who->user, slice_text("alice")));
+            }
+            fake_kv_turn(&kv);
+        }
+        assert_true(seen > 0);
+        fake_call_free(f);
+        fake_kv_turn(&kv);
+    }
+}
+
+/* What must not be open, whatever the table says. */
+static void what_is_roots(void **state)
+{
+    (void)state;
+    static const char *const methods[] = {
+        "KV/Compact",
+        "Cluster/MemberAdd",
+        "Cluster/MemberRemove",
+        "Cluster/MemberUpdate",
+        "Cluster/MemberPromote",
+        "Maintenance/Defragment",
+        "Maintenance/Hash",
+        "Maintenance/HashKV",
+        "Maintenance/Snapshot",
+        "Maintenance/MoveLeader",
+    };
+    char path[80], text[256];
+    for (size_t i = 0; i < sizeof methods / sizeof *methods; i++) {
+        snprintf(path, sizeof path, "/etcdserverpb.%s", methods[i]);
+        assert_int_equal(end_of(unary(path, "alice"), text, sizeof text), 7);
+        assert_string_equal(text, "etcdserver: permission denied");
+        assert_int_equal(end_of(unary(path, ""), text, sizeof text), 3);
+    }
+    assert_int_equal(kv.pending.next == &kv.pending, true);
+}
+
+static void alarms_are_shown_and_not_cleared(void **state)
+{
+    (void)state;
+    char text[256];
+    Etcdserverpb__AlarmRequest m = ETCDSERVERPB__ALARM_REQUEST__INIT;
+    for (int action = 0; action < 3; action++) {
+        struct fake_call *f = open_call("/etcdserverpb.Maintenance/Alarm", "alice");
+        m.action = (Etcdserverpb__AlarmRequest__AlarmAction)action;
+        fake_receive(f, &m);
+        fake_kv_turn(&kv);
+        assert_int_equal(end_of(f, text, sizeof text), action == 0 ? 0 : 7);
+    }
+}
+
+static void a_certificate_is_a_user(void **state)
+{
+    (void)state;
+    char text[256];
+    for (unsigned is_gateway = 0; is_gateway < 2; is_gateway++) {
+        struct fake_call *f = open_call("/etcdserverpb.Maintenance/Status", "");
+        f->call.common_name = "alice";
+        f->call.is_gateway = is_gateway;
+        rpc_receive(&f->call, (struct slice){0});
+        assert_int_equal(end_of(f, text, sizeof text), is_gateway ? 3 : 0);
+    }
+    struct fake_call *f = open_call("/etcdserverpb.Maintenance/Status", "wrong"); /* a token goes before it */
+    f->call.common_name = "alice";
+    rpc_receive(&f->call, (struct slice){0});
+    assert_int_equal(end_of(f, text, sizeof text), 16);
+}
+
+/* The store says when it has heard of the token; then it goes on as if nothing had been. */
+static void a_token_may_be_ahead_of_this_member(void **state)
+{
+    (void)state;
+    char text[256];
+    struct fake_call *f = open_call("/etcdserverpb.Maintenance/Status", "late");
+    rpc_receive(&f->call, (struct slice){0});
+    rpc_half_close(&f->call);
+    assert_false(f->is_finished);
+    kv.is_late_known = true;
+    fake_kv_turn(&kv);
+    assert_true(f->is_finished);
+    assert_int_equal(f->count, 1);
+    assert_int_equal(end_of(f, text, sizeof text), 0);
+    kv.is_late_known = false;
+    f = open_call("/etcdserverpb.Maintenance/Status", "late");
+    rpc_receive(&f->call, (struct slice){0});
+    fake_kv_turn(&kv); /* waited for, and still not known */
+    assert_int_equal(end_of(f, text, sizeof text), 16);
+    f = open_call("/etcdserverpb.Maintenance/Status", "late");
+    rpc_receive(&f->call, (struct slice){0});
+    fake_call_free(f); /* the client goes meanwhile */
+    assert_true(list_is_empty(&kv.pending));
+}
+
+static void ask_for(struct fake_call *f, const char *key)
+{
+    Etcdserverpb__WatchRequest m = ETCDSERVERPB__WATCH_REQUEST__INIT;
+    Etcdserverpb__WatchCreateRequest c = ETCDSERVERPB__WATCH_CREATE_REQUEST__INIT;
+    c.key = (ProtobufCBinaryData){strlen(key), (uint8_t *)(uintptr_t)key};
+    m.request_union_case = ETCDSERVERPB__WATCH_REQUEST__REQUEST_UNION_CREATE_REQUEST;
+    m.create_request = &c;
+    fake_receive(f, &m);
+    rpc_server_turn(&server);
+}
+
+static void expect_watch(struct fake_call *f, size_t at, const char *reason)
+{
+    assert_true(f->count > at);
+    Etcdserverpb__WatchResponse *r =
+        etcdserverpb__watch_response__unpack(NULL, f->messages[at].size, f->messages[at].data);
+    assert_non_null(r);
+    assert_true(r->created);
+    assert_int_equal(r->canceled, *reason != 0);
+    assert_string_equal(r->cancel_reason, reason);
+    etcdserverpb__watch_response__free_unpacked(r, NULL);
+}
+
+static void watches_are_refused_one_by_one(void **state)
+{
+    (void)state;
+    struct fake_call *f = open_call("/etcdserverpb.Watch/Watch", "alice");
+    ask_for(f, "a");
+    ask_for(f, "z");
+    ask_for(f, "");
+    expect_watch(f, 0, "");
+    expect_watch(f, 1, "rpc error: code = PermissionDenied desc = etcdserver: permission denied");
+    expect_watch(f, 2, "rpc error: code = PermissionDenied desc = etcdserver: permission denied");
+    assert_false(f->is_finished);
+    fake_call_free(f);
+    f = open_call("/etcdserverpb.Watch/Watch", "wrong");
+    ask_for(f, "a");
+    expect_watch(f, 0, "rpc error: code = Unauthenticated desc = etcdserver: invalid auth token");
+    fake_call_free(f);
+    f = open_call("/etcdserverpb.Watch/Watch", "");
+    ask_for(f, "a");
+    expect_watch(f, 0, "rpc error: code = InvalidArgument desc = etcdserver: user name is empty");
+    fake_call_free(f);
+}
+
+/* Its requests wait for the token, in their order. */
+static void a_stream_waits_for_its_token(void **state)
+{
+    (void)state;
+    struct fake_call *f = open_call("/etcdserverpb.Watch/Watch", "late");
+    ask_for(f, "a");
+    ask_for(f, "z");
+    rpc_half_close(&f->call);
+    assert_int_equal(f->count, 0);
+    kv.is_late_known = true;
+    fake_kv_turn(&kv);
+    rpc_server_turn(&server);
+    expect_watch(f, 0, "");
+    expect_watch(f, 1, "rpc error: code = PermissionDenied desc = etcdserver: permission denied");
+    fake_call_free(f);
+    kv.is_late_known = false;
+    f = open_call("/etcdserverpb.Watch/Watch", "late");
+    ask_for(f, "a");
+    fake_call_free(f);
+}
+
+static void keep_alives_need_their_keys(void **state)
+{
+    (void)state;
+    Etcdserverpb__LeaseKeepAliveRequest m = ETCDSERVERPB__LEASE_KEEP_ALIVE_REQUEST__INIT;
+    static const struct {
+        const char *token;
+        int status;
+    } samples[] = {{"", 3}, {"wrong", 16}, {"alice", 7}, {"root", 0}};
+    char text[256];
+    m.id = 7;
+    for (size_t i = 0; i < sizeof samples / sizeof *samples; i++) {
+        struct fake_call *f = open_call("/etcdserverpb.Lease/LeaseKeepAlive", samples[i].token);
+        fake_receive(f, &m);
+        fake_kv_turn(&kv);
+        rpc_server_turn(&server);
+        assert_int_equal(f->is_finished, samples[i].status != 0);
+        assert_int_equal(f->count, samples[i].status == 0);
+        assert_int_equal(end_of(f, text, sizeof text), samples[i].status);
+    }
+}
+
+/* --- passwords ----------------------------------------------------------------------------------------- */
+
+struct answer {
+    int err;
+    char hash[200];
+    unsigned count;
+};
+
+static void on_password(void *arg, int err, const char *hash)
+{
+    struct answer *a = arg;
+    a->err = err;
+    snprintf(a->hash, sizeof a->hash, "%s", hash ? hash : "");
+    a->count++;
+}
+
+static void run_until(struct answer *a, unsigned count)
+{
+    while (a->count < count)
+        uv_run(&loop, UV_RUN_ONCE);
+}
+
+static int compare(struct passwords *p, const char *password, const char *hash)
+{
+    int err;
+    struct answer a = {0};
+    if (!password_compare(p, password, slice_text(hash), on_password, &a, &err))
+        return err;
+    run_until(&a, 1);
+    return a.err;
+}
+
+static void passwords_are_bcrypt(void **state)
+{
+    (void)state;
+    int err;
+    struct answer a = {0}, b = {0};
+    char longest[PASSWORD_BYTES_MAX + 2];
+    struct passwords *p = passwords_new(&loop, 4);
+    assert_non_null(password_hash(p, "secret", on_password, &a, &err));
+    assert_non_null(password_hash(p, "secret", on_password, &b, &err));
+    run_until(&a, 1);
+    run_until(&b, 1);
+    assert_memory_equal(a.hash, "$2a$04$", 7);
+    assert_int_equal(strlen(a.hash), 60);
+    assert_string_not_equal(a.hash, b.hash); /* salted */
+    assert_int_equal(compare(p, "secret", a.hash), OK);
+    assert_int_equal(compare(p, "Secret", a.hash), ERR_AUTH_FAILED);
+    assert_int_equal(compare(p, "", a.hash), ERR_AUTH_FAILED);
+    assert_int_equal(compare(p, "secret", ""), ERR_AUTH_FAILED);
+    assert_int_equal(compare(p, "secret", "secret"), ERR_AUTH_FAILED);
+    /* A hash of Go's bcrypt, from its own tests. */
+    assert_int_equal(compare(p, "allmine", "$2a$10$XajjQvNhvvRt5GSeFk1xFeyqRrsxkhBkUiQeg0dt.wU1qD4aFDcga"),
+                     OK);
+    memset(longest, 'x', sizeof longest);
+    longest[sizeof longest - 1] = 0;
+    assert_null(password_hash(p, longest, on_password, &a, &err));
+    assert_int_equal(err, ERR_PASSWORD_TOO_LONG);
+    struct password_job *job = password_hash(p, "forgotten", on_password, &a, &err);
+    password_forget(job);
+    passwords_free(p);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    assert_int_equal(a.count, 1);
+}
+
+/* --- JWT ----------------------------------------------------------------------------------------------- */
+
+static char folder[] = "/tmp/rpc_auth_test.XXXXXX";
+
+static const char *path_of(const char *name)
+{
+    static char path[4][80];
+    static unsigned next;
+    char *p = path[next++ % 4];
+    snprintf(p, sizeof path[0], "%s/%s", folder, name);
+    return p;
+}
+
+static __attribute__((format(printf, 1, 2))) void run_shell(const char *format, ...)
+{
+    struct buf command = {0};
+    va_list args;
+    va_start(args, format);
+    buf_addv(&command, format, args);
+    va_end(args);
+    assert_int_equal(system(buf_text(&command)), 0);
+    buf_done(&command);
+}
+
+static __attribute__((format(printf, 1, 2))) struct jwt_keys *keys_of(const char *format, ...)
+{
+    struct buf options = {0};
+    char error[400] = "";
+    struct jwt_keys *k = NULL;
+    va_list args;
+    va_start(args, format);
+    buf_addv(&options, format, args);
+    va_end(args);
+    if (jwt_keys_new(buf_slice(&options), error, sizeof error, &k))
+        fail_msg("%s: %s", buf_text(&options), error);
+    buf_done(&options);
+    return k;
+}
+
+static void expect_refused(const char *options)
+{
+    char error[400] = "";
+    assert_int_not_equal(jwt_keys_new(slice_text(options), error, sizeof error, NULL), OK);
+    assert_non_null(strstr(error, "--auth-token"));
+}
+
+static int read_jwt(const struct jwt_keys *k, struct slice token, uint64_t now_s, const char *want)
+{
+    struct buf user = {0};
+    uint64_t revision = 0;
+    int err = jwt_read(k, token, now_s, &user, &revision);
+    if (!err) {
+        assert_string_equal(buf_text(&user), want);
+        assert_int_equal(revision, 42);
+    }
+    buf_done(&user);
+    return err;
+}
+
+static void expect_round(struct jwt_keys *k)
+{
+    struct buf token = {0};
+    assert_int_equal(jwt_make(k, "alice", 42, 1000, &token), OK);
+    assert_int_equal(read_jwt(k, buf_slice(&token), 1000, "alice"), OK);
+    assert_int_equal(read_jwt(k, buf_slice(&token), 1059, "alice"), OK);
+    assert_int_equal(read_jwt(k, buf_slice(&token), 1060, "alice"), ERR_INVALID_AUTH_TOKEN);
+    assert_int_equal(read_jwt(k, slice_of(token.data, token.size - 2), 1000, "alice"),
+                     ERR_INVALID_AUTH_TOKEN);
+    token.data[token.size / 2] ^= 1;
+    assert_int_equal(read_jwt(k, buf_slice(&token), 1000, "alice"), ERR_INVALID_AUTH_TOKEN);
+    buf_done(&token);
+    jwt_keys_free(k);
+}
+
+static void jwts_are_signed(void **state)
+{
+    (void)state;
+    assert_non_null(mkdtemp(folder));
+    const char *rsa = path_of("rsa"), *rsa_pub = path_of("rsa.pub"), *ec = path_of("ec"), *hs = path_of("hs");
+    run_shell("openssl genrsa -out %s 2048 2>/dev/null", rsa);
+    run_shell("openssl rsa -in %s -pubout -out %s 2>/dev/null", rsa, rsa_pub);
+    run_shell("openssl ecparam -name prime256v1 -genkey -noout -out %s; head -c 40 /dev/urandom > %s", ec,
+              hs);
+    expect_round(keys_of("priv-key=%s,sign-method=RS256,ttl=60s", rsa));
+    expect_round(keys_of("priv-key=%s,pub-key=%s,sign-method=RS512,ttl=1m", rsa, rsa_pub));
+    expect_round(keys_of("priv-key=%s,sign-method=ES256,ttl=60s", ec));
+    expect_round(keys_of("priv-key=%s,sign-method=HS384,ttl=60s", hs));
+    /* A public key alone verifies; another method or key does not. */
+    struct jwt_keys *both = keys_of("priv-key=%s,sign-method=RS256", rsa),
+                    *one = keys_of("pub-key=%s,sign-method=RS256", rsa_pub),
+                    *other = keys_of("pub-key=%s,sign-method=RS384", rsa_pub),
+                    *secret = keys_of("priv-key=%s,sign-method=HS256", rsa_pub);
+    struct buf token = {0}, forged = {0};
+    assert_int_equal(jwt_make(both, "alice", 42, 1000, &token), OK);
+    assert_int_equal(read_jwt(one, buf_slice(&token), 1299, "alice"), OK); /* 5 min by default */
+    assert_int_equal(read_jwt(one, buf_slice(&token), 1300, "alice"), ERR_INVALID_AUTH_TOKEN);
+    assert_int_equal(read_jwt(other, buf_slice(&token), 1000, "alice"), ERR_INVALID_AUTH_TOKEN);
+    assert_int_equal(jwt_make(one, "alice", 42, 1000, &forged), ERR_VERIFY_ONLY_KEY);
+    assert_int_equal(jwt_make(secret, "root", 42, 1000, &forged), OK); /* the public key as a secret */
+    assert_int_equal(read_jwt(one, buf_slice(&forged), 1000, "root"), ERR_INVALID_AUTH_TOKEN);
+    assert_int_equal(read_jwt(one,
+                              slice_text("eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0."
+                                         "eyJ1c2VybmFtZSI6InJvb3QiLCJyZXZpc2lvbiI6NDJ9."),
+                              1000, "root"),
+                     ERR_INVALID_AUTH_TOKEN);
+    buf_done(&token);
+    buf_done(&forged);
+    jwt_keys_free(both);
+    jwt_keys_free(one);
+    jwt_keys_free(other);
+    jwt_keys_free(secret);
+    char options[300];
+    snprintf(options, sizeof options, "priv-key=%s,sign-method=ES256", rsa);
+    expect_refused(options);
+    snprintf(options, sizeof options, "priv-key=%s,sign-method=RS256,ttl=-1s", rsa);
+    expect_refused(options);
+    snprintf(options, sizeof options, "priv-key=%s,pub-key=%s,sign-method=ES256", ec, rsa_pub);
+    expect_refused(options);
+    expect_refused("sign-method=RS256");
+    expect_refused("sign-method=none,priv-key=/dev/null");
+    expect_refused("sign-method=RS256,priv-key=/nonexistent");
+    expect_refused("sign-method=RS256,sign-method=RS256");
+    expect_refused("nothing");
+    expect_refused("a=b");
+    run_shell("rm -r %s", folder);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(the_table_says_who_may, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_a_line_does_is_its_callers, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_is_roots, setup, teardown),
+        cmocka_unit_test_setup_teardown(alarms_are_shown_and_not_cleared, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_certificate_is_a_user, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_token_may_be_ahead_of_this_member, setup, teardown),
+        cmocka_unit_test_setup_teardown(watches_are_refused_one_by_one, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_stream_waits_for_its_token, setup, teardown),
+        cmocka_unit_test_setup_teardown(keep_alives_need_their_keys, setup, teardown),
+        cmocka_unit_test_setup_teardown(passwords_are_bcrypt, setup, teardown),
+        cmocka_unit_test_setup_teardown(jwts_are_signed, setup, teardown),
+    };
+    log_set_level(LOG_ERROR);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
