@@ -61,6 +61,8 @@ struct ctl {
 /* Environment and context come to what was typed. CTL_DONE, or how the program ends, with the reason said. */
 enum ctl_exit ctl_open(struct ctl *c);
 void ctl_done(struct ctl *c);
+/* At the terminal, without showing it; NULL: there is none. Lives in the arena. */
+char *ctl_ask_secret(struct ctl *c, const char *question);
 /* Endpoints in text, with commas, instead of those there are. */
 enum ctl_exit ctl_set_endpoints(struct ctl *c, const char *const *list, size_t count);
 enum ctl_exit

@@ -118,6 +118,41 @@ $E endpoint hashkv
 $E endpoint hashkv -w json
 $E endpoint hashkv -w fields
 $E endpoint hashkv -w table | tr -s ' -'
+$E user add root:pw
+$E user add u --new-user-password=x
+$E user add n --no-password
+$E user add u:x
+$E user add
+printf 'new\n' | $E user passwd u --interactive=false
+$E role add r
+$E role add r
+$E role grant-permission r read a
+$E role grant-permission r readwrite --prefix p/
+$E role grant-permission r write --from-key z
+$E role grant-permission r write b c
+$E role grant-permission r own b
+$E role grant-permission r
+$E role get r
+$E role get r -w json
+$E role list
+$E user grant-role u r
+$E user grant-role u none
+$E user get u
+$E user get u --detail
+$E user get nobody
+$E user list
+$E role revoke-permission r a
+$E role revoke-permission r b c
+$E role revoke-permission r nope
+$E auth enable
+$E get a
+$E --user=u:new get a
+$E --user=u:wrong get a
+$E --user=root:pw get a --keys-only
+$E --user=root:pw auth disable
+$E user revoke-role u r
+$E user delete u
+$E role delete r
 $E alarm list
 $E alarm list -w json
 $E alarm list -w fields
@@ -150,7 +185,7 @@ $E member add nn --learner --peer-urls=http://127.0.0.1:9 | sed 's/^ETCD_INITIAL
 $E member list | sort -t, -k 3
 $E member promote $(unstarted)
 $E member update $(unstarted) --peer-urls=http://127.0.0.1:10
-$E member list -w json | jq -c '.members | sort_by(.name)'
+$E member list -w json | jq -c '.members | sort_by(.name) | map(del(.ID))'
 $E member remove $(unstarted)
 END
 
