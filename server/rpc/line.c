@@ -33,6 +33,8 @@ struct waiter {
     const struct line_kind *kind;
     enum line_state state;
     struct kv_request request;
+    struct auth_who who; /* the call's; its user is in `user` */
+    void *user;
     Etcdserverpb__LeaseGrantRequest grant;
     struct arena arena; /* of the step under way */
     struct txn txn;
@@ -41,9 +43,7 @@ struct waiter {
     int64_t lease, revision;
     size_t name_size, key_size;
     struct buf value; /* until it is stored */
-    struct buf user;
-    struct auth_who who; /* a step under way may outlive its call */
-    uint8_t key[];       /* <name>/<lease>; room for the longest */
+    uint8_t key[];    /* <name>/<lease>; room for the longest */
 };
 
 static struct slice prefix_of(const struct waiter *w)
@@ -67,17 +67,17 @@ static void waiter_free(struct waiter *w)
         watch_stream_close(w->watch);
     rpc_place_give(w->server, place_bytes(w));
     buf_done(&w->value);
-    buf_done(&w->user);
+    mem_free(w->user);
     arena_done(&w->arena);
     mem_free(w);
 }
 
-/* Everything that is written or read for the caller goes out here, as the caller's. Only the place is given
- * up as the process's own: whoever took it may be gone, and it is what he took. */
+/* Everything that is written or read for the caller goes out here. */
 static void run(struct waiter *w, enum line_state state,
                 void (*done)(struct kv_request *r, int err, const ProtobufCMessage *response))
 {
     w->state = state;
+    /* To clean up behind itself is the server's own business. */
     w->request = (struct kv_request){.done = done, .who = state == LINE_LEAVING ? NULL : &w->who};
     w->server->asked++;
     kv_txn(w->server->kv, &w->request, &w->txn.message);
@@ -368,9 +368,9 @@ void line_join(struct rpc_call *c, const struct line_kind *kind, struct slice na
         memcpy(w->key, name.data, name.size);
     w->key[name.size] = '/';
     buf_add_slice(&w->value, value);
-    buf_add_slice(&w->user, c->who.user);
     w->who = c->who;
-    w->who.user = buf_slice(&w->user);
+    w->user = mem_copy(c->who.user.data, c->who.user.size);
+    w->who.user.data = w->user;
     c->state = w;
     arena_done(&c->arena); /* the request is copied */
     if (lease)

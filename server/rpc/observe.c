@@ -18,7 +18,7 @@ struct observer {
     struct rpc_call *call;
     enum observe_state state;
     struct kv_request request;
-    struct auth_who who;              /* the user is in `names` */
+    struct auth_who who;              /* the call's; its user is in `names` */
     Etcdserverpb__RangeRequest range; /* its keys are in `names` */
     struct arena names;
     struct watch_stream *watch;
@@ -188,8 +188,7 @@ void rpc_observe_message(struct rpc_call *c, const ProtobufCMessage *m)
     }
     election_range(&o->names, slice_of(name.data, name.len), &o->range);
     o->who = c->who;
-    if (c->who.user.size)
-        o->who.user = slice_of(arena_string(&o->names, c->who.user.data, c->who.user.size), c->who.user.size);
+    o->who.user.data = arena_copy(&o->names, c->who.user.data, c->who.user.size);
     c->state = o;
     arena_done(&c->arena); /* the name is copied */
     look(o);
