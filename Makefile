@@ -384,7 +384,7 @@ sdk: $(BIN)/cairnd sdk-build
 	@for san in address,undefined thread; do $(MAKE) --no-print-directory SAN=$$san sdk-build || exit 1; done
 	@CAIRND=$(BIN)/cairnd tests/sdk/run.sh $(BUILD) build/address-undefined build/thread
 
-interop: $(BIN)/cairnd $(FORMATS)
+interop: $(BIN)/cairnd $(BIN)/cairnctl $(FORMATS)
 	@CAIRND=$(BIN)/cairnd FORMATS=$(FORMATS) tests/interop/run.sh
 
 chart: $(BIN)/cairnd

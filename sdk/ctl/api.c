@@ -81,8 +81,9 @@ static struct http_request request_of(struct ctl *c, struct ctl_call *call)
     return (struct http_request){.method = call->method,
                                  .target = buf_slice(&call->target),
                                  .fields = buf_slice(&call->fields),
-                                 .body = call->body,
-                                 .has_body = call->has_body};
+                                 .body = call->is_two_way ? (struct slice){0} : call->body,
+                                 .has_body = call->has_body,
+                                 .is_streamed = call->is_two_way};
 }
 
 static int64_t timeout_of(const struct ctl *c, const struct ctl_call *call)
@@ -121,7 +122,7 @@ int ctl_ask(struct ctl *c, struct ctl_call *call)
         buf_clear(&call->answer);
         err = http_client_call(e->client, &request, timeout_of(c, call), &call->answer);
         note_try(c, call, e, e->client, err);
-        if (!may_go_on(c, err))
+        if (!may_go_on(c, err) || c->is_pinned)
             break;
         if (tries + 1 < c->endpoint_count)
             c->at = (c->at + 1) % c->endpoint_count;
@@ -133,6 +134,8 @@ static int open_one(struct ctl *c, struct ctl_call *call, const struct http_requ
                     struct http_client *client)
 {
     int err = http_client_begin(client, request, c->command_ms);
+    if (!err && call->is_two_way)
+        err = http_client_send_piece(client, call->body, c->command_ms);
     if (!err)
         err = http_client_head(client, c->command_ms);
     bool is_end = err || http_client_status(client) == 200;

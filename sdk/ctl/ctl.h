@@ -36,7 +36,8 @@ struct ctl {
     int64_t dial_ms, command_ms;
     struct ctl_endpoint endpoints[CTL_ENDPOINTS_MAX];
     size_t endpoint_count;
-    size_t at; /* the endpoint that answered last: asked first */
+    bool is_pinned; /* no other endpoint is asked than that */
+    size_t at;      /* the endpoint that answered last: asked first */
     struct tls_context *tls;
     char why[400];      /* of the last try that failed */
     bool was_sent;      /* it was a write, and had been sent: perhaps it was done */
@@ -60,6 +61,8 @@ struct ctl {
 /* Environment and context come to what was typed. CTL_DONE, or how the program ends, with the reason said. */
 enum ctl_exit ctl_open(struct ctl *c);
 void ctl_done(struct ctl *c);
+/* At the terminal, without showing it; NULL: there is none. Lives in the arena. */
+char *ctl_ask_secret(struct ctl *c, const char *question);
 /* Endpoints in text, with commas, instead of those there are. */
 enum ctl_exit ctl_set_endpoints(struct ctl *c, const char *const *list, size_t count);
 enum ctl_exit
@@ -93,6 +96,7 @@ struct ctl_call {
     struct slice body;
     bool has_body, has_token;
     bool is_read;       /* may be asked twice; a GET always */
+    bool is_two_way;    /* of a stream: the body is its first piece, more may follow */
     int64_t timeout_ms; /* 0 = the command's; negative = none */
     /* The answer. */
     struct buf answer;

@@ -166,13 +166,13 @@ static enum ctl_command_id find_command(const char *words, bool is_etcdctl)
 }
 
 /* Does the word behind this flag belong to it? Unknown flags are said to be unknown later. */
-static bool takes_next(const struct ctl_typed *t, const char *word)
+static bool takes_next(const struct ctl_typed *t, const char *words, const char *word)
 {
     if (strchr(word, '='))
         return false;
     const struct ctl_flag *f;
     if (word[1] == '-')
-        f = ctl_any_flag(word + 2, strlen(word + 2), t->is_etcdctl);
+        f = ctl_any_flag(words, word + 2, strlen(word + 2), t->is_etcdctl);
     else
         f = word[2] ? NULL : ctl_find_letter(CTL_COMMAND_global, word[1], t->is_etcdctl);
     return f && f->kind != CTL_BOOL;
@@ -210,7 +210,7 @@ static int read_command(struct ctl_typed *t, int argc, const char *const *argv, 
         if (argv[i][0] == '-' && argv[i][1]) {
             if (strcmp(argv[i], "--") == 0)
                 break;
-            i += takes_next(t, argv[i]);
+            i += takes_next(t, words, argv[i]);
             continue;
         }
         size_t size = strlen(words);

@@ -316,7 +316,7 @@ static enum ctl_exit open_tls(struct ctl *c)
  * ------------------------------------------------------------------------------------------------------------
  */
 
-static char *ask_password(struct ctl *c, const char *user)
+char *ctl_ask_secret(struct ctl *c, const char *question)
 {
     int fd = open("/dev/tty", O_RDWR | O_CLOEXEC);
     if (fd < 0)
@@ -328,7 +328,7 @@ static char *ask_password(struct ctl *c, const char *user)
         quiet.c_lflag &= ~(tcflag_t)ECHO;
         (void)tcsetattr(fd, TCSAFLUSH, &quiet);
     }
-    dprintf(fd, "Password of %s: ", user);
+    dprintf(fd, "%s", question);
     struct buf line = {0};
     char letter;
     while (line.size < 1024 && read(fd, &letter, 1) == 1 && letter != '\n')
@@ -356,7 +356,7 @@ static enum ctl_exit find_password(struct ctl *c, const char *user, const char *
         buf_done(&text);
         return how;
     }
-    *ret_password = ask_password(c, user);
+    *ret_password = ctl_ask_secret(c, arena_printf(&c->arena, "Password of %s: ", user));
     if (!*ret_password)
         return ctl_fail(c, CTL_BAD_ARGS,
                         "the password of %s is needed and there is no terminal to ask at; --password-file or "
@@ -399,7 +399,7 @@ static enum ctl_exit log_in(struct ctl *c)
     json_decref(doc);
     ctl_call_done(&call);
     buf_done(&body);
-    return how;
+    return how && c->typed.is_etcdctl ? CTL_BAD_CONNECTION : how; /* etcdctl's connection ends with it */
 }
 
 /* --- the run

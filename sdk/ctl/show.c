@@ -196,6 +196,13 @@ void ctl_table_show_bordered(const struct ctl_table *t, struct buf *out)
         add_rule(t, widths, out);
 }
 
+void ctl_table_show_joined(const struct ctl_table *t, const char *between, struct buf *out)
+{
+    const char *cell = (const char *)t->text.data;
+    for (size_t i = 0; i < t->cells; i++, cell += strlen(cell) + 1)
+        buf_addf(out, "%s%s", cell, i % t->columns == t->columns - 1 ? "\n" : between);
+}
+
 /* --- JSON documents
  * -------------------------------------------------------------------------------------------- */
 

@@ -54,6 +54,8 @@ void ctl_table_addf(struct ctl_table *t, const char *format, ...) __attribute__(
 void ctl_table_show(const struct ctl_table *t,
                     struct buf *out); /* blanks between; the first row is the head */
 void ctl_table_show_bordered(const struct ctl_table *t, struct buf *out); /* etcdctl's */
+void ctl_table_show_joined(const struct ctl_table *t, const char *between,
+                           struct buf *out); /* all rows, no head */
 void ctl_table_done(struct ctl_table *t);
 
 void ctl_add_hex(struct buf *out, struct slice s);    /* \x66\x6f, as etcdctl --hex */

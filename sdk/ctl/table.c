@@ -94,11 +94,17 @@ const struct ctl_flag *ctl_find_letter(enum ctl_command_id id, char letter, bool
     return found;
 }
 
-const struct ctl_flag *ctl_any_flag(const char *name, size_t size, bool is_etcdctl)
+const struct ctl_flag *ctl_any_flag(const char *words, const char *name, size_t size, bool is_etcdctl)
 {
+    size_t words_size = strlen(words);
     for (size_t i = 0; i < ctl_flag_count; i++) {
-        if (ctl_has_flag(&ctl_flags[i], is_etcdctl) && is_named(&ctl_flags[i], name, size))
-            return &ctl_flags[i];
+        const struct ctl_flag *f = &ctl_flags[i];
+        bool is_global = f->command == CTL_COMMAND_global;
+        if (!ctl_has_flag(f, is_etcdctl) || !is_named(f, name, size))
+            continue;
+        if (is_global || (ctl_has_command(f->command, is_etcdctl) &&
+                          strncmp(ctl_commands[f->command].words, words, words_size) == 0))
+            return f;
     }
     return NULL;
 }

@@ -76,8 +76,9 @@ bool ctl_has_flag(const struct ctl_flag *f, bool is_etcdctl);
 /* The command's flag or a global one; NULL if there is none. */
 const struct ctl_flag *ctl_find_flag(enum ctl_command_id id, const char *name, size_t size, bool is_etcdctl);
 const struct ctl_flag *ctl_find_letter(enum ctl_command_id id, char letter, bool is_etcdctl);
-/* A flag of this name that any command has: enough to know whether a word follows it. */
-const struct ctl_flag *ctl_any_flag(const char *name, size_t size, bool is_etcdctl);
+/* A flag of this name that a command has whose first words are these ("" = any): enough to know whether a
+ * word follows it, as flags of one name are all alike below one first word. */
+const struct ctl_flag *ctl_any_flag(const char *words, const char *name, size_t size, bool is_etcdctl);
 
 /* Is text the first words of a command? "snapshot" is of "snapshot save". */
 bool ctl_is_group(const char *text, bool is_etcdctl);

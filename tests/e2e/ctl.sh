@@ -105,6 +105,30 @@ check "with a report" has out 'conflict'
 check "rm" ctl config rm app.yaml -n stage
 complains "what is gone" 1 'there is no such configuration' config get app.yaml -n stage
 
+# --- keys and the cluster, in our own grammar ---
+prints "put" 0 OK put k1 v1
+prints "get" 0 "$(printf 'k1\nv1')" get k1
+prints "count" 0 1 get --prefix k --count-only
+prints "a value from standard input" 0 OK put k2 < <(printf 'v2')
+prints "get of several" 0 "$(printf 'v1\nv2')" get --prefix k --print-value-only
+complains "an error says where" 1 'required revision is a future revision \(127.0.0.1.*No change has that revision yet' get k1 --rev 999999
+printf 'watch k1\n' >lines
+{ cat lines; sleep 0.2; while ! grep -q v3 watched; do sleep 0.2; "$CTL" put k1 v3 >put.out; done; } | "$CTL" watch -i >watched 2>watched.err
+check "watches from standard input" grep -q v3 watched
+check "snapshot save" ctl snapshot save s.db
+check "snapshot status" ctl snapshot status s.db
+head -c -1 s.db >cut.db
+complains "a cut snapshot" 1 'is no snapshot, or its end is missing' snapshot status cut.db
+printf 'x' | dd of=s.db bs=1 seek=100 conv=notrunc status=none
+complains "a damaged one" 1 'is damaged: its checksum does not fit' snapshot status s.db
+expect "cluster status: one member" "$(printf 'default\tleader\tyes')" "$("$CTL" cluster status -o simple | cut -f 1,4,5)"
+ctl doctor
+expect "doctor: nothing is wrong" 0 $?
+check "and says so" has out 'All 1 members answer, agree on who leads, and have no alarm'
+export ETCDCTL_ENDPOINTS=127.0.0.1:$port
+complains "etcdctl refuses a flag that is a variable too" 1 'ETCDCTL_ENDPOINTS. is shadowed by' etcdctl --endpoints 127.0.0.1:1 get a
+unset ETCDCTL_ENDPOINTS
+
 # --- the program itself ---
 complains "nobody is there" 2 'cannot reach 127.0.0.1:1: .*Does cairnd run there' --endpoints 127.0.0.1:1 --dial-timeout 2s service ls
 prints "the next endpoint is asked" 0 app.yaml --endpoints "127.0.0.1:1,127.0.0.1:$port" config ls -o name
@@ -144,11 +168,21 @@ registers() { ctl service register api a2 10.0.0.2:80 --once; }
 check "another instance registers there" within $LIMIT_S registers
 check "and is seen, the first one not again" within $LIMIT_S has watch.out 'added.a2'
 expect "one line for each" 2 "$(grep -c added watch.out)"
+ctl doctor
+expect "doctor: one of three is down, the service is not" 0 $?
+check "which it says, and what to do" has out 'Member n1 at http.* does not answer'
+check "and what may come" has out '2 of 3 voting members answer: one more loss'
+ctl cluster status -o simple
+expect "cluster status says by its exit that it is not whole" 5 $?
 kill -TERM $register_pid
 wait $register_pid
 expect "the first one deregisters at another member" 0 $?
 check "which is seen" within $LIMIT_S has watch.out 'removed.a1'
 kill -TERM $watch_pid
 wait $watch_pid
+kill -KILL "$(cat cluster/n2.pid)"
+ctl doctor --command-timeout 3s
+expect "two of three are down: not healthy" 5 $?
+check "nothing can be written" has out 'Only 1 of 3 voting members answer and 2 are needed'
 cd - >/dev/null || exit 1
 finish

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A command line, a word each line. After a refusal there is a sentence and a way to end; after success all
- * flags can be read and help can be shown. */
+ * A command line, a word each line; and a line of a transaction. After a refusal there is a sentence and a
+ * way to end; after success all flags can be read and help can be shown. */
 #include <assert.h>
 #include <stdlib.h>
 
 #include "base/mem.h"
-#include "sdk/ctl/ctl.h"
+#include "sdk/ctl/kv.h"
 
 enum { WORDS_MAX = 64 };
 
@@ -22,11 +22,25 @@ static void read_all(const struct ctl_typed *t)
     assert(t->dash_at <= t->arg_count);
 }
 
+/* The same bytes as a line of a transaction. */
+static void read_line(const char *line)
+{
+    struct arena arena = {0};
+    Etcdserverpb__Compare compare = ETCDSERVERPB__COMPARE__INIT;
+    int count = 0;
+    char **words = ctl_cut_line(&arena, line, &count);
+    assert(!words || !words[count]);
+    if (ctl_read_compare(&arena, line, &compare))
+        assert(compare.target_union_case && compare.key.data);
+    arena_done(&arena);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     char *text = mem_new(size + 1);
     memcpy(text, data, size);
+    read_line(text);
     const char *words[WORDS_MAX + 1];
     int count = 0;
     for (char *save, *word = strtok_r(text, "\n", &save); word && count < WORDS_MAX;

@@ -423,6 +423,12 @@ part_registrars() {
     [ "${done_by[*]}" ] || return $SKIPPED
 }
 
+# Ours under the name etcdctl, beside the distribution's.
+part_cairnctl() {
+    command -v etcdctl >/dev/null || { echo 'no etcdctl'; return $SKIPPED; }
+    "$root/tests/e2e/ctl_etcd.sh"
+}
+
 try_part() {
     local name=$1 log=$peers/$1.log begin=$SECONDS status word
     (
@@ -452,7 +458,7 @@ run_part() {
     esac
 }
 
-all="differential goclient cluster etcdctl37 etcdctl34 members npm npm_cluster npm_stream browser python python_cluster java gateway waldump dns formats openapi prometheus registrars"
+all="differential goclient cluster etcdctl37 etcdctl34 cairnctl members npm npm_cluster npm_stream browser python python_cluster java gateway waldump dns formats openapi prometheus registrars"
 [ -z "${LONG:-}" ] || all+=" npm_own python_own"
 for name in "${@:-}"; do
     for name in ${name:-$all}; do run_part "$name"; done

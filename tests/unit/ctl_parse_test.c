@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-#include "sdk/ctl/ctl.h"
+#include "sdk/ctl/kv.h"
 
 static struct ctl_typed t;
 
@@ -79,16 +79,32 @@ static void the_table_agrees_with_itself(void **state)
     }
 }
 
-/* The first pass decides by a flag's name alone whether a word follows it. */
+static bool has_first_word(enum ctl_command_id a, enum ctl_command_id b)
+{
+    if (a == CTL_COMMAND_global || b == CTL_COMMAND_global)
+        return true;
+    size_t size = strcspn(ctl_commands[a].words, " ");
+    return strcspn(ctl_commands[b].words, " ") == size &&
+           memcmp(ctl_commands[a].words, ctl_commands[b].words, size) == 0;
+}
+
+/* The first pass decides by a flag's name and the first word whether a word follows it. */
 static void flags_of_one_name_are_all_bare_or_all_with_a_value(void **state)
 {
     (void)state;
     for (size_t a = 0; a < ctl_flag_count; a++) {
         for (size_t b = 0; b < ctl_flag_count; b++) {
-            if (strcmp(ctl_flags[a].name, ctl_flags[b].name) == 0)
+            if (strcmp(ctl_flags[a].name, ctl_flags[b].name) == 0 &&
+                has_first_word(ctl_flags[a].command, ctl_flags[b].command))
                 assert_int_equal(ctl_flags[a].kind == CTL_BOOL, ctl_flags[b].kind == CTL_BOOL);
         }
     }
+    accepted("cairnctl endpoint --cluster status");
+    assert_true(ctl_bool(&t, "cluster"));
+    accepted("etcdctl --cluster endpoint status");
+    assert_true(ctl_bool(&t, "cluster"));
+    accepted("cairnctl service --cluster blue get web");
+    assert_string_equal(ctl_given(&t, "cluster"), "blue");
 }
 
 static void every_command_is_found(void **state)
@@ -221,6 +237,56 @@ static void under_the_name_etcdctl_it_is_etcdctl(void **state)
     assert_true(t.is_etcdctl);
 }
 
+static void a_comparison_is_read(void **state)
+{
+    (void)state;
+    static const char *const wrong[] = {"",
+                                        "value",
+                                        "value(\"a\") = b",
+                                        "value(a) = \"b\"",
+                                        "size(\"a\") = \"b\"",
+                                        "mod(\"a\") = \"x\"",
+                                        "mod(\"a\") ~ \"1\"",
+                                        "mod(\"a\" = \"1\"",
+                                        "mod(\"a\") = \"1\" 2",
+                                        "val(\"a\\q\") = \"1\"",
+                                        "lease(\"a\") = \"xyz\""};
+    struct arena arena = {0};
+    Etcdserverpb__Compare compare = ETCDSERVERPB__COMPARE__INIT;
+    assert_true(ctl_read_compare(&arena, "value(\"k\\x41\\n\") !=  \"v \\\"\"", &compare));
+    assert_int_equal(compare.result, ETCDSERVERPB__COMPARE__COMPARE_RESULT__NOT_EQUAL);
+    assert_int_equal(compare.key.len, 3);
+    assert_memory_equal(compare.key.data, "kA\n", 3);
+    assert_int_equal(compare.value.len, 3);
+    assert_memory_equal(compare.value.data, "v \"", 3);
+    assert_true(ctl_read_compare(&arena, "mod(\"k\") > \"-7\"", &compare));
+    assert_int_equal(compare.mod_revision, -7);
+    assert_true(ctl_read_compare(&arena, "lease(\"k\") < \"7fffffffffffffff\"", &compare));
+    assert_true(compare.lease == INT64_MAX);
+    for (size_t i = 0; i < COUNT_OF(wrong); i++)
+        assert_false(ctl_read_compare(&arena, wrong[i], &compare));
+    arena_done(&arena);
+}
+
+static void a_line_is_cut_into_words(void **state)
+{
+    (void)state;
+    struct arena arena = {0};
+    int count;
+    char **words = ctl_cut_line(&arena, "  put \"a b\\t\" 'c \"d' --prev-kv\t", &count);
+    assert_int_equal(count, 4);
+    assert_string_equal(words[0], "put");
+    assert_string_equal(words[1], "a b\t");
+    assert_string_equal(words[2], "c \"d");
+    assert_string_equal(words[3], "--prev-kv");
+    assert_null(words[4]);
+    assert_null(ctl_cut_line(&arena, "put \"a", &count));
+    assert_null(ctl_cut_line(&arena, "put 'a", &count));
+    assert_non_null(ctl_cut_line(&arena, " ", &count));
+    assert_int_equal(count, 0);
+    arena_done(&arena);
+}
+
 static void completions_know_every_command(void **state)
 {
     (void)state;
@@ -244,7 +310,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(the_table_agrees_with_itself, set_up, tear_down),
-        cmocka_unit_test(flags_of_one_name_are_all_bare_or_all_with_a_value),
+        cmocka_unit_test_setup_teardown(flags_of_one_name_are_all_bare_or_all_with_a_value, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(every_command_is_found, set_up, tear_down),
         cmocka_unit_test_setup_teardown(flags_stand_anywhere, set_up, tear_down),
         cmocka_unit_test_setup_teardown(kinds_have_their_values, set_up, tear_down),
@@ -253,6 +320,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_was_meant_is_offered, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_group_alone_asks_for_help, set_up, tear_down),
         cmocka_unit_test_setup_teardown(under_the_name_etcdctl_it_is_etcdctl, set_up, tear_down),
+        cmocka_unit_test(a_comparison_is_read),
+        cmocka_unit_test(a_line_is_cut_into_words),
         cmocka_unit_test(completions_know_every_command),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

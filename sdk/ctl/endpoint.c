@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * endpoint ..., defrag: each endpoint is asked for itself, etcdctl's outputs. */
+#include "sdk/ctl/member.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "base/text.h"
+
+enum ctl_exit ctl_use_cluster(struct ctl *c)
+{
+    Etcdserverpb__MemberListResponse *r;
+    enum ctl_exit how = ctl_list_members(c, true, false, &r);
+    size_t count = 0;
+    const char *urls[CTL_ENDPOINTS_MAX];
+    for (size_t i = 0; !how && i < r->n_members; i++) {
+        for (size_t k = 0; k < r->members[i]->n_clienturls && count < CTL_ENDPOINTS_MAX; k++)
+            urls[count++] = r->members[i]->clienturls[k];
+    }
+    return how ? how : ctl_set_endpoints(c, urls, count);
+}
+
+static enum ctl_exit choose_endpoints(struct ctl *c)
+{
+    return ctl_bool(&c->typed, "cluster") ? ctl_use_cluster(c) : CTL_DONE;
+}
+
+static bool wants_table(const struct ctl *c)
+{
+    return c->form == CTL_FORM_TABLE || (c->form == CTL_FORM_NONE && !c->typed.is_etcdctl);
+}
+
+static void show_table(struct ctl *c, struct ctl_table *t)
+{
+    if (c->typed.is_etcdctl)
+        ctl_table_show_bordered(t, &c->out);
+    else
+        ctl_table_show(t, &c->out);
+    ctl_table_done(t);
+}
+
+static void add_heads(struct ctl_table *t, const char *const *heads)
+{
+    for (size_t i = 0; i < t->columns; i++)
+        ctl_table_add(t, slice_text(heads[i]));
+}
+
+static const char *yes(bool is)
+{
+    return is ? "true" : "false";
+}
+
+/* --- status
+ * ------------------------------------------------------------------------------------------------------ */
+
+enum ctl_exit ctl_ask_status(struct ctl *c, size_t endpoint, struct ctl_rpc *rpc,
+                             Etcdserverpb__StatusResponse **ret)
+{
+    Etcdserverpb__StatusRequest request = ETCDSERVERPB__STATUS_REQUEST__INIT;
+    *rpc = (struct ctl_rpc){.path = "/v3/maintenance/status",
+                            .request = &request.base,
+                            .answer = &etcdserverpb__status_response__descriptor,
+                            .is_read = true,
+                            .is_quiet = true};
+    enum ctl_exit how = ctl_rpc_at(c, endpoint, rpc, ret);
+    if (!how && !(*ret)->header) {
+        snprintf(rpc->error, sizeof rpc->error, "an answer without a header");
+        how = CTL_ERROR;
+    }
+    return how;
+}
+
+struct status_row {
+    const char *endpoint;
+    const Etcdserverpb__StatusResponse *r;
+};
+
+/* In the order of the columns; all but the table have the same. */
+static void add_status(struct ctl_table *t, const struct status_row *row)
+{
+    const Etcdserverpb__StatusResponse *r = row->r;
+    struct buf text = {0};
+    ctl_table_add(t, slice_text(row->endpoint));
+    ctl_table_addf(t, "%" PRIx64, r->header->member_id);
+    ctl_table_add(t, slice_text(r->version));
+    ctl_add_bytes(&text, r->dbsize);
+    ctl_table_add(t, buf_slice(&text));
+    ctl_table_add(t, slice_text(yes(r->leader == r->header->member_id)));
+    ctl_table_add(t, slice_text(yes(r->islearner)));
+    ctl_table_addf(t, "%" PRIu64, r->raftterm);
+    ctl_table_addf(t, "%" PRIu64, r->raftindex);
+    ctl_table_addf(t, "%" PRIu64, r->raftappliedindex);
+    buf_clear(&text);
+    for (size_t i = 0; i < r->n_errors; i++)
+        buf_addf(&text, "%s%s", i ? ", " : "", r->errors[i]);
+    ctl_table_add(t, buf_slice(&text));
+    buf_done(&text);
+}
+
+static void show_status_fields(struct ctl *c, const struct status_row *row)
+{
+    const Etcdserverpb__StatusResponse *r = row->r;
+    ctl_show_header_fields(c, r->header);
+    buf_addf(&c->out,
+             "\"Version\" : \"%s\"\n\"DBSize\" : %" PRId64 "\n\"Leader\" : %" PRIu64 "\n\"IsLearner\" : %s\n",
+             r->version, r->dbsize, r->leader, yes(r->islearner));
+    buf_addf(&c->out,
+             "\"RaftIndex\" : %" PRIu64 "\n\"RaftTerm\" : %" PRIu64 "\n\"RaftAppliedIndex\" : %" PRIu64
+             "\n\"Errors\" : [",
+             r->raftindex, r->raftterm, r->raftappliedindex);
+    for (size_t i = 0; i < r->n_errors; i++)
+        buf_addf(&c->out, "%s%s", i ? " " : "", r->errors[i]);
+    buf_addf(&c->out, "]\n\"Endpoint\" : \"%s\"\n\n", row->endpoint);
+}
+
+static void show_statuses(struct ctl *c, const struct status_row *rows, size_t count)
+{
+    static const char *const heads[] = {"ENDPOINT",           "ID",         "VERSION",   "DB SIZE",
+                                        "IS LEADER",          "IS LEARNER", "RAFT TERM", "RAFT INDEX",
+                                        "RAFT APPLIED INDEX", "ERRORS"};
+    struct ctl_table t = {.columns = 10};
+    if (c->form == CTL_FORM_JSON || c->form == CTL_FORM_YAML) {
+        struct json_writer w = {.out = &c->out};
+        jw_open(&w, '[');
+        for (size_t i = 0; i < count; i++) {
+            struct buf status = {0};
+            ctl_add_go_json(&status, &rows[i].r->base);
+            jw_open(&w, '{');
+            jw_key(&w, "Endpoint");
+            jw_text(&w, rows[i].endpoint);
+            jw_key(&w, "Status");
+            jw_raw(&w, buf_slice(&status));
+            jw_close(&w, '}');
+            buf_done(&status);
+        }
+        jw_close(&w, ']');
+        buf_add_byte(&c->out, '\n');
+        return;
+    }
+    if (wants_table(c))
+        add_heads(&t, heads);
+    for (size_t i = 0; i < count; i++) {
+        if (c->form == CTL_FORM_FIELDS)
+            show_status_fields(c, &rows[i]);
+        else
+            add_status(&t, &rows[i]);
+    }
+    if (wants_table(c))
+        show_table(c, &t);
+    else
+        ctl_table_show_joined(&t, ", ", &c->out);
+    ctl_table_done(&t);
+}
+
+enum ctl_exit ctl_endpoint_status(struct ctl *c)
+{
+    enum ctl_exit how = choose_endpoints(c), all = CTL_DONE;
+    struct status_row rows[CTL_ENDPOINTS_MAX];
+    size_t count = 0;
+    for (size_t i = 0; !how && i < c->endpoint_count; i++) {
+        struct ctl_rpc rpc;
+        Etcdserverpb__StatusResponse *r;
+        enum ctl_exit one = ctl_ask_status(c, i, &rpc, &r);
+        if (one == CTL_INTERRUPTED)
+            return one;
+        if (!one) {
+            rows[count++] = (struct status_row){c->endpoints[i].text, r};
+            continue;
+        }
+        all = CTL_BAD_CONNECTION; /* etcdctl: one that failed counts */
+        ctl_note(c, "Failed to get the status of endpoint %s (%s)", c->endpoints[i].text, rpc.error);
+    }
+    if (!how)
+        show_statuses(c, rows, count);
+    return how ? how : all ? CTL_ERROR : CTL_DONE;
+}
+
+/* --- health
+ * -------------------------------------------------------------------------------------------------------- */
+
+struct health {
+    const char *endpoint, *error; /* "" = healthy */
+    int64_t took_ns;
+};
+
+static char *took_text(struct ctl *c, int64_t ns)
+{
+    struct buf text = {0};
+    text_add_duration(&text, ns);
+    char *copy = arena_string(&c->arena, text.data, text.size);
+    buf_done(&text);
+    return copy;
+}
+
+/* A read through the cluster's agreement, and no alarm. */
+static enum ctl_exit ask_health(struct ctl *c, size_t at, struct health *ret)
+{
+    Etcdserverpb__RangeRequest request = ETCDSERVERPB__RANGE_REQUEST__INIT;
+    Etcdserverpb__RangeResponse *r;
+    request.key = ctl_bytes("health");
+    struct ctl_rpc rpc = {.path = "/v3/kv/range",
+                          .request = &request.base,
+                          .answer = &etcdserverpb__range_response__descriptor,
+                          .is_read = true,
+                          .is_quiet = true};
+    uint64_t from = clock_mono_ns();
+    enum ctl_exit how = ctl_rpc_at(c, at, &rpc, &r);
+    *ret = (struct health){c->endpoints[at].text, "", (int64_t)(clock_mono_ns() - from)};
+    bool is_denied = rpc.code == 7; /* who may not read that knows that the cluster agreed on it */
+    if (how == CTL_INTERRUPTED)
+        return how;
+    if (how && !is_denied)
+        ret->error = arena_string(&c->arena, rpc.error, strlen(rpc.error));
+    return CTL_DONE;
+}
+
+static void show_health(struct ctl *c, const struct health *list, size_t count)
+{
+    static const char *const heads[] = {"ENDPOINT", "HEALTH", "TOOK", "ERROR"};
+    struct ctl_table t = {.columns = 4};
+    struct json_writer w = {.out = &c->out};
+    bool is_json = c->form == CTL_FORM_JSON || c->form == CTL_FORM_YAML;
+    if (is_json)
+        jw_open(&w, '[');
+    if (wants_table(c))
+        add_heads(&t, heads);
+    for (size_t i = 0; i < count; i++) {
+        const struct health *h = &list[i];
+        const char *took = took_text(c, h->took_ns);
+        if (is_json) {
+            jw_open(&w, '{');
+            jw_key(&w, "endpoint");
+            jw_text(&w, h->endpoint);
+            jw_key(&w, "health");
+            jw_bool(&w, !*h->error);
+            jw_key(&w, "took");
+            jw_text(&w, took);
+            if (*h->error) {
+                jw_key(&w, "error");
+                jw_text(&w, h->error);
+            }
+            jw_close(&w, '}');
+        } else if (c->form == CTL_FORM_FIELDS) {
+            buf_addf(&c->out, "\"Endpoint\" : \"%s\"\n\"Health\" : %s\n\"Took\" : %s\n\"Error\" : %s\n\n",
+                     h->endpoint, yes(!*h->error), took, h->error);
+        } else if (wants_table(c)) {
+            ctl_table_add(&t, slice_text(h->endpoint));
+            ctl_table_add(&t, slice_text(yes(!*h->error)));
+            ctl_table_add(&t, slice_text(took));
+            ctl_table_add(&t, slice_text(h->error));
+        } else if (!*h->error) { /* etcdctl before 3.5 says it on standard error */
+            ctl_note(c, "%s is healthy: successfully committed proposal: took = %s", h->endpoint, took);
+        } else {
+            ctl_note(c, "%s is unhealthy: failed to commit proposal: %s", h->endpoint, h->error);
+        }
+    }
+    if (is_json) {
+        jw_close(&w, ']');
+        buf_add_byte(&c->out, '\n');
+    }
+    if (wants_table(c))
+        show_table(c, &t);
+}
+
+enum ctl_exit ctl_endpoint_health(struct ctl *c)
+{
+    enum ctl_exit how = choose_endpoints(c);
+    struct health list[CTL_ENDPOINTS_MAX];
+    bool is_ill = false;
+    for (size_t i = 0; !how && i < c->endpoint_count; i++) {
+        how = ask_health(c, i, &list[i]);
+        is_ill = is_ill || *list[i].error;
+    }
+    if (how)
+        return how;
+    show_health(c, list, c->endpoint_count);
+    if (!is_ill)
+        return CTL_DONE;
+    return c->typed.is_etcdctl ? ctl_fail(c, CTL_ERROR, "unhealthy cluster") : CTL_INTERRUPTED;
+}
+
+/* --- hash
+ * -------------------------------------------------------------------------------------------------------------
+ */
+
+enum ctl_exit ctl_endpoint_hashkv(struct ctl *c)
+{
+    static const char *const heads[] = {"ENDPOINT", "HASH"};
+    Etcdserverpb__HashKVRequest request = ETCDSERVERPB__HASH_KVREQUEST__INIT;
+    enum ctl_exit how = choose_endpoints(c), all = CTL_DONE;
+    struct ctl_table t = {.columns = 2};
+    struct json_writer w = {.out = &c->out};
+    bool is_json = c->form == CTL_FORM_JSON || c->form == CTL_FORM_YAML;
+    request.revision = ctl_int(&c->typed, "rev");
+    if (is_json)
+        jw_open(&w, '[');
+    if (wants_table(c))
+        add_heads(&t, heads);
+    for (size_t i = 0; !how && i < c->endpoint_count; i++) {
+        Etcdserverpb__HashKVResponse *r;
+        struct ctl_rpc rpc = {.path = "/v3/maintenance/hashkv",
+                              .request = &request.base,
+                              .answer = &etcdserverpb__hash_kvresponse__descriptor,
+                              .is_read = true,
+                              .is_quiet = true};
+        enum ctl_exit one = ctl_rpc_at(c, i, &rpc, &r);
+        if (one) {
+            ctl_note(c, "Failed to get the hash of endpoint %s (%s)", c->endpoints[i].text, rpc.error);
+            all = CTL_ERROR;
+        } else if (is_json) {
+            struct buf hash = {0};
+            ctl_add_go_json(&hash, &r->base);
+            jw_open(&w, '{');
+            jw_key(&w, "Endpoint");
+            jw_text(&w, c->endpoints[i].text);
+            jw_key(&w, "HashKV");
+            jw_raw(&w, buf_slice(&hash));
+            jw_close(&w, '}');
+            buf_done(&hash);
+        } else if (c->form == CTL_FORM_FIELDS) {
+            ctl_show_header_fields(c, r->header);
+            buf_addf(&c->out, "\"Endpoint\" : \"%s\"\n\"Hash\" : %" PRIu32 "\n\n", c->endpoints[i].text,
+                     r->hash);
+        } else {
+            ctl_table_add(&t, slice_text(c->endpoints[i].text));
+            ctl_table_addf(&t, "%" PRIu32, r->hash);
+        }
+    }
+    if (is_json) {
+        jw_close(&w, ']');
+        buf_add_byte(&c->out, '\n');
+    } else if (wants_table(c)) {
+        show_table(c, &t);
+    } else {
+        ctl_table_show_joined(&t, ", ", &c->out);
+    }
+    ctl_table_done(&t);
+    return how ? how : all;
+}
+
+/* --- defrag
+ * --------------------------------------------------------------------------------------------------------------
+ */
+
+enum ctl_exit ctl_defrag(struct ctl *c)
+{
+    Etcdserverpb__DefragmentRequest request = ETCDSERVERPB__DEFRAGMENT_REQUEST__INIT;
+    enum ctl_exit how = choose_endpoints(c), all = CTL_DONE;
+    for (size_t i = 0; !how && i < c->endpoint_count; i++) {
+        Etcdserverpb__DefragmentResponse *r;
+        struct ctl_rpc rpc = {.path = "/v3/maintenance/defragment",
+                              .request = &request.base,
+                              .answer = &etcdserverpb__defragment_response__descriptor,
+                              .is_read = true,
+                              .is_quiet = true};
+        if (ctl_rpc_at(c, i, &rpc, &r) != CTL_DONE) {
+            ctl_note(c, "Failed to defragment etcd member[%s] (%s)", c->endpoints[i].text, rpc.error);
+            all = CTL_ERROR;
+        } else {
+            buf_addf(&c->out, "Finished defragmenting etcd member[%s]\n", c->endpoints[i].text);
+        }
+    }
+    return how ? how : all;
+}

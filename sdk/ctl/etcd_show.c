@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Messages in etcdctl's forms: simple, fields, json as Go's encoding/json writes the structs, protobuf. */
+#include "proto/json_field.h"
+#include "sdk/ctl/rpc.h"
+
+#include <inttypes.h>
+
+#include "base/text.h"
+
+/* --- json
+ * --------------------------------------------------------------------------------------------------- */
+
+/* Go leaves zeros out (omitempty); numbers are numbers, enums too; bytes are base64. */
+static bool is_zero(const ProtobufCFieldDescriptor *f, const void *value)
+{
+    static const uint8_t zeros[8];
+    if (f->type == PROTOBUF_C_TYPE_STRING)
+        return !*(char *const *)value || !**(char *const *)value;
+    if (f->type == PROTOBUF_C_TYPE_BYTES)
+        return ((const ProtobufCBinaryData *)value)->len == 0;
+    return memcmp(value, zeros, json_size_of(f->type)) == 0;
+}
+
+static void add_value(struct json_writer *w, const ProtobufCFieldDescriptor *f, const void *value)
+{
+    switch (f->type) {
+    case PROTOBUF_C_TYPE_UINT64:
+    case PROTOBUF_C_TYPE_FIXED64:
+        jw_uint(w, *(const uint64_t *)value);
+        break;
+    case PROTOBUF_C_TYPE_INT64:
+    case PROTOBUF_C_TYPE_SINT64:
+    case PROTOBUF_C_TYPE_SFIXED64:
+        jw_int(w, *(const int64_t *)value);
+        break;
+    case PROTOBUF_C_TYPE_UINT32:
+    case PROTOBUF_C_TYPE_FIXED32:
+        jw_uint(w, *(const uint32_t *)value);
+        break;
+    case PROTOBUF_C_TYPE_INT32:
+    case PROTOBUF_C_TYPE_SINT32:
+    case PROTOBUF_C_TYPE_SFIXED32:
+    case PROTOBUF_C_TYPE_ENUM:
+        jw_int(w, *(const int32_t *)value);
+        break;
+    case PROTOBUF_C_TYPE_BOOL:
+        jw_bool(w, *(const protobuf_c_boolean *)value);
+        break;
+    case PROTOBUF_C_TYPE_STRING:
+        jw_text(w, *(char *const *)value);
+        break;
+    case PROTOBUF_C_TYPE_BYTES: {
+        const ProtobufCBinaryData *b = value;
+        jw_base64(w, slice_of(b->data, b->len));
+        break;
+    }
+    case PROTOBUF_C_TYPE_MESSAGE: {
+        struct buf inner = {0};
+        ctl_add_go_json(&inner, *(ProtobufCMessage *const *)value);
+        jw_raw(w, buf_slice(&inner));
+        buf_done(&inner);
+        break;
+    }
+    case PROTOBUF_C_TYPE_FLOAT:
+    case PROTOBUF_C_TYPE_DOUBLE:
+        jw_int(w, 0); /* etcd's messages have none */
+        break;
+    }
+}
+
+static void add_field(struct json_writer *w, const ProtobufCMessage *m, const ProtobufCFieldDescriptor *f)
+{
+    const uint8_t *at = (const uint8_t *)m + f->offset;
+    if (f->label != PROTOBUF_C_LABEL_REPEATED) {
+        if (!is_zero(f, at)) {
+            jw_key(w, f->name);
+            add_value(w, f, at);
+        }
+        return;
+    }
+    size_t count = *(const size_t *)((const uint8_t *)m + f->quantifier_offset);
+    if (count == 0)
+        return;
+    jw_key(w, f->name);
+    jw_open(w, '[');
+    for (size_t i = 0; i < count; i++)
+        add_value(w, f, *(uint8_t *const *)at + i * json_size_of(f->type));
+    jw_close(w, ']');
+}
+
+/* Go's struct of a oneof: {"Response":{"ResponsePut":{...}}} */
+static void add_op(struct json_writer *w, const Etcdserverpb__ResponseOp *op)
+{
+    static const char *const names[] = {"", "ResponseRange", "ResponsePut", "ResponseDeleteRange",
+                                        "ResponseTxn"};
+    if (op->response_case < 1 || op->response_case > 4)
+        return;
+    struct buf inner = {0};
+    ctl_add_go_json(&inner, &op->response_range->base); /* whichever it is: all are pointers to messages */
+    jw_key(w, "Response");
+    jw_open(w, '{');
+    jw_key(w, names[op->response_case]);
+    jw_raw(w, buf_slice(&inner));
+    jw_close(w, '}');
+    buf_done(&inner);
+}
+
+void ctl_add_go_json(struct buf *out, const ProtobufCMessage *m)
+{
+    struct json_writer w = {.out = out};
+    jw_open(&w, '{');
+    if (m->descriptor == &etcdserverpb__response_op__descriptor)
+        add_op(&w, (const Etcdserverpb__ResponseOp *)m);
+    for (size_t i = 0; i < m->descriptor->n_fields && m->descriptor != &etcdserverpb__response_op__descriptor;
+         i++)
+        add_field(&w, m, &m->descriptor->fields[i]);
+    jw_close(&w, '}');
+}
+
+void ctl_add_go_header(struct buf *out, const Etcdserverpb__ResponseHeader *h)
+{
+    size_t from = out->size;
+    ctl_add_go_json(out, &h->base);
+    memmove(out->data + from, out->data + from + 1, out->size - from - 2);
+    out->size -= 2;
+}
+
+void ctl_show_message(struct ctl *c, const ProtobufCMessage *m)
+{
+    if (c->form == CTL_FORM_PROTOBUF) {
+        size_t size = protobuf_c_message_get_packed_size(m);
+        c->out.size += protobuf_c_message_pack(m, buf_reserve(&c->out, size));
+        return;
+    }
+    ctl_add_go_json(&c->out, m);
+    buf_add_byte(&c->out, '\n');
+    if (c->form != CTL_FORM_YAML)
+        return;
+    /* JSON is YAML; but people who ask for YAML want lines. */
+    char why[200];
+    json_t *doc = NULL;
+    if (json_parse(buf_slice(&c->out), &doc, why, sizeof why) == OK) {
+        buf_clear(&c->out);
+        ctl_show_yaml(&c->out, doc);
+    }
+    json_decref(doc);
+}
+
+static bool is_message_form(const struct ctl *c)
+{
+    return c->form == CTL_FORM_JSON || c->form == CTL_FORM_YAML || c->form == CTL_FORM_PROTOBUF;
+}
+
+/* --- simple and fields
+ * -------------------------------------------------------------------------------------------- */
+
+static struct slice slice_of_bytes(ProtobufCBinaryData b)
+{
+    return slice_of(b.data, b.len);
+}
+
+static void add_bytes_line(struct ctl *c, ProtobufCBinaryData b)
+{
+    if (c->is_hex)
+        ctl_add_hex(&c->out, slice_of_bytes(b));
+    else
+        buf_add_slice(&c->out, slice_of_bytes(b));
+    buf_add_byte(&c->out, '\n');
+}
+
+void ctl_show_kv(struct ctl *c, const Mvccpb__KeyValue *kv, bool with_key, bool with_value)
+{
+    if (with_key)
+        add_bytes_line(c, kv->key);
+    if (with_value)
+        add_bytes_line(c, kv->value);
+}
+
+static void add_quoted_field(struct ctl *c, const char *prefix, const char *name, ProtobufCBinaryData b)
+{
+    buf_addf(&c->out, "\"%s%s\" : ", prefix, name);
+    ctl_add_quoted(&c->out, slice_of_bytes(b));
+    buf_add_byte(&c->out, '\n');
+}
+
+void ctl_show_kv_fields(struct ctl *c, const char *prefix, const Mvccpb__KeyValue *kv)
+{
+    add_quoted_field(c, prefix, "Key", kv->key);
+    buf_addf(&c->out,
+             "\"%sCreateRevision\" : %" PRId64 "\n\"%sModRevision\" : %" PRId64 "\n\"%sVersion\" : %" PRId64
+             "\n",
+             prefix, kv->create_revision, prefix, kv->mod_revision, prefix, kv->version);
+    add_quoted_field(c, prefix, "Value", kv->value);
+    buf_addf(&c->out, "\"%sLease\" : %" PRId64 "\n", prefix, kv->lease);
+}
+
+void ctl_show_header_fields(struct ctl *c, const Etcdserverpb__ResponseHeader *h)
+{
+    static const Etcdserverpb__ResponseHeader none = ETCDSERVERPB__RESPONSE_HEADER__INIT;
+    h = h ? h : &none;
+    buf_addf(&c->out,
+             "\"ClusterID\" : %" PRIu64 "\n\"MemberID\" : %" PRIu64 "\n\"Revision\" : %" PRId64
+             "\n\"RaftTerm\" : %" PRIu64 "\n",
+             h->cluster_id, h->member_id, h->revision, h->raft_term);
+}
+
+enum ctl_exit ctl_no_table(struct ctl *c)
+{
+    if (c->form != CTL_FORM_TABLE && c->form != CTL_FORM_NAME)
+        return CTL_DONE;
+    return ctl_fail(c, CTL_BAD_FEATURE, "%s not supported as output format",
+                    c->form == CTL_FORM_TABLE ? "table" : "name");
+}
+
+void ctl_show_range(struct ctl *c, const Etcdserverpb__RangeResponse *r, bool values_only)
+{
+    if (is_message_form(c)) {
+        ctl_show_message(c, &r->base);
+        return;
+    }
+    bool is_fields = c->form == CTL_FORM_FIELDS;
+    if (is_fields)
+        ctl_show_header_fields(c, r->header);
+    for (size_t i = 0; i < r->n_kvs; i++) {
+        if (is_fields)
+            ctl_show_kv_fields(c, "", r->kvs[i]);
+        else /* keys alone have an empty line for the value */
+            ctl_show_kv(c, r->kvs[i], !values_only, true);
+    }
+    if (is_fields)
+        buf_addf(&c->out, "\"More\" : %s\n\"Count\" : %" PRId64 "\n", r->more ? "true" : "false", r->count);
+}
+
+void ctl_show_put(struct ctl *c, const Etcdserverpb__PutResponse *r)
+{
+    if (is_message_form(c)) {
+        ctl_show_message(c, &r->base);
+    } else if (c->form == CTL_FORM_FIELDS) {
+        ctl_show_header_fields(c, r->header);
+        if (r->prev_kv)
+            ctl_show_kv_fields(c, "Prev", r->prev_kv);
+    } else {
+        buf_add_text(&c->out, "OK\n");
+        if (r->prev_kv)
+            ctl_show_kv(c, r->prev_kv, true, true);
+    }
+}
+
+void ctl_show_delete(struct ctl *c, const Etcdserverpb__DeleteRangeResponse *r)
+{
+    if (is_message_form(c)) {
+        ctl_show_message(c, &r->base);
+        return;
+    }
+    bool is_fields = c->form == CTL_FORM_FIELDS;
+    if (is_fields) {
+        ctl_show_header_fields(c, r->header);
+        buf_addf(&c->out, "\"Deleted\" : %" PRId64 "\n", r->deleted);
+    } else {
+        buf_addf(&c->out, "%" PRId64 "\n", r->deleted);
+    }
+    for (size_t i = 0; i < r->n_prev_kvs; i++) {
+        if (is_fields)
+            ctl_show_kv_fields(c, "Prev", r->prev_kvs[i]);
+        else
+            ctl_show_kv(c, r->prev_kvs[i], true, true);
+    }
+}
+
+static void show_op(struct ctl *c, const Etcdserverpb__ResponseOp *op)
+{
+    if (c->form != CTL_FORM_FIELDS)
+        buf_add_byte(&c->out, '\n');
+    switch (op->response_case) {
+    case ETCDSERVERPB__RESPONSE_OP__RESPONSE_RESPONSE_RANGE:
+        ctl_show_range(c, op->response_range, false);
+        break;
+    case ETCDSERVERPB__RESPONSE_OP__RESPONSE_RESPONSE_PUT:
+        ctl_show_put(c, op->response_put);
+        break;
+    case ETCDSERVERPB__RESPONSE_OP__RESPONSE_RESPONSE_DELETE_RANGE:
+        ctl_show_delete(c, op->response_delete_range);
+        break;
+    case ETCDSERVERPB__RESPONSE_OP__RESPONSE_RESPONSE_TXN:
+        ctl_show_txn(c, op->response_txn);
+        break;
+    case ETCDSERVERPB__RESPONSE_OP__RESPONSE__NOT_SET:
+    default: /* from a server that knows more */
+        break;
+    }
+}
+
+void ctl_show_txn(struct ctl *c, const Etcdserverpb__TxnResponse *r)
+{
+    if (is_message_form(c)) {
+        ctl_show_message(c, &r->base);
+        return;
+    }
+    if (c->form == CTL_FORM_FIELDS) {
+        ctl_show_header_fields(c, r->header);
+        buf_addf(&c->out, "\"Succeeded\" : %s\n", r->succeeded ? "true" : "false");
+    } else {
+        buf_add_text(&c->out, r->succeeded ? "SUCCESS\n" : "FAILURE\n");
+    }
+    for (size_t i = 0; i < r->n_responses; i++)
+        show_op(c, r->responses[i]);
+}

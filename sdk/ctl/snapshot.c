@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * snapshot save, snapshot status. A saved store is the store's file, padded to 512 bytes, and the SHA-256 of
+ * all that: as etcd's are, so both commands take those too. */
+#include "sdk/ctl/rpc.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/hash.h"
+#include "base/text.h"
+
+enum { DIGEST = 32, PADDING = 512 };
+
+static bool write_all(int fd, const uint8_t *data, size_t size)
+{
+    while (size) {
+        ssize_t n = write(fd, data, size);
+        if (n <= 0 && errno != EINTR)
+            return false;
+        data += n > 0 ? n : 0;
+        size -= n > 0 ? (size_t)n : 0;
+    }
+    return true;
+}
+
+/* The whole file once more, as it is on the disk now. */
+static enum ctl_exit check_file(struct ctl *c, const char *path, uint64_t *ret_size,
+                                uint8_t ret_digest[DIGEST])
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return ctl_fail(c, CTL_IO, "cannot open %s: %s", path, strerror(errno));
+    struct stat st;
+    static uint8_t piece[64 << 10];
+    uint8_t wanted[DIGEST];
+    enum ctl_exit how = CTL_DONE;
+    struct sha256 *sha = sha256_new();
+    uint64_t left = fstat(fd, &st) == 0 && st.st_size > DIGEST ? (uint64_t)st.st_size - DIGEST : 0;
+    *ret_size = left + DIGEST;
+    bool has_form = left > 0 && left % PADDING == 0;
+    while (has_form && left) {
+        ssize_t n = read(fd, piece, left < sizeof piece ? (size_t)left : sizeof piece);
+        if (n <= 0)
+            break;
+        sha256_add(sha, piece, (size_t)n);
+        left -= (uint64_t)n;
+    }
+    sha256_finish(sha, ret_digest);
+    if (!has_form)
+        how = ctl_fail(c, CTL_ERROR, "%s is no snapshot, or its end is missing", path);
+    else if (left || read(fd, wanted, DIGEST) != DIGEST)
+        how = ctl_fail(c, CTL_IO, "cannot read %s: %s", path, strerror(errno));
+    else if (memcmp(wanted, ret_digest, DIGEST) != 0)
+        how = ctl_fail(c, CTL_ERROR, "%s is damaged: its checksum does not fit", path);
+    close(fd);
+    return how;
+}
+
+static void show_progress(struct ctl *c, uint64_t size, uint64_t left)
+{
+    if (!isatty(STDERR_FILENO) || c->typed.is_etcdctl)
+        return;
+    fprintf(stderr, "\r%3d %%", size + left ? (int)(100 * size / (size + left)) : 100);
+    if (left == 0)
+        fprintf(stderr, "\r     \r");
+}
+
+static enum ctl_exit save_pieces(struct ctl *c, struct ctl_stream *s, int fd, const char *path)
+{
+    uint64_t size = 0;
+    for (;;) {
+        Etcdserverpb__SnapshotResponse *r;
+        enum ctl_exit how = ctl_stream_next(c, s, 60000, &r);
+        if (how || !r)
+            return how;
+        if (!write_all(fd, r->blob.data, r->blob.len))
+            return ctl_fail(c, CTL_IO, "cannot write %s: %s", path, strerror(errno));
+        size += r->blob.len;
+        show_progress(c, size, r->remaining_bytes);
+    }
+}
+
+enum ctl_exit ctl_snapshot_save(struct ctl *c)
+{
+    Etcdserverpb__SnapshotRequest request = ETCDSERVERPB__SNAPSHOT_REQUEST__INIT;
+    struct ctl_rpc rpc = {.path = "/v3/maintenance/snapshot",
+                          .request = &request.base,
+                          .answer = &etcdserverpb__snapshot_response__descriptor};
+    struct ctl_stream s = {0};
+    uint8_t digest[DIGEST];
+    uint64_t size = 0;
+    if (c->typed.arg_count != 1)
+        return ctl_fail(c, CTL_BAD_ARGS, "snapshot save expects one argument");
+    if (c->endpoint_count > 1) /* which one's is saved should be said */
+        return ctl_fail(c, CTL_BAD_ARGS,
+                        "snapshot must be requested to one selected node, not multiple [%s ...]",
+                        c->endpoints[0].text);
+    const char *path = c->typed.args[0];
+    char *beside = arena_printf(&c->arena, "%s.part", path);
+    int fd = open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return ctl_fail(c, CTL_IO, "could not open %s (%s)", beside, strerror(errno));
+    enum ctl_exit how = ctl_stream_open(c, &rpc, &s);
+    if (!how)
+        how = save_pieces(c, &s, fd, beside);
+    if (!how && fsync(fd) != 0)
+        how = ctl_fail(c, CTL_IO, "cannot write %s: %s", beside, strerror(errno));
+    close(fd);
+    if (!how)
+        how = check_file(c, beside, &size, digest);
+    if (!how && rename(beside, path) != 0)
+        how = ctl_fail(c, CTL_IO, "could not rename %s to %s (%s)", beside, path, strerror(errno));
+    if (how)
+        (void)unlink(beside);
+    else
+        buf_addf(&c->out, "Snapshot saved at %s\n", path);
+    ctl_stream_done(&s);
+    return how;
+}
+
+enum ctl_exit ctl_snapshot_status(struct ctl *c)
+{
+    static const struct ctl_column columns[] = {{"FILE", "file", CTL_CELL_PLAIN},
+                                                {"SIZE", "size", CTL_CELL_PLAIN},
+                                                {"SHA256", "sha256", CTL_CELL_PLAIN}};
+    uint8_t digest[DIGEST];
+    char hex[2 * DIGEST + 1];
+    uint64_t size;
+    if (c->typed.arg_count != 1)
+        return ctl_fail(c, CTL_BAD_ARGS, "snapshot status requires exactly one argument");
+    enum ctl_exit how = check_file(c, c->typed.args[0], &size, digest);
+    if (how)
+        return how;
+    for (size_t i = 0; i < DIGEST; i++)
+        snprintf(hex + 2 * i, 3, "%02x", digest[i]);
+    json_t *doc =
+        json_pack("{s:s, s:I, s:s}", "file", c->typed.args[0], "size", (json_int_t)size, "sha256", hex);
+    ctl_print_rows(c, doc, NULL, columns, 3);
+    json_decref(doc);
+    return CTL_DONE;
+}

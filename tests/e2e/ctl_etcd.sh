@@ -1,0 +1,245 @@
+#!/usr/bin/env bash
+# cairnctl under the name etcdctl beside Debian's etcdctl: every line of the list below is run by both, each on a fresh node with
+# the same flags, so that ids and revisions are the same; compared are standard output, the exit code, and the first line of an error.
+# What differs by nature is replaced: ids of leases, times, sizes, raft's index.
+. "$(dirname "$0")/lib.sh"
+debians=$(command -v etcdctl) # lib.sh's, with long waits
+port=$(free_base)
+mkdir "$work/ours"
+printf '#!/bin/bash\nexec -a etcdctl "%s" --dial-timeout=%ss --command-timeout=%ss "$@"\n' "$(realpath "$(dirname "$CAIRND")/cairnctl")" $LIMIT_S $LIMIT_S >"$work/ours/etcdctl"
+chmod +x "$work/ours/etcdctl"
+export ETCDCTL_ENDPOINTS=127.0.0.1:$port
+
+cat >"$work/list" <<'END'
+$E put a 1
+$E put a 2 --prev-kv
+$E put b -- -x
+$E put c x -w json
+$E put c y --prev-kv -w json
+$E put c y --prev-kv -w fields
+$E put c z --prev-kv --hex
+printf 'from\nstdin' | $E put p
+$E put "sp ace" $'tab\tquote"\\ \x01\xff'
+$E get a
+$E get "sp ace" -w fields
+$E get "sp ace" -w json
+$E get a -w json
+$E get a -w fields
+$E get a -w protobuf
+$E get a -w table
+$E get a -w bogus
+$E get a --hex
+$E get --prefix "" --keys-only
+$E get --prefix "" --limit=2 -w fields
+$E get --prefix "" --limit=2 -w json
+$E get --from-key b
+$E get a c
+$E get a c --print-value-only
+$E get --prefix "" --sort-by=modify --order=descend
+$E get --prefix "" --sort-by=value
+$E get a --rev=2
+$E get a --rev=999
+$E get a --consistency=s
+$E get a --consistency=x
+$E get a --order=x
+$E get a --sort-by=x
+$E get zzz
+$E get zzz -w json
+$E get ""
+$E get a --prefix --from-key
+$E get a b --prefix
+$E get
+$E put
+$E put a --lease=zz
+$E put a b --lease=99
+$E put a b --ignore-value
+$E put a --ignore-value
+$E put new --ignore-value
+$E del a --prev-kv
+$E del nope
+$E del b -w json
+$E del c -w fields --prev-kv
+$E del --prefix s --prev-kv -w json
+$E del a b c
+$E put k1 1; $E put k2 2; $E put k3 3
+$E del k1 k3
+$E nosuch
+$E gett
+printf 'value("t") = "1"\n\nput t 1\n\nput t 1\nget t\n\n' | $E txn
+printf 'value("t") = "1"\nmod("t") > "0"\n\nput t 2 --prev-kv\nget t\ndel zz\nput "k w" "v x"\n\nget t\n\n' | $E txn
+printf 'version("t") = "2"\n\nget t\n\n\n' | $E txn -w json
+printf 'create("t") < "1"\n\nget t\n\nget t\ndel t --prev-kv\nput t 9 --prev-kv\n\n' | $E txn -w json
+printf 'val("t") != "9"\n\nget t\n\nget t\n\n' | $E txn -w fields
+printf '\n\nputt a 1\n\n' | $E txn
+printf 'version("a") < "x"\n\n\n\n' | $E txn
+printf 'val("a") = "0"\n\nput a 1\n\n\n' | $E txn -i
+$E txn x
+$E lease grant 100
+$E lease grant 100 -w json
+$E lease grant 100 -w fields
+$E lease grant
+$E lease grant x
+L=$(lease); $E put lk 1 --lease=$L; $E lease timetolive $L --keys | sed 's/remaining([0-9]*s)/remaining/'
+L=$(lease); $E lease timetolive $L | sed 's/remaining([0-9]*s)/remaining/'; $E lease revoke $L; $E lease timetolive $L
+$E lease timetolive 1234
+$E lease timetolive 1234 -w json
+$E lease timetolive 1234 -w fields
+$E lease timetolive
+L=$(lease); $E lease keep-alive --once $L; $E lease keep-alive --once $L -w json; $E lease keep-alive --once $L -w fields
+$E lease keep-alive --once 1234
+L=$(lease); $E lease revoke $L -w json
+L=$(lease); $E lease revoke $L -w fields
+$E lease revoke 1234
+$E lease revoke zz
+$E lease revoke
+$E lease list | sort
+$E lease list -w json | jq -c '.leases | length'
+$E put w 1; $E put w 2; $E del w
+seconds w 9 --rev=$(first w) w
+seconds w 13 --rev=$(first w) --prev-kv w
+seconds w 1 --rev=$(first w) --prev-kv w -w json
+seconds w 37 --rev=$(first w) --prev-kv w -w fields
+seconds w 21 --rev=$(first w) w -- sh -c 'env | grep ETCD_WATCH | sort'
+$E watch
+$E watch a --prefix b
+$E member list
+$E member list -w json
+$E member list -w fields
+$E member list -w table
+$E endpoint status
+$E endpoint status -w json
+$E endpoint status -w fields
+$E endpoint status -w table
+$E endpoint status --cluster
+$E endpoint health
+$E endpoint health -w json
+$E endpoint health -w fields
+$E endpoint hashkv
+$E endpoint hashkv -w json
+$E endpoint hashkv -w fields
+$E endpoint hashkv -w table | tr -s ' -'
+$E user add root:pw
+$E user add u --new-user-password=x
+$E user add n --no-password
+$E user add u:x
+$E user add
+printf 'new\n' | $E user passwd u --interactive=false
+$E role add r
+$E role add r
+$E role grant-permission r read a
+$E role grant-permission r readwrite --prefix p/
+$E role grant-permission r write --from-key z
+$E role grant-permission r write b c
+$E role grant-permission r own b
+$E role grant-permission r
+$E role get r
+$E role get r -w json
+$E role list
+$E user grant-role u r
+$E user grant-role u none
+$E user get u
+$E user get u --detail
+$E user get nobody
+$E user list
+$E role revoke-permission r a
+$E role revoke-permission r b c
+$E role revoke-permission r nope
+$E auth enable
+$E get a
+$E --user=u:new get a
+$E --user=u:wrong get a
+$E --user=root:pw get a --keys-only
+$E --user=root:pw auth disable
+$E user revoke-role u r
+$E user delete u
+$E role delete r
+$E alarm list
+$E alarm list -w json
+$E alarm list -w fields
+$E alarm disarm
+$E alarm list x
+$E compaction 3
+$E compaction 3
+$E compaction 9999
+$E compaction x
+$E compaction
+$E get p --rev=2
+$E watch p --rev=2
+$E watch p --rev=2 -w json
+$E defrag
+$E snapshot save s.db && ls s.db
+$E snapshot save
+$E move-leader 123
+$E move-leader zz
+$E move-leader
+$E member remove 1234
+$E member remove zz
+$E member remove
+$E member promote 12
+$E member update x --peer-urls=a
+$E member add
+$E member add x
+$E member add x --peer-urls=
+$E member add x y --peer-urls=http://127.0.0.1:9
+$E member add nn --learner --peer-urls=http://127.0.0.1:9 | sed 's/^ETCD_INITIAL_CLUSTER=//' | tr ',' '\n' | tr -d '"' | sort
+$E member list | sort -t, -k 3
+$E member promote $(unstarted)
+$E member update $(unstarted) --peer-urls=http://127.0.0.1:10
+$E member list -w json | jq -c '.members | sort_by(.name) | map(del(.ID))'
+$E member remove $(unstarted)
+END
+
+lease() { command etcdctl lease grant 100 | awk '{ print $2 }'; } # the same in both runs
+first() { command etcdctl get "$1" --rev="$(($(command etcdctl get x -w json | jq .header.revision) - 1))" -w json | jq '.kvs[0].create_revision'; }
+unstarted() { command etcdctl member list | awk -F, '/unstarted/ { print $1 }'; }
+# A watch does not end: it is ended when it has said so many lines.
+seconds() { # KEY LINES FLAGS...
+    local lines=$2
+    shift 2
+    $E watch "$@" >"$work/watched" 2>&1 &
+    local pid=$!
+    said() { [ "$(wc -l <"$work/watched")" -ge "$lines" ]; }
+    within $LIMIT_S said
+    sleep 0.2 # and nothing behind it
+    kill $pid
+    wait $pid 2>/dev/null
+    cat "$work/watched"
+}
+plain() {
+    sed -E "s/(lease |^|\"ID\"[ ]?: ?|\"id\": ?)[0-9a-f]{15,19}\b/\1LEASE/; s/took( =|\"|\" )[^,}]*/took/I; s/[0-9.]+ [kM]?B/SIZE/
+            s/\"(dbSize|dbSizeInUse|raftIndex|raftAppliedIndex|DBSize|RaftIndex|RaftAppliedIndex)\" ?: ?[0-9]+/\1/g; s/, [0-9]+, [0-9]+, $/, INDEX/
+            s/,\"(storageVersion|dbSizeQuota|hash_revision|downgradeInfo)\":(\"[^\"]*\"|[0-9]+|\{\})//g # which 3.4 does not know
+            s/^(Member +|)[0-9a-f]{15,16}( added| updated| removed|, unstarted)( as learner)?/\1ID\2/; s/(\"ID\":)[0-9]+,\"peerURLs\":\[\"http:..127.0.0.1:(9|10)\"/\1ID/
+            s/(\"[hH]ash\" ?: ?|, |\| )[0-9]{6,10}( |$|,)/\1HASH\2/; /^(\+-+\+|\| +ENDPOINT).*HASH/d; s/\|( +[0-9]+ \|){3} +\|/INDEX/; s/\"Took\" : .*/took/"
+}
+run_list() { # PROGRAM FOLDER
+    local line n=0 E=$1
+    mkdir -p "$2"
+    start_server "$work/node" "$port" || return 1
+    cd "$2" || return 1
+    while IFS= read -r line; do
+        n=$((n + 1))
+        (eval "$line") >"$2/$n.raw" 2>"$2/$n.err" </dev/null
+        echo "exit $?" >"$2/$n.exit"
+        plain <"$2/$n.raw" >"$2/$n.out"
+        grep -a -E '^(Error:|watch was|127|Failed)' "$2/$n.err" | head -1 | plain >"$2/$n.said"
+        cat "$2/$n.exit" "$2/$n.said" >>"$2/$n.out"
+    done <"$work/list"
+    cd - >/dev/null || return 1
+    stop_server KILL
+    rm -rf "$work/node/data"
+}
+run_list "$debians" "$work/theirs.out"
+run_list "$work/ours/etcdctl" "$work/ours.out"
+n=0
+same=0
+while IFS= read -r line; do
+    n=$((n + 1))
+    if cmp -s "$work/theirs.out/$n.out" "$work/ours.out/$n.out"; then
+        same=$((same + 1))
+    else
+        fails "$(printf '%s\n' "$line" && diff <(cat -v "$work/theirs.out/$n.out") <(cat -v "$work/ours.out/$n.out") | sed 's/^/    /')"
+    fi
+done <"$work/list"
+expect "lines that come out as etcdctl's" "$n" "$same"
+finish
