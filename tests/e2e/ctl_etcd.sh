@@ -206,10 +206,10 @@ seconds() { # KEY LINES FLAGS...
     cat "$work/watched"
 }
 plain() {
-    sed -E "s/(lease |^|\"ID\"[ ]?: ?|\"id\": ?)[0-9a-f]{15,19}\b/\1LEASE/; s/took( =|\"|\" )[^,}]*/took/I; s/[0-9.]+ [kM]?B/SIZE/
+    sed -E "s/(lease |^|\"ID\"[ ]?: ?|\"id\": ?)[0-9a-f]{10,19}\b/\1LEASE/; s/took( =|\"|\" )[^,}]*/took/I; s/[0-9.]+ [kM]?B/SIZE/
             s/\"(dbSize|dbSizeInUse|raftIndex|raftAppliedIndex|DBSize|RaftIndex|RaftAppliedIndex)\" ?: ?[0-9]+/\1/g; s/, [0-9]+, [0-9]+, $/, INDEX/
             s/,\"(storageVersion|dbSizeQuota|hash_revision|downgradeInfo)\":(\"[^\"]*\"|[0-9]+|\{\})//g # which 3.4 does not know
-            s/^(Member +|)[0-9a-f]{15,16}( added| updated| removed|, unstarted)( as learner)?/\1ID\2/; s/(\"ID\":)[0-9]+,\"peerURLs\":\[\"http:..127.0.0.1:(9|10)\"/\1ID/
+            s/^(Member |) *[0-9a-f]{10,16}( added| updated| removed|, unstarted)( as learner)?/\1ID\2/; s/(\"ID\":)[0-9]+,\"peerURLs\":\[\"http:..127.0.0.1:(9|10)\"/\1ID/
             s/(\"[hH]ash\" ?: ?|, |\| )[0-9]{6,10}( |$|,)/\1HASH\2/; /^(\+-+\+|\| +ENDPOINT).*HASH/d; s/\|( +[0-9]+ \|){3} +\|/INDEX/; s/\"Took\" : .*/took/"
 }
 run_list() { # PROGRAM FOLDER

@@ -13,6 +13,7 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/server/v3/etcdserver/api/v3election/v3electionpb"
 	"go.etcd.io/etcd/server/v3/etcdserver/api/v3lock/v3lockpb"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -66,6 +67,9 @@ func (t *teller) answer(what string, m proto.Message, err error) {
 	a := &answer{}
 	if err != nil {
 		a.fail(err)
+		if a.code == codes.DeadlineExceeded.String() {
+			a.text = "" // the client's word or the server's, whoever was first
+		}
 	} else {
 		t.s.normalise(m)
 		a.messages = append(a.messages, m)
