@@ -23,28 +23,28 @@ skip() { printf '  --   %-10s %s\n' "$1" "$2"; }
 
 installed() {
     local file
-    make --no-print-directory install DESTDIR="$work/root" PREFIX=/usr >"$work/install.log" 2>&1 || { cat "$work/install.log"; return 1; }
+    make --no-print-directory install DESTDIR="$work/tree" PREFIX=/usr >"$work/install.log" 2>&1 || { cat "$work/install.log"; return 1; }
     for file in bin/cairnd lib/systemd/system/cairnd.service lib/sysusers.d/cairn.conf lib/tmpfiles.d/cairn.conf share/doc/cairn/README.md; do
-        [ -s "$work/root/usr/$file" ] || { echo "make install does not put /usr/$file"; return 1; }
+        [ -s "$work/tree/usr/$file" ] || { echo "make install does not put /usr/$file"; return 1; }
     done
-    ! grep -rn '@PREFIX@' "$work/root/usr/lib/systemd" || return 1
-    "$work/root/usr/bin/cairnd" --version
+    ! grep -rn '@PREFIX@' "$work/tree/usr/lib/systemd" || return 1
+    "$work/tree/usr/bin/cairnd" --version
 }
 unit() {
     local said
     # With a root of its own systemd-analyze knows no other unit and no binary; the program's place is made true instead.
-    sed "s|^ExecStart=/usr/bin|ExecStart=$work/root/usr/bin|; /^Documentation=/d" "$work/root/usr/lib/systemd/system/cairnd.service" >"$work/cairnd.service"
+    sed "s|^ExecStart=/usr/bin|ExecStart=$work/tree/usr/bin|; /^Documentation=/d" "$work/tree/usr/lib/systemd/system/cairnd.service" >"$work/cairnd.service"
     said=$(systemd-analyze verify --man=no "$work/cairnd.service" 2>&1)
     grep cairnd <<<"$said" && return 1
     said=$(systemd-analyze security --offline=yes --threshold=20 "$work/cairnd.service" 2>&1) || { tail -60 <<<"$said"; return 1; }
     tail -1 <<<"$said" >"$work/exposure"
 }
 users() {
-    mkdir -p "$work/root/etc"
-    systemd-sysusers --root="$work/root" cairn.conf && grep -q '^cairn:' "$work/root/etc/passwd" || return 1
+    mkdir -p "$work/tree/etc"
+    systemd-sysusers --root="$work/tree" cairn.conf && grep -q '^cairn:' "$work/tree/etc/passwd" || return 1
     # Without root nothing can be given to that user: only what the file says is read.
-    [ "$(id -u)" != 0 ] || systemd-tmpfiles --root="$work/root" --create cairn.conf || return 1
-    [ "$(id -u)" != 0 ] || [ "$(stat -c %a "$work/root/var/lib/cairn")" = 700 ]
+    [ "$(id -u)" != 0 ] || systemd-tmpfiles --root="$work/tree" --create cairn.conf || return 1
+    [ "$(id -u)" != 0 ] || [ "$(stat -c %a "$work/tree/var/lib/cairn")" = 700 ]
 }
 # The unit's start: its variables, its program, and READY=1 before STOPPING=1.
 notifies() {
@@ -87,7 +87,7 @@ if [ $failed = 0 ]; then
         result users $? "systemd-sysusers and systemd-tmpfiles make them"
     else
         skip unit "systemd-analyze is missing"
-        sed "s|^ExecStart=/usr/bin|ExecStart=$work/root/usr/bin|" "$work/root/usr/lib/systemd/system/cairnd.service" >"$work/cairnd.service"
+        sed "s|^ExecStart=/usr/bin|ExecStart=$work/tree/usr/bin|" "$work/tree/usr/lib/systemd/system/cairnd.service" >"$work/cairnd.service"
     fi
     notifies >"$out" 2>&1
     result notify $? "Type=notify: READY=1 when requests are served, STOPPING=1, exit 0"
