@@ -3,10 +3,12 @@
 #
 #   make deps      install the Debian packages that are missing (root or sudo)
 #   make           build bin/cairnd and bin/cairnctl
-#   make run       deps, build, start one node and print where it listens
+#   make run       deps, build, start one node and print where it listens; PORT=2379 (and one above), DNS_PORT=8600
 #   make cluster   deps, build, start three members and print where they listen; CLUSTER_DIR= says where their data lies
 #   make demo      three members, services and consumers, a configuration; one is killed, one drained, the leader killed: 45 s
 #   make test      everything that CI's core asks for, under ten minutes
+#   make repeat    make test RUNS=30 times beside LOAD=4 busy processes; keeps the logs of what fails
+#   make real-time the same with the unit tests of tests/unit/real_time.txt
 #   make check     unit tests only            (make check T=wal runs those whose name has "wal")
 #   make scenarios etcd-io/raft's own scenario files and ours; DIR= says where theirs lie
 #   make explore   every state of small raft clusters within bounds; EXPLORE='--states 20000000 figure8' for more
@@ -14,10 +16,13 @@
 #   make linearizability  the checker of histories on histories with known verdicts; LINEARIZABILITY= says where
 #   make lint      style, layers, headers, warnings as errors (TIDY=1: clang-tidy too)
 #   make sim       whole clusters on virtual time, SEEDS=300; SEED=7 replays one with a trace
-#   make e2e       real daemons: README tour, kill -9, options, bad input
+#   make e2e       real daemons: README tour, kill -9, options, bad input; E2E='restart cluster' picks scripts
 #   make registry-faults   members restarted, killed, cut off; clients that come late or all at once; readers of every kind
 #   make config-faults     publishers, bundles, gray releases and their readers while members fail
+#   make matrix    who may do what on which port: every cell of the table of permissions, refusals included
+#   make docs      docs/security.md from the table of permissions
 #   make crash     kill -9 under load, CYCLES=50 times
+#   make peer-proof  which processes become members: plain, with a token, with TLS; scaling, replay (tests/e2e/peer_proof.sh, all rows)
 #   make failpoints  death at every failpoint of a test build, by gofail's protocol
 #   make chaos     clusters under faults, recorded and judged; SCENARIO='kill_leader ...' picks, SERVER=etcd compares
 #   make failover  how long three members need after the leader's death
@@ -28,6 +33,8 @@
 #   make chart     the Helm chart: both majors of helm, golden files, types, schema, alerts; UPDATE=1 writes what is generated
 #   make chart-pods  its rendered pods as real processes in networks of their own: killed, wiped, rolled, scaled (root); STORY=tls
 #   make packaging what make install puts, the systemd unit, the Dockerfile as far as it can be read
+#   make debian13  deps, build, lint, check (gcc, clang), scenarios, e2e in a root of Debian 13 (root, debootstrap); SHORT=1
+#   make arm64     cross build for arm64 in a root of Debian 13, unit tests under qemu-user; T= as with check
 #   make fuzz      each fuzz target for FUZZ_SECONDS (default 20)
 #   make bench     cairnd and etcd side by side, written to tests/bench/RESULTS.md
 #   make bench-registry  what the registry costs below HTTP
@@ -41,8 +48,11 @@
 
 MAKEFLAGS += --no-builtin-rules
 SHELL     := /bin/bash
+include tests/shell/environment.sh
 
 CC        := gcc
+CROSS     := $(patsubst %gcc,%,$(filter %-gcc,$(CC)))
+EMULATOR  :=
 PREFIX    := /usr/local
 SAN       :=
 comma     := ,
@@ -58,14 +68,19 @@ WARN      := -Werror=implicit-function-declaration -Wall -Wextra -Wpedantic -Wsh
              -Wimplicit-fallthrough -Wswitch-enum -Wconversion -Wno-sign-conversion -fno-common
 DEPS_CFLAGS := $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null | sed 's/-I/-isystem /g')
 DEPS_LIBS   := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -lpthread -lm
+# CRC-32C by instruction, where the compiler's target has it; on ARM base/crc32c_arm.c asks the CPU when the program starts.
+SSE42     := $(shell $(CC) -Werror -msse4.2 -fsyntax-only -x c /dev/null 2>/dev/null && echo -msse4.2)
 OPT       := $(if $(SAN),-O1 -g -fno-omit-frame-pointer,-O2 -g -D_FORTIFY_SOURCE=2)
 SANFLAGS  := $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all)
+# clang 17 and later want a function's exact type at its calls. protobuf-c's tables hold their functions as casts.
+SANFLAGS  += $(if $(findstring undefined,$(SAN)),$(shell $(CC) -Werror -fno-sanitize=function -fsyntax-only -x c /dev/null 2>/dev/null && echo -fno-sanitize=function))
 CPPFLAGS  := -D_GNU_SOURCE -isystem sdk $(if $(FAILPOINTS),-DFAILPOINTS) -I. -isystem $(BUILD)/gen $(DEPS_CFLAGS)
-CFLAGS    := -std=c17 $(OPT) $(WARN) -fstack-protector-strong -ffunction-sections -msse4.2 -ffile-prefix-map=$(CURDIR)/= $(SANFLAGS) \
+CFLAGS    := -std=c17 $(OPT) $(WARN) -fstack-protector-strong -ffunction-sections $(SSE42) $(SANFLAGS) \
              $(EXTRA_CFLAGS)
-ifneq ($(shell uname -m),x86_64)
-CFLAGS    := $(filter-out -msse4.2,$(CFLAGS))
-endif
+# A file that is written when this compiler has been seen to build right code: tests/compiler/README.md.
+COMPILER_OK := $(BUILD)/compiler-$(firstword $(shell $(CC) --version 2>/dev/null | cksum))
+# The repository's path stays out of the programs; quoted for the shell, because it may hold a blank.
+PREFIX_MAP := '$(subst ','\'',-ffile-prefix-map=$(CURDIR)/=)'
 LDFLAGS   := $(SANFLAGS) $(if $(SAN),,-Wl$(comma)--as-needed) $(EXTRA_LDFLAGS)
 # What the server is linked with so that a node that idles keeps little of its program in memory: no function that nobody
 # calls; the functions of a start side by side; relocations in their short form, which the loader knows since glibc 2.36.
@@ -75,10 +90,10 @@ LDFLAGS_SERVER := $(if $(SAN),,-Wl$(comma)--gc-sections -Wl$(comma)-T$(comma)$(S
 
 # --- sources ---------------------------------------------------------------------------------
 FOLDERS   := base proto consensus registry config server sdk
-SOURCES   := $(shell find $(FOLDERS) -name '*.c' ! -path server/main.c ! -path 'sdk/*/*' 2>/dev/null | sort)
+SOURCES   := $(sort $(shell find $(FOLDERS) -name '*.c' ! -path server/main.c ! -path 'sdk/*/*' 2>/dev/null))
 CTL       := $(filter-out sdk/ctl/main.c,$(wildcard sdk/ctl/*.c))
 SOURCES   += $(CTL)
-ASSETS    := $(shell find $(FOLDERS) -name '*.S' 2>/dev/null | sort)
+ASSETS    := $(sort $(shell find $(FOLDERS) -name '*.S' 2>/dev/null))
 PROTOS    := $(wildcard proto/*.proto)
 GEN_C     := $(PROTOS:proto/%.proto=$(BUILD)/gen/proto/%.pb-c.c)
 GEN_H     := $(GEN_C:.c=.h)
@@ -86,13 +101,14 @@ OBJECTS   := $(SOURCES:%.c=$(BUILD)/%.o) $(ASSETS:%.S=$(BUILD)/%.o) $(GEN_C:.c=.
 CORE      := $(BUILD)/libcore.a
 UNIT      := $(sort $(wildcard tests/unit/*_test.c))
 UNIT_BIN  := $(UNIT:tests/unit/%.c=$(BUILD)/unit/%)
-TEST_LIB  := $(filter-out %_test.c %_main.c tests/sim/cluster/%,$(shell find tests/unit tests/scenario tests/sim tests/check tests/e2e/proxy -name '*.c' 2>/dev/null))
+TEST_LIB  := $(filter-out %_test.c %_main.c tests/sim/cluster/%,$(shell find tests/unit tests/scenario tests/sim tests/check tests/access tests/e2e/proxy -name '*.c' 2>/dev/null))
 TEST_LIB_O:= $(TEST_LIB:%.c=$(BUILD)/%.o)
 FUZZERS   := $(patsubst tests/fuzz/%_fuzz.c,%,$(wildcard tests/fuzz/*_fuzz.c))
 
-.PHONY: all deps run cluster demo test check scenarios linearizability lint e2e crash rough interop fuzz bench bench-smoke install clean format chart chart-pods packaging console
+.PHONY: test-parts repeat real-time
+.PHONY: all deps run cluster demo test check scenarios linearizability lint e2e peer-proof crash rough interop fuzz bench bench-smoke install clean format chart chart-pods packaging console
 
-.PHONY: sdk sdk-build registry-faults config-faults bench-registry bench-config start-order explore sim-mutants mutants-build failpoints sim chaos failover
+.PHONY: matrix docs debian13 arm64 sdk sdk-build registry-faults config-faults bench-registry bench-config start-order explore sim-mutants mutants-build failpoints sim chaos failover
 .DEFAULT_GOAL := all
 .SECONDARY:
 
@@ -101,13 +117,11 @@ all: $(BIN)/cairnd $(BIN)/cairnctl compile_commands.json
 deps:
 	@tests/lint/deps.sh
 
+PORT      := 2379
+DNS_PORT  := 8600
 run: deps
 	@$(MAKE) --no-print-directory all
-	@printf '%s\n' '' 'cairnd serves on http://127.0.0.1:2379, its data is in ./default.etcd.' \
-	    'Web console: http://127.0.0.1:2379/ui/' 'Try in another shell:' \
-	    '  etcdctl put greeting hello' '  etcdctl watch --rev=1 greeting' '  curl http://127.0.0.1:2379/health' \
-	    '  dig @127.0.0.1 -p 8600 SRV orders.svc.cairn' ''
-	@exec $(BIN)/cairnd --listen-dns 127.0.0.1:8600
+	@CAIRND=$(BIN)/cairnd PORT=$(PORT) DNS_PORT=$(DNS_PORT) exec tests/e2e/one.sh
 
 cluster: deps
 	@$(MAKE) --no-print-directory all
@@ -126,10 +140,13 @@ $(BUILD)/gen/proto/%.pb-c.c $(BUILD)/gen/proto/%.pb-c.h: proto/%.proto
 $(BUILD)/gen/%.o: $(BUILD)/gen/%.c $(GEN_H)
 	@$(CC) -std=c17 $(OPT) -ffunction-sections $(SANFLAGS) $(EXTRA_CFLAGS) -w -I$(BUILD)/gen/proto $(DEPS_CFLAGS) -c $< -o $@
 
-$(BUILD)/%.o: %.c Makefile | $(GEN_H)
+$(COMPILER_OK): tests/compiler/check.sh tests/compiler/wrong_code.c
+	@EMULATOR='$(EMULATOR)' tests/compiler/check.sh $@ $(CC) $(CFLAGS)
+
+$(BUILD)/%.o: %.c Makefile | $(GEN_H) $(COMPILER_OK)
 	@mkdir -p $(@D)
 	@echo "  CC  $<"
-	@$(CC) $(CPPFLAGS) -isystem $(BUILD)/gen/proto $(CFLAGS) -MMD -MP -c $< -o $@
+	@$(CC) $(CPPFLAGS) -isystem $(BUILD)/gen/proto $(CFLAGS) $(PREFIX_MAP) -MMD -MP -c $< -o $@
 
 # The web console's files are in the program as gzip makes them, without time and name: the same files, the same bytes.
 CONSOLE    := $(shell awk -F'"' '/^CONSOLE_FILE/ {print $$2}' server/http/console/console.def)
@@ -144,7 +161,7 @@ $(BUILD)/%.o: %.S Makefile
 	@$(CC) -I. -Wa,-I$(BUILD)/gen/console -c $< -o $@
 
 $(CORE): $(OBJECTS)
-	@rm -f $@ && ar rcs $@ $^
+	@rm -f $@ && $(CROSS)ar rcs $@ $^
 
 $(BIN)/cairnd: $(BUILD)/server/main.o $(CORE) $(START_LD)
 	@mkdir -p $(@D)
@@ -164,7 +181,7 @@ $(BUILD)/start.ld: server/start.order Makefile
 # An archive: a test with a store of its own making must not meet the real one through a helper it does not use.
 TEST_CORE := $(BUILD)/libtest.a
 $(TEST_CORE): $(TEST_LIB_O)
-	@rm -f $@ && ar rcs $@ $^
+	@rm -f $@ && $(CROSS)ar rcs $@ $^
 
 # ldns is the judge of our DNS answers.
 $(BUILD)/unit/dns_%: JUDGE := -lldns
@@ -192,28 +209,28 @@ $(BUILD)/pic/gen/%.o: $(BUILD)/gen/%.c $(GEN_H)
 	@mkdir -p $(@D)
 	@$(CC) -std=c17 $(OPT) -fPIC -ffunction-sections $(SANFLAGS) $(EXTRA_CFLAGS) -w -I$(BUILD)/gen/proto $(DEPS_CFLAGS) -c $< -o $@
 
-$(BUILD)/pic/%.o: %.c Makefile | $(GEN_H)
+$(BUILD)/pic/%.o: %.c Makefile | $(GEN_H) $(COMPILER_OK)
 	@mkdir -p $(@D)
 	@echo "  CC  $< (PIC)"
-	@$(CC) $(CPPFLAGS) -isystem $(BUILD)/gen/proto $(CFLAGS) -fPIC -MMD -MP -c $< -o $@
+	@$(CC) $(CPPFLAGS) -isystem $(BUILD)/gen/proto $(CFLAGS) $(PREFIX_MAP) -fPIC -MMD -MP -c $< -o $@
 
 $(BUILD)/pic/libbase.a: $(SDK_BASE_O)
-	@rm -f $@ && ar rcs $@ $^
+	@rm -f $@ && $(CROSS)ar rcs $@ $^
 
 $(BUILD)/pic/libcairn.o: $(SDK_O) $(BUILD)/pic/libbase.a
-	@ld -r -o $@ $^
-	@objcopy --wildcard --keep-global-symbol='cairn_*' $@
+	@$(CROSS)ld -r -o $@ $^
+	@$(CROSS)objcopy --wildcard --keep-global-symbol='cairn_*' $@
 
 $(BUILD)/libsdkbase.a: $(SDK_BASE_C:%.c=$(BUILD)/%.o) $(GEN_C:.c=.o)
-	@rm -f $@ && ar rcs $@ $^
+	@rm -f $@ && $(CROSS)ar rcs $@ $^
 
 $(BUILD)/libcairn.o: $(SDK_C:%.c=$(BUILD)/%.o) $(BUILD)/libsdkbase.a
-	@ld -r -o $@ $^
-	@objcopy --wildcard --keep-global-symbol='cairn_*' $@
+	@$(CROSS)ld -r -o $@ $^
+	@$(CROSS)objcopy --wildcard --keep-global-symbol='cairn_*' $@
 
 $(SDK_OUT)/libcairn.a: $(BUILD)/libcairn.o
 	@mkdir -p $(@D)
-	@rm -f $@ && ar rcs $@ $<
+	@rm -f $@ && $(CROSS)ar rcs $@ $<
 
 $(SDK_OUT)/$(SDK_SONAME): $(BUILD)/pic/libcairn.o sdk/libcairn.map
 	@mkdir -p $(@D)
@@ -237,7 +254,7 @@ sdk-build: $(SDK_TESTS) $(SDK_OUT)/libcairn.a $(SDK_OUT)/$(SDK_SONAME) $(SDK_EXA
 # --- tests -----------------------------------------------------------------------------------
 CHECKS := $(if $(T),$(foreach u,$(UNIT_BIN),$(if $(findstring $(T),$(notdir $(u))),$(u))),$(UNIT_BIN))
 check: $(CHECKS)
-	@tests/unit/run.sh $(CHECKS)
+	@EMULATOR='$(EMULATOR)' tests/unit/run.sh $(CHECKS)
 
 # Others' scenario files stay outside this repository; without them that part is skipped, visibly.
 DIR       := ../shared/etcd-raft-testdata
@@ -301,7 +318,11 @@ $(BUILD)/tools/check-history: $(BUILD)/tests/check/history_main.o $(filter $(BUI
 	@$(CC) $(LDFLAGS) -o $@ $^ $(DEPS_LIBS)
 
 # What CI's core asks for. Longer runs have words of their own.
+# One run at a time in a clone: two would build the same files. Runs of two clones do not disturb each other.
 test:
+	@tests/shell/once.sh test $(MAKE) --no-print-directory test-parts
+
+test-parts:
 	@DEPS=test tests/lint/deps.sh
 	@$(MAKE) --no-print-directory all
 	@$(MAKE) --no-print-directory lint
@@ -309,6 +330,17 @@ test:
 	@$(MAKE) --no-print-directory scenarios
 	@$(MAKE) --no-print-directory linearizability
 	@$(MAKE) --no-print-directory e2e
+
+# All of it again and again, beside LOAD busy processes; what fails is kept in build/repeat.
+RUNS      := 30
+LOAD      := 4
+repeat:
+	@tests/shell/once.sh test tests/shell/repeat.sh $(RUNS) $(LOAD) $(MAKE) --no-print-directory test-parts
+
+# The unit tests in real time alone.
+REAL_TIME := $(patsubst %,$(BUILD)/unit/%,$(shell grep -v '^\#' tests/unit/real_time.txt))
+real-time: $(REAL_TIME)
+	@tests/shell/repeat.sh $(RUNS) $(LOAD) tests/unit/run.sh $(REAL_TIME)
 
 # Programs that speak to servers from outside: the load generator, the crash test.
 TOOLS     := load null_server dns_load stream_load config_load crash clients
@@ -340,11 +372,24 @@ $(FORMATS): $(BUILD)/tests/interop/config/formats_main.o $(CORE)
 	@mkdir -p $(@D)
 	@$(CC) $(LDFLAGS) -o $@ $^ $(DEPS_LIBS)
 
+# The table of permissions: its readers, and docs/security.md, which is made from it.
+ACCESS    := $(BUILD)/tools/access
+$(ACCESS): $(BUILD)/tests/access/access_main.o $(BUILD)/tests/access/table.o $(CORE)
+	@mkdir -p $(@D)
+	@$(CC) $(LDFLAGS) -o $@ $^ $(DEPS_LIBS)
+
+docs: $(ACCESS)
+	@mkdir -p docs
+	@$(ACCESS) docs tests/access/security.md.in >docs/security.md
+
+matrix: $(BIN)/cairnd $(ACCESS)
+	@CAIRND=$(BIN)/cairnd ACCESS=$(ACCESS) tests/e2e/matrix.sh all
+
 # Traffic that is recorded while members die; tests/chaos/README.md.
 CHAOS_O   := $(patsubst %.c,$(BUILD)/%.o,$(filter-out %_main.c,$(wildcard tests/chaos/*.c)))
 CHAOS_BIN := $(patsubst tests/chaos/%_main.c,$(BUILD)/tools/%,$(wildcard tests/chaos/*_main.c))
 $(BUILD)/libchaos.a: $(CHAOS_O)
-	@rm -f $@ && ar rcs $@ $^
+	@rm -f $@ && $(CROSS)ar rcs $@ $^
 $(CHAOS_BIN): $(BUILD)/tools/%: $(BUILD)/tests/chaos/%_main.o $(BUILD)/libchaos.a $(filter $(BUILD)/tests/check/%,$(TEST_LIB_O)) $(CORE)
 	@mkdir -p $(@D)
 	@$(CC) $(LDFLAGS) -o $@ $^ -lnghttp2 $(DEPS_LIBS)
@@ -358,8 +403,12 @@ chaos: $(BIN)/cairnd $(CHAOS_BIN) $(FAULTPROXY) $(BUILD)/tools/check-history
 failover: $(BIN)/cairnd $(CHAOS_BIN)
 	@$(CHAOS) tests/chaos/failover.sh
 
-e2e: $(BIN)/cairnd $(BIN)/cairnctl $(TOOL_BIN) $(SDK_OUT)/libcairn.a
-	@TOOLS=$(BUILD)/tools LIBCAIRN=$(SDK_OUT)/libcairn.a CAIRND=$(BIN)/cairnd tests/e2e/all.sh
+E2E       :=
+e2e: $(BIN)/cairnd $(BIN)/cairnctl $(TOOL_BIN) $(ACCESS) $(SDK_OUT)/libcairn.a
+	@TOOLS=$(BUILD)/tools LIBCAIRN=$(SDK_OUT)/libcairn.a CAIRND=$(BIN)/cairnd tests/e2e/all.sh $(E2E)
+
+peer-proof: $(BIN)/cairnd
+	@CAIRND=$(BIN)/cairnd tests/e2e/peer_proof.sh all
 
 registry-faults config-faults: %-faults: $(BIN)/cairnd $(FAULTPROXY)
 	@python3 -B tests/e2e/faults/run.py $(BIN)/cairnd $(FAULTPROXY) $* $(SCENARIO)
@@ -397,6 +446,13 @@ STORY     :=
 chart-pods: $(BIN)/cairnd
 	@tests/chart/pods.sh $(BIN)/cairnd $(STORY)
 
+# Another release and another architecture, each in a folder that debootstrap makes and that stays; tests/debian/README.md.
+debian13:
+	@SHORT=$(SHORT) tests/debian/run.sh
+
+arm64:
+	@T='$(T)' SHORT=$(SHORT) tests/debian/arm64.sh
+
 bench: $(BIN)/cairnd $(TOOL_BIN) $(BUILD)/tools/failover
 	@TOOLS=$(BUILD)/tools CAIRND=$(BIN)/cairnd tests/bench/run.sh
 	@[ -n "$(ONLY)" ] || $(MAKE) --no-print-directory bench-registry
@@ -420,8 +476,8 @@ start-order:
 	@$(MAKE) --no-print-directory BUILD=build/coverage BIN=build/coverage/bin EXTRA_CFLAGS=--coverage EXTRA_LDFLAGS=--coverage build/coverage/bin/cairnd
 	@tests/bench/start_order.sh build/coverage > server/start.order.new && mv server/start.order.new server/start.order
 
-lint: $(GEN_H)
-	@tests/lint/lint.sh '$(CPPFLAGS) -isystem $(BUILD)/gen/proto $(CFLAGS)'
+lint: $(GEN_H) $(ACCESS)
+	@ACCESS=$(ACCESS) tests/lint/lint.sh '$(CPPFLAGS) -isystem $(BUILD)/gen/proto $(CFLAGS)'
 
 # --- fuzz: clang's libFuzzer, its own objects with address and undefined sanitizers ----------------
 fuzz: $(FUZZERS:%=fuzz-%)
@@ -453,6 +509,7 @@ clean:
 	rm -rf build bin compile_commands.json
 
 format:
+	@clang-format --version | grep -q 'version 14\.' || { echo 'format: clang-format 14 is needed; others lay out files anew' >&2; exit 1; }
 	clang-format -i $$(git ls-files '*.c' '*.h')
 
 compile_commands.json: Makefile $(SOURCES)

@@ -1,24 +1,33 @@
 /* SPDX-License-Identifier: Apache-2.0
- * CRC-32C by instruction where compiled for a CPU that has it, by eight tables otherwise; a keyed 64-bit
- * hash that folds 128-bit products; digests through libcrypto's low-level calls: EVP would load its
- * providers, two megabytes in a process that needs one SHA-1 at its first start. */
+ * CRC-32C by instruction where compiled for a CPU that has it (x86) or where the CPU says so when the program
+ * starts (ARM), by eight tables otherwise; a keyed 64-bit hash that folds 128-bit products; digests through
+ * libcrypto's low-level calls: EVP would load its providers, two megabytes in a process that needs one SHA-1
+ * at its first start. */
 #include "base/hash.h"
 
 #include <assert.h>
 #define OPENSSL_SUPPRESS_DEPRECATED /* see above */
+#include <openssl/crypto.h>
 #include <openssl/md5.h>
 #include <openssl/sha.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "base/mem.h"
 
-#if defined(__SSE4_2__) && !defined(CRC32C_PORTABLE)
+#if defined(CRC32C_PORTABLE)
+#elif defined(__SSE4_2__)
 #include <nmmintrin.h>
+#define CRC32C_BY_SSE
+#elif defined(__aarch64__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#define CRC32C_BY_ARM
 #endif
 
 /* --- CRC-32C --------------------------------------------------------------------------------- */
 
-#if defined(__SSE4_2__) && !defined(CRC32C_PORTABLE)
+#ifdef CRC32C_BY_SSE
 
 uint32_t crc32c(uint32_t crc, const void *data, size_t size)
 {
@@ -39,9 +48,31 @@ uint32_t crc32c(uint32_t crc, const void *data, size_t size)
 
 static uint32_t crc_table[8][256];
 
-/* Before main, so that worker threads find it complete. */
-static __attribute__((constructor)) void crc_table_init(void)
+#ifdef CRC32C_BY_ARM
+static bool has_crc_instruction; /* optional in ARMv8.0; every server CPU has it */
+
+/* In assembler: the compilers' own functions are there only when the whole file is for CPUs that have it. */
+static uint32_t crc32c_by_instruction(uint32_t crc, const void *data, size_t size)
 {
+    const uint8_t *p = data;
+    uint32_t c = ~crc;
+    for (; size >= 8; p += 8, size -= 8) {
+        uint64_t v;
+        memcpy(&v, p, 8);
+        __asm__(".arch_extension crc\n\tcrc32cx %w0, %w0, %1" : "+r"(c) : "r"(v));
+    }
+    for (; size; p++, size--)
+        __asm__(".arch_extension crc\n\tcrc32cb %w0, %w0, %w1" : "+r"(c) : "r"((uint32_t)*p));
+    return ~c;
+}
+#endif
+
+/* Before main, so that worker threads find it complete. */
+static __attribute__((constructor)) void crc_init(void)
+{
+#ifdef CRC32C_BY_ARM
+    has_crc_instruction = getauxval(AT_HWCAP) & HWCAP_CRC32;
+#endif
     for (uint32_t i = 0; i < 256; i++) {
         uint32_t c = i;
         for (int bit = 0; bit < 8; bit++)
@@ -53,7 +84,7 @@ static __attribute__((constructor)) void crc_table_init(void)
             crc_table[t][i] = (crc_table[t - 1][i] >> 8) ^ crc_table[0][crc_table[t - 1][i] & 0xff];
 }
 
-uint32_t crc32c(uint32_t crc, const void *data, size_t size)
+static uint32_t crc32c_by_table(uint32_t crc, const void *data, size_t size)
 {
     const uint8_t *p = data;
     uint32_t c = ~crc;
@@ -66,6 +97,15 @@ uint32_t crc32c(uint32_t crc, const void *data, size_t size)
     for (; size; p++, size--)
         c = (c >> 8) ^ crc_table[0][(c ^ *p) & 0xff];
     return ~c;
+}
+
+uint32_t crc32c(uint32_t crc, const void *data, size_t size)
+{
+#ifdef CRC32C_BY_ARM
+    if (has_crc_instruction)
+        return crc32c_by_instruction(crc, data, size);
+#endif
+    return crc32c_by_table(crc, data, size);
 }
 
 #endif
@@ -137,6 +177,62 @@ uint64_t hash64_u64(uint64_t value)
     return fold(h ^ secret[2], value ^ secret[3]);
 }
 
+/* --- SipHash-2-4 ------------------------------------------------------------------------------ */
+
+static inline uint64_t read64_little_endian(const uint8_t *p)
+{
+    uint64_t v = 0;
+    for (int i = 7; i >= 0; i--)
+        v = v << 8 | p[i];
+    return v;
+}
+
+static inline uint64_t rotate_left(uint64_t v, int bits)
+{
+    return v << bits | v >> (64 - bits);
+}
+
+static inline void siphash_rounds(uint64_t v[4], int rounds)
+{
+    while (rounds-- > 0) {
+        v[0] += v[1];
+        v[1] = rotate_left(v[1], 13) ^ v[0];
+        v[0] = rotate_left(v[0], 32);
+        v[2] += v[3];
+        v[3] = rotate_left(v[3], 16) ^ v[2];
+        v[0] += v[3];
+        v[3] = rotate_left(v[3], 21) ^ v[0];
+        v[2] += v[1];
+        v[1] = rotate_left(v[1], 17) ^ v[2];
+        v[2] = rotate_left(v[2], 32);
+    }
+}
+
+static inline void siphash_add_word(uint64_t v[4], uint64_t word)
+{
+    v[3] ^= word;
+    siphash_rounds(v, 2);
+    v[0] ^= word;
+}
+
+uint64_t siphash24(const uint8_t key[SIPHASH_KEY_SIZE], const void *data, size_t size)
+{
+    const uint8_t *p = data;
+    uint64_t k0 = read64_little_endian(key), k1 = read64_little_endian(key + 8);
+    uint64_t v[4] = {k0 ^ 0x736f6d6570736575u, k1 ^ 0x646f72616e646f6du, k0 ^ 0x6c7967656e657261u,
+                     k1 ^ 0x7465646279746573u};
+    uint64_t last = (uint64_t)size << 56;
+    size_t whole = size / 8 * 8;
+    for (size_t at = 0; at < whole; at += 8)
+        siphash_add_word(v, read64_little_endian(p + at));
+    for (size_t i = whole; i < size; i++)
+        last |= (uint64_t)p[i] << 8 * (i - whole);
+    siphash_add_word(v, last);
+    v[2] ^= 0xff;
+    siphash_rounds(v, 4);
+    return v[0] ^ v[1] ^ v[2] ^ v[3];
+}
+
 /* --- digests --------------------------------------------------------------------------------- */
 
 void sha1(const void *data, size_t size, uint8_t ret_digest[20])
@@ -167,7 +263,7 @@ struct sha256 *sha256_new(void)
 
 void sha256_add(struct sha256 *s, const void *data, size_t size)
 {
-    int rc = SHA256_Update(&s->context, data, size);
+    int rc = size ? SHA256_Update(&s->context, data, size) : 1;
     assert(rc == 1);
 }
 
@@ -176,4 +272,45 @@ void sha256_finish(struct sha256 *s, uint8_t ret_digest[32])
     int rc = SHA256_Final(ret_digest, &s->context);
     assert(rc == 1);
     mem_free(s);
+}
+
+/* --- HMAC, secrets --------------------------------------------------------------------------- */
+
+enum { HMAC_BLOCK = 64, HMAC_INNER = 0x36, HMAC_OUTER = 0x5c };
+
+static void hash_keyed(const uint8_t key[HMAC_BLOCK], uint8_t pad, const void *data, size_t size,
+                       uint8_t ret_digest[32])
+{
+    uint8_t block[HMAC_BLOCK];
+    SHA256_CTX c;
+    for (size_t i = 0; i < HMAC_BLOCK; i++)
+        block[i] = key[i] ^ pad;
+    int rc = SHA256_Init(&c) && SHA256_Update(&c, block, sizeof block) && SHA256_Update(&c, data, size) &&
+             SHA256_Final(ret_digest, &c);
+    assert(rc == 1);
+    (void)rc;
+    secret_clear(block, sizeof block);
+    secret_clear(&c, sizeof c);
+}
+
+void hmac_sha256(const void *key, size_t key_size, const void *data, size_t size, uint8_t ret_mac[32])
+{
+    uint8_t block[HMAC_BLOCK] = {0}, inner[32];
+    if (key_size > HMAC_BLOCK)
+        SHA256(key, key_size, block);
+    else if (key_size)
+        memcpy(block, key, key_size);
+    hash_keyed(block, HMAC_INNER, data, size, inner);
+    hash_keyed(block, HMAC_OUTER, inner, sizeof inner, ret_mac);
+    secret_clear(block, sizeof block);
+}
+
+bool secret_equal(const void *a, const void *b, size_t size)
+{
+    return CRYPTO_memcmp(a, b, size) == 0;
+}
+
+void secret_clear(void *data, size_t size)
+{
+    OPENSSL_cleanse(data, size);
 }

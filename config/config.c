@@ -101,6 +101,7 @@ void *config_op_new(struct config *c, struct config_request *q, size_t size)
     op->config = c;
     op->request = q;
     op->desk.on_answer = on_answer;
+    desk_op_set_author(&op->desk, q->who);
     return op;
 }
 

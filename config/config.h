@@ -88,6 +88,10 @@ struct config_result {
 
 struct config_request {
     void (*done)(struct config_request *q, int err, const struct config_result *result);
+    /* The client that writes, copied when the request begins; NULL: the process itself. That it may write the
+     * head (or the draft) is checked again when the write is applied, on every member: ERR_USER_EMPTY,
+     * ERR_USER_NOT_FOUND, ERR_AUTH_OLD_REVISION, ERR_PERMISSION_DENIED. */
+    const struct auth_who *who;
     void *impl; /* the door's own */
 };
 
@@ -175,7 +179,8 @@ struct config_import {
     struct config_import_item *items; /* the caller's until done or cancel; sorted by config_import */
     size_t count;
     enum config_import_policy policy;
-    bool is_dry; /* nothing is written; done with OK whatever would happen */
+    const struct auth_who *who; /* as config_request.who, but it must live until done */
+    bool is_dry;                /* nothing is written; done with OK whatever would happen */
     /* The result, at any time. */
     int64_t revision;
     size_t transactions;            /* that were made */

@@ -414,6 +414,7 @@ static void write_next(struct config_import *i)
             list[count++] = publish_of(i, item);
     }
     i->step.done = on_written;
+    i->step.who = i->who;
     if (count)
         config_bundle(i->config, &i->step, list, count, NULL, 0);
     else

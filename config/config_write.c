@@ -322,6 +322,21 @@ static int claim(struct write *w, size_t at)
     return err;
 }
 
+/* The head stands for its releases; a draft for itself. */
+static void sign(struct write *w)
+{
+    struct auth_need *needs = arena_alloc(&w->op.desk.arena, 2 * w->count * sizeof *needs);
+    size_t count = 0;
+    for (size_t i = 0; i < w->count; i++) {
+        const struct target *t = &w->targets[i];
+        if (t->new_head || t->new_release)
+            needs[count++] = (struct auth_need){.key = t->head_key, .is_write = true};
+        if (t->new_draft.size || t->deletes_draft)
+            needs[count++] = (struct auth_need){.key = t->draft_key, .is_write = true};
+    }
+    desk_op_sign(&w->op.desk, needs, count);
+}
+
 static int build(struct write *w)
 {
     uint64_t max = w->op.config->options.request_bytes_max;
@@ -371,6 +386,7 @@ static void on_sent(struct kv_request *kv, int err, const ProtobufCMessage *mess
 static void send(struct write *w)
 {
     w->op.desk.kv.done = on_sent;
+    sign(w);
     kv_txn(w->op.config->kv, &w->op.desk.kv, &w->txn.message);
     desk_come_again(&w->op.config->desk);
 }

@@ -36,6 +36,39 @@ void *desk_op_new(struct desk *d, void **handle, size_t size)
     return op;
 }
 
+/* Permissions are those of the moment in which the write is applied, even if a token began the request. */
+void desk_op_set_author(struct desk_op *op, const struct auth_who *who)
+{
+    op->has_author = who != NULL;
+    op->epoch = kv_auth_epoch(op->desk->kv);
+    if (!who)
+        return;
+    op->author = *who;
+    op->author.user.data = arena_copy(&op->arena, who->user.data, who->user.size);
+    op->author.is_renewed = who->revision != 0;
+}
+
+void desk_op_sign(struct desk_op *op, const struct auth_need *needs, size_t count)
+{
+    if (!op->has_author)
+        return;
+    op->needs = (struct auth_needs){arena_copy(&op->arena, needs, count * sizeof *needs), count};
+    op->kv.who = &op->author;
+    op->kv.needs = &op->needs;
+}
+
+void desk_op_sign_key(struct desk_op *op, struct slice key)
+{
+    desk_op_sign(op, &(struct auth_need){.key = key, .is_write = true}, 1);
+}
+
+int desk_op_check_key(const struct desk_op *op, struct slice key)
+{
+    if (!op->has_author || op->epoch == kv_auth_epoch(op->desk->kv))
+        return OK;
+    return kv_auth_check_range(op->desk->kv, &op->author, key, (struct slice){0}, true);
+}
+
 /* Nothing calls it any more. */
 static void stop_waiting(struct desk_op *op)
 {

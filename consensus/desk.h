@@ -33,6 +33,10 @@ struct desk_op {
     int err;       /* once it has ended */
     const char *error;
     struct kv_request kv;
+    bool has_author; /* else it is the process itself that writes */
+    struct auth_who author;
+    struct auth_needs needs; /* of the write under way */
+    uint64_t epoch;          /* kv_auth_epoch when it began */
     struct feed_waiter waiter;
     struct heap_node deadline;
     void (*on_deadline)(struct desk_op *op);
@@ -53,6 +57,16 @@ void desk_turn(struct desk *d);
 /* size: of the struct that begins with the op, zeroed. handle may be NULL; else *handle is the op until it is
  * answered or canceled. */
 void *desk_op_new(struct desk *d, void **handle, size_t size);
+/* The client behind the request, or NULL: the process itself. Copied. */
+void desk_op_set_author(struct desk_op *op, const struct auth_who *who);
+/* Before op->kv goes out as a write: every member checks, when it applies it, that the author may write all
+ * of these (copied; their slices are not). They stand for the keys of the write (server/auth/README.md). What
+ * the process itself writes is not checked. */
+void desk_op_sign(struct desk_op *op, const struct auth_need *needs, size_t count);
+void desk_op_sign_key(struct desk_op *op, struct slice key); /* one key to write */
+/* Where a request takes effect without an entry (a lease is kept alive): OK, or why the author may not write
+ * the key any more. One comparison while rights have not changed since the request began. */
+MUST_CHECK int desk_op_check_key(const struct desk_op *op, struct slice key);
 /* The answer is due in desk_turn; then the op is freed. Nothing of it may be waiting any more. */
 void desk_op_end(struct desk_op *op, int err);
 /* The same with a sentence for the client. */

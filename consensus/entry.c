@@ -11,10 +11,16 @@
 #define REVISION_FIELD 3
 #define MEMBER_FIELD   16
 #define OWN_FIELD      17
-#define WIRE_VARINT    0
-#define WIRE_64        1
-#define WIRE_BYTES     2
-#define WIRE_32        5
+#define NEEDS_FIELD    18
+/* Of the needs. */
+#define NEED_FIELD       1
+#define NEED_KEY_FIELD   1
+#define NEED_END_FIELD   2
+#define NEED_WRITE_FIELD 3
+#define WIRE_VARINT      0
+#define WIRE_64          1
+#define WIRE_BYTES       2
+#define WIRE_32          5
 
 const ProtobufCMessageDescriptor *entry_descriptor(enum entry_op op)
 {
@@ -160,17 +166,46 @@ static size_t put_header(uint8_t *fields, uint64_t member, uint64_t id, const st
     return size;
 }
 
+/* As AuthNeeds of internal.proto, with its tag and size; of a native write alone. */
+static void add_needs(const struct auth_needs *needs, struct buf *out)
+{
+    Etcdserverpb__AuthNeeds m = ETCDSERVERPB__AUTH_NEEDS__INIT;
+    struct arena a = {0};
+    uint8_t head[16];
+    Etcdserverpb__AuthNeed *rows = arena_alloc(&a, (needs->count + 1) * sizeof *rows);
+    m.need = arena_alloc(&a, (needs->count + 1) * sizeof *m.need);
+    m.n_need = needs->count;
+    for (size_t i = 0; i < needs->count; i++) {
+        const struct auth_need *n = &needs->list[i];
+        etcdserverpb__auth_need__init(&rows[i]);
+        rows[i].key = (ProtobufCBinaryData){n->key.size, (uint8_t *)(uintptr_t)n->key.data};
+        rows[i].range_end = (ProtobufCBinaryData){n->range_end.size, (uint8_t *)(uintptr_t)n->range_end.data};
+        rows[i].write = n->is_write;
+        m.need[i] = &rows[i];
+    }
+    size_t size = etcdserverpb__auth_needs__get_packed_size(&m);
+    size_t head_size = put_varint(head, NEEDS_FIELD << 3 | WIRE_BYTES);
+    head_size += put_varint(head + head_size, size);
+    buf_add(out, head, head_size);
+    etcdserverpb__auth_needs__pack(&m, buf_reserve(out, size));
+    out->size += size;
+    arena_done(&a);
+}
+
 struct blob *entry_encode(uint64_t member, uint64_t id, enum entry_op op, const ProtobufCMessage *message,
                           const struct entry_who *who)
 {
     uint8_t head[80], fields[48], user[12];
+    struct buf needs = {0};
     size_t n = 0, fields_size = put_header(fields, member, id, who), user_head = 0;
     if (who->user.size) {
         user[user_head++] = USER_FIELD << 3 | WIRE_BYTES;
         user_head += put_varint(user + user_head, who->user.size);
     }
+    if (who->needs)
+        add_needs(who->needs, &needs);
     n += put_varint(head + n, HEADER_FIELD << 3 | WIRE_BYTES);
-    n += put_varint(head + n, fields_size + user_head + who->user.size);
+    n += put_varint(head + n, fields_size + needs.size + user_head + who->user.size);
     memcpy(head + n, fields, fields_size);
     n += fields_size;
     memcpy(head + n, user, user_head);
@@ -182,11 +217,15 @@ struct blob *entry_encode(uint64_t member, uint64_t id, enum entry_op op, const 
     uint8_t operation[24];
     size_t operation_size = put_varint(operation, (uint64_t)op << 3 | WIRE_BYTES);
     operation_size += put_varint(operation + operation_size, body);
-    struct blob *b = blob_new(n + who->user.size + operation_size + body);
+    struct blob *b = blob_new(n + who->user.size + needs.size + operation_size + body);
     memcpy(b->data, head, n);
     if (who->user.size)
         memcpy(b->data + n, who->user.data, who->user.size);
     n += who->user.size;
+    if (needs.size)
+        memcpy(b->data + n, needs.data, needs.size);
+    n += needs.size;
+    buf_done(&needs);
     memcpy(b->data + n, operation, operation_size);
     n += operation_size;
     if (put)
@@ -267,7 +306,10 @@ int entry_decode(struct slice bytes, struct entry *ret_entry)
                     e.who.auth_revision = value;
                 else if (number == OWN_FIELD)
                     e.who.is_own = value == 1;
-                else if (number == MEMBER_FIELD && bytes8.size == 8)
+                else if (number == NEEDS_FIELD) {
+                    e.has_needs = true;
+                    e.needs = bytes8;
+                } else if (number == MEMBER_FIELD && bytes8.size == 8)
                     e.member = get_le64(bytes8.data);
             }
         } else if (number <= INT32_MAX && entry_descriptor((enum entry_op)number)) {
@@ -279,5 +321,30 @@ int entry_decode(struct slice bytes, struct entry *ret_entry)
     if (!has_op)
         return ERR_MALFORMED;
     *ret_entry = e;
+    return OK;
+}
+
+int entry_next_need(struct slice *rest, struct auth_need *ret_need)
+{
+    struct auth_need need = {0};
+    uint64_t number, value;
+    struct slice row, bytes;
+    do {
+        if (!rest->size)
+            return ERR_NOT_FOUND;
+        if (!take_field(rest, &number, &row, &value))
+            return ERR_MALFORMED;
+    } while (number != NEED_FIELD);
+    while (row.size) {
+        if (!take_field(&row, &number, &bytes, &value))
+            return ERR_MALFORMED;
+        if (number == NEED_KEY_FIELD)
+            need.key = bytes;
+        else if (number == NEED_END_FIELD)
+            need.range_end = bytes;
+        else if (number == NEED_WRITE_FIELD)
+            need.is_write = value == 1;
+    }
+    *ret_need = need;
     return OK;
 }

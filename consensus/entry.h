@@ -8,6 +8,7 @@
 
 #include "base/blob.h"
 #include "base/err.h"
+#include "consensus/auth/who.h"
 
 /* The operations, by their field number in InternalRaftRequest. */
 enum entry_op {
@@ -46,6 +47,8 @@ struct entry_who {
     bool is_own; /* of a member itself, which may everything; a client's entry never says so */
     struct slice user;
     uint64_t auth_revision; /* 0 = nobody */
+    /* For entry_encode: what the author must be allowed, in place of the operation's keys; NULL = those. */
+    const struct auth_needs *needs;
 };
 
 struct entry {
@@ -53,6 +56,8 @@ struct entry {
     struct entry_who who; /* the user is borrowed */
     enum entry_op op;
     struct slice body; /* the operation's message, borrowed */
+    bool has_needs;    /* entry_next_need says which; there may be none of them */
+    struct slice needs;
 };
 
 /* NULL for operations that this version does not know. */
@@ -64,5 +69,8 @@ struct blob *entry_encode(uint64_t member, uint64_t id, enum entry_op op, const 
 /* Fields it does not know are skipped; ERR_MALFORMED if the bytes are no such message or hold no operation.
  */
 MUST_CHECK int entry_decode(struct slice bytes, struct entry *ret_entry);
+/* Takes the first of an entry's needs from `rest`, which begins as entry.needs; the slices are borrowed.
+ * ERR_NOT_FOUND: there is none left. ERR_MALFORMED. */
+MUST_CHECK int entry_next_need(struct slice *rest, struct auth_need *ret_need);
 
 #endif

@@ -123,8 +123,18 @@ static struct entry_who author_of(const struct kv *kv, const struct kv_request *
 {
     if (!r->who)
         return own;
-    uint64_t revision = r->who->is_renewed ? kv->auth.revision : r->who->revision;
-    return (struct entry_who){.user = r->who->user, .auth_revision = revision};
+    /* Nobody may do nothing once auth is enabled, whatever is needed; a role without a user writes nothing.
+     */
+    static const struct auth_needs none;
+    bool is_nobody = r->who->is_role || !r->who->revision;
+    const struct auth_needs *needs = r->needs && is_nobody ? &none : r->needs;
+    if (r->who->is_role)
+        return (struct entry_who){.needs = needs};
+    /* With needs the entry carries the revision of the credential: unrelated changes do not make it old. */
+    bool is_now =
+        r->who->is_renewed && !r->needs && auth_check_user(&kv->auth, r->who) != ERR_AUTH_OLD_REVISION;
+    uint64_t revision = is_now ? kv->auth.revision : r->who->revision;
+    return (struct entry_who){.user = r->who->user, .auth_revision = revision, .needs = needs};
 }
 
 static int propose(struct kv *kv, uint64_t id, enum entry_op op, const ProtobufCMessage *m,
@@ -351,7 +361,9 @@ bool kv_is_removed(const struct kv *kv)
     return kv->removed_ms && kv->turn_ms >= kv->removed_ms + REMOVED_LINGER_MS;
 }
 
-void kv_on_question(struct kv *kv, void (*fn)(void *arg, struct peer_question *question, struct slice text),
+void kv_on_question(struct kv *kv,
+                    void (*fn)(void *arg, struct peer_question *question, const struct peer_asker *asker,
+                               struct slice text),
                     void *arg)
 {
     kv->on_question = fn;

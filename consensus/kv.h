@@ -15,6 +15,7 @@
 #include "base/err.h"
 #include "base/list.h"
 #include "base/mem.h"
+#include "consensus/auth/ranges.h"
 #include "consensus/auth/who.h"
 #include "consensus/io.h"
 #include "consensus/peer/peer.h"
@@ -60,6 +61,7 @@ struct kv_options {
     size_t peer_url_count;
     const char *const *client_urls; /* advertised */
     size_t client_url_count;
+    bool requires_peer_proof; /* bootstrap queries need a token or a certificate (peer/peer_proof.h) */
     uint64_t heartbeat_ms, election_ms; /* 100, 1,000 */
     uint64_t
         snapshot_catchup_entries; /* log entries kept in memory and WAL behind the applied index: 5,000 */
@@ -107,6 +109,9 @@ struct kv_request {
     /* Whose permissions are looked at; lives as the message does. NULL: this process's own, which may
      * everything. A front end always sets it, also while auth is not enabled: that may change on the way. */
     const struct auth_who *who;
+    /* NULL: `who` must be allowed the keys that the request itself names. Else a write of the native API:
+     * these ranges are checked in their place, when the entry is applied; they live as `who` does. */
+    const struct auth_needs *needs;
     /* The door's own. */
     struct link link;
     uint64_t id, index, started_ms;
@@ -157,6 +162,10 @@ void kv_auth(struct kv *kv, struct kv_request *r, const ProtobufCMessage *m);
 void kv_authenticate(struct kv *kv, struct kv_request *r, const char *user, bool is_simple);
 bool kv_auth_is_enabled(const struct kv *kv);
 uint64_t kv_auth_revision(const struct kv *kv);
+/* Moves on with everything that may change what an author is allowed, on this member: users, roles,
+ * permissions, passwords, auth on and off, an installed snapshot. A right that was checked at this epoch
+ * holds until it moves. Never 0. */
+uint64_t kv_auth_epoch(const struct kv *kv);
 /* The bcrypt hash of this user, valid until the return to the loop. ERR_AUTH_NOT_ENABLED, ERR_AUTH_FAILED,
  * ERR_NO_PASSWORD_USER. */
 MUST_CHECK int kv_auth_password(const struct kv *kv, const char *user, struct slice *ret_hash);
@@ -167,8 +176,14 @@ void kv_auth_wait(struct kv *kv, struct kv_request *r, struct slice token);
 /* On local state; all OK while auth is not enabled. ERR_USER_EMPTY, ERR_USER_NOT_FOUND,
  * ERR_AUTH_OLD_REVISION, ERR_PERMISSION_DENIED. */
 MUST_CHECK int kv_auth_check_admin(const struct kv *kv, const struct auth_who *who);
+/* The user exists and what it showed is not void; without a look at its permissions. */
+MUST_CHECK int kv_auth_check_user(const struct kv *kv, const struct auth_who *who);
 MUST_CHECK int kv_auth_check_range(const struct kv *kv, const struct auth_who *who, struct slice key,
                                    struct slice range_end, bool is_write);
+/* The keys that it may read, valid until the return to the loop; NULL: all of them. Errors as of
+ * kv_auth_check_range. */
+MUST_CHECK int kv_auth_readable(const struct kv *kv, const struct auth_who *who,
+                                const struct auth_ranges **ret_ranges);
 /* Every key that hangs on the lease but `except`; ret_count: how many these are, or NULL. ERR_LEASE_NOT_FOUND
  * beside the others. */
 MUST_CHECK int kv_auth_check_lease(const struct kv *kv, const struct auth_who *who, int64_t lease,
@@ -219,7 +234,9 @@ void kv_on_leader(struct kv *kv, void (*fn)(void *arg, bool has_leader), void *a
 
 /* What people who need not be members ask of this member over the peers' port; without it they are taken for
  * members that start, and answered (kv_boot.c). */
-void kv_on_question(struct kv *kv, void (*fn)(void *arg, struct peer_question *question, struct slice text),
+void kv_on_question(struct kv *kv,
+                    void (*fn)(void *arg, struct peer_question *question, const struct peer_asker *asker,
+                               struct slice text),
                     void *arg);
 
 /* --- member to member --------------------------------------------------------------------------- */

@@ -6,6 +6,7 @@
  * is applied (the same on every member), a read when it runs, after its ReadIndex round. A read in slices
  * is looked at again for each slice. What an entry says about its author was written by the member it
  * came in on (kv.c, author_of); one of a member itself is not checked. */
+#include "base/plant.h"
 #include "consensus/auth/check.h"
 #include "consensus/kv_impl.h"
 
@@ -74,12 +75,26 @@ int kv_auth_password(const struct kv *kv, const char *user, struct slice *ret_ha
     return OK;
 }
 
+uint64_t kv_auth_epoch(const struct kv *kv)
+{
+    return kv->auth_epoch;
+}
+
+/* Open streams are judged again. */
+static void move_epoch(struct kv *kv)
+{
+    kv->auth_epoch++;
+    if (kv->hub)
+        watch_rejudge(kv->hub);
+}
+
 /* A token without a revision stands for its user as of now. */
 int kv_auth_token(struct kv *kv, struct slice token, struct auth_who *ret_who)
 {
     const char *user = auth_tokens_use(&kv->tokens, token, kv_now_ms(kv));
     if (user) {
-        *ret_who = (struct auth_who){slice_text(user), kv->auth.revision, true};
+        *ret_who =
+            (struct auth_who){.user = slice_text(user), .revision = kv->auth.revision, .is_renewed = true};
         return OK;
     }
     return auth_token_index(token) > store_applied_index(kv->store) ? ERR_NOT_READY : ERR_INVALID_AUTH_TOKEN;
@@ -97,10 +112,20 @@ int kv_auth_check_admin(const struct kv *kv, const struct auth_who *who)
     return auth_check_admin(&kv->auth, who);
 }
 
+int kv_auth_check_user(const struct kv *kv, const struct auth_who *who)
+{
+    return auth_check_user(&kv->auth, who);
+}
+
 int kv_auth_check_range(const struct kv *kv, const struct auth_who *who, struct slice key,
                         struct slice range_end, bool is_write)
 {
     return auth_check_range(&kv->auth, who, key, range_end, is_write);
+}
+
+int kv_auth_readable(const struct kv *kv, const struct auth_who *who, const struct auth_ranges **ret_ranges)
+{
+    return auth_readable(&kv->auth, who, ret_ranges);
 }
 
 int kv_auth_check_lease(const struct kv *kv, const struct auth_who *who, int64_t lease, bool is_write,
@@ -129,12 +154,34 @@ static struct auth_who who_of(const struct entry *e)
     return (struct auth_who){.user = e->who.user, .revision = e->who.auth_revision};
 }
 
+/* Of a write of the native API: the ranges that its entry names. Rights are those of now; the revision is
+ * that of the credential. */
+static int check_needs(struct kv *kv, const struct entry *e)
+{
+    struct auth_who who = who_of(e);
+    struct slice rest = e->needs;
+    struct auth_need need;
+    who.is_renewed = true;
+    int err = PLANTED(AUTH_NEEDS_UNCHECKED) ? OK : auth_check_user(&kv->auth, &who);
+    while (!err && !PLANTED(AUTH_NEEDS_UNCHECKED)) {
+        err = entry_next_need(&rest, &need);
+        if (err == ERR_NOT_FOUND)
+            return OK;
+        if (err)
+            return ERR_PERMISSION_DENIED;
+        err = auth_check_range(&kv->auth, &who, need.key, need.range_end, need.is_write);
+    }
+    return err;
+}
+
 /* Operations that are not named have been looked at where they came in, as in etcd, or look themselves
  * (auth_apply.c). */
 int kv_check_entry(struct kv *kv, const struct entry *e, const ProtobufCMessage *m)
 {
     struct auth_who who = who_of(e);
     const struct auth_check c = {&kv->auth, kv->leases, &who};
+    if (e->has_needs)
+        return check_needs(kv, e);
     if (e->op == ENTRY_PUT)
         return auth_check_put(&c, (const Etcdserverpb__PutRequest *)m);
     if (e->op == ENTRY_DELETE_RANGE)
@@ -178,6 +225,8 @@ struct kv_outcome kv_apply_auth(struct kv *kv, const struct entry *e, const Prot
 {
     ProtobufCMessage *response = NULL;
     struct auth_who who = who_of(e);
+    uint64_t revision = kv->auth.revision;
+    bool was_enabled = kv->auth.is_enabled;
     int err;
     if (e->op == ENTRY_AUTHENTICATE) {
         Etcdserverpb__AuthenticateResponse *r = arena_alloc(&kv->arena, sizeof *r);
@@ -190,6 +239,8 @@ struct kv_outcome kv_apply_auth(struct kv *kv, const struct entry *e, const Prot
     if (err)
         return (struct kv_outcome){.err = err};
     drop_tokens(kv, e->op, m);
+    if (kv->auth.revision != revision || kv->auth.is_enabled != was_enabled)
+        move_epoch(kv);
     /* All of them begin with their header. */
     Etcdserverpb__ResponseHeader *header = arena_alloc(&kv->arena, sizeof *header);
     etcdserverpb__response_header__init(header);
@@ -215,6 +266,14 @@ static int check_leases(const struct kv *kv, const struct auth_check *c)
 int kv_check_read(struct kv *kv, const struct kv_request *r)
 {
     const struct auth_check c = {&kv->auth, kv->leases, r->who};
+    for (size_t i = 0; r->needs && i < r->needs->count; i++) {
+        const struct auth_need *n = &r->needs->list[i];
+        int err = auth_check_range(&kv->auth, r->who, n->key, n->range_end, n->is_write);
+        if (err)
+            return err;
+    }
+    if (r->needs)
+        return OK;
     if (r->kind == KV_RANGE)
         return auth_check_read(&c, (const Etcdserverpb__RangeRequest *)r->message);
     if (r->kind == KV_TXN_READ)
@@ -231,5 +290,6 @@ int kv_auth_load(struct kv *kv)
 {
     auth_tokens_clear(&kv->tokens);
     auth_done(&kv->auth);
+    move_epoch(kv);
     return auth_load(&kv->auth, kv->store);
 }

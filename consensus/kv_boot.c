@@ -2,6 +2,10 @@
  * What a running member tells those that start (node/boot.h): who it is, whom it knows, and, as the leader,
  * what it does for them: CLAIM, REPLACE, ADD. Every answer but DONE means: ask again.
  *
+ * What each query needs as a proof, peer/peer_proof.h says. The leader checks the query first; where a
+ * dial-back is enough, it then asks the member's recorded peer URLs, and checks again, because time has
+ * passed.
+ *
  * A claim is the name that the log gives to a seat that has none. It is granted once, to one run of one
  * process, and never when the seat has been heard: a member that lost its disk after it was started must not
  * come back under the same id (boot_rules.h). */
@@ -35,6 +39,14 @@ static void send_answer(struct kv *kv, struct peer_question *question, const Pee
     kv->peers->ops->answer(kv->peers, question, buf_slice(&out));
     buf_done(&out);
 }
+
+/* A query whose dial-back is under way. */
+struct proving {
+    struct link link; /* of kv.proving */
+    struct kv *kv;
+    struct peer_question *question;
+    Peerpb__Question *asked;
+};
 
 /* --- who we are -------------------------------------------------------------------------------------- */
 /* Neither a vote nor an entry: what it was made with, and no term above the first. */
@@ -97,14 +109,20 @@ static void answer_who(struct kv *kv, struct peer_question *question, uint64_t r
 }
 
 /* --- what we do -------------------------------------------------------------------------------------- */
-static void answer_wish(struct kv *kv, struct peer_question *question, uint64_t run, const char *refusal)
+static void answer_with(struct kv *kv, struct peer_question *question, uint64_t run,
+                        Peerpb__Answer__Outcome outcome, const char *reason)
 {
     Peerpb__Answer answer = PEERPB__ANSWER__INIT;
     answer.run = run;
-    answer.outcome = refusal ? PEERPB__ANSWER__OUTCOME__LATER : PEERPB__ANSWER__OUTCOME__DONE;
-    if (refusal)
-        answer.reason = (char *)(uintptr_t)refusal;
+    answer.outcome = outcome;
+    answer.reason = (char *)(uintptr_t)reason;
     send_answer(kv, question, &answer);
+}
+
+static void answer_wish(struct kv *kv, struct peer_question *question, uint64_t run, const char *refusal)
+{
+    answer_with(kv, question, run, refusal ? PEERPB__ANSWER__OUTCOME__LATER : PEERPB__ANSWER__OUTCOME__DONE,
+                refusal ? refusal : "");
 }
 
 static void on_wish_done(struct kv_request *r, int err, const ProtobufCMessage *response)
@@ -122,7 +140,6 @@ static void on_wish_done(struct kv_request *r, int err, const ProtobufCMessage *
     mem_free(w);
 }
 
-/* Whoever says so listens at the seat's URLs; the rest of the proof is that nobody else does. */
 static bool has_url_of(const struct member *m, const Peerpb__Question *q)
 {
     for (size_t i = 0; i < m->peer_url_count; i++)
@@ -188,21 +205,150 @@ static bool is_granted(const struct kv *kv, const Peerpb__Question *q)
            !kv->claim_is_waiting && kv->claimed_id == q->member_id && kv->claimed_run == q->run;
 }
 
-void kv_answer_question(struct kv *kv, struct peer_question *question, struct slice text)
+/* --- the proof --------------------------------------------------------------------------------------- */
+static const char proof_required[] =
+    "the cluster has --require-peer-proof: give this member the same --join-token-file, or a certificate of "
+    "the peer CA (--peer-trusted-ca-file) that is for its peer URLs";
+static const char announce_first[] =
+    "the cluster does not list this member, and adds one that nobody announced only with a proof: announce "
+    "it "
+    "with `etcdctl member add`, or give all members the same --join-token-file, or peer TLS with "
+    "--peer-trusted-ca-file";
+static const char not_confirmed[] =
+    "no process at the peer URL that the cluster lists for this member confirmed that it asks: start it "
+    "where "
+    "that URL leads, or give all members the same --join-token-file, or peer TLS with --peer-trusted-ca-file";
+
+static enum peer_operation operation_of(const Peerpb__Question *q)
+{
+    switch (q ? q->kind : PEERPB__QUESTION__KIND__WHO) {
+    case PEERPB__QUESTION__KIND__CLAIM:
+        return PEER_QUERY_CLAIM;
+    case PEERPB__QUESTION__KIND__REPLACE:
+        return PEER_QUERY_REPLACE;
+    case PEERPB__QUESTION__KIND__WHO:
+        return PEER_QUERY_WHO;
+    case PEERPB__QUESTION__KIND__ADD:
+    default: /* a kind that this version does not know needs what the strictest needs */
+        return PEER_QUERY_ADD;
+    }
+}
+
+static bool is_in_list(const char *url, struct slice list)
+{
+    while (list.size) {
+        const uint8_t *comma = memchr(list.data, ',', list.size);
+        size_t size = comma ? (size_t)(comma - list.data) : list.size;
+        if (slice_equal(slice_text(url), slice_of(list.data, size)))
+            return true;
+        list = comma ? slice_of(comma + 1, list.size - size - 1) : (struct slice){0};
+    }
+    return false;
+}
+
+/* A certificate is for the URLs of the opening: a query for another member's does not have that proof. */
+static enum peer_proof proof_of(const Peerpb__Question *q, const struct peer_asker *asker)
+{
+    for (size_t i = 0; q && asker->proof == PEER_PROOF_CERTIFICATE && i < q->n_peer_urls; i++)
+        if (!is_in_list(q->peer_urls[i], asker->urls))
+            return PEER_PROOF_NONE;
+    return asker->proof;
+}
+
+/* Takes q. */
+static void do_or_refuse(struct kv *kv, struct peer_question *question, Peerpb__Question *q)
+{
+    const char *refusal = is_granted(kv, q) ? NULL : refusal_of(kv, q);
+    if (!refusal && !is_granted(kv, q)) {
+        start_wish(kv, question, q);
+        return;
+    }
+    answer_wish(kv, question, q->run, refusal);
+    peerpb__question__free_unpacked(q, NULL);
+}
+
+static void on_confirmed(void *arg, bool is_confirmed)
+{
+    struct proving *p = arg;
+    struct kv *kv = p->kv;
+    struct peer_question *question = p->question;
+    Peerpb__Question *q = p->asked;
+    list_remove(&p->link);
+    mem_free(p);
+    if (is_confirmed) {
+        do_or_refuse(kv, question, q);
+        kv_come_again(kv);
+        return;
+    }
+    log_warn("a starting member was not confirmed by its recorded peer URL", F_INT("kind", q->kind),
+             F_STR("name", q->name), F_HEX("member-id", q->member_id));
+    answer_wish(kv, question, q->run, not_confirmed);
+    peerpb__question__free_unpacked(q, NULL);
+}
+
+/* Takes q. */
+static void confirm_first(struct kv *kv, struct peer_question *question, Peerpb__Question *q)
+{
+    const struct member *m = member_find(&kv->members, q->member_id);
+    struct proving *p = mem_new(sizeof *p);
+    *p = (struct proving){.kv = kv, .question = question, .asked = q};
+    list_add_last(&kv->proving, &p->link);
+    kv->peers->ops->confirm(kv->peers, question, (const char *const *)m->peer_urls, m->peer_url_count,
+                            on_confirmed, p);
+}
+
+void kv_boot_close(struct kv *kv)
+{
+    struct link *l;
+    while ((l = list_take_first(&kv->proving))) {
+        struct proving *p = container_of(l, struct proving, link);
+        answer_wish(kv, p->question, p->asked->run, "this member is stopping");
+        peerpb__question__free_unpacked(p->asked, NULL);
+        mem_free(p);
+    }
+}
+
+/* Takes q. */
+static void answer_request(struct kv *kv, struct peer_question *question, enum peer_verdict verdict,
+                           Peerpb__Question *q)
+{
+    const char *refusal = is_granted(kv, q) ? NULL : refusal_of(kv, q);
+    bool is_add = operation_of(q) == PEER_QUERY_ADD;
+    if (!refusal && verdict == PEER_ACCEPT) {
+        do_or_refuse(kv, question, q);
+        return;
+    }
+    if (!refusal && verdict == PEER_ASK_BACK) {
+        confirm_first(kv, question, q);
+        return;
+    }
+    if (!refusal)
+        log_warn("refused to do what a process without a proof asks for", F_INT("kind", q->kind),
+                 F_STR("name", q->name), F_HEX("member-id", q->member_id));
+    if (refusal)
+        answer_wish(kv, question, q->run, refusal);
+    else
+        answer_with(kv, question, q->run,
+                    is_add ? PEERPB__ANSWER__OUTCOME__REFUSED : PEERPB__ANSWER__OUTCOME__LATER,
+                    is_add && !kv->requires_peer_proof ? announce_first : proof_required);
+    peerpb__question__free_unpacked(q, NULL);
+}
+
+void kv_answer_question(struct kv *kv, struct peer_question *question, const struct peer_asker *asker,
+                        struct slice text)
 {
     Peerpb__Question *q = boot_read_question(text);
-    if (!q || q->kind == PEERPB__QUESTION__KIND__WHO || kv->removed_ms || kv->is_closing) {
-        answer_who(kv, question, q ? q->run : 0);
-    } else if (is_granted(kv, q)) {
-        answer_wish(kv, question, q->run, NULL);
-    } else {
-        const char *refusal = refusal_of(kv, q);
-        if (!refusal) {
-            start_wish(kv, question, q); /* takes q */
-            return;
-        }
-        answer_wish(kv, question, q->run, refusal);
+    enum peer_operation operation = operation_of(q);
+    enum peer_verdict verdict = peer_proof_judge(operation, proof_of(q, asker), kv->requires_peer_proof);
+    bool is_who = operation == PEER_QUERY_WHO || kv->removed_ms || kv->is_closing;
+    if (!is_who) {
+        answer_request(kv, question, verdict, q);
+        return;
     }
+    if (verdict == PEER_ACCEPT || !kv->requires_peer_proof)
+        answer_who(kv, question, q ? q->run : 0);
+    else
+        answer_with(kv, question, q ? q->run : 0, PEERPB__ANSWER__OUTCOME__REFUSED, proof_required);
     if (q)
         peerpb__question__free_unpacked(q, NULL);
 }

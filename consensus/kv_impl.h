@@ -63,6 +63,16 @@ enum kv_request_state {
     KV_MOVING,   /* in kv->moving */
 };
 
+/* A round of WHO to the members that this one knows, for members that it does not know. */
+struct kv_vouch_query {
+    struct kv *kv;
+    uint64_t ask; /* 0 = not under way */
+};
+struct kv_vouch {
+    struct kv_vouch_query queries[RAFT_MEMBERS_MAX];
+    uint64_t run, round, next_ms;
+};
+
 /* Requests by number: numbers are dealt in sequence, so a ring of slots is a map.
  *
  * A number is a proposal's id, and an entry is answered by the member whose own id it bears: so ids of two
@@ -94,6 +104,7 @@ struct kv {
     struct members members;
     struct alarms alarms;
     struct auth auth;
+    uint64_t auth_epoch;
     struct auth_tokens tokens;
     struct compactor compactor;
     struct node *node;
@@ -138,7 +149,7 @@ struct kv {
     struct kv_leaving *leaving; /* removed members that are not cut off yet */
     size_t leaving_count;
     uint64_t removed_ms; /* when this member learned that it is none any more; 0 = it is one */
-    bool strict_reconfig, promotes_learners;
+    bool strict_reconfig, promotes_learners, requires_peer_proof;
     uint64_t advance_until_ms;      /* ticks may be advanced till then, once; 0 = not (any more) */
     uint64_t promoted_ms;           /* when a learner was last proposed as a voter */
     bool is_forcing;                /* force_new_cluster: until the log says that only this member is left */
@@ -147,7 +158,10 @@ struct kv {
     void *on_handed_over_arg;
     uint64_t claimed_id, claimed_run; /* kv_boot.c: the last claim, by whom */
     bool claim_is_waiting;
-    void (*on_question)(void *arg, struct peer_question *question, struct slice text);
+    struct link proving;   /* bootstrap queries whose dial-back is under way */
+    struct kv_vouch vouch; /* kv_vouch.c */
+    void (*on_question)(void *arg, struct peer_question *question, const struct peer_asker *asker,
+                        struct slice text);
     void *on_question_arg;
     struct corrupt corrupt; /* kv_check.c */
     uint64_t check_interval_ms, checked_ms;
@@ -263,7 +277,13 @@ void kv_apply_state_check(struct kv *kv, uint64_t index, const Etcdserverpb__Sta
 bool kv_is_stopped(const struct kv *kv); /* by CORRUPT alarms: nothing is changed any more */
 
 /* kv_boot.c */
-void kv_answer_question(struct kv *kv, struct peer_question *question, struct slice text);
+void kv_answer_question(struct kv *kv, struct peer_question *question, const struct peer_asker *asker,
+                        struct slice text);
+void kv_boot_close(struct kv *kv); /* answers queries whose dial-back is under way */
+
+/* kv_vouch.c */
+void kv_vouch_start(struct kv *kv); /* at most one round at a time, 2 s apart */
+void kv_vouch_close(struct kv *kv);
 
 /* kv_auth.c */
 struct kv_outcome kv_apply_auth(struct kv *kv, const struct entry *e, const ProtobufCMessage *m);

@@ -228,6 +228,7 @@ static struct kv *new_kv(const struct kv_options *o)
     kv->peers = o->peers;
     kv->strict_reconfig = o->strict_reconfig_check;
     kv->promotes_learners = o->promotes_learners;
+    kv->requires_peer_proof = o->requires_peer_proof;
     kv->advance_until_ms = o->advances_ticks ? kv->turn_ms + ADVANCE_MS : 0;
     uint64_t wall_ms = o->io->ops->wall_ns(o->io) / 1000000;
     kv->ring.first = kv->ring.next = wall_ms << 20 | (o->io->ops->random(o->io) >> 44 | 1);
@@ -238,6 +239,7 @@ static struct kv *new_kv(const struct kv_options *o)
         list_init(lists[i]);
     auth_tokens_init(&kv->tokens, o->auth_token_ttl_ms ? o->auth_token_ttl_ms : AUTH_TOKEN_TTL_MS);
     kv_ask_open(kv);
+    list_init(&kv->proving);
     kv->tick.fire = kv_on_tick;
     kv->again.fire = on_again;
     metric_set(METRIC_QUOTA, (double)kv->quota_bytes);
@@ -517,6 +519,8 @@ void kv_close(struct kv *kv, void (*done)(void *arg), void *arg)
         while (!list_is_empty(lists[i]))
             kv_finish(kv, container_of(lists[i]->next, struct kv_request, link), ERR_STOPPED, NULL);
     kv_ask_close(kv);
+    kv_boot_close(kv);
+    kv_vouch_close(kv);
     if (kv->peers)
         kv->peers->ops->set_events(kv->peers, NULL, NULL);
     kv_snapshot_close(kv);

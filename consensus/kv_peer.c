@@ -22,12 +22,9 @@
 #define CALLS_IN_MESSAGE 65536
 
 enum call_type {
-    CALL_KEEP_ALIVE = 1,
-    CALL_TIME_TO_LIVE = 2,
-    CALL_PROMOTE = 3,
-    CALL_FAILED = 4,
-    CALL_LOG_END = 5,
-    CALL_REFUSED = 6
+#define CALL(id, number, what) CALL_##id = number,
+#include "consensus/call.def"
+#undef CALL
 };
 
 /* Answers of this turn to one member's keep-alives. */
@@ -508,13 +505,20 @@ static void on_reachable(void *arg, uint64_t id, enum peer_lane lane)
         kv_call_again(kv); /* what was under way is lost */
 }
 
-static void on_question(void *arg, struct peer_question *question, struct slice text)
+static void on_question(void *arg, struct peer_question *question, const struct peer_asker *asker,
+                        struct slice text)
 {
     struct kv *kv = arg;
     if (kv->on_question && !kv->is_closing)
-        kv->on_question(kv->on_question_arg, question, text);
+        kv->on_question(kv->on_question_arg, question, asker, text);
     else
-        kv_answer_question(kv, question, text);
+        kv_answer_question(kv, question, asker, text);
+}
+
+static void on_unconfirmed(void *arg, uint64_t id)
+{
+    (void)id; /* whoever is listed is told: the answer does not depend on what a process claims */
+    kv_vouch_start(arg);
 }
 
 static void on_removed(void *arg, uint64_t told_by)
@@ -532,6 +536,7 @@ const struct peer_events kv_peer_events = {
     .on_unreachable = on_unreachable,
     .on_reachable = on_reachable,
     .on_question = on_question,
+    .on_unconfirmed = on_unconfirmed,
     .on_removed = on_removed,
 };
 

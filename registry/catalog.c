@@ -265,6 +265,8 @@ static void count(struct catalog *c, struct catalog_instance *i, int sign)
     if (!i->doc)
         return;
     s->instances += one;
+    s->projected += i->doc->origin.size ? one : 0;
+    s->was_projected = s->was_projected || s->projected;
     s->by_state[catalog_effect(i).state] += one;
     count_service(c, s, did_exist);
 }
@@ -279,15 +281,23 @@ static void touch_service(struct catalog *c, struct catalog_service *s)
     s->in->revision = c->revision;
 }
 
-static void touch(struct catalog *c, struct catalog_service *s, struct slice id)
+static struct slice keep(struct catalog *c, struct slice s)
 {
+    return slice_of(s.size ? arena_copy(&c->batch, s.data, s.size) : NULL, s.size);
+}
+
+/* Before the instance changes. */
+static void touch(struct catalog *c, const struct catalog_instance *i)
+{
+    struct catalog_service *s = i->service;
+    size_t number = c->changed_count;
     touch_service(c, s);
     if (c->changed_count == c->changed_capacity) {
         c->changed_capacity = c->changed_capacity ? c->changed_capacity * 2 : 64;
         c->changed = mem_resize(c->changed, c->changed_capacity * sizeof *c->changed);
     }
-    c->changed[c->changed_count++] =
-        (struct catalog_changed){s, slice_of(arena_copy(&c->batch, id.data, id.size), id.size)};
+    c->changed[c->changed_count++] = (struct catalog_changed){
+        s, keep(c, i->id), i->doc ? keep(c, i->doc->origin) : (struct slice){0}, number};
 }
 
 static struct catalog_session *session_of(struct catalog *c, int64_t id)
@@ -346,6 +356,7 @@ static void set_instance(struct catalog *c, const struct name *name, const struc
     i->generation = c->generation;
     if (doc && i->doc && i->mod_revision == mod_revision)
         return; /* read anew, and nothing is new */
+    touch(c, i);
     count(c, i, -1);
     mem_free(i->doc);
     i->doc = doc ? instance_copy(doc) : NULL;
@@ -353,7 +364,6 @@ static void set_instance(struct catalog *c, const struct name *name, const struc
     i->mod_revision = mod_revision;
     count(c, i, 1);
     hang_on_session(c, i);
-    touch(c, s, i->id);
     drop_instance_if_empty(i);
 }
 
@@ -368,6 +378,7 @@ static void set_override(struct catalog *c, const struct name *name, const struc
     i->override_generation = c->generation;
     if (o && i->override && i->override_revision == mod_revision)
         return;
+    touch(c, i);
     count(c, i, -1);
     mem_free(i->override);
     i->override = NULL;
@@ -380,7 +391,6 @@ static void set_override(struct catalog *c, const struct name *name, const struc
     }
     i->override_revision = mod_revision;
     count(c, i, 1);
-    touch(c, s, i->id);
     drop_instance_if_empty(i);
 }
 
@@ -431,19 +441,67 @@ static void set_settings(struct catalog *c, const struct name *name, const struc
 static void free_session_doc(struct catalog_session *s)
 {
     mem_free(s->doc.client_id.data);
+    mem_free(s->doc.owner.data);
     mem_free(s->doc.labels.list);
     s->doc = (struct session){0};
 }
 
-static void set_session(struct catalog *c, int64_t id, const struct session *doc, int64_t create_revision,
-                        int64_t mod_revision)
+static void delete_session(struct catalog *c, int64_t id)
 {
-    struct catalog_session *s = doc ? session_of(c, id) : catalog_session(c, id);
-    if (!doc) {
-        if (s && !link_is_in_list(&s->gone))
-            list_add_last(&c->gone, &s->gone);
+    struct catalog_session *s = catalog_session(c, id);
+    if (s && !link_is_in_list(&s->gone))
+        list_add_last(&c->gone, &s->gone);
+}
+
+static void keep_session_doc(struct catalog_session *s, const struct session *doc)
+{
+    free_session_doc(s);
+    s->doc = *doc;
+    s->doc.client_id = copy_slice(doc->client_id);
+    s->doc.owner = copy_slice(doc->owner);
+    s->doc.labels = copy_map(&doc->labels);
+}
+
+/* Is this the document of the same owner, as the registry itself may have written it over the old one? */
+static bool is_of_owner(const struct session *old, const struct session *doc)
+{
+    return slice_equal(old->owner, doc->owner) && old->has_key == doc->has_key &&
+           memcmp(old->key_digest, doc->key_digest, sizeof old->key_digest) == 0 &&
+           (old->is_implicit || !doc->is_implicit);
+}
+
+/* doc NULL: it does not parse. The key was created before, so there is a session, whatever stands there now.
+ */
+static void rewrite_session(struct catalog_session *s, const struct session *doc, int64_t lease)
+{
+    bool is_taken = doc && (s->is_late || is_of_owner(&s->doc, doc));
+    if (is_taken) {
+        keep_session_doc(s, doc);
+        s->is_unknown = false;
+    }
+    s->is_damaged = !is_taken || lease != s->id;
+}
+
+static void begin_session(struct catalog_session *s, const struct session *doc, int64_t lease, bool is_late)
+{
+    const struct session unknown = {.ttl_s = INSTANCE_TTL_S};
+    keep_session_doc(s, doc ? doc : &unknown);
+    s->is_late = is_late;
+    s->is_unknown = !doc;
+    s->is_damaged = !doc || lease != s->id;
+}
+
+static void set_session(struct catalog *c, int64_t id, const struct session *doc, int64_t lease,
+                        int64_t create_revision, int64_t mod_revision)
+{
+    bool is_late = mod_revision != create_revision;
+    struct catalog_session *s = catalog_session(c, id);
+    bool is_same = s && s->create_revision == create_revision;
+    if (!doc && !is_same && !is_late) {
+        delete_session(c, id); /* it never was one */
         return;
     }
+    s = session_of(c, id);
     s->generation = c->generation;
     list_remove(&s->gone);
     if (s->exists && s->mod_revision == mod_revision)
@@ -455,10 +513,10 @@ static void set_session(struct catalog *c, int64_t id, const struct session *doc
         if (s->instance_count)
             list_add_last(&c->back, &s->back);
     }
-    free_session_doc(s);
-    s->doc = *doc;
-    s->doc.client_id = copy_slice(doc->client_id);
-    s->doc.labels = copy_map(&doc->labels);
+    if (is_same)
+        rewrite_session(s, doc, lease);
+    else
+        begin_session(s, doc, lease, is_late);
     s->create_revision = create_revision;
     s->mod_revision = mod_revision;
 }
@@ -506,7 +564,6 @@ void catalog_put(struct catalog *c, const struct name *name, struct slice value,
     struct instance instance;
     struct override override;
     struct settings settings;
-    struct session session;
     int err = OK;
     assert(c->is_open);
     arena_reset(a);
@@ -524,12 +581,24 @@ void catalog_put(struct catalog *c, const struct name *name, struct slice value,
         set_settings(c, name, err ? NULL : &settings, mod_revision);
         break;
     case NAME_SESSION:
-        err = session_read(value, DOCUMENT_TOLERANT, a, &session, error, sizeof error);
-        set_session(c, name->session, err ? NULL : &session, create_revision, mod_revision);
-        break;
+        catalog_put_session(c, name, value, name->session, create_revision, mod_revision);
+        return;
     case NAME_KINDS:
         assert(!"a name has a kind");
     }
+    if (err || c->unreadable.count)
+        note_unreadable(c, name, err != OK);
+}
+
+void catalog_put_session(struct catalog *c, const struct name *name, struct slice value, int64_t lease,
+                         int64_t create_revision, int64_t mod_revision)
+{
+    struct session session;
+    char error[200];
+    assert(c->is_open && name->kind == NAME_SESSION);
+    arena_reset(&c->scratch);
+    int err = session_read(value, DOCUMENT_TOLERANT, &c->scratch, &session, error, sizeof error);
+    set_session(c, name->session, err ? NULL : &session, lease, create_revision, mod_revision);
     if (err || c->unreadable.count)
         note_unreadable(c, name, err != OK);
 }
@@ -555,7 +624,7 @@ void catalog_delete(struct catalog *c, const struct name *name)
         set_settings(c, name, NULL, 0);
         break;
     case NAME_SESSION:
-        set_session(c, name->session, NULL, 0, 0);
+        delete_session(c, name->session);
         break;
     case NAME_KINDS:
         assert(!"a name has a kind");
@@ -630,11 +699,13 @@ static int compare_changed(const void *a, const void *b)
     const struct catalog_changed *x = a, *y = b;
     if (x->service != y->service)
         return catalog_compare(x->service, y->service->ns, y->service->group, y->service->name);
-    return slice_compare(x->id, y->id);
+    int order = slice_compare(x->id, y->id);
+    return order ? order : x->number < y->number ? -1 : 1;
 }
 
-/* The ids of s, which lie together now, each once. */
-static size_t ids_of(struct catalog *c, const struct catalog_service *s, struct slice *ret_ids)
+/* The ids of s, which lie together now, each once; what it was before the batch its first change says. */
+static size_t ids_of(struct catalog *c, const struct catalog_service *s, struct slice *ret_ids,
+                     struct slice *ret_origins)
 {
     size_t low = 0, high = c->changed_count, n = 0;
     while (low < high) {
@@ -644,9 +715,12 @@ static size_t ids_of(struct catalog *c, const struct catalog_service *s, struct 
         else
             high = middle;
     }
-    for (; low < c->changed_count && c->changed[low].service == s; low++)
-        if (n == 0 || !slice_equal(ret_ids[n - 1], c->changed[low].id))
-            ret_ids[n++] = c->changed[low].id;
+    for (; low < c->changed_count && c->changed[low].service == s; low++) {
+        if (n > 0 && slice_equal(ret_ids[n - 1], c->changed[low].id))
+            continue;
+        ret_ids[n] = c->changed[low].id;
+        ret_origins[n++] = c->changed[low].origin;
+    }
     return n;
 }
 
@@ -662,12 +736,18 @@ static bool is_sorted(const struct catalog *c)
 static void tell(struct catalog *c)
 {
     struct slice *ids = arena_alloc(&c->batch, (c->changed_count + 1) * sizeof *ids);
+    struct slice *origins = arena_alloc(&c->batch, (c->changed_count + 1) * sizeof *origins);
     if (!is_sorted(c))
         qsort(c->changed, c->changed_count, sizeof *c->changed, compare_changed);
     LIST_FOR_EACH (l, &c->dirty) {
         struct catalog_service *s = container_of(l, struct catalog_service, dirty);
-        struct catalog_change change = {s,   c->revision,       s->before,
-                                        ids, ids_of(c, s, ids), s->are_settings_changed};
+        struct catalog_change change = {.service = s,
+                                        .revision = c->revision,
+                                        .previous = s->before,
+                                        .ids = ids,
+                                        .origins = origins,
+                                        .id_count = ids_of(c, s, ids, origins),
+                                        .are_settings_changed = s->are_settings_changed};
         s->are_settings_changed = false;
         if (c->events.changed)
             c->events.changed(c->events.arg, &change);

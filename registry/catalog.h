@@ -55,8 +55,10 @@ struct catalog_service {
     struct catalog_instance **list; /* by id; those with an override alone too */
     size_t count, capacity;
     size_t instances; /* with a document */
+    size_t projected; /* of them: from other layouts */
     size_t by_state[INSTANCE_STATES];
     bool has_settings;
+    bool was_projected;       /* there has been one since the place was made */
     struct settings settings; /* its memory is the catalog's */
     int64_t settings_revision;
     int64_t revision;  /* of the last visible change */
@@ -71,6 +73,13 @@ struct catalog_service {
 struct catalog_session {
     int64_t id;
     bool exists; /* false: only named by instances, which have lost it */
+    /* Its key holds another document than doc, which somebody wrote over it, or hangs on another lease: its
+     * owner's next heartbeat repairs it. doc is what it was before. */
+    bool is_damaged;
+    /* doc began as what stood there when this view was read, not when the key was created: what was there
+     * before is not known, and what is written next counts. */
+    bool is_late;
+    bool is_unknown; /* nothing that can be read was there yet: doc is made up */
     struct session doc;
     int64_t create_revision, mod_revision;
     struct link instances; /* of catalog_instance.by_session */
@@ -87,6 +96,7 @@ struct catalog_change {
     struct catalog_service *service;
     int64_t revision, previous;
     const struct slice *ids;
+    const struct slice *origins; /* the same number: the source key before the batch; empty = none */
     size_t id_count;
     bool are_settings_changed;
 };
@@ -107,6 +117,9 @@ void catalog_free(struct catalog *c);
 void catalog_begin(struct catalog *c, int64_t revision);
 void catalog_put(struct catalog *c, const struct name *name, struct slice value, int64_t create_revision,
                  int64_t mod_revision);
+/* The same of a session's key, with the lease that it is attached to; catalog_put stands for its own. */
+void catalog_put_session(struct catalog *c, const struct name *name, struct slice value, int64_t lease,
+                         int64_t create_revision, int64_t mod_revision);
 void catalog_delete(struct catalog *c, const struct name *name);
 /* A read-only instance from another layout; doc is copied. NULL takes it away. */
 void catalog_project(struct catalog *c, const struct name *name, const struct instance *doc,

@@ -7,7 +7,8 @@
 
 struct catalog_changed {
     struct catalog_service *service;
-    struct slice id; /* in the batch's arena */
+    struct slice id, origin; /* in the batch's arena; origin: the source key that it had, empty = none */
+    size_t number;           /* in the order of the changes */
 };
 
 struct catalog {

@@ -247,6 +247,24 @@ int settings_read(struct slice text, enum document_reading how, struct arena *a,
     return err;
 }
 
+static void take_digest(struct document_reader *r, struct session *s)
+{
+    struct slice text = {0};
+    document_text(r, "key_sha256", &text);
+    if (!text.size)
+        return;
+    s->has_key = text.size == 2 * sizeof s->key_digest;
+    for (size_t i = 0; s->has_key && i < text.size; i++) {
+        static const char digits[] = "0123456789abcdef";
+        const char *digit = memchr(digits, text.data[i], sizeof digits - 1);
+        s->has_key = digit != NULL;
+        if (digit)
+            s->key_digest[i / 2] = (uint8_t)(s->key_digest[i / 2] << 4 | (digit - digits));
+    }
+    if (!s->has_key)
+        document_refuse(r, "key_sha256", "is not 64 hexadecimal digits");
+}
+
 int session_read(struct slice text, enum document_reading how, struct arena *a, struct session *ret,
                  char *error, size_t error_size)
 {
@@ -256,8 +274,11 @@ int session_read(struct slice text, enum document_reading how, struct arena *a, 
     document_text(&r, "client_id", &s.client_id);
     take_seconds(&r, "ttl", INSTANCE_TTL_MIN_S, &s.ttl_s);
     document_strings(&r, "labels", LABELS_MAX, INSTANCE_METADATA_MAX, &s.labels);
-    if (how == DOCUMENT_TOLERANT)
+    if (how == DOCUMENT_TOLERANT) {
         document_bool(&r, "implicit", &s.is_implicit);
+        document_string(&r, "owner", TEXT_SIZE_MAX, &s.owner);
+        take_digest(&r, &s);
+    }
     int err = document_end(&r);
     if (!err)
         *ret = s;

@@ -8,6 +8,7 @@
 #define REGISTRY_DOCUMENT_H
 
 #include "base/document.h"
+#include "registry/session_key.h"
 
 enum instance_state {
 #define STATE(name, text, serves) INSTANCE_##name,
@@ -48,6 +49,7 @@ struct instance {
     bool is_guarded;     /* its session ended, but too many did at once: held in traffic */
     int64_t session;     /* the lease it hangs on; 0 = none: it stays until it is removed */
     struct slice source; /* empty = registered here; else the layout it was projected from */
+    struct slice origin; /* with a source: the key it was projected from. It stands in no document. */
 };
 
 struct override {
@@ -70,7 +72,10 @@ struct session {
     struct slice client_id;
     uint32_t ttl_s;
     struct document_map labels;
-    bool is_implicit; /* made for one instance alone, and ends with it */
+    bool is_implicit;   /* made for one instance alone, and ends with it */
+    struct slice owner; /* the user that opened it; empty = none was known */
+    bool has_key;       /* its opener was given a session key */
+    uint8_t key_digest[SESSION_DIGEST_SIZE];
 };
 
 const char *instance_state_name(enum instance_state state);
@@ -78,8 +83,8 @@ MUST_CHECK int instance_state_find(struct slice text, enum instance_state *ret_s
 bool instance_state_serves(enum instance_state state);
 
 /* error (at least 200 bytes) gets one sentence that names the field. ERR_MALFORMED: no JSON (with line and
- * column); ERR_INVALID: a field. A client cannot set session, guarded, source,
- * implicit, drain, or the state `lost`. */
+ * column); ERR_INVALID: a field. A client cannot set session, guarded, source, implicit, owner, key_sha256,
+ * drain, or the state `lost`. */
 MUST_CHECK int instance_read(struct slice text, enum document_reading how, struct arena *a,
                              struct instance *ret, char *error, size_t error_size);
 MUST_CHECK int override_read(struct slice text, enum document_reading how, struct arena *a,

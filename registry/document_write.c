@@ -118,6 +118,14 @@ void session_write(const struct session *s, struct buf *out)
         jw_key(&w, "implicit");
         jw_bool(&w, true);
     }
+    document_add_text(&w, "owner", s->owner);
+    if (s->has_key) {
+        struct buf digest = {0};
+        for (size_t i = 0; i < sizeof s->key_digest; i++)
+            buf_addf(&digest, "%02x", s->key_digest[i]);
+        document_add_text(&w, "key_sha256", buf_slice(&digest));
+        buf_done(&digest);
+    }
     jw_close(&w, '}');
 }
 
@@ -136,7 +144,7 @@ static struct slice move_slice(uint8_t **at, struct slice s)
 static size_t bytes_of(const struct instance *i)
 {
     size_t n = i->host.size + i->protocol.size + i->zone.size + i->region.size + i->cluster.size +
-               i->version.size + i->source.size;
+               i->version.size + i->source.size + i->origin.size;
     for (size_t k = 0; k < i->port_count; k++)
         n += i->ports[k].name.size;
     for (size_t k = 0; k < i->tag_count; k++)
@@ -157,8 +165,8 @@ struct instance *instance_copy(const struct instance *i)
     c->tags = (struct slice *)(c->ports + i->port_count);
     c->metadata.list = (struct document_pair *)(c->tags + i->tag_count);
     uint8_t *at = (uint8_t *)(c->metadata.list + i->metadata.count);
-    struct slice *texts[] = {&c->host,    &c->protocol, &c->zone,  &c->region,
-                             &c->cluster, &c->version,  &c->source};
+    struct slice *texts[] = {&c->host,    &c->protocol, &c->zone,   &c->region,
+                             &c->cluster, &c->version,  &c->source, &c->origin};
     for (size_t k = 0; k < sizeof texts / sizeof *texts; k++)
         *texts[k] = move_slice(&at, *texts[k]);
     for (size_t k = 0; k < i->port_count; k++)

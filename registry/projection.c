@@ -347,6 +347,8 @@ bool projections_put(struct projections *p, struct catalog *c, const Mvccpb__Key
     if (err)
         return err != ERR_NOT_FOUND;
     bool is_one = value.size <= VALUE_SIZE_MAX && projection_read(layout, key, value, &p->arena, &doc) == OK;
+    if (is_one)
+        doc.origin = key;
     catalog_project(c, &name, is_one ? &doc : NULL, pair->create_revision, pair->mod_revision);
     return true;
 }

@@ -27,6 +27,9 @@ static void on_put(void *arg, const Mvccpb__KeyValue *pair)
     struct name name;
     if (name_parse(slice_of(pair->key.data, pair->key.len), &r->names, &name) != OK)
         projections_put(r->projections, r->catalog, pair);
+    else if (name.kind == NAME_SESSION)
+        catalog_put_session(r->catalog, &name, slice_of(pair->value.data, pair->value.len), pair->lease,
+                            pair->create_revision, pair->mod_revision);
     else if (name.kind != NAME_INSTANCE || !projection_is_reserved(name.id))
         catalog_put(r->catalog, &name, slice_of(pair->value.data, pair->value.len), pair->create_revision,
                     pair->mod_revision);
@@ -83,6 +86,17 @@ struct catalog *registry_catalog(struct registry *r)
     return r->catalog;
 }
 
+struct audience *registry_audience(const struct registry *r, const struct auth_ranges *readable,
+                                   bool with_services)
+{
+    const char *prefixes[PROJECTIONS_MAX];
+    size_t count = projections_count(r->projections);
+    for (size_t i = 0; i < count; i++)
+        prefixes[i] = projections_prefix(r->projections, i);
+    return with_services ? audience_new_with_services(readable, prefixes, count)
+                         : audience_new(readable, prefixes, count);
+}
+
 /* --- requests ------------------------------------------------------------------------------------------ */
 
 static void on_answer(struct desk_op *desk)
@@ -107,6 +121,13 @@ void *registry_op_new(struct registry *r, struct registry_request *q, size_t siz
     op->request = q;
     op->desk.on_answer = on_answer;
     op->desk.on_free = on_free;
+    desk_op_set_author(&op->desk, q ? q->who : NULL);
+    op->has_proof = q && q->proof;
+    if (op->has_proof) {
+        op->proof = *q->proof;
+        op->proof.user = registry_copy(&op->desk.arena, q->proof->user);
+        op->proof.key = registry_copy(&op->desk.arena, q->proof->key);
+    }
     return op;
 }
 

@@ -13,6 +13,7 @@
 #define REGISTRY_REGISTRY_H
 
 #include "consensus/kv.h"
+#include "registry/audience.h"
 #include "registry/catalog.h"
 #include "registry/document.h"
 #include "registry/name.h"
@@ -30,6 +31,7 @@ struct registry_options {
      * members at once may pass them by a little. 0 = no limit. */
     size_t namespaces_max, services_max, instances_max, sessions_max;
     struct projections *projections; /* taken over; NULL = none */
+    bool session_keys;               /* without users, a session that has a key asks for it */
 };
 
 struct registry *registry_new(const struct registry_options *options);
@@ -46,6 +48,11 @@ int64_t registry_revision(const struct registry *r);
 /* The view of this member as it is. Between turns it does not change. */
 struct catalog *registry_catalog(struct registry *r);
 
+/* Readers with these rights: what they see of projected instances (NULL: all), and, with_services, of
+ * services. The caller owns it. */
+struct audience *registry_audience(const struct registry *r, const struct auth_ranges *readable,
+                                   bool with_services);
+
 /* --- requests ------------------------------------------------------------------------------------------ */
 struct registry_key { /* of a service (id empty) or an instance; slices as people write them */
     struct slice ns, group, service, id;
@@ -56,9 +63,10 @@ struct registry_waiting { /* who has not acknowledged a drain; only `member`: th
 };
 
 struct registry_result {
-    int64_t revision;  /* of the write, or of the view */
-    bool is_unchanged; /* what was put was there already: nothing was written */
-    int64_t session;   /* register, session requests */
+    int64_t revision;        /* of the write, or of the view */
+    bool is_unchanged;       /* what was put was there already: nothing was written */
+    int64_t session;         /* register, session requests */
+    const char *session_key; /* of a session that this request opened; told once, never logged. NULL = none */
     uint32_t ttl_s;
     size_t instances;                       /* session_close: how many went with it */
     size_t acknowledged;                    /* drain: subscribers that have seen it */
@@ -67,13 +75,34 @@ struct registry_result {
     const char *error; /* with an error: one sentence for the client, or NULL: err_text serves */
 };
 
+/* What a client shows of its right to a session (README.md, "Whose session it is"). To register into a
+ * session, to keep it alive or to close it, one of these must hold: the client is an operator; it shows the
+ * session's key; it is the user that opened it; nobody is known to have opened it, and it may write all that
+ * hangs on it; users are not enabled, and no key is asked for. A key that is shown and is another one is
+ * refused. */
+struct registry_proof {
+    struct slice user;  /* empty while users are not enabled */
+    struct slice key;   /* the session key; empty = none is shown */
+    bool has_users;     /* users are enabled */
+    bool is_operator;   /* may write the session's own key in the store */
+    int64_t may_all_of; /* has_users: all instances of this session are the client's to write */
+};
+
 struct registry_request {
+    /* Copied when the request begins; NULL: the process itself, which proves nothing. */
+    const struct registry_proof *proof;
     void (*done)(struct registry_request *q, int err, const struct registry_result *result);
+    /* The client that writes, copied when the request begins; NULL: the process itself. What it must be
+     * allowed (server/auth/README.md) is checked again when the write is applied, on every member:
+     * ERR_USER_EMPTY, ERR_USER_NOT_FOUND, ERR_AUTH_OLD_REVISION, ERR_PERMISSION_DENIED. */
+    const struct auth_who *who;
     void *impl; /* the door's own */
 };
 
 /* Names are checked here (name_check): ERR_INVALID with a sentence. ERR_QUOTA when a limit of the
  * namespace is reached. */
+
+/* ERR_PERMISSION_DENIED with a sentence: the session is somebody else's (struct registry_proof). */
 
 /* session 0: the one that it hangs on if that lives, else a new one with the document's ttl. The same
  * document again only keeps the session alive. ERR_SESSION_GONE: the given session is not there (410). */
@@ -87,6 +116,10 @@ void registry_session_heartbeat(struct registry *r, struct registry_request *q, 
 /* In one transaction with all instances that hang on it (a session with more than fit into one transaction:
  * instances first, in parts, the session last). */
 void registry_session_close(struct registry *r, struct registry_request *q, int64_t session);
+/* The session that the instance hangs on now, in the view; 0 = none that is there. */
+int64_t registry_session_of(const struct registry *r, const struct registry_key *key);
+/* In the view: was it opened by a user that is known? */
+bool registry_session_has_owner(const struct registry *r, int64_t session);
 /* In the view: fn for each instance that hangs on it, until fn says false. False: there is no such session.
  */
 bool registry_session_instances(const struct registry *r, int64_t session,

@@ -214,6 +214,9 @@ static void propose(struct draining *d, const struct catalog_instance *i)
         txn_put(&d->txn, d->at, override_text(d, now), 0);
     txn_else_look(&d->txn, d->at);
     d->op.desk.kv.done = on_put;
+    const struct auth_need needs[] = {{.key = d->at, .is_write = true},
+                                      {.key = d->instance_at, .is_write = true}};
+    desk_op_sign(&d->op.desk, needs, 2);
     kv_txn(r->kv, &d->op.desk.kv, &d->txn.message);
     desk_come_again(&r->desk);
 }

@@ -40,6 +40,9 @@ struct registry_op {
     struct registry_result result;
     void (*on_free)(struct registry_op *op); /* may be NULL */
     struct quota_claim claim;
+    struct registry_proof proof; /* has_proof */
+    bool has_proof;
+    char session_key[SESSION_KEY_SIZE + 1]; /* of a session that it opens */
 };
 
 /* size: of the struct that begins with the op, zeroed. q may be NULL: nobody waits. */
@@ -68,6 +71,14 @@ bool registry_write_begin(struct registry_op *op, const struct registry_key *key
                           struct registry_key *ret_key, struct slice *ret_at);
 struct slice registry_key_text(struct arena *a, enum name_kind kind, const struct registry_key *key);
 struct slice registry_session_key(struct arena *a, int64_t session);
+/* A new session's document: its owner and the digest of a new key, which the op keeps. */
+void registry_sign_session(struct registry_op *op, struct session *doc);
+/* Why the client may not use this session; NULL: it may. */
+const char *registry_session_refusal(const struct registry_op *op, const struct catalog_session *s);
+/* The document that repairs a damaged session, for a client that was admitted: what it was before. Of one
+ * that is not known the owner is the client, if that may write all that hangs on it. ttl_s: of its lease. */
+struct slice registry_session_repair(const struct registry_op *op, const struct catalog_session *s,
+                                     uint32_t ttl_s, struct arena *a);
 struct catalog_instance *registry_find(const struct registry *r, const struct registry_key *key);
 struct quota_key registry_quota_key(const struct registry_key *key);
 struct slice registry_copy(struct arena *a, struct slice s);

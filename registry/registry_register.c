@@ -110,6 +110,11 @@ static void on_alive(struct kv_request *kv, int err, const ProtobufCMessage *mes
 static void keep_alive(struct registering *w)
 {
     struct registry *r = w->op.registry;
+    int err = desk_op_check_key(&w->op.desk, w->at);
+    if (err) {
+        end(w, err);
+        return;
+    }
     etcdserverpb__lease_keep_alive_request__init(&w->keep_alive);
     w->keep_alive.id = w->session;
     w->op.desk.kv.done = on_alive;
@@ -127,11 +132,52 @@ static int64_t own_session(const struct registering *w, const struct catalog_ins
     return s->id;
 }
 
+static void confirm(struct registering *w);
+
+static void refuse_session(struct registering *w, const char *refusal)
+{
+    if (w->granted)
+        registry_revoke(w->op.registry, w->granted);
+    desk_op_refuse(&w->op.desk, ERR_PERMISSION_DENIED, "%s", refusal);
+}
+
+/* Why the client may not take the instance from the session that it hangs on; NULL: it may, or there is none.
+ */
+static const char *refuse_to_leave(const struct registering *w, const struct catalog_instance *i)
+{
+    const struct catalog_session *s = i && i->doc ? i->hangs_on : NULL;
+    return s && s->exists && s->id != w->gone ? registry_session_refusal(&w->op, s) : NULL;
+}
+
+/* False: it has ended, or goes on when the view is sure. Of a session that is not known nobody can say whose
+ * it is: it is not kept alive before that. */
+static bool may_use_session(struct registering *w)
+{
+    const struct catalog_session *s = catalog_session(w->op.registry->catalog, w->session);
+    const char *refusal = s ? registry_session_refusal(&w->op, s) : NULL;
+    if (s && !refusal)
+        return true;
+    if (refusal)
+        refuse_session(w, refusal);
+    else if (w->is_confirmed)
+        lose_session(w);
+    else
+        confirm(w);
+    return false;
+}
+
 /* False: it goes on when an answer is there. */
 static bool choose_session(struct registering *w, const struct catalog_instance *i)
 {
     int64_t own = own_session(w, i);
+    const char *refusal = w->asked || own ? NULL : refuse_to_leave(w, i);
+    if (refusal) {
+        refuse_session(w, refusal);
+        return false;
+    }
     w->session = w->asked ? w->asked : own ? own : w->granted;
+    if (w->session && w->session != w->granted && !may_use_session(w))
+        return false;
     if (!w->session)
         grant(w);
     else if (w->session != w->granted && w->session != w->renewed)
@@ -201,6 +247,7 @@ static void on_registered(struct kv_request *kv, int err, const ProtobufCMessage
             registry_revoke(r, w->left);
         metric_add(METRIC_REGISTRY_REGISTRATIONS, 1);
         w->op.result.session = w->session;
+        w->op.result.session_key = w->session == w->granted ? w->op.session_key : NULL;
         registry_op_written(&w->op, response->header->revision);
     }
 }
@@ -246,11 +293,15 @@ static void add_session(struct registering *w, const struct catalog_instance *i)
     struct slice key = registry_session_key(a, w->session);
     if (w->session == w->granted) {
         struct session doc = {.ttl_s = w->doc->ttl_s, .is_implicit = true};
+        registry_sign_session(&w->op, &doc);
         txn_put(&w->txn, key, session_text(a, &doc), w->session);
         return;
     }
     const struct catalog_session *s = catalog_session(w->op.registry->catalog, w->session);
-    if (s->doc.is_implicit && !(i && i->hangs_on == s)) {
+    if (s->is_damaged) {
+        txn_if_revision(&w->txn, key, s->mod_revision);
+        txn_put(&w->txn, key, registry_session_repair(&w->op, s, w->op.result.ttl_s, a), w->session);
+    } else if (s->doc.is_implicit && !(i && i->hangs_on == s)) {
         struct session doc = s->doc;
         doc.is_implicit = false;
         txn_if_revision(&w->txn, key, s->mod_revision);
@@ -279,10 +330,11 @@ static void propose(struct registering *w, const struct catalog_instance *i, str
     txn_init(&w->txn, &w->op.desk.arena);
     txn_if_revision(&w->txn, w->at, w->seen);
     add_session(w, i);
-    w->left = add_left_session(&w->txn, i, w->session);
+    w->left = refuse_to_leave(w, i) ? 0 : add_left_session(&w->txn, i, w->session);
     txn_put(&w->txn, w->at, text, 0);
     txn_else_look(&w->txn, w->at);
     w->op.desk.kv.done = on_registered;
+    desk_op_sign_key(&w->op.desk, w->at);
     kv_txn(r->kv, &w->op.desk.kv, &w->txn.message);
     desk_come_again(&r->desk);
 }
@@ -303,9 +355,10 @@ static void decide(struct registering *w)
     const struct catalog_instance *i = registry_find(r, &w->key);
     if (!choose_session(w, i))
         return;
-    bool is_known = w->session == w->granted || catalog_session(r->catalog, w->session);
+    const struct catalog_session *session = catalog_session(r->catalog, w->session);
+    bool is_known = w->session == w->granted || session;
     struct slice text = instance_text(w);
-    bool is_same = is_there(i, text);
+    bool is_same = is_there(i, text) && !(session && session->is_damaged);
     if (w->is_confirmed && !is_known) {
         lose_session(w);
     } else if (w->is_confirmed && is_same) {
@@ -433,6 +486,7 @@ static void propose_removal(struct deregistering *w)
     txn_else_look(&w->txn, w->at);
     txn_else_look(&w->txn, w->override_at);
     w->op.desk.kv.done = on_deregistered;
+    desk_op_sign_key(&w->op.desk, w->at);
     kv_txn(r->kv, &w->op.desk.kv, &w->txn.message);
     desk_come_again(&r->desk);
 }

@@ -4,6 +4,7 @@
  * one revision (in parts, if they are more than a transaction may hold) and revokes the lease behind it.
  *
  * The key is the session: a lease alone is none, and a session whose key somebody took away is gone. */
+#include "base/log.h"
 #include "base/metric.h"
 #include "registry/registry_private.h"
 
@@ -62,7 +63,17 @@ static void on_put(struct kv_request *kv, int err, const ProtobufCMessage *messa
     }
     metric_add(METRIC_REGISTRY_SESSIONS_OPENED, 1);
     s->op.result.session = s->session;
+    s->op.result.session_key = s->op.session_key;
     registry_op_written(&s->op, response->header->revision);
+}
+
+/* WRITE on all sessions: what a client needs to open one. */
+static void sign_opening(struct sessioning *s)
+{
+    static const char sessions[] = "/cairn/registry/sessions/", end[] = "/cairn/registry/sessions0";
+    desk_op_sign(
+        &s->op.desk,
+        &(struct auth_need){slice_of(sessions, sizeof sessions - 1), slice_of(end, sizeof end - 1), true}, 1);
 }
 
 static void on_granted(struct kv_request *kv, int err, const ProtobufCMessage *message)
@@ -78,6 +89,7 @@ static void on_granted(struct kv_request *kv, int err, const ProtobufCMessage *m
     txn_init(&s->txn, &s->op.desk.arena);
     txn_put(&s->txn, registry_session_key(&s->op.desk.arena, s->session), s->text, s->session);
     s->op.desk.kv.done = on_put;
+    sign_opening(s);
     kv_txn(s->op.registry->kv, &s->op.desk.kv, &s->txn.message);
     desk_come_again(&s->op.registry->desk);
 }
@@ -104,6 +116,7 @@ void registry_session_open(struct registry *r, struct registry_request *q, const
         return;
     }
     own.is_implicit = false;
+    registry_sign_session(&s->op, &own);
     session_write(&own, &text);
     s->text = registry_copy(&s->op.desk.arena, buf_slice(&text));
     buf_done(&text);
@@ -118,6 +131,37 @@ void registry_session_open(struct registry *r, struct registry_request *q, const
 /* --- heartbeats -------------------------------------------------------------------------------------------
  */
 
+/* Whatever came of it, the session is alive; the next heartbeat tries again. */
+static void on_repaired(struct kv_request *kv, int err, const ProtobufCMessage *message)
+{
+    struct sessioning *s = container_of(kv, struct sessioning, op.desk.kv);
+    (void)message;
+    if (err)
+        log_warn("a session's document could not be repaired", F_HEX("session", (uint64_t)s->session),
+                 F_ERR(err));
+    desk_op_end(&s->op.desk, OK);
+}
+
+/* A document that somebody wrote over the session's ends nothing: the owner's heartbeat puts its own back.
+ * False: there is nothing to do. */
+static bool repair(struct sessioning *s)
+{
+    struct registry *r = s->op.registry;
+    struct arena *a = &s->op.desk.arena;
+    const struct catalog_session *session = catalog_session(r->catalog, s->session);
+    if (!session || !session->is_damaged)
+        return false;
+    struct slice key = registry_session_key(a, s->session);
+    s->op.desk.goes_on = true;
+    txn_init(&s->txn, a);
+    txn_if_revision(&s->txn, key, session->mod_revision);
+    txn_put(&s->txn, key, registry_session_repair(&s->op, session, s->op.result.ttl_s, a), s->session);
+    s->op.desk.kv.done = on_repaired;
+    kv_txn(r->kv, &s->op.desk.kv, &s->txn.message);
+    desk_come_again(&r->desk);
+    return true;
+}
+
 static void on_alive(struct kv_request *kv, int err, const ProtobufCMessage *message)
 {
     struct sessioning *s = container_of(kv, struct sessioning, op.desk.kv);
@@ -131,15 +175,54 @@ static void on_alive(struct kv_request *kv, int err, const ProtobufCMessage *mes
         s->op.result.revision = registry_revision(s->op.registry);
         metric_add(METRIC_REGISTRY_HEARTBEATS, 1);
     }
-    desk_op_end(&s->op.desk, err);
+    if (err || !repair(s))
+        desk_op_end(&s->op.desk, err);
+}
+
+/* A client may keep a session when it may write every instance on it, or the session's own key. Without
+ * instances the proof counts, which was judged before; without a proof the session's own key. */
+struct keeping {
+    struct sessioning *session;
+    size_t count;
+    int err;
+};
+
+static bool check_kept(void *arg, const struct registry_key *key)
+{
+    struct keeping *k = arg;
+    struct desk_op *op = &k->session->op.desk;
+    k->count++;
+    k->err = desk_op_check_key(op, registry_key_text(&op->arena, NAME_INSTANCE, key));
+    return !k->err;
+}
+
+static int check_session(struct sessioning *s)
+{
+    struct keeping k = {.session = s};
+    struct desk_op *op = &s->op.desk;
+    if (!op->has_author || op->epoch == kv_auth_epoch(op->desk->kv))
+        return OK;
+    bool is_operator = s->op.has_proof && s->op.proof.is_operator;
+    if (!is_operator)
+        registry_session_instances(s->op.registry, s->session, check_kept, &k);
+    if (is_operator || (!k.count && !s->op.has_proof))
+        k.err = desk_op_check_key(op, registry_session_key(&op->arena, s->session));
+    return k.err;
 }
 
 /* A session that was opened on another member a moment ago may not be in this one's view yet. */
 static void beat(struct sessioning *s)
 {
     struct registry *r = s->op.registry;
-    bool is_there = catalog_session(r->catalog, s->session);
-    if (!is_there && s->is_confirmed) {
+    const struct catalog_session *session = catalog_session(r->catalog, s->session);
+    bool is_there = session;
+    const char *refusal = session ? registry_session_refusal(&s->op, session) : NULL;
+    int err = session ? check_session(s) : OK;
+    if (err) {
+        desk_op_end(&s->op.desk, err);
+    } else if (refusal) {
+        desk_op_refuse(&s->op.desk, ERR_PERMISSION_DENIED, "%s", refusal);
+    } else if (!is_there && s->is_confirmed) {
         desk_op_end(&s->op.desk, ERR_SESSION_GONE);
     } else if (!is_there) {
         confirm(s, beat);
@@ -199,6 +282,18 @@ static void on_closed(struct kv_request *kv, int err, const ProtobufCMessage *me
     }
 }
 
+/* The rights that close_part needs: as check_session. needs: of its instances, s->part of them. */
+static void sign_close(struct sessioning *s, const struct auth_need *needs)
+{
+    struct desk_op *op = &s->op.desk;
+    bool is_operator = s->op.has_proof && s->op.proof.is_operator;
+    bool is_bare = s->is_last && !s->part && !s->op.result.instances;
+    if (is_operator || (is_bare && !s->op.has_proof))
+        desk_op_sign_key(op, registry_session_key(&op->arena, s->session));
+    else
+        desk_op_sign(op, needs, s->part);
+}
+
 /* As many instances as fit; with the last of them the session. An instance that moved to another session
  * since it was seen here has another mod revision, and stays. */
 static void close_part(struct sessioning *s)
@@ -211,8 +306,14 @@ static void close_part(struct sessioning *s)
         desk_op_end(&s->op.desk, ERR_SESSION_GONE);
         return;
     }
+    const char *refusal = registry_session_refusal(&s->op, session);
+    if (refusal) {
+        desk_op_refuse(&s->op.desk, ERR_PERMISSION_DENIED, "%s", refusal);
+        return;
+    }
     s->part = 0;
     txn_init(&s->txn, a);
+    struct auth_need *needs = arena_alloc(a, (session->instance_count + 1) * sizeof *needs);
     LIST_FOR_EACH (l, &session->instances) {
         const struct catalog_instance *i = container_of(l, struct catalog_instance, by_session);
         const struct catalog_service *service = i->service;
@@ -225,7 +326,7 @@ static void close_part(struct sessioning *s)
         txn_delete(&s->txn, key);
         registry_end_drain(&s->txn, i, registry_key_text(a, NAME_OVERRIDE, &name));
         ops += wanted;
-        s->part++;
+        needs[s->part++] = (struct auth_need){.key = key, .is_write = true};
     }
     s->is_last = s->part == session->instance_count && ops < r->options.txn_ops_max;
     if (s->is_last) {
@@ -233,6 +334,7 @@ static void close_part(struct sessioning *s)
         txn_if_there(&s->txn, key);
         txn_delete(&s->txn, key);
     }
+    sign_close(s, needs);
     s->op.desk.kv.done = on_closed;
     kv_txn(r->kv, &s->op.desk.kv, &s->txn.message);
     desk_come_again(&r->desk);

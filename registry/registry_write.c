@@ -172,6 +172,7 @@ static void put(struct document_write *w, const struct buf *text)
     txn_if_value(&w->txn, w->at, value);
     txn_else_put(&w->txn, w->at, value);
     w->op.desk.kv.done = on_put;
+    desk_op_sign_key(&w->op.desk, w->at);
     kv_txn(r->kv, &w->op.desk.kv, &w->txn.message);
     desk_come_again(&r->desk);
 }
@@ -182,6 +183,7 @@ static void take_away(struct document_write *w)
     w->removal.key.len = w->at.size;
     memcpy(&w->removal.key.data, &w->at.data, sizeof w->at.data);
     w->op.desk.kv.done = on_removed;
+    desk_op_sign_key(&w->op.desk, w->at);
     kv_delete_range(w->op.registry->kv, &w->op.desk.kv, &w->removal);
     desk_come_again(&w->op.registry->desk);
 }

@@ -27,8 +27,8 @@ static bool is_asked(struct slice asked, struct slice value)
 bool select_fits(const struct select_query *q, const struct catalog_instance *i)
 {
     const struct instance *doc = i->doc;
-    if (!doc || !is_asked(q->cluster, doc->cluster) || !is_asked(q->version, doc->version) ||
-        !is_asked(q->protocol, doc->protocol))
+    if (!audience_sees(q->audience, i) || !is_asked(q->cluster, doc->cluster) ||
+        !is_asked(q->version, doc->version) || !is_asked(q->protocol, doc->protocol))
         return false;
     for (size_t n = 0; n < q->tag_count; n++)
         if (!has_tag(doc, q->tags[n]))
@@ -71,7 +71,8 @@ void select_run(const struct select_query *q, const struct catalog_service *s, s
 {
     struct select_result result = {0};
     size_t candidates = 0, wanted = 0;
-    result.list = arena_alloc(a, ((s ? s->count : 0) + 1) * sizeof *result.list);
+    size_t count = s ? s->count : 0;
+    result.list = arena_alloc(a, (count + 1) * sizeof *result.list);
     for (size_t i = 0; s && i < s->count; i++) {
         if (!select_fits(q, s->list[i]))
             continue;

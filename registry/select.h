@@ -4,7 +4,7 @@
 #ifndef REGISTRY_SELECT_H
 #define REGISTRY_SELECT_H
 
-#include "registry/catalog.h"
+#include "registry/audience.h"
 
 #define SELECT_TERMS_MAX 16
 
@@ -17,6 +17,7 @@ struct select_query {
     size_t tag_count;
     struct document_pair labels[SELECT_TERMS_MAX];
     size_t label_count;
+    const struct audience *audience; /* of the reader: what it does not see fits no query; NULL = sees all */
     struct slice zone, region; /* order, not filter: same zone, same region, the rest; within each by id */
 };
 

@@ -7,6 +7,7 @@
  * struct lives until libuv has let go of all of it, whatever its owner does. */
 #include <stdio.h>
 
+#include "base/clock.h"
 #include "sdk/private.h"
 
 enum sock_state {
@@ -273,7 +274,10 @@ struct sock *sock_dial(uv_loop_t *loop, const struct endpoint *e, struct tls_con
     struct sock *s = mem_new(sizeof *s);
     s->ops = ops;
     s->owner = owner;
-    s->tls = tls ? tls_connect(tls, e->host) : NULL;
+    if (tls) {
+        tls_context_refresh(tls, clock_mono_ms()); /* the certificate may have been renewed */
+        s->tls = tls_connect(tls, e->host);
+    }
     struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
     char port[8];
     snprintf(port, sizeof port, "%u", e->port);

@@ -49,8 +49,9 @@ struct stream {
     uint32_t last_sid;
     uint64_t last_rid, cluster_id;
     int64_t seen_revision;
-    char session[32];   /* "" = none */
-    struct timer timer; /* of the state: dialing, pausing; heartbeats when ready */
+    char session[32];     /* "" = none */
+    char session_key[64]; /* proves that the session is ours; a secret, never logged. "" = none */
+    struct timer timer;   /* of the state: dialing, pausing; heartbeats when ready */
     uint64_t beat_ms;
     bool is_ping_out;
     unsigned failures;
@@ -245,6 +246,10 @@ static void say_hello(struct stream *s)
         jw_open(&w, '{');
         jw_key(&w, "id");
         jw_text(&w, s->session);
+        if (s->session_key[0]) {
+            jw_key(&w, "key");
+            jw_text(&w, s->session_key);
+        }
         jw_close(&w, '}');
     }
     jw_close(&w, '}');
@@ -279,11 +284,23 @@ static void set_beat(struct stream *s, const json_t *frame)
     timer_start(s->client, &s->timer, s->beat_ms);
 }
 
+static void forget_session(struct stream *s)
+{
+    s->session[0] = 0;
+    explicit_bzero(s->session_key, sizeof s->session_key);
+}
+
+/* The key is told once, when the session is opened; it is kept as long as the session is the same. */
 static void take_session(struct stream *s, const json_t *frame)
 {
     const char *session = json_string_value(json_object_get(frame, "session"));
-    if (session)
+    const char *key = json_string_value(json_object_get(frame, "session_key"));
+    if (session && strcmp(session, s->session) != 0) {
+        forget_session(s);
         snprintf(s->session, sizeof s->session, "%s", session);
+    }
+    if (session && key)
+        snprintf(s->session_key, sizeof s->session_key, "%s", key);
 }
 
 static void tell_ready(struct stream_user *u)
@@ -299,7 +316,8 @@ static void on_welcome(struct stream *s, const json_t *frame)
         s->cluster_id = id;
         s->seen_revision = 0; /* another cluster's revisions mean nothing here */
     }
-    s->session[0] = 0;
+    if (!json_object_get(frame, "session"))
+        forget_session(s);
     take_session(s, frame);
     s->state = STREAM_READY;
     s->failures = 0;
@@ -319,6 +337,7 @@ int code_of_name(const char *code)
         {"session_gone", CAIRN_LOST},
         {"not_ready", CAIRN_UNAVAILABLE},
         {"closed", CAIRN_UNAVAILABLE},
+        {"forbidden", CAIRN_DENIED},
         {"permission_denied", CAIRN_DENIED},
         {"invalid_auth_token", CAIRN_UNAUTHENTICATED},
         {"not_found", CAIRN_NOT_FOUND},
@@ -378,7 +397,7 @@ static void on_error(struct stream *s, const json_t *frame)
         if (sub)
             subscription_refused(sub, &e);
     } else if (e.code == CAIRN_LOST) {
-        s->session[0] = 0;
+        forget_session(s);
         if (s->state == STREAM_READY)
             tell_users(s, tell_session_gone);
     } else if (e.code == CAIRN_UNAUTHENTICATED) {
@@ -612,6 +631,7 @@ void stream_free(struct cairn_client *c)
     http_answer_done(&s->upgrade);
     ws_done(&s->reader);
     map_done(&s->subscriptions);
+    forget_session(s);
     mem_free(s);
     c->stream = NULL;
 }

@@ -195,7 +195,8 @@ static void tell_all(struct cairn_watch *w, const Etcdserverpb__RangeResponse *m
     struct cairn_event *events = arena_new(&a, (m->n_kvs + 1) * sizeof *events);
     for (size_t i = 0; i < m->n_kvs; i++)
         read_kv(m->kvs[i], &events[i].kv);
-    w->next = (m->header ? m->header->revision : 0) + 1;
+    int64_t revision = m->header ? m->header->revision : 0;
+    w->next = revision + 1;
     struct cairn_watch_update u = {
         .kind = CAIRN_WATCH_RESYNC, .revision = w->next - 1, .events = events, .event_count = m->n_kvs};
     w->is_reading = false;

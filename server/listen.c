@@ -22,6 +22,7 @@
 #include <uv.h>
 
 #include "base/log.h"
+#include "base/port_holder.h"
 #include "base/text.h"
 #include "server/alpn.h"
 
@@ -315,6 +316,13 @@ static void set_options(const struct listener *l, int fd, int family)
     setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &seconds, sizeof seconds);
 }
 
+static const char *listen_flag(const struct listener *l)
+{
+    return l->options.serves == LISTEN_HTTP_ONLY ? "--listen-client-http-urls"
+           : l->options.serves == LISTEN_METRICS ? "--listen-metrics-urls"
+                                                 : "--listen-client-urls and --advertise-client-urls";
+}
+
 static int open_socket(struct listener *l, const struct sockaddr *address, socklen_t size, char *error,
                        size_t error_size)
 {
@@ -326,7 +334,12 @@ static int open_socket(struct listener *l, const struct sockaddr *address, sockl
     if (bind(fd, address, size) != 0 || listen(fd, BACKLOG) != 0) {
         int errnum = errno;
         close(fd);
-        return tell(error, error_size, url, "bind", errnum);
+        int err = tell(error, error_size, url, "bind", errnum);
+        if (errnum == EADDRINUSE && address->sa_family != AF_UNIX) {
+            size_t n = strlen(error);
+            port_holder_describe(l->url.port, false, listen_flag(l), error + n, error_size - n);
+        }
+        return err;
     }
     struct socket *s = &l->sockets[l->socket_count++];
     s->listener = l;

@@ -218,6 +218,8 @@ void options_done(struct options *o)
     }
     mem_free(o->members);
     mem_free(o->dir);
+    mem_free(o->own_hosts);
+    proof_tokens_free(&o->join_tokens);
     option_done(&o->set, o);
     buf_done(&o->output);
     *o = (struct options){0};

@@ -45,13 +45,15 @@ struct options {
     bool is_existing, is_auto;  /* initial-cluster-state, by options_check_bootstrap */
     int64_t retention;          /* nanoseconds (periodic) or revisions */
     uint64_t compare_states_ms; /* 0 = never */
+    char *own_hosts;            /* names of the client URLs, of --host-whitelist and --cors: http_options */
     enum log_level level;
     uint64_t log_rotate_mb, log_backups; /* 0 = no rotation */
     bool is_from_file;
 
     struct option_set set;
-    struct buf output; /* of --help, --version */
-    char error[768];   /* one sentence */
+    struct buf output;               /* of --help, --version */
+    struct proof_tokens join_tokens; /* of --join-token-file */
+    char error[768];                 /* one sentence */
 };
 
 enum options_next {
@@ -64,6 +66,9 @@ enum options_next {
 /* Zero the struct before. options_done in every case. argv[0] decides how --version begins. */
 enum options_next options_load(struct options *o, int argc, char **argv, char *const *environ_list);
 void options_done(struct options *o);
+
+/* Reads --join-token-file anew. ERR_INVALID with a sentence; the tokens are what they were then. */
+MUST_CHECK int options_read_join_tokens(struct options *o, char *error, size_t error_size);
 
 /* Only a member without data looks at these: the advertised peer URLs must be those of its own name in the
  * initial cluster, which gets it when the state is 'auto' and it is not named. ERR_INVALID with a sentence in

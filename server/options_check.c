@@ -129,6 +129,60 @@ static enum options_next parse_urls(struct options *o, const char *flag, const c
     return OPTIONS_START;
 }
 
+static void add_host(struct buf *out, const char *host)
+{
+    buf_add_text(out, out->size ? "," : "");
+    for (; *host; host++)
+        buf_add_byte(out, (uint8_t)(*host >= 'A' && *host <= 'Z' ? *host + ('a' - 'A') : *host));
+}
+
+static void add_url_hosts(struct buf *out, const struct text_list *urls)
+{
+    for (size_t i = 0; i < urls->count; i++) {
+        struct url url;
+        if (url_parse(slice_text(urls->items[i]), &url) == 0 && url.host[0])
+            add_host(out, url.host);
+    }
+}
+
+/* Adds the host of "https://name", with or without a port, and of "*" that. */
+static void add_origin_host(struct buf *out, struct slice origin)
+{
+    char name[256];
+    const char *at;
+    snprintf(name, sizeof name, "%.*s", (int)(origin.size < 255 ? origin.size : 255),
+             (const char *)origin.data);
+    at = strstr(name, "://");
+    if (!at && strcmp(name, "*") != 0)
+        return;
+    at = at ? at + 3 : name;
+    name[(size_t)(at - name) + strcspn(at, ":/")] = 0;
+    if (*at)
+        add_host(out, at);
+}
+
+/* "*" is etcd's default of both lists: it counts only where the operator gave it. */
+static enum options_next make_own_hosts(struct options *o)
+{
+    struct buf out = {0};
+    const char *at = option_is_given(&o->set, "host-whitelist") ? o->host_whitelist : "";
+    add_url_hosts(&out, &o->listen_client);
+    add_url_hosts(&out, &o->listen_http);
+    add_url_hosts(&out, &o->advertise_client);
+    for (struct slice piece; next_piece(&at, &piece);) {
+        char name[256];
+        snprintf(name, sizeof name, "%.*s", (int)(piece.size < 255 ? piece.size : 255),
+                 (const char *)piece.data);
+        add_host(&out, name);
+    }
+    at = option_is_given(&o->set, "cors") ? o->cors : "";
+    for (struct slice piece; next_piece(&at, &piece);)
+        add_origin_host(&out, piece);
+    o->own_hosts = mem_string(buf_text(&out));
+    buf_done(&out);
+    return OPTIONS_START;
+}
+
 static bool is_unix(const struct url *url)
 {
     return strncmp(url->scheme, "unix", 4) == 0;
@@ -412,10 +466,32 @@ static bool is_version(const char *text)
     return strcmp(text, "TLS1.2") == 0 || strcmp(text, "TLS1.3") == 0 || !*text;
 }
 
+/* Exit code 2, as a flag whose value cannot be. */
+static enum options_next check_peer_proof(struct options *o)
+{
+    if (*o->join_token_file && options_read_join_tokens(o, o->error, sizeof o->error) != OK)
+        return OPTIONS_USAGE;
+    if (o->require_peer_proof && !*o->join_token_file && !*o->peer_trusted_ca_file) {
+        (void)refuse(
+            o, "--require-peer-proof needs what members prove themselves with: --join-token-file, or peer "
+               "TLS with --peer-trusted-ca-file");
+        return OPTIONS_USAGE;
+    }
+    for (size_t i = 0; o->require_peer_proof && !*o->join_token_file && i < o->listen_peer.count; i++)
+        if (!begins(slice_text(o->listen_peer.items[i]), "https://")) {
+            (void)refuse(o,
+                         "--require-peer-proof without --join-token-file needs https for all peer URLs, and "
+                         "--listen-peer-urls has %s",
+                         o->listen_peer.items[i]);
+            return OPTIONS_USAGE;
+        }
+    return OPTIONS_START;
+}
+
 static enum options_next check_tls(struct options *o)
 {
     if (!is_version(o->tls_min_version) || !is_version(o->tls_max_version))
-        return refuse(o, "unexpected TLS version \"%s\", must be one of: TLS1.2, TLS1.3",
+        return refuse(o, "unexpected TLS version \"%s\" (must be one of: TLS1.2, TLS1.3)",
                       is_version(o->tls_min_version) ? o->tls_max_version : o->tls_min_version);
     if (*o->tls_max_version && strcmp(o->tls_min_version, o->tls_max_version) > 0)
         return refuse(o, "min version (%s) is greater than max version (%s)", o->tls_min_version,
@@ -512,8 +588,9 @@ static enum options_next check_name(struct options *o)
 enum options_next options_check(struct options *o)
 {
     enum options_next (*const steps[])(struct options *) = {
-        check_feature_gates, check_log, check_urls,     check_cluster, check_name,       parse_members,
-        check_compaction,    check_tls, check_peer_tls, check_dns,     check_projections};
+        check_feature_gates, check_log,        check_urls,    check_cluster,  check_name,
+        parse_members,       check_compaction, check_tls,     check_peer_tls, check_dns,
+        check_projections,   check_peer_proof, make_own_hosts};
     enum options_next next = OPTIONS_START;
     for (size_t i = 0; i < sizeof steps / sizeof *steps && next == OPTIONS_START; i++)
         next = steps[i](o);

@@ -29,6 +29,43 @@ static void warn_of_plain(const struct options *o)
     }
 }
 
+static bool has_own_proof(const struct options *o)
+{
+    bool is_plain = !*o->peer_trusted_ca_file;
+    for (size_t i = 0; i < o->listen_peer.count; i++)
+        is_plain |= strncmp(o->listen_peer.items[i], "http:", 5) == 0;
+    return *o->join_token_file || !is_plain;
+}
+
+void peering_warn_unproved(const struct options *o, bool has_users)
+{
+    if (has_own_proof(o))
+        return;
+    if (has_users)
+        log_warn(
+            "users are enabled, but the peer port asks for no password: members prove themselves by their "
+            "address alone, and an attacker on their network can take the place of one. Give all members "
+            "the same --join-token-file, or peer TLS with --peer-trusted-ca-file");
+    else
+        log_warn("the peer port has neither a join token nor TLS with a peer CA: members prove themselves by "
+                 "their address alone. Give all members the same --join-token-file, or peer TLS with "
+                 "--peer-trusted-ca-file");
+}
+
+void peering_reload(struct options *o, struct peers *peers)
+{
+    char error[768];
+    if (!peers || !*o->join_token_file)
+        return;
+    if (options_read_join_tokens(o, error, sizeof error) != OK) {
+        log_error("the join tokens stay as they were", F_STR("error", error));
+        return;
+    }
+    peer_tcp_set_tokens(peers, &o->join_tokens);
+    log_info("read the join tokens", F_STR("join-token-file", o->join_token_file),
+             F_UINT("tokens", o->join_tokens.count));
+}
+
 static char *fixtures(const struct options *o)
 {
     struct buf b = {0};
@@ -50,6 +87,8 @@ int peering_open(const struct options *o, struct io *io, struct uv_loop_s *loop,
         .listen_url_count = o->listen_peer.count,
         .advertise_urls = (const char *const *)o->advertise_peer.items,
         .advertise_url_count = o->advertise_peer.count,
+        .tokens = &o->join_tokens,
+        .requires_proof = o->require_peer_proof,
         .heartbeat_ms = o->heartbeat_ms,
         .tls =
             {
@@ -71,6 +110,7 @@ int peering_open(const struct options *o, struct io *io, struct uv_loop_s *loop,
             },
     };
     warn_of_plain(o);
+    peering_warn_unproved(o, false);
     if (o->peer_auto_tls && *o->peer_cert_file)
         log_warn("ignoring peer auto TLS since certs given");
     int err = auto_dir ? io->ops->mkdir(io, auto_dir) : OK;
@@ -100,6 +140,7 @@ void peering_boot_options(const struct options *o, struct io *io, struct peers *
         .peer_url_count = o->advertise_peer.count,
         .is_existing = o->is_existing,
         .is_auto = o->is_auto,
+        .requires_peer_proof = o->require_peer_proof,
         .auto_join = o->auto_join,
     };
 }

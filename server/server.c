@@ -32,10 +32,12 @@
 #include "config/config.h"
 #include "registry/registry.h"
 #include "server/api/api.h"
-#include "server/auth/identity.h"
+#include "server/auth/guard.h"
 #include "server/dns/dns_server.h"
 #include "server/http/console/console.h"
 #include "server/listen.h"
+#include "server/memory_release.h"
+#include "server/naming.h"
 #include "server/notify.h"
 #include "server/peering.h"
 #include "server/stream/stream.h"
@@ -50,10 +52,6 @@ enum {
     CONNECTIONS_NEW_MAX = 4096, /* accepted, protocol not known yet */
     LISTENERS_MAX = 192,
     PROGRESS_MS_MIN = 100,
-    QUIET_MESSAGES = 200, /* at most so many in a tick: now is the time for what may take some milliseconds */
-    GIVE_BACK_MS_MIN = 10000,
-    GIVE_BACK_MS_MAX = 600000,
-    GIVE_BACK_TAKES_MS = 3, /* more than that: wait twice as long before the next time */
 };
 
 enum server_state {
@@ -76,15 +74,18 @@ struct server {
     struct boot *boot;
     struct kv *kv;
     struct identity *identity;
+    uint64_t rights; /* guard_log_anonymous */
     struct registry *registry;
     struct config *config;
     struct api *api;
+    bool has_users; /* as the log has been told (peering.h) */
     bool is_kv_ready;
     struct stream_server *stream;
     struct rpc_server rpc;
     struct grpc_server *grpc;
     struct http_server *http;
     struct dns_server *dns; /* NULL: not asked for */
+    struct naming naming;
     struct tls_context *tls;
     struct listener *listeners[LISTENERS_MAX];
     size_t listener_count;
@@ -92,9 +93,7 @@ struct server {
     unsigned open_front_ends;
     char *cert_file, *key_file; /* given, or made by --auto-tls */
     char error[1024];
-    uint64_t tick_received;                   /* messages, at the last tick */
-    uint64_t done_received, done_connections; /* when memory was last given back */
-    uint64_t give_back_at_ms, give_back_every_ms;
+    struct memory_release memory;
     /* Handles; closed in close_handles. */
     uv_prepare_t turn;
     uv_idle_t again; /* active while there is more to do: keeps the loop from sleeping */
@@ -130,8 +129,8 @@ static void on_turn(uv_prepare_t *handle)
         registry_turn(s->registry);
     if (s->config)
         config_turn(s->config);
-    if (s->api)
-        api_turn(s->api);
+    bool has_more = s->api && api_turn(s->api);
+    guard_log_anonymous(s->identity, s->registry, &s->rights);
     int err = kv_failed(s->kv);
     if (err)
         log_fatal("the store cannot go on", F_STR("reason", kv_failed_at(s->kv)), F_ERR(err),
@@ -141,8 +140,13 @@ static void on_turn(uv_prepare_t *handle)
                  F_HEX("member-id", kv_member_id(s->kv)), F_STR("data-dir", s->options->dir));
         shut_down(s, 0);
     }
+    if (s->has_users != kv_auth_is_enabled(s->kv)) {
+        s->has_users = !s->has_users;
+        if (s->has_users)
+            peering_warn_unproved(s->options, true);
+    }
     uint64_t received = s->rpc.received;
-    bool has_more = rpc_server_turn(&s->rpc);
+    has_more |= rpc_server_turn(&s->rpc);
     if (s->stream)
         has_more |= stream_server_turn(s->stream);
     if (s->grpc)
@@ -160,25 +164,6 @@ static void on_turn(uv_prepare_t *handle)
         stop_front_ends(s);
 }
 
-/* What many clients or large answers took does not come back to the system by itself. */
-static void give_memory_back(struct server *s)
-{
-    uint64_t now = clock_mono_ms(), received = s->rpc.received;
-    uint64_t connections = s->grpc ? grpc_server_connections(s->grpc) : 0;
-    bool is_quiet = received - s->tick_received <= QUIET_MESSAGES;
-    bool is_same = received == s->done_received && connections == s->done_connections;
-    s->tick_received = received;
-    if (!is_quiet || is_same || now < s->give_back_at_ms)
-        return;
-    mem_give_back();
-    uint64_t took_ms = clock_mono_ms() - now, every_ms = s->give_back_every_ms;
-    every_ms = took_ms > GIVE_BACK_TAKES_MS ? every_ms * 2 : GIVE_BACK_MS_MIN;
-    s->give_back_every_ms = every_ms < GIVE_BACK_MS_MAX ? every_ms : GIVE_BACK_MS_MAX;
-    s->give_back_at_ms = now + took_ms + s->give_back_every_ms;
-    s->done_received = received;
-    s->done_connections = connections;
-}
-
 static void on_tick(uv_timer_t *handle)
 {
     struct server *s = handle->data;
@@ -186,7 +171,7 @@ static void on_tick(uv_timer_t *handle)
         return;
     if (s->kv)
         rpc_server_tick(&s->rpc);
-    give_memory_back(s);
+    memory_release_tick(&s->memory, s->rpc.received, s->grpc ? grpc_server_connections(s->grpc) : 0);
     if (s->tls)
         tls_context_refresh(s->tls, clock_mono_ms());
 }
@@ -363,6 +348,7 @@ static void on_hangup(uv_signal_t *handle, int number)
         log_info("reopened the log");
     if (s->tls)
         tls_context_refresh(s->tls, clock_mono_ms());
+    peering_reload(s->options, s->peers);
 }
 
 /* --- listening ------------------------------------------------------------------------------------------ */
@@ -406,31 +392,6 @@ static void log_serving(const struct text_list *urls, const char *traffic)
     }
 }
 
-/* A server that listens on all addresses is found where clients find it. */
-static int listen_for_dns(struct server *s)
-{
-    const struct options *o = s->options;
-    const struct text_list *urls = &o->advertise_client;
-    const char *hosts[LISTENERS_MAX];
-    struct url parsed[LISTENERS_MAX];
-    struct dns_server_options options = {
-        .loop = &s->loop,
-        .registry = s->registry,
-        .listen = o->listen_dns,
-        .zone = o->dns_zone,
-        .ttl_ns = o->dns_ttl_ns,
-        .hosts = hosts,
-    };
-    if (!*o->listen_dns)
-        return 0;
-    for (size_t i = 0; i < urls->count && options.host_count < LISTENERS_MAX; i++)
-        if (!url_parse(slice_text(urls->items[i]), &parsed[options.host_count])) {
-            hosts[options.host_count] = parsed[options.host_count].host;
-            options.host_count++;
-        }
-    return dns_server_new(&options, s->error, sizeof s->error, &s->dns);
-}
-
 static void on_ready(void *arg)
 {
     ((struct server *)arg)->is_kv_ready = true;
@@ -444,8 +405,9 @@ static void serve_clients(struct server *s)
     int err = listen_on(s, &o->listen_client, is_split ? LISTEN_GRPC_ONLY : LISTEN_ALL);
     if (!err)
         err = listen_on(s, &o->listen_http, LISTEN_HTTP_ONLY);
+    s->naming = (struct naming){s->identity, s->registry};
     if (!err)
-        err = listen_for_dns(s);
+        err = naming_open(o, &s->loop, &s->naming, s->registry, s->error, sizeof s->error, &s->dns);
     if (err) {
         log_error("cannot listen for clients", F_STR("error", s->error));
         shut_down(s, 1);
@@ -604,6 +566,7 @@ static int open_kv(struct server *s, const struct kv_join *join)
         .strict_reconfig_check = o->strict_reconfig_check,
         .advances_ticks = o->advance_ticks,
         .promotes_learners = o->promote_learners,
+        .requires_peer_proof = o->require_peer_proof,
         .snapshot_bytes_per_s = o->snapshot_rate,
         .auth_token_ttl_ms = o->auth_token_ttl_s * 1000,
         .corrupt_check_interval_ms = o->compare_states_ms,
@@ -622,6 +585,7 @@ static void open_registry(struct server *s)
         .services_max = o->registry_services,
         .instances_max = o->registry_instances,
         .sessions_max = o->registry_sessions,
+        .session_keys = o->session_keys,
     };
     char error[300];
     int err =
@@ -731,6 +695,8 @@ static int open_front_ends(struct server *s)
         .connections_max = s->connections_max,
         .cors = o->cors,
         .host_whitelist = o->host_whitelist,
+        .origins = option_is_given(&o->set, "cors") ? o->cors : NULL,
+        .own_hosts = o->own_hosts,
         .enable_gateway = o->enable_gateway,
         .server_version = ETCD_VERSION,
         .cluster_version = ETCD_CLUSTER_VERSION,
@@ -863,7 +829,6 @@ int server_run(struct options *o)
 {
     struct server *s = mem_new(sizeof *s);
     s->options = o;
-    s->give_back_every_ms = GIVE_BACK_MS_MIN;
     log_info("starting cairnd", F_STR("version", CAIRN_VERSION), F_STR("etcd-version", ETCD_VERSION),
              F_STR("name", o->name), F_STR("data-dir", o->dir),
              F_STR("listen-client-urls", o->listen_client_urls),

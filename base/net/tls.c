@@ -4,7 +4,8 @@
  * connection's settings are checked twice on purpose: chain and CRL by OpenSSL's verification, names after
  * the handshake.
  *
- * No session tickets: a resumed session would outlive the revocation of its certificate. */
+ * No session is resumed, by tickets or otherwise: it would outlive the revocation of its certificate. What is
+ * offered by default does not depend on OpenSSL's version or its configuration file. */
 #include "base/net/tls.h"
 
 #include <errno.h>
@@ -19,9 +20,22 @@
 #include "base/mem.h"
 
 enum { FILES = 4, RECHECK_MS = 1000, READ_STEP = 16 << 10 };
+/* Keys of RSA and DH have at least 2048 bits, elliptic curves 224; no SHA-1 in signatures. */
+enum { SECURITY_LEVEL = 2 };
+
+/* Without --cipher-suites: forward secrecy and AEAD, in Go's order. */
+static const char SUITES_1_2[] =
+    "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"
+    "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305";
+static const char SUITES_1_3[] = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256";
+/* Go's. The first is known from OpenSSL 3.5 on. */
+static const char *const groups[] = {"X25519MLKEM768:X25519:P-256:P-384:P-521", "X25519:P-256:P-384:P-521"};
+
+/* As Go: a host is named by the SAN, never by the CN; a wildcard is a whole label. */
+enum { NAME_FLAGS = X509_CHECK_FLAG_NEVER_CHECK_SUBJECT | X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS };
 
 struct file_stamp {
-    struct timespec modified;
+    struct timespec changed; /* ctime: a file renamed over another, or made readable, counts */
     off_t size;
     ino_t inode;
 };
@@ -65,11 +79,11 @@ static const struct {
 #undef SUITE
 };
 
-/* OpenSSL's list for 1.2 from Go's names. The 1.3 suites are always on, as in Go: their names are accepted.
- */
+/* OpenSSL's list for 1.2 from Go's names. As in Go, the suites of 1.3 are always on: their names are
+ * accepted. An empty name is refused, as etcd does. */
 static int map_suites(const char *names, struct buf *out, char *error, size_t error_size)
 {
-    while (*names) {
+    for (bool has_more = true; has_more;) {
         size_t n = strcspn(names, ",");
         const char *found = NULL;
         for (size_t i = 0; i < sizeof suites / sizeof *suites; i++)
@@ -84,19 +98,45 @@ static int map_suites(const char *names, struct buf *out, char *error, size_t er
                 buf_add_byte(out, ':');
             buf_add_text(out, found);
         }
-        names += n + (names[n] == ',');
+        has_more = names[n] == ',';
+        names += n + has_more;
     }
     return 0;
 }
 
+/* Names of 1.3 alone leave nothing for 1.2, which is then not spoken. */
 static int set_suites(SSL_CTX *ssl, const char *names, char *error, size_t error_size)
 {
     struct buf list = {0};
-    int err = map_suites(names, &list, error, error_size);
-    if (!err && list.size && SSL_CTX_set_cipher_list(ssl, buf_text(&list)) != 1)
+    int err = 0;
+    bool is_given = names && *names;
+    if (is_given)
+        err = map_suites(names, &list, error, error_size);
+    else
+        buf_add_text(&list, SUITES_1_2);
+    if (!err && !list.size && SSL_CTX_get_max_proto_version(ssl) == TLS1_2_VERSION) {
+        snprintf(error, error_size, "cipher suites %s: none of them is of TLS 1.2, the maximum version",
+                 names);
+        err = ERR_INVALID;
+    } else if (!err && !list.size) {
+        SSL_CTX_set_min_proto_version(ssl, TLS1_3_VERSION);
+    } else if (!err && SSL_CTX_set_cipher_list(ssl, buf_text(&list)) != 1) {
         err = fail(error, error_size, "cipher suites", names);
+    }
     buf_done(&list);
+    if (!err && SSL_CTX_set_ciphersuites(ssl, SUITES_1_3) != 1)
+        err = fail(error, error_size, "cipher suites", SUITES_1_3);
     return err;
+}
+
+static int set_groups(SSL_CTX *ssl, char *error, size_t error_size)
+{
+    for (size_t i = 0; i < sizeof groups / sizeof *groups; i++)
+        if (SSL_CTX_set1_groups_list(ssl, groups[i]) == 1) {
+            ERR_clear_error();
+            return 0;
+        }
+    return fail(error, error_size, "TLS groups", groups[0]);
 }
 
 /* 0 for "", -1 for what is not known. */
@@ -218,6 +258,7 @@ static int load(struct tls_context *c, char *error, size_t error_size, SSL_CTX *
     }
     if (err)
         goto out;
+    SSL_CTX_set_security_level(ssl, SECURITY_LEVEL);
     SSL_CTX_set_min_proto_version(ssl, min ? min : TLS1_2_VERSION);
     SSL_CTX_set_max_proto_version(ssl, max);
     SSL_CTX_set_options(ssl, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
@@ -230,8 +271,10 @@ static int load(struct tls_context *c, char *error, size_t error_size, SSL_CTX *
         err = fail(error, error_size, "cannot load key", c->key_file);
     else
         err = load_verify(c, ssl, error, error_size);
-    if (!err && c->cipher_suites && *c->cipher_suites)
+    if (!err)
         err = set_suites(ssl, c->cipher_suites, error, error_size);
+    if (!err)
+        err = set_groups(ssl, error, error_size);
     if (!err && c->alpn)
         SSL_CTX_set_alpn_select_cb(ssl, on_alpn, c->alpn);
 out:
@@ -249,14 +292,14 @@ static void take_stamps(const struct tls_context *c, struct file_stamp *ret)
         struct stat st;
         ret[i] = (struct file_stamp){0};
         if (files[i] && stat(files[i], &st) == 0)
-            ret[i] = (struct file_stamp){st.st_mtim, st.st_size, st.st_ino};
+            ret[i] = (struct file_stamp){st.st_ctim, st.st_size, st.st_ino};
     }
 }
 
 static bool same_stamps(const struct file_stamp *a, const struct file_stamp *b)
 {
     for (int i = 0; i < FILES; i++)
-        if (a[i].modified.tv_sec != b[i].modified.tv_sec || a[i].modified.tv_nsec != b[i].modified.tv_nsec ||
+        if (a[i].changed.tv_sec != b[i].changed.tv_sec || a[i].changed.tv_nsec != b[i].changed.tv_nsec ||
             a[i].size != b[i].size || a[i].inode != b[i].inode)
             return false;
     return true;
@@ -361,6 +404,7 @@ struct tls *tls_connect(struct tls_context *c, const char *host)
     }
     if (host) {
         X509_VERIFY_PARAM *param = SSL_get0_param(t->ssl);
+        X509_VERIFY_PARAM_set_hostflags(param, NAME_FLAGS);
         if (X509_VERIFY_PARAM_set1_ip_asc(param, host) != 1) {
             SSL_set_tlsext_host_name(t->ssl, host);
             SSL_set1_host(t->ssl, host);
@@ -415,7 +459,8 @@ static bool has_listed_host(const char *list, X509 *cert)
         if (n > 0 && n < sizeof host) {
             memcpy(host, p, n);
             host[n] = 0;
-            if (X509_check_host(cert, host, n, 0, NULL) == 1 || X509_check_ip_asc(cert, host, 0) == 1)
+            if (X509_check_host(cert, host, n, NAME_FLAGS, NULL) == 1 ||
+                X509_check_ip_asc(cert, host, 0) == 1)
                 return true;
         }
         p += n + (p[n] == ',');
@@ -439,21 +484,36 @@ bool tls_peer_is(const struct tls *t, const char *host)
 {
     X509 *cert = SSL_get0_peer_certificate(t->ssl);
     return !cert || !names_a_host(cert) || X509_check_ip_asc(cert, host, 0) == 1 ||
-           X509_check_host(cert, host, 0, X509_CHECK_FLAG_NEVER_CHECK_SUBJECT, NULL) == 1;
+           X509_check_host(cert, host, 0, NAME_FLAGS, NULL) == 1;
 }
 
-/* Who the peer is, and whether it may come in: --client-cert-allowed-hostname, --peer-cert-allowed-cn and
- * such. */
+/* The CN in UTF-8, of several the last, as Go has it. "" where there is none, where it is too long for a
+ * user's name, or has a NUL inside. */
+static void read_common_name(X509 *cert, char *ret, size_t size)
+{
+    X509_NAME *name = X509_get_subject_name(cert);
+    int last = -1;
+    for (int i; (i = X509_NAME_get_index_by_NID(name, NID_commonName, last)) >= 0;)
+        last = i;
+    ret[0] = 0;
+    if (last < 0)
+        return;
+    uint8_t *text = NULL;
+    int n = ASN1_STRING_to_UTF8(&text, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(name, last)));
+    if (n > 0 && (size_t)n < size && !memchr(text, 0, (size_t)n)) {
+        memcpy(ret, text, (size_t)n);
+        ret[n] = 0;
+    }
+    OPENSSL_free(text);
+}
+
+/* Takes the peer's name and checks it against --peer-cert-allowed-cn and --peer-cert-allowed-hostname. */
 static int check_peer(struct tls *t)
 {
     const struct tls_context *c = t->context;
     X509 *cert = SSL_get0_peer_certificate(t->ssl);
-    if (cert) {
-        int n = X509_NAME_get_text_by_NID(X509_get_subject_name(cert), NID_commonName, t->peer_name,
-                                          (int)sizeof t->peer_name);
-        if (n < 0 || memchr(t->peer_name, 0, (size_t)n)) /* a NUL inside is an attack */
-            t->peer_name[0] = 0;
-    }
+    if (cert)
+        read_common_name(cert, t->peer_name, sizeof t->peer_name);
     if (!t->is_server)
         return 0;
     if ((c->allowed_cn && !is_listed(c->allowed_cn, t->peer_name)) ||

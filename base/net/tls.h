@@ -18,7 +18,7 @@ struct tls_options {
     bool require_client_cert;
     const char *allowed_cn; /* comma-separated; NULL = any */
     const char *allowed_hostname;
-    const char *cipher_suites;             /* Go's names, comma-separated; NULL = OpenSSL's default */
+    const char *cipher_suites;             /* Go's names, comma-separated; NULL = ECDHE with AEAD */
     const char *min_version, *max_version; /* "TLS1.2", "TLS1.3" */
     const char *alpn;                      /* "h2" */
 };

@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+#include "base/plant.h"
 #include "consensus/store/store.h"
 
 #define USER "user/"
@@ -118,6 +119,7 @@ static void role_free(struct auth_role *r)
         mem_free(r->list[i].key.data);
         mem_free(r->list[i].range_end.data);
     }
+    auth_ranges_done(&r->read);
     mem_free(r->list);
     mem_free(r->name);
     mem_free(r);
@@ -237,6 +239,7 @@ void auth_save_user(const struct auth_user *u, struct store *s)
     m.roles = u->roles;
     m.n_roles = u->role_count;
     m.options = &options;
+    m.credential_revision = u->credential;
     save(s, USER, u->name, &m.base);
 }
 
@@ -300,6 +303,7 @@ static void load_user(struct loading *l, struct slice value)
     struct auth_user *u = auth_user_add(l->auth, slice_from(m->name));
     auth_user_set_password(u, slice_from(m->password));
     u->has_no_password = m->options && m->options->no_password;
+    u->credential = m->credential_revision;
     for (size_t i = 0; i < m->n_roles; i++)
         auth_user_add_role(u, m->roles[i]);
     authpb__user__free_unpacked(m, NULL);
@@ -357,16 +361,38 @@ void auth_done(struct auth *a)
 
 /* --- may they? ----------------------------------------------------------------------------------------- */
 
-int auth_check_admin(const struct auth *a, const struct auth_who *who)
+static bool is_void(const struct auth_user *u, const struct auth_who *who)
+{
+    return u->credential > who->revision && !PLANTED(AUTH_OLD_PASSWORD_COUNTS);
+}
+
+int auth_check_user(const struct auth *a, const struct auth_who *who)
 {
     if (!a->is_enabled)
         return OK;
-    if (!who->user.size)
+    if (!who->user.size || who->is_role)
         return ERR_USER_EMPTY;
     const struct auth_user *u = auth_user_find(a, who->user);
     if (!u)
         return ERR_USER_NOT_FOUND;
-    return auth_has_role(u, AUTH_ROOT) ? OK : ERR_PERMISSION_DENIED;
+    return is_void(u, who) ? ERR_AUTH_OLD_REVISION : OK;
+}
+
+int auth_check_admin(const struct auth *a, const struct auth_who *who)
+{
+    int err = auth_check_user(a, who);
+    if (err || !a->is_enabled)
+        return err;
+    return auth_has_role(auth_user_find(a, who->user), AUTH_ROOT) ? OK : ERR_PERMISSION_DENIED;
+}
+
+static void add_role(const struct auth_role *r, bool is_write, struct auth_ranges *ranges)
+{
+    Authpb__Permission__Type other =
+        is_write ? AUTHPB__PERMISSION__TYPE__READ : AUTHPB__PERMISSION__TYPE__WRITE;
+    for (size_t i = 0; r && i < r->count; i++)
+        if (r->list[i].type != other)
+            auth_ranges_add(ranges, r->list[i].key, r->list[i].range_end);
 }
 
 static void merge(const struct auth *a, struct auth_user *u)
@@ -375,22 +401,34 @@ static void merge(const struct auth *a, struct auth_user *u)
     auth_ranges_done(&u->write);
     for (size_t i = 0; i < u->role_count; i++) {
         const struct auth_role *r = auth_role_find(a, slice_text(u->roles[i]));
-        for (size_t j = 0; r && j < r->count; j++) {
-            const struct auth_permission *p = &r->list[j];
-            if (p->type != AUTHPB__PERMISSION__TYPE__WRITE)
-                auth_ranges_add(&u->read, p->key, p->range_end);
-            if (p->type != AUTHPB__PERMISSION__TYPE__READ)
-                auth_ranges_add(&u->write, p->key, p->range_end);
-        }
+        add_role(r, false, &u->read);
+        add_role(r, true, &u->write);
     }
     auth_ranges_merge(&u->read);
     auth_ranges_merge(&u->write);
     u->merged = a->revision;
 }
 
-int auth_check_range(const struct auth *a, const struct auth_who *who, struct slice key,
-                     struct slice range_end, bool is_write)
+/* The READ permissions of callers without credentials. */
+static const struct auth_ranges *role_ranges(const struct auth *a, struct slice name)
 {
+    static const struct auth_ranges none;
+    struct auth_role *r = auth_role_find(a, name);
+    if (!r)
+        return &none;
+    if (r->merged != a->revision) {
+        auth_ranges_done(&r->read);
+        add_role(r, false, &r->read);
+        auth_ranges_merge(&r->read);
+        r->merged = a->revision;
+    }
+    return &r->read;
+}
+
+/* ret_user NULL: it is the superuser, or nobody is asked. */
+static int find_asker(const struct auth *a, const struct auth_who *who, struct auth_user **ret_user)
+{
+    *ret_user = NULL;
     if (!a->is_enabled)
         return OK;
     if (who->revision == 0)
@@ -400,9 +438,39 @@ int auth_check_range(const struct auth *a, const struct auth_who *who, struct sl
     struct auth_user *u = auth_user_find(a, who->user);
     if (!u)
         return ERR_PERMISSION_DENIED;
+    if (is_void(u, who))
+        return ERR_AUTH_OLD_REVISION;
     if (auth_has_role(u, AUTH_ROOT))
         return OK;
     if (u->merged != a->revision)
         merge(a, u);
+    *ret_user = u;
+    return OK;
+}
+
+int auth_check_range(const struct auth *a, const struct auth_who *who, struct slice key,
+                     struct slice range_end, bool is_write)
+{
+    struct auth_user *u;
+    if (a->is_enabled && who->is_role)
+        return !is_write && auth_ranges_allow(role_ranges(a, who->user), key, range_end) ? OK
+                                                                                         : ERR_USER_EMPTY;
+    int err = find_asker(a, who, &u);
+    if (err || !u)
+        return err;
     return auth_ranges_allow(is_write ? &u->write : &u->read, key, range_end) ? OK : ERR_PERMISSION_DENIED;
+}
+
+int auth_readable(const struct auth *a, const struct auth_who *who, const struct auth_ranges **ret_ranges)
+{
+    struct auth_user *u;
+    *ret_ranges = NULL;
+    if (a->is_enabled && who->is_role) {
+        *ret_ranges = role_ranges(a, who->user);
+        return OK;
+    }
+    int err = find_asker(a, who, &u);
+    if (!err && u)
+        *ret_ranges = &u->read;
+    return err;
 }

@@ -37,6 +37,8 @@ struct auth_role {
     char *name;
     struct auth_permission *list; /* ascending key */
     size_t count;
+    uint64_t merged; /* the revision that read is of; 0 = not yet */
+    struct auth_ranges read;
 };
 
 struct auth_user {
@@ -45,7 +47,8 @@ struct auth_user {
     bool has_no_password;
     char **roles; /* ascending */
     size_t role_count;
-    uint64_t merged; /* the revision that read and write are of; 0 = not yet */
+    uint64_t credential; /* auth revision of the password; credentials shown before it are void */
+    uint64_t merged;     /* the revision that read and write are of; 0 = not yet */
     struct auth_ranges read, write;
 };
 
@@ -66,11 +69,19 @@ struct auth_role *auth_role_find(const struct auth *a, struct slice name);
 bool auth_has_role(const struct auth_user *u, const char *role);
 
 /* --- may they? All of it OK while auth is not enabled. ------------------------------------------------- */
-/* ERR_USER_EMPTY, ERR_USER_NOT_FOUND, ERR_PERMISSION_DENIED */
+/* The author is a user that exists and whose credential is not void: ERR_USER_EMPTY, ERR_USER_NOT_FOUND,
+ * ERR_AUTH_OLD_REVISION. Its permissions are not looked at. */
+MUST_CHECK int auth_check_user(const struct auth *a, const struct auth_who *who);
+/* ERR_USER_EMPTY, ERR_USER_NOT_FOUND, ERR_AUTH_OLD_REVISION, ERR_PERMISSION_DENIED */
 MUST_CHECK int auth_check_admin(const struct auth *a, const struct auth_who *who);
 /* ERR_USER_EMPTY, ERR_AUTH_OLD_REVISION, ERR_PERMISSION_DENIED */
 MUST_CHECK int auth_check_range(const struct auth *a, const struct auth_who *who, struct slice key,
                                 struct slice range_end, bool is_write);
+
+/* The keys that it may read, valid until the next change; NULL: all of them (root, or auth is not enabled).
+ * ERR_USER_EMPTY, ERR_AUTH_OLD_REVISION, ERR_PERMISSION_DENIED: no such user. */
+MUST_CHECK int auth_readable(const struct auth *a, const struct auth_who *who,
+                             const struct auth_ranges **ret_ranges);
 
 /* --- log entries -------------------------------------------------------------------------------------- */
 /* An Auth request inside store_begin and store_end; the response is in the arena, its header is empty. Not

@@ -21,6 +21,12 @@ static struct slice bytes(ProtobufCBinaryData b)
     return slice_of(b.data, b.len);
 }
 
+/* The revision that changed() will make: what was shown of the user before it is void. */
+static uint64_t next_revision(const struct call *c)
+{
+    return c->auth->revision + 1;
+}
+
 /* Every change of users, roles and permissions ends with this. */
 static int changed(struct call *c)
 {
@@ -104,6 +110,7 @@ static int user_add(struct call *c, const ProtobufCMessage *m)
         struct auth_user *u = auth_user_add(c->auth, name);
         auth_user_set_password(u, scratch.password);
         u->has_no_password = has_no_password;
+        u->credential = next_revision(c);
         auth_save_user(u, c->store);
         log_info("added a user", F_STR("user-name", u->name));
     }
@@ -134,6 +141,7 @@ static int user_change_password(struct call *c, const ProtobufCMessage *m)
     int err = u->has_no_password ? OK : take_password(u, r->hashedpassword);
     if (err)
         return err;
+    u->credential = next_revision(c);
     auth_save_user(u, c->store);
     log_info("changed a password of a user", F_STR("user-name", u->name));
     return changed(c);

@@ -56,9 +56,10 @@ void auth_ranges_merge(struct auth_ranges *r)
     r->count = kept + 1;
 }
 
-bool auth_ranges_allow(const struct auth_ranges *r, struct slice key, struct slice range_end)
+/* The number of ranges that begin at the key or before it. */
+static size_t count_begun(const struct auth_ranges *r, struct slice key)
 {
-    size_t low = 0, high = r->count; /* the last range that does not begin behind the key is below `low` */
+    size_t low = 0, high = r->count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
         if (slice_compare(r->list[middle].begin, key) <= 0)
@@ -66,6 +67,21 @@ bool auth_ranges_allow(const struct auth_ranges *r, struct slice key, struct sli
         else
             high = middle;
     }
+    return low;
+}
+
+bool auth_ranges_overlap(const struct auth_ranges *r, struct slice key, struct slice range_end)
+{
+    size_t begun = count_begun(r, key);
+    if (begun && (r->list[begun - 1].is_open || slice_compare(key, r->list[begun - 1].end) < 0))
+        return true;
+    return begun < r->count &&
+           (auth_is_open(range_end) || slice_compare(r->list[begun].begin, range_end) < 0);
+}
+
+bool auth_ranges_allow(const struct auth_ranges *r, struct slice key, struct slice range_end)
+{
+    size_t low = count_begun(r, key);
     if (low == 0)
         return false;
     const struct auth_range *range = &r->list[low - 1];

@@ -23,6 +23,8 @@ struct auth_ranges {
 void auth_ranges_add(struct auth_ranges *r, struct slice key, struct slice range_end);
 void auth_ranges_merge(struct auth_ranges *r); /* once, after the last one was added */
 bool auth_ranges_allow(const struct auth_ranges *r, struct slice key, struct slice range_end);
+/* Is any key of [key, range_end) in one of the ranges? range_end as above, but never empty. */
+bool auth_ranges_overlap(const struct auth_ranges *r, struct slice key, struct slice range_end);
 void auth_ranges_done(struct auth_ranges *r);
 
 bool auth_is_open(struct slice range_end);

@@ -1,15 +1,38 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Who asks, as everything that looks at permissions is told it. */
+ * The author of a request, as every check of permissions gets it. */
 #ifndef CONSENSUS_AUTH_WHO_H
 #define CONSENSUS_AUTH_WHO_H
 
 #include "base/buf.h"
 
-/* Who asks: a user as of an auth revision. Zeroed: nobody, who may do nothing once auth is enabled. */
+/* Of a certificate: a changed password does not void it. */
+#define AUTH_REVISION_ANY UINT64_MAX
+
+/* A user as of an auth revision. Zeroed: nobody, who may do nothing once auth is enabled.
+ *
+ * The revision is that of the credential: of the moment in which a token, a password or a certificate proved
+ * the user. When the user's password changes after it, or the user is deleted and made anew, the author is
+ * void: each check answers ERR_AUTH_OLD_REVISION. */
 struct auth_who {
     struct slice user; /* borrowed */
     uint64_t revision; /* 0 = nobody */
-    bool is_renewed;   /* of a token without a revision in it: as of now, whenever it is looked at */
+    bool is_renewed;   /* permissions are those of now; else any change of users or roles makes it old */
+    bool is_role; /* user names a role (AUTH_ANONYMOUS) and revision is 0: it may read, and nothing else */
 };
+
+/* One range of keys that an author must be allowed to read or write. */
+struct auth_need {
+    struct slice key, range_end;
+    bool is_write;
+};
+
+/* In place of the keys that a write names: all of them must be allowed. None: the author must be valid. */
+struct auth_needs {
+    const struct auth_need *list;
+    size_t count;
+};
+
+/* The role whose READ permissions callers without credentials have, on surfaces that allow such callers. */
+#define AUTH_ANONYMOUS "anonymous"
 
 #endif

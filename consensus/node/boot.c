@@ -89,10 +89,11 @@ static void on_not_removed(void *arg, uint64_t told_by)
 }
 
 /* Between the decision and kv_open, and after a cancel. */
-static void on_early_question(void *arg, struct peer_question *question, struct slice text)
+static void on_early_question(void *arg, struct peer_question *question, const struct peer_asker *asker,
+                              struct slice text)
 {
     struct peers *peers = arg;
-    (void)text;
+    (void)text, (void)asker;
     peers->ops->answer(peers, question, (struct slice){0}); /* state UNKNOWN */
 }
 
@@ -287,9 +288,18 @@ static void log_refused(struct boot *b, const char *reason)
     uint64_t now = now_ms(b);
     if (strncmp(reason, b->refused, sizeof b->refused - 1) == 0 && now - b->refused_ms < REPEAT_LOG_MS)
         return;
-    log_warn("the leader does not do what this member asks for yet", F_STR("reason", reason));
+    log_warn("another member does not do what this member asks for yet", F_STR("reason", reason));
     snprintf(b->refused, sizeof b->refused, "%s", reason);
     b->refused_ms = now;
+}
+
+/* Asking again is no use: the process ends with the cluster's sentence. */
+static void finish_refused(struct boot *b, Peerpb__Answer *answer)
+{
+    char error[512];
+    snprintf(error, sizeof error, "%.500s", answer->reason);
+    peerpb__answer__free_unpacked(answer, NULL);
+    finish(b, ERR_INVALID, error, NULL);
 }
 
 static void on_request_done(void *arg, int err, struct slice text)
@@ -299,6 +309,10 @@ static void on_request_done(void *arg, int err, struct slice text)
     b->request_ask = 0;
     if (err || !answer)
         b->request_url++;
+    if (answer && answer->outcome == PEERPB__ANSWER__OUTCOME__REFUSED) {
+        finish_refused(b, answer);
+        return;
+    }
     if (answer && answer->outcome != PEERPB__ANSWER__OUTCOME__DONE)
         log_refused(b, answer->reason);
     boot_rules_outcome(&b->rules, &b->request, answer);
@@ -379,6 +393,8 @@ static void on_who_done(void *arg, int err, struct slice text)
     Peerpb__Answer *answer = err ? NULL : boot_read_answer(text);
     a->ask = 0;
     a->was_heard_of = true;
+    if (answer && answer->outcome == PEERPB__ANSWER__OUTCOME__REFUSED)
+        log_refused(b, answer->reason);
     if (!answer)
         a->url++; /* it may have another one */
     boot_rules_answer(&b->rules, (size_t)(a - b->asked), answer);
@@ -426,13 +442,19 @@ static void ask_back(struct boot *b, const Peerpb__Question *q)
     }
 }
 
-static void on_question(void *arg, struct peer_question *question, struct slice text)
+static void on_question(void *arg, struct peer_question *question, const struct peer_asker *asker,
+                        struct slice text)
 {
     struct boot *b = arg;
     Peerpb__Question *q = boot_read_question(text);
     Peerpb__Answer answer;
     boot_rules_describe(&b->rules, &answer);
-    if (q && q->kind != PEERPB__QUESTION__KIND__WHO) {
+    if (peer_proof_judge(PEER_QUERY_WHO, asker->proof, b->o.requires_peer_proof) != PEER_ACCEPT) {
+        peerpb__answer__init(&answer);
+        answer.outcome = PEERPB__ANSWER__OUTCOME__REFUSED;
+        answer.reason = (char *)(uintptr_t) "this member has --require-peer-proof: give all members the same "
+                                            "--join-token-file, or peer TLS with --peer-trusted-ca-file";
+    } else if (q && q->kind != PEERPB__QUESTION__KIND__WHO) {
         answer.outcome = PEERPB__ANSWER__OUTCOME__LATER;
         answer.reason = (char *)(uintptr_t) "it has no data itself";
     }

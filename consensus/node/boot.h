@@ -21,9 +21,10 @@ struct boot_options {
     size_t initial_cluster_count;
     const char *const *peer_urls; /* advertised */
     size_t peer_url_count;
-    bool is_existing; /* --initial-cluster-state */
-    bool is_auto;     /* it begins, or joins, as it finds the others */
-    bool auto_join;   /* may ask a running cluster to take it in, or to replace what it lost */
+    bool is_existing;         /* --initial-cluster-state */
+    bool is_auto;             /* it begins, or joins, as it finds the others */
+    bool requires_peer_proof; /* answers only processes that show a token or a certificate */
+    bool auto_join;           /* may ask a running cluster to take it in, or to replace what it lost */
 };
 
 /* What kv_open is to be given; valid during done. */

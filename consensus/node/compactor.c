@@ -18,7 +18,9 @@ void compactor_init(struct compactor *c, bool is_periodic, uint64_t retention, u
     if (c->step_ms == 0)
         c->step_ms = 1;
     c->next_ms = is_periodic ? now_ms : now_ms + c->step_ms;
-    c->capacity = is_periodic ? (size_t)(retention / c->step_ms) + 1 : 1;
+    c->capacity = 1;
+    if (is_periodic)
+        c->capacity += (size_t)(retention / c->step_ms);
     c->revisions = mem_new(c->capacity * sizeof *c->revisions);
 }
 

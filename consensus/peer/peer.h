@@ -4,9 +4,9 @@
  *
  * What arrives on one lane from one run of a member arrives whole, in order, at most once; anything may be
  * lost, also in the middle. Nothing here blocks or buffers without bound: what does not fit is dropped and
- * its sender is told. Who speaks has proved (by the hello of its connection) that it is member `from` of this
- * cluster and means this member; connections of another cluster, to another member, or from a removed member
- * are refused with a reason.
+ * its sender is told. The dialer of a stream has proved, when it opened the stream, that it is member `from`
+ * of this cluster and means this member (peer_proof.h says by what); connections of another cluster, to
+ * another member, from a removed member, or without a proof are refused with a reason.
  *
  * Not here: what messages mean (kv_peer.c), how raft's messages look as bytes (codec.h). */
 #ifndef CONSENSUS_PEER_PEER_H
@@ -14,6 +14,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "consensus/peer/peer_proof.h"
 
 /* Each lane is a connection of its own, so that a snapshot never delays a heartbeat. */
 enum peer_lane {
@@ -28,6 +29,12 @@ enum peer_lane {
 
 struct peer_question; /* somebody waits for an answer; from on_question until peer_ops.answer */
 
+/* Who asks a bootstrap query. */
+struct peer_asker {
+    enum peer_proof proof; /* NONE, TOKEN or CERTIFICATE: a dial-back is asked for by confirm */
+    struct slice urls;     /* CERTIFICATE: comma-separated peer URLs, for one of which it is; borrowed */
+};
+
 /* What comes in; all on the loop thread, never from inside a call of peer_ops. */
 struct peer_events {
     /* message is borrowed. */
@@ -36,8 +43,13 @@ struct peer_events {
     void (*on_unreachable)(void *arg, uint64_t id, enum peer_lane lane);
     /* The lane stands, after it did not. */
     void (*on_reachable)(void *arg, uint64_t id, enum peer_lane lane);
-    /* Somebody who need not be a member asks; answer now or later, exactly once (or end). */
-    void (*on_question)(void *arg, struct peer_question *question, struct slice text);
+    /* A process that need not be a member asks; answer now or later, exactly once (or end). */
+    void (*on_question)(void *arg, struct peer_question *question, const struct peer_asker *asker,
+                        struct slice text);
+    /* A process opened a stream without a token or a certificate, as a member that is not in our list or does
+     * not confirm it at the URLs that we know. If another member that we know lists it, tell its URLs by
+     * set_vouched: it was refused, and tries again. May be NULL. */
+    void (*on_unconfirmed)(void *arg, uint64_t id);
     /* A member says that this one was removed from the cluster: final. */
     void (*on_removed)(void *arg, uint64_t told_by);
 };
@@ -61,6 +73,10 @@ struct peer_ops {
     /* No longer a member: lanes are closed, its connections are refused as removed from now on. */
     void (*remove_member)(struct peers *p, uint64_t id);
 
+    /* What another member's list says about a member that is not in ours (yet), or has other URLs there: it
+     * is dialed there, too, and its streams are taken if they are proved. Ignored for removed members. */
+    void (*set_vouched)(struct peers *p, uint64_t id, const char *const *urls, size_t count);
+
     /* Copies message (head and body are one message, joined) into the lane's queue, which leaves with flush.
      * False: dropped - the lane is down or its queue is full. */
     bool (*send)(struct peers *p, uint64_t to, enum peer_lane lane, struct slice head, struct slice body);
@@ -74,6 +90,11 @@ struct peer_ops {
                     void (*done)(void *arg, int err, struct slice answer), void *arg);
     void (*cancel)(struct peers *p, uint64_t ask); /* done will not come */
     void (*answer)(struct peers *p, struct peer_question *question, struct slice text);
+
+    /* Dials each of the recorded URLs in turn until one answers whether it asked this. done comes once,
+     * later, unless the question is answered first. At most one at a time for a question. */
+    void (*confirm)(struct peers *p, struct peer_question *question, const char *const *urls, size_t count,
+                    void (*done)(void *arg, bool is_confirmed), void *arg);
 
     size_t (*round_trips)(struct peers *p, struct peer_round_trip *ret_list, size_t max);
 };

@@ -4,6 +4,9 @@
  * asker is told, always from the loop. */
 #include "consensus/peer/peer_impl.h"
 
+#include "base/hash.h"
+#include "base/log.h"
+
 struct ask {
     struct link link; /* of tcp_peers.asks */
     struct tcp_peers *p;
@@ -41,16 +44,34 @@ static void finish(struct ask *a, int err, struct slice answer)
 
 static void on_open(struct conn *c)
 {
-    struct ask *a = c->owner;
+    peer_opening_dial(c, &(struct wire_hello){.lane = WIRE_LANE_QUESTION});
+}
+
+static void take_challenge(struct ask *a, struct conn *c, struct slice payload)
+{
+    uint8_t mac[PROOF_MAC_SIZE];
+    int err = peer_opening_take_challenge(c, payload);
+    if (err) {
+        if (err == ERR_PERMISSION_DENIED &&
+            peer_report_may_log(c->p, "query unproved", hash64(a->url, strlen(a->url))))
+            log_warn("the process that listens at this peer URL did not prove that it is a member: it shows "
+                     "neither a token of ours nor a certificate",
+                     F_STR("url", a->url), F_STR("remote-address", c->remote));
+        finish(a, err == ERR_PERMISSION_DENIED ? err : ERR_CLOSED, (struct slice){0});
+        return;
+    }
+    struct proof_opening o = peer_opening_proof(c, buf_slice(&a->text));
+    proof_tokens_mac(&c->p->tokens, PROOF_DIALER, &o, mac);
     c->stage = WIRE_AWAIT_ANSWER;
-    wire_add_hello(&c->out, &(struct wire_hello){.version = WIRE_VERSION, .lane = WIRE_LANE_QUESTION});
-    peer_conn_add(c, WIRE_QUESTION, buf_slice(&a->text), (struct slice){0});
+    peer_conn_add(c, WIRE_QUESTION, slice_of(mac, sizeof mac), buf_slice(&a->text));
     peer_conn_flush(c);
 }
 
 static void on_frame(struct conn *c, const struct wire_frame *frame)
 {
-    if (frame->kind == WIRE_ANSWER)
+    if (frame->kind == WIRE_CHALLENGE)
+        take_challenge(c->owner, c, frame->payload);
+    else if (frame->kind == WIRE_ANSWER)
         finish(c->owner, OK, frame->payload);
     else
         finish(c->owner, ERR_CLOSED, (struct slice){0}); /* another version */
@@ -70,7 +91,8 @@ static void on_closed(struct conn *c)
     a->conn = NULL;
     if (c->err == ERR_LIMIT) {
         finish(a, ERR_LIMIT, (struct slice){0});
-    } else if (c->stage != WIRE_AWAIT_ANSWER && a->address + 1 < c->address_count) {
+    } else if (c->stage != WIRE_AWAIT_ANSWER && c->stage != WIRE_AWAIT_CHALLENGE &&
+               a->address + 1 < c->address_count) {
         a->address++;
         dial(a);
     } else {
@@ -126,6 +148,16 @@ void peer_ask_cancel(struct tcp_peers *p, uint64_t number)
             return;
         }
     }
+}
+
+struct conn *peer_ask_conn(struct tcp_peers *p, uint64_t number)
+{
+    LIST_FOR_EACH (l, &p->asks) {
+        struct conn *c = container_of(l, struct ask, link)->conn;
+        if (c && c->opening && c->opening->hello.number == number && c->stage == WIRE_AWAIT_ANSWER)
+            return c;
+    }
+    return NULL;
 }
 
 void peer_asks_done(struct tcp_peers *p)

@@ -26,6 +26,7 @@ static void free_if_done(struct conn *c)
     if (!c->is_tcp_closed || c->is_looking_up)
         return;
     tls_free(c->tls);
+    peer_opening_free(c->opening);
     buf_done(&c->in);
     buf_done(&c->out);
     buf_done(&c->flying);
@@ -185,6 +186,18 @@ void peer_conn_add(struct conn *c, enum wire_kind kind, struct slice head, struc
 size_t peer_conn_queued(const struct conn *c)
 {
     return c->out.size + uv_stream_get_write_queue_size((const uv_stream_t *)&c->tcp);
+}
+
+struct slice peer_conn_host(const struct conn *c)
+{
+    const char *host = c->remote, *end = strrchr(host, ':');
+    if (!end)
+        return slice_text(host);
+    if (*host == '[' && end > host && end[-1] == ']') {
+        host++;
+        end--;
+    }
+    return slice_of((const uint8_t *)host, (size_t)(end - host));
 }
 
 void peer_conn_timer(struct conn *c, uint64_t after_ms)

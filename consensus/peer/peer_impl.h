@@ -5,6 +5,8 @@
  *   peer_lane.c    lanes out of us: dial, hello, pings, backoff
  *   peer_listen.c  lanes into us, and questions: accept, hello, who may come in
  *   peer_ask.c     questions out of us
+ *   peer_opening.c hello, challenge and proof, of both sides
+ *   peer_confirm.c dial-backs: asked by the granting side, answered by the dialer
  *   peer_conn.c    one connection: name -> socket -> TLS -> frames; whoever owns it has an ops table
  *   peer_report.c  metrics, and how often a thing is logged
  *
@@ -29,14 +31,20 @@ enum {
     PING_HEARTBEATS = 5, /* between pings */
     SILENCE_PINGS = 5,   /* a lane without a byte for so long is dead */
     DIAL_MS = 2000,      /* name, connect, TLS and hello together */
+    REPLY_MS = 6000,     /* after the challenge: the other side may dial back first */
     HELLO_MS = 5000,     /* for who dials us: TLS and hello, or question */
-    ANSWER_MS = 30000,   /* a question not answered by then is dropped */
-    LINGER_MS = 1000,    /* for the other side to read our last word */
+    CONFIRM_MS = 1500,   /* a dial-back to one address */
+    CONFIRM_ALL_MS = 4000,
+    CONFIRMS_MAX = 16,  /* dial-backs under way at once */
+    QUESTIONS_MAX = 64, /* bootstrap queries that wait for an answer */
+    VOUCHED_MS = 10000, /* a member that others list has so long to open a stream */
+    ANSWER_MS = 30000,  /* a question not answered by then is dropped */
+    LINGER_MS = 1000,   /* for the other side to read our last word */
     BACKOFF_MIN_MS = 50,
     BACKOFF_MAX_MS = 2000,
     LOG_AGAIN_MS = 60000,
     HURRY_MS = 500,   /* a connect under way for longer is given up when the other side dials us */
-    GUESTS_MAX = 64,  /* connections that have not said who they are, or ask */
+    GUESTS_MAX = 64,  /* unauthenticated connections */
     LEARNED_MAX = 64, /* members known only from their own hello */
     KNOWN_URLS_MAX = 16,
     ADDRESSES_MAX = 8,
@@ -76,6 +84,18 @@ enum conn_state {
     CONN_CLOSING,
 };
 
+/* The handshake of a connection, seen from either side. */
+struct opening {
+    struct wire_hello hello; /* urls: in the buffer below */
+    struct buf urls;
+    uint8_t dialed_nonce[PROOF_NONCE_SIZE];
+    bool is_challenged;     /* dialed_nonce is known */
+    bool is_confirmed;      /* dialer: a dial-back was told yes, and none is again */
+    bool is_waiting;        /* dialed: for the dial-back of another opening of that member's stream */
+    enum peer_proof proof;  /* that the other side has shown */
+    struct dial_back *back; /* dialed: under way */
+};
+
 struct conn {
     struct tcp_peers *p;
     const struct conn_ops *ops;
@@ -95,6 +115,8 @@ struct conn {
     struct link all, dirty; /* of tcp_peers */
     struct link guest;      /* of tcp_peers.guests */
     bool is_writing, is_tcp_closed, is_looking_up;
+    bool is_from_member;     /* accepted from an address of a member that we know */
+    struct opening *opening; /* NULL: no hello yet */
 
     char host[256];
     uint16_t port;
@@ -123,6 +145,7 @@ size_t peer_conn_queued(const struct conn *c);
 void peer_conn_finish(
     struct conn *c); /* closes when all that was added is written and the other side has read */
 void peer_conn_close(struct conn *c, int err, const char *text);
+struct slice peer_conn_host(const struct conn *c); /* its remote address without port and brackets */
 void peer_conn_timer(struct conn *c, uint64_t after_ms);
 bool peer_conn_is_silent(struct conn *c); /* for the timer of a lane */
 
@@ -151,7 +174,12 @@ struct lane {
 struct member {
     struct tcp_peers *p;
     uint64_t id;
-    bool is_learned; /* told only by its hello, known as long as it has a lane into us */
+    /* Not in our member list: told by its proved hello, or listed by another member (until vouched_until_ms).
+     * Known as long as it has a stream into us. */
+    bool is_learned;
+    uint64_t vouched_until_ms;
+    char address[64];                      /* IP that our last stream to it was connected to */
+    struct conn *proving[PEER_LANE_COUNT]; /* openings whose dial-back is under way */
     char *urls[KNOWN_URLS_MAX];
     unsigned url_count;
     struct lane lanes[PEER_LANE_COUNT];
@@ -181,8 +209,13 @@ struct tcp_peers {
     struct map removed; /* ids; values are the map itself */
     unsigned learned_count;
     struct link conns, dirty, guests; /* oldest guest first */
-    unsigned guest_count;
+    unsigned guest_count, question_count;
     struct link asks, questions;
+    struct link dial_backs; /* in order; the first CONFIRMS_MAX are under way */
+    struct proof_tokens tokens;
+    bool requires_proof; /* --require-peer-proof */
+    bool ca_proves;      /* --peer-trusted-ca-file: a TLS connection is one with a verified certificate */
+    uint64_t refused[WIRE_REASON_COUNT], confirmed, not_confirmed;
     uint64_t next_ask;
     struct buf urls;                      /* ours, as a hello tells them */
     struct tls_context *tls_in, *tls_out; /* out: by peer_tls_out */
@@ -216,11 +249,37 @@ MUST_CHECK int peer_listen_open(struct tcp_peers *p, const char *url, char *erro
 void peer_listen_close(struct tcp_peers *p);
 void peer_listen_forget(struct member *m); /* closes the lanes into us from m */
 void peer_question_answer(struct tcp_peers *p, struct peer_question *q, struct slice text);
+void peer_question_confirm(struct tcp_peers *p, struct peer_question *q, const char *const *urls,
+                           size_t count, void (*done)(void *arg, bool is_confirmed), void *arg);
 void peer_questions_done(struct tcp_peers *p);
+struct conn *peer_ask_conn(struct tcp_peers *p, uint64_t number); /* of an ask that waits for its answer */
 uint64_t peer_ask_start(struct tcp_peers *p, const char *url, struct slice text, uint64_t timeout_ms,
                         void (*done)(void *arg, int err, struct slice answer), void *arg);
 void peer_ask_cancel(struct tcp_peers *p, uint64_t number);
 void peer_asks_done(struct tcp_peers *p);
+
+/* --- openings ------------------------------------------------------------------------------------------ */
+void peer_opening_dial(struct conn *c, struct wire_hello *hello);         /* fills in the rest, sends it */
+void peer_opening_accept(struct conn *c, const struct wire_hello *hello); /* sends the challenge */
+void peer_opening_free(struct opening *o);
+struct proof_opening peer_opening_proof(const struct conn *c, struct slice text);
+/* The dialer reads a challenge and knows what the dialed side has shown. ERR_MALFORMED; ERR_DENIED: a proof
+ * is required and none was shown. */
+MUST_CHECK int peer_opening_take_challenge(struct conn *c, struct slice payload);
+void peer_opening_add_proof(struct conn *c);
+/* What a dialer has shown with this MAC. */
+enum peer_proof peer_opening_shown(struct conn *c, const uint8_t mac[PROOF_MAC_SIZE], struct slice text);
+bool peer_opening_is_certified(const struct conn *c, bool for_all); /* for one, or all, of its URLs */
+
+/* done comes once, later, unless it is cancelled. urls are copied; each of their addresses is tried. */
+struct dial_back *peer_dial_back_start(struct conn *c, const char *const *urls, size_t count,
+                                       void (*done)(void *arg, bool is_confirmed), void *arg);
+/* One without an address to dial: done comes with false. */
+struct dial_back *peer_dial_back_none(struct tcp_peers *p, void (*done)(void *arg, bool is_confirmed),
+                                      void *arg);
+void peer_dial_back_cancel(struct dial_back *d);
+void peer_dial_backs_done(struct tcp_peers *p);
+void peer_confirm_answer(struct conn *c, struct slice payload); /* and closes */
 
 /* --- reporting ----------------------------------------------------------------------------------------- */
 /* May a line about this reason and this peer be written again? At most once a minute. */

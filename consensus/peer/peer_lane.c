@@ -12,6 +12,7 @@
 #include "consensus/peer/peer_impl.h"
 
 #include <assert.h>
+#include <stdio.h>
 
 #include "base/log.h"
 
@@ -44,16 +45,16 @@ static void on_open(struct conn *c)
 {
     struct lane *l = c->owner;
     struct tcp_peers *p = c->p;
-    c->stage = WIRE_AWAIT_REPLY;
-    wire_add_hello(&c->out, &(struct wire_hello){.version = WIRE_VERSION,
-                                                 .lane = (uint8_t)l->kind,
-                                                 .cluster_id = p->cluster_id,
-                                                 .from = p->self,
-                                                 .to = l->member->id,
-                                                 .run = p->run,
-                                                 .number = ++p->next_number,
-                                                 .urls = buf_slice(&p->urls)});
-    peer_conn_flush(c);
+    peer_opening_dial(
+        c, &(struct wire_hello){
+               .lane = (uint8_t)l->kind, .cluster_id = p->cluster_id, .from = p->self, .to = l->member->id});
+}
+
+/* The source of what this member dials is likely this address, too. */
+static void note_address(struct member *m, const struct conn *c)
+{
+    struct slice host = peer_conn_host(c);
+    snprintf(m->address, sizeof m->address, "%.*s", (int)host.size, (const char *)host.data);
 }
 
 static void come_up(struct lane *l, struct conn *c)
@@ -81,7 +82,9 @@ static void take_refusal(struct lane *l, struct conn *c, const struct wire_reply
     struct tcp_peers *p = c->p;
     uint64_t id = l->member->id;
     const char *text = wire_reason_text(r->reason);
-    bool is_final = r->reason == WIRE_REMOVED && r->cluster_id == p->cluster_id && r->member_id == id;
+    bool is_believed = !p->requires_proof || c->opening->proof >= PEER_PROOF_TOKEN;
+    bool is_final =
+        is_believed && r->reason == WIRE_REMOVED && r->cluster_id == p->cluster_id && r->member_id == id;
     l->is_refused = true;
     if (peer_report_may_log(p, text, id))
         log_warn("remote peer refused our connection", F_STR("error", text),
@@ -105,16 +108,40 @@ static void take_pong(struct lane *l, struct conn *c, uint64_t time_ns)
         m->round_trip_ns = now - time_ns ? now - time_ns : 1;
 }
 
+static void take_challenge(struct lane *l, struct conn *c, struct slice payload)
+{
+    int err = peer_opening_take_challenge(c, payload);
+    note_address(l->member, c);
+    if (err == ERR_PERMISSION_DENIED) {
+        l->is_refused = true;
+        if (peer_report_may_log(c->p, "unproved", l->member->id))
+            log_warn(
+                "the process that listens at this member's peer URL did not prove that it is that member: "
+                "it shows neither a token of ours nor a certificate",
+                F_HEX("remote-peer-id", l->member->id), F_STR("remote-address", c->remote));
+        peer_conn_close(c, err, "it did not prove that it is a member");
+    } else if (err) {
+        peer_conn_close(c, err, "bytes that are not of the peer protocol");
+    } else {
+        c->stage = WIRE_AWAIT_REPLY;
+        peer_conn_timer(c, REPLY_MS);
+        peer_opening_add_proof(c);
+    }
+}
+
 static void on_frame(struct conn *c, const struct wire_frame *frame)
 {
     struct lane *l = c->owner;
     struct wire_reply reply;
     if (frame->kind == WIRE_PONG) {
         take_pong(l, c, get_le64(frame->payload.data));
+    } else if (frame->kind == WIRE_CHALLENGE) {
+        take_challenge(l, c, frame->payload);
     } else if (wire_read_reply(frame->payload, &reply) != OK) {
         peer_conn_close(c, ERR_MALFORMED, "bytes that are not of the peer protocol");
-    } else if (reply.reason == WIRE_WELCOME && reply.version == WIRE_VERSION &&
-               reply.member_id == l->member->id && reply.cluster_id == c->p->cluster_id) {
+    } else if (c->stage == WIRE_AWAIT_REPLY && reply.reason == WIRE_WELCOME &&
+               reply.version == WIRE_VERSION && reply.member_id == l->member->id &&
+               reply.cluster_id == c->p->cluster_id) {
         come_up(l, c);
     } else {
         take_refusal(l, c, &reply);

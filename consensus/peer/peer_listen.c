@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Connections into us. Who dials is a guest until his hello has been judged; guests are few, have little
- * time, and get no memory beyond a hello (or one question).
+ * Connections into us: unauthenticated at first, then a stream of a member, a bootstrap query or a dial-back.
+ * Unauthenticated connections are few, have little time, and get no memory beyond a hello (or one query).
  *
- *   accept -> guest --hello for a lane--> judged: a lane of that member, instead of the one he had before
- *                `----hello, question---> on_question ... answer -> closed
+ *   accept -> HELLO for a stream -> judged -> PROOF -> [dial-back] -> the member's stream, instead of its
+ * last one
+ *          -> HELLO, QUESTION -> on_question ... answer -> closed
+ *          -> HELLO, CONFIRM -> answered (peer_confirm.c) -> closed
  *
- * A member that we do not know is let in if it names our cluster and was not removed: it may have been added
- * while we were behind, and be the leader we have to learn it from. Its hello says where it can be answered.
+ * A member that is not in our list is taken, too, when it names our cluster, was not removed, and is proved:
+ * it may have been added while we were behind, and be the leader we have to learn it from. With a token or a
+ * certificate its hello says where it can be answered; without, another member's list says so (set_vouched).
  */
 #include "consensus/peer/peer_impl.h"
 
@@ -17,6 +20,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/plant.h"
+#include "base/port_holder.h"
 
 enum { BACKLOG = 512, SOCKETS_MAX = 2, PONGS_MAX = 64 << 10 };
 
@@ -31,6 +35,9 @@ struct listener {
 struct peer_question {
     struct link link;  /* of tcp_peers.questions */
     struct conn *conn; /* NULL: the asker is gone */
+    struct dial_back *back;
+    void (*confirmed)(void *arg, bool is_confirmed);
+    void *arg;
 };
 
 /* --- lanes into us ------------------------------------------------------------------------------------- */
@@ -104,10 +111,12 @@ void peer_listen_forget(struct member *m)
 }
 
 /* --- the hello ----------------------------------------------------------------------------------------- */
-static void refuse(struct conn *c, const struct wire_hello *h, enum wire_reason reason)
+static void refuse(struct conn *c, enum wire_reason reason)
 {
     struct tcp_peers *p = c->p;
+    const struct wire_hello *h = &c->opening->hello;
     const char *text = wire_reason_text(reason);
+    p->refused[reason]++;
     if (peer_report_may_log(p, text, h->from))
         log_warn("rejected connection of remote peer", F_STR("error", text),
                  F_HEX("local-member-id", p->self), F_HEX("local-member-cluster-id", p->cluster_id),
@@ -130,7 +139,7 @@ static bool is_certified_for(const struct conn *c, const char *url)
  * everybody who dials that member must find in its certificate anyway. */
 static bool has_its_certificate(const struct conn *c, const struct wire_hello *h)
 {
-    char text[WIRE_URLS_MAX + 16];
+    char text[sizeof c->remote + 16];
     const struct member *m = peer_member_get(c->p, h->from);
     if (!c->tls || c->p->skip_client_san)
         return true;
@@ -142,12 +151,7 @@ static bool has_its_certificate(const struct conn *c, const struct wire_hello *h
             return true;
     if (m && !m->is_learned)
         return false;
-    snprintf(text, sizeof text, "%.*s", (int)h->urls.size, (const char *)h->urls.data);
-    char *rest = text;
-    for (char *url; (url = strsep(&rest, ",")) != NULL;)
-        if (is_certified_for(c, url))
-            return true;
-    return false;
+    return peer_opening_is_certified(c, false);
 }
 
 static enum wire_reason judge(const struct conn *c, const struct wire_hello *h)
@@ -179,8 +183,7 @@ static struct member *learn(struct tcp_peers *p, const struct wire_hello *h)
     struct member *m = peer_member_add(p, h->from);
     m->is_learned = true;
     p->learned_count++;
-    memcpy(text, h->urls.data, h->urls.size);
-    text[h->urls.size] = 0;
+    snprintf(text, sizeof text, "%.*s", (int)h->urls.size, h->urls.size ? (const char *)h->urls.data : "");
     char *rest = text;
     for (char *url; count < KNOWN_URLS_MAX && (url = strsep(&rest, ",")) != NULL;) {
         struct url parsed;
@@ -194,36 +197,144 @@ static struct member *learn(struct tcp_peers *p, const struct wire_hello *h)
     return m;
 }
 
-/* The connection dialed last counts, in whatever order they arrive: nothing of an older one may be read after
- * something of a newer one. */
-static void welcome(struct conn *c, const struct wire_hello *h)
+static void come_in(struct conn *c, struct member *m, enum peer_lane kind)
 {
     struct tcp_peers *p = c->p;
-    struct member *m = peer_member_get(p, h->from);
-    if (!m)
-        m = learn(p, h);
-    struct conn **place = &m->in[h->lane].conn;
-    if (m->in[h->lane].run == h->run && h->number <= m->in[h->lane].number) {
-        peer_conn_close(c, ERR_CLOSED, "an older connection");
-        return;
-    }
+    const struct wire_hello *h = &c->opening->hello;
+    struct conn **place = &m->in[kind].conn;
     if (*place) {
         m->received_bytes += (*place)->received_n;
         (*place)->owner = NULL;
         peer_conn_close(*place, ERR_CLOSED, "replaced by a newer one");
     }
     *place = c;
-    m->in[h->lane].run = h->run;
-    m->in[h->lane].number = h->number;
+    m->in[kind].run = h->run;
+    m->in[kind].number = h->number;
     list_remove(&c->guest);
     p->guest_count--;
     c->ops = &in_ops;
     c->owner = m;
     c->stage = WIRE_AWAIT_MESSAGES;
+}
+
+/* The connection dialed last counts, in whatever order they arrive: nothing of an older one may be read after
+ * something of a newer one. */
+static void welcome(struct conn *c)
+{
+    struct tcp_peers *p = c->p;
+    const struct wire_hello *h = &c->opening->hello;
+    struct member *m = peer_member_get(p, h->from);
+    if (!m)
+        m = learn(p, h);
+    if (m->in[h->lane].run == h->run && h->number <= m->in[h->lane].number) {
+        peer_conn_close(c, ERR_CLOSED, "an older connection");
+        return;
+    }
+    come_in(c, m, (enum peer_lane)h->lane);
     wire_add_reply(&c->out, &(struct wire_reply){WIRE_VERSION, WIRE_WELCOME, 0, p->cluster_id, p->self});
     peer_conn_timer(c, p->ping_ms);
+    peer_conn_flush(c);
     for (unsigned i = 0; i < PEER_LANE_COUNT; i++)
         peer_lane_hurry(&m->lanes[i]);
+}
+
+/* --- the proof ----------------------------------------------------------------------------------------- */
+/* Whatever was true when the hello came may have changed while the dial-back was under way. */
+static void decide(struct conn *c, bool is_proved)
+{
+    enum wire_reason reason = judge(c, &c->opening->hello);
+    if (reason == WIRE_WELCOME && is_proved)
+        welcome(c);
+    else
+        refuse(c, reason == WIRE_WELCOME ? WIRE_UNPROVED : reason);
+}
+
+static void dial_back(struct conn *c, struct member *m);
+
+/* One dial-back at a time for a member's stream. Openings that come from one of its addresses go first:
+ * forged ones from elsewhere cannot keep the member waiting. */
+static void dial_back_next(struct tcp_peers *p, uint64_t from, uint8_t lane)
+{
+    struct member *m = peer_member_get(p, from);
+    struct conn *next = NULL;
+    if (!m || m->proving[lane])
+        return;
+    LIST_FOR_EACH (l, &p->guests) {
+        struct conn *c = container_of(l, struct conn, guest);
+        if (c->state == CONN_OPEN && c->opening && c->opening->is_waiting && c->opening->hello.from == from &&
+            c->opening->hello.lane == lane && (!next || (c->is_from_member && !next->is_from_member)))
+            next = c;
+    }
+    if (next)
+        dial_back(next, m);
+}
+
+static void forget_dial_back(struct conn *c)
+{
+    struct opening *o = c->opening;
+    struct member *m = o ? peer_member_get(c->p, o->hello.from) : NULL;
+    if (!o || !o->back)
+        return;
+    o->back = NULL;
+    if (m && m->proving[o->hello.lane] == c)
+        m->proving[o->hello.lane] = NULL;
+}
+
+static void tell_unconfirmed(struct tcp_peers *p, uint64_t id)
+{
+    if (p->events && p->events->on_unconfirmed)
+        p->events->on_unconfirmed(p->arg, id);
+}
+
+static void on_dialed_back(void *arg, bool is_confirmed)
+{
+    struct conn *c = arg;
+    struct tcp_peers *p = c->p;
+    uint64_t from = c->opening->hello.from;
+    uint8_t lane = c->opening->hello.lane;
+    forget_dial_back(c);
+    if (c->state == CONN_OPEN) {
+        if (is_confirmed)
+            c->opening->proof = PEER_PROOF_DIAL_BACK;
+        decide(c, is_confirmed);
+    }
+    dial_back_next(p, from, lane);
+    if (!is_confirmed)
+        tell_unconfirmed(p, from);
+}
+
+/* The URL that our own stream to the member uses comes first. */
+static void dial_back(struct conn *c, struct member *m)
+{
+    const char *urls[KNOWN_URLS_MAX];
+    struct opening *o = c->opening;
+    o->is_waiting = m->proving[o->hello.lane] != NULL;
+    if (o->is_waiting)
+        return;
+    for (unsigned i = 0; i < m->url_count; i++)
+        urls[i] = m->urls[(m->lanes[PEER_LANE_LOG].url + i) % m->url_count];
+    m->proving[o->hello.lane] = c;
+    peer_conn_timer(c, HELLO_MS);
+    o->back = peer_dial_back_start(c, urls, m->url_count, on_dialed_back, c);
+}
+
+static void take_proof(struct conn *c, struct slice mac)
+{
+    struct tcp_peers *p = c->p;
+    struct opening *o = c->opening;
+    struct member *m = peer_member_get(p, o->hello.from);
+    enum peer_operation operation = m ? PEER_OPEN_STREAM : PEER_OPEN_UNKNOWN_STREAM;
+    c->stage = WIRE_AWAIT_NOTHING;
+    o->proof = peer_opening_shown(c, mac.data, (struct slice){0});
+    enum peer_verdict verdict = peer_proof_judge(operation, o->proof, p->requires_proof);
+    if (verdict == PEER_ASK_BACK && m) {
+        dial_back(c, m);
+    } else if (verdict == PEER_ASK_BACK) {
+        refuse(c, WIRE_UNKNOWN_MEMBER);
+        tell_unconfirmed(p, o->hello.from);
+    } else {
+        decide(c, verdict == PEER_ACCEPT);
+    }
 }
 
 /* --- questions ----------------------------------------------------------------------------------------- */
@@ -235,39 +346,95 @@ static void on_asker_timer(struct conn *c)
 static void on_asker_closed(struct conn *c)
 {
     ((struct peer_question *)c->owner)->conn = NULL;
+    c->p->question_count--;
 }
 
 static const struct conn_ops asker_ops = {NULL, NULL, on_asker_timer, on_asker_closed};
 
-static void take_question(struct conn *c, struct slice text)
+/* The oldest query that showed no proof makes room. */
+static void limit_questions(struct tcp_peers *p)
+{
+    struct conn *victim = NULL;
+    if (p->question_count < QUESTIONS_MAX)
+        return;
+    LIST_FOR_EACH (l, &p->questions) {
+        struct conn *c = container_of(l, struct peer_question, link)->conn;
+        if (c && c->state == CONN_OPEN &&
+            (!victim || (victim->opening->proof != PEER_PROOF_NONE && c->opening->proof == PEER_PROOF_NONE)))
+            victim = c;
+    }
+    if (victim)
+        peer_conn_close(victim, ERR_LIMIT, "too many bootstrap queries");
+}
+
+/* A certificate must be for all URLs that the asker claims. */
+static enum peer_proof proof_of_question(struct conn *c, const uint8_t *mac, struct slice text)
+{
+    enum peer_proof proof = peer_opening_shown(c, mac, text);
+    if (proof != PEER_PROOF_CERTIFICATE || c->p->skip_client_san || peer_opening_is_certified(c, true))
+        return proof;
+    return PEER_PROOF_NONE;
+}
+
+static void take_question(struct conn *c, struct slice payload)
 {
     struct tcp_peers *p = c->p;
+    struct slice text = slice_of(payload.data + PROOF_MAC_SIZE, payload.size - PROOF_MAC_SIZE);
     if (!p->events || !p->events->on_question) {
         peer_conn_close(c, ERR_CLOSED, "nobody answers here");
         return;
     }
+    limit_questions(p);
+    c->opening->proof = proof_of_question(c, payload.data, text);
     struct peer_question *q = mem_new(sizeof *q);
     q->conn = c;
     list_add_last(&p->questions, &q->link);
+    p->question_count++;
+    list_remove(&c->guest);
+    p->guest_count--;
     c->stage = WIRE_AWAIT_NOTHING;
     c->ops = &asker_ops;
     c->owner = q;
     peer_conn_timer(c, ANSWER_MS);
-    p->events->on_question(p->arg, q, text);
+    struct peer_asker asker = {c->opening->proof, buf_slice(&c->opening->urls)};
+    p->events->on_question(p->arg, q, &asker, text);
 }
 
-static void question_free(struct peer_question *q)
+static void question_free(struct tcp_peers *p, struct peer_question *q)
 {
     list_remove(&q->link);
-    if (q->conn)
+    if (q->conn) {
         q->conn->owner = NULL;
+        p->question_count--;
+    }
+    if (q->back)
+        peer_dial_back_cancel(q->back);
     mem_free(q);
+}
+
+static void on_question_dialed_back(void *arg, bool is_confirmed)
+{
+    struct peer_question *q = arg;
+    q->back = NULL;
+    q->confirmed(q->arg, is_confirmed && q->conn);
+}
+
+void peer_question_confirm(struct tcp_peers *p, struct peer_question *q, const char *const *urls,
+                           size_t count, void (*done)(void *arg, bool is_confirmed), void *arg)
+{
+    assert(!q->back);
+    q->confirmed = done;
+    q->arg = arg;
+    if (q->conn)
+        q->back = peer_dial_back_start(q->conn, urls, count, on_question_dialed_back, q);
+    else
+        q->back = peer_dial_back_none(p, on_question_dialed_back, q);
 }
 
 void peer_question_answer(struct tcp_peers *p, struct peer_question *q, struct slice text)
 {
     struct conn *c = q->conn;
-    question_free(q);
+    question_free(p, q);
     if (!c || c->state != CONN_OPEN)
         return;
     if (text.size > PEER_QUESTION_MAX) {
@@ -283,30 +450,51 @@ void peer_question_answer(struct tcp_peers *p, struct peer_question *q, struct s
 void peer_questions_done(struct tcp_peers *p)
 {
     while (!list_is_empty(&p->questions))
-        question_free(container_of(p->questions.next, struct peer_question, link));
+        question_free(p, container_of(p->questions.next, struct peer_question, link));
 }
 
-/* --- guests -------------------------------------------------------------------------------------------- */
-static void on_guest_frame(struct conn *c, const struct wire_frame *frame)
+/* --- unauthenticated connections -------------------------------------------------------------------------
+ */
+static void take_hello(struct conn *c, struct slice payload)
 {
+    struct tcp_peers *p = c->p;
     struct wire_hello h;
-    if (frame->kind == WIRE_QUESTION) {
-        take_question(c, frame->payload);
-        return;
-    }
-    if (wire_read_hello(frame->payload, &h) != OK) {
+    if (wire_read_hello(payload, &h) != OK) {
         peer_conn_close(c, ERR_MALFORMED, "bytes that are not of the peer protocol");
         return;
     }
-    if (h.version == WIRE_VERSION && h.lane == WIRE_LANE_QUESTION) {
-        c->stage = WIRE_AWAIT_QUESTION;
+    if (h.version == WIRE_VERSION && h.lane == WIRE_LANE_CONFIRM) {
+        c->stage = WIRE_AWAIT_CONFIRM;
         return;
     }
-    enum wire_reason reason = judge(c, &h);
-    if (reason == WIRE_WELCOME)
-        welcome(c, &h);
+    peer_opening_accept(c, &h);
+    if (h.version == WIRE_VERSION && h.lane == WIRE_LANE_QUESTION) {
+        c->stage = WIRE_AWAIT_QUESTION;
+        peer_conn_flush(c);
+        return;
+    }
+    struct member *m = peer_member_get(p, h.from);
+    if (PLANTED(PEER_FORGED_DISPLACES) && m && h.version == WIRE_VERSION && m->in[h.lane].conn)
+        peer_conn_close(m->in[h.lane].conn, ERR_CLOSED, "replaced by a newer one");
+    enum wire_reason reason = judge(c, &c->opening->hello);
+    if (reason != WIRE_WELCOME) {
+        refuse(c, reason);
+        return;
+    }
+    c->stage = WIRE_AWAIT_PROOF;
+    peer_conn_flush(c);
+}
+
+static void on_guest_frame(struct conn *c, const struct wire_frame *frame)
+{
+    if (frame->kind == WIRE_QUESTION)
+        take_question(c, frame->payload);
+    else if (frame->kind == WIRE_CONFIRM)
+        peer_confirm_answer(c, frame->payload);
+    else if (frame->kind == WIRE_PROOF)
+        take_proof(c, frame->payload);
     else
-        refuse(c, &h, reason);
+        take_hello(c, frame->payload);
 }
 
 static void on_guest_timer(struct conn *c)
@@ -314,22 +502,68 @@ static void on_guest_timer(struct conn *c)
     peer_conn_close(c, ERR_TIMEOUT, "no hello in time");
 }
 
-/* Its address without the port. */
 static uint64_t host_of(const struct conn *c)
 {
-    const char *colon = strrchr(c->remote, ':');
-    return hash64(c->remote, colon ? (size_t)(colon - c->remote) : strlen(c->remote));
+    struct slice host = peer_conn_host(c);
+    return hash64(host.data, host.size);
 }
 
-/* Somebody who connects and goes without a word looks whether the port is open. */
+/* A connection that is closed without a byte looks whether the port is open. */
 static void on_guest_closed(struct conn *c)
 {
-    if (c->received_n && peer_report_may_log(c->p, c->text, host_of(c)))
+    struct tcp_peers *p = c->p;
+    struct dial_back *back = c->opening ? c->opening->back : NULL;
+    if (back) {
+        forget_dial_back(c);
+        peer_dial_back_cancel(back);
+        dial_back_next(p, c->opening->hello.from, c->opening->hello.lane);
+    }
+    if (c->received_n && peer_report_may_log(p, c->text, host_of(c)))
         log_warn("rejected connection on peer endpoint", F_STR("error", c->text),
                  F_STR("remote-addr", c->remote));
 }
 
 static const struct conn_ops guest_ops = {NULL, on_guest_frame, on_guest_timer, on_guest_closed};
+
+static bool is_from_member(struct tcp_peers *p, const struct conn *c)
+{
+    struct slice host = peer_conn_host(c);
+    struct url url;
+    uint64_t id;
+    void *value;
+    for (size_t at = 0; map_next(&p->members, &at, &id, &value);) {
+        const struct member *m = value;
+        if (m->is_learned)
+            continue;
+        if (slice_equal(host, slice_text(m->address)))
+            return true;
+        for (unsigned i = 0; i < m->url_count; i++)
+            if (url_parse(slice_text(m->urls[i]), &url) == OK && slice_equal(host, slice_text(url.host)))
+                return true;
+    }
+    return false;
+}
+
+/* Which of the unauthenticated connections makes room: the oldest of the address that has the most of them.
+ * Connections from addresses of members stay while there are others. */
+static struct conn *choose_victim(struct tcp_peers *p)
+{
+    struct conn *victim = NULL;
+    unsigned most = 0;
+    LIST_FOR_EACH (l, &p->guests) {
+        struct conn *c = container_of(l, struct conn, guest);
+        unsigned count = 0;
+        LIST_FOR_EACH (k, &p->guests)
+            count += slice_equal(peer_conn_host(c), peer_conn_host(container_of(k, struct conn, guest)));
+        bool is_better = !victim || (victim->is_from_member && !c->is_from_member) ||
+                         (victim->is_from_member == c->is_from_member && count > most);
+        if (is_better) {
+            victim = c;
+            most = count;
+        }
+    }
+    return victim;
+}
 
 static void on_connection(uv_stream_t *server, int status)
 {
@@ -343,13 +577,14 @@ static void on_connection(uv_stream_t *server, int status)
     }
     if (p->is_closing || peer_conn_accept(p, server, l->is_tls, &guest_ops, &c) != OK)
         return;
-    if (p->guest_count >= GUESTS_MAX)
-        peer_conn_close(container_of(p->guests.next, struct conn, guest), ERR_LIMIT, "too many connections");
     c->owner = p;
     c->stage = WIRE_AWAIT_HELLO;
+    c->is_from_member = is_from_member(p, c);
     list_add_last(&p->guests, &c->guest);
     p->guest_count++;
     peer_conn_timer(c, HELLO_MS);
+    if (p->guest_count > GUESTS_MAX)
+        peer_conn_close(choose_victim(p), ERR_LIMIT, "too many connections");
 }
 
 /* --- sockets ------------------------------------------------------------------------------------------- */
@@ -392,8 +627,14 @@ int peer_listen_open(struct tcp_peers *p, const char *url, char *error, size_t e
     int rc = open_socket(l, is_local ? "127.0.0.1" : u.host, u.port);
     if (rc == UV_EINVAL)
         return tell(error, error_size, url, "expected an IP address or localhost", 0);
-    if (rc)
-        return tell(error, error_size, url, "bind", rc);
+    if (rc) {
+        int err = tell(error, error_size, url, "bind", rc);
+        size_t n = strlen(error);
+        if (err == ERR_EXISTS)
+            port_holder_describe(u.port, false, "--listen-peer-urls and --initial-advertise-peer-urls",
+                                 error + n, error_size - n);
+        return err;
+    }
     if (is_local)
         (void)!open_socket(l, "::1", u.port); /* a machine may have no IPv6 */
     return OK;

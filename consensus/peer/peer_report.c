@@ -94,6 +94,32 @@ static void print_row(struct tcp_peers *p, const struct row *row, struct buf *ou
     }
 }
 
+/* Streams into this member by how they were proved, and openings that were refused. */
+static void print_proofs(struct tcp_peers *p, struct buf *out)
+{
+    static const char streams[] = "cairn_peer_proof", refused[] = "cairn_peer_refused_total";
+    uint64_t counts[PEER_PROOF_COUNT] = {0}, id;
+    void *value;
+    char name[96];
+    for (size_t at = 0; map_next(&p->members, &at, &id, &value);)
+        for (unsigned i = 0; i < PEER_LANE_COUNT; i++) {
+            const struct conn *c = ((struct member *)value)->in[i].conn;
+            if (c)
+                counts[c->opening->proof]++;
+        }
+    metric_print_head(out, streams, "gauge",
+                      "Streams from other members by the proof with which they were opened.");
+    for (unsigned i = 0; i < PEER_PROOF_COUNT; i++) {
+        snprintf(name, sizeof name, "%s{kind=\"%s\"}", streams, peer_proof_name((enum peer_proof)i));
+        metric_print_value(out, name, (double)counts[i]);
+    }
+    metric_print_head(out, refused, "counter", "Openings of streams that were refused, by reason.");
+    for (unsigned i = WIRE_WELCOME + 1; i < WIRE_REASON_COUNT; i++) {
+        snprintf(name, sizeof name, "%s{reason=\"%s\"}", refused, wire_reason_name((enum wire_reason)i));
+        metric_print_value(out, name, (double)p->refused[i]);
+    }
+}
+
 void peer_report_metrics(void *arg, struct buf *out)
 {
     static const char round_trips[] = "etcd_network_peer_round_trip_time_seconds";
@@ -101,6 +127,7 @@ void peer_report_metrics(void *arg, struct buf *out)
     uint64_t id;
     void *value;
     char labels[40];
+    print_proofs(p, out);
     if (p->members.count == 0)
         return;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)

@@ -135,6 +135,71 @@ static void remove_member(struct peers *peers, uint64_t id)
         peer_member_free(m);
 }
 
+/* Openings by a member that others list and that never came make room first. */
+static void drop_late_vouched(struct tcp_peers *p)
+{
+    uint64_t id, now = peer_now_ms(p);
+    void *value;
+    for (size_t at = 0; map_next(&p->members, &at, &id, &value);) {
+        struct member *m = value;
+        bool has_stream = false;
+        for (unsigned i = 0; i < PEER_LANE_COUNT; i++)
+            has_stream |= m->in[i].conn != NULL;
+        if (m->is_learned && !has_stream && now > m->vouched_until_ms)
+            peer_member_free(m);
+    }
+}
+
+/* A member that we know, at URLs that we do not know yet: not while we reach it where we know it. */
+static void add_urls(struct member *m, const char *const *urls, size_t count)
+{
+    const char *all[KNOWN_URLS_MAX];
+    size_t n = 0;
+    for (unsigned i = 0; i < PEER_LANE_COUNT; i++)
+        if (peer_lane_is_up(&m->lanes[i]))
+            return;
+    for (; n < m->url_count; n++)
+        all[n] = m->urls[n];
+    for (size_t i = 0; i < count && n < KNOWN_URLS_MAX; i++) {
+        bool is_new = true;
+        for (size_t j = 0; j < n; j++)
+            is_new = is_new && strcmp(all[j], urls[i]) != 0;
+        if (is_new)
+            all[n++] = urls[i];
+    }
+    if (n == m->url_count)
+        return;
+    char *copies[KNOWN_URLS_MAX];
+    for (size_t i = 0; i < n; i++)
+        copies[i] = mem_string(all[i]);
+    peer_member_set_urls(m, (const char *const *)copies, n);
+    for (size_t i = 0; i < n; i++)
+        mem_free(copies[i]);
+}
+
+static void set_vouched(struct peers *peers, uint64_t id, const char *const *urls, size_t count)
+{
+    struct tcp_peers *p = of(peers);
+    struct member *m = peer_member_get(p, id);
+    if (id == 0 || id == p->self || map_get(&p->removed, id))
+        return;
+    if (m && !m->is_learned) {
+        add_urls(m, urls, count);
+        return;
+    }
+    drop_late_vouched(p);
+    m = peer_member_get(p, id);
+    if (!m && p->learned_count >= LEARNED_MAX)
+        return;
+    if (!m) {
+        m = peer_member_add(p, id);
+        m->is_learned = true;
+        p->learned_count++;
+    }
+    m->vouched_until_ms = peer_now_ms(p) + VOUCHED_MS;
+    peer_member_set_urls(m, urls, count);
+}
+
 static bool send_message(struct peers *peers, uint64_t to, enum peer_lane kind, struct slice head,
                          struct slice body)
 {
@@ -184,6 +249,12 @@ static void answer(struct peers *peers, struct peer_question *question, struct s
     peer_question_answer(of(peers), question, text);
 }
 
+static void confirm(struct peers *peers, struct peer_question *question, const char *const *urls,
+                    size_t count, void (*done)(void *arg, bool is_confirmed), void *arg)
+{
+    peer_question_confirm(of(peers), question, urls, count, done, arg);
+}
+
 static size_t round_trips(struct peers *peers, struct peer_round_trip *ret_list, size_t max)
 {
     uint64_t id;
@@ -203,12 +274,14 @@ static const struct peer_ops tcp_ops = {
     .set_identity = set_identity,
     .set_member = set_member,
     .remove_member = remove_member,
+    .set_vouched = set_vouched,
     .send = send_message,
     .queued = queued,
     .flush = flush,
     .ask = ask,
     .cancel = cancel,
     .answer = answer,
+    .confirm = confirm,
     .round_trips = round_trips,
 };
 
@@ -313,6 +386,11 @@ int peer_tcp_new(const struct peer_tcp_options *o, char *error, size_t error_siz
     list_init(&p->guests);
     list_init(&p->asks);
     list_init(&p->questions);
+    list_init(&p->dial_backs);
+    if (o->tokens)
+        proof_tokens_copy(&p->tokens, o->tokens);
+    p->requires_proof = o->requires_proof;
+    p->ca_proves = o->tls.ca_file != NULL;
     p->skip_client_san = o->tls.skip_client_san;
     join_urls(p, o);
     uv_idle_init(p->loop, &p->last);
@@ -329,6 +407,12 @@ int peer_tcp_new(const struct peer_tcp_options *o, char *error, size_t error_siz
     return err;
 }
 
+void peer_tcp_set_tokens(struct peers *peers, const struct proof_tokens *tokens)
+{
+    proof_tokens_free(&of(peers)->tokens);
+    proof_tokens_copy(&of(peers)->tokens, tokens);
+}
+
 void peer_release(struct tcp_peers *p)
 {
     if (!p->is_closing || p->open_handles)
@@ -343,6 +427,7 @@ void peer_release(struct tcp_peers *p)
         mem_free(p->tls_later[i]);
     map_done(&p->members);
     map_done(&p->removed);
+    proof_tokens_free(&p->tokens);
     buf_done(&p->urls);
     mem_free(p);
     if (closed)
@@ -371,7 +456,8 @@ void peer_tcp_close(struct peers *peers, void (*done)(void *arg), void *arg)
     for (size_t at = 0; map_next(&p->members, &at, &id, &value);)
         peer_member_free(value);
     peer_asks_done(p);
-    peer_questions_done(p);
+    peer_questions_done(p); /* and their dial-backs */
+    peer_dial_backs_done(p);
     LIST_FOR_EACH_SAFE (l, &p->conns) {
         struct conn *c = container_of(l, struct conn, all);
         c->owner = NULL;

@@ -5,6 +5,7 @@
 
 #include "consensus/io.h"
 #include "consensus/peer/peer.h"
+#include "consensus/peer/peer_proof.h"
 
 struct uv_loop_s;
 
@@ -38,12 +39,16 @@ struct peer_tcp_options {
     const char *const *advertise_urls;
     size_t advertise_url_count;
     struct peer_tls_options tls;
+    const struct proof_tokens *tokens; /* of --join-token-file; NULL = none */
+    bool requires_proof;               /* --require-peer-proof */
     uint64_t heartbeat_ms; /* raft's; 0 = 100. Pings are 5 of them apart, a silent lane ends after 25 */
 };
 
 /* Listens at once (questions are taken). ERR_INVALID, ERR_EXISTS (address in use) and a sentence in error. */
 MUST_CHECK int peer_tcp_new(const struct peer_tcp_options *options, char *error, size_t error_size,
                             struct peers **ret_peers);
+/* Tokens for openings from now on; streams that are open stay. */
+void peer_tcp_set_tokens(struct peers *p, const struct proof_tokens *tokens);
 /* Ends everything; no event comes any more, asks under way end without a word, questions not yet answered
  * must not be. done comes on the loop when all sockets are closed and p is freed; it may be NULL. */
 void peer_tcp_close(struct peers *p, void (*done)(void *arg), void *arg);

@@ -26,8 +26,30 @@ const char *wire_reason_text(enum wire_reason reason)
         [WIRE_REMOVED] = "the member has been permanently removed from the cluster",
         [WIRE_TOO_MANY] = "too many unknown members",
         [WIRE_CERTIFICATE] = "the certificate is for none of the member's addresses",
+        [WIRE_UNKNOWN_MEMBER] = "the member is not in the member list of the one that was dialed",
+        [WIRE_UNPROVED] =
+            "the member did not prove that it is one: give all members the same "
+            "--join-token-file or peer TLS with --peer-trusted-ca-file, or let its recorded peer "
+            "URL reach it",
     };
     return reason < WIRE_REASON_COUNT ? texts[reason] : "refused";
+}
+
+const char *wire_reason_name(enum wire_reason reason)
+{
+    static const char *const names[WIRE_REASON_COUNT] = {
+        [WIRE_WELCOME] = "none",
+        [WIRE_VERSION_UNKNOWN] = "version",
+        [WIRE_NOT_READY] = "not_ready",
+        [WIRE_WRONG_CLUSTER] = "wrong_cluster",
+        [WIRE_WRONG_MEMBER] = "wrong_member",
+        [WIRE_REMOVED] = "removed",
+        [WIRE_TOO_MANY] = "too_many",
+        [WIRE_CERTIFICATE] = "certificate",
+        [WIRE_UNKNOWN_MEMBER] = "unknown_member",
+        [WIRE_UNPROVED] = "unproved",
+    };
+    return reason < WIRE_REASON_COUNT ? names[reason] : "unknown";
 }
 
 /* --- frames --- */
@@ -66,10 +88,16 @@ static bool limit_of(enum wire_stage stage, unsigned kind, size_t *ret_limit)
         {WIRE_AWAIT_PONGS, WIRE_PONG, WIRE_PING_SIZE},
         /* Later versions may say more. */
         {WIRE_AWAIT_HELLO, WIRE_HELLO, 2 * (WIRE_HELLO_SIZE + WIRE_URLS_MAX)},
+        {WIRE_AWAIT_CHALLENGE, WIRE_CHALLENGE, 256},
+        {WIRE_AWAIT_CHALLENGE, WIRE_HELLO_REPLY, 256}, /* refused */
+        {WIRE_AWAIT_PROOF, WIRE_PROOF, PROOF_MAC_SIZE},
         {WIRE_AWAIT_REPLY, WIRE_HELLO_REPLY, 256},
-        {WIRE_AWAIT_QUESTION, WIRE_QUESTION, PEER_QUESTION_MAX},
+        {WIRE_AWAIT_QUESTION, WIRE_QUESTION, PROOF_MAC_SIZE + PEER_QUESTION_MAX},
         {WIRE_AWAIT_ANSWER, WIRE_ANSWER, PEER_QUESTION_MAX},
         {WIRE_AWAIT_ANSWER, WIRE_HELLO_REPLY, 256}, /* refused */
+        {WIRE_AWAIT_CONFIRM, WIRE_CONFIRM, WIRE_CONFIRM_SIZE},
+        {WIRE_AWAIT_CONFIRMED, WIRE_CONFIRMED, PROOF_MAC_SIZE},
+        {WIRE_AWAIT_CONFIRMED, WIRE_HELLO_REPLY, 256}, /* another version */
     };
     for (size_t i = 0; i < sizeof allowed / sizeof *allowed; i++)
         if (allowed[i].stage == stage && allowed[i].kind == kind) {
@@ -77,6 +105,19 @@ static bool limit_of(enum wire_stage stage, unsigned kind, size_t *ret_limit)
             return true;
         }
     return false;
+}
+
+static bool has_its_size(enum wire_kind kind, size_t size)
+{
+    if (kind == WIRE_PING || kind == WIRE_PONG)
+        return size == WIRE_PING_SIZE;
+    if (kind == WIRE_PROOF)
+        return size == PROOF_MAC_SIZE;
+    if (kind == WIRE_QUESTION)
+        return size >= PROOF_MAC_SIZE;
+    if (kind == WIRE_CONFIRMED)
+        return size == PROOF_MAC_SIZE || size == 0;
+    return true;
 }
 
 int wire_take(struct slice *in, enum wire_stage stage, struct wire_frame *ret_frame)
@@ -96,8 +137,7 @@ int wire_take(struct slice *in, enum wire_stage stage, struct wire_frame *ret_fr
     struct slice payload = slice_of(in->data + WIRE_HEADER_SIZE, size);
     if (get_le32(in->data + AT_PAYLOAD_CRC) != crc32c(0, payload.data, size))
         return ERR_CORRUPT;
-    bool is_time = in->data[AT_KIND] == WIRE_PING || in->data[AT_KIND] == WIRE_PONG;
-    if (is_time && size != WIRE_PING_SIZE)
+    if (!has_its_size((enum wire_kind)in->data[AT_KIND], size))
         return ERR_MALFORMED;
     *ret_frame = (struct wire_frame){(enum wire_kind)in->data[AT_KIND], payload};
     *in = slice_of(payload.data + size, in->size - WIRE_HEADER_SIZE - size);
@@ -117,7 +157,7 @@ static uint16_t get_le16(const uint8_t *p)
 }
 
 /*  | magic 8 | version 2 | lane 1 | 0 | features 4 | cluster 8 | from 8 | to 8 | run 8 | number 8 |
- *  | size of urls 2 | urls | */
+ *  | size of urls 2 | nonce 32 | urls | */
 void wire_add_hello(struct buf *out, const struct wire_hello *h)
 {
     uint8_t b[WIRE_HELLO_SIZE];
@@ -133,6 +173,7 @@ void wire_add_hello(struct buf *out, const struct wire_hello *h)
     put_le64(b + 40, h->run);
     put_le64(b + 48, h->number);
     put_le16(b + 56, (unsigned)h->urls.size);
+    memcpy(b + 58, h->nonce, PROOF_NONCE_SIZE);
     wire_add_frame(out, WIRE_HELLO, slice_of(b, sizeof b), h->urls);
 }
 
@@ -155,12 +196,62 @@ int wire_read_hello(struct slice in, struct wire_hello *ret_hello)
     h.to = get_le64(b + 32);
     h.run = get_le64(b + 40);
     h.number = get_le64(b + 48);
+    memcpy(h.nonce, b + 58, PROOF_NONCE_SIZE);
     size_t urls = get_le16(b + 56);
     if (urls > WIRE_URLS_MAX || urls > in.size - WIRE_HELLO_SIZE ||
-        (h.lane >= PEER_LANE_COUNT && h.lane != WIRE_LANE_QUESTION))
+        (h.lane >= PEER_LANE_COUNT && h.lane < WIRE_LANE_CONFIRM))
         return ERR_MALFORMED;
     h.urls = slice_of(b + WIRE_HELLO_SIZE, urls);
     *ret_hello = h;
+    return OK;
+}
+
+/*  | version 2 | 0 2 | nonce 32 | MAC 32 | */
+void wire_add_challenge(struct buf *out, const struct wire_challenge *c)
+{
+    uint8_t b[WIRE_CHALLENGE_SIZE] = {0};
+    put_le16(b, c->version);
+    memcpy(b + 4, c->nonce, PROOF_NONCE_SIZE);
+    memcpy(b + 36, c->mac, PROOF_MAC_SIZE);
+    wire_add_frame(out, WIRE_CHALLENGE, slice_of(b, sizeof b), (struct slice){0});
+}
+
+int wire_read_challenge(struct slice in, struct wire_challenge *ret_challenge)
+{
+    if (in.size < WIRE_CHALLENGE_SIZE)
+        return ERR_MALFORMED;
+    ret_challenge->version = get_le16(in.data);
+    memcpy(ret_challenge->nonce, in.data + 4, PROOF_NONCE_SIZE);
+    memcpy(ret_challenge->mac, in.data + 36, PROOF_MAC_SIZE);
+    return OK;
+}
+
+/*  | lane 1 | 0 7 | cluster 8 | from 8 | to 8 | run 8 | number 8 | tag 32 | */
+void wire_add_confirm(struct buf *out, const struct wire_confirm *c)
+{
+    uint8_t b[WIRE_CONFIRM_SIZE] = {c->lane};
+    put_le64(b + 8, c->cluster_id);
+    put_le64(b + 16, c->from);
+    put_le64(b + 24, c->to);
+    put_le64(b + 32, c->run);
+    put_le64(b + 40, c->number);
+    memcpy(b + 48, c->tag, PROOF_MAC_SIZE);
+    wire_add_frame(out, WIRE_CONFIRM, slice_of(b, sizeof b), (struct slice){0});
+}
+
+int wire_read_confirm(struct slice in, struct wire_confirm *ret_confirm)
+{
+    if (in.size != WIRE_CONFIRM_SIZE)
+        return ERR_MALFORMED;
+    *ret_confirm = (struct wire_confirm){.lane = in.data[0],
+                                         .cluster_id = get_le64(in.data + 8),
+                                         .from = get_le64(in.data + 16),
+                                         .to = get_le64(in.data + 24),
+                                         .run = get_le64(in.data + 32),
+                                         .number = get_le64(in.data + 40)};
+    memcpy(ret_confirm->tag, in.data + 48, PROOF_MAC_SIZE);
+    if (ret_confirm->lane >= PEER_LANE_COUNT && ret_confirm->lane != WIRE_LANE_QUESTION)
+        return ERR_MALFORMED;
     return OK;
 }
 

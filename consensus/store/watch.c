@@ -36,6 +36,8 @@ struct watch_hub *watch_hub_new(const struct watch_options *options)
     list_init(&h->streams);
     list_init(&h->ready);
     list_init(&h->rereading);
+    list_init(&h->judged);
+    list_init(&h->unjudged);
     return h;
 }
 
@@ -218,7 +220,7 @@ void watcher_become_level(struct watcher *w)
     watcher_enlist(w, false);
 }
 
-static struct watcher *watcher_find(const struct watch_stream *s, int64_t id)
+struct watcher *watcher_find(const struct watch_stream *s, int64_t id)
 {
     if (s->ids.capacity)
         return map_get(&s->ids, (uint64_t)id);
@@ -266,7 +268,7 @@ void watcher_end(struct watcher *w)
     list_add_last(&s->ended, &w->in_stream);
 }
 
-static void watcher_free(struct watcher *w)
+void watcher_free(struct watcher *w)
 {
     struct watch_stream *s = w->stream;
     if (w->group)
@@ -296,6 +298,7 @@ void watch_stream_close(struct watch_stream *s)
     watch_queue_done(&s->queue);
     list_remove(&s->ready);
     list_remove(&s->rereading);
+    list_remove(&s->turn);
     list_remove(&s->link);
     h->stream_count--;
     mem_free(s);
@@ -360,6 +363,8 @@ static void watcher_add(struct watch_stream *s, const Etcdserverpb__WatchCreateR
     w->stream = s;
     w->group = group_get(h, key, &r->range_end);
     w->id = id;
+    w->serial = ++h->serial;
+    w->judged = h->epoch;
     w->has_previous = r->prev_kv;
     w->may_fragment = r->fragment;
     w->wants_progress = r->progress_notify;
@@ -492,6 +497,10 @@ void watch_store_replaced(struct watch_hub *h, struct store *store)
 bool watch_next(struct watch_stream *s, struct watch_output *ret_output)
 {
     struct watch_hub *h = s->hub;
+    if (s->judged != h->epoch && !watch_stream_is_judged(s)) {
+        s->is_told = false; /* watch_judge_turn tells it */
+        return false;
+    }
     if (!watch_queue_next(&s->queue, h->options.response_bytes_max, &h->scratch, ret_output)) {
         s->is_told = false;
         return false;

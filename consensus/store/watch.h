@@ -54,9 +54,19 @@ bool watch_turn(struct watch_hub *h, uint64_t now_ms);
 /* After a snapshot was installed: every watcher re-reads from its own cursor; never lower, never higher. */
 void watch_store_replaced(struct watch_hub *h, struct store *store);
 
+/* Rights have changed: every stream that has a judge is asked anew for each of its watchers, some watchers a
+ * turn. A stream gives nothing out before all of its watchers were judged; after this call nothing that was
+ * queued before goes to a watcher that lost its right. */
+void watch_rejudge(struct watch_hub *h);
+
 /* on_ready may be called from within any watch_ function but watch_deliver, watch_next and watch_has_next. */
 struct watch_stream *watch_stream_open(struct watch_hub *h, void (*on_ready)(void *arg), void *arg);
 void watch_stream_close(struct watch_stream *s);
+/* The owner of the stream decides whether a range may still be watched: NULL, or the reason with which the
+ * watcher is canceled. Called from watch_next and watch_turn; it must not call watch_ functions. Without a
+ * judge everything is allowed. arg is on_ready's. */
+void watch_stream_set_judge(struct watch_stream *s,
+                            const char *(*judge)(void *arg, struct slice key, struct slice range_end));
 
 /* Queues the created response (or created+canceled with etcd's reason: empty range, duplicate id, negative
  * revision, too many). refuse_reason not NULL: answers created+canceled with that text (permission failures).

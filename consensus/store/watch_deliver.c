@@ -63,7 +63,7 @@ static void offer(struct offering *o, struct watcher *w)
         w->is_in_scan = false;
         return;
     }
-    struct watch_head head = {.watch_id = w->id};
+    struct watch_head head = {.watch_id = w->id, .serial = w->serial};
     watch_queue_add_event(&s->queue, &w->open, &head, w->may_fragment, o->revision, o->header_revision,
                           encoded(o, w->has_previous));
     w->has_news = true;
@@ -305,7 +305,8 @@ static void progress_turn(struct watch_hub *h, uint64_t now_ms)
 bool watch_turn(struct watch_hub *h, uint64_t now_ms)
 {
     progress_turn(h, now_ms);
+    bool has_unjudged = watch_judge_turn(h);
     bool has_more = reread(h);
     watch_hub_tell_ready(h);
-    return has_more || !list_is_empty(&h->ready);
+    return has_more || has_unjudged || !list_is_empty(&h->ready);
 }

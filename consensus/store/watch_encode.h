@@ -13,6 +13,7 @@ struct watch_head {
     int64_t watch_id;
     int64_t compact_revision;
     const char *cancel_reason; /* NULL = none */
+    uint64_t serial;           /* of the watcher whose events follow; not encoded */
     bool is_created, is_canceled, is_fragment;
 };
 

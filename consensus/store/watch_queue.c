@@ -61,6 +61,29 @@ void watch_queue_add_control(struct watch_queue *q, const struct watch_head *hea
         item->head.cancel_reason = mem_string(head->cancel_reason);
 }
 
+void watch_queue_add_first(struct watch_queue *q, const struct watch_head *head, int64_t header_revision)
+{
+    watch_queue_add_control(q, head, header_revision);
+    struct link *last = q->items.prev;
+    list_remove(last);
+    list_add_first(&q->items, last);
+}
+
+int64_t watch_queue_drop(struct watch_queue *q, bool (*is_wanted)(void *arg, const struct watch_item *item),
+                         void *arg)
+{
+    int64_t begun = -1;
+    LIST_FOR_EACH_SAFE (l, &q->items) {
+        struct watch_item *item = container_of(l, struct watch_item, link);
+        if (!item->count || is_wanted(arg, item))
+            continue;
+        if (item->sent)
+            begun = item->head.watch_id;
+        item_free(q, item);
+    }
+    return begun;
+}
+
 void watch_queue_close_item(struct watch_item **open)
 {
     if (*open)

@@ -52,6 +52,12 @@ void watch_queue_add_control(struct watch_queue *q, const struct watch_head *hea
  * b. */
 void watch_queue_add_event(struct watch_queue *q, struct watch_item **open, const struct watch_head *head,
                            bool may_fragment, int64_t revision, int64_t header_revision, struct blob *b);
+/* Drops the responses with events for which is_wanted says false. Returns the id of the watcher whose
+ * response was dropped after some of its fragments had gone out, or -1. */
+int64_t watch_queue_drop(struct watch_queue *q, bool (*is_wanted)(void *arg, const struct watch_item *item),
+                         void *arg);
+/* A control response before all others. */
+void watch_queue_add_first(struct watch_queue *q, const struct watch_head *head, int64_t header_revision);
 /* The watcher goes away or must not reach the item any more. */
 void watch_queue_close_item(struct watch_item **open);
 /* Takes the next response out. False when there is none. */

@@ -46,6 +46,9 @@ struct watcher {
     struct group *group; /* NULL: ended */
     struct link in_stream;
     int64_t start_revision; /* as asked for; 0 = now */
+    uint64_t judged;        /* watch_hub.epoch when it was last allowed */
+    uint64_t serial;        /* that of no other watcher of the hub, unlike id */
+    const char *refused;    /* the judge's reason, while it is being canceled */
 };
 
 struct watch_stream {
@@ -56,7 +59,10 @@ struct watch_stream {
     struct link level, behind; /* watcher.in_stream */
     struct link ended;         /* the same, by a compaction, and not yet canceled: in no group */
     size_t count, behind_count, progress_count;
-    struct map ids; /* once there are more than STREAM_IDS_MIN */
+    const char *(*judge)(void *arg, struct slice key, struct slice range_end);
+    uint64_t judged;  /* watch_hub.epoch when all of its watchers were last judged */
+    struct link turn; /* watch_hub.judged or .unjudged, with a judge */
+    struct map ids;   /* once there are more than STREAM_IDS_MIN */
     int64_t next_id;
     int64_t start_max; /* no watcher starts later */
     struct watch_queue queue;
@@ -72,6 +78,10 @@ struct watch_hub {
     struct keyset keys;
     struct interval_tree ranges;
     struct link streams, ready, rereading;
+    uint64_t epoch;               /* of rights: watch_rejudge moves it on */
+    uint64_t serial;              /* of the last watcher */
+    size_t budget;                /* watchers that may still be judged in this turn */
+    struct link judged, unjudged; /* streams with a judge */
     struct heap progress;
     uint64_t ticks; /* for the jitter */
     size_t stream_count, watcher_count, behind_count;
@@ -92,6 +102,13 @@ void watch_stream_queue_control(struct watch_stream *s, const struct watch_head 
                                 int64_t header_revision);
 void watch_hub_tell_ready(struct watch_hub *h);
 
+/* watch_judge.c: False: not all of its watchers are judged, nothing may be given out now. */
+bool watch_stream_is_judged(struct watch_stream *s);
+/* Judges some streams; true: there are more. */
+bool watch_judge_turn(struct watch_hub *h);
+
+struct watcher *watcher_find(const struct watch_stream *s, int64_t id); /* or NULL */
+void watcher_free(struct watcher *w);
 void watcher_fall_behind(struct watcher *w, int64_t next_revision);
 void watcher_become_level(struct watcher *w);
 void watcher_end(struct watcher *w);

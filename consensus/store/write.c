@@ -39,7 +39,9 @@ void store_write_put(struct store *s, struct slice key, struct slice value, int6
     int64_t old_lease = exists && lease == 0 ? lease_of(s, e) : 0;
     struct record record = {.key = key, .value = value, .lease = lease};
     record.create_revision = exists ? e->create : revision.main;
-    record.version = exists ? e->version + 1 : 1;
+    record.version = 1;
+    if (exists) /* not by ?: here and wherever a 1 is added: tests/compiler */
+        record.version += e->version;
     write_record(s, revision, &record);
     if (e) {
         index_update(&s->index, e, revision, lease != 0);

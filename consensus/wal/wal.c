@@ -172,8 +172,9 @@ static void add_segment(struct wal *w, struct wal_segment segment)
 /* Makes the spare the segment after the last one; its first batch comes at w->at. */
 static void plan_segment(struct wal *w, struct buf *ret_header, uint64_t *ret_sequence)
 {
+    uint64_t last = w->segment_count ? w->segments[w->segment_count - 1].sequence : 0;
     struct wal_segment_header header = {
-        .sequence = w->segment_count ? w->segments[w->segment_count - 1].sequence + 1 : 1,
+        .sequence = last + 1,
         .salt = w->io->ops->random(w->io),
         .previous_end = w->segment_count ? w->at : 0,
         .state = w->before,

@@ -73,8 +73,8 @@ static bool has_ended(struct ctl_child *child, int flags)
     pid_t pid = waitpid(child->pid, &status, flags);
     if (pid == 0 || (pid < 0 && errno == EINTR))
         return false;
-    child->status =
-        WIFEXITED(status) ? WEXITSTATUS(status) : 128 + (WIFSIGNALED(status) ? WTERMSIG(status) : 0);
+    int signal_number = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+    child->status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + signal_number;
     if (child->exit_fd >= 0)
         close(child->exit_fd);
     child->exit_fd = -1;

@@ -134,10 +134,22 @@ static enum ctl_exit read_instance(struct ctl *c, json_t *instance)
     return how;
 }
 
-/* The same PUT registers, keeps alive, and registers again what was lost. */
-static enum ctl_exit put_instance(struct ctl *c, const struct buf *body, bool is_said, json_t **ret_doc)
+/* The key of the session that the answer says was opened; it stays when there is none. */
+static void keep_key(const json_t *doc, char key[64])
+{
+    const char *given = json_string_value(json_object_get(doc, "session_key"));
+    if (given)
+        snprintf(key, 64, "%s", given);
+}
+
+/* The same PUT registers, keeps alive, and registers again what was lost. key: of its session, "" at first.
+ */
+static enum ctl_exit put_instance(struct ctl *c, const struct buf *body, bool is_said, char key[64],
+                                  json_t **ret_doc)
 {
     struct ctl_call call = {.method = "PUT", .body = buf_slice(body), .has_body = true};
+    if (key[0])
+        buf_addf(&call.fields, "X-Cairn-Session-Key: %s\r\n", key);
     service_path(&call, arg(c, 0), arg(c, 1));
     ctl_query_names(c, &call);
     enum ctl_exit how;
@@ -150,6 +162,8 @@ static enum ctl_exit put_instance(struct ctl *c, const struct buf *body, bool is
                        json_parse(buf_slice(&call.answer), ret_doc, error, sizeof error) == OK;
         how = is_fine ? CTL_DONE : err == ERR_CANCELED ? CTL_INTERRUPTED : CTL_ERROR;
     }
+    if (!how)
+        keep_key(*ret_doc, key);
     ctl_call_done(&call);
     return how;
 }
@@ -166,7 +180,8 @@ static enum ctl_exit delete_instance(struct ctl *c, json_t **ret_doc)
 
 /* Heartbeats until we are stopped or the command has ended. A heartbeat that fails is tried again each
  * second: the instance is lost only when its TTL is over. */
-static void keep_alive(struct ctl *c, const struct buf *body, int64_t heartbeat_ms, struct ctl_child *child)
+static void keep_alive(struct ctl *c, const struct buf *body, int64_t heartbeat_ms, char key[64],
+                       struct ctl_child *child)
 {
     bool is_failing = false;
     for (;;) {
@@ -174,7 +189,7 @@ static void keep_alive(struct ctl *c, const struct buf *body, int64_t heartbeat_
         if (child ? ctl_child_wait(c, child, wait_ms) : ctl_pause(c, wait_ms))
             return;
         json_t *doc = NULL;
-        enum ctl_exit how = put_instance(c, body, false, &doc);
+        enum ctl_exit how = put_instance(c, body, false, key, &doc);
         if (how == CTL_INTERRUPTED)
             continue;
         if (how && !is_failing)
@@ -206,13 +221,14 @@ enum ctl_exit ctl_service_register(struct ctl *c)
 {
     json_t *instance = json_object(), *doc = NULL;
     struct buf body = {0};
+    char key[64] = "";
     struct ctl_child child = {.exit_fd = -1};
     bool has_command = c->typed.arg_count > c->typed.dash_at;
     enum ctl_exit how = read_instance(c, instance);
     if (how)
         goto out;
     ctl_show_json(&body, instance);
-    how = put_instance(c, &body, true, &doc);
+    how = put_instance(c, &body, true, key, &doc);
     if (how)
         goto out;
     ctl_print_done(c, doc, "registered %s of %s at %s, session %s", arg(c, 1), arg(c, 0), arg(c, 2),
@@ -229,7 +245,7 @@ enum ctl_exit ctl_service_register(struct ctl *c)
         ctl_note(c, "heartbeats go out; Ctrl-C deregisters");
     }
     if (!how)
-        keep_alive(c, &body, ctl_json_int(doc, "heartbeat_ms"), has_command ? &child : NULL);
+        keep_alive(c, &body, ctl_json_int(doc, "heartbeat_ms"), key, has_command ? &child : NULL);
     if (leave(c) != CTL_DONE && !how)
         how = CTL_ERROR;
     if (has_command && !how)

@@ -23,8 +23,8 @@ struct api *api_new(const struct api_options *options);
 /* After the HTTP server has stopped. */
 void api_free(struct api *a);
 /* In each turn of the loop, after registry_turn and config_turn: forgets the answers that requests of one
- * turn share. */
-void api_turn(struct api *a);
+ * turn share, and ends reads that wait and have lost their right. True: there is more to do, do not sleep. */
+bool api_turn(struct api *a);
 
 enum { API_MOUNTS = 4 };
 void api_mounts(struct api *a, struct http_mount ret_mounts[API_MOUNTS]);

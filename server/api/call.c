@@ -7,6 +7,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <strings.h>
 
 #include "base/log.h"
 #include "base/text.h"
@@ -25,6 +26,11 @@ struct registry *api_registry(const struct api_call *c)
 struct registry_key api_key(const struct api_call *c)
 {
     return (struct registry_key){c->ns, c->group, c->service, c->id};
+}
+
+const struct audience *api_audience(const struct api_call *c)
+{
+    return guard_audience(c->api->options.identity, &c->guard.who, api_registry(c));
 }
 
 /* --- parameters ----------------------------------------------------------------------------------------- */
@@ -136,7 +142,7 @@ void api_page_close(struct api_page *p)
 
 void api_expose_headers(struct api_call *c)
 {
-    if (c->q->origin.size)
+    if (c->q->origin.size && !c->q->is_own_page && http_origin_is_allowed(c->q))
         http_add_header(c->q, "Access-Control-Expose-Headers",
                         "X-Cairn-Revision, X-Cairn-Seq, ETag, Location, Retry-After, Content-Disposition");
 }
@@ -148,15 +154,33 @@ static void add_common_headers(struct api_call *c, int status, int64_t revision)
     snprintf(text, sizeof text, "%" PRId64, revision);
     http_add_header(q, "X-Cairn-Revision", text);
     api_expose_headers(c);
+    /* A content is whatever its writer put there. A browser that opens it must not take it for a page of
+     * this server: it runs nothing, loads nothing, and its origin is none. */
+    if (c->route && (c->route->flags & ANSWER_RAW))
+        http_add_header(q, "Content-Security-Policy", "default-src 'none'; sandbox");
     if (status == 503)
         http_add_header(q, "Retry-After", "1");
     if (status == 429)
         http_add_header(q, "Retry-After", "5");
 }
 
+static bool is_read(const struct api_call *c)
+{
+    return c->route && c->route->method == HTTP_GET && !(c->route->flags & IS_PUBLIC);
+}
+
+static bool refuse_who(struct api_call *c, int err, const char *message);
+
 void api_respond(struct api_call *c, int status, int64_t revision, const char *type, struct slice body)
 {
     struct http_request *q = c->q;
+    char error[500] = "";
+    int err = status < 400 && is_read(c) ? api_judge(c, error, sizeof error) : OK;
+    if (err) {
+        q->headers.size = c->header_bytes; /* what was to be said about the answer */
+        refuse_who(c, err, error);
+        return;
+    }
     q->state = NULL;
     add_common_headers(c, status, revision);
     http_respond(q, status, status == 304 ? NULL : type ? type : JSON_TYPE, body);
@@ -359,10 +383,17 @@ static struct api_call *call_new(struct http_request *q)
 {
     struct api_call *c = arena_new(&q->arena, sizeof *c);
     c->api = q->context;
+    c->proof.key = q->session_key;
     c->q = q;
     q->state = c;
     return c;
 }
+
+/* Something that the client may read or write. */
+struct api_right {
+    struct guard_need need;
+    struct api_right *next;
+};
 
 /* --- who asks, and may he? ------------------------------------------------------------------------------ */
 
@@ -375,11 +406,46 @@ static bool refuse_who(struct api_call *c, int err, const char *message)
     return false;
 }
 
+static void remember_right(struct api_call *c, const struct guard_need *need)
+{
+    struct api_right *r = arena_new(&c->q->arena, sizeof *r);
+    r->need = *need; /* its names are the call's */
+    r->next = c->rights;
+    c->rights = r;
+}
+
 static bool may(struct api_call *c, const struct guard_need *need)
 {
     char error[500] = "";
     int err = guard_check(c->api->options.identity, &c->guard.who, need, error, sizeof error);
-    return err ? refuse_who(c, err, error) : true;
+    if (err)
+        return refuse_who(c, err, error);
+    remember_right(c, need);
+    return true;
+}
+
+const struct auth_who *api_author(const struct api_call *c)
+{
+    return c->api->options.identity ? &c->guard.who : NULL;
+}
+
+int api_judge(struct api_call *c, char *error, size_t error_size)
+{
+    const struct identity *i = c->api->options.identity;
+    uint64_t epoch = guard_epoch(i);
+    if (c->judged == epoch)
+        return OK;
+    c->judged = epoch;
+    int err = guard_check_user(i, &c->guard.who, error, error_size);
+    for (const struct api_right *r = c->rights; r && !err; r = r->next)
+        err = guard_check(i, &c->guard.who, &r->need, error, error_size);
+    return err;
+}
+
+void api_refuse(struct api_call *c, int err, const char *message)
+{
+    c->q->headers.size = c->header_bytes;
+    refuse_who(c, err, message);
 }
 
 bool api_may(struct api_call *c, enum guard_kind kind, bool is_write, struct slice ns, struct slice group,
@@ -454,7 +520,7 @@ static void on_sure(struct registry_request *r, int err, const struct registry_r
     c->cancel = NULL;
     if (!err)
         err = guard_check_session(c->api->options.identity, &c->guard.who, api_registry(c), named_session(c),
-                                  error, sizeof error);
+                                  &c->proof, error, sizeof error);
     if (err)
         refuse_who(c, err, error);
     else
@@ -464,9 +530,16 @@ static void on_sure(struct registry_request *r, int err, const struct registry_r
 /* What hangs on a session is known for sure behind a barrier. */
 static void check_may(struct api_call *c)
 {
+    char error[500];
+    const struct registry_key key = api_key(c);
     if (!may_all(c))
         return;
     if (!named_session(c)) {
+        /* What an instance hangs on already the registry refuses itself, if it is another's. */
+        int64_t session = c->id.size ? registry_session_of(api_registry(c), &key) : 0;
+        int err = guard_check_session(c->api->options.identity, &c->guard.who, api_registry(c), session,
+                                      &c->proof, error, sizeof error);
+        (void)err;
         admitted(c);
         return;
     }
@@ -479,6 +552,10 @@ static void on_known(struct guard *g, int err)
 {
     struct api_call *c = container_of(g, struct api_call, guard);
     c->cancel = NULL;
+    if (err == ERR_USER_EMPTY && (c->route->flags & FOR_ANONYMOUS)) {
+        c->guard.who = guard_anonymous();
+        err = OK;
+    }
     if (err)
         refuse_who(c, err, guard_text(err));
     else
@@ -490,6 +567,7 @@ static void ask_who(struct api_call *c)
 {
     struct http_request *q = c->q;
     c->guard.done = on_known;
+    c->guard.peer = q->peer;
     int err =
         guard_identify(&c->guard, c->api->options.identity, q->authorization, http_common_name(q), &q->arena);
     if (err != ERR_NOT_READY) {
@@ -505,6 +583,30 @@ static void ask_who(struct api_call *c)
     }
 }
 
+static bool type_is(struct slice type, const char *name)
+{
+    return type.size == strlen(name) && strncasecmp((const char *)type.data, name, type.size) == 0;
+}
+
+/* A POST with a type of HTML forms: any page may send it without a preflight request. The type that curl -d
+ * sends, and none, are taken from clients that are no browsers. */
+static bool is_form(const struct api_call *c)
+{
+    const struct http_request *q = c->q;
+    struct slice type = q->content_type;
+    const uint8_t *end = type.size ? memchr(type.data, ';', type.size) : NULL;
+    if (end)
+        type.size = (size_t)(end - type.data);
+    while (type.size && (type.data[type.size - 1] == ' ' || type.data[type.size - 1] == '\t'))
+        type.size--;
+    if (q->method != HTTP_POST)
+        return false;
+    if (type_is(type, "text/plain") || type_is(type, "multipart/form-data"))
+        return true;
+    bool is_unnamed = !type.size && q->has_body;
+    return q->is_from_browser && (is_unnamed || type_is(type, "application/x-www-form-urlencoded"));
+}
+
 /* What is wrong with the head is said before the body comes. */
 static void call_begin(struct http_request *q)
 {
@@ -515,9 +617,8 @@ static void call_begin(struct http_request *q)
     c->route = m.route;
     if (!admit_values(c, &m))
         return;
-    /* A form of any page may POST without asking first. */
-    if (q->method != HTTP_GET && q->method != HTTP_HEAD && !http_origin_is_allowed(q)) {
-        api_fail(c, API_FORBIDDEN, "pages of this origin may not write: see --cors");
+    if (is_form(c)) {
+        api_fail(c, API_UNSUPPORTED_MEDIA, NULL);
         return;
     }
     const struct config *config = c->api->options.config;
@@ -550,6 +651,9 @@ static void whole(struct api_call *c)
 static void admitted(struct api_call *c)
 {
     c->is_admitted = true;
+    c->judged = guard_epoch(c->api->options.identity);
+    c->guard.who.is_renewed = c->guard.who.revision != 0; /* from here on its permissions are those of now */
+    c->header_bytes = c->q->headers.size;
     if (c->route->flags & BODY_STREAM)
         c->route->handle(c);
     else if (c->is_whole)
@@ -591,13 +695,14 @@ static void call_drain(struct http_request *q)
         c->drain(c);
 }
 
-/* 413, or a body that is no chunked one; perhaps before begin. */
+/* 413, 403, or a body that is no chunked one; perhaps before begin. */
 static void call_refuse(struct http_request *q, int status, const char *text)
 {
     struct api_call *c = q->state ? q->state : call_new(q);
     if (c->cancel)
         c->cancel(c);
-    api_fail(c, status == 413 ? API_TOO_LARGE : API_BAD_REQUEST, text);
+    enum api_error error = status == 413 ? API_TOO_LARGE : status == 403 ? API_FORBIDDEN : API_BAD_REQUEST;
+    api_fail(c, error, text);
 }
 
 static void call_writable(struct http_request *q)
@@ -633,6 +738,7 @@ struct api *api_new(const struct api_options *options)
 {
     struct api *a = mem_new(sizeof *a);
     a->options = *options;
+    list_init(&a->polls);
     if (!a->options.import_bytes_max)
         a->options.import_bytes_max = 128u << 20;
     return a;
@@ -645,7 +751,7 @@ static void forget(struct api_shared *s)
     *s = (struct api_shared){0};
 }
 
-void api_turn(struct api *a)
+bool api_turn(struct api *a)
 {
     enum { KEPT = 64 * 1024 };
     for (size_t i = 0; i < API_SHARED; i++)
@@ -653,6 +759,7 @@ void api_turn(struct api *a)
             forget(&a->shared[i]);
     if (a->out.capacity > KEPT)
         buf_done(&a->out);
+    return api_judge_polls(a);
 }
 
 void api_free(struct api *a)

@@ -16,18 +16,24 @@
 #include "server/api/table.h"
 #include "server/auth/guard.h"
 
+struct api_right;
+
 struct api_call {
     struct api *api;
     struct http_request *q;
     const struct api_route *route;
-    struct slice ns, group;       /* with defaults */
-    struct slice service, id;     /* of the path; empty where it has none */
-    struct slice name, rule;      /* of the path: a configuration, a gray rule */
-    uint64_t release;             /* of the path */
-    int64_t lease;                /* of the path */
-    bool is_ended;                /* the request is whole: its handler has run */
-    bool is_whole, is_admitted;   /* the request has come; it is known who asks, and that he may */
-    struct guard guard;           /* who asks */
+    struct slice ns, group;     /* with defaults */
+    struct slice service, id;   /* of the path; empty where it has none */
+    struct slice name, rule;    /* of the path: a configuration, a gray rule */
+    uint64_t release;           /* of the path */
+    int64_t lease;              /* of the path */
+    bool is_ended;              /* the request is whole: its handler has run */
+    bool is_whole, is_admitted; /* the request has come; it is known who asks, and that he may */
+    struct guard guard;         /* who asks */
+    struct api_right *rights;   /* what was found to be allowed, at the epoch of rights `judged` */
+    uint64_t judged;
+    size_t header_bytes;          /* of q->headers, when it was admitted: without the answer's own */
+    struct registry_proof proof;  /* its right to the session, where there is one */
     struct registry_request sure; /* the barrier before a session is looked at */
     /* Set by who answers later. */
     void *state;
@@ -42,6 +48,8 @@ struct api_call {
 
 struct registry *api_registry(const struct api_call *c);
 struct registry_key api_key(const struct api_call *c);
+/* What the caller is shown of projected instances, by its rights as of now; NULL = all. */
+const struct audience *api_audience(const struct api_call *c);
 
 /* The value, or the default of param.def, or empty. */
 struct slice api_param(const struct api_call *c, enum api_param p);
@@ -95,6 +103,15 @@ bool api_body(struct api_call *c, enum api_schema schema, json_t **ret_root);
 /* For what a row of route.def does not say by its flags; false: answered. */
 bool api_may(struct api_call *c, enum guard_kind kind, bool is_write, struct slice ns, struct slice group,
              struct slice name);
+
+/* The client behind a write, for registry_request.who and config_request.who; NULL where no users are known
+ * (in tests). Lives as the call does. */
+const struct auth_who *api_author(const struct api_call *c);
+/* Of a read that takes long: its rights are still there. One comparison while nobody's rights have changed.
+ * error: why not, a sentence for the client. Each answer to a GET passes it too (api_respond). */
+MUST_CHECK int api_judge(struct api_call *c, char *error, size_t error_size);
+/* A read that is waiting has lost its right: canceled and answered. */
+void api_refuse(struct api_call *c, int err, const char *message);
 
 /* READ on all of the namespaces that the query names; without any, and with *, of all there are. */
 bool api_may_namespaces(struct api_call *c, enum guard_kind kind);

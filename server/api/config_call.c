@@ -46,6 +46,7 @@ api_config_request(struct api_call *c, void (*answer)(struct api_call *c, const 
 {
     struct asked *a = arena_new(&c->q->arena, sizeof *a);
     a->request.done = on_done;
+    a->request.who = api_author(c);
     a->call = c;
     a->answer = answer;
     c->state = a;

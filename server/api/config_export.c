@@ -154,9 +154,15 @@ static void finish(struct export *e)
 /* One piece a turn, while the client takes them. */
 static void go_on(struct export *e)
 {
+    char error[500] = "";
     e->is_paused = http_is_congested(e->call->q);
     if (e->is_paused)
         return;
+    int err = api_judge(e->call, error, sizeof error);
+    if (err) {
+        fail(e, api_error_of(guard_public_error(err)), error);
+        return;
+    }
     if (e->manifest.size) {
         e->step.done = on_turn;
         config_wait_revision(api_config(e->call), &e->step, 0, TURN_MS);

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See config_show.h. A content is whatever its writer put there: a browser that is led to one must not take
- * it for a page of this server, so it is sandboxed and its type is not guessed. */
+ * See config_show.h. */
 #include "server/api/config_show.h"
 
 #include <inttypes.h>
@@ -24,8 +23,6 @@ static void answer_content(struct api_call *c, int64_t revision, enum format for
     bool has_tag = api_config_tag(md5, tag);
     if (has_tag)
         api_add_etag(c, tag);
-    http_add_header(c->q, "X-Content-Type-Options", "nosniff");
-    http_add_header(c->q, "Content-Security-Policy", "default-src 'none'; sandbox");
     if (has_tag && api_has_tag(c, tag) && !api_has_param(c, PARAM_WAIT_REVISION))
         api_respond(c, 304, revision, NULL, (struct slice){0});
     else

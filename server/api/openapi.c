@@ -282,6 +282,8 @@ static uint64_t errors_of(const struct api_route *r)
         all |= 1ull << API_OUTCOME_UNKNOWN | 1ull << API_QUOTA_EXCEEDED | 1ull << API_TOO_LARGE;
     if (r->body != SCHEMA_NONE)
         all |= 1ull << API_MALFORMED;
+    if (r->method == HTTP_POST)
+        all |= 1ull << API_UNSUPPORTED_MEDIA;
     return all | r->errors;
 }
 

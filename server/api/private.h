@@ -22,10 +22,13 @@ struct api {
     struct json_writer writer;
     struct api_shared shared[API_SHARED];
     size_t next_shared;    /* to be replaced */
+    struct link polls;     /* reads that wait for a change; those that must be judged come first */
     unsigned exports;      /* under way */
     uint64_t import_bytes; /* held by archives that come in, together */
 };
 
+/* read.c: after rights have changed, some of those that wait. True: there are more. */
+bool api_judge_polls(struct api *a);
 /* What a page of another origin may read of an answer. */
 void api_expose_headers(struct api_call *c);
 

@@ -153,6 +153,7 @@ static bool send_service(void *arg, struct catalog_service *s)
     if (wanted.size && !slice_equal(wanted, s->name))
         return true;
     buf_clear(&t->text);
+    t->query.audience = api_audience(t->call);
     if (!t->is_first)
         buf_add_byte(&t->text, ',');
     size_t empty = t->text.size;
@@ -283,6 +284,7 @@ static void expired(struct api_call *c)
 
 void api_prometheus_get(struct api_call *c)
 {
+    /* Which of them the caller is shown is looked at service by service: send_service. */
     if (!api_may_namespaces(c, GUARD_INSTANCES))
         return;
     struct targets *t = arena_new(&c->q->arena, sizeof *t);

@@ -125,7 +125,32 @@ static void leave(struct api_read *r)
         r->source->cancel_barrier(r);
     if (r->is_watching)
         r->source->unwatch(r);
+    list_remove(&r->poll);
     r->is_at_barrier = r->is_watching = false;
+}
+
+/* Idle ones too end when their rights do. What changes meanwhile is judged when it is answered, so only this
+ * walk moves a read to the end of the list. */
+bool api_judge_polls(struct api *a)
+{
+    enum { POLLS_PER_TURN = 512 };
+    char error[500] = "";
+    uint64_t epoch = guard_epoch(a->options.identity);
+    for (unsigned i = 0; i < POLLS_PER_TURN && !list_is_empty(&a->polls); i++) {
+        struct api_read *r = container_of(a->polls.next, struct api_read, poll);
+        struct api_call *c = r->call;
+        if (c->judged == epoch)
+            return false;
+        list_remove(&r->poll);
+        list_add_last(&a->polls, &r->poll);
+        int err = api_judge(c, error, sizeof error);
+        if (err) {
+            leave(r);
+            api_refuse(c, err, error);
+        }
+    }
+    return !list_is_empty(&a->polls) &&
+           container_of(a->polls.next, struct api_read, poll)->call->judged != epoch;
 }
 
 static void answer(struct api_read *r, const struct api_shared *result)
@@ -232,6 +257,11 @@ static void wait_for_change(struct api_read *r, const struct api_shared *now, ui
     memcpy(r->digest, now->digest, sizeof r->digest);
     r->seen = now->revision;
     r->is_watching = true;
+    struct api_call *c = r->call;
+    if (c->judged == guard_epoch(c->api->options.identity))
+        list_add_last(&c->api->polls, &r->poll);
+    else
+        list_add_first(&c->api->polls, &r->poll);
     r->source->watch(r);
 }
 

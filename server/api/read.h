@@ -48,6 +48,7 @@ struct api_read {
     bool is_at_barrier, is_watching, is_local, has_learned;
     int64_t after, seen;             /* what is waited for; the view's revision at the last comparison */
     uint8_t digest[API_DIGEST_SIZE]; /* of the result that the client has */
+    struct link poll;                /* in api->polls while it watches */
 };
 
 void api_read_start(struct api_call *c, struct api_read *r, const struct api_source *source);

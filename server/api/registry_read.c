@@ -82,6 +82,16 @@ static void service_watch(struct api_read *r)
     registry_watch_service(api_registry(r->call), &v->watch, &key);
 }
 
+/* Callers of one audience share a rendering. */
+static void view_add_key(const struct api_read *r, struct buf *key)
+{
+    const struct audience *a = api_audience(r->call);
+    if (!a)
+        return;
+    buf_add_byte(key, 0);
+    buf_add(key, a->digest, sizeof a->digest);
+}
+
 static void start(struct api_call *c, const struct api_source *source)
 {
     struct view *v = arena_new(&c->q->arena, sizeof *v);
@@ -115,11 +125,16 @@ static void take_query(const struct api_call *c, struct select_query *q)
 static enum api_error service_render(const struct api_read *r, struct json_writer *w)
 {
     const struct catalog_service *s = service_of(r);
+    struct select_query query = view_of(r)->query;
     struct select_result found;
+    struct audience_counts counts = {0};
     struct arena scratch = {0};
-    if (!s || !catalog_exists(s))
+    query.audience = api_audience(r->call);
+    if (s)
+        audience_count(query.audience, s, &counts);
+    if (!counts.exists)
         return API_NOT_FOUND;
-    select_run(&view_of(r)->query, s, &scratch, &found);
+    select_run(&query, s, &scratch, &found);
     jw_key(w, "protected");
     jw_bool(w, found.is_protected);
     jw_key(w, "instances");
@@ -146,6 +161,7 @@ static const struct api_source service_source = {
     .watch = service_watch,
     .unwatch = view_unwatch,
     .render = service_render,
+    .add_key = view_add_key,
     .missing = "there is no such service",
 };
 
@@ -163,7 +179,7 @@ static enum api_error instance_render(const struct api_read *r, struct json_writ
 {
     const struct catalog_service *s = service_of(r);
     const struct catalog_instance *i = s ? catalog_instance(s, r->call->id) : NULL;
-    if (!i || !i->doc)
+    if (!i || !audience_sees(api_audience(r->call), i))
         return API_NOT_FOUND;
     jw_key(w, "instance");
     view_write_instance(i, w);
@@ -178,6 +194,7 @@ static const struct api_source instance_source = {
     .watch = service_watch,
     .unwatch = view_unwatch,
     .render = instance_render,
+    .add_key = view_add_key,
     .missing = "there is no such instance",
 };
 
@@ -207,18 +224,28 @@ static void list_watch(struct api_read *r)
                             api_param(c, PARAM_PREFIX));
 }
 
+struct listing {
+    struct api_page page;
+    const struct audience *audience;
+};
+
 static bool add_service(void *arg, struct catalog_service *s)
 {
-    struct api_page *p = arg;
+    struct listing *l = arg;
+    struct api_page *p = &l->page;
+    struct audience_counts counts;
+    audience_count(l->audience, s, &counts);
+    if (!counts.exists)
+        return true;
     if (!api_page_take(p, s->group, s->name))
         return false;
     jw_key(p->w, "instances");
-    jw_uint(p->w, s->instances);
+    jw_uint(p->w, counts.instances);
     jw_key(p->w, "states");
     jw_open(p->w, '{');
     for (int i = 0; i < INSTANCE_STATES; i++) {
         jw_key(p->w, instance_state_name((enum instance_state)i));
-        jw_uint(p->w, s->by_state[i]);
+        jw_uint(p->w, counts.by_state[i]);
     }
     jw_close(p->w, '}');
     jw_close(p->w, '}');
@@ -228,11 +255,12 @@ static bool add_service(void *arg, struct catalog_service *s)
 static enum api_error list_render(const struct api_read *r, struct json_writer *w)
 {
     const struct api_call *c = r->call;
-    struct api_page page;
-    api_page_open(&page, c, w, "services");
-    catalog_each(catalog_of(r), c->ns, api_group_asked(c), api_param(c, PARAM_PREFIX), buf_slice(&page.after),
-                 add_service, &page);
-    api_page_close(&page);
+    struct listing listing = {.audience = api_audience(c)};
+    struct api_page *page = &listing.page;
+    api_page_open(page, c, w, "services");
+    catalog_each(catalog_of(r), c->ns, api_group_asked(c), api_param(c, PARAM_PREFIX),
+                 buf_slice(&page->after), add_service, &listing);
+    api_page_close(page);
     return API_ERRORS;
 }
 
@@ -244,6 +272,7 @@ static const struct api_source list_source = {
     .watch = list_watch,
     .unwatch = view_unwatch,
     .render = list_render,
+    .add_key = view_add_key,
 };
 
 void api_service_list(struct api_call *c)

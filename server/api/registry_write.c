@@ -34,6 +34,8 @@ write_new(struct api_call *c, void (*answer)(struct api_call *c, const struct re
 {
     struct write *write = arena_new(&c->q->arena, sizeof *write);
     write->request.done = on_done;
+    write->request.who = api_author(c);
+    write->request.proof = &c->proof;
     write->call = c;
     write->answer = answer;
     c->state = write;
@@ -67,6 +69,10 @@ static void answer_session(struct api_call *c, const struct registry_result *res
     struct json_writer *w = api_json(c, result->revision);
     jw_key(w, "session");
     view_session_write(result->session, w);
+    if (result->session_key) {
+        jw_key(w, "session_key");
+        jw_text(w, result->session_key);
+    }
     jw_key(w, "ttl");
     jw_uint(w, result->ttl_s);
     jw_key(w, "heartbeat_ms");
@@ -201,6 +207,15 @@ static void stop_draining(struct api_call *c)
     api_fail(c, API_STOPPING, "the server is going down; the instance is draining, or soon will be");
 }
 
+/* A projected instance that the caller may not read is as one that is not there. */
+static bool is_shown(const struct api_call *c)
+{
+    const struct catalog_service *s =
+        catalog_find(registry_catalog(api_registry(c)), c->ns, c->group, c->service);
+    const struct catalog_instance *i = s ? catalog_instance(s, c->id) : NULL;
+    return !i || !i->doc || audience_sees(api_audience(c), i);
+}
+
 void api_drain_post(struct api_call *c)
 {
     const struct registry_key key = api_key(c);
@@ -218,6 +233,10 @@ void api_drain_post(struct api_call *c)
     json_decref(root);
     if (wrong) {
         api_fail(c, API_BAD_REQUEST, wrong);
+        return;
+    }
+    if (!is_shown(c)) {
+        api_fail(c, API_NOT_FOUND, "there is no such instance");
         return;
     }
     struct registry_request *request = write_new(c, answer_drained);

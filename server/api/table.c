@@ -58,6 +58,20 @@ const struct api_route api_routes[] = {
 };
 const size_t api_route_count = sizeof api_routes / sizeof *api_routes;
 
+#define API_ROUTE(method, path, handler, params, body, answer, errors, flags, summary)                       \
+    _Static_assert(((flags)&OF_MASK) != 0, #handler " needs an OF_ flag: what must be allowed");
+#include "server/api/route.def"
+#undef API_ROUTE
+
+enum access api_route_need(const struct api_route *route)
+{
+    if (route->flags & OF_NOTHING)
+        return ACCESS_OPEN;
+    if (route->flags & FOR_ANONYMOUS)
+        return ACCESS_ANONYMOUS;
+    return route->method == HTTP_GET ? ACCESS_READ : ACCESS_WRITE;
+}
+
 /* --- errors ---------------------------------------------------------------------------------------- */
 
 enum api_error api_error_of(int err)

@@ -4,6 +4,7 @@
 #ifndef SERVER_API_TABLE_H
 #define SERVER_API_TABLE_H
 
+#include "base/access.h"
 #include "base/buf.h"
 #include "base/err.h"
 #include "server/http/request.h"
@@ -113,7 +114,11 @@ enum {
     OF_SESSIONS = 1 << 17, /* to make one */
     OF_CONFIG = 1 << 18,
     OF_DRAFT = 1 << 19,
-    OF_ANY = 1 << 20, /* the handler looks, by api_may */
+    OF_ANY = 1 << 20,        /* the handler checks, by api_may */
+    OF_NOTHING = 1 << 28,    /* no permission is needed */
+    FOR_ANONYMOUS = 1 << 29, /* without credentials: what the role `anonymous` may read */
+    OF_MASK = OF_SERVICE | OF_SETTINGS | OF_INSTANCE | OF_OVERRIDE | OF_SESSION | OF_SESSIONS | OF_CONFIG |
+              OF_DRAFT | OF_ANY | OF_NOTHING,
     BODY_STREAM = 64,
     ANSWER_FILE = 128
 };
@@ -132,6 +137,8 @@ struct api_route {
 };
 extern const struct api_route api_routes[];
 extern const size_t api_route_count;
+/* The permission that a route needs, by its OF_ flags and its method. */
+enum access api_route_need(const struct api_route *route);
 
 struct api_match {
     const struct api_route *route; /* NULL: not found, or another method */

@@ -6,7 +6,10 @@
 #include <stdio.h>
 #include <strings.h>
 
+#include "base/log.h"
+#include "base/name.h"
 #include "base/text.h"
+#include "server/auth/audiences.h"
 
 /* --- who? ------------------------------------------------------------------------------------------------
  */
@@ -30,6 +33,7 @@ static void on_login(struct identity_login *l, int err, const char *token)
     (void)token;
     struct guard *g = container_of(l, struct guard, login);
     g->is_waiting = false;
+    g->who.revision = l->revision; /* when the password was right */
     if (err)
         g->who = (struct auth_who){0};
     g->done(g, err);
@@ -49,8 +53,9 @@ static void on_known(struct kv_request *r, int err, const ProtobufCMessage *m)
 static void say_who(struct guard *g, const char *user)
 {
     struct slice name = slice_text(user);
-    g->who = (struct auth_who){slice_of(arena_copy(g->arena, name.data, name.size), name.size),
-                               kv_auth_revision(identity_kv(g->identity)), true};
+    g->who = (struct auth_who){.user = slice_of(arena_copy(g->arena, name.data, name.size), name.size),
+                               .revision = kv_auth_revision(identity_kv(g->identity)),
+                               .is_renewed = true};
 }
 
 /* RFC 7617: user:password in base64. A password that was right a moment ago is not hashed again. */
@@ -66,7 +71,7 @@ static int identify_basic(struct guard *g, struct slice text)
         say_who(g, user);
         if (!identity_remembers(g->identity, user, password)) {
             g->is_waiting = g->is_login = true;
-            g->login = (struct identity_login){.done = on_login};
+            g->login = (struct identity_login){.done = on_login, .peer = g->peer};
             identity_check_password(g->identity, &g->login, user, password);
             err = ERR_NOT_READY;
         }
@@ -109,6 +114,21 @@ void guard_cancel(struct guard *g)
         kv_cancel(identity_kv(g->identity), &g->request);
 }
 
+uint64_t guard_epoch(const struct identity *i)
+{
+    return i ? kv_auth_epoch(identity_kv(i)) : 1;
+}
+
+int guard_check_user(const struct identity *i, const struct auth_who *who, char *error, size_t error_size)
+{
+    if (!guard_is_on(i) || who->is_role) /* a role alone is judged by what it may read */
+        return OK;
+    int err = kv_auth_check_user(identity_kv(i), who);
+    if (err)
+        snprintf(error, error_size, "%s", guard_text(err));
+    return err;
+}
+
 const char *guard_text(int err)
 {
     switch (err) {
@@ -117,6 +137,7 @@ const char *guard_text(int err)
                "/v3/auth/authenticate, or Basic";
     case ERR_INVALID_AUTH_TOKEN:
     case ERR_AUTH_OLD_REVISION:
+    case ERR_USER_NOT_FOUND:
         return "the token is not valid, or not any more: get another from POST /v3/auth/authenticate";
     case ERR_AUTH_FAILED:
     case ERR_NO_PASSWORD_USER:
@@ -135,25 +156,25 @@ static const char *const folders[] = {
     [GUARD_CONFIG] = "/cairn/config/heads/",          [GUARD_DRAFT] = "/cairn/config/drafts/",
 };
 
-/* The key, or what all keys that are meant begin with. */
-static bool add_key(struct buf *key, const struct guard_need *need)
+/* The key as it is stored, or what all keys that are meant begin with. */
+bool guard_need_key(const struct guard_need *need, struct buf *key)
 {
     buf_add_text(key, folders[need->kind]);
     if (!need->ns.size)
         return true;
-    buf_add_slice(key, need->ns);
+    name_add_segment(key, need->ns);
     buf_add_byte(key, '/');
     if (!need->group.size)
         return true;
-    buf_add_slice(key, need->group);
+    name_add_segment(key, need->group);
     buf_add_byte(key, '/');
-    buf_add_slice(key, need->name);
+    name_add_segment(key, need->name);
     if (!need->name.size || need->is_prefix)
         return true;
     if (need->kind != GUARD_INSTANCES && need->kind != GUARD_OVERRIDE)
         return false;
     buf_add_byte(key, '/');
-    buf_add_slice(key, need->id);
+    name_add_segment(key, need->id);
     return !need->id.size;
 }
 
@@ -161,7 +182,14 @@ int guard_check_keys(const struct identity *i, const struct auth_who *who, struc
                      struct slice range_end, bool is_write, char *error, size_t error_size)
 {
     int err = kv_auth_check_range(identity_kv(i), who, key, range_end, is_write);
-    if (err == ERR_PERMISSION_DENIED)
+    if (err && who->is_role)
+        snprintf(
+            error, error_size,
+            "authentication is enabled: send Authorization: Bearer <token> or Basic, or give the role %.*s "
+            "READ on %s%.*s",
+            (int)who->user.size, (const char *)who->user.data, range_end.size ? "all of " : "",
+            (int)(key.size < 300 ? key.size : 300), (const char *)key.data);
+    else if (err == ERR_PERMISSION_DENIED)
         snprintf(error, error_size, "the roles of user %.*s do not allow this: %s is needed on %s%.*s",
                  (int)(who->user.size < 64 ? who->user.size : 64), (const char *)who->user.data,
                  is_write ? "WRITE" : "READ", range_end.size ? "all of " : "",
@@ -177,7 +205,7 @@ int guard_check(const struct identity *i, const struct auth_who *who, const stru
     struct buf key = {0}, end = {0};
     if (!guard_is_on(i))
         return OK;
-    if (add_key(&key, need)) {
+    if (guard_need_key(need, &key)) {
         buf_add_slice(&end, buf_slice(&key)); /* UTF-8: its last byte is no 0xff */
         end.data[end.size - 1]++;
     }
@@ -186,6 +214,62 @@ int guard_check(const struct identity *i, const struct auth_who *who, const stru
     buf_done(&end);
     return err;
 }
+
+/* --- what is shown ----------------------------------------------------------------------------------------
+ */
+
+struct auth_who guard_anonymous(void)
+{
+    return (struct auth_who){.user = slice_text(AUTH_ANONYMOUS), .is_role = true};
+}
+
+static struct audience *find_audience(const struct identity *i, const struct auth_who *who,
+                                      const struct registry *r, bool with_services)
+{
+    struct identity_cache *cache = identity_cache(i);
+    if (!cache->data)
+        *cache = (struct identity_cache){audiences_new(), audiences_free};
+    return audiences_get(cache->data, identity_kv(i), r, who, with_services);
+}
+
+struct audience *guard_audience(const struct identity *i, const struct auth_who *who,
+                                const struct registry *r)
+{
+    return guard_is_on(i) ? find_audience(i, who, r, false) : NULL;
+}
+
+struct audience *guard_anonymous_audience(const struct identity *i, const struct registry *r)
+{
+    const struct auth_who who = guard_anonymous();
+    return guard_is_on(i) ? find_audience(i, &who, r, true) : NULL;
+}
+
+uint64_t guard_revision(const struct identity *i)
+{
+    return guard_is_on(i) ? kv_auth_revision(identity_kv(i)) : 0;
+}
+
+void guard_log_anonymous(const struct identity *i, const struct registry *r, uint64_t *seen)
+{
+    uint64_t now = guard_revision(i);
+    bool was_on = *seen;
+    if (now == *seen || !r || !registry_is_ready(r))
+        return;
+    *seen = now;
+    if (!now || was_on)
+        return;
+    if (audience_sees_registry(guard_anonymous_audience(i, r)))
+        log_info("authentication is enabled: DNS and /sd/prometheus answer callers without credentials with "
+                 "what the role anonymous may read");
+    else
+        log_warn("authentication is enabled: DNS and /sd/prometheus answer no caller without credentials, "
+                 "because the role anonymous has no READ on services; to show some: etcdctl role add "
+                 "anonymous; etcdctl role grant-permission anonymous --prefix=true read "
+                 "/cairn/registry/instances/default/");
+}
+
+/* --- sessions --------------------------------------------------------------------------------------------
+ */
 
 struct session_check {
     const struct identity *identity;
@@ -204,33 +288,62 @@ static bool check_instance(void *arg, const struct registry_key *key)
     return !c->err;
 }
 
-int guard_check_session(const struct identity *i, const struct auth_who *who, const struct registry *r,
-                        int64_t session, char *error, size_t error_size)
+/* The instances on the session, and the keys on its lease. */
+static int check_all_of(struct session_check *c, const struct registry *r, int64_t session, struct slice own,
+                        size_t *ret_count)
 {
-    char text[64];
     size_t others = 0;
-    struct session_check c = {i, who, error, error_size, 0, OK};
-    if (!guard_is_on(i) || !registry_session_instances(r, session, check_instance, &c))
-        return OK;
-    if (c.err)
-        return c.err;
-    snprintf(text, sizeof text, "%s%016" PRIx64, folders[GUARD_SESSIONS], (uint64_t)session);
-    int err = kv_auth_check_lease(identity_kv(i), who, session, true, slice_text(text), &others);
+    registry_session_instances(r, session, check_instance, c);
+    *ret_count = c->count;
+    if (c->err)
+        return c->err;
+    int err = kv_auth_check_lease(identity_kv(c->identity), c->who, session, true, own, &others);
+    *ret_count += others;
     if (err == ERR_PERMISSION_DENIED)
-        snprintf(error, error_size,
+        snprintf(c->error, c->error_size,
                  "keys hang on the session that the roles of the user do not allow to write");
     else if (err && err != ERR_LEASE_NOT_FOUND)
-        snprintf(error, error_size, "%s", guard_text(err));
+        snprintf(c->error, c->error_size, "%s", guard_text(err));
     else
         err = OK;
-    if (!err && !others && !c.count)
-        err = guard_check_keys(i, who, slice_text(text), (struct slice){0}, true, error, error_size);
     return err;
+}
+
+static bool is_there(void *arg, const struct registry_key *key)
+{
+    (void)arg, (void)key;
+    return false;
+}
+
+int guard_check_session(const struct identity *i, const struct auth_who *who, const struct registry *r,
+                        int64_t session, struct registry_proof *ret_proof, char *error, size_t error_size)
+{
+    char text[64];
+    size_t count = 0;
+    struct session_check c = {i, who, error, error_size, 0, OK};
+    if (!guard_is_on(i))
+        return OK;
+    ret_proof->has_users = true;
+    ret_proof->user = who->user;
+    if (!session || !registry_session_instances(r, session, is_there, NULL))
+        return OK;
+    snprintf(text, sizeof text, "%s%016" PRIx64, folders[GUARD_SESSIONS], (uint64_t)session);
+    struct slice own = slice_text(text);
+    int may_write = guard_check_keys(i, who, own, (struct slice){0}, true, error, error_size);
+    ret_proof->is_operator = !may_write;
+    int err = check_all_of(&c, r, session, own, &count);
+    if (err)
+        return ret_proof->is_operator && c.err ? OK : err; /* keys of others on the lease are no operator's */
+    if (count)
+        ret_proof->may_all_of = session;
+    else if (may_write && !registry_session_has_owner(r, session) && !ret_proof->key.size)
+        return may_write;
+    return OK;
 }
 
 int guard_public_error(int err)
 {
     bool is_unknown = err == ERR_USER_EMPTY || err == ERR_AUTH_FAILED || err == ERR_NO_PASSWORD_USER ||
-                      err == ERR_AUTH_OLD_REVISION;
-    return is_unknown ? ERR_INVALID_AUTH_TOKEN : err == ERR_USER_NOT_FOUND ? ERR_PERMISSION_DENIED : err;
+                      err == ERR_AUTH_OLD_REVISION || err == ERR_USER_NOT_FOUND;
+    return is_unknown ? ERR_INVALID_AUTH_TOKEN : err;
 }

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The native API behind the same roles as the keys it stands on: who asks (Bearer token, Basic, or a
- * certificate), and whether he may. Registry and config center write as the process itself, so what is not
- * looked at here is not looked at anywhere.
+ * Authorization of the native API by the roles of the keys that it stands on: authentication (Bearer token,
+ * Basic, or a certificate), and the permissions of the user.
  *
- * What a request needs is one range of keys: an instance's key, all instances of a service, the head of a
- * configuration (which stands for its releases too), and so on. It is looked at when the request comes. */
+ * A request needs one or more ranges of keys: an instance's key, all instances of a service, the head of a
+ * configuration (which stands for its releases too), and so on. They are checked when the request comes.
+ * Registry and config center check a write again when it is applied: its author goes with it
+ * (registry_request.who, config_request.who). Reads that take long are checked again by guard_epoch.
+ */
 #ifndef SERVER_AUTH_GUARD_H
 #define SERVER_AUTH_GUARD_H
 
@@ -15,6 +17,7 @@
 /* The caller embeds it, zeroed. */
 struct guard {
     void (*done)(struct guard *g, int err);
+    const char *peer;    /* the client's address, as identity_login has it */
     struct auth_who who; /* in the arena; nobody while auth is not enabled */
     /* The guard's own. */
     struct identity *identity;
@@ -34,6 +37,13 @@ MUST_CHECK int guard_identify(struct guard *g, struct identity *i, struct slice 
 void guard_cancel(struct guard *g); /* done does not come; nothing if it would not */
 /* For people: what to do about an error of guard_identify. */
 const char *guard_text(int err);
+
+/* kv_auth_epoch: rights that were checked hold until it moves. 1 without an identity. */
+uint64_t guard_epoch(const struct identity *i);
+/* OK while auth is not enabled; else whether the author is a user that exists and whose credential is not
+ * void: ERR_USER_EMPTY, ERR_USER_NOT_FOUND, ERR_AUTH_OLD_REVISION, and a sentence. */
+MUST_CHECK int guard_check_user(const struct identity *i, const struct auth_who *who, char *error,
+                                size_t error_size);
 
 /* --- may he? ----------------------------------------------------------------------------------------------
  */
@@ -56,13 +66,33 @@ struct guard_need {
 /* OK while auth is not enabled; else what kv_auth_check_range says, and a sentence. */
 MUST_CHECK int guard_check(const struct identity *i, const struct auth_who *who,
                            const struct guard_need *need, char *error, size_t error_size);
+/* The key that a need is checked by, or with true the prefix of all keys that it is checked by. */
+MUST_CHECK bool guard_need_key(const struct guard_need *need, struct buf *key);
 MUST_CHECK int guard_check_keys(const struct identity *i, const struct auth_who *who, struct slice key,
                                 struct slice range_end, bool is_write, char *error, size_t error_size);
-/* To keep, end or join a session, behind a barrier of the registry: every instance on it, and every key, must
- * be one that he may write; a session without any is that of who may write its own key. OK when there is
- * none. */
+/* --- what is shown ----------------------------------------------------------------------------------------
+ */
+/* The audience that the caller belongs to: which projected instances it is shown. NULL: all of them; while
+ * auth is not enabled that is one branch. Valid until the return to the loop; audience_ref keeps it. */
+struct audience *guard_audience(const struct identity *i, const struct auth_who *who,
+                                const struct registry *r);
+/* The caller without credentials, on surfaces that allow one: what the role AUTH_ANONYMOUS may read. */
+struct auth_who guard_anonymous(void);
+/* Its audience, for audience_sees_service as well. */
+struct audience *guard_anonymous_audience(const struct identity *i, const struct registry *r);
+/* Changes whenever rights may have changed; 0 while auth is not enabled. */
+uint64_t guard_revision(const struct identity *i);
+/* Logs, once each time auth becomes enabled (and at start), what callers without credentials may read. Call
+ * it in each turn: it is one comparison. r may be NULL. *seen: of the last call, 0 at first. */
+void guard_log_anonymous(const struct identity *i, const struct registry *r, uint64_t *seen);
+
+/* To keep, end or join a session, behind a barrier of the registry: fills what the registry must know to
+ * judge (registry.h, struct registry_proof), but for the key. OK when there is no such session, and when it
+ * is for the registry to refuse. A caller with WRITE on the session's own key may use it; of every other each
+ * instance on the session, and every key on its lease, must be one that it may write. */
 MUST_CHECK int guard_check_session(const struct identity *i, const struct auth_who *who,
-                                   const struct registry *r, int64_t session, char *error, size_t error_size);
+                                   const struct registry *r, int64_t session,
+                                   struct registry_proof *ret_proof, char *error, size_t error_size);
 /* What a client is told that is not known: one error for all of them. */
 int guard_public_error(int err);
 

@@ -27,6 +27,12 @@ void identity_free(struct identity *i);
 /* Is --auth-token one that identity_new takes? */
 MUST_CHECK int identity_check_option(const char *auth_token, char *error, size_t error_size);
 
+/* What guard.c keeps with the identity: freed with it. NULL at first. */
+struct identity_cache {
+    void *data;
+    void (*free)(void *data);
+};
+struct identity_cache *identity_cache(const struct identity *i);
 bool identity_uses_certificates(const struct identity *i);
 struct kv *identity_kv(const struct identity *i);
 
@@ -46,7 +52,10 @@ MUST_CHECK int identity_of(struct identity *i, const struct identity_shown *show
  * inside the call that started it. */
 struct identity_login {
     void (*done)(struct identity_login *l, int err, const char *token);
+    const char
+        *peer; /* the client's address, with or without its port; NULL = not known. Read in the call. */
     /* The identity's own. */
+    uint64_t party; /* peer and user: password.h */
     struct link link;
     struct identity *owner;
     struct kv_request request;

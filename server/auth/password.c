@@ -18,12 +18,19 @@ struct passwords {
     struct uv_loop_s *loop;
     struct worker *worker; /* NULL until the first one */
     unsigned cost;
-    size_t waiting;
+    struct password_job *running; /* one at a time: the others can be ordered */
+    uint64_t round;               /* of the one that runs, or ran last */
+    struct link waiting;          /* by round, those of a round as they came */
+    size_t waiting_count;
+    struct link rejected; /* lost their place; done comes with the next one that is finished */
 };
 
 struct password_job {
     struct worker_job job;
     struct passwords *owner;
+    struct link link; /* in waiting or rejected */
+    uint64_t party;
+    uint64_t round; /* a party has one job in a round */
     bool is_compare;
     int err;
     unsigned cost;
@@ -37,13 +44,9 @@ struct passwords *passwords_new(struct uv_loop_s *loop, unsigned cost)
     struct passwords *p = mem_new(sizeof *p);
     p->loop = loop;
     p->cost = cost;
+    list_init(&p->waiting);
+    list_init(&p->rejected);
     return p;
-}
-
-void passwords_free(struct passwords *p)
-{
-    worker_stop(p->worker);
-    mem_free(p);
 }
 
 /* Takes as long for a wrong byte at the begin as for one at the end. */
@@ -78,31 +81,116 @@ static void run(struct worker_job *job)
     mem_free(data);
 }
 
+static void free_job(struct password_job *j)
+{
+    explicit_bzero(j->password, sizeof j->password);
+    mem_free(j);
+}
+
+static void finish_job(struct password_job *j)
+{
+    list_remove(&j->link);
+    if (j->done)
+        j->done(j->arg, j->err, j->err || j->is_compare ? NULL : j->hash);
+    free_job(j);
+}
+
+static void finish_rejected(struct passwords *p)
+{
+    struct link rejected;
+    list_init(&rejected);
+    list_move_all(&rejected, &p->rejected);
+    while (!list_is_empty(&rejected))
+        finish_job(container_of(rejected.next, struct password_job, link));
+}
+
+static void run_next(struct passwords *p)
+{
+    struct link *l = p->running ? NULL : list_take_first(&p->waiting);
+    if (!l)
+        return;
+    p->running = container_of(l, struct password_job, link);
+    p->waiting_count--;
+    p->round = p->running->round;
+    worker_submit(p->worker, &p->running->job);
+}
+
 static void finished(struct worker_job *job)
 {
     struct password_job *j = container_of(job, struct password_job, job);
-    j->owner->waiting--;
-    if (j->done)
-        j->done(j->arg, j->err, j->err || j->is_compare ? NULL : j->hash);
-    mem_free(j);
+    struct passwords *p = j->owner;
+    p->running = NULL;
+    run_next(p);
+    finish_job(j);
+    finish_rejected(p);
+}
+
+/* What waits is given up; what runs is waited for. */
+void passwords_free(struct passwords *p)
+{
+    while (!list_is_empty(&p->waiting)) {
+        struct password_job *j = container_of(p->waiting.next, struct password_job, link);
+        p->waiting_count--;
+        j->err = ERR_STOPPED;
+        finish_job(j);
+    }
+    worker_stop(p->worker);
+    finish_rejected(p);
+    mem_free(p);
+}
+
+/* The round after the party's last job, and where it stands: before the first one of a later round. */
+static struct link *place_of(struct passwords *p, struct password_job *j)
+{
+    struct link *place = &p->waiting;
+    j->round = p->round + (p->running && p->running->party == j->party);
+    LIST_FOR_EACH (l, &p->waiting) {
+        const struct password_job *other = container_of(l, struct password_job, link);
+        if (other->party == j->party)
+            j->round = other->round + 1;
+    }
+    while (place->prev != &p->waiting &&
+           container_of(place->prev, struct password_job, link)->round > j->round)
+        place = place->prev;
+    return place;
+}
+
+/* The last one of the latest round is of a party that has the most waiting. */
+static void reject_last(struct passwords *p)
+{
+    struct password_job *last = container_of(p->waiting.prev, struct password_job, link);
+    list_remove(&last->link);
+    p->waiting_count--;
+    last->err = ERR_TOO_MANY_REQUESTS;
+    explicit_bzero(last->password, sizeof last->password);
+    list_add_last(&p->rejected, &last->link);
 }
 
 static struct password_job *start(struct passwords *p, const char *password, struct password_job with,
                                   int *ret_err)
 {
-    *ret_err = p->waiting >= PASSWORD_WAITING_MAX ? ERR_TOO_MANY_REQUESTS : OK;
-    if (*ret_err)
-        return NULL;
+    with.owner = p;
+    struct link *place = place_of(p, &with);
+    *ret_err = OK;
+    if (p->waiting_count >= PASSWORD_WAITING_MAX) {
+        if (place == &p->waiting) {
+            *ret_err = ERR_TOO_MANY_REQUESTS;
+            return NULL;
+        }
+        if (place == p->waiting.prev)
+            place = &p->waiting;
+        reject_last(p);
+    }
     if (!p->worker)
         p->worker = worker_start(p->loop, "passwords");
     struct password_job *j = mem_new(sizeof *j);
     *j = with;
-    j->owner = p;
     j->cost = p->cost;
     j->job = (struct worker_job){.run = run, .done = finished};
     strncpy(j->password, password, sizeof j->password - 1); /* bcrypt sees the first 72 bytes */
-    p->waiting++;
-    worker_submit(p->worker, &j->job);
+    list_add_last(place, &j->link);                         /* before place */
+    p->waiting_count++;
+    run_next(p);
     return j;
 }
 
@@ -117,11 +205,11 @@ struct password_job *password_hash(struct passwords *p, const char *password,
     return start(p, password, (struct password_job){.done = done, .arg = arg}, ret_err);
 }
 
-struct password_job *password_compare(struct passwords *p, const char *password, struct slice hash,
-                                      void (*done)(void *arg, int err, const char *hash), void *arg,
-                                      int *ret_err)
+struct password_job *password_compare(struct passwords *p, uint64_t party, const char *password,
+                                      struct slice hash, void (*done)(void *arg, int err, const char *hash),
+                                      void *arg, int *ret_err)
 {
-    struct password_job with = {.is_compare = true, .done = done, .arg = arg};
+    struct password_job with = {.is_compare = true, .party = party, .done = done, .arg = arg};
     /* Another scheme of crypt's is nothing that was stored here. */
     if (hash.size >= sizeof with.hash || hash.size < 4 || memcmp(hash.data, "$2", 2) != 0) {
         *ret_err = ERR_AUTH_FAILED;
@@ -133,6 +221,14 @@ struct password_job *password_compare(struct passwords *p, const char *password,
 
 void password_forget(struct password_job *job)
 {
-    if (job)
-        job->done = NULL;
+    if (!job)
+        return;
+    struct passwords *p = job->owner;
+    job->done = NULL;
+    if (!link_is_in_list(&job->link))
+        return;         /* it runs, or its done is what calls this */
+    if (job->err == OK) /* it waits, and is not rejected */
+        p->waiting_count--;
+    list_remove(&job->link);
+    free_job(job);
 }

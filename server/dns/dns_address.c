@@ -26,6 +26,12 @@ static int read_v4(struct slice s, uint8_t separator, struct dns_address *ret)
     return at == s.size ? OK : ERR_MALFORMED;
 }
 
+bool dns_address_is_loopback(const struct dns_address *a)
+{
+    static const struct dns_address one = {.bytes = {[15] = 1}, .size = 16};
+    return a->size == 4 ? a->bytes[0] == 127 : dns_address_equal(a, &one);
+}
+
 int dns_address_read(struct slice host, struct dns_address *ret)
 {
     char text[TEXT_MAX + 1];

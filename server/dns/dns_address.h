@@ -20,6 +20,8 @@ static inline bool dns_address_equal(const struct dns_address *a, const struct d
     return a->size == b->size && memcmp(a->bytes, b->bytes, 4) == 0 &&
            (a->size == 4 || memcmp(a->bytes, b->bytes, sizeof a->bytes) == 0);
 }
+/* 127.0.0.0/8 and ::1: no packet from outside has them as its source. */
+bool dns_address_is_loopback(const struct dns_address *a);
 /* ERR_MALFORMED: it is no address, so it is taken for a name. "[::1]" is one too. */
 MUST_CHECK int dns_address_read(struct slice host, struct dns_address *ret);
 MUST_CHECK int dns_address_read_label(struct slice label, struct dns_address *ret);

@@ -205,7 +205,7 @@ static bool take_target(const struct answer *a, const struct catalog_instance *i
 
 static void choose(const struct answer *a, struct select_result *ret)
 {
-    struct select_query q = {.only_serving = true};
+    struct select_query q = {.only_serving = true, .audience = a->view->audience};
     if (a->found->tag.size)
         q.tags[q.tag_count++] = a->found->tag;
     select_run(&q, a->found->service, a->arena, ret);
@@ -440,7 +440,8 @@ static void at_instance(struct answer *a)
         add_address(a, DNS_QUESTION_AT, &f->address, DNS_ANSWER);
     bool has_fit = true;
     for (size_t i = 0, n = 0; is_asked_for(a, DNS_TXT) && i < f->service->count && has_fit; i++)
-        if (dns_instance_is_at(f->service->list[i], &f->address) && n++ < DNS_RECORDS_MAX)
+        if (audience_sees(a->view->audience, f->service->list[i]) &&
+            dns_instance_is_at(f->service->list[i], &f->address) && n++ < DNS_RECORDS_MAX)
             has_fit = add_txt(a, f->service->list[i]);
 }
 
@@ -493,35 +494,83 @@ static enum dns_rcode judge(const struct dns_view *view, const struct dns_query 
         return DNS_REFUSED;
     if (is_meta && q->type != DNS_ANY && q->type != DNS_AXFR && q->type != DNS_IXFR)
         return DNS_NOTIMP;
+    if (!audience_sees_registry(view->audience))
+        return DNS_REFUSED;
     return view->catalog ? DNS_NOERROR : DNS_SERVFAIL;
 }
 
-static size_t limit_of(const struct dns_query *q, bool is_tcp)
+/* The largest answer. Without EDNS, and to a source that may be forged, what DNS has always allowed. */
+static size_t limit_of(const struct dns_query *q, bool is_tcp, bool is_verified)
 {
     if (is_tcp)
         return DNS_ANSWER_MAX;
-    if (!q->has_edns || q->udp_size < DNS_UDP_SIZE_MIN)
+    if (!is_verified || !q->has_edns || q->udp_size < DNS_UDP_SIZE_MIN)
         return DNS_UDP_SIZE_MIN;
-    return q->udp_size < DNS_UDP_SIZE_MAX ? q->udp_size : DNS_UDP_SIZE_MAX;
+    return q->udp_size < DNS_UDP_SIZE ? q->udp_size : DNS_UDP_SIZE;
 }
 
-size_t dns_answer(const struct dns_view *view, struct slice bytes, bool is_tcp, uint64_t random,
-                  struct arena *arena, uint8_t *out, struct dns_result *ret_result)
+/* May the answer be given, and how? Errors never slip: TC says nothing about them, and no question no more.
+ */
+static enum dns_rate_verdict limit_rate(const struct answer *a, const struct dns_request *request)
+{
+    if (!a->view->rate)
+        return DNS_RATE_PASS;
+    enum dns_rate_verdict verdict = dns_rate_check(a->view->rate, &request->client, request->mono_ns);
+    bool is_error = a->rcode || !a->query->has_question;
+    return verdict == DNS_RATE_SLIP && is_error ? DNS_RATE_DROP : verdict;
+}
+
+/* Over the limit, and the client may be a real one. With a client cookie it asks again with the server cookie
+ * that comes with BADCOOKIE; without one it asks again over TCP. */
+static void slip(struct answer *a)
+{
+    if (a->query->cookie_size)
+        a->rcode = DNS_BADCOOKIE;
+    else
+        a->is_truncated = true;
+}
+
+/* Whether the answer is out of our zone. */
+static bool answer_query(struct answer *a, struct dns_found *found)
+{
+    const struct dns_view *view = a->view;
+    if (!a->rcode && a->query->has_question)
+        a->rcode = judge(view, a->query);
+    if (a->rcode || !a->query->has_question)
+        return false;
+    dns_find(&a->query->name, &view->zone->name, view->catalog, view->index, view->audience, found);
+    answer_question(a);
+    return a->rcode != DNS_REFUSED;
+}
+
+size_t dns_answer(const struct dns_view *view, const struct dns_request *request, struct arena *arena,
+                  uint8_t *out, struct dns_result *ret_result)
 {
     struct dns_query q;
     struct dns_found found;
-    struct answer a = {.view = view, .query = &q, .found = &found, .arena = arena, .random = random};
-    if (dns_read_query(bytes, &q, &a.rcode))
+    struct answer a = {.view = view, .query = &q, .found = &found, .arena = arena, .random = request->random};
+    uint8_t cookie[DNS_COOKIE_SIZE];
+    struct dns_result *r = ret_result;
+    *r = (struct dns_result){0};
+    if (dns_read_query(request->query, &q, &a.rcode))
         return 0;
-    bool is_ours = false;
-    if (!a.rcode)
-        a.rcode = judge(view, &q);
-    dns_write_begin(&a.writer, &q, out, limit_of(&q, is_tcp));
-    if (!a.rcode) {
-        dns_find(&q.name, &view->zone->name, view->catalog, view->index, &found);
-        answer_question(&a);
-        is_ours = a.rcode != DNS_REFUSED;
-    }
-    *ret_result = (struct dns_result){a.rcode, q.type, a.is_truncated};
-    return dns_write_finish(&a.writer, &q, a.rcode, is_ours, a.is_truncated);
+    r->type = q.type;
+    r->cookie =
+        dns_cookie_check(view->secrets, slice_of(q.cookie, q.cookie_size), &request->client, request->now_s);
+    bool is_verified =
+        request->is_tcp || r->cookie == DNS_COOKIE_VALID || dns_address_is_loopback(&request->client);
+    r->verdict = is_verified ? DNS_RATE_PASS : limit_rate(&a, request);
+    if (r->verdict == DNS_RATE_DROP)
+        return 0;
+    bool is_ours = false, has_cookie = r->cookie != DNS_COOKIE_NONE;
+    dns_write_begin(&a.writer, &q, out, limit_of(&q, request->is_tcp, is_verified));
+    if (r->verdict == DNS_RATE_SLIP)
+        slip(&a);
+    else
+        is_ours = answer_query(&a, &found);
+    if (has_cookie)
+        dns_cookie_make(view->secrets, q.cookie, &request->client, request->now_s, cookie);
+    r->rcode = a.rcode;
+    r->is_truncated = a.is_truncated;
+    return dns_write_finish(&a.writer, &q, a.rcode, is_ours, a.is_truncated, has_cookie ? cookie : NULL);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * From the bytes of a query to those of its answer, out of the registry's catalog. Pure: time is not asked
- * for, randomness is given.
+ * From the bytes of a query to those of its answer, out of the registry's catalog. Pure: time, randomness,
+ * the secret of the cookies and the rate limit are arguments.
  *
  * Services: A and AAAA of the instances that a reader of the registry would get (serving; all of them under
  * protection), SRV with their ports and weights, TXT with what they say of themselves. In random order. A
@@ -10,7 +10,9 @@
 #ifndef SERVER_DNS_ANSWER_H
 #define SERVER_DNS_ANSWER_H
 
+#include "server/dns/dns_cookie.h"
 #include "server/dns/dns_find.h"
+#include "server/dns/dns_rate.h"
 
 enum {
     DNS_RECORDS_MAX = 64, /* of a service in one answer, whatever the transport; which ones is random */
@@ -32,17 +34,36 @@ struct dns_view {
     const struct dns_zone *zone;
     const struct catalog *catalog; /* NULL: not ready, SERVFAIL */
     struct dns_index *index;
+    /* What callers without credentials see; NULL = all. Without any right to the registry: REFUSED. */
+    struct audience *audience;
+    const struct dns_cookie_secrets *secrets;
+    struct dns_rate *rate; /* NULL: no limit */
+};
+
+struct dns_request {
+    struct slice query;
+    bool is_tcp;
+    struct dns_address client;
+    uint32_t now_s;   /* since 1970, for cookies */
+    uint64_t mono_ns; /* for the rate limit */
+    uint64_t random;
 };
 
 struct dns_result {
     enum dns_rcode rcode;
     uint16_t type; /* asked for; 0 = the question could not be read */
     bool is_truncated;
+    enum dns_cookie_state cookie;
+    enum dns_rate_verdict verdict; /* other than DNS_RATE_PASS: the rate limit decided */
 };
 
-/* out has DNS_ANSWER_MAX bytes over TCP, DNS_UDP_SIZE_MAX over UDP. Returns the size of the answer; 0: none
- * may be given. The arena is for scratch. */
-size_t dns_answer(const struct dns_view *view, struct slice query, bool is_tcp, uint64_t random,
-                  struct arena *arena, uint8_t *out, struct dns_result *ret_result);
+/* out has DNS_ANSWER_MAX bytes over TCP, DNS_UDP_SIZE over UDP. Returns the size of the answer; 0: none
+ * may be given. The arena is for scratch.
+ *
+ * Over UDP the source may be forged, and the answer then goes to a victim. A source is verified when it is a
+ * loopback address or the query has a valid cookie. Every other one gets answers of DNS_UDP_SIZE_MIN bytes at
+ * most, and as many a second as view->rate allows. */
+size_t dns_answer(const struct dns_view *view, const struct dns_request *request, struct arena *arena,
+                  uint8_t *out, struct dns_result *ret_result);
 
 #endif

@@ -13,6 +13,7 @@ struct labels {
 struct search {
     const struct catalog *catalog;
     struct dns_index *index;
+    const struct audience *audience;
     struct labels labels;
 };
 
@@ -88,7 +89,7 @@ static const struct catalog_service *look_up(const struct search *s, const struc
 {
     uint8_t text[DNS_NAME_MAX + 2 * sizeof unnamed];
     const struct catalog_service *found = catalog_find(s->catalog, r->ns, r->group, r->service);
-    if (found && catalog_exists(found))
+    if (found && audience_sees_service(s->audience, found))
         return found;
     return dns_index_service(s->index, s->catalog, index_name(r, text));
 }
@@ -106,10 +107,12 @@ static const struct catalog_service *find_service(const struct search *s, size_t
 }
 
 /* The tag as the first instance that has it writes it. */
-static bool find_tag(const struct catalog_service *service, struct slice text, struct slice *ret_tag)
+static bool find_tag(const struct search *s, const struct catalog_service *service, struct slice text,
+                     struct slice *ret_tag)
 {
     for (size_t i = 0; i < service->count; i++) {
-        const struct instance *doc = service->list[i]->doc;
+        const struct instance *doc =
+            audience_sees(s->audience, service->list[i]) ? service->list[i]->doc : NULL;
         for (size_t k = 0; doc && k < doc->tag_count; k++)
             if (dns_text_matches(doc->tags[k], text)) {
                 *ret_tag = doc->tags[k];
@@ -128,18 +131,23 @@ static bool find_tagged(const struct search *s, size_t first, size_t last, struc
     struct reading r;
     for (int i = 0; last - first > 1 && i < READINGS; i++) {
         ret->service = read_labels(&s->labels, first + 1, last, i, &r) ? look_up(s, &r) : NULL;
-        if (ret->service && find_tag(ret->service, span(&s->labels, first, first + 1), &ret->tag))
+        if (ret->service && find_tag(s, ret->service, span(&s->labels, first, first + 1), &ret->tag))
             return true;
     }
     ret->service = NULL;
     return false;
 }
 
+struct below {
+    const struct audience *audience;
+    bool is_there;
+};
+
 static bool stop_at_first(void *arg, struct catalog_service *s)
 {
-    (void)s;
-    *(bool *)arg = true;
-    return false;
+    struct below *below = arg;
+    below->is_there = audience_sees_service(below->audience, s);
+    return !below->is_there;
 }
 
 /* Is there something below these labels? A namespace, a group, the end of a name with dots. */
@@ -149,7 +157,7 @@ static bool is_above_something(const struct search *s, size_t first, size_t last
     const struct labels *l = &s->labels;
     struct slice none = {0};
     struct reading r;
-    bool is_there = false;
+    struct below below = {.audience = s->audience};
     for (int i = 0; i < READINGS; i++)
         if (read_labels(l, first, last, i, &r) &&
             dns_index_is_above(s->index, s->catalog, index_name(&r, text)))
@@ -158,9 +166,8 @@ static bool is_above_something(const struct search *s, size_t first, size_t last
         return true;
     if (last - first <= 2)
         catalog_each(s->catalog, span(l, last - 1, last),
-                     last - first == 2 ? span(l, first, first + 1) : none, none, none, stop_at_first,
-                     &is_there);
-    return is_there;
+                     last - first == 2 ? span(l, first, first + 1) : none, none, none, stop_at_first, &below);
+    return below.is_there;
 }
 
 /* --- names with underscores ------------------------------------------------------------------------------
@@ -227,7 +234,8 @@ static enum dns_place find_under_inst(const struct search *s, size_t last, struc
         read_labels(&s->labels, 1, last, 0, &r)) {
         ret->service = look_up(s, &r);
         for (size_t i = 0; ret->service && i < ret->service->count; i++)
-            if (dns_instance_is_at(ret->service->list[i], &ret->address))
+            if (audience_sees(s->audience, ret->service->list[i]) &&
+                dns_instance_is_at(ret->service->list[i], &ret->address))
                 return DNS_AT_INSTANCE;
     }
     return is_above_something(s, 0, last) ? DNS_BETWEEN : DNS_NOWHERE;
@@ -241,7 +249,8 @@ static enum dns_place find_reverse(const struct search *s, const struct dns_name
     size_t n = dns_index_at_address(s->index, s->catalog, &ret->address, list, DNS_SERVICES_AT_ADDRESS_MAX);
     for (size_t i = 0; i < n; i++)
         for (size_t k = 0; k < list[i]->count; k++)
-            if (dns_instance_is_at(list[i]->list[k], &ret->address)) {
+            if (audience_sees(s->audience, list[i]->list[k]) &&
+                dns_instance_is_at(list[i]->list[k], &ret->address)) {
                 ret->services[ret->service_count++] = list[i];
                 break;
             }
@@ -249,9 +258,10 @@ static enum dns_place find_reverse(const struct search *s, const struct dns_name
 }
 
 void dns_find(const struct dns_name *name, const struct dns_name *zone, const struct catalog *c,
-              struct dns_index *x, struct dns_found *ret)
+              struct dns_index *x, struct audience *audience, struct dns_found *ret)
 {
-    struct search s = {c, x, {ret->text, name}};
+    struct search s = {c, x, audience, {ret->text, name}};
+    dns_index_set_audience(x, audience);
     /* All but the text and the list: they are long, and written where they are used. */
     ret->zone_at = ret->service_count = 0;
     ret->service = NULL;

@@ -46,9 +46,9 @@ struct dns_found {
     uint8_t text[DNS_NAME_MAX]; /* the name in small letters with dots: what slices point into */
 };
 
-/* zone: in small letters. */
+/* zone: in small letters. audience: of who asks (NULL = sees all); what it does not see is not there. */
 void dns_find(const struct dns_name *name, const struct dns_name *zone, const struct catalog *c,
-              struct dns_index *x, struct dns_found *ret);
+              struct dns_index *x, struct audience *audience, struct dns_found *ret);
 /* Has it this address as its host? */
 bool dns_instance_is_at(const struct catalog_instance *i, const struct dns_address *address);
 /* One of both is in small letters already. */

@@ -22,6 +22,7 @@ struct indexed_address {
 struct dns_index {
     uint64_t (*mono_ns)(void);
     bool is_built;
+    struct audience *audience;
     int64_t revision;
     uint64_t next_build_ns;
     struct arena arena;
@@ -55,9 +56,19 @@ void dns_index_free(struct dns_index *x)
     if (!x)
         return;
     clear(x);
+    audience_unref(x->audience);
     arena_done(&x->arena);
     mem_free(x->addresses);
     mem_free(x);
+}
+
+void dns_index_set_audience(struct dns_index *x, struct audience *audience)
+{
+    if (audience_is_same(x->audience, audience))
+        return;
+    audience_unref(x->audience);
+    x->audience = audience_ref(audience);
+    x->is_built = false;
 }
 
 /* --- building ------------------------------------------------------------------------------------------ */
@@ -112,7 +123,7 @@ static void add_addresses(struct dns_index *x, const struct catalog_service *fro
 {
     for (size_t i = 0; i < from->count; i++) {
         struct dns_address a;
-        if (!from->list[i]->doc || dns_address_read(from->list[i]->doc->host, &a))
+        if (!audience_sees(x->audience, from->list[i]) || dns_address_read(from->list[i]->doc->host, &a))
             continue;
         if (x->address_count == x->address_capacity) {
             x->address_capacity = x->address_capacity ? 2 * x->address_capacity : 64;
@@ -125,6 +136,8 @@ static void add_addresses(struct dns_index *x, const struct catalog_service *fro
 static bool add_service(void *arg, struct catalog_service *from)
 {
     struct dns_index *x = arg;
+    if (!audience_sees_service(x->audience, from))
+        return true;
     struct indexed_service *s = arena_alloc(&x->arena, sizeof *s);
     *s = (struct indexed_service){copy(x, from->ns), copy(x, from->group), copy(x, from->name)};
     add_name(x, s);
@@ -182,10 +195,11 @@ static void bring_up_to_date(struct dns_index *x, const struct catalog *c)
 }
 
 /* --- asking -------------------------------------------------------------------------------------------- */
-static const struct catalog_service *in_catalog(const struct catalog *c, const struct indexed_service *s)
+static const struct catalog_service *in_catalog(const struct dns_index *x, const struct catalog *c,
+                                                const struct indexed_service *s)
 {
     const struct catalog_service *found = catalog_find(c, s->ns, s->group, s->name);
-    return found && catalog_exists(found) ? found : NULL;
+    return found && audience_sees_service(x->audience, found) ? found : NULL;
 }
 
 const struct catalog_service *dns_index_service(struct dns_index *x, const struct catalog *c,
@@ -193,7 +207,7 @@ const struct catalog_service *dns_index_service(struct dns_index *x, const struc
 {
     bring_up_to_date(x, c);
     const struct indexed_service *s = strmap_get(&x->names, name);
-    return s && s != &above ? in_catalog(c, s) : NULL;
+    return s && s != &above ? in_catalog(x, c, s) : NULL;
 }
 
 bool dns_index_is_above(struct dns_index *x, const struct catalog *c, struct slice name)
@@ -215,7 +229,7 @@ size_t dns_index_at_address(struct dns_index *x, const struct catalog *c, const 
         if (a->service == last || !dns_address_equal(&a->address, address))
             continue;
         last = a->service;
-        ret_list[count] = in_catalog(c, a->service);
+        ret_list[count] = in_catalog(x, c, a->service);
         count += ret_list[count] != NULL;
     }
     return count;

@@ -15,6 +15,8 @@ struct dns_index;
 /* mono_ns: a clock, asked only when the catalog has changed. */
 struct dns_index *dns_index_new(uint64_t (*mono_ns)(void));
 void dns_index_free(struct dns_index *x);
+/* Who asks from now on (NULL = sees all): of what this audience does not see nothing is in the index. */
+void dns_index_set_audience(struct dns_index *x, struct audience *audience);
 
 /* Small letters, dots between labels: "orders.default.default". NULL: no such name. */
 const struct catalog_service *dns_index_service(struct dns_index *x, const struct catalog *c,

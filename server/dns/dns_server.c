@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "base/port_holder.h"
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/log.h"
@@ -36,27 +37,81 @@ struct dns_batch {
     struct sockaddr_storage peers[BATCH];
     _Alignas(struct cmsghdr) uint8_t control[BATCH][CONTROL_SIZE];
     uint8_t queries[BATCH][DNS_QUERY_MAX + 1]; /* one more: what is too long shows */
-    uint8_t answers[BATCH][DNS_UDP_SIZE_MAX];
+    uint8_t answers[BATCH][DNS_UDP_SIZE];
 };
 
-size_t dns_server_answer(struct dns_server *s, struct slice query, enum dns_transport transport, uint8_t *out)
+uint16_t dns_server_read_client(const struct sockaddr_storage *from, struct dns_address *ret_address)
+{
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+    if (from->ss_family == AF_INET) {
+        memcpy(&v4, from, sizeof v4);
+        ret_address->size = sizeof v4.sin_addr;
+        memcpy(ret_address->bytes, &v4.sin_addr, sizeof v4.sin_addr);
+        return ntohs(v4.sin_port);
+    }
+    memcpy(&v6, from, sizeof v6);
+    ret_address->size = sizeof v6.sin6_addr;
+    memcpy(ret_address->bytes, &v6.sin6_addr, sizeof v6.sin6_addr);
+    return ntohs(v6.sin6_port);
+}
+
+static void count_result(struct dns_server *s, const struct dns_result *r, size_t size)
+{
+    if (r->cookie == DNS_COOKIE_VALID)
+        metric_add(METRIC_DNS_COOKIES_VALID, 1);
+    else if (r->cookie == DNS_COOKIE_BAD)
+        metric_add(METRIC_DNS_COOKIES_BAD, 1);
+    if (r->verdict == DNS_RATE_SLIP)
+        metric_add(METRIC_DNS_LIMITED_SLIPPED, 1);
+    if (r->verdict == DNS_RATE_DROP) {
+        metric_add(METRIC_DNS_LIMITED_DROPPED, 1);
+    } else if (size == 0) {
+        s->dropped++;
+    } else {
+        s->rcodes[r->rcode]++;
+        s->truncated += r->is_truncated;
+    }
+}
+
+static uint32_t now_s(void)
+{
+    return (uint32_t)(clock_wall_ns() / SECOND_NS); /* RFC 9018 counts modulo 2^32 */
+}
+
+static void change_secret(struct dns_server *s)
+{
+    uint8_t secret[SIPHASH_KEY_SIZE];
+    random_bytes(secret, sizeof secret);
+    dns_cookie_set_secret(&s->secrets, secret, now_s());
+}
+
+size_t dns_server_answer(struct dns_server *s, struct slice query, enum dns_transport transport,
+                         const struct dns_address *client, uint8_t *out)
 {
     struct dns_result result;
     struct dns_view view = {
         .zone = &s->zone,
         .catalog = registry_is_ready(s->registry) ? registry_catalog(s->registry) : NULL,
         .index = s->index,
+        .audience = s->audience ? s->audience(s->audience_arg) : NULL,
+        .secrets = &s->secrets,
+        .rate = s->rate,
     };
+    struct dns_request request = {
+        .query = query,
+        .is_tcp = transport == DNS_TCP,
+        .client = *client,
+        .now_s = now_s(),
+        .mono_ns = clock_coarse_ns(),
+        .random = hash64_u64(s->answered++),
+    };
+    if (dns_cookie_is_due(&s->secrets, request.now_s))
+        change_secret(s);
     arena_reset(&s->arena);
     s->queries[transport]++;
-    size_t size =
-        dns_answer(&view, query, transport == DNS_TCP, hash64_u64(s->answered++), &s->arena, out, &result);
-    if (size == 0) {
-        s->dropped++;
-        return 0;
-    }
-    s->rcodes[result.rcode]++;
-    s->truncated += result.is_truncated;
+    size_t size = dns_answer(&view, &request, &s->arena, out, &result);
+    count_result(s, &result, size);
     return size;
 }
 
@@ -91,12 +146,30 @@ static void prepare_batch(struct dns_batch *b, bool is_wildcard)
     }
 }
 
+/* Services that answer anything with something (echo, daytime, quote of the day, chargen, time) would keep up
+ * a conversation with us if somebody forged their address. No resolver sends from these ports, nor from 0. */
+static bool may_answer_port(uint16_t port)
+{
+    static const uint16_t never[] = {0, 7, 13, 17, 19, 37};
+    for (size_t i = 0; i < sizeof never / sizeof *never; i++)
+        if (port == never[i])
+            return false;
+    return true;
+}
+
 static size_t answer_batch(struct dns_server *s, size_t count)
 {
     struct dns_batch *b = s->batch;
     size_t n = 0;
     for (size_t i = 0; i < count; i++) {
-        size_t size = dns_server_answer(s, slice_of(b->queries[i], b->in[i].msg_len), DNS_UDP, b->answers[n]);
+        struct dns_address client;
+        if (!may_answer_port(dns_server_read_client(&b->peers[i], &client))) {
+            s->queries[DNS_UDP]++;
+            s->dropped++;
+            continue;
+        }
+        size_t size =
+            dns_server_answer(s, slice_of(b->queries[i], b->in[i].msg_len), DNS_UDP, &client, b->answers[n]);
         if (size == 0)
             continue;
         b->out_vec[n] = (struct iovec){b->answers[n], size};
@@ -147,6 +220,17 @@ static int tell(char *error, size_t size, struct slice where, const char *what, 
     snprintf(error, size, "cannot listen for DNS on %.*s: %s%s%s", (int)(where.size < 100 ? where.size : 100),
              (const char *)where.data, what, errnum ? ": " : "", errnum ? strerror(errnum) : "");
     return errnum == EADDRINUSE ? ERR_EXISTS : ERR_INVALID;
+}
+
+/* What tell says, and which process is in the way. */
+static int tell_in_use(char *error, size_t size, struct slice where, const char *what, int errnum,
+                       uint16_t port)
+{
+    int err = tell(error, size, where, what, errnum);
+    size_t n = strlen(error);
+    if (err == ERR_EXISTS)
+        port_holder_describe(port, strcmp(what, "UDP") == 0, "--listen-dns", error + n, size - n);
+    return err;
 }
 
 static struct dns_listen listen_at(const struct dns_address *a, uint16_t port)
@@ -258,12 +342,12 @@ static int open_pair(struct dns_server *s, struct slice text, const struct dns_a
     udp->is_wildcard = tcp->is_wildcard = is_wildcard;
     int errnum = open_socket(s, &l, SOCK_STREAM, tcp);
     if (errnum)
-        return tell(error, error_size, text, "TCP", errnum);
+        return tell_in_use(error, error_size, text, "TCP", errnum, port);
     s->tcp_count++;
     getsockname(tcp->fd, (struct sockaddr *)&l.address, &l.size);
     errnum = open_socket(s, &l, SOCK_DGRAM, udp);
     if (errnum)
-        return tell(error, error_size, text, "UDP", errnum);
+        return tell_in_use(error, error_size, text, "UDP", errnum, port);
     s->udp_count++;
     if (!is_wildcard)
         dns_zone_add_server(&s->zone, address);
@@ -314,6 +398,7 @@ void dns_server_handle_closed(struct dns_server *s)
     void (*done)(void *arg) = s->done;
     void *arg = s->done_arg;
     dns_index_free(s->index);
+    dns_rate_free(s->rate);
     arena_done(&s->arena);
     mem_free(s->batch);
     mem_free(s);
@@ -352,6 +437,13 @@ void dns_server_stop(struct dns_server *s, void (*done)(void *arg), void *arg)
     uv_close((uv_handle_t *)&s->timer, on_timer_closed);
 }
 
+static struct dns_rate *new_rate(uint64_t per_s)
+{
+    uint8_t key[SIPHASH_KEY_SIZE];
+    random_bytes(key, sizeof key);
+    return per_s ? dns_rate_new(per_s, key) : NULL;
+}
+
 int dns_server_new(const struct dns_server_options *o, char *error, size_t error_size,
                    struct dns_server **ret)
 {
@@ -364,7 +456,11 @@ int dns_server_new(const struct dns_server_options *o, char *error, size_t error
     s->connections_max = o->connections_max ? o->connections_max : CONNECTIONS_MAX;
     s->idle_ms = o->idle_ms ? o->idle_ms : IDLE_MS;
     s->index = dns_index_new(clock_mono_ns);
+    s->audience = o->audience;
+    s->audience_arg = o->audience_arg;
     s->batch = mem_new(sizeof *s->batch);
+    change_secret(s);
+    s->rate = new_rate(o->rate_limit);
     list_init(&s->connections);
     uv_timer_init(s->loop, &s->timer);
     s->timer.data = s;

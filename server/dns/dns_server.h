@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * THE DOOR of server/dns/: the registry answers questions over UDP and TCP, on the loop. */
+ * Public API of server/dns: the DNS server of the registry, over UDP and TCP, on the loop. */
 #ifndef SERVER_DNS_SERVER_H
 #define SERVER_DNS_SERVER_H
 
@@ -17,8 +17,15 @@ struct dns_server_options {
     /* Where clients find this member when it listens on all addresses: of those, IPs become ns.<zone>. */
     const char *const *hosts;
     size_t host_count;
-    size_t connections_max; /* TCP; 0 = 256. The one that has been quiet for longest makes room. */
-    uint64_t idle_ms;       /* 0 = 10 s */
+    /* What callers are shown as of now, NULL = all; NULL: everything always. */
+    struct audience *(*audience)(void *arg);
+    void *audience_arg;
+    /* UDP answers per second to one source prefix that is not verified (dns_rate.h); 0 = no limit. */
+    uint64_t rate_limit;
+    /* TCP; 0 = 256. Of the source prefix that has the most, the one that has been idle for longest makes
+     * room. */
+    size_t connections_max;
+    uint64_t idle_ms; /* 0 = 10 s */
 };
 
 /* Nothing is opened: are listen and zone what they should be? ERR_INVALID with a sentence. */

@@ -13,7 +13,7 @@
 
 enum {
     DNS_ADDRESSES_MAX = 16, /* to listen on */
-    DNS_RCODES = 17,        /* BADVERS is the last */
+    DNS_RCODES = 24,        /* BADCOOKIE is the last */
 };
 
 enum dns_transport { DNS_UDP, DNS_TCP, DNS_TRANSPORTS };
@@ -35,12 +35,16 @@ struct dns_server {
     struct registry *registry;
     struct dns_zone zone;
     struct dns_index *index;
+    struct audience *(*audience)(void *arg); /* may be NULL */
+    void *audience_arg;
     struct arena arena;
     uint64_t answered; /* the source of randomness counts along */
+    struct dns_cookie_secrets secrets;
+    struct dns_rate *rate; /* NULL: no limit */
     struct dns_socket udp[DNS_ADDRESSES_MAX], tcp[DNS_ADDRESSES_MAX];
     size_t udp_count, tcp_count;
     struct dns_batch *batch;
-    struct link connections; /* who has been quiet for longest first */
+    struct link connections; /* the one that has been idle for longest first */
     size_t connection_count, connections_max;
     uint64_t idle_ms;
     uv_timer_t timer; /* the end of the quietest, or of a pause in accepting */
@@ -55,7 +59,9 @@ struct dns_server {
 
 /* dns_server.c: the answer to a query as the registry is now, counted; 0 = none. */
 size_t dns_server_answer(struct dns_server *s, struct slice query, enum dns_transport transport,
-                         uint8_t *out);
+                         const struct dns_address *client, uint8_t *out);
+/* The address and the port of a client. */
+uint16_t dns_server_read_client(const struct sockaddr_storage *from, struct dns_address *ret_address);
 /* A handle is closed: the last one ends a server that stops. */
 void dns_server_handle_closed(struct dns_server *s);
 

@@ -3,15 +3,18 @@
  * in order.
  *
  * A connection holds one query that is not whole and what the client has not read yet. As long as that is
- * more than PENDING_MAX nothing more is read from it. It is closed when it has been quiet for idle_ms (no
- * whole query, no byte that went out), when it says something that is no message, or when it has been quiet
- * for longest and another one wants in. */
+ * more than PENDING_MAX nothing more is read from it. It is closed when it has been idle for idle_ms (no
+ * whole query, no byte that went out), when it says something that is no message, or to make room for another
+ * one: the source prefix with the most connections loses the one that has been idle for longest, so one
+ * source cannot take the connections of all others. */
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <unistd.h>
 
+#include "base/hash.h"
 #include "base/log.h"
+#include "base/metric.h"
 #include "server/dns/dns_server_private.h"
 
 enum {
@@ -26,6 +29,7 @@ struct connection {
     uv_poll_t poll;
     struct dns_server *server;
     int fd;
+    struct dns_address client;
     uint64_t deadline_ms;
     bool has_ended; /* the client sends no more */
     int wanted;     /* events: asking anew is two system calls */
@@ -105,7 +109,7 @@ static bool answer_queries(struct connection *c)
         is_dns = size >= DNS_HEADER_SIZE && size <= DNS_QUERY_MAX;
         if (!is_dns || c->in_size - at < LENGTH_SIZE + size)
             break;
-        size_t n = dns_server_answer(c->server, slice_of(c->in + at + LENGTH_SIZE, size), DNS_TCP,
+        size_t n = dns_server_answer(c->server, slice_of(c->in + at + LENGTH_SIZE, size), DNS_TCP, &c->client,
                                      c->server->answer);
         is_dns = n > 0;
         if (!is_dns)
@@ -174,11 +178,41 @@ static void on_ready(uv_poll_t *h, int status, int events)
 
 /* --- accepting -------------------------------------------------------------------------------------------
  */
-static void welcome(struct dns_server *s, int fd)
+enum { COUNTERS = 1024 };
+
+/* Which of COUNTERS a client's prefix is counted by. Two prefixes may share one; the hash has a random key,
+ * so no client chooses which. */
+static size_t counter_of(const struct dns_address *client)
+{
+    struct dns_address prefix = dns_rate_prefix(client);
+    return hash64(prefix.bytes, prefix.size) % COUNTERS;
+}
+
+static void make_room(struct dns_server *s, const struct dns_address *newcomer)
+{
+    uint32_t counts[COUNTERS] = {0}, most = 0;
+    counts[counter_of(newcomer)] = 1;
+    LIST_FOR_EACH (l, &s->connections) {
+        uint32_t count = ++counts[counter_of(&container_of(l, struct connection, link)->client)];
+        most = count > most ? count : most;
+    }
+    LIST_FOR_EACH (l, &s->connections) {
+        struct connection *c = container_of(l, struct connection, link);
+        if (counts[counter_of(&c->client)] == most) {
+            close_connection(c);
+            metric_add(METRIC_DNS_CONNECTIONS_EVICTED, 1);
+            return;
+        }
+    }
+}
+
+static void accept_connection(struct dns_server *s, int fd, const struct sockaddr_storage *from)
 {
     int on = 1;
+    struct dns_address client;
+    dns_server_read_client(from, &client);
     if (s->connection_count >= s->connections_max)
-        close_connection(container_of(s->connections.next, struct connection, link));
+        make_room(s, &client);
     struct connection *c = mem_new(sizeof *c);
     if (uv_poll_init(s->loop, &c->poll, fd) != 0) {
         close(fd);
@@ -188,6 +222,7 @@ static void welcome(struct dns_server *s, int fd)
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     c->server = s;
     c->fd = fd;
+    c->client = client;
     c->poll.data = c;
     s->open_handles++;
     s->connection_count++;
@@ -213,9 +248,11 @@ static void on_connection(uv_poll_t *h, int status, int events)
     (void)status;
     (void)events;
     for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
-        int fd = accept4(socket->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        struct sockaddr_storage from = {0};
+        socklen_t size = sizeof from;
+        int fd = accept4(socket->fd, (struct sockaddr *)&from, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
-            welcome(socket->server, fd);
+            accept_connection(socket->server, fd, &from);
         } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
             pause_accepting(socket->server);
             return;

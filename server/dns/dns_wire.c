@@ -12,6 +12,8 @@ enum {
     FLAG_CHECK_DISABLED = 0x0010,
     OPCODE_SHIFT = 11,
     EDNS_DO = 0x8000,
+    OPTION_HEAD = 4, /* code, length */
+    OPTION_COOKIE = 10,
     POINTER = 0xc0,
     POINTER_MAX = 0x3fff,
 };
@@ -87,6 +89,26 @@ static bool skip_name(struct reader *r)
     return false;
 }
 
+/* RFC 6891: unknown options are ignored. RFC 7873: only the first COOKIE counts; false: it has a size that no
+ * cookie has, or the options do not end where the record does. */
+static bool take_options(struct slice data, struct dns_query *q)
+{
+    struct reader r = {data.data, data.data + data.size};
+    while (left(&r) >= OPTION_HEAD) {
+        uint16_t code = take_u16(&r), size = take_u16(&r);
+        if (left(&r) < size)
+            return false;
+        if (code == OPTION_COOKIE && q->cookie_size == 0) {
+            if (size != DNS_COOKIE_CLIENT_SIZE && (size < DNS_COOKIE_SIZE_MIN || size > DNS_COOKIE_SIZE_MAX))
+                return false;
+            q->cookie_size = (uint8_t)size;
+            memcpy(q->cookie, r.at, size);
+        }
+        r.at += size;
+    }
+    return left(&r) == 0;
+}
+
 /* Everything that follows the question is skipped, but an OPT record that stands where it may stand. */
 static bool take_record(struct reader *r, bool is_additional, struct dns_query *q)
 {
@@ -98,6 +120,7 @@ static bool take_record(struct reader *r, bool is_additional, struct dns_query *
              size = take_u16(r);
     if (left(r) < size)
         return false;
+    struct slice data = slice_of(r->at, size);
     r->at += size;
     if (type != DNS_OPT)
         return true;
@@ -107,7 +130,7 @@ static bool take_record(struct reader *r, bool is_additional, struct dns_query *
     q->udp_size = class;
     q->edns_version = (uint8_t)high;
     q->wants_dnssec = low & EDNS_DO;
-    return true;
+    return q->edns_version > 0 || take_options(data, q); /* what another version's options are is not known */
 }
 
 static enum dns_rcode read_body(struct reader *r, struct dns_query *q)
@@ -115,19 +138,23 @@ static enum dns_rcode read_body(struct reader *r, struct dns_query *q)
     uint16_t questions = take_u16(r), answers = take_u16(r), authorities = take_u16(r), more = take_u16(r);
     if (q->opcode != 0)
         return DNS_NOTIMP;
-    if (questions != 1 || answers + authorities + more > DNS_RECORDS_READ_MAX)
+    if (questions > 1 || answers + authorities + more > DNS_RECORDS_READ_MAX)
         return DNS_FORMERR;
-    if (!take_name(r, &q->name) || left(r) < 4)
-        return DNS_FORMERR;
-    q->type = take_u16(r);
-    q->class = take_u16(r);
-    q->has_question = true;
+    if (questions == 1) {
+        if (!take_name(r, &q->name) || left(r) < 4)
+            return DNS_FORMERR;
+        q->type = take_u16(r);
+        q->class = take_u16(r);
+        q->has_question = true;
+    }
     for (unsigned i = 0; i < (unsigned)answers + authorities + more; i++)
         if (!take_record(r, i >= (unsigned)answers + authorities, q))
             return DNS_FORMERR;
     if (left(r) > 0)
         return DNS_FORMERR;
-    return q->edns_version > 0 ? DNS_BADVERS : DNS_NOERROR;
+    if (q->edns_version > 0)
+        return DNS_BADVERS;
+    return q->has_question || q->cookie_size ? DNS_NOERROR : DNS_FORMERR;
 }
 
 int dns_read_query(struct slice bytes, struct dns_query *ret_query, enum dns_rcode *ret_rcode)
@@ -138,6 +165,7 @@ int dns_read_query(struct slice bytes, struct dns_query *ret_query, enum dns_rco
     q->has_question = q->has_edns = q->wants_dnssec = false;
     q->edns_version = 0;
     q->udp_size = 0;
+    q->cookie_size = 0;
     q->name.size = q->name.label_count = 0;
     q->type = q->class = 0;
     if (bytes.size < DNS_HEADER_SIZE)
@@ -244,7 +272,9 @@ void dns_write_pointer(struct dns_writer *w, size_t at)
 void dns_write_begin(struct dns_writer *w, const struct dns_query *q, uint8_t *data, size_t limit)
 {
     assert(limit >= DNS_UDP_SIZE_MIN);
-    *w = (struct dns_writer){.data = data, .size = DNS_HEADER_SIZE, .limit = limit - DNS_OPT_SIZE};
+    size_t opt_size = DNS_OPT_SIZE + (q->cookie_size ? OPTION_HEAD + DNS_COOKIE_SIZE : 0u);
+    *w = (struct dns_writer){
+        .data = data, .size = DNS_HEADER_SIZE, .limit = limit - opt_size, .opt_size = opt_size};
     if (!q->has_question)
         return;
     dns_write_bytes(w, q->name.wire, q->name.size);
@@ -280,7 +310,7 @@ bool dns_write_end(struct dns_writer *w, enum dns_section section)
 }
 
 size_t dns_write_finish(struct dns_writer *w, const struct dns_query *q, unsigned rcode,
-                        bool is_authoritative, bool is_truncated)
+                        bool is_authoritative, bool is_truncated, const uint8_t cookie[DNS_COOKIE_SIZE])
 {
     enum { LOW_BITS = 4, RCODE_LOW = 0xf };
     unsigned flags = FLAG_ANSWER | (unsigned)q->opcode << OPCODE_SHIFT | (rcode & RCODE_LOW);
@@ -288,14 +318,19 @@ size_t dns_write_finish(struct dns_writer *w, const struct dns_query *q, unsigne
     flags |= (is_authoritative ? FLAG_AUTHORITATIVE : 0u) | (is_truncated ? FLAG_TRUNCATED : 0u);
     flags |= (q->wants_recursion ? FLAG_RECURSION : 0u) | (q->is_check_disabled ? FLAG_CHECK_DISABLED : 0u);
     if (q->has_edns) {
-        w->limit += DNS_OPT_SIZE;
+        w->limit += w->opt_size;
         dns_write_u8(w, 0); /* the root */
         dns_write_u16(w, DNS_OPT);
         dns_write_u16(w, DNS_UDP_SIZE);
         dns_write_u8(w, rcode >> LOW_BITS);
         dns_write_u8(w, 0); /* version */
         dns_write_u16(w, q->wants_dnssec ? EDNS_DO : 0);
-        dns_write_u16(w, 0);
+        dns_write_u16(w, cookie ? OPTION_HEAD + DNS_COOKIE_SIZE : 0);
+        if (cookie) {
+            dns_write_u16(w, OPTION_COOKIE);
+            dns_write_u16(w, DNS_COOKIE_SIZE);
+            dns_write_bytes(w, cookie, DNS_COOKIE_SIZE);
+        }
         w->counts[DNS_ADDITIONAL]++;
     }
     put_u16(w->data, q->id);

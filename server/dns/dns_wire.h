@@ -17,12 +17,15 @@ enum {
     DNS_LABELS_MAX = 127,
     DNS_STRING_MAX = 255,      /* of one string in a TXT record */
     DNS_QUERY_MAX = 4096,      /* bytes; a question needs 270 */
-    DNS_UDP_SIZE = 1232,       /* what we say we take, and all that a path surely carries */
-    DNS_UDP_SIZE_MIN = 512,    /* without EDNS */
-    DNS_UDP_SIZE_MAX = 4096,   /* whatever the client says */
+    DNS_UDP_SIZE = 1232,       /* the largest answer, and what we say we take: no path fragments it */
+    DNS_UDP_SIZE_MIN = 512,    /* without EDNS, and to a source that is not verified */
     DNS_ANSWER_MAX = 65535,    /* over TCP */
-    DNS_OPT_SIZE = 11,         /* of our OPT record */
+    DNS_OPT_SIZE = 11,         /* of our OPT record without options */
     DNS_RECORDS_READ_MAX = 32, /* in one query */
+    DNS_COOKIE_CLIENT_SIZE = 8,
+    DNS_COOKIE_SIZE = 24, /* as we make them: the client's 8 bytes, 16 of ours */
+    DNS_COOKIE_SIZE_MIN = 16,
+    DNS_COOKIE_SIZE_MAX = 40, /* RFC 7873: a server cookie has 8 to 32 bytes */
 };
 
 enum dns_type {
@@ -63,12 +66,15 @@ struct dns_query {
     uint16_t id;
     uint8_t opcode;
     bool wants_recursion, is_check_disabled; /* repeated in the answer */
-    bool has_question;
+    bool has_question; /* a query without one asks for a cookie only (RFC 7873 section 5.4) */
     struct dns_name name;
     uint16_t type, class;
     bool has_edns, wants_dnssec;
     uint8_t edns_version;
     uint16_t udp_size; /* that the client takes */
+    /* The first COOKIE option; 0 bytes = none. */
+    uint8_t cookie_size;
+    uint8_t cookie[DNS_COOKIE_SIZE_MAX];
 };
 
 /* What the bytes are worth: DNS_NOERROR, or what to answer. ERR_MALFORMED: nothing may be answered (an
@@ -83,7 +89,8 @@ enum dns_section { DNS_ANSWER, DNS_AUTHORITY, DNS_ADDITIONAL, DNS_SECTIONS };
 /* Records that do not fit are left out whole; the writer says so and stays as it was. */
 struct dns_writer {
     uint8_t *data;
-    size_t size, limit; /* bytes, without the OPT record's */
+    size_t size, limit; /* bytes; limit is without the OPT record's */
+    size_t opt_size;    /* room kept for the OPT record */
     uint16_t counts[DNS_SECTIONS];
     size_t record; /* where the record that is open begins; 0 = none */
     size_t length_at;
@@ -103,8 +110,9 @@ void dns_write_bytes(struct dns_writer *w, const void *data, size_t size);
 void dns_write_string(struct dns_writer *w, struct slice s); /* cut at DNS_STRING_MAX */
 void dns_write_pointer(struct dns_writer *w, size_t at);     /* ends a name; does not fit beyond 16 KiB */
 bool dns_write_end(struct dns_writer *w, enum dns_section section);
-/* The header's flags and, if the client speaks EDNS, the OPT record; returns the size. */
+/* The header's flags and, if the client speaks EDNS, the OPT record; returns the size. cookie: NULL = none;
+ * given only when the query has one. */
 size_t dns_write_finish(struct dns_writer *w, const struct dns_query *q, unsigned rcode,
-                        bool is_authoritative, bool is_truncated);
+                        bool is_authoritative, bool is_truncated, const uint8_t cookie[DNS_COOKIE_SIZE]);
 
 #endif

@@ -333,7 +333,7 @@ static void final_goaway(struct grpc_conn *c)
 
 void conn_on_ping_answer(struct grpc_conn *c)
 {
-    c->is_ping_out = false;
+    c->is_ping_out = c->is_ping_overdue = false;
     if (c->is_drain_begun)
         final_goaway(c);
 }
@@ -366,13 +366,18 @@ static void on_timer(struct grpc_timer *t)
     } else if (c->is_drain_begun && !c->is_drained) {
         final_goaway(c);
     } else if (now < c->last_read_ms + o->keepalive_interval_ms) {
-        c->is_ping_out = false;
+        c->is_ping_out = c->is_ping_overdue = false;
         arm_keepalive(c, c->last_read_ms + o->keepalive_interval_ms);
     } else if (!c->is_ping_out) {
         c->is_ping_out = true;
         h2_ping(c);
         arm_keepalive(c, now + o->keepalive_timeout_ms);
         conn_touch(c);
+    } else if (!c->is_ping_overdue) {
+        /* After a long turn of ours the answer may wait in the socket: the loop reads before the next timer.
+         */
+        c->is_ping_overdue = true;
+        arm_keepalive(c, now + 1);
     } else {
         log_debug("closing a connection that does not answer pings", F_STR("remote-addr", c->peer));
         conn_close(c);

@@ -115,6 +115,7 @@ struct grpc_conn {
     unsigned ping_strikes;
     bool is_ping_free;    /* something was sent since the last PING: it is no strike */
     bool is_ping_out;     /* ours, not answered yet */
+    bool is_ping_overdue; /* its time is over; what the socket holds is read once more */
     bool is_greeted;      /* the client's SETTINGS have come */
     bool is_over;         /* `queued` went above CONN_QUEUE_MAX and has not halved yet */
     bool is_unary_over;   /* `queued_unary`: the same */

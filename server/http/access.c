@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Allow lists of the HTTP front end. */
+ * Rules for browsers; see access.h. */
 #include "server/http/access.h"
+
+#include <arpa/inet.h>
+#include <strings.h>
 
 bool http_access_allows_all(const char *list)
 {
@@ -41,4 +44,60 @@ bool http_access_is_same_origin(struct slice origin, struct slice host)
         if (memcmp(origin.data + i, "://", 3) == 0)
             return slice_equal(slice_of(origin.data + i + 3, origin.size - i - 3), host);
     return false;
+}
+
+static bool begins(struct slice s, const char *with)
+{
+    size_t n = strlen(with);
+    return s.size >= n && memcmp(s.data, with, n) == 0;
+}
+
+bool http_access_is_browser(const struct http_browser_headers *h)
+{
+    /* Node's fetch says that it takes any language; browsers name some. */
+    bool has_languages = h->accept_language.size && !slice_equal(h->accept_language, slice_text("*"));
+    return h->origin.size || h->fetch_site.size || has_languages || begins(h->user_agent, "Mozilla/");
+}
+
+bool http_access_is_own_page(const struct http_browser_headers *h)
+{
+    if (h->origin.size && http_access_is_same_origin(h->origin, h->host))
+        return true;
+    if (slice_equal(h->fetch_site, slice_text("same-origin")))
+        return true; /* a proxy in front has changed the Host */
+    if (h->origin.size)
+        return false;
+    return !h->fetch_site.size || slice_equal(h->fetch_site, slice_text("none"));
+}
+
+static bool is_address(struct slice name)
+{
+    char text[INET6_ADDRSTRLEN];
+    uint8_t address[16];
+    if (!name.size || name.size >= sizeof text)
+        return false;
+    memcpy(text, name.data, name.size);
+    text[name.size] = 0;
+    return inet_pton(AF_INET, text, address) == 1 || inet_pton(AF_INET6, text, address) == 1;
+}
+
+static bool ends_with(struct slice name, const char *end)
+{
+    size_t n = strlen(end);
+    return name.size > n && strncasecmp((const char *)name.data + name.size - n, end, n) == 0;
+}
+
+bool http_access_is_own_host(struct slice name, const char *list)
+{
+    static const char *const reserved[] = {".localhost", ".local", ".internal", ".svc"};
+    if (name.size && name.data[name.size - 1] == '.')
+        name.size--;
+    if (!name.size)
+        return false;
+    if (is_address(name) || !memchr(name.data, '.', name.size))
+        return true;
+    for (size_t i = 0; i < sizeof reserved / sizeof *reserved; i++)
+        if (ends_with(name, reserved[i]))
+            return true;
+    return list && *list && http_access_list_has(list, name);
 }

@@ -45,7 +45,8 @@ static void keep_little(struct buf *b)
 const char *http_common_name(const struct http_request *q)
 {
     const struct http_conn *c = (const void *)((uintptr_t)q - offsetof(struct http_conn, request));
-    return c->tls ? tls_peer_name(c->tls) : "";
+    bool is_ambient = q->is_native && q->origin.size && !q->is_own_page;
+    return c->tls && !is_ambient ? tls_peer_name(c->tls) : "";
 }
 
 /* Everything that belongs to one exchange. */

@@ -249,7 +249,7 @@ static void collect_routes(struct http_server *s, const struct http_options *opt
     s->route_count = http_route_count;
     for (size_t i = 0; i < options->mount_count; i++) {
         const struct http_mount *m = &options->mounts[i];
-        unsigned flags = ANSWERS_ALL | (m->takes_websocket ? TAKES_WEBSOCKET : 0);
+        unsigned flags = ANSWERS_ALL | IS_NATIVE | (m->takes_websocket ? TAKES_WEBSOCKET : 0);
         s->routes[s->route_count++] = (struct route){HTTP_ANY, m->path, m->handler, flags, m->context};
     }
     s->options.mounts = NULL; /* the caller's */
@@ -271,6 +271,8 @@ int http_server_new(const struct http_options *options, char *error, size_t erro
     s->options = *options;
     s->options.cors = keep(s, &texts, options->cors);
     s->options.host_whitelist = keep(s, &texts, options->host_whitelist);
+    s->options.origins = keep(s, &texts, options->origins);
+    s->options.own_hosts = keep(s, &texts, options->own_hosts);
     s->options.server_version = keep(s, &texts, options->server_version);
     s->options.cluster_version = keep(s, &texts, options->cluster_version);
     collect_routes(s, options);

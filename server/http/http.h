@@ -29,8 +29,11 @@ struct http_options {
     const struct tls_options *tls; /* NULL = plain only; copied, with ALPN http/1.1 */
     uint64_t request_bytes_max;    /* body limit: + 512 KiB, then 413 */
     uint64_t connections_max;
-    const char *cors;            /* comma-separated origins; "*" = any */
-    const char *host_whitelist;  /* plain HTTP only; "*" = any */
+    const char *cors;           /* etcd's own paths: comma-separated origins; "*" = any */
+    const char *host_whitelist; /* plain HTTP only; "*" = any */
+    /* Mounts: the origins of other pages that may use them; NULL and "" = none, "*" = any. The names
+     * by which browsers may call this server over plain HTTP: access.h. */
+    const char *origins, *own_hosts;
     bool enable_gateway;         /* --enable-grpc-gateway */
     const char *server_version;  /* "3.7.1" */
     const char *cluster_version; /* "3.7.0" */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Requests out of parsed heads, admission (Host, CORS, OPTIONS, routing), and answers into bytes. */
+ * Requests out of parsed heads, admission (Host, CORS, browsers, OPTIONS, routing), and answers into bytes.
+ */
 #include "server/http/request.h"
 
 #include <assert.h>
@@ -57,6 +58,18 @@ static bool has_escaped_slash(struct slice target)
     return false;
 }
 
+static void read_browser(struct http_request *q, const struct http_head *head)
+{
+    struct http_browser_headers h = {.host = q->host};
+    http_head_field(head, "origin", &h.origin, NULL);
+    http_head_field(head, "sec-fetch-site", &h.fetch_site, NULL);
+    http_head_field(head, "user-agent", &h.user_agent, NULL);
+    http_head_field(head, "accept-language", &h.accept_language, NULL);
+    q->origin = h.origin;
+    q->is_from_browser = http_access_is_browser(&h);
+    q->is_own_page = http_access_is_own_page(&h);
+}
+
 bool http_request_read(struct http_conn *c, const struct http_head *head)
 {
     struct http_request *q = &c->request;
@@ -67,8 +80,9 @@ bool http_request_read(struct http_conn *c, const struct http_head *head)
     http_head_field(head, "content-type", &q->content_type, NULL);
     http_head_field(head, "if-match", &q->if_match, NULL);
     http_head_field(head, "if-none-match", &q->if_none_match, NULL);
+    http_head_field(head, "x-cairn-session-key", &q->session_key, NULL);
     http_head_field(head, "accept-encoding", &q->accept_encoding, NULL);
-    http_head_field(head, "origin", &q->origin, NULL);
+    read_browser(q, head);
     if (hosts > 1 || (hosts == 0 && head->is_http11) ||
         http_target_split(head->target, &c->target, &q->path, &q->query)) {
         c->must_close = true;
@@ -98,6 +112,15 @@ bool http_query_next(const struct http_request *q, const char *name, size_t *at,
 
 /* --- admission ---------------------------------------------------------------------------------- */
 
+/* In the handler's own form where it has one. */
+static void refuse(struct http_request *q, int status, const char *text)
+{
+    if (q->handler && q->handler->refuse)
+        q->handler->refuse(q, status, text);
+    else
+        http_respond_error(q, status, text);
+}
+
 static void refuse_host(struct http_request *q, struct slice host)
 {
     char *text = arena_printf(
@@ -110,36 +133,68 @@ static void refuse_host(struct http_request *q, struct slice host)
 
 bool http_origin_is_allowed(const struct http_request *q)
 {
-    return !q->origin.size || http_access_is_same_origin(q->origin, q->host) ||
-           http_access_list_has(q->server->options.cors, q->origin);
+    const struct http_options *o = &q->server->options;
+    if (!q->is_native)
+        return !q->origin.size || http_access_is_same_origin(q->origin, q->host) ||
+               http_access_list_has(o->cors, q->origin);
+    return q->is_own_page || (o->origins && *o->origins && http_access_list_has(o->origins, q->origin));
 }
 
-/* What is not etcd's: there pages of other origins may say more in a request. */
-static bool is_mounted(const struct http_conn *c)
+static void add_etcd_cors(struct http_request *q)
 {
-    const struct http_server *s = c->server;
-    struct route_match m = router_find(s->routes, s->route_count, HTTP_ANY, c->request.path, c->role);
-    return m.route && m.route->context;
-}
-
-static void add_cors(struct http_conn *c)
-{
-    struct http_request *q = &c->request;
-    const char *cors = c->server->options.cors;
+    const char *cors = q->server->options.cors;
     bool is_open = http_access_allows_all(cors);
     if (!is_open && (!q->origin.size || !http_access_list_has(cors, q->origin)))
         return;
-    bool is_ours = is_mounted(c);
-    if (is_ours && !is_open)
-        http_add_header(q, "Vary", "Origin");
-    if (is_ours && q->method == HTTP_OPTIONS)
-        http_add_header(q, "Access-Control-Max-Age", "600");
-    http_add_header(q, "Access-Control-Allow-Headers",
-                    is_ours ? "accept, content-type, authorization, if-match, if-none-match, last-event-id"
-                            : "accept, content-type, authorization");
+    http_add_header(q, "Access-Control-Allow-Headers", "accept, content-type, authorization");
     http_add_header(q, "Access-Control-Allow-Methods", "POST, GET, OPTIONS, PUT, DELETE");
     http_add_header(q, "Access-Control-Allow-Origin",
                     is_open ? "*" : arena_string(&q->arena, q->origin.data, q->origin.size));
+}
+
+/* Never Access-Control-Allow-Credentials: a page of another origin speaks with its own token. */
+static void add_native_headers(struct http_request *q)
+{
+    const char *origins = q->server->options.origins;
+    http_add_header(q, "X-Content-Type-Options", "nosniff");
+    if (q->is_from_browser)
+        http_add_header(q, "Cross-Origin-Resource-Policy", "same-origin");
+    if (!origins || !*origins)
+        return;
+    bool is_open = http_access_allows_all(origins);
+    if (!is_open)
+        http_add_header(q, "Vary", "Origin");
+    if (!q->origin.size || !http_access_list_has(origins, q->origin))
+        return;
+    if (q->method == HTTP_OPTIONS)
+        http_add_header(q, "Access-Control-Max-Age", "600");
+    http_add_header(q, "Access-Control-Allow-Headers",
+                    "accept, content-type, authorization, if-match, if-none-match, last-event-id, "
+                    "x-cairn-session-key");
+    http_add_header(q, "Access-Control-Allow-Methods", "POST, GET, OPTIONS, PUT, DELETE");
+    http_add_header(q, "Access-Control-Allow-Origin",
+                    is_open ? "*" : arena_string(&q->arena, q->origin.data, q->origin.size));
+}
+
+/* The rules for browsers, for what is not etcd's. false: refused. */
+static bool admit_native(struct http_conn *c, const struct route *route)
+{
+    struct http_request *q = &c->request;
+    q->handler = route->handler; /* which may refuse in its own form */
+    q->context = route->context;
+    struct slice host = http_access_host_name(q->host);
+    bool is_read = q->method == HTTP_GET || q->method == HTTP_HEAD;
+    if (!c->tls && q->is_from_browser && !http_access_is_own_host(host, c->server->options.own_hosts)) {
+        refuse_host(q, host);
+        return false;
+    }
+    q->has_body = c->is_chunked || c->body_length;
+    add_native_headers(q);
+    if (!is_read && !http_origin_is_allowed(q)) {
+        refuse(q, 403, "pages of this origin may not write here: see --cors");
+        return false;
+    }
+    return true;
 }
 
 bool http_request_admit(struct http_conn *c)
@@ -152,13 +207,17 @@ bool http_request_admit(struct http_conn *c)
         refuse_host(q, host);
         return false;
     }
-    add_cors(c);
+    struct route_match m =
+        router_find(c->server->routes, c->server->route_count, q->method, q->path, c->role);
+    q->is_native = m.route && (m.route->flags & IS_NATIVE);
+    if (!q->is_native)
+        add_etcd_cors(q);
+    else if (!admit_native(c, m.route))
+        return false;
     if (q->method == HTTP_OPTIONS) {
         http_respond(q, 200, NULL, (struct slice){0});
         return false;
     }
-    struct route_match m =
-        router_find(c->server->routes, c->server->route_count, q->method, q->path, c->role);
     if (m.status == 404 || (!o->enable_gateway && (m.route->flags & IS_GATEWAY))) {
         http_respond_error(q, 404, "404 page not found");
         return false;
@@ -220,6 +279,7 @@ static const char *status_text(int status)
         STATUS(410, "Gone")
         STATUS(412, "Precondition Failed")
         STATUS(413, "Request Entity Too Large")
+        STATUS(415, "Unsupported Media Type")
         STATUS(421, "Misdirected Request")
         STATUS(426, "Upgrade Required")
         STATUS(429, "Too Many Requests")
@@ -287,7 +347,8 @@ void http_respond(struct http_request *q, int status, const char *type, struct s
 
 void http_respond_error(struct http_request *q, int status, const char *text)
 {
-    http_add_header(q, "X-Content-Type-Options", "nosniff");
+    if (!q->is_native) /* there it is already */
+        http_add_header(q, "X-Content-Type-Options", "nosniff");
     size_t n = strlen(text);
     char *line = arena_alloc(&q->arena, n + 2);
     memcpy(line, text, n);

@@ -34,6 +34,10 @@ struct http_request {
     enum http_method method;
     bool is_websocket, is_tls;
     bool has_escaped_slash;     /* the path was sent with a %2F: it reads as '/' here */
+    bool is_native;             /* not etcd's: a mount; the rules for browsers hold */
+    bool is_from_browser;       /* access.h */
+    bool has_body;              /* announced by the head */
+    bool is_own_page;           /* no page of another origin caused this request */
     bool is_stream;             /* http_stream_open was called */
     struct slice path;          /* percent-decoded, begins with '/', NUL-ended */
     struct slice query;         /* decoded pieces, each NUL-ended: "exclude=NOSPACE\0verbose\0" */
@@ -41,6 +45,7 @@ struct http_request {
     struct slice client_api_version;
     struct slice origin, host, content_type, if_match, if_none_match;
     struct slice accept_encoding;
+    struct slice session_key;   /* X-Cairn-Session-Key: a secret, never logged */
     struct slice last_event_id; /* Last-Event-ID: where an event stream is to go on */
     size_t message_bytes_max;   /* begin may set it: of one WebSocket message; 0 = the limit of bodies */
     bool has_leader_required;
@@ -72,7 +77,8 @@ struct http_handler {
     uint32_t ping_ms, silent_ms; /* pinged, cut off after so long without a byte; 0 = 60 s and 80 s */
 };
 
-/* The CN of the client's certificate, or "". */
+/* The CN of the client's certificate, or "". Also "" for pages of other origins on a mount: a browser shows
+ * the certificate without asking the user, so it does not say that the user wants this. */
 const char *http_common_name(const struct http_request *q);
 /* For one of several values of the same name begin with at 0; false when there is none (left). */
 bool http_query_next(const struct http_request *q, const char *name, size_t *at, struct slice *ret_value);
@@ -84,7 +90,9 @@ void http_respond(struct http_request *q, int status, const char *type, struct s
 /* As Go's http.Error, which many of etcd's answers are: text/plain, nosniff, a newline behind the text. */
 void http_respond_error(struct http_request *q, int status, const char *text);
 
-/* Whether the page that sends this, if one does, may: it is of this server, or --cors has its Origin. */
+/* Whether the page that sends this, if one does, may use this path. A mount: the page is of this server, or
+ * the option origins has its Origin. etcd's own paths: --cors has it. Every other method than GET and HEAD
+ * is refused on a mount before its handler begins; a handler asks before it opens a stream. */
 bool http_origin_is_allowed(const struct http_request *q);
 
 /* An answer of unknown length: each message a chunk that ends with a newline. */

@@ -5,7 +5,7 @@
 
 #include "server/http/request.h"
 
-enum { ON_METRICS = 1, ANSWERS_ALL = 2, TAKES_WEBSOCKET = 4, IS_GATEWAY = 8 };
+enum { ON_METRICS = 1, ANSWERS_ALL = 2, TAKES_WEBSOCKET = 4, IS_GATEWAY = 8, IS_NATIVE = 16 };
 
 struct route {
     unsigned methods; /* of enum http_method */

@@ -94,7 +94,7 @@ extern const struct http_handler http_handler_livez;
 extern const struct http_handler http_handler_readyz;
 
 const struct route http_routes[] = {
-#define ROUTE(methods, path, handler, flags) {methods, path, &http_handler_##handler, flags, NULL},
+#define ROUTE(methods, path, handler, flags, need) {methods, path, &http_handler_##handler, flags, NULL},
 #include "server/http/routes.def"
 #undef ROUTE
 };

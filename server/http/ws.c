@@ -107,7 +107,7 @@ bool http_ws_upgrade(struct http_conn *c, const struct http_head *head)
     } else if (key.size != 24) {
         http_respond_error(q, 400, "Sec-WebSocket-Key is not 24 characters long");
     } else if (!http_origin_is_allowed(q)) {
-        http_respond_error(q, 403, "the Origin is not one of --cors");
+        http_respond_error(q, 403, "pages of this origin may not open a stream here: see --cors");
     } else if (c->server->is_draining) {
         http_respond_error(q, 503, "the server is going down");
     } else {

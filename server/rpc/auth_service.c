@@ -133,6 +133,7 @@ void rpc_authenticate(struct rpc_call *c, const ProtobufCMessage *m)
     struct logging_in *l = arena_new(&c->arena, sizeof *l);
     l->call = c;
     l->login.done = on_login;
+    l->login.peer = c->peer;
     c->state = l;
     c->cancel = login_cancel;
     identity_authenticate(c->server->identity, &l->login, r->name, r->password);

@@ -183,11 +183,6 @@ static void take_turn(struct waiter *w, const Etcdserverpb__ResponseHeader *head
     waiter_free(w);
 }
 
-static void on_ready(void *call)
-{
-    rpc_wake(call);
-}
-
 static void watch_key(struct waiter *w, ProtobufCBinaryData key, int64_t revision)
 {
     Etcdserverpb__WatchCreateRequest m = ETCDSERVERPB__WATCH_CREATE_REQUEST__INIT;
@@ -203,7 +198,7 @@ static void watch_key(struct waiter *w, ProtobufCBinaryData key, int64_t revisio
 static void wait_for(struct waiter *w, const Mvccpb__KeyValue *older, int64_t revision)
 {
     w->state = LINE_WAITING;
-    w->watch = kv_watch_open(w->server->kv, on_ready, w->call);
+    w->watch = rpc_watch_open(w->call);
     watch_key(w, older->key, revision + 1);
     watch_key(w, (ProtobufCBinaryData){w->key_size, w->key}, revision + 1);
     arena_done(&w->arena); /* it may take days */

@@ -11,7 +11,7 @@
 #include "server/rpc/service.h"
 
 static const struct rpc_method methods[] = {
-#define UNARY(service, name, web, request_type, response_type, handler, who)                                 \
+#define UNARY(service, name, web, request_type, response_type, handler, who, needs)                          \
     {                                                                                                        \
         .path = "/" service "/" #name,                                                                       \
         .gateway = web,                                                                                      \
@@ -19,9 +19,10 @@ static const struct rpc_method methods[] = {
         .request = &request_type##__descriptor,                                                              \
         .response = &response_type##__descriptor,                                                            \
         .access = RPC_##who,                                                                                 \
+        .need = ACCESS_##needs,                                                                              \
         .on_message = handler,                                                                               \
     },
-#define STREAM(service, name, its_kind, web, request_type, response_type, prefix, who)                       \
+#define STREAM(service, name, its_kind, web, request_type, response_type, prefix, who, needs)                \
     {                                                                                                        \
         .path = "/" service "/" #name,                                                                       \
         .gateway = web,                                                                                      \
@@ -29,12 +30,13 @@ static const struct rpc_method methods[] = {
         .request = &request_type##__descriptor,                                                              \
         .response = &response_type##__descriptor,                                                            \
         .access = RPC_##who,                                                                                 \
+        .need = ACCESS_##needs,                                                                              \
         .on_message = prefix##_message,                                                                      \
         .on_half_close = prefix##_half_close,                                                                \
         .on_writable = prefix##_writable,                                                                    \
         .on_cancel = prefix##_cancel,                                                                        \
     },
-#define WAITS(service, name, web, request_type, response_type, prefix, who)                                  \
+#define WAITS(service, name, web, request_type, response_type, prefix, who, needs)                           \
     {                                                                                                        \
         .path = "/" service "/" #name,                                                                       \
         .gateway = web,                                                                                      \
@@ -42,6 +44,7 @@ static const struct rpc_method methods[] = {
         .request = &request_type##__descriptor,                                                              \
         .response = &response_type##__descriptor,                                                            \
         .access = RPC_##who,                                                                                 \
+        .need = ACCESS_##needs,                                                                              \
         .on_message = prefix##_message,                                                                      \
         .on_writable = prefix##_writable,                                                                    \
         .on_cancel = prefix##_cancel,                                                                        \

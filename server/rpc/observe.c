@@ -73,16 +73,11 @@ static void send_leader(struct observer *o, const Etcdserverpb__ResponseHeader *
     rpc_send(o->call, &response.base);
 }
 
-static void on_ready(void *call)
-{
-    rpc_wake(call);
-}
-
 static void follow(struct observer *o, enum observe_state state, const Etcdserverpb__WatchCreateRequest *m)
 {
     unwatch(o);
     o->state = state;
-    o->watch = kv_watch_open(o->call->server->kv, on_ready, o->call);
+    o->watch = rpc_watch_open(o->call);
     watch_create(o->watch, m, NULL);
 }
 

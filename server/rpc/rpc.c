@@ -6,6 +6,7 @@
  * here touches it, because the transport may have freed it inside its finish callback. Where a function must
  * know whether the call survived a handler, it holds a frame: finishing empties the frames of the call. */
 #include <assert.h>
+#include <stdio.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -16,7 +17,8 @@
 enum {
     SCRATCH_KEEP = 256 * 1024, /* a larger message's memory is given back */
     LEADERLESS_TICKS_MAX = 3,
-    EARLY_MAX = 64 * 1024, /* bytes of a stream's messages while its token is not known yet */
+    EARLY_MAX = 64 * 1024,  /* bytes of a stream's messages while its token is not known yet */
+    JUDGED_PER_TURN = 1024, /* open calls, after rights have changed: about half a millisecond */
     COARSE_IS_FINE_NS = 100 * 1000 * 1000,
 };
 
@@ -72,6 +74,8 @@ static void end_call(struct rpc_call *c, int grpc_status)
     c->is_finished = true;
     list_remove(&c->link);
     list_remove(&c->awake);
+    mem_free(c->holder_user);
+    c->holder_user = NULL;
     c->server->calls--;
     for (struct frame *f = frames; f; f = f->outer)
         if (f->call == c)
@@ -104,6 +108,103 @@ static void refuse(struct rpc_call *c, const char *text)
     rpc_finish_text(c, 13, text);
 }
 
+/* What ends only when the client wants it, or others let go. */
+static bool is_endless(const struct rpc_method *m)
+{
+    return m->kind == RPC_BIDI || (m->kind == RPC_UNARY && m->on_cancel) ||
+           m->on_message == rpc_observe_message;
+}
+
+static bool may_stay_open(const struct rpc_method *m)
+{
+    return m->kind != RPC_UNARY || is_endless(m);
+}
+
+/* --- rights of calls that are open ------------------------------------------------------------------------
+ */
+
+/* Why the call may not go on; OK. The keys that it reads are judged where they are read: watchers by the hub,
+ * a range for each of its parts, a lease for each of its messages. */
+static int why_over(const struct rpc_call *c)
+{
+    const struct kv *kv = c->server->kv;
+    enum rpc_access access = c->method->access;
+    if (!kv_auth_is_enabled(kv) || access == RPC_NOBODY || !c->has_message || c->is_held)
+        return OK;
+    int err = access == RPC_ROOT ? kv_auth_check_admin(kv, &c->holder) : kv_auth_check_user(kv, &c->holder);
+    if (err == ERR_USER_EMPTY && c->method->on_message == rpc_watch_message)
+        return OK; /* its watchers are canceled one by one */
+    return err == ERR_USER_NOT_FOUND || err == ERR_AUTH_OLD_REVISION ? ERR_INVALID_AUTH_TOKEN : err;
+}
+
+/* False: it has lost the right to stay open, and is over. The calls that were not yet judged are the first of
+ * server->streams. */
+static bool judge(struct rpc_call *c)
+{
+    c->judged = kv_auth_epoch(c->server->kv);
+    int err = why_over(c);
+    if (link_is_in_list(&c->link)) {
+        list_remove(&c->link);
+        list_add_last(&c->server->streams, &c->link);
+    }
+    if (!err)
+        return true;
+    log_info("a stream has lost its right to stay open", F_STR("method", c->method->path), F_ERR(err),
+             F_STR("remote", c->peer ? c->peer : ""));
+    rpc_abort(c, err);
+    return false;
+}
+
+static bool is_judged(struct rpc_call *c)
+{
+    return c->judged == kv_auth_epoch(c->server->kv) || !may_stay_open(c->method) || judge(c);
+}
+
+/* Idle calls too. True: there are more to judge. */
+static bool judge_some(struct rpc_server *s)
+{
+    if (list_is_empty(&s->streams))
+        return false;
+    uint64_t epoch = kv_auth_epoch(s->kv);
+    for (unsigned i = 0; i < JUDGED_PER_TURN && !list_is_empty(&s->streams); i++) {
+        struct rpc_call *c = container_of(s->streams.next, struct rpc_call, link);
+        if (c->judged == epoch)
+            return false;
+        judge(c);
+    }
+    return !list_is_empty(&s->streams) &&
+           container_of(s->streams.next, struct rpc_call, link)->judged != epoch;
+}
+
+const char *rpc_watch_refusal(int err)
+{
+    static char text[160];
+    if (err != ERR_INVALID_AUTH_TOKEN && err != ERR_AUTH_OLD_REVISION && err != ERR_USER_EMPTY)
+        err = ERR_PERMISSION_DENIED;
+    snprintf(text, sizeof text, "rpc error: code = %s desc = %s", rpc_status_name(err_grpc(err)),
+             err_text(err));
+    return text;
+}
+
+static const char *judge_watcher(void *arg, struct slice key, struct slice range_end)
+{
+    struct rpc_call *c = arg;
+    int err = kv_auth_check_range(c->server->kv, &c->holder, key, range_end, false);
+    return err ? rpc_watch_refusal(err) : NULL;
+}
+
+static void on_watch_ready(void *arg)
+{
+    rpc_wake(arg);
+}
+
+struct watch_stream *rpc_watch_open(struct rpc_call *c)
+{
+    struct watch_stream *s = kv_watch_open(c->server->kv, on_watch_ready, c);
+    watch_stream_set_judge(s, judge_watcher);
+    return s;
+}
+
 /* --- for transports -------------------------------------------------------------------------------- */
 static void finish_absent(struct rpc_call *c)
 {
@@ -118,13 +219,6 @@ static bool is_served_by_learner(const struct rpc_method *m)
            m->on_message == rpc_snapshot_message;
 }
 
-/* What ends only when the client wants it, or others let go. */
-static bool is_endless(const struct rpc_method *m)
-{
-    return m->kind == RPC_BIDI || (m->kind == RPC_UNARY && m->on_cancel) ||
-           m->on_message == rpc_observe_message;
-}
-
 /* etcd's interceptors, in their order. */
 void rpc_start(struct rpc_call *c)
 {
@@ -134,7 +228,8 @@ void rpc_start(struct rpc_call *c)
     if (s->slow_call_ns || rpc_metrics_want_time())
         c->started_ns = now_ns(s);
     rpc_count_started(c->method);
-    if (c->method->kind != RPC_UNARY || is_endless(c->method))
+    c->judged = kv_auth_epoch(s->kv);
+    if (may_stay_open(c->method))
         list_add_last(&s->streams, &c->link);
     if (c->method->presence != RPC_SERVED) {
         finish_absent(c);
@@ -182,6 +277,20 @@ static int identify(struct rpc_call *c)
         return err;
     c->who_err = err;
     return OK;
+}
+
+/* The author outlives its message in a call that may stay open. From then on permissions are those of the
+ * moment, and the credential counts until it is void. */
+static void keep_author(struct rpc_call *c)
+{
+    if (!may_stay_open(c->method) || c->who_err)
+        return;
+    void *old = c->holder_user;
+    c->holder_user = mem_copy(c->who.user.data, c->who.user.size);
+    c->holder = (struct auth_who){.user = slice_of(c->holder_user, c->who.user.size),
+                                  .revision = c->who.revision,
+                                  .is_renewed = c->who.revision != 0};
+    mem_free(old);
 }
 
 static void hand_over(struct rpc_call *c, const ProtobufCMessage *m);
@@ -244,6 +353,11 @@ static void keep_early(struct rpc_call *c, const ProtobufCMessage *m)
 
 /* --- messages ------------------------------------------------------------------------------------------ */
 
+static bool is_same_author(const struct rpc_call *c)
+{
+    return c->who.revision == c->holder.revision && slice_equal(c->who.user, c->holder.user);
+}
+
 static void hand_over(struct rpc_call *c, const ProtobufCMessage *m)
 {
     int err = OK;
@@ -261,6 +375,8 @@ static void hand_over(struct rpc_call *c, const ProtobufCMessage *m)
         rpc_finish(c, err == ERR_NOT_READY ? ERR_INVALID_AUTH_TOKEN : err);
         return;
     }
+    if (!is_same_author(c))
+        keep_author(c);
     struct frame f;
     frame_enter(&f, c);
     c->method->on_message(c, m);
@@ -324,7 +440,7 @@ void rpc_half_close(struct rpc_call *c)
 
 void rpc_writable(struct rpc_call *c)
 {
-    if (c->is_finished || !c->has_message || c->is_held)
+    if (c->is_finished || !c->has_message || c->is_held || !is_judged(c))
         return;
     if (c->method->on_writable)
         c->method->on_writable(c);
@@ -519,9 +635,11 @@ bool rpc_server_turn(struct rpc_server *s)
     list_move_all(&now, &s->awake);
     for (struct link *l; (l = list_take_first(&now));) {
         struct rpc_call *c = container_of(l, struct rpc_call, awake);
-        c->method->on_writable(c);
+        if (is_judged(c))
+            c->method->on_writable(c);
     }
-    return !list_is_empty(&s->awake);
+    bool has_unjudged = judge_some(s);
+    return has_unjudged || !list_is_empty(&s->awake);
 }
 
 void rpc_server_tick(struct rpc_server *s)

@@ -14,6 +14,7 @@
 
 #include <protobuf-c/protobuf-c.h>
 
+#include "base/access.h"
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/list.h"
@@ -29,7 +30,7 @@ enum rpc_presence {
     RPC_METHOD_ABSENT, /* UNIMPLEMENTED "method X not implemented" */
 };
 
-/* Who may call it, once auth is enabled; methods.def. */
+/* What is checked before the handler runs, once auth is enabled; methods.def. */
 enum rpc_access { RPC_NOBODY, RPC_KEYS, RPC_USER, RPC_ROOT, RPC_EACH };
 
 struct identity;
@@ -39,7 +40,8 @@ struct rpc_method {
     const char *gateway; /* "/v3/kv/range", or NULL where the gateway has none */
     enum rpc_kind kind;
     enum rpc_presence presence;
-    enum rpc_access access;
+    enum rpc_access access; /* what is checked before the handler */
+    enum access need;       /* what the call needs in the end */
     const ProtobufCMessageDescriptor *request, *response;
     /* The message lives in the call's arena; for RPC_BIDI only until the handler returns. */
     void (*on_message)(struct rpc_call *c, const ProtobufCMessage *m);
@@ -116,7 +118,12 @@ struct rpc_call {
     struct arena arena;        /* the call's memory; RPC_BIDI: reset after each message */
     struct kv_request request; /* for unary methods */
     struct auth_who who;       /* set before each message is handed over; nobody while auth is not enabled */
-    int who_err;               /* of RPC_EACH: what the service is to say to it */
+    /* Of a call that may stay open: the author of its last message, and the epoch of rights (kv_auth_epoch)
+     * at which it was judged last. */
+    struct auth_who holder;
+    void *holder_user;
+    uint64_t judged;
+    int who_err;                  /* of RPC_EACH: what the service is to say to it */
     const ProtobufCMessage *held; /* the message waits until its token is known here */
     struct buf early;             /* of RPC_BIDI: all messages that wait, each behind its size */
     bool is_held, is_held_closed;

@@ -6,14 +6,14 @@
 #include "server/rpc/rpc.h"
 
 /* --- handlers, declared from the table ------------------------------------------------------------ */
-#define UNARY(service, method, gateway, request, response, handler, who)                                     \
+#define UNARY(service, method, gateway, request, response, handler, who, need)                               \
     void handler(struct rpc_call *c, const ProtobufCMessage *m);
-#define STREAM(service, method, kind, gateway, request, response, prefix, who)                               \
+#define STREAM(service, method, kind, gateway, request, response, prefix, who, need)                         \
     void prefix##_message(struct rpc_call *c, const ProtobufCMessage *m);                                    \
     void prefix##_half_close(struct rpc_call *c);                                                            \
     void prefix##_writable(struct rpc_call *c);                                                              \
     void prefix##_cancel(struct rpc_call *c);
-#define WAITS(service, method, gateway, request, response, prefix, who)                                      \
+#define WAITS(service, method, gateway, request, response, prefix, who, need)                                \
     void prefix##_message(struct rpc_call *c, const ProtobufCMessage *m);                                    \
     void prefix##_writable(struct rpc_call *c);                                                              \
     void prefix##_cancel(struct rpc_call *c);
@@ -48,6 +48,11 @@ const char *rpc_status_name(int grpc_status); /* in Go's words: "InvalidArgument
 /* --- shared by services ------------------------------------------------------------------------------ */
 /* Ends a stream from the server's side: on_cancel, then finish. */
 void rpc_abort(struct rpc_call *c, int err);
+/* A watch stream whose on_ready wakes the call, and whose watchers last as long as the call's author may read
+ * what they watch: else they are canceled with etcd's text. */
+struct watch_stream *rpc_watch_open(struct rpc_call *c);
+/* With which text etcd refuses a watch that `err` stands against, in Go's words for a status. */
+const char *rpc_watch_refusal(int err);
 /* Ids, term and revision of now. */
 void rpc_header_now(const struct rpc_call *c, Etcdserverpb__ResponseHeader *ret_header);
 /* The header as field 1 of a response, length included; room for RPC_HEADER_MAX bytes. */

@@ -5,8 +5,6 @@
  *
  * Closing the sending side does not end the watches (etcd's behaviour): the stream lives until the client
  * goes. */
-#include <stdio.h>
-
 #include "base/failpoint.h"
 #include "base/log.h"
 #include "server/rpc/service.h"
@@ -15,11 +13,6 @@ enum {
     RESPONSES_PER_TURN = 256, /* of one stream: the others get their turn too */
     PIECES_MAX = sizeof(((struct watch_output *)0)->pieces) / sizeof(struct slice),
 };
-
-static void on_ready(void *arg)
-{
-    rpc_wake(arg);
-}
 
 static void send_output(struct rpc_call *c, const struct watch_output *out)
 {
@@ -65,24 +58,19 @@ static bool make_room(struct rpc_call *c)
  * an answer, in Go's words for a status, and the stream goes on. */
 static void create(struct rpc_call *c, const Etcdserverpb__WatchCreateRequest *m)
 {
-    char reason[160];
     struct slice key = m->key.len ? slice_of(m->key.data, m->key.len) : slice_of("", 1);
     struct slice range_end = slice_of(m->range_end.data, m->range_end.len);
     int err = c->who_err;
     if (!err && m->start_revision >= 0)
         err = kv_auth_check_range(c->server->kv, &c->who, key, range_end, false);
-    if (err && err != ERR_INVALID_AUTH_TOKEN && err != ERR_AUTH_OLD_REVISION && err != ERR_USER_EMPTY)
-        err = ERR_PERMISSION_DENIED;
-    snprintf(reason, sizeof reason, "rpc error: code = %s desc = %s", rpc_status_name(err_grpc(err)),
-             err_text(err));
-    watch_create(c->state, m, err ? reason : NULL);
+    watch_create(c->state, m, err ? rpc_watch_refusal(err) : NULL);
 }
 
 void rpc_watch_message(struct rpc_call *c, const ProtobufCMessage *m)
 {
     const Etcdserverpb__WatchRequest *request = (const Etcdserverpb__WatchRequest *)m;
     if (!c->state)
-        c->state = kv_watch_open(c->server->kv, on_ready, c);
+        c->state = rpc_watch_open(c);
     if (!make_room(c))
         return;
     switch (request->request_union_case) {

@@ -48,40 +48,20 @@ int stream_ask_check(const struct stream_frame *ask, bool is_prefix, char *error
     return err;
 }
 
-/* One key, or all that begin so. */
-static int may_read_keys(struct stream_conn *c, const struct stream_frame *ask, char *error,
-                         size_t error_size)
+bool stream_ask_right(const struct stream_frame *ask, struct buf *key)
 {
-    struct identity *i = c->server->options.identity;
-    struct buf key = {0}, end = {0};
-    bool is_prefix = stream_frame_has(ask, STREAM_HAS_PREFIX);
-    buf_add_slice(&key, is_prefix ? ask->prefix : ask->name);
-    if (is_prefix)
-        stream_kv_prefix_end(ask->prefix, &end);
-    if (!key.size)
-        buf_add_byte(&key, 0);
-    int err = guard_check_keys(i, &c->user, buf_slice(&key), buf_slice(&end), false, error, error_size);
-    buf_done(&key);
-    buf_done(&end);
-    return err;
-}
-
-bool stream_ask_may(struct stream_conn *c, const struct stream_frame *ask)
-{
-    char error[500] = "";
     if (slice_equal(ask->kind, slice_text("kv"))) {
-        int err = may_read_keys(c, ask, error, sizeof error);
-        if (err)
-            stream_conn_error(c, ask, guard_public_error(err), error);
-        return !err;
+        bool is_prefix = stream_frame_has(ask, STREAM_HAS_PREFIX);
+        buf_add_slice(key, is_prefix ? ask->prefix : ask->name);
+        return is_prefix;
     }
     bool is_registry = ask->kind.size >= 7 && memcmp(ask->kind.data, "service", 7) == 0;
     bool is_list =
         slice_equal(ask->kind, slice_text("services")) || slice_equal(ask->kind, slice_text("configs"));
-    struct guard_need need = {.kind = is_registry ? GUARD_INSTANCES : GUARD_CONFIG,
-                              .ns = stream_ask_ns(ask),
-                              .group = stream_ask_group(ask),
-                              .is_prefix = is_list,
-                              .name = is_list ? ask->prefix : ask->name};
-    return stream_conn_may(c, ask, &need);
+    const struct guard_need need = {.kind = is_registry ? GUARD_INSTANCES : GUARD_CONFIG,
+                                    .ns = stream_ask_ns(ask),
+                                    .group = stream_ask_group(ask),
+                                    .is_prefix = is_list,
+                                    .name = is_list ? ask->prefix : ask->name};
+    return guard_need_key(&need, key);
 }

@@ -43,16 +43,19 @@ struct stream_conn *stream_conn_new(struct stream_server *s, struct http_request
     list_add_last(&s->conns, &c->link);
     s->conn_count++;
     metric_set(METRIC_STREAMS, (double)s->conn_count);
+    c->judged = guard_epoch(s->options.identity);
+    buf_add_slice(&c->shown, q->authorization); /* the head is forgotten before hello comes */
     q->state = c;
     return c;
 }
 
-static void end_sub(struct stream_sub *sub)
+void stream_sub_end(struct stream_sub *sub)
 {
     struct stream_conn *c = sub->conn;
     list_remove(&sub->link);
     list_remove(&sub->dirty);
     sub->kind->close(sub);
+    mem_free(sub->right);
     mem_free(sub);
     c->sub_count--;
     c->server->subscription_count--;
@@ -67,7 +70,7 @@ void stream_conn_let_go(struct stream_conn *c)
     c->q->state = NULL;
     c->q = NULL;
     while (!list_is_empty(&c->subs))
-        end_sub(container_of(c->subs.next, struct stream_sub, link));
+        stream_sub_end(container_of(c->subs.next, struct stream_sub, link));
     stream_kv_let_go(c);
     stream_session_let_go(c);
     stream_publish_let_go(c);
@@ -87,6 +90,7 @@ void stream_conn_free(struct stream_conn *c)
     mem_free(c->credit);
     mem_free(c->who_memory);
     mem_free(c->user_memory);
+    stream_opening_wipe(c);
     mem_free(c);
 }
 
@@ -316,7 +320,7 @@ static void send_dirty(struct stream_conn *c)
 
 void stream_conn_run(struct stream_conn *c)
 {
-    if (!c->q || c->phase != STREAM_CONN_OPEN)
+    if (!c->q || c->phase != STREAM_CONN_OPEN || !stream_conn_is_judged(c))
         return;
     bool are_several = c->has_news || (!list_is_empty(&c->dirty) && c->dirty.next != c->dirty.prev);
     if (are_several)
@@ -369,10 +373,19 @@ void stream_conn_subscribe(struct stream_conn *c, const struct stream_frame *ask
     char error[500] = "";
     if (!may_subscribe(c, ask))
         return;
-    if (guard_is_on(c->server->options.identity) && !stream_ask_may(c, ask))
+    struct buf right = {0};
+    bool is_prefix = stream_ask_right(ask, &right);
+    int err = guard_is_on(c->server->options.identity)
+                  ? stream_conn_check_read(c, buf_slice(&right), is_prefix, error, sizeof error)
+                  : OK;
+    if (err) {
+        buf_done(&right);
+        stream_conn_error(c, ask, guard_public_error(err), error);
         return;
+    }
     const struct stream_kind *kind = stream_kind_find(ask->kind);
     if (!kind) {
+        buf_done(&right);
         snprintf(error, sizeof error, "subscribe: unknown kind \"%.*s\"", (int)ask->kind.size,
                  (const char *)ask->kind.data);
         stream_conn_error(c, ask, ERR_INVALID, error);
@@ -382,9 +395,12 @@ void stream_conn_subscribe(struct stream_conn *c, const struct stream_frame *ask
     sub->conn = c;
     sub->kind = kind;
     sub->sid = ask->sid;
-    int err = kind->open(sub, ask, error, sizeof error);
+    stream_sub_keep_right(sub, buf_slice(&right), is_prefix);
+    buf_done(&right);
+    err = kind->open(sub, ask, error, sizeof error);
     if (err) {
         kind->close(sub);
+        mem_free(sub->right);
         mem_free(sub);
         stream_conn_error(c, ask, err, error);
         return;
@@ -400,7 +416,7 @@ static void unsubscribe(struct stream_conn *c, const struct stream_frame *f)
 {
     struct stream_sub *sub = stream_conn_find(c, f->sid);
     if (sub)
-        end_sub(sub);
+        stream_sub_end(sub);
     else
         stream_conn_error(c, f, ERR_NOT_FOUND, "unsubscribe: there is no such subscription");
 }
@@ -469,6 +485,8 @@ void stream_conn_receive(struct stream_conn *c, struct slice text)
         stream_opening_keep(c, text);
         return;
     }
+    if (!stream_conn_is_judged(c))
+        return;
     int err = stream_frame_read(text, &f, error, sizeof error);
     if (err)
         on_bad_frame(c, &f, err, error);

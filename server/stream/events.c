@@ -38,6 +38,15 @@ static bool is(struct slice name, const char *text)
     return slice_equal(name, slice_text(text));
 }
 
+bool stream_query_has_token(const struct http_request *q)
+{
+    struct slice name, value;
+    for (size_t at = 0; next_pair(q, &at, &name, &value);)
+        if (is(name, "token") || is(name, "access_token") || is(name, "authorization"))
+            return true;
+    return false;
+}
+
 static bool split(struct slice text, char mark, struct slice *ret_left, struct slice *ret_right)
 {
     const uint8_t *at = text.size ? memchr(text.data, mark, text.size) : NULL;
@@ -181,7 +190,11 @@ void stream_events_begin(struct stream_server *s, struct http_request *q)
     }
     int err = http_origin_is_allowed(q) ? 0 : ERR_PERMISSION_DENIED;
     if (err)
-        snprintf(error, sizeof error, "the Origin is not one of --cors");
+        snprintf(error, sizeof error, "pages of this origin may not open a stream here: see --cors");
+    if (!err && stream_query_has_token(q)) {
+        err = ERR_INVALID;
+        snprintf(error, sizeof error, "%s", STREAM_TOKEN_IN_QUERY);
+    }
     if (!err)
         err = read_query(q, &hello, NULL, NULL, error, sizeof error);
     if (!err && s->conn_count >= s->options.connections_max) {

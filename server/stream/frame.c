@@ -196,17 +196,25 @@ READER(read_resume)
 
 READER(read_session)
 {
-    static const char *const names[] = {"ttl", "id"};
-    int err = only(value, names, 2, error, size);
+    static const char *const names[] = {"ttl", "id", "key"};
+    int err = only(value, names, 3, error, size);
     if (err)
         return err;
     (void)to;
     json_t *ttl = json_object_get(value, names[0]), *id = json_object_get(value, names[1]);
+    json_t *key = json_object_get(value, names[2]);
+    if (key && (ttl || !json_is_string(key) || json_string_length(key) != SESSION_KEY_SIZE)) {
+        snprintf(error, size,
+                 "key stands beside id, and is the session_key that its opening was answered with");
+        return ERR_INVALID;
+    }
+    if (key)
+        f->session.key = text_of(key);
     if (ttl && !id && is_uint(ttl, INSTANCE_TIME_MAX_S) && json_integer_value(ttl) >= INSTANCE_TTL_MIN_S)
         f->session.ttl_s = (uint32_t)json_integer_value(ttl);
     else if (ttl || !json_is_string(id) || view_session_read(text_of(id), &f->session.id)) {
-        snprintf(error, size, "{\"ttl\": %d to %d seconds} or {\"id\": a session's id}", INSTANCE_TTL_MIN_S,
-                 INSTANCE_TIME_MAX_S);
+        snprintf(error, size, "{\"ttl\": %d to %d seconds} or {\"id\": a session's id, \"key\": its key}",
+                 INSTANCE_TTL_MIN_S, INSTANCE_TIME_MAX_S);
         return ERR_INVALID;
     }
     return 0;
@@ -304,7 +312,7 @@ static const struct {
     const char *name;
     uint32_t must, may;
 } types[] = {
-#define TYPE(id, name, must, may) {name, must, may},
+#define TYPE(id, name, need, must, may) {name, must, may},
 #include "server/stream/frame.def"
 };
 
@@ -493,6 +501,8 @@ void stream_write_welcome(struct buf *out, const struct stream_welcome *m)
     add_int(&w, "revision", m->revision);
     if (m->session)
         add_session(&w, "session", m->session);
+    if (m->session_key)
+        add_text(&w, "session_key", m->session_key);
     add_uint(&w, "ttl_ms", m->ttl_ms);
     add_uint(&w, "heartbeat_ms", m->heartbeat_ms);
     jw_key(&w, "limits");
@@ -567,6 +577,8 @@ void stream_write_result(struct buf *out, uint64_t rid, const struct registry_re
     add_int(&w, "revision", r->revision);
     if (r->session) {
         add_session(&w, "session", r->session);
+        if (r->session_key)
+            add_text(&w, "session_key", r->session_key);
         add_uint(&w, "ttl", r->ttl_s);
         add_uint(&w, "heartbeat_ms", (uint64_t)r->ttl_s * 1000 / HEARTBEATS_PER_TTL);
     }
@@ -645,6 +657,10 @@ void stream_write_delta_head(struct buf *out, uint32_t sid, int64_t revision, in
 const char *stream_error_code(int err)
 {
     static char code[64];
+    if (err == ERR_PERMISSION_DENIED)
+        return "forbidden"; /* as the HTTP API */
+    if (err == ERR_USER_EMPTY || err == ERR_USER_NOT_FOUND || err == ERR_AUTH_OLD_REVISION)
+        err = ERR_INVALID_AUTH_TOKEN;
     const char *name = err_name(err) + strlen("ERR_");
     size_t n = 0;
     for (; name[n] && n < sizeof code - 1; n++)

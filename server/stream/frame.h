@@ -19,7 +19,7 @@
 #define STREAM_NUMBER_MAX       ((uint64_t)1 << 53) /* what every client's JSON can hold */
 
 enum stream_type {
-#define TYPE(id, name, must, may) STREAM_##id,
+#define TYPE(id, name, need, must, may) STREAM_##id,
 #include "server/stream/frame.def"
     STREAM_TYPES
 };
@@ -53,12 +53,14 @@ struct stream_frame {
     struct {
         uint32_t ttl_s; /* 0: the id is given */
         int64_t id;
+        struct slice key; /* with the id; empty = none */
     } session;
     struct {
         struct stream_known *list;
         size_t count;
     } known;
     struct select_query filter;
+    struct audience *audience; /* of a subscribe: its connection's, not the client's word; borrowed */
     /* The reader's own. */
     struct arena arena;
     json_t *root;
@@ -83,6 +85,7 @@ struct stream_welcome {
     uint64_t cluster_id;
     const char *member;
     int64_t revision, session; /* session 0 = none */
+    const char *session_key;   /* of one that was opened; NULL = none */
     uint64_t ttl_ms, heartbeat_ms, window;
     size_t subscriptions_max, requests_max;
     uint64_t silent_ms;

@@ -27,6 +27,7 @@ struct level_sub {
     uint32_t part; /* the next one to send, from 0 */
     uint32_t variant;
     int64_t snapshot_revision;
+    uint64_t rights;     /* the server's, when the topic was chosen */
     int64_t seen;        /* changes up to here are nothing to this reader, though no frame said so */
     uint64_t shown[2];   /* has_shown: the state that it was sent (source->state) */
     const char *resync;  /* to be said before the snapshot */
@@ -80,7 +81,10 @@ static void take_up(struct level_sub *l, const struct stream_frame *ask)
 {
     const struct stream_source *source = stream_topic_source(l->topic);
     bool has_known = stream_frame_has(ask, STREAM_HAS_KNOWN);
-    bool is_personal = source->is_personal && source->is_personal(stream_topic_view(l->topic));
+    const void *view = stream_topic_view(l->topic);
+    bool is_doubtful = (int64_t)ask->from_revision - 1 <= l->sub.conn->server->rights_at &&
+                       source->is_doubtful && source->is_doubtful(view);
+    bool is_personal = is_doubtful || (source->is_personal && source->is_personal(view));
     struct http_shared *tail;
     int64_t revision;
     if (!has_known && !ask->from_revision)
@@ -99,9 +103,37 @@ static void take_up(struct level_sub *l, const struct stream_frame *ask)
     if (has_known) {
         keep_known(l, ask);
     } else if (is_personal) {
-        l->resync = "gray";
+        l->resync = is_doubtful ? "rights" : "gray";
         l->has_state = false;
     }
+}
+
+/* The topic of what is asked and of this connection's audience. */
+static int join_topic(struct level_sub *l, const struct stream_frame *ask, char *error, size_t error_size)
+{
+    struct stream_conn *c = l->sub.conn;
+    struct stream_server *s = c->server;
+    const struct stream_source *source = l->sub.kind->source;
+    struct stream_frame own = *ask;
+    l->rights = s->rights;
+    own.audience = source->ask ? guard_audience(s->options.identity, &c->user, s->options.registry) : NULL;
+    int err = stream_topic_hold(s->topics, source, &own, source->knows_past ? 0 : s->began, error, error_size,
+                                &l->topic);
+    if (err)
+        return err;
+    list_add_last(stream_topic_readers(l->topic), &l->reader);
+    if (source->attach)
+        l->looker = source->attach(stream_topic_view(l->topic), &c->who);
+    return OK;
+}
+
+static void leave_topic(struct level_sub *l)
+{
+    if (l->looker)
+        l->sub.kind->source->detach(l->looker);
+    l->looker = NULL;
+    list_remove(&l->reader);
+    stream_topic_let_go(l->topic, stream_now_ms(l->sub.conn->server));
 }
 
 int stream_level_open(struct stream_sub *sub, const struct stream_frame *ask, char *error, size_t error_size)
@@ -115,13 +147,9 @@ int stream_level_open(struct stream_sub *sub, const struct stream_frame *ask, ch
                  "from_revision is in the future of this member: say it in hello's resume");
         return ERR_FUTURE_REV;
     }
-    int err = stream_topic_hold(s->topics, source, ask, source->knows_past ? 0 : s->began, error, error_size,
-                                &l->topic);
+    int err = join_topic(l, ask, error, error_size);
     if (err)
         return err;
-    list_add_last(stream_topic_readers(l->topic), &l->reader);
-    if (source->attach)
-        l->looker = source->attach(stream_topic_view(l->topic), &c->who);
     choose_variant(l);
     if (s->is_ready)
         take_up(l, ask);
@@ -133,12 +161,40 @@ void stream_level_close(struct stream_sub *sub)
     struct level_sub *l = level_of(sub);
     if (!l->topic)
         return;
-    if (l->looker)
-        sub->kind->source->detach(l->looker);
     drop_known(l);
     stream_snapshot_unref(l->snapshot);
+    leave_topic(l);
+}
+
+/* Rights have changed: with another audience the subscription goes on in another topic, from a snapshot. */
+static void follow_rights(struct level_sub *l)
+{
+    struct stream_conn *c = l->sub.conn;
+    struct stream_server *s = c->server;
+    const struct stream_source *source = l->sub.kind->source;
+    struct stream_topic *old = l->topic;
+    struct stream_frame ask;
+    char error[240];
+    l->rights = s->rights;
+    if (!source->ask)
+        return;
+    source->ask(stream_topic_view(old), &ask);
+    if (audience_is_same(ask.audience, guard_audience(s->options.identity, &c->user, s->options.registry)))
+        return;
+    void *looker = l->looker;
     list_remove(&l->reader);
-    stream_topic_let_go(l->topic, stream_now_ms(sub->conn->server));
+    int err = join_topic(l, &ask, error, sizeof error);
+    assert(!err && "what is asked for was right before");
+    (void)err;
+    if (looker)
+        source->detach(looker);
+    stream_topic_let_go(old, stream_now_ms(s));
+    stream_snapshot_unref(l->snapshot);
+    l->snapshot = NULL;
+    drop_known(l);
+    l->resync = l->has_state ? "rights" : l->resync;
+    l->has_state = l->has_shown = false;
+    l->seen = 0;
 }
 
 void stream_level_news(struct stream_topic *t)
@@ -276,6 +332,8 @@ bool stream_level_send(struct stream_sub *sub)
     struct level_sub *l = level_of(sub);
     if (!sub->conn->server->is_ready)
         return false; /* comes again when the view can be read: stream_server_turn */
+    if (l->rights != sub->conn->server->rights)
+        follow_rights(l);
     if (l->snapshot && l->snapshot->parts) {
         send_part(l);
         return true;

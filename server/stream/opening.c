@@ -4,6 +4,7 @@
  * the session, if one is wished, must be there. Frames that come meanwhile wait, up to a limit. */
 #include "server/stream/private.h"
 
+#include <stdio.h>
 #include <string.h>
 
 struct stream_opening {
@@ -14,7 +15,7 @@ struct stream_opening {
     bool is_asking, is_asking_config; /* request, config are under way */
     struct guard guard;               /* who comes */
     struct arena arena;               /* the guard's */
-    struct buf token;
+    struct buf token;                 /* hello's */
     enum {
         OPENING_WHO,
         OPENING_VIEW,
@@ -65,6 +66,18 @@ void stream_conn_who(struct stream_conn *c, struct slice client_id, const struct
 
 /* --- step by step ------------------------------------------------------------------------------------- */
 
+static void wipe(struct buf *secret)
+{
+    if (secret->size)
+        explicit_bzero(secret->data, secret->size);
+    buf_done(secret);
+}
+
+void stream_opening_wipe(struct stream_conn *c)
+{
+    wipe(&c->shown);
+}
+
 void stream_opening_free(struct stream_conn *c)
 {
     struct stream_opening *o = c->opening;
@@ -78,7 +91,8 @@ void stream_opening_free(struct stream_conn *c)
     list_remove(&o->waiting);
     guard_cancel(&o->guard);
     arena_done(&o->arena);
-    buf_done(&o->token);
+    wipe(&o->token);
+    wipe(&c->shown);
     buf_done(&o->early);
     mem_free(o);
 }
@@ -97,6 +111,9 @@ static void on_who(struct guard *g, int err)
     c->user = g->who;
     c->user_memory = mem_copy(g->who.user.data, g->who.user.size);
     c->user.user.data = c->user_memory;
+    c->user.is_renewed =
+        true; /* from here on its permissions are those of now, until what it showed is void */
+    c->judged = guard_epoch(c->server->options.identity);
     const struct guard_need sessions = {.kind = GUARD_SESSIONS, .is_write = true};
     struct identity *i = c->server->options.identity;
     if (o->has_session && o->ttl_s)
@@ -112,8 +129,10 @@ static void on_who(struct guard *g, int err)
 static void ask_who(struct stream_conn *c)
 {
     struct stream_opening *o = c->opening;
-    struct slice shown = o->token.size ? buf_slice(&o->token) : c->q->authorization;
+    /* The header decides if there is one, also when it is wrong. */
+    struct slice shown = c->shown.size ? buf_slice(&c->shown) : buf_slice(&o->token);
     o->guard.done = on_who;
+    o->guard.peer = c->q->peer;
     int err =
         guard_identify(&o->guard, c->server->options.identity, shown, http_common_name(c->q), &o->arena);
     if (err != ERR_NOT_READY)
@@ -129,6 +148,7 @@ static void send_welcome(struct stream_conn *c)
         .member = s->options.member,
         .revision = registry_revision(s->options.registry),
         .session = c->session,
+        .session_key = c->owes_key ? c->session_key : NULL,
         .ttl_ms = ttl_ms,
         .heartbeat_ms = ttl_ms / 3,
         .window = c->window,
@@ -136,6 +156,7 @@ static void send_welcome(struct stream_conn *c)
         .requests_max = STREAM_REQUESTS_MAX,
         .silent_ms = STREAM_SILENT_MS,
     };
+    c->owes_key = false;
     buf_clear(&s->scratch);
     stream_write_welcome(&s->scratch, &w);
     stream_conn_send(c, "welcome", buf_slice(&s->scratch), NULL, NULL, 0);
@@ -189,9 +210,7 @@ static void on_asked(struct registry_request *q, int err, const struct registry_
         stream_conn_fail(c, err, result && result->error ? result->error : err_text(err));
         return;
     } else if (o->stage == OPENING_DONE) {
-        c->session = result->session ? result->session : o->session;
-        c->ttl_s = result->ttl_s ? result->ttl_s : o->ttl_s;
-        c->beat_ms = stream_now_ms(c->server);
+        stream_session_take(c, result);
     }
     stream_opening_go_on(c);
 }
@@ -249,7 +268,7 @@ static bool may_have_session(struct stream_opening *o)
     const struct stream_options *options = &c->server->options;
     char error[500] = "";
     int err = is_session_asked(o) ? guard_check_session(options->identity, &c->user, options->registry,
-                                                        o->session, error, sizeof error)
+                                                        o->session, &c->proof, error, sizeof error)
                                   : OK;
     if (err)
         stream_conn_fail(c, guard_public_error(err), error);
@@ -263,10 +282,13 @@ static bool make_session(struct stream_opening *o)
     if (!o->has_session)
         return false;
     o->is_asking = true;
+    o->request.proof = stream_session_proof(c);
     if (o->ttl_s) {
         struct session doc = {.client_id = c->who.client_id, .ttl_s = o->ttl_s, .labels = c->who.labels};
+        o->request.who = stream_conn_author(c);
         registry_session_open(r, &o->request, &doc);
     } else {
+        o->request.who = stream_conn_author(c);
         registry_session_heartbeat(r, &o->request, o->session);
     }
     return true;
@@ -346,6 +368,8 @@ void stream_opening_begin(struct stream_conn *c, const struct stream_frame *hell
         o->has_session = true;
         o->ttl_s = hello->session.ttl_s;
         o->session = hello->session.id;
+        snprintf(c->session_key, sizeof c->session_key, "%.*s", (int)hello->session.key.size,
+                 hello->session.key.size ? (const char *)hello->session.key.data : "");
     }
     stream_opening_go_on(c);
 }

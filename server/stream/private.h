@@ -6,7 +6,7 @@
  *   level.c    subscriptions on topics           kv.c       subscriptions on keys
  *   service.c  sources of topics: registry       config.c   sources of topics: configurations
  *   publish.c  publish, applied                  events.c   Server-Sent Events
- *   ask.c      what subscribe frames ask for */
+ *   ask.c      what subscribe frames ask for          judge.c    rights of what is open */
 #ifndef SERVER_STREAM_PRIVATE_H
 #define SERVER_STREAM_PRIVATE_H
 
@@ -49,6 +49,9 @@ struct stream_server {
     size_t conn_count, subscription_count;
     int64_t began; /* revision of the registry's first view; 0 = there was none yet */
     bool is_ready;
+    uint64_t rights;   /* guard_revision of the last turn */
+    int64_t rights_at; /* the registry's revision when that changed last: what was sent up to it may have been
+                          shown under other rights; -1 = it never did */
     uint64_t slice_end_ns; /* of this turn's fan-out */
     uint64_t swept_ms;
     struct registry_request advance; /* moves the view's revision on, for marks */
@@ -75,7 +78,10 @@ struct stream_conn {
     struct watch_stream *watches; /* of kv subscriptions; NULL = none yet */
     uint64_t window, sent_bytes, acked_bytes;
     int64_t sent_revision, last_watch_id;
-    int64_t session; /* 0 = none */
+    int64_t session;                        /* 0 = none */
+    char session_key[SESSION_KEY_SIZE + 1]; /* what the client showed, or was given; "" = none */
+    bool owes_key;                          /* the client was not told it yet */
+    struct registry_proof proof;            /* of this connection; its slices are the connection's */
     uint64_t beat_ms;
     uint32_t ttl_s;
     uint32_t sub_count, request_count;
@@ -91,6 +97,8 @@ struct stream_conn {
     void *who_memory;
     void *user_memory;
     struct auth_who user; /* whose permissions count; nobody if auth was not enabled at hello */
+    uint64_t judged;      /* the epoch of rights at which all that it has was allowed */
+    struct buf shown;     /* until it is known who comes: the Authorization of the request */
 };
 
 struct stream_kind;
@@ -101,12 +109,16 @@ struct stream_sub {
     struct stream_conn *conn;
     const struct stream_kind *kind;
     int64_t revision; /* of its last frame */
+    uint8_t *right; /* the key, or with is_right_prefix the prefix, that its client must be allowed to read */
+    uint32_t right_size;
     uint32_t sid;
+    bool is_right_prefix;
 };
 
 /* What can be subscribed to. */
 struct stream_kind {
     const char *name;
+    enum access need;
     size_t (*size)(void);               /* of its own struct, which begins with a stream_sub */
     const struct stream_source *source; /* of those on topics */
     int (*open)(struct stream_sub *sub, const struct stream_frame *ask, char *error, size_t error_size);
@@ -156,6 +168,7 @@ void stream_opening_begin(struct stream_conn *c, const struct stream_frame *hell
 void stream_opening_go_on(struct stream_conn *c); /* the registry can be read now */
 void stream_opening_wake(struct link *waiting);   /* one of server->waiting */
 void stream_opening_free(struct stream_conn *c);
+void stream_opening_wipe(struct stream_conn *c);                    /* forgets what was shown */
 void stream_opening_keep(struct stream_conn *c, struct slice text); /* a frame before welcome */
 void stream_conn_who(struct stream_conn *c, struct slice client_id, const struct document_map *labels);
 
@@ -163,6 +176,10 @@ void stream_conn_who(struct stream_conn *c, struct slice client_id, const struct
 bool stream_conn_may(struct stream_conn *c, const struct stream_frame *f, const struct guard_need *need);
 
 /* session.c */
+/* For the requests of this connection, with the key and user as they are now. */
+const struct registry_proof *stream_session_proof(struct stream_conn *c);
+/* The connection has this session from now on; it was opened if there is a key. */
+void stream_session_take(struct stream_conn *c, const struct registry_result *result);
 void stream_session_register(struct stream_conn *c, const struct stream_frame *f);
 void stream_session_deregister(struct stream_conn *c, const struct stream_frame *f);
 void stream_session_heard(struct stream_conn *c); /* a frame came: the session is alive */
@@ -194,9 +211,22 @@ void stream_kv_acknowledge(struct stream_sub *sub, int64_t revision);
 bool stream_kv_pull(struct stream_conn *c); /* what the watch stream has: one response; false: nothing */
 void stream_kv_let_go(struct stream_conn *c);
 
+/* judge.c */
+/* The client behind a write, for registry_request.who and config_request.who; NULL where no users are known
+ * (in tests). */
+const struct auth_who *stream_conn_author(const struct stream_conn *c);
+/* One comparison while nobody's rights have changed. False: the connection has lost its own, and is over. */
+bool stream_conn_is_judged(struct stream_conn *c);
+/* Judges some connections, the idle ones too; true: there are more. */
+bool stream_judge_turn(struct stream_server *s);
+void stream_sub_keep_right(struct stream_sub *sub, struct slice key, bool is_prefix);
+int stream_conn_check_read(struct stream_conn *c, struct slice key, bool is_prefix, char *error,
+                           size_t error_size);
+void stream_sub_end(struct stream_sub *sub);
+
 /* ask.c */
-/* While auth is enabled: READ on all that is asked for. False: refused. */
-bool stream_ask_may(struct stream_conn *c, const struct stream_frame *ask);
+/* The key that the client must be allowed to read, or (true) the prefix of all such keys. */
+bool stream_ask_right(const struct stream_frame *ask, struct buf *key);
 struct slice stream_ask_ns(const struct stream_frame *ask);
 struct slice stream_ask_group(const struct stream_frame *ask);
 /* Namespace, group and name or (is_prefix, then the group may be empty) prefix are what they may be. */
@@ -212,6 +242,10 @@ extern const struct stream_source stream_config_source, stream_configs_source;
 void stream_config_turn(struct stream_server *s);
 
 /* events.c */
+/* URLs end up in logs and histories. */
+#define STREAM_TOKEN_IN_QUERY                                                                                \
+    "a token in the URL is not taken: send the header Authorization: Bearer <token>, or hello's token"
+bool stream_query_has_token(const struct http_request *q);
 void stream_events_begin(struct stream_server *s, struct http_request *q);
 void stream_events_refuse(struct http_request *q, int err, const char *message);
 void stream_events_opened(struct stream_conn *c); /* welcome is out: the query's subscriptions */

@@ -82,6 +82,7 @@ void stream_publish(struct stream_conn *c, const struct stream_frame *f)
     } else {
         struct publish *p = mem_new(sizeof *p);
         p->request.done = on_done;
+        p->request.who = stream_conn_author(c);
         p->conn = c;
         p->rid = f->rid;
         p->is_checked = f->only_validate;

@@ -5,12 +5,21 @@
 #include "registry/view.h"
 #include "server/stream/private.h"
 
+/* Readers with other rights have other views: a topic is of one audience. */
+static void add_audience(struct buf *key, const struct audience *a)
+{
+    buf_add_byte(key, 0);
+    if (a)
+        buf_add(key, a->digest, sizeof a->digest);
+}
+
 /* --- service --------------------------------------------------------------------------------------- */
 
 struct service_view {
     struct registry_watch watch;
     struct registry *registry;
     struct stream_topic *topic;
+    struct audience *audience;  /* of all its readers */
     struct select_query filter; /* its texts lie in texts */
     struct buf texts;
     bool has_filter, is_protected;
@@ -29,6 +38,7 @@ static int service_key(const struct stream_frame *ask, struct buf *ret_key, char
     stream_ask_add_part(ret_key, group);
     stream_ask_add_part(ret_key, ask->name);
     stream_filter_key(&ask->filter, ret_key);
+    add_audience(ret_key, ask->audience);
     return 0;
 }
 
@@ -41,7 +51,8 @@ static void keep_filter(struct service_view *v, const struct select_query *q)
     for (size_t i = 0; i < q->label_count; i++)
         size += q->labels[i].key.size + q->labels[i].value.size;
     v->filter = *q;
-    v->has_filter = size || q->only_serving || q->tag_count || q->label_count;
+    v->filter.audience = v->audience;
+    v->has_filter = v->audience || size || q->only_serving || q->tag_count || q->label_count;
     buf_reserve(&v->texts, size + 1); /* it does not move from here on */
     v->filter.cluster = stream_ask_moved(&v->texts, q->cluster);
     v->filter.version = stream_ask_moved(&v->texts, q->version);
@@ -70,16 +81,13 @@ static void service_changed(struct registry_watch *w, const struct catalog_chang
     struct service_view *v = container_of(w, struct service_view, watch);
     bool was_protected = v->is_protected;
     v->is_protected = find_protection(v);
-    if (was_protected == v->is_protected) {
-        for (size_t i = 0; i < change->id_count; i++)
-            stream_topic_changed(v->topic, change->ids[i], change->revision);
-        return;
-    }
-    /* Who is in has changed for all of them; those that went are among the ids. */
-    for (size_t i = 0; i < change->service->count; i++)
-        stream_topic_changed(v->topic, change->service->list[i]->id, change->revision);
+    /* Protection has changed: so has what each of them is. Those that went are among the ids. */
+    for (size_t i = 0; was_protected != v->is_protected && i < change->service->count; i++)
+        if (audience_sees(v->audience, change->service->list[i]))
+            stream_topic_changed(v->topic, change->service->list[i]->id, change->revision);
     for (size_t i = 0; i < change->id_count; i++)
-        stream_topic_changed(v->topic, change->ids[i], change->revision);
+        if (audience_sees_change(v->audience, change, i))
+            stream_topic_changed(v->topic, change->ids[i], change->revision);
 }
 
 static struct registry_key key_of(const struct stream_frame *ask)
@@ -96,6 +104,7 @@ static void *service_open(void *owner, struct stream_topic *topic, const struct 
     v->registry = s->options.registry;
     v->topic = topic;
     v->watch.changed = service_changed;
+    v->audience = audience_ref(ask->audience);
     keep_filter(v, &ask->filter);
     registry_watch_service(v->registry, &v->watch, &key);
     v->is_protected = find_protection(v);
@@ -106,8 +115,23 @@ static void service_close(void *view)
 {
     struct service_view *v = view;
     registry_unwatch(&v->watch);
+    audience_unref(v->audience);
     buf_done(&v->texts);
     mem_free(v);
+}
+
+static void service_ask(const void *view, struct stream_frame *ret_ask)
+{
+    const struct service_view *v = view;
+    const struct catalog_service *s = v->watch.service;
+    *ret_ask = (struct stream_frame){.type = STREAM_SUBSCRIBE,
+                                     .has = 1u << STREAM_HAS_GROUP,
+                                     .kind = slice_text("service"),
+                                     .ns = s->ns,
+                                     .group = s->group,
+                                     .name = s->name,
+                                     .filter = v->filter,
+                                     .audience = v->audience};
 }
 
 static int64_t reached(void *owner)
@@ -153,6 +177,11 @@ static int64_t service_item(const void *view, struct slice id, uint32_t variant,
     return i->mod_revision > i->override_revision ? i->mod_revision : i->override_revision;
 }
 
+static bool service_is_doubtful(const void *view)
+{
+    return ((const struct service_view *)view)->watch.service->was_projected;
+}
+
 static void service_note(const void *view, struct json_writer *w)
 {
     if (!((const struct service_view *)view)->is_protected)
@@ -196,6 +225,8 @@ const struct stream_source stream_service_source = {
     .key = service_key,
     .open = service_open,
     .close = service_close,
+    .ask = service_ask,
+    .is_doubtful = service_is_doubtful,
     .reached = reached,
     .revision = service_revision,
     .changed = service_last_change,
@@ -214,6 +245,7 @@ struct services_view {
     struct registry_watch watch;
     struct registry *registry;
     struct stream_topic *topic;
+    struct audience *audience; /* of all its readers */
     struct buf texts;
     struct slice ns, group, prefix; /* group empty = all */
     struct buf id;                  /* scratch */
@@ -231,6 +263,7 @@ static int services_key(const struct stream_frame *ask, struct buf *ret_key, cha
     stream_ask_add_part(ret_key, stream_ask_ns(ask));
     stream_ask_add_part(ret_key, group);
     stream_ask_add_part(ret_key, ask->prefix);
+    add_audience(ret_key, ask->audience);
     return 0;
 }
 
@@ -248,7 +281,8 @@ static struct slice id_of(struct buf *id, const struct services_view *v, const s
 static void services_changed(struct registry_watch *w, const struct catalog_change *change)
 {
     struct services_view *v = container_of(w, struct services_view, watch);
-    stream_topic_changed(v->topic, id_of(&v->id, v, change->service), change->revision);
+    if (audience_sees_any(v->audience, change))
+        stream_topic_changed(v->topic, id_of(&v->id, v, change->service), change->revision);
 }
 
 static void *services_open(void *owner, struct stream_topic *topic, const struct stream_frame *ask)
@@ -258,6 +292,7 @@ static void *services_open(void *owner, struct stream_topic *topic, const struct
     v->registry = s->options.registry;
     v->topic = topic;
     v->watch.changed = services_changed;
+    v->audience = audience_ref(ask->audience);
     buf_reserve(&v->texts, stream_ask_ns(ask).size + stream_ask_group(ask).size + ask->prefix.size + 1);
     v->ns = stream_ask_moved(&v->texts, stream_ask_ns(ask));
     v->group = stream_ask_moved(&v->texts, stream_ask_group(ask));
@@ -270,9 +305,22 @@ static void services_close(void *view)
 {
     struct services_view *v = view;
     registry_unwatch(&v->watch);
+    audience_unref(v->audience);
     buf_done(&v->texts);
     buf_done(&v->id);
     mem_free(v);
+}
+
+static void services_ask(const void *view, struct stream_frame *ret_ask)
+{
+    const struct services_view *v = view;
+    *ret_ask = (struct stream_frame){.type = STREAM_SUBSCRIBE,
+                                     .has = 1u << STREAM_HAS_GROUP,
+                                     .kind = slice_text("services"),
+                                     .ns = v->ns,
+                                     .group = v->group,
+                                     .prefix = v->prefix,
+                                     .audience = v->audience};
 }
 
 static int64_t services_revision(const void *view)
@@ -329,11 +377,12 @@ static int64_t services_item(const void *view, struct slice id, uint32_t variant
 {
     const struct services_view *v = view;
     const struct catalog_service *s = find_service(v, id);
+    struct audience_counts counts = {0};
     (void)variant;
-    if (!s || !catalog_exists(s))
-        return 0;
-    if (!w)
-        return s->revision;
+    if (s)
+        audience_count(v->audience, s, &counts);
+    if (!counts.exists || !w)
+        return counts.exists ? counts.revision : 0;
     jw_open(w, '{');
     jw_key(w, "id");
     jw_string(w, id);
@@ -342,20 +391,45 @@ static int64_t services_item(const void *view, struct slice id, uint32_t variant
     jw_key(w, "group");
     jw_string(w, s->group);
     jw_key(w, "instances");
-    jw_uint(w, s->instances);
+    jw_uint(w, counts.instances);
     jw_key(w, "states");
     jw_open(w, '{');
     for (int state = 0; state < INSTANCE_STATES; state++) {
-        if (!s->by_state[state])
+        if (!counts.by_state[state])
             continue;
         jw_key(w, instance_state_name((enum instance_state)state));
-        jw_uint(w, s->by_state[state]);
+        jw_uint(w, counts.by_state[state]);
     }
     jw_close(w, '}');
     jw_key(w, "revision");
-    jw_int(w, s->revision);
+    jw_int(w, counts.revision);
     jw_close(w, '}');
-    return s->revision;
+    return counts.revision;
+}
+
+/* The revision that an audience sees says nothing of instances that went. */
+static bool services_is_known(const void *view, struct slice id, uint32_t variant,
+                              const struct stream_known *known)
+{
+    const struct services_view *v = view;
+    const struct catalog_service *s = find_service(v, id);
+    (void)variant;
+    return s && s->revision == known->revision && !(v->audience && s->was_projected);
+}
+
+static bool is_projected(void *arg, struct catalog_service *s)
+{
+    *(bool *)arg = s->was_projected;
+    return !s->was_projected;
+}
+
+static bool services_is_doubtful(const void *view)
+{
+    const struct services_view *v = view;
+    bool is_doubtful = false;
+    catalog_each(registry_catalog(v->registry), v->ns, v->group, v->prefix, (struct slice){0}, is_projected,
+                 &is_doubtful);
+    return is_doubtful;
 }
 
 const struct stream_source stream_services_source = {
@@ -363,6 +437,9 @@ const struct stream_source stream_services_source = {
     .key = services_key,
     .open = services_open,
     .close = services_close,
+    .ask = services_ask,
+    .is_doubtful = services_is_doubtful,
+    .is_known = services_is_known,
     .reached = reached,
     .revision = services_revision,
     .changed = services_last_change,

@@ -32,6 +32,25 @@ static struct registry *registry_of(const struct stream_conn *c)
     return c->server->options.registry;
 }
 
+/* Which user is asked is known since hello; that it may use the session was found then. */
+const struct registry_proof *stream_session_proof(struct stream_conn *c)
+{
+    c->proof.key = slice_text(c->session_key);
+    c->proof.user = c->user.user;
+    c->proof.has_users = guard_is_on(c->server->options.identity);
+    return &c->proof;
+}
+
+void stream_session_take(struct stream_conn *c, const struct registry_result *result)
+{
+    c->session = result->session;
+    c->ttl_s = result->ttl_s;
+    c->beat_ms = stream_now_ms(c->server);
+    c->owes_key = result->session_key != NULL;
+    if (c->owes_key)
+        snprintf(c->session_key, sizeof c->session_key, "%s", result->session_key);
+}
+
 /* --- requests --------------------------------------------------------------------------------------- */
 
 static void end_request(struct stream_request *r)
@@ -47,10 +66,14 @@ static void answer(struct stream_request *r, int err, const struct registry_resu
     struct stream_conn *c = r->conn;
     struct buf text = {0};
     const char *message = result && result->error ? result->error : err_text(err);
-    if (err)
+    if (err) {
         stream_write_error_rid(&text, r->rid, stream_error_code(err), message);
-    else
-        stream_write_result(&text, r->rid, result);
+    } else {
+        struct registry_result told = *result;
+        told.session_key = r->is_register && c->owes_key ? c->session_key : NULL;
+        c->owes_key = c->owes_key && !told.session_key;
+        stream_write_result(&text, r->rid, &told);
+    }
     end_request(r);
     stream_conn_send(c, err ? "error" : "result", buf_slice(&text), NULL, NULL, 0);
     buf_done(&text);
@@ -69,6 +92,8 @@ static void ask(struct stream_request *r)
 {
     struct stream_conn *c = r->conn;
     r->is_asking = true;
+    r->request.who = stream_conn_author(c);
+    r->request.proof = stream_session_proof(c);
     if (r->is_register)
         registry_register(registry_of(c), &r->request, &r->key, &r->doc, c->session);
     else
@@ -129,15 +154,12 @@ static void on_session(struct registry_request *q, int err, const struct registr
     c->beat = NULL;
     mem_free(b);
     if (was_new) {
-        if (!err) {
-            c->session = result->session;
-            c->ttl_s = result->ttl_s;
-            c->beat_ms = stream_now_ms(c->server);
-        }
+        if (!err)
+            stream_session_take(c, result);
         go_on_with_waiting(c, err, result);
-    } else if (err == ERR_SESSION_GONE) {
+    } else if (err == ERR_SESSION_GONE || err == ERR_PERMISSION_DENIED) {
         c->session = 0;
-        stream_conn_error(c, NULL, err, err_text(err));
+        stream_conn_error(c, NULL, err, result && result->error ? result->error : err_text(err));
     } /* else the next frame asks again */
 }
 
@@ -145,6 +167,7 @@ static struct stream_beat *new_beat(struct stream_conn *c, bool is_new)
 {
     struct stream_beat *b = mem_new(sizeof *b);
     b->request.done = on_session;
+    b->request.proof = stream_session_proof(c);
     b->conn = c;
     b->is_new = is_new;
     c->beat = b;
@@ -158,6 +181,7 @@ void stream_session_heard(struct stream_conn *c)
         return;
     c->beat_ms = now_ms;
     struct stream_beat *b = new_beat(c, false);
+    b->request.who = stream_conn_author(c);
     registry_session_heartbeat(registry_of(c), &b->request, c->session);
 }
 
@@ -180,6 +204,7 @@ void stream_session_register(struct stream_conn *c, const struct stream_frame *f
         ask(r);
     } else if (!c->beat) {
         struct session doc = {.client_id = c->who.client_id, .ttl_s = r->doc.ttl_s, .labels = c->who.labels};
+        /* The right to the instance is enough for a session of its own; it is checked with the instance. */
         struct stream_beat *b = new_beat(c, true);
         registry_session_open(registry_of(c), &b->request, &doc);
     } /* else it waits for the session that is being made */

@@ -22,27 +22,19 @@ enum {
 
 /* --- what can be subscribed to ------------------------------------------------------------------------ */
 
-#define LEVEL(kind_name, kind_source)                                                                        \
-    {                                                                                                        \
-        .name = kind_name, .source = &kind_source, .size = stream_level_size, .open = stream_level_open,     \
-        .close = stream_level_close, .send = stream_level_send, .position = stream_level_position,           \
-        .acknowledge = stream_level_acknowledge, .written = stream_level_written,                            \
-        .applied = stream_level_applied                                                                      \
-    }
+#define LEVEL(kind_source)                                                                                   \
+    .source = &kind_source, .size = stream_level_size, .open = stream_level_open,                            \
+    .close = stream_level_close, .send = stream_level_send, .position = stream_level_position,               \
+    .acknowledge = stream_level_acknowledge, .written = stream_level_written,                                \
+    .applied = stream_level_applied
+#define KEYS                                                                                                 \
+    .size = stream_kv_size, .open = stream_kv_open, .close = stream_kv_close, .send = stream_kv_send,        \
+    .position = stream_kv_position, .acknowledge = stream_kv_acknowledge
 
-/* A new kind of named items is a source and a row. */
 static const struct stream_kind kinds[] = {
-    LEVEL("service", stream_service_source),
-    LEVEL("services", stream_services_source),
-    LEVEL("config", stream_config_source),
-    LEVEL("configs", stream_configs_source),
-    {.name = "kv",
-     .size = stream_kv_size,
-     .open = stream_kv_open,
-     .close = stream_kv_close,
-     .send = stream_kv_send,
-     .position = stream_kv_position,
-     .acknowledge = stream_kv_acknowledge},
+#define KIND(text, how, needs, what) {.name = text, .need = ACCESS_##needs, how},
+#include "server/stream/kind.def"
+#undef KIND
 };
 
 const struct stream_kind *stream_kind_find(struct slice name)
@@ -107,7 +99,7 @@ static void on_due(struct stream_conn *c)
         return;
     }
     stream_due(c, s->options.mark_ms);
-    if (http_is_congested(c->q))
+    if (!stream_conn_is_judged(c) || http_is_congested(c->q))
         return; /* it hears enough */
     c->wants_mark = c->watches;
     if (c->watches)
@@ -195,6 +187,22 @@ static void become_ready(struct stream_server *s)
         stream_opening_wake(waiting.next); /* takes itself out */
 }
 
+/* Rights may be others now: each subscription sees to it before its next frame (stream_level_send). Until
+ * then none of them counts as up to date, so that no mark covers what was shown under the old rights. */
+static void follow_rights(struct stream_server *s)
+{
+    uint64_t rights = guard_revision(s->options.identity);
+    if (!s->is_ready || rights == s->rights)
+        return;
+    s->rights = rights;
+    s->rights_at = registry_revision(s->options.registry);
+    LIST_FOR_EACH (l, &s->conns) {
+        struct stream_conn *c = container_of(l, struct stream_conn, link);
+        LIST_FOR_EACH (k, &c->subs)
+            stream_sub_dirty(container_of(k, struct stream_sub, link));
+    }
+}
+
 bool stream_server_turn(struct stream_server *s)
 {
     bool was_ready = s->is_ready;
@@ -202,19 +210,21 @@ bool stream_server_turn(struct stream_server *s)
     struct link *l;
     free_dead(s);
     s->is_ready = registry_is_ready(s->options.registry) && config_is_ready(s->options.config);
+    follow_rights(s);
     if (s->is_ready && !was_ready)
         become_ready(s);
     stream_releases_turn(s->releases, stream_now_ms(s));
     stream_config_turn(s);
     while ((t = stream_topics_next(s->topics)))
         stream_level_news(t);
+    bool has_unjudged = stream_judge_turn(s);
     s->slice_end_ns = s->io->ops->mono_ns(s->io) + SLICE_NS;
     while ((l = list_take_first(&s->ready))) {
         stream_conn_run(container_of(l, struct stream_conn, ready));
         if (stream_is_slice_over(s))
             break;
     }
-    return !list_is_empty(&s->ready);
+    return has_unjudged || !list_is_empty(&s->ready);
 }
 
 /* --- the handler
@@ -228,9 +238,12 @@ static void on_begin(struct http_request *q)
         return;
     }
     q->message_bytes_max = STREAM_FRAME_MAX;
+    bool has_token = stream_query_has_token(q);
     struct stream_conn *c = stream_conn_new(s, q, false);
     http_forget_head(q);
-    if (s->conn_count > s->options.connections_max)
+    if (has_token)
+        stream_conn_fail(c, ERR_INVALID, STREAM_TOKEN_IN_QUERY);
+    else if (s->conn_count > s->options.connections_max)
         stream_conn_fail(c, ERR_NOT_READY, "this member has as many streams as it may have");
     else
         stream_due(c, s->options.hello_ms);
@@ -304,6 +317,7 @@ struct stream_server *stream_server_new(const struct stream_options *options)
     if (!s->options.mark_ms)
         s->options.mark_ms = STREAM_MARK_MS;
     s->io = kv_io(options->kv);
+    s->rights_at = -1;
     s->timer.fire = on_timer;
     s->advance.done = on_advanced;
     s->advance_config.done = on_config_advanced;

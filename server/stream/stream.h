@@ -27,6 +27,7 @@ struct stream_options {
     size_t connections_max, subscriptions_max, snapshot_bytes_max;
     /* Of WebSocket clients and, for tests, of time; 0 = 10 s until hello, a mark each 10 s. */
     uint64_t hello_ms, mark_ms;
+    uint64_t judge_ns;        /* for tests: of a turn, for judging open connections; 0 = 1 ms */
     size_t content_bytes_max; /* of a publish; 0 = 1 MiB */
     size_t release_bytes_max; /* of configurations that are kept as they are sent; 0 = 64 MiB */
     /* For tests: in place of config_read. */

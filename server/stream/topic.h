@@ -31,6 +31,9 @@ struct stream_source {
     /* Begins to look: from now on stream_topic_changed is called. owner: stream_topics_new's. */
     void *(*open)(void *owner, struct stream_topic *topic, const struct stream_frame *ask);
     void (*close)(void *view);
+    /* What was asked for to open it, as far as the view is of it; its texts are the view's. NULL: what is
+     * shown does not depend on the reader's audience. */
+    void (*ask)(const void *view, struct stream_frame *ret_ask);
     int64_t (*reached)(void *owner);       /* what views of this kind can show by now */
     int64_t (*revision)(const void *view); /* what the view shows */
     int64_t (*changed)(const void *view);  /* its last change: nothing has changed after it */
@@ -42,6 +45,9 @@ struct stream_source {
     /* Not all readers get the same now: who comes back may be another than he was, and his from_revision
      * alone says too little. NULL: never. */
     bool (*is_personal)(const void *view);
+    /* What a reader is shown depends on its rights: who comes back, and had others, has another state than
+     * his from_revision says. NULL: never. */
+    bool (*is_doubtful)(const void *view);
     /* What a reader of this form has, as two numbers: while they stay, a change is nothing to him, and he is
      * not told. NULL: every change is told. */
     void (*state)(const void *view, uint32_t variant, uint64_t ret_state[2]);

@@ -2,6 +2,7 @@
 # start_order.sh BUILD: prints server/start.order, by one start of BUILD/bin/cairnd, which is built with --coverage: the names
 # of the functions that ran until it was healthy, in a second of idleness and at its stop.
 set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/../shell/environment.sh"
 cd "$(dirname "$0")/../.."
 build=$1
 work=$(mktemp -d "${TMPDIR:-/var/tmp}/order.XXXXXX")
@@ -30,4 +31,4 @@ pid=""
 echo "# Functions that a start runs and an idle node needs: linked side by side (Makefile), so that the kernel, which maps files in"
 echo "# windows of 64 KiB, maps little of the rest. Names that are gone do no harm. Written by make start-order."
 find "$build" -name '*.gcda' | while read -r file; do gcov --json-format --stdout "$file" 2>/dev/null; done |
-    jq -r '.files[].functions[] | select(.execution_count > 0) | .name' | LC_ALL=C sort -u
+    jq -r '.files[].functions[] | select(.execution_count > 0) | .name' | sort -u

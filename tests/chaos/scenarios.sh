@@ -2,7 +2,7 @@
 # judges. SHORT is CI's form, ALL those of at most half a minute, LONG the others.
 SHORT="selftest healthy one_member kill_follower kill_leader kill_all stop_leader isolate_leader isolate_follower
 one_way_to_leader partial_partition flaky_links wiped_disk full_disk rolling_restart handover_storm snapshot_catch_up
-compaction_under_faults learner replace_member failpoints failpoints_of_snapshots divergence corrupt_links"
+compaction_under_faults learner replace_member impostor failpoints failpoints_of_snapshots divergence corrupt_links"
 ALL="$SHORT five_members kill_majority stop_leader_briefly one_way_from_leader clock_jumps disk_fails divergence_of_leader
 slow_links resets stalled_links"
 LONG="stop_leader_long kill_all_again storm"
@@ -488,6 +488,30 @@ replace_member() {
     initial_cluster=$(cluster_flag $(all))
     extra[$f]="--initial-cluster-state existing"
     start "$f"
+    healed
+    judge
+}
+# Processes that nobody announced ask to be added, with a configuration that was copied: none comes in, nothing is disturbed.
+impostor() {
+    local before n
+    plain
+    before=$(ctl member list | sort)
+    fault
+    place 3
+    name_of[3]=impostor
+    extra[3]="--initial-cluster-state existing"
+    # shellcheck disable=SC2046
+    initial_cluster=$(cluster_flag $(all) 3)
+    for n in 1 2 3; do
+        start 3
+        has_ended 3 || fail "the impostor goes on"
+        [ ! -e "$out/data3/member/wal" ] || fail "the impostor has a log"
+    done
+    kill_member "$(follower)"
+    start 3
+    has_ended 3 || fail "the impostor goes on"
+    [ "$(ctl member list | sort)" = "$before" ] || fail "the members are other ones: $(ctl member list | tr '\n' ';')"
+    for n in $(all); do kill -0 "${pid[$n]}" 2>/dev/null || start "$n"; done
     healed
     judge
 }

@@ -177,7 +177,8 @@ static bool draft_lease(struct client *c, uint64_t now, struct history_request *
     for (size_t i = 0; i < LEASES; i++) {
         struct lease *l = &c->leases[i];
         if (!l->id) {
-            *l = (struct lease){.id = (int64_t)(random_below(UINT64_C(1) << 62) | 1), .is_kept = chance(60)};
+            *l = (struct lease){.id = (int64_t)(random_below(UINT64_C(1) << 62) | 1)};
+            l->is_kept = chance(60);
             l->ttl_s = TTL_S_MIN + (int64_t)random_below(TTL_S_MAX - TTL_S_MIN + 1);
             l->revoke_at_ms = l->is_kept ? now + 2000 + random_below(8000) : UINT64_MAX;
             *q = (struct history_request){.kind = HISTORY_GRANT, .lease = l->id, .ttl_s = l->ttl_s};

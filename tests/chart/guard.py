@@ -9,7 +9,7 @@ import tempfile
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-KINDS = {"v1": ["Service", "ServiceAccount", "Pod"], "apps/v1": ["StatefulSet"], "policy/v1": ["PodDisruptionBudget"],
+KINDS = {"v1": ["Service", "Secret", "ServiceAccount", "Pod"], "apps/v1": ["StatefulSet"], "policy/v1": ["PodDisruptionBudget"],
          "networking.k8s.io/v1": ["NetworkPolicy"]}
 
 

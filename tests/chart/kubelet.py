@@ -290,6 +290,9 @@ class World:
 
     def apply(self, documents):
         self.objects = {(o["kind"], o["metadata"]["name"]): o for o in documents}
+        for (kind, name), o in self.objects.items():
+            if kind == "Secret" and name not in self.secrets:  # an upgrade keeps what is there (helm's lookup)
+                self.secrets[name] = {key: base64.b64decode(text) for key, text in o["data"].items()}
         (self.set,) = [o for o in documents if o["kind"] == "StatefulSet"]
         assert self.set["spec"]["podManagementPolicy"] == "Parallel"
         headless = self.objects["Service", self.set["spec"]["serviceName"]]["spec"]

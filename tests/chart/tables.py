@@ -18,7 +18,7 @@ import yaml
 OWN = set("""name data-dir config-file version initial-advertise-peer-urls initial-cluster initial-cluster-state
 initial-cluster-token advertise-client-urls listen-client-urls listen-peer-urls listen-metrics-urls listen-dns dns-zone dns-ttl
 cert-file key-file client-cert-auth trusted-ca-file auto-tls peer-cert-file peer-key-file peer-client-cert-auth
-peer-trusted-ca-file peer-auto-tls force-new-cluster""".split())
+peer-trusted-ca-file peer-auto-tls join-token-file require-peer-proof force-new-cluster""".split())
 
 
 def flags(root=Path(".")):

@@ -156,7 +156,9 @@ static void check_record(const struct revisions *r, const struct history_commit 
         const struct history_kv *kv = &c->changes[i].kv, *before;
         before = timeline_version(&r->timeline, kv->key, c->revision - 1);
         bool exists = before && before->version > 0;
-        int64_t version = exists ? before->version + 1 : 1, create = exists ? before->create : c->revision;
+        int64_t create = exists ? before->create : c->revision, version = 1;
+        if (exists)
+            version += before->version;
         struct buf b = {0};
         revisions_describe_changes(&b, &c->changes[i], 1);
         if (c->changes[i].is_delete && !exists)

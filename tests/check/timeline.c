@@ -86,7 +86,8 @@ void timeline_append(struct timeline *t, const struct history_change *changes, s
         struct history_kv kv = changes[i].kv;
         const struct history_kv *last = k->count ? &k->versions[k->count - 1] : NULL;
         kv.mod = t->revision;
-        kv.version = changes[i].is_delete ? 0 : last ? last->version + 1 : 1;
+        kv.version = last ? last->version : 0;
+        kv.version = changes[i].is_delete ? 0 : kv.version + 1;
         kv.create = kv.version > 1 ? last->create : kv.mod;
         if (k->count == k->capacity) {
             k->capacity = k->capacity ? k->capacity * 2 : 4;

@@ -56,7 +56,8 @@ class Member {
     children.delete(this.process);
   }
   api = async (method, path, body, status = 200) => {
-    const r = await fetch(this.url + path, { method, body: typeof body === 'object' ? JSON.stringify(body) : body });
+    const headers = typeof body === 'object' ? { 'content-type': 'application/json' } : {};
+    const r = await fetch(this.url + path, { method, headers, body: typeof body === 'object' ? JSON.stringify(body) : body });
     const text = await r.text();
     assert.equal(r.status, status, `${method} ${path}: ${text}`);
     return r.headers.get('content-type')?.includes('json') ? JSON.parse(text) : text;
@@ -82,7 +83,7 @@ export async function startMembers(count, flags = []) {
 // --- pages ---------------------------------------------------------------------------------------------------
 
 export async function openBrowser() {
-  browser = await chromium.launch({ executablePath: process.env.CHROMIUM, args: ['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--disable-background-networking', '--no-first-run'] });
+  browser = await chromium.launch({ executablePath: process.env.CHROMIUM, args: ['--host-resolver-rules=MAP rebind.example 127.0.0.1', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--disable-background-networking', '--no-first-run'] });
 }
 // And the servers: node waits for its children.
 export async function closeBrowser() {

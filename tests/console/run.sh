@@ -24,7 +24,7 @@ cp "$root"/server/http/console/*.js "$built/npm/" # for the tests of single modu
 export CHROMIUM CONSOLE=$built/npm BASE_PORT CAIRND
 CAIRND=$(realpath "${CAIRND:-$root/bin/cairnd}")
 cd "$built/npm"
-for t in diff pages failover; do
+for t in diff pages origin failover; do
     BASE_PORT=$(free_base 99)
     timeout 900 node --test --test-reporter=spec "$@" "$t.test.mjs"
 done

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Every e2e script, each with servers and folders of its own, two at a time: mostly they wait. What a script says comes in one
-# piece when it is over. One that is to have a second try gets it alone, at the end.
+# all.sh [NAME...]: every e2e script, or those named, each with servers and folders of its own, two at a time: mostly they wait.
+# What a script says comes in one piece when it is over. None has a second try.
 cd "$(dirname "$0")" || exit 1
-. ../shell/tries.sh
+. ../shell/environment.sh
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 trap 'kill $(cat "$work"/*.pid) 2>/dev/null; exit 130' INT TERM # each has a process group of its own
@@ -10,7 +10,8 @@ passed=0
 failed=0
 limit_s=600 # ten times as long as usual
 # The longest first.
-scripts=(stream readme auth ctl snapshots cluster config_members config_move registry long_reads quota restart config dns options inputs server namespaces "crash 5")
+scripts=(stream readme auth ctl snapshots cluster peer_proof config_members config_move registry long_reads quota restart config tls dns options matrix inputs server namespaces "crash 5")
+[ $# = 0 ] || scripts=("$@")
 
 # first NAME [ARGUMENTS]: leaves its status in $work/NAME
 first() {
@@ -21,17 +22,6 @@ first() {
     echo $? >"$work/$1"
     rm "$work/$1.pid"
     flock "$work" sh -c 'echo "e2e: $1, $2 s"; cat "$3"' - "$*" $((SECONDS - begin)) "$work/$1.out"
-}
-# again NAME [ARGUMENTS]: the status of the first run, once; then a run
-again() {
-    local status
-    if [ -f "$work/$1" ]; then
-        status=$(cat "$work/$1")
-        rm "$work/$1"
-        return "$status"
-    fi
-    echo "e2e: $*"
-    timeout -k 10 $limit_s "./$1.sh" "${@:2}"
 }
 
 running=0
@@ -44,13 +34,11 @@ done
 wait
 for script in "${scripts[@]}"; do
     name=${script%% *}
-    # shellcheck disable=SC2086
-    tries "$name" again $script
-    case $? in
+    case $(cat "$work/$name") in
     0) passed=$((passed + 1)) ;;
     124 | 137) failed=$((failed + 1)) && echo "e2e: $name FAILED: not over within $limit_s s" ;;
     *) failed=$((failed + 1)) && echo "e2e: $name FAILED" ;;
     esac
 done
-echo "e2e: $passed passed, $failed failed$(at_second_try)"
+echo "e2e: $passed passed, $failed failed"
 [ $failed = 0 ]

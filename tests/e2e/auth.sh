@@ -3,6 +3,7 @@
 # another leader. The native API behind the same roles. Tokens of both kinds.
 . "$(dirname "$0")/lib.sh"
 . tests/e2e/members.sh
+watchers=()
 flags=(--bcrypt-cost 4 --snapshot-catchup-entries 10)
 as() { # USER NUMBER COMMAND...: root's password is root-pw, and so on
     local user=$1 i=$2
@@ -89,8 +90,47 @@ for on in 1 3; do
     expect "n$on: health is open" 200 "$(api GET /health)"
     expect "n$on: metrics are open" 200 "$(api GET /metrics)"
 done
-denied=$(curl -s -N -m 2 -u alice:alice-pw "$(client_url 1)/api/v1/stream?kind=config&name=other.txt&kind=kv&prefix=/&kind=service&name=bills" | grep -c '"code":"permission_denied"')
-expect "a stream refuses what is not allowed, each by itself" 3 "$denied"
+hear "$work/denied" 3 '"code":"forbidden"' \
+    curl -s -N -u alice:alice-pw "$(client_url 1)/api/v1/stream?kind=config&name=other.txt&kind=kv&prefix=/&kind=service&name=bills"
+expect "a stream refuses what is not allowed, each by itself" 3 "$(grep -c '"code":"forbidden"' "$work/denied")"
+
+# --- rights of what is open: taken away on n1, lost on each member ---------------------------------------------------------
+saw() { within $LIMIT_S grep -q -e "$1" "$2"; } # TEXT FILE
+for on in 1 2 3; do
+    ctl_on $on --user alice:alice-pw watch --prefix app/ >"$work/watch$on" 2>&1 &
+    watchers+=($!)
+    lease=$(as alice $on lease grant 60 | awk '{print $2}')
+    ctl_on $on --user alice:alice-pw lease keep-alive "$lease" >"$work/keep$on" 2>&1 &
+    watchers+=($!)
+    curl -s -N -m 120 -H "Authorization: Bearer $(token $on)" "$(client_url $on)/api/v1/stream?kind=kv&prefix=app/&kind=config&name=app.txt" >"$work/events$on" &
+    watchers+=($!)
+done
+for on in 1 2 3; do
+    check "n$on: its events are there" saw 'event: snapshot' "$work/events$on"
+    check "n$on: its lease is kept" saw 'keepalived' "$work/keep$on"
+    within $LIMIT_S sh -c "etcdctl $impatient --endpoints $(endpoint $on) --user alice:alice-pw put app/seen 1 && grep -q app/seen $work/watch$on"
+    check "n$on: its watch sees" saw app/seen "$work/watch$on"
+done
+expect "the right is taken" 'Permission of range [app/, app0) is revoked from role team' "$(as root 1 role revoke-permission team app/ --prefix=true)"
+expect "then it is written" OK "$(as root 1 put app/secret 1)"
+for on in 1 2 3; do
+    check "n$on: the watch is canceled" saw 'watch is canceled by the server' "$work/watch$on"
+    check "n$on: the subscription ends" saw '"sid":1,"code":"forbidden"' "$work/events$on"
+    expect "n$on: nothing was seen without the right" 0 "$(cat "$work/watch$on" "$work/events$on" | grep -c app/secret)"
+done
+expect "what is still allowed goes on" 200 "$(on=1 api -u root PUT /api/v1/configs/app.txt after)"
+for on in 1 2 3; do check "n$on: and is told" saw '"title"\|"delta"' "$work/events$on"; done
+old=$(token 2)
+expect "a token is good" 200 "$(curl -s -m 60 -o /dev/null -w '%{http_code}' -H "Authorization: $old" "$(client_url 3)/api/v1/configs/app.txt")"
+expect "the password is changed" 'Password updated' "$(printf 'alice-pw\nalice-pw\n' | as root 1 user passwd alice --interactive=false)"
+for on in 1 2 3; do
+    check "n$on: the stream ends as unauthenticated" saw '"code":"invalid_auth_token"' "$work/events$on"
+    expect "n$on: the token is void" 401 \
+        "$(within $LIMIT_S sh -c "[ \$(curl -s -m 60 -o /dev/null -w '%{http_code}' -H 'Authorization: $old' $(client_url $on)/api/v1/configs/app.txt) = 401 ]" && echo 401)"
+done
+kill "${watchers[@]}" 2>/dev/null
+wait "${watchers[@]}" 2>/dev/null
+expect "the right is given back" 'Role team updated' "$(as root 1 role grant-permission team --prefix=true readwrite app/)"
 
 # --- another leader -----------------------------------------------------------------------------------------------------
 lead=$(ctl --user root:root-pw endpoint status -w json 2>/dev/null | jq -r '[.[].Status.leader] | first')
@@ -127,6 +167,10 @@ expect "etcdctl logs in by it" OK "$(etcdctl --user root:root-pw put a 1 2>&1)"
 etcdctl --user root:root-pw user add eve:eve-pw >/dev/null 2>&1
 expect "users have changed: it is old" 'etcdserver: revision of auth store is old' \
     "$(curl -s -m 60 -H "Authorization: $jwt" "http://127.0.0.1:$port/v3/kv/put" -d '{"key":"YQ=="}' | jq -r .message)"
+list_users() { curl -s -m 60 -o "$work/body" -w '%{http_code} ' -H "Authorization: $jwt" "http://127.0.0.1:$port/v3/auth/user/list" -d '{}' && jq -r '.message // "fine"' "$work/body"; }
+expect "it still administers, as etcd's" "200 fine" "$(list_users)"
+expect "root's password is changed" 'Password updated' "$(echo root-pw | etcdctl --user root:root-pw user passwd root --interactive=false 2>&1)"
+expect "a JWT of before it does nothing any more" "400 etcdserver: revision of auth store is old" "$(list_users)"
 expect "another's signature" 401 "$(curl -s -m 60 -o /dev/null -w '%{http_code}' -H "Authorization: ${jwt%?????}AAAAA" "http://127.0.0.1:$port/v3/auth/user/list" -d '{}')"
 stop_server TERM
 "$CAIRND" --data-dir "$work/none" --auth-token jwt,sign-method=RS256 >"$work/out" 2>&1

@@ -126,7 +126,9 @@ static size_t put_leased(uint8_t *p, size_t key, uint64_t number, int64_t lease)
     uint8_t name[32], value[64];
     size_t n = pb_bytes(p, 1, name, key_name(name, key));
     n += pb_bytes(p + n, 2, value, (size_t)sprintf((char *)value, "%llu", (unsigned long long)number));
-    return lease ? n + pb_number(p + n, 3, (uint64_t)lease) : n;
+    if (lease)
+        n += pb_number(p + n, 3, (uint64_t)lease);
+    return n;
 }
 
 static size_t put_message(uint8_t *p, size_t key, uint64_t number)

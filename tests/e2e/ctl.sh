@@ -87,7 +87,7 @@ EDITOR=true complains "an edit that changes nothing" 0 'unchanged; nothing is pu
 cat >slow_editor <<END
 #!/bin/sh
 sed -i s/5/6/ "\$1"
-printf 'a: 7\n' | "$CTL" config set app.yaml
+printf 'a: 7\n' | ${CTL@Q} config set app.yaml
 END
 chmod +x slow_editor
 EDITOR=./slow_editor ctl config edit app.yaml

@@ -6,7 +6,7 @@
 debians=$(command -v etcdctl) # lib.sh's, with long waits
 port=$(free_base)
 mkdir "$work/ours"
-printf '#!/bin/bash\nexec -a etcdctl "%s" --dial-timeout=%ss --command-timeout=%ss "$@"\n' "$(realpath "$(dirname "$CAIRND")/cairnctl")" $LIMIT_S $LIMIT_S >"$work/ours/etcdctl"
+printf '#!/bin/bash\nexec -a etcdctl %q --dial-timeout=%ss --command-timeout=%ss "$@"\n' "$(realpath "$(dirname "$CAIRND")/cairnctl")" $LIMIT_S $LIMIT_S >"$work/ours/etcdctl"
 chmod +x "$work/ours/etcdctl"
 export ETCDCTL_ENDPOINTS=127.0.0.1:$port
 

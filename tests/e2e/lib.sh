@@ -56,6 +56,18 @@ connections_come() {
     within $LIMIT_S more_connections "$@" && sleep 0.3 # what it asks comes with the connection
 }
 has() { grep -q -- "$2" "$1"; } # FILE PATTERN
+# hear FILE COUNT PATTERN COMMAND...: what COMMAND, which does not end by itself, prints to FILE until PATTERN is in COUNT of its
+# lines; it has as long as all that should happen.
+hear() {
+    local file=$1 count=$2 pattern=$3 pid
+    shift 3
+    "$@" >"$file" &
+    pid=$!
+    is_heard() { [ "$(grep -cE -- "$pattern" "$file")" -ge "$count" ] || is_gone "$pid"; }
+    within $LIMIT_S is_heard
+    kill "$pid" 2>/dev/null
+    wait "$pid" 2>/dev/null
+}
 is_gone() { ! kill -0 "$1" 2>/dev/null; }
 
 # launch DIR PORT [flags]: does not wait. What it says goes behind what is in DIR/log.
@@ -82,7 +94,7 @@ start_server() {
         done
         is_gone "$server_pid" || return 0
         # Somebody else's connection may have got the port meanwhile.
-        tail -c "+$from" "$dir/log" | grep -q 'address already in use' && [ $SECONDS -le $end ] || return 1
+        tail -c "+$from" "$dir/log" | grep -qi 'address already in use' && [ $SECONDS -le $end ] || return 1
         sleep 1
     done
 }

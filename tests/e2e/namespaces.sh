@@ -54,4 +54,50 @@ stop_server TERM
 start_server "$work" "$port" --registry-max-namespaces 2 --config-max-namespaces 3 || exit 1
 instance one && expect "the registry after a restart" "429 quota_exceeded" "$answer"
 publish four x && expect "configurations after a restart" "429 quota_exceeded" "$answer"
+
+# --- sessions and projected instances, with users and with session keys
+stop_server TERM
+start_server "$work/keys" "$port" --session-keys || exit 1
+key() { [ -n "$1" ] && echo "X-Cairn-Session-Key: $1"; }
+beat() { req PUT "/sessions/$session/heartbeat" -H "$(key "$1")"; }
+req POST /sessions -d '{"ttl":600}' && session=$(of .session) secret=$(of .session_key)
+beat "" && expect "a session asks for its key" "403 forbidden" "$answer"
+beat "00000000000000000000000000000000" && expect "for the right one" "403 forbidden" "$answer"
+beat "$secret" && expect "which its opener has" "200 " "$answer"
+req PUT "/services/web/instances/i?session=$session" -H "$(key "$secret")" -d '{"host":"h"}' && expect "to register" "200 " "$answer"
+req PUT /services/web/instances/i -d '{"host":"evil"}' && expect "without it the instance stays" "403 forbidden" "$answer"
+req DELETE "/sessions/$session" && expect "and the session" "403 forbidden" "$answer"
+stored=$(etcdctl --endpoints "127.0.0.1:$port" get --prefix / --print-value-only)
+check "the key is stored nowhere" test "${stored/$secret/}" = "$stored"
+check "nor logged" test "$(grep -c "$secret" "$work/keys/log")" = 0
+etcdctl --endpoints "127.0.0.1:$port" put "/cairn/registry/sessions/$(printf %016x "0x$session")" junk >/dev/null
+beat "$secret" && expect "junk over its document ends nothing" "200 " "$answer"
+is_repaired() { etcdctl --endpoints "127.0.0.1:$port" get --prefix /cairn/registry/sessions/ --print-value-only | grep -q key_sha256; }
+check "and is repaired" within $LIMIT_S is_repaired
+
+ctl() { etcdctl --endpoints "127.0.0.1:$port" --user root:root-pw "$@" >/dev/null; }
+etcdctl --endpoints "127.0.0.1:$port" put /microservices/shop/k1 '{"endpoints":["grpc://10.0.0.5:9000"]}' >/dev/null
+{
+    for user in root alice bob; do etcdctl --endpoints "127.0.0.1:$port" user add "$user:$user-pw"; done
+    etcdctl --endpoints "127.0.0.1:$port" user grant-role root root
+    etcdctl --endpoints "127.0.0.1:$port" role add team
+    for prefix in instances sessions/0000; do
+        etcdctl --endpoints "127.0.0.1:$port" role grant-permission team --prefix=true readwrite "/cairn/registry/$prefix/"
+    done
+    for user in alice bob; do etcdctl --endpoints "127.0.0.1:$port" user grant-role $user team; done
+    etcdctl --endpoints "127.0.0.1:$port" auth enable
+} >/dev/null
+ctl role add source && ctl role grant-permission source --prefix=true read /microservices/ && ctl user grant-role alice source
+req GET /services/shop -u alice:alice-pw && expect "alice may read the source key" "kratos:k1" "$(of '.instances[].id')"
+req GET /services/shop/instances/kratos:k1 -u bob:bob-pw && expect "bob may not: there is no such instance" "404 not_found" "$answer"
+req GET /services/shop -u bob:bob-pw && expect "nor service" "404 not_found" "$answer"
+req GET /services -u bob:bob-pw && expect "nor an entry in the list" "web" "$(of '[.services[].name] | join(" ")')"
+req GET /services -u alice:alice-pw && expect "alice sees it there" "shop web" "$(of '[.services[].name] | join(" ")')"
+req PUT /services/mine/instances/a -u alice:alice-pw -d '{"host":"h","ttl":600}' && session=$(of .session)
+req PUT "/sessions/$session/heartbeat" -u alice:alice-pw && expect "alice keeps her session" "200 " "$answer"
+for try in "PUT /sessions/$session/heartbeat" "DELETE /sessions/$session" "PUT /services/mine/instances/b?session=$session" "PUT /services/mine/instances/a"; do
+    data=(-d '{"host":"h"}') && [[ $try == *services* ]] || data=()
+    req ${try% *} "${try#* }" -u bob:bob-pw "${data[@]}" && expect "bob: ${try/$session/ID}" "403 forbidden" "$answer"
+done
+req PUT "/sessions/$session/heartbeat" -u root:root-pw && expect "an operator may" "200 " "$answer"
 finish

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Flags, environment and config file as etcd's; every wrong one gets a sentence and a non-zero exit, and makes no folder.
 . "$(dirname "$0")/lib.sh"
+top=$PWD
 cd "$work" || exit 1
 
 # refused NAME PATTERN EXIT -- command...: exits with EXIT and says PATTERN
@@ -82,7 +83,9 @@ server_pid=$!
 ready yaml.log
 check "by config file" curl -sf "http://127.0.0.1:$port/health" -o /dev/null
 expect "its name" n1 "$(etcdctl --endpoints 127.0.0.1:$port member list | cut -d, -f3 | tr -d ' ')"
-refused "port in use" "$port" 1 -- "$CAIRND" --data-dir other $urls
+refused "port in use" "process $server_pid \\(cairnd\\) uses port [0-9]+; stop it, or choose another port with --listen-" 1 -- "$CAIRND" --data-dir other $urls
+refused "make run, port in use" "port $port .* process $server_pid \\(cairnd\\); stop it, or choose another: make run PORT=" 1 -- \
+    env CAIRND="$CAIRND" PORT=$port DNS_PORT=$((port + 30)) "$top/tests/e2e/one.sh"
 stop_server
 check "every log line is JSON" jq -e . yaml.log -s >/dev/null
 "$CAIRND" --data-dir "$work/exp" $urls --experimental-watch-progress-notify-interval=5s --experimental-initial-corrupt-check=true >exp.log 2>&1 &

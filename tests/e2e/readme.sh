@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Runs every command of the README's console blocks on a node of its own, those of "Three members" on three, and compares
-# what they print: `...` in the README stands for anything within a line. The ports 2379, 2389, 2399, 2409 in the README,
-# those one above, and 8600 are others here.
+# Runs every command of the console blocks of README.md, SECURITY.md and docs/*.md, each page on a node of its own, the README's "Three
+# members" on three, and compares what they print: `...` in a page stands for anything within a line. The ports 2379, 2389, 2399,
+# 2409, those one above, and 8600 are others here; so is the process that pidof finds.
 . "$(dirname "$0")/lib.sh"
 readme=$PWD/README.md
 three=$PWD/tests/e2e/three.sh
@@ -97,31 +97,33 @@ run_one() { # command, wanted output
     fi
 }
 
-command=""
-wanted=""
-in_block=0
-count=0
-while IFS= read -r line; do
-    case $line in
-    '```console') in_block=1 ;;
-    '```')
-        [ $in_block = 1 ] && [ -n "$command" ] && run_one "$command" "${wanted%$'\n'}"
-        in_block=0
-        command=""
-        wanted=""
-        ;;
-    '$ '*)
-        if [ $in_block = 1 ]; then
-            [ -n "$command" ] && run_one "$command" "${wanted%$'\n'}"
-            command=${line#\$ }
+run_page() { # FILE; count: the commands so far
+    local command="" wanted="" in_block=0 line
+    while IFS= read -r line; do
+        case $line in
+        '```console') in_block=1 ;;
+        '```')
+            [ $in_block = 1 ] && [ -n "$command" ] && run_one "$command" "${wanted%$'\n'}"
+            in_block=0
+            command=""
             wanted=""
-            count=$((count + 1))
-        fi
-        ;;
-    '## Three members') start_cluster ;;
-    *) [ $in_block = 1 ] && wanted+="$line"$'\n' ;;
-    esac
-done <"$readme"
+            ;;
+        '$ '*)
+            if [ $in_block = 1 ]; then
+                [ -n "$command" ] && run_one "$command" "${wanted%$'\n'}"
+                command=${line#\$ }
+                wanted=""
+                count=$((count + 1))
+            fi
+            ;;
+        '## Three members') start_cluster ;;
+        *) [ $in_block = 1 ] && wanted+="$line"$'\n' ;;
+        esac
+    done <"$1"
+}
+
+count=0
+run_page "$readme"
 check "the README has commands" test "$count" -gt 20
 cd - >/dev/null || exit 1
 kill -TERM "$cluster_pid"
@@ -129,4 +131,23 @@ wait "$cluster_pid"
 expect "make cluster stops cleanly" 0 $?
 cluster_pid=""
 check "and leaves no member behind" test -z "$(ps -eo args | grep "[c]airnd.*$work")"
+
+# --- SECURITY.md and docs/: a node with TLS beside it -----------------------------------------------------------------
+pidof() { echo "$server_pid"; }
+for page in "$PWD"/SECURITY.md "$PWD"/docs/*.md; do
+    grep -q '^```console' "$page" || continue
+    name=$(basename "$page" .md)
+    mkdir "$work/$name"
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost -keyout "$work/$name/server.key" \
+        -out "$work/$name/server.crt" 2>>"$work/openssl.log"
+    openssl rand -base64 33 >"$work/$name/join-token"
+    start_server "$work/$name" "$port" --bcrypt-cost 4 --join-token-file "$work/$name/join-token" --cert-file "$work/$name/server.crt" --key-file "$work/$name/server.key" \
+        --listen-client-urls "http://127.0.0.1:$port,https://127.0.0.1:$((port + 10))" || fails "no node for $page"
+    count=0
+    cd "$work/$name" || exit 1
+    run_page "$page"
+    check "$name has commands" test "$count" -gt 5
+    cd - >/dev/null || exit 1
+    stop_server TERM
+done
 finish

@@ -19,7 +19,7 @@ for k in range(140):
     call("/v3/kv/put", {"key": text("n%d" % k), "value": text(tag)})
 PY
 }
-hash_of() { curl -s -m 20 "$(client_url "$1")/v3/maintenance/hashkv" -d '{}' | sed 's/.*"hash":\([0-9]*\).*/\1/'; }
+hash_of() { curl -s -m 60 "$(client_url "$1")/v3/maintenance/hashkv" -d '{}' | sed 's/.*"hash":\([0-9]*\).*/\1/'; }
 same() { local a; a=$(hash_of 1) && [ -n "$a" ] && [ "$a" = "$(hash_of 2)" ] && [ "$a" = "$(hash_of 3)" ]; }
 clean() { [ -z "$(find "$work"/n? -name 'snapshot-in*')" ]; }
 for i in 1 2 3; do start_member $i $flags; done

@@ -7,7 +7,8 @@ port=$(free_port)
 start_server "$work" "$port" || { cat "$work/log"; exit 1; }
 
 etcdctl --endpoints "127.0.0.1:$port" put /cairn/registry/instances/default/default/orders/o1 '{"host":"10.0.0.5","port":8080}' >/dev/null
-events=$(timeout 2 curl -sN "http://127.0.0.1:$port/api/v1/stream?kind=service&name=orders")
+hear "$work/events" 1 '"id":"o1"' curl -sN "http://127.0.0.1:$port/api/v1/stream?kind=service&name=orders"
+events=$(cat "$work/events")
 check "curl hears welcome" grep -q '^event: welcome$' <<<"$events"
 check "and a snapshot with a token" grep -Eq '^id: [0-9]+:[0-9]+$' <<<"$events"
 check "with the instance" grep -q '"id":"o1","host":"10.0.0.5","port":8080' <<<"$events"
@@ -15,7 +16,9 @@ expect "what is asked wrongly is refused" '{"error":{"code":"invalid","message":
     "$(curl -s "http://127.0.0.1:$port/api/v1/stream?name=orders")"
 
 curl -s -X PUT --data-binary 'port: 80' "http://127.0.0.1:$port/api/v1/configs/shop.yaml" >/dev/null
-events=$(timeout 5 curl -sN "http://127.0.0.1:$port/api/v1/stream?kind=config&name=shop.yaml&kind=configs&prefix=shop&group=")
+hear "$work/events" 2 '"sid":2,.*"id":"default/shop.yaml"|"content":"port: 80"' \
+    curl -sN "http://127.0.0.1:$port/api/v1/stream?kind=config&name=shop.yaml&kind=configs&prefix=shop&group="
+events=$(cat "$work/events")
 check "curl hears a configuration" grep -q '"id":"shop.yaml","name":"shop.yaml","seq":1,.*"content":"port: 80"' <<<"$events"
 check "and those of all groups" grep -q '"sid":2,.*"id":"default/shop.yaml"' <<<"$events"
 timeout 300 python3 "$client" config "$port" >"$work/config" 2>&1

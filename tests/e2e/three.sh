@@ -5,6 +5,7 @@
 # Every member has a script of its own in that folder, with the whole command: cluster/n1.sh starts n1, cluster/n1.pid is
 # its process. Kill one, remove its data, start it again: the others do not mind.
 set -uo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/../shell/environment.sh"
 cd "$(dirname "$0")/../.." || exit 1
 cairnd=$(realpath "${CAIRND:-bin/cairnd}")
 dir=${CLUSTER_DIR:-cluster}
@@ -19,21 +20,26 @@ for i in 1 2 3; do
     clients+="${clients:+,}127.0.0.1:$client"
 done
 
+# Members prove themselves to each other by it; whoever does not have it is neither answered nor added.
+[ -s "$dir/join-token" ] || (umask 077 && head -c 33 /dev/urandom | base64 >"$dir/join-token") || exit 1
+
 write_script() { # number
     local client=$((port + 10 * ($1 - 1)))
     local peer=$((client + 1))
+    local pid_file=${dir@Q}/n$1.pid # quoted for sh: the path may hold a blank, a quote or a dollar sign
     cat >"$dir/n$1.sh" <<END
 #!/bin/sh
 # Starts n$1 in the foreground. With data in $dir/n$1 it goes on with that; without, it begins, joins, or asks to be replaced.
-if [ -f "$dir/n$1.pid" ] && kill -0 "\$(cat "$dir/n$1.pid")" 2>/dev/null; then
+if [ -f $pid_file ] && kill -0 "\$(cat $pid_file)" 2>/dev/null; then
     echo "n$1 is running already" >&2
     exit 1
 fi
-echo \$\$ >"$dir/n$1.pid.new" && mv "$dir/n$1.pid.new" "$dir/n$1.pid" # never seen empty
-exec "$cairnd" --name n$1 --data-dir "$dir/n$1" \\
+echo \$\$ >$pid_file.new && mv $pid_file.new $pid_file # never seen empty
+exec ${cairnd@Q} --name n$1 --data-dir ${dir@Q}/n$1 \\
     --listen-client-urls http://127.0.0.1:$client --advertise-client-urls http://127.0.0.1:$client \\
     --listen-peer-urls http://127.0.0.1:$peer --initial-advertise-peer-urls http://127.0.0.1:$peer \\
     --initial-cluster $cluster \\
+    --join-token-file "$dir/join-token" --require-peer-proof \\
     --initial-cluster-token three "\$@"
 END
     chmod +x "$dir/n$1.sh"
@@ -74,6 +80,7 @@ for i in 1 2 3; do
     done
     echo "n$i does not serve; its log ends with:" >&2
     tail -3 "$dir/n$i.log" >&2
+    grep -qi 'address already in use' "$dir/n$i.log" && echo "choose other ports: make cluster CLUSTER_PORT=$((port + 100))" >&2
     stop 1
 done
 cat <<END
@@ -84,7 +91,7 @@ Web console: http://127.0.0.1:$port/ui/
 Try in another shell:
   export ETCDCTL_ENDPOINTS=$clients
   etcdctl put city Lisbon && etcdctl endpoint status --cluster -w table
-  kill -9 \$(cat $dir/n1.pid); etcdctl put city Porto; etcdctl get city
+  kill -9 \$(cat $(printf %q "$dir")/n1.pid); etcdctl put city Porto; etcdctl get city
 
 END
 while :; do

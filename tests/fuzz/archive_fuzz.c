@@ -55,7 +55,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         buf_add(&text, data, size);
     }
     int err = read_archive(buf_slice(&text), text.size + 1, &once);
-    int other = read_archive(buf_slice(&text), size ? 1 + data[size - 1] : 1, &again);
+    size_t piece = size ? data[size - 1] : 0;
+    int other = read_archive(buf_slice(&text), piece + 1, &again);
     assert(err == other && slice_equal(buf_slice(&once), buf_slice(&again)));
     buf_done(&text);
     buf_done(&once);

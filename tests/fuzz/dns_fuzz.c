@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * server/dns: any bytes, over UDP and TCP, to a small registry. Every answer is one that ldns reads, says
- * that it is an answer to this message, repeats its question byte for byte, and keeps to its limit. */
+ * that it is an answer to this message, repeats its question byte for byte, and keeps to its limit. Over UDP
+ * the source is once a loopback address, once one that may be forged, and once one over its rate limit. A
+ * cookie in an answer is the one that the server takes from this client, and only if the query had a client
+ * cookie. */
 #include <assert.h>
 #include <stdlib.h>
 
@@ -8,18 +11,50 @@
 
 #include "tests/unit/dns_world.h"
 
-static void check_answer(struct dns_world *w, const uint8_t *data, size_t size, bool is_tcp)
+enum how { TCP, LOCAL, REMOTE, LIMITED, HOWS };
+
+static const uint8_t *find_cookie(const ldns_pkt *p)
+{
+    const ldns_rdf *options = ldns_pkt_edns(p) ? ldns_pkt_edns_data(p) : NULL;
+    if (!options || ldns_rdf_size(options) == 0)
+        return NULL;
+    assert(ldns_rdf_size(options) == 4 + DNS_COOKIE_SIZE);
+    assert(memcmp(ldns_rdf_data(options), "\0\12\0\30", 4) == 0);
+    return ldns_rdf_data(options) + 4;
+}
+
+static void check_size(enum how how, const struct dns_result *r, size_t query_size, size_t n)
+{
+    bool is_verified = how == LOCAL || r->cookie == DNS_COOKIE_VALID;
+    assert(n >= DNS_HEADER_SIZE && n <= (how == TCP    ? (size_t)DNS_ANSWER_MAX
+                                         : is_verified ? (size_t)DNS_UDP_SIZE
+                                                       : (size_t)DNS_UDP_SIZE_MIN));
+    if (how == LIMITED && !is_verified) /* a client cookie of 8 bytes comes back as one of 24 */
+        assert(r->verdict == DNS_RATE_SLIP && n <= query_size + 16);
+    else
+        assert(r->verdict == DNS_RATE_PASS);
+}
+
+static void check_answer(struct dns_world *w, const uint8_t *data, size_t size, enum how how)
 {
     static uint8_t answer[DNS_ANSWER_MAX];
     struct dns_result result;
     ldns_pkt *p = NULL;
-    arena_reset(&w->arena);
-    size_t n = dns_answer(&w->view, slice_of(data, size), is_tcp, size, &w->arena, answer, &result);
+    enum { NOW_S = 1000 };
+    struct dns_request request = {.query = slice_of(data, size),
+                                  .is_tcp = how == TCP,
+                                  .client = how == LOCAL ? dns_world_local : dns_world_remote,
+                                  .now_s = NOW_S,
+                                  .random = size};
+    struct dns_rate *rate = w->view.rate;
+    w->view.rate = how == LIMITED ? rate : NULL;
+    size_t n = dns_world_answer(w, request, answer, &result);
+    w->view.rate = rate;
     if (n == 0) {
-        assert(size < DNS_HEADER_SIZE || data[2] & 0x80);
+        assert(size < DNS_HEADER_SIZE || data[2] & 0x80 || result.verdict == DNS_RATE_DROP);
         return;
     }
-    assert(n >= DNS_HEADER_SIZE && n <= (is_tcp ? DNS_ANSWER_MAX : DNS_UDP_SIZE_MAX));
+    check_size(how, &result, size, n);
     assert(answer[0] == data[0] && answer[1] == data[1] && answer[2] & 0x80);
     assert(ldns_wire2pkt(&p, answer, n) == LDNS_STATUS_OK);
     assert(ldns_pkt_qdcount(p) <= 1);
@@ -27,9 +62,16 @@ static void check_answer(struct dns_world *w, const uint8_t *data, size_t size, 
         size_t question = ldns_rdf_size(ldns_rr_owner(ldns_rr_list_rr(ldns_pkt_question(p), 0))) + 4;
         assert(memcmp(answer + DNS_HEADER_SIZE, data + DNS_HEADER_SIZE, question) == 0);
         /* What the client can take. */
-        assert(is_tcp || ldns_pkt_edns(p) || n <= DNS_UDP_SIZE_MIN);
+        assert(how == TCP || ldns_pkt_edns(p) || n <= DNS_UDP_SIZE_MIN);
     }
     assert(result.rcode == DNS_NOERROR || ldns_pkt_ancount(p) == 0);
+    const uint8_t *cookie = find_cookie(p);
+    assert((cookie != NULL) == (result.cookie != DNS_COOKIE_NONE));
+    if (cookie) {
+        assert(memmem(data, size, cookie, DNS_COOKIE_CLIENT_SIZE));
+        assert(dns_cookie_check(&w->secrets, slice_of(cookie, DNS_COOKIE_SIZE), &request.client, NOW_S) ==
+               DNS_COOKIE_VALID);
+    }
     ldns_pkt_free(p);
 }
 
@@ -45,8 +87,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             snprintf(value, sizeof value, "{\"host\":\"10.20.0.%u\",\"port\":80}", i);
             dns_world_put(w, NAME_INSTANCE, key, value);
         }
+        w->view.rate = dns_rate_new(1, (const uint8_t *)"0123456789abcdef");
+        dns_rate_check(w->view.rate, &dns_world_remote, 0); /* the only one: time stands still */
     }
-    check_answer(w, data, size, false);
-    check_answer(w, data, size, true);
+    for (enum how how = 0; how < HOWS; how++)
+        check_answer(w, data, size, how);
     return 0;
 }

@@ -14,6 +14,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const ProtobufCMessageDescriptor *type = entry_descriptor(e.op);
     if (!type || e.body.size > size)
         abort();
+    struct slice rest = e.needs;
+    struct auth_need need;
+    while (e.has_needs && entry_next_need(&rest, &need) == OK)
+        if (need.key.size > size || need.range_end.size > size)
+            abort();
     struct arena a = {0};
     (void)protobuf_c_message_unpack(type, arena_allocator(&a), e.body.size, e.body.data);
     arena_done(&a);

@@ -26,7 +26,7 @@ static void mend(struct buf *b)
         size_t size = get_le32(p) & 0xfff; /* short, so that there are several */
         if (size > b->size - at - WIRE_HEADER_SIZE)
             size = b->size - at - WIRE_HEADER_SIZE;
-        put_le32(p, (uint32_t)size | (uint32_t)(p[3] % 9) << 24);
+        put_le32(p, (uint32_t)size | (uint32_t)(p[3] % 13) << 24);
         put_le32(p + 4, crc32c(0, p + WIRE_HEADER_SIZE, size));
         put_le32(p + 8, crc32c(0, p, 8));
         at += WIRE_HEADER_SIZE + size;
@@ -42,13 +42,50 @@ static enum wire_stage after_hello(struct slice payload)
         return WIRE_AWAIT_NOTHING;
     if (h.version != WIRE_VERSION)
         return WIRE_AWAIT_NOTHING;
-    MUST(h.urls.size <= WIRE_URLS_MAX && (h.lane < PEER_LANE_COUNT || h.lane == WIRE_LANE_QUESTION));
+    MUST(h.urls.size <= WIRE_URLS_MAX && (h.lane < PEER_LANE_COUNT || h.lane >= WIRE_LANE_CONFIRM));
     wire_add_hello(&b, &h);
     struct slice in = buf_slice(&b);
     MUST(wire_take(&in, WIRE_AWAIT_HELLO, &f) == 1 && wire_read_hello(f.payload, &again) == OK);
     MUST(again.from == h.from && again.number == h.number && slice_equal(again.urls, h.urls));
     buf_done(&b);
-    return h.lane == WIRE_LANE_QUESTION ? WIRE_AWAIT_QUESTION : WIRE_AWAIT_MESSAGES;
+    return h.lane == WIRE_LANE_QUESTION  ? WIRE_AWAIT_QUESTION
+           : h.lane == WIRE_LANE_CONFIRM ? WIRE_AWAIT_CONFIRM
+                                         : WIRE_AWAIT_PROOF;
+}
+
+static enum wire_stage after_challenge(const struct wire_frame *f)
+{
+    struct wire_challenge c, again;
+    struct buf b = {0};
+    struct wire_frame back;
+    if (f->kind != WIRE_CHALLENGE || wire_read_challenge(f->payload, &c) != OK)
+        return WIRE_AWAIT_NOTHING;
+    wire_add_challenge(&b, &c);
+    struct slice in = buf_slice(&b);
+    MUST(wire_take(&in, WIRE_AWAIT_CHALLENGE, &back) == 1 && wire_read_challenge(back.payload, &again) == OK);
+    MUST(memcmp(again.nonce, c.nonce, sizeof c.nonce) == 0 && memcmp(again.mac, c.mac, sizeof c.mac) == 0);
+    buf_done(&b);
+    return WIRE_AWAIT_REPLY;
+}
+
+/* Questions, answers, dial-backs: one frame, then nothing. */
+static enum wire_stage after_query(const struct wire_frame *f)
+{
+    struct wire_confirm q, again;
+    struct buf b = {0};
+    struct wire_frame back;
+    MUST(f->kind != WIRE_QUESTION || f->payload.size >= PROOF_MAC_SIZE);
+    MUST(f->kind != WIRE_CONFIRMED || f->payload.size == PROOF_MAC_SIZE || !f->payload.size);
+    if (f->kind != WIRE_CONFIRM || wire_read_confirm(f->payload, &q) != OK)
+        return WIRE_AWAIT_NOTHING;
+    wire_add_confirm(&b, &q);
+    struct slice in = buf_slice(&b);
+    MUST(wire_take(&in, WIRE_AWAIT_CONFIRM, &back) == 1 && wire_read_confirm(back.payload, &again) == OK);
+    MUST(again.lane == q.lane && again.cluster_id == q.cluster_id && again.from == q.from &&
+         again.to == q.to);
+    MUST(again.run == q.run && again.number == q.number && memcmp(again.tag, q.tag, sizeof q.tag) == 0);
+    buf_done(&b);
+    return WIRE_AWAIT_NOTHING;
 }
 
 /* The conversation, fed in pieces; returns a hash of what was understood. */
@@ -73,8 +110,12 @@ static uint64_t converse(struct slice bytes, enum wire_stage stage, size_t piece
                 stage = wire_read_reply(f.payload, &reply) == OK && reply.reason == WIRE_WELCOME
                             ? WIRE_AWAIT_PONGS
                             : WIRE_AWAIT_NOTHING;
-            else if (stage == WIRE_AWAIT_QUESTION || stage == WIRE_AWAIT_ANSWER)
-                stage = WIRE_AWAIT_NOTHING;
+            else if (stage == WIRE_AWAIT_CHALLENGE)
+                stage = after_challenge(&f);
+            else if (stage == WIRE_AWAIT_PROOF)
+                stage = WIRE_AWAIT_MESSAGES;
+            else if (stage != WIRE_AWAIT_MESSAGES && stage != WIRE_AWAIT_PONGS)
+                stage = after_query(&f);
         }
         buf_consume(&in, in.size - rest.size);
     }
@@ -85,15 +126,13 @@ static uint64_t converse(struct slice bytes, enum wire_stage stage, size_t piece
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const enum wire_stage first[] = {WIRE_AWAIT_HELLO, WIRE_AWAIT_REPLY, WIRE_AWAIT_ANSWER,
-                                            WIRE_AWAIT_MESSAGES};
     if (size < 2)
         return 0;
     struct buf b = {0};
     buf_add(&b, data + 2, size - 2);
     if (data[0] & MEND)
         mend(&b);
-    enum wire_stage stage = first[data[0] % 4];
+    enum wire_stage stage = (enum wire_stage)((data[0] & ~MEND) % (WIRE_AWAIT_NOTHING + 1));
     MUST(converse(buf_slice(&b), stage, b.size + 1) == converse(buf_slice(&b), stage, 1 + data[1] % 64));
     buf_done(&b);
     return 0;

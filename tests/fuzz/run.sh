@@ -2,13 +2,14 @@
 # run.sh TARGET SECONDS: builds tests/fuzz/TARGET_fuzz.c with clang's libFuzzer and the address and undefined
 # sanitizers, and runs it on a copy of its corpus. A crash leaves its input in build/fuzz/.
 set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/../shell/environment.sh"
 target=$1
 seconds=$2
 command -v clang >/dev/null || { echo "fuzz: clang is missing (DEPS=test tests/lint/deps.sh)"; exit 1; }
 san=fuzzer-no-link,address,undefined
 make --no-print-directory -s CC=clang SAN=$san BUILD=build/fuzz build/fuzz/libcore.a
 flags="-D_GNU_SOURCE -std=c17 -I. -isystem build/fuzz/gen -isystem build/fuzz/gen/proto"
-clang $flags -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
+clang $flags -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize=function -fno-sanitize-recover=all \
     "tests/fuzz/${target}_fuzz.c" build/fuzz/libcore.a \
     $(pkg-config --cflags --libs $PACKAGES) $([ "$target" = dns ] && echo -lldns) \
     -lpthread -lm -o "build/fuzz/$target"

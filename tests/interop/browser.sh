@@ -3,6 +3,7 @@
 # and by EventSource, and asks its own server for /said?what-it-saw, in whose log it is read. The server must have
 # --cors=http://127.0.0.1:PAGE_PORT. A page from another port must be refused.
 set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/../shell/environment.sh"
 chromium=$1 port=$2 page_port=$3
 work=$(mktemp -d)
 server=""

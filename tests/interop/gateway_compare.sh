@@ -5,6 +5,7 @@
 # the order of readyz's lines (a Go map), and the metrics' values.
 # Known and wanted differences are marked "wanted" and not counted.
 set -u
+. "$(dirname "${BASH_SOURCE[0]}")/../shell/environment.sh"
 ours=$1
 etcd=$2
 work=$(mktemp -d)

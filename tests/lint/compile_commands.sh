@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # compile_commands.sh 'compiler and flags' file.c...: prints the database that clangd and clang-tidy read.
+. "$(dirname "${BASH_SOURCE[0]}")/../shell/environment.sh"
 flags=${1//\"/\\\"}
 shift
 sep="["

@@ -1,9 +1,12 @@
 #!/usr/bin/env bash
-# Installs the Debian 12 packages that building, running and testing need, only those that are missing.
+# Installs the packages of Debian 12 or 13 that building, running and testing need, only those that are missing.
 set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/../shell/environment.sh"
 packages="build-essential pkg-config libuv1-dev libnghttp2-dev libwebsockets-dev libwebsockets-evlib-uv liblmdb-dev
 libyaml-dev libssl-dev libprotobuf-c-dev protobuf-c-compiler libjansson-dev zlib1g-dev libjwt-dev libcrypt-dev libcmocka-dev libldns-dev curl jq etcd-client python3"
-[ "${DEPS:-}" = test ] && packages="$packages clang clang-format clang-tidy libclang-rt-14-dev etcd-server prometheus procps bind9-dnsutils knot-dnsutils nginx-light nftables iproute2 chromium python3-yaml yamllint shellcheck"
+# What tests/debian needs on the machine itself.
+[ "${DEPS:-}" = debian ] && packages="debootstrap"
+[ "${DEPS:-}" = test ] && packages="$packages clang clang-format clang-tidy libclang-rt-dev etcd-server prometheus procps bind9-dnsutils knot-dnsutils nginx-light nftables iproute2 chromium python3-yaml yamllint shellcheck"
 missing=""
 for p in $packages; do
     dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep -q '^install ok installed' || missing="$missing $p"

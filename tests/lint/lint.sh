@@ -2,6 +2,7 @@
 # lint.sh 'preprocessor and compiler flags': every check of `make lint`, one line of result each, with what is
 # wrong above it. Goes on after a failure, so that one run shows all. TIDY=1 adds clang-tidy (minutes).
 set -u
+. "$(dirname "${BASH_SOURCE[0]}")/../shell/environment.sh"
 flags=$1
 here=tests/lint
 failed=0
@@ -36,13 +37,17 @@ result selftest $? "the checkers find what is planted"
 bash tests/shell/selftest.sh >"$out" 2>&1
 result tries $? "what runs the tests says what failed"
 
-if command -v clang-format >/dev/null; then
-    check='for f; do clang-format "$f" | cmp -s - "$f" || echo "$f: not as clang-format writes it"; done'
+# Each version of clang-format lays out files in its own way; 14 is the one.
+formatter=$(command -v clang-format-14 || command -v clang-format)
+formats=$("${formatter:-false}" --version 2>/dev/null | grep -o 'version [0-9]*')
+if [ "$formats" = "version 14" ]; then
+    export formatter
+    check='for f; do "$formatter" "$f" | cmp -s - "$f" || echo "$f: not as clang-format writes it"; done'
     printf '%s\n' "${code[@]}" | xargs -n 16 -P 2 bash -c "$check" format >"$out" 2>&1
     [ ! -s "$out" ]
     result format $? "${#code[@]} files (make format repairs)"
 else
-    skip format "clang-format is missing"
+    skip format "clang-format 14 is missing${formats:+; here is $formats}"
 fi
 
 awk -f $here/layers.awk $here/layers "${code[@]}" >"$out"
@@ -50,6 +55,10 @@ result layers $? "${#code[@]} files"
 
 awk -f $here/names.awk "${code[@]}" >"$out"
 result names $? "${#code[@]} files: licence, typedef, snake_case, lengths"
+
+mapfile -t built < <(printf '%s\n' "${code[@]}" | grep -v ^tests/compiler/)
+awk -f $here/folds.awk "${built[@]}" >"$out"
+result folds $? "${#built[@]} files: nothing that gcc 14.2 reads through a null pointer"
 
 words='TO''DO|FIX''ME|X''XX|HA''CK'
 ! grep -nwE "$words" "${texts[@]}" >"$out"
@@ -61,9 +70,18 @@ result merged $? "${#texts[@]} files: no marks of a merge"
 bash $here/start_order.sh server/start.order "${code[@]}" >"$out" 2>&1
 result start $? "the functions that a start runs (make start-order writes them anew)"
 
+"$ACCESS" docs tests/access/security.md.in | diff - docs/security.md >"$out" 2>&1
+result docs $? "docs/security.md is what its tables say (make docs writes it)"
+
 bash_ok=0
 for s in "${scripts[@]}"; do bash -n "$s" || bash_ok=1; done >"$out" 2>&1
 result shell $bash_ok "${#scripts[@]} scripts"
+
+bash $here/environment.sh "${scripts[@]}" .ci/run >"$out" 2>&1
+result locale $? "${#scripts[@]} scripts have the environment of tests/shell/environment.sh"
+
+bash $here/path.sh >"$out" 2>&1
+result path $? "a build in a folder whose path holds a blank, a quote and a dollar sign"
 
 printf '%s\n' "${headers[@]}" | compile gcc $flags -Werror -fsyntax-only -x c
 result headers $? "${#headers[@]} headers compile alone"

@@ -2,6 +2,7 @@
 # Plants one violation of each kind in a folder of its own and compares what the checkers say with what they
 # should: a checker that lets everything pass is worse than none.
 set -u
+. "$(dirname "${BASH_SOURCE[0]}")/../shell/environment.sh"
 here=$(cd "$(dirname "$0")" && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -63,3 +64,74 @@ echo gone_2 >>order
 echo 'order: 2 of 11 functions are gone: make start-order' >want
 bash "$here/start_order.sh" order order.c >got && { echo "start_order.sh: exit 0"; exit 1; }
 diff want got || { echo "start_order.sh does not say what it should"; exit 1; }
+
+cat >folds.c <<'END'
+long a(struct e *e, long k)
+{
+    bool b = e && e->v;
+    long sum = b ? e->v + 1 : 1;
+    sum += e->has ? k | f(e) : k;
+    sum += k & 1 ? e->v - 8 : -8;
+    sum += (k & 1) == 0 ? k : k ^ *e->q;
+    sum += 1 + (b ? e->v
+                  : 0);
+    return b ? k / e->v + (k + 1) : (k + 1);
+}
+END
+cat >want <<'END'
+folds.c:4: gcc 14.2 reads "e->v + 1" whatever the condition is: write an if
+folds.c:5: gcc 14.2 reads "k | f(e)" whatever the condition is: write an if
+folds.c:6: gcc 14.2 reads "e->v - 8" whatever the condition is: write an if
+folds.c:7: gcc 14.2 reads "k ^ *e->q" whatever the condition is: write an if
+folds.c:8: gcc 14.2 reads "e->v" whatever the condition is: write an if
+folds.c:10: gcc 14.2 reads "k / e->v + (k + 1)" whatever the condition is: write an if
+END
+awk -f "$here/folds.awk" folds.c >got && { echo "folds.awk: exit 0"; exit 1; }
+diff want got || { echo "folds.awk does not say what it should"; exit 1; }
+cat >folds.c <<'END'
+/* b ? e->v + 1 : 1 */
+long a(struct e *e, long k)
+{
+    long sum = k > 3 ? e->v + 1 : 1;
+    sum += !b ? 1 : e->v + 1;
+    sum += b ? k + 1 : 1;
+    sum += b ? e->v : 1;
+    sum += (b ? e->v : 0) * 2;
+    return e && e->v ? e->v + 1 : 1;
+}
+END
+awk -f "$here/folds.awk" folds.c || { echo "folds.awk: exit 1 on good code"; exit 1; }
+
+# Stand-ins for compilers: what they "build" prints what the check's program would.
+check="$here/../compiler/check.sh"
+stand_in() { # WHAT ITS PROGRAM SAYS
+    printf '#!/bin/sh\ncase $1 in --version) echo "cc 1.0"; exit;; -dumpmachine) echo none-elf; exit;; esac\n' >cc
+    printf 'while [ "$1" != -o ]; do shift; done\nprintf "#!/bin/sh\\necho %s\\n" >"$2"; chmod +x "$2"\n' "$1" >>cc
+    chmod +x cc
+}
+says() { # STATUS SENTENCE STAMP
+    rm -f stamp
+    bash "$check" "$PWD/stamp" ./cc -O2 >got 2>&1
+    [ $? = "$1" ] && { [ -z "$2" ] || grep -q -- "$2" got; } || { echo "check.sh does not say '$2':"; cat got; exit 1; }
+    [ "$(cat stamp 2>/dev/null)" = "$3" ] || { echo "check.sh leaves a stamp: $(cat stamp)"; exit 1; }
+}
+stand_in right && says 0 '' 'cc 1.0: right'
+stand_in 'avoided folded_plus' && says 0 'the sources avoid this form' 'cc 1.0: avoided folded_plus'
+stand_in 'wrong add_by_if' && says 1 'builds wrong code (add_by_if in' ''
+stand_in '' && says 0 'cannot be run here' 'cc 1.0: not run'
+printf '#!/bin/sh\nexit 1\n' >cc && says 1 'does not build' ''
+
+mkdir -p scripts
+printf '#!/usr/bin/env bash\n. "$(dirname "$0")/lib.sh"\n' >scripts/good.sh
+printf '. "$(dirname "${BASH_SOURCE[0]}")/../tests/shell/environment.sh"\n' >scripts/lib.sh
+mkdir -p tests/shell && : >tests/shell/environment.sh
+printf '#!/usr/bin/env bash\nsort x\n' >scripts/bare.sh
+locale=LC_ALL
+printf '#!/usr/bin/env bash\n. scripts/lib.sh\n%s=C sort x\n' $locale >scripts/own.sh
+bash "$here/environment.sh" scripts/good.sh scripts/lib.sh || { echo "environment.sh: exit 1 on good scripts"; exit 1; }
+cat >want <<END
+scripts/bare.sh: does not source tests/shell/environment.sh
+scripts/own.sh:3:$locale=C sort x (tests/shell/environment.sh sets it)
+END
+bash "$here/environment.sh" scripts/good.sh scripts/bare.sh scripts/own.sh >got && { echo "environment.sh: exit 0"; exit 1; }
+diff want got || { echo "environment.sh does not say what it should"; exit 1; }

@@ -3,9 +3,9 @@
 # more: the program's start has changed, the list no longer says which functions belong together. Names of generated
 # functions (with a double underscore) are not looked for.
 set -u
+. "$(dirname "${BASH_SOURCE[0]}")/../shell/environment.sh"
 list=$1
 shift
-export LC_ALL=C
 names=$(grep -v -e '^#' -e '__' "$list" | sort)
 gone=$(comm -23 <(echo "$names") <(grep -ohwE '[A-Za-z_][A-Za-z0-9_]*' "$@" | sort -u))
 all=$(wc -l <<<"$names")

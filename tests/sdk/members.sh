@@ -4,7 +4,7 @@
 . "$(dirname "$0")/../e2e/lib.sh"
 . tests/e2e/members.sh
 PROGRAMS=$(realpath "$PROGRAMS")
-for i in 1 2 3; do start_member $i; done
+for i in 1 2 3; do start_member $i --session-keys; done
 for i in 1 2 3; do check "n$i serves" serves $i; done
 
 coproc journey { "$PROGRAMS/journey" "$(endpoints 1 2 3)" 2>"$work/journey.err"; }
@@ -22,7 +22,7 @@ for i in 1 2 3; do
     lead=$(leader)
     stop_member $i KILL
     check "it goes on when n$i is killed (n$lead led)" goes_on
-    start_member $i
+    start_member $i --session-keys
     check "n$i is back" serves $i
 done
 lead=$(leader)

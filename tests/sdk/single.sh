@@ -11,7 +11,7 @@ endpoint=127.0.0.1:$port
 check "every call" "$PROGRAMS/calls" "$endpoint"
 "$EXAMPLES/kv" "$endpoint" >"$work/kv"
 expect "example kv" "0 example/counter = 1 swapped: yes" "$? $(xargs <"$work/kv")"
-"$EXAMPLES/service" "$endpoint" | LC_ALL=C sort >"$work/service"
+"$EXAMPLES/service" "$endpoint" | sort >"$work/service"
 expect "example service" "payments.yaml: limit: 10 payments: p1 at 10.0.0.5:8080 is up" "$(xargs <"$work/service")"
 "$EXAMPLES/watch" seen/ "$endpoint" >"$work/watch" &
 watch_pid=$!

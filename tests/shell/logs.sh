@@ -1,5 +1,7 @@
 # What the servers of a test said: a failure shows it at once, for the folder is gone afterwards. Source it.
 
+. "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
+
 # tell_logs FOLDER: the last fifteen lines of each log below it.
 tell_logs() {
     local f

@@ -4,6 +4,8 @@
 # of a process which is gone is free again. ports.py does the same in Python.
 # Does not help against strangers: a block where somebody listens is not taken, but somebody may come later.
 
+. "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
+
 # free_base [COUNT]: the first of a hundred ports, of which COUNT (50) are looked at. For $(...) too: the owner is the script, not the subshell.
 free_base() {
     local folder=${TMPDIR:-/tmp}/cairn-ports.$UID owner p k

@@ -2,6 +2,7 @@
 # What the shell parts of this folder promise, on commands that fail once, twice or never.
 set -u
 cd "$(dirname "$0")" || exit 1
+. ./environment.sh
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 wrong=0
@@ -69,6 +70,24 @@ for p in $(seq 20000 100 29900); do echo $gone >"$(echo "$TMPDIR"/cairn-ports.*)
 same "theirs are free again" 1 "$(free_base | wc -l)"
 echo 1 >"$(echo "$TMPDIR"/cairn-ports.*)/20000" && free_base >"$work/one" && give_back_ports
 same "all given back" "1 0" "$(cat "$TMPDIR"/cairn-ports.*/20000) $(grep -lx $$ "$TMPDIR"/cairn-ports.*/* | wc -l)"
+# One at a time in a clone; a command again and again.
+mkdir -p "$work/clone/tests/shell" && cp ./*.sh "$work/clone/tests/shell"
+once() { "$work/clone/tests/shell/once.sh" word "$@" 2>&1; }
+same "the first one runs" "runs 0" "$(once echo runs) $?"
+same "its status is kept" 3 "$(once bash -c 'exit 3'; echo $?)"
+: >"$work/clone/build/word.lock"
+once sleep 60 &
+holder=$!
+until [ -s "$work/clone/build/word.lock" ]; do sleep 0.01; done
+same "the second one is told which runs" "make word: another one runs in this folder (process $(cat "$work/clone/build/word.lock")); wait for it, or use a second clone 1" \
+    "$(once echo no) $?"
+until pkill -x -P "$(cat "$work/clone/build/word.lock")" sleep; do sleep 0.01; done
+wait $holder 2>/dev/null
+same "then the next one runs" "runs 0" "$(once echo runs) $?"
+repeated=$("$work/clone/tests/shell/repeat.sh" 3 1 "$work/fails" often 1)
+same "two of three passed" "repeat: 2 of 3 passed; failed: 1" "$(tail -n 1 <<<"$repeated")"
+same "what failed is kept" "1.log" "$(ls "$work/clone/build/repeat")"
+same "and shown" 1 "$(grep -c 'FAIL something of often' <<<"$repeated")"
 . ./logs.sh
 mkdir -p "$work/node/n1" && seq 100 >"$work/node/n1/log"
 same "the end of a log" "    --- n1/log ends with: 15" "$(tell_logs "$work/node" | head -n 1) $(tell_logs "$work/node" | grep -c '|')"

@@ -2,6 +2,7 @@
 #
 # Only with CI_RETRY=1, which .ci/run sets and nobody else; README.md says why, and what is never tried twice. What passes at the
 # second try only is printed as `FLAKY: name` behind the output of the first one, is counted, and is a defect to be repaired.
+. "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 flaky=()
 
 # tries NAME COMMAND...: its status is that of the last try. 77 means skipped.

@@ -3,6 +3,7 @@
 # same without a bug, which must see nothing. Prints the table; exits 1 when a bug stays unseen within its bound, a planted bug
 # has no line, or a run without one is not clean. PLANTED=folder of the build with -DPLANTED_BUGS, JOBS=2.
 set -u
+. "$(dirname "${BASH_SOURCE[0]}")/../shell/environment.sh"
 here=tests/sim
 how=${1:-all}
 shift

@@ -406,7 +406,7 @@ static void test_origins(void **state)
     expect(&c, "Access-Control-Allow-Origin: http://good.example\r\n");
     expect(&c, "Access-Control-Allow-Methods: POST, GET, OPTIONS, PUT, DELETE\r\n");
     expect(&c, "Access-Control-Allow-Headers: accept, content-type, authorization, if-match, if-none-match, "
-               "last-event-id\r\n");
+               "last-event-id, x-cairn-session-key\r\n");
     expect(&c, "Access-Control-Max-Age: 600\r\n");
     expect(&c, "Vary: Origin\r\n");
     /* etcd's own paths say what etcd says. */
@@ -423,7 +423,7 @@ static void test_origins(void **state)
     /* Others: no header says that they may, and a form that asks nobody writes nothing. */
     buf_clear(&c.in);
     send_text(&c, "OPTIONS /api/v1/configs/a.txt HTTP/1.1\r\nHost: x\r\nOrigin: http://evil.example\r\n\r\n");
-    expect(&c, "HTTP/1.1 200 OK\r\n");
+    expect(&c, "HTTP/1.1 403");
     assert_false(has(&c, "Access-Control-Allow"));
     request(&c, "PUT", "a.txt", "Origin: http://evil.example\r\n", "y");
     expect(&c, "HTTP/1.1 403");
@@ -436,6 +436,25 @@ static void test_origins(void **state)
     expect(&c, "HTTP/1.1 200 OK\r\n");
     request(&c, "PUT", "a.txt", "", "zz");
     expect(&c, "HTTP/1.1 200 OK\r\n");
+    done(&c);
+}
+
+/* A content that is a page of its own, opened in a browser: it runs nothing and has no origin. */
+static void test_content_is_sandboxed(void **state)
+{
+    (void)state;
+    static const char *const raw[] = {"page.html", "page.html?seq=1", "page.html/diff?from=1&to=2",
+                                      "page.html/draft"};
+    put("page.html?type=html", "<script>alert(1)</script>");
+    put("page.html?type=html", "<script>alert(2)</script>");
+    put("page.html/draft?type=html", "<script>alert(3)</script>");
+    struct client c = connect_client();
+    for (size_t i = 0; i < sizeof raw / sizeof *raw; i++) {
+        request(&c, "GET", raw[i], "User-Agent: Mozilla/5.0\r\n", NULL);
+        expect(&c, "HTTP/1.1 200 OK\r\n");
+        expect(&c, "Content-Security-Policy: default-src 'none'; sandbox\r\n");
+        expect(&c, "X-Content-Type-Options: nosniff\r\n");
+    }
     done(&c);
 }
 
@@ -471,6 +490,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_transfers_left, start_api, stop_api),
         cmocka_unit_test_setup_teardown(test_import_room, start_api, stop_api),
         cmocka_unit_test_setup_teardown(test_origins, start_api, stop_api),
+        cmocka_unit_test_setup_teardown(test_content_is_sandboxed, start_api, stop_api),
         cmocka_unit_test(test_labels),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

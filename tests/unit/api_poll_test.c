@@ -301,8 +301,9 @@ static void random_change(void)
                              *const states[] = {"up", "down", "warn"}, *const tags[] = {"x", "y"};
     const char *service = services[draw(3)], *id = ids[draw(3)], *ns = draw(4) ? "default" : "other";
     char text[200];
+    const char *tag = tags[draw(2)], *state = states[draw(3)];
     snprintf(text, sizeof text, "{\"host\":\"h\",\"weight\":%u,\"state\":\"%s\",\"tags\":[\"%s\"]}", draw(2),
-             states[draw(3)], tags[draw(2)]);
+             state, tag);
     switch (draw(8)) {
     case 0:
         change(NAME_OVERRIDE, ns, "default", service, id, draw(2) ? "{\"enabled\":false}" : NULL);

@@ -625,16 +625,6 @@ static void test_openapi(void **state)
     done(&c);
 }
 
-/* A route that names nothing which must be allowed would be open to everybody who is known. */
-static void test_every_route_is_guarded(void **state)
-{
-    (void)state;
-    enum { OF = OF_SERVICE | OF_SETTINGS | OF_INSTANCE | OF_OVERRIDE | OF_SESSION | OF_SESSIONS | OF_CONFIG };
-    for (size_t i = 0; i < api_route_count; i++)
-        if (!(api_routes[i].flags & (OF | OF_DRAFT | OF_ANY | IS_PUBLIC)))
-            fail_msg("%s has no OF_ flag in route.def", api_routes[i].name);
-}
-
 /* The examples of what clients send are what the strict readers take: alone and all together. */
 static int read_as(enum api_schema schema, struct slice text, char *error)
 {
@@ -699,7 +689,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_prometheus, start_api, stop_api),
         cmocka_unit_test_setup_teardown(test_prometheus_slow, start_api, stop_api),
         cmocka_unit_test_setup_teardown(test_openapi, start_api, stop_api),
-        cmocka_unit_test(test_every_route_is_guarded),
         cmocka_unit_test(test_schemas),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -46,6 +46,25 @@ static bool is_in(struct slice key, struct slice begin, struct slice end)
     return slice_compare(begin, key) <= 0 && (auth_is_open(end) || slice_compare(key, end) < 0);
 }
 
+/* Two half-open ranges share a key when each begins before the other ends. */
+static void check_overlap(const struct auth_ranges *r, const struct slice *begin, const struct slice *end,
+                          unsigned count, struct slice from)
+{
+    static const uint8_t zero[1] = {0};
+    struct slice to = draw(8) ? keys[draw(KEYS)] : slice_of(zero, 1);
+    if (!auth_is_open(to) && slice_compare(from, to) >= 0)
+        return;
+    bool want = false;
+    for (unsigned i = 0; i < count; i++) {
+        bool is_single = !end[i].size;
+        bool begins_before = auth_is_open(to) || slice_compare(begin[i], to) < 0;
+        bool ends_behind = auth_is_open(end[i]) || slice_compare(is_single ? begin[i] : end[i], from) > 0 ||
+                           (is_single && slice_equal(begin[i], from));
+        want = want || (begins_before && ends_behind);
+    }
+    assert_int_equal(auth_ranges_overlap(r, from, to), want);
+}
+
 /* Of the keys that are not there at all some lie behind the longest: asked with ends among ours only. */
 static void ranges_are_what_their_keys_are(void **state)
 {
@@ -69,6 +88,7 @@ static void ranges_are_what_their_keys_are(void **state)
             for (unsigned i = 0; i < count; i++)
                 want = want || is_in(keys[k], begin[i], end[i]);
             assert_int_equal(auth_ranges_allow(&r, keys[k], (struct slice){0}), want);
+            check_overlap(&r, begin, end, count, keys[k]);
             *(want ? &allowed : &refused) += 1;
         }
         auth_ranges_done(&r);

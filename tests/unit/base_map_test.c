@@ -2,6 +2,8 @@
  * map, strmap, heap, hash: each container against a plain model under random operations. */
 #include "tests/unit/unit.h"
 
+#include <openssl/core_names.h>
+#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -244,6 +246,36 @@ static void test_digests(void **state)
     assert_hex(d, 32, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
 }
 
+/* The key and the inputs of the paper's appendix: bytes 0, 1, 2 and so on. OpenSSL is the judge of all sizes.
+ */
+static void test_siphash(void **state)
+{
+    (void)state;
+    uint8_t key[SIPHASH_KEY_SIZE], data[64], wanted[8];
+    for (uint8_t i = 0; i < sizeof key; i++)
+        key[i] = i;
+    for (uint8_t i = 0; i < sizeof data; i++)
+        data[i] = i;
+    assert_true(siphash24(key, data, 15) == 0xa129ca6149be45e5u);
+    assert_true(siphash24(key, NULL, 0) == 0x726fdb47dd0e0e31u);
+    EVP_MAC *mac = EVP_MAC_fetch(NULL, "SIPHASH", NULL);
+    assert_non_null(mac);
+    for (size_t n = 0; n <= sizeof data; n++) {
+        unsigned eight = sizeof wanted;
+        OSSL_PARAM parameters[] = {OSSL_PARAM_uint("size", &eight), OSSL_PARAM_END};
+        EVP_MAC_CTX *context = EVP_MAC_CTX_new(mac);
+        size_t size;
+        assert_int_equal(EVP_MAC_init(context, key, sizeof key, parameters), 1);
+        assert_int_equal(EVP_MAC_update(context, data, n), 1);
+        assert_int_equal(EVP_MAC_final(context, wanted, &size, sizeof wanted), 1);
+        uint64_t got = siphash24(key, data, n);
+        for (size_t i = 0; i < sizeof wanted; i++)
+            assert_int_equal(wanted[i], (uint8_t)(got >> 8 * i));
+        EVP_MAC_CTX_free(context);
+    }
+    EVP_MAC_free(mac);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -251,6 +283,7 @@ int main(void)
         cmocka_unit_test(test_strmap_model), cmocka_unit_test(test_heap_model),
         cmocka_unit_test(test_heap_ties),    cmocka_unit_test(test_crc32c),
         cmocka_unit_test(test_hash64),       cmocka_unit_test(test_digests),
+        cmocka_unit_test(test_siphash),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

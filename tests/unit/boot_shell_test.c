@@ -106,7 +106,8 @@ static void carry(uv_idle_t *handle)
     if (!q->asked) {
         q->done(q->arg, ERR_CLOSED, (struct slice){0});
     } else if (!q->is_answered) {
-        q->asked->events->on_question(q->asked->arg, q, buf_slice(&q->text));
+        struct peer_asker asker = {.proof = PEER_PROOF_NONE};
+        q->asked->events->on_question(q->asked->arg, q, &asker, buf_slice(&q->text));
         return;
     } else {
         q->done(q->arg, OK, buf_slice(&q->text));
@@ -136,8 +137,10 @@ struct place {
 static struct place places[PLACES];
 
 /* What a store that has just begun says: it is blank. */
-static void answer_blank(void *arg, struct peer_question *question, struct slice text)
+static void answer_blank(void *arg, struct peer_question *question, const struct peer_asker *asker,
+                         struct slice text)
 {
+    (void)asker;
     struct fake_peers *self = arg;
     struct boot_self flags = {.name = "n1", .token = "t", .cluster = cluster, .cluster_count = 3};
     struct boot_rules rules;
@@ -307,8 +310,12 @@ static char n1[] = "n1", n2[] = "n2", nothing[] = "", h1[] = "http://h1", h2[] =
 static bool was_replaced, was_claimed;
 static unsigned questions;
 
-static void lead(void *arg, struct peer_question *question, struct slice text)
+static bool refuses; /* what it is asked to do */
+static char refusal[] = "say who you are first";
+
+static void lead(void *arg, struct peer_question *question, const struct peer_asker *asker, struct slice text)
 {
+    (void)asker;
     struct fake_peers *self = arg;
     char *seat_urls[] = {h1, h2, h3}, *seat_names[] = {n1, n2, nothing};
     Peerpb__Seat seats[3], *list[3];
@@ -333,7 +340,10 @@ static void lead(void *arg, struct peer_question *question, struct slice text)
     a.term = 3;
     a.members = list;
     a.n_members = 3;
-    if (q->kind == PEERPB__QUESTION__KIND__REPLACE) {
+    if (refuses && q->kind != PEERPB__QUESTION__KIND__WHO) {
+        a.outcome = PEERPB__ANSWER__OUTCOME__REFUSED;
+        a.reason = refusal;
+    } else if (q->kind == PEERPB__QUESTION__KIND__REPLACE) {
         assert_int_equal(q->member_id, 102);
         a.outcome = PEERPB__ANSWER__OUTCOME__DONE;
         was_replaced = true;
@@ -383,6 +393,21 @@ static void lost_disk_is_replaced(void **state)
     assert_int_equal(questions, 0);
 }
 
+/* A refusal that asking again does not change ends the start, with the cluster's own sentence. */
+static void a_refusal_ends_it(void **state)
+{
+    (void)state;
+    was_replaced = was_claimed = false;
+    refuses = true;
+    set_events(&network[0].peers, &leader, &network[0]);
+    start_at(2, 3, false);
+    places[0].is_done = places[1].is_done = true;
+    assert_true(run(PLACES, 3000));
+    refuses = false;
+    assert_int_equal(places[2].err, ERR_INVALID);
+    assert_string_equal(places[2].error, refusal);
+}
+
 static void data_is_enough(void **state)
 {
     (void)state;
@@ -394,8 +419,10 @@ static void data_is_enough(void **state)
 }
 
 /* Garbage in place of an answer is nobody's answer. */
-static void talk_nonsense(void *arg, struct peer_question *question, struct slice text)
+static void talk_nonsense(void *arg, struct peer_question *question, const struct peer_asker *asker,
+                          struct slice text)
 {
+    (void)asker;
     static const uint8_t garbage[] = {0xff, 0xff, 0xff, 0x01, 0x02};
     struct fake_peers *self = arg;
     (void)text;
@@ -421,6 +448,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(flags_that_differ_end_it, setup, teardown),
         cmocka_unit_test_setup_teardown(alone_needs_nobody, setup, teardown),
         cmocka_unit_test_setup_teardown(lost_disk_is_replaced, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_refusal_ends_it, setup, teardown),
         cmocka_unit_test_setup_teardown(data_is_enough, setup, teardown),
         cmocka_unit_test_setup_teardown(nonsense_is_no_answer, setup, teardown),
     };

@@ -478,11 +478,11 @@ static void step_client(struct fake *f, struct fake_call *c, uint32_t client)
 static void step_watches(struct fake *f)
 {
     if (f->watch_count < FAKE_WATCHES - 1 && below(f, 20) == 0) {
-        struct history_watch w = {.key = fake_key((unsigned)below(f, FAKE_KEYS)),
-                                  .wants_prev = below(f, 2),
-                                  .allows_fragments = below(f, 2),
-                                  .excludes_puts = below(f, 8) == 0,
-                                  .excludes_deletes = below(f, 8) == 0};
+        struct history_watch w = {.key = fake_key((unsigned)below(f, FAKE_KEYS))};
+        w.excludes_puts = below(f, 8) == 0;
+        w.excludes_deletes = below(f, 8) == 0;
+        w.wants_prev = below(f, 2);
+        w.allows_fragments = below(f, 2);
         if (below(f, 3))
             w.range_end = slice_of("\0", 1);
         if (below(f, 2))

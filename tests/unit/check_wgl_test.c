@@ -172,11 +172,11 @@ static void test_against_every_order(void **state)
         wgl_register_model(&h);
         for (size_t i = 0; i < COUNT_OF(ops); i++) {
             int64_t call = (int64_t)rng_below(&rng, 30), ret = call + 1 + (int64_t)rng_below(&rng, 12);
-            ops[i] = (struct register_op){.kind = (enum register_kind)rng_below(&rng, 3),
-                                          .from = (int64_t)rng_below(&rng, 3),
-                                          .to = (int64_t)rng_below(&rng, 3),
-                                          .is_refused = rng_below(&rng, 2),
-                                          .is_unknown = rng_below(&rng, 6) == 0};
+            ops[i] = (struct register_op){.kind = (enum register_kind)rng_below(&rng, 3)};
+            ops[i].from = (int64_t)rng_below(&rng, 3);
+            ops[i].to = (int64_t)rng_below(&rng, 3);
+            ops[i].is_unknown = rng_below(&rng, 6) == 0;
+            ops[i].is_refused = rng_below(&rng, 2);
             wgl_history_add(&h, call, ops[i].is_unknown ? WGL_NEVER : ret, &ops[i]);
         }
         bool want = any_order(&h, (1u << COUNT_OF(ops)) - 1, h.model.initial);

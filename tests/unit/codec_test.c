@@ -44,8 +44,10 @@ static struct blob *payload(void)
 static struct raft_ids ids(void)
 {
     struct raft_ids set = {0};
-    for (uint64_t n = roll(4) ? roll(5) : RAFT_MEMBERS_MAX / 4; n; n--)
-        (void)raft_ids_add(&set, 1 + roll(UINT64_C(1) << 47) * (roll(2) ? UINT64_C(65537) : 1));
+    for (uint64_t n = roll(4) ? roll(5) : RAFT_MEMBERS_MAX / 4; n; n--) {
+        uint64_t id = roll(UINT64_C(1) << 47);
+        (void)raft_ids_add(&set, 1 + id * (roll(2) ? UINT64_C(65537) : 1));
+    }
     return set;
 }
 
@@ -58,7 +60,8 @@ struct sample {
 
 static void sample_init(struct sample *s, enum raft_message_type type)
 {
-    *s = (struct sample){.m = {.type = type, .reject = roll(2), .to = roll(UINT64_C(1) << 47) << 17}};
+    *s = (struct sample){.m = {.type = type, .reject = roll(2)}};
+    s->m.to = roll(UINT64_C(1) << 47) << 17;
     struct raft_message *m = &s->m;
     m->from = position();
     m->term = position();
@@ -75,14 +78,22 @@ static void sample_init(struct sample *s, enum raft_message_type type)
     struct raft_entry before = {.index = m->index, .term = m->log_term};
     for (size_t i = 0; i < m->entry_count; i++) {
         bool follows = roll(4) && before.index < RAFT_POSITION_MAX;
-        before = (struct raft_entry){follows ? before.index + 1 : position(),
-                                     follows && roll(8) ? before.term : position(),
-                                     (enum raft_entry_type)roll(3), payload()};
+        before.index = follows ? before.index + 1 : position();
+        before.term = follows && roll(8) ? before.term : position();
+        before.type = (enum raft_entry_type)roll(3);
+        before.data = payload();
         s->entries[i] = before;
     }
     if (roll(2) || type == RAFT_MSG_SNAP) {
-        s->snapshot =
-            (struct raft_snapshot){position(), position(), {ids(), ids(), ids(), ids(), roll(2)}, payload()};
+        s->snapshot.index = position();
+        s->snapshot.term = position();
+        struct raft_conf_state *c = &s->snapshot.conf_state;
+        c->voters = ids();
+        c->voters_outgoing = ids();
+        c->learners = ids();
+        c->learners_next = ids();
+        c->auto_leave = roll(2);
+        s->snapshot.data = payload();
         m->snapshot = &s->snapshot;
     }
 }
@@ -223,7 +234,8 @@ static void test_changed_bytes(void **state)
         codec_add_raft(&out, &s.m);
         sample_done(&s);
         size_t reach = out.size < 200 ? out.size : 200;
-        out.data[1 + roll(reach - 1)] ^= (uint8_t)(1u << roll(8));
+        unsigned bit = (unsigned)roll(8);
+        out.data[1 + roll(reach - 1)] ^= (uint8_t)(1u << bit);
         if (codec_read_raft(after_kind(&out), &a, &m) == OK) {
             buf_clear(&again);
             codec_add_raft(&again, &m);

@@ -16,6 +16,7 @@ struct asking {
     uint16_t udp_size; /* 0 = no EDNS */
     bool is_tcp;
     uint64_t random;
+    bool is_remote; /* over UDP: the address may be forged */
 };
 
 static size_t make_query(uint8_t *out, const char *name, unsigned type, uint16_t udp_size)
@@ -95,8 +96,11 @@ static size_t ask(struct dns_world *w, const char *name, unsigned type, struct a
 {
     uint8_t query[600];
     size_t size = make_query(query, name, type, how.udp_size);
-    arena_reset(&w->arena);
-    return dns_answer(&w->view, slice_of(query, size), how.is_tcp, how.random, &w->arena, out, ret);
+    struct dns_request request = {.query = slice_of(query, size),
+                                  .is_tcp = how.is_tcp,
+                                  .random = how.random,
+                                  .client = how.is_remote ? dns_world_remote : dns_world_local};
+    return dns_world_answer(w, request, out, ret);
 }
 
 static uint8_t answer[DNS_ANSWER_MAX];
@@ -309,23 +313,34 @@ static void truncation(void **state)
         uint16_t udp_size;
         bool is_tcp;
         size_t size_max, records_min, records_max, glue_max;
-        bool is_truncated;
+        bool is_truncated, is_remote;
     } cases[] = {
-        {DNS_A, 0, false, 512, 25, 31, 0, true},         {DNS_A, 100, false, 512, 25, 31, 0, true},
-        {DNS_A, 1232, false, 1232, 60, 60, 0, false},    {DNS_A, 0, true, 65535, 60, 60, 0, false},
-        {DNS_SRV, 0, false, 512, 6, 8, 2, true},         {DNS_SRV, 1232, false, 1232, 17, 21, 4, true},
-        {DNS_SRV, 4096, false, 4096, 60, 60, 60, false}, {DNS_SRV, 65535, false, 4096, 60, 60, 60, false},
-        {DNS_SRV, 0, true, 65535, 60, 60, 60, false},    {DNS_TXT, 1232, false, 1232, 10, 30, 0, true},
-        {DNS_TXT, 1232, true, 65535, 60, 60, 0, false},
+        {DNS_A, 0, false, 512, 25, 31, 0, true, false},
+        {DNS_A, 100, false, 512, 25, 31, 0, true, false},
+        {DNS_A, 1232, false, 1232, 60, 60, 0, false, false},
+        {DNS_A, 0, true, 65535, 60, 60, 0, false, false},
+        {DNS_SRV, 0, false, 512, 6, 8, 2, true, false},
+        {DNS_SRV, 1232, false, 1232, 17, 21, 4, true, false},
+        {DNS_SRV, 4096, false, 1232, 17, 21, 4, true, false}, /* whatever EDNS says */
+        {DNS_SRV, 65535, false, 1232, 17, 21, 4, true, false},
+        {DNS_SRV, 0, true, 65535, 60, 60, 60, false, false},
+        {DNS_TXT, 1232, false, 1232, 10, 30, 0, true, false},
+        {DNS_TXT, 1232, true, 65535, 60, 60, 0, false, false},
+        /* The address may be forged. */
+        {DNS_A, 0, false, 512, 25, 31, 0, true, true},
+        {DNS_A, 1232, false, 512, 25, 31, 0, true, true},
+        {DNS_SRV, 65535, false, 512, 6, 8, 2, true, true},
+        {DNS_TXT, 4096, false, 512, 4, 12, 0, true, true},
+        {DNS_SRV, 4096, true, 65535, 60, 60, 60, false, true},
     };
     struct dns_world *w = dns_world_new();
     fill(w, 60);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct dns_result result;
-        struct asking how = {cases[i].udp_size, cases[i].is_tcp, i};
+        struct asking how = {cases[i].udp_size, cases[i].is_tcp, i, cases[i].is_remote};
         size_t size = ask(w, "many.svc.cairn.", cases[i].type, how, answer, &result);
-        print_message("%u, %u bytes, %s\n", cases[i].type, cases[i].udp_size,
-                      cases[i].is_tcp ? "TCP" : "UDP");
+        print_message("%u, %u bytes, %s%s\n", cases[i].type, cases[i].udp_size,
+                      cases[i].is_tcp ? "TCP" : "UDP", cases[i].is_remote ? ", remote" : "");
         assert_in_range(size, 100, cases[i].size_max);
         ldns_pkt *p = NULL;
         assert_int_equal(ldns_wire2pkt(&p, answer, size), LDNS_STATUS_OK);
@@ -352,7 +367,8 @@ static void order_is_random(void **state)
     for (uint64_t round = 0; round < ROUNDS; round++) {
         struct dns_result result;
         ldns_pkt *p = NULL;
-        size_t size = ask(w, "many.svc.cairn.", DNS_A, (struct asking){1232, false, round}, answer, &result);
+        size_t size =
+            ask(w, "many.svc.cairn.", DNS_A, (struct asking){1232, false, round, false}, answer, &result);
         assert_int_equal(ldns_wire2pkt(&p, answer, size), LDNS_STATUS_OK);
         assert_int_equal(ldns_pkt_ancount(p), DNS_RECORDS_MAX);
         for (size_t i = 0; i < ldns_pkt_ancount(p); i++) {
@@ -368,9 +384,9 @@ static void order_is_random(void **state)
         assert_in_range(seen[i], ROUNDS * DNS_RECORDS_MAX / COUNT / 2, ROUNDS * DNS_RECORDS_MAX / COUNT * 2);
         assert_in_range(first[i], 0, 30); /* 6 on average */
     }
-    uint8_t again[DNS_UDP_SIZE_MAX];
+    uint8_t again[DNS_UDP_SIZE];
     struct dns_result result;
-    struct asking how = {1232, false, 7};
+    struct asking how = {1232, false, 7, false};
     size_t size = ask(w, "many.svc.cairn.", DNS_A, how, answer, &result);
     assert_int_equal(ask(w, "many.svc.cairn.", DNS_A, how, again, &result), size);
     assert_memory_equal(answer, again, size); /* the same randomness, the same answer */
@@ -394,7 +410,7 @@ static void far_targets(void **state)
     char name[300];
     snprintf(name, sizeof name, "%s.%.20s.%s.%s.svc.cairn.", label, label, label, label);
     struct dns_result result;
-    size_t size = ask(w, name, DNS_SRV, (struct asking){0, true, 1}, answer, &result);
+    size_t size = ask(w, name, DNS_SRV, (struct asking){0, true, 1, false}, answer, &result);
     assert_true(size > 16384);
     ldns_pkt *p = NULL;
     assert_int_equal(ldns_wire2pkt(&p, answer, size), LDNS_STATUS_OK);
@@ -407,7 +423,8 @@ static void far_targets(void **state)
 static void expect_bytes(struct dns_world *w, const uint8_t *query, size_t size, const char *wanted)
 {
     struct dns_result result;
-    size_t n = dns_answer(&w->view, slice_of(query, size), false, 0, &w->arena, answer, &result);
+    struct dns_request request = {.query = slice_of(query, size), .client = dns_world_local};
+    size_t n = dns_world_answer(w, request, answer, &result);
     char *got = in_words(answer, n);
     assert_string_equal(got, wanted);
     mem_free(got);
@@ -486,6 +503,261 @@ static void index_follows(void **state)
     dns_world_free(w);
 }
 
+/* --- sources that may be forged ------------------------------------------------------------------------- */
+/* One more option in the OPT record that ends the query. */
+static size_t add_option(uint8_t *query, size_t size, uint8_t code, const void *data, size_t data_size)
+{
+    enum { OPT_DATA = 11 };
+    size_t from = size;
+    while (memcmp(query + from - OPT_DATA, "\0\0\x29", 3) != 0)
+        from--;
+    memcpy(query + size, (uint8_t[]){0, code, 0, (uint8_t)data_size}, 4);
+    memcpy(query + size + 4, data, data_size);
+    size += 4 + data_size;
+    query[from - 1] = (uint8_t)(size - from);
+    return size;
+}
+
+struct exchange {
+    size_t size; /* of the answer; 0 = none */
+    struct dns_result result;
+    ldns_pkt *packet;
+    bool has_cookie;
+    uint8_t cookie[DNS_COOKIE_SIZE];
+};
+
+/* The packet lives until the next exchange. */
+static struct exchange exchange(struct dns_world *w, const uint8_t *query, size_t size, bool is_tcp,
+                                struct dns_address client)
+{
+    static ldns_pkt *packet;
+    struct exchange x = {0};
+    struct dns_request request = {.query = slice_of(query, size),
+                                  .is_tcp = is_tcp,
+                                  .client = client,
+                                  .now_s = 1000,
+                                  .mono_ns = 1000000000};
+    ldns_pkt_free(packet);
+    packet = NULL;
+    x.size = dns_world_answer(w, request, answer, &x.result);
+    if (x.size == 0)
+        return x;
+    assert_int_equal(ldns_wire2pkt(&packet, answer, x.size), LDNS_STATUS_OK);
+    x.packet = packet;
+    ldns_rdf *options = ldns_pkt_edns_data(packet);
+    if (options) { /* no other option than the cookie */
+        assert_int_equal(ldns_rdf_size(options), 4 + DNS_COOKIE_SIZE);
+        assert_memory_equal(ldns_rdf_data(options), "\0\12\0\30", 4);
+        memcpy(x.cookie, ldns_rdf_data(options) + 4, sizeof x.cookie);
+        x.has_cookie = true;
+    }
+    return x;
+}
+
+static bool is_target(ldns_rr_list *answers, const ldns_rdf *owner)
+{
+    for (size_t i = 0; i < ldns_rr_list_rr_count(answers); i++) {
+        const ldns_rr *rr = ldns_rr_list_rr(answers, i);
+        ldns_rr_type type = ldns_rr_get_type(rr);
+        if (type == LDNS_RR_TYPE_SRV || type == LDNS_RR_TYPE_NS)
+            if (ldns_dname_compare(ldns_rr_rdf(rr, type == LDNS_RR_TYPE_SRV ? 3 : 0), owner) == 0)
+                return true;
+    }
+    return false;
+}
+
+/* The largest answer in relation to its query: 40 bytes brought 3,900 once. And in answers is what was asked
+ * for, no authority, and beside it the addresses of the targets alone. */
+static void amplification(void **state)
+{
+    (void)state;
+    static const unsigned more[] = {DNS_A, DNS_SRV, DNS_TXT, DNS_ANY, DNS_NS, DNS_PTR};
+    static const uint16_t sizes[] = {0, 512, 1232, 4096, 65535};
+    struct dns_world *w = dns_world_new();
+    fill(w, 60);
+    double worst = 0;
+    size_t largest = 0;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows + 6; i++)
+        for (size_t k = 0; k < 2 * sizeof sizes / sizeof *sizes; k++) {
+            bool is_many = i >= sizeof rows / sizeof *rows, is_remote = k % 2;
+            const char *name = is_many ? "many.svc.cairn." : rows[i].name;
+            unsigned type = is_many ? more[i - sizeof rows / sizeof *rows] : rows[i].type;
+            uint8_t query[600];
+            if (!is_many && !rows[i].wanted)
+                continue;
+            size_t size = make_query(query, name, type, sizes[k / 2]);
+            struct exchange x =
+                exchange(w, query, size, false, is_remote ? dns_world_remote : dns_world_local);
+            double factor = (double)x.size / (double)size;
+            worst = is_remote && factor > worst ? factor : worst;
+            largest = x.size > largest ? x.size : largest;
+            assert_in_range(x.size, 12, is_remote ? DNS_UDP_SIZE_MIN : DNS_UDP_SIZE);
+            assert_true(ldns_pkt_ancount(x.packet) == 0 || ldns_pkt_nscount(x.packet) == 0);
+            for (size_t n = 0; n < ldns_rr_list_rr_count(ldns_pkt_additional(x.packet)); n++)
+                assert_true(is_target(ldns_pkt_answer(x.packet),
+                                      ldns_rr_owner(ldns_rr_list_rr(ldns_pkt_additional(x.packet), n))));
+        }
+    print_message("to an address that may be forged: %.1f times the query; largest of all: %zu bytes\n",
+                  worst, largest);
+    assert_true(worst <= 16);
+    assert_in_range(largest, 1000, 1232);
+    dns_world_free(w);
+}
+
+static void cookies(void **state)
+{
+    (void)state;
+    struct dns_world *w = dns_world_new();
+    fill(w, 60);
+    uint8_t q[600], bad[DNS_COOKIE_SIZE];
+    size_t bare = make_query(q, "many.svc.cairn.", DNS_A, 4096);
+    struct exchange x = exchange(w, q, bare, false, dns_world_remote);
+    assert_false(x.has_cookie);
+    assert_int_equal(x.result.cookie, DNS_COOKIE_NONE);
+    /* A client cookie alone: an answer of the ordinary size, and the server cookie. */
+    size_t size = add_option(q, bare, 10, "12345678", 8);
+    x = exchange(w, q, size, false, dns_world_remote);
+    assert_int_equal(x.result.cookie, DNS_COOKIE_CLIENT_ONLY);
+    assert_true(x.has_cookie && memcmp(x.cookie, "12345678\1\0\0\0", 12) == 0);
+    assert_true(x.size <= DNS_UDP_SIZE_MIN && ldns_pkt_tc(x.packet));
+    uint8_t cookie[DNS_COOKIE_SIZE];
+    memcpy(cookie, x.cookie, sizeof cookie);
+    /* Sent back, all of it: the source is verified. */
+    make_query(q, "many.svc.cairn.", DNS_A, 4096);
+    size = add_option(q, bare, 10, cookie, sizeof cookie);
+    x = exchange(w, q, size, false, dns_world_remote);
+    assert_int_equal(x.result.cookie, DNS_COOKIE_VALID);
+    assert_true(x.has_cookie && !ldns_pkt_tc(x.packet));
+    assert_int_equal(ldns_pkt_ancount(x.packet), 60);
+    assert_in_range(x.size, DNS_UDP_SIZE_MIN + 1, DNS_UDP_SIZE);
+    /* From another address, or changed: as with a client cookie alone. */
+    struct dns_address other = {{192, 0, 2, 2}, 4};
+    x = exchange(w, q, size, false, other);
+    assert_int_equal(x.result.cookie, DNS_COOKIE_BAD);
+    assert_true(x.has_cookie && ldns_pkt_tc(x.packet) && x.size <= DNS_UDP_SIZE_MIN);
+    assert_int_equal(x.result.rcode, DNS_NOERROR);
+    memcpy(bad, cookie, sizeof bad);
+    bad[23] ^= 1;
+    make_query(q, "many.svc.cairn.", DNS_SRV, 65535);
+    x = exchange(w, q, add_option(q, bare, 10, bad, sizeof bad), false, dns_world_remote);
+    assert_int_equal(x.result.cookie, DNS_COOKIE_BAD);
+    assert_true(x.has_cookie && x.size <= DNS_UDP_SIZE_MIN);
+    /* Over TCP all of it comes, cookie included. */
+    make_query(q, "many.svc.cairn.", DNS_SRV, 65535);
+    x = exchange(w, q, add_option(q, bare, 10, bad, sizeof bad), true, dns_world_remote);
+    assert_true(x.has_cookie && x.size > DNS_UDP_SIZE);
+    dns_world_free(w);
+}
+
+/* RFC 6891, RFC 7873: which options are what. */
+static void options(void **state)
+{
+    (void)state;
+    struct dns_world *w = dns_world_new();
+    uint8_t q[600], data[64] = "12345678abcdefgh";
+    for (size_t n = 0; n < 60; n++) {
+        size_t size = make_query(q, "cairn.", DNS_SOA, 1232);
+        struct exchange x = exchange(w, q, add_option(q, size, 10, data, n), false, dns_world_remote);
+        bool is_allowed = n == 8 || (n >= 16 && n <= 40);
+        assert_int_equal(x.result.rcode, is_allowed ? DNS_NOERROR : DNS_FORMERR);
+        assert_int_equal(x.has_cookie, is_allowed);
+        assert_true(ldns_pkt_edns(x.packet));
+    }
+    /* Unknown options before and after, a second cookie: no more than ignored. */
+    size_t size = make_query(q, "cairn.", DNS_SOA, 1232);
+    size = add_option(q, size, 3, "", 0);
+    size = add_option(q, size, 10, "12345678", 8);
+    size = add_option(q, size, 10, "x", 1);
+    size = add_option(q, size, 15, data, 50);
+    struct exchange x = exchange(w, q, size, false, dns_world_remote);
+    assert_int_equal(x.result.rcode, DNS_NOERROR);
+    assert_true(x.has_cookie && memcmp(x.cookie, "12345678", 8) == 0);
+    /* One byte less in the record: the last option does not fit any more. */
+    q[24 + 9 + 1 - 1]--;
+    x = exchange(w, q, size - 1, false, dns_world_remote);
+    assert_int_equal(x.result.rcode, DNS_FORMERR);
+    /* Options of another version are not looked at. */
+    size = make_query(q, "cairn.", DNS_SOA, 1232);
+    size = add_option(q, size, 10, "x", 1);
+    q[23 + 6] = 1;
+    x = exchange(w, q, size, false, dns_world_remote);
+    assert_int_equal(x.result.rcode, DNS_BADVERS);
+    /* No question: only for the cookie's sake. */
+    static const uint8_t no_question[] = "\x12\x34\1\0\0\0\0\0\0\0\0\1\0\0\51\4\320\0\0\0\0\0\0";
+    memcpy(q, no_question, sizeof no_question - 1);
+    x = exchange(w, q, sizeof no_question - 1, false, dns_world_remote);
+    assert_int_equal(x.result.rcode, DNS_FORMERR);
+    size = add_option(q, sizeof no_question - 1, 10, "12345678", 8);
+    w->view.catalog = NULL; /* nothing of the registry is needed */
+    x = exchange(w, q, size, false, dns_world_remote);
+    assert_int_equal(x.result.rcode, DNS_NOERROR);
+    assert_true(x.has_cookie && ldns_pkt_qdcount(x.packet) == 0 && ldns_pkt_ancount(x.packet) == 0 &&
+                ldns_pkt_nscount(x.packet) == 0 && !ldns_pkt_aa(x.packet));
+    dns_world_free(w);
+}
+
+/* Over the limit: every second query is sent to TCP, or gets its cookie, in no more bytes than it brought. */
+static void limited(void **state)
+{
+    (void)state;
+    enum { LIMIT = 4 };
+    struct dns_world *w = dns_world_new();
+    struct exchange x;
+    uint8_t q[600], known[600], garbage[600], loose[600];
+    fill(w, 60);
+    w->view.rate = dns_rate_new(LIMIT, (const uint8_t *)"0123456789abcdef");
+    size_t size = make_query(q, "many.svc.cairn.", DNS_SRV, 1232);
+    size_t loose_size = make_query(loose, "many.svc.cairn.", DNS_SRV, 0);
+    size_t known_size = make_query(known, "many.svc.cairn.", DNS_SRV, 1232);
+    size_t garbage_size = make_query(garbage, "many.svc.cairn.", DNS_SRV, 0) - 1;
+    known_size = add_option(known, known_size, 10, "12345678", 8);
+    x = exchange(w, known, known_size, false, dns_world_remote); /* 1 of 4; it learns its cookie */
+    assert_int_equal(x.result.verdict, DNS_RATE_PASS);
+    uint8_t cookie[DNS_COOKIE_SIZE];
+    memcpy(cookie, x.cookie, sizeof cookie);
+    /* No, and errors, count like answers. */
+    uint8_t nobody[600];
+    size_t nobody_size = make_query(nobody, "nobody.svc.cairn.", DNS_A, 0);
+    assert_true(exchange(w, nobody, nobody_size, false, dns_world_remote).size > 0);
+    assert_true(exchange(w, garbage, garbage_size, false, dns_world_remote).size > 0);
+    nobody_size = make_query(nobody, "example.com.", DNS_A, 0);
+    assert_true(exchange(w, nobody, nobody_size, false, dns_world_remote).size > 0);
+    for (int i = 0; i < 10; i++) {
+        bool is_slip = i % 2 == 1, has_edns = i % 4 == 1;
+        x = exchange(w, has_edns ? q : loose, has_edns ? size : loose_size, false, dns_world_remote);
+        assert_int_equal(x.result.verdict, is_slip ? DNS_RATE_SLIP : DNS_RATE_DROP);
+        assert_int_equal(x.size, !is_slip ? 0 : has_edns ? size : loose_size);
+        if (is_slip) {
+            assert_true(ldns_pkt_tc(x.packet) && x.result.is_truncated && !ldns_pkt_aa(x.packet));
+            assert_int_equal(ldns_pkt_ancount(x.packet) + ldns_pkt_nscount(x.packet), 0);
+            assert_int_equal(ldns_pkt_get_rcode(x.packet), 0);
+        }
+    }
+    /* With a client cookie it slips with BADCOOKIE. */
+    assert_int_equal(exchange(w, known, known_size, false, dns_world_remote).size, 0);
+    x = exchange(w, known, known_size, false, dns_world_remote);
+    assert_int_equal(x.result.rcode, DNS_BADCOOKIE);
+    assert_true(x.has_cookie && !ldns_pkt_tc(x.packet));
+    assert_memory_equal(x.cookie, cookie, sizeof cookie);
+    assert_in_range(x.size, known_size, known_size + 16);
+    /* What cannot be read never slips. */
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(exchange(w, garbage, garbage_size, false, dns_world_remote).size, 0);
+    /* Verified sources are not limited, nor is another prefix. */
+    known_size = make_query(known, "many.svc.cairn.", DNS_SRV, 1232);
+    known_size = add_option(known, known_size, 10, cookie, sizeof cookie);
+    struct dns_address other = {{192, 0, 3, 1}, 4}, local6 = {{[15] = 1}, 16};
+    for (int i = 0; i < 3 * LIMIT; i++) {
+        assert_true(exchange(w, known, known_size, false, dns_world_remote).size > DNS_UDP_SIZE_MIN);
+        assert_true(exchange(w, q, size, true, dns_world_remote).size > DNS_UDP_SIZE);
+        assert_true(exchange(w, q, size, false, dns_world_local).size > DNS_UDP_SIZE_MIN);
+        assert_true(exchange(w, q, size, false, local6).size > DNS_UDP_SIZE_MIN);
+    }
+    assert_true(exchange(w, q, size, false, other).size > size);
+    dns_rate_free(w->view.rate);
+    dns_world_free(w);
+}
+
 static void zones(void **state)
 {
     (void)state;
@@ -514,6 +786,10 @@ int main(void)
         cmocka_unit_test(far_targets),
         cmocka_unit_test(what_is_not_a_question),
         cmocka_unit_test(index_follows),
+        cmocka_unit_test(amplification),
+        cmocka_unit_test(cookies),
+        cmocka_unit_test(options),
+        cmocka_unit_test(limited),
         cmocka_unit_test(zones),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -12,6 +12,7 @@ struct dns_world {
     struct catalog *catalog;
     struct dns_index *index;
     struct dns_zone zone;
+    struct dns_cookie_secrets secrets;
     struct dns_view view;
     struct arena arena;
     int64_t revision;
@@ -90,8 +91,20 @@ static inline struct dns_world *dns_world_new(void)
     if (dns_zone_init(&w->zone, slice_text("Cairn."), 5))
         return NULL;
     dns_zone_add_server(&w->zone, &server);
-    w->view = (struct dns_view){&w->zone, w->catalog, w->index};
+    dns_cookie_set_secret(&w->secrets, (const uint8_t *)"0123456789abcdef", 1);
+    w->view =
+        (struct dns_view){.zone = &w->zone, .catalog = w->catalog, .index = w->index, .secrets = &w->secrets};
     return w;
+}
+
+/* A forged one may be it (TEST-NET-1), or one that cannot be forged. */
+static const struct dns_address dns_world_remote = {{192, 0, 2, 1}, 4}, dns_world_local = {{127, 0, 0, 1}, 4};
+
+static inline size_t dns_world_answer(struct dns_world *w, struct dns_request request, uint8_t *out,
+                                      struct dns_result *ret_result)
+{
+    arena_reset(&w->arena);
+    return dns_answer(&w->view, &request, &w->arena, out, ret_result);
 }
 
 static inline void dns_world_free(struct dns_world *w)

@@ -58,6 +58,51 @@ static void authors_are_kept(void **state)
     }
 }
 
+static struct slice slice_from(ProtobufCBinaryData b)
+{
+    return slice_of(b.data, b.len);
+}
+
+/* What stands for the keys of a native write: none, one, many; protobuf, too. */
+static void needs_are_kept(void **state)
+{
+    (void)state;
+    static const struct auth_need list[] = {
+        {{(const uint8_t *)"a", 1}, {0}, true},
+        {{(const uint8_t *)"", 0}, {(const uint8_t *)"\0", 1}, false},
+        {{(const uint8_t *)"key", 3}, {(const uint8_t *)"kez", 3}, true},
+    };
+    Etcdserverpb__LeaseRevokeRequest m = ETCDSERVERPB__LEASE_REVOKE_REQUEST__INIT;
+    for (size_t count = 0; count <= 3; count++) {
+        struct entry e;
+        struct auth_need need;
+        const struct auth_needs needs = {list, count};
+        const struct entry_who who = {.user = slice_text("alice"), .auth_revision = 3, .needs = &needs};
+        struct blob *b = entry_encode(0xbeef, 1, ENTRY_LEASE_REVOKE, &m.base, &who);
+        assert_int_equal(entry_decode(blob_slice(b), &e), OK);
+        assert_true(e.has_needs);
+        assert_true(slice_equal(e.who.user, who.user));
+        struct slice rest = e.needs;
+        Etcdserverpb__InternalRaftRequest *r =
+            etcdserverpb__internal_raft_request__unpack(NULL, b->size, b->data);
+        assert_non_null(r);
+        assert_int_equal(r->header->needs->n_need, count);
+        for (size_t i = 0; i < count; i++) {
+            assert_int_equal(entry_next_need(&rest, &need), OK);
+            assert_true(slice_equal(need.key, list[i].key));
+            assert_true(slice_equal(need.range_end, list[i].range_end));
+            assert_int_equal(need.is_write, list[i].is_write);
+            assert_true(slice_equal(slice_from(r->header->needs->need[i]->key), list[i].key));
+        }
+        assert_int_equal(entry_next_need(&rest, &need), ERR_NOT_FOUND);
+        etcdserverpb__internal_raft_request__free_unpacked(r, NULL);
+        blob_unref(b);
+    }
+    struct slice torn = slice_of("\x0a\x7f", 2);
+    struct auth_need need;
+    assert_int_equal(entry_next_need(&torn, &need), ERR_MALFORMED);
+}
+
 static void puts_are_protobuf(void **state)
 {
     (void)state;
@@ -81,7 +126,7 @@ static void puts_are_protobuf(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(authors_are_kept),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(authors_are_kept), cmocka_unit_test(needs_are_kept),
                                        cmocka_unit_test(puts_are_protobuf)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

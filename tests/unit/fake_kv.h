@@ -52,6 +52,9 @@ struct watch_stream {
     struct fake_output *last; /* handed out: freed at the next call */
     int64_t next_id;
     bool is_told;
+    const char *(*judge)(void *arg, struct slice key, struct slice range_end);
+    uint64_t judged;
+    char keys[8][32]; /* of the watchers 0 to 7; empty = none */
 };
 
 struct kv {
@@ -66,7 +69,12 @@ struct kv {
     void (*snapshot_done)(void *arg, int err, const char *path, uint64_t size);
     void *snapshot_arg;
     int64_t compact_revision;
+    uint64_t auth_epoch;            /* a test moves it on when rights change */
+    bool is_alice_void;             /* her password has changed */
+    bool is_root_lost;              /* the user root has lost its role */
+    const char *alice_has_lost;     /* the first letter of keys that she may not read or write any more */
     bool is_auth_on, is_late_known; /* the token "late" is waited for until then */
+    const char *password_hash;      /* of each user; NULL: there is none */
     struct arena arena;
 };
 
@@ -415,8 +423,10 @@ void watch_stream_close(struct watch_stream *s)
 void watch_create(struct watch_stream *s, const Etcdserverpb__WatchCreateRequest *request,
                   const char *refuse_reason)
 {
-    (void)request;
     Etcdserverpb__WatchResponse m = ETCDSERVERPB__WATCH_RESPONSE__INIT;
+    if (!refuse_reason && s->next_id < 8)
+        snprintf(s->keys[s->next_id], sizeof s->keys[0], "%.*s", (int)request->key.len,
+                 (const char *)request->key.data);
     m.watch_id = refuse_reason ? -1 : s->next_id++;
     m.created = true;
     m.canceled = refuse_reason != NULL;
@@ -448,11 +458,42 @@ bool watch_is_full(const struct watch_stream *s)
     return count >= 50;
 }
 
+void watch_stream_set_judge(struct watch_stream *s,
+                            const char *(*judge)(void *arg, struct slice key, struct slice range_end))
+{
+    s->judge = judge;
+    s->judged = kv_auth_epoch(s->kv);
+}
+
+/* As the hub: what lost its right is canceled, and what waits for it is dropped (here: all that waits). */
+static void fake_judge(struct watch_stream *s)
+{
+    const char *reason;
+    bool is_first = true;
+    s->judged = kv_auth_epoch(s->kv);
+    for (int i = 0; i < 8; i++) {
+        if (!*s->keys[i] || !(reason = s->judge(s->arg, slice_text(s->keys[i]), (struct slice){0})))
+            continue;
+        for (struct link *l; is_first && (l = list_take_first(&s->queue));)
+            fake_output_free(container_of(l, struct fake_output, link));
+        is_first = false;
+        Etcdserverpb__WatchResponse m = ETCDSERVERPB__WATCH_RESPONSE__INIT;
+        m.watch_id = i;
+        m.canceled = true;
+        m.cancel_reason = (char *)(uintptr_t)reason;
+        *s->keys[i] = 0;
+        s->is_told = true; /* its owner is asking */
+        fake_push(s, s->kv->revision, &m);
+    }
+}
+
 /* In two pieces, as the hub hands out shared bytes. */
 bool watch_next(struct watch_stream *s, struct watch_output *ret_output)
 {
     fake_output_free(s->last);
     s->last = NULL;
+    if (s->judge && s->judged != kv_auth_epoch(s->kv))
+        fake_judge(s);
     struct link *l = list_take_first(&s->queue);
     if (!l) {
         s->is_told = false;
@@ -513,10 +554,24 @@ uint64_t kv_auth_revision(const struct kv *kv)
     return 1;
 }
 
+uint64_t kv_auth_epoch(const struct kv *kv)
+{
+    return kv->auth_epoch + 1;
+}
+
+int kv_auth_check_user(const struct kv *kv, const struct auth_who *who)
+{
+    if (!kv->is_auth_on)
+        return OK;
+    bool is_alice = slice_equal(who->user, slice_text("alice"));
+    return !who->revision ? ERR_USER_EMPTY : is_alice && kv->is_alice_void ? ERR_AUTH_OLD_REVISION : OK;
+}
+
 int kv_auth_password(const struct kv *kv, const char *user, struct slice *ret_hash)
 {
-    (void)kv, (void)user, (void)ret_hash;
-    return ERR_AUTH_FAILED;
+    (void)user;
+    *ret_hash = slice_text(kv->password_hash ? kv->password_hash : "");
+    return kv->password_hash ? OK : ERR_AUTH_FAILED;
 }
 
 int kv_auth_token(struct kv *kv, struct slice token, struct auth_who *ret_who)
@@ -525,7 +580,8 @@ int kv_auth_token(struct kv *kv, struct slice token, struct auth_who *ret_who)
     bool is_known = slice_equal(token, slice_text("alice")) || slice_equal(token, slice_text("root"));
     if (is_late && !kv->is_late_known)
         return ERR_NOT_READY;
-    *ret_who = (struct auth_who){is_late ? slice_text("alice") : token, 1, true};
+    *ret_who =
+        (struct auth_who){.user = is_late ? slice_text("alice") : token, .revision = 1, .is_renewed = true};
     return is_known || is_late ? OK : ERR_INVALID_AUTH_TOKEN;
 }
 
@@ -539,9 +595,9 @@ int kv_auth_check_admin(const struct kv *kv, const struct auth_who *who)
 {
     if (!kv->is_auth_on)
         return OK;
-    return slice_equal(who->user, slice_text("root")) ? OK
-           : who->revision                            ? ERR_PERMISSION_DENIED
-                                                      : ERR_USER_EMPTY;
+    return slice_equal(who->user, slice_text("root")) && !kv->is_root_lost ? OK
+           : who->revision                                                 ? ERR_PERMISSION_DENIED
+                                                                           : ERR_USER_EMPTY;
 }
 
 int kv_auth_check_range(const struct kv *kv, const struct auth_who *who, struct slice key,
@@ -549,7 +605,17 @@ int kv_auth_check_range(const struct kv *kv, const struct auth_who *who, struct 
 {
     (void)range_end, (void)is_write;
     int err = kv_auth_check_admin(kv, who);
+    if (err == ERR_PERMISSION_DENIED && kv->alice_has_lost && key.size && key.data[0] == *kv->alice_has_lost)
+        return err;
     return err == ERR_PERMISSION_DENIED && key.size && key.data[0] == 'a' ? OK : err;
+}
+
+int kv_auth_readable(const struct kv *kv, const struct auth_who *who, const struct auth_ranges **ret_ranges)
+{
+    static const struct auth_ranges none;
+    int err = kv_auth_check_admin(kv, who);
+    *ret_ranges = err ? &none : NULL;
+    return OK;
 }
 
 int kv_auth_check_lease(const struct kv *kv, const struct auth_who *who, int64_t lease, bool is_write,

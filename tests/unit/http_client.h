@@ -81,16 +81,23 @@ HELPER static int stop_server(void **state)
     return 0;
 }
 
-HELPER static int restart_with(const char *cors, const char *hosts)
+/* With the options as they are now. */
+HELPER static int restart(void)
 {
     char error[256];
-    options.cors = cors;
-    options.host_whitelist = hosts;
     http_server_stop(server, on_stopped, NULL);
     while (!is_stopped)
         uv_run(&loop, UV_RUN_ONCE);
     is_stopped = false;
     return http_server_new(&options, error, sizeof error, &server);
+}
+
+/* With --cors and --host-whitelist as they were given. */
+HELPER static int restart_with(const char *cors, const char *hosts)
+{
+    options.cors = options.origins = cors;
+    options.host_whitelist = hosts;
+    return restart();
 }
 
 struct client {

@@ -211,12 +211,27 @@ static void test_policy(void **state)
     assert_null(strstr(policy, "unsafe"));
     assert_null(strstr(policy, "script-src")); /* a member's URL says no directive of its own */
     assert_non_null(strstr(policy, "frame-ancestors 'none'"));
+    assert_string_equal(value_of(&c, "X-Frame-Options"), "DENY");
+    assert_string_equal(value_of(&c, "X-Content-Type-Options"), "nosniff");
+    assert_string_equal(value_of(&c, "Referrer-Policy"), "no-referrer");
+    assert_string_equal(value_of(&c, "Cross-Origin-Opener-Policy"), "same-origin");
+    assert_false(has(&c, "Access-Control") || has(&c, "Set-Cookie"));
     assert_false(has(&c, "style=") || has(&c, "<script>") || has(&c, "onclick"));
     done(&c);
     list.err = ERR_STOPPED; /* nobody knows the members: the page alone */
     c = get("/ui/index.html", "");
     expect(&c, "HTTP/1.1 200 OK\r\n");
     assert_non_null(strstr(value_of(&c, "Content-Security-Policy"), "connect-src 'self';"));
+    done(&c);
+}
+
+/* A name that somebody else's DNS leads here is not answered. */
+static void test_rebinding(void **state)
+{
+    (void)state;
+    struct client c = connect_client();
+    send_text(&c, "GET /ui/ HTTP/1.1\r\nHost: evil.example:2379\r\nUser-Agent: Mozilla/5.0\r\n\r\n");
+    expect(&c, "HTTP/1.1 421 Misdirected Request\r\n");
     done(&c);
 }
 
@@ -258,8 +273,10 @@ int main(void)
     cmocka_set_test_filter(getenv("ONLY"));
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start_console, stop_server)
     const struct CMUnitTest tests[] = {
-        TEST(test_files),  TEST(test_unchanged),     TEST(test_head_and_others),        TEST(test_refused),
-        TEST(test_policy), TEST(test_client_leaves), cmocka_unit_test(test_takes_gzip),
+        TEST(test_files),           TEST(test_unchanged),
+        TEST(test_head_and_others), TEST(test_refused),
+        TEST(test_policy),          TEST(test_rebinding),
+        TEST(test_client_leaves),   cmocka_unit_test(test_takes_gzip),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -15,8 +15,9 @@ static struct slice make_key(uint8_t *at, struct rng *r, unsigned kind)
 {
     size_t size = 0;
     if (kind == 0) {
-        size = (size_t)snprintf((char *)at, 100, "/registry/services/specs/ns-%03u/svc-%05u",
-                                (unsigned)rng_below(r, 100), (unsigned)rng_below(r, 3000));
+        unsigned service = (unsigned)rng_below(r, 3000), namespace = (unsigned)rng_below(r, 100);
+        size = (size_t)snprintf((char *)at, 100, "/registry/services/specs/ns-%03u/svc-%05u", namespace,
+                                service);
     } else if (kind == 1) {
         for (size = 1 + rng_below(r, 5); size > 0; size--)
             at[size - 1] = (uint8_t)rng_below(r, 4);
@@ -24,7 +25,8 @@ static struct slice make_key(uint8_t *at, struct rng *r, unsigned kind)
     } else {
         size = 8 + rng_below(r, 60);
         memset(at, 0, size);
-        at[rng_below(r, size)] = (uint8_t)rng_below(r, 3);
+        size_t place = rng_below(r, size);
+        at[place] = (uint8_t)rng_below(r, 3);
     }
     return slice_of(at, size);
 }
@@ -286,7 +288,8 @@ static void test_load(void **state)
         struct slice key = make_key(bytes, &r, (unsigned)rng_below(&r, 2));
         struct index_entry *e = index_find(&x, key);
         bool deletes = e && e->version != 0 && rng_below(&r, 3) == 0;
-        int64_t create = e && e->version ? e->create : i + 2, version = e ? e->version + 1 : 1;
+        int64_t create = e && e->version ? e->create : i + 2, version = e ? e->version : 0;
+        version++;
         index_load(&x, key, (struct revision){i + 2, 0}, deletes ? 0 : create, deletes ? 0 : version, false);
     }
     index_load_end(&x);

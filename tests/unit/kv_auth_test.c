@@ -136,7 +136,7 @@ static uint64_t revision_of(struct machine *m)
 
 static struct auth_who as_of_now(struct machine *m, const char *user)
 {
-    return (struct auth_who){slice_text(user), kv_auth_revision(m->kv), false};
+    return (struct auth_who){.user = slice_text(user), .revision = kv_auth_revision(m->kv)};
 }
 
 /* root with its role; alice may write and read [a, c), bob may read b. Enabled. */
@@ -252,6 +252,51 @@ static int txn(struct machine *m, const struct auth_who *who, const char *compar
     ASK(m, &q, kv_txn, is_nested ? &outer : &r);
     int err = q.err;
     question_done(&q);
+    return err;
+}
+
+/* A write as the native API makes it: needs in place of the key that it puts. */
+static const struct auth_need *need_of(const char *key, const char *end, bool is_write)
+{
+    static struct auth_need need;
+    need = (struct auth_need){slice_text(key), slice_text(end), is_write};
+    return &need;
+}
+
+static int put_for(struct machine *m, const struct auth_who *who, const char *key,
+                   const struct auth_need *need)
+{
+    struct question q = {0};
+    const struct auth_needs needs = {need, need != NULL};
+    Etcdserverpb__PutRequest r = ETCDSERVERPB__PUT_REQUEST__INIT;
+    r.key = world_bytes(key);
+    q.request.who = who;
+    q.request.needs = &needs;
+    ASK(m, &q, kv_put, &r);
+    int err = q.err;
+    question_done(&q);
+    return err;
+}
+
+/* `then` is proposed right behind the change: allowed when it comes in, refused where it is applied. */
+static int put_behind(struct machine *m, const struct auth_who *root, const ProtobufCMessage *change,
+                      const struct auth_who *who, const struct auth_need *need)
+{
+    struct question first = {.request = {.done = question_on_done, .who = root}};
+    struct question second = {.request = {.done = question_on_done, .who = who}};
+    const struct auth_needs needs = {need, 1};
+    Etcdserverpb__PutRequest r = ETCDSERVERPB__PUT_REQUEST__INIT;
+    r.key = world_bytes("/cairn/x");
+    second.request.needs = &needs;
+    assert_int_equal(kv_auth_check_range(m->kv, who, need->key, need->range_end, need->is_write), OK);
+    kv_auth(m->kv, &first.request, change);
+    kv_put(m->kv, &second.request, &r);
+    world_wait_for(m->world, &second);
+    assert_true(first.is_done);
+    assert_int_equal(first.err, OK);
+    int err = second.err;
+    question_done(&first);
+    question_done(&second);
     return err;
 }
 
@@ -533,6 +578,144 @@ static void a_token_is_known_everywhere(void **state)
     world_free(w);
 }
 
+static void a_native_write_is_checked_by_its_needs(void **state)
+{
+    (void)state;
+    struct machine *m;
+    struct world *w = new_world(3, &m);
+    struct auth_who root = settle(m), alice = as_of_now(m, "alice"), bob = as_of_now(m, "bob");
+    struct auth_who late = {.user = slice_text("carol"), .revision = alice.revision, .is_renewed = true};
+    assert_int_equal(put_for(m, &alice, "/cairn/x", need_of("a", "", true)), OK);
+    assert_int_equal(put_for(m, &alice, "/cairn/x", need_of("a", "c", true)), OK);
+    assert_int_equal(put_for(m, &alice, "a", need_of("z", "", true)), ERR_PERMISSION_DENIED);
+    assert_int_equal(put_for(m, &alice, "a", need_of("a", "d", true)), ERR_PERMISSION_DENIED);
+    assert_int_equal(put_for(m, &bob, "/cairn/x", need_of("b", "", false)), OK);
+    assert_int_equal(put_for(m, &bob, "/cairn/x", need_of("b", "", true)), ERR_PERMISSION_DENIED);
+    assert_int_equal(put_for(m, &bob, "/cairn/x", NULL), OK); /* a known user is enough */
+    assert_int_equal(put_for(m, &nobody, "/cairn/x", need_of("a", "", true)), ERR_USER_EMPTY);
+    assert_int_equal(put_for(m, &nobody, "/cairn/x", NULL), ERR_USER_EMPTY);
+    assert_int_equal(put_for(m, &late, "/cairn/x", NULL), ERR_USER_NOT_FOUND);
+    assert_int_equal(put_for(m, &root, "/cairn/x", need_of("z", "", true)), OK);
+    /* Changes that do not concern her do not make it old, also of a token with a revision in it. */
+    assert_int_equal(user_add(m, &root, "dave"), OK);
+    assert_int_equal(put(m, &alice, "a"), ERR_AUTH_OLD_REVISION);
+    assert_int_equal(put_for(m, &alice, "/cairn/x", need_of("a", "", true)), OK);
+    world_run_ms(w, 500);
+    world_expect_equal_stores(w);
+    world_free(w);
+}
+
+static void a_right_may_go_between_arrival_and_apply(void **state)
+{
+    (void)state;
+    struct machine *m;
+    struct world *w = new_world(3, &m);
+    struct auth_who root = settle(m), alice = as_of_now(m, "alice"), bob = as_of_now(m, "bob");
+    alice.is_renewed = bob.is_renewed = root.is_renewed = true;
+    const struct auth_need a = {slice_text("a"), {0}, true}, b = {slice_text("b"), {0}, false};
+    Etcdserverpb__AuthRoleRevokePermissionRequest take =
+        ETCDSERVERPB__AUTH_ROLE_REVOKE_PERMISSION_REQUEST__INIT;
+    take.role = TEXT("ab");
+    take.key = world_bytes("a");
+    take.range_end = world_bytes("b");
+    assert_int_equal(put_behind(m, &root, &take.base, &alice, &a), ERR_PERMISSION_DENIED);
+    Etcdserverpb__AuthUserChangePasswordRequest change =
+        ETCDSERVERPB__AUTH_USER_CHANGE_PASSWORD_REQUEST__INIT;
+    change.name = TEXT("bob");
+    change.hashedpassword = TEXT(HASH);
+    assert_int_equal(put_behind(m, &root, &change.base, &bob, &b), ERR_AUTH_OLD_REVISION);
+    bob = as_of_now(m, "bob");
+    bob.is_renewed = true;
+    Etcdserverpb__AuthUserDeleteRequest gone = ETCDSERVERPB__AUTH_USER_DELETE_REQUEST__INIT;
+    gone.name = TEXT("bob");
+    assert_int_equal(put_behind(m, &root, &gone.base, &bob, &b), ERR_USER_NOT_FOUND);
+    world_expect(m, "/cairn/x", "");
+    world_run_ms(w, 500);
+    world_expect_equal_stores(w);
+    world_free(w);
+}
+
+/* Auth comes on between the two: a client that is nobody may not write any more. */
+static void a_write_of_nobody_behind_enable(void **state)
+{
+    (void)state;
+    struct machine *m;
+    struct world *w = new_world(1, &m);
+    struct auth_who root = settle(m);
+    const struct auth_need a = {slice_text("a"), {0}, true};
+    Etcdserverpb__AuthEnableRequest enable_it = ETCDSERVERPB__AUTH_ENABLE_REQUEST__INIT;
+    assert_int_equal(disable(m, &root), OK);
+    assert_int_equal(put_behind(m, &nobody, &enable_it.base, &nobody, &a), ERR_USER_EMPTY);
+    world_free(w);
+}
+
+static void what_was_shown_before_a_password_is_void(void **state)
+{
+    (void)state;
+    struct machine *m;
+    struct world *w = new_world(3, &m);
+    struct auth_who root = settle(m), alice = as_of_now(m, "alice"), bob = as_of_now(m, "bob");
+    struct auth_who by_certificate = {.user = slice_text("root"),
+                                      .revision = AUTH_REVISION_ANY,
+                                      .is_renewed = true},
+                    old_root = root;
+    alice.is_renewed = bob.is_renewed = true;
+    assert_int_equal(kv_auth_check_user(m->kv, &alice), OK);
+    assert_int_equal(change_password(m, &root, "alice"), OK);
+    assert_int_equal(kv_auth_check_user(m->kv, &alice), ERR_AUTH_OLD_REVISION);
+    assert_int_equal(kv_auth_check_user(m->kv, &bob), OK);
+    assert_int_equal(put(m, &alice, "a"), ERR_AUTH_OLD_REVISION);
+    assert_int_equal(range(m, &alice, "a", "", true), ERR_AUTH_OLD_REVISION);
+    assert_int_equal(range(m, &bob, "b", "", true), OK);
+    /* Who administers is asked too: etcd forgets it there. */
+    assert_int_equal(change_password(m, &old_root, "root"), OK);
+    assert_int_equal(kv_auth_check_admin(m->kv, &old_root), ERR_AUTH_OLD_REVISION);
+    assert_int_equal(user_add(m, &old_root, "mallory"), ERR_AUTH_OLD_REVISION);
+    assert_int_equal(user_add(m, &by_certificate, "carol"), OK); /* no password was shown */
+    /* A user of the same name is another one. */
+    root = as_of_now(m, "root");
+    assert_int_equal(user_delete(m, &root, "bob"), OK);
+    assert_int_equal(kv_auth_check_user(m->kv, &bob), ERR_USER_NOT_FOUND);
+    assert_int_equal(user_add(m, &root, "bob"), OK);
+    assert_int_equal(kv_auth_check_user(m->kv, &bob), ERR_AUTH_OLD_REVISION);
+    /* It is in the table: after a restart, too. */
+    world_run_ms(w, 500);
+    struct machine *other = world_follower(w);
+    machine_crash(other);
+    machine_start(other, false);
+    for (unsigned i = 0; i < 200 && kv_revision(other->kv) < kv_revision(m->kv); i++)
+        world_run_ms(w, 50);
+    world_run_ms(w, 500);
+    assert_int_equal(kv_auth_check_user(other->kv, &alice), ERR_AUTH_OLD_REVISION);
+    assert_int_equal(kv_auth_check_user(other->kv, &bob), ERR_AUTH_OLD_REVISION);
+    assert_int_equal(kv_auth_check_admin(other->kv, &old_root), ERR_AUTH_OLD_REVISION);
+    assert_int_equal(kv_auth_check_admin(other->kv, &by_certificate), OK);
+    world_free(w);
+}
+
+static void the_epoch_moves_with_every_change(void **state)
+{
+    (void)state;
+    struct machine *m;
+    struct world *w = new_world(3, &m);
+    struct machine *other = world_follower(w);
+    uint64_t epoch = kv_auth_epoch(m->kv), others = kv_auth_epoch(other->kv);
+    char token[64];
+    assert_true(epoch > 0 && others > 0);
+    struct auth_who root = settle(m);
+    world_run_ms(w, 500);
+    assert_true(kv_auth_epoch(m->kv) == epoch + 12); /* enable does not move the revision, but rights */
+    assert_true(kv_auth_epoch(other->kv) == others + 12);
+    epoch = kv_auth_epoch(m->kv);
+    assert_int_equal(user_add(m, &root, "root"), ERR_USER_EXISTS);
+    assert_int_equal(put(m, &root, "a"), OK);
+    assert_int_equal(authenticate(m, "alice", token, sizeof token), OK);
+    assert_true(kv_auth_epoch(m->kv) == epoch);
+    assert_int_equal(disable(m, &root), OK);
+    assert_true(kv_auth_epoch(m->kv) == epoch + 1);
+    world_free(w);
+}
+
 static void expect_rules(struct machine *m)
 {
     struct auth_who alice = as_of_now(m, "alice");
@@ -579,10 +762,12 @@ static void rules_come_with_a_snapshot(void **state)
         assert_int_equal(put(m, NULL, "k"), OK);
     world_run_ms(w, 500);
     assert_false(kv_auth_is_enabled(slow->kv));
+    uint64_t epoch = kv_auth_epoch(slow->kv);
     slow->is_cut = false;
     world_wait_for_leader(w);
     for (unsigned i = 0; i < 200 && kv_revision(slow->kv) < kv_revision(m->kv); i++)
         world_run_ms(w, 50);
+    assert_true(kv_auth_epoch(slow->kv) > epoch);
     expect_rules(slow);
     world_expect_equal_stores(w);
     world_catchup_entries = 5000;
@@ -598,6 +783,11 @@ int main(void)
         cmocka_unit_test(all_of_a_transaction_is_checked),
         cmocka_unit_test(leases_are_their_keys),
         cmocka_unit_test(a_token_is_known_everywhere),
+        cmocka_unit_test(a_native_write_is_checked_by_its_needs),
+        cmocka_unit_test(a_right_may_go_between_arrival_and_apply),
+        cmocka_unit_test(a_write_of_nobody_behind_enable),
+        cmocka_unit_test(what_was_shown_before_a_password_is_void),
+        cmocka_unit_test(the_epoch_moves_with_every_change),
         cmocka_unit_test(rules_outlive_restarts),
         cmocka_unit_test(rules_come_with_a_snapshot),
     };

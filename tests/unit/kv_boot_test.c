@@ -2,6 +2,7 @@
  * What running members tell those that start, and do for them. */
 #include "tests/unit/cluster_world.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,6 +16,13 @@ struct peer_question {
     Peerpb__Answer *answer;
 };
 
+/* A dial-back is answered as `confirms` says when the question is waited for. */
+static struct peer_asker asker = {.proof = PEER_PROOF_TOKEN};
+static bool confirms;
+static char confirm_url[64];
+static void (*confirm_done)(void *arg, bool is_confirmed);
+static void *confirm_arg;
+
 static const struct peer_ops *real_ops;
 static struct peer_ops ops; /* the world's, but answers come here */
 
@@ -26,13 +34,34 @@ static void on_answer(struct peers *p, struct peer_question *question, struct sl
     assert_non_null(question->answer);
 }
 
+static void on_confirm(struct peers *p, struct peer_question *question, const char *const *urls, size_t count,
+                       void (*done)(void *arg, bool is_confirmed), void *arg)
+{
+    (void)p;
+    assert_null(question->answer);
+    assert_int_equal(count, 1);
+    assert_null(confirm_done);
+    snprintf(confirm_url, sizeof confirm_url, "%s", urls[0]);
+    confirm_done = done;
+    confirm_arg = arg;
+}
+
+static void finish_confirm(void)
+{
+    void (*done)(void *, bool) = confirm_done;
+    confirm_done = NULL;
+    if (done)
+        done(confirm_arg, confirms);
+}
+
 static void ask_text(struct machine *m, struct peer_question *q, struct slice text)
 {
     real_ops = m->peers.ops == &ops ? real_ops : m->peers.ops;
     ops = *real_ops;
     ops.answer = on_answer;
+    ops.confirm = on_confirm;
     m->peers.ops = &ops;
-    m->events->on_question(m->events_arg, q, text);
+    m->events->on_question(m->events_arg, q, &asker, text);
 }
 
 static void ask(struct machine *m, struct peer_question *q, const Peerpb__Question *question)
@@ -45,8 +74,10 @@ static void ask(struct machine *m, struct peer_question *q, const Peerpb__Questi
 
 static void wait_for(struct world *w, struct peer_question *q)
 {
-    for (int i = 0; i < 2000 && !q->answer; i++)
+    for (int i = 0; i < 2000 && !q->answer; i++) {
         world_run_ms(w, 10);
+        finish_confirm();
+    }
     assert_non_null(q->answer);
 }
 
@@ -56,11 +87,13 @@ static void forget(struct peer_question *q)
     q->answer = NULL;
 }
 
+static bool was_refused; /* for good, in the last answer */
+
 /* NULL: it was done; else why not. */
 static const char *wish(struct machine *m, Peerpb__Question__Kind kind, uint64_t run, uint64_t id,
                         const char *url)
 {
-    static char reason[200], name[] = "n9", text[64];
+    static char reason[1000], name[] = "n9", text[64];
     char *urls[] = {text};
     struct peer_question q = {0};
     Peerpb__Question question = PEERPB__QUESTION__INIT;
@@ -76,6 +109,7 @@ static const char *wish(struct machine *m, Peerpb__Question__Kind kind, uint64_t
     wait_for(m->world, &q);
     assert_int_equal(q.answer->run, run);
     bool is_done = q.answer->outcome == PEERPB__ANSWER__OUTCOME__DONE;
+    was_refused = q.answer->outcome == PEERPB__ANSWER__OUTCOME__REFUSED;
     strcpy(reason, q.answer->reason);
     forget(&q);
     return is_done ? NULL : reason;
@@ -251,6 +285,91 @@ static void a_stranger_is_added_once(void **state)
     world_free(w);
 }
 
+/* --- proofs ----------------------------------------------------------------------------------------------
+ */
+static void without_a_proof_it_is_confirmed(void **state)
+{
+    (void)state;
+    struct world *w = world_new(3);
+    struct machine *l = world_wait_for_leader(w), *lost = world_follower(w);
+    world_run_ms(w, 6000);
+    asker.proof = PEER_PROOF_NONE;
+    uint64_t id = add_member(l, NEW_URL);
+    *confirm_url = 0;
+    assert_string_equal(wish(l, CLAIM, 1, id, "http://m8:2380"),
+                        "the cluster has no such member at these peer URLs");
+    assert_int_equal(*confirm_url, 0); /* nothing else is dialed */
+    confirms = false;
+    assert_non_null(strstr(wish(l, CLAIM, 1, id, NEW_URL), "confirmed that it asks"));
+    assert_false(was_refused); /* the next try may be confirmed */
+    assert_string_equal(confirm_url, NEW_URL);
+    confirms = true;
+    assert_null(wish(l, CLAIM, 1, id, NEW_URL));
+    confirms = false; /* an answer that was lost is given again to a process that is confirmed, only */
+    assert_non_null(wish(l, CLAIM, 1, id, NEW_URL));
+
+    machine_crash(lost);
+    world_run_ms(w, 2000);
+    uint64_t old = lost->id;
+    assert_non_null(strstr(wish(l, REPLACE, 1, old, lost->url), "confirmed that it asks"));
+    asker = (struct peer_asker){PEER_PROOF_CERTIFICATE, slice_text("http://m8:2380," NEW_URL)};
+    assert_non_null(strstr(wish(l, REPLACE, 1, old, lost->url), "confirmed that it asks")); /* of another */
+    asker.proof = PEER_PROOF_NONE;
+    confirms = true;
+    assert_non_null(strstr(wish(l, REPLACE, 1, old, lost->url), "learner")); /* n9 is one: it got that far */
+    asker = (struct peer_asker){.proof = PEER_PROOF_TOKEN};
+    world_free(w);
+}
+
+static void only_a_proof_adds(void **state)
+{
+    (void)state;
+    struct world *w = world_new(1);
+    struct machine *l = world_wait_for_leader(w);
+    struct peer_question q = {0};
+    asker.proof = PEER_PROOF_NONE;
+    confirms = true;
+    const char *reason = wish(l, ADD, 1, 0, NEW_URL);
+    assert_true(was_refused);
+    assert_non_null(strstr(reason, "etcdctl member add"));
+    assert_non_null(strstr(reason, "--join-token-file"));
+    assert_non_null(strstr(reason, "--peer-trusted-ca-file"));
+    assert_int_equal(who(l, &q)->n_members, 1);
+    forget(&q);
+    asker = (struct peer_asker){PEER_PROOF_CERTIFICATE, slice_text(NEW_URL)};
+    assert_null(wish(l, ADD, 1, 0, NEW_URL));
+    asker = (struct peer_asker){.proof = PEER_PROOF_TOKEN};
+    world_free(w);
+}
+
+/* A query that waits for its dial-back when the member stops is answered. */
+static void a_stop_answers(void **state)
+{
+    (void)state;
+    static char name[] = "n9", url[] = NEW_URL;
+    char *urls[] = {url};
+    struct world *w = world_new(1);
+    struct machine *l = world_wait_for_leader(w);
+    struct peer_question q = {0};
+    Peerpb__Question claim = PEERPB__QUESTION__INIT;
+    claim.kind = CLAIM;
+    claim.name = name;
+    claim.n_peer_urls = 1;
+    claim.peer_urls = urls;
+    claim.cluster_id = kv_cluster_id(l->kv);
+    claim.member_id = add_member(l, NEW_URL);
+    asker.proof = PEER_PROOF_NONE;
+    ask(l, &q, &claim);
+    assert_null(q.answer);
+    machine_stop(l);
+    assert_non_null(q.answer);
+    assert_int_equal(q.answer->outcome, PEERPB__ANSWER__OUTCOME__LATER);
+    forget(&q);
+    confirm_done = NULL;
+    asker.proof = PEER_PROOF_TOKEN;
+    world_free(w);
+}
+
 /* --- nobody to ask
  * -------------------------------------------------------------------------------------------- */
 /* Began alone, grew, lost its disk, and its flags still name it alone: it begins again under the id that the
@@ -296,9 +415,15 @@ int main(void)
 {
     log_set_level(getenv("VERBOSE") ? LOG_INFO : LOG_FATAL);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(blank_until_an_election),  cmocka_unit_test(nonsense_gets_an_answer),
-        cmocka_unit_test(a_seat_is_claimed_once),   cmocka_unit_test(a_lost_member_is_replaced_once),
-        cmocka_unit_test(a_stranger_is_added_once), cmocka_unit_test(an_earlier_life_ends_a_new_one),
+        cmocka_unit_test(blank_until_an_election),
+        cmocka_unit_test(nonsense_gets_an_answer),
+        cmocka_unit_test(a_seat_is_claimed_once),
+        cmocka_unit_test(a_lost_member_is_replaced_once),
+        cmocka_unit_test(a_stranger_is_added_once),
+        cmocka_unit_test(an_earlier_life_ends_a_new_one),
+        cmocka_unit_test(without_a_proof_it_is_confirmed),
+        cmocka_unit_test(only_a_proof_adds),
+        cmocka_unit_test(a_stop_answers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

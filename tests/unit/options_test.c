@@ -579,8 +579,13 @@ static void bad_dns(void **state)
     REFUSED("cannot listen for DNS on 8600: expected IP:port or localhost:port", "--listen-dns=8600");
     REFUSED("not a DNS zone of 1 to 128 bytes: \".\"", "--dns-zone=.");
     REFUSED("--dns-ttl must be whole seconds", "--dns-ttl=1500ms");
+    USAGE("flag --dns-rate-limit is 1000001, but must be between 0 and 1000000", "--dns-rate-limit=1000001");
     struct options o;
     assert_int_equal(LOAD(&o, "--listen-dns=127.0.0.1:53,[::1]:53", "--dns-ttl=0"), OPTIONS_START);
+    assert_int_equal(o.dns_rate_limit, 1000);
+    options_done(&o);
+    assert_int_equal(LOAD(&o, "--dns-rate-limit=0"), OPTIONS_START);
+    assert_int_equal(o.dns_rate_limit, 0);
     options_done(&o);
 }
 

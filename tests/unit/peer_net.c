@@ -8,13 +8,17 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/log.h"
 
+const char *net_token;
+bool net_requires_proof;
 uv_loop_t net_loop;
 struct io *net_io;
+uint64_t net_heartbeat_ms = NET_HEARTBEAT_MS;
 static uv_timer_t waker;
 
 static void on_wake(uv_timer_t *t)
@@ -94,9 +98,10 @@ static void on_reachable(void *arg, uint64_t id, enum peer_lane lane)
     n->reachable++;
 }
 
-static void on_question(void *arg, struct peer_question *q, struct slice text)
+static void on_question(void *arg, struct peer_question *q, const struct peer_asker *asker, struct slice text)
 {
     struct node *n = arg;
+    n->last_proof = asker->proof;
     n->questions++;
     if (n->is_echoing)
         n->peers->ops->answer(n->peers, q, text);
@@ -111,24 +116,60 @@ static void on_removed(void *arg, uint64_t told_by)
     n->removed_by = told_by;
 }
 
-static const struct peer_events events = {on_message, on_unreachable, on_reachable, on_question, on_removed};
+static void on_unconfirmed(void *arg, uint64_t id)
+{
+    struct node *n = arg;
+    n->unconfirmed++;
+    n->last_unconfirmed = id;
+}
+
+static const struct peer_events events = {.on_message = on_message,
+                                          .on_unreachable = on_unreachable,
+                                          .on_reachable = on_reachable,
+                                          .on_question = on_question,
+                                          .on_unconfirmed = on_unconfirmed,
+                                          .on_removed = on_removed};
+
+enum { PORTS_IN_BLOCK = 64 };
+
+/* A block of ports that is this process's alone as long as it lives, by a locked file; above those that
+ * tests/shell/ports.sh gives away. */
+static int port_block(void)
+{
+    enum { FIRST = 30000, BLOCKS = 42 };
+    const char *folder = getenv("TMPDIR");
+    for (int i = 0; i < BLOCKS; i++) {
+        int block = (getpid() + i) % BLOCKS;
+        char path[600];
+        snprintf(path, sizeof path, "%s/cairn-unit-ports.%u.%d", folder && *folder ? folder : "/tmp",
+                 (unsigned)getuid(), block);
+        int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+        if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
+            return FIRST + block * PORTS_IN_BLOCK; /* the descriptor stays open */
+        if (fd >= 0)
+            close(fd);
+    }
+    fail_msg("no block of ports is free: %d test programs use them", BLOCKS);
+    return 0;
+}
 
 int free_port(void)
 {
-    static int next;
-    if (!next)
-        next = 20000 + getpid() % 2000 * 6;
-    for (;;) {
+    static int first, given;
+    if (!first)
+        first = port_block();
+    for (int tries = 0; tries < PORTS_IN_BLOCK; tries++) {
         struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-        int fd = socket(AF_INET, SOCK_STREAM, 0), on = 1;
+        int fd = socket(AF_INET, SOCK_STREAM, 0), on = 1, port = first + given++ % PORTS_IN_BLOCK;
         setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-        a.sin_port = htons((uint16_t)next++);
+        a.sin_port = htons((uint16_t)port);
         int rc = bind(fd, (struct sockaddr *)&a, sizeof a);
         close(fd);
         if (rc == 0)
-            return next - 1;
-        assert_true(next < 32700);
+            return port;
     }
+    fail_msg("no port of %d to %d is free", first, first + PORTS_IN_BLOCK - 1);
+    return 0;
 }
 
 void net_open(struct node *n, uint64_t id, int port, const char *host, const struct peer_tls_options *tls)
@@ -144,11 +185,17 @@ void net_open(struct node *n, uint64_t id, int port, const char *host, const str
                                  .listen_url_count = 1,
                                  .advertise_urls = n->url_list,
                                  .advertise_url_count = 1,
-                                 .heartbeat_ms = 10};
+                                 .heartbeat_ms = net_heartbeat_ms};
+    struct proof_tokens tokens = {0};
+    if (net_token && proof_tokens_parse(slice_text(net_token), &tokens, error, sizeof error) != OK)
+        fail_msg("%s", error);
+    o.tokens = &tokens;
+    o.requires_proof = net_requires_proof;
     if (tls)
         o.tls = *tls;
     if (peer_tcp_new(&o, error, sizeof error, &n->peers) != OK)
         fail_msg("%s", error);
+    proof_tokens_free(&tokens);
     n->peers->ops->set_events(n->peers, &events, n);
     if (id)
         n->peers->ops->set_identity(n->peers, CLUSTER, id);
@@ -166,6 +213,9 @@ void net_close(struct node *n)
     assert_false(closed);
     WAIT_UNTIL(closed);
     n->peers = NULL;
+    net_heartbeat_ms = NET_HEARTBEAT_MS;
+    net_token = NULL;
+    net_requires_proof = false;
     buf_done(&n->last);
 }
 
@@ -239,12 +289,13 @@ void raw_send(int fd, struct slice bytes)
     }
 }
 
-void raw_read(int fd, unsigned ms, struct buf *ret_bytes, bool *ret_closed)
+static void read_until(int fd, unsigned ms, bool is_some_enough, struct buf *ret_bytes, bool *ret_closed)
 {
     uint64_t end = uv_hrtime() + ms * UINT64_C(1000000);
+    size_t before = ret_bytes->size;
     uint8_t b[4096];
     *ret_closed = false;
-    while (uv_hrtime() < end && !*ret_closed) {
+    while (uv_hrtime() < end && !*ret_closed && !(is_some_enough && ret_bytes->size > before)) {
         ssize_t n = recv(fd, b, sizeof b, 0);
         if (n > 0)
             buf_add(ret_bytes, b, (size_t)n);
@@ -253,4 +304,83 @@ void raw_read(int fd, unsigned ms, struct buf *ret_bytes, bool *ret_closed)
         else
             net_run(1);
     }
+}
+
+void raw_read(int fd, unsigned ms, struct buf *ret_bytes, bool *ret_closed)
+{
+    read_until(fd, ms, false, ret_bytes, ret_closed);
+}
+
+void raw_await(int fd, struct buf *ret_bytes, bool *ret_closed)
+{
+    read_until(fd, RAW_LIMIT_MS, true, ret_bytes, ret_closed);
+}
+
+bool raw_frame(int fd, enum wire_stage stage, struct wire_frame *ret_frame)
+{
+    static struct buf in[1024]; /* what came and was not taken, by descriptor */
+    static size_t used[1024];
+    struct buf *b = &in[fd];
+    bool closed = false;
+    if (stage == WIRE_AWAIT_CHALLENGE) {
+        buf_clear(b);
+        used[fd] = 0;
+    }
+    buf_consume(b, used[fd]);
+    used[fd] = 0;
+    for (;;) {
+        struct slice rest = buf_slice(b);
+        int n = wire_take(&rest, stage, ret_frame);
+        if (n == 1) {
+            used[fd] = b->size - rest.size;
+            return true;
+        }
+        if (n < 0 || closed) {
+            buf_done(b);
+            return false;
+        }
+        raw_await(fd, b, &closed);
+    }
+}
+
+uint8_t raw_last_mac[PROOF_MAC_SIZE];
+
+bool raw_open(int fd, const struct wire_hello *hello, const char *token, struct slice after)
+{
+    struct buf bytes = {0};
+    struct wire_frame frame;
+    struct wire_challenge challenge;
+    uint8_t mac[PROOF_MAC_SIZE] = {0};
+    wire_add_hello(&bytes, hello);
+    raw_send(fd, buf_slice(&bytes));
+    buf_clear(&bytes);
+    if (!raw_frame(fd, WIRE_AWAIT_CHALLENGE, &frame) || frame.kind != WIRE_CHALLENGE) {
+        buf_done(&bytes);
+        return false;
+    }
+    assert_int_equal(wire_read_challenge(frame.payload, &challenge), OK);
+    struct proof_opening o = {.version = hello->version,
+                              .stream = hello->lane,
+                              .cluster_id = hello->cluster_id,
+                              .from = hello->from,
+                              .to = hello->to,
+                              .run = hello->run,
+                              .number = hello->number,
+                              .dialer_nonce = hello->nonce,
+                              .dialed_nonce = challenge.nonce,
+                              .urls = hello->urls};
+    if (token)
+        proof_mac(slice_text(token), PROOF_DIALER, &o, mac);
+    memcpy(raw_last_mac, mac, sizeof mac);
+    wire_add_frame(&bytes, WIRE_PROOF, slice_of(mac, sizeof mac), (struct slice){0});
+    buf_add_slice(&bytes, after);
+    raw_send(fd, buf_slice(&bytes));
+    buf_done(&bytes);
+    return true;
+}
+
+void raw_welcome(struct buf *out, const struct wire_reply *reply)
+{
+    wire_add_challenge(out, &(struct wire_challenge){.version = WIRE_VERSION});
+    wire_add_reply(out, reply);
 }

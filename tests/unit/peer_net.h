@@ -25,7 +25,9 @@ struct node {
     uint64_t last_number[PEER_LANE_COUNT]; /* of numbered messages; must grow */
     size_t lost_numbers;
     bool is_ordered;
-    unsigned reachable, unreachable, removed, questions;
+    unsigned reachable, unreachable, removed, questions, unconfirmed;
+    uint64_t last_unconfirmed;
+    enum peer_proof last_proof; /* of a question */
     uint64_t removed_by;
     struct buf last;
     bool is_echoing;             /* answers questions with their text */
@@ -34,11 +36,21 @@ struct node {
     bool is_closed;
 };
 
+/* Of members that are opened next; NULL (and after net_close): none, they prove themselves by dial-backs. */
+extern const char *net_token;
+extern bool net_requires_proof;
+
 extern uv_loop_t net_loop;
 extern struct io *net_io;
 
 int net_setup(void **state);
 int net_teardown(void **state);
+
+/* The heartbeat of members that are opened next; net_close sets it back to 10 ms. At 10 ms a stream without a
+ * byte is dead after 250 ms. A raw socket that is a stream sends no pings: a test that holds one sets
+ * NET_UNHURRIED_MS first. */
+enum { NET_HEARTBEAT_MS = 10, NET_UNHURRIED_MS = 10000 };
+extern uint64_t net_heartbeat_ms;
 
 /* tls may be NULL; scheme "http" or "https". Port 0 = a free one. */
 void net_open(struct node *n, uint64_t id, int port, const char *host, const struct peer_tls_options *tls);
@@ -56,6 +68,9 @@ void net_run(unsigned ms);
         assert_true(condition);                                                                              \
     } while (0)
 
+/* What should happen has this long, as in WAIT_UNTIL. */
+enum { RAW_LIMIT_MS = 60000 };
+
 /* Blocking client and server sockets, used between turns of the loop. */
 int raw_connect(int port);
 int raw_listen(int *ret_port);
@@ -63,6 +78,16 @@ int raw_accept(int fd); /* running the loop meanwhile */
 void raw_send(int fd, struct slice bytes);
 /* Bytes until the other side closes or the time is over. */
 void raw_read(int fd, unsigned ms, struct buf *ret_bytes, bool *ret_closed);
-int free_port(void);
+/* Until some bytes have come, the other side has closed or RAW_LIMIT_MS are over. */
+void raw_await(int fd, struct buf *ret_bytes, bool *ret_closed);
+int free_port(void); /* of a block that no other test program has at the moment */
+/* Frames of the dialer's opening by hand: HELLO, then PROOF by the token (NULL: none), whose bytes are sent
+ * together with `after`. False: refused or closed without a challenge. */
+bool raw_open(int fd, const struct wire_hello *hello, const char *token, struct slice after);
+extern uint8_t raw_last_mac[PROOF_MAC_SIZE]; /* of raw_open */
+/* The next frame, in answer until it is called again: false when the other side has closed. */
+bool raw_frame(int fd, enum wire_stage stage, struct wire_frame *ret_frame);
+/* Challenge and WELCOME, as a dialed member without a token sends them. */
+void raw_welcome(struct buf *out, const struct wire_reply *reply);
 
 #endif

@@ -11,6 +11,8 @@
 #define LOG  PEER_LANE_LOG
 #define BULK PEER_LANE_BULK
 
+#define TOKEN "a token of the tests, of 32 bytes or more"
+
 static struct node a, b;
 
 static void open_pair(void)
@@ -112,9 +114,8 @@ static void test_reconnect(void **state)
 }
 
 /* Who was waiting for its next attempt dials at once when the other side dials it. */
-static void test_hurries_back(void **state)
+static uint64_t hurry_back_ns(void)
 {
-    (void)state;
     int port = free_port();
     net_open(&a, 1, 0, "127.0.0.1", NULL);
     b = (struct node){.id = 2};
@@ -127,8 +128,18 @@ static void test_hurries_back(void **state)
     WAIT_UNTIL(b.reachable == 2);
     uint64_t since = uv_hrtime();
     WAIT_UNTIL(a.reachable == 2);
-    assert_true(uv_hrtime() - since < UINT64_C(400000000));
+    uint64_t ns = uv_hrtime() - since;
     close_pair();
+    return ns;
+}
+
+/* Its next attempt is due in 1 to 2 s. A starved process can be slower than that once, not each time. */
+static void test_hurries_back(void **state)
+{
+    (void)state;
+    int tries = 1;
+    while (hurry_back_ns() >= UINT64_C(400000000))
+        assert_true(++tries <= 5);
 }
 
 static void remove_sender(struct node *n)
@@ -172,6 +183,7 @@ static void test_refusals(void **state)
     net_open(&early, 0, 0, "127.0.0.1", NULL);
     early.id = 6;
     net_knows(&a, &early);
+    net_knows(&early, &a);
     net_run(100);
     assert_int_equal(a.reachable, 2);
     early.peers->ops->set_identity(early.peers, CLUSTER, 6);
@@ -223,6 +235,8 @@ static void test_removed_by_strangers(void **state)
     for (size_t i = 0; i < COUNT_OF(says); i++) {
         struct buf bytes = {0};
         unsigned before = a.unreachable;
+        if (i != 1)
+            wire_add_challenge(&bytes, &(struct wire_challenge){.version = WIRE_VERSION});
         wire_add_reply(&bytes, &says[i]);
         int fd = raw_accept(listening);
         raw_send(fd, buf_slice(&bytes));
@@ -235,10 +249,11 @@ static void test_removed_by_strangers(void **state)
     net_close(&a);
 }
 
-/* b was not told of a yet, but a is of its cluster: it listens, and can answer. */
+/* b was not told of a yet, but a has b's token: it listens, and can answer. */
 static void test_learns_from_hello(void **state)
 {
     (void)state;
+    net_token = TOKEN;
     net_open(&a, 1, 0, "127.0.0.1", NULL);
     net_open(&b, 2, 0, "127.0.0.1", NULL);
     net_knows(&a, &b);
@@ -259,6 +274,7 @@ static void test_urls_change(void **state)
     open_pair();
     struct node c;
     net_open(&c, 2, 0, "127.0.0.1", NULL); /* b at a new place */
+    net_knows(&c, &a);
     net_knows(&a, &c);
     WAIT_UNTIL(a.unreachable == 2 && a.reachable == 4);
     assert_true(net_send(&a, 2, LOG, 1, 8));
@@ -276,6 +292,17 @@ static void test_urls_change(void **state)
     close_pair();
 }
 
+/* What the dialed side answers to an opening. */
+static enum wire_reason reason_of(int fd)
+{
+    struct wire_frame frame;
+    struct wire_reply reply;
+    if (!raw_frame(fd, WIRE_AWAIT_REPLY, &frame))
+        return WIRE_REASON_COUNT;
+    assert_int_equal(wire_read_reply(frame.payload, &reply), OK);
+    return reply.reason;
+}
+
 /* --- bad company --------------------------------------------------------------------------------------- */
 static struct wire_hello hello_of(uint64_t from, uint64_t to)
 {
@@ -283,12 +310,12 @@ static struct wire_hello hello_of(uint64_t from, uint64_t to)
         .version = WIRE_VERSION, .cluster_id = CLUSTER, .from = from, .to = to, .run = 77, .number = 1};
 }
 
-/* What b says to these bytes, and that it closes. */
-static void say(struct slice bytes, unsigned ms, struct buf *answer, bool *closed)
+/* Sends bytes to b and reads its answer until b closes the connection. */
+static void say(struct slice bytes, struct buf *answer, bool *closed)
 {
     int fd = raw_connect(b.port);
     raw_send(fd, bytes);
-    raw_read(fd, ms, answer, closed);
+    raw_read(fd, RAW_LIMIT_MS, answer, closed);
     close(fd);
 }
 
@@ -299,23 +326,23 @@ static void test_hostile_bytes(void **state)
     struct buf bytes = {0}, answer = {0};
     uint8_t big[4096] = {0};
     bool closed;
-    say(slice_text("GET /version HTTP/1.1\r\nHost: x\r\n\r\n"), 1000, &answer, &closed);
+    say(slice_text("GET /version HTTP/1.1\r\nHost: x\r\n\r\n"), &answer, &closed);
     assert_true(closed && answer.size == 0);
     /* A hello that claims to be long. */
     wire_add_frame(&bytes, WIRE_HELLO, slice_of(big, sizeof big), (struct slice){0});
-    say(buf_slice(&bytes), 1000, &answer, &closed);
+    say(buf_slice(&bytes), &answer, &closed);
     assert_true(closed && answer.size == 0);
     /* A message without a hello. */
     buf_clear(&bytes);
     wire_add_frame(&bytes, WIRE_MESSAGE, slice_text("x"), (struct slice){0});
-    say(buf_slice(&bytes), 1000, &answer, &closed);
+    say(buf_slice(&bytes), &answer, &closed);
     assert_true(closed && answer.size == 0);
     /* Another version: refused with a reason. */
     buf_clear(&bytes);
     struct wire_hello h = hello_of(1, 2);
-    h.version = 2;
+    h.version = WIRE_VERSION + 1;
     wire_add_hello(&bytes, &h);
-    say(buf_slice(&bytes), 2000, &answer, &closed);
+    say(buf_slice(&bytes), &answer, &closed);
     struct wire_frame frame;
     struct wire_reply reply;
     struct slice in = buf_slice(&answer);
@@ -334,21 +361,12 @@ static void test_other_cluster_is_refused(void **state)
 {
     (void)state;
     open_pair();
-    struct buf bytes = {0}, answer = {0};
     struct wire_hello h = hello_of(1, 2);
-    struct wire_frame frame;
-    struct wire_reply reply;
-    bool closed;
     h.cluster_id = CLUSTER + 1;
-    wire_add_hello(&bytes, &h);
-    say(buf_slice(&bytes), 2000, &answer, &closed);
-    struct slice in = buf_slice(&answer);
-    assert_int_equal(wire_take(&in, WIRE_AWAIT_REPLY, &frame), 1);
-    assert_int_equal(wire_read_reply(frame.payload, &reply), OK);
-    assert_int_equal(reply.reason, WIRE_WRONG_CLUSTER);
-    assert_true(closed);
-    buf_done(&bytes);
-    buf_done(&answer);
+    int fd = raw_connect(b.port);
+    assert_true(raw_open(fd, &h, NULL, (struct slice){0}));
+    assert_int_equal(reason_of(fd), WIRE_WRONG_CLUSTER);
+    close(fd);
     close_pair();
 }
 
@@ -356,13 +374,13 @@ static void test_other_cluster_is_refused(void **state)
 static void test_damaged_frame(void **state)
 {
     (void)state;
+    net_token = TOKEN;
     open_pair();
     for (int what = 0; what < 2; what++) {
         struct buf bytes = {0}, answer = {0};
         bool closed;
         struct wire_hello h = hello_of(40, 2);
         h.number = (uint64_t)what + 1;
-        wire_add_hello(&bytes, &h);
         for (uint64_t i = 1; i <= 3; i++) {
             uint8_t number[16];
             memset(number, (int)i, sizeof number);
@@ -373,7 +391,10 @@ static void test_damaged_frame(void **state)
         bytes.data[bytes.size - frame - 3] ^= what ? 0 : 1;        /* in the second payload */
         bytes.data[bytes.size - 2 * frame + 1] ^= what ? 0x40 : 0; /* in the second length */
         size_t before = b.messages[LOG];
-        say(buf_slice(&bytes), 1000, &answer, &closed);
+        int fd = raw_connect(b.port);
+        assert_true(raw_open(fd, &h, TOKEN, buf_slice(&bytes)));
+        raw_read(fd, RAW_LIMIT_MS, &answer, &closed);
+        close(fd);
         assert_true(closed);
         assert_int_equal(b.messages[LOG], before + 1);
         buf_done(&bytes);
@@ -386,52 +407,33 @@ static void test_damaged_frame(void **state)
 static void test_newest_counts(void **state)
 {
     (void)state;
+    net_heartbeat_ms = NET_UNHURRIED_MS; /* the raw streams send no pings */
+    net_token = TOKEN;
     open_pair();
-    struct buf bytes = {0}, answer = {0};
-    bool closed;
+    struct buf bytes = {0};
     struct wire_hello h = hello_of(40, 2);
     h.number = 5;
-    wire_add_hello(&bytes, &h);
     int newer = raw_connect(b.port), older = raw_connect(b.port);
-    raw_send(newer, buf_slice(&bytes));
-    raw_read(newer, 30, &answer, &closed);
-    assert_true(answer.size > 0 && !closed);
-    buf_clear(&bytes);
+    assert_true(raw_open(newer, &h, TOKEN, (struct slice){0}));
+    assert_int_equal(reason_of(newer), WIRE_WELCOME);
     h.number = 4;
-    wire_add_hello(&bytes, &h);
-    raw_send(older, buf_slice(&bytes));
-    raw_read(older, 1000, &answer, &closed);
-    assert_true(closed);
-    buf_clear(&bytes);
+    assert_true(raw_open(older, &h, TOKEN, (struct slice){0}));
+    assert_int_equal(reason_of(older), WIRE_REASON_COUNT); /* closed */
     wire_add_frame(&bytes, WIRE_MESSAGE, slice_text("still"), (struct slice){0});
     raw_send(newer, buf_slice(&bytes));
     WAIT_UNTIL(b.messages[LOG] == 1);
     close(newer);
     close(older);
     buf_done(&bytes);
-    buf_done(&answer);
     close_pair();
 }
 
 static int dial_as(uint64_t from, enum wire_reason expected)
 {
-    struct buf bytes = {0}, answer = {0};
-    struct wire_frame frame;
-    struct wire_reply reply;
     struct wire_hello h = hello_of(from, 2);
-    wire_add_hello(&bytes, &h);
     int fd = raw_connect(b.port);
-    raw_send(fd, buf_slice(&bytes));
-    struct slice in = {0};
-    for (int i = 0; i < 2000 && wire_take(&in, WIRE_AWAIT_REPLY, &frame) == 0; i++) {
-        bool closed;
-        raw_read(fd, 1, &answer, &closed);
-        in = buf_slice(&answer);
-    }
-    assert_int_equal(wire_read_reply(frame.payload, &reply), OK);
-    assert_int_equal(reply.reason, expected);
-    buf_done(&bytes);
-    buf_done(&answer);
+    assert_true(raw_open(fd, &h, TOKEN, (struct slice){0}));
+    assert_int_equal(reason_of(fd), expected);
     return fd;
 }
 
@@ -441,6 +443,9 @@ static void test_many_strangers(void **state)
     (void)state;
     enum { MANY = 64 };
     int fds[MANY];
+    net_heartbeat_ms =
+        NET_UNHURRIED_MS; /* they send no pings, and none may end while the others are dialed */
+    net_token = TOKEN;
     net_open(&b, 2, 0, "127.0.0.1", NULL);
     for (uint64_t i = 0; i < MANY; i++)
         fds[i] = dial_as(100 + i, WIRE_WELCOME);
@@ -467,7 +472,7 @@ static void test_many_guests(void **state)
     }
     struct buf answer = {0};
     bool closed;
-    raw_read(fds[0], 1000, &answer, &closed);
+    raw_read(fds[0], RAW_LIMIT_MS, &answer, &closed);
     assert_true(closed);
     raw_read(fds[MANY - 1], 20, &answer, &closed);
     assert_false(closed);
@@ -488,7 +493,7 @@ static void test_silent_guest(void **state)
     struct buf answer = {0};
     bool closed;
     uint64_t since = uv_hrtime();
-    say(slice_of("\0", 1), 7000, &answer, &closed);
+    say(slice_of("\0", 1), &answer, &closed);
     assert_true(closed);
     assert_true(uv_hrtime() - since > UINT64_C(4000000000));
     net_close(&b);
@@ -512,15 +517,20 @@ static void test_silent_member(void **state)
     close(other);
 
     struct buf bytes = {0};
-    wire_add_reply(&bytes, &(struct wire_reply){WIRE_VERSION, WIRE_WELCOME, 0, CLUSTER, 2});
-    fd = raw_accept(listening);
-    raw_send(fd, buf_slice(&bytes));
-    WAIT_UNTIL(a.reachable == 1);
-    uint64_t since = uv_hrtime();
-    unsigned before = a.unreachable;
-    WAIT_UNTIL(a.unreachable > before);
-    assert_true(uv_hrtime() - since < UINT64_C(1500000000));
-    close(fd);
+    raw_welcome(&bytes, &(struct wire_reply){WIRE_VERSION, WIRE_WELCOME, 0, CLUSTER, 2});
+    uint64_t ns = UINT64_MAX;
+    for (int tries = 0; tries < 5 && ns >= UINT64_C(1500000000); tries++) { /* it is silent for 250 ms */
+        unsigned before = a.reachable;
+        fd = raw_accept(listening);
+        raw_send(fd, buf_slice(&bytes));
+        WAIT_UNTIL(a.reachable > before);
+        uint64_t since = uv_hrtime();
+        before = a.unreachable;
+        WAIT_UNTIL(a.unreachable > before);
+        ns = uv_hrtime() - since;
+        close(fd);
+    }
+    assert_true(ns < UINT64_C(1500000000));
     close(listening);
     buf_done(&bytes);
     net_close(&a);
@@ -538,7 +548,7 @@ static void test_queue_is_bounded(void **state)
     net_open(&a, 1, 0, "127.0.0.1", NULL);
     net_knows(&a, &deaf);
     struct buf bytes = {0};
-    wire_add_reply(&bytes, &(struct wire_reply){WIRE_VERSION, WIRE_WELCOME, 0, CLUSTER, 2});
+    raw_welcome(&bytes, &(struct wire_reply){WIRE_VERSION, WIRE_WELCOME, 0, CLUSTER, 2});
     int log = raw_accept(listening);
     raw_send(log, buf_slice(&bytes));
     WAIT_UNTIL(a.reachable == 1);
@@ -570,9 +580,9 @@ static void test_slow_turn(void **state)
     net_run(200);
     assert_int_equal(a.unreachable + b.unreachable, 0);
     struct peer_round_trip list[4];
-    assert_int_equal(a.peers->ops->round_trips(a.peers, list, 4), 1);
+    WAIT_UNTIL(a.peers->ops->round_trips(a.peers, list, 4) == 1 && list[0].last_ns > 0);
     assert_int_equal(list[0].id, 2);
-    assert_true(list[0].last_ns > 0 && list[0].active_since_ms > 0);
+    assert_true(list[0].active_since_ms > 0);
     struct buf text = {0};
     metric_print(&text);
     assert_non_null(strstr(buf_text(&text), "etcd_network_active_peers{Local=\"1\",Remote=\"2\"} 1\n"));
@@ -630,32 +640,34 @@ static void test_questions(void **state)
     char url[64];
     net_open(&a, 0, 0, "127.0.0.1", NULL); /* before any identity */
     net_open(&b, 0, 0, "localhost", NULL);
-    ask(b.url, slice_text("who are you?"), 3000);
+    ask(b.url, slice_text("who are you?"), RAW_LIMIT_MS);
     WAIT_UNTIL(told.count == 1);
     assert_int_equal(told.err, OK);
     assert_true(slice_equal(buf_slice(&told.text), slice_text("who are you?")));
-    ask(b.url, (struct slice){0}, 3000);
+    ask(b.url, (struct slice){0}, RAW_LIMIT_MS);
     WAIT_UNTIL(told.count == 1);
     assert_true(told.err == OK && told.text.size == 0);
 
     struct buf large = {0};
     memset(buf_reserve(&large, PEER_QUESTION_MAX + 1), 7, PEER_QUESTION_MAX + 1);
     large.size = PEER_QUESTION_MAX + 1;
-    ask(b.url, buf_slice(&large), 3000);
+    ask(b.url, buf_slice(&large), RAW_LIMIT_MS);
     WAIT_UNTIL(told.count == 1);
     assert_int_equal(told.err, ERR_LIMIT);
     large.size--;
-    ask(b.url, buf_slice(&large), 3000);
+    ask(b.url, buf_slice(&large), RAW_LIMIT_MS);
     WAIT_UNTIL(told.count == 1);
     assert_true(told.err == OK && slice_equal(buf_slice(&told.text), buf_slice(&large)));
     buf_done(&large);
 
     b.is_echoing = false;
-    ask(b.url, slice_text("and?"), 100);
-    WAIT_UNTIL(told.count == 1);
-    assert_int_equal(told.err, ERR_TIMEOUT);
+    while (!b.held) { /* a starved process can miss 100 ms before the question has arrived */
+        ask(b.url, slice_text("and?"), 100);
+        WAIT_UNTIL(told.count == 1);
+        assert_int_equal(told.err, ERR_TIMEOUT);
+    }
     b.peers->ops->answer(b.peers, b.held, slice_text("too late")); /* the asker is gone */
-    uint64_t n = ask(b.url, slice_text("never mind"), 3000);
+    uint64_t n = ask(b.url, slice_text("never mind"), RAW_LIMIT_MS);
     unsigned before = b.questions;
     WAIT_UNTIL(b.questions > before);
     a.peers->ops->cancel(a.peers, n);
@@ -665,7 +677,7 @@ static void test_questions(void **state)
     snprintf(url, sizeof url, "http://127.0.0.1:%d", free_port());
     const char *dead[] = {url, "http://no-such-name.invalid:2380", "https://127.0.0.1:1", "nonsense"};
     for (size_t i = 0; i < COUNT_OF(dead); i++) {
-        ask(dead[i], slice_text("anybody?"), 8000);
+        ask(dead[i], slice_text("anybody?"), RAW_LIMIT_MS);
         WAIT_UNTIL(told.count == 1);
         assert_int_equal(told.err, ERR_CLOSED);
     }
@@ -681,15 +693,21 @@ static void test_bad_questions(void **state)
     struct buf bytes = {0}, answer = {0};
     bool closed;
     struct wire_hello h = {.version = WIRE_VERSION, .lane = WIRE_LANE_QUESTION};
+    uint8_t mac[PROOF_MAC_SIZE] = {0};
     wire_add_hello(&bytes, &h);
     wire_add_frame(&bytes, WIRE_MESSAGE, slice_text("not a question"), (struct slice){0});
-    say(buf_slice(&bytes), 1000, &answer, &closed);
-    assert_true(closed && answer.size == 0 && b.questions == 0);
+    say(buf_slice(&bytes), &answer, &closed);
+    assert_true(closed && b.questions == 0);
     buf_clear(&bytes);
     wire_add_hello(&bytes, &h);
-    wire_add_frame(&bytes, WIRE_QUESTION, slice_text("one"), (struct slice){0});
-    wire_add_frame(&bytes, WIRE_QUESTION, slice_text("two"), (struct slice){0});
-    say(buf_slice(&bytes), 1000, &answer, &closed);
+    wire_add_frame(&bytes, WIRE_QUESTION, slice_text("shorter than a MAC"), (struct slice){0});
+    say(buf_slice(&bytes), &answer, &closed);
+    assert_true(closed && b.questions == 0);
+    buf_clear(&bytes);
+    wire_add_hello(&bytes, &h);
+    wire_add_frame(&bytes, WIRE_QUESTION, slice_of(mac, sizeof mac), slice_text("one"));
+    wire_add_frame(&bytes, WIRE_QUESTION, slice_of(mac, sizeof mac), slice_text("two"));
+    say(buf_slice(&bytes), &answer, &closed);
     assert_true(closed);
     assert_int_equal(b.questions, 1);
     buf_done(&bytes);
@@ -734,6 +752,8 @@ static void test_bad_options(void **state)
     const char *taken = b.url;
     o.listen_urls = &taken;
     assert_int_equal(peer_tcp_new(&o, error, sizeof error, &p), ERR_EXISTS);
+    assert_non_null(strstr(error, " (peer_tcp_test) uses port "));
+    assert_non_null(strstr(error, "--listen-peer-urls"));
     net_run(10);
     net_close(&b);
 }

@@ -265,6 +265,52 @@ static void test_auto(void **state)
     close_both();
 }
 
+static enum peer_proof proof_of_query(struct peer_tls_options of_a, struct peer_tls_options of_b)
+{
+    told.count = 0;
+    net_open(&a, 0, 0, "127.0.0.1", &of_a);
+    net_open(&b, 2, 0, "127.0.0.1", &of_b);
+    a.peers->ops->ask(a.peers, b.url, slice_text("query"), RAW_LIMIT_MS, on_told, NULL);
+    WAIT_UNTIL(told.count == 1);
+    assert_int_equal(told.err, OK);
+    buf_done(&told.text);
+    enum peer_proof proof = b.last_proof;
+    close_both();
+    return proof;
+}
+
+/* A certificate of the peer CA proves, for the URLs that it is for. Encryption alone does not. */
+static void test_what_proves(void **state)
+{
+    (void)state;
+    struct peer_tls_options for_another = with(&good), lenient = with(&good);
+    struct peer_tls_options made = {.auto_dir = auto_dir[0]}, made_too = {.auto_dir = auto_dir[1]};
+    for_another.client_cert_file = wrong_name.cert_file;
+    for_another.client_key_file = wrong_name.key_file;
+    lenient.skip_client_san = true;
+    assert_int_equal(proof_of_query(with(&good), with(&second)), PEER_PROOF_CERTIFICATE);
+    assert_int_equal(proof_of_query(for_another, with(&good)), PEER_PROOF_NONE);
+    assert_int_equal(proof_of_query(for_another, lenient), PEER_PROOF_CERTIFICATE);
+    assert_int_equal(proof_of_query(made, made_too), PEER_PROOF_NONE);
+    net_requires_proof = true;
+    struct peer_tls_options of_a = with(&good), of_b = with(&second);
+    net_open(&a, 1, 0, "127.0.0.1", &of_a);
+    net_requires_proof = true;
+    net_open(&b, 2, 0, "127.0.0.1", &of_b);
+    net_knows(&a, &b);
+    net_knows(&b, &a);
+    WAIT_UNTIL(a.reachable == 2 && b.reachable == 2);
+    close_both();
+    net_requires_proof = true; /* a finds nothing that b proves, and says nothing to it */
+    net_open(&a, 1, 0, "127.0.0.1", &made);
+    net_open(&b, 2, 0, "127.0.0.1", &made_too);
+    net_knows(&a, &b);
+    net_knows(&b, &a);
+    WAIT_UNTIL(a.unreachable >= 4 && b.unreachable >= 4);
+    assert_int_equal(a.reachable + b.reachable, 0);
+    close_both();
+}
+
 /* Without a CA the system's authorities must know the one we dial: ours they do not. */
 static void test_system_authorities(void **state)
 {
@@ -293,17 +339,12 @@ static void test_bad_files(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_good),
-        cmocka_unit_test(test_other_authority),
-        cmocka_unit_test(test_revoked),
-        cmocka_unit_test(test_wrong_name),
-        cmocka_unit_test(test_name_of_a_url),
-        cmocka_unit_test(test_no_name),
-        cmocka_unit_test(test_names_allowed),
-        cmocka_unit_test(test_plain_against_tls),
-        cmocka_unit_test(test_reload),
-        cmocka_unit_test(test_auto),
-        cmocka_unit_test(test_system_authorities),
+        cmocka_unit_test(test_good),          cmocka_unit_test(test_other_authority),
+        cmocka_unit_test(test_revoked),       cmocka_unit_test(test_wrong_name),
+        cmocka_unit_test(test_name_of_a_url), cmocka_unit_test(test_no_name),
+        cmocka_unit_test(test_names_allowed), cmocka_unit_test(test_plain_against_tls),
+        cmocka_unit_test(test_reload),        cmocka_unit_test(test_auto),
+        cmocka_unit_test(test_what_proves),   cmocka_unit_test(test_system_authorities),
         cmocka_unit_test(test_bad_files),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -18,7 +18,8 @@ static const struct wire_hello hello = {.version = WIRE_VERSION,
                                         .from = 1,
                                         .to = UINT64_MAX - 1,
                                         .run = 7,
-                                        .number = 8};
+                                        .number = 8,
+                                        .nonce = "a nonce has thirty-two bytes..."};
 
 static int take(const struct buf *b, enum wire_stage stage, struct wire_frame *ret)
 {
@@ -88,14 +89,20 @@ static void test_what_may_come_when(void **state)
         enum wire_kind kind;
         size_t limit;
     } allowed[] = {
-        {WIRE_AWAIT_HELLO, WIRE_HELLO, 2164},
+        {WIRE_AWAIT_HELLO, WIRE_HELLO, 2228},
+        {WIRE_AWAIT_CHALLENGE, WIRE_CHALLENGE, 256},
+        {WIRE_AWAIT_CHALLENGE, WIRE_HELLO_REPLY, 256},
+        {WIRE_AWAIT_PROOF, WIRE_PROOF, 32},
         {WIRE_AWAIT_REPLY, WIRE_HELLO_REPLY, 256},
         {WIRE_AWAIT_MESSAGES, WIRE_MESSAGE, PEER_MESSAGE_MAX},
         {WIRE_AWAIT_MESSAGES, WIRE_PING, 8},
         {WIRE_AWAIT_PONGS, WIRE_PONG, 8},
-        {WIRE_AWAIT_QUESTION, WIRE_QUESTION, PEER_QUESTION_MAX},
+        {WIRE_AWAIT_QUESTION, WIRE_QUESTION, 32 + PEER_QUESTION_MAX},
         {WIRE_AWAIT_ANSWER, WIRE_ANSWER, PEER_QUESTION_MAX},
         {WIRE_AWAIT_ANSWER, WIRE_HELLO_REPLY, 256},
+        {WIRE_AWAIT_CONFIRM, WIRE_CONFIRM, 80},
+        {WIRE_AWAIT_CONFIRMED, WIRE_CONFIRMED, 32},
+        {WIRE_AWAIT_CONFIRMED, WIRE_HELLO_REPLY, 256},
     };
     for (unsigned stage = WIRE_AWAIT_HELLO; stage <= WIRE_AWAIT_NOTHING; stage++)
         for (unsigned kind = 0; kind < 256; kind++) {
@@ -115,8 +122,20 @@ static void test_what_may_come_when(void **state)
             buf_done(&b);
         }
     struct buf b = {0};
-    wire_add_frame(&b, WIRE_PING, slice_text("short"), (struct slice){0});
-    assert_int_equal(take(&b, WIRE_AWAIT_MESSAGES, &f), ERR_MALFORMED);
+    static const struct {
+        enum wire_stage stage;
+        enum wire_kind kind;
+    } sized[] = {{WIRE_AWAIT_MESSAGES, WIRE_PING},
+                 {WIRE_AWAIT_PROOF, WIRE_PROOF},
+                 {WIRE_AWAIT_QUESTION, WIRE_QUESTION},
+                 {WIRE_AWAIT_CONFIRMED, WIRE_CONFIRMED}};
+    for (size_t i = 0; i < COUNT_OF(sized); i++) {
+        wire_add_frame(&b, sized[i].kind, slice_text("short"), (struct slice){0});
+        assert_int_equal(take(&b, sized[i].stage, &f), ERR_MALFORMED);
+        buf_clear(&b);
+    }
+    wire_add_frame(&b, WIRE_CONFIRMED, (struct slice){0}, (struct slice){0}); /* no */
+    assert_int_equal(take(&b, WIRE_AWAIT_CONFIRMED, &f), 1);
     buf_done(&b);
 }
 
@@ -133,6 +152,7 @@ static void test_hello(void **state)
     assert_true(back.version == h.version && back.lane == h.lane && back.features == h.features);
     assert_true(back.cluster_id == h.cluster_id && back.from == h.from && back.to == h.to);
     assert_true(back.run == h.run && back.number == h.number && slice_equal(back.urls, h.urls));
+    assert_memory_equal(back.nonce, h.nonce, sizeof h.nonce);
     struct buf payload = {0};
     buf_add_slice(&payload, f.payload);
     for (size_t n = 0; n < payload.size; n++)
@@ -141,9 +161,9 @@ static void test_hello(void **state)
     assert_int_equal(wire_read_hello(buf_slice(&payload), &back), OK);
     payload.data[10] = 9; /* a lane nobody knows */
     assert_int_equal(wire_read_hello(buf_slice(&payload), &back), ERR_MALFORMED);
-    payload.data[8] = 2; /* another version: all we know of it is that */
+    payload.data[8] = 3; /* another version: all we know of it is that */
     assert_int_equal(wire_read_hello(slice_of(payload.data, 10), &back), OK);
-    assert_true(back.version == 2 && back.from == 0);
+    assert_true(back.version == 3 && back.from == 0);
     payload.data[3] ^= 1;
     assert_int_equal(wire_read_hello(buf_slice(&payload), &back), ERR_MALFORMED);
     buf_done(&payload);
@@ -167,6 +187,41 @@ static void test_reply(void **state)
     buf_done(&b);
 }
 
+static void test_challenge_and_confirm(void **state)
+{
+    (void)state;
+    struct buf b = {0};
+    struct wire_frame f;
+    struct wire_challenge c = {.version = WIRE_VERSION, .nonce = "nonce", .mac = "mac"}, c_back;
+    struct wire_confirm q = {.lane = PEER_LANE_BULK,
+                             .cluster_id = 1,
+                             .from = 2,
+                             .to = 3,
+                             .run = 4,
+                             .number = 5,
+                             .tag = "tag"},
+                        q_back;
+    wire_add_challenge(&b, &c);
+    assert_int_equal(take(&b, WIRE_AWAIT_CHALLENGE, &f), 1);
+    assert_int_equal(wire_read_challenge(f.payload, &c_back), OK);
+    assert_memory_equal(&c_back, &c, sizeof c);
+    for (size_t n = 0; n < f.payload.size; n++)
+        assert_int_equal(wire_read_challenge(slice_of(f.payload.data, n), &c_back), ERR_MALFORMED);
+    buf_clear(&b);
+    wire_add_confirm(&b, &q);
+    assert_int_equal(take(&b, WIRE_AWAIT_CONFIRM, &f), 1);
+    assert_int_equal(wire_read_confirm(f.payload, &q_back), OK);
+    assert_true(q_back.lane == q.lane && q_back.cluster_id == 1 && q_back.from == 2 && q_back.to == 3 &&
+                q_back.run == 4 && q_back.number == 5);
+    assert_memory_equal(q_back.tag, q.tag, sizeof q.tag);
+    for (size_t n = 0; n < f.payload.size; n++)
+        assert_int_equal(wire_read_confirm(slice_of(f.payload.data, n), &q_back), ERR_MALFORMED);
+    b.data[WIRE_HEADER_SIZE] = WIRE_LANE_CONFIRM; /* no dial-back of a dial-back */
+    assert_int_equal(wire_read_confirm(slice_of(b.data + WIRE_HEADER_SIZE, WIRE_CONFIRM_SIZE), &q_back),
+                     ERR_MALFORMED);
+    buf_done(&b);
+}
+
 static void put(const char *dir, const char *name, uint8_t stage, struct buf *bytes)
 {
     char path[300];
@@ -184,6 +239,7 @@ static void write_corpus(const char *dir)
     struct wire_hello h = hello;
     h.urls = slice_text("http://10.0.0.1:2380");
     wire_add_hello(&b, &h);
+    wire_add_frame(&b, WIRE_PROOF, slice_of(h.nonce, sizeof h.nonce), (struct slice){0});
     for (int i = 0; i < 3; i++) {
         wire_add_frame(&b, WIRE_MESSAGE, slice_text("message"), slice_text("body"));
         wire_add_time(&b, WIRE_PING, 99);
@@ -191,13 +247,20 @@ static void write_corpus(const char *dir)
     put(dir, "lane", WIRE_AWAIT_HELLO, &b);
     h.lane = WIRE_LANE_QUESTION;
     wire_add_hello(&b, &h);
-    wire_add_frame(&b, WIRE_QUESTION, slice_text("who?"), (struct slice){0});
+    wire_add_frame(&b, WIRE_QUESTION, slice_of(h.nonce, sizeof h.nonce), slice_text("who?"));
     put(dir, "question", WIRE_AWAIT_HELLO, &b);
+    wire_add_challenge(&b, &(struct wire_challenge){.version = WIRE_VERSION, .nonce = "nonce"});
     wire_add_reply(&b, &(struct wire_reply){WIRE_VERSION, WIRE_WELCOME, 0, 1, 2});
     wire_add_time(&b, WIRE_PONG, 99);
-    put(dir, "reply", WIRE_AWAIT_REPLY, &b);
+    put(dir, "reply", WIRE_AWAIT_CHALLENGE, &b);
+    h.lane = WIRE_LANE_CONFIRM;
+    wire_add_hello(&b, &h);
+    wire_add_confirm(&b, &(struct wire_confirm){.lane = PEER_LANE_BULK, .from = 2, .tag = "tag"});
+    put(dir, "confirm", WIRE_AWAIT_HELLO, &b);
+    wire_add_frame(&b, WIRE_CONFIRMED, slice_of(h.nonce, sizeof h.nonce), (struct slice){0});
+    put(dir, "confirmed", WIRE_AWAIT_CONFIRMED, &b);
     wire_add_frame(&b, WIRE_ANSWER, slice_text("me"), (struct slice){0});
-    put(dir, "answer", 2, &b);
+    put(dir, "answer", WIRE_AWAIT_ANSWER, &b);
     buf_add_text(&b, "GET / HTTP/1.1\r\n\r\n");
     put(dir, "http", WIRE_AWAIT_HELLO, &b);
     buf_done(&b);
@@ -215,6 +278,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_what_may_come_when),
         cmocka_unit_test(test_hello),
         cmocka_unit_test(test_reply),
+        cmocka_unit_test(test_challenge_and_confirm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -199,6 +199,14 @@ static void test_access(void **state)
     assert_true(http_access_is_same_origin(slice_text("https://h:1"), slice_text("h:1")));
     assert_false(http_access_is_same_origin(slice_text("https://h.evil:1"), slice_text("h:1")));
     assert_false(http_access_is_same_origin(slice_text("null"), slice_text("h:1")));
+    assert_false(http_access_is_own_host(slice_text(""), NULL));
+    assert_false(http_access_is_own_host(slice_text("."), NULL));
+    assert_false(http_access_is_own_host(slice_text("a.example"), NULL));
+    assert_false(http_access_is_own_host(slice_text("a.example"), ""));
+    assert_true(http_access_is_own_host(slice_text("a.example"), "b,a.example"));
+    assert_true(http_access_is_own_host(slice_text("a.example"), "*"));
+    assert_true(http_access_is_own_host(slice_text("1.2.3.4"), NULL));
+    assert_false(http_access_is_own_host(slice_text("1.2.3.4.5"), NULL));
     assert_true(http_list_has(slice_text("keep-alive, UPGRADE"), "upgrade"));
     assert_false(http_list_has(slice_text("upgrades"), "upgrade"));
 }

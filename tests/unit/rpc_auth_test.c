@@ -20,6 +20,7 @@
 static struct kv kv;
 static struct rpc_server server;
 static uv_loop_t loop;
+static struct passwords *passwords; /* of a test; teardown frees them if it fails */
 
 static int setup(void **state)
 {
@@ -41,6 +42,9 @@ static int teardown(void **state)
     assert_true(list_is_empty(&kv.pending));
     assert_int_equal(kv.streams_open, 0);
     identity_free(server.identity);
+    if (passwords)
+        passwords_free(passwords);
+    passwords = NULL;
     uv_run(&loop, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(&loop), 0);
     arena_done(&kv.arena);
@@ -350,7 +354,7 @@ static int compare(struct passwords *p, const char *password, const char *hash)
 {
     int err;
     struct answer a = {0};
-    if (!password_compare(p, password, slice_text(hash), on_password, &a, &err))
+    if (!password_compare(p, 1, password, slice_text(hash), on_password, &a, &err))
         return err;
     run_until(&a, 1);
     return a.err;
@@ -387,6 +391,151 @@ static void passwords_are_bcrypt(void **state)
     passwords_free(p);
     uv_run(&loop, UV_RUN_DEFAULT);
     assert_int_equal(a.count, 1);
+}
+
+/* Jobs of two parties: which number each was finished as. */
+struct turn {
+    unsigned *finished, place;
+    int err;
+};
+
+static void on_turn(void *arg, int err, const char *hash)
+{
+    struct turn *t = arg;
+    (void)hash;
+    t->err = err;
+    t->place = ++*t->finished;
+}
+
+static struct password_job *try_password(struct passwords *p, uint64_t party, struct turn *t, int *ret_err)
+{
+    /* Another password, at cost 4. */
+    static const char hash[] = "$2a$04$XajjQvNhvvRt5GSeFk1xFeyqRrsxkhBkUiQeg0dt.wU1qD4aFDcga";
+    return password_compare(p, party, "guess", slice_text(hash), on_turn, t, ret_err);
+}
+
+static void parties_take_turns(void **state)
+{
+    (void)state;
+    enum { MANY = 100, FEW = 3, ALL = PASSWORD_WAITING_MAX };
+    static struct turn flood[ALL + 1], other[FEW], third;
+    static unsigned finished;
+    int err;
+    for (size_t i = 0; i <= ALL; i++)
+        flood[i] = (struct turn){.finished = &finished};
+    for (size_t i = 0; i < FEW; i++)
+        other[i] = (struct turn){.finished = &finished};
+    third = other[0];
+    struct passwords *p = passwords = passwords_new(&loop, 4);
+    for (size_t i = 0; i < MANY; i++)
+        assert_non_null(try_password(p, 1, &flood[i], &err));
+    for (size_t i = 0; i < FEW; i++)
+        assert_non_null(try_password(p, 2, &other[i], &err));
+    assert_non_null(try_password(p, 3, &third, &err));
+    while (finished < MANY + FEW + 1)
+        uv_run(&loop, UV_RUN_ONCE);
+    assert_int_equal(flood[0].place, 1); /* it ran already; then all three parties in each round */
+    assert_int_equal(other[0].place, 2);
+    assert_int_equal(third.place, 3);
+    assert_int_equal(flood[1].place, 4);
+    assert_int_equal(other[1].place, 5);
+    assert_int_equal(flood[2].place, 6);
+    assert_int_equal(other[2].place, 7);
+    assert_int_equal(flood[MANY - 1].place, MANY + FEW + 1);
+
+    /* All places taken by one: another one gets the last of them, the first party no more. */
+    finished = 0;
+    for (size_t i = 0; i <= ALL; i++)
+        assert_non_null(try_password(p, 1, &flood[i], &err)); /* one runs */
+    assert_null(try_password(p, 1, &third, &err));
+    assert_int_equal(err, ERR_TOO_MANY_REQUESTS);
+    for (size_t i = 0; i < FEW; i++)
+        assert_non_null(try_password(p, 2, &other[i], &err));
+    assert_int_equal(finished, 0); /* done never comes from inside a call */
+    while (finished < ALL + 1 + FEW)
+        uv_run(&loop, UV_RUN_ONCE);
+    for (size_t i = 0; i <= ALL; i++)
+        assert_int_equal(flood[i].err, i > ALL - FEW ? ERR_TOO_MANY_REQUESTS : ERR_AUTH_FAILED);
+    for (size_t i = 0; i < FEW; i++) {
+        assert_int_equal(other[i].err, ERR_AUTH_FAILED);
+        assert_in_range(other[i].place, 2, 2 + FEW + 2 * FEW);
+    }
+
+    /* What is forgotten gives its place back, whether it waits or was rejected. */
+    static struct password_job *jobs[ALL + 1];
+    for (int round = 0; round < 3; round++) {
+        finished = 0;
+        for (size_t i = 0; i <= ALL; i++)
+            assert_non_null(jobs[i] = try_password(p, 1, &flood[i], &err));
+        assert_non_null(try_password(p, 2, &other[0], &err));
+        for (size_t i = 0; i <= ALL; i++)
+            password_forget(jobs[i]);
+        while (finished < 1)
+            uv_run(&loop, UV_RUN_ONCE);
+        assert_int_equal(other[0].place, 1);
+    }
+    /* The end finishes all that wait. */
+    finished = 0;
+    for (size_t i = 0; i < MANY; i++)
+        assert_non_null(try_password(p, 1, &flood[i], &err));
+    passwords_free(p);
+    passwords = NULL;
+    assert_int_equal(finished, MANY);
+    assert_int_equal(flood[MANY - 1].err, ERR_STOPPED);
+    uv_run(&loop, UV_RUN_DEFAULT);
+}
+
+struct guess {
+    struct identity_login login;
+    struct turn turn;
+};
+
+static void on_guessed(struct identity_login *l, int err, const char *token)
+{
+    assert_null(token);
+    on_turn(&container_of(l, struct guess, login)->turn, err, NULL);
+}
+
+/* One address that tries passwords delays others, and other users at that address, by one password each. */
+static void a_flood_of_logins_delays_itself(void **state)
+{
+    (void)state;
+    enum { FLOOD = 60, OTHERS = 9, ALL = FLOOD + OTHERS };
+    static const struct {
+        const char *peer, *user;
+        unsigned place;
+    } others[OTHERS] = {
+        {"10.0.0.2:7", "root", 2},      {"10.0.0.1:9", "alice", 3},
+        {"[2001:db8::1]:5", "root", 4}, {NULL, "root", 5},
+        {"2001:db8:0:1::1", "root", 6}, {"::ffff:10.0.0.1", "root", 7},
+        {"::ffff:10.0.0.3", "root", 8}, {"[2001:db8::2]:9", "root", 10}, /* of the /64 above */
+        {"10.0.0.1", "root", ALL},                                       /* of the flood */
+    };
+    static struct guess all[ALL];
+    unsigned finished = 0;
+    kv.password_hash = "$2a$04$XajjQvNhvvRt5GSeFk1xFeyqRrsxkhBkUiQeg0dt.wU1qD4aFDcga";
+    for (unsigned i = 0; i < ALL; i++) {
+        char peer[40];
+        snprintf(peer, sizeof peer, "10.0.0.1:%u", i + 1);
+        all[i] =
+            (struct guess){.login = {.done = on_guessed, .peer = i < FLOOD ? peer : others[i - FLOOD].peer},
+                           .turn = {.finished = &finished}};
+        const char *user = i < FLOOD ? "root" : others[i - FLOOD].user;
+        if (i % 2)
+            identity_authenticate(server.identity, &all[i].login, user, "guess");
+        else
+            identity_check_password(server.identity, &all[i].login, user, "guess");
+    }
+    fake_kv_turn(&kv);
+    while (finished < ALL)
+        uv_run(&loop, UV_RUN_ONCE);
+    assert_int_equal(all[0].turn.place, 1);
+    assert_int_equal(all[1].turn.place, 9);
+    for (unsigned i = 0; i < ALL; i++) {
+        assert_int_equal(all[i].turn.err, ERR_AUTH_FAILED);
+        if (i >= FLOOD)
+            assert_int_equal(all[i].turn.place, others[i - FLOOD].place);
+    }
 }
 
 /* --- JWT ----------------------------------------------------------------------------------------------- */
@@ -530,6 +679,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_stream_waits_for_its_token, setup, teardown),
         cmocka_unit_test_setup_teardown(keep_alives_need_their_keys, setup, teardown),
         cmocka_unit_test_setup_teardown(passwords_are_bcrypt, setup, teardown),
+        cmocka_unit_test_setup_teardown(parties_take_turns, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_flood_of_logins_delays_itself, setup, teardown),
         cmocka_unit_test_setup_teardown(jwts_are_signed, setup, teardown),
     };
     log_set_level(LOG_ERROR);

@@ -462,10 +462,14 @@ static void test_lmdb(void **state)
         uv_run(&loop, UV_RUN_ONCE);
     wal_close(w);
     /* The store is ahead of the mark: it is deleted. Then the store is gone: it takes its place. */
-    for (int i = 0; i < 20; i++, usleep(1000))
-        uv_run(&loop, UV_RUN_NOWAIT); /* the log's housekeeping ends */
-    if (snapshot_install_recover(&o, wal_dir, m.error, sizeof m.error) != 0)
-        fail_msg("%s", m.error);
+    uint64_t end = uv_hrtime() + UINT64_C(60000000000);
+    /* The log is closed when its housekeeping has ended. */
+    while (snapshot_install_recover(&o, wal_dir, m.error, sizeof m.error) != 0) {
+        if (uv_hrtime() > end)
+            fail_msg("%s", m.error);
+        uv_run(&loop, UV_RUN_NOWAIT);
+        usleep(1000);
+    }
     assert_int_equal(index_of(&o, "store"), 3 * NEW_INDEX + 1);
     assert_int_equal(access(path, F_OK), -1);
     write_store(&o, path, NEW_INDEX, NEW_TERM, sender_identity);

@@ -127,8 +127,11 @@ Etcdserverpb__RangeRequest *model_random_range(const struct model *m, struct rng
     Etcdserverpb__RangeRequest *q = arena_alloc(a, sizeof *q);
     etcdserverpb__range_request__init(q);
     random_range(r, a, &q->key, &q->range_end);
-    if (rng_below(r, 2))
-        q->revision = random_revision(m, r) - (in_txn && rng_below(r, 4) == 0 ? 3 : 0);
+    if (rng_below(r, 2)) {
+        q->revision = random_revision(m, r);
+        if (in_txn && rng_below(r, 4) == 0)
+            q->revision -= 3;
+    }
     if (rng_below(r, 2))
         q->limit = (int64_t)rng_below(r, 8) - 1;
     if (rng_below(r, 2)) {

@@ -346,8 +346,8 @@ static void compare_changes(struct rig *rig, const struct model *m, struct rng *
         to = m->revision;
     int err = 0;
     while (at <= to && !err) {
-        err = store_changes(rig->store, at, to, 1 + rng_below(r, 5), 1 + rng_below(r, 100), true,
-                            collect_change, &got, &next);
+        size_t max_bytes = 1 + rng_below(r, 100), max_count = 1 + rng_below(r, 5);
+        err = store_changes(rig->store, at, to, max_count, max_bytes, true, collect_change, &got, &next);
         if (!err) {
             assert_true(next > at && next <= to + 1);
             at = next;

@@ -132,7 +132,8 @@ static void test_refusing(void **state)
         {"{\"type\":\"hello\",\"resume\":{\"cluster_id\":12,\"revision\":1}}", ERR_INVALID, NULL},
         {"{\"type\":\"hello\",\"resume\":{\"cluster_id\":\"12\"}}", ERR_INVALID, NULL},
         {"{\"type\":\"hello\",\"session\":{\"ttl\":2}}", ERR_INVALID,
-         "hello: session must be {\"ttl\": 3 to 86400 seconds} or {\"id\": a session's id}"},
+         "hello: session must be {\"ttl\": 3 to 86400 seconds} or {\"id\": a session's id, \"key\": its "
+         "key}"},
         {"{\"type\":\"hello\",\"session\":{\"ttl\":15,\"id\":\"1\"}}", ERR_INVALID, NULL},
         {"{\"type\":\"hello\",\"session\":{\"id\":\"0\"}}", ERR_INVALID, NULL},
         {"{\"type\":\"hello\",\"session\":{}}", ERR_INVALID, NULL},

@@ -180,18 +180,26 @@ static void test_origin(void **state)
     stream_client_close(&c);
     stream_client_open(&c, &world, "Origin: http://x\r\n");
     stream_client_close(&c);
-    stream_client_ask(&c, &world,
-                      "GET " STREAM_PATH
-                      " HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                      "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-                      "Origin: https://evil.example\r\n\r\n");
-    assert_true(stream_client_has_text(&c, "HTTP/1.1 403"));
-    stream_client_close(&c);
-    stream_client_ask(&c, &world,
-                      "GET " STREAM_PATH "?kind=service&name=a HTTP/1.1\r\nHost: x\r\n"
-                      "Origin: https://evil.example\r\n\r\n");
-    assert_true(stream_client_has_text(&c, "HTTP/1.1 403"));
-    stream_client_close(&c);
+    static const char *const refused[] = {
+        "Host: x\r\nOrigin: https://evil.example\r\n", "Host: x\r\nOrigin: null\r\n",
+        "Host: x\r\nOrigin: http://x:3000\r\nSec-Fetch-Site: same-site\r\n",
+        "Host: x\r\nSec-Fetch-Site: cross-site\r\n", "Host: evil.example\r\nOrigin: http://evil.example\r\n"};
+    for (size_t i = 0; i < COUNT_OF(refused); i++) {
+        const char *status = strstr(refused[i], "Host: evil") ? "HTTP/1.1 421" : "HTTP/1.1 403";
+        stream_client_ask(&c, &world,
+                          stream_text("GET " STREAM_PATH
+                                      " HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                                      "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "
+                                      "dGhlIHNhbXBsZSBub25jZQ==\r\n%s\r\n",
+                                      refused[i]));
+        assert_true(stream_client_has_text(&c, status));
+        stream_client_close(&c);
+        stream_client_ask(
+            &c, &world,
+            stream_text("GET " STREAM_PATH "?kind=service&name=a HTTP/1.1\r\n%s\r\n", refused[i]));
+        assert_true(stream_client_has_text(&c, status));
+        stream_client_close(&c);
+    }
 }
 
 /* Frames that come before welcome are answered behind it; nothing is served before the view can be read. */

@@ -11,6 +11,8 @@
 
 #include "base/clock.h"
 #include "base/text.h"
+#include "server/api/api.h"
+#include "server/auth/identity.h"
 #include "tests/unit/unit.h"
 
 /* --- the member ------------------------------------------------------------------------------------ */
@@ -22,6 +24,8 @@ static void on_turn(void *arg)
         return;
     registry_turn(w->registry);
     config_turn(w->config);
+    if (w->api)
+        api_turn(w->api);
     stream_server_turn(w->stream);
 }
 
@@ -39,13 +43,26 @@ void stream_world_open(struct stream_world *w, const struct stream_options *opti
     w->node.turn = NULL;
     one_node_open(&w->node);
     registry.kv = stream.kv = w->node.kv;
+    if (w->has_users) {
+        const struct identity_options identity = {
+            .loop = &w->node.loop, .kv = w->node.kv, .auth_token = "simple", .bcrypt_cost = 4};
+        assert_int_equal(identity_new(&identity, error, sizeof error, &w->identity), 0);
+        assert_int_equal(
+            projections_parse(slice_text("defaults"), error, sizeof error, &registry.projections), 0);
+        stream.identity = w->identity;
+    }
     w->registry = stream.registry = registry_new(&registry);
     struct config_options config = {.kv = w->node.kv, .member = "n1"};
     w->config = stream.config = config_new(&config);
     stream.member = "n1";
     w->stream = stream_server_new(&stream);
     w->rpc = (struct rpc_server){.kv = w->node.kv, .mono_ms = clock_mono_ms};
-    struct http_mount mount = {STREAM_PATH, &stream_http_handler, w->stream, true};
+    struct http_mount mounts[1 + API_MOUNTS] = {{STREAM_PATH, &stream_http_handler, w->stream, true}};
+    const struct api_options api = {
+        .registry = w->registry, .config = w->config, .identity = w->identity, .mono_ms = clock_mono_ms};
+    w->api = w->has_users ? api_new(&api) : NULL;
+    if (w->api)
+        api_mounts(w->api, mounts + 1);
     struct http_options http = {
         .loop = &w->node.loop,
         .rpc = &w->rpc,
@@ -53,10 +70,11 @@ void stream_world_open(struct stream_world *w, const struct stream_options *opti
         .request_bytes_max = 1 << 20,
         .connections_max = 1000,
         .cors = cors,
+        .origins = cors,
         .server_version = "3.7.1",
         .cluster_version = "3.7.0",
-        .mounts = &mount,
-        .mount_count = 1,
+        .mounts = mounts,
+        .mount_count = w->api ? COUNT_OF(mounts) : 1,
     };
     assert_int_equal(http_server_new(&http, error, sizeof error, &w->http), 0);
     w->node.arg = w;
@@ -82,10 +100,110 @@ void stream_world_close(struct stream_world *w)
     http_server_stop(w->http, on_stopped, &is_stopped);
     one_node_run(&w->node, is_true, &is_stopped);
     w->node.turn = NULL;
+    api_free(w->api);
     stream_server_free(w->stream);
     config_free(w->config);
     registry_free(w->registry);
+    identity_free(w->identity);
+    w->identity = NULL;
     one_node_close(&w->node);
+}
+
+/* --- users ------------------------------------------------------------------------------------------- */
+
+struct auth_request {
+    struct kv_request request;
+    char *token;
+    bool is_done;
+};
+
+static bool is_answered(void *arg)
+{
+    return ((struct auth_request *)arg)->is_done;
+}
+
+static void on_answered(struct kv_request *r, int err, const ProtobufCMessage *response)
+{
+    struct auth_request *a = container_of(r, struct auth_request, request);
+    assert_int_equal(err, OK);
+    if (a->token)
+        snprintf(a->token, 256, "%s", ((const Etcdserverpb__AuthenticateResponse *)response)->token);
+    a->is_done = true;
+}
+
+void stream_world_auth(struct stream_world *w, const ProtobufCMessage *m)
+{
+    const struct auth_who root = {
+        .user = slice_text("root"), .revision = AUTH_REVISION_ANY, .is_renewed = true};
+    struct auth_request a = {.request = {.done = on_answered, .who = &root}};
+    kv_auth(w->node.kv, &a.request, m);
+    one_node_run(&w->node, is_answered, &a);
+}
+
+static char *changeable(const char *text)
+{
+    return (char *)(uintptr_t)text;
+}
+
+void stream_world_add_user(struct stream_world *w, const char *name)
+{
+    Etcdserverpb__AuthUserAddRequest user = ETCDSERVERPB__AUTH_USER_ADD_REQUEST__INIT;
+    Etcdserverpb__AuthRoleAddRequest role = ETCDSERVERPB__AUTH_ROLE_ADD_REQUEST__INIT;
+    Etcdserverpb__AuthUserGrantRoleRequest grant = ETCDSERVERPB__AUTH_USER_GRANT_ROLE_REQUEST__INIT;
+    user.name = role.name = grant.user = grant.role = changeable(name);
+    user.hashedpassword = changeable("hash");
+    stream_world_auth(w, &user.base);
+    if (strcmp(name, "root") != 0)
+        stream_world_auth(w, &role.base);
+    stream_world_auth(w, &grant.base);
+}
+
+/* All keys with the prefix. */
+static void set_range(ProtobufCBinaryData *key, ProtobufCBinaryData *end, const char *prefix,
+                      char end_text[256])
+{
+    size_t size = strlen(prefix);
+    snprintf(end_text, 256, "%s", prefix);
+    end_text[size - 1]++;
+    *key = (ProtobufCBinaryData){size, (uint8_t *)changeable(prefix)};
+    *end = (ProtobufCBinaryData){size, (uint8_t *)end_text};
+}
+
+void stream_world_grant(struct stream_world *w, const char *role, const char *prefix, bool is_write)
+{
+    Etcdserverpb__AuthRoleGrantPermissionRequest m = ETCDSERVERPB__AUTH_ROLE_GRANT_PERMISSION_REQUEST__INIT;
+    Authpb__Permission permission = AUTHPB__PERMISSION__INIT;
+    char end[256];
+    m.name = changeable(role);
+    m.perm = &permission;
+    permission.permtype = is_write ? AUTHPB__PERMISSION__TYPE__READWRITE : AUTHPB__PERMISSION__TYPE__READ;
+    set_range(&permission.key, &permission.range_end, prefix, end);
+    stream_world_auth(w, &m.base);
+}
+
+void stream_world_revoke(struct stream_world *w, const char *role, const char *prefix)
+{
+    Etcdserverpb__AuthRoleRevokePermissionRequest m = ETCDSERVERPB__AUTH_ROLE_REVOKE_PERMISSION_REQUEST__INIT;
+    char end[256];
+    m.role = changeable(role);
+    set_range(&m.key, &m.range_end, prefix, end);
+    stream_world_auth(w, &m.base);
+}
+
+void stream_world_enable(struct stream_world *w)
+{
+    Etcdserverpb__AuthEnableRequest m = ETCDSERVERPB__AUTH_ENABLE_REQUEST__INIT;
+    stream_world_add_user(w, "root");
+    stream_world_auth(w, &m.base);
+}
+
+char *stream_world_token(struct stream_world *w, const char *name)
+{
+    char token[256] = "";
+    struct auth_request a = {.request.done = on_answered, .token = token};
+    kv_authenticate(w->node.kv, &a.request, name, true);
+    one_node_run(&w->node, is_answered, &a);
+    return stream_text("%s", token);
 }
 
 void stream_world_run_ms(struct stream_world *w, uint64_t ms)

@@ -19,6 +19,10 @@ struct stream_world {
     struct stream_server *stream;
     struct http_server *http;
     struct rpc_server rpc;
+    bool has_users; /* set before it is opened: there is an identity and default projections; auth is off
+                     until a test enables it */
+    struct identity *identity;
+    struct api *api; /* with has_users: the HTTP API beside the streams */
     bool is_held; /* the registry, the config center and the streams do not turn: a member that has not caught
                      up */
 };
@@ -26,7 +30,16 @@ struct stream_world {
 /* Waits until the registry can be read, unless is_held was set before. */
 void stream_world_open(struct stream_world *w, const struct stream_options *options, const char *cors);
 void stream_world_close(struct stream_world *w);
+/* Users, roles and tokens; they assert that it went well. */
+void stream_world_add_user(struct stream_world *w, const char *name); /* with a role of the same name */
+void stream_world_grant(struct stream_world *w, const char *role, const char *prefix, bool is_write);
+void stream_world_revoke(struct stream_world *w, const char *role, const char *prefix);
+void stream_world_enable(struct stream_world *w);                   /* root is added before */
+char *stream_world_token(struct stream_world *w, const char *name); /* as stream_text */
 void stream_world_run_ms(struct stream_world *w, uint64_t ms);
+
+/* A request of the Auth service as the process itself, or as root while auth is enabled; it must end well. */
+void stream_world_auth(struct stream_world *w, const ProtobufCMessage *m);
 
 /* Writes that end before they return. */
 int64_t stream_world_put(struct stream_world *w, const char *service, const char *id, const char *instance);

@@ -24,23 +24,37 @@ struct issued {
 };
 static char dir[64];
 static struct issued ca, other_ca, server, alice, bob, stranger, expired;
+static struct issued rsa, small, two_names, no_name, of_server, no_san;
+/* What a certificate may have beyond a name. */
+struct unusual {
+    unsigned rsa_bits; /* 0 = P-256 */
+    const char *second_name, *usage;
+    bool has_no_name;
+};
 static char ca_crl[128], bob_crl[128];
 
 static void path(char *ret, const char *name, const char *suffix)
 {
     snprintf(ret, 128, "%s/%s.%s", dir, name, suffix);
 }
-static void issue(struct issued *i, const char *name, const struct issued *by, long days, int serial,
-                  const char *san)
+static void add_name(X509 *cert, const char *name)
 {
-    i->key = EVP_EC_gen("P-256");
+    X509_NAME_add_entry_by_txt(X509_get_subject_name(cert), "CN", MBSTRING_ASC, (const uint8_t *)name, -1, -1,
+                               0);
+}
+static void issue_unusual(struct issued *i, const char *name, const struct issued *by, long days, int serial,
+                          const char *san, struct unusual u)
+{
+    i->key = u.rsa_bits ? EVP_RSA_gen(u.rsa_bits) : EVP_EC_gen("P-256");
     i->cert = X509_new();
     X509_set_version(i->cert, 2);
     ASN1_INTEGER_set(X509_get_serialNumber(i->cert), serial);
     X509_gmtime_adj(X509_getm_notBefore(i->cert), -86400 * 10);
     X509_gmtime_adj(X509_getm_notAfter(i->cert), days * 86400);
-    X509_NAME_add_entry_by_txt(X509_get_subject_name(i->cert), "CN", MBSTRING_ASC, (const uint8_t *)name, -1,
-                               -1, 0);
+    if (!u.has_no_name)
+        add_name(i->cert, name);
+    if (u.second_name)
+        add_name(i->cert, u.second_name);
     X509_set_issuer_name(i->cert, X509_get_subject_name(by ? by->cert : i->cert));
     X509_set_pubkey(i->cert, i->key);
     X509V3_CTX ctx;
@@ -54,6 +68,11 @@ static void issue(struct issued *i, const char *name, const struct issued *by, l
         X509_add_ext(i->cert, e, -1);
         X509_EXTENSION_free(e);
     }
+    if (u.usage) {
+        e = X509V3_EXT_conf_nid(NULL, &ctx, NID_ext_key_usage, u.usage);
+        X509_add_ext(i->cert, e, -1);
+        X509_EXTENSION_free(e);
+    }
     assert_true(X509_sign(i->cert, by ? by->key : i->key, EVP_sha256()) > 0);
     path(i->cert_file, name, "pem");
     path(i->key_file, name, "key");
@@ -63,6 +82,11 @@ static void issue(struct issued *i, const char *name, const struct issued *by, l
     f = fopen(i->key_file, "w");
     PEM_write_PrivateKey(f, i->key, NULL, NULL, 0, NULL, NULL);
     fclose(f);
+}
+static void issue(struct issued *i, const char *name, const struct issued *by, long days, int serial,
+                  const char *san)
+{
+    issue_unusual(i, name, by, days, serial, san, (struct unusual){0});
 }
 static void make_crl(char *file, const char *name, const struct issued *who)
 {
@@ -100,6 +124,12 @@ static int make_all(void **state)
     issue(&bob, "bob", &ca, 30, 4, "DNS:bob.test");
     issue(&stranger, "stranger", &other_ca, 30, 5, "DNS:alice.test");
     issue(&expired, "expired", &ca, -1, 6, NULL);
+    issue_unusual(&rsa, "rsa", &ca, 30, 7, "DNS:cairn.test", (struct unusual){.rsa_bits = 2048});
+    issue_unusual(&small, "small", &ca, 30, 8, "DNS:cairn.test", (struct unusual){.rsa_bits = 1024});
+    issue_unusual(&two_names, "two_names", &ca, 30, 9, NULL, (struct unusual){.second_name = "root"});
+    issue_unusual(&no_name, "no_name", &ca, 30, 10, NULL, (struct unusual){.has_no_name = true});
+    issue_unusual(&of_server, "of_server", &ca, 30, 11, NULL, (struct unusual){.usage = "serverAuth"});
+    issue(&no_san, "bob.test", &ca, 30, 12, NULL);
     make_crl(ca_crl, "empty", NULL);
     make_crl(bob_crl, "bob", &bob);
     return 0;
@@ -107,7 +137,8 @@ static int make_all(void **state)
 static int remove_all(void **state)
 {
     (void)state;
-    struct issued *all[] = {&ca, &other_ca, &server, &alice, &bob, &stranger, &expired};
+    struct issued *all[] = {&ca,  &other_ca, &server, &alice,     &bob,     &stranger, &expired,
+                            &rsa, &small,    &no_san, &two_names, &no_name, &of_server};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         X509_free(all[i]->cert);
         EVP_PKEY_free(all[i]->key);
@@ -283,6 +314,121 @@ static void test_versions_and_suites(void **state)
     assert_true(lets_in(so, co, NULL));
 }
 
+/* As the client's only suite of TLS 1.2: taken by default if it is ECDHE with AEAD, and if the server's list
+ * names it. */
+static void test_default_suites(void **state)
+{
+    static const struct {
+        const char *go, *openssl;
+    } suites[] = {
+#define SUITE(go, openssl) {go, openssl},
+#include "base/net/tls_suites.def"
+#undef SUITE
+    };
+    (void)state;
+    size_t taken = 0;
+    for (size_t i = 0; i < sizeof suites / sizeof *suites; i++) {
+        const char *name = suites[i].go;
+        bool is_modern = strstr(name, "ECDHE") && (strstr(name, "GCM") || strstr(name, "CHACHA20"));
+        struct tls_options so = serving(), co = dialing(NULL);
+        if (!*suites[i].openssl)
+            continue;
+        so.cert_file = strstr(name, "ECDSA") ? server.cert_file : rsa.cert_file;
+        so.key_file = strstr(name, "ECDSA") ? server.key_file : rsa.key_file;
+        co.max_version = "TLS1.2";
+        co.cipher_suites = name;
+        if (lets_in(so, co, "no shared cipher") != is_modern)
+            fail_msg("%s", name);
+        taken += is_modern;
+        so.cipher_suites = name;
+        if (!lets_in(so, co, NULL))
+            fail_msg("%s, which was asked for", name);
+    }
+    assert_int_equal(taken, 8);
+}
+
+static void test_suite_lists(void **state)
+{
+    (void)state;
+    struct tls_options so = serving(), co = dialing(NULL);
+    so.cipher_suites = "TLS_AES_128_GCM_SHA256"; /* nothing is left for 1.2 */
+    assert_true(lets_in(so, co, NULL));
+    co.max_version = "TLS1.2";
+    assert_false(lets_in(so, co, "unsupported protocol"));
+    static const char *const wrong[] = {"TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,", ",",
+                                        "TLS_AES_128_GCM_SHA256, x", "tls_aes_128_gcm_sha256",
+                                        "TLS_RSA_WITH_RC4_128_SHA"};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        char error[256] = "";
+        struct tls_context *c = NULL;
+        so.cipher_suites = wrong[i];
+        assert_int_equal(ERR_INVALID, tls_context_new(&so, error, sizeof error, &c));
+        assert_non_null(strstr(error, "unexpected TLS cipher suite \""));
+    }
+}
+
+/* The name of the client as the server has it after a handshake; NULL: it is not let in. */
+static const char *name_of(const struct issued *who)
+{
+    static char name[256];
+    struct tls_options so = serving();
+    so.ca_file = ca.cert_file;
+    so.require_client_cert = true;
+    struct tls_context *sc = context(so), *cc = context(dialing(who));
+    struct pair p = shake(cc, sc, "cairn.test", 100000);
+    bool ok = tls_is_ready(p.server) && !p.server_err;
+    snprintf(name, sizeof name, "%s", tls_peer_name(p.server));
+    pair_free(&p);
+    tls_context_free(sc);
+    tls_context_free(cc);
+    return ok ? name : NULL;
+}
+
+static void test_client_names(void **state)
+{
+    (void)state;
+    assert_string_equal(name_of(&alice), "alice");
+    assert_string_equal(name_of(&two_names), "root"); /* the last one, as Go has it */
+    assert_string_equal(name_of(&no_name), "");
+    assert_null(name_of(&of_server)); /* its certificate is no client's */
+    struct tls_options o = serving();
+    o.ca_file = ca.cert_file;
+    o.require_client_cert = true;
+    o.allowed_hostname = "bob.test"; /* of the SAN, not of the CN */
+    assert_true(lets_in(o, dialing(&bob), NULL));
+    assert_false(lets_in(o, dialing(&no_san), "client certificate authentication failed"));
+    o.allowed_hostname = NULL;
+    o.allowed_cn = "two_names";
+    assert_false(lets_in(o, dialing(&two_names), "client certificate authentication failed"));
+}
+
+/* A client checks the name of the server in the SAN alone. */
+static void test_server_names(void **state)
+{
+    (void)state;
+    struct tls_options so = serving();
+    so.cert_file = no_san.cert_file;
+    so.key_file = no_san.key_file;
+    struct tls_context *sc = context(so), *cc = context(dialing(NULL));
+    struct pair p = shake(cc, sc, "bob.test", 100000);
+    assert_false(tls_is_ready(p.client));
+    pair_free(&p);
+    tls_context_free(sc);
+    tls_context_free(cc);
+}
+
+static void test_small_keys(void **state)
+{
+    (void)state;
+    char error[256] = "";
+    struct tls_context *c = NULL;
+    struct tls_options o = serving();
+    o.cert_file = small.cert_file;
+    o.key_file = small.key_file;
+    assert_int_equal(ERR_INVALID, tls_context_new(&o, error, sizeof error, &c));
+    assert_non_null(strstr(error, "too small"));
+}
+
 static void test_bad_options(void **state)
 {
     (void)state;
@@ -358,6 +504,55 @@ static void test_reload(void **state)
     tls_context_free(cc);
 }
 
+/* The CA and the CRL are loaded anew too; connections that run go on. */
+static void test_reload_of_trust(void **state)
+{
+    (void)state;
+    char crl[128], trust[128];
+    path(crl, "live", "crl");
+    path(trust, "trust", "pem");
+    copy_file(ca_crl, crl);
+    copy_file(ca.cert_file, trust);
+    struct tls_options o = serving();
+    o.ca_file = trust;
+    o.crl_file = crl;
+    o.require_client_cert = true;
+    struct tls_context *sc = context(o), *bobs = context(dialing(&bob)),
+                       *others = context(dialing(&stranger));
+    struct pair old = shake(bobs, sc, NULL, 100000);
+    assert_true(tls_is_ready(old.server));
+    copy_file(bob_crl, crl);
+    tls_context_refresh(sc, 1000);
+    struct pair p = shake(bobs, sc, NULL, 100000);
+    assert_false(tls_is_ready(p.server));
+    pair_free(&p);
+    FILE *f = fopen(crl, "w"); /* half of a list: the one before counts */
+    fputs("-----BEGIN X509 CRL-----\nMII", f);
+    fclose(f);
+    tls_context_refresh(sc, 2001);
+    p = shake(bobs, sc, NULL, 100000);
+    assert_false(tls_is_ready(p.server));
+    pair_free(&p);
+    copy_file(ca_crl, crl);
+    copy_file(other_ca.cert_file, trust);
+    tls_context_refresh(sc, 3002);
+    p = shake(others, sc, NULL, 100000);
+    assert_true(tls_is_ready(p.server));
+    pair_free(&p);
+    p = shake(bobs, sc, NULL, 100000);
+    assert_false(tls_is_ready(p.server));
+    pair_free(&p);
+    struct buf got = {0};
+    assert_int_equal(0, tls_send(old.client, slice_text("still here")));
+    assert_int_equal(0, move(old.client, old.server, 100000, &got));
+    assert_int_equal(10, got.size);
+    buf_done(&got);
+    pair_free(&old);
+    tls_context_free(sc);
+    tls_context_free(bobs);
+    tls_context_free(others);
+}
+
 static void test_self_signed(void **state)
 {
     (void)state;
@@ -410,8 +605,14 @@ int main(void)
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_client_certificates),
         cmocka_unit_test(test_versions_and_suites),
+        cmocka_unit_test(test_default_suites),
+        cmocka_unit_test(test_suite_lists),
+        cmocka_unit_test(test_client_names),
+        cmocka_unit_test(test_server_names),
+        cmocka_unit_test(test_small_keys),
         cmocka_unit_test(test_bad_options),
         cmocka_unit_test(test_reload),
+        cmocka_unit_test(test_reload_of_trust),
         cmocka_unit_test(test_self_signed),
         cmocka_unit_test(test_garbage),
     };

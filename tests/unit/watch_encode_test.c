@@ -26,8 +26,10 @@ static int64_t draw_int(void)
         return -(int64_t)draw(1000);
     case 2:
         return INT64_MAX;
-    default:
-        return (int64_t)(1ULL << draw(63)) + (int64_t)draw(2) - 1;
+    default: {
+        int64_t power = (int64_t)(1ULL << draw(63));
+        return power + (int64_t)draw(2) - 1;
+    }
     }
 }
 
@@ -67,7 +69,8 @@ static void test_random(void **state)
         struct store_event events[4];
         bool wants[4];
         size_t count = draw(5);
-        struct watch_head head = {.watch_id = draw_int(), .compact_revision = draw_int()};
+        struct watch_head head = {.watch_id = draw_int()};
+        head.compact_revision = draw_int();
         head.is_created = draw(2);
         head.is_canceled = draw(2);
         head.is_fragment = draw(2);
@@ -75,7 +78,9 @@ static void test_random(void **state)
         struct buf b = {0};
         watch_encode_head(&head, &b);
         for (size_t i = 0; i < count; i++) {
-            events[i] = (struct store_event){.is_delete = draw(2), .kv = draw_kv(), .previous = draw_kv()};
+            events[i] = (struct store_event){.is_delete = draw(2)};
+            events[i].kv = draw_kv();
+            events[i].previous = draw_kv();
             events[i].has_previous = draw(2);
             wants[i] = draw(2);
             if (draw(3) == 0)

@@ -68,7 +68,8 @@ static bool fake_add(struct store *s, const char *key, bool is_delete, size_t va
     snprintf(op->key, sizeof op->key, "%s", key);
     op->value_size = is_delete ? 0 : value_size;
     op->create_revision = is_delete ? 0 : before ? before->create_revision : revision;
-    op->version = is_delete ? 0 : before ? before->version + 1 : 1;
+    op->version = before ? before->version : 0;
+    op->version = is_delete ? 0 : op->version + 1;
     return true;
 }
 
@@ -162,8 +163,8 @@ int store_changes(struct store *s, int64_t from, int64_t to, size_t max_revision
 /* --- the client's side -------------------------------------------------------------------------- */
 
 /* The next response unpacked, NULL when there is none; *ret_size its bytes. */
-static Etcdserverpb__WatchResponse *take(struct watch_stream *s, int64_t *ret_header_revision,
-                                         size_t *ret_size)
+static inline Etcdserverpb__WatchResponse *take(struct watch_stream *s, int64_t *ret_header_revision,
+                                                size_t *ret_size)
 {
     struct watch_output out;
     bool has_next = watch_has_next(s);

@@ -78,7 +78,8 @@ static void create(struct world *x)
     if (x->count == WATCHES_MAX)
         return;
     struct client_watch *w = &x->watches[x->count];
-    *w = (struct client_watch){.stream = (int)draw(STREAMS), .key = keys[draw(KEYS)]};
+    *w = (struct client_watch){.stream = (int)draw(STREAMS)};
+    w->key = keys[draw(KEYS)];
     if (watch_is_full(x->streams[w->stream]))
         return;
     w->end = ends[draw(7)];
@@ -119,8 +120,11 @@ static void write_revision(struct world *x, struct watch_hub *hub)
 {
     if (x->store->revision + 2 >= FAKE_REVISIONS_MAX)
         return;
-    for (uint32_t n = 1 + draw(draw(4) ? 2 : FAKE_OPS_MAX); n; n--)
-        fake_add(x->store, keys[draw(KEYS)], draw(3) == 0, draw(VALUE_MAX));
+    for (uint32_t n = 1 + draw(draw(4) ? 2 : FAKE_OPS_MAX); n; n--) {
+        size_t size = draw(VALUE_MAX);
+        bool is_delete = draw(3) == 0;
+        fake_add(x->store, keys[draw(KEYS)], is_delete, size);
+    }
     fake_commit(x->store, hub);
 }
 
@@ -286,6 +290,7 @@ static bool listen(struct world *x, int stream, uint32_t most)
 /* --- the walk --------------------------------------------------------------------------------------- */
 static void step(struct world *x)
 {
+    bool is_turned;
     switch (draw(16)) {
     case 0:
     case 1:
@@ -308,7 +313,8 @@ static void step(struct world *x)
             install_snapshot(x);
         break;
     case 6:
-        x->is_stalled[draw(STREAMS)] ^= draw(3) == 0;
+        is_turned = draw(3) == 0;
+        x->is_stalled[draw(STREAMS)] ^= is_turned;
         break;
     case 7:
     case 8:

@@ -101,6 +101,11 @@ imagePullSecrets:
 {{- end }}
 {{- end }}
 
+{{/* The secret with the join token. Empty: members have none. */}}
+{{- define "cairn.joinTokenSecret" -}}
+{{- if .Values.joinToken.enabled }}{{ default (printf "%s-join-token" (include "cairn.fullname" .)) .Values.joinToken.existingSecret }}{{ end }}
+{{- end }}
+
 {{/* What the quorum bears; a single member, or one of two, may go too: otherwise its node can never be drained. */}}
 {{- define "cairn.maxUnavailable" -}}
 {{- if kindIs "invalid" .Values.pdb.maxUnavailable }}{{ max 1 (div (sub (int .Values.replicaCount) 1) 2) }}{{ else }}{{ .Values.pdb.maxUnavailable }}{{ end }}

@@ -65,7 +65,12 @@ export async function ask(path, { method = 'GET', body, headers = {}, signal, as
   return as === 'json' ? parsed : text;
 }
 
-export const send = (method, path, body) => ask(path, { method, body: body === undefined ? undefined : typeof body === 'string' || body instanceof Blob ? body : JSON.stringify(body) });
+// The server takes no POST with a type that any page could send: text/plain, as fetch would say, or none.
+export const send = (method, path, body) => {
+  if (body === undefined || typeof body === 'string') return ask(path, { method, body });
+  const isFile = body instanceof Blob;
+  return ask(path, { method, headers: { 'content-type': isFile ? 'application/octet-stream' : 'application/json' }, body: isFile ? body : JSON.stringify(body) });
+};
 export const v3 = (path, body = {}, signal) => ask('/v3/' + path, { method: 'POST', body: JSON.stringify(body), signal });
 export const isAbort = e => e?.name === 'AbortError';
 

@@ -132,7 +132,8 @@ static void add_policy(struct http_request *q, const Etcdserverpb__MemberListRes
                 buf_addf(&policy, " %s", members->members[i]->clienturls[j]);
     buf_add_text(&policy, "; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'");
     http_add_header(q, "Content-Security-Policy", buf_text(&policy));
-    http_add_header(q, "X-Content-Type-Options", "nosniff");
+    http_add_header(q, "X-Frame-Options", "DENY"); /* for browsers without frame-ancestors */
+    http_add_header(q, "Cross-Origin-Opener-Policy", "same-origin");
     http_add_header(q, "Referrer-Policy", "no-referrer");
     buf_done(&policy);
 }

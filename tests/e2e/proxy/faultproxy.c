@@ -145,8 +145,10 @@ static void hold(struct pipe *p, struct slice bytes)
     *piece = (struct piece){.size = bytes.size};
     if (bytes.size)
         memcpy(piece->data, bytes.data, bytes.size);
-    if (bytes.size && f->flip[d] > 0 && (double)roll(proxy, 1000000) < f->flip[d] * 1e6)
-        piece->data[roll(proxy, bytes.size)] ^= (uint8_t)(1u << roll(proxy, 8));
+    if (bytes.size && f->flip[d] > 0 && (double)roll(proxy, 1000000) < f->flip[d] * 1e6) {
+        uint64_t bit = roll(proxy, 8);
+        piece->data[roll(proxy, bytes.size)] ^= (uint8_t)(1u << bit);
+    }
     uint64_t due = uv_now(proxy->loop) + f->delay_ms[d] + roll(proxy, f->jitter_ms[d] + 1);
     piece->due_ms = due > p->last_due_ms ? due : p->last_due_ms;
     if (f->bandwidth[d])

@@ -5,6 +5,7 @@
 #   FORMATS=build/release/tools/formats tests/interop/config/formats.sh [json yaml toml xml properties]
 #   JSON_SUITE=folder: the original files of JSONTestSuite's test_parsing, invalid UTF-8 included
 set -uo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/../../shell/environment.sh"
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../../.." && pwd)
 FORMATS=$(realpath "${FORMATS:-$root/build/release/tools/formats}")

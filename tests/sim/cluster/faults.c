@@ -262,8 +262,10 @@ static bool strike_partition(struct faults *f)
         cut_ring(f, r, count);
     else if (kind == 3)
         cut_leader(f, r, count);
-    else
-        cut(f, r, (unsigned)draw(f, 0, count - 1), (unsigned)draw(f, 0, count - 1));
+    else {
+        unsigned to = (unsigned)draw(f, 0, count - 1), from = (unsigned)draw(f, 0, count - 1);
+        cut(f, r, from, to);
+    }
     if (f->world->options.is_verbose)
         for (unsigned i = 0; i < count; i++)
             for (unsigned k = 0; k < count; k++)

@@ -9,98 +9,10 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "consensus/node/boot.h"
 #include "consensus/peer/codec.h"
 #include "tests/sim/cluster/invariants.h"
-
-enum { REMOTES_MAX = 64, POLL_NS = 5000000, REMOVED_MAX = 256 };
-
-struct packet {
-    struct link link; /* in its lane */
-    uint64_t ready_ns;
-    struct buf bytes;
-};
-
-struct lane {
-    struct port *port;
-    struct remote *remote;
-    enum peer_lane kind;
-    bool is_up;
-    uint64_t target; /* the serial of the process it stands to */
-    struct link packets;
-    size_t queued;
-    uint64_t up_since_ms;     /* on the sender's clock */
-    uint64_t last_ns;         /* when the last packet arrives */
-    uint64_t blocked_ns;      /* since when nothing gets through; 0 = it does */
-    struct sim_event deliver; /* the first packet */
-    struct sim_event connect; /* the next attempt */
-};
-
-struct remote {
-    uint64_t id;
-    unsigned slot;
-    struct lane lanes[PEER_LANE_COUNT];
-};
-
-struct port {
-    struct peers peers;
-    struct network *network;
-    struct process *process;
-    const struct peer_events *events;
-    void *arg;
-    uint64_t cluster_id, member_id;
-    struct remote *remotes[REMOTES_MAX];
-    size_t remote_count;
-    uint64_t removed[REMOVED_MAX];
-    size_t removed_count;
-    bool is_ended;
-};
-
-/* A packet outside of any lane: it comes twice, comes late, or its sender is dead. */
-struct stray {
-    struct sim_event event;
-    struct network *network;
-    struct link link;
-    unsigned from_slot, to_slot;
-    uint64_t from_id, to_serial;
-    enum peer_lane kind;
-    struct buf bytes;
-};
-
-/* Something that a process is told. */
-struct note {
-    struct sim_event event;
-    struct network *network;
-    struct link link;
-    unsigned slot;
-    uint64_t serial;
-    enum { NOTE_REACHABLE, NOTE_UNREACHABLE, NOTE_REMOVED } kind;
-    uint64_t id;
-    enum peer_lane lane;
-};
-
-struct peer_question {
-    struct sim_event event; /* the next step: arrives, answer arrives, time-out */
-    struct sim_event timeout;
-    struct network *network;
-    struct link link;
-    uint64_t number;
-    unsigned from_slot, to_slot;
-    uint64_t from_serial, to_serial;
-    struct buf text;
-    bool is_asked, is_answered, is_canceled;
-    int err;
-    void (*done)(void *arg, int err, struct slice answer);
-    void *arg;
-};
-
-struct network {
-    struct world *world;
-    struct link strays, notes, questions;
-    uint8_t cuts[MACHINES_MAX][MACHINES_MAX];
-    uint64_t clogged_until_ns[MACHINES_MAX][MACHINES_MAX];
-    uint64_t question_count;
-    struct network_counts counts;
-};
+#include "tests/sim/cluster/network_impl.h"
 
 static struct port *port_of(struct peers *p)
 {
@@ -594,6 +506,7 @@ static void free_question(struct peer_question *q)
 {
     sim_clock_remove(&q->network->world->clock, &q->event);
     sim_clock_remove(&q->network->world->clock, &q->timeout);
+    sim_clock_remove(&q->network->world->clock, &q->back);
     list_remove(&q->link);
     buf_done(&q->text);
     mem_free(q);
@@ -634,6 +547,17 @@ static void on_question_timeout(struct sim_event *event)
     end_question(container_of(event, struct peer_question, timeout), ERR_TIMEOUT, 0);
 }
 
+/* Members have a token here, but show it only where nothing else will do: so dial-backs are simulated, too.
+ */
+static bool needs_token(struct slice text)
+{
+    Peerpb__Question *q = boot_read_question(text);
+    bool is_add = q && q->kind == PEERPB__QUESTION__KIND__ADD;
+    if (q)
+        peerpb__question__free_unpacked(q, NULL);
+    return is_add;
+}
+
 static void on_question_arrives(struct sim_event *event)
 {
     struct peer_question *q = container_of(event, struct peer_question, event);
@@ -655,7 +579,8 @@ static void on_question_arrives(struct sim_event *event)
     q->is_asked = true;
     q->to_serial = p->serial;
     cluster_running = p;
-    p->port->events->on_question(p->port->arg, q, buf_slice(&text));
+    struct peer_asker asker = {.proof = needs_token(buf_slice(&text)) ? PEER_PROOF_TOKEN : PEER_PROOF_NONE};
+    p->port->events->on_question(p->port->arg, q, &asker, buf_slice(&text));
     cluster_running = NULL;
     process_touch(p);
     buf_done(&text);
@@ -699,6 +624,12 @@ static void port_answer(struct peers *p, struct peer_question *q, struct slice t
     struct network *n = port_of(p)->network;
     if (q->is_answered)
         return; /* too late */
+    sim_clock_remove(&n->world->clock, &q->back);
+    if (q->is_impostor) {
+        q->on_answer(q->arg, text);
+        free_question(q);
+        return;
+    }
     buf_clear(&q->text);
     buf_add_slice(&q->text, text);
     if (network_is_cut(n, q->to_slot, q->from_slot))
@@ -706,17 +637,107 @@ static void port_answer(struct peers *p, struct peer_question *q, struct slice t
     end_question(q, OK, draw_delay(n, q->to_slot, q->from_slot));
 }
 
+/* The machine at the URL says whether it asked this, in this run. */
+static void on_dialed_back(struct sim_event *event)
+{
+    struct peer_question *q = container_of(event, struct peer_question, back);
+    struct network *n = q->network;
+    uint64_t until;
+    struct process *p = receiver(n, q->to_slot, q->to_serial, &until);
+    if (until) {
+        sim_clock_add(&n->world->clock, event, until - n->world->clock.now_ns);
+        return;
+    }
+    if (!p)
+        return;
+    cluster_running = p;
+    q->confirmed(q->confirmed_arg, q->is_confirmed);
+    cluster_running = NULL;
+    process_touch(p);
+}
+
+static void port_confirm(struct peers *p, struct peer_question *q, const char *const *urls, size_t count,
+                         void (*done)(void *arg, bool is_confirmed), void *arg)
+{
+    struct network *n = port_of(p)->network;
+    q->is_confirmed = false;
+    for (size_t i = 0; i < count && !q->is_impostor; i++)
+        q->is_confirmed |=
+            slot_of_url(n, urls[i]) == q->from_slot && cluster_find(n->world, q->from_slot, q->from_serial) &&
+            !network_is_cut(n, q->from_slot, q->to_slot) && !network_is_cut(n, q->to_slot, q->from_slot);
+    q->confirmed = done;
+    q->confirmed_arg = arg;
+    q->back.fire = on_dialed_back;
+    unsigned from = q->is_impostor ? q->to_slot : q->from_slot;
+    sim_clock_add(&n->world->clock, &q->back, 2 * draw_delay(n, from, q->to_slot));
+}
+
+static void port_set_vouched(struct peers *p, uint64_t id, const char *const *urls, size_t count)
+{
+    (void)p, (void)id, (void)urls, (void)count; /* streams here are learned by their token */
+}
+
+/* --- impostors ----------------------------------------------------------------------------------------- */
+
+/* While the member that was asked may still answer. */
+static void on_impostor_timeout(struct sim_event *event)
+{
+    struct peer_question *q = container_of(event, struct peer_question, timeout);
+    struct network *n = q->network;
+    if (cluster_find(n->world, q->to_slot, q->to_serial))
+        sim_clock_add(&n->world->clock, event, 20000000000);
+    else
+        free_question(q);
+}
+
+void network_ask_as_impostor(struct network *n, struct process *p, struct slice text,
+                             void (*on_answer)(void *arg, struct slice answer), void *arg)
+{
+    struct peer_question *q = mem_new(sizeof *q);
+    q->network = n;
+    q->to_slot = p->machine->slot;
+    q->to_serial = p->serial;
+    q->is_impostor = true;
+    q->on_answer = on_answer;
+    q->arg = arg;
+    q->timeout.fire = on_impostor_timeout;
+    list_add_last(&n->questions, &q->link);
+    sim_clock_add(&n->world->clock, &q->timeout, 20000000000);
+    struct peer_asker asker = {.proof = PEER_PROOF_NONE};
+    cluster_running = p;
+    p->port->events->on_question(p->port->arg, q, &asker, text);
+    cluster_running = NULL;
+    process_touch(p);
+}
+
+bool network_may_be_asked(struct process *p)
+{
+    return process_is_up(p) && p->port->events && p->port->member_id && !process_paused_until(p);
+}
+
+uint64_t network_peer_of(const struct process *p, uint64_t drawn)
+{
+    return p->port->remote_count ? p->port->remotes[drawn % p->port->remote_count]->id : 0;
+}
+
+void network_say_as_impostor(struct network *n, struct process *p, uint64_t from, struct slice bytes)
+{
+    hand_over(n, p, from, PEER_LANE_LOG, bytes);
+}
+
 static const struct peer_ops port_ops = {
     .set_events = port_set_events,
     .set_identity = port_set_identity,
     .set_member = port_set_member,
     .remove_member = port_remove_member,
+    .set_vouched = port_set_vouched,
     .send = port_send,
     .queued = port_queued,
     .flush = port_flush,
     .ask = port_ask,
     .cancel = port_cancel,
     .answer = port_answer,
+    .confirm = port_confirm,
     .round_trips = port_round_trips,
 };
 

@@ -29,6 +29,13 @@ void network_clog(struct network *n, unsigned from, unsigned to, uint64_t until_
 void network_reset_lane(struct network *n); /* one that stands, drawn */
 void network_heal_all(struct network *n);
 
+/* For impostor.c: processes that are no members. */
+bool network_may_be_asked(struct process *p);
+uint64_t network_peer_of(const struct process *p, uint64_t drawn); /* an id that it knows; 0 = none */
+void network_ask_as_impostor(struct network *n, struct process *p, struct slice text,
+                             void (*on_answer)(void *arg, struct slice answer), void *arg);
+void network_say_as_impostor(struct network *n, struct process *p, uint64_t from, struct slice bytes);
+
 struct network_counts {
     uint64_t sent, delivered, lost, duplicated, late, refused;
 };

@@ -7,6 +7,7 @@
 
 #include "base/hash.h"
 #include "tests/sim/cluster/faults.h"
+#include "tests/sim/cluster/impostor.h"
 #include "tests/sim/cluster/inspector.h"
 #include "tests/sim/cluster/invariants.h"
 #include "tests/sim/cluster/orchestrator.h"
@@ -58,6 +59,8 @@ void run_seed(const struct plan *plan, const struct world_options *options, stru
     faults_start(w->faults);
     struct inspector *inspector = inspector_new(w);
     inspector_start(inspector);
+    struct impostor *impostor = impostor_new(w);
+    impostor_start(impostor);
     world_run_until(w, plan->safety_ms * 1000000);
     if (!w->is_violated)
         liveness_run(w);
@@ -70,6 +73,7 @@ void run_seed(const struct plan *plan, const struct world_options *options, stru
     inspector_free(inspector);
     orchestrator_free(w->orchestrator);
     network_free(w->network);
+    impostor_free(impostor);
     workload_free(w->workload);
     invariants_free(w->invariants);
     sim_clock_done(&w->clock);

@@ -86,11 +86,11 @@ static void open_watch(struct watcher *x, struct process *p)
         .key = x->key,
         .range_end = x->range_end,
         .start_revision = x->next,
-        .wants_prev = draw(t, 0, 3) == 0,
-        .allows_fragments = draw(t, 0, 3) == 0,
-        .excludes_puts = draw(t, 0, 11) == 0,
-        .excludes_deletes = draw(t, 0, 11) == 0,
     };
+    w.excludes_puts = draw(t, 0, 11) == 0;
+    w.excludes_deletes = draw(t, 0, 11) == 0;
+    w.wants_prev = draw(t, 0, 3) == 0;
+    w.allows_fragments = draw(t, 0, 3) == 0;
     x->watch = history_watch_open(t->history, x->number, (int64_t)t->world->clock.now_ns, &w);
     m.key = (ProtobufCBinaryData){x->key.size, (uint8_t *)(uintptr_t)x->key.data};
     m.range_end = (ProtobufCBinaryData){x->range_end.size, (uint8_t *)(uintptr_t)x->range_end.data};

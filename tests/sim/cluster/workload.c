@@ -133,7 +133,8 @@ static void draw_range(struct workload *l, struct history_step *s)
 
 static struct history_step draw_put(struct workload *l)
 {
-    struct history_step s = {.kind = HISTORY_PUT, .key = draw_key(l), .value = draw_value(l)};
+    struct history_step s = {.kind = HISTORY_PUT, .key = draw_key(l)};
+    s.value = draw_value(l);
     s.wants_prev = chance(l, 20);
     if (l->lease_count && chance(l, 25))
         s.lease = l->leases[draw(l, 0, l->lease_count - 1)].id;

@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Dial-backs: the granting side connects to the peer URL that is recorded for a member and asks whether that
+ * member opened a connection with this nonce. Only a recorded URL is ever dialed; none that a hello names.
+ *
+ * The question names the connection by its numbers and carries a tag, an HMAC keyed by the nonce: it tells
+ * the nonce to nobody. The answer is another tag by the same key: only a process that has the nonce can say
+ * yes. The dialer confirms a connection once, and only while it waits for the reply on it. */
+#include "consensus/peer/peer_impl.h"
+
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/plant.h"
+
+struct dial_back {
+    struct link link; /* of tcp_peers.dial_backs */
+    struct tcp_peers *p;
+    struct wire_confirm question;
+    uint8_t expected[PROOF_MAC_SIZE];
+    char *urls[KNOWN_URLS_MAX];
+    unsigned url_count, url, address;
+    struct conn *conn;
+    struct io_timer timer; /* the first dial, then the end */
+    bool is_started;
+    void (*done)(void *arg, bool is_confirmed);
+    void *arg;
+};
+
+/* --- asking -------------------------------------------------------------------------------------------- */
+static void start_next(struct tcp_peers *p)
+{
+    unsigned count = 0;
+    LIST_FOR_EACH (l, &p->dial_backs) {
+        struct dial_back *d = container_of(l, struct dial_back, link);
+        if (count++ == CONFIRMS_MAX)
+            break;
+        if (!d->is_started)
+            p->io->ops->timer_start(p->io, &d->timer, 0);
+    }
+}
+
+void peer_dial_back_cancel(struct dial_back *d)
+{
+    struct tcp_peers *p = d->p;
+    list_remove(&d->link);
+    p->io->ops->timer_stop(p->io, &d->timer);
+    if (d->conn) {
+        d->conn->owner = NULL;
+        peer_conn_close(d->conn, ERR_CLOSED, "asked no more");
+    }
+    for (unsigned i = 0; i < d->url_count; i++)
+        mem_free(d->urls[i]);
+    secret_clear(d, sizeof *d);
+    mem_free(d);
+    if (!p->is_closing)
+        start_next(p);
+}
+
+static void finish(struct dial_back *d, bool is_confirmed)
+{
+    void (*done)(void *, bool) = d->done;
+    void *arg = d->arg;
+    *(is_confirmed ? &d->p->confirmed : &d->p->not_confirmed) += 1;
+    peer_dial_back_cancel(d);
+    done(arg, is_confirmed);
+}
+
+static void on_open(struct conn *c)
+{
+    struct dial_back *d = c->owner;
+    c->stage = WIRE_AWAIT_CONFIRMED;
+    wire_add_hello(&c->out, &(struct wire_hello){.version = WIRE_VERSION, .lane = WIRE_LANE_CONFIRM});
+    wire_add_confirm(&c->out, &d->question);
+    peer_conn_timer(c, CONFIRM_MS);
+    peer_conn_flush(c);
+}
+
+/* The first one that answers decides: the URL is that member's. */
+static void on_frame(struct conn *c, const struct wire_frame *frame)
+{
+    struct dial_back *d = c->owner;
+    finish(d, (frame->kind == WIRE_CONFIRMED && frame->payload.size == PROOF_MAC_SIZE &&
+               secret_equal(frame->payload.data, d->expected, PROOF_MAC_SIZE)) ||
+                  PLANTED(PEER_DIAL_BACK_BELIEVED));
+}
+
+static void on_conn_timer(struct conn *c)
+{
+    peer_conn_close(c, ERR_TIMEOUT, "no answer in time");
+}
+
+static void dial(struct dial_back *d);
+
+static void on_closed(struct conn *c)
+{
+    struct dial_back *d = c->owner;
+    d->conn = NULL;
+    d->address++;
+    if (d->address >= c->address_count) {
+        d->address = 0;
+        d->url++;
+    }
+    dial(d);
+}
+
+static const struct conn_ops confirm_ops = {on_open, on_frame, on_conn_timer, on_closed};
+
+static void dial(struct dial_back *d)
+{
+    for (; d->url < d->url_count; d->url++, d->address = 0)
+        if (peer_conn_dial(d->p, d->urls[d->url], d->address, &confirm_ops, d, &d->conn) == OK) {
+            peer_conn_timer(d->conn, CONFIRM_MS);
+            return;
+        }
+    finish(d, PLANTED(PEER_DIAL_BACK_BELIEVED));
+}
+
+static void on_timer(struct io_timer *t)
+{
+    struct dial_back *d = container_of(t, struct dial_back, timer);
+    if (d->is_started) {
+        finish(d, false);
+        return;
+    }
+    d->is_started = true;
+    d->p->io->ops->timer_start(d->p->io, t, CONFIRM_ALL_MS);
+    dial(d);
+}
+
+struct dial_back *peer_dial_back_none(struct tcp_peers *p, void (*done)(void *arg, bool is_confirmed),
+                                      void *arg)
+{
+    struct dial_back *d = mem_new(sizeof *d);
+    d->p = p;
+    d->done = done;
+    d->arg = arg;
+    d->timer.fire = on_timer;
+    list_add_last(&p->dial_backs, &d->link);
+    start_next(p);
+    return d;
+}
+
+struct dial_back *peer_dial_back_start(struct conn *c, const char *const *urls, size_t count,
+                                       void (*done)(void *arg, bool is_confirmed), void *arg)
+{
+    const struct wire_hello *h = &c->opening->hello;
+    struct proof_opening o = peer_opening_proof(c, (struct slice){0});
+    struct dial_back *d = peer_dial_back_none(c->p, done, arg);
+    d->question = (struct wire_confirm){.lane = h->lane,
+                                        .cluster_id = h->cluster_id,
+                                        .from = h->from,
+                                        .to = h->to,
+                                        .run = h->run,
+                                        .number = h->number};
+    struct slice key = slice_of(h->nonce, PROOF_NONCE_SIZE);
+    proof_mac(key, PROOF_CONFIRM_QUESTION, &o, d->question.tag);
+    proof_mac(key, PROOF_CONFIRM_ANSWER, &o, d->expected);
+    for (; d->url_count < count && d->url_count < KNOWN_URLS_MAX; d->url_count++)
+        d->urls[d->url_count] = mem_string(urls[d->url_count]);
+    return d;
+}
+
+void peer_dial_backs_done(struct tcp_peers *p)
+{
+    while (!list_is_empty(&p->dial_backs))
+        peer_dial_back_cancel(container_of(p->dial_backs.next, struct dial_back, link));
+}
+
+/* --- answering ----------------------------------------------------------------------------------------- */
+/* The connection of ours that the question names, while it waits for its reply. */
+static struct conn *find_dialed(struct tcp_peers *p, const struct wire_confirm *q)
+{
+    struct conn *c = NULL;
+    if (q->lane == WIRE_LANE_QUESTION) {
+        c = peer_ask_conn(p, q->number);
+    } else if (q->cluster_id == p->cluster_id && q->from == p->self) {
+        struct member *m = peer_member_get(p, q->to);
+        c = m && m->lanes[q->lane].state == LANE_DIALING ? m->lanes[q->lane].conn : NULL;
+    }
+    bool is_open = c && c->state == CONN_OPEN && c->opening && c->opening->is_challenged;
+    return is_open && c->opening->hello.number == q->number && q->run == p->run ? c : NULL;
+}
+
+void peer_confirm_answer(struct conn *c, struct slice payload)
+{
+    struct tcp_peers *p = c->p;
+    struct wire_confirm q;
+    uint8_t tag[PROOF_MAC_SIZE];
+    size_t size = 0;
+    if (wire_read_confirm(payload, &q) != OK) {
+        peer_conn_close(c, ERR_MALFORMED, "bytes that are not of the peer protocol");
+        return;
+    }
+    struct conn *dialed = find_dialed(p, &q);
+    if (dialed && (!dialed->opening->is_confirmed || PLANTED(PEER_CONFIRM_TWICE))) {
+        struct proof_opening o = peer_opening_proof(dialed, (struct slice){0});
+        struct slice key = slice_of(dialed->opening->hello.nonce, PROOF_NONCE_SIZE);
+        if (proof_mac_matches(key, PROOF_CONFIRM_QUESTION, &o, q.tag)) {
+            proof_mac(key, PROOF_CONFIRM_ANSWER, &o, tag);
+            dialed->opening->is_confirmed = true;
+            size = PROOF_MAC_SIZE;
+        }
+    }
+    if (!size && peer_report_may_log(p, "not ours", q.to))
+        log_warn("another member asks whether this one opened a connection to it, and it did not",
+                 F_HEX("local-member-id", p->self), F_HEX("remote-peer-id", q.to),
+                 F_STR("remote-address", c->remote));
+    wire_add_frame(&c->out, WIRE_CONFIRMED, slice_of(tag, size), (struct slice){0});
+    peer_conn_finish(c);
+}

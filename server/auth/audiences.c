@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * See audiences.h. An entry is made anew when the auth revision is another; if the rights that matter are the
+ * same, so is the audience's digest, and nobody is told anything. */
+#include "server/auth/audiences.h"
+
+#include "base/hash.h"
+
+struct entry {
+    struct slice user;     /* owned */
+    uint64_t revision;     /* 0 = free */
+    uint64_t who_revision; /* of a token: an old one has no rights */
+    bool is_role, with_services;
+    struct audience *audience;
+};
+
+struct audiences {
+    struct entry list[AUDIENCES];
+};
+
+struct audiences *audiences_new(void)
+{
+    return mem_new(sizeof(struct audiences));
+}
+
+static void clear(struct entry *e)
+{
+    mem_free(e->user.data);
+    audience_unref(e->audience);
+    *e = (struct entry){0};
+}
+
+void audiences_free(void *data)
+{
+    struct audiences *as = data;
+    if (!as)
+        return;
+    for (size_t i = 0; i < AUDIENCES; i++)
+        clear(&as->list[i]);
+    mem_free(as);
+}
+
+static struct audience *make(const struct kv *kv, const struct registry *r, const struct auth_who *who,
+                             bool with_services)
+{
+    static const struct auth_ranges none;
+    const struct auth_ranges *readable;
+    int err = kv_auth_readable(kv, who, &readable);
+    if (!err && !readable)
+        return NULL;
+    return registry_audience(r, err ? &none : readable, with_services);
+}
+
+struct audience *audiences_get(struct audiences *as, const struct kv *kv, const struct registry *r,
+                               const struct auth_who *who, bool with_services)
+{
+    uint64_t revision = kv_auth_revision(kv), who_revision = who->is_renewed ? 0 : who->revision;
+    uint64_t place = hash64(who->user.data, who->user.size) + who->is_role + 2u * with_services;
+    struct entry *e = &as->list[place % AUDIENCES];
+    if (e->revision == revision && e->who_revision == who_revision && e->is_role == who->is_role &&
+        e->with_services == with_services && slice_equal(e->user, who->user))
+        return e->audience;
+    struct audience *audience = make(kv, r, who, with_services);
+    clear(e);
+    *e = (struct entry){.user = slice_of(mem_copy(who->user.data, who->user.size), who->user.size),
+                        .revision = revision,
+                        .who_revision = who_revision,
+                        .is_role = who->is_role,
+                        .with_services = with_services,
+                        .audience = audience};
+    return audience;
+}
