@@ -113,17 +113,18 @@ static bool has_control(struct slice s)
     return false;
 }
 
-void document_text(struct document_reader *r, const char *field, struct slice *ret)
+bool document_text(struct document_reader *r, const char *field, struct slice *ret)
 {
     json_t *value = document_take(r, field);
     if (!value)
-        return;
+        return false;
     if (!json_is_string(value) || json_string_length(value) > TEXT_SIZE_MAX)
         document_refuse(r, field, "is not a string of at most 256 bytes");
     else if (has_control(slice_of(json_string_value(value), json_string_length(value))))
         document_refuse(r, field, "holds a control character");
     else
         *ret = document_keep(r, value);
+    return true;
 }
 
 void document_string(struct document_reader *r, const char *field, size_t size_max, struct slice *ret)

@@ -39,8 +39,7 @@ static void read_condition(struct document_reader *r, struct config_condition *r
     ret->has_revision = document_number(r, "if_revision", 0, INT64_MAX, &ret->if_revision);
     ret->has_seq = document_number(r, "if_seq", 0, CONFIG_SEQ_MAX, &seq);
     ret->if_seq = (uint64_t)seq;
-    document_text(r, "if_md5", &ret->if_md5);
-    if (ret->if_md5.size && !digest_is_md5(ret->if_md5))
+    if (document_text(r, "if_md5", &ret->if_md5) && !digest_is_md5(ret->if_md5))
         document_refuse(r, "if_md5", "is not an md5: 32 hexadecimal digits in lower case");
 }
 
@@ -54,13 +53,12 @@ static int read_publish(json_t *value, const struct config_id *standard, struct 
     read_id(&r, standard, &ret->key);
     if (!document_bytes(&r, "content", CONFIG_CONTENT_MAX, &ret->content))
         document_refuse(&r, "content", "is missing");
-    document_text(&r, "type", &type);
+    ret->has_format = document_text(&r, "type", &type);
     document_text(&r, "title", &ret->title);
     document_string(&r, "note", CONFIG_NOTE_MAX, &ret->note);
     read_condition(&r, &ret->condition);
     document_bool(&r, "if_absent", &ret->condition.if_absent);
-    ret->has_format = type.size > 0;
-    if (type.size && format_from_name(type, &ret->format))
+    if (ret->has_format && format_from_name(type, &ret->format))
         document_refuse(&r, "type", "is none of text, json, yaml, properties, toml, xml, html, bin");
     return document_end(&r);
 }

@@ -73,7 +73,8 @@ static void request(struct client *c, const char *method, const char *target, co
 {
     struct buf text = {0};
     buf_clear(&c->in);
-    buf_addf(&text, "%s /api/v1/configs/%s HTTP/1.1\r\nHost: x\r\n%s", method, target, headers);
+    const char *folder = strcmp(target, "bundles") == 0 ? "" : "configs/";
+    buf_addf(&text, "%s /api/v1/%s%s HTTP/1.1\r\nHost: x\r\n%s", method, folder, target, headers);
     if (body)
         buf_addf(&text, "Content-Length: %zu\r\n\r\n%s", strlen(body), body);
     else
@@ -393,6 +394,24 @@ static void test_import_room(void **state)
     buf_done(&archive);
 }
 
+/* A field that is there and empty is not an absent one: its condition would silently not hold. */
+static void test_empty_fields(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *field, *error;
+    } cases[] = {{"\"if_md5\":\"\"", "if_md5 is not an md5"}, {"\"type\":\"\"", "type is none of text"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct client c = connect_client();
+        char body[200];
+        snprintf(body, sizeof body, "{\"publish\":[{\"name\":\"a\",\"content\":\"x\",%s}]}", cases[i].field);
+        request(&c, "POST", "bundles", "Content-Type: application/json\r\n", body);
+        expect(&c, "HTTP/1.1 400");
+        expect(&c, cases[i].error);
+        done(&c);
+    }
+}
+
 /* --- pages of other origins ---------------------------------------------------------------------------- */
 
 static void test_origins(void **state)
@@ -489,6 +508,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_export_digests, start_api, stop_api),
         cmocka_unit_test_setup_teardown(test_transfers_left, start_api, stop_api),
         cmocka_unit_test_setup_teardown(test_import_room, start_api, stop_api),
+        cmocka_unit_test_setup_teardown(test_empty_fields, start_api, stop_api),
         cmocka_unit_test_setup_teardown(test_origins, start_api, stop_api),
         cmocka_unit_test_setup_teardown(test_content_is_sandboxed, start_api, stop_api),
         cmocka_unit_test(test_labels),
