@@ -62,6 +62,12 @@ static size_t instance_place(const struct catalog_service *s, struct slice id)
     return low;
 }
 
+size_t catalog_place_behind(const struct catalog_service *s, struct slice id)
+{
+    size_t at = instance_place(s, id);
+    return at + (at < s->count && slice_equal(s->list[at]->id, id));
+}
+
 struct catalog_instance *catalog_instance(const struct catalog_service *s, struct slice id)
 {
     size_t at = instance_place(s, id);

@@ -147,6 +147,12 @@ bool catalog_exists(const struct catalog_service *s); /* it has settings or inst
  */
 void catalog_each(const struct catalog *c, struct slice ns, struct slice group, struct slice prefix,
                   struct slice after, bool (*fn)(void *arg, struct catalog_service *s), void *arg);
+/* The first service that exists behind this place in the order of namespace, group and name, which need not
+ * be one of a service; NULL = none. For walks over several turns. */
+struct catalog_service *catalog_next(const struct catalog *c, struct slice ns, struct slice group,
+                                     struct slice name);
+/* Where in its list the first instance behind this id is, or would be; the id need not exist. */
+size_t catalog_place_behind(const struct catalog_service *s, struct slice id);
 /* In no particular order; fn returns false to stop. */
 void catalog_each_namespace(const struct catalog *c, bool (*fn)(void *arg, const struct catalog_namespace *n),
                             void *arg);

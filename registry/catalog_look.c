@@ -100,3 +100,14 @@ void catalog_each(const struct catalog *c, struct slice ns, struct slice group, 
             return;
     }
 }
+
+struct catalog_service *catalog_next(const struct catalog *c, struct slice ns, struct slice group,
+                                     struct slice name)
+{
+    size_t at = catalog_place(c, ns, group, name);
+    if (at < c->service_count && catalog_compare(c->services[at], ns, group, name) == 0)
+        at++;
+    while (at < c->service_count && !catalog_exists(c->services[at]))
+        at++;
+    return at < c->service_count ? c->services[at] : NULL;
+}
