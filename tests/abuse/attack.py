@@ -48,7 +48,7 @@ class Member:
                         "--listen-peer-urls", f"http://127.0.0.1:{self.peer}",
                         "--initial-advertise-peer-urls", f"http://127.0.0.1:{self.peer}",
                         "--initial-cluster", cluster, "--initial-cluster-token", "abuse",
-                        "--listen-dns", f"127.0.0.1:{self.dns}", *options]
+                        "--listen-dns", f"127.0.0.1:{self.dns}", "--unsafe-no-fsync", *options]
         self.process = None
 
     def start(self):
