@@ -22,8 +22,7 @@ def fat_instances(count, value=""):
     def setup(client):
         ports = {f"p{i}": 9000 + i for i in range(32)}
         document = {"host": "10.0.0.1", "port": 8080, "ports": ports, "metadata": tiny_metadata(value=value), "tags": [f"t{i:02}" for i in range(64)]}
-        for i in range(0, count, 64):
-            client.fill_instances("fat", min(64, count - i), lambda n: document, lambda n, i=i: f"i{i + n:06d}")
+        client.fill_instances("fat", count, lambda n: document, ops=16)
     return setup
 
 
