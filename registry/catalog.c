@@ -536,6 +536,7 @@ void catalog_begin(struct catalog *c, int64_t revision)
     if (c->revision == 0)
         c->whole_since = revision; /* the first state */
     c->is_open = true;
+    c->edition++;
     c->revision = revision;
 }
 

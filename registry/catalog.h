@@ -135,6 +135,9 @@ int64_t catalog_revision(const struct catalog *c);
 /* The revision of the last full reading. What went before it is not known: to a client that has seen an older
  * revision, anything may have changed, whatever the services' revisions say. */
 int64_t catalog_whole_since(const struct catalog *c);
+/* Another number after each batch of changes; 0 while one is under way. What was read at an edition is as it
+ * was then for as long as this is the edition. */
+uint64_t catalog_edition(const struct catalog *c);
 size_t catalog_unreadable(const struct catalog *c); /* documents that do not parse, now */
 /* NULL: there is no such service, and nobody waits for one; its revision is then catalog_absent_revision. */
 struct catalog_service *catalog_find(const struct catalog *c, struct slice ns, struct slice group,

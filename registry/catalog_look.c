@@ -17,6 +17,11 @@ int64_t catalog_whole_since(const struct catalog *c)
     return c->whole_since;
 }
 
+uint64_t catalog_edition(const struct catalog *c)
+{
+    return c->is_open ? 0 : c->edition;
+}
+
 size_t catalog_unreadable(const struct catalog *c)
 {
     return c->unreadable.count;
