@@ -742,6 +742,7 @@ struct api *api_new(const struct api_options *options)
     a->options = *options;
     list_init(&a->polls);
     list_init(&a->sliced);
+    list_init(&a->changed);
     if (!a->options.import_bytes_max)
         a->options.import_bytes_max = 128u << 20;
     return a;
@@ -757,8 +758,9 @@ static void forget(struct api_shared *s)
 bool api_turn(struct api *a)
 {
     enum { KEPT = 64 * 1024 };
-    bool has_more = api_slices_turn(a);
-    for (size_t i = 0; i < API_SHARED; i++)
+    bool has_polls = api_polls_turn(a);
+    bool has_more = api_slices_turn(a) || has_polls;
+    for (size_t i = 0; i < API_SHARED && !has_polls; i++)
         if (a->shared[i].is_set)
             forget(&a->shared[i]);
     if (a->out.capacity > KEPT)

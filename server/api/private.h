@@ -5,9 +5,10 @@
 
 #include "server/api/call.h"
 
-enum { API_SHARED = 8, API_DIGEST_SIZE = 16 };
+enum { API_SHARED = 8, API_DIGEST_SIZE = 16, API_SLICE_NS = 2 * 1000000 };
 
-/* A result that was rendered in this turn: the next request that asks the same gets it too. */
+/* A result that was rendered in this turn: the next request that asks the same gets it too. While polls wait
+ * to be told of a change, results are kept for more turns: a poll takes any that is as new as the change. */
 struct api_shared {
     struct buf key, body;
     int64_t revision;
@@ -23,6 +24,7 @@ struct api {
     struct api_shared shared[API_SHARED];
     size_t next_shared;    /* to be replaced */
     struct link polls;     /* reads that wait for a change; those that must be judged come first */
+    struct link changed;   /* polls whose source has changed: api_polls_turn */
     struct link sliced;    /* calls that go on in this turn: slice.c */
     uint64_t slice_end_ns; /* of this turn */
     unsigned exports;      /* under way */
@@ -31,8 +33,12 @@ struct api {
 
 /* read.c: after rights have changed, some of those that wait. True: there are more. */
 bool api_judge_polls(struct api *a);
+/* read.c: polls whose source has changed are looked at and answered, as many as a turn has time for. True:
+ * there are more. */
+bool api_polls_turn(struct api *a);
 /* slice.c: the calls that take long. True: there is more to do. */
 bool api_slices_turn(struct api *a);
+uint64_t api_now_ns(const struct api *a);
 /* What a page of another origin may read of an answer. */
 void api_expose_headers(struct api_call *c);
 

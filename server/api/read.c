@@ -65,7 +65,8 @@ static void render(struct api_read *r, struct api_shared *s, int64_t revision)
     s->revision = revision;
 }
 
-static const struct api_shared *result_of(struct api_read *r)
+/* The result at this revision or a later one. */
+static const struct api_shared *result_since(struct api_read *r, int64_t oldest)
 {
     struct api *a = r->call->api;
     int64_t revision = r->source->revision(r);
@@ -73,7 +74,7 @@ static const struct api_shared *result_of(struct api_read *r)
     add_key(r, &key);
     for (size_t i = 0; i < API_SHARED; i++) {
         struct api_shared *s = &a->shared[i];
-        if (s->is_set && s->revision == revision && slice_equal(buf_slice(&s->key), buf_slice(&key))) {
+        if (s->is_set && s->revision >= oldest && slice_equal(buf_slice(&s->key), buf_slice(&key))) {
             buf_done(&key);
             return s;
         }
@@ -85,6 +86,11 @@ static const struct api_shared *result_of(struct api_read *r)
     s->is_set = true;
     render(r, s, revision);
     return s;
+}
+
+static const struct api_shared *result_of(struct api_read *r)
+{
+    return result_since(r, r->source->revision(r));
 }
 
 /* --- answers
@@ -121,6 +127,7 @@ static bool tag_of(const struct api_read *r, const uint8_t digest[API_DIGEST_SIZ
 /* Nothing may come any more: what follows is the answer, or nothing. */
 static void leave(struct api_read *r)
 {
+    list_remove(&r->changed);
     if (r->is_at_barrier)
         r->source->cancel_barrier(r);
     if (r->is_watching)
@@ -265,11 +272,18 @@ static void wait_for_change(struct api_read *r, const struct api_shared *now, ui
     r->source->watch(r);
 }
 
+/* Thousands may wait for one change: they are answered in slices. */
 void api_read_changed(struct api_read *r)
 {
-    if (r->source->revision(r) == r->seen)
+    r->changed_revision = r->source->revision(r);
+    if (r->changed_revision == r->seen || link_is_in_list(&r->changed))
         return; /* told once for each service of a batch */
-    const struct api_shared *now = result_of(r);
+    list_add_last(&r->call->api->changed, &r->changed);
+}
+
+static void look_again(struct api_read *r)
+{
+    const struct api_shared *now = result_since(r, r->changed_revision);
     r->seen = now->revision;
     if (memcmp(now->digest, r->digest, sizeof r->digest) == 0)
         return;
@@ -277,6 +291,18 @@ void api_read_changed(struct api_read *r)
         answer(r, now);
     else if (!r->call->q->if_none_match.size) /* this member comes to where the client is */
         memcpy(r->digest, now->digest, sizeof r->digest);
+}
+
+bool api_polls_turn(struct api *a)
+{
+    uint64_t end_ns = list_is_empty(&a->changed) ? 0 : api_now_ns(a) + API_SLICE_NS;
+    struct link *l;
+    while ((l = list_take_first(&a->changed))) {
+        look_again(container_of(l, struct api_read, changed));
+        if (api_now_ns(a) >= end_ns)
+            break;
+    }
+    return !list_is_empty(&a->changed);
 }
 
 void api_read_go(struct api_read *r, int err)

@@ -49,6 +49,8 @@ struct api_read {
     int64_t after, seen;             /* what is waited for; the view's revision at the last comparison */
     uint8_t digest[API_DIGEST_SIZE]; /* of the result that the client has */
     struct link poll;                /* in api->polls while it watches */
+    struct link changed; /* in api->changed: it is to be looked at, as of this revision or later */
+    int64_t changed_revision;
 };
 
 void api_read_start(struct api_call *c, struct api_read *r, const struct api_source *source);

@@ -6,9 +6,7 @@
 #include "base/list.h"
 #include "server/api/private.h"
 
-enum { SLICE_NS = 2 * 1000000 };
-
-static uint64_t now_ns(const struct api *a)
+uint64_t api_now_ns(const struct api *a)
 {
     return a->options.mono_ns ? a->options.mono_ns() : a->options.mono_ms() * 1000000;
 }
@@ -27,7 +25,7 @@ void api_slice_never(struct api_call *c)
 
 bool api_slice_is_over(const struct api_call *c)
 {
-    return now_ns(c->api) >= c->api->slice_end_ns;
+    return api_now_ns(c->api) >= c->api->slice_end_ns;
 }
 
 bool api_slices_turn(struct api *a)
@@ -37,11 +35,11 @@ bool api_slices_turn(struct api *a)
     if (list_is_empty(&a->sliced))
         return false;
     list_move_all(&now, &a->sliced);
-    a->slice_end_ns = now_ns(a) + SLICE_NS;
+    a->slice_end_ns = api_now_ns(a) + API_SLICE_NS;
     while (!list_is_empty(&now)) {
         struct api_call *c = container_of(list_take_first(&now), struct api_call, sliced);
         c->step(c);
-        if (now_ns(a) >= a->slice_end_ns)
+        if (api_now_ns(a) >= a->slice_end_ns)
             break;
     }
     /* The calls that have had no turn come first in the next one. */

@@ -20,7 +20,8 @@ static void on_node_turn(void *arg)
     if (registry)
         registry_turn(registry);
     if (api)
-        api_turn(api);
+        while (api_turn(api))
+            ;
 }
 
 static bool is_registry_ready(void *arg)

@@ -426,6 +426,58 @@ static void test_many(void **state)
     assert_int_equal(http_server_waiting(server), 0);
 }
 
+/* A turn of the loop has time for one poll: the others are told of a change turns later. */
+static int start_slow(void **state)
+{
+    api_clock_step_ns = 3000000;
+    return start_api(state);
+}
+
+static int stop_slow(void **state)
+{
+    api_clock_step_ns = 0;
+    return stop_api(state);
+}
+
+/* While polls of b wait to be told, results are kept; what was rendered before a change of a is not told as
+ * that change. */
+static void test_results_that_are_kept(void **state)
+{
+    (void)state;
+    enum { OF_B = 12 };
+    struct poller pollers[OF_B], a = {.c = connect_client(), .target = "/api/v1/services/a"};
+    put("a", "1", "{\"host\":\"h\"}");
+    put("b", "1", "{\"host\":\"h\"}");
+    poll_again(&a, "30s");
+    expect_answer(&a, "200");
+    poll_again(&a, "9m");
+    expect_waiting(&a);
+    for (int i = 0; i < OF_B; i++) {
+        pollers[i] = (struct poller){.c = connect_client(), .target = "/api/v1/services/b"};
+        poll_again(&pollers[i], "30s");
+        expect_answer(&pollers[i], "200");
+        poll_again(&pollers[i], "30s");
+        expect_waiting(&pollers[i]);
+    }
+    struct client c = connect_client();
+    request(&c, "GET", "/api/v1/services/a?consistency=local", NULL, NULL);
+    await_answer(&c);
+    request(&c, "GET", "/api/v1/services/a?consistency=local", NULL, NULL);
+    put("b", "1", "{\"host\":\"h2\"}");
+    uv_run(&loop, UV_RUN_NOWAIT); /* rendered while polls of b wait */
+    assert_true(uv_is_active((uv_handle_t *)&again_handle));
+    put("a", "1", "{\"host\":\"h3\"}");
+    expect_answer(&a, "200");
+    expect(&a.c, "h3");
+    for (int i = 0; i < OF_B; i++) {
+        expect_answer(&pollers[i], "200");
+        expect(&pollers[i].c, "h2");
+        poller_done(&pollers[i]);
+    }
+    poller_done(&a);
+    done(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -438,6 +490,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_beyond, start_api, stop_api),
         cmocka_unit_test_setup_teardown(test_nothing_is_missed, start_api, stop_api),
         cmocka_unit_test_setup_teardown(test_many, start_api, stop_api),
+        cmocka_unit_test_setup_teardown(test_nothing_is_missed, start_slow, stop_slow),
+        cmocka_unit_test_setup_teardown(test_many, start_slow, stop_slow),
+        cmocka_unit_test_setup_teardown(test_results_that_are_kept, start_slow, stop_slow),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
