@@ -108,7 +108,9 @@ void metric_collector_remove(void (*collect)(void *arg, struct buf *out), void *
 
 void metric_print_head(struct buf *out, const char *name, const char *type, const char *help)
 {
-    buf_addf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+    const char *const pieces[] = {"# HELP ", name, " ", help, "\n# TYPE ", name, " ", type, "\n"};
+    for (size_t i = 0; i < sizeof pieces / sizeof *pieces; i++)
+        buf_add_text(out, pieces[i]);
 }
 
 void metric_print_value(struct buf *out, const char *name, double value)
@@ -127,9 +129,17 @@ void metric_print_histogram(struct buf *out, const char *name, const char *label
     double bound = first;
     for (unsigned i = 0; i < count; i++, bound *= factor) {
         below += h->buckets[i];
-        buf_addf(out, "%s_bucket{%s%sle=\"", name, has_labels ? labels : "", has_labels ? "," : "");
+        buf_add_text(out, name);
+        buf_add_text(out, "_bucket{");
+        if (has_labels) {
+            buf_add_text(out, labels);
+            buf_add_byte(out, ',');
+        }
+        buf_add_text(out, "le=\"");
         text_add_double(out, bound);
-        buf_addf(out, "\"} %llu\n", (unsigned long long)below);
+        buf_add_text(out, "\"} ");
+        text_add_u64(out, below);
+        buf_add_byte(out, '\n');
     }
     buf_addf(out, "%s_bucket{%s%sle=\"+Inf\"} %llu\n", name, has_labels ? labels : "", has_labels ? "," : "",
              (unsigned long long)h->total);

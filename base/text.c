@@ -61,6 +61,10 @@ void text_add_double(struct buf *b, double value)
         buf_add_text(b, isnan(value) ? "NaN" : value < 0 ? "-Inf" : "+Inf");
         return;
     }
+    if (fabs(value) < 1e6 && value == (double)(int32_t)value && !(value == 0 && signbit(value))) {
+        text_add_i64(b, (int32_t)value);
+        return;
+    }
     char text[40];
     for (int digits = 14; digits <= 16; digits++) {
         snprintf(text, sizeof text, "%.*e", digits, value);

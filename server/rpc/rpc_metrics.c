@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/metric.h"
+#include "base/text.h"
 #include "server/rpc/service.h"
 
 enum { VERSIONS_MAX = 16, VERSION_BYTES_MAX = 24, BUCKETS = 11 };
@@ -131,13 +132,26 @@ static const char *kind_name(enum rpc_kind kind)
     return names[kind];
 }
 
+/* Thousands of lines: buf_addf would take most of the time of a scrape. */
+static void add_value(struct buf *out, const char *before, uint64_t value)
+{
+    buf_add_text(out, before);
+    text_add_u64(out, value);
+    buf_add_byte(out, '\n');
+}
+
 /* grpc_method="Range",grpc_service="etcdserverpb.KV",grpc_type="unary" */
 static void add_labels(struct buf *out, const struct rpc_method *m)
 {
     const char *service = m->path + 1;
     const char *slash = strchr(service, '/');
-    buf_addf(out, "grpc_method=\"%s\",grpc_service=\"%.*s\",grpc_type=\"%s\"", slash + 1,
-             (int)(slash - service), service, kind_name(m->kind));
+    buf_add_text(out, "grpc_method=\"");
+    buf_add_text(out, slash + 1);
+    buf_add_text(out, "\",grpc_service=\"");
+    buf_add(out, service, (size_t)(slash - service));
+    buf_add_text(out, "\",grpc_type=\"");
+    buf_add_text(out, kind_name(m->kind));
+    buf_add_byte(out, '"');
 }
 
 static void print_family(struct buf *out, const char *name, const char *help, size_t offset)
@@ -147,9 +161,10 @@ static void print_family(struct buf *out, const char *name, const char *help, si
     for (size_t i = 0; (m = rpc_method_at(i)); i++) {
         uint64_t value;
         memcpy(&value, (const char *)&counts[i] + offset, sizeof value);
-        buf_addf(out, "%s{", name);
+        buf_add_text(out, name);
+        buf_add_byte(out, '{');
         add_labels(out, m);
-        buf_addf(out, "} %llu\n", (unsigned long long)value);
+        add_value(out, "} ", value);
     }
 }
 
@@ -161,9 +176,12 @@ static void print_handled(struct buf *out)
     const struct rpc_method *m;
     for (size_t i = 0; (m = rpc_method_at(i)); i++) {
         for (size_t code = 0; code < RPC_STATUS_COUNT; code++) {
-            buf_addf(out, "%s{grpc_code=\"%s\",", name, code_names[code]);
+            buf_add_text(out, name);
+            buf_add_text(out, "{grpc_code=\"");
+            buf_add_text(out, code_names[code]);
+            buf_add_text(out, "\",");
             add_labels(out, m);
-            buf_addf(out, "} %llu\n", (unsigned long long)counts[i].handled[code]);
+            add_value(out, "} ", counts[i].handled[code]);
         }
     }
 }
@@ -180,9 +198,12 @@ static void print_histograms(struct buf *out)
         uint64_t total = 0;
         for (size_t b = 0; b < BUCKETS; b++) {
             total += counts[i].buckets[b];
-            buf_addf(out, "%s_bucket{", name);
+            buf_add_text(out, name);
+            buf_add_text(out, "_bucket{");
             add_labels(out, m);
-            buf_addf(out, ",le=\"%s\"} %llu\n", bucket_texts[b], (unsigned long long)total);
+            buf_add_text(out, ",le=\"");
+            buf_add_text(out, bucket_texts[b]);
+            add_value(out, "\"} ", total);
         }
         buf_addf(out, "%s_bucket{", name);
         add_labels(out, m);

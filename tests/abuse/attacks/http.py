@@ -57,7 +57,7 @@ HEAD_FIELDS = b"GET /version HTTP/1.1\r\nHost: x\r\n" + b"".join(b"x-%d: %s\r\n"
 QUERY = "/api/v1/services?" + "&".join(["namespace=%61"] * 1000)
 
 ATTACKS = [
-    Attack("metrics", "reads /metrics again and again", "series", keep_asking("GET", "/metrics")),
+    Attack("metrics", "reads /metrics again and again", "series", keep_asking("GET", "/metrics"), options=("--metrics", "extensive")),
     Attack("openapi", "reads /openapi.json again and again", "routes", keep_asking("GET", "/openapi.json")),
     Attack("console_files", "reads the console's files, not compressed", "size of the files", console, short=False),
     Attack("pipelined", "200 requests in one write", "bytes of a read", pipeline(b"GET /version HTTP/1.1\r\nHost: x\r\n\r\n")),
