@@ -74,6 +74,7 @@ struct kv_options {
     const char *auto_compaction_mode;  /* "periodic" or "revision" */
     int64_t auto_compaction_retention; /* nanoseconds or revisions; 0 = off */
     uint64_t progress_interval_ms;     /* watch progress: 600,000 */
+    uint64_t lease_checkpoint_ms;      /* 0 = LEASE_CHECKPOINT_INTERVAL_MS; tests have less time */
     bool force_new_cluster;
     bool pre_vote, strict_reconfig_check;
     bool advances_ticks;    /* who starts and reaches a majority does not wait a whole election timeout */

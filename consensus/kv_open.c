@@ -268,6 +268,8 @@ static int open_store(struct kv *kv, const struct kv_options *o, const char *pat
     if (err)
         return err;
     kv->leases = lease_table_new(lease_min_ttl_s(o->election_ms));
+    if (o->lease_checkpoint_ms)
+        lease_table_set_checkpoint_interval(kv->leases, o->lease_checkpoint_ms);
     /* Leases first: the store attaches keys to them while it rebuilds its index. */
     struct backend_view *view;
     err = backend->ops->view_open(backend, &view);

@@ -161,6 +161,7 @@ static void fill_options(struct machine *m, struct process *p, struct kv_options
         .compaction_sleep_ms = plan->compaction_sleep_ms,
         .auto_compaction_mode = "periodic",
         .progress_interval_ms = plan->progress_ms,
+        .lease_checkpoint_ms = plan->checkpoint_ms,
         .pre_vote = true,
         .strict_reconfig_check = true,
         .advances_ticks = true,
