@@ -16,6 +16,7 @@
 #include "tests/scenario/render.h"
 #include "tests/sim/cluster/network.h"
 #include "tests/sim/cluster/probe.h"
+#include "tests/sim/cluster/rights.h"
 #include "tests/sim/cluster/workload.h"
 
 enum { BOOTSTRAP_INDEX = 1, BOOTSTRAP_TERM = 1, RETIRED_MAX = 256, PROBED_PPM = 10000 };
@@ -51,7 +52,7 @@ struct applied {
     uint32_t crc;
     bool is_known;
     int64_t revision, compacted;
-    uint64_t leases; /* hash of what the log says of them */
+    uint64_t leases, rights; /* hashes of what the log says of them */
 };
 
 struct chain_slot {
@@ -402,6 +403,9 @@ static void see_installed(struct process *p)
         world_violated(v->world, "same_leases",
                        "%s has other leases, or rests of them, by the snapshot of index %" PRIu64, name_of(p),
                        index);
+    if (known->is_known && known->rights != rights_hash(&p->kv->auth))
+        world_violated(v->world, "same_rights",
+                       "%s has other users or roles by the snapshot of index %" PRIu64, name_of(p), index);
     s->applied = index;
     world_note(v->world, "%s has installed the snapshot of index %" PRIu64, name_of(p), index);
 }
@@ -587,6 +591,7 @@ void invariants_applied(struct process *p, const struct raft_entry *entry, int64
         .revision = store_revision(store),
         .compacted = store_compact_revision(store),
         .leases = hash_leases(p->kv->leases),
+        .rights = rights_hash(&p->kv->auth),
     };
     if (entry->index != s->applied + 1)
         world_violated(v->world, "applied_in_order", "%s applies index %" PRIu64 " after %" PRIu64,
@@ -616,6 +621,9 @@ void invariants_applied(struct process *p, const struct raft_entry *entry, int64
                        known->compacted);
     else if (known->leases != now.leases)
         world_violated(v->world, "same_leases", "%s has other leases, or rests of them, after index %" PRIu64,
+                       name_of(p), entry->index);
+    else if (known->rights != now.rights)
+        world_violated(v->world, "same_rights", "%s has other users or roles after index %" PRIu64,
                        name_of(p), entry->index);
     world_mark(v->world, entry->index, (uint64_t)now.revision);
 }
