@@ -696,6 +696,7 @@ static int open_front_ends(struct server *s)
                                     .config = s->config,
                                     .identity = s->identity,
                                     .mono_ms = clock_mono_ms,
+                                    .mono_ns = clock_mono_ns,
                                     .import_bytes_max = o->config_import_bytes};
     s->api = api_new(&api);
     api_mounts(s->api, mounts);
