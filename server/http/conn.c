@@ -22,6 +22,7 @@
 #include "base/text.h"
 
 static void process(struct http_conn *c);
+static void cut_off(struct output_account *a, enum output_reason why);
 
 struct http_conn *http_conn_new(struct http_server *s, enum http_role role, bool is_tls)
 {
@@ -30,6 +31,7 @@ struct http_conn *http_conn_new(struct http_server *s, enum http_role role, bool
     c->role = role;
     c->tls = is_tls ? tls_accept(s->tls) : NULL;
     c->since_ms = http_now_ms(s);
+    output_open(&c->output, s->options.output, cut_off);
     list_add_last(&s->conns, &c->link);
     s->conn_count++;
     return c;
@@ -82,6 +84,7 @@ void http_conn_free(struct http_conn *c)
     buf_done(&c->in);
     buf_done(&c->out);
     buf_done(&c->wire);
+    output_forget(&c->output);
     if (c->tls)
         tls_free(c->tls);
     list_remove(&c->link);
@@ -104,9 +107,32 @@ static void set_phase(struct http_conn *c, enum conn_phase phase)
 
 /* --- writing ----------------------------------------------------------------------------------- */
 
+static size_t unwritten(const struct http_conn *c)
+{
+    return c->out.size - c->out_at + c->wire.size - c->wire_at;
+}
+
 static bool has_unwritten(const struct http_conn *c)
 {
-    return c->out_at < c->out.size || c->wire_at < c->wire.size;
+    return unwritten(c) > 0;
+}
+
+void http_conn_count_output(struct http_conn *c)
+{
+    output_set(&c->output, unwritten(c), http_now_ms(c->server));
+}
+
+/* The client holds too much of our memory, or has stopped reading: what waits would not reach it, so it is
+ * told nothing. */
+static void cut_off(struct output_account *a, enum output_reason why)
+{
+    struct http_conn *c = container_of(a, struct http_conn, output);
+    log_warn("closing a connection whose output is not read", F_STR("remote-addr", c->peer),
+             F_STR("reason", output_reason_text(why)), F_UINT("bytes", a->bytes));
+    buf_done(&c->out);
+    buf_done(&c->wire);
+    c->out_at = c->wire_at = 0;
+    http_conn_kill(c);
 }
 
 /* Bytes the socket has taken, 0 when it is full, -1 when it is broken. */
@@ -167,7 +193,7 @@ static void write_out(struct http_conn *c)
             return;
         }
         *(c->tls ? &c->wire_at : &c->out_at) += (size_t)n;
-        c->stall_ms = http_now_ms(c->server);
+        output_took(&c->output, (uint64_t)n, http_now_ms(c->server));
     }
     if (c->out_at < c->out.size)
         return; /* before the end of the TLS handshake */
@@ -203,9 +229,22 @@ static void settle(struct http_conn *c)
 void http_conn_flush(struct http_conn *c)
 {
     write_out(c);
+    http_conn_count_output(c);
     settle(c);
-    if (!c->is_processing)
-        set_reading(c);
+    if (c->is_processing)
+        return;
+    if (c->is_backlogged && unwritten(c) < CONGESTED_BYTES / 2) {
+        c->is_backlogged = false;
+        c->since_ms = http_now_ms(c->server);
+        process(c);
+    }
+    set_reading(c);
+}
+
+bool http_conn_is_backlogged(struct http_conn *c)
+{
+    c->is_backlogged = c->phase == CONN_REQUEST && unwritten(c) >= CONGESTED_BYTES;
+    return c->is_backlogged;
 }
 
 /* The handler has finished its answer; the request is no longer its own. */
@@ -381,7 +420,13 @@ static void read_head(struct http_conn *c, struct slice *in)
     begin_request(c, text);
 }
 
-/* As far as it goes: until input is missing, or an answer. */
+/* A stream: each piece of its body may be answered. */
+static bool takes_pieces(const struct http_conn *c)
+{
+    return c->phase == CONN_REQUEST && c->request.handler && c->request.handler->body;
+}
+
+/* As far as it goes: until input is missing, or an answer, or until the client has read what it was sent. */
 static void step(struct http_conn *c, struct slice *in)
 {
     for (;;) {
@@ -393,8 +438,9 @@ static void step(struct http_conn *c, struct slice *in)
         } else if (c->phase == CONN_IDLE) {
             read_head(c, in);
         } else if (c->is_websocket) {
-            http_ws_receive(c, *in);
-            *in = (struct slice){0};
+            http_ws_receive(c, in);
+        } else if (!c->has_body_ended && takes_pieces(c) && http_conn_is_backlogged(c)) {
+            return;
         } else if (!c->has_body_ended) {
             read_body(c, in);
         }
@@ -507,8 +553,8 @@ static bool is_hung_up(const struct http_conn *c)
 static bool is_overdue(const struct http_conn *c, uint64_t now_ms)
 {
     uint64_t age_ms = now_ms - c->since_ms;
-    if (has_unwritten(c) && now_ms - c->stall_ms > WRITE_STALL_MS)
-        return true;
+    if (c->is_backlogged)
+        return false; /* it is we who do not read; the budget of output has a limit in time */
     switch (c->phase) {
     case CONN_IDLE:
         return age_ms > (c->head_seen ? HEAD_WAIT_MS : c->is_served ? IDLE_WAIT_MS : FIRST_WAIT_MS);
@@ -534,7 +580,7 @@ void http_conn_sweep(struct http_conn *c, uint64_t now_ms)
     } else if (c->phase == CONN_REQUEST && q->deadline_ms && now_ms >= q->deadline_ms &&
                q->handler->expired) {
         q->handler->expired(q);
-    } else if (c->phase == CONN_REQUEST && c->is_websocket && !c->is_pinged &&
+    } else if (c->phase == CONN_REQUEST && c->is_websocket && !c->is_pinged && !c->is_backlogged &&
                now_ms - c->since_ms > (q->handler->ping_ms ? q->handler->ping_ms : WS_PING_MS)) {
         c->is_pinged = true;
         http_ws_ping(c);
