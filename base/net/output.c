@@ -117,7 +117,6 @@ static void close_account(struct output_account *a, enum output_reason why)
     struct output_budget *b = a->budget;
     b->closed[why]++;
     a->close(a, why);
-    output_forget(a); /* whatever is still to be thrown away */
 }
 
 bool output_budget_turn(struct output_budget *b, uint64_t now_ms)
@@ -125,6 +124,12 @@ bool output_budget_turn(struct output_budget *b, uint64_t now_ms)
     unsigned closed = 0;
     while (b->stall_ms && closed < CLOSED_MAX && !list_is_empty(&b->oldest)) {
         struct output_account *a = container_of(b->oldest.next, struct output_account, link);
+        if (now_ms - a->took_ms < b->stall_ms)
+            break;
+        if (a->measure)
+            a->measure(a);
+        if (container_of(b->oldest.next, struct output_account, link) != a)
+            continue; /* it did take something */
         if (now_ms - a->took_ms < b->stall_ms)
             break;
         close_account(a, OUTPUT_STALLED);

@@ -32,8 +32,9 @@ struct output_budget {
 
 struct output_account {
     struct output_budget *budget; /* NULL = nothing is counted */
-    /* Closes the connection, at once or soon, and counts it down to nothing (output_set, output_forget). */
+    /* Closes the connection, at once or soon, and forgets the account. */
     void (*close)(struct output_account *a, enum output_reason why);
+    void (*measure)(struct output_account *a); /* NULL, or brings the account up to date before that */
     uint64_t bytes;
     struct heap_node node;
     struct link link;

@@ -97,6 +97,8 @@ static void count_queued(struct grpc_call *call, size_t more)
         call->is_full = true;
         list_add_last(&c->full, &call->wait);
     }
+    if (c->queued > COUNTED_BYTES)
+        conn_count_output(c);
 }
 
 /* `size` bytes of out are dealt with. */

@@ -132,6 +132,7 @@ static void cut_off(struct output_account *a, enum output_reason why)
     buf_done(&c->out);
     buf_done(&c->wire);
     c->out_at = c->wire_at = 0;
+    output_forget(a);
     http_conn_kill(c);
 }
 

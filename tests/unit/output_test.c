@@ -17,6 +17,7 @@ static void on_close(struct output_account *a, enum output_reason why)
     struct conn *c = container_of(a, struct conn, account);
     c->closed++;
     c->why = why;
+    output_forget(a);
 }
 
 static void open_all(struct conn *conns, size_t count, struct output_budget *b)
@@ -122,6 +123,28 @@ static void test_spared_bytes_are_bounded(void **state)
     output_budget_done(&b);
 }
 
+static void on_measure(struct output_account *a)
+{
+    output_took(a, 1, 2 * STALL_MS);
+}
+
+/* Bytes that the kernel has taken without telling are looked for before the end. */
+static void test_measured_first(void **state)
+{
+    (void)state;
+    struct output_budget b;
+    struct conn c[1] = {0};
+    output_budget_init(&b, 0, STALL_MS);
+    open_all(c, 1, &b);
+    c[0].account.measure = on_measure;
+    output_set(&c[0].account, 10, 0);
+    (void)output_budget_turn(&b, 2 * STALL_MS);
+    assert_int_equal(0, c[0].closed);
+    (void)output_budget_turn(&b, 3 * STALL_MS);
+    assert_int_equal(1, c[0].closed);
+    output_budget_done(&b);
+}
+
 static void test_stalled(void **state)
 {
     (void)state;
@@ -178,6 +201,7 @@ int main(void)
         cmocka_unit_test(test_fast_reader_is_spared),
         cmocka_unit_test(test_spared_bytes_are_bounded),
         cmocka_unit_test(test_stalled),
+        cmocka_unit_test(test_measured_first),
         cmocka_unit_test(test_many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
