@@ -22,6 +22,7 @@
 #include <uv.h>
 
 #include "base/log.h"
+#include "base/net/sources.h"
 #include "base/port_holder.h"
 #include "base/text.h"
 #include "server/alpn.h"
@@ -34,12 +35,14 @@ enum {
     TCP_IDLE_SECONDS = 30, /* TCP keepalive, as etcd's listener */
     SOCKETS_MAX = 2,       /* localhost: 127.0.0.1 and ::1 */
     TLS_HANDSHAKE = 0x16,
+    HANDSHAKES_PER_MS = 2, /* that begin; each takes about a millisecond of the loop */
 };
 
 static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 struct guest {
     struct link link;
+    struct source_conn source;
     uv_poll_t poll;
     struct listener *listener;
     int fd;
@@ -64,6 +67,8 @@ struct listener {
     uv_timer_t timer; /* the oldest guest's end, or the end of a pause */
     bool is_paused, is_closing, has_exhaustion_logged;
     size_t open_handles;
+    uint64_t handshake_ms; /* the moment of the loop in which so many handshakes have begun */
+    unsigned handshakes;
 };
 
 static void free_if_done(struct listener *l)
@@ -89,6 +94,7 @@ static int guest_leave(struct guest *g)
 {
     int fd = g->fd;
     list_remove(&g->link);
+    sources_leave(&g->source);
     g->listener->guest_count--;
     uv_poll_stop(&g->poll);
     uv_close((uv_handle_t *)&g->poll, on_guest_close);
@@ -151,6 +157,22 @@ static void set_low_water(struct guest *g, int bytes)
     setsockopt(g->fd, SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof bytes);
 }
 
+/* The others wait for the next moment, with their ClientHello in the socket: what is said meanwhile on
+ * connections that are open is answered between any two of them. */
+static bool may_begin_handshake(struct listener *l)
+{
+    uint64_t now = uv_now(l->options.loop);
+    if (now != l->handshake_ms)
+        l->handshakes = 0;
+    l->handshake_ms = now;
+    return l->handshakes++ < HANDSHAKES_PER_MS;
+}
+
+static void evict(struct source_conn *s)
+{
+    guest_refuse(container_of(s, struct guest, source), NULL);
+}
+
 static void hand_over(struct guest *g, enum verdict verdict)
 {
     const struct listen_options *o = &g->listener->options;
@@ -189,14 +211,17 @@ static void on_guest_readable(uv_poll_t *h, int status, int events)
         return;
     case VERDICT_GRPC:
     case VERDICT_HTTP:
+        hand_over(g, verdict);
+        return;
     case VERDICT_GRPC_TLS:
     case VERDICT_HTTP_TLS:
-        hand_over(g, verdict);
+        if (may_begin_handshake(g->listener))
+            hand_over(g, verdict);
         return;
     }
 }
 
-static void welcome(struct listener *l, int fd)
+static void welcome(struct listener *l, int fd, const struct sockaddr_storage *from)
 {
     if (l->guest_count >= l->options.connections_max && !list_is_empty(&l->guests))
         guest_refuse(container_of(l->guests.next, struct guest, link), NULL);
@@ -211,6 +236,7 @@ static void welcome(struct listener *l, int fd)
     }
     g->poll.data = g;
     g->deadline_ms = uv_now(l->options.loop) + l->options.sniff_timeout_ms;
+    sources_enter(l->options.sources, &g->source, from, evict);
     list_add_last(&l->guests, &g->link);
     l->guest_count++;
     l->open_handles++;
@@ -276,10 +302,12 @@ static void on_connection(uv_poll_t *h, int status, int events)
     struct socket *s = h->data;
     struct listener *l = s->listener;
     for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
-        int fd = accept4(s->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        struct sockaddr_storage from = {0};
+        socklen_t size = sizeof from;
+        int fd = accept4(s->fd, (struct sockaddr *)&from, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
             l->has_exhaustion_logged = false;
-            welcome(l, fd);
+            welcome(l, fd, &from);
         } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
             pause_accepting(l);
             return;

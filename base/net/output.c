@@ -14,6 +14,12 @@ enum {
     CLOSED_MAX = 64,      /* in one turn */
 };
 
+/* Not below 0: callers look at the clock at different moments of a turn. */
+static uint64_t elapsed(uint64_t now_ms, uint64_t since_ms)
+{
+    return now_ms > since_ms ? now_ms - since_ms : 0;
+}
+
 void output_budget_init(struct output_budget *b, uint64_t bytes_max, uint64_t stall_ms)
 {
     *b = (struct output_budget){.bytes_max = bytes_max, .stall_ms = stall_ms};
@@ -69,8 +75,8 @@ void output_took(struct output_account *a, uint64_t bytes, uint64_t now_ms)
 {
     if (!a->budget || a->bytes == 0 || bytes == 0)
         return;
-    if (now_ms - a->second_ms >= SECOND_MS) {
-        a->last_second = now_ms - a->second_ms < 2 * SECOND_MS ? a->second_bytes : 0;
+    if (elapsed(now_ms, a->second_ms) >= SECOND_MS) {
+        a->last_second = elapsed(now_ms, a->second_ms) < 2 * SECOND_MS ? a->second_bytes : 0;
         a->second_ms = now_ms;
         a->second_bytes = 0;
     }
@@ -83,9 +89,9 @@ void output_took(struct output_account *a, uint64_t bytes, uint64_t now_ms)
 /* --- whose end it is ----------------------------------------------------------------------------------- */
 static bool is_spared(const struct output_account *a, uint64_t now_ms)
 {
-    uint64_t last = now_ms - a->second_ms < 2 * SECOND_MS ? a->last_second : 0;
-    return now_ms - a->since_ms < SECOND_MS || last >= FAST_BYTES ||
-           (a->second_bytes >= FAST_BYTES && now_ms - a->second_ms < 2 * SECOND_MS);
+    uint64_t last = elapsed(now_ms, a->second_ms) < 2 * SECOND_MS ? a->last_second : 0;
+    return elapsed(now_ms, a->since_ms) < SECOND_MS || last >= FAST_BYTES ||
+           (a->second_bytes >= FAST_BYTES && elapsed(now_ms, a->second_ms) < 2 * SECOND_MS);
 }
 
 static struct output_account *first_of(const struct heap *h)
@@ -124,13 +130,13 @@ bool output_budget_turn(struct output_budget *b, uint64_t now_ms)
     unsigned closed = 0;
     while (b->stall_ms && closed < CLOSED_MAX && !list_is_empty(&b->oldest)) {
         struct output_account *a = container_of(b->oldest.next, struct output_account, link);
-        if (now_ms - a->took_ms < b->stall_ms)
+        if (elapsed(now_ms, a->took_ms) < b->stall_ms)
             break;
         if (a->measure)
             a->measure(a);
         if (container_of(b->oldest.next, struct output_account, link) != a)
             continue; /* it did take something */
-        if (now_ms - a->took_ms < b->stall_ms)
+        if (elapsed(now_ms, a->took_ms) < b->stall_ms)
             break;
         close_account(a, OUTPUT_STALLED);
         closed++;

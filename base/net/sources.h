@@ -2,8 +2,8 @@
  * Connections by where they come from: an IPv4 address, or the /64 of an IPv6 one, which a single host may
  * have all of. Unix sockets are one source.
  *
- *   opening  accepted; no request of it has been answered yet
- *   served   a request has been answered
+ *   opening  accepted; no whole request has come yet
+ *   served   a request has come
  *
  * Limits: opening connections of a source, opening ones of all, connections of all. Nobody is refused: room is
  * made by closing the oldest connection of the source that has the most (of its own source, where that has
@@ -43,7 +43,7 @@ void sources_done(struct sources *s);
 /* s NULL: nothing is counted. May evict others. */
 void sources_enter(struct sources *s, struct source_conn *c, const struct sockaddr_storage *address,
                    void (*evict)(struct source_conn *c));
-void sources_serve(struct source_conn *c); /* a request has been answered */
+void sources_serve(struct source_conn *c); /* a whole request has come */
 void sources_leave(struct source_conn *c);
 uint64_t sources_id(const struct sockaddr_storage *address);
 

@@ -426,6 +426,7 @@ void call_begin(struct grpc_call *call)
         return;
     struct grpc_server *s = call->conn->server;
     call->state = CALL_RUNNING;
+    sources_serve(&call->conn->source);
     if (call->has_timeout) {
         call->rpc.deadline_ms = server_now(s) + call->timeout_ms;
         server_timer_set(s, &call->deadline, call->rpc.deadline_ms);

@@ -68,6 +68,7 @@ void conn_close(struct grpc_conn *c)
         return;
     c->state = CONN_CLOSED;
     output_forget(&c->output);
+    sources_leave(&c->source);
     LIST_FOR_EACH_SAFE (l, &c->calls)
         call_free(container_of(l, struct grpc_call, link));
     assert(c->queued == 0 && c->partial_bytes == 0 && c->running_bytes == 0);
@@ -431,6 +432,11 @@ static void on_timer(struct grpc_timer *t)
     }
 }
 
+static void evict(struct source_conn *s)
+{
+    conn_close(container_of(s, struct grpc_conn, source));
+}
+
 /* --- taking a socket -------------------------------------------------------------------------------------
  */
 static void name_peer(struct grpc_conn *c, const struct sockaddr_storage *a)
@@ -458,6 +464,7 @@ void conn_adopt(struct grpc_server *s, int fd, struct tls_context *tls)
         return;
     }
     struct grpc_conn *c = conn_new(s);
+    sources_enter(s->options.sources, &c->source, &address, evict);
     name_peer(c, &address);
     int rc;
     if (address.ss_family == AF_UNIX) {

@@ -18,6 +18,7 @@
 #include "base/list.h"
 #include "base/mem.h"
 #include "base/net/output.h"
+#include "base/net/sources.h"
 #include "server/grpc/grpc.h"
 #include "server/grpc/h2.h"
 
@@ -133,6 +134,7 @@ struct grpc_conn {
     bool is_cut_off;      /* it holds too much unread output: only a GOAWAY goes out */
     bool is_reading, is_writing, has_socket;
     struct output_account output;
+    struct source_conn source;
     size_t write_left; /* of write_rest, when it was last looked at */
     char peer[64];
 

@@ -62,6 +62,8 @@ static void request_reset(struct http_conn *c)
     keep_little(&c->head);
     keep_little(&c->target);
     c->chunks = (struct http_chunks){0};
+    c->server->gathered -= c->gathered;
+    c->gathered = 0;
     c->body_bytes = c->body_length = 0;
     c->is_chunked = c->has_body_ended = c->is_head = c->was_congested = c->is_held = c->is_frugal = false;
 }
@@ -85,6 +87,7 @@ void http_conn_free(struct http_conn *c)
     buf_done(&c->out);
     buf_done(&c->wire);
     output_forget(&c->output);
+    sources_leave(&c->source);
     if (c->tls)
         tls_free(c->tls);
     list_remove(&c->link);
@@ -97,6 +100,14 @@ void http_conn_kill(struct http_conn *c)
 {
     lws_set_timeout(c->wsi, PENDING_TIMEOUT_HTTP_CONTENT, LWS_TO_KILL_ASYNC);
     lws_cancel_service(c->server->context);
+}
+
+void http_conn_evict(struct source_conn *s)
+{
+    struct http_conn *c = container_of(s, struct http_conn, source);
+    sources_leave(s);
+    if (c->wsi)
+        http_conn_kill(c);
 }
 
 static void set_phase(struct http_conn *c, enum conn_phase phase)
@@ -316,8 +327,17 @@ static void end_body(struct http_conn *c)
     if (c->has_body_ended)
         return;
     c->has_body_ended = true;
+    sources_serve(&c->source);
     if (c->phase == CONN_REQUEST && c->request.handler->end)
         c->request.handler->end(&c->request);
+}
+
+/* Counts what is kept of a body that is not whole. False: all connections together have too much. */
+static bool gather(struct http_conn *c, size_t size)
+{
+    c->server->gathered += size - c->gathered;
+    c->gathered = size;
+    return c->server->gathered <= GATHERED_BYTES_MAX;
 }
 
 static void take_body(struct http_conn *c, struct slice piece)
@@ -330,6 +350,8 @@ static void take_body(struct http_conn *c, struct slice piece)
         q->handler->body(q, piece);
     } else if (c->body_bytes > body_limit(c)) {
         refuse(c, 413, "http: request body too large");
+    } else if (!gather(c, q->body.size + piece.size)) {
+        refuse(c, 503, "too many bytes of unfinished requests");
     } else {
         if (q->body.capacity == 0 && c->body_length)
             buf_reserve(&q->body, (size_t)c->body_length);
@@ -473,7 +495,7 @@ static void process(struct http_conn *c)
 /* New bytes: without a copy when nothing waits before them. */
 static void receive(struct http_conn *c, struct slice in)
 {
-    if (c->phase == CONN_REQUEST || (c->phase == CONN_IDLE && c->head_seen == 0))
+    if (c->phase == CONN_REQUEST)
         c->since_ms = http_now_ms(c->server);
     if (c->in.size) {
         buf_add_slice(&c->in, in);
@@ -562,9 +584,10 @@ static bool is_overdue(const struct http_conn *c, uint64_t now_ms)
     case CONN_REQUEST:
         if (c->is_websocket)
             return age_ms > (c->request.handler->silent_ms ? c->request.handler->silent_ms : WS_HANGUP_MS);
-        return !c->has_body_ended && !c->request.handler->body && now_ms - c->begun_ms > BODY_WAIT_MS;
+        return !c->has_body_ended && !c->request.handler->body &&
+               now_ms - c->begun_ms > BODY_WAIT_MS + c->body_bytes * 1000 / BODY_BYTES_PER_S;
     case CONN_ANSWERED:
-        return !c->has_body_ended && age_ms > BODY_WAIT_MS;
+        return !c->has_body_ended && age_ms > DISCARD_WAIT_MS;
     case CONN_LINGERING:
         return age_ms > LINGER_MS;
     }

@@ -9,6 +9,7 @@
 
 #include "base/list.h"
 #include "base/net/output.h"
+#include "base/net/sources.h"
 #include "server/http/head.h"
 #include "server/http/request.h"
 #include "server/http/router.h"
@@ -18,7 +19,9 @@
 enum {
     HEAD_BYTES_MAX = 16 * 1024 + 1024, /* request line and headers: room for JWTs; then 431 */
     HEAD_WAIT_MS = 10 * 1000,          /* from the first byte to the blank line */
-    BODY_WAIT_MS = 60 * 1000,          /* from the blank line to the last byte, for what is not a stream */
+    BODY_WAIT_MS = 20 * 1000,          /* from the blank line to the last byte, for what is not a stream */
+    BODY_BYTES_PER_S = 8 * 1024,       /* and a second more for so many bytes that have come */
+    DISCARD_WAIT_MS = 60 * 1000,       /* for the rest of a body that is answered already */
     IDLE_WAIT_MS = 120 * 1000,         /* Go's clients keep idle connections for 90 s */
     FIRST_WAIT_MS = 20 * 1000,         /* from the connection (and its TLS handshake) to the first byte */
     LINGER_MS = 2 * 1000,              /* after our last byte, for the client to close first */
@@ -30,6 +33,7 @@ enum {
     WRITE_BYTES_MAX = 128 * 1024,   /* one write */
     TLS_STEP_BYTES = 64 * 1024,     /* enciphered at a time */
     CONGESTED_BYTES = 64 * 1024,    /* queued on one connection; streams pause here, and reading of what they are sent */
+    GATHERED_BYTES_MAX = 256 * 1024 * 1024, /* of bodies that are not whole, of all connections; then 503 */
     DISCARD_BYTES_MAX = 256 * 1024, /* of a body nobody wants, before the connection is closed instead */
 };
 
@@ -63,6 +67,7 @@ struct http_conn {
     struct http_chunks chunks;
     struct ws_parser ws;
     uint64_t body_bytes, body_length; /* seen; announced by Content-Length */
+    size_t gathered;                  /* of the request's body, in the server's count */
     uint64_t since_ms;                /* when the phase began, or the last byte came in it */
     uint64_t begun_ms;                /* when the request's head was complete */
     bool is_chunked, has_body_ended, is_keep_alive, knows_chunks, is_head;
@@ -75,6 +80,7 @@ struct http_conn {
     bool is_frugal;   /* an idle stream: nothing is kept for later */
     bool is_backlogged; /* input waits in `in` until the client has read some of its answers */
     struct output_account output; /* of what is unwritten */
+    struct source_conn source;
     char peer[64];
 };
 
@@ -92,6 +98,7 @@ struct http_server {
     size_t route_count;
     struct link conns;
     size_t conn_count;
+    uint64_t gathered; /* bytes of bodies and messages that are not whole */
     uv_timer_t sweep, stopper;
     unsigned open_handles;
     bool is_draining, is_stopping, is_destroying;
@@ -107,6 +114,7 @@ extern const size_t http_route_count;
 /* conn.c */
 int http_conn_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t size);
 struct http_conn *http_conn_new(struct http_server *s, enum http_role role, bool is_tls);
+void http_conn_evict(struct source_conn *s); /* for a connection from elsewhere */
 void http_conn_free(struct http_conn *c);
 void http_conn_flush(struct http_conn *c); /* writes what the socket takes, then what comes next */
 /* Bytes that went out at once, 0 when something waits before them. */

@@ -355,6 +355,7 @@ void http_stream_open(struct http_request *q, int status, const char *type)
     if (c->is_websocket)
         return;
     q->is_stream = true;
+    sources_serve(&c->source);
     queue_head(c, status, type);
     buf_add_text(&c->out, c->knows_chunks ? "Transfer-Encoding: chunked\r\n\r\n" : "\r\n");
 }

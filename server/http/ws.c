@@ -113,6 +113,8 @@ bool http_ws_upgrade(struct http_conn *c, const struct http_head *head)
     } else {
         answer_upgrade(c, key, head);
         c->is_websocket = q->is_websocket = true;
+        c->is_served = true;
+        sources_serve(&c->source);
         q->method = HTTP_POST;
         buf_done(&q->headers);
     }
