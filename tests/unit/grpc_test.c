@@ -522,6 +522,31 @@ static void test_garbage(void **state)
     UNTIL(f, grpc_server_connections(f->server) == 0 || f->is_gone);
 }
 
+/* A source's connections that have asked nothing make room for each other. */
+static void test_sources(void **state)
+{
+    struct fixture *f = *state;
+    int fds[4][2];
+    char bytes[256];
+    f->sources.source_opening_max = 2;
+    assert_echo(call(f, "/test.T/Echo", 5, NULL, NULL), 5);
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(0, socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds[i]));
+        grpc_server_adopt(f->server, fds[i][1], NULL);
+        turn(f);
+    }
+    assert_int_equal(2, f->sources.evicted_opening);
+    assert_int_equal(3, grpc_server_connections(f->server));
+    for (int i = 0; i < 4; i++) {
+        while (recv(fds[i][0], bytes, sizeof bytes, 0) > 0) /* our SETTINGS */
+            ;
+        assert_int_equal(i < 2 ? 0 : -1, recv(fds[i][0], bytes, 1, 0));
+        close(fds[i][0]);
+    }
+    assert_echo(call(f, "/test.T/Echo", 5, NULL, NULL), 5);
+    UNTIL(f, grpc_server_connections(f->server) == 1);
+}
+
 static void test_connection_limit(void **state)
 {
     struct fixture *f = *state;
@@ -583,6 +608,7 @@ int main(void)
         TEST(test_table_size_change),
         TEST(test_garbage),
         TEST(test_connection_limit),
+        TEST(test_sources),
         TEST(test_stop_cancels),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
