@@ -21,10 +21,11 @@
 #include <unistd.h>
 #include <uv.h>
 
-#include "base/log.h"
+#include "base/log_limit.h"
 #include "base/net/sources.h"
 #include "base/port_holder.h"
 #include "base/text.h"
+#include "base/turn.h"
 #include "server/alpn.h"
 
 enum {
@@ -103,8 +104,10 @@ static int guest_leave(struct guest *g)
 
 static void guest_refuse(struct guest *g, const char *why)
 {
+    static struct log_limit limit;
     if (why)
-        log_warn("rejected connection on client endpoint", F_STR("error", why));
+        log_warn_limited(&limit, uv_now(g->listener->options.loop), "rejected connection on client endpoint",
+                         F_STR("error", why));
     close(guest_leave(g));
 }
 
@@ -189,6 +192,7 @@ static void on_guest_readable(uv_poll_t *h, int status, int events)
 {
     struct guest *g = h->data;
     uint8_t bytes[ALPN_HELLO_MAX];
+    turn_enter(TURN_ACCEPT);
     ssize_t n = status < 0 ? 0 : recv(g->fd, bytes, sizeof bytes, MSG_PEEK | MSG_DONTWAIT);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
@@ -271,6 +275,7 @@ static void pause_accepting(struct listener *l)
 static void on_timer(uv_timer_t *t)
 {
     struct listener *l = t->data;
+    turn_enter(TURN_TIMER);
     uint64_t now = uv_now(l->options.loop);
     if (l->is_paused)
         watch_sockets(l);
@@ -301,6 +306,7 @@ static void on_connection(uv_poll_t *h, int status, int events)
     (void)events;
     struct socket *s = h->data;
     struct listener *l = s->listener;
+    turn_enter(TURN_ACCEPT);
     for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
         struct sockaddr_storage from = {0};
         socklen_t size = sizeof from;

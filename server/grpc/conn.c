@@ -14,8 +14,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "base/log.h"
+#include "base/log_limit.h"
 #include "base/net/tls.h"
+#include "base/turn.h"
 #include "server/grpc/private.h"
 
 static void on_timer(struct grpc_timer *t);
@@ -130,8 +131,9 @@ static void measure(struct output_account *a)
 /* Its answers are dropped. Who reads again within the second finds a GOAWAY behind what was on its way. */
 static void cut_off(struct output_account *a, enum output_reason why)
 {
+    static struct log_limit limit;
     struct grpc_conn *c = container_of(a, struct grpc_conn, output);
-    log_warn("closing a connection whose output is not read", F_STR("remote-addr", c->peer),
+    log_warn_limited(&limit, server_now(c->server), "closing a connection whose output is not read", F_STR("remote-addr", c->peer),
              F_STR("reason", output_reason_text(why)), F_UINT("bytes", a->bytes));
     if (why == OUTPUT_STALLED || c->is_cut_off || c->state != CONN_OPEN) {
         conn_close(c);
@@ -256,10 +258,16 @@ static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *ret_buf)
     *ret_buf = uv_buf_init((char *)c->server->read_buffer, READ_SIZE);
 }
 
+static void log_rejection(const struct grpc_conn *c, const char *error)
+{
+    static struct log_limit limit;
+    log_warn_limited(&limit, server_now(c->server), "rejected connection on client endpoint",
+                     F_STR("remote-addr", c->peer), F_STR("server-name", ""), F_STR("error", error));
+}
+
 static void reject(struct grpc_conn *c)
 {
-    log_warn("rejected connection on client endpoint", F_STR("remote-addr", c->peer),
-             F_STR("server-name", ""), F_STR("error", tls_error(c->tls)));
+    log_rejection(c, tls_error(c->tls));
     (void)(c->is_writing || write_tls(c, NULL, 0)); /* the alert */
     conn_close(c);
 }
@@ -294,6 +302,7 @@ static bool receive(struct grpc_conn *c, struct slice in)
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 {
     struct grpc_conn *c = stream->data;
+    turn_enter(TURN_GRPC_CALL);
     if (n == 0)
         return;
     if (n < 0) {
@@ -408,8 +417,7 @@ static void on_timer(struct grpc_timer *t)
         conn_close(c);
     } else if (!c->is_greeted) {
         if (c->tls && !tls_is_ready(c->tls))
-            log_warn("rejected connection on client endpoint", F_STR("remote-addr", c->peer),
-                     F_STR("server-name", ""), F_STR("error", "TLS handshake timeout"));
+            log_rejection(c, "TLS handshake timeout");
         conn_close(c);
     } else if (c->is_drain_begun && !c->is_drained) {
         final_goaway(c);

@@ -399,8 +399,11 @@ static void test_slow_opening(void **state)
     }
     expect_closed(&c[HEAD]); /* the 10 s are of the whole head */
     assert_false(c[BLANK].is_closed);
-    pass(&c[BLANK], 9000);
-    expect_closed(&c[BLANK]); /* blank lines are no beginning */
+    for (int i = 0; i < 6 && !c[BLANK].is_closed; i++) {
+        pass(&c[BLANK], 2500);
+        send_text(&c[BLANK], "\r\n");
+    }
+    assert_true(c[BLANK].is_closed); /* blank lines are no beginning */
     expect_closed(&c[SILENT]);
     expect_closed(&c[BODY]); /* a byte now and then */
     turn(&c[FAST], 10);
