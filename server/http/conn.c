@@ -183,7 +183,8 @@ size_t http_conn_write_direct(struct http_conn *c, const struct iovec *pieces, s
 
 static void set_reading(struct http_conn *c)
 {
-    bool is_paused = c->in.size && (c->phase == CONN_REQUEST || c->phase == CONN_ANSWERED);
+    bool is_paused =
+        c->in.size && (c->has_yielded || c->phase == CONN_REQUEST || c->phase == CONN_ANSWERED);
     if (is_paused != c->is_paused)
         lws_rx_flow_control(c->wsi, !is_paused);
     c->is_paused = is_paused;
@@ -464,6 +465,7 @@ static bool takes_pieces(const struct http_conn *c)
 /* As far as it goes: until input is missing, or an answer, or until the client has read what it was sent. */
 static void step(struct http_conn *c, struct slice *in)
 {
+    uint64_t begun_ns = uv_hrtime();
     for (;;) {
         size_t before = in->size;
         enum conn_phase phase = c->phase;
@@ -484,13 +486,18 @@ static void step(struct http_conn *c, struct slice *in)
         bool has_moved = in->size != before || c->phase != phase || c->has_body_ended != had_ended;
         if (!has_moved || in->size == 0)
             return;
+        if (c->phase == CONN_IDLE && uv_hrtime() - begun_ns > AHEAD_NS) {
+            c->has_yielded = true;
+            lws_callback_on_writable(c->wsi);
+            return;
+        }
     }
 }
 
 /* Goes on with what is in c->in. */
 static void process(struct http_conn *c)
 {
-    if (c->is_processing || c->in.size == 0)
+    if (c->is_processing || c->has_yielded || c->in.size == 0)
         return;
     struct buf text = buf_move(&c->in);
     struct slice in = buf_slice(&text);
@@ -543,7 +550,10 @@ static int on_bytes(struct http_conn *c, struct slice in)
 
 static void on_writable(struct http_conn *c)
 {
+    c->has_yielded = false;
     http_conn_flush(c);
+    if (c->phase == CONN_IDLE)
+        process(c);
     if (c->was_congested && c->out.size - c->out_at < CONGESTED_BYTES / 2) {
         c->was_congested = false;
         if (c->phase == CONN_REQUEST && c->request.handler->writable) {
@@ -615,7 +625,7 @@ void http_conn_sweep(struct http_conn *c, uint64_t now_ms)
     struct http_request *q = &c->request;
     if (!c->wsi)
         return;
-    if (is_overdue(c, now_ms) || (c->is_paused && is_hung_up(c))) {
+    if (is_overdue(c, now_ms) || (c->is_paused && !c->has_yielded && is_hung_up(c))) {
         http_conn_kill(c);
     } else if (c->phase == CONN_REQUEST && q->deadline_ms && now_ms >= q->deadline_ms &&
                q->handler->expired) {

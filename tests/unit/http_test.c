@@ -445,6 +445,32 @@ static void test_sources(void **state)
         done(&c[i]);
 }
 
+/* Requests that are sent ahead are answered over several turns of the loop, all of them, in order. */
+static void test_sent_ahead(void **state)
+{
+    (void)state;
+    enum { COUNT = 200 };
+    struct client c = connect_client();
+    struct buf text = {0};
+    for (unsigned i = 0; i < COUNT; i++)
+        buf_addf(&text, "GET /metrics?%u HTTP/1.1\r\nHost: x\r\n\r\n", i);
+    assert_true(text.size < READ_BYTES); /* one read */
+    send_bytes(&c, text.data, text.size);
+    unsigned yields = 0;
+    size_t from = 0;
+    uint64_t end = clock_mono_ms() + WAIT_MS;
+    for (unsigned seen = 0; seen < COUNT && clock_mono_ms() < end;) {
+        pump(&c);
+        yields += container_of(server->conns.next, struct http_conn, link)->has_yielded;
+        seen += count_on(&c, "HTTP/1.1 200 OK", &from);
+    }
+    assert_true(yields > 0);
+    post(&c, "/v3/kv/put", "{\"key\":\"YQ==\"}");
+    expect(&c, "{\"header\":{}}");
+    buf_done(&text);
+    done(&c);
+}
+
 /* Bodies that are not whole are bounded in all. */
 static void test_gathered(void **state)
 {
@@ -472,7 +498,7 @@ int main(void)
         TEST(test_unary),    TEST(test_pages),      TEST(test_health),
         TEST(test_metadata), TEST(test_access),     TEST(test_framing),
         TEST(test_big_body), TEST(test_pipelining), TEST(test_client_gone),
-        TEST(test_sources),  TEST(test_gathered),   TEST(test_slow_opening),
+        TEST(test_sent_ahead), TEST(test_sources),  TEST(test_gathered),   TEST(test_slow_opening),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
