@@ -35,6 +35,7 @@
 #include "server/auth/guard.h"
 #include "server/dns/dns_server.h"
 #include "server/http/console/console.h"
+#include "server/limits.h"
 #include "server/listen.h"
 #include "server/memory_release.h"
 #include "server/naming.h"
@@ -83,6 +84,7 @@ struct server {
     bool is_kv_ready;
     struct stream_server *stream;
     struct rpc_server rpc;
+    struct limits limits;
     struct grpc_server *grpc;
     struct http_server *http;
     struct dns_server *dns; /* NULL: not asked for */
@@ -163,6 +165,7 @@ static void run_turn(struct server *s)
     turn_enter(TURN_GRPC_WRITE);
     if (s->grpc)
         grpc_server_flush(s->grpc);
+    has_more |= limits_turn(&s->limits);
     turn_enter(TURN_OTHER);
     /* A message that sending let in (a client that was held back) has not met kv_turn yet; nor has what a
      * call asked on its own. */
@@ -393,6 +396,7 @@ static int listen_on(struct server *s, const struct text_list *urls, enum listen
             .reuse_port = s->options->reuse_port,
             .reuse_address = s->options->reuse_address,
             .connections_max = CONNECTIONS_NEW_MAX,
+            .sources = &s->limits.sources,
         };
         int err = listener_open(&options, s->error, sizeof s->error, &s->listeners[s->listener_count]);
         if (err)
@@ -676,6 +680,8 @@ static int open_front_ends(struct server *s)
         .request_bytes_max = o->max_request_bytes,
         .streams_max = (uint32_t)o->max_streams,
         .connections_max = s->connections_max,
+        .sources = &s->limits.sources,
+        .output = &s->limits.output,
         .keepalive_min_ms = to_ms(o->keepalive_min_ns),
         .keepalive_interval_ms = to_ms(o->keepalive_interval_ns),
         .keepalive_timeout_ms = to_ms(o->keepalive_timeout_ns),
@@ -717,6 +723,8 @@ static int open_front_ends(struct server *s)
         .tls = s->tls ? &tls : NULL,
         .request_bytes_max = o->max_request_bytes,
         .connections_max = s->connections_max,
+        .sources = &s->limits.sources,
+        .output = &s->limits.output,
         .cors = o->cors,
         .host_whitelist = o->host_whitelist,
         .origins = option_is_given(&o->set, "cors") ? o->cors : NULL,
@@ -861,6 +869,7 @@ int server_run(struct options *o)
              F_STR("advertise-client-urls", o->advertise_client_urls),
              F_STR("initial-cluster", o->initial_cluster));
     raise_limits(s);
+    limits_open(&s->limits, o, s->connections_max);
     turn_watch_start(&s->turns);
     uv_loop_init(&s->loop);
     open_handles(s);
@@ -871,6 +880,7 @@ int server_run(struct options *o)
     int err = uv_loop_close(&s->loop);
     if (err)
         log_warn("the loop still holds handles", F_STR("error", uv_strerror(err)));
+    limits_close(&s->limits);
     if (s->tls)
         tls_context_free(s->tls);
     mem_free(s->cert_file);
