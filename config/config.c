@@ -303,7 +303,15 @@ struct config *config_new(const struct config_options *options)
     c->inline_left = INLINE_BYTES;
     list_init(&c->ready);
     c->heads = heads_new(on_changed, c);
-    c->janitor = config_janitor_new(c->kv, c->heads, o->releases_kept, o->releases_kept_s);
+    c->janitor = config_janitor_new(&(struct config_janitor_options){
+        .kv = c->kv,
+        .heads = c->heads,
+        .kept = o->releases_kept,
+        .kept_s = o->releases_kept_s,
+        .releases_max = o->releases_max,
+        .history_bytes_max = o->history_bytes_max,
+        .limits = o->limits,
+    });
     metric_collector_add(config_metric_collect, c);
     config_listen_open(c);
     c->feed = c->desk.feed = feed_new(c->kv, prefixes, 1, &feed_events, c);

@@ -37,6 +37,10 @@ struct config_options {
      * days), or live, or named by a gray rule. What is left is collected by the leader. */
     size_t releases_kept;
     uint64_t releases_kept_s;
+    /* However young: no more of one item than so many, or so many bytes, but for the newest releases_kept. 0
+     * = no bound. */
+    uint64_t releases_max, history_bytes_max;
+    struct write_limits *limits; /* borrowed; NULL = none */
 };
 
 struct config *config_new(const struct config_options *options);

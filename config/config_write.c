@@ -5,6 +5,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "consensus/write_limits.h"
+
 #define BLOCKED_BYTES_MAX (64u << 20) /* of writes that wait in lines */
 #define BLOCKED_ROOM      2048        /* what one of them takes beside its content */
 
@@ -376,6 +378,26 @@ static void sign(struct write *w)
     desk_op_sign(&w->op.desk, needs, count);
 }
 
+/* Once for a write, however often its compares are lost. What is only checked, or only takes away, adds
+ * nothing. */
+static int admit(struct write *w)
+{
+    int err = OK;
+    for (size_t i = 0; !err && i < w->count && !w->only_validate; i++) {
+        struct target *t = &w->targets[i];
+        size_t bytes = t->new_release || t->new_draft.size ? t->text.size : 0;
+        if (t->new_release && t->new_release->operation == CONFIG_DELETE)
+            bytes = 0;
+        if (bytes)
+            err = write_limits_admit(w->op.config->options.limits, WRITE_CONTENT, t->key.ns, bytes, w->error,
+                                     sizeof w->error);
+        if (err)
+            w->culprit = t;
+    }
+    w->is_admitted = !err && !w->only_validate;
+    return err;
+}
+
 static int build(struct write *w)
 {
     uint64_t max = w->op.config->options.request_bytes_max;
@@ -393,6 +415,8 @@ static int build(struct write *w)
     }
     for (size_t i = 0; !err && i < w->count; i++)
         err = claim(w, i);
+    if (!err && !w->is_admitted)
+        err = admit(w);
     add_reads(w, TXN_ELSE);
     return err;
 }

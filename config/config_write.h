@@ -77,8 +77,9 @@ struct write {
     struct target *targets;
     size_t count;
     bool is_bundle, only_validate;
-    bool is_fresh; /* what stands was read after the request came in */
-    bool is_final; /* what is wrong is wrong whatever stands */
+    bool is_fresh;    /* what stands was read after the request came in */
+    bool is_final;    /* what is wrong is wrong whatever stands */
+    bool is_admitted; /* by the limits of writing */
     unsigned attempts;
     struct heads_claim *claims; /* one for each target */
     size_t claim_count;

@@ -5,7 +5,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/metric.h"
-#include "consensus/io.h"
+#include "consensus/kv.h"
 
 struct task_client {
     struct slice name; /* owned */

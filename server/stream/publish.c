@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Configurations the other way: publish, as the HTTP API's PUT takes it, and applied, what a client makes of
- * what it was sent. A publish whose connection ends goes on, unless it still waits for the check of its content. */
+ * what it was sent. A publish whose connection ends goes on, unless it still waits for the check of its
+ * content. */
 #include "server/stream/private.h"
 
 #include "base/text.h"
