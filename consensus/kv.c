@@ -322,6 +322,11 @@ uint64_t kv_cluster_id(const struct kv *kv)
     return kv->cluster_id;
 }
 
+struct kv_space kv_space(const struct kv *kv)
+{
+    return (struct kv_space){store_live_size(kv->store), (uint64_t)kv->quota_bytes};
+}
+
 unsigned kv_alarms(const struct kv *kv)
 {
     return (alarms_has(&kv->alarms, ETCDSERVERPB__ALARM_TYPE__NOSPACE) ? 1u : 0u) |

@@ -209,6 +209,11 @@ uint64_t kv_leader(const struct kv *kv); /* 0 = none */
 bool kv_is_learner(const struct kv *kv);
 uint64_t kv_member_id(const struct kv *kv);
 uint64_t kv_cluster_id(const struct kv *kv);
+/* What the quota is judged by: bytes of kept records, and the limit (0 = none). */
+struct kv_space {
+    uint64_t live, quota;
+};
+struct kv_space kv_space(const struct kv *kv);
 /* Active alarms on any member, for /health: bit 0 NOSPACE, bit 1 CORRUPT. */
 unsigned kv_alarms(const struct kv *kv);
 /* Non-zero after a final disk error: the process must log it and end. */
