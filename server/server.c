@@ -80,7 +80,7 @@ struct server {
     uint64_t rights; /* guard_log_anonymous */
     struct registry *registry;
     struct config *config;
-    struct write_limits *limits;
+    struct write_limits *write_limits;
     struct api *api;
     bool has_users; /* as the log has been told (peering.h) */
     bool is_kv_ready;
@@ -137,8 +137,8 @@ static void run_turn(struct server *s)
         return;
     uint64_t asked = s->rpc.asked;
     kv_turn(s->kv);
-    if (s->limits)
-        write_limits_turn(s->limits);
+    if (s->write_limits)
+        write_limits_turn(s->write_limits);
     if (s->registry)
         registry_turn(s->registry);
     if (s->config)
@@ -266,8 +266,8 @@ static void on_front_end_stopped(void *arg)
     registry_free(s->registry);
     s->registry = NULL;
     config_free(s->config);
-    write_limits_free(s->limits);
-    s->limits = NULL;
+    write_limits_free(s->write_limits);
+    s->write_limits = NULL;
     s->config = NULL;
     identity_free(s->identity);
     s->identity = NULL;
@@ -619,7 +619,7 @@ static void open_registry(struct server *s)
         .instances_max = o->registry_instances,
         .sessions_max = o->registry_sessions,
         .session_keys = o->session_keys,
-        .limits = s->limits,
+        .limits = s->write_limits,
     };
     char error[300];
     int err =
@@ -645,7 +645,7 @@ static void open_config(struct server *s)
         .releases_kept_s = (uint64_t)o->config_retention_ns / 1000000000,
         .releases_max = o->config_releases_max,
         .history_bytes_max = o->config_history_bytes,
-        .limits = s->limits,
+        .limits = s->write_limits,
     };
     s->config = config_new(&options);
 }
@@ -818,7 +818,7 @@ static void on_booted(void *arg, int err, const char *error, const struct boot_r
         return;
     }
     s->state = SERVER_STARTING;
-    s->limits = write_limits_new(&(struct write_limits_options){
+    s->write_limits = write_limits_new(&(struct write_limits_options){
         .kv = s->kv, .namespace_bytes_per_minute = s->options->namespace_write_bytes});
     open_registry(s);
     open_config(s);
