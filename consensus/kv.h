@@ -81,6 +81,7 @@ struct kv_options {
     bool promotes_learners; /* a learner that has caught up becomes a voter by itself */
     uint64_t snapshot_bytes_per_s;      /* to one follower; 0 = no limit */
     uint64_t auth_token_ttl_ms;         /* of a simple token that is not used: 300,000 */
+    int64_t long_units, slice_units;    /* for tests: what is long, and a slice of it; 0 = about a millisecond */
     uint64_t corrupt_check_interval_ms; /* members' states are compared so often: 60,000; 0 = never */
 };
 
@@ -107,6 +108,9 @@ struct kv_request {
      * behind the other) are the answer. part NULL: it begins anew, forget what came. False: it is too much,
      * end with ERR_LIMIT. Without this the loop stands still while a long answer is made. */
     bool (*on_part)(struct kv_request *r, const ProtobufCMessage *part);
+    /* With on_part, for answers that are not made of parts: where their bytes are gathered, behind which the
+     * encoding of done's message belongs. Asked again after a part NULL. */
+    struct buf *(*answer)(struct kv_request *r);
     /* Whose permissions are looked at; lives as the message does. NULL: this process's own, which may
      * everything. A front end always sets it, also while auth is not enabled: that may change on the way. */
     const struct auth_who *who;

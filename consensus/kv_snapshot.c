@@ -67,9 +67,8 @@ static void copy(void *arg, const char *path, struct raft_snapshot *ret_state,
                  void (*done)(void *done_arg, int err), void *done_arg)
 {
     struct kv *kv = arg;
-    *ret_state = (struct raft_snapshot){.index = store_applied_index(kv->store),
-                                        .term = store_applied_term(kv->store),
-                                        .conf_state = *node_conf_state(kv->node)};
+    *ret_state = (struct raft_snapshot){.conf_state = *node_conf_state(kv->node)};
+    store_next_copy(kv->store, &ret_state->index, &ret_state->term);
     store_copy(kv->store, path, done, done_arg);
 }
 

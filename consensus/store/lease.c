@@ -27,6 +27,7 @@ struct lease {
     bool clears_rest;    /* renewed while a checkpoint shortens it: the log has to hear of it */
     struct heap_node expiry, checkpoint;
     struct link keys; /* lease_key.link */
+    size_t key_count;
 };
 
 struct lease_key {
@@ -66,6 +67,7 @@ static void key_free(struct lease_table *t, struct lease_key *k)
 {
     keyset_remove(&t->keys, &k->node);
     list_remove(&k->link);
+    k->lease->key_count--;
     mem_free(k);
 }
 
@@ -219,9 +221,12 @@ void lease_attach(struct lease_table *t, int64_t id, struct slice key)
         keyset_add(&t->keys, &k->node);
     } else if (k->lease == l) {
         return;
+    } else {
+        k->lease->key_count--;
     }
     list_remove(&k->link);
     list_add_last(&l->keys, &k->link);
+    l->key_count++;
     k->lease = l;
 }
 
@@ -252,6 +257,26 @@ int lease_keys(const struct lease_table *t, int64_t id, struct slice **ret_keys,
     *ret_keys = keys;
     *ret_count = count;
     return OK;
+}
+
+size_t lease_key_count(const struct lease_table *t, int64_t id)
+{
+    const struct lease *l = lease_get(t, id);
+    return l ? l->key_count : 0;
+}
+
+size_t lease_some_keys(const struct lease_table *t, int64_t id, void **position, struct slice *ret_keys,
+                       size_t max)
+{
+    struct lease *l = lease_get(t, id);
+    if (!l)
+        return 0;
+    struct link *at = *position ? *position : l->keys.next;
+    size_t count = 0;
+    for (; at != &l->keys && count < max; at = at->next)
+        ret_keys[count++] = keyset_key(&container_of(at, struct lease_key, link)->node);
+    *position = at;
+    return count;
 }
 
 /* --- leadership --------------------------------------------------------------------------------- */

@@ -45,6 +45,12 @@ void lease_detach(struct lease_table *t, int64_t id, struct slice key);
 MUST_CHECK int lease_keys(const struct lease_table *t, int64_t id, struct slice **ret_keys,
                           size_t *ret_count);
 
+size_t lease_key_count(const struct lease_table *t, int64_t id);
+/* At most max keys, in no order; *position is NULL at the begin, and good while no key of this lease comes or
+ * goes. Fewer than max: these were the last. */
+size_t lease_some_keys(const struct lease_table *t, int64_t id, void **position, struct slice *ret_keys,
+                       size_t max);
+
 /* Leadership. promote gives every lease its full TTL (or its checkpointed rest) plus extend_ms; demote stops
  * all clocks at once, in the same turn in which leadership ends. */
 void lease_promote(struct lease_table *t, uint64_t now_ms, uint64_t extend_ms);

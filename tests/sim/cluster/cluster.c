@@ -168,6 +168,8 @@ static void fill_options(struct machine *m, struct process *p, struct kv_options
         .promotes_learners = true,
         .snapshot_bytes_per_s = plan->snapshot_rate,
         .corrupt_check_interval_ms = 5000,
+        .long_units = (int64_t)plan->long_units,
+        .slice_units = plan->long_units ? (int64_t)plan->slice_units : 0,
     };
 }
 
