@@ -43,7 +43,7 @@ struct instance {
     uint16_t weight;
     struct slice *tags; /* sorted, none twice */
     size_t tag_count;
-    struct document_map metadata;
+    struct document_map metadata; /* sorted by key */
     uint32_t ttl_s, grace_s;
     enum instance_state state;
     bool is_guarded;     /* its session ended, but too many did at once: held in traffic */

@@ -11,11 +11,20 @@ static bool has_tag(const struct instance *doc, struct slice tag)
     return false;
 }
 
+/* Metadata is sorted by key, and may have 4,096 of them. */
 static bool has_label(const struct instance *doc, const struct document_pair *label)
 {
-    for (size_t i = 0; i < doc->metadata.count; i++)
-        if (slice_equal(doc->metadata.list[i].key, label->key))
-            return slice_equal(doc->metadata.list[i].value, label->value);
+    size_t low = 0, high = doc->metadata.count;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        int order = slice_compare(doc->metadata.list[middle].key, label->key);
+        if (order == 0)
+            return slice_equal(doc->metadata.list[middle].value, label->value);
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
     return false;
 }
 

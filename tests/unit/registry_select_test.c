@@ -95,6 +95,30 @@ static void test_filters(void **state)
     assert_int_equal(r.serving, 3);
 }
 
+/* Each of many labels is found, whatever their order in the document was, and none that is not there. */
+static void test_many_labels(void **state)
+{
+    enum { LABELS = 37 };
+    struct world *w = *state;
+    struct buf text = {0};
+    char key[20], value[20];
+    buf_add_text(&text, "{\"host\":\"h\",\"metadata\":{");
+    for (int i = 0; i < LABELS; i++)
+        buf_addf(&text, "%s\"k%02d\":\"v%d\"", i ? "," : "", i * 11 % LABELS, i * 11 % LABELS);
+    buf_add_text(&text, "}}");
+    put(w, NAME_INSTANCE, "many", buf_text(&text));
+    for (int i = 0; i < LABELS; i++) {
+        snprintf(key, sizeof key, "k%02d", i);
+        snprintf(value, sizeof value, "v%d", i);
+        SELECTED(w, "many", .labels = {{slice_text(key), slice_text(value)}}, .label_count = 1);
+        SELECTED(w, "", .labels = {{slice_text(key), slice_text("v")}}, .label_count = 1);
+        snprintf(key, sizeof key, "k%02d-", i);
+        SELECTED(w, "", .labels = {{slice_text(key), slice_text(value)}}, .label_count = 1);
+    }
+    SELECTED(w, "", .labels = {{slice_text("a"), slice_text("v0")}}, .label_count = 1);
+    buf_done(&text);
+}
+
 static void test_order(void **state)
 {
     struct world *w = *state;
@@ -134,6 +158,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_filters, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_many_labels, setup, teardown),
         cmocka_unit_test_setup_teardown(test_order, setup, teardown),
         cmocka_unit_test_setup_teardown(test_protection, setup, teardown),
     };

@@ -120,8 +120,6 @@ def sessions(count, each):
         for n in range(count):
             s = client.expect("POST", "/api/v1/sessions", {"ttl": 300}, connection=c)["session"]
             client.sessions.append(s)
-            client.fill_session = s
-            lease = int(s, 16) if isinstance(s, str) else s
             ops = []
             for i in range(each):
                 key = f"/cairn/registry/instances/default/default/held{n % 10}/i{n}-{i}"
@@ -129,7 +127,6 @@ def sessions(count, each):
                 if len(ops) == 128 or i == each - 1:
                     client.post("/v3/kv/txn", {"success": ops}, c)
                     ops = []
-            assert lease
 
     def run(client):
         def end(n):
@@ -149,14 +146,16 @@ def start_many(client):
 
 def projected(count):
     def setup(client):
-        client.kv_fill(count, lambda i: b"/services/old/p%06d" % i, lambda i: b"10.0.0.1:8080")
+        client.kv_fill(count, lambda i: b"/naming/old/10.0.0.1:%d" % (i + 1), lambda i: b'{"Op":0,"Addr":"10.0.0.1:%d"}' % (i + 1))
     return setup
 
 
 def churn_projected(client):
     c, n = client.connection(), 0
     while not client.is_over():
-        ops = [{"request_put": {"key": b64("/services/old/p%06d" % i), "value": b64(f"10.0.0.{n % 250}:80")}} for i in range(n % 100 * 100, n % 100 * 100 + 128)]
+        first = n % 78 * 128
+        ops = [{"request_put": {"key": b64(f"/naming/old/10.0.0.1:{i + 1}"),
+                                "value": b64('{"Op":0,"Addr":"10.0.0.%d:%d"}' % (n % 250, i + 1))}} for i in range(first, first + 128)]
         client.post("/v3/kv/txn", {"success": ops}, c)
         n += 1
 
@@ -188,9 +187,9 @@ ATTACKS = [
     Attack("service_100000", "reads a service of 100,000 instances", "instances of a service", keep_reading("/api/v1/services/large"), fill(100000), short=False),
     Attack("service_zone", "the same, ordered by zone, in traffic only", "instances of a service",
            keep_reading("/api/v1/services/large?zone=c&region=x&healthy=true"), fill(10000), short=False),
-    Attack("labels_filter", "16 labels asked of 500 instances with 4,000 keys each", "16 filters, 8 KiB of metadata",
-           keep_reading(f"/api/v1/services/fat?{LABELS}"), fat_instances(500)),
-    Attack("fat_service", "reads a service of 500 instances with 4,000 keys each", "8 KiB of metadata", keep_reading("/api/v1/services/fat"), fat_instances(500),
+    Attack("labels_filter", "16 labels asked of 200 instances with 4,000 keys each", "16 filters, 8 KiB of metadata",
+           keep_reading(f"/api/v1/services/fat?{LABELS}"), fat_instances(200)),
+    Attack("fat_service", "reads a service of 200 instances with 4,000 keys each", "8 KiB of metadata", keep_reading("/api/v1/services/fat"), fat_instances(200),
            short=False),
     Attack("register_largest", "registers documents of 8 KiB of metadata in eight connections", "8 KiB of metadata", churn),
     Attack("polls_2000", "2,000 long polls of one service, which changes", "connections", **polls(2000, "/api/v1/services/polled", change_polled)),
@@ -203,5 +202,5 @@ ATTACKS = [
     Attack("session_of_many", "a session with 20,000 instances ends", "instances of a session", **sessions(1, 20000), short=False),
     Attack("start_100000", "the start with 100,000 instances", "instances", start_many, fill(100000), short=False),
     Attack("projection", "changes of 10,000 projected keys", "keys of a projection", churn_projected, projected(10000),
-           options=("--registry-projections", "/services/"), short=False),
+           options=("--registry-projections", "grpc=/naming/"), short=False),
 ]
