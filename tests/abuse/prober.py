@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""The other client: puts one key after the other until its input ends, then prints how long each put took, in ms, as JSON.
+"""The other client: puts one key after the other, says "ready" after the first, and goes on until its input has a line. Then
+it prints how long each put took, in ms, as JSON.
 
     prober.py HOST PORT
 
@@ -39,6 +40,8 @@ def main():
         while len(body) < size:
             body += s.recv(65536)
         refused += b" 200 " not in head.split(b"\r\n")[0]
+        if not took_ms:
+            print("ready", flush=True)
         took_ms.append((time.monotonic() - begin) * 1000)
     print(json.dumps({"took_ms": took_ms, "refused": refused, "lost": lost}))
 

@@ -35,6 +35,7 @@ class Probe:
     def __init__(self, member):
         self.process = subprocess.Popen([sys.executable, "-B", f"{HERE}/prober.py", member.host, str(member.port)],
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process.stdout.readline()  # "ready"
 
     def end(self):
         out, _ = self.process.communicate("\n", timeout=300)
