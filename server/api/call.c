@@ -773,6 +773,7 @@ void api_free(struct api *a)
     if (!a)
         return;
     api_turn(a);
+    buf_done(&a->openapi);
     buf_done(&a->out);
     mem_free(a);
 }

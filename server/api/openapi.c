@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "server/api/call.h"
+#include "server/api/private.h"
 #include "server/version.h"
 
 static void add(struct json_writer *w, const char *key, const char *text)
@@ -353,9 +354,8 @@ static void add_paths(struct json_writer *w)
     jw_close(w, '}');
 }
 
-void api_openapi_get(struct api_call *c)
+static void describe(struct json_writer *w)
 {
-    struct json_writer *w = api_json(c, -1);
     add(w, "openapi", "3.1.0");
     jw_key(w, "info");
     jw_open(w, '{');
@@ -368,6 +368,20 @@ void api_openapi_get(struct api_call *c)
     jw_close(w, '}');
     add_paths(w);
     add_components(w);
+    jw_close(w, '}');
+    buf_add_byte(w->out, '\n');
+}
+
+/* It is the same for everybody and for ever: written once. */
+void api_openapi_get(struct api_call *c)
+{
+    struct api *a = c->api;
     struct registry *registry = api_registry(c);
-    api_answer(c, registry && registry_is_ready(registry) ? registry_revision(registry) : 0);
+    if (!a->openapi.size) {
+        struct json_writer *w = api_json(c, -1);
+        describe(w);
+        buf_add_slice(&a->openapi, buf_slice(w->out));
+    }
+    api_respond(c, 200, registry && registry_is_ready(registry) ? registry_revision(registry) : 0, NULL,
+                buf_slice(&a->openapi));
 }

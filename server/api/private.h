@@ -21,6 +21,7 @@ struct api {
     struct api_options options;
     struct buf out; /* scratch: one answer */
     struct json_writer writer;
+    struct buf openapi; /* /openapi.json, once somebody has asked for it */
     struct api_shared shared[API_SHARED];
     size_t next_shared;    /* to be replaced */
     struct link polls;     /* reads that wait for a change; those that must be judged come first */
