@@ -551,6 +551,8 @@ static int open_kv(struct server *s, const struct kv_join *join)
         .heartbeat_ms = o->heartbeat_ms,
         .election_ms = o->election_ms,
         .snapshot_catchup_entries = o->catchup_entries,
+        .snapshot_catchup_bytes = o->catchup_bytes,
+        .pending_bytes_max = o->max_pending_bytes,
         .request_bytes_max = o->max_request_bytes,
         .txn_ops_max = o->max_txn_ops,
         .quota_bytes = o->quota_bytes,

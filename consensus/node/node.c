@@ -108,17 +108,55 @@ int node_apply_conf_change(struct node *n, const struct raft_conf_change *change
     return err;
 }
 
-static void apply(struct node *n, const struct raft_message *m)
+/* True when all of it is applied; *at is the next entry. */
+static bool apply_some(struct node *n, const struct raft_message *m, size_t *at, bool is_forced)
 {
-    for (size_t i = 0; i < m->entry_count; i++) {
-        const struct raft_entry *e = &m->entries[i];
-        size_t left = m->entry_count - i;
-        if (i % NODE_WILL_APPLY_MAX == 0 && left > 1 && n->options.will_apply)
+    for (; *at < m->entry_count; ++*at) {
+        const struct raft_entry *e = &m->entries[*at];
+        size_t left = m->entry_count - *at;
+        if (!is_forced && n->options.may_apply && !n->options.may_apply(n->options.arg))
+            return false;
+        if (*at % NODE_WILL_APPLY_MAX == 0 && left > 1 && n->options.will_apply)
             n->options.will_apply(n->options.arg, e, left < NODE_WILL_APPLY_MAX ? left : NODE_WILL_APPLY_MAX);
         n->options.apply(n->options.arg, e);
     }
     for (size_t i = 0; i < m->response_count; i++)
         (void)raft_step_local(n->raft, &m->responses[i]);
+    return true;
+}
+
+static void apply_held(struct node *n, bool is_forced)
+{
+    struct applies *a = &n->applies;
+    size_t done = 0;
+    while (done < a->count && apply_some(n, &a->list[done], &a->at, is_forced)) {
+        raft_message_done(&a->list[done++]);
+        a->at = 0;
+    }
+    a->count -= done;
+    if (done)
+        memmove(a->list, a->list + done, a->count * sizeof *a->list);
+}
+
+void node_apply_all(struct node *n)
+{
+    apply_held(n, true);
+}
+
+/* What the store has no room for is held: at most APPLYING_BYTES_MAX, then raft hands out no more. */
+static void apply(struct node *n, const struct raft_message *m)
+{
+    struct applies *a = &n->applies;
+    size_t at = 0;
+    if (!a->count && apply_some(n, m, &at, false))
+        return;
+    if (a->count == a->capacity) {
+        a->capacity = a->capacity ? a->capacity * 2 : 4;
+        a->list = mem_resize(a->list, a->capacity * sizeof *a->list);
+    }
+    if (!a->count)
+        a->at = at;
+    a->list[a->count++] = raft_message_keep(m);
 }
 
 static void handle_ready(struct node *n, const struct raft_ready *ready)
@@ -207,6 +245,7 @@ void node_turn(struct node *n)
     n->is_lane_shut = false;
     if (raft_wants_snapshot(n->raft))
         offer_snapshot(n);
+    apply_held(n, false);
     do {
         node_propose_queued(n);
         while (raft_has_ready(n->raft)) {
@@ -217,6 +256,7 @@ void node_turn(struct node *n)
             node_propose_queued(n); /* what applying has led to */
         }
     } while (submit(n));
+    node_keep_memory(n);
 }
 
 bool node_has_work(const struct node *n)
@@ -242,8 +282,6 @@ void node_advance(struct node *n)
 }
 
 /* --- the batch is on disk ---------------------------------------------------------------------------- */
-
-static void finish_close(struct node *n);
 
 static void release_promises(struct node *n, int err)
 {
@@ -272,7 +310,7 @@ static void on_written(void *arg, const struct wal_result *result)
     metric_observe(METRIC_WAL_FSYNC, (double)result->sync_ns / 1e9);
     n->recent_sync_ns += result->sync_ns / 16 - n->recent_sync_ns / 16;
     if (n->on_closed) {
-        finish_close(n);
+        node_close_finish(n);
     } else if (n->under_way.snapshot && !result->err && !PLANTED(SNAPSHOT_NOT_INSTALLED)) {
         FAILPOINT(RAFT_AFTER_SAVE_SNAP);
         n->is_installing = true;
@@ -357,13 +395,18 @@ static void free_promises(struct promises *p)
     free_snapshot(p);
 }
 
-static void finish_close(struct node *n)
+void node_close_finish(struct node *n)
 {
+    if (wal_is_busy(n->wal) || wal_is_reading(n->wal))
+        return;
     void (*done)(void *) = n->on_closed;
     void *arg = n->on_closed_arg;
     node_drop_queued(n);
     free_promises(&n->collecting);
     free_promises(&n->under_way);
+    for (size_t i = 0; i < n->applies.count; i++)
+        raft_message_done(&n->applies.list[i]);
+    mem_free(n->applies.list);
     wal_close(n->wal);
     raft_free(n->raft);
     buf_done(&n->out);
@@ -377,6 +420,5 @@ void node_close(struct node *n, void (*done)(void *arg), void *arg)
     n->options.io->ops->timer_stop(n->options.io, &n->tick);
     n->on_closed = done;
     n->on_closed_arg = arg;
-    if (!wal_is_busy(n->wal))
-        finish_close(n);
+    node_close_finish(n);
 }

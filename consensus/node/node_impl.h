@@ -20,6 +20,13 @@ struct proposals {
     size_t count, capacity;
 };
 
+/* Committed entries that wait for the store: raft's messages, in order. */
+struct applies {
+    struct raft_message *list;
+    size_t count, capacity;
+    size_t at; /* in the first one: the next entry */
+};
+
 struct node {
     struct node_options options;
     struct raft *raft;
@@ -32,6 +39,7 @@ struct node {
     uint64_t hand_over_term; /* in which this leader has tried to hand over before it is removed; once */
 
     struct promises collecting, under_way;
+    struct applies applies;
     bool is_alone; /* the only member */
     bool is_learner;
     bool is_lane_shut;             /* in this turn the leader could not be reached: proposals wait */
@@ -41,6 +49,7 @@ struct node {
     bool needs_sync;               /* the batch being collected holds what promises rest on */
     uint64_t kept_term, kept_vote; /* as last collected */
     uint64_t compacted_index;
+    uint64_t read_from; /* the first entry of the reading under way */
 
     struct buf out;     /* the message being encoded */
     struct arena arena; /* the message being decoded */
@@ -52,13 +61,20 @@ struct node {
 
 /* node_propose.c */
 void node_queue(struct node *n, const struct raft_entry *entry); /* takes the reference */
-bool node_has_room(const struct node *n, const struct raft_entry *entry);
+bool node_has_room(const struct node *n, const struct raft_entry *entry, bool is_internal);
+uint64_t node_reserve(const struct node *n); /* beyond pending_bytes_max */
 void node_propose_queued(struct node *n);
 void node_drop_queued(struct node *n);
 
 /* node.c */
+void node_apply_all(struct node *n); /* whether the store is full or not */
 void node_set_conf(struct node *n, const struct raft_conf_state *conf);
 void node_on_tick(struct io_timer *timer);
+
+void node_close_finish(struct node *n); /* when no batch and no reading is under way */
+
+/* node_read_back.c: at the end of a turn */
+void node_keep_memory(struct node *n);
 
 /* node_peer.c: a message for another member */
 void node_send(struct node *n, const struct raft_message *m);

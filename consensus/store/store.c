@@ -17,7 +17,8 @@
 
 #define FORMAT_VERSION   1
 #define APPLIED_SIZE     32
-#define COMMIT_BYTES     (16u << 20)
+#define COMMIT_BYTES     (8u << 20)
+#define PENDING_BYTES_MAX (32u << 20) /* a few commits */
 #define CACHE_BYTES      (48u << 20)
 #define TRIM_READS       20000u
 #define TRIM_BYTES       (32u << 20)
@@ -435,6 +436,19 @@ static bool batch_is_full(const struct store *s)
 {
     const struct pending_batch *open = s->pending.open;
     return open->count >= s->options.commit_ops || open->bytes >= COMMIT_BYTES;
+}
+
+size_t store_pending_bytes(const struct store *s)
+{
+    size_t bytes = s->pending.open->bytes;
+    LIST_FOR_EACH (l, &s->pending.batches)
+        bytes += container_of(l, struct pending_batch, link)->bytes;
+    return bytes;
+}
+
+bool store_is_full(const struct store *s)
+{
+    return store_pending_bytes(s) >= (s->options.pending_bytes_max ? s->options.pending_bytes_max : PENDING_BYTES_MAX);
 }
 
 void store_turn(struct store *s)

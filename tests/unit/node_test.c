@@ -88,7 +88,7 @@ static int start(struct world *w, uint64_t seed, uint64_t applied_index, char *e
         .heartbeat_ms = 100,
         .election_ms = 1000,
         .entry_bytes_max = 1 << 20,
-        .uncommitted_bytes_max = 1 << 20,
+        .pending_bytes_max = 1 << 20,
         .catchup_entries = 50,
         .pre_vote = true,
         .applied_index = applied_index,

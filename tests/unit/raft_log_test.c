@@ -13,7 +13,8 @@ static struct raft_log make(uint64_t index, uint64_t term, const uint64_t *terms
     for (size_t i = 0; i < count; i++)
         entries[i] = (struct raft_entry){.index = index + 1 + i, .term = terms[i], .data = blob_new(1)};
     struct raft_log l;
-    raft_log_init(&l, &silent, (struct raft_position){index, term}, entries, count, RAFT_NO_LIMIT);
+    raft_log_init(&l, &silent, (struct raft_position){index, term}, NULL, 0, index + 1, entries, count,
+                  RAFT_NO_LIMIT);
     for (size_t i = 0; i < count; i++)
         blob_unref(entries[i].data);
     return l;
