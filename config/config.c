@@ -286,7 +286,7 @@ struct config *config_new(const struct config_options *options)
         o->content_bytes_max = CONFIG_CONTENT_MAX;
     c->kv = o->kv;
     desk_init(&c->desk, c->kv);
-    recent_init(&c->recent);
+    recent_init(&c->recent, o->cache_budget);
     c->heads = heads_new(on_changed, c);
     c->janitor = config_janitor_new(c->kv, c->heads, o->releases_kept, o->releases_kept_s);
     metric_collector_add(config_metric_collect, c);

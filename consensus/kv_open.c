@@ -287,6 +287,7 @@ static int open_store(struct kv *kv, const struct kv_options *o, const char *pat
         .commit_interval_ms = o->commit_interval_ms,
         .commit_ops = o->commit_ops,
         .pending_bytes_max = o->store_pending_bytes,
+        .cache_budget = o->cache_budget,
         .compaction_batch = o->compaction_batch,
         .compaction_sleep_ms = o->compaction_sleep_ms,
         .max_txn_ops = o->txn_ops_max,

@@ -19,7 +19,7 @@
 #define APPLIED_SIZE     32
 #define COMMIT_BYTES     (8u << 20)
 #define PENDING_BYTES_MAX (32u << 20) /* a few commits */
-#define CACHE_BYTES      (48u << 20)
+#define CACHE_BYTES      (16u << 20) /* without a budget */
 #define TRIM_READS       20000u
 #define TRIM_BYTES       (32u << 20)
 #define TRIM_INTERVAL_NS UINT64_C(10000000000)
@@ -333,7 +333,8 @@ int store_open(const struct store_options *options, char *error, size_t error_si
     s->timer.fire = timer_fire;
     s->needs_previous = s->needs_events = true;
     pending_init(&s->pending);
-    cache_init(&s->cache, CACHE_BYTES);
+    cache_init(&s->cache, options->cache_budget ? options->cache_budget->bytes_max : CACHE_BYTES,
+               options->cache_budget);
     list_init(&s->sweep.waiters);
     int err = load(s);
     view_close(s);
@@ -586,6 +587,7 @@ void store_close(struct store *s)
 void store_drop(struct store *s)
 {
     s->is_dropped = true;
+    cache_leave(&s->cache);
     sweep_settle(s);
     store_close(s);
 }
