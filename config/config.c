@@ -7,6 +7,8 @@
  * leads: what only the leader does is the janitor's. */
 #include "config/config.h"
 
+#include "base/turn.h"
+
 #include "config/config_private.h"
 
 /* --- the view ------------------------------------------------------------------------------------------ */
@@ -264,10 +266,13 @@ void config_wait_revision(struct config *c, struct config_request *q, int64_t re
 
 void config_turn(struct config *c)
 {
+    turn_enter(TURN_CONFIG_VIEW);
     if (feed_turn(c->feed))
         desk_come_again(&c->desk);
+    turn_enter(TURN_CONFIG_JANITOR);
     if (config_is_ready(c))
         config_janitor_turn(c->janitor);
+    turn_enter(TURN_CONFIG_REQUESTS);
     desk_turn(&c->desk);
 }
 

@@ -16,6 +16,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/turn.h"
 
 enum {
     DIRECT_ALIGN = 512,        /* of offset and size: the sector of most disks */
@@ -78,6 +79,7 @@ static void real_submit(struct io *io, enum io_worker worker, struct worker_job 
 static void on_timer(uv_timer_t *handle)
 {
     struct real_timer *t = container_of(handle, struct real_timer, handle);
+    turn_enter(TURN_TIMER);
     t->owner->fire(t->owner);
 }
 

@@ -5,6 +5,7 @@
 #include "consensus/kv_impl.h"
 
 #include "base/metric.h"
+#include "base/turn.h"
 
 #define PENDING_MAX (1u << 20) /* proposals of this member that may wait at once */
 #define LEASE_COST  64         /* as etcd counts a lease against the quota */
@@ -427,21 +428,28 @@ void kv_come_again(struct kv *kv)
 
 void kv_turn(struct kv *kv)
 {
+    turn_enter(TURN_KV_OTHER);
     kv->turn_ms = kv_now_ms(kv);
     answer_failed(kv);
     if (kv->is_closing)
         return;
     kv_ask_turn(kv);
+    turn_enter(TURN_KV_RANGE);
     kv_run_reads(kv);
+    turn_enter(TURN_KV_PROPOSE);
     node_turn(kv->node);
+    turn_enter(TURN_KV_RANGE);
     kv_run_reads(kv);
+    turn_enter(TURN_KV_PEERS);
     if (kv->peers)
         kv_peer_turn(kv);
     kv_note_given(kv);
     if (!kv->is_ready)
         kv_check_ready(kv);
     answer_failed(kv);
+    turn_enter(TURN_WATCH_DELIVER);
     bool has_more = watch_turn(kv->hub, kv->turn_ms) || !list_is_empty(&kv->failed);
+    turn_enter(TURN_KV_STORE);
     store_turn(kv->store); /* last: it closes the read view of this turn */
     set_gauges(kv);
     if (has_more)

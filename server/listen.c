@@ -24,6 +24,7 @@
 #include "base/log.h"
 #include "base/port_holder.h"
 #include "base/text.h"
+#include "base/turn.h"
 #include "server/alpn.h"
 
 enum {
@@ -167,6 +168,7 @@ static void on_guest_readable(uv_poll_t *h, int status, int events)
 {
     struct guest *g = h->data;
     uint8_t bytes[ALPN_HELLO_MAX];
+    turn_enter(TURN_ACCEPT);
     ssize_t n = status < 0 ? 0 : recv(g->fd, bytes, sizeof bytes, MSG_PEEK | MSG_DONTWAIT);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
@@ -245,6 +247,7 @@ static void pause_accepting(struct listener *l)
 static void on_timer(uv_timer_t *t)
 {
     struct listener *l = t->data;
+    turn_enter(TURN_TIMER);
     uint64_t now = uv_now(l->options.loop);
     if (l->is_paused)
         watch_sockets(l);
@@ -275,6 +278,7 @@ static void on_connection(uv_poll_t *h, int status, int events)
     (void)events;
     struct socket *s = h->data;
     struct listener *l = s->listener;
+    turn_enter(TURN_ACCEPT);
     for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
         int fd = accept4(s->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {

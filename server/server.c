@@ -42,6 +42,7 @@
 #include "server/notify.h"
 #include "server/peering.h"
 #include "server/stream/stream.h"
+#include "server/turn_watch.h"
 #include "server/version.h"
 
 enum {
@@ -96,9 +97,11 @@ struct server {
     char *cert_file, *key_file; /* given, or made by --auto-tls */
     char error[1024];
     struct memory_release memory;
+    struct turn_watch turns;
     /* Handles; closed in close_handles. */
     uv_prepare_t turn;
-    uv_idle_t again; /* active while there is more to do: keeps the loop from sleeping */
+    uv_check_t woken; /* begins a turn whose work nobody has named */
+    uv_idle_t again;  /* active while there is more to do: keeps the loop from sleeping */
     uv_timer_t tick, drain;
     uv_signal_t term, interrupt, hangup;
 };
@@ -120,9 +123,14 @@ static bool is_drained(const struct server *s)
            (!s->http || (!http_server_waiting(s->http) && !http_server_is_saying_bye(s->http)));
 }
 
-static void on_turn(uv_prepare_t *handle)
+static void on_woken(uv_check_t *handle)
 {
-    struct server *s = handle->data;
+    (void)handle;
+    turn_enter(TURN_OTHER);
+}
+
+static void run_turn(struct server *s)
+{
     if (!s->kv)
         return;
     uint64_t asked = s->rpc.asked;
@@ -131,6 +139,7 @@ static void on_turn(uv_prepare_t *handle)
         registry_turn(s->registry);
     if (s->config)
         config_turn(s->config);
+    turn_enter(TURN_API_POLLS);
     bool has_more = s->api && api_turn(s->api);
     guard_log_anonymous(s->identity, s->registry, &s->rights);
     int err = kv_failed(s->kv);
@@ -148,12 +157,17 @@ static void on_turn(uv_prepare_t *handle)
             peering_warn_unproved(s->options, true);
     }
     uint64_t received = s->rpc.received;
+    turn_enter(TURN_RPC_STREAMS);
     has_more |= rpc_server_turn(&s->rpc);
+    turn_enter(TURN_STREAM_DELIVER);
     if (s->stream)
         has_more |= stream_server_turn(s->stream);
+    turn_enter(TURN_GRPC_WRITE);
     if (s->grpc)
         grpc_server_flush(s->grpc);
+    turn_enter(TURN_MEMORY_RELEASE);
     cache_budget_trim(&s->cache_budget);
+    turn_enter(TURN_OTHER);
     /* A message that sending let in (a client that was held back) has not met kv_turn yet; nor has what a
      * call asked on its own. */
     if (has_more || received != s->rpc.received || asked != s->rpc.asked)
@@ -167,14 +181,24 @@ static void on_turn(uv_prepare_t *handle)
         stop_front_ends(s);
 }
 
+static void on_turn(uv_prepare_t *handle)
+{
+    struct server *s = handle->data;
+    run_turn(s);
+    turn_watch_end_turn(&s->turns);
+}
+
 static void on_tick(uv_timer_t *handle)
 {
     struct server *s = handle->data;
+    turn_enter(TURN_TIMER);
     if (s->state >= SERVER_STOPPING)
         return;
     if (s->kv)
         rpc_server_tick(&s->rpc);
+    turn_enter(TURN_MEMORY_RELEASE);
     memory_release_tick(&s->memory, s->rpc.received, s->grpc ? grpc_server_connections(s->grpc) : 0);
+    turn_enter(TURN_TIMER);
     if (s->tls)
         tls_context_refresh(s->tls, clock_mono_ms());
 }
@@ -197,10 +221,10 @@ static void collect_facts(void *arg, struct buf *out)
 /* --- stopping ------------------------------------------------------------------------------------------ */
 static void close_handles(struct server *s)
 {
-    uv_handle_t *handles[] = {(uv_handle_t *)&s->turn,  (uv_handle_t *)&s->again,
-                              (uv_handle_t *)&s->tick,  (uv_handle_t *)&s->drain,
-                              (uv_handle_t *)&s->term,  (uv_handle_t *)&s->interrupt,
-                              (uv_handle_t *)&s->hangup};
+    uv_handle_t *handles[] = {(uv_handle_t *)&s->turn,      (uv_handle_t *)&s->woken,
+                              (uv_handle_t *)&s->again,     (uv_handle_t *)&s->tick,
+                              (uv_handle_t *)&s->drain,     (uv_handle_t *)&s->term,
+                              (uv_handle_t *)&s->interrupt, (uv_handle_t *)&s->hangup};
     for (size_t i = 0; i < sizeof handles / sizeof *handles; i++)
         if (!uv_is_closing(handles[i]))
             uv_close(handles[i], NULL);
@@ -720,6 +744,7 @@ static int open_front_ends(struct server *s)
 static void open_handles(struct server *s)
 {
     uv_prepare_init(&s->loop, &s->turn);
+    uv_check_init(&s->loop, &s->woken);
     uv_idle_init(&s->loop, &s->again);
     uv_timer_init(&s->loop, &s->tick);
     uv_timer_init(&s->loop, &s->drain);
@@ -729,6 +754,7 @@ static void open_handles(struct server *s)
     s->turn.data = s->again.data = s->tick.data = s->drain.data = s;
     s->term.data = s->interrupt.data = s->hangup.data = s;
     uv_prepare_start(&s->turn, on_turn);
+    uv_check_start(&s->woken, on_woken);
     uv_timer_start(&s->tick, on_tick, s->options->election_ms, s->options->election_ms);
     uv_signal_start(&s->term, on_stop_signal, SIGTERM);
     uv_signal_start(&s->interrupt, on_stop_signal, SIGINT);
@@ -844,11 +870,13 @@ int server_run(struct options *o)
              F_STR("advertise-client-urls", o->advertise_client_urls),
              F_STR("initial-cluster", o->initial_cluster));
     raise_limits(s);
+    turn_watch_start(&s->turns);
     uv_loop_init(&s->loop);
     open_handles(s);
     start(s);
     uv_run(&s->loop, UV_RUN_DEFAULT);
     log_info("closed etcd server", F_STR("name", o->name), F_STR("data-dir", o->dir));
+    turn_watch_stop(&s->turns);
     int err = uv_loop_close(&s->loop);
     if (err)
         log_warn("the loop still holds handles", F_STR("error", uv_strerror(err)));

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/metric.h"
 #include "base/plant.h"
+#include "base/turn.h"
 #include "consensus/node/node_impl.h"
 
 #define HERE_ENTRIES_MAX 64
@@ -163,12 +164,15 @@ static void handle_ready(struct node *n, const struct raft_ready *ready)
 {
     for (size_t i = 0; i < ready->message_count; i++) {
         const struct raft_message *m = &ready->messages[i];
-        if (m->to == RAFT_APPEND_THREAD)
+        if (m->to == RAFT_APPEND_THREAD) {
             collect(n, m);
-        else if (m->to == RAFT_APPLY_THREAD)
+        } else if (m->to == RAFT_APPLY_THREAD) {
+            enum turn_work before = turn_enter(TURN_KV_APPLY);
             apply(n, m);
-        else
+            turn_enter(before);
+        } else {
             node_send(n, m);
+        }
     }
     for (size_t i = 0; i < ready->read_state_count; i++) {
         const struct raft_read_state *s = &ready->read_states[i];
@@ -224,10 +228,12 @@ static bool submit(struct node *n)
     FAILPOINT(RAFT_BEFORE_SAVE);
     n->collected = 0;
     n->needs_sync = false;
-    if (is_here && wal_submit_here(n->wal, true, on_written, n))
-        return true;
-    wal_submit(n->wal, true, on_written, n);
-    return false;
+    enum turn_work before = turn_enter(TURN_WAL_WRITE);
+    bool is_written = is_here && wal_submit_here(n->wal, true, on_written, n);
+    if (!is_written)
+        wal_submit(n->wal, true, on_written, n);
+    turn_enter(before);
+    return is_written;
 }
 
 /* What a follower is offered whose entries are gone; the state itself is made when it is sent. */

@@ -14,6 +14,7 @@
 #include "base/failpoint.h"
 #include "base/hash.h"
 #include "base/plant.h"
+#include "base/turn.h"
 
 #define FORMAT_VERSION   1
 #define APPLIED_SIZE     32
@@ -461,8 +462,10 @@ void store_turn(struct store *s)
         return;
     uint64_t now_ns = s->io->ops->mono_ns(s->io);
     uint64_t interval_ns = s->options.commit_interval_ms * 1000000;
+    turn_enter(TURN_KV_COMPACT);
     if (s->compact_revision > s->sweep.finished)
         sweep_turn(s, now_ns);
+    turn_enter(TURN_KV_STORE);
     struct pending_batch *open = s->pending.open;
     if (open->is_dirty) {
         if (open->opened_ns == 0)

@@ -713,6 +713,7 @@ static void call_writable(struct http_request *q)
 }
 
 static const struct http_handler api_handler = {
+    .work = TURN_API_REQUEST,
     .begin = call_begin,
     .end = call_end,
     .writable = call_writable,
@@ -723,6 +724,7 @@ static const struct http_handler api_handler = {
 };
 
 static const struct http_handler stream_handler = {
+    .work = TURN_API_REQUEST,
     .begin = call_begin,
     .body = call_body,
     .end = call_end,

@@ -18,6 +18,7 @@
 #include "base/log.h"
 #include "base/metric.h"
 #include "base/text.h"
+#include "base/turn.h"
 #include "server/dns/dns_server_private.h"
 
 enum {
@@ -203,6 +204,7 @@ static void on_udp(uv_poll_t *h, int status, int events)
     struct dns_server *s = socket->server;
     (void)status;
     (void)events;
+    turn_enter(TURN_DNS_QUERY);
     for (int i = 0; i < BATCHES_PER_TURN; i++) {
         prepare_batch(s->batch, socket->is_wildcard);
         int n = recvmmsg(socket->fd, s->batch->in, BATCH, MSG_DONTWAIT, NULL);

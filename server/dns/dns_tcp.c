@@ -15,6 +15,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/metric.h"
+#include "base/turn.h"
 #include "server/dns/dns_server_private.h"
 
 enum {
@@ -83,6 +84,7 @@ static void touch(struct connection *c)
 static void on_timer(uv_timer_t *t)
 {
     struct dns_server *s = t->data;
+    turn_enter(TURN_TIMER);
     uint64_t now = uv_now(s->loop);
     if (s->is_paused) {
         s->is_paused = false;
@@ -165,6 +167,7 @@ static bool move(struct connection *c)
 static void on_ready(uv_poll_t *h, int status, int events)
 {
     struct connection *c = h->data;
+    turn_enter(TURN_DNS_QUERY);
     if (status < 0 || ((events & UV_READABLE) && !receive(c)) || !move(c)) {
         close_connection(c);
         return;
@@ -247,6 +250,7 @@ static void on_connection(uv_poll_t *h, int status, int events)
     struct dns_socket *socket = h->data;
     (void)status;
     (void)events;
+    turn_enter(TURN_ACCEPT);
     for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
         struct sockaddr_storage from = {0};
         socklen_t size = sizeof from;

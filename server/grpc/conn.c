@@ -16,6 +16,7 @@
 
 #include "base/log.h"
 #include "base/net/tls.h"
+#include "base/turn.h"
 #include "server/grpc/private.h"
 
 static void on_timer(struct grpc_timer *t);
@@ -246,6 +247,7 @@ static bool receive(struct grpc_conn *c, struct slice in)
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 {
     struct grpc_conn *c = stream->data;
+    turn_enter(TURN_GRPC_CALL);
     if (n == 0)
         return;
     if (n < 0) {

@@ -221,6 +221,12 @@ void http_conn_answered(struct http_conn *c)
         http_conn_flush(c);
 }
 
+void http_conn_name_work(const struct http_conn *c)
+{
+    if (c->request.handler->work)
+        turn_enter(c->request.handler->work);
+}
+
 /* --- reading ------------------------------------------------------------------------------------- */
 
 static size_t body_limit(const struct http_conn *c)
@@ -276,8 +282,10 @@ static void end_body(struct http_conn *c)
     if (c->has_body_ended)
         return;
     c->has_body_ended = true;
-    if (c->phase == CONN_REQUEST && c->request.handler->end)
+    if (c->phase == CONN_REQUEST && c->request.handler->end) {
+        http_conn_name_work(c);
         c->request.handler->end(&c->request);
+    }
 }
 
 static void take_body(struct http_conn *c, struct slice piece)
@@ -287,6 +295,7 @@ static void take_body(struct http_conn *c, struct slice piece)
     if (c->phase == CONN_ANSWERED) {
         c->must_close |= c->body_bytes > DISCARD_BYTES_MAX && c->is_chunked;
     } else if (q->handler->body) {
+        http_conn_name_work(c);
         q->handler->body(q, piece);
     } else if (c->body_bytes > body_limit(c)) {
         refuse(c, 413, "http: request body too large");
@@ -351,8 +360,10 @@ static void begin_request(struct http_conn *c, struct slice text)
     if (!http_request_read(c, &head) || !http_request_admit(c) || !invite_body(c, &head))
         return;
     http_ws_upgrade(c, &head);
-    if (c->phase == CONN_REQUEST && c->request.handler->begin)
+    if (c->phase == CONN_REQUEST && c->request.handler->begin) {
+        http_conn_name_work(c);
         c->request.handler->begin(&c->request);
+    }
     if (!c->is_websocket && !c->is_chunked && c->body_length == 0)
         end_body(c);
 }
@@ -465,8 +476,10 @@ static void on_writable(struct http_conn *c)
     http_conn_flush(c);
     if (c->was_congested && c->out.size - c->out_at < CONGESTED_BYTES / 2) {
         c->was_congested = false;
-        if (c->phase == CONN_REQUEST && c->request.handler->writable)
+        if (c->phase == CONN_REQUEST && c->request.handler->writable) {
+            http_conn_name_work(c);
             c->request.handler->writable(&c->request);
+        }
     }
 }
 
@@ -478,8 +491,10 @@ int http_conn_callback(struct lws *wsi, enum lws_callback_reasons reason, void *
         return 0;
     switch ((int)reason) {
     case LWS_CALLBACK_RAW_RX:
+        turn_enter(c->is_websocket ? TURN_WEBSOCKET : TURN_HTTP_REQUEST);
         return on_bytes(c, slice_of(in, size));
     case LWS_CALLBACK_RAW_WRITEABLE:
+        turn_enter(TURN_HTTP_WRITE);
         on_writable(c);
         return 0;
     case LWS_CALLBACK_RAW_CLOSE:
@@ -533,6 +548,7 @@ void http_conn_sweep(struct http_conn *c, uint64_t now_ms)
         http_conn_kill(c);
     } else if (c->phase == CONN_REQUEST && q->deadline_ms && now_ms >= q->deadline_ms &&
                q->handler->expired) {
+        http_conn_name_work(c);
         q->handler->expired(q);
     } else if (c->phase == CONN_REQUEST && c->is_websocket && !c->is_pinged &&
                now_ms - c->since_ms > (q->handler->ping_ms ? q->handler->ping_ms : WS_PING_MS)) {

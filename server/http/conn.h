@@ -115,6 +115,8 @@ void http_conn_kill(struct http_conn *c);
 void http_conn_gone(struct http_conn *c); /* tells the handler that still owes an answer */
 void http_conn_sweep(struct http_conn *c, uint64_t now_ms);
 void http_conn_drain(struct http_conn *c);
+/* From here on the turn's time counts for what the handler names as its work. */
+void http_conn_name_work(const struct http_conn *c);
 
 /* request.c: values out of a head; false: answered already (400, 421, OPTIONS, 404 ...). */
 bool http_request_read(struct http_conn *c, const struct http_head *head);

@@ -18,6 +18,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/turn.h"
 #include "server/http/conn.h"
 #include "server/http/health.h"
 
@@ -60,6 +61,7 @@ static void lws_log(int level, const char *line)
 static void on_sweep(uv_timer_t *timer)
 {
     struct http_server *s = timer->data;
+    turn_enter(TURN_HTTP_SWEEP);
     uint64_t now_ms = http_now_ms(s);
     LIST_FOR_EACH_SAFE (l, &s->conns)
         http_conn_sweep(container_of(l, struct http_conn, link), now_ms);

@@ -202,8 +202,10 @@ static uint16_t on_message(struct http_conn *c, size_t limit)
         else if (!utf8_is_valid(buf_slice(&message))) /* compressed binary messages are nobody's */
             status = WS_BAD_TEXT;
     }
-    if (!status)
+    if (!status) {
+        http_conn_name_work(c);
         q->handler->body(q, buf_slice(&message));
+    }
     buf_done(&message);
     return status;
 }
