@@ -384,6 +384,7 @@ static void commit_done(struct worker_job *job)
         if (b->first_main)
             s->committed_revision = b->first_main + (int64_t)b->main_count - 1;
         s->live_bytes -= b->freed < s->live_bytes ? b->freed : s->live_bytes;
+        s->reads_since_trim += b->count; /* it has read the pages that it has replaced */
         bool finishes_compact = b->finishes_compact;
         pending_release(&s->pending, b);
         if (finishes_compact)
