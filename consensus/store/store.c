@@ -21,6 +21,7 @@
 #define COMMIT_BYTES     (8u << 20)
 #define PENDING_BYTES_MAX (32u << 20) /* a few commits */
 #define CACHE_BYTES      (16u << 20) /* without a budget */
+#define RELEASE_BYTES    (32u << 20) /* a larger batch is freed on the worker */
 #define LONG_UNITS       8192 /* as a range that is cut into slices: kv_read.c */
 #define TRIM_READS       20000u
 #define TRIM_BYTES       (32u << 20)
@@ -331,6 +332,7 @@ int store_open(const struct store_options *options, char *error, size_t error_si
     s->options = *options;
     if (!s->options.long_units)
         s->options.long_units = LONG_UNITS;
+    s->large = (size_t)s->options.long_units / 4;
     s->io = options->io;
     s->backend = options->backend;
     s->leases = options->leases;
@@ -376,6 +378,40 @@ static void commit_run(struct worker_job *job)
     FAILPOINT(AFTER_COMMIT);
 }
 
+struct release_job {
+    struct worker_job job;
+    struct store *s;
+    struct pending_batch *batch;
+};
+
+static void release_run(struct worker_job *job)
+{
+    pending_free(container_of(job, struct release_job, job)->batch);
+}
+
+static void release_done(struct worker_job *job)
+{
+    struct release_job *r = container_of(job, struct release_job, job);
+    struct store *s = r->s;
+    mem_free(r);
+    store_job_done(s);
+}
+
+/* Giving hundreds of megabytes back to the kernel takes longer than a turn may. */
+static void release(struct store *s, struct pending_batch *b)
+{
+    if (b->bytes < RELEASE_BYTES) {
+        pending_release(&s->pending, b);
+        return;
+    }
+    struct release_job *r = mem_new(sizeof *r);
+    pending_detach(&s->pending, b);
+    *r = (struct release_job){.s = s, .batch = b};
+    r->job = (struct worker_job){.run = release_run, .done = release_done};
+    s->jobs++;
+    s->io->ops->submit(s->io, IO_WORKER_STORE, &r->job);
+}
+
 static void commit_done(struct worker_job *job)
 {
     struct pending_batch *b = container_of(job, struct pending_batch, job);
@@ -390,7 +426,7 @@ static void commit_done(struct worker_job *job)
         s->live_bytes -= b->freed < s->live_bytes ? b->freed : s->live_bytes;
         s->reads_since_trim += b->count; /* it has read the pages that it has replaced */
         bool finishes_compact = b->finishes_compact;
-        pending_release(&s->pending, b);
+        release(s, b);
         if (finishes_compact)
             sweep_committed(s);
         else if (s->sweep.phase == SWEEP_DELETE && s->sweep.done)
