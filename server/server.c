@@ -30,6 +30,7 @@
 #include "base/text.h"
 #include "consensus/peer/peer_tcp.h"
 #include "config/config.h"
+#include "consensus/write_limits.h"
 #include "registry/registry.h"
 #include "server/api/api.h"
 #include "server/auth/guard.h"
@@ -79,6 +80,7 @@ struct server {
     uint64_t rights; /* guard_log_anonymous */
     struct registry *registry;
     struct config *config;
+    struct write_limits *write_limits;
     struct api *api;
     bool has_users; /* as the log has been told (peering.h) */
     bool is_kv_ready;
@@ -135,6 +137,8 @@ static void run_turn(struct server *s)
         return;
     uint64_t asked = s->rpc.asked;
     kv_turn(s->kv);
+    if (s->write_limits)
+        write_limits_turn(s->write_limits);
     if (s->registry)
         registry_turn(s->registry);
     if (s->config)
@@ -262,6 +266,8 @@ static void on_front_end_stopped(void *arg)
     registry_free(s->registry);
     s->registry = NULL;
     config_free(s->config);
+    write_limits_free(s->write_limits);
+    s->write_limits = NULL;
     s->config = NULL;
     identity_free(s->identity);
     s->identity = NULL;
@@ -613,6 +619,7 @@ static void open_registry(struct server *s)
         .instances_max = o->registry_instances,
         .sessions_max = o->registry_sessions,
         .session_keys = o->session_keys,
+        .limits = s->write_limits,
     };
     char error[300];
     int err =
@@ -636,6 +643,9 @@ static void open_config(struct server *s)
         .bytes_max = o->config_total_bytes,
         .releases_kept = o->config_releases_kept,
         .releases_kept_s = (uint64_t)o->config_retention_ns / 1000000000,
+        .releases_max = o->config_releases_max,
+        .history_bytes_max = o->config_history_bytes,
+        .limits = s->write_limits,
     };
     s->config = config_new(&options);
 }
@@ -702,6 +712,7 @@ static int open_front_ends(struct server *s)
                                     .config = s->config,
                                     .identity = s->identity,
                                     .mono_ms = clock_mono_ms,
+                                    .mono_ns = clock_mono_ns,
                                     .import_bytes_max = o->config_import_bytes};
     s->api = api_new(&api);
     api_mounts(s->api, mounts);
@@ -807,6 +818,8 @@ static void on_booted(void *arg, int err, const char *error, const struct boot_r
         return;
     }
     s->state = SERVER_STARTING;
+    s->write_limits = write_limits_new(&(struct write_limits_options){
+        .kv = s->kv, .namespace_bytes_per_minute = s->options->namespace_write_bytes});
     open_registry(s);
     open_config(s);
     err = open_identity(s);
