@@ -282,6 +282,7 @@ static void on_drain(struct http_request *q)
 }
 
 const struct http_handler stream_http_handler = {
+    .work = TURN_STREAM_SUBSCRIBE,
     .begin = on_begin,
     .body = on_body,
     .end = on_end,
