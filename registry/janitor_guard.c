@@ -141,7 +141,7 @@ bool storm_guard_is_on(const struct storm_guard *g)
 
 /* --- instances under a guard -------------------------------------------------------------------------------- */
 
-static bool is_in(const struct guarded *o, int group)
+static bool belongs_to(const struct guarded *o, int group)
 {
     return group == STORM_ALL || o->is_established;
 }
@@ -149,7 +149,7 @@ static bool is_in(const struct guarded *o, int group)
 bool storm_guard_holds(const struct guarded *o)
 {
     for (int k = 0; o->guard && k < STORM_GROUPS; k++)
-        if (is_in(o, k) && storm_holds(&o->guard->storms[k], o->created, o->verdict))
+        if (o->is_in[k] && storm_holds(&o->guard->storms[k], o->created, o->verdict))
             return true;
     return false;
 }
@@ -159,8 +159,11 @@ static void join(struct plan *p, struct storm_guard *g, struct guarded *o)
     assert(!o->guard);
     o->guard = g;
     list_add_last(&g->wards, &o->link);
-    for (int k = 0; k < STORM_GROUPS; k++)
-        g->storms[k].held += is_in(o, k);
+    for (int k = 0; k < STORM_GROUPS; k++) {
+        bool is_newcomer = g->storms[k].is_on && o->created > g->storms[k].horizon;
+        o->is_in[k] = belongs_to(o, k) && !is_newcomer;
+        g->storms[k].held += o->is_in[k];
+    }
     guard_time(p, g);
 }
 
@@ -172,14 +175,14 @@ void storm_guard_leave(struct plan *p, struct guarded *o)
     list_remove(&o->link);
     o->guard = NULL;
     for (int k = 0; k < STORM_GROUPS; k++)
-        g->storms[k].held -= is_in(o, k);
+        g->storms[k].held -= o->is_in[k];
     guard_time(p, g);
 }
 
 void storm_guard_return(struct plan *p, struct guarded *o, uint64_t now_ms)
 {
     for (int k = 0; o->guard && k < STORM_GROUPS; k++)
-        if (is_in(o, k))
+        if (o->is_in[k])
             storm_return(&o->guard->storms[k], now_ms);
     storm_guard_leave(p, o);
 }
@@ -230,7 +233,7 @@ bool storm_guard_death(struct plan *p, struct guarded *o, const struct catalog_i
     o->ttl_ms = death.ttl_ms;
     o->verdict = STORM_UNKNOWN;
     for (int k = 0; k < STORM_GROUPS; k++) {
-        if (!is_in(o, k))
+        if (!belongs_to(o, k))
             continue;
         death.at_risk = k == STORM_ALL ? at_risk : established_at_risk(p, g, at_risk, now_ms);
         bool was_suspicious = g->storms[k].is_suspicious;

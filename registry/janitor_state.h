@@ -47,6 +47,7 @@ struct guarded {
     uint64_t died_ms, ttl_ms;
     int64_t created;
     bool is_established;
+    bool is_in[STORM_GROUPS]; /* counted in this storm's held */
     enum storm_verdict verdict;
 };
 

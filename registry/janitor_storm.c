@@ -128,10 +128,11 @@ uint64_t storm_usual(const struct storm *s)
 }
 
 /* A new leader gives every lease its whole TTL. What would have died meanwhile, up to a TTL's worth, dies
- * together when that is over: twice what is usual in a window, and more where the TTL is longer than one. */
+ * together when that is over, and counts for one more: twice what is usual in a window, and more where the
+ * TTL is longer than one. */
 static uint64_t usual_now(const struct storm *s, const struct storm_rules *rules, uint64_t now_ms)
 {
-    if (now_ms - s->begun_ms > s->longest_ms + REARM_SLACK_MS)
+    if (now_ms - s->begun_ms > s->longest_ms * 2 + REARM_SLACK_MS)
         return s->usual;
     return s->usual * (2 + s->longest_ms / rules->window_max_ms);
 }

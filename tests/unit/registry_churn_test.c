@@ -602,6 +602,9 @@ static const struct scenario scenarios[] = {
      .trips_max = 2, .events = {{200, CUT, 40}, {260, THAW, 0}}},
     {"a cut of half while churn starts up", CHURN, .seconds = 500, .trips_min = 1, .trips_max = 3,
      .events = {{20, CUT, 50}, {80, HEAL, 0}}},
+    {"churn that begins while a guard is on, and another leader", .services = 430, .ttl_min_s = 3, .ttl_max_s = 15,
+     .seconds = 500, .bound_from_s = 200, .trips_min = 1, .trips_max = 2,
+     .events = {{100, CUT, 50}, {125, HEAL, 0}, {130, RATE, 60}, {190, LEADER, 0}, {300, LEADER, 0}}},
     {"a fifth burns down, and half of the rest is cut off later", .services = 430, .seconds = 900, .trips_min = 2,
      .trips_max = 2, .events = {{100, BURN, 20}, {450, CUT, 50}, {520, HEAL, 0}}},
 };

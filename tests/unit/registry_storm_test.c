@@ -103,7 +103,7 @@ static void test_bar_rearmed(void **state)
     storm_begin(&s, &rules, 1000000, &(struct storm_history){100, 0});
     die(&s, 1, 1014000, 15000, 100);
     assert_in_range(storm_bar(&s, &rules, 1014000, 100), 700, 800); /* the average has sagged a little */
-    assert_in_range(storm_bar(&s, &rules, 1020001, 100), 330, 400);
+    assert_in_range(storm_bar(&s, &rules, 1035001, 100), 280, 400);
     storm_done(&s);
     storm_begin(&s, &rules, 1000000, &(struct storm_history){100, 0});
     die(&s, 1, 1014000, 300000, 100);

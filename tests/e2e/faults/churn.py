@@ -17,7 +17,7 @@ class Jobs:
 
     def __init__(self, addresses, rate, threads=6):
         self.addresses, self.rate, self.lock = list(addresses), rate, threading.Lock()
-        self.dead_at, self.is_over, self.begun = {}, threading.Event(), time.monotonic()
+        self.dead_at, self.ttl_s, self.is_over, self.begun = {}, {}, threading.Event(), time.monotonic()
         self.threads = [threading.Thread(target=self.work, args=(k, rate / threads), daemon=True) for k in range(threads)]
         for t in self.threads:
             t.start()
@@ -38,7 +38,7 @@ class Jobs:
                 answer.read()
                 if answer.status == 200:
                     with self.lock:
-                        self.dead_at[name] = time.monotonic() + ttl_s + LATE_S
+                        self.dead_at[name], self.ttl_s[name] = time.monotonic() + ttl_s + LATE_S, ttl_s
             except (OSError, http.client.HTTPException):
                 connection = None
 
@@ -46,6 +46,14 @@ class Jobs:
         """Those in traffic whose TTL was over before somebody asked."""
         with self.lock:
             return [i for i, v in instances.items() if v["serving"] and self.dead_at.get(i, asked_at) < asked_at]
+
+    def rearm(self, before):
+        """A new leader gave every lease that was alive `before` its whole TTL."""
+        with self.lock:
+            now = time.monotonic()
+            for name, dead_at in self.dead_at.items():
+                if dead_at > before:
+                    self.dead_at[name] = max(dead_at, now + self.ttl_s[name] + LATE_S)
 
     def count(self):
         with self.lock:

@@ -224,6 +224,7 @@ class World:
                     changed = True
                     leader = self.members.leader()
                     self.members.lead([n for n in self.members.names if n != leader][0])
+                    jobs.rearm(now)
                     continue
                 shown = self.view("n1", JOBS)[1]
                 dead = len(jobs.dead(shown, now))
