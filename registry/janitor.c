@@ -33,7 +33,17 @@ struct proposal {
     struct arena arena;
 };
 
+struct handover { /* of one namespace's history to the next leader; one is under way at a time */
+    struct kv_request request;
+    bool is_under_way;
+    struct slice ns; /* in the arena */
+    Etcdserverpb__TxnRequest *txn;
+    struct arena arena;
+};
+
 struct janitor {
+    struct handover handover;
+    uint64_t handover_after_ms;
     struct kv *kv;
     struct io *io;
     struct catalog *catalog;
@@ -222,6 +232,66 @@ static void on_done(struct kv_request *r, int err, const ProtobufCMessage *messa
     free_proposal(q);
 }
 
+/* --- handing the guards' histories over ----------------------------------------------------------------- */
+
+static void on_handed_over(struct kv_request *r, int err, const ProtobufCMessage *message)
+{
+    struct handover *h = container_of(r, struct handover, request);
+    struct janitor *j = container_of(h, struct janitor, handover);
+    (void)message;
+    h->is_under_way = false;
+    j->handover_after_ms = 0;
+    if (!err)
+        return;
+    plan_handover_failed(j->plan, h->ns, now_ms(j));
+    j->handover_after_ms = now_ms(j) + BACKOFF_MAX_MS;
+    log_warn("what usually dies could not be written for the next leader, it is tried again", F_ERR(err),
+             F_BYTES("namespace", h->ns));
+}
+
+/* Nothing is compared: whoever leads wrote nearly the same. */
+static void hand_over(struct janitor *j, uint64_t now)
+{
+    struct plan_handover next;
+    struct handover *h = &j->handover;
+    struct txn t;
+    if (h->is_under_way || j->handover_after_ms > now || !plan_next_handover(j->plan, now, &next))
+        return;
+    arena_reset(&h->arena);
+    h->ns = slice_of(arena_copy(&h->arena, next.ns.data, next.ns.size), next.ns.size);
+    buf_clear(&j->scratch);
+    name_add_key(&j->scratch, &(struct name){.kind = NAME_GUARD, .ns = h->ns});
+    struct slice key =
+        slice_of(arena_copy(&h->arena, j->scratch.data, j->scratch.size), j->scratch.size);
+    txn_init(&t, &h->arena);
+    buf_clear(&j->scratch);
+    guard_history_write(&next.history, &j->scratch);
+    if (next.is_delete)
+        txn_delete(&t, key);
+    else
+        txn_put(&t, key, slice_of(arena_copy(&h->arena, j->scratch.data, j->scratch.size), j->scratch.size),
+                0);
+    h->txn = arena_alloc(&h->arena, sizeof *h->txn);
+    *h->txn = t.message;
+    h->request.done = on_handed_over;
+    h->is_under_way = true;
+    kv_txn(j->kv, &h->request, h->txn);
+}
+
+static void forget_handover(struct janitor *j)
+{
+    if (j->handover.is_under_way)
+        kv_cancel(j->kv, &j->handover.request);
+    j->handover.is_under_way = false;
+}
+
+void janitor_history(struct janitor *j, struct slice ns, struct slice text)
+{
+    struct guard_history history;
+    bool is_there = text.size && guard_history_read(text, &history) == OK;
+    plan_history(j->plan, ns, is_there ? &history : NULL);
+}
+
 /* --- turns --------------------------------------------------------------------------------------------- */
 
 static void on_timer(struct io_timer *timer)
@@ -273,8 +343,10 @@ static void forget_in_flight(struct janitor *j)
 static void look_who_leads(struct janitor *j, uint64_t now)
 {
     bool does_lead = kv_leader(j->kv) == kv_member_id(j->kv) && catalog_revision(j->catalog) > 0;
-    if (!does_lead)
+    if (!does_lead) {
         forget_in_flight(j);
+        forget_handover(j);
+    }
     plan_lead(j->plan, does_lead, now);
 }
 
@@ -288,7 +360,13 @@ void janitor_turn(struct janitor *j)
                propose(j, (enum plan_class) class, now))
             did_propose = true;
     }
+    hand_over(j, now);
     uint64_t wake_ms = plan_wake_ms(j->plan, now, wall_ms(j));
+    uint64_t handover_ms = plan_handover_wake_ms(j->plan);
+    if (handover_ms < j->handover_after_ms)
+        handover_ms = j->handover_after_ms;
+    if (handover_ms < wake_ms)
+        wake_ms = handover_ms;
     if (wake_ms <= now) /* held up: an answer makes the next turn, or the time to try again comes */
         wake_ms = now + BACKOFF_MIN_MS;
     if (wake_ms != UINT64_MAX && wake_ms > now + WAKE_MAX_MS)
@@ -333,6 +411,54 @@ void janitor_changed(struct janitor *j, const struct catalog_change *change)
     plan_changed(j->plan, change, now_ms(j));
 }
 
+/* --- gauges --------------------------------------------------------------------------------------------- */
+
+#define SHOWN_MAX 32
+
+struct shown {
+    struct buf *out;
+    const char *metric;
+    bool is_bar;
+    size_t count;
+};
+
+static void add_label_value(struct buf *out, struct slice value)
+{
+    for (size_t i = 0; i < value.size; i++) {
+        if (value.data[i] == '"' || value.data[i] == '\\')
+            buf_add_byte(out, '\\');
+        buf_add_byte(out, value.data[i]);
+    }
+}
+
+static void show_guard(void *arg, struct slice ns, const struct plan_guard_view *view)
+{
+    static const char *const groups[STORM_GROUPS] = {"all", "established"};
+    struct shown *s = arg;
+    if (s->count++ >= SHOWN_MAX)
+        return;
+    for (int k = 0; k < STORM_GROUPS; k++) {
+        struct buf name = {0};
+        buf_addf(&name, "%s{namespace=\"", s->metric);
+        add_label_value(&name, ns);
+        buf_addf(&name, "\",sessions=\"%s\"}", groups[k]);
+        metric_print_value(s->out, buf_text(&name), s->is_bar ? (double)view->bar[k] : (double)view->usual[k]);
+        buf_done(&name);
+    }
+}
+
+void janitor_metric_collect(struct janitor *j, struct buf *out)
+{
+    struct shown usual = {.out = out, .metric = "cairn_registry_guard_usual_deaths"};
+    struct shown bar = {.out = out, .metric = "cairn_registry_guard_bar_deaths", .is_bar = true};
+    metric_print_head(out, usual.metric, "gauge",
+                      "Deaths in one window that are usual in a namespace, on the leader, where there are any.");
+    plan_each_guard(j->plan, now_ms(j), show_guard, &usual);
+    metric_print_head(out, bar.metric, "gauge",
+                      "So many deaths in one window put no storm guard on a namespace, on the leader.");
+    plan_each_guard(j->plan, now_ms(j), show_guard, &bar);
+}
+
 /* --- the whole ---------------------------------------------------------------------------------------- */
 
 struct janitor *janitor_new_with(struct kv *kv, struct catalog *catalog, const struct plan_rules *rules)
@@ -359,6 +485,8 @@ struct janitor *janitor_new(struct kv *kv, struct catalog *catalog)
 void janitor_free(struct janitor *j)
 {
     forget_in_flight(j);
+    forget_handover(j);
+    arena_done(&j->handover.arena);
     j->io->ops->timer_stop(j->io, &j->timer);
     plan_free(j->plan);
     metric_set(METRIC_GUARDED, 0);

@@ -24,6 +24,12 @@ void janitor_session_gone(struct janitor *j, struct catalog_session *session);
 void janitor_session_back(struct janitor *j, struct catalog_session *session);
 void janitor_changed(struct janitor *j, const struct catalog_change *change);
 
+/* What the store holds about a namespace's storm guard (guard_history_read); empty: nothing any more. */
+void janitor_history(struct janitor *j, struct slice ns, struct slice text);
+
+/* Gauges of the guards, at each print: of the 32 namespaces that were looked at longest ago. */
+void janitor_metric_collect(struct janitor *j, struct buf *out);
+
 /* In each turn of the loop, after the feed's: proposes what is due. Wakes the loop by a timer of its own. */
 void janitor_turn(struct janitor *j);
 

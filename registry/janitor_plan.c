@@ -11,13 +11,6 @@
 
 enum phase { PHASE_NONE, PHASE_DYING, PHASE_HELD, PHASE_LOST, PHASE_RETURNED };
 
-struct guard { /* of a namespace */
-    struct slice ns;
-    struct storm storm;
-    struct link wards;    /* dying ones in traffic, and held ones */
-    struct heap_node end; /* in plan.ends while it is on */
-};
-
 struct ward {
     struct place place;
     enum phase phase;
@@ -26,17 +19,24 @@ struct ward {
     struct heap_node due;
     struct link ready;
     uint64_t ticket;
-    struct guard *guard; /* NULL: none holds it */
-    struct link guarded;
+    struct guarded guarded;
 };
 
 struct plan_rules plan_rules_default(void)
 {
     return (struct plan_rules){
-        .storm = {.least = 10, .percent = 15, .window_max_ms = 60000, .hold_max_ms = 300000},
+        .storm = {.least = 10,
+                  .percent = 15,
+                  .multiple = 4,
+                  .raises_max = 2,
+                  .raise_ms = 600000,
+                  .window_max_ms = 60000,
+                  .hold_max_ms = 300000},
         .settle_ms = 1000,
+        .settle_max_ms = 10000,
         .recheck_ms = 1000,
         .absent_max_ms = 24 * 3600 * 1000,
+        .established_ms = 60000,
     };
 }
 
@@ -87,56 +87,6 @@ struct slice plan_key(struct plan *p, const struct place *place)
     return key_of(p, place->ns, place->group, place->service, place->id);
 }
 
-/* --- guards ------------------------------------------------------------------------------------------ */
-
-static struct guard *guard_of(struct plan *p, struct slice ns)
-{
-    struct guard *g = strmap_get(&p->guards, ns);
-    if (g)
-        return g;
-    g = mem_new(sizeof *g);
-    g->ns = slice_of(mem_copy(ns.data, ns.size), ns.size);
-    list_init(&g->wards);
-    strmap_put(&p->guards, ns, g);
-    return g;
-}
-
-static void guard_free(struct plan *p, struct guard *g)
-{
-    heap_remove(&p->ends, &g->end);
-    storm_done(&g->storm);
-    mem_free(g->ns.data);
-    mem_free(g);
-}
-
-/* After every change of its storm. */
-static void guard_time(struct plan *p, struct guard *g)
-{
-    heap_remove(&p->ends, &g->end);
-    if (g->storm.is_on)
-        heap_add(&p->ends, &g->end, storm_end_ms(&g->storm));
-}
-
-static void guard_join(struct plan *p, struct guard *g, struct ward *w)
-{
-    assert(!w->guard);
-    w->guard = g;
-    list_add_last(&g->wards, &w->guarded);
-    g->storm.held++;
-    guard_time(p, g);
-}
-
-static void guard_leave(struct plan *p, struct ward *w)
-{
-    struct guard *g = w->guard;
-    if (!g)
-        return;
-    list_remove(&w->guarded);
-    w->guard = NULL;
-    g->storm.held--;
-    guard_time(p, g);
-}
-
 /* --- wards ------------------------------------------------------------------------------------------- */
 
 static bool is_there(const struct catalog_instance *i)
@@ -175,27 +125,28 @@ static void put_off(struct plan *p, struct ward *w, uint64_t at_ms)
 static void ward_free(struct plan *p, struct ward *w)
 {
     idle(p, w);
-    guard_leave(p, w);
+    storm_guard_leave(p, &w->guarded);
     p->held -= w->phase == PHASE_HELD;
     place_done(&w->place);
     mem_free(w);
 }
 
-static uint64_t ttl_ms(const struct catalog_instance *i)
+static void settle(struct plan *p, struct ward *w, uint64_t now_ms)
 {
-    uint32_t of_session = i->hangs_on ? i->hangs_on->doc.ttl_s : 0;
-    return (uint64_t)(of_session ? of_session : i->doc->ttl_s) * 1000;
+    uint64_t settle_ms = PLANTED(JANITOR_NO_SETTLE) ? 0 : storm_guard_settle_ms(p, &w->guarded);
+    w->at_ms = storm_guard_holds(&w->guarded) ? now_ms : w->guarded.died_ms + settle_ms;
 }
 
-/* The guard goes on: those that are dying and nothing was proposed about are held at once. */
-static void hold_dying(struct plan *p, struct guard *g, uint64_t now_ms)
+/* A guard goes on, or may do so soon: those that are dying and nothing was proposed about are held at once, or
+ * wait longer. */
+static void settle_anew(struct plan *p, struct storm_guard *g, uint64_t now_ms)
 {
     LIST_FOR_EACH (l, &g->wards) {
-        struct ward *w = container_of(l, struct ward, guarded);
+        struct ward *w = container_of(l, struct ward, guarded.link);
         if (w->phase != PHASE_DYING || w->ticket)
             continue;
-        w->at_ms = now_ms;
-        put_off(p, w, now_ms);
+        settle(p, w, now_ms);
+        put_off(p, w, w->at_ms);
     }
 }
 
@@ -204,36 +155,21 @@ static void begin_dying(struct plan *p, struct ward *w, const struct catalog_ins
     w->at_ms = now_ms + (PLANTED(JANITOR_NO_SETTLE) ? 0 : p->rules.settle_ms);
     if (!catalog_effect(i).serves)
         return; /* nobody is sent there: there is nothing to protect */
-    struct guard *g = guard_of(p, i->service->ns);
-    size_t at_risk = i->service->in->at_risk;
-    bool begins = storm_death(&g->storm, &p->rules.storm, now_ms, ttl_ms(i), at_risk);
-    if (g->storm.is_on)
-        w->at_ms = now_ms;
-    guard_join(p, g, w);
-    if (!begins)
-        return;
-    hold_dying(p, g, now_ms);
-    if (p->events.storm)
-        p->events.storm(p->events.arg, g->ns, g->storm.in_window, storm_at_risk(&g->storm), false);
+    bool is_changed = storm_guard_death(p, &w->guarded, i, now_ms);
+    settle(p, w, now_ms);
+    if (is_changed)
+        settle_anew(p, w->guarded.guard, now_ms);
 }
 
 /* One that is found held is held on; one that this leader's guard let go meanwhile is let go. */
 static void begin_held(struct plan *p, struct ward *w, const struct catalog_instance *i, bool is_found,
                        uint64_t now_ms)
 {
-    struct guard *g = guard_of(p, i->service->ns);
-    bool was_on = g->storm.is_on;
-    size_t at_risk = i->service->in->at_risk;
     p->held++;
-    if (is_found)
-        storm_resume(&g->storm, &p->rules.storm, now_ms, ttl_ms(i), at_risk);
-    w->at_ms = g->storm.is_on ? UINT64_MAX : now_ms;
-    guard_join(p, g, w);
-    if (was_on || !g->storm.is_on)
-        return;
-    hold_dying(p, g, now_ms);
-    if (p->events.storm)
-        p->events.storm(p->events.arg, g->ns, 0, at_risk, true);
+    bool begins = storm_guard_held(p, &w->guarded, i, is_found, now_ms);
+    w->at_ms = storm_guard_holds(&w->guarded) ? UINT64_MAX : now_ms;
+    if (begins)
+        settle_anew(p, w->guarded.guard, now_ms);
 }
 
 static void begin(struct plan *p, struct ward *w, const struct catalog_instance *i, bool is_found,
@@ -258,14 +194,6 @@ static void begin(struct plan *p, struct ward *w, const struct catalog_instance 
     put_off(p, w, w->at_ms);
 }
 
-static void note_return(struct plan *p, struct ward *w, uint64_t now_ms)
-{
-    if (!w->guard)
-        return;
-    storm_return(&w->guard->storm, now_ms);
-    guard_leave(p, w);
-}
-
 /* i may be NULL: it went. Who does not lead remembers only what returned: no new leader would find that. */
 static void see(struct plan *p, const struct catalog_instance *i, struct slice key, uint64_t now_ms)
 {
@@ -277,7 +205,7 @@ static void see(struct plan *p, const struct catalog_instance *i, struct slice k
     if (!w && phase == PHASE_NONE)
         return;
     if (w && (phase == PHASE_NONE || phase == PHASE_RETURNED))
-        note_return(p, w, now_ms);
+        storm_guard_return(p, &w->guarded, now_ms);
     if (phase == PHASE_NONE) {
         strmap_remove(&p->wards, key);
         ward_free(p, w);
@@ -295,7 +223,7 @@ static void see(struct plan *p, const struct catalog_instance *i, struct slice k
         return;
     }
     p->held -= w->phase == PHASE_HELD;
-    guard_leave(p, w);
+    storm_guard_leave(p, &w->guarded);
     w->phase = phase;
     w->revision = i->mod_revision;
     begin(p, w, i, is_found, now_ms);
@@ -312,17 +240,20 @@ static void see_all(struct plan *p, const struct catalog_session *session, uint6
 
 void plan_session_gone(struct plan *p, const struct catalog_session *session, uint64_t now_ms)
 {
+    revision_clock_mark(&p->clock, now_ms, catalog_revision(p->catalog));
     see_all(p, session, now_ms);
 }
 
 void plan_session_back(struct plan *p, const struct catalog_session *session, uint64_t now_ms)
 {
+    revision_clock_mark(&p->clock, now_ms, catalog_revision(p->catalog));
     see_all(p, session, now_ms);
 }
 
 void plan_changed(struct plan *p, const struct catalog_change *change, uint64_t now_ms)
 {
     const struct catalog_service *s = change->service;
+    revision_clock_mark(&p->clock, now_ms, catalog_revision(p->catalog));
     for (size_t n = 0; n < change->id_count; n++) {
         const struct catalog_instance *i = catalog_instance(s, change->ids[n]);
         bool is_followed =
@@ -336,15 +267,6 @@ void plan_changed(struct plan *p, const struct catalog_change *change, uint64_t 
 }
 
 /* --- leading ----------------------------------------------------------------------------------------- */
-
-static void forget_guards(struct plan *p)
-{
-    struct slice key;
-    void *value;
-    for (size_t at = 0; strmap_next(&p->guards, &at, &key, &value);)
-        guard_free(p, value);
-    strmap_done(&p->guards);
-}
 
 void plan_lead(struct plan *p, bool does_lead, uint64_t now_ms)
 {
@@ -362,8 +284,10 @@ void plan_lead(struct plan *p, bool does_lead, uint64_t now_ms)
             ward_free(p, w);
         }
     }
-    forget_guards(p);
+    storm_guards_end(p);
     overrides_forget_tickets(p, now_ms);
+    if (does_lead)
+        storm_guards_begin(p, now_ms);
     if (does_lead && !PLANTED(JANITOR_LEFT_OVER))
         LIST_FOR_EACH (l, catalog_absent_sessions(p->catalog))
             see_all(p, container_of(l, struct catalog_session, absent), now_ms);
@@ -371,21 +295,21 @@ void plan_lead(struct plan *p, bool does_lead, uint64_t now_ms)
 
 /* --- actions ----------------------------------------------------------------------------------------- */
 
-static void end_guard(struct plan *p, struct guard *g, uint64_t now_ms)
+/* A storm is over: what no other one holds is let go. */
+static void let_go(struct plan *p, struct storm_guard *g, uint64_t now_ms)
 {
-    size_t held = 0;
-    storm_end(&g->storm);
-    heap_remove(&p->ends, &g->end);
+    size_t count = 0;
+    storm_guard_end(p, g, now_ms);
     LIST_FOR_EACH (l, &g->wards) {
-        struct ward *w = container_of(l, struct ward, guarded);
-        if (w->phase != PHASE_HELD)
+        struct ward *w = container_of(l, struct ward, guarded.link);
+        if (w->phase != PHASE_HELD || storm_guard_holds(&w->guarded))
             continue;
-        held++;
+        count++;
         w->at_ms = now_ms;
         put_off(p, w, now_ms);
     }
-    if (p->events.storm_over)
-        p->events.storm_over(p->events.arg, g->ns, held);
+    if (p->events.storm_over && (count || !storm_guard_is_on(g)))
+        p->events.storm_over(p->events.arg, g->ns, count);
 }
 
 /* With the instance its drain ends; if that leaves something of the override it is a put, which a full disk
@@ -403,8 +327,9 @@ static enum plan_class class_of(const struct plan *p, const struct ward *w)
 static void look_at_time(struct plan *p, uint64_t now_ms)
 {
     struct heap_node *n;
-    while ((n = heap_first(&p->ends)) && n->key <= now_ms)
-        end_guard(p, container_of(n, struct guard, end), now_ms);
+    struct storm_guard *g;
+    while ((g = storm_guard_ending(p, now_ms)))
+        let_go(p, g, now_ms);
     while ((n = heap_first(&p->due)) && n->key <= now_ms) {
         struct ward *w = container_of(n, struct ward, due);
         heap_remove(&p->due, n);
@@ -416,7 +341,7 @@ static enum plan_kind kind_of(const struct ward *w)
 {
     switch (w->phase) {
     case PHASE_DYING:
-        return w->guard && w->guard->storm.is_on ? PLAN_GUARD : PLAN_LOSE;
+        return storm_guard_holds(&w->guarded) ? PLAN_GUARD : PLAN_LOSE;
     case PHASE_HELD:
         return PLAN_LOSE;
     case PHASE_LOST:
@@ -468,12 +393,27 @@ uint64_t plan_wake_ms(const struct plan *p, uint64_t now_ms, uint64_t wall_ms)
         if (!list_is_empty(&p->ready[class]))
             return now_ms;
     uint64_t wake_ms = overrides_wake_ms(p, now_ms, wall_ms);
-    const struct heap_node *due = heap_first(&p->due), *end = heap_first(&p->ends);
+    const struct heap_node *due = heap_first(&p->due);
     if (due && due->key < wake_ms)
         wake_ms = due->key;
-    if (end && end->key < wake_ms)
-        wake_ms = end->key;
+    if (storm_guards_wake_ms(p) < wake_ms)
+        wake_ms = storm_guards_wake_ms(p);
     return wake_ms;
+}
+
+void plan_verdict(struct plan *p, const struct catalog_instance *i, enum storm_verdict verdict,
+                  uint64_t now_ms)
+{
+    const struct catalog_service *s = i->service;
+    struct ward *w = strmap_get(&p->wards, key_of(p, s->ns, s->group, s->name, i->id));
+    if (!w || !w->guarded.guard)
+        return;
+    bool was_held = storm_guard_holds(&w->guarded);
+    w->guarded.verdict = verdict;
+    if (!was_held || storm_guard_holds(&w->guarded))
+        return;
+    w->at_ms = now_ms;
+    put_off(p, w, now_ms);
 }
 
 size_t plan_held(const struct plan *p)
@@ -495,6 +435,7 @@ struct plan *plan_new(const struct catalog *catalog, const struct plan_rules *ru
     p->catalog = catalog;
     p->rules = *rules;
     p->events = *events;
+    list_init(&p->active);
     for (int class = 0; class < PLAN_CLASSES; class ++)
         list_init(&p->ready[class]);
     return p;
@@ -506,7 +447,7 @@ void plan_free(struct plan *p)
     void *value;
     for (size_t at = 0; strmap_next(&p->wards, &at, &key, &value);)
         ward_free(p, value);
-    forget_guards(p);
+    storm_guards_done(p);
     strmap_done(&p->wards);
     map_done(&p->tickets);
     overrides_done(p);

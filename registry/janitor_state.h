@@ -5,6 +5,7 @@
 
 #include "base/heap.h"
 #include "registry/janitor_plan.h"
+#include "registry/revision_clock.h"
 
 struct place { /* an instance's name, copied: the catalog's own goes with it */
     struct slice ns, group, service, id;
@@ -27,6 +28,29 @@ struct overrides {
     struct map tickets;
 };
 
+struct storm_guard { /* of a namespace, while this member leads */
+    struct slice ns;
+    struct storm storms[STORM_GROUPS];
+    struct link wards;    /* struct guarded: dying ones in traffic, and held ones */
+    struct heap_node end; /* in plan.ends while one of the storms is on */
+    struct link active;   /* in plan.active while there is something to remember */
+    uint64_t look_ms;     /* its history is looked at then */
+    struct guard_history written;
+    uint64_t written_ms;
+    bool is_written;
+};
+
+/* An instance under a guard, in its ward. */
+struct guarded {
+    struct storm_guard *guard; /* NULL: none */
+    struct link link;
+    uint64_t died_ms, ttl_ms;
+    int64_t created;
+    bool is_established;
+    bool is_in[STORM_GROUPS]; /* counted in this storm's held */
+    enum storm_verdict verdict;
+};
+
 struct plan {
     const struct catalog *catalog;
     struct plan_rules rules;
@@ -35,10 +59,13 @@ struct plan {
     uint64_t last_ticket;
     struct overrides overrides;
     struct buf key; /* scratch */
+    struct revision_clock clock;
+    struct strmap histories; /* by namespace: struct guard_history */
 
     /* Of the leader. */
     struct strmap wards;  /* by the instance's key */
-    struct strmap guards; /* by namespace */
+    struct strmap guards; /* by namespace: struct storm_guard */
+    struct link active;   /* those with something to remember, by look_ms */
     struct map tickets;   /* wards */
     struct heap due;      /* wards that wait for their time */
     struct heap ends;     /* guards that are on */
@@ -51,6 +78,26 @@ struct catalog_instance *place_find(const struct place *place, const struct cata
 void place_done(struct place *place);
 /* The instance's key, in p->key: one string for one instance. */
 struct slice plan_key(struct plan *p, const struct place *place);
+
+struct storm_guard *storm_guard_of(struct plan *p, struct slice ns, uint64_t now_ms);
+void storm_guards_begin(struct plan *p, uint64_t now_ms); /* this member leads */
+void storm_guards_end(struct plan *p);                    /* it does not any more; no ward is under a guard */
+void storm_guards_done(struct plan *p);
+bool storm_guard_is_on(const struct storm_guard *g);
+bool storm_guard_holds(const struct guarded *o);
+/* An instance in traffic died, or is found held in the store: it comes under its namespace's guard. True: look
+ * at all who are dying, a storm went on with it, or may be beginning. */
+bool storm_guard_death(struct plan *p, struct guarded *o, const struct catalog_instance *i, uint64_t now_ms);
+bool storm_guard_held(struct plan *p, struct guarded *o, const struct catalog_instance *i, bool is_found,
+                uint64_t now_ms);
+/* How long after its death it is decided upon what becomes of it. */
+uint64_t storm_guard_settle_ms(const struct plan *p, const struct guarded *o);
+void storm_guard_return(struct plan *p, struct guarded *o, uint64_t now_ms);
+void storm_guard_leave(struct plan *p, struct guarded *o);
+/* One of whose storms is over, until guard_end; NULL: none. */
+struct storm_guard *storm_guard_ending(struct plan *p, uint64_t now_ms);
+void storm_guard_end(struct plan *p, struct storm_guard *g, uint64_t now_ms);
+uint64_t storm_guards_wake_ms(const struct plan *p);
 
 void overrides_changed(struct plan *p, const struct catalog_instance *i, struct slice key, uint64_t now_ms);
 bool overrides_next(struct plan *p, uint64_t now_ms, uint64_t wall_ms, struct plan_action *ret_action);

@@ -12,6 +12,7 @@ static const struct {
     [NAME_INSTANCE] = {"instances/", 4},
     [NAME_OVERRIDE] = {"overrides/", 4},
     [NAME_SESSION] = {"sessions/", 1},
+    [NAME_GUARD] = {"guards/", 1},
 };
 
 void name_add_prefix(struct buf *out, enum name_kind kind, struct slice ns, struct slice group,
@@ -34,7 +35,7 @@ void name_add_key(struct buf *out, const struct name *name)
         return;
     }
     name_add_prefix(out, name->kind, name->ns, name->group, name->service);
-    if (name->kind == NAME_SERVICE)
+    if (name->kind == NAME_SERVICE || name->kind == NAME_GUARD)
         out->size--; /* the last '/' */
     else
         name_add_segment(out, name->id);

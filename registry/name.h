@@ -13,6 +13,7 @@ enum name_kind {
     NAME_INSTANCE, /* instances/<ns>/<group>/<service>/<id> */
     NAME_OVERRIDE, /* overrides/<ns>/<group>/<service>/<id> */
     NAME_SESSION,  /* sessions/<lease, 16 hex digits> */
+    NAME_GUARD,    /* guards/<ns>: what a storm guard remembers */
     NAME_KINDS
 };
 

@@ -31,6 +31,8 @@ static void on_put(void *arg, const Mvccpb__KeyValue *pair)
     else if (name.kind == NAME_SESSION)
         catalog_put_session(r->catalog, &name, slice_of(pair->value.data, pair->value.len), pair->lease,
                             pair->create_revision, pair->mod_revision);
+    else if (name.kind == NAME_GUARD)
+        janitor_history(r->janitor, name.ns, slice_of(pair->value.data, pair->value.len));
     else if (name.kind != NAME_INSTANCE || !projection_is_reserved(name.id))
         catalog_put(r->catalog, &name, slice_of(pair->value.data, pair->value.len), pair->create_revision,
                     pair->mod_revision);
@@ -43,6 +45,8 @@ static void on_remove(void *arg, struct slice key, int64_t revision)
     (void)revision;
     if (name_parse(key, &r->names, &name) != OK)
         projections_remove(r->projections, r->catalog, key);
+    else if (name.kind == NAME_GUARD)
+        janitor_history(r->janitor, name.ns, (struct slice){0});
     else if (name.kind != NAME_INSTANCE || !projection_is_reserved(name.id))
         catalog_delete(r->catalog, &name);
 }

@@ -26,4 +26,5 @@ void registry_metric_collect(void *arg, struct buf *out)
                  instance_state_name((enum instance_state)state));
         metric_print_value(out, name, (double)all->by_state[state]);
     }
+    janitor_metric_collect(r->janitor, out);
 }

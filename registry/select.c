@@ -36,6 +36,8 @@ static bool is_asked(struct slice asked, struct slice value)
 bool select_fits(const struct select_query *q, const struct catalog_instance *i)
 {
     const struct instance *doc = i->doc;
+    if (q->no_guarded && doc && doc->is_guarded)
+        return false;
     if (!audience_sees(q->audience, i) || !is_asked(q->cluster, doc->cluster) ||
         !is_asked(q->version, doc->version) || !is_asked(q->protocol, doc->protocol))
         return false;

@@ -12,6 +12,7 @@
  */
 struct select_query {
     bool only_serving; /* healthy=true: state up or warn, enabled, weight > 0 */
+    bool no_guarded;   /* guarded=false: not those that a storm guard holds in traffic */
     struct slice cluster, version, protocol;
     struct slice tags[SELECT_TERMS_MAX];
     size_t tag_count;

@@ -569,6 +569,7 @@ struct cairn_instance {
     const char *state;                                        /* "up", "warn", "draining", "lost" ... */
     int weight;
     bool is_serving;  /* traffic may go to it */
+    bool is_guarded;  /* its session ended, but too many did at once: held in traffic, dead or alive */
     const char *json; /* all of it, as the native API has it */
 };
 struct cairn_instances {
@@ -582,6 +583,7 @@ struct cairn_discover_request {
     const char *ns, *group; /* NULL = "default" */
     const char *service;
     bool only_serving; /* leave out who may get no traffic */
+    bool no_guarded;   /* leave out those that a storm guard holds in traffic */
 };
 /* `callback` (may be NULL) is told each state, from the first one on; it may skip states, never the last one.
  */

@@ -33,6 +33,7 @@ static struct cairn_instance instance_of(const json_t *item, struct arena *a)
         .state = text_of(item, "state", a),
         .weight = (int)json_integer_value(json_object_get(item, "weight")),
         .is_serving = json_is_true(json_object_get(item, "serving")),
+        .is_guarded = json_is_true(json_object_get(item, "guarded")),
         .json = text ? arena_string(a, text, strlen(text)) : "",
     };
     free(text);
@@ -132,6 +133,7 @@ int cairn_discover_start(struct cairn_client *c, const struct cairn_discover_req
     d->post.run = start_here;
     d->subscription.client = c;
     d->subscription.only_serving = request->only_serving;
+    d->subscription.no_guarded = request->no_guarded;
     d->subscription.on_change = on_change;
     d->subscription.on_refused = on_refused;
     *ret_discovery = d; /* before its callback can run */

@@ -44,7 +44,7 @@ struct subscription {
     struct cairn_client *client;
     const char *kind;        /* "service", "config" */
     char *ns, *group, *name; /* owned; "" = the server's default */
-    bool only_serving;
+    bool only_serving, no_guarded;
     uint32_t sid;                              /* on this connection; 0 = not asked for */
     int64_t revision;                          /* up to which the items are right; 0 = they are not whole */
     int64_t last_frame;                        /* revision of its last frame on this connection */

@@ -31,9 +31,18 @@ static void ask(struct subscription *s)
         jw_key(&w, "from_revision");
         jw_int(&w, s->revision + 1);
     }
-    if (s->only_serving) {
+    if (s->only_serving || s->no_guarded) {
         jw_key(&w, "filter");
-        jw_raw(&w, slice_text("{\"healthy\":true}"));
+        jw_open(&w, '{');
+        if (s->only_serving) {
+            jw_key(&w, "healthy");
+            jw_bool(&w, true);
+        }
+        if (s->no_guarded) {
+            jw_key(&w, "guarded");
+            jw_bool(&w, false);
+        }
+        jw_close(&w, '}');
     }
     jw_close(&w, '}');
     stream_send(s->client, buf_slice(&out));

@@ -116,6 +116,7 @@ static void take_labels(struct targets *t, const struct catalog_instance *i)
     buf_clear(&t->after);
     add_label(&w, "__meta_cairn_state", slice_text(instance_state_name(effect.state)));
     add_label(&w, "__meta_cairn_serving", slice_text(effect.serves ? "true" : "false"));
+    add_label(&w, "__meta_cairn_guarded", slice_text(doc->is_guarded ? "true" : "false"));
     add_label(&w, "__meta_cairn_protocol", doc->protocol);
     add_label(&w, "__meta_cairn_zone", doc->zone);
     add_label(&w, "__meta_cairn_region", doc->region);
@@ -337,6 +338,7 @@ static void begin(struct targets *t)
     struct slice tag;
     for (size_t at = 0; t->query.tag_count < SELECT_TERMS_MAX && api_next_param(c, PARAM_TAG, &at, &tag);)
         t->query.tags[t->query.tag_count++] = tag;
+    t->query.no_guarded = api_has_param(c, PARAM_GUARDED) && !api_flag(api_param(c, PARAM_GUARDED));
     take_namespaces(t);
     t->is_first = true;
     c->writable = go_on;

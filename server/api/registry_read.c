@@ -106,6 +106,7 @@ static void take_query(const struct api_call *c, struct select_query *q)
     struct slice value;
     *q = (struct select_query){
         .only_serving = api_has_param(c, PARAM_HEALTHY) && api_flag(api_param(c, PARAM_HEALTHY)),
+        .no_guarded = api_has_param(c, PARAM_GUARDED) && !api_flag(api_param(c, PARAM_GUARDED)),
         .cluster = api_param(c, PARAM_CLUSTER),
         .version = api_param(c, PARAM_VERSION),
         .protocol = api_param(c, PARAM_PROTOCOL),

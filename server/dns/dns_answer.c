@@ -353,6 +353,7 @@ static bool add_txt(struct answer *a, const struct catalog_instance *i)
     write_pair(&a->writer, from, "version", doc->version);
     write_pair(&a->writer, from, "zone", doc->zone);
     write_pair(&a->writer, from, "cluster", doc->cluster);
+    write_pair(&a->writer, from, "guarded", doc->is_guarded ? slice_text("true") : (struct slice){0});
     for (size_t k = 0; k < doc->tag_count; k++)
         write_pair(&a->writer, from, "tag", doc->tags[k]);
     write_map(a, from, &doc->metadata);

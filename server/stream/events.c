@@ -77,7 +77,11 @@ static int read_more(struct stream_frame *f, struct slice name, struct slice val
     bool is_filter = true, is_right = value.size <= STREAM_KEY_MAX;
     if (is(name, "healthy"))
         is_right = text_to_bool(value, &q->only_serving) == 0;
-    else if (is(name, "cluster"))
+    else if (is(name, "guarded")) {
+        bool has_guarded = true;
+        is_right = text_to_bool(value, &has_guarded) == 0;
+        q->no_guarded = !has_guarded;
+    } else if (is(name, "cluster"))
         q->cluster = value;
     else if (is(name, "version"))
         q->version = value;

@@ -273,7 +273,7 @@ static bool read_tags(json_t *value, struct select_query *q)
 
 READER(read_filter)
 {
-    static const char *const names[] = {"healthy", "cluster", "version", "protocol", "tags", "labels"};
+    static const char *const names[] = {"healthy", "cluster", "version", "protocol", "tags", "labels", "guarded"};
     struct select_query *q = to;
     int err = only(value, names, sizeof names / sizeof *names, error, size);
     if (err)
@@ -282,6 +282,9 @@ READER(read_filter)
     json_t *one = json_object_get(value, "healthy");
     bool is_right = !one || json_is_boolean(one);
     q->only_serving = one && json_is_true(one);
+    one = json_object_get(value, "guarded");
+    is_right = is_right && (!one || json_is_boolean(one));
+    q->no_guarded = one && json_is_false(one);
     for (size_t i = 0; i < 3; i++) {
         one = json_object_get(value, names[i + 1]);
         is_right &= !one || (json_is_string(one) && json_string_length(one) <= TEXT_SIZE_MAX);
@@ -294,7 +297,7 @@ READER(read_filter)
     is_right = is_right && (!one || !read_pairs(one, q->labels, SELECT_TERMS_MAX, &q->label_count));
     if (!is_right)
         snprintf(error, size,
-                 "{\"healthy\": true or false, \"cluster\", \"version\", \"protocol\": strings, \"tags\": a "
+                 "{\"healthy\", \"guarded\": true or false, \"cluster\", \"version\", \"protocol\": strings, \"tags\": a "
                  "list of strings, \"labels\": an object of strings}");
     return is_right ? 0 : ERR_INVALID;
 }
@@ -442,6 +445,10 @@ void stream_filter_key(const struct select_query *q, struct buf *out)
     if (q->only_serving) {
         jw_key(&w, "healthy");
         jw_bool(&w, true);
+    }
+    if (q->no_guarded) {
+        jw_key(&w, "guarded");
+        jw_bool(&w, false);
     }
     add_member(&w, "cluster", q->cluster);
     add_member(&w, "version", q->version);

@@ -52,7 +52,7 @@ static void keep_filter(struct service_view *v, const struct select_query *q)
         size += q->labels[i].key.size + q->labels[i].value.size;
     v->filter = *q;
     v->filter.audience = v->audience;
-    v->has_filter = v->audience || size || q->only_serving || q->tag_count || q->label_count;
+    v->has_filter = v->audience || size || q->only_serving || q->no_guarded || q->tag_count || q->label_count;
     buf_reserve(&v->texts, size + 1); /* it does not move from here on */
     v->filter.cluster = stream_ask_moved(&v->texts, q->cluster);
     v->filter.version = stream_ask_moved(&v->texts, q->version);

@@ -138,7 +138,7 @@ refused 413 too_large PUT /services/a/instances/1 "@$work/large"
 # --- http_sd
 expect "targets" '10.0.0.5:8080 10.0.0.6 10.0.0.7' "$(curl -s -m 60 "$url/sd/prometheus?service=orders" | jq -r '[.[].targets[]] | sort | join(" ")')"
 expect "named ports, IPv6" '[::1]:80 [::1]:9100' "$(curl -s -m 60 "$url/sd/prometheus?namespace=n2" | jq -r '[.[].targets[]] | join(" ")')"
-expect "labels" '{"__meta_cairn_namespace":"n2","__meta_cairn_group":"g","__meta_cairn_service":"other","__meta_cairn_instance":"1","__meta_cairn_port_name":"http","__meta_cairn_state":"starting","__meta_cairn_serving":"false"}' \
+expect "labels" '{"__meta_cairn_namespace":"n2","__meta_cairn_group":"g","__meta_cairn_service":"other","__meta_cairn_instance":"1","__meta_cairn_port_name":"http","__meta_cairn_state":"starting","__meta_cairn_serving":"false","__meta_cairn_guarded":"false"}' \
     "$(curl -s -m 60 "$url/sd/prometheus?namespace=n2" | jq -c '.[0].labels')"
 
 # --- ends

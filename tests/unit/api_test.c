@@ -495,6 +495,33 @@ static void sd(struct client *c, const char *target, struct buf *ret_json)
     }
 }
 
+/* One that a storm guard holds says so in every answer, and can be left out of each. */
+static void test_guarded(void **state)
+{
+    (void)state;
+    struct client c = connect_client();
+    struct buf json = {0};
+    put("orders", "o1", "{\"host\":\"10.0.0.5\",\"port\":80}");
+    put("orders", "o2", "{\"host\":\"10.0.0.6\",\"port\":80,\"guarded\":true,\"session\":\"5\"}");
+    assert_int_equal(ask(&c, "GET", "/api/v1/services/orders", NULL), 200);
+    assert_non_null(strstr(body_of(&c), "\"guarded\":true"));
+    assert_int_equal(ask(&c, "GET", "/api/v1/services/orders/instances/o2", NULL), 200);
+    assert_non_null(strstr(body_of(&c), "\"guarded\":true"));
+    assert_int_equal(ask(&c, "GET", "/api/v1/services/orders?guarded=false", NULL), 200);
+    assert_null(strstr(body_of(&c), "\"o2\""));
+    assert_non_null(strstr(body_of(&c), "\"o1\""));
+    assert_int_equal(ask(&c, "GET", "/api/v1/services/orders?guarded=true", NULL), 200);
+    assert_non_null(strstr(body_of(&c), "\"o2\""));
+    assert_int_equal(ask(&c, "GET", "/api/v1/services/orders?guarded=maybe", NULL), 400);
+    sd(&c, "/sd/prometheus", &json);
+    assert_non_null(strstr(buf_text(&json), "\"__meta_cairn_instance\":\"o2\",\"__meta_cairn_state\":\"up\","
+                                            "\"__meta_cairn_serving\":\"true\",\"__meta_cairn_guarded\":\"true\""));
+    sd(&c, "/sd/prometheus?guarded=false", &json);
+    assert_null(strstr(buf_text(&json), "\"o2\""));
+    buf_done(&json);
+    done(&c);
+}
+
 static void test_prometheus(void **state)
 {
     (void)state;
@@ -513,15 +540,16 @@ static void test_prometheus(void **state)
         "[\n{\"targets\":[\"10.0.0.5:80\"],\"labels\":{\"__meta_cairn_namespace\":\"default\","
         "\"__meta_cairn_group\":\"default\",\"__meta_cairn_service\":\"orders\","
         "\"__meta_cairn_instance\":\"o1\",\"__meta_cairn_state\":\"up\",\"__meta_cairn_serving\":\"true\","
+        "\"__meta_cairn_guarded\":\"false\","
         "\"__meta_cairn_zone\":\"a\",\"__meta_cairn_tags\":\",x,y,\",\"__meta_cairn_metadata_a_b\":\"1\"}}"
         ",{\"targets\":[\"[::1]:1\"],\"labels\":{\"__meta_cairn_namespace\":\"other\","
         "\"__meta_cairn_group\":\"g\",\"__meta_cairn_service\":\"m\",\"__meta_cairn_instance\":\"i\","
         "\"__meta_cairn_port_name\":\"http\",\"__meta_cairn_state\":\"down\","
-        "\"__meta_cairn_serving\":\"false\"}},"
+        "\"__meta_cairn_serving\":\"false\",\"__meta_cairn_guarded\":\"false\"}},"
         "{\"targets\":[\"[::1]:2\"],\"labels\":{\"__meta_cairn_namespace\":\"other\","
         "\"__meta_cairn_group\":\"g\",\"__meta_cairn_service\":\"m\",\"__meta_cairn_instance\":\"i\","
         "\"__meta_cairn_port_name\":\"metrics\",\"__meta_cairn_state\":\"down\","
-        "\"__meta_cairn_serving\":\"false\"}}\n]\n");
+        "\"__meta_cairn_serving\":\"false\",\"__meta_cairn_guarded\":\"false\"}}\n]\n");
     static const struct {
         const char *query;
         unsigned targets;
@@ -739,6 +767,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_instance_view, start_api, stop_api),
         cmocka_unit_test_setup_teardown(test_list, start_api, stop_api),
         cmocka_unit_test_setup_teardown(test_local, start_api, stop_api),
+        cmocka_unit_test_setup_teardown(test_guarded, start_api, stop_api),
         cmocka_unit_test_setup_teardown(test_prometheus, start_api, stop_api),
         cmocka_unit_test_setup_teardown(test_prometheus_in_slices, start_api, stop_api),
         cmocka_unit_test_setup_teardown(test_prometheus_slow, start_api, stop_api),

@@ -117,7 +117,7 @@ static void expect(struct dns_world *w, const char *name, unsigned type, struct 
     mem_free(got);
 }
 
-#define SOA         " # N | cairn. 5 IN SOA ns.cairn. hostmaster.cairn. 26 3600 600 86400 5"
+#define SOA         " # N | cairn. 5 IN SOA ns.cairn. hostmaster.cairn. 27 3600 600 86400 5"
 #define NODATA      "NOERROR aa" SOA
 #define NOBODY      "NXDOMAIN aa" SOA
 #define HINFO(name) "NOERROR aa | " name " 5 IN HINFO \"RFC8482\" \"\""
@@ -229,6 +229,8 @@ static const struct {
     {"10-5-0-1.mixed.default.default.inst.cairn.", DNS_TXT,
      "NOERROR aa | 10-5-0-1.mixed.default.default.inst.cairn. 5 IN TXT \"id=m2\" \"host=10.5.0.1\" "
      "\"port=80\""},
+    {"held.svc.cairn.", DNS_TXT,
+     "NOERROR aa | held.svc.cairn. 5 IN TXT \"id=h1\" \"host=10.12.0.1\" \"port=1\" \"guarded=true\""},
     /* Instances. */
     {"10-0-0-3.orders.default.default.inst.cairn.", DNS_A,
      "NOERROR aa | 10-0-0-3.orders.default.default.inst.cairn. 5 IN A 10.0.0.3"},
@@ -259,7 +261,7 @@ static const struct {
     {"0.10.in-addr.arpa.", DNS_PTR, "REFUSED"},
     {"1.0.11.10.in-addr.arpa.", DNS_PTR, "NOERROR aa"}, /* a service whose name DNS cannot hold */
     /* The zone. */
-    {"cairn.", DNS_SOA, "NOERROR aa | cairn. 5 IN SOA ns.cairn. hostmaster.cairn. 26 3600 600 86400 5"},
+    {"cairn.", DNS_SOA, "NOERROR aa | cairn. 5 IN SOA ns.cairn. hostmaster.cairn. 27 3600 600 86400 5"},
     {"CAIRN.", DNS_NS, "NOERROR aa | CAIRN. 5 IN NS ns.CAIRN. # X | ns.CAIRN. 5 IN A 127.0.0.1"},
     {"cairn.", DNS_A, NODATA},
     {"cairn.", DNS_ANY, HINFO("cairn.")},

@@ -74,6 +74,7 @@ static const struct {
     {"default/default/down/d1", "{\"host\":\"10.8.0.1\",\"port\":1,\"state\":\"down\"}"},
     {"default/default/guarded/g1", "{\"host\":\"10.9.0.1\",\"port\":1,\"state\":\"lost\"}"},
     {"default/default/guarded/g2", "{\"host\":\"10.9.0.2\",\"port\":1}"},
+    {"default/default/held/h1", "{\"host\":\"10.12.0.1\",\"port\":1,\"guarded\":true,\"session\":\"5\"}"},
     {"default/default/udp/t1", "{\"host\":\"10.10.0.1\",\"port\":53,\"protocol\":\"udp\"}"},
     {"default/default/odd/1", "{\"host\":\"not a..name\",\"port\":1}"},
     {"default/default/a..b/1", "{\"host\":\"10.11.0.1\",\"port\":1}"},

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The janitor's decisions against a slow model: no heaps, no tickets, everything looked at in every tick of
- * 100 ms. Sessions end and come back, instances come, change and go, leaders too; answers are late, lost or
+ * 100 ms. What is usual, and which sessions are established, does not count here (registry_storm_test.c and
+ * registry_churn_test.c have both). Sessions end and come back, instances come, change and go, leaders too; answers are late, lost or
  * refused. In each tick the plan gives exactly what the model says is due, and has said when to be asked. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -18,7 +19,11 @@ enum { TICK_MS = 100, TICKS = 3000, SUBJECTS = 60, SESSIONS = 24, SPACES = 2, DE
 #define NEVER UINT64_MAX
 
 static const struct plan_rules rules = {
-    .storm = {3, 15, 20000, 30000}, .settle_ms = 1000, .recheck_ms = 700, .absent_max_ms = 40000};
+    .storm = {.least = 3, .percent = 15, .window_max_ms = 20000, .hold_max_ms = 30000},
+    .settle_ms = 1000,
+    .settle_max_ms = 1000,
+    .recheck_ms = 700,
+    .absent_max_ms = 40000};
 static const uint64_t wall_start_ms = 1700000000000;
 
 enum what { NOTHING, DYING, HELD, LOST, RETURNED };

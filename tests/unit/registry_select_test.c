@@ -119,6 +119,20 @@ static void test_many_labels(void **state)
     buf_done(&text);
 }
 
+/* Held in traffic by a storm guard: a filter of its own, whatever else is asked for. */
+static void test_guarded(void **state)
+{
+    struct world *w = *state;
+    put(w, NAME_INSTANCE, "b", "{\"host\":\"h\",\"tags\":[\"x\"],\"guarded\":true,\"session\":\"5\"}");
+    SELECTED(w, "abcde", 0);
+    SELECTED(w, "abd", .only_serving = true);
+    SELECTED(w, "acde", .no_guarded = true);
+    SELECTED(w, "ad", .no_guarded = true, .only_serving = true);
+    SELECTED(w, "a", .no_guarded = true, .tags = {slice_text("x")}, .tag_count = 1);
+    put(w, NAME_SERVICE, "", "{\"protect_threshold\":0.5}"); /* two of three of those that are looked at */
+    SELECTED(w, "ad", .no_guarded = true, .only_serving = true);
+}
+
 static void test_order(void **state)
 {
     struct world *w = *state;
@@ -159,6 +173,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_filters, setup, teardown),
         cmocka_unit_test_setup_teardown(test_many_labels, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_guarded, setup, teardown),
         cmocka_unit_test_setup_teardown(test_order, setup, teardown),
         cmocka_unit_test_setup_teardown(test_protection, setup, teardown),
     };

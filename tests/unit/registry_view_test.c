@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "base/metric.h"
+#include "registry/view.h"
 #include "tests/unit/registry_node.h"
 
 #define UP "{\"host\":\"h\",\"port\":1}"
@@ -44,6 +45,19 @@ static void test_read_your_writes(void **state)
     registry_node_remove(n, NAME_INSTANCE, "web", "i7");
     registry_node_settle(n);
     assert_null(registry_node_find(n, "web", "i7"));
+}
+
+static void test_guarded_is_shown(void **state)
+{
+    struct registry_node *n = *state;
+    struct buf text = {0};
+    struct json_writer w = {.out = &text};
+    registry_node_put(n, NAME_INSTANCE, "web", "a", "{\"host\":\"h\",\"guarded\":true,\"session\":\"5\"}");
+    registry_node_settle(n);
+    view_write_instance(registry_node_find(n, "web", "a"), &w);
+    assert_non_null(strstr(buf_text(&text), "\"guarded\":true"));
+    assert_non_null(strstr(buf_text(&text), "\"serving\":true"));
+    buf_done(&text);
 }
 
 /* What is no key of ours is not looked at; what does not parse is counted. */
@@ -293,6 +307,7 @@ static void test_metrics(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_guarded_is_shown, setup, teardown),
         cmocka_unit_test_setup_teardown(test_read_your_writes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_strange_keys, setup, teardown),
         cmocka_unit_test_setup_teardown(test_wait_revision, setup, teardown),

@@ -187,6 +187,11 @@ static void test_filter_keys(void **state)
         stream_filter_key(&f.filter, &keys[i]);
     }
     assert_true(slice_equal(buf_slice(&keys[0]), buf_slice(&keys[1])));
+    f.filter.no_guarded = true;
+    stream_filter_key(&f.filter, &other);
+    assert_false(slice_equal(buf_slice(&keys[0]), buf_slice(&other)));
+    buf_clear(&other);
+    f.filter.no_guarded = false;
     f.filter.only_serving = true;
     stream_filter_key(&f.filter, &other);
     assert_false(slice_equal(buf_slice(&keys[0]), buf_slice(&other)));

@@ -459,6 +459,38 @@ static void test_known_is_compared_when_sent(void **state)
     stream_client_close(&c);
 }
 
+#define KEY "/cairn/registry/instances/default/default/orders/a"
+
+/* Held by a storm guard, and let go: both are changes, and a filter leaves those that are held out. */
+static void test_guarded(void **state)
+{
+    (void)state;
+    struct stream_client c, other;
+    struct stream_model m = {.sid = 1}, filtered = {.sid = 1};
+    stream_world_put(&world, "orders", "a", "{\"host\":\"h\",\"port\":1}");
+    stream_client_hello(&c, &world, "");
+    stream_client_hello(&other, &world, "");
+    subscribe(&c, "");
+    subscribe(&other, ",\"filter\":{\"guarded\":false}");
+    stream_model_take(&m, stream_client_next(&c));
+    stream_model_take(&filtered, stream_client_next(&other));
+    assert_int_equal(json_object_size(filtered.items), 1);
+    one_node_put(&world.node, KEY, "{\"host\":\"h\",\"port\":1,\"guarded\":true,\"session\":\"5\"}", 0);
+    stream_model_take(&m, stream_client_next(&c));
+    stream_model_take(&filtered, stream_client_next(&other));
+    assert_true(json_is_true(json_object_get(json_object_get(m.items, "a"), "guarded")));
+    assert_int_equal(json_object_size(filtered.items), 0);
+    one_node_put(&world.node, KEY, "{\"host\":\"h\",\"port\":1}", 0);
+    stream_model_take(&m, stream_client_next(&c));
+    stream_model_take(&filtered, stream_client_next(&other));
+    assert_null(json_object_get(json_object_get(m.items, "a"), "guarded"));
+    assert_int_equal(json_object_size(filtered.items), 1);
+    stream_model_done(&m);
+    stream_model_done(&filtered);
+    stream_client_close(&c);
+    stream_client_close(&other);
+}
+
 static void test_filter(void **state)
 {
     (void)state;
@@ -661,7 +693,7 @@ int main(void)
         TEST(test_early_frames), TEST(test_not_ready),
         TEST(test_read_anew),    TEST(test_resume),
         TEST(test_known),        TEST(test_known_is_compared_when_sent),
-        TEST(test_filter),       TEST(test_window),
+        TEST(test_filter),       TEST(test_guarded),       TEST(test_window),
         TEST(test_parts),        TEST(test_slow_reader),
         TEST(test_marks),        TEST(test_drain),
     };

@@ -14,6 +14,7 @@ import tempfile
 import threading
 import time
 
+from churn import SERVICE as JOBS, Jobs
 from config import ConfigWorld
 from readers import Follower, Judge, Poller, Resolver, serving
 from world import TTL_S, Client, EtcdClient, Members, ask, stop_clients, wait_for
@@ -24,7 +25,9 @@ CLIENTS, EACH, PORT = 20, 10, 10000
 SHORT_GRACE = 3  # of the last client's; the others have 15 s
 # A session's rest, an election, the whole TTL once more from a new leader, a second until it is lost; and a slow machine's share.
 DEAD_SHOWN_S = TTL_S + 2 + TTL_S + 1 + 6
-LIMIT_S = 900  # a slow machine's; it takes about 100 s
+CHURN_S = 60 * float(os.environ.get("MINUTES", "0")) or 40  # after the start-up
+START_UP_S, JOBS_A_SECOND = 40, 60
+LIMIT_S = 900 + CHURN_S  # a slow machine's; it takes about three minutes
 
 
 class World:
@@ -177,6 +180,71 @@ class World:
             if v["create_revision"] == created[i]:
                 self.judge.fault(f"{i} was there behind its grace")
 
+    def cut_half(self):
+        """Every second client cannot speak to anybody for longer than its TTL: nobody leaves traffic (the judge looks at every
+        answer), and all of them are marked, in every answer."""
+        self.cut(self.clients[0:17:2])
+
+    def cut(self, cut):
+        held = len(cut) * EACH
+        for c in cut:
+            c.pause(may_die=False)
+        wait_for("the guard holds them all", lambda: self.members.guards()[0] >= held)
+        time.sleep(TTL_S)
+        marked = {i: v for c in cut for i, v in self.of_client(c).items() if v.get("guarded") and v["serving"]}
+        if len(marked) != held:
+            self.judge.fault(f"{len(marked)} of {held} are shown as guarded and in traffic")
+        left = [i for c in cut for i in self.of_client(c, "?guarded=false")]
+        if left:
+            self.judge.fault(f"{len(left)} that are guarded are shown although they are not asked for")
+        status, _, targets = ask(self.members.client["n2"], "GET", "/sd/prometheus?namespace=default")
+        labeled = [t for t in targets if t["labels"]["__meta_cairn_guarded"] == "true" and t["labels"]["__meta_cairn_instance"] in marked]
+        if status != 200 or len(labeled) != held:
+            self.judge.fault(f"{len(labeled)} of {held} have the label of those that are held")
+        for c in cut:
+            c.resume()
+        self.registered()
+        for c in cut:
+            if any(v.get("guarded") for v in self.of_client(c).values()):
+                self.judge.fault(f"instances of {c.name} are marked although their client is back")
+
+    def churn(self):
+        """Jobs that die by their TTL, all the time: at most a tenth of the traffic is dead once that is usual, through another
+        leader too; and a cut of half of the clients is a storm all the same."""
+        jobs, worst, trips = Jobs(self.members.client.values(), JOBS_A_SECOND), (0, 0, 0), None
+        changed = False
+        try:
+            while time.monotonic() < jobs.begun + START_UP_S + CHURN_S:
+                time.sleep(0.5)
+                now = time.monotonic()
+                if now < jobs.begun + START_UP_S:
+                    continue
+                trips = self.members.guards()[1] if trips is None else trips
+                if now > jobs.begun + START_UP_S + CHURN_S / 2 and not changed:
+                    changed = True
+                    leader = self.members.leader()
+                    self.members.lead([n for n in self.members.names if n != leader][0])
+                    jobs.rearm(now)
+                    continue
+                shown = self.view("n1", JOBS)[1]
+                dead = len(jobs.dead(shown, now))
+                serving_now = sum(v["serving"] for v in shown.values()) + CLIENTS * EACH
+                worst = max(worst, (100 * dead / serving_now, dead, serving_now))
+            print(f"       {jobs.count()} jobs; at worst {worst[1]} of {worst[2]} in traffic were dead, {worst[0]:.1f} %")
+            if worst[0] > 10:
+                self.judge.fault(f"{worst[1]} of {worst[2]} in traffic were dead")
+            if jobs.count() < JOBS_A_SECOND * CHURN_S / 2:
+                self.judge.fault(f"only {jobs.count()} jobs registered: this machine is too slow for it")
+            if self.members.guards()[1] != trips:
+                self.judge.fault(f"a guard went on {self.members.guards()[1] - trips:.0f} times because of what dies every day")
+            self.cut(self.clients[0:17:2])
+            dead = len(jobs.dead(self.view("n1", JOBS)[1], time.monotonic()))
+            if dead > serving_now / 10:
+                self.judge.fault(f"{dead} dead jobs are in traffic while the guard holds others")
+        finally:
+            jobs.stop()
+        wait_for("the guard lets go", lambda: self.members.guards()[0] == 0, 60)
+
     def storm(self):
         held, trips = self.members.guards()
         stopped = self.clients[:16]
@@ -225,7 +293,7 @@ class World:
 
     def all(self):
         return {f.__name__: f for f in (self.restart_one, self.kill_leader, self.cut_off_follower, self.cut_off_leader,
-                                        self.restart_all, self.late_clients, self.storm, self.full_disk)}
+                                        self.restart_all, self.late_clients, self.storm, self.cut_half, self.churn, self.full_disk)}
 
     def run(self, names):
         failed = 0
