@@ -108,7 +108,7 @@ FUZZERS   := $(patsubst tests/fuzz/%_fuzz.c,%,$(wildcard tests/fuzz/*_fuzz.c))
 .PHONY: test-parts repeat real-time
 .PHONY: all deps run cluster demo test check scenarios linearizability lint e2e peer-proof crash rough interop fuzz bench bench-smoke install clean format chart chart-pods packaging console
 
-.PHONY: matrix docs debian13 arm64 sdk sdk-build registry-faults config-faults bench-registry bench-config start-order explore sim-mutants mutants-build failpoints sim chaos failover
+.PHONY: matrix docs debian13 arm64 sdk sdk-build registry-faults config-faults bench-registry bench-config start-order explore sim-mutants mutants-build failpoints sim chaos failover upgrade
 .DEFAULT_GOAL := all
 .SECONDARY:
 
@@ -399,6 +399,11 @@ CHAOS     := SERVER=$(or $(SERVER),$(BIN)/cairnd) TOOLS=$(BUILD)/tools
 chaos: $(BIN)/cairnd $(CHAOS_BIN) $(FAULTPROXY) $(BUILD)/tools/check-history
 	@$(MAKE) --no-print-directory FAILPOINTS=1 all
 	@$(CHAOS) FAILPOINT_SERVER=$(BUILD)-failpoints/bin/cairnd tests/chaos/run.sh $(SCENARIO)
+
+# The oldest supported build and this one in one cluster; SCENARIO=short for CI's form, OLD= for another old one (tests/upgrade).
+upgrade: $(BIN)/cairnd $(CHAOS_BIN) $(FAULTPROXY) $(BUILD)/tools/check-history
+	@$(MAKE) --no-print-directory FAILPOINTS=1 all
+	@$(CHAOS) FAILPOINT_SERVER=$(BUILD)-failpoints/bin/cairnd tests/upgrade/run.sh $(or $(SCENARIO),long)
 
 failover: $(BIN)/cairnd $(CHAOS_BIN)
 	@$(CHAOS) tests/chaos/failover.sh

@@ -116,9 +116,16 @@ static void apply(struct node *n, const struct raft_message *m)
         if (i % NODE_WILL_APPLY_MAX == 0 && left > 1 && n->options.will_apply)
             n->options.will_apply(n->options.arg, e, left < NODE_WILL_APPLY_MAX ? left : NODE_WILL_APPLY_MAX);
         n->options.apply(n->options.arg, e);
+        if (n->is_failed)
+            return;
     }
     for (size_t i = 0; i < m->response_count; i++)
         (void)raft_step_local(n->raft, &m->responses[i]);
+}
+
+void node_stop(struct node *n)
+{
+    n->is_failed = true;
 }
 
 static void handle_ready(struct node *n, const struct raft_ready *ready)
@@ -209,7 +216,7 @@ void node_turn(struct node *n)
         offer_snapshot(n);
     do {
         node_propose_queued(n);
-        while (raft_has_ready(n->raft)) {
+        while (!n->is_failed && raft_has_ready(n->raft)) {
             struct raft_ready ready;
             raft_ready(n->raft, &ready);
             handle_ready(n, &ready);
