@@ -291,7 +291,7 @@ SIM       := $(BUILD)/sim
 SIM_O     := $(patsubst %.c,$(BUILD)/%.o,tests/sim/sim_main.c $(wildcard tests/sim/cluster/*.c tests/sim/*.c tests/check/*.c \
              tests/scenario/render*.c))
 SIM_O     := $(sort $(filter-out $(BUILD)/tests/check/%_main.o,$(SIM_O)))
-SIM_WRAP  := $(foreach f,raft_new kv_apply watch_deliver store_set_needs_events \
+SIM_WRAP  := $(foreach f,raft_new kv_apply kv_put watch_deliver store_set_needs_events \
              malloc calloc realloc free,-Wl,--wrap=$f)
 SEEDS     := 300
 SEED      :=
