@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Feature levels; see feature.h. In the store's META table, under "feature": format 1, minor 1, target 1, reserved 1,
- * level 4 (little-endian), then the version's text. */
+ * Feature levels; see feature.h. In the store's META table, under "feature": format 1, minor 1, target 1,
+ * reserved 1, level 4 (little-endian), then the version's text. */
 #include "consensus/feature.h"
 
 #include <stdio.h>
@@ -25,8 +25,8 @@ unsigned feature_level_here(unsigned option)
 
 unsigned feature_level_of(enum entry_op op)
 {
-    /* ENTRY_DOWNGRADE_INFO came with level 2, but must be understood when a job has lowered the level to 1; members
-     * of level 1 skip it, and it changes nothing that they have. */
+    /* ENTRY_DOWNGRADE_INFO came with level 2, but must be understood when a job has lowered the level to 1;
+     * members of level 1 skip it, and it changes nothing that they have. */
     return op == ENTRY_TRIAL ? FEATURE_LEVEL_TRIAL : FEATURE_LEVEL_FIRST;
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Feature levels: a small number for what all members of a cluster understand (feature.def). Pure.
  *
- * The cluster's level is part of the replicated state. Only kv_level.c changes it; this file knows which entry
- * needs which level, and how the level lies in the store. */
+ * The cluster's level is part of the replicated state. Only kv_level.c changes it; this file knows which
+ * entry needs which level, and how the level lies in the store. */
 #ifndef CONSENSUS_FEATURE_H
 #define CONSENSUS_FEATURE_H
 
@@ -28,8 +28,8 @@ enum { FEATURE_ETCD_MINOR = 7 };
 /* As of the applied entry; zeros are never valid (feature_state_first). */
 struct feature_state {
     unsigned level;
-    unsigned minor;        /* of the cluster version, 3.minor */
-    unsigned target_minor; /* of a downgrade job; 0 = none */
+    unsigned minor;                        /* of the cluster version, 3.minor */
+    unsigned target_minor;                 /* of a downgrade job; 0 = none */
     char version[FEATURE_VERSION_MAX + 1]; /* of ours that brought the level, as whoever raised it knows it */
 };
 

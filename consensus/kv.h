@@ -81,7 +81,7 @@ struct kv_options {
     uint64_t snapshot_bytes_per_s;      /* to one follower; 0 = no limit */
     uint64_t auth_token_ttl_ms;         /* of a simple token that is not used: 300,000 */
     uint64_t corrupt_check_interval_ms; /* members' states are compared so often: 60,000; 0 = never */
-    unsigned feature_level;             /* 0 = all that this build has; else as an older or, in tests, newer one */
+    unsigned feature_level; /* 0 = all that this build has; else as an older or, in tests, newer one */
 };
 
 /* Opens or creates the data folder, replays the WAL, starts to elect. On an error nothing was changed and

@@ -329,7 +329,8 @@ void kv_will_apply(void *arg, const struct raft_entry *entries, size_t count)
  * members of the first feature level skip when they go on with a log of later members. */
 static void digest_entry(struct kv *kv, const struct raft_entry *entry, enum entry_op op)
 {
-    if (op != ENTRY_PUT && op != ENTRY_TRIAL && op != ENTRY_DOWNGRADE_INFO && op != ENTRY_TXN && op != ENTRY_DELETE_RANGE && op != ENTRY_STATE_CHECK)
+    if (op != ENTRY_PUT && op != ENTRY_TRIAL && op != ENTRY_DOWNGRADE_INFO && op != ENTRY_TXN &&
+        op != ENTRY_DELETE_RANGE && op != ENTRY_STATE_CHECK)
         store_digest_add(kv->store, blob_slice(entry->data));
 }
 

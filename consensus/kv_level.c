@@ -50,10 +50,11 @@ static void explain(struct kv *kv, const char *what, unsigned level, struct slic
     char needs[80] = "a newer version of cairnd";
     if (version.size && version.size <= FEATURE_VERSION_MAX)
         snprintf(needs, sizeof needs, "cairnd %.*s or later", (int)version.size, (const char *)version.data);
-    snprintf(kv->level_text, sizeof kv->level_text,
-             "%s needs feature level %u, this build has %u: start %s with the same data folder, it goes on from "
-             "here; nothing was applied beyond it and nothing is lost",
-             what, level, kv->feature_max, needs);
+    snprintf(
+        kv->level_text, sizeof kv->level_text,
+        "%s needs feature level %u, this build has %u: start %s with the same data folder, it goes on from "
+        "here; nothing was applied beyond it and nothing is lost",
+        what, level, kv->feature_max, needs);
 }
 
 int kv_level_load(struct kv *kv)
@@ -238,8 +239,7 @@ static void decide(struct kv *kv)
     }
     if (s->target_minor && s->minor != s->target_minor)
         propose(kv, lowered, s->target_minor);
-    else if (s->target_minor && s->level > FEATURE_LEVEL_FIRST && most == s->level &&
-             least == s->level)
+    else if (s->target_minor && s->level > FEATURE_LEVEL_FIRST && most == s->level && least == s->level)
         propose_end_of_job(kv);
     else if (!s->target_minor && (least > s->level || (s->minor != FEATURE_ETCD_MINOR && least == s->level &&
                                                        least == kv->feature_max)))
@@ -326,10 +326,11 @@ const char *kv_level_refusal(struct kv *kv, unsigned level)
         level = FEATURE_LEVEL_FIRST;
     if (level >= kv->feature.level)
         return NULL;
-    snprintf(kv->level_text, sizeof kv->level_text,
-             "the cluster is at feature level %u (cairnd %s or later), this member has level %u: start a newer "
-             "version, or lower the cluster first with `etcdctl downgrade enable`",
-             kv->feature.level, kv->feature.version, level);
+    snprintf(
+        kv->level_text, sizeof kv->level_text,
+        "the cluster is at feature level %u (cairnd %s or later), this member has level %u: start a newer "
+        "version, or lower the cluster first with `etcdctl downgrade enable`",
+        kv->feature.level, kv->feature.version, level);
     return kv->level_text;
 }
 

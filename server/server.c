@@ -187,8 +187,8 @@ static void collect_facts(void *arg, struct buf *out)
                       "Which version is running. 1 for 'cluster_version' label.");
     struct arena arena = {0};
     const char *cluster = kv_cluster_version(s->kv, &arena);
-    buf_addf(out, "etcd_cluster_version{cluster_version=\"%.*s\"} 1\n", (int)(strrchr(cluster, '.') - cluster),
-             cluster);
+    buf_addf(out, "etcd_cluster_version{cluster_version=\"%.*s\"} 1\n",
+             (int)(strrchr(cluster, '.') - cluster), cluster);
     arena_done(&arena);
     metric_print_head(out, "etcd_server_id", "gauge",
                       "Server or member ID in hexadecimal format. 1 for 'server_id' label.");

@@ -3,8 +3,8 @@
 #ifndef SERVER_VERSION_H
 #define SERVER_VERSION_H
 
-#define CAIRN_VERSION        "0.1.0"
-#define ETCD_VERSION         "3.7.1" /* Status, /version, --version */
+#define CAIRN_VERSION "0.1.0"
+#define ETCD_VERSION  "3.7.1" /* Status, /version, --version */
 
 struct buf;
 

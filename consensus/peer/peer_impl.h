@@ -202,7 +202,7 @@ struct tcp_peers {
     uv_loop_t *loop;
     const struct peer_events *events;
     void *arg;
-    uint64_t cluster_id, self; /* 0 = no identity yet */
+    uint64_t cluster_id, self;      /* 0 = no identity yet */
     uint32_t level, required_level; /* ours; what the cluster is at (peer_ops.set_level) */
     uint64_t run, next_number;
     uint64_t ping_ms, silence_ms;

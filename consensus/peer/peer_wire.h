@@ -54,8 +54,8 @@ enum wire_stage {
 
 struct wire_hello {
     uint16_t version;
-    uint8_t lane; /* enum peer_lane, WIRE_LANE_CONFIRM or WIRE_LANE_QUESTION */
-    uint32_t level; /* the feature level that the dialer has; 0 = the first */
+    uint8_t lane;                  /* enum peer_lane, WIRE_LANE_CONFIRM or WIRE_LANE_QUESTION */
+    uint32_t level;                /* the feature level that the dialer has; 0 = the first */
     uint64_t cluster_id, from, to; /* 0 for a question */
     uint64_t run, number;          /* of the dialing process, of the connection within it; later ones win */
     uint8_t nonce[PROOF_NONCE_SIZE];

@@ -422,8 +422,8 @@ static void a_member_that_is_too_old_is_refused_for_good(void **state)
     (void)state;
     struct world *w = world_new(1);
     struct machine *m = world_wait_for_leader(w);
-    static const Peerpb__Question__Kind kinds[] = {
-        PEERPB__QUESTION__KIND__ADD, PEERPB__QUESTION__KIND__CLAIM, PEERPB__QUESTION__KIND__REPLACE};
+    static const Peerpb__Question__Kind kinds[] = {PEERPB__QUESTION__KIND__ADD, PEERPB__QUESTION__KIND__CLAIM,
+                                                   PEERPB__QUESTION__KIND__REPLACE};
     for (int i = 0; i < 100 && kv_feature_level(m->kv) < FEATURE_LEVEL_LAST; i++)
         world_run_ms(w, 100);
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {

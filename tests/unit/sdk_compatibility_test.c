@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What the SDK makes of newer servers and of files of other versions (docs/compatibility.md): fields and frames
- * that it does not know are passed over, a cache of a later form is not believed, one of the oldest is. */
+ * What the SDK makes of newer servers and of files of other versions (docs/compatibility.md): fields and
+ * frames that it does not know are passed over, a cache of a later form is not believed, one of the oldest
+ * is. */
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,8 +41,9 @@ static void frames_and_fields_of_the_future_are_passed_over(void **state)
     assert_int_equal(changes, 1);
     assert_int_equal(s.revision, 5);
     assert_int_equal(json_object_size(s.items), 1);
-    give(&s, "delta",
-         "{\"sid\":1,\"revision\":7,\"previous\":5,\"put\":[{\"id\":\"j\"}],\"delete\":[],\"moved\":[\"i\"]}");
+    give(
+        &s, "delta",
+        "{\"sid\":1,\"revision\":7,\"previous\":5,\"put\":[{\"id\":\"j\"}],\"delete\":[],\"moved\":[\"i\"]}");
     assert_int_equal(changes, 2);
     assert_int_equal(json_object_size(s.items), 2);
     json_decref(s.items);
@@ -73,7 +75,9 @@ static json_int_t cached(struct cairn_client *c)
     return revision;
 }
 
-#define REST "\"kind\":\"service\",\"namespace\":\"default\",\"group\":\"g\",\"name\":\"n\",\"revision\":9,\"items\":{\"i\":{\"id\":\"i\"}}"
+#define REST                                                                                                 \
+    "\"kind\":\"service\",\"namespace\":\"default\",\"group\":\"g\",\"name\":\"n\",\"revision\":9,"          \
+    "\"items\":{\"i\":{\"id\":\"i\"}}"
 
 static void the_oldest_cache_is_read_and_a_later_one_is_not(void **state)
 {

@@ -1,7 +1,7 @@
 # Two versions in one cluster, under recorded load: read by tests/chaos/run.sh in place of its own scenarios. OLD is the oldest
 # supported build (old.sh), SERVER this one. Rolling is what an operator does: one member at a time, each serves before the next.
-SHORT="upgrade_and_back downgrade_and_up unknown_entry"
-ALL="old_alone upgrade roll_back upgrade_and_back downgrade_and_up refused_without_downgrade unknown_entry newer_with_this"
+SHORT="oldest_formats upgrade_and_back downgrade_and_up unknown_entry"
+ALL="oldest_formats old_alone upgrade roll_back upgrade_and_back downgrade_and_up refused_without_downgrade unknown_entry newer_with_this"
 LONG="storm_of_versions"
 
 all_as() { local i; for i in $(all); do server_of[$i]=$1; done; }
@@ -63,6 +63,51 @@ end_well() {
     healed
     no_error_of_versions
     judge
+}
+
+# What the old build leaves on disk, this one reads: log, store, documents of registry and config center, users, an
+# export archive, the file of --join-token-file.
+api() { curl -s -S --fail --max-time 20 -X "$1" "${@:3}" "http://${ep[0]}/api/v1/$2"; }
+gateway() { curl -s -S --fail --max-time 20 -d "$2" "http://${ep[0]}/v3/$1"; }
+everything() { # as the API tells it, in a form that two builds share
+    local what
+    for what in configs "configs/app.yaml?meta=true" configs/app.yaml/history configs/app.yaml/draft?meta=true "configs/gray.yaml?meta=true" services services/web; do
+        echo "== $what" && api GET "$what" | jq -S 'del(.revision)' || return 1
+    done
+    gateway kv/range '{"key":"AA==","range_end":"AA=="}' | jq -S '[.kvs[] | {key, value, version, create_revision, lease}]'
+    gateway auth/role/list '{}' | jq -S .roles
+    gateway lease/leases '{}' | jq -S '.leases | sort_by(.ID)'
+}
+oldest_formats() {
+    local i
+    members=1
+    head -c 32 /dev/urandom | base64 -w0 >"$out/token"
+    chmod 600 "$out/token"
+    all_as "$OLD"
+    cluster 1 --join-token-file "$out/token" --snapshot-count 100
+    api PUT configs/app.yaml --data-binary 'a: 1' >/dev/null || fail "the old build takes no configuration"
+    api PUT configs/app.yaml --data-binary 'a: 2' >/dev/null || fail "the old build takes no second release"
+    api PUT configs/gray.yaml --data-binary 'b: 1' >/dev/null || fail "the old build takes no configuration"
+    api PUT services/web/instances/w1 -d '{"host":"10.0.0.1","port":80,"ttl":3600,"metadata":{"a":"b"}}' >/dev/null || fail "the old build takes no instance"
+    api PUT configs/gray.yaml/gray/canary -d '{"priority":1,"match":{"zone":["b"]},"content":"b: 2"}' >/dev/null || fail "the old build takes no gray rule"
+    api PUT configs/app.yaml/draft --data-binary 'a: 3' >/dev/null || fail "the old build takes no draft"
+    gateway auth/role/add '{"name":"reader"}' >/dev/null || fail "the old build takes no role"
+    gateway lease/grant '{"TTL":3600,"ID":77}' >/dev/null || fail "the old build grants no lease"
+    for i in $(seq 300); do gateway kv/put "{\"key\":\"$(printf 'k%03d' $((i % 50)) | base64)\",\"value\":\"$(printf '%d' "$i" | base64)\",\"lease\":77}" >/dev/null || fail "put"; done
+    everything >"$out/before" || fail "the old build does not tell what it holds"
+    "$(dirname "$SERVER")/cairnctl" --endpoints="${ep[0]}" config export "$out/old.tar.gz" >>"$out/steps" 2>&1 || fail "no export of the old build"
+    kill_member 0 # nothing is tidied up
+    server_of[0]=$SERVER
+    start 0
+    ready || fail "this build does not start on the old one's folder: $(tail -1 "$out/log0" | cut -c1-300)"
+    everything >"$out/after" || fail "this build does not tell what the old one held"
+    diff "$out/before" "$out/after" >"$out/difference" || fail "this build tells something else: $(head -3 "$out/difference")"
+    level_is 2
+    api DELETE configs/app.yaml >/dev/null || fail "delete"
+    "$(dirname "$SERVER")/cairnctl" --endpoints="${ep[0]}" config import "$out/old.tar.gz" >>"$out/steps" 2>&1 || fail "the old archive is not taken: $(tail -1 "$out/steps")"
+    [ "$(api GET configs/app.yaml)" = 'a: 2' ] || fail "the old archive brings another content"
+    stop_member 0
+    echo "$(wc -l <"$out/before") lines of state, and an archive of the old build"
 }
 
 # The old build by itself, so that what it cannot do is not blamed on mixing.
