@@ -17,6 +17,7 @@
 #include <uv.h>
 
 #include "base/mem.h"
+#include "base/turn.h"
 
 struct worker {
     uv_poll_t wake; /* first: freed in its close callback */
@@ -96,6 +97,7 @@ static void on_wake(uv_poll_t *wake, int status, int events)
     struct worker *w = container_of(wake, struct worker, wake);
     (void)status;
     (void)events;
+    turn_enter(TURN_WORKER_RESULT);
     uint64_t count;
     ssize_t n = read(w->wake_fd, &count, sizeof count);
     (void)n; /* nothing there: no harm, what is finished is looked up */

@@ -16,6 +16,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/turn.h"
 
 enum {
     DIRECT_ALIGN = 512,        /* of offset and size: the sector of most disks */
@@ -78,6 +79,7 @@ static void real_submit(struct io *io, enum io_worker worker, struct worker_job 
 static void on_timer(uv_timer_t *handle)
 {
     struct real_timer *t = container_of(handle, struct real_timer, handle);
+    turn_enter(TURN_TIMER);
     t->owner->fire(t->owner);
 }
 
@@ -424,7 +426,10 @@ static const struct io_ops real_ops = {
 struct io *io_real_new(struct uv_loop_s *loop, bool unsafe_no_fsync)
 {
     static const char *const names[IO_WORKER_COUNT] = {
-        [IO_WORKER_WAL] = "wal", [IO_WORKER_STORE] = "store", [IO_WORKER_SNAPSHOT] = "snapshot"};
+        [IO_WORKER_WAL] = "wal",
+        [IO_WORKER_STORE] = "store",
+        [IO_WORKER_SNAPSHOT] = "snapshot",
+        [IO_WORKER_CONTENT] = "content"};
     struct io_real *r = mem_new(sizeof(*r));
 
     r->io.ops = &real_ops;

@@ -6,6 +6,7 @@
 
 #include "base/failpoint.h"
 #include "base/metric.h"
+#include "base/turn.h"
 
 #define PENDING_MAX (1u << 20) /* proposals of this member that may wait at once */
 #define LEASE_COST  64         /* as etcd counts a lease against the quota */
@@ -71,6 +72,8 @@ static void take_out(struct kv *kv, struct kv_request *r)
         kv_ring_clear(&kv->ring, r->id);
     else if (r->state == KV_CALLED && kv_ring_find(&kv->calls, r->id) == r)
         kv_ring_clear(&kv->calls, r->id);
+    else if (r->state == KV_APPLYING)
+        kv_forget_answer(kv);
     kv_drop_long(kv, r);
     list_remove(&r->link);
     r->state = KV_IDLE;
@@ -148,7 +151,8 @@ static int propose(struct kv *kv, uint64_t id, enum entry_op op, const ProtobufC
         blob_unref(data);
         return ERR_REQUEST_TOO_LARGE;
     }
-    return node_propose(kv->node, data);
+    bool is_internal = who->is_own && id == 0;
+    return is_internal ? node_propose_internal(kv->node, data) : node_propose(kv->node, data);
 }
 
 int kv_propose(struct kv *kv, enum entry_op op, const ProtobufCMessage *m)
@@ -327,6 +331,11 @@ uint64_t kv_cluster_id(const struct kv *kv)
     return kv->cluster_id;
 }
 
+struct kv_space kv_space(const struct kv *kv)
+{
+    return (struct kv_space){store_live_size(kv->store), (uint64_t)kv->quota_bytes};
+}
+
 unsigned kv_alarms(const struct kv *kv)
 {
     return (alarms_has(&kv->alarms, ETCDSERVERPB__ALARM_TYPE__NOSPACE) ? 1u : 0u) |
@@ -422,6 +431,8 @@ static void set_gauges(struct kv *kv)
 {
     metric_set(METRIC_PROPOSALS_COMMITTED, (double)kv->state.commit);
     metric_set(METRIC_PROPOSALS_APPLIED, (double)store_applied_index(kv->store));
+    metric_set(METRIC_PENDING_BYTES, (double)node_pending_bytes(kv->node));
+    metric_set(METRIC_STORE_PENDING_BYTES, (double)store_pending_bytes(kv->store));
     metric_set(METRIC_PROPOSALS_PENDING, (double)(kv->ring.next - kv->ring.first));
 }
 
@@ -435,21 +446,29 @@ void kv_come_again(struct kv *kv)
 
 void kv_turn(struct kv *kv)
 {
+    turn_enter(TURN_KV_OTHER);
     kv->turn_ms = kv_now_ms(kv);
     answer_failed(kv);
     if (kv->is_closing)
         return;
     kv_ask_turn(kv);
+    turn_enter(TURN_KV_RANGE);
     kv_run_reads(kv);
+    turn_enter(TURN_KV_PROPOSE);
     node_turn(kv->node);
+    turn_enter(TURN_KV_RANGE);
     kv_run_reads(kv);
+    turn_enter(TURN_KV_PEERS);
     if (kv->peers)
         kv_peer_turn(kv);
     kv_note_given(kv);
     if (!kv->is_ready)
         kv_check_ready(kv);
     answer_failed(kv);
-    bool has_more = watch_turn(kv->hub, kv->turn_ms) || !list_is_empty(&kv->failed);
+    turn_enter(TURN_WATCH_DELIVER);
+    bool has_more = watch_turn(kv->hub, kv->turn_ms) || !list_is_empty(&kv->failed) ||
+                    node_is_applying(kv->node);
+    turn_enter(TURN_KV_STORE);
     store_turn(kv->store); /* last: it closes the read view of this turn */
     set_gauges(kv);
     if (has_more)

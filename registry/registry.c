@@ -6,6 +6,7 @@
  * Invariant: between turns the catalog shows whole revisions, up to registry_revision. Nothing here knows who
  * leads: what only the leader does, by the clock, is the janitor's. */
 #include "base/metric.h"
+#include "base/turn.h"
 #include "registry/registry_private.h"
 #include "registry/survey.h"
 
@@ -191,10 +192,13 @@ void registry_wait_revision(struct registry *r, struct registry_request *q, int6
 
 void registry_turn(struct registry *r)
 {
+    turn_enter(TURN_REGISTRY_VIEW);
     if (feed_turn(r->feed))
         desk_come_again(&r->desk);
+    turn_enter(TURN_REGISTRY_JANITOR);
     if (registry_is_ready(r))
         janitor_turn(r->janitor);
+    turn_enter(TURN_REGISTRY_REQUESTS);
     if (r->was_acknowledged) {
         r->was_acknowledged = false;
         registry_drain_again(r);

@@ -12,6 +12,8 @@
  * Received bytes are parsed where they were read; only the beginning of an incomplete frame is kept. */
 #include "consensus/peer/peer_impl.h"
 
+#include "base/turn.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <netinet/tcp.h>
@@ -308,6 +310,7 @@ static void take_plain(struct conn *c, struct slice bytes)
 static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *b)
 {
     struct conn *c = s->data;
+    turn_enter(TURN_PEER_MESSAGES);
     if (c->state == CONN_CLOSING || n == 0)
         return;
     if (n < 0) {

@@ -21,6 +21,7 @@
 #include "base/log.h"
 #include "base/plant.h"
 #include "base/port_holder.h"
+#include "base/turn.h"
 
 enum { BACKLOG = 512, SOCKETS_MAX = 2, PONGS_MAX = 64 << 10 };
 
@@ -573,6 +574,7 @@ static void on_connection(uv_stream_t *server, int status)
     struct listener *l = server->data;
     struct tcp_peers *p = l->p;
     struct conn *c;
+    turn_enter(TURN_ACCEPT);
     if (status < 0) {
         if (peer_report_may_log(p, "accept", 0))
             log_warn("cannot accept connections for now", F_STR("error", uv_strerror(status)));

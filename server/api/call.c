@@ -713,6 +713,7 @@ static void call_writable(struct http_request *q)
 }
 
 static const struct http_handler api_handler = {
+    .work = TURN_API_REQUEST,
     .begin = call_begin,
     .end = call_end,
     .writable = call_writable,
@@ -723,6 +724,7 @@ static const struct http_handler api_handler = {
 };
 
 static const struct http_handler stream_handler = {
+    .work = TURN_API_REQUEST,
     .begin = call_begin,
     .body = call_body,
     .end = call_end,
@@ -739,6 +741,7 @@ struct api *api_new(const struct api_options *options)
     struct api *a = mem_new(sizeof *a);
     a->options = *options;
     list_init(&a->polls);
+    list_init(&a->sliced);
     if (!a->options.import_bytes_max)
         a->options.import_bytes_max = 128u << 20;
     return a;
@@ -754,12 +757,13 @@ static void forget(struct api_shared *s)
 bool api_turn(struct api *a)
 {
     enum { KEPT = 64 * 1024 };
+    bool has_more = api_slices_turn(a);
     for (size_t i = 0; i < API_SHARED; i++)
         if (a->shared[i].is_set)
             forget(&a->shared[i]);
     if (a->out.capacity > KEPT)
         buf_done(&a->out);
-    return api_judge_polls(a);
+    return api_judge_polls(a) || has_more;
 }
 
 void api_free(struct api *a)

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/turn.h"
 #include "server/grpc/private.h"
 
 enum { TRIM_MS = 1000 };
@@ -36,6 +37,7 @@ static void on_uv_timer(uv_timer_t *h)
 {
     struct grpc_server *s = h->data;
     struct heap_node *n;
+    turn_enter(TURN_TIMER);
     uint64_t now = server_now(s);
     s->timer_at = UINT64_MAX;
     while ((n = heap_first(&s->timers)) && n->key <= now) {

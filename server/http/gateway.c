@@ -331,6 +331,7 @@ static void call_gone(struct http_request *q)
 }
 
 static const struct http_handler stream_handler = {
+    .work = TURN_GATEWAY,
     .body = stream_body,
     .end = stream_end,
     .writable = call_writable,
@@ -364,6 +365,7 @@ static void gateway_begin(struct http_request *q)
 }
 
 const struct http_handler http_handler_gateway = {
+    .work = TURN_GATEWAY,
     .begin = gateway_begin,
     .end = unary_end,
     .writable = call_writable,

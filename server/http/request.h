@@ -14,6 +14,7 @@
 #include "base/blob.h"
 #include "base/buf.h"
 #include "base/mem.h"
+#include "base/turn.h"
 #include "server/http/http.h"
 
 enum http_method {
@@ -70,6 +71,8 @@ struct http_handler {
     /* The server is going down: a wait for something to happen ends now. What is about to be answered goes
      * on. */
     void (*drain)(struct http_request *q);
+
+    enum turn_work work; /* what its callbacks do, for the turn's account; 0: http_request */
 
     /* Of WebSockets. */
     const char *subprotocol;     /* spoken here; said when the client offers it */

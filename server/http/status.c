@@ -88,7 +88,7 @@ static void debug_vars_end(struct http_request *q)
 }
 
 static const struct http_handler http_handler_version = {.end = version_end};
-static const struct http_handler http_handler_metrics = {.end = metrics_end};
+static const struct http_handler http_handler_metrics = {.end = metrics_end, .work = TURN_METRICS};
 static const struct http_handler http_handler_debug_vars = {.end = debug_vars_end};
 
 extern const struct http_handler http_handler_gateway;

@@ -230,7 +230,8 @@ static void redirect_end(struct http_request *q)
 
 void console_mounts(struct kv *kv, struct http_mount ret_mounts[CONSOLE_MOUNTS])
 {
-    static const struct http_handler file_handler = {.end = file_end, .gone = file_gone};
+    static const struct http_handler file_handler = {
+        .end = file_end, .gone = file_gone, .work = TURN_CONSOLE};
     static const struct http_handler redirect_handler = {.end = redirect_end};
     ret_mounts[0] = (struct http_mount){.path = "/ui/", .handler = &file_handler, .context = kv};
     ret_mounts[1] = (struct http_mount){.path = "/ui", .handler = &redirect_handler, .context = kv};

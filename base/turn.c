@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * One sum for each work, cleared when the turn ends. See turn.h. */
+#include "base/turn.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/metric.h"
+
+static struct {
+    uint64_t (*mono_ns)(void);
+    bool has_begun;
+    enum turn_work current;
+    uint64_t begin_ns, since_ns; /* of the turn; of the work under way */
+    uint64_t spent_ns[TURN_WORKS];
+    uint64_t longest_ns[TURN_WORKS]; /* whole turns that this work was most of */
+} turn;
+
+static const char *const names[TURN_WORKS] = {
+#define TURN(id, name) [id] = name,
+#include "base/turn.def"
+#undef TURN
+};
+
+const char *turn_work_name(enum turn_work work)
+{
+    return names[work];
+}
+
+void turn_start(uint64_t (*mono_ns)(void))
+{
+    memset(&turn, 0, sizeof turn);
+    turn.mono_ns = mono_ns;
+}
+
+enum turn_work turn_enter(enum turn_work work)
+{
+    enum turn_work before = turn.current;
+    if ((work == before && turn.has_begun) || !turn.mono_ns)
+        return before;
+    uint64_t now_ns = turn.mono_ns();
+    if (turn.has_begun) {
+        turn.spent_ns[before] += now_ns - turn.since_ns;
+    } else {
+        turn.has_begun = true;
+        turn.begin_ns = now_ns;
+        before = TURN_OTHER;
+    }
+    turn.since_ns = now_ns;
+    turn.current = work;
+    return before;
+}
+
+bool turn_end(struct turn_result *ret_result)
+{
+    struct turn_result r = {0};
+    if (!turn.has_begun)
+        return false;
+    uint64_t now_ns = turn.mono_ns();
+    turn.spent_ns[turn.current] += now_ns - turn.since_ns;
+    for (int i = 0; i < TURN_WORKS; i++) {
+        if (turn.spent_ns[i] > r.work_ns) {
+            r.work = (enum turn_work)i;
+            r.work_ns = turn.spent_ns[i];
+        }
+    }
+    r.ns = now_ns - turn.begin_ns;
+    if (r.ns > turn.longest_ns[r.work])
+        turn.longest_ns[r.work] = r.ns;
+    memset(turn.spent_ns, 0, sizeof turn.spent_ns);
+    turn.has_begun = false;
+    turn.current = TURN_OTHER;
+    *ret_result = r;
+    return true;
+}
+
+void turn_print(struct buf *out)
+{
+    char name[100];
+    metric_print_head(
+        out, "cairn_loop_turn_longest_seconds", "gauge",
+        "The longest turn of the event loop since the start, by the work that took most of it.");
+    for (int i = 0; i < TURN_WORKS; i++) {
+        if (!turn.longest_ns[i])
+            continue;
+        snprintf(name, sizeof name, "cairn_loop_turn_longest_seconds{work=\"%s\"}", names[i]);
+        metric_print_value(out, name, (double)turn.longest_ns[i] / 1e9);
+    }
+}

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * turn: whole turns, the work that names them, the longest of each, and which of them are worth a log line.
+ */
+#include "tests/unit/unit.h"
+
+#include <string.h>
+
+#include "base/turn.h"
+#include "server/turn_watch.h"
+
+enum { MS = 1000000 };
+
+static uint64_t now_ns;
+static unsigned clock_reads;
+
+static uint64_t fake_clock(void)
+{
+    clock_reads++;
+    return now_ns;
+}
+
+static void start(void)
+{
+    now_ns = 1000 * (uint64_t)MS;
+    clock_reads = 0;
+    turn_start(fake_clock);
+}
+
+static void work(enum turn_work name, uint64_t ms)
+{
+    turn_enter(name);
+    now_ns += ms * MS;
+}
+
+static void test_the_longest_work_names_the_turn(void **state)
+{
+    (void)state;
+    struct turn_result r;
+    start();
+    work(TURN_HTTP_REQUEST, 2);
+    work(TURN_KV_APPLY, 5);
+    work(TURN_HTTP_REQUEST, 2);
+    work(TURN_GRPC_WRITE, 1);
+    assert_true(turn_end(&r));
+    assert_int_equal(r.ns, 10 * MS);
+    assert_int_equal(r.work, TURN_KV_APPLY);
+    assert_int_equal(r.work_ns, 5 * MS);
+    now_ns += 1000 * (uint64_t)MS; /* the loop waits: nobody's time */
+    work(TURN_HTTP_REQUEST, 2);
+    work(TURN_KV_APPLY, 3);
+    work(TURN_HTTP_REQUEST, 2); /* in two pieces, and more than the other all the same */
+    assert_true(turn_end(&r));
+    assert_int_equal(r.ns, 7 * MS);
+    assert_int_equal(r.work, TURN_HTTP_REQUEST);
+    assert_int_equal(r.work_ns, 4 * MS);
+}
+
+static void test_work_goes_back_to_what_was_before(void **state)
+{
+    (void)state;
+    struct turn_result r;
+    start();
+    work(TURN_KV_PROPOSE, 3);
+    enum turn_work before = turn_enter(TURN_KV_APPLY);
+    now_ns += 4 * MS;
+    turn_enter(before);
+    now_ns += 3 * MS;
+    assert_true(turn_end(&r));
+    assert_int_equal(r.ns, 10 * MS);
+    assert_int_equal(r.work, TURN_KV_PROPOSE);
+    assert_int_equal(r.work_ns, 6 * MS);
+}
+
+static void test_a_turn_without_work_is_none(void **state)
+{
+    (void)state;
+    struct turn_result r;
+    start();
+    assert_false(turn_end(&r));
+    work(TURN_DNS_QUERY, 1);
+    assert_true(turn_end(&r));
+    assert_false(turn_end(&r));
+    /* The same work as in the turn before begins a turn as any other. */
+    now_ns += 50 * MS;
+    work(TURN_DNS_QUERY, 2);
+    assert_true(turn_end(&r));
+    assert_int_equal(r.ns, 2 * MS);
+}
+
+static void test_naming_is_cheap(void **state)
+{
+    (void)state;
+    struct turn_result r;
+    start();
+    for (int i = 0; i < 1000; i++)
+        turn_enter(TURN_GRPC_CALL);
+    assert_int_equal(clock_reads, 1);
+    turn_enter(TURN_KV_RANGE);
+    assert_int_equal(clock_reads, 2);
+    assert_true(turn_end(&r));
+    assert_int_equal(clock_reads, 3);
+    turn_start(NULL);
+    turn_enter(TURN_GRPC_CALL);
+    assert_false(turn_end(&r));
+    assert_int_equal(clock_reads, 3);
+}
+
+static void test_print(void **state)
+{
+    (void)state;
+    struct turn_result r;
+    struct buf b = {0};
+    start();
+    for (uint64_t ms = 1; ms <= 8; ms *= 2) {
+        work(TURN_METRICS, 9 - ms);
+        assert_true(turn_end(&r));
+    }
+    work(TURN_GRPC_CALL, 250);
+    work(TURN_METRICS, 249);
+    assert_true(turn_end(&r));
+    turn_print(&b);
+    const char *values = strstr(buf_text(&b), "# TYPE cairn_loop_turn_longest_seconds gauge\n");
+    assert_non_null(values);
+    assert_string_equal(strchr(values, '\n') + 1,
+                        "cairn_loop_turn_longest_seconds{work=\"metrics\"} 0.008\n"
+                        "cairn_loop_turn_longest_seconds{work=\"grpc_call\"} 0.499\n");
+    buf_done(&b);
+}
+
+static void test_names_are_unique(void **state)
+{
+    (void)state;
+    for (int i = 0; i < TURN_WORKS; i++)
+        for (int k = 0; k < i; k++)
+            assert_string_not_equal(turn_work_name((enum turn_work)i), turn_work_name((enum turn_work)k));
+}
+
+static void test_log_lines_are_limited(void **state)
+{
+    (void)state;
+    struct turn_watch w = {0};
+    struct turn_result at_bound = {.ns = 50 * MS}, over = {.ns = 50 * MS + 1};
+    uint64_t left_out = 99, second = 1000 * (uint64_t)MS, t = 5 * second;
+    assert_false(turn_watch_judge(&w, &at_bound, t, &left_out));
+    assert_true(turn_watch_judge(&w, &over, t, &left_out));
+    assert_int_equal(left_out, 0);
+    assert_false(turn_watch_judge(&w, &over, t + 1, &left_out));
+    assert_false(turn_watch_judge(&w, &over, t + second - 1, &left_out));
+    assert_false(turn_watch_judge(&w, &at_bound, t + second - 1, &left_out));
+    assert_true(turn_watch_judge(&w, &over, t + second, &left_out));
+    assert_int_equal(left_out, 2);
+    assert_true(turn_watch_judge(&w, &over, t + 2 * second, &left_out));
+    assert_int_equal(left_out, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_the_longest_work_names_the_turn),
+        cmocka_unit_test(test_work_goes_back_to_what_was_before),
+        cmocka_unit_test(test_a_turn_without_work_is_none),
+        cmocka_unit_test(test_naming_is_cheap),
+        cmocka_unit_test(test_print),
+        cmocka_unit_test(test_names_are_unique),
+        cmocka_unit_test(test_log_lines_are_limited),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
