@@ -110,7 +110,7 @@ FUZZERS   := $(patsubst tests/fuzz/%_fuzz.c,%,$(wildcard tests/fuzz/*_fuzz.c))
 .PHONY: test-parts repeat real-time
 .PHONY: all deps run cluster demo test check scenarios linearizability lint e2e peer-proof crash rough interop fuzz bench bench-smoke install clean format chart chart-pods packaging console
 
-.PHONY: abuse memory matrix docs debian13 arm64 sdk sdk-build registry-faults config-faults bench-registry bench-config start-order explore sim-mutants mutants-build failpoints sim chaos failover
+.PHONY: abuse memory matrix docs debian13 arm64 sdk sdk-build registry-faults config-faults bench-registry bench-config start-order explore sim-mutants mutants-build failpoints sim chaos failover upgrade
 .DEFAULT_GOAL := all
 .SECONDARY:
 
@@ -293,7 +293,7 @@ SIM       := $(BUILD)/sim
 SIM_O     := $(patsubst %.c,$(BUILD)/%.o,tests/sim/sim_main.c $(wildcard tests/sim/cluster/*.c tests/sim/*.c tests/check/*.c \
              tests/scenario/render*.c))
 SIM_O     := $(sort $(filter-out $(BUILD)/tests/check/%_main.o,$(SIM_O)))
-SIM_WRAP  := $(foreach f,raft_new kv_apply watch_deliver store_set_needs_events \
+SIM_WRAP  := $(foreach f,raft_new kv_apply kv_put watch_deliver store_set_needs_events \
              malloc calloc realloc free,-Wl,--wrap=$f)
 SEEDS     := 300
 SEED      :=
@@ -401,6 +401,11 @@ CHAOS     := SERVER=$(or $(SERVER),$(BIN)/cairnd) TOOLS=$(BUILD)/tools
 chaos: $(BIN)/cairnd $(CHAOS_BIN) $(FAULTPROXY) $(BUILD)/tools/check-history
 	@$(MAKE) --no-print-directory FAILPOINTS=1 all
 	@$(CHAOS) FAILPOINT_SERVER=$(BUILD)-failpoints/bin/cairnd tests/chaos/run.sh $(SCENARIO)
+
+# The oldest supported build and this one in one cluster; SCENARIO=short for CI's form, OLD= for another old one (tests/upgrade).
+upgrade: $(BIN)/cairnd $(CHAOS_BIN) $(FAULTPROXY) $(BUILD)/tools/check-history
+	@$(MAKE) --no-print-directory FAILPOINTS=1 all
+	@$(CHAOS) FAILPOINT_SERVER=$(BUILD)-failpoints/bin/cairnd tests/upgrade/run.sh $(or $(SCENARIO),long)
 
 failover: $(BIN)/cairnd $(CHAOS_BIN)
 	@$(CHAOS) tests/chaos/failover.sh

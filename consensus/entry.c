@@ -2,9 +2,16 @@
  * Framing of log entries; see entry.h. */
 #include "consensus/entry.h"
 
+#include "base/plant.h"
+#include "consensus/feature.h"
+
 #include "proto/internal.pb-c.h"
 
 #define HEADER_FIELD 100 /* InternalRaftRequest.header */
+/* Of InternalRaftRequest, etcd's: none of them changes the state, in etcd neither. */
+#define REQUEST_ID_FIELD   1
+#define RANGE_FIELD        3
+#define VERSION_TEST_FIELD 9900
 /* Of the header: etcd's, then ours, which etcd's tools skip. */
 #define ID_FIELD       1
 #define USER_FIELD     2
@@ -12,6 +19,8 @@
 #define MEMBER_FIELD   16
 #define OWN_FIELD      17
 #define NEEDS_FIELD    18
+#define LEVEL_FIELD    19
+#define VERSION_FIELD  64
 /* Of the needs. */
 #define NEED_FIELD       1
 #define NEED_KEY_FIELD   1
@@ -79,8 +88,12 @@ const ProtobufCMessageDescriptor *entry_descriptor(enum entry_op op)
         return &etcdserverpb__cluster_version_set_request__descriptor;
     case ENTRY_MEMBER_ATTRIBUTES:
         return &etcdserverpb__cluster_member_attr_set_request__descriptor;
+    case ENTRY_DOWNGRADE_INFO:
+        return &etcdserverpb__downgrade_info_set_request__descriptor;
     case ENTRY_STATE_CHECK:
         return &etcdserverpb__state_check_request__descriptor;
+    case ENTRY_TRIAL:
+        return &etcdserverpb__put_request__descriptor;
     }
     return NULL;
 }
@@ -166,6 +179,23 @@ static size_t put_header(uint8_t *fields, uint64_t member, uint64_t id, const st
     return size;
 }
 
+/* What an entry needs that not every version understands; nothing for those of the first level. */
+static void add_level(enum entry_op op, struct buf *out)
+{
+    unsigned level = feature_level_of(op);
+    const char *version = feature_version(level);
+    size_t size = strlen(version), n = 0;
+    uint8_t b[16 + FEATURE_VERSION_MAX];
+    if (level == FEATURE_LEVEL_FIRST)
+        return;
+    n += put_varint(b + n, LEVEL_FIELD << 3 | WIRE_VARINT);
+    n += put_varint(b + n, level);
+    n += put_varint(b + n, VERSION_FIELD << 3 | WIRE_BYTES);
+    n += put_varint(b + n, size);
+    buf_add(out, b, n);
+    buf_add(out, version, size);
+}
+
 /* As AuthNeeds of internal.proto, with its tag and size; of a native write alone. */
 static void add_needs(const struct auth_needs *needs, struct buf *out)
 {
@@ -204,6 +234,7 @@ struct blob *entry_encode(uint64_t member, uint64_t id, enum entry_op op, const 
     }
     if (who->needs)
         add_needs(who->needs, &needs);
+    add_level(op, &needs);
     n += put_varint(head + n, HEADER_FIELD << 3 | WIRE_BYTES);
     n += put_varint(head + n, fields_size + needs.size + user_head + who->user.size);
     memcpy(head + n, fields, fields_size);
@@ -284,42 +315,72 @@ static bool take_field(struct slice *s, uint64_t *ret_number, struct slice *ret_
     return true;
 }
 
+static void note_unknown(struct entry *e, uint64_t number)
+{
+    if (!e->unknown)
+        e->unknown = number;
+}
+
+static int decode_header(struct slice rest, struct entry *e)
+{
+    uint64_t number, value;
+    struct slice bytes;
+    while (rest.size) {
+        if (!take_field(&rest, &number, &bytes, &value))
+            return ERR_MALFORMED;
+        if (number == ID_FIELD)
+            e->id = value;
+        else if (number == USER_FIELD)
+            e->who.user = bytes;
+        else if (number == REVISION_FIELD)
+            e->who.auth_revision = value;
+        else if (number == OWN_FIELD)
+            e->who.is_own = value == 1;
+        else if (number == NEEDS_FIELD) {
+            e->has_needs = true;
+            e->needs = bytes;
+        } else if (number == MEMBER_FIELD && bytes.size == 8)
+            e->member = get_le64(bytes.data);
+        else if (number == LEVEL_FIELD)
+            e->level = value < UINT32_MAX ? (unsigned)value : UINT32_MAX;
+        else if (number == VERSION_FIELD)
+            e->version = bytes;
+        else if (number != MEMBER_FIELD &&
+                 (number < ENTRY_SKIP_HEADER_FIRST || number > ENTRY_SKIP_HEADER_LAST))
+            note_unknown(e, number);
+    }
+    return OK;
+}
+
+static bool may_skip(uint64_t number)
+{
+    return number == REQUEST_ID_FIELD || number == RANGE_FIELD || number == VERSION_TEST_FIELD ||
+           (number >= ENTRY_SKIP_FIRST && number <= ENTRY_SKIP_LAST) || PLANTED(UNKNOWN_ENTRY_SKIPPED);
+}
+
 int entry_decode(struct slice bytes, struct entry *ret_entry)
 {
     struct entry e = {0};
-    bool has_op = false;
     uint64_t number, value;
     struct slice field;
     while (bytes.size) {
         if (!take_field(&bytes, &number, &field, &value))
             return ERR_MALFORMED;
         if (number == HEADER_FIELD) {
-            while (field.size) {
-                struct slice bytes8;
-                if (!take_field(&field, &number, &bytes8, &value))
-                    return ERR_MALFORMED;
-                if (number == ID_FIELD)
-                    e.id = value;
-                else if (number == USER_FIELD)
-                    e.who.user = bytes8;
-                else if (number == REVISION_FIELD)
-                    e.who.auth_revision = value;
-                else if (number == OWN_FIELD)
-                    e.who.is_own = value == 1;
-                else if (number == NEEDS_FIELD) {
-                    e.has_needs = true;
-                    e.needs = bytes8;
-                } else if (number == MEMBER_FIELD && bytes8.size == 8)
-                    e.member = get_le64(bytes8.data);
-            }
+            if (decode_header(field, &e) != OK)
+                return ERR_MALFORMED;
         } else if (number <= INT32_MAX && entry_descriptor((enum entry_op)number)) {
             e.op = (enum entry_op)number;
             e.body = field;
-            has_op = true;
+        } else if (may_skip(number)) {
+            e.is_skipped = true;
+        } else {
+            note_unknown(&e, number);
         }
     }
-    if (!has_op)
+    if (!e.op && !e.unknown && !e.is_skipped)
         return ERR_MALFORMED;
+    e.is_skipped = !e.op;
     *ret_entry = e;
     return OK;
 }

@@ -39,7 +39,17 @@ enum entry_op {
     ENTRY_AUTH_ROLE_REVOKE_PERMISSION = 1204,
     ENTRY_CLUSTER_VERSION = 1300,
     ENTRY_MEMBER_ATTRIBUTES = 1301,
+    ENTRY_DOWNGRADE_INFO = 1302,
     ENTRY_STATE_CHECK = 15000, /* ours */
+    ENTRY_TRIAL = 15001,       /* a Put of a kind that only tests propose (feature.h) */
+};
+
+/* Fields that a version may skip when it does not know them; any other one that it does not know stops it. */
+enum {
+    ENTRY_SKIP_FIRST = 14000, /* of InternalRaftRequest */
+    ENTRY_SKIP_LAST = 14999,
+    ENTRY_SKIP_HEADER_FIRST = 64, /* of its header */
+    ENTRY_SKIP_HEADER_LAST = 99,
 };
 
 /* Whose word an entry is, for the check of permissions when it is applied. */
@@ -58,6 +68,12 @@ struct entry {
     struct slice body; /* the operation's message, borrowed */
     bool has_needs;    /* entry_next_need says which; there may be none of them */
     struct slice needs;
+    unsigned level;       /* the feature level that it needs; 0 = the first */
+    struct slice version; /* of ours that brought that level, as its author knows it; may be empty */
+    /* The number of a field that this version does not know and must not skip; 0 = none. Then nothing else of
+     * the entry may be believed but its level and version. */
+    uint64_t unknown;
+    bool is_skipped; /* it holds nothing but what may be skipped */
 };
 
 /* NULL for operations that this version does not know. */
@@ -66,8 +82,9 @@ const ProtobufCMessageDescriptor *entry_descriptor(enum entry_op op);
 /* One reference for the caller. */
 struct blob *entry_encode(uint64_t member, uint64_t id, enum entry_op op, const ProtobufCMessage *message,
                           const struct entry_who *who);
-/* Fields it does not know are skipped; ERR_MALFORMED if the bytes are no such message or hold no operation.
- */
+/* ERR_MALFORMED if the bytes are no such message or hold no operation at all. Fields inside the operation's
+ * message that this version does not know are skipped: clients send them (they come with newer clients), and
+ * whatever a later version gives a meaning to, it reads only in entries of that level. */
 MUST_CHECK int entry_decode(struct slice bytes, struct entry *ret_entry);
 /* Takes the first of an entry's needs from `rest`, which begins as entry.needs; the slices are borrowed.
  * ERR_NOT_FOUND: there is none left. ERR_MALFORMED. */

@@ -4,6 +4,7 @@
  * the clock in kv_lead.c, what goes to other members in kv_peer.c, membership in kv_member.c. */
 #include "consensus/kv_impl.h"
 
+#include "base/failpoint.h"
 #include "base/metric.h"
 #include "base/turn.h"
 
@@ -180,6 +181,8 @@ void kv_start_write(struct kv *kv, struct kv_request *r, enum kv_kind kind, enum
     r->started_ms = kv->turn_ms;
     if (!err && kv->odd_since_ms)
         err = ERR_CORRUPT_CLUSTER;
+    if (!err && feature_level_of(op) > kv->feature.level)
+        err = ERR_NOT_CAPABLE;
     if (!err && kv->ring.next - kv->ring.first >= PENDING_MAX)
         err = ERR_TOO_MANY_REQUESTS;
     if (err) {
@@ -222,7 +225,10 @@ void kv_put(struct kv *kv, struct kv_request *r, const Etcdserverpb__PutRequest 
     int err = store_check_put(m);
     if (!err)
         err = check_quota(kv, store_put_cost(m));
-    kv_start_write(kv, r, KV_PUT, ENTRY_PUT, &m->base, err);
+    enum entry_op op = ENTRY_PUT;
+    if (kv->feature.level == FEATURE_LEVEL_TRIAL && FAILPOINT(TRIAL_LEVEL))
+        op = ENTRY_TRIAL;
+    kv_start_write(kv, r, KV_PUT, op, &m->base, err);
 }
 
 void kv_delete_range(struct kv *kv, struct kv_request *r, const Etcdserverpb__DeleteRangeRequest *m)
@@ -350,6 +356,8 @@ const char *kv_failed_at(const struct kv *kv)
         return "this member's state differs from that of the majority; at its next start it sets its folder "
                "aside "
                "and joins anew";
+    if (kv->failed_err == ERR_LEVEL)
+        return kv->level_text;
     return kv->failed_err ? "the log cannot be written" : "the store's file cannot be read or written";
 }
 
@@ -392,7 +400,7 @@ void kv_status(struct kv *kv, struct arena *a, Etcdserverpb__StatusResponse *r)
     r->header = arena_alloc(a, sizeof *r->header);
     kv_header(kv, store_revision(kv->store), r->header);
     r->version = arena_string(a, "3.7.1", 5);
-    r->storageversion = arena_string(a, "3.7.0", 5);
+    r->storageversion = (char *)(uintptr_t)kv_cluster_version(kv, a); /* follows it, as etcd's does */
     r->dbsize = (int64_t)sizes.file;
     r->dbsizeinuse = (int64_t)sizes.in_use;
     r->dbsizequota = kv->quota_bytes;
@@ -403,6 +411,9 @@ void kv_status(struct kv *kv, struct arena *a, Etcdserverpb__StatusResponse *r)
     r->islearner = kv->state.is_learner;
     r->downgradeinfo = arena_alloc(a, sizeof *r->downgradeinfo);
     etcdserverpb__downgrade_info__init(r->downgradeinfo);
+    r->downgradeinfo->enabled = kv->feature.target_minor != 0;
+    if (kv->feature.target_minor)
+        r->downgradeinfo->targetversion = arena_printf(a, "3.%u.0", kv->feature.target_minor);
     r->errors = arena_alloc(a, (kv->alarms.count + 1) * sizeof(char *));
     if (!kv->state.leader)
         r->errors[r->n_errors++] = arena_printf(a, "%s", err_text(ERR_NO_LEADER));

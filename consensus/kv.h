@@ -89,6 +89,7 @@ struct kv_options {
     uint64_t auth_token_ttl_ms;         /* of a simple token that is not used: 300,000 */
     int64_t long_units, slice_units;    /* for tests: what is long, and a slice of it; 0 = about a millisecond */
     uint64_t corrupt_check_interval_ms; /* members' states are compared so often: 60,000; 0 = never */
+    unsigned feature_level; /* 0 = all that this build has; else as an older or, in tests, newer one */
 };
 
 /* Opens or creates the data folder, replays the WAL, starts to elect. On an error nothing was changed and
@@ -161,6 +162,10 @@ void kv_member_replace(struct kv *kv, struct kv_request *r, uint64_t old_id,
 /* Only on the leader (ERR_NOT_LEADER); done when another leads. ERR_BAD_LEADER_TRANSFEREE,
  * ERR_TIMEOUT_LEADER_TRANSFER. */
 void kv_move_leader(struct kv *kv, struct kv_request *r, const Etcdserverpb__MoveLeaderRequest *m);
+/* Whether the cluster may go down to that version, on local state (kv_barrier first): ERR_DOWNGRADE_*. */
+MUST_CHECK int kv_check_downgrade(const struct kv *kv, unsigned major, unsigned minor);
+/* Starts or ends a downgrade job: ERR_DOWNGRADE_*, ERR_NO_INFLIGHT_DOWNGRADE. Response: none. */
+void kv_downgrade(struct kv *kv, struct kv_request *r, const Etcdserverpb__DowngradeInfoSetRequest *m);
 /* done(r, 0, NULL) when a linearizable read may run on this member (kv_range_now); one ReadIndex serves all
  * that wait. */
 void kv_barrier(struct kv *kv, struct kv_request *r);
@@ -213,6 +218,9 @@ MUST_CHECK int kv_range_now(struct kv *kv, const Etcdserverpb__RangeRequest *m, 
 MUST_CHECK int kv_range_page(struct kv *kv, const Etcdserverpb__RangeRequest *m, struct arena *a,
                              Etcdserverpb__RangeResponse **ret_response);
 void kv_status(struct kv *kv, struct arena *a, Etcdserverpb__StatusResponse *ret_response);
+/* As of the last applied entry: "3.7.0"; the feature level (feature.def). */
+const char *kv_cluster_version(const struct kv *kv, struct arena *a);
+unsigned kv_feature_level(const struct kv *kv);
 int64_t kv_revision(const struct kv *kv);
 struct io *kv_io(const struct kv *kv);   /* time, timers and randomness for who lives beside it */
 uint64_t kv_leader(const struct kv *kv); /* 0 = none */
@@ -262,6 +270,7 @@ enum { KV_TOPICS_MAX = 16, KV_ASK_BYTES_MAX = 1 << 20 /* of a question, of an an
 enum kv_topic {
     KV_TOPIC_SUBSCRIBERS = 1, /* registry/survey.h */
     KV_TOPIC_LISTENERS = 2,   /* config/listen_wire.h */
+    KV_TOPIC_LEVEL = 3,       /* kv_level.c */
 };
 
 struct kv_asked; /* somebody waits for an answer */

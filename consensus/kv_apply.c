@@ -27,7 +27,7 @@ static int check_alarms(const struct kv *kv, enum entry_op op, const ProtobufCMe
         return ERR_CORRUPT_CLUSTER;
     if (!alarms_has(&kv->alarms, ETCDSERVERPB__ALARM_TYPE__NOSPACE))
         return OK;
-    bool grows = op == ENTRY_PUT || op == ENTRY_LEASE_GRANT ||
+    bool grows = op == ENTRY_PUT || op == ENTRY_TRIAL || op == ENTRY_LEASE_GRANT ||
                  (op == ENTRY_TXN && store_txn_cost((const Etcdserverpb__TxnRequest *)m) > 0);
     return grows ? ERR_NO_SPACE : OK;
 }
@@ -183,6 +183,7 @@ static struct kv_outcome apply_operation(struct kv *kv, const struct entry *e, c
 {
     switch (e->op) {
     case ENTRY_PUT:
+    case ENTRY_TRIAL:
         return apply_put(kv, m, is_awaited);
     case ENTRY_DELETE_RANGE:
         return apply_delete_range(kv, m, is_awaited);
@@ -223,7 +224,10 @@ static struct kv_outcome apply_operation(struct kv *kv, const struct entry *e, c
     case ENTRY_AUTH_ROLE_REVOKE_PERMISSION:
         return kv_apply_auth(kv, e, m);
     case ENTRY_CLUSTER_VERSION:
+        kv_level_apply_version(kv, (const Etcdserverpb__ClusterVersionSetRequest *)m);
         break;
+    case ENTRY_DOWNGRADE_INFO:
+        return kv_level_apply_downgrade(kv, (const Etcdserverpb__DowngradeInfoSetRequest *)m);
     }
     return (struct kv_outcome){0};
 }
@@ -274,10 +278,11 @@ static void answer(struct kv *kv, struct kv_request *r, const struct entry *e, c
  * leases, whose id was chosen on the way. */
 static bool is_same_message(const struct kv_request *r, enum entry_op op)
 {
-    return r && (op == ENTRY_PUT || op == ENTRY_TXN || op == ENTRY_DELETE_RANGE);
+    return r && (op == ENTRY_PUT || op == ENTRY_TRIAL || op == ENTRY_TXN || op == ENTRY_DELETE_RANGE);
 }
 
-/* An entry that does not decode was never proposed by this code: it is skipped on every member alike. */
+/* An entry that does not decode was never proposed by any version: it is skipped on every member alike. One
+ * that decodes and is not understood is another matter (kv_level.c). */
 static const ProtobufCMessage *decode(struct kv *kv, const struct raft_entry *entry, struct entry *ret_entry,
                                       struct kv_request **ret_request)
 {
@@ -285,6 +290,8 @@ static const ProtobufCMessage *decode(struct kv *kv, const struct raft_entry *en
         return NULL;
     struct kv_request *r = kv_take_proposed(kv, ret_entry->member, ret_entry->id);
     *ret_request = r;
+    if (!ret_entry->op)
+        return NULL;
     if (is_same_message(r, ret_entry->op))
         return r->message;
     return protobuf_c_message_unpack(entry_descriptor(ret_entry->op), arena_allocator(&kv->arena),
@@ -320,10 +327,12 @@ void kv_will_apply(void *arg, const struct raft_entry *entries, size_t count)
     watch_will_deliver(kv->hub, keys, count);
 }
 
-/* What changes keys is in the store's digest by its records; the rest is by its entries. */
+/* What changes keys is in the store's digest by its records; the rest is by its entries, but for those that
+ * members of the first feature level skip when they go on with a log of later members. */
 static void digest_entry(struct kv *kv, const struct raft_entry *entry, enum entry_op op)
 {
-    if (op != ENTRY_PUT && op != ENTRY_TXN && op != ENTRY_DELETE_RANGE && op != ENTRY_STATE_CHECK)
+    if (op != ENTRY_PUT && op != ENTRY_TRIAL && op != ENTRY_DOWNGRADE_INFO && op != ENTRY_TXN &&
+        op != ENTRY_DELETE_RANGE && op != ENTRY_STATE_CHECK)
         store_digest_add(kv->store, blob_slice(entry->data));
 }
 
@@ -339,11 +348,18 @@ bool kv_apply(void *arg, const struct raft_entry *entry)
     struct kv_outcome o = {0};
     const ProtobufCMessage *m = NULL;
     struct kv_request *r = NULL;
-    store_begin(kv->store, entry->index, entry->term);
-    if (entry->type == RAFT_ENTRY_NORMAL && entry->data && entry->data->size) {
+    bool is_request = entry->type == RAFT_ENTRY_NORMAL && entry->data && entry->data->size;
+    if (is_request) {
         FAILPOINT(BEFORE_APPLY_ONE_ENTRY_NORMAL);
         m = decode(kv, entry, &e, &r);
-        if (m && e.op == ENTRY_PUT && FAILPOINT(APPLY_IS_SKIPPED)) {
+        if (kv_level_stops(kv, entry->index, &e, m))
+            return false; /* nothing of it was begun */
+    }
+    store_begin(kv->store, entry->index, entry->term);
+    if (is_request) {
+        if (kv_level_is_void(kv, &e)) {
+            o.err = ERR_NOT_CAPABLE;
+        } else if (m && e.op == ENTRY_PUT && FAILPOINT(APPLY_IS_SKIPPED)) {
             o.err = ERR_INTERNAL;
         } else if (m) {
             o.err = check_operation(kv, &e, m);
@@ -354,7 +370,7 @@ bool kv_apply(void *arg, const struct raft_entry *entry)
             if (!o.err)
                 o = apply_operation(kv, &e, m, r != NULL);
             digest_entry(kv, entry, e.op);
-        } else {
+        } else if (!e.is_skipped) {
             o.err = ERR_INTERNAL;
             log_error("log entry does not decode, skipped", F_UINT("index", entry->index));
         }

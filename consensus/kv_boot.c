@@ -312,6 +312,13 @@ void kv_boot_close(struct kv *kv)
 static void answer_request(struct kv *kv, struct peer_question *question, enum peer_verdict verdict,
                            Peerpb__Question *q)
 {
+    const char *too_old =
+        kv->state.is_leader && q->cluster_id == kv->cluster_id ? kv_level_refusal(kv, q->level) : NULL;
+    if (too_old) {
+        answer_with(kv, question, q->run, PEERPB__ANSWER__OUTCOME__REFUSED, too_old);
+        peerpb__question__free_unpacked(q, NULL);
+        return;
+    }
     const char *refusal = is_granted(kv, q) ? NULL : refusal_of(kv, q);
     bool is_add = operation_of(q) == PEER_QUERY_ADD;
     if (!refusal && verdict == PEER_ACCEPT) {

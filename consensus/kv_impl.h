@@ -11,6 +11,7 @@
 #include "consensus/auth/auth.h"
 #include "consensus/auth/token.h"
 #include "consensus/entry.h"
+#include "consensus/feature.h"
 #include "consensus/kv.h"
 #include "consensus/node/alarms.h"
 #include "consensus/node/compactor.h"
@@ -48,6 +49,7 @@ enum kv_kind {
     KV_MOVE_LEADER,
     KV_MEMBER_CLAIM,
     KV_AUTH,
+    KV_DOWNGRADE,
 };
 
 enum kv_request_state {
@@ -72,6 +74,19 @@ struct kv_vouch_query {
 struct kv_vouch {
     struct kv_vouch_query queries[RAFT_MEMBERS_MAX];
     uint64_t run, round, next_ms;
+};
+
+/* What each member has said of itself (kv_level.c). */
+struct kv_member_level {
+    uint64_t id;
+    unsigned level;
+};
+struct kv_level_round {
+    struct kv *kv;
+    struct kv_ask ask;
+    bool is_asking;
+    size_t count;
+    struct kv_member_level list[RAFT_MEMBERS_MAX];
 };
 
 /* An entry that takes longer than a turn may: it stays open while others have their turn. */
@@ -174,6 +189,11 @@ struct kv {
     void (*on_question)(void *arg, struct peer_question *question, const struct peer_asker *asker,
                         struct slice text);
     void *on_question_arg;
+    struct feature_state feature; /* kv_level.c: as of the last applied entry */
+    unsigned feature_max;         /* what this build has */
+    uint64_t level_due_ms;        /* when the leader asks the members again */
+    struct kv_level_round level_round;
+    char level_text[400];   /* why this member cannot go on, or a joining one may not */
     struct corrupt corrupt; /* kv_check.c */
     uint64_t check_interval_ms, checked_ms;
     uint64_t odd_since_ms; /* when this member learned that its state is wrong; 0 = it is not */
@@ -284,6 +304,18 @@ void kv_ask_close(struct kv *kv);
 void kv_ask_turn(struct kv *kv); /* at the begin of a turn: what is asked of itself, what has ended */
 void kv_on_ask_message(struct kv *kv, uint64_t from, bool is_answer, struct slice bytes);
 void kv_ask_unreachable(struct kv *kv, uint64_t id); /* its bulk lane is lost */
+
+/* kv_level.c */
+MUST_CHECK int kv_level_load(struct kv *kv); /* of a new store; ERR_LEVEL: level_text says why */
+void kv_level_open(struct kv *kv);
+void kv_level_close(struct kv *kv);
+void kv_level_tick(struct kv *kv);
+bool kv_level_is_void(const struct kv *kv, const struct entry *e); /* on every member */
+/* True: it must not be applied, this member ends. m is NULL when it does not decode. */
+bool kv_level_stops(struct kv *kv, uint64_t index, const struct entry *e, const ProtobufCMessage *m);
+void kv_level_apply_version(struct kv *kv, const Etcdserverpb__ClusterVersionSetRequest *m);
+struct kv_outcome kv_level_apply_downgrade(struct kv *kv, const Etcdserverpb__DowngradeInfoSetRequest *m);
+const char *kv_level_refusal(struct kv *kv, unsigned level); /* of a member that joins; NULL: it may */
 
 /* kv_check.c */
 void kv_check_tick(struct kv *kv);

@@ -154,6 +154,7 @@ void kv_on_tick(struct io_timer *timer)
     compact_by_itself(kv);
     publish_attributes(kv);
     kv_check_tick(kv);
+    kv_level_tick(kv);
     if (kv->peers) {
         kv_check_lost(kv);
         kv_retry_calls(kv);
@@ -205,6 +206,7 @@ static void on_new_leader(struct kv *kv)
     kv_fail_round(kv, ERR_LEADER_CHANGED);
     kv->is_space_alarm_proposed = false; /* may be lost with the leader that had it */
     kv->attributes_proposed_ms = 0;
+    kv->level_due_ms = 0;
     if (kv->state.is_leader)
         kv->elected_ms = kv_now_ms(kv);
     if (kv->is_forcing && kv->state.is_leader)

@@ -132,7 +132,9 @@ static int load_side_tables(struct kv *kv)
     int err = members_load(&kv->members, kv->store);
     if (!err)
         err = alarms_load(&kv->alarms, kv->store);
-    return err ? err : kv_auth_load(kv);
+    if (!err)
+        err = kv_auth_load(kv);
+    return err ? err : kv_level_load(kv);
 }
 
 static int load_identity(struct kv *kv, char *error, size_t error_size)
@@ -227,6 +229,7 @@ static struct kv *new_kv(const struct kv_options *o)
     kv->limit_ms = 5000 + 2 * o->election_ms;
     kv->peers = o->peers;
     kv->strict_reconfig = o->strict_reconfig_check;
+    kv->feature_max = feature_level_here(o->feature_level);
     kv->promotes_learners = o->promotes_learners;
     kv->requires_peer_proof = o->requires_peer_proof;
     kv->slice_units = o->slice_units;
@@ -241,6 +244,7 @@ static struct kv *new_kv(const struct kv_options *o)
         list_init(lists[i]);
     auth_tokens_init(&kv->tokens, o->auth_token_ttl_ms ? o->auth_token_ttl_ms : AUTH_TOKEN_TTL_MS);
     kv_ask_open(kv);
+    kv_level_open(kv);
     list_init(&kv->proving);
     kv->tick.fire = kv_on_tick;
     kv->again.fire = on_again;
@@ -303,7 +307,10 @@ static int open_store(struct kv *kv, const struct kv_options *o, const char *pat
     options.backend = NULL;
     kv->install.store = options;
     store_attach_leases(kv->store);
-    return load_side_tables(kv);
+    err = load_side_tables(kv);
+    if (err == ERR_LEVEL)
+        snprintf(error, error_size, "%s: %s", kv->data_dir, kv->level_text);
+    return err;
 }
 
 static void take_join(struct kv *kv, const struct kv_join *join)
@@ -535,6 +542,7 @@ void kv_close(struct kv *kv, void (*done)(void *arg), void *arg)
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
         while (!list_is_empty(lists[i]))
             kv_finish(kv, container_of(lists[i]->next, struct kv_request, link), ERR_STOPPED, NULL);
+    kv_level_close(kv);
     kv_ask_close(kv);
     kv_boot_close(kv);
     kv_vouch_close(kv);

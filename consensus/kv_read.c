@@ -333,6 +333,7 @@ static void run(struct kv *kv, struct kv_request *r)
     case KV_MOVE_LEADER:
     case KV_MEMBER_CLAIM:
     case KV_AUTH:
+    case KV_DOWNGRADE:
         break;
     }
     assert(!"a write is never in the list of reads");

@@ -183,6 +183,7 @@ static void on_installed(void *arg, int err, const char *error, struct store *st
     if (!PLANTED(SNAPSHOT_WITHOUT_MEMBERS))
         load_members(kv);
     load_rest(kv);
+    int level_err = PLANTED(SNAPSHOT_WITHOUT_LEVEL) ? OK : kv_level_load(kv);
     kv_listen_to_store(kv);
     watch_store_replaced(kv->hub, store);
     kv_restart_long(kv);
@@ -191,6 +192,13 @@ static void on_installed(void *arg, int err, const char *error, struct store *st
     FAILPOINT(RAFT_AFTER_APPLY_SNAP);
     log_info("installed a snapshot", F_UINT("index", store_applied_index(store)),
              F_UINT("term", store_applied_term(store)), F_INT("revision", store_revision(store)));
+    if (level_err) {
+        log_error("the state that the leader sent is of a newer version: this member stops",
+                  F_STR("reason", kv->level_text));
+        kv->failed_err = level_err;
+        node_stop(kv->node);
+        return;
+    }
     node_installed(kv->node);
     kv_come_again(kv);
 }

@@ -9,7 +9,10 @@
 #include "base/hash.h"
 #include "sdk/stream.h"
 
-enum { CACHE_BYTES_MAX = 64 << 20 };
+enum {
+    CACHE_BYTES_MAX = 64 << 20,
+    CACHE_VERSION = 1, /* of the file; one without a version is the first */
+};
 
 static void path_of(const struct cairn_client *c, const char *kind, const char *ns, const char *group,
                     const char *name, struct buf *out)
@@ -43,8 +46,9 @@ void cache_write(const struct subscription *s)
     struct buf path = {0};
     if (!s->client->cache_dir || !s->items || s->is_from_cache)
         return;
-    json_t *root = json_pack("{ss ss ss ss sI sO}", "kind", s->kind, "namespace", s->ns, "group", s->group,
-                             "name", s->name, "revision", (json_int_t)s->revision, "items", s->items);
+    json_t *root =
+        json_pack("{si ss ss ss ss sI sO}", "version", CACHE_VERSION, "kind", s->kind, "namespace", s->ns,
+                  "group", s->group, "name", s->name, "revision", (json_int_t)s->revision, "items", s->items);
     char *text = root ? json_dumps(root, JSON_COMPACT) : NULL;
     path_of(s->client, s->kind, s->ns, s->group, s->name, &path);
     if (text)
@@ -74,6 +78,13 @@ static bool says(const json_t *root, const char *key, const char *text)
     return said && strcmp(said, text) == 0;
 }
 
+/* A later version may mean something else by the same fields. Fields that are not known are passed over. */
+static bool is_readable(const json_t *root)
+{
+    const json_t *version = json_object_get(root, "version");
+    return !version || json_integer_value(version) == CACHE_VERSION;
+}
+
 json_t *cache_read(const struct cairn_client *c, const char *kind, const char *ns, const char *group,
                    const char *name, int64_t *ret_revision)
 {
@@ -84,8 +95,9 @@ json_t *cache_read(const struct cairn_client *c, const char *kind, const char *n
         return NULL;
     path_of(c, kind, ns, group, name, &path);
     if (read_file(buf_text(&path), &text) && json_parse(buf_slice(&text), &root, why, sizeof why) == OK &&
-        says(root, "kind", kind) && says(root, "namespace", ns) && says(root, "group", group) &&
-        says(root, "name", name) && json_is_object(json_object_get(root, "items"))) {
+        is_readable(root) && says(root, "kind", kind) && says(root, "namespace", ns) &&
+        says(root, "group", group) && says(root, "name", name) &&
+        json_is_object(json_object_get(root, "items"))) {
         items = json_incref(json_object_get(root, "items"));
         *ret_revision = json_integer_value(json_object_get(root, "revision"));
     }

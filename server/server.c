@@ -219,7 +219,11 @@ static void collect_facts(void *arg, struct buf *out)
     buf_add_text(out, "etcd_server_version{server_version=\"" ETCD_VERSION "\"} 1\n");
     metric_print_head(out, "etcd_cluster_version", "gauge",
                       "Which version is running. 1 for 'cluster_version' label.");
-    buf_add_text(out, "etcd_cluster_version{cluster_version=\"" ETCD_CLUSTER_MINOR "\"} 1\n");
+    struct arena arena = {0};
+    const char *cluster = kv_cluster_version(s->kv, &arena);
+    buf_addf(out, "etcd_cluster_version{cluster_version=\"%.*s\"} 1\n",
+             (int)(strrchr(cluster, '.') - cluster), cluster);
+    arena_done(&arena);
     metric_print_head(out, "etcd_server_id", "gauge",
                       "Server or member ID in hexadecimal format. 1 for 'server_id' label.");
     buf_addf(out, "etcd_server_id{server_id=\"%" PRIx64 "\"} 1\n", kv_member_id(s->kv));
@@ -658,6 +662,12 @@ static void open_config(struct server *s)
     s->config = config_new(&options);
 }
 
+static const char *cluster_version(void *arg, struct arena *a)
+{
+    const struct server *s = arg;
+    return s->kv ? kv_cluster_version(s->kv, a) : NULL;
+}
+
 static const char *why_not_ready(void *arg)
 {
     const struct server *s = arg;
@@ -750,7 +760,8 @@ static int open_front_ends(struct server *s)
         .own_hosts = o->own_hosts,
         .enable_gateway = o->enable_gateway,
         .server_version = ETCD_VERSION,
-        .cluster_version = ETCD_CLUSTER_VERSION,
+        .cluster_version = cluster_version,
+        .cluster_version_arg = s,
         .not_ready = why_not_ready,
         .not_ready_arg = s,
         .mounts = mounts,

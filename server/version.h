@@ -3,10 +3,8 @@
 #ifndef SERVER_VERSION_H
 #define SERVER_VERSION_H
 
-#define CAIRN_VERSION        "0.1.0"
-#define ETCD_VERSION         "3.7.1" /* Status, /version, --version */
-#define ETCD_CLUSTER_VERSION "3.7.0"
-#define ETCD_CLUSTER_MINOR   "3.7"
+#define CAIRN_VERSION "0.1.0"
+#define ETCD_VERSION  "3.7.1" /* Status, /version, --version */
 
 struct buf;
 

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "consensus/feature.h"
 #include "consensus/node/boot_rules.h"
 #include "consensus/node/node.h"
 
@@ -332,6 +333,7 @@ static void send_request(struct boot *b, const struct boot_decision *d)
                                          "add this member as a learner"};
     Peerpb__Question q = PEERPB__QUESTION__INIT;
     q.kind = d->kind;
+    q.level = feature_level_here(b->o.feature_level);
     q.run = b->rules.self.run;
     q.name = (char *)(uintptr_t)b->o.name;
     q.n_peer_urls = b->o.peer_url_count;

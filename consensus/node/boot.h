@@ -24,6 +24,7 @@ struct boot_options {
     bool is_existing;         /* --initial-cluster-state */
     bool is_auto;             /* it begins, or joins, as it finds the others */
     bool requires_peer_proof; /* answers only processes that show a token or a certificate */
+    unsigned feature_level;   /* as of kv_options */
     bool auto_join;           /* may ask a running cluster to take it in, or to replace what it lost */
 };
 

@@ -134,7 +134,10 @@ static size_t apply_entries(struct node *n, const struct raft_message *m, size_t
             return i;
         if (i % NODE_WILL_APPLY_MAX == 0 && left > 1 && n->options.will_apply)
             n->options.will_apply(n->options.arg, e, left < NODE_WILL_APPLY_MAX ? left : NODE_WILL_APPLY_MAX);
-        n->is_entry_open = !n->options.apply(n->options.arg, e);
+        bool is_done = n->options.apply(n->options.arg, e);
+        if (n->is_failed) /* it stands at this entry */
+            return i;
+        n->is_entry_open = !is_done;
         if (n->is_entry_open)
             return i;
         if (is_turn_over(n, i, e))
@@ -147,6 +150,11 @@ static void applied(struct node *n, const struct raft_message *m)
 {
     for (size_t i = 0; i < m->response_count; i++)
         (void)raft_step_local(n->raft, &m->responses[i]);
+}
+
+void node_stop(struct node *n)
+{
+    n->is_failed = true;
 }
 
 /* What there is no time for, and no room in the store, is held: at most APPLYING_BYTES_MAX, then raft hands out
@@ -286,7 +294,7 @@ void node_turn(struct node *n)
         offer_snapshot(n);
     do {
         node_propose_queued(n);
-        while (raft_has_ready(n->raft)) {
+        while (!n->is_failed && raft_has_ready(n->raft)) {
             struct raft_ready ready;
             raft_ready(n->raft, &ready);
             handle_ready(n, &ready);

@@ -128,6 +128,9 @@ void node_get_status(const struct node *n, struct raft_status *ret_status); /* n
 bool node_is_applying(const struct node *n); /* an entry is open, or there was no time for more; not: no room */
 bool node_has_work(const struct node *n);                                   /* node_turn would do something */
 
+/* Inside apply: this entry was not applied and cannot be; nothing is from now on, until the next start. */
+void node_stop(struct node *n);
+
 const struct node_state *node_state(const struct node *n);
 uint64_t node_last_index(const struct node *n);     /* of the log, at this moment */
 bool node_has_change_waiting(const struct node *n); /* of the configuration, in the log behind the applied */

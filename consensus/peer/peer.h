@@ -68,6 +68,9 @@ struct peer_ops {
     /* Until identity is set no lane is opened or accepted, but questions go both ways. */
     void (*set_events)(struct peers *p, const struct peer_events *events, void *arg);
     void (*set_identity)(struct peers *p, uint64_t cluster_id, uint64_t member_id);
+    /* Feature levels: what this member has, which it tells others; what the cluster is at: no stream to or
+     * from a member with less is opened from now on. May be NULL. */
+    void (*set_level)(struct peers *p, unsigned own, unsigned required);
     /* A member to reach, or its new URLs (copied). Itself: ignored. */
     void (*set_member)(struct peers *p, uint64_t id, const char *const *urls, size_t count);
     /* No longer a member: lanes are closed, its connections are refused as removed from now on. */

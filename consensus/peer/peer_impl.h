@@ -202,7 +202,8 @@ struct tcp_peers {
     uv_loop_t *loop;
     const struct peer_events *events;
     void *arg;
-    uint64_t cluster_id, self; /* 0 = no identity yet */
+    uint64_t cluster_id, self;      /* 0 = no identity yet */
+    uint32_t level, required_level; /* ours; what the cluster is at (peer_ops.set_level) */
     uint64_t run, next_number;
     uint64_t ping_ms, silence_ms;
     struct map members; /* by id */
@@ -231,6 +232,7 @@ struct tcp_peers {
 };
 
 uint64_t peer_now_ms(struct tcp_peers *p);
+bool peer_level_is_low(const struct tcp_peers *p, uint32_t level); /* of a member, as it announces it */
 struct member *peer_member_get(struct tcp_peers *p, uint64_t id);
 struct member *peer_member_add(struct tcp_peers *p, uint64_t id);
 void peer_member_set_urls(struct member *m, const char *const *urls, size_t count); /* dials if it may */

@@ -139,6 +139,9 @@ static void on_frame(struct conn *c, const struct wire_frame *frame)
         take_challenge(l, c, frame->payload);
     } else if (wire_read_reply(frame->payload, &reply) != OK) {
         peer_conn_close(c, ERR_MALFORMED, "bytes that are not of the peer protocol");
+    } else if (reply.reason == WIRE_WELCOME && peer_level_is_low(c->p, reply.level)) {
+        reply.reason = WIRE_LEVEL;
+        take_refusal(l, c, &reply);
     } else if (c->stage == WIRE_AWAIT_REPLY && reply.reason == WIRE_WELCOME &&
                reply.version == WIRE_VERSION && reply.member_id == l->member->id &&
                reply.cluster_id == c->p->cluster_id) {

@@ -124,7 +124,7 @@ static void refuse(struct conn *c, enum wire_reason reason)
                  F_HEX("remote-peer-id", h->from), F_HEX("remote-peer-cluster-id", h->cluster_id),
                  F_HEX("meant-member-id", h->to), F_UINT("remote-peer-protocol", h->version),
                  F_STR("remote-address", c->remote));
-    wire_add_reply(&c->out, &(struct wire_reply){WIRE_VERSION, reason, 0, p->cluster_id, p->self});
+    wire_add_reply(&c->out, &(struct wire_reply){WIRE_VERSION, reason, p->level, p->cluster_id, p->self});
     peer_conn_finish(c);
 }
 
@@ -169,6 +169,8 @@ static enum wire_reason judge(const struct conn *c, const struct wire_hello *h)
         return WIRE_WRONG_MEMBER;
     if (map_get(&p->removed, h->from) && !PLANTED(PEER_REMOVED_LET_IN))
         return WIRE_REMOVED;
+    if (peer_level_is_low(p, h->level))
+        return WIRE_LEVEL;
     if (!peer_member_get(p, h->from) && p->learned_count >= LEARNED_MAX)
         return WIRE_TOO_MANY;
     if (!has_its_certificate(c, h) && !PLANTED(PEER_CERTIFICATE_UNCHECKED))
@@ -232,7 +234,8 @@ static void welcome(struct conn *c)
         return;
     }
     come_in(c, m, (enum peer_lane)h->lane);
-    wire_add_reply(&c->out, &(struct wire_reply){WIRE_VERSION, WIRE_WELCOME, 0, p->cluster_id, p->self});
+    wire_add_reply(&c->out,
+                   &(struct wire_reply){WIRE_VERSION, WIRE_WELCOME, p->level, p->cluster_id, p->self});
     peer_conn_timer(c, p->ping_ms);
     peer_conn_flush(c);
     for (unsigned i = 0; i < PEER_LANE_COUNT; i++)

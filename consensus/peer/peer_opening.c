@@ -62,6 +62,7 @@ void peer_opening_dial(struct conn *c, struct wire_hello *hello)
 {
     struct tcp_peers *p = c->p;
     hello->version = WIRE_VERSION;
+    hello->level = p->level;
     hello->run = p->run;
     hello->number = ++p->next_number;
     hello->urls = buf_slice(&p->urls);

@@ -85,6 +85,19 @@ static void set_events(struct peers *peers, const struct peer_events *events, vo
     of(peers)->arg = arg;
 }
 
+/* 0 is the first level, of members that announce none. */
+bool peer_level_is_low(const struct tcp_peers *p, uint32_t level)
+{
+    return (level ? level : 1) < p->required_level;
+}
+
+static void set_level(struct peers *peers, unsigned own, unsigned required)
+{
+    struct tcp_peers *p = of(peers);
+    p->level = own;
+    p->required_level = required;
+}
+
 static void set_identity(struct peers *peers, uint64_t cluster_id, uint64_t member_id)
 {
     struct tcp_peers *p = of(peers);
@@ -272,6 +285,7 @@ static size_t round_trips(struct peers *peers, struct peer_round_trip *ret_list,
 static const struct peer_ops tcp_ops = {
     .set_events = set_events,
     .set_identity = set_identity,
+    .set_level = set_level,
     .set_member = set_member,
     .remove_member = remove_member,
     .set_vouched = set_vouched,

@@ -31,6 +31,9 @@ const char *wire_reason_text(enum wire_reason reason)
             "the member did not prove that it is one: give all members the same "
             "--join-token-file or peer TLS with --peer-trusted-ca-file, or let its recorded peer "
             "URL reach it",
+        [WIRE_LEVEL] =
+            "the member is too old for the feature level of the cluster: start a newer version, or "
+            "lower the cluster first with `etcdctl downgrade enable`",
     };
     return reason < WIRE_REASON_COUNT ? texts[reason] : "refused";
 }
@@ -48,6 +51,7 @@ const char *wire_reason_name(enum wire_reason reason)
         [WIRE_CERTIFICATE] = "certificate",
         [WIRE_UNKNOWN_MEMBER] = "unknown_member",
         [WIRE_UNPROVED] = "unproved",
+        [WIRE_LEVEL] = "feature_level",
     };
     return reason < WIRE_REASON_COUNT ? names[reason] : "unknown";
 }
@@ -156,7 +160,7 @@ static uint16_t get_le16(const uint8_t *p)
     return (uint16_t)(p[0] | p[1] << 8);
 }
 
-/*  | magic 8 | version 2 | lane 1 | 0 | features 4 | cluster 8 | from 8 | to 8 | run 8 | number 8 |
+/*  | magic 8 | version 2 | lane 1 | 0 | level 4 | cluster 8 | from 8 | to 8 | run 8 | number 8 |
  *  | size of urls 2 | nonce 32 | urls | */
 void wire_add_hello(struct buf *out, const struct wire_hello *h)
 {
@@ -166,7 +170,7 @@ void wire_add_hello(struct buf *out, const struct wire_hello *h)
     put_le16(b + 8, h->version);
     b[10] = h->lane;
     b[11] = 0;
-    put_le32(b + 12, h->features);
+    put_le32(b + 12, h->level);
     put_le64(b + 16, h->cluster_id);
     put_le64(b + 24, h->from);
     put_le64(b + 32, h->to);
@@ -190,7 +194,7 @@ int wire_read_hello(struct slice in, struct wire_hello *ret_hello)
     if (in.size < WIRE_HELLO_SIZE)
         return ERR_MALFORMED;
     h.lane = b[10];
-    h.features = get_le32(b + 12);
+    h.level = get_le32(b + 12);
     h.cluster_id = get_le64(b + 16);
     h.from = get_le64(b + 24);
     h.to = get_le64(b + 32);
@@ -255,14 +259,14 @@ int wire_read_confirm(struct slice in, struct wire_confirm *ret_confirm)
     return OK;
 }
 
-/*  | version 2 | reason 1 | 0 | features 4 | cluster 8 | member 8 | */
+/*  | version 2 | reason 1 | 0 | level 4 | cluster 8 | member 8 | */
 void wire_add_reply(struct buf *out, const struct wire_reply *r)
 {
     uint8_t b[WIRE_REPLY_SIZE];
     put_le16(b, r->version);
     b[2] = (uint8_t)r->reason;
     b[3] = 0;
-    put_le32(b + 4, r->features);
+    put_le32(b + 4, r->level);
     put_le64(b + 8, r->cluster_id);
     put_le64(b + 16, r->member_id);
     wire_add_frame(out, WIRE_HELLO_REPLY, slice_of(b, sizeof b), (struct slice){0});
@@ -274,7 +278,7 @@ int wire_read_reply(struct slice in, struct wire_reply *ret_reply)
         return ERR_MALFORMED;
     *ret_reply = (struct wire_reply){.version = get_le16(in.data),
                                      .reason = (enum wire_reason)in.data[2],
-                                     .features = get_le32(in.data + 4),
+                                     .level = get_le32(in.data + 4),
                                      .cluster_id = get_le64(in.data + 8),
                                      .member_id = get_le64(in.data + 16)};
     return OK;

@@ -54,8 +54,8 @@ enum wire_stage {
 
 struct wire_hello {
     uint16_t version;
-    uint8_t lane; /* enum peer_lane, WIRE_LANE_CONFIRM or WIRE_LANE_QUESTION */
-    uint32_t features;
+    uint8_t lane;                  /* enum peer_lane, WIRE_LANE_CONFIRM or WIRE_LANE_QUESTION */
+    uint32_t level;                /* the feature level that the dialer has; 0 = the first */
     uint64_t cluster_id, from, to; /* 0 for a question */
     uint64_t run, number;          /* of the dialing process, of the connection within it; later ones win */
     uint8_t nonce[PROOF_NONCE_SIZE];
@@ -86,6 +86,7 @@ enum wire_reason { /* on the wire: do not renumber */
                    WIRE_CERTIFICATE = 7,    /* it is for none of the addresses of `from` */
                    WIRE_UNKNOWN_MEMBER = 8, /* `from` is not in the member list of the one dialed */
                    WIRE_UNPROVED = 9,       /* that `from` dials was not proved */
+                   WIRE_LEVEL = 10,         /* its feature level is below the cluster's */
                    WIRE_REASON_COUNT
 };
 const char *wire_reason_text(enum wire_reason reason);
@@ -94,7 +95,7 @@ const char *wire_reason_name(enum wire_reason reason); /* as a metric's label */
 struct wire_reply {
     uint16_t version;
     enum wire_reason reason;
-    uint32_t features;
+    uint32_t level;                 /* as in the hello */
     uint64_t cluster_id, member_id; /* of who was dialed; 0 = not known yet */
 };
 

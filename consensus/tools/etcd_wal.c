@@ -100,7 +100,7 @@ static bool is_known_to_etcd(const struct wal_entry *e)
 {
     struct entry entry;
     return e->type != RAFT_ENTRY_NORMAL || entry_decode(e->data, &entry) != OK ||
-           entry.op != ENTRY_STATE_CHECK;
+           (entry.op && entry.op != ENTRY_STATE_CHECK && entry.op != ENTRY_TRIAL && !entry.unknown);
 }
 
 static void write_entry(struct etcd_wal *w, const struct wal_entry *e)

@@ -276,7 +276,6 @@ int http_server_new(const struct http_options *options, char *error, size_t erro
     s->options.origins = keep(s, &texts, options->origins);
     s->options.own_hosts = keep(s, &texts, options->own_hosts);
     s->options.server_version = keep(s, &texts, options->server_version);
-    s->options.cluster_version = keep(s, &texts, options->cluster_version);
     collect_routes(s, options);
     list_init(&s->conns);
     lws_set_log_level(LLL_ERR | LLL_WARN, lws_log);

@@ -38,9 +38,11 @@ struct http_options {
     /* Mounts: the origins of other pages that may use them; NULL and "" = none, "*" = any. The names
      * by which browsers may call this server over plain HTTP: access.h. */
     const char *origins, *own_hosts;
-    bool enable_gateway;         /* --enable-grpc-gateway */
-    const char *server_version;  /* "3.7.1" */
-    const char *cluster_version; /* "3.7.0" */
+    bool enable_gateway;        /* --enable-grpc-gateway */
+    const char *server_version; /* "3.7.1" */
+    /* "3.7.0", as it is now, in the arena; NULL: it is not known yet. May be NULL. */
+    const char *(*cluster_version)(void *arg, struct arena *a);
+    void *cluster_version_arg;
     /* NULL, or why what is mounted cannot be served yet (NULL: it can): /readyz fails with it. */
     const char *(*not_ready)(void *arg);
     void *not_ready_arg;

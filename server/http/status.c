@@ -15,15 +15,18 @@ static void version_end(struct http_request *q)
 {
     const struct http_options *o = &q->server->options;
     struct json_writer w = {.out = &q->body};
+    struct arena arena = {0};
+    const char *cluster = o->cluster_version ? o->cluster_version(o->cluster_version_arg, &arena) : NULL;
     buf_clear(&q->body);
     jw_open(&w, '{');
     jw_key(&w, "etcdserver");
     jw_text(&w, o->server_version);
     jw_key(&w, "etcdcluster");
-    jw_text(&w, o->cluster_version ? o->cluster_version : "not_decided");
+    jw_text(&w, cluster ? cluster : "not_decided");
     jw_key(&w, "storage"); /* etcd's storage version follows its cluster version */
-    jw_text(&w, o->cluster_version ? o->cluster_version : "unknown");
+    jw_text(&w, cluster ? cluster : "unknown");
     jw_close(&w, '}');
+    arena_done(&arena);
     http_respond(q, 200, "application/json", buf_slice(&q->body));
 }
 

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * etcdserverpb.Maintenance without Snapshot. */
+#include <stdio.h>
+
 #include "base/log.h"
 #include "base/failpoint.h"
 #include "server/rpc/service.h"
@@ -104,34 +106,75 @@ static bool is_version(const char *text)
     return !*text;
 }
 
-/* No older release reads what is on our disks, so there is no version to go down to, and never a job: whoever
- * asks may know it before the first member is replaced. Asked behind a barrier, as etcd's: without a quorum
- * nothing is promised. */
-static void downgrade_done(struct kv_request *r, int err, const ProtobufCMessage *m)
+/* A request on its way: a barrier, then, when it changes something, an entry of the log. Without a quorum
+ * nothing is promised, as in etcd. */
+struct downgrade {
+    Etcdserverpb__DowngradeRequest__DowngradeAction action;
+    unsigned major, minor;
+    Etcdserverpb__DowngradeInfoSetRequest set;
+    char version[32];
+};
+
+static void downgrade_answer(struct rpc_call *c)
 {
-    (void)m;
-    struct rpc_call *c = container_of(r, struct rpc_call, request);
-    c->is_waiting = false;
-    bool is_cancel = c->state != NULL;
-    if (!is_cancel) {
-        rpc_finish(c, err ? err : ERR_DOWNGRADE_TARGET);
-        return;
-    }
-    if (err)
-        log_warn("failed to cancel downgrade", F_ERR(err));
     Etcdserverpb__DowngradeResponse response = ETCDSERVERPB__DOWNGRADE_RESPONSE__INIT;
     Etcdserverpb__ResponseHeader header;
     rpc_header_now(c, &header);
     response.header = &header;
-    char version[] = ETCD_CLUSTER_MINOR;
+    char version[16];
+    snprintf(version, sizeof version, "%s", kv_cluster_version(c->server->kv, &c->arena));
+    *strrchr(version, '.') = 0; /* "3.7" */
     response.version = version;
     rpc_reply(c, OK, &response.base);
 }
 
+/* etcd reports a cancel that had nothing to end as a success, and logs it. */
+static void downgrade_end(struct rpc_call *c, const struct downgrade *d, int err)
+{
+    bool is_cancel = d->action == ETCDSERVERPB__DOWNGRADE_REQUEST__DOWNGRADE_ACTION__CANCEL;
+    if (err)
+        log_warn(is_cancel ? "failed to cancel downgrade" : "reject downgrade request", F_ERR(err));
+    if (err && !is_cancel)
+        rpc_finish(c, err);
+    else
+        downgrade_answer(c);
+}
+
+static void downgrade_set_done(struct kv_request *r, int err, const ProtobufCMessage *m)
+{
+    (void)m;
+    struct rpc_call *c = container_of(r, struct rpc_call, request);
+    c->is_waiting = false;
+    downgrade_end(c, c->state, err);
+}
+
+static void downgrade_done(struct kv_request *r, int err, const ProtobufCMessage *m)
+{
+    (void)m;
+    struct rpc_call *c = container_of(r, struct rpc_call, request);
+    struct downgrade *d = c->state;
+    c->is_waiting = false;
+    bool is_cancel = d->action == ETCDSERVERPB__DOWNGRADE_REQUEST__DOWNGRADE_ACTION__CANCEL;
+    if (!err && !is_cancel)
+        err = kv_check_downgrade(c->server->kv, d->major, d->minor);
+    if (err || d->action == ETCDSERVERPB__DOWNGRADE_REQUEST__DOWNGRADE_ACTION__VALIDATE) {
+        downgrade_end(c, d, err);
+        return;
+    }
+    etcdserverpb__downgrade_info_set_request__init(&d->set);
+    d->set.enabled = !is_cancel;
+    snprintf(d->version, sizeof d->version, is_cancel ? "" : "%u.%u.0", d->major, d->minor);
+    d->set.ver = d->version;
+    struct kv_request *set = rpc_store_request(c);
+    set->done = downgrade_set_done;
+    kv_downgrade(c->server->kv, set, &d->set);
+}
+
 void rpc_downgrade(struct rpc_call *c, const ProtobufCMessage *m)
 {
-    static const char cancel = 0;
     const Etcdserverpb__DowngradeRequest *request = (const Etcdserverpb__DowngradeRequest *)m;
+    struct downgrade *d = arena_new(&c->arena, sizeof *d);
+    d->action = request->action;
     switch (request->action) {
     case ETCDSERVERPB__DOWNGRADE_REQUEST__DOWNGRADE_ACTION__VALIDATE:
     case ETCDSERVERPB__DOWNGRADE_REQUEST__DOWNGRADE_ACTION__ENABLE:
@@ -139,15 +182,16 @@ void rpc_downgrade(struct rpc_call *c, const ProtobufCMessage *m)
             rpc_finish(c, ERR_DOWNGRADE_FORMAT);
             return;
         }
+        (void)sscanf(request->version, "%9u.%9u", &d->major, &d->minor);
         break;
     case ETCDSERVERPB__DOWNGRADE_REQUEST__DOWNGRADE_ACTION__CANCEL:
-        c->state = (void *)(uintptr_t)&cancel;
         break;
     case _ETCDSERVERPB__DOWNGRADE_REQUEST__DOWNGRADE_ACTION_IS_INT_SIZE:
     default:
         rpc_finish_text(c, 2, "etcdserver: unknown method");
         return;
     }
+    c->state = d;
     struct kv_request *r = rpc_store_request(c);
     r->done = downgrade_done;
     kv_barrier(c->server->kv, r);

@@ -258,6 +258,9 @@ static void member_rpcs(const struct walk *w)
             row(w, SURFACE_MESSAGE, "LISTENERS", "", ACCESS_PEER_MEMBER,
                 "listeners of a configuration on a member");
             break;
+        case KV_TOPIC_LEVEL:
+            row(w, SURFACE_MESSAGE, "LEVEL", "", ACCESS_PEER_MEMBER, "the feature level that a member has");
+            break;
         }
     }
 }

@@ -4,7 +4,7 @@
 #
 # Members are 0, 1, ...; ip[i], pid[i], url of clients in ep[i].
 set -uo pipefail
-declare -a pid=() ip=() client_port=() peer_port=() peer_ep=() holder=() extra=() prefix=()
+declare -a pid=() ip=() client_port=() peer_port=() peer_ep=() holder=() extra=() prefix=() server_of=()
 members=3 name_of=() common_flags=() recorder_pid=""
 SKIP=77 VOID=78
 PATIENCE=60 # seconds for what should happen; a busy machine may let a process wait for many
@@ -65,13 +65,13 @@ cluster_flag() { # MEMBER...: the value of --initial-cluster
     for i in "$@"; do list+=",${name_of[$i]}=http://${peer_ep[$i]}"; done
     echo "${list#,}"
 }
-# start MEMBER: with the flags of ${extra[i]}, below ${prefix[i]} (faketime and the like).
+# start MEMBER: with the flags of ${extra[i]}, below ${prefix[i]} (faketime and the like), as ${server_of[i]} where that is set.
 start() {
     local i=$1 inside=()
     say "start $i"
     [ "$NET" = 1 ] && inside=(nsenter -t "${holder[$i]}" -n) # not in_net: its shell would be what is killed
     # shellcheck disable=SC2086
-    "${inside[@]}" ${prefix[$i]:-} "$SERVER" --name "${name_of[$i]}" --data-dir "$out/data$i" \
+    "${inside[@]}" ${prefix[$i]:-} "${server_of[$i]:-$SERVER}" --name "${name_of[$i]}" --data-dir "$out/data$i" \
         --listen-client-urls "http://${ip[$i]}:${client_port[$i]}" --advertise-client-urls "http://${ep[$i]}" \
         --listen-peer-urls "http://${ip[$i]}:${peer_port[$i]}" --initial-advertise-peer-urls "http://${peer_ep[$i]}" \
         --initial-cluster "${initial_cluster}" "${common_flags[@]}" ${extra[$i]:-} >>"$out/log$i" 2>&1 &

@@ -27,7 +27,7 @@ here=tests/chaos
 . tests/shell/logs.sh
 . tests/shell/ports.sh
 . $here/lib.sh
-. $here/scenarios.sh
+. "${SCENARIOS:-$here/scenarios.sh}" # tests/upgrade brings its own
 # For members without namespaces of their own: ten ports for each of seven.
 base_port=$(free_base 80)
 passed=0 failed=0 skipped=0 void=0
@@ -83,7 +83,7 @@ run_all() {
             echo "  FAIL $name: there is no such scenario" && failed=$((failed + 1))
         fi
     done
-    echo "chaos: $passed passed, $failed failed, $void void, $skipped skipped$(at_second_try), $SECONDS s; what is left to read: $OUT"
+    echo "${NAME:-chaos}: $passed passed, $failed failed, $void void, $skipped skipped$(at_second_try), $SECONDS s; what is left to read: $OUT"
     [ $((failed + void)) = 0 ]
     exit
 }

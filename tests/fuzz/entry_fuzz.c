@@ -11,6 +11,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct entry e;
     if (entry_decode(slice_of(data, size), &e) != OK)
         return 0;
+    if (e.version.size > size || (!e.op && !e.unknown && !e.is_skipped))
+        abort();
+    if (!e.op)
+        return 0;
     const ProtobufCMessageDescriptor *type = entry_descriptor(e.op);
     if (!type || e.body.size > size)
         abort();

@@ -177,6 +177,7 @@ static struct kv_options options_of(struct machine *m, struct kv_member_option *
         .election_ms = 1000,
         .snapshot_catchup_entries = world_catchup_entries,
         .corrupt_check_interval_ms = world_check_interval_ms,
+        .feature_level = m->feature_level,
         .request_bytes_max = 1572864,
         .txn_ops_max = 128,
         .commit_interval_ms = 100,
@@ -191,7 +192,8 @@ static struct kv_options options_of(struct machine *m, struct kv_member_option *
     };
 }
 
-static void open_machine(struct machine *m, bool force_new_cluster, const struct kv_join *join)
+static int try_open(struct machine *m, bool force_new_cluster, const struct kv_join *join, char *error,
+                    size_t size)
 {
     struct kv_member_option members[WORLD_MACHINES];
     struct sim_io_options io = {.disk = m->disk,
@@ -206,11 +208,29 @@ static void open_machine(struct machine *m, bool force_new_cluster, const struct
     o.force_new_cluster = force_new_cluster;
     o.promotes_learners = m->promotes_learners;
     o.join = join;
+    int err = kv_open(&o, error, size, &m->kv);
+    if (!err)
+        kv_on_ready(m->kv, on_ready, m);
+    return err;
+}
+
+static void open_machine(struct machine *m, bool force_new_cluster, const struct kv_join *join)
+{
     char error[300] = "";
-    int err = kv_open(&o, error, sizeof error, &m->kv);
-    if (err)
+    if (try_open(m, force_new_cluster, join, error, sizeof error) != OK)
         fail_msg("kv_open of %s: %s", m->name, error);
-    kv_on_ready(m->kv, on_ready, m);
+}
+
+bool machine_try_start(struct machine *m, char *error, size_t size)
+{
+    if (try_open(m, false, NULL, error, size) == OK)
+        return true;
+    m->kv = NULL;
+    while (!sim_io_is_idle(m->io))
+        assert_true(sim_clock_step(&m->world->clock));
+    sim_io_free(m->io);
+    m->io = NULL;
+    return false;
 }
 
 void machine_start(struct machine *m, bool force_new_cluster)

@@ -30,6 +30,7 @@ struct machine {
     void *events_arg;
     uint64_t known[16], removed[16];
     size_t known_count, removed_count;
+    unsigned feature_level; /* of the build that is started next; 0 = this one's */
     bool is_cut, is_ready, is_closed, promotes_learners;
     unsigned done_count;     /* of world_count_done */
     void (*turn)(void *arg); /* after kv_turn, in each step while it runs; may be NULL */
@@ -63,6 +64,9 @@ void world_count_done(void *arg); /* of a machine */
 struct machine *world_leader(struct world *w);          /* NULL = none */
 struct machine *world_follower(struct world *w);        /* the first one */
 struct machine *world_wait_for_leader(struct world *w); /* until all follow one */
+
+/* As machine_start; false: it was refused, with this sentence. */
+bool machine_try_start(struct machine *m, char *error, size_t size);
 
 /* A request and what came of it; the response is a copy. */
 struct question {

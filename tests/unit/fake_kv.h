@@ -35,6 +35,7 @@ enum fake_kind {
     FAKE_MEMBER_PROMOTE,
     FAKE_MOVE_LEADER,
     FAKE_BARRIER,
+    FAKE_DOWNGRADE,
     FAKE_AUTH,
 };
 
@@ -58,6 +59,7 @@ struct watch_stream {
 };
 
 struct kv {
+    char downgrade[32]; /* the last entry of a job that was asked for */
     int64_t revision;
     uint64_t leader;
     bool is_learner, is_reverse; /* reverse: answers in the opposite order */
@@ -177,6 +179,27 @@ void kv_move_leader(struct kv *kv, struct kv_request *r, const Etcdserverpb__Mov
 void kv_barrier(struct kv *kv, struct kv_request *r)
 {
     fake_add(kv, r, FAKE_BARRIER, NULL);
+}
+
+/* A cluster of version 3.7 without a job. */
+int kv_check_downgrade(const struct kv *kv, unsigned major, unsigned minor)
+{
+    (void)kv;
+    return major == 3 && minor == 6 ? OK : ERR_DOWNGRADE_TARGET;
+}
+void kv_downgrade(struct kv *kv, struct kv_request *r, const Etcdserverpb__DowngradeInfoSetRequest *m)
+{
+    snprintf(kv->downgrade, sizeof kv->downgrade, "%s%s", m->enabled ? "enable " : "cancel", m->ver);
+    if (m->enabled) {
+        fake_add(kv, r, FAKE_DOWNGRADE, m);
+        return;
+    }
+    r->done(r, ERR_NO_INFLIGHT_DOWNGRADE, NULL);
+}
+const char *kv_cluster_version(const struct kv *kv, struct arena *a)
+{
+    (void)kv;
+    return arena_printf(a, "3.7.0");
 }
 
 void kv_resume(struct kv *kv, struct kv_request *r)
@@ -340,6 +363,7 @@ static void fake_answer(struct kv *kv, struct kv_request *r)
                ETCDSERVERPB__MEMBER_PROMOTE_RESPONSE__INIT, )
         ANSWER(FAKE_MOVE_LEADER, Etcdserverpb__MoveLeaderResponse, ETCDSERVERPB__MOVE_LEADER_RESPONSE__INIT, )
     case FAKE_BARRIER:
+    case FAKE_DOWNGRADE:
         r->done(r, 0, NULL);
         break;
     case FAKE_AUTH: {

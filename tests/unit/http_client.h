@@ -50,6 +50,12 @@ HELPER static const char *why_not_ready(void *arg)
     return not_ready;
 }
 
+HELPER static const char *fake_cluster_version(void *arg, struct arena *a)
+{
+    (void)arg;
+    return arena_printf(a, "3.7.0");
+}
+
 /* With these mounts. */
 HELPER static void open_server(const struct http_mount *mounts, size_t mount_count)
 {
@@ -67,7 +73,7 @@ HELPER static void open_server(const struct http_mount *mounts, size_t mount_cou
         .sources = &sources,
         .enable_gateway = true,
         .server_version = "3.7.1",
-        .cluster_version = "3.7.0",
+        .cluster_version = fake_cluster_version,
         .not_ready = why_not_ready,
         .mounts = mounts,
         .mount_count = mount_count,

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "consensus/feature.h"
 #include "consensus/node/boot.h"
 
 #define NEW_URL "http://m9:2380"
@@ -88,6 +89,7 @@ static void forget(struct peer_question *q)
 }
 
 static bool was_refused; /* for good, in the last answer */
+static unsigned asking_level = FEATURE_LEVEL_LAST;
 
 /* NULL: it was done; else why not. */
 static const char *wish(struct machine *m, Peerpb__Question__Kind kind, uint64_t run, uint64_t id,
@@ -105,6 +107,7 @@ static const char *wish(struct machine *m, Peerpb__Question__Kind kind, uint64_t
     question.peer_urls = urls;
     question.cluster_id = kv_cluster_id(m->kv);
     question.member_id = id;
+    question.level = asking_level;
     ask(m, &q, &question);
     wait_for(m->world, &q);
     assert_int_equal(q.answer->run, run);
@@ -214,6 +217,7 @@ static void a_seat_is_claimed_once(void **state)
     static char name[] = "n9", url[] = NEW_URL;
     char *urls[] = {url};
     Peerpb__Question claim = PEERPB__QUESTION__INIT;
+    claim.level = FEATURE_LEVEL_LAST;
     claim.kind = CLAIM;
     claim.run = 1;
     claim.name = name;
@@ -352,6 +356,7 @@ static void a_stop_answers(void **state)
     struct machine *l = world_wait_for_leader(w);
     struct peer_question q = {0};
     Peerpb__Question claim = PEERPB__QUESTION__INIT;
+    claim.level = FEATURE_LEVEL_LAST;
     claim.kind = CLAIM;
     claim.name = name;
     claim.n_peer_urls = 1;
@@ -411,6 +416,25 @@ static void an_earlier_life_ends_a_new_one(void **state)
     world_free(w);
 }
 
+/* An older version must not come in: what the cluster writes it would not understand. */
+static void a_member_that_is_too_old_is_refused_for_good(void **state)
+{
+    (void)state;
+    struct world *w = world_new(1);
+    struct machine *m = world_wait_for_leader(w);
+    static const Peerpb__Question__Kind kinds[] = {PEERPB__QUESTION__KIND__ADD, PEERPB__QUESTION__KIND__CLAIM,
+                                                   PEERPB__QUESTION__KIND__REPLACE};
+    for (int i = 0; i < 100 && kv_feature_level(m->kv) < FEATURE_LEVEL_LAST; i++)
+        world_run_ms(w, 100);
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        asking_level = i ? FEATURE_LEVEL_FIRST : 0; /* 0: a version that says nothing */
+        assert_non_null(strstr(wish(m, kinds[i], 7, 1, "http://10.0.0.9:2380"), "start a newer version"));
+        assert_true(was_refused);
+    }
+    asking_level = FEATURE_LEVEL_LAST;
+    world_free(w);
+}
+
 int main(void)
 {
     log_set_level(getenv("VERBOSE") ? LOG_INFO : LOG_FATAL);
@@ -423,6 +447,7 @@ int main(void)
         cmocka_unit_test(an_earlier_life_ends_a_new_one),
         cmocka_unit_test(without_a_proof_it_is_confirmed),
         cmocka_unit_test(only_a_proof_adds),
+        cmocka_unit_test(a_member_that_is_too_old_is_refused_for_good),
         cmocka_unit_test(a_stop_answers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -13,7 +13,7 @@
 
 static const struct wire_hello hello = {.version = WIRE_VERSION,
                                         .lane = PEER_LANE_BULK,
-                                        .features = 0xf0f0,
+                                        .level = 0xf0f0,
                                         .cluster_id = UINT64_C(0x1122334455667788),
                                         .from = 1,
                                         .to = UINT64_MAX - 1,
@@ -149,7 +149,7 @@ static void test_hello(void **state)
     wire_add_hello(&b, &h);
     assert_int_equal(take(&b, WIRE_AWAIT_HELLO, &f), 1);
     assert_int_equal(wire_read_hello(f.payload, &back), OK);
-    assert_true(back.version == h.version && back.lane == h.lane && back.features == h.features);
+    assert_true(back.version == h.version && back.lane == h.lane && back.level == h.level);
     assert_true(back.cluster_id == h.cluster_id && back.from == h.from && back.to == h.to);
     assert_true(back.run == h.run && back.number == h.number && slice_equal(back.urls, h.urls));
     assert_memory_equal(back.nonce, h.nonce, sizeof h.nonce);
@@ -179,7 +179,7 @@ static void test_reply(void **state)
     wire_add_reply(&b, &r);
     assert_int_equal(take(&b, WIRE_AWAIT_REPLY, &f), 1);
     assert_int_equal(wire_read_reply(f.payload, &back), OK);
-    assert_true(back.version == r.version && back.reason == r.reason && back.features == r.features);
+    assert_true(back.version == r.version && back.reason == r.reason && back.level == r.level);
     assert_true(back.cluster_id == r.cluster_id && back.member_id == r.member_id);
     assert_int_equal(wire_read_reply(slice_of(f.payload.data, f.payload.size - 1), &back), ERR_MALFORMED);
     for (int i = 0; i < 300; i++)

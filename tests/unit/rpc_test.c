@@ -171,16 +171,16 @@ static void peer_urls_are_looked_at(void **state)
     }
 }
 
-static void there_is_nothing_to_downgrade_to(void **state)
+static void a_downgrade_goes_to_the_version_below(void **state)
 {
     (void)state;
     static const struct {
         const char *version, *text;
     } cases[] = {
-        {"3.6", "etcdserver: invalid downgrade target version"},
-        {"3.6.0", "etcdserver: invalid downgrade target version"},
+        {"3.5", "etcdserver: invalid downgrade target version"},
+        {"2.6.0", "etcdserver: invalid downgrade target version"},
         {"3.7.1", "etcdserver: invalid downgrade target version"},
-        {"3.6.0-rc.1+build", "etcdserver: invalid downgrade target version"},
+        {"3.5.0-rc.1+build", "etcdserver: invalid downgrade target version"},
         {"", "etcdserver: wrong downgrade target version format"},
         {"3", "etcdserver: wrong downgrade target version format"},
         {"v3.6", "etcdserver: wrong downgrade target version format"},
@@ -199,9 +199,26 @@ static void there_is_nothing_to_downgrade_to(void **state)
         m.action = ETCDSERVERPB__DOWNGRADE_REQUEST__DOWNGRADE_ACTION__ENABLE;
         expect_end(unary("/etcdserverpb.Maintenance/Downgrade", &m.base), 3, cases[i].text);
     }
+    assert_string_equal(kv.downgrade, ""); /* so far nothing was asked of the log */
+    static const char *const targets[] = {"3.6", "3.6.0", "3.6.0-rc.1+build"};
+    for (size_t i = 0; i < COUNT_OF(targets); i++) {
+        Etcdserverpb__DowngradeRequest m = ETCDSERVERPB__DOWNGRADE_REQUEST__INIT;
+        char version[64];
+        snprintf(version, sizeof version, "%s", targets[i]);
+        m.version = version;
+        expect_end(unary("/etcdserverpb.Maintenance/Downgrade", &m.base), 0, "");
+        assert_string_equal(kv.downgrade, "");
+        m.action = ETCDSERVERPB__DOWNGRADE_REQUEST__DOWNGRADE_ACTION__ENABLE;
+        struct fake_call *f = unary("/etcdserverpb.Maintenance/Downgrade", &m.base);
+        fake_kv_turn(&kv);
+        expect_end(f, 0, "");
+        assert_string_equal(kv.downgrade, "enable 3.6.0");
+        kv.downgrade[0] = 0;
+    }
     Etcdserverpb__DowngradeRequest m = ETCDSERVERPB__DOWNGRADE_REQUEST__INIT;
     m.action = ETCDSERVERPB__DOWNGRADE_REQUEST__DOWNGRADE_ACTION__CANCEL;
     struct fake_call *f = unary("/etcdserverpb.Maintenance/Downgrade", &m.base);
+    assert_string_equal(kv.downgrade, "cancel");
     assert_int_equal(f->count, 1);
     Etcdserverpb__DowngradeResponse *r =
         etcdserverpb__downgrade_response__unpack(NULL, f->messages[0].size, f->messages[0].data);
@@ -537,7 +554,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(unknown_lease_has_ttl_minus_one, setup, teardown),
         cmocka_unit_test_setup_teardown(defragment_has_an_empty_body, setup, teardown),
         cmocka_unit_test_setup_teardown(peer_urls_are_looked_at, setup, teardown),
-        cmocka_unit_test_setup_teardown(there_is_nothing_to_downgrade_to, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_downgrade_goes_to_the_version_below, setup, teardown),
         cmocka_unit_test_setup_teardown(move_leader_has_an_empty_body, setup, teardown),
         cmocka_unit_test_setup_teardown(auth_status_is_off_at_revision_one, setup, teardown),
         cmocka_unit_test_setup_teardown(health_of_server_and_strangers, setup, teardown),

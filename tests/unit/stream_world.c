@@ -74,7 +74,6 @@ void stream_world_open(struct stream_world *w, const struct stream_options *opti
         .cors = cors,
         .origins = cors,
         .server_version = "3.7.1",
-        .cluster_version = "3.7.0",
         .mounts = mounts,
         .mount_count = w->api ? COUNT_OF(mounts) : 1,
     };

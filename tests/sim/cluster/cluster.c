@@ -5,10 +5,12 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "consensus/feature.h"
 #include "consensus/node/boot.h"
 #include "consensus/raft/core.h"
 #include "consensus/store/backend.h"
 #include "tests/scenario/render.h"
+#include "tests/sim/cluster/faults.h"
 #include "tests/sim/cluster/invariants.h"
 #include "tests/sim/cluster/network.h"
 #include "tests/sim/cluster/workload.h"
@@ -87,11 +89,41 @@ static void on_io_event(void *arg)
     process_touch(p);
 }
 
+/* It met what its build does not understand. Right if it ran as a newer one before; then that one goes on. */
+static void stop_as_too_old(struct machine *m, const char *why)
+{
+    world_note(m->world, "%s ends: %s", m->name, why);
+    if (!m->is_older)
+        world_violated(m->world, "level", "%s (level %u) stops in a cluster that should know its level: %s",
+                       m->name, m->level, why);
+    m->is_older = false;
+    m->level = FEATURE_LEVEL_TRIAL;
+}
+
+/* Of the build that starts next: members are replaced by newer ones over time, now and then by mistake by an
+ * older one. One that comes to a cluster that is there already is new. */
+static void choose_version(struct machine *m)
+{
+    if (!m->world->plan.versions)
+        return;
+    unsigned before = m->level;
+    if (m->is_added || m->was_wiped || (before && world_chance(&m->random, 300000)))
+        m->level = FEATURE_LEVEL_TRIAL;
+    else if (!before || world_chance(&m->random, 100000))
+        m->level = before || world_chance(&m->random, 300000) ? FEATURE_LEVEL_LAST : FEATURE_LEVEL_TRIAL;
+    m->is_older = (m->is_older && m->level < FEATURE_LEVEL_TRIAL) || m->level < before;
+    world_note(m->world, "%s has feature level %u", m->name, m->level);
+}
+
 static void look_at_fate(struct process *p)
 {
     struct machine *m = p->machine;
     int err = kv_failed(p->kv);
-    if (err) {
+    if (err == ERR_LEVEL) {
+        stop_as_too_old(m, kv_failed_at(p->kv));
+        cluster_kill(m, false);
+        faults_start_later(m->world->faults, m);
+    } else if (err) {
         world_note(m->world, "%s ends: %s: %s", m->name, kv_failed_at(p->kv), err_text(err));
         if (!m->has_bad_disk)
             world_violated(m->world, "no_disk_error", "%s failed on a good disk: %s: %s", m->name,
@@ -171,6 +203,7 @@ static void fill_options(struct machine *m, struct process *p, struct kv_options
         .promotes_learners = true,
         .snapshot_bytes_per_s = plan->snapshot_rate,
         .corrupt_check_interval_ms = 5000,
+        .feature_level = m->level,
         .long_units = (int64_t)plan->long_units,
         .slice_units = plan->long_units ? (int64_t)plan->slice_units : 0,
     };
@@ -241,6 +274,10 @@ static void on_booted(void *arg, int err, const char *error, const struct boot_r
         return;
     }
     err = open_kv(m, p, result->join, text, sizeof text);
+    if (err == ERR_LEVEL) { /* nothing has changed: the newer build takes its place */
+        stop_as_too_old(m, text);
+        err = open_kv(m, p, result->join, text, sizeof text);
+    }
     if (err) {
         refuse(p, text, err == ERR_CORRUPT);
         return;
@@ -272,6 +309,7 @@ static void start_boot(struct machine *m, struct process *p)
         .peer_url_count = 1,
         .is_existing = m->is_added,
         .auto_join = m->world->plan.auto_join,
+        .feature_level = m->level,
     };
     memcpy(m->boot_members, f.members, sizeof m->boot_members);
     m->boot_urls[0] = m->url;
@@ -305,6 +343,7 @@ void cluster_start(struct machine *m)
     p->state = PROCESS_BOOTING;
     m->process = p;
     m->starts++;
+    choose_version(m);
     world_note(w, "%s starts (run %" PRIu64 ")", m->name, m->starts);
     start_boot(m, p);
 }

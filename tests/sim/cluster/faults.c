@@ -119,6 +119,11 @@ static void start_again(struct faults *f, struct repair *r)
     start(f, f->world->machines[r->slot]);
 }
 
+void faults_start_later(struct faults *f, struct machine *m)
+{
+    repair_later(f, start_again, m->slot, 20);
+}
+
 static void go_down(struct faults *f, struct machine *m, bool is_power_cut)
 {
     if (!is_power_cut && chance(f, f->world->plan.stop_percent)) {

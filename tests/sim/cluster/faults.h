@@ -6,6 +6,7 @@
 #include "tests/sim/cluster/cluster.h"
 
 struct faults *faults_new(struct world *w);
+void faults_start_later(struct faults *f, struct machine *m); /* its process has ended by itself */
 void faults_free(struct faults *f);
 void faults_start(struct faults *f);
 /* No new ones; those under way stay as they are outside of the core, and are over within it. */
