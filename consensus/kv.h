@@ -78,9 +78,9 @@ struct kv_options {
     bool pre_vote, strict_reconfig_check;
     bool advances_ticks;    /* who starts and reaches a majority does not wait a whole election timeout */
     bool promotes_learners; /* a learner that has caught up becomes a voter by itself */
-    uint64_t snapshot_bytes_per_s;      /* to one follower; 0 = no limit */
-    uint64_t auth_token_ttl_ms;         /* of a simple token that is not used: 300,000 */
-    int64_t long_units, slice_units;    /* for tests: what is long, and a slice of it; 0 = about a millisecond */
+    uint64_t snapshot_bytes_per_s;   /* to one follower; 0 = no limit */
+    uint64_t auth_token_ttl_ms;      /* of a simple token that is not used: 300,000 */
+    int64_t long_units, slice_units; /* for tests: what is long, and a slice of it; 0 = about a millisecond */
     uint64_t corrupt_check_interval_ms; /* members' states are compared so often: 60,000; 0 = never */
 };
 

@@ -36,7 +36,7 @@ struct node {
     size_t applied_count;     /* entries of the first of these that are applied */
     uint64_t apply_began_ns;  /* in this turn */
     bool is_install_waiting;  /* for the end of what is being applied */
-    bool is_alone; /* the only member */
+    bool is_alone;            /* the only member */
     bool is_learner;
     bool is_lane_shut;             /* in this turn the leader could not be reached: proposals wait */
     bool is_installing;            /* the log is cut, the store does not have the snapshot yet */

@@ -231,8 +231,7 @@ int store_changes(struct store *s, int64_t from, int64_t to, size_t max_revision
 }
 
 int store_changes_part(struct store *s, int64_t revision, uint32_t *sub, size_t max, bool needs_previous,
-                       void (*fn)(void *arg, const struct store_change *change), void *arg,
-                       bool *ret_is_last)
+                       void (*fn)(void *arg, const struct store_change *change), void *arg, bool *ret_is_last)
 {
     struct history h = {.gather = {.s = s, .needs_previous = needs_previous}, .to = revision};
     struct gather *g = &h.gather;

@@ -188,7 +188,8 @@ static bool entry_compact(struct index_entry *e, int64_t compact, uint32_t max,
         n = max;
     bool latest_goes = *ret_is_done && e->main <= compact && e->version == 0 && e->main != compact;
     uint32_t gone = n; /* past ones to drop, from the oldest */
-    if (*ret_is_done && e->main > compact && n > 0 && past_stays(h->items[n - 1], compact) && !PLANTED(COMPACT_DROPS_LIVE))
+    if (*ret_is_done && e->main > compact && n > 0 && past_stays(h->items[n - 1], compact) &&
+        !PLANTED(COMPACT_DROPS_LIVE))
         gone--;
     for (uint32_t i = 0; i < gone; i++)
         drop(arg, (struct revision){h->items[i].main, h->items[i].sub});
