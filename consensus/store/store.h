@@ -122,7 +122,7 @@ MUST_CHECK int store_changes(struct store *s, int64_t from, int64_t to, size_t m
                              size_t max_bytes, bool needs_previous,
                              void (*fn)(void *arg, const struct store_change *change), void *arg,
                              int64_t *ret_next);
-/* A part of one revision: about `max` changes from sub *sub on, which moves on; true in *ret_is_last when the
+/* A part of one revision: at most `max` changes (0 = what fits into a turn) from sub *sub on, which moves on; true in *ret_is_last when the
  * revision has no more. fn is called once at most. ERR_COMPACTED as above. */
 MUST_CHECK int store_changes_part(struct store *s, int64_t revision, uint32_t *sub, size_t max,
                                   bool needs_previous,
