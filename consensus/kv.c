@@ -150,7 +150,8 @@ static int propose(struct kv *kv, uint64_t id, enum entry_op op, const ProtobufC
         blob_unref(data);
         return ERR_REQUEST_TOO_LARGE;
     }
-    return node_propose(kv->node, data);
+    bool is_internal = who->is_own && id == 0;
+    return is_internal ? node_propose_internal(kv->node, data) : node_propose(kv->node, data);
 }
 
 int kv_propose(struct kv *kv, enum entry_op op, const ProtobufCMessage *m)
@@ -324,6 +325,11 @@ uint64_t kv_cluster_id(const struct kv *kv)
     return kv->cluster_id;
 }
 
+struct kv_space kv_space(const struct kv *kv)
+{
+    return (struct kv_space){store_live_size(kv->store), (uint64_t)kv->quota_bytes};
+}
+
 unsigned kv_alarms(const struct kv *kv)
 {
     return (alarms_has(&kv->alarms, ETCDSERVERPB__ALARM_TYPE__NOSPACE) ? 1u : 0u) |
@@ -414,6 +420,8 @@ static void set_gauges(struct kv *kv)
 {
     metric_set(METRIC_PROPOSALS_COMMITTED, (double)kv->state.commit);
     metric_set(METRIC_PROPOSALS_APPLIED, (double)store_applied_index(kv->store));
+    metric_set(METRIC_PENDING_BYTES, (double)node_pending_bytes(kv->node));
+    metric_set(METRIC_STORE_PENDING_BYTES, (double)store_pending_bytes(kv->store));
     metric_set(METRIC_PROPOSALS_PENDING, (double)(kv->ring.next - kv->ring.first));
 }
 

@@ -43,6 +43,8 @@ struct kv_join {
 
 struct backend;
 
+#define KV_PENDING_BYTES_MAX (64u << 20)
+
 struct kv_options {
     struct io *io;
     struct peers *peers;        /* borrowed, identity not set yet; NULL = this member stays alone */
@@ -64,7 +66,11 @@ struct kv_options {
     bool requires_peer_proof; /* bootstrap queries need a token or a certificate (peer/peer_proof.h) */
     uint64_t heartbeat_ms, election_ms; /* 100, 1,000 */
     uint64_t
-        snapshot_catchup_entries; /* log entries kept in memory and WAL behind the applied index: 5,000 */
+        snapshot_catchup_entries; /* log entries kept in the WAL behind the applied index: 5,000 */
+    uint64_t snapshot_catchup_bytes; /* of them in memory: 4 MiB; the others are read back */
+    uint64_t pending_bytes_max;      /* proposals that are not applied; 0 = KV_PENDING_BYTES_MAX */
+    struct cache_budget *cache_budget; /* borrowed, for the store's record cache; NULL = none */
+    uint64_t store_pending_bytes;    /* applied and not in a commit; 0 = 32 MiB */
     uint64_t request_bytes_max;   /* 1.5 MiB */
     uint64_t txn_ops_max;         /* 128 */
     int64_t quota_bytes;          /* 0 = 2 GiB; negative = none */
@@ -74,6 +80,7 @@ struct kv_options {
     const char *auto_compaction_mode;  /* "periodic" or "revision" */
     int64_t auto_compaction_retention; /* nanoseconds or revisions; 0 = off */
     uint64_t progress_interval_ms;     /* watch progress: 600,000 */
+    uint64_t lease_checkpoint_ms;      /* 0 = LEASE_CHECKPOINT_INTERVAL_MS; tests have less time */
     bool force_new_cluster;
     bool pre_vote, strict_reconfig_check;
     bool advances_ticks;    /* who starts and reaches a majority does not wait a whole election timeout */
@@ -212,6 +219,11 @@ uint64_t kv_leader(const struct kv *kv); /* 0 = none */
 bool kv_is_learner(const struct kv *kv);
 uint64_t kv_member_id(const struct kv *kv);
 uint64_t kv_cluster_id(const struct kv *kv);
+/* What the quota is judged by: bytes of kept records, and the limit (0 = none). */
+struct kv_space {
+    uint64_t live, quota;
+};
+struct kv_space kv_space(const struct kv *kv);
 /* Active alarms on any member, for /health: bit 0 NOSPACE, bit 1 CORRUPT. */
 unsigned kv_alarms(const struct kv *kv);
 /* Non-zero after a final disk error: the process must log it and end. */

@@ -427,6 +427,8 @@ void kv_run_reads(struct kv *kv)
     if (list_is_empty(&kv->ready))
         return;
     uint64_t applied = store_applied_index(kv->store), begin = kv->io->ops->mono_ns(kv->io);
+    if (PLANTED(READ_BEFORE_INSTALL) && kv->installing)
+        applied = UINT64_MAX;
     struct link now;
     list_init(&now);
     list_move_all(&now, &kv->ready);

@@ -38,6 +38,7 @@ struct lease_key {
 
 struct lease_table {
     int64_t min_ttl_s;
+    uint64_t checkpoint_interval_ms;
     bool is_primary;
     struct map leases; /* id -> struct lease */
     struct heap expiries, checkpoints;
@@ -48,7 +49,13 @@ struct lease_table *lease_table_new(int64_t min_ttl_s)
 {
     struct lease_table *t = mem_new(sizeof *t);
     t->min_ttl_s = min_ttl_s;
+    t->checkpoint_interval_ms = LEASE_CHECKPOINT_INTERVAL_MS;
     return t;
+}
+
+void lease_table_set_checkpoint_interval(struct lease_table *t, uint64_t interval_ms)
+{
+    t->checkpoint_interval_ms = interval_ms;
 }
 
 static struct lease *lease_get(const struct lease_table *t, int64_t id)
@@ -84,7 +91,7 @@ void lease_table_reset(struct lease_table *t)
     heap_done(&t->expiries);
     heap_done(&t->checkpoints);
     keyset_done(&t->keys);
-    *t = (struct lease_table){.min_ttl_s = t->min_ttl_s};
+    *t = (struct lease_table){.min_ttl_s = t->min_ttl_s, .checkpoint_interval_ms = t->checkpoint_interval_ms};
 }
 
 void lease_table_free(struct lease_table *t)
@@ -124,8 +131,8 @@ static bool is_shortened(const struct lease *l)
 /* Short leases never need a checkpoint: a new leader's full TTL prolongs them by little. */
 static void schedule_checkpoint(struct lease_table *t, struct lease *l, uint64_t now_ms, int64_t rest_s)
 {
-    if (rest_s * 1000 > LEASE_CHECKPOINT_INTERVAL_MS)
-        heap_set(&t->checkpoints, &l->checkpoint, now_ms + LEASE_CHECKPOINT_INTERVAL_MS);
+    if ((uint64_t)rest_s * 1000 > t->checkpoint_interval_ms)
+        heap_set(&t->checkpoints, &l->checkpoint, now_ms + t->checkpoint_interval_ms);
     else
         heap_remove(&t->checkpoints, &l->checkpoint);
 }
@@ -360,6 +367,12 @@ int lease_renew(struct lease_table *t, int64_t id, uint64_t now_ms, int64_t *ret
     }
     *ret_ttl_s = l->ttl_s;
     return OK;
+}
+
+int64_t lease_logged_rest(const struct lease_table *t, int64_t id)
+{
+    const struct lease *l = lease_get(t, id);
+    return l ? l->remaining_s : 0;
 }
 
 bool lease_is_checkpointed(const struct lease_table *t, int64_t id)

@@ -18,6 +18,9 @@ struct lease_table;
 
 struct lease_table *lease_table_new(int64_t min_ttl_s);
 void lease_table_free(struct lease_table *t);
+/* Another interval than LEASE_CHECKPOINT_INTERVAL_MS, before any lease is granted: for tests in which time is
+ * short. */
+void lease_table_set_checkpoint_interval(struct lease_table *t, uint64_t interval_ms);
 /* Forgets all leases and keys, before a snapshot is installed; not primary afterwards. */
 void lease_table_reset(struct lease_table *t);
 
@@ -61,6 +64,8 @@ MUST_CHECK int lease_renew(struct lease_table *t, int64_t id, uint64_t now_ms, i
  * after a checkpoint of 0 went through the log, else the next leader would end the lease before its time
  * (etcd does the same). lease_renew also makes that checkpoint due at once in lease_checkpoints. */
 bool lease_is_checkpointed(const struct lease_table *t, int64_t id);
+/* The shortened rest that the log holds: the same on all members that have applied the same. 0 = none. */
+int64_t lease_logged_rest(const struct lease_table *t, int64_t id);
 /* remaining in whole seconds (the full TTL on a member that is not primary), -1 and granted 0 when there is
  * no such lease (OK). */
 void lease_time_to_live(const struct lease_table *t, int64_t id, uint64_t now_ms, int64_t *ret_remaining_s,

@@ -18,9 +18,10 @@
 
 #define FORMAT_VERSION   1
 #define APPLIED_SIZE     32
-#define COMMIT_BYTES     (16u << 20)
+#define COMMIT_BYTES     (8u << 20)
+#define PENDING_BYTES_MAX (32u << 20) /* a few commits */
+#define CACHE_BYTES      (16u << 20) /* without a budget */
 #define RELEASE_BYTES    (32u << 20) /* a larger batch is freed on the worker */
-#define CACHE_BYTES      (48u << 20)
 #define LONG_UNITS       8192 /* as a range that is cut into slices: kv_read.c */
 #define TRIM_READS       20000u
 #define TRIM_BYTES       (32u << 20)
@@ -338,7 +339,8 @@ int store_open(const struct store_options *options, char *error, size_t error_si
     s->timer.fire = timer_fire;
     s->needs_previous = s->needs_events = true;
     pending_init(&s->pending);
-    cache_init(&s->cache, CACHE_BYTES);
+    cache_init(&s->cache, options->cache_budget ? options->cache_budget->bytes_max : CACHE_BYTES,
+               options->cache_budget);
     list_init(&s->sweep.waiters);
     list_init(&s->deferred);
     int err = load(s);
@@ -422,6 +424,7 @@ static void commit_done(struct worker_job *job)
         if (b->first_main)
             s->committed_revision = b->first_main + (int64_t)b->main_count - 1;
         s->live_bytes -= b->freed < s->live_bytes ? b->freed : s->live_bytes;
+        s->reads_since_trim += b->count; /* it has read the pages that it has replaced */
         bool finishes_compact = b->finishes_compact;
         release(s, b);
         if (finishes_compact)
@@ -476,6 +479,19 @@ static bool batch_is_full(const struct store *s)
 {
     const struct pending_batch *open = s->pending.open;
     return open->count >= s->options.commit_ops || open->bytes >= COMMIT_BYTES;
+}
+
+size_t store_pending_bytes(const struct store *s)
+{
+    size_t bytes = s->pending.open->bytes;
+    LIST_FOR_EACH (l, &s->pending.batches)
+        bytes += container_of(l, struct pending_batch, link)->bytes;
+    return bytes;
+}
+
+bool store_is_full(const struct store *s)
+{
+    return store_pending_bytes(s) >= (s->options.pending_bytes_max ? s->options.pending_bytes_max : PENDING_BYTES_MAX);
 }
 
 void store_turn(struct store *s)
@@ -638,6 +654,7 @@ void store_close(struct store *s)
 void store_drop(struct store *s)
 {
     s->is_dropped = true;
+    cache_leave(&s->cache);
     sweep_settle(s);
     store_close(s);
 }

@@ -32,6 +32,8 @@ struct store_options {
     struct lease_table *leases;   /* borrowed: attach, detach, existence checks */
     uint64_t commit_interval_ms;  /* 100 */
     uint64_t commit_ops;          /* 10,000: commit earlier when this many wait */
+    struct cache_budget *cache_budget; /* borrowed, of the record cache; NULL = none */
+    size_t pending_bytes_max;     /* applied and not yet durable; 0 = 32 MiB: see store_is_full */
     int64_t compaction_batch;     /* revisions per sweep step: 1,000 */
     uint64_t compaction_sleep_ms; /* 10 */
     uint64_t max_txn_ops;         /* 128 */
@@ -76,6 +78,9 @@ struct backend *store_discard(struct store *s);
 void store_turn(struct store *s);
 /* A final error of the worker (disk full, EIO): the process must end. 0 while well. */
 int store_failed(const struct store *s);
+/* Applied and not yet durable. Full: whoever applies waits for a commit. */
+size_t store_pending_bytes(const struct store *s);
+bool store_is_full(const struct store *s);
 void store_on_durable(struct store *s, void (*fn)(void *arg, uint64_t applied_index), void *arg);
 /* fn is called inside store_end for each entry that changed keys. Called after the index has moved. */
 void store_on_change(struct store *s, void (*fn)(void *arg, const struct store_change *change), void *arg);

@@ -9,7 +9,7 @@
 #include <stdio.h>
 
 #include "base/clock.h"
-#include "base/log.h"
+#include "base/log_limit.h"
 #include "base/text.h"
 #include "server/auth/identity.h"
 #include "server/rpc/service.h"
@@ -271,8 +271,11 @@ static int identify(struct rpc_call *c)
         err = ERR_USER_EMPTY;
     if (!err && c->method->access == RPC_ROOT)
         err = kv_auth_check_admin(s->kv, &c->who);
-    if (err == ERR_INVALID_AUTH_TOKEN)
-        log_warn("invalid auth token", F_STR("remote", c->peer ? c->peer : ""));
+    if (err == ERR_INVALID_AUTH_TOKEN) {
+        static struct log_limit limit;
+        log_warn_limited(&limit, s->mono_ms(), "invalid auth token",
+                         F_STR("remote", c->peer ? c->peer : ""));
+    }
     if (c->method->access != RPC_EACH)
         return err;
     c->who_err = err;

@@ -66,6 +66,9 @@ int __wrap_raft_new(const struct raft_config *config, const struct raft_initial 
         with.trace_arg = p;
         with.max_inflight_messages = (uint32_t)plan->inflight_messages;
         with.max_size_per_message = plan->message_bytes;
+        with.max_inflight_bytes = plan->inflight_bytes;
+        if (with.max_inflight_bytes < with.max_size_per_message)
+            with.max_inflight_bytes = with.max_size_per_message;
     }
     int err = __real_raft_new(&with, initial, ret_raft);
     if (p && !err) {
