@@ -149,8 +149,8 @@ static void applied(struct node *n, const struct raft_message *m)
         (void)raft_step_local(n->raft, &m->responses[i]);
 }
 
-/* What there is no time for, and no room in the store, is held: at most APPLYING_BYTES_MAX, then raft hands out
- * no more. */
+/* What there is no time for, and no room in the store, is held: at most APPLYING_BYTES_MAX, then raft hands
+ * out no more. */
 static void apply(struct node *n, const struct raft_message *m)
 {
     struct promises *p = &n->applying;

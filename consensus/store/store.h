@@ -28,16 +28,16 @@ struct lease_table;
 
 struct store_options {
     struct io *io;
-    struct backend *backend;      /* taken */
-    struct lease_table *leases;   /* borrowed: attach, detach, existence checks */
-    uint64_t commit_interval_ms;  /* 100 */
-    uint64_t commit_ops;          /* 10,000: commit earlier when this many wait */
+    struct backend *backend;           /* taken */
+    struct lease_table *leases;        /* borrowed: attach, detach, existence checks */
+    uint64_t commit_interval_ms;       /* 100 */
+    uint64_t commit_ops;               /* 10,000: commit earlier when this many wait */
     struct cache_budget *cache_budget; /* borrowed, of the record cache; NULL = none */
-    size_t pending_bytes_max;     /* applied and not yet durable; 0 = 32 MiB: see store_is_full */
-    int64_t compaction_batch;     /* revisions per sweep step: 1,000 */
-    uint64_t compaction_sleep_ms; /* 10 */
-    uint64_t max_txn_ops;         /* 128 */
-    int64_t long_units;           /* what store_*_is_long calls long; 0 = 8,192, about a millisecond */
+    size_t pending_bytes_max;          /* applied and not yet durable; 0 = 32 MiB: see store_is_full */
+    int64_t compaction_batch;          /* revisions per sweep step: 1,000 */
+    uint64_t compaction_sleep_ms;      /* 10 */
+    uint64_t max_txn_ops;              /* 128 */
+    int64_t long_units;                /* what store_*_is_long calls long; 0 = 8,192, about a millisecond */
 };
 
 /* One changed key, as watchers see it. */
@@ -127,8 +127,8 @@ MUST_CHECK int store_changes(struct store *s, int64_t from, int64_t to, size_t m
                              size_t max_bytes, bool needs_previous,
                              void (*fn)(void *arg, const struct store_change *change), void *arg,
                              int64_t *ret_next);
-/* A part of one revision: at most `max` changes (0 = what fits into a turn) from sub *sub on, which moves on; true in *ret_is_last when the
- * revision has no more. fn is called once at most. ERR_COMPACTED as above. */
+/* A part of one revision: at most `max` changes (0 = what fits into a turn) from sub *sub on, which moves on;
+ * true in *ret_is_last when the revision has no more. fn is called once at most. ERR_COMPACTED as above. */
 MUST_CHECK int store_changes_part(struct store *s, int64_t revision, uint32_t *sub, size_t max,
                                   bool needs_previous,
                                   void (*fn)(void *arg, const struct store_change *change), void *arg,

@@ -302,8 +302,8 @@ static bool reread_part(struct watch_hub *h, bool needs_previous)
 {
     bool is_last = false;
     h->scan_offers = 0;
-    int err = store_changes_part(h->options.store, h->part_revision, &h->part_sub, 0,
-                                 needs_previous, on_past_change, h, &is_last);
+    int err = store_changes_part(h->options.store, h->part_revision, &h->part_sub, 0, needs_previous,
+                                 on_past_change, h, &is_last);
     if (err || is_last)
         end_part(h, !err);
     return err == OK || err == ERR_COMPACTED;
