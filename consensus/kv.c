@@ -466,8 +466,8 @@ void kv_turn(struct kv *kv)
         kv_check_ready(kv);
     answer_failed(kv);
     turn_enter(TURN_WATCH_DELIVER);
-    bool has_more = watch_turn(kv->hub, kv->turn_ms) || !list_is_empty(&kv->failed) ||
-                    node_is_applying(kv->node);
+    bool has_more =
+        watch_turn(kv->hub, kv->turn_ms) || !list_is_empty(&kv->failed) || node_is_applying(kv->node);
     turn_enter(TURN_KV_STORE);
     store_turn(kv->store); /* last: it closes the read view of this turn */
     set_gauges(kv);

@@ -65,15 +65,14 @@ struct kv_options {
     size_t client_url_count;
     bool requires_peer_proof; /* bootstrap queries need a token or a certificate (peer/peer_proof.h) */
     uint64_t heartbeat_ms, election_ms; /* 100, 1,000 */
-    uint64_t
-        snapshot_catchup_entries; /* log entries kept in the WAL behind the applied index: 5,000 */
-    uint64_t snapshot_catchup_bytes; /* of them in memory: 4 MiB; the others are read back */
-    uint64_t pending_bytes_max;      /* proposals that are not applied; 0 = KV_PENDING_BYTES_MAX */
-    struct cache_budget *cache_budget; /* borrowed, for the store's record cache; NULL = none */
-    uint64_t store_pending_bytes;    /* applied and not in a commit; 0 = 32 MiB */
-    uint64_t request_bytes_max;   /* 1.5 MiB */
-    uint64_t txn_ops_max;         /* 128 */
-    int64_t quota_bytes;          /* 0 = 2 GiB; negative = none */
+    uint64_t snapshot_catchup_entries;  /* log entries kept in the WAL behind the applied index: 5,000 */
+    uint64_t snapshot_catchup_bytes;    /* of them in memory: 4 MiB; the others are read back */
+    uint64_t pending_bytes_max;         /* proposals that are not applied; 0 = KV_PENDING_BYTES_MAX */
+    struct cache_budget *cache_budget;  /* borrowed, for the store's record cache; NULL = none */
+    uint64_t store_pending_bytes;       /* applied and not in a commit; 0 = 32 MiB */
+    uint64_t request_bytes_max;         /* 1.5 MiB */
+    uint64_t txn_ops_max;               /* 128 */
+    int64_t quota_bytes;                /* 0 = 2 GiB; negative = none */
     uint64_t commit_interval_ms, commit_ops;
     int64_t compaction_batch;
     uint64_t compaction_sleep_ms;
@@ -85,9 +84,9 @@ struct kv_options {
     bool pre_vote, strict_reconfig_check;
     bool advances_ticks;    /* who starts and reaches a majority does not wait a whole election timeout */
     bool promotes_learners; /* a learner that has caught up becomes a voter by itself */
-    uint64_t snapshot_bytes_per_s;      /* to one follower; 0 = no limit */
-    uint64_t auth_token_ttl_ms;         /* of a simple token that is not used: 300,000 */
-    int64_t long_units, slice_units;    /* for tests: what is long, and a slice of it; 0 = about a millisecond */
+    uint64_t snapshot_bytes_per_s;   /* to one follower; 0 = no limit */
+    uint64_t auth_token_ttl_ms;      /* of a simple token that is not used: 300,000 */
+    int64_t long_units, slice_units; /* for tests: what is long, and a slice of it; 0 = about a millisecond */
     uint64_t corrupt_check_interval_ms; /* members' states are compared so often: 60,000; 0 = never */
     unsigned feature_level; /* 0 = all that this build has; else as an older or, in tests, newer one */
 };

@@ -71,9 +71,8 @@ static const ProtobufCMessage *txn_response(struct kv *kv, bool is_here,
     return &r->base;
 }
 
-static const ProtobufCMessage *delete_response(struct kv *kv, bool is_here,
-                                               const Etcdserverpb__DeleteRangeResponse *rest,
-                                               int64_t revision)
+static const ProtobufCMessage *
+delete_response(struct kv *kv, bool is_here, const Etcdserverpb__DeleteRangeResponse *rest, int64_t revision)
 {
     const struct buf *own = &kv->applying.own;
     Etcdserverpb__DeleteRangeResponse *r = arena_alloc(&kv->arena, sizeof *r);

@@ -153,8 +153,7 @@ static void finish_txn(struct kv *kv, struct kv_request *r, const struct kv_long
     int64_t revision;
     store_work_result(l->txn, &rest, &none, &revision);
     if (!r->answer && l->own.size)
-        response =
-            etcdserverpb__txn_response__unpack(arena_allocator(&kv->arena), l->own.size, l->own.data);
+        response = etcdserverpb__txn_response__unpack(arena_allocator(&kv->arena), l->own.size, l->own.data);
     kv_header(kv, revision, &header);
     response->header = &header;
     response->succeeded = rest.succeeded;
@@ -177,7 +176,8 @@ static int txn_slice(struct kv *kv, struct kv_request *r, struct kv_long *l)
     return OK;
 }
 
-/* --- all of them -------------------------------------------------------------------------------------------- */
+/* --- all of them
+ * -------------------------------------------------------------------------------------------- */
 
 /* Every hash is of what the compaction left, so that only its own revision can be gone: the first step of a
  * new attempt says so. */

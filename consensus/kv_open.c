@@ -237,9 +237,9 @@ static struct kv *new_kv(const struct kv_options *o)
     uint64_t wall_ms = o->io->ops->wall_ns(o->io) / 1000000;
     kv->ring.first = kv->ring.next = wall_ms << 20 | (o->io->ops->random(o->io) >> 44 | 1);
     kv->calls.first = kv->calls.next = kv->ring.next;
-    struct link *lists[] = {&kv->proposed, &kv->reading, &kv->round,   &kv->ready,  &kv->parked,
-                            &kv->failed,   &kv->waiting, &kv->calling, &kv->called, &kv->moving,
-                            &kv->applying.waiting};
+    struct link *lists[] = {&kv->proposed, &kv->reading, &kv->round,           &kv->ready,
+                            &kv->parked,   &kv->failed,  &kv->waiting,         &kv->calling,
+                            &kv->called,   &kv->moving,  &kv->applying.waiting};
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
         list_init(lists[i]);
     auth_tokens_init(&kv->tokens, o->auth_token_ttl_ms ? o->auth_token_ttl_ms : AUTH_TOKEN_TTL_MS);
@@ -535,9 +535,9 @@ static void on_node_closed(void *arg)
 
 void kv_close(struct kv *kv, void (*done)(void *arg), void *arg)
 {
-    struct link *lists[] = {&kv->proposed, &kv->reading, &kv->round,   &kv->ready,  &kv->parked,
-                            &kv->failed,   &kv->waiting, &kv->calling, &kv->called, &kv->moving,
-                            &kv->applying.waiting};
+    struct link *lists[] = {&kv->proposed, &kv->reading, &kv->round,           &kv->ready,
+                            &kv->parked,   &kv->failed,  &kv->waiting,         &kv->calling,
+                            &kv->called,   &kv->moving,  &kv->applying.waiting};
     kv->is_closing = true;
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
         while (!list_is_empty(lists[i]))

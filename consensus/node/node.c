@@ -157,8 +157,8 @@ void node_stop(struct node *n)
     n->is_failed = true;
 }
 
-/* What there is no time for, and no room in the store, is held: at most APPLYING_BYTES_MAX, then raft hands out
- * no more. */
+/* What there is no time for, and no room in the store, is held: at most APPLYING_BYTES_MAX, then raft hands
+ * out no more. */
 static void apply(struct node *n, const struct raft_message *m)
 {
     struct promises *p = &n->applying;

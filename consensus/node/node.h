@@ -31,13 +31,13 @@ struct node_options {
     const char *wal_dir;
     uint64_t member_id, cluster_id;
     uint64_t heartbeat_ms, election_ms;
-    uint64_t wal_segment_bytes;     /* 0 = 8 MiB */
-    uint64_t entry_bytes_max;       /* of one entry */
+    uint64_t wal_segment_bytes; /* 0 = 8 MiB */
+    uint64_t entry_bytes_max;   /* of one entry */
     /* Proposals that wait here and those that are in a leader's log and not applied: beyond it clients' are
      * refused. What the cluster itself proposes has a quarter more (8 MiB at most). */
     uint64_t pending_bytes_max;
-    uint64_t catchup_entries;       /* kept behind the durable index */
-    uint64_t log_bytes_max;         /* of them in memory; the others are read back from the log when needed */
+    uint64_t catchup_entries;  /* kept behind the durable index */
+    uint64_t log_bytes_max;    /* of them in memory; the others are read back from the log when needed */
     uint64_t proposal_wait_ms; /* what is proposed while nobody leads waits so long, then it is dropped */
     bool pre_vote;
     bool is_new; /* there is no WAL: make one whose log starts behind (index 1, term 1) */
@@ -51,8 +51,8 @@ struct node_options {
     const struct raft_conf_state *conf_state;
 
     /* All on the loop thread, inside node_turn. */
-    /* In log order. For an entry that changes the configuration: node_apply_conf_change, once. False: it takes
-     * longer than a turn may; the same entry comes again in the next node_turn, and none before it. */
+    /* In log order. For an entry that changes the configuration: node_apply_conf_change, once. False: it
+     * takes longer than a turn may; the same entry comes again in the next node_turn, and none before it. */
     bool (*apply)(void *arg, const struct raft_entry *entry);
     /* These come next, a few at a time: a chance to bring near what they will touch. May be NULL. */
     void (*will_apply)(void *arg, const struct raft_entry *entries, size_t count);
@@ -125,8 +125,9 @@ void node_transfer(struct node *n, uint64_t to);
 /* As of the last applied entry. */
 const struct raft_conf_state *node_conf_state(const struct node *n);
 void node_get_status(const struct node *n, struct raft_status *ret_status); /* not for every turn */
-bool node_is_applying(const struct node *n); /* an entry is open, or there was no time for more; not: no room */
-bool node_has_work(const struct node *n);                                   /* node_turn would do something */
+bool node_is_applying(
+    const struct node *n);                /* an entry is open, or there was no time for more; not: no room */
+bool node_has_work(const struct node *n); /* node_turn would do something */
 
 /* Inside apply: this entry was not applied and cannot be; nothing is from now on, until the next start. */
 void node_stop(struct node *n);

@@ -32,12 +32,13 @@ struct node {
     uint64_t hand_over_term; /* in which this leader has tried to hand over before it is removed; once */
 
     struct promises collecting, under_way;
-    struct promises applying; /* committed, and not applied yet: no time, no room in the store, or an entry takes long */
-    size_t applied_count;     /* entries of the first of these that are applied */
-    bool is_entry_open;       /* the next of them has begun: it is given no room anew */
-    uint64_t apply_began_ns;  /* in this turn */
-    bool is_install_waiting;  /* for the end of what is being applied */
-    bool is_alone; /* the only member */
+    struct promises
+        applying; /* committed, and not applied yet: no time, no room in the store, or an entry takes long */
+    size_t applied_count;    /* entries of the first of these that are applied */
+    bool is_entry_open;      /* the next of them has begun: it is given no room anew */
+    uint64_t apply_began_ns; /* in this turn */
+    bool is_install_waiting; /* for the end of what is being applied */
+    bool is_alone;           /* the only member */
     bool is_learner;
     bool is_lane_shut;             /* in this turn the leader could not be reached: proposals wait */
     bool is_installing;            /* the log is cut, the store does not have the snapshot yet */

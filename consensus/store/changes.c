@@ -4,6 +4,8 @@
  * revisions that are passed over, however many keys there are. */
 #include "consensus/store/state.h"
 
+#define PARTS 4 /* of a revision that is just large */
+
 /* The changes of one main revision as they come together. */
 struct gather {
     struct store *s;
@@ -231,12 +233,12 @@ int store_changes(struct store *s, int64_t from, int64_t to, size_t max_revision
 }
 
 int store_changes_part(struct store *s, int64_t revision, uint32_t *sub, size_t max, bool needs_previous,
-                       void (*fn)(void *arg, const struct store_change *change), void *arg,
-                       bool *ret_is_last)
+                       void (*fn)(void *arg, const struct store_change *change), void *arg, bool *ret_is_last)
 {
     struct history h = {.gather = {.s = s, .needs_previous = needs_previous}, .to = revision};
     struct gather *g = &h.gather;
-    uint32_t end = *sub + (uint32_t)max, subs = pending_sub_count(&s->pending, revision);
+    size_t part = max ? max : s->large / PARTS + 1;
+    uint32_t end = *sub + (uint32_t)part, subs = pending_sub_count(&s->pending, revision);
     int err;
     if (revision < s->compact_revision)
         return ERR_COMPACTED;

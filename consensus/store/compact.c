@@ -16,6 +16,7 @@
 #include "base/plant.h"
 
 #define SLICE_KEYS  512u
+#define SLICE_DROPS 16384u /* of one key: what is left of its history is moved each time */
 #define SLICE_NS    UINT64_C(1000000)
 #define SORT_INLINE 4096u
 
@@ -91,7 +92,7 @@ static void sweep_index(struct store *s)
     uint64_t bytes = s->index.key_bytes;
     bool is_end;
     do {
-        is_end = index_sweep(&s->index, &w->position, w->target, SLICE_KEYS, drop, w);
+        is_end = index_sweep(&s->index, &w->position, w->target, SLICE_KEYS, SLICE_DROPS, drop, w);
     } while (!is_end && s->io->ops->mono_ns(s->io) - start < SLICE_NS);
     s->live_bytes -= bytes - s->index.key_bytes;
     if (!is_end) {

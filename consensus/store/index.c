@@ -178,14 +178,18 @@ void index_load_end(struct index *x)
 }
 
 /* Drops what compaction takes from one key; true when nothing of it is left. */
-static bool entry_compact(struct index_entry *e, int64_t compact,
-                          void (*drop)(void *arg, struct revision revision), void *arg)
+static bool entry_compact(struct index_entry *e, int64_t compact, uint32_t max,
+                          void (*drop)(void *arg, struct revision revision), void *arg, bool *ret_is_done)
 {
     struct index_history *h = e->history;
     uint32_t n = history_until(h, compact);
-    bool latest_goes = e->main <= compact && e->version == 0 && e->main != compact;
+    *ret_is_done = n <= max;
+    if (!*ret_is_done)
+        n = max;
+    bool latest_goes = *ret_is_done && e->main <= compact && e->version == 0 && e->main != compact;
     uint32_t gone = n; /* past ones to drop, from the oldest */
-    if (e->main > compact && n > 0 && past_stays(h->items[n - 1], compact) && !PLANTED(COMPACT_DROPS_LIVE))
+    if (*ret_is_done && e->main > compact && n > 0 && past_stays(h->items[n - 1], compact) &&
+        !PLANTED(COMPACT_DROPS_LIVE))
         gone--;
     for (uint32_t i = 0; i < gone; i++)
         drop(arg, (struct revision){h->items[i].main, h->items[i].sub});
@@ -209,16 +213,20 @@ static bool entry_compact(struct index_entry *e, int64_t compact,
     return false;
 }
 
-bool index_sweep(struct index *x, struct buf *position, int64_t compact, size_t max_keys,
+bool index_sweep(struct index *x, struct buf *position, int64_t compact, size_t max_keys, uint32_t max_drops,
                  void (*drop)(void *arg, struct revision revision), void *arg)
 {
     struct index_entry **empty = NULL, *e;
     size_t empty_count = 0;
     struct tree_cursor c = tree_seek(&x->tree, buf_slice(position));
     while ((e = tree_next(&c)) && max_keys-- > 0) {
+        bool is_done;
         if (!e->history && (e->version != 0 || e->main >= compact))
             continue;
-        if (!entry_compact(e, compact, drop, arg))
+        bool is_empty = entry_compact(e, compact, max_drops, drop, arg, &is_done);
+        if (!is_done)
+            break; /* the rest of this key is for the next call */
+        if (!is_empty)
             continue;
         if (!empty)
             empty = mem_alloc((max_keys + 1) * sizeof *empty);

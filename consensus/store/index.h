@@ -70,9 +70,10 @@ void index_load(struct index *x, struct slice key, struct revision revision, int
                 bool has_lease);
 void index_load_end(struct index *x);
 
-/* Compaction at `compact`, some keys at a time in key order, from where `position` (an owned key, empty at
- * the start) stands. Tells each revision that goes. True when the last key was done. */
-bool index_sweep(struct index *x, struct buf *position, int64_t compact, size_t max_keys,
+/* Compaction at `compact`, some keys at a time, and of one key max_drops revisions, in key order, from where
+ * `position` (an owned key, empty at the start) stands. Tells each revision that goes. True when the last key
+ * was done. */
+bool index_sweep(struct index *x, struct buf *position, int64_t compact, size_t max_keys, uint32_t max_drops,
                  void (*drop)(void *arg, struct revision revision), void *arg);
 
 #endif

@@ -28,16 +28,16 @@ struct lease_table;
 
 struct store_options {
     struct io *io;
-    struct backend *backend;      /* taken */
-    struct lease_table *leases;   /* borrowed: attach, detach, existence checks */
-    uint64_t commit_interval_ms;  /* 100 */
-    uint64_t commit_ops;          /* 10,000: commit earlier when this many wait */
+    struct backend *backend;           /* taken */
+    struct lease_table *leases;        /* borrowed: attach, detach, existence checks */
+    uint64_t commit_interval_ms;       /* 100 */
+    uint64_t commit_ops;               /* 10,000: commit earlier when this many wait */
     struct cache_budget *cache_budget; /* borrowed, of the record cache; NULL = none */
-    size_t pending_bytes_max;     /* applied and not yet durable; 0 = 32 MiB: see store_is_full */
-    int64_t compaction_batch;     /* revisions per sweep step: 1,000 */
-    uint64_t compaction_sleep_ms; /* 10 */
-    uint64_t max_txn_ops;         /* 128 */
-    int64_t long_units;           /* what store_*_is_long calls long; 0 = 8,192, about a millisecond */
+    size_t pending_bytes_max;          /* applied and not yet durable; 0 = 32 MiB: see store_is_full */
+    int64_t compaction_batch;          /* revisions per sweep step: 1,000 */
+    uint64_t compaction_sleep_ms;      /* 10 */
+    uint64_t max_txn_ops;              /* 128 */
+    int64_t long_units;                /* what store_*_is_long calls long; 0 = 8,192, about a millisecond */
 };
 
 /* One changed key, as watchers see it. */
@@ -121,14 +121,14 @@ void store_prefetch(struct store *s, struct slice key, unsigned step);
 void store_prefetch_puts(struct store *s, const struct slice *keys, size_t count);
 /* For catching up: calls fn for each change with from <= revision <= to, in order, at most max_revisions of
  * them and about max_bytes of events; needs_previous fills `previous`. *ret_next is the first revision not
- * delivered. ERR_COMPACTED when from < compact revision. The walk ends before a large revision, so that *ret_next is
- * that one; if it is `from`, store_changes_part is for it. */
+ * delivered. ERR_COMPACTED when from < compact revision. The walk ends before a large revision, so that
+ * *ret_next is that one; if it is `from`, store_changes_part is for it. */
 MUST_CHECK int store_changes(struct store *s, int64_t from, int64_t to, size_t max_revisions,
                              size_t max_bytes, bool needs_previous,
                              void (*fn)(void *arg, const struct store_change *change), void *arg,
                              int64_t *ret_next);
-/* A part of one revision: about `max` changes from sub *sub on, which moves on; true in *ret_is_last when the
- * revision has no more. fn is called once at most. ERR_COMPACTED as above. */
+/* A part of one revision: at most `max` changes (0 = what fits into a turn) from sub *sub on, which moves on;
+ * true in *ret_is_last when the revision has no more. fn is called once at most. ERR_COMPACTED as above. */
 MUST_CHECK int store_changes_part(struct store *s, int64_t revision, uint32_t *sub, size_t max,
                                   bool needs_previous,
                                   void (*fn)(void *arg, const struct store_change *change), void *arg,
@@ -201,9 +201,9 @@ void store_next_copy(const struct store *s, uint64_t *ret_index, uint64_t *ret_t
 bool store_txn_is_long(struct store *s, const Etcdserverpb__TxnRequest *request, bool is_awaited);
 bool store_delete_is_long(struct store *s, const Etcdserverpb__DeleteRangeRequest *request);
 bool store_lease_is_long(const struct store *s, int64_t id);
-/* A long request, with the result of store_txn, store_delete_range, or store_txn_read; `out` gets the bytes of
- * the answer but for its header and `succeeded` or `deleted`, NULL = nobody waits. The request and `out` must
- * outlive it. All but the reading one: the steps happen while one entry is open, paused in between.
+/* A long request, with the result of store_txn, store_delete_range, or store_txn_read; `out` gets the bytes
+ * of the answer but for its header and `succeeded` or `deleted`, NULL = nobody waits. The request and `out`
+ * must outlive it. All but the reading one: the steps happen while one entry is open, paused in between.
  * store_work_lease deletes the keys of a lease and detaches them; the lease is the caller's to revoke. */
 struct store_work;
 struct store_work *store_work_txn(struct store *s, const Etcdserverpb__TxnRequest *request, struct buf *out);

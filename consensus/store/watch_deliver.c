@@ -19,7 +19,6 @@ enum {
     SCAN_REVISIONS_MAX = WATCH_REVISIONS_MAX, /* so no response can hold more */
     SCAN_BYTES_MAX = 1 << 20,
     SCAN_OFFERS_MAX = 40000, /* events x watchers in one scan, about a millisecond */
-    PART_EVENTS = 512,       /* of a large revision, in one turn */
 };
 
 /* --- delivery ----------------------------------------------------------------------------------- */
@@ -303,7 +302,7 @@ static bool reread_part(struct watch_hub *h, bool needs_previous)
 {
     bool is_last = false;
     h->scan_offers = 0;
-    int err = store_changes_part(h->options.store, h->part_revision, &h->part_sub, PART_EVENTS, needs_previous,
+    int err = store_changes_part(h->options.store, h->part_revision, &h->part_sub, 0, needs_previous,
                                  on_past_change, h, &is_last);
     if (err || is_last)
         end_part(h, !err);

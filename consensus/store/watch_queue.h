@@ -27,7 +27,8 @@ struct watch_item {
     size_t bytes; /* of the blobs not yet sent */
     uint32_t barrier;
     bool may_fragment;
-    bool is_partial; /* more of its last revision comes: it is not sent before, nor is what stands behind it */
+    bool
+        is_partial; /* more of its last revision comes: it is not sent before, nor is what stands behind it */
 };
 
 struct watch_queue {

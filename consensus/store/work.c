@@ -12,8 +12,8 @@
 #include "consensus/store/merge.h"
 #include "consensus/store/state.h"
 
-#define READS_UNSEEN  4    /* ranges of a txn whose values may all be of the largest size */
-#define GATHER_KEYS   512
+#define READS_UNSEEN 4 /* ranges of a txn whose values may all be of the largest size */
+#define GATHER_KEYS  512
 
 /* Fields of rpc.proto: TxnResponse.responses, and what a ResponseOp holds. */
 enum { FIELD_RESPONSES = 3, FIELD_RANGE = 1, FIELD_PUT = 2, FIELD_DELETE = 3, FIELD_TXN = 4 };
@@ -48,8 +48,8 @@ struct store_work {
     struct compare_walk compare;
     struct step *steps;
     size_t count, capacity, next;
-    struct store_walk *walk;        /* of the range under way */
-    size_t places[2 * 128];         /* where nested answers began */
+    struct store_walk *walk; /* of the range under way */
+    size_t places[2 * 128];  /* where nested answers began */
     size_t depth;
 
     const Etcdserverpb__DeleteRangeRequest *delete; /* the one under way */

@@ -37,7 +37,7 @@ struct rig {
     uint64_t durable;
     int64_t seen;      /* the last revision told to on_change */
     struct buf events; /* what on_change told since it was last emptied */
-    unsigned slices; /* pauses within entries */
+    unsigned slices;   /* pauses within entries */
 };
 
 static void describe_change(struct buf *out, const struct store_change *change)
@@ -216,7 +216,8 @@ static void describe_now(struct rig *rig, struct buf *out)
     arena_done(&arena);
 }
 
-/* One entry, a few keys at a time: between two steps everybody sees the state before it, whatever is asked. */
+/* One entry, a few keys at a time: between two steps everybody sees the state before it, whatever is asked.
+ */
 static int apply_in_slices(struct rig *rig, const struct op *op, int64_t units, struct buf *before,
                            Etcdserverpb__DeleteRangeResponse **deleted, Etcdserverpb__TxnResponse **txn)
 {

@@ -103,7 +103,8 @@ static void note_large(struct store *s, int64_t revision)
 {
     uint32_t sub = 0;
     bool is_last;
-    if (store_changes_part(s, revision, &sub, INT32_MAX, true, note_change, cluster_running, &is_last) != OK ||
+    if (store_changes_part(s, revision, &sub, INT32_MAX, true, note_change, cluster_running, &is_last) !=
+            OK ||
         !is_last)
         abort();
 }
