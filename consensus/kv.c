@@ -71,6 +71,8 @@ static void take_out(struct kv *kv, struct kv_request *r)
         kv_ring_clear(&kv->ring, r->id);
     else if (r->state == KV_CALLED && kv_ring_find(&kv->calls, r->id) == r)
         kv_ring_clear(&kv->calls, r->id);
+    else if (r->state == KV_APPLYING)
+        kv_forget_answer(kv);
     kv_drop_long(kv, r);
     list_remove(&r->link);
     r->state = KV_IDLE;
@@ -148,7 +150,8 @@ static int propose(struct kv *kv, uint64_t id, enum entry_op op, const ProtobufC
         blob_unref(data);
         return ERR_REQUEST_TOO_LARGE;
     }
-    return node_propose(kv->node, data);
+    bool is_internal = who->is_own && id == 0;
+    return is_internal ? node_propose_internal(kv->node, data) : node_propose(kv->node, data);
 }
 
 int kv_propose(struct kv *kv, enum entry_op op, const ProtobufCMessage *m)
@@ -417,6 +420,8 @@ static void set_gauges(struct kv *kv)
 {
     metric_set(METRIC_PROPOSALS_COMMITTED, (double)kv->state.commit);
     metric_set(METRIC_PROPOSALS_APPLIED, (double)store_applied_index(kv->store));
+    metric_set(METRIC_PENDING_BYTES, (double)node_pending_bytes(kv->node));
+    metric_set(METRIC_STORE_PENDING_BYTES, (double)store_pending_bytes(kv->store));
     metric_set(METRIC_PROPOSALS_PENDING, (double)(kv->ring.next - kv->ring.first));
 }
 
@@ -450,7 +455,8 @@ void kv_turn(struct kv *kv)
         kv_check_ready(kv);
     answer_failed(kv);
     turn_enter(TURN_WATCH_DELIVER);
-    bool has_more = watch_turn(kv->hub, kv->turn_ms) || !list_is_empty(&kv->failed);
+    bool has_more = watch_turn(kv->hub, kv->turn_ms) || !list_is_empty(&kv->failed) ||
+                    node_is_applying(kv->node);
     turn_enter(TURN_KV_STORE);
     store_turn(kv->store); /* last: it closes the read view of this turn */
     set_gauges(kv);

@@ -43,6 +43,8 @@ struct kv_join {
 
 struct backend;
 
+#define KV_PENDING_BYTES_MAX (64u << 20)
+
 struct kv_options {
     struct io *io;
     struct peers *peers;        /* borrowed, identity not set yet; NULL = this member stays alone */
@@ -64,7 +66,11 @@ struct kv_options {
     bool requires_peer_proof; /* bootstrap queries need a token or a certificate (peer/peer_proof.h) */
     uint64_t heartbeat_ms, election_ms; /* 100, 1,000 */
     uint64_t
-        snapshot_catchup_entries; /* log entries kept in memory and WAL behind the applied index: 5,000 */
+        snapshot_catchup_entries; /* log entries kept in the WAL behind the applied index: 5,000 */
+    uint64_t snapshot_catchup_bytes; /* of them in memory: 4 MiB; the others are read back */
+    uint64_t pending_bytes_max;      /* proposals that are not applied; 0 = KV_PENDING_BYTES_MAX */
+    struct cache_budget *cache_budget; /* borrowed, for the store's record cache; NULL = none */
+    uint64_t store_pending_bytes;    /* applied and not in a commit; 0 = 32 MiB */
     uint64_t request_bytes_max;   /* 1.5 MiB */
     uint64_t txn_ops_max;         /* 128 */
     int64_t quota_bytes;          /* 0 = 2 GiB; negative = none */
@@ -74,12 +80,14 @@ struct kv_options {
     const char *auto_compaction_mode;  /* "periodic" or "revision" */
     int64_t auto_compaction_retention; /* nanoseconds or revisions; 0 = off */
     uint64_t progress_interval_ms;     /* watch progress: 600,000 */
+    uint64_t lease_checkpoint_ms;      /* 0 = LEASE_CHECKPOINT_INTERVAL_MS; tests have less time */
     bool force_new_cluster;
     bool pre_vote, strict_reconfig_check;
     bool advances_ticks;    /* who starts and reaches a majority does not wait a whole election timeout */
     bool promotes_learners; /* a learner that has caught up becomes a voter by itself */
     uint64_t snapshot_bytes_per_s;      /* to one follower; 0 = no limit */
     uint64_t auth_token_ttl_ms;         /* of a simple token that is not used: 300,000 */
+    int64_t long_units, slice_units;    /* for tests: what is long, and a slice of it; 0 = about a millisecond */
     uint64_t corrupt_check_interval_ms; /* members' states are compared so often: 60,000; 0 = never */
 };
 
@@ -106,6 +114,9 @@ struct kv_request {
      * behind the other) are the answer. part NULL: it begins anew, forget what came. False: it is too much,
      * end with ERR_LIMIT. Without this the loop stands still while a long answer is made. */
     bool (*on_part)(struct kv_request *r, const ProtobufCMessage *part);
+    /* With on_part, for answers that are not made of parts: where their bytes are gathered, behind which the
+     * encoding of done's message belongs. Asked again after a part NULL. */
+    struct buf *(*answer)(struct kv_request *r);
     /* Whose permissions are looked at; lives as the message does. NULL: this process's own, which may
      * everything. A front end always sets it, also while auth is not enabled: that may change on the way. */
     const struct auth_who *who;
