@@ -116,6 +116,14 @@ void config_cancel(struct config *c, struct config_request *q)
         desk_op_cancel(q->impl);
 }
 
+int config_task_add(struct config *c, struct task *t, const struct config_request *q)
+{
+    struct arena a = {0};
+    int err = task_add(c->tasks, t, config_client(&a, q));
+    arena_done(&a);
+    return err;
+}
+
 struct slice config_copy(struct arena *a, struct slice s)
 {
     return slice_of(s.size ? arena_copy(a, s.data, s.size) : NULL, s.size);

@@ -246,6 +246,9 @@ void config_history(struct config *c, struct config_history *h);
 void config_barrier(struct config *c, struct config_request *q);
 void config_wait_revision(struct config *c, struct config_request *q, int64_t revision, uint64_t timeout_ms);
 void config_cancel(struct config *c, struct config_request *q);
+/* Work on contents in the turn of the client behind q, which waits beside the checks of its own writes
+ * (config/task.h). What still waits when the config center is freed is released without done. */
+MUST_CHECK int config_task_add(struct config *c, struct task *t, const struct config_request *q);
 
 /* --- watching: level-triggered, told once a batch ------------------------------------------------------ */
 struct config_subscriber { /* owned by the front end */

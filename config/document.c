@@ -105,6 +105,10 @@ int config_head_read(struct slice text, struct arena *a, struct config_head *ret
     struct document_reader r = document_reader_of(DOCUMENT_TOLERANT, a, error, error_size);
     struct config_head h = {0};
     int64_t size = 0;
+    if (text.size > CONFIG_HEAD_MAX) { /* somebody's, by the etcd API: every member would parse it */
+        snprintf(error, error_size, "it has %zu bytes; a head has at most %u", text.size, CONFIG_HEAD_MAX);
+        return ERR_INVALID;
+    }
     document_begin(&r, text);
     read_seq(&r, "seq", &h.seq);
     h.last_seq = h.seq;

@@ -5,6 +5,7 @@
 
 #include "base/text.h"
 #include "config/diff.h"
+#include "config/task.h"
 #include "server/api/config_call.h"
 #include "server/api/config_show.h"
 
@@ -87,61 +88,113 @@ void api_config_history(struct api_call *c)
 /* --- what changed -----------------------------------------------------------------------------------------
  */
 
-/* The newer release is read first: it says which one is before it. */
+/* The newer release is read first: it says which one is before it. The content worker compares them. */
 struct comparison {
     struct config_request request;
     struct api_call *call;
     uint64_t to, from;
     int64_t revision;
     bool is_binary;
-    struct slice text; /* of to, in the arena */
+    struct slice text;      /* of to, in the arena */
+    struct diff_task *task; /* under way; NULL = none */
+};
+
+/* What the worker has: copies of both texts, and what it makes of them. */
+struct diff_task {
+    struct task task; /* first */
+    struct comparison *comparison;
+    struct arena arena;
+    struct slice old, new;
+    const char *from_label, *to_label; /* NULL: JSON is wanted */
+    struct buf out;
+    int err;
 };
 
 static void cancel_comparison(struct api_call *c)
 {
     struct comparison *d = c->state;
     config_cancel(api_config(c), &d->request);
+    if (d->task)
+        task_cancel(&d->task->task);
 }
 
-static void answer_json(struct comparison *d, const struct diff *diff)
+static void run_diff(struct task *t)
 {
+    struct diff_task *k = container_of(t, struct diff_task, task);
+    struct diff diff;
+    diff_init(&diff, k->old, k->new);
+    if (k->from_label)
+        k->err = diff_write(&diff, k->from_label, k->to_label, DIFF_BYTES_MAX, &k->out);
+    else
+        diff_write_json(&diff, DIFF_BYTES_MAX, &(struct json_writer){.out = &k->out});
+    diff_done(&diff);
+}
+
+static void on_diff(struct task *t)
+{
+    struct diff_task *k = container_of(t, struct diff_task, task);
+    struct comparison *d = k->comparison;
+    d->task = NULL;
+    if (k->err) {
+        api_fail(d->call, API_TOO_LARGE, "the difference is too large to be told");
+        return;
+    }
+    if (k->from_label) {
+        api_respond(d->call, 200, d->revision, "text/x-diff; charset=utf-8", buf_slice(&k->out));
+        return;
+    }
     struct json_writer *w = api_json(d->call, d->revision);
     document_add_text(w, "name", d->call->name);
     document_add_number(w, "from", (int64_t)d->from);
     document_add_number(w, "to", (int64_t)d->to);
     jw_key(w, "diff");
-    diff_write_json(diff, DIFF_BYTES_MAX, w);
+    jw_raw(w, buf_slice(&k->out));
     api_answer(d->call, d->revision);
 }
 
-static void answer_text(struct comparison *d, const struct diff *diff)
+static void release_diff(struct task *t)
 {
-    struct buf out = {0};
-    char from[300], to[300];
+    struct diff_task *k = container_of(t, struct diff_task, task);
+    arena_done(&k->arena);
+    buf_done(&k->out);
+    mem_free(k);
+}
+
+static struct slice keep(struct arena *a, struct slice text)
+{
+    return slice_of(arena_copy(a, text.data, text.size), text.size);
+}
+
+static const char *label(const struct comparison *d, struct arena *a, uint64_t seq)
+{
     const struct slice name = d->call->name;
-    snprintf(from, sizeof from, "%.*s\t%llu", (int)name.size, (const char *)name.data,
-             (unsigned long long)d->from);
-    snprintf(to, sizeof to, "%.*s\t%llu", (int)name.size, (const char *)name.data, (unsigned long long)d->to);
-    if (diff_write(diff, from, to, DIFF_BYTES_MAX, &out))
-        api_fail(d->call, API_TOO_LARGE, "the difference is too large to be told");
-    else
-        api_respond(d->call, 200, d->revision, "text/x-diff; charset=utf-8", buf_slice(&out));
-    buf_done(&out);
+    return arena_printf(a, "%.*s\t%llu", (int)name.size, (const char *)name.data, (unsigned long long)seq);
 }
 
 static void compare(struct comparison *d, struct slice old)
 {
-    struct diff diff;
     if (d->is_binary) {
         api_fail(d->call, API_BAD_REQUEST, "a release is binary: it has no lines to compare");
         return;
     }
-    diff_init(&diff, old, d->text);
-    if (wants_meta(d->call))
-        answer_json(d, &diff);
-    else
-        answer_text(d, &diff);
-    diff_done(&diff);
+    struct diff_task *k = mem_new(sizeof *k);
+    k->comparison = d;
+    k->old = keep(&k->arena, old);
+    k->new = keep(&k->arena, d->text);
+    if (!wants_meta(d->call)) {
+        k->from_label = label(d, &k->arena, d->from);
+        k->to_label = label(d, &k->arena, d->to);
+    }
+    k->task = (struct task){
+        .bytes = old.size + d->text.size, .run = run_diff, .done = on_diff, .release = release_diff};
+    int err = config_task_add(api_config(d->call), &k->task, &d->request);
+    if (!err) {
+        d->task = k;
+        return;
+    }
+    release_diff(&k->task);
+    api_fail_err(d->call, err,
+                 "too many contents wait to be compared or checked on this member: try again later");
 }
 
 static void on_from(struct config_request *q, int err, const struct config_result *result)
@@ -186,6 +239,8 @@ void api_config_diff(struct api_call *c)
     d->from = api_number(api_param(c, PARAM_FROM));
     d->to = api_number(api_param(c, PARAM_TO));
     d->request.done = on_to;
+    d->request.who = api_author(c);
+    d->request.address = gray_address(c->q->peer);
     c->state = d;
     c->cancel = cancel_comparison;
     config_read(api_config(c), &d->request, &key, d->to, false);

@@ -90,6 +90,26 @@ static struct config_release read_release(struct slice text)
     return r;
 }
 
+/* One that somebody put through the etcd API: it is not parsed, on any member. */
+static void test_head_too_long(void **state)
+{
+    (void)state;
+    struct arena a = {0};
+    struct config_head h;
+    struct buf text = {0};
+    char error[256] = "";
+    buf_add_text(&text, "{\"seq\":1,\"type\":\"text\",\"deleted\":true");
+    while (text.size < CONFIG_HEAD_MAX - 1)
+        buf_add_byte(&text, ' ');
+    buf_add_byte(&text, '}');
+    assert_int_equal(config_head_read(buf_slice(&text), &a, &h, error, sizeof error), OK);
+    buf_add_byte(&text, ' ');
+    assert_int_equal(config_head_read(buf_slice(&text), &a, &h, error, sizeof error), ERR_INVALID);
+    assert_non_null(strstr(error, "65536"));
+    arena_done(&a);
+    buf_done(&text);
+}
+
 static void test_release(void **state)
 {
     (void)state;
@@ -297,9 +317,11 @@ static void test_words(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_keys),       cmocka_unit_test(test_digest), cmocka_unit_test(test_release),
-        cmocka_unit_test(test_content),    cmocka_unit_test(test_head),   cmocka_unit_test(test_draft),
-        cmocka_unit_test(test_unreadable), cmocka_unit_test(test_words),
+        cmocka_unit_test(test_keys),    cmocka_unit_test(test_digest),
+        cmocka_unit_test(test_release), cmocka_unit_test(test_head_too_long),
+        cmocka_unit_test(test_content), cmocka_unit_test(test_head),
+        cmocka_unit_test(test_draft),   cmocka_unit_test(test_unreadable),
+        cmocka_unit_test(test_words),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     arena_done(&arena);

@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Configurations: contents that are costly to check, to write, to compare, to pack and to unpack."""
+import gzip
+import io
+import json
+import tarfile
+import time
+
+from attack import Attack, WebSocket
+
+MIB = 1 << 20
+
+
+def filled(line, size=MIB - 1000):
+    """Numbered lines up to the size: {} is the number."""
+    out, used, n = [], 0, 0
+    while True:
+        text = line.format(n)
+        if used + len(text) > size:
+            return "".join(out).encode()
+        out.append(text)
+        used += len(text)
+        n += 1
+
+
+def contents():
+    """The costliest contents of each format, by name."""
+    return {
+        "anchors.yaml": b"- &a x\n" + filled("- *a # {}\n", 900000),
+        "keys.yaml": filled("k{}: 1\n", 450000),
+        "keys.json": b"{" + filled('"{}":1,', MIB - 1000) + b'"x":1}',
+        "keys.toml": filled("k{} = 1\n"),
+        "keys.properties": filled("k{}=1\n"),
+        "attributes.xml": b"<a " + filled(" a{}=''", MIB - 1000) + b"/>",
+        "escapes.txt": b"\x01" * (MIB - 1000),
+        "quotes.txt": b'"\n' * (MIB // 2 - 500),
+    }
+
+
+def publish_all(client):
+    """Four connections publish the costliest contents of every format."""
+    bodies = list(contents().items())
+
+    def publish(n):
+        c, i = client.connection(), n
+        while not client.is_over():
+            name, body = bodies[i % len(bodies)]
+            client.expect("PUT", f"/api/v1/configs/{n}-{name}", body + b"\n" * (i % 7), connection=c, status=(200, 400, 429))
+            i += 1
+        c.close()
+    client.together(4, publish)
+
+
+def publish_beside(client):
+    """Twelve connections of hostile YAML; the time that another configuration's small publish takes is noted."""
+    body, waits = contents()["anchors.yaml"], []
+
+    def publish(n):
+        c = client.connection()
+        while not client.is_over():
+            if n:
+                client.expect("PUT", f"/api/v1/configs/hostile{n}.yaml?validate=only", body, connection=c, status=(200, 400, 429))
+            else:
+                begin = time.monotonic()
+                client.expect("PUT", "/api/v1/configs/small.yaml", f"a: {len(waits)}\n".encode(), connection=c)
+                waits.append(time.monotonic() - begin)
+        c.close()
+    client.together(13, publish)
+    waits.sort()
+    if waits:
+        client.note(f"the small publishes: median {waits[len(waits) // 2] * 1000:.1f} ms, longest {waits[-1] * 1000:.1f} ms")
+
+
+def put_drafts(client):
+    c = client.connection()
+    while not client.is_over():
+        client.expect("PUT", "/api/v1/configs/draft.txt/draft", b"\x01" * MIB, connection=c, status=(200, 204, 429))
+    c.close()
+
+
+def bundles(client):
+    c, n = client.connection(), 0
+    while not client.is_over():
+        n += 1
+        items = [{"name": f"b{i}.yaml", "content": f"n: {n}\n" + filled("k{}: 1\n", 15000).decode()} for i in range(64)]
+        client.expect("POST", "/api/v1/bundles", {"publish": items}, connection=c, status=(200, 404, 429))
+    c.close()
+
+
+def stream_publishes(client):
+    ws, rid = WebSocket(client), 0
+    ws.send(type="hello", client_id="abuse")
+    ws.receive()
+    text = contents()["keys.yaml"].decode()
+    while not client.is_over():
+        rid += 1
+        frame = {"type": "publish", "rid": rid, "name": "streamed.yaml", "content": text + f"# {rid}\n"}
+        ws.send_raw(0x81, json.dumps(frame, separators=(",", ":")).encode())
+        ws.receive()
+    ws.close()
+
+
+def two_releases(client):
+    for letter in "ab":
+        client.expect("PUT", "/api/v1/configs/lines.txt", f"{letter}\n".encode() * (MIB // 2))
+
+
+def compare(client):
+    c = client.connection()
+    while not client.is_over():
+        client.request("GET", "/api/v1/configs/lines.txt/diff", connection=c)
+        client.request("GET", "/api/v1/configs/lines.txt/diff?meta=true", connection=c)
+    c.close()
+
+
+def archive(files, compresslevel=6):
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:gz", compresslevel=compresslevel) as tar:
+        for name, body in files:
+            info = tarfile.TarInfo(name)
+            info.size = len(body)
+            tar.addfile(info, io.BytesIO(body))
+    return out.getvalue()
+
+
+def post_archive(client, body, status=(200, 400, 413, 429)):
+    return client.request("POST", "/api/v1/import?policy=overwrite", body, {"Content-Type": "application/octet-stream"})[0]
+
+
+def import_many(client):
+    body = archive((f"ns{i % 10}/g/item{i:05d}.yaml", f"a: {i}\n".encode()) for i in range(10000))
+    while not client.is_over():
+        client.note(f"answered {post_archive(client, body)}")
+
+
+def import_hostile(client):
+    files = [(f"ns/g/{n}-{name}", body) for n in range(4) for name, body in contents().items() if not name.startswith("escapes")]
+    post_archive(client, archive(files, 1))
+
+
+def import_bombs(client):
+    """Zeros that gzip makes a thousandth of, gzip within gzip, and links."""
+    zeros = gzip.compress(b"\0" * (100 * MIB))
+    links = io.BytesIO()
+    with tarfile.open(fileobj=links, mode="w:gz") as tar:
+        for i in range(20000):
+            info = tarfile.TarInfo(f"ns/g/link{i}")
+            info.type, info.linkname = tarfile.SYMTYPE, "/etc/passwd"
+            tar.addfile(info)
+    large = archive([("ns/g/zeros.bin", b"\0" * MIB)] + [(f"ns/g/z{i}.bin", b"\0" * MIB) for i in range(60)])
+    skipped = archive((f"ns/._{i}", b"") for i in range(100000))
+    while not client.is_over():
+        for body in (zeros, gzip.compress(zeros), links.getvalue(), large, skipped):
+            post_archive(client, body)
+
+
+def many_large(client):
+    for i in range(60):
+        client.expect("PUT", f"/api/v1/configs/large{i:02d}.txt", (b"%d" % i + b'"\n' * (MIB // 2))[:MIB - 1])
+
+
+def export_all(client):
+    while not client.is_over():
+        client.request("GET", "/api/v1/export")
+
+
+def subscribe_all(client):
+    while not client.is_over():
+        ws = WebSocket(client)
+        ws.send(type="hello", client_id="abuse")
+        ws.receive()
+        ws.send(type="subscribe", sid=1, kind="configs", prefix="")
+        for _ in range(3):
+            ws.receive()
+        ws.close()
+
+
+def long_history(client):
+    c = client.connection()
+    for i in range(40):
+        client.expect("PUT", "/api/v1/configs/history.txt", (b"%d" % i + b'"\n' * (MIB // 2))[:MIB - 1], connection=c)
+    c.close()
+
+
+def read_history(client):
+    c, n = client.connection(), 0
+    while not client.is_over():
+        n += 1
+        client.request("GET", "/api/v1/configs/history.txt/history?limit=1000", connection=c)
+        client.request("GET", f"/api/v1/configs/history.txt?seq={n % 40 + 1}&meta=true", connection=c)
+        client.expect("POST", "/api/v1/configs/history.txt/rollback", {"seq": n % 40 + 1}, connection=c, status=(200, 429))
+    c.close()
+
+
+def publish_in_a_loop(client):
+    c, n, refused = client.connection(), 0, 0
+    while not client.is_over():
+        n += 1
+        status, _ = client.request("PUT", "/api/v1/configs/loop.txt", b"%d " % n + b"x" * (MIB - 100), connection=c)
+        refused += status == 429
+    c.close()
+    values = client.metrics()
+    client.note(f"{n} publishes of 1 MiB, {refused} refused; {values.get('cairn_config_collected_young_releases_total', 0):.0f} "
+                f"collected; alarm: {'NOSPACE' in str(client.request('GET', '/health'))}")
+
+
+SMALL = ("--quota-backend-bytes", str(128 * MIB), "--config-history-max-bytes", str(16 * MIB), "--config-releases-kept", "3",
+         "--compaction-batch-limit", "100")
+ATTACKS = [
+    Attack("publish_formats", "publishes 1 MiB of the costliest content of each format on four connections", "--config-max-bytes",
+           publish_all),
+    Attack("publish_beside", "has twelve hostile documents checked at once, beside small publishes", "contents that wait for a check",
+           publish_beside),
+    Attack("drafts", "puts a draft of 1 MiB of control characters over and over", "--config-max-bytes", put_drafts),
+    Attack("bundles", "publishes bundles of 64 YAML documents, 960 KiB together", "half of --max-txn-ops", bundles),
+    Attack("stream_publish", "publishes 450 KB of YAML keys in stream frames", "--config-max-bytes", stream_publishes),
+    Attack("diff", "compares two releases of 524,288 lines that have none in common", "DIFF_EDITS_MAX, DIFF_STEPS_MAX", compare,
+           two_releases, restart=True),
+    Attack("import_many", "imports 10,000 configurations", "--config-import-max-bytes", import_many),
+    Attack("import_hostile", "imports 28 MiB of hostile documents", "--config-import-max-bytes", import_hostile),
+    Attack("import_bombs", "imports zeros, gzip within gzip, links, 100,000 files that are passed over", "--config-import-max-bytes",
+           import_bombs),
+    Attack("export", "exports 60 contents of 1 MiB, half of it escapes", "4 exports at once", export_all, many_large, restart=True),
+    Attack("subscribe", "subscribes to 60 contents of 1 MiB that were not read yet", "128 reads at once", subscribe_all, many_large,
+           restart=True),
+    Attack("history", "reads and rolls back a history of 40 releases of 1 MiB", "1,000 releases a page", read_history, long_history,
+           restart=True),
+    Attack("loop", "publishes 1 MiB in a loop, within a quota of 128 MiB", "--config-history-max-bytes", publish_in_a_loop,
+           options=SMALL, seconds=20, short=False),
+]
