@@ -32,7 +32,7 @@ struct recent_release {
 };
 
 void recent_init(struct recent *r, struct cache_budget *budget); /* NULL: RECENT_BYTES_MAX alone bounds it */
-void recent_done(struct recent *r); /* references may outlive it */
+void recent_done(struct recent *r);                              /* references may outlive it */
 
 /* With a reference; NULL: it is not there, or of another revision. */
 struct recent_release *recent_get(struct recent *r, struct slice key, int64_t revision);
@@ -41,6 +41,6 @@ struct recent_release *recent_read(struct recent *r, struct slice key, int64_t r
 /* One after the other, round and round; NULL: at the end, or there is none. */
 struct recent_release *recent_look(struct recent *r);
 void recent_drop(struct recent *r, struct recent_release *e); /* whoever has a reference keeps it */
-void recent_unref(struct recent_release *e); /* NULL does nothing */
+void recent_unref(struct recent_release *e);                  /* NULL does nothing */
 
 #endif

@@ -31,13 +31,13 @@ struct node_options {
     const char *wal_dir;
     uint64_t member_id, cluster_id;
     uint64_t heartbeat_ms, election_ms;
-    uint64_t wal_segment_bytes;     /* 0 = 8 MiB */
-    uint64_t entry_bytes_max;       /* of one entry */
+    uint64_t wal_segment_bytes; /* 0 = 8 MiB */
+    uint64_t entry_bytes_max;   /* of one entry */
     /* Proposals that wait here and those that are in a leader's log and not applied: beyond it clients' are
      * refused. What the cluster itself proposes has a quarter more (8 MiB at most). */
     uint64_t pending_bytes_max;
-    uint64_t catchup_entries;       /* kept behind the durable index */
-    uint64_t log_bytes_max;         /* of them in memory; the others are read back from the log when needed */
+    uint64_t catchup_entries;  /* kept behind the durable index */
+    uint64_t log_bytes_max;    /* of them in memory; the others are read back from the log when needed */
     uint64_t proposal_wait_ms; /* what is proposed while nobody leads waits so long, then it is dropped */
     bool pre_vote;
     bool is_new; /* there is no WAL: make one whose log starts behind (index 1, term 1) */

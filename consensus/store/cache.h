@@ -14,11 +14,11 @@ struct cache_slot;
 
 struct cache {
     struct cache_slot *slots;
-    size_t set_count; /* a power of two */
+    size_t set_count;                       /* a power of two */
     size_t bytes, bytes_max, hand, refused; /* bytes: with all that malloc takes for them */
     struct cache_budget *budget;
     struct cache_share share; /* of the budget, from the first record on */
-    uint8_t **evicted; /* still referred to by responses of this turn */
+    uint8_t **evicted;        /* still referred to by responses of this turn */
     size_t evicted_count, evicted_capacity;
 };
 

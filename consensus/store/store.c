@@ -16,14 +16,14 @@
 #include "base/plant.h"
 #include "base/turn.h"
 
-#define FORMAT_VERSION   1
-#define APPLIED_SIZE     32
-#define COMMIT_BYTES     (8u << 20)
+#define FORMAT_VERSION    1
+#define APPLIED_SIZE      32
+#define COMMIT_BYTES      (8u << 20)
 #define PENDING_BYTES_MAX (32u << 20) /* a few commits */
-#define CACHE_BYTES      (16u << 20) /* without a budget */
-#define TRIM_READS       20000u
-#define TRIM_BYTES       (32u << 20)
-#define TRIM_INTERVAL_NS UINT64_C(10000000000)
+#define CACHE_BYTES       (16u << 20) /* without a budget */
+#define TRIM_READS        20000u
+#define TRIM_BYTES        (32u << 20)
+#define TRIM_INTERVAL_NS  UINT64_C(10000000000)
 
 int store_fail(struct store *s, int err)
 {
@@ -451,7 +451,8 @@ size_t store_pending_bytes(const struct store *s)
 
 bool store_is_full(const struct store *s)
 {
-    return store_pending_bytes(s) >= (s->options.pending_bytes_max ? s->options.pending_bytes_max : PENDING_BYTES_MAX);
+    return store_pending_bytes(s) >=
+           (s->options.pending_bytes_max ? s->options.pending_bytes_max : PENDING_BYTES_MAX);
 }
 
 void store_turn(struct store *s)

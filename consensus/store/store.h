@@ -28,15 +28,15 @@ struct lease_table;
 
 struct store_options {
     struct io *io;
-    struct backend *backend;      /* taken */
-    struct lease_table *leases;   /* borrowed: attach, detach, existence checks */
-    uint64_t commit_interval_ms;  /* 100 */
-    uint64_t commit_ops;          /* 10,000: commit earlier when this many wait */
+    struct backend *backend;           /* taken */
+    struct lease_table *leases;        /* borrowed: attach, detach, existence checks */
+    uint64_t commit_interval_ms;       /* 100 */
+    uint64_t commit_ops;               /* 10,000: commit earlier when this many wait */
     struct cache_budget *cache_budget; /* borrowed, of the record cache; NULL = none */
-    size_t pending_bytes_max;     /* applied and not yet durable; 0 = 32 MiB: see store_is_full */
-    int64_t compaction_batch;     /* revisions per sweep step: 1,000 */
-    uint64_t compaction_sleep_ms; /* 10 */
-    uint64_t max_txn_ops;         /* 128 */
+    size_t pending_bytes_max;          /* applied and not yet durable; 0 = 32 MiB: see store_is_full */
+    int64_t compaction_batch;          /* revisions per sweep step: 1,000 */
+    uint64_t compaction_sleep_ms;      /* 10 */
+    uint64_t max_txn_ops;              /* 128 */
 };
 
 /* One changed key, as watchers see it. */

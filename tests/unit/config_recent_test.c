@@ -161,11 +161,8 @@ static void test_head(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_kept),
-        cmocka_unit_test(test_bounded),
-        cmocka_unit_test(test_not_stale),
-        cmocka_unit_test(test_superseded),
-        cmocka_unit_test(test_head),
+        cmocka_unit_test(test_kept),       cmocka_unit_test(test_bounded), cmocka_unit_test(test_not_stale),
+        cmocka_unit_test(test_superseded), cmocka_unit_test(test_head),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
