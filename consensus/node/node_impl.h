@@ -20,13 +20,6 @@ struct proposals {
     size_t count, capacity;
 };
 
-/* Committed entries that wait for the store: raft's messages, in order. */
-struct applies {
-    struct raft_message *list;
-    size_t count, capacity;
-    size_t at; /* in the first one: the next entry */
-};
-
 struct node {
     struct node_options options;
     struct raft *raft;
@@ -39,7 +32,11 @@ struct node {
     uint64_t hand_over_term; /* in which this leader has tried to hand over before it is removed; once */
 
     struct promises collecting, under_way;
-    struct applies applies;
+    struct promises applying; /* committed, and not applied yet: no time, no room in the store, or an entry takes long */
+    size_t applied_count;     /* entries of the first of these that are applied */
+    bool is_entry_open;       /* the next of them has begun: it is given no room anew */
+    uint64_t apply_began_ns;  /* in this turn */
+    bool is_install_waiting;  /* for the end of what is being applied */
     bool is_alone; /* the only member */
     bool is_learner;
     bool is_lane_shut;             /* in this turn the leader could not be reached: proposals wait */
@@ -67,7 +64,6 @@ void node_propose_queued(struct node *n);
 void node_drop_queued(struct node *n);
 
 /* node.c */
-void node_apply_all(struct node *n); /* whether the store is full or not */
 void node_set_conf(struct node *n, const struct raft_conf_state *conf);
 void node_on_tick(struct io_timer *timer);
 

@@ -153,7 +153,6 @@ bool node_receive_snapshot(struct node *n, const struct raft_message *m)
     uint64_t first = raft_first_index(n->raft);
     if (n->is_failed || m->type != RAFT_MSG_SNAP || !m->snapshot)
         return false;
-    node_apply_all(n); /* what was handed out comes before it */
     (void)raft_step(n->raft, m);
     return raft_first_index(n->raft) != first;
 }

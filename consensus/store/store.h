@@ -37,6 +37,7 @@ struct store_options {
     int64_t compaction_batch;          /* revisions per sweep step: 1,000 */
     uint64_t compaction_sleep_ms;      /* 10 */
     uint64_t max_txn_ops;              /* 128 */
+    int64_t long_units;                /* what store_*_is_long calls long; 0 = 8,192, about a millisecond */
 };
 
 /* One changed key, as watchers see it. */
@@ -52,6 +53,7 @@ struct store_change {
     int64_t revision;
     size_t count;
     const struct store_event *events;
+    bool is_large; /* too many to be told in one turn: count is 0, store_changes_part reads them */
 };
 
 /* Opens, rebuilds the index from the records (lease attachments too). ERR_CORRUPT, ERR_IO with a sentence. */
@@ -119,11 +121,18 @@ void store_prefetch(struct store *s, struct slice key, unsigned step);
 void store_prefetch_puts(struct store *s, const struct slice *keys, size_t count);
 /* For catching up: calls fn for each change with from <= revision <= to, in order, at most max_revisions of
  * them and about max_bytes of events; needs_previous fills `previous`. *ret_next is the first revision not
- * delivered. ERR_COMPACTED when from < compact revision. */
+ * delivered. ERR_COMPACTED when from < compact revision. The walk ends before a large revision, so that
+ * *ret_next is that one; if it is `from`, store_changes_part is for it. */
 MUST_CHECK int store_changes(struct store *s, int64_t from, int64_t to, size_t max_revisions,
                              size_t max_bytes, bool needs_previous,
                              void (*fn)(void *arg, const struct store_change *change), void *arg,
                              int64_t *ret_next);
+/* A part of one revision: about `max` changes from sub *sub on, which moves on; true in *ret_is_last when the
+ * revision has no more. fn is called once at most. ERR_COMPACTED as above. */
+MUST_CHECK int store_changes_part(struct store *s, int64_t revision, uint32_t *sub, size_t max,
+                                  bool needs_previous,
+                                  void (*fn)(void *arg, const struct store_change *change), void *arg,
+                                  bool *ret_is_last);
 /* CRC-32C over all records up to revision (0 = current) that survive the compaction; the same on all members.
  */
 MUST_CHECK int store_hash_kv(struct store *s, int64_t revision, Etcdserverpb__HashKVResponse *ret_response);
@@ -179,6 +188,41 @@ MUST_CHECK int store_get(struct store *s, enum backend_table table, struct slice
 MUST_CHECK int store_scan(struct store *s, enum backend_table table,
                           bool (*fn)(void *arg, struct slice key, struct slice value), void *arg);
 void store_end(struct store *s); /* the entry is whole: applied index moves, on_change is called */
+/* An entry that takes long stays open while others have their turn: between the two, readers see the state
+ * before it, nothing is committed, nothing is swept. */
+void store_pause(struct store *s);
+void store_resume(struct store *s);
+bool store_is_paused(const struct store *s);
+/* The state that a store_copy asked for now will hold: it waits for the end of an entry that is open. */
+void store_next_copy(const struct store *s, uint64_t *ret_index, uint64_t *ret_term);
+
+/* --- long work, some of it at a time ----------------------------------------------------------------- */
+/* Would the request take more than about a millisecond? is_awaited as below. */
+bool store_txn_is_long(struct store *s, const Etcdserverpb__TxnRequest *request, bool is_awaited);
+bool store_delete_is_long(struct store *s, const Etcdserverpb__DeleteRangeRequest *request);
+bool store_lease_is_long(const struct store *s, int64_t id);
+/* A long request, with the result of store_txn, store_delete_range, or store_txn_read; `out` gets the bytes
+ * of the answer but for its header and `succeeded` or `deleted`, NULL = nobody waits. The request and `out`
+ * must outlive it. All but the reading one: the steps happen while one entry is open, paused in between.
+ * store_work_lease deletes the keys of a lease and detaches them; the lease is the caller's to revoke. */
+struct store_work;
+struct store_work *store_work_txn(struct store *s, const Etcdserverpb__TxnRequest *request, struct buf *out);
+struct store_work *store_work_read(struct store *s, const Etcdserverpb__TxnRequest *request, struct buf *out);
+struct store_work *store_work_delete(struct store *s, const Etcdserverpb__DeleteRangeRequest *request,
+                                     struct buf *out);
+struct store_work *store_work_lease(struct store *s, int64_t id);
+/* About `units` steps from key to key. An error is what the request would have ended with: nothing of it was
+ * applied. ERR_COMPACTED of a reading one: also when a compaction went beyond its revision. ERR_LIMIT, only
+ * with the last step: it was applied, and the answer is larger than a message may be. */
+MUST_CHECK int store_work_step(struct store_work *w, int64_t units, bool *ret_is_last);
+/* The rest of the answer, after the last step. */
+void store_work_result(const struct store_work *w, Etcdserverpb__TxnResponse *ret_txn,
+                       Etcdserverpb__DeleteRangeResponse *ret_delete, int64_t *ret_revision);
+/* Nobody waits any more: `out` is not touched again. */
+void store_work_forget_answer(struct store_work *w);
+/* A reading one, after ERR_COMPACTED: its own moment is compacted, not a revision that it asked for. */
+bool store_work_is_overtaken(const struct store_work *w);
+void store_work_free(struct store_work *w);
 
 /* Read-only txn (only top-level ranges): runs outside begin/end. */
 MUST_CHECK int store_txn_read(struct store *s, const Etcdserverpb__TxnRequest *request, struct arena *a,

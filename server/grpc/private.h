@@ -17,6 +17,8 @@
 #include "base/heap.h"
 #include "base/list.h"
 #include "base/mem.h"
+#include "base/net/output.h"
+#include "base/net/sources.h"
 #include "server/grpc/grpc.h"
 #include "server/grpc/h2.h"
 
@@ -37,6 +39,9 @@ enum {
     HELD_SHARE_MAX = 1 << 20,       /* what one unary answer counts at most towards holding requests back */
     CONN_PARTIAL_MAX = 64 << 20,    /* bytes of incomplete requests on one connection */
     SERVER_PARTIAL_MAX = 512 << 20, /* and on all */
+    PARTIAL_WAIT_MS = 20000,        /* for the rest of a request that has begun */
+    PARTIAL_BYTES_PER_S = 8 << 10,  /* and a second more for so many bytes that have come */
+    PARTIAL_LOOK_MS = 1000,         /* between looks for those that are slower */
     CONN_RUNNING_MAX = 16 << 20,    /* bytes of requests being worked on: reading stops above */
     GREETING_MS = 10000,            /* accept (and TLS) until the client's SETTINGS */
     LINGER_MS = 1000,               /* between our last byte and close */
@@ -46,11 +51,15 @@ enum {
     PING_MIN_MS = 5 * 60 * 1000,       /* grpc-go's default where keepalive_min_ms is 0 */
     RESET_BURST = 10000,               /* resets that a client may send or provoke at once */
     RESET_RATE = 1000,                 /* and per second */
+    IDLE_FRAME_BURST = 10000,          /* frames that a client may send at once without asking anything by them */
+    IDLE_FRAME_RATE = 1000,            /* and per second */
+    CALLS_PER_FRAME = 16,              /* a change of the windows of so many calls costs as much as such a frame */
     CONTINUATIONS_MAX = 8,             /* of one header block */
     RARE_BYTES_MAX = 256 << 10,        /* of frames that the client has asked for and not read: closed */
     KEPT_FRAME_MAX = 4 << 10,          /* a connection's buffer for frames that is kept */
     POOL_BUF_MAX = 16 << 10,           /* a call's buffer kept with the call when it goes to the pool */
     POOL_CALLS_MAX = 4096,             /* */
+    COUNTED_BYTES = 64 << 10,          /* of unsent messages: counted at once, less when it is written */
     FORGET_STEP = 1 << 20, /* what was sent of a large answer goes back to the kernel in such steps */
 };
 
@@ -76,7 +85,7 @@ struct grpc_server {
 
     struct link free_calls;
     size_t free_count, free_low; /* free_low: the least since the last trim; that many are not needed */
-    struct grpc_timer trim;
+    struct grpc_timer trim, slow; /* slow: set while there are incomplete requests */
 
     uint8_t *read_buffer, *scratch;
     struct buf plain, cipher; /* of the TLS connection at work */
@@ -125,7 +134,11 @@ struct grpc_conn {
     bool must_close;      /* and pulled: close when it is written */
     bool is_running_over; /* `running_bytes`: the same */
     bool has_read_enough; /* a full buffer in this turn: reading goes on when it is flushed */
+    bool is_cut_off;      /* it holds too much unread output: only a GOAWAY goes out */
     bool is_reading, is_writing, has_socket;
+    struct output_account output;
+    struct source_conn source;
+    size_t write_left; /* of write_rest, when it was last looked at */
     char peer[64];
 
     union {
@@ -177,6 +190,7 @@ struct grpc_call {
     uint8_t prefix_size;
     uint32_t message_size;
     uint64_t partial_bytes, running_bytes; /* our share of the connection's */
+    uint64_t partial_ms;                   /* when the first byte of the incomplete request came */
 
     struct buf out; /* framed messages; [out_at, size) not yet pulled */
     size_t out_at;
@@ -193,11 +207,13 @@ void server_timer_clear(struct grpc_server *s, struct grpc_timer *t);
 struct grpc_call *server_call_take(struct grpc_server *s);
 void server_call_give(struct grpc_server *s, struct grpc_call *c);
 void server_conn_gone(struct grpc_server *s);
+void server_watch_slow(struct grpc_server *s); /* there is an incomplete request */
 void server_stay_awake(struct grpc_server *s); /* until the next flush */
 
 /* --- conn.c --------------------------------------------------------------------------------------- */
 struct grpc_conn *conn_new_memory(struct grpc_server *s);
 void conn_adopt(struct grpc_server *s, int fd, struct tls_context *tls);
+void conn_count_output(struct grpc_conn *c);
 void conn_touch(struct grpc_conn *c); /* something may have to be written: once, before the loop sleeps */
 void conn_flush(struct grpc_conn *c);
 void conn_drain(struct grpc_conn *c);
@@ -241,6 +257,7 @@ void call_header(struct grpc_call *call, struct slice name, struct slice value);
 void call_begin(struct grpc_call *call);
 void call_data(struct grpc_call *call, struct slice chunk);
 void call_half_close(struct grpc_call *call);
+void call_end_slow(struct grpc_conn *c, uint64_t now); /* requests that come too slowly */
 void call_taken(struct grpc_call *call, size_t size); /* bytes of out were pulled */
 void call_wake_all(struct grpc_conn *c);              /* after a write: congested streams, held requests */
 
