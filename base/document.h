@@ -65,7 +65,8 @@ void document_refuse_last(struct document_reader *r, const char *field, const ch
 
 /* The readers leave *ret alone when the field is absent or wrong. */
 json_t *document_take(struct document_reader *r, const char *field); /* NULL if absent */
-/* One line of at most 256 bytes. Returns whether the field is there at all: an empty text is not an absent one. */
+/* One line of at most 256 bytes. Returns whether the field is there at all: an empty text is not an absent
+ * one. */
 bool document_text(struct document_reader *r, const char *field, struct slice *ret);
 void document_string(struct document_reader *r, const char *field, size_t size_max, struct slice *ret);
 /* Bytes of any kind: a string, which is base64 if there is "base64":true beside it. False if absent or wrong.

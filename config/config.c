@@ -7,11 +7,13 @@
  * leads: what only the leader does is the janitor's. */
 #include "config/config.h"
 
+#include "base/plant.h"
 #include "base/turn.h"
-
 #include "config/config_private.h"
 
 #define INLINE_BYTES (16u << 10) /* of small contents that are checked in one turn: 1 ms at most */
+
+enum { RECENT_LOOKS = 2 }; /* kept releases a turn that are held against their heads */
 
 /* --- the view ------------------------------------------------------------------------------------------ */
 
@@ -282,14 +284,41 @@ void config_wait_revision(struct config *c, struct config_request *q, int64_t re
 /* --- the whole ------------------------------------------------------------------------------------------
  */
 
+/* A release that its item's head does not name any more is read rarely, if ever: history, differences. */
+static bool is_superseded(struct config *c, const struct recent_release *e)
+{
+    struct config_name name;
+    if (PLANTED(SUPERSEDED_KEPT) || config_name_parse(e->key, &c->names, &name) != OK)
+        return false;
+    const struct config_item *item = config_find(c, &(struct config_id){name.ns, name.group, name.name});
+    const struct config_head *head = item ? item->head : NULL;
+    if (!head)
+        return true;
+    bool is_named = head->seq == name.seq || name.seq > head->last_seq; /* the view may be behind */
+    for (size_t i = 0; i < head->gray.count; i++)
+        is_named |= head->gray.list[i].seq == name.seq;
+    return !is_named;
+}
+
+static void forget_superseded(struct config *c)
+{
+    for (int i = 0; i < RECENT_LOOKS; i++) {
+        struct recent_release *e = recent_look(&c->recent);
+        if (e && is_superseded(c, e))
+            recent_drop(&c->recent, e);
+    }
+}
+
 void config_turn(struct config *c)
 {
     turn_enter(TURN_CONFIG_VIEW);
     if (feed_turn(c->feed))
         desk_come_again(&c->desk);
     turn_enter(TURN_CONFIG_JANITOR);
-    if (config_is_ready(c))
+    if (config_is_ready(c)) {
         config_janitor_turn(c->janitor);
+        forget_superseded(c);
+    }
     turn_enter(TURN_CONFIG_REQUESTS);
     c->inline_left = INLINE_BYTES;
     config_line_turn(c);

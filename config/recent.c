@@ -20,7 +20,7 @@ void recent_unref(struct recent_release *e)
     mem_free(e);
 }
 
-static void drop(struct recent *r, struct recent_release *e)
+void recent_drop(struct recent *r, struct recent_release *e)
 {
     strmap_remove(&r->entries, e->key);
     list_remove(&e->link);
@@ -34,7 +34,7 @@ static bool evict_oldest(struct cache_share *share)
     struct recent *r = container_of(share, struct recent, share);
     if (list_is_empty(&r->order))
         return false;
-    drop(r, container_of(r->order.prev, struct recent_release, link));
+    recent_drop(r, container_of(r->order.prev, struct recent_release, link));
     return true;
 }
 
@@ -48,7 +48,7 @@ static size_t size_of(const struct recent_release *e)
 void recent_done(struct recent *r)
 {
     while (!list_is_empty(&r->order))
-        drop(r, container_of(r->order.next, struct recent_release, link));
+        recent_drop(r, container_of(r->order.next, struct recent_release, link));
     strmap_done(&r->entries);
     cache_share_done(&r->share);
 }
@@ -59,7 +59,7 @@ struct recent_release *recent_get(struct recent *r, struct slice key, int64_t re
     if (!e)
         return NULL;
     if (e->revision != revision) {
-        drop(r, e);
+        recent_drop(r, e);
         return NULL;
     }
     list_remove(&e->link);
@@ -81,13 +81,23 @@ struct recent_release *recent_read(struct recent *r, struct slice key, int64_t r
     e->key = slice_of(mem_copy(key.data, key.size), key.size);
     e->size = size_of(e);
     if (old)
-        drop(r, old);
+        recent_drop(r, old);
     strmap_put(&r->entries, e->key, e);
     list_add_first(&r->order, &e->link);
     r->bytes += e->size;
     cache_share_add(&r->share, e->size);
     e->references++;
     while (r->bytes > RECENT_BYTES_MAX && r->order.prev != &e->link)
-        drop(r, container_of(r->order.prev, struct recent_release, link));
+        recent_drop(r, container_of(r->order.prev, struct recent_release, link));
     return e;
+}
+
+struct recent_release *recent_look(struct recent *r)
+{
+    struct slice key;
+    void *value;
+    if (strmap_next(&r->entries, &r->looked_at, &key, &value))
+        return value;
+    r->looked_at = 0;
+    return NULL;
 }

@@ -17,6 +17,7 @@ struct recent {
     struct strmap entries; /* key -> struct recent_release */
     struct link order;     /* newest first */
     size_t bytes;          /* with all that an entry takes */
+    size_t looked_at;      /* the place in entries where recent_look goes on */
     struct cache_share share;
 };
 
@@ -31,12 +32,15 @@ struct recent_release {
 };
 
 void recent_init(struct recent *r, struct cache_budget *budget); /* NULL: RECENT_BYTES_MAX alone bounds it */
-void recent_done(struct recent *r); /* references may outlive it */
+void recent_done(struct recent *r);                              /* references may outlive it */
 
 /* With a reference; NULL: it is not there, or of another revision. */
 struct recent_release *recent_get(struct recent *r, struct slice key, int64_t revision);
 /* Decodes a document, with a reference. NULL: it cannot be read. */
 struct recent_release *recent_read(struct recent *r, struct slice key, int64_t revision, struct slice text);
-void recent_unref(struct recent_release *e); /* NULL does nothing */
+/* One after the other, round and round; NULL: at the end, or there is none. */
+struct recent_release *recent_look(struct recent *r);
+void recent_drop(struct recent *r, struct recent_release *e); /* whoever has a reference keeps it */
+void recent_unref(struct recent_release *e);                  /* NULL does nothing */
 
 #endif

@@ -14,7 +14,8 @@
 #define SEGMENT_SIZE      (8u << 20)
 #define INFLIGHT_MESSAGES 512
 #define MESSAGE_BYTES_MAX (1u << 20)
-/* On the way to one follower: as much as a link of 1 Gbit/s and 100 ms holds, and what a stopped one costs. */
+/* On the way to one follower: as much as a link of 1 Gbit/s and 100 ms holds, and what a stopped one costs.
+ */
 #define INFLIGHT_BYTES_MAX (16u << 20)
 #define APPLYING_BYTES_MAX (4u << 20) /* handed out and not yet applied */
 
@@ -68,7 +69,7 @@ static bool is_empty(const struct replayed *r)
 
 static uint64_t size_of(const struct raft_entry *e)
 {
-    return sizeof *e + (e->data ? sizeof *e->data + e->data->size : 0);
+    return sizeof *e + raft_payload_bytes(e->data);
 }
 
 static void forget(struct replayed *r, const struct raft_entry *e)
@@ -338,7 +339,8 @@ int node_open(const struct node_options *o, char *error, size_t error_size, stru
         mem_free(n);
         goto out;
     }
-    log_info("replayed the log", F_UINT("first-index", r.snapshot_index + 1), F_UINT("entries", is_empty(&r) ? 0 : r.next - first_index(&r)),
+    log_info("replayed the log", F_UINT("first-index", r.snapshot_index + 1),
+             F_UINT("entries", is_empty(&r) ? 0 : r.next - first_index(&r)),
              F_UINT("applied-index", o->applied_index), F_UINT("term", r.state.term));
     n->compacted_index = r.snapshot_index;
     if (!r.has_snapshot && r.snapshot_index)

@@ -10,8 +10,8 @@
 #include "base/plant.h"
 #include "consensus/node/node_impl.h"
 
-#define FORWARD_BYTES (1u << 20) /* of proposals in one message to the leader, or a single one */
-#define CHANGES_MAX   64         /* each is a person's doing */
+#define FORWARD_BYTES     (1u << 20) /* of proposals in one message to the leader, or a single one */
+#define CHANGES_MAX       64         /* each is a person's doing */
 #define RESERVE_BYTES_MAX (8u << 20)
 
 static void add(struct node *n, struct proposals *q, const struct raft_entry *entry)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * What of the log is in memory: at most log_bytes_max of what is applied and on our disk. A follower that
- * needs older entries gets them from the WAL, a piece at a time, read by a worker; one reading is under way at
- * once, and raft says for whom. What is read and not needed any more (this member leads no longer, the log was
- * cut) is dropped by raft.
+ * needs older entries gets them from the WAL, a piece at a time, read by a worker; one reading is under way
+ * at once, and raft says for whom. What is read and not needed any more (this member leads no longer, the log
+ * was cut) is dropped by raft.
  *
  *     node_turn -> node_keep_memory: raft_wants_entries -> wal_read ... on_read -> raft_give_entries
  *
@@ -18,8 +18,8 @@
 
 static void fail(struct node *n, int err)
 {
-    log_error("an entry that was durable cannot be read back from the log",
-              F_UINT("index", n->read_from), F_STR("error", err_text(err)));
+    log_error("an entry that was durable cannot be read back from the log", F_UINT("index", n->read_from),
+              F_STR("error", err_text(err)));
     n->is_failed = true;
     n->options.failed(n->options.arg, err);
 }

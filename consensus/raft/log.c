@@ -7,10 +7,20 @@
 
 #include "consensus/raft/core.h"
 
+uint64_t raft_payload_bytes(const struct blob *data)
+{
+    uint64_t bytes = 0;
+    if (data) {
+        bytes = data->size;
+        bytes += sizeof *data;
+    }
+    return bytes;
+}
+
 /* What an entry takes: its place in the array, and its payload with the head of that. */
 static uint64_t bytes_of(const struct raft_entry *e)
 {
-    return sizeof *e + (e->data ? sizeof *e->data + e->data->size : 0);
+    return sizeof *e + raft_payload_bytes(e->data);
 }
 
 static uint64_t bytes_of_all(const struct raft_entry *entries, size_t count)

@@ -31,9 +31,9 @@ struct raft_log_runs {
 struct raft_log {
     struct raft_entry *items; /* the array; what is in memory begins at head */
     size_t head, count, capacity;
-    uint64_t held;               /* the index of the first entry in memory; one past the last when none is */
-    uint64_t held_bytes;         /* of the entries in memory, with what each of them takes beside its payload */
-    struct raft_log_runs runs;   /* [first, held) */
+    uint64_t held;             /* the index of the first entry in memory; one past the last when none is */
+    uint64_t held_bytes;       /* of the entries in memory, with what each of them takes beside its payload */
+    struct raft_log_runs runs; /* [first, held) */
     struct raft_position before; /* what precedes the window */
     uint64_t unstable;
     uint64_t in_progress;
@@ -91,8 +91,8 @@ void raft_log_applied_to(struct raft_log *l, uint64_t index, uint64_t size);
 
 void raft_log_restore(struct raft_log *l, const struct raft_snapshot *snapshot);
 void raft_log_compact(struct raft_log *l, uint64_t index);
-/* Forgets the payloads of the oldest entries while more than bytes_max are in memory; never of one that is not
- * applied or not stable. Their terms stay known. */
+/* Forgets the payloads of the oldest entries while more than bytes_max are in memory; never of one that is
+ * not applied or not stable. Their terms stay known. */
 void raft_log_evict(struct raft_log *l, uint64_t bytes_max);
 /* The last index of the run of equal terms that index is in, which is not in memory. */
 uint64_t raft_log_run_end(const struct raft_log *l, uint64_t index);

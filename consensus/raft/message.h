@@ -105,6 +105,8 @@ void raft_message_done(struct raft_message *m); /* only on a kept message; leave
 
 /* Bytes an entry counts for in size limits: its protobuf encoding, as etcd counts. */
 size_t raft_entry_size(const struct raft_entry *e);
+/* Bytes of memory that a payload takes; NULL takes none. */
+uint64_t raft_payload_bytes(const struct blob *data);
 
 /* --- configuration changes --- */
 enum raft_conf_change_type { /* raftpb's numbers */

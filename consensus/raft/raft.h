@@ -80,7 +80,8 @@ struct raft_initial {
      * snapshot_index + 1 on. */
     const struct raft_term_run *runs;
     size_t run_count;
-    const struct raft_entry *entries; /* contiguous up to the last, from snapshot_index + 1 or behind the runs */
+    const struct raft_entry
+        *entries; /* contiguous up to the last, from snapshot_index + 1 or behind the runs */
     size_t entry_count;
     uint64_t first_entry; /* its index, with runs */
 };
@@ -171,7 +172,8 @@ struct raft_wanted_entries {
     uint64_t from, to; /* indexes; as many as the host wants to read, at least the first */
     uint64_t term;     /* of each of them: the log on disk may hold others that were overwritten */
 };
-/* A leader's: entries that a follower waits for and that are not in memory. Stays true until they are given. */
+/* A leader's: entries that a follower waits for and that are not in memory. Stays true until they are given.
+ */
 bool raft_wants_entries(const struct raft *r, struct raft_wanted_entries *ret_wanted);
 /* They were read back. What the log does not need any more is ignored. ERR_CORRUPT: the log has an entry of
  * another term there; nothing happened. */

@@ -232,9 +232,8 @@ static void mix_messages(uint64_t *h, const struct raft_messages *list)
 static void mix_progress(uint64_t *h, const struct raft_progress *p)
 {
     const uint64_t numbers[] = {
-        p->id,    p->match, p->next,    p->sent_commit,   p->pending_snapshot, p->read_ack,
-        p->state, p->vote,  p->learner, p->recent_active, p->flow_paused,      p->inflights.bytes,
-        p->wants_entries};
+        p->id,   p->match,   p->next,          p->sent_commit, p->pending_snapshot, p->read_ack,     p->state,
+        p->vote, p->learner, p->recent_active, p->flow_paused, p->inflights.bytes,  p->wants_entries};
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
         mix(h, numbers[i]);
     mix(h, p->inflights.count);

@@ -28,9 +28,9 @@ struct wal_reading {
     struct wal_place place; /* begins here; afterwards where the entry behind the last one is looked for */
     uint64_t sequence_last; /* of the newest segment that has a name */
     /* What was found: contiguous from range.from on. */
-    int err;                /* ERR_NOT_FOUND, ERR_CORRUPT, ERR_IO: nothing was found */
-    struct buf entries;     /* struct wal_entry, data unset until wal_reading_finish */
-    struct buf bytes;       /* the payloads, one behind the other */
+    int err;            /* ERR_NOT_FOUND, ERR_CORRUPT, ERR_IO: nothing was found */
+    struct buf entries; /* struct wal_entry, data unset until wal_reading_finish */
+    struct buf bytes;   /* the payloads, one behind the other */
 };
 
 void wal_reading_run(struct wal_reading *r); /* on a worker */

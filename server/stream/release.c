@@ -147,7 +147,8 @@ static struct entry *new_entry(struct stream_releases *rs, const struct stream_r
 static size_t size_of(const struct entry *e)
 {
     return cache_block_bytes(sizeof *e) + cache_block_bytes(e->members.capacity) +
-           2 * cache_block_bytes(e->key.size) + cache_block_bytes(sizeof(struct item)) + 4 * sizeof(struct link);
+           2 * cache_block_bytes(e->key.size) + cache_block_bytes(sizeof(struct item)) +
+           4 * sizeof(struct link);
 }
 
 static void free_entry(struct entry *e)
@@ -199,7 +200,8 @@ static bool is_superseded(const struct entry *e, const struct config_item *item)
 {
     if (e->state != ENTRY_THERE || PLANTED(SUPERSEDED_KEPT))
         return false;
-    bool is_ahead = item && item->head && e->id.life == item->create_revision && e->id.seq > item->head->last_seq;
+    bool is_ahead =
+        item && item->head && e->id.life == item->create_revision && e->id.seq > item->head->last_seq;
     return !is_ahead && !is_named(e, item);
 }
 

@@ -5,9 +5,9 @@
  * altogether begins again at seq 1.
  *
  * A release that its item's head does not name any more is dropped as soon as that is known here: nobody is
- * sent it again. Contents of at most RELEASE_INLINE_MAX bytes are kept; of larger ones only what is known beside them. What
- * is asked for is here, or wished for and then here; it may be evicted before it was looked at, and is wished
- * for again. Loop thread only. */
+ * sent it again. Contents of at most RELEASE_INLINE_MAX bytes are kept; of larger ones only what is known
+ * beside them. What is asked for is here, or wished for and then here; it may be evicted before it was looked
+ * at, and is wished for again. Loop thread only. */
 #ifndef SERVER_STREAM_RELEASE_H
 #define SERVER_STREAM_RELEASE_H
 
@@ -21,8 +21,8 @@ struct stream_releases;
 
 struct stream_releases_options {
     struct config *config;
-    size_t bytes_max; /* of what is kept; 0 = 64 MiB */
-    size_t count_max; /* 0 = 65,536 */
+    size_t bytes_max;                  /* of what is kept; 0 = 64 MiB */
+    size_t count_max;                  /* 0 = 65,536 */
     struct cache_budget *cache_budget; /* borrowed; NULL = none */
     /* In place of config_read, for tests; NULL = that. */
     void (*read)(struct config *c, struct config_request *q, const struct config_id *key, uint64_t seq,

@@ -334,9 +334,8 @@ struct stream_server *stream_server_new(const struct stream_options *options)
     list_init(&s->ready);
     list_init(&s->waiting);
     list_init(&s->dead);
-    struct stream_topics_options topics = {.owner = s,
-                                           .snapshot_bytes_max = options->snapshot_bytes_max,
-                                           .cache_budget = options->cache_budget};
+    struct stream_topics_options topics = {
+        .owner = s, .snapshot_bytes_max = options->snapshot_bytes_max, .cache_budget = options->cache_budget};
     s->topics = stream_topics_new(&topics);
     return s;
 }

@@ -27,10 +27,10 @@ struct stream_options {
     size_t connections_max, subscriptions_max, snapshot_bytes_max;
     /* Of WebSocket clients and, for tests, of time; 0 = 10 s until hello, a mark each 10 s. */
     uint64_t hello_ms, mark_ms;
-    uint64_t judge_ns;        /* for tests: of a turn, for judging open connections; 0 = 1 ms */
-    size_t content_bytes_max; /* of a publish; 0 = 1 MiB */
+    uint64_t judge_ns;                 /* for tests: of a turn, for judging open connections; 0 = 1 ms */
+    size_t content_bytes_max;          /* of a publish; 0 = 1 MiB */
     struct cache_budget *cache_budget; /* borrowed, of what is kept encoded; NULL = none */
-    size_t release_bytes_max; /* of configurations that are kept as they are sent; 0 = 64 MiB */
+    size_t release_bytes_max;          /* of configurations that are kept as they are sent; 0 = 64 MiB */
     /* For tests: in place of config_read. */
     void (*read)(struct config *c, struct config_request *q, const struct config_id *key, uint64_t seq,
                  bool is_local);

@@ -76,11 +76,11 @@ struct stream_source {
 };
 
 struct stream_topics_options {
-    void *owner;               /* for the sources */
-    size_t snapshot_bytes_max; /* budget of all snapshots; 0 = 64 MiB */
+    void *owner;                       /* for the sources */
+    size_t snapshot_bytes_max;         /* budget of all snapshots; 0 = 64 MiB */
     struct cache_budget *cache_budget; /* borrowed; NULL = none */
-    size_t idle_max;           /* topics kept without a subscriber; 0 = 1,024 */
-    uint64_t idle_ms;          /* for so long; 0 = 60,000 */
+    size_t idle_max;                   /* topics kept without a subscriber; 0 = 1,024 */
+    uint64_t idle_ms;                  /* for so long; 0 = 60,000 */
 };
 
 struct stream_topics *stream_topics_new(const struct stream_topics_options *options);

@@ -12,6 +12,7 @@ with that of the same member after a restart, which has read the same things onc
 import argparse
 import json
 import os
+import signal
 import sys
 import tempfile
 import threading
@@ -120,6 +121,7 @@ def main():
     parser.add_argument("cairnd")
     parser.add_argument("--seconds", type=float, default=120)
     o = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was started ends with it
     with tempfile.TemporaryDirectory(prefix="cairn-heap-") as folder:
         client = Client(o.cairnd, folder, Attack("heap", "", "", None, options=("--log-level=error",)), o.seconds)
         try:

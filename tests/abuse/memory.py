@@ -119,6 +119,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=40)
     parser.add_argument("--writers", type=int, default=4)
     o = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was started ends with it
     is_ok = True
     with tempfile.TemporaryDirectory(prefix="cairn-memory-") as folder:
         client = Client(o.cairnd, folder, Attack("memory", "", "", None, members=3, options=OPTIONS), o.seconds)
@@ -139,7 +140,7 @@ def main():
             process.send_signal(signal.SIGSTOP)
             begin, running = load.count, [m for m in range(3) if m != victim]
             samples = watch(client, running, o.seconds)
-            print(f"     {load.count - begin} values of 1 MiB in {o.seconds:.0f} s, {load.refused} refused")
+            print(f"     {load.count - begin} values of 1 MiB in {o.seconds:.0f} s, {load.refused} refused", flush=True)
             for at, m in enumerate(running):
                 role = "leader" if client.metrics(m)["etcd_server_is_leader"] else "follower"
                 is_ok &= judge(f"{client.members[m].name}, {role}", [s[at] for s in samples])

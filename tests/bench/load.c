@@ -480,27 +480,19 @@ static int parse_list(const char *text, int list[MEMBERS_MAX])
 static void parse(int argc, char **argv)
 {
     static const struct option names[] = {
-        {"port", 1, 0, 'p'},
-        {"pid", 1, 0, 'P'},
-        {"connections", 1, 0, 'c'},
-        {"streams", 1, 0, 'm'},
-        {"seconds", 1, 0, 's'},
-        {"key-size", 1, 0, 'k'},
-        {"value-size", 1, 0, 'v'},
-        {"keys", 1, 0, 'n'},
-        {"watchers", 1, 0, 'w'},
-        {"rate", 1, 0, 'r'},
-        {"op", 1, 0, 'o'},
-        {"changes", 1, 0, 'C'},
-        {"batch", 1, 0, 'b'},
-        {0},
+        {"port", 1, 0, 'p'},        {"pid", 1, 0, 'P'},
+        {"connections", 1, 0, 'c'}, {"streams", 1, 0, 'm'},
+        {"seconds", 1, 0, 's'},     {"key-size", 1, 0, 'k'},
+        {"value-size", 1, 0, 'v'},  {"keys", 1, 0, 'n'},
+        {"watchers", 1, 0, 'w'},    {"rate", 1, 0, 'r'},
+        {"op", 1, 0, 'o'},          {"changes", 1, 0, 'C'},
+        {"batch", 1, 0, 'b'},       {0},
     };
     int c;
     while ((c = getopt_long(argc, argv, "", names, NULL)) != -1) {
-        int *numbers[128] = {
-            ['c'] = &o.connections, ['m'] = &o.streams, ['s'] = &o.seconds,  ['k'] = &o.key_size,
-            ['b'] = &o.batch,
-            ['v'] = &o.value_size,  ['C'] = &o.changes, ['w'] = &o.watchers, ['r'] = &o.rate};
+        int *numbers[128] = {['c'] = &o.connections, ['m'] = &o.streams,  ['s'] = &o.seconds,
+                             ['k'] = &o.key_size,    ['b'] = &o.batch,    ['v'] = &o.value_size,
+                             ['C'] = &o.changes,     ['w'] = &o.watchers, ['r'] = &o.rate};
         if (c == 'p') {
             o.port_count = parse_list(optarg, o.ports);
         } else if (c == 'P') {

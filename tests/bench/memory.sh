@@ -3,6 +3,7 @@
 # after a restart on the same data; etcd beside cairnd in one run. KEYS=1000000 BATCHES="1 10 100" ETCD=/path.
 # Needs bin/cairnd and build/release/tools/load.
 set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/../shell/environment.sh"
 cd "$(dirname "$0")/../.."
 LOAD=${LOAD:-build/release/tools/load}
 ETCD=${ETCD:-$(command -v etcd || true)}

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * One budget for all caches: the sum is kept, the one that holds most gives first, and one that has nothing to
- * give does not stop the others. */
+ * One budget for all caches: the sum is kept, the one that holds most gives first, and one that has nothing
+ * to give does not stop the others. */
 #include "base/cache_budget.h"
 
 #include "tests/unit/unit.h"

@@ -113,6 +113,27 @@ static void test_not_stale(void **state)
     config_node_close(&n);
 }
 
+/* What the head does not name any more is not kept. */
+static void test_superseded(void **state)
+{
+    (void)state;
+    struct config_node n = {0};
+    config_node_open(&n, NULL);
+    const struct config_id app = config_id_of("app");
+    assert_int_equal(config_node_publish(&n, "app", "one").err, OK);
+    expect_text(&n, 0, "one");
+    for (int i = 0; i < 20; i++)
+        (void)config_node_settle(&n);
+    assert_non_null(config_read_recent(n.config, &app, 1));
+    assert_int_equal(config_node_publish(&n, "app", "two").err, OK);
+    expect_text(&n, 0, "two");
+    for (int i = 0; i < 20; i++)
+        (void)config_node_settle(&n);
+    assert_null(config_read_recent(n.config, &app, 1));
+    assert_non_null(config_read_recent(n.config, &app, 2));
+    config_node_close(&n);
+}
+
 /* The head that is told beside a content is the view's or the store's: the same in both. */
 static void test_head(void **state)
 {
@@ -140,10 +161,8 @@ static void test_head(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_kept),
-        cmocka_unit_test(test_bounded),
-        cmocka_unit_test(test_not_stale),
-        cmocka_unit_test(test_head),
+        cmocka_unit_test(test_kept),       cmocka_unit_test(test_bounded), cmocka_unit_test(test_not_stale),
+        cmocka_unit_test(test_superseded), cmocka_unit_test(test_head),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

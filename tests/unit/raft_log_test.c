@@ -307,10 +307,14 @@ static void test_conflicts_over_evicted(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_terms),        cmocka_unit_test(test_append_conflicts),
-        cmocka_unit_test(test_unstable),     cmocka_unit_test(test_apply),
-        cmocka_unit_test(test_meet),         cmocka_unit_test(test_restore_and_compact),
-        cmocka_unit_test(test_window_moves), cmocka_unit_test(test_slice_limits),
+        cmocka_unit_test(test_terms),
+        cmocka_unit_test(test_append_conflicts),
+        cmocka_unit_test(test_unstable),
+        cmocka_unit_test(test_apply),
+        cmocka_unit_test(test_meet),
+        cmocka_unit_test(test_restore_and_compact),
+        cmocka_unit_test(test_window_moves),
+        cmocka_unit_test(test_slice_limits),
         cmocka_unit_test(test_evicted_terms_stay_known),
         cmocka_unit_test(test_eviction_stops_at_its_limits),
         cmocka_unit_test(test_conflicts_over_evicted),

@@ -557,8 +557,8 @@ static struct raft *leader_with_evicted(struct host *h, struct raft_entry disk[7
     struct raft *r = start(&config, &three);
     raft_campaign(r);
     turn(r, h);
-    assert_int_equal(raft_step(r, &(struct raft_message){.type = RAFT_MSG_VOTE_RESP, .from = 2, .to = 1, .term = 1}),
-                     0);
+    assert_int_equal(
+        raft_step(r, &(struct raft_message){.type = RAFT_MSG_VOTE_RESP, .from = 2, .to = 1, .term = 1}), 0);
     turn(r, h);
     assert_int_equal(raft_role(r), RAFT_LEADER);
     for (int i = 0; i < 5; i++)
@@ -676,7 +676,8 @@ static void test_deposed_while_reading(void **state)
     struct raft *r = leader_with_evicted(&h, disk);
     struct raft_wanted_entries wanted;
     third_is_at(r, &h, 1);
-    assert_int_equal(raft_step(r, &(struct raft_message){.type = RAFT_MSG_HEARTBEAT, .from = 2, .to = 1, .term = 5}), 0);
+    assert_int_equal(
+        raft_step(r, &(struct raft_message){.type = RAFT_MSG_HEARTBEAT, .from = 2, .to = 1, .term = 5}), 0);
     turn(r, &h);
     assert_false(raft_wants_entries(r, &wanted));
     assert_int_equal(raft_give_entries(r, disk + 2, 5), 0);
@@ -693,9 +694,15 @@ static void test_restart_without_the_oldest(void **state)
     config.applied = 5;
     struct raft_term_run runs[] = {{3, 1}, {4, 2}};
     struct raft_entry entries[] = {{.index = 6, .term = 2}, {.index = 7, .term = 3}};
-    struct raft_initial initial = {.hard_state = {3, 0, 6}, .conf_state = voters(1), .snapshot_index = 2,
-                                   .snapshot_term = 1,      .runs = runs,            .run_count = 2,
-                                   .entries = entries,      .entry_count = 2,        .first_entry = 6};
+    struct raft_initial initial = {.hard_state = {3, 0, 6},
+                                   .conf_state = voters(1),
+                                   .snapshot_index = 2,
+                                   .snapshot_term = 1,
+                                   .runs = runs,
+                                   .run_count = 2,
+                                   .entries = entries,
+                                   .entry_count = 2,
+                                   .first_entry = 6};
     struct raft *r;
     uint64_t term;
     assert_int_equal(raft_new(&config, &initial, &r), 0);

@@ -81,7 +81,8 @@ static void test_superseded_ones_go(void **state)
     assert_true(has("app", 2));
     assert_true(has("other", 1));
     assert_true(budget.bytes < before);
-    assert_int_equal(config_node_gray(&node, "app", "r", "{\"match\":{\"zone\":[\"b\"]},\"content\":\"gray\"}").err, OK);
+    assert_int_equal(
+        config_node_gray(&node, "app", "r", "{\"match\":{\"zone\":[\"b\"]},\"content\":\"gray\"}").err, OK);
     want("app", 3);
     settle("app");
     assert_true(has("app", 2)); /* the rule's beside the live one */

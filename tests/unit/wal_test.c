@@ -388,7 +388,8 @@ static void on_read(void *arg, int err, const struct wal_entry *entries, size_t 
     }
 }
 
-static struct read_result read_back(struct wal_machine *m, uint64_t from, uint64_t to, uint64_t term, size_t bytes)
+static struct read_result read_back(struct wal_machine *m, uint64_t from, uint64_t to, uint64_t term,
+                                    size_t bytes)
 {
     struct read_result r = {.err = 1};
     struct wal_range range = {from, to, term, bytes};
