@@ -261,8 +261,7 @@ static void hand_over(struct janitor *j, uint64_t now)
     h->ns = slice_of(arena_copy(&h->arena, next.ns.data, next.ns.size), next.ns.size);
     buf_clear(&j->scratch);
     name_add_key(&j->scratch, &(struct name){.kind = NAME_GUARD, .ns = h->ns});
-    struct slice key =
-        slice_of(arena_copy(&h->arena, j->scratch.data, j->scratch.size), j->scratch.size);
+    struct slice key = slice_of(arena_copy(&h->arena, j->scratch.data, j->scratch.size), j->scratch.size);
     txn_init(&t, &h->arena);
     buf_clear(&j->scratch);
     guard_history_write(&next.history, &j->scratch);
@@ -442,7 +441,8 @@ static void show_guard(void *arg, struct slice ns, const struct plan_guard_view 
         buf_addf(&name, "%s{namespace=\"", s->metric);
         add_label_value(&name, ns);
         buf_addf(&name, "\",sessions=\"%s\"}", groups[k]);
-        metric_print_value(s->out, buf_text(&name), s->is_bar ? (double)view->bar[k] : (double)view->usual[k]);
+        metric_print_value(s->out, buf_text(&name),
+                           s->is_bar ? (double)view->bar[k] : (double)view->usual[k]);
         buf_done(&name);
     }
 }
@@ -451,8 +451,9 @@ void janitor_metric_collect(struct janitor *j, struct buf *out)
 {
     struct shown usual = {.out = out, .metric = "cairn_registry_guard_usual_deaths"};
     struct shown bar = {.out = out, .metric = "cairn_registry_guard_bar_deaths", .is_bar = true};
-    metric_print_head(out, usual.metric, "gauge",
-                      "Deaths in one window that are usual in a namespace, on the leader, where there are any.");
+    metric_print_head(
+        out, usual.metric, "gauge",
+        "Deaths in one window that are usual in a namespace, on the leader, where there are any.");
     plan_each_guard(j->plan, now_ms(j), show_guard, &usual);
     metric_print_head(out, bar.metric, "gauge",
                       "So many deaths in one window put no storm guard on a namespace, on the leader.");

@@ -11,7 +11,8 @@
 #define LOOK_EVERY_MS    5000
 #define REFRESH_EVERY_MS 60000 /* `settled` moves on */
 
-/* --- histories, known to every member -------------------------------------------------------------------- */
+/* --- histories, known to every member --------------------------------------------------------------------
+ */
 
 void plan_history(struct plan *p, struct slice ns, const struct guard_history *history)
 {
@@ -42,7 +43,8 @@ static int64_t settled(const struct plan *p, struct slice ns, uint64_t now_ms)
     return h && h->settled ? h->settled : p->clock.begin;
 }
 
-/* --- guards ------------------------------------------------------------------------------------------------ */
+/* --- guards ------------------------------------------------------------------------------------------------
+ */
 
 static void begin_guard(struct plan *p, struct storm_guard *g, uint64_t now_ms)
 {
@@ -139,7 +141,8 @@ bool storm_guard_is_on(const struct storm_guard *g)
     return g->storms[STORM_ALL].is_on || g->storms[STORM_ESTABLISHED].is_on;
 }
 
-/* --- instances under a guard -------------------------------------------------------------------------------- */
+/* --- instances under a guard
+ * -------------------------------------------------------------------------------- */
 
 static bool belongs_to(const struct guarded *o, int group)
 {
@@ -258,7 +261,7 @@ uint64_t storm_guard_settle_ms(const struct plan *p, const struct guarded *o)
 }
 
 bool storm_guard_held(struct plan *p, struct guarded *o, const struct catalog_instance *i, bool is_found,
-                uint64_t now_ms)
+                      uint64_t now_ms)
 {
     struct storm_guard *g = storm_guard_of(p, i->service->ns, now_ms);
     bool was_on = storm_guard_is_on(g);
@@ -274,7 +277,8 @@ bool storm_guard_held(struct plan *p, struct guarded *o, const struct catalog_in
     return begins;
 }
 
-/* --- the end -------------------------------------------------------------------------------------------------- */
+/* --- the end
+ * -------------------------------------------------------------------------------------------------- */
 
 struct storm_guard *storm_guard_ending(struct plan *p, uint64_t now_ms)
 {
@@ -296,7 +300,8 @@ uint64_t storm_guards_wake_ms(const struct plan *p)
     return n ? n->key : UINT64_MAX;
 }
 
-/* --- handing over --------------------------------------------------------------------------------------------- */
+/* --- handing over
+ * --------------------------------------------------------------------------------------------- */
 
 static bool is_worth_writing(const struct plan *p, const struct guard_history *h)
 {
@@ -390,7 +395,8 @@ uint64_t plan_handover_wake_ms(const struct plan *p)
     return l ? container_of(l, struct storm_guard, active)->look_ms : UINT64_MAX;
 }
 
-/* --- looking ------------------------------------------------------------------------------------------------------ */
+/* --- looking
+ * ------------------------------------------------------------------------------------------------------ */
 
 void plan_each_guard(struct plan *p, uint64_t now_ms,
                      void (*fn)(void *arg, struct slice ns, const struct plan_guard_view *view), void *arg)

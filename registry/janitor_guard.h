@@ -3,8 +3,8 @@
  * leader hands over to the next one. Pure.
  *
  *   all          every instance in traffic whose session ended
- *   established  those of them whose session was at least established_ms old. Batch jobs that never deregister
- *                are not among them, so that their deaths do not hide a network cut of everybody else. What
+ *   established  those of them whose session was at least established_ms old. Batch jobs that never
+ * deregister are not among them, so that their deaths do not hide a network cut of everybody else. What
  *                usually dies young is no part of what established deaths are a share of.
  *
  * An instance is held while one of the storms that it belongs to is on and holds it. The history of a

@@ -137,8 +137,8 @@ static void settle(struct plan *p, struct ward *w, uint64_t now_ms)
     w->at_ms = storm_guard_holds(&w->guarded) ? now_ms : w->guarded.died_ms + settle_ms;
 }
 
-/* A guard goes on, or may do so soon: those that are dying and nothing was proposed about are held at once, or
- * wait longer. */
+/* A guard goes on, or may do so soon: those that are dying and nothing was proposed about are held at once,
+ * or wait longer. */
 static void settle_anew(struct plan *p, struct storm_guard *g, uint64_t now_ms)
 {
     LIST_FOR_EACH (l, &g->wards) {

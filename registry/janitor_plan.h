@@ -11,8 +11,9 @@
  *   lost      grace_s of its document long, from when this leader saw it lost; then it is deleted
  *   returned  its session is there again, and its document still says guarded: that is taken back
  * A registration that hangs on a living session ends all of these. What was lost when a guard went on stays
- * lost: it is no more than dies without one. What was registered after a guard went on is not held by it. An instance that is lost and whose session comes back by itself
- * stays lost, and is kept, until its client says what it is.
+ * lost: it is no more than dies without one. What was registered after a guard went on is not held by it. An
+ * instance that is lost and whose session comes back by itself stays lost, and is kept, until its client says
+ * what it is.
  *
  * Overrides end at `until`, and when their instance has not been there for absent_max_ms; every member
  * follows them.
@@ -30,10 +31,10 @@ struct plan;
 
 struct plan_rules {
     struct storm_rules storm;
-    uint64_t settle_ms;     /* 1,000 */
-    uint64_t settle_max_ms; /* 10,000 */
-    uint64_t recheck_ms;    /* 1,000 */
-    uint64_t absent_max_ms; /* 24 h */
+    uint64_t settle_ms;      /* 1,000 */
+    uint64_t settle_max_ms;  /* 10,000 */
+    uint64_t recheck_ms;     /* 1,000 */
+    uint64_t absent_max_ms;  /* 24 h */
     uint64_t established_ms; /* 60,000; 0 = established sessions are not told apart */
 };
 struct plan_rules plan_rules_default(void);
@@ -88,9 +89,11 @@ uint64_t plan_wake_ms(const struct plan *p, uint64_t now_ms, uint64_t wall_ms);
 void plan_verdict(struct plan *p, const struct catalog_instance *i, enum storm_verdict verdict,
                   uint64_t now_ms);
 
-/* --- the history of guards ------------------------------------------------------------------------------- */
+/* --- the history of guards -------------------------------------------------------------------------------
+ */
 
-/* What stands in the store about a namespace, NULL: nothing. Every member is told; the next to lead needs it. */
+/* What stands in the store about a namespace, NULL: nothing. Every member is told; the next to lead needs it.
+ */
 void plan_history(struct plan *p, struct slice ns, const struct guard_history *history);
 struct plan_handover {
     struct slice ns; /* until the next call */

@@ -85,11 +85,11 @@ void storm_guards_end(struct plan *p);                    /* it does not any mor
 void storm_guards_done(struct plan *p);
 bool storm_guard_is_on(const struct storm_guard *g);
 bool storm_guard_holds(const struct guarded *o);
-/* An instance in traffic died, or is found held in the store: it comes under its namespace's guard. True: look
- * at all who are dying, a storm went on with it, or may be beginning. */
+/* An instance in traffic died, or is found held in the store: it comes under its namespace's guard. True:
+ * look at all who are dying, a storm went on with it, or may be beginning. */
 bool storm_guard_death(struct plan *p, struct guarded *o, const struct catalog_instance *i, uint64_t now_ms);
 bool storm_guard_held(struct plan *p, struct guarded *o, const struct catalog_instance *i, bool is_found,
-                uint64_t now_ms);
+                      uint64_t now_ms);
 /* How long after its death it is decided upon what becomes of it. */
 uint64_t storm_guard_settle_ms(const struct plan *p, const struct guarded *o);
 void storm_guard_return(struct plan *p, struct guarded *o, uint64_t now_ms);

@@ -8,14 +8,14 @@
 #include "base/mem.h"
 #include "base/plant.h"
 
-#define STEP_MS          100
-#define SECOND_MS        1000
-#define USUAL_SECONDS    128  /* the average's time constant */
-#define RETURNED_OF_HELD 10   /* a storm has at least one return of so many */
-#define SUSPICIOUS_OF_BAR 8
+#define STEP_MS             100
+#define SECOND_MS           1000
+#define USUAL_SECONDS       128 /* the average's time constant */
+#define RETURNED_OF_HELD    10  /* a storm has at least one return of so many */
+#define SUSPICIOUS_OF_BAR   8
 #define SUSPICIOUS_OF_USUAL 3
 #define SUSPICIOUS_SESSIONS 3
-#define REARM_SLACK_MS   5000 /* leases end in steps, and the log takes its time */
+#define REARM_SLACK_MS      5000 /* leases end in steps, and the log takes its time */
 
 static uint64_t shorter(uint64_t a, uint64_t b)
 {
@@ -92,7 +92,8 @@ size_t storm_at_risk(const struct storm *s)
     return at_risk;
 }
 
-/* --- what is usual --------------------------------------------------------------------------------------- */
+/* --- what is usual ---------------------------------------------------------------------------------------
+ */
 
 /* Where there is no change and nothing to forget the average reaches what counts. */
 static uint64_t approach(uint64_t from, uint64_t to)
@@ -152,7 +153,8 @@ size_t storm_bar(const struct storm *s, const struct storm_rules *rules, uint64_
     return bar << (PLANTED(JANITOR_STORM_NOT_RAISED) ? 0 : s->raises);
 }
 
-/* --- the guard -------------------------------------------------------------------------------------------- */
+/* --- the guard --------------------------------------------------------------------------------------------
+ */
 
 static void go_on(struct storm *s, const struct storm_rules *rules, uint64_t now_ms, size_t at_risk,
                   int64_t revision)
@@ -209,7 +211,8 @@ bool storm_death(struct storm *s, const struct storm_rules *rules, uint64_t now_
     uint64_t unusual = usual_now(s, rules, now_ms) * SUSPICIOUS_OF_USUAL / STORM_ONE;
     s->is_suspicious = s->in_window * SUSPICIOUS_OF_BAR > bar && s->in_window > unusual &&
                        s->sessions >= SUSPICIOUS_SESSIONS;
-    s->is_everyday = rules->multiple && !s->is_suspicious && s->in_window <= bar && storm_usual(s) >= limit_of(rules, before);
+    s->is_everyday = rules->multiple && !s->is_suspicious && s->in_window <= bar &&
+                     storm_usual(s) >= limit_of(rules, before);
     if (s->in_window <= bar + PLANTED(JANITOR_STORM_LATE))
         return false;
     go_on(s, rules, now_ms, before, death->revision);
@@ -284,7 +287,8 @@ void storm_end(struct storm *s, const struct storm_rules *rules, uint64_t now_ms
         s->quiet_ms = s->longest_ms = 0;
 }
 
-/* --- the whole -------------------------------------------------------------------------------------------- */
+/* --- the whole --------------------------------------------------------------------------------------------
+ */
 
 void storm_begin(struct storm *s, const struct storm_rules *rules, uint64_t now_ms,
                  const struct storm_history *history)

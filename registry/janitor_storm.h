@@ -22,8 +22,8 @@
  *   - as soon as no more are held than may die without a guard, and for one TTL none of them died or came
  *     back;
  *   - as soon as the deaths prove to be churn: more of them than the bar belong to sessions that were opened
- *     *after* the guard went on, so clients can register and go on dying. Besides, fewer than a tenth of those
- *     that were held came back, or the average has come up to half of these deaths. They become the usual
+ *     *after* the guard went on, so clients can register and go on dying. Besides, fewer than a tenth of
+ * those that were held came back, or the average has come up to half of these deaths. They become the usual
  *     rate at once.
  * Eureka's self-preservation has one threshold (85 % of the expected renewals) and no end; see README.md. */
 #ifndef REGISTRY_JANITOR_STORM_H
@@ -44,9 +44,9 @@ struct storm_rules {
 };
 
 struct storm_death {
-    uint64_t ttl_ms;  /* of its session */
-    size_t at_risk;   /* in traffic, this one included */
-    int64_t created;  /* the instance's key was created at this revision */
+    uint64_t ttl_ms; /* of its session */
+    size_t at_risk;  /* in traffic, this one included */
+    int64_t created; /* the instance's key was created at this revision */
     int64_t session;
     int64_t opened;   /* the session, at this one */
     int64_t revision; /* of the view, now */

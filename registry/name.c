@@ -8,10 +8,8 @@ static const struct {
     const char *folder;
     size_t segments;
 } kinds[NAME_KINDS] = {
-    [NAME_SERVICE] = {"services/", 3},
-    [NAME_INSTANCE] = {"instances/", 4},
-    [NAME_OVERRIDE] = {"overrides/", 4},
-    [NAME_SESSION] = {"sessions/", 1},
+    [NAME_SERVICE] = {"services/", 3},   [NAME_INSTANCE] = {"instances/", 4},
+    [NAME_OVERRIDE] = {"overrides/", 4}, [NAME_SESSION] = {"sessions/", 1},
     [NAME_GUARD] = {"guards/", 1},
 };
 

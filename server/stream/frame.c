@@ -273,7 +273,8 @@ static bool read_tags(json_t *value, struct select_query *q)
 
 READER(read_filter)
 {
-    static const char *const names[] = {"healthy", "cluster", "version", "protocol", "tags", "labels", "guarded"};
+    static const char *const names[] = {"healthy", "cluster", "version", "protocol",
+                                        "tags",    "labels",  "guarded"};
     struct select_query *q = to;
     int err = only(value, names, sizeof names / sizeof *names, error, size);
     if (err)
@@ -297,7 +298,8 @@ READER(read_filter)
     is_right = is_right && (!one || !read_pairs(one, q->labels, SELECT_TERMS_MAX, &q->label_count));
     if (!is_right)
         snprintf(error, size,
-                 "{\"healthy\", \"guarded\": true or false, \"cluster\", \"version\", \"protocol\": strings, \"tags\": a "
+                 "{\"healthy\", \"guarded\": true or false, \"cluster\", \"version\", \"protocol\": strings, "
+                 "\"tags\": a "
                  "list of strings, \"labels\": an object of strings}");
     return is_right ? 0 : ERR_INVALID;
 }

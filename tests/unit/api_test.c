@@ -514,8 +514,9 @@ static void test_guarded(void **state)
     assert_non_null(strstr(body_of(&c), "\"o2\""));
     assert_int_equal(ask(&c, "GET", "/api/v1/services/orders?guarded=maybe", NULL), 400);
     sd(&c, "/sd/prometheus", &json);
-    assert_non_null(strstr(buf_text(&json), "\"__meta_cairn_instance\":\"o2\",\"__meta_cairn_state\":\"up\","
-                                            "\"__meta_cairn_serving\":\"true\",\"__meta_cairn_guarded\":\"true\""));
+    assert_non_null(strstr(buf_text(&json),
+                           "\"__meta_cairn_instance\":\"o2\",\"__meta_cairn_state\":\"up\","
+                           "\"__meta_cairn_serving\":\"true\",\"__meta_cairn_guarded\":\"true\""));
     sd(&c, "/sd/prometheus?guarded=false", &json);
     assert_null(strstr(buf_text(&json), "\"o2\""));
     buf_done(&json);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The janitor's decisions against a slow model: no heaps, no tickets, everything looked at in every tick of
  * 100 ms. What is usual, and which sessions are established, does not count here (registry_storm_test.c and
- * registry_churn_test.c have both). Sessions end and come back, instances come, change and go, leaders too; answers are late, lost or
- * refused. In each tick the plan gives exactly what the model says is due, and has said when to be asked. */
+ * registry_churn_test.c have both). Sessions end and come back, instances come, change and go, leaders too;
+ * answers are late, lost or refused. In each tick the plan gives exactly what the model says is due, and has
+ * said when to be asked. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

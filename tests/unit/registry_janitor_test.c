@@ -106,7 +106,8 @@ static struct catalog_instance *find(struct world *w, const char *id)
 
 static void put(struct world *w, const struct name *name, struct slice text)
 {
-    const struct catalog_instance *i = name->kind == NAME_INSTANCE ? find(w, (const char *)name->id.data) : NULL;
+    const struct catalog_instance *i =
+        name->kind == NAME_INSTANCE ? find(w, (const char *)name->id.data) : NULL;
     catalog_put(w->catalog, name, text, i ? i->create_revision : w->revision, w->revision);
     assert_int_equal(catalog_unreadable(w->catalog), 0);
 }
@@ -284,7 +285,8 @@ static void obey(struct world *w, const char *line)
     assert_true(sscanf(line, "%llu %31s %n", &at_ms, word, &used) == 2);
     run_to(w, at_ms);
     const char *rest = line + used;
-    bool has_id = !strcmp(word, "put") || !strcmp(word, "refuses") || !strcmp(word, "accepts") || !strcmp(word, "delete") || strstr(word, "override");
+    bool has_id = !strcmp(word, "put") || !strcmp(word, "refuses") || !strcmp(word, "accepts") ||
+                  !strcmp(word, "delete") || strstr(word, "override");
     if (has_id && sscanf(rest, "%31s %n", id, &more) == 1)
         rest += more;
     if (sscanf(rest, "%ld %n", &a, &more) == 1)

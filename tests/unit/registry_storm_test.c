@@ -20,7 +20,8 @@ static const struct storm_rules rules = {10, 15, 4, 2, 600000, 60000, 300000};
 static bool die(struct storm *s, unsigned n, uint64_t now_ms, uint64_t ttl_ms, size_t at_risk)
 {
     bool did_begin = false;
-    const struct storm_death death = {.ttl_ms = ttl_ms, .at_risk = at_risk, .created = 1, .opened = 1, .revision = 5};
+    const struct storm_death death = {
+        .ttl_ms = ttl_ms, .at_risk = at_risk, .created = 1, .opened = 1, .revision = 5};
     while (n-- > 0)
         did_begin = storm_death(s, &rules, now_ms, &death) || did_begin;
     return did_begin;
@@ -29,7 +30,8 @@ static bool die(struct storm *s, unsigned n, uint64_t now_ms, uint64_t ttl_ms, s
 /* Of sessions and instances that came after the guard went on. */
 static void die_late(struct storm *s, unsigned n, uint64_t now_ms)
 {
-    const struct storm_death death = {.ttl_ms = 15000, .at_risk = 200, .created = 6, .opened = 6, .revision = 9};
+    const struct storm_death death = {
+        .ttl_ms = 15000, .at_risk = 200, .created = 6, .opened = 6, .revision = 9};
     while (n-- > 0)
         storm_death(s, &rules, now_ms, &death);
 }
@@ -82,9 +84,12 @@ static void test_bar(void **state)
         uint64_t usual, raises;
         size_t at_risk, bar;
     } list[] = {
-        {0, 0, 0, 10},      {0, 0, 430, 64},     {2, 0, 40, 10},      {3, 0, 40, 12},
-        {540, 0, 1000, 2160}, {30, 0, 1000, 150}, {0, 1, 40, 20},      {0, 2, 40, 40},
-        {0, 9, 40, 40}, /* never more than two */ {540, 1, 1000, 4320}, {0, 2, 430, 256},
+        {0, 0, 0, 10},        {0, 0, 430, 64},
+        {2, 0, 40, 10},       {3, 0, 40, 12},
+        {540, 0, 1000, 2160}, {30, 0, 1000, 150},
+        {0, 1, 40, 20},       {0, 2, 40, 40},
+        {0, 9, 40, 40},       /* never more than two */ {540, 1, 1000, 4320},
+        {0, 2, 430, 256},
     };
     for (size_t n = 0; n < sizeof list / sizeof *list; n++) {
         struct storm s = {0};
@@ -94,8 +99,8 @@ static void test_bar(void **state)
     }
 }
 
-/* A new leader gave every lease its whole TTL: until that is over, twice as many may die, and more where a TTL
- * is longer than the window. */
+/* A new leader gave every lease its whole TTL: until that is over, twice as many may die, and more where a
+ * TTL is longer than the window. */
 static void test_bar_rearmed(void **state)
 {
     (void)state;
@@ -241,14 +246,16 @@ static void test_suspicious(void **state)
     }
     assert_true(s.is_suspicious);
     storm_done(&s);
-    storm_begin(&s, &rules, 0, &(struct storm_history){100, 0}); /* where so many die every day they are not */
+    storm_begin(&s, &rules, 0,
+                &(struct storm_history){100, 0}); /* where so many die every day they are not */
     for (death.session = 1; death.session <= 100; death.session++)
         storm_death(&s, &rules, 60000, &death);
     assert_false(s.is_suspicious);
     storm_done(&s);
 }
 
-/* --- a history's document --------------------------------------------------------------------------------- */
+/* --- a history's document ---------------------------------------------------------------------------------
+ */
 
 static void test_document(void **state)
 {
@@ -263,8 +270,9 @@ static void test_document(void **state)
     assert_memory_equal(&h, &back, sizeof h);
     assert_int_equal(guard_history_read(slice_text("{\"usual\":1,\"later\":[]}"), &back), OK);
     assert_int_equal(back.groups[STORM_ALL].usual, 1);
-    static const char *const wrong[] = {"", "[]", "{\"usual\":-1}", "{\"usual\":1e30}", "{\"raises\":17}",
-                                        "{\"settled\":\"x\"}", "{\"usual\":"};
+    static const char *const wrong[] = {
+        "",           "[]", "{\"usual\":-1}", "{\"usual\":1e30}", "{\"raises\":17}", "{\"settled\":\"x\"}",
+        "{\"usual\":"};
     for (size_t n = 0; n < sizeof wrong / sizeof *wrong; n++)
         assert_int_not_equal(guard_history_read(slice_text(wrong[n]), &back), OK);
     buf_done(&text);
@@ -285,7 +293,8 @@ static void test_clock(void **state)
     assert_int_equal(revision_clock_at(&c, 8000000), 199500);
 }
 
-/* --- against a model ---------------------------------------------------------------------------------------- */
+/* --- against a model
+ * ---------------------------------------------------------------------------------------- */
 
 /* Every death for ever, and everything counted anew each time: what the header says, word by word. */
 struct model_death {
@@ -299,7 +308,8 @@ struct model {
     size_t count;
     double usual;
     uint64_t averaged_ms, raise_ms;
-    uint64_t mixed_until_ms; /* deaths that were held are forgotten, but not what was in traffic before them */
+    uint64_t
+        mixed_until_ms; /* deaths that were held are forgotten, but not what was in traffic before them */
     unsigned raises;
     bool is_on;
     int64_t horizon;
@@ -345,7 +355,8 @@ static unsigned draw(uint64_t *random, unsigned n)
     return (unsigned)(*random >> 33) % n;
 }
 
-/* A rate that changes, bursts, returns, ends by time or by churn. The bars agree within what integers lose. */
+/* A rate that changes, bursts, returns, ends by time or by churn. The bars agree within what integers lose.
+ */
 static void run_model(uint64_t seed, unsigned *ret_guards, unsigned *ret_churns)
 {
     struct storm s = {0};
@@ -364,13 +375,14 @@ static void run_model(uint64_t seed, unsigned *ret_guards, unsigned *ret_churns)
         if (draw(&random, 300) == 0)
             deaths += 20 + draw(&random, 80);
         for (; deaths && m->count < 5500; deaths--) {
-            struct storm_death d = {.ttl_ms = 1000 * (3 + draw(&random, 70)), .at_risk = 100 + draw(&random, 300)};
+            struct storm_death d = {.ttl_ms = 1000 * (3 + draw(&random, 70)),
+                                    .at_risk = 100 + draw(&random, 300)};
             d.created = d.opened = 1 + draw(&random, (unsigned)step + 1);
             d.revision = step + 1;
             uint64_t counts_ms = d.ttl_ms < 60000 ? d.ttl_ms : 60000;
             model_average(m, now_ms);
-            m->list[m->count++] = (struct model_death){
-                now_ms, (now_ms + counts_ms + 99) / 100 * 100, d.at_risk, m->is_on && d.opened > m->horizon, false};
+            m->list[m->count++] = (struct model_death){now_ms, (now_ms + counts_ms + 99) / 100 * 100,
+                                                       d.at_risk, m->is_on && d.opened > m->horizon, false};
             m->fallen += m->is_on && d.created <= m->horizon;
             size_t before = model_before(m, now_ms);
             bool did_begin = storm_death(&s, &rules, now_ms, &d);
@@ -447,7 +459,8 @@ static void test_model(void **state)
     assert_true(guards > 20 && churns > 5 && churns < guards);
 }
 
-/* --- windows and ends ----------------------------------------------------------------------------------------- */
+/* --- windows and ends
+ * ----------------------------------------------------------------------------------------- */
 
 /* Many deaths at many times. */
 static void test_long_window(void **state)
@@ -468,7 +481,8 @@ static void test_end(void **state)
 {
     (void)state;
     struct storm s = {0};
-    const struct storm_death found = {.ttl_ms = 15000, .at_risk = 40, .created = 1, .opened = 1, .revision = 9};
+    const struct storm_death found = {
+        .ttl_ms = 15000, .at_risk = 40, .created = 1, .opened = 1, .revision = 9};
     assert_true(storm_end_ms(&s) == UINT64_MAX);
     assert_true(die(&s, 30, 1000, 15000, 40));
     s.held = 30;
@@ -497,11 +511,14 @@ static void test_end(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_limits),  cmocka_unit_test(test_bar),        cmocka_unit_test(test_bar_rearmed),
-        cmocka_unit_test(test_usual),   cmocka_unit_test(test_history),    cmocka_unit_test(test_raises),
-        cmocka_unit_test(test_churn),   cmocka_unit_test(test_holds),      cmocka_unit_test(test_suspicious),
-        cmocka_unit_test(test_window),  cmocka_unit_test(test_long_window), cmocka_unit_test(test_end),
-        cmocka_unit_test(test_document), cmocka_unit_test(test_clock),     cmocka_unit_test(test_model),
+        cmocka_unit_test(test_limits),      cmocka_unit_test(test_bar),
+        cmocka_unit_test(test_bar_rearmed), cmocka_unit_test(test_usual),
+        cmocka_unit_test(test_history),     cmocka_unit_test(test_raises),
+        cmocka_unit_test(test_churn),       cmocka_unit_test(test_holds),
+        cmocka_unit_test(test_suspicious),  cmocka_unit_test(test_window),
+        cmocka_unit_test(test_long_window), cmocka_unit_test(test_end),
+        cmocka_unit_test(test_document),    cmocka_unit_test(test_clock),
+        cmocka_unit_test(test_model),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -141,7 +141,7 @@ static void test_unread_errors(void **state)
     }
     assert_true(sent < TIMES);
     assert_true(most > 0 && most < 1 << 20); /* 64 KiB, and what one read was answered */
-    for (size_t i = 0; i < sent; i++) /* all of them are there for who reads later */
+    for (size_t i = 0; i < sent; i++)        /* all of them are there for who reads later */
         stream_client_expect_frame(&c, "error", "unknown type");
     assert_int_equal(world.output.bytes, 0);
     stream_client_close(&c);
@@ -693,9 +693,10 @@ int main(void)
         TEST(test_early_frames), TEST(test_not_ready),
         TEST(test_read_anew),    TEST(test_resume),
         TEST(test_known),        TEST(test_known_is_compared_when_sent),
-        TEST(test_filter),       TEST(test_guarded),       TEST(test_window),
-        TEST(test_parts),        TEST(test_slow_reader),
-        TEST(test_marks),        TEST(test_drain),
+        TEST(test_filter),       TEST(test_guarded),
+        TEST(test_window),       TEST(test_parts),
+        TEST(test_slow_reader),  TEST(test_marks),
+        TEST(test_drain),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
