@@ -335,6 +335,7 @@ int store_open(const struct store_options *options, char *error, size_t error_si
     pending_init(&s->pending);
     cache_init(&s->cache, CACHE_BYTES);
     list_init(&s->sweep.waiters);
+    list_init(&s->exports.list);
     int err = load(s);
     view_close(s);
     if (err) {
@@ -566,6 +567,7 @@ void store_close(struct store *s)
         return;
     assert(!s->in_entry);
     s->is_closing = true;
+    export_store_ends(s, s->is_dropped ? ERR_NOT_READY : ERR_STOPPED);
     sweep_stop(s); /* now: when a job is out, those who wait may be gone before it is back */
     view_close(s);
     if (s->jobs == 0)
