@@ -240,14 +240,9 @@ void document_add_bytes(struct json_writer *w, const char *key, struct slice byt
 {
     size_t base64_size = (bytes.size + 2) / 3 * 4;
     jw_key(w, key);
-    size_t from = w->out->size;
-    if (utf8_is_valid(bytes)) {
-        buf_reserve(w->out, base64_size + 64); /* at once, escapes too */
+    if (utf8_is_valid(bytes) && json_string_size(bytes) <= base64_size + 64) {
         jw_string(w, bytes);
-        if (w->out->size - from <= base64_size + 64)
-            return;
-        w->out->size = from;
-        w->needs_comma = false;
+        return;
     }
     jw_base64(w, bytes);
     jw_key(w, "base64");

@@ -112,39 +112,70 @@ static char escape_of(uint8_t c)
     }
 }
 
+/* Escapes and whole characters from the start of s, as far as they follow each other; how many bytes of s
+ * they are. */
+static size_t add_escapes(struct buf *out, struct slice s)
+{
+    enum { AT_ONCE = 1024, ESCAPE_SIZE = 6 };
+    static const char digits[] = "0123456789abcdef";
+    size_t end = s.size < AT_ONCE ? s.size : AT_ONCE, at = 0;
+    uint8_t *first = buf_reserve(out, end * ESCAPE_SIZE), *to = first;
+    while (at < end) {
+        uint8_t c = s.data[at];
+        char escape = c < 0x80 ? escape_of(c) : 0;
+        size_t n = c < 0x80 ? 1 : utf8_length(slice_of(s.data + at, s.size - at));
+        if (c < 0x80 && !escape)
+            break;
+        if (!n || at + n > AT_ONCE) {
+            if (n) /* cut by AT_ONCE: it is for the next call */
+                break;
+            memcpy(to, "\xef\xbf\xbd", 3);
+            to += 3;
+            n = 1;
+        } else if (!escape) {
+            memcpy(to, s.data + at, n);
+            to += n;
+        } else {
+            *to++ = '\\';
+            *to++ = (uint8_t)escape;
+            if (escape == 'u') {
+                *to++ = '0';
+                *to++ = '0';
+                *to++ = (uint8_t)digits[c >> 4];
+                *to++ = (uint8_t)digits[c & 15];
+            }
+        }
+        at += n;
+    }
+    out->size += (size_t)(to - first);
+    return at;
+}
+
 void jw_string(struct json_writer *w, struct slice s)
 {
     add_comma(w);
     buf_reserve(w->out, s.size + 2);
     buf_add_byte(w->out, '"');
-    size_t plain = 0; /* start of what can be copied as it is */
-    for (size_t i = 0; i < s.size;) {
-        i += json_plain_size(s.data + i, s.size - i);
-        if (i == s.size)
-            break;
-        uint8_t c = s.data[i];
-        size_t n = 1;
-        char escape = 0;
-        if (c < 0x80)
-            escape = escape_of(c);
-        else
-            n = utf8_length(slice_of(s.data + i, s.size - i));
-        if (n && !escape) {
-            i += n;
-            continue;
-        }
-        buf_add(w->out, s.data + plain, i - plain);
-        if (!n)
-            buf_add_text(w->out, "\xef\xbf\xbd");
-        else if (escape == 'u')
-            buf_addf(w->out, "\\u%04x", c);
-        else
-            buf_add(w->out, (char[]){'\\', escape}, 2);
-        plain = ++i;
+    for (size_t at = 0; at < s.size;) {
+        size_t plain = json_plain_size(s.data + at, s.size - at);
+        buf_add(w->out, s.data + at, plain);
+        at += plain;
+        if (at < s.size)
+            at += add_escapes(w->out, slice_of(s.data + at, s.size - at));
     }
-    if (plain < s.size)
-        buf_add(w->out, s.data + plain, s.size - plain);
     buf_add_byte(w->out, '"');
+}
+
+size_t json_string_size(struct slice s)
+{
+    size_t size = s.size + 2;
+    for (size_t at = 0; at < s.size;) {
+        at += json_plain_size(s.data + at, s.size - at);
+        for (; at < s.size && (s.data[at] >= 0x80 || escape_of(s.data[at])); at++)
+            if (s.data[at] < 0x80)
+                size += escape_of(s.data[at]) == 'u' ? 5 : 1;
+    }
+    return size;
 }
 
 void jw_text(struct json_writer *w, const char *text)

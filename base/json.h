@@ -22,6 +22,7 @@ void jw_open(struct json_writer *w, char bracket);  /* '{' or '[' */
 void jw_close(struct json_writer *w, char bracket); /* '}' or ']' */
 void jw_key(struct json_writer *w, const char *key);
 void jw_string(struct json_writer *w, struct slice s); /* escapes; invalid UTF-8 becomes U+FFFD */
+size_t json_string_size(struct slice s); /* of jw_string's text, quotes included, if s is valid UTF-8 */
 void jw_text(struct json_writer *w, const char *text);
 void jw_int(struct json_writer *w, int64_t v);
 void jw_uint(struct json_writer *w, uint64_t v);

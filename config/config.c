@@ -11,6 +11,8 @@
 
 #include "config/config_private.h"
 
+#define INLINE_BYTES (16u << 10) /* of small contents that are checked in one turn: 1 ms at most */
+
 /* --- the view ------------------------------------------------------------------------------------------ */
 
 static void on_begin(void *arg, int64_t revision, bool is_whole)
@@ -117,6 +119,14 @@ void config_cancel(struct config *c, struct config_request *q)
 struct slice config_copy(struct arena *a, struct slice s)
 {
     return slice_of(s.size ? arena_copy(a, s.data, s.size) : NULL, s.size);
+}
+
+struct slice config_client(struct arena *a, const struct config_request *q)
+{
+    struct slice user = q->who ? q->who->user : (struct slice){0};
+    const char *text = arena_printf(a, "%.*s %.*s", (int)q->address.size, (const char *)q->address.data,
+                                    (int)user.size, (const char *)user.data);
+    return slice_text(text);
 }
 
 struct config_id config_copy_id(struct arena *a, const struct config_id *key)
@@ -273,6 +283,8 @@ void config_turn(struct config *c)
     if (config_is_ready(c))
         config_janitor_turn(c->janitor);
     turn_enter(TURN_CONFIG_REQUESTS);
+    c->inline_left = INLINE_BYTES;
+    config_line_turn(c);
     desk_turn(&c->desk);
 }
 
@@ -292,8 +304,19 @@ struct config *config_new(const struct config_options *options)
     c->kv = o->kv;
     desk_init(&c->desk, c->kv);
     recent_init(&c->recent);
+    c->tasks = task_queue_new(kv_io(c->kv));
+    c->inline_left = INLINE_BYTES;
+    list_init(&c->ready);
     c->heads = heads_new(on_changed, c);
-    c->janitor = config_janitor_new(c->kv, c->heads, o->releases_kept, o->releases_kept_s);
+    c->janitor = config_janitor_new(&(struct config_janitor_options){
+        .kv = c->kv,
+        .heads = c->heads,
+        .kept = o->releases_kept,
+        .kept_s = o->releases_kept_s,
+        .releases_max = o->releases_max,
+        .history_bytes_max = o->history_bytes_max,
+        .limits = o->limits,
+    });
     metric_collector_add(config_metric_collect, c);
     config_listen_open(c);
     c->feed = c->desk.feed = feed_new(c->kv, prefixes, 1, &feed_events, c);
@@ -307,6 +330,8 @@ void config_free(struct config *c)
     metric_collector_remove(config_metric_collect, c);
     config_listen_close(c);
     desk_done(&c->desk);
+    task_queue_free(c->tasks);
+    strmap_done(&c->lines);
     feed_free(c->feed);
     config_janitor_free(c->janitor);
     config_watch_done(c);

@@ -23,6 +23,7 @@
 #include "consensus/kv.h"
 
 struct config;
+struct task;
 
 struct config_options {
     struct kv *kv;
@@ -36,6 +37,10 @@ struct config_options {
      * days), or live, or named by a gray rule. What is left is collected by the leader. */
     size_t releases_kept;
     uint64_t releases_kept_s;
+    /* However young: no more of one item than so many, or so many bytes, but for the newest releases_kept. 0
+     * = no bound. */
+    uint64_t releases_max, history_bytes_max;
+    struct write_limits *limits; /* borrowed; NULL = none */
 };
 
 struct config *config_new(const struct config_options *options);
@@ -88,6 +93,9 @@ struct config_result {
 
 struct config_request {
     void (*done)(struct config_request *q, int err, const struct config_result *result);
+    /* Of the client: addresses take turns at what takes long (config/task.h). Copied when the request begins;
+     * empty: the process itself. */
+    struct slice address;
     /* The client that writes, copied when the request begins; NULL: the process itself. That it may write the
      * head (or the draft) is checked again when the write is applied, on every member: ERR_USER_EMPTY,
      * ERR_USER_NOT_FOUND, ERR_AUTH_OLD_REVISION, ERR_PERMISSION_DENIED. */
@@ -180,6 +188,7 @@ struct config_import {
     size_t count;
     enum config_import_policy policy;
     const struct auth_who *who; /* as config_request.who, but it must live until done */
+    struct slice address;       /* as config_request.address; lives as long */
     bool is_dry;                /* nothing is written; done with OK whatever would happen */
     /* The result, at any time. */
     int64_t revision;
@@ -189,6 +198,7 @@ struct config_import {
     /* The door's own. */
     struct config *config;
     struct config_request step;
+    struct task *check; /* under way; NULL = none */
     struct arena arena; /* errors; also after done, until config_import_done */
     size_t at, most, batch;
 };

@@ -48,26 +48,29 @@ static int check_count(struct write *w, struct target *t)
 
 static int decide_put(struct write *w, struct target *t)
 {
-    const struct config_options *o = &w->op.config->options;
     if (!t->has_source)
         return DECIDE_LOOK;
     int err = t->source_revision ? OK : check_count(w, t);
-    if (!err && t->content.size > o->content_bytes_max)
-        return write_refuse(w, t, ERR_REQUEST_TOO_LARGE,
-                            "the content has %zu bytes; at most %llu are taken (--config-max-bytes)",
-                            t->content.size, (unsigned long long)o->content_bytes_max);
-    if (!t->has_format && t->head)
-        t->format = t->head->format;
-    else if (!t->has_format && !err)
-        err = format_find((struct slice){0}, (struct slice){0}, t->key.name, &t->format);
     if (err)
         return err;
-    struct config_draft d = {t->format, t->content, t->title, t->note, 0, config_wall_ms(w->op.config)};
-    struct buf text = {0};
+    if (!t->has_format && t->head)
+        t->format = t->head->format;
+    else if (!t->has_format)
+        err = format_find((struct slice){0}, (struct slice){0}, t->key.name, &t->format);
+    if (!err)
+        err = write_check_draft(w, t);
+    if (err)
+        return err;
+    struct config_draft d = {.format = t->format,
+                             .content = t->content,
+                             .encoded = buf_slice(&t->checked.encoded),
+                             .title = t->title,
+                             .note = t->note,
+                             .time_ms = config_wall_ms(w->op.config)};
     d.base_seq = write_is_live(t) ? t->head->seq : 0;
-    config_draft_write(&d, &text);
-    t->new_draft = config_copy(&w->op.desk.arena, buf_slice(&text));
-    buf_done(&text);
+    buf_clear(&t->text);
+    config_draft_write(&d, &t->text);
+    t->new_draft = buf_slice(&t->text);
     return OK;
 }
 
@@ -97,12 +100,10 @@ static int decide_publish(struct write *w, struct target *t)
                             (const char *)t->key.name.data);
     t->format = t->draft.format;
     t->content = t->draft.content;
-    t->has_digest = false;
-    t->checked = -1;
     int err = write_check_content(w, t, t->format);
     t->deletes_draft = true;
-    if (err ||
-        (write_is_live(t) && t->head->format == t->format && digest_equal(&t->head->digest, &t->digest)))
+    if (err || (write_is_live(t) && t->head->format == t->format &&
+                digest_equal(&t->head->digest, &t->checked.digest)))
         return err; /* what is live already: only the draft goes */
     struct slice title = t->title, note = t->note;
     t->title = title.size ? title : t->draft.title;

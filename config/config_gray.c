@@ -145,7 +145,6 @@ static int decide_promote(struct write *w, struct target *t)
     t->format = t->release.format;
     t->content = t->release.content;
     t->title = t->release.title;
-    t->has_digest = false;
     if (!err && !is_deletion)
         err = write_check_content(w, t, t->format);
     if (!err)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Import: many configurations, checked one after the other in turns of their own, judged together, written in
- * bundles. It stands on the door's own requests: a step is a barrier, a wait for the next turn, or a bundle.
+ * Import: many configurations, checked one after the other, judged together, written in bundles. A step is a
+ * barrier, a task of the content worker, or a bundle.
  *
- *   check    names, size, format, digests of each; some bytes a turn
+ *   check    names, size, format, digests of each; some bytes in one task
  *   judge    behind a barrier, in one turn: what is live now decides what each is
  *   write    bundle after bundle, each as large as a transaction may be
  *
@@ -13,11 +13,11 @@
 #include <stdio.h>
 
 #include "config/config_private.h"
+#include "config/content.h"
 
-#define CHECK_BYTES (256u << 10) /* checked in one turn */
+#define CHECK_BYTES (256u << 10) /* checked in one task */
 #define CHECK_COUNT 64
-#define TURN_MS     10000 /* to the next turn: longer only while the view is read anew */
-#define ITEM_ROOM   1024  /* what an item's release and head take in a transaction beside its texts */
+#define ITEM_ROOM   1024 /* what an item's release and head take in a transaction beside its texts */
 
 const char *config_import_action_name(enum config_import_action a)
 {
@@ -40,13 +40,6 @@ static void finish(struct config_import *i, int err)
 {
     count_actions(i);
     i->done(i, err);
-}
-
-static void next_turn(struct config_import *i,
-                      void (*fn)(struct config_request *q, int err, const struct config_result *result))
-{
-    i->step.done = fn;
-    config_wait_revision(i->config, &i->step, 0, TURN_MS);
 }
 
 /* --- check ------------------------------------------------------------------------------------------------
@@ -102,21 +95,30 @@ static void find_format(struct config_import *i, struct config_import_item *item
         refuse(i, item, ERR_INVALID, "its format is unknown");
 }
 
-static void check_content(struct config_import *i, struct config_import_item *item)
+/* Some items' contents, copied: the worker checks them while the archive may go. */
+struct import_check {
+    struct task task;             /* first */
+    struct config_import *import; /* NULL: canceled */
+    size_t first, count;
+    struct arena arena;
+    struct content list[];
+};
+
+static bool is_too_large(const struct config_import *i, const struct config_import_item *item)
 {
-    uint64_t max = i->config->options.content_bytes_max;
-    struct format_error where;
-    item->digest = digest_of(item->content);
-    if (item->content.size > max) {
-        refuse(i, item, ERR_REQUEST_TOO_LARGE,
-               "it has %zu bytes; at most %llu are taken (--config-max-bytes)", item->content.size,
-               (unsigned long long)max);
-    } else if (!is_digest(item->md5, item->digest.md5) || !is_digest(item->sha256, item->digest.sha256)) {
+    return item->content.size > i->config->options.content_bytes_max;
+}
+
+/* What was found out of one that is no larger than it may be. */
+static void take_checked(struct config_import *i, struct config_import_item *item, const struct content *c)
+{
+    item->digest = c->digest;
+    if (c->err) {
+        refuse(i, item, c->err, "%s", c->where.text);
+        item->line = c->where.line;
+        item->column = c->where.column;
+    } else if (!is_digest(item->md5, c->digest.md5) || !is_digest(item->sha256, c->digest.sha256)) {
         refuse(i, item, ERR_INVALID, "its content is not what the manifest's md5 and sha256 are of");
-    } else if (format_check(item->format, item->content, &where)) {
-        refuse(i, item, ERR_MALFORMED, "%s", where.text);
-        item->line = where.line;
-        item->column = where.column;
     }
 }
 
@@ -129,30 +131,77 @@ static void check_item(struct config_import *i, size_t at)
         refuse(i, item, err, "%s", error);
     } else if (at && compare(item, item - 1) == 0) {
         refuse(i, item, ERR_INVALID, "it is there twice");
+    } else if (is_too_large(i, item)) {
+        refuse(i, item, ERR_REQUEST_TOO_LARGE,
+               "it has %zu bytes; at most %llu are taken (--config-max-bytes)", item->content.size,
+               (unsigned long long)i->config->options.content_bytes_max);
     } else {
         find_format(i, item);
-        if (item->action != CONFIG_REFUSED)
-            check_content(i, item);
     }
+}
+
+static void check_next(struct config_import *i);
+
+static void run_checks(struct task *t)
+{
+    struct import_check *k = container_of(t, struct import_check, task);
+    for (size_t n = 0; n < k->count; n++)
+        content_run(&k->list[n]);
+}
+
+static void on_checked(struct task *t)
+{
+    struct import_check *k = container_of(t, struct import_check, task);
+    struct config_import *i = k->import;
+    for (size_t n = 0, at = k->first; n < k->count; at++)
+        if (i->items[at].action != CONFIG_REFUSED)
+            take_checked(i, &i->items[at], &k->list[n++]);
+    i->check = NULL;
+    check_next(i);
+}
+
+static void release_checks(struct task *t)
+{
+    struct import_check *k = container_of(t, struct import_check, task);
+    arena_done(&k->arena);
+    mem_free(k);
+}
+
+/* The items from i->at on that were not refused by their names already. */
+static void start_checks(struct config_import *i)
+{
+    struct import_check *k = mem_new(sizeof *k + CHECK_COUNT * sizeof k->list[0]);
+    k->import = i;
+    k->first = i->at;
+    for (size_t n = 0; i->at < i->count && k->task.bytes < CHECK_BYTES && n < CHECK_COUNT; n++) {
+        struct config_import_item *item = &i->items[i->at];
+        check_item(i, i->at++);
+        if (item->action == CONFIG_REFUSED)
+            continue;
+        k->list[k->count++] =
+            (struct content){.bytes = config_copy(&k->arena, item->content), .format = item->format};
+        k->task.bytes += item->content.size;
+    }
+    k->task.run = run_checks;
+    k->task.done = on_checked;
+    k->task.release = release_checks;
+    int err = task_add(i->config->tasks, &k->task, config_client(&i->arena, &i->step));
+    if (!err) {
+        i->check = &k->task;
+        return;
+    }
+    release_checks(&k->task);
+    snprintf(i->error, sizeof i->error,
+             "too many contents wait to be checked on this member: try again later");
+    finish(i, err);
 }
 
 static void begin_judging(struct config_import *i);
 
-static void on_check(struct config_request *q, int err, const struct config_result *result)
+static void check_next(struct config_import *i)
 {
-    struct config_import *i = container_of(q, struct config_import, step);
-    size_t bytes = 0, count = 0;
-    (void)result;
-    if (err) {
-        finish(i, err);
-        return;
-    }
-    for (; i->at < i->count && bytes < CHECK_BYTES && count < CHECK_COUNT; count++) {
-        bytes += i->items[i->at].content.size;
-        check_item(i, i->at++);
-    }
     if (i->at < i->count)
-        next_turn(i, on_check);
+        start_checks(i);
     else
         begin_judging(i);
 }
@@ -414,7 +463,6 @@ static void write_next(struct config_import *i)
             list[count++] = publish_of(i, item);
     }
     i->step.done = on_written;
-    i->step.who = i->who;
     if (count)
         config_bundle(i->config, &i->step, list, count, NULL, 0);
     else
@@ -428,9 +476,13 @@ static void write_next(struct config_import *i)
 static void on_begin(struct config_request *q, int err, const struct config_result *result)
 {
     struct config_import *i = container_of(q, struct config_import, step);
-    if (!err)
-        qsort(i->items, i->count, sizeof *i->items, compare);
-    on_check(q, err, result);
+    (void)result;
+    if (err) {
+        finish(i, err);
+        return;
+    }
+    qsort(i->items, i->count, sizeof *i->items, compare);
+    check_next(i);
 }
 
 void config_import(struct config *c, struct config_import *i)
@@ -438,12 +490,17 @@ void config_import(struct config *c, struct config_import *i)
     i->config = c;
     i->at = 0;
     i->step.done = on_begin;
+    i->step.who = i->who;
+    i->step.address = i->address;
     config_barrier(c, &i->step);
 }
 
 void config_import_cancel(struct config_import *i)
 {
     config_cancel(i->config, &i->step);
+    if (i->check)
+        task_cancel(i->check);
+    i->check = NULL;
     config_import_done(i);
 }
 

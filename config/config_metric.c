@@ -7,7 +7,10 @@ void config_metric_collect(void *arg, struct buf *out)
 {
     const struct config *c = arg;
     struct heads_sums sums = heads_sums(c->heads);
+    const struct task_sums tasks = task_queue_sums(c->tasks);
     (void)out;
+    metric_set(METRIC_CONFIG_CHECKS, (double)tasks.count);
+    metric_set(METRIC_CONFIG_CHECK_BYTES, (double)tasks.bytes);
     metric_set(METRIC_CONFIG_READY, config_is_ready(c));
     metric_set(METRIC_CONFIG_REVISION, (double)config_revision(c));
     metric_set(METRIC_CONFIG_ITEMS, (double)sums.live);

@@ -10,6 +10,7 @@
 #include "config/heads.h"
 #include "config/janitor.h"
 #include "config/recent.h"
+#include "config/task.h"
 #include "consensus/desk.h"
 #include "proto/txn.h"
 
@@ -24,6 +25,11 @@ struct config {
     struct config_janitor *janitor;
     struct buf names; /* of the key being parsed */
     struct recent recent;
+    struct task_queue *tasks;
+    size_t inline_left;   /* bytes of small contents that may be checked at once in this turn */
+    struct strmap lines;  /* a head's key -> struct line: its writes under way (config_line.c) */
+    struct link ready;    /* writes whose turn has come */
+    size_t blocked_bytes; /* of writes that had to wait in a line, until they end */
 
     /* config_watch.c */
     struct strmap watched_items;      /* "ns/group/name" -> struct watched */
@@ -48,6 +54,8 @@ void config_op_barrier(struct config_op *op,
                        void (*done)(struct kv_request *kv, int err, const ProtobufCMessage *response));
 
 struct slice config_copy(struct arena *a, struct slice s);
+/* Whose turn at the content worker a request takes: an address, and a user where there are any. */
+struct slice config_client(struct arena *a, const struct config_request *q);
 struct config_id config_copy_id(struct arena *a, const struct config_id *key);
 struct slice config_key(struct arena *a, enum config_key kind, const struct config_id *key, uint64_t seq);
 struct slice config_prefix(struct arena *a, enum config_key kind, const struct config_id *key);
@@ -65,6 +73,9 @@ static inline struct slice pair_value(const Mvccpb__KeyValue *pair)
 {
     return slice_of(pair->value.data, pair->value.len);
 }
+
+/* config_line.c: writes whose turn has come go on. */
+void config_line_turn(struct config *c);
 
 /* config_watch.c */
 void config_tell(struct config *c, const struct heads_item *i);

@@ -4,7 +4,8 @@
 
 static bool is_what_is_live(const struct target *t)
 {
-    return write_is_live(t) && t->head->format == t->format && digest_equal(&t->head->digest, &t->digest);
+    return write_is_live(t) && t->head->format == t->format &&
+           digest_equal(&t->head->digest, &t->checked.digest);
 }
 
 /* --- publish ----------------------------------------------------------------------------------------------

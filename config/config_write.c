@@ -5,7 +5,10 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-static void step(struct write *w);
+#include "consensus/write_limits.h"
+
+#define BLOCKED_BYTES_MAX (64u << 20) /* of writes that wait in lines */
+#define BLOCKED_ROOM      2048        /* what one of them takes beside its content */
 
 /* --- for deciders ----------------------------------------------------------------------------------------
  */
@@ -47,25 +50,53 @@ int write_check_condition(struct write *w, struct target *t)
     return OK;
 }
 
-int write_check_content(struct write *w, struct target *t, enum format format)
+static int check_size(struct write *w, struct target *t)
 {
     uint64_t max = w->op.config->options.content_bytes_max;
     w->is_final = t->content.size > max;
-    if (w->is_final)
-        return write_refuse(w, t, ERR_REQUEST_TOO_LARGE,
-                            "the content has %zu bytes; at most %llu are taken (--config-max-bytes)",
-                            t->content.size, (unsigned long long)max);
-    if (t->checked != (int)format) {
-        w->is_final = t->has_format;
-        if (format_check(format, t->content, &w->where))
-            return write_refuse(w, t, ERR_MALFORMED, "%s", w->where.text);
-        w->is_final = false;
-        t->checked = (int)format;
-    }
-    if (!t->has_digest)
-        t->digest = digest_of(t->content);
-    t->has_digest = true;
+    if (!w->is_final)
+        return OK;
+    return write_refuse(w, t, ERR_REQUEST_TOO_LARGE,
+                        "the content has %zu bytes; at most %llu are taken (--config-max-bytes)",
+                        t->content.size, (unsigned long long)max);
+}
+
+/* Small ones at once, as long as this turn has time for it. */
+static int check(struct write *w, struct target *t, enum format format, bool is_draft)
+{
+    struct config *c = w->op.config;
+    bool is_small = t->content.size <= CONFIG_INLINE_MAX && t->content.size <= c->inline_left;
+    if (content_is_of(&t->checked, t->content, format))
+        return OK;
+    content_done(&t->checked);
+    t->checked.bytes = t->content;
+    t->checked.format = format;
+    t->checked.is_draft = is_draft;
+    t->checked.does_encode = !is_small;
+    t->is_unchecked = !is_small;
+    if (!is_small)
+        return DECIDE_CHECK;
+    c->inline_left -= t->content.size;
+    content_run(&t->checked);
     return OK;
+}
+
+int write_check_content(struct write *w, struct target *t, enum format format)
+{
+    int err = check_size(w, t);
+    if (!err)
+        err = check(w, t, format, false);
+    if (err)
+        return err;
+    w->is_final = t->checked.err && t->has_format;
+    w->where = t->checked.where;
+    return t->checked.err ? write_refuse(w, t, t->checked.err, "%s", w->where.text) : OK;
+}
+
+int write_check_draft(struct write *w, struct target *t)
+{
+    int err = check_size(w, t);
+    return err ? err : check(w, t, t->format, true);
 }
 
 struct config_head *write_head(struct write *w, struct target *t)
@@ -103,7 +134,8 @@ int write_release(struct write *w, struct target *t, enum config_operation opera
     if (operation == CONFIG_DELETE)
         return OK;
     r->content = t->content;
-    r->digest = head->digest = t->digest;
+    r->encoded = buf_slice(&t->checked.encoded);
+    r->digest = head->digest = t->checked.digest;
     head->size = t->content.size;
     return OK;
 }
@@ -152,8 +184,15 @@ static void end_refused(struct write *w, int err)
 static void free_write(struct desk_op *op)
 {
     struct write *w = container_of(op, struct write, op.desk);
-    for (size_t i = 0; i < w->count; i++)
+    write_line_leave(w);
+    list_remove(&w->ready);
+    w->op.config->blocked_bytes -= w->blocked_bytes;
+    for (size_t i = 0; i < w->count; i++) {
         heads_release(w->op.config->heads, &w->claims[i]);
+        content_done(&w->targets[i].checked);
+        buf_done(&w->targets[i].text);
+    }
+    write_check_cancel(w); /* last: the arena may go, and the targets with it */
 }
 
 /* --- what stands ------------------------------------------------------------------------------------------
@@ -246,18 +285,20 @@ static void on_looked(struct kv_request *kv, int err, const ProtobufCMessage *me
     struct write *w = container_of(kv, struct write, op.desk.kv);
     const Etcdserverpb__TxnResponse *response = (const Etcdserverpb__TxnResponse *)message;
     if (err) {
+        write_line_disperse(w);
         desk_op_end(&w->op.desk, err);
         return;
     }
     take_reads(w, response);
     w->op.result.revision = response->header->revision;
-    step(w);
+    write_step(w);
 }
 
 static void look(struct write *w)
 {
     txn_init(&w->txn, &w->op.desk.arena);
     add_reads(w, TXN_THEN);
+    w->op.desk.goes_on = true;
     w->op.desk.kv.done = on_looked;
     kv_txn(w->op.config->kv, &w->op.desk.kv, &w->txn.message);
     desk_come_again(&w->op.config->desk);
@@ -283,10 +324,10 @@ static int add_target(struct write *w, struct target *t)
         txn_if_there(&w->txn, config_key(a, CONFIG_RELEASE, &t->key, t->source_seq));
     if (t->new_release) {
         struct slice key = config_key(a, CONFIG_RELEASE, &t->key, t->seq);
-        struct buf text = {0};
-        config_release_write(t->new_release, &text);
+        buf_clear(&t->text);
+        config_release_write(t->new_release, &t->text);
         txn_if_revision(&w->txn, key, 0);
-        txn_put(&w->txn, key, take_text(w, &text), 0);
+        txn_put(&w->txn, key, buf_slice(&t->text), 0);
     }
     if (t->new_head) {
         struct buf text = {0};
@@ -337,6 +378,26 @@ static void sign(struct write *w)
     desk_op_sign(&w->op.desk, needs, count);
 }
 
+/* Once for a write, however often its compares are lost. What is only checked, or only takes away, adds
+ * nothing. */
+static int admit(struct write *w)
+{
+    int err = OK;
+    for (size_t i = 0; !err && i < w->count && !w->only_validate; i++) {
+        struct target *t = &w->targets[i];
+        size_t bytes = t->new_release || t->new_draft.size ? t->text.size : 0;
+        if (t->new_release && t->new_release->operation == CONFIG_DELETE)
+            bytes = 0;
+        if (bytes)
+            err = write_limits_admit(w->op.config->options.limits, WRITE_CONTENT, t->key.ns, bytes, w->error,
+                                     sizeof w->error);
+        if (err)
+            w->culprit = t;
+    }
+    w->is_admitted = !err && !w->only_validate;
+    return err;
+}
+
 static int build(struct write *w)
 {
     uint64_t max = w->op.config->options.request_bytes_max;
@@ -354,6 +415,8 @@ static int build(struct write *w)
     }
     for (size_t i = 0; !err && i < w->count; i++)
         err = claim(w, i);
+    if (!err && !w->is_admitted)
+        err = admit(w);
     add_reads(w, TXN_ELSE);
     return err;
 }
@@ -363,6 +426,7 @@ static void on_sent(struct kv_request *kv, int err, const ProtobufCMessage *mess
     struct write *w = container_of(kv, struct write, op.desk.kv);
     const Etcdserverpb__TxnResponse *response = (const Etcdserverpb__TxnResponse *)message;
     if (err) {
+        write_line_disperse(w);
         desk_op_end(&w->op.desk, err);
         return;
     }
@@ -380,11 +444,12 @@ static void on_sent(struct kv_request *kv, int err, const ProtobufCMessage *mess
         return;
     }
     take_reads(w, response);
-    step(w);
+    write_step(w);
 }
 
 static void send(struct write *w)
 {
+    w->op.desk.goes_on = true;
     w->op.desk.kv.done = on_sent;
     sign(w);
     kv_txn(w->op.config->kv, &w->op.desk.kv, &w->txn.message);
@@ -417,13 +482,14 @@ static bool needs_fresh(const struct write *w)
     return false;
 }
 
+/* What is wrong with one of them comes before what must be found out of another first. */
 static int decide(struct write *w, size_t *ret_changed)
 {
-    int err = OK;
+    int err = OK, needed = OK;
     *ret_changed = 0;
     for (size_t i = 0; !err && i < w->count; i++) {
         struct target *t = &w->targets[i];
-        t->is_unchanged = t->deletes_draft = false;
+        t->is_unchanged = t->deletes_draft = t->is_unchecked = false;
         t->new_head = NULL;
         t->new_release = NULL;
         t->new_draft = (struct slice){0};
@@ -431,12 +497,27 @@ static int decide(struct write *w, size_t *ret_changed)
         err = write_check_condition(w, t);
         if (!err)
             err = t->decide(w, t);
+        if (err == DECIDE_CHECK || (err == DECIDE_LOOK && needed != DECIDE_CHECK)) {
+            needed = err;
+            err = OK;
+        }
         *ret_changed += !t->is_unchanged;
     }
-    return err;
+    return err ? err : needed;
 }
 
-static void step(struct write *w)
+static void start_check(struct write *w)
+{
+    int err = write_check_start(w);
+    if (err)
+        desk_op_refuse(&w->op.desk, err,
+                       "too many contents wait to be checked on this member, of this client or of all: try "
+                       "again later");
+    else
+        w->op.desk.goes_on = false; /* nothing was sent: without a caller it need not be */
+}
+
+void write_step(struct write *w)
 {
     size_t changed;
     if (!w->is_fresh)
@@ -449,6 +530,8 @@ static void step(struct write *w)
     forget_view(w);
     if (err == DECIDE_LOOK && ++w->attempts == CONFIG_ATTEMPTS_MAX)
         desk_op_end(&w->op.desk, ERR_CONFLICT);
+    else if (err == DECIDE_CHECK)
+        start_check(w);
     else if (err == DECIDE_LOOK || (err && !w->is_fresh && !w->is_final))
         look(w);
     else if (err)
@@ -468,6 +551,7 @@ struct write *write_new(struct config *c, struct config_request *q, size_t count
     w->count = count;
     w->targets = arena_new(&w->op.desk.arena, (count + 1) * sizeof *w->targets);
     w->claims = arena_new(&w->op.desk.arena, (count + 1) * sizeof *w->claims);
+    w->client = config_client(&w->op.desk.arena, q);
     w->op.desk.on_free = free_write;
     return w;
 }
@@ -485,7 +569,6 @@ bool write_target(struct write *w, size_t at, const struct config_id *key,
     t->draft_key = config_key(a, CONFIG_DRAFT, &t->key, 0);
     t->release_prefix = config_prefix(a, CONFIG_RELEASE, &t->key);
     t->decide = decide_it;
-    t->checked = -1;
     if (condition) {
         t->condition = *condition;
         t->condition.if_md5 = config_copy(a, condition->if_md5);
@@ -516,8 +599,22 @@ struct slice write_content(struct write *w, struct slice content)
     return config_copy(&w->op.desk.arena, content);
 }
 
+/* What is only validated takes no place in a line: nothing comes of it. */
 void write_start(struct write *w)
 {
-    w->op.desk.goes_on = true;
-    step(w);
+    struct config *c = w->op.config;
+    if (w->only_validate || write_line_enter(w)) {
+        write_step(w);
+        return;
+    }
+    for (size_t i = 0; i < w->count; i++)
+        w->blocked_bytes += BLOCKED_ROOM + w->targets[i].content.size;
+    c->blocked_bytes += w->blocked_bytes;
+    w->is_blocked = c->blocked_bytes <= BLOCKED_BYTES_MAX;
+    if (w->is_blocked)
+        return;
+    write_line_leave(w);
+    desk_op_refuse(
+        &w->op.desk, ERR_TOO_MANY_REQUESTS,
+        "too many writes wait on this member for others of the same configuration: try again later");
 }

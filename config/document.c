@@ -89,6 +89,14 @@ static void add_seq(struct json_writer *w, const char *key, uint64_t seq)
         document_add_number(w, key, (int64_t)seq);
 }
 
+static void add_content(struct json_writer *w, struct slice content, struct slice encoded)
+{
+    if (encoded.size)
+        jw_raw(w, encoded);
+    else
+        document_add_bytes(w, "content", content);
+}
+
 /* --- heads -------------------------------------------------------------------------------------- */
 
 int config_head_read(struct slice text, struct arena *a, struct config_head *ret, char *error,
@@ -201,7 +209,7 @@ void config_release_write_members(const struct config_release *r, bool with_cont
     document_add_number(w, "size", (int64_t)r->content.size);
     add_digest(w, &r->digest);
     if (with_content)
-        document_add_bytes(w, "content", r->content);
+        add_content(w, r->content, r->encoded);
 }
 
 void config_release_write(const struct config_release *r, struct buf *out)
@@ -242,7 +250,7 @@ void config_draft_write(const struct config_draft *d, struct buf *out)
     add_seq(&w, "base_seq", d->base_seq);
     document_add_number(&w, "time_ms", d->time_ms);
     document_add_number(&w, "size", (int64_t)d->content.size);
-    document_add_bytes(&w, "content", d->content);
+    add_content(&w, d->content, d->encoded);
     jw_close(&w, '}');
 }
 

@@ -14,6 +14,7 @@
 #include "config/format/format.h"
 #include "config/gray.h"
 
+#define CONFIG_HEAD_MAX    (1u << 16) /* bytes of a head, gray rules and all; a longer one is unreadable */
 #define CONFIG_TITLE_MAX   256
 #define CONFIG_NOTE_MAX    4096
 #define CONFIG_CONTENT_MAX (64u << 20) /* when reading: what may be published is an option */
@@ -46,6 +47,8 @@ struct config_release {
     enum config_operation operation; /* DELETE: a tombstone, without content or digest */
     enum format format;
     struct slice content;
+    struct slice encoded; /* when writing: the content as members of the document (config/content.h), which
+                             costs milliseconds; empty: it is worked out anew */
     struct digest digest;
     struct slice title, note;
     int64_t time_ms;       /* since 1970, as its writer's clock had it */
@@ -56,6 +59,7 @@ struct config_release {
 struct config_draft {
     enum format format;
     struct slice content;
+    struct slice encoded; /* as a release's */
     struct slice title, note;
     uint64_t base_seq; /* live when it was begun; 0 = none */
     int64_t time_ms;

@@ -27,6 +27,12 @@ struct heads_item {
     int64_t key_revision; /* mod revision of the key; 0 = there is none */
     /* config/janitor.c */
     struct heap_node collect;
+    struct {
+        uint64_t term;        /* of the janitor's lead in which it was counted; else all of this is old */
+        uint64_t first, last; /* the oldest release that is there; counted up to this one; 0 = none yet */
+        uint64_t bytes;       /* of those that were counted */
+        bool is_bound_logged;
+    } history;
     /* Its own. */
     struct config_head head;
     struct arena arena; /* title and gray rules */

@@ -6,12 +6,15 @@
 
 #include "base/log.h"
 #include "base/metric.h"
+#include "consensus/write_limits.h"
 #include "proto/txn.h"
 
-#define LOOKS_MAX   8          /* in one turn */
-#define KEYS_MAX    64         /* of releases, in one look */
-#define DELETES_MAX 32         /* in one transaction */
-#define BYTES_MAX   (1u << 20) /* of releases read in one look */
+#define LOOKS_MAX   8  /* in one turn */
+#define KEYS_MAX    64 /* of releases, in one look */
+#define DELETES_MAX 32 /* in one transaction */
+#define BYTES_MAX                                                                                            \
+    (256u << 10)         /* of releases read in one look, and of all in one turn: then no more is begun */
+#define OVER_MS     1000 /* an item over a bound is looked at so often */
 #define PAUSE_MS    100
 #define CHANGED_MS  60000 /* an item that changes all the time is looked at so often */
 #define LOST_MS     1000
@@ -23,12 +26,17 @@ struct config_janitor {
     struct io *io;
     struct heads *heads;
     size_t kept;
-    uint64_t kept_ms;
-    struct heap due; /* wall clock, ms */
+    uint64_t kept_ms, releases_max, history_bytes_max;
+    struct write_limits *limits;
+    bool is_leading;
+    uint64_t term;     /* counts the times this member began to lead */
+    size_t turn_bytes; /* of releases read in this turn */
+    struct heap due;   /* wall clock, ms */
     uint64_t pause_until_ms;
     struct io_timer timer;
     /* The transaction under way. */
     bool is_busy, does_remove_item;
+    uint64_t freed, young; /* bytes of what it deletes; releases that are deleted before their age */
     struct kv_request request;
     struct txn txn;
     struct config_id key;
@@ -53,6 +61,27 @@ static void set_due(struct config_janitor *j, struct heads_item *i, uint64_t ms)
         heap_add(&j->due, &i->collect, ms);
 }
 
+/* --- bounds --------------------------------------------------------------------------------------------- */
+
+/* A release's document is at most this for such a content. */
+static uint64_t size_bound(uint64_t content_size)
+{
+    return content_size / 3 * 4 + 1024;
+}
+
+/* Whether the item may have passed a bound since its history was counted: then it is looked at soon. */
+static bool may_be_over(const struct config_janitor *j, const struct heads_item *i)
+{
+    const struct config_head *head = i->item.head;
+    if (i->history.term != j->term || !i->history.first)
+        return false; /* it waits to be looked at */
+    uint64_t newer = head->last_seq > i->history.last ? head->last_seq - i->history.last : 0;
+    bool is_gray_newer = head->last_seq > head->seq; /* its size is not known */
+    uint64_t bytes = i->history.bytes + newer * size_bound(is_gray_newer ? BYTES_MAX : head->size);
+    return (j->releases_max && head->last_seq - i->history.first >= j->releases_max) ||
+           (j->history_bytes_max && newer && bytes > j->history_bytes_max);
+}
+
 void config_janitor_changed(struct config_janitor *j, struct heads_item *i)
 {
     const struct config_head *head = i->item.head;
@@ -60,7 +89,7 @@ void config_janitor_changed(struct config_janitor *j, struct heads_item *i)
         heap_remove(&j->due, &i->collect);
         return;
     }
-    uint64_t soon = wall_ms(j) + CHANGED_MS;
+    uint64_t soon = wall_ms(j) + (may_be_over(j, i) ? OVER_MS : CHANGED_MS);
     if (!heap_contains(&i->collect))
         set_due(j, i, 0);
     else if (i->collect.key > soon)
@@ -101,6 +130,10 @@ static void on_done(struct kv_request *r, int err, const ProtobufCMessage *messa
     } else {
         metric_add(METRIC_CONFIG_COLLECTED, (double)deletes);
         metric_add(METRIC_CONFIG_ITEMS_COLLECTED, j->does_remove_item);
+        metric_add(METRIC_CONFIG_OVER_BOUND, (double)j->young);
+        write_limits_deleted(j->limits, j->freed);
+        if (i && i->history.term == j->term)
+            i->history.bytes -= j->freed < i->history.bytes ? j->freed : i->history.bytes;
     }
     if (i && heap_contains(&i->collect))
         set_due(j, i, wall_ms(j) + again_ms);
@@ -131,19 +164,15 @@ static int range(struct config_janitor *j, struct slice from, struct slice to, b
 
 enum age { AGE_OLD, AGE_YOUNG, AGE_UNKNOWN };
 
-/* Of the release under a key; if it is young, when it will be old. Unknown: it cannot be read, and is left
+/* Of a release's document; if it is young, when it will be old. Unknown: it cannot be read, and is left
  * alone. */
-static enum age age_of(struct config_janitor *j, struct slice key, size_t *bytes, uint64_t *ret_old_ms)
+static enum age age_of(struct config_janitor *j, struct slice value, uint64_t *ret_old_ms)
 {
-    Etcdserverpb__RangeResponse *response;
     struct config_release release;
     struct arena a = {0};
     char error[256];
     enum age age = AGE_UNKNOWN;
-    if (range(j, key, (struct slice){0}, false, &response) || !response->n_kvs)
-        return age;
-    struct slice value = slice_of(response->kvs[0]->value.data, response->kvs[0]->value.len);
-    *bytes += value.size;
+    j->turn_bytes += value.size;
     if (config_release_read(value, &a, &release, error, sizeof error) == OK) {
         *ret_old_ms = (uint64_t)release.time_ms + j->kept_ms;
         age = *ret_old_ms <= wall_ms(j) ? AGE_OLD : AGE_YOUNG;
@@ -152,28 +181,90 @@ static enum age age_of(struct config_janitor *j, struct slice key, size_t *bytes
     return age;
 }
 
+static uint64_t seq_of(const Mvccpb__KeyValue *pair, struct buf *scratch)
+{
+    struct config_name name;
+    int err = config_name_parse(slice_of(pair->key.data, pair->key.len), scratch, &name);
+    return err ? 0 : name.seq;
+}
+
+/* Adds up what has come since the last time, some releases a look. False: there is more. */
+static bool count_history(struct config_janitor *j, struct heads_item *i)
+{
+    Etcdserverpb__RangeResponse *response;
+    struct buf scratch = {0};
+    uint64_t last = i->item.head->last_seq;
+    if (i->history.term != j->term)
+        memset(&i->history, 0, sizeof i->history);
+    i->history.term = j->term;
+    if (i->history.last >= last)
+        return true;
+    struct slice from = key_of(j, i, CONFIG_RELEASE, i->history.last + 1);
+    int err = range(j, from, key_of(j, i, CONFIG_RELEASE, last + 1), false, &response);
+    for (size_t k = 0; !err && k < response->n_kvs; k++) {
+        uint64_t seq = seq_of(response->kvs[k], &scratch);
+        if (!seq)
+            continue;
+        i->history.first = i->history.first ? i->history.first : seq;
+        i->history.last = seq;
+        i->history.bytes += response->kvs[k]->value.len;
+    }
+    buf_done(&scratch);
+    if (err || response->n_kvs == KEYS_MAX)
+        return false;
+    i->history.last = last;
+    return true;
+}
+
+/* It goes whatever its age, when those from this one on are too many or too large. */
+static bool is_over(const struct config_janitor *j, const struct heads_item *i, uint64_t seq)
+{
+    return (j->releases_max && i->item.head->last_seq - seq >= j->releases_max) ||
+           (j->history_bytes_max && i->history.bytes > j->history_bytes_max + j->freed);
+}
+
+static void log_bound(const struct config_janitor *j, struct heads_item *i)
+{
+    if (i->history.is_bound_logged)
+        return;
+    i->history.is_bound_logged = true;
+    log_warn(
+        "a configuration's history has passed its bound: its oldest releases are collected before their age",
+        F_BYTES("namespace", i->item.ns), F_BYTES("group", i->item.group), F_BYTES("name", i->item.name),
+        F_INT("releases", i->item.head->last_seq - i->history.first + 1), F_INT("bytes", i->history.bytes),
+        F_INT("config-releases-max", j->releases_max),
+        F_INT("config-history-max-bytes", j->history_bytes_max));
+}
+
 /* Deletes of releases below `end`, oldest first; when the first young one will be old, UINT64_MAX if there is
  * none, 0 if there may be more to do at once. */
-static uint64_t add_releases(struct config_janitor *j, const struct heads_item *i, uint64_t end, bool all)
+static uint64_t add_releases(struct config_janitor *j, struct heads_item *i, uint64_t end, bool all)
 {
     Etcdserverpb__RangeResponse *response;
     struct buf scratch = {0};
     uint64_t next_ms = UINT64_MAX;
-    size_t bytes = 0;
+    size_t begin = j->turn_bytes;
     struct slice from = key_of(j, i, CONFIG_RELEASE, 1), to = key_of(j, i, CONFIG_RELEASE, end);
-    int err = range(j, from, to, true, &response);
+    int err = range(j, from, to, false, &response);
     for (size_t k = 0; !err && k < response->n_kvs && next_ms == UINT64_MAX; k++) {
         struct slice key = slice_of(response->kvs[k]->key.data, response->kvs[k]->key.len);
-        struct config_name name;
-        if (config_name_parse(key, &scratch, &name) || (!all && is_pinned(i->item.head, name.seq)))
+        struct slice value = slice_of(response->kvs[k]->value.data, response->kvs[k]->value.len);
+        uint64_t seq = seq_of(response->kvs[k], &scratch), old_ms = 0;
+        if (!seq || (!all && is_pinned(i->item.head, seq)))
             continue;
-        uint64_t old_ms = 0;
-        enum age age = all ? AGE_OLD : age_of(j, key, &bytes, &old_ms);
-        if (age == AGE_OLD)
+        bool is_bound = !all && is_over(j, i, seq);
+        enum age age = all || is_bound ? AGE_OLD : age_of(j, value, &old_ms);
+        if (is_bound)
+            log_bound(j, i);
+        if (age == AGE_OLD) {
             txn_delete(&j->txn, slice_of(arena_copy(&j->arena, key.data, key.size), key.size));
+            j->freed += value.size;
+            j->young += is_bound;
+            i->history.first = seq + 1;
+        }
         if (age == AGE_YOUNG)
             next_ms = old_ms;
-        else if (j->txn.message.n_success == DELETES_MAX || bytes > BYTES_MAX)
+        else if (j->txn.message.n_success == DELETES_MAX || j->turn_bytes - begin > BYTES_MAX)
             next_ms = 0;
     }
     buf_done(&scratch);
@@ -190,6 +281,11 @@ static bool look(struct config_janitor *j, struct heads_item *i, uint64_t wall)
     txn_init(&j->txn, &j->arena);
     txn_if_revision(&j->txn, key_of(j, i, CONFIG_HEAD, 0), i->key_revision);
     uint64_t due = UINT64_MAX;
+    j->freed = j->young = 0;
+    if (!all && head->last_seq > j->kept && !count_history(j, i)) {
+        set_due(j, i, wall); /* the others first */
+        return false;
+    }
     if (all || head->last_seq > j->kept)
         due = add_releases(j, i, all ? CONFIG_SEQ_MAX : head->last_seq - j->kept + 1, all);
     j->does_remove_item = all && due == UINT64_MAX;
@@ -238,8 +334,11 @@ void config_janitor_turn(struct config_janitor *j)
     struct heap_node *first = heap_first(&j->due);
     if (kv_leader(j->kv) != kv_member_id(j->kv)) {
         forget_in_flight(j);
+        j->is_leading = false;
         return;
     }
+    j->term += !j->is_leading;
+    j->is_leading = true;
     uint64_t now = now_ms(j), wall = wall_ms(j);
     if (j->is_busy || !first)
         return;
@@ -249,7 +348,9 @@ void config_janitor_turn(struct config_janitor *j)
     }
     unsigned looks = 0;
     bool is_sent = false;
-    while (!is_sent && looks < LOOKS_MAX && (first = heap_first(&j->due)) && first->key <= wall) {
+    j->turn_bytes = 0;
+    while (!is_sent && looks < LOOKS_MAX && j->turn_bytes <= BYTES_MAX && (first = heap_first(&j->due)) &&
+           first->key <= wall) {
         is_sent = look(j, container_of(first, struct heads_item, collect), wall);
         looks++;
     }
@@ -261,14 +362,17 @@ void config_janitor_turn(struct config_janitor *j)
     }
 }
 
-struct config_janitor *config_janitor_new(struct kv *kv, struct heads *heads, size_t kept, uint64_t kept_s)
+struct config_janitor *config_janitor_new(const struct config_janitor_options *options)
 {
     struct config_janitor *j = mem_new(sizeof *j);
-    j->kv = kv;
-    j->io = kv_io(kv);
-    j->heads = heads;
-    j->kept = kept;
-    j->kept_ms = kept_s < UINT64_MAX / 4000 ? kept_s * 1000 : UINT64_MAX / 4;
+    j->kv = options->kv;
+    j->io = kv_io(options->kv);
+    j->heads = options->heads;
+    j->kept = options->kept;
+    j->kept_ms = options->kept_s < UINT64_MAX / 4000 ? options->kept_s * 1000 : UINT64_MAX / 4;
+    j->releases_max = options->releases_max;
+    j->history_bytes_max = options->history_bytes_max;
+    j->limits = options->limits;
     j->timer.fire = on_timer;
     return j;
 }

@@ -11,8 +11,8 @@
 #include "base/worker.h"
 
 /* SNAPSHOT: the bytes of snapshots, so that neither commits nor the copy that is being sent stand in their
- * way. */
-enum io_worker { IO_WORKER_WAL, IO_WORKER_STORE, IO_WORKER_SNAPSHOT, IO_WORKER_COUNT };
+ * way. CONTENT: computing on bytes by value, no files: checks of configurations (config/task.h). */
+enum io_worker { IO_WORKER_WAL, IO_WORKER_STORE, IO_WORKER_SNAPSHOT, IO_WORKER_CONTENT, IO_WORKER_COUNT };
 
 struct io_file; /* one open file; owned by whoever opened it */
 

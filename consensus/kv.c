@@ -71,6 +71,8 @@ static void take_out(struct kv *kv, struct kv_request *r)
         kv_ring_clear(&kv->ring, r->id);
     else if (r->state == KV_CALLED && kv_ring_find(&kv->calls, r->id) == r)
         kv_ring_clear(&kv->calls, r->id);
+    else if (r->state == KV_APPLYING)
+        kv_forget_answer(kv);
     kv_drop_long(kv, r);
     list_remove(&r->link);
     r->state = KV_IDLE;
@@ -322,6 +324,11 @@ uint64_t kv_cluster_id(const struct kv *kv)
     return kv->cluster_id;
 }
 
+struct kv_space kv_space(const struct kv *kv)
+{
+    return (struct kv_space){store_live_size(kv->store), (uint64_t)kv->quota_bytes};
+}
+
 unsigned kv_alarms(const struct kv *kv)
 {
     return (alarms_has(&kv->alarms, ETCDSERVERPB__ALARM_TYPE__NOSPACE) ? 1u : 0u) |
@@ -445,7 +452,8 @@ void kv_turn(struct kv *kv)
         kv_check_ready(kv);
     answer_failed(kv);
     turn_enter(TURN_WATCH_DELIVER);
-    bool has_more = watch_turn(kv->hub, kv->turn_ms) || !list_is_empty(&kv->failed);
+    bool has_more = watch_turn(kv->hub, kv->turn_ms) || !list_is_empty(&kv->failed) ||
+                    node_is_applying(kv->node);
     turn_enter(TURN_KV_STORE);
     store_turn(kv->store); /* last: it closes the read view of this turn */
     set_gauges(kv);

@@ -75,12 +75,14 @@ struct kv_options {
     const char *auto_compaction_mode;  /* "periodic" or "revision" */
     int64_t auto_compaction_retention; /* nanoseconds or revisions; 0 = off */
     uint64_t progress_interval_ms;     /* watch progress: 600,000 */
+    uint64_t lease_checkpoint_ms;      /* 0 = LEASE_CHECKPOINT_INTERVAL_MS; tests have less time */
     bool force_new_cluster;
     bool pre_vote, strict_reconfig_check;
     bool advances_ticks;    /* who starts and reaches a majority does not wait a whole election timeout */
     bool promotes_learners; /* a learner that has caught up becomes a voter by itself */
     uint64_t snapshot_bytes_per_s;      /* to one follower; 0 = no limit */
     uint64_t auth_token_ttl_ms;         /* of a simple token that is not used: 300,000 */
+    int64_t long_units, slice_units;    /* for tests: what is long, and a slice of it; 0 = about a millisecond */
     uint64_t corrupt_check_interval_ms; /* members' states are compared so often: 60,000; 0 = never */
 };
 
@@ -107,6 +109,9 @@ struct kv_request {
      * behind the other) are the answer. part NULL: it begins anew, forget what came. False: it is too much,
      * end with ERR_LIMIT. Without this the loop stands still while a long answer is made. */
     bool (*on_part)(struct kv_request *r, const ProtobufCMessage *part);
+    /* With on_part, for answers that are not made of parts: where their bytes are gathered, behind which the
+     * encoding of done's message belongs. Asked again after a part NULL. */
+    struct buf *(*answer)(struct kv_request *r);
     /* Whose permissions are looked at; lives as the message does. NULL: this process's own, which may
      * everything. A front end always sets it, also while auth is not enabled: that may change on the way. */
     const struct auth_who *who;
@@ -209,6 +214,11 @@ uint64_t kv_leader(const struct kv *kv); /* 0 = none */
 bool kv_is_learner(const struct kv *kv);
 uint64_t kv_member_id(const struct kv *kv);
 uint64_t kv_cluster_id(const struct kv *kv);
+/* What the quota is judged by: bytes of kept records, and the limit (0 = none). */
+struct kv_space {
+    uint64_t live, quota;
+};
+struct kv_space kv_space(const struct kv *kv);
 /* Active alarms on any member, for /health: bit 0 NOSPACE, bit 1 CORRUPT. */
 unsigned kv_alarms(const struct kv *kv);
 /* Non-zero after a final disk error: the process must log it and end. */

@@ -67,7 +67,7 @@ static struct kv_outcome apply_compaction(struct kv *kv, const ProtobufCMessage 
     return (struct kv_outcome){err, &r->base, r->header};
 }
 
-static void save_lease(struct kv *kv, int64_t id, int64_t ttl_s, int64_t remaining_s)
+void kv_save_lease(struct kv *kv, int64_t id, int64_t ttl_s, int64_t remaining_s)
 {
     uint8_t key[8], value[16];
     put_be64(key, (uint64_t)id);
@@ -84,7 +84,7 @@ static struct kv_outcome apply_lease_grant(struct kv *kv, const ProtobufCMessage
     r->id = grant->id;
     int err = lease_grant(kv->leases, grant->id, grant->ttl, kv_lease_start_ms(kv), &r->ttl);
     if (!err) {
-        save_lease(kv, grant->id, r->ttl, 0);
+        kv_save_lease(kv, grant->id, r->ttl, 0);
         metric_add(METRIC_LEASE_GRANTED, 1);
     }
     r->header = new_header(kv);
@@ -107,7 +107,7 @@ static struct kv_outcome apply_lease_revoke(struct kv *kv, const ProtobufCMessag
         store_delete_keys(kv->store, keys, count);
         err = lease_revoke(kv->leases, id);
         assert(!err);
-        save_lease(kv, id, 0, 0);
+        kv_save_lease(kv, id, 0, 0);
         metric_add(METRIC_LEASE_REVOKED, 1);
     }
     mem_free(keys);
@@ -143,7 +143,7 @@ static struct kv_outcome apply_lease_checkpoint(struct kv *kv, const ProtobufCMe
         if (PLANTED(LEASE_CHECKPOINT_IGNORED))
             continue;
         lease_set_remaining(kv->leases, c->id, c->remaining_ttl);
-        save_lease(kv, c->id, granted_s, c->remaining_ttl);
+        kv_save_lease(kv, c->id, granted_s, c->remaining_ttl);
     }
     return (struct kv_outcome){0};
 }
@@ -168,18 +168,20 @@ static struct kv_outcome apply_member_attributes(struct kv *kv, const ProtobufCM
     return (struct kv_outcome){0};
 }
 
+static int check_operation(struct kv *kv, const struct entry *e, const ProtobufCMessage *m)
+{
+    int err = check_alarms(kv, e->op, m);
+    if (!err && kv->auth.is_enabled && !e->who.is_own && !PLANTED(AUTH_UNCHECKED_AT_APPLY))
+        err = kv_check_entry(kv, e, m);
+    if (PLANTED(APPLY_BY_LOCAL_STATE) && e->op == ENTRY_COMPACTION && !kv->state.is_leader)
+        err = ERR_NOT_LEADER;
+    return err;
+}
+
 static struct kv_outcome apply_operation(struct kv *kv, const struct entry *e, const ProtobufCMessage *m,
                                          bool is_awaited)
 {
-    enum entry_op op = e->op;
-    int err = check_alarms(kv, op, m);
-    if (!err && kv->auth.is_enabled && !e->who.is_own && !PLANTED(AUTH_UNCHECKED_AT_APPLY))
-        err = kv_check_entry(kv, e, m);
-    if (PLANTED(APPLY_BY_LOCAL_STATE) && op == ENTRY_COMPACTION && !kv->state.is_leader)
-        err = ERR_NOT_LEADER;
-    if (err)
-        return (struct kv_outcome){.err = err};
-    switch (op) {
+    switch (e->op) {
     case ENTRY_PUT:
         return apply_put(kv, m, is_awaited);
     case ENTRY_DELETE_RANGE:
@@ -325,10 +327,14 @@ static void digest_entry(struct kv *kv, const struct raft_entry *entry, enum ent
         store_digest_add(kv->store, blob_slice(entry->data));
 }
 
-void kv_apply(void *arg, const struct raft_entry *entry)
+bool kv_apply(void *arg, const struct raft_entry *entry)
 {
     struct kv *kv = arg;
     arena_reset(&kv->arena);
+    if (kv->applying.work) {
+        store_resume(kv->store);
+        return kv_apply_slice(kv, entry);
+    }
     struct entry e = {0};
     struct kv_outcome o = {0};
     const ProtobufCMessage *m = NULL;
@@ -340,7 +346,13 @@ void kv_apply(void *arg, const struct raft_entry *entry)
         if (m && e.op == ENTRY_PUT && FAILPOINT(APPLY_IS_SKIPPED)) {
             o.err = ERR_INTERNAL;
         } else if (m) {
-            o = apply_operation(kv, &e, m, r != NULL);
+            o.err = check_operation(kv, &e, m);
+            if (!o.err && kv_is_long_entry(kv, &e, m, r != NULL)) {
+                kv_begin_long_entry(kv, &e, r);
+                return kv_apply_slice(kv, entry);
+            }
+            if (!o.err)
+                o = apply_operation(kv, &e, m, r != NULL);
             digest_entry(kv, entry, e.op);
         } else {
             o.err = ERR_INTERNAL;
@@ -357,4 +369,5 @@ void kv_apply(void *arg, const struct raft_entry *entry)
     /* What the response borrows from the store lives until the next entry. */
     if (r)
         answer(kv, r, &e, m, &o);
+    return true;
 }

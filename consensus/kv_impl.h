@@ -61,6 +61,7 @@ enum kv_request_state {
     KV_CALLING,  /* in kv->calling: to be asked of the leader */
     KV_CALLED,   /* in kv->called, and in the calls' ring under its id; index = when */
     KV_MOVING,   /* in kv->moving */
+    KV_APPLYING, /* in kv->applying.waiting: its entry is open */
 };
 
 /* A round of WHO to the members that this one knows, for members that it does not know. */
@@ -71,6 +72,16 @@ struct kv_vouch_query {
 struct kv_vouch {
     struct kv_vouch_query queries[RAFT_MEMBERS_MAX];
     uint64_t run, round, next_ms;
+};
+
+/* An entry that takes longer than a turn may: it stays open while others have their turn. */
+struct kv_applying {
+    struct store_work *work; /* NULL = none */
+    struct entry entry;      /* its bytes are the node's until kv_apply has returned true */
+    const ProtobufCMessage *message;
+    struct arena arena;  /* holds the message */
+    struct link waiting; /* the request, while it waits here */
+    struct buf own;      /* the answer, if the request has no place for it */
 };
 
 /* Requests by number: numbers are dealt in sequence, so a ring of slots is a map.
@@ -167,7 +178,9 @@ struct kv {
     uint64_t check_interval_ms, checked_ms;
     uint64_t odd_since_ms; /* when this member learned that its state is wrong; 0 = it is not */
     unsigned long_count;   /* long reads under way */
-    struct arena arena;    /* of the entry or read under way */
+    struct kv_applying applying;
+    int64_t slice_units; /* for tests: each slice is so long; 0 = by the clock */
+    struct arena arena;  /* of the entry or read under way */
 
     struct io_timer tick;  /* requests' limits, leases, compactor */
     struct io_timer again; /* zero-delay: the turn has more to do */
@@ -318,8 +331,17 @@ void kv_exports_tick(struct kv *kv);  /* at ticks */
 void kv_exports_close(struct kv *kv); /* all end; who has one may still close it */
 
 /* kv_apply.c: node_options.apply */
-void kv_apply(void *arg, const struct raft_entry *entry);
+bool kv_apply(void *arg, const struct raft_entry *entry);
 void kv_will_apply(void *arg, const struct raft_entry *entries, size_t count);
+
+void kv_save_lease(struct kv *kv, int64_t id, int64_t ttl_s, int64_t remaining_s);
+
+/* kv_apply_long.c: entries that are applied over many turns; kv->applying.work says that one is open */
+bool kv_is_long_entry(struct kv *kv, const struct entry *e, const ProtobufCMessage *m, bool is_awaited);
+void kv_begin_long_entry(struct kv *kv, const struct entry *e, struct kv_request *r); /* r may be NULL */
+bool kv_apply_slice(struct kv *kv, const struct raft_entry *entry); /* true: it is whole, and answered */
+void kv_forget_answer(struct kv *kv); /* nobody waits for the entry that is open any more */
+void kv_apply_close(struct kv *kv);
 
 /* kv_long.c: reads that go over many turns */
 void kv_start_long(struct kv *kv, struct kv_request *r); /* by r->kind: a range or a hash */

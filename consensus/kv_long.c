@@ -21,6 +21,8 @@ struct kv_long {
     unsigned restarts;
     struct store_walk *walk;
     struct store_hash_walk *hash;
+    struct store_work *txn;
+    struct buf own; /* a txn's answer, if the request has no place for it */
 };
 
 static bool is_range(const struct kv_request *r)
@@ -32,6 +34,9 @@ static void forget(struct kv_long *l)
 {
     store_walk_free(l->walk);
     store_hash_walk_free(l->hash);
+    store_work_free(l->txn);
+    buf_done(&l->own);
+    l->txn = NULL;
     l->walk = NULL;
     l->hash = NULL;
 }
@@ -138,7 +143,41 @@ static int hash_slice(struct kv *kv, struct kv_request *r, struct kv_long *l)
     return OK;
 }
 
-/* --- both -------------------------------------------------------------------------------------------- */
+/* --- transactions that only read --------------------------------------------------------------------- */
+
+static void finish_txn(struct kv *kv, struct kv_request *r, const struct kv_long *l)
+{
+    Etcdserverpb__ResponseHeader header;
+    Etcdserverpb__TxnResponse rest, *response = &rest;
+    Etcdserverpb__DeleteRangeResponse none;
+    int64_t revision;
+    store_work_result(l->txn, &rest, &none, &revision);
+    if (!r->answer && l->own.size)
+        response =
+            etcdserverpb__txn_response__unpack(arena_allocator(&kv->arena), l->own.size, l->own.data);
+    kv_header(kv, revision, &header);
+    response->header = &header;
+    response->succeeded = rest.succeeded;
+    kv_finish(kv, r, OK, &response->base);
+}
+
+static int txn_slice(struct kv *kv, struct kv_request *r, struct kv_long *l)
+{
+    bool is_last = false;
+    if (!l->txn)
+        l->txn = store_work_read(kv->store, (const Etcdserverpb__TxnRequest *)r->message,
+                                 r->answer ? r->answer(r) : &l->own);
+    int err = store_work_step(l->txn, kv->slice_units ? kv->slice_units : SLICE_UNITS, &is_last);
+    if (err)
+        return err;
+    if (is_last)
+        finish_txn(kv, r, l);
+    else
+        go_on_later(kv, r);
+    return OK;
+}
+
+/* --- all of them -------------------------------------------------------------------------------------------- */
 
 /* Every hash is of what the compaction left, so that only its own revision can be gone: the first step of a
  * new attempt says so. */
@@ -146,7 +185,21 @@ static bool may_begin_anew(const struct kv_request *r, const struct kv_long *l)
 {
     if (is_range(r))
         return l->walk && ((const Etcdserverpb__RangeRequest *)r->message)->revision <= 0;
-    return l->hash != NULL;
+    return r->kind == KV_TXN_READ ? store_work_is_overtaken(l->txn) : l->hash != NULL;
+}
+
+static int slice(struct kv *kv, struct kv_request *r, struct kv_long *l)
+{
+    if (is_range(r))
+        return range_slice(kv, r, l);
+    return r->kind == KV_TXN_READ ? txn_slice(kv, r, l) : hash_slice(kv, r, l);
+}
+
+/* What the client's side has gathered is forgotten. */
+static void clear_answer(struct kv_request *r)
+{
+    if (r->on_part)
+        (void)r->on_part(r, NULL);
 }
 
 void kv_run_long(struct kv *kv, struct kv_request *r)
@@ -160,12 +213,11 @@ void kv_run_long(struct kv *kv, struct kv_request *r)
     }
     kv->long_count += !l->is_under_way;
     l->is_under_way = true;
-    int err = is_range(r) ? range_slice(kv, r, l) : hash_slice(kv, r, l);
+    int err = slice(kv, r, l);
     if (err == ERR_COMPACTED && may_begin_anew(r, l)) {
         forget(l);
         l->restarts++;
-        if (is_range(r))
-            (void)r->on_part(r, NULL);
+        clear_answer(r);
         if (is_range(r) && l->restarts >= RESTARTS_MAX) {
             finish_range_at_once(kv, r);
             return;
@@ -180,12 +232,11 @@ static void restart_list(struct link *list)
 {
     LIST_FOR_EACH (link, list) {
         struct kv_request *r = container_of(link, struct kv_request, link);
-        bool is_begun = r->slices && (r->slices->walk || r->slices->hash);
+        bool is_begun = r->slices && (r->slices->walk || r->slices->hash || r->slices->txn);
         if (!is_begun)
             continue;
         forget(r->slices);
-        if (is_range(r))
-            (void)r->on_part(r, NULL);
+        clear_answer(r);
     }
 }
 

@@ -229,12 +229,14 @@ static struct kv *new_kv(const struct kv_options *o)
     kv->strict_reconfig = o->strict_reconfig_check;
     kv->promotes_learners = o->promotes_learners;
     kv->requires_peer_proof = o->requires_peer_proof;
+    kv->slice_units = o->slice_units;
     kv->advance_until_ms = o->advances_ticks ? kv->turn_ms + ADVANCE_MS : 0;
     uint64_t wall_ms = o->io->ops->wall_ns(o->io) / 1000000;
     kv->ring.first = kv->ring.next = wall_ms << 20 | (o->io->ops->random(o->io) >> 44 | 1);
     kv->calls.first = kv->calls.next = kv->ring.next;
     struct link *lists[] = {&kv->proposed, &kv->reading, &kv->round,   &kv->ready,  &kv->parked,
-                            &kv->failed,   &kv->waiting, &kv->calling, &kv->called, &kv->moving};
+                            &kv->failed,   &kv->waiting, &kv->calling, &kv->called, &kv->moving,
+                            &kv->applying.waiting};
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
         list_init(lists[i]);
     auth_tokens_init(&kv->tokens, o->auth_token_ttl_ms ? o->auth_token_ttl_ms : AUTH_TOKEN_TTL_MS);
@@ -269,6 +271,8 @@ static int open_store(struct kv *kv, const struct kv_options *o, const char *pat
     if (err)
         return err;
     kv->leases = lease_table_new(lease_min_ttl_s(o->election_ms));
+    if (o->lease_checkpoint_ms)
+        lease_table_set_checkpoint_interval(kv->leases, o->lease_checkpoint_ms);
     /* Leases first: the store attaches keys to them while it rebuilds its index. */
     struct backend_view *view;
     err = backend->ops->view_open(backend, &view);
@@ -290,6 +294,7 @@ static int open_store(struct kv *kv, const struct kv_options *o, const char *pat
         .compaction_batch = o->compaction_batch,
         .compaction_sleep_ms = o->compaction_sleep_ms,
         .max_txn_ops = o->txn_ops_max,
+        .long_units = o->long_units,
     };
     err = store_open(&options, error, error_size, &kv->store);
     if (err)
@@ -402,6 +407,7 @@ static int open_node(struct kv *kv, const struct kv_options *o, const char *wal_
 
 static void free_kv(struct kv *kv)
 {
+    kv_apply_close(kv);
     if (kv->hub)
         watch_hub_free(kv->hub);
     if (kv->store)
@@ -514,7 +520,8 @@ static void on_node_closed(void *arg)
 void kv_close(struct kv *kv, void (*done)(void *arg), void *arg)
 {
     struct link *lists[] = {&kv->proposed, &kv->reading, &kv->round,   &kv->ready,  &kv->parked,
-                            &kv->failed,   &kv->waiting, &kv->calling, &kv->called, &kv->moving};
+                            &kv->failed,   &kv->waiting, &kv->calling, &kv->called, &kv->moving,
+                            &kv->applying.waiting};
     kv->is_closing = true;
     kv_exports_close(kv);
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)

@@ -143,6 +143,10 @@ static void run_range(struct kv *kv, struct kv_request *r)
 static void run_txn(struct kv *kv, struct kv_request *r)
 {
     Etcdserverpb__TxnResponse *response = NULL;
+    if (store_txn_is_long(kv->store, (const Etcdserverpb__TxnRequest *)r->message, true)) {
+        kv_start_long(kv, r);
+        return;
+    }
     int err = store_txn_read(kv->store, (const Etcdserverpb__TxnRequest *)r->message, &kv->arena, &response);
     if (!err)
         kv_header(kv, response->header->revision, response->header);
@@ -213,6 +217,11 @@ static void run_time_to_live(struct kv *kv, struct kv_request *r)
     const Etcdserverpb__LeaseTimeToLiveRequest *m = (const Etcdserverpb__LeaseTimeToLiveRequest *)r->message;
     if (goes_elsewhere(kv, r))
         return;
+    if (m->keys && store_is_paused(kv->store)) { /* keys come and go while an entry is open */
+        list_remove(&r->link);
+        list_add_last(&kv->ready, &r->link);
+        return;
+    }
     Etcdserverpb__ResponseHeader header;
     Etcdserverpb__LeaseTimeToLiveResponse response = ETCDSERVERPB__LEASE_TIME_TO_LIVE_RESPONSE__INIT;
     kv_header(kv, store_revision(kv->store), &header);
@@ -418,6 +427,8 @@ void kv_run_reads(struct kv *kv)
     if (list_is_empty(&kv->ready))
         return;
     uint64_t applied = store_applied_index(kv->store), begin = kv->io->ops->mono_ns(kv->io);
+    if (PLANTED(READ_BEFORE_INSTALL) && kv->installing)
+        applied = UINT64_MAX;
     struct link now;
     list_init(&now);
     list_move_all(&now, &kv->ready);

@@ -32,9 +32,8 @@ static void copy(void *arg, const char *path, struct raft_snapshot *ret_state,
                  void (*done)(void *done_arg, int err), void *done_arg)
 {
     struct kv *kv = arg;
-    *ret_state = (struct raft_snapshot){.index = store_applied_index(kv->store),
-                                        .term = store_applied_term(kv->store),
-                                        .conf_state = *node_conf_state(kv->node)};
+    *ret_state = (struct raft_snapshot){.conf_state = *node_conf_state(kv->node)};
+    store_next_copy(kv->store, &ret_state->index, &ret_state->term);
     store_copy(kv->store, path, done, done_arg);
 }
 
@@ -72,12 +71,24 @@ static void receive_failed(void *arg, int err)
     ((struct kv *)arg)->failed_err = err;
 }
 
+/* Never but as a planted bug. */
+static void forget_checkpoints(struct lease_table *t)
+{
+    int64_t *ids;
+    size_t count = lease_list(t, &ids);
+    for (size_t i = 0; i < count; i++)
+        lease_set_remaining(t, ids[i], 0);
+    mem_free(ids);
+}
+
 static void load_leases(struct kv *kv)
 {
     lease_table_reset(kv->leases);
     int err = store_scan(kv->store, BACKEND_LEASES, kv_restore_lease, kv->leases);
     if (err)
         kv->failed_err = err;
+    if (PLANTED(SNAPSHOT_WITHOUT_CHECKPOINTS))
+        forget_checkpoints(kv->leases);
     store_attach_leases(kv->store);
 }
 

@@ -62,6 +62,12 @@ static size_t instance_place(const struct catalog_service *s, struct slice id)
     return low;
 }
 
+size_t catalog_place_behind(const struct catalog_service *s, struct slice id)
+{
+    size_t at = instance_place(s, id);
+    return at + (at < s->count && slice_equal(s->list[at]->id, id));
+}
+
 struct catalog_instance *catalog_instance(const struct catalog_service *s, struct slice id)
 {
     size_t at = instance_place(s, id);
@@ -530,6 +536,7 @@ void catalog_begin(struct catalog *c, int64_t revision)
     if (c->revision == 0)
         c->whole_since = revision; /* the first state */
     c->is_open = true;
+    c->edition++;
     c->revision = revision;
 }
 

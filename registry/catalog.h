@@ -135,6 +135,9 @@ int64_t catalog_revision(const struct catalog *c);
 /* The revision of the last full reading. What went before it is not known: to a client that has seen an older
  * revision, anything may have changed, whatever the services' revisions say. */
 int64_t catalog_whole_since(const struct catalog *c);
+/* Another number after each batch of changes; 0 while one is under way. What was read at an edition is as it
+ * was then for as long as this is the edition. */
+uint64_t catalog_edition(const struct catalog *c);
 size_t catalog_unreadable(const struct catalog *c); /* documents that do not parse, now */
 /* NULL: there is no such service, and nobody waits for one; its revision is then catalog_absent_revision. */
 struct catalog_service *catalog_find(const struct catalog *c, struct slice ns, struct slice group,
@@ -147,6 +150,12 @@ bool catalog_exists(const struct catalog_service *s); /* it has settings or inst
  */
 void catalog_each(const struct catalog *c, struct slice ns, struct slice group, struct slice prefix,
                   struct slice after, bool (*fn)(void *arg, struct catalog_service *s), void *arg);
+/* The first service that exists behind this place in the order of namespace, group and name, which need not
+ * be one of a service; NULL = none. For walks over several turns. */
+struct catalog_service *catalog_next(const struct catalog *c, struct slice ns, struct slice group,
+                                     struct slice name);
+/* Where in its list the first instance behind this id is, or would be; the id need not exist. */
+size_t catalog_place_behind(const struct catalog_service *s, struct slice id);
 /* In no particular order; fn returns false to stop. */
 void catalog_each_namespace(const struct catalog *c, bool (*fn)(void *arg, const struct catalog_namespace *n),
                             void *arg);

@@ -17,6 +17,11 @@ int64_t catalog_whole_since(const struct catalog *c)
     return c->whole_since;
 }
 
+uint64_t catalog_edition(const struct catalog *c)
+{
+    return c->is_open ? 0 : c->edition;
+}
+
 size_t catalog_unreadable(const struct catalog *c)
 {
     return c->unreadable.count;
@@ -99,4 +104,15 @@ void catalog_each(const struct catalog *c, struct slice ns, struct slice group, 
         if (!fn(arg, s))
             return;
     }
+}
+
+struct catalog_service *catalog_next(const struct catalog *c, struct slice ns, struct slice group,
+                                     struct slice name)
+{
+    size_t at = catalog_place(c, ns, group, name);
+    if (at < c->service_count && catalog_compare(c->services[at], ns, group, name) == 0)
+        at++;
+    while (at < c->service_count && !catalog_exists(c->services[at]))
+        at++;
+    return at < c->service_count ? c->services[at] : NULL;
 }

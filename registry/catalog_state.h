@@ -24,6 +24,7 @@ struct catalog {
     size_t session_count; /* those that exist */
     struct link absent;
     uint64_t generation; /* of the last time everything was read */
+    uint64_t edition;    /* batches so far */
     bool is_open, is_anew;
 
     /* Of the batch under way. */

@@ -32,6 +32,7 @@ struct registry_options {
     size_t namespaces_max, services_max, instances_max, sessions_max;
     struct projections *projections; /* taken over; NULL = none */
     bool session_keys;               /* without users, a session that has a key asks for it */
+    struct write_limits *limits;     /* borrowed; NULL = none */
 };
 
 struct registry *registry_new(const struct registry_options *options);

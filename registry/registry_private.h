@@ -42,6 +42,7 @@ struct registry_op {
     struct quota_claim claim;
     struct registry_proof proof; /* has_proof */
     bool has_proof;
+    bool is_admitted;                       /* registry_admit */
     char session_key[SESSION_KEY_SIZE + 1]; /* of a session that it opens */
 };
 
@@ -87,6 +88,9 @@ struct slice registry_copy(struct arena *a, struct slice s);
 bool registry_end_drain(struct txn *txn, const struct catalog_instance *i, struct slice override_key);
 /* It may have happened all the same. */
 bool registry_is_unknown(int err);
+/* What a client puts, against the limits of writing (consensus/write_limits.h), once a request. ns empty: it
+ * is of none. False: the op has ended with a sentence. */
+bool registry_admit(struct registry_op *op, struct slice ns, size_t bytes);
 /* In the background; a lease that is not revoked ends by itself. */
 void registry_revoke(struct registry *r, int64_t lease);
 

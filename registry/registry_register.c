@@ -64,6 +64,8 @@ static void on_granted(struct kv_request *kv, int err, const ProtobufCMessage *m
     decide(w);
 }
 
+static struct slice instance_text(struct registering *w);
+
 static void grant(struct registering *w)
 {
     struct registry *r = w->op.registry;
@@ -73,6 +75,9 @@ static void grant(struct registering *w)
         desk_op_refuse(&w->op.desk, err, "%s", error);
         return;
     }
+    /* Before the lease, which is not granted in vain then. */
+    if (!registry_admit(&w->op, w->key.ns, w->at.size + instance_text(w).size))
+        return;
     etcdserverpb__lease_grant_request__init(&w->grant);
     w->grant.ttl = w->doc->ttl_s;
     w->op.desk.kv.done = on_granted;
@@ -333,6 +338,8 @@ static void propose(struct registering *w, const struct catalog_instance *i, str
     w->left = refuse_to_leave(w, i) ? 0 : add_left_session(&w->txn, i, w->session);
     txn_put(&w->txn, w->at, text, 0);
     txn_else_look(&w->txn, w->at);
+    if (!registry_admit(&w->op, w->key.ns, w->at.size + text.size))
+        return;
     w->op.desk.kv.done = on_registered;
     desk_op_sign_key(&w->op.desk, w->at);
     kv_txn(r->kv, &w->op.desk.kv, &w->txn.message);

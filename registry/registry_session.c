@@ -120,6 +120,8 @@ void registry_session_open(struct registry *r, struct registry_request *q, const
     session_write(&own, &text);
     s->text = registry_copy(&s->op.desk.arena, buf_slice(&text));
     buf_done(&text);
+    if (!registry_admit(&s->op, (struct slice){0}, s->text.size))
+        return;
     s->op.desk.goes_on = true;
     etcdserverpb__lease_grant_request__init(&s->grant);
     s->grant.ttl = doc->ttl_s;

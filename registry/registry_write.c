@@ -3,6 +3,8 @@
  * operator's override. Each is one transaction: if the very same text is there nothing is written. */
 #include "registry/registry_private.h"
 
+#include "consensus/write_limits.h"
+
 /* --- shared ------------------------------------------------------------------------------------------- */
 
 struct slice registry_copy(struct arena *a, struct slice s)
@@ -107,6 +109,19 @@ bool registry_is_unknown(int err)
            err == ERR_TIMEOUT_APPLIED_INDEX || err == ERR_STOPPED;
 }
 
+bool registry_admit(struct registry_op *op, struct slice ns, size_t bytes)
+{
+    char error[512];
+    if (op->is_admitted)
+        return true;
+    int err =
+        write_limits_admit(op->registry->options.limits, WRITE_REGISTRATION, ns, bytes, error, sizeof error);
+    if (err)
+        desk_op_refuse(&op->desk, err, "%s", error);
+    op->is_admitted = !err;
+    return !err;
+}
+
 struct revoking {
     struct registry_op op;
     Etcdserverpb__LeaseRevokeRequest message;
@@ -171,6 +186,8 @@ static void put(struct document_write *w, const struct buf *text)
     txn_init(&w->txn, &w->op.desk.arena);
     txn_if_value(&w->txn, w->at, value);
     txn_else_put(&w->txn, w->at, value);
+    if (!registry_admit(&w->op, w->key.ns, w->at.size + value.size))
+        return;
     w->op.desk.kv.done = on_put;
     desk_op_sign_key(&w->op.desk, w->at);
     kv_txn(r->kv, &w->op.desk.kv, &w->txn.message);

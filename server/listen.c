@@ -21,7 +21,8 @@
 #include <unistd.h>
 #include <uv.h>
 
-#include "base/log.h"
+#include "base/log_limit.h"
+#include "base/net/sources.h"
 #include "base/port_holder.h"
 #include "base/text.h"
 #include "base/turn.h"
@@ -35,12 +36,14 @@ enum {
     TCP_IDLE_SECONDS = 30, /* TCP keepalive, as etcd's listener */
     SOCKETS_MAX = 2,       /* localhost: 127.0.0.1 and ::1 */
     TLS_HANDSHAKE = 0x16,
+    HANDSHAKES_PER_MS = 2, /* that begin; each takes about a millisecond of the loop */
 };
 
 static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 struct guest {
     struct link link;
+    struct source_conn source;
     uv_poll_t poll;
     struct listener *listener;
     int fd;
@@ -65,6 +68,8 @@ struct listener {
     uv_timer_t timer; /* the oldest guest's end, or the end of a pause */
     bool is_paused, is_closing, has_exhaustion_logged;
     size_t open_handles;
+    uint64_t handshake_ms; /* the moment of the loop in which so many handshakes have begun */
+    unsigned handshakes;
 };
 
 static void free_if_done(struct listener *l)
@@ -90,6 +95,7 @@ static int guest_leave(struct guest *g)
 {
     int fd = g->fd;
     list_remove(&g->link);
+    sources_leave(&g->source);
     g->listener->guest_count--;
     uv_poll_stop(&g->poll);
     uv_close((uv_handle_t *)&g->poll, on_guest_close);
@@ -98,8 +104,10 @@ static int guest_leave(struct guest *g)
 
 static void guest_refuse(struct guest *g, const char *why)
 {
+    static struct log_limit limit;
     if (why)
-        log_warn("rejected connection on client endpoint", F_STR("error", why));
+        log_warn_limited(&limit, uv_now(g->listener->options.loop), "rejected connection on client endpoint",
+                         F_STR("error", why));
     close(guest_leave(g));
 }
 
@@ -152,6 +160,22 @@ static void set_low_water(struct guest *g, int bytes)
     setsockopt(g->fd, SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof bytes);
 }
 
+/* The others wait for the next moment, with their ClientHello in the socket: what is said meanwhile on
+ * connections that are open is answered between any two of them. */
+static bool may_begin_handshake(struct listener *l)
+{
+    uint64_t now = uv_now(l->options.loop);
+    if (now != l->handshake_ms)
+        l->handshakes = 0;
+    l->handshake_ms = now;
+    return l->handshakes++ < HANDSHAKES_PER_MS;
+}
+
+static void evict(struct source_conn *s)
+{
+    guest_refuse(container_of(s, struct guest, source), NULL);
+}
+
 static void hand_over(struct guest *g, enum verdict verdict)
 {
     const struct listen_options *o = &g->listener->options;
@@ -191,14 +215,17 @@ static void on_guest_readable(uv_poll_t *h, int status, int events)
         return;
     case VERDICT_GRPC:
     case VERDICT_HTTP:
+        hand_over(g, verdict);
+        return;
     case VERDICT_GRPC_TLS:
     case VERDICT_HTTP_TLS:
-        hand_over(g, verdict);
+        if (may_begin_handshake(g->listener))
+            hand_over(g, verdict);
         return;
     }
 }
 
-static void welcome(struct listener *l, int fd)
+static void welcome(struct listener *l, int fd, const struct sockaddr_storage *from)
 {
     if (l->guest_count >= l->options.connections_max && !list_is_empty(&l->guests))
         guest_refuse(container_of(l->guests.next, struct guest, link), NULL);
@@ -213,6 +240,7 @@ static void welcome(struct listener *l, int fd)
     }
     g->poll.data = g;
     g->deadline_ms = uv_now(l->options.loop) + l->options.sniff_timeout_ms;
+    sources_enter(l->options.sources, &g->source, from, evict);
     list_add_last(&l->guests, &g->link);
     l->guest_count++;
     l->open_handles++;
@@ -280,10 +308,12 @@ static void on_connection(uv_poll_t *h, int status, int events)
     struct listener *l = s->listener;
     turn_enter(TURN_ACCEPT);
     for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
-        int fd = accept4(s->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        struct sockaddr_storage from = {0};
+        socklen_t size = sizeof from;
+        int fd = accept4(s->fd, (struct sockaddr *)&from, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
             l->has_exhaustion_logged = false;
-            welcome(l, fd);
+            welcome(l, fd, &from);
         } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
             pause_accepting(l);
             return;

@@ -12,6 +12,7 @@
 #include "server/http/http.h"
 
 struct listener;
+struct sources;
 
 enum listen_serves { LISTEN_ALL, LISTEN_GRPC_ONLY, LISTEN_HTTP_ONLY, LISTEN_METRICS };
 
@@ -26,6 +27,7 @@ struct listen_options {
     bool reuse_port, reuse_address;
     uint64_t sniff_timeout_ms; /* 0 = 10 s */
     size_t connections_max;    /* accepted and not yet handed over */
+    struct sources *sources;   /* where they are counted; NULL: nowhere */
 };
 
 /* ERR_INVALID, ERR_EXISTS (address in use) with a sentence in error. localhost listens on 127.0.0.1 and, if

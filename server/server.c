@@ -30,11 +30,13 @@
 #include "base/text.h"
 #include "consensus/peer/peer_tcp.h"
 #include "config/config.h"
+#include "consensus/write_limits.h"
 #include "registry/registry.h"
 #include "server/api/api.h"
 #include "server/auth/guard.h"
 #include "server/dns/dns_server.h"
 #include "server/http/console/console.h"
+#include "server/limits.h"
 #include "server/listen.h"
 #include "server/memory_release.h"
 #include "server/naming.h"
@@ -78,11 +80,13 @@ struct server {
     uint64_t rights; /* guard_log_anonymous */
     struct registry *registry;
     struct config *config;
+    struct write_limits *write_limits;
     struct api *api;
     bool has_users; /* as the log has been told (peering.h) */
     bool is_kv_ready;
     struct stream_server *stream;
     struct rpc_server rpc;
+    struct limits limits;
     struct grpc_server *grpc;
     struct http_server *http;
     struct dns_server *dns; /* NULL: not asked for */
@@ -133,6 +137,8 @@ static void run_turn(struct server *s)
         return;
     uint64_t asked = s->rpc.asked;
     kv_turn(s->kv);
+    if (s->write_limits)
+        write_limits_turn(s->write_limits);
     if (s->registry)
         registry_turn(s->registry);
     if (s->config)
@@ -163,6 +169,7 @@ static void run_turn(struct server *s)
     turn_enter(TURN_GRPC_WRITE);
     if (s->grpc)
         grpc_server_flush(s->grpc);
+    has_more |= limits_turn(&s->limits);
     turn_enter(TURN_OTHER);
     /* A message that sending let in (a client that was held back) has not met kv_turn yet; nor has what a
      * call asked on its own. */
@@ -259,6 +266,8 @@ static void on_front_end_stopped(void *arg)
     registry_free(s->registry);
     s->registry = NULL;
     config_free(s->config);
+    write_limits_free(s->write_limits);
+    s->write_limits = NULL;
     s->config = NULL;
     identity_free(s->identity);
     s->identity = NULL;
@@ -393,6 +402,7 @@ static int listen_on(struct server *s, const struct text_list *urls, enum listen
             .reuse_port = s->options->reuse_port,
             .reuse_address = s->options->reuse_address,
             .connections_max = CONNECTIONS_NEW_MAX,
+            .sources = &s->limits.sources,
         };
         int err = listener_open(&options, s->error, sizeof s->error, &s->listeners[s->listener_count]);
         if (err)
@@ -610,6 +620,7 @@ static void open_registry(struct server *s)
         .instances_max = o->registry_instances,
         .sessions_max = o->registry_sessions,
         .session_keys = o->session_keys,
+        .limits = s->write_limits,
     };
     char error[300];
     int err =
@@ -633,6 +644,9 @@ static void open_config(struct server *s)
         .bytes_max = o->config_total_bytes,
         .releases_kept = o->config_releases_kept,
         .releases_kept_s = (uint64_t)o->config_retention_ns / 1000000000,
+        .releases_max = o->config_releases_max,
+        .history_bytes_max = o->config_history_bytes,
+        .limits = s->write_limits,
     };
     s->config = config_new(&options);
 }
@@ -677,6 +691,8 @@ static int open_front_ends(struct server *s)
         .request_bytes_max = o->max_request_bytes,
         .streams_max = (uint32_t)o->max_streams,
         .connections_max = s->connections_max,
+        .sources = &s->limits.sources,
+        .output = &s->limits.output,
         .keepalive_min_ms = to_ms(o->keepalive_min_ns),
         .keepalive_interval_ms = to_ms(o->keepalive_interval_ns),
         .keepalive_timeout_ms = to_ms(o->keepalive_timeout_ns),
@@ -697,6 +713,7 @@ static int open_front_ends(struct server *s)
                                     .config = s->config,
                                     .identity = s->identity,
                                     .mono_ms = clock_mono_ms,
+                                    .mono_ns = clock_mono_ns,
                                     .import_bytes_max = o->config_import_bytes};
     s->api = api_new(&api);
     api_mounts(s->api, mounts);
@@ -717,6 +734,8 @@ static int open_front_ends(struct server *s)
         .tls = s->tls ? &tls : NULL,
         .request_bytes_max = o->max_request_bytes,
         .connections_max = s->connections_max,
+        .sources = &s->limits.sources,
+        .output = &s->limits.output,
         .cors = o->cors,
         .host_whitelist = o->host_whitelist,
         .origins = option_is_given(&o->set, "cors") ? o->cors : NULL,
@@ -800,6 +819,8 @@ static void on_booted(void *arg, int err, const char *error, const struct boot_r
         return;
     }
     s->state = SERVER_STARTING;
+    s->write_limits = write_limits_new(&(struct write_limits_options){
+        .kv = s->kv, .namespace_bytes_per_minute = s->options->namespace_write_bytes});
     open_registry(s);
     open_config(s);
     err = open_identity(s);
@@ -861,6 +882,7 @@ int server_run(struct options *o)
              F_STR("advertise-client-urls", o->advertise_client_urls),
              F_STR("initial-cluster", o->initial_cluster));
     raise_limits(s);
+    limits_open(&s->limits, o, s->connections_max);
     turn_watch_start(&s->turns);
     uv_loop_init(&s->loop);
     open_handles(s);
@@ -871,6 +893,7 @@ int server_run(struct options *o)
     int err = uv_loop_close(&s->loop);
     if (err)
         log_warn("the loop still holds handles", F_STR("error", uv_strerror(err)));
+    limits_close(&s->limits);
     if (s->tls)
         tls_context_free(s->tls);
     mem_free(s->cert_file);

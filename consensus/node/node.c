@@ -19,6 +19,8 @@
 
 #define HERE_ENTRIES_MAX 64
 #define HERE_SYNC_NS_MAX 500000
+#define APPLY_NS         2000000 /* of a turn; what is left is applied in the next */
+#define LARGE_ENTRY      16384
 #define COMPACT_STEP     1000 /* entries at most: the log is cut in pieces, not at every commit */
 
 static void on_written(void *arg, const struct wal_result *result);
@@ -109,17 +111,73 @@ int node_apply_conf_change(struct node *n, const struct raft_conf_change *change
     return err;
 }
 
-static void apply(struct node *n, const struct raft_message *m)
+static bool is_turn_over(const struct node *n, size_t i, const struct raft_entry *e)
 {
-    for (size_t i = 0; i < m->entry_count; i++) {
+    bool is_large = e->data && e->data->size > LARGE_ENTRY;
+    if (!is_large && i % NODE_WILL_APPLY_MAX != NODE_WILL_APPLY_MAX - 1)
+        return false;
+    return n->options.io->ops->mono_ns(n->options.io) - n->apply_began_ns >= APPLY_NS;
+}
+
+/* From the entry `from` on; returns how many are applied now. */
+static size_t apply_entries(struct node *n, const struct raft_message *m, size_t from)
+{
+    for (size_t i = from; i < m->entry_count; i++) {
         const struct raft_entry *e = &m->entries[i];
         size_t left = m->entry_count - i;
         if (i % NODE_WILL_APPLY_MAX == 0 && left > 1 && n->options.will_apply)
             n->options.will_apply(n->options.arg, e, left < NODE_WILL_APPLY_MAX ? left : NODE_WILL_APPLY_MAX);
-        n->options.apply(n->options.arg, e);
+        if (!n->options.apply(n->options.arg, e))
+            return i;
+        if (is_turn_over(n, i, e))
+            return i + 1;
     }
+    return m->entry_count;
+}
+
+static void applied(struct node *n, const struct raft_message *m)
+{
     for (size_t i = 0; i < m->response_count; i++)
         (void)raft_step_local(n->raft, &m->responses[i]);
+}
+
+static void apply(struct node *n, const struct raft_message *m)
+{
+    struct promises *p = &n->applying;
+    size_t count = p->count ? 0 : apply_entries(n, m, 0);
+    if (!p->count && count == m->entry_count) {
+        applied(n, m);
+        return;
+    }
+    if (p->count == 0)
+        n->applied_count = count;
+    if (p->count == p->capacity) {
+        p->capacity = p->capacity ? p->capacity * 2 : 4;
+        p->list = mem_resize(p->list, p->capacity * sizeof *p->list);
+    }
+    p->list[p->count++] = raft_message_keep(m);
+}
+
+/* What an earlier turn has left. */
+static void apply_rest(struct node *n)
+{
+    struct promises *p = &n->applying;
+    n->apply_began_ns = n->options.io->ops->mono_ns(n->options.io);
+    while (p->count) {
+        struct raft_message *m = &p->list[0];
+        size_t before = n->applied_count;
+        n->applied_count = apply_entries(n, m, before);
+        if (n->applied_count < m->entry_count)
+            return;
+        applied(n, m);
+        raft_message_done(m);
+        n->applied_count = 0;
+        memmove(p->list, p->list + 1, --p->count * sizeof *p->list);
+    }
+    if (n->is_install_waiting) {
+        n->is_install_waiting = false;
+        n->options.install(n->options.arg, n->under_way.snapshot);
+    }
 }
 
 static void handle_ready(struct node *n, const struct raft_ready *ready)
@@ -202,6 +260,8 @@ static bool submit(struct node *n)
 static void offer_snapshot(struct node *n)
 {
     struct raft_snapshot s = {.index = raft_applied_index(n->raft), .conf_state = n->conf};
+    if (n->applied_count) /* the configuration may be of an entry that raft does not know as applied */
+        return;
     if (raft_term_at(n->raft, s.index, &s.term) == OK)
         raft_set_snapshot(n->raft, &s);
 }
@@ -211,6 +271,7 @@ void node_turn(struct node *n)
     if (n->is_failed)
         return;
     n->is_lane_shut = false;
+    apply_rest(n);
     if (raft_wants_snapshot(n->raft))
         offer_snapshot(n);
     do {
@@ -223,6 +284,11 @@ void node_turn(struct node *n)
             node_propose_queued(n); /* what applying has led to */
         }
     } while (submit(n));
+}
+
+bool node_is_applying(const struct node *n)
+{
+    return !n->is_failed && n->applying.count;
 }
 
 bool node_has_work(const struct node *n)
@@ -282,7 +348,9 @@ static void on_written(void *arg, const struct wal_result *result)
     } else if (n->under_way.snapshot && !result->err && !PLANTED(SNAPSHOT_NOT_INSTALLED)) {
         FAILPOINT(RAFT_AFTER_SAVE_SNAP);
         n->is_installing = true;
-        n->options.install(n->options.arg, n->under_way.snapshot);
+        n->is_install_waiting = n->applying.count != 0;
+        if (!n->is_install_waiting)
+            n->options.install(n->options.arg, n->under_way.snapshot);
     } else {
         release_promises(n, result->err);
     }
@@ -304,6 +372,8 @@ void node_release(struct node *n, uint64_t durable_index)
     if (durable_index <= n->options.catchup_entries)
         return;
     uint64_t index = durable_index - n->options.catchup_entries;
+    if (index > raft_applied_index(n->raft)) /* it hears of entries when a whole message is applied */
+        index = raft_applied_index(n->raft);
     uint64_t term;
     uint64_t step = n->options.catchup_entries < COMPACT_STEP ? n->options.catchup_entries : COMPACT_STEP;
     if (index < n->compacted_index + step || raft_term_at(n->raft, index, &term) != OK)
@@ -368,6 +438,7 @@ static void finish_close(struct node *n)
     void (*done)(void *) = n->on_closed;
     void *arg = n->on_closed_arg;
     node_drop_queued(n);
+    free_promises(&n->applying);
     free_promises(&n->collecting);
     free_promises(&n->under_way);
     wal_close(n->wal);

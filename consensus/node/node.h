@@ -48,8 +48,9 @@ struct node_options {
     const struct raft_conf_state *conf_state;
 
     /* All on the loop thread, inside node_turn. */
-    /* In log order. For an entry that changes the configuration: node_apply_conf_change, once. */
-    void (*apply)(void *arg, const struct raft_entry *entry);
+    /* In log order. For an entry that changes the configuration: node_apply_conf_change, once. False: it takes
+     * longer than a turn may; the same entry comes again in the next node_turn, and none before it. */
+    bool (*apply)(void *arg, const struct raft_entry *entry);
     /* These come next, a few at a time: a chance to bring near what they will touch. May be NULL. */
     void (*will_apply)(void *arg, const struct raft_entry *entries, size_t count);
     /* Another member's proposal, which for lack of room was not taken and never will be. */
@@ -114,6 +115,7 @@ void node_transfer(struct node *n, uint64_t to);
 /* As of the last applied entry. */
 const struct raft_conf_state *node_conf_state(const struct node *n);
 void node_get_status(const struct node *n, struct raft_status *ret_status); /* not for every turn */
+bool node_is_applying(const struct node *n); /* an entry is open, or there was no time for more */
 bool node_has_work(const struct node *n);                                   /* node_turn would do something */
 
 const struct node_state *node_state(const struct node *n);

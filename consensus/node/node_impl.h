@@ -32,6 +32,10 @@ struct node {
     uint64_t hand_over_term; /* in which this leader has tried to hand over before it is removed; once */
 
     struct promises collecting, under_way;
+    struct promises applying; /* committed, and not applied yet: the turn was over, or an entry takes long */
+    size_t applied_count;     /* entries of the first of these that are applied */
+    uint64_t apply_began_ns;  /* in this turn */
+    bool is_install_waiting;  /* for the end of what is being applied */
     bool is_alone; /* the only member */
     bool is_learner;
     bool is_lane_shut;             /* in this turn the leader could not be reached: proposals wait */

@@ -249,8 +249,13 @@ uint64_t raft_tracker_committed(const struct raft_tracker *t)
 
 uint64_t raft_tracker_reads_confirmed(const struct raft_tracker *t)
 {
-    return raft_joint_index(majority_index(t, &t->config.voters, get_read_ack),
-                            majority_index(t, &t->config.voters_outgoing, get_read_ack));
+    uint64_t incoming = majority_index(t, &t->config.voters, get_read_ack);
+    uint64_t outgoing = majority_index(t, &t->config.voters_outgoing, get_read_ack);
+    if (PLANTED(JOINT_READ_BY_NEW_HALF))
+        return incoming;
+    if (PLANTED(JOINT_READ_BY_OLD_HALF) && t->config.voters_outgoing.count)
+        return outgoing;
+    return raft_joint_index(incoming, outgoing);
 }
 
 static enum raft_vote get_vote(const struct raft_progress *p)

@@ -99,7 +99,8 @@ static void reset(struct raft *r, uint64_t term)
     }
     r->pending_conf_index = 0;
     r->uncommitted_size = 0;
-    raft_reads_reset(&r->reads);
+    if (!PLANTED(READ_KEPT_OVER_TERMS))
+        raft_reads_reset(&r->reads);
 }
 
 void raft_become_follower(struct raft *r, uint64_t term, uint64_t leader)

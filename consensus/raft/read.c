@@ -31,7 +31,9 @@ static bool is_only_voter(const struct raft *r)
 static int start(struct raft *r, struct raft_read *read)
 {
     read->index = r->log.committed;
-    if (r->config.lease_based_reads || is_only_voter(r) || PLANTED(READ_WITHOUT_QUORUM)) {
+    bool is_planted =
+        PLANTED(READ_WITHOUT_QUORUM) || (PLANTED(READ_UNASKED_IN_TRANSFER) && r->transferee != RAFT_NONE);
+    if (r->config.lease_based_reads || is_only_voter(r) || is_planted) {
         answer(r, read);
         return 0;
     }

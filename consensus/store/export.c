@@ -375,6 +375,7 @@ static void submit(struct store_export *x)
 struct store_export *store_export_new(struct store *s, const struct export_format *format,
                                       void (*on_ready)(void *arg), void *arg)
 {
+    assert(!s->is_paused);
     struct store_export *x = mem_new(sizeof *x);
     x->store = s;
     x->io = s->io;
@@ -500,5 +501,5 @@ void export_store_ends(struct store *s, int err)
 
 bool store_export_may_start(const struct store *s)
 {
-    return !s->exports.is_sweep_first;
+    return !s->exports.is_sweep_first && !s->is_paused;
 }

@@ -19,7 +19,7 @@ struct store_export;
 
 enum { EXPORT_DIGEST_SIZE = 32 };
 
-/* Begins with what is applied now (commits it first). on_ready: store_export_next has something new; it is
+/* Begins with what is applied now (commits it first), if it may (store_export_may_start). on_ready: store_export_next has something new; it is
  * called from the loop, also from store_close and store_drop, and must not call this file. */
 struct store_export *store_export_new(struct store *s, const struct export_format *format,
                                       void (*on_ready)(void *arg), void *arg);
@@ -37,7 +37,8 @@ void store_export_digest(const struct store_export *x, uint8_t ret_digest[EXPORT
 uint64_t store_export_size(const struct store_export *x);
 int64_t store_export_revision(const struct store_export *x);
 
-/* False while a sweep that waited too long for exports makes up for it: one that began now would end soon. */
+/* False between two parts of an entry, and while a sweep that waited too long for exports makes up for it: one
+ * that began then would end soon. */
 bool store_export_may_start(const struct store *s);
 
 #endif

@@ -27,6 +27,7 @@ struct lease {
     bool clears_rest;    /* renewed while a checkpoint shortens it: the log has to hear of it */
     struct heap_node expiry, checkpoint;
     struct link keys; /* lease_key.link */
+    size_t key_count;
 };
 
 struct lease_key {
@@ -37,6 +38,7 @@ struct lease_key {
 
 struct lease_table {
     int64_t min_ttl_s;
+    uint64_t checkpoint_interval_ms;
     bool is_primary;
     struct map leases; /* id -> struct lease */
     struct heap expiries, checkpoints;
@@ -47,7 +49,13 @@ struct lease_table *lease_table_new(int64_t min_ttl_s)
 {
     struct lease_table *t = mem_new(sizeof *t);
     t->min_ttl_s = min_ttl_s;
+    t->checkpoint_interval_ms = LEASE_CHECKPOINT_INTERVAL_MS;
     return t;
+}
+
+void lease_table_set_checkpoint_interval(struct lease_table *t, uint64_t interval_ms)
+{
+    t->checkpoint_interval_ms = interval_ms;
 }
 
 static struct lease *lease_get(const struct lease_table *t, int64_t id)
@@ -59,6 +67,7 @@ static void key_free(struct lease_table *t, struct lease_key *k)
 {
     keyset_remove(&t->keys, &k->node);
     list_remove(&k->link);
+    k->lease->key_count--;
     mem_free(k);
 }
 
@@ -82,7 +91,7 @@ void lease_table_reset(struct lease_table *t)
     heap_done(&t->expiries);
     heap_done(&t->checkpoints);
     keyset_done(&t->keys);
-    *t = (struct lease_table){.min_ttl_s = t->min_ttl_s};
+    *t = (struct lease_table){.min_ttl_s = t->min_ttl_s, .checkpoint_interval_ms = t->checkpoint_interval_ms};
 }
 
 void lease_table_free(struct lease_table *t)
@@ -122,8 +131,8 @@ static bool is_shortened(const struct lease *l)
 /* Short leases never need a checkpoint: a new leader's full TTL prolongs them by little. */
 static void schedule_checkpoint(struct lease_table *t, struct lease *l, uint64_t now_ms, int64_t rest_s)
 {
-    if (rest_s * 1000 > LEASE_CHECKPOINT_INTERVAL_MS)
-        heap_set(&t->checkpoints, &l->checkpoint, now_ms + LEASE_CHECKPOINT_INTERVAL_MS);
+    if ((uint64_t)rest_s * 1000 > t->checkpoint_interval_ms)
+        heap_set(&t->checkpoints, &l->checkpoint, now_ms + t->checkpoint_interval_ms);
     else
         heap_remove(&t->checkpoints, &l->checkpoint);
 }
@@ -212,9 +221,12 @@ void lease_attach(struct lease_table *t, int64_t id, struct slice key)
         keyset_add(&t->keys, &k->node);
     } else if (k->lease == l) {
         return;
+    } else {
+        k->lease->key_count--;
     }
     list_remove(&k->link);
     list_add_last(&l->keys, &k->link);
+    l->key_count++;
     k->lease = l;
 }
 
@@ -245,6 +257,26 @@ int lease_keys(const struct lease_table *t, int64_t id, struct slice **ret_keys,
     *ret_keys = keys;
     *ret_count = count;
     return OK;
+}
+
+size_t lease_key_count(const struct lease_table *t, int64_t id)
+{
+    const struct lease *l = lease_get(t, id);
+    return l ? l->key_count : 0;
+}
+
+size_t lease_some_keys(const struct lease_table *t, int64_t id, void **position, struct slice *ret_keys,
+                       size_t max)
+{
+    struct lease *l = lease_get(t, id);
+    if (!l)
+        return 0;
+    struct link *at = *position ? *position : l->keys.next;
+    size_t count = 0;
+    for (; at != &l->keys && count < max; at = at->next)
+        ret_keys[count++] = keyset_key(&container_of(at, struct lease_key, link)->node);
+    *position = at;
+    return count;
 }
 
 /* --- leadership --------------------------------------------------------------------------------- */
@@ -335,6 +367,12 @@ int lease_renew(struct lease_table *t, int64_t id, uint64_t now_ms, int64_t *ret
     }
     *ret_ttl_s = l->ttl_s;
     return OK;
+}
+
+int64_t lease_logged_rest(const struct lease_table *t, int64_t id)
+{
+    const struct lease *l = lease_get(t, id);
+    return l ? l->remaining_s : 0;
 }
 
 bool lease_is_checkpointed(const struct lease_table *t, int64_t id)

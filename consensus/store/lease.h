@@ -18,6 +18,9 @@ struct lease_table;
 
 struct lease_table *lease_table_new(int64_t min_ttl_s);
 void lease_table_free(struct lease_table *t);
+/* Another interval than LEASE_CHECKPOINT_INTERVAL_MS, before any lease is granted: for tests in which time is
+ * short. */
+void lease_table_set_checkpoint_interval(struct lease_table *t, uint64_t interval_ms);
 /* Forgets all leases and keys, before a snapshot is installed; not primary afterwards. */
 void lease_table_reset(struct lease_table *t);
 
@@ -42,6 +45,12 @@ void lease_detach(struct lease_table *t, int64_t id, struct slice key);
 MUST_CHECK int lease_keys(const struct lease_table *t, int64_t id, struct slice **ret_keys,
                           size_t *ret_count);
 
+size_t lease_key_count(const struct lease_table *t, int64_t id);
+/* At most max keys, in no order; *position is NULL at the begin, and good while no key of this lease comes or
+ * goes. Fewer than max: these were the last. */
+size_t lease_some_keys(const struct lease_table *t, int64_t id, void **position, struct slice *ret_keys,
+                       size_t max);
+
 /* Leadership. promote gives every lease its full TTL (or its checkpointed rest) plus extend_ms; demote stops
  * all clocks at once, in the same turn in which leadership ends. */
 void lease_promote(struct lease_table *t, uint64_t now_ms, uint64_t extend_ms);
@@ -55,6 +64,8 @@ MUST_CHECK int lease_renew(struct lease_table *t, int64_t id, uint64_t now_ms, i
  * after a checkpoint of 0 went through the log, else the next leader would end the lease before its time
  * (etcd does the same). lease_renew also makes that checkpoint due at once in lease_checkpoints. */
 bool lease_is_checkpointed(const struct lease_table *t, int64_t id);
+/* The shortened rest that the log holds: the same on all members that have applied the same. 0 = none. */
+int64_t lease_logged_rest(const struct lease_table *t, int64_t id);
 /* remaining in whole seconds (the full TTL on a member that is not primary), -1 and granted 0 when there is
  * no such lease (OK). */
 void lease_time_to_live(const struct lease_table *t, int64_t id, uint64_t now_ms, int64_t *ret_remaining_s,

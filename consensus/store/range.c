@@ -9,9 +9,7 @@
 
 #include "consensus/store/state.h"
 
-#define RANGE_IS_LONG  1 /* beside the errors, which are negative */
-#define READ_COST      8 /* in keys that are only visited */
-#define BYTES_PER_UNIT 128
+#define RANGE_IS_LONG 1 /* beside the errors, which are negative */
 
 struct key_range key_range_of(ProtobufCBinaryData key, ProtobufCBinaryData range_end)
 {
@@ -105,7 +103,7 @@ static int found_read(struct found *f, const struct index_entry *e, struct revis
         record.lease = 0;
         record.value = (struct slice){0};
     }
-    f->spent += READ_COST + record.value.size / BYTES_PER_UNIT;
+    f->spent += STORE_READ_COST + record.value.size / STORE_BYTES_PER_UNIT;
     store_fill_kv(found_add(f), revision.main, &record);
     return 0;
 }

@@ -9,10 +9,6 @@
  * into order step by step, and then reads them again to send them. */
 #include "consensus/store/state.h"
 
-#define VISIT_COST     1
-#define READ_COST      8
-#define BYTES_PER_UNIT 128
-
 enum phase { GATHER, SORT, SEND };
 
 struct item {
@@ -45,13 +41,20 @@ struct store_walk {
 struct store_walk *store_walk_new(struct store *s, const Etcdserverpb__RangeRequest *request,
                                   int64_t step_units)
 {
+    struct store_walk *w = store_walk_new_at(s, request, store_view_revision(s));
+    w->step_units = step_units;
+    return w;
+}
+
+struct store_walk *store_walk_new_at(struct store *s, const Etcdserverpb__RangeRequest *request,
+                                     int64_t current)
+{
     struct store_walk *w = mem_new(sizeof *w);
     w->s = s;
     w->request = request;
     w->range = key_range_of(request->key, request->range_end);
-    w->current = store_view_revision(s);
+    w->current = current;
     w->at = request->revision > 0 ? request->revision : w->current;
-    w->step_units = step_units;
     w->is_plain =
         request->count_only || (!store_range_is_filtered(request) && !store_range_is_sorted(request));
     w->from_index = store_range_is_from_index(request);
@@ -97,7 +100,7 @@ static int read_record(struct store_walk *w, struct revision revision, struct re
 {
     int err = store_fetch(w->s, revision, ret_record);
     if (!err)
-        w->units -= READ_COST + (int64_t)(ret_record->value.size / BYTES_PER_UNIT);
+        w->units -= STORE_READ_COST + (int64_t)(ret_record->value.size / STORE_BYTES_PER_UNIT);
     return err;
 }
 
@@ -179,12 +182,12 @@ static bool wants_more(const struct store_walk *w)
            w->count <= w->limit;
 }
 
-static void remember_position(struct store_walk *w, const struct index_entry *e)
+void store_position_after(struct buf *position, const struct index_entry *e)
 {
     struct slice key = index_entry_key(e);
-    buf_clear(&w->position);
-    buf_add_slice(&w->position, key);
-    buf_add_byte(&w->position, 0); /* the first possible key behind it */
+    buf_clear(position);
+    buf_add_slice(position, key);
+    buf_add_byte(position, 0); /* the first possible key behind it */
 }
 
 static int gather(struct store_walk *w, struct part *p)
@@ -195,7 +198,7 @@ static int gather(struct store_walk *w, struct part *p)
     struct range_cursor c = range_open(w->s, &rest);
     struct revision revision;
     for (struct index_entry *e; (e = range_next(&c));) {
-        w->units -= VISIT_COST;
+        w->units -= STORE_VISIT_COST;
         if (index_get(e, w->at, &revision)) {
             int err = 0;
             w->total++;
@@ -205,7 +208,7 @@ static int gather(struct store_walk *w, struct part *p)
                 return err;
         }
         if (w->units <= 0 && !w->range.is_one) {
-            remember_position(w, e);
+            store_position_after(&w->position, e);
             return 0;
         }
     }
@@ -277,7 +280,7 @@ static int send(struct store_walk *w, struct part *p)
     bool is_reversed = is_by_key(w) && is_descending(w);
     while (w->sent < count && w->units > 0) {
         const struct item *item = &w->items[is_reversed ? w->count - 1 - w->sent : w->sent];
-        w->units -= VISIT_COST;
+        w->units -= STORE_VISIT_COST;
         int err = send_one(w, p, item->revision, NULL);
         if (err)
             return err;
@@ -299,6 +302,15 @@ static void finish(struct store_walk *w, Etcdserverpb__RangeResponse *response)
     size_t found = w->is_plain ? (size_t)w->total : w->count;
     response->more = !w->request->count_only && w->limit && found > w->limit;
     response->count = w->total;
+}
+
+int store_walk_step_units(struct store_walk *w, struct arena *a, int64_t *units,
+                          Etcdserverpb__RangeResponse **ret_part, bool *ret_is_last)
+{
+    w->step_units = *units;
+    int err = store_walk_step(w, a, ret_part, ret_is_last);
+    *units = w->units;
+    return err;
 }
 
 int store_walk_step(struct store_walk *w, struct arena *a, Etcdserverpb__RangeResponse **ret_part,

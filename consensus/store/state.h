@@ -7,6 +7,7 @@
  *   compact.c  the sweep                            changes.c what watchers are told
  *   hash.c     HashKV and the hash of everything    check.c   request checks without state
  *   range_slice.c  long ranges, a part at a time
+ *   work.c     long transactions and deletions, a part at a time
  *   export.c   the state as one file, in blocks */
 #ifndef CONSENSUS_STORE_STATE_H
 #define CONSENSUS_STORE_STATE_H
@@ -79,7 +80,12 @@ struct store {
     uint32_t digest; /* of all that was written since the first entry */
 
     bool in_entry;
-    size_t entry_first_op;    /* of the open batch */
+    bool is_paused; /* an entry is open, and others have their turn before it goes on */
+    struct {        /* while it is paused: what the entry sees; the store shows what was before it */
+        uint64_t applied_index, applied_term;
+        uint32_t sub;
+    } aside;
+    struct link deferred; /* tasks that must not begin in the middle of an entry */
     int64_t entry_first_main; /* the revision before this entry */
     uint32_t sub;             /* changes of the transaction under way */
 
@@ -138,6 +144,31 @@ MUST_CHECK int store_put_run(struct store *s, const Etcdserverpb__PutRequest *re
                              Etcdserverpb__PutResponse **ret_response);
 MUST_CHECK int store_delete_run(struct store *s, const Etcdserverpb__DeleteRangeRequest *request,
                                 struct arena *a, Etcdserverpb__DeleteRangeResponse **ret_response);
+
+/* What work costs, in keys of the index that are only visited: about 20 to 100 ns each. */
+#define STORE_VISIT_COST     1
+#define STORE_READ_COST      8
+#define STORE_WRITE_COST     16
+#define STORE_BYTES_PER_UNIT 128
+
+/* txn.c */
+/* A compare of a range, some keys at a time; position is the caller's to free. */
+struct compare_walk {
+    struct buf position;
+    bool any, is_done, holds;
+};
+MUST_CHECK int store_compare_step(struct store *s, const Etcdserverpb__Compare *c, int64_t at,
+                                  struct compare_walk *w, int64_t *units);
+MUST_CHECK int store_txn_check_range(const struct store *s, const Etcdserverpb__RangeRequest *r);
+
+/* range_slice.c */
+struct store_walk *store_walk_new_at(struct store *s, const Etcdserverpb__RangeRequest *request,
+                                     int64_t current);
+/* Takes what it used from *units. */
+MUST_CHECK int store_walk_step_units(struct store_walk *w, struct arena *a, int64_t *units,
+                                     Etcdserverpb__RangeResponse **ret_part, bool *ret_is_last);
+/* Where a walk goes on after this entry. */
+void store_position_after(struct buf *position, const struct index_entry *e);
 
 /* range.c */
 MUST_CHECK int store_range_run(struct store *s, const Etcdserverpb__RangeRequest *request, struct arena *a,

@@ -20,6 +20,7 @@
 #define APPLIED_SIZE     32
 #define COMMIT_BYTES     (16u << 20)
 #define CACHE_BYTES      (48u << 20)
+#define LONG_UNITS       8192 /* as a range that is cut into slices: kv_read.c */
 #define TRIM_READS       20000u
 #define TRIM_BYTES       (32u << 20)
 #define TRIM_INTERVAL_NS UINT64_C(10000000000)
@@ -327,6 +328,8 @@ int store_open(const struct store_options *options, char *error, size_t error_si
 {
     struct store *s = mem_new(sizeof *s);
     s->options = *options;
+    if (!s->options.long_units)
+        s->options.long_units = LONG_UNITS;
     s->io = options->io;
     s->backend = options->backend;
     s->leases = options->leases;
@@ -336,6 +339,7 @@ int store_open(const struct store_options *options, char *error, size_t error_si
     cache_init(&s->cache, CACHE_BYTES);
     list_init(&s->sweep.waiters);
     list_init(&s->exports.list);
+    list_init(&s->deferred);
     int err = load(s);
     view_close(s);
     if (err) {
@@ -421,7 +425,7 @@ static struct pending_batch *batch_seal(struct store *s)
 
 void store_commit(struct store *s)
 {
-    assert(!s->in_entry);
+    assert(!s->in_entry && !s->is_paused);
     if (!s->pending.open->is_dirty || s->failed)
         return;
     FAILPOINT(BEFORE_WRITEBACK_BUF);
@@ -444,7 +448,8 @@ void store_turn(struct store *s)
     view_close(s);
     store_attach_leases(s);
     sweep_check_waiters(s);
-    if (s->failed || s->is_closing)
+    /* An entry that is open keeps the batch open, and entries of the index where they are. */
+    if (s->failed || s->is_closing || s->is_paused)
         return;
     uint64_t now_ns = s->io->ops->mono_ns(s->io);
     uint64_t interval_ns = s->options.commit_interval_ms * 1000000;
@@ -473,6 +478,7 @@ void store_turn(struct store *s)
 
 struct store_task {
     struct worker_job job;
+    struct link link; /* in store.deferred */
     struct store *s;
     char *path; /* of a copy; NULL = only wait for the commits before */
     int err;
@@ -487,26 +493,40 @@ static void task_run(struct worker_job *job)
         t->err = t->s->backend->ops->copy(t->s->backend, t->path);
 }
 
+static void finish_task(struct store_task *t)
+{
+    if (t->done)
+        t->done(t->arg, t->s->failed ? t->s->failed : t->err);
+    mem_free(t->path);
+    mem_free(t);
+}
+
 static void task_done(struct worker_job *job)
 {
     struct store_task *t = container_of(job, struct store_task, job);
     struct store *s = t->s;
-    if (t->done)
-        t->done(t->arg, s->failed ? s->failed : t->err);
-    mem_free(t->path);
-    mem_free(t);
+    finish_task(t);
     store_job_done(s);
 }
 
 /* Jobs run in order: when the task runs, all that was applied before is committed. */
+static void start_deferred(struct store *s)
+{
+    for (struct link *l; (l = list_take_first(&s->deferred));) {
+        store_commit(s);
+        s->io->ops->submit(s->io, IO_WORKER_STORE, &container_of(l, struct store_task, link)->job);
+    }
+}
+
 static void task_start(struct store *s, const char *path, void (*done)(void *arg, int err), void *arg)
 {
     struct store_task *t = mem_new(sizeof *t);
     *t = (struct store_task){.s = s, .done = done, .arg = arg, .path = path ? mem_string(path) : NULL};
     t->job = (struct worker_job){.run = task_run, .done = task_done};
-    store_commit(s);
     s->jobs++;
-    s->io->ops->submit(s->io, IO_WORKER_STORE, &t->job);
+    list_add_last(&s->deferred, &t->link);
+    if (!s->is_paused)
+        start_deferred(s);
 }
 
 void store_copy(struct store *s, const char *path, void (*done)(void *arg, int err), void *arg)
@@ -545,7 +565,8 @@ static void close_now(struct store *s)
         s->io->ops->submit(s->io, IO_WORKER_STORE, &s->drop_job);
         return;
     }
-    if (s->pending.open->is_dirty && !s->failed) {
+    /* What was applied since the last commit is in the log; with half an entry behind it, it stays there. */
+    if (s->pending.open->is_dirty && !s->failed && !s->is_paused) {
         struct pending_batch *b = batch_seal(s);
         int err = s->backend->ops->commit(s->backend, b->ops, b->count, &b->freed);
         if (err)
@@ -568,6 +589,12 @@ void store_close(struct store *s)
     assert(!s->in_entry);
     s->is_closing = true;
     export_store_ends(s, s->is_dropped ? ERR_NOT_READY : ERR_STOPPED);
+    for (struct link *l; (l = list_take_first(&s->deferred));) {
+        struct store_task *t = container_of(l, struct store_task, link);
+        t->err = ERR_STOPPED;
+        finish_task(t);
+        s->jobs--;
+    }
     sweep_stop(s); /* now: when a job is out, those who wait may be gone before it is back */
     view_close(s);
     if (s->jobs == 0)
@@ -598,14 +625,15 @@ struct backend *store_discard(struct store *s)
 
 void store_begin(struct store *s, uint64_t index, uint64_t term)
 {
-    assert(!s->in_entry && index > s->applied_index);
+    assert(!s->in_entry && !s->is_paused && index > s->applied_index);
+    s->aside.applied_index = s->applied_index;
+    s->aside.applied_term = s->applied_term;
     store_attach_leases(s);
     s->in_entry = true;
     s->applied_index = index;
     s->applied_term = term;
     s->sub = 0;
     s->entry_first_main = s->revision;
-    s->entry_first_op = s->pending.open->count;
     s->pending.open->is_dirty = true;
 }
 
@@ -617,6 +645,50 @@ void store_end(struct store *s)
         store_tell_changes(s);
     if (batch_is_full(s))
         store_commit(s);
+    start_deferred(s);
+}
+
+/* What the entry has made so far has the revision after the current one, so that no reader meets it: only
+ * what is kept beside the revisions has to be set back. */
+static void swap_aside(struct store *s)
+{
+    uint64_t index = s->applied_index, term = s->applied_term;
+    uint32_t sub = s->sub;
+    s->applied_index = s->aside.applied_index;
+    s->applied_term = s->aside.applied_term;
+    if (!PLANTED(APPLY_HALF_IS_SEEN))
+        s->sub = s->aside.sub;
+    s->aside.applied_index = index;
+    s->aside.applied_term = term;
+    s->aside.sub = sub;
+}
+
+void store_pause(struct store *s)
+{
+    assert(s->in_entry);
+    s->in_entry = false;
+    s->is_paused = true;
+    s->aside.sub = 0;
+    swap_aside(s);
+}
+
+void store_resume(struct store *s)
+{
+    assert(s->is_paused);
+    swap_aside(s);
+    s->in_entry = true;
+    s->is_paused = false;
+}
+
+bool store_is_paused(const struct store *s)
+{
+    return s->is_paused;
+}
+
+void store_next_copy(const struct store *s, uint64_t *ret_index, uint64_t *ret_term)
+{
+    *ret_index = s->is_paused ? s->aside.applied_index : s->applied_index;
+    *ret_term = s->is_paused ? s->aside.applied_term : s->applied_term;
 }
 
 void store_set(struct store *s, enum backend_table table, struct slice key, struct slice value)

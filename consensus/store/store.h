@@ -35,6 +35,7 @@ struct store_options {
     int64_t compaction_batch;     /* revisions per sweep step: 1,000 */
     uint64_t compaction_sleep_ms; /* 10 */
     uint64_t max_txn_ops;         /* 128 */
+    int64_t long_units;           /* what store_*_is_long calls long; 0 = 8,192, about a millisecond */
 };
 
 /* One changed key, as watchers see it. */
@@ -174,6 +175,41 @@ MUST_CHECK int store_get(struct store *s, enum backend_table table, struct slice
 MUST_CHECK int store_scan(struct store *s, enum backend_table table,
                           bool (*fn)(void *arg, struct slice key, struct slice value), void *arg);
 void store_end(struct store *s); /* the entry is whole: applied index moves, on_change is called */
+/* An entry that takes long stays open while others have their turn: between the two, readers see the state
+ * before it, nothing is committed, nothing is swept. */
+void store_pause(struct store *s);
+void store_resume(struct store *s);
+bool store_is_paused(const struct store *s);
+/* The state that a store_copy asked for now will hold: it waits for the end of an entry that is open. */
+void store_next_copy(const struct store *s, uint64_t *ret_index, uint64_t *ret_term);
+
+/* --- long work, some of it at a time ----------------------------------------------------------------- */
+/* Would the request take more than about a millisecond? is_awaited as below. */
+bool store_txn_is_long(struct store *s, const Etcdserverpb__TxnRequest *request, bool is_awaited);
+bool store_delete_is_long(struct store *s, const Etcdserverpb__DeleteRangeRequest *request);
+bool store_lease_is_long(const struct store *s, int64_t id);
+/* A long request, with the result of store_txn, store_delete_range, or store_txn_read; `out` gets the bytes of
+ * the answer but for its header and `succeeded` or `deleted`, NULL = nobody waits. The request and `out` must
+ * outlive it. All but the reading one: the steps happen while one entry is open, paused in between.
+ * store_work_lease deletes the keys of a lease and detaches them; the lease is the caller's to revoke. */
+struct store_work;
+struct store_work *store_work_txn(struct store *s, const Etcdserverpb__TxnRequest *request, struct buf *out);
+struct store_work *store_work_read(struct store *s, const Etcdserverpb__TxnRequest *request, struct buf *out);
+struct store_work *store_work_delete(struct store *s, const Etcdserverpb__DeleteRangeRequest *request,
+                                     struct buf *out);
+struct store_work *store_work_lease(struct store *s, int64_t id);
+/* About `units` steps from key to key. An error is what the request would have ended with: nothing of it was
+ * applied. ERR_COMPACTED of a reading one: also when a compaction went beyond its revision. ERR_LIMIT, only
+ * with the last step: it was applied, and the answer is larger than a message may be. */
+MUST_CHECK int store_work_step(struct store_work *w, int64_t units, bool *ret_is_last);
+/* The rest of the answer, after the last step. */
+void store_work_result(const struct store_work *w, Etcdserverpb__TxnResponse *ret_txn,
+                       Etcdserverpb__DeleteRangeResponse *ret_delete, int64_t *ret_revision);
+/* Nobody waits any more: `out` is not touched again. */
+void store_work_forget_answer(struct store_work *w);
+/* A reading one, after ERR_COMPACTED: its own moment is compacted, not a revision that it asked for. */
+bool store_work_is_overtaken(const struct store_work *w);
+void store_work_free(struct store_work *w);
 
 /* Read-only txn (only top-level ranges): runs outside begin/end. */
 MUST_CHECK int store_txn_read(struct store *s, const Etcdserverpb__TxnRequest *request, struct arena *a,

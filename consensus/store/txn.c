@@ -86,40 +86,57 @@ static bool compare_holds(const Etcdserverpb__Compare *c, const struct record *k
 
 /* Most compares are about numbers that the index holds: then no record is read. */
 static int compare_fetch(struct store *s, const Etcdserverpb__Compare *c, const struct index_entry *e,
-                         struct record *ret_record)
+                         struct revision revision, struct record *ret_record)
 {
-    bool needs_record = c->target == ETCDSERVERPB__COMPARE__COMPARE_TARGET__VALUE ||
+    bool is_latest = e->main == revision.main && e->sub == revision.sub;
+    bool needs_record = !is_latest || c->target == ETCDSERVERPB__COMPARE__COMPARE_TARGET__VALUE ||
                         (c->target == ETCDSERVERPB__COMPARE__COMPARE_TARGET__LEASE && e->has_lease);
     if (needs_record)
-        return store_fetch_one(s, (struct revision){e->main, e->sub}, ret_record);
+        return store_fetch_one(s, revision, ret_record);
     *ret_record = (struct record){.create_revision = e->create, .version = e->version};
+    return 0;
+}
+
+int store_compare_step(struct store *s, const Etcdserverpb__Compare *c, int64_t at, struct compare_walk *w,
+                       int64_t *units)
+{
+    struct key_range range = key_range_of(c->key, c->range_end);
+    if (w->position.size)
+        range.key = buf_slice(&w->position);
+    struct range_cursor cursor = range_open(s, &range);
+    for (struct index_entry *e; (e = range_next(&cursor));) {
+        struct revision revision;
+        struct record record;
+        *units -= STORE_VISIT_COST;
+        if (index_get(e, at, &revision)) {
+            int err = compare_fetch(s, c, e, revision, &record);
+            if (err)
+                return err;
+            w->any = true;
+            w->is_done = !compare_holds(c, &record, revision.main);
+            *units -= record.key.size ? STORE_READ_COST : 0;
+            if (w->is_done)
+                return 0;
+        }
+        if (*units <= 0 && !range.is_one) {
+            store_position_after(&w->position, e);
+            return 0;
+        }
+    }
+    w->is_done = true;
+    w->holds = w->any || (c->target != ETCDSERVERPB__COMPARE__COMPARE_TARGET__VALUE &&
+                          compare_holds(c, &(struct record){0}, 0));
     return 0;
 }
 
 /* All keys of the range must hold; no key at all reads as zeros, but never equals a value, not even "not". */
 static int compare_run(struct store *s, const Etcdserverpb__Compare *c, bool *ret_holds)
 {
-    struct key_range range = key_range_of(c->key, c->range_end);
-    struct range_cursor cursor = range_open(s, &range);
-    bool any = false;
-    for (struct index_entry *e; (e = range_next(&cursor));) {
-        struct record record;
-        if (e->version == 0)
-            continue;
-        any = true;
-        int err = compare_fetch(s, c, e, &record);
-        if (err)
-            return err;
-        if (!compare_holds(c, &record, e->main)) {
-            *ret_holds = false;
-            return 0;
-        }
-    }
-    if (!any && c->target == ETCDSERVERPB__COMPARE__COMPARE_TARGET__VALUE)
-        *ret_holds = false;
-    else
-        *ret_holds = any || compare_holds(c, &(struct record){0}, 0);
-    return 0;
+    struct compare_walk walk = {0};
+    int64_t units = INT64_MAX;
+    int err = store_compare_step(s, c, store_view_revision(s), &walk, &units);
+    *ret_holds = walk.holds;
+    return err;
 }
 
 static int find_path(struct store *s, const Etcdserverpb__TxnRequest *r, struct path *p)
@@ -146,7 +163,7 @@ static int find_path(struct store *s, const Etcdserverpb__TxnRequest *r, struct 
 
 /* Not as in a plain range: here a negative revision is a compacted one, once something was compacted or it is
  * below -1. */
-static int check_range(const struct store *s, const Etcdserverpb__RangeRequest *r)
+int store_txn_check_range(const struct store *s, const Etcdserverpb__RangeRequest *r)
 {
     if (r->revision == 0)
         return 0;
@@ -163,7 +180,7 @@ static int check_path(struct store *s, const Etcdserverpb__TxnRequest *r, struct
         const Etcdserverpb__RequestOp *op = b.ops[i];
         switch ((int)op->request_case) {
         case ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_RANGE:
-            err = check_range(s, op->request_range);
+            err = store_txn_check_range(s, op->request_range);
             break;
         case ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_PUT:
             err = store_put_check(s, op->request_put);

@@ -153,6 +153,8 @@ static int64_t sift_behind(struct watch_stream *s, int64_t compact_revision)
     int64_t from = INT64_MAX;
     LIST_FOR_EACH_SAFE (link, &s->behind) {
         struct watcher *w = container_of(link, struct watcher, in_stream);
+        if (PLANTED(WATCH_COMPACTED_GOES_ON) && w->next_revision < compact_revision)
+            w->next_revision = compact_revision;
         if (w->next_revision < compact_revision) {
             struct watch_head head = {
                 .watch_id = w->id, .is_canceled = true, .compact_revision = compact_revision};

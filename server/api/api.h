@@ -16,14 +16,16 @@ struct api_options {
     struct config *config;     /* NULL: its routes are never called (in tests) */
     struct identity *identity; /* who asks, once auth is enabled; NULL: nobody is asked (in tests) */
     uint64_t (*mono_ms)(void);
+    uint64_t (*mono_ns)(void); /* NULL: mono_ms is used for what takes less, too */
     uint64_t import_bytes_max; /* of archives that are imported, unpacked and together; 0 = 128 MiB */
 };
 
 struct api *api_new(const struct api_options *options);
 /* After the HTTP server has stopped. */
 void api_free(struct api *a);
-/* In each turn of the loop, after registry_turn and config_turn: forgets the answers that requests of one
- * turn share, and ends reads that wait and have lost their right. True: there is more to do, do not sleep. */
+/* In each turn of the loop, after registry_turn and config_turn: goes on with calls that take long,
+ * forgets the answers that requests of one turn share, and ends reads that wait and have lost their right.
+ * True: there is more to do, do not sleep. */
 bool api_turn(struct api *a);
 
 enum { API_MOUNTS = 4 };

@@ -741,6 +741,7 @@ struct api *api_new(const struct api_options *options)
     struct api *a = mem_new(sizeof *a);
     a->options = *options;
     list_init(&a->polls);
+    list_init(&a->sliced);
     if (!a->options.import_bytes_max)
         a->options.import_bytes_max = 128u << 20;
     return a;
@@ -756,12 +757,13 @@ static void forget(struct api_shared *s)
 bool api_turn(struct api *a)
 {
     enum { KEPT = 64 * 1024 };
+    bool has_more = api_slices_turn(a);
     for (size_t i = 0; i < API_SHARED; i++)
         if (a->shared[i].is_set)
             forget(&a->shared[i]);
     if (a->out.capacity > KEPT)
         buf_done(&a->out);
-    return api_judge_polls(a);
+    return api_judge_polls(a) || has_more;
 }
 
 void api_free(struct api *a)

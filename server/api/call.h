@@ -10,6 +10,7 @@
 #define SERVER_API_CALL_H
 
 #include "base/json.h"
+#include "base/list.h"
 #include "config/config.h"
 #include "registry/registry.h"
 #include "server/api/api.h"
@@ -41,6 +42,9 @@ struct api_call {
     void (*expired)(struct api_call *c);  /* q->deadline_ms has passed; NULL: cancel, and 504 */
     void (*drain)(struct api_call *c);    /* the server is going down: answer; NULL: go on */
     void (*writable)(struct api_call *c); /* of a stream (http_stream_open): it may go on */
+    /* slice.h */
+    struct link sliced;
+    void (*step)(struct api_call *c);
     /* Of a route with BODY_STREAM, whose handler is called before the body comes and sets them. */
     void (*body)(struct api_call *c, struct slice piece);
     void (*end)(struct api_call *c);

@@ -47,6 +47,7 @@ api_config_request(struct api_call *c, void (*answer)(struct api_call *c, const 
     struct asked *a = arena_new(&c->q->arena, sizeof *a);
     a->request.done = on_done;
     a->request.who = api_author(c);
+    a->request.address = gray_address(c->q->peer);
     a->call = c;
     a->answer = answer;
     c->state = a;

@@ -138,6 +138,7 @@ static void run(struct import *i)
     i->run.items = archive_items(i->archive, &i->run.count);
     i->run.done = on_imported;
     i->run.who = api_author(i->call);
+    i->run.address = gray_address(i->call->q->peer);
     i->is_running = true;
     config_import(api_config(i->call), &i->run);
 }

@@ -23,12 +23,16 @@ struct api {
     struct api_shared shared[API_SHARED];
     size_t next_shared;    /* to be replaced */
     struct link polls;     /* reads that wait for a change; those that must be judged come first */
+    struct link sliced;    /* calls that go on in this turn: slice.c */
+    uint64_t slice_end_ns; /* of this turn */
     unsigned exports;      /* under way */
     uint64_t import_bytes; /* held by archives that come in, together */
 };
 
 /* read.c: after rights have changed, some of those that wait. True: there are more. */
 bool api_judge_polls(struct api *a);
+/* slice.c: the calls that take long. True: there is more to do. */
+bool api_slices_turn(struct api *a);
 /* What a page of another origin may read of an answer. */
 void api_expose_headers(struct api_call *c);
 

@@ -4,22 +4,41 @@
  * __meta_cairn_serving="true" leaves what has traffic. Prometheus keeps its last targets when the answer is
  * no 200, which is why a member that has not caught up says 503.
  *
- * The answer may be tens of megabytes: it is streamed service by service, as the client takes it. Each
- * service is whole; what changes meanwhile in one that is not sent yet is sent as it is by then. */
+ * The answer may be hundreds of megabytes: it is made in slices of a turn (slice.h), as fast as the client
+ * takes it, in the order of namespace, group, service and instance. One group is in memory at a time.
+ *
+ * Consistency: X-Cairn-Revision is the revision at which the answer began, and each instance is as it was at
+ * that revision or at a later one. An instance that exists all the while is there exactly once, with all of
+ * its ports as of one revision. An instance that comes or goes meanwhile may be there or not. */
 #include <ctype.h>
 #include <stdio.h>
 
+#include "base/map.h"
+#include "base/turn.h"
 #include "registry/view.h"
 #include "server/api/read.h"
+#include "server/api/slice.h"
+
+enum { PIECE = 32 * 1024 }; /* sent at once; one group may be larger */
+
+/* A port of the instance under way. Its name is in targets.names. */
+struct target_port {
+    uint16_t port;
+    size_t name_at, name_size;
+};
 
 struct targets {
     struct registry_request barrier;
     struct api_call *call;
     bool is_at_barrier, is_first;
-    struct slice *namespaces;
+    struct slice *namespaces; /* those asked for, in order; none: all */
     size_t count, at;
-    struct buf after; /* "group/name" of the last service of the namespace that was sent */
-    struct buf text;
+    struct buf ns, group, service, id; /* the last instance that was looked at */
+    /* The instance under way: what its groups share, and its ports. */
+    struct buf host, before, after, names; /* before and after the label with the port's name */
+    struct target_port ports[INSTANCE_PORTS_MAX + 1];
+    size_t port_count, port_at;
+    struct buf text;           /* to be sent */
     struct select_query query; /* tags */
 };
 
@@ -35,30 +54,37 @@ static void add_label(struct json_writer *w, const char *name, struct slice valu
 }
 
 /* Names of labels are letters, digits and '_'. */
+static bool is_name(uint8_t c)
+{
+    return (c < 0x80 && isalnum(c)) || c == '_';
+}
+
+static bool are_names(const struct document_map *m)
+{
+    for (size_t i = 0; i < m->count; i++)
+        for (size_t k = 0; k < m->list[i].key.size; k++)
+            if (!is_name(m->list[i].key.data[k]))
+                return false;
+    return true;
+}
+
+/* "a.b" and "a_b": the first of them in order has the label. */
 static void add_metadata(struct json_writer *w, const struct document_map *m)
 {
+    struct strmap taken = {0};
+    struct buf name = {0};
+    bool are_unique = are_names(m);
     for (size_t i = 0; i < m->count; i++) {
-        struct buf name = {0};
-        bool is_twice = false;
+        struct slice key = m->list[i].key;
+        buf_clear(&name);
         buf_add_text(&name, "__meta_cairn_metadata_");
-        for (size_t k = 0; k < m->list[i].key.size; k++) {
-            uint8_t c = m->list[i].key.data[k];
-            buf_add_byte(&name, c < 0x80 && isalnum(c) ? c : '_');
-        }
-        /* "a.b" and "a_b": the first of them in order has the label. */
-        for (size_t k = 0; k < i && !is_twice; k++) {
-            const struct slice other = m->list[k].key;
-            size_t skip = name.size - m->list[i].key.size;
-            is_twice = other.size == m->list[i].key.size;
-            for (size_t n = 0; is_twice && n < other.size; n++) {
-                uint8_t c = other.data[n];
-                is_twice = (c < 0x80 && isalnum(c) ? c : '_') == name.data[skip + n];
-            }
-        }
-        if (!is_twice)
+        for (size_t k = 0; k < key.size; k++)
+            buf_add_byte(&name, is_name(key.data[k]) ? key.data[k] : '_');
+        if (are_unique || !strmap_put(&taken, buf_slice(&name), w))
             add_label(w, buf_text(&name), m->list[i].value);
-        buf_done(&name);
     }
+    strmap_done(&taken);
+    buf_done(&name);
 }
 
 /* ",a,b,": a regular expression finds ",a," whatever stands around it. */
@@ -75,160 +101,227 @@ static void add_tags(struct json_writer *w, const struct instance *doc)
     buf_done(&tags);
 }
 
-static void add_target(struct json_writer *w, struct slice host, uint16_t port)
-{
-    struct buf address = {0};
-    bool is_ipv6 = memchr(host.data, ':', host.size) && host.data[0] != '[';
-    if (is_ipv6)
-        buf_add_byte(&address, '[');
-    buf_add_slice(&address, host);
-    if (is_ipv6)
-        buf_add_byte(&address, ']');
-    if (port)
-        buf_addf(&address, ":%u", port);
-    jw_key(w, "targets");
-    jw_open(w, '[');
-    jw_string(w, buf_slice(&address));
-    jw_close(w, ']');
-    buf_done(&address);
-}
-
-static void add_group(struct json_writer *w, const struct catalog_instance *i, uint16_t port,
-                      struct slice port_name)
+/* Everything that the groups of an instance share. */
+static void take_labels(struct targets *t, const struct catalog_instance *i)
 {
     const struct instance *doc = i->doc;
     struct catalog_effect effect = catalog_effect(i);
-    jw_open(w, '{');
-    add_target(w, doc->host, port);
-    jw_key(w, "labels");
-    jw_open(w, '{');
-    add_label(w, "__meta_cairn_namespace", i->service->ns);
-    add_label(w, "__meta_cairn_group", i->service->group);
-    add_label(w, "__meta_cairn_service", i->service->name);
-    add_label(w, "__meta_cairn_instance", i->id);
-    add_label(w, "__meta_cairn_port_name", port_name);
-    add_label(w, "__meta_cairn_state", slice_text(instance_state_name(effect.state)));
-    add_label(w, "__meta_cairn_serving", slice_text(effect.serves ? "true" : "false"));
-    add_label(w, "__meta_cairn_protocol", doc->protocol);
-    add_label(w, "__meta_cairn_zone", doc->zone);
-    add_label(w, "__meta_cairn_region", doc->region);
-    add_label(w, "__meta_cairn_cluster", doc->cluster);
-    add_label(w, "__meta_cairn_version", doc->version);
-    add_label(w, "__meta_cairn_source", doc->source);
-    add_tags(w, doc);
-    add_metadata(w, &doc->metadata);
-    jw_close(w, '}');
-    jw_close(w, '}');
+    struct json_writer w = {.out = &t->before};
+    buf_clear(&t->before);
+    add_label(&w, "__meta_cairn_namespace", i->service->ns);
+    add_label(&w, "__meta_cairn_group", i->service->group);
+    add_label(&w, "__meta_cairn_service", i->service->name);
+    add_label(&w, "__meta_cairn_instance", i->id);
+    w = (struct json_writer){.out = &t->after};
+    buf_clear(&t->after);
+    add_label(&w, "__meta_cairn_state", slice_text(instance_state_name(effect.state)));
+    add_label(&w, "__meta_cairn_serving", slice_text(effect.serves ? "true" : "false"));
+    add_label(&w, "__meta_cairn_protocol", doc->protocol);
+    add_label(&w, "__meta_cairn_zone", doc->zone);
+    add_label(&w, "__meta_cairn_region", doc->region);
+    add_label(&w, "__meta_cairn_cluster", doc->cluster);
+    add_label(&w, "__meta_cairn_version", doc->version);
+    add_label(&w, "__meta_cairn_source", doc->source);
+    add_tags(&w, doc);
+    add_metadata(&w, &doc->metadata);
 }
 
-/* Each named port, and the plain one if it is none of them. */
-static void add_instance(struct json_writer *w, const struct catalog_instance *i)
+static void take_port(struct targets *t, uint16_t port, struct slice name)
 {
+    t->ports[t->port_count++] = (struct target_port){port, t->names.size, name.size};
+    buf_add_slice(&t->names, name);
+}
+
+/* Each named port, and the plain one if it is none of them. The instance may change before its last group is
+ * sent: all of them are of now. */
+static void take_instance(struct targets *t, const struct catalog_instance *i)
+{
+    const struct instance *doc = i->doc;
+    bool is_ipv6 = memchr(doc->host.data, ':', doc->host.size) && doc->host.data[0] != '[';
     bool is_named = false;
-    for (size_t k = 0; k < i->doc->port_count; k++) {
-        const struct instance_port *p = &i->doc->ports[k];
-        is_named = is_named || p->port == i->doc->port;
-        add_group(w, i, p->port, p->name);
+    take_labels(t, i);
+    buf_clear(&t->host);
+    buf_add_text(&t->host, is_ipv6 ? "[" : "");
+    buf_add_slice(&t->host, doc->host);
+    buf_add_text(&t->host, is_ipv6 ? "]" : "");
+    buf_clear(&t->names);
+    t->port_count = t->port_at = 0;
+    for (size_t k = 0; k < doc->port_count; k++) {
+        is_named = is_named || doc->ports[k].port == doc->port;
+        take_port(t, doc->ports[k].port, doc->ports[k].name);
     }
     if (!is_named)
-        add_group(w, i, i->doc->port, (struct slice){0});
+        take_port(t, doc->port, (struct slice){0});
 }
 
-/* --- service by service -----------------------------------------------------------------------------------
- */
-
-static void note_place(struct targets *t, const struct catalog_service *s)
+static void add_group(struct targets *t, const struct target_port *port)
 {
-    buf_clear(&t->after);
-    buf_add_slice(&t->after, s->group);
-    buf_add_byte(&t->after, '/');
-    buf_add_slice(&t->after, s->name);
-}
-
-static bool send_service(void *arg, struct catalog_service *s)
-{
-    struct targets *t = arg;
+    struct buf address = {0};
     struct json_writer w = {.out = &t->text};
-    struct slice wanted = api_param(t->call, PARAM_SERVICE);
-    if (wanted.size && !slice_equal(wanted, s->name))
-        return true;
-    buf_clear(&t->text);
-    t->query.audience = api_audience(t->call);
+    buf_add_slice(&address, buf_slice(&t->host));
+    if (port->port)
+        buf_addf(&address, ":%u", port->port);
     if (!t->is_first)
         buf_add_byte(&t->text, ',');
-    size_t empty = t->text.size;
-    for (size_t i = 0; i < s->count; i++)
-        if (select_fits(&t->query, s->list[i]))
-            add_instance(&w, s->list[i]);
-    if (t->text.size > empty) {
-        t->is_first = false;
-        http_stream_send(t->call->q, buf_slice(&t->text));
+    t->is_first = false;
+    jw_open(&w, '{');
+    jw_key(&w, "targets");
+    jw_open(&w, '[');
+    jw_string(&w, buf_slice(&address));
+    jw_close(&w, ']');
+    jw_key(&w, "labels");
+    jw_open(&w, '{');
+    jw_raw(&w, buf_slice(&t->before));
+    if (port->name_size)
+        add_label(&w, "__meta_cairn_port_name", slice_of(t->names.data + port->name_at, port->name_size));
+    jw_raw(&w, buf_slice(&t->after));
+    jw_close(&w, '}');
+    jw_close(&w, '}');
+    buf_done(&address);
+}
+
+/* --- from instance to instance ----------------------------------------------------------------------------
+ */
+
+static void set_place(struct buf *place, struct slice name)
+{
+    buf_clear(place);
+    buf_add_slice(place, name);
+}
+
+/* The service behind the place, in the namespaces that were asked for; NULL at the end. */
+static struct catalog_service *next_service(struct targets *t)
+{
+    const struct catalog *catalog = registry_catalog(api_registry(t->call));
+    struct catalog_service *s =
+        catalog_next(catalog, buf_slice(&t->ns), buf_slice(&t->group), buf_slice(&t->service));
+    while (t->count && s && !slice_equal(s->ns, t->namespaces[t->at])) {
+        if (slice_compare(s->ns, t->namespaces[t->at]) < 0)
+            s = catalog_next(catalog, t->namespaces[t->at], (struct slice){0}, (struct slice){0});
+        else if (++t->at == t->count)
+            return NULL;
     }
-    note_place(t, s);
-    return !http_is_congested(t->call->q);
+    return s;
+}
+
+/* Of the service at the place, the first instance behind it. */
+static const struct catalog_instance *next_instance(const struct targets *t)
+{
+    const struct catalog_service *s = catalog_find(registry_catalog(api_registry(t->call)), buf_slice(&t->ns),
+                                                   buf_slice(&t->group), buf_slice(&t->service));
+    size_t at = s ? catalog_place_behind(s, buf_slice(&t->id)) : 0;
+    return s && at < s->count ? s->list[at] : NULL;
+}
+
+/* One step on: false at the end. */
+static bool walk(struct targets *t)
+{
+    struct slice wanted = api_param(t->call, PARAM_SERVICE);
+    const struct catalog_instance *i = t->service.size ? next_instance(t) : NULL;
+    if (i) {
+        set_place(&t->id, i->id);
+        if (select_fits(&t->query, i))
+            take_instance(t, i);
+        return true;
+    }
+    const struct catalog_service *s = next_service(t);
+    if (!s)
+        return false;
+    set_place(&t->ns, s->ns);
+    set_place(&t->group, s->group);
+    set_place(&t->service, s->name);
+    buf_clear(&t->id);
+    if (wanted.size && !slice_equal(wanted, s->name) && s->count)
+        set_place(&t->id, s->list[s->count - 1]->id); /* none of its instances */
+    return true;
 }
 
 static void let_go(struct targets *t)
 {
-    buf_done(&t->after);
-    buf_done(&t->text);
+    struct buf *all[] = {&t->ns,     &t->group, &t->service, &t->id,  &t->host,
+                         &t->before, &t->after, &t->names,   &t->text};
+    api_slice_never(t->call);
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        buf_done(all[i]);
 }
 
-static void go_on(struct api_call *c)
+static void send_text(struct targets *t)
 {
-    struct targets *t = c->state;
-    struct http_request *q = c->q;
-    for (; t->at < t->count; t->at++, buf_clear(&t->after)) {
-        catalog_each(registry_catalog(api_registry(c)), t->namespaces[t->at], (struct slice){0},
-                     (struct slice){0}, buf_slice(&t->after), send_service, t);
-        if (http_is_congested(q))
-            return;
-    }
+    if (t->text.size)
+        http_stream_send(t->call->q, buf_slice(&t->text));
+    buf_clear(&t->text);
+}
+
+static void finish(struct targets *t)
+{
+    struct http_request *q = t->call->q;
+    send_text(t);
     q->state = NULL;
     let_go(t);
     http_stream_send(q, slice_text("]"));
     http_stream_close(q);
 }
 
+/* The client is shown no more than it may see now; an answer that has begun cannot say why it ends. */
+static bool is_refused(struct targets *t)
+{
+    struct http_request *q = t->call->q;
+    char error[500] = "";
+    if (!api_judge(t->call, error, sizeof error))
+        return false;
+    q->state = NULL;
+    let_go(t);
+    http_stream_break(q);
+    return true;
+}
+
+static void step(struct api_call *c)
+{
+    struct targets *t = c->state;
+    turn_enter(TURN_PROMETHEUS_SD);
+    if (is_refused(t))
+        return;
+    t->query.audience = api_audience(c);
+    for (;;) {
+        if (t->port_at < t->port_count) {
+            add_group(t, &t->ports[t->port_at++]);
+        } else if (!walk(t)) {
+            finish(t);
+            return;
+        }
+        if (t->text.size >= PIECE) {
+            send_text(t);
+            if (http_is_congested(c->q))
+                return;
+        }
+        if (api_slice_is_over(c)) {
+            api_slice_later(c, step);
+            return;
+        }
+    }
+}
+
+static void go_on(struct api_call *c)
+{
+    api_slice_later(c, step);
+}
+
 /* --- the answer -------------------------------------------------------------------------------------------
  */
-
-static bool add_namespace(void *arg, const struct catalog_namespace *n)
-{
-    struct targets *t = arg;
-    struct arena *a = &t->call->q->arena;
-    t->namespaces[t->count++] = slice_of(arena_copy(a, n->name.data, n->name.size), n->name.size);
-    return true;
-}
-
-static bool count_namespace(void *arg, const struct catalog_namespace *n)
-{
-    (void)n;
-    ++*(size_t *)arg;
-    return true;
-}
 
 static int compare_slices(const void *a, const void *b)
 {
     return slice_compare(*(const struct slice *)a, *(const struct slice *)b);
 }
 
-/* Those that were asked for, or all; in order, none twice. */
+/* Those that were asked for, in order, none twice. */
 static void take_namespaces(struct targets *t)
 {
     struct api_call *c = t->call;
-    const struct catalog *catalog = registry_catalog(api_registry(c));
-    size_t count = API_REPEATS_MAX, kept = 0;
+    size_t kept = 0;
     struct slice name;
-    bool has_asked = api_has_param(c, PARAM_NAMESPACES);
-    if (!has_asked) {
-        count = 0;
-        catalog_each_namespace(catalog, count_namespace, &count);
-    }
-    t->namespaces = arena_new(&c->q->arena, (count + 1) * sizeof *t->namespaces);
-    if (!has_asked)
-        catalog_each_namespace(catalog, add_namespace, t);
-    for (size_t at = 0; has_asked && t->count < count && api_next_param(c, PARAM_NAMESPACES, &at, &name);)
+    t->namespaces = arena_new(&c->q->arena, API_REPEATS_MAX * sizeof *t->namespaces);
+    for (size_t at = 0; t->count < API_REPEATS_MAX && api_next_param(c, PARAM_NAMESPACES, &at, &name);)
         t->namespaces[t->count++] = name;
     qsort(t->namespaces, t->count, sizeof *t->namespaces, compare_slices);
     for (size_t i = 0; i < t->count; i++)
@@ -284,7 +377,7 @@ static void expired(struct api_call *c)
 
 void api_prometheus_get(struct api_call *c)
 {
-    /* Which of them the caller is shown is looked at service by service: send_service. */
+    /* Which instances the caller is shown is looked at in each slice: step. */
     if (!api_may_namespaces(c, GUARD_INSTANCES))
         return;
     struct targets *t = arena_new(&c->q->arena, sizeof *t);

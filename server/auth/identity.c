@@ -14,7 +14,8 @@
 
 #include "base/clock.h"
 #include "base/hash.h"
-#include "base/log.h"
+#include "base/log_limit.h"
+#include "base/metric.h"
 #include "server/auth/jwt.h"
 #include "server/auth/password.h"
 
@@ -30,6 +31,8 @@ struct identity {
     struct jwt_keys *jwt; /* NULL = simple tokens */
     struct passwords *passwords;
     bool client_cert_auth;
+    char decoy[64]; /* the hash of no password, of the cost that ours have */
+    struct log_limit failures;
     struct identity_cache cache;
     struct link logins;
     uint8_t salt[32];
@@ -63,6 +66,14 @@ static unsigned cost_of(uint64_t given)
     return PASSWORD_COST;
 }
 
+/* What the password of a user that does not exist is compared with: the answer takes as long as for one that
+ * does. The salt is any; no password has this hash, whose last bits bcrypt never sets. */
+static void make_decoy(struct identity *i, unsigned cost)
+{
+    snprintf(i->decoy, sizeof i->decoy, "$2a$%02u$abcdefghijklmnopqrstuu%.31s", cost,
+             "zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz");
+}
+
 int identity_new(const struct identity_options *o, char *error, size_t error_size, struct identity **ret)
 {
     struct jwt_keys *jwt = NULL;
@@ -74,6 +85,7 @@ int identity_new(const struct identity_options *o, char *error, size_t error_siz
     i->jwt = jwt;
     i->passwords = passwords_new(o->loop, cost_of(o->bcrypt_cost));
     i->client_cert_auth = o->client_cert_auth;
+    make_decoy(i, cost_of(o->bcrypt_cost));
     list_init(&i->logins);
     random_bytes(i->salt, sizeof i->salt);
     *ret = i;
@@ -245,7 +257,11 @@ static void on_compared(void *arg, int err, const char *hash)
     struct identity *i = l->owner;
     l->job = NULL;
     if (err) {
-        log_warn("invalid authentication was requested", F_STR("user", l->user), F_ERR(err));
+        metric_add(METRIC_LOGINS_FAILED, 1);
+        log_warn_limited(&i->failures, clock_mono_ms(), "invalid authentication was requested",
+                         F_STR("user", l->user), F_ERR(l->decoy_err ? l->decoy_err : err));
+        if (l->decoy_err && err == ERR_AUTH_FAILED)
+            err = l->decoy_err;
         finish(l, err, NULL);
         return;
     }
@@ -270,6 +286,11 @@ static void on_caught_up(struct kv_request *r, int err, const ProtobufCMessage *
     struct slice hash;
     if (!err)
         err = kv_auth_password(i->kv, l->user, &hash);
+    l->decoy_err = err == ERR_AUTH_FAILED || err == ERR_NO_PASSWORD_USER ? err : OK;
+    if (l->decoy_err) {
+        hash = slice_text(i->decoy);
+        err = OK;
+    }
     if (!err) {
         l->revision = kv_auth_revision(i->kv);
         l->job = password_compare(i->passwords, l->party, l->password, hash, on_compared, l, &err);

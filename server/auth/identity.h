@@ -63,6 +63,7 @@ struct identity_login {
     char *user, *password;
     uint64_t revision; /* at which the password was right */
     bool is_basic;
+    int decoy_err; /* of a user without a password, whom nothing is compared for but the time it takes */
 };
 
 /* Authenticate: the password is looked at, the token made. ERR_AUTH_NOT_ENABLED, ERR_AUTH_FAILED,

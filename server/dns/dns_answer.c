@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "base/text.h"
+#include "server/dns/dns_choice.h"
 
 enum {
     SOA_REFRESH_S = 3600,
@@ -205,10 +206,9 @@ static bool take_target(const struct answer *a, const struct catalog_instance *i
 
 static void choose(const struct answer *a, struct select_result *ret)
 {
-    struct select_query q = {.only_serving = true, .audience = a->view->audience};
-    if (a->found->tag.size)
-        q.tags[q.tag_count++] = a->found->tag;
-    select_run(&q, a->found->service, a->arena, ret);
+    const struct dns_view *view = a->view;
+    *ret =
+        dns_choose(view->choices, view->catalog, a->found->service, a->found->tag, view->audience, a->arena);
 }
 
 /* The i-th of a random order: whoever has not been taken yet. */

@@ -34,6 +34,7 @@ struct dns_view {
     const struct dns_zone *zone;
     const struct catalog *catalog; /* NULL: not ready, SERVFAIL */
     struct dns_index *index;
+    struct dns_choices *choices; /* NULL: every question chooses anew */
     /* What callers without credentials see; NULL = all. Without any right to the registry: REFUSED. */
     struct audience *audience;
     const struct dns_cookie_secrets *secrets;

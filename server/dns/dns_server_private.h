@@ -9,6 +9,7 @@
 
 #include "base/list.h"
 #include "server/dns/dns_answer.h"
+#include "server/dns/dns_choice.h"
 #include "server/dns/dns_server.h"
 
 enum {
@@ -35,6 +36,7 @@ struct dns_server {
     struct registry *registry;
     struct dns_zone zone;
     struct dns_index *index;
+    struct dns_choices choices;
     struct audience *(*audience)(void *arg); /* may be NULL */
     void *audience_arg;
     struct arena arena;
@@ -44,7 +46,9 @@ struct dns_server {
     struct dns_socket udp[DNS_ADDRESSES_MAX], tcp[DNS_ADDRESSES_MAX];
     size_t udp_count, tcp_count;
     struct dns_batch *batch;
-    struct link connections; /* the one that has been idle for longest first */
+    size_t batch_size;                  /* how many queries are read at once: fewer when answers take long */
+    uint64_t slice_at_ms, slice_end_ns; /* of the turn in which it was set: dns_server_is_slice_over */
+    struct link connections;            /* the one that has been idle for longest first */
     size_t connection_count, connections_max;
     uint64_t idle_ms;
     uv_timer_t timer; /* the end of the quietest, or of a pause in accepting */
@@ -62,6 +66,9 @@ size_t dns_server_answer(struct dns_server *s, struct slice query, enum dns_tran
                          const struct dns_address *client, uint8_t *out);
 /* The address and the port of a client. */
 uint16_t dns_server_read_client(const struct sockaddr_storage *from, struct dns_address *ret_address);
+/* Whether DNS has used its time of this turn, which all sockets share: the other queries wait for the next.
+ */
+bool dns_server_is_slice_over(struct dns_server *s);
 /* A handle is closed: the last one ends a server that stops. */
 void dns_server_handle_closed(struct dns_server *s);
 

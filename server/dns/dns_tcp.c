@@ -32,9 +32,10 @@ struct connection {
     int fd;
     struct dns_address client;
     uint64_t deadline_ms;
-    bool has_ended; /* the client sends no more */
-    int wanted;     /* events: asking anew is two system calls */
-    struct buf out; /* not sent yet */
+    bool has_ended;  /* the client sends no more */
+    bool is_waiting; /* a query for the next turn of the loop */
+    int wanted;      /* events: asking anew is two system calls */
+    struct buf out;  /* not sent yet */
     size_t in_size;
     uint8_t in[LENGTH_SIZE + DNS_QUERY_MAX];
 };
@@ -106,7 +107,12 @@ static bool answer_queries(struct connection *c)
 {
     size_t at = 0;
     bool is_dns = true;
-    while (c->out.size <= PENDING_MAX && c->in_size - at >= LENGTH_SIZE) {
+    c->is_waiting = false;
+    for (unsigned n_answered = 0; c->out.size <= PENDING_MAX && c->in_size - at >= LENGTH_SIZE;
+         n_answered++) {
+        c->is_waiting = n_answered > 0 && dns_server_is_slice_over(c->server);
+        if (c->is_waiting)
+            break;
         size_t size = (size_t)(c->in[at] << 8 | c->in[at + 1]);
         is_dns = size >= DNS_HEADER_SIZE && size <= DNS_QUERY_MAX;
         if (!is_dns || c->in_size - at < LENGTH_SIZE + size)
@@ -160,8 +166,8 @@ static bool move(struct connection *c)
         out_before = c->out.size;
         if (!answer_queries(c) || !send_answers(c))
             return false;
-    } while (c->in_size != in_before || c->out.size != out_before);
-    return !(c->has_ended && c->out.size == 0);
+    } while (!c->is_waiting && (c->in_size != in_before || c->out.size != out_before));
+    return c->is_waiting || !(c->has_ended && c->out.size == 0);
 }
 
 static void on_ready(uv_poll_t *h, int status, int events)
@@ -173,7 +179,8 @@ static void on_ready(uv_poll_t *h, int status, int events)
         return;
     }
     bool is_read = c->out.size <= PENDING_MAX && !c->has_ended;
-    int wanted = (is_read ? UV_READABLE : 0) | (c->out.size ? UV_WRITABLE : 0);
+    /* A query that waits for the next turn of the loop: the socket can be written, so it comes at once. */
+    int wanted = (is_read ? UV_READABLE : 0) | (c->out.size || c->is_waiting ? UV_WRITABLE : 0);
     if (wanted != c->wanted)
         uv_poll_start(h, wanted, on_ready);
     c->wanted = wanted;

@@ -97,6 +97,8 @@ static void count_queued(struct grpc_call *call, size_t more)
         call->is_full = true;
         list_add_last(&c->full, &call->wait);
     }
+    if (c->queued > COUNTED_BYTES)
+        conn_count_output(c);
 }
 
 /* `size` bytes of out are dealt with. */
@@ -424,6 +426,7 @@ void call_begin(struct grpc_call *call)
         return;
     struct grpc_server *s = call->conn->server;
     call->state = CALL_RUNNING;
+    sources_serve(&call->conn->source);
     if (call->has_timeout) {
         call->rpc.deadline_ms = server_now(s) + call->timeout_ms;
         server_timer_set(s, &call->deadline, call->rpc.deadline_ms);

@@ -14,12 +14,14 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "base/log.h"
+#include "base/log_limit.h"
 #include "base/net/tls.h"
 #include "base/turn.h"
 #include "server/grpc/private.h"
 
 static void on_timer(struct grpc_timer *t);
+static void cut_off(struct output_account *a, enum output_reason why);
+static void measure(struct output_account *a);
 
 static struct grpc_conn *conn_new(struct grpc_server *s)
 {
@@ -31,6 +33,8 @@ static struct grpc_conn *conn_new(struct grpc_server *s)
     list_add_last(&s->conns, &c->link);
     s->conn_count++;
     c->last_read_ms = server_now(s);
+    output_open(&c->output, s->options.output, cut_off);
+    c->output.measure = measure;
     c->timer.fire = on_timer;
     server_timer_set(s, &c->timer, c->last_read_ms + GREETING_MS);
     h2_open(c);
@@ -64,6 +68,8 @@ void conn_close(struct grpc_conn *c)
     if (c->state == CONN_CLOSED)
         return;
     c->state = CONN_CLOSED;
+    output_forget(&c->output);
+    sources_leave(&c->source);
     LIST_FOR_EACH_SAFE (l, &c->calls)
         call_free(container_of(l, struct grpc_call, link));
     assert(c->queued == 0 && c->partial_bytes == 0 && c->running_bytes == 0);
@@ -104,6 +110,44 @@ static void linger(struct grpc_conn *c)
     server_timer_set(c->server, &c->timer, server_now(c->server) + LINGER_MS);
 }
 
+/* --- output that is not read --------------------------------------------------------------------------- */
+/* Messages not pulled yet, rare frames, and what a write under way has left. */
+void conn_count_output(struct grpc_conn *c)
+{
+    uint64_t now = server_now(c->server);
+    size_t left = c->is_writing ? uv_stream_get_write_queue_size(&c->stream) : 0;
+    if (c->state != CONN_OPEN)
+        return;
+    output_took(&c->output, c->write_left > left ? c->write_left - left : 0, now);
+    c->write_left = left;
+    output_set(&c->output, c->queued + left + c->h2.out.size - c->h2.out_at, now);
+}
+
+static void measure(struct output_account *a)
+{
+    conn_count_output(container_of(a, struct grpc_conn, output));
+}
+
+/* Its answers are dropped. Who reads again within the second finds a GOAWAY behind what was on its way. */
+static void cut_off(struct output_account *a, enum output_reason why)
+{
+    static struct log_limit limit;
+    struct grpc_conn *c = container_of(a, struct grpc_conn, output);
+    log_warn_limited(&limit, server_now(c->server), "closing a connection whose output is not read", F_STR("remote-addr", c->peer),
+             F_STR("reason", output_reason_text(why)), F_UINT("bytes", a->bytes));
+    if (why == OUTPUT_STALLED || c->is_cut_off || c->state != CONN_OPEN) {
+        conn_close(c);
+        return;
+    }
+    c->is_cut_off = c->is_evicted = true;
+    LIST_FOR_EACH_SAFE (l, &c->calls)
+        call_free(container_of(l, struct grpc_call, link));
+    h2_goaway(c, H2_ENHANCE_YOUR_CALM, "too many unread bytes");
+    server_timer_set(c->server, &c->timer, server_now(c->server) + LINGER_MS);
+    output_forget(a);
+    conn_touch(c);
+}
+
 /* --- writing ----------------------------------------------------------------------------------------- */
 void conn_touch(struct grpc_conn *c)
 {
@@ -121,6 +165,7 @@ static void on_write(uv_write_t *req, int status)
     mem_free(c->write_rest);
     c->write_rest = NULL;
     c->is_writing = false;
+    conn_count_output(c);
     if (c->state != CONN_OPEN)
         return;
     if (status < 0)
@@ -140,6 +185,8 @@ static ssize_t try_send(struct grpc_conn *c, const uint8_t *data, size_t size)
     do
         n = send(fd, data, size, MSG_NOSIGNAL | MSG_DONTWAIT);
     while (n < 0 && errno == EINTR);
+    if (n > 0)
+        output_took(&c->output, (uint64_t)n, server_now(c->server));
     return n < 0 && (errno == EAGAIN || errno == ENOBUFS) ? 0 : n;
 }
 
@@ -152,6 +199,7 @@ static bool write_bytes(struct grpc_conn *c, const uint8_t *data, size_t size)
         uv_buf_t buf = uv_buf_init((char *)c->write_rest, (unsigned)(size - (size_t)n));
         n = uv_write(&c->write, &c->stream, &buf, 1, on_write);
         c->is_writing = n == 0;
+        c->write_left = c->is_writing ? uv_stream_get_write_queue_size(&c->stream) : 0;
     }
     if (n >= 0)
         return true;
@@ -197,6 +245,7 @@ void conn_flush(struct grpc_conn *c)
             break;
     }
     call_wake_all(c);
+    conn_count_output(c);
     if (c->must_close || (!c->is_writing && h2_is_over(c)))
         linger(c);
 }
@@ -209,10 +258,16 @@ static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *ret_buf)
     *ret_buf = uv_buf_init((char *)c->server->read_buffer, READ_SIZE);
 }
 
+static void log_rejection(const struct grpc_conn *c, const char *error)
+{
+    static struct log_limit limit;
+    log_warn_limited(&limit, server_now(c->server), "rejected connection on client endpoint",
+                     F_STR("remote-addr", c->peer), F_STR("server-name", ""), F_STR("error", error));
+}
+
 static void reject(struct grpc_conn *c)
 {
-    log_warn("rejected connection on client endpoint", F_STR("remote-addr", c->peer),
-             F_STR("server-name", ""), F_STR("error", tls_error(c->tls)));
+    log_rejection(c, tls_error(c->tls));
     (void)(c->is_writing || write_tls(c, NULL, 0)); /* the alert */
     conn_close(c);
 }
@@ -358,12 +413,11 @@ static void on_timer(struct grpc_timer *t)
     struct grpc_conn *c = container_of(t, struct grpc_conn, timer);
     const struct grpc_options *o = &c->server->options;
     uint64_t now = server_now(c->server);
-    if (c->state == CONN_LINGERING) {
+    if (c->state == CONN_LINGERING || c->is_cut_off) {
         conn_close(c);
     } else if (!c->is_greeted) {
         if (c->tls && !tls_is_ready(c->tls))
-            log_warn("rejected connection on client endpoint", F_STR("remote-addr", c->peer),
-                     F_STR("server-name", ""), F_STR("error", "TLS handshake timeout"));
+            log_rejection(c, "TLS handshake timeout");
         conn_close(c);
     } else if (c->is_drain_begun && !c->is_drained) {
         final_goaway(c);
@@ -384,6 +438,11 @@ static void on_timer(struct grpc_timer *t)
         log_debug("closing a connection that does not answer pings", F_STR("remote-addr", c->peer));
         conn_close(c);
     }
+}
+
+static void evict(struct source_conn *s)
+{
+    conn_close(container_of(s, struct grpc_conn, source));
 }
 
 /* --- taking a socket -------------------------------------------------------------------------------------
@@ -413,6 +472,7 @@ void conn_adopt(struct grpc_server *s, int fd, struct tls_context *tls)
         return;
     }
     struct grpc_conn *c = conn_new(s);
+    sources_enter(s->options.sources, &c->source, &address, evict);
     name_peer(c, &address);
     int rc;
     if (address.ss_family == AF_UNIX) {

@@ -10,12 +10,17 @@ struct uv_loop_s;
 struct grpc_server;
 struct tls_context;
 
+struct output_budget;
+struct sources;
+
 struct grpc_options {
     struct uv_loop_s *loop;
     struct rpc_server *rpc;
     uint64_t request_bytes_max; /* a message beyond it + 512 KiB: RESOURCE_EXHAUSTED, etcd's text */
     uint32_t streams_max;       /* per connection; --max-concurrent-streams */
     uint64_t connections_max;
+    struct sources *sources;        /* where connections are counted; NULL: nowhere */
+    struct output_budget *output;   /* where what clients do not read is counted; NULL: nowhere */
     uint64_t keepalive_min_ms;      /* pings more often than this: GOAWAY too_many_pings (5 s) */
     uint64_t keepalive_interval_ms; /* server pings an idle connection (2 h); 0 = never */
     uint64_t keepalive_timeout_ms;  /* and closes it when no answer came (20 s) */

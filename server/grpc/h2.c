@@ -177,8 +177,8 @@ void h2_open(struct grpc_conn *c)
     h->streams_size = STREAMS_FIRST;
     h->streams = mem_new(h->streams_size * sizeof *h->streams);
     h->window = h->stream_window = WINDOW_DEFAULT;
-    h->reset_credit = RESET_BURST;
-    h->reset_credit_ms = server_now(c->server);
+    h->resets = (struct h2_credit){RESET_BURST, server_now(c->server)};
+    h->idle_frames = (struct h2_credit){IDLE_FRAME_BURST, server_now(c->server)};
     uint8_t settings[18], *p = settings;
     uint32_t streams = c->server->options.streams_max;
     add_setting(&p, H2_MAX_CONCURRENT_STREAMS, streams < STREAMS_MAX ? streams : STREAMS_MAX);

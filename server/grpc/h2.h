@@ -25,7 +25,9 @@ struct h2 {
     struct grpc_call *block_call; /* who gets its fields; NULL: decoded for the table's sake only */
     uint32_t last_stream;         /* the newest that the peer has opened */
     uint32_t received;            /* bytes that the peer's window has not been given back */
-    uint64_t reset_credit, reset_credit_ms;
+    struct h2_credit {
+        uint64_t left, at_ms;
+    } resets, idle_frames;
 
     /* Going out. */
     struct buf out; /* the rare frames: everything but answers */

@@ -17,19 +17,33 @@ static bool is_idle(const struct grpc_conn *c, uint32_t stream_id)
     return stream_id > c->h2.last_stream || stream_id % 2 == 0;
 }
 
-/* Opening and resetting streams is cheaper for a client than for us. */
+/* False: there is not so much left. */
+static bool spend(struct h2_credit *k, uint64_t cost, uint64_t burst, uint64_t per_second, uint64_t now)
+{
+    uint64_t more = (now - k->at_ms) * per_second / 1000;
+    if (more) {
+        k->left = k->left + more < burst ? k->left + more : burst;
+        k->at_ms = now;
+    }
+    if (k->left < cost)
+        return false;
+    k->left -= cost;
+    return true;
+}
+
+/* Opening and resetting streams is cheaper for a client than for us (CVE-2023-44487). */
 static void count_reset(struct grpc_conn *c)
 {
-    struct h2 *h = &c->h2;
-    uint64_t now = server_now(c->server), more = (now - h->reset_credit_ms) * RESET_RATE / 1000;
-    if (more) {
-        h->reset_credit = h->reset_credit + more < RESET_BURST ? h->reset_credit + more : RESET_BURST;
-        h->reset_credit_ms = now;
-    }
-    if (h->reset_credit == 0)
+    if (!spend(&c->h2.resets, 1, RESET_BURST, RESET_RATE, server_now(c->server)))
         fail(c, H2_ENHANCE_YOUR_CALM, "too many resets");
-    else
-        h->reset_credit--;
+}
+
+/* Frames that ask for nothing and are cheaper to send than to read: SETTINGS, PRIORITY, empty DATA, unknown
+ * ones, and header blocks of ended streams (CVE-2019-9511 to 9518). PINGs have a rule of their own. */
+static void count_idle_frame(struct grpc_conn *c, uint64_t cost)
+{
+    if (!spend(&c->h2.idle_frames, cost, IDLE_FRAME_BURST, IDLE_FRAME_RATE, server_now(c->server)))
+        fail(c, H2_ENHANCE_YOUR_CALM, "too many frames that ask for nothing");
 }
 
 static void fail_stream(struct grpc_conn *c, uint32_t stream_id, enum h2_error error)
@@ -91,6 +105,8 @@ static void begin_data(struct grpc_conn *c, struct frame f)
         call = NULL;
     }
     count_received(c, call, f);
+    if (f.size == 0 && !(f.flags & FRAME_END_STREAM))
+        count_idle_frame(c, 1);
     h->data = f;
     h->data_left = f.size;
     h->padding = 0;
@@ -201,8 +217,10 @@ static struct grpc_call *open_stream(struct grpc_conn *c, struct frame f)
         fail_stream(c, f.stream_id, call->is_half_closed ? H2_STREAM_CLOSED : H2_PROTOCOL_ERROR);
         return NULL;
     }
-    if (call || f.stream_id <= h->last_stream)
+    if (call || f.stream_id <= h->last_stream) {
+        count_idle_frame(c, 1);
         return call; /* trailers, which mean nothing to us */
+    }
     if (h->is_leaving)
         return NULL;
     h->last_stream = f.stream_id;
@@ -253,7 +271,8 @@ static void change_windows(struct grpc_conn *c, uint32_t size)
     }
 }
 
-static void take_setting(struct grpc_conn *c, unsigned setting, uint32_t value)
+/* Of several values of INITIAL_WINDOW_SIZE in a frame the last one counts. */
+static void take_setting(struct grpc_conn *c, unsigned setting, uint32_t value, uint32_t *window)
 {
     switch (setting) {
     case H2_HEADER_TABLE_SIZE:
@@ -267,7 +286,7 @@ static void take_setting(struct grpc_conn *c, unsigned setting, uint32_t value)
         if (value > WINDOW_MAX)
             fail(c, H2_FLOW_CONTROL_ERROR, "bad INITIAL_WINDOW_SIZE");
         else
-            change_windows(c, value);
+            *window = value;
         return;
     case H2_MAX_FRAME_SIZE: /* ours are never larger than the least it may be */
         if (value < FRAME_MAX || value > FRAME_MAX_MAX)
@@ -285,11 +304,17 @@ static void take_settings(struct grpc_conn *c, struct frame f, struct slice payl
         fail(c, H2_FRAME_SIZE_ERROR, "bad SETTINGS");
         return;
     }
+    count_idle_frame(c, 1);
     if (is_ack)
         return;
+    uint32_t window = c->h2.stream_window;
     for (size_t i = 0; i < payload.size && !c->h2.is_dead; i += 6) {
         const uint8_t *p = payload.data + i;
-        take_setting(c, (unsigned)p[0] << 8 | p[1], get_be32(p + 2));
+        take_setting(c, (unsigned)p[0] << 8 | p[1], get_be32(p + 2), &window);
+    }
+    if (window != c->h2.stream_window && !c->h2.is_dead) {
+        count_idle_frame(c, c->call_count / CALLS_PER_FRAME);
+        change_windows(c, window);
     }
     if (c->h2.is_dead)
         return;
@@ -301,6 +326,7 @@ static void take_settings(struct grpc_conn *c, struct frame f, struct slice payl
 static void take_ping(struct grpc_conn *c, struct frame f, struct slice payload)
 {
     if (f.flags & FRAME_ACK) {
+        count_idle_frame(c, 1);
         conn_on_ping_answer(c);
         return;
     }
@@ -399,6 +425,7 @@ static void take_frame(struct grpc_conn *c, struct frame f, struct slice payload
         take_window(c, f, payload);
         return;
     default: /* PRIORITY, and what nobody has defined yet */
+        count_idle_frame(c, 1);
         return;
     }
 }

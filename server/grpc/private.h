@@ -17,6 +17,8 @@
 #include "base/heap.h"
 #include "base/list.h"
 #include "base/mem.h"
+#include "base/net/output.h"
+#include "base/net/sources.h"
 #include "server/grpc/grpc.h"
 #include "server/grpc/h2.h"
 
@@ -46,11 +48,15 @@ enum {
     PING_MIN_MS = 5 * 60 * 1000,       /* grpc-go's default where keepalive_min_ms is 0 */
     RESET_BURST = 10000,               /* resets that a client may send or provoke at once */
     RESET_RATE = 1000,                 /* and per second */
+    IDLE_FRAME_BURST = 10000,          /* frames that a client may send at once without asking anything by them */
+    IDLE_FRAME_RATE = 1000,            /* and per second */
+    CALLS_PER_FRAME = 16,              /* a change of the windows of so many calls costs as much as such a frame */
     CONTINUATIONS_MAX = 8,             /* of one header block */
     RARE_BYTES_MAX = 256 << 10,        /* of frames that the client has asked for and not read: closed */
     KEPT_FRAME_MAX = 4 << 10,          /* a connection's buffer for frames that is kept */
     POOL_BUF_MAX = 16 << 10,           /* a call's buffer kept with the call when it goes to the pool */
     POOL_CALLS_MAX = 4096,             /* */
+    COUNTED_BYTES = 64 << 10,          /* of unsent messages: counted at once, less when it is written */
     FORGET_STEP = 1 << 20, /* what was sent of a large answer goes back to the kernel in such steps */
 };
 
@@ -125,7 +131,11 @@ struct grpc_conn {
     bool must_close;      /* and pulled: close when it is written */
     bool is_running_over; /* `running_bytes`: the same */
     bool has_read_enough; /* a full buffer in this turn: reading goes on when it is flushed */
+    bool is_cut_off;      /* it holds too much unread output: only a GOAWAY goes out */
     bool is_reading, is_writing, has_socket;
+    struct output_account output;
+    struct source_conn source;
+    size_t write_left; /* of write_rest, when it was last looked at */
     char peer[64];
 
     union {
@@ -198,6 +208,7 @@ void server_stay_awake(struct grpc_server *s); /* until the next flush */
 /* --- conn.c --------------------------------------------------------------------------------------- */
 struct grpc_conn *conn_new_memory(struct grpc_server *s);
 void conn_adopt(struct grpc_server *s, int fd, struct tls_context *tls);
+void conn_count_output(struct grpc_conn *c);
 void conn_touch(struct grpc_conn *c); /* something may have to be written: once, before the loop sleeps */
 void conn_flush(struct grpc_conn *c);
 void conn_drain(struct grpc_conn *c);

@@ -18,10 +18,11 @@
 #include <poll.h>
 #include <sys/socket.h>
 
-#include "base/log.h"
+#include "base/log_limit.h"
 #include "base/text.h"
 
 static void process(struct http_conn *c);
+static void cut_off(struct output_account *a, enum output_reason why);
 
 struct http_conn *http_conn_new(struct http_server *s, enum http_role role, bool is_tls)
 {
@@ -30,6 +31,7 @@ struct http_conn *http_conn_new(struct http_server *s, enum http_role role, bool
     c->role = role;
     c->tls = is_tls ? tls_accept(s->tls) : NULL;
     c->since_ms = http_now_ms(s);
+    output_open(&c->output, s->options.output, cut_off);
     list_add_last(&s->conns, &c->link);
     s->conn_count++;
     return c;
@@ -60,6 +62,8 @@ static void request_reset(struct http_conn *c)
     keep_little(&c->head);
     keep_little(&c->target);
     c->chunks = (struct http_chunks){0};
+    c->server->gathered -= c->gathered;
+    c->gathered = 0;
     c->body_bytes = c->body_length = 0;
     c->is_chunked = c->has_body_ended = c->is_head = c->was_congested = c->is_held = c->is_frugal = false;
 }
@@ -82,6 +86,8 @@ void http_conn_free(struct http_conn *c)
     buf_done(&c->in);
     buf_done(&c->out);
     buf_done(&c->wire);
+    output_forget(&c->output);
+    sources_leave(&c->source);
     if (c->tls)
         tls_free(c->tls);
     list_remove(&c->link);
@@ -96,6 +102,14 @@ void http_conn_kill(struct http_conn *c)
     lws_cancel_service(c->server->context);
 }
 
+void http_conn_evict(struct source_conn *s)
+{
+    struct http_conn *c = container_of(s, struct http_conn, source);
+    sources_leave(s);
+    if (c->wsi)
+        http_conn_kill(c);
+}
+
 static void set_phase(struct http_conn *c, enum conn_phase phase)
 {
     c->phase = phase;
@@ -104,9 +118,34 @@ static void set_phase(struct http_conn *c, enum conn_phase phase)
 
 /* --- writing ----------------------------------------------------------------------------------- */
 
+static size_t unwritten(const struct http_conn *c)
+{
+    return c->out.size - c->out_at + c->wire.size - c->wire_at;
+}
+
 static bool has_unwritten(const struct http_conn *c)
 {
-    return c->out_at < c->out.size || c->wire_at < c->wire.size;
+    return unwritten(c) > 0;
+}
+
+void http_conn_count_output(struct http_conn *c)
+{
+    output_set(&c->output, unwritten(c), http_now_ms(c->server));
+}
+
+/* The client holds too much of our memory, or has stopped reading: what waits would not reach it, so it is
+ * told nothing. */
+static void cut_off(struct output_account *a, enum output_reason why)
+{
+    static struct log_limit limit;
+    struct http_conn *c = container_of(a, struct http_conn, output);
+    log_warn_limited(&limit, http_now_ms(c->server), "closing a connection whose output is not read", F_STR("remote-addr", c->peer),
+             F_STR("reason", output_reason_text(why)), F_UINT("bytes", a->bytes));
+    buf_done(&c->out);
+    buf_done(&c->wire);
+    c->out_at = c->wire_at = 0;
+    output_forget(a);
+    http_conn_kill(c);
 }
 
 /* Bytes the socket has taken, 0 when it is full, -1 when it is broken. */
@@ -144,7 +183,8 @@ size_t http_conn_write_direct(struct http_conn *c, const struct iovec *pieces, s
 
 static void set_reading(struct http_conn *c)
 {
-    bool is_paused = c->in.size && (c->phase == CONN_REQUEST || c->phase == CONN_ANSWERED);
+    bool is_paused =
+        c->in.size && (c->has_yielded || c->phase == CONN_REQUEST || c->phase == CONN_ANSWERED);
     if (is_paused != c->is_paused)
         lws_rx_flow_control(c->wsi, !is_paused);
     c->is_paused = is_paused;
@@ -167,7 +207,7 @@ static void write_out(struct http_conn *c)
             return;
         }
         *(c->tls ? &c->wire_at : &c->out_at) += (size_t)n;
-        c->stall_ms = http_now_ms(c->server);
+        output_took(&c->output, (uint64_t)n, http_now_ms(c->server));
     }
     if (c->out_at < c->out.size)
         return; /* before the end of the TLS handshake */
@@ -203,9 +243,22 @@ static void settle(struct http_conn *c)
 void http_conn_flush(struct http_conn *c)
 {
     write_out(c);
+    http_conn_count_output(c);
     settle(c);
-    if (!c->is_processing)
-        set_reading(c);
+    if (c->is_processing)
+        return;
+    if (c->is_backlogged && unwritten(c) < CONGESTED_BYTES / 2) {
+        c->is_backlogged = false;
+        c->since_ms = http_now_ms(c->server);
+        process(c);
+    }
+    set_reading(c);
+}
+
+bool http_conn_is_backlogged(struct http_conn *c)
+{
+    c->is_backlogged = c->phase == CONN_REQUEST && unwritten(c) >= CONGESTED_BYTES;
+    return c->is_backlogged;
 }
 
 /* The handler has finished its answer; the request is no longer its own. */
@@ -282,10 +335,19 @@ static void end_body(struct http_conn *c)
     if (c->has_body_ended)
         return;
     c->has_body_ended = true;
+    sources_serve(&c->source);
     if (c->phase == CONN_REQUEST && c->request.handler->end) {
         http_conn_name_work(c);
         c->request.handler->end(&c->request);
     }
+}
+
+/* Counts what is kept of a body that is not whole. False: all connections together have too much. */
+static bool gather(struct http_conn *c, size_t size)
+{
+    c->server->gathered += size - c->gathered;
+    c->gathered = size;
+    return c->server->gathered <= GATHERED_BYTES_MAX;
 }
 
 static void take_body(struct http_conn *c, struct slice piece)
@@ -299,6 +361,8 @@ static void take_body(struct http_conn *c, struct slice piece)
         q->handler->body(q, piece);
     } else if (c->body_bytes > body_limit(c)) {
         refuse(c, 413, "http: request body too large");
+    } else if (!gather(c, q->body.size + piece.size)) {
+        refuse(c, 503, "too many bytes of unfinished requests");
     } else {
         if (q->body.capacity == 0 && c->body_length)
             buf_reserve(&q->body, (size_t)c->body_length);
@@ -392,9 +456,16 @@ static void read_head(struct http_conn *c, struct slice *in)
     begin_request(c, text);
 }
 
-/* As far as it goes: until input is missing, or an answer. */
+/* A stream: each piece of its body may be answered. */
+static bool takes_pieces(const struct http_conn *c)
+{
+    return c->phase == CONN_REQUEST && c->request.handler && c->request.handler->body;
+}
+
+/* As far as it goes: until input is missing, or an answer, or until the client has read what it was sent. */
 static void step(struct http_conn *c, struct slice *in)
 {
+    uint64_t begun_ns = uv_hrtime();
     for (;;) {
         size_t before = in->size;
         enum conn_phase phase = c->phase;
@@ -404,8 +475,9 @@ static void step(struct http_conn *c, struct slice *in)
         } else if (c->phase == CONN_IDLE) {
             read_head(c, in);
         } else if (c->is_websocket) {
-            http_ws_receive(c, *in);
-            *in = (struct slice){0};
+            http_ws_receive(c, in);
+        } else if (!c->has_body_ended && takes_pieces(c) && http_conn_is_backlogged(c)) {
+            return;
         } else if (!c->has_body_ended) {
             read_body(c, in);
         }
@@ -414,13 +486,18 @@ static void step(struct http_conn *c, struct slice *in)
         bool has_moved = in->size != before || c->phase != phase || c->has_body_ended != had_ended;
         if (!has_moved || in->size == 0)
             return;
+        if (c->phase == CONN_IDLE && uv_hrtime() - begun_ns > AHEAD_NS) {
+            c->has_yielded = true;
+            lws_callback_on_writable(c->wsi);
+            return;
+        }
     }
 }
 
 /* Goes on with what is in c->in. */
 static void process(struct http_conn *c)
 {
-    if (c->is_processing || c->in.size == 0)
+    if (c->is_processing || c->has_yielded || c->in.size == 0)
         return;
     struct buf text = buf_move(&c->in);
     struct slice in = buf_slice(&text);
@@ -437,7 +514,7 @@ static void process(struct http_conn *c)
 /* New bytes: without a copy when nothing waits before them. */
 static void receive(struct http_conn *c, struct slice in)
 {
-    if (c->phase == CONN_REQUEST || (c->phase == CONN_IDLE && c->head_seen == 0))
+    if (c->phase == CONN_REQUEST)
         c->since_ms = http_now_ms(c->server);
     if (c->in.size) {
         buf_add_slice(&c->in, in);
@@ -473,7 +550,10 @@ static int on_bytes(struct http_conn *c, struct slice in)
 
 static void on_writable(struct http_conn *c)
 {
+    c->has_yielded = false;
     http_conn_flush(c);
+    if (c->phase == CONN_IDLE)
+        process(c);
     if (c->was_congested && c->out.size - c->out_at < CONGESTED_BYTES / 2) {
         c->was_congested = false;
         if (c->phase == CONN_REQUEST && c->request.handler->writable) {
@@ -522,17 +602,18 @@ static bool is_hung_up(const struct http_conn *c)
 static bool is_overdue(const struct http_conn *c, uint64_t now_ms)
 {
     uint64_t age_ms = now_ms - c->since_ms;
-    if (has_unwritten(c) && now_ms - c->stall_ms > WRITE_STALL_MS)
-        return true;
+    if (c->is_backlogged)
+        return false; /* it is we who do not read; the budget of output has a limit in time */
     switch (c->phase) {
     case CONN_IDLE:
         return age_ms > (c->head_seen ? HEAD_WAIT_MS : c->is_served ? IDLE_WAIT_MS : FIRST_WAIT_MS);
     case CONN_REQUEST:
         if (c->is_websocket)
             return age_ms > (c->request.handler->silent_ms ? c->request.handler->silent_ms : WS_HANGUP_MS);
-        return !c->has_body_ended && !c->request.handler->body && now_ms - c->begun_ms > BODY_WAIT_MS;
+        return !c->has_body_ended && !c->request.handler->body &&
+               now_ms - c->begun_ms > BODY_WAIT_MS + c->body_bytes * 1000 / BODY_BYTES_PER_S;
     case CONN_ANSWERED:
-        return !c->has_body_ended && age_ms > BODY_WAIT_MS;
+        return !c->has_body_ended && age_ms > DISCARD_WAIT_MS;
     case CONN_LINGERING:
         return age_ms > LINGER_MS;
     }
@@ -544,13 +625,13 @@ void http_conn_sweep(struct http_conn *c, uint64_t now_ms)
     struct http_request *q = &c->request;
     if (!c->wsi)
         return;
-    if (is_overdue(c, now_ms) || (c->is_paused && is_hung_up(c))) {
+    if (is_overdue(c, now_ms) || (c->is_paused && !c->has_yielded && is_hung_up(c))) {
         http_conn_kill(c);
     } else if (c->phase == CONN_REQUEST && q->deadline_ms && now_ms >= q->deadline_ms &&
                q->handler->expired) {
         http_conn_name_work(c);
         q->handler->expired(q);
-    } else if (c->phase == CONN_REQUEST && c->is_websocket && !c->is_pinged &&
+    } else if (c->phase == CONN_REQUEST && c->is_websocket && !c->is_pinged && !c->is_backlogged &&
                now_ms - c->since_ms > (q->handler->ping_ms ? q->handler->ping_ms : WS_PING_MS)) {
         c->is_pinged = true;
         http_ws_ping(c);

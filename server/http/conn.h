@@ -8,6 +8,8 @@
 #include <uv.h>
 
 #include "base/list.h"
+#include "base/net/output.h"
+#include "base/net/sources.h"
 #include "server/http/head.h"
 #include "server/http/request.h"
 #include "server/http/router.h"
@@ -17,19 +19,22 @@
 enum {
     HEAD_BYTES_MAX = 16 * 1024 + 1024, /* request line and headers: room for JWTs; then 431 */
     HEAD_WAIT_MS = 10 * 1000,          /* from the first byte to the blank line */
-    BODY_WAIT_MS = 60 * 1000,          /* from the blank line to the last byte, for what is not a stream */
+    BODY_WAIT_MS = 20 * 1000,          /* from the blank line to the last byte, for what is not a stream */
+    BODY_BYTES_PER_S = 8 * 1024,       /* and a second more for so many bytes that have come */
+    DISCARD_WAIT_MS = 60 * 1000,       /* for the rest of a body that is answered already */
     IDLE_WAIT_MS = 120 * 1000,         /* Go's clients keep idle connections for 90 s */
     FIRST_WAIT_MS = 20 * 1000,         /* from the connection (and its TLS handshake) to the first byte */
-    WRITE_STALL_MS = 120 * 1000,       /* a client that takes nothing for so long is cut off */
     LINGER_MS = 2 * 1000,              /* after our last byte, for the client to close first */
     WS_PING_MS = 60 * 1000,
     WS_HANGUP_MS = 80 * 1000,
     SWEEP_MS = 500,
     READ_BYTES = 16 * 1024,
+    AHEAD_NS = 1000 * 1000, /* of requests sent ahead, answered in one turn of the loop */
     HEAD_KEEP_BYTES = 1024,         /* memory kept for the next request's head */
     WRITE_BYTES_MAX = 128 * 1024,   /* one write */
     TLS_STEP_BYTES = 64 * 1024,     /* enciphered at a time */
-    CONGESTED_BYTES = 64 * 1024,    /* queued on one connection; streams pause here */
+    CONGESTED_BYTES = 64 * 1024,    /* queued on one connection; streams pause here, and reading of what they are sent */
+    GATHERED_BYTES_MAX = 256 * 1024 * 1024, /* of bodies that are not whole, of all connections; then 503 */
     DISCARD_BYTES_MAX = 256 * 1024, /* of a body nobody wants, before the connection is closed instead */
 };
 
@@ -63,9 +68,9 @@ struct http_conn {
     struct http_chunks chunks;
     struct ws_parser ws;
     uint64_t body_bytes, body_length; /* seen; announced by Content-Length */
+    size_t gathered;                  /* of the request's body, in the server's count */
     uint64_t since_ms;                /* when the phase began, or the last byte came in it */
     uint64_t begun_ms;                /* when the request's head was complete */
-    uint64_t stall_ms;                /* when the socket last took something of `out` */
     bool is_chunked, has_body_ended, is_keep_alive, knows_chunks, is_head;
     bool must_close; /* after this answer */
     bool is_paused, was_congested, is_processing, is_pinged;
@@ -74,6 +79,10 @@ struct http_conn {
     bool is_deflated; /* permessage-deflate was agreed on */
     bool is_held;     /* what is sent waits for the rest of its turn */
     bool is_frugal;   /* an idle stream: nothing is kept for later */
+    bool has_yielded;   /* requests sent ahead wait in `in` for the next turn of the loop */
+    bool is_backlogged; /* input waits in `in` until the client has read some of its answers */
+    struct output_account output; /* of what is unwritten */
+    struct source_conn source;
     char peer[64];
 };
 
@@ -91,6 +100,7 @@ struct http_server {
     size_t route_count;
     struct link conns;
     size_t conn_count;
+    uint64_t gathered; /* bytes of bodies and messages that are not whole */
     uv_timer_t sweep, stopper;
     unsigned open_handles;
     bool is_draining, is_stopping, is_destroying;
@@ -106,11 +116,15 @@ extern const size_t http_route_count;
 /* conn.c */
 int http_conn_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t size);
 struct http_conn *http_conn_new(struct http_server *s, enum http_role role, bool is_tls);
+void http_conn_evict(struct source_conn *s); /* for a connection from elsewhere */
 void http_conn_free(struct http_conn *c);
 void http_conn_flush(struct http_conn *c); /* writes what the socket takes, then what comes next */
 /* Bytes that went out at once, 0 when something waits before them. */
 size_t http_conn_write_direct(struct http_conn *c, const struct iovec *pieces, size_t count);
 void http_conn_answered(struct http_conn *c);
+void http_conn_count_output(struct http_conn *c); /* something was queued and not flushed */
+/* So much of what was answered is unread that no more input is taken; http_conn_flush goes on with it. */
+bool http_conn_is_backlogged(struct http_conn *c);
 void http_conn_kill(struct http_conn *c);
 void http_conn_gone(struct http_conn *c); /* tells the handler that still owes an answer */
 void http_conn_sweep(struct http_conn *c, uint64_t now_ms);
@@ -129,7 +143,7 @@ int http_chunk_next(struct http_chunks *p, struct slice *in, struct slice *ret_d
 /* ws.c */
 bool http_ws_upgrade(struct http_conn *c,
                      const struct http_head *head); /* true: a WebSocket now, or answered */
-void http_ws_receive(struct http_conn *c, struct slice in);
+void http_ws_receive(struct http_conn *c, struct slice *in);
 /* One message as a frame, in up to 4 pieces that borrow; room (64 bytes) is for the frame's head. */
 size_t http_ws_frame(struct http_conn *c, struct slice head, struct http_shared *shared, struct slice end,
                      uint8_t *room, struct iovec *ret_pieces);

@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/log.h"
+#include "base/log_limit.h"
 #include "base/turn.h"
 #include "server/http/conn.h"
 #include "server/http/health.h"
@@ -306,20 +306,25 @@ void http_server_adopt(struct http_server *s, int fd, bool is_tls, enum http_rol
 {
     bool is_possible = !is_tls || s->tls;
     if (s->is_stopping || !is_possible || s->conn_count >= s->options.connections_max) {
-        log_warn("an HTTP connection is refused", F_UINT("connections", s->conn_count),
+        static struct log_limit limit;
+        log_warn_limited(&limit, http_now_ms(s), "an HTTP connection is refused", F_UINT("connections", s->conn_count),
                  F_STR("why", s->is_stopping ? "stopping"
                               : !is_possible ? "TLS is not set up"
                                              : "connections_max"));
         close(fd);
         return;
     }
+    struct sockaddr_storage from = {0};
+    socklen_t size = sizeof from;
     int on = 1;
     /* A stream's small messages must not wait for acknowledgements. */
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
     if (is_tls)
         tls_context_refresh(s->tls, http_now_ms(s));
+    getpeername(fd, (struct sockaddr *)&from, &size);
     struct http_conn *c = http_conn_new(s, role, is_tls);
+    sources_enter(s->options.sources, &c->source, &from, http_conn_evict);
     lws_sock_file_fd_type descriptor = {.sockfd = fd};
     struct lws *wsi = lws_adopt_descriptor_vhost(s->vhost, LWS_ADOPT_SOCKET, descriptor, NULL, NULL);
     if (!wsi) { /* lws has closed the descriptor */

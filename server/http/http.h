@@ -10,6 +10,8 @@
 
 struct uv_loop_s;
 struct registry;
+struct output_budget;
+struct sources;
 struct http_server;
 struct http_handler;
 
@@ -29,6 +31,8 @@ struct http_options {
     const struct tls_options *tls; /* NULL = plain only; copied, with ALPN http/1.1 */
     uint64_t request_bytes_max;    /* body limit: + 512 KiB, then 413 */
     uint64_t connections_max;
+    struct sources *sources;      /* where connections are counted; NULL: nowhere */
+    struct output_budget *output; /* where what clients do not read is counted; NULL: nowhere */
     const char *cors;           /* etcd's own paths: comma-separated origins; "*" = any */
     const char *host_whitelist; /* plain HTTP only; "*" = any */
     /* Mounts: the origins of other pages that may use them; NULL and "" = none, "*" = any. The names

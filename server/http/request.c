@@ -306,17 +306,9 @@ void http_add_header(struct http_request *q, const char *name, const char *value
     buf_add_text(h, "\r\n");
 }
 
-/* Something is about to be queued: the clock of a stalled write runs from now if nothing was. */
-static void note_progress(struct http_conn *c)
-{
-    if (c->out_at == c->out.size)
-        c->stall_ms = http_now_ms(c->server);
-}
-
 static void queue_head(struct http_conn *c, int status, const char *type)
 {
     struct http_request *q = &c->request;
-    note_progress(c);
     buf_addf(&c->out, "HTTP/1.1 %d %s\r\n", status, status_text(status));
     buf_add_slice(&c->out, buf_slice(&q->headers));
     if (type)
@@ -363,6 +355,7 @@ void http_stream_open(struct http_request *q, int status, const char *type)
     if (c->is_websocket)
         return;
     q->is_stream = true;
+    sources_serve(&c->source);
     queue_head(c, status, type);
     buf_add_text(&c->out, c->knows_chunks ? "Transfer-Encoding: chunked\r\n\r\n" : "\r\n");
 }
@@ -370,14 +363,15 @@ void http_stream_open(struct http_request *q, int status, const char *type)
 /* Puts what the pieces say at the end of the queue; what the socket takes at once is not copied. */
 static void send_pieces(struct http_conn *c, struct iovec *pieces, size_t count)
 {
-    note_progress(c);
     size_t taken = http_conn_write_direct(c, pieces, count);
     for (size_t i = 0; i < count; i++) {
         size_t skip = taken < pieces[i].iov_len ? taken : pieces[i].iov_len;
         taken -= skip;
         buf_add(&c->out, (const uint8_t *)pieces[i].iov_base + skip, pieces[i].iov_len - skip);
     }
-    if (!c->is_held)
+    if (c->is_held)
+        http_conn_count_output(c);
+    else
         http_conn_flush(c);
 }
 

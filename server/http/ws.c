@@ -113,6 +113,8 @@ bool http_ws_upgrade(struct http_conn *c, const struct http_head *head)
     } else {
         answer_upgrade(c, key, head);
         c->is_websocket = q->is_websocket = true;
+        c->is_served = true;
+        sources_serve(&c->source);
         q->method = HTTP_POST;
         buf_done(&q->headers);
     }
@@ -165,8 +167,6 @@ size_t http_ws_frame(struct http_conn *c, struct slice head, struct http_shared 
 static void queue_frame(struct http_conn *c, enum ws_opcode opcode, struct slice payload)
 {
     uint8_t head[WS_HEAD_MAX];
-    if (c->out_at == c->out.size)
-        c->stall_ms = http_now_ms(c->server);
     buf_add(&c->out, head, ws_frame_head(head, opcode, payload.size));
     buf_add_slice(&c->out, payload);
 }
@@ -210,15 +210,16 @@ static uint16_t on_message(struct http_conn *c, size_t limit)
     return status;
 }
 
-void http_ws_receive(struct http_conn *c, struct slice in)
+/* Until the input ends, or the client has to read what it was answered. */
+void http_ws_receive(struct http_conn *c, struct slice *in)
 {
     size_t limit = c->request.message_bytes_max;
     uint16_t status = 0;
     if (!limit)
         limit = (size_t)c->server->options.request_bytes_max + 512 * 1024;
     c->is_pinged = false;
-    while (c->phase == CONN_REQUEST) {
-        switch (ws_parse(&c->ws, &in, &c->request.body, limit, &status)) {
+    while (c->phase == CONN_REQUEST && !http_conn_is_backlogged(c)) {
+        switch (ws_parse(&c->ws, in, &c->request.body, limit, &status)) {
         case WS_EVENT_NONE:
             return;
         case WS_EVENT_MESSAGE:
@@ -229,9 +230,7 @@ void http_ws_receive(struct http_conn *c, struct slice in)
             http_ws_close(c, status);
             break;
         case WS_EVENT_PING:
-            /* Pongs to a client that does not read would pile up. */
-            if (c->out.size - c->out_at < CONGESTED_BYTES)
-                queue_frame(c, WS_PONG, slice_of(c->ws.control, c->ws.control_size));
+            queue_frame(c, WS_PONG, slice_of(c->ws.control, c->ws.control_size));
             break;
         case WS_EVENT_PONG:
             break;
@@ -242,4 +241,6 @@ void http_ws_receive(struct http_conn *c, struct slice in)
             break;
         }
     }
+    if (c->phase != CONN_REQUEST)
+        *in = (struct slice){0}; /* nothing counts after our close */
 }

@@ -59,6 +59,7 @@ static struct kv_request *request_of(struct rpc_call *c,
     struct kv_request *r = rpc_store_request(c);
     r->done = done;
     r->on_part = NULL;
+    r->answer = NULL;
     return r;
 }
 

@@ -51,5 +51,6 @@ void rpc_unlock(struct rpc_call *c, const ProtobufCMessage *m)
     request->key = ((const V3lockpb__UnlockRequest *)m)->key;
     r->done = unlock_done;
     r->on_part = NULL;
+    r->answer = NULL;
     kv_delete_range(c->server->kv, r, request);
 }

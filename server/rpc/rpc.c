@@ -9,7 +9,7 @@
 #include <stdio.h>
 
 #include "base/clock.h"
-#include "base/log.h"
+#include "base/log_limit.h"
 #include "base/text.h"
 #include "server/auth/identity.h"
 #include "server/rpc/service.h"
@@ -271,8 +271,11 @@ static int identify(struct rpc_call *c)
         err = ERR_USER_EMPTY;
     if (!err && c->method->access == RPC_ROOT)
         err = kv_auth_check_admin(s->kv, &c->who);
-    if (err == ERR_INVALID_AUTH_TOKEN)
-        log_warn("invalid auth token", F_STR("remote", c->peer ? c->peer : ""));
+    if (err == ERR_INVALID_AUTH_TOKEN) {
+        static struct log_limit limit;
+        log_warn_limited(&limit, s->mono_ms(), "invalid auth token",
+                         F_STR("remote", c->peer ? c->peer : ""));
+    }
     if (c->method->access != RPC_EACH)
         return err;
     c->who_err = err;
@@ -510,11 +513,17 @@ bool rpc_is_congested(const struct rpc_call *c)
 }
 
 /* --- long answers, as the store makes them ----------------------------------------------------------- */
-static void gather(struct rpc_call *c, const ProtobufCMessage *part)
+static struct buf *store_answer(struct kv_request *r)
 {
-    struct buf *b = &c->gathered;
+    struct buf *b = &container_of(r, struct rpc_call, request)->gathered;
     if (b->size == 0)
         b->size = (size_t)(buf_reserve(b, RPC_FRAME_ROOM) + RPC_FRAME_ROOM - b->data);
+    return b;
+}
+
+static void gather(struct rpc_call *c, const ProtobufCMessage *part)
+{
+    struct buf *b = store_answer(&c->request);
     protobuf_c_message_pack(part, buf_reserve(b, protobuf_c_message_get_packed_size(part)));
     b->size += protobuf_c_message_get_packed_size(part);
 }
@@ -586,6 +595,7 @@ struct kv_request *rpc_store_request(struct rpc_call *c)
     c->request.done = store_done;
     c->request.has_room = has_room;
     c->request.on_part = store_part;
+    c->request.answer = store_answer;
     c->request.who = &c->who;
     return &c->request;
 }

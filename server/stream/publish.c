@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Configurations the other way: publish, as the HTTP API's PUT takes it, and applied, what a client makes of
- * what it was sent. A publish whose connection ends goes on. */
+ * what it was sent. A publish whose connection ends goes on, unless it still waits for the check of its
+ * content. */
 #include "server/stream/private.h"
 
 #include "base/text.h"
@@ -83,6 +84,7 @@ void stream_publish(struct stream_conn *c, const struct stream_frame *f)
         struct publish *p = mem_new(sizeof *p);
         p->request.done = on_done;
         p->request.who = stream_conn_author(c);
+        p->request.address = gray_address(c->who.peer);
         p->conn = c;
         p->rid = f->rid;
         p->is_checked = f->only_validate;

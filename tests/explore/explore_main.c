@@ -51,20 +51,31 @@ static uint32_t read_bits(const char *value)
     return bits;
 }
 
-/* "v3,r2": the parts of one change. */
+/* "v3,r2": the parts of one change; "leave": of none, which leaves a joint configuration. */
+static bool read_parts(const char *value, char *text, size_t size, struct raft_conf_change *ret)
+{
+    struct buf error = {0};
+    snprintf(text, size, "%s", strcmp(value, "leave") == 0 ? "" : value);
+    for (char *p = text; *p; p++)
+        if (*p == ',')
+            *p = ' ';
+    bool ok = parse_changes(text, ret, &error);
+    buf_done(&error);
+    return ok;
+}
+
 static bool read_change(struct scope *s, const char *value)
 {
     if (s->change_count == EXPLORE_CHANGES)
         return false;
-    char *text = s->change_text[s->change_count];
-    struct buf error = {0};
-    snprintf(text, sizeof s->change_text[0], "%s", value);
-    for (char *p = text; *p; p++)
-        if (*p == ',')
-            *p = ' ';
-    bool ok = parse_changes(text, &s->change[s->change_count++], &error);
-    buf_done(&error);
-    return ok;
+    uint32_t at = s->change_count++;
+    return read_parts(value, s->change_text[at], sizeof s->change_text[at], &s->change[at]);
+}
+
+static bool read_joint(struct scope *s, const char *value)
+{
+    s->joint.transition = RAFT_TRANSITION_JOINT_EXPLICIT;
+    return read_parts(value, s->joint_text, sizeof s->joint_text, &s->joint);
 }
 
 static bool read_number(struct scope *s, const char *key, const char *value)
@@ -115,6 +126,8 @@ static bool read_option(struct scope *s, char *word)
         s->learners = read_bits(value);
     else if (strcmp(word, "change") == 0)
         return read_change(s, value);
+    else if (strcmp(word, "joint") == 0)
+        return read_joint(s, value);
     else
         return read_number(s, word, value);
     return true;

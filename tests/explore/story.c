@@ -131,6 +131,12 @@ void story_print(const struct scope *scope, const struct path *path, struct buf 
         buf_add_text(out, "stabilize");
         command_end(out);
     }
+    if (scope->leader && scope->joint.count) {
+        buf_addf(out, "propose-conf-change %u transition=explicit\n%s", scope->leader, scope->joint_text);
+        command_end(out);
+        buf_add_text(out, "stabilize");
+        command_end(out);
+    }
     buf_add_text(out, "log-level info");
     command_end(out);
     for (uint32_t i = 0; i < path->count; i++) {

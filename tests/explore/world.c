@@ -420,6 +420,11 @@ struct world *world_new(const struct scope *scope)
     if (scope->leader) {
         (void)world_act(w, &(struct action){.kind = ACTION_TIMEOUT, .member = (uint8_t)(scope->leader - 1)});
         world_settle(w);
+        if (scope->joint.count) {
+            (void)!raft_propose_conf_change(w->member[scope->leader - 1]->raft, &scope->joint, false);
+            host_turn(w, scope->leader - 1);
+            world_settle(w);
+        }
         memcpy(w->budget, scope->budget, sizeof w->budget);
     }
     return w;

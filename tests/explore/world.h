@@ -52,6 +52,9 @@ struct scope {
     struct raft_conf_change change[EXPLORE_CHANGES];
     char change_text[EXPLORE_CHANGES][64];
     uint32_t change_count;
+    struct raft_conf_change
+        joint; /* begins in this joint configuration, which only a change of nothing leaves */
+    char joint_text[64];
 };
 
 /* A message, shared. */

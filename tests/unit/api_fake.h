@@ -24,6 +24,8 @@ struct barrier {
 static struct registry registry;
 static struct api *api;
 static uv_prepare_t turn_handle;
+static uv_idle_t again_handle;
+static uint64_t api_clock_step_ns; /* 0: real time; else each look at the clock takes so long */
 
 static struct {
     const char *call; /* the last one, NULL = none since it was cleared */
@@ -229,6 +231,17 @@ static void on_catalog_changed(void *arg, const struct catalog_change *change)
 
 static const struct registry_result nothing;
 
+static uint64_t api_clock(void)
+{
+    static uint64_t now_ns;
+    return api_clock_step_ns ? (now_ns += api_clock_step_ns) : clock_mono_ns();
+}
+
+static void on_again(uv_idle_t *handle)
+{
+    (void)handle;
+}
+
 static void on_turn(uv_prepare_t *handle)
 {
     (void)handle;
@@ -242,7 +255,10 @@ static void on_turn(uv_prepare_t *handle)
         mem_free(b);
         q->done(q, door.barrier_err, &nothing);
     }
-    api_turn(api);
+    if (api_turn(api))
+        uv_idle_start(&again_handle, on_again);
+    else
+        uv_idle_stop(&again_handle);
 }
 
 static void catalog_open(int64_t revision)
@@ -263,9 +279,11 @@ HELPER static int start_api(void **state)
     list_init(&registry.barriers);
     catalog_open(1);
     catalog_end(registry.catalog);
-    api = api_new(&(struct api_options){.registry = &registry, .mono_ms = clock_mono_ms});
+    api =
+        api_new(&(struct api_options){.registry = &registry, .mono_ms = clock_mono_ms, .mono_ns = api_clock});
     api_mounts(api, mounts);
     open_server(mounts, API_MOUNTS);
+    uv_idle_init(&loop, &again_handle);
     uv_prepare_init(&loop, &turn_handle);
     uv_prepare_start(&turn_handle, on_turn);
     return 0;
@@ -274,6 +292,8 @@ HELPER static int start_api(void **state)
 HELPER static int stop_api(void **state)
 {
     uv_prepare_stop(&turn_handle);
+    uv_idle_stop(&again_handle);
+    uv_close((uv_handle_t *)&again_handle, NULL);
     uv_close((uv_handle_t *)&turn_handle, NULL);
     stop_server(state);
     assert_true(list_is_empty(&registry.watches));

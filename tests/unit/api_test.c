@@ -513,7 +513,7 @@ static void test_prometheus(void **state)
         "[\n{\"targets\":[\"10.0.0.5:80\"],\"labels\":{\"__meta_cairn_namespace\":\"default\","
         "\"__meta_cairn_group\":\"default\",\"__meta_cairn_service\":\"orders\","
         "\"__meta_cairn_instance\":\"o1\",\"__meta_cairn_state\":\"up\",\"__meta_cairn_serving\":\"true\","
-        "\"__meta_cairn_zone\":\"a\",\"__meta_cairn_tags\":\",x,y,\",\"__meta_cairn_metadata_a_b\":\"1\"}}\n"
+        "\"__meta_cairn_zone\":\"a\",\"__meta_cairn_tags\":\",x,y,\",\"__meta_cairn_metadata_a_b\":\"1\"}}"
         ",{\"targets\":[\"[::1]:1\"],\"labels\":{\"__meta_cairn_namespace\":\"other\","
         "\"__meta_cairn_group\":\"g\",\"__meta_cairn_service\":\"m\",\"__meta_cairn_instance\":\"i\","
         "\"__meta_cairn_port_name\":\"http\",\"__meta_cairn_state\":\"down\","
@@ -544,6 +544,59 @@ static void test_prometheus(void **state)
     }
     EXPECT_STATUS(400, "GET", "/sd/prometheus?group=a", NULL);
     buf_done(&json);
+    done(&c);
+}
+
+/* While the answer is made in slices, everything changes: what is there all the while is there once, with all
+ * ports as of one revision. */
+static void test_prometheus_in_slices(void **state)
+{
+    (void)state;
+    enum { INSTANCES = 40, PORTS = 3 };
+    char id[20], text[200];
+    static const char form[] = "{\"host\":\"%s\",\"ports\":{\"a\":%d,\"b\":%d,\"c\":%d}}";
+    for (int i = 0; i < INSTANCES; i++) {
+        snprintf(id, sizeof id, "i%02d", i);
+        snprintf(text, sizeof text, form, "h0", 1000, 1001, 1002);
+        put("s", id, text);
+    }
+    struct client c = connect_client();
+    api_clock_step_ns = 1100000; /* two steps a turn */
+    request(&c, "GET", "/sd/prometheus", NULL, NULL);
+    unsigned turns = 0;
+    for (; !strstr(buf_text(&c.in), "0\r\n\r\n"); turns++) {
+        pump(&c);
+        assert_true(turns < 10000);
+        snprintf(id, sizeof id, "i%02u", turns % INSTANCES);
+        int port = 2000 + 10 * (int)turns;
+        snprintf(text, sizeof text, form, "h1", port, port + 1, port + 2);
+        put("s", id, text);
+        for (unsigned i = 0; turns % 3 == 0 && i < INSTANCES; i++) { /* come and go */
+            snprintf(id, sizeof id, "i%02u.5", i);
+            change(NAME_INSTANCE, "default", "default", "s", id, turns % 2 ? NULL : text);
+        }
+        snprintf(id, sizeof id, "%u", turns % 7);
+        change(NAME_INSTANCE, "default", "default", id, "x", turns % 2 ? NULL : text);
+    }
+    api_clock_step_ns = 0;
+    assert_true(turns > INSTANCES);
+    const char *at = buf_text(&c.in);
+    for (int i = 0; i < INSTANCES; i++) {
+        snprintf(id, sizeof id, "\"i%02d\"", i);
+        assert_int_equal(count(&c, id), PORTS);
+        int port = 0;
+        for (int k = 0; k < PORTS; k++) {
+            at = strstr(at, id);
+            assert_non_null(at);
+            const char *target = at;
+            while (strncmp(target, "\"targets\":[\"h", 13) != 0)
+                target--;
+            int this_port = atoi(strchr(target + 13, ':') + 1);
+            assert_true(k == 0 || this_port == port + 1);
+            port = this_port;
+            at++;
+        }
+    }
     done(&c);
 }
 
@@ -687,6 +740,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_list, start_api, stop_api),
         cmocka_unit_test_setup_teardown(test_local, start_api, stop_api),
         cmocka_unit_test_setup_teardown(test_prometheus, start_api, stop_api),
+        cmocka_unit_test_setup_teardown(test_prometheus_in_slices, start_api, stop_api),
         cmocka_unit_test_setup_teardown(test_prometheus_slow, start_api, stop_api),
         cmocka_unit_test_setup_teardown(test_openapi, start_api, stop_api),
         cmocka_unit_test(test_schemas),

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "base/json.h"
-#include "base/log.h"
+#include "base/log_limit.h"
 #include "base/mem.h"
 
 static char folder[] = "/tmp/cairn-log-XXXXXX";
@@ -209,6 +209,32 @@ static void test_threads(void **state)
     buf_done(&text);
 }
 
+/* Some lines in ten seconds, and how many there were beyond. */
+static void test_limit(void **state)
+{
+    (void)state;
+    struct log_limit l = {0};
+    uint64_t left_out = 99, written = 0;
+    for (unsigned i = 0; i < 1000; i++)
+        written += log_limit_take(&l, 5 + i, &left_out);
+    assert_int_equal(written, LOG_LIMIT_LINES);
+    assert_int_equal(left_out, 0);
+    assert_true(log_limit_take(&l, 5 + LOG_LIMIT_MS, &left_out));
+    assert_int_equal(left_out, 1000 - LOG_LIMIT_LINES);
+    assert_true(log_limit_take(&l, 6 + LOG_LIMIT_MS, &left_out));
+    assert_int_equal(left_out, 0);
+    assert_int_equal(log_open(path, 0, 0), OK);
+    for (unsigned i = 0; i < 100; i++)
+        log_warn_limited(&l, 6 + LOG_LIMIT_MS, "again", F_UINT("i", i));
+    log_warn_limited(&l, 3 * LOG_LIMIT_MS, "later", F_UINT("i", 0));
+    log_close();
+    struct buf text = read_file(path);
+    assert_non_null(strstr(buf_text(&text), "\"i\":7}"));
+    assert_null(strstr(buf_text(&text), "\"i\":8}"));
+    assert_non_null(strstr(buf_text(&text), "\"lines-left-out\":92}"));
+    buf_done(&text);
+}
+
 static void test_fatal(void **state)
 {
     (void)state;
@@ -236,6 +262,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_rotation, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_open_fails, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_threads, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_limit, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_fatal, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -177,12 +177,90 @@ static void test_time_passes(void **state)
     config_node_close(&n);
 }
 
+/* --- bounds: what goes however young -------------------------------------------------------------------- */
+
+static void open_bounded(struct config_node *n, uint64_t releases_max, uint64_t history_bytes_max)
+{
+    struct config_options options = {.releases_kept = 3,
+                                     .releases_kept_s = 86400,
+                                     .releases_max = releases_max,
+                                     .history_bytes_max = history_bytes_max};
+    config_node_open(n, &options);
+}
+
+static void publish_many(struct config_node *n, const char *name, int count, size_t size)
+{
+    struct buf text = {0};
+    for (int i = 0; i < count; i++) {
+        buf_clear(&text);
+        buf_addf(&text, "%d ", i);
+        while (text.size < size)
+            buf_add_byte(&text, 'x');
+        assert_int_equal(config_node_publish(n, name, buf_text(&text)).err, OK);
+    }
+    buf_done(&text);
+}
+
+static void test_number(void **state)
+{
+    (void)state;
+    struct config_node n = {0};
+    open_bounded(&n, 10, 0);
+    double young = metric_get(METRIC_CONFIG_OVER_BOUND);
+    config_node_publish(&n, "a", "first");
+    config_node_publish(&n, "a", "second");
+    config_node_gray(&n, "a", "r", "{\"match\":{\"zone\":[\"b\"]},\"seq\":1}");
+    publish_many(&n, "a", 100, 10);
+    wait_for(&n, "a", 11);
+    assert_true(is_there(&n, "a", 1)); /* a gray rule names it */
+    for (uint64_t seq = 93; seq <= 102; seq++)
+        assert_true(is_there(&n, "a", seq));
+    assert_true(metric_get(METRIC_CONFIG_OVER_BOUND) - young == 91);
+    publish_many(&n, "few", 10, 10);
+    wait_for_turn(&n);
+    assert_int_equal(config_node_keys(&n, CONFIG_RELEASE, "few"), 10);
+    config_node_close(&n);
+}
+
+static bool is_within(void *arg)
+{
+    struct wanted *w = arg;
+    return config_node_keys(w->n, CONFIG_RELEASE, w->name) <= w->releases;
+}
+
+static void test_bytes(void **state)
+{
+    (void)state;
+    struct config_node n = {0};
+    open_bounded(&n, 0, 20000);
+    publish_many(&n, "a", 100, 1000); /* 1,3xx bytes each as a document */
+    publish_many(&n, "few", 10, 1000);
+    publish_many(&n, "large", 5, 30000); /* the newest three stay */
+    wait_for(&n, "large", 3);
+    one_node_run(&n.node, is_within, &(struct wanted){&n, "a", 16});
+    wait_for_turn(&n);
+    size_t left = config_node_keys(&n, CONFIG_RELEASE, "a");
+    assert_in_range(left, 13, 16);
+    assert_int_equal(config_node_keys(&n, CONFIG_RELEASE, "few"), 10);
+    /* It goes on: what comes later is counted too, and collected soon, not within the minute. */
+    publish_many(&n, "a", 5, 1001);
+    wait_for(&n, "a", left);
+    assert_true(is_there(&n, "a", 105));
+    assert_int_equal(config_node_rollback(&n, "a", 104).err, OK);
+    config_node_close(&n);
+}
+
 int main(void)
 {
 #define WITH(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
     const struct CMUnitTest tests[] = {
-        WITH(test_number_and_age),          WITH(test_few), WITH(test_many), WITH(test_deleted),
+        WITH(test_number_and_age),
+        WITH(test_few),
+        WITH(test_many),
+        WITH(test_deleted),
         cmocka_unit_test(test_time_passes),
+        cmocka_unit_test(test_number),
+        cmocka_unit_test(test_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

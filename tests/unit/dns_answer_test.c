@@ -758,6 +758,47 @@ static void limited(void **state)
     dns_world_free(w);
 }
 
+/* What was chosen for the question before is not what is told after a change, nor to another tag. */
+static void large_services_change(void **state)
+{
+    (void)state;
+    enum { INSTANCES = 100 };
+    struct dns_world *w = dns_world_new();
+    struct asking how = {.is_tcp = true};
+    struct dns_result result;
+    char key[80], value[80], text[40];
+    for (int i = 0; i < INSTANCES; i++) {
+        snprintf(key, sizeof key, "default/default/big/i%d", i);
+        snprintf(value, sizeof value, "{\"host\":\"10.20.0.%d\",\"port\":1,\"tags\":[\"t%d\"]}", i, i % 2);
+        dns_world_put(w, NAME_INSTANCE, key, value);
+    }
+    for (int i = 0; i < INSTANCES; i++) {
+        for (int again = 0; again < 2; again++) {
+            char *got = in_words(answer, ask(w, "big.svc.cairn", DNS_A, how, answer, &result));
+            for (int k = 0; k < INSTANCES; k++) {
+                snprintf(text, sizeof text, " IN A 10.20.0.%d", k);
+                const char *at = strstr(got, text);
+                while (at && at[strlen(text)] != ' ' &&
+                       at[strlen(text)] != 0) /* 10.20.0.1 is not 10.20.0.10 */
+                    at = strstr(at + 1, text);
+                if (k < i)
+                    assert_null(at);
+                else if (INSTANCES - i <= 60)
+                    assert_non_null(at);
+            }
+            mem_free(got);
+            got = in_words(answer, ask(w, "t1.big.svc.cairn", DNS_A, how, answer, &result));
+            assert_null(strstr(got, "10.20.0.0 "));
+            mem_free(got);
+        }
+        snprintf(key, sizeof key, "default/default/big/i%d", i);
+        dns_world_put(w, NAME_INSTANCE, key, NULL);
+    }
+    expect(w, "big.svc.cairn", DNS_A, how,
+           "NXDOMAIN aa # N | cairn. 5 IN SOA ns.cairn. hostmaster.cairn. 226 3600 600 86400 5");
+    dns_world_free(w);
+}
+
 static void zones(void **state)
 {
     (void)state;
@@ -790,6 +831,7 @@ int main(void)
         cmocka_unit_test(cookies),
         cmocka_unit_test(options),
         cmocka_unit_test(limited),
+        cmocka_unit_test(large_services_change),
         cmocka_unit_test(zones),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "server/dns/dns_answer.h"
+#include "server/dns/dns_choice.h"
 
 struct dns_world {
     struct catalog *catalog;
@@ -14,6 +15,7 @@ struct dns_world {
     struct dns_zone zone;
     struct dns_cookie_secrets secrets;
     struct dns_view view;
+    struct dns_choices choices;
     struct arena arena;
     int64_t revision;
 };
@@ -92,8 +94,11 @@ static inline struct dns_world *dns_world_new(void)
         return NULL;
     dns_zone_add_server(&w->zone, &server);
     dns_cookie_set_secret(&w->secrets, (const uint8_t *)"0123456789abcdef", 1);
-    w->view =
-        (struct dns_view){.zone = &w->zone, .catalog = w->catalog, .index = w->index, .secrets = &w->secrets};
+    w->view = (struct dns_view){.zone = &w->zone,
+                                .catalog = w->catalog,
+                                .index = w->index,
+                                .choices = &w->choices,
+                                .secrets = &w->secrets};
     return w;
 }
 
@@ -109,6 +114,7 @@ static inline size_t dns_world_answer(struct dns_world *w, struct dns_request re
 
 static inline void dns_world_free(struct dns_world *w)
 {
+    dns_choices_done(&w->choices);
     dns_index_free(w->index);
     catalog_free(w->catalog);
     arena_done(&w->arena);

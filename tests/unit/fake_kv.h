@@ -82,6 +82,7 @@ struct kv {
     const char *alice_has_lost;     /* the first letter of keys that she may not read or write any more */
     bool is_auth_on, is_late_known; /* the token "late" is waited for until then */
     const char *password_hash;      /* of each user; NULL: there is none */
+    int password_err;               /* or this */
     struct arena arena;
 };
 
@@ -607,6 +608,8 @@ int kv_auth_password(const struct kv *kv, const char *user, struct slice *ret_ha
 {
     (void)user;
     *ret_hash = slice_text(kv->password_hash ? kv->password_hash : "");
+    if (kv->password_err)
+        return kv->password_err;
     return kv->password_hash ? OK : ERR_AUTH_FAILED;
 }
 

@@ -143,6 +143,8 @@ struct fixture {
     struct rpc_server rpc;
     struct grpc_options options;
     struct grpc_server *server;
+    struct sources sources;      /* the same */
+    struct output_budget output; /* without limits, unless a test sets them */
     int fd;
     nghttp2_session *client;
     struct reply replies[ANSWERS]; /* of stream 2i + 1 */
@@ -268,6 +270,10 @@ static int setup_with(void **state, struct grpc_options options, bool is_tls, bo
     f->options = options;
     f->options.loop = &f->loop;
     f->options.rpc = &f->rpc;
+    f->options.output = &f->output;
+    f->options.sources = &f->sources;
+    sources_init(&f->sources, 0, 0, 0);
+    output_budget_init(&f->output, 0, 0);
     f->server = grpc_server_new(&f->options);
     for (size_t i = 0; i < ANSWERS; i++)
         f->replies[i].grpc_status = -1;
@@ -314,6 +320,10 @@ static int teardown(void **state)
     uv_run(&f->loop, UV_RUN_DEFAULT);
     assert_true(f->is_stopped);
     assert_int_equal(0, uv_loop_close(&f->loop));
+    assert_int_equal(0, f->output.bytes);
+    output_budget_done(&f->output);
+    assert_int_equal(0, f->sources.count);
+    sources_done(&f->sources);
     nghttp2_session_del(f->client);
     tls_free(f->tls);
     tls_context_free(f->server_tls);

@@ -183,6 +183,65 @@ static void test_deaf_client(void **state)
     assert_int_equal(0, only_conn(f)->partial_bytes);
 }
 
+/* What a deaf client holds counts, with what libuv has of it; it is ended when that is too much, and finds
+ * out why if it reads again. */
+static void test_cut_off(void **state)
+{
+    struct fixture *f = *state;
+    UNTIL(f, only_conn(f)->is_greeted);
+    struct body b[8] = {0};
+    f->is_deaf = true;
+    nghttp2_session_set_local_window_size(f->client, 0, 0, 1 << 30);
+    for (int i = 0; i < 8; i++) {
+        frame(&b[i], 0, 1, 1);
+        request(f, "/test.T/Big", &b[i], NULL, NULL);
+    }
+    for (int i = 0; i < 300; i++)
+        turn(f);
+    uint64_t now = server_now(f->server);
+    assert_true(f->output.bytes > 4 << 20);
+    assert_true(only_conn(f)->write_left > 100000);
+    assert_int_equal(only_conn(f)->queued + only_conn(f)->write_left, f->output.bytes);
+    f->output.bytes_max = f->output.bytes;
+    (void)output_budget_turn(&f->output, now + 2000);
+    assert_int_equal(0, f->output.closed[OUTPUT_TOTAL]);
+    f->output.bytes_max = 1 << 20;
+    (void)output_budget_turn(&f->output, now + 3000);
+    assert_int_equal(1, f->output.closed[OUTPUT_TOTAL]);
+    assert_int_equal(0, only_conn(f)->queued);
+    assert_int_equal(0, only_conn(f)->call_count);
+    f->is_deaf = false;
+    UNTIL(f, f->goaways);
+    assert_int_equal(H2_ENHANCE_YOUR_CALM, f->goaway_code);
+    assert_string_equal("too many unread bytes", f->goaway_text);
+    UNTIL(f, f->is_gone);
+    for (int i = 0; i < 8; i++)
+        body_done(&b[i]);
+}
+
+static void test_stalled(void **state)
+{
+    struct fixture *f = *state;
+    UNTIL(f, only_conn(f)->is_greeted);
+    struct body b[4] = {0};
+    f->is_deaf = true;
+    nghttp2_session_set_local_window_size(f->client, 0, 0, 1 << 30);
+    for (int i = 0; i < 4; i++) {
+        frame(&b[i], 0, 1, 1);
+        request(f, "/test.T/Big", &b[i], NULL, NULL);
+    }
+    for (int i = 0; i < 300; i++)
+        turn(f);
+    f->output.stall_ms = 60000;
+    (void)output_budget_turn(&f->output, server_now(f->server) + 50000);
+    assert_int_equal(1, grpc_server_connections(f->server));
+    (void)output_budget_turn(&f->output, server_now(f->server) + 70000);
+    assert_int_equal(1, f->output.closed[OUTPUT_STALLED]);
+    UNTIL(f, grpc_server_connections(f->server) == 0);
+    for (int i = 0; i < 4; i++)
+        body_done(&b[i]);
+}
+
 /* One huge answer that is read slowly holds nobody back. */
 static void test_slow_reader_may_put(void **state)
 {
@@ -463,6 +522,31 @@ static void test_garbage(void **state)
     UNTIL(f, grpc_server_connections(f->server) == 0 || f->is_gone);
 }
 
+/* A source's connections that have asked nothing make room for each other. */
+static void test_sources(void **state)
+{
+    struct fixture *f = *state;
+    int fds[4][2];
+    char bytes[256];
+    f->sources.source_opening_max = 2;
+    assert_echo(call(f, "/test.T/Echo", 5, NULL, NULL), 5);
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(0, socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds[i]));
+        grpc_server_adopt(f->server, fds[i][1], NULL);
+        turn(f);
+    }
+    assert_int_equal(2, f->sources.evicted_opening);
+    assert_int_equal(3, grpc_server_connections(f->server));
+    for (int i = 0; i < 4; i++) {
+        while (recv(fds[i][0], bytes, sizeof bytes, 0) > 0) /* our SETTINGS */
+            ;
+        assert_int_equal(i < 2 ? 0 : -1, recv(fds[i][0], bytes, 1, 0));
+        close(fds[i][0]);
+    }
+    assert_echo(call(f, "/test.T/Echo", 5, NULL, NULL), 5);
+    UNTIL(f, grpc_server_connections(f->server) == 1);
+}
+
 static void test_connection_limit(void **state)
 {
     struct fixture *f = *state;
@@ -507,6 +591,8 @@ int main(void)
         TEST(test_bidi),
         TEST(test_stream_congestion),
         TEST(test_deaf_client),
+        TEST(test_cut_off),
+        TEST(test_stalled),
         cmocka_unit_test_setup_teardown(test_slow_reader_may_put, setup_lazy, teardown),
         TEST(test_partial_limit),
         TEST(test_running_limit),
@@ -522,6 +608,7 @@ int main(void)
         TEST(test_table_size_change),
         TEST(test_garbage),
         TEST(test_connection_limit),
+        TEST(test_sources),
         TEST(test_stop_cancels),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

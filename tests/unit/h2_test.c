@@ -420,6 +420,68 @@ static void test_reset_flood(void **state)
     wire_close(&w);
 }
 
+/* Frames that ask for nothing: a client may send some, and then is told to be calm. */
+static void test_idle_frames(void **state)
+{
+    static const struct {
+        const char *name;
+        uint8_t type, flags;
+        uint32_t stream_id; /* 1: a call that runs, 3: one that has ended */
+        const char *payload;
+        size_t size;
+    } floods[] = {
+        {"SETTINGS", FRAME_SETTINGS, 0, 0, P("")},
+        {"acknowledged SETTINGS", FRAME_SETTINGS, FRAME_ACK, 0, P("")},
+        {"answered PINGs", FRAME_PING, FRAME_ACK, 0, P("12345678")},
+        {"PRIORITY", FRAME_PRIORITY, 0, 1, P("\0\0\0\0\x10")},
+        {"empty DATA", FRAME_DATA, 0, 1, P("")},
+        {"trailers of an ended stream", FRAME_HEADERS, FRAME_END_HEADERS, 3, P("")},
+        {"frames nobody knows", 0x77, 0, 1, P("")},
+    };
+    for (size_t i = 0; i < sizeof floods / sizeof *floods; i++) {
+        struct wire w;
+        unsigned sent = 0;
+        wire_open(&w, *state);
+        add_request(&w, 1, "/test.T/Slow");
+        add_request(&w, 3, PATH_ECHO);
+        add(&w, FRAME_DATA, FRAME_END_STREAM, 3, MESSAGE3, sizeof MESSAGE3 - 1);
+        feed(&w, 1 << 20);
+        for (; sent < 3 * IDLE_FRAME_BURST && w.goaway == -1; sent += 100) {
+            for (int n = 0; n < 100; n++)
+                add(&w, floods[i].type, floods[i].flags, floods[i].stream_id, floods[i].payload,
+                    floods[i].size);
+            feed(&w, 1 << 20);
+        }
+        if (w.goaway != H2_ENHANCE_YOUR_CALM || sent < IDLE_FRAME_BURST)
+            fail_msg("%s: after %u frames: %d", floods[i].name, sent, w.goaway);
+        wire_close(&w);
+    }
+}
+
+/* A change of the windows of many calls is work: it costs by their number. */
+static void test_window_settings(void **state)
+{
+    enum { CALLS = 2000 };
+    struct wire w;
+    unsigned changes = 0;
+    wire_open(&w, *state);
+    for (uint32_t i = 0; i < CALLS; i++)
+        add_request(&w, 2 * i + 1, "/test.T/Slow");
+    feed(&w, 1 << 20);
+    for (; changes < 10000 && w.goaway == -1; changes++) {
+        if (changes % 2)
+            ADD(&w, FRAME_SETTINGS, 0, 0, "\0\4\0\0\0\0\0\4\0\1\0\0"); /* the second one counts */
+        else
+            ADD(&w, FRAME_SETTINGS, 0, 0, "\0\4\0\2\0\0");
+        feed(&w, 1 << 20);
+        if (w.goaway == -1)
+            assert_int_equal(changes % 2 ? 0x10000 : 0x20000, h2_find(w.conn, 1)->window);
+    }
+    assert_int_equal(H2_ENHANCE_YOUR_CALM, w.goaway);
+    assert_true(changes >= 10 && changes < 1000);
+    wire_close(&w);
+}
+
 static void test_streams_limit(void **state)
 {
     struct fixture *f = *state;
@@ -491,6 +553,8 @@ int main(void)
         TEST(test_windows_out),
         TEST(test_windows_in),
         TEST(test_reset_flood),
+        TEST(test_idle_frames),
+        TEST(test_window_settings),
         TEST(test_streams_limit),
         TEST(test_unread_acks),
         TEST(test_leaving),

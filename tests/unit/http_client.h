@@ -18,6 +18,8 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "base/net/output.h"
+#include "base/net/sources.h"
 #include "base/text.h"
 
 #define HELPER __attribute__((unused))
@@ -31,6 +33,8 @@ static struct http_server *server;
 static struct rpc_server rpc_server;
 static struct http_options options;
 static bool is_stopped;
+static struct sources sources;      /* the same */
+static struct output_budget output; /* without limits, unless a test sets them */
 
 HELPER static void on_stopped(void *arg)
 {
@@ -51,12 +55,16 @@ HELPER static void open_server(const struct http_mount *mounts, size_t mount_cou
 {
     char error[256] = "";
     uv_loop_init(&loop);
+    output_budget_init(&output, 0, 0);
+    sources_init(&sources, 0, 0, 0);
     rpc_server = (struct rpc_server){.mono_ms = clock_mono_ms};
     options = (struct http_options){
         .loop = &loop,
         .rpc = &rpc_server,
         .request_bytes_max = 64 * 1024,
         .connections_max = 200,
+        .output = &output,
+        .sources = &sources,
         .enable_gateway = true,
         .server_version = "3.7.1",
         .cluster_version = "3.7.0",
@@ -78,6 +86,10 @@ HELPER static int stop_server(void **state)
     assert_true(is_stopped);
     uv_run(&loop, UV_RUN_NOWAIT);
     assert_int_equal(uv_loop_close(&loop), 0);
+    assert_int_equal(output.bytes, 0);
+    output_budget_done(&output);
+    assert_int_equal(sources.count, 0);
+    sources_done(&sources);
     return 0;
 }
 

@@ -71,6 +71,128 @@ static void test_slow_reader(void **state)
     done(&c);
 }
 
+/* --- clients that read nothing ------------------------------ */
+
+/* Sends this again and again and reads nothing, until it is not taken any more. Returns how many times; the
+ * most bytes that waited for the client meanwhile. */
+static size_t blast(struct client *c, const void *bytes, size_t size, size_t times, uint64_t *ret_most)
+{
+    size_t sent = 0, at = 0;
+    for (unsigned idle = 0; idle < 300 && sent < times;) {
+        ssize_t n = send(c->fd, (const uint8_t *)bytes + at, size - at, MSG_NOSIGNAL);
+        at += n > 0 ? (size_t)n : 0;
+        if (at == size) {
+            sent++;
+            at = 0;
+        }
+        if (n > 0 && sent % 256) {
+            idle = 0;
+            continue;
+        }
+        idle += n <= 0;
+        uv_run(&loop, UV_RUN_NOWAIT);
+        *ret_most = output.bytes > *ret_most ? output.bytes : *ret_most;
+        if (n <= 0)
+            usleep(300);
+    }
+    if (at)
+        send_bytes(c, (const uint8_t *)bytes + at, size - at); /* reads */
+    return sent + (at > 0);
+}
+
+static void upgrade(struct client *c, const char *path, const char *headers);
+
+static void test_unread_answers(void **state)
+{
+    (void)state;
+    enum { TIMES = 300000, LITTLE = 32768 };
+    /* 64 KiB, and what one read of input was answered. */
+    const uint64_t most_allowed = 1 << 20;
+    static const struct {
+        const char *name, *path, *begin, *again, *answer;
+        size_t again_size;
+    } floods[] = {
+#define NINE    "ppppppppp"
+#define NINETY  NINE NINE NINE NINE NINE NINE NINE NINE NINE NINE
+#define AGAIN(text) .again = text, .again_size = sizeof(text) - 1
+        {"pings", "/v3/watch", NULL, AGAIN("\x89\xda\0\0\0\0" NINETY), .answer = "\x8a\x5a" NINETY},
+        {"messages", "/v3/watch", NULL, AGAIN("\x81\x97\0\0\0\0{\"progress_request\":{}}"),
+         .answer = "\"watch_id\""},
+        {"a body in pieces", NULL,
+         "POST /v3/watch HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n",
+         AGAIN("17\r\n{\"progress_request\":{}}\r\n"), .answer = "\"watch_id\""},
+        {"requests", NULL, "", AGAIN("GET /version HTTP/1.1\r\nHost: x\r\n\r\n"), .answer = "etcdserver\":"},
+    };
+    for (size_t i = 0; i < sizeof floods / sizeof *floods; i++) {
+        struct client c = connect_client();
+        int little = LITTLE;
+        uint64_t most = 0;
+        setsockopt(c.fd, SOL_SOCKET, SO_RCVBUF, &little, sizeof little);
+        if (floods[i].path) {
+            upgrade(&c, floods[i].path, "");
+            expect(&c, "101 Switching");
+        } else {
+            send_text(&c, floods[i].begin);
+        }
+        buf_clear(&c.in);
+        size_t sent = blast(&c, floods[i].again, floods[i].again_size, TIMES, &most);
+        if (sent == TIMES || most > most_allowed)
+            fail_msg("%s: %zu were taken, %llu bytes waited", floods[i].name, sent, (unsigned long long)most);
+        assert_false(c.is_closed);
+        expect_times(&c, floods[i].answer, (unsigned)sent); /* it reads at last: nothing was lost */
+        assert_int_equal(output.bytes, 0);
+        done(&c);
+    }
+}
+
+static void expect_connections(size_t count)
+{
+    uint64_t end = clock_mono_ms() + WAIT_MS;
+    while (http_server_connections(server) != count && clock_mono_ms() < end)
+        uv_run(&loop, UV_RUN_NOWAIT);
+    assert_int_equal(http_server_connections(server), count);
+}
+
+/* The total is exceeded: the client that holds the most is closed, and nobody else. */
+static void test_total_of_output(void **state)
+{
+    (void)state;
+    struct client reader = connect_client(), most = connect_client(), less = connect_client();
+    const char *request = "POST /v3/maintenance/snapshot HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}";
+    int little = 32768;
+    uint64_t ignored = 0;
+    setsockopt(most.fd, SOL_SOCKET, SO_RCVBUF, &little, sizeof little);
+    setsockopt(less.fd, SOL_SOCKET, SO_RCVBUF, &little, sizeof little);
+    upgrade(&less, "/v3/watch", "");
+    expect(&less, "101 Switching");
+    (void)blast(&less, "\x89\xda\0\0\0\0" NINETY, 96, 300000, &ignored);
+    uint64_t before = output.bytes;
+    assert_true(before >= 64 * 1024);
+    rpc.flood = 600;
+    send_text(&most, request);
+    for (int i = 0; i < 200; i++) {
+        uv_run(&loop, UV_RUN_NOWAIT);
+        usleep(300);
+    }
+    assert_true(output.bytes > 2 * before);
+    output.bytes_max = before;
+    (void)output_budget_turn(&output, clock_mono_ms() + 2000); /* not its first second */
+    assert_int_equal(output.closed[OUTPUT_TOTAL], 1);
+    assert_int_equal(output.bytes, before);
+    expect_connections(2);
+    post(&reader, "/v3/kv/put", "{\"key\":\"YQ==\"}");
+    expect(&reader, "{\"header\":{}}");
+    assert_false(less.is_closed);
+    output.stall_ms = 1000; /* and the other one for reading nothing */
+    (void)output_budget_turn(&output, clock_mono_ms() + 2000);
+    assert_int_equal(output.closed[OUTPUT_STALLED], 1);
+    assert_int_equal(output.bytes, 0);
+    expect_connections(1);
+    done(&reader);
+    done(&most);
+    done(&less);
+}
+
 /* --- WebSockets ---------------------------------------- */
 
 static void upgrade(struct client *c, const char *path, const char *headers)
@@ -428,6 +550,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_streams),
         TEST(test_slow_reader),
+        TEST(test_unread_answers),
+        TEST(test_total_of_output),
         TEST(test_websocket),
         TEST(test_websocket_access),
         TEST(test_websocket_limits),

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The HTTP server: pages, gateway, health, access, framing, limits, pipelining. */
+#include "server/http/conn.h"
 #include "tests/unit/http_fake.h"
 
 /* --- plain requests ----------------------------------------------------------------------------------------
@@ -357,6 +358,137 @@ static void test_client_gone(void **state)
     assert_int_equal(http_server_connections(server), 0);
 }
 
+/* --- clients that open slowly ------------------------------------------------------------------------------
+ */
+
+static uint64_t skipped_ms;
+
+static uint64_t fake_ms(void)
+{
+    return clock_mono_ms() + skipped_ms;
+}
+
+/* So much time passes, and the server looks at its connections. */
+static void pass(struct client *c, uint64_t ms)
+{
+    skipped_ms += ms;
+    turn(c, 2 * 500 + 100);
+}
+
+static void test_slow_opening(void **state)
+{
+    (void)state;
+    enum { SILENT, BLANK, HEAD, BODY, FAST, KINDS };
+    struct client c[KINDS];
+    rpc_server.mono_ms = fake_ms;
+    for (int i = 0; i < KINDS; i++)
+        c[i] = connect_client();
+    const char *head = "POST /v3/kv/put HTTP/1.1\r\nHost: x\r\nContent-Length: 190000\r\n\r\n";
+    static const char piece[60000] = "{";
+    send_text(&c[BODY], head);
+    send_text(&c[FAST], head);
+    send_text(&c[BLANK], "\r\n");
+    send_text(&c[HEAD], "GET /");
+    for (int i = 0; i < 3; i++) { /* 5 s each */
+        pass(&c[BLANK], 4000);
+        send_text(&c[BLANK], "\r\n");
+        send_text(&c[HEAD], "x");
+        send_text(&c[BODY], "{");
+        send_bytes(&c[FAST], piece, sizeof piece);
+        turn(&c[HEAD], 20);
+    }
+    expect_closed(&c[HEAD]); /* the 10 s are of the whole head */
+    assert_false(c[BLANK].is_closed);
+    for (int i = 0; i < 6 && !c[BLANK].is_closed; i++) {
+        pass(&c[BLANK], 2500);
+        send_text(&c[BLANK], "\r\n");
+    }
+    assert_true(c[BLANK].is_closed); /* blank lines are no beginning */
+    expect_closed(&c[SILENT]);
+    expect_closed(&c[BODY]); /* a byte now and then */
+    turn(&c[FAST], 10);
+    assert_false(c[FAST].is_closed);
+    send_bytes(&c[FAST], piece, 10000); /* all of it at last */
+    expect(&c[FAST], "HTTP/1.1 400");
+    for (int i = 0; i < KINDS; i++)
+        done(&c[i]);
+}
+
+/* A source's silent connections make room for each other; one that has asked something stays. */
+static void test_sources(void **state)
+{
+    (void)state;
+    struct client c[6];
+    sources.source_opening_max = 3;
+    c[0] = connect_client();
+    send_text(&c[0], "GET /version HTTP/1.1\r\nHost: x\r\n\r\n");
+    expect(&c[0], "etcdserver\":");
+    assert_int_equal(sources.opening, 0);
+    c[1] = connect_client();
+    send_text(&c[1], "POST /v3/lock/lock HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}");
+    turn(&c[1], 20); /* it waits for its first answer */
+    for (int i = 2; i < 6; i++) {
+        c[i] = connect_client();
+        send_text(&c[i], "GET /ver");
+        turn(&c[i], 5);
+    }
+    expect_closed(&c[2]);
+    for (int i = 3; i < 6; i++) {
+        turn(&c[i], 5);
+        assert_false(c[i].is_closed);
+    }
+    assert_int_equal(sources.evicted_opening, 1);
+    assert_int_equal(sources.count, 5);
+    post(&c[0], "/v3/kv/put", "{\"key\":\"YQ==\"}");
+    expect(&c[0], "{\"header\":{}}");
+    for (int i = 0; i < 6; i++)
+        done(&c[i]);
+}
+
+/* Requests that are sent ahead are answered over several turns of the loop, all of them, in order. */
+static void test_sent_ahead(void **state)
+{
+    (void)state;
+    enum { COUNT = 200 };
+    struct client c = connect_client();
+    struct buf text = {0};
+    for (unsigned i = 0; i < COUNT; i++)
+        buf_addf(&text, "GET /metrics?%u HTTP/1.1\r\nHost: x\r\n\r\n", i);
+    assert_true(text.size < READ_BYTES); /* one read */
+    send_bytes(&c, text.data, text.size);
+    unsigned yields = 0;
+    size_t from = 0;
+    uint64_t end = clock_mono_ms() + WAIT_MS;
+    for (unsigned seen = 0; seen < COUNT && clock_mono_ms() < end;) {
+        pump(&c);
+        yields += container_of(server->conns.next, struct http_conn, link)->has_yielded;
+        seen += count_on(&c, "HTTP/1.1 200 OK", &from);
+    }
+    assert_true(yields > 0);
+    post(&c, "/v3/kv/put", "{\"key\":\"YQ==\"}");
+    expect(&c, "{\"header\":{}}");
+    buf_done(&text);
+    done(&c);
+}
+
+/* Bodies that are not whole are bounded in all. */
+static void test_gathered(void **state)
+{
+    (void)state;
+    struct client c[2] = {connect_client(), connect_client()};
+    const char *head = "POST /v3/kv/put HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{";
+    send_text(&c[0], head);
+    turn(&c[0], 20);
+    assert_int_equal(server->gathered, 1);
+    server->gathered += GATHERED_BYTES_MAX - 1; /* of others */
+    send_text(&c[1], head);
+    expect(&c[1], "HTTP/1.1 503 Service Unavailable");
+    server->gathered -= GATHERED_BYTES_MAX - 1;
+    done(&c[1]);
+    done(&c[0]);
+    assert_int_equal(server->gathered, 0);
+}
+
 int main(void)
 {
     signal(SIGPIPE, SIG_IGN);
@@ -366,6 +498,7 @@ int main(void)
         TEST(test_unary),    TEST(test_pages),      TEST(test_health),
         TEST(test_metadata), TEST(test_access),     TEST(test_framing),
         TEST(test_big_body), TEST(test_pipelining), TEST(test_client_gone),
+        TEST(test_sent_ahead), TEST(test_sources),  TEST(test_gathered),   TEST(test_slow_opening),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

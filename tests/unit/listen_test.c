@@ -21,6 +21,7 @@
 #include <uv.h>
 
 #include "base/clock.h"
+#include "base/net/sources.h"
 #include "base/net/tls.h"
 #include "server/alpn.h"
 #include "server/listen.h"
@@ -90,14 +91,22 @@ static void open_listener(struct fixture *f)
     if (listener_open(&f->options, f->error, sizeof f->error, &f->listener) != 0)
         fail_msg("%s", f->error);
 }
-static int dial(struct fixture *f)
+/* From an address of this machine. */
+static int dial_from(struct fixture *f, const char *source)
 {
+    struct sockaddr_in from = {.sin_family = AF_INET};
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     a.sin_port = htons((uint16_t)listener_port(f->listener));
     int fd = socket(AF_INET, SOCK_STREAM, 0), on = 1;
+    inet_pton(AF_INET, source, &from.sin_addr);
+    assert_int_equal(0, bind(fd, (struct sockaddr *)&from, sizeof from));
     assert_int_equal(0, connect(fd, (struct sockaddr *)&a, sizeof a));
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     return fd;
+}
+static int dial(struct fixture *f)
+{
+    return dial_from(f, "127.0.0.1");
 }
 static void run_ms(struct fixture *f, uint64_t ms)
 {
@@ -348,6 +357,62 @@ static void test_guest_limit(void **state)
         close(fds[i]);
 }
 
+/* One source that opens and says nothing loses its own; those of others stay, and what is handed over is not
+ * counted here any more. */
+static void test_sources(void **state)
+{
+    struct fixture *f = *state;
+    struct sources sources;
+    sources_init(&sources, 100, 3, 100);
+    f->options.sources = &sources;
+    open_listener(f);
+    int honest = dial(f), fds[5];
+    run_ms(f, 10);
+    for (int i = 0; i < 5; i++) {
+        fds[i] = dial_from(f, "127.0.0.66");
+        run_ms(f, 10);
+    }
+    assert_int_equal(4, sources.opening);
+    assert_true(is_closed(fds[0]));
+    assert_true(is_closed(fds[1]));
+    for (int i = 2; i < 5; i++)
+        assert_false(is_closed(fds[i]));
+    say(honest, preface, 24);
+    AWAIT(f, 1, got.grpc);
+    assert_int_equal(3, sources.count);
+    close(honest);
+    for (int i = 0; i < 5; i++)
+        close(fds[i]);
+    AWAIT(f, 0, sources.count);
+    sources_done(&sources);
+}
+
+/* Many ClientHellos at once begin a few at a time: the loop turns between them. */
+static void test_handshakes(void **state)
+{
+    enum { COUNT = 20, AT_ONCE = 2 };
+    struct fixture *f = *state;
+    f->options.tls = server_tls(f);
+    f->options.url = "https://127.0.0.1:0";
+    open_listener(f);
+    struct buf b = hello("h2");
+    int fds[COUNT];
+    for (int i = 0; i < COUNT; i++) {
+        fds[i] = dial(f);
+        say(fds[i], b.data, b.size);
+    }
+    uint64_t end = clock_mono_ms() + 60000;
+    for (unsigned before = 0; got.grpc_tls < COUNT && clock_mono_ms() < end; before = got.grpc_tls) {
+        uv_run(&f->loop, UV_RUN_NOWAIT);
+        assert_true(got.grpc_tls - before <= AT_ONCE);
+    }
+    assert_int_equal(COUNT, got.grpc_tls);
+    for (int i = 0; i < COUNT; i++)
+        close(fds[i]);
+    buf_done(&b);
+    tls_context_free(f->options.tls);
+}
+
 static void test_out_of_descriptors(void **state)
 {
     struct fixture *f = *state;
@@ -468,6 +533,7 @@ int main(void)
         TEST(test_plain),   TEST(test_split_preface), TEST(test_no_spin),
         TEST(test_tls),     TEST(test_tls_on_plain),  TEST(test_serves),
         TEST(test_silence), TEST(test_guest_limit),   TEST(test_out_of_descriptors),
+        TEST(test_sources), TEST(test_handshakes),
         TEST(test_unix),    TEST(test_bad_urls),      cmocka_unit_test(test_alpn),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -30,7 +30,7 @@ struct world {
     bool is_closed;
 };
 
-static void on_apply(void *arg, const struct raft_entry *e)
+static bool on_apply(void *arg, const struct raft_entry *e)
 {
     struct world *w = arg;
     assert_int_equal(e->index, w->applied + 1);
@@ -42,6 +42,7 @@ static void on_apply(void *arg, const struct raft_entry *e)
     if (w->numbers[e->index])
         assert_int_equal(number, w->numbers[e->index]);
     w->numbers[e->index] = number;
+    return true;
 }
 
 static void on_read(void *arg, uint64_t id, uint64_t index)

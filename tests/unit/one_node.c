@@ -74,6 +74,7 @@ void one_node_open(struct one_node *n)
         .snapshot_catchup_entries = 100,
         .request_bytes_max = 1572864,
         .txn_ops_max = n->txn_ops_max ? n->txn_ops_max : 128,
+        .quota_bytes = n->quota_bytes,
         .commit_interval_ms = 100,
         .commit_ops = 10000,
         .compaction_batch = 1000,

@@ -8,6 +8,7 @@
 #include <uv.h>
 
 #include "base/log.h"
+#include "base/metric.h"
 #include "proto/election.pb-c.h"
 #include "proto/lock.pb-c.h"
 #include "server/auth/guard.h"
@@ -538,6 +539,30 @@ static void a_flood_of_logins_delays_itself(void **state)
     }
 }
 
+/* A name that nobody has, and a user without a password: something is compared for them as well, of the same
+ * cost, so that the time of an answer does not tell who exists. */
+static void unknown_users_cost_as_much(void **state)
+{
+    (void)state;
+    static const int errors[] = {OK, ERR_AUTH_FAILED, ERR_NO_PASSWORD_USER};
+    for (size_t i = 0; i < sizeof errors / sizeof *errors; i++) {
+        unsigned finished = 0;
+        struct guess g = {.login = {.done = on_guessed, .peer = "10.0.0.1:1"}, .turn = {.finished = &finished}};
+        kv.password_hash = "$2a$04$XajjQvNhvvRt5GSeFk1xFeyqRrsxkhBkUiQeg0dt.wU1qD4aFDcga";
+        kv.password_err = errors[i];
+        double failed = metric_get(METRIC_LOGINS_FAILED);
+        identity_authenticate(server.identity, &g.login, "somebody", "guess");
+        fake_kv_turn(&kv);
+        assert_non_null(g.login.job); /* bcrypt is at it */
+        assert_int_equal(finished, 0);
+        while (!finished)
+            uv_run(&loop, UV_RUN_ONCE);
+        assert_int_equal(g.turn.err, errors[i] ? errors[i] : ERR_AUTH_FAILED);
+        assert_true(metric_get(METRIC_LOGINS_FAILED) == failed + 1);
+    }
+    kv.password_err = OK;
+}
+
 /* --- JWT ----------------------------------------------------------------------------------------------- */
 
 static char folder[] = "/tmp/rpc_auth_test.XXXXXX";
@@ -681,6 +706,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(passwords_are_bcrypt, setup, teardown),
         cmocka_unit_test_setup_teardown(parties_take_turns, setup, teardown),
         cmocka_unit_test_setup_teardown(a_flood_of_logins_delays_itself, setup, teardown),
+        cmocka_unit_test_setup_teardown(unknown_users_cost_as_much, setup, teardown),
         cmocka_unit_test_setup_teardown(jwts_are_signed, setup, teardown),
     };
     log_set_level(LOG_ERROR);

@@ -37,6 +37,7 @@ struct rig {
     uint64_t durable;
     int64_t seen;      /* the last revision told to on_change */
     struct buf events; /* what on_change told since it was last emptied */
+    unsigned slices; /* pauses within entries */
 };
 
 static void describe_change(struct buf *out, const struct store_change *change)
@@ -183,10 +184,108 @@ static int apply_revoke(struct rig *rig, int64_t id)
     return lease_revoke(rig->leases, id);
 }
 
+/* What readers are told now: everything, with a compare and a count, and the hash. */
+static void describe_now(struct rig *rig, struct buf *out)
+{
+    uint8_t zero[1] = {0};
+    struct arena arena = {0};
+    Etcdserverpb__RangeRequest all = ETCDSERVERPB__RANGE_REQUEST__INIT;
+    Etcdserverpb__RequestOp op = ETCDSERVERPB__REQUEST_OP__INIT, *ops[] = {&op};
+    Etcdserverpb__Compare compare = ETCDSERVERPB__COMPARE__INIT, *compares[] = {&compare};
+    Etcdserverpb__TxnRequest txn = ETCDSERVERPB__TXN_REQUEST__INIT;
+    Etcdserverpb__HashKVResponse hash = ETCDSERVERPB__HASH_KVRESPONSE__INIT;
+    Etcdserverpb__TxnResponse *answer;
+    all.key = all.range_end = compare.key = compare.range_end = (ProtobufCBinaryData){1, zero};
+    compare.target = ETCDSERVERPB__COMPARE__COMPARE_TARGET__MOD;
+    compare.result = ETCDSERVERPB__COMPARE__COMPARE_RESULT__LESS;
+    compare.target_union_case = ETCDSERVERPB__COMPARE__TARGET_UNION_MOD_REVISION;
+    compare.mod_revision = store_revision(rig->store) + 1;
+    op.request_case = ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_RANGE;
+    op.request_range = &all;
+    txn.compare = compares;
+    txn.success = txn.failure = ops;
+    txn.n_compare = txn.n_success = 1;
+    assert_int_equal(store_txn_read(rig->store, &txn, &arena, &answer), 0);
+    assert_int_equal(store_hash_kv(rig->store, 0, &hash), 0);
+    buf_clear(out);
+    size_t size = protobuf_c_message_get_packed_size(&answer->base);
+    protobuf_c_message_pack(&answer->base, buf_reserve(out, size));
+    out->size += size;
+    buf_addf(out, " hash %x to %d applied %d events %zu", hash.hash, (int)hash.hash_revision,
+             (int)store_applied_index(rig->store), rig->events.size);
+    arena_done(&arena);
+}
+
+/* One entry, a few keys at a time: between two steps everybody sees the state before it, whatever is asked. */
+static int apply_in_slices(struct rig *rig, const struct op *op, int64_t units, struct buf *before,
+                           Etcdserverpb__DeleteRangeResponse **deleted, Etcdserverpb__TxnResponse **txn)
+{
+    struct buf answer = {0}, now = {0};
+    struct store_work *w;
+    Etcdserverpb__TxnResponse txn_rest;
+    Etcdserverpb__DeleteRangeResponse delete_rest;
+    Etcdserverpb__ResponseHeader *header = arena_alloc(&rig->arena, sizeof *header);
+    bool is_last = false;
+    int err;
+    if (op->kind == OP_TXN)
+        w = store_work_txn(rig->store, op->txn, &answer);
+    else if (op->kind == OP_DELETE)
+        w = store_work_delete(rig->store, op->delete_range, &answer);
+    else
+        w = store_work_lease(rig->store, op->number);
+    while ((err = store_work_step(w, units, &is_last)) == 0 && !is_last) {
+        store_pause(rig->store);
+        store_turn(rig->store);
+        fake_io_run_jobs(&rig->io);
+        describe_now(rig, &now);
+        assert_true(slice_equal(buf_slice(&now), buf_slice(before)));
+        rig->slices++;
+        store_resume(rig->store);
+    }
+    etcdserverpb__response_header__init(header);
+    store_work_result(w, &txn_rest, &delete_rest, &header->revision);
+    if (!err && op->kind == OP_TXN) {
+        *txn = etcdserverpb__txn_response__unpack(arena_allocator(&rig->arena), answer.size, answer.data);
+        (*txn)->succeeded = txn_rest.succeeded;
+        (*txn)->header = header;
+    } else if (!err && op->kind == OP_DELETE) {
+        *deleted = etcdserverpb__delete_range_response__unpack(arena_allocator(&rig->arena), answer.size,
+                                                               answer.data);
+        (*deleted)->deleted = delete_rest.deleted;
+        (*deleted)->header = header;
+    }
+    store_work_free(w);
+    buf_done(&answer);
+    buf_done(&now);
+    return err;
+}
+
+static bool is_sliced(const struct rig *rig, const struct op *op)
+{
+    return op->kind == OP_TXN || op->kind == OP_DELETE ||
+           (op->kind == OP_REVOKE && lease_exists(rig->leases, op->number));
+}
+
 static int rig_apply(struct rig *rig, uint64_t index, const struct op *op, Etcdserverpb__PutResponse **put,
                      Etcdserverpb__DeleteRangeResponse **deleted, Etcdserverpb__TxnResponse **txn)
 {
     int err = 0;
+    if (index % 2 && is_sliced(rig, op)) {
+        struct buf before = {0};
+        uint8_t id[8];
+        put_be64(id, (uint64_t)op->number);
+        describe_now(rig, &before);
+        store_begin(rig->store, index, 1);
+        err = apply_in_slices(rig, op, (int64_t)(index / 2 % 60 + 1), &before, deleted, txn);
+        if (op->kind == OP_REVOKE) {
+            assert_int_equal(lease_key_count(rig->leases, op->number), 0);
+            assert_int_equal(lease_revoke(rig->leases, op->number), 0);
+            store_set(rig->store, BACKEND_LEASES, slice_of(id, 8), (struct slice){0});
+        }
+        store_end(rig->store);
+        buf_done(&before);
+        return err;
+    }
     int64_t ttl;
     uint8_t key[8];
     store_begin(rig->store, index, 1);

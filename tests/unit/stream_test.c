@@ -116,6 +116,37 @@ static void test_services(void **state)
     stream_client_close(&c);
 }
 
+/* A client that sends wrong frames and reads none of the errors: it is not read from either. */
+static void test_unread_errors(void **state)
+{
+    (void)state;
+    enum { TIMES = 200000 };
+    struct stream_client c;
+    static const char text[] = "{\"type\":\"dance\"}";
+    uint8_t frame[6 + sizeof text - 1] = {0x81, 0x80 | (sizeof text - 1)};
+    memcpy(frame + 6, text, sizeof text - 1);
+    stream_client_hello(&c, &world, "");
+    size_t sent = 0, at = 0;
+    uint64_t most = 0;
+    for (unsigned idle = 0; idle < 100 && sent < TIMES;) {
+        ssize_t n = send(c.fd, frame + at, sizeof frame - at, MSG_NOSIGNAL);
+        at += n > 0 ? (size_t)n : 0;
+        sent += at == sizeof frame;
+        at = at == sizeof frame ? 0 : at;
+        if (n > 0)
+            continue;
+        idle++;
+        stream_world_run_ms(&world, 1);
+        most = world.output.bytes > most ? world.output.bytes : most;
+    }
+    assert_true(sent < TIMES);
+    assert_true(most > 0 && most < 1 << 20); /* 64 KiB, and what one read was answered */
+    for (size_t i = 0; i < sent; i++) /* all of them are there for who reads later */
+        stream_client_expect_frame(&c, "error", "unknown type");
+    assert_int_equal(world.output.bytes, 0);
+    stream_client_close(&c);
+}
+
 static void test_refusals(void **state)
 {
     (void)state;

@@ -63,12 +63,14 @@ void stream_world_open(struct stream_world *w, const struct stream_options *opti
     w->api = w->has_users ? api_new(&api) : NULL;
     if (w->api)
         api_mounts(w->api, mounts + 1);
+    output_budget_init(&w->output, 0, 0);
     struct http_options http = {
         .loop = &w->node.loop,
         .rpc = &w->rpc,
         .registry = w->registry,
         .request_bytes_max = 1 << 20,
         .connections_max = 1000,
+        .output = &w->output,
         .cors = cors,
         .origins = cors,
         .server_version = "3.7.1",
@@ -106,6 +108,8 @@ void stream_world_close(struct stream_world *w)
     registry_free(w->registry);
     identity_free(w->identity);
     w->identity = NULL;
+    assert_int_equal(w->output.bytes, 0);
+    output_budget_done(&w->output);
     one_node_close(&w->node);
 }
 

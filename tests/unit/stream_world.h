@@ -5,6 +5,7 @@
 #define TESTS_UNIT_STREAM_WORLD_H
 
 #include "base/json.h"
+#include "base/net/output.h"
 #include "registry/registry.h"
 #include "server/http/deflate.h"
 #include "server/http/http.h"
@@ -19,6 +20,7 @@ struct stream_world {
     struct stream_server *stream;
     struct http_server *http;
     struct rpc_server rpc;
+    struct output_budget output; /* without limits */
     bool has_users; /* set before it is opened: there is an identity and default projections; auth is off
                      until a test enables it */
     struct identity *identity;

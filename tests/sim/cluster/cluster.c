@@ -161,12 +161,15 @@ static void fill_options(struct machine *m, struct process *p, struct kv_options
         .compaction_sleep_ms = plan->compaction_sleep_ms,
         .auto_compaction_mode = "periodic",
         .progress_interval_ms = plan->progress_ms,
+        .lease_checkpoint_ms = plan->checkpoint_ms,
         .pre_vote = true,
         .strict_reconfig_check = true,
         .advances_ticks = true,
         .promotes_learners = true,
         .snapshot_bytes_per_s = plan->snapshot_rate,
         .corrupt_check_interval_ms = 5000,
+        .long_units = (int64_t)plan->long_units,
+        .slice_units = plan->long_units ? (int64_t)plan->slice_units : 0,
     };
 }
 

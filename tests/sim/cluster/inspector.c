@@ -6,6 +6,7 @@
 #include <inttypes.h>
 
 #include "consensus/kv_impl.h"
+#include "tests/sim/cluster/rights.h"
 
 enum { LOOK_MS = 12000, HASHES_MAX = 4096 };
 
@@ -19,6 +20,7 @@ enum look_kind {
     LOOK_DISARM,
     LOOK_SNAPSHOT,
     LOOK_STATUS,
+    LOOK_RIGHTS, /* only where the plan says so */
     LOOK_KINDS
 };
 
@@ -208,6 +210,9 @@ static void ask(struct look *l, struct kv *kv)
         kv_status(kv, &l->arena, &status);
         free_look(l);
         return;
+    case LOOK_RIGHTS:
+        rights_ask(l->inspector->world, &l->arena, kv, &l->request);
+        return;
     case LOOK_KINDS:
         return;
     }
@@ -222,7 +227,7 @@ static void look(struct inspector *i)
     struct look *l = mem_new(sizeof *l);
     l->inspector = i;
     l->at = p;
-    l->kind = (enum look_kind)draw(i, 0, LOOK_KINDS - 1);
+    l->kind = (enum look_kind)draw(i, 0, LOOK_KINDS - 1 - !w->plan.rights);
     l->request.done = on_looked;
     i->look = l;
     i->since_ns = w->clock.now_ns;

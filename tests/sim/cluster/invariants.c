@@ -16,6 +16,7 @@
 #include "tests/scenario/render.h"
 #include "tests/sim/cluster/network.h"
 #include "tests/sim/cluster/probe.h"
+#include "tests/sim/cluster/rights.h"
 #include "tests/sim/cluster/workload.h"
 
 enum { BOOTSTRAP_INDEX = 1, BOOTSTRAP_TERM = 1, RETIRED_MAX = 256, PROBED_PPM = 10000 };
@@ -51,6 +52,7 @@ struct applied {
     uint32_t crc;
     bool is_known;
     int64_t revision, compacted;
+    uint64_t leases, rights; /* hashes of what the log says of them */
 };
 
 struct chain_slot {
@@ -367,6 +369,20 @@ static void check_term(struct process *p, struct shadow *s)
     s->vote = r->vote;
 }
 
+/* What entries made of the leases: which there are, and the rest of each that a new leader starts from. */
+static uint64_t hash_leases(const struct lease_table *t)
+{
+    int64_t *ids = NULL, remaining_s, granted_s;
+    size_t count = lease_list(t, &ids);
+    uint64_t sum = count; /* the list's order depends on who leads */
+    for (size_t i = 0; i < count; i++) {
+        lease_time_to_live(t, ids[i], 0, &remaining_s, &granted_s);
+        sum += mix(mix((uint64_t)ids[i], (uint64_t)granted_s), (uint64_t)lease_logged_rest(t, ids[i]));
+    }
+    mem_free(ids);
+    return sum;
+}
+
 /* --- after each turn ----------------------------------------------------------------------------------- */
 
 /* A snapshot has become the store, outside of any turn: it must be what others were at that index. */
@@ -383,6 +399,13 @@ static void see_installed(struct process *p)
                        "%s is at revision %" PRId64 ", compacted %" PRId64
                        " by the snapshot of index %" PRIu64 ", others were at %" PRId64 ", %" PRId64,
                        name_of(p), revision, compacted, index, known->revision, known->compacted);
+    else if (known->is_known && known->leases != hash_leases(p->kv->leases))
+        world_violated(v->world, "same_leases",
+                       "%s has other leases, or rests of them, by the snapshot of index %" PRIu64, name_of(p),
+                       index);
+    if (known->is_known && known->rights != rights_hash(&p->kv->auth))
+        world_violated(v->world, "same_rights",
+                       "%s has other users or roles by the snapshot of index %" PRIu64, name_of(p), index);
     s->applied = index;
     world_note(v->world, "%s has installed the snapshot of index %" PRIu64, name_of(p), index);
 }
@@ -567,6 +590,8 @@ void invariants_applied(struct process *p, const struct raft_entry *entry, int64
         .is_known = true,
         .revision = store_revision(store),
         .compacted = store_compact_revision(store),
+        .leases = hash_leases(p->kv->leases),
+        .rights = rights_hash(&p->kv->auth),
     };
     if (entry->index != s->applied + 1)
         world_violated(v->world, "applied_in_order", "%s applies index %" PRIu64 " after %" PRIu64,
@@ -594,6 +619,12 @@ void invariants_applied(struct process *p, const struct raft_entry *entry, int64
                        ", others were at %" PRId64 ", %" PRId64,
                        name_of(p), now.revision, now.compacted, entry->index, known->revision,
                        known->compacted);
+    else if (known->leases != now.leases)
+        world_violated(v->world, "same_leases", "%s has other leases, or rests of them, after index %" PRIu64,
+                       name_of(p), entry->index);
+    else if (known->rights != now.rights)
+        world_violated(v->world, "same_rights", "%s has other users or roles after index %" PRIu64,
+                       name_of(p), entry->index);
     world_mark(v->world, entry->index, (uint64_t)now.revision);
 }
 

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The daemon's budget of output and its table of sources. One turn of the loop closes some of the connections
+ * that hold too much; their number is what metrics tell. */
+#include "server/limits.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/metric.h"
+#include "server/options.h"
+
+enum { NS_PER_MS = 1000000 };
+
+static void print_count(struct buf *out, const char *name, const char *reason, uint64_t n)
+{
+    buf_addf(out, "%s{reason=\"%s\"} %llu\n", name, reason, (unsigned long long)n);
+}
+
+static void collect(void *arg, struct buf *out)
+{
+    const struct limits *l = arg;
+    static const char closed[] = "cairn_client_connections_closed_total";
+    metric_print_head(out, "cairn_output_queued_bytes", "gauge",
+                      "Bytes of answers and streams that clients have not taken yet.");
+    metric_print_value(out, "cairn_output_queued_bytes", (double)l->output.bytes);
+    metric_print_head(out, "cairn_client_connections", "gauge",
+                      "Connections of clients, by whether a whole request has come.");
+    buf_addf(out, "cairn_client_connections{state=\"opening\"} %zu\n", l->sources.opening);
+    buf_addf(out, "cairn_client_connections{state=\"served\"} %zu\n", l->sources.count - l->sources.opening);
+    metric_print_head(out, closed, "counter", "Connections that were closed by a limit.");
+    print_count(out, closed, "output_stalled", l->output.closed[OUTPUT_STALLED]);
+    print_count(out, closed, "output_total", l->output.closed[OUTPUT_TOTAL]);
+    print_count(out, closed, "opening_evicted", l->sources.evicted_opening);
+    print_count(out, closed, "served_evicted", l->sources.evicted_served);
+}
+
+/* At most half of the connections may be opening, or nobody could be served. */
+void limits_open(struct limits *l, const struct options *o, size_t connections_max)
+{
+    size_t opening = o->max_opening && o->max_opening < connections_max / 2 ? (size_t)o->max_opening
+                                                                            : connections_max / 2;
+    output_budget_init(&l->output, o->max_output_bytes, (uint64_t)o->output_stall_ns / NS_PER_MS);
+    sources_init(&l->sources, opening, (size_t)o->max_opening_per_source, connections_max);
+    metric_collector_add(collect, l);
+}
+
+void limits_close(struct limits *l)
+{
+    metric_collector_remove(collect, l);
+    output_budget_done(&l->output);
+    sources_done(&l->sources);
+}
+
+bool limits_turn(struct limits *l)
+{
+    return output_budget_turn(&l->output, clock_mono_ms());
+}
