@@ -80,9 +80,9 @@ struct kv_options {
     bool pre_vote, strict_reconfig_check;
     bool advances_ticks;    /* who starts and reaches a majority does not wait a whole election timeout */
     bool promotes_learners; /* a learner that has caught up becomes a voter by itself */
-    uint64_t snapshot_bytes_per_s;      /* to one follower; 0 = no limit */
-    uint64_t auth_token_ttl_ms;         /* of a simple token that is not used: 300,000 */
-    int64_t long_units, slice_units;    /* for tests: what is long, and a slice of it; 0 = about a millisecond */
+    uint64_t snapshot_bytes_per_s;   /* to one follower; 0 = no limit */
+    uint64_t auth_token_ttl_ms;      /* of a simple token that is not used: 300,000 */
+    int64_t long_units, slice_units; /* for tests: what is long, and a slice of it; 0 = about a millisecond */
     uint64_t corrupt_check_interval_ms; /* members' states are compared so often: 60,000; 0 = never */
 };
 
@@ -310,8 +310,8 @@ struct kv_export_progress {
  * it may be called from anywhere and must not call this file. */
 struct kv_export *kv_export_open(struct kv *kv, void (*on_ready)(void *arg), void *arg);
 /* The next block, valid until the next call; size 0: none yet, or the end. The errors of store_export_next,
- * and ERR_TOO_MANY_REQUESTS: too many wait, or it has waited too long; ERR_SNAPSHOT_UNREAD: no block was taken for
- * 30 s. */
+ * and ERR_TOO_MANY_REQUESTS: too many wait, or it has waited too long; ERR_SNAPSHOT_UNREAD: no block was
+ * taken for 30 s. */
 MUST_CHECK int kv_export_next(struct kv_export *e, struct slice *ret_block,
                               struct kv_export_progress *ret_progress);
 void kv_export_close(struct kv_export *e); /* at any time */

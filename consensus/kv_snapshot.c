@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Copies of the whole state between members: to those whose entries are gone from the log, and from the leader
- * when that is this member. What clients get is in kv_export.c.
+ * Copies of the whole state between members: to those whose entries are gone from the log, and from the
+ * leader when that is this member. What clients get is in kv_export.c.
  *
  * A snapshot that comes, in order: the file is whole and durable (snapshot_receive.c); raft takes it, or it
  * is deleted; the log is cut behind it (node.c); the file is made ready and renamed on the store's worker

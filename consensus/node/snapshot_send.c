@@ -747,7 +747,8 @@ int snapshot_send_clean(struct io *io, const char *dir)
         const char *name = (const char *)names.data + at;
         at += strlen(name) + 1;
         size_t size = strlen(name);
-        bool is_copy = size > sizeof prefix + sizeof suffix && strncmp(name, prefix, sizeof prefix - 1) == 0 &&
+        bool is_copy = size > sizeof prefix + sizeof suffix &&
+                       strncmp(name, prefix, sizeof prefix - 1) == 0 &&
                        strcmp(name + size - (sizeof suffix - 1), suffix) == 0;
         if (!is_copy)
             continue;

@@ -381,7 +381,7 @@ struct store_export *store_export_new(struct store *s, const struct export_forma
     x->io = s->io;
     x->backend = s->backend;
     x->format = format;
-    x->writer = format->new();
+    x->writer = format->new ();
     x->on_ready = on_ready;
     x->arg = arg;
     x->revision = s->revision;
@@ -478,8 +478,8 @@ bool export_holds_sweep(struct store *s, uint64_t now_ns)
         e->held_since_ns = now_ns;
         e->held_live = s->live_bytes;
     }
-    bool is_bearable = now_ns - e->held_since_ns < HOLD_NS &&
-                       s->live_bytes < e->held_live + hold_bytes(s) && !e->is_sweep_first;
+    bool is_bearable = now_ns - e->held_since_ns < HOLD_NS && s->live_bytes < e->held_live + hold_bytes(s) &&
+                       !e->is_sweep_first;
     if (is_bearable)
         return true;
     e->is_sweep_first = true;

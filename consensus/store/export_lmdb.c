@@ -63,9 +63,9 @@ struct key {
 };
 
 struct level {
-    struct key first;       /* of the page's first node */
-    struct key last;        /* of the child that is kept apart; branch levels only */
-    uint64_t last_page;     /* that child; NO_PAGE = none */
+    struct key first;   /* of the page's first node */
+    struct key last;    /* of the child that is kept apart; branch levels only */
+    uint64_t last_page; /* that child; NO_PAGE = none */
     uint16_t count, lower, upper;
     uint8_t page[PAGE];
 };
@@ -73,7 +73,7 @@ struct level {
 struct export_writer {
     bool is_second;
     uint64_t next_page;
-    struct tree trees[BACKEND_TABLES];  /* of this pass */
+    struct tree trees[BACKEND_TABLES]; /* of this pass */
     struct tree planned[BACKEND_TABLES];
     uint64_t planned_pages;
     struct tree *tree; /* of the table under way; NULL before the first */
@@ -197,8 +197,8 @@ static void branch_place_last(struct level *l)
     bool is_first = l->count == 0;
     if (is_first)
         l->first = l->last;
-    (void)level_add(l, (uint32_t)page, (uint16_t)(page >> 32), is_first ? (struct slice){0} : key_slice(&l->last),
-                    0);
+    (void)level_add(l, (uint32_t)page, (uint16_t)(page >> 32),
+                    is_first ? (struct slice){0} : key_slice(&l->last), 0);
     l->last_page = NO_PAGE;
 }
 

@@ -85,7 +85,7 @@ struct store {
         uint64_t applied_index, applied_term;
         uint32_t sub;
     } aside;
-    struct link deferred; /* tasks that must not begin in the middle of an entry */
+    struct link deferred;     /* tasks that must not begin in the middle of an entry */
     int64_t entry_first_main; /* the revision before this entry */
     uint32_t sub;             /* changes of the transaction under way */
 

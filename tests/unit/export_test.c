@@ -212,7 +212,8 @@ static void test_pages(void **state)
     (void)state;
     round_trip((size_t[]){0, 0, 0, 0, 0}, 20, 10);
     round_trip((size_t[]){1, 0, 2, 3, 0}, 20, 10);
-    /* Around the places where a level of branch pages begins, and where its last page would have one child. */
+    /* Around the places where a level of branch pages begins, and where its last page would have one child.
+     */
     for (size_t n = 2; n < 60; n++)
         round_trip((size_t[]){n, n / 2, 0, 1, n}, 511, 1500);
     for (size_t n = 1; n < 20; n++)

@@ -205,8 +205,8 @@ static void test_member_ends(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_places),         cmocka_unit_test(test_too_many),
-        cmocka_unit_test(test_unread),         cmocka_unit_test(test_slow_gives_way),
+        cmocka_unit_test(test_places),      cmocka_unit_test(test_too_many),
+        cmocka_unit_test(test_unread),      cmocka_unit_test(test_slow_gives_way),
         cmocka_unit_test(test_member_ends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,7 +3,6 @@
  * LeaseKeepAlive, Snapshot, Health.Watch; back-pressure, order, cancellation, leader loss, draining. */
 #include "tests/unit/unit.h"
 
-
 #include "base/hash.h"
 #include "server/rpc/service.h"
 #include "tests/unit/fake_kv.h"

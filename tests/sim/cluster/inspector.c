@@ -245,8 +245,8 @@ static void on_next(struct sim_event *event)
         look(i);
     else if (i->look->kind == LOOK_SNAPSHOT)
         read_export(i->look);
-    else if (process_is_up(i->look->at) &&
-             !process_paused_until(i->look->at) && w->clock.now_ns - i->since_ns > LOOK_MS * 1000000ULL) {
+    else if (process_is_up(i->look->at) && !process_paused_until(i->look->at) &&
+             w->clock.now_ns - i->since_ns > LOOK_MS * 1000000ULL) {
         kv_cancel(i->look->at->kv, &i->look->request);
         free_look(i->look);
     }
