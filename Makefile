@@ -27,6 +27,7 @@
 #   make chaos     clusters under faults, recorded and judged; SCENARIO='kill_leader ...' picks, SERVER=etcd compares
 #   make failover  how long three members need after the leader's death
 #   make rough     slow, greedy and broken-off clients, signals, full disks, mixed load; SOAK=60 seconds of that
+#   make memory    flat with a follower stopped under 1 MiB values, and after churn as after a restart; LONG=1: ten minutes and an hour
 #   make abuse     the worst legal input for each limit: others' latency, the loop's longest turn; SHORT=1 BEFORE=/old/cairnd ATTACK='http'
 #   make console   the web console in headless chromium, against real servers
 #   make sdk       libcairn, static and shared, its examples; programs on it while members die; the same under sanitizers
@@ -109,7 +110,7 @@ FUZZERS   := $(patsubst tests/fuzz/%_fuzz.c,%,$(wildcard tests/fuzz/*_fuzz.c))
 .PHONY: test-parts repeat real-time
 .PHONY: all deps run cluster demo test check scenarios linearizability lint e2e peer-proof crash rough interop fuzz bench bench-smoke install clean format chart chart-pods packaging console
 
-.PHONY: abuse matrix docs debian13 arm64 sdk sdk-build registry-faults config-faults bench-registry bench-config start-order explore sim-mutants mutants-build failpoints sim chaos failover
+.PHONY: abuse memory matrix docs debian13 arm64 sdk sdk-build registry-faults config-faults bench-registry bench-config start-order explore sim-mutants mutants-build failpoints sim chaos failover
 .DEFAULT_GOAL := all
 .SECONDARY:
 
@@ -431,6 +432,12 @@ BEFORE    :=
 ATTACK    :=
 abuse: $(BIN)/cairnd
 	@python3 -B tests/abuse/run.py $(BIN)/cairnd $(if $(SHORT),--short) $(if $(BEFORE),--before '$(BEFORE)') $(ATTACK)
+
+# Memory under load with a follower stopped, and the heap after churn beside that of a restart; LONG=1: ten minutes, an hour.
+LONG      :=
+memory: $(BIN)/cairnd
+	@python3 -B tests/abuse/memory.py $(BIN)/cairnd --seconds $(if $(LONG),600,30)
+	@python3 -B tests/abuse/heap.py $(BIN)/cairnd --seconds $(if $(LONG),3600,40)
 
 console: $(BIN)/cairnd
 	@CAIRND=$(BIN)/cairnd tests/console/run.sh

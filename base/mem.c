@@ -320,6 +320,14 @@ void arena_done(struct arena *a)
     *a = (struct arena){0};
 }
 
+size_t arena_bytes(const struct arena *a)
+{
+    size_t bytes = 0;
+    for (const struct arena_block *b = a->block; b; b = b->older)
+        bytes += b->size;
+    return bytes;
+}
+
 static void *arena_protobuf_alloc(void *arena, size_t size)
 {
     return arena_alloc(arena, size);

@@ -38,6 +38,7 @@ char *arena_string(struct arena *a, const void *data, size_t size); /* adds a NU
 char *arena_printf(struct arena *a, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void arena_reset(struct arena *a); /* keeps one block of at most 64 KiB for the next request */
 void arena_done(struct arena *a);
+size_t arena_bytes(const struct arena *a); /* that it has allocated */
 
 /* protobuf-c's allocator over an arena: frees nothing. The returned struct lives in the arena. */
 struct ProtobufCAllocator *arena_allocator(struct arena *a);

@@ -303,7 +303,7 @@ struct config *config_new(const struct config_options *options)
         o->content_bytes_max = CONFIG_CONTENT_MAX;
     c->kv = o->kv;
     desk_init(&c->desk, c->kv);
-    recent_init(&c->recent);
+    recent_init(&c->recent, o->cache_budget);
     c->tasks = task_queue_new(kv_io(c->kv));
     c->inline_left = INLINE_BYTES;
     list_init(&c->ready);

@@ -28,6 +28,7 @@ struct task;
 struct config_options {
     struct kv *kv;
     const char *member;          /* this member's name, for listeners */
+    struct cache_budget *cache_budget; /* borrowed; NULL = none */
     uint64_t content_bytes_max;  /* of one configuration; 0 = 1 MiB */
     uint64_t request_bytes_max;  /* the kv's; 0 = 1.5 MiB */
     uint64_t txn_ops_max;        /* the kv's; 0 = 128: half as many configurations fit into a bundle */

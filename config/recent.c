@@ -2,12 +2,13 @@
  * See recent.h. An entry in the map has a reference for that. */
 #include "config/recent.h"
 
-enum { ENTRY_ROOM = 1024 }; /* what an entry takes beside its texts, about */
+static bool evict_oldest(struct cache_share *share);
 
-void recent_init(struct recent *r)
+void recent_init(struct recent *r, struct cache_budget *budget)
 {
     *r = (struct recent){0};
     list_init(&r->order);
+    cache_share_init(&r->share, budget, METRIC_CACHE_CONTENTS, evict_oldest);
 }
 
 void recent_unref(struct recent_release *e)
@@ -24,7 +25,24 @@ static void drop(struct recent *r, struct recent_release *e)
     strmap_remove(&r->entries, e->key);
     list_remove(&e->link);
     r->bytes -= e->size;
+    cache_share_sub(&r->share, e->size);
     recent_unref(e);
+}
+
+static bool evict_oldest(struct cache_share *share)
+{
+    struct recent *r = container_of(share, struct recent, share);
+    if (list_is_empty(&r->order))
+        return false;
+    drop(r, container_of(r->order.prev, struct recent_release, link));
+    return true;
+}
+
+/* Its struct, its key, its place in the map, and the arena with all that decoding has left in it. */
+static size_t size_of(const struct recent_release *e)
+{
+    return cache_block_bytes(sizeof *e) + cache_block_bytes(e->key.size) + 2 * sizeof(struct link) +
+           arena_bytes(&e->arena);
 }
 
 void recent_done(struct recent *r)
@@ -32,6 +50,7 @@ void recent_done(struct recent *r)
     while (!list_is_empty(&r->order))
         drop(r, container_of(r->order.next, struct recent_release, link));
     strmap_done(&r->entries);
+    cache_share_done(&r->share);
 }
 
 struct recent_release *recent_get(struct recent *r, struct slice key, int64_t revision)
@@ -60,12 +79,13 @@ struct recent_release *recent_read(struct recent *r, struct slice key, int64_t r
     }
     e->revision = revision;
     e->key = slice_of(mem_copy(key.data, key.size), key.size);
-    e->size = ENTRY_ROOM + key.size + e->release.content.size;
+    e->size = size_of(e);
     if (old)
         drop(r, old);
     strmap_put(&r->entries, e->key, e);
     list_add_first(&r->order, &e->link);
     r->bytes += e->size;
+    cache_share_add(&r->share, e->size);
     e->references++;
     while (r->bytes > RECENT_BYTES_MAX && r->order.prev != &e->link)
         drop(r, container_of(r->order.prev, struct recent_release, link));

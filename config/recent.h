@@ -6,6 +6,7 @@
 #ifndef CONFIG_RECENT_H
 #define CONFIG_RECENT_H
 
+#include "base/cache_budget.h"
 #include "base/list.h"
 #include "base/map.h"
 #include "config/document.h"
@@ -15,7 +16,8 @@ enum { RECENT_BYTES_MAX = 2 << 20 }; /* and the newest, however large */
 struct recent {
     struct strmap entries; /* key -> struct recent_release */
     struct link order;     /* newest first */
-    size_t bytes;
+    size_t bytes;          /* with all that an entry takes */
+    struct cache_share share;
 };
 
 struct recent_release {
@@ -28,7 +30,7 @@ struct recent_release {
     struct link link;
 };
 
-void recent_init(struct recent *r);
+void recent_init(struct recent *r, struct cache_budget *budget); /* NULL: RECENT_BYTES_MAX alone bounds it */
 void recent_done(struct recent *r); /* references may outlive it */
 
 /* With a reference; NULL: it is not there, or of another revision. */

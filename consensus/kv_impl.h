@@ -258,6 +258,7 @@ void kv_check_lost(struct kv *kv);                           /* at ticks */
 void kv_take_log_end(struct kv *kv, uint64_t number, uint64_t index);
 void kv_end_refused(struct kv *kv, uint64_t number, int err);
 void kv_on_refused(void *arg, const struct raft_entry *entry, int err); /* node_options.refused */
+bool kv_is_internal(void *arg, const struct raft_entry *entry);         /* node_options.is_internal */
 
 /* kv_transfer.c */
 bool kv_lead_elsewhere(

@@ -93,6 +93,14 @@ void kv_end_refused(struct kv *kv, uint64_t number, int err)
         kv_fail(kv, r, err);
 }
 
+bool kv_is_internal(void *arg, const struct raft_entry *entry)
+{
+    (void)arg;
+    struct entry e;
+    return entry->type != RAFT_ENTRY_NORMAL ||
+           (entry_decode(blob_slice(entry->data), &e) == OK && e.who.is_own && e.id == 0);
+}
+
 void kv_on_refused(void *arg, const struct raft_entry *entry, int err)
 {
     struct kv *kv = arg;

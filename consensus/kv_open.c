@@ -291,6 +291,8 @@ static int open_store(struct kv *kv, const struct kv_options *o, const char *pat
         .leases = kv->leases,
         .commit_interval_ms = o->commit_interval_ms,
         .commit_ops = o->commit_ops,
+        .pending_bytes_max = o->store_pending_bytes,
+        .cache_budget = o->cache_budget,
         .compaction_batch = o->compaction_batch,
         .compaction_sleep_ms = o->compaction_sleep_ms,
         .max_txn_ops = o->txn_ops_max,
@@ -353,6 +355,11 @@ static int settle_identity(struct kv *kv, const struct kv_options *o, struct nod
     return OK;
 }
 
+static bool may_apply(void *arg)
+{
+    return !store_is_full(((const struct kv *)arg)->store);
+}
+
 static int open_node(struct kv *kv, const struct kv_options *o, const char *wal_dir, char *error,
                      size_t error_size)
 {
@@ -364,13 +371,16 @@ static int open_node(struct kv *kv, const struct kv_options *o, const char *wal_
         .heartbeat_ms = o->heartbeat_ms,
         .election_ms = o->election_ms,
         .entry_bytes_max = o->request_bytes_max + FRAGMENT_SLACK,
-        .uncommitted_bytes_max = 256u << 20,
+        .pending_bytes_max = o->pending_bytes_max ? o->pending_bytes_max : KV_PENDING_BYTES_MAX,
         .catchup_entries = o->snapshot_catchup_entries,
+        .log_bytes_max = o->snapshot_catchup_bytes,
         .proposal_wait_ms = kv->limit_ms,
         .pre_vote = o->pre_vote,
         .apply = kv_apply,
         .will_apply = kv_will_apply,
         .read_done = kv_read_done,
+        .may_apply = may_apply,
+        .is_internal = kv_is_internal,
         .refused = kv_on_refused,
         .hand_over = kv_on_hand_over,
         .state_changed = kv_on_state,

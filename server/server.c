@@ -23,6 +23,7 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include "base/cache_budget.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/metric.h"
@@ -69,6 +70,7 @@ enum server_state {
 
 struct server {
     struct options *options;
+    struct cache_budget cache_budget;
     enum server_state state;
     int exit_code;
     uv_loop_t loop;
@@ -170,6 +172,8 @@ static void run_turn(struct server *s)
     if (s->grpc)
         grpc_server_flush(s->grpc);
     has_more |= limits_turn(&s->limits);
+    turn_enter(TURN_MEMORY_RELEASE);
+    cache_budget_trim(&s->cache_budget);
     turn_enter(TURN_OTHER);
     /* A message that sending let in (a client that was held back) has not met kv_turn yet; nor has what a
      * call asked on its own. */
@@ -584,6 +588,9 @@ static int open_kv(struct server *s, const struct kv_join *join)
         .heartbeat_ms = o->heartbeat_ms,
         .election_ms = o->election_ms,
         .snapshot_catchup_entries = o->catchup_entries,
+        .snapshot_catchup_bytes = o->catchup_bytes,
+        .pending_bytes_max = o->max_pending_bytes,
+        .cache_budget = &s->cache_budget,
         .request_bytes_max = o->max_request_bytes,
         .txn_ops_max = o->max_txn_ops,
         .quota_bytes = o->quota_bytes,
@@ -636,6 +643,7 @@ static void open_config(struct server *s)
     struct config_options options = {
         .kv = s->kv,
         .member = o->name,
+        .cache_budget = &s->cache_budget,
         .content_bytes_max = o->config_bytes,
         .request_bytes_max = o->max_request_bytes,
         .txn_ops_max = o->max_txn_ops,
@@ -722,6 +730,7 @@ static int open_front_ends(struct server *s)
                                     .kv = s->kv,
                                     .identity = s->identity,
                                     .member = o->name,
+                                    .cache_budget = &s->cache_budget,
                                     .content_bytes_max = o->config_bytes};
     s->stream = stream_server_new(&stream);
     mounts[API_MOUNTS] = (struct http_mount){STREAM_PATH, &stream_http_handler, s->stream, true};
@@ -876,6 +885,7 @@ int server_run(struct options *o)
 {
     struct server *s = mem_new(sizeof *s);
     s->options = o;
+    cache_budget_init(&s->cache_budget, o->cache_bytes);
     log_info("starting cairnd", F_STR("version", CAIRN_VERSION), F_STR("etcd-version", ETCD_VERSION),
              F_STR("name", o->name), F_STR("data-dir", o->dir),
              F_STR("listen-client-urls", o->listen_client_urls),

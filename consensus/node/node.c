@@ -119,15 +119,23 @@ static bool is_turn_over(const struct node *n, size_t i, const struct raft_entry
     return n->options.io->ops->mono_ns(n->options.io) - n->apply_began_ns >= APPLY_NS;
 }
 
+static bool has_room(const struct node *n)
+{
+    return n->is_entry_open || !n->options.may_apply || n->options.may_apply(n->options.arg);
+}
+
 /* From the entry `from` on; returns how many are applied now. */
 static size_t apply_entries(struct node *n, const struct raft_message *m, size_t from)
 {
     for (size_t i = from; i < m->entry_count; i++) {
         const struct raft_entry *e = &m->entries[i];
         size_t left = m->entry_count - i;
+        if (!has_room(n))
+            return i;
         if (i % NODE_WILL_APPLY_MAX == 0 && left > 1 && n->options.will_apply)
             n->options.will_apply(n->options.arg, e, left < NODE_WILL_APPLY_MAX ? left : NODE_WILL_APPLY_MAX);
-        if (!n->options.apply(n->options.arg, e))
+        n->is_entry_open = !n->options.apply(n->options.arg, e);
+        if (n->is_entry_open)
             return i;
         if (is_turn_over(n, i, e))
             return i + 1;
@@ -141,6 +149,8 @@ static void applied(struct node *n, const struct raft_message *m)
         (void)raft_step_local(n->raft, &m->responses[i]);
 }
 
+/* What there is no time for, and no room in the store, is held: at most APPLYING_BYTES_MAX, then raft hands out
+ * no more. */
 static void apply(struct node *n, const struct raft_message *m)
 {
     struct promises *p = &n->applying;
@@ -284,11 +294,12 @@ void node_turn(struct node *n)
             node_propose_queued(n); /* what applying has led to */
         }
     } while (submit(n));
+    node_keep_memory(n);
 }
 
 bool node_is_applying(const struct node *n)
 {
-    return !n->is_failed && n->applying.count;
+    return !n->is_failed && n->applying.count && has_room(n);
 }
 
 bool node_has_work(const struct node *n)
@@ -314,8 +325,6 @@ void node_advance(struct node *n)
 }
 
 /* --- the batch is on disk ---------------------------------------------------------------------------- */
-
-static void finish_close(struct node *n);
 
 static void release_promises(struct node *n, int err)
 {
@@ -344,7 +353,7 @@ static void on_written(void *arg, const struct wal_result *result)
     metric_observe(METRIC_WAL_FSYNC, (double)result->sync_ns / 1e9);
     n->recent_sync_ns += result->sync_ns / 16 - n->recent_sync_ns / 16;
     if (n->on_closed) {
-        finish_close(n);
+        node_close_finish(n);
     } else if (n->under_way.snapshot && !result->err && !PLANTED(SNAPSHOT_NOT_INSTALLED)) {
         FAILPOINT(RAFT_AFTER_SAVE_SNAP);
         n->is_installing = true;
@@ -433,8 +442,10 @@ static void free_promises(struct promises *p)
     free_snapshot(p);
 }
 
-static void finish_close(struct node *n)
+void node_close_finish(struct node *n)
 {
+    if (wal_is_busy(n->wal) || wal_is_reading(n->wal))
+        return;
     void (*done)(void *) = n->on_closed;
     void *arg = n->on_closed_arg;
     node_drop_queued(n);
@@ -454,6 +465,5 @@ void node_close(struct node *n, void (*done)(void *arg), void *arg)
     n->options.io->ops->timer_stop(n->options.io, &n->tick);
     n->on_closed = done;
     n->on_closed_arg = arg;
-    if (!wal_is_busy(n->wal))
-        finish_close(n);
+    node_close_finish(n);
 }

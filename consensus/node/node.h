@@ -33,8 +33,11 @@ struct node_options {
     uint64_t heartbeat_ms, election_ms;
     uint64_t wal_segment_bytes;     /* 0 = 8 MiB */
     uint64_t entry_bytes_max;       /* of one entry */
-    uint64_t uncommitted_bytes_max; /* proposals beyond it are refused: 256 MiB */
+    /* Proposals that wait here and those that are in a leader's log and not applied: beyond it clients' are
+     * refused. What the cluster itself proposes has a quarter more (8 MiB at most). */
+    uint64_t pending_bytes_max;
     uint64_t catchup_entries;       /* kept behind the durable index */
+    uint64_t log_bytes_max;         /* of them in memory; the others are read back from the log when needed */
     uint64_t proposal_wait_ms; /* what is proposed while nobody leads waits so long, then it is dropped */
     bool pre_vote;
     bool is_new; /* there is no WAL: make one whose log starts behind (index 1, term 1) */
@@ -53,6 +56,11 @@ struct node_options {
     bool (*apply)(void *arg, const struct raft_entry *entry);
     /* These come next, a few at a time: a chance to bring near what they will touch. May be NULL. */
     void (*will_apply)(void *arg, const struct raft_entry *entries, size_t count);
+    /* False: what was applied and is not durable is too much; what follows waits for a later turn. May be
+     * NULL. */
+    bool (*may_apply)(void *arg);
+    /* Another member's proposal: not a client's, but the cluster's own. May be NULL. */
+    bool (*is_internal)(void *arg, const struct raft_entry *entry);
     /* Another member's proposal, which for lack of room was not taken and never will be. */
     void (*refused)(void *arg, const struct raft_entry *entry, int err);
     /* This leader is about to be removed: node_transfer to the best of the others. False: there is none. */
@@ -80,6 +88,8 @@ MUST_CHECK int node_exists(struct io *io, const char *wal_dir, bool *ret_exists)
 /* Queues; takes the reference. Goes to the leader, whoever that is; without one it waits for one, or is
  * dropped. ERR_TOO_MANY_REQUESTS: nothing was queued, the reference is gone. */
 MUST_CHECK int node_propose(struct node *n, struct blob *data);
+/* A proposal of the cluster itself: it has a reserve that clients cannot take. */
+MUST_CHECK int node_propose_internal(struct node *n, struct blob *data);
 /* The same, but only by this member as the leader of this term: what a leader decides (leases that end) must
  * not reach the log through its successor, who may know better (etcd #15247). ERR_NOT_LEADER too. */
 MUST_CHECK int node_propose_as_leader(struct node *n, struct blob *data);
@@ -115,7 +125,7 @@ void node_transfer(struct node *n, uint64_t to);
 /* As of the last applied entry. */
 const struct raft_conf_state *node_conf_state(const struct node *n);
 void node_get_status(const struct node *n, struct raft_status *ret_status); /* not for every turn */
-bool node_is_applying(const struct node *n); /* an entry is open, or there was no time for more */
+bool node_is_applying(const struct node *n); /* an entry is open, or there was no time for more; not: no room */
 bool node_has_work(const struct node *n);                                   /* node_turn would do something */
 
 const struct node_state *node_state(const struct node *n);
@@ -125,6 +135,7 @@ bool node_has_queued(const struct node *n);         /* proposals that raft does 
 bool node_has_queued_change(const struct node *n);  /* of the configuration */
 bool node_is_leader(const struct node *n);          /* at this moment; node_state is as of the last turn */
 uint64_t node_wal_size(const struct node *n);
+uint64_t node_pending_bytes(const struct node *n); /* what pending_bytes_max bounds */
 /* Stops the clock, waits for the batch under way; done comes then, and the node is gone. */
 void node_close(struct node *n, void (*done)(void *arg), void *arg);
 

@@ -32,8 +32,9 @@ struct node {
     uint64_t hand_over_term; /* in which this leader has tried to hand over before it is removed; once */
 
     struct promises collecting, under_way;
-    struct promises applying; /* committed, and not applied yet: the turn was over, or an entry takes long */
+    struct promises applying; /* committed, and not applied yet: no time, no room in the store, or an entry takes long */
     size_t applied_count;     /* entries of the first of these that are applied */
+    bool is_entry_open;       /* the next of them has begun: it is given no room anew */
     uint64_t apply_began_ns;  /* in this turn */
     bool is_install_waiting;  /* for the end of what is being applied */
     bool is_alone; /* the only member */
@@ -45,6 +46,7 @@ struct node {
     bool needs_sync;               /* the batch being collected holds what promises rest on */
     uint64_t kept_term, kept_vote; /* as last collected */
     uint64_t compacted_index;
+    uint64_t read_from; /* the first entry of the reading under way */
 
     struct buf out;     /* the message being encoded */
     struct arena arena; /* the message being decoded */
@@ -56,13 +58,19 @@ struct node {
 
 /* node_propose.c */
 void node_queue(struct node *n, const struct raft_entry *entry); /* takes the reference */
-bool node_has_room(const struct node *n, const struct raft_entry *entry);
+bool node_has_room(const struct node *n, const struct raft_entry *entry, bool is_internal);
+uint64_t node_reserve(const struct node *n); /* beyond pending_bytes_max */
 void node_propose_queued(struct node *n);
 void node_drop_queued(struct node *n);
 
 /* node.c */
 void node_set_conf(struct node *n, const struct raft_conf_state *conf);
 void node_on_tick(struct io_timer *timer);
+
+void node_close_finish(struct node *n); /* when no batch and no reading is under way */
+
+/* node_read_back.c: at the end of a turn */
+void node_keep_memory(struct node *n);
 
 /* node_peer.c: a message for another member */
 void node_send(struct node *n, const struct raft_message *m);

@@ -14,6 +14,9 @@
 #define SEGMENT_SIZE      (8u << 20)
 #define INFLIGHT_MESSAGES 512
 #define MESSAGE_BYTES_MAX (1u << 20)
+/* On the way to one follower: as much as a link of 1 Gbit/s and 100 ms holds, and what a stopped one costs. */
+#define INFLIGHT_BYTES_MAX (16u << 20)
+#define APPLYING_BYTES_MAX (4u << 20) /* handed out and not yet applied */
 
 int node_exists(struct io *io, const char *wal_dir, bool *ret_exists)
 {
@@ -32,19 +35,106 @@ static struct wal_options wal_options(const struct node_options *o, uint8_t meta
     };
 }
 
-/* What replay gathers: the log as it stands at the end. */
+/* What replay gathers: the log as it stands at the end. The oldest entries that the store has applied stay on
+ * disk when memory is full; of them only the terms are kept. */
 struct replayed {
-    struct raft_entry *entries;
-    size_t count, capacity;
+    struct raft_term_run *runs; /* contiguous from the first entry on, up to entries[head] */
+    size_t run_count, run_capacity;
+    struct raft_entry *entries; /* from head on */
+    size_t head, count, capacity;
+    uint64_t next;  /* index behind the last entry; 0 = there was none yet */
+    uint64_t bytes; /* of entries in memory */
+    uint64_t bytes_max, applied_index;
     uint64_t snapshot_index, snapshot_term;
     bool has_snapshot; /* the WAL says so, else it is the bootstrap's place */
     struct wal_hard_state state;
 };
 
-static void drop_entries(struct replayed *r, size_t from, size_t to)
+static uint64_t first_held(const struct replayed *r)
 {
-    for (size_t i = from; i < to; i++)
-        blob_unref(r->entries[i].data);
+    return r->next - r->count;
+}
+
+/* The first entry, in memory or not; only when there is one. */
+static uint64_t first_index(const struct replayed *r)
+{
+    return r->run_count ? r->runs[0].index : first_held(r);
+}
+
+static bool is_empty(const struct replayed *r)
+{
+    return r->count == 0 && r->run_count == 0;
+}
+
+static uint64_t size_of(const struct raft_entry *e)
+{
+    return sizeof *e + (e->data ? sizeof *e->data + e->data->size : 0);
+}
+
+static void forget(struct replayed *r, const struct raft_entry *e)
+{
+    r->bytes -= size_of(e);
+    blob_unref(e->data);
+}
+
+/* The entries from index on are gone. */
+static void drop_tail(struct replayed *r, uint64_t index)
+{
+    while (r->count && r->next > index) {
+        forget(r, &r->entries[r->head + --r->count]);
+        r->next--;
+    }
+    while (r->run_count && r->runs[r->run_count - 1].index >= index)
+        r->run_count--;
+    if (r->next > index)
+        r->next = index;
+}
+
+static void drop_all(struct replayed *r)
+{
+    drop_tail(r, 0);
+    r->head = 0;
+    r->next = 0;
+}
+
+/* The first entry in memory leaves it. */
+static void drop_first(struct replayed *r)
+{
+    forget(r, &r->entries[r->head++]);
+    r->count--;
+}
+
+static void add_run(struct replayed *r, const struct raft_entry *e)
+{
+    if (r->run_count && r->runs[r->run_count - 1].term == e->term)
+        return;
+    if (r->run_count == r->run_capacity) {
+        r->run_capacity = r->run_capacity ? r->run_capacity * 2 : 16;
+        r->runs = mem_resize(r->runs, r->run_capacity * sizeof *r->runs);
+    }
+    r->runs[r->run_count++] = (struct raft_term_run){e->index, e->term};
+}
+
+static void keep_memory(struct replayed *r)
+{
+    while (r->bytes > r->bytes_max && r->count && first_held(r) <= r->applied_index) {
+        add_run(r, &r->entries[r->head]);
+        drop_first(r);
+    }
+}
+
+static struct raft_entry *add_entry(struct replayed *r)
+{
+    if (r->head + r->count == r->capacity) {
+        if (r->count)
+            memmove(r->entries, r->entries + r->head, r->count * sizeof *r->entries);
+        r->head = 0;
+        if (r->count >= r->capacity / 2) {
+            r->capacity = r->capacity ? r->capacity * 2 : 1024;
+            r->entries = mem_resize(r->entries, r->capacity * sizeof *r->entries);
+        }
+    }
+    return &r->entries[r->head + r->count++];
 }
 
 static int on_entry(void *arg, const struct wal_entry *entry)
@@ -52,26 +142,24 @@ static int on_entry(void *arg, const struct wal_entry *entry)
     struct replayed *r = arg;
     if (entry->index <= r->snapshot_index)
         return OK;
-    uint64_t next = r->count ? r->entries[0].index + r->count : entry->index;
-    if (PLANTED(NODE_OVERWRITE_IGNORED) && entry->index < next)
+    if (is_empty(r))
+        r->next = entry->index;
+    if (PLANTED(NODE_OVERWRITE_IGNORED) && entry->index < r->next)
         return OK;
-    if (entry->index > next)
+    if (entry->index > r->next)
         return ERR_CORRUPT; /* a gap */
+    drop_tail(r, entry->index);
     /* The first segment that is left may begin above an overwrite that goes further back. */
-    size_t at =
-        r->count && entry->index > r->entries[0].index ? (size_t)(entry->index - r->entries[0].index) : 0;
-    drop_entries(r, at, r->count);
-    r->count = at;
-    if (r->count == r->capacity) {
-        r->capacity = r->capacity ? r->capacity * 2 : 1024;
-        r->entries = mem_resize(r->entries, r->capacity * sizeof *r->entries);
-    }
-    r->entries[r->count++] = (struct raft_entry){
+    r->next = entry->index + 1;
+    struct raft_entry *e = add_entry(r);
+    *e = (struct raft_entry){
         .index = entry->index,
         .term = entry->term,
         .type = (enum raft_entry_type)entry->type,
         .data = entry->data.size ? blob_copy(entry->data) : NULL,
     };
+    r->bytes += size_of(e);
+    keep_memory(r);
     return OK;
 }
 
@@ -81,43 +169,64 @@ static int on_hard_state(void *arg, const struct wal_hard_state *state)
     return OK;
 }
 
+static uint64_t term_at(const struct replayed *r, uint64_t index)
+{
+    if (index >= first_held(r))
+        return r->entries[r->head + (index - first_held(r))].term;
+    size_t i = r->run_count;
+    while (r->runs[i - 1].index > index)
+        i--;
+    return r->runs[i - 1].term;
+}
+
+static void drop_before(struct replayed *r, uint64_t index)
+{
+    while (r->count && first_held(r) < index)
+        drop_first(r);
+    size_t gone = 0; /* runs that end before index */
+    while (gone < r->run_count &&
+           (gone + 1 < r->run_count ? r->runs[gone + 1].index : first_held(r)) <= index)
+        gone++;
+    r->run_count -= gone;
+    if (gone && r->run_count)
+        memmove(r->runs, r->runs + gone, r->run_count * sizeof *r->runs);
+    if (r->run_count && r->runs[0].index < index)
+        r->runs[0].index = index;
+}
+
 static int on_snapshot(void *arg, uint64_t index, uint64_t term)
 {
     struct replayed *r = arg;
     r->has_snapshot = true;
     if (index <= r->snapshot_index)
         return OK;
-    size_t drop = 0;
-    while (drop < r->count && r->entries[drop].index <= index)
-        drop++;
-    /* Behind our own mark the log goes on. A snapshot from a leader whose place our log holds with another
-     * term, or does not reach, replaces all of it (raft keeps a log that has the snapshot's place in it). */
-    if (drop && r->entries[drop - 1].index == index && r->entries[drop - 1].term != term)
-        drop = r->count;
-    if (drop) { /* a log that was cut begins with a snapshot: no list yet */
-        drop_entries(r, 0, drop);
-        memmove(r->entries, r->entries + drop, (r->count - drop) * sizeof *r->entries);
-        r->count -= drop;
-    }
     r->snapshot_index = index;
     r->snapshot_term = term;
+    if (is_empty(r) || index < first_index(r)) /* a log that was cut begins with a snapshot: no list yet */
+        return OK;
+    /* Behind our own mark the log goes on. A snapshot from a leader whose place our log holds with another
+     * term, or does not reach, replaces all of it (raft keeps a log that has the snapshot's place in it). */
+    if (index >= r->next || term_at(r, index) != term)
+        drop_all(r);
+    else
+        drop_before(r, index + 1);
     return OK;
 }
 
 static int check_replayed(const struct node_options *o, const struct replayed *r, const struct buf *metadata,
                           char *error, size_t error_size)
 {
-    uint64_t last = r->count ? r->entries[r->count - 1].index : r->snapshot_index;
+    uint64_t last = is_empty(r) ? r->snapshot_index : r->next - 1;
     if (metadata->size != 16 || get_be64(metadata->data) != o->cluster_id ||
         get_be64(metadata->data + 8) != o->member_id) {
         snprintf(error, error_size, "%s: the log belongs to another member than the store beside it",
                  o->wal_dir);
         return ERR_CORRUPT;
     }
-    if (r->count && r->entries[0].index > r->snapshot_index + 1) {
+    if (!is_empty(r) && first_index(r) > r->snapshot_index + 1) {
         snprintf(error, error_size,
                  "%s: the log begins at entry %" PRIu64 ", entries from %" PRIu64 " on are missing",
-                 o->wal_dir, r->entries[0].index, r->snapshot_index + 1);
+                 o->wal_dir, first_index(r), r->snapshot_index + 1);
         return ERR_CORRUPT;
     }
     if (o->applied_index > last || o->applied_index < r->snapshot_index) {
@@ -139,10 +248,11 @@ static void forget_unsettled(const struct node_options *o, struct raft_initial *
         settled = o->applied_index;
     if (settled < initial->snapshot_index)
         settled = initial->snapshot_index;
-    if (initial->entry_count > settled - initial->snapshot_index) {
+    uint64_t before = initial->run_count ? initial->first_entry - 1 : initial->snapshot_index;
+    if (initial->entry_count > settled - before) {
         log_warn("forgetting entries that are not known to be committed", F_UINT("behind-index", settled),
-                 F_UINT("count", initial->entry_count - (settled - initial->snapshot_index)));
-        initial->entry_count = settled - initial->snapshot_index;
+                 F_UINT("count", initial->entry_count - (settled - before)));
+        initial->entry_count = settled - before;
     }
 }
 
@@ -156,9 +266,10 @@ static int start_raft(struct node *n, const struct replayed *r, char *error, siz
         .seed = o->io->ops->random(o->io),
         .applied = o->applied_index,
         .max_size_per_message = MESSAGE_BYTES_MAX,
-        .max_committed_size_per_ready = RAFT_NO_LIMIT,
+        .max_committed_size_per_ready = APPLYING_BYTES_MAX,
         .max_inflight_messages = INFLIGHT_MESSAGES,
-        .max_uncommitted_size = o->uncommitted_bytes_max,
+        .max_inflight_bytes = INFLIGHT_BYTES_MAX,
+        .max_uncommitted_size = o->pending_bytes_max + node_reserve(n),
         .check_quorum = true,
         .pre_vote = o->pre_vote,
         .async_storage_writes = true,
@@ -169,8 +280,11 @@ static int start_raft(struct node *n, const struct replayed *r, char *error, siz
         .conf_state = *o->conf_state,
         .snapshot_index = r->snapshot_index,
         .snapshot_term = r->snapshot_term,
-        .entries = r->entries,
+        .runs = r->runs,
+        .run_count = r->run_count,
+        .entries = r->count ? r->entries + r->head : NULL,
         .entry_count = r->count,
+        .first_entry = first_held(r),
     };
     if (o->force_alone)
         forget_unsettled(o, &initial);
@@ -190,7 +304,12 @@ int node_open(const struct node_options *o, char *error, size_t error_size, stru
 {
     struct node *n = mem_new(sizeof *n);
     n->options = *o;
-    struct replayed r = {.snapshot_index = BOOTSTRAP_INDEX, .snapshot_term = BOOTSTRAP_TERM};
+    struct replayed r = {
+        .snapshot_index = BOOTSTRAP_INDEX,
+        .snapshot_term = BOOTSTRAP_TERM,
+        .bytes_max = o->log_bytes_max,
+        .applied_index = o->applied_index,
+    };
     if (o->joins)
         r.snapshot_index = r.snapshot_term = 0;
     struct wal_replay replay = {on_entry, on_hard_state, on_snapshot, &r};
@@ -219,7 +338,7 @@ int node_open(const struct node_options *o, char *error, size_t error_size, stru
         mem_free(n);
         goto out;
     }
-    log_info("replayed the log", F_UINT("first-index", r.snapshot_index + 1), F_UINT("entries", r.count),
+    log_info("replayed the log", F_UINT("first-index", r.snapshot_index + 1), F_UINT("entries", is_empty(&r) ? 0 : r.next - first_index(&r)),
              F_UINT("applied-index", o->applied_index), F_UINT("term", r.state.term));
     n->compacted_index = r.snapshot_index;
     if (!r.has_snapshot && r.snapshot_index)
@@ -236,8 +355,9 @@ int node_open(const struct node_options *o, char *error, size_t error_size, stru
         raft_campaign(n->raft);
     *ret_node = n;
 out:
-    drop_entries(&r, 0, r.count);
+    drop_all(&r);
     mem_free(r.entries);
+    mem_free(r.runs);
     buf_done(&found);
     return err;
 }

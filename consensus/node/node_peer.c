@@ -27,7 +27,10 @@ static void queue_forwarded(struct node *n, const struct raft_entry *entries, si
         struct raft_entry e = entries[i];
         if (!e.data)
             continue;
-        if (!node_has_room(n, &e)) {
+        bool is_internal = n->options.is_internal && !node_has_room(n, &e, false) &&
+                           n->options.is_internal(n->options.arg, &e);
+        if (!node_has_room(n, &e, is_internal)) {
+            metric_add(METRIC_PROPOSALS_REFUSED, 1);
             n->options.refused(n->options.arg, &e, ERR_TOO_MANY_REQUESTS);
             continue;
         }
@@ -123,6 +126,14 @@ static bool is_from(const struct raft_message *m, uint64_t from)
            m->type == RAFT_MSG_TRANSFER_LEADER;
 }
 
+/* This member's disk or store is slower than what its leader sends, and holds what it cannot forget: the
+ * append is dropped as if the network had lost it, so that the leader asks again later, and slower. */
+static bool is_beyond_memory(const struct node *n, const struct raft_message *m)
+{
+    return m->type == RAFT_MSG_APP && m->entry_count &&
+           raft_held_bytes(n->raft) > n->options.log_bytes_max + n->options.pending_bytes_max;
+}
+
 void node_receive(struct node *n, uint64_t from, struct slice bytes)
 {
     struct raft_message m;
@@ -130,7 +141,7 @@ void node_receive(struct node *n, uint64_t from, struct slice bytes)
         return;
     if (is_from(&m, from) && m.type == RAFT_MSG_PROP)
         receive_proposals(n, &m);
-    else if (is_from(&m, from) && m.type != RAFT_MSG_SNAP)
+    else if (is_from(&m, from) && m.type != RAFT_MSG_SNAP && !is_beyond_memory(n, &m))
         (void)raft_step(n->raft, &m);
     codec_done_raft(&m);
     arena_reset(&n->arena);

@@ -6,11 +6,13 @@
  *
  * What has left a queue is in this leader's log, or on its way to the leader: it is never proposed again.
  * What is not taken for lack of room is told to whoever asked for it (options.refused). */
+#include "base/metric.h"
 #include "base/plant.h"
 #include "consensus/node/node_impl.h"
 
 #define FORWARD_BYTES (1u << 20) /* of proposals in one message to the leader, or a single one */
 #define CHANGES_MAX   64         /* each is a person's doing */
+#define RESERVE_BYTES_MAX (8u << 20)
 
 static void add(struct node *n, struct proposals *q, const struct raft_entry *entry)
 {
@@ -46,17 +48,33 @@ void node_queue(struct node *n, const struct raft_entry *entry)
 
 /* What is on its way to a leader elsewhere does not count: it is in the lane's queue, which has its own
  * limit, and then with the leader. */
-bool node_has_room(const struct node *n, const struct raft_entry *entry)
+bool node_has_room(const struct node *n, const struct raft_entry *entry, bool is_internal)
 {
-    uint64_t pending = n->queued_bytes + raft_uncommitted_size(n->raft);
-    return pending + entry->data->size <= n->options.uncommitted_bytes_max &&
+    uint64_t pending = node_pending_bytes(n), limit = n->options.pending_bytes_max;
+    if (is_internal || entry->type != RAFT_ENTRY_NORMAL || PLANTED(RESERVE_FOR_ALL))
+        limit += node_reserve(n);
+    /* One that is larger than the limit goes alone. */
+    return (pending == 0 || pending + entry->data->size <= limit) &&
            (entry->type == RAFT_ENTRY_NORMAL || n->changes.count < CHANGES_MAX);
 }
 
-static int propose(struct node *n, struct blob *data, enum raft_entry_type type, uint64_t term)
+uint64_t node_reserve(const struct node *n)
+{
+    uint64_t quarter = n->options.pending_bytes_max / 4;
+    return quarter < RESERVE_BYTES_MAX ? quarter : RESERVE_BYTES_MAX;
+}
+
+uint64_t node_pending_bytes(const struct node *n)
+{
+    return n->queued_bytes + raft_uncommitted_size(n->raft);
+}
+
+static int propose(struct node *n, struct blob *data, enum raft_entry_type type, uint64_t term,
+                   bool is_internal)
 {
     struct raft_entry entry = {.type = type, .data = data, .index = n->ticks, .term = term};
-    if (!node_has_room(n, &entry)) {
+    if (!node_has_room(n, &entry, is_internal)) {
+        metric_add(METRIC_PROPOSALS_REFUSED, 1);
         blob_unref(data);
         return ERR_TOO_MANY_REQUESTS;
     }
@@ -66,7 +84,12 @@ static int propose(struct node *n, struct blob *data, enum raft_entry_type type,
 
 int node_propose(struct node *n, struct blob *data)
 {
-    return propose(n, data, RAFT_ENTRY_NORMAL, 0);
+    return propose(n, data, RAFT_ENTRY_NORMAL, 0, false);
+}
+
+int node_propose_internal(struct node *n, struct blob *data)
+{
+    return propose(n, data, RAFT_ENTRY_NORMAL, 0, true);
 }
 
 int node_propose_as_leader(struct node *n, struct blob *data)
@@ -75,12 +98,12 @@ int node_propose_as_leader(struct node *n, struct blob *data)
         blob_unref(data);
         return ERR_NOT_LEADER;
     }
-    return propose(n, data, RAFT_ENTRY_NORMAL, raft_term(n->raft));
+    return propose(n, data, RAFT_ENTRY_NORMAL, raft_term(n->raft), true);
 }
 
 int node_propose_conf_change(struct node *n, const struct raft_conf_change *change)
 {
-    return propose(n, raft_conf_change_encode(change, false), RAFT_ENTRY_CONF_CHANGE_V2, 0);
+    return propose(n, raft_conf_change_encode(change, false), RAFT_ENTRY_CONF_CHANGE_V2, 0, true);
 }
 
 bool node_has_queued(const struct node *n)

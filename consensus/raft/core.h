@@ -12,6 +12,13 @@
 #include "consensus/raft/read_only.h"
 #include "consensus/raft/trace.h"
 
+/* Entries that the host has read back from our disk for followers, contiguous; see read_back.c. */
+struct raft_read_back {
+    struct raft_entry *entries;
+    size_t count;
+    uint64_t served; /* the member that they were read for: others' turn is next */
+};
+
 enum raft_campaign_kind { RAFT_CAMPAIGN_PRE, RAFT_CAMPAIGN_ELECTION, RAFT_CAMPAIGN_TRANSFER };
 
 struct raft {
@@ -37,6 +44,7 @@ struct raft {
     struct raft_reads reads;
     struct raft_snapshot *offered; /* what the host can send; NULL = nothing yet */
     bool snapshot_wanted;
+    struct raft_read_back read_back;
 
     struct raft_outbox filling, handed;
     struct raft_soft_state previous_soft;
@@ -85,6 +93,10 @@ void raft_handle_append_response(struct raft *r, struct raft_progress *p, const 
 void raft_handle_heartbeat_response(struct raft *r, struct raft_progress *p, const struct raft_message *m);
 void raft_handle_snapshot_status(struct raft *r, struct raft_progress *p, bool failed);
 void raft_handle_unreachable(struct raft *r, struct raft_progress *p);
+
+/* read_back.c: entries that are on our disk and not in memory */
+const struct raft_entry *raft_read_back_slice(const struct raft *r, uint64_t index, size_t *ret_count);
+void raft_read_back_clear(struct raft *r);
 
 /* follow.c: the follower's side */
 void raft_handle_append(struct raft *r, const struct raft_message *m);

@@ -1,23 +1,44 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The window as an array with a head that moves: entries are contiguous, so that a batch is a pointer and a
- * count, and appending or compacting costs no allocation in the long run. */
+ * What is in memory is an array with a head that moves: entries are contiguous, so that a batch is a pointer
+ * and a count, and appending or compacting costs no allocation in the long run. */
 #include "consensus/raft/log.h"
 
 #include <assert.h>
 
 #include "consensus/raft/core.h"
 
+/* What an entry takes: its place in the array, and its payload with the head of that. */
+static uint64_t bytes_of(const struct raft_entry *e)
+{
+    return sizeof *e + (e->data ? sizeof *e->data + e->data->size : 0);
+}
+
+static uint64_t bytes_of_all(const struct raft_entry *entries, size_t count)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < count; i++)
+        bytes += bytes_of(&entries[i]);
+    return bytes;
+}
+
 void raft_log_init(struct raft_log *l, struct raft *owner, struct raft_position before,
+                   const struct raft_position *runs, size_t run_count, uint64_t held,
                    const struct raft_entry *entries, size_t count, uint64_t applying_size_max)
 {
     *l = (struct raft_log){
         .before = before,
+        .held = held,
         .committed = before.index,
         .applying = before.index,
         .applied = before.index,
         .applying_size_max = applying_size_max,
         .owner = owner,
     };
+    if (run_count) {
+        l->runs.items = mem_copy(runs, run_count * sizeof *runs);
+        l->runs.count = l->runs.capacity = run_count;
+    }
+    l->held_bytes = bytes_of_all(entries, count);
     if (count) {
         l->items = mem_copy(entries, count * sizeof *entries);
         l->count = l->capacity = count;
@@ -29,13 +50,14 @@ void raft_log_init(struct raft_log *l, struct raft *owner, struct raft_position 
 
 static struct raft_entry *entry_at(const struct raft_log *l, uint64_t index)
 {
-    return &l->items[l->head + (index - l->before.index - 1)];
+    return &l->items[l->head + (index - l->held)];
 }
 
-/* Forgets the entries of [from, from + count), which the caller takes out of the window. */
+/* Forgets the entries of [from, from + count), which the caller takes out of memory. */
 static void release(struct raft_log *l, uint64_t from, size_t count)
 {
     struct raft_entry *e = count ? entry_at(l, from) : NULL;
+    l->held_bytes -= bytes_of_all(e, count);
     for (size_t i = 0; i < count; i++)
         blob_unref(e[i].data);
 }
@@ -51,9 +73,10 @@ static void drop_snapshot(struct raft_log *l)
 
 void raft_log_done(struct raft_log *l)
 {
-    release(l, raft_log_first(l), l->count);
+    release(l, l->held, l->count);
     drop_snapshot(l);
     mem_free(l->items);
+    mem_free(l->runs.items);
     *l = (struct raft_log){0};
 }
 
@@ -65,14 +88,37 @@ uint64_t raft_log_first(const struct raft_log *l)
 
 uint64_t raft_log_last(const struct raft_log *l)
 {
-    return l->before.index + l->count;
+    return l->held - 1 + l->count;
+}
+
+/* The last run that begins at index or before it. */
+static size_t run_of(const struct raft_log *l, uint64_t index)
+{
+    size_t low = 0, high = l->runs.count;
+    while (high - low > 1) {
+        size_t middle = low + (high - low) / 2;
+        if (l->runs.items[middle].index <= index)
+            low = middle;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+uint64_t raft_log_run_end(const struct raft_log *l, uint64_t index)
+{
+    size_t next = run_of(l, index) + 1;
+    return next < l->runs.count ? l->runs.items[next].index - 1 : l->held - 1;
 }
 
 bool raft_log_term(const struct raft_log *l, uint64_t index, uint64_t *ret_term)
 {
     if (index < l->before.index || index > raft_log_last(l))
         return false;
-    *ret_term = index == l->before.index ? l->before.term : entry_at(l, index)->term;
+    if (index == l->before.index)
+        *ret_term = l->before.term;
+    else
+        *ret_term = index < l->held ? l->runs.items[run_of(l, index)].term : entry_at(l, index)->term;
     return true;
 }
 
@@ -102,13 +148,13 @@ bool raft_log_is_up_to_date(const struct raft_log *l, struct raft_position their
 
 const struct raft_entry *raft_log_entry(const struct raft_log *l, uint64_t index)
 {
-    return index > l->before.index && index <= raft_log_last(l) ? entry_at(l, index) : NULL;
+    return index >= l->held && index <= raft_log_last(l) ? entry_at(l, index) : NULL;
 }
 
 const struct raft_entry *raft_log_slice(const struct raft_log *l, uint64_t index, uint64_t to,
                                         uint64_t size_max, size_t *ret_count)
 {
-    assert(index > l->before.index && to <= raft_log_last(l));
+    assert(index >= l->held && to <= raft_log_last(l));
     *ret_count = 0;
     if (index > to)
         return NULL;
@@ -167,6 +213,7 @@ void raft_log_append_own(struct raft_log *l, uint64_t term, const struct raft_en
         to[i] = (struct raft_entry){
             .index = ++index, .term = term, .type = entries[i].type, .data = blob_ref(entries[i].data)};
     l->count += count;
+    l->held_bytes += bytes_of_all(to, count);
 }
 
 /* The tail from index on gives way to a newer leader's. What was on its way to the disk there is no longer
@@ -182,7 +229,7 @@ static void truncate_from(struct raft_log *l, uint64_t index)
         if (l->in_progress > index)
             l->in_progress = index;
     }
-    size_t keep = index - raft_log_first(l);
+    size_t keep = index - l->held;
     release(l, index, l->count - keep);
     l->count = keep;
 }
@@ -219,6 +266,7 @@ bool raft_log_append(struct raft_log *l, struct raft_position prev, const struct
         for (size_t i = 0; i < count - known; i++)
             blob_ref(to[i].data);
         l->count += count - known;
+        l->held_bytes += bytes_of_all(to, count - known);
     }
     uint64_t last = prev.index + count;
     if (PLANTED(APPEND_CUTS_TAIL) && last < raft_log_last(l) && last >= l->committed)
@@ -356,9 +404,11 @@ void raft_log_applied_to(struct raft_log *l, uint64_t index, uint64_t size)
 void raft_log_restore(struct raft_log *l, const struct raft_snapshot *snapshot)
 {
     RAFT_TRACE(l->owner, SNAPSHOT_LOG_RESTORE, .index = snapshot->index, .log_term = snapshot->term);
-    release(l, raft_log_first(l), l->count);
+    release(l, l->held, l->count);
     l->head = l->count = 0;
+    l->runs.count = 0;
     l->before = (struct raft_position){snapshot->index, snapshot->term};
+    l->held = snapshot->index + 1;
     l->unstable = l->in_progress = snapshot->index + 1;
     l->committed = snapshot->index;
     drop_snapshot(l);
@@ -366,18 +416,12 @@ void raft_log_restore(struct raft_log *l, const struct raft_snapshot *snapshot)
     blob_ref(l->snapshot->data);
 }
 
-void raft_log_compact(struct raft_log *l, uint64_t index)
+/* The entries up to and with index leave the memory. */
+static void drop_front(struct raft_log *l, uint64_t index)
 {
-    if (index > l->applied)
-        index = l->applied;
-    if (index >= l->unstable)
-        index = l->unstable - 1;
-    if (index <= l->before.index)
-        return;
-    size_t gone = index - l->before.index;
-    struct raft_position before = {index, entry_at(l, index)->term};
-    release(l, raft_log_first(l), gone);
-    l->before = before;
+    size_t gone = index + 1 - l->held;
+    release(l, l->held, gone);
+    l->held = index + 1;
     l->head += gone;
     l->count -= gone;
     /* Memory that a burst needed is given back. */
@@ -391,4 +435,62 @@ void raft_log_compact(struct raft_log *l, uint64_t index)
         l->head = 0;
         l->capacity = capacity;
     }
+}
+
+void raft_log_compact(struct raft_log *l, uint64_t index)
+{
+    if (index > l->applied)
+        index = l->applied;
+    if (index >= l->unstable)
+        index = l->unstable - 1;
+    if (index <= l->before.index)
+        return;
+    l->before = (struct raft_position){index, raft_log_term_or_zero(l, index)};
+    if (index + 1 >= l->held) {
+        l->runs.count = 0;
+        if (index >= l->held)
+            drop_front(l, index);
+        return;
+    }
+    size_t first = run_of(l, index + 1);
+    l->runs.count -= first;
+    memmove(l->runs.items, l->runs.items + first, l->runs.count * sizeof *l->runs.items);
+    l->runs.items[0].index = index + 1;
+}
+
+/* --- the older half: on our disk, not in memory --- */
+static void add_run(struct raft_log_runs *runs, uint64_t index, uint64_t term)
+{
+    if (runs->count && (runs->items[runs->count - 1].term == term || PLANTED(EVICTED_TERM_LOST)))
+        return;
+    if (runs->count == runs->capacity) {
+        runs->capacity = runs->capacity ? runs->capacity * 2 : 4;
+        runs->items = mem_resize(runs->items, runs->capacity * sizeof *runs->items);
+    }
+    runs->items[runs->count++] = (struct raft_position){index, term};
+}
+
+void raft_log_evict(struct raft_log *l, uint64_t bytes_max)
+{
+    uint64_t end = l->applied < l->unstable - 1 ? l->applied : l->unstable - 1, to = l->held - 1;
+    if (PLANTED(EVICTED_BEFORE_APPLIED))
+        end = l->committed < l->unstable - 1 ? l->committed : l->unstable - 1;
+    uint64_t bytes = l->held_bytes;
+    while (bytes > bytes_max && to < end) {
+        const struct raft_entry *e = entry_at(l, ++to);
+        bytes -= bytes_of(e);
+        add_run(&l->runs, to, e->term);
+    }
+    if (to >= l->held)
+        drop_front(l, to);
+}
+
+size_t raft_log_count_known(const struct raft_log *l, const struct raft_entry *entries, size_t count)
+{
+    size_t n = 0;
+    while (n < count && entries[n].index == entries[0].index + n &&
+           (raft_log_matches(l, (struct raft_position){entries[n].index, entries[n].term}) ||
+            (PLANTED(READ_BACK_OLD_TERM) && entries[n].index <= raft_log_last(l))))
+        n++;
+    return n;
 }

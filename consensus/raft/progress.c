@@ -80,6 +80,7 @@ static uint64_t higher(uint64_t a, uint64_t b)
 static void change_state(struct raft_progress *p, enum raft_progress_state state)
 {
     p->flow_paused = false;
+    p->wants_entries = false;
     p->pending_snapshot = 0;
     p->state = state;
     raft_inflights_reset(&p->inflights);

@@ -49,6 +49,7 @@ struct raft_progress {
     bool learner;
     bool recent_active; /* heard of since the last quorum check */
     bool flow_paused;   /* wait for an answer or the next heartbeat before sending again */
+    bool wants_entries; /* what to send next is not in memory: the host reads it back */
     struct raft_inflights inflights;
 };
 

@@ -101,6 +101,7 @@ static void reset(struct raft *r, uint64_t term)
     r->uncommitted_size = 0;
     if (!PLANTED(READ_KEPT_OVER_TERMS))
         raft_reads_reset(&r->reads);
+    raft_read_back_clear(r);
 }
 
 void raft_become_follower(struct raft *r, uint64_t term, uint64_t leader)

@@ -66,13 +66,23 @@ struct raft_config {
     void *trace_arg;
 };
 
+/* The term of the entries from index on, up to the next run. */
+struct raft_term_run {
+    uint64_t index, term;
+};
+
 /* What storage holds at start. All zero = a member that has yet to learn everything. */
 struct raft_initial {
     struct raft_hard_state hard_state;
     struct raft_conf_state conf_state;      /* as of config.applied */
     uint64_t snapshot_index, snapshot_term; /* the log begins after it */
-    const struct raft_entry *entries;       /* contiguous from snapshot_index + 1; borrowed */
+    /* The oldest entries, all of them applied, may be left on disk; of these only the terms are given, from
+     * snapshot_index + 1 on. */
+    const struct raft_term_run *runs;
+    size_t run_count;
+    const struct raft_entry *entries; /* contiguous up to the last, from snapshot_index + 1 or behind the runs */
     size_t entry_count;
+    uint64_t first_entry; /* its index, with runs */
 };
 
 /* ERR_INVALID: the config or the stored state contradicts itself. */
@@ -146,12 +156,26 @@ uint64_t raft_first_index(const struct raft *r); /* one past the last index when
 uint64_t raft_last_index(const struct raft *r);
 uint64_t raft_committed_index(const struct raft *r);
 uint64_t raft_applied_index(const struct raft *r);
-const struct raft_entry *raft_entry_at(const struct raft *r, uint64_t index); /* NULL = not in the window */
+const struct raft_entry *raft_entry_at(const struct raft *r, uint64_t index); /* NULL = not in memory */
 /* Known from first - 1 to last. ERR_NOT_FOUND. */
 MUST_CHECK int raft_term_at(const struct raft *r, uint64_t index, uint64_t *ret_term);
 /* Forgets entries up to and with index; never beyond what is applied and stable. Returns the new first index.
  */
 uint64_t raft_compact(struct raft *r, uint64_t index);
+
+/* Keeps at most bytes_max of entries in memory, beside those that are not applied or not stable: older ones
+ * are on our disk, and are asked for when a follower needs them. */
+void raft_evict(struct raft *r, uint64_t bytes_max);
+uint64_t raft_held_bytes(const struct raft *r); /* in memory, read back ones included */
+struct raft_wanted_entries {
+    uint64_t from, to; /* indexes; as many as the host wants to read, at least the first */
+    uint64_t term;     /* of each of them: the log on disk may hold others that were overwritten */
+};
+/* A leader's: entries that a follower waits for and that are not in memory. Stays true until they are given. */
+bool raft_wants_entries(const struct raft *r, struct raft_wanted_entries *ret_wanted);
+/* They were read back. What the log does not need any more is ignored. ERR_CORRUPT: the log has an entry of
+ * another term there; nothing happened. */
+MUST_CHECK int raft_give_entries(struct raft *r, const struct raft_entry *entries, size_t count);
 
 /* What a leader offers to followers whose entries are gone: the newest state that can be sent. Cheap: call it
  * whenever the store has moved and before raft_compact. An index below first - 1 is of no use. */

@@ -30,6 +30,16 @@ static bool send_snapshot(struct raft *r, struct raft_progress *p)
     return true;
 }
 
+static const struct raft_entry *next_entries(const struct raft *r, struct raft_progress *p, size_t *ret_count)
+{
+    if (p->next >= r->log.held)
+        return raft_log_slice(&r->log, p->next, raft_log_last(&r->log), r->config.max_size_per_message,
+                              ret_count);
+    const struct raft_entry *entries = raft_read_back_slice(r, p->next, ret_count);
+    p->wants_entries = !entries;
+    return entries;
+}
+
 /* True when something went out. An empty append carries the commit index, and asks. */
 bool raft_maybe_send_append(struct raft *r, struct raft_progress *p, bool if_empty)
 {
@@ -43,8 +53,7 @@ bool raft_maybe_send_append(struct raft *r, struct raft_progress *p, bool if_emp
     /* With a full window send empty ones only: if all in flight were lost, the answer to one shows it (etcd
      * #14633). */
     if (p->state != RAFT_REPLICATE || !raft_inflights_full(&p->inflights))
-        entries =
-            raft_log_slice(&r->log, p->next, raft_log_last(&r->log), r->config.max_size_per_message, &count);
+        entries = next_entries(r, p, &count);
     if (count == 0 && !if_empty)
         return false;
     raft_send(r, (struct raft_message){
@@ -70,9 +79,12 @@ void raft_send_append(struct raft *r, struct raft_progress *p)
 
 void raft_broadcast_append(struct raft *r)
 {
-    for (uint32_t i = 0; i < r->tracker.count; i++)
-        if (r->tracker.progress[i].id != r->config.id)
-            raft_send_append(r, &r->tracker.progress[i]);
+    for (uint32_t i = 0; i < r->tracker.count; i++) {
+        struct raft_progress *p = &r->tracker.progress[i];
+        /* One that waits for entries that are being read back is told the commit index with them. */
+        if (p->id != r->config.id)
+            (void)raft_maybe_send_append(r, p, !p->wants_entries);
+    }
 }
 
 void raft_broadcast_heartbeat(struct raft *r)

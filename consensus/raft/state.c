@@ -17,6 +17,15 @@ static bool config_valid(const struct raft_config *c)
 static bool initial_valid(const struct raft_config *c, const struct raft_initial *in)
 {
     uint64_t index = in->snapshot_index, term = in->snapshot_term;
+    for (size_t i = 0; i < in->run_count; i++) {
+        uint64_t end = i + 1 < in->run_count ? in->runs[i + 1].index : in->first_entry;
+        if (in->runs[i].index != index + 1 || in->runs[i].term < term || end <= in->runs[i].index)
+            return false;
+        index = end - 1;
+        term = in->runs[i].term;
+    }
+    if (in->run_count && index > c->applied)
+        return false;
     for (size_t i = 0; i < in->entry_count; i++) {
         if (in->entries[i].index != index + 1 || in->entries[i].term < term)
             return false;
@@ -46,8 +55,13 @@ int raft_new(const struct raft_config *config, const struct raft_initial *initia
     r->config = with_defaults(*config);
     r->random = config->seed;
     struct raft_position before = {initial->snapshot_index, initial->snapshot_term};
-    raft_log_init(&r->log, r, before, initial->entries, initial->entry_count,
+    uint64_t held = initial->run_count ? initial->first_entry : before.index + 1;
+    struct raft_position *runs = mem_alloc((initial->run_count + 1) * sizeof *runs);
+    for (size_t i = 0; i < initial->run_count; i++)
+        runs[i] = (struct raft_position){initial->runs[i].index, initial->runs[i].term};
+    raft_log_init(&r->log, r, before, runs, initial->run_count, held, initial->entries, initial->entry_count,
                   r->config.max_committed_size_per_ready);
+    mem_free(runs);
     r->tracker.inflight_max = config->max_inflight_messages;
     r->tracker.inflight_bytes_max = config->max_inflight_bytes;
     raft_conf_restore(&r->tracker, raft_log_last(&r->log), &initial->conf_state);
@@ -79,6 +93,7 @@ void raft_free(struct raft *r)
     if (!r)
         return;
     raft_log_done(&r->log);
+    raft_read_back_clear(r);
     raft_tracker_done(&r->tracker);
     raft_reads_done(&r->reads);
     free_snapshot(r->offered);
@@ -121,6 +136,13 @@ struct raft *raft_clone(const struct raft *r)
     c->log.items = count ? mem_copy(r->log.items + r->log.head, count * sizeof *r->log.items) : NULL;
     for (size_t i = 0; i < count; i++)
         blob_ref(c->log.items[i].data);
+    if (r->log.runs.items)
+        c->log.runs.items = mem_copy(r->log.runs.items, r->log.runs.capacity * sizeof *r->log.runs.items);
+    if (r->read_back.count)
+        c->read_back.entries =
+            mem_copy(r->read_back.entries, r->read_back.count * sizeof *r->read_back.entries);
+    for (size_t i = 0; i < r->read_back.count; i++)
+        blob_ref(r->read_back.entries[i].data);
     c->log.snapshot = copy_snapshot(r->log.snapshot);
     c->offered = copy_snapshot(r->offered);
     for (uint32_t i = 0; i < c->tracker.count; i++) {
@@ -211,7 +233,8 @@ static void mix_progress(uint64_t *h, const struct raft_progress *p)
 {
     const uint64_t numbers[] = {
         p->id,    p->match, p->next,    p->sent_commit,   p->pending_snapshot, p->read_ack,
-        p->state, p->vote,  p->learner, p->recent_active, p->flow_paused,      p->inflights.bytes};
+        p->state, p->vote,  p->learner, p->recent_active, p->flow_paused,      p->inflights.bytes,
+        p->wants_entries};
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
         mix(h, numbers[i]);
     mix(h, p->inflights.count);
@@ -254,6 +277,8 @@ uint64_t raft_hash(const struct raft *r)
         r->snapshot_wanted,
         l->before.index,
         l->before.term,
+        l->held,
+        r->read_back.served,
         l->unstable,
         l->in_progress,
         l->committed,
@@ -272,6 +297,11 @@ uint64_t raft_hash(const struct raft *r)
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
         mix(&h, numbers[i]);
     mix_entries(&h, l->count ? l->items + l->head : NULL, l->count);
+    for (size_t i = 0; i < l->runs.count; i++) {
+        mix(&h, l->runs.items[i].index);
+        mix(&h, l->runs.items[i].term);
+    }
+    mix_entries(&h, r->read_back.entries, r->read_back.count);
     mix_snapshot(&h, l->snapshot);
     mix_snapshot(&h, r->offered);
     mix_conf(&h, &r->tracker.config);

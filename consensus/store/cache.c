@@ -6,7 +6,9 @@
 #include "base/mem.h"
 
 #define WAYS 4u
-#define SETS (1u << 16)
+/* A set for each KiB of records, within these bounds. */
+#define SETS_MIN 64u
+#define SETS_MAX (1u << 20)
 
 /* Of the records that would push another one out only each eighth does: where nothing is asked for twice soon
  * enough the cache then costs next to nothing, and what is asked for often gets in all the same. */
@@ -19,9 +21,42 @@ struct cache_slot {
     uint8_t *data;
 };
 
-void cache_init(struct cache *c, size_t bytes_max)
+void cache_init(struct cache *c, size_t bytes_max, struct cache_budget *budget)
 {
-    *c = (struct cache){.bytes_max = bytes_max};
+    *c = (struct cache){.bytes_max = bytes_max, .budget = budget, .set_count = SETS_MIN};
+    while (c->set_count < SETS_MAX && c->set_count * 1024 < bytes_max)
+        c->set_count *= 2;
+}
+
+static size_t table_bytes(const struct cache *c)
+{
+    return c->set_count * WAYS * sizeof *c->slots;
+}
+
+static void slot_evict(struct cache *c, struct cache_slot *slot);
+
+/* One record, wherever the hand stands. */
+static bool evict_one(struct cache_share *share)
+{
+    struct cache *c = container_of(share, struct cache, share);
+    size_t before = c->bytes;
+    for (size_t i = 0; i < c->set_count * WAYS && c->bytes == before; i++)
+        slot_evict(c, &c->slots[c->hand++ % (c->set_count * WAYS)]);
+    return c->bytes < before;
+}
+
+static void make_table(struct cache *c)
+{
+    c->slots = mem_new(table_bytes(c));
+    cache_share_init(&c->share, c->budget, METRIC_CACHE_RECORDS, evict_one);
+    cache_share_add(&c->share, table_bytes(c));
+}
+
+void cache_leave(struct cache *c)
+{
+    if (c->slots)
+        cache_share_done(&c->share);
+    c->budget = NULL;
 }
 
 void cache_turn(struct cache *c)
@@ -33,7 +68,9 @@ void cache_turn(struct cache *c)
 void cache_done(struct cache *c)
 {
     cache_turn(c);
-    for (size_t i = 0; c->slots && i < SETS * WAYS; i++)
+    if (c->budget)
+        cache_leave(c);
+    for (size_t i = 0; c->slots && i < c->set_count * WAYS; i++)
         mem_free(c->slots[i].data);
     mem_free(c->slots);
     mem_free(c->evicted);
@@ -44,10 +81,8 @@ void cache_done(struct cache *c)
 static struct cache_slot *set_of(const struct cache *c, struct revision revision)
 {
     uint64_t h = ((uint64_t)revision.main ^ (uint64_t)revision.sub << 40) * UINT64_C(0x9e3779b97f4a7c15);
-    return &c->slots[(h >> 48) * WAYS];
+    return &c->slots[(h >> 32 & (c->set_count - 1)) * WAYS];
 }
-
-_Static_assert(SETS == 1u << (64 - 48), "the set is the top bits of the product");
 
 bool cache_get(const struct cache *c, struct revision revision, struct slice *ret_record)
 {
@@ -78,6 +113,15 @@ void cache_prefetch(const struct cache *c, struct revision revision, unsigned st
     }
 }
 
+static void count(struct cache *c, size_t add, size_t sub)
+{
+    c->bytes += add - sub;
+    if (add)
+        cache_share_add(&c->share, add);
+    else
+        cache_share_sub(&c->share, sub);
+}
+
 static void slot_evict(struct cache *c, struct cache_slot *slot)
 {
     if (slot->main == 0)
@@ -87,30 +131,36 @@ static void slot_evict(struct cache *c, struct cache_slot *slot)
         c->evicted = mem_resize(c->evicted, c->evicted_capacity * sizeof *c->evicted);
     }
     c->evicted[c->evicted_count++] = slot->data;
-    c->bytes -= slot->size;
+    count(c, 0, cache_block_bytes(slot->size));
     *slot = (struct cache_slot){0};
+}
+
+static bool is_full(const struct cache *c, size_t bytes)
+{
+    return c->bytes + bytes > c->bytes_max || (c->budget && c->budget->bytes + bytes > c->budget->bytes_max);
 }
 
 void cache_add(struct cache *c, struct revision revision, struct slice record)
 {
-    if (record.size > CACHE_RECORD_MAX || record.size > c->bytes_max)
+    size_t bytes = cache_block_bytes(record.size);
+    if (record.size > CACHE_RECORD_MAX || bytes > c->bytes_max)
         return;
     if (!c->slots)
-        c->slots = mem_new(SETS * WAYS * sizeof *c->slots);
+        make_table(c);
     struct cache_slot *set = set_of(c, revision), *slot = NULL;
     for (unsigned i = 0; i < WAYS && !slot; i++) {
         if (set[i].main == 0)
             slot = &set[i];
     }
-    if ((!slot || c->bytes + record.size > c->bytes_max) && c->refused++ % ADMIT != 0)
+    if ((!slot || is_full(c, bytes)) && c->refused++ % ADMIT != 0)
         return;
     if (!slot) {
         slot = &set[c->hand++ % WAYS];
         slot_evict(c, slot);
     }
-    while (c->bytes + record.size > c->bytes_max)
-        slot_evict(c, &c->slots[c->hand++ % (SETS * WAYS)]);
+    while (c->bytes + bytes > c->bytes_max)
+        slot_evict(c, &c->slots[c->hand++ % (c->set_count * WAYS)]);
     *slot = (struct cache_slot){.main = revision.main, .sub = revision.sub, .size = (uint32_t)record.size};
     slot->data = mem_copy(record.data, record.size);
-    c->bytes += record.size;
+    count(c, bytes, 0);
 }

@@ -55,10 +55,10 @@ static int gather_add(struct gather *g, struct revision revision, const struct r
     return g->needs_previous ? fill_previous(g->s, event, revision.main) : 0;
 }
 
-static int gather_pending(struct gather *g, int64_t main)
+/* The records of a pending main from `from` on, before `to`. */
+static int gather_pending(struct gather *g, int64_t main, uint32_t from, uint32_t to)
 {
-    uint32_t subs = pending_sub_count(&g->s->pending, main);
-    for (uint32_t sub = 0; sub < subs; sub++) {
+    for (uint32_t sub = from; sub < to; sub++) {
         struct revision revision = {main, sub};
         struct record record;
         int err = store_fetch(g->s, revision, &record);
@@ -84,9 +84,14 @@ void store_tell_changes(struct store *s)
         return;
     }
     for (int64_t main = s->entry_first_main + 1; main <= s->revision; main++) {
+        uint32_t subs = pending_sub_count(&s->pending, main);
         g.count = 0;
+        if (subs > s->large) {
+            s->on_change(s->on_change_arg, &(struct store_change){.revision = main, .is_large = true});
+            continue;
+        }
         /* A read error has made the store fail: then nobody is told anything any more. */
-        if (gather_pending(&g, main) != 0)
+        if (gather_pending(&g, main, 0, subs) != 0)
             return;
         struct store_change change = {.revision = main, .count = g.count, .events = s->events};
         if (g.count)
@@ -104,6 +109,8 @@ struct history {
     void *arg;
     int64_t next; /* the first revision not delivered */
     bool is_full;
+    uint32_t part_end; /* a part of the revision `to` ends before this sub; 0 = whole revisions */
+    bool has_more;     /* of that revision */
 };
 
 /* The main revision that was gathered is whole. */
@@ -131,10 +138,16 @@ static bool history_record(void *arg, struct slice key, struct slice value)
     struct gather *g = &h->gather;
     struct record record;
     struct revision revision = revision_decode(key.data);
-    if (revision.main > h->to)
+    h->has_more = h->part_end && revision.main == h->to && revision.sub >= h->part_end;
+    if (revision.main > h->to || h->has_more)
         return false;
     if (revision.main != g->main)
         history_flush(h);
+    if (!h->is_full && !h->part_end && g->count >= g->s->large && revision.main == g->main) {
+        g->count = 0; /* not told here */
+        h->next = g->main;
+        h->is_full = true;
+    }
     if (h->is_full)
         return false;
     g->err = record_decode(value, revision, true, &record);
@@ -153,12 +166,12 @@ static bool history_record(void *arg, struct slice key, struct slice value)
     return g->err == 0;
 }
 
-static int history_backend(struct history *h, int64_t from)
+static int history_backend(struct history *h, int64_t from, uint32_t from_sub)
 {
     struct store *s = h->gather.s;
     struct backend_view *view;
     uint8_t key[REVISION_KEY_SIZE];
-    revision_encode((struct revision){from, 0}, key);
+    revision_encode((struct revision){from, from_sub}, key);
     int err = store_view(s, &view);
     if (!err)
         err = s->backend->ops->scan(view, BACKEND_RECORDS, slice_of(key, sizeof key), history_record, h);
@@ -173,7 +186,13 @@ static int history_pending(struct history *h, int64_t from)
 {
     struct gather *g = &h->gather;
     for (int64_t main = from; main <= h->to && !h->is_full; main++) {
-        int err = gather_pending(g, main);
+        uint32_t subs = pending_sub_count(&g->s->pending, main);
+        h->is_full = subs > g->s->large;
+        if (h->is_full) {
+            h->next = main;
+            return 0;
+        }
+        int err = gather_pending(g, main, 0, subs);
         if (err)
             return err;
         for (size_t i = 0; i < g->count; i++)
@@ -201,7 +220,7 @@ int store_changes(struct store *s, int64_t from, int64_t to, size_t max_revision
     int64_t backend_to = to < s->committed_revision ? to : s->committed_revision;
     h.to = backend_to;
     if (from <= backend_to && !h.is_full)
-        err = history_backend(&h, from);
+        err = history_backend(&h, from, 0);
     h.to = to < s->revision ? to : s->revision;
     if (!err && !h.is_full)
         err = history_pending(&h, from > backend_to + 1 ? from : backend_to + 1);
@@ -209,4 +228,29 @@ int store_changes(struct store *s, int64_t from, int64_t to, size_t max_revision
         return err;
     *ret_next = h.is_full || h.to + 1 < from ? h.next : h.to + 1;
     return 0;
+}
+
+int store_changes_part(struct store *s, int64_t revision, uint32_t *sub, size_t max, bool needs_previous,
+                       void (*fn)(void *arg, const struct store_change *change), void *arg,
+                       bool *ret_is_last)
+{
+    struct history h = {.gather = {.s = s, .needs_previous = needs_previous}, .to = revision};
+    struct gather *g = &h.gather;
+    uint32_t end = *sub + (uint32_t)max, subs = pending_sub_count(&s->pending, revision);
+    int err;
+    if (revision < s->compact_revision)
+        return ERR_COMPACTED;
+    h.revisions_left = h.bytes_left = SIZE_MAX;
+    h.part_end = end;
+    h.fn = fn;
+    h.arg = arg;
+    if (revision <= s->committed_revision)
+        err = history_backend(&h, revision, *sub);
+    else
+        err = gather_pending(g, revision, *sub, end < subs ? end : subs);
+    if (!err)
+        history_flush(&h);
+    *sub = end;
+    *ret_is_last = revision <= s->committed_revision ? !h.has_more : end >= subs;
+    return err;
 }

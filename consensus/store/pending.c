@@ -44,7 +44,7 @@ static void batch_free(struct pending_batch *b)
 {
     free_blocks(b->blocks);
     mem_free(b->ops);
-    mem_free(b->first_op);
+    mem_free(b->mains);
     mem_free(b);
 }
 
@@ -120,13 +120,14 @@ void pending_append(struct pending *p, struct revision revision, struct slice ke
     size_t place = (size_t)(revision.main - b->first_main);
     if (revision.sub == 0) {
         assert(place == b->main_count);
-        if (b->main_count == b->first_op_capacity) {
-            b->first_op_capacity = b->first_op_capacity ? b->first_op_capacity * 2 : 256;
-            b->first_op = mem_resize(b->first_op, b->first_op_capacity * sizeof *b->first_op);
+        if (b->main_count == b->main_capacity) {
+            b->main_capacity = b->main_capacity ? b->main_capacity * 2 : 256;
+            b->mains = mem_resize(b->mains, b->main_capacity * sizeof *b->mains);
         }
-        b->first_op[b->main_count++] = b->count;
+        b->mains[b->main_count++] = (struct pending_main){.first_op = b->count};
     }
-    assert(place + 1 == b->main_count && b->first_op[place] + revision.sub == b->count);
+    assert(place + 1 == b->main_count && b->mains[place].first_op + revision.sub == b->count);
+    b->mains[place].count++;
     *batch_op(b) = (struct backend_op){BACKEND_APPEND, BACKEND_RECORDS, key, value};
 }
 
@@ -148,7 +149,7 @@ static const struct backend_op *batch_find(const struct pending_batch *b, struct
     int64_t place = revision.main - b->first_main;
     if (b->first_main == 0 || place < 0 || place >= (int64_t)b->main_count)
         return NULL;
-    return &b->ops[b->first_op[place] + revision.sub];
+    return &b->ops[b->mains[place].first_op + revision.sub];
 }
 
 /* Newest batch first: that is where a fresh record is. */
@@ -173,15 +174,8 @@ bool pending_find(const struct pending *p, struct revision revision, struct slic
 uint32_t pending_sub_count(const struct pending *p, int64_t main)
 {
     for (const struct pending_batch *b = p->open; b; b = batch_before(p, b)) {
-        const struct backend_op *op = batch_find(b, (struct revision){main, 0});
-        if (!op)
-            continue;
-        uint32_t n = 1;
-        for (const struct backend_op *end = b->ops + b->count; op + n < end; n++) {
-            if (op[n].kind != BACKEND_APPEND || revision_decode(op[n].key.data).main != main)
-                break;
-        }
-        return n;
+        if (batch_find(b, (struct revision){main, 0}))
+            return b->mains[main - b->first_main].count;
     }
     return 0;
 }
@@ -234,22 +228,34 @@ static void batch_reset(struct pending *p, struct pending_batch *b)
 {
     struct pending_block *kept = keep_blocks(p, b->blocks);
     struct backend_op *ops = b->ops;
-    size_t *first_op = b->first_op;
-    size_t capacity = b->capacity, first_op_capacity = b->first_op_capacity;
+    struct pending_main *mains = b->mains;
+    size_t capacity = b->capacity, main_capacity = b->main_capacity;
     if (capacity > OPS_KEPT) {
         mem_free(ops);
         ops = NULL;
         capacity = 0;
     }
-    if (first_op_capacity > OPS_KEPT) {
-        mem_free(first_op);
-        first_op = NULL;
-        first_op_capacity = 0;
+    if (main_capacity > OPS_KEPT) {
+        mem_free(mains);
+        mains = NULL;
+        main_capacity = 0;
     }
-    *b = (struct pending_batch){.ops = ops, .capacity = capacity, .first_op = first_op, .blocks = kept};
-    b->first_op_capacity = first_op_capacity;
+    *b = (struct pending_batch){.ops = ops, .capacity = capacity, .mains = mains, .blocks = kept};
+    b->main_capacity = main_capacity;
     b->next = kept ? kept->data : NULL;
     b->end = kept ? kept->data + kept->size : NULL;
+}
+
+void pending_detach(struct pending *p, struct pending_batch *batch)
+{
+    list_remove(&batch->link);
+    if (list_is_empty(&p->batches) && p->open->bytes == 0)
+        drop_blocks(p);
+}
+
+void pending_free(struct pending_batch *batch)
+{
+    batch_free(batch);
 }
 
 void pending_release(struct pending *p, struct pending_batch *batch)

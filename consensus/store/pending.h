@@ -12,6 +12,12 @@
 
 struct pending_block;
 
+/* The records of one main revision: ops that lie behind each other. */
+struct pending_main {
+    size_t first_op;
+    uint32_t count;
+};
+
 struct pending_batch {
     struct worker_job job; /* with the worker */
     struct link link;      /* in pending.batches or pending.spare */
@@ -22,8 +28,8 @@ struct pending_batch {
     size_t side_count;  /* ops that are not appends of records */
     int64_t first_main; /* of the records; 0 = none */
     size_t main_count;  /* mains first_main .. first_main + main_count - 1 */
-    size_t *first_op;   /* of each main */
-    size_t first_op_capacity;
+    struct pending_main *mains;
+    size_t main_capacity;
     struct pending_block *blocks; /* newest first */
     uint8_t *next, *end;
     bool is_dirty; /* an entry was applied, even if it changed nothing */
@@ -65,6 +71,9 @@ uint32_t pending_sub_count(const struct pending *p, int64_t main);
 
 /* The open batch goes to the end of the queue, a new one is opened. */
 struct pending_batch *pending_submit(struct pending *p);
+/* As pending_release, but the memory stays with the batch, for pending_free on any thread. */
+void pending_detach(struct pending *p, struct pending_batch *batch);
+void pending_free(struct pending_batch *batch);
 /* The oldest batch is durable. */
 void pending_release(struct pending *p, struct pending_batch *batch);
 

@@ -96,6 +96,7 @@ struct store {
     bool needs_previous, needs_events;
     struct store_event *events; /* kept between changes */
     size_t event_capacity;
+    size_t large; /* a revision of more changes is told in parts */
 
     struct sweep sweep;
     struct exports exports;

@@ -18,8 +18,10 @@
 
 #define FORMAT_VERSION   1
 #define APPLIED_SIZE     32
-#define COMMIT_BYTES     (16u << 20)
-#define CACHE_BYTES      (48u << 20)
+#define COMMIT_BYTES     (8u << 20)
+#define PENDING_BYTES_MAX (32u << 20) /* a few commits */
+#define CACHE_BYTES      (16u << 20) /* without a budget */
+#define RELEASE_BYTES    (32u << 20) /* a larger batch is freed on the worker */
 #define LONG_UNITS       8192 /* as a range that is cut into slices: kv_read.c */
 #define TRIM_READS       20000u
 #define TRIM_BYTES       (32u << 20)
@@ -330,13 +332,15 @@ int store_open(const struct store_options *options, char *error, size_t error_si
     s->options = *options;
     if (!s->options.long_units)
         s->options.long_units = LONG_UNITS;
+    s->large = (size_t)s->options.long_units / 4;
     s->io = options->io;
     s->backend = options->backend;
     s->leases = options->leases;
     s->timer.fire = timer_fire;
     s->needs_previous = s->needs_events = true;
     pending_init(&s->pending);
-    cache_init(&s->cache, CACHE_BYTES);
+    cache_init(&s->cache, options->cache_budget ? options->cache_budget->bytes_max : CACHE_BYTES,
+               options->cache_budget);
     list_init(&s->sweep.waiters);
     list_init(&s->exports.list);
     list_init(&s->deferred);
@@ -375,6 +379,40 @@ static void commit_run(struct worker_job *job)
     FAILPOINT(AFTER_COMMIT);
 }
 
+struct release_job {
+    struct worker_job job;
+    struct store *s;
+    struct pending_batch *batch;
+};
+
+static void release_run(struct worker_job *job)
+{
+    pending_free(container_of(job, struct release_job, job)->batch);
+}
+
+static void release_done(struct worker_job *job)
+{
+    struct release_job *r = container_of(job, struct release_job, job);
+    struct store *s = r->s;
+    mem_free(r);
+    store_job_done(s);
+}
+
+/* Giving hundreds of megabytes back to the kernel takes longer than a turn may. */
+static void release(struct store *s, struct pending_batch *b)
+{
+    if (b->bytes < RELEASE_BYTES) {
+        pending_release(&s->pending, b);
+        return;
+    }
+    struct release_job *r = mem_new(sizeof *r);
+    pending_detach(&s->pending, b);
+    *r = (struct release_job){.s = s, .batch = b};
+    r->job = (struct worker_job){.run = release_run, .done = release_done};
+    s->jobs++;
+    s->io->ops->submit(s->io, IO_WORKER_STORE, &r->job);
+}
+
 static void commit_done(struct worker_job *job)
 {
     struct pending_batch *b = container_of(job, struct pending_batch, job);
@@ -387,8 +425,9 @@ static void commit_done(struct worker_job *job)
         if (b->first_main)
             s->committed_revision = b->first_main + (int64_t)b->main_count - 1;
         s->live_bytes -= b->freed < s->live_bytes ? b->freed : s->live_bytes;
+        s->reads_since_trim += b->count; /* it has read the pages that it has replaced */
         bool finishes_compact = b->finishes_compact;
-        pending_release(&s->pending, b);
+        release(s, b);
         if (finishes_compact)
             sweep_committed(s);
         else if (s->sweep.phase == SWEEP_DELETE && s->sweep.done)
@@ -441,6 +480,19 @@ static bool batch_is_full(const struct store *s)
 {
     const struct pending_batch *open = s->pending.open;
     return open->count >= s->options.commit_ops || open->bytes >= COMMIT_BYTES;
+}
+
+size_t store_pending_bytes(const struct store *s)
+{
+    size_t bytes = s->pending.open->bytes;
+    LIST_FOR_EACH (l, &s->pending.batches)
+        bytes += container_of(l, struct pending_batch, link)->bytes;
+    return bytes;
+}
+
+bool store_is_full(const struct store *s)
+{
+    return store_pending_bytes(s) >= (s->options.pending_bytes_max ? s->options.pending_bytes_max : PENDING_BYTES_MAX);
 }
 
 void store_turn(struct store *s)
@@ -604,6 +656,7 @@ void store_close(struct store *s)
 void store_drop(struct store *s)
 {
     s->is_dropped = true;
+    cache_leave(&s->cache);
     sweep_settle(s);
     store_close(s);
 }

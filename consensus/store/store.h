@@ -32,6 +32,8 @@ struct store_options {
     struct lease_table *leases;   /* borrowed: attach, detach, existence checks */
     uint64_t commit_interval_ms;  /* 100 */
     uint64_t commit_ops;          /* 10,000: commit earlier when this many wait */
+    struct cache_budget *cache_budget; /* borrowed, of the record cache; NULL = none */
+    size_t pending_bytes_max;     /* applied and not yet durable; 0 = 32 MiB: see store_is_full */
     int64_t compaction_batch;     /* revisions per sweep step: 1,000 */
     uint64_t compaction_sleep_ms; /* 10 */
     uint64_t max_txn_ops;         /* 128 */
@@ -51,6 +53,7 @@ struct store_change {
     int64_t revision;
     size_t count;
     const struct store_event *events;
+    bool is_large; /* too many to be told in one turn: count is 0, store_changes_part reads them */
 };
 
 /* Opens, rebuilds the index from the records (lease attachments too). ERR_CORRUPT, ERR_IO with a sentence. */
@@ -75,6 +78,9 @@ struct backend *store_discard(struct store *s);
 void store_turn(struct store *s);
 /* A final error of the worker (disk full, EIO): the process must end. 0 while well. */
 int store_failed(const struct store *s);
+/* Applied and not yet durable. Full: whoever applies waits for a commit. */
+size_t store_pending_bytes(const struct store *s);
+bool store_is_full(const struct store *s);
 void store_on_durable(struct store *s, void (*fn)(void *arg, uint64_t applied_index), void *arg);
 /* fn is called inside store_end for each entry that changed keys. Called after the index has moved. */
 void store_on_change(struct store *s, void (*fn)(void *arg, const struct store_change *change), void *arg);
@@ -115,11 +121,18 @@ void store_prefetch(struct store *s, struct slice key, unsigned step);
 void store_prefetch_puts(struct store *s, const struct slice *keys, size_t count);
 /* For catching up: calls fn for each change with from <= revision <= to, in order, at most max_revisions of
  * them and about max_bytes of events; needs_previous fills `previous`. *ret_next is the first revision not
- * delivered. ERR_COMPACTED when from < compact revision. */
+ * delivered. ERR_COMPACTED when from < compact revision. The walk ends before a large revision, so that *ret_next is
+ * that one; if it is `from`, store_changes_part is for it. */
 MUST_CHECK int store_changes(struct store *s, int64_t from, int64_t to, size_t max_revisions,
                              size_t max_bytes, bool needs_previous,
                              void (*fn)(void *arg, const struct store_change *change), void *arg,
                              int64_t *ret_next);
+/* A part of one revision: about `max` changes from sub *sub on, which moves on; true in *ret_is_last when the
+ * revision has no more. fn is called once at most. ERR_COMPACTED as above. */
+MUST_CHECK int store_changes_part(struct store *s, int64_t revision, uint32_t *sub, size_t max,
+                                  bool needs_previous,
+                                  void (*fn)(void *arg, const struct store_change *change), void *arg,
+                                  bool *ret_is_last);
 /* CRC-32C over all records up to revision (0 = current) that survive the compaction; the same on all members.
  */
 MUST_CHECK int store_hash_kv(struct store *s, int64_t revision, Etcdserverpb__HashKVResponse *ret_response);

@@ -100,7 +100,7 @@ void watch_hub_tell_ready(struct watch_hub *h)
 }
 
 /* Watchers of a stream that takes no more wait without costing anything until it is drained. */
-static void reread_if_possible(struct watch_stream *s)
+void watch_stream_reread(struct watch_stream *s)
 {
     struct watch_hub *h = s->hub;
     if (!s->behind_count || link_is_in_list(&s->rereading) || !has_room(s))
@@ -394,7 +394,7 @@ void watch_create(struct watch_stream *s, const Etcdserverpb__WatchCreateRequest
     watch_stream_queue_control(s, &head, s->hub->revision);
     if (!head.is_canceled)
         watcher_add(s, request, key, head.watch_id);
-    reread_if_possible(s);
+    watch_stream_reread(s);
     watch_hub_tell_ready(s->hub);
 }
 
@@ -489,7 +489,7 @@ void watch_store_replaced(struct watch_hub *h, struct store *store)
             else
                 w->next_revision = from;
         }
-        reread_if_possible(s);
+        watch_stream_reread(s);
     }
 }
 
@@ -505,13 +505,13 @@ bool watch_next(struct watch_stream *s, struct watch_output *ret_output)
         s->is_told = false;
         return false;
     }
-    reread_if_possible(s);
+    watch_stream_reread(s);
     return true;
 }
 
 bool watch_has_next(const struct watch_stream *s)
 {
-    return s->queue.count;
+    return watch_queue_has_next(&s->queue);
 }
 
 struct watch_counts watch_counts(const struct watch_hub *h)

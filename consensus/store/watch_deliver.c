@@ -19,6 +19,7 @@ enum {
     SCAN_REVISIONS_MAX = WATCH_REVISIONS_MAX, /* so no response can hold more */
     SCAN_BYTES_MAX = 1 << 20,
     SCAN_OFFERS_MAX = 40000, /* events x watchers in one scan, about a millisecond */
+    PART_EVENTS = 512,       /* of a large revision, in one turn */
 };
 
 /* --- delivery ----------------------------------------------------------------------------------- */
@@ -66,6 +67,7 @@ static void offer(struct offering *o, struct watcher *w)
     struct watch_head head = {.watch_id = w->id, .serial = w->serial};
     watch_queue_add_event(&s->queue, &w->open, &head, w->may_fragment, o->revision, o->header_revision,
                           encoded(o, w->has_previous));
+    w->open->is_partial = o->hub->part_revision == o->revision && !PLANTED(WATCH_PART_IS_SENT);
     w->has_news = true;
     o->hub->scan_offers++;
     o->hub->scan_last = o->revision;
@@ -102,11 +104,28 @@ static void offer_change(struct watch_hub *h, const struct store_change *change,
     }
 }
 
+/* Too many events for a turn: everybody re-reads them, a part a turn. */
+static void deliver_large(struct watch_hub *h, int64_t revision)
+{
+    LIST_FOR_EACH (stream_link, &h->streams) {
+        struct watch_stream *s = container_of(stream_link, struct watch_stream, link);
+        LIST_FOR_EACH_SAFE (link, &s->level) {
+            struct watcher *w = container_of(link, struct watcher, in_stream);
+            if (w->next_revision <= revision)
+                watcher_fall_behind(w, revision);
+        }
+        watch_stream_reread(s);
+    }
+}
+
 void watch_deliver(struct watch_hub *h, const struct store_change *change)
 {
     assert(change->revision > h->revision);
     h->revision = change->revision;
-    offer_change(h, change, false);
+    if (change->is_large)
+        deliver_large(h, change->revision);
+    else
+        offer_change(h, change, false);
 }
 
 /* Each of these would be waited for alone when its change is delivered; so they come together. A guess: the
@@ -256,10 +275,47 @@ static void adapt_scan(struct watch_hub *h, int64_t from, int64_t next)
         h->scan_revisions = SCAN_REVISIONS_MAX;
 }
 
+/* --- a large revision ----------------------------------------------------------------------------- */
+
+/* The revision is whole, or (compacted meanwhile) never will be. */
+static void end_part(struct watch_hub *h, bool is_whole)
+{
+    LIST_FOR_EACH (stream_link, &h->rereading) {
+        struct watch_stream *s = container_of(stream_link, struct watch_stream, rereading);
+        LIST_FOR_EACH (link, &s->behind) {
+            struct watcher *w = container_of(link, struct watcher, in_stream);
+            if (!w->is_in_scan || !w->open || !w->open->is_partial)
+                continue;
+            if (!is_whole)
+                watch_queue_drop_partial(&s->queue, &w->open);
+            else
+                w->open->is_partial = false;
+            watch_stream_make_ready(s);
+        }
+    }
+    int64_t revision = h->part_revision;
+    h->part_revision = 0;
+    leave_scan(h, is_whole ? revision + 1 : revision);
+}
+
+/* The same watchers take part in all of it: those that joined when it began, less those that went. */
+static bool reread_part(struct watch_hub *h, bool needs_previous)
+{
+    bool is_last = false;
+    h->scan_offers = 0;
+    int err = store_changes_part(h->options.store, h->part_revision, &h->part_sub, PART_EVENTS, needs_previous,
+                                 on_past_change, h, &is_last);
+    if (err || is_last)
+        end_part(h, !err);
+    return err == OK || err == ERR_COMPACTED;
+}
+
 /* One scan of the store serves all that can use it. */
 static bool reread(struct watch_hub *h)
 {
     struct store *store = h->options.store;
+    if (h->part_revision)
+        return reread_part(h, h->previous_count > 0);
     int64_t from = choose_start(h, store_compact_revision(store));
     if (from == INT64_MAX)
         return false;
@@ -271,6 +327,11 @@ static bool reread(struct watch_hub *h)
     h->scan_last = h->scan_full = 0;
     int err = store_changes(store, from, h->revision, h->scan_revisions, SCAN_BYTES_MAX, needs_previous,
                             on_past_change, h, &next);
+    if (err == OK && next == from) {
+        h->part_revision = from;
+        h->part_sub = 0;
+        return reread_part(h, needs_previous);
+    }
     leave_scan(h, next);
     adapt_scan(h, from, next);
     /* An error of the store is told by the store; the watchers keep their place. */

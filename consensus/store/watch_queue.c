@@ -86,9 +86,17 @@ int64_t watch_queue_drop(struct watch_queue *q, bool (*is_wanted)(void *arg, con
 
 void watch_queue_close_item(struct watch_item **open)
 {
-    if (*open)
+    if (*open) {
         (*open)->open = NULL;
+        (*open)->is_partial = false;
+    }
     *open = NULL;
+}
+
+void watch_queue_drop_partial(struct watch_queue *q, struct watch_item **open)
+{
+    if (*open && (*open)->is_partial)
+        item_free(q, *open);
 }
 
 static bool may_join(const struct watch_queue *q, const struct watch_item *item, int64_t revision,
@@ -198,11 +206,16 @@ static void compose(struct watch_item *item, uint32_t send, struct watch_scratch
     assert(bytes->data == data && out->count <= WATCH_PIECES_MAX);
 }
 
+bool watch_queue_has_next(const struct watch_queue *q)
+{
+    return q->count && !container_of(q->items.next, struct watch_item, link)->is_partial;
+}
+
 bool watch_queue_next(struct watch_queue *q, size_t response_bytes_max, struct watch_scratch *scratch,
                       struct watch_output *ret_output)
 {
     watch_scratch_clear(scratch);
-    if (list_is_empty(&q->items))
+    if (!watch_queue_has_next(q))
         return false;
     struct watch_item *item = container_of(q->items.next, struct watch_item, link);
     if (item->open)

@@ -27,6 +27,7 @@ struct watch_item {
     size_t bytes; /* of the blobs not yet sent */
     uint32_t barrier;
     bool may_fragment;
+    bool is_partial; /* more of its last revision comes: it is not sent before, nor is what stands behind it */
 };
 
 struct watch_queue {
@@ -58,8 +59,11 @@ int64_t watch_queue_drop(struct watch_queue *q, bool (*is_wanted)(void *arg, con
                          void *arg);
 /* A control response before all others. */
 void watch_queue_add_first(struct watch_queue *q, const struct watch_head *head, int64_t header_revision);
+/* The rest of a revision will never come: the response goes. */
+void watch_queue_drop_partial(struct watch_queue *q, struct watch_item **open);
 /* The watcher goes away or must not reach the item any more. */
 void watch_queue_close_item(struct watch_item **open);
+bool watch_queue_has_next(const struct watch_queue *q);
 /* Takes the next response out. False when there is none. */
 bool watch_queue_next(struct watch_queue *q, size_t response_bytes_max, struct watch_scratch *scratch,
                       struct watch_output *ret_output);

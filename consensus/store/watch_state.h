@@ -89,6 +89,8 @@ struct watch_hub {
     size_t scan_revisions;        /* how far a scan goes */
     size_t scan_watchers;         /* how many took part in the last one */
     size_t scan_offers;           /* what the running one has cost */
+    int64_t part_revision;        /* a large revision that is being told in parts; 0 = none */
+    uint32_t part_sub;            /* the next of its changes */
     int64_t scan_last, scan_full; /* the last revision it queued, the last that a full stream refused */
     size_t queued_bytes;          /* of all streams */
     struct watch_scratch scratch;
@@ -107,6 +109,7 @@ bool watch_stream_is_judged(struct watch_stream *s);
 /* Judges some streams; true: there are more. */
 bool watch_judge_turn(struct watch_hub *h);
 
+void watch_stream_reread(struct watch_stream *s); /* if it has watchers behind, and room */
 struct watcher *watcher_find(const struct watch_stream *s, int64_t id); /* or NULL */
 void watcher_free(struct watcher *w);
 void watcher_fall_behind(struct watcher *w, int64_t next_revision);

@@ -22,9 +22,11 @@
 #include "base/mem.h"
 #include "base/failpoint.h"
 #include "base/plant.h"
+#include "consensus/wal/reading.h"
 #include "consensus/wal/recover.h"
 
 enum {
+    PLACES = 4,               /* readers at different places do not begin anew each time */
     FILL_PIECE = 256 << 10,   /* zeros written to the spare in one go ... */
     FILL_PIECE_MAX = 1 << 20, /* ... and when batches are large */
     COLLECT_KEEP = 1 << 20,   /* a larger buffer is given back after its batch */
@@ -86,6 +88,12 @@ struct wal {
     bool failed, closing;
     struct batch_job batch;
     struct tend_job tend;
+    struct wal_reading reading; /* the snapshots' worker while is_reading */
+    bool is_reading;
+    void (*read_done)(void *arg, int err, const struct wal_entry *entries, size_t count);
+    void *read_arg;
+    struct wal_place places[PLACES]; /* where the last ones ended */
+    size_t place_next;
 
     /* Worker, or the loop thread while no job is out. */
     struct {
@@ -140,6 +148,7 @@ static void wal_free(struct wal *w)
     buf_done(&w->collect);
     buf_done(&w->batch.data);
     buf_done(&w->batch.header);
+    wal_reading_done(&w->reading);
     mem_free(w->segments);
     mem_free(w->dir);
     mem_free(w);
@@ -329,7 +338,7 @@ void wal_close(struct wal *w)
 {
     if (!w)
         return;
-    assert(!w->busy);
+    assert(!w->busy && !w->is_reading);
     w->closing = true;
     if (!w->tending && !w->in_done)
         wal_free(w);
@@ -670,6 +679,86 @@ static void tend(struct wal *w)
     w->tend.job.run = tend_run;
     w->tend.job.done = tend_done;
     w->io->ops->submit(w->io, IO_WORKER_WAL, &w->tend.job);
+}
+
+/* --- reading back ---------------------------------------------------------------------------- */
+
+/* The last life of an index begins behind the newest segment's beginning that is below it. */
+static struct wal_place begin_of(const struct wal *w, uint64_t index)
+{
+    size_t i = w->segment_count;
+    while (i > 1 && w->segments[i - 1].index_before >= index)
+        i--;
+    return (struct wal_place){.sequence = w->segments[i - 1].sequence};
+}
+
+/* Nearer, if a former reading ended before it. */
+static struct wal_place place_of(const struct wal *w, uint64_t index)
+{
+    struct wal_place best = begin_of(w, index);
+    for (size_t i = 0; i < PLACES; i++) {
+        const struct wal_place *p = &w->places[i];
+        bool is_usable = p->sequence >= best.sequence && p->next_index <= index;
+        if (is_usable && p->next_index > best.next_index)
+            best = *p;
+    }
+    return best;
+}
+
+/* The oldest gives way, unless one was continued from. */
+static void keep_place(struct wal *w, uint64_t from, const struct wal_place *place)
+{
+    for (size_t i = 0; i < PLACES; i++)
+        if (w->places[i].sequence && w->places[i].next_index == from) {
+            w->places[i] = *place;
+            return;
+        }
+    w->places[w->place_next++ % PLACES] = *place;
+}
+
+static void read_run(struct worker_job *job)
+{
+    wal_reading_run(container_of(job, struct wal_reading, job));
+}
+
+static void read_done(struct worker_job *job)
+{
+    struct wal *w = container_of(job, struct wal, reading.job);
+    struct wal_reading *r = &w->reading;
+    size_t count;
+    const struct wal_entry *entries = wal_reading_finish(r, &count);
+
+    if (!r->err)
+        keep_place(w, r->range.from, &r->place);
+    w->is_reading = false;
+    w->in_done = true;
+    w->read_done(w->read_arg, r->err, entries, count);
+    w->in_done = false;
+    wal_reading_done(r);
+    tend(w);
+}
+
+void wal_read(struct wal *w, const struct wal_range *range,
+              void (*done)(void *arg, int err, const struct wal_entry *entries, size_t count), void *arg)
+{
+    assert(!w->is_reading && !w->closing);
+    bool has_planned = w->busy && w->batch.rotate_to; /* its file may not have its name yet */
+    w->reading.io = w->io;
+    w->reading.dir = w->dir;
+    w->reading.range = *range;
+    w->reading.place = place_of(w, range->from);
+    w->reading.sequence_last = w->segments[w->segment_count - 1].sequence - (has_planned ? 1 : 0);
+    w->reading.job.run = read_run;
+    w->reading.job.done = read_done;
+    w->read_done = done;
+    w->read_arg = arg;
+    w->is_reading = true;
+    w->io->ops->submit(w->io, IO_WORKER_SNAPSHOT, &w->reading.job);
+}
+
+bool wal_is_reading(const struct wal *w)
+{
+    return w->is_reading;
 }
 
 void wal_release(struct wal *w, uint64_t index)

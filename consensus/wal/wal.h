@@ -52,7 +52,7 @@ MUST_CHECK int wal_create(const struct wal_options *options, struct wal **ret_wa
  * file, offset, what), ERR_NOT_FOUND, ERR_IO. ret_metadata (may be NULL) is what wal_create got. */
 MUST_CHECK int wal_open(const struct wal_options *options, const struct wal_replay *replay,
                         struct buf *ret_metadata, char *error, size_t error_size, struct wal **ret_wal);
-/* Only when no batch is under way. A piece of housekeeping may be: the folder stays locked until it is done,
+/* Only when no batch and no reading is under way. A piece of housekeeping may be: the folder stays locked until it is done,
  * within the loop's next turns. */
 void wal_close(struct wal *w);
 
@@ -83,6 +83,18 @@ bool wal_submit_here(struct wal *w, bool needs_sync, void (*done)(void *arg, con
  * segments before it go away on the worker, after the next batch that is synced - so what was added before
  * this call (the snapshot mark) is durable first. One segment may stay to become the next. */
 void wal_release(struct wal *w, uint64_t index);
+
+/* Entries that are durable and not released are read back, on a worker of their own reading; one such call at
+ * a time. `term` is that of each of them: the log may hold others of the same indexes, which were overwritten.
+ * done comes on the loop thread, with as many as fit into bytes_max, the first one at least; their bytes are
+ * valid until it returns. ERR_NOT_FOUND: released meanwhile, or never here. ERR_IO, ERR_CORRUPT: final. */
+struct wal_range {
+    uint64_t from, to, term; /* indexes, both included */
+    size_t bytes_max;
+};
+void wal_read(struct wal *w, const struct wal_range *range,
+              void (*done)(void *arg, int err, const struct wal_entry *entries, size_t count), void *arg);
+bool wal_is_reading(const struct wal *w);
 
 uint64_t wal_disk_size(const struct wal *w); /* bytes of all segments, preallocated ones included */
 

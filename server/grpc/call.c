@@ -44,6 +44,9 @@ struct grpc_call *call_new(struct grpc_conn *c, uint32_t stream_id)
 
 static void count_partial(struct grpc_call *call, size_t more)
 {
+    if (!call->partial_bytes)
+        call->partial_ms = server_now(call->conn->server);
+    server_watch_slow(call->conn->server);
     call->partial_bytes += more;
     call->conn->partial_bytes += more;
     call->conn->server->partial_bytes += more;
@@ -560,6 +563,17 @@ void call_half_close(struct grpc_call *call)
                   "cardinality violation: received no request message from non-client-streaming RPC");
     else
         rpc_half_close(&call->rpc);
+}
+
+/* A byte now and then would keep its place among the incomplete requests, whose bytes are bounded, for ever. */
+void call_end_slow(struct grpc_conn *c, uint64_t now)
+{
+    LIST_FOR_EACH_SAFE (l, &c->calls) {
+        struct grpc_call *call = container_of(l, struct grpc_call, link);
+        uint64_t end = call->partial_ms + PARTIAL_WAIT_MS + call->partial_bytes * 1000 / PARTIAL_BYTES_PER_S;
+        if (call->partial_bytes && !call->is_held && call->state == CALL_RUNNING && now > end)
+            call_fail(call, err_grpc(ERR_DEADLINE), "grpc: the request comes too slowly");
+    }
 }
 
 /* --- after a write -----------------------------------------------------------------------------------------

@@ -39,6 +39,9 @@ enum {
     HELD_SHARE_MAX = 1 << 20,       /* what one unary answer counts at most towards holding requests back */
     CONN_PARTIAL_MAX = 64 << 20,    /* bytes of incomplete requests on one connection */
     SERVER_PARTIAL_MAX = 512 << 20, /* and on all */
+    PARTIAL_WAIT_MS = 20000,        /* for the rest of a request that has begun */
+    PARTIAL_BYTES_PER_S = 8 << 10,  /* and a second more for so many bytes that have come */
+    PARTIAL_LOOK_MS = 1000,         /* between looks for those that are slower */
     CONN_RUNNING_MAX = 16 << 20,    /* bytes of requests being worked on: reading stops above */
     GREETING_MS = 10000,            /* accept (and TLS) until the client's SETTINGS */
     LINGER_MS = 1000,               /* between our last byte and close */
@@ -82,7 +85,7 @@ struct grpc_server {
 
     struct link free_calls;
     size_t free_count, free_low; /* free_low: the least since the last trim; that many are not needed */
-    struct grpc_timer trim;
+    struct grpc_timer trim, slow; /* slow: set while there are incomplete requests */
 
     uint8_t *read_buffer, *scratch;
     struct buf plain, cipher; /* of the TLS connection at work */
@@ -187,6 +190,7 @@ struct grpc_call {
     uint8_t prefix_size;
     uint32_t message_size;
     uint64_t partial_bytes, running_bytes; /* our share of the connection's */
+    uint64_t partial_ms;                   /* when the first byte of the incomplete request came */
 
     struct buf out; /* framed messages; [out_at, size) not yet pulled */
     size_t out_at;
@@ -203,6 +207,7 @@ void server_timer_clear(struct grpc_server *s, struct grpc_timer *t);
 struct grpc_call *server_call_take(struct grpc_server *s);
 void server_call_give(struct grpc_server *s, struct grpc_call *c);
 void server_conn_gone(struct grpc_server *s);
+void server_watch_slow(struct grpc_server *s); /* there is an incomplete request */
 void server_stay_awake(struct grpc_server *s); /* until the next flush */
 
 /* --- conn.c --------------------------------------------------------------------------------------- */
@@ -252,6 +257,7 @@ void call_header(struct grpc_call *call, struct slice name, struct slice value);
 void call_begin(struct grpc_call *call);
 void call_data(struct grpc_call *call, struct slice chunk);
 void call_half_close(struct grpc_call *call);
+void call_end_slow(struct grpc_conn *c, uint64_t now); /* requests that come too slowly */
 void call_taken(struct grpc_call *call, size_t size); /* bytes of out were pulled */
 void call_wake_all(struct grpc_conn *c);              /* after a write: congested streams, held requests */
 

@@ -129,6 +129,25 @@ static void on_trim(struct grpc_timer *t)
         server_timer_set(s, &s->trim, server_now(s) + TRIM_MS);
 }
 
+/* --- slow requests --------------------------------------------------------------------------------------- */
+void server_watch_slow(struct grpc_server *s)
+{
+    if (!heap_contains(&s->slow.node))
+        server_timer_set(s, &s->slow, server_now(s) + PARTIAL_LOOK_MS);
+}
+
+static void on_slow(struct grpc_timer *t)
+{
+    struct grpc_server *s = container_of(t, struct grpc_server, slow);
+    LIST_FOR_EACH (l, &s->conns) {
+        struct grpc_conn *c = container_of(l, struct grpc_conn, link);
+        if (c->partial_bytes && c->state == CONN_OPEN)
+            call_end_slow(c, server_now(s));
+    }
+    if (s->partial_bytes)
+        server_watch_slow(s);
+}
+
 /* --- flushing ------------------------------------------------------------------------------------------ */
 static void on_prepare(uv_prepare_t *h)
 {
@@ -169,6 +188,7 @@ struct grpc_server *grpc_server_new(const struct grpc_options *options)
     s->message_max = options->request_bytes_max + MESSAGE_OVERHEAD;
     s->timer_at = UINT64_MAX;
     s->trim.fire = on_trim;
+    s->slow.fire = on_slow;
     list_init(&s->conns);
     list_init(&s->dirty);
     list_init(&s->free_calls);
@@ -258,6 +278,7 @@ void grpc_server_stop(struct grpc_server *s, void (*done)(void *arg), void *arg)
     LIST_FOR_EACH_SAFE (l, &s->conns)
         conn_close(container_of(l, struct grpc_conn, link));
     heap_remove(&s->timers, &s->trim.node);
+    heap_remove(&s->timers, &s->slow.node);
     uv_close((uv_handle_t *)&s->prepare, on_handle_close);
     uv_close((uv_handle_t *)&s->idle, on_handle_close);
     uv_close((uv_handle_t *)&s->timer, on_handle_close);

@@ -66,6 +66,7 @@ void rpc_lease_leases(struct rpc_call *c, const ProtobufCMessage *m)
 /* --- keep-alive ------------------------------------------------------------------------------------- */
 enum {
     RENEWALS_MAX = 16384, /* of one stream: running or not yet taken by the transport */
+    UNREAD_MAX = 1024,    /* the same while the client does not read its answers */
     POOL_MAX = 1024,      /* spare renewals kept */
 };
 
@@ -190,7 +191,8 @@ void rpc_keep_alive_message(struct rpc_call *c, const ProtobufCMessage *m)
         c->state = k = mem_new(sizeof *k);
         list_init(&k->renewals);
     }
-    int err = k->count >= RENEWALS_MAX ? ERR_TOO_MANY_REQUESTS : OK;
+    size_t most = rpc_is_congested(c) ? UNREAD_MAX : RENEWALS_MAX;
+    int err = k->count >= most ? ERR_TOO_MANY_REQUESTS : OK;
     if (!err && kv_auth_is_enabled(c->server->kv))
         err = may_renew(c, ((const Etcdserverpb__LeaseKeepAliveRequest *)m)->id);
     if (err) {

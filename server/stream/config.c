@@ -270,6 +270,7 @@ static void on_changed(struct config_watch *w, const struct config_item *item, c
     v->has_news = true;
     struct untold *u = note_untold(v, id, item ? item->revision : config_absent_revision(config_of(v)));
     stream_topic_outdated(v->topic);
+    stream_releases_settle(v->server->releases, key, item);
     if (item && !list_is_empty(stream_topic_readers(v->topic)))
         look_for_all(v, u, item);
 }

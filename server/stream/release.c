@@ -10,16 +10,21 @@
 
 #include "base/document.h"
 #include "base/mem.h"
+#include "base/plant.h"
 
 enum {
     READS_MAX = 128, /* under way at once */
     RETRY_MS = 200,
-    ENTRY_BYTES = 320, /* what an entry takes beside its members */
+    STALE_LOOKS = 2, /* entries a turn that are held against their item's head */
 };
+
+struct item; /* the entries of one configuration */
 
 struct entry {
     struct config_request request; /* READING */
     struct link link;
+    struct link sibling; /* in item.entries */
+    struct item *item;
     enum { ENTRY_QUEUED, ENTRY_READING, ENTRY_THERE } state;
     struct stream_releases *releases;
     struct stream_release release;
@@ -30,14 +35,22 @@ struct entry {
     struct slice key; /* owned */
 };
 
+struct item {
+    struct link entries;
+    struct slice key; /* the beginning of each entry's, owned */
+};
+
 struct stream_releases {
     struct stream_releases_options options;
-    struct strmap entries;
+    struct strmap entries, items;
+    struct cache_share share;
     struct link queued, reading, there; /* there: the least recently used first */
-    size_t reading_count, there_count, bytes, reads;
+    size_t reading_count, there_count, bytes, reads, stale_at;
     struct buf scratch;
     uint64_t now_ms;
 };
+
+static bool evict_oldest(struct cache_share *share);
 
 struct stream_releases *stream_releases_new(const struct stream_releases_options *options)
 {
@@ -52,6 +65,7 @@ struct stream_releases *stream_releases_new(const struct stream_releases_options
     list_init(&rs->queued);
     list_init(&rs->reading);
     list_init(&rs->there);
+    cache_share_init(&rs->share, options->cache_budget, METRIC_CACHE_RELEASES, evict_oldest);
     return rs;
 }
 
@@ -62,21 +76,52 @@ struct stream_releases_counts stream_releases_counts(const struct stream_release
 
 /* --- entries ------------------------------------------------------------------------------------------- */
 
-/* ns 0 group 0 name 0 life seq: the texts can be told apart, so they lie here for the entry too. */
+/* ns 0 group 0 name 0 */
+static struct slice item_key_of(struct stream_releases *rs, const struct config_id *key)
+{
+    buf_clear(&rs->scratch);
+    buf_add_slice(&rs->scratch, key->ns);
+    buf_add_byte(&rs->scratch, 0);
+    buf_add_slice(&rs->scratch, key->group);
+    buf_add_byte(&rs->scratch, 0);
+    buf_add_slice(&rs->scratch, key->name);
+    buf_add_byte(&rs->scratch, 0);
+    return buf_slice(&rs->scratch);
+}
+
+/* The item's, life, seq: the texts can be told apart, so they lie here for the entry too. */
 static struct slice key_of(struct stream_releases *rs, const struct stream_release_id *id)
 {
     uint8_t numbers[16];
-    buf_clear(&rs->scratch);
-    buf_add_slice(&rs->scratch, id->key.ns);
-    buf_add_byte(&rs->scratch, 0);
-    buf_add_slice(&rs->scratch, id->key.group);
-    buf_add_byte(&rs->scratch, 0);
-    buf_add_slice(&rs->scratch, id->key.name);
-    buf_add_byte(&rs->scratch, 0);
+    (void)item_key_of(rs, &id->key);
     put_be64(numbers, (uint64_t)id->life);
     put_be64(numbers + 8, id->seq);
     buf_add(&rs->scratch, numbers, sizeof numbers);
     return buf_slice(&rs->scratch);
+}
+
+static struct item *item_of(struct stream_releases *rs, const struct config_id *id)
+{
+    struct slice key = item_key_of(rs, id);
+    struct item *i = strmap_get(&rs->items, key);
+    if (i)
+        return i;
+    i = mem_new(sizeof *i);
+    i->key = slice_of(mem_copy(key.data, key.size), key.size);
+    list_init(&i->entries);
+    strmap_put(&rs->items, i->key, i);
+    return i;
+}
+
+static void leave_item(struct entry *e)
+{
+    struct item *i = e->item;
+    list_remove(&e->sibling);
+    if (!list_is_empty(&i->entries))
+        return;
+    strmap_remove(&e->releases->items, i->key);
+    mem_free(i->key.data);
+    mem_free(i);
 }
 
 static struct entry *new_entry(struct stream_releases *rs, const struct stream_release_id *id)
@@ -92,13 +137,17 @@ static struct entry *new_entry(struct stream_releases *rs, const struct stream_r
     e->id.key.name.data = at + id->key.group.size + 1;
     list_init(&e->wishes);
     strmap_put(&rs->entries, e->key, e);
+    e->item = item_of(rs, &e->id.key);
+    list_add_last(&e->item->entries, &e->sibling);
     list_add_last(&rs->queued, &e->link);
     return e;
 }
 
+/* With its places in the two maps, and its item, which most have for themselves. */
 static size_t size_of(const struct entry *e)
 {
-    return e->members.size + e->key.size + ENTRY_BYTES;
+    return cache_block_bytes(sizeof *e) + cache_block_bytes(e->members.capacity) +
+           2 * cache_block_bytes(e->key.size) + cache_block_bytes(sizeof(struct item)) + 4 * sizeof(struct link);
 }
 
 static void free_entry(struct entry *e)
@@ -107,16 +156,83 @@ static void free_entry(struct entry *e)
     assert(list_is_empty(&e->wishes));
     if (e->state == ENTRY_THERE) {
         rs->bytes -= size_of(e);
+        cache_share_sub(&rs->share, size_of(e));
         rs->there_count--;
     } else if (e->state == ENTRY_READING) {
         config_cancel(rs->options.config, &e->request);
         rs->reading_count--;
     }
     list_remove(&e->link);
+    leave_item(e);
     strmap_remove(&rs->entries, e->key);
     buf_done(&e->members);
     mem_free(e->key.data);
     mem_free(e);
+}
+
+static bool evict_oldest(struct cache_share *share)
+{
+    struct stream_releases *rs = container_of(share, struct stream_releases, share);
+    if (list_is_empty(&rs->there))
+        return false;
+    free_entry(container_of(rs->there.next, struct entry, link));
+    return true;
+}
+
+/* --- superseded ones ----------------------------------------------------------------------------------- */
+
+static bool is_named(const struct entry *e, const struct config_item *item)
+{
+    const struct config_head *head = item ? item->head : NULL;
+    if (!head || e->id.life != item->create_revision)
+        return false;
+    if (!head->is_deleted && head->seq == e->id.seq)
+        return true;
+    for (size_t i = 0; i < head->gray.count; i++)
+        if (head->gray.list[i].seq == e->id.seq)
+            return true;
+    return false;
+}
+
+/* What the head will name only later stays: it may be ahead of this view. */
+static bool is_superseded(const struct entry *e, const struct config_item *item)
+{
+    if (e->state != ENTRY_THERE || PLANTED(SUPERSEDED_KEPT))
+        return false;
+    bool is_ahead = item && item->head && e->id.life == item->create_revision && e->id.seq > item->head->last_seq;
+    return !is_ahead && !is_named(e, item);
+}
+
+void stream_releases_settle(struct stream_releases *rs, const struct config_id *key,
+                            const struct config_item *item)
+{
+    struct item *i = strmap_get(&rs->items, item_key_of(rs, key));
+    if (!i)
+        return;
+    bool is_last = false;
+    for (struct link *l = i->entries.next, *next; !is_last; l = next) {
+        struct entry *e = container_of(l, struct entry, sibling);
+        next = l->next;
+        is_last = next == &i->entries; /* the item goes with its last entry */
+        if (is_superseded(e, item))
+            free_entry(e);
+    }
+}
+
+/* Items that no topic watches change without a word: a few entries a turn are looked at, round and round. */
+static void drop_stale(struct stream_releases *rs)
+{
+    struct slice key;
+    void *value;
+    for (int i = 0; i < STALE_LOOKS && rs->entries.count; i++) {
+        if (!strmap_next(&rs->entries, &rs->stale_at, &key, &value)) {
+            rs->stale_at = 0;
+            continue;
+        }
+        struct entry *e = value;
+        if (is_superseded(e, config_find(rs->options.config, &e->id.key)))
+            free_entry(e);
+    }
 }
 
 /* The newest stays, whatever its size. */
@@ -134,6 +250,8 @@ void stream_releases_free(struct stream_releases *rs)
         while (!list_is_empty(lists[i]))
             free_entry(container_of(lists[i]->next, struct entry, link));
     strmap_done(&rs->entries);
+    strmap_done(&rs->items);
+    cache_share_done(&rs->share);
     buf_done(&rs->scratch);
     mem_free(rs);
 }
@@ -160,6 +278,10 @@ static void keep(struct entry *e, const struct config_release *r)
         stream_release_write(r->digest.md5, r->format, r->content.size, r->title, &w);
         if (!e->release.is_large)
             document_add_bytes(&w, "content", r->content);
+    }
+    if (e->members.size) { /* it grew by doubling */
+        e->members.data = mem_resize(e->members.data, e->members.size);
+        e->members.capacity = e->members.size;
     }
     e->release.members = buf_slice(&e->members);
 }
@@ -188,6 +310,7 @@ static void on_read(struct config_request *q, int err, const struct config_resul
     keep(e, err ? NULL : result->release);
     e->state = ENTRY_THERE;
     rs->bytes += size_of(e);
+    cache_share_add(&rs->share, size_of(e));
     rs->there_count++;
     list_add_last(&rs->there, &e->link);
     struct link ready;
@@ -228,6 +351,7 @@ void stream_releases_turn(struct stream_releases *rs, uint64_t now_ms)
     rs->now_ms = now_ms;
     if (!list_is_empty(&rs->queued) && config_is_ready(rs->options.config))
         start_reads(rs);
+    drop_stale(rs);
 }
 
 /* --- asking -------------------------------------------------------------------------------------------- */

@@ -4,12 +4,14 @@
  * content for good; the life is the revision in which its head was made, because an item that was gone
  * altogether begins again at seq 1.
  *
- * Contents of at most RELEASE_INLINE_MAX bytes are kept; of larger ones only what is known beside them. What
+ * A release that its item's head does not name any more is dropped as soon as that is known here: nobody is
+ * sent it again. Contents of at most RELEASE_INLINE_MAX bytes are kept; of larger ones only what is known beside them. What
  * is asked for is here, or wished for and then here; it may be evicted before it was looked at, and is wished
  * for again. Loop thread only. */
 #ifndef SERVER_STREAM_RELEASE_H
 #define SERVER_STREAM_RELEASE_H
 
+#include "base/cache_budget.h"
 #include "base/list.h"
 #include "config/config.h"
 
@@ -21,6 +23,7 @@ struct stream_releases_options {
     struct config *config;
     size_t bytes_max; /* of what is kept; 0 = 64 MiB */
     size_t count_max; /* 0 = 65,536 */
+    struct cache_budget *cache_budget; /* borrowed; NULL = none */
     /* In place of config_read, for tests; NULL = that. */
     void (*read)(struct config *c, struct config_request *q, const struct config_id *key, uint64_t seq,
                  bool is_local);
@@ -58,6 +61,9 @@ struct stream_wish {
 void stream_release_wish(struct stream_releases *rs, struct stream_wish *w,
                          const struct stream_release_id *id);
 void stream_release_unwish(struct stream_wish *w);
+/* The item has changed: what its head does not name any more goes. NULL: the item is gone, all of it goes. */
+void stream_releases_settle(struct stream_releases *rs, const struct config_id *key,
+                            const struct config_item *item);
 /* A missing one is asked for again: its item has changed. */
 void stream_release_doubt(struct stream_releases *rs, const struct stream_release_id *id);
 

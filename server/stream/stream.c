@@ -324,13 +324,19 @@ struct stream_server *stream_server_new(const struct stream_options *options)
     s->advance_config.done = on_config_advanced;
     list_init(&s->unsettled);
     struct stream_releases_options releases = {
-        .config = options->config, .bytes_max = options->release_bytes_max, .read = options->read};
+        .config = options->config,
+        .bytes_max = options->release_bytes_max,
+        .cache_budget = options->cache_budget,
+        .read = options->read,
+    };
     s->releases = stream_releases_new(&releases);
     list_init(&s->conns);
     list_init(&s->ready);
     list_init(&s->waiting);
     list_init(&s->dead);
-    struct stream_topics_options topics = {.owner = s, .snapshot_bytes_max = options->snapshot_bytes_max};
+    struct stream_topics_options topics = {.owner = s,
+                                           .snapshot_bytes_max = options->snapshot_bytes_max,
+                                           .cache_budget = options->cache_budget};
     s->topics = stream_topics_new(&topics);
     return s;
 }

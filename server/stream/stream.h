@@ -29,6 +29,7 @@ struct stream_options {
     uint64_t hello_ms, mark_ms;
     uint64_t judge_ns;        /* for tests: of a turn, for judging open connections; 0 = 1 ms */
     size_t content_bytes_max; /* of a publish; 0 = 1 MiB */
+    struct cache_budget *cache_budget; /* borrowed, of what is kept encoded; NULL = none */
     size_t release_bytes_max; /* of configurations that are kept as they are sent; 0 = 64 MiB */
     /* For tests: in place of config_read. */
     void (*read)(struct config *c, struct config_request *q, const struct config_id *key, uint64_t seq,

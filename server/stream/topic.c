@@ -57,10 +57,13 @@ struct stream_topics {
     struct strmap by_key;
     struct link dirty, idle, snapshots;
     size_t idle_count, snapshot_bytes;
+    struct cache_share share; /* of snapshots */
     struct buf scratch;
 };
 
 /* --- keeping them ------------------------------------------------------------------------------------ */
+
+static bool evict_oldest(struct cache_share *share);
 
 struct stream_topics *stream_topics_new(const struct stream_topics_options *options)
 {
@@ -75,6 +78,7 @@ struct stream_topics *stream_topics_new(const struct stream_topics_options *opti
     list_init(&ts->dirty);
     list_init(&ts->idle);
     list_init(&ts->snapshots);
+    cache_share_init(&ts->share, options->cache_budget, METRIC_CACHE_SNAPSHOTS, evict_oldest);
     return ts;
 }
 
@@ -138,6 +142,7 @@ void stream_topics_free(struct stream_topics *ts)
         free_topic(container_of(ts->idle.next, struct stream_topic, idle));
     assert(ts->by_key.count == 0 && list_is_empty(&ts->snapshots));
     strmap_done(&ts->by_key);
+    cache_share_done(&ts->share);
     buf_done(&ts->scratch);
     mem_free(ts);
 }
@@ -463,6 +468,7 @@ static void drop_parts(struct stream_snapshot *s)
     mem_free(s->parts);
     s->parts = NULL;
     s->topics->snapshot_bytes -= s->bytes;
+    cache_share_sub(&s->topics->share, s->bytes);
     s->bytes = 0;
     list_remove(&s->link);
 }
@@ -519,6 +525,16 @@ static void add_item(void *arg, struct slice id)
     t->source->item(t->view, id, m->snapshot->variant, &m->w);
 }
 
+/* The parts that are on their way to somebody stay until they are sent. */
+static bool evict_oldest(struct cache_share *share)
+{
+    struct stream_topics *ts = container_of(share, struct stream_topics, share);
+    if (list_is_empty(&ts->snapshots))
+        return false;
+    drop_parts(container_of(ts->snapshots.next, struct stream_snapshot, link));
+    return true;
+}
+
 static void make_room(struct stream_topics *ts)
 {
     while (ts->snapshot_bytes > ts->options.snapshot_bytes_max && ts->snapshots.next->next != &ts->snapshots)
@@ -535,6 +551,7 @@ static struct stream_snapshot *make_snapshot(struct stream_topic *t, uint32_t va
     t->source->each(t->view, add_item, &m);
     end_part(&m, m.out->size);
     ts->snapshot_bytes += s->bytes;
+    cache_share_add(&ts->share, s->bytes);
     list_add_last(&ts->snapshots, &s->link);
     if (end_frame(t))
         return s;

@@ -14,6 +14,7 @@
 #ifndef SERVER_STREAM_TOPIC_H
 #define SERVER_STREAM_TOPIC_H
 
+#include "base/cache_budget.h"
 #include "base/list.h"
 #include "base/map.h"
 #include "server/http/request.h"
@@ -77,6 +78,7 @@ struct stream_source {
 struct stream_topics_options {
     void *owner;               /* for the sources */
     size_t snapshot_bytes_max; /* budget of all snapshots; 0 = 64 MiB */
+    struct cache_budget *cache_budget; /* borrowed; NULL = none */
     size_t idle_max;           /* topics kept without a subscriber; 0 = 1,024 */
     uint64_t idle_ms;          /* for so long; 0 = 60,000 */
 };

@@ -7,6 +7,7 @@
  *
  *   ops: put range srange txn lease delete mixed(20 % put) fill(every key once) keepalive watch spread
  *        publish (a new key and one that is replaced, in one txn) fan
+ *   fill --batch 100: so many keys in one txn
  *
  * watch: W watchers of one key, puts by one more connection, paced (--rate) or with --streams puts
  * outstanding; spread: each watcher has a key of its own. keepalive: --keys leases, --streams requests
@@ -25,6 +26,7 @@
 #include "tests/bench/measure.h"
 
 #define SLOTS_MAX (1u << 17)
+#define VALUE_MAX (3u << 19) /* of a put; in a txn 60,000 */
 
 enum op { PUT, RANGE, SRANGE, TXN, LEASE, DELETE, MIXED, FILL, KEEPALIVE, WATCH, SPREAD, PUBLISH, FAN, OPS };
 static const char *const op_names[OPS] = {"put",    "range",   "srange", "txn",       "lease",
@@ -36,7 +38,7 @@ static const char *const op_names[OPS] = {"put",    "range",   "srange", "txn", 
 static struct {
     int ports[MEMBERS_MAX], pids[MEMBERS_MAX];
     int port_count, pid_count;
-    int connections, streams, seconds, key_size, value_size, watchers, rate, changes;
+    int connections, streams, seconds, key_size, value_size, watchers, rate, changes, batch;
     uint64_t keys, total;
     enum op op;
 } o = {.ports = {2379},
@@ -45,6 +47,7 @@ static struct {
        .streams = 1,
        .seconds = 5,
        .changes = 10,
+       .batch = 1,
        .key_size = 64,
        .value_size = 256,
        .keys = 100000};
@@ -86,7 +89,7 @@ static size_t make_key(uint8_t *p, uint64_t number)
 
 static size_t make_put(uint8_t *p, uint64_t key)
 {
-    static uint8_t value[65536];
+    static uint8_t value[VALUE_MAX];
     uint8_t name[256];
     for (int i = 0; i < 32 && i + 8 <= o.value_size; i += 8) {
         uint64_t r = next_random();
@@ -150,6 +153,18 @@ static size_t make_publish(uint8_t *p, uint64_t key)
     return n + pb_bytes(p + n, 2, op, pb_bytes(op, 2, inner, m));
 }
 
+/* The next keys to be filled, all in one. */
+static size_t make_batch(uint8_t *p, uint64_t key)
+{
+    uint8_t inner[70000], op[70000];
+    size_t n = 0;
+    for (int i = 0; i < o.batch && key < o.keys; i++, key++) {
+        size_t m = make_put(inner, key);
+        n += pb_bytes(p + n, 2, op, pb_bytes(op, 2, inner, m));
+    }
+    return n;
+}
+
 /* --- unary load
  * ----------------------------------------------------------------------------------------------- */
 
@@ -166,9 +181,10 @@ static const char *path_of(enum op op)
         return "/etcdserverpb.Lease/LeaseGrant";
     case DELETE:
         return "/etcdserverpb.KV/DeleteRange";
+    case FILL:
+        return o.batch > 1 ? "/etcdserverpb.KV/Txn" : "/etcdserverpb.KV/Put";
     case PUT:
     case MIXED:
-    case FILL:
     case KEEPALIVE:
     case WATCH:
     case SPREAD:
@@ -181,7 +197,7 @@ static const char *path_of(enum op op)
 
 static void start_call(struct h2_client *c, uint32_t tag)
 {
-    static uint8_t message[140000];
+    static uint8_t message[8 << 20];
     static const uint8_t grant[] = {1 << 3, 0xe8, 0x07}; /* TTL 1000 */
     enum op op = o.op;
     uint64_t key = next_random() % o.keys;
@@ -189,13 +205,16 @@ static void start_call(struct h2_client *c, uint32_t tag)
     if (op == FILL) {
         if (next_fill >= o.keys)
             return;
-        key = next_fill++;
+        key = next_fill;
+        next_fill += (uint64_t)o.batch;
     }
     if (o.total && started_count >= o.total)
         return;
     if (op == MIXED)
         op = next_random() % 5 ? RANGE : PUT;
-    if (op == PUT || op == FILL || op == WATCH || op == SPREAD || op == FAN)
+    if (op == FILL && o.batch > 1)
+        size = make_batch(message, key);
+    else if (op == PUT || op == FILL || op == WATCH || op == SPREAD || op == FAN)
         size = make_put(message, op == WATCH || op == FAN ? 0
                                  : op == SPREAD           ? next_random() % (uint64_t)o.watchers
                                                           : key);
@@ -219,7 +238,7 @@ static void on_unary_message(struct h2_client *c, uint32_t tag, const uint8_t *d
 
 static void on_unary_end(struct h2_client *c, uint32_t tag)
 {
-    done_count++;
+    done_count += o.op == FILL ? (uint64_t)o.batch : 1;
     if (is_measuring && !has_watchers())
         histogram_add(&histogram, measure_now_ns() - sent_ns[tag]);
     if (!is_over && !o.rate && o.op != FAN)
@@ -473,12 +492,14 @@ static void parse(int argc, char **argv)
         {"rate", 1, 0, 'r'},
         {"op", 1, 0, 'o'},
         {"changes", 1, 0, 'C'},
+        {"batch", 1, 0, 'b'},
         {0},
     };
     int c;
     while ((c = getopt_long(argc, argv, "", names, NULL)) != -1) {
         int *numbers[128] = {
             ['c'] = &o.connections, ['m'] = &o.streams, ['s'] = &o.seconds,  ['k'] = &o.key_size,
+            ['b'] = &o.batch,
             ['v'] = &o.value_size,  ['C'] = &o.changes, ['w'] = &o.watchers, ['r'] = &o.rate};
         if (c == 'p') {
             o.port_count = parse_list(optarg, o.ports);
@@ -498,7 +519,8 @@ static void parse(int argc, char **argv)
         }
     }
     if (!o.port_count || o.connections * o.streams > (int)SLOTS_MAX || o.key_size > 200 ||
-        o.value_size > 60000)
+        o.value_size > (o.op == PUT || (o.op == FILL && o.batch == 1) ? (int)VALUE_MAX : 60000) ||
+        o.batch < 1 || (size_t)o.batch * (size_t)(o.value_size + o.key_size + 40) > 8 << 20)
         h2_die("too much asked for");
 }
 

@@ -34,7 +34,7 @@ static bool has(const char *key, int64_t revision)
 static void test_kept(void **state)
 {
     (void)state;
-    recent_init(&recent);
+    recent_init(&recent, NULL);
     struct recent_release *a = read_size("a", 5, 10), *b = recent_get(&recent, slice_text("a"), 5);
     assert_ptr_equal(a, b);
     assert_int_equal(a->release.content.size, 10);
@@ -56,7 +56,7 @@ static void test_bounded(void **state)
 {
     (void)state;
     char key[16];
-    recent_init(&recent);
+    recent_init(&recent, NULL);
     for (int i = 0; i < 12; i++) {
         snprintf(key, sizeof key, "k%d", i);
         recent_unref(read_size(key, 1, RECENT_BYTES_MAX / 10));

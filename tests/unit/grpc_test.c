@@ -242,6 +242,34 @@ static void test_stalled(void **state)
         body_done(&b[i]);
 }
 
+/* A request that comes a byte now and then is ended; one that comes fast enough is not. */
+static void test_slow_request(void **state)
+{
+    struct fixture *f = *state;
+    struct body slow = {.is_open = true}, fast = {.is_open = true};
+    static uint8_t bytes[200000];
+    buf_add(&slow.bytes, "\0\0\4\0\0a", 6);
+    buf_add(&fast.bytes, "\0\0\4\0\0", 5);
+    buf_add(&fast.bytes, bytes, sizeof bytes);
+    int32_t first = request(f, "/test.T/Echo", &slow, NULL, NULL);
+    int32_t second = request(f, "/test.T/Echo", &fast, NULL, NULL);
+    UNTIL(f, only_conn(f)->partial_bytes == 1 + sizeof bytes);
+    assert_true(heap_contains(&f->server->slow.node));
+    uint64_t now = server_now(f->server);
+    call_end_slow(only_conn(f), now + PARTIAL_WAIT_MS / 2);
+    assert_int_equal(1 + sizeof bytes, only_conn(f)->partial_bytes);
+    call_end_slow(only_conn(f), now + PARTIAL_WAIT_MS + 1000);
+    UNTIL(f, reply_of(first)->is_closed);
+    assert_int_equal(4, reply_of(first)->grpc_status);
+    assert_int_equal(sizeof bytes, only_conn(f)->partial_bytes);
+    assert_false(reply_of(second)->is_closed);
+    call_end_slow(only_conn(f), now + PARTIAL_WAIT_MS + 60000);
+    UNTIL(f, reply_of(second)->is_closed);
+    assert_int_equal(0, only_conn(f)->partial_bytes);
+    body_done(&slow);
+    body_done(&fast);
+}
+
 /* One huge answer that is read slowly holds nobody back. */
 static void test_slow_reader_may_put(void **state)
 {
@@ -592,6 +620,7 @@ int main(void)
         TEST(test_stream_congestion),
         TEST(test_deaf_client),
         TEST(test_cut_off),
+        TEST(test_slow_request),
         TEST(test_stalled),
         cmocka_unit_test_setup_teardown(test_slow_reader_may_put, setup_lazy, teardown),
         TEST(test_partial_limit),

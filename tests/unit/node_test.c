@@ -28,6 +28,8 @@ struct world {
     uint64_t read_id, read_index;
     int failed;
     bool is_closed;
+    bool is_bounded; /* may_apply says no when none is left */
+    int applies_left;
 };
 
 static bool on_apply(void *arg, const struct raft_entry *e)
@@ -62,6 +64,14 @@ static void on_failed(void *arg, int err)
     ((struct world *)arg)->failed = err;
 }
 
+static bool may_apply(void *arg)
+{
+    struct world *w = arg;
+    if (!w->is_bounded)
+        return true;
+    return w->applies_left > 0 && w->applies_left--;
+}
+
 static void on_closed(void *arg)
 {
     ((struct world *)arg)->is_closed = true;
@@ -89,13 +99,14 @@ static int start(struct world *w, uint64_t seed, uint64_t applied_index, char *e
         .heartbeat_ms = 100,
         .election_ms = 1000,
         .entry_bytes_max = 1 << 20,
-        .uncommitted_bytes_max = 1 << 20,
+        .pending_bytes_max = 1 << 20,
         .catchup_entries = 50,
         .pre_vote = true,
         .applied_index = applied_index,
         .applied_term = 1,
         .conf_state = &conf,
         .apply = on_apply,
+        .may_apply = may_apply,
         .read_done = on_read,
         .state_changed = on_state,
         .failed = on_failed,
@@ -193,6 +204,66 @@ static void too_much_uncommitted_is_refused(void **state)
     assert_int_equal(err, ERR_TOO_MANY_REQUESTS);
     run(w, 20);
     propose(w, 1, 8); /* there is room again */
+    close_world(w);
+    world_done(w);
+}
+
+/* What the cluster itself proposes is not starved by clients, and has an end, too. */
+static void a_reserve_is_kept_for_the_cluster(void **state)
+{
+    (void)state;
+    struct world *w = world_new();
+    open_world(w, 1, 1);
+    run(w, 10);
+    while (node_propose(w->node, blob_new(10000)) == OK)
+        ;
+    assert_in_range(node_pending_bytes(w->node), (1 << 20) - 10000, 1 << 20);
+    int own = 0;
+    while (node_propose_internal(w->node, blob_new(10000)) == OK)
+        own++;
+    assert_in_range(own, 26, 27); /* a quarter */
+    assert_int_equal(node_propose_as_leader(w->node, blob_new(10000)), ERR_TOO_MANY_REQUESTS);
+    run(w, 20);
+    assert_int_equal(node_pending_bytes(w->node), 0);
+    assert_int_equal(node_propose(w->node, blob_new(2 << 20)), OK); /* larger than the limit: alone */
+    assert_int_equal(node_propose(w->node, blob_new(8)), ERR_TOO_MANY_REQUESTS);
+    close_world(w);
+    world_done(w);
+}
+
+/* The store takes no more: what is committed waits, proposers are refused, and it goes on where it stood. */
+static void a_full_store_is_waited_for(void **state)
+{
+    (void)state;
+    struct world *w = world_new();
+    open_world(w, 1, 1);
+    run(w, 10);
+    w->applies_left = 3;
+    w->is_bounded = true;
+    uint64_t next = 1;
+    while (next < 500 && node_pending_bytes(w->node) < (1 << 20) - 20000) {
+        propose(w, next++, 10000);
+        run(w, 2);
+    }
+    assert_int_equal(w->applied, 5);
+    int err = OK;
+    for (int i = 0; i < 4 && !err; i++) {
+        err = node_propose(w->node, blob_new(10000));
+        run(w, 2);
+    }
+    assert_int_equal(err, ERR_TOO_MANY_REQUESTS);
+    w->applies_left = 10;
+    run(w, 3);
+    assert_int_equal(w->applied, 15);
+    w->is_bounded = false;
+    run(w, 10);
+    assert_in_range(w->applied, next + 1, next + 6);
+    for (uint64_t i = 1; i < next; i++)
+        assert_int_equal(w->numbers[i + 2], i);
+    assert_int_equal(node_pending_bytes(w->node), 0);
+    w->is_bounded = true; /* and it may end meanwhile */
+    propose(w, next, 10000);
+    run(w, 5);
     close_world(w);
     world_done(w);
 }
@@ -307,6 +378,13 @@ static void an_overwritten_tail_is_replayed_right(void **state)
     assert_int_equal(w->numbers[6], 0); /* the new term's own entry */
     assert_int_equal(w->applied, 6);
     close_world(w);
+    /* With a store that has them: what was overwritten is in no memory, and the rest is the same. */
+    open_world(w, 3, 5);
+    assert_int_equal(node_log_begin(w->node), 1);
+    run(w, 10);
+    assert_int_equal(w->numbers[6], 0);
+    assert_int_equal(w->applied, 7);
+    close_world(w);
     world_done(w);
 }
 
@@ -333,6 +411,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_lone_member_leads_and_applies_in_order),
         cmocka_unit_test(too_much_uncommitted_is_refused),
+        cmocka_unit_test(a_reserve_is_kept_for_the_cluster),
+        cmocka_unit_test(a_full_store_is_waited_for),
         cmocka_unit_test(what_was_applied_survives_power_cuts),
         cmocka_unit_test(a_failed_sync_is_final),
         cmocka_unit_test(an_overwritten_tail_is_replayed_right),

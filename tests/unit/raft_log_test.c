@@ -13,7 +13,8 @@ static struct raft_log make(uint64_t index, uint64_t term, const uint64_t *terms
     for (size_t i = 0; i < count; i++)
         entries[i] = (struct raft_entry){.index = index + 1 + i, .term = terms[i], .data = blob_new(1)};
     struct raft_log l;
-    raft_log_init(&l, &silent, (struct raft_position){index, term}, entries, count, RAFT_NO_LIMIT);
+    raft_log_init(&l, &silent, (struct raft_position){index, term}, NULL, 0, index + 1, entries, count,
+                  RAFT_NO_LIMIT);
     for (size_t i = 0; i < count; i++)
         blob_unref(entries[i].data);
     return l;
@@ -213,6 +214,96 @@ static void test_slice_limits(void **state)
     raft_log_done(&l);
 }
 
+/* --- entries that are on disk only --- */
+
+/* Everything is stable and applied up to the given index. */
+static void settle(struct raft_log *l, uint64_t index)
+{
+    uint64_t term = raft_log_term_or_zero(l, index);
+    raft_log_accept_unstable(l);
+    raft_log_stable_to(l, (struct raft_position){index, term});
+    raft_log_commit_to(l, index);
+    raft_log_applied_to(l, index, 0);
+}
+
+static void test_evicted_terms_stay_known(void **state)
+{
+    (void)state;
+    struct raft_log l = make(10, 1, (const uint64_t[]){1, 1, 3, 3, 4, 4, 4}, 7);
+    settle(&l, 16);
+    raft_log_evict(&l, 0);
+    assert_int_equal(l.held, 17); /* 17 is not applied */
+    assert_int_equal(raft_log_first(&l), 11);
+    assert_int_equal(raft_log_last(&l), 17);
+    const uint64_t terms[] = {1, 1, 1, 3, 3, 4, 4, 4};
+    for (uint64_t i = 10; i <= 17; i++)
+        assert_int_equal(raft_log_term_or_zero(&l, i), terms[i - 10]);
+    assert_null(raft_log_entry(&l, 16));
+    assert_int_equal(raft_log_entry(&l, 17)->index, 17);
+    assert_int_equal(raft_log_run_end(&l, 11), 12);
+    assert_int_equal(raft_log_run_end(&l, 14), 14);
+    assert_int_equal(raft_log_run_end(&l, 15), 16);
+    assert_int_equal(raft_log_meet(&l, (struct raft_position){16, 2}).index, 12);
+    raft_log_compact(&l, 13); /* in the middle of a run */
+    assert_int_equal(raft_log_first(&l), 14);
+    assert_int_equal(raft_log_term_or_zero(&l, 13), 3);
+    assert_int_equal(raft_log_term_or_zero(&l, 14), 3);
+    assert_int_equal(raft_log_term_or_zero(&l, 15), 4);
+    raft_log_compact(&l, 16);
+    assert_int_equal(l.runs.count, 0);
+    assert_int_equal(raft_log_term_or_zero(&l, 16), 4);
+    assert_int_equal(raft_log_entry(&l, 17)->term, 4);
+    raft_log_done(&l);
+}
+
+static void test_eviction_stops_at_its_limits(void **state)
+{
+    (void)state;
+    struct raft_log l = make(0, 0, (const uint64_t[]){1, 1, 1, 1}, 4);
+    uint64_t each = l.held_bytes / 4;
+    raft_log_evict(&l, 0);
+    assert_int_equal(l.held, 5 - 4); /* nothing is applied */
+    raft_log_accept_unstable(&l);
+    raft_log_stable_to(&l, (struct raft_position){4, 1});
+    raft_log_commit_to(&l, 4);
+    raft_log_evict(&l, 0);
+    assert_int_equal(l.held, 1);
+    raft_log_applied_to(&l, 3, 0);
+    raft_log_evict(&l, 2 * each);
+    assert_int_equal(l.held, 3);
+    assert_int_equal(l.held_bytes, 2 * each);
+    raft_log_evict(&l, 0);
+    assert_int_equal(l.held, 4);
+    raft_log_done(&l);
+}
+
+/* A leader whose log parts from ours above what is in memory, and one that begins below it. */
+static void test_conflicts_over_evicted(void **state)
+{
+    (void)state;
+    struct raft_log l = make(0, 0, (const uint64_t[]){1, 1, 1, 2, 2}, 5);
+    settle(&l, 3);
+    raft_log_evict(&l, 0);
+    assert_int_equal(l.held, 4);
+    assert_true(append(&l, (struct raft_position){3, 1}, (const uint64_t[]){3, 3}, 2, 3));
+    assert_int_equal(raft_log_entry(&l, 4)->term, 3);
+    assert_true(append(&l, (struct raft_position){1, 1}, (const uint64_t[]){1, 1, 3}, 3, 4));
+    assert_int_equal(raft_log_last(&l), 5);
+    assert_false(append(&l, (struct raft_position){2, 2}, (const uint64_t[]){2}, 1, 3));
+    settle(&l, 5);
+    raft_log_evict(&l, 0);
+    assert_int_equal(l.count, 0);
+    assert_int_equal(l.held_bytes, 0);
+    raft_log_append_own(&l, 4, &(struct raft_entry){0}, 1);
+    assert_int_equal(raft_log_entry(&l, 6)->index, 6);
+    struct raft_snapshot snapshot = {.index = 9, .term = 5};
+    raft_log_restore(&l, &snapshot);
+    assert_int_equal(raft_log_first(&l), 10);
+    assert_int_equal(l.held_bytes, 0);
+    assert_int_equal(raft_log_term_or_zero(&l, 9), 5);
+    raft_log_done(&l);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -220,6 +311,9 @@ int main(void)
         cmocka_unit_test(test_unstable),     cmocka_unit_test(test_apply),
         cmocka_unit_test(test_meet),         cmocka_unit_test(test_restore_and_compact),
         cmocka_unit_test(test_window_moves), cmocka_unit_test(test_slice_limits),
+        cmocka_unit_test(test_evicted_terms_stay_known),
+        cmocka_unit_test(test_eviction_stops_at_its_limits),
+        cmocka_unit_test(test_conflicts_over_evicted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -544,6 +544,177 @@ static void test_a_change_may_be_within_a_snapshot(void **state)
     raft_free(r);
 }
 
+/* --- entries that are on disk only --- */
+
+/* The leader of three, with entries 2 to 6 that member 2 has and member 3 does not, all applied and evicted.
+ * Returns what was written, as the host would find it on disk. */
+static struct raft *leader_with_evicted(struct host *h, struct raft_entry disk[7])
+{
+    struct raft_config config = config_of(1);
+    config.pre_vote = false;
+    config.max_size_per_message = 30; /* two entries */
+    struct raft_conf_state three = voters(3);
+    struct raft *r = start(&config, &three);
+    raft_campaign(r);
+    turn(r, h);
+    assert_int_equal(raft_step(r, &(struct raft_message){.type = RAFT_MSG_VOTE_RESP, .from = 2, .to = 1, .term = 1}),
+                     0);
+    turn(r, h);
+    assert_int_equal(raft_role(r), RAFT_LEADER);
+    for (int i = 0; i < 5; i++)
+        propose_text(r, "entry");
+    turn(r, h);
+    for (uint64_t i = 1; i <= 6; i++) {
+        disk[i] = *raft_entry_at(r, i);
+        blob_ref(disk[i].data);
+    }
+    struct raft_message ack = {.type = RAFT_MSG_APP_RESP, .from = 2, .to = 1, .term = 1, .index = 6};
+    assert_int_equal(raft_step(r, &ack), 0);
+    turn(r, h);
+    assert_int_equal(raft_applied_index(r), 6);
+    raft_evict(r, 0);
+    assert_null(raft_entry_at(r, 6));
+    assert_int_equal(raft_held_bytes(r), 0);
+    return r;
+}
+
+static void forget_disk(struct raft_entry disk[7])
+{
+    for (int i = 1; i <= 6; i++)
+        blob_unref(disk[i].data);
+}
+
+/* Member 3 holds the entry of this index and nothing behind it: it refuses what came at that. */
+static void third_is_at(struct raft *r, struct host *h, uint64_t index)
+{
+    struct raft_message ack = {.type = RAFT_MSG_APP_RESP, .from = 3, .to = 1, .term = 1, .index = index};
+    assert_int_equal(raft_step(r, &ack), 0);
+    turn(r, h);
+}
+
+static void test_read_back(void **state)
+{
+    (void)state;
+    struct host h = {0};
+    struct raft_entry disk[7];
+    struct raft *r = leader_with_evicted(&h, disk);
+    struct raft_wanted_entries wanted;
+    assert_false(raft_wants_entries(r, &wanted));
+    third_is_at(r, &h, 1);
+    assert_true(raft_wants_entries(r, &wanted));
+    assert_int_equal(wanted.from, 2);
+    assert_int_equal(wanted.to, 6);
+    assert_int_equal(wanted.term, 1);
+    size_t sent = h.sent;
+    assert_int_equal(raft_give_entries(r, disk + 2, 3), 0);
+    turn(r, &h);
+    assert_int_equal(h.sent, sent + 2); /* two and one: a message holds two */
+    assert_int_equal(h.last_sent.type, RAFT_MSG_APP);
+    assert_int_equal(h.last_sent.to, 3);
+    assert_int_equal(h.last_sent.index, 3);
+    assert_true(raft_wants_entries(r, &wanted));
+    assert_int_equal(wanted.from, 5);
+    struct raft *copy = raft_clone(r);
+    assert_int_equal(raft_hash(copy), raft_hash(r));
+    raft_free(copy);
+    assert_int_equal(raft_give_entries(r, disk + 5, 2), 0);
+    turn(r, &h);
+    assert_false(raft_wants_entries(r, &wanted));
+    raft_evict(r, 0); /* nobody needs what was read */
+    assert_int_equal(raft_held_bytes(r), 0);
+    forget_disk(disk);
+    raft_free(r);
+}
+
+/* What an overwritten life of an index holds is not taken for the entry that was committed there. */
+static void test_read_back_of_another_term(void **state)
+{
+    (void)state;
+    struct host h = {0};
+    struct raft_entry disk[7];
+    struct raft *r = leader_with_evicted(&h, disk);
+    third_is_at(r, &h, 1);
+    struct raft_entry old = disk[2];
+    old.term = 7;
+    size_t sent = h.sent;
+    assert_int_equal(raft_give_entries(r, &old, 1), ERR_CORRUPT);
+    turn(r, &h);
+    assert_int_equal(h.sent, sent);
+    forget_disk(disk);
+    raft_free(r);
+}
+
+/* The log is cut while an entry is read: a snapshot goes out, what comes back late is of no use. */
+static void test_cut_while_reading(void **state)
+{
+    (void)state;
+    struct host h = {0};
+    struct raft_entry disk[7];
+    struct raft *r = leader_with_evicted(&h, disk);
+    struct raft_wanted_entries wanted;
+    third_is_at(r, &h, 1);
+    assert_true(raft_wants_entries(r, &wanted));
+    raft_set_snapshot(r, &(struct raft_snapshot){.index = 6, .term = 1, .conf_state = voters(3)});
+    (void)raft_compact(r, 6);
+    assert_false(raft_wants_entries(r, &wanted));
+    assert_int_equal(raft_give_entries(r, disk + 2, 5), 0);
+    raft_tick(r);
+    struct raft_message heard = {.type = RAFT_MSG_HEARTBEAT_RESP, .from = 3, .to = 1, .term = 1};
+    assert_int_equal(raft_step(r, &heard), 0);
+    turn(r, &h);
+    assert_int_equal(h.last_sent.type, RAFT_MSG_SNAP);
+    forget_disk(disk);
+    raft_free(r);
+}
+
+/* What is given to one that leads no longer is nobody's. */
+static void test_deposed_while_reading(void **state)
+{
+    (void)state;
+    struct host h = {0};
+    struct raft_entry disk[7];
+    struct raft *r = leader_with_evicted(&h, disk);
+    struct raft_wanted_entries wanted;
+    third_is_at(r, &h, 1);
+    assert_int_equal(raft_step(r, &(struct raft_message){.type = RAFT_MSG_HEARTBEAT, .from = 2, .to = 1, .term = 5}), 0);
+    turn(r, &h);
+    assert_false(raft_wants_entries(r, &wanted));
+    assert_int_equal(raft_give_entries(r, disk + 2, 5), 0);
+    assert_int_equal(raft_held_bytes(r), 0);
+    forget_disk(disk);
+    raft_free(r);
+}
+
+/* Started with the newest entries alone. */
+static void test_restart_without_the_oldest(void **state)
+{
+    (void)state;
+    struct raft_config config = config_of(1);
+    config.applied = 5;
+    struct raft_term_run runs[] = {{3, 1}, {4, 2}};
+    struct raft_entry entries[] = {{.index = 6, .term = 2}, {.index = 7, .term = 3}};
+    struct raft_initial initial = {.hard_state = {3, 0, 6}, .conf_state = voters(1), .snapshot_index = 2,
+                                   .snapshot_term = 1,      .runs = runs,            .run_count = 2,
+                                   .entries = entries,      .entry_count = 2,        .first_entry = 6};
+    struct raft *r;
+    uint64_t term;
+    assert_int_equal(raft_new(&config, &initial, &r), 0);
+    assert_int_equal(raft_first_index(r), 3);
+    assert_int_equal(raft_last_index(r), 7);
+    assert_int_equal(raft_term_at(r, 3, &term), 0);
+    assert_int_equal(term, 1);
+    assert_int_equal(raft_term_at(r, 5, &term), 0);
+    assert_int_equal(term, 2);
+    assert_int_equal(raft_term_at(r, 7, &term), 0);
+    assert_int_equal(term, 3);
+    raft_free(r);
+    initial.first_entry = 5; /* the entries do not follow the runs */
+    assert_int_equal(raft_new(&config, &initial, &r), ERR_INVALID);
+    initial.first_entry = 6;
+    config.applied = 4; /* one that is not applied is not there */
+    assert_int_equal(raft_new(&config, &initial, &r), ERR_INVALID);
+}
+
 static void test_clone(void **state)
 {
     (void)state;
@@ -601,6 +772,11 @@ int main(void)
         cmocka_unit_test(test_impossible_conf_change),
         cmocka_unit_test(test_snapshot_is_wanted),
         cmocka_unit_test(test_a_change_may_be_within_a_snapshot),
+        cmocka_unit_test(test_read_back),
+        cmocka_unit_test(test_read_back_of_another_term),
+        cmocka_unit_test(test_cut_while_reading),
+        cmocka_unit_test(test_deposed_while_reading),
+        cmocka_unit_test(test_restart_without_the_oldest),
         cmocka_unit_test(test_clone),
         cmocka_unit_test(test_election_timeouts_spread),
     };

@@ -20,7 +20,7 @@ static void test_hits_are_right(void **state)
     char text[64];
     struct slice got;
     size_t hits = 0;
-    cache_init(&c, 100000);
+    cache_init(&c, 100000, NULL);
     assert_false(cache_get(&c, (struct revision){1, 0}, &got));
     for (int64_t main = 1; main < 20000; main++) {
         struct revision r = {main, (uint32_t)main % 3};
@@ -49,7 +49,7 @@ static void test_evicted_lives_until_the_turn(void **state)
     struct slice first;
     char text[64];
     struct revision r = {1, 0};
-    cache_init(&c, 64);
+    cache_init(&c, 64, NULL);
     cache_add(&c, r, content(r, text, sizeof text));
     assert_true(cache_get(&c, r, &first));
     for (int64_t main = 2; main < 50; main++)
@@ -67,7 +67,7 @@ static void test_large_ones_are_refused(void **state)
     static uint8_t large[CACHE_RECORD_MAX + 1];
     struct cache c;
     struct slice got;
-    cache_init(&c, 1 << 20);
+    cache_init(&c, 1 << 20, NULL);
     cache_add(&c, (struct revision){1, 0}, slice_of(large, sizeof large));
     assert_false(cache_get(&c, (struct revision){1, 0}, &got));
     cache_add(&c, (struct revision){1, 0}, slice_of(large, CACHE_RECORD_MAX));

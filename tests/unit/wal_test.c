@@ -365,6 +365,119 @@ static void a_batch_in_a_wrong_place_is_seen(void **state)
     }
 }
 
+/* --- reading back ------------------------------------------------------------------------------ */
+
+struct read_result {
+    int err;
+    size_t count;
+    struct wal_model_entry entries[WAL_MODEL_ENTRIES];
+    uint64_t first;
+};
+
+static void on_read(void *arg, int err, const struct wal_entry *entries, size_t count)
+{
+    struct read_result *r = arg;
+    struct wal_model model = {0};
+    r->err = err;
+    r->count = count;
+    if (count)
+        r->first = entries[0].index;
+    for (size_t i = 0; i < count; i++) {
+        (void)wal_model_entry(&model, &entries[i]);
+        r->entries[i] = model.entries[entries[i].index % WAL_MODEL_ENTRIES];
+    }
+}
+
+static struct read_result read_back(struct wal_machine *m, uint64_t from, uint64_t to, uint64_t term, size_t bytes)
+{
+    struct read_result r = {.err = 1};
+    struct wal_range range = {from, to, term, bytes};
+    wal_read(m->wal, &range, on_read, &r);
+    sim_clock_run(&m->clock);
+    assert_false(wal_is_reading(m->wal));
+    return r;
+}
+
+/* Over several segments, in pieces, beginning anywhere, while batches are added. */
+static void reads_back(void **state)
+{
+    struct sim_disk *disk = sim_disk_new();
+    struct wal_machine m;
+    (void)state;
+    wal_machine_start(&m, disk, 1);
+    assert_int_equal(wal_machine_create(&m), 0);
+    for (uint64_t i = 1; i <= 60; i++) {
+        wal_machine_add(m.wal, i, 1, 300);
+        if (i % 3 == 0)
+            assert_int_equal(wal_machine_submit(&m, true), 0);
+    }
+    for (uint64_t from = 1; from <= 60; from++) {
+        struct read_result r = read_back(&m, from, 60, 1, 900);
+        assert_int_equal(r.err, 0);
+        assert_int_equal(r.first, from);
+        assert_int_equal(r.count, 61 - from < 3 ? 61 - from : 3);
+    }
+    struct read_result all = read_back(&m, 1, 60, 1, 1 << 20);
+    assert_int_equal(all.count, 60);
+    for (uint64_t from = 60; from > 0; from -= 7) { /* backwards: no former place helps */
+        assert_int_equal(read_back(&m, from, 60, 1, 1).count, 1);
+        if (from < 7)
+            break;
+    }
+    assert_int_equal(read_back(&m, 61, 61, 1, 1).err, ERR_NOT_FOUND);
+    wal_machine_stop(&m);
+    sim_disk_free(disk);
+}
+
+/* Each index has several lives on disk; the term says which one is meant. */
+static void reads_back_what_was_not_overwritten(void **state)
+{
+    struct sim_disk *disk = sim_disk_new();
+    struct wal_machine m;
+    (void)state;
+    wal_machine_start(&m, disk, 1);
+    assert_int_equal(wal_machine_create(&m), 0);
+    for (uint64_t term = 1; term <= 4; term++) /* the tail from 10 * term on is written anew */
+        for (uint64_t i = term == 1 ? 1 : 10 * term; i <= 50; i++) {
+            wal_machine_add(m.wal, i, term, 200);
+            assert_int_equal(wal_machine_submit(&m, true), 0);
+        }
+    for (uint64_t term = 1; term <= 4; term++) {
+        uint64_t from = term == 1 ? 1 : 10 * term, to = term == 1 ? 19 : term == 4 ? 50 : 10 * term + 9;
+        struct read_result r = read_back(&m, from, to, term, 1 << 20);
+        assert_int_equal(r.err, 0);
+        assert_int_equal(r.count, to - from + 1);
+        for (size_t i = 0; i < r.count; i++)
+            assert_int_equal(r.entries[i].term, term);
+    }
+    assert_int_equal(read_back(&m, 45, 45, 9, 1).err, ERR_NOT_FOUND);
+    wal_machine_stop(&m);
+    sim_disk_free(disk);
+}
+
+/* What was released is not found, and what follows it is. */
+static void reads_back_behind_a_release(void **state)
+{
+    struct sim_disk *disk = sim_disk_new();
+    struct wal_machine m;
+    (void)state;
+    wal_machine_start(&m, disk, 1);
+    assert_int_equal(wal_machine_create(&m), 0);
+    for (uint64_t i = 1; i <= 100; i++) {
+        wal_machine_add(m.wal, i, 1, 300);
+        assert_int_equal(wal_machine_submit(&m, true), 0);
+    }
+    assert_int_equal(read_back(&m, 1, 100, 1, 1).err, 0); /* leaves a place in the first segment */
+    wal_add_snapshot(m.wal, 80, 1);
+    wal_release(m.wal, 80);
+    assert_int_equal(wal_machine_submit(&m, true), 0);
+    sim_clock_run(&m.clock);
+    assert_int_equal(read_back(&m, 2, 100, 1, 1).err, ERR_NOT_FOUND);
+    assert_int_equal(read_back(&m, 81, 100, 1, 1 << 20).count, 20);
+    wal_machine_stop(&m);
+    sim_disk_free(disk);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -379,6 +492,9 @@ int main(void)
         cmocka_unit_test(stored_batches_are_not_taken_for_ours),
         cmocka_unit_test(cut_tail_becomes_zeros),
         cmocka_unit_test(a_batch_in_a_wrong_place_is_seen),
+        cmocka_unit_test(reads_back),
+        cmocka_unit_test(reads_back_what_was_not_overwritten),
+        cmocka_unit_test(reads_back_behind_a_release),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

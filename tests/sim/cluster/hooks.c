@@ -2,15 +2,18 @@
  * The linker (-Wl,--wrap) puts these between production files, so that production code needs no door for the
  * simulator: raft gets a listener and the plan's limits, and everything that is applied is seen once, in its
  * order, on each member. */
+#include <stdlib.h>
+
 #include "consensus/kv_impl.h"
+#include "consensus/store/watch_state.h"
 #include "tests/sim/cluster/invariants.h"
 
 int __real_raft_new(const struct raft_config *config, const struct raft_initial *initial,
                     struct raft **ret_raft);
 int __wrap_raft_new(const struct raft_config *config, const struct raft_initial *initial,
                     struct raft **ret_raft);
-void __real_kv_apply(void *arg, const struct raft_entry *entry);
-void __wrap_kv_apply(void *arg, const struct raft_entry *entry);
+bool __real_kv_apply(void *arg, const struct raft_entry *entry);
+bool __wrap_kv_apply(void *arg, const struct raft_entry *entry);
 void __real_watch_deliver(struct watch_hub *h, const struct store_change *change);
 void __wrap_watch_deliver(struct watch_hub *h, const struct store_change *change);
 void __real_store_set_needs_events(struct store *s, bool needs);
@@ -63,6 +66,9 @@ int __wrap_raft_new(const struct raft_config *config, const struct raft_initial 
         with.trace_arg = p;
         with.max_inflight_messages = (uint32_t)plan->inflight_messages;
         with.max_size_per_message = plan->message_bytes;
+        with.max_inflight_bytes = plan->inflight_bytes;
+        if (with.max_inflight_bytes < with.max_size_per_message)
+            with.max_inflight_bytes = with.max_size_per_message;
     }
     int err = __real_raft_new(&with, initial, ret_raft);
     if (p && !err) {
@@ -72,19 +78,39 @@ int __wrap_raft_new(const struct raft_config *config, const struct raft_initial 
     return err;
 }
 
-void __wrap_kv_apply(void *arg, const struct raft_entry *entry)
+bool __wrap_kv_apply(void *arg, const struct raft_entry *entry)
 {
-    int64_t before = store_revision(((const struct kv *)arg)->store);
-    if (cluster_running)
+    const struct kv *kv = arg;
+    int64_t before = store_revision(kv->store); /* the same in all turns of an entry that takes several */
+    if (cluster_running && !kv->applying.work)
         invariants_applies(cluster_running, entry);
-    __real_kv_apply(arg, entry);
+    if (!__real_kv_apply(arg, entry))
+        return false;
     if (cluster_running)
         invariants_applied(cluster_running, entry, before);
+    return true;
+}
+
+static void note_change(void *arg, const struct store_change *change)
+{
+    invariants_changed(arg, change);
+}
+
+/* What is told in parts is all there already. */
+static void note_large(struct store *s, int64_t revision)
+{
+    uint32_t sub = 0;
+    bool is_last;
+    if (store_changes_part(s, revision, &sub, INT32_MAX, true, note_change, cluster_running, &is_last) != OK ||
+        !is_last)
+        abort();
 }
 
 void __wrap_watch_deliver(struct watch_hub *h, const struct store_change *change)
 {
-    if (cluster_running)
+    if (cluster_running && change->is_large)
+        note_large(h->options.store, change->revision);
+    else if (cluster_running)
         invariants_changed(cluster_running, change);
     __real_watch_deliver(h, change);
 }

@@ -160,6 +160,17 @@ static uint64_t chain_add(struct invariants *v, const struct process *p, const s
     return chain;
 }
 
+/* The chain of an entry that is not in memory: some log has held it, this one before its restart at least. */
+static uint64_t chain_of_evicted(struct invariants *v, const struct process *p, uint64_t index, uint64_t term)
+{
+    const struct chain_slot *slot = chain_slot(v, index, term);
+    if (!slot->index)
+        world_violated(v->world, "log_matching",
+                       "%s has index %" PRIu64 ", term %" PRIu64 " on disk, which no log ever held",
+                       name_of(p), index, term);
+    return slot->chain;
+}
+
 static const struct mark *mark_at(const struct shadow *s, uint64_t index)
 {
     return index > s->base && index <= s->last ? &s->marks[index - s->base - 1] : NULL;
@@ -203,9 +214,10 @@ static void follow_log(struct process *p, struct shadow *s, bool from_start)
         s->acked = match; /* a new leader has replaced it */
     for (uint64_t i = match + 1; i <= last && !v->world->is_violated; i++) {
         const struct raft_entry *e = raft_log_entry(log, i);
-        chain = chain_add(v, p, e, chain);
+        uint64_t term = raft_log_term_or_zero(log, i);
+        chain = e ? chain_add(v, p, e, chain) : chain_of_evicted(v, p, i, term);
         s->marks = reach(s->marks, i - s->base, &s->capacity, sizeof *s->marks);
-        s->marks[i - s->base - 1] = (struct mark){e->term, chain};
+        s->marks[i - s->base - 1] = (struct mark){term, chain};
     }
     s->last = last;
 }
@@ -576,6 +588,7 @@ static int64_t ended_lease(const struct raft_entry *e)
 void invariants_applies(struct process *p, const struct raft_entry *entry)
 {
     of(p)->ended_lease = ended_lease(entry);
+    follow_log(p, shadow_of(p), false); /* it may leave the memory in this turn */
 }
 
 void invariants_applied(struct process *p, const struct raft_entry *entry, int64_t revision_before)

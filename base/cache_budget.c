@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * See cache_budget.h. There are a handful of shares: the one that holds most is searched for each time. */
+#include "base/cache_budget.h"
+
+#include <assert.h>
+
+void cache_budget_init(struct cache_budget *b, size_t bytes_max)
+{
+    *b = (struct cache_budget){.bytes_max = bytes_max};
+    list_init(&b->shares);
+}
+
+void cache_share_init(struct cache_share *s, struct cache_budget *budget, enum metric gauge,
+                      bool (*evict)(struct cache_share *share))
+{
+    *s = (struct cache_share){.budget = budget, .gauge = gauge, .evict = evict};
+    if (budget)
+        list_add_last(&budget->shares, &s->link);
+}
+
+void cache_share_done(struct cache_share *s)
+{
+    cache_share_sub(s, s->bytes);
+    if (s->budget)
+        list_remove(&s->link);
+    *s = (struct cache_share){0};
+}
+
+/* Several caches of one kind (two stores while a snapshot is installed) share a gauge. */
+static void change(struct cache_share *s, size_t add, size_t sub)
+{
+    s->bytes += add - sub;
+    if (!s->budget)
+        return;
+    s->budget->bytes += add - sub;
+    metric_add(s->gauge, (double)add - (double)sub);
+}
+
+void cache_share_add(struct cache_share *s, size_t bytes)
+{
+    change(s, bytes, 0);
+}
+
+void cache_share_sub(struct cache_share *s, size_t bytes)
+{
+    assert(bytes <= s->bytes);
+    change(s, 0, bytes);
+}
+
+static struct cache_share *largest(const struct cache_budget *b)
+{
+    struct cache_share *best = NULL;
+    LIST_FOR_EACH (l, &b->shares) {
+        struct cache_share *s = container_of(l, struct cache_share, link);
+        if (!s->is_asked && s->bytes && (!best || s->bytes > best->bytes))
+            best = s;
+    }
+    return best;
+}
+
+void cache_budget_trim(struct cache_budget *b)
+{
+    struct cache_share *share;
+    if (b->bytes <= b->bytes_max)
+        return;
+    while (b->bytes > b->bytes_max && (share = largest(b)))
+        share->is_asked = !share->evict(share);
+    LIST_FOR_EACH (l, &b->shares)
+        container_of(l, struct cache_share, link)->is_asked = false;
+}

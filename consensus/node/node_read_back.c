@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What of the log is in memory: at most log_bytes_max of what is applied and on our disk. A follower that
+ * needs older entries gets them from the WAL, a piece at a time, read by a worker; one reading is under way at
+ * once, and raft says for whom. What is read and not needed any more (this member leads no longer, the log was
+ * cut) is dropped by raft.
+ *
+ *     node_turn -> node_keep_memory: raft_wants_entries -> wal_read ... on_read -> raft_give_entries
+ *
+ * What can fail: a read or a checksum, or the entry is not there although the log was not cut that far. Each
+ * means that what was durable is lost: options.failed, final. */
+#include <inttypes.h>
+
+#include "base/log.h"
+#include "base/metric.h"
+#include "consensus/node/node_impl.h"
+
+#define READ_BYTES_MAX (1u << 20) /* a message to a follower; one larger entry goes alone */
+
+static void fail(struct node *n, int err)
+{
+    log_error("an entry that was durable cannot be read back from the log",
+              F_UINT("index", n->read_from), F_STR("error", err_text(err)));
+    n->is_failed = true;
+    n->options.failed(n->options.arg, err);
+}
+
+static void give(struct node *n, const struct wal_entry *entries, size_t count)
+{
+    struct raft_entry *list = mem_new(count * sizeof *list);
+    size_t bytes = 0;
+    for (size_t i = 0; i < count; i++) {
+        bytes += entries[i].data.size;
+        list[i] = (struct raft_entry){
+            .index = entries[i].index,
+            .term = entries[i].term,
+            .type = (enum raft_entry_type)entries[i].type,
+            .data = entries[i].data.size ? blob_copy(entries[i].data) : NULL,
+        };
+    }
+    metric_add(METRIC_LOG_READ_BACK_BYTES, (double)bytes);
+    int err = raft_give_entries(n->raft, list, count);
+    for (size_t i = 0; i < count; i++)
+        blob_unref(list[i].data);
+    mem_free(list);
+    if (err)
+        fail(n, err);
+}
+
+static void on_read(void *arg, int err, const struct wal_entry *entries, size_t count)
+{
+    struct node *n = arg;
+    if (n->on_closed) {
+        node_close_finish(n);
+        return;
+    }
+    if (n->is_failed)
+        return;
+    if (!err)
+        give(n, entries, count);
+    else if (n->read_from >= raft_first_index(n->raft)) /* else it was released meanwhile */
+        fail(n, err);
+}
+
+void node_keep_memory(struct node *n)
+{
+    struct raft_wanted_entries wanted;
+    raft_evict(n->raft, n->options.log_bytes_max);
+    metric_set(METRIC_LOG_MEMORY, (double)raft_held_bytes(n->raft));
+    if (n->is_failed || wal_is_reading(n->wal) || !raft_wants_entries(n->raft, &wanted))
+        return;
+    struct wal_range range = {wanted.from, wanted.to, wanted.term, READ_BYTES_MAX};
+    n->read_from = wanted.from;
+    wal_read(n->wal, &range, on_read, n);
+}
