@@ -70,6 +70,7 @@ struct kv_options {
     uint64_t pending_bytes_max;         /* proposals that are not applied; 0 = KV_PENDING_BYTES_MAX */
     struct cache_budget *cache_budget;  /* borrowed, for the store's record cache; NULL = none */
     uint64_t store_pending_bytes;       /* applied and not in a commit; 0 = 32 MiB */
+    size_t max_snapshots;               /* for clients, at once; 0 = no limit */
     uint64_t request_bytes_max;         /* 1.5 MiB */
     uint64_t txn_ops_max;               /* 128 */
     int64_t quota_bytes;                /* 0 = 2 GiB; negative = none */
@@ -308,8 +309,25 @@ void kv_asked_answer(struct kv *kv, struct kv_asked *q, struct slice answer);
 /* Everything else of a watch stream is in consensus/store/watch.h: create, cancel, progress, next, close. */
 struct watch_stream *kv_watch_open(struct kv *kv, void (*on_ready)(void *arg), void *arg);
 
-/* A consistent copy of the store in a file of its own: done(arg, err, path, size); the caller removes the
- * file. */
-void kv_snapshot(struct kv *kv, void (*done)(void *arg, int err, const char *path, uint64_t size), void *arg);
+/* --- snapshots for clients ----------------------------------------------------------------------- */
+struct kv_export;
+
+struct kv_export_progress {
+    uint64_t size; /* of all blocks; known with the first one */
+    int64_t revision;
+    bool is_done; /* everything was handed out; digest is the SHA-256 of it */
+    uint8_t digest[32];
+};
+
+/* This member's state as one file, in blocks, made while it is read: consensus/store/export.h. At most
+ * max_snapshots run at once; others wait in line, for a minute. on_ready: kv_export_next has something new;
+ * it may be called from anywhere and must not call this file. */
+struct kv_export *kv_export_open(struct kv *kv, void (*on_ready)(void *arg), void *arg);
+/* The next block, valid until the next call; size 0: none yet, or the end. The errors of store_export_next,
+ * and ERR_TOO_MANY_REQUESTS: too many wait, or it has waited too long; ERR_SNAPSHOT_UNREAD: no block was
+ * taken for 30 s. */
+MUST_CHECK int kv_export_next(struct kv_export *e, struct slice *ret_block,
+                              struct kv_export_progress *ret_progress);
+void kv_export_close(struct kv_export *e); /* at any time */
 
 #endif

@@ -206,7 +206,10 @@ struct kv {
     struct io_timer again; /* zero-delay: the turn has more to do */
     bool is_again_set, is_ready, is_closing;
     int failed_err;
-    uint64_t snapshot_count;
+    struct {
+        struct link running, waiting;
+        size_t running_count, waiting_count, max;
+    } exports;
 
     void (*on_ready)(void *arg);
     void *on_ready_arg;
@@ -354,6 +357,11 @@ void kv_install(void *arg, const struct raft_snapshot *snapshot); /* node_option
 /* The log up to which index may go: less than what is durable while a transfer needs it. */
 uint64_t kv_log_needed(const struct kv *kv, uint64_t durable_index);
 void kv_on_snapshot_message(struct kv *kv, uint64_t from, struct slice bytes); /* after CODEC_SNAPSHOT */
+
+/* kv_export.c */
+void kv_exports_init(struct kv *kv, size_t max);
+void kv_exports_tick(struct kv *kv);  /* at ticks */
+void kv_exports_close(struct kv *kv); /* all end; who has one may still close it */
 
 /* kv_apply.c: node_options.apply */
 bool kv_apply(void *arg, const struct raft_entry *entry);

@@ -155,6 +155,7 @@ void kv_on_tick(struct io_timer *timer)
     publish_attributes(kv);
     kv_check_tick(kv);
     kv_level_tick(kv);
+    kv_exports_tick(kv);
     if (kv->peers) {
         kv_check_lost(kv);
         kv_retry_calls(kv);

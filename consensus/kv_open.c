@@ -245,6 +245,7 @@ static struct kv *new_kv(const struct kv_options *o)
     auth_tokens_init(&kv->tokens, o->auth_token_ttl_ms ? o->auth_token_ttl_ms : AUTH_TOKEN_TTL_MS);
     kv_ask_open(kv);
     kv_level_open(kv);
+    kv_exports_init(kv, o->max_snapshots);
     list_init(&kv->proving);
     kv->tick.fire = kv_on_tick;
     kv->again.fire = on_again;
@@ -539,6 +540,7 @@ void kv_close(struct kv *kv, void (*done)(void *arg), void *arg)
                             &kv->parked,   &kv->failed,  &kv->waiting,         &kv->calling,
                             &kv->called,   &kv->moving,  &kv->applying.waiting};
     kv->is_closing = true;
+    kv_exports_close(kv);
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
         while (!list_is_empty(lists[i]))
             kv_finish(kv, container_of(lists[i]->next, struct kv_request, link), ERR_STOPPED, NULL);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Copies of the whole state: to clients, to members whose entries are gone from the log, and from the leader
- * when that is this member.
+ * Copies of the whole state between members: to those whose entries are gone from the log, and from the
+ * leader when that is this member. What clients get is in kv_export.c.
  *
  * A snapshot that comes, in order: the file is whole and durable (snapshot_receive.c); raft takes it, or it
  * is deleted; the log is cut behind it (node.c); the file is made ready and renamed on the store's worker
@@ -25,41 +25,6 @@
 #define KEEP_MS        60000
 #define RECEIVE_MAX    (1ULL << 40) /* bytes of a store that is believed to be one */
 #define NEEDED_LOG_MAX 200000       /* entries that are kept for transfers under way, at most */
-
-/* --- to a client --------------------------------------------------------------------------------- */
-
-struct client_copy {
-    struct io *io;
-    void (*done)(void *arg, int err, const char *path, uint64_t size);
-    void *arg;
-    char *path;
-};
-
-static void on_client_copied(void *arg, int err)
-{
-    struct client_copy *c = arg;
-    uint64_t size = 0;
-    struct io_file *file;
-    if (!err)
-        err = c->io->ops->open(c->io, c->path, false, &file);
-    if (!err) {
-        err = c->io->ops->size(c->io, file, &size);
-        c->io->ops->close(c->io, file);
-    }
-    c->done(c->arg, err, c->path, size);
-    mem_free(c->path);
-    mem_free(c);
-}
-
-void kv_snapshot(struct kv *kv, void (*done)(void *arg, int err, const char *path, uint64_t size), void *arg)
-{
-    struct client_copy *c = mem_new(sizeof *c);
-    struct buf path = {0};
-    buf_addf(&path, "%s/snapshot-%016" PRIx64 ".tmp", kv->member_dir, kv->snapshot_count++);
-    *c = (struct client_copy){kv->io, done, arg, mem_string(buf_text(&path))};
-    buf_done(&path);
-    store_copy(kv->store, c->path, on_client_copied, c);
-}
 
 /* --- to another member --------------------------------------------------------------------------- */
 

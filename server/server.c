@@ -612,6 +612,7 @@ static int open_kv(struct server *s, const struct kv_join *join)
         .promotes_learners = o->promote_learners,
         .requires_peer_proof = o->require_peer_proof,
         .snapshot_bytes_per_s = o->snapshot_rate,
+        .max_snapshots = o->max_snapshots,
         .auth_token_ttl_ms = o->auth_token_ttl_s * 1000,
         .corrupt_check_interval_ms = o->compare_states_ms,
     };

@@ -338,6 +338,17 @@ static bool is_member(const struct raft_conf_state *c, uint64_t id)
            raft_ids_has(&c->learners, id);
 }
 
+/* Kept ones that this member cannot use are of no use to the next one either: so the disk never holds more
+ * copies than there are transfers, and one. */
+static void drop_unused(struct snapshot_send *s)
+{
+    LIST_FOR_EACH_SAFE (l, &s->copies) {
+        struct copy *c = container_of(l, struct copy, link);
+        if (!c->users)
+            copy_drop_if_back(c);
+    }
+}
+
 /* A copy that the log still follows and that knows the member (else its raft would refuse it), or a new one.
  */
 static struct copy *copy_for(struct snapshot_send *s, uint64_t to, uint64_t log_begin)
@@ -348,6 +359,7 @@ static struct copy *copy_for(struct snapshot_send *s, uint64_t to, uint64_t log_
             is_member(&c->state.conf_state, to))
             return c;
     }
+    drop_unused(s);
     return copy_new(s);
 }
 
@@ -726,7 +738,7 @@ void snapshot_send_close(struct snapshot_send *s)
 
 int snapshot_send_clean(struct io *io, const char *dir)
 {
-    static const char prefix[] = "snapshot-out-";
+    static const char prefix[] = "snapshot-", suffix[] = ".tmp";
     struct buf names = {0}, path = {0};
     int err = io->ops->list(io, dir, &names);
     if (err == ERR_NOT_FOUND)
@@ -734,7 +746,11 @@ int snapshot_send_clean(struct io *io, const char *dir)
     for (size_t at = 0; !err && at < names.size;) {
         const char *name = (const char *)names.data + at;
         at += strlen(name) + 1;
-        if (strncmp(name, prefix, sizeof prefix - 1) != 0)
+        size_t size = strlen(name);
+        bool is_copy = size > sizeof prefix + sizeof suffix &&
+                       strncmp(name, prefix, sizeof prefix - 1) == 0 &&
+                       strcmp(name + size - (sizeof suffix - 1), suffix) == 0;
+        if (!is_copy)
             continue;
         buf_clear(&path);
         buf_addf(&path, "%s/%s", dir, name);

@@ -55,7 +55,8 @@ void snapshot_send_stop(struct snapshot_send *s);
 uint64_t snapshot_send_needs(const struct snapshot_send *s);
 bool snapshot_send_is_busy(const struct snapshot_send *s);
 
-/* At start, before anything else runs here: what an earlier process left is deleted. */
+/* At start, before anything else runs here: what an earlier process left is deleted, also the copies for
+ * clients that older versions made (snapshot-*.tmp). */
 MUST_CHECK int snapshot_send_clean(struct io *io, const char *dir);
 
 #endif

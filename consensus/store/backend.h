@@ -49,6 +49,10 @@ struct backend_ops {
     /* Loop thread. */
     int (*view_open)(struct backend *b, struct backend_view **ret_view);
     void (*view_close)(struct backend *b, struct backend_view *view);
+    /* Any thread, one at a time for each view: a view beside the loop's, of the last commit. Pages that later
+     * commits free are not used again while it is open, so it is closed within milliseconds. */
+    int (*pin)(struct backend *b, struct backend_view **ret_view);
+    void (*unpin)(struct backend_view *view);
     int (*get)(struct backend_view *view, enum backend_table table, struct slice key,
                struct slice *ret_value);
     /* Iterate from the first key >= from; fn returns false to stop. Slices live until the view closes. */
@@ -61,7 +65,7 @@ struct backend_ops {
     int (*copy)(struct backend *b, const char *path);
     /* The owner has renamed the file while it is open; path is the new name. Loop thread, no commit out. */
     void (*moved)(struct backend *b, const char *path);
-    void (*trim)(struct backend *b); /* gives clean mapped pages back to the kernel; loop thread */
+    void (*trim)(struct backend *b); /* gives clean mapped pages back to the kernel; any thread */
 };
 
 /* map_size: address space, not memory or disk. ERR_CORRUPT, ERR_IO, ERR_NO_DISK_SPACE with a sentence in

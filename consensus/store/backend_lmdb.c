@@ -17,8 +17,9 @@
 #include "base/mem.h"
 #include "base/failpoint.h"
 #include "consensus/store/backend.h"
+#include "consensus/store/export_format.h"
 
-static const char *const table_names[BACKEND_TABLES] = {
+const char *const backend_table_names[BACKEND_TABLES] = {
     [BACKEND_RECORDS] = "records", [BACKEND_META] = "meta", [BACKEND_LEASES] = "leases",
     [BACKEND_ALARMS] = "alarms",   [BACKEND_AUTH] = "auth",
 };
@@ -36,7 +37,7 @@ struct lmdb {
     unsigned page_size;
     int fd;
     char *path;
-    void *map; /* found at the first trim */
+    void *map; /* found at opening; NULL = not found */
     size_t map_size;
     _Atomic uint64_t in_use; /* bytes; written by the worker */
 };
@@ -175,6 +176,25 @@ static void lmdb_view_close(struct backend *b, struct backend_view *view)
     mdb_txn_reset(view->txn);
 }
 
+static int lmdb_pin(struct backend *b, struct backend_view **ret_view)
+{
+    struct backend_view *view = mem_new(sizeof *view);
+    view->owner = lmdb_of(b);
+    int rc = mdb_txn_begin(view->owner->env, NULL, MDB_RDONLY, &view->txn);
+    if (rc) {
+        mem_free(view);
+        return lmdb_err(rc);
+    }
+    *ret_view = view;
+    return 0;
+}
+
+static void lmdb_unpin(struct backend_view *view)
+{
+    mdb_txn_abort(view->txn);
+    mem_free(view);
+}
+
 static int lmdb_get(struct backend_view *view, enum backend_table table, struct slice key,
                     struct slice *ret_value)
 {
@@ -257,9 +277,7 @@ out:
 
 static void lmdb_trim(struct backend *b)
 {
-    struct lmdb *l = lmdb_of(b);
-    if (!l->map)
-        find_map(l);
+    const struct lmdb *l = lmdb_of(b);
     if (l->map)
         (void)madvise(l->map, l->map_size, MADV_DONTNEED);
 }
@@ -293,6 +311,8 @@ static const struct backend_ops lmdb_ops = {
     .commit = lmdb_commit,
     .view_open = lmdb_view_open,
     .view_close = lmdb_view_close,
+    .pin = lmdb_pin,
+    .unpin = lmdb_unpin,
     .get = lmdb_get,
     .scan = lmdb_scan,
     .count = lmdb_count,
@@ -330,7 +350,7 @@ static int open_tables(struct lmdb *l)
         return rc;
     l->page_size = stat.ms_psize;
     for (unsigned i = 0; i < BACKEND_TABLES && rc == 0; i++)
-        rc = mdb_dbi_open(txn, table_names[i], MDB_CREATE, &l->tables[i]);
+        rc = mdb_dbi_open(txn, backend_table_names[i], MDB_CREATE, &l->tables[i]);
     if (rc) {
         mdb_txn_abort(txn);
         return rc;
@@ -371,6 +391,7 @@ int backend_lmdb_open(const char *path, uint64_t map_size, char *error, size_t e
         lmdb_close(&l->base);
         return lmdb_err(rc);
     }
+    find_map(l);
     *ret = &l->base;
     return 0;
 }

@@ -30,6 +30,7 @@ struct undo {
 
 struct backend_view {
     struct memory *owner;
+    struct table *side; /* of a pinned view: what the side tables were; NULL = the loop's */
 };
 
 struct memory {
@@ -238,10 +239,47 @@ static void memory_view_close(struct backend *b, struct backend_view *view)
     memory_of(b)->view_is_open = false;
 }
 
+static void table_free(struct table *t)
+{
+    for (size_t k = 0; k < t->count; k++)
+        row_free(&t->rows[k]);
+    mem_free(t->rows);
+}
+
+/* Side tables are copied. Records are not: whoever pins reads those that are neither changed nor deleted. */
+static int memory_pin(struct backend *b, struct backend_view **ret_view)
+{
+    struct backend_view *view = mem_new(sizeof *view);
+    view->owner = memory_of(b);
+    view->side = mem_new(BACKEND_TABLES * sizeof *view->side);
+    for (unsigned i = BACKEND_RECORDS + 1; i < BACKEND_TABLES; i++) {
+        const struct table *t = &view->owner->tables[i];
+        for (size_t k = 0; k < t->count; k++) {
+            struct row row = {slice_copy(t->rows[k].key), slice_copy(t->rows[k].value)};
+            (void)table_put(&view->side[i], row);
+        }
+    }
+    *ret_view = view;
+    return 0;
+}
+
+static void memory_unpin(struct backend_view *view)
+{
+    for (unsigned i = 0; i < BACKEND_TABLES; i++)
+        table_free(&view->side[i]);
+    mem_free(view->side);
+    mem_free(view);
+}
+
+static struct table *view_table(struct backend_view *view, enum backend_table table)
+{
+    return view->side && table != BACKEND_RECORDS ? &view->side[table] : &view->owner->tables[table];
+}
+
 static int memory_get(struct backend_view *view, enum backend_table table, struct slice key,
                       struct slice *ret_value)
 {
-    struct table *t = &view->owner->tables[table];
+    struct table *t = view_table(view, table);
     bool found;
     size_t at = table_find(t, key, &found);
     if (!found)
@@ -253,7 +291,7 @@ static int memory_get(struct backend_view *view, enum backend_table table, struc
 static int memory_scan(struct backend_view *view, enum backend_table table, struct slice from,
                        bool (*fn)(void *arg, struct slice key, struct slice value), void *arg)
 {
-    struct table *t = &view->owner->tables[table];
+    struct table *t = view_table(view, table);
     bool found;
     for (size_t i = table_find(t, from, &found); i < t->count; i++) {
         if (!fn(arg, t->rows[i].key, t->rows[i].value))
@@ -264,7 +302,7 @@ static int memory_scan(struct backend_view *view, enum backend_table table, stru
 
 static uint64_t memory_count(struct backend_view *view, enum backend_table table)
 {
-    return view->owner->tables[table].count;
+    return view_table(view, table)->count;
 }
 
 static struct backend_sizes memory_sizes(struct backend *b)
@@ -331,6 +369,8 @@ static const struct backend_ops memory_ops = {
     .commit = memory_commit,
     .view_open = memory_view_open,
     .view_close = memory_view_close,
+    .pin = memory_pin,
+    .unpin = memory_unpin,
     .get = memory_get,
     .scan = memory_scan,
     .count = memory_count,
@@ -390,11 +430,8 @@ void backend_memory_free(struct backend *b)
     if (m->file)
         backend_file_close(m->file);
     buf_done(&m->batch);
-    for (unsigned i = 0; i < BACKEND_TABLES; i++) {
-        for (size_t k = 0; k < m->tables[i].count; k++)
-            row_free(&m->tables[i].rows[k]);
-        mem_free(m->tables[i].rows);
-    }
+    for (unsigned i = 0; i < BACKEND_TABLES; i++)
+        table_free(&m->tables[i]);
     mem_free(m);
 }
 

@@ -19,6 +19,7 @@
 #define SLICE_DROPS 16384u /* of one key: what is left of its history is moved each time */
 #define SLICE_NS    UINT64_C(1000000)
 #define SORT_INLINE 4096u
+#define HELD_MS     100 /* between two looks whether exports still need what is to be deleted */
 
 struct waiter {
     struct link link;
@@ -117,6 +118,10 @@ static void sweep_delete(struct store *s, uint64_t now_ns)
         store_wake(s, (w->next_ns - now_ns) / 1000000 + 1);
         return;
     }
+    if (w->done < w->count && export_holds_sweep(s, now_ns)) {
+        store_wake(s, HELD_MS);
+        return;
+    }
     size_t end = w->count - w->done > (size_t)s->options.compaction_batch
                      ? w->done + (size_t)s->options.compaction_batch
                      : w->count;
@@ -175,6 +180,7 @@ void sweep_committed(struct store *s)
 {
     s->sweep.finished = s->sweep.target;
     s->sweep.phase = SWEEP_IDLE;
+    export_sweep_is_done(s);
     tell_waiters(s, s->sweep.finished, 0);
 }
 

@@ -7,7 +7,8 @@
  *   compact.c  the sweep                            changes.c what watchers are told
  *   hash.c     HashKV and the hash of everything    check.c   request checks without state
  *   range_slice.c  long ranges, a part at a time
- *   work.c     long transactions and deletions, a part at a time */
+ *   work.c     long transactions and deletions, a part at a time
+ *   export.c   the state as one file, in blocks */
 #ifndef CONSENSUS_STORE_STATE_H
 #define CONSENSUS_STORE_STATE_H
 
@@ -41,6 +42,14 @@ struct sweep {
     struct worker_job sort_job;
     int64_t finished; /* as the backend knows it */
     struct link waiters;
+};
+
+/* Exports under way; the sweep waits for them, up to a point (export.c). */
+struct exports {
+    struct link list;
+    uint64_t held_since_ns; /* 0 = the sweep does not wait */
+    uint64_t held_live;     /* live bytes at that time */
+    bool is_sweep_first;    /* the sweep has waited enough: till its end nothing holds it */
 };
 
 struct lease_item {
@@ -90,6 +99,7 @@ struct store {
     size_t large; /* a revision of more changes is told in parts */
 
     struct sweep sweep;
+    struct exports exports;
     struct lease_item *unattached; /* between open and store_attach_leases */
     size_t unattached_count, unattached_capacity;
     uint64_t reads_since_trim, next_trim_ns;
@@ -196,5 +206,10 @@ void sweep_turn(struct store *s, uint64_t now_ns);
 void sweep_committed(struct store *s);
 void sweep_check_waiters(struct store *s);
 void sweep_settle(struct store *s); /* all who wait are told that it is done */
+
+/* export.c */
+bool export_holds_sweep(struct store *s, uint64_t now_ns); /* the next deletes have to wait */
+void export_sweep_is_done(struct store *s);
+void export_store_ends(struct store *s, int err); /* all exports end so */
 
 #endif

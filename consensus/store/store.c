@@ -342,6 +342,7 @@ int store_open(const struct store_options *options, char *error, size_t error_si
     cache_init(&s->cache, options->cache_budget ? options->cache_budget->bytes_max : CACHE_BYTES,
                options->cache_budget);
     list_init(&s->sweep.waiters);
+    list_init(&s->exports.list);
     list_init(&s->deferred);
     int err = load(s);
     view_close(s);
@@ -640,6 +641,7 @@ void store_close(struct store *s)
         return;
     assert(!s->in_entry);
     s->is_closing = true;
+    export_store_ends(s, s->is_dropped ? ERR_NOT_READY : ERR_STOPPED);
     for (struct link *l; (l = list_take_first(&s->deferred));) {
         struct store_task *t = container_of(l, struct store_task, link);
         t->err = ERR_STOPPED;

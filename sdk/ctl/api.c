@@ -133,14 +133,14 @@ int ctl_ask(struct ctl *c, struct ctl_call *call)
 static int open_one(struct ctl *c, struct ctl_call *call, const struct http_request *request,
                     struct http_client *client)
 {
-    int err = http_client_begin(client, request, c->command_ms);
+    int err = http_client_begin(client, request, timeout_of(c, call));
     if (!err && call->is_two_way)
-        err = http_client_send_piece(client, call->body, c->command_ms);
+        err = http_client_send_piece(client, call->body, timeout_of(c, call));
     if (!err)
-        err = http_client_head(client, c->command_ms);
+        err = http_client_head(client, timeout_of(c, call));
     bool is_end = err || http_client_status(client) == 200;
     while (!err && !is_end)
-        err = http_client_read(client, c->command_ms, -1, &call->answer, &is_end);
+        err = http_client_read(client, timeout_of(c, call), -1, &call->answer, &is_end);
     return err;
 }
 

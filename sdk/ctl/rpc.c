@@ -146,7 +146,8 @@ static enum ctl_exit open_stream(struct ctl *c, struct ctl_rpc *rpc, bool is_two
                             .body = buf_slice(&body),
                             .has_body = true,
                             .is_read = true,
-                            .is_two_way = is_two_way};
+                            .is_two_way = is_two_way,
+                            .timeout_ms = rpc->timeout_ms};
     ctl_path(&call, rpc->path);
     s->answer = rpc->answer;
     int err = ctl_open_stream(c, &call, &s->client);

@@ -14,7 +14,11 @@
 #include "base/hash.h"
 #include "base/text.h"
 
-enum { DIGEST = 32, PADDING = 512 };
+enum {
+    DIGEST = 32,
+    PADDING = 512,
+    BEGIN_MS = 75000, /* others may be before us in the line: the server lets us wait a minute */
+};
 
 static bool write_all(int fd, const uint8_t *data, size_t size)
 {
@@ -90,7 +94,8 @@ enum ctl_exit ctl_snapshot_save(struct ctl *c)
     Etcdserverpb__SnapshotRequest request = ETCDSERVERPB__SNAPSHOT_REQUEST__INIT;
     struct ctl_rpc rpc = {.path = "/v3/maintenance/snapshot",
                           .request = &request.base,
-                          .answer = &etcdserverpb__snapshot_response__descriptor};
+                          .answer = &etcdserverpb__snapshot_response__descriptor,
+                          .timeout_ms = BEGIN_MS};
     struct ctl_stream s = {0};
     uint8_t digest[DIGEST];
     uint64_t size = 0;

@@ -1,44 +1,38 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Maintenance.Snapshot: a consistent copy of the store in 32 KiB messages, then one with the SHA-256 of all
- * of them.
+ * Maintenance.Snapshot: the state of this member in 32 KiB messages, then one with the SHA-256 of all of
+ * them.
  *
- *   message -> kv_snapshot writes a file on the store worker -> open, unlink -> chunks, as the transport
- * takes them
+ *   message -> kv_export_open; its blocks -> chunks, as the transport takes them
  *
- * etcdctl before 3.5 checks that the saved file is a multiple of 512 bytes plus 32, so the copy is padded
- * with zeros. The file was just written and is read in small pieces from the page cache, some a turn, on the
- * loop. The copy cannot be called off: a client that goes meanwhile leaves the state behind for on_copied to
- * free. */
-#include <errno.h>
-#include <fcntl.h>
-#include <unistd.h>
-
-#include "base/hash.h"
+ * Nothing is written to the disk. The transport's congestion is the flow control: a block is asked for when
+ * the one before has been sent. etcdctl before 3.5 checks that the saved file is a multiple of 512 bytes plus
+ * 32; a file of whole pages is.
+ *
+ * A call that goes, however, closes its export; what is with a worker then comes back within milliseconds. */
+#include "base/clock.h"
 #include "base/log.h"
+#include "base/metric.h"
 #include "server/rpc/service.h"
 
 enum {
     CHUNK_BYTES = 32 * 1024, /* etcd's */
     CHUNKS_PER_TURN = 8,
-    PADDING = 512,
+    TURN_NS = 500000, /* for one call: as JSON a chunk may take as long as this */
+    RESOURCE_EXHAUSTED = 8,
 };
 
 static const char storage_version[] = "3.7.0";
 
 struct snapshot {
-    struct rpc_call *call; /* NULL: the client has gone */
-    int fd;                /* -1 until the copy is there */
-    uint64_t file_size, total, sent;
-    struct sha256 *sha;
+    struct rpc_call *call;
+    struct kv_export *export;
+    struct slice block; /* what is left of it */
+    uint64_t total, sent, started_ns;
 };
 
 static void snapshot_free(struct snapshot *s)
 {
-    uint8_t digest[32];
-    if (s->sha)
-        sha256_finish(s->sha, digest);
-    if (s->fd >= 0)
-        close(s->fd);
+    kv_export_close(s->export);
     mem_free(s);
 }
 
@@ -47,105 +41,76 @@ static void snapshot_finish(struct snapshot *s, int err)
     struct rpc_call *c = s->call;
     c->state = NULL;
     snapshot_free(s);
-    rpc_finish(c, err);
+    /* etcd sends this one as UNKNOWN elsewhere. */
+    if (err == ERR_TOO_MANY_REQUESTS)
+        rpc_finish_text(c, RESOURCE_EXHAUSTED, err_text(err));
+    else
+        rpc_finish(c, err);
 }
 
-/* Bytes behind the file's end read as zeros: the padding. */
-static int read_chunk(const struct snapshot *s, uint8_t *chunk, size_t size)
-{
-    size_t got = 0;
-    size_t in_file = s->sent >= s->file_size ? 0 : (size_t)(s->file_size - s->sent);
-    if (in_file > size)
-        in_file = size;
-    while (got < in_file) {
-        ssize_t n = pread(s->fd, chunk + got, in_file - got, (off_t)(s->sent + got));
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return n < 0 ? err_from_errno(errno) : ERR_IO;
-        got += (size_t)n;
-    }
-    memset(chunk + in_file, 0, size - in_file);
-    return 0;
-}
-
-static void send_blob(struct snapshot *s, uint8_t *data, size_t size)
+static void send_blob(struct snapshot *s, const uint8_t *data, size_t size)
 {
     Etcdserverpb__SnapshotResponse response;
     etcdserverpb__snapshot_response__init(&response);
     response.remaining_bytes = s->total - s->sent;
-    response.blob = (ProtobufCBinaryData){size, data};
+    response.blob = (ProtobufCBinaryData){size, (uint8_t *)(uintptr_t)data};
     response.version = (char *)(uintptr_t)storage_version;
     rpc_send(s->call, &response.base);
 }
 
-static int send_chunk(struct snapshot *s)
+static void send_chunk(struct snapshot *s)
 {
-    uint8_t chunk[CHUNK_BYTES];
-    size_t size = s->total - s->sent < sizeof chunk ? (size_t)(s->total - s->sent) : sizeof chunk;
-    int err = read_chunk(s, chunk, size);
-    if (err)
-        return err;
-    sha256_add(s->sha, chunk, size);
+    size_t size = s->block.size < CHUNK_BYTES ? s->block.size : CHUNK_BYTES;
+    const uint8_t *data = s->block.data;
+    s->block = slice_of(data + size, s->block.size - size);
     s->sent += size;
-    send_blob(s, chunk, size);
-    return 0;
+    send_blob(s, data, size);
 }
 
-static void send_digest(struct snapshot *s)
+static void send_digest(struct snapshot *s, const struct kv_export_progress *progress)
 {
-    uint8_t digest[32];
-    sha256_finish(s->sha, digest);
-    s->sha = NULL;
-    send_blob(s, digest, sizeof digest);
-    log_info("successfully sent database snapshot to client", F_UINT("total-bytes", s->total));
+    uint64_t took_ns = clock_mono_ns() - s->started_ns;
+    send_blob(s, progress->digest, sizeof progress->digest);
+    metric_observe(METRIC_BACKEND_SNAPSHOT, (double)took_ns / 1e9);
+    log_info("successfully sent database snapshot to client", F_UINT("total-bytes", s->total),
+             F_INT("revision", progress->revision), F_UINT("took-ms", took_ns / 1000000));
+}
+
+/* False: there is nothing to send now, or the call has ended. */
+static bool take_block(struct snapshot *s)
+{
+    struct kv_export_progress progress;
+    int err = kv_export_next(s->export, &s->block, &progress);
+    if (!err && s->block.size) {
+        s->total = progress.size;
+        return true;
+    }
+    if (!err && progress.is_done)
+        send_digest(s, &progress);
+    if (err || progress.is_done)
+        snapshot_finish(s, err);
+    return false;
 }
 
 void rpc_snapshot_writable(struct rpc_call *c)
 {
     struct snapshot *s = c->state;
-    if (!s || s->fd < 0)
+    if (!s)
         return;
-    for (unsigned i = 0; i < CHUNKS_PER_TURN; i++) {
+    uint64_t end_ns = clock_mono_ns() + TURN_NS;
+    for (unsigned i = 0; i < CHUNKS_PER_TURN && (i == 0 || clock_mono_ns() < end_ns); i++) {
         if (rpc_is_congested(c))
             return;
-        if (s->sent == s->total) {
-            send_digest(s);
-            snapshot_finish(s, 0);
+        if (!s->block.size && !take_block(s))
             return;
-        }
-        int err = send_chunk(s);
-        if (err) {
-            snapshot_finish(s, err);
-            return;
-        }
+        send_chunk(s);
     }
     rpc_wake(c);
 }
 
-static void on_copied(void *arg, int err, const char *path, uint64_t size)
+static void on_ready(void *arg)
 {
     struct snapshot *s = arg;
-    int fd = err ? -1 : open(path, O_RDONLY | O_CLOEXEC);
-    if (!err && fd < 0)
-        err = err_from_errno(errno);
-    if (path)
-        unlink(path);
-    s->fd = fd;
-    if (!s->call) {
-        snapshot_free(s);
-        return;
-    }
-    if (err) {
-        log_warn("failed to copy the database for a snapshot", F_ERR(err));
-        snapshot_finish(s, err);
-        return;
-    }
-    s->file_size = size;
-    s->total = (size + PADDING - 1) / PADDING * PADDING;
-    s->sha = sha256_new();
-    log_info("sending database snapshot to client", F_UINT("total-bytes", s->total),
-             F_STR("storage-version", storage_version));
     rpc_wake(s->call);
 }
 
@@ -154,9 +119,12 @@ void rpc_snapshot_message(struct rpc_call *c, const ProtobufCMessage *m)
     (void)m;
     struct snapshot *s = mem_new(sizeof *s);
     s->call = c;
-    s->fd = -1;
+    s->started_ns = clock_mono_ns();
     c->state = s;
-    kv_snapshot(c->server->kv, on_copied, s);
+    s->export = kv_export_open(c->server->kv, on_ready, s);
+    log_info("sending database snapshot to client", F_STR("storage-version", storage_version),
+             F_STR("remote", c->peer ? c->peer : ""));
+    rpc_wake(c); /* it may have been refused */
 }
 
 void rpc_snapshot_half_close(struct rpc_call *c)
@@ -164,14 +132,10 @@ void rpc_snapshot_half_close(struct rpc_call *c)
     (void)c;
 }
 
-/* Before the copy is there its callback frees the state. */
 void rpc_snapshot_cancel(struct rpc_call *c)
 {
     struct snapshot *s = c->state;
     c->state = NULL;
-    if (!s)
-        return;
-    s->call = NULL;
-    if (s->fd >= 0)
+    if (s)
         snapshot_free(s);
 }

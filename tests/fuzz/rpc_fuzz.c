@@ -9,11 +9,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void finish_snapshot(struct kv *kv)
 {
-    if (!kv->snapshot_done)
-        return;
-    char path[64];
-    fake_snapshot(kv, 0, 40000, path);
-    kv->snapshot_done = NULL;
+    if (kv->export.is_open && !kv->export.is_whole)
+        fake_export(kv, 40960, 40960, 10000);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

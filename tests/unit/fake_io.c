@@ -12,7 +12,7 @@ static uint64_t fake_mono_ns(struct io *io)
 static void fake_submit(struct io *io, enum io_worker worker, struct worker_job *job)
 {
     struct fake_io *f = (struct fake_io *)(void *)io;
-    assert(worker == IO_WORKER_STORE || worker == IO_WORKER_CONTENT);
+    assert(worker < IO_WORKER_COUNT && worker != IO_WORKER_WAL);
     list_add_last(&f->jobs, &job->link);
     f->job_count++;
 }

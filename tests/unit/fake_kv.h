@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/hash.h"
 #include "consensus/kv.h"
 
 enum fake_kind {
@@ -68,8 +69,14 @@ struct kv {
     struct link pending;
     struct watch_stream *stream; /* the newest */
     size_t streams_open;
-    void (*snapshot_done)(void *arg, int err, const char *path, uint64_t size);
-    void *snapshot_arg;
+    struct kv_export {
+        void (*on_ready)(void *arg);
+        void *arg;
+        struct buf bytes; /* what there is to come, in blocks of the given size */
+        size_t block, at, size;
+        bool is_whole, is_open;
+        int err;
+    } export;
     int64_t compact_revision;
     uint64_t auth_epoch;            /* a test moves it on when rights change */
     bool is_alice_void;             /* her password has changed */
@@ -534,26 +541,55 @@ bool watch_next(struct watch_stream *s, struct watch_output *ret_output)
 }
 
 /* --- snapshot ---------------------------------------------------------------------------------------- */
-void kv_snapshot(struct kv *kv, void (*done)(void *arg, int err, const char *path, uint64_t size), void *arg)
+struct kv_export *kv_export_open(struct kv *kv, void (*on_ready)(void *arg), void *arg)
 {
-    kv->snapshot_done = done;
-    kv->snapshot_arg = arg;
+    assert(!kv->export.is_open);
+    kv->export = (struct kv_export){.on_ready = on_ready, .arg = arg, .is_open = true};
+    return &kv->export;
 }
 
-/* Completes the copy with a file of `size` bytes. */
-static inline void fake_snapshot(struct kv *kv, int err, size_t size, char *ret_path)
+int kv_export_next(struct kv_export *e, struct slice *ret_block, struct kv_export_progress *ret_progress)
 {
-    strcpy(ret_path, "/tmp/fake-snapshot-XXXXXX");
-    int fd = mkstemp(ret_path);
-    assert(fd >= 0);
-    uint8_t *bytes = mem_alloc(size + 1);
-    for (size_t i = 0; i < size; i++)
-        bytes[i] = (uint8_t)(i * 7 + i / 4096);
-    ssize_t n = write(fd, bytes, size);
-    assert(n == (ssize_t)size);
-    mem_free(bytes);
-    close(fd);
-    kv->snapshot_done(kv->snapshot_arg, err, ret_path, size);
+    size_t left = e->bytes.size - e->at;
+    *ret_block = slice_of(e->bytes.data + e->at, left < e->block ? left : e->block);
+    *ret_progress = (struct kv_export_progress){.size = e->size, .revision = 7};
+    if (e->err) {
+        ret_block->size = 0;
+        return e->err;
+    }
+    e->at += ret_block->size;
+    ret_progress->is_done = e->is_whole && left == 0;
+    if (ret_progress->is_done) {
+        struct sha256 *sha = sha256_new();
+        sha256_add(sha, e->bytes.data, e->bytes.size);
+        sha256_finish(sha, ret_progress->digest);
+    }
+    return 0;
+}
+
+void kv_export_close(struct kv_export *e)
+{
+    assert(e->is_open);
+    e->is_open = false;
+    buf_done(&e->bytes);
+}
+
+/* So many of `size` bytes are there, in blocks of so many. */
+static inline void fake_export(struct kv *kv, size_t count, size_t size, size_t block)
+{
+    struct kv_export *e = &kv->export;
+    e->size = size;
+    e->block = block;
+    while (e->bytes.size < count)
+        buf_add_byte(&e->bytes, (uint8_t)(e->bytes.size * 7 + e->bytes.size / 4096));
+    e->is_whole = count == size;
+    e->on_ready(e->arg);
+}
+
+static inline void fake_export_fails(struct kv *kv, int err)
+{
+    kv->export.err = err;
+    kv->export.on_ready(kv->export.arg);
 }
 
 /* --- users: alice may everything that begins with 'a', root administers -------------------------------- */

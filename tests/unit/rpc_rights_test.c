@@ -251,9 +251,8 @@ static void a_snapshot_is_roots_until_its_end(void **state)
     (void)state;
     Etcdserverpb__SnapshotRequest m = ETCDSERVERPB__SNAPSHOT_REQUEST__INIT;
     struct fake_call *f = open_call("/etcdserverpb.Maintenance/Snapshot", "root");
-    char path[64];
     fake_receive(f, &m);
-    fake_snapshot(&kv, OK, 1 << 20, path);
+    fake_export(&kv, 1 << 20, 1 << 20, 256 << 10);
     f->congested_at = 2;
     rpc_server_turn(&server);
     assert_int_equal(f->count, 2);
@@ -263,6 +262,7 @@ static void a_snapshot_is_roots_until_its_end(void **state)
     rpc_writable(&f->call);
     assert_int_equal(f->count, 2);
     expect_end(f, 7, "etcdserver: permission denied");
+    assert_false(kv.export.is_open);
     kv.is_root_lost = false;
 }
 

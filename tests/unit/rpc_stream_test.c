@@ -3,8 +3,6 @@
  * LeaseKeepAlive, Snapshot, Health.Watch; back-pressure, order, cancellation, leader loss, draining. */
 #include "tests/unit/unit.h"
 
-#include <sys/stat.h>
-
 #include "base/hash.h"
 #include "server/rpc/service.h"
 #include "tests/unit/fake_kv.h"
@@ -515,24 +513,30 @@ static void keep_alive_canceled_takes_requests_back(void **state)
 }
 
 /* --- Snapshot ----------------------------------------------------------------------------------------- */
+/* Blocks as they come, congestion and waiting in between: 32 KiB messages but for the ends of blocks. */
 static void snapshot_sends_chunks_and_digest(void **state)
 {
     (void)state;
+    enum { SIZE = 1000448, BLOCK = 100 * 1024 };
     struct fake_call *f = open_call("/etcdserverpb.Maintenance/Snapshot");
     rpc_receive(&f->call, (struct slice){0});
     rpc_half_close(&f->call);
-    char path[64];
-    fake_snapshot(&kv, 0, 1000001, path);
-    struct stat st;
-    assert_int_not_equal(stat(path, &st), 0); /* the file is gone already */
+    run();
+    assert_int_equal(f->count, 0); /* it waits for its place, or for the first block */
+    fake_export(&kv, 400000, SIZE, BLOCK);
     f->congested_at = 5;
     run();
     assert_int_equal(f->count, 5);
     f->congested_at = 0;
     rpc_writable(&f->call);
     run();
+    size_t before = f->count;
+    run();
+    assert_int_equal(f->count, before); /* nothing more is there */
+    fake_export(&kv, SIZE, SIZE, BLOCK);
+    run();
     uint8_t digest[32];
-    uint64_t total = 0, padded = (1000001 + 511) / 512 * 512;
+    uint64_t total = 0;
     struct sha256 *sha = sha256_new();
     for (size_t i = 0; i < f->count; i++) {
         Etcdserverpb__SnapshotResponse *r =
@@ -542,8 +546,8 @@ static void snapshot_sends_chunks_and_digest(void **state)
         if (i + 1 < f->count) {
             total += r->blob.len;
             sha256_add(sha, r->blob.data, r->blob.len);
-            assert_int_equal(r->remaining_bytes, padded - total);
-            assert_true(r->blob.len == 32 * 1024 || total == padded);
+            assert_int_equal(r->remaining_bytes, SIZE - total);
+            assert_in_range(r->blob.len, 1, 32 * 1024);
         } else {
             sha256_finish(sha, digest);
             assert_int_equal(r->blob.len, 32);
@@ -552,32 +556,49 @@ static void snapshot_sends_chunks_and_digest(void **state)
         }
         etcdserverpb__snapshot_response__free_unpacked(r, NULL);
     }
-    assert_int_equal(total, padded);
+    assert_int_equal(total, SIZE);
+    assert_false(kv.export.is_open);
     expect_end(f, 0, "");
+}
+
+static struct fake_call *open_snapshot(void)
+{
+    struct fake_call *f = open_call("/etcdserverpb.Maintenance/Snapshot");
+    rpc_receive(&f->call, (struct slice){0});
+    return f;
 }
 
 static void snapshot_canceled_at_any_time(void **state)
 {
     (void)state;
-    char path[64];
-    struct stat st;
-    struct fake_call *f = open_call("/etcdserverpb.Maintenance/Snapshot");
-    rpc_receive(&f->call, (struct slice){0});
-    fake_call_free(f); /* while the copy is made */
-    fake_snapshot(&kv, 0, 100, path);
-    assert_int_not_equal(stat(path, &st), 0);
+    struct fake_call *f = open_snapshot();
+    fake_call_free(f); /* before anything is there */
+    assert_false(kv.export.is_open);
 
-    f = open_call("/etcdserverpb.Maintenance/Snapshot");
-    rpc_receive(&f->call, (struct slice){0});
-    fake_snapshot(&kv, 0, 100000, path);
+    f = open_snapshot();
+    fake_export(&kv, 100000, 200000, 50000);
     f->congested_at = 1;
     run();
     fake_call_free(f); /* while it is sent */
+    assert_false(kv.export.is_open);
 
-    f = open_call("/etcdserverpb.Maintenance/Snapshot");
-    rpc_receive(&f->call, (struct slice){0});
-    fake_snapshot(&kv, ERR_NO_DISK_SPACE, 0, path);
-    expect_end(f, 13, "no space left on device");
+    f = open_snapshot();
+    fake_export(&kv, 100000, 200000, 50000);
+    run();
+    fake_export_fails(&kv, ERR_SNAPSHOT_SLOW);
+    run();
+    assert_false(kv.export.is_open);
+    expect_end(f, 10, err_text(ERR_SNAPSHOT_SLOW));
+}
+
+/* No place: etcd's words, under a status that a client can tell from a fault. */
+static void snapshot_refused(void **state)
+{
+    (void)state;
+    struct fake_call *f = open_snapshot();
+    fake_export_fails(&kv, ERR_TOO_MANY_REQUESTS);
+    run();
+    expect_end(f, 8, "etcdserver: too many requests");
 }
 
 int main(void)
@@ -604,6 +625,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(keep_alive_canceled_takes_requests_back, setup, teardown),
         cmocka_unit_test_setup_teardown(snapshot_sends_chunks_and_digest, setup, teardown),
         cmocka_unit_test_setup_teardown(snapshot_canceled_at_any_time, setup, teardown),
+        cmocka_unit_test_setup_teardown(snapshot_refused, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

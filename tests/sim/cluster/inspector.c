@@ -29,6 +29,8 @@ struct look {
     struct inspector *inspector;
     struct process *at;
     enum look_kind kind;
+    struct kv_export *export;
+    uint64_t got; /* bytes of it */
     struct arena arena;
 };
 
@@ -102,15 +104,37 @@ static void on_looked(struct kv_request *r, int err, const ProtobufCMessage *res
     free_look(l);
 }
 
-/* Its process may be gone: the io is there till then. */
-static void on_copied(void *arg, int err, const char *path, uint64_t size)
+/* Blocks are taken at the inspector's own pace. */
+static void on_export_ready(void *arg)
 {
-    struct look *l = arg;
-    struct io *io = l->at->io;
-    if (!err)
-        err = io->ops->unlink(io, path);
+    (void)arg;
+}
+
+static void end_export(struct look *l, uint64_t size, int err)
+{
+    kv_export_close(l->export);
     world_mark(l->inspector->world, size, (uint64_t)(int64_t)err);
     free_look(l);
+}
+
+/* What is there of a snapshot; some are given up in the middle. Its process may be gone: that is an error. */
+static void read_export(struct look *l)
+{
+    struct inspector *i = l->inspector;
+    struct kv_export_progress progress;
+    struct slice block;
+    int err;
+    do {
+        err = kv_export_next(l->export, &block, &progress);
+        l->got += block.size;
+    } while (!err && block.size);
+    if (!err && progress.is_done && progress.size != l->got)
+        world_violated(i->world, "snapshots", "a snapshot of %" PRIu64 " bytes has %" PRIu64, progress.size,
+                       l->got);
+    if (err == ERR_CORRUPT)
+        world_violated(i->world, "snapshots", "the rows of a snapshot changed while it was read");
+    if (err || progress.is_done || draw(i, 0, 19) == 0)
+        end_export(l, l->got, err);
 }
 
 /* --- asking -------------------------------------------------------------------------------------------- */
@@ -180,7 +204,7 @@ static void ask(struct look *l, struct kv *kv)
         ask_alarm(l, kv);
         return;
     case LOOK_SNAPSHOT:
-        kv_snapshot(kv, on_copied, l);
+        l->export = kv_export_open(kv, on_export_ready, l);
         return;
     case LOOK_STATUS:
         kv_status(kv, &l->arena, &status);
@@ -219,8 +243,10 @@ static void on_next(struct sim_event *event)
     struct world *w = i->world;
     if (!i->look)
         look(i);
-    else if (i->look->kind != LOOK_SNAPSHOT && process_is_up(i->look->at) &&
-             !process_paused_until(i->look->at) && w->clock.now_ns - i->since_ns > LOOK_MS * 1000000ULL) {
+    else if (i->look->kind == LOOK_SNAPSHOT)
+        read_export(i->look);
+    else if (process_is_up(i->look->at) && !process_paused_until(i->look->at) &&
+             w->clock.now_ns - i->since_ns > LOOK_MS * 1000000ULL) {
         kv_cancel(i->look->at->kv, &i->look->request);
         free_look(i->look);
     }
@@ -251,7 +277,9 @@ void inspector_stop(struct inspector *i)
 
 void inspector_free(struct inspector *i)
 {
-    if (i->look && i->world->is_violated)
+    if (i->look && i->look->kind == LOOK_SNAPSHOT)
+        end_export(i->look, 0, OK);
+    else if (i->look && i->world->is_violated)
         free_look(i->look);
     else if (i->look)
         world_violated(i->world, "answers", "a request of the inspector was never answered");
