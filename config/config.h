@@ -27,13 +27,13 @@ struct task;
 
 struct config_options {
     struct kv *kv;
-    const char *member;          /* this member's name, for listeners */
+    const char *member;                /* this member's name, for listeners */
     struct cache_budget *cache_budget; /* borrowed; NULL = none */
-    uint64_t content_bytes_max;  /* of one configuration; 0 = 1 MiB */
-    uint64_t request_bytes_max;  /* the kv's; 0 = 1.5 MiB */
-    uint64_t txn_ops_max;        /* the kv's; 0 = 128: half as many configurations fit into a bundle */
-    size_t namespaces_max;       /* that hold a configuration, deleted or not; 0 = no limit */
-    size_t items_max, bytes_max; /* of one namespace: live ones and their bytes; 0 = none */
+    uint64_t content_bytes_max;        /* of one configuration; 0 = 1 MiB */
+    uint64_t request_bytes_max;        /* the kv's; 0 = 1.5 MiB */
+    uint64_t txn_ops_max;              /* the kv's; 0 = 128: half as many configurations fit into a bundle */
+    size_t namespaces_max;             /* that hold a configuration, deleted or not; 0 = no limit */
+    size_t items_max, bytes_max;       /* of one namespace: live ones and their bytes; 0 = none */
     /* A release stays while it is among the newest so many of its item (0 = 50), or younger than this (0 = 90
      * days), or live, or named by a gray rule. What is left is collected by the leader. */
     size_t releases_kept;
