@@ -141,7 +141,7 @@ static void test_unread_errors(void **state)
     }
     assert_true(sent < TIMES);
     assert_true(most > 0 && most < 1 << 20); /* 64 KiB, and what one read was answered */
-    for (size_t i = 0; i < sent; i++) /* all of them are there for who reads later */
+    for (size_t i = 0; i < sent; i++)        /* all of them are there for who reads later */
         stream_client_expect_frame(&c, "error", "unknown type");
     assert_int_equal(world.output.bytes, 0);
     stream_client_close(&c);
