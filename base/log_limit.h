@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Lines that a client can cause as often as it likes: some in ten seconds are written, the others counted; the
- * next line that is written says how many were left out. Valid when zeroed. */
+ * Lines that a client can cause as often as it likes: some in ten seconds are written, the others counted;
+ * the next line that is written says how many were left out. Valid when zeroed. */
 #ifndef BASE_LOG_LIMIT_H
 #define BASE_LOG_LIMIT_H
 
@@ -35,8 +35,7 @@ static inline bool log_limit_take(struct log_limit *l, uint64_t now_ms, uint64_t
     do {                                                                                                     \
         uint64_t left_out_;                                                                                  \
         if (log_limit_take((limit), (now_ms), &left_out_))                                                   \
-            log_warn(__VA_ARGS__,                                                                            \
-                     left_out_ ? F_UINT("lines-left-out", left_out_) : (struct log_field){0});               \
+            log_warn(__VA_ARGS__, left_out_ ? F_UINT("lines-left-out", left_out_) : (struct log_field){0});  \
     } while (0)
 
 #endif

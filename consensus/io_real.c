@@ -425,11 +425,10 @@ static const struct io_ops real_ops = {
 
 struct io *io_real_new(struct uv_loop_s *loop, bool unsafe_no_fsync)
 {
-    static const char *const names[IO_WORKER_COUNT] = {
-        [IO_WORKER_WAL] = "wal",
-        [IO_WORKER_STORE] = "store",
-        [IO_WORKER_SNAPSHOT] = "snapshot",
-        [IO_WORKER_CONTENT] = "content"};
+    static const char *const names[IO_WORKER_COUNT] = {[IO_WORKER_WAL] = "wal",
+                                                       [IO_WORKER_STORE] = "store",
+                                                       [IO_WORKER_SNAPSHOT] = "snapshot",
+                                                       [IO_WORKER_CONTENT] = "content"};
     struct io_real *r = mem_new(sizeof(*r));
 
     r->io.ops = &real_ops;

@@ -3,12 +3,37 @@
  * that hold too much; their number is what metrics tell. */
 #include "server/limits.h"
 
+#include <sys/resource.h>
+
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/metric.h"
 #include "server/options.h"
 
-enum { NS_PER_MS = 1000000 };
+enum {
+    NS_PER_MS = 1000000,
+    FILES_KEPT = 64,     /* descriptors for the log, the store and snapshots */
+    FILES_MAX = 1 << 20, /* more is not asked for: some systems allow a billion, and closing takes forever */
+    CONNECTIONS_MAX = 1 << 18,
+};
+
+size_t limits_raise_files(void)
+{
+    struct rlimit limit;
+    rlim_t files = 1024;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        rlim_t wanted = limit.rlim_max < FILES_MAX ? limit.rlim_max : FILES_MAX;
+        if (limit.rlim_cur < wanted) {
+            rlim_t before = limit.rlim_cur;
+            limit.rlim_cur = wanted;
+            if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+                limit.rlim_cur = before;
+        }
+        files = limit.rlim_cur;
+    }
+    size_t connections = files > FILES_KEPT * 2 ? (size_t)files - FILES_KEPT : FILES_KEPT;
+    return connections < CONNECTIONS_MAX ? connections : CONNECTIONS_MAX;
+}
 
 static void print_count(struct buf *out, const char *name, const char *reason, uint64_t n)
 {
@@ -36,8 +61,8 @@ static void collect(void *arg, struct buf *out)
 /* At most half of the connections may be opening, or nobody could be served. */
 void limits_open(struct limits *l, const struct options *o, size_t connections_max)
 {
-    size_t opening = o->max_opening && o->max_opening < connections_max / 2 ? (size_t)o->max_opening
-                                                                            : connections_max / 2;
+    size_t opening =
+        o->max_opening && o->max_opening < connections_max / 2 ? (size_t)o->max_opening : connections_max / 2;
     output_budget_init(&l->output, o->max_output_bytes, (uint64_t)o->output_stall_ns / NS_PER_MS);
     sources_init(&l->sources, opening, (size_t)o->max_opening_per_source, connections_max);
     metric_collector_add(collect, l);

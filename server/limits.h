@@ -14,6 +14,8 @@ struct limits {
     struct sources sources;
 };
 
+/* Descriptors up to the hard limit; returns how many connections there may be beside our own files. */
+size_t limits_raise_files(void);
 void limits_open(struct limits *l, const struct options *o, size_t connections_max);
 void limits_close(struct limits *l);
 /* Closes connections that hold too much; true: there may be more to close at once. */

@@ -18,7 +18,6 @@
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <uv.h>
@@ -50,9 +49,6 @@
 enum {
     DRAIN_MS = 5000,
     NS_PER_MS = 1000000,
-    FILES_KEPT = 64,     /* descriptors for the log, the store and snapshots */
-    FILES_MAX = 1 << 20, /* more is not asked for: some systems allow a billion, and closing takes forever */
-    CONNECTIONS_MAX = 1 << 18,
     CONNECTIONS_NEW_MAX = 4096, /* accepted, protocol not known yet */
     LISTENERS_MAX = 192,
     PROGRESS_MS_MIN = 100,
@@ -84,8 +80,7 @@ struct server {
     struct config *config;
     struct write_limits *write_limits;
     struct api *api;
-    bool has_users; /* as the log has been told (peering.h) */
-    bool is_kv_ready;
+    bool is_kv_ready, has_users; /* as the log has been told (peering.h) */
     struct stream_server *stream;
     struct rpc_server rpc;
     struct limits limits;
@@ -470,26 +465,6 @@ static void serve_clients(struct server *s)
 }
 
 /* --- starting ------------------------------------------------------------------------------------------- */
-/* Descriptors up to the hard limit; connections to what is left beside our own files. */
-static void raise_limits(struct server *s)
-{
-    struct rlimit limit;
-    rlim_t files = 1024;
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-        rlim_t wanted = limit.rlim_max < FILES_MAX ? limit.rlim_max : FILES_MAX;
-        if (limit.rlim_cur < wanted) {
-            rlim_t before = limit.rlim_cur;
-            limit.rlim_cur = wanted;
-            if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
-                limit.rlim_cur = before;
-        }
-        files = limit.rlim_cur;
-    }
-    s->connections_max = files > FILES_KEPT * 2 ? (size_t)files - FILES_KEPT : FILES_KEPT;
-    if (s->connections_max > CONNECTIONS_MAX)
-        s->connections_max = CONNECTIONS_MAX;
-}
-
 static char *join(const char *dir, const char *name)
 {
     struct buf b = {0};
@@ -902,7 +877,7 @@ int server_run(struct options *o)
              F_STR("listen-client-urls", o->listen_client_urls),
              F_STR("advertise-client-urls", o->advertise_client_urls),
              F_STR("initial-cluster", o->initial_cluster));
-    raise_limits(s);
+    s->connections_max = limits_raise_files();
     limits_open(&s->limits, o, s->connections_max);
     turn_watch_start(&s->turns);
     uv_loop_init(&s->loop);

@@ -5,8 +5,8 @@
  *   opening  accepted; no whole request has come yet
  *   served   a request has come
  *
- * Limits: opening connections of a source, opening ones of all, connections of all. Nobody is refused: room is
- * made by closing the oldest connection of the source that has the most (of its own source, where that has
+ * Limits: opening connections of a source, opening ones of all, connections of all. Nobody is refused: room
+ * is made by closing the oldest connection of the source that has the most (of its own source, where that has
  * too many that are opening), and an opening one before a served one. So a source that fills a limit loses
  * its own connections, and a newcomer from elsewhere gets in. Behind a proxy all clients are one source: that
  * is why what is served counts for the last limit only. Pure: no clock, no socket. */

@@ -115,6 +115,7 @@ struct conn {
     struct link all, dirty; /* of tcp_peers */
     struct link guest;      /* of tcp_peers.guests */
     bool is_writing, is_tcp_closed, is_looking_up;
+    uint64_t host_hash;      /* of who dialed us, without the port */
     bool is_from_member;     /* accepted from an address of a member that we know */
     struct opening *opening; /* NULL: no hello yet */
 

@@ -558,7 +558,7 @@ static struct conn *choose_victim(struct tcp_peers *p)
         struct conn *c = container_of(l, struct conn, guest);
         unsigned count = 0;
         LIST_FOR_EACH (k, &p->guests)
-            count += slice_equal(peer_conn_host(c), peer_conn_host(container_of(k, struct conn, guest)));
+            count += c->host_hash == container_of(k, struct conn, guest)->host_hash;
         bool is_better = !victim || (victim->is_from_member && !c->is_from_member) ||
                          (victim->is_from_member == c->is_from_member && count > most);
         if (is_better) {
@@ -585,6 +585,7 @@ static void on_connection(uv_stream_t *server, int status)
     c->owner = p;
     c->stage = WIRE_AWAIT_HELLO;
     c->is_from_member = is_from_member(p, c);
+    c->host_hash = host_of(c);
     list_add_last(&p->guests, &c->guest);
     p->guest_count++;
     peer_conn_timer(c, HELLO_MS);

@@ -32,8 +32,8 @@ const char *wire_reason_text(enum wire_reason reason)
             "--join-token-file or peer TLS with --peer-trusted-ca-file, or let its recorded peer "
             "URL reach it",
         [WIRE_LEVEL] =
-            "the member is too old for the feature level of the cluster: start a newer version, or "
-            "lower the cluster first with `etcdctl downgrade enable`",
+            ("the member is too old for the feature level of the cluster: start a newer version, or "
+             "lower the cluster first with `etcdctl downgrade enable`"),
     };
     return reason < WIRE_REASON_COUNT ? texts[reason] : "refused";
 }

@@ -565,7 +565,8 @@ void call_half_close(struct grpc_call *call)
         rpc_half_close(&call->rpc);
 }
 
-/* A byte now and then would keep its place among the incomplete requests, whose bytes are bounded, for ever. */
+/* A byte now and then would keep its place among the incomplete requests, whose bytes are bounded, for ever.
+ */
 void call_end_slow(struct grpc_conn *c, uint64_t now)
 {
     LIST_FOR_EACH_SAFE (l, &c->calls) {

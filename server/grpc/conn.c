@@ -133,8 +133,9 @@ static void cut_off(struct output_account *a, enum output_reason why)
 {
     static struct log_limit limit;
     struct grpc_conn *c = container_of(a, struct grpc_conn, output);
-    log_warn_limited(&limit, server_now(c->server), "closing a connection whose output is not read", F_STR("remote-addr", c->peer),
-             F_STR("reason", output_reason_text(why)), F_UINT("bytes", a->bytes));
+    log_warn_limited(&limit, server_now(c->server), "closing a connection whose output is not read",
+                     F_STR("remote-addr", c->peer), F_STR("reason", output_reason_text(why)),
+                     F_UINT("bytes", a->bytes));
     if (why == OUTPUT_STALLED || c->is_cut_off || c->state != CONN_OPEN) {
         conn_close(c);
         return;

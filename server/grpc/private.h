@@ -51,16 +51,16 @@ enum {
     PING_MIN_MS = 5 * 60 * 1000,       /* grpc-go's default where keepalive_min_ms is 0 */
     RESET_BURST = 10000,               /* resets that a client may send or provoke at once */
     RESET_RATE = 1000,                 /* and per second */
-    IDLE_FRAME_BURST = 10000,          /* frames that a client may send at once without asking anything by them */
-    IDLE_FRAME_RATE = 1000,            /* and per second */
-    CALLS_PER_FRAME = 16,              /* a change of the windows of so many calls costs as much as such a frame */
-    CONTINUATIONS_MAX = 8,             /* of one header block */
-    RARE_BYTES_MAX = 256 << 10,        /* of frames that the client has asked for and not read: closed */
-    KEPT_FRAME_MAX = 4 << 10,          /* a connection's buffer for frames that is kept */
-    POOL_BUF_MAX = 16 << 10,           /* a call's buffer kept with the call when it goes to the pool */
-    POOL_CALLS_MAX = 4096,             /* */
-    COUNTED_BYTES = 64 << 10,          /* of unsent messages: counted at once, less when it is written */
-    FORGET_STEP = 1 << 20, /* what was sent of a large answer goes back to the kernel in such steps */
+    IDLE_FRAME_BURST = 10000,   /* frames that a client may send at once without asking anything by them */
+    IDLE_FRAME_RATE = 1000,     /* and per second */
+    CALLS_PER_FRAME = 16,       /* a change of the windows of so many calls costs as much as such a frame */
+    CONTINUATIONS_MAX = 8,      /* of one header block */
+    RARE_BYTES_MAX = 256 << 10, /* of frames that the client has asked for and not read: closed */
+    KEPT_FRAME_MAX = 4 << 10,   /* a connection's buffer for frames that is kept */
+    POOL_BUF_MAX = 16 << 10,    /* a call's buffer kept with the call when it goes to the pool */
+    POOL_CALLS_MAX = 4096,      /* */
+    COUNTED_BYTES = 64 << 10,   /* of unsent messages: counted at once, less when it is written */
+    FORGET_STEP = 1 << 20,      /* what was sent of a large answer goes back to the kernel in such steps */
 };
 
 struct grpc_timer {
@@ -84,7 +84,7 @@ struct grpc_server {
     size_t conn_count;
 
     struct link free_calls;
-    size_t free_count, free_low; /* free_low: the least since the last trim; that many are not needed */
+    size_t free_count, free_low;  /* free_low: the least since the last trim; that many are not needed */
     struct grpc_timer trim, slow; /* slow: set while there are incomplete requests */
 
     uint8_t *read_buffer, *scratch;
@@ -258,8 +258,8 @@ void call_begin(struct grpc_call *call);
 void call_data(struct grpc_call *call, struct slice chunk);
 void call_half_close(struct grpc_call *call);
 void call_end_slow(struct grpc_conn *c, uint64_t now); /* requests that come too slowly */
-void call_taken(struct grpc_call *call, size_t size); /* bytes of out were pulled */
-void call_wake_all(struct grpc_conn *c);              /* after a write: congested streams, held requests */
+void call_taken(struct grpc_call *call, size_t size);  /* bytes of out were pulled */
+void call_wake_all(struct grpc_conn *c);               /* after a write: congested streams, held requests */
 
 /* --- header.c: pure ------------------------------------------------------------------------------------ */
 MUST_CHECK int header_timeout(struct slice value, uint64_t *ret_ms);

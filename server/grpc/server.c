@@ -129,7 +129,8 @@ static void on_trim(struct grpc_timer *t)
         server_timer_set(s, &s->trim, server_now(s) + TRIM_MS);
 }
 
-/* --- slow requests --------------------------------------------------------------------------------------- */
+/* --- slow requests ---------------------------------------------------------------------------------------
+ */
 void server_watch_slow(struct grpc_server *s)
 {
     if (!heap_contains(&s->slow.node))

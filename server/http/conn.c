@@ -139,8 +139,9 @@ static void cut_off(struct output_account *a, enum output_reason why)
 {
     static struct log_limit limit;
     struct http_conn *c = container_of(a, struct http_conn, output);
-    log_warn_limited(&limit, http_now_ms(c->server), "closing a connection whose output is not read", F_STR("remote-addr", c->peer),
-             F_STR("reason", output_reason_text(why)), F_UINT("bytes", a->bytes));
+    log_warn_limited(&limit, http_now_ms(c->server), "closing a connection whose output is not read",
+                     F_STR("remote-addr", c->peer), F_STR("reason", output_reason_text(why)),
+                     F_UINT("bytes", a->bytes));
     buf_done(&c->out);
     buf_done(&c->wire);
     c->out_at = c->wire_at = 0;
@@ -183,8 +184,7 @@ size_t http_conn_write_direct(struct http_conn *c, const struct iovec *pieces, s
 
 static void set_reading(struct http_conn *c)
 {
-    bool is_paused =
-        c->in.size && (c->has_yielded || c->phase == CONN_REQUEST || c->phase == CONN_ANSWERED);
+    bool is_paused = c->in.size && (c->has_yielded || c->phase == CONN_REQUEST || c->phase == CONN_ANSWERED);
     if (is_paused != c->is_paused)
         lws_rx_flow_control(c->wsi, !is_paused);
     c->is_paused = is_paused;

@@ -29,11 +29,12 @@ enum {
     WS_HANGUP_MS = 80 * 1000,
     SWEEP_MS = 500,
     READ_BYTES = 16 * 1024,
-    AHEAD_NS = 1000 * 1000, /* of requests sent ahead, answered in one turn of the loop */
-    HEAD_KEEP_BYTES = 1024,         /* memory kept for the next request's head */
-    WRITE_BYTES_MAX = 128 * 1024,   /* one write */
-    TLS_STEP_BYTES = 64 * 1024,     /* enciphered at a time */
-    CONGESTED_BYTES = 64 * 1024,    /* queued on one connection; streams pause here, and reading of what they are sent */
+    AHEAD_NS = 1000 * 1000,       /* of requests sent ahead, answered in one turn of the loop */
+    HEAD_KEEP_BYTES = 1024,       /* memory kept for the next request's head */
+    WRITE_BYTES_MAX = 128 * 1024, /* one write */
+    TLS_STEP_BYTES = 64 * 1024,   /* enciphered at a time */
+    CONGESTED_BYTES =
+        64 * 1024, /* queued on one connection; streams pause here, and reading of what they are sent */
     GATHERED_BYTES_MAX = 256 * 1024 * 1024, /* of bodies that are not whole, of all connections; then 503 */
     DISCARD_BYTES_MAX = 256 * 1024, /* of a body nobody wants, before the connection is closed instead */
 };
@@ -76,11 +77,11 @@ struct http_conn {
     bool is_paused, was_congested, is_processing, is_pinged;
     bool is_served; /* has had an answer */
     bool is_websocket;
-    bool is_deflated; /* permessage-deflate was agreed on */
-    bool is_held;     /* what is sent waits for the rest of its turn */
-    bool is_frugal;   /* an idle stream: nothing is kept for later */
-    bool has_yielded;   /* requests sent ahead wait in `in` for the next turn of the loop */
-    bool is_backlogged; /* input waits in `in` until the client has read some of its answers */
+    bool is_deflated;             /* permessage-deflate was agreed on */
+    bool is_held;                 /* what is sent waits for the rest of its turn */
+    bool is_frugal;               /* an idle stream: nothing is kept for later */
+    bool has_yielded;             /* requests sent ahead wait in `in` for the next turn of the loop */
+    bool is_backlogged;           /* input waits in `in` until the client has read some of its answers */
     struct output_account output; /* of what is unwritten */
     struct source_conn source;
     char peer[64];

@@ -306,10 +306,11 @@ void http_server_adopt(struct http_server *s, int fd, bool is_tls, enum http_rol
     bool is_possible = !is_tls || s->tls;
     if (s->is_stopping || !is_possible || s->conn_count >= s->options.connections_max) {
         static struct log_limit limit;
-        log_warn_limited(&limit, http_now_ms(s), "an HTTP connection is refused", F_UINT("connections", s->conn_count),
-                 F_STR("why", s->is_stopping ? "stopping"
-                              : !is_possible ? "TLS is not set up"
-                                             : "connections_max"));
+        log_warn_limited(&limit, http_now_ms(s), "an HTTP connection is refused",
+                         F_UINT("connections", s->conn_count),
+                         F_STR("why", s->is_stopping ? "stopping"
+                                      : !is_possible ? "TLS is not set up"
+                                                     : "connections_max"));
         close(fd);
         return;
     }

@@ -33,8 +33,8 @@ struct http_options {
     uint64_t connections_max;
     struct sources *sources;      /* where connections are counted; NULL: nowhere */
     struct output_budget *output; /* where what clients do not read is counted; NULL: nowhere */
-    const char *cors;           /* etcd's own paths: comma-separated origins; "*" = any */
-    const char *host_whitelist; /* plain HTTP only; "*" = any */
+    const char *cors;             /* etcd's own paths: comma-separated origins; "*" = any */
+    const char *host_whitelist;   /* plain HTTP only; "*" = any */
     /* Mounts: the origins of other pages that may use them; NULL and "" = none, "*" = any. The names
      * by which browsers may call this server over plain HTTP: access.h. */
     const char *origins, *own_hosts;

@@ -163,7 +163,9 @@ static void downgrade_done(struct kv_request *r, int err, const ProtobufCMessage
     }
     etcdserverpb__downgrade_info_set_request__init(&d->set);
     d->set.enabled = !is_cancel;
-    snprintf(d->version, sizeof d->version, is_cancel ? "" : "%u.%u.0", d->major, d->minor);
+    d->version[0] = 0;
+    if (!is_cancel)
+        snprintf(d->version, sizeof d->version, "%u.%u.0", d->major, d->minor);
     d->set.ver = d->version;
     struct kv_request *set = rpc_store_request(c);
     set->done = downgrade_set_done;

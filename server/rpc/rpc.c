@@ -273,8 +273,7 @@ static int identify(struct rpc_call *c)
         err = kv_auth_check_admin(s->kv, &c->who);
     if (err == ERR_INVALID_AUTH_TOKEN) {
         static struct log_limit limit;
-        log_warn_limited(&limit, s->mono_ms(), "invalid auth token",
-                         F_STR("remote", c->peer ? c->peer : ""));
+        log_warn_limited(&limit, s->mono_ms(), "invalid auth token", F_STR("remote", c->peer ? c->peer : ""));
     }
     if (c->method->access != RPC_EACH)
         return err;

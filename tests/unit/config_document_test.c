@@ -97,7 +97,6 @@ static void test_head_too_long(void **state)
     struct arena a = {0};
     struct config_head h;
     struct buf text = {0};
-    char error[256] = "";
     buf_add_text(&text, "{\"seq\":1,\"type\":\"text\",\"deleted\":true");
     while (text.size < CONFIG_HEAD_MAX - 1)
         buf_add_byte(&text, ' ');

@@ -112,14 +112,13 @@ static void test_unread_answers(void **state)
         const char *name, *path, *begin, *again, *answer;
         size_t again_size;
     } floods[] = {
-#define NINE    "ppppppppp"
-#define NINETY  NINE NINE NINE NINE NINE NINE NINE NINE NINE NINE
+#define NINE        "ppppppppp"
+#define NINETY      NINE NINE NINE NINE NINE NINE NINE NINE NINE NINE
 #define AGAIN(text) .again = text, .again_size = sizeof(text) - 1
         {"pings", "/v3/watch", NULL, AGAIN("\x89\xda\0\0\0\0" NINETY), .answer = "\x8a\x5a" NINETY},
         {"messages", "/v3/watch", NULL, AGAIN("\x81\x97\0\0\0\0{\"progress_request\":{}}"),
          .answer = "\"watch_id\""},
-        {"a body in pieces", NULL,
-         "POST /v3/watch HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n",
+        {"a body in pieces", NULL, "POST /v3/watch HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n",
          AGAIN("17\r\n{\"progress_request\":{}}\r\n"), .answer = "\"watch_id\""},
         {"requests", NULL, "", AGAIN("GET /version HTTP/1.1\r\nHost: x\r\n\r\n"), .answer = "etcdserver\":"},
     };

@@ -495,10 +495,10 @@ int main(void)
     cmocka_set_test_filter(getenv("ONLY"));
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start_server, stop_server)
     const struct CMUnitTest tests[] = {
-        TEST(test_unary),    TEST(test_pages),      TEST(test_health),
-        TEST(test_metadata), TEST(test_access),     TEST(test_framing),
-        TEST(test_big_body), TEST(test_pipelining), TEST(test_client_gone),
-        TEST(test_sent_ahead), TEST(test_sources),  TEST(test_gathered),   TEST(test_slow_opening),
+        TEST(test_unary),        TEST(test_pages),      TEST(test_health),   TEST(test_metadata),
+        TEST(test_access),       TEST(test_framing),    TEST(test_big_body), TEST(test_pipelining),
+        TEST(test_client_gone),  TEST(test_sent_ahead), TEST(test_sources),  TEST(test_gathered),
+        TEST(test_slow_opening),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

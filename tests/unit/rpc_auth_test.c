@@ -547,7 +547,8 @@ static void unknown_users_cost_as_much(void **state)
     static const int errors[] = {OK, ERR_AUTH_FAILED, ERR_NO_PASSWORD_USER};
     for (size_t i = 0; i < sizeof errors / sizeof *errors; i++) {
         unsigned finished = 0;
-        struct guess g = {.login = {.done = on_guessed, .peer = "10.0.0.1:1"}, .turn = {.finished = &finished}};
+        struct guess g = {.login = {.done = on_guessed, .peer = "10.0.0.1:1"},
+                          .turn = {.finished = &finished}};
         kv.password_hash = "$2a$04$XajjQvNhvvRt5GSeFk1xFeyqRrsxkhBkUiQeg0dt.wU1qD4aFDcga";
         kv.password_err = errors[i];
         double failed = metric_get(METRIC_LOGINS_FAILED);

@@ -688,14 +688,23 @@ int main(void)
     cmocka_set_test_filter(getenv("ONLY"));
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_world, close_world)
     const struct CMUnitTest tests[] = {
-        TEST(test_conversation), TEST(test_services),
-        TEST(test_refusals),     TEST(test_origin),
-        TEST(test_early_frames), TEST(test_not_ready),
-        TEST(test_read_anew),    TEST(test_resume),
-        TEST(test_known),        TEST(test_known_is_compared_when_sent),
-        TEST(test_filter),       TEST(test_guarded),
-        TEST(test_window),       TEST(test_parts),
-        TEST(test_slow_reader),  TEST(test_marks),
+        TEST(test_conversation),
+        TEST(test_services),
+        TEST(test_refusals),
+        TEST(test_unread_errors),
+        TEST(test_origin),
+        TEST(test_early_frames),
+        TEST(test_not_ready),
+        TEST(test_read_anew),
+        TEST(test_resume),
+        TEST(test_known),
+        TEST(test_known_is_compared_when_sent),
+        TEST(test_filter),
+        TEST(test_guarded),
+        TEST(test_window),
+        TEST(test_parts),
+        TEST(test_slow_reader),
+        TEST(test_marks),
         TEST(test_drain),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

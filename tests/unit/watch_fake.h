@@ -99,7 +99,7 @@ static void fake_tell(struct store *s, int64_t revision, bool needs_previous,
         events[i].has_previous = true;
         events[i].previous = fake_kv(op->before);
     }
-    struct store_change change = {revision, s->counts[revision], events};
+    struct store_change change = {.revision = revision, .count = s->counts[revision], .events = events};
     fn(arg, &change);
 }
 

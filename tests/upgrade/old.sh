@@ -6,6 +6,7 @@
 #
 # Exit 77, with one line on stderr, when there is nothing to build it from: no git, or a history that ends before it.
 cd "$(dirname "$0")/../.." || exit 1
+. tests/shell/environment.sh
 oldest=tests/upgrade/oldest
 skip() {
     echo "skip: $*" >&2

@@ -4,6 +4,7 @@
 #
 #   SERVER=bin/cairnd TOOLS=build/release/tools FAILPOINT_SERVER= as there      OLD=  see old.sh
 cd "$(dirname "$0")/../.." || exit 1
+. tests/shell/environment.sh
 OLD=$(tests/upgrade/old.sh)
 case $? in
 0) ;;

@@ -155,16 +155,17 @@ def read_slowly(client, result):
 
 
 def unread_ranges(client):
-    """200 connections that ask for megabytes and read nothing, beside one that reads slowly."""
+    """Ten connections a second that ask for megabytes and read nothing, beside one that reads slowly."""
     growth = Growth(client)
     result = []
     honest = threading.Thread(target=read_slowly, args=(client, result))
     honest.start()
     body = b'{"key":"%s","range_end":"%s"}' % (base64.b64encode(b"big"), base64.b64encode(b"bih"))
     request = b"POST /v3/kv/range HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
-    sockets = []
+    sockets, due = [], time.monotonic()
     while not client.is_over():
-        if len(sockets) < 200:
+        if time.monotonic() >= due:
+            due += 0.1
             s = client.socket()
             s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             s.sendall(request)
@@ -177,7 +178,7 @@ def unread_ranges(client):
         s.close()
     if not result or result[0] < BIG * 4 // 3:
         raise SystemExit(f"the client that reads slowly got {result}")
-    growth.judge(4 * (64 << 20) + GROWTH_MAX, f", {len(sockets)} connections asked, {closed:.0f} were closed; the slow reader got all")
+    growth.judge(512 << 20, f", {len(sockets)} connections asked, {closed:.0f} were closed; the slow reader got all")
 
 
 ATTACKS = [
@@ -196,6 +197,6 @@ ATTACKS = [
     Attack("h2_rapid_reset", "opens and resets streams (CVE-2023-44487)", "10,000 resets, 1,000 a second", rapid_reset),
     Attack("h2_window_settings", "changes the windows of a thousand streams, a thousand times a frame", "costs by the number of streams",
            window_settings),
-    Attack("unread_ranges", "200 connections ask for 8 MB each and read nothing", "--max-output-bytes", unread_ranges, fill_big,
-           options=("--max-output-bytes", "67108864"), seconds=8),
+    Attack("unread_ranges", "ten connections a second ask for 8 MB each and read nothing", "--max-output-bytes", unread_ranges, fill_big,
+           seconds=8),
 ]

@@ -120,7 +120,7 @@ def settings(s):
 
 
 def ask_once(s):
-    s.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    s.sendall(b"GET /version HTTP/1.1\r\nHost: localhost\r\n\r\n")
 
 
 def begin_dns(s):
@@ -153,7 +153,7 @@ ATTACKS = [
     Attack("no_settings", "3,000 HTTP/2 prefaces without SETTINGS", OPENING + ", 10 s", strangers(3000, begin_h2)),
     Attack("no_calls", "3,000 HTTP/2 connections without a call", OPENING, strangers(3000, settings), short=False),
     Attack("half_closed", "half a request, and the sending side is shut", "closed at once", strangers(3000, half_close), short=False),
-    Attack("unread_pages", "1,000 clients ask for the metrics once and read nothing", "--output-stall-timeout", strangers(1000, ask_once)),
+    Attack("unread_pages", "1,000 clients ask for a page once and read nothing", "--output-stall-timeout", strangers(1000, ask_once)),
     Attack("silent_websockets", "1,000 WebSockets say nothing", "hello within 10 s, pings", silent_sockets, short=False),
     Attack("dns_tcp", "3,000 DNS connections over TCP with half a length", "256, the source with the most makes room",
            strangers(3000, begin_dns, port=lambda m: m.dns)),
