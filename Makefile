@@ -403,7 +403,7 @@ chaos: $(BIN)/cairnd $(CHAOS_BIN) $(FAULTPROXY) $(BUILD)/tools/check-history
 	@$(CHAOS) FAILPOINT_SERVER=$(BUILD)-failpoints/bin/cairnd tests/chaos/run.sh $(SCENARIO)
 
 # The oldest supported build and this one in one cluster; SCENARIO=short for CI's form, OLD= for another old one (tests/upgrade).
-upgrade: $(BIN)/cairnd $(CHAOS_BIN) $(FAULTPROXY) $(BUILD)/tools/check-history
+upgrade: $(BIN)/cairnd $(BIN)/cairnctl $(CHAOS_BIN) $(FAULTPROXY) $(BUILD)/tools/check-history
 	@$(MAKE) --no-print-directory FAILPOINTS=1 all
 	@$(CHAOS) FAILPOINT_SERVER=$(BUILD)-failpoints/bin/cairnd tests/upgrade/run.sh $(or $(SCENARIO),long)
 

@@ -185,7 +185,7 @@ static void start_checks(struct config_import *i)
     k->task.run = run_checks;
     k->task.done = on_checked;
     k->task.release = release_checks;
-    int err = task_add(i->config->tasks, &k->task, config_client(&i->arena, &i->step));
+    int err = config_task_add(i->config, &k->task, &i->step);
     if (!err) {
         i->check = &k->task;
         return;

@@ -36,6 +36,7 @@ struct io_real {
     uv_loop_t *loop;
     struct worker *workers[IO_WORKER_COUNT];
     struct link timers; /* all that have a handle */
+    bool is_in_timer;   /* one is being fired */
     bool no_sync;
 };
 
@@ -79,8 +80,22 @@ static void real_submit(struct io *io, enum io_worker worker, struct worker_job 
 static void on_timer(uv_timer_t *handle)
 {
     struct real_timer *t = container_of(handle, struct real_timer, handle);
+    struct io_real *r = handle->data;
     turn_enter(TURN_TIMER);
+    r->is_in_timer = true;
     t->owner->fire(t->owner);
+    r->is_in_timer = false;
+}
+
+/* From the loop's time, which stands still during a turn, so that a long turn makes no timer come early. It
+ * must go on standing still: libuv 1.44 fires all that is due by it before it looks at a socket, and a timer
+ * that starts itself or another one anew from its own end would keep everybody else out. */
+static uint64_t from_loop_time(const struct io_real *r, uint64_t after_ms)
+{
+    uint64_t now_ms = uv_hrtime() / 1000000, loop_ms = uv_now(r->loop);
+    if (now_ms > loop_ms)
+        after_ms += now_ms - loop_ms;
+    return after_ms || !r->is_in_timer ? after_ms : 1;
 }
 
 static void on_timer_closed(uv_handle_t *handle)
@@ -91,16 +106,17 @@ static void on_timer_closed(uv_handle_t *handle)
 static void real_timer_start(struct io *io, struct io_timer *timer, uint64_t after_ms)
 {
     struct real_timer *t = timer->impl;
+    struct io_real *r = real_of(io);
 
     if (!t) {
         t = mem_new(sizeof(*t));
         t->owner = timer;
-        uv_timer_init(real_of(io)->loop, &t->handle);
-        list_add_last(&real_of(io)->timers, &t->link);
+        uv_timer_init(r->loop, &t->handle);
+        t->handle.data = r;
+        list_add_last(&r->timers, &t->link);
         timer->impl = t;
     }
-    uv_update_time(real_of(io)->loop); /* else a long turn makes the timer come early */
-    uv_timer_start(&t->handle, on_timer, after_ms, 0);
+    uv_timer_start(&t->handle, on_timer, from_loop_time(r, after_ms), 0);
 }
 
 static void real_timer_stop(struct io *io, struct io_timer *timer)

@@ -172,6 +172,8 @@ static void compact(struct write_limits *l)
 
 void write_limits_turn(struct write_limits *l)
 {
+    if (!l)
+        return;
     const struct kv_space space = kv_space(l->kv);
     if (!space.quota || l->is_busy)
         return;

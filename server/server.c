@@ -134,8 +134,7 @@ static void run_turn(struct server *s)
         return;
     uint64_t asked = s->rpc.asked;
     kv_turn(s->kv);
-    if (s->write_limits)
-        write_limits_turn(s->write_limits);
+    write_limits_turn(s->write_limits);
     if (s->registry)
         registry_turn(s->registry);
     if (s->config)

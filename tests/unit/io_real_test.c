@@ -328,6 +328,48 @@ static void timers(void **state)
     assert_true(p->io->ops->wall_ns(p->io) > 1700000000000000000);
 }
 
+struct busy {
+    struct io_timer timer;
+    struct io *io;
+    int *fired;
+};
+
+/* A piece of work that goes on in the next turn. */
+static void on_busy(struct io_timer *timer)
+{
+    struct busy *b = container_of(timer, struct busy, timer);
+    uint64_t end = b->io->ops->mono_ns(b->io) + 2000000;
+    while (b->io->ops->mono_ns(b->io) < end)
+        ;
+    if (++*b->fired < 20)
+        b->io->ops->timer_start(b->io, timer, 0);
+}
+
+static void count_turn(uv_prepare_t *handle)
+{
+    ++*(int *)handle->data;
+}
+
+/* Each fires once before sockets have their turn, however long it took. */
+static void timers_leave_turns_to_others(void **state)
+{
+    struct place *p = *state;
+    int fired = 0, turns = 0;
+    struct busy a = {.timer.fire = on_busy, .io = p->io, .fired = &fired}, b = a;
+    uv_prepare_t prepare = {.data = &turns};
+    uv_prepare_init(&p->loop, &prepare);
+    uv_prepare_start(&prepare, count_turn);
+    p->io->ops->timer_start(p->io, &a.timer, 0);
+    p->io->ops->timer_start(p->io, &b.timer, 0);
+    while (fired < 20)
+        uv_run(&p->loop, UV_RUN_ONCE);
+    assert_true(turns >= 4); /* UV_RUN_ONCE fires before and behind the poll: 2 timers, 4 times a turn */
+    p->io->ops->timer_stop(p->io, &a.timer);
+    p->io->ops->timer_stop(p->io, &b.timer);
+    uv_close((uv_handle_t *)&prepare, NULL);
+    uv_run(&p->loop, UV_RUN_ONCE);
+}
+
 /* --- the log ---------------------------------------------------------------------------------- */
 
 struct feed {
@@ -400,6 +442,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(full_device_is_no_disk_space, setup, teardown),
         cmocka_unit_test_setup_teardown(locks_exclude, setup, teardown),
         cmocka_unit_test_setup_teardown(timers, setup, teardown),
+        cmocka_unit_test_setup_teardown(timers_leave_turns_to_others, setup, teardown),
         cmocka_unit_test_setup_teardown(log_over_files, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -462,6 +462,15 @@ static void happen(struct world *w, const struct event *e)
     }
 }
 
+/* "i17": 17. */
+static unsigned number_of(struct slice id)
+{
+    unsigned n = 0;
+    for (size_t k = 1; k < id.size; k++)
+        n = n * 10 + (unsigned)(id.data[k] - '0');
+    return n;
+}
+
 static void measure(struct world *w)
 {
     unsigned serving = 0, dead = 0, out = 0;
@@ -470,7 +479,7 @@ static void measure(struct world *w)
     for (size_t n = 0; s && n < s->count; n++) {
         const struct catalog_instance *i = s->list[n];
         bool serves = i->doc && catalog_effect(i).serves;
-        unsigned id = (unsigned)atoi((const char *)i->id.data + 1);
+        unsigned id = number_of(i->id);
         bool is_alive = i->hangs_on && i->hangs_on->exists;
         is_alive = is_alive || (id < JOB_ID && !w->services[id].is_dead); /* cut off, or frozen */
         serving += serves;
