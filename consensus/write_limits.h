@@ -31,8 +31,7 @@ struct write_limits_options {
 };
 struct write_limits *write_limits_new(const struct write_limits_options *options);
 void write_limits_free(struct write_limits *l); /* before the kv is closed; NULL is fine */
-void write_limits_turn(struct write_limits *l);
-    /* NULL: nothing */ /* in each turn of the loop, after kv_turn */
+void write_limits_turn(struct write_limits *l); /* in each turn, after kv_turn; NULL is fine */
 
 /* Before a write of a client goes out that adds so many bytes; once a write. ns empty: it is of no namespace.
  * ERR_NO_SPACE, ERR_TOO_MANY_REQUESTS with a sentence. l NULL: there are no limits. */
