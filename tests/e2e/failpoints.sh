@@ -59,7 +59,7 @@ drive_once() {
 for name in $names; do
     case $name in
     beforeApplyOneConfChange | beforePublishing | walSyncError | beforeMoveVictims) continue ;; # below, or not to be forced
-    *Snap | *Snapshot | raftBefore*Send | raftDropHeartbeat | raftAfterWALRelease | applyIsSkipped) continue ;; # tests/chaos
+    *Snap | *Snapshot | raftBefore*Send | raftDropHeartbeat | raftAfterWALRelease | applyIsSkipped | trialLevel) continue ;; # tests/chaos
     esac
     put_some 20
     ask PUT "$name" panic
