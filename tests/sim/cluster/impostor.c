@@ -108,6 +108,7 @@ static void query(struct impostor *i, struct process *p, uint64_t victim)
     q.name = name;
     q.cluster_id = kv_cluster_id(p->kv);
     q.member_id = victim;
+    q.level = kv_feature_level(p->kv); /* an older one would be refused for that */
     if (m && m->peer_url_count && q.kind != PEERPB__QUESTION__KIND__ADD)
         urls[0] = m->peer_urls[0];
     q.n_peer_urls = 1;
