@@ -27,6 +27,8 @@ def read_all(sockets, over):
                     poll.unregister(fd)
             except BlockingIOError:
                 pass
+            except OSError:  # closed at the end of the attack
+                return
 
 
 def subscribers(connections, each, service="watched", deflate=False):
