@@ -551,7 +551,8 @@ struct kv_export *kv_export_open(struct kv *kv, void (*on_ready)(void *arg), voi
 int kv_export_next(struct kv_export *e, struct slice *ret_block, struct kv_export_progress *ret_progress)
 {
     size_t left = e->bytes.size - e->at;
-    *ret_block = slice_of(e->bytes.data + e->at, left < e->block ? left : e->block);
+    *ret_block =
+        left ? slice_of(e->bytes.data + e->at, left < e->block ? left : e->block) : (struct slice){0};
     *ret_progress = (struct kv_export_progress){.size = e->size, .revision = 7};
     if (e->err) {
         ret_block->size = 0;
