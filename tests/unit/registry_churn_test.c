@@ -247,6 +247,15 @@ static void apply(struct world *w, const struct taken *t)
     buf_done(&text);
 }
 
+/* "i17": 17. */
+static unsigned number_of(struct slice id)
+{
+    unsigned n = 0;
+    for (size_t k = 1; k < id.size; k++)
+        n = n * 10 + (unsigned)(id.data[k] - '0');
+    return n;
+}
+
 static void act(struct world *w)
 {
     static struct taken list[20000];
@@ -259,8 +268,7 @@ static void act(struct world *w)
         while (count < sizeof list / sizeof *list &&
                plan_next(p, (enum plan_class) class, w->now_ms, wall_ms, &a))
             list[count++] =
-                (struct taken){a.kind, a.ticket, (unsigned)atoi((const char *)a.instance->id.data + 1),
-                               a.revision, a.session};
+                (struct taken){a.kind, a.ticket, number_of(a.instance->id), a.revision, a.session};
     for (size_t n = 0; n < count; n++)
         apply(w, &list[n]);
     while (plan_next_handover(p, w->now_ms, &next)) {
@@ -460,15 +468,6 @@ static void happen(struct world *w, const struct event *e)
     case END:
         break;
     }
-}
-
-/* "i17": 17. */
-static unsigned number_of(struct slice id)
-{
-    unsigned n = 0;
-    for (size_t k = 1; k < id.size; k++)
-        n = n * 10 + (unsigned)(id.data[k] - '0');
-    return n;
 }
 
 static void measure(struct world *w)
