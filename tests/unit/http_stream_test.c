@@ -74,8 +74,9 @@ static void test_slow_reader(void **state)
 /* --- clients that read nothing ------------------------------ */
 
 /* Sends this again and again and reads nothing, until it is not taken any more. Returns how many times; the
- * most bytes that waited for the client meanwhile. */
-static size_t blast(struct client *c, const void *bytes, size_t size, size_t times, uint64_t *ret_most)
+ * bytes of one more that was taken in part; the most bytes that waited for the client meanwhile. */
+static size_t blast(struct client *c, const void *bytes, size_t size, size_t times, size_t *ret_part,
+                    uint64_t *ret_most)
 {
     size_t sent = 0, at = 0;
     for (unsigned idle = 0; idle < 300 && sent < times;) {
@@ -95,9 +96,8 @@ static size_t blast(struct client *c, const void *bytes, size_t size, size_t tim
         if (n <= 0)
             usleep(300);
     }
-    if (at)
-        send_bytes(c, (const uint8_t *)bytes + at, size - at); /* reads */
-    return sent + (at > 0);
+    *ret_part = at;
+    return sent;
 }
 
 static void upgrade(struct client *c, const char *path, const char *headers);
@@ -134,10 +134,14 @@ static void test_unread_answers(void **state)
             send_text(&c, floods[i].begin);
         }
         buf_clear(&c.in);
-        size_t sent = blast(&c, floods[i].again, floods[i].again_size, TIMES, &most);
+        size_t part, sent = blast(&c, floods[i].again, floods[i].again_size, TIMES, &part, &most);
         if (sent == TIMES || most > most_allowed)
             fail_msg("%s: %zu were taken, %llu bytes waited", floods[i].name, sent, (unsigned long long)most);
         assert_false(c.is_closed);
+        if (part) { /* the rest of it; this reads */
+            send_bytes(&c, (const uint8_t *)floods[i].again + part, floods[i].again_size - part);
+            sent++;
+        }
         expect_times(&c, floods[i].answer, (unsigned)sent); /* it reads at last: nothing was lost */
         assert_int_equal(output.bytes, 0);
         done(&c);
@@ -164,7 +168,8 @@ static void test_total_of_output(void **state)
     setsockopt(less.fd, SOL_SOCKET, SO_RCVBUF, &little, sizeof little);
     upgrade(&less, "/v3/watch", "");
     expect(&less, "101 Switching");
-    (void)blast(&less, "\x89\xda\0\0\0\0" NINETY, 96, 300000, &ignored);
+    size_t part;
+    (void)blast(&less, "\x89\xda\0\0\0\0" NINETY, 96, 300000, &part, &ignored);
     uint64_t before = output.bytes;
     assert_true(before >= 64 * 1024);
     rpc.flood = 600;

@@ -199,5 +199,5 @@ ATTACKS = [
     Attack("h2_window_settings", "changes the windows of a thousand streams, a thousand times a frame", "costs by the number of streams",
            window_settings),
     Attack("unread_ranges", "ten connections a second ask for 8 MB each and read nothing", "--max-output-bytes", unread_ranges, fill_big,
-           seconds=8),
+           seconds=8, short=False),
 ]
