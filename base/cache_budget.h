@@ -41,7 +41,7 @@ void cache_share_done(struct cache_share *s); /* what it held is gone */
 void cache_share_add(struct cache_share *s, size_t bytes);
 void cache_share_sub(struct cache_share *s, size_t bytes);
 
-/* What malloc takes for a block of this size, about. */
+/* The approximate number of bytes that malloc allocates for a block of this size. */
 static inline size_t cache_block_bytes(size_t size)
 {
     return (size + 8 + 15) / 16 * 16;

@@ -109,7 +109,7 @@ static bool is_too_large(const struct config_import *i, const struct config_impo
     return item->content.size > i->config->options.content_bytes_max;
 }
 
-/* What was found out of one that is no larger than it may be. */
+/* Takes over the result of a format check into the item. */
 static void take_checked(struct config_import *i, struct config_import_item *item, const struct content *c)
 {
     item->digest = c->digest;
