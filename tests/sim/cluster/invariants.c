@@ -39,6 +39,8 @@ struct shadow {
     struct mark *marks;
     size_t capacity;
     struct raft_conf_state config; /* of a leader, after its last turn */
+    /* By the entry that is being applied, which may take many turns: others apply theirs meanwhile. */
+    int64_t ended_lease;
 };
 
 /* An entry that was committed. */
@@ -79,7 +81,6 @@ struct invariants {
         uint64_t id, stable;
     } retired[RETIRED_MAX]; /* members that lost what they had promised */
     size_t retired_count;
-    int64_t ended_lease; /* by the entry that is being applied */
 };
 
 static uint64_t mix(uint64_t a, uint64_t b)
@@ -587,7 +588,7 @@ static int64_t ended_lease(const struct raft_entry *e)
 
 void invariants_applies(struct process *p, const struct raft_entry *entry)
 {
-    of(p)->ended_lease = ended_lease(entry);
+    shadow_of(p)->ended_lease = ended_lease(entry);
     follow_log(p, shadow_of(p), false); /* it may leave the memory in this turn */
 }
 
@@ -669,7 +670,7 @@ void invariants_changed(struct process *p, const struct store_change *change)
     v->changes = reach(v->changes, at, &v->change_capacity, sizeof *v->changes);
     if (!v->changes[at]) {
         v->changes[at] = hash;
-        workload_committed(v->world, change, v->ended_lease);
+        workload_committed(v->world, change, shadow_of(p)->ended_lease);
     } else if (v->changes[at] != hash) {
         world_violated(v->world, "same_state",
                        "%s makes another change of revision %" PRId64 " than others did", name_of(p),
