@@ -77,7 +77,8 @@ static void test_small_batch_waits_for_its_time(void **state)
     rig_close(&rig);
 }
 
-/* Nothing is applied while the store is full: waiting for the interval would only keep the requests waiting. */
+/* Nothing is applied while the store is full: waiting for the interval would only keep the requests waiting.
+ */
 static void test_full_store_commits_at_once(void **state)
 {
     (void)state;
