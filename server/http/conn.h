@@ -10,6 +10,7 @@
 #include "base/list.h"
 #include "base/net/output.h"
 #include "base/net/sources.h"
+#include "base/turn_queue.h"
 #include "server/http/head.h"
 #include "server/http/request.h"
 #include "server/http/router.h"
@@ -84,6 +85,8 @@ struct http_conn {
     bool is_backlogged;           /* input waits in `in` until the client has read some of its answers */
     struct output_account output; /* of what is unwritten */
     struct source_conn source;
+    struct turn_waiter wait; /* for a turn that has time for what came */
+    struct buf sealed;       /* TLS: ciphertext that waits for such a turn */
     char peer[64];
 };
 

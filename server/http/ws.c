@@ -210,7 +210,7 @@ static uint16_t on_message(struct http_conn *c, size_t limit)
     return status;
 }
 
-/* Until the input ends, or the client has to read what it was answered. */
+/* Until the input ends, or the turn's time, or the client has to read what it was answered. */
 void http_ws_receive(struct http_conn *c, struct slice *in)
 {
     size_t limit = c->request.message_bytes_max;
@@ -240,6 +240,8 @@ void http_ws_receive(struct http_conn *c, struct slice *in)
             http_ws_close(c, status);
             break;
         }
+        if (turn_is_spent())
+            break; /* conn.c waits for the next turn */
     }
     if (c->phase != CONN_REQUEST)
         *in = (struct slice){0}; /* nothing counts after our close */
