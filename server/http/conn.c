@@ -134,7 +134,7 @@ static bool has_unwritten(const struct http_conn *c)
 
 void http_conn_count_output(struct http_conn *c)
 {
-    output_set(&c->output, unwritten(c), http_now_ms(c->server));
+    output_set(&c->output, unwritten(c) + c->request.owed_bytes, http_now_ms(c->server));
 }
 
 /* The client holds too much of our memory, or has stopped reading: what waits would not reach it, so it is
@@ -195,12 +195,25 @@ static void set_reading(struct http_conn *c)
     c->is_paused = is_paused;
 }
 
+/* So much of `out` is not needed any more. */
+static void forget_written(struct http_conn *c, size_t before)
+{
+    size_t from = before - before % FORGET_STEP, to = c->out_at - c->out_at % FORGET_STEP;
+    if (from < to)
+        mem_forget(c->out.data + from, to - from);
+}
+
 static void write_out(struct http_conn *c)
 {
-    for (;;) {
+    for (size_t written = 0;;) {
+        size_t before = c->out_at;
         struct slice bytes = wire_bytes(c);
         if (bytes.size == 0)
             break;
+        if (written >= WRITE_TURN_BYTES) {
+            lws_callback_on_writable(c->wsi);
+            return;
+        }
         ssize_t n = write_some(c, bytes);
         if (n < 0) {
             c->out.size = c->out_at = c->wire.size = c->wire_at = 0;
@@ -211,7 +224,9 @@ static void write_out(struct http_conn *c)
             lws_callback_on_writable(c->wsi);
             return;
         }
+        written += (size_t)n;
         *(c->tls ? &c->wire_at : &c->out_at) += (size_t)n;
+        forget_written(c, before);
         output_took(&c->output, (uint64_t)n, http_now_ms(c->server));
     }
     if (c->out_at < c->out.size)
@@ -489,7 +504,8 @@ static void step(struct http_conn *c, struct slice *in)
             read_head(c, in);
         } else if (c->is_websocket) {
             http_ws_receive(c, in);
-        } else if (!c->has_body_ended && takes_pieces(c) && http_conn_is_backlogged(c)) {
+        } else if (!c->has_body_ended && takes_pieces(c) &&
+                   (c->request.is_body_paused || http_conn_is_backlogged(c))) {
             return;
         } else if (!c->has_body_ended) {
             read_body(c, in);
@@ -526,6 +542,13 @@ static void process(struct http_conn *c)
         c->in = buf_move(&text);
     buf_done(&text);
     http_conn_flush(c);
+}
+
+void http_conn_go_on(struct http_conn *c)
+{
+    process(c);
+    if (!c->is_processing)
+        set_reading(c);
 }
 
 /* New bytes: without a copy when nothing waits before them. */

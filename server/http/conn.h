@@ -11,6 +11,7 @@
 #include "base/net/output.h"
 #include "base/net/sources.h"
 #include "base/turn_queue.h"
+#include "server/http/conversion.h"
 #include "server/http/head.h"
 #include "server/http/request.h"
 #include "server/http/router.h"
@@ -33,6 +34,8 @@ enum {
     AHEAD_NS = 1000 * 1000,       /* of requests sent ahead, answered in one turn of the loop */
     HEAD_KEEP_BYTES = 1024,       /* memory kept for the next request's head */
     WRITE_BYTES_MAX = 128 * 1024, /* one write */
+    WRITE_TURN_BYTES = 1 << 20,   /* of one connection at once: a client that reads fast would keep us writing */
+    FORGET_STEP = 1 << 20,        /* what was written of a large answer goes back to the kernel in such steps */
     TLS_STEP_BYTES = 64 * 1024,   /* enciphered at a time */
     CONGESTED_BYTES =
         64 * 1024, /* queued on one connection; streams pause here, and reading of what they are sent */
@@ -97,6 +100,7 @@ struct http_server {
     struct buf text;           /* scratch: one message as JSON */
     struct arena arena;        /* scratch: one message */
     struct buf plain;          /* scratch: what one read has deciphered */
+    struct conversions conversions;
     struct deflater *deflater; /* scratch of all connections: no message depends on the one before */
     struct http_options options;
     char *texts[8];       /* copies of the options' strings */
@@ -126,6 +130,7 @@ void http_conn_flush(struct http_conn *c); /* writes what the socket takes, then
 /* Bytes that went out at once, 0 when something waits before them. */
 size_t http_conn_write_direct(struct http_conn *c, const struct iovec *pieces, size_t count);
 void http_conn_answered(struct http_conn *c);
+void http_conn_go_on(struct http_conn *c);        /* with what has come and was not taken */
 void http_conn_count_output(struct http_conn *c); /* something was queued and not flushed */
 /* So much of what was answered is unread that no more input is taken; http_conn_flush goes on with it. */
 bool http_conn_is_backlogged(struct http_conn *c);
