@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/log_limit.h"
 #include "base/text.h"
+#include "base/turn_queue.h"
 #include "server/auth/identity.h"
 #include "server/rpc/service.h"
 
@@ -640,13 +641,18 @@ bool rpc_server_turn(struct rpc_server *s)
 {
     lists_init(s);
     struct link now;
+    uint64_t share = turn_share();
     list_init(&now);
     list_move_all(&now, &s->awake);
     for (struct link *l; (l = list_take_first(&now));) {
         struct rpc_call *c = container_of(l, struct rpc_call, awake);
         if (is_judged(c))
             c->method->on_writable(c);
+        if (turn_share_is_spent(share))
+            break;
     }
+    list_move_all(&now, &s->awake); /* those that had no time are the first of the next turn */
+    list_move_all(&s->awake, &now);
     bool has_unjudged = judge_some(s);
     return has_unjudged || !list_is_empty(&s->awake);
 }

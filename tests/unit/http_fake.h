@@ -65,6 +65,7 @@ static struct {
     char token[600];
     bool has_leader_required;
     size_t flood; /* messages that a snapshot still sends */
+    size_t flood_bytes; /* of each; 0: 32 KiB */
 } rpc;
 
 static void reply(struct rpc_call *c, const ProtobufCMessage *m)
@@ -126,14 +127,14 @@ static void on_watch(struct rpc_call *c, const ProtobufCMessage *m)
 
 static void on_flood(struct rpc_call *c)
 {
-    static char blob[32 * 1024];
+    static char blob[200 * 1024];
     Etcdserverpb__SnapshotResponse response;
     etcdserverpb__snapshot_response__init(&response);
     rpc.writable++;
     while (rpc.flood && !c->transport->is_congested(c)) {
         rpc.flood--;
         response.remaining_bytes = rpc.flood;
-        response.blob = (ProtobufCBinaryData){sizeof blob, (uint8_t *)blob};
+        response.blob = (ProtobufCBinaryData){rpc.flood_bytes ? rpc.flood_bytes : 32 * 1024, (uint8_t *)blob};
         reply(c, &response.base);
     }
     if (rpc.flood == 0)
