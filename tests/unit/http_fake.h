@@ -65,7 +65,7 @@ static struct {
     char token[600];
     bool has_leader_required;
     size_t flood; /* messages that a snapshot still sends */
-    size_t flood_bytes; /* of each; 0: 32 KiB */
+    size_t flood_bytes; /* of every other one; 0: as the rest, 32 KiB */
 } rpc;
 
 static void reply(struct rpc_call *c, const ProtobufCMessage *m)
@@ -134,7 +134,8 @@ static void on_flood(struct rpc_call *c)
     while (rpc.flood && !c->transport->is_congested(c)) {
         rpc.flood--;
         response.remaining_bytes = rpc.flood;
-        response.blob = (ProtobufCBinaryData){rpc.flood_bytes ? rpc.flood_bytes : 32 * 1024, (uint8_t *)blob};
+        size_t size = rpc.flood_bytes && rpc.flood % 2 ? rpc.flood_bytes : 32 * 1024;
+        response.blob = (ProtobufCBinaryData){size, (uint8_t *)blob};
         reply(c, &response.base);
     }
     if (rpc.flood == 0)
