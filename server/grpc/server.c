@@ -8,6 +8,7 @@
 #include <assert.h>
 #include <unistd.h>
 
+#include "base/buf_release.h"
 #include "base/log.h"
 #include "base/turn.h"
 #include "server/grpc/private.h"
@@ -81,7 +82,7 @@ static void call_destroy(struct grpc_call *call)
     buf_done(&call->token);
     buf_done(&call->version);
     buf_done(&call->in);
-    buf_done(&call->out);
+    buf_release(&call->out);
     buf_done(&call->status_text);
     mem_free(call);
 }
@@ -89,7 +90,7 @@ static void call_destroy(struct grpc_call *call)
 static struct buf keep_buf(struct buf *b)
 {
     if (b->capacity > POOL_BUF_MAX)
-        buf_done(b);
+        buf_release(b);
     buf_clear(b);
     return *b;
 }

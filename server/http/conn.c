@@ -18,6 +18,7 @@
 #include <poll.h>
 #include <sys/socket.h>
 
+#include "base/buf_release.h"
 #include "base/log_limit.h"
 #include "base/text.h"
 
@@ -88,7 +89,7 @@ void http_conn_free(struct http_conn *c)
     buf_done(&c->head);
     buf_done(&c->target);
     buf_done(&c->in);
-    buf_done(&c->out);
+    buf_release(&c->out);
     buf_done(&c->wire);
     output_forget(&c->output);
     sources_leave(&c->source);
@@ -146,7 +147,7 @@ static void cut_off(struct output_account *a, enum output_reason why)
     log_warn_limited(&limit, http_now_ms(c->server), "closing a connection whose output is not read",
                      F_STR("remote-addr", c->peer), F_STR("reason", output_reason_text(why)),
                      F_UINT("bytes", a->bytes));
-    buf_done(&c->out);
+    buf_release(&c->out);
     buf_done(&c->wire);
     c->out_at = c->wire_at = 0;
     output_forget(a);

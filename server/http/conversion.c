@@ -5,6 +5,7 @@
 
 #include <assert.h>
 
+#include "base/buf_release.h"
 #include "proto/json.h"
 
 static void to_message(struct conversion *c)
@@ -38,8 +39,8 @@ static void on_run(struct worker_job *job)
 
 static void conversion_free(struct conversion *c)
 {
-    buf_done(&c->from);
-    buf_done(&c->json);
+    buf_release(&c->from);
+    buf_release(&c->json);
     arena_done(&c->arena);
     mem_free(c);
 }

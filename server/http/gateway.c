@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <strings.h>
 
+#include "base/buf_release.h"
 #include "base/json.h"
 #include "proto/json.h"
 #include "server/auth/identity.h"
@@ -64,12 +65,12 @@ static void call_free(struct gateway_call *g)
         conversion_cancel(g->encoding);
     while ((l = list_take_first(&g->outgoing))) {
         struct outgoing *o = container_of(l, struct outgoing, link);
-        buf_done(&o->bytes);
+        buf_release(&o->bytes);
         mem_free(o);
     }
     mem_free(g->status_text);
     buf_done(&g->text);
-    buf_done(&g->answer);
+    buf_release(&g->answer);
     arena_done(&g->call.arena);
     mem_free(g);
 }

@@ -8,6 +8,7 @@
 #include <assert.h>
 #include <stdio.h>
 
+#include "base/buf_release.h"
 #include "base/clock.h"
 #include "base/log_limit.h"
 #include "base/text.h"
@@ -94,7 +95,7 @@ static void release(struct rpc_call *c)
         c->is_waiting = false;
         kv_cancel(c->server->kv, &c->request);
     }
-    buf_done(&c->gathered);
+    buf_release(&c->gathered);
     buf_done(&c->early);
     if (c->cancel)
         c->cancel(c);
