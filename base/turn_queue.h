@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Shares of a turn of the event loop: how long input may be taken, and the queue of those that wait for the next
- * turn.
+ * Shares of a turn of the event loop: how long input may be taken, and the queue of those that wait for the
+ * next turn.
  *
  * A transport asks turn_must_wait before it takes what a connection has sent, and turn_is_spent between two
  * requests of a connection. A connection that has to wait enters the queue (turn_wait), reads no more, and is
@@ -36,8 +36,9 @@ void turn_leave(struct turn_waiter *w);
 void turn_queue_run(void);
 bool turn_queue_is_waiting(void);
 
-/* For work that was put off before, such as writing and delivering: it ends when the turn's budget does, after
- * TURN_SHARE_NS in any case. Begin with turn_share(), a moment of the turn to give to turn_share_is_spent. */
+/* For work that was put off before, such as writing and delivering: it ends when the turn's budget does,
+ * after TURN_SHARE_NS in any case. Begin with turn_share(), a moment of the turn to give to
+ * turn_share_is_spent. */
 uint64_t turn_share(void);
 bool turn_share_is_spent(uint64_t share);
 

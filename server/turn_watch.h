@@ -17,7 +17,8 @@ struct turn_watch {
 
 void turn_watch_start(struct turn_watch *w);
 void turn_watch_stop(struct turn_watch *w);
-/* Just after the loop has waited: work that nobody has named begins, and those that wait for a turn have it. */
+/* Just after the loop has waited: work that nobody has named begins, and those that wait for a turn have it.
+ */
 void turn_watch_wake(void);
 /* Just before the loop waits. */
 void turn_watch_end_turn(struct turn_watch *w);

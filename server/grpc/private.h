@@ -142,7 +142,7 @@ struct grpc_conn {
     struct source_conn source;
     struct turn_waiter wait; /* for a turn that has time for what came */
     struct buf rest;         /* deciphered input that waits for such a turn; nothing is read before it */
-    size_t write_left; /* of write_rest, when it was last looked at */
+    size_t write_left;       /* of write_rest, when it was last looked at */
     char peer[64];
 
     union {

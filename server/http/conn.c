@@ -189,8 +189,9 @@ size_t http_conn_write_direct(struct http_conn *c, const struct iovec *pieces, s
 
 static void set_reading(struct http_conn *c)
 {
-    bool is_paused = c->sealed.size || (c->in.size && (c->has_yielded || c->phase == CONN_REQUEST ||
-                                                       c->phase == CONN_ANSWERED));
+    bool is_paused =
+        c->sealed.size ||
+        (c->in.size && (c->has_yielded || c->phase == CONN_REQUEST || c->phase == CONN_ANSWERED));
     if (is_paused != c->is_paused)
         lws_rx_flow_control(c->wsi, !is_paused);
     c->is_paused = is_paused;

@@ -34,9 +34,10 @@ enum {
     AHEAD_NS = 1000 * 1000,       /* of requests sent ahead, answered in one turn of the loop */
     HEAD_KEEP_BYTES = 1024,       /* memory kept for the next request's head */
     WRITE_BYTES_MAX = 128 * 1024, /* one write */
-    WRITE_TURN_BYTES = 1 << 20,   /* of one connection at once: a client that reads fast would keep us writing */
-    FORGET_STEP = 1 << 20,        /* what was written of a large answer goes back to the kernel in such steps */
-    TLS_STEP_BYTES = 64 * 1024,   /* enciphered at a time */
+    WRITE_TURN_BYTES =
+        1 << 20,           /* of one connection at once: a client that reads fast would keep us writing */
+    FORGET_STEP = 1 << 20, /* what was written of a large answer goes back to the kernel in such steps */
+    TLS_STEP_BYTES = 64 * 1024, /* enciphered at a time */
     CONGESTED_BYTES =
         64 * 1024, /* queued on one connection; streams pause here, and reading of what they are sent */
     GATHERED_BYTES_MAX = 256 * 1024 * 1024, /* of bodies that are not whole, of all connections; then 503 */
@@ -96,10 +97,10 @@ struct http_conn {
 struct http_server {
     struct lws_context *context;
     struct lws_vhost *vhost;
-    struct tls_context *tls;   /* NULL = plain only */
-    struct buf text;           /* scratch: one message as JSON */
-    struct arena arena;        /* scratch: one message */
-    struct buf plain;          /* scratch: what one read has deciphered */
+    struct tls_context *tls; /* NULL = plain only */
+    struct buf text;         /* scratch: one message as JSON */
+    struct arena arena;      /* scratch: one message */
+    struct buf plain;        /* scratch: what one read has deciphered */
     struct conversions conversions;
     struct deflater *deflater; /* scratch of all connections: no message depends on the one before */
     struct http_options options;

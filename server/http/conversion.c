@@ -17,9 +17,8 @@ static void to_message(struct conversion *c)
 
 static void to_json(struct conversion *c)
 {
-    ProtobufCMessage *m =
-        protobuf_c_message_unpack(c->type, arena_allocator(&c->arena), c->from.size - c->from_at,
-                                  c->from.data + c->from_at);
+    ProtobufCMessage *m = protobuf_c_message_unpack(c->type, arena_allocator(&c->arena),
+                                                    c->from.size - c->from_at, c->from.data + c->from_at);
     assert(m); /* our own encoding */
     (void)buf_reserve(&c->json, c->room);
     c->json.size = c->room;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Conversions of large messages between JSON and protobuf's encoding, on worker threads: a body of 2 MiB takes
- * some tens of milliseconds, an answer of a long range seconds.
+ * Conversions of large messages between JSON and protobuf's encoding, on worker threads: a body of 2 MiB
+ * takes some tens of milliseconds, an answer of a long range seconds.
  *
  * A conversion owns its input and its result, so that its client may go meanwhile: conversion_cancel. One
  * that is canceled before the worker has it is freed at once. Conversions of one size run in the order in
@@ -17,8 +17,8 @@
 struct uv_loop_s;
 
 enum {
-    CONVERSION_INLINE_MAX = 64 * 1024,    /* smaller messages take less than handing them over */
-    CONVERSION_LARGE = 4 << 20,           /* larger ones have the other thread */
+    CONVERSION_INLINE_MAX = 64 * 1024, /* smaller messages take less than handing them over */
+    CONVERSION_LARGE = 4 << 20,        /* larger ones have the other thread */
     CONVERSION_LANES = 2,
 };
 
@@ -28,10 +28,10 @@ struct conversion {
     struct conversion_lane *lane;
     const ProtobufCMessageDescriptor *type;
     bool is_to_json;
-    struct buf from;  /* JSON, or protobuf's encoding */
-    size_t from_at;   /* it begins here */
-    size_t room;      /* bytes that stay free at the begin of `json` */
-    struct buf json;  /* the result in one direction */
+    struct buf from; /* JSON, or protobuf's encoding */
+    size_t from_at;  /* it begins here */
+    size_t room;     /* bytes that stay free at the begin of `json` */
+    struct buf json; /* the result in one direction */
     struct arena arena;
     ProtobufCMessage *message; /* the result in the other, in the arena; NULL: error says why */
     char error[256];

@@ -403,8 +403,8 @@ static bool receive(struct gateway_call *g, struct slice text, struct buf *owned
         if (!owned)
             buf_add_slice(owned = &copy, text);
         http_pause_body(g->q, true);
-        g->decoding = conversion_to_message(&g->q->server->conversions, g->call.method->request, owned,
-                                            on_decoded, g);
+        g->decoding =
+            conversion_to_message(&g->q->server->conversions, g->call.method->request, owned, on_decoded, g);
         return true;
     }
     if (json_to_message(g->call.method->request, text, &g->call.arena, error, sizeof error, &m))

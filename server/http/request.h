@@ -50,8 +50,8 @@ struct http_request {
     struct slice last_event_id; /* Last-Event-ID: where an event stream is to go on */
     size_t message_bytes_max;   /* begin may set it: of one WebSocket message; 0 = the limit of bodies */
     bool has_leader_required;
-    bool is_body_paused; /* http_pause_body */
-    size_t owed_bytes;   /* http_owe */
+    bool is_body_paused;  /* http_pause_body */
+    size_t owed_bytes;    /* http_owe */
     uint64_t deadline_ms; /* monotonic; 0 = none */
     const char *peer;
     struct arena arena; /* lives as long as the request */
@@ -92,7 +92,8 @@ void http_add_header(struct http_request *q, const char *name, const char *value
 /* The whole answer; type NULL = no Content-Type. On a WebSocket the text is sent as a frame, then it is
  * closed. */
 void http_respond(struct http_request *q, int status, const char *type, struct slice text);
-/* The same with a text that begins at `room`; takes it, without a copy where nothing else waits to be written. */
+/* The same with a text that begins at `room`; takes it, without a copy where nothing else waits to be
+ * written. */
 void http_respond_whole(struct http_request *q, int status, const char *type, struct buf *text, size_t room);
 /* As Go's http.Error, which many of etcd's answers are: text/plain, nosniff, a newline behind the text. */
 void http_respond_error(struct http_request *q, int status, const char *text);

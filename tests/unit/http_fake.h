@@ -64,7 +64,7 @@ static struct {
     unsigned started, messages, half_closed, canceled, finished, writable;
     char token[600];
     bool has_leader_required;
-    size_t flood; /* messages that a snapshot still sends */
+    size_t flood;       /* messages that a snapshot still sends */
     size_t flood_bytes; /* of every other one; 0: as the rest, 32 KiB */
 } rpc;
 

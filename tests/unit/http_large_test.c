@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Large messages of the JSON gateway, which workers convert, and connections that wait for a turn of the loop:
- * both keep the order, lose nothing, and end with their client. */
+ * Large messages of the JSON gateway, which workers convert, and connections that wait for a turn of the
+ * loop: both keep the order, lose nothing, and end with their client. */
 #include "tests/unit/http_fake.h"
 
 #include "base/turn_queue.h"
@@ -21,7 +21,8 @@ static struct buf large_put(size_t size)
 static void send_post(struct client *c, const char *path, struct slice body)
 {
     char head[200];
-    snprintf(head, sizeof head, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n\r\n", path, body.size);
+    snprintf(head, sizeof head, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n\r\n", path,
+             body.size);
     send_text(c, head);
     send_bytes(c, body.data, body.size);
 }
@@ -179,7 +180,8 @@ static void test_large_answers_of_a_stream(void **state)
     done(&c);
 }
 
-/* --- waiting for a turn ----------------------------------------------------------------------------------- */
+/* --- waiting for a turn -----------------------------------------------------------------------------------
+ */
 
 static uint64_t slow_ns;
 
@@ -281,14 +283,9 @@ int main(void)
     cmocka_set_test_filter(getenv("ONLY"));
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start_server, stop_server)
     const struct CMUnitTest tests[] = {
-        TEST(test_unary),
-        TEST(test_many_at_once),
-        TEST(test_clients_that_go),
-        TEST(test_stop_meanwhile),
-        TEST(test_stream_in_order),
-        TEST(test_large_answers_of_a_stream),
-        TEST(test_turns_go_round),
-        TEST(test_waiting_clients_go),
+        TEST(test_unary),          TEST(test_many_at_once),       TEST(test_clients_that_go),
+        TEST(test_stop_meanwhile), TEST(test_stream_in_order),    TEST(test_large_answers_of_a_stream),
+        TEST(test_turns_go_round), TEST(test_waiting_clients_go),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
