@@ -27,6 +27,13 @@ void turn_watch_stop(struct turn_watch *w)
     turn_start(NULL);
 }
 
+void turn_watch_wake(void)
+{
+    turn_enter(TURN_OTHER);
+    turn_queue_run();
+    turn_enter(TURN_OTHER);
+}
+
 bool turn_watch_judge(struct turn_watch *w, const struct turn_result *turn, uint64_t now_ns,
                       uint64_t *ret_left_out)
 {

@@ -8,7 +8,7 @@
 
 #include <stdint.h>
 
-#include "base/turn.h"
+#include "base/turn_queue.h"
 
 struct turn_watch {
     uint64_t logged_ns; /* when the last line was written; 0 = never */
@@ -17,6 +17,9 @@ struct turn_watch {
 
 void turn_watch_start(struct turn_watch *w);
 void turn_watch_stop(struct turn_watch *w);
+/* Just after the loop has waited: work that nobody has named begins, and those that wait for a turn have it.
+ */
+void turn_watch_wake(void);
 /* Just before the loop waits. */
 void turn_watch_end_turn(struct turn_watch *w);
 

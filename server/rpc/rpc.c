@@ -8,9 +8,11 @@
 #include <assert.h>
 #include <stdio.h>
 
+#include "base/buf_release.h"
 #include "base/clock.h"
 #include "base/log_limit.h"
 #include "base/text.h"
+#include "base/turn_queue.h"
 #include "server/auth/identity.h"
 #include "server/rpc/service.h"
 
@@ -93,7 +95,7 @@ static void release(struct rpc_call *c)
         c->is_waiting = false;
         kv_cancel(c->server->kv, &c->request);
     }
-    buf_done(&c->gathered);
+    buf_release(&c->gathered);
     buf_done(&c->early);
     if (c->cancel)
         c->cancel(c);
@@ -640,13 +642,18 @@ bool rpc_server_turn(struct rpc_server *s)
 {
     lists_init(s);
     struct link now;
+    uint64_t share = turn_share();
     list_init(&now);
     list_move_all(&now, &s->awake);
     for (struct link *l; (l = list_take_first(&now));) {
         struct rpc_call *c = container_of(l, struct rpc_call, awake);
         if (is_judged(c))
             c->method->on_writable(c);
+        if (turn_share_is_spent(share))
+            break;
     }
+    list_move_all(&now, &s->awake); /* those that had no time are the first of the next turn */
+    list_move_all(&s->awake, &now);
     bool has_unjudged = judge_some(s);
     return has_unjudged || !list_is_empty(&s->awake);
 }
