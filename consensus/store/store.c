@@ -514,7 +514,8 @@ void store_turn(struct store *s)
     if (open->is_dirty) {
         if (open->opened_ns == 0)
             open->opened_ns = now_ns;
-        bool is_late = now_ns - open->opened_ns >= interval_ns;
+        /* Entries wait for a full store: the interval would only keep them waiting. */
+        bool is_late = now_ns - open->opened_ns >= interval_ns || store_is_full(s);
         if (batch_is_full(s) || (is_late && list_is_empty(&s->pending.batches)))
             store_commit(s);
         else
