@@ -66,6 +66,7 @@ struct machine {
     uint64_t starts;
     unsigned level; /* the feature level of its build; 0 = what this one has */
     bool is_older;  /* it was started with an older build than before: it may be refused, or stop */
+    bool is_next_older; /* that is what starts next */
 };
 
 /* The process that runs now: hooks that are called from inside production code belong to it. */
