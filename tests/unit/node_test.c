@@ -236,8 +236,8 @@ static void a_reserve_is_kept_for_the_cluster(void **state)
 }
 
 /* An append of the other voter, as leader of a term: so many entries behind `prev`. */
-static void receive_append(struct world *w, uint64_t term, struct raft_position prev, size_t count, size_t size,
-                           uint64_t commit)
+static void receive_append(struct world *w, uint64_t term, struct raft_position prev, size_t count,
+                           size_t size, uint64_t commit)
 {
     struct raft_entry entries[4] = {{0}};
     struct buf bytes = {0};

@@ -58,7 +58,7 @@ static void put(size_t size)
 {
     static uint8_t value[PENDING_MAX];
     Etcdserverpb__PutRequest m = ETCDSERVERPB__PUT_REQUEST__INIT;
-    m.key = (ProtobufCBinaryData){1, (uint8_t *)(uintptr_t)"k"};
+    m.key = (ProtobufCBinaryData){1, (uint8_t *)(uintptr_t) "k"};
     m.value = (ProtobufCBinaryData){size, value};
     store_begin(rig.store, ++rig.index, 1);
     assert_int_equal(store_put(rig.store, &m, &rig.arena, NULL), OK);
@@ -77,7 +77,8 @@ static void a_commit_waits_for_its_interval(void **state)
     assert_int_equal(store_durable_index(rig.store), 1);
 }
 
-/* Nothing more is applied until it has committed: waiting for the interval would make one batch each out of it. */
+/* Nothing more is applied until it has committed: waiting for the interval would make one batch each out of
+ * it. */
 static void a_full_store_commits_at_once(void **state)
 {
     (void)state;

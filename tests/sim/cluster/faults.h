@@ -7,7 +7,8 @@
 
 struct faults *faults_new(struct world *w);
 void faults_start_later(struct faults *f, struct machine *m); /* its process has ended by itself */
-/* A member is at this feature level now: when the cluster's rises, another may be replaced by an older build. */
+/* A member is at this feature level now: when the cluster's rises, another may be replaced by an older build.
+ */
 void faults_see_level(struct faults *f, const struct machine *m, unsigned level);
 void faults_free(struct faults *f);
 void faults_start(struct faults *f);
