@@ -309,12 +309,10 @@ static void run(struct kv *kv, struct kv_request *r)
     case KV_HASH_KV:
         kv_start_long(kv, r);
         return;
-    case KV_DEFRAGMENT: {
-        /* Freed pages are reused at once, so there is nothing to do; etcd answers without a header. */
-        Etcdserverpb__DefragmentResponse response = ETCDSERVERPB__DEFRAGMENT_RESPONSE__INIT;
-        kv_finish(kv, r, OK, &response.base);
+    case KV_DEFRAGMENT:
+        list_remove(&r->link);
+        kv_defrag_add(kv, r);
         return;
-    }
     case KV_BARRIER:
         kv_finish(kv, r, OK, NULL);
         return;
