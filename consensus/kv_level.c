@@ -85,6 +85,8 @@ int kv_level_load(struct kv *kv)
 
 bool kv_level_is_void(const struct kv *kv, const struct entry *e)
 {
+    if (PLANTED(UNKNOWN_ENTRY_SKIPPED) && feature_level_of(e->op) > kv->feature_max)
+        return true;
     return e->level > kv->feature.level;
 }
 

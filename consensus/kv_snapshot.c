@@ -150,6 +150,10 @@ static void on_installed(void *arg, int err, const char *error, struct store *st
         load_members(kv);
     load_rest(kv);
     int level_err = PLANTED(SNAPSHOT_WITHOUT_LEVEL) ? OK : kv_level_load(kv);
+    if (level_err == ERR_LEVEL && PLANTED(SNAPSHOT_LEVEL_UNCHECKED))
+        level_err = OK;
+    if (PLANTED(SNAPSHOT_LEVEL_TAKEN_FOR_OWN))
+        kv->feature.level = kv->feature_max;
     kv_listen_to_store(kv);
     watch_store_replaced(kv->hub, store);
     kv_restart_long(kv);

@@ -127,10 +127,13 @@ static bool is_from(const struct raft_message *m, uint64_t from)
 }
 
 /* This member's disk or store is slower than what its leader sends, and holds what it cannot forget: the
- * append is dropped as if the network had lost it, so that the leader asks again later, and slower. */
+ * append is dropped as if the network had lost it, so that the leader asks again later, and slower. Without
+ * committed entries to be applied it is not slow: then it holds what is not committed, which the leader's own
+ * limits bound, and only more of the log can let that commit. */
 static bool is_beyond_memory(const struct node *n, const struct raft_message *m)
 {
     return m->type == RAFT_MSG_APP && m->entry_count &&
+           raft_committed_index(n->raft) > raft_applied_index(n->raft) &&
            raft_held_bytes(n->raft) > n->options.log_bytes_max + n->options.pending_bytes_max;
 }
 

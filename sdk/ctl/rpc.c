@@ -54,6 +54,9 @@ static const char *advice(const struct ctl_rpc *rpc)
         {"future revision", ". No change has that revision yet."},
         {"space exceeded", ". Delete keys, \"cairnctl compaction\", then \"cairnctl alarm disarm\"."},
         {"lease not found", ". It has ended, or never was."},
+        {"invalid downgrade target version",
+         ". It is the version one below that of \"cairnctl endpoint status\"."},
+        {"downgrade job in progress", ". \"cairnctl downgrade cancel\" ends it."},
         {"user name is empty", ". --user says who asks."},
         {"permission denied", ". --user asks as somebody else."},
     };

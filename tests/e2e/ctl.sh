@@ -125,6 +125,19 @@ expect "cluster status: one member" "$(printf 'default\tleader\tyes')" "$("$CTL"
 ctl doctor
 expect "doctor: nothing is wrong" 0 $?
 check "and says so" has out 'All 1 members answer, agree on who leads, and have no alarm'
+
+# --- downgrade ---
+complains "a downgrade to what is no version" 1 'wrong downgrade target version format' downgrade validate abc
+complains "to two versions below" 1 'invalid downgrade target version .*It is the version one below' downgrade enable 3.5
+complains "to nothing" 128 "TARGET_VERSION not provided" downgrade validate
+prints "a downgrade may begin" 0 "Downgrade validate success, cluster version 3.7" downgrade validate 3.6
+prints "cancel, with nothing to end, is etcd's success" 0 "Downgrade cancel success, cluster version 3.7" downgrade cancel
+prints "it begins" 0 "Downgrade enable success, cluster version 3.7" downgrade enable 3.6
+at_version() { [ "$("$CTL" endpoint status -o json | jq -r '.[0].Status.storageVersion')" = "$1" ]; }
+check "the status shows it" within $LIMIT_S at_version 3.6.0
+complains "it cannot begin twice" 1 'cluster has a downgrade job in progress .*cancel' downgrade enable 3.5
+expect "as JSON" 3.6 "$("$CTL" downgrade cancel -o json | jq -r .version)"
+check "the version rises again" within $LIMIT_S at_version 3.7.0
 export ETCDCTL_ENDPOINTS=127.0.0.1:$port
 complains "etcdctl refuses a flag that is a variable too" 1 'ETCDCTL_ENDPOINTS. is shadowed by' etcdctl --endpoints 127.0.0.1:1 get a
 unset ETCDCTL_ENDPOINTS

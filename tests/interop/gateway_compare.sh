@@ -74,6 +74,8 @@ same version URL/version
 same "version by PUT" -X PUT URL/version
 same health URL/health
 same "health of this member" "URL/health?serializable=true"
+same "health, unknown parameter" "URL/health?nope=1"
+same "version, unknown parameter" "URL/version?nope=1"
 same "health, excluded alarm" "URL/health?exclude=NOSPACE"
 same "health by POST" -X POST URL/health
 same "health by HEAD" -I URL/health
@@ -107,6 +109,7 @@ post "range" /v3/kv/range '{"key":"Zm9v"}'
 post "range, prefix" /v3/kv/range '{"key":"AA==","range_end":"AA==","keys_only":true}'
 post "range, numbers as they come" /v3/kv/range '{"key":"Zm9v","limit":1e0,"revision":"2"}'
 post "range, enum by number and name" /v3/kv/range '{"key":"AA==","range_end":"AA==","sort_order":2,"sort_target":"MOD"}'
+post "range, a query parameter" '/v3/kv/range?key=Yg%3D%3D&nope=1' '{"key":"Zm9v"}'
 post "range, unknown enum name" /v3/kv/range '{"key":"Zm9v","sort_order":"SIDEWAYS"}'
 post "range, future revision" /v3/kv/range '{"key":"Zm9v","revision":1000000}'
 post "range, count only" /v3/kv/range '{"key":"AA==","range_end":"AA==","count_only":true}'
@@ -154,6 +157,8 @@ post "downgrade, one minor version: possible" /v3/maintenance/downgrade '{"actio
 post "downgrade, with a patch version" /v3/maintenance/downgrade '{"action":"VALIDATE","version":"3.6.11"}'
 post "downgrade, two minor versions" /v3/maintenance/downgrade '{"action":"ENABLE","version":"3.5"}'
 post "downgrade, nothing to cancel" /v3/maintenance/downgrade '{"action":"CANCEL"}'
+post "downgrade, with a v" /v3/maintenance/downgrade '{"action":"VALIDATE","version":"v3.6.0"}'
+post "downgrade, to its own version" /v3/maintenance/downgrade '{"action":"ENABLE","version":"3.7"}'
 post "downgrade, no such action" /v3/maintenance/downgrade '{"action":7}'
 
 post "lease for locks" /v3/lease/grant '{"ID":"51","TTL":"1000"}'

@@ -124,6 +124,10 @@ part_members() {
     go_tools || return $SKIPPED
     timeout 900 "$here/members.sh"
 }
+part_downgrade() {
+    go_tools || return $SKIPPED
+    timeout 600 "$here/downgrade.sh"
+}
 npm_tests() { # ENDPOINTS
     cp "$here/npm/etcd3.test.mjs" "$peers/npm/"
     (cd "$peers/npm" && HOST=$1 timeout 400 node --test etcd3.test.mjs)
@@ -458,7 +462,7 @@ run_part() {
     esac
 }
 
-all="differential goclient cluster etcdctl37 etcdctl34 cairnctl members npm npm_cluster npm_stream browser python python_cluster java gateway waldump dns formats openapi prometheus registrars"
+all="differential goclient cluster etcdctl37 etcdctl34 cairnctl members downgrade npm npm_cluster npm_stream browser python python_cluster java gateway waldump dns formats openapi prometheus registrars"
 [ -z "${LONG:-}" ] || all+=" npm_own python_own"
 for name in "${@:-}"; do
     for name in ${name:-$all}; do run_part "$name"; done

@@ -11,11 +11,13 @@
 #include <cmocka.h>
 
 #include "base/log.h"
-#include "consensus/node/node.h"
+#include "consensus/node/node_impl.h"
+#include "consensus/peer/codec.h"
+#include "consensus/raft/log.h"
 #include "consensus/wal/wal.h"
 #include "tests/sim/sim_io.h"
 
-enum { MEMBER = 7, ENTRIES_MAX = 4096 };
+enum { MEMBER = 7, OTHER = 8, ENTRIES_MAX = 4096 };
 
 struct world {
     struct sim_disk *disk;
@@ -28,6 +30,7 @@ struct world {
     uint64_t read_id, read_index;
     int failed;
     bool is_closed;
+    bool has_other;  /* a second voter */
     bool is_bounded; /* may_apply says no when none is left */
     int applies_left;
 };
@@ -77,11 +80,12 @@ static void on_closed(void *arg)
     ((struct world *)arg)->is_closed = true;
 }
 
-static struct raft_conf_state conf_state(void)
+static struct raft_conf_state conf_state(const struct world *w)
 {
     struct raft_conf_state s = {0};
-    s.voters.count = 1;
+    s.voters.count = w->has_other ? 2 : 1;
     s.voters.id[0] = MEMBER;
+    s.voters.id[1] = w->has_other ? OTHER : 0;
     return s;
 }
 
@@ -90,7 +94,7 @@ static int start(struct world *w, uint64_t seed, uint64_t applied_index, char *e
 {
     struct sim_io_options io = {.disk = w->disk, .clock = &w->clock, .seed = seed, .job_max_ns = 200000};
     w->io = sim_io_new(&io);
-    struct raft_conf_state conf = conf_state();
+    struct raft_conf_state conf = conf_state(w);
     struct node_options o = {
         .io = w->io,
         .wal_dir = "/wal",
@@ -227,6 +231,60 @@ static void a_reserve_is_kept_for_the_cluster(void **state)
     assert_int_equal(node_pending_bytes(w->node), 0);
     assert_int_equal(node_propose(w->node, blob_new(2 << 20)), OK); /* larger than the limit: alone */
     assert_int_equal(node_propose(w->node, blob_new(8)), ERR_TOO_MANY_REQUESTS);
+    close_world(w);
+    world_done(w);
+}
+
+/* An append of the other voter, as leader of a term: so many entries behind `prev`. */
+static void receive_append(struct world *w, uint64_t term, struct raft_position prev, size_t count,
+                           size_t size, uint64_t commit)
+{
+    struct raft_entry entries[4] = {{0}};
+    struct buf bytes = {0};
+    assert_true(count <= sizeof entries / sizeof *entries);
+    for (size_t i = 0; i < count; i++)
+        entries[i] = (struct raft_entry){.index = prev.index + 1 + i, .term = term, .data = blob_new(size)};
+    struct raft_message m = {.type = RAFT_MSG_APP,
+                             .to = MEMBER,
+                             .from = OTHER,
+                             .term = term,
+                             .index = prev.index,
+                             .log_term = prev.term,
+                             .entries = entries,
+                             .entry_count = count,
+                             .commit = commit};
+    codec_add_raft(&bytes, &m);
+    node_receive(w->node, OTHER, slice_of(bytes.data + 1, bytes.size - 1)); /* without the kind */
+    for (size_t i = 0; i < count; i++)
+        blob_unref(entries[i].data);
+    buf_done(&bytes);
+    run(w, 20);
+}
+
+/* Beyond its limit a follower drops appends while it has something to apply. What is not committed it may
+ * never forget by itself: a new leader commits that with entries of its own, and must be let. */
+static void a_follower_takes_what_lets_it_commit(void **state)
+{
+    (void)state;
+    struct world *w = world_new();
+    w->has_other = true;
+    open_world(w, 1, 1);
+    receive_append(w, 2, (struct raft_position){1, 1}, 2, 700000, 1);
+    assert_int_equal(raft_last_index(w->node->raft), 3);
+    assert_int_equal(w->applied, 1);
+    receive_append(w, 3, (struct raft_position){3, 2}, 1, 8, 1);
+    assert_int_equal(raft_last_index(w->node->raft), 4);
+    w->is_bounded = true; /* from here on its store is slow */
+    receive_append(w, 3, (struct raft_position){4, 3}, 1, 8, 4);
+    assert_int_equal(raft_last_index(w->node->raft), 5);
+    assert_int_equal(w->applied, 1);
+    receive_append(w, 3, (struct raft_position){5, 3}, 1, 8, 4);
+    assert_int_equal(raft_last_index(w->node->raft), 5);
+    w->is_bounded = false;
+    run(w, 20);
+    assert_int_equal(w->applied, 4);
+    receive_append(w, 3, (struct raft_position){5, 3}, 1, 8, 5);
+    assert_int_equal(raft_last_index(w->node->raft), 6);
     close_world(w);
     world_done(w);
 }
@@ -413,6 +471,7 @@ int main(void)
         cmocka_unit_test(too_much_uncommitted_is_refused),
         cmocka_unit_test(a_reserve_is_kept_for_the_cluster),
         cmocka_unit_test(a_full_store_is_waited_for),
+        cmocka_unit_test(a_follower_takes_what_lets_it_commit),
         cmocka_unit_test(what_was_applied_survives_power_cuts),
         cmocka_unit_test(a_failed_sync_is_final),
         cmocka_unit_test(an_overwritten_tail_is_replayed_right),

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# old.sh: builds the oldest supported version, once, and prints the path of its cairnd.
+# old.sh: builds the oldest supported version, once, and prints the path of its cairnd; says on stderr which one it is when
+# that is not the one of tests/upgrade/oldest.
 #
-#   OLD=/path/to/cairnd   that program; OLD=REF: that tag or commit. Else the one that tests/upgrade/oldest names; when git does
-#                         not have it, the parent of the commit that brought the file oldest.
+#   OLD=/path/to/cairnd   that program; OLD=REF: that tag or commit. Else the commit that tests/upgrade/oldest names; when git
+#                         does not have it (squashed, or a shallow clone), the oldest commit of the first-parent history, from
+#                         the parent of the one that brought the file oldest on, that speaks the peer protocol of this tree.
 #
-# Exit 77, with one line on stderr, when there is nothing to build it from: no git, or a history that ends before it or has
-# nothing between a build that this one cannot run beside and this one.
+# Exit 77, with one line on stderr, when there is nothing to build it from: no git, or no such commit.
 cd "$(dirname "$0")/../.." || exit 1
 . tests/shell/environment.sh
 oldest=tests/upgrade/oldest
@@ -15,23 +16,37 @@ skip() {
     echo "skip: $*" >&2
     exit 77
 }
+# On the first-parent history: a branch that was merged or squashed counts as one commit. HEAD itself is older than a tree with
+# changes that are not committed. A history that begins with this file (a shallow clone) is taken as it is.
+commits_that_talk() { # newest first
+    local ours commit came first
+    ours=$(peer_protocol <$wire)
+    came=$(git log --first-parent --diff-filter=A --format=%H -- $oldest | tail -1)
+    first=$(git rev-parse -q --verify "$came^1^{commit}")
+    git diff-index --quiet HEAD -- || git rev-parse HEAD
+    git rev-list --first-parent HEAD | tail -n +2 | while read -r commit; do
+        [ "$(git show "$commit:$wire" 2>/dev/null | peer_protocol)" = "$ours" ] || break
+        echo "$commit"
+        [ "$commit" != "$first" ] || break
+    done
+}
 if [ -n "${OLD:-}" ] && [ -x "$OLD" ] && [ ! -d "$OLD" ]; then
     realpath "$OLD"
     exit
 fi
-git rev-parse --git-dir >/dev/null 2>&1 || skip "this is no git checkout, and OLD=/path/to/cairnd is not given"
+top=$(git rev-parse --show-toplevel 2>/dev/null)
+[ -n "$top" ] && [ "$(realpath "$top")" = "$PWD" ] || skip "this is no git checkout, and OLD=/path/to/cairnd is not given"
 named=${OLD:-$(grep -v '^#' $oldest | head -1)}
 commit=$(git rev-parse -q --verify "$named^{commit}")
-if [ -z "$commit" ] && [ -z "${OLD:-}" ]; then
-    # On the first-parent history: a branch that was merged or squashed counts as one commit.
-    came=$(git log --first-parent --diff-filter=A --format=%H -- $oldest | tail -1)
-    [ -n "$came" ] && commit=$(git rev-parse -q --verify "$came^1^{commit}")
-    # Then it may be older than the oldest that is supported: one with another peer protocol never ran in a cluster with this one.
-    if [ -n "$commit" ] && [ "$(peer_protocol <<<"$(git show "$commit:$wire" 2>/dev/null)")" != "$(peer_protocol <$wire)" ]; then
-        skip "history has no commit $named, and ${commit:0:12} before $oldest came speaks another peer protocol"
-    fi
+if [ -z "$commit" ] && [ -n "${OLD:-}" ]; then
+    echo "git has no commit $OLD, and there is no program of that name" >&2
+    exit 1
 fi
-[ -n "$commit" ] || skip "history has no commit $named, nor one before $oldest came (a shallow clone? git fetch --unshallow)"
+if [ -z "$commit" ]; then
+    commit=$(commits_that_talk | tail -1)
+    [ -n "$commit" ] || skip "git has no commit $named, and no earlier one that speaks this tree's peer protocol (a shallow clone? git fetch --unshallow)"
+    echo "git has no commit $named; the old build is $(git log -1 --format='%h of %cs (%s)' "$commit")" >&2
+fi
 at=build/upgrade/old-${commit:0:12}
 if [ ! -x "$at/bin/cairnd" ]; then
     rm -rf "$at" && mkdir -p "$at"

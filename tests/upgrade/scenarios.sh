@@ -1,14 +1,17 @@
 # Two versions in one cluster, under recorded load: read by tests/chaos/run.sh in place of its own scenarios. OLD is the oldest
 # supported build (old.sh), SERVER this one. Rolling is what an operator does: one member at a time, each serves before the next.
-SHORT="oldest_formats upgrade_and_back downgrade_and_up unknown_entry"
-ALL="oldest_formats old_alone upgrade roll_back upgrade_and_back downgrade_and_up refused_without_downgrade unknown_entry newer_with_this"
+SHORT="oldest_formats upgrade_and_back snapshots_both_ways downgrade_and_up unknown_entry"
+ALL="oldest_formats old_alone upgrade roll_back upgrade_and_back snapshots_both_ways snapshots_after_downgrade downgrade_and_up refused_without_downgrade unknown_entry newer_with_this"
 LONG="storm_of_versions"
 
+need_old() { [ -n "${OLD:-}" ] || skip "there is no older build here"; }
 all_as() { local i; for i in $(all); do server_of[$i]=$1; done; }
-begin() { # PROGRAM FOR 0 1 2
+begin() { # PROGRAM FLAGS...: of all members
+    local program=$1
+    shift
     members=3
-    all_as "$1"
-    cluster 3
+    all_as "$program"
+    cluster 3 "$@"
     record --compact 1000 400
 }
 roll() { # MEMBER PROGRAM
@@ -76,10 +79,15 @@ everything() { # as the API tells it, in a form that two builds share
     done
     gateway kv/range '{"key":"AA==","range_end":"AA=="}' | jq -S '[.kvs[] | {key, value, version, create_revision, lease}]'
     gateway auth/role/list '{}' | jq -S .roles
+    gateway auth/user/list '{}' | jq -S .users
+    gateway auth/user/get '{"name":"joe"}' | jq -S .roles
+    gateway auth/role/get '{"role":"reader"}' | jq -S .perm
+    gateway cluster/member/list '{}' | jq -S .members
     gateway lease/leases '{}' | jq -S '.leases | sort_by(.ID)'
 }
 oldest_formats() {
-    local i
+    local i session
+    need_old
     members=1
     head -c 32 /dev/urandom | base64 -w0 >"$out/token"
     chmod 600 "$out/token"
@@ -92,10 +100,18 @@ oldest_formats() {
     api PUT configs/gray.yaml/gray/canary -d '{"priority":1,"match":{"zone":["b"]},"content":"b: 2"}' >/dev/null || fail "the old build takes no gray rule"
     api PUT configs/app.yaml/draft --data-binary 'a: 3' >/dev/null || fail "the old build takes no draft"
     gateway auth/role/add '{"name":"reader"}' >/dev/null || fail "the old build takes no role"
+    gateway auth/role/grant '{"name":"reader","perm":{"permType":"READ","key":"aw==","range_end":"bA=="}}' >/dev/null || fail "the old build grants nothing"
+    gateway auth/user/add '{"name":"joe","password":"pw"}' >/dev/null || fail "the old build takes no user"
+    gateway auth/user/grant '{"user":"joe","role":"reader"}' >/dev/null || fail "the old build gives no role"
+    session=$(api POST sessions -d '{"ttl":3600}' | jq -r .session)
+    [ "${session:-null}" != null ] || fail "the old build opens no session"
+    api PUT "services/web/instances/w2?session=$session" -d '{"host":"10.0.0.2","port":80}' >/dev/null || fail "the old build takes no instance of a session"
     gateway lease/grant '{"TTL":3600,"ID":77}' >/dev/null || fail "the old build grants no lease"
     for i in $(seq 300); do gateway kv/put "{\"key\":\"$(printf 'k%03d' $((i % 50)) | base64)\",\"value\":\"$(printf '%d' "$i" | base64)\",\"lease\":77}" >/dev/null || fail "put"; done
     everything >"$out/before" || fail "the old build does not tell what it holds"
     "$(dirname "$SERVER")/cairnctl" --endpoints="${ep[0]}" config export "$out/old.tar.gz" >>"$out/steps" 2>&1 || fail "no export of the old build"
+    "$(dirname "$SERVER")/cairnctl" --endpoints="${ep[0]}" snapshot save "$out/old.db" >>"$out/steps" 2>&1 || fail "no snapshot file of the old build"
+    "$(dirname "$SERVER")/cairnctl" snapshot status "$out/old.db" >"$out/old.status" 2>&1 || fail "its snapshot file is not read: $(tail -1 "$out/old.status")"
     kill_member 0 # nothing is tidied up
     server_of[0]=$SERVER
     start 0
@@ -103,6 +119,7 @@ oldest_formats() {
     everything >"$out/after" || fail "this build does not tell what the old one held"
     diff "$out/before" "$out/after" >"$out/difference" || fail "this build tells something else: $(head -3 "$out/difference")"
     level_is 2
+    api PUT "sessions/$session/heartbeat" >/dev/null || fail "the old build's session does not go on"
     api DELETE configs/app.yaml >/dev/null || fail "delete"
     "$(dirname "$SERVER")/cairnctl" --endpoints="${ep[0]}" config import "$out/old.tar.gz" >>"$out/steps" 2>&1 || fail "the old archive is not taken: $(tail -1 "$out/steps")"
     [ "$(api GET configs/app.yaml)" = 'a: 2' ] || fail "the old archive brings another content"
@@ -112,6 +129,7 @@ oldest_formats() {
 
 # The old build by itself, so that what it cannot do is not blamed on mixing.
 old_alone() {
+    need_old
     begin "$OLD"
     fault
     for i in $(all); do roll "$i" "$OLD"; done
@@ -119,6 +137,7 @@ old_alone() {
 }
 # Old to new, one by one: the level stays until the last one is new, then it rises by itself.
 upgrade() {
+    need_old
     begin "$OLD"
     fault
     roll 0 "$SERVER"
@@ -133,6 +152,7 @@ upgrade() {
 }
 # Half-way up and down again, before the level was raised: nothing has to be enabled.
 roll_back() {
+    need_old
     begin "$OLD"
     fault
     roll 0 "$SERVER"
@@ -143,8 +163,73 @@ roll_back() {
     roll 0 "$OLD"
     end_well
 }
+# Away until the log is compacted beyond it, it comes back as another version and gets a snapshot of the leader's version.
+SHORT_LOG="--snapshot-catchup-entries 100 --snapshot-count 100"
+lead_to() { # MEMBER
+    local end=$((SECONDS + PATIENCE))
+    until [ "$(leader)" = "$1" ]; do
+        [ $SECONDS -le $end ] || fail "member $1 does not lead"
+        ctl --endpoints="${ep[$(leader)]}" move-leader "$(member_id "${name_of[$1]}")" >>"$out/steps" 2>&1
+        sleep 0.2
+    done
+    say "member $1 leads"
+}
+snapshots_of() { grep -c '"installed a snapshot"' "$out/log$1"; }
+by_snapshot() { # MEMBER PROGRAM LEADER
+    local had writes end=$((SECONDS + PATIENCE))
+    had=$(snapshots_of "$1")
+    stop_member "$1"
+    lead_to "$3"
+    writes=$(writes 2)
+    wait_writes 2 $((writes + 3000)) || fail "two of three do not go on"
+    server_of[$1]=$2
+    say "member $1 is $(basename "$(dirname "$(dirname "$2")")") now"
+    start "$1"
+    ready || fail "member $1 does not come back as $2: $(tail -1 "$out/log$1" | cut -c1-300)"
+    until [ "$(snapshots_of "$1")" -gt "$had" ]; do
+        [ $SECONDS -le $end ] || fail "member $1 has got no snapshot"
+        sleep 0.1
+    done
+}
+snapshots_both_ways() {
+    need_old
+    # shellcheck disable=SC2086
+    begin "$OLD" $SHORT_LOG
+    fault
+    by_snapshot 2 "$SERVER" 0 # this build gets one of the old
+    by_snapshot 1 "$SERVER" 0
+    still_level 1 1 2
+    by_snapshot 0 "$OLD" 2 # the old build gets one of this
+    by_snapshot 1 "$OLD" 2
+    still_level 1 2
+    roll 0 "$SERVER"
+    roll 1 "$SERVER"
+    level_is 2
+    by_snapshot 0 "$SERVER" 2 # with the level in it
+    level_is 2
+    end_well
+}
+# The old build takes in what a cluster of this one holds after its level was lowered.
+snapshots_after_downgrade() {
+    need_old
+    # shellcheck disable=SC2086
+    begin "$SERVER" $SHORT_LOG
+    level_is 2
+    fault
+    enable_downgrade
+    by_snapshot 2 "$OLD" 0
+    by_snapshot 1 "$OLD" 0
+    still_level 1 0
+    by_snapshot 1 "$SERVER" 2
+    roll 2 "$SERVER"
+    said=$(maintenance '{"action":"CANCEL"}')
+    grep -q '"version"' <<<"$said" || fail "downgrade cancel: $said"
+    level_is 2
+    end_well
+}
 # Both of the above in one history: CI's form.
 upgrade_and_back() {
+    need_old
     begin "$OLD"
     fault
     roll 0 "$SERVER"
@@ -160,6 +245,7 @@ upgrade_and_back() {
 # Down by an enabled downgrade, with old members until the last, and up again by its cancellation.
 downgrade_and_up() {
     local said
+    need_old
     begin "$SERVER"
     level_is 2
     fault
@@ -176,6 +262,7 @@ downgrade_and_up() {
 }
 # Without a downgrade an old member is kept out: it says that it was refused, it disturbs nobody, and comes back as this build.
 refused_without_downgrade() {
+    need_old
     begin "$SERVER"
     level_is 2
     fault
@@ -240,6 +327,7 @@ newer_with_this() {
 # Up and down some times while members die.
 storm_of_versions() {
     local round
+    need_old
     begin "$OLD"
     fault
     for round in 1 2 3; do

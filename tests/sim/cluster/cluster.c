@@ -107,11 +107,15 @@ static void choose_version(struct machine *m)
     if (!m->world->plan.versions)
         return;
     unsigned before = m->level;
-    if (m->is_added || m->was_wiped || (before && world_chance(&m->random, 300000)))
+    if (m->is_next_older)
+        m->level = FEATURE_LEVEL_LAST;
+    else if (m->world->plan.returns || m->is_added || m->was_wiped ||
+             (before && world_chance(&m->random, 300000)))
         m->level = FEATURE_LEVEL_TRIAL;
     else if (!before || world_chance(&m->random, 100000))
         m->level = before || world_chance(&m->random, 300000) ? FEATURE_LEVEL_LAST : FEATURE_LEVEL_TRIAL;
     m->is_older = (m->is_older && m->level < FEATURE_LEVEL_TRIAL) || m->level < before;
+    m->is_next_older = false;
     world_note(m->world, "%s has feature level %u", m->name, m->level);
 }
 
@@ -119,7 +123,11 @@ static void look_at_fate(struct process *p)
 {
     struct machine *m = p->machine;
     int err = kv_failed(p->kv);
-    if (err == ERR_LEVEL) {
+    unsigned level = kv_feature_level(p->kv);
+    if (!err && m->level && level > m->level) {
+        world_violated(m->world, "level", "%s (level %u) goes on in a cluster of level %u", m->name, m->level,
+                       level);
+    } else if (err == ERR_LEVEL) {
         stop_as_too_old(m, kv_failed_at(p->kv));
         cluster_kill(m, false);
         faults_start_later(m->world->faults, m);
@@ -154,6 +162,7 @@ static void on_turn(struct sim_event *event)
     network_flush(p->port);
     cluster_running = NULL;
     invariants_check(p);
+    faults_see_level(p->machine->world->faults, p->machine, kv_feature_level(p->kv));
     look_at_fate(p);
 }
 

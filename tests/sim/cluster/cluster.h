@@ -64,8 +64,9 @@ struct machine {
     bool is_lost;      /* it will never start again as this member */
     bool has_bad_disk; /* a fault was planted: a start may be refused */
     uint64_t starts;
-    unsigned level; /* the feature level of its build; 0 = what this one has */
-    bool is_older;  /* it was started with an older build than before: it may be refused, or stop */
+    unsigned level;     /* the feature level of its build; 0 = what this one has */
+    bool is_older;      /* it was started with an older build than before: it may be refused, or stop */
+    bool is_next_older; /* that is what starts next */
 };
 
 /* The process that runs now: hooks that are called from inside production code belong to it. */

@@ -37,6 +37,7 @@ struct faults {
     unsigned kind_count;
     struct link repairs;
     uint64_t count;
+    unsigned level; /* the highest that any member has been at */
     bool is_stopped;
     bool is_in_core[MACHINES_MAX], is_doomed[MACHINES_MAX];
 };
@@ -132,6 +133,25 @@ static void go_down(struct faults *f, struct machine *m, bool is_power_cut)
         cluster_kill(m, is_power_cut);
     }
     repair_later(f, start_again, m->slot, draw(f, 1, f->world->plan.down_ms));
+}
+
+/* Its store does not hold the raise: the older build starts, and meets it in the log or, when the others have
+ * cut theirs meanwhile, as a snapshot. */
+void faults_see_level(struct faults *f, const struct machine *m, unsigned level)
+{
+    bool has_risen = f->level && level > f->level;
+    if (level > f->level)
+        f->level = level;
+    if (!has_risen || f->is_stopped || !f->world->plan.returns)
+        return;
+    struct machine *victim = draw_machine(f, true);
+    if (!victim || victim == m || kv_feature_level(victim->process->kv) == level)
+        return;
+    world_note(f->world, "%s is replaced by an older build", victim->name);
+    victim->is_next_older = true;
+    cluster_kill(victim, false);
+    repair_later(f, start_again, victim->slot, draw(f, 1, chance(f, 50) ? 100 : f->world->plan.down_ms));
+    f->count++;
 }
 
 static bool strike_crash(struct faults *f)

@@ -7,6 +7,9 @@
 
 struct faults *faults_new(struct world *w);
 void faults_start_later(struct faults *f, struct machine *m); /* its process has ended by itself */
+/* A member is at this feature level now: when the cluster's rises, another may be replaced by an older build.
+ */
+void faults_see_level(struct faults *f, const struct machine *m, unsigned level);
 void faults_free(struct faults *f);
 void faults_start(struct faults *f);
 /* No new ones; those under way stay as they are outside of the core, and are over within it. */

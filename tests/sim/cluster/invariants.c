@@ -55,6 +55,7 @@ struct applied {
     bool is_known;
     int64_t revision, compacted;
     uint64_t leases, rights; /* hashes of what the log says of them */
+    unsigned level;          /* the cluster's feature level */
 };
 
 struct chain_slot {
@@ -419,6 +420,10 @@ static void see_installed(struct process *p)
     if (known->is_known && known->rights != rights_hash(&p->kv->auth))
         world_violated(v->world, "same_rights",
                        "%s has other users or roles by the snapshot of index %" PRIu64, name_of(p), index);
+    if (known->is_known && known->level != kv_feature_level(p->kv))
+        world_violated(v->world, "same_level",
+                       "%s is at feature level %u by the snapshot of index %" PRIu64 ", others were at %u",
+                       name_of(p), kv_feature_level(p->kv), index, known->level);
     s->applied = index;
     world_note(v->world, "%s has installed the snapshot of index %" PRIu64, name_of(p), index);
 }
@@ -606,6 +611,7 @@ void invariants_applied(struct process *p, const struct raft_entry *entry, int64
         .compacted = store_compact_revision(store),
         .leases = hash_leases(p->kv->leases),
         .rights = rights_hash(&p->kv->auth),
+        .level = kv_feature_level(p->kv),
     };
     if (entry->index != s->applied + 1)
         world_violated(v->world, "applied_in_order", "%s applies index %" PRIu64 " after %" PRIu64,
@@ -639,6 +645,10 @@ void invariants_applied(struct process *p, const struct raft_entry *entry, int64
     else if (known->rights != now.rights)
         world_violated(v->world, "same_rights", "%s has other users or roles after index %" PRIu64,
                        name_of(p), entry->index);
+    else if (known->level != now.level)
+        world_violated(v->world, "same_level",
+                       "%s is at feature level %u after index %" PRIu64 ", others were at %u", name_of(p),
+                       now.level, entry->index, known->level);
     world_mark(v->world, entry->index, (uint64_t)now.revision);
 }
 
