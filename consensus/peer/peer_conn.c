@@ -12,6 +12,7 @@
  * Received bytes are parsed where they were read; only the beginning of an incomplete frame is kept. */
 #include "consensus/peer/peer_impl.h"
 
+#include "base/log.h"
 #include "base/turn.h"
 
 #include <assert.h>
@@ -56,6 +57,7 @@ void peer_conn_close(struct conn *c, int err, const char *text)
     snprintf(c->text, sizeof c->text, "%s", text);
     c->p->io->ops->timer_stop(c->p->io, &c->timer);
     list_remove(&c->dirty);
+    output_forget(&c->output);
     if (link_is_in_list(&c->guest)) {
         list_remove(&c->guest);
         c->p->guest_count--;
@@ -127,6 +129,16 @@ static void finish_if_written(struct conn *c)
         peer_conn_close(c, ERR_CLOSED, "finished");
 }
 
+static void count_output(struct conn *c)
+{
+    if (c->state == CONN_CLOSING)
+        return;
+    uint64_t now_ms = peer_now_ms(c->p), bytes = peer_conn_queued(c);
+    if (bytes < c->output.bytes)
+        output_took(&c->output, c->output.bytes - bytes, now_ms);
+    output_set(&c->output, bytes, now_ms);
+}
+
 static void on_written(uv_write_t *req, int status)
 {
     struct conn *c = req->data;
@@ -171,11 +183,12 @@ static bool write_some(struct conn *c)
 void peer_conn_flush(struct conn *c)
 {
     list_remove(&c->dirty);
-    if (c->is_writing || c->state < CONN_HANDSHAKE || c->state == CONN_CLOSING)
-        return;
-    while (write_some(c) && c->tls && c->out.size)
-        ;
-    finish_if_written(c);
+    if (!c->is_writing && c->state >= CONN_HANDSHAKE && c->state != CONN_CLOSING) {
+        while (write_some(c) && c->tls && c->out.size)
+            ;
+        finish_if_written(c);
+    }
+    count_output(c);
 }
 
 void peer_conn_add(struct conn *c, enum wire_kind kind, struct slice head, struct slice body)
@@ -338,6 +351,16 @@ static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *b)
     *b = uv_buf_init((char *)c->p->read, READ_SIZE);
 }
 
+/* --- the total of unread output ------------------------------------------------------------------------- */
+static void close_for_output(struct output_account *a, enum output_reason why)
+{
+    struct conn *c = container_of(a, struct conn, output);
+    if (peer_report_may_log(c->p, output_reason_text(why), 0))
+        log_warn("closing a connection whose output is not read", F_STR("remote-addr", c->remote),
+                 F_STR("reason", output_reason_text(why)), F_UINT("bytes", a->bytes));
+    peer_conn_close(c, ERR_LIMIT, output_reason_text(why));
+}
+
 /* --- the beginning ------------------------------------------------------------------------------------- */
 static void set_remote(struct conn *c, const struct sockaddr *address)
 {
@@ -367,6 +390,7 @@ static struct conn *conn_new(struct tcp_peers *p, const struct conn_ops *ops)
     c->p = p;
     c->ops = ops;
     c->timer.fire = on_timer;
+    output_open(&c->output, p->output, close_for_output);
     uv_tcp_init(p->loop, &c->tcp);
     c->tcp.data = c;
     list_add_last(&p->conns, &c->all);
@@ -464,6 +488,7 @@ int peer_conn_dial(struct tcp_peers *p, const char *url, unsigned address, const
     if (is_tls && !peer_tls_out(p))
         return ERR_INVALID;
     struct conn *c = conn_new(p, ops);
+    output_exempt(&c->output);
     c->owner = owner;
     c->address = address;
     c->port = u.port;

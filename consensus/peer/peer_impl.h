@@ -21,6 +21,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/metric.h"
+#include "base/net/output.h"
 #include "base/net/tls.h"
 #include "base/text.h"
 #include "consensus/peer/peer_tcp.h"
@@ -109,6 +110,7 @@ struct conn {
     uint64_t seen_n;                /* received_n at the last sign of life we gave */
 
     struct tls *tls;
+    struct output_account output;
     struct buf in;          /* plain, an incomplete frame */
     struct buf out;         /* plain frames; leave with peer_conn_flush */
     struct buf flying;      /* what libuv writes now */
@@ -215,6 +217,7 @@ struct tcp_peers {
     struct link asks, questions;
     struct link dial_backs; /* in order; the first CONFIRMS_MAX are under way */
     struct proof_tokens tokens;
+    struct output_budget *output;
     bool requires_proof; /* --require-peer-proof */
     bool ca_proves;      /* --peer-trusted-ca-file: a TLS connection is one with a verified certificate */
     uint64_t refused[WIRE_REASON_COUNT], confirmed, not_confirmed;

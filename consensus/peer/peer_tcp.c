@@ -403,6 +403,7 @@ int peer_tcp_new(const struct peer_tcp_options *o, char *error, size_t error_siz
     list_init(&p->dial_backs);
     if (o->tokens)
         proof_tokens_copy(&p->tokens, o->tokens);
+    p->output = o->output;
     p->requires_proof = o->requires_proof;
     p->ca_proves = o->tls.ca_file != NULL;
     p->skip_client_san = o->tls.skip_client_san;
