@@ -42,8 +42,8 @@ struct output_account {
     void (*measure)(struct output_account *a); /* NULL, or brings the account up to date before that */
     bool is_exempt;
     uint64_t bytes;
-    struct heap_node node; /* in `largest`; an exempt account is in neither */
-    struct link link;      /* in `oldest` */
+    struct heap_node node;                         /* in `largest`; an exempt account is in neither */
+    struct link link;                              /* in `oldest` */
     uint64_t since_ms, took_ms;                    /* when bytes came to wait; when some were last taken */
     uint64_t second_ms, second_bytes, last_second; /* bytes taken in this second and the one before */
 };

@@ -9,7 +9,10 @@
  * write's callback; peer_conn_add never fails. Frames added in one turn leave with one write; while it is
  * under way the next turns' frames gather for the next one.
  *
- * Received bytes are parsed where they were read; only the beginning of an incomplete frame is kept. */
+ * Received bytes are parsed where they were read; only the beginning of an incomplete frame is kept.
+ *
+ * TLS handshakes of those who dial us take HANDSHAKES_PER_MS steps. Connections beyond that wait, in order,
+ * with what was read in `early`: many ClientHellos at once do not hold the loop. */
 #include "consensus/peer/peer_impl.h"
 
 #include "base/log.h"
@@ -33,6 +36,7 @@ static void free_if_done(struct conn *c)
     buf_done(&c->in);
     buf_done(&c->out);
     buf_done(&c->flying);
+    buf_done(&c->early);
     mem_free(c);
     p->open_handles--;
     peer_release(p);
@@ -57,6 +61,7 @@ void peer_conn_close(struct conn *c, int err, const char *text)
     snprintf(c->text, sizeof c->text, "%s", text);
     c->p->io->ops->timer_stop(c->p->io, &c->timer);
     list_remove(&c->dirty);
+    list_remove(&c->waiting);
     output_forget(&c->output);
     if (link_is_in_list(&c->guest)) {
         list_remove(&c->guest);
@@ -320,6 +325,59 @@ static void take_plain(struct conn *c, struct slice bytes)
         peer_conn_flush(c);
 }
 
+static bool may_step_handshake(struct tcp_peers *p)
+{
+    uint64_t now_ms = peer_now_ms(p);
+    if (now_ms != p->handshake_ms)
+        p->handshake_count = 0;
+    p->handshake_ms = now_ms;
+    return p->handshake_count++ < HANDSHAKES_PER_MS;
+}
+
+static void wait_for_handshake(struct conn *c, struct slice bytes)
+{
+    struct tcp_peers *p = c->p;
+    buf_add_slice(&c->early, bytes);
+    uv_read_stop((uv_stream_t *)&c->tcp);
+    if (list_is_empty(&p->handshakes))
+        p->io->ops->timer_start(p->io, &p->handshake_timer, 1);
+    list_add_last(&p->handshakes, &c->waiting);
+}
+
+static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *b);
+static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *b);
+
+static void start_reading(struct conn *c)
+{
+    int rc = uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read);
+    if (rc < 0)
+        close_uv(c, "read", rc);
+}
+
+static void on_handshake_timer(struct io_timer *t)
+{
+    struct tcp_peers *p = container_of(t, struct tcp_peers, handshake_timer);
+    struct link *l = NULL;
+    turn_enter(TURN_PEER_MESSAGES);
+    for (int i = 0; i < HANDSHAKES_PER_MS && (l = list_take_first(&p->handshakes)); i++) {
+        struct conn *c = container_of(l, struct conn, waiting);
+        struct buf early = c->early;
+        c->early = (struct buf){0};
+        start_reading(c);
+        if (c->state == CONN_HANDSHAKE)
+            take_cipher(c, buf_slice(&early));
+        buf_done(&early);
+    }
+    if (!list_is_empty(&p->handshakes))
+        p->io->ops->timer_start(p->io, &p->handshake_timer, 1);
+}
+
+void peer_conn_handshakes_init(struct tcp_peers *p)
+{
+    list_init(&p->handshakes);
+    p->handshake_timer.fire = on_handshake_timer;
+}
+
 static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *b)
 {
     struct conn *c = s->data;
@@ -337,7 +395,9 @@ static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *b)
     c->received_n += (size_t)n;
     if (c->state == CONN_FINISHING)
         return;
-    if (c->tls)
+    if (c->state == CONN_HANDSHAKE && c->is_accepted && !may_step_handshake(c->p))
+        wait_for_handshake(c, slice_of(b->base, (size_t)n));
+    else if (c->tls)
         take_cipher(c, slice_of(b->base, (size_t)n));
     else
         take_plain(c, slice_of(b->base, (size_t)n));
@@ -396,13 +456,6 @@ static struct conn *conn_new(struct tcp_peers *p, const struct conn_ops *ops)
     list_add_last(&p->conns, &c->all);
     p->open_handles++;
     return c;
-}
-
-static void start_reading(struct conn *c)
-{
-    int rc = uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read);
-    if (rc < 0)
-        close_uv(c, "read", rc);
 }
 
 static void on_connected(uv_connect_t *req, int status)
@@ -514,6 +567,7 @@ int peer_conn_accept(struct tcp_peers *p, uv_stream_t *server, bool is_tls, cons
     struct sockaddr_storage address = {0};
     int size = sizeof address;
     struct conn *c = conn_new(p, ops);
+    c->is_accepted = true;
     c->state = CONN_OPEN;
     int rc = uv_accept(server, (uv_stream_t *)&c->tcp);
     if (rc < 0) {

@@ -42,8 +42,8 @@ struct peer_tcp_options {
     struct peer_tls_options tls;
     const struct proof_tokens *tokens; /* of --join-token-file; NULL = none */
     bool requires_proof;               /* --require-peer-proof */
-    /* Where unread output is counted: of streams between members without ever closing them, of unauthenticated
-     * connections as of any client's. NULL: nowhere. */
+    /* Where unread output is counted: of streams between members without ever closing them, of
+     * unauthenticated connections as of any client's. NULL: nowhere. */
     struct output_budget *output;
     uint64_t heartbeat_ms; /* raft's; 0 = 100. Pings are 5 of them apart, a silent lane ends after 25 */
 };

@@ -5,8 +5,9 @@
  * A connection holds one query that is not whole and what the client has not read yet. As long as that is
  * more than PENDING_MAX nothing more is read from it. It is closed when it has been idle for idle_ms (no
  * whole query, no byte that went out), when it says something that is no message, when all connections of the
- * process hold too much unread output (base/net/output.h), or to make room for another one: the source prefix with the most connections loses the one that has been idle for longest, so one
- * source cannot take the connections of all others. */
+ * process hold too much unread output (base/net/output.h), or to make room for another one: the source prefix
+ * with the most connections loses the one that has been idle for longest, so one source cannot take the
+ * connections of all others. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>

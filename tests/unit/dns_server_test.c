@@ -560,18 +560,12 @@ static void what_to_listen_on(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(udp_answers),
-        cmocka_unit_test(udp_on_all_addresses),
-        cmocka_unit_test(udp_cookies),
-        cmocka_unit_test(udp_no_loops),
-        cmocka_unit_test(tcp_pipelines),
-        cmocka_unit_test(tcp_greedy),
-        cmocka_unit_test(tcp_total),
-        cmocka_unit_test(tcp_nonsense_is_closed),
-        cmocka_unit_test(tcp_makes_room),
-        cmocka_unit_test(tcp_greedy_source),
-        cmocka_unit_test(tcp_idle),
-        cmocka_unit_test(stops_with_clients),
+        cmocka_unit_test(udp_answers),       cmocka_unit_test(udp_on_all_addresses),
+        cmocka_unit_test(udp_cookies),       cmocka_unit_test(udp_no_loops),
+        cmocka_unit_test(tcp_pipelines),     cmocka_unit_test(tcp_greedy),
+        cmocka_unit_test(tcp_total),         cmocka_unit_test(tcp_nonsense_is_closed),
+        cmocka_unit_test(tcp_makes_room),    cmocka_unit_test(tcp_greedy_source),
+        cmocka_unit_test(tcp_idle),          cmocka_unit_test(stops_with_clients),
         cmocka_unit_test(what_to_listen_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -14,6 +14,7 @@ from attacks.strangers import allow_files
 
 SOURCES = [f"127.0.0.{66 + k}" for k in range(10)]
 BEGINS_A_SECOND = 100  # of connections that were closed, anew: strangers.py begins them as fast as it can
+SETTLE_S = 4  # handshakes that wait, after all have come at once
 TICKS = 50  # a second; each says a byte on one of fifty sockets
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + Http2.frame(Http2.SETTINGS, 0, 0, b"")
 
@@ -113,7 +114,7 @@ def compared(client, attack):
     before = rss_kib(client)
     try:
         hold, note = attack(client)
-        time.sleep(0.5)
+        time.sleep(SETTLE_S)
         client.begin()
         client.end = time.monotonic() + length
         with client.phase("with strangers"):
@@ -141,6 +142,31 @@ def herd(port, words=b"", drip=b"", count=10000):
         finally:
             for h in herds:
                 h.close()
+    return run
+
+
+def bursts(port, count):
+    """ClientHellos on `count` connections at once, ten times a second."""
+    def run(client):
+        bursts_seen = []
+
+        def hold(client):
+            m, hello = client.members[0], client_hello()
+            while not client.is_over():
+                sockets = []
+                for k in range(count):
+                    s = socket.create_connection((m.host, getattr(m, port)), 5, (SOURCES[k % len(SOURCES)], 0))
+                    sockets.append(s)
+                for s in sockets:
+                    try:
+                        s.sendall(hello)
+                    except OSError:
+                        pass
+                time.sleep(0.1)
+                for s in sockets:
+                    s.close()
+                bursts_seen.append(len(sockets))
+        compared(client, lambda _: (hold, lambda: f"{len(bursts_seen)} bursts of {count}"))
     return run
 
 
@@ -199,7 +225,7 @@ ATTACKS = [
     port_attack("tls_idle", "10,000 sockets to the client port with TLS say nothing", OPENING, herd("tls")),
     port_attack("tls_hello", "10,000 ClientHellos at a byte a second", OPENING + ", 10 s", herd("tls", first_byte(client_hello), rest(client_hello)),
                 short=True),
-    port_attack("tls_handshakes", "100 whole ClientHellos a second, of which nothing follows", "2 handshakes a ms of the loop", herd("tls", client_hello)),
+    port_attack("tls_handshakes", "100 whole ClientHellos a second, of which nothing follows", "one handshake a ms of the loop", herd("tls", client_hello)),
     port_attack("peer_idle", "10,000 sockets to the peer port say nothing", GUESTS, herd("peer")),
     port_attack("peer_hello", "10,000 HELLOs at a byte a second", GUESTS, herd("peer", PEER_HELLO, b"x")),
     port_attack("peer_tls_idle", "10,000 sockets to the peer port with TLS say nothing", GUESTS, herd("peer_tls")),
@@ -207,6 +233,9 @@ ATTACKS = [
                 herd("peer_tls", first_byte(client_hello), rest(client_hello)), short=True),
     port_attack("peer_tls_handshakes", "100 whole ClientHellos a second to the peer port, of which nothing follows", GUESTS,
                 herd("peer_tls", client_hello)),
+    port_attack("tls_bursts", "60 whole ClientHellos at once, ten times a second", "one handshake a ms of the loop", bursts("tls", 60)),
+    port_attack("peer_tls_bursts", "60 whole ClientHellos at once to the peer port, ten times a second", "one handshake a ms of the loop",
+                bursts("peer_tls", 60)),
     port_attack("dns_idle", "10,000 connections for DNS say nothing", DNS, herd("dns")),
     port_attack("dns_dribble", "10,000 questions at a byte a second", DNS, herd("dns", DNS_LENGTH, b"x")),
     port_attack("metrics_idle", "10,000 sockets to the metrics port say nothing", OPENING, herd("metrics")),
