@@ -203,6 +203,8 @@ ATTACKS = [
     Attack("delete_10000", "deletes 10,000 instances by one request of etcd's API", "keys of a request", delete_range("/cairn/registry/instances/"), fill(10000),
            short=False),
     Attack("sessions_end", "1,000 sessions with 10,000 instances end at once", "sessions", **sessions(1000, 10)),
+    Attack("session_of_100000", "a session with 100,000 instances ends", "instances of a namespace", **sessions(1, 100000), seconds=8, short=False),
+    Attack("sessions_end_100000", "20,000 sessions with 100,000 instances end at once", "sessions", **sessions(20000, 5), seconds=20, short=False),
     Attack("session_of_many", "a session with 20,000 instances ends", "instances of a session", **sessions(1, 20000), short=False),
     Attack("start_100000", "the start with 100,000 instances", "instances", start_many, fill(100000), short=False),
     Attack("projection", "changes of 10,000 projected keys", "keys of a projection", churn_projected, projected(10000),
