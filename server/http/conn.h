@@ -102,7 +102,7 @@ struct http_server {
     size_t route_count;
     struct link conns;
     size_t conn_count, sweep_left; /* not yet looked at in this sweep */
-    uint64_t gathered; /* bytes of bodies and messages that are not whole */
+    uint64_t gathered;             /* bytes of bodies and messages that are not whole */
     uv_timer_t sweep, stopper;
     unsigned open_handles;
     bool is_draining, is_stopping, is_destroying;
