@@ -39,6 +39,7 @@ struct plan_rules plan_rules_default(void)
         .recheck_ms = 1000,
         .absent_max_ms = 24 * 3600 * 1000,
         .established_ms = 60000,
+        .look_at_once = 1000,
     };
 }
 
@@ -143,19 +144,25 @@ static void settle(struct plan *p, struct ward *w, uint64_t now_ms)
 static void walk_guard(struct plan *p, struct storm_guard *g)
 {
     g->walk = ++p->last_walk;
+    g->released = 0;
     if (!link_is_in_list(&g->walked))
         list_add_last(&p->guard_walks, &g->walked);
+}
+
+static void settle_anew(struct plan *p, struct storm_guard *g)
+{
+    g->walk_settles = true;
+    walk_guard(p, g);
 }
 
 /* While the guard is on, or may be soon, those that are dying and nothing was proposed about are held at
  * once, or wait longer. When it is over, those that no other storm holds are released. */
 static void look_at_ward(struct plan *p, struct storm_guard *g, struct ward *w, uint64_t now_ms)
 {
-    if (w->phase == PHASE_DYING && !w->ticket) {
+    if (g->walk_settles && w->phase == PHASE_DYING && !w->ticket) {
         settle(p, w, now_ms);
         put_off(p, w, w->at_ms);
-    } else if (g->walk_releases && w->phase == PHASE_HELD && w->at_ms == UINT64_MAX &&
-               !storm_guard_holds(&w->guarded)) {
+    } else if (g->walk_releases && w->phase == PHASE_HELD && !storm_guard_holds(&w->guarded)) {
         g->released++;
         w->at_ms = now_ms;
         put_off(p, w, now_ms);
@@ -167,7 +174,7 @@ static void end_guard_walk(struct plan *p, struct storm_guard *g)
     size_t released = g->released;
     bool did_release = g->walk_releases;
     list_remove(&g->walked);
-    g->walk_releases = false;
+    g->walk_settles = g->walk_releases = false;
     g->released = 0;
     if (did_release && p->events.storm_over && (released || !storm_guard_is_on(g)))
         p->events.storm_over(p->events.arg, g->ns, released);
@@ -200,7 +207,7 @@ static void begin_dying(struct plan *p, struct ward *w, const struct catalog_ins
     bool is_changed = storm_guard_death(p, &w->guarded, i, now_ms);
     settle(p, w, now_ms);
     if (is_changed)
-        walk_guard(p, w->guarded.guard);
+        settle_anew(p, w->guarded.guard);
 }
 
 /* One that is found held is held on; one that this leader's guard let go meanwhile is let go. */
@@ -211,7 +218,7 @@ static void begin_held(struct plan *p, struct ward *w, const struct catalog_inst
     bool begins = storm_guard_held(p, &w->guarded, i, is_found, now_ms);
     w->at_ms = storm_guard_holds(&w->guarded) ? UINT64_MAX : now_ms;
     if (begins)
-        walk_guard(p, w->guarded.guard);
+        settle_anew(p, w->guarded.guard);
 }
 
 static void begin(struct plan *p, struct ward *w, const struct catalog_instance *i, bool is_found,
@@ -305,6 +312,8 @@ static size_t go_on_with_session(struct plan *p, struct session_walk *walk, size
                 ? NULL
                 : container_of(session->instances.next, struct catalog_instance, by_session);
         if (!i || i->walk == walk->number) {
+            if (session && !session->exists)
+                session->doc.ttl_s = 0; /* who dies of it later has its own */
             end_session_walk(walk);
             break;
         }
@@ -325,21 +334,35 @@ static void release_guard(struct plan *p, struct storm_guard *g, uint64_t now_ms
     walk_guard(p, g);
 }
 
+/* Returns how much of max was used. */
+static size_t look(struct plan *p, uint64_t now_ms, size_t max)
+{
+    size_t left = max;
+    while (left && !list_is_empty(&p->session_walks)) {
+        struct session_walk *walk = container_of(p->session_walks.next, struct session_walk, link);
+        size_t n = go_on_with_session(p, walk, left, now_ms);
+        left -= n ? n : 1; /* many sessions without instances take time too */
+    }
+    while (left && !list_is_empty(&p->guard_walks)) {
+        struct storm_guard *g = container_of(p->guard_walks.next, struct storm_guard, walked);
+        size_t n = go_on_with_guard(p, g, left, now_ms);
+        left -= n ? n : 1;
+    }
+    return max - left;
+}
+
+static void look_at_once(struct plan *p, uint64_t now_ms)
+{
+    p->at_once -= look(p, now_ms, p->at_once);
+}
+
 bool plan_look(struct plan *p, uint64_t now_ms, size_t max)
 {
     struct storm_guard *g;
+    p->at_once = p->rules.look_at_once;
     while ((g = storm_guard_ending(p, now_ms)))
         release_guard(p, g, now_ms);
-    while (max && !list_is_empty(&p->session_walks)) {
-        size_t n = go_on_with_session(p, container_of(p->session_walks.next, struct session_walk, link), max,
-                                      now_ms);
-        max -= n ? n : 1; /* many sessions without instances take time too */
-    }
-    while (max && !list_is_empty(&p->guard_walks)) {
-        size_t n =
-            go_on_with_guard(p, container_of(p->guard_walks.next, struct storm_guard, walked), max, now_ms);
-        max -= n ? n : 1;
-    }
+    (void)look(p, now_ms, max);
     return !list_is_empty(&p->session_walks) || !list_is_empty(&p->guard_walks);
 }
 
@@ -347,12 +370,14 @@ void plan_session_gone(struct plan *p, const struct catalog_session *session, ui
 {
     revision_clock_mark(&p->clock, now_ms, catalog_revision(p->catalog));
     walk_session(p, session);
+    look_at_once(p, now_ms);
 }
 
 void plan_session_back(struct plan *p, const struct catalog_session *session, uint64_t now_ms)
 {
     revision_clock_mark(&p->clock, now_ms, catalog_revision(p->catalog));
     walk_session(p, session);
+    look_at_once(p, now_ms);
 }
 
 void plan_changed(struct plan *p, const struct catalog_change *change, uint64_t now_ms)
@@ -369,6 +394,7 @@ void plan_changed(struct plan *p, const struct catalog_change *change, uint64_t 
         overrides_changed(p, i, key, now_ms);
         see(p, i, key, now_ms);
     }
+    look_at_once(p, now_ms);
 }
 
 /* --- leading ----------------------------------------------------------------------------------------- */
@@ -396,6 +422,7 @@ void plan_lead(struct plan *p, bool does_lead, uint64_t now_ms)
     if (does_lead && !PLANTED(JANITOR_LEFT_OVER))
         LIST_FOR_EACH (l, catalog_absent_sessions(p->catalog))
             walk_session(p, container_of(l, struct catalog_session, absent));
+    look_at_once(p, now_ms);
 }
 
 /* --- actions ----------------------------------------------------------------------------------------- */
@@ -412,11 +439,12 @@ static enum plan_class class_of(const struct plan *p, const struct ward *w)
     return is_kept ? PLAN_PUTS : PLAN_DELETES;
 }
 
-static void look_at_time(struct plan *p, uint64_t now_ms)
+static void look_at_time(struct plan *p, enum plan_class wanted, uint64_t now_ms)
 {
     struct heap_node *n;
     size_t count = 0;
-    while (count++ < READY_AT_ONCE && (n = heap_first(&p->due)) && n->key <= now_ms) {
+    while ((count++ < READY_AT_ONCE || list_is_empty(&p->ready[wanted])) && (n = heap_first(&p->due)) &&
+           n->key <= now_ms) {
         struct ward *w = container_of(n, struct ward, due);
         heap_remove(&p->due, n);
         list_add_last(&p->ready[class_of(p, w)], &w->ready);
@@ -448,7 +476,7 @@ bool plan_next(struct plan *p, enum plan_class class, uint64_t now_ms, uint64_t 
         return false;
     while (plan_look(p, now_ms, SIZE_MAX))
         ;
-    look_at_time(p, now_ms);
+    look_at_time(p, class, now_ms);
     struct link *l = list_take_first(&p->ready[class]);
     if (!l)
         return class == PLAN_DELETES && overrides_next(p, now_ms, wall_ms, ret_action);
@@ -524,6 +552,7 @@ struct plan *plan_new(const struct catalog *catalog, const struct plan_rules *ru
     struct plan *p = mem_new(sizeof *p);
     p->catalog = catalog;
     p->rules = *rules;
+    p->at_once = rules->look_at_once;
     p->events = *events;
     list_init(&p->active);
     list_init(&p->session_walks);

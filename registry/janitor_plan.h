@@ -35,6 +35,7 @@ struct plan_rules {
     uint64_t settle_max_ms;  /* 10,000 */
     uint64_t recheck_ms;     /* 1,000 */
     uint64_t absent_max_ms;  /* 24 h */
+    size_t look_at_once;     /* 1,000 instances that went are looked at before plan_look is called again */
     uint64_t established_ms; /* 60,000; 0 = established sessions are not told apart */
 };
 struct plan_rules plan_rules_default(void);

@@ -34,6 +34,7 @@ struct storm_guard { /* of a namespace, while this member leads */
     struct link wards;  /* struct guarded: dying ones in traffic, and held ones */
     struct link walked; /* in plan.guard_walks while its wards are looked at anew */
     uint64_t walk;      /* those that this walk has met are last in `wards` */
+    bool walk_settles;  /* a storm is on, or may be soon: those that are dying are held, or wait longer */
     bool walk_releases; /* a storm is over: what no other one holds is released */
     size_t released;
     struct heap_node end; /* in plan.ends while one of the storms is on */
@@ -71,6 +72,7 @@ struct plan {
     struct link session_walks; /* sessions that went or came back: their instances are looked at in slices */
     struct link guard_walks;   /* guards that went on, may do so soon, or are over: their wards likewise */
     uint64_t last_walk;
+    size_t at_once;       /* what may still be looked at before plan_look */
     struct strmap wards;  /* by the instance's key */
     struct strmap guards; /* by namespace: struct storm_guard */
     struct link active;   /* those with something to remember, by look_ms */
