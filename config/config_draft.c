@@ -39,10 +39,12 @@ static int check_count(struct write *w, struct target *t)
     if (err || !max || count < max)
         return err;
     if (!has_namespace)
-        return write_refuse(w, t, ERR_QUOTA,
-                            "namespace %.*s has no configuration yet, and there are %zu drafts already",
-                            (int)t->key.ns.size, (const char *)t->key.ns.data, count);
-    return write_refuse(w, t, ERR_QUOTA, "namespace %.*s is full: it may hold %zu drafts",
+        return write_refuse(
+            w, t, ERR_QUOTA,
+            "namespace %.*s has no configuration yet, and there are %zu drafts already (--config-max-items)",
+            (int)t->key.ns.size, (const char *)t->key.ns.data, count);
+    return write_refuse(w, t, ERR_QUOTA,
+                        "namespace %.*s is full: it may hold %zu drafts (--config-max-items)",
                         (int)t->key.ns.size, (const char *)t->key.ns.data, max);
 }
 

@@ -300,18 +300,22 @@ int heads_claim(struct heads *h, struct slice ns, size_t items, size_t bytes,
     size_t live = n ? n->live + n->claimed : 0, held = n ? n->bytes + n->claimed_bytes : 0;
     if (items && !n && limits->namespaces && h->namespaces.count >= limits->namespaces) {
         snprintf(error, error_size,
-                 "there may be %zu namespaces with configurations, and there are: %.*s would be one more",
+                 "there may be %zu namespaces with configurations, and there are: %.*s would be one more "
+                 "(--config-max-namespaces)",
                  limits->namespaces, (int)ns.size, ns.data);
         return ERR_QUOTA;
     }
     if (items && limits->items && live + items > limits->items) {
-        snprintf(error, error_size, "namespace %.*s is full: it may hold %zu configurations", (int)ns.size,
-                 ns.data, limits->items);
+        snprintf(error, error_size,
+                 "namespace %.*s is full: it may hold %zu configurations "
+                 "(--config-max-items)",
+                 (int)ns.size, ns.data, limits->items);
         return ERR_QUOTA;
     }
     if (bytes && limits->bytes && held + bytes > limits->bytes) {
         snprintf(error, error_size,
-                 "namespace %.*s is full: its configurations may have %zu bytes together, and have %zu",
+                 "namespace %.*s is full: its configurations may have %zu bytes together, and have %zu "
+                 "(--config-max-total-bytes)",
                  (int)ns.size, ns.data, limits->bytes, held);
         return ERR_QUOTA;
     }

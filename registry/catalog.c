@@ -690,7 +690,9 @@ static void end_sessions(struct catalog *c)
         list_add_last(&c->absent, &s->absent);
         if (s->instance_count && c->events.session_gone)
             c->events.session_gone(c->events.arg, s);
+        uint32_t ttl_s = s->doc.ttl_s;
         free_session_doc(s);
+        s->doc.ttl_s = ttl_s; /* until the janitor has looked at all of its instances */
         drop_session_if_unused(c, s);
     }
 }

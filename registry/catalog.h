@@ -28,6 +28,7 @@ struct catalog_instance {
     struct link by_session;                   /* in its session's instances, or in the orphans */
     struct catalog_session *hangs_on;         /* NULL: none, or it is not there */
     uint64_t generation, override_generation; /* when each was last read with everything */
+    uint64_t walk;                            /* the janitor's last walk over its session that met it */
 };
 
 /* What it is for its callers, the override applied. */
@@ -163,8 +164,9 @@ const struct catalog_namespace *catalog_namespace(const struct catalog *c,
                                                   struct slice ns); /* NULL = nothing is in it */
 /* Those that hold a service or an override. */
 size_t catalog_namespace_count(const struct catalog *c);
-const struct catalog_namespace *catalog_all(const struct catalog *c);         /* the sums of all */
-struct catalog_session *catalog_session(const struct catalog *c, int64_t id); /* NULL = not there */
+const struct catalog_namespace *catalog_all(const struct catalog *c);               /* the sums of all */
+struct catalog_session *catalog_session(const struct catalog *c, int64_t id);       /* NULL = not there */
+struct catalog_session *catalog_named_session(const struct catalog *c, int64_t id); /* absent ones too */
 size_t catalog_session_count(const struct catalog *c);
 /* Sessions that instances name and that are not there (catalog_session.absent). */
 const struct link *catalog_absent_sessions(const struct catalog *c);

@@ -58,6 +58,11 @@ struct catalog_session *catalog_session(const struct catalog *c, int64_t id)
     return s && s->exists ? s : NULL;
 }
 
+struct catalog_session *catalog_named_session(const struct catalog *c, int64_t id)
+{
+    return map_get(&c->sessions, (uint64_t)id);
+}
+
 size_t catalog_session_count(const struct catalog *c)
 {
     return c->session_count;

@@ -16,6 +16,8 @@
 #define BACKOFF_MIN_MS  200
 #define BACKOFF_MAX_MS  10000
 #define WAKE_MAX_MS     10000 /* the wall clock may jump */
+#define LOOK_MAX        100   /* instances between two looks at the clock */
+#define SLICE_NS        2000000
 
 struct proposal {
     struct kv_request request;
@@ -349,17 +351,23 @@ static void look_who_leads(struct janitor *j, uint64_t now)
     plan_lead(j->plan, does_lead, now);
 }
 
-void janitor_turn(struct janitor *j)
+static bool is_slice_over(const struct janitor *j, uint64_t begin_ns)
 {
-    uint64_t now = now_ms(j);
-    bool did_propose = false;
-    look_who_leads(j, now);
-    for (int class = PLAN_CLASSES - 1; class >= 0; class --) {
-        while (j->backoff[class].until_ms <= now && j->in_flight_count < IN_FLIGHT_MAX &&
-               propose(j, (enum plan_class) class, now))
-            did_propose = true;
-    }
-    hand_over(j, now);
+    return j->io->ops->mono_ns(j->io) - begin_ns >= SLICE_NS;
+}
+
+/* False: the slice was over before all was looked at, and nothing is decided yet. */
+static bool look(struct janitor *j, uint64_t begin_ns, uint64_t now)
+{
+    while (plan_look(j->plan, now, LOOK_MAX))
+        if (is_slice_over(j, begin_ns))
+            return false;
+    return true;
+}
+
+/* Tells the time of the next turn, if nothing happens before. */
+static void turn_again(struct janitor *j, bool at_once, uint64_t now)
+{
     uint64_t wake_ms = plan_wake_ms(j->plan, now, wall_ms(j));
     uint64_t handover_ms = plan_handover_wake_ms(j->plan);
     if (handover_ms < j->handover_after_ms)
@@ -370,7 +378,21 @@ void janitor_turn(struct janitor *j)
         wake_ms = now + BACKOFF_MIN_MS;
     if (wake_ms != UINT64_MAX && wake_ms > now + WAKE_MAX_MS)
         wake_ms = now + WAKE_MAX_MS;
-    wake_at(j, did_propose ? now : wake_ms, now);
+    wake_at(j, at_once ? now : wake_ms, now);
+}
+
+void janitor_turn(struct janitor *j)
+{
+    uint64_t now = now_ms(j), begin_ns = j->io->ops->mono_ns(j->io);
+    look_who_leads(j, now);
+    bool is_again = !look(j, begin_ns, now);
+    for (int class = PLAN_CLASSES - 1; class >= 0 && !is_again; class --) {
+        while (j->backoff[class].until_ms <= now && j->in_flight_count < IN_FLIGHT_MAX &&
+               !is_slice_over(j, begin_ns) && propose(j, (enum plan_class) class, now))
+            is_again = true;
+    }
+    hand_over(j, now);
+    turn_again(j, is_again, now);
     metric_set(METRIC_GUARDED, (double)plan_held(j->plan));
     metric_set(METRIC_WARDS, (double)plan_waiting(j->plan));
 }

@@ -93,6 +93,7 @@ static void guard_free(struct plan *p, struct storm_guard *g)
 {
     heap_remove(&p->ends, &g->end);
     list_remove(&g->active);
+    list_remove(&g->walked);
     for (int k = 0; k < STORM_GROUPS; k++)
         storm_done(&g->storms[k]);
     mem_free(g->ns.data);
@@ -161,6 +162,7 @@ static void join(struct plan *p, struct storm_guard *g, struct guarded *o)
 {
     assert(!o->guard);
     o->guard = g;
+    o->walk = g->walk; /* it is told apart by the storms as they are now */
     list_add_last(&g->wards, &o->link);
     for (int k = 0; k < STORM_GROUPS; k++) {
         bool is_newcomer = g->storms[k].is_on && o->created > g->storms[k].horizon;

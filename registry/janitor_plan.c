@@ -9,6 +9,8 @@
 #include "base/plant.h"
 #include "registry/janitor_state.h"
 
+enum { READY_AT_ONCE = 256 }; /* wards that are due, in one look */
+
 enum phase { PHASE_NONE, PHASE_DYING, PHASE_HELD, PHASE_LOST, PHASE_RETURNED };
 
 struct ward {
@@ -37,6 +39,7 @@ struct plan_rules plan_rules_default(void)
         .recheck_ms = 1000,
         .absent_max_ms = 24 * 3600 * 1000,
         .established_ms = 60000,
+        .look_at_once = 1000,
     };
 }
 
@@ -137,17 +140,63 @@ static void settle(struct plan *p, struct ward *w, uint64_t now_ms)
     w->at_ms = storm_guard_holds(&w->guarded) ? now_ms : w->guarded.died_ms + settle_ms;
 }
 
-/* A guard goes on, or may do so soon: those that are dying and nothing was proposed about are held at once,
- * or wait longer. */
-static void settle_anew(struct plan *p, struct storm_guard *g, uint64_t now_ms)
+/* All wards of the guard are looked at anew, by plan_look. A walk that is under way begins anew. */
+static void walk_guard(struct plan *p, struct storm_guard *g)
 {
-    LIST_FOR_EACH (l, &g->wards) {
-        struct ward *w = container_of(l, struct ward, guarded.link);
-        if (w->phase != PHASE_DYING || w->ticket)
-            continue;
+    g->walk = ++p->last_walk;
+    g->released = 0;
+    if (!link_is_in_list(&g->walked))
+        list_add_last(&p->guard_walks, &g->walked);
+}
+
+static void settle_anew(struct plan *p, struct storm_guard *g)
+{
+    g->walk_settles = true;
+    walk_guard(p, g);
+}
+
+/* While the guard is on, or may be soon, those that are dying and nothing was proposed about are held at
+ * once, or wait longer. When it is over, those that no other storm holds are released. */
+static void look_at_ward(struct plan *p, struct storm_guard *g, struct ward *w, uint64_t now_ms)
+{
+    if (g->walk_settles && w->phase == PHASE_DYING && !w->ticket) {
         settle(p, w, now_ms);
         put_off(p, w, w->at_ms);
+    } else if (g->walk_releases && w->phase == PHASE_HELD && !storm_guard_holds(&w->guarded)) {
+        g->released++;
+        w->at_ms = now_ms;
+        put_off(p, w, now_ms);
     }
+}
+
+static void end_guard_walk(struct plan *p, struct storm_guard *g)
+{
+    size_t released = g->released;
+    bool did_release = g->walk_releases;
+    list_remove(&g->walked);
+    g->walk_settles = g->walk_releases = false;
+    g->released = 0;
+    if (did_release && p->events.storm_over && (released || !storm_guard_is_on(g)))
+        p->events.storm_over(p->events.arg, g->ns, released);
+}
+
+/* Those that were met go to the end of the list: the walk is over at the first of them. */
+static size_t go_on_with_guard(struct plan *p, struct storm_guard *g, size_t max, uint64_t now_ms)
+{
+    size_t count = 0;
+    for (; count < max; count++) {
+        struct ward *w =
+            list_is_empty(&g->wards) ? NULL : container_of(g->wards.next, struct ward, guarded.link);
+        if (!w || w->guarded.walk == g->walk) {
+            end_guard_walk(p, g);
+            break;
+        }
+        w->guarded.walk = g->walk;
+        list_remove(&w->guarded.link);
+        list_add_last(&g->wards, &w->guarded.link);
+        look_at_ward(p, g, w, now_ms);
+    }
+    return count;
 }
 
 static void begin_dying(struct plan *p, struct ward *w, const struct catalog_instance *i, uint64_t now_ms)
@@ -158,7 +207,7 @@ static void begin_dying(struct plan *p, struct ward *w, const struct catalog_ins
     bool is_changed = storm_guard_death(p, &w->guarded, i, now_ms);
     settle(p, w, now_ms);
     if (is_changed)
-        settle_anew(p, w->guarded.guard, now_ms);
+        settle_anew(p, w->guarded.guard);
 }
 
 /* One that is found held is held on; one that this leader's guard let go meanwhile is let go. */
@@ -169,7 +218,7 @@ static void begin_held(struct plan *p, struct ward *w, const struct catalog_inst
     bool begins = storm_guard_held(p, &w->guarded, i, is_found, now_ms);
     w->at_ms = storm_guard_holds(&w->guarded) ? UINT64_MAX : now_ms;
     if (begins)
-        settle_anew(p, w->guarded.guard, now_ms);
+        settle_anew(p, w->guarded.guard);
 }
 
 static void begin(struct plan *p, struct ward *w, const struct catalog_instance *i, bool is_found,
@@ -229,25 +278,106 @@ static void see(struct plan *p, const struct catalog_instance *i, struct slice k
     begin(p, w, i, is_found, now_ms);
 }
 
-static void see_all(struct plan *p, const struct catalog_session *session, uint64_t now_ms)
+/* --- in slices ----------------------------------------------------------------------------------------- */
+
+struct session_walk {
+    struct link link;
+    int64_t id; /* the session may go meanwhile */
+    uint64_t number;
+};
+
+static void walk_session(struct plan *p, const struct catalog_session *session)
 {
-    LIST_FOR_EACH (l, &session->instances) {
-        const struct catalog_instance *i = container_of(l, struct catalog_instance, by_session);
+    struct session_walk *walk = mem_new(sizeof *walk);
+    walk->id = session->id;
+    walk->number = ++p->last_walk;
+    list_add_last(&p->session_walks, &walk->link);
+}
+
+static void end_session_walk(struct session_walk *walk)
+{
+    list_remove(&walk->link);
+    mem_free(walk);
+}
+
+/* As with guards: the instances that were met go to the end of the session's list. Those that come meanwhile
+ * stand behind them: plan_changed has told of them. */
+static size_t go_on_with_session(struct plan *p, struct session_walk *walk, size_t max, uint64_t now_ms)
+{
+    struct catalog_session *session = catalog_named_session(p->catalog, walk->id);
+    size_t count = 0;
+    for (; count < max; count++) {
+        struct catalog_instance *i =
+            !session || list_is_empty(&session->instances)
+                ? NULL
+                : container_of(session->instances.next, struct catalog_instance, by_session);
+        if (!i || i->walk == walk->number) {
+            if (session && !session->exists)
+                session->doc.ttl_s = 0; /* who dies of it later has its own */
+            end_session_walk(walk);
+            break;
+        }
         const struct catalog_service *s = i->service;
+        i->walk = walk->number;
+        list_remove(&i->by_session);
+        list_add_last(&session->instances, &i->by_session);
         see(p, i, key_of(p, s->ns, s->group, s->name, i->id), now_ms);
     }
+    return count;
+}
+
+/* A storm is over: what no other one holds is released. */
+static void release_guard(struct plan *p, struct storm_guard *g, uint64_t now_ms)
+{
+    storm_guard_end(p, g, now_ms);
+    g->walk_releases = true;
+    walk_guard(p, g);
+}
+
+/* Returns how much of max was used. */
+static size_t look(struct plan *p, uint64_t now_ms, size_t max)
+{
+    size_t left = max;
+    while (left && !list_is_empty(&p->session_walks)) {
+        struct session_walk *walk = container_of(p->session_walks.next, struct session_walk, link);
+        size_t n = go_on_with_session(p, walk, left, now_ms);
+        left -= n ? n : 1; /* many sessions without instances take time too */
+    }
+    while (left && !list_is_empty(&p->guard_walks)) {
+        struct storm_guard *g = container_of(p->guard_walks.next, struct storm_guard, walked);
+        size_t n = go_on_with_guard(p, g, left, now_ms);
+        left -= n ? n : 1;
+    }
+    return max - left;
+}
+
+static void look_at_once(struct plan *p, uint64_t now_ms)
+{
+    p->at_once -= look(p, now_ms, p->at_once);
+}
+
+bool plan_look(struct plan *p, uint64_t now_ms, size_t max)
+{
+    struct storm_guard *g;
+    p->at_once = p->rules.look_at_once;
+    while ((g = storm_guard_ending(p, now_ms)))
+        release_guard(p, g, now_ms);
+    (void)look(p, now_ms, max);
+    return !list_is_empty(&p->session_walks) || !list_is_empty(&p->guard_walks);
 }
 
 void plan_session_gone(struct plan *p, const struct catalog_session *session, uint64_t now_ms)
 {
     revision_clock_mark(&p->clock, now_ms, catalog_revision(p->catalog));
-    see_all(p, session, now_ms);
+    walk_session(p, session);
+    look_at_once(p, now_ms);
 }
 
 void plan_session_back(struct plan *p, const struct catalog_session *session, uint64_t now_ms)
 {
     revision_clock_mark(&p->clock, now_ms, catalog_revision(p->catalog));
-    see_all(p, session, now_ms);
+    walk_session(p, session);
+    look_at_once(p, now_ms);
 }
 
 void plan_changed(struct plan *p, const struct catalog_change *change, uint64_t now_ms)
@@ -264,6 +394,7 @@ void plan_changed(struct plan *p, const struct catalog_change *change, uint64_t 
         overrides_changed(p, i, key, now_ms);
         see(p, i, key, now_ms);
     }
+    look_at_once(p, now_ms);
 }
 
 /* --- leading ----------------------------------------------------------------------------------------- */
@@ -290,27 +421,11 @@ void plan_lead(struct plan *p, bool does_lead, uint64_t now_ms)
         storm_guards_begin(p, now_ms);
     if (does_lead && !PLANTED(JANITOR_LEFT_OVER))
         LIST_FOR_EACH (l, catalog_absent_sessions(p->catalog))
-            see_all(p, container_of(l, struct catalog_session, absent), now_ms);
+            walk_session(p, container_of(l, struct catalog_session, absent));
+    look_at_once(p, now_ms);
 }
 
 /* --- actions ----------------------------------------------------------------------------------------- */
-
-/* A storm is over: what no other one holds is let go. */
-static void let_go(struct plan *p, struct storm_guard *g, uint64_t now_ms)
-{
-    size_t count = 0;
-    storm_guard_end(p, g, now_ms);
-    LIST_FOR_EACH (l, &g->wards) {
-        struct ward *w = container_of(l, struct ward, guarded.link);
-        if (w->phase != PHASE_HELD || storm_guard_holds(&w->guarded))
-            continue;
-        count++;
-        w->at_ms = now_ms;
-        put_off(p, w, now_ms);
-    }
-    if (p->events.storm_over && (count || !storm_guard_is_on(g)))
-        p->events.storm_over(p->events.arg, g->ns, count);
-}
 
 /* With the instance its drain ends; if that leaves something of the override it is a put, which a full disk
  * refuses. */
@@ -324,13 +439,12 @@ static enum plan_class class_of(const struct plan *p, const struct ward *w)
     return is_kept ? PLAN_PUTS : PLAN_DELETES;
 }
 
-static void look_at_time(struct plan *p, uint64_t now_ms)
+static void look_at_time(struct plan *p, enum plan_class wanted, uint64_t now_ms)
 {
     struct heap_node *n;
-    struct storm_guard *g;
-    while ((g = storm_guard_ending(p, now_ms)))
-        let_go(p, g, now_ms);
-    while ((n = heap_first(&p->due)) && n->key <= now_ms) {
+    size_t count = 0;
+    while ((count++ < READY_AT_ONCE || list_is_empty(&p->ready[wanted])) && (n = heap_first(&p->due)) &&
+           n->key <= now_ms) {
         struct ward *w = container_of(n, struct ward, due);
         heap_remove(&p->due, n);
         list_add_last(&p->ready[class_of(p, w)], &w->ready);
@@ -360,7 +474,9 @@ bool plan_next(struct plan *p, enum plan_class class, uint64_t now_ms, uint64_t 
 {
     if (!p->does_lead && !PLANTED(JANITOR_FOLLOWER_ACTS))
         return false;
-    look_at_time(p, now_ms);
+    while (plan_look(p, now_ms, SIZE_MAX))
+        ;
+    look_at_time(p, class, now_ms);
     struct link *l = list_take_first(&p->ready[class]);
     if (!l)
         return class == PLAN_DELETES && overrides_next(p, now_ms, wall_ms, ret_action);
@@ -392,6 +508,8 @@ uint64_t plan_wake_ms(const struct plan *p, uint64_t now_ms, uint64_t wall_ms)
     for (int class = 0; class < PLAN_CLASSES; class ++)
         if (!list_is_empty(&p->ready[class]))
             return now_ms;
+    if (!list_is_empty(&p->session_walks) || !list_is_empty(&p->guard_walks))
+        return now_ms;
     uint64_t wake_ms = overrides_wake_ms(p, now_ms, wall_ms);
     const struct heap_node *due = heap_first(&p->due);
     if (due && due->key < wake_ms)
@@ -434,8 +552,11 @@ struct plan *plan_new(const struct catalog *catalog, const struct plan_rules *ru
     struct plan *p = mem_new(sizeof *p);
     p->catalog = catalog;
     p->rules = *rules;
+    p->at_once = rules->look_at_once;
     p->events = *events;
     list_init(&p->active);
+    list_init(&p->session_walks);
+    list_init(&p->guard_walks);
     for (int class = 0; class < PLAN_CLASSES; class ++)
         list_init(&p->ready[class]);
     return p;
@@ -447,6 +568,8 @@ void plan_free(struct plan *p)
     void *value;
     for (size_t at = 0; strmap_next(&p->wards, &at, &key, &value);)
         ward_free(p, value);
+    while (!list_is_empty(&p->session_walks))
+        end_session_walk(container_of(p->session_walks.next, struct session_walk, link));
     storm_guards_done(p);
     strmap_done(&p->wards);
     map_done(&p->tickets);

@@ -31,7 +31,12 @@ struct overrides {
 struct storm_guard { /* of a namespace, while this member leads */
     struct slice ns;
     struct storm storms[STORM_GROUPS];
-    struct link wards;    /* struct guarded: dying ones in traffic, and held ones */
+    struct link wards;  /* struct guarded: dying ones in traffic, and held ones */
+    struct link walked; /* in plan.guard_walks while its wards are looked at anew */
+    uint64_t walk;      /* those that this walk has met are last in `wards` */
+    bool walk_settles;  /* a storm is on, or may be soon: those that are dying are held, or wait longer */
+    bool walk_releases; /* a storm is over: what no other one holds is released */
+    size_t released;
     struct heap_node end; /* in plan.ends while one of the storms is on */
     struct link active;   /* in plan.active while there is something to remember */
     uint64_t look_ms;     /* its history is looked at then */
@@ -46,6 +51,7 @@ struct guarded {
     struct link link;
     uint64_t died_ms, ttl_ms;
     int64_t created;
+    uint64_t walk; /* the guard's last walk that met it */
     bool is_established;
     bool is_in[STORM_GROUPS]; /* counted in this storm's held */
     enum storm_verdict verdict;
@@ -63,6 +69,10 @@ struct plan {
     struct strmap histories; /* by namespace: struct guard_history */
 
     /* Of the leader. */
+    struct link session_walks; /* sessions that went or came back: their instances are looked at in slices */
+    struct link guard_walks;   /* guards that went on, may do so soon, or are over: their wards likewise */
+    uint64_t last_walk;
+    size_t at_once;       /* what may still be looked at before plan_look */
     struct strmap wards;  /* by the instance's key */
     struct strmap guards; /* by namespace: struct storm_guard */
     struct link active;   /* those with something to remember, by look_ms */

@@ -33,10 +33,11 @@ static void let_go(struct strmap *map, struct quota_part *p)
     mem_free(p);
 }
 
-static int refuse(struct slice ns, const char *what, size_t max, char *error, size_t error_size)
+static int refuse(struct slice ns, const char *what, const char *setting, size_t max, char *error,
+                  size_t error_size)
 {
-    snprintf(error, error_size, "namespace %.*s is full: it may hold %zu %s", (int)ns.size, ns.data, max,
-             what);
+    snprintf(error, error_size, "namespace %.*s is full: it may hold %zu %s (%s)", (int)ns.size, ns.data, max,
+             what, setting);
     return ERR_QUOTA;
 }
 
@@ -50,7 +51,8 @@ static int claim_namespace(struct quota *q, const struct catalog *c, struct slic
         return OK;
     if (is_new && q->namespaces_max && catalog_namespace_count(c) + q->new_namespaces >= q->namespaces_max) {
         snprintf(error, error_size,
-                 "there may be %zu namespaces with services, and there are: %.*s would be one more",
+                 "there may be %zu namespaces with services, and there are: %.*s would be one more "
+                 "(--registry-max-namespaces)",
                  q->namespaces_max, (int)ns.size, ns.data);
         return ERR_QUOTA;
     }
@@ -82,7 +84,7 @@ int quota_claim_service(struct quota *q, const struct catalog *c, const struct q
     buf_add_slice(&name, key->service);
     bool is_claimed = strmap_get(&q->services, buf_slice(&name));
     if (!is_claimed && (n ? n->services : 0) + ns->services >= q->services_max) {
-        err = refuse(key->ns, "services", q->services_max, error, error_size);
+        err = refuse(key->ns, "services", "--registry-max-services", q->services_max, error, error_size);
     } else {
         claim->service = refer(&q->services, buf_slice(&name));
         ns->services += !is_claimed;
@@ -103,7 +105,7 @@ int quota_claim_instance(struct quota *q, const struct catalog *c, const struct 
         return err;
     struct quota_part *ns = claim->ns;
     if ((n ? n->instances : 0) + ns->instances >= q->instances_max)
-        return refuse(key->ns, "instances", q->instances_max, error, error_size);
+        return refuse(key->ns, "instances", "--registry-max-instances", q->instances_max, error, error_size);
     ns->instances++;
     claim->instance = true;
     return OK;
@@ -118,7 +120,7 @@ int quota_claim_override(struct quota *q, const struct catalog *c, const struct 
         return err;
     struct quota_part *ns = claim->ns;
     if ((n ? n->overrides : 0) + ns->overrides >= q->instances_max)
-        return refuse(key->ns, "overrides", q->instances_max, error, error_size);
+        return refuse(key->ns, "overrides", "--registry-max-instances", q->instances_max, error, error_size);
     ns->overrides++;
     claim->override = true;
     return OK;
@@ -130,7 +132,8 @@ int quota_claim_session(struct quota *q, const struct catalog *c, struct quota_c
     if (claim->session || !q->sessions_max)
         return OK;
     if (catalog_session_count(c) + q->sessions >= q->sessions_max) {
-        snprintf(error, error_size, "there may be %zu sessions, and there are", q->sessions_max);
+        snprintf(error, error_size, "there may be %zu sessions, and there are (--registry-max-sessions)",
+                 q->sessions_max);
         return ERR_QUOTA;
     }
     q->sessions++;

@@ -47,6 +47,9 @@ static void collect(void *arg, struct buf *out)
     metric_print_head(out, "cairn_output_queued_bytes", "gauge",
                       "Bytes of answers and streams that clients have not taken yet.");
     metric_print_value(out, "cairn_output_queued_bytes", (double)l->output.bytes);
+    metric_print_head(out, "cairn_output_queued_member_bytes", "gauge",
+                      "Of those, bytes of streams between members, which no limit of clients closes.");
+    metric_print_value(out, "cairn_output_queued_member_bytes", (double)l->output.exempt_bytes);
     metric_print_head(out, "cairn_client_connections", "gauge",
                       "Connections of clients, by whether a whole request has come.");
     buf_addf(out, "cairn_client_connections{state=\"opening\"} %zu\n", l->sources.opening);

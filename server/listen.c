@@ -6,7 +6,11 @@
  *
  * A guest's bytes are only peeked. So that a guest with half a preface does not wake the loop for ever,
  * SO_RCVLOWAT says how many bytes the next look needs; it goes back to 1 before the hand-over. A handle is
- * closed before its fd is handed over: libuv allows the same fd in a new handle at once. */
+ * closed before its fd is handed over: libuv allows the same fd in a new handle at once.
+ *
+ * TLS handshakes take about half a millisecond of the loop each. HANDSHAKES_PER_MS begin at once; further
+ * guests whose ClientHello is complete wait in queues by source, which take turns, and cost nothing while
+ * they wait. */
 #include "server/listen.h"
 
 #include <arpa/inet.h>
@@ -36,10 +40,13 @@ enum {
     TCP_IDLE_SECONDS = 30, /* TCP keepalive, as etcd's listener */
     SOCKETS_MAX = 2,       /* localhost: 127.0.0.1 and ::1 */
     TLS_HANDSHAKE = 0x16,
-    HANDSHAKES_PER_MS = 2, /* that begin; each takes about a millisecond of the loop */
+    HANDSHAKES_PER_MS = 1, /* that begin; each takes about half a millisecond of the loop */
+    HANDSHAKE_QUEUES = 64, /* several sources may share one */
 };
 
 static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+enum verdict { VERDICT_GRPC, VERDICT_HTTP, VERDICT_GRPC_TLS, VERDICT_HTTP_TLS, VERDICT_MORE, VERDICT_REFUSE };
 
 struct guest {
     struct link link;
@@ -49,6 +56,9 @@ struct guest {
     int fd;
     int low_water;
     uint64_t deadline_ms;
+    struct link waiting; /* for a handshake: of listener.waiting[queue] */
+    unsigned queue;
+    enum verdict verdict; /* while it waits */
 };
 
 struct socket {
@@ -70,6 +80,10 @@ struct listener {
     size_t open_handles;
     uint64_t handshake_ms; /* the moment of the loop in which so many handshakes have begun */
     unsigned handshakes;
+    uv_timer_t handshake_timer;
+    struct link waiting[HANDSHAKE_QUEUES];
+    unsigned next_queue;
+    size_t waiting_count;
 };
 
 static void free_if_done(struct listener *l)
@@ -95,6 +109,8 @@ static int guest_leave(struct guest *g)
 {
     int fd = g->fd;
     list_remove(&g->link);
+    g->listener->waiting_count -= link_is_in_list(&g->waiting);
+    list_remove(&g->waiting);
     sources_leave(&g->source);
     g->listener->guest_count--;
     uv_poll_stop(&g->poll);
@@ -110,8 +126,6 @@ static void guest_refuse(struct guest *g, const char *why)
                          F_STR("error", why));
     close(guest_leave(g));
 }
-
-enum verdict { VERDICT_GRPC, VERDICT_HTTP, VERDICT_GRPC_TLS, VERDICT_HTTP_TLS, VERDICT_MORE, VERDICT_REFUSE };
 
 static enum verdict judge_tls(const struct listener *l, struct slice in, size_t *ret_needed)
 {
@@ -160,15 +174,13 @@ static void set_low_water(struct guest *g, int bytes)
     setsockopt(g->fd, SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof bytes);
 }
 
-/* The others wait for the next moment, with their ClientHello in the socket: what is said meanwhile on
- * connections that are open is answered between any two of them. */
 static bool may_begin_handshake(struct listener *l)
 {
     uint64_t now = uv_now(l->options.loop);
     if (now != l->handshake_ms)
         l->handshakes = 0;
     l->handshake_ms = now;
-    return l->handshakes++ < HANDSHAKES_PER_MS;
+    return l->waiting_count == 0 && l->handshakes++ < HANDSHAKES_PER_MS;
 }
 
 static void evict(struct source_conn *s)
@@ -188,11 +200,54 @@ static void hand_over(struct guest *g, enum verdict verdict)
         http_server_adopt(o->http, fd, verdict == VERDICT_HTTP_TLS, role);
 }
 
+/* The queues take turns: many handshakes of one source do not hold up another source's. */
+static struct guest *next_waiting(struct listener *l)
+{
+    for (unsigned i = 0; i < HANDSHAKE_QUEUES; i++) {
+        struct link *first = list_take_first(&l->waiting[l->next_queue++ % HANDSHAKE_QUEUES]);
+        if (first) {
+            l->waiting_count--;
+            return container_of(first, struct guest, waiting);
+        }
+    }
+    return NULL;
+}
+
+static void on_handshake_timer(uv_timer_t *t)
+{
+    struct listener *l = t->data;
+    struct guest *g;
+    turn_enter(TURN_ACCEPT);
+    for (int i = 0; i < HANDSHAKES_PER_MS && (g = next_waiting(l)); i++)
+        hand_over(g, g->verdict);
+    if (l->waiting_count)
+        uv_timer_start(t, on_handshake_timer, 1, 0);
+}
+
+static void on_guest_readable(uv_poll_t *h, int status, int events);
+
+/* Its ClientHello stays in the socket. What is said meanwhile on connections that are open is answered
+ * between any two handshakes. */
+static void wait_for_handshake(struct guest *g, enum verdict verdict)
+{
+    struct listener *l = g->listener;
+    g->verdict = verdict;
+    list_add_last(&l->waiting[g->queue], &g->waiting);
+    l->waiting_count++;
+    uv_poll_start(&g->poll, UV_DISCONNECT, on_guest_readable);
+    if (!uv_is_active((uv_handle_t *)&l->handshake_timer))
+        uv_timer_start(&l->handshake_timer, on_handshake_timer, 1, 0);
+}
+
 static void on_guest_readable(uv_poll_t *h, int status, int events)
 {
     struct guest *g = h->data;
     uint8_t bytes[ALPN_HELLO_MAX];
     turn_enter(TURN_ACCEPT);
+    if (link_is_in_list(&g->waiting)) {
+        guest_refuse(g, NULL); /* it has disconnected */
+        return;
+    }
     ssize_t n = status < 0 ? 0 : recv(g->fd, bytes, sizeof bytes, MSG_PEEK | MSG_DONTWAIT);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
@@ -221,6 +276,8 @@ static void on_guest_readable(uv_poll_t *h, int status, int events)
     case VERDICT_HTTP_TLS:
         if (may_begin_handshake(g->listener))
             hand_over(g, verdict);
+        else
+            wait_for_handshake(g, verdict);
         return;
     }
 }
@@ -233,6 +290,7 @@ static void welcome(struct listener *l, int fd, const struct sockaddr_storage *f
     g->listener = l;
     g->fd = fd;
     g->low_water = 1;
+    g->queue = (unsigned)(sources_id(from) >> 8) % HANDSHAKE_QUEUES;
     if (uv_poll_init(l->options.loop, &g->poll, fd) != 0) {
         close(fd);
         mem_free(g);
@@ -437,9 +495,12 @@ int listener_open(const struct listen_options *options, char *error, size_t erro
     l->is_tls_only = is_tls && !options->allow_both;
     l->is_unix = url.scheme[0] == 'u';
     list_init(&l->guests);
+    for (size_t i = 0; i < HANDSHAKE_QUEUES; i++)
+        list_init(&l->waiting[i]);
     uv_timer_init(options->loop, &l->timer);
-    l->timer.data = l;
-    l->open_handles++;
+    uv_timer_init(options->loop, &l->handshake_timer);
+    l->timer.data = l->handshake_timer.data = l;
+    l->open_handles += 2;
     int err;
     if (l->is_unix)
         err = open_unix(l, error, error_size);
@@ -490,4 +551,5 @@ void listener_close(struct listener *l)
     mem_free(l->options.url);
     l->options.url = NULL;
     uv_close((uv_handle_t *)&l->timer, on_handle_close);
+    uv_close((uv_handle_t *)&l->handshake_timer, on_handle_close);
 }

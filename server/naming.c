@@ -27,6 +27,7 @@ int naming_open(const struct options *o, struct uv_loop_s *loop, struct naming *
         .zone = o->dns_zone,
         .ttl_ns = o->dns_ttl_ns,
         .rate_limit = o->dns_rate_limit,
+        .output = naming->output,
         .hosts = hosts,
         .audience = audience,
         .audience_arg = naming,

@@ -11,6 +11,7 @@
 struct naming {
     const struct identity *identity;
     const struct registry *registry;
+    struct output_budget *output;
 };
 
 /* *ret_dns NULL: --listen-dns is empty. Errors as of dns_server_new. */

@@ -75,8 +75,8 @@ static char *fixtures(const struct options *o)
     return dir;
 }
 
-int peering_open(const struct options *o, struct io *io, struct uv_loop_s *loop, char *error,
-                 size_t error_size, struct peers **ret_peers)
+int peering_open(const struct options *o, struct io *io, struct uv_loop_s *loop, struct output_budget *output,
+                 char *error, size_t error_size, struct peers **ret_peers)
 {
     bool is_auto = o->peer_auto_tls && !*o->peer_cert_file;
     char *auto_dir = is_auto ? fixtures(o) : NULL;
@@ -89,6 +89,7 @@ int peering_open(const struct options *o, struct io *io, struct uv_loop_s *loop,
         .advertise_url_count = o->advertise_peer.count,
         .tokens = &o->join_tokens,
         .requires_proof = o->require_peer_proof,
+        .output = output,
         .heartbeat_ms = o->heartbeat_ms,
         .tls =
             {

@@ -7,11 +7,13 @@
 #include "consensus/node/boot.h"
 #include "server/options.h"
 
+struct output_budget;
 struct uv_loop_s;
 
 /* The peer port listens from here on. An error with a sentence; nothing is open then. */
-MUST_CHECK int peering_open(const struct options *o, struct io *io, struct uv_loop_s *loop, char *error,
-                            size_t error_size, struct peers **ret_peers);
+MUST_CHECK int peering_open(const struct options *o, struct io *io, struct uv_loop_s *loop,
+                            struct output_budget *output, char *error, size_t error_size,
+                            struct peers **ret_peers);
 /* After SIGHUP: reads --join-token-file anew; a file that is wrong changes nothing (logged). */
 void peering_reload(struct options *o, struct peers *peers);
 /* One line when members do not have to prove themselves; sharper when users are enabled, whose passwords that

@@ -14,7 +14,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
@@ -440,7 +439,7 @@ static void serve_clients(struct server *s)
     int err = listen_on(s, &o->listen_client, is_split ? LISTEN_GRPC_ONLY : LISTEN_ALL);
     if (!err)
         err = listen_on(s, &o->listen_http, LISTEN_HTTP_ONLY);
-    s->naming = (struct naming){s->identity, s->registry};
+    s->naming = (struct naming){s->identity, s->registry, &s->limits.output};
     if (!err)
         err = naming_open(o, &s->loop, &s->naming, s->registry, s->error, sizeof s->error, &s->dns);
     if (err) {
@@ -857,7 +856,8 @@ static void start(struct server *s)
     if (!err)
         err = open_tls(s);
     if (!err)
-        err = peering_open(s->options, s->io, &s->loop, s->error, sizeof s->error, &s->peers);
+        err = peering_open(s->options, s->io, &s->loop, &s->limits.output, s->error, sizeof s->error,
+                           &s->peers);
     if (err) {
         cannot_start(s);
         return;

@@ -47,9 +47,29 @@ void output_forget(struct output_account *a)
     if (!a->budget)
         return;
     a->budget->bytes -= a->bytes;
+    if (a->is_exempt)
+        a->budget->exempt_bytes -= a->bytes;
     a->bytes = 0;
     heap_remove(&a->budget->largest, &a->node);
     list_remove(&a->link);
+}
+
+void output_exempt(struct output_account *a)
+{
+    if (!a->budget || a->is_exempt)
+        return;
+    a->is_exempt = true;
+    a->budget->exempt_bytes += a->bytes;
+    heap_remove(&a->budget->largest, &a->node);
+    list_remove(&a->link);
+}
+
+static void add_account(struct output_account *a, uint64_t bytes, uint64_t now_ms)
+{
+    a->since_ms = a->took_ms = a->second_ms = now_ms;
+    a->second_bytes = a->last_second = 0;
+    list_add_last(&a->budget->oldest, &a->link);
+    heap_add(&a->budget->largest, &a->node, UINT64_MAX - bytes);
 }
 
 void output_change(struct output_account *a, uint64_t bytes, uint64_t now_ms)
@@ -59,21 +79,19 @@ void output_change(struct output_account *a, uint64_t bytes, uint64_t now_ms)
         output_forget(a);
         return;
     }
-    if (a->bytes == 0) {
-        a->since_ms = a->took_ms = a->second_ms = now_ms;
-        a->second_bytes = a->last_second = 0;
-        list_add_last(&b->oldest, &a->link);
-        heap_add(&b->largest, &a->node, UINT64_MAX - bytes);
-    } else {
+    if (a->is_exempt)
+        b->exempt_bytes += bytes - a->bytes;
+    else if (a->bytes == 0)
+        add_account(a, bytes, now_ms);
+    else
         heap_move(&b->largest, &a->node, UINT64_MAX - bytes);
-    }
     b->bytes += bytes - a->bytes;
     a->bytes = bytes;
 }
 
 void output_took(struct output_account *a, uint64_t bytes, uint64_t now_ms)
 {
-    if (!a->budget || a->bytes == 0 || bytes == 0)
+    if (!a->budget || a->bytes == 0 || bytes == 0 || a->is_exempt)
         return;
     if (elapsed(now_ms, a->second_ms) >= SECOND_MS) {
         a->last_second = elapsed(now_ms, a->second_ms) < 2 * SECOND_MS ? a->second_bytes : 0;
@@ -100,19 +118,33 @@ static struct output_account *first_of(const struct heap *h)
     return n ? container_of(n, struct output_account, node) : NULL;
 }
 
+static uint64_t client_bytes(const struct output_budget *b)
+{
+    return b->bytes - b->exempt_bytes;
+}
+
+/* What members' streams hold is taken from the clients' share, at most half of it: a stalled follower does
+ * not disconnect every slow client. */
+static uint64_t client_bytes_max(const struct output_budget *b)
+{
+    uint64_t half = b->bytes_max / 2;
+    return b->bytes_max - (b->exempt_bytes < half ? b->exempt_bytes : half);
+}
+
 /* The largest that is not spared, or NULL. The spared ones are taken out of the heap meanwhile. */
 static struct output_account *choose(struct output_budget *b, uint64_t now_ms)
 {
     struct output_account *spared[LOOKED_AT_MAX], *a;
-    uint64_t slow = b->bytes;
+    const uint64_t max = client_bytes_max(b);
+    uint64_t slow = client_bytes(b);
     size_t count = 0;
-    while ((a = first_of(&b->largest)) && slow > b->bytes_max && count < LOOKED_AT_MAX &&
-           b->bytes <= SPARED_TIMES * b->bytes_max && is_spared(a, now_ms)) {
+    while ((a = first_of(&b->largest)) && slow > max && count < LOOKED_AT_MAX &&
+           client_bytes(b) <= SPARED_TIMES * b->bytes_max && is_spared(a, now_ms)) {
         slow -= a->bytes;
         heap_remove(&b->largest, &a->node);
         spared[count++] = a;
     }
-    bool is_over = slow > b->bytes_max && count < LOOKED_AT_MAX;
+    bool is_over = slow > max && count < LOOKED_AT_MAX;
     for (size_t i = 0; i < count; i++)
         heap_add(&b->largest, &spared[i]->node, UINT64_MAX - spared[i]->bytes);
     return is_over ? a : NULL;
@@ -141,7 +173,8 @@ bool output_budget_turn(struct output_budget *b, uint64_t now_ms)
         close_account(a, OUTPUT_STALLED);
         closed++;
     }
-    while (b->bytes_max && b->bytes > b->bytes_max && now_ms >= b->look_ms && closed < CLOSED_MAX) {
+    while (b->bytes_max && client_bytes(b) > client_bytes_max(b) && now_ms >= b->look_ms &&
+           closed < CLOSED_MAX) {
         struct output_account *a = choose(b, now_ms);
         if (!a) {
             b->look_ms = now_ms + LOOK_MS;

@@ -10,6 +10,10 @@
  *            is spared in its first second and while it takes at least 1 MiB/s; spared bytes do not count,
  *            up to 4 * bytes_max in all: beyond that nobody is spared
  *
+ * Streams between members are exempt: their bytes count, but they are never closed here, because a flood of
+ * clients must not cost the cluster its quorum. They have bounds and timeouts of their own. They take at most
+ * half of bytes_max from the clients.
+ *
  * Pure: no clock, no socket. Nothing is closed inside output_set; output_budget_turn does that. */
 #ifndef BASE_NET_OUTPUT_H
 #define BASE_NET_OUTPUT_H
@@ -24,6 +28,7 @@ struct output_account;
 struct output_budget {
     uint64_t bytes_max, stall_ms; /* given; 0 = no limit */
     uint64_t bytes;               /* of all accounts */
+    uint64_t exempt_bytes;        /* of those that are exempt */
     struct heap largest;          /* accounts with bytes, most first */
     struct link oldest;           /* the same, the one that took nothing for the longest time first */
     uint64_t closed[OUTPUT_REASONS];
@@ -35,9 +40,10 @@ struct output_account {
     /* Closes the connection, at once or soon, and forgets the account. */
     void (*close)(struct output_account *a, enum output_reason why);
     void (*measure)(struct output_account *a); /* NULL, or brings the account up to date before that */
+    bool is_exempt;
     uint64_t bytes;
-    struct heap_node node;
-    struct link link;
+    struct heap_node node;                         /* in `largest`; an exempt account is in neither */
+    struct link link;                              /* in `oldest` */
     uint64_t since_ms, took_ms;                    /* when bytes came to wait; when some were last taken */
     uint64_t second_ms, second_bytes, last_second; /* bytes taken in this second and the one before */
 };
@@ -50,6 +56,7 @@ const char *output_reason_text(enum output_reason why);
 
 void output_open(struct output_account *a, struct output_budget *b,
                  void (*close)(struct output_account *a, enum output_reason why));
+void output_exempt(struct output_account *a); /* from now on, until output_forget */
 void output_change(struct output_account *a, uint64_t bytes, uint64_t now_ms);
 void output_took(struct output_account *a, uint64_t bytes, uint64_t now_ms);
 void output_forget(struct output_account *a); /* the connection has gone */

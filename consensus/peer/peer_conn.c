@@ -9,9 +9,13 @@
  * write's callback; peer_conn_add never fails. Frames added in one turn leave with one write; while it is
  * under way the next turns' frames gather for the next one.
  *
- * Received bytes are parsed where they were read; only the beginning of an incomplete frame is kept. */
+ * Received bytes are parsed where they were read; only the beginning of an incomplete frame is kept.
+ *
+ * TLS handshakes of those who dial us take HANDSHAKES_PER_MS steps. Connections beyond that wait, in order,
+ * with what was read in `early`: many ClientHellos at once do not hold the loop. */
 #include "consensus/peer/peer_impl.h"
 
+#include "base/log.h"
 #include "base/turn.h"
 
 #include <assert.h>
@@ -32,6 +36,7 @@ static void free_if_done(struct conn *c)
     buf_done(&c->in);
     buf_done(&c->out);
     buf_done(&c->flying);
+    buf_done(&c->early);
     mem_free(c);
     p->open_handles--;
     peer_release(p);
@@ -56,6 +61,8 @@ void peer_conn_close(struct conn *c, int err, const char *text)
     snprintf(c->text, sizeof c->text, "%s", text);
     c->p->io->ops->timer_stop(c->p->io, &c->timer);
     list_remove(&c->dirty);
+    list_remove(&c->waiting);
+    output_forget(&c->output);
     if (link_is_in_list(&c->guest)) {
         list_remove(&c->guest);
         c->p->guest_count--;
@@ -127,6 +134,16 @@ static void finish_if_written(struct conn *c)
         peer_conn_close(c, ERR_CLOSED, "finished");
 }
 
+static void count_output(struct conn *c)
+{
+    if (c->state == CONN_CLOSING)
+        return;
+    uint64_t now_ms = peer_now_ms(c->p), bytes = peer_conn_queued(c);
+    if (bytes < c->output.bytes)
+        output_took(&c->output, c->output.bytes - bytes, now_ms);
+    output_set(&c->output, bytes, now_ms);
+}
+
 static void on_written(uv_write_t *req, int status)
 {
     struct conn *c = req->data;
@@ -171,11 +188,12 @@ static bool write_some(struct conn *c)
 void peer_conn_flush(struct conn *c)
 {
     list_remove(&c->dirty);
-    if (c->is_writing || c->state < CONN_HANDSHAKE || c->state == CONN_CLOSING)
-        return;
-    while (write_some(c) && c->tls && c->out.size)
-        ;
-    finish_if_written(c);
+    if (!c->is_writing && c->state >= CONN_HANDSHAKE && c->state != CONN_CLOSING) {
+        while (write_some(c) && c->tls && c->out.size)
+            ;
+        finish_if_written(c);
+    }
+    count_output(c);
 }
 
 void peer_conn_add(struct conn *c, enum wire_kind kind, struct slice head, struct slice body)
@@ -307,6 +325,59 @@ static void take_plain(struct conn *c, struct slice bytes)
         peer_conn_flush(c);
 }
 
+static bool may_step_handshake(struct tcp_peers *p)
+{
+    uint64_t now_ms = peer_now_ms(p);
+    if (now_ms != p->handshake_ms)
+        p->handshake_count = 0;
+    p->handshake_ms = now_ms;
+    return p->handshake_count++ < HANDSHAKES_PER_MS;
+}
+
+static void wait_for_handshake(struct conn *c, struct slice bytes)
+{
+    struct tcp_peers *p = c->p;
+    buf_add_slice(&c->early, bytes);
+    uv_read_stop((uv_stream_t *)&c->tcp);
+    if (list_is_empty(&p->handshakes))
+        p->io->ops->timer_start(p->io, &p->handshake_timer, 1);
+    list_add_last(&p->handshakes, &c->waiting);
+}
+
+static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *b);
+static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *b);
+
+static void start_reading(struct conn *c)
+{
+    int rc = uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read);
+    if (rc < 0)
+        close_uv(c, "read", rc);
+}
+
+static void on_handshake_timer(struct io_timer *t)
+{
+    struct tcp_peers *p = container_of(t, struct tcp_peers, handshake_timer);
+    struct link *l = NULL;
+    turn_enter(TURN_PEER_MESSAGES);
+    for (int i = 0; i < HANDSHAKES_PER_MS && (l = list_take_first(&p->handshakes)); i++) {
+        struct conn *c = container_of(l, struct conn, waiting);
+        struct buf early = c->early;
+        c->early = (struct buf){0};
+        start_reading(c);
+        if (c->state == CONN_HANDSHAKE)
+            take_cipher(c, buf_slice(&early));
+        buf_done(&early);
+    }
+    if (!list_is_empty(&p->handshakes))
+        p->io->ops->timer_start(p->io, &p->handshake_timer, 1);
+}
+
+void peer_conn_handshakes_init(struct tcp_peers *p)
+{
+    list_init(&p->handshakes);
+    p->handshake_timer.fire = on_handshake_timer;
+}
+
 static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *b)
 {
     struct conn *c = s->data;
@@ -324,7 +395,9 @@ static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *b)
     c->received_n += (size_t)n;
     if (c->state == CONN_FINISHING)
         return;
-    if (c->tls)
+    if (c->state == CONN_HANDSHAKE && c->is_accepted && !may_step_handshake(c->p))
+        wait_for_handshake(c, slice_of(b->base, (size_t)n));
+    else if (c->tls)
         take_cipher(c, slice_of(b->base, (size_t)n));
     else
         take_plain(c, slice_of(b->base, (size_t)n));
@@ -336,6 +409,16 @@ static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *b)
     struct conn *c = h->data;
     (void)suggested;
     *b = uv_buf_init((char *)c->p->read, READ_SIZE);
+}
+
+/* --- the total of unread output ------------------------------------------------------------------------- */
+static void close_for_output(struct output_account *a, enum output_reason why)
+{
+    struct conn *c = container_of(a, struct conn, output);
+    if (peer_report_may_log(c->p, output_reason_text(why), 0))
+        log_warn("closing a connection whose output is not read", F_STR("remote-addr", c->remote),
+                 F_STR("reason", output_reason_text(why)), F_UINT("bytes", a->bytes));
+    peer_conn_close(c, ERR_LIMIT, output_reason_text(why));
 }
 
 /* --- the beginning ------------------------------------------------------------------------------------- */
@@ -367,18 +450,12 @@ static struct conn *conn_new(struct tcp_peers *p, const struct conn_ops *ops)
     c->p = p;
     c->ops = ops;
     c->timer.fire = on_timer;
+    output_open(&c->output, p->output, close_for_output);
     uv_tcp_init(p->loop, &c->tcp);
     c->tcp.data = c;
     list_add_last(&p->conns, &c->all);
     p->open_handles++;
     return c;
-}
-
-static void start_reading(struct conn *c)
-{
-    int rc = uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read);
-    if (rc < 0)
-        close_uv(c, "read", rc);
 }
 
 static void on_connected(uv_connect_t *req, int status)
@@ -464,6 +541,7 @@ int peer_conn_dial(struct tcp_peers *p, const char *url, unsigned address, const
     if (is_tls && !peer_tls_out(p))
         return ERR_INVALID;
     struct conn *c = conn_new(p, ops);
+    output_exempt(&c->output);
     c->owner = owner;
     c->address = address;
     c->port = u.port;
@@ -489,6 +567,7 @@ int peer_conn_accept(struct tcp_peers *p, uv_stream_t *server, bool is_tls, cons
     struct sockaddr_storage address = {0};
     int size = sizeof address;
     struct conn *c = conn_new(p, ops);
+    c->is_accepted = true;
     c->state = CONN_OPEN;
     int rc = uv_accept(server, (uv_stream_t *)&c->tcp);
     if (rc < 0) {

@@ -21,6 +21,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/metric.h"
+#include "base/net/output.h"
 #include "base/net/tls.h"
 #include "base/text.h"
 #include "consensus/peer/peer_tcp.h"
@@ -28,12 +29,13 @@
 
 enum {
     HEARTBEAT_MS = 100,
-    PING_HEARTBEATS = 5, /* between pings */
-    SILENCE_PINGS = 5,   /* a lane without a byte for so long is dead */
-    DIAL_MS = 2000,      /* name, connect, TLS and hello together */
-    REPLY_MS = 6000,     /* after the challenge: the other side may dial back first */
-    HELLO_MS = 5000,     /* for who dials us: TLS and hello, or question */
-    CONFIRM_MS = 1500,   /* a dial-back to one address */
+    PING_HEARTBEATS = 5,   /* between pings */
+    SILENCE_PINGS = 5,     /* a lane without a byte for so long is dead */
+    DIAL_MS = 2000,        /* name, connect, TLS and hello together */
+    REPLY_MS = 6000,       /* after the challenge: the other side may dial back first */
+    HANDSHAKES_PER_MS = 1, /* steps of TLS handshakes of those who dial us; about half a millisecond each */
+    HELLO_MS = 5000,       /* for who dials us: TLS and hello, or question */
+    CONFIRM_MS = 1500,     /* a dial-back to one address */
     CONFIRM_ALL_MS = 4000,
     CONFIRMS_MAX = 16,  /* dial-backs under way at once */
     QUESTIONS_MAX = 64, /* bootstrap queries that wait for an answer */
@@ -109,12 +111,15 @@ struct conn {
     uint64_t seen_n;                /* received_n at the last sign of life we gave */
 
     struct tls *tls;
+    struct output_account output;
     struct buf in;          /* plain, an incomplete frame */
     struct buf out;         /* plain frames; leave with peer_conn_flush */
     struct buf flying;      /* what libuv writes now */
+    struct buf early;       /* of a TLS handshake that waits for its turn */
+    struct link waiting;    /* of tcp_peers.handshakes; nothing is read from it meanwhile */
     struct link all, dirty; /* of tcp_peers */
     struct link guest;      /* of tcp_peers.guests */
-    bool is_writing, is_tcp_closed, is_looking_up;
+    bool is_accepted, is_writing, is_tcp_closed, is_looking_up;
     uint64_t host_hash;      /* of who dialed us, without the port */
     bool is_from_member;     /* accepted from an address of a member that we know */
     struct opening *opening; /* NULL: no hello yet */
@@ -146,6 +151,7 @@ size_t peer_conn_queued(const struct conn *c);
 void peer_conn_finish(
     struct conn *c); /* closes when all that was added is written and the other side has read */
 void peer_conn_close(struct conn *c, int err, const char *text);
+void peer_conn_handshakes_init(struct tcp_peers *p);
 struct slice peer_conn_host(const struct conn *c); /* its remote address without port and brackets */
 void peer_conn_timer(struct conn *c, uint64_t after_ms);
 bool peer_conn_is_silent(struct conn *c); /* for the timer of a lane */
@@ -211,10 +217,15 @@ struct tcp_peers {
     struct map removed; /* ids; values are the map itself */
     unsigned learned_count;
     struct link conns, dirty, guests; /* oldest guest first */
+    struct link handshakes;           /* connections into us whose handshake waits, in order */
+    struct io_timer handshake_timer;
+    uint64_t handshake_ms; /* when so many steps were taken */
+    unsigned handshake_count;
     unsigned guest_count, question_count;
     struct link asks, questions;
     struct link dial_backs; /* in order; the first CONFIRMS_MAX are under way */
     struct proof_tokens tokens;
+    struct output_budget *output;
     bool requires_proof; /* --require-peer-proof */
     bool ca_proves;      /* --peer-trusted-ca-file: a TLS connection is one with a verified certificate */
     uint64_t refused[WIRE_REASON_COUNT], confirmed, not_confirmed;

@@ -215,6 +215,7 @@ static void come_in(struct conn *c, struct member *m, enum peer_lane kind)
     m->in[kind].number = h->number;
     list_remove(&c->guest);
     p->guest_count--;
+    output_exempt(&c->output);
     c->ops = &in_ops;
     c->owner = m;
     c->stage = WIRE_AWAIT_MESSAGES;

@@ -398,11 +398,13 @@ int peer_tcp_new(const struct peer_tcp_options *o, char *error, size_t error_siz
     list_init(&p->conns);
     list_init(&p->dirty);
     list_init(&p->guests);
+    peer_conn_handshakes_init(p);
     list_init(&p->asks);
     list_init(&p->questions);
     list_init(&p->dial_backs);
     if (o->tokens)
         proof_tokens_copy(&p->tokens, o->tokens);
+    p->output = o->output;
     p->requires_proof = o->requires_proof;
     p->ca_proves = o->tls.ca_file != NULL;
     p->skip_client_san = o->tls.skip_client_san;
@@ -477,5 +479,6 @@ void peer_tcp_close(struct peers *peers, void (*done)(void *arg), void *arg)
         c->owner = NULL;
         peer_conn_close(c, ERR_CLOSED, "closing");
     }
+    p->io->ops->timer_stop(p->io, &p->handshake_timer);
     uv_close((uv_handle_t *)&p->last, on_last_closed); /* nothing before it frees p, and done comes later */
 }

@@ -7,6 +7,7 @@
 #include "consensus/peer/peer.h"
 #include "consensus/peer/peer_proof.h"
 
+struct output_budget;
 struct uv_loop_s;
 
 /* For the URLs that begin with https. All NULL and false: there may be none. */
@@ -41,6 +42,9 @@ struct peer_tcp_options {
     struct peer_tls_options tls;
     const struct proof_tokens *tokens; /* of --join-token-file; NULL = none */
     bool requires_proof;               /* --require-peer-proof */
+    /* Where unread output is counted: of streams between members without ever closing them, of
+     * unauthenticated connections as of any client's. NULL: nowhere. */
+    struct output_budget *output;
     uint64_t heartbeat_ms; /* raft's; 0 = 100. Pings are 5 of them apart, a silent lane ends after 25 */
 };
 

@@ -482,6 +482,7 @@ int dns_server_new(const struct dns_server_options *o, char *error, size_t error
     s->registry = o->registry;
     s->connections_max = o->connections_max ? o->connections_max : CONNECTIONS_MAX;
     s->idle_ms = o->idle_ms ? o->idle_ms : IDLE_MS;
+    s->output = o->output;
     s->index = dns_index_new(clock_mono_ns);
     s->audience = o->audience;
     s->audience_arg = o->audience_arg;

@@ -6,6 +6,7 @@
 #include "registry/registry.h"
 
 struct dns_server;
+struct output_budget;
 
 struct dns_server_options {
     struct uv_loop_s *loop;
@@ -25,7 +26,8 @@ struct dns_server_options {
     /* TCP; 0 = 256. Of the source prefix that has the most, the one that has been idle for longest makes
      * room. */
     size_t connections_max;
-    uint64_t idle_ms; /* 0 = 10 s */
+    uint64_t idle_ms;             /* 0 = 10 s */
+    struct output_budget *output; /* where answers that TCP clients do not read are counted; NULL: nowhere */
 };
 
 /* Nothing is opened: are listen and zone what they should be? ERR_INVALID with a sentence. */

@@ -51,6 +51,7 @@ struct dns_server {
     struct link connections;            /* the one that has been idle for longest first */
     size_t connection_count, connections_max;
     uint64_t idle_ms;
+    struct output_budget *output;
     uv_timer_t timer; /* the end of the quietest, or of a pause in accepting */
     bool is_paused;
     uint8_t answer[DNS_ANSWER_MAX]; /* over TCP, before it is queued */

@@ -4,9 +4,11 @@
  *
  * A connection holds one query that is not whole and what the client has not read yet. As long as that is
  * more than PENDING_MAX nothing more is read from it. It is closed when it has been idle for idle_ms (no
- * whole query, no byte that went out), when it says something that is no message, or to make room for another
- * one: the source prefix with the most connections loses the one that has been idle for longest, so one
- * source cannot take the connections of all others. */
+ * whole query, no byte that went out), when it says something that is no message, when all connections of the
+ * process hold too much unread output (base/net/output.h), or to make room for another one: the source prefix
+ * with the most connections loses the one that has been idle for longest, so one source cannot take the
+ * connections of all others. */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -14,7 +16,9 @@
 
 #include "base/hash.h"
 #include "base/log.h"
+#include "base/log_limit.h"
 #include "base/metric.h"
+#include "base/net/output.h"
 #include "base/turn.h"
 #include "server/dns/dns_server_private.h"
 
@@ -31,6 +35,7 @@ struct connection {
     struct dns_server *server;
     int fd;
     struct dns_address client;
+    struct output_account output;
     uint64_t deadline_ms;
     bool has_ended;  /* the client sends no more */
     bool is_waiting; /* a query for the next turn of the loop */
@@ -66,6 +71,7 @@ static void on_closed(uv_handle_t *h)
 
 static void close_connection(struct connection *c)
 {
+    output_forget(&c->output);
     list_remove(&c->link);
     c->server->connection_count--;
     uv_poll_stop(&c->poll);
@@ -73,7 +79,20 @@ static void close_connection(struct connection *c)
     close(c->fd);
 }
 
-/* It did something: it is the last to go. */
+static void close_for_output(struct output_account *a, enum output_reason why)
+{
+    static struct log_limit limit;
+    struct connection *c = container_of(a, struct connection, output);
+    char address[INET6_ADDRSTRLEN] = "?";
+    inet_ntop(c->client.size == sizeof(struct in_addr) ? AF_INET : AF_INET6, c->client.bytes, address,
+              sizeof address);
+    log_warn_limited(&limit, uv_now(c->server->loop), "closing a connection whose output is not read",
+                     F_STR("remote-addr", address), F_STR("reason", output_reason_text(why)),
+                     F_UINT("bytes", a->bytes));
+    close_connection(c);
+}
+
+/* Move it to the tail of the list: it was active last. */
 static void touch(struct connection *c)
 {
     struct dns_server *s = c->server;
@@ -142,6 +161,7 @@ static bool send_answers(struct connection *c)
         if (n < 0)
             return errno == EAGAIN;
         buf_consume(&c->out, (size_t)n);
+        output_took(&c->output, (uint64_t)n, uv_now(c->server->loop));
         touch(c);
     }
     return true;
@@ -178,6 +198,7 @@ static void on_ready(uv_poll_t *h, int status, int events)
         close_connection(c);
         return;
     }
+    output_set(&c->output, c->out.size, uv_now(c->server->loop));
     bool is_read = c->out.size <= PENDING_MAX && !c->has_ended;
     /* A query that waits for the next turn of the loop: the socket can be written, so it comes at once. */
     int wanted = (is_read ? UV_READABLE : 0) | (c->out.size || c->is_waiting ? UV_WRITABLE : 0);
@@ -233,6 +254,7 @@ static void accept_connection(struct dns_server *s, int fd, const struct sockadd
     c->server = s;
     c->fd = fd;
     c->client = client;
+    output_open(&c->output, s->output, close_for_output);
     c->poll.data = c;
     s->open_handles++;
     s->connection_count++;

@@ -30,6 +30,7 @@ enum {
     WS_PING_MS = 60 * 1000,
     WS_HANGUP_MS = 80 * 1000,
     SWEEP_MS = 500,
+    SWEEP_SLICE_NS = 2000000,
     READ_BYTES = 16 * 1024,
     AHEAD_NS = 1000 * 1000,       /* of requests sent ahead, answered in one turn of the loop */
     HEAD_KEEP_BYTES = 1024,       /* memory kept for the next request's head */
@@ -108,8 +109,8 @@ struct http_server {
     struct route *routes; /* routes.def and the mounts */
     size_t route_count;
     struct link conns;
-    size_t conn_count;
-    uint64_t gathered; /* bytes of bodies and messages that are not whole */
+    size_t conn_count, sweep_left; /* not yet looked at in this sweep */
+    uint64_t gathered;             /* bytes of bodies and messages that are not whole */
     uv_timer_t sweep, stopper;
     unsigned open_handles;
     bool is_draining, is_stopping, is_destroying;

@@ -58,15 +58,27 @@ static void lws_log(int level, const char *line)
 
 /* --- timers ----------------------------------------------------------------------------------- */
 
+/* Looks at each connection once every SWEEP_MS, in slices: thousands that came together are overdue together.
+ * The list turns: what was looked at is last. */
 static void on_sweep(uv_timer_t *timer)
 {
     struct http_server *s = timer->data;
     turn_enter(TURN_HTTP_SWEEP);
-    uint64_t now_ms = http_now_ms(s);
-    LIST_FOR_EACH_SAFE (l, &s->conns)
+    uint64_t now_ms = http_now_ms(s), end_ns = clock_mono_ns() + SWEEP_SLICE_NS;
+    if (!s->sweep_left)
+        s->sweep_left = s->conn_count;
+    while (s->sweep_left && !list_is_empty(&s->conns)) {
+        struct link *l = list_take_first(&s->conns);
+        list_add_last(&s->conns, l); /* before it may go */
+        s->sweep_left--;
         http_conn_sweep(container_of(l, struct http_conn, link), now_ms);
+        if (clock_mono_ns() >= end_ns)
+            break;
+    }
     if (list_is_empty(&s->conns))
         uv_timer_stop(timer);
+    else
+        uv_timer_start(timer, on_sweep, s->sweep_left ? 1 : SWEEP_MS, SWEEP_MS);
 }
 
 static void server_free(struct http_server *s)

@@ -2,6 +2,7 @@
 """What an attack is, and what it gets to work with: a daemon, and clients of it that need nothing but sockets."""
 import base64
 import concurrent.futures
+import contextlib
 import dataclasses
 import http.client
 import json
@@ -34,18 +35,23 @@ class Attack:
     seconds: float = 4  # how long it runs in the full form
     short: bool = True  # also in CI's form
     restart: bool = False  # the daemon is started anew between setup and run: the setup does the same work
+    every_port: bool = False  # listens with TLS for clients and members as well, and on a port for metrics
 
 
 class Member:
     """One process, and how it is reached."""
 
-    def __init__(self, binary, folder, name, base, cluster, options):
+    def __init__(self, binary, folder, name, base, cluster, options, every_port=False):
         self.name, self.host, self.port, self.peer, self.dns = name, "127.0.0.1", base, base + 1, base + 2
+        self.tls, self.peer_tls, self.metrics = base + 3, base + 4, base + 5
         self.folder = folder
-        url = f"http://127.0.0.1:{self.port}"
+        url, clients, peers = f"http://127.0.0.1:{self.port}", "", ""
+        if every_port:
+            clients, peers = f",https://127.0.0.1:{self.tls}", f",https://127.0.0.1:{self.peer_tls}"
+            options = ("--auto-tls", "--peer-auto-tls", "--listen-metrics-urls", f"http://127.0.0.1:{self.metrics}", *options)
         self.command = [binary, "--name", name, "--data-dir", f"{folder}/{name}",
-                        "--listen-client-urls", url, "--advertise-client-urls", url,
-                        "--listen-peer-urls", f"http://127.0.0.1:{self.peer}",
+                        "--listen-client-urls", url + clients, "--advertise-client-urls", url,
+                        "--listen-peer-urls", f"http://127.0.0.1:{self.peer}{peers}",
                         "--initial-advertise-peer-urls", f"http://127.0.0.1:{self.peer}",
                         "--initial-cluster", cluster, "--initial-cluster-token", "abuse",
                         "--listen-dns", f"127.0.0.1:{self.dns}", "--unsafe-no-fsync", *options]
@@ -90,10 +96,11 @@ class Client:
         base = free_ports(30)
         names = [f"m{i + 1}" for i in range(attack.members)]
         cluster = ",".join(f"{n}=http://127.0.0.1:{base + 10 * i + 1}" for i, n in enumerate(names))
-        self.members = [Member(binary, folder, n, base + 10 * i, cluster, attack.options) for i, n in enumerate(names)]
+        self.members = [Member(binary, folder, n, base + 10 * i, cluster, attack.options, attack.every_port) for i, n in enumerate(names)]
         self.seconds, self.end = seconds, None
         self.stopped = threading.Event()
         self.notes = []  # what run wants to be told beside its row
+        self.phases = {}  # name: (begin, end, seconds of CPU); the other client's latencies are told for each
 
     # --- the daemon's life ---
     def start(self):
@@ -128,6 +135,18 @@ class Client:
 
     def note(self, text):
         self.notes.append(text)
+
+    @contextlib.contextmanager
+    def phase(self, name):
+        begin, cpu_s = time.monotonic(), self.cpu_s()
+        yield
+        self.phases[name] = (begin, time.monotonic(), self.cpu_s() - cpu_s)
+
+    def cpu_s(self):
+        """What the daemon has used."""
+        with open(f"/proc/{self.pid}/stat", encoding="ascii") as f:
+            fields = f.read().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     # --- HTTP ---
     def connection(self, timeout_s=120, member=0):

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """The other client: puts one key after the other, says "ready" after the first, and goes on until its input has a line. Then
-it prints how long each put took, in ms, as JSON.
+it prints when each put began (by the machine's monotonic clock) and how long it took, in ms, as JSON.
 
     prober.py HOST PORT
 
@@ -22,7 +22,7 @@ def main():
     s = socket.create_connection((host, port), timeout=300)
     s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     request = (b"POST /v3/kv/put HTTP/1.1\r\nHost: %s:%d\r\nContent-Length: %d\r\n\r\n" % (host.encode(), port, len(BODY))) + BODY
-    took_ms, refused, lost = [], 0, 0
+    took_ms, at_s, refused, lost = [], [], 0, 0
     while not select.select([sys.stdin], [], [], PAUSE_S)[0]:
         begin = time.monotonic()
         s.sendall(request)
@@ -42,8 +42,9 @@ def main():
         refused += b" 200 " not in head.split(b"\r\n")[0]
         if not took_ms:
             print("ready", flush=True)
+        at_s.append(begin)
         took_ms.append((time.monotonic() - begin) * 1000)
-    print(json.dumps({"took_ms": took_ms, "refused": refused, "lost": lost}))
+    print(json.dumps({"took_ms": took_ms, "at_s": at_s, "refused": refused, "lost": lost}))
 
 
 main()

@@ -18,6 +18,7 @@
 
 #include "base/clock.h"
 #include "base/metric.h"
+#include "base/net/output.h"
 #include "server/dns/dns_server.h"
 #include "tests/unit/dns_world.h"
 
@@ -41,6 +42,7 @@ struct fixture {
     struct registry registry;
     struct dns_world *world;
     struct dns_server *server;
+    struct output_budget output; /* without limits, unless a test sets them */
     bool is_stopped;
 };
 
@@ -56,9 +58,11 @@ static struct fixture *start(const char *listen, size_t connections_max, uint64_
     uv_loop_init(&f->loop);
     f->world = dns_world_new();
     f->registry = (struct registry){f->world->catalog, true};
+    output_budget_init(&f->output, 0, 0);
     struct dns_server_options o = {
         .loop = &f->loop,
         .registry = &f->registry,
+        .output = &f->output,
         .listen = listen,
         .zone = "cairn.",
         .ttl_ns = 5000000000,
@@ -77,6 +81,8 @@ static void stop(struct fixture *f)
     uv_run(&f->loop, UV_RUN_DEFAULT);
     assert_true(f->is_stopped);
     assert_int_equal(uv_loop_close(&f->loop), 0);
+    assert_int_equal(f->output.bytes, 0);
+    output_budget_done(&f->output);
     dns_world_free(f->world);
     mem_free(f);
 }
@@ -308,12 +314,12 @@ static void tcp_pipelines(void **state)
     stop(f);
 }
 
-/* Who asks and does not read: what we keep for it has an end, it costs no time, and others are served. */
-static void tcp_greedy(void **state)
+enum { PIECE = 1 << 16, PENDING_MAX = 16384, ANSWER_MAX = 65535 + 2 };
+
+/* Asks until nothing more is taken, and reads nothing. Returns the size of a question; `all` holds PIECE. */
+static size_t ask_without_reading(struct fixture *f, int fd, uint8_t *all, size_t *ret_sent,
+                                  double *ret_pending)
 {
-    (void)state;
-    enum { PIECE = 1 << 16, PENDING_MAX = 16384, ANSWER_MAX = 65535 + 2 };
-    struct fixture *f = start("127.0.0.1:0", 0, 0);
     for (unsigned i = 0; i < DNS_RECORDS_MAX; i++) { /* large answers to small questions, all of one size */
         char key[64], value[64];
         snprintf(key, sizeof key, "default/default/same/x%u", i);
@@ -325,12 +331,10 @@ static void tcp_greedy(void **state)
         key[sizeof key - 2] = *c;
         dns_world_put(f->world, NAME_INSTANCE, key, NULL);
     }
-    uint8_t q[64], answer[64], *all = mem_new(PIECE);
-    size_t size = question(q) + 2, sent = 0, per = PIECE / size;
-    q[size - 3] = DNS_SRV;
-    int fd = dial(f, SOCK_STREAM), other = dial(f, SOCK_STREAM);
-    for (size_t i = 0; i < per; i++)
-        memcpy(all + i * size, q, size);
+    size_t size = question(all) + 2, sent = 0, per = PIECE / size;
+    all[size - 3] = DNS_SRV;
+    for (size_t i = 1; i < per; i++)
+        memcpy(all + i * size, all, size);
     int small = 16384; /* of the client's own buffer: it is done sooner */
     setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
     size_t part = 0;
@@ -348,8 +352,25 @@ static void tcp_greedy(void **state)
         pending = now > pending ? now : pending;
         assert_true(sent < 64u << 20);
     }
+    *ret_sent = sent;
+    *ret_pending = pending;
+    return size;
+}
+
+/* Who asks and does not read: what we keep for it has an end, it costs no time, and others are served. */
+static void tcp_greedy(void **state)
+{
+    (void)state;
+    struct fixture *f = start("127.0.0.1:0", 0, 0);
+    uint8_t q[64], answer[64], *all = mem_new(PIECE);
+    size_t sent;
+    double pending;
+    int fd = dial(f, SOCK_STREAM), other = dial(f, SOCK_STREAM);
+    size_t size = ask_without_reading(f, fd, all, &sent, &pending);
+    memcpy(q, all, size);
     const double least = PENDING_MAX, most = PENDING_MAX + ANSWER_MAX;
     assert_true(pending > least && pending <= most);
+    assert_true(f->output.bytes > PENDING_MAX && f->output.bytes <= ANSWER_MAX + PENDING_MAX);
     struct pollfd busy = {.fd = uv_backend_fd(&f->loop), .events = POLLIN};
     assert_int_equal(poll(&busy, 1, 0), 0);
     assert_int_equal(send(other, q, size, 0), size);
@@ -360,6 +381,32 @@ static void tcp_greedy(void **state)
     while ((n = read_bytes(f, fd, all, PIECE)) > 0)
         got += n;
     assert_int_equal(got, sent / size * each);
+    close(fd);
+    close(other);
+    mem_free(all);
+    stop(f);
+}
+
+/* Beyond the total of all connections the one that holds the most is closed, with a reason. */
+static void tcp_total(void **state)
+{
+    (void)state;
+    struct fixture *f = start("127.0.0.1:0", 0, 0);
+    uint8_t q[64], answer[64], *all = mem_new(PIECE);
+    size_t sent;
+    double pending;
+    int fd = dial(f, SOCK_STREAM), other = dial(f, SOCK_STREAM);
+    size_t size = ask_without_reading(f, fd, all, &sent, &pending);
+    memcpy(q, all, size);
+    f->output.bytes_max = PENDING_MAX / 2;
+    assert_false(output_budget_turn(&f->output, clock_mono_ms() + 2000)); /* not its first second */
+    assert_int_equal(f->output.closed[OUTPUT_TOTAL], 1);
+    assert_int_equal(f->output.bytes, 0);
+    assert_true(metric("cairn_dns_connections") <= 1);
+    while (read_bytes(f, fd, all, PIECE) > 0) /* what the kernel had, then the end */
+        ;
+    assert_int_equal(send(other, q, size, 0), size);
+    assert_int_equal(read_bytes(f, other, answer, 2), 2);
     close(fd);
     close(other);
     mem_free(all);
@@ -513,17 +560,12 @@ static void what_to_listen_on(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(udp_answers),
-        cmocka_unit_test(udp_on_all_addresses),
-        cmocka_unit_test(udp_cookies),
-        cmocka_unit_test(udp_no_loops),
-        cmocka_unit_test(tcp_pipelines),
-        cmocka_unit_test(tcp_greedy),
-        cmocka_unit_test(tcp_nonsense_is_closed),
-        cmocka_unit_test(tcp_makes_room),
-        cmocka_unit_test(tcp_greedy_source),
-        cmocka_unit_test(tcp_idle),
-        cmocka_unit_test(stops_with_clients),
+        cmocka_unit_test(udp_answers),       cmocka_unit_test(udp_on_all_addresses),
+        cmocka_unit_test(udp_cookies),       cmocka_unit_test(udp_no_loops),
+        cmocka_unit_test(tcp_pipelines),     cmocka_unit_test(tcp_greedy),
+        cmocka_unit_test(tcp_total),         cmocka_unit_test(tcp_nonsense_is_closed),
+        cmocka_unit_test(tcp_makes_room),    cmocka_unit_test(tcp_greedy_source),
+        cmocka_unit_test(tcp_idle),          cmocka_unit_test(stops_with_clients),
         cmocka_unit_test(what_to_listen_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -193,6 +193,72 @@ static void test_many(void **state)
     output_budget_done(&b);
 }
 
+/* A member's stream counts, is never closed, and takes at most half of the limit from the clients. */
+static void test_exempt(void **state)
+{
+    (void)state;
+    struct output_budget b;
+    struct conn member = {0}, c[3] = {0};
+    output_budget_init(&b, MAX, STALL_MS);
+    open_all(c, 3, &b);
+    output_open(&member.account, &b, on_close);
+    output_set(&member.account, 100, 0); /* before it has proved itself */
+    output_exempt(&member.account);
+    output_exempt(&member.account);
+    output_set(&member.account, 300, 0);
+    output_took(&member.account, 10, 0);
+    output_set(&c[0].account, 500, 0);
+    output_set(&c[1].account, 150, 0);
+    output_set(&c[2].account, 40, 0);
+    (void)output_budget_turn(&b, 2000);
+    assert_int_equal(990, b.bytes);
+    assert_false(c[0].closed || c[1].closed || c[2].closed);
+    output_set(&member.account, 400, 2000);
+    (void)output_budget_turn(&b, 2100); /* 600 are left for 690 */
+    assert_true(c[0].closed && c[0].why == OUTPUT_TOTAL);
+    assert_false(member.closed || c[1].closed || c[2].closed);
+    output_set(&member.account, 50 * MAX, 2100);
+    (void)output_budget_turn(&b, 2200);
+    assert_int_equal(50 * MAX + 190, b.bytes);
+    assert_false(member.closed || c[1].closed || c[2].closed);
+    output_set(&c[1].account, 470, 2200);
+    (void)output_budget_turn(&b, 2300); /* half is theirs, whatever members hold */
+    assert_true(c[1].closed);
+    assert_false(c[2].closed);
+    (void)output_budget_turn(&b, 10 * STALL_MS);
+    assert_false(member.closed);
+    assert_true(c[2].closed && c[2].why == OUTPUT_STALLED);
+    output_set(&member.account, 0, 3000);
+    output_set(&member.account, 8, 3000);
+    assert_int_equal(8, b.exempt_bytes);
+    output_forget(&member.account);
+    assert_int_equal(0, b.bytes);
+    assert_int_equal(0, b.exempt_bytes);
+    output_budget_done(&b);
+}
+
+/* Clients that read are spared whatever members' streams hold. */
+static void test_exempt_bytes_spare_nobody_less(void **state)
+{
+    (void)state;
+    struct output_budget b;
+    struct conn member = {0}, fast = {0};
+    output_budget_init(&b, 8 * MIB, STALL_MS);
+    open_all(&fast, 1, &b);
+    open_all(&member, 1, &b);
+    output_exempt(&member.account);
+    output_set(&member.account, 100 * MIB, 0);
+    output_set(&fast.account, 9 * MIB, 0);
+    for (uint64_t ms = 0; ms < 5000; ms += 100) {
+        output_took(&fast.account, MIB / 4, ms);
+        (void)output_budget_turn(&b, ms);
+    }
+    assert_false(fast.closed || member.closed);
+    output_forget(&fast.account);
+    output_forget(&member.account);
+    output_budget_done(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -203,6 +269,8 @@ int main(void)
         cmocka_unit_test(test_stalled),
         cmocka_unit_test(test_measured_first),
         cmocka_unit_test(test_many),
+        cmocka_unit_test(test_exempt),
+        cmocka_unit_test(test_exempt_bytes_spare_nobody_less),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

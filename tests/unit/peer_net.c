@@ -16,6 +16,7 @@
 
 const char *net_token;
 bool net_requires_proof;
+struct output_budget *net_output;
 uv_loop_t net_loop;
 struct io *net_io;
 uint64_t net_heartbeat_ms = NET_HEARTBEAT_MS;
@@ -191,6 +192,7 @@ void net_open(struct node *n, uint64_t id, int port, const char *host, const str
         fail_msg("%s", error);
     o.tokens = &tokens;
     o.requires_proof = net_requires_proof;
+    o.output = net_output;
     if (tls)
         o.tls = *tls;
     if (peer_tcp_new(&o, error, sizeof error, &n->peers) != OK)
@@ -216,6 +218,7 @@ void net_close(struct node *n)
     net_heartbeat_ms = NET_HEARTBEAT_MS;
     net_token = NULL;
     net_requires_proof = false;
+    net_output = NULL;
     buf_done(&n->last);
 }
 

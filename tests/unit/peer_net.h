@@ -39,6 +39,8 @@ struct node {
 /* Of members that are opened next; NULL (and after net_close): none, they prove themselves by dial-backs. */
 extern const char *net_token;
 extern bool net_requires_proof;
+/* Where members that are opened next count their output; NULL after net_close. */
+extern struct output_budget *net_output;
 
 extern uv_loop_t net_loop;
 extern struct io *net_io;

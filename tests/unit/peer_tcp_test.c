@@ -6,7 +6,9 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/metric.h"
+#include "base/net/output.h"
 
 #define LOG  PEER_LANE_LOG
 #define BULK PEER_LANE_BULK
@@ -536,10 +538,14 @@ static void test_silent_member(void **state)
     net_close(&a);
 }
 
-/* Somebody who takes nothing: the queue is bounded, the rest dropped and said so. */
+/* Somebody who takes nothing: the queue is bounded, the rest dropped and said so. It counts in the total of
+ * all connections, for which the stream is not closed: its own silence ends it. */
 static void test_queue_is_bounded(void **state)
 {
     (void)state;
+    struct output_budget output;
+    output_budget_init(&output, 1 << 20, 60000);
+    net_output = &output;
     struct node deaf = {.id = 2};
     int port, listening = raw_listen(&port), small = 4096;
     setsockopt(listening, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
@@ -563,11 +569,22 @@ static void test_queue_is_bounded(void **state)
     size_t queued = a.peers->ops->queued(a.peers, 2, lane);
     assert_true(queued <= (is_log ? 32u << 20 : 4u << 20));
     assert_true(queued > (is_log ? 31u << 20 : 3u << 20));
+    net_flush(&a);
+    assert_int_equal(a.peers->ops->queued(a.peers, 2, lane), output.bytes);
+    assert_int_equal(output.bytes, output.exempt_bytes);
+    unsigned before = a.unreachable;
+    (void)output_budget_turn(&output, clock_mono_ms() + 70000);
+    assert_int_equal(0, output.closed[OUTPUT_TOTAL] + output.closed[OUTPUT_STALLED]);
+    assert_int_equal(before, a.unreachable);
+    assert_true(output.bytes > 3u << 20);
     WAIT_UNTIL(a.unreachable > 0); /* and it is dead soon */
     close(log);
     close(listening);
     buf_done(&bytes);
     net_close(&a);
+    assert_int_equal(0, output.bytes);
+    assert_int_equal(0, output.exempt_bytes);
+    output_budget_done(&output);
 }
 
 /* A long turn of ours is not the others' silence. */

@@ -164,8 +164,11 @@ static void begin(struct world *w)
 
 static void end(struct world *w)
 {
-    for (int k = 0; k < MEMBERS; k++)
+    for (int k = 0; k < MEMBERS; k++) {
         catalog_end(w->members[k].catalog);
+        while (plan_look(w->members[k].plan, w->now_ms, 100)) /* as each janitor's turn does */
+            ;
+    }
 }
 
 static struct catalog_instance *find(struct world *w, unsigned id)

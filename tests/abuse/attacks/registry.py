@@ -139,6 +139,17 @@ def sessions(count, each):
     return {"setup": setup, "run": run}
 
 
+def revoke(client):
+    """As when the client has died: the instances stay, and the janitor makes them lost."""
+    c = client.connection()
+    for s in client.sessions:
+        client.post("/v3/lease/revoke", {"ID": int(s, 16)}, c)
+    while not client.is_over():
+        time.sleep(0.1)
+    lost = client.metrics()["cairn_registry_lost_total"]
+    client.note(f"lost so far: {lost:.0f}, held: {client.metrics()['cairn_registry_guarded_instances']:.0f}")
+
+
 def start_many(client):
     """The start itself is what is measured: the turns since then are all of the metric."""
     client.restart()
@@ -203,6 +214,10 @@ ATTACKS = [
     Attack("delete_10000", "deletes 10,000 instances by one request of etcd's API", "keys of a request", delete_range("/cairn/registry/instances/"), fill(10000),
            short=False),
     Attack("sessions_end", "1,000 sessions with 10,000 instances end at once", "sessions", **sessions(1000, 10)),
+    Attack("session_dies", "a session with 100,000 instances loses its lease", "instances of a namespace", revoke, sessions(1, 100000)["setup"],
+           seconds=8, short=False),
+    Attack("sessions_die", "2,000 sessions with 100,000 instances lose their leases", "sessions", revoke, sessions(2000, 50)["setup"], seconds=8,
+           short=False),
     Attack("session_of_many", "a session with 20,000 instances ends", "instances of a session", **sessions(1, 20000), short=False),
     Attack("start_100000", "the start with 100,000 instances", "instances", start_many, fill(100000), short=False),
     Attack("projection", "changes of 10,000 projected keys", "keys of a projection", churn_projected, projected(10000),

@@ -8,7 +8,7 @@ import threading
 import time
 
 SERVICE = "jobs"
-TTLS_S = range(3, 9)
+TTLS_S = range(3, 16)
 LATE_S = 4  # a lease ends in steps, then a second until an instance is lost, and a busy machine's share
 
 
