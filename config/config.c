@@ -12,6 +12,7 @@
 #include "config/config_private.h"
 
 #define INLINE_BYTES (16u << 10) /* of small contents that are checked in one turn: 1 ms at most */
+#define SLICE_NS     2000000u    /* of a turn, for requests that take longer */
 
 enum { RECENT_LOOKS = 2 }; /* kept releases a turn that are held against their heads */
 
@@ -236,6 +237,14 @@ uint64_t config_choose(const struct config_item *item, const struct document_map
     return head->is_deleted ? 0 : head->seq;
 }
 
+bool config_slice_is_over(struct config *c)
+{
+    uint64_t now_ns = c->desk.io->ops->mono_ns(c->desk.io);
+    if (!c->slice_end_ns)
+        c->slice_end_ns = now_ns + SLICE_NS;
+    return now_ns >= c->slice_end_ns;
+}
+
 /* --- waiting for the view ------------------------------------------------------------------------------ */
 
 static void on_view(struct feed_waiter *w)
@@ -323,6 +332,7 @@ void config_turn(struct config *c)
     c->inline_left = INLINE_BYTES;
     config_line_turn(c);
     desk_turn(&c->desk);
+    c->slice_end_ns = 0;
 }
 
 struct config *config_new(const struct config_options *options)

@@ -16,6 +16,7 @@
 #define CONFIG_CONFIG_H
 
 #include "base/map.h"
+#include "base/sort.h"
 #include "config/document.h"
 #include "config/format/format.h"
 #include "config/gray.h"
@@ -199,9 +200,16 @@ struct config_import {
     /* The door's own. */
     struct config *config;
     struct config_request step;
-    struct task *check; /* under way; NULL = none */
+    void (*go_on)(struct config_import *i); /* in the next turn */
+    struct task *check;                     /* under way; NULL = none */
     struct arena arena; /* errors; also after done, until config_import_done */
     size_t at, most, batch;
+    size_t first, created, bytes; /* of the namespace that is judged: its first item, what is added */
+    struct sort sort;
+    struct config_import_item moved; /* the first of a cycle of items that change places */
+    size_t cycle, hole;
+    struct heads_claim *claims; /* what each namespace will get, while they are judged */
+    size_t claim_count, claim_capacity;
 };
 /* done, as that of other requests. An error of several items is that of the first of them: its action is
  * REFUSED, and nothing was written; ERR_TIMEOUT and its like: what was LEFT and not told apart may be there.

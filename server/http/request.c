@@ -493,6 +493,11 @@ void http_want_writable(struct http_request *q)
     lws_callback_on_writable(c->wsi);
 }
 
+void http_body_hold(struct http_request *q, bool is_held)
+{
+    http_conn_hold_body(conn_of(q), is_held);
+}
+
 bool http_is_congested(const struct http_request *q)
 {
     struct http_conn *c = conn_of(q);

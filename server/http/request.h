@@ -107,6 +107,10 @@ void http_stream_close(struct http_request *q);
 /* The answer cannot be brought to its end: the connection is closed without it, so that the client sees that
  * something is missing. Not for WebSockets. */
 void http_stream_break(struct http_request *q);
+/* While a body is held its handler gets no further piece, and the connection is not read; `end` still follows
+ * the last piece. Ending the hold may call body and end, which may answer: the caller touches nothing of the
+ * request afterwards. Not for WebSockets. */
+void http_body_hold(struct http_request *q, bool is_held);
 bool http_is_congested(const struct http_request *q);
 size_t http_unsent(const struct http_request *q); /* bytes that the socket has not taken */
 void http_want_writable(struct http_request *q);  /* writable, once the socket takes some of them */
