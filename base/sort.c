@@ -50,9 +50,8 @@ bool sort_step(struct sort *s, size_t comparisons)
 {
     for (; comparisons && s->width < s->count; comparisons--) {
         size_t middle = least(s->from + s->width, s->count), end = least(middle + s->width, s->count);
-        bool takes_left =
-            s->left < middle &&
-            (s->right == end || !s->comes_after(s->arg, s->order[s->left], s->order[s->right]));
+        bool takes_left = s->left < middle &&
+                          (s->right == end || !s->comes_after(s->arg, s->order[s->left], s->order[s->right]));
         s->scratch[s->out++] = takes_left ? s->order[s->left++] : s->order[s->right++];
         if (s->out == s->count)
             widen(s);

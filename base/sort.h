@@ -19,8 +19,8 @@ struct sort {
     const void *arg;
 };
 
-/* comes_after: whether the element at place a belongs behind the one at b; the elements stay as they are until
- * the sort is done. */
+/* comes_after: whether the element at place a belongs behind the one at b; the elements stay as they are
+ * until the sort is done. */
 void sort_init(struct sort *s, size_t count, bool (*comes_after)(const void *arg, size_t a, size_t b),
                const void *arg);
 void sort_done(struct sort *s); /* zeroed is fine */

@@ -16,7 +16,7 @@
 #define COMPONENT_MAX    255 /* bytes, of a path; what file systems take */
 #define COMPONENT_CUT    200 /* of a longer one so much stays */
 #define PATH_MAX_HERE    4096
-#define MATCH_STEP       16  /* files a call */
+#define MATCH_STEP       16 /* files a call */
 #define PLAIN_STEP       (64u << 10)
 #define VALUE_MAX        (256u << 10) /* bytes of one value of the manifest, or of blanks between two */
 #define MANIFEST_VERSION 1
@@ -309,11 +309,10 @@ static int read_tar(struct archive *a, struct slice in)
 
 static int refuse_size(struct archive *a)
 {
-    return refuse(
-        a, ERR_REQUEST_TOO_LARGE,
-        "the archive has more than %llu bytes unpacked, %d for each file included "
-        "(--config-import-max-bytes): export and import parts of it, by namespace, group or prefix",
-        (unsigned long long)a->options.bytes_max, ARCHIVE_FILE_ROOM);
+    return refuse(a, ERR_REQUEST_TOO_LARGE,
+                  "the archive has more than %llu bytes unpacked, %d for each file included "
+                  "(--config-import-max-bytes): export and import parts of it, by namespace, group or prefix",
+                  (unsigned long long)a->options.bytes_max, ARCHIVE_FILE_ROOM);
 }
 
 static int add_plain(struct archive *a, struct slice *bytes, bool *ret_is_done)

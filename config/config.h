@@ -202,7 +202,7 @@ struct config_import {
     struct config_request step;
     void (*go_on)(struct config_import *i); /* in the next turn */
     struct task *check;                     /* under way; NULL = none */
-    struct arena arena; /* errors; also after done, until config_import_done */
+    struct arena arena;                     /* errors; also after done, until config_import_done */
     size_t at, most, batch;
     size_t first, created, bytes; /* of the namespace that is judged: its first item, what is added */
     struct sort sort;

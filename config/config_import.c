@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Import: many configurations, checked one after the other, judged together, written in bundles. A step is a
- * barrier, a task of the content worker, a bundle, or a slice of a turn (config_slice_is_over): an archive may
- * have 100,000 items.
+ * barrier, a task of the content worker, a bundle, or a slice of a turn (config_slice_is_over): an archive
+ * may have 100,000 items.
  *
  *   sort     by namespace, group and name, in slices
  *   check    names, size, format, digests of each; some bytes in one task
@@ -82,8 +82,8 @@ static bool comes_after(const void *arg, size_t a, size_t b)
     return compare(&items[a], &items[b]) > 0;
 }
 
-/* One item takes its place. Those that change places form cycles: the first of a cycle is kept in `moved`, and
- * each place that has become free, the hole, takes the item that belongs there. */
+/* One item takes its place. Those that change places form cycles: the first of a cycle is kept in `moved`,
+ * and each place that has become free, the hole, takes the item that belongs there. */
 static void place_next(struct config_import *i)
 {
     uint32_t *order = i->sort.order;
