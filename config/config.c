@@ -127,6 +127,30 @@ int config_task_add(struct config *c, struct task *t, const struct config_reques
     return err;
 }
 
+struct freeing {
+    struct worker_job job;
+    void (*free_thing)(void *thing);
+    void *thing;
+};
+
+static void run_freeing(struct worker_job *job)
+{
+    struct freeing *f = container_of(job, struct freeing, job);
+    f->free_thing(f->thing);
+}
+
+static void on_freed(struct worker_job *job)
+{
+    mem_free(container_of(job, struct freeing, job));
+}
+
+void config_free_later(struct config *c, void (*free_thing)(void *thing), void *thing)
+{
+    struct freeing *f = mem_new(sizeof *f);
+    *f = (struct freeing){.job = {.run = run_freeing, .done = on_freed}, free_thing, thing};
+    c->desk.io->ops->submit(c->desk.io, IO_WORKER_CONTENT, &f->job);
+}
+
 struct slice config_copy(struct arena *a, struct slice s)
 {
     return slice_of(s.size ? arena_copy(a, s.data, s.size) : NULL, s.size);

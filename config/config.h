@@ -246,6 +246,7 @@ struct config_history {
     struct config_id key;
     uint64_t before;
     size_t limit; /* 1 to 1,000 */
+    bool is_full; /* set by release: the page ends with this one, has_more says whether it was the last */
 };
 /* ERR_NOT_FOUND: there is nothing of this name. */
 void config_history(struct config *c, struct config_history *h);
@@ -257,6 +258,9 @@ void config_cancel(struct config *c, struct config_request *q);
 /* Work on contents in the turn of the client behind q, which waits beside the checks of its own writes
  * (config/task.h). What still waits when the config center is freed is released without done. */
 MUST_CHECK int config_task_add(struct config *c, struct task *t, const struct config_request *q);
+/* Frees something large by the content worker: giving 100 MiB back takes more than 10 ms. free_thing runs on
+ * its thread; nobody else has the thing any more. */
+void config_free_later(struct config *c, void (*free_thing)(void *thing), void *thing);
 
 /* --- watching: level-triggered, told once a batch ------------------------------------------------------ */
 struct config_subscriber { /* owned by the front end */

@@ -259,6 +259,8 @@ static size_t tell_one(struct telling *t, uint64_t seq)
             op->result.items++;
             t->left--;
             t->history->release(t->history, seq, &release);
+            if (op->desk.handle && t->history->is_full)
+                t->left = 0;
         }
     }
     arena_done(&a);

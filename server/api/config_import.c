@@ -40,6 +40,11 @@ struct import {
     bool is_reporting;
 };
 
+static void free_archive(void *archive)
+{
+    archive_free(archive);
+}
+
 static void let_go(struct import *i)
 {
     i->call->api->import_bytes -= i->held;
@@ -47,7 +52,7 @@ static void let_go(struct import *i)
     if (i->is_running)
         config_import_cancel(&i->run);
     config_import_done(&i->run);
-    archive_free(i->archive);
+    config_free_later(api_config(i->call), free_archive, i->archive);
     buf_done(&i->piece);
     buf_done(&i->report);
 }
