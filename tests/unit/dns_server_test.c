@@ -19,6 +19,7 @@
 #include "base/clock.h"
 #include "base/metric.h"
 #include "server/dns/dns_server.h"
+#include "server/dns/dns_server_private.h"
 #include "tests/unit/dns_world.h"
 
 struct registry {
@@ -176,6 +177,19 @@ static void udp_answers(void **state)
     assert_non_null(strstr(buf_text(&text), "cairn_dns_dropped_total 1\n"));
     buf_done(&text);
     close(fd);
+    stop(f);
+}
+
+/* All sockets of a turn share its slice of time; the next turn has a new one. */
+static void slices(void **state)
+{
+    (void)state;
+    struct fixture *f = start("127.0.0.1:0", 0, 0);
+    assert_false(dns_server_is_slice_over(f->server));
+    f->server->slice_end_ns = 1; /* as if it had begun long ago */
+    assert_true(dns_server_is_slice_over(f->server));
+    f->server->slice_at_ms--; /* in an earlier turn */
+    assert_false(dns_server_is_slice_over(f->server));
     stop(f);
 }
 
@@ -514,6 +528,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(udp_answers),
+        cmocka_unit_test(slices),
         cmocka_unit_test(udp_on_all_addresses),
         cmocka_unit_test(udp_cookies),
         cmocka_unit_test(udp_no_loops),
