@@ -36,8 +36,8 @@ struct archive *archive_new(const struct archive_options *options);
 void archive_free(struct archive *a); /* NULL is fine */
 /* ERR_INVALID, ERR_MALFORMED, ERR_REQUEST_TOO_LARGE: archive_error says what is wrong; only archive_free may
  * follow. */
-/* Takes the front of *bytes: at most 64 KiB are unpacked. True in ret_is_done: all bytes are taken and nothing
- * that came out of them is left to be read. */
+/* Takes the front of *bytes: at most 64 KiB are unpacked. True in ret_is_done: all bytes are taken and
+ * nothing that came out of them is left to be read. */
 MUST_CHECK int archive_step(struct archive *a, struct slice *bytes, bool *ret_is_done);
 MUST_CHECK int archive_end(struct archive *a);
 MUST_CHECK int archive_match(struct archive *a, bool *ret_is_done);

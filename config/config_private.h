@@ -27,10 +27,10 @@ struct config {
     struct recent recent;
     struct task_queue *tasks;
     uint64_t slice_end_ns; /* of the long requests of this turn; 0 = none of them has begun */
-    size_t inline_left;   /* bytes of small contents that may be checked at once in this turn */
-    struct strmap lines;  /* a head's key -> struct line: its writes under way (config_line.c) */
-    struct link ready;    /* writes whose turn has come */
-    size_t blocked_bytes; /* of writes that had to wait in a line, until they end */
+    size_t inline_left;    /* bytes of small contents that may be checked at once in this turn */
+    struct strmap lines;   /* a head's key -> struct line: its writes under way (config_line.c) */
+    struct link ready;     /* writes whose turn has come */
+    size_t blocked_bytes;  /* of writes that had to wait in a line, until they end */
 
     /* config_watch.c */
     struct strmap watched_items;      /* "ns/group/name" -> struct watched */
