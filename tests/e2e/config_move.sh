@@ -253,7 +253,7 @@ import many.tgz
 expect "after a client that left" "200 300" "$status $(of .actions.unchanged)"
 
 # --- a right that is taken away while the archive comes
-export ETCDCTL_ENDPOINTS=127.0.0.1:$port
+export ETCDCTL_ENDPOINTS=127.0.0.1:$other
 for user in root mover; do etcdctl user add "$user:$user-pw" >/dev/null; done
 etcdctl user grant-role root root >/dev/null 2>&1
 etcdctl role add movers >/dev/null
@@ -261,7 +261,7 @@ etcdctl role grant-permission movers --prefix=true readwrite /cairn/config/ >/de
 etcdctl user grant-role mover movers >/dev/null
 etcdctl auth enable >/dev/null
 before=$(etcdctl --user root:root-pw get --prefix --keys-only /cairn/config/releases/taken/ | grep -c .)
-expect "an import whose right is taken away meanwhile" 403 "$(python3 - "$port" <<'PY'
+expect "an import whose right is taken away meanwhile" 403 "$(python3 - "$other" <<'PY'
 import json, socket, subprocess, sys, time, urllib.request
 port = int(sys.argv[1])
 asked = urllib.request.Request(f"http://127.0.0.1:{port}/v3/auth/authenticate", b'{"name":"mover","password":"mover-pw"}')
