@@ -215,7 +215,7 @@ refused "a sha256 that lies" 400 bad_request "is not what the manifest's md5 and
 refused "a file that is not there" 400 bad_request 'names "n/g/b", which is not in the archive' lies-path.tgz
 refused "a file the manifest has not" 400 bad_request '"n/g/extra" is in the archive, but not in its manifest.json' unknown.tgz
 refused "a name that is none" 400 bad_request "holds a '/'" name.tgz
-refused "a bomb" 413 too_large 'more than 4194304 bytes unpacked (--config-import-max-bytes)' bomb.tgz
+refused "a bomb" 413 too_large 'more than 4194304 bytes unpacked, 1024 for each file included (--config-import-max-bytes)' bomb.tgz
 refused "a flipped bit" 400 malformed '' flipped.tgz
 refused "a gzip cut off" 400 malformed 'cut off' cut.tgz
 refused "a tar cut off" 400 malformed 'cut off' cut.tar
