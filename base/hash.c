@@ -249,6 +249,31 @@ void md5(const void *data, size_t size, uint8_t ret_digest[16])
     assert(rc == 1);
 }
 
+struct md5 {
+    MD5_CTX context;
+};
+
+struct md5 *md5_new(void)
+{
+    struct md5 *m = mem_new(sizeof *m);
+    int rc = MD5_Init(&m->context);
+    assert(rc == 1);
+    return m;
+}
+
+void md5_add(struct md5 *m, const void *data, size_t size)
+{
+    int rc = size ? MD5_Update(&m->context, data, size) : 1;
+    assert(rc == 1);
+}
+
+void md5_finish(struct md5 *m, uint8_t ret_digest[16])
+{
+    int rc = MD5_Final(ret_digest, &m->context);
+    assert(rc == 1);
+    mem_free(m);
+}
+
 struct sha256 {
     SHA256_CTX context;
 };

@@ -24,6 +24,10 @@ uint64_t siphash24(const uint8_t key[SIPHASH_KEY_SIZE], const void *data, size_t
 
 void sha1(const void *data, size_t size, uint8_t ret_digest[20]);
 void md5(const void *data, size_t size, uint8_t ret_digest[16]);
+struct md5;
+struct md5 *md5_new(void);
+void md5_add(struct md5 *m, const void *data, size_t size);
+void md5_finish(struct md5 *m, uint8_t ret_digest[16]); /* frees m */
 struct sha256;
 struct sha256 *sha256_new(void);
 void sha256_add(struct sha256 *s, const void *data, size_t size);

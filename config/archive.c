@@ -16,7 +16,9 @@
 #define COMPONENT_MAX    255 /* bytes, of a path; what file systems take */
 #define COMPONENT_CUT    200 /* of a longer one so much stays */
 #define PATH_MAX_HERE    4096
-#define MATCH_STEP       256 /* files a call */
+#define MATCH_STEP       16 /* files a call */
+#define PLAIN_STEP       (64u << 10)
+#define VALUE_MAX        (256u << 10) /* bytes of one value of the manifest, or of blanks between two */
 #define MANIFEST_VERSION 1
 
 /* --- paths ------------------------------------------------------------------------------------------------
@@ -238,6 +240,7 @@ static struct file *add_file(struct archive *a, struct slice path)
 {
     struct file *f = arena_new(&a->arena, sizeof *f);
     f->path = keep(a, path);
+    a->bytes += ARCHIVE_FILE_ROOM;
     if (a->count == a->capacity) {
         a->capacity = a->capacity ? 2 * a->capacity : 64;
         a->files = mem_resize(a->files, a->capacity * sizeof *a->files);
@@ -306,56 +309,59 @@ static int read_tar(struct archive *a, struct slice in)
 
 static int refuse_size(struct archive *a)
 {
-    return refuse(
-        a, ERR_REQUEST_TOO_LARGE,
-        "the archive has more than %llu bytes unpacked (--config-import-max-bytes): export and import "
-        "parts of it, by namespace, group or prefix",
-        (unsigned long long)a->options.bytes_max);
+    return refuse(a, ERR_REQUEST_TOO_LARGE,
+                  "the archive has more than %llu bytes unpacked, %d for each file included "
+                  "(--config-import-max-bytes): export and import parts of it, by namespace, group or prefix",
+                  (unsigned long long)a->options.bytes_max, ARCHIVE_FILE_ROOM);
 }
 
-static int add_plain(struct archive *a, struct slice bytes)
+static int add_plain(struct archive *a, struct slice *bytes, bool *ret_is_done)
 {
-    a->bytes += bytes.size;
-    return a->bytes > a->options.bytes_max ? refuse_size(a) : read_tar(a, bytes);
+    struct slice piece = slice_of(bytes->data, bytes->size < PLAIN_STEP ? bytes->size : PLAIN_STEP);
+    *bytes = slice_of(bytes->data + piece.size, bytes->size - piece.size);
+    a->bytes += piece.size;
+    *ret_is_done = bytes->size == 0;
+    return a->bytes > a->options.bytes_max ? refuse_size(a) : read_tar(a, piece);
 }
 
-static int add_packed(struct archive *a, struct slice bytes)
+static int add_packed(struct archive *a, struct slice *bytes, bool *ret_is_done)
 {
-    do {
-        buf_clear(&a->unpacked);
-        int err = gzip_read(a->gzip, &bytes, &a->unpacked);
-        a->bytes += a->unpacked.size;
-        if (err == ERR_LIMIT)
-            return refuse_size(a);
-        if (err)
-            return refuse(a, ERR_MALFORMED, "the archive's gzip is damaged, or something follows it");
-        err = read_tar(a, buf_slice(&a->unpacked));
-        if (err)
-            return err;
-    } while (bytes.size || a->unpacked.size);
-    return OK;
+    buf_clear(&a->unpacked);
+    int err = gzip_read(a->gzip, bytes, &a->unpacked);
+    a->bytes += a->unpacked.size;
+    *ret_is_done = bytes->size == 0 && a->unpacked.size == 0;
+    if (err == ERR_LIMIT || a->bytes > a->options.bytes_max)
+        return refuse_size(a);
+    if (err)
+        return refuse(a, ERR_MALFORMED, "the archive's gzip is damaged, or something follows it");
+    return read_tar(a, buf_slice(&a->unpacked));
 }
 
-static int add_known(struct archive *a, struct slice bytes)
+static int add_known(struct archive *a, struct slice *bytes, bool *ret_is_done)
 {
-    return a->gzip ? add_packed(a, bytes) : add_plain(a, bytes);
+    int err = a->gzip ? add_packed(a, bytes, ret_is_done) : add_plain(a, bytes, ret_is_done);
+    /* The files that came with these bytes count too. */
+    return err || a->bytes <= a->options.bytes_max ? err : refuse_size(a);
 }
 
-int archive_add(struct archive *a, struct slice bytes)
+int archive_step(struct archive *a, struct slice *bytes, bool *ret_is_done)
 {
-    while (!a->is_known && bytes.size) {
-        a->first[a->first_size++] = *bytes.data;
-        bytes = slice_of(bytes.data + 1, bytes.size - 1);
+    while (!a->is_known && bytes->size) {
+        bool is_done;
+        a->first[a->first_size++] = *bytes->data;
+        *bytes = slice_of(bytes->data + 1, bytes->size - 1);
         if (a->first_size < 2)
             continue;
         a->is_known = true;
         if (a->first[0] == 0x1f && a->first[1] == 0x8b)
             a->gzip = gzip_reader_new(a->options.bytes_max);
-        int err = add_known(a, slice_of(a->first, 2));
+        struct slice first = slice_of(a->first, 2);
+        int err = add_known(a, &first, &is_done);
         if (err)
             return err;
     }
-    return bytes.size ? add_known(a, bytes) : OK;
+    *ret_is_done = !a->is_known || bytes->size == 0;
+    return a->is_known && (bytes->size || a->gzip) ? add_known(a, bytes, ret_is_done) : OK;
 }
 
 int archive_end(struct archive *a)
@@ -437,14 +443,15 @@ static bool is_blank(uint8_t c)
 
 static uint8_t skip_blanks(struct archive *a)
 {
-    while (is_blank(peek(a)))
+    for (size_t end = a->at + VALUE_MAX; a->at < end && is_blank(peek(a));)
         a->at++;
     return peek(a);
 }
 
 static bool skip_string(struct archive *a)
 {
-    for (a->at++; a->at < a->manifest.size; a->at++) {
+    size_t end = a->at + VALUE_MAX;
+    for (a->at++; a->at < a->manifest.size && a->at < end; a->at++) {
         if (peek(a) == '\\')
             a->at++;
         else if (peek(a) == '"')
@@ -457,7 +464,7 @@ static bool skip_string(struct archive *a)
 static bool skip_value(struct archive *a, struct slice *ret)
 {
     size_t start = a->at, depth = 0;
-    while (a->at < a->manifest.size) {
+    while (a->at < a->manifest.size && a->at - start < VALUE_MAX) {
         uint8_t c = peek(a);
         if (depth == 0 && (c == ',' || c == ']' || c == '}' || c == ':' || is_blank(c)))
             break;
@@ -469,7 +476,7 @@ static bool skip_value(struct archive *a, struct slice *ret)
             break;
     }
     *ret = slice_of(a->manifest.data + start, a->at - start);
-    return ret->size > 0 && depth == 0;
+    return ret->size > 0 && ret->size < VALUE_MAX && depth == 0;
 }
 
 static int refuse_manifest(struct archive *a)

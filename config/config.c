@@ -12,6 +12,7 @@
 #include "config/config_private.h"
 
 #define INLINE_BYTES (16u << 10) /* of small contents that are checked in one turn: 1 ms at most */
+#define SLICE_NS     2000000u    /* of a turn, for requests that take longer */
 
 enum { RECENT_LOOKS = 2 }; /* kept releases a turn that are held against their heads */
 
@@ -126,6 +127,30 @@ int config_task_add(struct config *c, struct task *t, const struct config_reques
     return err;
 }
 
+struct freeing {
+    struct worker_job job;
+    void (*free_thing)(void *thing);
+    void *thing;
+};
+
+static void run_freeing(struct worker_job *job)
+{
+    struct freeing *f = container_of(job, struct freeing, job);
+    f->free_thing(f->thing);
+}
+
+static void on_freed(struct worker_job *job)
+{
+    mem_free(container_of(job, struct freeing, job));
+}
+
+void config_free_later(struct config *c, void (*free_thing)(void *thing), void *thing)
+{
+    struct freeing *f = mem_new(sizeof *f);
+    *f = (struct freeing){.job = {.run = run_freeing, .done = on_freed}, free_thing, thing};
+    c->desk.io->ops->submit(c->desk.io, IO_WORKER_CONTENT, &f->job);
+}
+
 struct slice config_copy(struct arena *a, struct slice s)
 {
     return slice_of(s.size ? arena_copy(a, s.data, s.size) : NULL, s.size);
@@ -236,6 +261,14 @@ uint64_t config_choose(const struct config_item *item, const struct document_map
     return head->is_deleted ? 0 : head->seq;
 }
 
+bool config_slice_is_over(struct config *c)
+{
+    uint64_t now_ns = c->desk.io->ops->mono_ns(c->desk.io);
+    if (!c->slice_end_ns)
+        c->slice_end_ns = now_ns + SLICE_NS;
+    return now_ns >= c->slice_end_ns;
+}
+
 /* --- waiting for the view ------------------------------------------------------------------------------ */
 
 static void on_view(struct feed_waiter *w)
@@ -323,6 +356,7 @@ void config_turn(struct config *c)
     c->inline_left = INLINE_BYTES;
     config_line_turn(c);
     desk_turn(&c->desk);
+    c->slice_end_ns = 0;
 }
 
 struct config *config_new(const struct config_options *options)

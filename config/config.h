@@ -16,6 +16,7 @@
 #define CONFIG_CONFIG_H
 
 #include "base/map.h"
+#include "base/sort.h"
 #include "config/document.h"
 #include "config/format/format.h"
 #include "config/gray.h"
@@ -199,9 +200,16 @@ struct config_import {
     /* The door's own. */
     struct config *config;
     struct config_request step;
-    struct task *check; /* under way; NULL = none */
-    struct arena arena; /* errors; also after done, until config_import_done */
+    void (*go_on)(struct config_import *i); /* in the next turn */
+    struct task *check;                     /* under way; NULL = none */
+    struct arena arena;                     /* errors; also after done, until config_import_done */
     size_t at, most, batch;
+    size_t first, created, bytes; /* of the namespace that is judged: its first item, what is added */
+    struct sort sort;
+    struct config_import_item moved; /* the first of a cycle of items that change places */
+    size_t cycle, hole;
+    struct heads_claim *claims; /* what each namespace will get, while they are judged */
+    size_t claim_count, claim_capacity;
 };
 /* done, as that of other requests. An error of several items is that of the first of them: its action is
  * REFUSED, and nothing was written; ERR_TIMEOUT and its like: what was LEFT and not told apart may be there.
@@ -238,6 +246,7 @@ struct config_history {
     struct config_id key;
     uint64_t before;
     size_t limit; /* 1 to 1,000 */
+    bool is_full; /* set by release: the page ends with this one, has_more says whether it was the last */
 };
 /* ERR_NOT_FOUND: there is nothing of this name. */
 void config_history(struct config *c, struct config_history *h);
@@ -249,6 +258,9 @@ void config_cancel(struct config *c, struct config_request *q);
 /* Work on contents in the turn of the client behind q, which waits beside the checks of its own writes
  * (config/task.h). What still waits when the config center is freed is released without done. */
 MUST_CHECK int config_task_add(struct config *c, struct task *t, const struct config_request *q);
+/* Frees something large by the content worker: giving 100 MiB back takes more than 10 ms. free_thing runs on
+ * its thread; nobody else has the thing any more. */
+void config_free_later(struct config *c, void (*free_thing)(void *thing), void *thing);
 
 /* --- watching: level-triggered, told once a batch ------------------------------------------------------ */
 struct config_subscriber { /* owned by the front end */

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Import: many configurations, checked one after the other, judged together, written in bundles. A step is a
- * barrier, a task of the content worker, or a bundle.
+ * barrier, a task of the content worker, a bundle, or a slice of a turn (config_slice_is_over): an archive
+ * may have 100,000 items.
  *
+ *   sort     by namespace, group and name, in slices
  *   check    names, size, format, digests of each; some bytes in one task
- *   judge    behind a barrier, in one turn: what is live now decides what each is
+ *   judge    behind a barrier, in slices: what is live decides what each is, as of the barrier or later
  *   write    bundle after bundle, each as large as a transaction may be
  *
  * Invariant: nothing is written before all of it is judged, and nothing if an item is refused or conflicts.
@@ -12,11 +14,14 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "base/turn.h"
 #include "config/config_private.h"
 #include "config/content.h"
 
 #define CHECK_BYTES (256u << 10) /* checked in one task */
 #define CHECK_COUNT 64
+#define SLICE_COUNT 64 /* items between two looks at the clock */
+#define TURN_MS     10000
 #define ITEM_ROOM   1024 /* what an item's release and head take in a transaction beside its texts */
 
 const char *config_import_action_name(enum config_import_action a)
@@ -29,17 +34,98 @@ const char *config_import_action_name(enum config_import_action a)
     return names[a];
 }
 
-static void count_actions(struct config_import *i)
+static void set_action(struct config_import *i, struct config_import_item *item,
+                       enum config_import_action action)
 {
-    memset(i->actions, 0, sizeof i->actions);
-    for (size_t k = 0; k < i->count; k++)
-        i->actions[i->items[k].action]++;
+    i->actions[item->action]--;
+    i->actions[action]++;
+    item->action = action;
 }
 
 static void finish(struct config_import *i, int err)
 {
-    count_actions(i);
     i->done(i, err);
+}
+
+static void on_turn(struct config_request *q, int err, const struct config_result *result)
+{
+    struct config_import *i = container_of(q, struct config_import, step);
+    (void)result;
+    turn_enter(TURN_CONFIG_IMPORT);
+    if (err)
+        finish(i, err);
+    else
+        i->go_on(i);
+}
+
+/* go_on is called in the next turn. */
+static void go_on_later(struct config_import *i, void (*go_on)(struct config_import *i))
+{
+    i->go_on = go_on;
+    i->step.done = on_turn;
+    config_wait_revision(i->config, &i->step, 0, TURN_MS);
+}
+
+/* --- sort -------------------------------------------------------------------------------------------------
+ */
+
+static int compare(const struct config_import_item *x, const struct config_import_item *y)
+{
+    int c = slice_compare(x->key.ns, y->key.ns);
+    c = c ? c : slice_compare(x->key.group, y->key.group);
+    return c ? c : slice_compare(x->key.name, y->key.name);
+}
+
+static bool comes_after(const void *arg, size_t a, size_t b)
+{
+    const struct config_import_item *items = arg;
+    return compare(&items[a], &items[b]) > 0;
+}
+
+/* One item takes its place. Those that change places form cycles: the first of a cycle is kept in `moved`,
+ * and each place that has become free, the hole, takes the item that belongs there. */
+static void place_next(struct config_import *i)
+{
+    uint32_t *order = i->sort.order;
+    size_t from = order[i->hole];
+    if (from == i->hole) {
+        i->hole = ++i->cycle;
+        return;
+    }
+    if (i->hole == i->cycle)
+        i->moved = i->items[i->cycle];
+    order[i->hole] = (uint32_t)i->hole; /* what belongs here is here */
+    bool is_last = from == i->cycle;
+    i->items[i->hole] = is_last ? i->moved : i->items[from];
+    i->hole = is_last ? ++i->cycle : from;
+}
+
+static void check_next(struct config_import *i);
+
+static void place_items(struct config_import *i)
+{
+    for (size_t n = 1; i->cycle < i->count; n++) {
+        if (n % SLICE_COUNT == 0 && config_slice_is_over(i->config)) {
+            go_on_later(i, place_items);
+            return;
+        }
+        place_next(i);
+    }
+    sort_done(&i->sort);
+    i->at = 0;
+    check_next(i);
+}
+
+static void sort_items(struct config_import *i)
+{
+    while (!sort_step(&i->sort, SLICE_COUNT)) {
+        if (config_slice_is_over(i->config)) {
+            go_on_later(i, sort_items);
+            return;
+        }
+    }
+    i->cycle = i->hole = 0;
+    place_items(i);
 }
 
 /* --- check ------------------------------------------------------------------------------------------------
@@ -53,18 +139,10 @@ refuse(struct config_import *i, struct config_import_item *item, int err, const 
     va_start(args, format);
     buf_addv(&text, format, args);
     va_end(args);
-    item->action = CONFIG_REFUSED;
+    set_action(i, item, CONFIG_REFUSED);
     item->err = err;
     item->error = arena_string(&i->arena, text.data, text.size);
     buf_done(&text);
-}
-
-static int compare(const void *a, const void *b)
-{
-    const struct config_import_item *x = a, *y = b;
-    int c = slice_compare(x->key.ns, y->key.ns);
-    c = c ? c : slice_compare(x->key.group, y->key.group);
-    return c ? c : slice_compare(x->key.name, y->key.name);
 }
 
 static int check_names(const struct config_import_item *item, char *error, size_t size)
@@ -140,8 +218,6 @@ static void check_item(struct config_import *i, size_t at)
     }
 }
 
-static void check_next(struct config_import *i);
-
 static void run_checks(struct task *t)
 {
     struct import_check *k = container_of(t, struct import_check, task);
@@ -209,61 +285,73 @@ static void check_next(struct config_import *i)
 /* --- judge ------------------------------------------------------------------------------------------------
  */
 
+static enum config_import_action action_of(const struct config_import *i, const struct config_item *live,
+                                           const struct config_import_item *item)
+{
+    if (!live)
+        return CONFIG_CREATED;
+    if (live->head->format == item->format && digest_equal(&live->head->digest, &item->digest))
+        return CONFIG_UNCHANGED;
+    if (i->policy == CONFIG_IMPORT_OVERWRITE)
+        return CONFIG_UPDATED;
+    return i->policy == CONFIG_IMPORT_SKIP ? CONFIG_SKIPPED : CONFIG_CONFLICTS;
+}
+
 static void judge_item(struct config_import *i, struct config_import_item *item)
 {
     const struct config_item *live = config_find(i->config, &item->key);
     bool is_live = live && !live->head->is_deleted;
     item->seq = is_live ? live->head->seq : 0;
-    if (item->action == CONFIG_REFUSED)
-        return;
-    if (!is_live)
-        item->action = CONFIG_CREATED;
-    else if (live->head->format == item->format && digest_equal(&live->head->digest, &item->digest))
-        item->action = CONFIG_UNCHANGED;
-    else if (i->policy == CONFIG_IMPORT_OVERWRITE)
-        item->action = CONFIG_UPDATED;
-    else
-        item->action = i->policy == CONFIG_IMPORT_SKIP ? CONFIG_SKIPPED : CONFIG_CONFLICTS;
+    if (item->action != CONFIG_REFUSED)
+        set_action(i, item, action_of(i, is_live ? live : NULL, item));
 }
 
 /* What is to be written of one namespace, from `at` on, against its limits, beside what was claimed of
- * others.
+ * others: each new namespace leaves less room for the next.
  */
-static size_t judge_room(struct config_import *i, size_t at, struct heads_claim *claim)
+static void judge_room(struct config_import *i, struct heads_claim *claim)
 {
     const struct config_options *o = &i->config->options;
     const struct heads_limits limits = {o->namespaces_max, o->items_max, o->bytes_max};
     char error[256];
-    size_t first = at, created = 0, bytes = 0;
-    for (; at < i->count && slice_equal(i->items[at].key.ns, i->items[first].key.ns); at++) {
-        const struct config_import_item *item = &i->items[at];
-        const struct config_item *live = config_find(i->config, &item->key);
-        size_t before = item->seq ? live->head->size : 0;
-        if (item->action != CONFIG_CREATED && item->action != CONFIG_UPDATED)
-            continue;
-        created += item->action == CONFIG_CREATED;
-        bytes += item->content.size > before ? item->content.size - before : 0;
-    }
-    if (!created && !bytes)
-        return at;
-    int err = heads_claim(i->config->heads, i->items[first].key.ns, created, bytes, &limits, claim, error,
-                          sizeof error);
+    int err = heads_claim(i->config->heads, i->items[i->first].key.ns, i->created, i->bytes, &limits, claim,
+                          error, sizeof error);
     if (err)
-        refuse(i, &i->items[first], err, "%s", error);
-    return at;
+        refuse(i, &i->items[i->first], err, "%s", error);
 }
 
-/* All namespaces together: each new one leaves less room for the next. */
-static void judge_rooms(struct config_import *i)
+/* The items from `first` to `at` are all of a namespace. */
+static void end_namespace(struct config_import *i)
 {
-    struct arena a = {0};
-    struct heads_claim *claims = arena_new(&a, (i->count + 1) * sizeof *claims);
-    size_t count = 0;
-    for (size_t k = 0; k < i->count;)
-        k = judge_room(i, k, &claims[count++]);
-    while (count)
-        heads_release(i->config->heads, &claims[--count]);
-    arena_done(&a);
+    if (i->created || i->bytes) {
+        if (i->claim_count == i->claim_capacity) {
+            i->claim_capacity = i->claim_capacity ? 2 * i->claim_capacity : 16;
+            i->claims = mem_resize(i->claims, i->claim_capacity * sizeof *i->claims);
+        }
+        i->claims[i->claim_count] = (struct heads_claim){0};
+        judge_room(i, &i->claims[i->claim_count++]);
+    }
+    i->created = i->bytes = 0;
+    i->first = i->at;
+}
+
+static void release_claims(struct config_import *i)
+{
+    while (i->claim_count)
+        heads_release(i->config->heads, &i->claims[--i->claim_count]);
+    mem_free(i->claims);
+    i->claims = NULL;
+    i->claim_capacity = 0;
+}
+
+static void count_room(struct config_import *i, const struct config_import_item *item)
+{
+    const struct config_item *live = config_find(i->config, &item->key);
+    size_t before = live && !live->head->is_deleted ? live->head->size : 0;
+    if (item->action != CONFIG_CREATED && item->action != CONFIG_UPDATED)
+        return;
+    i->created += item->action == CONFIG_CREATED;
+    i->bytes += item->content.size > before ? item->content.size - before : 0;
 }
 
 static const struct config_import_item *first_of(const struct config_import *i,
@@ -280,7 +368,7 @@ static void leave_all(struct config_import *i)
 {
     for (size_t k = 0; k < i->count; k++)
         if (i->items[k].action == CONFIG_CREATED || i->items[k].action == CONFIG_UPDATED)
-            i->items[k].action = CONFIG_LEFT;
+            set_action(i, &i->items[k], CONFIG_LEFT);
 }
 
 static void say(struct config_import *i, const struct config_import_item *item, size_t count,
@@ -302,7 +390,6 @@ static int verdict(struct config_import *i)
 {
     const struct config_import_item *refused = first_of(i, CONFIG_REFUSED),
                                     *conflict = first_of(i, CONFIG_CONFLICTS);
-    count_actions(i);
     if (refused) {
         say(i, refused, i->actions[CONFIG_REFUSED], refused->error);
         return refused->err;
@@ -316,19 +403,10 @@ static int verdict(struct config_import *i)
 
 static void write_next(struct config_import *i);
 
-static void on_judge(struct config_request *q, int err, const struct config_result *result)
+static void end_judging(struct config_import *i)
 {
-    struct config_import *i = container_of(q, struct config_import, step);
-    (void)result;
-    if (err) {
-        finish(i, err);
-        return;
-    }
-    i->revision = config_revision(i->config);
-    for (size_t k = 0; k < i->count; k++)
-        judge_item(i, &i->items[k]);
-    judge_rooms(i);
-    err = verdict(i);
+    release_claims(i);
+    int err = verdict(i);
     if (err && !i->is_dry)
         leave_all(i);
     if (err || i->is_dry) {
@@ -338,6 +416,39 @@ static void on_judge(struct config_request *q, int err, const struct config_resu
     i->at = 0;
     i->most = i->config->options.txn_ops_max / 2;
     write_next(i);
+}
+
+/* A namespace's items are together: when the last one is judged it is known what the namespace will get. */
+static void judge_items(struct config_import *i)
+{
+    for (size_t n = 1; i->at < i->count; n++) {
+        struct config_import_item *item = &i->items[i->at];
+        if (n % SLICE_COUNT == 0 && config_slice_is_over(i->config)) {
+            go_on_later(i, judge_items);
+            return;
+        }
+        if (!slice_equal(item->key.ns, i->items[i->first].key.ns))
+            end_namespace(i);
+        judge_item(i, item);
+        count_room(i, item);
+        i->at++;
+    }
+    if (i->count)
+        end_namespace(i);
+    end_judging(i);
+}
+
+static void on_judge(struct config_request *q, int err, const struct config_result *result)
+{
+    struct config_import *i = container_of(q, struct config_import, step);
+    (void)result;
+    if (err) {
+        finish(i, err);
+        return;
+    }
+    i->revision = config_revision(i->config);
+    i->at = i->first = i->created = i->bytes = 0;
+    judge_items(i);
 }
 
 static void begin_judging(struct config_import *i)
@@ -366,10 +477,9 @@ static void stop_writing(struct config_import *i, int err, const struct config_r
     size_t left = 0;
     for (size_t k = i->at; k < i->count; k++)
         if (is_to_write(&i->items[k])) {
-            i->items[k].action = CONFIG_LEFT;
+            set_action(i, &i->items[k], CONFIG_LEFT);
             left++;
         }
-    count_actions(i);
     size_t done = i->actions[CONFIG_CREATED] + i->actions[CONFIG_UPDATED];
     const char *why = result && result->error ? result->error : err_text(err);
     if (i->transactions)
@@ -399,7 +509,7 @@ static bool can_go_on(struct config_import *i, int err, const struct config_resu
 {
     struct config_import_item *item = result ? culprit(i, result) : NULL;
     if (err == ERR_PRECONDITION && item && i->policy == CONFIG_IMPORT_SKIP) {
-        item->action = CONFIG_SKIPPED;
+        set_action(i, item, CONFIG_SKIPPED);
         return true;
     }
     if (err == ERR_REQUEST_TOO_LARGE && i->batch - i->at > 1 && i->most > 1) {
@@ -424,7 +534,7 @@ static void on_written(struct config_request *q, int err, const struct config_re
             const struct config_written *written = &result->written[n++];
             i->items[k].seq = written->head ? written->head->seq : 0;
             if (written->is_unchanged) /* somebody put the same there meanwhile */
-                i->items[k].action = CONFIG_UNCHANGED;
+                set_action(i, &i->items[k], CONFIG_UNCHANGED);
         }
     i->revision = result->revision;
     i->transactions += result->items > 0;
@@ -481,14 +591,15 @@ static void on_begin(struct config_request *q, int err, const struct config_resu
         finish(i, err);
         return;
     }
-    qsort(i->items, i->count, sizeof *i->items, compare);
-    check_next(i);
+    sort_init(&i->sort, i->count, comes_after, i->items);
+    sort_items(i);
 }
 
 void config_import(struct config *c, struct config_import *i)
 {
     i->config = c;
     i->at = 0;
+    i->actions[CONFIG_LEFT] = i->count;
     i->step.done = on_begin;
     i->step.who = i->who;
     i->step.address = i->address;
@@ -506,5 +617,7 @@ void config_import_cancel(struct config_import *i)
 
 void config_import_done(struct config_import *i)
 {
+    release_claims(i);
+    sort_done(&i->sort);
     arena_done(&i->arena);
 }

@@ -26,10 +26,11 @@ struct config {
     struct buf names; /* of the key being parsed */
     struct recent recent;
     struct task_queue *tasks;
-    size_t inline_left;   /* bytes of small contents that may be checked at once in this turn */
-    struct strmap lines;  /* a head's key -> struct line: its writes under way (config_line.c) */
-    struct link ready;    /* writes whose turn has come */
-    size_t blocked_bytes; /* of writes that had to wait in a line, until they end */
+    uint64_t slice_end_ns; /* of the long requests of this turn; 0 = none of them has begun */
+    size_t inline_left;    /* bytes of small contents that may be checked at once in this turn */
+    struct strmap lines;   /* a head's key -> struct line: its writes under way (config_line.c) */
+    struct link ready;     /* writes whose turn has come */
+    size_t blocked_bytes;  /* of writes that had to wait in a line, until they end */
 
     /* config_watch.c */
     struct strmap watched_items;      /* "ns/group/name" -> struct watched */
@@ -73,6 +74,10 @@ static inline struct slice pair_value(const Mvccpb__KeyValue *pair)
 {
     return slice_of(pair->value.data, pair->value.len);
 }
+
+/* Requests that take longer than a turn of the loop should share one slice of time in each: true when it is
+ * used up, and the request goes on in the next turn. */
+bool config_slice_is_over(struct config *c);
 
 /* config_line.c: writes whose turn has come go on. */
 void config_line_turn(struct config *c);

@@ -259,6 +259,8 @@ static size_t tell_one(struct telling *t, uint64_t seq)
             op->result.items++;
             t->left--;
             t->history->release(t->history, seq, &release);
+            if (op->desk.handle && t->history->is_full)
+                t->left = 0;
         }
     }
     arena_done(&a);
@@ -269,15 +271,17 @@ static void go_on(struct desk_op *desk)
 {
     struct telling *t = container_of(desk, struct telling, op.desk);
     size_t bytes = 0;
+    bool is_over = false;
     int err = OK;
     desk->goes_on = true; /* the caller may cancel from inside */
-    while (!err && desk->handle && t->left && bytes < HISTORY_BYTES) {
+    while (!err && desk->handle && t->left && !is_over) {
         err = find_more(t);
         if (err || !t->count)
             break;
         bytes += tell_one(t, t->seqs[--t->count]);
+        is_over = bytes >= HISTORY_BYTES || config_slice_is_over(t->op.config);
     }
-    if (!err && desk->handle && t->left && bytes >= HISTORY_BYTES) {
+    if (!err && desk->handle && t->left && is_over) {
         desk->goes_on = false;
         desk_op_limit(desk, 0, go_on);
         return;

@@ -3,6 +3,7 @@
 #include "config/digest.h"
 
 #include "base/hash.h"
+#include "base/mem.h"
 
 static void write_hex(const uint8_t *bytes, size_t size, char *out)
 {
@@ -13,18 +14,48 @@ static void write_hex(const uint8_t *bytes, size_t size, char *out)
     }
 }
 
+struct digester {
+    struct md5 *md5;
+    struct sha256 *sha256;
+};
+
+struct digester *digester_new(void)
+{
+    struct digester *d = mem_new(sizeof *d);
+    d->md5 = md5_new();
+    d->sha256 = sha256_new();
+    return d;
+}
+
+void digester_add(struct digester *d, struct slice piece)
+{
+    md5_add(d->md5, piece.data, piece.size);
+    sha256_add(d->sha256, piece.data, piece.size);
+}
+
+struct digest digester_finish(struct digester *d)
+{
+    struct digest digest = {{0}, {0}};
+    uint8_t bytes[32];
+    md5_finish(d->md5, bytes);
+    write_hex(bytes, 16, digest.md5);
+    sha256_finish(d->sha256, bytes);
+    write_hex(bytes, 32, digest.sha256);
+    mem_free(d);
+    return digest;
+}
+
+void digester_free(struct digester *d)
+{
+    if (d)
+        (void)digester_finish(d);
+}
+
 struct digest digest_of(struct slice content)
 {
-    struct digest d = {{0}, {0}};
-    uint8_t bytes[32];
-    const void *data = content.size ? content.data : (const uint8_t *)"";
-    md5(data, content.size, bytes);
-    write_hex(bytes, 16, d.md5);
-    struct sha256 *s = sha256_new();
-    sha256_add(s, data, content.size);
-    sha256_finish(s, bytes);
-    write_hex(bytes, 32, d.sha256);
-    return d;
+    struct digester *d = digester_new();
+    digester_add(d, content);
+    return digester_finish(d);
 }
 
 bool digest_is_md5(struct slice text)

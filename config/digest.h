@@ -17,7 +17,13 @@ struct digest {
 };
 
 struct digest digest_of(struct slice content);
-bool digest_is_md5(struct slice text); /* 32 lower-case hexadecimal digits */
+/* The same of a content in pieces. */
+struct digester;
+struct digester *digester_new(void);
+void digester_add(struct digester *d, struct slice piece);
+struct digest digester_finish(struct digester *d); /* frees d */
+void digester_free(struct digester *d);            /* NULL is fine */
+bool digest_is_md5(struct slice text);             /* 32 lower-case hexadecimal digits */
 bool digest_equal(const struct digest *a, const struct digest *b);
 
 #endif

@@ -207,11 +207,10 @@ void api_answer(struct api_call *c, int64_t revision)
     api_respond(c, 200, revision, NULL, buf_slice(&a->out));
 }
 
-void api_fail_with(struct api_call *c, enum api_error error, const char *message,
-                   const struct api_detail *detail)
+void api_error_open(struct json_writer *w, enum api_error error, const char *message,
+                    const struct api_detail *detail)
 {
     const struct api_error_row *row = &api_errors[error];
-    struct json_writer *w = api_json(c, -1);
     jw_key(w, "error");
     jw_open(w, '{');
     jw_key(w, "code");
@@ -228,6 +227,13 @@ void api_fail_with(struct api_call *c, enum api_error error, const char *message
         jw_key(w, "name");
         jw_string(w, detail->name);
     }
+}
+
+void api_fail_with(struct api_call *c, enum api_error error, const char *message,
+                   const struct api_detail *detail)
+{
+    struct json_writer *w = api_json(c, -1);
+    api_error_open(w, error, message, detail);
     if (detail->current.size) {
         jw_key(w, "current");
         jw_raw(w, detail->current);
@@ -236,7 +242,13 @@ void api_fail_with(struct api_call *c, enum api_error error, const char *message
     jw_close(w, '}');
     buf_add_byte(w->out, '\n');
     int64_t revision = api_registry(c) ? registry_revision(api_registry(c)) : 0;
-    api_respond(c, row->status, revision, NULL, buf_slice(w->out));
+    api_respond(c, api_errors[error].status, revision, NULL, buf_slice(w->out));
+}
+
+void api_stream_open(struct api_call *c, int status, int64_t revision)
+{
+    add_common_headers(c, status, revision);
+    http_stream_open(c->q, status, JSON_TYPE);
 }
 
 void api_fail(struct api_call *c, enum api_error error, const char *message)
@@ -728,6 +740,7 @@ static const struct http_handler stream_handler = {
     .begin = call_begin,
     .body = call_body,
     .end = call_end,
+    .writable = call_writable,
     .expired = call_expired,
     .gone = call_gone,
     .refuse = call_refuse,

@@ -100,6 +100,12 @@ struct api_detail {
 void api_fail_with(struct api_call *c, enum api_error error, const char *message,
                    const struct api_detail *detail);
 
+/* The error's object without its end: for an answer that is sent in pieces. */
+void api_error_open(struct json_writer *w, enum api_error error, const char *message,
+                    const struct api_detail *detail);
+/* An answer in pieces of JSON: http_stream_send_bytes, and http_stream_close behind the last one. */
+void api_stream_open(struct api_call *c, int status, int64_t revision);
+
 /* The body as an object of the schema: parsed, nothing unknown in it. false: answered. The caller drops
  * root. */
 bool api_body(struct api_call *c, enum api_schema schema, json_t **ret_root);

@@ -8,6 +8,8 @@
  *             releases know; and what cannot be read is an error while an error can still be told
  *   send      the manifest, then every release, read again: one at a time is in memory
  *
+ * Digests and gzip go in slices of a turn (slice.h): a content of 1 MiB takes more than 5 ms of each.
+ *
  * What is held: names, the manifest, one content. A release that is gone by its turn to be sent (only a
  * retention shorter than the download collects one) ends the answer unfinished: gunzip will say so. */
 #include <inttypes.h>
@@ -16,16 +18,18 @@
 #include "base/gzip.h"
 #include "base/log.h"
 #include "base/tar.h"
+#include "base/turn.h"
 #include "config/archive.h"
 #include "server/api/config_call.h"
 #include "server/api/private.h"
 #include "server/api/read.h"
+#include "server/api/slice.h"
 
 enum {
     EXPORTS_MAX = 4,                  /* at once on one member */
     MANIFEST_MAX = 128 * 1024 * 1024, /* bytes; some 300,000 configurations */
-    MANIFEST_PIECE = 256 * 1024,      /* sent in one turn */
-    TURN_MS = 10000,
+    PIECE = 32 * 1024,                /* digested, packed or sent between two looks at the clock */
+    TURN_MS = 10000,                  /* for the view */
 };
 
 struct exported {
@@ -41,19 +45,25 @@ struct export
     struct exported *items;
     size_t count, capacity, at;
     int64_t revision;
-    struct buf manifest, text, packed;
-    size_t manifest_at;
+    struct buf manifest;
+    struct buf plain; /* the content under way, or the manifest: digested or packed up to plain_at */
+    size_t plain_at;
+    struct digest digest; /* that the content must have */
+    struct digester *digester;
     struct gzip_writer *gzip; /* NULL: nothing was sent yet */
+    struct buf packed;        /* to be sent */
     bool is_paused;
 };
 
 static void let_go(struct export *e)
 {
     e->call->api->exports--;
+    api_slice_never(e->call);
     config_cancel(api_config(e->call), &e->step);
     gzip_writer_free(e->gzip);
+    digester_free(e->digester);
     buf_done(&e->manifest);
-    buf_done(&e->text);
+    buf_done(&e->plain);
     buf_done(&e->packed);
     mem_free(e->items);
     arena_done(&e->names);
@@ -61,8 +71,6 @@ static void let_go(struct export *e)
 
 /* --- send -------------------------------------------------------------------------------------------------
  */
-
-static void go_on(struct export *e);
 
 static void fail(struct export *e, enum api_error error, const char *message)
 {
@@ -88,31 +96,28 @@ static void fail_err(struct export *e, int err, const struct config_result *resu
 
 static void send_packed(struct export *e)
 {
-    http_stream_send_bytes(e->call->q, buf_slice(&e->packed));
+    if (e->packed.size)
+        http_stream_send_bytes(e->call->q, buf_slice(&e->packed));
     buf_clear(&e->packed);
 }
 
-static void add_packed(struct export *e, struct slice bytes)
+/* The next piece of the content under way; empty: there is none. */
+static struct slice take_piece(struct export *e)
 {
-    gzip_write(e->gzip, bytes, &e->packed);
+    size_t left = e->plain.size - e->plain_at;
+    struct slice piece = slice_of(e->plain.data + e->plain_at, left < PIECE ? left : PIECE);
+    e->plain_at += piece.size;
+    return piece;
 }
 
-static void on_turn(struct config_request *q, int err, const struct config_result *result)
+static void set_plain(struct export *e, struct slice content)
 {
-    struct export *e = container_of(q, struct export, step);
-    size_t size = e->manifest.size - e->manifest_at;
-    if (err) {
-        fail_err(e, err, result);
-        return;
-    }
-    size = size < MANIFEST_PIECE ? size : MANIFEST_PIECE;
-    add_packed(e, slice_of(e->manifest.data + e->manifest_at, size));
-    e->manifest_at += size;
-    if (e->manifest_at == e->manifest.size)
-        buf_done(&e->manifest);
-    send_packed(e);
-    go_on(e);
+    buf_clear(&e->plain);
+    buf_add_slice(&e->plain, content);
+    e->plain_at = 0;
 }
+
+static void send_more(struct api_call *c);
 
 static void on_content(struct config_request *q, int err, const struct config_result *result)
 {
@@ -123,27 +128,24 @@ static void on_content(struct config_request *q, int err, const struct config_re
         return;
     }
     const struct config_release *r = result->release;
-    struct buf path = {0};
+    struct buf path = {0}, header = {0};
     archive_add_path(&path, &item->key);
-    buf_clear(&e->text);
-    tar_add_file(&e->text, buf_slice(&path), r->content.size, r->time_ms / 1000);
-    add_packed(e, buf_slice(&e->text));
-    add_packed(e, r->content);
-    buf_clear(&e->text);
-    tar_add_padding(&e->text, r->content.size);
-    add_packed(e, buf_slice(&e->text));
+    tar_add_file(&header, buf_slice(&path), r->content.size, r->time_ms / 1000);
+    gzip_write(e->gzip, buf_slice(&header), &e->packed);
+    set_plain(e, r->content);
+    tar_add_padding(&e->plain, r->content.size);
+    buf_done(&header);
     buf_done(&path);
     e->at++;
-    send_packed(e);
-    go_on(e);
+    api_slice_later(e->call, send_more);
 }
 
 static void finish(struct export *e)
 {
     struct http_request *q = e->call->q;
-    buf_clear(&e->text);
-    tar_add_end(&e->text);
-    add_packed(e, buf_slice(&e->text));
+    buf_clear(&e->plain);
+    tar_add_end(&e->plain);
+    gzip_write(e->gzip, buf_slice(&e->plain), &e->packed);
     gzip_write_end(e->gzip, &e->packed);
     send_packed(e);
     q->state = NULL;
@@ -151,46 +153,67 @@ static void finish(struct export *e)
     http_stream_close(q);
 }
 
-/* One piece a turn, while the client takes them. */
-static void go_on(struct export *e)
+static void read_next(struct export *e,
+                      void (*done)(struct config_request *q, int err, const struct config_result *result))
 {
+    e->step.done = done;
+    config_read(api_config(e->call), &e->step, &e->items[e->at].key, e->items[e->at].seq, true);
+}
+
+/* A slice: what is under way is packed, as fast as the client takes it; then the next content is read. */
+static void send_more(struct api_call *c)
+{
+    struct export *e = c->state;
     char error[500] = "";
-    e->is_paused = http_is_congested(e->call->q);
-    if (e->is_paused)
-        return;
-    int err = api_judge(e->call, error, sizeof error);
+    turn_enter(TURN_CONFIG_EXPORT);
+    int err = api_judge(c, error, sizeof error);
     if (err) {
         fail(e, api_error_of(guard_public_error(err)), error);
         return;
     }
-    if (e->manifest.size) {
-        e->step.done = on_turn;
-        config_wait_revision(api_config(e->call), &e->step, 0, TURN_MS);
-    } else if (e->at < e->count) {
-        e->step.done = on_content;
-        config_read(api_config(e->call), &e->step, &e->items[e->at].key, e->items[e->at].seq, true);
-    } else {
-        finish(e);
+    while (e->plain_at < e->plain.size) {
+        e->is_paused = http_is_congested(c->q);
+        if (e->is_paused)
+            return;
+        gzip_write(e->gzip, take_piece(e), &e->packed);
+        if (e->packed.size >= PIECE)
+            send_packed(e);
+        if (api_slice_is_over(c)) {
+            api_slice_later(c, send_more);
+            return;
+        }
     }
+    send_packed(e);
+    if (e->plain.capacity > CONFIG_CONTENT_MAX)
+        buf_done(&e->plain); /* it was the manifest */
+    if (e->at < e->count)
+        read_next(e, on_content);
+    else
+        finish(e);
 }
 
 static void writable(struct api_call *c)
 {
     struct export *e = c->state;
     if (e->is_paused)
-        go_on(e);
+        api_slice_later(c, send_more);
+    e->is_paused = false;
 }
 
 static void begin_sending(struct export *e)
 {
     struct api_call *c = e->call;
+    struct buf header = {0};
     char text[80];
     archive_manifest_end(&e->manifest);
     e->gzip = gzip_writer_new();
-    tar_add_file(&e->text, slice_text(ARCHIVE_MANIFEST), e->manifest.size, 0);
-    add_packed(e, buf_slice(&e->text));
+    tar_add_file(&header, slice_text(ARCHIVE_MANIFEST), e->manifest.size, 0);
+    gzip_write(e->gzip, buf_slice(&header), &e->packed);
+    buf_done(&header);
     tar_add_padding(&e->manifest, e->manifest.size);
-    e->at = 0;
+    buf_done(&e->plain);
+    e->plain = buf_move(&e->manifest);
+    e->plain_at = e->at = 0;
     snprintf(text, sizeof text, "%" PRId64, e->revision);
     http_add_header(c->q, "X-Cairn-Revision", text);
     snprintf(text, sizeof text, "attachment; filename=\"cairn-configs-%" PRId64 ".tar.gz\"", e->revision);
@@ -203,7 +226,7 @@ static void begin_sending(struct export *e)
         http_stream_close(c->q);
         return;
     }
-    go_on(e);
+    api_slice_later(c, send_more);
 }
 
 /* --- measure
@@ -211,41 +234,69 @@ static void begin_sending(struct export *e)
 
 static void measure(struct export *e);
 
+static void check_digest(struct export *e)
+{
+    const struct exported *item = &e->items[e->at];
+    const struct digest digest = digester_finish(e->digester);
+    char text[400];
+    e->digester = NULL;
+    if (digest_equal(&digest, &e->digest)) {
+        e->at++;
+        measure(e);
+        return;
+    }
+    snprintf(text, sizeof text, "the content of %.*s is not what its digests are of: publish it again",
+             (int)item->key.name.size, (const char *)item->key.name.data);
+    fail(e, API_INTERNAL, text);
+}
+
+/* A slice. */
+static void digest_more(struct api_call *c)
+{
+    struct export *e = c->state;
+    turn_enter(TURN_CONFIG_EXPORT);
+    while (e->plain_at < e->plain.size) {
+        digester_add(e->digester, take_piece(e));
+        if (e->plain_at < e->plain.size && api_slice_is_over(c)) {
+            api_slice_later(c, digest_more);
+            return;
+        }
+    }
+    check_digest(e);
+}
+
 static void on_measured(struct config_request *q, int err, const struct config_result *result)
 {
     struct export *e = container_of(q, struct export, step);
     const struct exported *item = &e->items[e->at];
-    char text[400];
     if (err) {
         fail_err(e, err, result);
         return;
     }
     const struct config_release *r = result->release;
-    const struct digest digest = digest_of(r->content);
-    if (!digest_equal(&digest, &r->digest)) {
-        snprintf(text, sizeof text, "the content of %.*s is not what its digests are of: publish it again",
-                 (int)item->key.name.size, (const char *)item->key.name.data);
-        fail(e, API_INTERNAL, text);
-        return;
-    }
     archive_manifest_item(&e->manifest, e->at == 0, &item->key, item->seq, r);
     if (e->manifest.size > MANIFEST_MAX) {
         fail(e, API_TOO_LARGE,
              "too many configurations for one archive: narrow it by namespace, group or prefix");
         return;
     }
-    e->at++;
-    measure(e);
+    e->digest = r->digest;
+    e->digester = digester_new();
+    set_plain(e, r->content);
+    if (r->content.size <= PIECE) {
+        digester_add(e->digester, take_piece(e));
+        check_digest(e);
+    } else {
+        api_slice_later(e->call, digest_more);
+    }
 }
 
 static void measure(struct export *e)
 {
-    if (e->at == e->count) {
+    if (e->at == e->count)
         begin_sending(e);
-        return;
-    }
-    e->step.done = on_measured;
-    config_read(api_config(e->call), &e->step, &e->items[e->at].key, e->items[e->at].seq, true);
+    else
+        read_next(e, on_measured);
 }
 
 /* --- collect

@@ -9,7 +9,11 @@
 #include "server/api/config_call.h"
 #include "server/api/config_show.h"
 
-enum { DIFF_BYTES_MAX = 8u << 20, HISTORY_MAX = 1000 };
+enum {
+    DIFF_BYTES_MAX = 8u << 20,
+    HISTORY_MAX = 1000,            /* releases of a page */
+    HISTORY_BYTES_MAX = 512 * 1024 /* after which a page ends: titles and notes may have 4 KiB a release */
+};
 
 static bool wants_meta(const struct api_call *c)
 {
@@ -28,12 +32,14 @@ struct past {
 
 static void on_release(struct config_history *h, uint64_t seq, const struct config_release *release)
 {
-    struct json_writer *w = &container_of(h, struct past, history)->writer;
+    struct past *p = container_of(h, struct past, history);
+    struct json_writer *w = &p->writer;
     jw_open(w, '{');
     jw_key(w, "seq");
     jw_uint(w, seq);
     config_release_write_members(release, false, w);
     jw_close(w, '}');
+    h->is_full = p->list.size >= HISTORY_BYTES_MAX;
 }
 
 static void on_history(struct config_request *q, int err, const struct config_result *result)

@@ -2,36 +2,59 @@
  * POST /api/v1/import: an archive (config/archive.h) comes in pieces, is checked as far as it has come, and
  * when it is whole its configurations go to the door of config/, which writes all of them or says why not.
  *
+ *   unpack    each piece of the body, in slices of a turn (slice.h); the rest of the body is held meanwhile:
+ *             16 KiB of gzip may be 16 MiB of archive
+ *   match     the manifest with the files, in slices
+ *   run       config_import
+ *   report    what became of each item; a long report is sent in slices, as fast as the client takes it
+ *
  * What an archive may take in memory is one option for all imports of this member together: who finds the
- * room taken is told to come again. */
+ * room taken is told to come again. A right that is taken away meanwhile ends the import before it writes. */
+#include <inttypes.h>
 #include <stdio.h>
 
+#include "base/turn.h"
 #include "config/archive.h"
 #include "server/api/config_call.h"
 #include "server/api/private.h"
+#include "server/api/slice.h"
 
 enum {
     UPLOAD_MS = 10 * 60 * 1000, /* for the whole archive to come */
-    TURN_MS = 10000,
+    REPORT_WHOLE = 256,         /* items of a report that is sent at once */
+    REPORT_PIECE = 16 * 1024,   /* bytes of a longer one that are sent at once */
 };
 
 struct import {
     struct config_import run;
-    struct config_request step; /* matching goes on in the next turn */
     struct api_call *call;
     struct archive *archive;
+    struct buf piece; /* of the body, unpacked up to piece_at */
+    size_t piece_at;
     uint64_t held; /* of api->import_bytes */
     bool is_whole, is_running, has_own_deadline;
+    struct buf report; /* what was not sent yet */
+    struct json_writer writer;
+    size_t report_at; /* items */
+    unsigned depth;   /* objects around the report */
+    bool is_reporting;
 };
+
+static void free_archive(void *archive)
+{
+    archive_free(archive);
+}
 
 static void let_go(struct import *i)
 {
     i->call->api->import_bytes -= i->held;
+    api_slice_never(i->call);
     if (i->is_running)
         config_import_cancel(&i->run);
-    config_cancel(api_config(i->call), &i->step);
     config_import_done(&i->run);
-    archive_free(i->archive);
+    config_free_later(api_config(i->call), free_archive, i->archive);
+    buf_done(&i->piece);
+    buf_done(&i->report);
 }
 
 static void fail(struct import *i, int err, const char *message)
@@ -70,7 +93,7 @@ static void add_item(struct json_writer *w, const struct config_import_item *ite
     jw_close(w, '}');
 }
 
-static void add_report(struct json_writer *w, const struct import *i)
+static void open_report(struct json_writer *w, const struct import *i)
 {
     const struct config_import *run = &i->run;
     jw_key(w, "policy");
@@ -88,31 +111,113 @@ static void add_report(struct json_writer *w, const struct import *i)
     jw_close(w, '}');
     jw_key(w, "items");
     jw_open(w, '[');
-    for (size_t k = 0; k < run->count; k++)
-        add_item(w, &run->items[k]);
+}
+
+static void add_report(struct json_writer *w, const struct import *i)
+{
+    open_report(w, i);
+    for (size_t k = 0; k < i->run.count; k++)
+        add_item(w, &i->run.items[k]);
     jw_close(w, ']');
 }
 
-/* What would have been done, and what is wrong, item by item. */
-static void answer_failed(struct import *i, int err)
+static struct api_detail detail_of(const struct import *i)
 {
-    struct api_call *c = i->call;
-    struct buf report = {0};
-    struct json_writer w = {.out = &report};
-    char text[600];
     struct api_detail detail = {0};
     for (size_t k = 0; k < i->run.count && !detail.line; k++) {
         detail.line = i->run.items[k].line;
         detail.column = i->run.items[k].column;
     }
+    return detail;
+}
+
+static void send_report(struct import *i)
+{
+    http_stream_send_bytes(i->call->q, buf_slice(&i->report));
+    buf_clear(&i->report);
+}
+
+static void end_report(struct import *i)
+{
+    struct http_request *q = i->call->q;
+    jw_close(&i->writer, ']');
+    while (i->depth--)
+        jw_close(&i->writer, '}');
+    buf_add_byte(&i->report, '\n');
+    send_report(i);
+    q->state = NULL;
+    let_go(i);
+    http_stream_close(q);
+}
+
+static void report(struct api_call *c)
+{
+    struct import *i = c->state;
+    turn_enter(TURN_CONFIG_IMPORT);
+    while (i->report_at < i->run.count) {
+        add_item(&i->writer, &i->run.items[i->report_at++]);
+        if (i->report.size >= REPORT_PIECE) {
+            send_report(i);
+            if (http_is_congested(c->q))
+                return;
+        }
+        if (i->report_at % 16 == 0 && api_slice_is_over(c)) {
+            api_slice_later(c, report);
+            return;
+        }
+    }
+    end_report(i);
+}
+
+static void go_on_reporting(struct api_call *c)
+{
+    struct import *i = c->state;
+    if (i->is_reporting)
+        api_slice_later(c, report);
+}
+
+static void begin_report(struct import *i, int status, int64_t revision)
+{
+    i->is_reporting = true;
+    i->call->q->deadline_ms = 0; /* an answer that has begun goes on */
+    open_report(&i->writer, i);
+    api_stream_open(i->call, status, revision);
+    api_slice_later(i->call, report);
+}
+
+/* What would have been done, and what is wrong, item by item. */
+static void report_failure(struct import *i, int err, const char *text)
+{
+    enum api_error error = api_error_of(err);
+    struct api_detail detail = detail_of(i);
+    i->writer = (struct json_writer){.out = &i->report};
+    jw_open(&i->writer, '{');
+    api_error_open(&i->writer, error, text, &detail);
+    jw_key(&i->writer, "current");
+    jw_open(&i->writer, '{');
+    i->depth = 3;
+    begin_report(i, api_errors[error].status, registry_revision(api_registry(i->call)));
+}
+
+static void answer_failed(struct import *i, int err)
+{
+    struct api_call *c = i->call;
+    struct buf whole = {0};
+    struct json_writer w = {.out = &whole};
+    char text[600];
+    snprintf(text, sizeof text, "%s", *i->run.error ? i->run.error : err_text(err));
+    if (i->run.count > REPORT_WHOLE) {
+        report_failure(i, err, text);
+        return;
+    }
+    struct api_detail detail = detail_of(i);
     jw_open(&w, '{');
     add_report(&w, i);
     jw_close(&w, '}');
-    detail.current = buf_slice(&report);
-    snprintf(text, sizeof text, "%s", *i->run.error ? i->run.error : err_text(err));
+    detail.current = buf_slice(&whole);
     let_go(i);
     api_fail_with(c, api_error_of(err), text, &detail);
-    buf_done(&report);
+    buf_done(&whole);
 }
 
 static void on_imported(struct config_import *run, int err)
@@ -123,15 +228,35 @@ static void on_imported(struct config_import *run, int err)
     i->is_running = false;
     if (err) {
         answer_failed(i, err);
-        return;
+    } else if (run->count > REPORT_WHOLE) {
+        i->writer = (struct json_writer){.out = &i->report};
+        jw_open(&i->writer, '{');
+        jw_key(&i->writer, "revision");
+        jw_int(&i->writer, revision);
+        i->depth = 1;
+        begin_report(i, 200, revision);
+    } else {
+        add_report(api_json(c, revision), i);
+        let_go(i);
+        api_answer(c, revision);
     }
-    add_report(api_json(c, revision), i);
-    let_go(i);
-    api_answer(c, revision);
 }
 
 /* --- the archive is whole
  * ---------------------------------------------------------------------------------------- */
+
+/* Its user may still write there; false: answered. */
+static bool may_still(struct import *i)
+{
+    struct api_call *c = i->call;
+    char error[500] = "";
+    int err = api_judge(c, error, sizeof error);
+    if (!err)
+        return true;
+    let_go(i);
+    api_refuse(c, err, error);
+    return false;
+}
 
 static void run(struct import *i)
 {
@@ -143,47 +268,51 @@ static void run(struct import *i)
     config_import(api_config(i->call), &i->run);
 }
 
-static void on_turn(struct config_request *q, int err, const struct config_result *result)
-{
-    struct import *i = container_of(q, struct import, step);
-    bool is_done = false;
-    (void)result;
-    if (err) {
-        fail(i, err, err_text(err));
-        return;
-    }
-    err = archive_match(i->archive, &is_done);
-    if (err)
-        fail(i, err, archive_error(i->archive));
-    else if (is_done)
-        run(i);
-    else
-        config_wait_revision(api_config(i->call), &i->step, 0, TURN_MS);
-}
-
-static void end(struct api_call *c)
+static void match(struct api_call *c)
 {
     struct import *i = c->state;
+    bool is_done = false;
+    turn_enter(TURN_CONFIG_IMPORT);
+    if (!may_still(i))
+        return;
+    while (!is_done) {
+        int err = archive_match(i->archive, &is_done);
+        if (err) {
+            fail(i, err, archive_error(i->archive));
+            return;
+        }
+        if (!is_done && api_slice_is_over(c)) {
+            api_slice_later(c, match);
+            return;
+        }
+    }
+    run(i);
+}
+
+/* All of the body has come and is unpacked. */
+static void begin_matching(struct import *i)
+{
+    struct api_call *c = i->call;
     int err = archive_end(i->archive);
     if (err) {
         fail(i, err, archive_error(i->archive));
         return;
     }
-    i->is_whole = true;
     if (!i->has_own_deadline)
         c->q->deadline_ms = 0;
-    i->step.done = on_turn;
-    config_wait_revision(api_config(c), &i->step, 0, TURN_MS);
+    api_slice_later(c, match);
 }
 
 /* --- the archive comes
  * --------------------------------------------------------------------------------------------- */
 
-static void take(struct api_call *c, struct slice piece)
+/* One step of unpacking; false: answered. */
+static bool unpack_some(struct import *i, bool *ret_is_done)
 {
-    struct import *i = c->state;
-    struct api *api = c->api;
-    int err = archive_add(i->archive, piece);
+    struct api *api = i->call->api;
+    struct slice rest = slice_of(i->piece.data + i->piece_at, i->piece.size - i->piece_at);
+    int err = archive_step(i->archive, &rest, ret_is_done);
+    i->piece_at = i->piece.size - rest.size;
     api->import_bytes += archive_bytes(i->archive) - i->held;
     i->held = archive_bytes(i->archive);
     if (err)
@@ -192,6 +321,46 @@ static void take(struct api_call *c, struct slice piece)
         fail(i, ERR_TOO_MANY_REQUESTS,
              "other imports under way on this member hold the room for archives "
              "(--config-import-max-bytes): try again later");
+    else
+        return true;
+    return false;
+}
+
+static void unpack(struct api_call *c)
+{
+    struct import *i = c->state;
+    turn_enter(TURN_CONFIG_IMPORT);
+    if (!may_still(i))
+        return;
+    for (bool is_done = false; !is_done;) {
+        if (!unpack_some(i, &is_done))
+            return;
+        if (!is_done && api_slice_is_over(c)) {
+            api_slice_later(c, unpack);
+            return;
+        }
+    }
+    buf_clear(&i->piece);
+    i->piece_at = 0;
+    if (i->is_whole)
+        begin_matching(i);
+    else
+        http_body_hold(c->q, false); /* the next piece, which may be refused at once */
+}
+
+static void take(struct api_call *c, struct slice piece)
+{
+    struct import *i = c->state;
+    buf_add_slice(&i->piece, piece);
+    http_body_hold(c->q, true);
+    api_slice_later(c, unpack);
+}
+
+static void end(struct api_call *c)
+{
+    struct import *i = c->state;
+    i->is_whole = true;
+    api_slice_later(c, unpack);
 }
 
 static void cancel(struct api_call *c)
@@ -239,6 +408,7 @@ void api_config_import(struct api_call *c)
     c->end = end;
     c->cancel = cancel;
     c->expired = expired;
+    c->writable = go_on_reporting;
     i->has_own_deadline = c->q->deadline_ms != 0;
     if (!i->has_own_deadline)
         c->q->deadline_ms = c->api->options.mono_ms() + UPLOAD_MS;

@@ -69,6 +69,7 @@ static void request_reset(struct http_conn *c)
     c->gathered = 0;
     c->body_bytes = c->body_length = 0;
     c->is_chunked = c->has_body_ended = c->is_head = c->was_congested = c->is_held = c->is_frugal = false;
+    c->is_body_held = false;
 }
 
 void http_conn_gone(struct http_conn *c)
@@ -274,6 +275,10 @@ void http_conn_flush(struct http_conn *c)
         c->since_ms = http_now_ms(c->server);
         process(c);
     }
+    if (c->is_body_held && c->phase != CONN_REQUEST) {
+        c->is_body_held = false; /* answered meanwhile: the rest of the body is discarded */
+        process(c);
+    }
     set_reading(c);
 }
 
@@ -294,6 +299,17 @@ void http_conn_answered(struct http_conn *c)
     /* Inside process() the rest of the input comes first. */
     if (!c->is_processing)
         http_conn_flush(c);
+}
+
+void http_conn_hold_body(struct http_conn *c, bool is_held)
+{
+    bool was_held = c->is_body_held;
+    c->is_body_held = is_held;
+    if (!was_held || is_held || c->is_processing)
+        return;
+    c->since_ms = http_now_ms(c->server);
+    process(c);
+    set_reading(c);
 }
 
 void http_conn_name_work(const struct http_conn *c)
@@ -506,8 +522,7 @@ static void step(struct http_conn *c, struct slice *in)
             read_head(c, in);
         } else if (c->is_websocket) {
             http_ws_receive(c, in);
-        } else if (!c->has_body_ended && takes_pieces(c) &&
-                   (c->request.is_body_paused || http_conn_is_backlogged(c))) {
+        } else if (!c->has_body_ended && takes_pieces(c) && (c->is_body_held || http_conn_is_backlogged(c))) {
             return;
         } else if (!c->has_body_ended) {
             read_body(c, in);

@@ -88,6 +88,7 @@ struct http_conn {
     bool is_frugal;               /* an idle stream: nothing is kept for later */
     bool has_yielded;             /* requests sent ahead wait in `in` for the next turn of the loop */
     bool is_backlogged;           /* input waits in `in` until the client has read some of its answers */
+    bool is_body_held;            /* the handler takes no piece of the body now (http_body_hold) */
     struct output_account output; /* of what is unwritten */
     struct source_conn source;
     struct turn_waiter wait; /* for a turn that has time for what came */
@@ -136,6 +137,7 @@ void http_conn_go_on(struct http_conn *c);        /* with what has come and was 
 void http_conn_count_output(struct http_conn *c); /* something was queued and not flushed */
 /* So much of what was answered is unread that no more input is taken; http_conn_flush goes on with it. */
 bool http_conn_is_backlogged(struct http_conn *c);
+void http_conn_hold_body(struct http_conn *c, bool is_held);
 void http_conn_kill(struct http_conn *c);
 void http_conn_gone(struct http_conn *c); /* tells the handler that still owes an answer */
 void http_conn_sweep(struct http_conn *c, uint64_t now_ms);

@@ -387,7 +387,7 @@ static void on_decoded(struct conversion *c)
     g->call.arena = c->arena;
     c->arena = (struct arena){0};
     if (deliver(g, c->message, c->error) && go_on(g) && !g->decoding)
-        http_pause_body(q, false);
+        http_body_hold(q, false);
 }
 
 /* One JSON value to the service, taken from `text`; false when the call has ended. */
@@ -402,7 +402,7 @@ static bool receive(struct gateway_call *g, struct slice text, struct buf *owned
     if (text.size >= CONVERSION_INLINE_MAX) {
         if (!owned)
             buf_add_slice(owned = &copy, text);
-        http_pause_body(g->q, true);
+        http_body_hold(g->q, true);
         g->decoding =
             conversion_to_message(&g->q->server->conversions, g->call.method->request, owned, on_decoded, g);
         return true;

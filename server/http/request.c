@@ -374,15 +374,6 @@ void http_respond_error(struct http_request *q, int status, const char *text)
     http_respond(q, status, "text/plain; charset=utf-8", slice_of(line, n + 1));
 }
 
-void http_pause_body(struct http_request *q, bool is_paused)
-{
-    if (q->is_body_paused == is_paused)
-        return;
-    q->is_body_paused = is_paused;
-    if (!is_paused)
-        http_conn_go_on(conn_of(q));
-}
-
 void http_owe(struct http_request *q, size_t bytes)
 {
     q->owed_bytes = bytes;
@@ -532,6 +523,11 @@ void http_want_writable(struct http_request *q)
     struct http_conn *c = conn_of(q);
     c->was_congested = true;
     lws_callback_on_writable(c->wsi);
+}
+
+void http_body_hold(struct http_request *q, bool is_held)
+{
+    http_conn_hold_body(conn_of(q), is_held);
 }
 
 bool http_is_congested(const struct http_request *q)

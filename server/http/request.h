@@ -50,7 +50,6 @@ struct http_request {
     struct slice last_event_id; /* Last-Event-ID: where an event stream is to go on */
     size_t message_bytes_max;   /* begin may set it: of one WebSocket message; 0 = the limit of bodies */
     bool has_leader_required;
-    bool is_body_paused;  /* http_pause_body */
     size_t owed_bytes;    /* http_owe */
     uint64_t deadline_ms; /* monotonic; 0 = none */
     const char *peer;
@@ -103,8 +102,6 @@ void http_respond_error(struct http_request *q, int status, const char *text);
  * is refused on a mount before its handler begins; a handler asks before it opens a stream. */
 bool http_origin_is_allowed(const struct http_request *q);
 
-/* Of a handler with body: no further piece comes until it is paused no more. end may come all the same. */
-void http_pause_body(struct http_request *q, bool is_paused);
 /* Bytes of an answer that is being made: they count as unread. The end of the request forgets them. */
 void http_owe(struct http_request *q, size_t bytes);
 
@@ -117,6 +114,10 @@ void http_stream_close(struct http_request *q);
 /* The answer cannot be brought to its end: the connection is closed without it, so that the client sees that
  * something is missing. Not for WebSockets. */
 void http_stream_break(struct http_request *q);
+/* While a body is held its handler gets no further piece, and the connection is not read; `end` still follows
+ * the last piece. On a WebSocket no further message is taken. Ending the hold may call body and end, which may
+ * answer: the caller touches nothing of the request afterwards. */
+void http_body_hold(struct http_request *q, bool is_held);
 bool http_is_congested(const struct http_request *q);
 size_t http_unsent(const struct http_request *q); /* bytes that the socket has not taken */
 void http_want_writable(struct http_request *q);  /* writable, once the socket takes some of them */

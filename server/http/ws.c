@@ -218,7 +218,7 @@ void http_ws_receive(struct http_conn *c, struct slice *in)
     if (!limit)
         limit = (size_t)c->server->options.request_bytes_max + 512 * 1024;
     c->is_pinged = false;
-    while (c->phase == CONN_REQUEST && !c->request.is_body_paused && !http_conn_is_backlogged(c)) {
+    while (c->phase == CONN_REQUEST && !c->is_body_held && !http_conn_is_backlogged(c)) {
         switch (ws_parse(&c->ws, in, &c->request.body, limit, &status)) {
         case WS_EVENT_NONE:
             return;

@@ -211,6 +211,21 @@ test('configs: a gray rule and who runs on what', async () => {
   reader.abort();
 });
 
+test('configs: a button that is pressed while the list comes is the same button when the list is there', async () => {
+  await fresh();
+  await server.config('app.yaml', 'size: 1\n');
+  await page(async (p, go) => {
+    let answer;
+    const isAllowed = new Promise(done => (answer = done));
+    await p.route('**/api/v1/configs?**', async route => { await isAllowed; await route.continue(); });
+    await go('#/configs');
+    const before = await p.getByRole('button', { name: 'Export' }).elementHandle();
+    answer();
+    await row(p, 'app.yaml').waitFor();
+    assert.ok(await before.evaluate(e => e.isConnected && e.textContent === 'Export'), 'another element is the button now: a click in between is lost');
+  });
+});
+
 test('configs: what is exported is imported elsewhere, looked at first', async () => {
   await fresh();
   await server.config('app.yaml', 'size: 1\n');

@@ -215,7 +215,7 @@ refused "a sha256 that lies" 400 bad_request "is not what the manifest's md5 and
 refused "a file that is not there" 400 bad_request 'names "n/g/b", which is not in the archive' lies-path.tgz
 refused "a file the manifest has not" 400 bad_request '"n/g/extra" is in the archive, but not in its manifest.json' unknown.tgz
 refused "a name that is none" 400 bad_request "holds a '/'" name.tgz
-refused "a bomb" 413 too_large 'more than 4194304 bytes unpacked (--config-import-max-bytes)' bomb.tgz
+refused "a bomb" 413 too_large 'more than 4194304 bytes unpacked, 1024 for each file included (--config-import-max-bytes)' bomb.tgz
 refused "a flipped bit" 400 malformed '' flipped.tgz
 refused "a gzip cut off" 400 malformed 'cut off' cut.tgz
 refused "a tar cut off" 400 malformed 'cut off' cut.tar
@@ -251,6 +251,33 @@ PY
 )"
 import many.tgz
 expect "after a client that left" "200 300" "$status $(of .actions.unchanged)"
+
+# --- a right that is taken away while the archive comes
+export ETCDCTL_ENDPOINTS=127.0.0.1:$other
+for user in root mover; do etcdctl user add "$user:$user-pw" >/dev/null; done
+etcdctl user grant-role root root >/dev/null 2>&1
+etcdctl role add movers >/dev/null
+etcdctl role grant-permission movers --prefix=true readwrite /cairn/config/ >/dev/null
+etcdctl user grant-role mover movers >/dev/null
+etcdctl auth enable >/dev/null
+before=$(etcdctl --user root:root-pw get --prefix --keys-only /cairn/config/releases/taken/ | grep -c .)
+expect "an import whose right is taken away meanwhile" 403 "$(python3 - "$other" <<'PY'
+import json, socket, subprocess, sys, time, urllib.request
+port = int(sys.argv[1])
+asked = urllib.request.Request(f"http://127.0.0.1:{port}/v3/auth/authenticate", b'{"name":"mover","password":"mover-pw"}')
+token = json.load(urllib.request.urlopen(asked))["token"]
+data = open("many.tgz", "rb").read()
+s = socket.create_connection(("127.0.0.1", port))
+s.sendall(b"POST /api/v1/import?namespace=taken HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Length: %d\r\n\r\n"
+          % (token.encode(), len(data)) + data[:len(data) // 2])
+time.sleep(0.5)  # the first half is unpacked
+subprocess.run(["etcdctl", "--user", "root:root-pw", "role", "revoke-permission", "--prefix=true", "movers", "/cairn/config/"],
+               check=True, stdout=subprocess.DEVNULL)
+s.sendall(data[len(data) // 2:])
+print(s.recv(100).split()[1].decode())
+PY
+)"
+expect "nothing of it is written" "$before" "$(etcdctl --user root:root-pw get --prefix --keys-only /cairn/config/releases/taken/ | grep -c .)"
 
 stop_server TERM
 expect "the node stops cleanly" 0 "$server_status"

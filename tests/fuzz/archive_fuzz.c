@@ -19,7 +19,8 @@ static int read_archive(struct slice bytes, size_t piece, struct buf *out)
     while (!err && bytes.size) {
         struct slice in = slice_of(bytes.data, piece < bytes.size ? piece : bytes.size);
         bytes = slice_of(bytes.data + in.size, bytes.size - in.size);
-        err = archive_add(a, in);
+        for (bool is_taken = false; !err && !is_taken;)
+            err = archive_step(a, &in, &is_taken);
     }
     if (!err)
         err = archive_end(a);

@@ -37,7 +37,8 @@ static struct archive *read_archive(struct slice bytes, size_t piece, int *ret_e
     while (!err && bytes.size) {
         struct slice in = slice_of(bytes.data, piece < bytes.size ? piece : bytes.size);
         bytes = slice_of(bytes.data + in.size, bytes.size - in.size);
-        err = archive_add(a, in);
+        for (bool is_taken = false; !err && !is_taken;)
+            err = archive_step(a, &in, &is_taken);
     }
     if (!err)
         err = archive_end(a);
@@ -348,12 +349,16 @@ static void test_limits(void **state)
     gzip_writer_free(g);
     assert_refused(buf_slice(&archive), ERR_REQUEST_TOO_LARGE, "--config-import-max-bytes");
     assert_refused(buf_slice(&packed), ERR_REQUEST_TOO_LARGE, "--config-import-max-bytes");
-    options.bytes_max = archive.size;
+    size_t room = 100 * ARCHIVE_FILE_ROOM;
+    options.bytes_max = archive.size + room - 1;
+    assert_refused(buf_slice(&archive), ERR_REQUEST_TOO_LARGE, "1024 for each file included");
+    assert_refused(buf_slice(&packed), ERR_REQUEST_TOO_LARGE, "1024 for each file included");
+    options.bytes_max = archive.size + room;
     char error[512];
     int err;
     struct archive *a = read_archive(buf_slice(&packed), 10, &err, error);
     assert_non_null(a);
-    assert_int_equal(archive_bytes(a), archive.size);
+    assert_int_equal(archive_bytes(a), archive.size + room);
     archive_free(a);
     packed.data[packed.size / 2] ^= 0x55;
     assert_refused(buf_slice(&packed), ERR_MALFORMED, "");

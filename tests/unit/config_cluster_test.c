@@ -282,6 +282,45 @@ static void test_leader_dies(void **state)
     config_unwatch(&x.watch);
 }
 
+/* A member is cut off, and no write through it is answered. Those of one configuration that wait for the
+ * first do not wait for each other: all of them end after twice the time of one. */
+static void test_unanswered(void **state)
+{
+    enum { WRITES = 6 };
+    struct trio *t = *state;
+    struct machine *leader = world_leader(t->world);
+    unsigned cut = trio_index(t, leader);
+    struct asked_config a[WRITES];
+    char text[8];
+    publish(t, cut, "a", "1");
+    leader->is_cut = true;
+    for (unsigned i = 0; i < WRITES; i++) {
+        struct config_publish p = {.key = config_id_of("a"), .content = slice_text(text)};
+        snprintf(text, sizeof text, "%u", i + 2);
+        a[i] = asked_config();
+        config_publish(at(t, cut), &a[i].request, &p);
+    }
+    uint64_t took_ms = 0;
+    for (; !a[0].is_done; took_ms += 100)
+        world_run_ms(t->world, 100);
+    assert_int_not_equal(a[0].err, OK);
+    world_run_ms(t->world, took_ms + 1000);
+    for (unsigned i = 1; i < WRITES; i++) {
+        assert_true(a[i].is_done);
+        assert_int_not_equal(a[i].err, OK);
+    }
+    leader->is_cut = false;
+    world_run_ms(t->world, 5000);
+    struct asked_config last = asked_config();
+    for (unsigned n = 0; n < 50; n++) {
+        last = publish(t, cut, "a", "last");
+        if (last.err == OK)
+            break;
+        world_run_ms(t->world, 200);
+    }
+    assert_int_equal(last.err, OK);
+}
+
 static size_t count_releases(struct trio *t, unsigned i, uint64_t last)
 {
     size_t count = 0;
@@ -318,7 +357,7 @@ int main(void)
 #define WITH(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
     const struct CMUnitTest tests[] = {
         WITH(test_read_everywhere), WITH(test_races),     WITH(test_listeners),
-        WITH(test_leader_dies),     WITH(test_retention),
+        WITH(test_leader_dies),     WITH(test_retention), WITH(test_unanswered),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -20,6 +20,7 @@
 #include "base/metric.h"
 #include "base/net/output.h"
 #include "server/dns/dns_server.h"
+#include "server/dns/dns_server_private.h"
 #include "tests/unit/dns_world.h"
 
 struct registry {
@@ -182,6 +183,19 @@ static void udp_answers(void **state)
     assert_non_null(strstr(buf_text(&text), "cairn_dns_dropped_total 1\n"));
     buf_done(&text);
     close(fd);
+    stop(f);
+}
+
+/* All sockets of a turn share its slice of time; the next turn has a new one. */
+static void slices(void **state)
+{
+    (void)state;
+    struct fixture *f = start("127.0.0.1:0", 0, 0);
+    assert_false(dns_server_is_slice_over(f->server));
+    f->server->slice_end_ns = 1; /* as if it had begun long ago */
+    assert_true(dns_server_is_slice_over(f->server));
+    f->server->slice_at_ms--; /* in an earlier turn */
+    assert_false(dns_server_is_slice_over(f->server));
     stop(f);
 }
 
@@ -560,12 +574,19 @@ static void what_to_listen_on(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(udp_answers),       cmocka_unit_test(udp_on_all_addresses),
-        cmocka_unit_test(udp_cookies),       cmocka_unit_test(udp_no_loops),
-        cmocka_unit_test(tcp_pipelines),     cmocka_unit_test(tcp_greedy),
-        cmocka_unit_test(tcp_total),         cmocka_unit_test(tcp_nonsense_is_closed),
-        cmocka_unit_test(tcp_makes_room),    cmocka_unit_test(tcp_greedy_source),
-        cmocka_unit_test(tcp_idle),          cmocka_unit_test(stops_with_clients),
+        cmocka_unit_test(udp_answers),
+        cmocka_unit_test(slices),
+        cmocka_unit_test(udp_on_all_addresses),
+        cmocka_unit_test(udp_cookies),
+        cmocka_unit_test(udp_no_loops),
+        cmocka_unit_test(tcp_pipelines),
+        cmocka_unit_test(tcp_greedy),
+        cmocka_unit_test(tcp_total),
+        cmocka_unit_test(tcp_nonsense_is_closed),
+        cmocka_unit_test(tcp_makes_room),
+        cmocka_unit_test(tcp_greedy_source),
+        cmocka_unit_test(tcp_idle),
+        cmocka_unit_test(stops_with_clients),
         cmocka_unit_test(what_to_listen_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

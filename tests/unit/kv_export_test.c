@@ -128,6 +128,16 @@ static void test_too_many(void **state)
     }
     assert_true(refused > 50);
     end(&first);
+    /* All have left the line: as many may wait again. */
+    begin(world_leader(w), &first);
+    for (unsigned i = 0; i < 64; i++) {
+        begin(world_leader(w), &waits[i]);
+        take(&waits[i]);
+        assert_int_equal(waits[i].err, OK);
+    }
+    for (unsigned i = 0; i < 64; i++)
+        end(&waits[i]);
+    end(&first);
     world_free(w);
 }
 

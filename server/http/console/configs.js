@@ -83,7 +83,8 @@ function list(context) {
   function view() {
     const q = context.get('q').toLowerCase();
     const group = context.get('group');
-    const title = (...more) => head('Configs', ...more, button('New', () => create(context, ns), { kind: 'primary' }), button('Import', () => importDialog(ns, () => {})),
+    // The count's place is there before the count is: a button that is pressed while the list comes stays the same element.
+    const title = (count = null) => head('Configs', count, button('New', () => create(context, ns), { kind: 'primary' }), button('Import', () => importDialog(ns, () => {})),
       button('Export', () => download(url('export', [], { namespace: ns || 'default' }), `cairn-${ns || 'default'}.tgz`).catch(context.report), { title: 'All live configurations of this namespace as a tar.gz' }));
     const bar = h('div', { class: 'bar' }, namespaceField(context, ['/cairn/config/heads/']),
       h('div', { class: 'grow' }, search(context.get('q'), v => context.set({ q: v }), 'Search configurations: name, title')),

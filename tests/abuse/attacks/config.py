@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Configurations: contents that are costly to check, to write, to compare, to pack and to unpack."""
-import gzip
-import io
+"""Configurations: contents that are costly to check, to write, to compare, to list. Archives are in archives.py."""
+import base64
 import json
-import tarfile
 import time
 
-from attack import Attack, WebSocket
+from attack import Attack, WebSocket, b64
 
 MIB = 1 << 20
 
@@ -30,7 +28,15 @@ def contents():
         "keys.yaml": filled("k{}: 1\n", 450000),
         "keys.json": b"{" + filled('"{}":1,', MIB - 1000) + b'"x":1}',
         "keys.toml": filled("k{} = 1\n"),
+        "tables.toml": filled("[a{}.b.c]\n"),
+        "deepest.json": b'{"a":' * 150000 + b"1" + b"}" * 150000,
+        "lists.json": b"[" * 500000 + b"]" * 500000,
+        "deepest.yaml": b"- " * 500000,
+        "flow.yaml": b"[" * 500000 + b"]" * 500000,
+        "nested.xml": b"<a>" * 149000 + b"</a>" * 149000,
+        "nested.toml": b"a = " + b"[" * 500000 + b"]" * 500000,
         "keys.properties": filled("k{}=1\n"),
+        "lines.properties": b"a=\\\n" + b"x\\\n" * 340000,
         "attributes.xml": b"<a " + filled(" a{}=''", MIB - 1000) + b"/>",
         "escapes.txt": b"\x01" * (MIB - 1000),
         "quotes.txt": b'"\n' * (MIB // 2 - 500),
@@ -113,55 +119,9 @@ def compare(client):
     c.close()
 
 
-def archive(files, compresslevel=6):
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w:gz", compresslevel=compresslevel) as tar:
-        for name, body in files:
-            info = tarfile.TarInfo(name)
-            info.size = len(body)
-            tar.addfile(info, io.BytesIO(body))
-    return out.getvalue()
-
-
-def post_archive(client, body, status=(200, 400, 413, 429)):
-    return client.request("POST", "/api/v1/import?policy=overwrite", body, {"Content-Type": "application/octet-stream"})[0]
-
-
-def import_many(client):
-    body = archive((f"ns{i % 10}/g/item{i:05d}.yaml", f"a: {i}\n".encode()) for i in range(10000))
-    while not client.is_over():
-        client.note(f"answered {post_archive(client, body)}")
-
-
-def import_hostile(client):
-    files = [(f"ns/g/{n}-{name}", body) for n in range(4) for name, body in contents().items() if not name.startswith("escapes")]
-    post_archive(client, archive(files, 1))
-
-
-def import_bombs(client):
-    """Zeros that gzip makes a thousandth of, gzip within gzip, and links."""
-    zeros = gzip.compress(b"\0" * (100 * MIB))
-    links = io.BytesIO()
-    with tarfile.open(fileobj=links, mode="w:gz") as tar:
-        for i in range(20000):
-            info = tarfile.TarInfo(f"ns/g/link{i}")
-            info.type, info.linkname = tarfile.SYMTYPE, "/etc/passwd"
-            tar.addfile(info)
-    large = archive([("ns/g/zeros.bin", b"\0" * MIB)] + [(f"ns/g/z{i}.bin", b"\0" * MIB) for i in range(60)])
-    skipped = archive((f"ns/._{i}", b"") for i in range(100000))
-    while not client.is_over():
-        for body in (zeros, gzip.compress(zeros), links.getvalue(), large, skipped):
-            post_archive(client, body)
-
-
 def many_large(client):
     for i in range(60):
         client.expect("PUT", f"/api/v1/configs/large{i:02d}.txt", (b"%d" % i + b'"\n' * (MIB // 2))[:MIB - 1])
-
-
-def export_all(client):
-    while not client.is_over():
-        client.request("GET", "/api/v1/export")
 
 
 def subscribe_all(client):
@@ -204,6 +164,69 @@ def publish_in_a_loop(client):
                 f"collected; alarm: {'NOSPACE' in str(client.request('GET', '/health'))}")
 
 
+def many_small(client):
+    """10,000 heads, as any etcd client may write them."""
+    c, body = client.connection(), b"a: 1\n"
+    client.expect("PUT", "/api/v1/configs/model.yaml", body, connection=c)
+    status, text = client.request("POST", "/v3/kv/range", {"key": b64("/cairn/config/heads/default/default/model.yaml")}, connection=c)
+    assert status == 200, text
+    head = base64.b64decode(json.loads(text)["kvs"][0]["value"])
+    client.kv_fill(10000, lambda i: f"/cairn/config/heads/many/g/item{i:05d}.yaml".encode(), lambda i: head)
+    c.close()
+
+
+def list_many(client):
+    c = client.connection()
+    while not client.is_over():
+        client.expect("GET", "/api/v1/configs?namespace=many&limit=10000", connection=c)
+        client.expect("GET", "/api/v1/configs?namespace=many&limit=1000", connection=c)
+    c.close()
+
+
+def many_releases(client):
+    """A page of history: 1,000 releases with the longest notes."""
+    c = client.connection()
+    for i in range(1000):
+        items = [{"name": "noted.txt", "content": str(i), "title": '"' * 250, "note": '"' * 4000}]
+        client.expect("POST", "/api/v1/bundles", {"publish": items}, connection=c)
+    c.close()
+
+
+def read_page(client):
+    c = client.connection()
+    while not client.is_over():
+        client.expect("GET", "/api/v1/configs/noted.txt/history?limit=1000", connection=c)
+    c.close()
+
+
+def gray_rules(client):
+    """The most rules, each with the most that it may have, of one configuration."""
+    c = client.connection()
+    client.expect("PUT", "/api/v1/configs/gray.txt", b"live", connection=c)
+    match = {f"key{k:02d}": [f"{v}" + "v" * 50 for v in range(4)] for k in range(15)}
+    for i in range(16):
+        rule = {"content": f"gray {i}", "match": {**match, "ip": [f"10.{i}.{k}.0/24" for k in range(10)]}, "percent": 50}
+        status, text = client.request("PUT", f"/api/v1/configs/gray.txt/gray/rule{i:02d}", rule, connection=c)
+        if status not in (200, 413):
+            raise SystemExit(f"a gray rule: {status} {text[:300]!r}")
+    c.close()
+
+
+def ask_gray(client):
+    wanted = "%2C".join(f"key{k:02d}%3D3" + "v" * 50 for k in range(15))
+
+    def ask(n):
+        c, i = client.connection(), 0
+        while not client.is_over():
+            i += 1
+            if n:
+                client.expect("GET", f"/api/v1/configs/gray.txt?labels={wanted}&client_id=c{i}", connection=c)
+            else:
+                client.expect("PUT", "/api/v1/configs/gray.txt", f"live {i}".encode(), connection=c)
+        c.close()
+    client.together(4, ask)
+
+
 SMALL = ("--quota-backend-bytes", str(128 * MIB), "--config-history-max-bytes", str(16 * MIB), "--config-releases-kept", "3",
          "--compaction-batch-limit", "100")
 ATTACKS = [
@@ -216,15 +239,14 @@ ATTACKS = [
     Attack("stream_publish", "publishes 450 KB of YAML keys in stream frames", "--config-max-bytes", stream_publishes),
     Attack("diff", "compares two releases of 524,288 lines that have none in common", "DIFF_EDITS_MAX, DIFF_STEPS_MAX", compare,
            two_releases, restart=True),
-    Attack("import_many", "imports 10,000 configurations", "--config-import-max-bytes", import_many),
-    Attack("import_hostile", "imports 28 MiB of hostile documents", "--config-import-max-bytes", import_hostile),
-    Attack("import_bombs", "imports zeros, gzip within gzip, links, 100,000 files that are passed over", "--config-import-max-bytes",
-           import_bombs),
-    Attack("export", "exports 60 contents of 1 MiB, half of it escapes", "4 exports at once", export_all, many_large, restart=True),
     Attack("subscribe", "subscribes to 60 contents of 1 MiB that were not read yet", "128 reads at once", subscribe_all, many_large,
            restart=True),
     Attack("history", "reads and rolls back a history of 40 releases of 1 MiB", "1,000 releases a page", read_history, long_history,
            restart=True),
+    Attack("list", "lists 10,000 configurations, in pages of 10,000 and of 1,000", "limit=10000", list_many, many_small, restart=True),
+    Attack("history_page", "reads pages of 1,000 releases with notes of 4,000 bytes", "1,000 releases a page", read_page, many_releases,
+           restart=True),
+    Attack("gray", "publishes and reads a configuration with the most gray rules", "16 rules, 64 KiB a head", ask_gray, gray_rules),
     Attack("loop", "publishes 1 MiB in a loop, within a quota of 128 MiB", "--config-history-max-bytes", publish_in_a_loop,
            options=SMALL, seconds=20, short=False),
 ]

@@ -14,6 +14,8 @@ import tarfile
 import threading
 import time
 
+import checks
+import limits
 from config_readers import Historian, Lister, Poller
 from config_streams import EventFollower, SocketFollower
 from ledger import Ledger, md5_of
@@ -85,10 +87,10 @@ class ConfigWorld:
             start = text_of(answer["kvs"][-1]["key"]) + "\0" if answer.get("more") else None
         return found
 
-    def history(self, member, name):
+    def history(self, member, name, query=""):
         releases, more = [], ""
         while more is not None:
-            answer = ask(member, "GET", f"/api/v1/configs/{name}/history?limit=1000{more}", timeout_s=20)[2]
+            answer = ask(member, "GET", f"/api/v1/configs/{name}/history?limit=1000{more}{query}", timeout_s=20)[2]
             releases += answer.get("releases", [])  # without any it is not there
             more = f"&continue={answer['continue']}" if "continue" in answer else None
         return releases
@@ -254,6 +256,12 @@ class ConfigWorld:
                     self.judge.fault(f"{ns} at {a}: {len(shown)} of {len(wanted)}, or one not once as it was imported")
         print(f"       {len(contents)} imports, {len(tries)} tries")
 
+    def checks_under_faults(self):
+        checks.checks_under_faults(self)
+
+    def write_limits(self):
+        limits.write_limits(self)
+
     def kill_leader_once(self):
         leader = self.members.leader()
         self.members.stop(signal.SIGKILL, leader)
@@ -263,7 +271,8 @@ class ConfigWorld:
 
     def all(self):
         return {f.__name__: f for f in (self.kill_leader, self.stop_leader, self.cut_off_follower, self.cut_off_leader,
-                                        self.restart_all, self.late, self.import_under_kill)}
+                                        self.restart_all, self.late, self.import_under_kill,
+                                        self.checks_under_faults, self.write_limits)}
 
     def run(self, names):
         for t in [*self.writers, *self.readers]:
