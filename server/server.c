@@ -125,7 +125,7 @@ static bool is_drained(const struct server *s)
 static void on_woken(uv_check_t *handle)
 {
     (void)handle;
-    turn_enter(TURN_OTHER);
+    turn_enter(TURN_UNNAMED);
 }
 
 static void run_turn(struct server *s)
@@ -134,6 +134,7 @@ static void run_turn(struct server *s)
         return;
     uint64_t asked = s->rpc.asked;
     kv_turn(s->kv);
+    turn_enter(TURN_OTHER);
     write_limits_turn(s->write_limits);
     if (s->registry)
         registry_turn(s->registry);
@@ -141,6 +142,7 @@ static void run_turn(struct server *s)
         config_turn(s->config);
     turn_enter(TURN_API_POLLS);
     bool has_more = s->api && api_turn(s->api);
+    turn_enter(TURN_OTHER);
     guard_log_anonymous(s->identity, s->registry, &s->rights);
     int err = kv_failed(s->kv);
     if (err)
@@ -185,6 +187,7 @@ static void run_turn(struct server *s)
 static void on_turn(uv_prepare_t *handle)
 {
     struct server *s = handle->data;
+    turn_enter(TURN_OTHER);
     run_turn(s);
     turn_watch_end_turn(&s->turns);
 }
@@ -318,6 +321,7 @@ static void stop_front_ends(struct server *s)
 
 static void on_drain_end(uv_timer_t *handle)
 {
+    turn_enter(TURN_TIMER);
     stop_front_ends(handle->data);
 }
 
@@ -364,6 +368,7 @@ static void on_stop_signal(uv_signal_t *handle, int number)
 {
     struct server *s = handle->data;
     const char *name = number == SIGTERM ? "terminated" : "interrupt";
+    turn_enter(TURN_OTHER);
     if (s->state >= SERVER_LEAVING) {
         log_warn("received a second signal; leaving at once", F_STR("signal", name));
         _exit(1);
@@ -378,6 +383,7 @@ static void on_hangup(uv_signal_t *handle, int number)
     struct server *s = handle->data;
     (void)number;
     const struct options *o = s->options;
+    turn_enter(TURN_OTHER);
     if (log_open(o->log_outputs, (unsigned)o->log_rotate_mb, (unsigned)o->log_backups) == 0)
         log_info("reopened the log");
     if (s->tls)
@@ -878,8 +884,8 @@ int server_run(struct options *o)
              F_STR("initial-cluster", o->initial_cluster));
     s->connections_max = limits_raise_files();
     limits_open(&s->limits, o, s->connections_max);
-    turn_watch_start(&s->turns);
     uv_loop_init(&s->loop);
+    turn_watch_start(&s->turns, &s->loop);
     open_handles(s);
     start(s);
     uv_run(&s->loop, UV_RUN_DEFAULT);

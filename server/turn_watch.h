@@ -10,12 +10,15 @@
 
 #include "base/turn.h"
 
+struct uv_loop_s;
+
 struct turn_watch {
     uint64_t logged_ns; /* when the last line was written; 0 = never */
     uint64_t left_out;
 };
 
-void turn_watch_start(struct turn_watch *w);
+/* loop: initialised, and not yet run; it measures how long it waits from here on. */
+void turn_watch_start(struct turn_watch *w, struct uv_loop_s *loop);
 void turn_watch_stop(struct turn_watch *w);
 /* Just before the loop waits. */
 void turn_watch_end_turn(struct turn_watch *w);

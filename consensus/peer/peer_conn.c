@@ -108,6 +108,7 @@ static bool take_off(struct conn *c)
 static void on_shutdown(uv_shutdown_t *req, int status)
 {
     struct conn *c = req->data;
+    turn_enter(TURN_PEER_MESSAGES);
     if (status < 0 && c->state == CONN_FINISHING)
         peer_conn_close(c, ERR_CLOSED, "finished");
 }
@@ -130,6 +131,7 @@ static void finish_if_written(struct conn *c)
 static void on_written(uv_write_t *req, int status)
 {
     struct conn *c = req->data;
+    turn_enter(TURN_PEER_MESSAGES);
     c->is_writing = false;
     trim(&c->flying);
     if (c->state == CONN_CLOSING)
@@ -384,6 +386,7 @@ static void start_reading(struct conn *c)
 static void on_connected(uv_connect_t *req, int status)
 {
     struct conn *c = req->data;
+    turn_enter(TURN_PEER_MESSAGES);
     if (c->state == CONN_CLOSING)
         return;
     if (status < 0) {
@@ -416,6 +419,7 @@ static void on_looked_up(uv_getaddrinfo_t *req, int status, struct addrinfo *lis
 {
     struct conn *c = req->data;
     const struct addrinfo *chosen = NULL;
+    turn_enter(TURN_PEER_MESSAGES);
     c->is_looking_up = false;
     if (c->state == CONN_CLOSING) {
         uv_freeaddrinfo(list);
