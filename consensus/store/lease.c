@@ -8,6 +8,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/heap.h"
 #include "base/list.h"
@@ -17,6 +18,20 @@
 #include "consensus/store/keyset.h"
 
 #define CLEAR_RETRY_MS 1000
+
+enum {
+    MARKS = 4,          /* askers whose answers are remembered for a lease */
+    MARK_KEYS_MIN = 64, /* fewer are looked at each time */
+};
+
+struct lease_key;
+
+/* The answer to a question: all keys are OK but for the last `fresh` of the ring, or one is not. */
+struct lease_mark {
+    struct lease_question question; /* asker NULL: none */
+    struct lease_key *refused;
+    size_t fresh;
+};
 
 struct lease {
     int64_t id;
@@ -28,6 +43,7 @@ struct lease {
     struct heap_node expiry, checkpoint;
     struct link keys; /* lease_key.link */
     size_t key_count;
+    struct lease_mark *marks; /* MARKS of them, the latest first; or NULL */
 };
 
 struct lease_key {
@@ -63,8 +79,17 @@ static struct lease *lease_get(const struct lease_table *t, int64_t id)
     return map_get(&t->leases, (uint64_t)id);
 }
 
+/* The key leaves the lease. */
+static void forget_refused(struct lease *l, const struct lease_key *k)
+{
+    for (size_t i = 0; l->marks && i < MARKS; i++)
+        if (l->marks[i].refused == k)
+            l->marks[i] = (struct lease_mark){0};
+}
+
 static void key_free(struct lease_table *t, struct lease_key *k)
 {
+    forget_refused(k->lease, k);
     keyset_remove(&t->keys, &k->node);
     list_remove(&k->link);
     k->lease->key_count--;
@@ -78,6 +103,7 @@ static void lease_free(struct lease_table *t, struct lease *l)
         key_free(t, container_of(link, struct lease_key, link));
     heap_remove(&t->expiries, &l->expiry);
     heap_remove(&t->checkpoints, &l->checkpoint);
+    mem_free(l->marks);
     mem_free(l);
 }
 
@@ -222,12 +248,15 @@ void lease_attach(struct lease_table *t, int64_t id, struct slice key)
     } else if (k->lease == l) {
         return;
     } else {
+        forget_refused(k->lease, k);
         k->lease->key_count--;
     }
     list_remove(&k->link);
     list_add_last(&l->keys, &k->link);
     l->key_count++;
     k->lease = l;
+    for (size_t i = 0; l->marks && i < MARKS; i++)
+        l->marks[i].fresh++;
 }
 
 void lease_detach(struct lease_table *t, int64_t id, struct slice key)
@@ -263,6 +292,63 @@ size_t lease_key_count(const struct lease_table *t, int64_t id)
 {
     const struct lease *l = lease_get(t, id);
     return l ? l->key_count : 0;
+}
+
+bool lease_has_key(const struct lease_table *t, int64_t id, struct slice key)
+{
+    const struct lease_key *k = key_find(t, key);
+    return k && k->lease->id == id;
+}
+
+static bool is_same(const struct lease_question *a, const struct lease_question *b)
+{
+    return a->asker == b->asker && a->revision == b->revision && a->is_write == b->is_write &&
+           a->leaves_out == b->leaves_out;
+}
+
+/* The mark of the question, moved to the front; a new one of it in place of the oldest. */
+static struct lease_mark *mark_of(struct lease *l, const struct lease_question *q)
+{
+    size_t at = 0;
+    if (!l->marks)
+        l->marks = mem_new(MARKS * sizeof *l->marks);
+    while (at < MARKS - 1 && !is_same(&l->marks[at].question, q))
+        at++;
+    struct lease_mark m = l->marks[at];
+    if (!is_same(&m.question, q))
+        m = (struct lease_mark){.question = *q, .fresh = l->key_count};
+    memmove(l->marks + 1, l->marks, at * sizeof *l->marks);
+    l->marks[0] = m;
+    return l->marks;
+}
+
+int lease_check_keys(struct lease_table *t, int64_t id, const struct lease_question *q,
+                     int (*check)(void *arg, struct slice key), void *arg)
+{
+    struct lease *l = lease_get(t, id);
+    if (!l)
+        return OK;
+    struct lease_mark *m = q->asker && l->key_count >= MARK_KEYS_MIN ? mark_of(l, q) : NULL;
+    if (m && m->refused) {
+        int err = check(arg, keyset_key(&m->refused->node));
+        if (err)
+            return err;
+        m->refused = NULL;
+        m->fresh = l->key_count;
+    }
+    size_t left = m ? m->fresh + !m->fresh : l->key_count;
+    for (struct link *at = l->keys.prev; at != &l->keys && left > 0; at = at->prev, left--) {
+        struct lease_key *k = container_of(at, struct lease_key, link);
+        int err = check(arg, keyset_key(&k->node));
+        if (err) {
+            if (m)
+                m->refused = k;
+            return err;
+        }
+    }
+    if (m)
+        m->fresh = 0;
+    return OK;
 }
 
 size_t lease_some_keys(const struct lease_table *t, int64_t id, void **position, struct slice *ret_keys,
