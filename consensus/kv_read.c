@@ -9,7 +9,7 @@
 #include "base/metric.h"
 #include "base/plant.h"
 
-#define READS_NS       5000000
+#define READS_NS       2000000 /* twice a turn: before and after node_turn */
 #define LONG_READS_NS  2000000 /* less for what goes on in the next turn anyway */
 #define RANGE_UNITS    8192    /* a range that takes more steps from key to key is cut into slices */
 #define CLOCK_EVERY    8

@@ -20,6 +20,7 @@ enum {
     EARLY_MAX = 64 * 1024,  /* bytes of a stream's messages while its token is not known yet */
     JUDGED_PER_TURN = 1024, /* open calls, after rights have changed: about half a millisecond */
     COARSE_IS_FINE_NS = 100 * 1000 * 1000,
+    WRITABLE_NS = 2 * 1000 * 1000, /* of what streams send in one turn */
 };
 
 /* A function of this file that is running a handler of `call`; NULL once the call is finished. */
@@ -640,13 +641,18 @@ bool rpc_server_turn(struct rpc_server *s)
 {
     lists_init(s);
     struct link now;
+    uint64_t end_ns = list_is_empty(&s->awake) ? 0 : clock_mono_ns() + WRITABLE_NS;
     list_init(&now);
     list_move_all(&now, &s->awake);
     for (struct link *l; (l = list_take_first(&now));) {
         struct rpc_call *c = container_of(l, struct rpc_call, awake);
         if (is_judged(c))
             c->method->on_writable(c);
+        if (clock_mono_ns() >= end_ns)
+            break;
     }
+    list_move_all(&now, &s->awake); /* those that had no turn are the first of the next */
+    list_move_all(&s->awake, &now);
     bool has_unjudged = judge_some(s);
     return has_unjudged || !list_is_empty(&s->awake);
 }
