@@ -69,6 +69,7 @@ ATTACKS = [
            short=False),
     Attack("million_sorts", "sorts 1,000,000 keys by each target", "keys of a range", repeat(sorts()), fill, short=False),
     Attack("million_start", "the start with 1,000,000 keys, from when it serves", "keys of a store", nothing, fill, restart=True, short=False),
+    Attack("million_start_all", "the same: all turns since the process began", "keys of a store", nothing, fill, restart=True, since_start=True, short=False),
     Attack("million_install", "a follower gets 1,000,000 keys as a snapshot", "keys of a store", install, fill_all_but_one, members=3, short=False,
            options=("--snapshot-catchup-entries", "100")),
 ]
