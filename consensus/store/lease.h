@@ -66,8 +66,12 @@ size_t lease_some_keys(const struct lease_table *t, int64_t id, void **position,
                        size_t max);
 
 /* Leadership. promote gives every lease its full TTL (or its checkpointed rest) plus extend_ms; demote stops
- * all clocks at once, in the same turn in which leadership ends. */
+ * all clocks at once, in the same turn in which leadership ends. Both take the same time however many leases
+ * there are: promote starts the first 1,000 clocks itself, lease_start_clocks the others, some at a time, and
+ * a lease that is renewed, or asked for, has its clock started then. Until then it does not end. */
 void lease_promote(struct lease_table *t, uint64_t now_ms, uint64_t extend_ms);
+/* Starts at most max clocks; true: there are more to start. */
+bool lease_start_clocks(struct lease_table *t, size_t max);
 void lease_demote(struct lease_table *t);
 bool lease_is_primary(const struct lease_table *t);
 

@@ -283,6 +283,8 @@ static void test_promotion_spreads_expiries(void **state)
     lease_promote(t, 0, 1000);
     static int64_t ids[LEASES];
     size_t total = 0;
+    while (lease_start_clocks(t, 100))
+        ;
     assert_int_equal(lease_expired(t, 10999, 1000000, ids, LEASES), 0);
     for (uint64_t now = 11000; total < LEASES; now += 1000) {
         size_t n = lease_expired(t, now, 1000000, ids, LEASES);
@@ -290,6 +292,51 @@ static void test_promotion_spreads_expiries(void **state)
         total += n;
         assert_true(now < 20000);
     }
+    lease_table_free(t);
+}
+
+/* What a promotion has not come to yet behaves as if it had, and a demotion voids all of it. */
+static void test_clocks_start_some_at_a_time(void **state)
+{
+    (void)state;
+    enum { LEASES = 5000, LAST = LEASES };
+    static int64_t ids[LEASES];
+    int64_t rest_s, granted_s, ttl_s, *list;
+    struct lease_table *t = lease_table_new(1);
+    for (int64_t id = 1; id <= LEASES; id++)
+        grant(t, id, id == LAST ? 3 : 100, 0);
+    lease_promote(t, 50000, 1000);
+    assert_true(lease_start_clocks(t, 10));
+    lease_time_to_live(t, LAST, 50000, &rest_s, &granted_s);
+    assert_int_equal(rest_s, 4);
+    assert_int_equal(lease_list(t, &list), LEASES);
+    assert_int_equal(list[0], LAST);
+    mem_free(list);
+    /* Late, and not before its time. */
+    assert_int_equal(lease_expired(t, 53999, 1000, ids, LEASES), 0);
+    assert_int_equal(lease_renew(t, LAST, 53000, &ttl_s), OK); /* starts its clock */
+    assert_int_equal(lease_expired(t, 55999, 1000, ids, LEASES), 0);
+    assert_int_equal(lease_expired(t, 56000, 1000, ids, LEASES), 1);
+    assert_int_equal(ids[0], LAST);
+    assert_int_equal(lease_revoke(t, LAST), OK);
+    assert_int_equal(lease_revoke(t, LAST - 1), OK); /* whose clock stands */
+    lease_set_remaining(t, LAST - 2, 7);             /* after the promotion: for the next one */
+    lease_time_to_live(t, LAST - 2, 50000, &rest_s, &granted_s);
+    assert_in_range(rest_s, 101, 102); /* its second is full */
+    lease_demote(t);
+    assert_false(lease_start_clocks(t, LEASES));
+    assert_int_equal(lease_next_expiry_ms(t, 0), UINT64_MAX);
+    lease_time_to_live(t, LAST - 2, 50000, &rest_s, &granted_s);
+    assert_int_equal(rest_s, 7);
+    grant(t, LAST, 2, 0);
+    lease_promote(t, 100000, 0);
+    lease_promote(t, 200000, 0); /* again, with most clocks of the one before still standing */
+    while (lease_start_clocks(t, 1000))
+        ;
+    assert_int_equal(lease_next_expiry_ms(t, 200000), 2000);
+    assert_int_equal(lease_expired(t, 207000, 1000000, ids, LEASES), 2);
+    assert_int_equal(ids[0], LAST);
+    assert_int_equal(ids[1], LAST - 2);
     lease_table_free(t);
 }
 
@@ -504,6 +551,7 @@ int main(void)
         cmocka_unit_test(test_list_is_sorted_by_expiry),
         cmocka_unit_test(test_restore_and_checkpoints),
         cmocka_unit_test(test_promotion_spreads_expiries),
+        cmocka_unit_test(test_clocks_start_some_at_a_time),
         cmocka_unit_test(test_random_walk),
         cmocka_unit_test(test_keyset),
     };

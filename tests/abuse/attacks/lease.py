@@ -7,7 +7,7 @@ from attack import Attack
 from rpc import GRANT, KEEP_ALIVE, REVOKE, Grpc, fill_keys, framed, grant, number
 
 LEASES = 100_000
-MILLION = 20_000
+MILLION = 1_000_000
 FIRST = 1000  # the smallest lease ID
 LIMIT = "leases"
 
