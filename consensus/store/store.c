@@ -515,7 +515,9 @@ void store_turn(struct store *s)
         if (open->opened_ns == 0)
             open->opened_ns = now_ns;
         bool is_late = now_ns - open->opened_ns >= interval_ns;
-        if (batch_is_full(s) || (is_late && list_is_empty(&s->pending.batches)))
+        /* Nothing is applied while the store is full, so it does not wait for the interval either. */
+        bool is_due = is_late || store_is_full(s);
+        if (batch_is_full(s) || (is_due && list_is_empty(&s->pending.batches)))
             store_commit(s);
         else
             store_wake(s, is_late ? 1 : (interval_ns - (now_ns - open->opened_ns)) / 1000000 + 1);
