@@ -15,7 +15,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -35,6 +34,7 @@
 #include "server/api/api.h"
 #include "server/auth/guard.h"
 #include "server/dns/dns_server.h"
+#include "server/facts.h"
 #include "server/http/console/console.h"
 #include "server/limits.h"
 #include "server/listen.h"
@@ -207,25 +207,6 @@ static void on_tick(uv_timer_t *handle)
         tls_context_refresh(s->tls, clock_mono_ms());
 }
 
-/* Facts as etcd's metrics tell them: a label, and the value 1. */
-static void collect_facts(void *arg, struct buf *out)
-{
-    const struct server *s = arg;
-    metric_print_head(out, "etcd_server_version", "gauge",
-                      "Which version is running. 1 for 'server_version' label.");
-    buf_add_text(out, "etcd_server_version{server_version=\"" ETCD_VERSION "\"} 1\n");
-    metric_print_head(out, "etcd_cluster_version", "gauge",
-                      "Which version is running. 1 for 'cluster_version' label.");
-    struct arena arena = {0};
-    const char *cluster = kv_cluster_version(s->kv, &arena);
-    buf_addf(out, "etcd_cluster_version{cluster_version=\"%.*s\"} 1\n",
-             (int)(strrchr(cluster, '.') - cluster), cluster);
-    arena_done(&arena);
-    metric_print_head(out, "etcd_server_id", "gauge",
-                      "Server or member ID in hexadecimal format. 1 for 'server_id' label.");
-    buf_addf(out, "etcd_server_id{server_id=\"%" PRIx64 "\"} 1\n", kv_member_id(s->kv));
-}
-
 /* --- stopping ------------------------------------------------------------------------------------------ */
 static void close_handles(struct server *s)
 {
@@ -305,7 +286,7 @@ static void stop_front_ends(struct server *s)
     if (s->state >= SERVER_STOPPING)
         return;
     s->state = SERVER_STOPPING;
-    metric_collector_remove(collect_facts, s);
+    metric_collector_remove(facts_collect, s->kv);
     uv_timer_stop(&s->drain);
     if (s->rpc.calls)
         log_warn("calls did not end in time and are canceled", F_UINT("calls", s->rpc.calls));
@@ -682,7 +663,7 @@ static int open_front_ends(struct server *s)
     };
     rpc_metrics_extensive(strcmp(o->metrics, "extensive") == 0);
     rpc_metrics_start();
-    metric_collector_add(collect_facts, s);
+    metric_collector_add(facts_collect, s->kv);
     struct grpc_options grpc = {
         .loop = &s->loop,
         .rpc = &s->rpc,
