@@ -146,5 +146,6 @@ ATTACKS = [
     Attack("auth_users", "adds 5,000 users and as many roles", "65,536 users, 65,536 roles", many_users, enable, short=False),
     Attack("auth_lease_puts", "writes 128 keys into a lease of 100,000 that it must have the right to write", "none: as etcd", lease_puts, fill_lease,
            short=False),
-    Attack("auth_keep_alives", "keeps a lease of 100,000 keys alive 5,000 times in a write", "none: as etcd", lease_keep_alives, fill_lease),
+    Attack("auth_keep_alives", "keeps a lease of 100,000 keys alive 5,000 times in a write", "none: as etcd", lease_keep_alives, fill_lease,
+           short=False),
 ]

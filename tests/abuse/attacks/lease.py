@@ -105,7 +105,7 @@ def change_leader(client):
 
 
 ATTACKS = [
-    Attack("lease_grants", "grants leases as fast as it can, 4,000 at a time", LIMIT, grants),
+    Attack("lease_grants", "grants leases as fast as it can, 4,000 at a time", LIMIT, grants, short=False),
     Attack("lease_keep_alives", "100,000 leases are kept alive by one write on one stream", LIMIT, keep_alives, fill(LEASES, 9000)),
     Attack("lease_ends", "100,000 leases without a key end in the same second", LIMIT, ends(8), fill_ending(8), short=False),
     Attack("lease_ends_keys", "100,000 leases with a key each end in the same second", LIMIT, ends(12), fill_ending(12, LEASES), short=False),

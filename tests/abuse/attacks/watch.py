@@ -115,7 +115,7 @@ ATTACKS = [
     Attack("watch_resume_none", "10,000 watches of keys that are not there begin at once 20,000 revisions ago", LIMIT,
            resume(lambda i: (b"none%d" % i,), 1), fill_history, short=False),
     Attack("watch_cancel", "10,000 watches come and are cancelled in one write", LIMIT, cancel, short=False),
-    Attack("watch_hang_up", "connections with 10,000 watches are closed", LIMIT, hang_up),
+    Attack("watch_hang_up", "connections with 10,000 watches are closed", LIMIT, hang_up, short=False),
     Attack("watch_progress", "progress of 10,000 watches is due at once, and asked for", "--watch-progress-notify-interval", progress,
-           lambda client: watch(client, 10, 10, 100, progress=True), options=("--watch-progress-notify-interval", "100ms")),
+           lambda client: watch(client, 10, 10, 100, progress=True), options=("--watch-progress-notify-interval", "100ms"), short=False),
 ]
