@@ -34,7 +34,6 @@ class Attack:
     seconds: float = 4  # how long it runs in the full form
     short: bool = True  # also in CI's form
     restart: bool = False  # the daemon is started anew between setup and run: the setup does the same work
-    since_start: bool = False  # with restart: the turns of the start count as well
 
 
 class Member:

@@ -50,11 +50,11 @@ def percentile(values, p):
 class Turns:
     """What the metrics of all members said before and after. Of a process that was started meanwhile, all turns count."""
 
-    def __init__(self, client, since_start=False):
+    def __init__(self, client):
         for m in client.running():
             client.metrics(m)  # the first one allocates: not the attack's
         self.client = client
-        self.pids = [None if since_start else m.process.pid for m in client.members]
+        self.pids = [m.process.pid for m in client.members]
         self.before = self.read()
 
     def read(self):
@@ -85,8 +85,8 @@ class Turns:
         return found
 
 
-def measure(client, run, since_start=False):
-    turns = Turns(client, since_start)
+def measure(client, run):
+    turns = Turns(client)
     probe = Probe(client)
     time.sleep(TAIL_S)
     client.begin()
@@ -133,7 +133,7 @@ def run_once(binary, attack, seconds):
                 attack.setup(client)
             if attack.restart:
                 client.restart()
-            puts, turn = measure(client, attack.run, attack.since_start)
+            puts, turn = measure(client, attack.run)
             return Row(puts, turn, client.notes)
         finally:
             client.stop()

@@ -3,6 +3,7 @@
 import time
 
 from attack import Attack
+from attacks.registry import after_start
 from rpc import TXN, Grpc, fill_keys, key_range, put, txn
 
 KEYS = 1_000_000
@@ -59,17 +60,11 @@ def install(client):
     client.note(f"the follower has all of it after {time.monotonic() - begin:.1f} s, {'' if 'snapshot' in client.members[2].log() else 'not '}by a snapshot")
 
 
-def nothing(client):
-    while not client.is_over():
-        time.sleep(0.1)
-
-
 ATTACKS = [
     Attack("million_counts", "counts 1,000,000 keys 127 times behind a put, in a request of 1.4 MiB", f"{OPS}, --max-request-bytes", repeat(matches(127)), fill,
            short=False),
     Attack("million_sorts", "sorts 1,000,000 keys by each target", "keys of a range", repeat(sorts()), fill, short=False),
-    Attack("million_start", "the start with 1,000,000 keys, from when it serves", "keys of a store", nothing, fill, restart=True, short=False),
-    Attack("million_start_all", "the same: all turns since the process began", "keys of a store", nothing, fill, restart=True, since_start=True, short=False),
+    Attack("million_start", "the start with 1,000,000 keys, from when it serves", "keys of a store", after_start, fill, restart=True, short=False),
     Attack("million_install", "a follower gets 1,000,000 keys as a snapshot", "keys of a store", install, fill_all_but_one, members=3, short=False,
            options=("--snapshot-catchup-entries", "100")),
 ]
