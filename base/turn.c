@@ -93,6 +93,11 @@ bool turn_end(struct turn_result *ret_result)
     return true;
 }
 
+uint64_t turn_elapsed_ns(void)
+{
+    return turn.has_begun ? turn.mono_ns() - turn.begin_ns : 0;
+}
+
 void turn_print(struct buf *out)
 {
     char name[100];

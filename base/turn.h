@@ -37,6 +37,8 @@ void turn_start(uint64_t (*mono_ns)(void), uint64_t (*waited_ns)(void *arg), voi
 enum turn_work turn_enter(enum turn_work work);
 /* Ends the turn. false: there was none, nothing has been named since the last one ended. */
 bool turn_end(struct turn_result *ret_result);
+/* How long the turn lasts so far; 0 where none is under way, or nothing is measured. Reads the clock. */
+uint64_t turn_elapsed_ns(void);
 const char *turn_work_name(enum turn_work work);
 /* The longest turn of each work since turn_start, as cairn_loop_turn_longest_seconds. */
 void turn_print(struct buf *out);

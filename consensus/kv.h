@@ -146,7 +146,9 @@ void kv_lease_leases(struct kv *kv, struct kv_request *r, const Etcdserverpb__Le
 void kv_alarm(struct kv *kv, struct kv_request *r, const Etcdserverpb__AlarmRequest *m);
 void kv_hash(struct kv *kv, struct kv_request *r, const Etcdserverpb__HashRequest *m);
 void kv_hash_kv(struct kv *kv, struct kv_request *r, const Etcdserverpb__HashKVRequest *m);
+/* Packs this member's store file; ERR_NO_DISK_SPACE: kv_defrag_refusal has the numbers. */
 void kv_defragment(struct kv *kv, struct kv_request *r, const Etcdserverpb__DefragmentRequest *m);
+void kv_defrag_refusal(const struct kv *kv, char *ret_text, size_t size);
 void kv_member_list(struct kv *kv, struct kv_request *r, const Etcdserverpb__MemberListRequest *m);
 /* Membership, as etcd's Cluster service answers. Served by any member (proposals go to the leader); promote
  * asks the leader how far the learner is. ERR_MEMBER_*, ERR_PEER_URL_EXISTS, ERR_UNHEALTHY,

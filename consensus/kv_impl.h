@@ -59,7 +59,7 @@ enum kv_request_state {
     KV_READY,    /* in kv->ready */
     KV_PARKED,   /* in kv->parked: its client reads no answers now */
     KV_FAILED,   /* in kv->failed with its error in index */
-    KV_WAITING,  /* for a sweep or a commit; in kv->waiting */
+    KV_WAITING,  /* for a sweep or a commit, in kv->waiting; for a defrag, in one of kv->defrag's lists */
     KV_CALLING,  /* in kv->calling: to be asked of the leader */
     KV_CALLED,   /* in kv->called, and in the calls' ring under its id; index = when */
     KV_MOVING,   /* in kv->moving */
@@ -210,6 +210,11 @@ struct kv {
         struct link running, waiting;
         size_t running_count, waiting_count, max;
     } exports;
+
+    struct { /* kv_defrag.c */
+        struct link waiting, served;
+        uint64_t begin_ns;
+    } defrag;
 
     void (*on_ready)(void *arg);
     void *on_ready_arg;
@@ -362,6 +367,11 @@ void kv_on_snapshot_message(struct kv *kv, uint64_t from, struct slice bytes); /
 void kv_exports_init(struct kv *kv, size_t max);
 void kv_exports_tick(struct kv *kv);  /* at ticks */
 void kv_exports_close(struct kv *kv); /* all end; who has one may still close it */
+
+/* kv_defrag.c */
+void kv_defrag_init(struct kv *kv);
+void kv_defrag_add(struct kv *kv, struct kv_request *r); /* r is in no list */
+void kv_defrag_start(struct kv *kv);                     /* for those that wait, if one may begin now */
 
 /* kv_apply.c: node_options.apply */
 bool kv_apply(void *arg, const struct raft_entry *entry);

@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/metric.h"
 #include "consensus/node/conf_store.h"
+#include "consensus/store/defrag.h"
 #include "consensus/node/identity.h"
 
 #define BOOTSTRAP_INDEX 1
@@ -159,6 +160,7 @@ static void set_slow_gauges(struct kv *kv)
     struct watch_counts counts = watch_counts(kv->hub);
     metric_set(METRIC_DB_SIZE, (double)sizes.file);
     metric_set(METRIC_DB_IN_USE, (double)sizes.in_use);
+    metric_set(METRIC_DEFRAG_BYTES, (double)store_defrag_progress(kv->store).bytes);
     metric_set(METRIC_KEYS, (double)sizes.keys);
     metric_set(METRIC_CURRENT_REVISION, (double)store_revision(kv->store));
     metric_set(METRIC_COMPACT_REVISION, (double)store_compact_revision(kv->store));
@@ -246,6 +248,7 @@ static struct kv *new_kv(const struct kv_options *o)
     kv_ask_open(kv);
     kv_level_open(kv);
     kv_exports_init(kv, o->max_snapshots);
+    kv_defrag_init(kv);
     list_init(&kv->proving);
     kv->tick.fire = kv_on_tick;
     kv->again.fire = on_again;
@@ -536,9 +539,10 @@ static void on_node_closed(void *arg)
 
 void kv_close(struct kv *kv, void (*done)(void *arg), void *arg)
 {
-    struct link *lists[] = {&kv->proposed, &kv->reading, &kv->round,           &kv->ready,
-                            &kv->parked,   &kv->failed,  &kv->waiting,         &kv->calling,
-                            &kv->called,   &kv->moving,  &kv->applying.waiting};
+    struct link *lists[] = {
+        &kv->proposed,         &kv->reading,        &kv->round,        &kv->ready,  &kv->parked,
+        &kv->failed,           &kv->waiting,        &kv->calling,      &kv->called, &kv->moving,
+        &kv->applying.waiting, &kv->defrag.waiting, &kv->defrag.served};
     kv->is_closing = true;
     kv_exports_close(kv);
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)

@@ -8,9 +8,10 @@
 
 #include "base/metric.h"
 #include "base/plant.h"
+#include "base/turn_queue.h"
 
-#define READS_NS       2000000 /* twice a turn: before and after node_turn */
-#define LONG_READS_NS  2000000 /* less for what goes on in the next turn anyway */
+#define READS_NS       2000000 /* twice in a turn */
+#define LONG_READS_NS  1000000 /* less for what goes on in the next turn anyway */
 #define RANGE_UNITS    8192    /* a range that takes more steps from key to key is cut into slices */
 #define CLOCK_EVERY    8
 #define PREFETCH_BATCH 16
@@ -309,12 +310,10 @@ static void run(struct kv *kv, struct kv_request *r)
     case KV_HASH_KV:
         kv_start_long(kv, r);
         return;
-    case KV_DEFRAGMENT: {
-        /* Freed pages are reused at once, so there is nothing to do; etcd answers without a header. */
-        Etcdserverpb__DefragmentResponse response = ETCDSERVERPB__DEFRAGMENT_RESPONSE__INIT;
-        kv_finish(kv, r, OK, &response.base);
+    case KV_DEFRAGMENT:
+        list_remove(&r->link);
+        kv_defrag_add(kv, r);
         return;
-    }
     case KV_BARRIER:
         kv_finish(kv, r, OK, NULL);
         return;
@@ -419,8 +418,14 @@ static void prefetch(struct kv *kv, struct link *requests)
     }
 }
 
-/* For about READS_NS at most: what is left goes on in the next turn, after writes and others' reads had
- * theirs. */
+/* What is left goes on in the next turn, after writes and others' reads had theirs. */
+static bool is_time_over(struct kv *kv, uint64_t begin_ns, uint64_t share, bool is_long)
+{
+    if (kv->io->ops->mono_ns(kv->io) - begin_ns >= (is_long ? LONG_READS_NS : READS_NS))
+        return true;
+    return turn_share_is_spent(share);
+}
+
 void kv_run_reads(struct kv *kv)
 {
     if (!list_is_empty(&kv->reading) || !list_is_empty(&kv->round))
@@ -428,6 +433,7 @@ void kv_run_reads(struct kv *kv)
     if (list_is_empty(&kv->ready))
         return;
     uint64_t applied = store_applied_index(kv->store), begin = kv->io->ops->mono_ns(kv->io);
+    uint64_t share = turn_share();
     if (PLANTED(READ_BEFORE_INSTALL) && kv->installing)
         applied = UINT64_MAX;
     struct link now;
@@ -446,7 +452,7 @@ void kv_run_reads(struct kv *kv)
             park(kv, r);
         } else {
             run(kv, r);
-            if (must_look && kv->io->ops->mono_ns(kv->io) - begin >= (is_long ? LONG_READS_NS : READS_NS))
+            if (must_look && is_time_over(kv, begin, share, is_long))
                 break;
         }
     }

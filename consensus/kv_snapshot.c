@@ -20,6 +20,7 @@
 #include "consensus/node/snapshot_receive.h"
 #include "consensus/node/snapshot_send.h"
 #include "consensus/raft/confchange.h"
+#include "consensus/store/defrag.h"
 
 #define GIVE_UP_MS     30000
 #define KEEP_MS        60000
@@ -153,6 +154,7 @@ static void on_installed(void *arg, int err, const char *error, struct store *st
     watch_store_replaced(kv->hub, store);
     kv_restart_long(kv);
     store_drop(old);
+    kv_defrag_start(kv);
     snapshot_receive_done(kv->receiving);
     FAILPOINT(RAFT_AFTER_APPLY_SNAP);
     log_info("installed a snapshot", F_UINT("index", store_applied_index(store)),
@@ -174,6 +176,8 @@ void kv_install(void *arg, const struct raft_snapshot *snapshot)
     kv->installing_conf = snapshot->conf_state;
     put_be64(kv->install.identity, kv->cluster_id);
     put_be64(kv->install.identity + 8, kv->member_id);
+    /* A packed file of the old state must not take the name after the snapshot has (etcd #20650). */
+    store_defrag_cancel(kv->store);
     kv->installing = snapshot_install_start(&kv->install, snapshot, on_installed, kv);
 }
 

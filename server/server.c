@@ -126,6 +126,7 @@ static void on_woken(uv_check_t *handle)
 {
     (void)handle;
     turn_enter(TURN_UNNAMED);
+    turn_watch_wake();
 }
 
 static void run_turn(struct server *s)
@@ -167,7 +168,7 @@ static void run_turn(struct server *s)
     turn_enter(TURN_GRPC_WRITE);
     if (s->grpc)
         grpc_server_flush(s->grpc);
-    has_more |= limits_turn(&s->limits);
+    has_more |= limits_turn(&s->limits) || turn_queue_is_waiting();
     turn_enter(TURN_MEMORY_RELEASE);
     cache_budget_trim(&s->cache_budget);
     turn_enter(TURN_OTHER);

@@ -35,6 +35,13 @@ void turn_watch_stop(struct turn_watch *w)
     turn_start(NULL, NULL, NULL);
 }
 
+void turn_watch_wake(void)
+{
+    turn_enter(TURN_UNNAMED);
+    turn_queue_run();
+    turn_enter(TURN_UNNAMED);
+}
+
 bool turn_watch_judge(struct turn_watch *w, const struct turn_result *turn, uint64_t now_ns,
                       uint64_t *ret_left_out)
 {

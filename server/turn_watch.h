@@ -8,7 +8,7 @@
 
 #include <stdint.h>
 
-#include "base/turn.h"
+#include "base/turn_queue.h"
 
 struct uv_loop_s;
 
@@ -20,6 +20,9 @@ struct turn_watch {
 /* loop: initialised, and not yet run; it measures how long it waits from here on. */
 void turn_watch_start(struct turn_watch *w, struct uv_loop_s *loop);
 void turn_watch_stop(struct turn_watch *w);
+/* Just after the loop has waited: work that nobody has named begins, and those that wait for a turn have it.
+ */
+void turn_watch_wake(void);
 /* Just before the loop waits. */
 void turn_watch_end_turn(struct turn_watch *w);
 

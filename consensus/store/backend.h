@@ -41,6 +41,15 @@ struct backend_sizes {
     uint64_t in_use; /* file minus free pages */
 };
 
+/* How far a pack has come. */
+struct backend_pack {
+    uint64_t needed,
+        free;        /* bytes on the disk that it needs at most, and that are free when last looked at */
+    uint64_t bytes;  /* of keys and values that were copied */
+    bool is_copied;  /* all rows are in the packed file */
+    bool is_renamed; /* the packed file is the store's */
+};
+
 struct backend_ops {
     void (*close)(struct backend *b);
     /* Store worker: all ops, one transaction, synced when it returns. ERR_NO_DISK_SPACE, ERR_IO: final.
@@ -66,6 +75,16 @@ struct backend_ops {
     /* The owner has renamed the file while it is open; path is the new name. Loop thread, no commit out. */
     void (*moved)(struct backend *b, const char *path);
     void (*trim)(struct backend *b); /* gives clean mapped pages back to the kernel; any thread */
+    /* A pack: all rows are copied into a new file without gaps, which then takes the place of the old one.
+     * Commits go on between two calls. NULL: this backend has nothing to pack. Store worker, but for
+     * pack_switch. In this order: begin, steps until is_copied, rename, switch, end; after an error, end.
+     * No error before is_renamed concerns the store; one with it is final.
+     * ERR_NO_DISK_SPACE: less is free than is needed beside a reserve for the log. */
+    int (*pack_begin)(struct backend *b, uint64_t live, struct backend_pack *p); /* live: bytes of rows */
+    int (*pack_step)(struct backend *b, size_t bytes, struct backend_pack *p);
+    int (*pack_rename)(struct backend *b, struct backend_pack *p);
+    void (*pack_switch)(struct backend *b); /* loop thread, no view open: views read the new file */
+    void (*pack_end)(struct backend *b);    /* closes and deletes what is not used any more */
 };
 
 /* map_size: address space, not memory or disk. ERR_CORRUPT, ERR_IO, ERR_NO_DISK_SPACE with a sentence in

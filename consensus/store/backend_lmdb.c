@@ -4,10 +4,10 @@
  *
  * The file has no checksums of its own; records bring theirs. A disk that is full and any other write error
  * are final: LMDB's state after them is not trusted. */
+#include "consensus/store/backend_lmdb.h"
+
 #include <errno.h>
 #include <fcntl.h>
-#include <lmdb.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -16,7 +16,6 @@
 
 #include "base/mem.h"
 #include "base/failpoint.h"
-#include "consensus/store/backend.h"
 #include "consensus/store/export_format.h"
 
 const char *const backend_table_names[BACKEND_TABLES] = {
@@ -24,25 +23,7 @@ const char *const backend_table_names[BACKEND_TABLES] = {
     [BACKEND_ALARMS] = "alarms",   [BACKEND_AUTH] = "auth",
 };
 
-struct backend_view {
-    MDB_txn *txn; /* reset while the view is closed */
-    struct lmdb *owner;
-};
-
-struct lmdb {
-    struct backend base;
-    MDB_env *env;
-    MDB_dbi tables[BACKEND_TABLES];
-    struct backend_view view; /* the loop thread needs one at a time */
-    unsigned page_size;
-    int fd;
-    char *path;
-    void *map; /* found at opening; NULL = not found */
-    size_t map_size;
-    _Atomic uint64_t in_use; /* bytes; written by the worker */
-};
-
-static int lmdb_err(int rc)
+int lmdb_err(int rc)
 {
     switch (rc) {
     case MDB_SUCCESS:
@@ -75,18 +56,47 @@ static MDB_val lmdb_val(struct slice s)
     return (MDB_val){.mv_size = s.size, .mv_data = (void *)(uintptr_t)s.data};
 }
 
+/* --- environments -------------------------------------------------------------------------------- */
+
+struct lmdb_env *lmdb_env_use(struct lmdb *l)
+{
+    pthread_mutex_lock(&l->lock);
+    struct lmdb_env *e = l->store;
+    e->users++;
+    pthread_mutex_unlock(&l->lock);
+    return e;
+}
+
+static void env_close(struct lmdb_env *e)
+{
+    if (e->env)
+        mdb_env_close(e->env);
+    mem_free(e);
+}
+
+void lmdb_env_release(struct lmdb *l, struct lmdb_env *e)
+{
+    pthread_mutex_lock(&l->lock);
+    bool is_last = --e->users == 0;
+    pthread_mutex_unlock(&l->lock);
+    if (is_last)
+        env_close(e);
+}
+
 /* Pages that the tables and the free list use. */
-static void count_pages(struct lmdb *l, MDB_txn *txn)
+void lmdb_count_pages(struct lmdb_env *e, MDB_txn *txn)
 {
     uint64_t pages = 2;
     for (unsigned i = 0; i < BACKEND_TABLES + 2u; i++) {
         MDB_stat stat;
-        MDB_dbi dbi = i < 2 ? i : l->tables[i - 2]; /* 0 and 1 are LMDB's own: free pages, names */
+        MDB_dbi dbi = i < 2 ? i : e->tables[i - 2]; /* 0 and 1 are LMDB's own: free pages, names */
         if (mdb_stat(txn, dbi, &stat) == 0)
             pages += stat.ms_branch_pages + stat.ms_leaf_pages + stat.ms_overflow_pages;
     }
-    atomic_store_explicit(&l->in_use, pages * l->page_size, memory_order_relaxed);
+    atomic_store_explicit(&e->in_use, pages * e->page_size, memory_order_relaxed);
 }
+
+/* --- commits -------------------------------------------------------------------------------------- */
 
 static int commit_delete(MDB_cursor *cursor, MDB_val *key, bool counts, uint64_t *freed)
 {
@@ -99,16 +109,18 @@ static int commit_delete(MDB_cursor *cursor, MDB_val *key, bool counts, uint64_t
     return mdb_cursor_del(cursor, 0);
 }
 
-static int commit_ops(struct lmdb *l, MDB_txn *txn, const struct backend_op *ops, size_t count,
-                      uint64_t *freed)
+int lmdb_run_ops(struct lmdb_env *e, MDB_txn *txn, const struct lmdb_pack *copied,
+                 const struct backend_op *ops, size_t count, uint64_t *freed)
 {
     MDB_cursor *cursors[BACKEND_TABLES] = {0};
     int rc = 0;
     for (size_t i = 0; i < count && rc == 0; i++) {
         const struct backend_op *op = &ops[i];
+        if (copied && !lmdb_pack_has_copied(copied, op))
+            continue;
         MDB_cursor **cursor = &cursors[op->table];
         MDB_val key = lmdb_val(op->key), value = lmdb_val(op->value);
-        if (!*cursor && (rc = mdb_cursor_open(txn, l->tables[op->table], cursor)) != 0)
+        if (!*cursor && (rc = mdb_cursor_open(txn, e->tables[op->table], cursor)) != 0)
             break;
         switch (op->kind) {
         case BACKEND_PUT:
@@ -130,40 +142,48 @@ static int commit_ops(struct lmdb *l, MDB_txn *txn, const struct backend_op *ops
 }
 
 /* LMDB tells a write that was cut short by a full disk as EIO. */
-static bool is_disk_full(const struct lmdb *l)
+static bool is_disk_full(const struct lmdb_env *e)
 {
     struct statvfs space;
-    return fstatvfs(l->fd, &space) == 0 && space.f_bavail * space.f_frsize < l->page_size * 16ULL;
+    return fstatvfs(e->fd, &space) == 0 && space.f_bavail * space.f_frsize < e->page_size * 16ULL;
 }
 
 static int lmdb_commit(struct backend *b, const struct backend_op *ops, size_t count, uint64_t *ret_freed)
 {
     struct lmdb *l = lmdb_of(b);
+    struct lmdb_env *e = l->store;
     MDB_txn *txn;
     uint64_t freed = 0;
-    int rc = mdb_txn_begin(l->env, NULL, 0, &txn);
+    int rc = mdb_txn_begin(e->env, NULL, 0, &txn);
     if (rc)
         return lmdb_err(rc);
     FAILPOINT(AFTER_START_DB_TXN);
-    rc = commit_ops(l, txn, ops, count, &freed);
+    rc = lmdb_run_ops(e, txn, NULL, ops, count, &freed);
     if (rc) {
         mdb_txn_abort(txn);
         return lmdb_err(rc);
     }
-    count_pages(l, txn);
+    lmdb_count_pages(e, txn);
     FAILPOINT(BEFORE_COMMIT);
     rc = mdb_txn_commit(txn);
-    if (rc == 0)
+    if (rc == 0) {
         *ret_freed = freed;
-    if (rc == EIO && is_disk_full(l))
+        if (l->pack)
+            lmdb_pack_follow(l, ops, count);
+    }
+    if (rc == EIO && is_disk_full(e))
         return ERR_NO_DISK_SPACE;
     return lmdb_err(rc);
 }
 
+/* --- reading -------------------------------------------------------------------------------------- */
+
 static int lmdb_view_open(struct backend *b, struct backend_view **ret_view)
 {
     struct lmdb *l = lmdb_of(b);
-    int rc = l->view.txn ? mdb_txn_renew(l->view.txn) : mdb_txn_begin(l->env, NULL, MDB_RDONLY, &l->view.txn);
+    l->view.env = l->seen;
+    int rc = l->view.txn ? mdb_txn_renew(l->view.txn)
+                         : mdb_txn_begin(l->seen->env, NULL, MDB_RDONLY, &l->view.txn);
     if (rc)
         return lmdb_err(rc);
     *ret_view = &l->view;
@@ -180,8 +200,10 @@ static int lmdb_pin(struct backend *b, struct backend_view **ret_view)
 {
     struct backend_view *view = mem_new(sizeof *view);
     view->owner = lmdb_of(b);
-    int rc = mdb_txn_begin(view->owner->env, NULL, MDB_RDONLY, &view->txn);
+    view->env = lmdb_env_use(view->owner);
+    int rc = mdb_txn_begin(view->env->env, NULL, MDB_RDONLY, &view->txn);
     if (rc) {
+        lmdb_env_release(view->owner, view->env);
         mem_free(view);
         return lmdb_err(rc);
     }
@@ -192,6 +214,7 @@ static int lmdb_pin(struct backend *b, struct backend_view **ret_view)
 static void lmdb_unpin(struct backend_view *view)
 {
     mdb_txn_abort(view->txn);
+    lmdb_env_release(view->owner, view->env);
     mem_free(view);
 }
 
@@ -199,7 +222,7 @@ static int lmdb_get(struct backend_view *view, enum backend_table table, struct 
                     struct slice *ret_value)
 {
     MDB_val k = lmdb_val(key), v;
-    int rc = mdb_get(view->txn, view->owner->tables[table], &k, &v);
+    int rc = mdb_get(view->txn, view->env->tables[table], &k, &v);
     if (rc == 0)
         *ret_value = slice_of(v.mv_data, v.mv_size);
     return lmdb_err(rc);
@@ -210,7 +233,7 @@ static int lmdb_scan(struct backend_view *view, enum backend_table table, struct
 {
     MDB_cursor *cursor;
     MDB_val k = lmdb_val(from), v;
-    int rc = mdb_cursor_open(view->txn, view->owner->tables[table], &cursor);
+    int rc = mdb_cursor_open(view->txn, view->env->tables[table], &cursor);
     if (rc)
         return lmdb_err(rc);
     rc = mdb_cursor_get(cursor, &k, &v, from.size ? MDB_SET_RANGE : MDB_FIRST);
@@ -226,15 +249,15 @@ static int lmdb_scan(struct backend_view *view, enum backend_table table, struct
 static uint64_t lmdb_count(struct backend_view *view, enum backend_table table)
 {
     MDB_stat stat;
-    return mdb_stat(view->txn, view->owner->tables[table], &stat) == 0 ? stat.ms_entries : 0;
+    return mdb_stat(view->txn, view->env->tables[table], &stat) == 0 ? stat.ms_entries : 0;
 }
 
 static struct backend_sizes lmdb_sizes(struct backend *b)
 {
     struct lmdb *l = lmdb_of(b);
     struct stat st;
-    struct backend_sizes sizes = {.in_use = atomic_load_explicit(&l->in_use, memory_order_relaxed)};
-    if (fstat(l->fd, &st) == 0)
+    struct backend_sizes sizes = {.in_use = atomic_load_explicit(&l->seen->in_use, memory_order_relaxed)};
+    if (fstat(l->seen->fd, &st) == 0)
         sizes.file = (uint64_t)st.st_size;
     if (sizes.in_use > sizes.file)
         sizes.in_use = sizes.file;
@@ -248,38 +271,18 @@ static int lmdb_copy(struct backend *b, const char *path)
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0)
         return err_from_errno(errno);
-    int rc = mdb_env_copyfd2(lmdb_of(b)->env, fd, MDB_CP_COMPACT);
+    int rc = mdb_env_copyfd2(lmdb_of(b)->store->env, fd, MDB_CP_COMPACT);
     if (close(fd) < 0 && rc == 0)
         rc = errno;
     return lmdb_err(rc);
 }
 
-/* LMDB does not tell where its map is; the kernel does. */
-static void find_map(struct lmdb *l)
-{
-    struct stat st;
-    char line[512];
-    FILE *f = fopen("/proc/self/maps", "re");
-    if (!f || fstat(l->fd, &st) != 0)
-        goto out;
-    while (fgets(line, sizeof line, f)) {
-        unsigned long from, to, inode;
-        if (sscanf(line, "%lx-%lx %*s %*s %*s %lu", &from, &to, &inode) == 3 && inode == st.st_ino) {
-            l->map = (void *)(uintptr_t)from;
-            l->map_size = to - from;
-            break;
-        }
-    }
-out:
-    if (f)
-        fclose(f);
-}
-
 static void lmdb_trim(struct backend *b)
 {
-    const struct lmdb *l = lmdb_of(b);
-    if (l->map)
-        (void)madvise(l->map, l->map_size, MADV_DONTNEED);
+    struct lmdb *l = lmdb_of(b);
+    struct lmdb_env *e = lmdb_env_use(l);
+    lmdb_env_trim(e);
+    lmdb_env_release(l, e);
 }
 
 /* The lock file keeps the old name, under which another environment may be opened in this process: it must
@@ -300,8 +303,13 @@ static void lmdb_close(struct backend *b)
     struct lmdb *l = lmdb_of(b);
     if (l->view.txn)
         mdb_txn_abort(l->view.txn);
-    if (l->env)
-        mdb_env_close(l->env);
+    if (l->pack)
+        lmdb_pack_end(b);
+    if (l->seen)
+        lmdb_env_release(l, l->seen);
+    if (l->store)
+        lmdb_env_release(l, l->store);
+    pthread_mutex_destroy(&l->lock);
     mem_free(l->path);
     mem_free(l);
 }
@@ -320,47 +328,97 @@ static const struct backend_ops lmdb_ops = {
     .copy = lmdb_copy,
     .moved = lmdb_moved,
     .trim = lmdb_trim,
+    .pack_begin = lmdb_pack_begin,
+    .pack_step = lmdb_pack_step,
+    .pack_rename = lmdb_pack_rename,
+    .pack_switch = lmdb_pack_switch,
+    .pack_end = lmdb_pack_end,
 };
 
-static int open_env(struct lmdb *l, const char *path, uint64_t map_size)
+/* --- opening -------------------------------------------------------------------------------------- */
+
+/* LMDB does not tell where its map is; the kernel does. */
+static void find_map(struct lmdb_env *e)
 {
-    int rc = mdb_env_create(&l->env);
+    struct stat st;
+    char line[512];
+    FILE *f = fopen("/proc/self/maps", "re");
+    if (!f || fstat(e->fd, &st) != 0)
+        goto out;
+    while (fgets(line, sizeof line, f)) {
+        unsigned long from, to, inode;
+        if (sscanf(line, "%lx-%lx %*s %*s %*s %lu", &from, &to, &inode) == 3 && inode == st.st_ino) {
+            e->map = (void *)(uintptr_t)from;
+            e->map_size = to - from;
+            break;
+        }
+    }
+out:
+    if (f)
+        fclose(f);
+}
+
+void lmdb_env_trim(const struct lmdb_env *e)
+{
+    if (e->map)
+        (void)madvise(e->map, e->map_size, MADV_DONTNEED);
+}
+
+static int open_env(struct lmdb_env *e, const char *path, uint64_t map_size, unsigned flags)
+{
+    int rc = mdb_env_create(&e->env);
     if (rc == 0)
-        rc = mdb_env_set_mapsize(l->env, map_size);
+        rc = mdb_env_set_mapsize(e->env, map_size);
     if (rc == 0)
-        rc = mdb_env_set_maxdbs(l->env, BACKEND_TABLES);
+        rc = mdb_env_set_maxdbs(e->env, BACKEND_TABLES);
     if (rc == 0)
-        rc = mdb_env_open(l->env, path, MDB_NOTLS | MDB_NORDAHEAD | MDB_NOSUBDIR, 0600);
+        rc = mdb_env_open(e->env, path, MDB_NOTLS | MDB_NORDAHEAD | MDB_NOSUBDIR | flags, 0600);
     int dead;
     if (rc == 0)
-        rc = mdb_reader_check(l->env, &dead);
+        rc = mdb_reader_check(e->env, &dead);
     if (rc == 0)
-        rc = mdb_env_get_fd(l->env, &l->fd);
+        rc = mdb_env_get_fd(e->env, &e->fd);
     return rc;
 }
 
-static int open_tables(struct lmdb *l)
+static int open_tables(struct lmdb_env *e)
 {
     MDB_txn *txn;
     MDB_stat stat;
-    int rc = mdb_env_stat(l->env, &stat);
+    int rc = mdb_env_stat(e->env, &stat);
     if (rc == 0)
-        rc = mdb_txn_begin(l->env, NULL, 0, &txn);
+        rc = mdb_txn_begin(e->env, NULL, 0, &txn);
     if (rc)
         return rc;
-    l->page_size = stat.ms_psize;
+    e->page_size = stat.ms_psize;
     for (unsigned i = 0; i < BACKEND_TABLES && rc == 0; i++)
-        rc = mdb_dbi_open(txn, backend_table_names[i], MDB_CREATE, &l->tables[i]);
+        rc = mdb_dbi_open(txn, backend_table_names[i], MDB_CREATE, &e->tables[i]);
     if (rc) {
         mdb_txn_abort(txn);
         return rc;
     }
-    count_pages(l, txn);
+    lmdb_count_pages(e, txn);
     return mdb_txn_commit(txn);
 }
 
+int lmdb_env_open(const char *path, uint64_t map_size, unsigned flags, struct lmdb_env **ret)
+{
+    struct lmdb_env *e = mem_new(sizeof *e);
+    e->users = 1;
+    int rc = open_env(e, path, map_size, flags);
+    if (rc == 0)
+        rc = open_tables(e);
+    if (rc) {
+        env_close(e);
+        return rc;
+    }
+    find_map(e);
+    *ret = e;
+    return 0;
+}
+
 /* A file that was just made is durable only when its folder is. */
-static int sync_folder(const char *path)
+int lmdb_sync_folder(const char *path)
 {
     const char *slash = strrchr(path, '/');
     char *dir = slash ? mem_string(path) : mem_string(".");
@@ -381,17 +439,19 @@ int backend_lmdb_open(const char *path, uint64_t map_size, char *error, size_t e
     l->base.ops = &lmdb_ops;
     l->view.owner = l;
     l->path = mem_string(path);
-    int rc = open_env(l, path, map_size);
-    if (rc == 0)
-        rc = open_tables(l);
-    if (rc == 0)
-        rc = sync_folder(path);
+    l->map_size = map_size;
+    pthread_mutex_init(&l->lock, NULL);
+    lmdb_pack_clean(path);
+    int rc = lmdb_env_open(path, map_size, 0, &l->store);
+    if (rc == 0) {
+        l->seen = lmdb_env_use(l);
+        rc = lmdb_sync_folder(path);
+    }
     if (rc) {
         snprintf(error, error_size, "cannot open the store %s: %s", path, mdb_strerror(rc));
         lmdb_close(&l->base);
         return lmdb_err(rc);
     }
-    find_map(l);
     *ret = &l->base;
     return 0;
 }

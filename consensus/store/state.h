@@ -8,7 +8,8 @@
  *   hash.c     HashKV and the hash of everything    check.c   request checks without state
  *   range_slice.c  long ranges, a part at a time
  *   work.c     long transactions and deletions, a part at a time
- *   export.c   the state as one file, in blocks */
+ *   export.c   the state as one file, in blocks
+ *   defrag.c   the backend's file, packed */
 #ifndef CONSENSUS_STORE_STATE_H
 #define CONSENSUS_STORE_STATE_H
 
@@ -50,6 +51,25 @@ struct exports {
     uint64_t held_since_ns; /* 0 = the sweep does not wait */
     uint64_t held_live;     /* live bytes at that time */
     bool is_sweep_first;    /* the sweep has waited enough: till its end nothing holds it */
+};
+
+enum defrag_phase { DEFRAG_IDLE, DEFRAG_BEGIN, DEFRAG_COPY, DEFRAG_RENAME, DEFRAG_END };
+
+/* The file is being packed (defrag.c). */
+struct defrag {
+    enum defrag_phase phase;
+    struct io_timer timer;
+    bool is_out, is_canceled;
+    struct backend_pack told; /* pack, as of before the job that is out */
+    int result;
+    void (*done)(void *arg, int err);
+    void *done_arg;
+
+    /* The worker's while is_out. */
+    struct worker_job job;
+    struct backend_pack pack;
+    uint64_t live, took_ns;
+    int err;
 };
 
 struct lease_item {
@@ -100,6 +120,7 @@ struct store {
 
     struct sweep sweep;
     struct exports exports;
+    struct defrag defrag;
     struct lease_item *unattached; /* between open and store_attach_leases */
     size_t unattached_count, unattached_capacity;
     uint64_t reads_since_trim, next_trim_ns;
@@ -129,6 +150,7 @@ MUST_CHECK int store_view(struct store *s, struct backend_view **ret_view);
 MUST_CHECK int store_fetch(struct store *s, struct revision revision, struct record *ret_record);
 /* The same for a key that was asked for by name, so may well be again: the record is kept in the cache. */
 MUST_CHECK int store_fetch_one(struct store *s, struct revision revision, struct record *ret_record);
+void store_view_close(struct store *s); /* what was read from it is gone */
 void store_wake(struct store *s, uint64_t after_ms);
 void store_commit(struct store *s);
 void store_job_done(
@@ -211,5 +233,8 @@ void sweep_settle(struct store *s); /* all who wait are told that it is done */
 bool export_holds_sweep(struct store *s, uint64_t now_ns); /* the next deletes have to wait */
 void export_sweep_is_done(struct store *s);
 void export_store_ends(struct store *s, int err); /* all exports end so */
+
+/* defrag.c */
+void defrag_store_ends(struct store *s, int err);
 
 #endif

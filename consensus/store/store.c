@@ -47,7 +47,7 @@ int store_view(struct store *s, struct backend_view **ret_view)
     return 0;
 }
 
-static void view_close(struct store *s)
+void store_view_close(struct store *s)
 {
     if (s->view)
         s->backend->ops->view_close(s->backend, s->view);
@@ -345,7 +345,7 @@ int store_open(const struct store_options *options, char *error, size_t error_si
     list_init(&s->exports.list);
     list_init(&s->deferred);
     int err = load(s);
-    view_close(s);
+    store_view_close(s);
     if (err) {
         snprintf(error, error_size, "the store cannot be read: %s", err_text(err));
         s->backend->ops->close(s->backend);
@@ -417,7 +417,7 @@ static void commit_done(struct worker_job *job)
 {
     struct pending_batch *b = container_of(job, struct pending_batch, job);
     struct store *s = b->owner;
-    view_close(s);
+    store_view_close(s);
     if (b->err)
         store_fail(s, b->err);
     if (!s->failed) {
@@ -498,7 +498,7 @@ bool store_is_full(const struct store *s)
 
 void store_turn(struct store *s)
 {
-    view_close(s);
+    store_view_close(s);
     store_attach_leases(s);
     sweep_check_waiters(s);
     /* An entry that is open keeps the batch open, and entries of the index where they are. */
@@ -612,7 +612,7 @@ static void drop_done(struct worker_job *job)
 
 static void close_now(struct store *s)
 {
-    view_close(s);
+    store_view_close(s);
     if (s->is_dropped) {
         /* A million keys take a second to free: not on the loop. */
         store_let_go(s);
@@ -644,6 +644,7 @@ void store_close(struct store *s)
     assert(!s->in_entry);
     s->is_closing = true;
     export_store_ends(s, s->is_dropped ? ERR_NOT_READY : ERR_STOPPED);
+    defrag_store_ends(s, s->is_dropped ? ERR_NOT_READY : ERR_STOPPED);
     for (struct link *l; (l = list_take_first(&s->deferred));) {
         struct store_task *t = container_of(l, struct store_task, link);
         t->err = ERR_STOPPED;
@@ -651,7 +652,7 @@ void store_close(struct store *s)
         s->jobs--;
     }
     sweep_stop(s); /* now: when a job is out, those who wait may be gone before it is back */
-    view_close(s);
+    store_view_close(s);
     if (s->jobs == 0)
         close_now(s);
 }
@@ -672,7 +673,7 @@ void store_moved(struct store *s, const char *path)
 struct backend *store_discard(struct store *s)
 {
     struct backend *backend = s->backend;
-    view_close(s);
+    store_view_close(s);
     store_free(s);
     return backend;
 }

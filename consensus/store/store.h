@@ -37,6 +37,7 @@ struct store_options {
     int64_t compaction_batch;          /* revisions per sweep step: 1,000 */
     uint64_t compaction_sleep_ms;      /* 10 */
     uint64_t max_txn_ops;              /* 128 */
+    size_t defrag_bytes;               /* copied in one step of a defrag; 0 = 512 KiB */
     int64_t long_units;                /* what store_*_is_long calls long; 0 = 8,192, about a millisecond */
 };
 

@@ -22,6 +22,7 @@
 static void on_timer(struct grpc_timer *t);
 static void cut_off(struct output_account *a, enum output_reason why);
 static void measure(struct output_account *a);
+static void resume(struct turn_waiter *w);
 
 static struct grpc_conn *conn_new(struct grpc_server *s)
 {
@@ -33,6 +34,7 @@ static struct grpc_conn *conn_new(struct grpc_server *s)
     list_add_last(&s->conns, &c->link);
     s->conn_count++;
     c->last_read_ms = server_now(s);
+    c->wait.resume = resume;
     output_open(&c->output, s->options.output, cut_off);
     c->output.measure = measure;
     c->timer.fire = on_timer;
@@ -68,6 +70,8 @@ void conn_close(struct grpc_conn *c)
     if (c->state == CONN_CLOSED)
         return;
     c->state = CONN_CLOSED;
+    turn_leave(&c->wait);
+    buf_done(&c->rest);
     output_forget(&c->output);
     sources_leave(&c->source);
     LIST_FOR_EACH_SAFE (l, &c->calls)
@@ -254,11 +258,16 @@ void conn_flush(struct grpc_conn *c)
 }
 
 /* --- reading ------------------------------------------------------------------------------------------- */
+/* Without a buffer libuv reads nothing: on_read gets UV_ENOBUFS, and is called again in the next turn. */
 static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *ret_buf)
 {
     (void)suggested;
     struct grpc_conn *c = h->data;
-    *ret_buf = uv_buf_init((char *)c->server->read_buffer, READ_SIZE);
+    *ret_buf = uv_buf_init(NULL, 0);
+    if (c->state == CONN_OPEN && (link_is_in_list(&c->wait.link) || turn_must_wait()))
+        turn_wait(&c->wait);
+    else
+        *ret_buf = uv_buf_init((char *)c->server->read_buffer, READ_SIZE);
 }
 
 static void log_rejection(const struct grpc_conn *c, const char *error)
@@ -273,6 +282,17 @@ static void reject(struct grpc_conn *c)
     log_rejection(c, tls_error(c->tls));
     (void)(c->is_writing || write_tls(c, NULL, 0)); /* the alert */
     conn_close(c);
+}
+
+/* False: the connection has failed, and is closed or about to be. */
+static bool feed(struct grpc_conn *c, struct slice in)
+{
+    if (h2_feed(c, in) == 0)
+        return true;
+    conn_flush(c); /* there may be a GOAWAY */
+    if (c->state == CONN_OPEN)
+        linger(c);
+    return false;
 }
 
 /* False: the connection is closed. */
@@ -293,11 +313,11 @@ static bool receive(struct grpc_conn *c, struct slice in)
             return false;
         }
     }
-    if (in.size && h2_feed(c, in) != 0) {
-        conn_flush(c); /* there may be a GOAWAY */
-        if (c->state == CONN_OPEN)
-            linger(c);
+    if (in.size && !feed(c, in))
         return false;
+    if (c->h2.left.size) {
+        buf_add_slice(&c->rest, c->h2.left);
+        turn_wait(&c->wait);
     }
     return true;
 }
@@ -306,7 +326,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 {
     struct grpc_conn *c = stream->data;
     turn_enter(TURN_GRPC_CALL);
-    if (n == 0)
+    if (n == 0 || n == UV_ENOBUFS)
         return;
     if (n < 0) {
         conn_close(c);
@@ -322,6 +342,42 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
     }
     if (receive(c, slice_of(buf->base, (size_t)n)))
         conn_touch(c);
+}
+
+/* What was read before and had to wait. */
+static void take_rest(struct grpc_conn *c)
+{
+    struct buf rest = buf_move(&c->rest);
+    if (feed(c, buf_slice(&rest))) {
+        buf_consume(&rest, rest.size - c->h2.left.size);
+        c->rest = buf_move(&rest);
+        if (c->rest.size)
+            turn_wait(&c->wait);
+        else
+            buf_done(&c->rest);
+        conn_touch(c);
+    }
+    buf_done(&rest);
+}
+
+/* Its turn has come. It reads for itself: for libuv it would be one of all that are readable. */
+static void resume(struct turn_waiter *w)
+{
+    struct grpc_conn *c = container_of(w, struct grpc_conn, wait);
+    uv_os_fd_t fd;
+    turn_enter(TURN_GRPC_CALL);
+    if (c->state != CONN_OPEN)
+        return;
+    if (c->rest.size) {
+        take_rest(c);
+        return;
+    }
+    if (!c->is_reading || uv_fileno(&c->handle, &fd) != 0)
+        return;
+    uv_buf_t buf = uv_buf_init((char *)c->server->read_buffer, READ_SIZE);
+    ssize_t n = recv(fd, buf.base, buf.len, MSG_DONTWAIT);
+    if (n >= 0 || (errno != EAGAIN && errno != EINTR))
+        on_read(&c->stream, n > 0 ? n : n == 0 ? UV_EOF : -errno, &buf);
 }
 
 /* Enough for this turn, or too many bytes of requests at work: the kernel's buffer fills and TCP slows the

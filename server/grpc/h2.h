@@ -14,7 +14,8 @@ struct grpc_call;
 struct h2 {
     /* Coming in. */
     nghttp2_hd_inflater *inflater;
-    struct buf in; /* the beginning of a frame that is not whole yet; never of a DATA frame */
+    struct buf in;     /* the beginning of a frame that is not whole yet; never of a DATA frame */
+    struct slice left; /* of what h2_feed was given last: the turn had no time for it */
     uint8_t preface_size;
     struct frame data;           /* the DATA frame that is arriving */
     uint32_t data_left, padding; /* what of it is still to come */

@@ -501,9 +501,14 @@ int h2_feed(struct grpc_conn *c, struct slice in)
             return ERR_MALFORMED;
         in = slice_of(in.data + 1, in.size - 1);
     }
-    while (in.size && !h->is_dead) {
+    h->left = (struct slice){0};
+    for (unsigned steps = 1; in.size && !h->is_dead; steps++) {
         size_t n = take(c, in);
         in = slice_of(in.data + n, in.size - n);
+        if (steps % CLOCK_STEPS == 0 && in.size && turn_is_spent()) {
+            h->left = in;
+            break;
+        }
     }
     return h->out.size - h->out_at > RARE_BYTES_MAX ? ERR_MALFORMED : 0;
 }

@@ -19,6 +19,7 @@
 #include "base/mem.h"
 #include "base/net/output.h"
 #include "base/net/sources.h"
+#include "base/turn_queue.h"
 #include "server/grpc/grpc.h"
 #include "server/grpc/h2.h"
 
@@ -55,6 +56,7 @@ enum {
     IDLE_FRAME_RATE = 1000,     /* and per second */
     CALLS_PER_FRAME = 16,       /* a change of the windows of so many calls costs as much as such a frame */
     CONTINUATIONS_MAX = 8,      /* of one header block */
+    CLOCK_STEPS = 16,           /* of reading frames, between looks at the time that the turn has taken */
     RARE_BYTES_MAX = 256 << 10, /* of frames that the client has asked for and not read: closed */
     KEPT_FRAME_MAX = 4 << 10,   /* a connection's buffer for frames that is kept */
     POOL_BUF_MAX = 16 << 10,    /* a call's buffer kept with the call when it goes to the pool */
@@ -138,7 +140,9 @@ struct grpc_conn {
     bool is_reading, is_writing, has_socket;
     struct output_account output;
     struct source_conn source;
-    size_t write_left; /* of write_rest, when it was last looked at */
+    struct turn_waiter wait; /* for a turn that has time for what came */
+    struct buf rest;         /* deciphered input that waits for such a turn; nothing is read before it */
+    size_t write_left;       /* of write_rest, when it was last looked at */
     char peer[64];
 
     union {
@@ -242,6 +246,7 @@ void h2_give_window(struct grpc_conn *c, uint32_t stream_id, uint32_t size);
 bool h2_has_rare(const struct grpc_conn *c);
 
 /* --- h2_read.c: ERR_MALFORMED: write what is left, then close ---------------------------------------- */
+/* h2.left is what the turn had no time for. */
 MUST_CHECK int h2_feed(struct grpc_conn *c, struct slice in);
 
 /* --- h2_write.c --------------------------------------------------------------------------------------- */

@@ -8,11 +8,12 @@
 #include <assert.h>
 #include <unistd.h>
 
+#include "base/buf_release.h"
 #include "base/log.h"
 #include "base/turn.h"
 #include "server/grpc/private.h"
 
-enum { TRIM_MS = 1000 };
+enum { TRIM_MS = 1000, FLUSH_CLOCK = 4 /* connections between looks at the clock */ };
 
 /* --- timers ---------------------------------------------------------------------------------------- */
 uint64_t server_now(const struct grpc_server *s)
@@ -81,7 +82,7 @@ static void call_destroy(struct grpc_call *call)
     buf_done(&call->token);
     buf_done(&call->version);
     buf_done(&call->in);
-    buf_done(&call->out);
+    buf_release(&call->out);
     buf_done(&call->status_text);
     mem_free(call);
 }
@@ -89,7 +90,7 @@ static void call_destroy(struct grpc_call *call)
 static struct buf keep_buf(struct buf *b)
 {
     if (b->capacity > POOL_BUF_MAX)
-        buf_done(b);
+        buf_release(b);
     buf_clear(b);
     return *b;
 }
@@ -167,16 +168,23 @@ void server_stay_awake(struct grpc_server *s)
         uv_idle_start(&s->idle, on_idle);
 }
 
-/* What is touched while flushing (a full socket's next round) is for the next turn. */
+/* What is touched while flushing (a full socket's next round) is for the next turn, behind those for which
+ * this one has no time. */
 void grpc_server_flush(struct grpc_server *s)
 {
     if (list_is_empty(&s->dirty))
         return;
     struct link turn, *l;
+    uint64_t share = turn_share();
     list_init(&turn);
     list_move_all(&turn, &s->dirty);
-    while ((l = list_take_first(&turn)))
+    for (unsigned n = 1; (l = list_take_first(&turn)); n++) {
         conn_flush(container_of(l, struct grpc_conn, dirty));
+        if (n % FLUSH_CLOCK == 0 && turn_share_is_spent(share))
+            break;
+    }
+    list_move_all(&turn, &s->dirty);
+    list_move_all(&s->dirty, &turn);
     if (list_is_empty(&s->dirty) && !s->is_stopping)
         uv_idle_stop(&s->idle);
 }

@@ -18,10 +18,12 @@
 #include <poll.h>
 #include <sys/socket.h>
 
+#include "base/buf_release.h"
 #include "base/log_limit.h"
 #include "base/text.h"
 
 static void process(struct http_conn *c);
+static void resume(struct turn_waiter *w);
 static void cut_off(struct output_account *a, enum output_reason why);
 
 struct http_conn *http_conn_new(struct http_server *s, enum http_role role, bool is_tls)
@@ -31,6 +33,7 @@ struct http_conn *http_conn_new(struct http_server *s, enum http_role role, bool
     c->role = role;
     c->tls = is_tls ? tls_accept(s->tls) : NULL;
     c->since_ms = http_now_ms(s);
+    c->wait.resume = resume;
     output_open(&c->output, s->options.output, cut_off);
     list_add_last(&s->conns, &c->link);
     s->conn_count++;
@@ -81,10 +84,12 @@ void http_conn_free(struct http_conn *c)
 {
     http_conn_gone(c);
     request_reset(c);
+    turn_leave(&c->wait);
+    buf_done(&c->sealed);
     buf_done(&c->head);
     buf_done(&c->target);
     buf_done(&c->in);
-    buf_done(&c->out);
+    buf_release(&c->out);
     buf_done(&c->wire);
     output_forget(&c->output);
     sources_leave(&c->source);
@@ -130,7 +135,7 @@ static bool has_unwritten(const struct http_conn *c)
 
 void http_conn_count_output(struct http_conn *c)
 {
-    output_set(&c->output, unwritten(c), http_now_ms(c->server));
+    output_set(&c->output, unwritten(c) + c->request.owed_bytes, http_now_ms(c->server));
 }
 
 /* The client holds too much of our memory, or has stopped reading: what waits would not reach it, so it is
@@ -142,7 +147,7 @@ static void cut_off(struct output_account *a, enum output_reason why)
     log_warn_limited(&limit, http_now_ms(c->server), "closing a connection whose output is not read",
                      F_STR("remote-addr", c->peer), F_STR("reason", output_reason_text(why)),
                      F_UINT("bytes", a->bytes));
-    buf_done(&c->out);
+    buf_release(&c->out);
     buf_done(&c->wire);
     c->out_at = c->wire_at = 0;
     output_forget(a);
@@ -184,18 +189,33 @@ size_t http_conn_write_direct(struct http_conn *c, const struct iovec *pieces, s
 
 static void set_reading(struct http_conn *c)
 {
-    bool is_paused = c->in.size && (c->has_yielded || c->phase == CONN_REQUEST || c->phase == CONN_ANSWERED);
+    bool is_paused =
+        c->sealed.size ||
+        (c->in.size && (c->has_yielded || c->phase == CONN_REQUEST || c->phase == CONN_ANSWERED));
     if (is_paused != c->is_paused)
         lws_rx_flow_control(c->wsi, !is_paused);
     c->is_paused = is_paused;
 }
 
+/* So much of `out` is not needed any more. */
+static void forget_written(struct http_conn *c, size_t before)
+{
+    size_t from = before - before % FORGET_STEP, to = c->out_at - c->out_at % FORGET_STEP;
+    if (from < to)
+        mem_forget(c->out.data + from, to - from);
+}
+
 static void write_out(struct http_conn *c)
 {
-    for (;;) {
+    for (size_t written = 0;;) {
+        size_t before = c->out_at;
         struct slice bytes = wire_bytes(c);
         if (bytes.size == 0)
             break;
+        if (written >= WRITE_TURN_BYTES) {
+            lws_callback_on_writable(c->wsi);
+            return;
+        }
         ssize_t n = write_some(c, bytes);
         if (n < 0) {
             c->out.size = c->out_at = c->wire.size = c->wire_at = 0;
@@ -206,7 +226,9 @@ static void write_out(struct http_conn *c)
             lws_callback_on_writable(c->wsi);
             return;
         }
+        written += (size_t)n;
         *(c->tls ? &c->wire_at : &c->out_at) += (size_t)n;
+        forget_written(c, before);
         output_took(&c->output, (uint64_t)n, http_now_ms(c->server));
     }
     if (c->out_at < c->out.size)
@@ -462,7 +484,15 @@ static bool takes_pieces(const struct http_conn *c)
     return c->phase == CONN_REQUEST && c->request.handler && c->request.handler->body;
 }
 
-/* As far as it goes: until input is missing, or an answer, or until the client has read what it was sent. */
+/* What has come waits in `in` until a turn of the loop has time for it. */
+static void wait_for_turn(struct http_conn *c)
+{
+    c->has_yielded = true;
+    turn_wait(&c->wait);
+}
+
+/* As far as it goes: until input is missing, or an answer, or time, or until the client has read what it was
+ * sent. */
 static void step(struct http_conn *c, struct slice *in)
 {
     uint64_t begun_ns = uv_hrtime();
@@ -476,7 +506,8 @@ static void step(struct http_conn *c, struct slice *in)
             read_head(c, in);
         } else if (c->is_websocket) {
             http_ws_receive(c, in);
-        } else if (!c->has_body_ended && takes_pieces(c) && http_conn_is_backlogged(c)) {
+        } else if (!c->has_body_ended && takes_pieces(c) &&
+                   (c->request.is_body_paused || http_conn_is_backlogged(c))) {
             return;
         } else if (!c->has_body_ended) {
             read_body(c, in);
@@ -486,6 +517,10 @@ static void step(struct http_conn *c, struct slice *in)
         bool has_moved = in->size != before || c->phase != phase || c->has_body_ended != had_ended;
         if (!has_moved || in->size == 0)
             return;
+        if (turn_is_spent()) {
+            wait_for_turn(c);
+            return;
+        }
         if (c->phase == CONN_IDLE && uv_hrtime() - begun_ns > AHEAD_NS) {
             c->has_yielded = true;
             lws_callback_on_writable(c->wsi);
@@ -511,14 +546,24 @@ static void process(struct http_conn *c)
     http_conn_flush(c);
 }
 
+void http_conn_go_on(struct http_conn *c)
+{
+    process(c);
+    if (!c->is_processing)
+        set_reading(c);
+}
+
 /* New bytes: without a copy when nothing waits before them. */
 static void receive(struct http_conn *c, struct slice in)
 {
     if (c->phase == CONN_REQUEST)
         c->since_ms = http_now_ms(c->server);
-    if (c->in.size) {
+    if (turn_must_wait() && in.size)
+        wait_for_turn(c);
+    if (c->in.size || c->has_yielded) {
         buf_add_slice(&c->in, in);
         process(c);
+        set_reading(c);
         return;
     }
     c->is_processing = true;
@@ -531,12 +576,8 @@ static void receive(struct http_conn *c, struct slice in)
 /* --- callbacks -------------------------------------------------------------------------------------- */
 
 /* -1: to be closed now. */
-static int on_bytes(struct http_conn *c, struct slice in)
+static int on_sealed(struct http_conn *c, struct slice in)
 {
-    if (!c->tls) {
-        receive(c, in);
-        return 0;
-    }
     struct buf *plain = &c->server->plain;
     buf_clear(plain);
     int err = tls_receive(c->tls, in, plain);
@@ -548,12 +589,26 @@ static int on_bytes(struct http_conn *c, struct slice in)
     return err ? -1 : 0;
 }
 
-static void on_writable(struct http_conn *c)
+/* Handshakes take long, so that ciphertext waits as well. -1: to be closed now. */
+static int on_bytes(struct http_conn *c, struct slice in)
+{
+    if (!c->tls) {
+        receive(c, in);
+        return 0;
+    }
+    if (!c->sealed.size && !turn_must_wait())
+        return on_sealed(c, in);
+    buf_add_slice(&c->sealed, in);
+    wait_for_turn(c);
+    set_reading(c);
+    return 0;
+}
+
+static void go_on(struct http_conn *c)
 {
     c->has_yielded = false;
     http_conn_flush(c);
-    if (c->phase == CONN_IDLE)
-        process(c);
+    process(c);
     if (c->was_congested && c->out.size - c->out_at < CONGESTED_BYTES / 2) {
         c->was_congested = false;
         if (c->phase == CONN_REQUEST && c->request.handler->writable) {
@@ -561,6 +616,27 @@ static void on_writable(struct http_conn *c)
             c->request.handler->writable(&c->request);
         }
     }
+}
+
+static void on_writable(struct http_conn *c)
+{
+    if (link_is_in_list(&c->wait.link) || turn_must_wait())
+        turn_wait(&c->wait);
+    else
+        go_on(c);
+}
+
+static void resume(struct turn_waiter *w)
+{
+    struct http_conn *c = container_of(w, struct http_conn, wait);
+    struct buf sealed = buf_move(&c->sealed);
+    turn_enter(c->is_websocket ? TURN_WEBSOCKET : TURN_HTTP_REQUEST);
+    c->has_yielded = false;
+    if (sealed.size && on_sealed(c, buf_slice(&sealed)))
+        http_conn_kill(c);
+    buf_done(&sealed);
+    if (!c->has_yielded)
+        go_on(c);
 }
 
 int http_conn_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t size)
@@ -580,6 +656,7 @@ int http_conn_callback(struct lws *wsi, enum lws_callback_reasons reason, void *
     case LWS_CALLBACK_RAW_CLOSE:
         turn_enter(TURN_HTTP_CLOSE);
         http_conn_gone(c);
+        turn_leave(&c->wait);
         set_phase(c, CONN_LINGERING);
         return 0;
     case LWS_CALLBACK_WSI_DESTROY:

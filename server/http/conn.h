@@ -10,6 +10,8 @@
 #include "base/list.h"
 #include "base/net/output.h"
 #include "base/net/sources.h"
+#include "base/turn_queue.h"
+#include "server/http/conversion.h"
 #include "server/http/head.h"
 #include "server/http/request.h"
 #include "server/http/router.h"
@@ -32,7 +34,10 @@ enum {
     AHEAD_NS = 1000 * 1000,       /* of requests sent ahead, answered in one turn of the loop */
     HEAD_KEEP_BYTES = 1024,       /* memory kept for the next request's head */
     WRITE_BYTES_MAX = 128 * 1024, /* one write */
-    TLS_STEP_BYTES = 64 * 1024,   /* enciphered at a time */
+    WRITE_TURN_BYTES =
+        1 << 20,           /* of one connection at once: a client that reads fast would keep us writing */
+    FORGET_STEP = 1 << 20, /* what was written of a large answer goes back to the kernel in such steps */
+    TLS_STEP_BYTES = 64 * 1024, /* enciphered at a time */
     CONGESTED_BYTES =
         64 * 1024, /* queued on one connection; streams pause here, and reading of what they are sent */
     GATHERED_BYTES_MAX = 256 * 1024 * 1024, /* of bodies that are not whole, of all connections; then 503 */
@@ -84,16 +89,19 @@ struct http_conn {
     bool is_backlogged;           /* input waits in `in` until the client has read some of its answers */
     struct output_account output; /* of what is unwritten */
     struct source_conn source;
+    struct turn_waiter wait; /* for a turn that has time for what came */
+    struct buf sealed;       /* TLS: ciphertext that waits for such a turn */
     char peer[64];
 };
 
 struct http_server {
     struct lws_context *context;
     struct lws_vhost *vhost;
-    struct tls_context *tls;   /* NULL = plain only */
-    struct buf text;           /* scratch: one message as JSON */
-    struct arena arena;        /* scratch: one message */
-    struct buf plain;          /* scratch: what one read has deciphered */
+    struct tls_context *tls; /* NULL = plain only */
+    struct buf text;         /* scratch: one message as JSON */
+    struct arena arena;      /* scratch: one message */
+    struct buf plain;        /* scratch: what one read has deciphered */
+    struct conversions conversions;
     struct deflater *deflater; /* scratch of all connections: no message depends on the one before */
     struct http_options options;
     char *texts[8];       /* copies of the options' strings */
@@ -123,6 +131,7 @@ void http_conn_flush(struct http_conn *c); /* writes what the socket takes, then
 /* Bytes that went out at once, 0 when something waits before them. */
 size_t http_conn_write_direct(struct http_conn *c, const struct iovec *pieces, size_t count);
 void http_conn_answered(struct http_conn *c);
+void http_conn_go_on(struct http_conn *c);        /* with what has come and was not taken */
 void http_conn_count_output(struct http_conn *c); /* something was queued and not flushed */
 /* So much of what was answered is unread that no more input is taken; http_conn_flush goes on with it. */
 bool http_conn_is_backlogged(struct http_conn *c);

@@ -5,15 +5,21 @@
  * As grpc-gateway does it: a unary call reads the first JSON value of the body and ignores the rest, an empty
  * body is an empty message; a stream reads value after value and answers a line of {"result":...} for each
  * message, its head not before the first; an error is {"code":..., "message":...}, in a stream
- * {"error":{...}}. Unlike there, a stream whose JSON is broken is told so instead of left hanging. */
+ * {"error":{...}}. Unlike there, a stream whose JSON is broken is told so instead of left hanging.
+ *
+ * Large messages are converted by a worker (conversion.h). A call has one conversion of a request and one of
+ * an answer under way at most; what follows waits for it, in the order in which it came. */
 #include <assert.h>
 #include <stdio.h>
 #include <strings.h>
 
+#include "base/buf_release.h"
 #include "base/json.h"
 #include "proto/json.h"
 #include "server/auth/identity.h"
 #include "server/http/conn.h"
+
+enum { HEAD_ROOM = 1024 }; /* of an answer, in front of its JSON */
 
 static const char JSON_TYPE[] = "application/json";
 
@@ -27,6 +33,20 @@ struct gateway_call {
     struct arena scratch; /* one response message */
     bool has_request, has_answer, is_open, is_done;
     unsigned busy; /* our own frames that still look at it */
+
+    struct conversion *decoding; /* of a request: no other is looked at before it is delivered */
+    bool has_ended;              /* there will be no other; rpc is told when that is done */
+    struct conversion *encoding; /* of an answer ... */
+    struct link outgoing;        /* ... and those behind it */
+    bool is_finishing;           /* the end of the call, behind them */
+    int status;
+    char *status_text;
+};
+
+struct outgoing {
+    struct link link;
+    struct buf bytes; /* the message, from `at` on */
+    size_t at;
 };
 
 static const struct rpc_transport transport;
@@ -38,8 +58,19 @@ static struct gateway_call *call_of(struct rpc_call *c)
 
 static void call_free(struct gateway_call *g)
 {
+    struct link *l;
+    if (g->decoding)
+        conversion_cancel(g->decoding);
+    if (g->encoding)
+        conversion_cancel(g->encoding);
+    while ((l = list_take_first(&g->outgoing))) {
+        struct outgoing *o = container_of(l, struct outgoing, link);
+        buf_release(&o->bytes);
+        mem_free(o);
+    }
+    mem_free(g->status_text);
     buf_done(&g->text);
-    buf_done(&g->answer);
+    buf_release(&g->answer);
     arena_done(&g->call.arena);
     mem_free(g);
 }
@@ -117,59 +148,163 @@ static void end_stream(struct gateway_call *g, int grpc_status, const char *text
     http_stream_close(g->q);
 }
 
+static void respond(struct gateway_call *g)
+{
+    http_add_header(g->q, "Grpc-Metadata-Content-Type", "application/grpc");
+    if (g->has_answer)
+        http_respond_whole(g->q, 200, JSON_TYPE, &g->answer, HEAD_ROOM);
+    else
+        http_respond(g->q, 200, JSON_TYPE, slice_text("{}"));
+}
+
 static void answer(struct gateway_call *g, int grpc_status, const char *text)
 {
     struct http_request *q = g->q;
     q->state = NULL;
-    if (g->call.method->kind != RPC_UNARY) {
+    http_owe(q, 0);
+    if (g->call.method->kind != RPC_UNARY)
         end_stream(g, grpc_status, text);
-    } else if (grpc_status) {
+    else if (grpc_status)
         respond_error(q, grpc_status, text);
-    } else {
-        http_add_header(q, "Grpc-Metadata-Content-Type", "application/grpc");
-        http_respond(q, 200, JSON_TYPE, g->has_answer ? buf_slice(&g->answer) : slice_text("{}"));
-    }
+    else
+        respond(g);
 }
 
-/* --- the transport ---------------------------------------------------------------------------------- */
+/* --- answers as JSON ---------------------------------------------------------------------------------- */
+
+static const char RESULT[] = "{\"result\":";
+
+static void send_result(struct gateway_call *g, struct slice text)
+{
+    open_stream(g, 200, true);
+    http_stream_send(g->q, text);
+}
 
 /* The server's scratch memory serves all streams: idle ones hold none. */
-static void on_send(struct rpc_call *c, const struct slice *pieces, size_t count)
+static void encode_now(struct gateway_call *g, struct slice bytes)
 {
-    struct gateway_call *g = call_of(c);
     struct arena *scratch = &g->q->server->arena;
-    struct buf *text = c->method->kind == RPC_UNARY ? &g->answer : &g->q->server->text;
-    size_t size = 0;
-    for (size_t i = 0; i < count; i++)
-        size += pieces[i].size;
-    uint8_t *bytes = arena_alloc(scratch, size + 1), *at = bytes;
-    for (size_t i = 0; i < count; i++) {
-        if (pieces[i].size)
-            memcpy(at, pieces[i].data, pieces[i].size);
-        at += pieces[i].size;
-    }
+    struct buf *text = &g->q->server->text;
     ProtobufCMessage *m =
-        protobuf_c_message_unpack(c->method->response, arena_allocator(scratch), size, bytes);
+        protobuf_c_message_unpack(g->call.method->response, arena_allocator(scratch), bytes.size, bytes.data);
     assert(m); /* our own encoding */
-    buf_clear(text);
-    if (c->method->kind == RPC_UNARY) {
-        message_to_json(m, text);
+    if (g->call.method->kind == RPC_UNARY) {
+        (void)buf_reserve(&g->answer, HEAD_ROOM);
+        g->answer.size = HEAD_ROOM;
+        message_to_json(m, &g->answer);
         g->has_answer = true;
     } else {
-        buf_add_text(text, "{\"result\":");
+        buf_clear(text);
+        buf_add_text(text, RESULT);
         message_to_json(m, text);
         buf_add_byte(text, '}');
-        open_stream(g, 200, true);
-        http_stream_send(g->q, buf_slice(text));
+        send_result(g, buf_slice(text));
         if (text->capacity > CONGESTED_BYTES)
             buf_done(text);
     }
     arena_reset(scratch);
 }
 
+static void encode_next(struct gateway_call *g);
+
+static void on_encoded(struct conversion *c)
+{
+    struct gateway_call *g = c->arg;
+    bool is_unary = g->call.method->kind == RPC_UNARY;
+    size_t begin = HEAD_ROOM - (sizeof RESULT - 1);
+    turn_enter(TURN_GATEWAY);
+    g->encoding = NULL;
+    g->busy++;
+    if (is_unary) {
+        g->answer = buf_move(&c->json);
+        g->has_answer = true;
+    } else {
+        memcpy(c->json.data + begin, RESULT, sizeof RESULT - 1);
+        buf_add_byte(&c->json, '}');
+        send_result(g, slice_of(c->json.data + begin, c->json.size - begin));
+    }
+    if (!list_is_empty(&g->outgoing)) {
+        encode_next(g);
+    } else if (g->is_finishing) {
+        answer(g, g->status, g->status_text);
+        call_done(g);
+    } else {
+        http_owe(g->q, 0);
+        if (!http_is_congested(g->q))
+            rpc_writable(&g->call);
+    }
+    leave(g);
+}
+
+/* Bytes that wait here count as output that the client has not read. */
+static void encode_next(struct gateway_call *g)
+{
+    struct outgoing *o = container_of(list_take_first(&g->outgoing), struct outgoing, link);
+    struct http_server *s = g->q->server;
+    size_t owed = o->bytes.size;
+    LIST_FOR_EACH (l, &g->outgoing)
+        owed += container_of(l, struct outgoing, link)->bytes.size;
+    g->encoding = conversion_to_json(&s->conversions, g->call.method->response, &o->bytes, o->at, HEAD_ROOM,
+                                     on_encoded, g);
+    mem_free(o);
+    http_owe(g->q, owed);
+}
+
+static void encode_later(struct gateway_call *g, struct buf *bytes, size_t at)
+{
+    struct outgoing *o = mem_new(sizeof *o);
+    o->bytes = buf_move(bytes);
+    o->at = at;
+    list_add_last(&g->outgoing, &o->link);
+    if (!g->encoding)
+        encode_next(g);
+}
+
+/* --- the transport ---------------------------------------------------------------------------------- */
+
+static void on_send(struct rpc_call *c, const struct slice *pieces, size_t count)
+{
+    struct gateway_call *g = call_of(c);
+    size_t size = 0;
+    for (size_t i = 0; i < count; i++)
+        size += pieces[i].size;
+    bool is_now = !g->encoding && size < CONVERSION_INLINE_MAX;
+    struct buf bytes = {0};
+    uint8_t *at = is_now ? arena_alloc(&g->q->server->arena, size + 1) : buf_reserve(&bytes, size);
+    struct slice message = slice_of(at, size);
+    for (size_t i = 0; i < count; i++) {
+        if (pieces[i].size)
+            memcpy(at, pieces[i].data, pieces[i].size);
+        at += pieces[i].size;
+    }
+    if (is_now) {
+        encode_now(g, message);
+    } else {
+        bytes.size = size;
+        encode_later(g, &bytes, 0);
+    }
+}
+
+static void on_send_whole(struct rpc_call *c, struct buf *message)
+{
+    struct gateway_call *g = call_of(c);
+    if (g->encoding || message->size >= CONVERSION_INLINE_MAX) {
+        encode_later(g, message, RPC_FRAME_ROOM);
+        return;
+    }
+    encode_now(g, slice_of(message->data + RPC_FRAME_ROOM, message->size - RPC_FRAME_ROOM));
+    buf_done(message);
+}
+
 static void on_finish(struct rpc_call *c, int grpc_status, const char *text)
 {
     struct gateway_call *g = call_of(c);
+    if (g->encoding) {
+        g->is_finishing = true;
+        g->status = grpc_status;
+        g->status_text = text ? mem_string(text) : NULL;
+        return;
+    }
     answer(g, grpc_status, text);
     call_done(g);
 }
@@ -178,11 +313,12 @@ static bool on_is_congested(const struct rpc_call *c)
 {
     const struct gateway_call *g =
         (const struct gateway_call *)((uintptr_t)c - offsetof(struct gateway_call, call));
-    return http_is_congested(g->q);
+    return g->encoding || http_is_congested(g->q);
 }
 
 static const struct rpc_transport transport = {
     .send = on_send,
+    .send_whole = on_send_whole,
     .finish = on_finish,
     .is_congested = on_is_congested,
 };
@@ -201,6 +337,7 @@ static struct gateway_call *start(struct http_request *q, const struct rpc_metho
 {
     struct gateway_call *g = mem_new(sizeof *g);
     g->q = q;
+    list_init(&g->outgoing);
     g->call = (struct rpc_call){
         .transport = &transport,
         .method = method,
@@ -225,22 +362,54 @@ static void refuse(struct gateway_call *g, int grpc_status, const char *text)
     call_done(g);
 }
 
-/* One JSON value to the service; false when the call has ended. */
-static bool receive(struct gateway_call *g, struct slice text)
+/* error: of a message that is none. False when the call has ended. */
+static bool deliver(struct gateway_call *g, const ProtobufCMessage *m, const char *error)
 {
-    char error[256];
-    ProtobufCMessage *m = NULL;
-    if (g->call.method->kind != RPC_BIDI && g->has_request)
-        return true; /* what follows the request of a call that takes one is ignored */
-    g->has_request = true;
     g->busy++;
-    if (json_to_message(g->call.method->request, text, &g->call.arena, error, sizeof error, &m))
+    if (!m)
         refuse(g, 3, error);
     else
         rpc_receive_message(&g->call, m);
     if (!g->is_done && g->call.method->kind == RPC_BIDI)
         arena_done(&g->call.arena); /* a stream may be idle for days */
     return leave(g);
+}
+
+static bool go_on(struct gateway_call *g);
+
+static void on_decoded(struct conversion *c)
+{
+    struct gateway_call *g = c->arg;
+    struct http_request *q = g->q;
+    turn_enter(TURN_GATEWAY);
+    g->decoding = NULL;
+    arena_done(&g->call.arena);
+    g->call.arena = c->arena;
+    c->arena = (struct arena){0};
+    if (deliver(g, c->message, c->error) && go_on(g) && !g->decoding)
+        http_pause_body(q, false);
+}
+
+/* One JSON value to the service, taken from `text`; false when the call has ended. */
+static bool receive(struct gateway_call *g, struct slice text, struct buf *owned)
+{
+    char error[256];
+    ProtobufCMessage *m = NULL;
+    struct buf copy = {0};
+    if (g->call.method->kind != RPC_BIDI && g->has_request)
+        return true; /* what follows the request of a call that takes one is ignored */
+    g->has_request = true;
+    if (text.size >= CONVERSION_INLINE_MAX) {
+        if (!owned)
+            buf_add_slice(owned = &copy, text);
+        http_pause_body(g->q, true);
+        g->decoding =
+            conversion_to_message(&g->q->server->conversions, g->call.method->request, owned, on_decoded, g);
+        return true;
+    }
+    if (json_to_message(g->call.method->request, text, &g->call.arena, error, sizeof error, &m))
+        m = NULL;
+    return deliver(g, m, error);
 }
 
 static bool is_blank(struct slice s)
@@ -258,50 +427,76 @@ static void unary_end(struct http_request *q)
     if (!g)
         return;
     struct slice text = buf_slice(&q->body);
-    receive(g, is_blank(text) ? slice_text("{}") : text);
+    if (is_blank(text))
+        receive(g, slice_text("{}"), NULL);
+    else
+        receive(g, text, &q->body);
 }
 
-/* Every value that is complete. */
-static void stream_body(struct http_request *q, struct slice piece)
+/* Every value that is complete, until one is converted by the worker. False when the call has ended. */
+static bool take_values(struct gateway_call *g)
 {
-    struct gateway_call *g = q->state;
-    size_t limit = (size_t)q->server->options.request_bytes_max + 512 * 1024;
-    buf_add_slice(&g->text, piece);
-    if (q->is_websocket)
-        buf_add_byte(&g->text, '\n');
-    g->busy++;
-    bool is_running = true;
-    while (is_running && g->scanned < g->text.size) {
+    size_t limit = (size_t)g->q->server->options.request_bytes_max + 512 * 1024;
+    while (g->scanned < g->text.size && !g->decoding) {
         g->scanned += json_scan(&g->scan, slice_of(g->text.data + g->scanned, g->text.size - g->scanned));
         if (!g->scan.is_complete)
             break;
         struct slice value = slice_of(g->text.data + g->start, g->scanned - g->start);
         g->start = g->scanned;
-        is_running = receive(g, value);
+        if (!receive(g, value, NULL))
+            return false;
     }
-    if (is_running) {
-        buf_consume(&g->text, g->start);
-        g->scanned -= g->start;
-        g->start = 0;
-        if (g->text.size == 0)
-            buf_done(&g->text);
-        if (g->text.size > limit)
-            refuse(g, 8, "grpc: received message larger than max");
+    buf_consume(&g->text, g->start);
+    g->scanned -= g->start;
+    g->start = 0;
+    if (g->text.size == 0)
+        buf_done(&g->text);
+    if (g->text.size <= limit)
+        return true;
+    refuse(g, 8, "grpc: received message larger than max");
+    return false;
+}
+
+static void take_end(struct gateway_call *g)
+{
+    bool is_running = true;
+    if (g->scan.is_inside) {
+        g->scan.is_inside = false;
+        is_running = receive(g, buf_slice(&g->text), NULL);
+    } else if (g->call.method->kind != RPC_BIDI && !g->has_request) {
+        is_running = receive(g, slice_text("{}"), NULL);
     }
+    if (is_running && !g->decoding)
+        rpc_half_close(&g->call);
+}
+
+/* With what came while a value was converted. False when the call has ended. */
+static bool go_on(struct gateway_call *g)
+{
+    g->busy++;
+    if (take_values(g) && !g->decoding && g->has_ended)
+        take_end(g);
+    return leave(g);
+}
+
+static void stream_body(struct http_request *q, struct slice piece)
+{
+    struct gateway_call *g = q->state;
+    buf_add_slice(&g->text, piece);
+    if (q->is_websocket)
+        buf_add_byte(&g->text, '\n');
+    g->busy++;
+    take_values(g);
     leave(g);
 }
 
 static void stream_end(struct http_request *q)
 {
     struct gateway_call *g = q->state;
+    g->has_ended = true;
     g->busy++;
-    bool is_running = true;
-    if (g->scan.is_inside)
-        is_running = receive(g, buf_slice(&g->text));
-    else if (g->call.method->kind != RPC_BIDI && !g->has_request)
-        is_running = receive(g, slice_text("{}"));
-    if (is_running)
-        rpc_half_close(&g->call);
+    if (!g->decoding)
+        take_end(g);
     leave(g);
 }
 
@@ -309,7 +504,8 @@ static void call_writable(struct http_request *q)
 {
     struct gateway_call *g = q->state;
     g->busy++;
-    rpc_writable(&g->call);
+    if (!g->encoding)
+        rpc_writable(&g->call);
     leave(g);
 }
 

@@ -128,6 +128,7 @@ static void on_stopper(uv_timer_t *timer)
     if (lws_has_handles(s) || !list_is_empty(&s->conns))
         return;
     lws_context_destroy(s->context);
+    conversions_stop(&s->conversions);
     http_health_metrics_stop();
     uv_close((uv_handle_t *)&s->sweep, on_handle_closed);
     uv_close((uv_handle_t *)&s->stopper, on_handle_closed);
@@ -279,6 +280,7 @@ int http_server_new(const struct http_options *options, char *error, size_t erro
     s->options.server_version = keep(s, &texts, options->server_version);
     collect_routes(s, options);
     list_init(&s->conns);
+    s->conversions.loop = options->loop;
     lws_set_log_level(LLL_ERR | LLL_WARN, lws_log);
     struct lws_context_creation_info info = context_info(s, loops);
     s->context = create_context(s, &info);

@@ -337,6 +337,32 @@ void http_respond(struct http_request *q, int status, const char *type, struct s
     http_conn_answered(c);
 }
 
+/* The head goes into the room in front of the text. */
+void http_respond_whole(struct http_request *q, int status, const char *type, struct buf *text, size_t room)
+{
+    struct http_conn *c = conn_of(q);
+    struct slice body = slice_of(text->data + room, text->size - room);
+    bool is_first = c->out.size == c->out_at && !c->is_websocket && !c->is_head && status != 304;
+    if (is_first) {
+        c->out.size = c->out_at = 0;
+        queue_head(c, status, type);
+        buf_addf(&c->out, "Content-Length: %zu\r\n\r\n", body.size);
+    }
+    if (is_first && c->out.size <= room) {
+        size_t at = room - c->out.size;
+        memcpy(text->data + at, c->out.data, c->out.size);
+        buf_done(&c->out);
+        c->out = buf_move(text);
+        c->out_at = at;
+        http_conn_answered(c);
+        return;
+    }
+    if (is_first)
+        c->out.size = 0;
+    http_respond(q, status, type, body);
+    buf_done(text);
+}
+
 void http_respond_error(struct http_request *q, int status, const char *text)
 {
     if (!q->is_native) /* there it is already */
@@ -346,6 +372,21 @@ void http_respond_error(struct http_request *q, int status, const char *text)
     memcpy(line, text, n);
     line[n] = '\n';
     http_respond(q, status, "text/plain; charset=utf-8", slice_of(line, n + 1));
+}
+
+void http_pause_body(struct http_request *q, bool is_paused)
+{
+    if (q->is_body_paused == is_paused)
+        return;
+    q->is_body_paused = is_paused;
+    if (!is_paused)
+        http_conn_go_on(conn_of(q));
+}
+
+void http_owe(struct http_request *q, size_t bytes)
+{
+    q->owed_bytes = bytes;
+    http_conn_count_output(conn_of(q));
 }
 
 void http_stream_open(struct http_request *q, int status, const char *type)

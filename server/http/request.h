@@ -50,6 +50,8 @@ struct http_request {
     struct slice last_event_id; /* Last-Event-ID: where an event stream is to go on */
     size_t message_bytes_max;   /* begin may set it: of one WebSocket message; 0 = the limit of bodies */
     bool has_leader_required;
+    bool is_body_paused;  /* http_pause_body */
+    size_t owed_bytes;    /* http_owe */
     uint64_t deadline_ms; /* monotonic; 0 = none */
     const char *peer;
     struct arena arena; /* lives as long as the request */
@@ -90,6 +92,9 @@ void http_add_header(struct http_request *q, const char *name, const char *value
 /* The whole answer; type NULL = no Content-Type. On a WebSocket the text is sent as a frame, then it is
  * closed. */
 void http_respond(struct http_request *q, int status, const char *type, struct slice text);
+/* The same with a text that begins at `room`; takes it, without a copy where nothing else waits to be
+ * written. */
+void http_respond_whole(struct http_request *q, int status, const char *type, struct buf *text, size_t room);
 /* As Go's http.Error, which many of etcd's answers are: text/plain, nosniff, a newline behind the text. */
 void http_respond_error(struct http_request *q, int status, const char *text);
 
@@ -97,6 +102,11 @@ void http_respond_error(struct http_request *q, int status, const char *text);
  * the option origins has its Origin. etcd's own paths: --cors has it. Every other method than GET and HEAD
  * is refused on a mount before its handler begins; a handler asks before it opens a stream. */
 bool http_origin_is_allowed(const struct http_request *q);
+
+/* Of a handler with body: no further piece comes until it is paused no more. end may come all the same. */
+void http_pause_body(struct http_request *q, bool is_paused);
+/* Bytes of an answer that is being made: they count as unread. The end of the request forgets them. */
+void http_owe(struct http_request *q, size_t bytes);
 
 /* An answer of unknown length: each message a chunk that ends with a newline. */
 void http_stream_open(struct http_request *q, int status, const char *type);

@@ -210,7 +210,7 @@ static uint16_t on_message(struct http_conn *c, size_t limit)
     return status;
 }
 
-/* Until the input ends, or the client has to read what it was answered. */
+/* Until the input ends, or the turn's time, or the client has to read what it was answered. */
 void http_ws_receive(struct http_conn *c, struct slice *in)
 {
     size_t limit = c->request.message_bytes_max;
@@ -218,7 +218,7 @@ void http_ws_receive(struct http_conn *c, struct slice *in)
     if (!limit)
         limit = (size_t)c->server->options.request_bytes_max + 512 * 1024;
     c->is_pinged = false;
-    while (c->phase == CONN_REQUEST && !http_conn_is_backlogged(c)) {
+    while (c->phase == CONN_REQUEST && !c->request.is_body_paused && !http_conn_is_backlogged(c)) {
         switch (ws_parse(&c->ws, in, &c->request.body, limit, &status)) {
         case WS_EVENT_NONE:
             return;
@@ -240,6 +240,8 @@ void http_ws_receive(struct http_conn *c, struct slice *in)
             http_ws_close(c, status);
             break;
         }
+        if (turn_is_spent())
+            break; /* conn.c waits for the next turn */
     }
     if (c->phase != CONN_REQUEST)
         *in = (struct slice){0}; /* nothing counts after our close */

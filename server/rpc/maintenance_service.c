@@ -3,9 +3,10 @@
 #include <stdio.h>
 
 #include "base/log.h"
-#include "base/failpoint.h"
 #include "server/rpc/service.h"
 #include "server/version.h"
+
+#define RESOURCE_EXHAUSTED 8
 
 /* Anybody who is known may ask which there are; to raise and to clear them is root's. */
 void rpc_alarm(struct rpc_call *c, const ProtobufCMessage *m)
@@ -47,18 +48,22 @@ static void defragment_done(struct kv_request *r, int err, const ProtobufCMessag
     struct rpc_call *c = container_of(r, struct rpc_call, request);
     c->is_waiting = false;
     Etcdserverpb__DefragmentResponse response = ETCDSERVERPB__DEFRAGMENT_RESPONSE__INIT;
+    char text[200];
     if (err)
         log_warn("failed to defragment", F_ERR(err));
     else
         log_info("finished defragment");
-    FAILPOINT(DEFRAG_BEFORE_RENAME);
+    if (err == ERR_NO_DISK_SPACE) {
+        kv_defrag_refusal(c->server->kv, text, sizeof text);
+        rpc_finish_text(c, RESOURCE_EXHAUSTED, text);
+        return;
+    }
     rpc_reply(c, err, &response.base);
 }
 
 void rpc_defragment(struct rpc_call *c, const ProtobufCMessage *m)
 {
     log_info("starting defragment");
-    FAILPOINT(DEFRAG_BEFORE_COPY);
     struct kv_request *r = rpc_store_request(c);
     r->done = defragment_done;
     kv_defragment(c->server->kv, r, (const Etcdserverpb__DefragmentRequest *)m);

@@ -5,7 +5,11 @@
  *
  * A chunk starts with 10 keys, and doubles or halves towards the size of the largest request. Between chunks
  * the transport may be congested (then on_writable goes on) and the loop gets its turn; a compaction in
- * between ends the stream with ERR_COMPACTED, as etcd's. */
+ * between ends the stream with ERR_COMPACTED, as etcd's.
+ *
+ * Keys that the client does not want to have are counted by a Range of the store, which is cut into slices;
+ * their number then comes in a chunk of its own. */
+#include "base/turn_queue.h"
 #include "server/rpc/service.h"
 
 enum {
@@ -21,6 +25,7 @@ struct range_stream {
     int64_t limit;          /* the client's; INT64_MAX = none */
     int64_t count;          /* keys sent */
     int64_t revision;       /* of the header; 0 = nothing read yet */
+    bool is_more;           /* the client's limit has cut keys off */
     struct slice range_key; /* the whole range, of which the client's permission is asked for each chunk */
     struct arena arena;     /* one chunk */
 };
@@ -55,20 +60,51 @@ static int64_t next_limit(int64_t limit, size_t size, size_t target)
     return limit ? limit : 1;
 }
 
-/* Keys from request.key on, at the pinned revision, that the client's limit has cut off. */
-static int count_rest(struct rpc_call *c, struct range_stream *s, int64_t *ret_count)
+static void send_end(struct rpc_call *c, Etcdserverpb__RangeResponse *chunk, int64_t count)
 {
-    Etcdserverpb__RangeRequest request = s->request;
-    request.limit = 0;
-    request.count_only = true;
-    Etcdserverpb__RangeResponse *response;
-    int err = kv_range_now(c->server->kv, &request, &s->arena, &response);
-    if (!err)
-        *ret_count = response->count;
-    return err;
+    const struct range_stream *s = c->state;
+    Etcdserverpb__ResponseHeader header;
+    kv_header(c->server->kv, s->revision, &header);
+    chunk->header = &header;
+    chunk->more = s->is_more;
+    chunk->count = count;
+    send(c, chunk);
 }
 
-/* One chunk read and sent. *ret_is_last: the stream is complete. */
+static bool count_part(struct kv_request *r, const ProtobufCMessage *part)
+{
+    (void)r, (void)part;
+    return true;
+}
+
+static void on_counted(struct kv_request *r, int err, const ProtobufCMessage *m)
+{
+    struct rpc_call *c = container_of(r, struct rpc_call, request);
+    struct range_stream *s = c->state;
+    const Etcdserverpb__RangeResponse *counted = (const Etcdserverpb__RangeResponse *)m;
+    Etcdserverpb__RangeResponse chunk = ETCDSERVERPB__RANGE_RESPONSE__INIT;
+    c->is_waiting = false;
+    if (!err) {
+        if (!s->revision)
+            s->revision = counted->header->revision;
+        send_end(c, &chunk, s->count + counted->count);
+    }
+    stream_finish(c, err);
+}
+
+/* Keys from request.key on, at the pinned revision if there is one already. */
+static void count_rest(struct rpc_call *c, struct range_stream *s)
+{
+    struct kv_request *r = rpc_store_request(c);
+    r->done = on_counted;
+    r->on_part = count_part;
+    s->request.limit = 0;
+    s->request.count_only = s->request.serializable = true;
+    c->server->asked++;
+    kv_range(c->server->kv, r, &s->request);
+}
+
+/* One chunk read and sent. *ret_is_last: there are no more keys to send. */
 static int send_chunk(struct rpc_call *c, struct range_stream *s, bool *ret_is_last)
 {
     struct kv *kv = c->server->kv;
@@ -87,7 +123,6 @@ static int send_chunk(struct rpc_call *c, struct range_stream *s, bool *ret_is_l
     }
     s->count += (int64_t)read->n_kvs;
     Etcdserverpb__RangeResponse chunk = ETCDSERVERPB__RANGE_RESPONSE__INIT;
-    Etcdserverpb__ResponseHeader header;
     chunk.n_kvs = read->n_kvs;
     chunk.kvs = read->kvs;
     if (read->more && read->n_kvs) {
@@ -97,19 +132,11 @@ static int send_chunk(struct rpc_call *c, struct range_stream *s, bool *ret_is_l
         buf_add_byte(&s->key, 0);
         s->request.key = (ProtobufCBinaryData){s->key.size, s->key.data};
     }
-    bool is_last = !read->more || !read->n_kvs || s->count >= s->limit;
-    if (is_last) {
-        int64_t rest = 0;
-        if (s->request.count_only)
-            rest = read->count;
-        else if (read->more)
-            err = count_rest(c, s, &rest);
-        if (err)
-            return err;
-        kv_header(kv, s->revision, &header);
-        chunk.header = &header;
-        chunk.more = read->more;
-        chunk.count = s->count + rest;
+    *ret_is_last = !read->more || !read->n_kvs || s->count >= s->limit;
+    s->is_more = read->more;
+    if (*ret_is_last && !read->more) {
+        send_end(c, &chunk, s->count);
+        return OK;
     }
     size_t size = protobuf_c_message_get_packed_size(&chunk.base);
     send(c, &chunk);
@@ -117,8 +144,7 @@ static int send_chunk(struct rpc_call *c, struct range_stream *s, bool *ret_is_l
     s->request.limit = next_limit(s->request.limit, size, target);
     if (s->request.limit > s->limit - s->count)
         s->request.limit = s->limit - s->count;
-    *ret_is_last = is_last;
-    return 0;
+    return OK;
 }
 
 void rpc_range_stream_writable(struct rpc_call *c)
@@ -126,11 +152,16 @@ void rpc_range_stream_writable(struct rpc_call *c)
     struct range_stream *s = c->state;
     if (!s || c->is_waiting)
         return;
-    for (unsigned i = 0; i < CHUNKS_PER_TURN; i++) {
+    uint64_t share = turn_share();
+    for (unsigned i = 0; i < CHUNKS_PER_TURN && (i == 0 || !turn_share_is_spent(share)); i++) {
         if (rpc_is_congested(c))
             return;
         bool is_last = false;
-        int err = send_chunk(c, s, &is_last);
+        int err = s->request.count_only ? OK : send_chunk(c, s, &is_last);
+        if (s->request.count_only || (!err && is_last && s->is_more)) {
+            count_rest(c, s);
+            return;
+        }
         if (err || is_last) {
             stream_finish(c, err);
             return;

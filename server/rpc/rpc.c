@@ -8,9 +8,11 @@
 #include <assert.h>
 #include <stdio.h>
 
+#include "base/buf_release.h"
 #include "base/clock.h"
 #include "base/log_limit.h"
 #include "base/text.h"
+#include "base/turn_queue.h"
 #include "server/auth/identity.h"
 #include "server/rpc/service.h"
 
@@ -20,7 +22,6 @@ enum {
     EARLY_MAX = 64 * 1024,  /* bytes of a stream's messages while its token is not known yet */
     JUDGED_PER_TURN = 1024, /* open calls, after rights have changed: about half a millisecond */
     COARSE_IS_FINE_NS = 100 * 1000 * 1000,
-    WRITABLE_NS = 2 * 1000 * 1000, /* of what streams send in one turn */
 };
 
 /* A function of this file that is running a handler of `call`; NULL once the call is finished. */
@@ -94,7 +95,7 @@ static void release(struct rpc_call *c)
         c->is_waiting = false;
         kv_cancel(c->server->kv, &c->request);
     }
-    buf_done(&c->gathered);
+    buf_release(&c->gathered);
     buf_done(&c->early);
     if (c->cancel)
         c->cancel(c);
@@ -641,17 +642,17 @@ bool rpc_server_turn(struct rpc_server *s)
 {
     lists_init(s);
     struct link now;
-    uint64_t end_ns = list_is_empty(&s->awake) ? 0 : clock_mono_ns() + WRITABLE_NS;
+    uint64_t share = turn_share();
     list_init(&now);
     list_move_all(&now, &s->awake);
     for (struct link *l; (l = list_take_first(&now));) {
         struct rpc_call *c = container_of(l, struct rpc_call, awake);
         if (is_judged(c))
             c->method->on_writable(c);
-        if (clock_mono_ns() >= end_ns)
+        if (turn_share_is_spent(share))
             break;
     }
-    list_move_all(&now, &s->awake); /* those that had no turn are the first of the next */
+    list_move_all(&now, &s->awake); /* those that had no time are the first of the next turn */
     list_move_all(&s->awake, &now);
     bool has_unjudged = judge_some(s);
     return has_unjudged || !list_is_empty(&s->awake);

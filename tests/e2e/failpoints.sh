@@ -81,6 +81,14 @@ for name in $names; do
     written=$found
 done
 
+# A defrag that fails in the middle leaves everything as it was.
+ask PUT defragCopy 'return("full")'
+check "a defrag that finds the disk full is refused" test "$(etcdctl defrag 2>&1 | grep -c '^Failed to defragment.*too little space')" = 1
+ask DELETE defragCopy
+check "nothing is left of it" test ! -e "$work/data/member/store.defrag"
+expect "and the member goes on" OK "$(etcdctl put a 3)"
+check "the next one works" etcdctl defrag
+
 put_some 3
 ask PUT walSyncError 'return("disk")'
 etcdctl $impatient put key1 lost >/dev/null 2>&1

@@ -49,17 +49,33 @@ void fake_io_init(struct fake_io *f)
     *f = (struct fake_io){.io = {&fake_ops}};
     f->now_ns = 1000000000;
     list_init(&f->jobs);
+    list_init(&f->ended);
 }
 
-bool fake_io_run_job(struct fake_io *f)
+bool fake_io_begin_job(struct fake_io *f)
 {
     struct link *l = list_take_first(&f->jobs);
     if (!l)
         return false;
     struct worker_job *job = container_of(l, struct worker_job, link);
     job->run(job);
+    list_add_last(&f->ended, l);
+    return true;
+}
+
+bool fake_io_end_job(struct fake_io *f)
+{
+    struct link *l = list_take_first(&f->ended);
+    if (!l)
+        return false;
+    struct worker_job *job = container_of(l, struct worker_job, link);
     job->done(job);
     return true;
+}
+
+bool fake_io_run_job(struct fake_io *f)
+{
+    return fake_io_end_job(f) || (fake_io_begin_job(f) && fake_io_end_job(f));
 }
 
 void fake_io_run_jobs(struct fake_io *f)
@@ -71,6 +87,7 @@ void fake_io_run_jobs(struct fake_io *f)
 void fake_io_drop_jobs(struct fake_io *f)
 {
     list_init(&f->jobs);
+    list_init(&f->ended);
 }
 
 void fake_io_pass(struct fake_io *f, uint64_t ms)

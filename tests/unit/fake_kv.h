@@ -155,6 +155,12 @@ void kv_hash_kv(struct kv *kv, struct kv_request *r, const Etcdserverpb__HashKVR
 {
     fake_add(kv, r, FAKE_HASH_KV, m);
 }
+void kv_defrag_refusal(const struct kv *kv, char *ret_text, size_t size)
+{
+    (void)kv;
+    snprintf(ret_text, size, "5 MiB are needed, 4 MiB are free");
+}
+
 void kv_defragment(struct kv *kv, struct kv_request *r, const Etcdserverpb__DefragmentRequest *m)
 {
     fake_add(kv, r, FAKE_DEFRAGMENT, m);

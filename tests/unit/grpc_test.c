@@ -517,6 +517,65 @@ static void test_1000_streams(void **state)
     assert_int_equal(0, seen.canceled);
 }
 
+static uint64_t slow_ns;
+
+/* Each look at the clock takes half of the share of input. */
+static uint64_t slow_clock(void)
+{
+    return slow_ns += TURN_INPUT_NS / 2;
+}
+
+static void slow_turn(struct fixture *f)
+{
+    struct turn_result r;
+    client_write(f);
+    uv_run(&f->loop, UV_RUN_NOWAIT);
+    turn_enter(TURN_OTHER);
+    turn_queue_run();
+    turn_end(&r);
+    client_read(f);
+}
+
+/* Many requests in one read, and turns that have time for a few of them: each is answered once. Then the
+ * client goes while others of its requests wait. */
+static void test_requests_wait_for_a_turn(void **state)
+{
+    struct fixture *f = *state;
+    enum { COUNT = 400, MORE = 200 };
+    static struct body b[COUNT + MORE];
+    memset(b, 0, sizeof b);
+    UNTIL(f, only_conn(f)->is_greeted);
+    turn_start(slow_clock);
+    turn_enter(TURN_OTHER);
+    for (int i = 0; i < COUNT; i++) {
+        frame(&b[i], 0, 30, 30);
+        request(f, "/test.T/Echo", &b[i], NULL, NULL);
+    }
+    unsigned waited = 0;
+    for (unsigned i = 0; i < 5000 && !f->replies[COUNT - 1].is_closed; i++) {
+        slow_turn(f);
+        waited += turn_queue_is_waiting();
+    }
+    assert_true(waited > 5);
+    for (int i = 0; i < COUNT; i++) {
+        assert_true(f->replies[i].is_closed);
+        assert_echo(&f->replies[i], 30);
+        body_done(&b[i]);
+    }
+    for (int i = COUNT; i < COUNT + MORE; i++) {
+        frame(&b[i], 0, 30, 30);
+        request(f, "/test.T/Echo", &b[i], NULL, NULL);
+    }
+    for (unsigned i = 0; i < 100 && !turn_queue_is_waiting(); i++)
+        slow_turn(f);
+    assert_true(turn_queue_is_waiting());
+    conn_close(only_conn(f));
+    assert_false(turn_queue_is_waiting());
+    turn_start(NULL);
+    for (int i = COUNT; i < COUNT + MORE; i++)
+        body_done(&b[i]);
+}
+
 /* A table size that changes in the middle: trailers by hand would lack the announcement nghttp2's client
  * insists on. */
 static void test_table_size_change(void **state)
@@ -634,6 +693,8 @@ int main(void)
         TEST(test_allowed_pings),
         cmocka_unit_test_setup_teardown(test_server_keepalive, setup_keepalive, teardown),
         TEST(test_1000_streams),
+        TEST(test_requests_wait_for_a_turn),
+        cmocka_unit_test_setup_teardown(test_requests_wait_for_a_turn, setup_tls, teardown),
         TEST(test_table_size_change),
         TEST(test_garbage),
         TEST(test_connection_limit),

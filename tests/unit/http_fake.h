@@ -64,7 +64,8 @@ static struct {
     unsigned started, messages, half_closed, canceled, finished, writable;
     char token[600];
     bool has_leader_required;
-    size_t flood; /* messages that a snapshot still sends */
+    size_t flood;       /* messages that a snapshot still sends */
+    size_t flood_bytes; /* of every other one; 0: as the rest, 32 KiB */
 } rpc;
 
 static void reply(struct rpc_call *c, const ProtobufCMessage *m)
@@ -126,14 +127,15 @@ static void on_watch(struct rpc_call *c, const ProtobufCMessage *m)
 
 static void on_flood(struct rpc_call *c)
 {
-    static char blob[32 * 1024];
+    static char blob[200 * 1024];
     Etcdserverpb__SnapshotResponse response;
     etcdserverpb__snapshot_response__init(&response);
     rpc.writable++;
     while (rpc.flood && !c->transport->is_congested(c)) {
         rpc.flood--;
         response.remaining_bytes = rpc.flood;
-        response.blob = (ProtobufCBinaryData){sizeof blob, (uint8_t *)blob};
+        size_t size = rpc.flood_bytes && rpc.flood % 2 ? rpc.flood_bytes : 32 * 1024;
+        response.blob = (ProtobufCBinaryData){size, (uint8_t *)blob};
         reply(c, &response.base);
     }
     if (rpc.flood == 0)

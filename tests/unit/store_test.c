@@ -38,7 +38,6 @@ struct rig {
     int64_t seen;      /* the last revision told to on_change */
     struct buf events; /* what on_change told since it was last emptied */
     unsigned slices;   /* pauses within entries */
-    size_t pending_bytes_max;
 };
 
 static void describe_change(struct buf *out, const struct store_change *change)
@@ -103,7 +102,6 @@ static void rig_open(struct rig *rig)
                                     .commit_ops = 40,
                                     .compaction_batch = 10,
                                     .compaction_sleep_ms = 10,
-                                    .pending_bytes_max = rig->pending_bytes_max,
                                     .max_txn_ops = 128};
     assert_int_equal(store_open(&options, error, sizeof error, &rig->store), 0);
     assert_int_equal(store_scan(rig->store, BACKEND_LEASES, restore_lease, rig->leases), 0);
@@ -876,33 +874,6 @@ static void test_real_worker(void **state)
     rig_end(&rig);
 }
 
-/* Nothing is applied while the store is full, so its batch goes to the worker in the next turn, not at its time. */
-static void test_full_store_commits_at_once(void **state)
-{
-    (void)state;
-    struct rig rig;
-    rig_start(&rig, IN_MEMORY);
-    rig.pending_bytes_max = 1000;
-    rig_close(&rig);
-    rig_open(&rig);
-    uint64_t before = rig.durable;
-    put_text(&rig, "small", "s");
-    store_turn(rig.store);
-    fake_io_run_jobs(&rig.io);
-    assert_false(store_is_full(rig.store));
-    assert_int_equal(store_durable_index(rig.store), before);
-    char large[1001] = "";
-    memset(large, 'x', sizeof large - 1);
-    put_text(&rig, "large", large);
-    assert_true(store_is_full(rig.store));
-    store_turn(rig.store);
-    assert_true(store_is_full(rig.store));
-    fake_io_run_jobs(&rig.io);
-    assert_false(store_is_full(rig.store));
-    assert_int_equal(store_durable_index(rig.store), store_applied_index(rig.store));
-    rig_end(&rig);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -914,7 +885,6 @@ int main(void)
         cmocka_unit_test(test_when_compacted),
         cmocka_unit_test(test_revision_never_goes_down),
         cmocka_unit_test(test_copy),
-        cmocka_unit_test(test_full_store_commits_at_once),
         cmocka_unit_test(test_real_worker),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

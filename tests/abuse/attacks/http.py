@@ -68,9 +68,7 @@ ATTACKS = [
     Attack("body_many_keys", "a document of 18,000 unknown keys", "256 KiB", keep_asking("PUT", "/api/v1/services/a/instances/a", MANY_KEYS)),
     Attack("body_deep", "a document of 199 levels", "200 levels", keep_asking("PUT", "/api/v1/services/a/instances/a", b'{"metadata":' + DEEP + b"}"),
            short=False),
-    Attack("gateway_many_keys", "a message of 120,000 unknown fields", "--max-request-bytes + 512 KiB", keep_asking("POST", "/v3/kv/put", GATEWAY_KEYS),
-           short=False),
+    Attack("gateway_many_keys", "a message of 120,000 unknown fields", "--max-request-bytes + 512 KiB", keep_asking("POST", "/v3/kv/put", GATEWAY_KEYS)),
     Attack("gateway_deep", "a message of 700,000 levels", "--max-request-bytes + 512 KiB", keep_asking("POST", "/v3/kv/txn", GATEWAY_DEEP)),
-    Attack("gateway_large_txn", "transactions of 1.4 MiB in base64", "--max-request-bytes", keep_asking("POST", "/v3/kv/txn", GATEWAY_TXN),
-           short=False),
+    Attack("gateway_large_txn", "transactions of 1.4 MiB in base64", "--max-request-bytes", keep_asking("POST", "/v3/kv/txn", GATEWAY_TXN)),
 ]

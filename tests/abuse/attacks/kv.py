@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the key-value API lets a client ask for: transactions, deletions and leases over very many keys."""
-from attack import Attack, b64
+import struct
+
+from attack import Attack, Http2, WebSocket, b64
 
 KEYS = 100_000
 RANGE = {"key": b64(b"k"), "range_end": b64(b"l")}
@@ -64,8 +66,85 @@ def revoke(client):
     client.post("/v3/lease/revoke", {"ID": 77})
 
 
+def fill_leases(client):
+    """50,000 leases, granted ahead on one connection."""
+    s, count = client.socket(), 50_000
+    for first in range(1, count, 500):
+        bodies = [b'{"TTL":9000,"ID":%d}' % i for i in range(first, first + 500)]
+        s.sendall(b"".join(b"POST /v3/lease/grant HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (len(b), b) for b in bodies))
+        left = len(bodies)
+        while left:
+            left -= s.recv(1 << 18).count(b"HTTP/1.1 ")
+
+
+def keep_posting(path, body):
+    def run(client):
+        c = client.connection()
+        while not client.is_over():
+            client.post(path, body, c)
+    return run
+
+
+def many_compares(client):
+    """100,000 empty comparisons, which is far more than a transaction may have: refused when it is decoded."""
+    h, body = Http2(client), b"\x0a\x00" * 100_000
+    sent = 0
+    while not client.is_over():
+        h.s.sendall(h.frame(h.HEADERS, 4, h.next_id, h.head(b"/etcdserverpb.KV/Txn")))
+        message = b"\0" + struct.pack("!I", len(body)) + body
+        for at in range(0, len(message), 16384):
+            h.s.sendall(h.frame(h.DATA, at + 16384 >= len(message), h.next_id, message[at:at + 16384]))
+        h.next_id += 2
+        sent += len(message)
+        h.s.sendall(h.frame(8, 0, 0, struct.pack("!I", 1 << 20)))
+        h.drain()
+        if sent > 4 << 20:
+            h.close()
+            h, sent = Http2(client), 0
+
+
+def stream_counts(client):
+    """One key of 100,000, and how many there are."""
+    h = Http2(client)
+    key = b"\x0a\x01k\x12\x01l\x18\x01"
+    while not client.is_over():
+        h.request(h.head(b"/etcdserverpb.KV/RangeStream"), key)
+        h.drain()
+
+
+def watch_large_revision(client):
+    """Ten watchers of a range of which 100,000 keys are deleted at once."""
+    streams = []
+    for i in range(10):
+        w = WebSocket(client, "/v3/watch", "x")
+        w.send(create_request={**RANGE, "fragment": i % 2 == 0, "prev_kv": True})
+        w.receive()
+        streams.append(w)
+    client.post("/v3/kv/deleterange", RANGE)
+    client.together(len(streams), lambda i: streams[i].receive())
+
+
+def compact(client):
+    got = client.post("/v3/kv/range", {"key": b64(b"k")})
+    client.post("/v3/kv/compaction", {"revision": got["header"]["revision"], "physical": True})
+
+
+def fill_history(client):
+    fill(client)
+    client.post("/v3/kv/deleterange", RANGE)
+
+
 OPS = "128 operations in a transaction"
 ATTACKS = [
+    Attack("lease_keys", "asks for the 100,000 keys of a lease", "none: as etcd", keep_posting("/v3/lease/timetolive", {"ID": 77, "keys": True}), fill_lease,
+           short=False),
+    Attack("lease_list", "lists 50,000 leases", "none: as etcd", keep_posting("/v3/lease/leases", {}), fill_leases, short=False),
+    Attack("hash_kv", "hashes 100,000 keys", "none: as etcd", keep_posting("/v3/maintenance/hash", {}), fill, short=False),
+    Attack("compact", "compacts 200,000 revisions' worth of keys", "none: as etcd", compact, fill_history, short=False),
+    Attack("txn_many_compares", "transactions of 100,000 comparisons", "RPC_FIELDS_MAX, --max-txn-ops", many_compares, short=False),
+    Attack("stream_counts", "streams one key of 100,000 and counts the others", "none: as etcd", stream_counts, fill, short=False),
+    Attack("watch_large_revision", "watches 100,000 keys while they are deleted in one revision", "events of a revision: none, as etcd",
+           watch_large_revision, fill, short=False),
     Attack("txn_read_counts", "counts 100,000 keys 128 times in each transaction", OPS, read_counts, fill, short=False),
     Attack("txn_read_sorted", "sorts 100,000 keys by value 16 times in each transaction", OPS, read_sorted, fill),
     Attack("txn_read_filtered", "filters 100,000 keys by revision 64 times in each transaction", OPS, read_filtered, fill, short=False),

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * See defrag.h. The backend's pack, one call after the other, each a job of the store worker:
+ *
+ *   DEFRAG_BEGIN   the new file is made
+ *   DEFRAG_COPY    STEP_BYTES a job, each followed by a pause as long as it took, so that commits and the
+ *                  log's syncs have half of the disk and of a core at least
+ *   DEFRAG_RENAME  in its done callback the loop's views are closed; from then on they read the new file
+ *   DEFRAG_END     the old file is closed, or what was made is deleted; then the caller is answered
+ *
+ * Done callbacks come in the order of the jobs, so the loop has the new file before it is told of a commit
+ * that only the new file holds. */
+#include "consensus/store/defrag.h"
+
+#include "base/failpoint.h"
+#include "base/plant.h"
+#include "consensus/store/state.h"
+
+#define STEP_BYTES   (512u << 10) /* one transaction */
+#define PAUSE_MS_MAX 100
+
+static void defrag_run(struct worker_job *job)
+{
+    struct defrag *d = container_of(job, struct defrag, job);
+    struct store *s = container_of(d, struct store, defrag);
+    const struct backend_ops *ops = s->backend->ops;
+    uint64_t begin_ns = s->io->ops->mono_ns(s->io);
+    size_t bytes = s->options.defrag_bytes ? s->options.defrag_bytes : STEP_BYTES;
+    switch (d->phase) {
+    case DEFRAG_IDLE:
+        break;
+    case DEFRAG_BEGIN:
+        d->err = ops->pack_begin(s->backend, d->live, &d->pack);
+        break;
+    case DEFRAG_COPY:
+        d->err = ops->pack_step(s->backend, bytes, &d->pack);
+        break;
+    case DEFRAG_RENAME:
+        d->err = ops->pack_rename(s->backend, &d->pack);
+        break;
+    case DEFRAG_END:
+        ops->pack_end(s->backend);
+        break;
+    }
+    d->took_ns = s->io->ops->mono_ns(s->io) - begin_ns;
+}
+
+static void answer(struct defrag *d, int err)
+{
+    void (*done)(void *, int) = d->done;
+    d->done = NULL;
+    if (done)
+        done(d->done_arg, err);
+}
+
+static void defrag_done(struct worker_job *job);
+
+static void submit(struct store *s, enum defrag_phase phase)
+{
+    struct defrag *d = &s->defrag;
+    d->phase = phase;
+    d->is_out = true;
+    d->told = d->pack;
+    d->job = (struct worker_job){.run = defrag_run, .done = defrag_done};
+    s->jobs++;
+    s->io->ops->submit(s->io, IO_WORKER_STORE, &d->job);
+}
+
+/* The pause is over. */
+static void timer_fire(struct io_timer *timer)
+{
+    struct defrag *d = container_of(timer, struct defrag, timer);
+    submit(container_of(d, struct store, defrag), DEFRAG_COPY);
+}
+
+static void pause_copying(struct store *s)
+{
+    uint64_t ms = s->defrag.took_ns / 1000000 + 1;
+    s->io->ops->timer_start(s->io, &s->defrag.timer, ms < PAUSE_MS_MAX ? ms : PAUSE_MS_MAX);
+}
+
+/* The new file is the store's. */
+static void take_place(struct store *s)
+{
+    store_view_close(s);
+    if (PLANTED(DEFRAG_KEEPS_OLD_VIEW))
+        return;
+    s->backend->ops->pack_switch(s->backend);
+    FAILPOINT(DEFRAG_AFTER_SWITCH);
+    if (s->defrag.err)
+        store_fail(s, s->defrag.err);
+}
+
+static void defrag_done(struct worker_job *job)
+{
+    struct defrag *d = container_of(job, struct defrag, job);
+    struct store *s = container_of(d, struct store, defrag);
+    d->is_out = false;
+    if (d->phase == DEFRAG_RENAME && d->pack.is_renamed)
+        take_place(s);
+    if (d->phase == DEFRAG_END) {
+        d->phase = DEFRAG_IDLE;
+        s->io->ops->timer_stop(s->io, &d->timer); /* also when it has fired: see store_let_go */
+        answer(d, d->result);
+    } else if (!s->is_closing) { /* else closing the backend ends the pack */
+        d->result = d->err ? d->err : s->failed;
+        if (!d->result && d->is_canceled && !d->pack.is_renamed && !PLANTED(DEFRAG_OUTLIVES_CANCEL))
+            d->result = ERR_CANCELED;
+        if (d->result || d->phase == DEFRAG_RENAME)
+            submit(s, DEFRAG_END);
+        else if (d->pack.is_copied)
+            submit(s, DEFRAG_RENAME);
+        else if (d->phase == DEFRAG_BEGIN)
+            submit(s, DEFRAG_COPY);
+        else
+            pause_copying(s);
+    }
+    store_job_done(s);
+}
+
+void store_defrag(struct store *s, void (*done)(void *arg, int err), void *arg)
+{
+    struct defrag *d = &s->defrag;
+    assert(d->phase == DEFRAG_IDLE && !s->is_closing);
+    *d = (struct defrag){.done = done, .done_arg = arg, .live = s->live_bytes};
+    d->timer.fire = timer_fire;
+    if (s->failed || !s->backend->ops->pack_begin) {
+        answer(d, s->failed);
+        return;
+    }
+    submit(s, DEFRAG_BEGIN);
+}
+
+bool store_defrag_is_running(const struct store *s)
+{
+    return s->defrag.phase != DEFRAG_IDLE;
+}
+
+void store_defrag_cancel(struct store *s)
+{
+    struct defrag *d = &s->defrag;
+    if (d->phase == DEFRAG_IDLE)
+        return;
+    d->is_canceled = true;
+    if (d->is_out)
+        return;
+    s->io->ops->timer_stop(s->io, &d->timer);
+    d->result = ERR_CANCELED;
+    submit(s, DEFRAG_END);
+}
+
+struct backend_pack store_defrag_progress(const struct store *s)
+{
+    return s->defrag.is_out ? s->defrag.told : s->defrag.pack;
+}
+
+void defrag_store_ends(struct store *s, int err)
+{
+    struct defrag *d = &s->defrag;
+    if (d->phase == DEFRAG_IDLE)
+        return;
+    s->io->ops->timer_stop(s->io, &d->timer);
+    answer(d, err);
+}
