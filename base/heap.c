@@ -71,6 +71,11 @@ void heap_done(struct heap *h)
 {
     for (size_t i = 0; i < h->count; i++)
         h->nodes[i]->place = 0;
+    heap_forget(h);
+}
+
+void heap_forget(struct heap *h)
+{
     mem_free(h->nodes);
     *h = (struct heap){0};
 }

@@ -32,5 +32,8 @@ static inline bool heap_contains(const struct heap_node *n)
     return n->place != 0;
 }
 void heap_done(struct heap *h);
+/* As heap_done, without touching the nodes, however many: each is zeroed by its owner before it is used
+ * again. */
+void heap_forget(struct heap *h);
 
 #endif

@@ -9,9 +9,12 @@
 
 static struct {
     uint64_t (*mono_ns)(void);
-    bool has_begun;
+    uint64_t (*waited_ns)(void *arg);
+    void *arg;
+    bool has_begun, has_ended_once;
     enum turn_work current;
-    uint64_t begin_ns, since_ns; /* of the turn; of the work under way */
+    uint64_t begin_ns, since_ns;        /* of the turn; of the work under way */
+    uint64_t ended_ns, ended_waited_ns; /* when the turn before ended */
     uint64_t spent_ns[TURN_WORKS];
     uint64_t longest_ns[TURN_WORKS]; /* whole turns that this work was most of */
 } turn;
@@ -27,10 +30,24 @@ const char *turn_work_name(enum turn_work work)
     return names[work];
 }
 
-void turn_start(uint64_t (*mono_ns)(void))
+void turn_start(uint64_t (*mono_ns)(void), uint64_t (*waited_ns)(void *arg), void *arg)
 {
     memset(&turn, 0, sizeof turn);
     turn.mono_ns = mono_ns;
+    turn.waited_ns = waited_ns;
+    turn.arg = arg;
+}
+
+/* The turn began when the wait ended; nobody has named what was done since. */
+static void begin(uint64_t now_ns)
+{
+    turn.has_begun = true;
+    turn.begin_ns = now_ns;
+    if (turn.has_ended_once) {
+        uint64_t woken_ns = turn.ended_ns + (turn.waited_ns(turn.arg) - turn.ended_waited_ns);
+        turn.begin_ns = woken_ns < now_ns ? woken_ns : now_ns;
+    }
+    turn.spent_ns[TURN_UNNAMED] = now_ns - turn.begin_ns;
 }
 
 enum turn_work turn_enter(enum turn_work work)
@@ -42,9 +59,8 @@ enum turn_work turn_enter(enum turn_work work)
     if (turn.has_begun) {
         turn.spent_ns[before] += now_ns - turn.since_ns;
     } else {
-        turn.has_begun = true;
-        turn.begin_ns = now_ns;
-        before = TURN_OTHER;
+        begin(now_ns);
+        before = TURN_UNNAMED;
     }
     turn.since_ns = now_ns;
     turn.current = work;
@@ -69,7 +85,10 @@ bool turn_end(struct turn_result *ret_result)
         turn.longest_ns[r.work] = r.ns;
     memset(turn.spent_ns, 0, sizeof turn.spent_ns);
     turn.has_begun = false;
-    turn.current = TURN_OTHER;
+    turn.current = TURN_UNNAMED;
+    turn.has_ended_once = true;
+    turn.ended_ns = now_ns;
+    turn.ended_waited_ns = turn.waited_ns(turn.arg);
     *ret_result = r;
     return true;
 }

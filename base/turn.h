@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Turns of the event loop: how long each keeps the thread, and which work took most of it.
  *
- * A turn begins with the first work after the loop has waited, and ends before the loop waits again. Work is
- * named where it begins (turn.def); from there on, time counts for it until other work begins:
+ * A turn begins when the loop has waited, and ends before the loop waits again: it is the time between two
+ * ends without what the loop itself measured as waiting. Work is named where it begins (turn.def); from
+ * there on, time counts for it until other work begins. Before the first name the turn is TURN_UNNAMED:
  *
  *     enum turn_work before = turn_enter(TURN_DNS_QUERY);
  *     ...
  *     turn_enter(before);
  *
- * A callback of the loop names its work and need not go back. Naming costs a comparison when the work does
- * not change, and a reading of the clock when it does. Without turn_start nothing is measured. Loop thread
- * only. */
+ * Every callback of the loop names its work (make lint), and need not go back. Naming costs a comparison when
+ * the work does not change, and a reading of the clock when it does. Without turn_start nothing is measured.
+ * Loop thread only. */
 #ifndef BASE_TURN_H
 #define BASE_TURN_H
 
@@ -29,8 +30,9 @@ struct turn_result {
     uint64_t work_ns;    /* of it */
 };
 
-/* mono_ns NULL: measures no more. */
-void turn_start(uint64_t (*mono_ns)(void));
+/* waited_ns: how long the loop has waited in all. mono_ns NULL: measures no more. The first turn begins with
+ * its first name. */
+void turn_start(uint64_t (*mono_ns)(void), uint64_t (*waited_ns)(void *arg), void *arg);
 /* Returns what was under way. */
 enum turn_work turn_enter(enum turn_work work);
 /* Ends the turn. false: there was none, nothing has been named since the last one ended. */

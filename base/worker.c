@@ -88,6 +88,7 @@ static void worker_deliver(struct worker *w)
     pthread_mutex_unlock(&w->mutex);
     for (struct link *l; (l = list_take_first(&batch));) {
         struct worker_job *job = container_of(l, struct worker_job, link);
+        turn_enter(TURN_WORKER_RESULT); /* the job before may have named its own */
         job->done(job);
     }
 }

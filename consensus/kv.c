@@ -8,8 +8,9 @@
 #include "base/metric.h"
 #include "base/turn.h"
 
-#define PENDING_MAX (1u << 20) /* proposals of this member that may wait at once */
-#define LEASE_COST  64         /* as etcd counts a lease against the quota */
+#define PENDING_MAX     (1u << 20) /* proposals of this member that may wait at once */
+#define LEASE_COST      64         /* as etcd counts a lease against the quota */
+#define CLOCKS_PER_TURN 1000       /* of leases, after a promotion: about a millisecond */
 #define REMOVED_LINGER_MS                                                                                    \
     300 /* a removed member tells the others that they have removed it, then it ends                         \
          */
@@ -468,6 +469,8 @@ void kv_turn(struct kv *kv)
     turn_enter(TURN_WATCH_DELIVER);
     bool has_more =
         watch_turn(kv->hub, kv->turn_ms) || !list_is_empty(&kv->failed) || node_is_applying(kv->node);
+    turn_enter(TURN_KV_LEASES);
+    has_more |= lease_start_clocks(kv->leases, CLOCKS_PER_TURN);
     turn_enter(TURN_KV_STORE);
     store_turn(kv->store); /* last: it closes the read view of this turn */
     set_gauges(kv);

@@ -131,20 +131,14 @@ int kv_auth_readable(const struct kv *kv, const struct auth_who *who, const stru
 int kv_auth_check_lease(const struct kv *kv, const struct auth_who *who, int64_t lease, bool is_write,
                         struct slice except, size_t *ret_count)
 {
-    struct slice *keys = NULL;
-    size_t count = 0, others = 0;
-    int err = lease_keys(kv->leases, lease, &keys, &count);
-    bool is_admin = auth_check_admin(&kv->auth, who) == OK;
-    for (size_t i = 0; !err && i < count; i++) {
-        if (slice_equal(keys[i], except))
-            continue;
-        others++;
-        err = is_admin ? OK : auth_check_range(&kv->auth, who, keys[i], (struct slice){0}, is_write);
-    }
-    mem_free(keys);
+    const struct auth_check c = {&kv->auth, kv->leases, who};
     if (ret_count)
-        *ret_count = others;
-    return err;
+        *ret_count = 0;
+    if (!lease_exists(kv->leases, lease))
+        return ERR_LEASE_NOT_FOUND;
+    if (ret_count)
+        *ret_count = lease_key_count(kv->leases, lease) - lease_has_key(kv->leases, lease, except);
+    return auth_check_lease(&c, lease, is_write, except);
 }
 
 /* --- entries ------------------------------------------------------------------------------------------- */
@@ -189,7 +183,8 @@ int kv_check_entry(struct kv *kv, const struct entry *e, const ProtobufCMessage 
     if (e->op == ENTRY_TXN)
         return auth_check_txn(&c, (const Etcdserverpb__TxnRequest *)m);
     if (e->op == ENTRY_LEASE_REVOKE)
-        return auth_check_lease(&c, ((const Etcdserverpb__LeaseRevokeRequest *)m)->id, true);
+        return auth_check_lease(&c, ((const Etcdserverpb__LeaseRevokeRequest *)m)->id, true,
+                                (struct slice){0});
     return OK;
 }
 
@@ -258,7 +253,7 @@ static int check_leases(const struct kv *kv, const struct auth_check *c)
         return OK;
     size_t count = lease_list(kv->leases, &ids);
     for (size_t i = 0; i < count && !err; i++)
-        err = auth_check_lease(c, ids[i], false);
+        err = auth_check_lease(c, ids[i], false, (struct slice){0});
     mem_free(ids);
     return err;
 }

@@ -14,7 +14,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -34,6 +33,7 @@
 #include "server/api/api.h"
 #include "server/auth/guard.h"
 #include "server/dns/dns_server.h"
+#include "server/facts.h"
 #include "server/http/console/console.h"
 #include "server/limits.h"
 #include "server/listen.h"
@@ -124,6 +124,7 @@ static bool is_drained(const struct server *s)
 static void on_woken(uv_check_t *handle)
 {
     (void)handle;
+    turn_enter(TURN_UNNAMED);
     turn_watch_wake();
 }
 
@@ -133,6 +134,7 @@ static void run_turn(struct server *s)
         return;
     uint64_t asked = s->rpc.asked;
     kv_turn(s->kv);
+    turn_enter(TURN_OTHER);
     write_limits_turn(s->write_limits);
     if (s->registry)
         registry_turn(s->registry);
@@ -140,6 +142,7 @@ static void run_turn(struct server *s)
         config_turn(s->config);
     turn_enter(TURN_API_POLLS);
     bool has_more = s->api && api_turn(s->api);
+    turn_enter(TURN_OTHER);
     guard_log_anonymous(s->identity, s->registry, &s->rights);
     int err = kv_failed(s->kv);
     if (err)
@@ -184,6 +187,7 @@ static void run_turn(struct server *s)
 static void on_turn(uv_prepare_t *handle)
 {
     struct server *s = handle->data;
+    turn_enter(TURN_OTHER);
     run_turn(s);
     turn_watch_end_turn(&s->turns);
 }
@@ -201,25 +205,6 @@ static void on_tick(uv_timer_t *handle)
     turn_enter(TURN_TIMER);
     if (s->tls)
         tls_context_refresh(s->tls, clock_mono_ms());
-}
-
-/* Facts as etcd's metrics tell them: a label, and the value 1. */
-static void collect_facts(void *arg, struct buf *out)
-{
-    const struct server *s = arg;
-    metric_print_head(out, "etcd_server_version", "gauge",
-                      "Which version is running. 1 for 'server_version' label.");
-    buf_add_text(out, "etcd_server_version{server_version=\"" ETCD_VERSION "\"} 1\n");
-    metric_print_head(out, "etcd_cluster_version", "gauge",
-                      "Which version is running. 1 for 'cluster_version' label.");
-    struct arena arena = {0};
-    const char *cluster = kv_cluster_version(s->kv, &arena);
-    buf_addf(out, "etcd_cluster_version{cluster_version=\"%.*s\"} 1\n",
-             (int)(strrchr(cluster, '.') - cluster), cluster);
-    arena_done(&arena);
-    metric_print_head(out, "etcd_server_id", "gauge",
-                      "Server or member ID in hexadecimal format. 1 for 'server_id' label.");
-    buf_addf(out, "etcd_server_id{server_id=\"%" PRIx64 "\"} 1\n", kv_member_id(s->kv));
 }
 
 /* --- stopping ------------------------------------------------------------------------------------------ */
@@ -301,7 +286,7 @@ static void stop_front_ends(struct server *s)
     if (s->state >= SERVER_STOPPING)
         return;
     s->state = SERVER_STOPPING;
-    metric_collector_remove(collect_facts, s);
+    metric_collector_remove(facts_collect, s->kv);
     uv_timer_stop(&s->drain);
     if (s->rpc.calls)
         log_warn("calls did not end in time and are canceled", F_UINT("calls", s->rpc.calls));
@@ -317,6 +302,7 @@ static void stop_front_ends(struct server *s)
 
 static void on_drain_end(uv_timer_t *handle)
 {
+    turn_enter(TURN_TIMER);
     stop_front_ends(handle->data);
 }
 
@@ -363,6 +349,7 @@ static void on_stop_signal(uv_signal_t *handle, int number)
 {
     struct server *s = handle->data;
     const char *name = number == SIGTERM ? "terminated" : "interrupt";
+    turn_enter(TURN_OTHER);
     if (s->state >= SERVER_LEAVING) {
         log_warn("received a second signal; leaving at once", F_STR("signal", name));
         _exit(1);
@@ -377,6 +364,7 @@ static void on_hangup(uv_signal_t *handle, int number)
     struct server *s = handle->data;
     (void)number;
     const struct options *o = s->options;
+    turn_enter(TURN_OTHER);
     if (log_open(o->log_outputs, (unsigned)o->log_rotate_mb, (unsigned)o->log_backups) == 0)
         log_info("reopened the log");
     if (s->tls)
@@ -675,7 +663,7 @@ static int open_front_ends(struct server *s)
     };
     rpc_metrics_extensive(strcmp(o->metrics, "extensive") == 0);
     rpc_metrics_start();
-    metric_collector_add(collect_facts, s);
+    metric_collector_add(facts_collect, s->kv);
     struct grpc_options grpc = {
         .loop = &s->loop,
         .rpc = &s->rpc,
@@ -878,8 +866,8 @@ int server_run(struct options *o)
              F_STR("initial-cluster", o->initial_cluster));
     s->connections_max = limits_raise_files();
     limits_open(&s->limits, o, s->connections_max);
-    turn_watch_start(&s->turns);
     uv_loop_init(&s->loop);
+    turn_watch_start(&s->turns, &s->loop);
     open_handles(s);
     start(s);
     uv_run(&s->loop, UV_RUN_DEFAULT);

@@ -2,6 +2,8 @@
  * The reader of base/turn.h: metrics and the log. See turn_watch.h. */
 #include "server/turn_watch.h"
 
+#include <uv.h>
+
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/metric.h"
@@ -14,24 +16,30 @@ static void collect(void *arg, struct buf *out)
     turn_print(out);
 }
 
-void turn_watch_start(struct turn_watch *w)
+static uint64_t waited_ns(void *arg)
+{
+    return uv_metrics_idle_time(arg);
+}
+
+void turn_watch_start(struct turn_watch *w, struct uv_loop_s *loop)
 {
     *w = (struct turn_watch){0};
-    turn_start(clock_mono_ns);
+    uv_loop_configure(loop, UV_METRICS_IDLE_TIME);
+    turn_start(clock_mono_ns, waited_ns, loop);
     metric_collector_add(collect, w);
 }
 
 void turn_watch_stop(struct turn_watch *w)
 {
     metric_collector_remove(collect, w);
-    turn_start(NULL);
+    turn_start(NULL, NULL, NULL);
 }
 
 void turn_watch_wake(void)
 {
-    turn_enter(TURN_OTHER);
+    turn_enter(TURN_UNNAMED);
     turn_queue_run();
-    turn_enter(TURN_OTHER);
+    turn_enter(TURN_UNNAMED);
 }
 
 bool turn_watch_judge(struct turn_watch *w, const struct turn_result *turn, uint64_t now_ns,

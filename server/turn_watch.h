@@ -10,12 +10,15 @@
 
 #include "base/turn_queue.h"
 
+struct uv_loop_s;
+
 struct turn_watch {
     uint64_t logged_ns; /* when the last line was written; 0 = never */
     uint64_t left_out;
 };
 
-void turn_watch_start(struct turn_watch *w);
+/* loop: initialised, and not yet run; it measures how long it waits from here on. */
+void turn_watch_start(struct turn_watch *w, struct uv_loop_s *loop);
 void turn_watch_stop(struct turn_watch *w);
 /* Just after the loop has waited: work that nobody has named begins, and those that wait for a turn have it.
  */

@@ -13,6 +13,9 @@
 #define USER "user/"
 #define ROLE "role/"
 
+/* Numbers the changes of roles and of users' lists of them, in memory only. */
+static uint64_t changes;
+
 static struct slice copy(struct slice s)
 {
     return slice_of(s.size ? mem_copy(s.data, s.size) : NULL, s.size);
@@ -96,6 +99,7 @@ struct auth_role *auth_role_add(struct auth *a, struct slice name)
     size_t at = find((void *const *)a->roles, a->role_count, name, &is_there);
     struct auth_role *r = mem_new(sizeof *r);
     r->name = copy_name(name);
+    r->changed = ++changes;
     return insert((void ***)&a->roles, &a->role_count, at, r);
 }
 
@@ -107,8 +111,8 @@ static void user_free(struct auth_user *u)
         mem_free(u->roles[i]);
     mem_free(u->roles);
     mem_free(u->password.data);
-    auth_ranges_done(&u->read);
-    auth_ranges_done(&u->write);
+    auth_ranges_done(&u->read.ranges);
+    auth_ranges_done(&u->write.ranges);
     mem_free(u->name);
     mem_free(u);
 }
@@ -127,11 +131,16 @@ static void role_free(struct auth_role *r)
 
 static size_t find_role(const struct auth_user *u, const char *role, bool *ret_has)
 {
-    size_t at = 0;
-    while (at < u->role_count && strcmp(u->roles[at], role) < 0)
-        at++;
-    *ret_has = at < u->role_count && strcmp(u->roles[at], role) == 0;
-    return at;
+    size_t low = 0, high = u->role_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (strcmp(u->roles[middle], role) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    *ret_has = low < u->role_count && strcmp(u->roles[low], role) == 0;
+    return low;
 }
 
 bool auth_has_role(const struct auth_user *u, const char *role)
@@ -145,6 +154,7 @@ bool auth_user_add_role(struct auth_user *u, const char *role)
 {
     bool has;
     size_t at = find_role(u, role, &has);
+    u->changed = ++changes;
     if (!has)
         insert((void ***)&u->roles, &u->role_count, at, mem_string(role));
     return !has;
@@ -156,6 +166,7 @@ bool auth_user_drop_role(struct auth_user *u, const char *role)
     size_t at = find_role(u, role, &has);
     if (!has)
         return false;
+    u->changed = ++changes;
     mem_free(u->roles[at]);
     take_out((void **)u->roles, &u->role_count, at);
     return true;
@@ -176,6 +187,7 @@ void auth_role_set(struct auth_role *r, struct slice key, struct slice range_end
                    Authpb__Permission__Type type)
 {
     size_t at = r->count;
+    r->changed = ++changes;
     for (size_t i = 0; i < r->count; i++) {
         if (is_of(&r->list[i], key, range_end)) {
             r->list[i].type = type;
@@ -194,6 +206,7 @@ bool auth_role_drop(struct auth_role *r, struct slice key, struct slice range_en
     for (size_t i = 0; i < r->count; i++) {
         if (!is_of(&r->list[i], key, range_end))
             continue;
+        r->changed = ++changes;
         mem_free(r->list[i].key.data);
         mem_free(r->list[i].range_end.data);
         memmove(&r->list[i], &r->list[i + 1], (r->count - i - 1) * sizeof *r->list);
@@ -397,18 +410,31 @@ static void add_role(const struct auth_role *r, bool is_write, struct auth_range
             auth_ranges_add(ranges, r->list[i].key, r->list[i].range_end);
 }
 
-static void merge(const struct auth *a, struct auth_user *u)
+/* A role that is deleted is taken from its users, which is a change of them. */
+static bool is_merged(const struct auth *a, const struct auth_user *u, const struct auth_rights *rights)
 {
-    auth_ranges_done(&u->read);
-    auth_ranges_done(&u->write);
-    for (size_t i = 0; i < u->role_count; i++) {
+    bool is_new = rights->merged > 0 && rights->merged >= u->changed;
+    if (is_new && rights->seen == changes)
+        return true;
+    for (size_t i = 0; is_new && i < u->role_count; i++) {
         const struct auth_role *r = auth_role_find(a, slice_text(u->roles[i]));
-        add_role(r, false, &u->read);
-        add_role(r, true, &u->write);
+        is_new = !r || r->changed <= rights->merged;
     }
-    auth_ranges_merge(&u->read);
-    auth_ranges_merge(&u->write);
-    u->merged = a->revision;
+    return is_new;
+}
+
+static const struct auth_ranges *user_ranges(const struct auth *a, struct auth_user *u, bool is_write)
+{
+    struct auth_rights *rights = is_write ? &u->write : &u->read;
+    if (!is_merged(a, u, rights)) {
+        auth_ranges_done(&rights->ranges);
+        for (size_t i = 0; i < u->role_count; i++)
+            add_role(auth_role_find(a, slice_text(u->roles[i])), is_write, &rights->ranges);
+        auth_ranges_merge(&rights->ranges);
+        rights->merged = changes;
+    }
+    rights->seen = changes;
+    return &rights->ranges;
 }
 
 /* The READ permissions of callers without credentials. */
@@ -444,8 +470,6 @@ static int find_asker(const struct auth *a, const struct auth_who *who, struct a
         return ERR_AUTH_OLD_REVISION;
     if (auth_has_role(u, AUTH_ROOT))
         return OK;
-    if (u->merged != a->revision)
-        merge(a, u);
     *ret_user = u;
     return OK;
 }
@@ -460,7 +484,7 @@ int auth_check_range(const struct auth *a, const struct auth_who *who, struct sl
     int err = find_asker(a, who, &u);
     if (err || !u)
         return err;
-    return auth_ranges_allow(is_write ? &u->write : &u->read, key, range_end) ? OK : ERR_PERMISSION_DENIED;
+    return auth_ranges_allow(user_ranges(a, u, is_write), key, range_end) ? OK : ERR_PERMISSION_DENIED;
 }
 
 int auth_readable(const struct auth *a, const struct auth_who *who, const struct auth_ranges **ret_ranges)
@@ -473,6 +497,6 @@ int auth_readable(const struct auth *a, const struct auth_who *who, const struct
     }
     int err = find_asker(a, who, &u);
     if (!err && u)
-        *ret_ranges = &u->read;
+        *ret_ranges = user_ranges(a, u, false);
     return err;
 }

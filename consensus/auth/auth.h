@@ -37,8 +37,17 @@ struct auth_role {
     char *name;
     struct auth_permission *list; /* ascending key */
     size_t count;
-    uint64_t merged; /* the revision that read is of; 0 = not yet */
+    uint64_t changed; /* number of the last change of the list */
+    uint64_t merged;  /* the revision that read is of; 0 = not yet */
     struct auth_ranges read;
+};
+
+/* What a user may read, or write: the ranges of all its roles, merged when they are first asked for after a
+ * change of one of them. */
+struct auth_rights {
+    struct auth_ranges ranges;
+    uint64_t merged; /* number of the last change that is in them; 0 = none */
+    uint64_t seen;   /* number of the last change that was found not to matter */
 };
 
 struct auth_user {
@@ -48,8 +57,8 @@ struct auth_user {
     char **roles; /* ascending */
     size_t role_count;
     uint64_t credential; /* auth revision of the password; credentials shown before it are void */
-    uint64_t merged;     /* the revision that read and write are of; 0 = not yet */
-    struct auth_ranges read, write;
+    uint64_t changed;    /* number of the last change of its roles */
+    struct auth_rights read, write;
 };
 
 struct auth {

@@ -21,17 +21,32 @@ static int may_write(const struct auth_check *c, ProtobufCBinaryData key, Protob
     return auth_check_range(c->auth, c->who, bytes(key), bytes(range_end), true);
 }
 
-int auth_check_lease(const struct auth_check *c, int64_t lease, bool is_write)
+struct key_check {
+    const struct auth_check *of;
+    struct slice except;
+    bool is_write;
+};
+
+static int check_key(void *arg, struct slice key)
 {
-    struct slice *keys = NULL;
-    size_t count = 0;
-    int err = OK;
-    if (auth_check_admin(c->auth, c->who) == OK || lease_keys(c->leases, lease, &keys, &count) != OK)
+    const struct key_check *k = arg;
+    if (k->except.size && slice_equal(key, k->except))
         return OK;
-    for (size_t i = 0; i < count && !err; i++)
-        err = auth_check_range(c->auth, c->who, keys[i], (struct slice){0}, is_write);
-    mem_free(keys);
-    return err;
+    return auth_check_range(k->of->auth, k->of->who, key, (struct slice){0}, k->is_write);
+}
+
+/* Any change of a user, a role or a permission is a new revision; the author itself is looked at each time.
+ */
+int auth_check_lease(const struct auth_check *c, int64_t lease, bool is_write, struct slice except)
+{
+    struct key_check k = {c, except, is_write};
+    struct lease_question q = {
+        .revision = c->auth->revision, .is_write = is_write, .leaves_out = except.size};
+    if (auth_check_admin(c->auth, c->who) == OK)
+        return OK;
+    if (!c->who->is_role)
+        q.asker = auth_user_find(c->auth, c->who->user);
+    return lease_check_keys(c->leases, lease, &q, check_key, &k);
 }
 
 int auth_check_read(const struct auth_check *c, const Etcdserverpb__RangeRequest *m)
@@ -44,7 +59,7 @@ int auth_check_put(const struct auth_check *c, const Etcdserverpb__PutRequest *m
 {
     int err = may_write(c, m->key, (ProtobufCBinaryData){0});
     if (!err)
-        err = auth_check_lease(c, m->lease, true);
+        err = auth_check_lease(c, m->lease, true, (struct slice){0});
     if (!err && m->prev_kv)
         err = may_read(c, m->key, (ProtobufCBinaryData){0});
     return err;

@@ -10,7 +10,7 @@ struct lease_table;
 
 struct auth_check {
     const struct auth *auth;
-    const struct lease_table *leases;
+    struct lease_table *leases;
     const struct auth_who *who;
 };
 
@@ -19,7 +19,9 @@ MUST_CHECK int auth_check_put(const struct auth_check *c, const Etcdserverpb__Pu
 MUST_CHECK int auth_check_delete(const struct auth_check *c, const Etcdserverpb__DeleteRangeRequest *m);
 /* Both branches, whichever is taken, and what is nested in them. */
 MUST_CHECK int auth_check_txn(const struct auth_check *c, const Etcdserverpb__TxnRequest *m);
-/* All keys that hang on the lease; a lease that is not there is nobody's. Admins may. */
-MUST_CHECK int auth_check_lease(const struct auth_check *c, int64_t lease, bool is_write);
+/* All keys that hang on the lease but `except` (of size 0: all; the same at each call for this lease); a
+ * lease that is not there is nobody's. Admins may. Looks at keys that came since the last time only. */
+MUST_CHECK int auth_check_lease(const struct auth_check *c, int64_t lease, bool is_write,
+                                struct slice except);
 
 #endif

@@ -115,6 +115,7 @@ static bool take_off(struct conn *c)
 static void on_shutdown(uv_shutdown_t *req, int status)
 {
     struct conn *c = req->data;
+    turn_enter(TURN_PEER_MESSAGES);
     if (status < 0 && c->state == CONN_FINISHING)
         peer_conn_close(c, ERR_CLOSED, "finished");
 }
@@ -147,6 +148,7 @@ static void count_output(struct conn *c)
 static void on_written(uv_write_t *req, int status)
 {
     struct conn *c = req->data;
+    turn_enter(TURN_PEER_MESSAGES);
     c->is_writing = false;
     trim(&c->flying);
     if (c->state == CONN_CLOSING)
@@ -461,6 +463,7 @@ static struct conn *conn_new(struct tcp_peers *p, const struct conn_ops *ops)
 static void on_connected(uv_connect_t *req, int status)
 {
     struct conn *c = req->data;
+    turn_enter(TURN_PEER_MESSAGES);
     if (c->state == CONN_CLOSING)
         return;
     if (status < 0) {
@@ -493,6 +496,7 @@ static void on_looked_up(uv_getaddrinfo_t *req, int status, struct addrinfo *lis
 {
     struct conn *c = req->data;
     const struct addrinfo *chosen = NULL;
+    turn_enter(TURN_PEER_MESSAGES);
     c->is_looking_up = false;
     if (c->state == CONN_CLOSING) {
         uv_freeaddrinfo(list);

@@ -2,12 +2,15 @@
  * The lease table: leases by id, one heap of expiries, one heap of due checkpoints, and one hash set of all
  * attached keys whose members also hang in a ring of their lease. A key hangs on at most one lease.
  *
- * Invariant: a lease is in the expiry heap exactly while this member is primary. Its heap key is the moment
- * it is handed out next: its end, or the retry of a proposed revocation. */
+ * Invariant: a lease is in the expiry heap exactly while this member is primary and the lease is of the
+ * table's epoch. Its heap key is the moment it is handed out next: its end, or the retry of a proposed
+ * revocation. Leadership that comes or goes is a new epoch: every lease is an old one then, whose heap nodes
+ * and clock mean nothing, until it is looked at or lease_start_clocks comes to it. */
 #include "consensus/store/lease.h"
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/heap.h"
 #include "base/list.h"
@@ -18,16 +21,34 @@
 
 #define CLEAR_RETRY_MS 1000
 
+enum {
+    MARKS = 4,          /* askers whose answers are remembered for a lease */
+    MARK_KEYS_MIN = 64, /* fewer are looked at each time */
+    CLOCKS_AT_ONCE = 1000,
+};
+
+struct lease_key;
+
+/* The answer to a question: all keys are OK but for the last `fresh` of the ring, or one is not. */
+struct lease_mark {
+    struct lease_question question; /* asker NULL: none */
+    struct lease_key *refused;
+    size_t fresh;
+};
+
 struct lease {
     int64_t id;
     int64_t ttl_s;
     int64_t remaining_s; /* the last checkpoint in the log, 0 = none */
     uint64_t expires_ms; /* on a primary */
+    uint32_t epoch;
     bool rest_is_on_way; /* lease_checkpoints handed out a rest that has not come back through the log */
     bool clears_rest;    /* renewed while a checkpoint shortens it: the log has to hear of it */
     struct heap_node expiry, checkpoint;
-    struct link keys; /* lease_key.link */
+    struct link in_table; /* table's current or old */
+    struct link keys;     /* lease_key.link */
     size_t key_count;
+    struct lease_mark *marks; /* MARKS of them, the latest first; or NULL */
 };
 
 struct lease_key {
@@ -40,7 +61,11 @@ struct lease_table {
     int64_t min_ttl_s;
     uint64_t checkpoint_interval_ms;
     bool is_primary;
-    struct map leases; /* id -> struct lease */
+    uint32_t epoch, demoted; /* demoted: the epoch of the last demotion */
+    uint64_t promoted_ms, extend_ms;
+    struct link current, old; /* leases of this epoch, of one before; in the order of their promotion */
+    struct map seconds; /* of started clocks: second -> how many end in it, or which to look at instead */
+    struct map leases;  /* id -> struct lease */
     struct heap expiries, checkpoints;
     struct keyset keys;
 };
@@ -50,6 +75,8 @@ struct lease_table *lease_table_new(int64_t min_ttl_s)
     struct lease_table *t = mem_new(sizeof *t);
     t->min_ttl_s = min_ttl_s;
     t->checkpoint_interval_ms = LEASE_CHECKPOINT_INTERVAL_MS;
+    list_init(&t->current);
+    list_init(&t->old);
     return t;
 }
 
@@ -63,8 +90,17 @@ static struct lease *lease_get(const struct lease_table *t, int64_t id)
     return map_get(&t->leases, (uint64_t)id);
 }
 
+/* The key leaves the lease. */
+static void forget_refused(struct lease *l, const struct lease_key *k)
+{
+    for (size_t i = 0; l->marks && i < MARKS; i++)
+        if (l->marks[i].refused == k)
+            l->marks[i] = (struct lease_mark){0};
+}
+
 static void key_free(struct lease_table *t, struct lease_key *k)
 {
+    forget_refused(k->lease, k);
     keyset_remove(&t->keys, &k->node);
     list_remove(&k->link);
     k->lease->key_count--;
@@ -76,8 +112,12 @@ static void lease_free(struct lease_table *t, struct lease *l)
     struct link *link;
     while ((link = list_take_first(&l->keys)))
         key_free(t, container_of(link, struct lease_key, link));
-    heap_remove(&t->expiries, &l->expiry);
-    heap_remove(&t->checkpoints, &l->checkpoint);
+    if (l->epoch == t->epoch) {
+        heap_remove(&t->expiries, &l->expiry);
+        heap_remove(&t->checkpoints, &l->checkpoint);
+    }
+    list_remove(&l->in_table);
+    mem_free(l->marks);
     mem_free(l);
 }
 
@@ -88,10 +128,13 @@ void lease_table_reset(struct lease_table *t)
     for (size_t at = 0; map_next(&t->leases, &at, &id, &l);)
         lease_free(t, l);
     map_done(&t->leases);
+    map_done(&t->seconds);
     heap_done(&t->expiries);
     heap_done(&t->checkpoints);
     keyset_done(&t->keys);
     *t = (struct lease_table){.min_ttl_s = t->min_ttl_s, .checkpoint_interval_ms = t->checkpoint_interval_ms};
+    list_init(&t->current);
+    list_init(&t->old);
 }
 
 void lease_table_free(struct lease_table *t)
@@ -137,6 +180,81 @@ static void schedule_checkpoint(struct lease_table *t, struct lease *l, uint64_t
         heap_remove(&t->checkpoints, &l->checkpoint);
 }
 
+/* The clocks of all leases start together at a promotion; left so, crowds with one TTL would end in one
+ * moment and flood the log. An end is only moved later, so that in no second more than
+ * LEASE_EXPIRE_PER_SECOND of them come. A full second names the next that may have room (union-find, Tarjan
+ * 1975): its value is odd. */
+static uint64_t spread(struct lease_table *t, uint64_t expires_ms)
+{
+    uint64_t first = expires_ms / 1000, second = first;
+    uintptr_t v;
+    while ((v = (uintptr_t)map_get(&t->seconds, second)) & 1)
+        second += v >> 1;
+    uintptr_t count = (v >> 1) + 1;
+    map_put(&t->seconds, second, (void *)(count < LEASE_EXPIRE_PER_SECOND ? count << 1 : (uintptr_t)3));
+    if (second > first)
+        map_put(&t->seconds, first, (void *)((uintptr_t)(second - first) << 1 | 1));
+    return second * 1000 + expires_ms % 1000;
+}
+
+static uint64_t end_of_promoted(const struct lease_table *t, const struct lease *l)
+{
+    if (PLANTED(LEASE_NOT_EXTENDED))
+        return t->promoted_ms + (uint64_t)rest_of(l) * 1000 / 4;
+    return t->promoted_ms + t->extend_ms + (uint64_t)rest_of(l) * 1000;
+}
+
+/* Its end at a primary, also before its clock was started. */
+static uint64_t end_of(const struct lease_table *t, const struct lease *l)
+{
+    if (l->epoch == t->epoch)
+        return l->expires_ms;
+    return t->is_primary ? end_of_promoted(t, l) : 0;
+}
+
+/* A lease that was handed out as shortened by a leader that is none any more need not be. */
+static bool is_rest_void(const struct lease_table *t, const struct lease *l)
+{
+    return l->epoch < t->demoted;
+}
+
+static void renew_epoch(struct lease_table *t, struct lease *l)
+{
+    if (l->epoch == t->epoch)
+        return;
+    if (is_rest_void(t, l))
+        l->rest_is_on_way = l->clears_rest = false;
+    l->epoch = t->epoch;
+    l->expiry.place = l->checkpoint.place = 0;
+    l->expires_ms = 0;
+    list_remove(&l->in_table);
+    list_add_last(&t->current, &l->in_table);
+    if (!t->is_primary)
+        return;
+    expire_at(t, l, spread(t, end_of_promoted(t, l)));
+    schedule_checkpoint(t, l, t->promoted_ms, rest_of(l));
+}
+
+bool lease_start_clocks(struct lease_table *t, size_t max)
+{
+    for (; t->is_primary && max > 0 && !list_is_empty(&t->old); max--)
+        renew_epoch(t, container_of(t->old.next, struct lease, in_table));
+    if (t->is_primary && !list_is_empty(&t->old))
+        return true;
+    map_done(&t->seconds);
+    return false;
+}
+
+/* Every lease is of an old epoch from here on. */
+static void begin_epoch(struct lease_table *t)
+{
+    t->epoch++;
+    list_move_all(&t->old, &t->current);
+    heap_forget(&t->expiries);
+    heap_forget(&t->checkpoints);
+    map_done(&t->seconds);
+}
+
 /* Holds for every lease whose revocation is proposed: nothing moves its end any more. */
 static bool is_over(const struct lease *l, uint64_t now_ms)
 {
@@ -149,7 +267,9 @@ static struct lease *lease_add(struct lease_table *t, int64_t id, int64_t ttl_s)
     struct lease *l = mem_new(sizeof *l);
     l->id = id;
     l->ttl_s = ttl_s < t->min_ttl_s ? t->min_ttl_s : ttl_s;
+    l->epoch = t->epoch;
     list_init(&l->keys);
+    list_add_last(&t->current, &l->in_table);
     map_put(&t->leases, (uint64_t)id, l);
     return l;
 }
@@ -191,6 +311,7 @@ void lease_set_remaining(struct lease_table *t, int64_t id, int64_t remaining_s)
     struct lease *l = lease_get(t, id);
     if (!l)
         return;
+    renew_epoch(t, l);
     l->remaining_s = remaining_s > 0 ? remaining_s : 0;
     if (l->remaining_s)
         return;
@@ -222,12 +343,15 @@ void lease_attach(struct lease_table *t, int64_t id, struct slice key)
     } else if (k->lease == l) {
         return;
     } else {
+        forget_refused(k->lease, k);
         k->lease->key_count--;
     }
     list_remove(&k->link);
     list_add_last(&l->keys, &k->link);
     l->key_count++;
     k->lease = l;
+    for (size_t i = 0; l->marks && i < MARKS; i++)
+        l->marks[i].fresh++;
 }
 
 void lease_detach(struct lease_table *t, int64_t id, struct slice key)
@@ -265,6 +389,63 @@ size_t lease_key_count(const struct lease_table *t, int64_t id)
     return l ? l->key_count : 0;
 }
 
+bool lease_has_key(const struct lease_table *t, int64_t id, struct slice key)
+{
+    const struct lease_key *k = key_find(t, key);
+    return k && k->lease->id == id;
+}
+
+static bool is_same(const struct lease_question *a, const struct lease_question *b)
+{
+    return a->asker == b->asker && a->revision == b->revision && a->is_write == b->is_write &&
+           a->leaves_out == b->leaves_out;
+}
+
+/* The mark of the question, moved to the front; a new one of it in place of the oldest. */
+static struct lease_mark *mark_of(struct lease *l, const struct lease_question *q)
+{
+    size_t at = 0;
+    if (!l->marks)
+        l->marks = mem_new(MARKS * sizeof *l->marks);
+    while (at < MARKS - 1 && !is_same(&l->marks[at].question, q))
+        at++;
+    struct lease_mark m = l->marks[at];
+    if (!is_same(&m.question, q))
+        m = (struct lease_mark){.question = *q, .fresh = l->key_count};
+    memmove(l->marks + 1, l->marks, at * sizeof *l->marks);
+    l->marks[0] = m;
+    return l->marks;
+}
+
+int lease_check_keys(struct lease_table *t, int64_t id, const struct lease_question *q,
+                     int (*check)(void *arg, struct slice key), void *arg)
+{
+    struct lease *l = lease_get(t, id);
+    if (!l)
+        return OK;
+    struct lease_mark *m = q->asker && l->key_count >= MARK_KEYS_MIN ? mark_of(l, q) : NULL;
+    if (m && m->refused) {
+        int err = check(arg, keyset_key(&m->refused->node));
+        if (err)
+            return err;
+        m->refused = NULL;
+        m->fresh = l->key_count;
+    }
+    size_t left = m ? m->fresh + !m->fresh : l->key_count;
+    for (struct link *at = l->keys.prev; at != &l->keys && left > 0; at = at->prev, left--) {
+        struct lease_key *k = container_of(at, struct lease_key, link);
+        int err = check(arg, keyset_key(&k->node));
+        if (err) {
+            if (m)
+                m->refused = k;
+            return err;
+        }
+    }
+    if (m)
+        m->fresh = 0;
+    return OK;
+}
+
 size_t lease_some_keys(const struct lease_table *t, int64_t id, void **position, struct slice *ret_keys,
                        size_t max)
 {
@@ -292,58 +473,33 @@ static struct lease **sorted_leases(const struct lease_table *t)
 {
     struct lease **all = mem_alloc(t->leases.count * sizeof *all);
     uint64_t id;
-    void *l;
+    void *value;
     size_t count = 0;
-    for (size_t at = 0; map_next(&t->leases, &at, &id, &l);)
+    for (size_t at = 0; map_next(&t->leases, &at, &id, &value);) {
+        struct lease *l = value;
+        l->expires_ms = end_of(t, l);
         all[count++] = l;
+    }
     qsort(all, count, sizeof(struct lease *), compare_expiry);
     return all;
 }
 
-/* The clocks of all leases start together at a promotion; left so, crowds with one TTL would end in one
- * moment and flood the log. Expiries are only moved later, so that in no second more than
- * LEASE_EXPIRE_PER_SECOND come. */
 void lease_promote(struct lease_table *t, uint64_t now_ms, uint64_t extend_ms)
 {
+    begin_epoch(t);
     t->is_primary = true;
-    uint64_t id;
-    void *value;
-    for (size_t at = 0; map_next(&t->leases, &at, &id, &value);) {
-        struct lease *l = value;
-        l->expires_ms = now_ms + extend_ms + (uint64_t)rest_of(l) * 1000;
-        if (PLANTED(LEASE_NOT_EXTENDED))
-            l->expires_ms = now_ms + (uint64_t)rest_of(l) * 1000 / 4;
-    }
-    size_t count = t->leases.count;
-    struct lease **all = sorted_leases(t);
-    for (size_t i = 0; i < count; i++) {
-        uint64_t expires_ms = all[i]->expires_ms;
-        if (i >= LEASE_EXPIRE_PER_SECOND) {
-            uint64_t free_ms = all[i - LEASE_EXPIRE_PER_SECOND]->expires_ms + 1000;
-            if (expires_ms < free_ms)
-                expires_ms = free_ms;
-        }
-        expire_at(t, all[i], expires_ms);
-        schedule_checkpoint(t, all[i], now_ms, rest_of(all[i]));
-    }
-    mem_free(all);
+    t->promoted_ms = now_ms;
+    t->extend_ms = extend_ms;
+    (void)lease_start_clocks(t, CLOCKS_AT_ONCE);
 }
 
 void lease_demote(struct lease_table *t)
 {
     if (PLANTED(LEASE_CLOCK_RUNS_ON))
         return;
+    begin_epoch(t);
     t->is_primary = false;
-    uint64_t id;
-    void *value;
-    for (size_t at = 0; map_next(&t->leases, &at, &id, &value);) {
-        struct lease *l = value;
-        l->expires_ms = 0;
-        l->rest_is_on_way = l->clears_rest = false;
-        l->expiry.place = l->checkpoint.place = 0;
-    }
-    heap_done(&t->expiries);
-    heap_done(&t->checkpoints);
+    t->demoted = t->epoch;
 }
 
 bool lease_is_primary(const struct lease_table *t)
@@ -357,6 +513,8 @@ int lease_renew(struct lease_table *t, int64_t id, uint64_t now_ms, int64_t *ret
     if (!t->is_primary)
         return ERR_NOT_PRIMARY_LESSOR;
     struct lease *l = lease_get(t, id);
+    if (l)
+        renew_epoch(t, l);
     if (!l || is_over(l, now_ms))
         return ERR_LEASE_NOT_FOUND;
     if (!PLANTED(LEASE_RENEWAL_LOST))
@@ -378,7 +536,7 @@ int64_t lease_logged_rest(const struct lease_table *t, int64_t id)
 bool lease_is_checkpointed(const struct lease_table *t, int64_t id)
 {
     const struct lease *l = lease_get(t, id);
-    return l && is_shortened(l);
+    return l && (l->remaining_s > 0 || (l->rest_is_on_way && !is_rest_void(t, l)));
 }
 
 void lease_time_to_live(const struct lease_table *t, int64_t id, uint64_t now_ms, int64_t *ret_remaining_s,
@@ -391,7 +549,7 @@ void lease_time_to_live(const struct lease_table *t, int64_t id, uint64_t now_ms
     else if (!t->is_primary)
         *ret_remaining_s = rest_of(l);
     else
-        *ret_remaining_s = is_over(l, now_ms) ? 0 : (int64_t)((l->expires_ms - now_ms) / 1000);
+        *ret_remaining_s = now_ms >= end_of(t, l) ? 0 : (int64_t)((end_of(t, l) - now_ms) / 1000);
 }
 
 size_t lease_expired(struct lease_table *t, uint64_t now_ms, uint64_t retry_ms, int64_t *ret_ids, size_t max)

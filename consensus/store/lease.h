@@ -46,14 +46,32 @@ MUST_CHECK int lease_keys(const struct lease_table *t, int64_t id, struct slice 
                           size_t *ret_count);
 
 size_t lease_key_count(const struct lease_table *t, int64_t id);
+bool lease_has_key(const struct lease_table *t, int64_t id, struct slice key);
+
+/* A question about a key: while these are equal, so is the answer. */
+struct lease_question {
+    const void *asker;
+    uint64_t revision;
+    bool is_write, leaves_out; /* leaves_out: one key, always the same of this lease */
+};
+
+/* check of all keys of the lease, in no order; returns the first error. It is remembered for the latest
+ * questions how far all keys were OK, or which was not: then only the keys that came since are looked at, and
+ * at least one. asker NULL: nothing is remembered. OK when there is no such lease. */
+MUST_CHECK int lease_check_keys(struct lease_table *t, int64_t id, const struct lease_question *q,
+                                int (*check)(void *arg, struct slice key), void *arg);
 /* At most max keys, in no order; *position is NULL at the begin, and good while no key of this lease comes or
  * goes. Fewer than max: these were the last. */
 size_t lease_some_keys(const struct lease_table *t, int64_t id, void **position, struct slice *ret_keys,
                        size_t max);
 
 /* Leadership. promote gives every lease its full TTL (or its checkpointed rest) plus extend_ms; demote stops
- * all clocks at once, in the same turn in which leadership ends. */
+ * all clocks at once, in the same turn in which leadership ends. Both take the same time however many leases
+ * there are: promote starts the first 1,000 clocks itself, lease_start_clocks the others, some at a time, and
+ * a lease that is renewed, or asked for, has its clock started then. Until then it does not end. */
 void lease_promote(struct lease_table *t, uint64_t now_ms, uint64_t extend_ms);
+/* Starts at most max clocks; true: there are more to start. */
+bool lease_start_clocks(struct lease_table *t, size_t max);
 void lease_demote(struct lease_table *t);
 bool lease_is_primary(const struct lease_table *t);
 

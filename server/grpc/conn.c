@@ -94,6 +94,7 @@ static void on_shutdown(uv_shutdown_t *req, int status)
 {
     (void)req;
     (void)status;
+    turn_enter(TURN_GRPC_WRITE);
 }
 
 static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *ret_buf);
@@ -167,6 +168,7 @@ void conn_touch(struct grpc_conn *c)
 static void on_write(uv_write_t *req, int status)
 {
     struct grpc_conn *c = container_of(req, struct grpc_conn, write);
+    turn_enter(TURN_GRPC_WRITE);
     mem_free(c->write_rest);
     c->write_rest = NULL;
     c->is_writing = false;

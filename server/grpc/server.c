@@ -153,6 +153,7 @@ static void on_slow(struct grpc_timer *t)
 /* --- flushing ------------------------------------------------------------------------------------------ */
 static void on_prepare(uv_prepare_t *h)
 {
+    turn_enter(TURN_GRPC_WRITE);
     grpc_server_flush(h->data);
 }
 

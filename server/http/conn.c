@@ -669,11 +669,13 @@ int http_conn_callback(struct lws *wsi, enum lws_callback_reasons reason, void *
         on_writable(c);
         return 0;
     case LWS_CALLBACK_RAW_CLOSE:
+        turn_enter(TURN_HTTP_CLOSE);
         http_conn_gone(c);
         turn_leave(&c->wait);
         set_phase(c, CONN_LINGERING);
         return 0;
     case LWS_CALLBACK_WSI_DESTROY:
+        turn_enter(TURN_HTTP_CLOSE);
         lws_set_opaque_user_data(wsi, NULL);
         http_conn_free(c);
         return 0;

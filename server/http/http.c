@@ -131,6 +131,7 @@ static bool lws_has_handles(const struct http_server *s)
 static void on_stopper(uv_timer_t *timer)
 {
     struct http_server *s = timer->data;
+    turn_enter(TURN_TIMER);
     if (!s->is_destroying) {
         s->is_destroying = true;
         lws_context_destroy(s->context);

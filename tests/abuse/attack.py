@@ -99,6 +99,7 @@ class Client:
         self.members = [Member(binary, folder, n, base + 10 * i, cluster, attack.options, attack.every_port) for i, n in enumerate(names)]
         self.seconds, self.end = seconds, None
         self.stopped = threading.Event()
+        self.token = []  # one, where the daemon knows users: what every request says from then on
         self.notes = []  # what run wants to be told beside its row
         self.phases = {}  # name: (begin, end, seconds of CPU); the other client's latencies are told for each
 
@@ -120,6 +121,10 @@ class Client:
     def restart(self):
         self.stop()
         self.start()
+
+    def running(self):
+        """Numbers of the members whose process lives."""
+        return [i for i, m in enumerate(self.members) if m.process.poll() is None]
 
     @property
     def pid(self):
@@ -158,7 +163,7 @@ class Client:
         c = connection or self.connection(member=member)
         if body is not None and not isinstance(body, (bytes, bytearray)):
             body = json.dumps(body).encode()
-        c.request(method, path, body, headers or {})
+        c.request(method, path, body, {**(headers or {}), **{"Authorization": t for t in self.token}})
         answer = c.getresponse()
         text = answer.read()
         if not connection:
@@ -278,8 +283,8 @@ class Http2:
     """HTTP/2 by hand: what no library would send."""
     DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, CONTINUATION = 0, 1, 3, 4, 6, 7, 9
 
-    def __init__(self, client, timeout_s=120):
-        self.s, self.next_id = client.socket(timeout_s), 1
+    def __init__(self, client, timeout_s=120, member=0):
+        self.s, self.next_id = client.socket(timeout_s, member), 1
         self.s.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + self.frame(self.SETTINGS, 0, 0, b""))
 
     @staticmethod

@@ -3,7 +3,7 @@
 """The other client: puts one key after the other, says "ready" after the first, and goes on until its input has a line. Then
 it prints when each put began (by the machine's monotonic clock) and how long it took, in ms, as JSON.
 
-    prober.py HOST PORT
+    prober.py HOST PORT [TOKEN]
 
 A process of its own, so that an attack's threads do not hold it up.
 """
@@ -21,7 +21,8 @@ def main():
     host, port = sys.argv[1], int(sys.argv[2])
     s = socket.create_connection((host, port), timeout=300)
     s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    request = (b"POST /v3/kv/put HTTP/1.1\r\nHost: %s:%d\r\nContent-Length: %d\r\n\r\n" % (host.encode(), port, len(BODY))) + BODY
+    token = b"".join(b"Authorization: %s\r\n" % t.encode() for t in sys.argv[3:])
+    request = (b"POST /v3/kv/put HTTP/1.1\r\nHost: %s:%d\r\n%sContent-Length: %d\r\n\r\n" % (host.encode(), port, token, len(BODY))) + BODY
     took_ms, at_s, refused, lost = [], [], 0, 0
     while not select.select([sys.stdin], [], [], PAUSE_S)[0]:
         begin = time.monotonic()

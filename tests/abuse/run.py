@@ -34,8 +34,9 @@ TAIL_S = 0.3
 
 
 class Probe:
-    def __init__(self, member):
-        self.process = subprocess.Popen([sys.executable, "-B", f"{HERE}/prober.py", member.host, str(member.port)],
+    def __init__(self, client):
+        member = client.members[0]
+        self.process = subprocess.Popen([sys.executable, "-B", f"{HERE}/prober.py", member.host, str(member.port), *client.token],
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         try:
             os.setpriority(os.PRIO_PROCESS, self.process.pid, -20)
@@ -53,22 +54,25 @@ def percentile(values, p):
 
 
 class Turns:
-    """What the metrics of all members said before and after."""
+    """What the metrics of all members said before and after. Of a process that was started meanwhile, all turns count."""
 
     def __init__(self, client):
-        for m in range(len(client.members)):
+        for m in client.running():
             client.metrics(m)  # the first one allocates: not the attack's
         self.client = client
+        self.pids = [m.process.pid for m in client.members]
         self.before = self.read()
 
     def read(self):
-        return [self.client.metrics(m) for m in range(len(self.client.members))]
+        running = self.client.running()
+        return [self.client.metrics(m) if m in running else {} for m in range(len(self.client.members))]
 
     def longest(self):
         """Milliseconds and the name of the work; None where the daemon does not measure. '<=' stands before a bound that is
         all that is known, because an earlier turn of the same work was longer."""
         found = None
-        for before, after in zip(self.before, self.read()):
+        for member, pid, before, after in zip(self.client.members, self.pids, self.before, self.read()):
+            before = before if member.process.pid == pid else {}
             if "cairn_loop_turn_seconds_count" not in after:
                 return None
             exact = (0.0, "")
@@ -89,7 +93,7 @@ class Turns:
 
 def measure(client, run):
     turns = Turns(client)
-    probe = Probe(client.members[0])
+    probe = Probe(client)
     time.sleep(TAIL_S)
     client.begin()
     begin = time.monotonic()

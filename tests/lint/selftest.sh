@@ -102,6 +102,28 @@ long a(struct e *e, long k)
 END
 awk -f "$here/folds.awk" folds.c || { echo "folds.awk: exit 1 on good code"; exit 1; }
 
+cat >turns.c <<'END'
+static void on_timer(uv_timer_t *timer);
+
+static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
+{
+    receive(stream->data, buf, n);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    turn_enter(TURN_TIMER);
+}
+
+static void on_close(uv_handle_t *handle)
+{
+    mem_free(handle->data);
+}
+END
+echo 'turns.c:3: on_read does not name its work: turn_enter (base/turn.h)' >want
+awk -f "$here/turns.awk" turns.c >got && { echo "turns.awk: exit 0"; exit 1; }
+diff want got || { echo "turns.awk does not say what it should"; exit 1; }
+
 # Stand-ins for compilers: what they "build" prints what the check's program would.
 check="$here/../compiler/check.sh"
 stand_in() { # WHAT ITS PROGRAM SAYS

@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "consensus/auth/auth.h"
 #include "consensus/auth/token.h"
 
 /* Every key of up to three bytes out of 0, 1 and 2; what a range is for is which of them it holds. */
@@ -130,6 +131,51 @@ static void ranges_that_touch_are_one(void **state)
     assert_false(auth_ranges_allow(&r, text("a"), text("")));
 }
 
+static int may_write(const struct auth *a, const char *user, const char *key)
+{
+    struct auth_who who = {.user = slice_text(user), .revision = 1, .is_renewed = true};
+    return auth_check_range(a, &who, slice_text(key), (struct slice){0}, true);
+}
+
+/* A change of a role, or of a user's roles, is seen at once; other users' rights stay merged. */
+static void rights_are_merged_when_they_change(void **state)
+{
+    (void)state;
+    struct auth a = {.is_enabled = true, .revision = 1};
+    auth_user_add(&a, slice_text("alice"));
+    auth_user_add(&a, slice_text("bob"));
+    struct auth_user *alice = auth_user_find(&a, slice_text("alice"));
+    struct auth_user *bob = auth_user_find(&a, slice_text("bob"));
+    for (int i = 0; i < 40; i++) {
+        char name[8];
+        snprintf(name, sizeof name, "r%d", i * 7 % 40);
+        struct auth_role *r = auth_role_add(&a, slice_text(name));
+        auth_role_set(r, slice_text(name), (struct slice){0}, AUTHPB__PERMISSION__TYPE__READWRITE);
+        assert_true(auth_user_add_role(alice, name) && !auth_user_add_role(alice, name));
+    }
+    auth_role_set(auth_role_add(&a, slice_text("b")), slice_text("b"), (struct slice){0},
+                  AUTHPB__PERMISSION__TYPE__WRITE);
+    assert_true(auth_user_add_role(bob, "b"));
+    assert_int_equal(may_write(&a, "alice", "r17"), OK);
+    assert_int_equal(may_write(&a, "bob", "r17"), ERR_PERMISSION_DENIED);
+    assert_int_equal(may_write(&a, "bob", "b"), OK);
+    uint64_t merged = bob->write.merged;
+    struct auth_role *r = auth_role_find(&a, slice_text("r17"));
+    assert_true(auth_role_drop(r, slice_text("r17"), (struct slice){0}));
+    assert_int_equal(may_write(&a, "alice", "r17"), ERR_PERMISSION_DENIED);
+    auth_role_set(r, slice_text("r17"), (struct slice){0}, AUTHPB__PERMISSION__TYPE__READ);
+    assert_int_equal(may_write(&a, "alice", "r17"), ERR_PERMISSION_DENIED);
+    auth_role_set(r, slice_text("r17"), (struct slice){0}, AUTHPB__PERMISSION__TYPE__WRITE);
+    assert_int_equal(may_write(&a, "alice", "r17"), OK);
+    assert_true(auth_user_drop_role(alice, "r3") && !auth_user_drop_role(alice, "r3"));
+    assert_int_equal(may_write(&a, "alice", "r3"), ERR_PERMISSION_DENIED);
+    assert_int_equal(may_write(&a, "alice", "r39"), OK);
+    assert_int_equal(may_write(&a, "bob", "b"), OK);
+    assert_int_equal(bob->write.merged, merged);
+    assert_int_equal(bob->read.merged, 0);
+    auth_done(&a);
+}
+
 static void tokens_live_by_being_used(void **state)
 {
     (void)state;
@@ -186,9 +232,9 @@ static void the_index_of_a_token(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(ranges_are_what_their_keys_are), cmocka_unit_test(ranges_that_touch_are_one),
-        cmocka_unit_test(tokens_live_by_being_used),      cmocka_unit_test(tokens_go_with_their_user),
-        cmocka_unit_test(the_index_of_a_token),
+        cmocka_unit_test(ranges_are_what_their_keys_are),     cmocka_unit_test(ranges_that_touch_are_one),
+        cmocka_unit_test(rights_are_merged_when_they_change), cmocka_unit_test(tokens_live_by_being_used),
+        cmocka_unit_test(tokens_go_with_their_user),          cmocka_unit_test(the_index_of_a_token),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

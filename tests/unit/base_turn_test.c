@@ -10,7 +10,7 @@
 
 enum { MS = 1000000 };
 
-static uint64_t now_ns;
+static uint64_t now_ns, waited_ns;
 static unsigned clock_reads;
 
 static uint64_t fake_clock(void)
@@ -19,11 +19,24 @@ static uint64_t fake_clock(void)
     return now_ns;
 }
 
+static uint64_t fake_waited(void *arg)
+{
+    return *(uint64_t *)arg;
+}
+
 static void start(void)
 {
     now_ns = 1000 * (uint64_t)MS;
     clock_reads = 0;
-    turn_start(fake_clock);
+    waited_ns = 0;
+    turn_start(fake_clock, fake_waited, &waited_ns);
+}
+
+/* The loop waits for events: nobody's time. */
+static void loop_waits(uint64_t ms)
+{
+    now_ns += ms * MS;
+    waited_ns += ms * MS;
 }
 
 static void work(enum turn_work name, uint64_t ms)
@@ -45,7 +58,7 @@ static void test_the_longest_work_names_the_turn(void **state)
     assert_int_equal(r.ns, 10 * MS);
     assert_int_equal(r.work, TURN_KV_APPLY);
     assert_int_equal(r.work_ns, 5 * MS);
-    now_ns += 1000 * (uint64_t)MS; /* the loop waits: nobody's time */
+    loop_waits(1000);
     work(TURN_HTTP_REQUEST, 2);
     work(TURN_KV_APPLY, 3);
     work(TURN_HTTP_REQUEST, 2); /* in two pieces, and more than the other all the same */
@@ -81,10 +94,57 @@ static void test_a_turn_without_work_is_none(void **state)
     assert_true(turn_end(&r));
     assert_false(turn_end(&r));
     /* The same work as in the turn before begins a turn as any other. */
-    now_ns += 50 * MS;
+    loop_waits(50);
     work(TURN_DNS_QUERY, 2);
     assert_true(turn_end(&r));
     assert_int_equal(r.ns, 2 * MS);
+}
+
+/* Callbacks that name nothing run between the end of the wait and the first name. */
+static void test_time_before_the_first_name_is_unnamed(void **state)
+{
+    (void)state;
+    struct turn_result r;
+    start();
+    work(TURN_HTTP_REQUEST, 1);
+    assert_true(turn_end(&r));
+    loop_waits(100);
+    now_ns += 7 * MS;
+    work(TURN_KV_APPLY, 2);
+    assert_true(turn_end(&r));
+    assert_int_equal(r.ns, 9 * MS);
+    assert_int_equal(r.work, TURN_UNNAMED);
+    assert_int_equal(r.work_ns, 7 * MS);
+    /* It is not the time of the work that ended the turn before, nor of the one that begins. */
+    loop_waits(100);
+    now_ns += 1 * MS;
+    work(TURN_KV_APPLY, 2);
+    assert_true(turn_end(&r));
+    assert_int_equal(r.ns, 3 * MS);
+    assert_int_equal(r.work, TURN_KV_APPLY);
+    assert_int_equal(r.work_ns, 2 * MS);
+    /* A turn in which nothing is named ends with the next one that names something. */
+    loop_waits(100);
+    now_ns += 4 * MS;
+    assert_false(turn_end(&r));
+    loop_waits(100);
+    work(TURN_UNNAMED, 3);
+    assert_true(turn_end(&r));
+    assert_int_equal(r.ns, 7 * MS);
+    assert_int_equal(r.work, TURN_UNNAMED);
+}
+
+/* The first turn begins with its first name: before it there was no loop. */
+static void test_the_start_is_no_turn(void **state)
+{
+    (void)state;
+    struct turn_result r;
+    start();
+    now_ns += 500 * (uint64_t)MS;
+    work(TURN_KV_STORE, 2);
+    assert_true(turn_end(&r));
+    assert_int_equal(r.ns, 2 * MS);
+    assert_int_equal(r.work, TURN_KV_STORE);
 }
 
 static void test_naming_is_cheap(void **state)
@@ -99,7 +159,7 @@ static void test_naming_is_cheap(void **state)
     assert_int_equal(clock_reads, 2);
     assert_true(turn_end(&r));
     assert_int_equal(clock_reads, 3);
-    turn_start(NULL);
+    turn_start(NULL, NULL, NULL);
     turn_enter(TURN_GRPC_CALL);
     assert_false(turn_end(&r));
     assert_int_equal(clock_reads, 3);
@@ -159,6 +219,8 @@ int main(void)
         cmocka_unit_test(test_the_longest_work_names_the_turn),
         cmocka_unit_test(test_work_goes_back_to_what_was_before),
         cmocka_unit_test(test_a_turn_without_work_is_none),
+        cmocka_unit_test(test_time_before_the_first_name_is_unnamed),
+        cmocka_unit_test(test_the_start_is_no_turn),
         cmocka_unit_test(test_naming_is_cheap),
         cmocka_unit_test(test_print),
         cmocka_unit_test(test_names_are_unique),

@@ -85,6 +85,90 @@ static void test_attached_keys(void **state)
     lease_table_free(t);
 }
 
+/* --- a question about all keys ------------------------------------------------------------------------ */
+struct looker {
+    unsigned looks;
+    const char *refused;
+};
+
+static int look(void *arg, struct slice key)
+{
+    struct looker *l = arg;
+    l->looks++;
+    return l->refused && slice_equal(key, slice_text(l->refused)) ? ERR_PERMISSION_DENIED : OK;
+}
+
+static unsigned ask(struct lease_table *t, const struct lease_question *q, const char *refused, int want)
+{
+    struct looker l = {.refused = refused};
+    assert_int_equal(lease_check_keys(t, 1, q, look, &l), want);
+    return l.looks;
+}
+
+static void attach_many(struct lease_table *t, int64_t id, int first, int count)
+{
+    char text[16];
+    for (int i = first; i < first + count; i++) {
+        snprintf(text, sizeof text, "k%04d", i);
+        lease_attach(t, id, slice_text(text));
+    }
+}
+
+static void test_all_keys_are_looked_at_once(void **state)
+{
+    (void)state;
+    int asker, other;
+    struct lease_question q = {&asker, 1, true, false}, later = {&asker, 2, true, false},
+                          reads = {&asker, 1, false, false}, others = {&other, 1, true, false}, nobody = {0};
+    struct lease_table *t = lease_table_new(1);
+    assert_int_equal(ask(t, &q, NULL, OK), 0);
+    grant(t, 1, 10, 0);
+    grant(t, 2, 10, 0);
+    assert_int_equal(ask(t, &q, NULL, OK), 0);
+    attach_many(t, 1, 0, 1000);
+    assert_int_equal(ask(t, &q, NULL, OK), 1000);
+    assert_int_equal(ask(t, &q, NULL, OK), 1); /* the right itself may have gone */
+    attach_many(t, 1, 1000, 10);
+    assert_int_equal(ask(t, &q, NULL, OK), 10);
+    assert_int_equal(ask(t, &q, NULL, OK), 1);
+    assert_int_equal(ask(t, &later, NULL, OK), 1010);
+    assert_int_equal(ask(t, &reads, NULL, OK), 1010);
+    assert_int_equal(ask(t, &others, NULL, OK), 1010);
+    assert_int_equal(ask(t, &q, NULL, OK), 1);
+    assert_int_equal(ask(t, &nobody, NULL, OK), 1010);
+    assert_int_equal(ask(t, &nobody, NULL, OK), 1010);
+    /* What came from another lease is new as well; what went while it was new leaves no other out. */
+    attach_many(t, 2, 2000, 2);
+    attach_many(t, 1, 2000, 2);
+    lease_detach(t, 1, slice_text("k2001"));
+    assert_int_equal(ask(t, &q, "k2000", ERR_PERMISSION_DENIED), 1);
+    assert_true(lease_has_key(t, 1, slice_text("k2000")) && !lease_has_key(t, 2, slice_text("k2000")));
+    assert_false(lease_has_key(t, 1, slice_text("k2001")));
+    lease_table_free(t);
+}
+
+static void test_the_refused_key_is_remembered(void **state)
+{
+    (void)state;
+    int asker;
+    struct lease_question q = {&asker, 1, true, false};
+    struct lease_table *t = lease_table_new(1);
+    grant(t, 1, 10, 0);
+    grant(t, 2, 10, 0);
+    attach_many(t, 1, 0, 1000);
+    assert_int_equal(ask(t, &q, "k0000", ERR_PERMISSION_DENIED), 1000);
+    assert_int_equal(ask(t, &q, "k0000", ERR_PERMISSION_DENIED), 1);
+    attach_many(t, 1, 1000, 1);
+    assert_int_equal(ask(t, &q, "k0000", ERR_PERMISSION_DENIED), 1);
+    lease_attach(t, 2, slice_text("k0000")); /* it moves away */
+    assert_int_equal(ask(t, &q, "k0001", ERR_PERMISSION_DENIED), 1000);
+    lease_detach(t, 1, slice_text("k0001")); /* it is freed */
+    assert_int_equal(ask(t, &q, NULL, OK), 999);
+    assert_int_equal(ask(t, &q, NULL, OK), 1);
+    assert_int_equal(lease_revoke(t, 1), OK);
+    lease_table_free(t);
+}
+
 static void test_expiry(void **state)
 {
     (void)state;
@@ -199,6 +283,8 @@ static void test_promotion_spreads_expiries(void **state)
     lease_promote(t, 0, 1000);
     static int64_t ids[LEASES];
     size_t total = 0;
+    while (lease_start_clocks(t, 100))
+        ;
     assert_int_equal(lease_expired(t, 10999, 1000000, ids, LEASES), 0);
     for (uint64_t now = 11000; total < LEASES; now += 1000) {
         size_t n = lease_expired(t, now, 1000000, ids, LEASES);
@@ -206,6 +292,51 @@ static void test_promotion_spreads_expiries(void **state)
         total += n;
         assert_true(now < 20000);
     }
+    lease_table_free(t);
+}
+
+/* What a promotion has not come to yet behaves as if it had, and a demotion voids all of it. */
+static void test_clocks_start_some_at_a_time(void **state)
+{
+    (void)state;
+    enum { LEASES = 5000, LAST = LEASES };
+    static int64_t ids[LEASES];
+    int64_t rest_s, granted_s, ttl_s, *list;
+    struct lease_table *t = lease_table_new(1);
+    for (int64_t id = 1; id <= LEASES; id++)
+        grant(t, id, id == LAST ? 3 : 100, 0);
+    lease_promote(t, 50000, 1000);
+    assert_true(lease_start_clocks(t, 10));
+    lease_time_to_live(t, LAST, 50000, &rest_s, &granted_s);
+    assert_int_equal(rest_s, 4);
+    assert_int_equal(lease_list(t, &list), LEASES);
+    assert_int_equal(list[0], LAST);
+    mem_free(list);
+    /* Late, and not before its time. */
+    assert_int_equal(lease_expired(t, 53999, 1000, ids, LEASES), 0);
+    assert_int_equal(lease_renew(t, LAST, 53000, &ttl_s), OK); /* starts its clock */
+    assert_int_equal(lease_expired(t, 55999, 1000, ids, LEASES), 0);
+    assert_int_equal(lease_expired(t, 56000, 1000, ids, LEASES), 1);
+    assert_int_equal(ids[0], LAST);
+    assert_int_equal(lease_revoke(t, LAST), OK);
+    assert_int_equal(lease_revoke(t, LAST - 1), OK); /* whose clock stands */
+    lease_set_remaining(t, LAST - 2, 7);             /* after the promotion: for the next one */
+    lease_time_to_live(t, LAST - 2, 50000, &rest_s, &granted_s);
+    assert_in_range(rest_s, 101, 102); /* its second is full */
+    lease_demote(t);
+    assert_false(lease_start_clocks(t, LEASES));
+    assert_int_equal(lease_next_expiry_ms(t, 0), UINT64_MAX);
+    lease_time_to_live(t, LAST - 2, 50000, &rest_s, &granted_s);
+    assert_int_equal(rest_s, 7);
+    grant(t, LAST, 2, 0);
+    lease_promote(t, 100000, 0);
+    lease_promote(t, 200000, 0); /* again, with most clocks of the one before still standing */
+    while (lease_start_clocks(t, 1000))
+        ;
+    assert_int_equal(lease_next_expiry_ms(t, 200000), 2000);
+    assert_int_equal(lease_expired(t, 207000, 1000000, ids, LEASES), 2);
+    assert_int_equal(ids[0], LAST);
+    assert_int_equal(ids[1], LAST - 2);
     lease_table_free(t);
 }
 
@@ -414,10 +545,13 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_grant_and_revoke),
         cmocka_unit_test(test_attached_keys),
+        cmocka_unit_test(test_all_keys_are_looked_at_once),
+        cmocka_unit_test(test_the_refused_key_is_remembered),
         cmocka_unit_test(test_expiry),
         cmocka_unit_test(test_list_is_sorted_by_expiry),
         cmocka_unit_test(test_restore_and_checkpoints),
         cmocka_unit_test(test_promotion_spreads_expiries),
+        cmocka_unit_test(test_clocks_start_some_at_a_time),
         cmocka_unit_test(test_random_walk),
         cmocka_unit_test(test_keyset),
     };

@@ -34,6 +34,12 @@ def table_churn(h):
     return h.head(b"/etcdserverpb.KV/Range") + b"".join(h.literal(b"k%d" % i, b"", 0x40) for i in range(900))
 
 
+def huge_integers(h):
+    """Indices and lengths of fifty bytes, and sizes of the table again and again: the block is an error, and the connection's end."""
+    endless = b"\xff" * 49 + b"\x7f"
+    return h.head(b"/etcdserverpb.KV/Range") + [b"\xff" + endless, b"\x00\x7f" + endless, b"\x3f\xe1\x1f" * 5000, b"\x0f" + endless][h.next_id // 2 % 4]
+
+
 def long_path(h):
     return h.head(b"/etcdserverpb.KV/" + b"x" * 15000)
 
@@ -111,6 +117,7 @@ ATTACKS = [
     Attack("hpack_bomb", "6,000 references to a field of 3.9 KiB in each block", "HPACK's table, --max-header-list", survive(grpc_flood(indexed_bomb))),
     Attack("hpack_tiny", "2,000 empty fields in each request", "fields of a request", survive(grpc_flood(tiny_fields)), short=False),
     Attack("hpack_churn", "900 new entries of the table in each request", "HPACK's table", survive(grpc_flood(table_churn)), short=False),
+    Attack("hpack_integers", "indices, lengths and table sizes of fifty bytes", "HPACK's integers", survive(grpc_flood(huge_integers, times=1)), short=False),
     Attack("long_path", "paths of 15,000 bytes", "head of a request", survive(grpc_flood(long_path)), short=False),
     Attack("dns_large_tcp", "SRV of a service of 10,000 instances, 50 questions in one write", "64 KiB an answer",
            dns_tcp(question(b"_large._tcp.svc.cairn", SRV)), fill(10000)),
