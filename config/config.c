@@ -40,12 +40,14 @@ static void on_remove(void *arg, struct slice key, int64_t revision)
         heads_remove(c->heads, &name, revision);
 }
 
-static void on_end(void *arg)
+static bool on_end(void *arg, uint64_t until_ns)
 {
+    (void)until_ns;
     heads_end(((struct config *)arg)->heads);
+    return true;
 }
 
-static const struct feed_events feed_events = {on_begin, on_put, on_remove, on_end};
+static const struct feed_events feed_events = {on_begin, on_put, on_remove, on_end, false};
 static const char *const prefixes[] = {CONFIG_PREFIX "heads/"};
 
 static void on_changed(void *arg, struct heads_item *i)

@@ -2,10 +2,12 @@
  * A barrier, the pages of each prefix at the barrier's revision, then one watch stream from there on; see
  * feed.h.
  *
- * One prefix is one watch, whose events are given as they come. Several watches of a stream need not be
- * equally far: their events are held until progress vouches that all have come up to its revision, then given
- * by revision. Progress is asked for in the turn in which something is held, and mostly comes in it. */
+ * One prefix is one watch, whose events are given as they come, within the time that a turn has. Several
+ * watches of a stream need not be equally far: their events are held until progress vouches that all have
+ * come up to its revision, then given by revision. Progress is asked for in the turn in which something is
+ * held, and mostly comes in it. */
 #include "consensus/feed.h"
+#include "consensus/watch_events.h"
 
 #include <assert.h>
 #include <string.h>
@@ -17,6 +19,7 @@
 #define PAGE_KEYS          64
 #define READING_NS         4000000     /* in one turn: the loop has other things to do */
 #define READING_KEYS       1024        /* likewise, where the clock stands still */
+#define GIVING_NS          2000000     /* in one turn, of changes */
 #define HELD_BYTES_MAX     (64u << 20) /* more than that, and all is read anew */
 
 enum feed_state {
@@ -26,12 +29,14 @@ enum feed_state {
     FEED_FOLLOWING,
 };
 
-/* A response's events, of which those before `next` were given. */
+/* A response, of whose events those before `events` were given. They are unpacked one at a time: one response
+ * may have 100,000. */
 struct held {
     struct link link;
-    struct arena arena;
-    Mvccpb__Event **events;
-    size_t count, next, bytes;
+    struct buf bytes;
+    struct watch_events events;
+    struct arena arena;   /* of event */
+    Mvccpb__Event *event; /* the next one; NULL: there is none */
 };
 
 struct feed {
@@ -51,9 +56,13 @@ struct feed {
     size_t reading; /* the prefix */
     struct buf key; /* where its next page begins */
     struct link waiters;
-    struct buf bytes;  /* of one response */
-    struct link *held; /* of each prefix; NULL when there is one */
+    struct link *held; /* of each prefix */
     size_t held_count, held_bytes;
+    int64_t vouched;   /* all events up to this revision have come */
+    int64_t giving;    /* the revision that was begun and has not ended; 0 = none */
+    bool is_cut;       /* the only prefix: the last response was a fragment */
+    bool is_ending;    /* of giving, or of the whole state: all is given */
+    uint64_t until_ns; /* of this turn */
 };
 
 static void load(struct feed *f);
@@ -157,10 +166,9 @@ static void read_on(struct feed *f)
         log_info("the state that was being read is compacted, it is read anew", F_INT("revision", f->whole));
         f->state = FEED_LOADING;
         load(f);
-    } else if (f->reading == f->count) {
+    } else if (f->reading == f->count && f->events->end(f->arg, until)) {
         f->revision = f->whole;
         f->state = FEED_FOLLOWING;
-        f->events->end(f->arg);
         watch_from(f, f->whole + 1); /* who waits is told when it is read */
     }
 }
@@ -188,17 +196,21 @@ static void watch_from(struct feed *f, int64_t revision)
         m.key = (ProtobufCBinaryData){n, (uint8_t *)f->prefixes[i]};
         m.range_end = (ProtobufCBinaryData){range_end(f->prefixes[i], end), end};
         m.start_revision = revision;
+        m.fragment = true;
         watch_create(f->stream, &m, NULL);
         mem_free(end);
     }
     f->is_woken = true;
+    f->vouched = 0;
+    f->is_cut = false;
 }
 
 static void free_held(struct feed *f, struct held *h)
 {
     list_remove(&h->link);
     f->held_count--;
-    f->held_bytes -= h->bytes;
+    f->held_bytes -= h->bytes.size;
+    buf_done(&h->bytes);
     arena_done(&h->arena);
     mem_free(h);
 }
@@ -209,49 +221,51 @@ static void unwatch(struct feed *f)
         watch_stream_close(f->stream);
     f->stream = NULL;
     f->is_canceled = false;
-    for (size_t i = 0; f->held && i < f->count; i++)
+    while (f->is_ending && !f->events->end(f->arg, UINT64_MAX)) {
+    }
+    f->is_ending = false;
+    f->giving = 0; /* a revision that was given in part: the whole state has the rest */
+    for (size_t i = 0; i < f->count; i++)
         while (!list_is_empty(&f->held[i]))
             free_held(f, container_of(f->held[i].next, struct held, link));
 }
 
-/* Those of the revision, from the first on; returns how many. */
-static size_t give_events(struct feed *f, Mvccpb__Event *const *events, size_t count, int64_t revision)
+static void unpack_next(struct held *h)
 {
-    size_t i = 0;
-    for (; i < count && events[i]->kv->mod_revision == revision; i++) {
-        const Mvccpb__KeyValue *pair = events[i]->kv;
-        if (events[i]->type == MVCCPB__EVENT__EVENT_TYPE__DELETE)
-            f->events->remove(f->arg, slice_of(pair->key.data, pair->key.len), revision);
-        else
-            f->events->put(f->arg, pair);
-    }
-    return i;
+    arena_reset(&h->arena);
+    h->event = watch_events_next(&h->events, &h->arena);
 }
 
-static void give_at_once(struct feed *f, Mvccpb__Event *const *events, size_t count)
+static void give(struct feed *f, const Mvccpb__Event *e)
 {
-    for (size_t i = 0; i < count;) {
-        int64_t revision = events[i]->kv->mod_revision;
-        f->events->begin(f->arg, revision, false);
-        i += give_events(f, events + i, count - i, revision);
-        f->events->end(f->arg);
-        f->revision = revision;
-    }
+    if (e->type == MVCCPB__EVENT__EVENT_TYPE__DELETE)
+        f->events->remove(f->arg, slice_of(e->kv->key.data, e->kv->key.len), e->kv->mod_revision);
+    else
+        f->events->put(f->arg, e->kv);
 }
 
-/* Takes the arena over, in which the message lies. */
-static void hold(struct feed *f, const Etcdserverpb__WatchResponse *m, struct arena *a)
+static bool is_time_over(const struct feed *f)
 {
-    struct held *h = mem_new(sizeof *h);
-    assert(m->watch_id >= 0 && (size_t)m->watch_id < f->count); /* as they were created, from 0 */
-    h->events = m->events;
-    h->count = m->n_events;
-    h->bytes = a->total;
-    h->arena = *a;
-    *a = (struct arena){0};
-    list_add_last(&f->held[m->watch_id], &h->link);
-    f->held_count++;
-    f->held_bytes += h->bytes;
+    return f->io->ops->mono_ns(f->io) >= f->until_ns;
+}
+
+/* What there is of the revision being given. True: the turn's time is over. */
+static bool give_held(struct feed *f)
+{
+    for (size_t i = 0; i < f->count; i++) {
+        while (!list_is_empty(&f->held[i])) {
+            struct held *h = container_of(f->held[i].next, struct held, link);
+            for (; h->event && h->event->kv->mod_revision == f->giving; unpack_next(h)) {
+                if (f->events->takes_slices && is_time_over(f))
+                    return true;
+                give(f, h->event);
+            }
+            if (h->event)
+                break;
+            free_held(f, h);
+        }
+    }
+    return false;
 }
 
 static int64_t first_held(const struct feed *f)
@@ -261,56 +275,71 @@ static int64_t first_held(const struct feed *f)
         if (list_is_empty(&f->held[i]))
             continue;
         const struct held *h = container_of(f->held[i].next, struct held, link);
-        int64_t revision = h->events[h->next]->kv->mod_revision;
+        int64_t revision = h->event->kv->mod_revision;
         first = revision < first ? revision : first;
     }
     return first;
 }
 
-static void give_held(struct feed *f, int64_t up_to)
+/* Revision by revision, those that are known to be whole. Of one prefix alone they are given as they come.
+ * True: the turn's time is over, there is more. */
+static bool give_some(struct feed *f)
 {
-    int64_t revision;
-    while (f->held_count && (revision = first_held(f)) <= up_to) {
-        f->events->begin(f->arg, revision, false);
-        for (size_t i = 0; i < f->count; i++) {
-            while (!list_is_empty(&f->held[i])) {
-                struct held *h = container_of(f->held[i].next, struct held, link);
-                h->next += give_events(f, h->events + h->next, h->count - h->next, revision);
-                if (h->next < h->count)
-                    break;
-                free_held(f, h);
-            }
+    for (;;) {
+        if (!f->giving) {
+            int64_t first = first_held(f);
+            if (first == INT64_MAX || (f->count > 1 && first > f->vouched))
+                return false;
+            if (is_time_over(f))
+                return true;
+            f->events->begin(f->arg, first, false);
+            f->giving = first;
         }
-        f->events->end(f->arg);
-        f->revision = revision;
+        if (!f->is_ending && give_held(f))
+            return true;
+        if (!f->is_ending && f->is_cut && !f->held_count)
+            return false; /* the rest of the response comes */
+        f->is_ending = !f->events->end(f->arg, f->until_ns);
+        if (f->is_ending)
+            return true;
+        f->revision = f->giving;
+        f->giving = 0;
     }
+}
+
+static void hold(struct feed *f, struct held *h)
+{
+    assert(h->events.watch_id >= 0 &&
+           (size_t)h->events.watch_id < f->count); /* as they were created, from 0 */
+    list_add_last(&f->held[h->events.watch_id], &h->link);
+    f->held_count++;
+    f->held_bytes += h->bytes.size;
+    f->is_cut = f->count == 1 && h->events.is_fragment;
+    if (f->held_bytes > HELD_BYTES_MAX)
+        f->is_canceled = true;
 }
 
 static void take_response(struct feed *f, const struct watch_output *out)
 {
-    struct arena a = {0};
-    buf_clear(&f->bytes);
+    struct held *h = mem_new(sizeof *h);
     for (size_t i = 0; i < out->count; i++)
-        buf_add_slice(&f->bytes, out->pieces[i]);
-    Etcdserverpb__WatchResponse *m =
-        etcdserverpb__watch_response__unpack(arena_allocator(&a), f->bytes.size, f->bytes.data);
-    assert(m); /* our own encoding */
-    bool is_progress = !m->n_events && !m->created && m->watch_id == -1;
-    if (m->canceled) {
+        buf_add_slice(&h->bytes, out->pieces[i]);
+    h->events = watch_events_begin(buf_slice(&h->bytes));
+    if (h->events.is_canceled) {
         f->is_canceled = true;
-    } else if (m->n_events && f->count == 1) {
-        give_at_once(f, m->events, m->n_events);
-    } else if (m->n_events) {
-        hold(f, m, &a);
-    } else if (is_progress) {
-        if (f->count > 1)
-            give_held(f, out->header_revision);
-        if (out->header_revision > f->revision)
-            f->revision = out->header_revision;
+    } else {
+        unpack_next(h);
+        if (h->event) {
+            hold(f, h);
+            return;
+        }
+        bool is_progress = !h->events.is_created && h->events.watch_id == -1;
+        if (is_progress)
+            f->vouched = out->header_revision;
     }
-    if (f->held_bytes > HELD_BYTES_MAX)
-        f->is_canceled = true;
-    arena_done(&a);
+    buf_done(&h->bytes);
+    arena_done(&h->arena);
+    mem_free(h);
 }
 
 static void tell_waiters(struct feed *f)
@@ -324,18 +353,28 @@ static void tell_waiters(struct feed *f)
     }
 }
 
-static void take_responses(struct feed *f)
+/* True: the turn's time is over, there is more to be given. */
+static bool take_responses(struct feed *f)
 {
     struct watch_output out;
     unsigned n = 0;
-    if (!f->stream || !f->is_woken)
-        return;
-    while (n < RESPONSES_PER_TURN && !f->is_canceled && watch_next(f->stream, &out)) {
+    bool has_more;
+    if (!f->stream || (!f->is_woken && !f->held_count && !f->giving))
+        return false;
+    while (!(has_more = give_some(f))) {
+        if (f->vouched > f->revision && !f->giving)
+            f->revision = f->vouched;
+        if (n == RESPONSES_PER_TURN || f->is_canceled || !watch_next(f->stream, &out))
+            break;
         take_response(f, &out);
         n++;
+        has_more = is_time_over(f); /* a response may have 2 MiB */
+        if (has_more)
+            break;
     }
-    f->is_woken = n == RESPONSES_PER_TURN;
+    f->is_woken = has_more || n == RESPONSES_PER_TURN;
     tell_waiters(f);
+    return has_more;
 }
 
 /* Progress comes behind all events up to its revision, in this turn mostly: who waits for a revision that
@@ -346,10 +385,12 @@ bool feed_turn(struct feed *f)
     bool was_reading = f->state == FEED_READING;
     if (was_reading)
         read_on(f);
-    take_responses(f);
-    if (f->stream && !f->is_canceled && (f->held_count || !list_is_empty(&f->waiters))) {
+    f->until_ns = f->io->ops->mono_ns(f->io) + GIVING_NS;
+    bool has_more = take_responses(f);
+    if (f->stream && !has_more && !f->is_canceled && (f->held_count || !list_is_empty(&f->waiters))) {
         watch_request_progress(f->stream);
-        take_responses(f);
+        f->is_woken = true;
+        has_more = take_responses(f);
     }
     if (f->is_canceled) {
         log_info("a view could not follow (history was compacted, or it is far behind): it is read anew",
@@ -400,9 +441,8 @@ struct feed *feed_new(struct kv *kv, const char *const *prefixes, size_t count,
     f->prefixes = mem_new((count + 1) * sizeof(char *));
     for (f->count = 0; f->count < count; f->count++)
         f->prefixes[f->count] = mem_string(prefixes[f->count]);
-    if (count > 1)
-        f->held = mem_alloc(count * sizeof *f->held);
-    for (size_t i = 0; count > 1 && i < count; i++)
+    f->held = mem_alloc(count * sizeof *f->held);
+    for (size_t i = 0; i < count; i++)
         list_init(&f->held[i]);
     f->retry.fire = on_retry;
     list_init(&f->waiters);
@@ -422,6 +462,5 @@ void feed_free(struct feed *f)
     mem_free(f->prefixes);
     mem_free(f->held);
     buf_done(&f->key);
-    buf_done(&f->bytes);
     mem_free(f);
 }

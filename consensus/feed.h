@@ -6,7 +6,8 @@
  * The first state is read after a linearizable barrier, so that a member never shows a view older than what
  * was committed when it began. When history was compacted before it could be read (a snapshot was installed),
  * the whole state is given again: begin says so. A whole state comes in slices of some milliseconds, over as
- * many turns as it takes; if it is compacted meanwhile it begins anew, with another begin before any end. */
+ * many turns as it takes; if it is compacted meanwhile it begins anew, with another begin before any end. So
+ * does one revision with many changes, for a view that takes slices. */
 #ifndef CONSENSUS_FEED_H
 #define CONSENSUS_FEED_H
 
@@ -21,7 +22,10 @@ struct feed_events {
     void (*begin)(void *arg, int64_t revision, bool is_whole);
     void (*put)(void *arg, const Mvccpb__KeyValue *pair);
     void (*remove)(void *arg, struct slice key, int64_t revision);
-    void (*end)(void *arg);
+    /* False: the view has more to do for it, and is called again in the next turn; it should return when
+     * until_ns has come (io's clock). */
+    bool (*end)(void *arg, uint64_t until_ns);
+    bool takes_slices; /* the changes of one revision may come in several turns */
 };
 
 struct feed *feed_new(struct kv *kv, const char *const *prefixes, size_t count,

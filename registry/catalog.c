@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Keeping the view; see catalog.h. Services lie in one sorted list (for pages and prefixes) and in a map by
  * name; instances in their service's sorted list. Every change takes an instance's old weight out of the
- * counts and puts the new one in, so that counts are never computed by walking. Looking is catalog_look.c. */
+ * counts and puts the new one in, so that counts are never computed by walking. Looking is catalog_look.c,
+ * the end of a batch catalog_batch.c. */
 #include "registry/catalog.h"
 
 #include <assert.h>
@@ -49,7 +50,7 @@ size_t catalog_place(const struct catalog *c, struct slice ns, struct slice grou
     return low;
 }
 
-static size_t instance_place(const struct catalog_service *s, struct slice id)
+size_t catalog_instance_place(const struct catalog_service *s, struct slice id)
 {
     size_t low = 0, high = s->count;
     while (low < high) {
@@ -64,14 +65,15 @@ static size_t instance_place(const struct catalog_service *s, struct slice id)
 
 size_t catalog_place_behind(const struct catalog_service *s, struct slice id)
 {
-    size_t at = instance_place(s, id);
+    size_t at = catalog_instance_place(s, id);
     return at + (at < s->count && slice_equal(s->list[at]->id, id));
 }
 
 struct catalog_instance *catalog_instance(const struct catalog_service *s, struct slice id)
 {
-    size_t at = instance_place(s, id);
-    return at < s->count && slice_equal(s->list[at]->id, id) ? s->list[at] : NULL;
+    size_t at = catalog_instance_place(s, id);
+    bool is_there = at < s->count && slice_equal(s->list[at]->id, id) && !s->list[at]->is_gap;
+    return is_there ? s->list[at] : NULL;
 }
 
 struct catalog_service *catalog_find(const struct catalog *c, struct slice ns, struct slice group,
@@ -149,7 +151,7 @@ bool catalog_exists(const struct catalog_service *s)
 }
 
 /* A place that nobody needs any more goes; who asks later is told the greatest revision at which one went. */
-static void drop_if_unused(struct catalog *c, struct catalog_service *s)
+void catalog_drop_if_unused(struct catalog *c, struct catalog_service *s)
 {
     if (s->count || s->has_settings || s->references || link_is_in_list(&s->dirty))
         return;
@@ -176,9 +178,12 @@ static void drop_if_unused(struct catalog *c, struct catalog_service *s)
 
 static struct catalog_instance *instance_of(struct catalog_service *s, struct slice id)
 {
-    size_t at = instance_place(s, id);
-    if (at < s->count && slice_equal(s->list[at]->id, id))
+    size_t at = catalog_instance_place(s, id);
+    if (at < s->count && slice_equal(s->list[at]->id, id)) {
+        s->gaps -= s->list[at]->is_gap;
+        s->list[at]->is_gap = false;
         return s->list[at];
+    }
     struct catalog_instance *i = mem_new(sizeof *i);
     i->id = copy_slice(id);
     i->service = s;
@@ -192,24 +197,57 @@ static struct catalog_instance *instance_of(struct catalog_service *s, struct sl
     return i;
 }
 
-static void free_instance(struct catalog_instance *i)
+/* The last of the catalog and of the snapshots that hold it frees it. */
+static void drop_doc(struct instance *doc)
 {
-    mem_free(i->doc);
+    if (doc && doc->snapshots)
+        doc->snapshots--;
+    else
+        mem_free(doc);
+}
+
+static void drop_override(struct override *o)
+{
+    if (o && o->snapshots)
+        o->snapshots--;
+    else
+        mem_free(o);
+}
+
+void catalog_snapshot(const struct catalog_instance *i, struct arena *a, struct catalog_instance *ret)
+{
+    *ret = *i;
+    ret->id = slice_of(arena_copy(a, i->id.data, i->id.size), i->id.size);
+    ret->service = NULL;
+    ret->hangs_on = NULL;
+    ret->by_session = (struct link){0};
+    if (i->doc)
+        i->doc->snapshots++;
     if (i->override)
-        mem_free(i->override);
+        i->override->snapshots++;
+}
+
+void catalog_snapshot_release(struct catalog_instance *taken)
+{
+    drop_doc(taken->doc);
+    drop_override(taken->override);
+}
+
+void catalog_free_instance(struct catalog_instance *i)
+{
+    drop_doc(i->doc);
+    drop_override(i->override);
     mem_free(i->id.data);
     mem_free(i);
 }
 
+/* What stands behind it moves up at the end of the batch, once for all that went. */
 static void drop_instance_if_empty(struct catalog_instance *i)
 {
-    struct catalog_service *s = i->service;
     if (i->doc || i->override)
         return;
-    size_t at = instance_place(s, i->id);
-    s->count--;
-    memmove(s->list + at, s->list + at + 1, (s->count - at) * sizeof(struct catalog_instance *));
-    free_instance(i);
+    i->is_gap = true;
+    i->service->gaps++;
 }
 
 /* --- counts and changes ----------------------------------------------------------------------------------
@@ -277,14 +315,14 @@ static void count(struct catalog *c, struct catalog_instance *i, int sign)
     count_service(c, s, did_exist);
 }
 
+/* Its revision follows at the end of the batch: what is read before that is told again then. */
 static void touch_service(struct catalog *c, struct catalog_service *s)
 {
-    if (!link_is_in_list(&s->dirty)) {
-        list_add_last(&c->dirty, &s->dirty);
-        s->before = s->revision;
-    }
-    s->revision = c->revision;
-    s->in->revision = c->revision;
+    if (link_is_in_list(&s->dirty))
+        return;
+    list_add_last(&c->dirty, &s->dirty);
+    s->first_change = c->changed_count;
+    s->change_count = 0;
 }
 
 static struct slice keep(struct catalog *c, struct slice s)
@@ -298,12 +336,22 @@ static void touch(struct catalog *c, const struct catalog_instance *i)
     struct catalog_service *s = i->service;
     size_t number = c->changed_count;
     touch_service(c, s);
+    if (!s->change_count) {
+        s->first_change = number; /* it may be in the batch for its settings already */
+    } else {
+        bool is_next = s->first_change + s->change_count == number;
+        int order = is_next ? slice_compare(c->changed[number - 1].id, i->id) : 1;
+        if (order == 0)
+            return;
+        c->is_scattered |= order > 0;
+    }
     if (c->changed_count == c->changed_capacity) {
         c->changed_capacity = c->changed_capacity ? c->changed_capacity * 2 : 64;
         c->changed = mem_resize(c->changed, c->changed_capacity * sizeof *c->changed);
     }
     c->changed[c->changed_count++] = (struct catalog_changed){
         s, keep(c, i->id), i->doc ? keep(c, i->doc->origin) : (struct slice){0}, number};
+    s->change_count++;
 }
 
 static struct catalog_session *session_of(struct catalog *c, int64_t id)
@@ -319,7 +367,7 @@ static struct catalog_session *session_of(struct catalog *c, int64_t id)
     return s;
 }
 
-static void drop_session_if_unused(struct catalog *c, struct catalog_session *s)
+void catalog_drop_session_if_unused(struct catalog *c, struct catalog_session *s)
 {
     if (s->exists || s->instance_count)
         return;
@@ -339,7 +387,7 @@ static void hang_on_session(struct catalog *c, struct catalog_instance *i)
     if (before) {
         list_remove(&i->by_session);
         before->instance_count--;
-        drop_session_if_unused(c, before);
+        catalog_drop_session_if_unused(c, before);
     }
     i->hangs_on = now;
     if (now) {
@@ -364,7 +412,7 @@ static void set_instance(struct catalog *c, const struct name *name, const struc
         return; /* read anew, and nothing is new */
     touch(c, i);
     count(c, i, -1);
-    mem_free(i->doc);
+    drop_doc(i->doc);
     i->doc = doc ? instance_copy(doc) : NULL;
     i->create_revision = create_revision;
     i->mod_revision = mod_revision;
@@ -386,11 +434,12 @@ static void set_override(struct catalog *c, const struct name *name, const struc
         return;
     touch(c, i);
     count(c, i, -1);
-    mem_free(i->override);
+    drop_override(i->override);
     i->override = NULL;
     if (o) {
         i->override = mem_alloc(sizeof *o + o->reason.size);
         *i->override = *o;
+        i->override->snapshots = 0;
         i->override->reason = slice_of(i->override + 1, o->reason.size);
         if (o->reason.size)
             memcpy(i->override + 1, o->reason.data, o->reason.size);
@@ -444,7 +493,7 @@ static void set_settings(struct catalog *c, const struct name *name, const struc
     touch_service(c, s);
 }
 
-static void free_session_doc(struct catalog_session *s)
+void catalog_free_session_doc(struct catalog_session *s)
 {
     mem_free(s->doc.client_id.data);
     mem_free(s->doc.owner.data);
@@ -461,7 +510,7 @@ static void delete_session(struct catalog *c, int64_t id)
 
 static void keep_session_doc(struct catalog_session *s, const struct session *doc)
 {
-    free_session_doc(s);
+    catalog_free_session_doc(s);
     s->doc = *doc;
     s->doc.client_id = copy_slice(doc->client_id);
     s->doc.owner = copy_slice(doc->owner);
@@ -532,7 +581,7 @@ static void set_session(struct catalog *c, int64_t id, const struct session *doc
 
 void catalog_begin(struct catalog *c, int64_t revision)
 {
-    assert(!c->is_open && revision >= c->revision);
+    assert(!c->is_open && !c->is_ending && revision >= c->revision);
     if (c->revision == 0)
         c->whole_since = revision; /* the first state */
     c->is_open = true;
@@ -542,7 +591,7 @@ void catalog_begin(struct catalog *c, int64_t revision)
 
 void catalog_begin_anew(struct catalog *c, int64_t revision)
 {
-    assert(!c->is_open || c->is_anew);
+    assert(!c->is_ending);
     c->is_open = false;
     catalog_begin(c, revision);
     c->whole_since = revision;
@@ -665,7 +714,7 @@ static void sweep_service(struct catalog *c, struct catalog_service *s)
         set_settings(c, &name, NULL, 0);
 }
 
-static void sweep(struct catalog *c)
+void catalog_sweep(struct catalog *c)
 {
     for (size_t i = 0; i < c->service_count; i++)
         sweep_service(c, c->services[i]);
@@ -676,112 +725,6 @@ static void sweep(struct catalog *c)
         if (s->exists && s->generation != c->generation && !link_is_in_list(&s->gone))
             list_add_last(&c->gone, &s->gone);
     }
-}
-
-/* A session that comes and goes within one batch was never there. */
-static void end_sessions(struct catalog *c)
-{
-    struct link *l;
-    while ((l = list_take_first(&c->gone))) {
-        struct catalog_session *s = container_of(l, struct catalog_session, gone);
-        list_remove(&s->back);
-        s->exists = false;
-        c->session_count--;
-        list_add_last(&c->absent, &s->absent);
-        if (s->instance_count && c->events.session_gone)
-            c->events.session_gone(c->events.arg, s);
-        uint32_t ttl_s = s->doc.ttl_s;
-        free_session_doc(s);
-        s->doc.ttl_s = ttl_s; /* until the janitor has looked at all of its instances */
-        drop_session_if_unused(c, s);
-    }
-}
-
-static void begin_sessions(struct catalog *c)
-{
-    struct link *l;
-    while ((l = list_take_first(&c->back))) {
-        struct catalog_session *s = container_of(l, struct catalog_session, back);
-        if (s->instance_count && c->events.session_back)
-            c->events.session_back(c->events.arg, s);
-    }
-}
-
-static int compare_changed(const void *a, const void *b)
-{
-    const struct catalog_changed *x = a, *y = b;
-    if (x->service != y->service)
-        return catalog_compare(x->service, y->service->ns, y->service->group, y->service->name);
-    int order = slice_compare(x->id, y->id);
-    return order ? order : x->number < y->number ? -1 : 1;
-}
-
-/* The ids of s, which lie together now, each once; what it was before the batch its first change says. */
-static size_t ids_of(struct catalog *c, const struct catalog_service *s, struct slice *ret_ids,
-                     struct slice *ret_origins)
-{
-    size_t low = 0, high = c->changed_count, n = 0;
-    while (low < high) {
-        size_t middle = (low + high) / 2;
-        if (catalog_compare(c->changed[middle].service, s->ns, s->group, s->name) < 0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    for (; low < c->changed_count && c->changed[low].service == s; low++) {
-        if (n > 0 && slice_equal(ret_ids[n - 1], c->changed[low].id))
-            continue;
-        ret_ids[n] = c->changed[low].id;
-        ret_origins[n++] = c->changed[low].origin;
-    }
-    return n;
-}
-
-/* A first state comes in the order of its keys, which is this order but for encoded names. */
-static bool is_sorted(const struct catalog *c)
-{
-    for (size_t i = 1; i < c->changed_count; i++)
-        if (compare_changed(&c->changed[i - 1], &c->changed[i]) > 0)
-            return false;
-    return true;
-}
-
-static void tell(struct catalog *c)
-{
-    struct slice *ids = arena_alloc(&c->batch, (c->changed_count + 1) * sizeof *ids);
-    struct slice *origins = arena_alloc(&c->batch, (c->changed_count + 1) * sizeof *origins);
-    if (!is_sorted(c))
-        qsort(c->changed, c->changed_count, sizeof *c->changed, compare_changed);
-    LIST_FOR_EACH (l, &c->dirty) {
-        struct catalog_service *s = container_of(l, struct catalog_service, dirty);
-        struct catalog_change change = {.service = s,
-                                        .revision = c->revision,
-                                        .previous = s->before,
-                                        .ids = ids,
-                                        .origins = origins,
-                                        .id_count = ids_of(c, s, ids, origins),
-                                        .are_settings_changed = s->are_settings_changed};
-        s->are_settings_changed = false;
-        if (c->events.changed)
-            c->events.changed(c->events.arg, &change);
-    }
-    struct link *l;
-    while ((l = list_take_first(&c->dirty)))
-        drop_if_unused(c, container_of(l, struct catalog_service, dirty));
-}
-
-void catalog_end(struct catalog *c)
-{
-    assert(c->is_open);
-    if (c->is_anew)
-        sweep(c);
-    c->is_anew = c->is_open = false;
-    end_sessions(c);
-    begin_sessions(c);
-    if (!list_is_empty(&c->dirty))
-        tell(c);
-    c->changed_count = 0;
-    arena_reset(&c->batch);
 }
 
 struct catalog_service *catalog_hold(struct catalog *c, struct slice ns, struct slice group,
@@ -796,7 +739,7 @@ void catalog_release(struct catalog *c, struct catalog_service *s)
 {
     assert(s->references > 0);
     s->references--;
-    drop_if_unused(c, s);
+    catalog_drop_if_unused(c, s);
 }
 
 /* --- the whole ---------------------------------------------------------------------------------------------
@@ -807,6 +750,7 @@ struct catalog *catalog_new(const struct catalog_events *events)
     struct catalog *c = mem_new(sizeof *c);
     c->events = *events;
     list_init(&c->dirty);
+    list_init(&c->settled);
     list_init(&c->gone);
     list_init(&c->back);
     list_init(&c->absent);
@@ -820,11 +764,11 @@ void catalog_free(struct catalog *c)
     uint64_t id;
     for (size_t i = 0; i < c->service_count; i++) {
         for (size_t k = 0; k < c->services[i]->count; k++)
-            free_instance(c->services[i]->list[k]);
+            catalog_free_instance(c->services[i]->list[k]);
         free_service(c->services[i]);
     }
     for (size_t at = 0; map_next(&c->sessions, &at, &id, &value);) {
-        free_session_doc(value);
+        catalog_free_session_doc(value);
         mem_free(value);
     }
     for (size_t at = 0; strmap_next(&c->namespaces, &at, &key, &value);) {

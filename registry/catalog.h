@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The view of the registry: which services there are, their instances with the operator's word on them,
- * sessions, settings. Kept from the keys' changes, revision by revision; a batch is applied whole before
- * anybody sees it. Pure: no clock, no I/O, no kv. The loop thread's only.
+ * sessions, settings. Kept from the keys' changes, revision by revision; a batch is whole before anybody is
+ * told of it. Pure: no clock, no I/O, no kv. The loop thread's only.
  *
  * Invariant: after catalog_end every answer is the state at catalog_revision, and every service's own
  * revision is that of the last change one could see in it. What does not parse is counted and as if it were
@@ -29,6 +29,7 @@ struct catalog_instance {
     struct catalog_session *hangs_on;         /* NULL: none, or it is not there */
     uint64_t generation, override_generation; /* when each was last read with everything */
     uint64_t walk;                            /* the janitor's last walk over its session that met it */
+    bool is_gap; /* it went in the batch under way: still in the list, without documents */
 };
 
 /* What it is for its callers, the override applied. */
@@ -62,11 +63,13 @@ struct catalog_service {
     bool was_projected;       /* there has been one since the place was made */
     struct settings settings; /* its memory is the catalog's */
     int64_t settings_revision;
-    int64_t revision;  /* of the last visible change */
-    size_t references; /* subscribers: the service is kept though it is empty */
-    void *watched;     /* the holders' own */
-    struct link dirty; /* in the batch's list */
-    int64_t before;    /* its revision before the batch */
+    int64_t revision;                  /* of the last visible change */
+    size_t references;                 /* subscribers: the service is kept though it is empty */
+    void *watched;                     /* the holders' own */
+    struct link dirty;                 /* in the batch's list */
+    int64_t before;                    /* its revision before the batch */
+    size_t first_change, change_count; /* in the batch's list of changes */
+    size_t gaps;                       /* in the list: instances that went in the batch */
     bool are_settings_changed;
     uint64_t settings_generation;
 };
@@ -103,7 +106,8 @@ struct catalog_change {
 };
 
 struct catalog_events {
-    void (*changed)(void *arg, const struct catalog_change *change); /* once for each service of a batch */
+    /* Once for each service of a batch; one with more than 1,024 changes: once for each 1,024 of them. */
+    void (*changed)(void *arg, const struct catalog_change *change);
     /* It was there, is not any more, and has instances; they hang on it still. */
     void (*session_gone)(void *arg, struct catalog_session *session);
     /* It was not there, is now (again), and has instances. */
@@ -126,6 +130,12 @@ void catalog_delete(struct catalog *c, const struct name *name);
 void catalog_project(struct catalog *c, const struct name *name, const struct instance *doc,
                      int64_t create_revision, int64_t mod_revision);
 void catalog_end(struct catalog *c);
+/* The same in slices: until is_over says so, which is asked once in a while. True: the batch has ended;
+ * false: to be called again, with nothing else that changes the catalog between. */
+bool catalog_end_some(struct catalog *c, bool (*is_over)(const void *arg), const void *arg);
+/* No batch is under way. A batch may take several turns. Between them the view holds its puts and some of its
+ * deletions, and services have the revision from before it until all of its changes are in. */
+bool catalog_is_settled(const struct catalog *c);
 /* Before the first state is read anew (history was compacted under us): what is not put until catalog_end is
  * gone. It may take several turns, in which the catalog is of two revisions at once, and may begin anew
  * before it ends. */
@@ -151,6 +161,11 @@ bool catalog_exists(const struct catalog_service *s); /* it has settings or inst
  */
 void catalog_each(const struct catalog *c, struct slice ns, struct slice group, struct slice prefix,
                   struct slice after, bool (*fn)(void *arg, struct catalog_service *s), void *arg);
+/* The same for walks over several turns: looks at no more than `places` places. True: there may be more,
+ * behind *ret_last, which fn need not have been given; false: that was the end, or fn has said false. */
+bool catalog_each_some(const struct catalog *c, struct slice ns, struct slice group, struct slice prefix,
+                       struct slice after, size_t places, bool (*fn)(void *arg, struct catalog_service *s),
+                       void *arg, const struct catalog_service **ret_last);
 /* The first service that exists behind this place in the order of namespace, group and name, which need not
  * be one of a service; NULL = none. For walks over several turns. */
 struct catalog_service *catalog_next(const struct catalog *c, struct slice ns, struct slice group,
@@ -170,6 +185,12 @@ struct catalog_session *catalog_named_session(const struct catalog *c, int64_t i
 size_t catalog_session_count(const struct catalog *c);
 /* Sessions that instances name and that are not there (catalog_session.absent). */
 const struct link *catalog_absent_sessions(const struct catalog *c);
+
+/* --- snapshots: documents that outlive their change --------------------------------------------------- */
+/* Fills *ret with what i is now: its documents stay until the release, whatever becomes of i; its id lies in
+ * the arena. It is in no list. */
+void catalog_snapshot(const struct catalog_instance *i, struct arena *a, struct catalog_instance *ret);
+void catalog_snapshot_release(struct catalog_instance *taken);
 
 /* Keeps the service's place, there or not, so that its changes are told. */
 struct catalog_service *catalog_hold(struct catalog *c, struct slice ns, struct slice group,

@@ -19,7 +19,12 @@ int64_t catalog_whole_since(const struct catalog *c)
 
 uint64_t catalog_edition(const struct catalog *c)
 {
-    return c->is_open ? 0 : c->edition;
+    return c->is_open || c->is_ending ? 0 : c->edition;
+}
+
+bool catalog_is_settled(const struct catalog *c)
+{
+    return !c->is_open && !c->is_ending;
 }
 
 size_t catalog_unreadable(const struct catalog *c)
@@ -95,20 +100,30 @@ static size_t first_place(const struct catalog *c, struct slice ns, struct slice
     return behind > at ? behind : at;
 }
 
-void catalog_each(const struct catalog *c, struct slice ns, struct slice group, struct slice prefix,
-                  struct slice after, bool (*fn)(void *arg, struct catalog_service *s), void *arg)
+bool catalog_each_some(const struct catalog *c, struct slice ns, struct slice group, struct slice prefix,
+                       struct slice after, size_t places, bool (*fn)(void *arg, struct catalog_service *s),
+                       void *arg, const struct catalog_service **ret_last)
 {
     for (size_t i = first_place(c, ns, group, prefix, after); i < c->service_count; i++) {
         struct catalog_service *s = c->services[i];
         if (!slice_equal(s->ns, ns))
-            return;
+            return false;
         if (group.size && (!slice_equal(s->group, group) || !begins_with(s->name, prefix)))
-            return;
-        if (!catalog_exists(s) || !begins_with(s->name, prefix))
-            continue;
-        if (!fn(arg, s))
-            return;
+            return false;
+        if (catalog_exists(s) && begins_with(s->name, prefix) && !fn(arg, s))
+            return false;
+        *ret_last = s;
+        if (--places == 0)
+            return true;
     }
+    return false;
+}
+
+void catalog_each(const struct catalog *c, struct slice ns, struct slice group, struct slice prefix,
+                  struct slice after, bool (*fn)(void *arg, struct catalog_service *s), void *arg)
+{
+    const struct catalog_service *last;
+    catalog_each_some(c, ns, group, prefix, after, SIZE_MAX, fn, arg, &last);
 }
 
 struct catalog_service *catalog_next(const struct catalog *c, struct slice ns, struct slice group,

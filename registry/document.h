@@ -50,6 +50,7 @@ struct instance {
     int64_t session;     /* the lease it hangs on; 0 = none: it stays until it is removed */
     struct slice source; /* empty = registered here; else the layout it was projected from */
     struct slice origin; /* with a source: the key it was projected from. It stands in no document. */
+    uint32_t snapshots;  /* of a catalog's document: how many snapshots hold it beside the catalog */
 };
 
 struct override {
@@ -59,8 +60,9 @@ struct override {
     bool has_state;
     enum instance_state state;
     struct slice reason;
-    int64_t until_s; /* seconds since 1970, when it ends by itself; 0 = never */
-    bool is_drain;   /* the state is a drain's: it ends with the registration that was drained */
+    int64_t until_s;    /* seconds since 1970, when it ends by itself; 0 = never */
+    bool is_drain;      /* the state is a drain's: it ends with the registration that was drained */
+    uint32_t snapshots; /* as an instance's */
 };
 
 struct settings {

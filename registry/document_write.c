@@ -161,6 +161,7 @@ struct instance *instance_copy(const struct instance *i)
                    i->metadata.count * sizeof *i->metadata.list;
     struct instance *c = mem_alloc(sizeof *c + lists + bytes_of(i));
     *c = *i;
+    c->snapshots = 0;
     c->ports = (struct instance_port *)(c + 1);
     c->tags = (struct slice *)(c->ports + i->port_count);
     c->metadata.list = (struct document_pair *)(c->tags + i->tag_count);

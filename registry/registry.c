@@ -51,12 +51,28 @@ static void on_remove(void *arg, struct slice key, int64_t revision)
         catalog_delete(r->catalog, &name);
 }
 
-static void on_end(void *arg)
+struct pace {
+    struct io *io;
+    uint64_t until_ns;
+};
+
+static bool is_over(const void *arg)
 {
-    catalog_end(((struct registry *)arg)->catalog);
+    const struct pace *p = arg;
+    return p->io->ops->mono_ns(p->io) >= p->until_ns;
 }
 
-static const struct feed_events feed_events = {on_begin, on_put, on_remove, on_end};
+static bool on_end(void *arg, uint64_t until_ns)
+{
+    struct registry *r = arg;
+    const struct pace pace = {kv_io(r->kv), until_ns};
+    r->is_telling = true;
+    bool has_ended = catalog_end_some(r->catalog, is_over, &pace);
+    r->is_telling = false;
+    return has_ended;
+}
+
+static const struct feed_events feed_events = {on_begin, on_put, on_remove, on_end, true};
 
 static void on_changed(void *arg, const struct catalog_change *change)
 {
@@ -80,10 +96,19 @@ bool registry_is_ready(const struct registry *r)
     return feed_is_following(r->feed);
 }
 
+bool registry_is_settled(const struct registry *r)
+{
+    return catalog_is_settled(r->catalog);
+}
+
 int64_t registry_revision(const struct registry *r)
 {
     int64_t fed = feed_revision(r->feed), seen = catalog_revision(r->catalog);
-    return fed > seen || !feed_is_following(r->feed) ? fed : seen; /* while a batch is told it is ahead */
+    if (fed > seen || !feed_is_following(r->feed))
+        return fed;
+    /* While a batch is told the catalog is ahead; between the turns that it takes nobody has been promised
+     * it. */
+    return r->is_telling || catalog_is_settled(r->catalog) ? seen : fed;
 }
 
 struct catalog *registry_catalog(struct registry *r)
@@ -200,7 +225,7 @@ void registry_turn(struct registry *r)
     if (feed_turn(r->feed))
         desk_come_again(&r->desk);
     turn_enter(TURN_REGISTRY_JANITOR);
-    if (registry_is_ready(r))
+    if (registry_is_ready(r) && catalog_is_settled(r->catalog)) /* it plans with what it was told */
         janitor_turn(r->janitor);
     turn_enter(TURN_REGISTRY_REQUESTS);
     if (r->was_acknowledged) {

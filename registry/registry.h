@@ -46,6 +46,9 @@ void registry_turn(struct registry *r);
 bool registry_is_ready(const struct registry *r);
 /* The view shows everything up to this revision, whoever's keys it changed: at least catalog_revision. */
 int64_t registry_revision(const struct registry *r);
+/* No batch of changes is under way. One revision with many changes takes several turns: what follows watches
+ * of many things (streams) waits until it is over. */
+bool registry_is_settled(const struct registry *r);
 /* The view of this member as it is. Between turns it does not change. */
 struct catalog *registry_catalog(struct registry *r);
 
@@ -148,8 +151,9 @@ void registry_wait_revision(struct registry *r, struct registry_request *q, int6
 void registry_cancel(struct registry *r, struct registry_request *q);
 
 /* --- watching: level-triggered, told once a batch ------------------------------------------------------
- * A batch is one revision, whole, or all that changed while the state was read anew. From inside `changed`
- * everything of this door may be called but registry_turn and registry_free. */
+ * A batch is one revision, whole, or all that changed while the state was read anew. One with thousands of
+ * changes is told in several turns, each of its services as catalog_events says, when all of it is in the
+ * view. From inside `changed` everything of this door may be called but registry_turn and registry_free. */
 
 /* Who is behind a watch, shown to operators and waited for by drains. Owned by the front end, which keeps it
  * as long as any of its watches. */

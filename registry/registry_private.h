@@ -30,6 +30,7 @@ struct registry {
     struct link *telling;  /* the next link of the walk under way */
     struct watched *told;  /* whose watches those are */
     size_t subscriber_count;
+    bool is_telling; /* in catalog_end_some */
 };
 
 /* First in a request's struct. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Which instances of a service a reader gets, and in which order; see select.h. One walk over the service's
- * list; order by zone is three walks over what fits. */
+ * list for what fits; order by zone is three walks over that. */
 #include "registry/select.h"
 
 static bool has_tag(const struct instance *doc, struct slice tag)
@@ -66,41 +66,52 @@ static unsigned distance(const struct select_query *q, const struct instance *do
     return q->region.size && slice_equal(q->region, doc->region) ? 1 : 2;
 }
 
-static void order(const struct select_query *q, struct arena *a, struct select_result *result)
+bool select_look(const struct select_query *q, const struct catalog_instance *i,
+                 struct select_candidate *ret_candidate)
 {
-    const struct catalog_instance **ordered = arena_alloc(a, (result->count + 1) * sizeof *ordered);
-    size_t n = 0;
-    for (unsigned d = 0; d <= 2; d++)
-        for (size_t i = 0; i < result->count; i++)
-            if (distance(q, result->list[i]->doc) == d)
-                ordered[n++] = result->list[i];
-    result->list = ordered;
+    if (!select_fits(q, i))
+        return false;
+    *ret_candidate = (struct select_candidate){
+        .instance = i,
+        .serves = catalog_effect(i).serves,
+        .is_taken_out = is_taken_out(i),
+        .distance = (uint8_t)(q->zone.size || q->region.size ? distance(q, i->doc) : 0),
+    };
+    return true;
+}
+
+void select_choose(const struct select_query *q, double protect_threshold,
+                   const struct select_candidate *list, size_t count, struct arena *a,
+                   struct select_result *ret_result)
+{
+    struct select_result result = {0};
+    size_t candidates = 0;
+    for (size_t i = 0; i < count; i++) {
+        result.serving += list[i].serves;
+        candidates += !list[i].is_taken_out;
+    }
+    if (q->only_serving)
+        result.is_protected = protect_threshold > 0 && result.serving < candidates &&
+                              (double)result.serving <= protect_threshold * (double)candidates;
+    result.list = arena_alloc(a, (count + 1) * sizeof *result.list);
+    unsigned farthest = q->zone.size || q->region.size ? 2 : 0;
+    for (unsigned d = 0; d <= farthest; d++) {
+        for (size_t i = 0; i < count; i++) {
+            bool is_wanted =
+                !q->only_serving || (result.is_protected ? !list[i].is_taken_out : list[i].serves);
+            if (is_wanted && list[i].distance == d)
+                result.list[result.count++] = list[i].instance;
+        }
+    }
+    *ret_result = result;
 }
 
 void select_run(const struct select_query *q, const struct catalog_service *s, struct arena *a,
                 struct select_result *ret_result)
 {
-    struct select_result result = {0};
-    size_t candidates = 0, wanted = 0;
-    size_t count = s ? s->count : 0;
-    result.list = arena_alloc(a, (count + 1) * sizeof *result.list);
-    for (size_t i = 0; s && i < s->count; i++) {
-        if (!select_fits(q, s->list[i]))
-            continue;
-        result.list[result.count++] = s->list[i];
-        result.serving += catalog_effect(s->list[i]).serves;
-        candidates += !is_taken_out(s->list[i]);
-    }
-    if (q->only_serving) {
-        double threshold = s ? s->settings.protect_threshold : 0;
-        result.is_protected = threshold > 0 && result.serving < candidates &&
-                              (double)result.serving <= threshold * (double)candidates;
-        for (size_t i = 0; i < result.count; i++)
-            if (result.is_protected ? !is_taken_out(result.list[i]) : catalog_effect(result.list[i]).serves)
-                result.list[wanted++] = result.list[i];
-        result.count = wanted;
-    }
-    if (result.count > 1 && (q->zone.size || q->region.size))
-        order(q, a, &result);
-    *ret_result = result;
+    size_t count = 0, all = s ? s->count : 0;
+    struct select_candidate *list = arena_alloc(a, (all + 1) * sizeof *list);
+    for (size_t i = 0; i < all; i++)
+        count += select_look(q, s->list[i], &list[count]);
+    select_choose(q, s ? s->settings.protect_threshold : 0, list, count, a, ret_result);
 }

@@ -33,6 +33,20 @@ struct select_result {
     const struct catalog_instance **list; /* in the arena */
 };
 
+/* An instance that fits, with what the choice needs of it, so that each is looked at once. */
+struct select_candidate {
+    const struct catalog_instance *instance;
+    bool serves, is_taken_out;
+    uint8_t distance; /* 0 same zone, 1 same region, 2 the rest */
+};
+/* False: it does not fit. */
+bool select_look(const struct select_query *q, const struct catalog_instance *i,
+                 struct select_candidate *ret_candidate);
+/* The choice among all that fit, which come in the order of their ids. */
+void select_choose(const struct select_query *q, double protect_threshold,
+                   const struct select_candidate *list, size_t count, struct arena *a,
+                   struct select_result *ret_result);
+
 /* Does it fit, whatever its state? */
 bool select_fits(const struct select_query *q, const struct catalog_instance *i);
 /* s NULL: nothing is there. Instances without a document are never in the result. */

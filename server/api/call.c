@@ -12,7 +12,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "registry/view.h"
-#include "server/api/private.h"
+#include "server/api/result.h"
 
 enum { BODY_MAX = 256 * 1024 }; /* the largest document with every character escaped fits */
 
@@ -105,13 +105,24 @@ bool api_page_check(struct api_call *c)
     return !err;
 }
 
-void api_page_open(struct api_page *p, const struct api_call *c, struct json_writer *w, const char *key)
+void api_page_begin(struct api_page *p, const struct api_call *c)
 {
-    *p = (struct api_page){.w = w, .left = api_number(api_param(c, PARAM_LIMIT))};
+    *p = (struct api_page){.left = api_number(api_param(c, PARAM_LIMIT))};
     if (continue_read(c, &p->after))
         buf_clear(&p->after); /* checked before */
+}
+
+void api_page_array(struct api_page *p, struct json_writer *w, const char *key)
+{
+    p->w = w;
     jw_key(w, key);
     jw_open(w, '[');
+}
+
+void api_page_open(struct api_page *p, const struct api_call *c, struct json_writer *w, const char *key)
+{
+    api_page_begin(p, c);
+    api_page_array(p, w, key);
 }
 
 bool api_page_take(struct api_page *p, struct slice group, struct slice name)
@@ -171,16 +182,31 @@ static bool is_read(const struct api_call *c)
 
 static bool refuse_who(struct api_call *c, int err, const char *message);
 
+/* The rights of a read are looked at once more where it is answered. */
+static bool may_be_answered(struct api_call *c)
+{
+    char error[500] = "";
+    int err = is_read(c) ? api_judge(c, error, sizeof error) : OK;
+    if (!err)
+        return true;
+    c->q->headers.size = c->header_bytes; /* what was to be said about the answer */
+    return refuse_who(c, err, error);
+}
+
+bool api_respond_sized(struct api_call *c, int64_t revision, size_t size)
+{
+    if (!may_be_answered(c))
+        return false;
+    add_common_headers(c, 200, revision);
+    http_stream_open_sized(c->q, 200, JSON_TYPE, size);
+    return true;
+}
+
 void api_respond(struct api_call *c, int status, int64_t revision, const char *type, struct slice body)
 {
     struct http_request *q = c->q;
-    char error[500] = "";
-    int err = status < 400 && is_read(c) ? api_judge(c, error, sizeof error) : OK;
-    if (err) {
-        q->headers.size = c->header_bytes; /* what was to be said about the answer */
-        refuse_who(c, err, error);
+    if (status < 400 && !may_be_answered(c))
         return;
-    }
     q->state = NULL;
     add_common_headers(c, status, revision);
     http_respond(q, status, status == 304 ? NULL : type ? type : JSON_TYPE, body);
@@ -756,26 +782,22 @@ struct api *api_new(const struct api_options *options)
     list_init(&a->polls);
     list_init(&a->sliced);
     list_init(&a->changed);
+    list_init(&a->rendering);
+    list_init(&a->rendered);
+    list_init(&a->garbage);
     if (!a->options.import_bytes_max)
         a->options.import_bytes_max = 128u << 20;
     return a;
-}
-
-static void forget(struct api_shared *s)
-{
-    buf_done(&s->key);
-    buf_done(&s->body);
-    *s = (struct api_shared){0};
 }
 
 bool api_turn(struct api *a)
 {
     enum { KEPT = 64 * 1024 };
     bool has_polls = api_polls_turn(a);
-    bool has_more = api_slices_turn(a) || has_polls;
-    for (size_t i = 0; i < API_SHARED && !has_polls; i++)
-        if (a->shared[i].is_set)
-            forget(&a->shared[i]);
+    bool has_results = api_results_turn(a);
+    bool has_more = api_slices_turn(a) || has_polls || has_results;
+    if (!has_polls)
+        api_results_drop_kept(a);
     if (a->out.capacity > KEPT)
         buf_done(&a->out);
     return api_judge_polls(a) || has_more;
@@ -786,6 +808,7 @@ void api_free(struct api *a)
     if (!a)
         return;
     api_turn(a);
+    api_results_done(a);
     buf_done(&a->openapi);
     buf_done(&a->out);
     mem_free(a);

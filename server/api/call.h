@@ -71,6 +71,10 @@ struct api_page {
     uint64_t left;
     bool has_more;
 };
+/* What the call asks for: `after` and `left`. api_page_open begins with it. */
+void api_page_begin(struct api_page *p, const struct api_call *c);
+/* The array of one that was begun. */
+void api_page_array(struct api_page *p, struct json_writer *w, const char *key);
 
 /* Before anything else: false, and the call has failed, if its `continue` is not what an answer gave. */
 bool api_page_check(struct api_call *c);
@@ -88,6 +92,10 @@ struct json_writer *api_json(struct api_call *c, int64_t revision);
 void api_answer(struct api_call *c, int64_t revision);
 /* Any other answer; type NULL: JSON. */
 void api_respond(struct api_call *c, int status, int64_t revision, const char *type, struct slice body);
+
+/* 200 with a body of this size, which follows by http_stream_send_bytes and http_stream_close. False:
+ * answered otherwise. */
+bool api_respond_sized(struct api_call *c, int64_t revision, size_t size);
 
 /* message NULL: what err_text or error.def says. */
 void api_fail(struct api_call *c, enum api_error error, const char *message);

@@ -1,96 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Reading and waiting; see read.h. Results are rendered into what the api shares for one turn, so that a
- * thousand polls for the same thing cost one rendering for each change. */
+ * Reading and waiting; see read.h. A thousand polls for the same thing cost one rendering for each change
+ * (result.h). Long results are sent from the one text in pieces. */
 #include "server/api/read.h"
 
 #include <stdio.h>
 
-#include "base/hash.h"
 #include "base/text.h"
+#include "server/api/slice.h"
+
+enum { PIECE = 64 * 1024, LONG_BODY = 2 * PIECE };
 
 bool api_is_local(const struct api_call *c)
 {
     return slice_equal(api_param(c, PARAM_CONSISTENCY), slice_text("local"));
-}
-
-/* --- results ----------------------------------------------------------------------------------------------
- */
-
-static bool is_of_waiting(const char *piece)
-{
-    static const enum api_param waiting[] = {PARAM_WAIT_REVISION, PARAM_TIMEOUT, PARAM_CONSISTENCY};
-    for (size_t i = 0; i < sizeof waiting / sizeof *waiting; i++) {
-        const char *name = api_params[waiting[i]].name;
-        size_t n = strlen(name);
-        if (strncmp(piece, name, n) == 0 && (piece[n] == '=' || piece[n] == 0))
-            return true;
-    }
-    return false;
-}
-
-/* The path and the part of the query that says what is asked. */
-static void add_key(const struct api_read *r, struct buf *key)
-{
-    const struct http_request *q = r->call->q;
-    buf_add_slice(key, q->path);
-    for (size_t at = 0; at < q->query.size;) {
-        const char *piece = (const char *)q->query.data + at;
-        size_t size = strlen(piece) + 1;
-        if (!is_of_waiting(piece)) {
-            buf_add_byte(key, 0);
-            buf_add(key, piece, size);
-        }
-        at += size;
-    }
-    if (r->source->add_key)
-        r->source->add_key(r, key);
-}
-
-static void render(struct api_read *r, struct api_shared *s, int64_t revision)
-{
-    uint8_t digest[32];
-    struct json_writer w = {.out = &s->body};
-    struct sha256 *hash = sha256_new();
-    jw_open(&w, '{');
-    jw_key(&w, "revision");
-    jw_int(&w, revision);
-    size_t from = s->body.size;
-    s->error = r->source->render(r, &w);
-    jw_close(&w, '}');
-    buf_add_byte(&s->body, '\n');
-    if (s->error == API_ERRORS)
-        sha256_add(hash, s->body.data + from, s->body.size - from);
-    sha256_finish(hash, digest);
-    memcpy(s->digest, digest, sizeof s->digest);
-    s->revision = revision;
-}
-
-/* The result at this revision or a later one. */
-static const struct api_shared *result_since(struct api_read *r, int64_t oldest)
-{
-    struct api *a = r->call->api;
-    int64_t revision = r->source->revision(r);
-    struct buf key = {0};
-    add_key(r, &key);
-    for (size_t i = 0; i < API_SHARED; i++) {
-        struct api_shared *s = &a->shared[i];
-        if (s->is_set && s->revision >= oldest && slice_equal(buf_slice(&s->key), buf_slice(&key))) {
-            buf_done(&key);
-            return s;
-        }
-    }
-    struct api_shared *s = &a->shared[a->next_shared++ % API_SHARED];
-    buf_done(&s->key);
-    buf_clear(&s->body);
-    s->key = buf_move(&key);
-    s->is_set = true;
-    render(r, s, revision);
-    return s;
-}
-
-static const struct api_shared *result_of(struct api_read *r)
-{
-    return result_since(r, r->source->revision(r));
 }
 
 /* --- answers
@@ -128,6 +50,7 @@ static bool tag_of(const struct api_read *r, const uint8_t digest[API_DIGEST_SIZ
 static void leave(struct api_read *r)
 {
     list_remove(&r->changed);
+    api_result_leave(r);
     if (r->is_at_barrier)
         r->source->cancel_barrier(r);
     if (r->is_watching)
@@ -160,7 +83,64 @@ bool api_judge_polls(struct api *a)
            container_of(a->polls.next, struct api_read, poll)->call->judged != epoch;
 }
 
-static void answer(struct api_read *r, const struct api_shared *result)
+static void end_stream(struct api_read *r)
+{
+    api_slice_never(r->call);
+    r->sent_from->streams--;
+    api_result_unref(r->sent_from);
+    r->sent_from = NULL;
+}
+
+/* One piece after the other, as the client takes them. */
+static void send_on(struct api_call *c)
+{
+    struct api_read *r = c->state;
+    struct slice body = buf_slice(&r->sent_from->body);
+    turn_enter(TURN_HTTP_WRITE);
+    /* Those who are sent the same text hold it together. */
+    http_stream_count_held(c->q, r->sent_from->body.capacity / r->sent_from->streams);
+    while (r->sent < body.size) {
+        size_t n = body.size - r->sent < PIECE ? body.size - r->sent : PIECE;
+        http_stream_send_bytes(c->q, slice_of(body.data + r->sent, n));
+        r->sent += n;
+        if (r->sent < body.size && http_is_congested(c->q))
+            return;
+        if (r->sent < body.size && api_slice_is_over(c)) {
+            api_slice_later(c, send_on);
+            return;
+        }
+    }
+    c->q->state = NULL;
+    end_stream(r);
+    http_stream_close(c->q);
+}
+
+static void on_writable(struct api_call *c)
+{
+    api_slice_later(c, send_on);
+}
+
+static void on_stream_gone(struct api_call *c)
+{
+    end_stream(c->state);
+}
+
+static void answer_long(struct api_read *r, struct api_shared *result)
+{
+    struct api_call *c = r->call;
+    if (!api_respond_sized(c, result->revision, result->body.size))
+        return;
+    r->sent_from = api_result_ref(result);
+    r->sent_from->streams++;
+    c->q->deadline_ms = 0; /* it was one for the waiting */
+    c->cancel = on_stream_gone;
+    c->expired = NULL;
+    c->drain = NULL;
+    c->writable = on_writable;
+    api_slice_later(c, send_on);
+}
+
+static void answer(struct api_read *r, struct api_shared *result)
 {
     struct api_call *c = r->call;
     leave(r);
@@ -170,7 +150,9 @@ static void answer(struct api_read *r, const struct api_shared *result)
         return;
     }
     api_add_etag(c, result->digest);
-    if (result->error == API_ERRORS)
+    if (result->error == API_ERRORS && result->body.size > LONG_BODY)
+        answer_long(r, result);
+    else if (result->error == API_ERRORS)
         api_respond(c, 200, result->revision, NULL, buf_slice(&result->body));
     else
         api_fail(c, result->error, r->source->missing);
@@ -227,14 +209,20 @@ static int64_t wait_revision(const struct api_call *c)
     return (int64_t)api_number(api_param(c, PARAM_WAIT_REVISION));
 }
 
-/* The wait is over, one way or the other. */
-static void answer_as_it_is(struct api_read *r)
+static void on_late(struct api_read *r, struct api_shared *now)
 {
-    const struct api_shared *now = result_of(r);
     if (memcmp(now->digest, r->digest, sizeof r->digest) == 0)
         answer_same(r, now->digest);
     else
         answer(r, now);
+}
+
+/* The wait is over, one way or the other. */
+static void answer_as_it_is(struct api_read *r)
+{
+    api_result_leave(r);
+    r->call->q->deadline_ms = 0; /* what is left to be done takes some slices */
+    api_result_await(r, r->source->revision(r), on_late);
 }
 
 static void on_expired(struct api_call *c)
@@ -251,6 +239,7 @@ static void on_expired(struct api_call *c)
 static void on_drain(struct api_call *c)
 {
     struct api_read *r = c->state;
+    r->is_draining = true; /* it is not to begin a wait either */
     if (r->is_watching)
         answer_as_it_is(r);
 }
@@ -270,50 +259,57 @@ static void wait_for_change(struct api_read *r, const struct api_shared *now, ui
     else
         list_add_first(&c->api->polls, &r->poll);
     r->source->watch(r);
+    /* It was rendered in several turns, and the view went on meanwhile. */
+    if (r->source->revision(r) != now->revision && r->source->changed(r, now->revision) > now->revision)
+        api_read_changed(r);
 }
 
 /* Thousands may wait for one change: they are answered in slices. */
 void api_read_changed(struct api_read *r)
 {
     r->changed_revision = r->source->revision(r);
-    if (r->changed_revision == r->seen || link_is_in_list(&r->changed))
+    if (r->changed_revision == r->seen || link_is_in_list(&r->changed) || r->awaited)
         return; /* told once for each service of a batch */
     list_add_last(&r->call->api->changed, &r->changed);
 }
 
-static void look_again(struct api_read *r)
+static void on_looked(struct api_read *r, struct api_shared *now)
 {
-    const struct api_shared *now = result_since(r, r->changed_revision);
     r->seen = now->revision;
-    if (memcmp(now->digest, r->digest, sizeof r->digest) == 0)
-        return;
-    if (now->revision >= r->after)
+    bool is_same = memcmp(now->digest, r->digest, sizeof r->digest) == 0;
+    if (!is_same && now->revision >= r->after) {
         answer(r, now);
-    else if (!r->call->q->if_none_match.size) /* this member comes to where the client is */
+        return;
+    }
+    if (!is_same && !r->call->q->if_none_match.size) /* this member comes to where the client is */
         memcpy(r->digest, now->digest, sizeof r->digest);
+    if (r->changed_revision > now->revision) /* it was told once more while this was rendered */
+        list_add_last(&r->call->api->changed, &r->changed);
 }
 
 bool api_polls_turn(struct api *a)
 {
-    uint64_t end_ns = list_is_empty(&a->changed) ? 0 : api_now_ns(a) + API_SLICE_NS;
+    bool has_some = !list_is_empty(&a->changed) || !list_is_empty(&a->rendered);
+    uint64_t end_ns = has_some ? api_now_ns(a) + API_SLICE_NS : 0;
     struct link *l;
+    turn_enter(TURN_API_POLLS);
+    while (!list_is_empty(&a->rendered)) {
+        api_result_take(container_of(a->rendered.next, struct api_read, waiting));
+        if (api_now_ns(a) >= end_ns)
+            return true;
+    }
     while ((l = list_take_first(&a->changed))) {
-        look_again(container_of(l, struct api_read, changed));
+        struct api_read *r = container_of(l, struct api_read, changed);
+        api_result_await(r, r->changed_revision, on_looked);
         if (api_now_ns(a) >= end_ns)
             break;
     }
     return !list_is_empty(&a->changed);
 }
 
-void api_read_go(struct api_read *r, int err)
+static void go_on(struct api_read *r, struct api_shared *now)
 {
     struct api_call *c = r->call;
-    r->is_at_barrier = false;
-    if (err && !r->is_local) {
-        api_fail_err(c, err, NULL);
-        return;
-    }
-    const struct api_shared *now = result_of(r);
     uint8_t tag[API_DIGEST_SIZE];
     bool is_conditional = c->q->if_none_match.size > 0, has_tag = tag_of(r, now->digest, tag);
     if (is_conditional && !has_tag && !r->has_learned) {
@@ -330,15 +326,27 @@ void api_read_go(struct api_read *r, int err)
         return;
     }
     r->after = wait_revision(c);
-    bool is_beyond = r->after > now->revision && !err;
-    bool is_changed = is_beyond || r->source->changed(r, r->after) > r->after;
+    bool is_beyond = r->after > now->revision && !r->has_failed;
+    bool is_unknown = r->source->changed(r, r->after) == INT64_MAX;
+    /* What has changed since the result was rendered does not count yet: wait_for_change looks at it. */
+    bool is_changed = is_beyond || is_unknown || now->last_change > r->after;
     uint64_t timeout_ms = api_duration_ms(api_param(c, PARAM_TIMEOUT));
     if (is_conditional ? !is_same : is_changed)
         answer(r, now);
-    else if (timeout_ms == 0)
+    else if (timeout_ms == 0 || r->is_draining)
         answer_same(r, now->digest);
     else
         wait_for_change(r, now, timeout_ms);
+}
+
+void api_read_go(struct api_read *r, int err)
+{
+    r->is_at_barrier = false;
+    r->has_failed = err != 0;
+    if (err && !r->is_local)
+        api_fail_err(r->call, err, NULL);
+    else
+        api_result_await(r, r->source->revision(r), go_on);
 }
 
 void api_read_learned(struct api_read *r)

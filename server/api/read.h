@@ -11,7 +11,7 @@
 #ifndef SERVER_API_READ_H
 #define SERVER_API_READ_H
 
-#include "server/api/private.h"
+#include "server/api/result.h"
 
 struct api_read;
 
@@ -26,9 +26,16 @@ struct api_source {
     /* api_read_changed(r) with each change, never from inside. */
     void (*watch)(struct api_read *r);
     void (*unwatch)(struct api_read *r);
-    /* Members behind "revision". API_NOT_FOUND: there is nothing; any other error cannot be. */
+    /* Members behind "revision". API_NOT_FOUND: there is nothing; any other error cannot be. For what is
+     * short. */
     enum api_error (*render)(const struct api_read *r, struct json_writer *w);
-    const char *missing; /* the message of API_NOT_FOUND */
+    /* The same in slices, where render is NULL: goes on where it ended, until api_slice_is_over(r->call). It
+     * says what the result is of by api_result_fix(r, s), and writes to s->writer; s->error is API_NOT_FOUND
+     * where there is nothing. True: all is written. */
+    bool (*render_on)(struct api_read *r, struct api_shared *s);
+    void (*render_end)(struct api_shared *s);           /* frees s->state, all written or not */
+    size_t (*render_bytes)(const struct api_shared *s); /* that s->state holds; may be NULL */
+    const char *missing;                                /* the message of API_NOT_FOUND */
     /* All NULL for what is answered as it is rendered. What else the result depends on than path and query.
      */
     void (*add_key)(const struct api_read *r, struct buf *key);
@@ -51,6 +58,15 @@ struct api_read {
     struct link poll;                /* in api->polls while it watches */
     struct link changed; /* in api->changed: it is to be looked at, as of this revision or later */
     int64_t changed_revision;
+    bool has_failed; /* the barrier, of a local read */
+    bool is_draining;
+    /* It waits for a result: in its readers, or in api->rendered. */
+    struct api_shared *awaited;
+    struct link waiting;
+    void (*resume)(struct api_read *r, struct api_shared *s);
+    /* A long answer under way. */
+    struct api_shared *sent_from;
+    size_t sent;
 };
 
 void api_read_start(struct api_call *c, struct api_read *r, const struct api_source *source);

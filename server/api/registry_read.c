@@ -2,8 +2,10 @@
  * What the registry shows: services and their counts, the instances of one, a single one, and who looks. All
  * over the catalog, which read.c waits for. */
 #include "base/text.h"
+#include "registry/service_snapshot.h"
 #include "registry/view.h"
 #include "server/api/read.h"
+#include "server/api/slice.h"
 
 /* --- a source over the catalog ---------------------------------------------------------------------------
  */
@@ -123,35 +125,141 @@ static void take_query(const struct api_call *c, struct select_query *q)
     }
 }
 
-static enum api_error service_render(const struct api_read *r, struct json_writer *w)
+enum { SNAPSHOT_FREE_MAX = 1000 }; /* instances: some 100 us */
+
+/* A service being rendered: taken as of one revision, then written. */
+struct service_rendering {
+    struct api_garbage garbage;
+    struct api *api;
+    struct registry_watch watch; /* while it is taken, if that takes more than a slice */
+    bool is_watched;
+    struct audience *audience; /* of all whose answer this is */
+    struct select_query query; /* the leader's */
+    struct service_snapshot *snapshot;
+    struct select_result result;
+    size_t next; /* to be written */
+    struct buf settings;
+    bool is_fixed;
+};
+
+static bool is_over(const void *call)
 {
-    const struct catalog_service *s = service_of(r);
-    struct select_query query = view_of(r)->query;
-    struct select_result found;
+    return api_slice_is_over(call);
+}
+
+static void on_change_while_taken(struct registry_watch *w, const struct catalog_change *change)
+{
+    service_snapshot_change(container_of(w, struct service_rendering, watch)->snapshot, change);
+}
+
+static struct service_rendering *service_begin(const struct api_read *r)
+{
+    struct service_rendering *x = mem_new(sizeof *x);
+    x->api = r->call->api;
+    x->audience = audience_ref((struct audience *)(uintptr_t)api_audience(r->call));
+    x->query = view_of(r)->query;
+    x->query.audience = x->audience;
+    x->snapshot = service_snapshot_new(&x->query);
+    return x;
+}
+
+static void service_unwatch(struct service_rendering *x)
+{
+    if (x->is_watched)
+        registry_unwatch(&x->watch);
+    x->is_watched = false;
+}
+
+/* All is taken. False: there is no such service. */
+static bool service_fix(struct service_rendering *x, struct api_read *r, struct api_shared *s)
+{
+    const struct catalog_service *service = service_of(r);
     struct audience_counts counts = {0};
-    struct arena scratch = {0};
-    query.audience = api_audience(r->call);
-    if (s)
-        audience_count(query.audience, s, &counts);
-    if (!counts.exists)
-        return API_NOT_FOUND;
-    select_run(&query, s, &scratch, &found);
-    jw_key(w, "protected");
-    jw_bool(w, found.is_protected);
-    jw_key(w, "instances");
-    jw_open(w, '[');
-    for (size_t i = 0; i < found.count; i++)
-        view_write_instance(found.list[i], w);
-    jw_close(w, ']');
-    if (s->has_settings) {
-        struct buf text = {0};
-        settings_write(&s->settings, &text);
-        jw_key(w, "settings");
-        jw_raw(w, buf_slice(&text));
-        buf_done(&text);
+    service_unwatch(x);
+    api_result_fix(r, s);
+    x->is_fixed = true;
+    service_snapshot_choose(x->snapshot, service ? service->settings.protect_threshold : 0, &x->result);
+    if (service && !x->result.count)
+        audience_count(x->audience, service, &counts);
+    if (!x->result.count && !counts.exists)
+        return false;
+    if (service->has_settings)
+        settings_write(&service->settings, &x->settings);
+    jw_key(&s->writer, "protected");
+    jw_bool(&s->writer, x->result.is_protected);
+    jw_key(&s->writer, "instances");
+    jw_open(&s->writer, '[');
+    return true;
+}
+
+static bool service_take(struct service_rendering *x, const struct api_read *r)
+{
+    const struct api_call *c = r->call;
+    const struct registry_key key = {c->ns, c->group, c->service, {0}};
+    if (service_snapshot_take(x->snapshot, service_of(r), is_over, c))
+        return true;
+    if (!x->is_watched) {
+        x->watch.changed = on_change_while_taken;
+        registry_watch_service(api_registry(c), &x->watch, &key);
+        x->is_watched = true;
     }
-    arena_done(&scratch);
-    return API_ERRORS;
+    return false;
+}
+
+static bool service_render(struct api_read *r, struct api_shared *s)
+{
+    struct json_writer *w = &s->writer;
+    if (!s->state)
+        s->state = service_begin(r);
+    struct service_rendering *x = s->state;
+    if (!x->is_fixed) {
+        if (!service_take(x, r))
+            return false;
+        if (!service_fix(x, r, s)) {
+            s->error = API_NOT_FOUND;
+            return true;
+        }
+    }
+    while (x->next < x->result.count) {
+        view_write_instance(x->result.list[x->next++], w);
+        if (api_slice_is_over(r->call))
+            return false;
+    }
+    jw_close(w, ']');
+    if (x->settings.size) {
+        jw_key(w, "settings");
+        jw_raw(w, buf_slice(&x->settings));
+    }
+    return true;
+}
+
+static bool service_free_some(struct api_garbage *g)
+{
+    struct service_rendering *x = container_of(g, struct service_rendering, garbage);
+    if (!service_snapshot_free_some(x->snapshot, SNAPSHOT_FREE_MAX))
+        return false;
+    audience_unref(x->audience);
+    buf_done(&x->settings);
+    mem_free(x);
+    return true;
+}
+
+static void service_render_end(struct api_shared *s)
+{
+    struct service_rendering *x = s->state;
+    if (!x)
+        return;
+    service_unwatch(x);
+    if (!service_free_some(&x->garbage)) {
+        x->garbage.free_some = service_free_some;
+        api_result_discard(x->api, &x->garbage);
+    }
+}
+
+static size_t service_render_bytes(const struct api_shared *s)
+{
+    const struct service_rendering *x = s->state;
+    return x ? service_snapshot_bytes(x->snapshot) : 0;
 }
 
 static const struct api_source service_source = {
@@ -161,7 +269,9 @@ static const struct api_source service_source = {
     .changed = service_changed,
     .watch = service_watch,
     .unwatch = view_unwatch,
-    .render = service_render,
+    .render_on = service_render,
+    .render_end = service_render_end,
+    .render_bytes = service_render_bytes,
     .add_key = view_add_key,
     .missing = "there is no such service",
 };
@@ -225,44 +335,139 @@ static void list_watch(struct api_read *r)
                             api_param(c, PARAM_PREFIX));
 }
 
-struct listing {
-    struct api_page page;
-    const struct audience *audience;
+enum {
+    PLACES_PER_CLOCK = 64, /* services that are passed between two looks at the clock */
+    TAKEN_ANEW_MAX = 3     /* times; then the page is of the revision or later, each service as it is now */
 };
 
-static bool add_service(void *arg, struct catalog_service *s)
-{
-    struct listing *l = arg;
-    struct api_page *p = &l->page;
+struct listed_service {
+    struct slice group, name;
     struct audience_counts counts;
-    audience_count(l->audience, s, &counts);
+};
+
+/* A page being rendered: taken as of one revision, then written. */
+struct list_rendering {
+    struct api_page page;
+    struct audience *audience;
+    struct arena arena;
+    struct listed_service *list;
+    size_t count, capacity, next;
+    struct buf after; /* "group/name" of the last place that was looked at */
+    int64_t revision; /* of the namespace, when it was begun */
+    unsigned begun;
+    bool is_fixed;
+};
+
+static bool take_service(void *arg, struct catalog_service *s)
+{
+    struct list_rendering *x = arg;
+    struct audience_counts counts;
+    audience_count(x->audience, s, &counts);
     if (!counts.exists)
         return true;
-    if (!api_page_take(p, s->group, s->name))
-        return false;
-    jw_key(p->w, "instances");
-    jw_uint(p->w, counts.instances);
-    jw_key(p->w, "states");
-    jw_open(p->w, '{');
-    for (int i = 0; i < INSTANCE_STATES; i++) {
-        jw_key(p->w, instance_state_name((enum instance_state)i));
-        jw_uint(p->w, counts.by_state[i]);
+    if (x->count == x->capacity) {
+        x->capacity = x->capacity ? 2 * x->capacity : 64;
+        x->list = mem_resize(x->list, x->capacity * sizeof *x->list);
     }
-    jw_close(p->w, '}');
-    jw_close(p->w, '}');
+    x->list[x->count++] = (struct listed_service){
+        slice_of(arena_copy(&x->arena, s->group.data, s->group.size), s->group.size),
+        slice_of(arena_copy(&x->arena, s->name.data, s->name.size), s->name.size), counts};
+    return x->count <= x->page.left; /* one more than the page holds says that there are more */
+}
+
+static struct list_rendering *list_begin(const struct api_read *r)
+{
+    struct list_rendering *x = mem_new(sizeof *x);
+    x->audience = audience_ref((struct audience *)(uintptr_t)api_audience(r->call));
+    api_page_begin(&x->page, r->call);
+    return x;
+}
+
+/* From the first place of the page on. */
+static void list_take_anew(struct list_rendering *x, int64_t revision)
+{
+    x->begun++;
+    x->revision = revision;
+    x->count = 0;
+    arena_reset(&x->arena);
+    buf_clear(&x->after);
+    buf_add_slice(&x->after, buf_slice(&x->page.after));
+}
+
+static bool list_take(struct list_rendering *x, const struct api_read *r)
+{
+    const struct api_call *c = r->call;
+    int64_t revision = list_changed(r, INT64_MAX);
+    const struct catalog_service *last;
+    if (!x->begun || (revision != x->revision && x->begun <= TAKEN_ANEW_MAX))
+        list_take_anew(x, revision);
+    while (catalog_each_some(catalog_of(r), c->ns, api_group_asked(c), api_param(c, PARAM_PREFIX),
+                             buf_slice(&x->after), x->audience ? 1 : PLACES_PER_CLOCK, take_service, x,
+                             &last)) {
+        buf_clear(&x->after);
+        buf_add_slice(&x->after, last->group);
+        buf_add_byte(&x->after, '/');
+        buf_add_slice(&x->after, last->name);
+        if (api_slice_is_over(c))
+            return false;
+    }
     return true;
 }
 
-static enum api_error list_render(const struct api_read *r, struct json_writer *w)
+static void write_service(const struct listed_service *s, struct json_writer *w)
 {
-    const struct api_call *c = r->call;
-    struct listing listing = {.audience = api_audience(c)};
-    struct api_page *page = &listing.page;
-    api_page_open(page, c, w, "services");
-    catalog_each(catalog_of(r), c->ns, api_group_asked(c), api_param(c, PARAM_PREFIX),
-                 buf_slice(&page->after), add_service, &listing);
-    api_page_close(page);
-    return API_ERRORS;
+    jw_key(w, "instances");
+    jw_uint(w, s->counts.instances);
+    jw_key(w, "states");
+    jw_open(w, '{');
+    for (int i = 0; i < INSTANCE_STATES; i++) {
+        jw_key(w, instance_state_name((enum instance_state)i));
+        jw_uint(w, s->counts.by_state[i]);
+    }
+    jw_close(w, '}');
+    jw_close(w, '}');
+}
+
+static bool list_render(struct api_read *r, struct api_shared *s)
+{
+    if (!s->state)
+        s->state = list_begin(r);
+    struct list_rendering *x = s->state;
+    if (!x->is_fixed) {
+        if (!list_take(x, r))
+            return false;
+        api_result_fix(r, s);
+        api_page_array(&x->page, &s->writer, "services");
+        x->is_fixed = true;
+    }
+    while (x->next < x->count) {
+        const struct listed_service *one = &x->list[x->next++];
+        if (api_page_take(&x->page, one->group, one->name))
+            write_service(one, &s->writer);
+        if (api_slice_is_over(r->call))
+            return false;
+    }
+    api_page_close(&x->page);
+    return true;
+}
+
+static void list_render_end(struct api_shared *s)
+{
+    struct list_rendering *x = s->state;
+    if (!x)
+        return;
+    audience_unref(x->audience);
+    buf_done(&x->page.after);
+    buf_done(&x->after);
+    arena_done(&x->arena);
+    mem_free(x->list);
+    mem_free(x);
+}
+
+static size_t list_render_bytes(const struct api_shared *s)
+{
+    const struct list_rendering *x = s->state;
+    return x ? arena_bytes(&x->arena) + x->capacity * sizeof *x->list : 0;
 }
 
 static const struct api_source list_source = {
@@ -272,7 +477,9 @@ static const struct api_source list_source = {
     .changed = list_changed,
     .watch = list_watch,
     .unwatch = view_unwatch,
-    .render = list_render,
+    .render_on = list_render,
+    .render_end = list_render_end,
+    .render_bytes = list_render_bytes,
     .add_key = view_add_key,
 };
 

@@ -392,6 +392,22 @@ void http_stream_open(struct http_request *q, int status, const char *type)
     buf_add_text(&c->out, c->knows_chunks ? "Transfer-Encoding: chunked\r\n\r\n" : "\r\n");
 }
 
+void http_stream_open_sized(struct http_request *q, int status, const char *type, size_t size)
+{
+    struct http_conn *c = conn_of(q);
+    assert(c->phase == CONN_REQUEST && !c->is_websocket);
+    c->knows_chunks = false; /* its pieces have no frames */
+    queue_head(c, status, type);
+    buf_addf(&c->out, "Content-Length: %zu\r\n\r\n", size);
+}
+
+void http_stream_count_held(struct http_request *q, size_t bytes)
+{
+    struct http_conn *c = conn_of(q);
+    c->held_bytes = bytes;
+    http_conn_count_output(c);
+}
+
 /* Puts what the pieces say at the end of the queue; what the socket takes at once is not copied. */
 static void send_pieces(struct http_conn *c, struct iovec *pieces, size_t count)
 {

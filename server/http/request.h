@@ -107,6 +107,10 @@ void http_owe(struct http_request *q, size_t bytes);
 
 /* An answer of unknown length: each message a chunk that ends with a newline. */
 void http_stream_open(struct http_request *q, int status, const char *type);
+/* An answer of known length, sent in pieces by http_stream_send_bytes; then http_stream_close. */
+void http_stream_open_sized(struct http_request *q, int status, const char *type, size_t size);
+/* Bytes that the handler holds for this answer: they count as its output that waits, until it is complete. */
+void http_stream_count_held(struct http_request *q, size_t bytes);
 void http_stream_send(struct http_request *q, struct slice message);
 /* Bytes as they are, without a newline behind them; not for WebSockets. */
 void http_stream_send_bytes(struct http_request *q, struct slice bytes);

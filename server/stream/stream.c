@@ -206,6 +206,9 @@ static void follow_rights(struct stream_server *s)
 bool stream_server_turn(struct stream_server *s)
 {
     bool was_ready = s->is_ready;
+    /* A batch that takes several turns: topics would have a part of its changes. */
+    if (was_ready && registry_is_ready(s->options.registry) && !registry_is_settled(s->options.registry))
+        return true;
     struct stream_topic *t;
     struct link *l;
     free_dead(s);

@@ -387,6 +387,130 @@ static void test_nothing_is_missed(void **state)
     done(&c);
 }
 
+/* --- results that take many turns -------------------------------------------------------------------------
+ */
+
+enum { LARGE = 350, LOGGED_MAX = 4000 };
+
+/* Which instance each revision has changed, and whether it was there afterwards. */
+static struct {
+    unsigned instance;
+    bool is_there;
+} logged[LOGGED_MAX];
+
+static void change_large(unsigned n, bool is_there)
+{
+    static char filler[300];
+    char id[20], text[400];
+    memset(filler, 'f', sizeof filler - 1);
+    snprintf(id, sizeof id, "i%03u", n);
+    snprintf(text, sizeof text, "{\"host\":\"h\",\"metadata\":{\"m\":\"%s\"}}", filler);
+    put("large", id, is_there ? text : NULL);
+    assert_true(registry.revision < LOGGED_MAX);
+    logged[registry.revision].instance = n;
+    logged[registry.revision].is_there = is_there;
+}
+
+/* The answer shows each instance as it was at the answer's revision: nothing later, nothing earlier. */
+static void expect_one_revision(struct client *c)
+{
+    int64_t mods[LARGE] = {0}, revision = header_revision(c);
+    char text[60];
+    size_t count = 0, shown = 0;
+    for (int64_t r = 2; r <= revision; r++)
+        mods[logged[r].instance] = logged[r].is_there ? r : 0;
+    const char *at = body_of(c);
+    for (unsigned i = 0; i < LARGE; i++) {
+        snprintf(text, sizeof text, "\"id\":\"i%03u\"", i);
+        const char *one = strstr(at, text);
+        assert_int_equal(one != NULL, mods[i] != 0);
+        if (!one)
+            continue;
+        count++;
+        snprintf(text, sizeof text, "\"mod_revision\":%lld}", (long long)mods[i]);
+        assert_int_equal(strncmp(strstr(one, "\"mod_revision\""), text, strlen(text)), 0);
+    }
+    for (; (at = strstr(at, "\"id\":")); at++)
+        shown++;
+    assert_int_equal(shown, count);
+    assert_string_equal(body_of(c) + strlen(body_of(c)) - 3, "]}\n");
+}
+
+static void fill_large(void)
+{
+    memset(logged, 0, sizeof logged);
+    for (unsigned i = 0; i < LARGE; i++)
+        change_large(i, true);
+}
+
+/* While it is rendered and sent the service changes in each turn. Several wait for it; the first ones leave.
+ */
+static void test_large_service(void **state)
+{
+    (void)state;
+    enum { READERS = 6 };
+    struct client readers[READERS];
+    fill_large();
+    seed = 11;
+    for (int round = 0; round < 4; round++) {
+        for (int i = 0; i < READERS; i++) {
+            readers[i] = connect_client();
+            request(&readers[i], "GET",
+                    i % 2 ? "/api/v1/services/large" : "/api/v1/services/large?zone=a&consistency=local",
+                    NULL, NULL);
+        }
+        for (int turn = 0; turn < 40; turn++) {
+            uv_run(&loop, UV_RUN_NOWAIT);
+            if (turn == 3 + 10 * round) {
+                done(&readers[0]); /* in the queue, or while it is rendered for these */
+                done(&readers[1]);
+            }
+            change_large(draw(LARGE), draw(3));
+        }
+        for (int i = 2; i < READERS; i++) {
+            await_answer(&readers[i]);
+            expect(&readers[i], "HTTP/1.1 200");
+            expect(&readers[i], "Content-Length: ");
+            expect_one_revision(&readers[i]);
+            done(&readers[i]);
+        }
+    }
+}
+
+/* A poll that waits is answered with the change, also when that came while its result was being rendered. */
+static void test_large_poll(void **state)
+{
+    (void)state;
+    fill_large();
+    struct poller p = {.c = connect_client(), .target = "/api/v1/services/large"};
+    poll_again(&p, "9m");
+    expect_answer(&p, "200");
+    for (int round = 0; round < 6; round++) {
+        poll_again(&p, "9m");
+        for (int turn = 0; turn < 12 * round; turn++) /* at the barrier, being rendered, waiting */
+            uv_run(&loop, UV_RUN_NOWAIT);
+        change_large(7, true);
+        int64_t revision = registry.revision;
+        expect_answer(&p, "200");
+        assert_true(p.revision >= revision);
+        expect_one_revision(&p.c);
+    }
+    /* What has not changed is 304, by its tag and by the end of the wait. */
+    char header[100];
+    snprintf(header, sizeof header, "If-None-Match: %s\r\n", p.etag);
+    buf_clear(&p.c.in);
+    request(&p.c, "GET", "/api/v1/services/large", header, NULL);
+    expect_answer(&p, "304");
+    poll_again(&p, "1s");
+    expect_answer(&p, "304");
+    poll_again(&p, "9m");
+    for (int turn = 0; turn < 20; turn++)
+        uv_run(&loop, UV_RUN_NOWAIT);
+    http_server_drain(server);
+    expect_answer(&p, "304");
+    poller_done(&p);
+}
+
 /* --- many, and the end ------------------------------------------------------------------------------------
  */
 
@@ -489,6 +613,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_restart, start_api, stop_api),
         cmocka_unit_test_setup_teardown(test_beyond, start_api, stop_api),
         cmocka_unit_test_setup_teardown(test_nothing_is_missed, start_api, stop_api),
+        cmocka_unit_test_setup_teardown(test_large_service, start_api, stop_api),
+        cmocka_unit_test_setup_teardown(test_large_service, start_slow, stop_slow),
+        cmocka_unit_test_setup_teardown(test_large_poll, start_api, stop_api),
+        cmocka_unit_test_setup_teardown(test_large_poll, start_slow, stop_slow),
         cmocka_unit_test_setup_teardown(test_many, start_api, stop_api),
         cmocka_unit_test_setup_teardown(test_nothing_is_missed, start_slow, stop_slow),
         cmocka_unit_test_setup_teardown(test_many, start_slow, stop_slow),

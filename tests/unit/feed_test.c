@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "base/clock.h"
 #include "consensus/feed.h"
 #include "tests/unit/one_node.h"
 
@@ -17,6 +18,9 @@ struct follower {
     struct feed *feed;
     struct buf log; /* what was told, as text */
     bool is_open;
+    unsigned ends_late; /* so many calls of end say that there is more to do */
+    unsigned removed;   /* keys */
+    bool is_slow;       /* one key removed is all that a turn has time for */
     int64_t last;
     struct feed_waiter waiter;
     bool is_told;
@@ -45,17 +49,26 @@ static void on_remove(void *arg, struct slice key, int64_t revision)
 {
     struct follower *f = arg;
     assert_true(f->is_open && revision > 0);
+    f->removed++;
+    for (uint64_t end_ns = clock_mono_ns() + 3000000; f->is_slow && clock_mono_ns() < end_ns;) {
+    }
     buf_addf(&f->log, " -%.*s", (int)key.size, key.data);
 }
 
-static void on_end(void *arg)
+static bool on_end(void *arg, uint64_t until_ns)
 {
     struct follower *f = arg;
+    (void)until_ns;
+    if (f->ends_late > 0) {
+        f->ends_late--;
+        return false;
+    }
     f->is_open = false;
     buf_add_text(&f->log, "]");
+    return true;
 }
 
-static const struct feed_events events = {on_begin, on_put, on_remove, on_end};
+static const struct feed_events events = {on_begin, on_put, on_remove, on_end, true};
 static const char *const prefixes[] = {"/a/", "/b/"};
 
 static void turn(void *arg)
@@ -201,6 +214,53 @@ static void test_long_state(void **state)
     assert_int_equal(spaces, KEYS + 1 + 2); /* each once */
 }
 
+/* One revision with more changes than a turn has time for: it is given in several turns, and counts when all
+ * of it is given and the view has ended it. */
+static void give_large(struct follower *f, size_t count)
+{
+    enum { KEYS = 12 };
+    char key[32];
+    start(f, count);
+    for (int i = 0; i < KEYS; i++) {
+        snprintf(key, sizeof key, "/a/%05d", i);
+        one_node_put(&f->node, key, "x", 0);
+    }
+    one_node_put(&f->node, "/b/1", "y", 0);
+    told(f);
+    buf_clear(&f->log);
+    f->is_slow = true;
+    f->ends_late = 3;
+    int64_t revision = one_node_delete(&f->node, "/a/", "/b/2");
+    f->is_told = false;
+    f->waiter.fn = on_told;
+    feed_wait(f->feed, &f->waiter, revision);
+    unsigned turns = 0, last = f->removed;
+    for (; !f->is_told; turns++) {
+        assert_true(feed_revision(f->feed) < revision);
+        assert_true(f->removed <= last + 1);
+        last = f->removed;
+        uv_run(&f->node.loop, UV_RUN_NOWAIT);
+    }
+    assert_int_equal(feed_revision(f->feed), revision);
+    assert_int_equal(f->ends_late, 0);
+    assert_int_equal(f->removed, count > 1 ? KEYS + 1 : KEYS);
+    assert_true(turns >= 3);
+    f->is_slow = false;
+    one_node_put(&f->node, "/a/2", "on", 0);
+    assert_non_null(strstr(told(f), " -/a/00000 -/a/00001"));
+    assert_non_null(strstr(buf_text(&f->log), "][ /a/2=on]"));
+}
+
+static void test_large_revision(void **state)
+{
+    give_large(*state, 1);
+}
+
+static void test_large_revision_of_two(void **state)
+{
+    give_large(*state, 2);
+}
+
 /* It is compacted while it is being read: another begin, and all of it. */
 static void test_compacted_while_read(void **state)
 {
@@ -309,6 +369,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_one_prefix, setup, teardown),
         cmocka_unit_test_setup_teardown(test_compacted_meanwhile, setup, teardown),
         cmocka_unit_test_setup_teardown(test_long_state, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_large_revision, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_large_revision_of_two, setup, teardown),
         cmocka_unit_test_setup_teardown(test_compacted_while_read, setup, teardown),
         cmocka_unit_test_setup_teardown(test_one_revision_in_two_prefixes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_watches_apart, setup, teardown),

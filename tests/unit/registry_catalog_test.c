@@ -408,6 +408,110 @@ static void test_read_anew(void **state)
     catalog_free(c);
 }
 
+/* --- one revision that takes thousands of instances away ---------------------------------------------------
+ */
+
+enum { MANY = 3000 };
+
+struct large {
+    struct catalog *catalog;
+    size_t told[2]; /* ids of each service */
+    int64_t before;
+};
+
+static bool at_once(const void *arg)
+{
+    (void)arg;
+    return true;
+}
+
+static struct name name_of_many(int service, unsigned n, char id[20])
+{
+    struct name name = name_of(NAME_INSTANCE, service, 0);
+    snprintf(id, 20, "%08u", n);
+    name.id = slice_text(id);
+    return name;
+}
+
+static void on_large(void *arg, const struct catalog_change *change)
+{
+    struct large *l = arg;
+    if (!l->before)
+        return;
+    assert_true(change->id_count > 0);
+    assert_int_equal(change->revision, l->before + 1);
+    assert_int_equal(change->previous, l->before);
+    for (size_t i = 0; i < change->id_count; i++) {
+        assert_null(catalog_instance(change->service, change->ids[i]));
+        assert_true(i == 0 || slice_compare(change->ids[i - 1], change->ids[i]) < 0);
+    }
+    l->told[service_at(change->service)] += change->id_count;
+    /* Whoever is told of one service finds the other as it is now. */
+    for (int k = 0; k < 2; k++) {
+        struct name name = name_of(NAME_INSTANCE, k, 0);
+        const struct catalog_service *s = catalog_find(l->catalog, name.ns, name.group, name.service);
+        assert_true(s->gaps == 0 && s->count == 1 && s->revision == l->before + 1);
+    }
+}
+
+enum order { ONE_AFTER_THE_OTHER, BY_TURNS, BACKWARDS, ORDERS };
+
+/* All but the first instance of two services go; order says how their keys come. */
+static void take_many_away(struct catalog *c, enum order order)
+{
+    char id[20];
+    for (unsigned i = 0; i < 2 * MANY; i++) {
+        int service = order == BY_TURNS ? (int)(i % 2) : (int)(i / MANY);
+        unsigned n = order == BY_TURNS ? i / 2 : order == BACKWARDS ? MANY - 1 - i % MANY : i % MANY;
+        struct name name = name_of_many(service, n, id);
+        if (n > 0)
+            catalog_delete(c, &name);
+    }
+}
+
+static void end_in_slices(enum order order)
+{
+    char id[20];
+    struct large l = {0};
+    const struct catalog_events events = {.changed = on_large, .arg = &l};
+    struct catalog *c = l.catalog = catalog_new(&events);
+    catalog_begin(c, 5);
+    for (unsigned i = 0; i < 2 * MANY; i++) {
+        struct name name = name_of_many((int)(i / MANY), i % MANY, id);
+        catalog_put(c, &name, slice_text("{\"host\":\"h\"}"), 5, 5);
+    }
+    catalog_end(c);
+    l.before = 5;
+    struct name name = name_of_many(0, 1, id);
+    const struct catalog_service *s = catalog_find(c, name.ns, name.group, name.service);
+    catalog_begin(c, 6);
+    take_many_away(c, order);
+    assert_null(catalog_instance(s, name.id)); /* though its place in the list is there still */
+    assert_int_equal(s->instances, 1);
+    assert_int_equal(s->revision, 5);
+    unsigned slices = 1;
+    for (; !catalog_end_some(c, at_once, NULL); slices++) {
+        assert_false(catalog_is_settled(c));
+        assert_int_equal(catalog_edition(c), 0);
+    }
+    assert_true(catalog_is_settled(c));
+    assert_true(slices > 10);
+    assert_int_equal(l.told[0], MANY - 1);
+    assert_int_equal(l.told[1], MANY - 1);
+    assert_int_equal(s->count, 1);
+    assert_int_equal(s->revision, 6);
+    name = name_of_many(0, 0, id);
+    assert_non_null(catalog_instance(s, name.id));
+    catalog_free(c);
+}
+
+static void test_end_in_slices(void **state)
+{
+    (void)state;
+    for (enum order order = 0; order < ORDERS; order++)
+        end_in_slices(order);
+}
+
 /* What a typical instance costs; sanitizers have an allocator of their own, which says nothing. */
 static void test_memory(void **state)
 {
@@ -483,9 +587,8 @@ static void test_pages(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_random_changes),
-        cmocka_unit_test(test_memory),
-        cmocka_unit_test(test_read_anew),
+        cmocka_unit_test(test_random_changes), cmocka_unit_test(test_end_in_slices),
+        cmocka_unit_test(test_memory),         cmocka_unit_test(test_read_anew),
         cmocka_unit_test(test_pages),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -81,6 +81,23 @@ def dns_udp(*messages):
     return run
 
 
+def dns_changing(message):
+    """One question after the other, while instances change: what was made for the last answer is old."""
+    def run(client):
+        s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        s.settimeout(1)
+        n = 0
+        while not client.is_over():
+            n += 1
+            client.register("changing", "i", {"host": "10.9.9.1", "port": 1 + n % 60000, "ttl": 600})
+            s.sendto(message, ("127.0.0.1", client.members[0].dns))
+            try:
+                s.recv(65536)
+            except TimeoutError:
+                pass
+    return run
+
+
 def dns_tcp(message, times=50):
     def run(client):
         block = (struct.pack("!H", len(message)) + message) * times
@@ -126,6 +143,8 @@ ATTACKS = [
            fill(10000), short=False),
     Attack("dns_ptr", "PTR of addresses, and of none", "instances", dns_udp(question(b"1.0.0.10.in-addr.arpa", PTR), question(b"9.9.9.9.in-addr.arpa", PTR)),
            fill(10000), short=False),
+    Attack("dns_ptr_100000", "the same among 100,000 instances that change", "instances", dns_changing(question(b"9.9.9.9.in-addr.arpa", PTR)),
+           fill(100000), short=False),
     Attack("dns_names", "the longest names, compression pointers in loops, 65,535 questions", "255 bytes a name",
            dns_udp(question(LONGEST, A), POINTERS, MANY_QUESTIONS)),
 ]
