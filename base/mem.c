@@ -52,7 +52,7 @@ struct arena_block {
 };
 
 /* No stdio, no allocation: the heap is what has just failed. */
-static _Noreturn void mem_exhausted(void)
+void mem_exhausted(void)
 {
     static const char line[] = "cairn: out of memory\n";
     ssize_t ignored = write(STDERR_FILENO, line, sizeof line - 1);

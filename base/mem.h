@@ -9,6 +9,7 @@
 
 struct slice;
 
+_Noreturn void mem_exhausted(void);       /* says so and ends the process */
 void *mem_new(size_t size);               /* zeroed; size 0 gives a unique pointer */
 void *mem_alloc(size_t size);             /* not zeroed */
 void *mem_resize(void *ptr, size_t size); /* as realloc */

@@ -64,16 +64,17 @@ struct kv_options {
     const char *const *client_urls; /* advertised */
     size_t client_url_count;
     bool requires_peer_proof; /* bootstrap queries need a token or a certificate (peer/peer_proof.h) */
-    uint64_t heartbeat_ms, election_ms; /* 100, 1,000 */
-    uint64_t snapshot_catchup_entries;  /* log entries kept in the WAL behind the applied index: 5,000 */
-    uint64_t snapshot_catchup_bytes;    /* of them in memory: 4 MiB; the others are read back */
-    uint64_t pending_bytes_max;         /* proposals that are not applied; 0 = KV_PENDING_BYTES_MAX */
-    struct cache_budget *cache_budget;  /* borrowed, for the store's record cache; NULL = none */
-    uint64_t store_pending_bytes;       /* applied and not in a commit; 0 = 32 MiB */
-    size_t max_snapshots;               /* for clients, at once; 0 = no limit */
-    uint64_t request_bytes_max;         /* 1.5 MiB */
-    uint64_t txn_ops_max;               /* 128 */
-    int64_t quota_bytes;                /* 0 = 2 GiB; negative = none */
+    uint64_t heartbeat_ms, election_ms;   /* 100, 1,000 */
+    uint64_t snapshot_catchup_entries;    /* log entries kept in the WAL behind the applied index: 5,000 */
+    uint64_t snapshot_catchup_bytes;      /* of them in memory: 4 MiB; the others are read back */
+    uint64_t snapshot_catchup_disk_bytes; /* of the WAL's files: 512 MiB; 0 = no limit */
+    uint64_t pending_bytes_max;           /* proposals that are not applied; 0 = KV_PENDING_BYTES_MAX */
+    struct cache_budget *cache_budget;    /* borrowed, for the store's record cache; NULL = none */
+    uint64_t store_pending_bytes;         /* applied and not in a commit; 0 = 32 MiB */
+    size_t max_snapshots;                 /* for clients, at once; 0 = no limit */
+    uint64_t request_bytes_max;           /* 1.5 MiB */
+    uint64_t txn_ops_max;                 /* 128 */
+    int64_t quota_bytes;                  /* 0 = 2 GiB; negative = none */
     uint64_t commit_interval_ms, commit_ops;
     int64_t compaction_batch;
     uint64_t compaction_sleep_ms;

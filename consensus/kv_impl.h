@@ -120,9 +120,10 @@ struct kv {
     char **client_urls;
     size_t client_url_count;
     uint64_t request_bytes_max, txn_ops_max, election_ms;
-    int64_t quota_bytes; /* 0 = none */
-    uint64_t turn_ms;    /* the clock at the last turn: good enough for what waits seconds */
-    uint64_t limit_ms;   /* how long a request may wait for its end */
+    int64_t quota_bytes;         /* 0 = none */
+    uint64_t turn_ms;            /* the clock at the last turn: good enough for what waits seconds */
+    uint64_t limit_ms;           /* how long a request may wait for its end */
+    uint64_t log_disk_bytes_max; /* 0 = no limit */
 
     struct store *store;
     struct lease_table *leases;

@@ -229,6 +229,7 @@ static struct kv *new_kv(const struct kv_options *o)
     kv->check_interval_ms = o->corrupt_check_interval_ms;
     kv->checked_ms = kv->turn_ms;
     kv->limit_ms = 5000 + 2 * o->election_ms;
+    kv->log_disk_bytes_max = o->snapshot_catchup_disk_bytes;
     kv->peers = o->peers;
     kv->strict_reconfig = o->strict_reconfig_check;
     kv->feature_max = feature_level_here(o->feature_level);
@@ -384,6 +385,7 @@ static int open_node(struct kv *kv, const struct kv_options *o, const char *wal_
         .pending_bytes_max = o->pending_bytes_max ? o->pending_bytes_max : KV_PENDING_BYTES_MAX,
         .catchup_entries = o->snapshot_catchup_entries,
         .log_bytes_max = o->snapshot_catchup_bytes,
+        .disk_bytes_max = o->snapshot_catchup_disk_bytes,
         .proposal_wait_ms = kv->limit_ms,
         .pre_vote = o->pre_vote,
         .apply = kv_apply,

@@ -22,10 +22,11 @@
 #include "consensus/raft/confchange.h"
 #include "consensus/store/defrag.h"
 
-#define GIVE_UP_MS     30000
-#define KEEP_MS        60000
-#define RECEIVE_MAX    (1ULL << 40) /* bytes of a store that is believed to be one */
-#define NEEDED_LOG_MAX 200000       /* entries that are kept for transfers under way, at most */
+#define GIVE_UP_MS       30000
+#define KEEP_MS          60000
+#define RECEIVE_MAX      (1ULL << 40) /* bytes of a store that is believed to be one */
+#define NEEDED_LOG_MAX   200000       /* entries that are kept for transfers under way, at most */
+#define NEEDED_LOG_TIMES 4            /* and bytes: so many times what is kept else */
 
 /* --- to another member --------------------------------------------------------------------------- */
 
@@ -55,6 +56,8 @@ uint64_t kv_log_needed(const struct kv *kv, uint64_t durable_index)
 {
     uint64_t needed = kv->sending ? snapshot_send_needs(kv->sending) : UINT64_MAX;
     bool is_bearable = needed < durable_index && durable_index - needed <= NEEDED_LOG_MAX;
+    if (kv->log_disk_bytes_max && node_log_disk_bytes(kv->node) / NEEDED_LOG_TIMES > kv->log_disk_bytes_max)
+        is_bearable = false;
     return is_bearable ? needed : durable_index;
 }
 

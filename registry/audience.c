@@ -99,6 +99,13 @@ struct audience *audience_ref(struct audience *a)
     return a;
 }
 
+size_t audience_bytes(const struct audience *a)
+{
+    if (!a)
+        return 0;
+    return sizeof *a + a->ranges.capacity * sizeof *a->ranges.list + arena_bytes(&a->ranges.arena);
+}
+
 void audience_unref(struct audience *a)
 {
     if (!a || --a->references)

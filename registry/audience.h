@@ -27,6 +27,7 @@ struct audience *audience_new_with_services(const struct auth_ranges *readable, 
                                             size_t count);
 struct audience *audience_ref(struct audience *a);
 void audience_unref(struct audience *a);
+size_t audience_bytes(const struct audience *a); /* that it has allocated; 0 for NULL */
 bool audience_is_same(const struct audience *a, const struct audience *b);
 
 /* The instance has a document and is native, or its source key may be read. */

@@ -89,8 +89,7 @@ struct server {
     struct naming naming;
     struct tls_context *tls;
     struct listener *listeners[LISTENERS_MAX];
-    size_t listener_count;
-    size_t connections_max;
+    size_t listener_count, connections_max;
     unsigned open_front_ends;
     char *cert_file, *key_file; /* given, or made by --auto-tls */
     char error[1024];
@@ -554,6 +553,7 @@ static int open_kv(struct server *s, const struct kv_join *join)
         .election_ms = o->election_ms,
         .snapshot_catchup_entries = o->catchup_entries,
         .snapshot_catchup_bytes = o->catchup_bytes,
+        .snapshot_catchup_disk_bytes = o->catchup_disk_bytes,
         .pending_bytes_max = o->max_pending_bytes,
         .cache_budget = &s->cache_budget,
         .request_bytes_max = o->max_request_bytes,
@@ -647,6 +647,7 @@ static int open_identity(struct server *s)
         .auth_token = o->auth_token,
         .bcrypt_cost = o->bcrypt_cost,
         .client_cert_auth = o->client_cert_auth,
+        .cache_budget = &s->cache_budget,
     };
     return identity_new(&options, s->error, sizeof s->error, &s->identity);
 }
@@ -877,8 +878,7 @@ int server_run(struct options *o)
     if (err)
         log_warn("the loop still holds handles", F_STR("error", uv_strerror(err)));
     limits_close(&s->limits);
-    if (s->tls)
-        tls_context_free(s->tls);
+    tls_context_free(s->tls);
     mem_free(s->cert_file);
     mem_free(s->key_file);
     int exit_code = s->exit_code;

@@ -384,16 +384,28 @@ void node_installed(struct node *n)
 
 /* --- the log's front --------------------------------------------------------------------------------- */
 
+/* Where the log is cut by the number of entries, and by its bytes when these are more: then whole segments
+ * go. 0 = nowhere. */
+static uint64_t release_index(const struct node *n, uint64_t durable_index)
+{
+    uint64_t keep = n->options.catchup_entries, step = keep < COMPACT_STEP ? keep : COMPACT_STEP;
+    uint64_t by_count = durable_index > keep ? durable_index - keep : 0, by_bytes = 0;
+    if (n->options.disk_bytes_max)
+        by_bytes = wal_index_beyond(n->wal, n->options.disk_bytes_max);
+    if (by_bytes > durable_index)
+        by_bytes = durable_index;
+    uint64_t applied = raft_applied_index(n->raft); /* it hears of entries when a whole message is applied */
+    uint64_t index = by_count > by_bytes ? by_count : by_bytes;
+    if (index > applied)
+        index = applied;
+    uint64_t least = n->compacted_index + (by_bytes > n->compacted_index ? 1 : step);
+    return index >= least ? index : 0;
+}
+
 void node_release(struct node *n, uint64_t durable_index)
 {
-    if (durable_index <= n->options.catchup_entries)
-        return;
-    uint64_t index = durable_index - n->options.catchup_entries;
-    if (index > raft_applied_index(n->raft)) /* it hears of entries when a whole message is applied */
-        index = raft_applied_index(n->raft);
-    uint64_t term;
-    uint64_t step = n->options.catchup_entries < COMPACT_STEP ? n->options.catchup_entries : COMPACT_STEP;
-    if (index < n->compacted_index + step || raft_term_at(n->raft, index, &term) != OK)
+    uint64_t term, index = release_index(n, durable_index);
+    if (index == 0 || raft_term_at(n->raft, index, &term) != OK)
         return;
     if (!n->is_alone)
         offer_snapshot(n);
@@ -418,6 +430,11 @@ bool node_is_leader(const struct node *n)
 uint64_t node_last_index(const struct node *n)
 {
     return raft_last_index(n->raft);
+}
+
+uint64_t node_log_disk_bytes(const struct node *n)
+{
+    return wal_disk_size(n->wal);
 }
 
 uint64_t node_log_begin(const struct node *n)

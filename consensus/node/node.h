@@ -38,6 +38,7 @@ struct node_options {
     uint64_t pending_bytes_max;
     uint64_t catchup_entries;  /* kept behind the durable index */
     uint64_t log_bytes_max;    /* of them in memory; the others are read back from the log when needed */
+    uint64_t disk_bytes_max;   /* of the log's files; then fewer entries are kept. 0 = no limit */
     uint64_t proposal_wait_ms; /* what is proposed while nobody leads waits so long, then it is dropped */
     bool pre_vote;
     bool is_new; /* there is no WAL: make one whose log starts behind (index 1, term 1) */
@@ -115,6 +116,7 @@ void node_receive(struct node *n, uint64_t from, struct slice bytes);
 bool node_receive_snapshot(struct node *n, const struct raft_message *m); /* true: install will come */
 /* The log holds what follows this index. */
 uint64_t node_log_begin(const struct node *n);
+uint64_t node_log_disk_bytes(const struct node *n); /* of its files */
 void node_installed(struct node *n);
 void node_report_unreachable(struct node *n, uint64_t id);
 void node_report_snapshot(struct node *n, uint64_t id, bool delivered);

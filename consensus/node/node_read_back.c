@@ -66,6 +66,7 @@ void node_keep_memory(struct node *n)
     struct raft_wanted_entries wanted;
     raft_evict(n->raft, n->options.log_bytes_max);
     metric_set(METRIC_LOG_MEMORY, (double)raft_held_bytes(n->raft));
+    metric_set(METRIC_LOG_DISK, (double)wal_disk_size(n->wal));
     if (n->is_failed || wal_is_reading(n->wal) || !raft_wants_entries(n->raft, &wanted))
         return;
     struct wal_range range = {wanted.from, wanted.to, wanted.term, READ_BYTES_MAX};

@@ -84,18 +84,24 @@ static struct cache_slot *set_of(const struct cache *c, struct revision revision
     return &c->slots[(h >> 32 & (c->set_count - 1)) * WAYS];
 }
 
-bool cache_get(const struct cache *c, struct revision revision, struct slice *ret_record)
+static struct cache_slot *find(const struct cache *c, struct revision revision)
 {
     if (!c->slots)
-        return false;
-    const struct cache_slot *set = set_of(c, revision);
+        return NULL;
+    struct cache_slot *set = set_of(c, revision);
     for (unsigned i = 0; i < WAYS; i++) {
-        if (set[i].main != revision.main || set[i].sub != revision.sub)
-            continue;
-        *ret_record = slice_of(set[i].data, set[i].size);
-        return true;
+        if (set[i].main == revision.main && set[i].sub == revision.sub)
+            return &set[i];
     }
-    return false;
+    return NULL;
+}
+
+bool cache_get(const struct cache *c, struct revision revision, struct slice *ret_record)
+{
+    const struct cache_slot *slot = find(c, revision);
+    if (slot)
+        *ret_record = slice_of(slot->data, slot->size);
+    return slot != NULL;
 }
 
 void cache_prefetch(const struct cache *c, struct revision revision, unsigned step)
@@ -133,6 +139,13 @@ static void slot_evict(struct cache *c, struct cache_slot *slot)
     c->evicted[c->evicted_count++] = slot->data;
     count(c, 0, cache_block_bytes(slot->size));
     *slot = (struct cache_slot){0};
+}
+
+void cache_drop(struct cache *c, struct revision revision)
+{
+    struct cache_slot *slot = find(c, revision);
+    if (slot)
+        slot_evict(c, slot);
 }
 
 static bool is_full(const struct cache *c, size_t bytes)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copies of records that single reads asked for, by revision. A search in LMDB's pages costs a dozen cache
- * and TLB misses, a hit here two. Records never change, so nothing is ever invalid: what compaction took is
- * just not asked for again. Bounded; nothing is allocated before the first read. */
+ * and TLB misses, a hit here two. Records never change, so nothing is ever invalid; what compaction takes is
+ * dropped, as nobody asks for it again. Bounded; nothing is allocated before the first read. */
 #ifndef CONSENSUS_STORE_CACHE_H
 #define CONSENSUS_STORE_CACHE_H
 
@@ -31,6 +31,7 @@ bool cache_get(const struct cache *c, struct revision revision, struct slice *re
 /* Brings nearer what cache_get will touch: step 0 the slots, step 1 the record. */
 void cache_prefetch(const struct cache *c, struct revision revision, unsigned step);
 void cache_add(struct cache *c, struct revision revision, struct slice record);
+void cache_drop(struct cache *c, struct revision revision); /* nobody asks for it any more */
 void cache_turn(struct cache *c);
 
 #endif

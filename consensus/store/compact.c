@@ -131,6 +131,7 @@ static void sweep_delete(struct store *s, uint64_t now_ns)
     for (; w->done < end; w->done++) {
         uint8_t key[REVISION_KEY_SIZE];
         revision_encode(w->dropped[w->done], key);
+        cache_drop(&s->cache, w->dropped[w->done]);
         pending_add(&s->pending, BACKEND_DELETE, BACKEND_RECORDS, slice_of(key, sizeof key),
                     (struct slice){0});
     }

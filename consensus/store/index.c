@@ -9,14 +9,59 @@
 void index_init(struct index *x, size_t expected)
 {
     *x = (struct index){0};
+    slab_init(&x->slab);
     tree_init(&x->tree);
     keymap_init(&x->map, expected);
 }
 
-static void entry_free(struct index_entry *e)
+static size_t entry_bytes(size_t key_size)
 {
-    mem_free(e->history);
-    mem_free(e);
+    size_t size = sizeof(struct index_entry) + key_size;
+    return key_size < INDEX_KEY_LONG ? size : size + sizeof(uint64_t);
+}
+
+static size_t history_bytes(uint32_t capacity)
+{
+    return sizeof(struct index_history) + capacity * sizeof(struct index_past);
+}
+
+static void history_free(struct index *x, struct index_history *h)
+{
+    if (h)
+        slab_free(&x->slab, h, history_bytes(h->capacity));
+}
+
+/* Another history with the same content; none becomes that of a key that was written once. */
+static struct index_history *history_resize(struct index *x, struct index_entry *e, uint32_t capacity)
+{
+    struct index_history *old = index_entry_history(e), *h = slab_alloc(&x->slab, history_bytes(capacity));
+    *h = (struct index_history){.create = index_entry_create(e), .version = index_entry_version(e)};
+    h->capacity = capacity;
+    if (old) {
+        h->count = old->count;
+        uint32_t items = old->count + (e->revision == INDEX_WIDE);
+        assert(items <= capacity);
+        memcpy(h->items, old->items, items * sizeof old->items[0]);
+    }
+    history_free(x, old);
+    assert((uintptr_t)h >> 48 == 0);
+    e->history = (uintptr_t)h & ((UINT64_C(1) << 48) - 1);
+    return h;
+}
+
+/* Room for one item more. */
+static struct index_history *history_reserve(struct index *x, struct index_entry *e)
+{
+    struct index_history *h = index_entry_history(e);
+    if (h && h->count + (e->revision == INDEX_WIDE) < h->capacity)
+        return h;
+    return history_resize(x, e, h && h->capacity ? h->capacity * 2 : 1);
+}
+
+static void entry_free(struct index *x, struct index_entry *e)
+{
+    history_free(x, index_entry_history(e));
+    slab_free(&x->slab, e, entry_bytes(index_entry_key(e).size));
 }
 
 void index_done(struct index *x)
@@ -25,12 +70,13 @@ void index_done(struct index *x)
         return;
     struct tree_cursor c = tree_seek(&x->tree, (struct slice){0});
     for (struct index_entry *e; (e = tree_next(&c));)
-        entry_free(e);
+        entry_free(x, e);
     for (size_t i = 0; i < x->loaded_count; i++)
-        entry_free(x->loaded[i]);
+        entry_free(x, x->loaded[i]);
     mem_free(x->loaded);
     tree_done(&x->tree);
     keymap_done(&x->map);
+    slab_done(&x->slab);
     *x = (struct index){0};
 }
 
@@ -41,41 +87,57 @@ struct index_entry *index_find(const struct index *x, struct slice key)
 
 static struct index_entry *entry_new(struct index *x, struct slice key)
 {
-    struct index_entry *e = mem_alloc(sizeof *e + key.size);
-    *e = (struct index_entry){.key_size = (uint32_t)key.size & 0x7fffffff};
-    assert(e->key_size == key.size);
-    memcpy(e->key, key.data, key.size);
+    struct index_entry *e = slab_alloc(&x->slab, entry_bytes(key.size));
+    bool is_long = key.size >= INDEX_KEY_LONG;
+    uint64_t size = key.size;
+    *e = (struct index_entry){.key_size = (is_long ? INDEX_KEY_LONG : size) & INDEX_KEY_LONG,
+                              .is_deleted = true};
+    if (is_long)
+        memcpy(e->key, &size, sizeof size);
+    memcpy(e->key + (is_long ? sizeof size : 0), key.data, key.size);
     x->count++;
     x->key_bytes += key.size;
     keymap_add(&x->map, e);
     return e;
 }
 
-/* The latest revision becomes a past one. */
-static void entry_push(struct index_entry *e)
+static bool revision_is_wide(struct revision r)
 {
-    struct index_history *h = e->history;
-    if (!h || h->count == h->capacity) {
-        uint32_t capacity = h ? h->capacity * 2 : 1;
-        h = mem_resize(h, sizeof *h + capacity * sizeof h->items[0]);
-        if (!e->history)
-            h->count = 0;
-        h->capacity = capacity;
-        e->history = h;
-    }
+    return (uint64_t)r.main >> (64 - INDEX_SUB_BITS - 1) != 0 || r.sub >> INDEX_SUB_BITS != 0;
+}
+
+/* The latest revision becomes a past one. */
+static void entry_push(struct index *x, struct index_entry *e)
+{
+    struct revision latest = index_entry_revision(e);
+    struct index_history *h = e->revision == INDEX_WIDE ? index_entry_history(e) : history_reserve(x, e);
     h->items[h->count++] =
-        (struct index_past){.main = e->main, .sub = e->sub, .is_tombstone = e->version == 0};
+        (struct index_past){.main = latest.main, .sub = latest.sub, .is_tombstone = e->is_deleted};
+    e->revision = 0;
 }
 
 static void entry_set(struct index *x, struct index_entry *e, struct revision revision, int64_t create,
                       int64_t version, bool has_lease)
 {
-    x->live += (version != 0) - (size_t)(e->version != 0);
-    e->main = revision.main;
-    e->sub = revision.sub;
-    e->create = create;
-    e->version = version;
+    bool is_wide = revision_is_wide(revision);
+    struct index_history *h = index_entry_history(e);
+    x->live += (version != 0) - (size_t)!e->is_deleted;
+    e->is_deleted = version == 0;
     e->has_lease = has_lease;
+    if (is_wide)
+        h = history_reserve(x, e);
+    else if (!h && (version != 1 || create != revision.main))
+        h = history_resize(x, e, 0);
+    if (h) {
+        h->create = create;
+        h->version = version;
+    }
+    if (is_wide) {
+        h->items[h->count] = (struct index_past){.main = revision.main, .sub = revision.sub};
+        e->revision = INDEX_WIDE;
+    } else {
+        e->revision = (uint64_t)revision.main << INDEX_SUB_BITS | revision.sub;
+    }
 }
 
 struct index_entry *index_insert(struct index *x, struct slice key, struct revision revision, bool has_lease)
@@ -88,16 +150,16 @@ struct index_entry *index_insert(struct index *x, struct slice key, struct revis
 
 void index_update(struct index *x, struct index_entry *e, struct revision revision, bool has_lease)
 {
-    assert(revision_compare((struct revision){e->main, e->sub}, revision) < 0);
-    entry_push(e);
-    bool is_new = e->version == 0;
-    entry_set(x, e, revision, is_new ? revision.main : e->create, e->version + 1, has_lease);
+    assert(revision_compare(index_entry_revision(e), revision) < 0);
+    entry_push(x, e);
+    const struct index_history *h = index_entry_history(e);
+    entry_set(x, e, revision, e->is_deleted ? revision.main : h->create, h->version + 1, has_lease);
 }
 
 void index_tombstone(struct index *x, struct index_entry *e, struct revision revision)
 {
-    assert(e->version != 0 && revision_compare((struct revision){e->main, e->sub}, revision) < 0);
-    entry_push(e);
+    assert(!e->is_deleted && revision_compare(index_entry_revision(e), revision) < 0);
+    entry_push(x, e);
     entry_set(x, e, revision, 0, 0, false);
 }
 
@@ -117,16 +179,18 @@ static uint32_t history_until(const struct index_history *h, int64_t at)
 
 bool index_get(const struct index_entry *e, int64_t at, struct revision *ret_revision)
 {
-    if (e->main <= at) {
-        if (e->version == 0)
+    struct revision latest = index_entry_revision(e);
+    if (latest.main <= at) {
+        if (e->is_deleted)
             return false;
-        *ret_revision = (struct revision){e->main, e->sub};
+        *ret_revision = latest;
         return true;
     }
-    uint32_t n = history_until(e->history, at);
-    if (n == 0 || e->history->items[n - 1].is_tombstone)
+    const struct index_history *h = index_entry_history(e);
+    uint32_t n = history_until(h, at);
+    if (n == 0 || h->items[n - 1].is_tombstone)
         return false;
-    *ret_revision = (struct revision){e->history->items[n - 1].main, e->history->items[n - 1].sub};
+    *ret_revision = (struct revision){h->items[n - 1].main, h->items[n - 1].sub};
     return true;
 }
 
@@ -141,12 +205,14 @@ bool index_keeps(const struct index_entry *e, struct revision revision, int64_t 
 {
     if (revision.main > compact)
         return true;
-    struct index_past last = {.main = e->main, .sub = e->sub, .is_tombstone = e->version == 0};
-    if (e->main > compact) {
-        uint32_t n = history_until(e->history, compact);
+    struct revision latest = index_entry_revision(e);
+    struct index_past last = {.main = latest.main, .sub = latest.sub, .is_tombstone = e->is_deleted};
+    if (latest.main > compact) {
+        const struct index_history *h = index_entry_history(e);
+        uint32_t n = history_until(h, compact);
         if (n == 0)
             return false;
-        last = e->history->items[n - 1];
+        last = h->items[n - 1];
     }
     return last.main == revision.main && last.sub == revision.sub && past_stays(last, compact);
 }
@@ -156,7 +222,7 @@ void index_load(struct index *x, struct slice key, struct revision revision, int
 {
     struct index_entry *e = keymap_get(&x->map, key);
     if (e) {
-        entry_push(e);
+        entry_push(x, e);
     } else {
         e = entry_new(x, key);
         if (x->loaded_count == x->loaded_capacity) {
@@ -178,39 +244,43 @@ void index_load_end(struct index *x)
 }
 
 /* Drops what compaction takes from one key; true when nothing of it is left. */
-static bool entry_compact(struct index_entry *e, int64_t compact, uint32_t max,
+static bool entry_compact(struct index *x, struct index_entry *e, int64_t compact, uint32_t max,
                           void (*drop)(void *arg, struct revision revision), void *arg, bool *ret_is_done)
 {
-    struct index_history *h = e->history;
+    struct index_history *h = index_entry_history(e);
+    struct revision latest = index_entry_revision(e);
     uint32_t n = history_until(h, compact);
     *ret_is_done = n <= max;
     if (!*ret_is_done)
         n = max;
-    bool latest_goes = *ret_is_done && e->main <= compact && e->version == 0 && e->main != compact;
+    bool latest_goes = *ret_is_done && latest.main < compact && e->is_deleted;
     uint32_t gone = n; /* past ones to drop, from the oldest */
-    if (*ret_is_done && e->main > compact && n > 0 && past_stays(h->items[n - 1], compact) &&
+    if (*ret_is_done && latest.main > compact && n > 0 && past_stays(h->items[n - 1], compact) &&
         !PLANTED(COMPACT_DROPS_LIVE))
         gone--;
     for (uint32_t i = 0; i < gone; i++)
         drop(arg, (struct revision){h->items[i].main, h->items[i].sub});
     if (latest_goes) {
-        drop(arg, (struct revision){e->main, e->sub});
+        drop(arg, latest);
         return true;
     }
     if (gone == 0)
         return false;
+    uint32_t items = h->count - gone + (e->revision == INDEX_WIDE);
     h->count -= gone;
-    if (h->count == 0) {
-        mem_free(h);
-        e->history = NULL;
-        return false;
-    }
-    memmove(h->items, h->items + gone, h->count * sizeof h->items[0]);
-    if (h->count <= h->capacity / 4) {
-        h->capacity = h->count;
-        e->history = mem_resize(h, sizeof *h + h->count * sizeof h->items[0]);
+    memmove(h->items, h->items + gone, items * sizeof h->items[0]);
+    if (items == 0 && h->version == 1 && h->create == latest.main) {
+        history_free(x, h);
+        e->history = 0;
+    } else if (items <= h->capacity / 4) {
+        history_resize(x, e, items);
     }
     return false;
+}
+
+static bool entry_has_no_past(const struct index_entry *e)
+{
+    return !e->history || index_entry_history(e)->count == 0;
 }
 
 bool index_sweep(struct index *x, struct buf *position, int64_t compact, size_t max_keys, uint32_t max_drops,
@@ -221,9 +291,9 @@ bool index_sweep(struct index *x, struct buf *position, int64_t compact, size_t 
     struct tree_cursor c = tree_seek(&x->tree, buf_slice(position));
     while ((e = tree_next(&c)) && max_keys-- > 0) {
         bool is_done;
-        if (!e->history && (e->version != 0 || e->main >= compact))
+        if (entry_has_no_past(e) && (!e->is_deleted || index_entry_revision(e).main >= compact))
             continue;
-        bool is_empty = entry_compact(e, compact, max_drops, drop, arg, &is_done);
+        bool is_empty = entry_compact(x, e, compact, max_drops, drop, arg, &is_done);
         if (!is_done)
             break; /* the rest of this key is for the next call */
         if (!is_empty)
@@ -239,8 +309,8 @@ bool index_sweep(struct index *x, struct buf *position, int64_t compact, size_t 
         tree_remove(&x->tree, empty[i]);
         keymap_remove(&x->map, empty[i]);
         x->count--;
-        x->key_bytes -= empty[i]->key_size;
-        entry_free(empty[i]);
+        x->key_bytes -= index_entry_key(empty[i]).size;
+        entry_free(x, empty[i]);
     }
     mem_free(empty);
     return !e;

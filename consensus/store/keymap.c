@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Extendible hashing: see keymap.h. The top bits of a key's hash choose the directory slot, the low 9 bits
- * the home slot within the segment, 7 more are a fingerprint. A slot is one word: the entry's address in 48
- * bits, above it the home and the fingerprint, so that probing and deleting need not touch the keys. */
+ * Extendible hashing: see keymap.h. The top bits of a key's hash choose the directory slot, the low 16 bits
+ * are the key's tag: the home slot within the segment follows from the tag and the segment's size. A slot is
+ * one word: the entry's address in 48 bits, above it the tag, so that probing, deleting and growing need not
+ * touch the keys. */
 #include "consensus/store/keymap.h"
 
 #include <assert.h>
@@ -10,14 +11,15 @@
 #include "base/mem.h"
 #include "consensus/store/index.h"
 
-#define SEGMENT_SLOTS 512u
-#define SEGMENT_FULL  (SEGMENT_SLOTS / 8 * 7)
-#define POINTER_MASK  ((UINT64_C(1) << 48) - 1)
+#define SEGMENT_MAX  1024u /* slots */
+#define SEGMENT_STEP (SEGMENT_MAX / 8)
+#define POINTER_MASK ((UINT64_C(1) << 48) - 1)
 
 struct keymap_segment {
     unsigned depth; /* bits of the hash that all keys here share */
     unsigned count;
-    uint64_t slots[SEGMENT_SLOTS];
+    unsigned size; /* slots, a multiple of SEGMENT_STEP */
+    uint64_t slots[];
 };
 
 static struct index_entry *slot_entry(uint64_t slot)
@@ -25,9 +27,30 @@ static struct index_entry *slot_entry(uint64_t slot)
     return (struct index_entry *)(uintptr_t)(slot & POINTER_MASK);
 }
 
-static unsigned slot_home(uint64_t slot)
+static unsigned tag_home(const struct keymap_segment *s, uint64_t tag)
 {
-    return (unsigned)(slot >> 48) & (SEGMENT_SLOTS - 1);
+    return (unsigned)((tag & 0xffff) * s->size >> 16);
+}
+
+static unsigned slot_home(const struct keymap_segment *s, uint64_t slot)
+{
+    return tag_home(s, slot >> 48);
+}
+
+static unsigned slot_next(const struct keymap_segment *s, unsigned i)
+{
+    return i + 1 == s->size ? 0 : i + 1;
+}
+
+/* How many slots lie between, going up and around. */
+static unsigned slot_distance(const struct keymap_segment *s, unsigned from, unsigned to)
+{
+    return to >= from ? to - from : to + s->size - from;
+}
+
+static unsigned full_count(unsigned size)
+{
+    return size / 8 * 7;
 }
 
 static uint64_t slot_make(uint64_t hash, struct index_entry *entry)
@@ -41,17 +64,26 @@ static struct keymap_segment **slot_of_hash(const struct keymap *m, uint64_t has
     return &m->directory[m->depth ? hash >> (64 - m->depth) : 0];
 }
 
+static struct keymap_segment *segment_new(unsigned depth, unsigned size)
+{
+    struct keymap_segment *s = mem_new(sizeof *s + size * sizeof s->slots[0]);
+    s->depth = depth;
+    s->size = size;
+    return s;
+}
+
 void keymap_init(struct keymap *m, size_t expected)
 {
     m->depth = 0;
-    while (((size_t)SEGMENT_SLOTS << m->depth) * 7 / 10 < expected)
+    while (((size_t)full_count(SEGMENT_MAX) << m->depth) < expected)
         m->depth++;
-    size_t size = (size_t)1 << m->depth;
+    size_t size = (size_t)1 << m->depth, each = expected >> m->depth;
+    unsigned slots = SEGMENT_STEP;
+    while (slots < SEGMENT_MAX && full_count(slots) < each)
+        slots += SEGMENT_STEP;
     m->directory = mem_alloc(size * sizeof *m->directory);
-    for (size_t i = 0; i < size; i++) {
-        m->directory[i] = mem_new(sizeof **m->directory);
-        m->directory[i]->depth = m->depth;
-    }
+    for (size_t i = 0; i < size; i++)
+        m->directory[i] = segment_new(m->depth, slots);
 }
 
 void keymap_done(struct keymap *m)
@@ -69,7 +101,8 @@ void keymap_done(struct keymap *m)
 void keymap_prefetch(const struct keymap *m, struct slice key, unsigned step)
 {
     uint64_t hash = hash64(key.data, key.size);
-    const uint64_t *slot = &(*slot_of_hash(m, hash))->slots[(unsigned)hash & (SEGMENT_SLOTS - 1)];
+    const struct keymap_segment *s = *slot_of_hash(m, hash);
+    const uint64_t *slot = &s->slots[tag_home(s, hash)];
     if (step == 0) {
         __builtin_prefetch(slot);
     } else if (*slot) {
@@ -88,7 +121,8 @@ void keymap_prefetch_all(const struct keymap *m, const struct slice *keys, size_
         if (!keys[i].size)
             continue;
         uint64_t hash = hash64(keys[i].data, keys[i].size);
-        slots[n] = &(*slot_of_hash(m, hash))->slots[(unsigned)hash & (SEGMENT_SLOTS - 1)];
+        const struct keymap_segment *s = *slot_of_hash(m, hash);
+        slots[n] = &s->slots[tag_home(s, hash)];
         __builtin_prefetch(slots[n++]);
     }
     for (size_t i = 0; i < n; i++) {
@@ -97,12 +131,12 @@ void keymap_prefetch_all(const struct keymap *m, const struct slice *keys, size_
         __builtin_prefetch(e ? e + 64 : e);
     }
     for (size_t i = 0; i < n; i++) {
-        const struct index_history *h = *slots[i] ? slot_entry(*slots[i])->history : NULL;
+        const struct index_history *h = *slots[i] ? index_entry_history(slot_entry(*slots[i])) : NULL;
         __builtin_prefetch(h);
     }
     /* An update adds the revision that was the latest so far. */
     for (size_t i = 0; i < n; i++) {
-        const struct index_history *h = *slots[i] ? slot_entry(*slots[i])->history : NULL;
+        const struct index_history *h = *slots[i] ? index_entry_history(slot_entry(*slots[i])) : NULL;
         if (h)
             __builtin_prefetch(&h->items[h->count]);
     }
@@ -113,7 +147,7 @@ struct index_entry *keymap_get(const struct keymap *m, struct slice key)
     uint64_t hash = hash64(key.data, key.size);
     const struct keymap_segment *s = *slot_of_hash(m, hash);
     uint64_t tag = (hash & 0xffff) << 48;
-    for (unsigned i = (unsigned)hash & (SEGMENT_SLOTS - 1); s->slots[i]; i = (i + 1) & (SEGMENT_SLOTS - 1)) {
+    for (unsigned i = tag_home(s, hash); s->slots[i]; i = slot_next(s, i)) {
         if ((s->slots[i] & ~POINTER_MASK) != tag)
             continue;
         struct index_entry *e = slot_entry(s->slots[i]);
@@ -125,9 +159,9 @@ struct index_entry *keymap_get(const struct keymap *m, struct slice key)
 
 static void segment_add(struct keymap_segment *s, uint64_t slot)
 {
-    unsigned i = slot_home(slot);
+    unsigned i = slot_home(s, slot);
     while (s->slots[i])
-        i = (i + 1) & (SEGMENT_SLOTS - 1);
+        i = slot_next(s, i);
     s->slots[i] = slot;
     s->count++;
 }
@@ -143,27 +177,49 @@ static void directory_double(struct keymap *m)
     m->depth++;
 }
 
+/* The places of the directory that name the segment of this hash. */
+static struct keymap_segment **segment_places(const struct keymap *m, uint64_t hash, size_t *ret_count)
+{
+    *ret_count = (size_t)1 << (m->depth - (*slot_of_hash(m, hash))->depth);
+    size_t place = (size_t)(slot_of_hash(m, hash) - m->directory);
+    return &m->directory[place & ~(*ret_count - 1)];
+}
+
+/* Replaces a full segment by a larger one. */
+static void segment_grow(struct keymap *m, uint64_t hash)
+{
+    struct keymap_segment *old = *slot_of_hash(m, hash);
+    struct keymap_segment *s = segment_new(old->depth, old->size + SEGMENT_STEP);
+    for (unsigned i = 0; i < old->size; i++) {
+        if (old->slots[i])
+            segment_add(s, old->slots[i]);
+    }
+    size_t count;
+    struct keymap_segment **places = segment_places(m, hash, &count);
+    for (size_t i = 0; i < count; i++)
+        places[i] = s;
+    mem_free(old);
+}
+
 /* Replaces a full segment by two that look at one more bit of the hash. */
 static void segment_split(struct keymap *m, uint64_t hash)
 {
     struct keymap_segment *old = *slot_of_hash(m, hash), *halves[2];
     if (old->depth == m->depth)
         directory_double(m);
-    for (int i = 0; i < 2; i++) {
-        halves[i] = mem_new(sizeof *halves[i]);
-        halves[i]->depth = old->depth + 1;
-    }
-    for (unsigned i = 0; i < SEGMENT_SLOTS; i++) {
+    for (int i = 0; i < 2; i++)
+        halves[i] = segment_new(old->depth + 1, SEGMENT_MAX / 2 + SEGMENT_STEP);
+    for (unsigned i = 0; i < old->size; i++) {
         if (!old->slots[i])
             continue;
         struct slice key = index_entry_key(slot_entry(old->slots[i]));
         unsigned bit = (unsigned)(hash64(key.data, key.size) >> (63 - old->depth)) & 1;
         segment_add(halves[bit], old->slots[i]);
     }
-    size_t span = (size_t)1 << (m->depth - old->depth);
-    size_t first = (size_t)(slot_of_hash(m, hash) - m->directory) & ~(span - 1);
-    for (size_t i = 0; i < span; i++)
-        m->directory[first + i] = halves[i >= span / 2];
+    size_t count;
+    struct keymap_segment **places = segment_places(m, hash, &count);
+    for (size_t i = 0; i < count; i++)
+        places[i] = halves[i >= count / 2];
     mem_free(old);
 }
 
@@ -171,8 +227,14 @@ void keymap_add(struct keymap *m, struct index_entry *entry)
 {
     struct slice key = index_entry_key(entry);
     uint64_t hash = hash64(key.data, key.size);
-    while ((*slot_of_hash(m, hash))->count >= SEGMENT_FULL)
-        segment_split(m, hash);
+    const struct keymap_segment *s = *slot_of_hash(m, hash);
+    while (s->count >= full_count(s->size)) {
+        if (s->size < SEGMENT_MAX)
+            segment_grow(m, hash);
+        else
+            segment_split(m, hash);
+        s = *slot_of_hash(m, hash);
+    }
     segment_add(*slot_of_hash(m, hash), slot_make(hash, entry));
 }
 
@@ -183,19 +245,25 @@ void keymap_remove(struct keymap *m, struct index_entry *entry)
     uint64_t hash = hash64(key.data, key.size);
     struct keymap_segment *s = *slot_of_hash(m, hash);
     uint64_t slot = slot_make(hash, entry);
-    unsigned hole = slot_home(slot);
+    unsigned hole = slot_home(s, slot);
     while (s->slots[hole] != slot) {
         assert(s->slots[hole]);
-        hole = (hole + 1) & (SEGMENT_SLOTS - 1);
+        hole = slot_next(s, hole);
     }
-    for (unsigned i = (hole + 1) & (SEGMENT_SLOTS - 1); s->slots[i]; i = (i + 1) & (SEGMENT_SLOTS - 1)) {
-        unsigned from_home = (i - slot_home(s->slots[i])) & (SEGMENT_SLOTS - 1);
-        unsigned from_hole = (i - hole) & (SEGMENT_SLOTS - 1);
-        if (from_home < from_hole)
+    for (unsigned i = slot_next(s, hole); s->slots[i]; i = slot_next(s, i)) {
+        if (slot_distance(s, slot_home(s, s->slots[i]), i) < slot_distance(s, hole, i))
             continue;
         s->slots[hole] = s->slots[i];
         hole = i;
     }
     s->slots[hole] = 0;
     s->count--;
+}
+
+size_t keymap_slots(const struct keymap *m)
+{
+    size_t size = (size_t)1 << m->depth, slots = 0;
+    for (size_t i = 0; i < size; i += (size_t)1 << (m->depth - m->directory[i]->depth))
+        slots += m->directory[i]->size;
+    return slots;
 }

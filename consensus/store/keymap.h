@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The point lookup of the key index: a hash table of index entries that never rehashes as a whole. It is
- * extendible hashing: a directory of segments, of which a full one is split alone, so that no insert costs
- * more than some tens of microseconds however many keys there are. About 13 bytes a key. */
+ * extendible hashing: a directory of segments, of which a full one grows by an eighth of the largest size or
+ * is split alone, so that no insert costs more than a hundred microseconds however many keys there are. A
+ * segment is 70 to 87 % full: about 10 bytes a key. */
 #ifndef CONSENSUS_STORE_KEYMAP_H
 #define CONSENSUS_STORE_KEYMAP_H
 
@@ -25,5 +26,6 @@ void keymap_prefetch(const struct keymap *m, struct slice key, unsigned step);
 void keymap_prefetch_all(const struct keymap *m, const struct slice *keys, size_t count);
 void keymap_add(struct keymap *m, struct index_entry *entry); /* its key must not be there */
 void keymap_remove(struct keymap *m, struct index_entry *entry);
+size_t keymap_slots(const struct keymap *m); /* taken or not */
 
 #endif

@@ -91,9 +91,9 @@ static Mvccpb__KeyValue *found_add(struct found *f)
 static int found_read(struct found *f, const struct index_entry *e, struct revision revision)
 {
     struct record record = {.key = index_entry_key(e)};
-    if (f->from_index && e->main == revision.main && e->sub == revision.sub) {
-        record.create_revision = e->create;
-        record.version = e->version;
+    if (f->from_index && revision_compare(index_entry_revision(e), revision) == 0) {
+        record.create_revision = index_entry_create(e);
+        record.version = index_entry_version(e);
     } else {
         int err = f->is_one ? store_fetch_one(f->s, revision, &record) : store_fetch(f->s, revision, &record);
         if (err)

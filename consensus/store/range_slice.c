@@ -108,10 +108,10 @@ static int send_one(struct store_walk *w, struct part *p, struct revision revisi
                     const struct index_entry *e)
 {
     struct record record = {0};
-    if (w->from_index && e && e->main == revision.main && e->sub == revision.sub) {
+    if (w->from_index && e && revision_compare(index_entry_revision(e), revision) == 0) {
         record.key = index_entry_key(e);
-        record.create_revision = e->create;
-        record.version = e->version;
+        record.create_revision = index_entry_create(e);
+        record.version = index_entry_version(e);
     } else {
         int err = read_record(w, revision, &record);
         if (err)
@@ -146,9 +146,11 @@ static int gather_one(struct store_walk *w, struct revision revision, const stru
 {
     const Etcdserverpb__RangeRequest *r = w->request;
     bool is_by_value = r->sort_target == ETCDSERVERPB__RANGE_REQUEST__SORT_TARGET__VALUE;
-    struct record record = {.key = index_entry_key(e), .create_revision = e->create, .version = e->version};
+    struct record record = {.key = index_entry_key(e),
+                            .create_revision = index_entry_create(e),
+                            .version = index_entry_version(e)};
     Mvccpb__KeyValue kv;
-    if (is_by_value || e->main != revision.main || e->sub != revision.sub) {
+    if (is_by_value || revision_compare(index_entry_revision(e), revision) != 0) {
         int err = read_record(w, revision, &record);
         if (err)
             return err;

@@ -91,8 +91,8 @@ void store_prefetch(struct store *s, struct slice key, unsigned step)
         return;
     }
     const struct index_entry *e = index_find(&s->index, key);
-    if (e && e->version != 0 && e->main <= s->committed_revision)
-        cache_prefetch(&s->cache, (struct revision){e->main, e->sub}, step - 2);
+    if (e && !e->is_deleted && index_entry_revision(e).main <= s->committed_revision)
+        cache_prefetch(&s->cache, index_entry_revision(e), step - 2);
 }
 
 void store_prefetch_puts(struct store *s, const struct slice *keys, size_t count)
@@ -174,7 +174,7 @@ static int load_leases(struct store *s)
         struct record record;
         if (!e->has_lease)
             continue;
-        int err = store_fetch(s, (struct revision){e->main, e->sub}, &record);
+        int err = store_fetch(s, index_entry_revision(e), &record);
         if (err)
             return err;
         if (s->unattached_count == s->unattached_capacity) {

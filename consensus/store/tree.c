@@ -5,8 +5,9 @@
  * - keys[i] of an inner node is the first key of the subtree under kids[i];
  * - only the root may be empty; leaves are chained in order.
  *
- * A leaf that is emptied goes; two neighbours that are nearly empty join. More is not worth its code: keys
- * leave only through compaction. */
+ * A full leaf gives to a neighbour that has room before it is split, so that leaves are four fifths full
+ * after inserts in any order. A leaf that is emptied goes; two neighbours that are nearly empty join. More is
+ * not worth its code: keys leave only through compaction. */
 #include "consensus/store/tree.h"
 
 #include <assert.h>
@@ -16,6 +17,7 @@
 
 #define FANOUT     64u
 #define JOIN_BELOW (FANOUT / 4)
+#define TAKES_UPTO (FANOUT / 8 * 7) /* a neighbour with more keys than that is given none */
 #define BUILD_FILL (FANOUT / 8 * 7)
 #define LEVELS_MAX 16
 #define PREFETCH   8u
@@ -130,7 +132,7 @@ static unsigned node_search(const struct tree_node *n, struct slice key, bool eq
         return 0;
     if (n->skip) {
         size_t size = key.size < n->skip ? key.size : n->skip;
-        int c = memcmp(key.data, n->keys[0]->key, size);
+        int c = memcmp(key.data, index_entry_key(n->keys[0]).data, size);
         if (c == 0 && key.size < n->skip)
             c = -1;
         if (c != 0)
@@ -217,12 +219,18 @@ static void path_fix_first(struct path *p, unsigned depth)
     }
 }
 
+/* Is this a key behind all others? */
+static bool leaf_is_appended(const struct tree_node *n, unsigned slot)
+{
+    return !n->next && slot == n->count;
+}
+
 /* A full node gives its upper half to a new one; the last leaf of all gives nothing, so that ascending keys
  * leave full leaves behind. */
 static struct tree_node *node_split(struct tree_node *n, unsigned insert_slot)
 {
     struct tree_node *right = node_new(n->level);
-    bool is_append = n->level == 0 && !n->next && insert_slot == n->count;
+    bool is_append = n->level == 0 && leaf_is_appended(n, insert_slot);
     if (!is_append) {
         node_move(right, n, FANOUT / 2);
         node_retag(n);
@@ -235,6 +243,41 @@ static struct tree_node *node_split(struct tree_node *n, unsigned insert_slot)
         n->next = right;
     }
     return right;
+}
+
+/* Moves keys of a full leaf to the right or left neighbour under the same parent, so that both have the same
+ * number; false when neither has room. */
+static bool leaf_share(struct path *p)
+{
+    if (p->depth == 0)
+        return false;
+    struct tree_node *parent = p->at[p->depth - 1].node, *n = p->at[p->depth].node;
+    unsigned slot = p->at[p->depth - 1].slot;
+    struct tree_node *right = slot + 1 < parent->count ? parent->kids[slot + 1] : NULL;
+    struct tree_node *left = slot > 0 ? parent->kids[slot - 1] : NULL;
+    if (right && right->count <= TAKES_UPTO) {
+        unsigned moved = (n->count - right->count) / 2u;
+        memmove(&right->keys[moved], right->keys, right->count * sizeof(void *));
+        memcpy(right->keys, &n->keys[n->count - moved], moved * sizeof(void *));
+        right->count = (uint16_t)(right->count + moved);
+        n->count = (uint16_t)(n->count - moved);
+        node_retag(right);
+        node_retag(n);
+        node_set_key(parent, slot + 1, right->keys[0]);
+        return true;
+    }
+    if (left && left->count <= TAKES_UPTO) {
+        unsigned moved = (n->count - left->count) / 2u;
+        memcpy(&left->keys[left->count], n->keys, moved * sizeof(void *));
+        memmove(n->keys, &n->keys[moved], (n->count - moved) * sizeof(void *));
+        left->count = (uint16_t)(left->count + moved);
+        n->count = (uint16_t)(n->count - moved);
+        node_retag(left);
+        node_retag(n);
+        node_set_key(parent, slot, n->keys[0]);
+        return true;
+    }
+    return false;
 }
 
 static void tree_grow(struct tree *t, struct tree_node *right)
@@ -270,6 +313,9 @@ void tree_add(struct tree *t, struct index_entry *entry)
 {
     struct path p;
     path_find(t, index_entry_key(entry), &p);
+    const struct tree_node *leaf = p.at[p.depth].node;
+    if (leaf->count == FANOUT && !leaf_is_appended(leaf, p.at[p.depth].slot) && leaf_share(&p))
+        path_find(t, index_entry_key(entry), &p);
     struct tree_node *kid = NULL; /* what the level below split off */
     for (unsigned d = p.depth;; d--) {
         struct tree_node *n = p.at[d].node, *right = NULL;
@@ -439,7 +485,7 @@ static size_t node_check(const struct tree_node *n, const struct tree_node **las
     size_t total = 0;
     for (unsigned i = 0; i < n->count; i++) {
         struct slice key = index_entry_key(n->keys[i]);
-        assert(key.size >= n->skip && memcmp(key.data, n->keys[0]->key, n->skip) == 0);
+        assert(key.size >= n->skip && memcmp(key.data, index_entry_key(n->keys[0]).data, n->skip) == 0);
         assert(n->tags[i] == key_tag(key, n->skip));
         assert(i == 0 || slice_compare(index_entry_key(n->keys[i - 1]), key) < 0);
         if (n->level) {
@@ -462,4 +508,12 @@ size_t tree_check(const struct tree *t)
     size_t total = node_check(t->root, &last);
     assert(last && !last->next);
     return total;
+}
+
+size_t tree_leaves(const struct tree *t)
+{
+    size_t count = 0;
+    for (const struct tree_node *n = tree_seek(t, (struct slice){0}).leaf; n; n = n->next)
+        count++;
+    return count;
 }

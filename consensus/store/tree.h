@@ -33,5 +33,6 @@ struct index_entry *tree_next(struct tree_cursor *c); /* NULL at the end */
 void tree_sort(struct index_entry **entries, size_t count);
 /* Asserts every invariant; for tests. Returns the number of entries. */
 size_t tree_check(const struct tree *t);
+size_t tree_leaves(const struct tree *t); /* their number */
 
 #endif

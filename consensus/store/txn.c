@@ -88,12 +88,13 @@ static bool compare_holds(const Etcdserverpb__Compare *c, const struct record *k
 static int compare_fetch(struct store *s, const Etcdserverpb__Compare *c, const struct index_entry *e,
                          struct revision revision, struct record *ret_record)
 {
-    bool is_latest = e->main == revision.main && e->sub == revision.sub;
+    bool is_latest = revision_compare(index_entry_revision(e), revision) == 0;
     bool needs_record = !is_latest || c->target == ETCDSERVERPB__COMPARE__COMPARE_TARGET__VALUE ||
                         (c->target == ETCDSERVERPB__COMPARE__COMPARE_TARGET__LEASE && e->has_lease);
     if (needs_record)
         return store_fetch_one(s, revision, ret_record);
-    *ret_record = (struct record){.create_revision = e->create, .version = e->version};
+    *ret_record =
+        (struct record){.create_revision = index_entry_create(e), .version = index_entry_version(e)};
     return 0;
 }
 

@@ -90,7 +90,7 @@ static void charge_values(struct cost *c, ProtobufCBinaryData key, ProtobufCBina
     struct record record;
     for (struct index_entry *e; c->left > 0 && (e = range_next(&cursor));) {
         c->left -= STORE_READ_COST;
-        if (e->version && store_fetch(c->s, (struct revision){e->main, e->sub}, &record) == 0)
+        if (!e->is_deleted && store_fetch(c->s, index_entry_revision(e), &record) == 0)
             c->left -= (int64_t)(record.value.size / STORE_BYTES_PER_UNIT);
     }
 }
@@ -404,10 +404,10 @@ static int add_previous(struct store_work *w, const struct index_entry *e, int64
     struct record old;
     Mvccpb__KeyValue kv, *kvs[] = {&kv};
     Etcdserverpb__DeleteRangeResponse response = ETCDSERVERPB__DELETE_RANGE_RESPONSE__INIT;
-    int err = store_fetch(w->s, (struct revision){e->main, e->sub}, &old);
+    int err = store_fetch(w->s, index_entry_revision(e), &old);
     if (err)
         return err;
-    store_fill_kv(&kv, e->main, &old);
+    store_fill_kv(&kv, index_entry_revision(e).main, &old);
     response.prev_kvs = kvs;
     response.n_prev_kvs = 1;
     answer_add(&w->answer, &response.base);
@@ -426,7 +426,7 @@ static int delete_some(struct store_work *w, int64_t *units, bool *ret_is_done)
             return 0;
         }
         *units -= STORE_VISIT_COST;
-        if (e->version == 0)
+        if (e->is_deleted)
             continue;
         int err = w->delete->prev_kv && answer_is_wanted(&w->answer) ? add_previous(w, e, units) : 0;
         if (err)
@@ -531,7 +531,7 @@ static void lease_delete(struct store_work *w, int64_t *units)
     const struct slice *keys = (const struct slice *)(const void *)w->keys.items;
     for (; *units > 0 && w->next < w->keys.count; w->next++) {
         struct index_entry *e = index_find(&w->s->index, keys[w->next]);
-        if (e && e->version != 0)
+        if (e && !e->is_deleted)
             store_write_delete(w->s, e, false);
         lease_detach(w->s->leases, w->lease, keys[w->next]);
         *units -= STORE_WRITE_COST;

@@ -26,7 +26,7 @@ static void write_record(struct store *s, struct revision revision, const struct
 static int64_t lease_of(struct store *s, const struct index_entry *e)
 {
     struct record record;
-    if (!e->has_lease || store_fetch(s, (struct revision){e->main, e->sub}, &record) != 0)
+    if (!e->has_lease || store_fetch(s, index_entry_revision(e), &record) != 0)
         return 0;
     return record.lease;
 }
@@ -35,13 +35,13 @@ void store_write_put(struct store *s, struct slice key, struct slice value, int6
 {
     struct revision revision = {.main = s->revision + 1, .sub = s->sub};
     struct index_entry *e = index_find(&s->index, key);
-    bool exists = e && e->version != 0;
+    bool exists = e && !e->is_deleted;
     int64_t old_lease = exists && lease == 0 ? lease_of(s, e) : 0;
     struct record record = {.key = key, .value = value, .lease = lease};
-    record.create_revision = exists ? e->create : revision.main;
+    record.create_revision = exists ? index_entry_create(e) : revision.main;
     record.version = 1;
     if (exists) /* not by ?: here and wherever a 1 is added: tests/compiler */
-        record.version += e->version;
+        record.version += index_entry_version(e);
     write_record(s, revision, &record);
     if (e) {
         index_update(&s->index, e, revision, lease != 0);
@@ -81,7 +81,7 @@ int store_put_check(struct store *s, const Etcdserverpb__PutRequest *request)
         return ERR_LEASE_NOT_FOUND;
     if (request->ignore_value || request->ignore_lease) {
         struct index_entry *e = index_find(&s->index, store_slice(request->key));
-        if (!e || e->version == 0)
+        if (!e || e->is_deleted)
             return ERR_KEY_NOT_FOUND;
     }
     return 0;
@@ -100,12 +100,12 @@ int store_put_run(struct store *s, const Etcdserverpb__PutRequest *request, stru
     int64_t old_main = 0;
     if (request->ignore_value || request->ignore_lease || (request->prev_kv && ret_response)) {
         struct index_entry *e = index_find(&s->index, key);
-        if (e && e->version != 0) {
-            int err = store_fetch(s, (struct revision){e->main, e->sub}, &old);
+        if (e && !e->is_deleted) {
+            int err = store_fetch(s, index_entry_revision(e), &old);
             if (err)
                 return err;
             existed = true;
-            old_main = e->main;
+            old_main = index_entry_revision(e).main;
         }
     }
     if (request->ignore_value)
@@ -133,11 +133,11 @@ static int delete_previous(struct store *s, struct index_entry **keys, size_t co
     response->prev_kvs = arena_alloc(a, count * sizeof *response->prev_kvs);
     for (size_t i = 0; i < count; i++) {
         struct record old;
-        int err = store_fetch(s, (struct revision){keys[i]->main, keys[i]->sub}, &old);
+        int err = store_fetch(s, index_entry_revision(keys[i]), &old);
         if (err)
             return err;
         response->prev_kvs[i] = arena_alloc(a, sizeof **response->prev_kvs);
-        store_fill_kv(response->prev_kvs[i], keys[i]->main, &old);
+        store_fill_kv(response->prev_kvs[i], index_entry_revision(keys[i]).main, &old);
     }
     response->n_prev_kvs = count;
     return 0;
@@ -151,7 +151,7 @@ int store_delete_run(struct store *s, const Etcdserverpb__DeleteRangeRequest *re
     struct index_entry *e, *one[1], **keys = one;
     size_t count = 0, capacity = 1;
     while ((e = range_next(&c))) {
-        if (e->version == 0)
+        if (e->is_deleted)
             continue;
         if (count == capacity) {
             struct index_entry **more = arena_alloc(a, 16 * capacity * sizeof *more);
@@ -206,7 +206,7 @@ void store_delete_keys(struct store *s, const struct slice *keys, size_t count)
     for (size_t i = 0; i < count; i++) {
         assert(i == 0 || slice_compare(keys[i - 1], keys[i]) < 0);
         struct index_entry *e = index_find(&s->index, keys[i]);
-        if (e && e->version != 0)
+        if (e && !e->is_deleted)
             store_write_delete(s, e, false);
     }
     store_change_end(s);

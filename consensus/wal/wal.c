@@ -775,3 +775,14 @@ uint64_t wal_disk_size(const struct wal *w)
         size += w->segments[i].size;
     return size;
 }
+
+uint64_t wal_index_beyond(const struct wal *w, uint64_t bytes_max)
+{
+    uint64_t size = 0;
+    for (size_t i = w->segment_count; i > 0; i--) {
+        size += w->segments[i - 1].size;
+        if (size > bytes_max && i < w->segment_count)
+            return w->segments[i].index_before;
+    }
+    return 0;
+}

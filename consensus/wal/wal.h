@@ -98,5 +98,8 @@ void wal_read(struct wal *w, const struct wal_range *range,
 bool wal_is_reading(const struct wal *w);
 
 uint64_t wal_disk_size(const struct wal *w); /* bytes of all segments, preallocated ones included */
+/* The least index that has to be released for the other segments to have at most bytes_max; 0 when they have.
+ * The last segment always stays. */
+uint64_t wal_index_beyond(const struct wal *w, uint64_t bytes_max);
 
 #endif

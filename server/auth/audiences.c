@@ -11,22 +11,42 @@ struct entry {
     uint64_t who_revision; /* of a token: an old one has no rights */
     bool is_role, with_services;
     struct audience *audience;
+    size_t bytes;
 };
 
 struct audiences {
     struct entry list[AUDIENCES];
+    struct cache_share share;
+    size_t hand;
 };
 
-struct audiences *audiences_new(void)
-{
-    return mem_new(sizeof(struct audiences));
-}
-
-static void clear(struct entry *e)
+static void clear(struct audiences *as, struct entry *e)
 {
     mem_free(e->user.data);
     audience_unref(e->audience);
+    cache_share_sub(&as->share, e->bytes);
     *e = (struct entry){0};
+}
+
+/* One that is there, wherever the hand stands. */
+static bool evict(struct cache_share *share)
+{
+    struct audiences *as = container_of(share, struct audiences, share);
+    for (size_t i = 0; i < AUDIENCES; i++) {
+        struct entry *e = &as->list[as->hand++ % AUDIENCES];
+        if (e->bytes) {
+            clear(as, e);
+            return true;
+        }
+    }
+    return false;
+}
+
+struct audiences *audiences_new(struct cache_budget *budget)
+{
+    struct audiences *as = mem_new(sizeof *as);
+    cache_share_init(&as->share, budget, METRIC_CACHE_AUDIENCES, evict);
+    return as;
 }
 
 void audiences_free(void *data)
@@ -35,7 +55,8 @@ void audiences_free(void *data)
     if (!as)
         return;
     for (size_t i = 0; i < AUDIENCES; i++)
-        clear(&as->list[i]);
+        clear(as, &as->list[i]);
+    cache_share_done(&as->share);
     mem_free(as);
 }
 
@@ -60,12 +81,14 @@ struct audience *audiences_get(struct audiences *as, const struct kv *kv, const 
         e->with_services == with_services && slice_equal(e->user, who->user))
         return e->audience;
     struct audience *audience = make(kv, r, who, with_services);
-    clear(e);
+    clear(as, e);
     *e = (struct entry){.user = slice_of(mem_copy(who->user.data, who->user.size), who->user.size),
                         .revision = revision,
                         .who_revision = who_revision,
                         .is_role = who->is_role,
                         .with_services = with_services,
-                        .audience = audience};
+                        .audience = audience,
+                        .bytes = cache_block_bytes(who->user.size) + audience_bytes(audience)};
+    cache_share_add(&as->share, e->bytes);
     return audience;
 }

@@ -228,7 +228,7 @@ static struct audience *find_audience(const struct identity *i, const struct aut
 {
     struct identity_cache *cache = identity_cache(i);
     if (!cache->data)
-        *cache = (struct identity_cache){audiences_new(), audiences_free};
+        *cache = (struct identity_cache){audiences_new(identity_cache_budget(i)), audiences_free};
     return audiences_get(cache->data, identity_kv(i), r, who, with_services);
 }
 

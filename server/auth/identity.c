@@ -34,6 +34,7 @@ struct identity {
     char decoy[64]; /* the hash of no password, of the cost that ours have */
     struct log_limit failures;
     struct identity_cache cache;
+    struct cache_budget *cache_budget;
     struct link logins;
     uint8_t salt[32];
     struct remembered remembered[REMEMBERED];
@@ -85,6 +86,7 @@ int identity_new(const struct identity_options *o, char *error, size_t error_siz
     i->jwt = jwt;
     i->passwords = passwords_new(o->loop, cost_of(o->bcrypt_cost));
     i->client_cert_auth = o->client_cert_auth;
+    i->cache_budget = o->cache_budget;
     make_decoy(i, cost_of(o->bcrypt_cost));
     list_init(&i->logins);
     random_bytes(i->salt, sizeof i->salt);
@@ -109,6 +111,11 @@ void identity_free(struct identity *i)
 struct kv *identity_kv(const struct identity *i)
 {
     return i->kv;
+}
+
+struct cache_budget *identity_cache_budget(const struct identity *i)
+{
+    return i->cache_budget;
 }
 
 struct identity_cache *identity_cache(const struct identity *i)

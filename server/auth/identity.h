@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "consensus/kv.h"
 
+struct cache_budget;
 struct uv_loop_s;
 struct identity;
 
@@ -17,7 +18,8 @@ struct identity_options {
     struct kv *kv;
     const char *auth_token; /* --auth-token: "simple" or "jwt,…" */
     uint64_t bcrypt_cost;
-    bool client_cert_auth; /* a certificate's CN is a user */
+    bool client_cert_auth;             /* a certificate's CN is a user */
+    struct cache_budget *cache_budget; /* borrowed; NULL = none */
 };
 
 MUST_CHECK int identity_new(const struct identity_options *options, char *error, size_t error_size,
@@ -33,6 +35,7 @@ struct identity_cache {
     void (*free)(void *data);
 };
 struct identity_cache *identity_cache(const struct identity *i);
+struct cache_budget *identity_cache_budget(const struct identity *i); /* NULL = none */
 bool identity_uses_certificates(const struct identity *i);
 struct kv *identity_kv(const struct identity *i);
 

@@ -30,7 +30,9 @@ struct delta {
     int64_t low, high;
     int64_t revision; /* the last change in it; 0: all there are */
     uint32_t variant;
-    struct http_shared *tail;
+    struct http_shared *tail; /* NULL: none */
+    size_t bytes;
+    struct link link; /* in topics->deltas, oldest first */
 };
 
 struct stream_topic {
@@ -55,15 +57,17 @@ struct stream_topic {
 struct stream_topics {
     struct stream_topics_options options;
     struct strmap by_key;
-    struct link dirty, idle, snapshots;
+    struct link dirty, idle, snapshots, deltas;
     size_t idle_count, snapshot_bytes;
     struct cache_share share; /* of snapshots */
+    struct cache_share delta_share;
     struct buf scratch;
 };
 
 /* --- keeping them ------------------------------------------------------------------------------------ */
 
 static bool evict_oldest(struct cache_share *share);
+static bool evict_delta(struct cache_share *share);
 
 struct stream_topics *stream_topics_new(const struct stream_topics_options *options)
 {
@@ -78,7 +82,9 @@ struct stream_topics *stream_topics_new(const struct stream_topics_options *opti
     list_init(&ts->dirty);
     list_init(&ts->idle);
     list_init(&ts->snapshots);
+    list_init(&ts->deltas);
     cache_share_init(&ts->share, options->cache_budget, METRIC_CACHE_SNAPSHOTS, evict_oldest);
+    cache_share_init(&ts->delta_share, options->cache_budget, METRIC_CACHE_DELTAS, evict_delta);
     return ts;
 }
 
@@ -97,12 +103,29 @@ static unsigned snapshots_kept(const struct stream_topic *t)
     return t->source->variant ? FORMS_KEPT : 1;
 }
 
+static void drop_delta(struct stream_topics *ts, struct delta *d)
+{
+    if (!d->tail)
+        return;
+    http_shared_unref(d->tail);
+    list_remove(&d->link);
+    cache_share_sub(&ts->delta_share, d->bytes);
+    *d = (struct delta){0};
+}
+
+static bool evict_delta(struct cache_share *share)
+{
+    struct stream_topics *ts = container_of(share, struct stream_topics, delta_share);
+    if (list_is_empty(&ts->deltas))
+        return false;
+    drop_delta(ts, container_of(ts->deltas.next, struct delta, link));
+    return true;
+}
+
 static void forget_encodings(struct stream_topic *t)
 {
-    for (unsigned i = 0; t->deltas && i < deltas_kept(t); i++) {
-        http_shared_unref(t->deltas[i].tail);
-        t->deltas[i] = (struct delta){0};
-    }
+    for (unsigned i = 0; t->deltas && i < deltas_kept(t); i++)
+        drop_delta(t->topics, &t->deltas[i]);
     for (unsigned i = 0; t->snapshots && i < snapshots_kept(t); i++) {
         stream_snapshot_unref(t->snapshots[i]);
         t->snapshots[i] = NULL;
@@ -140,9 +163,10 @@ void stream_topics_free(struct stream_topics *ts)
 {
     while (!list_is_empty(&ts->idle))
         free_topic(container_of(ts->idle.next, struct stream_topic, idle));
-    assert(ts->by_key.count == 0 && list_is_empty(&ts->snapshots));
+    assert(ts->by_key.count == 0 && list_is_empty(&ts->snapshots) && list_is_empty(&ts->deltas));
     strmap_done(&ts->by_key);
     cache_share_done(&ts->share);
+    cache_share_done(&ts->delta_share);
     buf_done(&ts->scratch);
     mem_free(ts);
 }
@@ -371,8 +395,10 @@ static struct delta make_delta(struct stream_topic *t, struct entry *first, int6
     add_deleted(&w, &deleted);
     add_note(t, &w);
     jw_close(&w, '}');
-    if (end_frame(t))
+    if (end_frame(t)) {
         d.tail = http_shared_new(buf_slice(out));
+        d.bytes = cache_block_bytes(sizeof(struct http_shared) + out->size);
+    }
     buf_done(&deleted);
     return d;
 }
@@ -399,8 +425,10 @@ enum stream_step stream_topic_delta(struct stream_topic *t, int64_t from, uint32
         if (!t->deltas)
             t->deltas = mem_new(deltas_kept(t) * sizeof *t->deltas);
         d = &t->deltas[t->next_delta++ % deltas_kept(t)];
-        http_shared_unref(d->tail);
+        drop_delta(t->topics, d);
         *d = made;
+        list_add_last(&t->topics->deltas, &d->link);
+        cache_share_add(&t->topics->delta_share, d->bytes);
     }
     *ret_tail = d->tail;
     *ret_revision = d->revision ? d->revision : t->source->revision(t->view);

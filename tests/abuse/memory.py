@@ -7,8 +7,8 @@
 Four phases: all members run; one follower is stopped for a moment and catches up, from the log on the others' disks; it is
 stopped for the time given, while the others' memory is read each second; it goes on and catches up, whatever that takes.
 Memory is what belongs to the process alone (RssAnon): pages of files go when somebody else needs them. Fails when the later half
-holds more than a tenth (and 8 MiB) more than the first, when any member holds more than 256 MiB, or when the follower does
-not catch up.
+holds more than a tenth (and 8 MiB) more than the first, when any member holds more than 256 MiB, when the files of a log
+are larger than their limit and two segments, or when the follower does not catch up.
 """
 import argparse
 import json
@@ -28,7 +28,9 @@ KEYS = 8
 REVISIONS_KEPT = 50
 PEAK_MIB = 256
 CATCH_UP_S = 120
-OPTIONS = ("--snapshot-catchup-entries=300", "--log-level=error", "--quota-backend-bytes=8589934592")
+LOG_MIB = 512
+SEGMENT_MIB = 8
+OPTIONS = (f"--snapshot-catchup-disk-bytes={LOG_MIB << 20}", "--log-level=error", "--quota-backend-bytes=8589934592")
 
 
 def anonymous_mib(pid):
@@ -97,11 +99,25 @@ def follower_of(client):
     return next(m for m in (2, 1) if not client.metrics(m)["etcd_server_is_leader"])
 
 
-def watch(client, running, seconds):
+def log_mib(client, member):
+    """The files of a member's log as the disk has them."""
+    size = 0
+    for folder, _, files in os.walk(os.path.join(client.members[member].folder, client.members[member].name)):
+        if os.path.basename(folder) == "wal":
+            for name in files:
+                try:
+                    size += os.stat(os.path.join(folder, name)).st_size
+                except FileNotFoundError:
+                    pass  # deleted since
+    return size / (1 << 20)
+
+
+def watch(client, running, seconds, logs):
     samples = []
     for _ in range(int(seconds)):
         time.sleep(1)
         samples.append([anonymous_mib(client.members[m].process.pid) for m in running])
+        logs.append([log_mib(client, m) for m in running])
     return samples
 
 
@@ -139,11 +155,16 @@ def main():
             is_ok &= read_back > 0
             process.send_signal(signal.SIGSTOP)
             begin, running = load.count, [m for m in range(3) if m != victim]
-            samples = watch(client, running, o.seconds)
+            logs = []
+            samples = watch(client, running, o.seconds, logs)
             print(f"     {load.count - begin} values of 1 MiB in {o.seconds:.0f} s, {load.refused} refused", flush=True)
             for at, m in enumerate(running):
                 role = "leader" if client.metrics(m)["etcd_server_is_leader"] else "follower"
                 is_ok &= judge(f"{client.members[m].name}, {role}", [s[at] for s in samples])
+                largest = max(s[at] for s in logs)
+                is_bounded = 0 < largest <= LOG_MIB + 2 * SEGMENT_MIB
+                print(f"{'ok  ' if is_bounded else 'FAIL'} its log on disk: at most {largest:.0f} MiB", flush=True)
+                is_ok &= is_bounded
             process.send_signal(signal.SIGCONT)
             caught = catch_up(client, load, victim)
             print(f"{'ok  ' if caught else 'FAIL'} the stopped one catches up: {anonymous_mib(process.pid):.0f} MiB")

@@ -60,8 +60,8 @@ static void check_index(const struct index *x)
     assert_int_equal(e.count, x->count);
     for (size_t i = 0; i < e.count; i++) {
         assert_ptr_equal(index_find(x, index_entry_key(e.items[i])), e.items[i]);
-        live += e.items[i]->version != 0;
-        bytes += e.items[i]->key_size;
+        live += !e.items[i]->is_deleted;
+        bytes += index_entry_key(e.items[i]).size;
     }
     assert_int_equal(live, x->live);
     assert_int_equal(bytes, x->key_bytes);
@@ -114,7 +114,7 @@ static void test_tree_and_table(void **state)
             /* Delete most keys, then let compaction take them, a few at a time. */
             struct entries e = walk_tree(&x);
             for (size_t i = 0; i < e.count; i++) {
-                if (e.items[i]->version != 0 && (wave == 2 || rng_below(&r, 10)))
+                if (!e.items[i]->is_deleted && (wave == 2 || rng_below(&r, 10)))
                     index_tombstone(&x, e.items[i], (struct revision){++main, 0});
             }
             mem_free(e.items);
@@ -200,8 +200,8 @@ static struct index_entry *five_revisions(struct index *x)
     index_update(x, e, (struct revision){4, 0}, false);
     index_tombstone(x, e, (struct revision){6, 0});
     index_update(x, e, (struct revision){8, 0}, true);
-    assert_int_equal(e->create, 8);
-    assert_int_equal(e->version, 1);
+    assert_int_equal(index_entry_create(e), 8);
+    assert_int_equal(index_entry_version(e), 1);
     assert_int_equal(e->has_lease, 1);
     index_tombstone(x, e, (struct revision){10, 0});
     return e;
@@ -249,10 +249,11 @@ static void test_compaction_of_one_key(void **state)
         for (int64_t main = 2; main <= 10; main += 2)
             assert_true(kept[main]);
         e = index_find(&x, slice_text("foo"));
-        for (uint32_t i = 0; e && e->history && i < e->history->count; i++)
-            buf_addf(&text, "%d ", (int)e->history->items[i].main);
+        const struct index_history *h = e ? index_entry_history(e) : NULL;
+        for (uint32_t i = 0; h && i < h->count; i++)
+            buf_addf(&text, "%d ", (int)h->items[i].main);
         if (e)
-            buf_addf(&text, "%d", (int)e->main);
+            buf_addf(&text, "%d", (int)index_entry_revision(e).main);
         assert_string_equal(buf_text(&text), left[at]);
         assert_int_equal(x.count, e ? 1 : 0);
         buf_done(&position);
@@ -277,6 +278,81 @@ static void test_same_main(void **state)
     index_done(&x);
 }
 
+/* Revisions and sizes that do not fit the bits of an entry: a key with put, delete, puts is swept at each
+ * place. */
+static void test_wide(void **state)
+{
+    (void)state;
+    static const int64_t far = INT64_C(1) << 47;
+    static const struct revision drawn[] = {
+        {5, 0},       {5, 65535}, {5, 65536}, {6, 100000},           {7, 0},
+        {far - 1, 1}, {far, 0},   {far, 7},   {far + 1, 0x7fffffff}, {INT64_MAX, 1}};
+    enum { COUNT = sizeof drawn / sizeof drawn[0] };
+    for (unsigned at = 0; at <= COUNT; at++) {
+        for (size_t size = 16380; size < 16390; size++) {
+            struct index x;
+            struct dropped dropped = {0};
+            struct buf position = {0};
+            char *key = mem_alloc(size);
+            memset(key, 'k', size);
+            index_init(&x, 0);
+            struct index_entry *e = index_insert(&x, slice_of(key, size), drawn[0], false);
+            for (unsigned i = 1; i < COUNT; i++) {
+                if (i == 3)
+                    index_tombstone(&x, e, drawn[i]);
+                else
+                    index_update(&x, e, drawn[i], i == 5);
+                assert_int_equal(revision_compare(index_entry_revision(e), drawn[i]), 0);
+                assert_int_equal(index_entry_version(e), i < 3 ? i + 1 : i - 3);
+                assert_int_equal(index_entry_create(e), i < 3 ? 5 : i == 3 ? 0 : 7);
+                assert_int_equal(e->has_lease, i == 5);
+            }
+            int64_t compact = at < COUNT ? drawn[at].main : 0;
+            while (!index_sweep(&x, &position, compact, 1, 2, note_drop, &dropped))
+                check_index(&x);
+            unsigned last = at;
+            while (last + 1 < COUNT && drawn[last + 1].main == compact)
+                last++;
+            assert_int_equal(dropped.count, at == COUNT ? 0 : last);
+            for (unsigned i = 0; i < dropped.count; i++)
+                assert_int_equal(revision_compare(dropped.items[i], drawn[i]), 0);
+            assert_int_equal(revision_compare(index_entry_revision(e), drawn[COUNT - 1]), 0);
+            assert_int_equal(index_entry_version(e), COUNT - 4);
+            assert_int_equal(index_entry_create(e), 7);
+            check_index(&x);
+            buf_done(&position);
+            mem_free(key);
+            index_done(&x);
+        }
+    }
+}
+
+/* The bytes of an entry, its place in the tree and in the table, after inserts in any order. */
+static void test_bytes(void **state)
+{
+    (void)state;
+    enum { COUNT = 200000, KEY = 64 };
+    for (int is_random = 0; is_random < 2; is_random++) {
+        struct index x;
+        struct rng r = {9};
+        char key[KEY + 1];
+        index_init(&x, 0);
+        for (unsigned i = 0; i < COUNT; i++) {
+            snprintf(key, sizeof key, "%048x%016llx", 1u, is_random ? (unsigned long long)rng_next(&r) : i);
+            index_insert(&x, slice_of(key, KEY), (struct revision){i + 2, 0}, false);
+        }
+        check_index(&x);
+#ifndef __SANITIZE_ADDRESS__
+        if (slab_bytes(&x.slab)) /* 0 where each object has its own block */
+            assert_true(slab_bytes(&x.slab) / COUNT <= KEY + 17);
+#endif
+        size_t leaves = tree_leaves(&x.tree), slots = keymap_slots(&x.map);
+        assert_true(leaves * 64 <= (is_random ? COUNT * 4 / 3 : COUNT * 65 / 64));
+        assert_true(slots <= COUNT * 3 / 2);
+        index_done(&x);
+    }
+}
+
 /* Loading what an index holds gives the same index. */
 static void test_load(void **state)
 {
@@ -288,8 +364,9 @@ static void test_load(void **state)
     for (int i = 0; i < 9000; i++) {
         struct slice key = make_key(bytes, &r, (unsigned)rng_below(&r, 2));
         struct index_entry *e = index_find(&x, key);
-        bool deletes = e && e->version != 0 && rng_below(&r, 3) == 0;
-        int64_t create = e && e->version ? e->create : i + 2, version = e ? e->version : 0;
+        bool deletes = e && !e->is_deleted && rng_below(&r, 3) == 0;
+        int64_t create = e && !e->is_deleted ? index_entry_create(e) : i + 2,
+                version = e ? index_entry_version(e) : 0;
         version++;
         index_load(&x, key, (struct revision){i + 2, 0}, deletes ? 0 : create, deletes ? 0 : version, false);
     }
@@ -310,6 +387,8 @@ int main(void)
         cmocka_unit_test(test_generations),
         cmocka_unit_test(test_compaction_of_one_key),
         cmocka_unit_test(test_same_main),
+        cmocka_unit_test(test_wide),
+        cmocka_unit_test(test_bytes),
         cmocka_unit_test(test_load),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

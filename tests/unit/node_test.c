@@ -20,6 +20,7 @@
 enum { MEMBER = 7, OTHER = 8, ENTRIES_MAX = 4096 };
 
 struct world {
+    uint64_t catchup_entries, disk_bytes_max, segment_bytes; /* 0 = 50, no limit, 8 MiB */
     struct sim_disk *disk;
     struct sim_clock clock;
     struct io *io;
@@ -104,7 +105,9 @@ static int start(struct world *w, uint64_t seed, uint64_t applied_index, char *e
         .election_ms = 1000,
         .entry_bytes_max = 1 << 20,
         .pending_bytes_max = 1 << 20,
-        .catchup_entries = 50,
+        .catchup_entries = w->catchup_entries ? w->catchup_entries : 50,
+        .disk_bytes_max = w->disk_bytes_max,
+        .wal_segment_bytes = w->segment_bytes,
         .pre_vote = true,
         .applied_index = applied_index,
         .applied_term = 1,
@@ -326,6 +329,45 @@ static void a_full_store_is_waited_for(void **state)
     world_done(w);
 }
 
+/* Entries are kept by number; large ones also by the bytes that the log takes on the disk. What is not
+ * durable in the store is kept whatever it takes. */
+static void the_log_on_disk_is_bounded_in_bytes(void **state)
+{
+    (void)state;
+    enum { LIMIT = 384 << 10, SEGMENT = 64 << 10, LARGE = 8000 };
+    struct world *w = world_new();
+    w->catchup_entries = 5000;
+    w->disk_bytes_max = LIMIT;
+    w->segment_bytes = SEGMENT;
+    open_world(w, 1, 1);
+    run(w, 10);
+    uint64_t next = 1;
+    for (; next <= 120; next++) { /* nothing is durable */
+        propose(w, next, LARGE);
+        run(w, 20);
+    }
+    assert_true(node_log_disk_bytes(w->node) > 2 * LIMIT);
+    assert_int_equal(node_log_begin(w->node), 1);
+    for (; next <= 300; next++) {
+        propose(w, next, LARGE);
+        run(w, 20);
+        node_release(w->node, w->applied);
+        if (next > 125)
+            assert_true(node_log_disk_bytes(w->node) <= LIMIT + 2 * SEGMENT);
+    }
+    assert_true(w->applied - node_log_begin(w->node) >=
+                LIMIT / LARGE - 2 * SEGMENT / LARGE); /* no more than needed */
+    node_release(w->node, w->applied - 1);
+    uint64_t applied = w->applied;
+    close_world(w);
+    open_world(w, 2, applied);
+    run(w, 10);
+    assert_true(w->applied > applied);
+    assert_true(node_log_disk_bytes(w->node) <= LIMIT + 2 * SEGMENT);
+    close_world(w);
+    world_done(w);
+}
+
 /* Power cuts at random moments, many lives on one disk, small and large batches, the log cut now and then. */
 static void lives_end_in_power_cuts(uint64_t seed)
 {
@@ -472,6 +514,7 @@ int main(void)
         cmocka_unit_test(a_reserve_is_kept_for_the_cluster),
         cmocka_unit_test(a_full_store_is_waited_for),
         cmocka_unit_test(a_follower_takes_what_lets_it_commit),
+        cmocka_unit_test(the_log_on_disk_is_bounded_in_bytes),
         cmocka_unit_test(what_was_applied_survives_power_cuts),
         cmocka_unit_test(a_failed_sync_is_final),
         cmocka_unit_test(an_overwritten_tail_is_replayed_right),

@@ -62,6 +62,30 @@ static void test_evicted_lives_until_the_turn(void **state)
     cache_done(&c);
 }
 
+/* What compaction takes is dropped at once; its bytes stay readable until the turn ends. */
+static void test_dropped_ones_are_gone(void **state)
+{
+    (void)state;
+    struct cache c;
+    struct slice got;
+    char text[256];
+    cache_init(&c, 1000000, NULL);
+    cache_drop(&c, (struct revision){1, 0}); /* before anything was kept */
+    for (int64_t main = 1; main < 100; main++)
+        cache_add(&c, (struct revision){main, 0}, content((struct revision){main, 0}, text, sizeof text));
+    for (int64_t main = 1; main < 100; main++) {
+        struct revision r = {main, 0};
+        assert_true(cache_get(&c, r, &got));
+        cache_drop(&c, (struct revision){main, 1}); /* of another change */
+        cache_drop(&c, r);
+        assert_true(slice_equal(got, content(r, text, sizeof text)));
+        assert_false(cache_get(&c, r, &got));
+    }
+    assert_int_equal(c.bytes, 0);
+    cache_turn(&c);
+    cache_done(&c);
+}
+
 static void test_large_ones_are_refused(void **state)
 {
     (void)state;
@@ -81,6 +105,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_hits_are_right),
         cmocka_unit_test(test_evicted_lives_until_the_turn),
+        cmocka_unit_test(test_dropped_ones_are_gone),
         cmocka_unit_test(test_large_ones_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -15,6 +15,7 @@
 
 #include "consensus/store/lease.h"
 #include "consensus/store/record.h"
+#include "consensus/store/state.h"
 #include "fake_io.h"
 #include "store_long.h"
 #include "store_model.h"
@@ -722,6 +723,8 @@ static void test_when_compacted(void **state)
     for (int i = 0; i < 100; i++)
         put_text(&rig, "key", "value");
     settle(&rig);
+    for (int64_t main = 2; main <= 101; main++)
+        cache_add(&rig.store->cache, (struct revision){main, 0}, slice_text("a record"));
     uint64_t live = store_sizes(rig.store).live;
     store_when_compacted(rig.store, note_outcome, &before);
     assert_int_equal(before.calls, 0);
@@ -742,6 +745,9 @@ static void test_when_compacted(void **state)
     assert_int_equal(rig.memory->ops->view_open(rig.memory, &view), 0);
     assert_int_equal(rig.memory->ops->count(view, BACKEND_RECORDS), 12);
     rig.memory->ops->view_close(rig.memory, view);
+    struct slice cached;
+    for (int64_t main = 2; main <= 101; main++)
+        assert_int_equal(cache_get(&rig.store->cache, (struct revision){main, 0}, &cached), main >= 90);
     store_begin(rig.store, store_applied_index(rig.store) + 1, 1);
     assert_int_equal(store_compact(rig.store, 95), 0);
     store_end(rig.store);

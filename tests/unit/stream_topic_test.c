@@ -384,6 +384,44 @@ static void test_budget(void **state)
     stream_topic_let_go(t, 0);
 }
 
+/* Encoded changes count against the budget of all caches, until the next change or until it is asked for. */
+static void test_deltas_are_counted(void **state)
+{
+    (void)state;
+    struct cache_budget budget;
+    struct stream_topics *before = topics;
+    cache_budget_init(&budget, 100000);
+    struct stream_topics_options options = {.cache_budget = &budget};
+    topics = stream_topics_new(&options);
+    struct stream_topic *t = hold("a", 0);
+    struct http_shared *tail;
+    int64_t revision;
+    fake.padding = 30000;
+    for (int i = 0; i < 10; i++)
+        change(i, true, fake.now + 1);
+    int64_t now = fake.now;
+    for (int64_t from = now - 3; from < now; from++)
+        assert_int_equal(stream_topic_delta(t, from, 0, &tail, &revision), STREAM_DELTA);
+    assert_true(budget.bytes > 6 * 30000 && budget.bytes < 6 * 30000 + 4000); /* of 3, 2 and 1 items */
+    tail = http_shared_ref(tail);
+    cache_budget_trim(&budget);
+    assert_true(budget.bytes > 30000 && budget.bytes <= 100000);
+    struct http_shared *again; /* the newest is still there, the oldest is made anew */
+    unsigned written = fake.written;
+    assert_int_equal(stream_topic_delta(t, now - 1, 0, &again, &revision), STREAM_DELTA);
+    assert_ptr_equal(again, tail);
+    assert_int_equal(fake.written, written);
+    assert_int_equal(stream_topic_delta(t, now - 3, 0, &again, &revision), STREAM_DELTA);
+    assert_int_equal(fake.written, written + 3);
+    change(0, true, fake.now + 1);
+    assert_int_equal(budget.bytes, 0);
+    assert_true(tail->text->size > 30000); /* whoever holds it keeps it */
+    http_shared_unref(tail);
+    stream_topic_let_go(t, 0);
+    stream_topics_free(topics);
+    topics = before;
+}
+
 static void test_compare(void **state)
 {
     (void)state;
@@ -498,8 +536,9 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_topics, close_topics)
     const struct CMUnitTest tests[] = {
         TEST(test_model),        TEST(test_made_once), TEST(test_floor),
-        TEST(test_large_deltas), TEST(test_budget),    TEST(test_compare),
-        TEST(test_waiting),      TEST(test_forms),     TEST(test_idle),
+        TEST(test_large_deltas), TEST(test_budget),    TEST(test_deltas_are_counted),
+        TEST(test_compare),      TEST(test_waiting),   TEST(test_forms),
+        TEST(test_idle),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -194,6 +194,7 @@ static void fill_options(struct machine *m, struct process *p, struct kv_options
         .election_ms = plan->heartbeat_ms * plan->election_ticks,
         .snapshot_catchup_entries = plan->catchup_entries,
         .snapshot_catchup_bytes = plan->log_bytes,
+        .snapshot_catchup_disk_bytes = plan->log_disk_bytes,
         .pending_bytes_max = plan->pending_bytes,
         .store_pending_bytes = plan->store_bytes,
         .request_bytes_max = 1572864,
