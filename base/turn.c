@@ -43,7 +43,7 @@ static void begin(uint64_t now_ns)
 {
     turn.has_begun = true;
     turn.begin_ns = now_ns;
-    if (turn.has_ended_once) {
+    if (turn.has_ended_once && turn.waited_ns) {
         uint64_t woken_ns = turn.ended_ns + (turn.waited_ns(turn.arg) - turn.ended_waited_ns);
         turn.begin_ns = woken_ns < now_ns ? woken_ns : now_ns;
     }
@@ -88,7 +88,7 @@ bool turn_end(struct turn_result *ret_result)
     turn.current = TURN_UNNAMED;
     turn.has_ended_once = true;
     turn.ended_ns = now_ns;
-    turn.ended_waited_ns = turn.waited_ns(turn.arg);
+    turn.ended_waited_ns = turn.waited_ns ? turn.waited_ns(turn.arg) : 0;
     *ret_result = r;
     return true;
 }

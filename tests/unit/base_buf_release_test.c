@@ -26,7 +26,7 @@ static void test_in_slices(void **state)
 {
     (void)state;
     struct buf small = filled(MIB / 2), large = filled(20 * MIB), other = filled(5 * MIB);
-    turn_start(fake_clock);
+    turn_start(fake_clock, NULL, NULL);
     turn_enter(TURN_OTHER);
     buf_release(&small);
     assert_null(small.data);
@@ -39,14 +39,14 @@ static void test_in_slices(void **state)
     for (; turn_queue_is_waiting() && turns < 1000; turns++)
         turn_queue_run();
     assert_in_range(turns, 10, 40);
-    turn_start(NULL);
+    turn_start(NULL, NULL, NULL);
 }
 
 static void test_without_turns(void **state)
 {
     (void)state;
     struct buf large = filled(20 * MIB);
-    turn_start(NULL);
+    turn_start(NULL, NULL, NULL);
     buf_release(&large);
     assert_null(large.data);
     assert_false(turn_queue_is_waiting());

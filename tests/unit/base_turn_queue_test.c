@@ -43,7 +43,7 @@ static void next_turn(void)
 static void start(uint64_t cost_ns, unsigned steps)
 {
     now_ns = 1000000000;
-    turn_start(fake_clock);
+    turn_start(fake_clock, NULL, NULL);
     turn_enter(TURN_OTHER);
     order[0] = 0;
     for (int i = 0; i < WAITERS; i++)
@@ -55,13 +55,13 @@ static void stop(void)
     for (int i = 0; i < WAITERS; i++)
         turn_leave(&clients[i].wait);
     assert_false(turn_queue_is_waiting());
-    turn_start(NULL);
+    turn_start(NULL, NULL, NULL);
 }
 
 static void test_nobody_waits_where_turns_are_not_measured(void **state)
 {
     (void)state;
-    turn_start(NULL);
+    turn_start(NULL, NULL, NULL);
     turn_enter(TURN_GRPC_CALL);
     now_ns += 3600 * (uint64_t)1000000000;
     assert_false(turn_is_spent());

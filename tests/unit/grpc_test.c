@@ -545,7 +545,7 @@ static void test_requests_wait_for_a_turn(void **state)
     static struct body b[COUNT + MORE];
     memset(b, 0, sizeof b);
     UNTIL(f, only_conn(f)->is_greeted);
-    turn_start(slow_clock);
+    turn_start(slow_clock, NULL, NULL);
     turn_enter(TURN_OTHER);
     for (int i = 0; i < COUNT; i++) {
         frame(&b[i], 0, 30, 30);
@@ -571,7 +571,7 @@ static void test_requests_wait_for_a_turn(void **state)
     assert_true(turn_queue_is_waiting());
     conn_close(only_conn(f));
     assert_false(turn_queue_is_waiting());
-    turn_start(NULL);
+    turn_start(NULL, NULL, NULL);
     for (int i = COUNT; i < COUNT + MORE; i++)
         body_done(&b[i]);
 }

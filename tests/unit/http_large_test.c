@@ -222,7 +222,7 @@ static void test_turns_go_round(void **state)
     for (int i = 0; i < CLIENTS; i++)
         for (int n = 0; n < (i == 0 ? GREEDY : OTHERS); n++)
             assert_int_equal(send(c[i].fd, request, sizeof request - 1, MSG_NOSIGNAL), sizeof request - 1);
-    turn_start(slow_clock);
+    turn_start(slow_clock, NULL, NULL);
     turn_enter(TURN_OTHER);
     unsigned turns = 0, others = 0;
     uint64_t end = clock_mono_ms() + WAIT_MS;
@@ -242,7 +242,7 @@ static void test_turns_go_round(void **state)
         take(&c[0]);
     }
     assert_int_equal(count(&c[0], "etcdserver\":"), GREEDY);
-    turn_start(NULL);
+    turn_start(NULL, NULL, NULL);
     for (int i = 0; i < CLIENTS; i++)
         done(&c[i]);
 }
@@ -259,7 +259,7 @@ static void test_waiting_clients_go(void **state)
         for (int n = 0; n < 20; n++)
             assert_int_equal(send(c[i].fd, request, sizeof request - 1, MSG_NOSIGNAL), sizeof request - 1);
     }
-    turn_start(slow_clock);
+    turn_start(slow_clock, NULL, NULL);
     turn_enter(TURN_OTHER);
     run_turns(3);
     assert_true(turn_queue_is_waiting());
@@ -268,7 +268,7 @@ static void test_waiting_clients_go(void **state)
     run_turns(20);
     stop_server(NULL);
     assert_false(turn_queue_is_waiting());
-    turn_start(NULL);
+    turn_start(NULL, NULL, NULL);
     for (int i = 0; i < CLIENTS; i++) {
         if (i >= CLIENTS / 2)
             close(c[i].fd);
