@@ -31,7 +31,8 @@ static int setup(void **state)
     kv.is_auth_on = true;
     server = (struct rpc_server){.kv = &kv, .mono_ms = fake_mono_ms};
     assert_int_equal(uv_loop_init(&loop), 0);
-    const struct identity_options options = {&loop, &kv, "simple", 4, true};
+    const struct identity_options options = {
+        .loop = &loop, .kv = &kv, .auth_token = "simple", .bcrypt_cost = 4, .client_cert_auth = true};
     assert_int_equal(identity_new(&options, error, sizeof error, &server.identity), OK);
     return 0;
 }
