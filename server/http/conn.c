@@ -136,7 +136,7 @@ static bool has_unwritten(const struct http_conn *c)
 
 void http_conn_count_output(struct http_conn *c)
 {
-    output_set(&c->output, unwritten(c) + c->held_bytes + c->request.owed_bytes, http_now_ms(c->server));
+    output_set(&c->output, unwritten(c) + c->request.owed_bytes, http_now_ms(c->server));
 }
 
 /* The client holds too much of our memory, or has stopped reading: what waits would not reach it, so it is
@@ -292,7 +292,7 @@ bool http_conn_is_backlogged(struct http_conn *c)
 void http_conn_answered(struct http_conn *c)
 {
     c->request.handler = NULL;
-    c->held_bytes = 0;
+    c->request.owed_bytes = 0;
     c->is_served = true;
     set_phase(c, CONN_ANSWERED);
     if (!c->has_body_ended && !c->is_chunked && c->body_length - c->body_bytes > DISCARD_BYTES_MAX)

@@ -89,8 +89,7 @@ struct http_conn {
     bool has_yielded;             /* requests sent ahead wait in `in` for the next turn of the loop */
     bool is_backlogged;           /* input waits in `in` until the client has read some of its answers */
     bool is_body_held;            /* the handler takes no piece of the body now (http_body_hold) */
-    size_t held_bytes;            /* what the handler holds for the rest of its answer */
-    struct output_account output; /* of what is unwritten, and of held_bytes */
+    struct output_account output; /* of what is unwritten, and of request.owed_bytes */
     struct source_conn source;
     struct turn_waiter wait; /* for a turn that has time for what came */
     struct buf sealed;       /* TLS: ciphertext that waits for such a turn */

@@ -401,13 +401,6 @@ void http_stream_open_sized(struct http_request *q, int status, const char *type
     buf_addf(&c->out, "Content-Length: %zu\r\n\r\n", size);
 }
 
-void http_stream_count_held(struct http_request *q, size_t bytes)
-{
-    struct http_conn *c = conn_of(q);
-    c->held_bytes = bytes;
-    http_conn_count_output(c);
-}
-
 /* Puts what the pieces say at the end of the queue; what the socket takes at once is not copied. */
 static void send_pieces(struct http_conn *c, struct iovec *pieces, size_t count)
 {

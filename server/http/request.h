@@ -102,15 +102,14 @@ void http_respond_error(struct http_request *q, int status, const char *text);
  * is refused on a mount before its handler begins; a handler asks before it opens a stream. */
 bool http_origin_is_allowed(const struct http_request *q);
 
-/* Bytes of an answer that is being made: they count as unread. The end of the request forgets them. */
+/* Bytes that the handler holds for the rest of an answer: they count as unread output until it is complete.
+ */
 void http_owe(struct http_request *q, size_t bytes);
 
 /* An answer of unknown length: each message a chunk that ends with a newline. */
 void http_stream_open(struct http_request *q, int status, const char *type);
 /* An answer of known length, sent in pieces by http_stream_send_bytes; then http_stream_close. */
 void http_stream_open_sized(struct http_request *q, int status, const char *type, size_t size);
-/* Bytes that the handler holds for this answer: they count as its output that waits, until it is complete. */
-void http_stream_count_held(struct http_request *q, size_t bytes);
 void http_stream_send(struct http_request *q, struct slice message);
 /* Bytes as they are, without a newline behind them; not for WebSockets. */
 void http_stream_send_bytes(struct http_request *q, struct slice bytes);
@@ -119,8 +118,8 @@ void http_stream_close(struct http_request *q);
  * something is missing. Not for WebSockets. */
 void http_stream_break(struct http_request *q);
 /* While a body is held its handler gets no further piece, and the connection is not read; `end` still follows
- * the last piece. On a WebSocket no further message is taken. Ending the hold may call body and end, which may
- * answer: the caller touches nothing of the request afterwards. */
+ * the last piece. On a WebSocket no further message is taken. Ending the hold may call body and end, which
+ * may answer: the caller touches nothing of the request afterwards. */
 void http_body_hold(struct http_request *q, bool is_held);
 bool http_is_congested(const struct http_request *q);
 size_t http_unsent(const struct http_request *q); /* bytes that the socket has not taken */

@@ -211,6 +211,7 @@ snapshots_both_ways() {
 }
 # The old build takes in what a cluster of this one holds after its level was lowered.
 snapshots_after_downgrade() {
+    local said
     need_old
     # shellcheck disable=SC2086
     begin "$SERVER" $SHORT_LOG
