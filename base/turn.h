@@ -30,8 +30,8 @@ struct turn_result {
     uint64_t work_ns;    /* of it */
 };
 
-/* waited_ns: how long the loop has waited in all; NULL: each turn begins with its first name, as the first turn
- * does. mono_ns NULL: measures no more. */
+/* waited_ns: how long the loop has waited in all; NULL: each turn begins with its first name, as the first
+ * turn does. mono_ns NULL: measures no more. */
 void turn_start(uint64_t (*mono_ns)(void), uint64_t (*waited_ns)(void *arg), void *arg);
 /* Returns what was under way. */
 enum turn_work turn_enter(enum turn_work work);
