@@ -98,6 +98,7 @@ static void count_rest(struct rpc_call *c, struct range_stream *s)
     struct kv_request *r = rpc_store_request(c);
     r->done = on_counted;
     r->on_part = count_part;
+    r->has_room = NULL; /* a count is small: it need not wait for the client to have read the chunks */
     s->request.limit = 0;
     s->request.count_only = s->request.serializable = true;
     c->server->asked++;

@@ -66,7 +66,7 @@ struct kv {
     bool is_learner, is_reverse; /* reverse: answers in the opposite order */
     int err;                     /* every request ends with it */
     size_t key_count, value_size, done_count, canceled;
-    struct link pending;
+    struct link pending, parked; /* parked: ranges whose client has no room for an answer */
     struct watch_stream *stream; /* the newest */
     size_t streams_open;
     struct kv_export {
@@ -92,6 +92,7 @@ static void fake_kv_init(struct kv *kv)
 {
     *kv = (struct kv){.revision = 7, .leader = 0x11, .key_count = 35, .value_size = 16};
     list_init(&kv->pending);
+    list_init(&kv->parked);
 }
 
 static void fake_add(struct kv *kv, struct kv_request *r, enum fake_kind kind, const void *m)
@@ -217,8 +218,8 @@ const char *kv_cluster_version(const struct kv *kv, struct arena *a)
 
 void kv_resume(struct kv *kv, struct kv_request *r)
 {
-    (void)kv;
-    (void)r;
+    list_remove(&r->link);
+    list_add_last(&kv->pending, &r->link);
 }
 
 void kv_cancel(struct kv *kv, struct kv_request *r)
@@ -396,9 +397,14 @@ static void fake_kv_turn(struct kv *kv)
 {
     while (!list_is_empty(&kv->pending)) {
         struct link *l = kv->is_reverse ? kv->pending.prev : kv->pending.next;
+        struct kv_request *r = container_of(l, struct kv_request, link);
         list_remove(l);
+        if (r->kind == FAKE_RANGE && r->has_room && !r->has_room(r)) {
+            list_add_last(&kv->parked, l);
+            continue;
+        }
         kv->done_count++;
-        fake_answer(kv, container_of(l, struct kv_request, link));
+        fake_answer(kv, r);
     }
 }
 

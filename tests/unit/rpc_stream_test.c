@@ -148,6 +148,24 @@ static void limit_counts_the_rest(void **state)
     expect_end(f, 0, "");
 }
 
+/* The client has not read the chunks when the rest is counted: a count needs no room. */
+static void limit_counts_while_congested(void **state)
+{
+    (void)state;
+    Etcdserverpb__RangeRequest m = range_all();
+    m.limit = 4;
+    struct fake_call *f = open_call("/etcdserverpb.KV/RangeStream");
+    f->congested_at = 1;
+    fake_receive(f, &m);
+    run();
+    f->congested_at = 0;
+    rpc_writable(&f->call);
+    run();
+    assert_int_equal(f->count, 2); /* 4, and the number of the others */
+    expect_chunks(f, 4, 35, true);
+    expect_end(f, 0, "");
+}
+
 static void revision_is_pinned(void **state)
 {
     (void)state;
@@ -607,6 +625,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(chunks_double_and_merge, setup, teardown),
         cmocka_unit_test_setup_teardown(chunks_stay_near_the_target, setup, teardown),
         cmocka_unit_test_setup_teardown(limit_counts_the_rest, setup, teardown),
+        cmocka_unit_test_setup_teardown(limit_counts_while_congested, setup, teardown),
         cmocka_unit_test_setup_teardown(revision_is_pinned, setup, teardown),
         cmocka_unit_test_setup_teardown(range_stream_refuses, setup, teardown),
         cmocka_unit_test_setup_teardown(range_stream_is_canceled_anywhere, setup, teardown),

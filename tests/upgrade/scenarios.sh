@@ -175,8 +175,12 @@ lead_to() { # MEMBER
     say "member $1 leads"
 }
 snapshots_of() { grep -c '"installed a snapshot"' "$out/log$1"; }
+# For 10 s after a snapshot was delivered its sender keeps the log behind it (SETTLE_MS).
+settled=0
 by_snapshot() { # MEMBER PROGRAM LEADER
-    local had writes end=$((SECONDS + PATIENCE))
+    local had writes end
+    while [ $SECONDS -lt $settled ]; do sleep 0.5; done
+    end=$((SECONDS + PATIENCE))
     had=$(snapshots_of "$1")
     stop_member "$1"
     lead_to "$3"
@@ -190,6 +194,7 @@ by_snapshot() { # MEMBER PROGRAM LEADER
         [ $SECONDS -le $end ] || fail "member $1 has got no snapshot"
         sleep 0.1
     done
+    settled=$((SECONDS + 12))
 }
 snapshots_both_ways() {
     need_old
