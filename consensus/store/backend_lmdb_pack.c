@@ -13,13 +13,14 @@
  * later. At the last position both files hold the same. Commits and steps run on one thread, so that no
  * commit falls into a step, and a step's read transaction keeps no page from being used again.
  *
- * The new file is synced every SYNC_BYTES, so that its writes do not pile up before the log's syncs. It
- * counts only when it is renamed: a kill before leaves the old file and a rest that the next opening deletes.
- * From the rename on, commits go to the new file; the loop reads the old one until it has taken notice. What
- * it reads there was committed before. */
+ * The new file is handed to the disk every SYNC_BYTES, so that its writes do not pile up before the log's
+ * syncs, and synced at the end. It counts only when it is renamed: a kill before leaves the old file and a
+ * rest that the next opening deletes. From the rename on, commits go to the new file; the loop reads the old
+ * one until it has taken notice. What it reads there was committed before. */
 #include "consensus/store/backend_lmdb.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -28,7 +29,7 @@
 #include "base/mem.h"
 #include "base/plant.h"
 
-#define SYNC_BYTES    (8u << 20)
+#define SYNC_BYTES    (512u << 10)
 #define TRIM_BYTES    (8u << 20)  /* read through the map before its pages are given back */
 #define RESERVE_BYTES (96u << 20) /* of the disk stay free: a segment of the log, what is not committed */
 
@@ -206,12 +207,25 @@ static int copy_slice(struct lmdb *l, size_t bytes, struct backend_pack *p)
     return rc;
 }
 
-static int sync_target(struct lmdb *l, struct backend_pack *p)
+/* Hands what was written since to the disk, and waits for what was handed over before. Unlike a sync this
+ * asks the file system for no commit of its journal, for which the log's syncs would wait. */
+static int begin_writing(MDB_env *env)
+{
+    int fd;
+    int err = lmdb_err(mdb_env_get_fd(env, &fd));
+    if (err || sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE) == 0)
+        return err;
+    return lmdb_err(mdb_env_sync(env, 1)); /* a file system that cannot */
+}
+
+static int sync_target(struct lmdb *l, struct backend_pack *p, bool is_end)
 {
     p->free = free_bytes(l);
     if (p->free < RESERVE_BYTES)
         return ERR_NO_DISK_SPACE;
     l->pack->unsynced = 0;
+    if (!is_end)
+        return begin_writing(l->pack->target->env);
     return lmdb_err(mdb_env_sync(l->pack->target->env, 1));
 }
 
@@ -226,7 +240,7 @@ int lmdb_pack_step(struct backend *b, size_t bytes, struct backend_pack *p)
     bool is_end = pack->table == BACKEND_TABLES;
     if (is_end || pack->unsynced >= SYNC_BYTES) {
         p->is_copied = is_end;
-        return sync_target(l, p);
+        return sync_target(l, p, is_end);
     }
     pack->err = lmdb_err(copy_slice(l, bytes, p));
     if (pack->mapped >= TRIM_BYTES) {

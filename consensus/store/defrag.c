@@ -15,7 +15,7 @@
 #include "base/plant.h"
 #include "consensus/store/state.h"
 
-#define STEP_BYTES   (512u << 10) /* one transaction */
+#define STEP_BYTES   (256u << 10) /* one transaction */
 #define PAUSE_MS_MAX 100
 
 static void defrag_run(struct worker_job *job)
@@ -74,7 +74,7 @@ static void timer_fire(struct io_timer *timer)
 
 static void pause_copying(struct store *s)
 {
-    uint64_t ms = s->defrag.took_ns / 1000000 + 1;
+    uint64_t ms = 2 * s->defrag.took_ns / 1000000 + 1;
     s->io->ops->timer_start(s->io, &s->defrag.timer, ms < PAUSE_MS_MAX ? ms : PAUSE_MS_MAX);
 }
 
