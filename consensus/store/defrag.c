@@ -2,8 +2,8 @@
  * See defrag.h. The backend's pack, one call after the other, each a job of the store worker:
  *
  *   DEFRAG_BEGIN   the new file is made
- *   DEFRAG_COPY    STEP_BYTES a job, each followed by a pause as long as it took, so that commits and the
- *                  log's syncs have half of the disk and of a core at least
+ *   DEFRAG_COPY    STEP_BYTES a job, each followed by a pause twice as long as it took, so that commits and
+ *                  the log's syncs have two thirds of the disk and of a core at least
  *   DEFRAG_RENAME  in its done callback the loop's views are closed; from then on they read the new file
  *   DEFRAG_END     the old file is closed, or what was made is deleted; then the caller is answered
  *
