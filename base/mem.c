@@ -19,14 +19,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#if defined(__SANITIZE_ADDRESS__)
-#define HAS_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define HAS_ASAN 1
-#endif
-#endif
-#ifdef HAS_ASAN
+#ifdef MEM_HAS_ASAN
 #include <sanitizer/asan_interface.h>
 #define MEM_POISON(p, n)   ASAN_POISON_MEMORY_REGION(p, n)
 #define MEM_UNPOISON(p, n) ASAN_UNPOISON_MEMORY_REGION(p, n)
@@ -96,7 +89,7 @@ static _Thread_local struct {
 
 static size_t small_class(size_t size)
 {
-#ifdef HAS_ASAN
+#ifdef MEM_HAS_ASAN
     (void)size;
     return SMALL_CLASSES;
 #else

@@ -7,6 +7,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Defined in builds with the address sanitizer. */
+#if defined(__SANITIZE_ADDRESS__)
+#define MEM_HAS_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define MEM_HAS_ASAN 1
+#endif
+#endif
+
 struct slice;
 
 _Noreturn void mem_exhausted(void);       /* says so and ends the process */

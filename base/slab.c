@@ -9,14 +9,6 @@
 
 #include "base/mem.h"
 
-#if defined(__SANITIZE_ADDRESS__)
-#define HAS_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define HAS_ASAN 1
-#endif
-#endif
-
 #define BLOCK_BYTES ((size_t)16 << 10)
 #define CHUNK_BYTES ((size_t)1 << 20)
 
@@ -33,7 +25,7 @@ struct slab_block {
 
 static bool is_small(size_t size)
 {
-#ifdef HAS_ASAN
+#ifdef MEM_HAS_ASAN
     (void)size;
     return false;
 #else

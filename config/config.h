@@ -16,7 +16,7 @@
 #define CONFIG_CONFIG_H
 
 #include "base/map.h"
-#include "base/sort.h"
+#include "base/merge_sort.h"
 #include "config/document.h"
 #include "config/format/format.h"
 #include "config/gray.h"
@@ -204,8 +204,8 @@ struct config_import {
     struct task *check;                     /* under way; NULL = none */
     struct arena arena;                     /* errors; also after done, until config_import_done */
     size_t at, most, batch;
-    size_t first, created, bytes; /* of the namespace that is judged: its first item, what is added */
-    struct sort sort;
+    size_t first, created, bytes;    /* of the namespace that is judged: its first item, what is added */
+    struct merge_sort sort;          /* of places in items, uint32_t each */
     struct config_import_item moved; /* the first of a cycle of items that change places */
     size_t cycle, hole;
     struct heads_claim *claims; /* what each namespace will get, while they are judged */

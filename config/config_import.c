@@ -76,17 +76,30 @@ static int compare(const struct config_import_item *x, const struct config_impor
     return c ? c : slice_compare(x->key.name, y->key.name);
 }
 
-static bool comes_after(const void *arg, size_t a, size_t b)
+static int compare_places(const void *a, const void *b, void *arg)
 {
     const struct config_import_item *items = arg;
-    return compare(&items[a], &items[b]) > 0;
+    const uint32_t *x = a, *y = b;
+    return compare(&items[*x], &items[*y]);
+}
+
+static void begin_sorting(struct config_import *i)
+{
+    uint32_t *places = mem_new((i->count + 1) * sizeof *places);
+    for (size_t n = 0; n < i->count; n++)
+        places[n] = (uint32_t)n;
+    i->sort = (struct merge_sort){.items = (uint8_t *)places,
+                                  .size = sizeof *places,
+                                  .count = i->count,
+                                  .compare = compare_places,
+                                  .arg = i->items};
 }
 
 /* One item takes its place. Those that change places form cycles: the first of a cycle is kept in `moved`,
  * and each place that has become free, the hole, takes the item that belongs there. */
 static void place_next(struct config_import *i)
 {
-    uint32_t *order = i->sort.order;
+    uint32_t *order = (uint32_t *)(void *)i->sort.items;
     size_t from = order[i->hole];
     if (from == i->hole) {
         i->hole = ++i->cycle;
@@ -111,14 +124,16 @@ static void place_items(struct config_import *i)
         }
         place_next(i);
     }
-    sort_done(&i->sort);
+    merge_sort_done(&i->sort);
     i->at = 0;
     check_next(i);
 }
 
 static void sort_items(struct config_import *i)
 {
-    while (!sort_step(&i->sort, SLICE_COUNT)) {
+    int64_t steps = SLICE_COUNT;
+    while (!merge_sort_step(&i->sort, &steps)) {
+        steps = SLICE_COUNT;
         if (config_slice_is_over(i->config)) {
             go_on_later(i, sort_items);
             return;
@@ -591,7 +606,7 @@ static void on_begin(struct config_request *q, int err, const struct config_resu
         finish(i, err);
         return;
     }
-    sort_init(&i->sort, i->count, comes_after, i->items);
+    begin_sorting(i);
     sort_items(i);
 }
 
@@ -618,6 +633,6 @@ void config_import_cancel(struct config_import *i)
 void config_import_done(struct config_import *i)
 {
     release_claims(i);
-    sort_done(&i->sort);
+    merge_sort_done(&i->sort);
     arena_done(&i->arena);
 }

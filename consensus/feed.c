@@ -249,7 +249,7 @@ static bool is_time_over(const struct feed *f)
     return f->io->ops->mono_ns(f->io) >= f->until_ns;
 }
 
-/* What there is of the revision being given. True: the turn's time is over. */
+/* Gives the held events of the revision under way. Returns true when the turn's time is over. */
 static bool give_held(struct feed *f)
 {
     for (size_t i = 0; i < f->count; i++) {
@@ -282,7 +282,7 @@ static int64_t first_held(const struct feed *f)
 }
 
 /* Revision by revision, those that are known to be whole. Of one prefix alone they are given as they come.
- * True: the turn's time is over, there is more. */
+ * Returns true when the turn's time is over and there is more. */
 static bool give_some(struct feed *f)
 {
     for (;;) {
@@ -353,7 +353,7 @@ static void tell_waiters(struct feed *f)
     }
 }
 
-/* True: the turn's time is over, there is more to be given. */
+/* Returns true when the turn's time is over and there is more to be given. */
 static bool take_responses(struct feed *f)
 {
     struct watch_output out;

@@ -123,8 +123,8 @@ static uint64_t client_bytes(const struct output_budget *b)
     return b->bytes - b->exempt_bytes;
 }
 
-/* What members' streams hold is taken from the clients' share, at most half of it: a stalled follower does
- * not disconnect every slow client. */
+/* The bytes of members' streams reduce the clients' share, by half of it at most: a stalled follower must not
+ * disconnect every slow client. */
 static uint64_t client_bytes_max(const struct output_budget *b)
 {
     uint64_t half = b->bytes_max / 2;

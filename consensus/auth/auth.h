@@ -42,8 +42,8 @@ struct auth_role {
     struct auth_ranges read;
 };
 
-/* What a user may read, or write: the ranges of all its roles, merged when they are first asked for after a
- * change of one of them. */
+/* The ranges that a user may read, or write. They are those of all its roles, merged at the first request
+ * after a change of one of them. */
 struct auth_rights {
     struct auth_ranges ranges;
     uint64_t merged; /* number of the last change that is in them; 0 = none */

@@ -6,10 +6,10 @@
  * What writes does so within one open entry: nobody else changes the index between two steps, so a place in
  * the tree is good until the next op. What only reads is pinned at a revision, and finds its place by key.
  * Answers are written as bytes at once: what they borrow from the store does not live until the next step. */
+#include "base/merge_sort.h"
 #include "base/plant.h"
 #include "consensus/store/answer.h"
 #include "consensus/store/lease.h"
-#include "consensus/store/merge.h"
 #include "consensus/store/state.h"
 
 #define READS_UNSEEN 4 /* ranges of a txn whose values may all be of the largest size */
@@ -59,7 +59,7 @@ struct store_work {
 
     int64_t lease;
     void *key_position;
-    struct merge keys;
+    struct merge_sort keys;
     size_t key_capacity;
 };
 
@@ -235,7 +235,7 @@ void store_work_free(struct store_work *w)
         return;
     buf_done(&w->compare.position);
     store_walk_free(w->walk);
-    merge_done(&w->keys);
+    merge_sort_done(&w->keys);
     arena_done(&w->arena);
     arena_done(&w->scratch);
     mem_free(w->steps);
@@ -510,7 +510,7 @@ static int compare_keys(const void *a, const void *b, void *arg)
 
 static void lease_gather(struct store_work *w, int64_t *units)
 {
-    struct merge *m = &w->keys;
+    struct merge_sort *m = &w->keys;
     if (m->count + GATHER_KEYS > w->key_capacity) {
         w->key_capacity = w->key_capacity * 2 + GATHER_KEYS;
         m->items = mem_resize(m->items, w->key_capacity * sizeof(struct slice));
@@ -564,7 +564,7 @@ static int work_some(struct store_work *w, int64_t *units)
         lease_gather(w, units);
         return 0;
     case LEASE_SORT:
-        if (merge_step(&w->keys, units))
+        if (merge_sort_step(&w->keys, units))
             w->phase = LEASE_DELETE;
         return 0;
     case LEASE_DELETE:

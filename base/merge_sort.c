@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See merge.h. */
-#include "consensus/store/merge.h"
+ * See merge_sort.h. */
+#include "base/merge_sort.h"
 
 #include <string.h>
 
@@ -11,19 +11,19 @@ static size_t at_most(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-static const uint8_t *item(const struct merge *m, size_t i)
+static const uint8_t *item(const struct merge_sort *m, size_t i)
 {
     return m->items + i * m->size;
 }
 
-static bool takes_right(const struct merge *m)
+static bool takes_right(const struct merge_sort *m)
 {
     if (m->left == m->middle)
         return true;
     return m->right < m->end && m->compare(item(m, m->right), item(m, m->left), m->arg) < 0;
 }
 
-bool merge_step(struct merge *m, int64_t *units)
+bool merge_sort_step(struct merge_sort *m, int64_t *units)
 {
     size_t n = m->count;
     if (!m->width) {
@@ -50,9 +50,9 @@ bool merge_step(struct merge *m, int64_t *units)
     return m->width >= n;
 }
 
-void merge_done(struct merge *m)
+void merge_sort_done(struct merge_sort *m)
 {
     mem_free(m->items);
     mem_free(m->spare);
-    *m = (struct merge){0};
+    *m = (struct merge_sort){0};
 }
