@@ -10,7 +10,8 @@ TIMEOUT_S, VERSION = 60, 2
 MAGIC = b'\0CAIRN\r\n'
 HELLO, REPLY, MESSAGE, PING, PONG, QUESTION, ANSWER, CHALLENGE, PROOF = range(1, 10)
 LOG, BULK, QUERY = 0, 1, 255
-REASONS = ['welcome', 'version', 'not ready', 'wrong cluster', 'wrong member', 'removed', 'too many', 'certificate', 'unknown member', 'unproved']
+REASONS = ['welcome', 'version', 'not ready', 'wrong cluster', 'wrong member', 'removed', 'too many', 'certificate', 'unknown member', 'unproved',
+           'level']
 KINDS = {'WHO': 0, 'CLAIM': 1, 'REPLACE': 2, 'ADD': 3}
 CRC = []
 for n in range(256):
@@ -65,11 +66,11 @@ def fields(message):
 class Peer:
     """One connection. token None: no proof is shown."""
 
-    def __init__(self, port, stream, cluster, sender, to, token, url=''):
+    def __init__(self, port, stream, cluster, sender, to, token, url='', level=0):
         self.s = socket.create_connection(('127.0.0.1', port), timeout=TIMEOUT_S)
-        self.buffer, self.token, self.url = b'', token, url.encode()
+        self.buffer, self.token, self.url, self.level = b'', token, url.encode(), level
         self.ids, self.stream, self.nonce = (cluster, sender, to, int.from_bytes(os.urandom(7), 'big'), 1), stream, os.urandom(32)
-        self.send(HELLO, MAGIC + struct.pack('<HBBI5QH', VERSION, stream, 0, 0, *self.ids, len(self.url)) + self.nonce + self.url)
+        self.send(HELLO, MAGIC + struct.pack('<HBBI5QH', VERSION, stream, 0, level, *self.ids, len(self.url)) + self.nonce + self.url)
 
     def send(self, kind, payload=b''):
         try:
@@ -119,7 +120,8 @@ class Peer:
 
     def ask(self, kind, member, name):
         text = (b'\x08' + varint(kind) if kind else b'') + b'\x11' + bytes(8) + b'\x1a' + varint(len(name)) + name.encode() + \
-            b'\x22' + varint(len(self.url)) + self.url + b'\x28' + varint(self.ids[0] or self.cluster) + b'\x30' + varint(member)
+            b'\x22' + varint(len(self.url)) + self.url + b'\x28' + varint(self.ids[0] or self.cluster) + \
+            b'\x30' + varint(member) + b'\x38' + varint(self.level)
         if not self.prove(text):
             return self.refusal
         got = self.next()
@@ -135,7 +137,7 @@ class Cells:
         self.rows = [line.split('\t') for line in subprocess.run([access, 'rows'], check=True, capture_output=True, text=True).stdout.splitlines()]
         self.cluster, self.self = int(server['cluster']), int(server['self'])
         self.added, self.removed = int(server['added']), int(server['removed'])
-        self.url = server['added_url']
+        self.url, self.level = server['added_url'], int(server['level'])
 
     def check(self, what, is_right, said):
         self.cells += 1
@@ -151,7 +153,7 @@ class Cells:
         """A removed member is let in for half a second more, so that it hears of its removal."""
         end = time.monotonic() + TIMEOUT_S
         while time.monotonic() < end:
-            p = Peer(self.server['peer'], LOG, self.cluster, self.removed, self.self, self.server.get('token'), self.url)
+            p = Peer(self.server['peer'], LOG, self.cluster, self.removed, self.self, self.server.get('token'), self.url, self.level)
             said = p.open()
             p.close()
             if said != 'welcome':
@@ -167,10 +169,15 @@ class Cells:
                                          ('a removed member', (self.cluster, self.removed, self.self), False),
                                          ('a member of another cluster', (self.cluster + 1, self.added, self.self), False),
                                          ('a member that means another', (self.cluster, self.added, 99), False)):
-                    p = Peer(self.server['peer'], stream, *ids, token, self.url)
+                    p = Peer(self.server['peer'], stream, *ids, token, self.url, self.level)
                     said = p.open()
                     p.close()
                     self.check(f'stream {stream} as {who} with {proof}', (said == 'welcome') == wanted, said)
+                if is_proved:
+                    p = Peer(self.server['peer'], stream, self.cluster, self.added, self.self, token, self.url, self.level - 1)
+                    said = p.open()
+                    p.close()
+                    self.check(f'stream {stream} as a member below the level of the cluster', said == 'level', said)
 
     def frames(self):
         """Nothing is taken on a connection that was not opened: neither as the first frame, nor after the hello, nor after a refusal."""
@@ -200,7 +207,8 @@ class Cells:
             for proof, token in self.tokens():
                 is_served = proof == 'the token' or (need == 'PEER_OPEN' and not is_required)
                 name = f'q-{operation}-{len(proof)}'
-                p = Peer(self.server['peer'], QUERY, 0, 0, 0, token, self.url if operation in ('CLAIM', 'REPLACE') else 'http://127.0.0.1:9')
+                p = Peer(self.server['peer'], QUERY, 0, 0, 0, token, self.url if operation in ('CLAIM', 'REPLACE') else 'http://127.0.0.1:9',
+                         self.level)
                 p.cluster = self.cluster
                 answer = p.ask(KINDS[operation], self.added, name)
                 p.close()

@@ -17,18 +17,22 @@ certificate() { # NAME SUBJECT: signed by ca
             -extfile <(echo subjectAltName=IP:127.0.0.1) -out "$work/$1.crt"
 }
 member_call() { curl -s -m $LIMIT_S "http://127.0.0.1:$port/v3/cluster/member/$1" -d "$2"; }
+# A new cluster begins at level 0 and raises it in its first turns; a member that was added and announced nothing holds it where it is.
+level_last=$(grep -c '^FEATURE(' consensus/feature.def)
+has_last_level() { curl -s -m $LIMIT_S "http://127.0.0.1:$port/metrics" | grep -qx "cairn_feature_level $level_last"; }
 # peer_port POLICY [flags]: a member, a learner that was added and never started, and one that was removed.
 peer_port() {
     local policy=$1 added removed dir
     shift
     dir=$work/peer-$#
     start_server "$dir" "$port" "$@" || fails "the server does not start"
+    within $LIMIT_S has_last_level || fails "the cluster does not raise its feature level"
     removed=$(member_call add "{\"peerURLs\":[\"http://127.0.0.1:$((port + 7))\"],\"isLearner\":true}" | jq -r .member.ID)
     member_call remove "{\"ID\":\"$removed\"}" >"$dir/removed.json"
     added=$(member_call add "{\"peerURLs\":[\"http://127.0.0.1:$((port + 6))\"],\"isLearner\":true}" | jq -r .member.ID)
     member_call list '{}' | jq --arg policy "$policy" --arg added "$added" --arg removed "$removed" \
-        --arg token "$(cat "$work/token")" --arg url "http://127.0.0.1:$((port + 6))" --argjson port "$port" \
-        '{policy: $policy, peer: ($port + 1), client: $port, added: $added, removed: $removed, added_url: $url, token: $token,
+        --arg token "$(cat "$work/token")" --arg url "http://127.0.0.1:$((port + 6))" --argjson port "$port" --argjson level "$level_last" \
+        '{policy: $policy, peer: ($port + 1), client: $port, added: $added, removed: $removed, added_url: $url, token: $token, level: $level,
           cluster: (.header.cluster_id | tostring), self: (.header.member_id | tostring)}
          | if $policy == "no token" then del(.token) else . end' >"$dir/server.json"
     check "the peer port, $policy" python3 -B tests/access/peer.py "$ACCESS" "$dir/server.json"
