@@ -1,24 +1,21 @@
 #!/usr/bin/env bash
-# Runs every command of the console blocks of README.md, SECURITY.md and docs/*.md, each page on a node of its own, the README's "Three
-# members" on three, and compares what they print: `...` in a page stands for anything within a line. The ports 2379, 2389, 2399,
-# 2409, those one above, and 8600 are others here; so is the process that pidof finds.
+# Runs every command of the console blocks of README.md, SECURITY.md and docs/*.md (or of the pages in PAGES) and compares what they
+# print: `...` in a page stands for anything within a line. Each page has a node of its own, with DNS, TLS on port 2389 and a join token;
+# below its heading "## Three members" it has three members (tests/e2e/three.sh). The ports 2379, 2389, 2399, 2409, those one above, and
+# 8600 are others here; so is the process that pidof finds.
 . "$(dirname "$0")/lib.sh"
-readme=$PWD/README.md
+top=$PWD
 three=$PWD/tests/e2e/three.sh
 port=$(free_base)
-start_server "$work" "$port" --listen-dns "127.0.0.1:$((port + 40))" || exit 1
-export ETCDCTL_ENDPOINTS=127.0.0.1:$port
 export PATH="$(dirname "$CAIRND"):$PATH"
-# "From C" finds what `make install` would have put down, and the examples beside it.
-LIBCAIRN=${LIBCAIRN:-build/release/lib/libcairn.a}
+# A page with C finds what `make install` would have put down, and the examples beside it.
+LIBCAIRN=$(realpath "${LIBCAIRN:-build/release/lib/libcairn.a}")
 mkdir -p "$work/cairn/include" "$work/cairn/lib/pkgconfig"
-cp sdk/examples/*.c "$work"
 cp sdk/cairn.h "$work/cairn/include"
 cp "$LIBCAIRN" "$work/cairn/lib"
 sed "s|@PREFIX@|$work/cairn|; s|@VERSION@|0|; s|@LIBS@|$(pkg-config --libs libuv libnghttp2 openssl libprotobuf-c jansson) -lpthread|" \
     sdk/cairn.pc.in >"$work/cairn/lib/pkgconfig/cairn.pc"
 export PKG_CONFIG_PATH=$work/cairn/lib/pkgconfig
-cd "$work" || exit 1
 
 # In two steps: what stands for a port may look like another one.
 real_ports() {
@@ -28,21 +25,32 @@ real_ports() {
 }
 cluster_pid=""
 start_cluster() {
-    kill "$keeper"
+    stop_keeper
     stop_server TERM
     expect "the node stops cleanly" 0 "$server_status"
-    CLUSTER_DIR=$work/cluster CLUSTER_PORT=$port "$three" >"$work/three" 2>&1 &
+    CLUSTER_DIR=$PWD/cluster CLUSTER_PORT=$port "$three" >"$work/three" 2>&1 &
     cluster_pid=$!
     within $LIMIT_S has "$work/three" 'Ctrl-C stops them' || fails "make cluster: $(cat "$work/three")"
 }
+stop_cluster() {
+    kill -TERM "$cluster_pid"
+    wait "$cluster_pid"
+    expect "make cluster stops cleanly" 0 $?
+    cluster_pid=""
+    check "and leaves no member behind" test -z "$(ps -eo args | grep "[c]airnd.*$work")"
+}
+stop_keeper() {
+    [ -z "$keeper" ] || kill "$keeper"
+    keeper=""
+}
 end_more() {
     local p
-    [ -z "$keeper" ] || kill "$keeper"
-    for p in "$work"/cluster/n?.pid; do [ -f "$p" ] && kill -KILL "$(cat "$p")"; done
+    stop_keeper
+    for p in "$work"/*/cluster/n?.pid; do [ -f "$p" ] && kill -KILL "$(cat "$p")"; done
     [ -z "$cluster_pid" ] || kill -KILL "$cluster_pid"
 }
 
-# The README's times are those of a machine that has nothing else to do. Here a short sleep, which lets a watch begin or a process
+# The pages' times are those of a machine that has nothing else to do. Here a short sleep, which lets a watch begin or a process
 # end, is longer, and what is ended after a time is given longer, but no longer than until it has said what it should.
 sleep() {
     case $1 in 0.? | 1) command sleep "$(awk -v s="$1" 'BEGIN { print 4 * s }')" ;; *) command sleep "$1" ;; esac
@@ -60,7 +68,7 @@ timeout() {
     command sleep 0.3 # and nothing behind it
     kill $pid && wait $pid
 } 2>>"$work/timeout.err"
-# The README's instances and its session live for 15 and 30 s without a word; their owners would go on to say that they live.
+# The instances and the session of a page live for 15 and 30 s without a word; their owners would go on to say that they live.
 keeper=""
 keep_alive() { # session
     while command sleep 2; do
@@ -79,7 +87,7 @@ run_one() { # command, wanted output
     command=$(real_ports "$1")
     wanted=$(real_ports "$2")
     wanted_lines=$(grep -c '' <<<"$wanted")
-    # The README's text, literally, with ... as a wildcard.
+    # The page's text, literally, with ... as a wildcard.
     pattern=$(printf '%s' "$wanted" | sed -e 's/[][\.*^$()+?{}|]/\\&/g' -e 's/\\\.\\\.\\\./.*/g')
     until answers "$command" "$pattern"; do
         # What follows a sleep may come later here: an error, or nothing, is not the last word.
@@ -122,32 +130,26 @@ run_page() { # FILE; count: the commands so far
     done <"$1"
 }
 
-count=0
-run_page "$readme"
-check "the README has commands" test "$count" -gt 20
-cd - >/dev/null || exit 1
-kill -TERM "$cluster_pid"
-wait "$cluster_pid"
-expect "make cluster stops cleanly" 0 $?
-cluster_pid=""
-check "and leaves no member behind" test -z "$(ps -eo args | grep "[c]airnd.*$work")"
-
-# --- SECURITY.md and docs/: a node with TLS beside it -----------------------------------------------------------------
 pidof() { echo "$server_pid"; }
-for page in "$PWD"/SECURITY.md "$PWD"/docs/*.md; do
-    grep -q '^```console' "$page" || continue
-    name=$(basename "$page" .md)
-    mkdir "$work/$name"
-    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost -keyout "$work/$name/server.key" \
-        -out "$work/$name/server.crt" 2>>"$work/openssl.log"
-    openssl rand -base64 33 >"$work/$name/join-token"
-    start_server "$work/$name" "$port" --bcrypt-cost 4 --join-token-file "$work/$name/join-token" --cert-file "$work/$name/server.crt" --key-file "$work/$name/server.key" \
-        --listen-client-urls "http://127.0.0.1:$port,https://127.0.0.1:$((port + 10))" || fails "no node for $page"
+for page in ${PAGES:-README.md SECURITY.md docs/*.md}; do
+    grep -q '^```console' "$top/$page" || continue
+    echo "$page"
+    dir=$work/$(basename "$page" .md)
+    mkdir "$dir"
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost -keyout "$dir/server.key" \
+        -out "$dir/server.crt" 2>>"$work/openssl.log"
+    openssl rand -base64 33 >"$dir/join-token"
+    cp sdk/examples/*.c "$dir"
+    start_server "$dir" "$port" --bcrypt-cost 4 --join-token-file "$dir/join-token" --cert-file "$dir/server.crt" --key-file "$dir/server.key" \
+        --listen-dns "127.0.0.1:$((port + 40))" --listen-client-urls "http://127.0.0.1:$port,https://127.0.0.1:$((port + 10))" ||
+        fails "no node for $page"
+    export ETCDCTL_ENDPOINTS=127.0.0.1:$port
     count=0
-    cd "$work/$name" || exit 1
-    run_page "$page"
-    check "$name has commands" test "$count" -gt 5
-    cd - >/dev/null || exit 1
-    stop_server TERM
+    cd "$dir" || exit 1
+    run_page "$top/$page"
+    check "$page: its commands were run" test "$count" -gt 0
+    cd "$top" || exit 1
+    stop_keeper
+    if [ -n "$cluster_pid" ]; then stop_cluster; else stop_server TERM; fi
 done
 finish
