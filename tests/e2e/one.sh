@@ -27,16 +27,18 @@ check_port "$port" PORT=$((port + 100))
 check_port $((port + 1)) PORT=$((port + 100))
 check_port "$dns" DNS_PORT=$((dns + 100))
 check_port "$dns" DNS_PORT=$((dns + 100)) udp
+# The three commands need nothing but what was just built; tests/e2e/options.sh runs them as they are printed.
+bin=$(dirname "$cairnd")
 cat <<END
 
-cairnd serves on http://127.0.0.1:$port, its data is in ./default.etcd.
+cairnd serves on http://127.0.0.1:$port and keeps its data in ./default.etcd. Ctrl-C stops it.
 Web console: http://127.0.0.1:$port/ui/
-Try in another shell:
-$([ "$port" = 2379 ] || echo "  export ETCDCTL_ENDPOINTS=127.0.0.1:$port")
-  etcdctl put greeting hello
-  etcdctl watch --rev=1 greeting
-  curl http://127.0.0.1:$port/health
-  dig @127.0.0.1 -p $dns SRV orders.svc.cairn
+Try in another shell, in this folder:
+$([ "$port" = 2379 ] || echo "  export CAIRN_ENDPOINTS=127.0.0.1:$port")
+  $bin/cairnctl put greeting hello
+  echo 'limit: 10' | $bin/cairnctl config set limits.yaml
+  $bin/cairnctl service register web w1 127.0.0.1:8080 -- $bin/cairnctl service get web
+To call cairnctl without its folder: export PATH="\$PWD/$bin:\$PATH", or sudo make install.
 
 END
 flags=(--listen-dns "127.0.0.1:$dns")

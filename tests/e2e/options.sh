@@ -102,6 +102,21 @@ expect "standard files closed: it stores" OK "$(etcdctl --endpoints 127.0.0.1:$p
 stop_server
 expect "and ends with 0" 0 "$server_status"
 
+# make run: its three commands, as they are printed.
+mkdir run && ln -s "$(dirname "$CAIRND")" run/bin
+(cd run && CAIRND=bin/cairnd PORT=$port DNS_PORT=$((port + 30)) exec "$top/tests/e2e/one.sh" >../run.log 2>&1) &
+server_pid=$!
+ready run.log
+expect "make run prints three commands" 3 "$(grep -c '^  .*cairnctl' run.log)"
+(cd run && sed -n 's/^  //p' ../run.log | bash -eu >../run.said 2>&1)
+expect "they succeed" 0 $?
+check "the key is stored" has run.said '^OK$'
+check "the configuration is published" has run.said '^limits.yaml: release 1'
+check "the instance is found" has run.said '^w1 *127.0.0.1:8080 *up'
+check "make run names the console, which answers" curl -sf "$(sed -n 's/^Web console: //p' run.log)" -o /dev/null
+expect "its line for the PATH finds cairnctl" ok "$(cd run && eval "$(grep -o 'export PATH="[^"]*"' ../run.log)" && type -p cairnctl >/dev/null && echo ok)"
+stop_server
+
 # TLS: generated, on one port for gRPC and HTTP.
 "$CAIRND" --data-dir "$work/tls" --auto-tls $peer_urls --listen-client-urls=https://127.0.0.1:$port \
     --advertise-client-urls=https://127.0.0.1:$port >tls.log 2>&1 &
