@@ -29,7 +29,8 @@
 #   make rough     slow, greedy and broken-off clients, signals, full disks, mixed load; SOAK=60 seconds of that
 #   make memory    flat with a follower stopped under 1 MiB values, and after churn as after a restart; LONG=1: ten minutes and an hour
 #   make abuse     the worst legal input for each limit: others' latency, the loop's longest turn; SHORT=1 BEFORE=/old/cairnd ATTACK='http'
-#   make console   the web console in headless chromium, against real servers
+#   make console picture   the web console in headless chromium, against real servers
+#   make picture   docs/console.png, the README's picture, from a real cluster
 #   make sdk       libcairn, static and shared, its examples; programs on it while members die; the same under sanitizers
 #   make interop   other people's clients against this server, beside a real etcd
 #   make chart     the Helm chart: both majors of helm, golden files, types, schema, alerts; UPDATE=1 writes what is generated
@@ -108,7 +109,7 @@ TEST_LIB_O:= $(TEST_LIB:%.c=$(BUILD)/%.o)
 FUZZERS   := $(patsubst tests/fuzz/%_fuzz.c,%,$(wildcard tests/fuzz/*_fuzz.c))
 
 .PHONY: test-parts repeat real-time
-.PHONY: all deps run cluster demo test check scenarios linearizability lint e2e peer-proof crash rough interop fuzz bench bench-smoke install clean format chart chart-pods packaging console
+.PHONY: all deps run cluster demo test check scenarios linearizability lint e2e peer-proof crash rough interop fuzz bench bench-smoke install clean format chart chart-pods packaging console picture
 
 .PHONY: abuse memory matrix docs debian13 arm64 sdk sdk-build registry-faults config-faults bench-registry bench-config start-order explore sim-mutants mutants-build failpoints sim chaos failover upgrade
 .DEFAULT_GOAL := all
@@ -446,6 +447,10 @@ memory: $(BIN)/cairnd
 
 console: $(BIN)/cairnd
 	@CAIRND=$(BIN)/cairnd tests/console/run.sh
+
+# The README's picture, taken from a real cluster.
+picture: $(BIN)/cairnd
+	@CAIRND=$(BIN)/cairnd PICTURE=$(CURDIR)/docs/console.png tests/console/run.sh
 
 # A program that uses the library is built under each sanitizer; the server is the ordinary one.
 sdk: $(BIN)/cairnd sdk-build

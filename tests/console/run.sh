@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # `make console`: the web console in headless chromium, driven by playwright, against real servers. CAIRND says which; node's test
-# runner prints what passed. Arguments are node's: --test-name-pattern=keys. What is downloaded lies in build/console.
+# runner prints what passed. Arguments are node's: --test-name-pattern=keys. What is downloaded lies in build/console. PICTURE=FILE.png: no
+# tests, but the README's picture.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -24,6 +25,11 @@ cp "$root"/server/http/console/*.js "$built/npm/" # for the tests of single modu
 export CHROMIUM CONSOLE=$built/npm BASE_PORT CAIRND
 CAIRND=$(realpath "${CAIRND:-$root/bin/cairnd}")
 cd "$built/npm"
+if [ -n "${PICTURE:-}" ]; then
+    BASE_PORT=$(free_base 99)
+    node picture.mjs "$PICTURE"
+    exit
+fi
 for t in diff pages origin failover; do
     BASE_PORT=$(free_base 99)
     timeout 900 node --test --test-reporter=spec "$@" "$t.test.mjs"
