@@ -74,6 +74,9 @@ result merged $? "${#texts[@]} files: no marks of a merge"
 bash $here/start_order.sh server/start.order "${code[@]}" >"$out" 2>&1
 result start $? "the functions that a start runs (make start-order writes them anew)"
 
+bash $here/promises.sh docs/reliability.md >"$out" 2>&1
+result promises $? "docs/reliability.md names mutants, tests, files and make targets that exist"
+
 "$ACCESS" docs tests/access/security.md.in | diff - docs/security.md >"$out" 2>&1
 result docs $? "docs/security.md is what its tables say (make docs writes it)"
 

@@ -157,3 +157,24 @@ scripts/own.sh:3:$locale=C sort x (tests/shell/environment.sh sets it)
 END
 bash "$here/environment.sh" scripts/good.sh scripts/bare.sh scripts/own.sh >got && { echo "environment.sh: exit 0"; exit 1; }
 diff want got || { echo "environment.sh does not say what it should"; exit 1; }
+
+# promises.sh reads the repository that it stands in; a page with one mistake of each kind.
+mkdir -p page/tests/unit page/tests/sim page/tests/shell page/base page/docs
+cp tests/shell/environment.sh page/tests/shell
+mkdir -p page/tests/lint && cp "$here/promises.sh" page/tests/lint
+printf 'PLANT(TWO_VOTES, "a")\nPLANT(NOT_FOUND, "b")\n' >page/base/plant.def
+printf 'quick TWO_VOTES sim 50\n' >page/tests/sim/mutants.txt
+printf 'sim explore: x\n' >page/Makefile
+: >page/tests/unit/store_test.c
+printf '| `make explore`, `store_test`, `base/plant.def` | TWO_VOTES |\n' >page/docs/good.md
+printf '| `make exploer X=1`, `stoer_test`, `tests/sim/x.c` | NOT_FOUND, NO_SUCH |\n' >page/docs/bad.md
+cat >want <<END
+docs/bad.md: there is no mutant NOT_FOUND
+docs/bad.md: there is no mutant NO_SUCH
+docs/bad.md: there is no unit test stoer_test
+docs/bad.md: there is no file tests/sim/x.c
+docs/bad.md: there is no make target exploer
+END
+(cd page && bash tests/lint/promises.sh docs/good.md) || { echo "promises.sh: exit 1 on a good page"; exit 1; }
+(cd page && bash tests/lint/promises.sh docs/bad.md) >got && { echo "promises.sh: exit 0"; exit 1; }
+diff want got || { echo "promises.sh does not say what it should"; exit 1; }
