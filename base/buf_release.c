@@ -68,7 +68,7 @@ static void release_later(struct released what)
 
 void mem_release(void *allocation, size_t size)
 {
-    if (goes_at_once(size))
+    if (!allocation || goes_at_once(size))
         mem_free(allocation);
     else
         release_later((struct released){.bytes = allocation, .size = size});

@@ -8,8 +8,9 @@
 #include "base/buf.h"
 #include "base/mem.h"
 
-void buf_release(struct buf *b);                 /* as buf_done */
-void mem_release(void *allocation, size_t size); /* as mem_free; size: at most what it has */
-void arena_release(struct arena *a);             /* as arena_done */
+void buf_release(struct buf *b); /* as buf_done */
+void mem_release(void *allocation,
+                 size_t size);       /* as mem_free, which takes NULL; size: at most what it has */
+void arena_release(struct arena *a); /* as arena_done */
 
 #endif

@@ -69,7 +69,7 @@ void store_walk_free(struct store_walk *w)
         return;
     buf_done(&w->position);
     mem_release(w->items, w->capacity * sizeof *w->items);
-    mem_release(w->merged, w->merged ? w->count * sizeof *w->merged : 0);
+    mem_release(w->merged, w->count * sizeof *w->merged);
     arena_release(&w->values);
     mem_free(w);
 }
