@@ -2,7 +2,6 @@
  * A list of what is to be given back, which waits for turns as connections do. See buf_release.h. */
 #include "base/buf_release.h"
 
-#include "base/mem.h"
 #include "base/turn_queue.h"
 
 enum {
@@ -13,7 +12,9 @@ enum {
 
 struct released {
     struct link link;
-    struct buf bytes; /* its pages from `capacity` on are gone */
+    uint8_t *bytes; /* NULL: an arena */
+    size_t size;    /* the pages from here on are gone */
+    struct arena arena;
 };
 
 static void release_some(struct turn_waiter *w);
@@ -21,16 +22,23 @@ static void release_some(struct turn_waiter *w);
 static struct link waiting;
 static struct turn_waiter waiter = {.resume = release_some};
 
-/* From the end, so that what is left is a buffer still. */
+/* From the end, so that what is left is an allocation still. */
+static bool forget_step(struct released *r)
+{
+    size_t n = r->size < STEP ? r->size : STEP;
+    mem_forget(r->bytes + r->size - n, n);
+    r->size -= n;
+    if (r->size)
+        return false;
+    mem_free(r->bytes);
+    return true;
+}
+
 static void release_step(struct released *r)
 {
-    size_t n = r->bytes.capacity < STEP ? r->bytes.capacity : STEP;
-    mem_forget(r->bytes.data + r->bytes.capacity - n, n);
-    r->bytes.capacity -= n;
-    if (r->bytes.capacity)
+    if (!(r->bytes ? forget_step(r) : arena_done_step(&r->arena, STEP)))
         return;
     list_remove(&r->link);
-    mem_free(r->bytes.data);
     mem_free(r);
 }
 
@@ -42,16 +50,41 @@ static void release_some(struct turn_waiter *w)
         turn_wait(w);
 }
 
-void buf_release(struct buf *b)
+/* Where no turn is under way, nobody would come for what waits. */
+static bool goes_at_once(size_t size)
 {
-    if (b->capacity <= AT_ONCE_MAX || turn_elapsed_ns() == 0) { /* no turn is under way: nobody would come */
-        buf_done(b);
-        return;
-    }
+    return size <= AT_ONCE_MAX || turn_elapsed_ns() == 0;
+}
+
+static void release_later(struct released what)
+{
     if (!waiting.next)
         list_init(&waiting);
-    struct released *r = mem_new(sizeof *r);
-    r->bytes = buf_move(b);
+    struct released *r = mem_alloc(sizeof *r);
+    *r = what;
     list_add_last(&waiting, &r->link);
     turn_wait(&waiter);
+}
+
+void mem_release(void *allocation, size_t size)
+{
+    if (!allocation || goes_at_once(size))
+        mem_free(allocation);
+    else
+        release_later((struct released){.bytes = allocation, .size = size});
+}
+
+void buf_release(struct buf *b)
+{
+    mem_release(b->data, b->capacity);
+    *b = (struct buf){0};
+}
+
+void arena_release(struct arena *a)
+{
+    if (goes_at_once(a->total))
+        arena_done(a);
+    else
+        release_later((struct released){.arena = *a});
+    *a = (struct arena){0};
 }

@@ -12,7 +12,6 @@
 #endif
 #include <protobuf-c/protobuf-c.h>
 #include <stdarg.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -311,6 +310,24 @@ void arena_done(struct arena *a)
         arena_block_free(b);
     }
     *a = (struct arena){0};
+}
+
+/* The C library gives memory back when the last piece before the heap's end is freed: all that is free there
+ * at once. So the pages go first, a step at a time. */
+bool arena_done_step(struct arena *a, size_t bytes)
+{
+    for (size_t freed = 0; a->block && freed < bytes;) {
+        struct arena_block *b = a->block;
+        a->block = b->older;
+        freed += b->size;
+        MEM_UNPOISON(b->data, b->size - sizeof *b);
+        mem_forget(b->data, b->size - sizeof *b);
+        mem_free(b);
+    }
+    if (a->block)
+        return false;
+    *a = (struct arena){0};
+    return true;
 }
 
 size_t arena_bytes(const struct arena *a)

@@ -4,6 +4,7 @@
 #ifndef BASE_MEM_H
 #define BASE_MEM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -48,6 +49,9 @@ char *arena_string(struct arena *a, const void *data, size_t size); /* adds a NU
 char *arena_printf(struct arena *a, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void arena_reset(struct arena *a); /* keeps one block of at most 64 KiB for the next request */
 void arena_done(struct arena *a);
+/* As arena_done for about so many bytes of it, whose pages go back now; true when nothing is left. Between
+ * two steps the arena is good for nothing else. */
+bool arena_done_step(struct arena *a, size_t bytes);
 size_t arena_bytes(const struct arena *a); /* that it has allocated */
 
 /* protobuf-c's allocator over an arena: frees nothing. The returned struct lives in the arena. */

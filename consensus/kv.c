@@ -466,9 +466,11 @@ void kv_turn(struct kv *kv)
     if (!kv->is_ready)
         kv_check_ready(kv);
     answer_failed(kv);
+    turn_enter(TURN_KV_OTHER);
+    bool has_more = kv_auth_turn(kv);
     turn_enter(TURN_WATCH_DELIVER);
-    bool has_more =
-        watch_turn(kv->hub, kv->turn_ms) || !list_is_empty(&kv->failed) || node_is_applying(kv->node);
+    has_more |= watch_turn(kv->hub, kv->turn_ms);
+    has_more |= !list_is_empty(&kv->failed) || node_is_applying(kv->node);
     turn_enter(TURN_KV_LEASES);
     has_more |= lease_start_clocks(kv->leases, CLOCKS_PER_TURN);
     turn_enter(TURN_KV_STORE);

@@ -349,6 +349,8 @@ bool kv_apply(void *arg, const struct raft_entry *entry)
     const ProtobufCMessage *m = NULL;
     struct kv_request *r = NULL;
     bool is_request = entry->type == RAFT_ENTRY_NORMAL && entry->data && entry->data->size;
+    if (is_request && kv->auth.is_enabled && !kv_prepare_author(kv, entry))
+        return false;
     if (is_request) {
         FAILPOINT(BEFORE_APPLY_ONE_ENTRY_NORMAL);
         m = decode(kv, entry, &e, &r);

@@ -13,6 +13,9 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#define SLICE_UNITS 2048
+#define SLICE_NS    1500000
+
 /* --- asking -------------------------------------------------------------------------------------------- */
 
 static enum entry_op op_of(const ProtobufCMessage *m)
@@ -166,6 +169,47 @@ static int check_needs(struct kv *kv, const struct entry *e)
         err = auth_check_range(&kv->auth, &who, need.key, need.range_end, need.is_write);
     }
     return err;
+}
+
+/* Rights of very many ranges are merged in slices. */
+static bool in_slices(struct kv *kv, bool (*step)(struct kv *kv, const struct auth_who *who, int64_t *units),
+                      const struct auth_who *who)
+{
+    uint64_t begin = kv->io->ops->mono_ns(kv->io);
+    for (;;) {
+        int64_t units = kv->slice_units ? kv->slice_units : SLICE_UNITS;
+        if (step(kv, who, &units))
+            return true;
+        if (kv->slice_units || kv->io->ops->mono_ns(kv->io) - begin >= SLICE_NS)
+            return false;
+    }
+}
+
+static bool prepare(struct kv *kv, const struct auth_who *who, int64_t *units)
+{
+    return auth_prepare(&kv->auth, who, units);
+}
+
+static bool merge_some(struct kv *kv, const struct auth_who *who, int64_t *units)
+{
+    (void)who;
+    return auth_merge_some(&kv->auth, units);
+}
+
+/* Changes no state: when the entry is checked is this member's own business. */
+bool kv_prepare_author(struct kv *kv, const struct raft_entry *entry)
+{
+    struct entry e;
+    if (entry_decode(blob_slice(entry->data), &e) != OK || e.who.is_own)
+        return true;
+    struct auth_who who = who_of(&e);
+    who.is_renewed = e.has_needs;
+    return in_slices(kv, prepare, &who);
+}
+
+bool kv_auth_turn(struct kv *kv)
+{
+    return !in_slices(kv, merge_some, NULL);
 }
 
 /* Operations that are not named have been looked at where they came in, as in etcd, or look themselves

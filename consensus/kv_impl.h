@@ -344,7 +344,10 @@ void kv_vouch_close(struct kv *kv);
 struct kv_outcome kv_apply_auth(struct kv *kv, const struct entry *e, const ProtobufCMessage *m);
 int kv_check_entry(struct kv *kv, const struct entry *e, const ProtobufCMessage *m); /* auth is enabled */
 int kv_check_read(struct kv *kv, const struct kv_request *r);                        /* the same */
-int kv_auth_load(struct kv *kv);                                                     /* of a new store */
+/* False: the rights that the entry is checked by take longer than this turn has. Come again with it. */
+bool kv_prepare_author(struct kv *kv, const struct raft_entry *entry);
+bool kv_auth_turn(struct kv *kv); /* merges rights that reads and streams ask for; true: there is more */
+int kv_auth_load(struct kv *kv);  /* of a new store */
 
 void kv_peers_set(struct kv *kv); /* the list of members is a new one */
 

@@ -2,8 +2,8 @@
  * Users and roles in memory and in the AUTH table, and the questions that are asked of them; see auth.h.
  *
  * Table: "enabled" = one byte; "revision" = 8 bytes big-endian; "user/<name>", "role/<name>" = authpb.User,
- * authpb.Role, etcd's own records. What a user may do is merged when it is first asked for after a change. */
-#include "consensus/auth/auth.h"
+ * authpb.Role, etcd's own records. What a user may do is rights.c's. */
+#include "consensus/auth/rights.h"
 
 #include <string.h>
 
@@ -12,9 +12,6 @@
 
 #define USER "user/"
 #define ROLE "role/"
-
-/* Numbers the changes of roles and of users' lists of them, in memory only. */
-static uint64_t changes;
 
 static struct slice copy(struct slice s)
 {
@@ -99,7 +96,7 @@ struct auth_role *auth_role_add(struct auth *a, struct slice name)
     size_t at = find((void *const *)a->roles, a->role_count, name, &is_there);
     struct auth_role *r = mem_new(sizeof *r);
     r->name = copy_name(name);
-    r->changed = ++changes;
+    r->changed = auth_rights_changed();
     return insert((void ***)&a->roles, &a->role_count, at, r);
 }
 
@@ -111,8 +108,9 @@ static void user_free(struct auth_user *u)
         mem_free(u->roles[i]);
     mem_free(u->roles);
     mem_free(u->password.data);
-    auth_ranges_done(&u->read.ranges);
-    auth_ranges_done(&u->write.ranges);
+    list_remove(&u->wanted);
+    auth_rights_done(&u->read);
+    auth_rights_done(&u->write);
     mem_free(u->name);
     mem_free(u);
 }
@@ -123,7 +121,7 @@ static void role_free(struct auth_role *r)
         mem_free(r->list[i].key.data);
         mem_free(r->list[i].range_end.data);
     }
-    auth_ranges_done(&r->read);
+    auth_role_forget_ranges(r);
     mem_free(r->list);
     mem_free(r->name);
     mem_free(r);
@@ -154,7 +152,7 @@ bool auth_user_add_role(struct auth_user *u, const char *role)
 {
     bool has;
     size_t at = find_role(u, role, &has);
-    u->changed = ++changes;
+    u->changed = auth_rights_changed();
     if (!has)
         insert((void ***)&u->roles, &u->role_count, at, mem_string(role));
     return !has;
@@ -166,7 +164,7 @@ bool auth_user_drop_role(struct auth_user *u, const char *role)
     size_t at = find_role(u, role, &has);
     if (!has)
         return false;
-    u->changed = ++changes;
+    u->changed = auth_rights_changed();
     mem_free(u->roles[at]);
     take_out((void **)u->roles, &u->role_count, at);
     return true;
@@ -187,7 +185,7 @@ void auth_role_set(struct auth_role *r, struct slice key, struct slice range_end
                    Authpb__Permission__Type type)
 {
     size_t at = r->count;
-    r->changed = ++changes;
+    r->changed = auth_rights_changed();
     for (size_t i = 0; i < r->count; i++) {
         if (is_of(&r->list[i], key, range_end)) {
             r->list[i].type = type;
@@ -206,7 +204,7 @@ bool auth_role_drop(struct auth_role *r, struct slice key, struct slice range_en
     for (size_t i = 0; i < r->count; i++) {
         if (!is_of(&r->list[i], key, range_end))
             continue;
-        r->changed = ++changes;
+        r->changed = auth_rights_changed();
         mem_free(r->list[i].key.data);
         mem_free(r->list[i].range_end.data);
         memmove(&r->list[i], &r->list[i + 1], (r->count - i - 1) * sizeof *r->list);
@@ -357,6 +355,8 @@ int auth_load(struct auth *a, struct store *s)
 {
     struct loading l = {.auth = a};
     a->revision = 1;
+    a->wanted = mem_new(sizeof *a->wanted);
+    list_init(a->wanted);
     int err = store_scan(s, BACKEND_AUTH, load_one, &l);
     if (PLANTED(AUTH_REVISION_FORGOTTEN))
         a->revision = 1;
@@ -371,6 +371,7 @@ void auth_done(struct auth *a)
         role_free(a->roles[i]);
     mem_free(a->users);
     mem_free(a->roles);
+    mem_free(a->wanted);
     *a = (struct auth){0};
 }
 
@@ -401,56 +402,12 @@ int auth_check_admin(const struct auth *a, const struct auth_who *who)
     return auth_has_role(auth_user_find(a, who->user), AUTH_ROOT) ? OK : ERR_PERMISSION_DENIED;
 }
 
-static void add_role(const struct auth_role *r, bool is_write, struct auth_ranges *ranges)
-{
-    Authpb__Permission__Type other =
-        is_write ? AUTHPB__PERMISSION__TYPE__READ : AUTHPB__PERMISSION__TYPE__WRITE;
-    for (size_t i = 0; r && i < r->count; i++)
-        if (r->list[i].type != other)
-            auth_ranges_add(ranges, r->list[i].key, r->list[i].range_end);
-}
-
-/* A role that is deleted is taken from its users, which is a change of them. */
-static bool is_merged(const struct auth *a, const struct auth_user *u, const struct auth_rights *rights)
-{
-    bool is_new = rights->merged > 0 && rights->merged >= u->changed;
-    if (is_new && rights->seen == changes)
-        return true;
-    for (size_t i = 0; is_new && i < u->role_count; i++) {
-        const struct auth_role *r = auth_role_find(a, slice_text(u->roles[i]));
-        is_new = !r || r->changed <= rights->merged;
-    }
-    return is_new;
-}
-
-static const struct auth_ranges *user_ranges(const struct auth *a, struct auth_user *u, bool is_write)
-{
-    struct auth_rights *rights = is_write ? &u->write : &u->read;
-    if (!is_merged(a, u, rights)) {
-        auth_ranges_done(&rights->ranges);
-        for (size_t i = 0; i < u->role_count; i++)
-            add_role(auth_role_find(a, slice_text(u->roles[i])), is_write, &rights->ranges);
-        auth_ranges_merge(&rights->ranges);
-        rights->merged = changes;
-    }
-    rights->seen = changes;
-    return &rights->ranges;
-}
-
 /* The READ permissions of callers without credentials. */
 static const struct auth_ranges *role_ranges(const struct auth *a, struct slice name)
 {
     static const struct auth_ranges none;
     struct auth_role *r = auth_role_find(a, name);
-    if (!r)
-        return &none;
-    if (r->merged != a->revision) {
-        auth_ranges_done(&r->read);
-        add_role(r, false, &r->read);
-        auth_ranges_merge(&r->read);
-        r->merged = a->revision;
-    }
-    return &r->read;
+    return r ? auth_role_ranges(r, false) : &none;
 }
 
 /* ret_user NULL: it is the superuser, or nobody is asked. */
@@ -484,7 +441,7 @@ int auth_check_range(const struct auth *a, const struct auth_who *who, struct sl
     int err = find_asker(a, who, &u);
     if (err || !u)
         return err;
-    return auth_ranges_allow(user_ranges(a, u, is_write), key, range_end) ? OK : ERR_PERMISSION_DENIED;
+    return auth_user_may(a, u, key, range_end, is_write) ? OK : ERR_PERMISSION_DENIED;
 }
 
 int auth_readable(const struct auth *a, const struct auth_who *who, const struct auth_ranges **ret_ranges)
@@ -497,6 +454,13 @@ int auth_readable(const struct auth *a, const struct auth_who *who, const struct
     }
     int err = find_asker(a, who, &u);
     if (!err && u)
-        *ret_ranges = user_ranges(a, u, false);
+        *ret_ranges = auth_user_ranges(a, u, false);
     return err;
+}
+
+bool auth_prepare(const struct auth *a, const struct auth_who *who, int64_t *units)
+{
+    struct auth_user *u = NULL;
+    bool is_asked = a->is_enabled && !who->is_role && find_asker(a, who, &u) == OK && u;
+    return !is_asked || auth_user_prepare(a, u, units);
 }

@@ -10,6 +10,7 @@
 #include <protobuf-c/protobuf-c.h>
 
 #include "base/err.h"
+#include "base/list.h"
 #include "consensus/auth/ranges.h"
 #include "consensus/auth/who.h"
 #include "proto/auth.pb-c.h"
@@ -38,16 +39,21 @@ struct auth_role {
     struct auth_permission *list; /* ascending key */
     size_t count;
     uint64_t changed; /* number of the last change of the list */
-    uint64_t merged;  /* the revision that read is of; 0 = not yet */
-    struct auth_ranges read;
+    /* [0]: what it may read, [1]: write. merged: the change that they are of; 0 = not yet */
+    uint64_t merged[2];
+    struct auth_ranges ranges[2];
 };
 
-/* The ranges that a user may read, or write. They are those of all its roles, merged at the first request
- * after a change of one of them. */
+struct auth_merge;
+
+/* The ranges that a user may read, or write. They are those of all its roles, merged after a change of one of
+ * them (rights.c). */
 struct auth_rights {
     struct auth_ranges ranges;
-    uint64_t merged; /* number of the last change that is in them; 0 = none */
-    uint64_t seen;   /* number of the last change that was found not to matter */
+    struct auth_merge *merge; /* under way, or NULL */
+    bool is_wanted;           /* in auth_merge_some */
+    uint64_t merged;          /* number of the last change that is in them; 0 = none */
+    uint64_t seen;            /* number of the last change that was found not to matter */
 };
 
 struct auth_user {
@@ -58,6 +64,7 @@ struct auth_user {
     size_t role_count;
     uint64_t credential; /* auth revision of the password; credentials shown before it are void */
     uint64_t changed;    /* number of the last change of its roles */
+    struct link wanted;  /* auth.wanted */
     struct auth_rights read, write;
 };
 
@@ -67,6 +74,7 @@ struct auth {
     struct auth_user **users; /* ascending name */
     struct auth_role **roles;
     size_t user_count, role_count;
+    struct link *wanted; /* users whose rights are to be merged; NULL: rights are merged at once */
 };
 
 void auth_done(struct auth *a);
@@ -91,6 +99,12 @@ MUST_CHECK int auth_check_range(const struct auth *a, const struct auth_who *who
  * ERR_USER_EMPTY, ERR_AUTH_OLD_REVISION, ERR_PERMISSION_DENIED: no such user. */
 MUST_CHECK int auth_readable(const struct auth *a, const struct auth_who *who,
                              const struct auth_ranges **ret_ranges);
+
+/* Merges rights of the author that its next write asks for; takes from *units what it does. True: they are
+ * merged, or there are none. */
+bool auth_prepare(const struct auth *a, const struct auth_who *who, int64_t *units);
+/* The same for users that were asked for before their rights were merged. True: there are none left. */
+bool auth_merge_some(const struct auth *a, int64_t *units);
 
 /* --- log entries -------------------------------------------------------------------------------------- */
 /* An Auth request inside store_begin and store_end; the response is in the arena, its header is empty. Not

@@ -4,6 +4,8 @@
 
 #include <stdlib.h>
 
+#include "base/buf_release.h"
+
 bool auth_is_open(struct slice range_end)
 {
     return range_end.size == 1 && range_end.data[0] == 0;
@@ -28,7 +30,19 @@ void auth_ranges_add(struct auth_ranges *r, struct slice key, struct slice range
     range->end = slice_of(arena_string(&r->arena, key.data, key.size), key.size + 1);
 }
 
-static int compare(const void *a, const void *b)
+void auth_ranges_append(struct auth_ranges *r, const struct auth_ranges *more)
+{
+    size_t count = r->count + more->count;
+    if (count > r->capacity) {
+        r->capacity = count > 2 * r->capacity ? count : 2 * r->capacity;
+        r->list = mem_resize(r->list, r->capacity * sizeof *r->list);
+    }
+    if (more->count)
+        memcpy(r->list + r->count, more->list, more->count * sizeof *r->list);
+    r->count = count;
+}
+
+int auth_range_compare(const void *a, const void *b)
 {
     return slice_compare(((const struct auth_range *)a)->begin, ((const struct auth_range *)b)->begin);
 }
@@ -38,22 +52,31 @@ static bool reaches(const struct auth_range *r, struct slice key)
     return r->is_open || slice_compare(key, r->end) <= 0;
 }
 
-void auth_ranges_merge(struct auth_ranges *r)
+size_t auth_range_join(struct auth_range *list, size_t kept, const struct auth_range *next)
+{
+    struct auth_range *last = &list[kept];
+    if (!reaches(last, next->begin)) {
+        list[++kept] = *next;
+    } else if (next->is_open || (!last->is_open && slice_compare(next->end, last->end) > 0)) {
+        last->end = next->end;
+        last->is_open = next->is_open;
+    }
+    return kept;
+}
+
+void auth_ranges_join(struct auth_ranges *r)
 {
     size_t kept = 0;
-    if (r->count == 0)
-        return;
-    qsort(r->list, r->count, sizeof *r->list, compare);
-    for (size_t i = 1; i < r->count; i++) {
-        struct auth_range *last = &r->list[kept], *next = &r->list[i];
-        if (!reaches(last, next->begin)) {
-            r->list[++kept] = *next;
-        } else if (next->is_open || (!last->is_open && slice_compare(next->end, last->end) > 0)) {
-            last->end = next->end;
-            last->is_open = next->is_open;
-        }
-    }
-    r->count = kept + 1;
+    for (size_t i = 1; i < r->count; i++)
+        kept = auth_range_join(r->list, kept, &r->list[i]);
+    r->count = r->count ? kept + 1 : 0;
+}
+
+void auth_ranges_merge(struct auth_ranges *r)
+{
+    if (r->count)
+        qsort(r->list, r->count, sizeof *r->list, auth_range_compare);
+    auth_ranges_join(r);
 }
 
 /* The number of ranges that begin at the key or before it. */
@@ -70,10 +93,17 @@ static size_t count_begun(const struct auth_ranges *r, struct slice key)
     return low;
 }
 
+const struct auth_range *auth_ranges_at(const struct auth_ranges *r, struct slice key)
+{
+    size_t begun = count_begun(r, key);
+    const struct auth_range *last = begun ? &r->list[begun - 1] : NULL;
+    return last && (last->is_open || slice_compare(key, last->end) < 0) ? last : NULL;
+}
+
 bool auth_ranges_overlap(const struct auth_ranges *r, struct slice key, struct slice range_end)
 {
     size_t begun = count_begun(r, key);
-    if (begun && (r->list[begun - 1].is_open || slice_compare(key, r->list[begun - 1].end) < 0))
+    if (auth_ranges_at(r, key))
         return true;
     return begun < r->count &&
            (auth_is_open(range_end) || slice_compare(r->list[begun].begin, range_end) < 0);
@@ -81,20 +111,15 @@ bool auth_ranges_overlap(const struct auth_ranges *r, struct slice key, struct s
 
 bool auth_ranges_allow(const struct auth_ranges *r, struct slice key, struct slice range_end)
 {
-    size_t low = count_begun(r, key);
-    if (low == 0)
-        return false;
-    const struct auth_range *range = &r->list[low - 1];
-    if (range->is_open)
-        return true;
-    if (slice_compare(key, range->end) >= 0)
-        return false;
+    const struct auth_range *range = auth_ranges_at(r, key);
+    if (!range || range->is_open)
+        return range;
     return !range_end.size || (!auth_is_open(range_end) && slice_compare(range_end, range->end) <= 0);
 }
 
 void auth_ranges_done(struct auth_ranges *r)
 {
-    mem_free(r->list);
-    arena_done(&r->arena);
+    mem_release(r->list, r->capacity * sizeof *r->list);
+    arena_release(&r->arena);
     *r = (struct auth_ranges){0};
 }

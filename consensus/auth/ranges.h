@@ -21,11 +21,20 @@ struct auth_ranges {
 };
 
 void auth_ranges_add(struct auth_ranges *r, struct slice key, struct slice range_end);
+void auth_ranges_append(struct auth_ranges *r, const struct auth_ranges *more); /* borrows from it */
 void auth_ranges_merge(struct auth_ranges *r); /* once, after the last one was added */
+void auth_ranges_join(struct auth_ranges *r);  /* the same where they were added in order */
+/* The one that holds the key, or NULL. */
+const struct auth_range *auth_ranges_at(const struct auth_ranges *r, struct slice key);
 bool auth_ranges_allow(const struct auth_ranges *r, struct slice key, struct slice range_end);
 /* Is any key of [key, range_end) in one of the ranges? range_end as above, but never empty. */
 bool auth_ranges_overlap(const struct auth_ranges *r, struct slice key, struct slice range_end);
 void auth_ranges_done(struct auth_ranges *r);
+
+/* The steps of a merge: the order to sort by, then each but the first joins list[0 ... kept]; returns the new
+ * kept. */
+int auth_range_compare(const void *a, const void *b);
+size_t auth_range_join(struct auth_range *list, size_t kept, const struct auth_range *next);
 
 bool auth_is_open(struct slice range_end);
 /* May a permission be given for this? */

@@ -7,6 +7,7 @@
  * In the plain order keys go out as the walk meets them. Any filter or other order first gathers which
  * revisions pass (40 bytes a key, and the values themselves when they are what is sorted by), merges them
  * into order step by step, and then reads them again to send them. */
+#include "base/buf_release.h"
 #include "consensus/store/state.h"
 
 enum phase { GATHER, SORT, SEND };
@@ -67,9 +68,9 @@ void store_walk_free(struct store_walk *w)
     if (!w)
         return;
     buf_done(&w->position);
-    mem_free(w->items);
-    mem_free(w->merged);
-    arena_done(&w->values);
+    mem_release(w->items, w->capacity * sizeof *w->items);
+    mem_release(w->merged, w->count * sizeof *w->merged);
+    arena_release(&w->values);
     mem_free(w);
 }
 

@@ -8,9 +8,10 @@
  * is canceled with the judge's reason.
  *
  * A stream is in hub.judged or in hub.unjudged; a change moves all of them over at once. */
+#include "base/turn_queue.h"
 #include "consensus/store/watch_state.h"
 
-enum { WATCHERS_PER_TURN = 4096 /* judged in one turn: about a millisecond */ };
+enum { WATCHERS_PER_TURN = 4096 /* judged in one turn, a share of it at most: about a millisecond */ };
 
 void watch_stream_set_judge(struct watch_stream *s,
                             const char *(*judge)(void *arg, struct slice key, struct slice range_end))
@@ -24,6 +25,7 @@ void watch_rejudge(struct watch_hub *h)
 {
     h->epoch++;
     h->budget = WATCHERS_PER_TURN;
+    h->share = turn_share();
     list_move_all(&h->unjudged, &h->judged);
     if (!list_is_empty(&h->unjudged) && h->options.on_work)
         h->options.on_work(h->options.on_work_arg);
@@ -48,7 +50,7 @@ static bool judge_list(struct watch_stream *s, struct link *list, struct link *r
         struct watcher *w = container_of(l, struct watcher, in_stream);
         if (w->judged == h->epoch)
             continue;
-        if (!h->budget)
+        if (!h->budget || turn_share_is_spent(h->share))
             return false;
         h->budget--;
         w->judged = h->epoch;
@@ -113,7 +115,8 @@ bool watch_stream_is_judged(struct watch_stream *s)
 bool watch_judge_turn(struct watch_hub *h)
 {
     h->budget = WATCHERS_PER_TURN;
-    while (h->budget && !list_is_empty(&h->unjudged)) {
+    h->share = turn_share();
+    while (h->budget && !turn_share_is_spent(h->share) && !list_is_empty(&h->unjudged)) {
         struct watch_stream *s = container_of(h->unjudged.next, struct watch_stream, turn);
         h->budget--;
         if (watch_stream_is_judged(s) && s->queue.count)

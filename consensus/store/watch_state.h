@@ -80,7 +80,8 @@ struct watch_hub {
     struct link streams, ready, rereading;
     uint64_t epoch;               /* of rights: watch_rejudge moves it on */
     uint64_t serial;              /* of the last watcher */
-    size_t budget;                /* watchers that may still be judged in this turn */
+    size_t budget;                /* watchers that may still be judged in this turn ... */
+    uint64_t share;               /* ... as long as this is not spent (turn_queue.h) */
     struct link judged, unjudged; /* streams with a judge */
     struct heap progress;
     uint64_t ticks; /* for the jitter */

@@ -176,6 +176,127 @@ static void rights_are_merged_when_they_change(void **state)
     auth_done(&a);
 }
 
+/* --- rights of very many permissions ------------------------------------------------------------------ */
+
+enum { ROLES = 12, OF_ROLE = 160, SAMPLES = 150, STEPS = 90 };
+
+static uint8_t many_bytes[65536][2];
+
+static struct slice two_bytes(uint32_t n)
+{
+    many_bytes[n][0] = (uint8_t)(n >> 8);
+    many_bytes[n][1] = (uint8_t)n;
+    return slice_of(many_bytes[n], 2);
+}
+
+static char *role_name(uint32_t i)
+{
+    static char name[8];
+    snprintf(name, sizeof name, "r%u", i);
+    return name;
+}
+
+/* Ranges that touch those of other roles, and some that do not. */
+static void draw_permission(struct auth *a)
+{
+    struct auth_role *r = auth_role_find(a, slice_text(role_name(draw(ROLES))));
+    uint32_t begin = draw(4000) * 4, size = draw(3) ? 4 : 6;
+    struct slice end = draw(8) ? two_bytes(begin + size) : (struct slice){0};
+    auth_role_set(r, two_bytes(begin), end, (Authpb__Permission__Type)draw(3));
+}
+
+/* What the permissions say, merged from nothing. */
+static bool may(const struct auth *a, const struct auth_user *u, struct slice key, struct slice end,
+                bool is_write)
+{
+    struct auth_ranges all = {0};
+    for (size_t i = 0; i < u->role_count; i++) {
+        const struct auth_role *r = auth_role_find(a, slice_text(u->roles[i]));
+        for (size_t k = 0; r && k < r->count; k++)
+            if (r->list[k].type == AUTHPB__PERMISSION__TYPE__READWRITE ||
+                (r->list[k].type == AUTHPB__PERMISSION__TYPE__WRITE) == is_write)
+                auth_ranges_add(&all, r->list[k].key, r->list[k].range_end);
+    }
+    auth_ranges_merge(&all);
+    bool is_allowed = auth_ranges_allow(&all, key, end);
+    auth_ranges_done(&all);
+    return is_allowed;
+}
+
+static void compare_with_plain(const struct auth *a, const struct auth_user *u, unsigned *allowed)
+{
+    struct auth_who who = {.user = slice_text(u->name), .revision = 1, .is_renewed = true};
+    for (unsigned i = 0; i < SAMPLES; i++) {
+        uint32_t begin = draw(16000), size = draw(60);
+        bool is_write = draw(2);
+        struct slice end = draw(20) == 0 ? slice_of("", 1)
+                           : size        ? two_bytes(begin + size)
+                                         : (struct slice){0};
+        bool want = may(a, u, two_bytes(begin), end, is_write);
+        assert_int_equal(auth_check_range(a, &who, two_bytes(begin), end, is_write),
+                         want ? OK : ERR_PERMISSION_DENIED);
+        *allowed += want;
+    }
+}
+
+/* All steps of merges of drawn lengths, among changes of roles and of the user's list of them. */
+static void rights_of_many_permissions(void **state)
+{
+    (void)state;
+    struct auth a = {.is_enabled = true, .revision = 1, .wanted = mem_new(sizeof *a.wanted)};
+    list_init(a.wanted);
+    auth_user_add(&a, slice_text("alice"));
+    struct auth_user *alice = auth_user_find(&a, slice_text("alice"));
+    struct auth_who who = {.user = slice_text("alice"), .revision = 1, .is_renewed = true};
+    for (uint32_t i = 0; i < ROLES; i++) {
+        auth_role_add(&a, slice_text(role_name(i)));
+        assert_true(auth_user_add_role(alice, role_name(i)));
+    }
+    for (unsigned i = 0; i < ROLES * OF_ROLE; i++)
+        draw_permission(&a);
+    unsigned unmerged = 0, merged = 0, waits = 0;
+    for (unsigned step = 0; step < STEPS; step++) {
+        compare_with_plain(&a, alice, alice->write.merge ? &unmerged : &merged);
+        int64_t units = 1 + draw(16000);
+        bool is_whole = draw(2) ? auth_merge_some(&a, &units) : auth_prepare(&a, &who, &units);
+        waits += !is_whole;
+        if (draw(5) == 0)
+            draw_permission(&a);
+        if (draw(6) == 0 && !auth_user_drop_role(alice, role_name(3)))
+            assert_true(auth_user_add_role(alice, role_name(3)));
+    }
+    assert_true(unmerged > 100 && merged > 100 && waits > 10);
+    auth_user_add(&a, slice_text("gone"));
+    auth_done(&a);
+}
+
+/* A chain through more ranges than a check follows from role to role. */
+static void a_long_chain_of_ranges(void **state)
+{
+    (void)state;
+    struct auth a = {.is_enabled = true, .revision = 1, .wanted = mem_new(sizeof *a.wanted)};
+    list_init(a.wanted);
+    auth_user_add(&a, slice_text("alice"));
+    struct auth_user *alice = auth_user_find(&a, slice_text("alice"));
+    struct auth_who who = {.user = slice_text("alice"), .revision = 1, .is_renewed = true};
+    for (uint32_t i = 0; i < 2; i++) {
+        struct auth_role *r = auth_role_add(&a, slice_text(role_name(i)));
+        assert_true(auth_user_add_role(alice, role_name(i)));
+        for (uint32_t k = i; k < 1200; k += 2)
+            auth_role_set(r, two_bytes(k), two_bytes(k + 1), AUTHPB__PERMISSION__TYPE__READWRITE);
+    }
+    assert_int_equal(auth_check_range(&a, &who, two_bytes(5), two_bytes(30), true), OK);
+    assert_int_equal(alice->write.merged, 0); /* answered from the roles */
+    assert_false(list_is_empty(a.wanted));
+    assert_int_equal(auth_check_range(&a, &who, two_bytes(0), two_bytes(1200), true), OK);
+    assert_int_equal(auth_check_range(&a, &who, two_bytes(0), two_bytes(1201), true), ERR_PERMISSION_DENIED);
+    assert_true(alice->write.merged > 0);
+    int64_t units = 1;
+    assert_true(auth_merge_some(&a, &units));
+    assert_true(list_is_empty(a.wanted));
+    auth_done(&a);
+}
+
 static void tokens_live_by_being_used(void **state)
 {
     (void)state;
@@ -232,9 +353,14 @@ static void the_index_of_a_token(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(ranges_are_what_their_keys_are),     cmocka_unit_test(ranges_that_touch_are_one),
-        cmocka_unit_test(rights_are_merged_when_they_change), cmocka_unit_test(tokens_live_by_being_used),
-        cmocka_unit_test(tokens_go_with_their_user),          cmocka_unit_test(the_index_of_a_token),
+        cmocka_unit_test(ranges_are_what_their_keys_are),
+        cmocka_unit_test(ranges_that_touch_are_one),
+        cmocka_unit_test(rights_are_merged_when_they_change),
+        cmocka_unit_test(rights_of_many_permissions),
+        cmocka_unit_test(a_long_chain_of_ranges),
+        cmocka_unit_test(tokens_live_by_being_used),
+        cmocka_unit_test(tokens_go_with_their_user),
+        cmocka_unit_test(the_index_of_a_token),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

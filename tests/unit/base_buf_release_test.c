@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * buf_release: small buffers at once, large ones in slices, and where there are no turns all at once. */
+ * buf_release, mem_release, arena_release: small memory at once, large ones in slices, and where there are no
+ * turns all at once. */
 #include "tests/unit/unit.h"
 
 #include "base/buf_release.h"
@@ -22,6 +23,14 @@ static struct buf filled(size_t size)
     return b;
 }
 
+static unsigned count_turns(void)
+{
+    unsigned turns = 0;
+    for (; turn_queue_is_waiting() && turns < 1000; turns++)
+        turn_queue_run();
+    return turns;
+}
+
 static void test_in_slices(void **state)
 {
     (void)state;
@@ -35,10 +44,44 @@ static void test_in_slices(void **state)
     buf_release(&other);
     assert_null(large.data);
     assert_int_equal(large.capacity, 0);
-    unsigned turns = 0;
-    for (; turn_queue_is_waiting() && turns < 1000; turns++)
-        turn_queue_run();
-    assert_in_range(turns, 10, 40);
+    assert_in_range(count_turns(), 10, 40);
+    turn_start(NULL, NULL, NULL);
+}
+
+static void test_allocations(void **state)
+{
+    (void)state;
+    turn_start(fake_clock, NULL, NULL);
+    turn_enter(TURN_OTHER);
+    mem_release(NULL, 0);
+    mem_release(memset(mem_alloc(MIB), 'x', MIB), MIB);
+    assert_false(turn_queue_is_waiting());
+    mem_release(memset(mem_alloc(20 * MIB), 'x', 20 * MIB), 20 * MIB);
+    assert_in_range(count_turns(), 5, 20);
+    turn_start(NULL, NULL, NULL);
+}
+
+/* Of small pieces and of large ones; what was released is empty and good for new pieces at once. */
+static void test_arenas(void **state)
+{
+    (void)state;
+    struct arena small = {0}, large = {0};
+    turn_start(fake_clock, NULL, NULL);
+    turn_enter(TURN_OTHER);
+    memset(arena_alloc(&small, 1000), 'x', 1000);
+    arena_release(&small);
+    assert_false(turn_queue_is_waiting());
+    for (int i = 0; i < 20; i++) {
+        for (int k = 0; k < 1000; k++)
+            memset(arena_alloc(&large, 1000), 'x', 1000);
+        memset(arena_alloc(&large, MIB / 4), 'x', MIB / 4);
+    }
+    arena_release(&large);
+    assert_null(large.block);
+    memset(arena_alloc(&large, 1000), 'y', 1000);
+    assert_in_range(count_turns(), 5, 20);
+    arena_release(&large);
+    assert_false(turn_queue_is_waiting());
     turn_start(NULL, NULL, NULL);
 }
 
@@ -56,6 +99,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_in_slices),
+        cmocka_unit_test(test_allocations),
+        cmocka_unit_test(test_arenas),
         cmocka_unit_test(test_without_turns),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -13,6 +13,7 @@ enum { DELAY_NS = 1000000 };
 
 uint64_t world_catchup_entries = 5000;
 size_t world_max_snapshots;
+int64_t world_slice_units;
 uint64_t world_check_interval_ms;
 bool world_advances_ticks;
 
@@ -178,6 +179,7 @@ static struct kv_options options_of(struct machine *m, struct kv_member_option *
         .election_ms = 1000,
         .snapshot_catchup_entries = world_catchup_entries,
         .max_snapshots = world_max_snapshots,
+        .slice_units = world_slice_units,
         .corrupt_check_interval_ms = world_check_interval_ms,
         .feature_level = m->feature_level,
         .request_bytes_max = 1572864,

@@ -47,6 +47,7 @@ struct world {
 /* Of members that start from now on: */
 extern uint64_t world_catchup_entries;   /* 5,000 */
 extern size_t world_max_snapshots;       /* 0 = no limit */
+extern int64_t world_slice_units;        /* 0 = by the clock */
 extern uint64_t world_check_interval_ms; /* 0 = states are not compared */
 extern bool world_advances_ticks;        /* false */
 
