@@ -566,9 +566,8 @@ static bool reply_put(struct rpc_call *c, int err, const ProtobufCMessage *respo
     return true;
 }
 
-static void store_done(struct kv_request *r, int err, const ProtobufCMessage *response)
+void rpc_store_reply(struct rpc_call *c, int err, const ProtobufCMessage *response)
 {
-    struct rpc_call *c = container_of(r, struct rpc_call, request);
     c->is_waiting = false;
     if (c->gathered.size == 0) {
         if (!reply_put(c, err, response))
@@ -582,6 +581,11 @@ static void store_done(struct kv_request *r, int err, const ProtobufCMessage *re
         buf_done(&c->gathered);
     }
     rpc_finish(c, err);
+}
+
+static void store_done(struct kv_request *r, int err, const ProtobufCMessage *response)
+{
+    rpc_store_reply(container_of(r, struct rpc_call, request), err, response);
 }
 
 static bool has_room(const struct kv_request *r)

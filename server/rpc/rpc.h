@@ -163,6 +163,8 @@ bool rpc_is_congested(const struct rpc_call *c);
 void rpc_wake(struct rpc_call *c);
 /* The call's own request, set up to answer with what the store answers. For unary methods. */
 struct kv_request *rpc_store_request(struct rpc_call *c);
+/* What the request's own `done` does, for a service that set another one: the last part behind the others. */
+void rpc_store_reply(struct rpc_call *c, int err, const ProtobufCMessage *response);
 
 /* --- metrics ------------------------------------------------------------------------------------- */
 /* The labelled metrics of calls: grpc_server_started_total, _handled_total, _msg_received_total,
