@@ -66,6 +66,7 @@ struct rpc_server {
     uint64_t (*mono_ms)(void);
     bool is_draining;           /* health answers NOT_SERVING; set by rpc_server_drain */
     uint64_t request_bytes_max; /* about the size of a RangeStream message; 0 = 1.5 MiB */
+    uint64_t txn_ops_max;       /* of a transaction with more not all are decoded; 0 = all are */
     uint64_t slow_call_ns;      /* a unary call that takes longer is logged; 0 = none */
     /* rpc.c's own. */
     struct link streams; /* running calls of stream methods, and of those that may wait for long */
