@@ -317,8 +317,8 @@ int kv_check_read(struct kv *kv, const struct kv_request *r)
         return auth_check_read(&c, (const Etcdserverpb__RangeRequest *)r->message);
     if (r->kind == KV_TXN_READ)
         return auth_check_txn(&c, (const Etcdserverpb__TxnRequest *)r->message);
-    if (r->kind == KV_LEASE_LEASES)
-        return check_leases(kv, &c);
+    if (r->kind == KV_LEASE_LEASES && !kv_is_long_lease_read(kv, r) && !r->slices)
+        return check_leases(kv, &c); /* else each part of the list is checked */
     return OK;
 }
 

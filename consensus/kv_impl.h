@@ -391,10 +391,18 @@ void kv_forget_answer(struct kv *kv); /* nobody waits for the entry that is open
 void kv_apply_close(struct kv *kv);
 
 /* kv_long.c: reads that go over many turns */
-void kv_start_long(struct kv *kv, struct kv_request *r); /* by r->kind: a range or a hash */
+void kv_start_long(struct kv *kv, struct kv_request *r); /* by r->kind: a range, a hash ... */
 void kv_run_long(struct kv *kv, struct kv_request *r);   /* one slice */
 void kv_drop_long(struct kv *kv, struct kv_request *r);  /* it ends, however; nothing if it is none */
+void kv_leave_line(struct kv *kv, struct kv_request *r); /* before each slice */
 void kv_restart_long(struct kv *kv);                     /* another store: those under way begin anew */
+
+/* kv_lease_read.c: a slice of one; *read is NULL at the begin. ERR_LEASE_NOT_FOUND: begin anew. */
+struct kv_lease_read;
+bool kv_is_long_lease_read(const struct kv *kv, const struct kv_request *r);
+MUST_CHECK int kv_lease_read_slice(struct kv *kv, struct kv_request *r, struct kv_lease_read **read,
+                                   int64_t units, bool *ret_is_finished);
+void kv_lease_read_free(struct kv_lease_read *l);
 
 /* kv_read.c */
 void kv_start_read(struct kv *kv, struct kv_request *r, enum kv_kind kind, const ProtobufCMessage *m,

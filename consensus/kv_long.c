@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Reads that would hold the loop for longer than a turn may last: a Range of very many keys, HashKV, Hash.
+ * Reads that would hold the loop for longer than a turn may last: a Range of very many keys, HashKV, Hash, a
+ * lease with very many keys, a list of very many leases (kv_lease_read.c).
  * They run in slices of about a millisecond and go to the end of the list of ready reads in between, so that
  * writes, heartbeats and short reads have their turn. The answer is that of one moment: its revision is
  * pinned when the first slice runs.
@@ -22,6 +23,7 @@ struct kv_long {
     struct store_walk *walk;
     struct store_hash_walk *hash;
     struct store_work *txn;
+    struct kv_lease_read *leases;
     struct buf own; /* a txn's answer, if the request has no place for it */
 };
 
@@ -35,10 +37,12 @@ static void forget(struct kv_long *l)
     store_walk_free(l->walk);
     store_hash_walk_free(l->hash);
     store_work_free(l->txn);
+    kv_lease_read_free(l->leases);
     buf_done(&l->own);
     l->txn = NULL;
     l->walk = NULL;
     l->hash = NULL;
+    l->leases = NULL;
 }
 
 /* The next of those that wait for a place. */
@@ -65,6 +69,21 @@ void kv_drop_long(struct kv *kv, struct kv_request *r)
         wake_one(kv);
     }
     mem_free(l);
+}
+
+static bool is_of_leases(const struct kv_request *r)
+{
+    return r->kind == KV_TIME_TO_LIVE || r->kind == KV_LEASE_LEASES;
+}
+
+/* A read of leases that waited for its place, or begins anew: who leads, and whether an entry is open, is
+ * looked at again. The place it was woken for goes to the next, should it not come back. */
+void kv_leave_line(struct kv *kv, struct kv_request *r)
+{
+    if (!r->slices || !is_of_leases(r) || r->slices->leases)
+        return;
+    kv_drop_long(kv, r);
+    wake_one(kv);
 }
 
 /* To the end of the reads that may run. It got somewhere, so its time begins anew. */
@@ -176,8 +195,19 @@ static int txn_slice(struct kv *kv, struct kv_request *r, struct kv_long *l)
     return OK;
 }
 
-/* --- all of them
- * -------------------------------------------------------------------------------------------- */
+/* --- leases ------------------------------------------------------------------------------------------ */
+
+static int lease_slice(struct kv *kv, struct kv_request *r, struct kv_long *l)
+{
+    bool is_finished = false;
+    int err =
+        kv_lease_read_slice(kv, r, &l->leases, kv->slice_units ? kv->slice_units : SLICE_UNITS, &is_finished);
+    if (!err && !is_finished)
+        go_on_later(kv, r);
+    return err;
+}
+
+/* --- all of them ------------------------------------------------------------------------------------- */
 
 /* Every hash is of what the compaction left, so that only its own revision can be gone: the first step of a
  * new attempt says so. */
@@ -185,13 +215,23 @@ static bool may_begin_anew(const struct kv_request *r, const struct kv_long *l)
 {
     if (is_range(r))
         return l->walk && ((const Etcdserverpb__RangeRequest *)r->message)->revision <= 0;
+    if (is_of_leases(r))
+        return l->leases != NULL;
     return r->kind == KV_TXN_READ ? store_work_is_overtaken(l->txn) : l->hash != NULL;
+}
+
+/* What it reads has gone under it. */
+static bool is_overtaken(const struct kv_request *r, int err)
+{
+    return err == (is_of_leases(r) ? ERR_LEASE_NOT_FOUND : ERR_COMPACTED);
 }
 
 static int slice(struct kv *kv, struct kv_request *r, struct kv_long *l)
 {
     if (is_range(r))
         return range_slice(kv, r, l);
+    if (is_of_leases(r))
+        return lease_slice(kv, r, l);
     return r->kind == KV_TXN_READ ? txn_slice(kv, r, l) : hash_slice(kv, r, l);
 }
 
@@ -214,7 +254,7 @@ void kv_run_long(struct kv *kv, struct kv_request *r)
     kv->long_count += !l->is_under_way;
     l->is_under_way = true;
     int err = slice(kv, r, l);
-    if (err == ERR_COMPACTED && may_begin_anew(r, l)) {
+    if (is_overtaken(r, err) && may_begin_anew(r, l)) {
         forget(l);
         l->restarts++;
         clear_answer(r);
@@ -232,10 +272,10 @@ static void restart_list(struct link *list)
 {
     LIST_FOR_EACH (link, list) {
         struct kv_request *r = container_of(link, struct kv_request, link);
-        bool is_begun = r->slices && (r->slices->walk || r->slices->hash || r->slices->txn);
-        if (!is_begun)
+        struct kv_long *l = r->slices;
+        if (!l || (!l->walk && !l->hash && !l->txn && !l->leases))
             continue;
-        forget(r->slices);
+        forget(l);
         clear_answer(r);
     }
 }

@@ -223,6 +223,10 @@ static void run_time_to_live(struct kv *kv, struct kv_request *r)
         list_add_last(&kv->ready, &r->link);
         return;
     }
+    if (kv_is_long_lease_read(kv, r)) {
+        kv_start_long(kv, r);
+        return;
+    }
     Etcdserverpb__ResponseHeader header;
     Etcdserverpb__LeaseTimeToLiveResponse response = ETCDSERVERPB__LEASE_TIME_TO_LIVE_RESPONSE__INIT;
     kv_header(kv, store_revision(kv->store), &header);
@@ -244,6 +248,10 @@ static void run_time_to_live(struct kv *kv, struct kv_request *r)
 
 static void run_leases(struct kv *kv, struct kv_request *r)
 {
+    if (kv_is_long_lease_read(kv, r)) {
+        kv_start_long(kv, r);
+        return;
+    }
     Etcdserverpb__ResponseHeader header;
     Etcdserverpb__LeaseLeasesResponse response = ETCDSERVERPB__LEASE_LEASES_RESPONSE__INIT;
     kv_header(kv, store_revision(kv->store), &header);
@@ -276,6 +284,7 @@ static void run_member_list(struct kv *kv, struct kv_request *r)
 static void run(struct kv *kv, struct kv_request *r)
 {
     arena_reset(&kv->arena);
+    kv_leave_line(kv, r);
     if (kv->auth.is_enabled && r->who) {
         int err = kv_check_read(kv, r);
         if (err) {

@@ -660,6 +660,7 @@ static int open_front_ends(struct server *s)
         .identity = s->identity,
         .mono_ms = clock_mono_ms,
         .request_bytes_max = o->max_request_bytes,
+        .txn_ops_max = o->max_txn_ops,
         .slow_call_ns = (uint64_t)(o->warning_unary_ns ? o->warning_unary_ns : 300 * NS_PER_MS),
     };
     rpc_metrics_extensive(strcmp(o->metrics, "extensive") == 0);

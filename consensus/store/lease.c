@@ -6,18 +6,13 @@
  * table's epoch. Its heap key is the moment it is handed out next: its end, or the retry of a proposed
  * revocation. Leadership that comes or goes is a new epoch: every lease is an old one then, whose heap nodes
  * and clock mean nothing, until it is looked at or lease_start_clocks comes to it. */
-#include "consensus/store/lease.h"
-
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/heap.h"
-#include "base/list.h"
-#include "base/map.h"
 #include "base/mem.h"
 #include "base/plant.h"
-#include "consensus/store/keyset.h"
+#include "consensus/store/lease_state.h"
 
 #define CLEAR_RETRY_MS 1000
 
@@ -25,58 +20,24 @@ enum {
     MARKS = 4,          /* askers whose answers are remembered for a lease */
     MARK_KEYS_MIN = 64, /* fewer are looked at each time */
     CLOCKS_AT_ONCE = 1000,
+    FEW_KEYS = 256,
+    FEW_KEYS_BYTES = 64 << 10,
 };
 
-struct lease_key;
-
-/* The answer to a question: all keys are OK but for the last `fresh` of the ring, or one is not. */
-struct lease_mark {
-    struct lease_question question; /* asker NULL: none */
-    struct lease_key *refused;
-    size_t fresh;
-};
-
-struct lease {
-    int64_t id;
-    int64_t ttl_s;
-    int64_t remaining_s; /* the last checkpoint in the log, 0 = none */
-    uint64_t expires_ms; /* on a primary */
-    uint32_t epoch;
-    bool rest_is_on_way; /* lease_checkpoints handed out a rest that has not come back through the log */
-    bool clears_rest;    /* renewed while a checkpoint shortens it: the log has to hear of it */
-    struct heap_node expiry, checkpoint;
-    struct link in_table; /* table's current or old */
-    struct link keys;     /* lease_key.link */
-    size_t key_count;
-    struct lease_mark *marks; /* MARKS of them, the latest first; or NULL */
-};
-
-struct lease_key {
-    struct lease *lease;
-    struct link link;
-    struct keyset_node node;
-};
-
-struct lease_table {
-    int64_t min_ttl_s;
-    uint64_t checkpoint_interval_ms;
-    bool is_primary;
-    uint32_t epoch, demoted; /* demoted: the epoch of the last demotion */
-    uint64_t promoted_ms, extend_ms;
-    struct link current, old; /* leases of this epoch, of one before; in the order of their promotion */
-    struct map seconds; /* of started clocks: second -> how many end in it, or which to look at instead */
-    struct map leases;  /* id -> struct lease */
-    struct heap expiries, checkpoints;
-    struct keyset keys;
-};
+static void lists_init(struct lease_table *t)
+{
+    list_init(&t->current);
+    list_init(&t->old);
+    list_init(&t->all);
+    list_init(&t->walks);
+}
 
 struct lease_table *lease_table_new(int64_t min_ttl_s)
 {
     struct lease_table *t = mem_new(sizeof *t);
     t->min_ttl_s = min_ttl_s;
     t->checkpoint_interval_ms = LEASE_CHECKPOINT_INTERVAL_MS;
-    list_init(&t->current);
-    list_init(&t->old);
+    lists_init(t);
     return t;
 }
 
@@ -101,6 +62,7 @@ static void forget_refused(struct lease *l, const struct lease_key *k)
 static void key_free(struct lease_table *t, struct lease_key *k)
 {
     forget_refused(k->lease, k);
+    lease_walks_note_key(t, k->lease, k, false);
     keyset_remove(&t->keys, &k->node);
     list_remove(&k->link);
     k->lease->key_count--;
@@ -110,6 +72,7 @@ static void key_free(struct lease_table *t, struct lease_key *k)
 static void lease_free(struct lease_table *t, struct lease *l)
 {
     struct link *link;
+    lease_walks_note_end(t, l);
     while ((link = list_take_first(&l->keys)))
         key_free(t, container_of(link, struct lease_key, link));
     if (l->epoch == t->epoch) {
@@ -117,6 +80,7 @@ static void lease_free(struct lease_table *t, struct lease *l)
         heap_remove(&t->checkpoints, &l->checkpoint);
     }
     list_remove(&l->in_table);
+    list_remove(&l->in_all);
     mem_free(l->marks);
     mem_free(l);
 }
@@ -125,6 +89,7 @@ void lease_table_reset(struct lease_table *t)
 {
     uint64_t id;
     void *l;
+    lease_walks_forget_table(t);
     for (size_t at = 0; map_next(&t->leases, &at, &id, &l);)
         lease_free(t, l);
     map_done(&t->leases);
@@ -133,8 +98,7 @@ void lease_table_reset(struct lease_table *t)
     heap_done(&t->checkpoints);
     keyset_done(&t->keys);
     *t = (struct lease_table){.min_ttl_s = t->min_ttl_s, .checkpoint_interval_ms = t->checkpoint_interval_ms};
-    list_init(&t->current);
-    list_init(&t->old);
+    lists_init(t);
 }
 
 void lease_table_free(struct lease_table *t)
@@ -204,8 +168,7 @@ static uint64_t end_of_promoted(const struct lease_table *t, const struct lease 
     return t->promoted_ms + t->extend_ms + (uint64_t)rest_of(l) * 1000;
 }
 
-/* Its end at a primary, also before its clock was started. */
-static uint64_t end_of(const struct lease_table *t, const struct lease *l)
+uint64_t lease_end_ms(const struct lease_table *t, const struct lease *l)
 {
     if (l->epoch == t->epoch)
         return l->expires_ms;
@@ -269,7 +232,9 @@ static struct lease *lease_add(struct lease_table *t, int64_t id, int64_t ttl_s)
     l->ttl_s = ttl_s < t->min_ttl_s ? t->min_ttl_s : ttl_s;
     l->epoch = t->epoch;
     list_init(&l->keys);
+    l->number = t->next_number++;
     list_add_last(&t->current, &l->in_table);
+    list_add_last(&t->all, &l->in_all);
     map_put(&t->leases, (uint64_t)id, l);
     return l;
 }
@@ -344,8 +309,10 @@ void lease_attach(struct lease_table *t, int64_t id, struct slice key)
         return;
     } else {
         forget_refused(k->lease, k);
+        lease_walks_note_key(t, k->lease, k, false);
         k->lease->key_count--;
     }
+    lease_walks_note_key(t, l, k, true);
     list_remove(&k->link);
     list_add_last(&l->keys, &k->link);
     l->key_count++;
@@ -381,6 +348,17 @@ int lease_keys(const struct lease_table *t, int64_t id, struct slice **ret_keys,
     *ret_keys = keys;
     *ret_count = count;
     return OK;
+}
+
+bool lease_has_few_keys(const struct lease_table *t, int64_t id)
+{
+    const struct lease *l = lease_get(t, id);
+    size_t bytes = 0;
+    if (!l || l->key_count > FEW_KEYS)
+        return !l;
+    LIST_FOR_EACH (link, &l->keys)
+        bytes += container_of(link, struct lease_key, link)->node.size;
+    return bytes <= FEW_KEYS_BYTES;
 }
 
 size_t lease_key_count(const struct lease_table *t, int64_t id)
@@ -477,7 +455,7 @@ static struct lease **sorted_leases(const struct lease_table *t)
     size_t count = 0;
     for (size_t at = 0; map_next(&t->leases, &at, &id, &value);) {
         struct lease *l = value;
-        l->expires_ms = end_of(t, l);
+        l->expires_ms = lease_end_ms(t, l);
         all[count++] = l;
     }
     qsort(all, count, sizeof(struct lease *), compare_expiry);
@@ -549,7 +527,7 @@ void lease_time_to_live(const struct lease_table *t, int64_t id, uint64_t now_ms
     else if (!t->is_primary)
         *ret_remaining_s = rest_of(l);
     else
-        *ret_remaining_s = now_ms >= end_of(t, l) ? 0 : (int64_t)((end_of(t, l) - now_ms) / 1000);
+        *ret_remaining_s = now_ms >= lease_end_ms(t, l) ? 0 : (int64_t)((lease_end_ms(t, l) - now_ms) / 1000);
 }
 
 size_t lease_expired(struct lease_table *t, uint64_t now_ms, uint64_t retry_ms, int64_t *ret_ids, size_t max)

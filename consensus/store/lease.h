@@ -44,6 +44,8 @@ void lease_detach(struct lease_table *t, int64_t id, struct slice key);
  * (mem_free). ERR_LEASE_NOT_FOUND. */
 MUST_CHECK int lease_keys(const struct lease_table *t, int64_t id, struct slice **ret_keys,
                           size_t *ret_count);
+/* So few and short that they may be looked at in one turn; true where there is no such lease. */
+bool lease_has_few_keys(const struct lease_table *t, int64_t id);
 
 size_t lease_key_count(const struct lease_table *t, int64_t id);
 bool lease_has_key(const struct lease_table *t, int64_t id, struct slice key);
@@ -64,6 +66,21 @@ MUST_CHECK int lease_check_keys(struct lease_table *t, int64_t id, const struct 
  * goes. Fewer than max: these were the last. */
 size_t lease_some_keys(const struct lease_table *t, int64_t id, void **position, struct slice *ret_keys,
                        size_t max);
+
+/* All keys of a lease in byte order, or all leases as lease_list gives them, a part at a time. Leases and
+ * keys may come and go between two steps: the result is that of the moment at which the walk began.
+ * lease_walk_step until it is ready, then lease_walk_take_* until it is taken. */
+struct lease_walk;
+struct lease_walk *lease_walk_keys(struct lease_table *t, int64_t id); /* NULL: there is no such lease */
+struct lease_walk *lease_walk_all(struct lease_table *t);
+void lease_walk_free(struct lease_walk *w);
+/* Takes from *units what it did. ERR_LEASE_NOT_FOUND: the lease has ended, or the table was reset, before all
+ * was gathered; ERR_LIMIT: more bytes of keys than a message may have. */
+MUST_CHECK int lease_walk_step(struct lease_walk *w, int64_t *units, bool *ret_is_ready);
+/* The keys live until the walk is freed. */
+size_t lease_walk_take_keys(struct lease_walk *w, int64_t *units, struct slice *ret_keys, size_t max);
+size_t lease_walk_take_ids(struct lease_walk *w, int64_t *units, int64_t *ret_ids, size_t max);
+bool lease_walk_is_taken(const struct lease_walk *w);
 
 /* Leadership. promote gives every lease its full TTL (or its checkpointed rest) plus extend_ms; demote stops
  * all clocks at once, in the same turn in which leadership ends. Both take the same time however many leases

@@ -442,6 +442,7 @@ void call_begin(struct grpc_call *call)
 static void deliver(struct grpc_call *call, struct slice message)
 {
     metric_add(METRIC_GRPC_RECEIVED, (double)message.size);
+    call->conn->has_read_large |= message.size >= LARGE_MESSAGE;
     if (call->rpc.method->kind != RPC_BIDI) {
         call->running_bytes = message.size;
         call->conn->running_bytes += message.size;

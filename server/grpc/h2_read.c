@@ -505,7 +505,9 @@ int h2_feed(struct grpc_conn *c, struct slice in)
     for (unsigned steps = 1; in.size && !h->is_dead; steps++) {
         size_t n = take(c, in);
         in = slice_of(in.data + n, in.size - n);
-        if (steps % CLOCK_STEPS == 0 && in.size && turn_is_spent()) {
+        bool must_look = steps % CLOCK_STEPS == 0 || c->has_read_large;
+        c->has_read_large = false;
+        if (must_look && in.size && turn_is_spent()) {
             h->left = in;
             break;
         }

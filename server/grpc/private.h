@@ -57,6 +57,7 @@ enum {
     CALLS_PER_FRAME = 16,       /* a change of the windows of so many calls costs as much as such a frame */
     CONTINUATIONS_MAX = 8,      /* of one header block */
     CLOCK_STEPS = 16,           /* of reading frames, between looks at the time that the turn has taken */
+    LARGE_MESSAGE = 16 << 10,   /* and after each message of so many bytes */
     RARE_BYTES_MAX = 256 << 10, /* of frames that the client has asked for and not read: closed */
     KEPT_FRAME_MAX = 4 << 10,   /* a connection's buffer for frames that is kept */
     POOL_BUF_MAX = 16 << 10,    /* a call's buffer kept with the call when it goes to the pool */
@@ -136,6 +137,7 @@ struct grpc_conn {
     bool must_close;      /* and pulled: close when it is written */
     bool is_running_over; /* `running_bytes`: the same */
     bool has_read_enough; /* a full buffer in this turn: reading goes on when it is flushed */
+    bool has_read_large;  /* a large message since the last look at the clock */
     bool is_cut_off;      /* it holds too much unread output: only a GOAWAY goes out */
     bool is_reading, is_writing, has_socket;
     struct output_account output;

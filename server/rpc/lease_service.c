@@ -20,6 +20,13 @@ void rpc_lease_revoke(struct rpc_call *c, const ProtobufCMessage *m)
     kv_lease_revoke(c->server->kv, rpc_store_request(c), (const Etcdserverpb__LeaseRevokeRequest *)m);
 }
 
+/* What is known of a LeaseTimeToLive while it runs. */
+struct time_to_live {
+    int64_t id;
+    int err; /* of a key that the caller may not read */
+    bool (*gather)(struct kv_request *r, const ProtobufCMessage *part);
+};
+
 /* The keys as the leader knows them, by what is known of users here; who administers sees them all. */
 static int may_see_keys(const struct rpc_call *c, const Etcdserverpb__LeaseTimeToLiveResponse *m)
 {
@@ -30,32 +37,48 @@ static int may_see_keys(const struct rpc_call *c, const Etcdserverpb__LeaseTimeT
     return err;
 }
 
+static bool time_to_live_part(struct kv_request *r, const ProtobufCMessage *part)
+{
+    struct rpc_call *c = container_of(r, struct rpc_call, request);
+    struct time_to_live *t = c->state;
+    if (part && !t->err)
+        t->err = may_see_keys(c, (const Etcdserverpb__LeaseTimeToLiveResponse *)part);
+    return !t->err && t->gather(r, part);
+}
+
 /* The door may say ERR_LEASE_NOT_FOUND; a client is told TTL -1. */
 static void time_to_live_done(struct kv_request *r, int err, const ProtobufCMessage *m)
 {
     struct rpc_call *c = container_of(r, struct rpc_call, request);
-    c->is_waiting = false;
+    const struct time_to_live *t = c->state;
     if (!err)
         err = may_see_keys(c, (const Etcdserverpb__LeaseTimeToLiveResponse *)m);
+    else if (t->err)
+        err = t->err;
     if (err != ERR_LEASE_NOT_FOUND) {
-        rpc_reply(c, err, m);
+        rpc_store_reply(c, err, m);
         return;
     }
     Etcdserverpb__LeaseTimeToLiveResponse response = ETCDSERVERPB__LEASE_TIME_TO_LIVE_RESPONSE__INIT;
     Etcdserverpb__ResponseHeader header;
     rpc_header_now(c, &header);
     response.header = &header;
-    response.id = ((const Etcdserverpb__LeaseTimeToLiveRequest *)c->state)->id;
+    response.id = t->id;
     response.ttl = -1;
-    rpc_reply(c, 0, &response.base);
+    rpc_store_reply(c, OK, &response.base);
 }
 
 void rpc_lease_time_to_live(struct rpc_call *c, const ProtobufCMessage *m)
 {
     struct kv_request *r = rpc_store_request(c);
+    const Etcdserverpb__LeaseTimeToLiveRequest *request = (const Etcdserverpb__LeaseTimeToLiveRequest *)m;
+    struct time_to_live *t = arena_new(&c->arena, sizeof *t);
+    t->id = request->id;
+    t->gather = r->on_part;
+    r->on_part = time_to_live_part;
     r->done = time_to_live_done;
-    c->state = (void *)(uintptr_t)m;
-    kv_lease_time_to_live(c->server->kv, r, (const Etcdserverpb__LeaseTimeToLiveRequest *)m);
+    c->state = t;
+    kv_lease_time_to_live(c->server->kv, r, request);
 }
 
 void rpc_lease_leases(struct rpc_call *c, const ProtobufCMessage *m)

@@ -406,18 +406,30 @@ void rpc_receive_message(struct rpc_call *c, const ProtobufCMessage *m)
     hand_over(c, m);
 }
 
+static ProtobufCMessage *decode(struct rpc_call *c, struct slice bytes)
+{
+    return protobuf_c_message_unpack(c->method->request, arena_allocator(&c->arena), bytes.size, bytes.data);
+}
+
 void rpc_receive(struct rpc_call *c, struct slice message)
 {
     if (c->is_finished)
         return;
-    const char *wrong = rpc_message_check(c->method->request, message);
+    uint64_t ops_max = c->server->txn_ops_max;
+    bool has_surplus;
+    struct buf trimmed = {0};
+    const char *wrong = rpc_message_check(c->method->request, message, ops_max, &has_surplus);
     ProtobufCMessage *m = NULL;
+    if (!wrong && has_surplus) {
+        rpc_message_trim(c->method->request, message, ops_max, &trimmed);
+        message = buf_slice(&trimmed);
+    }
     if (!wrong) {
-        m = protobuf_c_message_unpack(c->method->request, arena_allocator(&c->arena), message.size,
-                                      message.data);
+        m = decode(c, message);
         if (!m)
             wrong = "proto: cannot parse invalid wire-format data";
     }
+    buf_done(&trimmed);
     if (wrong) {
         const char *what = c->method->kind == RPC_UNARY ? "grpc: error unmarshalling request"
                                                         : "grpc: failed to unmarshal the received message";
@@ -566,9 +578,8 @@ static bool reply_put(struct rpc_call *c, int err, const ProtobufCMessage *respo
     return true;
 }
 
-static void store_done(struct kv_request *r, int err, const ProtobufCMessage *response)
+void rpc_store_reply(struct rpc_call *c, int err, const ProtobufCMessage *response)
 {
-    struct rpc_call *c = container_of(r, struct rpc_call, request);
     c->is_waiting = false;
     if (c->gathered.size == 0) {
         if (!reply_put(c, err, response))
@@ -582,6 +593,11 @@ static void store_done(struct kv_request *r, int err, const ProtobufCMessage *re
         buf_done(&c->gathered);
     }
     rpc_finish(c, err);
+}
+
+static void store_done(struct kv_request *r, int err, const ProtobufCMessage *response)
+{
+    rpc_store_reply(container_of(r, struct rpc_call, request), err, response);
 }
 
 static bool has_room(const struct kv_request *r)

@@ -66,6 +66,7 @@ struct rpc_server {
     uint64_t (*mono_ms)(void);
     bool is_draining;           /* health answers NOT_SERVING; set by rpc_server_drain */
     uint64_t request_bytes_max; /* about the size of a RangeStream message; 0 = 1.5 MiB */
+    uint64_t txn_ops_max;       /* of a transaction with more not all are decoded; 0 = all are */
     uint64_t slow_call_ns;      /* a unary call that takes longer is logged; 0 = none */
     /* rpc.c's own. */
     struct link streams; /* running calls of stream methods, and of those that may wait for long */
@@ -163,6 +164,8 @@ bool rpc_is_congested(const struct rpc_call *c);
 void rpc_wake(struct rpc_call *c);
 /* The call's own request, set up to answer with what the store answers. For unary methods. */
 struct kv_request *rpc_store_request(struct rpc_call *c);
+/* What the request's own `done` does, for a service that set another one: the last part behind the others. */
+void rpc_store_reply(struct rpc_call *c, int err, const ProtobufCMessage *response);
 
 /* --- metrics ------------------------------------------------------------------------------------- */
 /* The labelled metrics of calls: grpc_server_started_total, _handled_total, _msg_received_total,

@@ -33,8 +33,13 @@ enum {
     RPC_UNKNOWN_FIELDS_MAX = 1024,
 };
 /* NULL when the bytes may be given to protobuf-c: well-formed, not too deep, not more fields than an honest
- * request has, strings in UTF-8. Otherwise what is wrong, in the words of Go's decoder. */
-const char *rpc_message_check(const ProtobufCMessageDescriptor *descriptor, struct slice bytes);
+ * request has, strings in UTF-8. Otherwise what is wrong, in the words of Go's decoder. *ret_has_surplus: a
+ * transaction in it has a list of more than ops_max elements (0 = no limit). */
+const char *rpc_message_check(const ProtobufCMessageDescriptor *descriptor, struct slice bytes,
+                              uint64_t ops_max, bool *ret_has_surplus);
+/* The same message without what store_check_txn does not need to refuse it; it has been checked. */
+void rpc_message_trim(const ProtobufCMessageDescriptor *descriptor, struct slice bytes, uint64_t ops_max,
+                      struct buf *out);
 
 /* --- rpc_metrics.c ----------------------------------------------------------------------------------- */
 void rpc_count_request(const struct rpc_method *m, struct slice client_api_version);

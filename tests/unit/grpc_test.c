@@ -576,6 +576,32 @@ static void test_requests_wait_for_a_turn(void **state)
         body_done(&b[i]);
 }
 
+/* The clock is looked at after each large message, and not only after some steps: one is enough for a turn.
+ */
+static void test_a_large_message_may_be_all_of_a_turn(void **state)
+{
+    struct fixture *f = *state;
+    enum { COUNT = 3 };
+    static struct body b[COUNT];
+    memset(b, 0, sizeof b);
+    UNTIL(f, only_conn(f)->is_greeted);
+    for (int i = 0; i < COUNT; i++) {
+        frame(&b[i], 0, LARGE_MESSAGE, LARGE_MESSAGE);
+        request(f, "/test.T/Echo", &b[i], NULL, NULL);
+    }
+    turn_start(slow_clock, NULL, NULL);
+    turn_enter(TURN_OTHER);
+    for (unsigned i = 0; i < 100 && !seen.received; i++)
+        slow_turn(f);
+    assert_int_equal(seen.received, 1);
+    for (unsigned i = 0; i < 1000 && !f->replies[COUNT - 1].is_closed; i++)
+        slow_turn(f);
+    for (int i = 0; i < COUNT; i++) {
+        assert_echo(&f->replies[i], LARGE_MESSAGE);
+        body_done(&b[i]);
+    }
+}
+
 /* A table size that changes in the middle: trailers by hand would lack the announcement nghttp2's client
  * insists on. */
 static void test_table_size_change(void **state)
@@ -694,6 +720,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_server_keepalive, setup_keepalive, teardown),
         TEST(test_1000_streams),
         TEST(test_requests_wait_for_a_turn),
+        TEST(test_a_large_message_may_be_all_of_a_turn),
         cmocka_unit_test_setup_teardown(test_requests_wait_for_a_turn, setup_tls, teardown),
         TEST(test_table_size_change),
         TEST(test_garbage),

@@ -165,6 +165,11 @@ static void test_the_refused_key_is_remembered(void **state)
     lease_detach(t, 1, slice_text("k0001")); /* it is freed */
     assert_int_equal(ask(t, &q, NULL, OK), 999);
     assert_int_equal(ask(t, &q, NULL, OK), 1);
+    /* One that is not refused any more: all are looked at, and from then on it is one of them. */
+    attach_many(t, 1, 1001, 1);
+    assert_int_equal(ask(t, &q, "k1001", ERR_PERMISSION_DENIED), 1);
+    assert_int_equal(ask(t, &q, NULL, OK), 1 + 1000);
+    assert_int_equal(ask(t, &q, NULL, OK), 1);
     assert_int_equal(lease_revoke(t, 1), OK);
     lease_table_free(t);
 }

@@ -289,6 +289,31 @@ static void idle_streams_are_judged_in_slices(void **state)
     assert_int_equal(ended, MANY / 10);
 }
 
+/* A long answer comes in parts, each of which is judged. */
+static void keys_of_a_lease_are_judged_in_each_part(void **state)
+{
+    (void)state;
+    for (int has_secret = 0; has_secret < 2; has_secret++) {
+        Etcdserverpb__LeaseTimeToLiveRequest m = ETCDSERVERPB__LEASE_TIME_TO_LIVE_REQUEST__INIT;
+        Etcdserverpb__LeaseTimeToLiveResponse part = ETCDSERVERPB__LEASE_TIME_TO_LIVE_RESPONSE__INIT;
+        ProtobufCBinaryData key = {2, (uint8_t *)(uintptr_t)(has_secret ? "z1" : "a1")};
+        struct fake_call *f = open_call("/etcdserverpb.Lease/LeaseTimeToLive", "alice");
+        m.keys = 1;
+        fake_receive(f, &m);
+        struct kv_request *r = &f->call.request;
+        part.keys = &key;
+        part.n_keys = 1;
+        assert_true(r->on_part(r, &part.base) == !has_secret);
+        part.n_keys = 0;
+        list_remove(&r->link);
+        if (has_secret)
+            r->done(r, ERR_LIMIT, NULL);
+        else
+            r->done(r, OK, &part.base);
+        expect_end(f, has_secret ? 7 : 0, has_secret ? "etcdserver: permission denied" : "");
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -300,6 +325,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(locks_and_elections_end_with_their_user, setup, teardown),
         cmocka_unit_test_setup_teardown(a_snapshot_is_roots_until_its_end, setup, teardown),
         cmocka_unit_test_setup_teardown(idle_streams_are_judged_in_slices, setup, teardown),
+        cmocka_unit_test_setup_teardown(keys_of_a_lease_are_judged_in_each_part, setup, teardown),
     };
     log_set_level(LOG_ERROR);
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -445,12 +445,14 @@ static struct buf nested_txn(unsigned levels)
 static void depth_bomb_is_refused(void **state)
 {
     (void)state;
+    bool has_surplus;
     struct buf b = nested_txn(298); /* 1 + 298 = 299 messages */
-    assert_null(rpc_message_check(&etcdserverpb__txn_request__descriptor, buf_slice(&b)));
+    assert_null(rpc_message_check(&etcdserverpb__txn_request__descriptor, buf_slice(&b), 0, &has_surplus));
     buf_done(&b);
     b = nested_txn(300);
-    assert_string_equal(rpc_message_check(&etcdserverpb__txn_request__descriptor, buf_slice(&b)),
-                        "proto: exceeded maximum recursion depth");
+    assert_string_equal(
+        rpc_message_check(&etcdserverpb__txn_request__descriptor, buf_slice(&b), 0, &has_surplus),
+        "proto: exceeded maximum recursion depth");
     buf_done(&b);
     b = nested_txn(400000);
     struct fake_call *f = open_call("/etcdserverpb.KV/Txn");
@@ -462,16 +464,33 @@ static void depth_bomb_is_refused(void **state)
 static void field_bombs_are_refused(void **state)
 {
     (void)state;
+    bool has_surplus;
     struct buf b = {0};
     for (unsigned i = 0; i < 300000; i++)
         buf_add(&b, "\x0a\x00", 2); /* empty compares */
-    assert_string_equal(rpc_message_check(&etcdserverpb__txn_request__descriptor, buf_slice(&b)),
-                        "proto: too many fields");
+    assert_string_equal(
+        rpc_message_check(&etcdserverpb__txn_request__descriptor, buf_slice(&b), 0, &has_surplus),
+        "proto: too many fields");
     buf_clear(&b);
     for (unsigned i = 0; i < 2000; i++)
         buf_add(&b, "\x78\x00", 2); /* field 15 */
-    assert_string_equal(rpc_message_check(&etcdserverpb__txn_request__descriptor, buf_slice(&b)),
-                        "proto: too many unknown fields");
+    assert_string_equal(
+        rpc_message_check(&etcdserverpb__txn_request__descriptor, buf_slice(&b), 0, &has_surplus),
+        "proto: too many unknown fields");
+    buf_done(&b);
+}
+
+static void few_of_very_many_operations_are_decoded(void **state)
+{
+    (void)state;
+    struct buf b = {0};
+    for (unsigned i = 0; i < 1000; i++)
+        buf_add(&b, "\x0a\x00", 2);
+    server.txn_ops_max = 128;
+    struct fake_call *f = open_call("/etcdserverpb.KV/Txn");
+    rpc_receive(&f->call, buf_slice(&b));
+    assert_int_equal(((const Etcdserverpb__TxnRequest *)f->call.request.message)->n_compare, 129);
+    fake_call_free(f);
     buf_done(&b);
 }
 
@@ -565,6 +584,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(cardinality_is_checked, setup, teardown),
         cmocka_unit_test_setup_teardown(depth_bomb_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(field_bombs_are_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(few_of_very_many_operations_are_decoded, setup, teardown),
         cmocka_unit_test(header_encoding_is_protobufs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
