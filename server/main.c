@@ -24,9 +24,9 @@ static void log_warnings(struct options *o)
 }
 
 /* Large buffers (a batch, a copy of a big value) go back to the kernel when they are freed: by itself glibc
- * would take the first of them as a reason to keep all later ones. Each worker has an arena of its own: in one
- * that it shares with the loop, the loop's next allocation sorts or merges all that the worker has freed, and
- * the tree of one hostile document is 500,000 blocks. */
+ * would take the first of them as a reason to keep all later ones. Each worker has an arena of its own: in
+ * one that it shares with the loop, the loop's next allocation sorts or merges all that the worker has freed,
+ * and the tree of one hostile document is 500,000 blocks. */
 static void tame_malloc(void)
 {
     enum { ARENAS_MAX = 8 }; /* there are fewer threads than that that allocate much */
