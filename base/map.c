@@ -11,7 +11,11 @@
 #include "base/hash.h"
 #include "base/mem.h"
 
-enum { MAP_MIN = 8 };
+enum {
+    MAP_MIN = 8,
+    AT_ONCE_MAX = 8192, /* slots of a strmap that are rebuilt in one call */
+    OLD_STEP = 16,      /* slots of a larger one that move with each strmap_put, at least */
+};
 
 struct map_slot {
     uint64_t key;
@@ -143,15 +147,18 @@ bool map_next(const struct map *m, size_t *at, uint64_t *ret_key, void **ret_val
     return false;
 }
 
-/* --- strmap ---------------------------------------------------------------------------------- */
+/* --- strmap ----------------------------------------------------------------------------------
+ *
+ * While a large one is rebuilt its entries lie in two tables: all that come go to the new one, and each
+ * strmap_put moves some of the old one, where they leave tombstones. Only strmap_put moves entries, so that
+ * iteration, over the old table and then the new one, survives removal. */
 
-static struct strmap_slot *strmap_find(const struct strmap *m, struct slice key, uint64_t hash)
+static struct strmap_slot *find_in(struct strmap_slot *slots, size_t capacity, struct slice key,
+                                   uint64_t hash)
 {
-    if (m->count == 0)
-        return NULL;
-    size_t mask = m->capacity - 1;
+    size_t mask = capacity - 1;
     for (size_t i = hash & mask;; i = (i + 1) & mask) {
-        struct strmap_slot *s = &m->slots[i];
+        struct strmap_slot *s = &slots[i];
         if (!s->value)
             return NULL;
         if (s->hash == hash && s->value != TOMBSTONE && slice_equal(slice_of(s->key, s->size), key))
@@ -159,23 +166,54 @@ static struct strmap_slot *strmap_find(const struct strmap *m, struct slice key,
     }
 }
 
-static void strmap_rebuild(struct strmap *m)
+static struct strmap_slot *strmap_find(const struct strmap *m, struct slice key, uint64_t hash)
 {
-    struct strmap old = *m;
-    m->capacity = capacity_for(old.count);
-    m->slots = mem_new(m->capacity * sizeof *m->slots);
-    m->used = old.count;
+    if (m->count == 0)
+        return NULL;
+    struct strmap_slot *s = find_in(m->slots, m->capacity, key, hash);
+    return s || !m->old ? s : find_in(m->old, m->old_capacity, key, hash);
+}
+
+static void strmap_insert(struct strmap *m, const struct strmap_slot *slot)
+{
     size_t mask = m->capacity - 1;
-    for (size_t at = 0; at < old.capacity; at++) {
-        const struct strmap_slot *s = &old.slots[at];
+    size_t i = slot->hash & mask;
+    while (m->slots[i].value && m->slots[i].value != TOMBSTONE)
+        i = (i + 1) & mask;
+    m->used += m->slots[i].value == NULL;
+    m->slots[i] = *slot;
+}
+
+static void strmap_move(struct strmap *m, size_t max)
+{
+    for (; m->old_at < m->old_capacity && max; m->old_at++, max--) {
+        struct strmap_slot *s = &m->old[m->old_at];
         if (!s->value || s->value == TOMBSTONE)
             continue;
-        size_t i = s->hash & mask;
-        while (m->slots[i].value)
-            i = (i + 1) & mask;
-        m->slots[i] = *s;
+        strmap_insert(m, s);
+        *s = (struct strmap_slot){.value = TOMBSTONE};
     }
-    mem_free(old.slots);
+    if (m->old_at < m->old_capacity)
+        return;
+    mem_free(m->old);
+    m->old = NULL;
+    m->old_capacity = 0;
+}
+
+/* The new table takes capacity / 4 entries more before it is full: by then all of the old one has moved. */
+static void strmap_rebuild(struct strmap *m)
+{
+    if (m->old)
+        strmap_move(m, SIZE_MAX);
+    m->old = m->slots;
+    m->old_capacity = m->capacity;
+    m->old_at = 0;
+    m->capacity = capacity_for(m->count);
+    m->slots = mem_new(m->capacity * sizeof *m->slots);
+    m->used = 0;
+    m->old_step = m->old_capacity / (m->capacity / 4) + OLD_STEP;
+    if (m->old_capacity <= AT_ONCE_MAX)
+        strmap_move(m, SIZE_MAX);
 }
 
 void *strmap_get(const struct strmap *m, struct slice key)
@@ -190,6 +228,8 @@ void *strmap_put(struct strmap *m, struct slice key, void *value)
 {
     assert(value);
     uint64_t hash = hash64(key.data, key.size);
+    if (m->old)
+        strmap_move(m, m->old_step);
     struct strmap_slot *found = strmap_find(m, key, hash);
     if (found) {
         void *replaced = found->value;
@@ -198,12 +238,8 @@ void *strmap_put(struct strmap *m, struct slice key, void *value)
     }
     if (is_full(m->used, m->capacity))
         strmap_rebuild(m);
-    size_t mask = m->capacity - 1;
-    size_t i = hash & mask;
-    while (m->slots[i].value && m->slots[i].value != TOMBSTONE)
-        i = (i + 1) & mask;
-    m->used += m->slots[i].value == NULL;
-    m->slots[i] = (struct strmap_slot){hash, mem_copy(key.data, key.size), key.size, value};
+    const struct strmap_slot slot = {hash, mem_copy(key.data, key.size), key.size, value};
+    strmap_insert(m, &slot);
     m->count++;
     return NULL;
 }
@@ -219,6 +255,8 @@ void *strmap_remove(struct strmap *m, struct slice key)
     mem_free(s->key);
     *s = (struct strmap_slot){.value = TOMBSTONE};
     m->count--;
+    if (m->old && s >= m->old && s < m->old + m->old_capacity)
+        return removed;
     size_t mask = m->capacity - 1;
     size_t i = (size_t)(s - m->slots);
     if (!m->slots[(i + 1) & mask].value)
@@ -233,14 +271,17 @@ void strmap_done(struct strmap *m)
 {
     for (size_t i = 0; i < m->capacity; i++)
         mem_free(m->slots[i].key);
+    for (size_t i = 0; i < m->old_capacity; i++)
+        mem_free(m->old[i].key);
     mem_free(m->slots);
+    mem_free(m->old);
     *m = (struct strmap){0};
 }
 
 bool strmap_next(const struct strmap *m, size_t *at, struct slice *ret_key, void **ret_value)
 {
-    for (; *at < m->capacity; ++*at) {
-        const struct strmap_slot *s = &m->slots[*at];
+    for (; *at < m->old_capacity + m->capacity; ++*at) {
+        const struct strmap_slot *s = *at < m->old_capacity ? &m->old[*at] : &m->slots[*at - m->old_capacity];
         if (!s->value || s->value == TOMBSTONE)
             continue;
         *ret_key = slice_of(s->key, s->size);

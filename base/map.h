@@ -19,9 +19,13 @@ void map_done(struct map *m);
 /* for (size_t at = 0; map_next(&m, &at, &key, &value);) in no particular order */
 bool map_next(const struct map *m, size_t *at, uint64_t *ret_key, void **ret_value);
 
+/* A large one is rebuilt a little with each strmap_put: no call takes long. */
 struct strmap {
     struct strmap_slot *slots;
     size_t count, capacity, used;
+    struct strmap_slot
+        *old; /* those from old_at on have not moved to slots yet; NULL: no rebuild under way */
+    size_t old_capacity, old_at, old_step;
 };
 
 void *strmap_get(const struct strmap *m, struct slice key);

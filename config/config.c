@@ -95,6 +95,19 @@ void config_each(const struct config *c, struct slice ns, struct slice group, st
     heads_each(c->heads, ns, group, prefix, after, fn, arg);
 }
 
+bool config_each_some(const struct config *c, struct slice ns, struct slice group, struct slice prefix,
+                      struct slice after, size_t places,
+                      bool (*fn)(void *arg, const struct config_item *item), void *arg,
+                      const struct config_item **ret_last)
+{
+    return heads_each_some(c->heads, ns, group, prefix, after, places, fn, arg, ret_last);
+}
+
+int64_t config_namespace_revision(const struct config *c, struct slice ns)
+{
+    return heads_namespace_revision(c->heads, ns);
+}
+
 /* --- what requests share ------------------------------------------------------------------------------- */
 
 static void on_answer(struct desk_op *desk)

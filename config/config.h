@@ -71,6 +71,16 @@ int64_t config_absent_revision(const struct config *c);
 void config_each(const struct config *c, struct slice ns, struct slice group, struct slice prefix,
                  struct slice after, bool (*fn)(void *arg, const struct config_item *item), void *arg);
 
+/* The same for one namespace and for walks over several turns: looks at no more than `places` places. True:
+ * there may be more, behind *ret_last, which fn need not have been given; false: that was the end, or fn has
+ * said false. */
+bool config_each_some(const struct config *c, struct slice ns, struct slice group, struct slice prefix,
+                      struct slice after, size_t places,
+                      bool (*fn)(void *arg, const struct config_item *item), void *arg,
+                      const struct config_item **ret_last);
+/* The revision in which what one can see of a namespace last changed, or a later one. */
+int64_t config_namespace_revision(const struct config *c, struct slice ns);
+
 /* --- requests ------------------------------------------------------------------------------------------ */
 struct config_written { /* of one item of a bundle */
     struct config_id key;

@@ -175,6 +175,7 @@ void heads_put(struct heads *h, const struct config_name *name, struct slice val
     i->key_revision = revision;
     i->item.create_revision = create_revision;
     i->item.revision = revision;
+    i->in->revision = revision;
     i->item.head = read_head(h, i, value) ? &i->head : NULL;
     count(h, i, 1);
     if (!i->item.head && revision > h->absent_revision)
@@ -188,6 +189,7 @@ static void remove_item(struct heads *h, struct heads_item *i, int64_t revision)
     count(h, i, -1);
     i->item.head = NULL;
     i->item.revision = revision;
+    i->in->revision = revision;
     i->key_revision = 0;
     if (revision > h->absent_revision)
         h->absent_revision = revision;
@@ -259,8 +261,9 @@ static struct config_id split(struct slice ns, struct slice after)
 }
 
 /* A group whose names are looked at is entered at the first that may begin so, and left behind the last. */
-void heads_each(const struct heads *h, struct slice ns, struct slice group, struct slice prefix,
-                struct slice after, bool (*fn)(void *arg, const struct config_item *item), void *arg)
+bool heads_each_some(const struct heads *h, struct slice ns, struct slice group, struct slice prefix,
+                     struct slice after, size_t places, bool (*fn)(void *arg, const struct config_item *item),
+                     void *arg, const struct config_item **ret_last)
 {
     struct config_id behind = split(ns, after), start = {ns, group, prefix};
     bool is_one = ns.size && group.size;
@@ -279,10 +282,27 @@ void heads_each(const struct heads *h, struct slice ns, struct slice group, stru
         const struct config_item *i = &h->items[at]->item;
         bool is_in = !group.size || slice_equal(i->group, group), fits = begins_with(i->name, prefix);
         if ((ns.size && !slice_equal(i->ns, ns)) || (is_one && !(is_in && fits)))
-            return;
+            return false;
         if (is_in && fits && i->head && !fn(arg, i))
-            return;
+            return false;
+        *ret_last = i;
+        if (--places == 0)
+            return true;
     }
+    return false;
+}
+
+void heads_each(const struct heads *h, struct slice ns, struct slice group, struct slice prefix,
+                struct slice after, bool (*fn)(void *arg, const struct config_item *item), void *arg)
+{
+    const struct config_item *last;
+    heads_each_some(h, ns, group, prefix, after, SIZE_MAX, fn, arg, &last);
+}
+
+int64_t heads_namespace_revision(const struct heads *h, struct slice ns)
+{
+    const struct heads_namespace *n = strmap_get(&h->namespaces, ns);
+    return n && n->revision > h->absent_revision ? n->revision : h->absent_revision;
 }
 
 /* --- limits ---------------------------------------------------------------------------------------------

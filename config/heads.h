@@ -18,6 +18,7 @@ struct heads_namespace {
     /* What requests under way will add (heads_claim). */
     size_t claimed, claimed_bytes;
     size_t references; /* items, claims */
+    int64_t revision;  /* in which something in it changed last; what went and took it along does not count */
 };
 
 /* There as long as the head's key is, and while its end is told. */
@@ -58,6 +59,14 @@ int64_t heads_absent_revision(const struct heads *h);
 struct heads_item *heads_find(const struct heads *h, const struct config_id *key);
 void heads_each(const struct heads *h, struct slice ns, struct slice group, struct slice prefix,
                 struct slice after, bool (*fn)(void *arg, const struct config_item *item), void *arg);
+
+/* The same for one namespace and for walks over several turns: looks at no more than `places` places. True:
+ * there may be more, behind *ret_last, which fn need not have been given. */
+bool heads_each_some(const struct heads *h, struct slice ns, struct slice group, struct slice prefix,
+                     struct slice after, size_t places, bool (*fn)(void *arg, const struct config_item *item),
+                     void *arg, const struct config_item **ret_last);
+/* The last change in the namespace, or the absent revision if that is later. */
+int64_t heads_namespace_revision(const struct heads *h, struct slice ns);
 
 struct heads_sums { /* of all namespaces */
     size_t live, bytes, deleted, unreadable;

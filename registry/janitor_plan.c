@@ -9,8 +9,6 @@
 #include "base/plant.h"
 #include "registry/janitor_state.h"
 
-enum { READY_AT_ONCE = 256 }; /* wards that are due, in one look */
-
 enum phase { PHASE_NONE, PHASE_DYING, PHASE_HELD, PHASE_LOST, PHASE_RETURNED };
 
 struct ward {
@@ -334,6 +332,37 @@ static void release_guard(struct plan *p, struct storm_guard *g, uint64_t now_ms
     walk_guard(p, g);
 }
 
+/* With the instance its drain ends; if that leaves something of the override it is a put, which a full disk
+ * refuses. */
+static enum plan_class class_of(const struct plan *p, const struct ward *w)
+{
+    struct override rest;
+    if (w->phase != PHASE_LOST)
+        return PLAN_PUTS;
+    const struct catalog_instance *i = place_find(&w->place, p->catalog);
+    bool is_kept = i && i->override && i->override->is_drain && override_without_drain(i->override, &rest);
+    return is_kept ? PLAN_PUTS : PLAN_DELETES;
+}
+
+/* A storm may have a hundred thousand wards that are due at once. */
+static size_t go_on_with_due(struct plan *p, size_t max, uint64_t now_ms)
+{
+    struct heap_node *n;
+    size_t count = 0;
+    for (; count < max && (n = heap_first(&p->due)) && n->key <= now_ms; count++) {
+        struct ward *w = container_of(n, struct ward, due);
+        heap_remove(&p->due, n);
+        list_add_last(&p->ready[class_of(p, w)], &w->ready);
+    }
+    return count;
+}
+
+static bool is_more_due(const struct plan *p, uint64_t now_ms)
+{
+    const struct heap_node *n = heap_first(&p->due);
+    return n && n->key <= now_ms;
+}
+
 /* Returns how much of max was used. */
 static size_t look(struct plan *p, uint64_t now_ms, size_t max)
 {
@@ -348,7 +377,7 @@ static size_t look(struct plan *p, uint64_t now_ms, size_t max)
         size_t n = go_on_with_guard(p, g, left, now_ms);
         left -= n ? n : 1;
     }
-    return max - left;
+    return max - (left - go_on_with_due(p, left, now_ms));
 }
 
 static void look_at_once(struct plan *p, uint64_t now_ms)
@@ -363,7 +392,7 @@ bool plan_look(struct plan *p, uint64_t now_ms, size_t max)
     while ((g = storm_guard_ending(p, now_ms)))
         release_guard(p, g, now_ms);
     (void)look(p, now_ms, max);
-    return !list_is_empty(&p->session_walks) || !list_is_empty(&p->guard_walks);
+    return !list_is_empty(&p->session_walks) || !list_is_empty(&p->guard_walks) || is_more_due(p, now_ms);
 }
 
 void plan_session_gone(struct plan *p, const struct catalog_session *session, uint64_t now_ms)
@@ -427,30 +456,6 @@ void plan_lead(struct plan *p, bool does_lead, uint64_t now_ms)
 
 /* --- actions ----------------------------------------------------------------------------------------- */
 
-/* With the instance its drain ends; if that leaves something of the override it is a put, which a full disk
- * refuses. */
-static enum plan_class class_of(const struct plan *p, const struct ward *w)
-{
-    struct override rest;
-    if (w->phase != PHASE_LOST)
-        return PLAN_PUTS;
-    const struct catalog_instance *i = place_find(&w->place, p->catalog);
-    bool is_kept = i && i->override && i->override->is_drain && override_without_drain(i->override, &rest);
-    return is_kept ? PLAN_PUTS : PLAN_DELETES;
-}
-
-static void look_at_time(struct plan *p, enum plan_class wanted, uint64_t now_ms)
-{
-    struct heap_node *n;
-    size_t count = 0;
-    while ((count++ < READY_AT_ONCE || list_is_empty(&p->ready[wanted])) && (n = heap_first(&p->due)) &&
-           n->key <= now_ms) {
-        struct ward *w = container_of(n, struct ward, due);
-        heap_remove(&p->due, n);
-        list_add_last(&p->ready[class_of(p, w)], &w->ready);
-    }
-}
-
 static enum plan_kind kind_of(const struct ward *w)
 {
     switch (w->phase) {
@@ -476,7 +481,6 @@ bool plan_next(struct plan *p, enum plan_class class, uint64_t now_ms, uint64_t 
         return false;
     while (plan_look(p, now_ms, SIZE_MAX))
         ;
-    look_at_time(p, class, now_ms);
     struct link *l = list_take_first(&p->ready[class]);
     if (!l)
         return class == PLAN_DELETES && overrides_next(p, now_ms, wall_ms, ret_action);

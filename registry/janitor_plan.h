@@ -78,8 +78,8 @@ void plan_session_back(struct plan *p, const struct catalog_session *session, ui
 void plan_changed(struct plan *p, const struct catalog_change *change, uint64_t now_ms);
 
 /* A session may have a hundred thousand instances, and so may a storm: what went or came back is looked at in
- * slices. Looks at `max` instances at the most; true: there is more to look at. plan_next looks at the rest
- * first, however many they are: nothing is decided by half of what died. */
+ * slices, and so is what has become due. Looks at `max` instances at the most; true: there is more to look
+ * at. plan_next looks at the rest first, however many they are: nothing is decided by half of what died. */
 bool plan_look(struct plan *p, uint64_t now_ms, size_t max);
 /* The next that is due, of this class; false: none now. */
 bool plan_next(struct plan *p, enum plan_class class, uint64_t now_ms, uint64_t wall_ms,

@@ -256,6 +256,35 @@ enum ctl_exit ctl_call_json(struct ctl *c, struct ctl_call *call, json_t **ret_d
     return how;
 }
 
+enum ctl_exit ctl_call_some(struct ctl *c, struct ctl_call *call, const char *field, int64_t max,
+                            json_t **ret_doc)
+{
+    size_t size = call->target.size;
+    json_t *list = json_array();
+    char *next = mem_string("");
+    enum ctl_exit how;
+    for (bool has_more = true; has_more;) {
+        json_decref(*ret_doc);
+        *ret_doc = NULL;
+        call->target.size = size;
+        ctl_query_int(call, "limit", max - (int64_t)json_array_size(list));
+        ctl_query(call, "continue", *next ? next : NULL);
+        how = ctl_call_json(c, call, ret_doc);
+        if (how)
+            goto out;
+        size_t before = json_array_size(list);
+        json_array_extend(list, json_object_get(*ret_doc, field));
+        mem_free(next);
+        next = mem_string(ctl_json_text(*ret_doc, "continue"));
+        has_more = *next && json_array_size(list) > before && (int64_t)json_array_size(list) < max;
+    }
+    json_object_set(*ret_doc, field, list);
+out:
+    mem_free(next);
+    json_decref(list);
+    return how;
+}
+
 enum ctl_exit ctl_call_pages(struct ctl *c, struct ctl_call *call, const char *field, json_t **ret_doc)
 {
     size_t size = call->target.size;

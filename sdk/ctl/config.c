@@ -178,9 +178,14 @@ enum ctl_exit ctl_config_history(struct ctl *c)
         {"SIZE", "size", CTL_CELL_PLAIN},   {"MD5", "md5", CTL_CELL_PLAIN},
         {"TITLE", "title", CTL_CELL_PLAIN}, {"NOTE", "note", CTL_CELL_PLAIN}};
     struct ctl_call call = {.method = "GET"};
+    json_t *doc = NULL;
     ctl_config_path(c, &call, arg(c, 0), "/history");
-    ctl_query_int(&call, "limit", ctl_int(&c->typed, "limit"));
-    return print_list(c, &call, "releases", columns, sizeof columns / sizeof *columns);
+    enum ctl_exit how = ctl_call_some(c, &call, "releases", ctl_int(&c->typed, "limit"), &doc);
+    if (!how)
+        ctl_print_rows(c, doc, "releases", columns, sizeof columns / sizeof *columns);
+    json_decref(doc);
+    ctl_call_done(&call);
+    return how;
 }
 
 enum ctl_exit ctl_config_listeners(struct ctl *c)

@@ -124,6 +124,9 @@ enum ctl_exit ctl_call_json(struct ctl *c, struct ctl_call *call, json_t **ret_d
 /* A GET of a list in pages: `continue` of each answer leads to the next; the lists under field are put
  * together in one document. */
 enum ctl_exit ctl_call_pages(struct ctl *c, struct ctl_call *call, const char *field, json_t **ret_doc);
+/* The same for the first `max` of the list: a page may end before. `continue` stays when there are more. */
+enum ctl_exit ctl_call_some(struct ctl *c, struct ctl_call *call, const char *field, int64_t max,
+                            json_t **ret_doc);
 /* A connection of its own to an endpoint that answers, for an answer that does not end soon; the caller frees
  * it. OK with a status that is not 200: there is none, and the answer is read. */
 MUST_CHECK int ctl_open_stream(struct ctl *c, struct ctl_call *call, struct http_client **ret_client);

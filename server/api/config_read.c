@@ -4,10 +4,12 @@
  * answered, by the seq that the view gave, so that the answer is one state. */
 #include <stdio.h>
 
+#include "base/buf_release.h"
 #include "base/text.h"
 #include "server/api/config_call.h"
 #include "server/api/config_show.h"
 #include "server/api/read.h"
+#include "server/api/slice.h"
 
 /* --- a source over the heads -----------------------------------------------------------------------------
  */
@@ -310,22 +312,10 @@ void api_gray_get(struct api_call *c)
 /* --- the list ---------------------------------------------------------------------------------------------
  */
 
-static bool note_revision(void *arg, const struct config_item *item)
-{
-    int64_t *latest = arg;
-    if (item->revision > *latest)
-        *latest = item->revision;
-    return true;
-}
-
 static int64_t list_changed(const struct api_read *r, int64_t after)
 {
-    const struct api_call *c = r->call;
-    int64_t latest = config_absent_revision(api_config(c));
     (void)after;
-    config_each(api_config(c), c->ns, api_group_asked(c), api_param(c, PARAM_PREFIX), (struct slice){0},
-                note_revision, &latest);
-    return latest;
+    return config_namespace_revision(api_config(r->call), r->call->ns);
 }
 
 static void list_watch(struct api_read *r)
@@ -336,15 +326,32 @@ static void list_watch(struct api_read *r)
     config_watch(api_config(r->call), &v->watch, &key, true);
 }
 
+enum {
+    PLACES_PER_CLOCK = 4, /* between two looks at the clock: a head may have 64 KiB */
+    LISTED_ANEW_MAX = 3,  /* times; then each is shown as it is now, at the answer's revision or later */
+    COPIED_PER_SLICE = 256 * 1024, /* bytes: they are digested in the slice, too */
+};
+
+/* A page being rendered: all of it as of one revision, which is known when the last one was met. */
 struct listing {
     struct api_page page;
     bool with_deleted;
+    struct buf list; /* the objects; copied into the answer in pieces */
+    struct json_writer writer;
+    size_t copied;
+    struct buf after; /* "group/name" of the last one that was met */
+    struct buf last;  /* group and name of the last one that was taken */
+    int64_t revision; /* of the namespace, when it was begun */
+    int64_t latest;   /* change of those that were met */
+    unsigned begun;
+    bool is_taken, is_fixed;
 };
 
 static bool add_item(void *arg, const struct config_item *item)
 {
     struct listing *l = arg;
     struct json_writer *w = l->page.w;
+    l->latest = item->revision > l->latest ? item->revision : l->latest;
     if (item->head->is_deleted && !l->with_deleted)
         return true;
     if (!api_page_take(&l->page, item->group, item->name))
@@ -356,16 +363,120 @@ static bool add_item(void *arg, const struct config_item *item)
     return true;
 }
 
-static enum api_error list_render(const struct api_read *r, struct json_writer *w)
+static struct listing *list_begin(const struct api_read *r)
 {
     const struct api_call *c = r->call;
-    struct listing l = {.with_deleted =
-                            api_has_param(c, PARAM_DELETED) && api_flag(api_param(c, PARAM_DELETED))};
-    api_page_open(&l.page, c, w, "configs");
-    config_each(api_config(c), c->ns, api_group_asked(c), api_param(c, PARAM_PREFIX),
-                buf_slice(&l.page.after), add_item, &l);
-    api_page_close(&l.page);
-    return API_ERRORS;
+    struct listing *l = mem_new(sizeof *l);
+    l->with_deleted = api_has_param(c, PARAM_DELETED) && api_flag(api_param(c, PARAM_DELETED));
+    return l;
+}
+
+/* From the first of the page on. One that changes faster than it can be taken is written as it is met: the
+ * answer's revision is fixed before. */
+static void list_begin_anew(struct listing *l, struct api_read *r, struct api_shared *s)
+{
+    l->revision = list_changed(r, INT64_MAX);
+    l->latest = config_absent_revision(api_config(r->call));
+    buf_done(&l->page.after);
+    api_page_begin(&l->page, r->call);
+    buf_clear(&l->after);
+    buf_add_slice(&l->after, buf_slice(&l->page.after));
+    buf_clear(&l->list);
+    if (++l->begun > LISTED_ANEW_MAX) {
+        api_result_fix(r, s);
+        l->is_fixed = true;
+        api_page_array(&l->page, &s->writer, "configs");
+        return;
+    }
+    l->writer = (struct json_writer){.out = &l->list};
+    l->page.w = &l->writer;
+    jw_open(&l->writer, '[');
+}
+
+/* The configuration may go before the next slice. */
+static void keep_last(struct listing *l)
+{
+    struct slice group = l->page.group, name = l->page.name;
+    if (group.data == l->last.data)
+        return; /* it lies there already */
+    buf_clear(&l->last);
+    buf_add_slice(&l->last, group);
+    buf_add_slice(&l->last, name);
+    l->page.group = slice_of(l->last.data, group.size);
+    l->page.name = slice_of(l->last.data + group.size, name.size);
+}
+
+static bool list_take(struct listing *l, struct api_read *r, struct api_shared *s)
+{
+    const struct api_call *c = r->call;
+    const struct config_item *last;
+    if (!l->begun || (!l->is_fixed && l->revision != list_changed(r, INT64_MAX)))
+        list_begin_anew(l, r, s);
+    while (config_each_some(api_config(c), c->ns, api_group_asked(c), api_param(c, PARAM_PREFIX),
+                            buf_slice(&l->after), PLACES_PER_CLOCK, add_item, l, &last)) {
+        buf_clear(&l->after);
+        buf_add_slice(&l->after, last->group);
+        buf_add_byte(&l->after, '/');
+        buf_add_slice(&l->after, last->name);
+        if (api_slice_is_over(c)) {
+            keep_last(l);
+            return false;
+        }
+    }
+    keep_last(l);
+    return true;
+}
+
+/* Into the answer; false: not all yet. */
+static bool list_copy(struct listing *l, struct api_shared *s)
+{
+    size_t left = l->list.size - l->copied, n = left < COPIED_PER_SLICE ? left : COPIED_PER_SLICE;
+    if (n)
+        buf_add(&s->body, l->list.data + l->copied, n);
+    l->copied += n;
+    return l->copied == l->list.size;
+}
+
+static bool list_render(struct api_read *r, struct api_shared *s)
+{
+    if (!s->state)
+        s->state = list_begin(r);
+    struct listing *l = s->state;
+    if (!l->is_taken) {
+        if (!list_take(l, r, s))
+            return false;
+        l->is_taken = true;
+    }
+    if (!l->is_fixed) {
+        api_result_fix(r, s);
+        s->last_change = l->latest; /* of the page alone */
+        l->is_fixed = true;
+        jw_key(&s->writer, "configs");
+        jw_raw(&s->writer, (struct slice){0});
+    }
+    if (!list_copy(l, s))
+        return false;
+    l->page.w = &s->writer;
+    api_page_close(&l->page);
+    return true;
+}
+
+static void list_render_end(struct api_shared *s)
+{
+    struct listing *l = s->state;
+    if (!l)
+        return;
+    buf_done(&l->page.after);
+    buf_done(&l->after);
+    buf_done(&l->last);
+    buf_release(&l->list);
+    mem_free(l);
+}
+
+static size_t list_render_bytes(const struct api_shared *s)
+{
+    const struct listing *l = s->state;
+    return l ? l->list.capacity : 0;
 }
 
 static const struct api_source list_source = {
@@ -375,7 +486,9 @@ static const struct api_source list_source = {
     .changed = list_changed,
     .watch = list_watch,
     .unwatch = view_unwatch,
-    .render = list_render,
+    .render_on = list_render,
+    .render_end = list_render_end,
+    .render_bytes = list_render_bytes,
 };
 
 void api_config_list(struct api_call *c)

@@ -466,6 +466,10 @@ static void answer_question(struct answer *a)
         a->rcode = DNS_REFUSED;
         return;
     }
+    if (place == DNS_NOT_READY) {
+        a->rcode = DNS_SERVFAIL;
+        return;
+    }
     if (place == DNS_NOWHERE)
         a->rcode = DNS_NXDOMAIN;
     else if (place == DNS_AT_SERVICE || place == DNS_AT_PORT)
@@ -541,7 +545,7 @@ static bool answer_query(struct answer *a, struct dns_found *found)
         return false;
     dns_find(&a->query->name, &view->zone->name, view->catalog, view->index, view->audience, found);
     answer_question(a);
-    return a->rcode != DNS_REFUSED;
+    return a->rcode != DNS_REFUSED && a->rcode != DNS_SERVFAIL;
 }
 
 size_t dns_answer(const struct dns_view *view, const struct dns_request *request, struct arena *arena,

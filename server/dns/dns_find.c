@@ -15,6 +15,7 @@ struct search {
     struct dns_index *index;
     const struct audience *audience;
     struct labels labels;
+    bool *is_index_missing; /* set when it was asked and is not there yet */
 };
 
 static uint8_t small(uint8_t c)
@@ -85,13 +86,20 @@ static struct slice index_name(const struct reading *r, uint8_t text[DNS_NAME_MA
     return slice_of(text, size);
 }
 
+static struct dns_index *index_of(const struct search *s)
+{
+    if (!dns_index_is_ready(s->index, s->catalog))
+        *s->is_index_missing = true;
+    return s->index;
+}
+
 static const struct catalog_service *look_up(const struct search *s, const struct reading *r)
 {
     uint8_t text[DNS_NAME_MAX + 2 * sizeof unnamed];
     const struct catalog_service *found = catalog_find(s->catalog, r->ns, r->group, r->service);
     if (found && audience_sees_service(s->audience, found))
         return found;
-    return dns_index_service(s->index, s->catalog, index_name(r, text));
+    return dns_index_service(index_of(s), s->catalog, index_name(r, text));
 }
 
 static const struct catalog_service *find_service(const struct search *s, size_t first, size_t last)
@@ -160,9 +168,9 @@ static bool is_above_something(const struct search *s, size_t first, size_t last
     struct below below = {.audience = s->audience};
     for (int i = 0; i < READINGS; i++)
         if (read_labels(l, first, last, i, &r) &&
-            dns_index_is_above(s->index, s->catalog, index_name(&r, text)))
+            dns_index_is_above(index_of(s), s->catalog, index_name(&r, text)))
             return true;
-    if (dns_index_is_above(s->index, s->catalog, span(l, first, last)))
+    if (dns_index_is_above(index_of(s), s->catalog, span(l, first, last)))
         return true;
     if (last - first <= 2)
         catalog_each(s->catalog, span(l, last - 1, last),
@@ -246,7 +254,8 @@ static enum dns_place find_reverse(const struct search *s, const struct dns_name
     const struct catalog_service *list[DNS_SERVICES_AT_ADDRESS_MAX];
     if (dns_address_read_reverse(name, &ret->address))
         return DNS_FOREIGN;
-    size_t n = dns_index_at_address(s->index, s->catalog, &ret->address, list, DNS_SERVICES_AT_ADDRESS_MAX);
+    size_t n =
+        dns_index_at_address(index_of(s), s->catalog, &ret->address, list, DNS_SERVICES_AT_ADDRESS_MAX);
     for (size_t i = 0; i < n; i++)
         for (size_t k = 0; k < list[i]->count; k++)
             if (audience_sees(s->audience, list[i]->list[k]) &&
@@ -257,10 +266,35 @@ static enum dns_place find_reverse(const struct search *s, const struct dns_name
     return ret->service_count ? DNS_AT_ADDRESS : DNS_FOREIGN;
 }
 
+static enum dns_place find(const struct search *s, const struct dns_name *name, const struct dns_name *zone,
+                           struct dns_found *ret)
+{
+    size_t n = name->label_count, m = zone->label_count;
+    struct slice end = n >= m && m > 0 ? span(&s->labels, n - m, n) : (struct slice){0};
+    bool is_in_zone = end.size == zone->size - 2u;
+    for (size_t i = 0, label = 0; is_in_zone && i < end.size; i++) {
+        bool is_dot = label + 1 < m && i + 1u == zone->labels[label + 1];
+        label += is_dot;
+        is_in_zone = end.data[i] == (is_dot ? '.' : zone->wire[i + 1]);
+    }
+    if (!is_in_zone)
+        return find_reverse(s, name, ret);
+    size_t last = n - m;
+    ret->zone_at = last < n ? name->labels[last] : 0;
+    if (last == 0)
+        return DNS_AT_ZONE;
+    if (label_is(&s->labels, last - 1, "svc"))
+        return find_under_svc(s, last - 1, ret);
+    if (label_is(&s->labels, last - 1, "inst"))
+        return find_under_inst(s, last - 1, ret);
+    return last == 1 && label_is(&s->labels, 0, "ns") ? DNS_AT_SERVER : DNS_NOWHERE;
+}
+
 void dns_find(const struct dns_name *name, const struct dns_name *zone, const struct catalog *c,
               struct dns_index *x, struct audience *audience, struct dns_found *ret)
 {
-    struct search s = {c, x, audience, {ret->text, name}};
+    bool is_index_missing = false;
+    struct search s = {c, x, audience, {ret->text, name}, &is_index_missing};
     dns_index_set_audience(x, audience);
     /* All but the text and the list: they are long, and written where they are used. */
     ret->zone_at = ret->service_count = 0;
@@ -270,26 +304,7 @@ void dns_find(const struct dns_name *name, const struct dns_name *zone, const st
         ret->text[i] = small(name->wire[i]);
     for (size_t i = 0; i < name->label_count; i++)
         ret->text[name->labels[i]] = '.';
-    size_t n = name->label_count, m = zone->label_count;
-    struct slice end = n >= m && m > 0 ? span(&s.labels, n - m, n) : (struct slice){0};
-    bool is_in_zone = end.size == zone->size - 2u;
-    for (size_t i = 0, label = 0; is_in_zone && i < end.size; i++) {
-        bool is_dot = label + 1 < m && i + 1u == zone->labels[label + 1];
-        label += is_dot;
-        is_in_zone = end.data[i] == (is_dot ? '.' : zone->wire[i + 1]);
-    }
-    if (!is_in_zone) {
-        ret->place = find_reverse(&s, name, ret);
-        return;
-    }
-    size_t last = n - m;
-    ret->zone_at = last < n ? name->labels[last] : 0;
-    if (last == 0)
-        ret->place = DNS_AT_ZONE;
-    else if (label_is(&s.labels, last - 1, "svc"))
-        ret->place = find_under_svc(&s, last - 1, ret);
-    else if (label_is(&s.labels, last - 1, "inst"))
-        ret->place = find_under_inst(&s, last - 1, ret);
-    else
-        ret->place = last == 1 && label_is(&s.labels, 0, "ns") ? DNS_AT_SERVER : DNS_NOWHERE;
+    ret->place = find(&s, name, zone, ret);
+    if (is_index_missing)
+        ret->place = DNS_NOT_READY;
 }

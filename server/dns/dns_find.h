@@ -20,6 +20,7 @@
 #include "server/dns/dns_index.h"
 
 enum dns_place {
+    DNS_NOT_READY,   /* the index is being made for the first time */
     DNS_FOREIGN,     /* not in the zone, and no address that we know */
     DNS_NOWHERE,     /* in the zone, but nothing is there nor below it */
     DNS_BETWEEN,     /* something is below it: an empty answer, not "no such name" */

@@ -1,39 +1,41 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See dns_index.h. One arena holds the copied names, so that nothing points into the catalog. */
+ * The next generation is made beside the one that is asked (dns_table.h): a walk over the catalog that goes
+ * on behind the names where it stopped, then the linking. See dns_index.h. */
 #include "server/dns/dns_index.h"
 
-#include "base/hash.h"
+#include "server/dns/dns_table.h"
 
 enum {
     WAIT_MIN_NS = 1000000000,
-    WAIT_SHARE = 50, /* after a build that took t: no other for 50 t */
+    WAIT_SHARE = 50,         /* after a build that took t: no other for 50 t */
+    FIRST_SLICE_NS = 500000, /* within a question: the index of a few thousand instances is made at once */
+    SLICE_NS = 1000000,
+    AT_ONCE = 64, /* entries between two looks at the clock */
 };
 
-struct indexed_service {
-    struct slice ns, group, name;
-};
-
-struct indexed_address {
-    struct dns_address address;
-    uint32_t next; /* in the chain of its bucket: place + 1, 0 = the end */
-    struct indexed_service *service;
+/* A walk over the catalog, which may change between two slices of it. */
+struct walk {
+    struct buf ns, group, name, id; /* of the last service and instance that were met */
+    bool is_in_service;             /* it may have more instances */
+    bool is_seen;                   /* by the audience */
+    bool is_over;
+    uint32_t service; /* in the table */
 };
 
 struct dns_index {
     uint64_t (*mono_ns)(void);
-    bool is_built;
     struct audience *audience;
+    bool is_built; /* there is a table, and it is of this audience */
     int64_t revision;
+    struct dns_table table;
     uint64_t next_build_ns;
-    struct arena arena;
-    struct strmap names; /* folded -> struct indexed_service, or `above` */
-    struct indexed_address *addresses;
-    size_t address_count, address_capacity;
-    uint32_t *buckets;
-    size_t bucket_mask;
-};
 
-static struct indexed_service above; /* a name with others below it */
+    bool is_building;
+    int64_t building_revision;
+    struct dns_table next;
+    struct walk walk;
+    uint64_t spent_ns;
+};
 
 struct dns_index *dns_index_new(uint64_t (*mono_ns)(void))
 {
@@ -42,23 +44,29 @@ struct dns_index *dns_index_new(uint64_t (*mono_ns)(void))
     return x;
 }
 
-static void clear(struct dns_index *x)
+static void walk_done(struct walk *w)
 {
-    strmap_done(&x->names);
-    arena_reset(&x->arena);
-    mem_free(x->buckets);
-    x->buckets = NULL;
-    x->address_count = 0;
+    buf_done(&w->ns);
+    buf_done(&w->group);
+    buf_done(&w->name);
+    buf_done(&w->id);
+    *w = (struct walk){0};
+}
+
+static void stop_building(struct dns_index *x)
+{
+    dns_table_release(&x->next);
+    walk_done(&x->walk);
+    x->is_building = false;
 }
 
 void dns_index_free(struct dns_index *x)
 {
     if (!x)
         return;
-    clear(x);
+    stop_building(x);
+    dns_table_release(&x->table);
     audience_unref(x->audience);
-    arena_done(&x->arena);
-    mem_free(x->addresses);
     mem_free(x);
 }
 
@@ -69,167 +77,155 @@ void dns_index_set_audience(struct dns_index *x, struct audience *audience)
     audience_unref(x->audience);
     x->audience = audience_ref(audience);
     x->is_built = false;
+    stop_building(x);
 }
 
 /* --- building ------------------------------------------------------------------------------------------ */
-static bool is_plain(struct slice s)
+
+static void keep(struct buf *b, struct slice s)
 {
-    for (size_t i = 0; i < s.size; i++)
-        if ((s.data[i] >= 'A' && s.data[i] <= 'Z') || s.data[i] == '.')
-            return false;
-    return true;
+    buf_clear(b);
+    buf_add_slice(b, s);
 }
 
-static void fold(uint8_t *out, struct slice s)
+static void enter_service(struct dns_index *x, const struct catalog_service *s)
 {
-    for (size_t i = 0; i < s.size; i++)
-        out[i] = s.data[i] >= 'A' && s.data[i] <= 'Z' ? s.data[i] | 0x20 : s.data[i];
+    struct walk *w = &x->walk;
+    keep(&w->ns, s->ns);
+    keep(&w->group, s->group);
+    keep(&w->name, s->name);
+    w->is_in_service = audience_sees_service(x->audience, s);
+    if (w->is_in_service)
+        w->service = dns_table_add_service(&x->next, s);
 }
 
-static struct slice copy(struct dns_index *x, struct slice s)
+/* Instances from this place on; false: there are more. */
+static bool add_addresses(struct dns_index *x, const struct catalog_service *from, size_t at)
 {
-    return slice_of(arena_copy(&x->arena, s.data, s.size), s.size);
-}
-
-static bool is_before(const struct indexed_service *a, const struct indexed_service *b)
-{
-    int c = slice_compare(a->ns, b->ns);
-    c = c ? c : slice_compare(a->group, b->group);
-    return (c ? c : slice_compare(a->name, b->name)) < 0;
-}
-
-/* The service under its folded name, and what stands above it. Of several with one folded name the first in
- * the order of bytes counts. */
-static void add_name(struct dns_index *x, struct indexed_service *s)
-{
-    uint8_t text[2 * NAME_SIZE_MAX + NAMESPACE_SIZE_MAX + 2];
-    size_t size = s->name.size + s->group.size + s->ns.size + 2;
-    if (size > DNS_NAME_MAX || (is_plain(s->name) && is_plain(s->group) && is_plain(s->ns)))
-        return;
-    fold(text, s->name);
-    text[s->name.size] = '.';
-    fold(text + s->name.size + 1, s->group);
-    text[s->name.size + 1 + s->group.size] = '.';
-    fold(text + s->name.size + s->group.size + 2, s->ns);
-    struct indexed_service *there = strmap_get(&x->names, slice_of(text, size));
-    if (!there || there == &above || is_before(s, there))
-        strmap_put(&x->names, slice_of(text, size), s);
-    for (size_t i = 0; i + 1 < size; i++)
-        if (text[i] == '.' && !strmap_get(&x->names, slice_of(text + i + 1, size - i - 1)))
-            strmap_put(&x->names, slice_of(text + i + 1, size - i - 1), &above);
-}
-
-static void add_addresses(struct dns_index *x, const struct catalog_service *from, struct indexed_service *s)
-{
-    for (size_t i = 0; i < from->count; i++) {
+    size_t end = from->count - at > AT_ONCE ? at + AT_ONCE : from->count;
+    for (; at < end; at++) {
         struct dns_address a;
-        if (!audience_sees(x->audience, from->list[i]) || dns_address_read(from->list[i]->doc->host, &a))
-            continue;
-        if (x->address_count == x->address_capacity) {
-            x->address_capacity = x->address_capacity ? 2 * x->address_capacity : 64;
-            x->addresses = mem_resize(x->addresses, x->address_capacity * sizeof *x->addresses);
-        }
-        x->addresses[x->address_count++] = (struct indexed_address){.address = a, .service = s};
+        if (audience_sees(x->audience, from->list[at]) && !dns_address_read(from->list[at]->doc->host, &a))
+            dns_table_add_address(&x->next, x->walk.service, &a);
     }
+    if (at < from->count)
+        keep(&x->walk.id, from->list[at - 1]->id);
+    return at == from->count;
 }
 
-static bool add_service(void *arg, struct catalog_service *from)
+/* One service, or some of its instances. */
+static void walk_on(struct dns_index *x, const struct catalog *c)
 {
-    struct dns_index *x = arg;
-    if (!audience_sees_service(x->audience, from))
-        return true;
-    struct indexed_service *s = arena_alloc(&x->arena, sizeof *s);
-    *s = (struct indexed_service){copy(x, from->ns), copy(x, from->group), copy(x, from->name)};
-    add_name(x, s);
-    add_addresses(x, from, s);
-    return true;
-}
-
-struct building {
-    struct dns_index *index;
-    const struct catalog *catalog;
-};
-
-static bool add_namespace(void *arg, const struct catalog_namespace *n)
-{
-    const struct building *b = arg;
-    struct slice all = {0};
-    catalog_each(b->catalog, n->name, all, all, all, add_service, b->index);
-    return true;
-}
-
-static size_t bucket_of(const struct dns_index *x, const struct dns_address *a)
-{
-    return hash64(a->bytes, a->size) & x->bucket_mask;
-}
-
-static void fill_buckets(struct dns_index *x)
-{
-    size_t n = 64;
-    while (n < x->address_count)
-        n *= 2;
-    x->bucket_mask = n - 1;
-    x->buckets = mem_new(n * sizeof *x->buckets);
-    for (size_t i = x->address_count; i-- > 0;) { /* backwards: chains are in the catalog's order */
-        uint32_t *head = &x->buckets[bucket_of(x, &x->addresses[i].address)];
-        x->addresses[i].next = *head;
-        *head = (uint32_t)i + 1;
+    struct walk *w = &x->walk;
+    struct slice ns = buf_slice(&w->ns), group = buf_slice(&w->group), name = buf_slice(&w->name);
+    const struct catalog_service *s;
+    size_t at = 0;
+    if (w->is_in_service) {
+        s = catalog_find(c, ns, group, name);
+        at = s ? catalog_place_behind(s, buf_slice(&w->id)) : 0;
+    } else {
+        s = catalog_next(c, ns, group, name);
+        w->is_over = !s;
+        if (s)
+            enter_service(x, s);
     }
+    if (!s || !w->is_in_service || add_addresses(x, s, at))
+        w->is_in_service = false;
+}
+
+static void end_building(struct dns_index *x)
+{
+    uint64_t wait = x->spent_ns * WAIT_SHARE;
+    struct dns_table old = x->table;
+    x->table = x->next;
+    x->next = old;
+    x->is_built = true;
+    x->revision = x->building_revision;
+    x->next_build_ns = x->mono_ns() + (wait > WAIT_MIN_NS ? wait : WAIT_MIN_NS);
+    stop_building(x);
+}
+
+static void build_some(struct dns_index *x, const struct catalog *c, uint64_t slice_ns)
+{
+    uint64_t begin_ns = x->mono_ns(), now_ns = begin_ns;
+    bool is_done = false;
+    while (!is_done && now_ns - begin_ns < slice_ns) {
+        for (int i = 0; i < AT_ONCE && !x->walk.is_over; i += x->walk.is_in_service ? AT_ONCE : 1)
+            walk_on(x, c);
+        is_done = x->walk.is_over && dns_table_link(&x->next, AT_ONCE);
+        now_ns = x->mono_ns();
+    }
+    x->spent_ns += now_ns - begin_ns;
+    if (is_done)
+        end_building(x);
 }
 
 static void bring_up_to_date(struct dns_index *x, const struct catalog *c)
 {
-    struct building b = {x, c};
-    if (x->is_built && x->revision == catalog_revision(c))
+    if (x->is_building || (x->is_built && x->revision == catalog_revision(c)))
         return;
-    uint64_t begin = x->mono_ns();
-    if (x->is_built && begin < x->next_build_ns)
+    if (x->is_built && x->mono_ns() < x->next_build_ns)
         return;
-    clear(x);
-    catalog_each_namespace(c, add_namespace, &b);
-    fill_buckets(x);
-    uint64_t end = x->mono_ns(), wait = (end - begin) * WAIT_SHARE;
-    x->next_build_ns = end + (wait > WAIT_MIN_NS ? wait : WAIT_MIN_NS);
-    x->is_built = true;
-    x->revision = catalog_revision(c);
+    x->is_building = true;
+    x->building_revision = catalog_revision(c);
+    x->spent_ns = 0;
+    build_some(x, c, FIRST_SLICE_NS);
+}
+
+bool dns_index_is_ready(struct dns_index *x, const struct catalog *c)
+{
+    bring_up_to_date(x, c);
+    return x->is_built;
+}
+
+bool dns_index_is_building(const struct dns_index *x)
+{
+    return x->is_building;
+}
+
+bool dns_index_turn(struct dns_index *x, const struct catalog *c)
+{
+    if (x->is_building)
+        build_some(x, c, SLICE_NS);
+    return x->is_building;
 }
 
 /* --- asking -------------------------------------------------------------------------------------------- */
+
 static const struct catalog_service *in_catalog(const struct dns_index *x, const struct catalog *c,
-                                                const struct indexed_service *s)
+                                                uint32_t service)
 {
-    const struct catalog_service *found = catalog_find(c, s->ns, s->group, s->name);
+    const struct catalog_service *found =
+        catalog_find(c, dns_table_ns(&x->table, service), dns_table_group(&x->table, service),
+                     dns_table_service_name(&x->table, service));
     return found && audience_sees_service(x->audience, found) ? found : NULL;
 }
 
 const struct catalog_service *dns_index_service(struct dns_index *x, const struct catalog *c,
                                                 struct slice name)
 {
-    bring_up_to_date(x, c);
-    const struct indexed_service *s = strmap_get(&x->names, name);
-    return s && s != &above ? in_catalog(x, c, s) : NULL;
+    int64_t service = dns_index_is_ready(x, c) ? dns_table_find(&x->table, name) : DNS_TABLE_NONE;
+    return service >= 0 ? in_catalog(x, c, (uint32_t)service) : NULL;
 }
 
 bool dns_index_is_above(struct dns_index *x, const struct catalog *c, struct slice name)
 {
-    bring_up_to_date(x, c);
-    return strmap_get(&x->names, name) != NULL;
+    return dns_index_is_ready(x, c) && dns_table_find(&x->table, name) != DNS_TABLE_NONE;
 }
 
 size_t dns_index_at_address(struct dns_index *x, const struct catalog *c, const struct dns_address *address,
                             const struct catalog_service **ret_list, size_t max)
 {
-    bring_up_to_date(x, c);
     size_t count = 0;
-    const struct indexed_service *last = NULL;
-    for (uint32_t at = x->buckets[bucket_of(x, address)]; at && count < max;) {
-        const struct indexed_address *a = &x->addresses[at - 1];
-        at = a->next;
+    int64_t service, last = DNS_TABLE_NONE;
+    if (!dns_index_is_ready(x, c))
+        return 0;
+    for (uint32_t at = 0; count < max && (service = dns_table_next_at(&x->table, address, &at)) >= 0;) {
         /* A service's addresses are neighbours: several instances on one address show as one. */
-        if (a->service == last || !dns_address_equal(&a->address, address))
+        if (service == last)
             continue;
-        last = a->service;
-        ret_list[count] = in_catalog(x, c, a->service);
+        last = service;
+        ret_list[count] = in_catalog(x, c, (uint32_t)service);
         count += ret_list[count] != NULL;
     }
     return count;

@@ -2,8 +2,12 @@
  * What the catalog cannot be asked: which services have an instance at an address (PTR), and which services
  * have names that are not in small letters or hold dots. Made from the whole catalog when somebody asks and
  * it has changed, but no more often than lets it cost two per cent of the time: an answer that needs it may
- * be late by a second, which is less than the TTL. What is found is looked up in the catalog again: nothing
- * that is gone is shown. Pure but for the clock that its caller reads. */
+ * be late by a second and the time that making it takes, which is less than the TTL. What is found is looked
+ * up in the catalog again: nothing that is gone is shown. Pure but for the clock that its caller reads.
+ *
+ * It is made in slices, one with the question that begins it, the others by dns_index_turn; the one before is
+ * asked meanwhile. The first one, and the first one for another audience, has none before it: until it is
+ * there nothing is found, and dns_index_is_ready says so. */
 #ifndef SERVER_DNS_INDEX_H
 #define SERVER_DNS_INDEX_H
 
@@ -17,6 +21,12 @@ struct dns_index *dns_index_new(uint64_t (*mono_ns)(void));
 void dns_index_free(struct dns_index *x);
 /* Who asks from now on (NULL = sees all): of what this audience does not see nothing is in the index. */
 void dns_index_set_audience(struct dns_index *x, struct audience *audience);
+
+/* False: what is not found may be there. */
+bool dns_index_is_ready(struct dns_index *x, const struct catalog *c);
+bool dns_index_is_building(const struct dns_index *x);
+/* A slice of a millisecond; true: there is more to do. */
+bool dns_index_turn(struct dns_index *x, const struct catalog *c);
 
 /* Small letters, dots between labels: "orders.default.default". NULL: no such name. */
 const struct catalog_service *dns_index_service(struct dns_index *x, const struct catalog *c,

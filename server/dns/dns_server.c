@@ -88,6 +88,30 @@ static void change_secret(struct dns_server *s)
     dns_cookie_set_secret(&s->secrets, secret, now_s());
 }
 
+static void on_indexing(uv_idle_t *h)
+{
+    struct dns_server *s = h->data;
+    turn_enter(TURN_DNS_QUERY);
+    if (!registry_is_ready(s->registry) || !dns_index_turn(s->index, registry_catalog(s->registry)))
+        uv_idle_stop(h); /* the next question that needs it goes on */
+}
+
+static void go_on_with_index(struct dns_server *s)
+{
+    if (dns_index_is_building(s->index) && !s->is_stopping)
+        uv_idle_start(&s->indexing, on_indexing);
+}
+
+/* Ahead of the first question, so that it finds the index. */
+static void begin_index(struct dns_server *s)
+{
+    if (!registry_is_ready(s->registry))
+        return;
+    dns_index_set_audience(s->index, s->audience ? s->audience(s->audience_arg) : NULL);
+    (void)dns_index_is_ready(s->index, registry_catalog(s->registry));
+    go_on_with_index(s);
+}
+
 size_t dns_server_answer(struct dns_server *s, struct slice query, enum dns_transport transport,
                          const struct dns_address *client, uint8_t *out)
 {
@@ -115,6 +139,7 @@ size_t dns_server_answer(struct dns_server *s, struct slice query, enum dns_tran
     s->queries[transport]++;
     size_t size = dns_answer(&view, &request, &s->arena, out, &result);
     count_result(s, &result, size);
+    go_on_with_index(s);
     return size;
 }
 
@@ -438,7 +463,7 @@ static void on_socket_closed(uv_handle_t *h)
     dns_server_handle_closed(((struct dns_socket *)h->data)->server);
 }
 
-static void on_timer_closed(uv_handle_t *h)
+static void on_own_closed(uv_handle_t *h)
 {
     dns_server_handle_closed(h->data);
 }
@@ -461,7 +486,8 @@ void dns_server_stop(struct dns_server *s, void (*done)(void *arg), void *arg)
     close_sockets(s->udp, s->udp_count);
     close_sockets(s->tcp, s->tcp_count);
     dns_tcp_stop(s);
-    uv_close((uv_handle_t *)&s->timer, on_timer_closed);
+    uv_close((uv_handle_t *)&s->timer, on_own_closed);
+    uv_close((uv_handle_t *)&s->indexing, on_own_closed);
 }
 
 static struct dns_rate *new_rate(uint64_t per_s)
@@ -493,7 +519,9 @@ int dns_server_new(const struct dns_server_options *o, char *error, size_t error
     list_init(&s->connections);
     uv_timer_init(s->loop, &s->timer);
     s->timer.data = s;
-    s->open_handles++;
+    uv_idle_init(s->loop, &s->indexing);
+    s->indexing.data = s;
+    s->open_handles += 2;
     metric_collector_add(collect, s);
     err = dns_zone_init(&s->zone, slice_text(o->zone), (uint32_t)(o->ttl_ns / SECOND_NS));
     if (!err)
@@ -510,6 +538,7 @@ int dns_server_new(const struct dns_server_options *o, char *error, size_t error
     for (size_t i = 0; i < s->udp_count; i++)
         uv_poll_start(&s->udp[i].poll, UV_READABLE, on_udp);
     dns_tcp_watch(s);
+    begin_index(s);
     *ret = s;
     return 0;
 }

@@ -36,6 +36,7 @@ struct dns_server {
     struct registry *registry;
     struct dns_zone zone;
     struct dns_index *index;
+    uv_idle_t indexing; /* active while the index is being made: a slice a turn */
     struct dns_choices choices;
     struct audience *(*audience)(void *arg); /* may be NULL */
     void *audience_arg;

@@ -159,6 +159,30 @@ test('configs: two people at once: nothing is overwritten unseen', async () => {
   }, { expected: is4xx });
 });
 
+test('configs: a history of several pages', async () => {
+  await fresh();
+  const note = '%22'.repeat(4000); // 8,000 bytes in an answer, which ends after 512 KiB
+  const publish = n => server.config('long.yaml', `size: ${n}\n`, `?title=release-${String(n).padStart(3, '0')}&note=${note}`);
+  for (let n = 1; n <= 150; n++) await publish(n);
+  await page(async (p, go) => {
+    const shown = () => p.locator('tbody tr').count();
+    await go('#/configs/default/long.yaml?tab=history');
+    await row(p, 'release-150').getByText('live').waitFor();
+    const first = await shown();
+    assert.ok(first < 100, `${first} are shown`);
+    await press(p, 'Load more');
+    await until('the next page is there', async () => await shown() > first);
+    assert.equal(await row(p, 'release-001').count(), 0);
+    await publish(151); // what is loaded stays
+    await row(p, 'release-151').getByText('live').waitFor();
+    assert.ok(await shown() > first);
+    await press(p, 'Load more');
+    await row(p, 'release-001').waitFor();
+    assert.equal(await shown(), 151);
+    assert.equal(await p.getByText('Load more').count(), 0);
+  });
+});
+
 test('configs: history, any two compared, rollback, delete', async () => {
   await fresh();
   for (const n of [1, 2, 3]) await server.config('app.yaml', `size: ${n}\n`, `?title=release-${n}`);

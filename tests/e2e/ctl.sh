@@ -142,6 +142,11 @@ export ETCDCTL_ENDPOINTS=127.0.0.1:$port
 complains "etcdctl refuses a flag that is a variable too" 1 'ETCDCTL_ENDPOINTS. is shadowed by' etcdctl --endpoints 127.0.0.1:1 get a
 unset ETCDCTL_ENDPOINTS
 
+note=$(printf '%4000s' | tr ' ' '"') # 8,000 bytes in the answer, of which a page has 512 KiB
+for i in $(seq 70); do "$CTL" config set -n pages noted.txt - --note "$note" <<<"$i" >/dev/null; done
+expect "a history of several pages" 70 "$("$CTL" config history -n pages noted.txt -o name | wc -l)"
+expect "as far as it is wanted" '68 3' "$("$CTL" config history -n pages noted.txt --limit 68 -o json | jq -r '"\(.releases | length) \(.continue)"')"
+
 # --- the program itself ---
 complains "nobody is there" 2 'cannot reach 127.0.0.1:1: .*Does cairnd run there' --endpoints 127.0.0.1:1 --dial-timeout 2s service ls
 prints "the next endpoint is asked" 0 app.yaml --endpoints "127.0.0.1:1,127.0.0.1:$port" config ls -o name

@@ -14,6 +14,15 @@ static struct config_node node;
 static struct registry *registry;
 static struct api *api;
 static uv_prepare_t turn_handle;
+static uint64_t clock_step_ns; /* 0: real time, and a turn does all there is to do; else each look at the
+                                  clock takes so long, and a turn is one of the API */
+static size_t turn_count;
+
+static uint64_t api_clock(void)
+{
+    static uint64_t now_ns;
+    return clock_step_ns ? (now_ns += clock_step_ns) : clock_mono_ns();
+}
 
 static void on_node_turn(void *arg)
 {
@@ -21,8 +30,9 @@ static void on_node_turn(void *arg)
     if (registry)
         registry_turn(registry);
     if (api)
-        while (api_turn(api))
+        while (api_turn(api) && !clock_step_ns)
             ;
+    turn_count++;
 }
 
 static bool is_registry_ready(void *arg)
@@ -49,6 +59,7 @@ static int start_api(void **state)
     api = api_new(&(struct api_options){.registry = registry,
                                         .config = node.config,
                                         .mono_ms = clock_mono_ms,
+                                        .mono_ns = api_clock,
                                         .import_bytes_max = 2500 << 10});
     api_mounts(api, mounts);
     open_server(mounts, API_MOUNTS);
@@ -222,6 +233,113 @@ static void test_client_leaves(void **state)
     request(&c, "GET", "a.txt", "", NULL);
     expect(&c, "HTTP/1.1 200 OK\r\n");
     await_waiting(&c, "a.txt", 0);
+    done(&c);
+}
+
+/* --- the list ------------------------------------------------------------------------------------------- */
+
+enum { LISTED = 60, LIST_STEP_NS = 600000 };
+
+static void put_listed(void)
+{
+    char name[20];
+    for (int i = 0; i < LISTED; i++) {
+        snprintf(name, sizeof name, "c%03d", i);
+        put(name, "x");
+    }
+}
+
+static void get_list(struct client *c, const char *query)
+{
+    struct buf text = {0};
+    buf_clear(&c->in);
+    buf_addf(&text, "GET /api/v1/configs%s HTTP/1.1\r\nHost: x\r\n\r\n", query);
+    send_bytes(c, text.data, text.size);
+    buf_done(&text);
+}
+
+static size_t count_of(const struct client *c, const char *what)
+{
+    size_t count = 0;
+    for (const char *at = buf_text((struct buf *)(uintptr_t)&c->in); (at = strstr(at, what)); at++)
+        count++;
+    return count;
+}
+
+static void await_turns(struct client *c, size_t count)
+{
+    for (size_t end = turn_count + count; turn_count < end;)
+        pump(c);
+}
+
+static long long number_after(const struct client *c, const char *text)
+{
+    const char *at = strstr(buf_text((struct buf *)(uintptr_t)&c->in), text);
+    assert_non_null(at);
+    return strtoll(at + strlen(text), NULL, 10);
+}
+
+static void remove_head(const char *name)
+{
+    config_node_put_raw(&node, CONFIG_HEAD, name, 0, NULL);
+}
+
+/* A page takes several turns, and is of one revision. */
+static void test_list_in_slices(void **state)
+{
+    (void)state;
+    struct client c = connect_client();
+    put_listed();
+    clock_step_ns = LIST_STEP_NS;
+    size_t before = turn_count;
+    get_list(&c, "?limit=50");
+    expect(&c, "}\n");
+    assert_in_range(turn_count - before, 50 / 8, 1000);
+    assert_int_equal(count_of(&c, "{\"name\":"), 50);
+    assert_true(has(&c, "\"continue\":"));
+    /* One that was met goes: it is not shown in a list of a later revision. */
+    get_list(&c, "?limit=50");
+    await_turns(&c, 4);
+    assert_int_equal(c.in.size, 0);
+    remove_head("c001");
+    expect(&c, "}\n");
+    assert_false(has(&c, "\"c001\""));
+    assert_true(has(&c, "\"c050\""));
+    assert_int_equal(count_of(&c, "{\"name\":"), 50);
+    clock_step_ns = 0;
+    done(&c);
+}
+
+/* The namespace changes in each turn: the page comes all the same, and shows nothing older than it says. */
+static void test_list_never_calm(void **state)
+{
+    (void)state;
+    struct client c = connect_client();
+    char name[20], shown[40];
+    long long removed_at[LISTED] = {0};
+    put_listed();
+    clock_step_ns = LIST_STEP_NS;
+    get_list(&c, "?limit=50");
+    for (int i = 0; i < LISTED && !c.in.size; i++) {
+        int k = i * 7 % LISTED;
+        await_turns(&c, 1);
+        snprintf(name, sizeof name, "c%03d", k);
+        remove_head(name);
+        removed_at[k] = kv_revision(node.node.kv);
+    }
+    clock_step_ns = 0;
+    expect(&c, "}\n");
+    long long revision = number_after(&c, "X-Cairn-Revision: ");
+    int removed = 0;
+    for (int k = 0; k < LISTED; k++) {
+        snprintf(shown, sizeof shown, "\"name\":\"c%03d\"", k);
+        if (removed_at[k] && removed_at[k] <= revision)
+            assert_false(has(&c, shown));
+        if (!removed_at[k] && k < LISTED / 2)
+            assert_true(has(&c, shown));
+        removed += removed_at[k] && removed_at[k] <= revision;
+    }
+    assert_in_range(removed, 3, LISTED); /* it was begun anew, and then not any more */
     done(&c);
 }
 
@@ -507,6 +625,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_unrelated, start_api, stop_api),
         cmocka_unit_test_setup_teardown(test_same_turn, start_api, stop_api),
         cmocka_unit_test_setup_teardown(test_client_leaves, start_api, stop_api),
+        cmocka_unit_test_setup_teardown(test_list_in_slices, start_api, stop_api),
+        cmocka_unit_test_setup_teardown(test_list_never_calm, start_api, stop_api),
         cmocka_unit_test_setup_teardown(test_export_breaks, start_api, stop_api),
         cmocka_unit_test_setup_teardown(test_export_digests, start_api, stop_api),
         cmocka_unit_test_setup_teardown(test_transfers_left, start_api, stop_api),

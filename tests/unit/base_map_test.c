@@ -116,6 +116,70 @@ static void test_strmap_model(void **state)
     assert_null(strmap_get(&m, slice_text("")));
 }
 
+/* Large enough to be rebuilt a little at a time: growing, shrinking, iterating meanwhile. */
+static void test_strmap_large(void **state)
+{
+    (void)state;
+    enum { MANY = 50000, STEPS = 1000000 };
+    static char *model[MANY];
+    struct strmap m = {0};
+    size_t rebuilding = 0, live = 0, iterations = 0;
+    for (size_t step = 0; step < STEPS; step++) {
+        size_t k = next_random() % MANY;
+        char text[32];
+        snprintf(text, sizeof text, "key %zu", k);
+        bool grows = step / (STEPS / 4) % 2 == 0, was_rebuilding = m.old;
+        if (next_random() % 8 < (grows ? 7 : 1)) {
+            char *value = &values[next_random() % KEYS];
+            assert_ptr_equal(strmap_put(&m, slice_text(text), value), model[k]);
+            live += model[k] == NULL;
+            model[k] = value;
+        } else {
+            assert_ptr_equal(strmap_remove(&m, slice_text(text)), model[k]);
+            live -= model[k] != NULL;
+            model[k] = NULL;
+        }
+        assert_int_equal(m.count, live);
+        assert_ptr_equal(strmap_get(&m, slice_text(text)), model[k]);
+        assert_true(m.used <= m.capacity / 4 * 3);
+        rebuilding += m.old != NULL;
+        if (!m.old || was_rebuilding)
+            continue;
+        /* All are there, each once, and one in seven goes. */
+        struct slice key;
+        void *value;
+        size_t met = 0;
+        iterations++;
+        for (size_t at = 0; strmap_next(&m, &at, &key, &value); met++) {
+            memcpy(text, key.data, key.size);
+            text[key.size] = 0;
+            k = (size_t)atoi(text + 4);
+            assert_ptr_equal(model[k], value);
+            if (k % 7)
+                continue;
+            assert_ptr_equal(strmap_remove(&m, key), value);
+            model[k] = NULL;
+            live--;
+        }
+        assert_int_equal(m.count, live);
+        assert_in_range(met, live, live + MANY / 7 + 1);
+    }
+    assert_true(iterations >= 2 && rebuilding > 500);
+    for (size_t k = 0; k < MANY; k++) {
+        char text[32];
+        snprintf(text, sizeof text, "key %zu", k);
+        assert_ptr_equal(strmap_get(&m, slice_text(text)), model[k]);
+    }
+    strmap_done(&m);
+    /* It may end, or be iterated, in the middle of one. */
+    for (size_t k = 0; !m.old; k++) {
+        char text[32];
+        snprintf(text, sizeof text, "key %zu", k);
+        strmap_put(&m, slice_text(text), values);
+    }
+    strmap_done(&m);
+}
+
 struct timer {
     struct heap_node node;
     uint64_t key;
@@ -280,10 +344,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_map_model),    cmocka_unit_test(test_map_iterate),
-        cmocka_unit_test(test_strmap_model), cmocka_unit_test(test_heap_model),
-        cmocka_unit_test(test_heap_ties),    cmocka_unit_test(test_crc32c),
-        cmocka_unit_test(test_hash64),       cmocka_unit_test(test_digests),
-        cmocka_unit_test(test_siphash),
+        cmocka_unit_test(test_strmap_model), cmocka_unit_test(test_strmap_large),
+        cmocka_unit_test(test_heap_model),   cmocka_unit_test(test_heap_ties),
+        cmocka_unit_test(test_crc32c),       cmocka_unit_test(test_hash64),
+        cmocka_unit_test(test_digests),      cmocka_unit_test(test_siphash),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

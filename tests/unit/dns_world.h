@@ -20,11 +20,12 @@ struct dns_world {
     int64_t revision;
 };
 
-static uint64_t dns_world_now_ns; /* the index's clock */
+static uint64_t dns_world_now_ns;  /* the index's clock ... */
+static uint64_t dns_world_step_ns; /* ... which goes on by this with each reading */
 
 static inline uint64_t dns_world_clock(void)
 {
-    return dns_world_now_ns;
+    return dns_world_now_ns += dns_world_step_ns;
 }
 
 /* key: "ns/group/service/id"; value NULL: delete. */

@@ -502,8 +502,45 @@ static void test_scripts(void **state)
     assert_false(is_wrong);
 }
 
+/* A session with many instances: they are due at once, and plan_next has nothing to look at any more. */
+static void test_due_in_slices(void **state)
+{
+    enum { INSTANCES = 2000, AT_ONCE = 100 };
+    struct world w = {0};
+    struct plan_rules rules = plan_rules_default();
+    const struct plan_events storms = {on_storm, on_storm_over, &w};
+    struct plan_action a;
+    char id[16];
+    size_t looks = 0;
+    (void)state;
+    w.catalog = catalog_new(&(struct catalog_events){on_changed, on_gone, on_back, &w});
+    w.plan = plan_new(w.catalog, &rules, &storms);
+    plan_lead(w.plan, true, 0);
+    begin(&w);
+    put_session(&w, 1, 15);
+    for (long k = 0; k < INSTANCES; k++) {
+        snprintf(id, sizeof id, "i%05ld", k);
+        put_instance(&w, id, 1, "\"state\":\"down\""); /* no storm guard: due later */
+    }
+    catalog_end(w.catalog);
+    begin(&w);
+    end_session(&w, 1);
+    catalog_end(w.catalog);
+    while (plan_look(w.plan, w.now_ms, AT_ONCE))
+        ;
+    w.now_ms = rules.settle_max_ms;
+    while (plan_look(w.plan, w.now_ms, AT_ONCE))
+        looks++;
+    assert_in_range(looks, INSTANCES / AT_ONCE - 1, INSTANCES / AT_ONCE + 1);
+    assert_false(plan_next(w.plan, PLAN_DELETES, w.now_ms, wall_ms(&w), &a));
+    assert_true(plan_next(w.plan, PLAN_PUTS, w.now_ms, wall_ms(&w), &a));
+    plan_free(w.plan);
+    catalog_free(w.catalog);
+    buf_done(&w.log);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_scripts)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_scripts), cmocka_unit_test(test_due_in_slices)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

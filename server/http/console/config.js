@@ -6,13 +6,15 @@
 import { ask, followUrl, isAbort, send, url } from './api.js';
 import { diffView, hunksOf } from './diff.js';
 import { h } from './dom.js';
-import { badge, button, bytes, confirm, editor, empty, facts, field, head, input, lines, muted, problem, select, table, tabs, time, toast, waiting, warning } from './ui.js';
+import { badge, button, bytes, confirm, editor, empty, facts, field, head, input, lines, muted, plural, problem, select, table, tabs, time, toast, waiting, warning } from './ui.js';
 
 const TYPES = ['text', 'json', 'yaml', 'properties', 'toml', 'xml', 'html'];
 const CHECK_AFTER_MS = 400;
 const endings = { json: 'json', yaml: 'yaml', yml: 'yaml', properties: 'properties', toml: 'toml', xml: 'xml', html: 'html', htm: 'html' };
 const typeOf = name => endings[name.split('.').at(-1).toLowerCase()] ?? 'text';
 const textOf = c => (c.base64 ? null : c.content ?? '');
+
+const RELEASES_MAX = 10000; // shown of a history
 
 export function config(context) {
   const [, group, name] = context.segments;
@@ -22,6 +24,7 @@ export function config(context) {
   let [live, liveError] = [null, null]; // what is live, as it comes
   let [shown, shownError] = [null, null]; // an older release, if the address says so
   let [history, diff, listeners, error] = [null, null, null, null];
+  let [older, wanted] = [null, 1]; // where the history goes on; so many releases of it are asked for
   let draft = null; // {text, type, title, note, base, check, isReviewing, conflict}
   let checkTimer = 0;
 
@@ -33,6 +36,16 @@ export function config(context) {
     context.refresh();
   }, context.signal);
 
+  async function past() {
+    const all = [];
+    let next;
+    do {
+      const page = await ask(at('/history', next ? { continue: next } : {}), { signal: context.signal });
+      all.push(...page.releases);
+      next = page.continue;
+    } while (next && all.length < Math.min(wanted, RELEASES_MAX));
+    [history, older] = [all, next];
+  }
   async function changed() {
     const tab = context.get('tab');
     error = null;
@@ -43,7 +56,7 @@ export function config(context) {
         shownError = null;
         shown = await ask(at('', { meta: 'true', seq }), { signal: context.signal }).catch(e => { shownError = e; return null; });
       }
-      if (['history', 'diff', 'edit'].includes(tab)) history = (await ask(at('/history'), { signal: context.signal })).releases;
+      if (['history', 'diff', 'edit'].includes(tab)) await past();
       if (tab === 'diff') diff = await ask(at('/diff', { meta: 'true', from: context.get('from'), to: context.get('to') }), { signal: context.signal });
       if (tab === 'listeners') listeners = await ask(at('/listeners'), { signal: context.signal });
     } catch (e) {
@@ -148,20 +161,21 @@ export function config(context) {
       },
     });
   }
+  const loadMore = () => (older && history.length < RELEASES_MAX ? h('div', { class: 'bar' }, button('Load more', () => { wanted = history.length + 1; return changed(); }), muted(`${plural(history.length, 'release')} shown`)) : null);
   function releases() {
     if (error) return problem(error);
     if (!history) return waiting();
-    return table([['Release', 'tight'], 'By', 'Title', 'Published', ['Size', 'num'], ['', 'tight']], history.map((r, i) => ({ key: r.seq, cells: [
+    return [table([['Release', 'tight'], 'By', 'Title', 'Published', ['Size', 'num'], ['', 'tight']], history.map((r, i) => ({ key: r.seq, cells: [
       [r.seq, ' ', r.seq === live?.seq ? badge('live', 'good') : ''], badge(r.operation + (r.origin_seq ? ` of ${r.origin_seq}` : ''), r.operation === 'delete' ? 'bad' : r.operation === 'publish' ? 'plain' : 'info'), [r.title ?? '', r.note ? h('div', { class: 'muted' }, r.note) : ''], time(r.time_ms), bytes(r.size),
-      h('div', { class: 'buttons' }, h('a', { href: context.href({ tab: '', seq: r.seq }) }, 'View'), h('a', { href: context.href({ tab: 'diff', from: history[i + 1]?.seq ?? 0, to: r.seq }) }, 'Diff'),
-        r.operation !== 'delete' && r.seq !== live?.seq ? button('Roll back', () => rollback(r.seq).catch(context.report)) : null) ] })), 'Releases');
+      h('div', { class: 'buttons' }, h('a', { href: context.href({ tab: '', seq: r.seq }) }, 'View'), h('a', { href: context.href({ tab: 'diff', from: history[i + 1]?.seq ?? (older ? '' : 0), to: r.seq }) }, 'Diff'),
+        r.operation !== 'delete' && r.seq !== live?.seq ? button('Roll back', () => rollback(r.seq).catch(context.report)) : null) ] })), 'Releases'), loadMore()];
   }
   function differences() {
     if (error) return problem(error);
     if (!diff || !history) return waiting();
     const options = [['0', '0: nothing'], ...history.map(r => [String(r.seq), `${r.seq}${r.seq === live?.seq ? ', live' : ''}${r.title ? `: ${r.title}` : ''}`])];
     return [h('div', { class: 'bar' }, field('Before', select(String(diff.from), options, from => context.set({ from, to: diff.to }))), field('After', select(String(diff.to), options.slice(1), to => context.set({ from: diff.from, to }))),
-      muted(`${diff.diff.added ?? 0} lines added, ${diff.diff.removed ?? 0} removed`)), diff.diff.hunks ? diffView(diff.diff.hunks, [`release ${diff.from}`, `release ${diff.to}`]) : h('p', { class: 'hint' }, 'They differ, and are no text.')];
+      muted(`${diff.diff.added ?? 0} lines added, ${diff.diff.removed ?? 0} removed`)), diff.diff.hunks ? diffView(diff.diff.hunks, [`release ${diff.from}`, `release ${diff.to}`]) : h('p', { class: 'hint' }, 'They differ, and are no text.'), loadMore()];
   }
 
   // --- gray rules, listeners ----------------------------------------------------------------------------------------
