@@ -147,7 +147,8 @@ static void publish_attributes(struct kv *kv)
 void kv_note_time(struct kv *kv)
 {
     uint64_t now = kv_now_ms(kv);
-    bool stood_still = now - kv->turn_ms > kv->election_ms && !PLANTED(LEASE_CLOCK_RUNS_IN_PAUSE);
+    bool stood_still = now - kv->turn_ms > kv->election_ms && !PLANTED(LEASE_CLOCK_RUNS_IN_PAUSE) &&
+                       !PLANTED(REVOKE_BY_OLD_LEADER); /* it would find nothing to revoke */
     if (stood_still && lease_is_primary(kv->leases))
         lease_promote(kv->leases, kv_lease_start_ms(kv), kv->election_ms);
     kv->turn_ms = now;
