@@ -179,7 +179,7 @@ void kv_start_write(struct kv *kv, struct kv_request *r, enum kv_kind kind, enum
     r->kind = kind;
     r->message = m;
     r->slices = NULL;
-    r->started_ms = kv->turn_ms;
+    r->started_ms = kv_now_ms(kv);
     if (!err && kv->odd_since_ms)
         err = ERR_CORRUPT_CLUSTER;
     if (!err && feature_level_of(op) > kv->feature.level)
@@ -448,7 +448,7 @@ void kv_come_again(struct kv *kv)
 void kv_turn(struct kv *kv)
 {
     turn_enter(TURN_KV_OTHER);
-    kv->turn_ms = kv_now_ms(kv);
+    kv_note_time(kv);
     answer_failed(kv);
     if (kv->is_closing)
         return;

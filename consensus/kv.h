@@ -68,6 +68,7 @@ struct kv_options {
     uint64_t snapshot_catchup_entries;    /* log entries kept in the WAL behind the applied index: 5,000 */
     uint64_t snapshot_catchup_bytes;      /* of them in memory: 4 MiB; the others are read back */
     uint64_t snapshot_catchup_disk_bytes; /* of the WAL's files: 512 MiB; 0 = no limit */
+    uint64_t watch_bytes_max;             /* of clients' watches; 0 = no limit */
     uint64_t pending_bytes_max;           /* proposals that are not applied; 0 = KV_PENDING_BYTES_MAX */
     struct cache_budget *cache_budget;    /* borrowed, for the store's record cache; NULL = none */
     uint64_t store_pending_bytes;         /* applied and not in a commit; 0 = 32 MiB */

@@ -264,6 +264,7 @@ void kv_come_again(struct kv *kv); /* one more turn without waiting for an event
 
 /* kv_lead.c: leadership and the clock */
 void kv_on_state(void *arg, const struct node_state *state);
+void kv_note_time(struct kv *kv); /* at the begin of a turn and of a tick */
 void kv_on_tick(struct io_timer *timer);
 void kv_check_ready(struct kv *kv);
 void kv_advance_ticks(struct kv *kv);                                /* another member can be reached */

@@ -142,11 +142,24 @@ static void publish_attributes(struct kv *kv)
         kv->attributes_proposed_ms = now;
 }
 
+/* A process that stood still, with its machine or alone, heard of no renewal meanwhile, and its clock went
+ * on. After an election timeout it is to its leases what a new leader is: each gets its time again. */
+void kv_note_time(struct kv *kv)
+{
+    uint64_t now = kv_now_ms(kv);
+    bool stood_still = now - kv->turn_ms > kv->election_ms && !PLANTED(LEASE_CLOCK_RUNS_IN_PAUSE) &&
+                       !PLANTED(REVOKE_BY_OLD_LEADER); /* it would find nothing to revoke */
+    if (stood_still && lease_is_primary(kv->leases))
+        lease_promote(kv->leases, kv_lease_start_ms(kv), kv->election_ms);
+    kv->turn_ms = now;
+}
+
 void kv_on_tick(struct io_timer *timer)
 {
     struct kv *kv = container_of(timer, struct kv, tick);
     if (kv->is_closing)
         return;
+    kv_note_time(kv);
     expire_requests(kv);
     auth_tokens_expire(&kv->tokens, kv_now_ms(kv));
     expire_leases(kv);

@@ -166,6 +166,7 @@ static void set_slow_gauges(struct kv *kv)
     metric_set(METRIC_COMPACT_REVISION, (double)store_compact_revision(kv->store));
     metric_set(METRIC_WATCH_STREAMS, (double)counts.streams);
     metric_set(METRIC_WATCHERS, (double)counts.watchers);
+    metric_set(METRIC_WATCH_BYTES, (double)counts.watchers_bytes);
     metric_set(METRIC_SLOW_WATCHERS, (double)counts.behind);
 }
 
@@ -502,6 +503,7 @@ int kv_open(const struct kv_options *o, char *error, size_t error_size, struct k
     }
     struct watch_options watch = {
         .store = kv->store,
+        .watchers_bytes_max = o->watch_bytes_max,
         .response_bytes_max = o->request_bytes_max + FRAGMENT_SLACK,
         .progress_interval_ms = o->progress_interval_ms,
         .on_work = on_watch_work,

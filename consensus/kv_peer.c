@@ -60,7 +60,7 @@ void kv_start_call(struct kv *kv, struct kv_request *r, enum kv_kind kind, const
     r->kind = kind;
     r->message = m;
     r->slices = NULL;
-    r->started_ms = kv->turn_ms;
+    r->started_ms = kv_now_ms(kv);
     r->state = KV_CALLING;
     list_add_last(&kv->calling, &r->link);
 }

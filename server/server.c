@@ -554,6 +554,7 @@ static int open_kv(struct server *s, const struct kv_join *join)
         .snapshot_catchup_entries = o->catchup_entries,
         .snapshot_catchup_bytes = o->catchup_bytes,
         .snapshot_catchup_disk_bytes = o->catchup_disk_bytes,
+        .watch_bytes_max = o->max_watch_bytes,
         .pending_bytes_max = o->max_pending_bytes,
         .cache_budget = &s->cache_budget,
         .request_bytes_max = o->max_request_bytes,

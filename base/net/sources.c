@@ -48,6 +48,11 @@ uint64_t sources_id(const struct sockaddr_storage *address)
     return hash64(&v6.sin6_addr, 8) | 1;
 }
 
+uint64_t source_conn_id(const struct source_conn *c)
+{
+    return c->source ? c->source->id : 0;
+}
+
 static void set_place(struct heap *h, struct heap_node *n, size_t count)
 {
     if (count == 0)

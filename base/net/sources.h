@@ -45,6 +45,7 @@ void sources_enter(struct sources *s, struct source_conn *c, const struct sockad
                    void (*evict)(struct source_conn *c));
 void sources_serve(struct source_conn *c); /* a whole request has come */
 void sources_leave(struct source_conn *c);
-uint64_t sources_id(const struct sockaddr_storage *address);
+uint64_t sources_id(const struct sockaddr_storage *address); /* never 0 */
+uint64_t source_conn_id(const struct source_conn *c);        /* of where it comes from; 0 = not counted */
 
 #endif

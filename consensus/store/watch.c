@@ -17,6 +17,8 @@ enum {
 #define REASON_DUPLICATE_ID "mvcc: duplicate watch ID provided on the WatchStream"
 #define STREAM_BYTES_MIN    (16 << 10) /* a stream may hold that much however many there are */
 #define REASON_TOO_MANY     "etcdserver: too many watches on this stream"
+#define REASON_NO_ROOM      "etcdserver: too many watches (--max-watch-bytes)"
+#define ID_BYTES            32 /* of its place in watch_stream.ids */
 
 struct watch_hub *watch_hub_new(const struct watch_options *options)
 {
@@ -27,6 +29,7 @@ struct watch_hub *watch_hub_new(const struct watch_options *options)
     o->stream_bytes_max = o->stream_bytes_max ? o->stream_bytes_max : 4 << 20;
     o->total_bytes_max = o->total_bytes_max ? o->total_bytes_max : 256 << 20;
     o->stream_watchers_max = o->stream_watchers_max ? o->stream_watchers_max : 100000;
+    h->room.bytes_max = o->watchers_bytes_max;
     o->response_bytes_max = o->response_bytes_max ? o->response_bytes_max : 2 << 20;
     o->progress_interval_ms = o->progress_interval_ms ? o->progress_interval_ms : 600000;
     store_set_needs_previous(o->store, false);
@@ -49,6 +52,7 @@ void watch_hub_free(struct watch_hub *h)
     watch_scratch_clear(&h->scratch);
     buf_done(&h->scratch.bytes);
     keyset_done(&h->keys);
+    watch_room_done(&h->room);
     heap_done(&h->progress);
     mem_free(h);
 }
@@ -125,6 +129,12 @@ struct watch_stream *watch_stream_open(struct watch_hub *h, void (*on_ready)(voi
     list_add_last(&h->streams, &s->link);
     h->stream_count++;
     return s;
+}
+
+void watch_stream_set_source(struct watch_stream *s, uint64_t source)
+{
+    assert(!s->source && s->count == 0);
+    s->source = watch_room_enter(&s->hub->room, source);
 }
 
 void watch_stream_queue_control(struct watch_stream *s, const struct watch_head *head,
@@ -274,6 +284,8 @@ void watcher_free(struct watcher *w)
     if (w->group)
         watcher_end(w);
     list_remove(&w->in_stream);
+    if (s->source)
+        watch_room_give(&s->hub->room, s->source, w->bytes);
     if (s->ids.capacity)
         map_remove(&s->ids, (uint64_t)w->id);
     s->count--;
@@ -295,6 +307,8 @@ void watch_stream_close(struct watch_stream *s)
     LIST_FOR_EACH_SAFE (ended, &s->ended)
         watcher_free(container_of(ended, struct watcher, in_stream));
     map_done(&s->ids);
+    if (s->source)
+        watch_room_leave(&h->room, s->source);
     watch_queue_done(&s->queue);
     list_remove(&s->ready);
     list_remove(&s->rereading);
@@ -321,6 +335,12 @@ static const char *why_refused(const struct watch_stream *s, const Etcdserverpb_
     if (s->count >= s->hub->options.stream_watchers_max)
         return REASON_TOO_MANY;
     return NULL;
+}
+
+/* About what a watcher takes, its own group included even where others share it. */
+static size_t watcher_bytes(struct slice key, const ProtobufCBinaryData *range_end)
+{
+    return sizeof(struct watcher) + ID_BYTES + sizeof(struct range_group) + key.size + range_end->len;
 }
 
 static struct group *group_get(struct watch_hub *h, struct slice key, const ProtobufCBinaryData *range_end)
@@ -356,11 +376,12 @@ static void watcher_start(struct watcher *w, int64_t start_revision)
 }
 
 static void watcher_add(struct watch_stream *s, const Etcdserverpb__WatchCreateRequest *r, struct slice key,
-                        int64_t id)
+                        int64_t id, size_t bytes)
 {
     struct watch_hub *h = s->hub;
     struct watcher *w = mem_new(sizeof *w);
     w->stream = s;
+    w->bytes = bytes;
     w->group = group_get(h, key, &r->range_end);
     w->id = id;
     w->serial = ++h->serial;
@@ -387,13 +408,16 @@ void watch_create(struct watch_stream *s, const Etcdserverpb__WatchCreateRequest
 {
     struct slice key = request->key.len ? slice_of(request->key.data, request->key.len) : slice_of("", 1);
     struct watch_head head = {.watch_id = -1, .is_created = true};
+    size_t bytes = watcher_bytes(key, &request->range_end);
     head.cancel_reason = why_refused(s, request, key, refuse_reason);
+    if (!head.cancel_reason && s->source && !watch_room_take(&s->hub->room, s->source, bytes))
+        head.cancel_reason = REASON_NO_ROOM;
     head.is_canceled = head.cancel_reason;
     if (!head.is_canceled)
         head.watch_id = choose_id(s, request->watch_id);
     watch_stream_queue_control(s, &head, s->hub->revision);
     if (!head.is_canceled)
-        watcher_add(s, request, key, head.watch_id);
+        watcher_add(s, request, key, head.watch_id, bytes);
     watch_stream_reread(s);
     watch_hub_tell_ready(s->hub);
 }
@@ -516,5 +540,6 @@ bool watch_has_next(const struct watch_stream *s)
 
 struct watch_counts watch_counts(const struct watch_hub *h)
 {
-    return (struct watch_counts){h->stream_count, h->watcher_count, h->behind_count, h->queued_bytes};
+    return (struct watch_counts){h->stream_count, h->watcher_count, h->behind_count, h->queued_bytes,
+                                 h->room.bytes};
 }

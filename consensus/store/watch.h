@@ -29,6 +29,7 @@ struct watch_options {
     size_t stream_bytes_max;    /* and bytes: 4 MiB */
     size_t total_bytes_max;     /* on all streams about: 256 MiB. What is left of it bounds a stream too */
     size_t stream_watchers_max; /* 100,000; more are refused */
+    size_t watchers_bytes_max;  /* of all watchers of streams that have a source; 0 = no limit */
     size_t response_bytes_max;  /* fragments are cut here: max request bytes + 512 KiB */
     uint64_t progress_interval_ms; /* 10 minutes */
     /* There is something to do for watch_turn that no event of the loop will announce: a stream was drained
@@ -68,6 +69,10 @@ void watch_stream_close(struct watch_stream *s);
 void watch_stream_set_judge(struct watch_stream *s,
                             const char *(*judge)(void *arg, struct slice key, struct slice range_end));
 
+/* Counts the watchers of this stream against watchers_bytes_max, in the share of a source (watch_room.h).
+ * Before the first watcher. Streams without a source have limits elsewhere. */
+void watch_stream_set_source(struct watch_stream *s, uint64_t source);
+
 /* Queues the created response (or created+canceled with etcd's reason: empty range, duplicate id, negative
  * revision, too many). refuse_reason not NULL: answers created+canceled with that text (permission failures).
  */
@@ -96,7 +101,8 @@ bool watch_has_next(const struct watch_stream *s);
 
 struct watch_counts {
     size_t streams, watchers, behind;
-    size_t queued_bytes; /* shared events counted for each stream that waits for them */
+    size_t queued_bytes;   /* shared events counted for each stream that waits for them */
+    size_t watchers_bytes; /* of streams that have a source */
 };
 struct watch_counts watch_counts(const struct watch_hub *h);
 

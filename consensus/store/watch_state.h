@@ -15,6 +15,7 @@
 #include "consensus/store/keyset.h"
 #include "consensus/store/store.h"
 #include "consensus/store/watch_queue.h"
+#include "consensus/store/watch_room.h"
 
 struct group {
     struct link level, behind; /* watcher.in_group */
@@ -49,11 +50,13 @@ struct watcher {
     uint64_t judged;        /* watch_hub.epoch when it was last allowed */
     uint64_t serial;        /* that of no other watcher of the hub, unlike id */
     const char *refused;    /* the judge's reason, while it is being canceled */
+    size_t bytes;           /* that it has taken of watch_hub.room */
 };
 
 struct watch_stream {
     struct watch_hub *hub;
-    struct link link; /* watch_hub.streams */
+    struct link link;            /* watch_hub.streams */
+    struct watch_source *source; /* NULL: its watchers are not counted */
     void (*on_ready)(void *arg);
     void *arg;
     struct link level, behind; /* watcher.in_stream */
@@ -86,6 +89,7 @@ struct watch_hub {
     struct heap progress;
     uint64_t ticks; /* for the jitter */
     size_t stream_count, watcher_count, behind_count;
+    struct watch_room room;
     size_t previous_count;        /* watchers with prev_kv: without them the store need not look for it */
     size_t scan_revisions;        /* how far a scan goes */
     size_t scan_watchers;         /* how many took part in the last one */

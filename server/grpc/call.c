@@ -36,6 +36,7 @@ struct grpc_call *call_new(struct grpc_conn *c, uint32_t stream_id)
     call->rpc.transport = &transport;
     call->rpc.server = c->server->options.rpc;
     call->rpc.peer = c->peer;
+    call->rpc.source = source_conn_id(&c->source);
     call->rpc.common_name = c->tls ? tls_peer_name(c->tls) : NULL;
     list_add_last(&c->calls, &call->link);
     c->call_count++;

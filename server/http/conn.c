@@ -61,7 +61,8 @@ static void request_reset(struct http_conn *c)
     buf_done(&q->headers);
     buf_done(&q->body);
     arena_done(&q->arena);
-    *q = (struct http_request){.server = c->server, .peer = c->peer, .is_tls = c->tls};
+    *q = (struct http_request){
+        .server = c->server, .peer = c->peer, .source = source_conn_id(&c->source), .is_tls = c->tls};
     keep_little(&c->head);
     keep_little(&c->target);
     c->chunks = (struct http_chunks){0};

@@ -348,6 +348,7 @@ static struct gateway_call *start(struct http_request *q, const struct rpc_metho
         .token = bare_token(q->authorization),
         .client_api_version = q->client_api_version,
         .peer = q->peer,
+        .source = q->source,
     };
     q->state = g;
     g->busy++;

@@ -340,6 +340,7 @@ void http_server_adopt(struct http_server *s, int fd, bool is_tls, enum http_rol
     getpeername(fd, (struct sockaddr *)&from, &size);
     struct http_conn *c = http_conn_new(s, role, is_tls);
     sources_enter(s->options.sources, &c->source, &from, http_conn_evict);
+    c->request.source = source_conn_id(&c->source);
     lws_sock_file_fd_type descriptor = {.sockfd = fd};
     struct lws *wsi = lws_adopt_descriptor_vhost(s->vhost, LWS_ADOPT_SOCKET, descriptor, NULL, NULL);
     if (!wsi) { /* lws has closed the descriptor */

@@ -53,6 +53,7 @@ struct http_request {
     size_t owed_bytes;    /* http_owe */
     uint64_t deadline_ms; /* monotonic; 0 = none */
     const char *peer;
+    uint64_t source;    /* source_conn_id */
     struct arena arena; /* lives as long as the request */
     struct buf headers; /* lines to add to the answer's head, each with CRLF */
     struct buf body;

@@ -115,6 +115,7 @@ struct rpc_call {
     const char *common_name; /* of the client's certificate; NULL = none. Of the gateway it does not count */
     struct slice client_api_version;
     const char *peer; /* "127.0.0.1:50123", for logs */
+    uint64_t source;  /* source_conn_id: several clients may share one */
 
     struct arena arena;        /* the call's memory; RPC_BIDI: reset after each message */
     struct kv_request request; /* for unary methods */

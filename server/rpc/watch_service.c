@@ -69,8 +69,10 @@ static void create(struct rpc_call *c, const Etcdserverpb__WatchCreateRequest *m
 void rpc_watch_message(struct rpc_call *c, const ProtobufCMessage *m)
 {
     const Etcdserverpb__WatchRequest *request = (const Etcdserverpb__WatchRequest *)m;
-    if (!c->state)
+    if (!c->state) {
         c->state = rpc_watch_open(c);
+        watch_stream_set_source(c->state, c->source);
+    }
     if (!make_room(c))
         return;
     switch (request->request_union_case) {

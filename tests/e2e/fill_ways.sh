@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The ways in which one client can fill the store, each to its limit: instances, services, namespaces, overrides, sessions,
-# configurations, drafts, gray rules, histories, bytes a minute; users, roles, leases and keys by etcd's API. The client that does it
+# configurations, drafts, gray rules, histories, bytes a minute; users, roles, leases, watches and keys by etcd's API. The client that does it
 # is refused, with the setting's name, and nobody else: another client's heartbeat, registration, delete and publish still work.
 . "$(dirname "$0")/lib.sh"
 port=$(free_port)
@@ -8,7 +8,8 @@ export ETCDCTL_ENDPOINTS=127.0.0.1:$port
 url=http://127.0.0.1:$port api=http://127.0.0.1:$port/api/v1
 start_server "$work" "$port" --quota-backend-bytes 16000000 --registry-max-instances 40 --registry-max-services 20 \
     --registry-max-namespaces 5 --registry-max-sessions 120 --config-max-items 12 --config-max-namespaces 5 \
-    --config-max-total-bytes 300000 --config-releases-kept 3 --config-releases-max 10 --namespace-write-bytes-per-minute 2000000 ||
+    --config-max-total-bytes 300000 --config-releases-kept 3 --config-releases-max 10 --namespace-write-bytes-per-minute 2000000 \
+    --max-watch-bytes 200000 ||
     { cat "$work/log"; exit 1; }
 put() { curl -s -m 60 -o "$work/body" -w '%{http_code}' -X PUT "$api/$1" --data-binary "$2"; }
 post() { curl -s -m 60 -o "$work/body" -w '%{http_code}' -X POST "$api/$1" --data-binary "$2"; }
@@ -76,6 +77,30 @@ others_go_on "users, roles"
 for i in $(seq 300); do curl -s "$url/v3/lease/grant" -d '{"TTL":600}' >/dev/null; done
 expect "leases are few bytes: 300 of them raise no alarm" "" "$(etcdctl alarm list)"
 others_go_on leases
+# Watches take memory, in a share for each source: the one at 127.0.0.1 fills its own, while 127.0.0.2 still gets what it asks for.
+python3 - "$port" >"$work/watches" <<'PY'
+import base64, json, socket, sys
+body = json.dumps({"create_request": {"key": base64.b64encode(b"w" * 4000).decode()}}).encode()
+held = []
+def watch(source):  # of a key of 4,000 bytes, on a connection of its own; why it was canceled
+    s = socket.create_connection(("127.0.0.1", int(sys.argv[1])), 30, (source, 0))
+    held.append(s)
+    s.sendall(b"POST /v3/watch HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+    answer = b""
+    while b"}}" not in answer:
+        answer += s.recv(65536) or b"}}"
+    return json.loads(answer[answer.index(b"{"):answer.index(b"}}") + 2])["result"].get("cancel_reason")
+reason = None
+while len(held) < 100 and not reason:
+    reason = watch("127.0.0.1")
+print(len(held), reason)
+print("the other:", watch("127.0.0.2"))
+PY
+check "watches: canceled ($(head -1 "$work/watches"))" grep -Eq '^2[0-9] etcdserver: too many watches \(--max-watch-bytes\)$' "$work/watches"
+expect "watches: of another source" "the other: None" "$(tail -1 "$work/watches")"
+freed() { [ "$(curl -s "$url/metrics" | awk '$1 == "cairn_watch_bytes" { print $2 }')" = 0 ]; }
+check "watches: their room is free again" within $LIMIT_S freed
+others_go_on watches
 value=$(head -c 90000 /dev/zero | tr '\0' v | base64 -w0)
 for i in $(seq 300); do
     echo '{"key":"'"$(printf 'k%d' "$i" | base64)"'","value":"'"$value"'"}' >"$work/put"

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The slab allocator: objects do not overlap and keep their content, blocks without objects give their pages
- * back, and little is lost between objects. */
+ * back, full ones are used again after a free, and little is lost between objects. */
 #include "base/slab.h"
+
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "tests/unit/store_model.h"
@@ -75,11 +77,72 @@ static void test_little_is_lost(void **state)
     slab_done(&s);
 }
 
+/* A full block of which an object is freed has room again: what is allocated next takes that room. */
+static void test_a_full_block_is_open_again(void **state)
+{
+    (void)state;
+    struct slab s;
+    void **objects = mem_new(OBJECTS * sizeof *objects);
+    slab_init(&s);
+    for (size_t size = 24; size <= SLAB_OBJECT_MAX; size += 61) {
+        for (unsigned i = 0; i < OBJECTS; i++)
+            objects[i] = slab_alloc(&s, size);
+        size_t bytes = slab_bytes(&s), chunks = s.chunk_count;
+        for (unsigned round = 0; round < 3; round++) {
+            for (unsigned i = round % 2; i < OBJECTS; i += 2)
+                slab_free(&s, objects[i], size);
+            for (unsigned i = round % 2; i < OBJECTS; i += 2)
+                objects[i] = slab_alloc(&s, size);
+            assert_int_equal(slab_bytes(&s), bytes);
+            assert_int_equal(s.chunk_count, chunks);
+        }
+        for (unsigned i = 0; i < OBJECTS; i++)
+            slab_free(&s, objects[i], size);
+    }
+    assert_int_equal(slab_bytes(&s), 0);
+    mem_free(objects);
+    slab_done(&s);
+}
+
+/* A private mapping whose pages were given back reads as zeros; others of the same chunk keep theirs. */
+static void test_an_emptied_block_keeps_no_pages(void **state)
+{
+    (void)state;
+#ifdef MEM_HAS_ASAN
+    skip(); /* each object comes from mem_alloc */
+#endif
+    if (sysconf(_SC_PAGESIZE) > 16 << 10)
+        skip(); /* a page is larger than a block */
+    enum { KEPT = 3 };
+    const size_t size = 512;
+    struct slab s;
+    slab_init(&s);
+    uint8_t **objects = mem_new(OBJECTS * sizeof *objects), *kept[KEPT];
+    for (unsigned i = 0; i < KEPT; i++)
+        memset(kept[i] = slab_alloc(&s, size / 2), 'k', size / 2);
+    for (unsigned i = 0; i < OBJECTS; i++)
+        memset(objects[i] = slab_alloc(&s, size), 'x', size);
+    for (unsigned i = 0; i < OBJECTS; i++)
+        slab_free(&s, objects[i], size);
+    for (unsigned i = 0; i < OBJECTS; i++) /* the slab keeps the mapping until its end */
+        for (size_t k = 0; k < size; k++)
+            assert_int_equal(objects[i][k], 0);
+    for (unsigned i = 0; i < KEPT; i++) {
+        for (size_t k = 0; k < size / 2; k++)
+            assert_int_equal(kept[i][k], 'k');
+        slab_free(&s, kept[i], size / 2);
+    }
+    mem_free(objects);
+    slab_done(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_objects_keep_their_content),
         cmocka_unit_test(test_little_is_lost),
+        cmocka_unit_test(test_a_full_block_is_open_again),
+        cmocka_unit_test(test_an_emptied_block_keeps_no_pages),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

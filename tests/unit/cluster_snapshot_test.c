@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "consensus/kv_impl.h"
 #include "tests/unit/cluster_world.h"
 
 static void put_many(struct machine *m, const char *prefix, unsigned count)
@@ -186,6 +187,36 @@ static void requests_wait(void **state)
     world_free(w);
 }
 
+/* A request to defragment that comes while a snapshot is installed is answered of the store that it brought.
+ * kv_defrag_test has those that the install cancels. */
+static void a_defrag_waits_for_the_install(void **state)
+{
+    (void)state;
+    struct world *w = world_new(3);
+    Etcdserverpb__DefragmentRequest d = ETCDSERVERPB__DEFRAGMENT_REQUEST__INIT;
+    struct question q = {.request.done = question_on_done};
+    world_wait_for_leader(w);
+    put_many(world_leader(w), "k", 5);
+    struct machine *m = leave_behind(w, 100);
+    m->is_cut = false;
+    for (unsigned i = 0; i < 100000 && !m->kv->installing; i++)
+        world_step(w);
+    assert_non_null(m->kv->installing);
+    const struct store *old = m->kv->store;
+    kv_defragment(m->kv, &q.request, &d);
+    while (m->kv->installing) {
+        assert_false(q.is_done);
+        world_step(w);
+    }
+    assert_ptr_not_equal(m->kv->store, old);
+    world_wait_for(w, &q);
+    assert_int_equal(q.err, OK);
+    question_done(&q);
+    heal(m);
+    world_expect_equal_stores(w);
+    world_free(w);
+}
+
 static void leases_and_alarms_come_along(void **state)
 {
     (void)state;
@@ -317,6 +348,7 @@ int main(void)
         cmocka_unit_test(a_slow_member_gets_the_state),
         cmocka_unit_test(a_watcher_behind_the_compaction_is_told),
         cmocka_unit_test(requests_wait),
+        cmocka_unit_test(a_defrag_waits_for_the_install),
         cmocka_unit_test(leases_and_alarms_come_along),
         cmocka_unit_test(crashes_in_the_middle),
         cmocka_unit_test(the_sender_dies),

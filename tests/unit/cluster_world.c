@@ -250,7 +250,7 @@ void machine_join(struct machine *m, const struct kv_join *join)
 void world_step(struct world *w)
 {
     for (unsigned i = 0; i < WORLD_MACHINES; i++)
-        if (w->machines[i].kv) {
+        if (w->machines[i].kv && !sim_io_paused_until(w->machines[i].io)) {
             kv_turn(w->machines[i].kv);
             if (w->machines[i].turn)
                 w->machines[i].turn(w->machines[i].arg);

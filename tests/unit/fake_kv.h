@@ -55,7 +55,7 @@ struct watch_stream {
     int64_t next_id;
     bool is_told;
     const char *(*judge)(void *arg, struct slice key, struct slice range_end);
-    uint64_t judged;
+    uint64_t judged, source;
     char keys[8][32]; /* of the watchers 0 to 7; empty = none */
 };
 
@@ -500,6 +500,11 @@ bool watch_is_full(const struct watch_stream *s)
     LIST_FOR_EACH (l, &s->queue)
         count++;
     return count >= 50;
+}
+
+void watch_stream_set_source(struct watch_stream *s, uint64_t source)
+{
+    s->source = source;
 }
 
 void watch_stream_set_judge(struct watch_stream *s,

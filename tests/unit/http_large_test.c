@@ -4,6 +4,7 @@
 #include "tests/unit/http_fake.h"
 
 #include "base/turn_queue.h"
+#include "server/http/conn.h"
 
 enum { LARGE = 150 * 1000 }; /* of base64 */
 
@@ -180,6 +181,170 @@ static void test_large_answers_of_a_stream(void **state)
     done(&c);
 }
 
+/* --- bodies that are held, answers that are not read -------------------------------------------------------
+ */
+
+static uv_sem_t gate;
+
+static void wait_at_gate(struct worker_job *job)
+{
+    (void)job;
+    uv_sem_wait(&gate);
+}
+
+static void gate_passed(struct worker_job *job)
+{
+    (void)job;
+}
+
+static int start_gated(void **state)
+{
+    return uv_sem_init(&gate, 0) || start_server(state);
+}
+
+/* Also of a test that failed before it posted. */
+static int stop_gated(void **state)
+{
+    uv_sem_post(&gate);
+    int rc = stop_server(state);
+    uv_sem_destroy(&gate);
+    return rc;
+}
+
+/* The worker of large messages does nothing until the gate is posted. */
+static void stop_worker(struct worker_job *job)
+{
+    struct client c = connect_client();
+    struct buf put = large_put(LARGE);
+    send_post(&c, "/v3/kv/put", buf_slice(&put)); /* it has a thread from then on */
+    expect(&c, "QUFBQUFB\"}}");
+    done(&c);
+    buf_done(&put);
+    memset(&rpc, 0, sizeof rpc);
+    *job = (struct worker_job){.run = wait_at_gate, .done = gate_passed};
+    worker_submit(server->conversions.lanes[0].worker, job);
+}
+
+/* As much as is taken while the client reads nothing; the server has time to take all of it. */
+static size_t send_unread(struct client *c, struct slice body)
+{
+    size_t sent = 0;
+    for (unsigned idle = 0; idle < 500; idle++) {
+        ssize_t n = sent < body.size ? send(c->fd, body.data + sent, body.size - sent, MSG_NOSIGNAL) : 0;
+        if (n > 0) {
+            sent += (size_t)n;
+            idle = 0;
+        } else {
+            usleep(100);
+        }
+        uv_run(&loop, UV_RUN_NOWAIT);
+    }
+    return sent;
+}
+
+/* A request whose body comes in chunks: no limit is on the whole of it. */
+static struct buf chunked(struct buf *body)
+{
+    struct buf b = {0};
+    buf_add_text(&b, "POST /v3/watch HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
+    for (size_t at = 0, n; at < body->size; at += n) {
+        n = body->size - at < 16384 ? body->size - at : 16384;
+        buf_addf(&b, "%zx\r\n", n);
+        buf_add_slice(&b, slice_of(body->data + at, n));
+        buf_add_text(&b, "\r\n");
+    }
+    buf_add_text(&b, "0\r\n\r\n");
+    buf_done(body);
+    return b;
+}
+
+static void add_large_create(struct buf *b)
+{
+    buf_add_text(b, "{\"create_request\":{\"key\":\"");
+    for (size_t i = 0; i < LARGE; i += 4)
+        buf_add_text(b, "QUFB");
+    buf_add_text(b, "\"}}");
+}
+
+/* While a message is converted its connection is not read: what follows may be many times what one message
+ * may have, and all of it is answered, in its order. */
+static void test_body_is_held(void **state)
+{
+    (void)state;
+    enum { SMALL = 3000, SMALL_BYTES = 1000 };
+    struct worker_job job;
+    struct buf body = {0};
+    stop_worker(&job);
+    add_large_create(&body);
+    for (int i = 0; i < SMALL; i++)
+        buf_addf(&body, "%*s", SMALL_BYTES, "{\"progress_request\":{}}");
+    struct client c = connect_client();
+    body = chunked(&body);
+    size_t sent = send_unread(&c, buf_slice(&body));
+    assert_true(sent >= LARGE);
+    assert_int_equal(rpc.messages, 0);
+    assert_int_equal(rpc.canceled, 0);
+    uv_sem_post(&gate);
+    send_bytes(&c, body.data + sent, body.size - sent);
+    expect(&c, "\r\n0\r\n\r\n");
+    assert_int_equal(rpc.messages, SMALL + 1);
+    assert_int_equal(count(&c, "{\"result\":{\"watch_id\":"), SMALL + 1);
+    assert_int_equal(count(&c, "{\"result\":{\"watch_id\":\"1\",\"created\":true}}"), 1);
+    buf_done(&body);
+    done(&c);
+}
+
+/* The message is none: the call is answered while its body is held. The rest of the body is passed over, and
+ * the next request of the connection is answered. */
+static void test_answer_while_held(void **state)
+{
+    (void)state;
+    struct worker_job job;
+    struct buf body = {0};
+    stop_worker(&job);
+    add_large_create(&body);
+    body.data[body.size / 2] = '#';
+    for (int i = 0; i < 1000; i++)
+        buf_add_text(&body, " {\"progress_request\":{}}");
+    struct client c = connect_client();
+    body = chunked(&body);
+    buf_add_text(&body, "GET /version HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_int_equal(send_unread(&c, buf_slice(&body)), body.size);
+    assert_int_equal(rpc.canceled, 0);
+    uv_sem_post(&gate);
+    expect(&c, "\"error\":{\"code\":3");
+    expect(&c, "etcdserver\":");
+    assert_int_equal(rpc.messages, 0);
+    assert_int_equal(rpc.canceled, 1);
+    buf_done(&body);
+    done(&c);
+}
+
+/* A client that reads no answers is not read from either; when it reads, all goes on. */
+static void test_unread_answers_stop_requests(void **state)
+{
+    (void)state;
+    enum { MESSAGES = 250000 };
+    struct buf body = {0};
+    for (int i = 0; i < MESSAGES; i++)
+        buf_add_text(&body, "{\"create_request\":{}}");
+    struct client c = connect_client();
+    body = chunked(&body);
+    size_t sent = send_unread(&c, buf_slice(&body));
+    assert_in_range(rpc.messages, 1, MESSAGES / 2);
+    unsigned before = rpc.messages;
+    (void)send_unread(&c, slice_of(body.data + sent, 0));
+    assert_int_equal(rpc.messages, before);
+    send_bytes(&c, body.data + sent, body.size - sent);
+    uint64_t until = clock_mono_ms() + WAIT_MS;
+    while ((c.in.size < 7 || memcmp(c.in.data + c.in.size - 7, "\r\n0\r\n\r\n", 7)) &&
+           clock_mono_ms() < until)
+        pump(&c);
+    assert_int_equal(rpc.messages, MESSAGES);
+    buf_done(&body);
+    done(&c);
+}
+
 /* --- waiting for a turn -----------------------------------------------------------------------------------
  */
 
@@ -281,11 +446,20 @@ int main(void)
 {
     signal(SIGPIPE, SIG_IGN);
     cmocka_set_test_filter(getenv("ONLY"));
-#define TEST(name) cmocka_unit_test_setup_teardown(name, start_server, stop_server)
+#define TEST(name)  cmocka_unit_test_setup_teardown(name, start_server, stop_server)
+#define GATED(name) cmocka_unit_test_setup_teardown(name, start_gated, stop_gated)
     const struct CMUnitTest tests[] = {
-        TEST(test_unary),          TEST(test_many_at_once),       TEST(test_clients_that_go),
-        TEST(test_stop_meanwhile), TEST(test_stream_in_order),    TEST(test_large_answers_of_a_stream),
-        TEST(test_turns_go_round), TEST(test_waiting_clients_go),
+        TEST(test_unary),
+        TEST(test_many_at_once),
+        TEST(test_clients_that_go),
+        TEST(test_stop_meanwhile),
+        TEST(test_stream_in_order),
+        TEST(test_large_answers_of_a_stream),
+        TEST(test_turns_go_round),
+        TEST(test_waiting_clients_go),
+        GATED(test_body_is_held),
+        GATED(test_answer_while_held),
+        TEST(test_unread_answers_stop_requests),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

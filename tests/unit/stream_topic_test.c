@@ -384,6 +384,40 @@ static void test_budget(void **state)
     stream_topic_let_go(t, 0);
 }
 
+/* Snapshots count against the budget of all caches while somebody may still be given them; parts that are on
+ * their way to a reader stay. */
+static void test_snapshots_are_counted(void **state)
+{
+    (void)state;
+    struct cache_budget budget;
+    struct stream_topics *before = topics;
+    cache_budget_init(&budget, 60000);
+    struct stream_topics_options options = {.cache_budget = &budget};
+    topics = stream_topics_new(&options);
+    struct stream_topic *a = hold("a", 0), *b = hold("b", 0);
+    fake.padding = 4000;
+    for (int i = 0; i < 10; i++)
+        change(i, true, fake.now + 1);
+    struct stream_snapshot *first = stream_topic_snapshot(a, 0, 0);
+    assert_in_range(budget.bytes, 40000, 42000);
+    struct http_shared *part = http_shared_ref(first->parts[0]);
+    struct stream_snapshot *second = stream_topic_snapshot(b, 0, 0);
+    assert_in_range(budget.bytes, 80000, 84000);
+    cache_budget_trim(&budget);
+    assert_in_range(budget.bytes, 40000, 42000);
+    assert_null(first->parts); /* the oldest goes */
+    assert_non_null(second->parts);
+    assert_true(part->text->size > 40000);
+    http_shared_unref(part);
+    stream_snapshot_unref(first);
+    stream_snapshot_unref(second);
+    stream_topic_let_go(a, 0);
+    stream_topic_let_go(b, 0);
+    stream_topics_free(topics);
+    assert_int_equal(budget.bytes, 0);
+    topics = before;
+}
+
 /* Encoded changes count against the budget of all caches, until the next change or until it is asked for. */
 static void test_deltas_are_counted(void **state)
 {
@@ -535,10 +569,17 @@ int main(void)
     cmocka_set_test_filter(getenv("ONLY"));
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_topics, close_topics)
     const struct CMUnitTest tests[] = {
-        TEST(test_model),        TEST(test_made_once), TEST(test_floor),
-        TEST(test_large_deltas), TEST(test_budget),    TEST(test_deltas_are_counted),
-        TEST(test_compare),      TEST(test_waiting),   TEST(test_forms),
+        TEST(test_model),
+        TEST(test_made_once),
+        TEST(test_floor),
+        TEST(test_large_deltas),
+        TEST(test_budget),
+        TEST(test_deltas_are_counted),
+        TEST(test_compare),
+        TEST(test_waiting),
+        TEST(test_forms),
         TEST(test_idle),
+        TEST(test_snapshots_are_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -185,6 +185,66 @@ static void test_limit_of_watchers(void **state)
     watch_hub_free(hub);
 }
 
+static struct watch_stream *open_from(struct watch_hub *hub, uint64_t source, int *ready)
+{
+    struct watch_stream *s = watch_stream_open(hub, count_ready, ready);
+    watch_stream_set_source(s, source);
+    return s;
+}
+
+/* How many watchers of this key the stream gets until one is refused for want of room. */
+static size_t fill(struct watch_stream *s, const char *key, const char *end)
+{
+    Etcdserverpb__WatchCreateRequest r = request_of(key, end, 0);
+    for (size_t n = 0; n < 10000; n++) {
+        watch_create(s, &r, NULL);
+        const char *answer = listen(s);
+        if (strstr(answer, "#-1 ")) {
+            assert_non_null(
+                strstr(answer, "created canceled (etcdserver: too many watches (--max-watch-bytes))"));
+            return n;
+        }
+    }
+    fail_msg("no watch is refused");
+    return 0;
+}
+
+/* Each source gets as many bytes as are left for all; what it gives back it may take again. Long keys count.
+ */
+static void test_room_of_sources(void **state)
+{
+    (void)state;
+    enum { ROOM = 1 << 20 };
+    struct watch_hub *hub =
+        watch_hub_new(&(struct watch_options){.store = f.store, .watchers_bytes_max = ROOM});
+    int ready = 0;
+    char key[5001] = {0};
+    memset(key, 'k', sizeof key - 1);
+    struct watch_stream *a = open_from(hub, 1, &ready), *again = open_from(hub, 1, &ready);
+    struct watch_stream *b = open_from(hub, 2, &ready), *own = watch_stream_open(hub, count_ready, &ready);
+    size_t first = fill(a, key, NULL);
+    assert_in_range(first, ROOM / 2 / 5400 - 1, ROOM / 2 / 5000);
+    assert_in_range(watch_counts(hub).watchers_bytes, ROOM / 2 - 5400, ROOM / 2);
+    assert_int_equal(fill(again, key, NULL), 0); /* another stream of that source */
+    size_t second = fill(b, "a", key);           /* the end of a range counts too */
+    assert_in_range(second, first / 2 - 2, first / 2 + 2);
+    Etcdserverpb__WatchCreateRequest r = request_of(key, NULL, 0);
+    for (size_t i = 0; i < first; i++) /* not counted: it has limits elsewhere */
+        watch_create(own, &r, NULL);
+    assert_null(strstr(listen(own), "canceled"));
+    watch_cancel(a, 0);
+    (void)listen(a);
+    assert_int_equal(fill(again, key, NULL), 0); /* it holds more than is left for all */
+    watch_stream_close(b);
+    assert_int_equal(fill(again, key, NULL), 1);
+    watch_stream_close(a);
+    assert_int_equal(fill(again, key, NULL), first - 1);
+    watch_stream_close(again);
+    assert_int_equal(watch_counts(hub).watchers_bytes, 0);
+    watch_stream_close(own);
+    watch_hub_free(hub);
+}
+
 static void test_past_and_future(void **state)
 {
     (void)state;
@@ -692,6 +752,7 @@ int main(void)
         T(test_refusals),
         T(test_ids_count_from_0_and_skip_used_ones),
         T(test_limit_of_watchers),
+        T(test_room_of_sources),
         T(test_past_and_future),
         T(test_filters_and_previous),
         T(test_compaction),

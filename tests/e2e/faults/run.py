@@ -16,6 +16,7 @@ import time
 
 from churn import SERVICE as JOBS, Jobs
 from config import ConfigWorld
+from hypervisor import Host
 from readers import Follower, Judge, Poller, Resolver, serving
 from world import TTL_S, Client, EtcdClient, Members, ask, stop_clients, wait_for
 from ports import tell_logs
@@ -118,9 +119,9 @@ class World:
                 self.judge.fault(f"{f.name}: other events than {self.followers[0].name}")
         print(f"       {len(heard[0])} events of keys, heard by {len(heard)}")
 
-    def of_client(self, client, query=""):
+    def of_client(self, client, query="", member="n1"):
         """Its instances as a member shows them."""
-        return {i: v for s in SERVICES for i, v in self.view("n1", s, query)[1].items() if i in client.instances}
+        return {i: v for s in SERVICES for i, v in self.view(member, s, query)[1].items() if i in client.instances}
 
     # --- scenarios ---
     def restart_one(self):
@@ -208,6 +209,40 @@ class World:
             if any(v.get("guarded") for v in self.of_client(c).values()):
                 self.judge.fault(f"instances of {c.name} are marked although their client is back")
 
+    def stopped_hypervisor(self):
+        """The leader and half of the clients stand still together for longer than a TTL and an election; then all members do,
+        while their clients live. Nobody leaves traffic, meanwhile or when they go on."""
+        members, host = self.members, Host(self.clients[0:17:2])
+        held = len(host.clients) * EACH
+        try:
+            host.serve()
+            leader = members.leader()
+            others = [n for n in members.names if n != leader]
+            members.stand_still(leader)
+            host.send(signal.SIGSTOP)
+            wait_for("the guard holds them all", lambda: members.guards(others)[0] >= held)
+            time.sleep(1)
+            marked = [i for c in host.clients for i, v in self.of_client(c, "", others[0]).items() if v.get("guarded") and v["serving"]]
+            if len(marked) != held:
+                self.judge.fault(f"{len(marked)} of {held} are shown as guarded and in traffic")
+            members.go_on(leader)
+            host.send(signal.SIGCONT)
+            host.serve()
+            wait_for("the guard lets go", lambda: members.guards()[0] == 0)
+            sessions = {c.name: c.session for c in self.clients if not c.is_paused.is_set()}
+            members.stand_still(*members.names)
+            time.sleep(TTL_S + 1)
+            members.go_on(*members.names)
+            members.leader()
+            self.registered()
+            host.serve()
+            anew = [c.name for c in self.clients if c.name in sessions and c.session != sessions[c.name]]
+            if anew:
+                self.judge.fault(f"sessions of {anew} ended although renewals could not be heard")
+        finally:
+            members.go_on(*members.names)
+            host.end()
+
     def churn(self):
         """Jobs that die by their TTL, all the time: at most a tenth of the traffic is dead once that is usual, through another
         leader too; and a cut of half of the clients is a storm all the same."""
@@ -293,7 +328,8 @@ class World:
 
     def all(self):
         return {f.__name__: f for f in (self.restart_one, self.kill_leader, self.cut_off_follower, self.cut_off_leader,
-                                        self.restart_all, self.late_clients, self.storm, self.cut_half, self.churn, self.full_disk)}
+                                        self.restart_all, self.late_clients, self.storm, self.cut_half, self.stopped_hypervisor,
+                                        self.churn, self.full_disk)}
 
     def run(self, names):
         failed = 0

@@ -177,10 +177,18 @@ class Members:
     def heal(self):
         self.command("heal *")
 
-    def guards(self):
-        """How many instances are held now, and how often a guard went on, of the members that live."""
+    def stand_still(self, *names):
+        for n in names:
+            self.process[n].send_signal(signal.SIGSTOP)
+
+    def go_on(self, *names):
+        for n in names:
+            self.process[n].send_signal(signal.SIGCONT)
+
+    def guards(self, names=None):
+        """How many instances are held now, and how often a guard went on, of these members (all, if none are named)."""
         held = trips = 0
-        for n in self.names:
+        for n in names or self.names:
             host, port = self.client[n].split(":")
             connection = http.client.HTTPConnection(host, int(port), timeout=20)
             connection.request("GET", "/metrics")

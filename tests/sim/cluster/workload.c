@@ -634,9 +634,11 @@ struct history *workload_history(struct workload *l)
     return &l->history;
 }
 
+/* A leader that stands still gives leases their time again, so pauses make a cluster unhealthy too. */
 static bool is_healthy(const struct world *w)
 {
-    return w->plan.calm && w->is_untouched && invariants_leader_count(w->invariants) == 1;
+    return w->plan.calm && !w->plan.pause_ms && w->is_untouched &&
+           invariants_leader_count(w->invariants) == 1;
 }
 
 void workload_judge(struct world *w)
