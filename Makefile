@@ -1,50 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-# The words a person types. Everything is found by folder: a new .c file needs no edit here.
-#
-#   make deps      install the Debian packages that are missing (root or sudo)
-#   make           build bin/cairnd and bin/cairnctl
-#   make run       deps, build, start one node and print where it listens; PORT=2379 (and one above), DNS_PORT=8600
-#   make cluster   deps, build, start three members and print where they listen; CLUSTER_DIR= says where their data lies
-#   make demo      three members, services and consumers, a configuration; one is killed, one drained, the leader killed: 45 s
-#   make test      everything that CI's core asks for, under ten minutes
-#   make repeat    make test RUNS=30 times beside LOAD=4 busy processes; keeps the logs of what fails
-#   make real-time the same with the unit tests of tests/unit/real_time.txt
-#   make check     unit tests only            (make check T=wal runs those whose name has "wal")
-#   make scenarios etcd-io/raft's own scenario files and ours; DIR= says where theirs lie
-#   make explore   every state of small raft clusters within bounds; EXPLORE='--states 20000000 figure8' for more
-#   make sim-mutants  planted bugs, each found by the tool that must see it (MUTANTS=quick for CI's part, or names)
-#   make linearizability  the checker of histories on histories with known verdicts; LINEARIZABILITY= says where
-#   make lint      style, layers, headers, warnings as errors (TIDY=1: clang-tidy too)
-#   make sim       whole clusters on virtual time, SEEDS=300; SEED=7 replays one with a trace
-#   make e2e       real daemons: README tour, kill -9, options, bad input; E2E='restart cluster' picks scripts
-#   make registry-faults   members restarted, killed, cut off; clients that come late or all at once; readers of every kind
-#   make config-faults     publishers, bundles, gray releases and their readers while members fail
-#   make matrix    who may do what on which port: every cell of the table of permissions, refusals included
-#   make docs      docs/security.md from the table of permissions
-#   make crash     kill -9 under load, CYCLES=50 times
-#   make peer-proof  which processes become members: plain, with a token, with TLS; scaling, replay (tests/e2e/peer_proof.sh, all rows)
-#   make failpoints  death at every failpoint of a test build, by gofail's protocol
-#   make chaos     clusters under faults, recorded and judged; SCENARIO='kill_leader ...' picks, SERVER=etcd compares
-#   make failover  how long three members need after the leader's death
-#   make rough     slow, greedy and broken-off clients, signals, full disks, mixed load; SOAK=60 seconds of that
-#   make memory    flat with a follower stopped under 1 MiB values, and after churn as after a restart; LONG=1: ten minutes and an hour
-#   make abuse     the worst legal input for each limit: others' latency, the loop's longest turn; SHORT=1 BEFORE=/old/cairnd ATTACK='http'
-#   make console picture   the web console in headless chromium, against real servers
-#   make picture   docs/console.png, the README's picture, from a real cluster
-#   make sdk       libcairn, static and shared, its examples; programs on it while members die; the same under sanitizers
-#   make interop   other people's clients against this server, beside a real etcd
-#   make chart     the Helm chart: both majors of helm, golden files, types, schema, alerts; UPDATE=1 writes what is generated
-#   make chart-pods  its rendered pods as real processes in networks of their own: killed, wiped, rolled, scaled (root); STORY=tls
-#   make packaging what make install puts, the systemd unit, the Dockerfile as far as it can be read
-#   make debian13  deps, build, lint, check (gcc, clang), scenarios, e2e in a root of Debian 13 (root, debootstrap); SHORT=1
-#   make arm64     cross build for arm64 in a root of Debian 13, unit tests under qemu-user; T= as with check
-#   make fuzz      each fuzz target for FUZZ_SECONDS (default 20)
-#   make bench     cairnd and etcd side by side, written to tests/bench/RESULTS.md
-#   make bench-registry  what the registry costs below HTTP
-#   make bench-config    the config center's part of bench alone
-#   make start-order  server/start.order, the functions that a start runs, written anew
-#   make install   DESTDIR= PREFIX=/usr/local: cairnd, libcairn, its header and pkg-config file
-#   make clean
+# `make help` lists the words to type. Each has a line that begins with ## before its rule; ##@ begins a group. The lint check
+# "help" fails when a word has none. Sources are found by folder: a new .c file needs no edit here.
 #
 # SAN=address,undefined or SAN=thread builds into a folder of its own, FAILPOINTS=1 (base/failpoint.h) too; CC=clang
 # works throughout.
@@ -108,28 +64,41 @@ TEST_LIB  := $(filter-out %_test.c %_main.c tests/sim/cluster/%,$(shell find tes
 TEST_LIB_O:= $(TEST_LIB:%.c=$(BUILD)/%.o)
 FUZZERS   := $(patsubst tests/fuzz/%_fuzz.c,%,$(wildcard tests/fuzz/*_fuzz.c))
 
-.PHONY: test-parts repeat real-time
-.PHONY: all deps run cluster demo test check scenarios linearizability lint e2e peer-proof crash rough interop fuzz bench bench-smoke install clean format chart chart-pods packaging console picture
-
-.PHONY: abuse memory matrix docs debian13 arm64 sdk sdk-build registry-faults config-faults bench-registry bench-config start-order explore sim-mutants mutants-build failpoints sim chaos failover upgrade
+# Parts of other words, which nobody types.
+INTERNAL  := test-parts mutants-build sdk-build bench-smoke
+.PHONY: $(INTERNAL)
+.PHONY: help all deps run cluster demo test repeat real-time check scenarios explore linearizability sim sim-mutants lint
+.PHONY: e2e peer-proof registry-faults config-faults matrix crash failpoints chaos upgrade failover rough abuse memory
+.PHONY: interop console picture sdk chart chart-pods packaging debian13 arm64 fuzz bench bench-registry bench-config
+.PHONY: docs start-order format install clean
 .DEFAULT_GOAL := all
 .SECONDARY:
 
+## List the words to type
+help:
+	@awk -f tests/lint/help.awk Makefile
+
+##@ Build and run
+## Build bin/cairnd and bin/cairnctl
 all: $(BIN)/cairnd $(BIN)/cairnctl compile_commands.json
 
+## Install the Debian packages that are missing (root or sudo)
 deps:
 	@tests/lint/deps.sh
 
 PORT      := 2379
 DNS_PORT  := 8600
+## Start one node and print where it listens; PORT=2379 DNS_PORT=8600
 run: deps
 	@$(MAKE) --no-print-directory all
 	@CAIRND=$(BIN)/cairnd PORT=$(PORT) DNS_PORT=$(DNS_PORT) exec tests/e2e/one.sh
 
+## Start three members and print where they listen; CLUSTER_DIR= is the folder of their data
 cluster: deps
 	@$(MAKE) --no-print-directory all
 	@CAIRND=$(BIN)/cairnd tests/e2e/three.sh
 
+## Show registration, failover and a configuration on three members, in 45 seconds
 demo: deps
 	@$(MAKE) --no-print-directory all
 	@python3 -B tests/demo/demo.py $(BIN)/cairnd
@@ -256,6 +225,8 @@ sdk-build: $(SDK_TESTS) $(SDK_OUT)/libcairn.a $(SDK_OUT)/$(SDK_SONAME) $(SDK_EXA
 
 # --- tests -----------------------------------------------------------------------------------
 CHECKS := $(if $(T),$(foreach u,$(UNIT_BIN),$(if $(findstring $(T),$(notdir $(u))),$(u))),$(UNIT_BIN))
+##@ Tests that run in one process
+## Run the unit tests; T=wal runs those with "wal" in their names
 check: $(CHECKS)
 	@EMULATOR='$(EMULATOR)' tests/unit/run.sh $(CHECKS)
 
@@ -266,6 +237,7 @@ $(SCENARIOS): $(BUILD)/tests/scenario/scenario_main.o $(filter $(BUILD)/tests/sc
 	@mkdir -p $(@D)
 	@$(CC) $(LDFLAGS) -o $@ $^ $(DEPS_LIBS)
 
+## Run etcd-io/raft's scenario files and ours; DIR= is the folder of theirs
 scenarios: $(SCENARIOS)
 	@$(SCENARIOS) $(DIR) tests/scenario/raft
 
@@ -277,6 +249,7 @@ $(EXPLORER): $(EXPLORE_O) $(filter $(BUILD)/tests/scenario/%,$(TEST_LIB_O)) $(CO
 	@mkdir -p $(@D)
 	@$(CC) $(LDFLAGS) -o $@ $^ $(DEPS_LIBS)
 
+## Visit every state of small Raft clusters within bounds; EXPLORE='--states 20000000 figure8'
 explore: $(EXPLORER)
 	@$(EXPLORER) $(EXPLORE)
 
@@ -286,6 +259,7 @@ $(BUILD)/linearizability: $(BUILD)/tests/check/linearizability_main.o $(BUILD)/t
 	@mkdir -p $(@D)
 	@$(CC) $(LDFLAGS) -o $@ $^ $(DEPS_LIBS)
 
+## Check the checker of histories on histories with known verdicts; LINEARIZABILITY= is their folder
 linearizability: $(BUILD)/linearizability
 	@timeout 600 $(BUILD)/linearizability $(LINEARIZABILITY)
 
@@ -304,11 +278,13 @@ $(SIM): $(SIM_O) $(CORE)
 	@echo "  LD  $@"
 	@$(CC) $(LDFLAGS) $(SIM_WRAP) -o $@ $^ $(DEPS_LIBS)
 
+## Run whole clusters on virtual time, SEEDS=300; SEED=7 replays one with a trace
 sim: $(SIM)
 	@$(SIM) $(if $(SEED),--seed $(SEED) --trace,--corpus tests/sim/corpus.txt --seeds $(SEEDS)) $(SIM_FLAGS)
 
 # The tools are proven by bugs: each of base/plant.def must be seen, and without any nothing. A build of its own.
 MUTANTS   := all
+## Plant bugs and check that the tools find them; MUTANTS=quick, or their names
 sim-mutants:
 	@$(MAKE) --no-print-directory BUILD=build/planted EXTRA_CFLAGS=-DPLANTED_BUGS mutants-build
 	@PLANTED=build/planted tests/sim/mutants.sh $(MUTANTS)
@@ -322,6 +298,8 @@ $(BUILD)/tools/check-history: $(BUILD)/tests/check/history_main.o $(filter $(BUI
 
 # What CI's core asks for. Longer runs have words of their own.
 # One run at a time in a clone: two would build the same files. Runs of two clones do not disturb each other.
+##@ All of them
+## Run what every change must pass: build, lint, unit tests, scenarios, e2e; under ten minutes
 test:
 	@tests/shell/once.sh test $(MAKE) --no-print-directory test-parts
 
@@ -337,11 +315,13 @@ test-parts:
 # All of it again and again, beside LOAD busy processes; what fails is kept in build/repeat.
 RUNS      := 30
 LOAD      := 4
+## Run make test RUNS=30 times beside LOAD=4 busy processes and keep the logs of failures
 repeat:
 	@tests/shell/once.sh test tests/shell/repeat.sh $(RUNS) $(LOAD) $(MAKE) --no-print-directory test-parts
 
 # The unit tests in real time alone.
 REAL_TIME := $(patsubst %,$(BUILD)/unit/%,$(shell grep -v '^\#' tests/unit/real_time.txt))
+## Do the same with the unit tests of tests/unit/real_time.txt
 real-time: $(REAL_TIME)
 	@tests/shell/repeat.sh $(RUNS) $(LOAD) tests/unit/run.sh $(REAL_TIME)
 
@@ -381,10 +361,33 @@ $(ACCESS): $(BUILD)/tests/access/access_main.o $(BUILD)/tests/access/table.o $(C
 	@mkdir -p $(@D)
 	@$(CC) $(LDFLAGS) -o $@ $^ $(DEPS_LIBS)
 
-docs: $(ACCESS)
+# Pages and the manual pages that are made from tables: tests/docs/README.md.
+DOCS      := $(BUILD)/tools/docs
+$(DOCS): $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/docs/*.c)) $(BUILD)/tests/access/table.o $(CORE)
+	@mkdir -p $(@D)
+	@$(CC) $(LDFLAGS) -o $@ $^ $(DEPS_LIBS)
+
+# Programs of another architecture run under an emulator.
+MAN_PAGES := $(BUILD)/man/cairnd.1 $(BUILD)/man/cairnctl.1
+$(BUILD)/man/%.1: $(DOCS)
+	@mkdir -p $(@D)
+	@$(EMULATOR) $(DOCS) man $* >$@.new && mv $@.new $@
+
+COMPLETIONS := $(BUILD)/completion/bash $(BUILD)/completion/zsh $(BUILD)/completion/fish
+$(BUILD)/completion/%: $(BIN)/cairnctl
+	@mkdir -p $(@D)
+	@$(EMULATOR) $(BIN)/cairnctl completion $* >$@.new && mv $@.new $@
+
+##@ Pages
+## Write the pages of docs/ that are made from tables
+docs: $(ACCESS) $(DOCS)
 	@mkdir -p docs
 	@$(ACCESS) docs tests/access/security.md.in >docs/security.md
+	@$(DOCS) check
+	@for page in $$($(DOCS) list); do $(DOCS) page $$page >docs/$$page || exit 1; done
 
+##@ Tests with real servers
+## Try every cell of the table of permissions
 matrix: $(BIN)/cairnd $(ACCESS)
 	@CAIRND=$(BIN)/cairnd ACCESS=$(ACCESS) tests/e2e/matrix.sh all
 
@@ -399,84 +402,106 @@ $(CHAOS_BIN): $(BUILD)/tools/%: $(BUILD)/tests/chaos/%_main.o $(BUILD)/libchaos.
 
 SCENARIO  :=
 CHAOS     := SERVER=$(or $(SERVER),$(BIN)/cairnd) TOOLS=$(BUILD)/tools
+## Record and judge clusters under faults; SCENARIO='kill_leader ...', SERVER=etcd
 chaos: $(BIN)/cairnd $(CHAOS_BIN) $(FAULTPROXY) $(BUILD)/tools/check-history
 	@$(MAKE) --no-print-directory FAILPOINTS=1 all
 	@$(CHAOS) FAILPOINT_SERVER=$(BUILD)-failpoints/bin/cairnd tests/chaos/run.sh $(SCENARIO)
 
 # The oldest supported build and this one in one cluster; SCENARIO=short for CI's form, OLD= for another old one (tests/upgrade).
+## Run the oldest supported build and this one in one cluster; SCENARIO=short, OLD= names another build
 upgrade: $(BIN)/cairnd $(BIN)/cairnctl $(CHAOS_BIN) $(FAULTPROXY) $(BUILD)/tools/check-history
 	@$(MAKE) --no-print-directory FAILPOINTS=1 all
 	@$(CHAOS) FAILPOINT_SERVER=$(BUILD)-failpoints/bin/cairnd tests/upgrade/run.sh $(or $(SCENARIO),long)
 
+## Measure how long three members need after the leader's death
 failover: $(BIN)/cairnd $(CHAOS_BIN)
 	@$(CHAOS) tests/chaos/failover.sh
 
 E2E       :=
+## Test real daemons: restarts, options, bad input, the pages' commands; E2E='restart cluster' picks scripts
 e2e: $(BIN)/cairnd $(BIN)/cairnctl $(TOOL_BIN) $(ACCESS) $(SDK_OUT)/libcairn.a
 	@TOOLS=$(BUILD)/tools LIBCAIRN=$(SDK_OUT)/libcairn.a CAIRND=$(BIN)/cairnd tests/e2e/all.sh $(E2E)
 
+## Test which processes become members: plain, with a token, with TLS
 peer-proof: $(BIN)/cairnd
 	@CAIRND=$(BIN)/cairnd tests/e2e/peer_proof.sh all
 
+## Run its clients while members restart, die and lose connections; SCENARIO= picks
 registry-faults config-faults: %-faults: $(BIN)/cairnd $(FAULTPROXY)
 	@python3 -B tests/e2e/faults/run.py $(BIN)/cairnd $(FAULTPROXY) $* $(SCENARIO)
 
 CYCLES    := 50
+## Kill a daemon under load, CYCLES=50 times
 crash: $(BIN)/cairnd $(TOOL_BIN)
 	@TOOLS=$(BUILD)/tools CAIRND=$(BIN)/cairnd tests/e2e/crash.sh $(CYCLES)
 
+## Kill a test build at every failpoint
 failpoints:
 	@$(MAKE) --no-print-directory FAILPOINTS=1 all
 	@CAIRND=$(BUILD)-failpoints/bin/cairnd tests/e2e/failpoints.sh
 
 SOAK      := 60
+## Test slow, greedy and broken clients, signals and full disks; SOAK=60 seconds
 rough: $(BIN)/cairnd $(TOOL_BIN)
 	@TOOLS=$(BUILD)/tools CAIRND=$(BIN)/cairnd SOAK=$(SOAK) tests/e2e/rough/rough.sh
 
 # The worst legal input for each limit, and what all others have of it; tests/abuse/README.md.
 BEFORE    :=
 ATTACK    :=
+## Send the worst legal input for each limit; SHORT=1 BEFORE=/old/cairnd ATTACK='http'
 abuse: $(BIN)/cairnd
 	@python3 -B tests/abuse/run.py $(BIN)/cairnd $(if $(SHORT),--short) $(if $(BEFORE),--before '$(BEFORE)') $(ATTACK)
 
 # Memory under load with a follower stopped, and the heap after churn beside that of a restart; LONG=1: ten minutes, an hour.
 LONG      :=
+## Check that memory stays flat; LONG=1 takes ten minutes and an hour
 memory: $(BIN)/cairnd
 	@python3 -B tests/abuse/memory.py $(BIN)/cairnd --seconds $(if $(LONG),600,30)
 	@python3 -B tests/abuse/heap.py $(BIN)/cairnd --seconds $(if $(LONG),3600,40)
 
+## Test the web console in headless chromium
 console: $(BIN)/cairnd
 	@CAIRND=$(BIN)/cairnd tests/console/run.sh
 
-# The README's picture, taken from a real cluster.
+## docs/console.png, the README's picture, taken from a real cluster
 picture: $(BIN)/cairnd
 	@CAIRND=$(BIN)/cairnd PICTURE=$(CURDIR)/docs/console.png tests/console/run.sh
 
 # A program that uses the library is built under each sanitizer; the server is the ordinary one.
+## Test libcairn, its examples and programs, also under sanitizers
 sdk: $(BIN)/cairnd sdk-build
 	@for san in address,undefined thread; do $(MAKE) --no-print-directory SAN=$$san sdk-build || exit 1; done
 	@CAIRND=$(BIN)/cairnd tests/sdk/run.sh $(BUILD) build/address-undefined build/thread
 
+## Run other projects' clients against this server, beside a real etcd
 interop: $(BIN)/cairnd $(BIN)/cairnctl $(FORMATS)
 	@CAIRND=$(BIN)/cairnd FORMATS=$(FORMATS) tests/interop/run.sh
 
+##@ Packages and other systems
+## Test the Helm chart; UPDATE=1 writes what is generated
 chart: $(BIN)/cairnd
 	@CAIRND=$(BIN)/cairnd UPDATE=$(UPDATE) tests/chart/run.sh
 
+## Test make install, the systemd unit and the Dockerfile
 packaging: $(BIN)/cairnd $(BIN)/cairnctl
 	@tests/packaging/run.sh
 
 STORY     :=
+## Run the chart's pods as processes in networks of their own (root); STORY=tls
 chart-pods: $(BIN)/cairnd
 	@tests/chart/pods.sh $(BIN)/cairnd $(STORY)
 
 # Another release and another architecture, each in a folder that debootstrap makes and that stays; tests/debian/README.md.
+## Build and test in a root of Debian 13 (root, debootstrap); SHORT=1
 debian13:
 	@SHORT=$(SHORT) tests/debian/run.sh
 
+## Cross-build for arm64 and run the unit tests under qemu-user; T= as with check
 arm64:
 	@T='$(T)' SHORT=$(SHORT) tests/debian/arm64.sh
 
+##@ Measurements
+## Measure cairnd beside etcd and write tests/bench/RESULTS.md; ONLY= picks a part
 bench: $(BIN)/cairnd $(TOOL_BIN) $(BUILD)/tools/failover
 	@TOOLS=$(BUILD)/tools CAIRND=$(BIN)/cairnd tests/bench/run.sh
 	@[ -n "$(ONLY)" ] || $(MAKE) --no-print-directory bench-registry
@@ -489,28 +514,35 @@ $(BUILD)/tools/registry_load: $(BUILD)/tests/bench/registry_load.o $(TEST_CORE) 
 	@mkdir -p $(@D)
 	@$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(DEPS_LIBS)
 
+## Measure what the registry costs below HTTP
 bench-registry: $(BUILD)/tools/registry_load
 	@$<
 
+## Measure the config center's part of bench alone
 bench-config:
 	@$(MAKE) --no-print-directory bench ONLY=config
 
 # Which functions a start runs, anew; wanted when "idle, empty" of the bench has grown.
+## Write server/start.order, the functions that a start runs
 start-order:
 	@$(MAKE) --no-print-directory BUILD=build/coverage BIN=build/coverage/bin EXTRA_CFLAGS=--coverage EXTRA_LDFLAGS=--coverage build/coverage/bin/cairnd
 	@tests/bench/start_order.sh build/coverage > server/start.order.new && mv server/start.order.new server/start.order
 
-lint: $(GEN_H) $(ACCESS)
-	@ACCESS=$(ACCESS) tests/lint/lint.sh '$(CPPFLAGS) -isystem $(BUILD)/gen/proto $(CFLAGS)'
+##@ Code and pages
+## Check style, layers, headers, pages and warnings; TIDY=1 adds clang-tidy
+lint: $(GEN_H) $(ACCESS) $(DOCS)
+	@ACCESS=$(ACCESS) DOCS=$(DOCS) tests/lint/lint.sh '$(CPPFLAGS) -isystem $(BUILD)/gen/proto $(CFLAGS)'
 
 # --- fuzz: clang's libFuzzer, its own objects with address and undefined sanitizers ----------------
+## Run each fuzz target for FUZZ_SECONDS=20; make fuzz-NAME runs one
 fuzz: $(FUZZERS:%=fuzz-%)
 
 fuzz-%: $(GEN_H)
 	@PACKAGES="$(PACKAGES)" tests/fuzz/run.sh $* $(FUZZ_SECONDS)
 
 # --- the rest --------------------------------------------------------------------------------
-install: $(BIN)/cairnd $(BIN)/cairnctl sdk-build
+## Install programs, libcairn, manual pages, completions and units; DESTDIR= PREFIX=/usr/local
+install: $(BIN)/cairnd $(BIN)/cairnctl sdk-build $(MAN_PAGES) $(COMPLETIONS)
 	install -D -m 755 $(BIN)/cairnd $(DESTDIR)$(PREFIX)/bin/cairnd
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
 	sed 's|@PREFIX@|$(PREFIX)|' packaging/cairnd.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/cairnd.service
@@ -525,13 +557,17 @@ install: $(BIN)/cairnd $(BIN)/cairnctl sdk-build
 	install -d $(DESTDIR)$(PREFIX)/lib/pkgconfig
 	sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(SDK_VERSION)|; s|@LIBS@|$(SDK_LIBS)|' sdk/cairn.pc.in >$(DESTDIR)$(PREFIX)/lib/pkgconfig/cairn.pc
 	install -D -m 755 $(BIN)/cairnctl $(DESTDIR)$(PREFIX)/bin/cairnctl
-	install -d $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/bash-completion/completions
-	$(BIN)/cairnctl man > $(DESTDIR)$(PREFIX)/share/man/man1/cairnctl.1
-	$(BIN)/cairnctl completion bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/cairnctl
+	install -D -m 644 $(BUILD)/man/cairnd.1 $(DESTDIR)$(PREFIX)/share/man/man1/cairnd.1
+	install -D -m 644 $(BUILD)/man/cairnctl.1 $(DESTDIR)$(PREFIX)/share/man/man1/cairnctl.1
+	install -D -m 644 $(BUILD)/completion/bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/cairnctl
+	install -D -m 644 $(BUILD)/completion/zsh $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_cairnctl
+	install -D -m 644 $(BUILD)/completion/fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/cairnctl.fish
 
+## Remove build/, bin/ and compile_commands.json
 clean:
 	rm -rf build bin compile_commands.json
 
+## Lay out the sources with clang-format 14
 format:
 	@clang-format --version | grep -q 'version 14\.' || { echo 'format: clang-format 14 is needed; others lay out files anew' >&2; exit 1; }
 	clang-format -i $$(git ls-files '*.c' '*.h')

@@ -164,6 +164,10 @@ void ctl_print_done(struct ctl *c, const json_t *doc, const char *format, ...)
 /* Texts out of the table (help.c). */
 void ctl_add_help(struct buf *out, const struct ctl_typed *t);
 void ctl_add_man(struct buf *out);
-void ctl_add_completion(struct buf *out, const char *shell); /* nothing for an unknown shell */
+/* Of a flag that a command has as well as all commands, the command's is shown; --write-out gives way to
+ * --output. */
+bool ctl_shows_flag(const struct ctl_flag *f, enum ctl_command_id id, bool is_etcdctl);
+/* A script for bash, zsh or fish (complete.c); nothing for an unknown shell. */
+void ctl_add_completion(struct buf *out, const char *shell, bool is_etcdctl);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Help, the manual page and completions, all out of command.def. Pure. */
+ * Help and the manual page, out of command.def; completions are in complete.c. Pure. */
 #include "sdk/ctl/ctl.h"
 
 #include <stdio.h>
@@ -15,7 +15,7 @@ static void add_flag_name(struct buf *out, const struct ctl_flag *f)
     buf_addf(out, "--%s%s%s", f->name, *f->value ? " " : "", f->value);
 }
 
-static bool is_shown(const struct ctl_flag *f, enum ctl_command_id id, bool is_etcdctl)
+bool ctl_shows_flag(const struct ctl_flag *f, enum ctl_command_id id, bool is_etcdctl)
 {
     /* Our own name for -w says more. Of a flag that a command has as well, the command's is meant. */
     if (f->command != id || !ctl_has_flag(f, is_etcdctl))
@@ -28,7 +28,7 @@ static void add_flags(struct buf *out, enum ctl_command_id id, bool is_etcdctl)
     struct buf name = {0};
     for (size_t i = 0; i < ctl_flag_count; i++) {
         const struct ctl_flag *f = &ctl_flags[i];
-        if (!is_shown(f, id, is_etcdctl))
+        if (!ctl_shows_flag(f, id, is_etcdctl))
             continue;
         buf_clear(&name);
         add_flag_name(&name, f);
@@ -43,7 +43,7 @@ static void add_flags(struct buf *out, enum ctl_command_id id, bool is_etcdctl)
 static bool has_flags(enum ctl_command_id id, bool is_etcdctl)
 {
     for (size_t i = 0; i < ctl_flag_count; i++) {
-        if (is_shown(&ctl_flags[i], id, is_etcdctl))
+        if (ctl_shows_flag(&ctl_flags[i], id, is_etcdctl))
             return true;
     }
     return false;
@@ -125,7 +125,7 @@ static void add_man_flags(struct buf *out, enum ctl_command_id id)
     struct buf name = {0};
     for (size_t i = 0; i < ctl_flag_count; i++) {
         const struct ctl_flag *f = &ctl_flags[i];
-        if (!is_shown(f, id, false))
+        if (!ctl_shows_flag(f, id, false))
             continue;
         buf_clear(&name);
         add_flag_name(&name, f);
@@ -165,7 +165,8 @@ static void add_man_commands(struct buf *out)
 
 void ctl_add_man(struct buf *out)
 {
-    buf_add_text(out, ".TH CAIRNCTL 1\n.SH NAME\ncairnctl \\- services, configurations, keys and members of "
+    buf_add_text(out, ".TH CAIRNCTL 1 \"\" \"cairnctl\" \"Cairn\"\n.SH NAME\ncairnctl \\- services, "
+                      "configurations, keys and members of "
                       "a Cairn cluster\n"
                       ".SH SYNOPSIS\n.B cairnctl\n.I COMMAND\n[ARGUMENTS] [FLAGS]\n"
                       ".SH DESCRIPTION\nAsks a cluster of cairnd, or of etcd, and changes it. Under the name "
@@ -182,134 +183,6 @@ void ctl_add_man(struct buf *out)
                  ".SH FILES\n.TP\n~/.config/cairn/config.yaml\ncontexts; CAIRN_CONFIG names another file\n"
                  ".SH EXIT STATUS\n0 done; 1 an error, or a difference; 2 no connection; 3 invalid input; 4 "
                  "not supported;\n"
-                 "5 interrupted, or the cluster is not healthy; 6 files; 128 wrong arguments.\n");
-}
-
-/* --- completion
- * ------------------------------------------------------------------------------------------------------ */
-
-/* "service ls" is to be found under "service" and "" as what may follow. Every second word comes once, and so
- * does every first. */
-static void add_next_words(struct buf *out, const char *before)
-{
-    size_t size = strlen(before), last_size = 0;
-    const char *last = "", *space = "";
-    for (int id = 1; id < CTL_COMMAND_COUNT; id++) {
-        const char *words = ctl_commands[id].words;
-        if (size && (strncmp(words, before, size) != 0 || words[size] != ' '))
-            continue;
-        const char *word = words + size + (size != 0);
-        size_t word_size = strcspn(word, " ");
-        if (word_size == last_size && memcmp(word, last, word_size) == 0)
-            continue;
-        buf_addf(out, "%s%.*s", space, (int)word_size, word);
-        last = word, last_size = word_size, space = " ";
-    }
-}
-
-static void add_flag_words(struct buf *out, enum ctl_command_id id)
-{
-    for (size_t i = 0; i < ctl_flag_count; i++) {
-        if (is_shown(&ctl_flags[i], id, false) || (ctl_flags[i].command == CTL_COMMAND_global &&
-                                                   is_shown(&ctl_flags[i], CTL_COMMAND_global, false)))
-            buf_addf(out, " --%s", ctl_flags[i].name);
-    }
-}
-
-/* A case of bash's (and zsh's) for each command and each group. */
-static void add_shell_cases(struct buf *out)
-{
-    for (int id = 1; id < CTL_COMMAND_COUNT; id++) {
-        buf_addf(out, "    \"%s\") flags=\"", ctl_commands[id].words);
-        add_flag_words(out, (enum ctl_command_id)id);
-        buf_add_text(out, "\" ;;\n");
-    }
-    char group[64] = "";
-    for (int id = 1; id < CTL_COMMAND_COUNT; id++) {
-        const char *words = ctl_commands[id].words;
-        size_t size = strcspn(words, " ");
-        if (!words[size] || (strlen(group) == size && memcmp(group, words, size) == 0))
-            continue;
-        snprintf(group, sizeof group, "%.*s", (int)size, words);
-        buf_addf(out, "    \"%s\") words=\"", group);
-        add_next_words(out, group);
-        buf_add_text(out, "\" ;;\n");
-    }
-    buf_add_text(out, "    \"\") words=\"");
-    add_next_words(out, "");
-    buf_add_text(out, "\"; flags=\"");
-    add_flag_words(out, CTL_COMMAND_global);
-    buf_add_text(out, "\" ;;\n");
-}
-
-/* Names of services and configurations are asked of the cluster; what cannot be asked is not there. */
-static const char bash_head[] =
-    "_cairnctl() {\n"
-    "  local cur=${COMP_WORDS[COMP_CWORD]} command=\"\" words=\"\" flags=\"\" i count=0\n"
-    "  for ((i = 1; i < COMP_CWORD; i++)); do\n"
-    "    case ${COMP_WORDS[i]} in -*) ;; *) [ $count -lt 2 ] && command=\"${command:+$command "
-    "}${COMP_WORDS[i]}\"; count=$((count + 1)) ;; esac\n"
-    "  done\n"
-    "  case $command in\n";
-static const char bash_tail[] =
-    "  esac\n"
-    "  case $command in\n"
-    "    \"service ls\" | \"config ls\") ;;\n"
-    "    \"service \"*) [ $count = 2 ] && words=$(cairnctl service ls -o name --command-timeout 1s "
-    "2>/dev/null) ;;\n"
-    "    \"config export\" | \"config import\") compopt -o default 2>/dev/null ;;\n"
-    "    \"config \"*) [ $count = 2 ] && words=$(cairnctl config ls -o name --command-timeout 1s "
-    "2>/dev/null) ;;\n"
-    "  esac\n"
-    "  case $cur in\n"
-    "    -*) COMPREPLY=($(compgen -W \"$flags\" -- \"$cur\")) ;;\n"
-    "    *) COMPREPLY=($(compgen -W \"$words\" -- \"$cur\")) ;;\n"
-    "  esac\n"
-    "}\n"
-    "complete -o bashdefault -F _cairnctl cairnctl\n";
-
-static void add_fish(struct buf *out)
-{
-    char group[64] = "";
-    buf_add_text(out, "complete -c cairnctl -f\n");
-    for (int id = 1; id < CTL_COMMAND_COUNT; id++) {
-        const char *words = ctl_commands[id].words;
-        size_t size = strcspn(words, " ");
-        if (!words[size]) {
-            buf_addf(out, "complete -c cairnctl -n __fish_use_subcommand -a %s -d \"%s\"\n", words,
-                     ctl_commands[id].summary);
-            snprintf(group, sizeof group, "%s", words);
-        } else {
-            if (strlen(group) != size || memcmp(group, words, size) != 0)
-                buf_addf(out, "complete -c cairnctl -n __fish_use_subcommand -a %.*s\n", (int)size, words);
-            snprintf(group, sizeof group, "%.*s", (int)size, words);
-            buf_addf(out, "complete -c cairnctl -n '__fish_seen_subcommand_from %s' -a %s -d \"%s\"\n", group,
-                     words + size + 1, ctl_commands[id].summary);
-        }
-        for (size_t i = 0; i < ctl_flag_count; i++) {
-            if (is_shown(&ctl_flags[i], (enum ctl_command_id)id, false))
-                buf_addf(out, "complete -c cairnctl -n '__fish_seen_subcommand_from %s' -l %s -d \"%s\"\n",
-                         group, ctl_flags[i].name, ctl_flags[i].help);
-        }
-    }
-    for (size_t i = 0; i < ctl_flag_count; i++) {
-        if (is_shown(&ctl_flags[i], CTL_COMMAND_global, false))
-            buf_addf(out, "complete -c cairnctl -l %s -d \"%s\"\n", ctl_flags[i].name, ctl_flags[i].help);
-    }
-}
-
-void ctl_add_completion(struct buf *out, const char *shell)
-{
-    bool is_zsh = strcmp(shell, "zsh") == 0;
-    if (strcmp(shell, "fish") == 0) {
-        add_fish(out);
-        return;
-    }
-    if (!is_zsh && strcmp(shell, "bash") != 0)
-        return;
-    if (is_zsh) /* zsh runs bash's */
-        buf_add_text(out, "#compdef cairnctl\nautoload -U +X bashcompinit && bashcompinit\n");
-    buf_add_text(out, bash_head);
-    add_shell_cases(out);
-    buf_add_text(out, bash_tail);
+                 "5 interrupted, or the cluster is not healthy; 6 files; 128 wrong arguments.\n"
+                 ".SH SEE ALSO\n.BR cairnd (1)\n");
 }

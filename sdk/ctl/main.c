@@ -67,7 +67,7 @@ enum ctl_exit ctl_man(struct ctl *c)
 enum ctl_exit ctl_completion(struct ctl *c)
 {
     if (c->typed.arg_count == 1)
-        ctl_add_completion(&c->out, c->typed.args[0]);
+        ctl_add_completion(&c->out, c->typed.args[0], c->typed.is_etcdctl);
     return c->out.size ? CTL_DONE : ctl_fail(c, CTL_BAD_ARGS, "say for which shell: bash, zsh or fish");
 }
 

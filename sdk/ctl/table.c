@@ -33,6 +33,18 @@ const struct ctl_flag ctl_flags[] = {
 };
 const size_t ctl_flag_count = sizeof ctl_flags / sizeof *ctl_flags;
 
+const struct ctl_choices ctl_choices[] = {
+#define CTL_GROUP(...)
+#define CTL_COMMAND(...)
+#define CTL_FLAG(...)
+#define CTL_CHOICES(id, name, values) {CTL_COMMAND_##id, name, values},
+#include "sdk/ctl/command.def"
+#undef CTL_GROUP
+#undef CTL_COMMAND
+#undef CTL_FLAG
+};
+const size_t ctl_choice_count = sizeof ctl_choices / sizeof *ctl_choices;
+
 const char *ctl_group_title(enum ctl_group g)
 {
     static const char *const titles[] = {

@@ -67,6 +67,13 @@ struct ctl_flag {
 extern const struct ctl_command ctl_commands[CTL_COMMAND_COUNT];
 extern const struct ctl_flag ctl_flags[];
 extern const size_t ctl_flag_count;
+
+struct ctl_choices {
+    enum ctl_command_id command;
+    const char *flag, *values; /* with a blank between */
+};
+extern const struct ctl_choices ctl_choices[];
+extern const size_t ctl_choice_count;
 const char *ctl_group_title(enum ctl_group g);
 
 /* The program has two grammars: its own, and etcdctl's under that name. */

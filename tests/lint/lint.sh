@@ -80,6 +80,25 @@ result promises $? "docs/reliability.md names mutants, tests, files and make tar
 "$ACCESS" docs tests/access/security.md.in | diff - docs/security.md >"$out" 2>&1
 result docs $? "docs/security.md is what its tables say (make docs writes it)"
 
+pages=$("$DOCS" list)
+{
+    "$DOCS" check
+    for page in $pages; do "$DOCS" page "$page" | diff - "docs/$page" || echo "docs/$page is out of date"; done
+} >"$out" 2>&1
+[ ! -s "$out" ]
+result pages $? "$(wc -w <<<"$pages") pages of docs/ are what their tables say (make docs writes them)"
+
+if command -v groff >/dev/null; then
+    for page in cairnd cairnctl; do "$DOCS" man $page | groff -man -Tutf8 -ww -rCHECKSTYLE=3 -z; done >"$out" 2>&1
+    [ ! -s "$out" ]
+    result man $? "manual pages without warnings of groff"
+else
+    skip man "groff is missing"
+fi
+
+awk -v CHECK=1 -f $here/help.awk Makefile >"$out" 2>&1
+result help $? "make help has a line for each word to type"
+
 bash_ok=0
 for s in "${scripts[@]}"; do bash -n "$s" || bash_ok=1; done >"$out" 2>&1
 result shell $bash_ok "${#scripts[@]} scripts"

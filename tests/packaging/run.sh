@@ -24,11 +24,23 @@ skip() { printf '  --   %-10s %s\n' "$1" "$2"; }
 installed() {
     local file
     make --no-print-directory install DESTDIR="$work/tree" PREFIX=/usr >"$work/install.log" 2>&1 || { cat "$work/install.log"; return 1; }
-    for file in bin/cairnd lib/systemd/system/cairnd.service lib/sysusers.d/cairn.conf lib/tmpfiles.d/cairn.conf share/doc/cairn/README.md; do
+    for file in bin/cairnd lib/systemd/system/cairnd.service lib/sysusers.d/cairn.conf lib/tmpfiles.d/cairn.conf share/doc/cairn/README.md \
+        bin/cairnctl share/man/man1/cairnd.1 share/man/man1/cairnctl.1 share/bash-completion/completions/cairnctl \
+        share/zsh/site-functions/_cairnctl share/fish/vendor_completions.d/cairnctl.fish; do
         [ -s "$work/tree/usr/$file" ] || { echo "make install does not put /usr/$file"; return 1; }
     done
     ! grep -rn '@PREFIX@' "$work/tree/usr/lib/systemd" || return 1
     "$work/tree/usr/bin/cairnd" --version
+}
+# man and mandoc each find what the other passes over.
+manuals() {
+    local page
+    for page in cairnd cairnctl; do
+        if command -v man >/dev/null; then MANROFFSEQ='' man --warnings -E UTF-8 -l -Tutf8 -Z "$work/tree/usr/share/man/man1/$page.1" >/dev/null; fi
+        if command -v mandoc >/dev/null; then mandoc -T lint -W warning "$work/tree/usr/share/man/man1/$page.1"; fi
+    done 2>&1 | grep -v 'WARNING: missing date' >"$work/warnings" # a build of the same sources has the same pages
+    cat "$work/warnings"
+    [ ! -s "$work/warnings" ]
 }
 unit() {
     local said
@@ -80,6 +92,12 @@ P
 installed >"$out" 2>&1
 result install $? "make install puts the program, the unit, its user and folders"
 if [ $failed = 0 ]; then
+    if command -v man >/dev/null || command -v mandoc >/dev/null; then
+        manuals >"$out" 2>&1
+        result manuals $? "man and mandoc, where they are, have no warnings about the manual pages"
+    else
+        skip manuals "man and mandoc are missing"
+    fi
     if command -v systemd-analyze >/dev/null; then
         unit >"$out" 2>&1
         result unit $? "systemd-analyze verify; security: $(sed 's/^[^a-zA-Z]*//' "$work/exposure" 2>/dev/null)"

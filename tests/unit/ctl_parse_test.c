@@ -71,6 +71,13 @@ static void the_table_agrees_with_itself(void **state)
                 ctl_flags[b].command == f->command &&
                 (strcmp(ctl_flags[b].name, f->name) == 0 || (f->letter && f->letter == ctl_flags[b].letter)));
     }
+    for (size_t a = 0; a < ctl_choice_count; a++) { /* choices are of flags that want a value */
+        const struct ctl_choices *c = &ctl_choices[a];
+        const struct ctl_flag *f = ctl_find_flag(c->command, c->flag, strlen(c->flag), false);
+        assert_non_null(f);
+        assert_int_equal(f->command, c->command);
+        assert_int_not_equal(f->kind, CTL_BOOL);
+    }
     for (size_t a = 0; a < ctl_flag_count; a++) { /* defaults are values */
         struct ctl_typed one = {.values = mem_new(ctl_flag_count * sizeof *one.values), .program = "x"};
         if (ctl_flags[a].default_text)
@@ -294,12 +301,12 @@ static void completions_know_every_command(void **state)
     struct buf out = {0};
     for (size_t i = 0; i < COUNT_OF(shells); i++) {
         buf_clear(&out);
-        ctl_add_completion(&out, shells[i]);
+        ctl_add_completion(&out, shells[i], false);
         assert_non_null(strstr(buf_text(&out), "rollback"));
         assert_non_null(strstr(buf_text(&out), "if-md5"));
     }
     buf_clear(&out);
-    ctl_add_completion(&out, "cmd");
+    ctl_add_completion(&out, "cmd", false);
     assert_int_equal(out.size, 0);
     ctl_add_man(&out);
     assert_non_null(strstr(buf_text(&out), ".SS config rollback NAME SEQ\n"));
