@@ -117,8 +117,8 @@ static const char *check(const ProtobufCMessageDescriptor *d, struct slice s, un
             continue;
         if (count_op(&lists, d, tag) > w->ops_max)
             w->has_surplus = true;
-        if (!value.size)
-            continue;
+        if (!value.size && depth < RPC_DEPTH_MAX)
+            continue; /* nothing in it, and not too deep */
         if (f->type == PROTOBUF_C_TYPE_MESSAGE) {
             const char *wrong = check(f->descriptor, value, depth + 1, w);
             if (wrong)
