@@ -178,8 +178,8 @@ def many_small(client):
 def list_many(client):
     c = client.connection()
     while not client.is_over():
-        client.expect("GET", "/api/v1/configs?namespace=many&limit=10000", connection=c)
-        client.expect("GET", "/api/v1/configs?namespace=many&limit=1000", connection=c)
+        client.expect("GET", "/api/v1/configs?namespace=many&group=*&limit=10000", connection=c)
+        client.expect("GET", "/api/v1/configs?namespace=many&group=*&limit=1000", connection=c)
     c.close()
 
 
