@@ -375,6 +375,19 @@ $(FORMATS): $(BUILD)/tests/interop/config/formats_main.o $(CORE)
 	@mkdir -p $(@D)
 	@$(CC) $(LDFLAGS) -o $@ $^ $(DEPS_LIBS)
 
+# server/http as an echo server, for WebSocket suites.
+WS_ECHO   := $(BUILD)/tools/ws_echo
+$(WS_ECHO): $(BUILD)/tests/interop/websocket/echo_main.o $(CORE)
+	@mkdir -p $(@D)
+	@$(CC) $(LDFLAGS) -o $@ $^ $(DEPS_LIBS)
+
+# One program for each fault of libwebsockets' own HTTP and WebSocket roles.
+LWS_FAULT := $(BUILD)/tests/interop/libwebsockets/fault.o
+LWS_TESTS := $(patsubst tests/interop/libwebsockets/%.c,$(BUILD)/tools/libwebsockets/%,$(filter-out %/fault.c,$(wildcard tests/interop/libwebsockets/*.c)))
+$(LWS_TESTS): $(BUILD)/tools/libwebsockets/%: $(BUILD)/tests/interop/libwebsockets/%.o $(LWS_FAULT)
+	@mkdir -p $(@D)
+	@$(CC) $(LDFLAGS) -o $@ $^ $(shell pkg-config --libs libwebsockets)
+
 # The table of permissions: its readers, and docs/security.md, which is made from it.
 ACCESS    := $(BUILD)/tools/access
 $(ACCESS): $(BUILD)/tests/access/access_main.o $(BUILD)/tests/access/table.o $(CORE)
@@ -457,8 +470,8 @@ sdk: $(BIN)/cairnd sdk-build
 	@for san in address,undefined thread; do $(MAKE) --no-print-directory SAN=$$san sdk-build || exit 1; done
 	@CAIRND=$(BIN)/cairnd tests/sdk/run.sh $(BUILD) build/address-undefined build/thread
 
-interop: $(BIN)/cairnd $(BIN)/cairnctl $(FORMATS)
-	@CAIRND=$(BIN)/cairnd FORMATS=$(FORMATS) tests/interop/run.sh
+interop: $(BIN)/cairnd $(BIN)/cairnctl $(FORMATS) $(WS_ECHO) $(LWS_TESTS)
+	@CAIRND=$(BIN)/cairnd FORMATS=$(FORMATS) TOOLS=$(BUILD)/tools tests/interop/run.sh
 
 chart: $(BIN)/cairnd
 	@CAIRND=$(BIN)/cairnd UPDATE=$(UPDATE) tests/chart/run.sh
