@@ -355,6 +355,19 @@ $(FORMATS): $(BUILD)/tests/interop/config/formats_main.o $(CORE)
 	@mkdir -p $(@D)
 	@$(CC) $(LDFLAGS) -o $@ $^ $(DEPS_LIBS)
 
+# server/http as an echo server, for WebSocket suites.
+WS_ECHO   := $(BUILD)/tools/ws_echo
+$(WS_ECHO): $(BUILD)/tests/interop/websocket/echo_main.o $(CORE)
+	@mkdir -p $(@D)
+	@$(CC) $(LDFLAGS) -o $@ $^ $(DEPS_LIBS)
+
+# One program for each fault of libwebsockets' own HTTP and WebSocket roles.
+LWS_FAULT := $(BUILD)/tests/interop/libwebsockets/fault.o
+LWS_TESTS := $(patsubst tests/interop/libwebsockets/%.c,$(BUILD)/tools/libwebsockets/%,$(filter-out %/fault.c,$(wildcard tests/interop/libwebsockets/*.c)))
+$(LWS_TESTS): $(BUILD)/tools/libwebsockets/%: $(BUILD)/tests/interop/libwebsockets/%.o $(LWS_FAULT)
+	@mkdir -p $(@D)
+	@$(CC) $(LDFLAGS) -o $@ $^ $(shell pkg-config --libs libwebsockets)
+
 # The table of permissions: its readers, and docs/security.md, which is made from it.
 ACCESS    := $(BUILD)/tools/access
 $(ACCESS): $(BUILD)/tests/access/access_main.o $(BUILD)/tests/access/table.o $(CORE)
@@ -474,8 +487,8 @@ sdk: $(BIN)/cairnd sdk-build
 	@CAIRND=$(BIN)/cairnd tests/sdk/run.sh $(BUILD) build/address-undefined build/thread
 
 ## Run other projects' clients against this server, beside a real etcd
-interop: $(BIN)/cairnd $(BIN)/cairnctl $(FORMATS)
-	@CAIRND=$(BIN)/cairnd FORMATS=$(FORMATS) tests/interop/run.sh
+interop: $(BIN)/cairnd $(BIN)/cairnctl $(FORMATS) $(WS_ECHO) $(LWS_TESTS)
+	@CAIRND=$(BIN)/cairnd FORMATS=$(FORMATS) TOOLS=$(BUILD)/tools tests/interop/run.sh
 
 ##@ Packages and other systems
 ## Test the Helm chart; UPDATE=1 writes what is generated

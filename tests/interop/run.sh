@@ -433,6 +433,59 @@ part_cairnctl() {
     "$root/tests/e2e/ctl_etcd.sh"
 }
 
+# The faults that keep us from libwebsockets' own HTTP and WebSocket roles, shown by the installed version: server/http/README.md.
+part_libwebsockets() {
+    local folder=${TOOLS:-$root/build/release/tools}/libwebsockets program name line version found wanted changed=0 count=0
+    [ -x "$folder/second_post" ] || { echo 'its programs are not built: make interop'; return $SKIPPED; }
+    for program in "$here"/libwebsockets/*.c; do
+        name=$(basename "$program" .c)
+        [ "$name" != fault ] || continue
+        line=$(timeout 120 "$folder/$name") || { echo "$name ended with status $?: $line"; return 1; }
+        version=$(grep -oE '[0-9]+(\.[0-9]+)+' <<<"$line" | head -1)
+        case $line in
+        'fault: still there'*) found=there ;;
+        'mended in'*) found=mended ;;
+        *) found=unseen ;;
+        esac
+        wanted=$(awk -v v="$version" -v n="$name" '$1 == v && $2 == n { print $3 }' "$here/libwebsockets/expected.txt")
+        echo "$name: $line"
+        count=$((count + 1))
+        [ "$found" = "${wanted:-none}" ] && continue
+        changed=$((changed + 1))
+        echo "$name: the verdict is '$found', expected.txt says '${wanted:-nothing}' for libwebsockets $version"
+    done
+    [ $changed = 0 ] || {
+        echo "libwebsockets $version differs in $changed of $count: reconsider rule 2 of server/http/README.md, then expected.txt"
+        return 1
+    }
+    echo "libwebsockets $version: $count programs, all verdicts as in expected.txt"
+}
+
+# Autobahn's fuzzing client against server/http. It needs Python 2.7, which few machines have any more.
+autobahn_tools() {
+    python2=$(command -v python2.7) && "$python2" -c '' 2>"$peers/which.log" ||
+        python2=$(PYENV_VERSION=2.7.18 pyenv which python2.7 2>"$peers/which.log") || { echo 'no Python 2.7'; return 1; }
+    cmp -s "$here/websocket/requirements.txt" "$peers/autobahn/installed" && return 0
+    rm -rf "${peers:?}/autobahn"
+    timeout 500 "$python2" -m pip install -q --target "$peers/autobahn" -r "$here/websocket/requirements.txt" \
+        >"$peers/pip-autobahn.log" 2>&1 || { echo 'pip cannot install Autobahn, see build/interop/pip-autobahn.log'; return 1; }
+    cp "$here/websocket/requirements.txt" "$peers/autobahn/installed"
+}
+part_websocket() {
+    local echo=${TOOLS:-$root/build/release/tools}/ws_echo cases='"1.*","2.*","3.*","4.*","5.*","6.*","7.*","9.*","10.*"' python2
+    [ -x "$echo" ] || { echo 'ws_echo is not built: make interop'; return $SKIPPED; }
+    autobahn_tools || return $SKIPPED
+    [ -z "${LONG:-}" ] || cases+=',"12.*","13.*"' # permessage-deflate
+    port=$(free_port)
+    "$echo" "$port" deflate 2>"$work/echo.log" &
+    started+=($!)
+    printf '{"outdir": "%s", "servers": [{"agent": "cairnd", "url": "ws://127.0.0.1:%s/echo"}],
+        "cases": [%s], "exclude-cases": [], "exclude-agent-cases": {}}' "$work/autobahn" "$port" "$cases" >"$work/spec.json"
+    timeout $([ "${LONG:-}" ] && echo 3000 || echo 600) "$python2" "$here/websocket/wstest.py" "$peers/autobahn" \
+        -m fuzzingclient -s "$work/spec.json" >"$work/wstest.log" 2>&1 || { tail -5 "$work/wstest.log"; return 1; }
+    python3 "$here/websocket/judge.py" "$work/autobahn/index.json" "$here/websocket/expected.txt"
+}
+
 try_part() {
     local name=$1 log=$peers/$1.log begin=$SECONDS status word
     (
@@ -462,7 +515,7 @@ run_part() {
     esac
 }
 
-all="differential goclient cluster etcdctl37 etcdctl34 cairnctl members downgrade npm npm_cluster npm_stream browser python python_cluster java gateway waldump dns formats openapi prometheus registrars"
+all="differential goclient cluster etcdctl37 etcdctl34 cairnctl members downgrade npm npm_cluster npm_stream browser python python_cluster java gateway waldump dns formats openapi prometheus registrars libwebsockets websocket"
 [ -z "${LONG:-}" ] || all+=" npm_own python_own"
 for name in "${@:-}"; do
     for name in ${name:-$all}; do run_part "$name"; done
