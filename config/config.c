@@ -110,20 +110,20 @@ int64_t config_namespace_revision(const struct config *c, struct slice ns)
 
 /* --- what requests share ------------------------------------------------------------------------------- */
 
-static void on_answer(struct desk_op *desk)
+static void on_answer(struct pending_op *pending_ops)
 {
-    struct config_op *op = container_of(desk, struct config_op, desk);
-    op->result.error = desk->error;
-    op->request->done(op->request, desk->err, &op->result);
+    struct config_op *op = container_of(pending_ops, struct config_op, pending_ops);
+    op->result.error = pending_ops->error;
+    op->request->done(op->request, pending_ops->err, &op->result);
 }
 
 void *config_op_new(struct config *c, struct config_request *q, size_t size)
 {
-    struct config_op *op = desk_op_new(&c->desk, &q->impl, size);
+    struct config_op *op = pending_op_new(&c->pending_ops, &q->impl, size);
     op->config = c;
     op->request = q;
-    op->desk.on_answer = on_answer;
-    desk_op_set_author(&op->desk, q->who);
+    op->pending_ops.on_answer = on_answer;
+    pending_op_set_author(&op->pending_ops, q->who);
     return op;
 }
 
@@ -131,7 +131,7 @@ void config_cancel(struct config *c, struct config_request *q)
 {
     (void)c;
     if (q->impl)
-        desk_op_cancel(q->impl);
+        pending_op_cancel(q->impl);
 }
 
 int config_task_add(struct config *c, struct task *t, const struct config_request *q)
@@ -163,7 +163,7 @@ void config_free_later(struct config *c, void (*free_thing)(void *thing), void *
 {
     struct freeing *f = mem_new(sizeof *f);
     *f = (struct freeing){.job = {.run = run_freeing, .done = on_freed}, free_thing, thing};
-    c->desk.io->ops->submit(c->desk.io, IO_WORKER_CONTENT, &f->job);
+    c->pending_ops.io->ops->submit(c->pending_ops.io, IO_WORKER_CONTENT, &f->job);
 }
 
 struct slice config_copy(struct arena *a, struct slice s)
@@ -214,9 +214,9 @@ bool config_check_id(struct config_op *op, const struct config_id *key)
     if (!err)
         err = name_check(key->name, NAME_SIZE_MAX, "the configuration's name", error, sizeof error);
     if (err)
-        desk_op_refuse(&op->desk, err, "%s", error);
+        pending_op_refuse(&op->pending_ops, err, "%s", error);
     else if (!config_is_ready(op->config))
-        desk_op_end(&op->desk, err = ERR_NOT_READY);
+        pending_op_end(&op->pending_ops, err = ERR_NOT_READY);
     return err == OK;
 }
 
@@ -257,7 +257,7 @@ int config_look_revision(struct config *c, struct slice key, struct arena *a, in
 
 int64_t config_wall_ms(const struct config *c)
 {
-    return (int64_t)(c->desk.io->ops->wall_ns(c->desk.io) / 1000000);
+    return (int64_t)(c->pending_ops.io->ops->wall_ns(c->pending_ops.io) / 1000000);
 }
 
 uint64_t config_choose(const struct config_item *item, const struct document_map *labels, struct slice ip,
@@ -278,7 +278,7 @@ uint64_t config_choose(const struct config_item *item, const struct document_map
 
 bool config_slice_is_over(struct config *c)
 {
-    uint64_t now_ns = c->desk.io->ops->mono_ns(c->desk.io);
+    uint64_t now_ns = c->pending_ops.io->ops->mono_ns(c->pending_ops.io);
     if (!c->slice_end_ns)
         c->slice_end_ns = now_ns + SLICE_NS;
     return now_ns >= c->slice_end_ns;
@@ -288,27 +288,27 @@ bool config_slice_is_over(struct config *c)
 
 static void on_view(struct feed_waiter *w)
 {
-    struct config_op *op = container_of(w, struct config_op, desk.waiter);
+    struct config_op *op = container_of(w, struct config_op, pending_ops.waiter);
     op->result.revision = w->revision;
-    desk_op_end(&op->desk, OK);
+    pending_op_end(&op->pending_ops, OK);
 }
 
 static void on_barrier(struct kv_request *kv, int err, const ProtobufCMessage *response)
 {
-    struct config_op *op = container_of(kv, struct config_op, desk.kv);
+    struct config_op *op = container_of(kv, struct config_op, pending_ops.kv);
     (void)response;
     if (err)
-        desk_op_end(&op->desk, err);
+        pending_op_end(&op->pending_ops, err);
     else
-        desk_op_view(&op->desk, kv_revision(op->config->kv), on_view);
+        pending_op_view(&op->pending_ops, kv_revision(op->config->kv), on_view);
 }
 
 void config_op_barrier(struct config_op *op,
                        void (*done)(struct kv_request *kv, int err, const ProtobufCMessage *response))
 {
-    op->desk.kv.done = done;
-    kv_barrier(op->config->kv, &op->desk.kv);
-    desk_come_again(&op->config->desk);
+    op->pending_ops.kv.done = done;
+    kv_barrier(op->config->kv, &op->pending_ops.kv);
+    pending_ops_schedule_turn(&op->config->pending_ops);
 }
 
 void config_barrier(struct config *c, struct config_request *q)
@@ -316,17 +316,17 @@ void config_barrier(struct config *c, struct config_request *q)
     config_op_barrier(config_op_new(c, q, sizeof(struct config_op)), on_barrier);
 }
 
-static void on_late(struct desk_op *op)
+static void on_late(struct pending_op *op)
 {
     feed_forget(&op->waiter);
-    desk_op_end(op, ERR_TIMEOUT);
+    pending_op_end(op, ERR_TIMEOUT);
 }
 
 void config_wait_revision(struct config *c, struct config_request *q, int64_t revision, uint64_t timeout_ms)
 {
     struct config_op *op = config_op_new(c, q, sizeof *op);
-    desk_op_limit(&op->desk, timeout_ms, on_late);
-    desk_op_view(&op->desk, revision, on_view);
+    pending_op_limit(&op->pending_ops, timeout_ms, on_late);
+    pending_op_view(&op->pending_ops, revision, on_view);
 }
 
 /* --- the whole ------------------------------------------------------------------------------------------
@@ -361,7 +361,7 @@ void config_turn(struct config *c)
 {
     turn_enter(TURN_CONFIG_VIEW);
     if (feed_turn(c->feed))
-        desk_come_again(&c->desk);
+        pending_ops_schedule_turn(&c->pending_ops);
     turn_enter(TURN_CONFIG_JANITOR);
     if (config_is_ready(c)) {
         config_janitor_turn(c->janitor);
@@ -370,7 +370,7 @@ void config_turn(struct config *c)
     turn_enter(TURN_CONFIG_REQUESTS);
     c->inline_left = INLINE_BYTES;
     config_line_turn(c);
-    desk_turn(&c->desk);
+    pending_ops_turn(&c->pending_ops);
     c->slice_end_ns = 0;
 }
 
@@ -388,7 +388,7 @@ struct config *config_new(const struct config_options *options)
     if (o->content_bytes_max > CONFIG_CONTENT_MAX)
         o->content_bytes_max = CONFIG_CONTENT_MAX;
     c->kv = o->kv;
-    desk_init(&c->desk, c->kv);
+    pending_ops_init(&c->pending_ops, c->kv);
     recent_init(&c->recent, o->cache_budget);
     c->tasks = task_queue_new(kv_io(c->kv));
     c->inline_left = INLINE_BYTES;
@@ -405,7 +405,7 @@ struct config *config_new(const struct config_options *options)
     });
     metric_collector_add(config_metric_collect, c);
     config_listen_open(c);
-    c->feed = c->desk.feed = feed_new(c->kv, prefixes, 1, &feed_events, c);
+    c->feed = c->pending_ops.feed = feed_new(c->kv, prefixes, 1, &feed_events, c);
     return c;
 }
 
@@ -415,7 +415,7 @@ void config_free(struct config *c)
         return;
     metric_collector_remove(config_metric_collect, c);
     config_listen_close(c);
-    desk_done(&c->desk);
+    pending_ops_done(&c->pending_ops);
     task_queue_free(c->tasks);
     strmap_done(&c->lines);
     feed_free(c->feed);

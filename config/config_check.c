@@ -72,7 +72,7 @@ void write_check_cancel(struct write *w)
         return;
     w->check = NULL;
     k->write = NULL;
-    k->arena = w->op.desk.arena;
-    w->op.desk.arena = (struct arena){0};
+    k->arena = w->op.pending_ops.arena;
+    w->op.pending_ops.arena = (struct arena){0};
     task_cancel(&k->task);
 }

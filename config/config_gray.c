@@ -52,7 +52,7 @@ static int decide_put(struct write *w, struct target *t)
     } else {
         write_head(w, t);
     }
-    if (gray_rules_put(&t->head->gray, &rule, &w->op.desk.arena, &t->new_head->gray))
+    if (gray_rules_put(&t->head->gray, &rule, &w->op.pending_ops.arena, &t->new_head->gray))
         return write_refuse(w, t, ERR_LIMIT, "it has %d gray rules, and may have no more", GRAY_RULES_MAX);
     return OK;
 }
@@ -73,12 +73,12 @@ static bool copy_rule(struct write *w, const struct gray_rule *rule)
         err = json_parse(buf_slice(&text), &array, error, sizeof error);
     }
     if (!err) {
-        err = gray_rules_read(array, &w->op.desk.arena, &t->rules, error, sizeof error);
+        err = gray_rules_read(array, &w->op.pending_ops.arena, &t->rules, error, sizeof error);
         json_decref(array);
     }
     buf_done(&text);
     if (err)
-        desk_op_refuse(&w->op.desk, err, "%s", error);
+        pending_op_refuse(&w->op.pending_ops, err, "%s", error);
     return err == OK;
 }
 
@@ -91,7 +91,7 @@ void config_put_gray(struct config *c, struct config_request *q, const struct co
     if (!write_target(w, 0, key, decide_put, condition) || !copy_rule(w, rule))
         return;
     if (!content && (rule->seq == 0 || rule->seq > CONFIG_SEQ_MAX)) {
-        desk_op_refuse(&w->op.desk, ERR_INVALID, "the rule needs either seq or content");
+        pending_op_refuse(&w->op.pending_ops, ERR_INVALID, "the rule needs either seq or content");
         return;
     }
     t->has_content = content;
@@ -110,7 +110,7 @@ static int decide_delete(struct write *w, struct target *t)
     if (!find_rule(t))
         return no_rule(w, t);
     struct config_head *head = write_head(w, t);
-    return gray_rules_remove(&t->head->gray, t->rule_name, &w->op.desk.arena, &head->gray);
+    return gray_rules_remove(&t->head->gray, t->rule_name, &w->op.pending_ops.arena, &head->gray);
 }
 
 void config_delete_gray(struct config *c, struct config_request *q, const struct config_id *key,
@@ -119,7 +119,7 @@ void config_delete_gray(struct config *c, struct config_request *q, const struct
     struct write *w = write_new(c, q, 1);
     if (!write_target(w, 0, key, decide_delete, condition))
         return;
-    w->targets[0].rule_name = config_copy(&w->op.desk.arena, rule);
+    w->targets[0].rule_name = config_copy(&w->op.pending_ops.arena, rule);
     write_start(w);
 }
 
@@ -141,7 +141,7 @@ static int decide_promote(struct write *w, struct target *t)
                             (unsigned long long)rule->seq);
     bool is_deletion = t->release.operation == CONFIG_DELETE;
     struct gray_rules rest = {0};
-    int err = gray_rules_remove(&t->head->gray, t->rule_name, &w->op.desk.arena, &rest);
+    int err = gray_rules_remove(&t->head->gray, t->rule_name, &w->op.pending_ops.arena, &rest);
     t->format = t->release.format;
     t->content = t->release.content;
     t->title = t->release.title;
@@ -162,6 +162,6 @@ void config_promote_gray(struct config *c, struct config_request *q, const struc
     struct write *w = write_new(c, q, 1);
     if (!write_target(w, 0, key, decide_promote, condition) || !write_words(w, 0, (struct slice){0}, note))
         return;
-    w->targets[0].rule_name = config_copy(&w->op.desk.arena, rule);
+    w->targets[0].rule_name = config_copy(&w->op.pending_ops.arena, rule);
     write_start(w);
 }

@@ -32,7 +32,7 @@ static void wake(struct write *w)
     if (!w->is_blocked || link_is_in_list(&w->ready))
         return;
     list_add_last(&c->ready, &w->ready);
-    desk_come_again(&c->desk);
+    pending_ops_schedule_turn(&c->pending_ops);
 }
 
 static void wake_first(struct line *l)
@@ -103,5 +103,5 @@ void config_line_turn(struct config *c)
         write_step(w);
     }
     if (!list_is_empty(&c->ready))
-        desk_come_again(&c->desk);
+        pending_ops_schedule_turn(&c->pending_ops);
 }

@@ -102,10 +102,10 @@ static bool tell(struct listing *l, struct slice bytes)
     struct arena a = {0};
     struct listen_answer answer;
     int err = listen_read_answer(bytes, &a, &answer);
-    l->op.desk.goes_on = true;
-    if (!err && l->op.desk.handle)
+    l->op.pending_ops.goes_on = true;
+    if (!err && l->op.pending_ops.handle)
         l->listeners->left_out += answer.left_out;
-    for (size_t i = 0; !err && i < answer.count && l->op.desk.handle; i++)
+    for (size_t i = 0; !err && i < answer.count && l->op.pending_ops.handle; i++)
         l->listeners->seen(l->listeners, &answer.list[i]);
     arena_done(&a);
     return err == OK;
@@ -120,16 +120,16 @@ static void on_answer(struct kv_ask *ask, uint64_t member_id, struct slice bytes
 
 static void on_members(struct kv_request *request, int err, const ProtobufCMessage *message)
 {
-    struct listing *l = container_of(request, struct listing, op.desk.kv);
+    struct listing *l = container_of(request, struct listing, op.pending_ops.kv);
     const Etcdserverpb__MemberListResponse *response = (const Etcdserverpb__MemberListResponse *)message;
     size_t silent = err != OK; /* who the members are is not known: not all answered */
     for (size_t i = 0; !err && i < response->n_members; i++) {
         const Etcdserverpb__Member *m = response->members[i];
         silent += m->name && *m->name && !map_get(&l->answered, m->id);
     }
-    if (l->op.desk.handle)
+    if (l->op.pending_ops.handle)
         l->listeners->members_silent = silent;
-    desk_op_end(&l->op.desk, OK);
+    pending_op_end(&l->op.pending_ops, OK);
 }
 
 static void on_asked(struct kv_ask *ask, size_t asked, size_t answered)
@@ -139,9 +139,9 @@ static void on_asked(struct kv_ask *ask, size_t asked, size_t answered)
     (void)asked;
     (void)answered;
     etcdserverpb__member_list_request__init(&l->message);
-    l->op.desk.kv.done = on_members;
-    kv_member_list(c->kv, &l->op.desk.kv, &l->message);
-    desk_come_again(&c->desk);
+    l->op.pending_ops.kv.done = on_members;
+    kv_member_list(c->kv, &l->op.pending_ops.kv, &l->message);
+    pending_ops_schedule_turn(&c->pending_ops);
 }
 
 static void ask_others(struct listing *l)
@@ -152,14 +152,14 @@ static void ask_others(struct listing *l)
     l->ask.on_answer = on_answer;
     l->ask.done = on_asked;
     kv_ask_members(c->kv, &l->ask, KV_TOPIC_LISTENERS, buf_slice(&bytes), ASK_MS);
-    desk_come_again(&c->desk);
+    pending_ops_schedule_turn(&c->pending_ops);
     buf_done(&bytes);
 }
 
 /* Through the same bytes as the others' answers: so it is a copy, whatever becomes of the watches. */
 static void on_view(struct feed_waiter *w)
 {
-    struct listing *l = container_of(w, struct listing, op.desk.waiter);
+    struct listing *l = container_of(w, struct listing, op.pending_ops.waiter);
     struct config *c = l->op.config;
     struct buf bytes = {0};
     l->op.result.revision = w->revision;
@@ -172,17 +172,17 @@ static void on_view(struct feed_waiter *w)
 
 static void on_barrier(struct kv_request *kv, int err, const ProtobufCMessage *response)
 {
-    struct listing *l = container_of(kv, struct listing, op.desk.kv);
+    struct listing *l = container_of(kv, struct listing, op.pending_ops.kv);
     (void)response;
     if (err)
-        desk_op_end(&l->op.desk, err);
+        pending_op_end(&l->op.pending_ops, err);
     else
-        desk_op_view(&l->op.desk, kv_revision(l->op.config->kv), on_view);
+        pending_op_view(&l->op.pending_ops, kv_revision(l->op.config->kv), on_view);
 }
 
-static void free_listing(struct desk_op *op)
+static void free_listing(struct pending_op *op)
 {
-    struct listing *l = container_of(op, struct listing, op.desk);
+    struct listing *l = container_of(op, struct listing, op.pending_ops);
     kv_ask_cancel(l->op.config->kv, &l->ask);
     map_done(&l->answered);
 }
@@ -190,11 +190,11 @@ static void free_listing(struct desk_op *op)
 void config_listeners(struct config *c, struct config_listeners *l, const struct config_id *key)
 {
     struct listing *p = config_op_new(c, &l->request, sizeof *p);
-    p->op.desk.on_free = free_listing;
+    p->op.pending_ops.on_free = free_listing;
     p->listeners = l;
     l->members_silent = l->left_out = 0;
     if (!config_check_id(&p->op, key))
         return;
-    p->key = config_copy_id(&p->op.desk.arena, key);
+    p->key = config_copy_id(&p->op.pending_ops.arena, key);
     config_op_barrier(&p->op, on_barrier);
 }

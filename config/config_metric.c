@@ -18,5 +18,5 @@ void config_metric_collect(void *arg, struct buf *out)
     metric_set(METRIC_CONFIG_DELETED, (double)sums.deleted);
     metric_set(METRIC_CONFIG_UNREADABLE, (double)sums.unreadable);
     metric_set(METRIC_CONFIG_LISTENERS, (double)c->listener_count);
-    metric_set(METRIC_CONFIG_REQUESTS, (double)c->desk.op_count);
+    metric_set(METRIC_CONFIG_REQUESTS, (double)c->pending_ops.op_count);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * What the files behind config.h share; nobody outside the folder includes it. Requests are ops of a desk
- * (consensus/desk.h). A write that its caller has canceled goes on without him. */
+ * (consensus/pending_op.h). A write that its caller has canceled goes on without him. */
 #ifndef CONFIG_CONFIG_PRIVATE_H
 #define CONFIG_CONFIG_PRIVATE_H
 
@@ -11,13 +11,13 @@
 #include "config/janitor.h"
 #include "config/recent.h"
 #include "config/task.h"
-#include "consensus/desk.h"
+#include "consensus/pending_op.h"
 #include "proto/txn.h"
 
 #define CONFIG_ERROR_MAX 1024 /* of what a client rejected; more is cut off */
 
 struct config {
-    struct desk desk;
+    struct pending_ops pending_ops;
     struct kv *kv;
     struct config_options options; /* filled in; member is a copy */
     struct feed *feed;
@@ -42,7 +42,7 @@ struct config {
 
 /* First in a request's struct. */
 struct config_op {
-    struct desk_op desk; /* first */
+    struct pending_op pending_ops; /* first */
     struct config *config;
     struct config_request *request;
     struct config_result result;

@@ -91,7 +91,7 @@ void config_rollback(struct config *c, struct config_request *q, const struct co
     if (!write_target(w, 0, key, decide_rollback, condition) || !write_words(w, 0, (struct slice){0}, note))
         return;
     if (seq == 0 || seq > CONFIG_SEQ_MAX) {
-        desk_op_refuse(&w->op.desk, ERR_NOT_FOUND, "there is no such release");
+        pending_op_refuse(&w->op.pending_ops, ERR_NOT_FOUND, "there is no such release");
         return;
     }
     t->source = SOURCE_RELEASE;
@@ -136,7 +136,7 @@ static bool is_twice(struct write *w)
     if (!twice)
         return false;
     w->op.result.key = twice->key;
-    desk_op_refuse(&w->op.desk, ERR_INVALID, "%.*s is there twice", (int)twice->key.name.size,
+    pending_op_refuse(&w->op.pending_ops, ERR_INVALID, "%.*s is there twice", (int)twice->key.name.size,
                    (const char *)twice->key.name.data);
     return true;
 }
@@ -148,20 +148,20 @@ void config_bundle(struct config *c, struct config_request *q, const struct conf
     struct write *w = write_new(c, q, count && count <= max ? count : 0);
     w->is_bundle = true;
     if (!w->count) {
-        desk_op_refuse(&w->op.desk, ERR_INVALID, "a bundle has 1 to %zu configurations, this one %zu", max,
+        pending_op_refuse(&w->op.pending_ops, ERR_INVALID, "a bundle has 1 to %zu configurations, this one %zu", max,
                        count);
         return;
     }
     for (size_t i = 0; i < publish_count; i++) {
         w->only_validate |= publish[i].only_validate;
         if (!add_publish(w, i, &publish[i])) {
-            w->op.result.key = config_copy_id(&w->op.desk.arena, &publish[i].key);
+            w->op.result.key = config_copy_id(&w->op.pending_ops.arena, &publish[i].key);
             return;
         }
     }
     for (size_t i = 0; i < remove_count; i++)
         if (!write_target(w, publish_count + i, &remove[i].key, decide_delete, &remove[i].condition)) {
-            w->op.result.key = config_copy_id(&w->op.desk.arena, &remove[i].key);
+            w->op.result.key = config_copy_id(&w->op.pending_ops.arena, &remove[i].key);
             return;
         }
     if (!is_twice(w))

@@ -29,7 +29,7 @@ static bool copy_head(struct config_op *op, const struct config_id *key, int64_t
         item->item.head->gray.count)
         return false;
     *head = *item->item.head;
-    head->title = config_copy(&op->desk.arena, head->title);
+    head->title = config_copy(&op->pending_ops.arena, head->title);
     return true;
 }
 
@@ -37,7 +37,7 @@ static bool copy_head(struct config_op *op, const struct config_id *key, int64_t
 static int read_head(struct config_op *op, const struct config_id *key, struct config_head *head,
                      const struct config_head **ret)
 {
-    struct arena *a = &op->desk.arena;
+    struct arena *a = &op->pending_ops.arena;
     const struct slice name = config_key(a, CONFIG_HEAD, key, 0);
     const Mvccpb__KeyValue *pair;
     int64_t revision;
@@ -56,7 +56,7 @@ static int read_head(struct config_op *op, const struct config_id *key, struct c
 static int read_release(struct reading *r, uint64_t seq)
 {
     struct config *c = r->op.config;
-    struct arena *a = &r->op.desk.arena;
+    struct arena *a = &r->op.pending_ops.arena;
     const struct slice name = config_key(a, CONFIG_RELEASE, &r->key, seq);
     const Mvccpb__KeyValue *pair;
     int64_t revision;
@@ -74,7 +74,7 @@ static int read_release(struct reading *r, uint64_t seq)
 
 static int read_draft(struct reading *r)
 {
-    struct arena *a = &r->op.desk.arena;
+    struct arena *a = &r->op.pending_ops.arena;
     const Mvccpb__KeyValue *pair;
     char error[256];
     int err = config_look(r->op.config, config_key(a, CONFIG_DRAFT, &r->key, 0), a, &pair);
@@ -106,40 +106,40 @@ static void read_now(struct reading *r)
     r->op.result.revision = kv_revision(r->op.config->kv);
     int err = r->is_draft ? read_draft(r) : read_live_or_old(r);
     if (err == ERR_NOT_FOUND && r->is_draft)
-        desk_op_refuse(&r->op.desk, err, "there is no draft of %.*s", (int)r->key.name.size,
+        pending_op_refuse(&r->op.pending_ops, err, "there is no draft of %.*s", (int)r->key.name.size,
                        (const char *)r->key.name.data);
     else if (err == ERR_NOT_FOUND && r->seq)
-        desk_op_refuse(&r->op.desk, err, "there is no release %llu of %.*s (any more)",
+        pending_op_refuse(&r->op.pending_ops, err, "there is no release %llu of %.*s (any more)",
                        (unsigned long long)r->seq, (int)r->key.name.size, (const char *)r->key.name.data);
     else if (err == ERR_NOT_FOUND)
-        desk_op_refuse(&r->op.desk, err, "there is no configuration %.*s", (int)r->key.name.size,
+        pending_op_refuse(&r->op.pending_ops, err, "there is no configuration %.*s", (int)r->key.name.size,
                        (const char *)r->key.name.data);
     else
-        desk_op_end(&r->op.desk, err);
+        pending_op_end(&r->op.pending_ops, err);
 }
 
 static void on_barrier(struct kv_request *kv, int err, const ProtobufCMessage *response)
 {
-    struct reading *r = container_of(kv, struct reading, op.desk.kv);
+    struct reading *r = container_of(kv, struct reading, op.pending_ops.kv);
     (void)response;
     if (err)
-        desk_op_end(&r->op.desk, err);
+        pending_op_end(&r->op.pending_ops, err);
     else
         read_now(r);
 }
 
-static void free_reading(struct desk_op *op)
+static void free_reading(struct pending_op *op)
 {
-    recent_unref(container_of(op, struct reading, op.desk)->release);
+    recent_unref(container_of(op, struct reading, op.pending_ops)->release);
 }
 
 static struct reading *begin(struct config *c, struct config_request *q, const struct config_id *key)
 {
     struct reading *r = config_op_new(c, q, sizeof *r);
-    r->op.desk.on_free = free_reading;
+    r->op.pending_ops.on_free = free_reading;
     if (!config_check_id(&r->op, key))
         return NULL;
-    r->key = config_copy_id(&r->op.desk.arena, key);
+    r->key = config_copy_id(&r->op.pending_ops.arena, key);
     return r;
 }
 
@@ -259,7 +259,7 @@ static size_t tell_one(struct telling *t, uint64_t seq)
             op->result.items++;
             t->left--;
             t->history->release(t->history, seq, &release);
-            if (op->desk.handle && t->history->is_full)
+            if (op->pending_ops.handle && t->history->is_full)
                 t->left = 0;
         }
     }
@@ -267,34 +267,34 @@ static size_t tell_one(struct telling *t, uint64_t seq)
     return size;
 }
 
-static void go_on(struct desk_op *desk)
+static void go_on(struct pending_op *pending_ops)
 {
-    struct telling *t = container_of(desk, struct telling, op.desk);
+    struct telling *t = container_of(pending_ops, struct telling, op.pending_ops);
     size_t bytes = 0;
     bool is_over = false;
     int err = OK;
-    desk->goes_on = true; /* the caller may cancel from inside */
-    while (!err && desk->handle && t->left && !is_over) {
+    pending_ops->goes_on = true; /* the caller may cancel from inside */
+    while (!err && pending_ops->handle && t->left && !is_over) {
         err = find_more(t);
         if (err || !t->count)
             break;
         bytes += tell_one(t, t->seqs[--t->count]);
         is_over = bytes >= HISTORY_BYTES || config_slice_is_over(t->op.config);
     }
-    if (!err && desk->handle && t->left && is_over) {
-        desk->goes_on = false;
-        desk_op_limit(desk, 0, go_on);
+    if (!err && pending_ops->handle && t->left && is_over) {
+        pending_ops->goes_on = false;
+        pending_op_limit(pending_ops, 0, go_on);
         return;
     }
-    if (!err && desk->handle)
+    if (!err && pending_ops->handle)
         err = find_more(t);
     t->op.result.has_more = t->count > 0;
-    desk_op_end(desk, err);
+    pending_op_end(pending_ops, err);
 }
 
 static void on_history(struct kv_request *kv, int err, const ProtobufCMessage *response)
 {
-    struct telling *t = container_of(kv, struct telling, op.desk.kv);
+    struct telling *t = container_of(kv, struct telling, op.pending_ops.kv);
     (void)response;
     if (!err)
         err = read_head(&t->op, &t->key, &t->head, &t->op.result.head);
@@ -303,10 +303,10 @@ static void on_history(struct kv_request *kv, int err, const ProtobufCMessage *r
     if (!err && !t->count && !t->op.result.head)
         err = ERR_NOT_FOUND;
     if (err == ERR_NOT_FOUND)
-        desk_op_refuse(&t->op.desk, err, "there is no configuration %.*s", (int)t->key.name.size,
+        pending_op_refuse(&t->op.pending_ops, err, "there is no configuration %.*s", (int)t->key.name.size,
                        (const char *)t->key.name.data);
     else if (err)
-        desk_op_end(&t->op.desk, err);
+        pending_op_end(&t->op.pending_ops, err);
     if (err)
         return;
     t->oldest = t->count ? t->seqs[0] : 0;
@@ -316,7 +316,7 @@ static void on_history(struct kv_request *kv, int err, const ProtobufCMessage *r
         t->before = CONFIG_SEQ_MAX;
     if (t->op.result.head && t->before > t->op.result.head->last_seq)
         t->before = t->op.result.head->last_seq + 1; /* what is above it somebody else has put there */
-    go_on(&t->op.desk);
+    go_on(&t->op.pending_ops);
 }
 
 void config_history(struct config *c, struct config_history *h)
@@ -325,7 +325,7 @@ void config_history(struct config *c, struct config_history *h)
     if (!config_check_id(&t->op, &h->key))
         return;
     t->history = h;
-    t->key = config_copy_id(&t->op.desk.arena, &h->key);
+    t->key = config_copy_id(&t->op.pending_ops.arena, &h->key);
     t->before = h->before;
     t->left = h->limit < 1 ? 1 : h->limit > HISTORY_LIMIT_MAX ? HISTORY_LIMIT_MAX : h->limit;
     config_op_barrier(&t->op, on_history);

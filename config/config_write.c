@@ -101,10 +101,10 @@ int write_check_draft(struct write *w, struct target *t)
 
 struct config_head *write_head(struct write *w, struct target *t)
 {
-    struct config_head *head = arena_new(&w->op.desk.arena, sizeof *head);
+    struct config_head *head = arena_new(&w->op.pending_ops.arena, sizeof *head);
     if (t->head) {
         *head = *t->head;
-        head->title = config_copy(&w->op.desk.arena, head->title);
+        head->title = config_copy(&w->op.pending_ops.arena, head->title);
     }
     return t->new_head = head;
 }
@@ -116,7 +116,7 @@ int write_release(struct write *w, struct target *t, enum config_operation opera
     if (last >= CONFIG_SEQ_MAX)
         return write_refuse(w, t, ERR_LIMIT, "there is no number left for another release");
     t->seq = last + 1;
-    struct config_release *r = t->new_release = arena_new(&w->op.desk.arena, sizeof *r);
+    struct config_release *r = t->new_release = arena_new(&w->op.pending_ops.arena, sizeof *r);
     r->operation = operation;
     r->title = t->title;
     r->note = t->note;
@@ -146,7 +146,7 @@ int write_release(struct write *w, struct target *t, enum config_operation opera
 static void fill_written(struct write *w)
 {
     struct config_result *r = &w->op.result;
-    struct config_written *list = arena_new(&w->op.desk.arena, w->count * sizeof *list);
+    struct config_written *list = arena_new(&w->op.pending_ops.arena, w->count * sizeof *list);
     for (size_t i = 0; i < w->count; i++) {
         const struct target *t = &w->targets[i];
         list[i] = (struct config_written){t->key, t->is_unchanged, t->new_head ? t->new_head : t->head};
@@ -178,12 +178,12 @@ static void end_refused(struct write *w, int err)
         if (w->is_bundle)
             r->key = t->key;
     }
-    desk_op_refuse(&w->op.desk, err, "%s", w->error[0] ? w->error : err_text(err));
+    pending_op_refuse(&w->op.pending_ops, err, "%s", w->error[0] ? w->error : err_text(err));
 }
 
-static void free_write(struct desk_op *op)
+static void free_write(struct pending_op *op)
 {
-    struct write *w = container_of(op, struct write, op.desk);
+    struct write *w = container_of(op, struct write, op.pending_ops);
     write_line_leave(w);
     list_remove(&w->ready);
     w->op.config->blocked_bytes -= w->blocked_bytes;
@@ -220,7 +220,7 @@ static void add_reads(struct write *w, enum txn_side side)
 {
     for (size_t i = 0; i < w->count; i++) {
         struct target *t = &w->targets[i];
-        struct arena *a = &w->op.desk.arena;
+        struct arena *a = &w->op.pending_ops.arena;
         txn_range(&w->txn, side, t->head_key, false);
         txn_last(&w->txn, side, t->release_prefix);
         if (t->source == SOURCE_DRAFT)
@@ -239,11 +239,11 @@ static const Mvccpb__KeyValue *next_pair(const Etcdserverpb__TxnResponse *respon
 
 static void take_head(struct write *w, struct target *t, const Mvccpb__KeyValue *pair)
 {
-    struct config_head *head = arena_new(&w->op.desk.arena, sizeof *head);
+    struct config_head *head = arena_new(&w->op.pending_ops.arena, sizeof *head);
     char error[256];
     t->head = NULL;
     t->revision = pair ? pair->mod_revision : 0;
-    if (pair && config_head_read(pair_value(pair), &w->op.desk.arena, head, error, sizeof error) == OK)
+    if (pair && config_head_read(pair_value(pair), &w->op.pending_ops.arena, head, error, sizeof error) == OK)
         t->head = head;
     t->is_unreadable = pair && !t->head;
 }
@@ -255,9 +255,9 @@ static void take_source(struct write *w, struct target *t, const Mvccpb__KeyValu
     t->has_source = true;
     t->source_revision = pair ? pair->mod_revision : 0;
     if (pair && t->source == SOURCE_RELEASE)
-        err = config_release_read(pair_value(pair), &w->op.desk.arena, &t->release, error, sizeof error);
+        err = config_release_read(pair_value(pair), &w->op.pending_ops.arena, &t->release, error, sizeof error);
     else if (pair && t->source == SOURCE_DRAFT)
-        err = config_draft_read(pair_value(pair), &w->op.desk.arena, &t->draft, error, sizeof error);
+        err = config_draft_read(pair_value(pair), &w->op.pending_ops.arena, &t->draft, error, sizeof error);
     if (err)
         t->source_revision = 0; /* as if it were not there */
 }
@@ -282,11 +282,11 @@ static void take_reads(struct write *w, const Etcdserverpb__TxnResponse *respons
 
 static void on_looked(struct kv_request *kv, int err, const ProtobufCMessage *message)
 {
-    struct write *w = container_of(kv, struct write, op.desk.kv);
+    struct write *w = container_of(kv, struct write, op.pending_ops.kv);
     const Etcdserverpb__TxnResponse *response = (const Etcdserverpb__TxnResponse *)message;
     if (err) {
         write_line_disperse(w);
-        desk_op_end(&w->op.desk, err);
+        pending_op_end(&w->op.pending_ops, err);
         return;
     }
     take_reads(w, response);
@@ -296,12 +296,12 @@ static void on_looked(struct kv_request *kv, int err, const ProtobufCMessage *me
 
 static void look(struct write *w)
 {
-    txn_init(&w->txn, &w->op.desk.arena);
+    txn_init(&w->txn, &w->op.pending_ops.arena);
     add_reads(w, TXN_THEN);
-    w->op.desk.goes_on = true;
-    w->op.desk.kv.done = on_looked;
-    kv_txn(w->op.config->kv, &w->op.desk.kv, &w->txn.message);
-    desk_come_again(&w->op.config->desk);
+    w->op.pending_ops.goes_on = true;
+    w->op.pending_ops.kv.done = on_looked;
+    kv_txn(w->op.config->kv, &w->op.pending_ops.kv, &w->txn.message);
+    pending_ops_schedule_turn(&w->op.config->pending_ops);
 }
 
 /* --- the transaction --------------------------------------------------------------------------------------
@@ -309,14 +309,14 @@ static void look(struct write *w)
 
 static struct slice take_text(struct write *w, struct buf *text)
 {
-    struct slice copy = config_copy(&w->op.desk.arena, buf_slice(text));
+    struct slice copy = config_copy(&w->op.pending_ops.arena, buf_slice(text));
     buf_done(text);
     return copy;
 }
 
 static int add_target(struct write *w, struct target *t)
 {
-    struct arena *a = &w->op.desk.arena;
+    struct arena *a = &w->op.pending_ops.arena;
     txn_if_revision(&w->txn, t->head_key, t->revision);
     if (t->source == SOURCE_DRAFT)
         txn_if_revision(&w->txn, t->draft_key, t->source_revision);
@@ -366,7 +366,7 @@ static int claim(struct write *w, size_t at)
 /* The head stands for its releases; a draft for itself. */
 static void sign(struct write *w)
 {
-    struct auth_need *needs = arena_alloc(&w->op.desk.arena, 2 * w->count * sizeof *needs);
+    struct auth_need *needs = arena_alloc(&w->op.pending_ops.arena, 2 * w->count * sizeof *needs);
     size_t count = 0;
     for (size_t i = 0; i < w->count; i++) {
         const struct target *t = &w->targets[i];
@@ -375,7 +375,7 @@ static void sign(struct write *w)
         if (t->new_draft.size || t->deletes_draft)
             needs[count++] = (struct auth_need){.key = t->draft_key, .is_write = true};
     }
-    desk_op_sign(&w->op.desk, needs, count);
+    pending_op_sign(&w->op.pending_ops, needs, count);
 }
 
 /* Once for a write, however often its compares are lost. What is only checked, or only takes away, adds
@@ -402,7 +402,7 @@ static int build(struct write *w)
 {
     uint64_t max = w->op.config->options.request_bytes_max;
     int err = OK;
-    txn_init(&w->txn, &w->op.desk.arena);
+    txn_init(&w->txn, &w->op.pending_ops.arena);
     for (size_t i = 0; !err && i < w->count; i++)
         err = add_target(w, &w->targets[i]);
     if (!err) {
@@ -423,11 +423,11 @@ static int build(struct write *w)
 
 static void on_sent(struct kv_request *kv, int err, const ProtobufCMessage *message)
 {
-    struct write *w = container_of(kv, struct write, op.desk.kv);
+    struct write *w = container_of(kv, struct write, op.pending_ops.kv);
     const Etcdserverpb__TxnResponse *response = (const Etcdserverpb__TxnResponse *)message;
     if (err) {
         write_line_disperse(w);
-        desk_op_end(&w->op.desk, err);
+        pending_op_end(&w->op.pending_ops, err);
         return;
     }
     w->op.result.revision = response->header->revision;
@@ -435,12 +435,12 @@ static void on_sent(struct kv_request *kv, int err, const ProtobufCMessage *mess
         for (size_t i = 0; i < w->count; i++)
             metric_add(METRIC_CONFIG_RELEASES, w->targets[i].new_release != NULL);
         fill_written(w);
-        desk_op_written(&w->op.desk, response->header->revision);
+        pending_op_written(&w->op.pending_ops, response->header->revision);
         return;
     }
     metric_add(METRIC_CONFIG_CONFLICTS, 1);
     if (++w->attempts == CONFIG_ATTEMPTS_MAX) {
-        desk_op_end(&w->op.desk, ERR_CONFLICT);
+        pending_op_end(&w->op.pending_ops, ERR_CONFLICT);
         return;
     }
     take_reads(w, response);
@@ -449,11 +449,11 @@ static void on_sent(struct kv_request *kv, int err, const ProtobufCMessage *mess
 
 static void send(struct write *w)
 {
-    w->op.desk.goes_on = true;
-    w->op.desk.kv.done = on_sent;
+    w->op.pending_ops.goes_on = true;
+    w->op.pending_ops.kv.done = on_sent;
     sign(w);
-    kv_txn(w->op.config->kv, &w->op.desk.kv, &w->txn.message);
-    desk_come_again(&w->op.config->desk);
+    kv_txn(w->op.config->kv, &w->op.pending_ops.kv, &w->txn.message);
+    pending_ops_schedule_turn(&w->op.config->pending_ops);
 }
 
 /* --- deciding ----------------------------------------------------------------------------------------------
@@ -468,7 +468,7 @@ static void end_unchanged(struct write *w)
     } else {
         metric_add(METRIC_CONFIG_UNCHANGED, (double)w->count);
     }
-    desk_op_end(&w->op.desk, OK);
+    pending_op_end(&w->op.pending_ops, OK);
 }
 
 /* What the rest of the view's heads point to (titles, gray rules) would not outlive this turn. */
@@ -510,11 +510,11 @@ static void start_check(struct write *w)
 {
     int err = write_check_start(w);
     if (err)
-        desk_op_refuse(&w->op.desk, err,
+        pending_op_refuse(&w->op.pending_ops, err,
                        "too many contents wait to be checked on this member, of this client or of all: try "
                        "again later");
     else
-        w->op.desk.goes_on = false; /* nothing was sent: without a caller it need not be */
+        w->op.pending_ops.goes_on = false; /* nothing was sent: without a caller it need not be */
 }
 
 void write_step(struct write *w)
@@ -529,7 +529,7 @@ void write_step(struct write *w)
         err = build(w);
     forget_view(w);
     if (err == DECIDE_LOOK && ++w->attempts == CONFIG_ATTEMPTS_MAX)
-        desk_op_end(&w->op.desk, ERR_CONFLICT);
+        pending_op_end(&w->op.pending_ops, ERR_CONFLICT);
     else if (err == DECIDE_CHECK)
         start_check(w);
     else if (err == DECIDE_LOOK || (err && !w->is_fresh && !w->is_final))
@@ -549,10 +549,10 @@ struct write *write_new(struct config *c, struct config_request *q, size_t count
 {
     struct write *w = config_op_new(c, q, sizeof *w);
     w->count = count;
-    w->targets = arena_new(&w->op.desk.arena, (count + 1) * sizeof *w->targets);
-    w->claims = arena_new(&w->op.desk.arena, (count + 1) * sizeof *w->claims);
-    w->client = config_client(&w->op.desk.arena, q);
-    w->op.desk.on_free = free_write;
+    w->targets = arena_new(&w->op.pending_ops.arena, (count + 1) * sizeof *w->targets);
+    w->claims = arena_new(&w->op.pending_ops.arena, (count + 1) * sizeof *w->claims);
+    w->client = config_client(&w->op.pending_ops.arena, q);
+    w->op.pending_ops.on_free = free_write;
     return w;
 }
 
@@ -560,7 +560,7 @@ bool write_target(struct write *w, size_t at, const struct config_id *key,
                   int (*decide_it)(struct write *w, struct target *t),
                   const struct config_condition *condition)
 {
-    struct arena *a = &w->op.desk.arena;
+    struct arena *a = &w->op.pending_ops.arena;
     struct target *t = &w->targets[at];
     if (!config_check_id(&w->op, key))
         return false;
@@ -584,11 +584,11 @@ bool write_words(struct write *w, size_t at, struct slice title, struct slice no
     if (!err)
         err = config_check_note(note, error, sizeof error);
     if (err) {
-        desk_op_refuse(&w->op.desk, err, "%s", error);
+        pending_op_refuse(&w->op.pending_ops, err, "%s", error);
         return false;
     }
-    t->title = config_copy(&w->op.desk.arena, title);
-    t->note = config_copy(&w->op.desk.arena, note);
+    t->title = config_copy(&w->op.pending_ops.arena, title);
+    t->note = config_copy(&w->op.pending_ops.arena, note);
     return true;
 }
 
@@ -596,7 +596,7 @@ struct slice write_content(struct write *w, struct slice content)
 {
     if (content.size > w->op.config->options.content_bytes_max)
         return slice_of(NULL, content.size);
-    return config_copy(&w->op.desk.arena, content);
+    return config_copy(&w->op.pending_ops.arena, content);
 }
 
 /* What is only validated takes no place in a line: nothing comes of it. */
@@ -614,7 +614,7 @@ void write_start(struct write *w)
     if (w->is_blocked)
         return;
     write_line_leave(w);
-    desk_op_refuse(
-        &w->op.desk, ERR_TOO_MANY_REQUESTS,
+    pending_op_refuse(
+        &w->op.pending_ops, ERR_TOO_MANY_REQUESTS,
         "too many writes wait on this member for others of the same configuration: try again later");
 }

@@ -129,16 +129,16 @@ struct audience *registry_audience(const struct registry *r, const struct auth_r
 
 /* --- requests ------------------------------------------------------------------------------------------ */
 
-static void on_answer(struct desk_op *desk)
+static void on_answer(struct pending_op *pending_ops)
 {
-    struct registry_op *op = container_of(desk, struct registry_op, desk);
-    op->result.error = desk->error;
-    op->request->done(op->request, desk->err, &op->result);
+    struct registry_op *op = container_of(pending_ops, struct registry_op, pending_ops);
+    op->result.error = pending_ops->error;
+    op->request->done(op->request, pending_ops->err, &op->result);
 }
 
-static void on_free(struct desk_op *desk)
+static void on_free(struct pending_op *pending_ops)
 {
-    struct registry_op *op = container_of(desk, struct registry_op, desk);
+    struct registry_op *op = container_of(pending_ops, struct registry_op, pending_ops);
     if (op->on_free)
         op->on_free(op);
     quota_release(&op->registry->quota, &op->claim);
@@ -146,17 +146,17 @@ static void on_free(struct desk_op *desk)
 
 void *registry_op_new(struct registry *r, struct registry_request *q, size_t size)
 {
-    struct registry_op *op = desk_op_new(&r->desk, q ? &q->impl : NULL, size);
+    struct registry_op *op = pending_op_new(&r->pending_ops, q ? &q->impl : NULL, size);
     op->registry = r;
     op->request = q;
-    op->desk.on_answer = on_answer;
-    op->desk.on_free = on_free;
-    desk_op_set_author(&op->desk, q ? q->who : NULL);
+    op->pending_ops.on_answer = on_answer;
+    op->pending_ops.on_free = on_free;
+    pending_op_set_author(&op->pending_ops, q ? q->who : NULL);
     op->has_proof = q && q->proof;
     if (op->has_proof) {
         op->proof = *q->proof;
-        op->proof.user = registry_copy(&op->desk.arena, q->proof->user);
-        op->proof.key = registry_copy(&op->desk.arena, q->proof->key);
+        op->proof.user = registry_copy(&op->pending_ops.arena, q->proof->user);
+        op->proof.key = registry_copy(&op->pending_ops.arena, q->proof->key);
     }
     return op;
 }
@@ -164,14 +164,14 @@ void *registry_op_new(struct registry *r, struct registry_request *q, size_t siz
 void registry_op_written(struct registry_op *op, int64_t revision)
 {
     op->result.revision = revision;
-    desk_op_written(&op->desk, revision);
+    pending_op_written(&op->pending_ops, revision);
 }
 
 void registry_cancel(struct registry *r, struct registry_request *q)
 {
     (void)r;
     if (q->impl)
-        desk_op_cancel(q->impl);
+        pending_op_cancel(q->impl);
 }
 
 /* --- waiting for the view --------------------------------------------------------------------------------
@@ -179,41 +179,41 @@ void registry_cancel(struct registry *r, struct registry_request *q)
 
 static void on_view(struct feed_waiter *w)
 {
-    struct registry_op *op = container_of(w, struct registry_op, desk.waiter);
+    struct registry_op *op = container_of(w, struct registry_op, pending_ops.waiter);
     op->result.revision = w->revision;
-    desk_op_end(&op->desk, OK);
+    pending_op_end(&op->pending_ops, OK);
 }
 
 static void on_barrier(struct kv_request *kv, int err, const ProtobufCMessage *response)
 {
-    struct registry_op *op = container_of(kv, struct registry_op, desk.kv);
+    struct registry_op *op = container_of(kv, struct registry_op, pending_ops.kv);
     (void)response;
     if (err)
-        desk_op_end(&op->desk, err);
+        pending_op_end(&op->pending_ops, err);
     else
-        desk_op_view(&op->desk, kv_revision(op->registry->kv), on_view);
+        pending_op_view(&op->pending_ops, kv_revision(op->registry->kv), on_view);
 }
 
 void registry_barrier(struct registry *r, struct registry_request *q)
 {
     struct registry_op *op = registry_op_new(r, q, sizeof *op);
-    op->desk.kv.done = on_barrier;
-    kv_barrier(r->kv, &op->desk.kv);
-    desk_come_again(&r->desk);
+    op->pending_ops.kv.done = on_barrier;
+    kv_barrier(r->kv, &op->pending_ops.kv);
+    pending_ops_schedule_turn(&r->pending_ops);
 }
 
-static void on_late(struct desk_op *op)
+static void on_late(struct pending_op *op)
 {
     feed_forget(&op->waiter);
-    desk_op_end(op, ERR_TIMEOUT);
+    pending_op_end(op, ERR_TIMEOUT);
 }
 
 void registry_wait_revision(struct registry *r, struct registry_request *q, int64_t revision,
                             uint64_t timeout_ms)
 {
     struct registry_op *op = registry_op_new(r, q, sizeof *op);
-    desk_op_limit(&op->desk, timeout_ms, on_late);
-    desk_op_view(&op->desk, revision, on_view);
+    pending_op_limit(&op->pending_ops, timeout_ms, on_late);
+    pending_op_view(&op->pending_ops, revision, on_view);
 }
 
 /* --- the whole -------------------------------------------------------------------------------------------
@@ -223,7 +223,7 @@ void registry_turn(struct registry *r)
 {
     turn_enter(TURN_REGISTRY_VIEW);
     if (feed_turn(r->feed))
-        desk_come_again(&r->desk);
+        pending_ops_schedule_turn(&r->pending_ops);
     turn_enter(TURN_REGISTRY_JANITOR);
     if (registry_is_ready(r) && catalog_is_settled(r->catalog)) /* it plans with what it was told */
         janitor_turn(r->janitor);
@@ -232,7 +232,7 @@ void registry_turn(struct registry *r)
         r->was_acknowledged = false;
         registry_drain_again(r);
     }
-    desk_turn(&r->desk);
+    pending_ops_turn(&r->pending_ops);
 }
 
 static void follow(struct registry *r)
@@ -241,7 +241,7 @@ static void follow(struct registry *r)
     size_t count = 1;
     for (size_t i = 0; i < projections_count(r->projections); i++)
         prefixes[count++] = projections_prefix(r->projections, i);
-    r->desk.feed = r->feed = feed_new(r->kv, prefixes, count, &feed_events, r);
+    r->pending_ops.feed = r->feed = feed_new(r->kv, prefixes, count, &feed_events, r);
 }
 
 struct registry *registry_new(const struct registry_options *options)
@@ -257,7 +257,7 @@ struct registry *registry_new(const struct registry_options *options)
                               .sessions_max = options->sessions_max};
     r->kv = options->kv;
     r->projections = options->projections;
-    desk_init(&r->desk, options->kv);
+    pending_ops_init(&r->pending_ops, options->kv);
     list_init(&r->draining);
     const struct catalog_events events = {on_changed, on_session_gone, on_session_back, r};
     r->catalog = catalog_new(&events);
@@ -274,7 +274,7 @@ void registry_free(struct registry *r)
         return;
     metric_collector_remove(registry_metric_collect, r);
     survey_close(r);
-    desk_done(&r->desk);
+    pending_ops_done(&r->pending_ops);
     feed_free(r->feed);
     janitor_free(r->janitor);
     registry_watch_done(r);

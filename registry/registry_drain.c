@@ -61,7 +61,7 @@ static void end(struct draining *d)
 {
     const struct survey *s = &d->survey;
     struct registry_result *result = &d->op.result;
-    struct list list = {arena_alloc(&d->op.desk.arena, WAITING_MAX * sizeof *list.items), 0};
+    struct list list = {arena_alloc(&d->op.pending_ops.arena, WAITING_MAX * sizeof *list.items), 0};
     result->waiting_count = s->silent_count;
     for (size_t i = 0; i < s->silent_count; i++)
         add(&list, (struct registry_waiting){.member = s->silent[i]});
@@ -75,18 +75,18 @@ static void end(struct draining *d)
     if (list.count < WAITING_MAX) /* a member may list less than it counts */
         result->waiting_count = list.count;
     result->waiting = list.items;
-    desk_op_end(&d->op.desk, OK);
+    pending_op_end(&d->op.pending_ops, OK);
 }
 
-static void on_again(struct desk_op *op)
+static void on_again(struct pending_op *op)
 {
-    survey(container_of(op, struct draining, op.desk));
+    survey(container_of(op, struct draining, op.pending_ops));
 }
 
 static void on_surveyed(struct survey *s)
 {
     struct draining *d = container_of(s, struct draining, survey);
-    uint64_t now = desk_now_ms(&d->op.registry->desk), waiting = s->silent_count;
+    uint64_t now = pending_ops_now_ms(&d->op.registry->pending_ops), waiting = s->silent_count;
     for (size_t i = 0; i < s->part_count; i++)
         waiting += s->parts[i].answer.waiting;
     if (!waiting || d->is_last) {
@@ -94,7 +94,7 @@ static void on_surveyed(struct survey *s)
         return;
     }
     uint64_t left = d->until_ms > now ? d->until_ms - now : 0;
-    desk_op_limit(&d->op.desk, d->again_ms < left ? d->again_ms : left, on_again);
+    pending_op_limit(&d->op.pending_ops, d->again_ms < left ? d->again_ms : left, on_again);
     d->again_ms = d->again_ms * 2 < AGAIN_MAX_MS ? d->again_ms * 2 : AGAIN_MAX_MS;
     list_add_last(&d->op.registry->draining, &d->link);
 }
@@ -102,7 +102,7 @@ static void on_surveyed(struct survey *s)
 static void survey(struct draining *d)
 {
     struct registry *r = d->op.registry;
-    uint64_t now = desk_now_ms(&r->desk);
+    uint64_t now = pending_ops_now_ms(&r->pending_ops);
     list_remove(&d->link);
     d->is_last = now >= d->until_ms;
     uint64_t left = d->is_last ? LAST_SURVEY_MS : d->until_ms - now;
@@ -138,47 +138,47 @@ void registry_drain_again(struct registry *r)
 
 static void on_view(struct feed_waiter *waiter)
 {
-    struct draining *d = container_of(waiter, struct draining, op.desk.waiter);
+    struct draining *d = container_of(waiter, struct draining, op.pending_ops.waiter);
     d->is_confirmed = true;
     decide(d);
 }
 
 static void on_barrier(struct kv_request *kv, int err, const ProtobufCMessage *response)
 {
-    struct draining *d = container_of(kv, struct draining, op.desk.kv);
+    struct draining *d = container_of(kv, struct draining, op.pending_ops.kv);
     (void)response;
     if (err)
-        desk_op_end(&d->op.desk, err);
+        pending_op_end(&d->op.pending_ops, err);
     else
-        desk_op_view(&d->op.desk, kv_revision(d->op.registry->kv), on_view);
+        pending_op_view(&d->op.pending_ops, kv_revision(d->op.registry->kv), on_view);
 }
 
 static void on_shown(struct feed_waiter *waiter)
 {
-    struct draining *d = container_of(waiter, struct draining, op.desk.waiter);
-    d->op.desk.goes_on = false; /* only waiting is left */
-    if (d->op.desk.handle)
+    struct draining *d = container_of(waiter, struct draining, op.pending_ops.waiter);
+    d->op.pending_ops.goes_on = false; /* only waiting is left */
+    if (d->op.pending_ops.handle)
         survey(d);
     else
-        desk_op_end(&d->op.desk, OK);
+        pending_op_end(&d->op.pending_ops, OK);
 }
 
 static void on_put(struct kv_request *kv, int err, const ProtobufCMessage *message)
 {
-    struct draining *d = container_of(kv, struct draining, op.desk.kv);
+    struct draining *d = container_of(kv, struct draining, op.pending_ops.kv);
     const Etcdserverpb__TxnResponse *response = (const Etcdserverpb__TxnResponse *)message;
     if (!err && !response->succeeded && ++d->attempts == REGISTRY_ATTEMPTS_MAX)
         err = ERR_CONFLICT;
     if (err) {
-        desk_op_end(&d->op.desk, err);
+        pending_op_end(&d->op.pending_ops, err);
     } else if (!response->succeeded) {
         d->unread = txn_looked(response);
-        desk_op_view(&d->op.desk, response->header->revision, on_view);
+        pending_op_view(&d->op.pending_ops, response->header->revision, on_view);
     } else {
         d->op.result.is_unchanged = d->is_same;
         d->op.result.revision = d->is_same ? d->seen : response->header->revision;
         if (d->does_wait)
-            desk_op_view(&d->op.desk, d->op.result.revision, on_shown);
+            pending_op_view(&d->op.pending_ops, d->op.result.revision, on_shown);
         else
             registry_op_written(&d->op, d->op.result.revision);
     }
@@ -195,7 +195,7 @@ static struct slice override_text(struct draining *d, const struct override *now
     if (!o.reason.size)
         o.reason = slice_text(OVERRIDE_DRAIN);
     override_write(&o, &text);
-    struct slice copy = registry_copy(&d->op.desk.arena, buf_slice(&text));
+    struct slice copy = registry_copy(&d->op.pending_ops.arena, buf_slice(&text));
     buf_done(&text);
     return copy;
 }
@@ -206,19 +206,19 @@ static void propose(struct draining *d, const struct catalog_instance *i)
     const struct override *now = i->override;
     d->is_same = now && now->has_state && now->state == INSTANCE_DRAINING;
     d->seen = now ? i->override_revision : d->unread;
-    txn_init(&d->txn, &d->op.desk.arena);
+    txn_init(&d->txn, &d->op.pending_ops.arena);
     if (!i->doc->source.size)
         txn_if_there(&d->txn, d->instance_at);
     txn_if_revision(&d->txn, d->at, d->seen);
     if (!d->is_same)
         txn_put(&d->txn, d->at, override_text(d, now), 0);
     txn_else_look(&d->txn, d->at);
-    d->op.desk.kv.done = on_put;
+    d->op.pending_ops.kv.done = on_put;
     const struct auth_need needs[] = {{.key = d->at, .is_write = true},
                                       {.key = d->instance_at, .is_write = true}};
-    desk_op_sign(&d->op.desk, needs, 2);
-    kv_txn(r->kv, &d->op.desk.kv, &d->txn.message);
-    desk_come_again(&r->desk);
+    pending_op_sign(&d->op.pending_ops, needs, 2);
+    kv_txn(r->kv, &d->op.pending_ops.kv, &d->txn.message);
+    pending_ops_schedule_turn(&r->pending_ops);
 }
 
 static void decide(struct draining *d)
@@ -228,11 +228,11 @@ static void decide(struct draining *d)
     if (i && i->doc) {
         propose(d, i);
     } else if (d->is_confirmed) {
-        desk_op_end(&d->op.desk, ERR_NOT_FOUND);
+        pending_op_end(&d->op.pending_ops, ERR_NOT_FOUND);
     } else {
-        d->op.desk.kv.done = on_barrier;
-        kv_barrier(r->kv, &d->op.desk.kv);
-        desk_come_again(&r->desk);
+        d->op.pending_ops.kv.done = on_barrier;
+        kv_barrier(r->kv, &d->op.pending_ops.kv);
+        pending_ops_schedule_turn(&r->pending_ops);
     }
 }
 
@@ -244,7 +244,7 @@ void registry_drain(struct registry *r, struct registry_request *q, const struct
     if (!registry_write_begin(&d->op, key, NAME_OVERRIDE, &d->key, &d->at))
         return;
     if (deadline_ms > DEADLINE_MAX_MS) {
-        desk_op_refuse(&d->op.desk, ERR_INVALID, "the deadline must be at most %d ms", DEADLINE_MAX_MS);
+        pending_op_refuse(&d->op.pending_ops, ERR_INVALID, "the deadline must be at most %d ms", DEADLINE_MAX_MS);
         return;
     }
     const struct catalog_instance *i = registry_find(r, &d->key);
@@ -253,14 +253,14 @@ void registry_drain(struct registry *r, struct registry_request *q, const struct
     if (!i || !i->override)
         err = quota_claim_override(&r->quota, r->catalog, &place, &d->op.claim, error, sizeof error);
     if (err) {
-        desk_op_refuse(&d->op.desk, err, "%s", error);
+        pending_op_refuse(&d->op.pending_ops, err, "%s", error);
         return;
     }
     d->op.on_free = free_draining;
-    d->instance_at = registry_key_text(&d->op.desk.arena, NAME_INSTANCE, &d->key);
+    d->instance_at = registry_key_text(&d->op.pending_ops.arena, NAME_INSTANCE, &d->key);
     d->does_wait = does_wait;
     d->again_ms = AGAIN_MIN_MS;
-    d->until_ms = desk_now_ms(&r->desk) + (deadline_ms ? deadline_ms : DEADLINE_MS);
+    d->until_ms = pending_ops_now_ms(&r->pending_ops) + (deadline_ms ? deadline_ms : DEADLINE_MS);
     decide(d);
 }
 
@@ -283,28 +283,28 @@ static void on_all_seen(struct survey *s)
 {
     struct asking *a = container_of(s, struct asking, survey);
     a->op.result.revision = registry_revision(a->op.registry);
-    desk_op_end(&a->op.desk, OK);
+    pending_op_end(&a->op.pending_ops, OK);
 }
 
 /* Right before done; whoever asked may cancel from inside. */
-static void give(struct desk_op *desk)
+static void give(struct pending_op *pending_ops)
 {
-    struct registry_op *op = container_of(desk, struct registry_op, desk);
+    struct registry_op *op = container_of(pending_ops, struct registry_op, pending_ops);
     struct asking *a = container_of(op, struct asking, op);
     for (size_t i = 0; i < a->survey.part_count; i++) {
         const struct survey_answer *part = &a->survey.parts[i].answer;
-        for (size_t k = 0; k < part->count && op->desk.handle; k++) {
+        for (size_t k = 0; k < part->count && op->pending_ops.handle; k++) {
             struct registry_subscribers *to = container_of(op->request, struct registry_subscribers, request);
             const struct survey_entry *e = &part->list[k];
             const struct registry_seen seen = {e->client_id, e->peer,   part->member,
                                                e->transport, e->labels, e->revision};
             to->seen(to, &seen);
         }
-        if (op->desk.handle)
+        if (op->pending_ops.handle)
             container_of(op->request, struct registry_subscribers, request)->left_out +=
                 part->acknowledged + part->waiting - part->count;
     }
-    if (op->desk.handle)
+    if (op->pending_ops.handle)
         container_of(op->request, struct registry_subscribers, request)->members_silent =
             a->survey.silent_count;
 }
@@ -314,9 +314,9 @@ void registry_subscribers(struct registry *r, struct registry_subscribers *s, co
     struct asking *a = registry_op_new(r, &s->request, sizeof *a);
     if (!registry_write_begin(&a->op, key, NAME_SERVICE, &a->key, &a->at))
         return;
-    a->op.desk.goes_on = false;
+    a->op.pending_ops.goes_on = false;
     a->op.on_free = free_asking;
-    a->op.desk.before_answer = give;
+    a->op.pending_ops.before_answer = give;
     s->members_silent = s->left_out = 0;
     a->survey.registry = r;
     a->survey.done = on_all_seen;

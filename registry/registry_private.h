@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0
  * What the files behind registry.h share; nobody outside the folder includes it.
  *
- * A request is an op of a desk (consensus/desk.h). A write that its caller has canceled goes on without him:
+ * A request is an op of a desk (consensus/pending_op.h). A write that its caller has canceled goes on without him:
  * what was begun (a lease that was granted) is brought to its end. */
 #ifndef REGISTRY_REGISTRY_PRIVATE_H
 #define REGISTRY_REGISTRY_PRIVATE_H
 
-#include "consensus/desk.h"
+#include "consensus/pending_op.h"
 #include "registry/janitor.h"
 #include "registry/quota.h"
 #include "registry/registry.h"
 #include "proto/txn.h"
 
 struct registry {
-    struct desk desk;
+    struct pending_ops pending_ops;
     struct kv *kv;
     struct feed *feed;
     struct catalog *catalog;
@@ -35,7 +35,7 @@ struct registry {
 
 /* First in a request's struct. */
 struct registry_op {
-    struct desk_op desk; /* first */
+    struct pending_op pending_ops; /* first */
     struct registry *registry;
     struct registry_request *request;
     struct registry_result result;
@@ -49,7 +49,7 @@ struct registry_op {
 
 /* size: of the struct that begins with the op, zeroed. q may be NULL: nobody waits. */
 void *registry_op_new(struct registry *r, struct registry_request *q, size_t size);
-/* desk_op_written, and the result says so. */
+/* pending_op_written, and the result says so. */
 void registry_op_written(struct registry_op *op, int64_t revision);
 
 /* registry_watch.c */

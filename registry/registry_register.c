@@ -46,14 +46,14 @@ static void end(struct registering *w, int err)
 {
     if (w->granted && err && !registry_is_unknown(err))
         registry_revoke(w->op.registry, w->granted);
-    desk_op_end(&w->op.desk, err);
+    pending_op_end(&w->op.pending_ops, err);
 }
 
 /* --- the session ---------------------------------------------------------------------------------------- */
 
 static void on_granted(struct kv_request *kv, int err, const ProtobufCMessage *message)
 {
-    struct registering *w = container_of(kv, struct registering, op.desk.kv);
+    struct registering *w = container_of(kv, struct registering, op.pending_ops.kv);
     const Etcdserverpb__LeaseGrantResponse *response = (const Etcdserverpb__LeaseGrantResponse *)message;
     if (err) {
         end(w, err);
@@ -72,7 +72,7 @@ static void grant(struct registering *w)
     char error[256];
     int err = quota_claim_session(&r->quota, r->catalog, &w->op.claim, error, sizeof error);
     if (err) {
-        desk_op_refuse(&w->op.desk, err, "%s", error);
+        pending_op_refuse(&w->op.pending_ops, err, "%s", error);
         return;
     }
     /* Before the lease, which is not granted in vain then. */
@@ -80,9 +80,9 @@ static void grant(struct registering *w)
         return;
     etcdserverpb__lease_grant_request__init(&w->grant);
     w->grant.ttl = w->doc->ttl_s;
-    w->op.desk.kv.done = on_granted;
-    kv_lease_grant(r->kv, &w->op.desk.kv, &w->grant);
-    desk_come_again(&r->desk);
+    w->op.pending_ops.kv.done = on_granted;
+    kv_lease_grant(r->kv, &w->op.pending_ops.kv, &w->grant);
+    pending_ops_schedule_turn(&r->pending_ops);
 }
 
 /* A session that ended: the caller's is his to make anew; of our own choice, another is made. */
@@ -98,7 +98,7 @@ static void lose_session(struct registering *w)
 
 static void on_alive(struct kv_request *kv, int err, const ProtobufCMessage *message)
 {
-    struct registering *w = container_of(kv, struct registering, op.desk.kv);
+    struct registering *w = container_of(kv, struct registering, op.pending_ops.kv);
     const Etcdserverpb__LeaseKeepAliveResponse *response =
         (const Etcdserverpb__LeaseKeepAliveResponse *)message;
     if (err) {
@@ -115,16 +115,16 @@ static void on_alive(struct kv_request *kv, int err, const ProtobufCMessage *mes
 static void keep_alive(struct registering *w)
 {
     struct registry *r = w->op.registry;
-    int err = desk_op_check_key(&w->op.desk, w->at);
+    int err = pending_op_check_key(&w->op.pending_ops, w->at);
     if (err) {
         end(w, err);
         return;
     }
     etcdserverpb__lease_keep_alive_request__init(&w->keep_alive);
     w->keep_alive.id = w->session;
-    w->op.desk.kv.done = on_alive;
-    kv_lease_keep_alive(r->kv, &w->op.desk.kv, &w->keep_alive);
-    desk_come_again(&r->desk);
+    w->op.pending_ops.kv.done = on_alive;
+    kv_lease_keep_alive(r->kv, &w->op.pending_ops.kv, &w->keep_alive);
+    pending_ops_schedule_turn(&r->pending_ops);
 }
 
 /* The one it hangs on, if that lives; not one of its own whose time is another now: a lease's never changes.
@@ -143,7 +143,7 @@ static void refuse_session(struct registering *w, const char *refusal)
 {
     if (w->granted)
         registry_revoke(w->op.registry, w->granted);
-    desk_op_refuse(&w->op.desk, ERR_PERMISSION_DENIED, "%s", refusal);
+    pending_op_refuse(&w->op.pending_ops, ERR_PERMISSION_DENIED, "%s", refusal);
 }
 
 /* Why the client may not take the instance from the session that it hangs on; NULL: it may, or there is none.
@@ -197,26 +197,26 @@ static bool choose_session(struct registering *w, const struct catalog_instance 
 
 static void on_confirmed_view(struct feed_waiter *waiter)
 {
-    struct registering *w = container_of(waiter, struct registering, op.desk.waiter);
+    struct registering *w = container_of(waiter, struct registering, op.pending_ops.waiter);
     w->is_confirmed = true;
     decide(w);
 }
 
 static void on_barrier(struct kv_request *kv, int err, const ProtobufCMessage *response)
 {
-    struct registering *w = container_of(kv, struct registering, op.desk.kv);
+    struct registering *w = container_of(kv, struct registering, op.pending_ops.kv);
     (void)response;
     if (err)
         end(w, err);
     else
-        desk_op_view(&w->op.desk, kv_revision(w->op.registry->kv), on_confirmed_view);
+        pending_op_view(&w->op.pending_ops, kv_revision(w->op.registry->kv), on_confirmed_view);
 }
 
 static void confirm(struct registering *w)
 {
-    w->op.desk.kv.done = on_barrier;
-    kv_barrier(w->op.registry->kv, &w->op.desk.kv);
-    desk_come_again(&w->op.registry->desk);
+    w->op.pending_ops.kv.done = on_barrier;
+    kv_barrier(w->op.registry->kv, &w->op.pending_ops.kv);
+    pending_ops_schedule_turn(&w->op.registry->pending_ops);
 }
 
 /* Somebody was faster, or the view behind. What shows this transaction is as good as behind a barrier: it
@@ -229,12 +229,12 @@ static void lose(struct registering *w, const Etcdserverpb__TxnResponse *respons
         return;
     }
     w->unread = txn_looked(response);
-    desk_op_view(&w->op.desk, response->header->revision, on_confirmed_view);
+    pending_op_view(&w->op.pending_ops, response->header->revision, on_confirmed_view);
 }
 
 static void on_registered(struct kv_request *kv, int err, const ProtobufCMessage *message)
 {
-    struct registering *w = container_of(kv, struct registering, op.desk.kv);
+    struct registering *w = container_of(kv, struct registering, op.pending_ops.kv);
     const Etcdserverpb__TxnResponse *response = (const Etcdserverpb__TxnResponse *)message;
     struct registry *r = w->op.registry;
     if (err == ERR_LEASE_NOT_FOUND && ++w->attempts < REGISTRY_ATTEMPTS_MAX) {
@@ -265,7 +265,7 @@ static struct slice instance_text(struct registering *w)
     doc.is_guarded = false;
     doc.source = (struct slice){0};
     instance_write(&doc, &text);
-    struct slice copy = registry_copy(&w->op.desk.arena, buf_slice(&text));
+    struct slice copy = registry_copy(&w->op.pending_ops.arena, buf_slice(&text));
     buf_done(&text);
     return copy;
 }
@@ -294,7 +294,7 @@ static struct slice session_text(struct arena *a, const struct session *doc)
  * more: it must not end with that instance. */
 static void add_session(struct registering *w, const struct catalog_instance *i)
 {
-    struct arena *a = &w->op.desk.arena;
+    struct arena *a = &w->op.pending_ops.arena;
     struct slice key = registry_session_key(a, w->session);
     if (w->session == w->granted) {
         struct session doc = {.ttl_s = w->doc->ttl_s, .is_implicit = true};
@@ -332,7 +332,7 @@ static void propose(struct registering *w, const struct catalog_instance *i, str
 {
     struct registry *r = w->op.registry;
     w->seen = i && i->doc ? i->mod_revision : w->unread;
-    txn_init(&w->txn, &w->op.desk.arena);
+    txn_init(&w->txn, &w->op.pending_ops.arena);
     txn_if_revision(&w->txn, w->at, w->seen);
     add_session(w, i);
     w->left = refuse_to_leave(w, i) ? 0 : add_left_session(&w->txn, i, w->session);
@@ -340,17 +340,17 @@ static void propose(struct registering *w, const struct catalog_instance *i, str
     txn_else_look(&w->txn, w->at);
     if (!registry_admit(&w->op, w->key.ns, w->at.size + text.size))
         return;
-    w->op.desk.kv.done = on_registered;
-    desk_op_sign_key(&w->op.desk, w->at);
-    kv_txn(r->kv, &w->op.desk.kv, &w->txn.message);
-    desk_come_again(&r->desk);
+    w->op.pending_ops.kv.done = on_registered;
+    pending_op_sign_key(&w->op.pending_ops, w->at);
+    kv_txn(r->kv, &w->op.pending_ops.kv, &w->txn.message);
+    pending_ops_schedule_turn(&r->pending_ops);
 }
 
 static bool is_projected(struct registry_op *op, const struct catalog_instance *i)
 {
     if (!i || !i->doc || !i->doc->source.size)
         return false;
-    desk_op_refuse(&op->desk, ERR_CONFLICT, "it is a registration of %.*s, shown here: it is changed there",
+    pending_op_refuse(&op->pending_ops, ERR_CONFLICT, "it is a registration of %.*s, shown here: it is changed there",
                    (int)i->doc->source.size, i->doc->source.data);
     return true;
 }
@@ -374,7 +374,7 @@ static void decide(struct registering *w)
         w->op.result.revision = registry_revision(r);
         if (w->granted)
             registry_revoke(r, w->granted);
-        desk_op_end(&w->op.desk, OK);
+        pending_op_end(&w->op.pending_ops, OK);
     } else if (is_same || !is_known) {
         confirm(w);
     } else {
@@ -404,7 +404,7 @@ void registry_register(struct registry *r, struct registry_request *q, const str
     const char *wrong = what_is_wrong(doc);
     int err = OK;
     if (wrong) {
-        desk_op_refuse(&w->op.desk, ERR_INVALID, "%s", wrong);
+        pending_op_refuse(&w->op.pending_ops, ERR_INVALID, "%s", wrong);
         return;
     }
     if (is_projected(&w->op, i))
@@ -413,7 +413,7 @@ void registry_register(struct registry *r, struct registry_request *q, const str
     if (!i || !i->doc)
         err = quota_claim_instance(&r->quota, r->catalog, &place, &w->op.claim, error, sizeof error);
     if (err) {
-        desk_op_refuse(&w->op.desk, err, "%s", error);
+        pending_op_refuse(&w->op.pending_ops, err, "%s", error);
         return;
     }
     w->op.on_free = free_registering;
@@ -438,18 +438,18 @@ static void propose_removal(struct deregistering *w);
 
 static void on_newer_view_of_removal(struct feed_waiter *waiter)
 {
-    propose_removal(container_of(waiter, struct deregistering, op.desk.waiter));
+    propose_removal(container_of(waiter, struct deregistering, op.pending_ops.waiter));
 }
 
 static void on_deregistered(struct kv_request *kv, int err, const ProtobufCMessage *message)
 {
-    struct deregistering *w = container_of(kv, struct deregistering, op.desk.kv);
+    struct deregistering *w = container_of(kv, struct deregistering, op.pending_ops.kv);
     const Etcdserverpb__TxnResponse *response = (const Etcdserverpb__TxnResponse *)message;
     if (!err && !response->succeeded && ++w->attempts < REGISTRY_ATTEMPTS_MAX) {
         w->unread = txn_looked_at(response, w->at);
         w->override_unread = txn_looked_at(response, w->override_at);
         metric_add(METRIC_REGISTRY_CONFLICTS, 1);
-        desk_op_view(&w->op.desk, response->header->revision, on_newer_view_of_removal);
+        pending_op_view(&w->op.pending_ops, response->header->revision, on_newer_view_of_removal);
         return;
     }
     if (!err && !response->succeeded)
@@ -457,7 +457,7 @@ static void on_deregistered(struct kv_request *kv, int err, const ProtobufCMessa
     else if (!err && !w->seen)
         err = ERR_NOT_FOUND;
     if (err) {
-        desk_op_end(&w->op.desk, err);
+        pending_op_end(&w->op.pending_ops, err);
         return;
     }
     if (w->left)
@@ -483,7 +483,7 @@ static void propose_removal(struct deregistering *w)
         return;
     w->seen = i && i->doc ? i->mod_revision : w->unread;
     w->left = 0;
-    txn_init(&w->txn, &w->op.desk.arena);
+    txn_init(&w->txn, &w->op.pending_ops.arena);
     txn_if_revision(&w->txn, w->at, w->seen);
     if (w->seen) {
         w->left = add_left_session(&w->txn, i, 0);
@@ -492,10 +492,10 @@ static void propose_removal(struct deregistering *w)
     }
     txn_else_look(&w->txn, w->at);
     txn_else_look(&w->txn, w->override_at);
-    w->op.desk.kv.done = on_deregistered;
-    desk_op_sign_key(&w->op.desk, w->at);
-    kv_txn(r->kv, &w->op.desk.kv, &w->txn.message);
-    desk_come_again(&r->desk);
+    w->op.pending_ops.kv.done = on_deregistered;
+    pending_op_sign_key(&w->op.pending_ops, w->at);
+    kv_txn(r->kv, &w->op.pending_ops.kv, &w->txn.message);
+    pending_ops_schedule_turn(&r->pending_ops);
 }
 
 void registry_deregister(struct registry *r, struct registry_request *q, const struct registry_key *key)
@@ -503,6 +503,6 @@ void registry_deregister(struct registry *r, struct registry_request *q, const s
     struct deregistering *w = registry_op_new(r, q, sizeof *w);
     if (!registry_write_begin(&w->op, key, NAME_INSTANCE, &w->key, &w->at))
         return;
-    w->override_at = registry_key_text(&w->op.desk.arena, NAME_OVERRIDE, &w->key);
+    w->override_at = registry_key_text(&w->op.pending_ops.arena, NAME_OVERRIDE, &w->key);
     propose_removal(w);
 }

@@ -24,28 +24,28 @@ struct sessioning {
 
 static void on_view(struct feed_waiter *waiter)
 {
-    struct sessioning *s = container_of(waiter, struct sessioning, op.desk.waiter);
+    struct sessioning *s = container_of(waiter, struct sessioning, op.pending_ops.waiter);
     s->is_confirmed = true;
     s->confirmed(s);
 }
 
 static void on_barrier(struct kv_request *kv, int err, const ProtobufCMessage *response)
 {
-    struct sessioning *s = container_of(kv, struct sessioning, op.desk.kv);
+    struct sessioning *s = container_of(kv, struct sessioning, op.pending_ops.kv);
     (void)response;
     if (err)
-        desk_op_end(&s->op.desk, err);
+        pending_op_end(&s->op.pending_ops, err);
     else
-        desk_op_view(&s->op.desk, kv_revision(s->op.registry->kv), on_view);
+        pending_op_view(&s->op.pending_ops, kv_revision(s->op.registry->kv), on_view);
 }
 
 /* fn when the view shows what was committed before. */
 static void confirm(struct sessioning *s, void (*fn)(struct sessioning *s))
 {
     s->confirmed = fn;
-    s->op.desk.kv.done = on_barrier;
-    kv_barrier(s->op.registry->kv, &s->op.desk.kv);
-    desk_come_again(&s->op.registry->desk);
+    s->op.pending_ops.kv.done = on_barrier;
+    kv_barrier(s->op.registry->kv, &s->op.pending_ops.kv);
+    pending_ops_schedule_turn(&s->op.registry->pending_ops);
 }
 
 /* --- opening ----------------------------------------------------------------------------------------------
@@ -53,12 +53,12 @@ static void confirm(struct sessioning *s, void (*fn)(struct sessioning *s))
 
 static void on_put(struct kv_request *kv, int err, const ProtobufCMessage *message)
 {
-    struct sessioning *s = container_of(kv, struct sessioning, op.desk.kv);
+    struct sessioning *s = container_of(kv, struct sessioning, op.pending_ops.kv);
     const Etcdserverpb__TxnResponse *response = (const Etcdserverpb__TxnResponse *)message;
     if (err && !registry_is_unknown(err))
         registry_revoke(s->op.registry, s->session);
     if (err) {
-        desk_op_end(&s->op.desk, err);
+        pending_op_end(&s->op.pending_ops, err);
         return;
     }
     metric_add(METRIC_REGISTRY_SESSIONS_OPENED, 1);
@@ -71,27 +71,27 @@ static void on_put(struct kv_request *kv, int err, const ProtobufCMessage *messa
 static void sign_opening(struct sessioning *s)
 {
     static const char sessions[] = "/cairn/registry/sessions/", end[] = "/cairn/registry/sessions0";
-    desk_op_sign(
-        &s->op.desk,
+    pending_op_sign(
+        &s->op.pending_ops,
         &(struct auth_need){slice_of(sessions, sizeof sessions - 1), slice_of(end, sizeof end - 1), true}, 1);
 }
 
 static void on_granted(struct kv_request *kv, int err, const ProtobufCMessage *message)
 {
-    struct sessioning *s = container_of(kv, struct sessioning, op.desk.kv);
+    struct sessioning *s = container_of(kv, struct sessioning, op.pending_ops.kv);
     const Etcdserverpb__LeaseGrantResponse *response = (const Etcdserverpb__LeaseGrantResponse *)message;
     if (err) {
-        desk_op_end(&s->op.desk, err);
+        pending_op_end(&s->op.pending_ops, err);
         return;
     }
     s->session = response->id;
     s->op.result.ttl_s = (uint32_t)response->ttl;
-    txn_init(&s->txn, &s->op.desk.arena);
-    txn_put(&s->txn, registry_session_key(&s->op.desk.arena, s->session), s->text, s->session);
-    s->op.desk.kv.done = on_put;
+    txn_init(&s->txn, &s->op.pending_ops.arena);
+    txn_put(&s->txn, registry_session_key(&s->op.pending_ops.arena, s->session), s->text, s->session);
+    s->op.pending_ops.kv.done = on_put;
     sign_opening(s);
-    kv_txn(s->op.registry->kv, &s->op.desk.kv, &s->txn.message);
-    desk_come_again(&s->op.registry->desk);
+    kv_txn(s->op.registry->kv, &s->op.pending_ops.kv, &s->txn.message);
+    pending_ops_schedule_turn(&s->op.registry->pending_ops);
 }
 
 void registry_session_open(struct registry *r, struct registry_request *q, const struct session *doc)
@@ -102,32 +102,32 @@ void registry_session_open(struct registry *r, struct registry_request *q, const
     char error[256];
     int err = OK;
     if (!registry_is_ready(r)) {
-        desk_op_end(&s->op.desk, ERR_NOT_READY);
+        pending_op_end(&s->op.pending_ops, ERR_NOT_READY);
         return;
     }
     if (doc->ttl_s < INSTANCE_TTL_MIN_S || doc->ttl_s > INSTANCE_TIME_MAX_S) {
-        desk_op_refuse(&s->op.desk, ERR_INVALID, "ttl must be %d to %d seconds", INSTANCE_TTL_MIN_S,
+        pending_op_refuse(&s->op.pending_ops, ERR_INVALID, "ttl must be %d to %d seconds", INSTANCE_TTL_MIN_S,
                        INSTANCE_TIME_MAX_S);
         return;
     }
     err = quota_claim_session(&r->quota, r->catalog, &s->op.claim, error, sizeof error);
     if (err) {
-        desk_op_refuse(&s->op.desk, err, "%s", error);
+        pending_op_refuse(&s->op.pending_ops, err, "%s", error);
         return;
     }
     own.is_implicit = false;
     registry_sign_session(&s->op, &own);
     session_write(&own, &text);
-    s->text = registry_copy(&s->op.desk.arena, buf_slice(&text));
+    s->text = registry_copy(&s->op.pending_ops.arena, buf_slice(&text));
     buf_done(&text);
     if (!registry_admit(&s->op, (struct slice){0}, s->text.size))
         return;
-    s->op.desk.goes_on = true;
+    s->op.pending_ops.goes_on = true;
     etcdserverpb__lease_grant_request__init(&s->grant);
     s->grant.ttl = doc->ttl_s;
-    s->op.desk.kv.done = on_granted;
-    kv_lease_grant(r->kv, &s->op.desk.kv, &s->grant);
-    desk_come_again(&r->desk);
+    s->op.pending_ops.kv.done = on_granted;
+    kv_lease_grant(r->kv, &s->op.pending_ops.kv, &s->grant);
+    pending_ops_schedule_turn(&r->pending_ops);
 }
 
 /* --- heartbeats -------------------------------------------------------------------------------------------
@@ -136,12 +136,12 @@ void registry_session_open(struct registry *r, struct registry_request *q, const
 /* Whatever came of it, the session is alive; the next heartbeat tries again. */
 static void on_repaired(struct kv_request *kv, int err, const ProtobufCMessage *message)
 {
-    struct sessioning *s = container_of(kv, struct sessioning, op.desk.kv);
+    struct sessioning *s = container_of(kv, struct sessioning, op.pending_ops.kv);
     (void)message;
     if (err)
         log_warn("a session's document could not be repaired", F_HEX("session", (uint64_t)s->session),
                  F_ERR(err));
-    desk_op_end(&s->op.desk, OK);
+    pending_op_end(&s->op.pending_ops, OK);
 }
 
 /* A document that somebody wrote over the session's ends nothing: the owner's heartbeat puts its own back.
@@ -149,24 +149,24 @@ static void on_repaired(struct kv_request *kv, int err, const ProtobufCMessage *
 static bool repair(struct sessioning *s)
 {
     struct registry *r = s->op.registry;
-    struct arena *a = &s->op.desk.arena;
+    struct arena *a = &s->op.pending_ops.arena;
     const struct catalog_session *session = catalog_session(r->catalog, s->session);
     if (!session || !session->is_damaged)
         return false;
     struct slice key = registry_session_key(a, s->session);
-    s->op.desk.goes_on = true;
+    s->op.pending_ops.goes_on = true;
     txn_init(&s->txn, a);
     txn_if_revision(&s->txn, key, session->mod_revision);
     txn_put(&s->txn, key, registry_session_repair(&s->op, session, s->op.result.ttl_s, a), s->session);
-    s->op.desk.kv.done = on_repaired;
-    kv_txn(r->kv, &s->op.desk.kv, &s->txn.message);
-    desk_come_again(&r->desk);
+    s->op.pending_ops.kv.done = on_repaired;
+    kv_txn(r->kv, &s->op.pending_ops.kv, &s->txn.message);
+    pending_ops_schedule_turn(&r->pending_ops);
     return true;
 }
 
 static void on_alive(struct kv_request *kv, int err, const ProtobufCMessage *message)
 {
-    struct sessioning *s = container_of(kv, struct sessioning, op.desk.kv);
+    struct sessioning *s = container_of(kv, struct sessioning, op.pending_ops.kv);
     const Etcdserverpb__LeaseKeepAliveResponse *response =
         (const Etcdserverpb__LeaseKeepAliveResponse *)message;
     if (!err && response->ttl <= 0)
@@ -178,7 +178,7 @@ static void on_alive(struct kv_request *kv, int err, const ProtobufCMessage *mes
         metric_add(METRIC_REGISTRY_HEARTBEATS, 1);
     }
     if (err || !repair(s))
-        desk_op_end(&s->op.desk, err);
+        pending_op_end(&s->op.pending_ops, err);
 }
 
 /* A client may keep a session when it may write every instance on it, or the session's own key. Without
@@ -192,23 +192,23 @@ struct keeping {
 static bool check_kept(void *arg, const struct registry_key *key)
 {
     struct keeping *k = arg;
-    struct desk_op *op = &k->session->op.desk;
+    struct pending_op *op = &k->session->op.pending_ops;
     k->count++;
-    k->err = desk_op_check_key(op, registry_key_text(&op->arena, NAME_INSTANCE, key));
+    k->err = pending_op_check_key(op, registry_key_text(&op->arena, NAME_INSTANCE, key));
     return !k->err;
 }
 
 static int check_session(struct sessioning *s)
 {
     struct keeping k = {.session = s};
-    struct desk_op *op = &s->op.desk;
-    if (!op->has_author || op->epoch == kv_auth_epoch(op->desk->kv))
+    struct pending_op *op = &s->op.pending_ops;
+    if (!op->has_author || op->epoch == kv_auth_epoch(op->pending_ops->kv))
         return OK;
     bool is_operator = s->op.has_proof && s->op.proof.is_operator;
     if (!is_operator)
         registry_session_instances(s->op.registry, s->session, check_kept, &k);
     if (is_operator || (!k.count && !s->op.has_proof))
-        k.err = desk_op_check_key(op, registry_session_key(&op->arena, s->session));
+        k.err = pending_op_check_key(op, registry_session_key(&op->arena, s->session));
     return k.err;
 }
 
@@ -221,19 +221,19 @@ static void beat(struct sessioning *s)
     const char *refusal = session ? registry_session_refusal(&s->op, session) : NULL;
     int err = session ? check_session(s) : OK;
     if (err) {
-        desk_op_end(&s->op.desk, err);
+        pending_op_end(&s->op.pending_ops, err);
     } else if (refusal) {
-        desk_op_refuse(&s->op.desk, ERR_PERMISSION_DENIED, "%s", refusal);
+        pending_op_refuse(&s->op.pending_ops, ERR_PERMISSION_DENIED, "%s", refusal);
     } else if (!is_there && s->is_confirmed) {
-        desk_op_end(&s->op.desk, ERR_SESSION_GONE);
+        pending_op_end(&s->op.pending_ops, ERR_SESSION_GONE);
     } else if (!is_there) {
         confirm(s, beat);
     } else {
         etcdserverpb__lease_keep_alive_request__init(&s->keep_alive);
         s->keep_alive.id = s->session;
-        s->op.desk.kv.done = on_alive;
-        kv_lease_keep_alive(r->kv, &s->op.desk.kv, &s->keep_alive);
-        desk_come_again(&r->desk);
+        s->op.pending_ops.kv.done = on_alive;
+        kv_lease_keep_alive(r->kv, &s->op.pending_ops.kv, &s->keep_alive);
+        pending_ops_schedule_turn(&r->pending_ops);
     }
 }
 
@@ -244,7 +244,7 @@ void registry_session_heartbeat(struct registry *r, struct registry_request *q, 
     if (registry_is_ready(r))
         beat(s);
     else
-        desk_op_end(&s->op.desk, ERR_NOT_READY);
+        pending_op_end(&s->op.pending_ops, ERR_NOT_READY);
 }
 
 /* --- closing ----------------------------------------------------------------------------------------------
@@ -254,12 +254,12 @@ static void close_part(struct sessioning *s);
 
 static void on_newer_view(struct feed_waiter *waiter)
 {
-    close_part(container_of(waiter, struct sessioning, op.desk.waiter));
+    close_part(container_of(waiter, struct sessioning, op.pending_ops.waiter));
 }
 
 static void on_closed(struct kv_request *kv, int err, const ProtobufCMessage *message)
 {
-    struct sessioning *s = container_of(kv, struct sessioning, op.desk.kv);
+    struct sessioning *s = container_of(kv, struct sessioning, op.pending_ops.kv);
     const Etcdserverpb__TxnResponse *response = (const Etcdserverpb__TxnResponse *)message;
     if (!err && !response->succeeded) {
         metric_add(METRIC_REGISTRY_CONFLICTS, 1);
@@ -267,7 +267,7 @@ static void on_closed(struct kv_request *kv, int err, const ProtobufCMessage *me
             err = ERR_CONFLICT;
     }
     if (err) {
-        desk_op_end(&s->op.desk, err);
+        pending_op_end(&s->op.pending_ops, err);
         return;
     }
     if (response->succeeded) {
@@ -280,20 +280,20 @@ static void on_closed(struct kv_request *kv, int err, const ProtobufCMessage *me
         s->op.result.session = s->session;
         registry_op_written(&s->op, response->header->revision);
     } else {
-        desk_op_view(&s->op.desk, response->header->revision, on_newer_view);
+        pending_op_view(&s->op.pending_ops, response->header->revision, on_newer_view);
     }
 }
 
 /* The rights that close_part needs: as check_session. needs: of its instances, s->part of them. */
 static void sign_close(struct sessioning *s, const struct auth_need *needs)
 {
-    struct desk_op *op = &s->op.desk;
+    struct pending_op *op = &s->op.pending_ops;
     bool is_operator = s->op.has_proof && s->op.proof.is_operator;
     bool is_bare = s->is_last && !s->part && !s->op.result.instances;
     if (is_operator || (is_bare && !s->op.has_proof))
-        desk_op_sign_key(op, registry_session_key(&op->arena, s->session));
+        pending_op_sign_key(op, registry_session_key(&op->arena, s->session));
     else
-        desk_op_sign(op, needs, s->part);
+        pending_op_sign(op, needs, s->part);
 }
 
 /* As many instances as fit; with the last of them the session. An instance that moved to another session
@@ -302,15 +302,15 @@ static void close_part(struct sessioning *s)
 {
     struct registry *r = s->op.registry;
     const struct catalog_session *session = catalog_session(r->catalog, s->session);
-    struct arena *a = &s->op.desk.arena;
+    struct arena *a = &s->op.pending_ops.arena;
     size_t room = r->options.txn_ops_max > 1 ? r->options.txn_ops_max - 1 : 1, ops = 0;
     if (!session) {
-        desk_op_end(&s->op.desk, ERR_SESSION_GONE);
+        pending_op_end(&s->op.pending_ops, ERR_SESSION_GONE);
         return;
     }
     const char *refusal = registry_session_refusal(&s->op, session);
     if (refusal) {
-        desk_op_refuse(&s->op.desk, ERR_PERMISSION_DENIED, "%s", refusal);
+        pending_op_refuse(&s->op.pending_ops, ERR_PERMISSION_DENIED, "%s", refusal);
         return;
     }
     s->part = 0;
@@ -337,20 +337,20 @@ static void close_part(struct sessioning *s)
         txn_delete(&s->txn, key);
     }
     sign_close(s, needs);
-    s->op.desk.kv.done = on_closed;
-    kv_txn(r->kv, &s->op.desk.kv, &s->txn.message);
-    desk_come_again(&r->desk);
+    s->op.pending_ops.kv.done = on_closed;
+    kv_txn(r->kv, &s->op.pending_ops.kv, &s->txn.message);
+    pending_ops_schedule_turn(&r->pending_ops);
 }
 
 void registry_session_close(struct registry *r, struct registry_request *q, int64_t session)
 {
     struct sessioning *s = registry_op_new(r, q, sizeof *s);
     s->session = session;
-    s->op.desk.goes_on = true;
+    s->op.pending_ops.goes_on = true;
     if (registry_is_ready(r))
         confirm(s, close_part);
     else
-        desk_op_end(&s->op.desk, ERR_NOT_READY);
+        pending_op_end(&s->op.pending_ops, ERR_NOT_READY);
 }
 
 bool registry_session_instances(const struct registry *r, int64_t session,

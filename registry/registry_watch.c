@@ -82,7 +82,7 @@ void registry_unwatch(struct registry_watch *w)
     r->subscriber_count -= w->subscriber != NULL;
     r->was_acknowledged |= w->subscriber != NULL;
     if (w->subscriber && !list_is_empty(&r->draining))
-        desk_come_again(&r->desk);
+        pending_ops_schedule_turn(&r->pending_ops);
     drop_if_unused(r, w->watched, w->service);
     if (w->service) {
         catalog_release(r->catalog, w->service);
@@ -103,7 +103,7 @@ void registry_acknowledge(struct registry_watch *w, int64_t revision)
     w->acknowledged = revision;
     r->was_acknowledged |= w->subscriber != NULL;
     if (w->subscriber && !list_is_empty(&r->draining))
-        desk_come_again(&r->desk);
+        pending_ops_schedule_turn(&r->pending_ops);
 }
 
 /* A watch of many. */

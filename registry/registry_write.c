@@ -59,7 +59,7 @@ bool registry_write_begin(struct registry_op *op, const struct registry_key *key
 {
     char error[256];
     bool has_id = kind == NAME_INSTANCE || kind == NAME_OVERRIDE;
-    struct arena *a = &op->desk.arena;
+    struct arena *a = &op->pending_ops.arena;
     int err = check_key(key, has_id, error, sizeof error);
     if (!err && kind == NAME_INSTANCE && projection_is_reserved(key->id)) {
         err = ERR_INVALID;
@@ -70,11 +70,11 @@ bool registry_write_begin(struct registry_op *op, const struct registry_key *key
             (int)(key->id.size < 64 ? key->id.size : 64), (const char *)key->id.data);
     }
     if (err) {
-        desk_op_refuse(&op->desk, err, "%s", error);
+        pending_op_refuse(&op->pending_ops, err, "%s", error);
         return false;
     }
     if (!registry_is_ready(op->registry)) {
-        desk_op_end(&op->desk, ERR_NOT_READY);
+        pending_op_end(&op->pending_ops, ERR_NOT_READY);
         return false;
     }
     *ret_key = (struct registry_key){
@@ -82,7 +82,7 @@ bool registry_write_begin(struct registry_op *op, const struct registry_key *key
     if (has_id)
         ret_key->id = registry_copy(a, key->id);
     *ret_at = registry_key_text(a, kind, ret_key);
-    op->desk.goes_on = true;
+    op->pending_ops.goes_on = true;
     return true;
 }
 
@@ -117,7 +117,7 @@ bool registry_admit(struct registry_op *op, struct slice ns, size_t bytes)
     int err =
         write_limits_admit(op->registry->options.limits, WRITE_REGISTRATION, ns, bytes, error, sizeof error);
     if (err)
-        desk_op_refuse(&op->desk, err, "%s", error);
+        pending_op_refuse(&op->pending_ops, err, "%s", error);
     op->is_admitted = !err;
     return !err;
 }
@@ -131,7 +131,7 @@ static void on_revoked(struct kv_request *kv, int err, const ProtobufCMessage *r
 {
     (void)err;
     (void)response;
-    desk_op_end(container_of(kv, struct desk_op, kv), OK);
+    pending_op_end(container_of(kv, struct pending_op, kv), OK);
 }
 
 void registry_revoke(struct registry *r, int64_t lease)
@@ -139,9 +139,9 @@ void registry_revoke(struct registry *r, int64_t lease)
     struct revoking *v = registry_op_new(r, NULL, sizeof *v);
     etcdserverpb__lease_revoke_request__init(&v->message);
     v->message.id = lease;
-    v->op.desk.kv.done = on_revoked;
-    kv_lease_revoke(r->kv, &v->op.desk.kv, &v->message);
-    desk_come_again(&r->desk);
+    v->op.pending_ops.kv.done = on_revoked;
+    kv_lease_revoke(r->kv, &v->op.pending_ops.kv, &v->message);
+    pending_ops_schedule_turn(&r->pending_ops);
 }
 
 /* --- one document ----------------------------------------------------------------------------------------
@@ -157,10 +157,10 @@ struct document_write {
 
 static void on_put(struct kv_request *kv, int err, const ProtobufCMessage *message)
 {
-    struct registry_op *op = container_of(kv, struct registry_op, desk.kv);
+    struct registry_op *op = container_of(kv, struct registry_op, pending_ops.kv);
     const Etcdserverpb__TxnResponse *response = (const Etcdserverpb__TxnResponse *)message;
     if (err) {
-        desk_op_end(&op->desk, err);
+        pending_op_end(&op->pending_ops, err);
         return;
     }
     op->result.is_unchanged = response->succeeded;
@@ -169,12 +169,12 @@ static void on_put(struct kv_request *kv, int err, const ProtobufCMessage *messa
 
 static void on_removed(struct kv_request *kv, int err, const ProtobufCMessage *message)
 {
-    struct registry_op *op = container_of(kv, struct registry_op, desk.kv);
+    struct registry_op *op = container_of(kv, struct registry_op, pending_ops.kv);
     const Etcdserverpb__DeleteRangeResponse *response = (const Etcdserverpb__DeleteRangeResponse *)message;
     if (!err && response->deleted == 0)
         err = ERR_NOT_FOUND;
     if (err)
-        desk_op_end(&op->desk, err);
+        pending_op_end(&op->pending_ops, err);
     else
         registry_op_written(op, response->header->revision);
 }
@@ -182,16 +182,16 @@ static void on_removed(struct kv_request *kv, int err, const ProtobufCMessage *m
 static void put(struct document_write *w, const struct buf *text)
 {
     struct registry *r = w->op.registry;
-    struct slice value = registry_copy(&w->op.desk.arena, buf_slice(text));
-    txn_init(&w->txn, &w->op.desk.arena);
+    struct slice value = registry_copy(&w->op.pending_ops.arena, buf_slice(text));
+    txn_init(&w->txn, &w->op.pending_ops.arena);
     txn_if_value(&w->txn, w->at, value);
     txn_else_put(&w->txn, w->at, value);
     if (!registry_admit(&w->op, w->key.ns, w->at.size + value.size))
         return;
-    w->op.desk.kv.done = on_put;
-    desk_op_sign_key(&w->op.desk, w->at);
-    kv_txn(r->kv, &w->op.desk.kv, &w->txn.message);
-    desk_come_again(&r->desk);
+    w->op.pending_ops.kv.done = on_put;
+    pending_op_sign_key(&w->op.pending_ops, w->at);
+    kv_txn(r->kv, &w->op.pending_ops.kv, &w->txn.message);
+    pending_ops_schedule_turn(&r->pending_ops);
 }
 
 static void take_away(struct document_write *w)
@@ -199,10 +199,10 @@ static void take_away(struct document_write *w)
     etcdserverpb__delete_range_request__init(&w->removal);
     w->removal.key.len = w->at.size;
     memcpy(&w->removal.key.data, &w->at.data, sizeof w->at.data);
-    w->op.desk.kv.done = on_removed;
-    desk_op_sign_key(&w->op.desk, w->at);
-    kv_delete_range(w->op.registry->kv, &w->op.desk.kv, &w->removal);
-    desk_come_again(&w->op.registry->desk);
+    w->op.pending_ops.kv.done = on_removed;
+    pending_op_sign_key(&w->op.pending_ops, w->at);
+    kv_delete_range(w->op.registry->kv, &w->op.pending_ops.kv, &w->removal);
+    pending_ops_schedule_turn(&w->op.registry->pending_ops);
 }
 
 void registry_put_settings(struct registry *r, struct registry_request *q, const struct registry_key *key,
@@ -219,7 +219,7 @@ void registry_put_settings(struct registry *r, struct registry_request *q, const
     struct quota_key place = registry_quota_key(&w->key);
     int err = quota_claim_service(&r->quota, r->catalog, &place, &w->op.claim, error, sizeof error);
     if (err) {
-        desk_op_refuse(&w->op.desk, err, "%s", error);
+        pending_op_refuse(&w->op.pending_ops, err, "%s", error);
         return;
     }
     struct buf text = {0};
@@ -245,7 +245,7 @@ void registry_put_override(struct registry *r, struct registry_request *q, const
     if (!i || !i->override)
         err = quota_claim_override(&r->quota, r->catalog, &place, &w->op.claim, error, sizeof error);
     if (err) {
-        desk_op_refuse(&w->op.desk, err, "%s", error);
+        pending_op_refuse(&w->op.pending_ops, err, "%s", error);
         return;
     }
     struct buf text = {0};

@@ -141,7 +141,7 @@ static void on_asked(struct kv_ask *ask, size_t asked, size_t answered)
     etcdserverpb__member_list_request__init(&s->message);
     s->members.done = on_members;
     kv_member_list(s->registry->kv, &s->members, &s->message);
-    desk_come_again(&s->registry->desk);
+    pending_ops_schedule_turn(&s->registry->pending_ops);
 }
 
 void survey_start(struct survey *s, uint64_t timeout_ms)
@@ -155,7 +155,7 @@ void survey_start(struct survey *s, uint64_t timeout_ms)
     s->ask.on_answer = on_answer;
     s->ask.done = on_asked;
     kv_ask_members(s->registry->kv, &s->ask, KV_TOPIC_SUBSCRIBERS, buf_slice(&bytes), timeout_ms);
-    desk_come_again(&s->registry->desk);
+    pending_ops_schedule_turn(&s->registry->pending_ops);
     buf_done(&bytes);
 }
 

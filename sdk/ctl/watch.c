@@ -226,14 +226,14 @@ static enum ctl_exit read_watch_line(struct ctl *c, const char *line, struct wat
     return CTL_DONE;
 }
 
-struct desk {
+struct pending_ops {
     struct ctl_stream stream;
     struct buf typed; /* of standard input, what is no whole line yet */
     struct watch last;
     bool is_open;
 };
 
-static enum ctl_exit send_request(struct ctl *c, struct desk *d, const Etcdserverpb__WatchRequest *request)
+static enum ctl_exit send_request(struct ctl *c, struct pending_ops *d, const Etcdserverpb__WatchRequest *request)
 {
     if (!d->is_open) {
         struct ctl_rpc rpc = {.path = "/v3/watch",
@@ -251,7 +251,7 @@ static enum ctl_exit send_request(struct ctl *c, struct desk *d, const Etcdserve
                : CTL_DONE;
 }
 
-static enum ctl_exit on_typed_line(struct ctl *c, struct desk *d, const char *line)
+static enum ctl_exit on_typed_line(struct ctl *c, struct pending_ops *d, const char *line)
 {
     bool is_one, is_progress;
     enum ctl_exit how = read_watch_line(c, line, &d->last, &is_progress, &is_one);
@@ -269,7 +269,7 @@ static enum ctl_exit on_typed_line(struct ctl *c, struct desk *d, const char *li
     return how;
 }
 
-static enum ctl_exit on_standard_input(struct ctl *c, struct desk *d)
+static enum ctl_exit on_standard_input(struct ctl *c, struct pending_ops *d)
 {
     ssize_t n = read(STDIN_FILENO, buf_reserve(&d->typed, 4096), 4096);
     if (n <= 0)
@@ -286,7 +286,7 @@ static enum ctl_exit on_standard_input(struct ctl *c, struct desk *d)
 
 static enum ctl_exit watch_many(struct ctl *c)
 {
-    struct desk d = {0};
+    struct pending_ops d = {0};
     enum ctl_exit how = CTL_DONE;
     while (!how) {
         struct pollfd fds[] = {{STDIN_FILENO, POLLIN, 0}, {c->stop_fd, POLLIN, 0}};

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See desk.h. */
-#include "consensus/desk.h"
+ * See pending_op.h. */
+#include "consensus/pending_op.h"
 
 #include <stdarg.h>
 
 #define VIEW_MS 2000 /* how long a write waits for the view before it is answered */
 
-uint64_t desk_now_ms(const struct desk *d)
+uint64_t pending_ops_now_ms(const struct pending_ops *d)
 {
     return d->io->ops->mono_ns(d->io) / 1000000;
 }
 
-void desk_come_again(struct desk *d)
+void pending_ops_schedule_turn(struct pending_ops *d)
 {
     if (d->is_again_set)
         return;
@@ -21,13 +21,13 @@ void desk_come_again(struct desk *d)
 
 static void on_again(struct io_timer *timer)
 {
-    container_of(timer, struct desk, again)->is_again_set = false;
+    container_of(timer, struct pending_ops, again)->is_again_set = false;
 }
 
-void *desk_op_new(struct desk *d, void **handle, size_t size)
+void *pending_op_new(struct pending_ops *d, void **handle, size_t size)
 {
-    struct desk_op *op = mem_new(size);
-    op->desk = d;
+    struct pending_op *op = mem_new(size);
+    op->pending_ops = d;
     op->handle = handle;
     if (handle)
         *handle = op;
@@ -37,10 +37,10 @@ void *desk_op_new(struct desk *d, void **handle, size_t size)
 }
 
 /* Permissions are those of the moment in which the write is applied, even if a token began the request. */
-void desk_op_set_author(struct desk_op *op, const struct auth_who *who)
+void pending_op_set_author(struct pending_op *op, const struct auth_who *who)
 {
     op->has_author = who != NULL;
-    op->epoch = kv_auth_epoch(op->desk->kv);
+    op->epoch = kv_auth_epoch(op->pending_ops->kv);
     if (!who)
         return;
     op->author = *who;
@@ -48,7 +48,7 @@ void desk_op_set_author(struct desk_op *op, const struct auth_who *who)
     op->author.is_renewed = who->revision != 0;
 }
 
-void desk_op_sign(struct desk_op *op, const struct auth_need *needs, size_t count)
+void pending_op_sign(struct pending_op *op, const struct auth_need *needs, size_t count)
 {
     if (!op->has_author)
         return;
@@ -57,47 +57,47 @@ void desk_op_sign(struct desk_op *op, const struct auth_need *needs, size_t coun
     op->kv.needs = &op->needs;
 }
 
-void desk_op_sign_key(struct desk_op *op, struct slice key)
+void pending_op_sign_key(struct pending_op *op, struct slice key)
 {
-    desk_op_sign(op, &(struct auth_need){.key = key, .is_write = true}, 1);
+    pending_op_sign(op, &(struct auth_need){.key = key, .is_write = true}, 1);
 }
 
-int desk_op_check_key(const struct desk_op *op, struct slice key)
+int pending_op_check_key(const struct pending_op *op, struct slice key)
 {
-    if (!op->has_author || op->epoch == kv_auth_epoch(op->desk->kv))
+    if (!op->has_author || op->epoch == kv_auth_epoch(op->pending_ops->kv))
         return OK;
-    return kv_auth_check_range(op->desk->kv, &op->author, key, (struct slice){0}, true);
+    return kv_auth_check_range(op->pending_ops->kv, &op->author, key, (struct slice){0}, true);
 }
 
 /* Nothing calls it any more. */
-static void stop_waiting(struct desk_op *op)
+static void stop_waiting(struct pending_op *op)
 {
-    kv_cancel(op->desk->kv, &op->kv);
+    kv_cancel(op->pending_ops->kv, &op->kv);
     feed_forget(&op->waiter);
-    heap_remove(&op->desk->deadlines, &op->deadline);
+    heap_remove(&op->pending_ops->deadlines, &op->deadline);
 }
 
-static void free_op(struct desk_op *op)
+static void free_op(struct pending_op *op)
 {
     stop_waiting(op);
     list_remove(&op->link);
     if (op->on_free)
         op->on_free(op);
     arena_done(&op->arena);
-    op->desk->op_count--;
+    op->pending_ops->op_count--;
     mem_free(op);
 }
 
-void desk_op_end(struct desk_op *op, int err)
+void pending_op_end(struct pending_op *op, int err)
 {
     op->err = err;
-    heap_remove(&op->desk->deadlines, &op->deadline);
+    heap_remove(&op->pending_ops->deadlines, &op->deadline);
     list_remove(&op->link);
-    list_add_last(&op->desk->ended, &op->link);
-    desk_come_again(op->desk);
+    list_add_last(&op->pending_ops->ended, &op->link);
+    pending_ops_schedule_turn(op->pending_ops);
 }
 
-void desk_op_refuse(struct desk_op *op, int err, const char *format, ...)
+void pending_op_refuse(struct pending_op *op, int err, const char *format, ...)
 {
     struct buf text = {0};
     va_list args;
@@ -106,23 +106,23 @@ void desk_op_refuse(struct desk_op *op, int err, const char *format, ...)
     va_end(args);
     op->error = arena_string(&op->arena, text.data, text.size);
     buf_done(&text);
-    desk_op_end(op, err);
+    pending_op_end(op, err);
 }
 
-static void start_timer(struct desk *d)
+static void start_timer(struct pending_ops *d)
 {
     const struct heap_node *first = heap_first(&d->deadlines);
-    uint64_t now = desk_now_ms(d);
+    uint64_t now = pending_ops_now_ms(d);
     if (first)
         d->io->ops->timer_start(d->io, &d->timer, first->key > now ? first->key - now : 0);
 }
 
-void desk_op_limit(struct desk_op *op, uint64_t ms, void (*on_deadline)(struct desk_op *op))
+void pending_op_limit(struct pending_op *op, uint64_t ms, void (*on_deadline)(struct pending_op *op))
 {
-    struct desk *d = op->desk;
+    struct pending_ops *d = op->pending_ops;
     op->on_deadline = on_deadline;
     heap_remove(&d->deadlines, &op->deadline);
-    heap_add(&d->deadlines, &op->deadline, desk_now_ms(d) + ms);
+    heap_add(&d->deadlines, &op->deadline, pending_ops_now_ms(d) + ms);
     if (heap_first(&d->deadlines) == &op->deadline)
         start_timer(d);
 }
@@ -130,42 +130,42 @@ void desk_op_limit(struct desk_op *op, uint64_t ms, void (*on_deadline)(struct d
 /* Those that were due when it fired: one that starts a new limit of 0 ms waits for the next time. */
 static void on_timer(struct io_timer *timer)
 {
-    struct desk *d = container_of(timer, struct desk, timer);
-    uint64_t now = desk_now_ms(d), order = d->deadlines.next_order;
+    struct pending_ops *d = container_of(timer, struct pending_ops, timer);
+    uint64_t now = pending_ops_now_ms(d), order = d->deadlines.next_order;
     struct heap_node *first;
     while ((first = heap_first(&d->deadlines)) && first->key <= now && first->order < order) {
-        struct desk_op *op = container_of(first, struct desk_op, deadline);
+        struct pending_op *op = container_of(first, struct pending_op, deadline);
         heap_remove(&d->deadlines, first);
         op->on_deadline(op);
     }
     start_timer(d);
 }
 
-void desk_op_view(struct desk_op *op, int64_t revision, void (*fn)(struct feed_waiter *w))
+void pending_op_view(struct pending_op *op, int64_t revision, void (*fn)(struct feed_waiter *w))
 {
     op->waiter.fn = fn;
-    feed_wait(op->desk->feed, &op->waiter, revision);
+    feed_wait(op->pending_ops->feed, &op->waiter, revision);
 }
 
 static void on_written(struct feed_waiter *w)
 {
-    desk_op_end(container_of(w, struct desk_op, waiter), OK);
+    pending_op_end(container_of(w, struct pending_op, waiter), OK);
 }
 
 /* The view is being read anew and there is no leader: the write is there all the same. */
-static void on_view_late(struct desk_op *op)
+static void on_view_late(struct pending_op *op)
 {
     feed_forget(&op->waiter);
-    desk_op_end(op, OK);
+    pending_op_end(op, OK);
 }
 
-void desk_op_written(struct desk_op *op, int64_t revision)
+void pending_op_written(struct pending_op *op, int64_t revision)
 {
-    desk_op_limit(op, VIEW_MS, on_view_late);
-    desk_op_view(op, revision, on_written);
+    pending_op_limit(op, VIEW_MS, on_view_late);
+    pending_op_view(op, revision, on_written);
 }
 
-void desk_op_cancel(struct desk_op *op)
+void pending_op_cancel(struct pending_op *op)
 {
     if (op->handle)
         *op->handle = NULL;
@@ -174,7 +174,7 @@ void desk_op_cancel(struct desk_op *op)
         free_op(op);
 }
 
-static void answer(struct desk_op *op)
+static void answer(struct pending_op *op)
 {
     list_remove(&op->link);
     op->goes_on = true; /* a cancel from inside must not free it */
@@ -188,18 +188,18 @@ static void answer(struct desk_op *op)
     free_op(op);
 }
 
-void desk_turn(struct desk *d)
+void pending_ops_turn(struct pending_ops *d)
 {
     struct link now;
     list_init(&now);
     list_move_all(&now, &d->ended);
     while (!list_is_empty(&now))
-        answer(container_of(now.next, struct desk_op, link));
+        answer(container_of(now.next, struct pending_op, link));
 }
 
-void desk_init(struct desk *d, struct kv *kv)
+void pending_ops_init(struct pending_ops *d, struct kv *kv)
 {
-    *d = (struct desk){.kv = kv, .io = kv_io(kv)};
+    *d = (struct pending_ops){.kv = kv, .io = kv_io(kv)};
     d->again.fire = on_again;
     d->timer.fire = on_timer;
     list_init(&d->ops);
@@ -208,21 +208,21 @@ void desk_init(struct desk *d, struct kv *kv)
 
 /* What an answer starts now ends here as well, some times over; a caller that never stops is not asked again.
  */
-void desk_done(struct desk *d)
+void pending_ops_done(struct pending_ops *d)
 {
     for (unsigned n = 0; n < 8 && !list_is_empty(&d->ops); n++) {
         while (!list_is_empty(&d->ops)) {
-            struct desk_op *op = container_of(d->ops.next, struct desk_op, link);
+            struct pending_op *op = container_of(d->ops.next, struct pending_op, link);
             stop_waiting(op);
-            desk_op_end(op, ERR_STOPPED);
+            pending_op_end(op, ERR_STOPPED);
         }
-        desk_turn(d);
+        pending_ops_turn(d);
     }
-    desk_turn(d);
+    pending_ops_turn(d);
     while (!list_is_empty(&d->ops))
-        free_op(container_of(d->ops.next, struct desk_op, link));
+        free_op(container_of(d->ops.next, struct pending_op, link));
     while (!list_is_empty(&d->ended))
-        free_op(container_of(d->ended.next, struct desk_op, link));
+        free_op(container_of(d->ended.next, struct pending_op, link));
     d->io->ops->timer_stop(d->io, &d->again);
     d->io->ops->timer_stop(d->io, &d->timer);
     heap_done(&d->deadlines);
