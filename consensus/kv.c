@@ -437,11 +437,11 @@ static void set_gauges(struct kv *kv)
     metric_set(METRIC_PROPOSALS_PENDING, (double)(kv->ring.next - kv->ring.first));
 }
 
-void kv_come_again(struct kv *kv)
+void kv_schedule_turn(struct kv *kv)
 {
-    if (kv->is_again_set)
+    if (kv->is_turn_scheduled)
         return;
-    kv->is_again_set = true;
+    kv->is_turn_scheduled = true;
     kv->io->ops->timer_start(kv->io, &kv->again, 0);
 }
 
@@ -477,5 +477,5 @@ void kv_turn(struct kv *kv)
     store_turn(kv->store); /* last: it closes the read view of this turn */
     set_gauges(kv);
     if (has_more)
-        kv_come_again(kv);
+        kv_schedule_turn(kv);
 }

@@ -45,7 +45,7 @@ static void start(struct kv *kv, struct kv_ask *a, size_t members_max, uint64_t 
     a->due_ms = kv_now_ms(kv) + timeout_ms;
     list_add_last(&kv->asks, &a->link);
     kv->ask_count++;
-    kv_come_again(kv); /* what was said leaves; whoever asked nobody is told; the timer starts */
+    kv_schedule_turn(kv); /* what was said leaves; whoever asked nobody is told; the timer starts */
 }
 
 static void note_asked(struct kv_ask *a, uint64_t id)
@@ -142,7 +142,7 @@ static void take_answer(struct kv *kv, uint64_t from, uint64_t number, unsigned 
     if (!a || !was_waiting(a, from))
         return;
     if (a->left == 0)
-        kv_come_again(kv);
+        kv_schedule_turn(kv);
     if (status == ANSWERED) {
         a->answered++;
         a->on_answer(a, from, body);
@@ -154,7 +154,7 @@ void kv_ask_unreachable(struct kv *kv, uint64_t id)
     LIST_FOR_EACH (l, &kv->asks) {
         struct kv_ask *a = container_of(l, struct kv_ask, link);
         if (was_waiting(a, id) && a->left == 0)
-            kv_come_again(kv);
+            kv_schedule_turn(kv);
     }
 }
 
@@ -207,7 +207,7 @@ void kv_asked_answer(struct kv *kv, struct kv_asked *q, struct slice answer)
         take_answer(kv, from, number, ANSWERED, answer);
     else
         (void)send_head(kv, from, CODEC_ANSWER, ANSWERED, number, answer);
-    kv_come_again(kv);
+    kv_schedule_turn(kv);
 }
 
 void kv_on_ask_message(struct kv *kv, uint64_t from, bool is_answer, struct slice bytes)
@@ -282,7 +282,7 @@ void kv_ask_turn(struct kv *kv)
 static void on_timer(struct io_timer *timer)
 {
     struct kv *kv = container_of(timer, struct kv, ask_timer);
-    kv_come_again(kv);
+    kv_schedule_turn(kv);
 }
 
 void kv_ask_open(struct kv *kv)

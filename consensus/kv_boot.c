@@ -277,7 +277,7 @@ static void on_confirmed(void *arg, bool is_confirmed)
     mem_free(p);
     if (is_confirmed) {
         do_or_refuse(kv, question, q);
-        kv_come_again(kv);
+        kv_schedule_turn(kv);
         return;
     }
     log_warn("a starting member was not confirmed by its recorded peer URL", F_INT("kind", q->kind),

@@ -75,7 +75,7 @@ static void quarantine(struct kv *kv)
               F_UINT("digest", kv->corrupt.digest));
     raise(kv, kv->member_id);
     (void)kv_lead_elsewhere(kv);
-    kv_come_again(kv);
+    kv_schedule_turn(kv);
 }
 
 static int write_mark(struct kv *kv)

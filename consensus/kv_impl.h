@@ -205,7 +205,7 @@ struct kv {
 
     struct io_timer tick;  /* requests' limits, leases, compactor */
     struct io_timer again; /* zero-delay: the turn has more to do */
-    bool is_again_set, is_ready, is_closing;
+    bool is_turn_scheduled, is_ready, is_closing;
     int failed_err;
     struct {
         struct link running, waiting;
@@ -260,7 +260,7 @@ void kv_add_waiting(struct kv *kv, struct kv_request *r);
 
 void kv_start_write(struct kv *kv, struct kv_request *r, enum kv_kind kind, enum entry_op op,
                     const ProtobufCMessage *m, int err);
-void kv_come_again(struct kv *kv); /* one more turn without waiting for an event */
+void kv_schedule_turn(struct kv *kv); /* one more turn without waiting for an event */
 
 /* kv_lead.c: leadership and the clock */
 void kv_on_state(void *arg, const struct node_state *state);

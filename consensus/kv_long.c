@@ -92,7 +92,7 @@ static void go_on_later(struct kv *kv, struct kv_request *r)
     list_remove(&r->link);
     list_add_last(&kv->ready, &r->link);
     r->started_ms = kv->turn_ms;
-    kv_come_again(kv);
+    kv_schedule_turn(kv);
 }
 
 /* --- ranges ------------------------------------------------------------------------------------------ */

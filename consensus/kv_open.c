@@ -178,7 +178,7 @@ static void collect_metrics(void *arg, struct buf *out)
 
 static void on_again(struct io_timer *timer)
 {
-    container_of(timer, struct kv, again)->is_again_set = false;
+    container_of(timer, struct kv, again)->is_turn_scheduled = false;
 }
 
 static void on_failed(void *arg, int err)
@@ -206,7 +206,7 @@ void kv_listen_to_store(struct kv *kv)
 /* A stream has drained and wants to be caught up: come back soon. */
 static void on_watch_work(void *arg)
 {
-    kv_come_again(arg);
+    kv_schedule_turn(arg);
 }
 
 /* --- opening ----------------------------------------------------------------------------------------- */

@@ -406,7 +406,7 @@ void kv_resume(struct kv *kv, struct kv_request *r)
     r->state = KV_READY;
     r->started_ms = kv->turn_ms; /* the time its client took is not ours */
     list_add_last(&kv->ready, &r->link);
-    kv_come_again(kv);
+    kv_schedule_turn(kv);
 }
 
 /* The first requests of the list are about to run: what single-key ranges need is fetched for all of them
@@ -469,7 +469,7 @@ void kv_run_reads(struct kv *kv)
         return;
     list_move_all(&now, &kv->ready);
     list_move_all(&kv->ready, &now);
-    kv_come_again(kv);
+    kv_schedule_turn(kv);
 }
 
 void kv_ask_elsewhere(struct kv *kv, struct kv_request *r)

@@ -43,7 +43,7 @@ static void report(void *arg, uint64_t id, bool delivered)
 {
     struct kv *kv = arg;
     node_report_snapshot(kv->node, id, delivered);
-    kv_come_again(kv);
+    kv_schedule_turn(kv);
 }
 
 void kv_send_snapshot(void *arg, const struct raft_message *m)
@@ -66,7 +66,7 @@ uint64_t kv_log_needed(const struct kv *kv, uint64_t durable_index)
 static bool deliver(void *arg, const struct raft_message *m)
 {
     struct kv *kv = arg;
-    kv_come_again(kv);
+    kv_schedule_turn(kv);
     return node_receive_snapshot(kv->node, m);
 }
 
@@ -174,7 +174,7 @@ static void on_installed(void *arg, int err, const char *error, struct store *st
         return;
     }
     node_installed(kv->node);
-    kv_come_again(kv);
+    kv_schedule_turn(kv);
 }
 
 void kv_install(void *arg, const struct raft_snapshot *snapshot)

@@ -29,7 +29,7 @@ void kv_move_leader(struct kv *kv, struct kv_request *r, const Etcdserverpb__Mov
     node_transfer(kv->node, m->targetid);
     r->state = KV_MOVING;
     list_add_last(&kv->moving, &r->link);
-    kv_come_again(kv);
+    kv_schedule_turn(kv);
 }
 
 /* etcd answers MoveLeader without a header. */
@@ -111,5 +111,5 @@ void kv_hand_over(struct kv *kv, void (*done)(void *arg), void *arg)
     kv->on_handed_over = done;
     kv->on_handed_over_arg = arg;
     kv->handing_over_until_ms = kv_now_ms(kv) + kv->election_ms;
-    kv_come_again(kv);
+    kv_schedule_turn(kv);
 }

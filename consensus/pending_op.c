@@ -13,15 +13,15 @@ uint64_t pending_ops_now_ms(const struct pending_ops *d)
 
 void pending_ops_schedule_turn(struct pending_ops *d)
 {
-    if (d->is_again_set)
+    if (d->is_turn_scheduled)
         return;
-    d->is_again_set = true;
+    d->is_turn_scheduled = true;
     d->io->ops->timer_start(d->io, &d->again, 0);
 }
 
 static void on_again(struct io_timer *timer)
 {
-    container_of(timer, struct pending_ops, again)->is_again_set = false;
+    container_of(timer, struct pending_ops, again)->is_turn_scheduled = false;
 }
 
 void *pending_op_new(struct pending_ops *d, void **handle, size_t size)

@@ -16,7 +16,7 @@ struct pending_ops {
     struct io *io;
     struct feed *feed;
     /* The desk's own. */
-    bool is_again_set;
+    bool is_turn_scheduled;
     struct io_timer again; /* zero-delay: there is more to do */
     struct link ops, ended;
     size_t op_count;       /* in both */

@@ -279,7 +279,7 @@ static bool is_everybody_asked(const struct boot *b)
     return true;
 }
 
-static void come_again(struct boot *b)
+static void boot_schedule_turn(struct boot *b)
 {
     b->o.io->ops->timer_start(b->o.io, &b->step, 0);
 }
@@ -324,7 +324,7 @@ static void on_request_done(void *arg, int err, struct slice text)
     if (answer)
         peerpb__answer__free_unpacked(answer, NULL);
     b->o.io->ops->timer_start(b->o.io, &b->round, b->round_ms);
-    come_again(b);
+    boot_schedule_turn(b);
 }
 
 static void send_request(struct boot *b, const struct boot_decision *d)
@@ -400,7 +400,7 @@ static void on_who_done(void *arg, int err, struct slice text)
     if (!answer)
         a->url++; /* it may have another one */
     boot_rules_answer(&b->rules, (size_t)(a - b->asked), answer);
-    come_again(b);
+    boot_schedule_turn(b);
 }
 
 static void ask_who(struct boot *b, size_t i)
@@ -430,7 +430,7 @@ static void on_round(struct io_timer *timer)
     uint64_t jitter = b->round_ms / 4 ? b->o.io->ops->random(b->o.io) % (b->round_ms / 4) : 0;
     b->o.io->ops->timer_start(b->o.io, &b->round, b->round_ms - b->round_ms / 8 + jitter);
     b->round_ms = b->round_ms * 2 < ROUND_MS ? b->round_ms * 2 : ROUND_MS;
-    come_again(b);
+    boot_schedule_turn(b);
 }
 
 /* --- answering ------------------------------------------------------------------------------------------ */
@@ -528,7 +528,7 @@ struct boot *boot_start(const struct boot_options *options,
         options->peers->ops->set_events(options->peers, &events, b);
         options->io->ops->timer_start(options->io, &b->round, 0);
     } else {
-        come_again(b);
+        boot_schedule_turn(b);
     }
     return b;
 }
