@@ -32,7 +32,7 @@ static bool send_head(struct kv *kv, uint64_t to, enum codec_kind kind, unsigned
 {
     uint8_t head[HEAD_SIZE] = {(uint8_t)kind, (uint8_t)first};
     put_be64(head + 2, number);
-    return kv->peers->ops->send(kv->peers, to, PEER_LANE_BULK, slice_of(head, HEAD_SIZE), body);
+    return kv->peers->ops->send(kv->peers, to, PEER_STREAM_BULK, slice_of(head, HEAD_SIZE), body);
 }
 
 /* --- asking ------------------------------------------------------------------------------------------ */

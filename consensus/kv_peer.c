@@ -37,7 +37,7 @@ static bool send_message(struct kv *kv, uint64_t to, enum codec_kind kind, enum 
                          struct slice body)
 {
     uint8_t head[2] = {(uint8_t)kind, (uint8_t)type};
-    return kv->peers->ops->send(kv->peers, to, PEER_LANE_LOG, slice_of(head, 2), body);
+    return kv->peers->ops->send(kv->peers, to, PEER_STREAM_LOG, slice_of(head, 2), body);
 }
 
 static void add_number(struct buf *b, uint64_t number)
@@ -438,7 +438,7 @@ static void end_this_life(struct kv *kv, uint64_t from)
     kv->removed_ms = kv_now_ms(kv);
 }
 
-static void on_message(void *arg, uint64_t from, enum peer_lane lane, struct slice message)
+static void on_message(void *arg, uint64_t from, enum peer_stream stream, struct slice message)
 {
     struct kv *kv = arg;
     if (kv->is_closing || message.size < 1)
@@ -447,7 +447,7 @@ static void on_message(void *arg, uint64_t from, enum peer_lane lane, struct sli
         end_this_life(kv, from);
         return;
     }
-    (void)lane;
+    (void)stream;
     struct slice body = slice_of(message.data + 1, message.size - 1);
     switch (message.data[0]) {
     case CODEC_RAFT:
@@ -476,25 +476,25 @@ static void on_message(void *arg, uint64_t from, enum peer_lane lane, struct sli
     }
 }
 
-static void on_unreachable(void *arg, uint64_t id, enum peer_lane lane)
+static void on_unreachable(void *arg, uint64_t id, enum peer_stream stream)
 {
     struct kv *kv = arg;
-    if (!kv->is_closing && lane == PEER_LANE_BULK)
+    if (!kv->is_closing && stream == PEER_STREAM_BULK)
         kv_ask_unreachable(kv, id);
-    if (kv->is_closing || lane != PEER_LANE_LOG)
+    if (kv->is_closing || stream != PEER_STREAM_LOG)
         return;
     node_report_unreachable(kv->node, id);
     if (id == kv->state.leader)
         kv_note_loss(kv, ERR_TIMEOUT_CONNECTION_LOST, 0);
 }
 
-static void on_reachable(void *arg, uint64_t id, enum peer_lane lane)
+static void on_reachable(void *arg, uint64_t id, enum peer_stream stream)
 {
     struct kv *kv = arg;
     struct member *member = member_find(&kv->members, id);
-    if (!kv->is_closing && lane == PEER_LANE_BULK)
+    if (!kv->is_closing && stream == PEER_STREAM_BULK)
         snapshot_send_reachable(kv->sending, id);
-    if (kv->is_closing || lane != PEER_LANE_LOG)
+    if (kv->is_closing || stream != PEER_STREAM_LOG)
         return;
     if (is_of_earlier_life(kv, id))
         end_this_life(kv, id);

@@ -74,14 +74,14 @@ static uint64_t now_ms(const struct boot *b)
 
 /* --- nobody is at home -----------------------------------------------------------------------------------
  */
-static void on_nothing(void *arg, uint64_t id, enum peer_lane lane)
+static void on_nothing(void *arg, uint64_t id, enum peer_stream stream)
 {
-    (void)arg, (void)id, (void)lane; /* there are no lanes without an identity */
+    (void)arg, (void)id, (void)stream; /* there are no lanes without an identity */
 }
 
-static void on_no_message(void *arg, uint64_t from, enum peer_lane lane, struct slice message)
+static void on_no_message(void *arg, uint64_t from, enum peer_stream stream, struct slice message)
 {
-    (void)arg, (void)from, (void)lane, (void)message;
+    (void)arg, (void)from, (void)stream, (void)message;
 }
 
 static void on_not_removed(void *arg, uint64_t told_by)

@@ -288,7 +288,7 @@ void node_turn(struct node *n)
 {
     if (n->is_failed)
         return;
-    n->is_lane_shut = false;
+    n->is_stream_closed = false;
     apply_rest(n);
     if (raft_wants_snapshot(n->raft))
         offer_snapshot(n);

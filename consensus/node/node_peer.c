@@ -17,7 +17,7 @@ static void queue_again(struct node *n, const struct raft_message *m)
         blob_ref(e.data);
         node_queue(n, &e);
     }
-    n->is_lane_shut = true;
+    n->is_stream_closed = true;
 }
 
 /* Another member's proposals wait here with our own, within our limits. */
@@ -108,8 +108,8 @@ void node_send(struct node *n, const struct raft_message *m)
     buf_clear(&n->out);
     codec_add_raft(&n->out, m);
     if (PLANTED(FORWARDED_TWICE) && m->type == RAFT_MSG_PROP)
-        (void)peers->ops->send(peers, m->to, PEER_LANE_LOG, buf_slice(&n->out), (struct slice){0});
-    if (peers->ops->send(peers, m->to, PEER_LANE_LOG, buf_slice(&n->out), (struct slice){0}))
+        (void)peers->ops->send(peers, m->to, PEER_STREAM_LOG, buf_slice(&n->out), (struct slice){0});
+    if (peers->ops->send(peers, m->to, PEER_STREAM_LOG, buf_slice(&n->out), (struct slice){0}))
         return;
     if (m->type == RAFT_MSG_HEARTBEAT)
         metric_add(METRIC_HEARTBEAT_FAILURES, 1);

@@ -221,9 +221,9 @@ static bool is_gathering(const struct node *n)
 
 void node_propose_queued(struct node *n)
 {
-    if (n->proposals.count && !n->is_lane_shut && !is_gathering(n))
+    if (n->proposals.count && !n->is_stream_closed && !is_gathering(n))
         propose_writes(n);
-    if (n->changes.count && !n->is_lane_shut)
+    if (n->changes.count && !n->is_stream_closed)
         propose_changes(n);
 }
 

@@ -86,7 +86,7 @@ static void answer(struct snapshot_receive *r, uint64_t to, uint64_t id, uint64_
     struct snapshot_answer a = {.id = id, .offset = offset, .status = status};
     buf_clear(&r->out);
     snapshot_add_answer(&r->out, &a);
-    (void)p->ops->send(p, to, PEER_LANE_BULK, buf_slice(&r->out), (struct slice){0}); /* it asks again */
+    (void)p->ops->send(p, to, PEER_STREAM_BULK, buf_slice(&r->out), (struct slice){0}); /* it asks again */
 }
 
 static void run(struct snapshot_receive *r, void (*fn)(struct worker_job *),

@@ -378,7 +378,7 @@ static bool send_offer(struct transfer *t)
     }
     buf_clear(&s->out);
     snapshot_add_offer(&s->out, &o);
-    if (!p->ops->send(p, t->to, PEER_LANE_BULK, buf_slice(&s->out), (struct slice){0}))
+    if (!p->ops->send(p, t->to, PEER_STREAM_BULK, buf_slice(&s->out), (struct slice){0}))
         return false;
     t->knows_size = is_ready;
     return true;
@@ -471,7 +471,7 @@ static bool send_piece(struct transfer *t)
     const uint8_t *data = t->chunk.data + (t->sent - t->chunk.at);
     uint8_t header[SNAPSHOT_PIECE_HEADER];
     snapshot_piece_header(header, t->copy->id, t->sent, crc32c(0, data, size));
-    if (!p->ops->send(p, t->to, PEER_LANE_BULK, slice_of(header, sizeof header), slice_of(data, size))) {
+    if (!p->ops->send(p, t->to, PEER_STREAM_BULK, slice_of(header, sizeof header), slice_of(data, size))) {
         t->tokens += size;
         return false;
     }
@@ -484,7 +484,7 @@ static void pump(struct transfer *t)
 {
     struct peers *p = t->owner->options.peers;
     while (t->phase == TRANSFER_SENDING && t->sent < t->copy->size && t->sent - t->acked < WINDOW_BYTES &&
-           p->ops->queued(p, t->to, PEER_LANE_BULK) < QUEUED_MAX) {
+           p->ops->queued(p, t->to, PEER_STREAM_BULK) < QUEUED_MAX) {
         if (t->chunk.is_out)
             return;
         if (t->sent < t->chunk.at || t->sent >= t->chunk.at + t->chunk.size) {

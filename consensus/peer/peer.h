@@ -17,10 +17,10 @@
 #include "consensus/peer/peer_proof.h"
 
 /* Each lane is a connection of its own, so that a snapshot never delays a heartbeat. */
-enum peer_lane {
-    PEER_LANE_LOG,  /* raft's messages, forwarded calls; small, many, batched once a turn */
-    PEER_LANE_BULK, /* pieces of snapshots, members' questions to each other */
-    PEER_LANE_COUNT
+enum peer_stream {
+    PEER_STREAM_LOG,  /* raft's messages, forwarded calls; small, many, batched once a turn */
+    PEER_STREAM_BULK, /* pieces of snapshots, members' questions to each other */
+    PEER_STREAM_COUNT
 };
 
 #define PEER_MESSAGE_MAX                                                                                     \
@@ -38,11 +38,11 @@ struct peer_asker {
 /* What comes in; all on the loop thread, never from inside a call of peer_ops. */
 struct peer_events {
     /* message is borrowed. */
-    void (*on_message)(void *arg, uint64_t from, enum peer_lane lane, struct slice message);
+    void (*on_message)(void *arg, uint64_t from, enum peer_stream stream, struct slice message);
     /* The lane to a member is lost or could not be made (again and again: once for each attempt). */
-    void (*on_unreachable)(void *arg, uint64_t id, enum peer_lane lane);
+    void (*on_unreachable)(void *arg, uint64_t id, enum peer_stream stream);
     /* The lane stands, after it did not. */
-    void (*on_reachable)(void *arg, uint64_t id, enum peer_lane lane);
+    void (*on_reachable)(void *arg, uint64_t id, enum peer_stream stream);
     /* A process that need not be a member asks; answer now or later, exactly once (or end). */
     void (*on_question)(void *arg, struct peer_question *question, const struct peer_asker *asker,
                         struct slice text);
@@ -82,9 +82,9 @@ struct peer_ops {
 
     /* Copies message (head and body are one message, joined) into the lane's queue, which leaves with flush.
      * False: dropped - the lane is down or its queue is full. */
-    bool (*send)(struct peers *p, uint64_t to, enum peer_lane lane, struct slice head, struct slice body);
+    bool (*send)(struct peers *p, uint64_t to, enum peer_stream stream, struct slice head, struct slice body);
     /* Bytes that wait in the lane: for who paces himself (snapshots). */
-    size_t (*queued)(struct peers *p, uint64_t to, enum peer_lane lane);
+    size_t (*queued)(struct peers *p, uint64_t to, enum peer_stream stream);
     void (*flush)(struct peers *p); /* end of a turn */
 
     /* One question to whoever listens at url; done comes once, later: OK and the answer, ERR_TIMEOUT,

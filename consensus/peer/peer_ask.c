@@ -44,7 +44,7 @@ static void finish(struct ask *a, int err, struct slice answer)
 
 static void on_open(struct conn *c)
 {
-    peer_opening_dial(c, &(struct wire_hello){.lane = WIRE_LANE_QUESTION});
+    peer_opening_dial(c, &(struct wire_hello){.stream = WIRE_STREAM_QUESTION});
 }
 
 static void take_challenge(struct ask *a, struct conn *c, struct slice payload)

@@ -68,7 +68,7 @@ static void on_open(struct conn *c)
 {
     struct dial_back *d = c->owner;
     c->stage = WIRE_AWAIT_CONFIRMED;
-    wire_add_hello(&c->out, &(struct wire_hello){.version = WIRE_VERSION, .lane = WIRE_LANE_CONFIRM});
+    wire_add_hello(&c->out, &(struct wire_hello){.version = WIRE_VERSION, .stream = WIRE_STREAM_CONFIRM});
     wire_add_confirm(&c->out, &d->question);
     peer_conn_timer(c, CONFIRM_MS);
     peer_conn_flush(c);
@@ -145,7 +145,7 @@ struct dial_back *peer_dial_back_start(struct conn *c, const char *const *urls, 
     const struct wire_hello *h = &c->opening->hello;
     struct proof_opening o = peer_opening_proof(c, (struct slice){0});
     struct dial_back *d = peer_dial_back_none(c->p, done, arg);
-    d->question = (struct wire_confirm){.lane = h->lane,
+    d->question = (struct wire_confirm){.stream = h->stream,
                                         .cluster_id = h->cluster_id,
                                         .from = h->from,
                                         .to = h->to,
@@ -170,11 +170,11 @@ void peer_dial_backs_done(struct tcp_peers *p)
 static struct conn *find_dialed(struct tcp_peers *p, const struct wire_confirm *q)
 {
     struct conn *c = NULL;
-    if (q->lane == WIRE_LANE_QUESTION) {
+    if (q->stream == WIRE_STREAM_QUESTION) {
         c = peer_ask_conn(p, q->number);
     } else if (q->cluster_id == p->cluster_id && q->from == p->self) {
         struct member *m = peer_member_get(p, q->to);
-        c = m && m->lanes[q->lane].state == LANE_DIALING ? m->lanes[q->lane].conn : NULL;
+        c = m && m->streams[q->stream].state == PEER_STREAM_DIALING ? m->streams[q->stream].conn : NULL;
     }
     bool is_open = c && c->state == CONN_OPEN && c->opening && c->opening->is_challenged;
     return is_open && c->opening->hello.number == q->number && q->run == p->run ? c : NULL;

@@ -2,7 +2,7 @@
  * Private to the TCP transport: its state, and what its files call in each other.
  *
  *   peer_tcp.c     the table of operations: members, identity, send, flush; birth and end
- *   peer_lane.c    lanes out of us: dial, hello, pings, backoff
+ *   peer_stream.c    lanes out of us: dial, hello, pings, backoff
  *   peer_listen.c  lanes into us, and questions: accept, hello, who may come in
  *   peer_ask.c     questions out of us
  *   peer_opening.c hello, challenge and proof, of both sides
@@ -45,7 +45,7 @@ enum {
     BACKOFF_MIN_MS = 50,
     BACKOFF_MAX_MS = 2000,
     LOG_AGAIN_MS = 60000,
-    HURRY_MS = 500,   /* a connect under way for longer is given up when the other side dials us */
+    RETRY_NOW_MS = 500,   /* a connect under way for longer is given up when the other side dials us */
     GUESTS_MAX = 64,  /* unauthenticated connections */
     LEARNED_MAX = 64, /* members known only from their own hello */
     KNOWN_URLS_MAX = 16,
@@ -157,18 +157,18 @@ void peer_conn_timer(struct conn *c, uint64_t after_ms);
 bool peer_conn_is_silent(struct conn *c); /* for the timer of a lane */
 
 /* --- members ------------------------------------------------------------------------------------------- */
-enum lane_state {
-    LANE_IDLE,    /* no identity, or no URLs */
-    LANE_WAITING, /* for the next attempt */
-    LANE_DIALING,
-    LANE_UP, /* as long as its connection is open */
+enum peer_stream_state {
+    PEER_STREAM_IDLE,    /* no identity, or no URLs */
+    PEER_STREAM_WAITING, /* for the next attempt */
+    PEER_STREAM_DIALING,
+    PEER_STREAM_UP, /* as long as its connection is open */
 };
 
 /* A lane out of us. */
-struct lane {
+struct stream {
     struct member *member;
-    enum peer_lane kind;
-    enum lane_state state;
+    enum peer_stream kind;
+    enum peer_stream_state state;
     struct conn *conn;
     struct io_timer timer;
     unsigned url, address; /* which are tried next */
@@ -186,14 +186,14 @@ struct member {
     bool is_learned;
     uint64_t vouched_until_ms;
     char address[64];                      /* IP that our last stream to it was connected to */
-    struct conn *proving[PEER_LANE_COUNT]; /* openings whose dial-back is under way */
+    struct conn *proving[PEER_STREAM_COUNT]; /* openings whose dial-back is under way */
     char *urls[KNOWN_URLS_MAX];
     unsigned url_count;
-    struct lane lanes[PEER_LANE_COUNT];
+    struct stream streams[PEER_STREAM_COUNT];
     struct { /* lanes into us */
         struct conn *conn;
         uint64_t run, number;
-    } in[PEER_LANE_COUNT];
+    } in[PEER_STREAM_COUNT];
     uint64_t round_trip_ns;
     struct histogram round_trips;
     uint64_t sent_bytes, received_bytes, sent_failures, received_failures, disconnects;
@@ -252,11 +252,11 @@ void peer_member_free(struct member *m);
 void peer_release(struct tcp_peers *p); /* frees p when it is closing and nothing is open */
 
 /* --- lanes --------------------------------------------------------------------------------------------- */
-bool peer_lane_is_up(const struct lane *l);
-void peer_lane_start(struct lane *l);   /* if there is reason to dial and it does not yet */
-void peer_lane_hurry(struct lane *l);   /* the other side is there: no more waiting */
-void peer_lane_restart(struct lane *l); /* the way to it has changed, or who we are */
-void peer_lane_done(struct lane *l);
+bool peer_stream_is_up(const struct stream *l);
+void peer_stream_start(struct stream *l);   /* if there is reason to dial and it does not yet */
+void peer_stream_retry_now(struct stream *l);   /* the other side is there: no more waiting */
+void peer_stream_restart(struct stream *l); /* the way to it has changed, or who we are */
+void peer_stream_done(struct stream *l);
 
 /* --- listening, questions ------------------------------------------------------------------------------ */
 MUST_CHECK int peer_listen_open(struct tcp_peers *p, const char *url, char *error, size_t error_size);

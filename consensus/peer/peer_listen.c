@@ -42,16 +42,16 @@ struct peer_question {
 };
 
 /* --- lanes into us ------------------------------------------------------------------------------------- */
-static enum peer_lane lane_of(const struct member *m, const struct conn *c)
+static enum peer_stream stream_of(const struct member *m, const struct conn *c)
 {
-    for (unsigned i = 0; i < PEER_LANE_COUNT; i++)
+    for (unsigned i = 0; i < PEER_STREAM_COUNT; i++)
         if (m->in[i].conn == c)
-            return (enum peer_lane)i;
+            return (enum peer_stream)i;
     assert(false);
-    return PEER_LANE_LOG;
+    return PEER_STREAM_LOG;
 }
 
-static void on_lane_frame(struct conn *c, const struct wire_frame *frame)
+static void on_stream_frame(struct conn *c, const struct wire_frame *frame)
 {
     struct member *m = c->owner;
     struct tcp_peers *p = c->p;
@@ -61,12 +61,12 @@ static void on_lane_frame(struct conn *c, const struct wire_frame *frame)
         if (peer_conn_queued(c) > PONGS_MAX)
             peer_conn_close(c, ERR_LIMIT, "it does not read what it asks for");
     } else if (p->events && p->events->on_message) {
-        p->events->on_message(p->arg, m->id, lane_of(m, c), frame->payload);
+        p->events->on_message(p->arg, m->id, stream_of(m, c), frame->payload);
     }
 }
 
 /* While much is on the way to us, pings wait behind it: a pong without one says that we are alive. */
-static void on_lane_timer(struct conn *c)
+static void on_stream_timer(struct conn *c)
 {
     if (peer_conn_is_silent(c)) {
         peer_conn_close(c, ERR_TIMEOUT, "silent for too long");
@@ -80,11 +80,11 @@ static void on_lane_timer(struct conn *c)
     peer_conn_timer(c, c->p->ping_ms);
 }
 
-static void on_lane_closed(struct conn *c)
+static void on_stream_closed(struct conn *c)
 {
     struct member *m = c->owner;
     struct tcp_peers *p = c->p;
-    m->in[lane_of(m, c)].conn = NULL;
+    m->in[stream_of(m, c)].conn = NULL;
     m->received_bytes += c->received_n;
     if (c->err == ERR_CORRUPT || c->err == ERR_MALFORMED || c->err == ERR_LIMIT)
         m->received_failures++;
@@ -93,17 +93,17 @@ static void on_lane_closed(struct conn *c)
                  F_HEX("local-member-id", p->self), F_HEX("remote-peer-id", m->id),
                  F_STR("remote-address", c->remote));
     bool is_last = true;
-    for (unsigned i = 0; i < PEER_LANE_COUNT; i++)
+    for (unsigned i = 0; i < PEER_STREAM_COUNT; i++)
         is_last = is_last && !m->in[i].conn;
     if (m->is_learned && is_last)
         peer_member_free(m); /* a stranger's word lasts as long as its connection */
 }
 
-static const struct conn_ops in_ops = {NULL, on_lane_frame, on_lane_timer, on_lane_closed};
+static const struct conn_ops in_ops = {NULL, on_stream_frame, on_stream_timer, on_stream_closed};
 
 void peer_listen_forget(struct member *m)
 {
-    for (unsigned i = 0; i < PEER_LANE_COUNT; i++)
+    for (unsigned i = 0; i < PEER_STREAM_COUNT; i++)
         if (m->in[i].conn) {
             m->in[i].conn->owner = NULL;
             peer_conn_close(m->in[i].conn, ERR_CLOSED, "no longer a member");
@@ -200,7 +200,7 @@ static struct member *learn(struct tcp_peers *p, const struct wire_hello *h)
     return m;
 }
 
-static void come_in(struct conn *c, struct member *m, enum peer_lane kind)
+static void come_in(struct conn *c, struct member *m, enum peer_stream kind)
 {
     struct tcp_peers *p = c->p;
     const struct wire_hello *h = &c->opening->hello;
@@ -230,17 +230,17 @@ static void welcome(struct conn *c)
     struct member *m = peer_member_get(p, h->from);
     if (!m)
         m = learn(p, h);
-    if (m->in[h->lane].run == h->run && h->number <= m->in[h->lane].number) {
+    if (m->in[h->stream].run == h->run && h->number <= m->in[h->stream].number) {
         peer_conn_close(c, ERR_CLOSED, "an older connection");
         return;
     }
-    come_in(c, m, (enum peer_lane)h->lane);
+    come_in(c, m, (enum peer_stream)h->stream);
     wire_add_reply(&c->out,
                    &(struct wire_reply){WIRE_VERSION, WIRE_WELCOME, p->level, p->cluster_id, p->self});
     peer_conn_timer(c, p->ping_ms);
     peer_conn_flush(c);
-    for (unsigned i = 0; i < PEER_LANE_COUNT; i++)
-        peer_lane_hurry(&m->lanes[i]);
+    for (unsigned i = 0; i < PEER_STREAM_COUNT; i++)
+        peer_stream_retry_now(&m->streams[i]);
 }
 
 /* --- the proof ----------------------------------------------------------------------------------------- */
@@ -258,16 +258,16 @@ static void dial_back(struct conn *c, struct member *m);
 
 /* One dial-back at a time for a member's stream. Openings that come from one of its addresses go first:
  * forged ones from elsewhere cannot keep the member waiting. */
-static void dial_back_next(struct tcp_peers *p, uint64_t from, uint8_t lane)
+static void dial_back_next(struct tcp_peers *p, uint64_t from, uint8_t stream)
 {
     struct member *m = peer_member_get(p, from);
     struct conn *next = NULL;
-    if (!m || m->proving[lane])
+    if (!m || m->proving[stream])
         return;
     LIST_FOR_EACH (l, &p->guests) {
         struct conn *c = container_of(l, struct conn, guest);
         if (c->state == CONN_OPEN && c->opening && c->opening->is_waiting && c->opening->hello.from == from &&
-            c->opening->hello.lane == lane && (!next || (c->is_from_member && !next->is_from_member)))
+            c->opening->hello.stream == stream && (!next || (c->is_from_member && !next->is_from_member)))
             next = c;
     }
     if (next)
@@ -281,8 +281,8 @@ static void forget_dial_back(struct conn *c)
     if (!o || !o->back)
         return;
     o->back = NULL;
-    if (m && m->proving[o->hello.lane] == c)
-        m->proving[o->hello.lane] = NULL;
+    if (m && m->proving[o->hello.stream] == c)
+        m->proving[o->hello.stream] = NULL;
 }
 
 static void tell_unconfirmed(struct tcp_peers *p, uint64_t id)
@@ -296,14 +296,14 @@ static void on_dialed_back(void *arg, bool is_confirmed)
     struct conn *c = arg;
     struct tcp_peers *p = c->p;
     uint64_t from = c->opening->hello.from;
-    uint8_t lane = c->opening->hello.lane;
+    uint8_t stream = c->opening->hello.stream;
     forget_dial_back(c);
     if (c->state == CONN_OPEN) {
         if (is_confirmed)
             c->opening->proof = PEER_PROOF_DIAL_BACK;
         decide(c, is_confirmed);
     }
-    dial_back_next(p, from, lane);
+    dial_back_next(p, from, stream);
     if (!is_confirmed)
         tell_unconfirmed(p, from);
 }
@@ -313,12 +313,12 @@ static void dial_back(struct conn *c, struct member *m)
 {
     const char *urls[KNOWN_URLS_MAX];
     struct opening *o = c->opening;
-    o->is_waiting = m->proving[o->hello.lane] != NULL;
+    o->is_waiting = m->proving[o->hello.stream] != NULL;
     if (o->is_waiting)
         return;
     for (unsigned i = 0; i < m->url_count; i++)
-        urls[i] = m->urls[(m->lanes[PEER_LANE_LOG].url + i) % m->url_count];
-    m->proving[o->hello.lane] = c;
+        urls[i] = m->urls[(m->streams[PEER_STREAM_LOG].url + i) % m->url_count];
+    m->proving[o->hello.stream] = c;
     peer_conn_timer(c, HELLO_MS);
     o->back = peer_dial_back_start(c, urls, m->url_count, on_dialed_back, c);
 }
@@ -468,19 +468,19 @@ static void take_hello(struct conn *c, struct slice payload)
         peer_conn_close(c, ERR_MALFORMED, "bytes that are not of the peer protocol");
         return;
     }
-    if (h.version == WIRE_VERSION && h.lane == WIRE_LANE_CONFIRM) {
+    if (h.version == WIRE_VERSION && h.stream == WIRE_STREAM_CONFIRM) {
         c->stage = WIRE_AWAIT_CONFIRM;
         return;
     }
     peer_opening_accept(c, &h);
-    if (h.version == WIRE_VERSION && h.lane == WIRE_LANE_QUESTION) {
+    if (h.version == WIRE_VERSION && h.stream == WIRE_STREAM_QUESTION) {
         c->stage = WIRE_AWAIT_QUESTION;
         peer_conn_flush(c);
         return;
     }
     struct member *m = peer_member_get(p, h.from);
-    if (PLANTED(PEER_FORGED_DISPLACES) && m && h.version == WIRE_VERSION && m->in[h.lane].conn)
-        peer_conn_close(m->in[h.lane].conn, ERR_CLOSED, "replaced by a newer one");
+    if (PLANTED(PEER_FORGED_DISPLACES) && m && h.version == WIRE_VERSION && m->in[h.stream].conn)
+        peer_conn_close(m->in[h.stream].conn, ERR_CLOSED, "replaced by a newer one");
     enum wire_reason reason = judge(c, &c->opening->hello);
     if (reason != WIRE_WELCOME) {
         refuse(c, reason);
@@ -521,7 +521,7 @@ static void on_guest_closed(struct conn *c)
     if (back) {
         forget_dial_back(c);
         peer_dial_back_cancel(back);
-        dial_back_next(p, c->opening->hello.from, c->opening->hello.lane);
+        dial_back_next(p, c->opening->hello.from, c->opening->hello.stream);
     }
     if (c->received_n && peer_report_may_log(p, c->text, host_of(c)))
         log_warn("rejected connection on peer endpoint", F_STR("error", c->text),

@@ -44,7 +44,7 @@ struct proof_opening peer_opening_proof(const struct conn *c, struct slice text)
     const struct wire_hello *h = &o->hello;
     return (struct proof_opening){
         .version = h->version,
-        .stream = h->lane,
+        .stream = h->stream,
         .cluster_id = h->cluster_id,
         .from = h->from,
         .to = h->to,

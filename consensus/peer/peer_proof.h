@@ -81,7 +81,7 @@ enum proof_role { /* each has a label of its own, so that no side can be made to
 
 struct proof_opening {
     uint16_t version; /* of the wire */
-    uint8_t stream;   /* enum peer_lane or WIRE_LANE_QUESTION */
+    uint8_t stream;   /* enum peer_stream or WIRE_STREAM_QUESTION */
     uint64_t cluster_id, from, to, run, number;
     const uint8_t *dialer_nonce, *dialed_nonce; /* PROOF_NONCE_SIZE bytes */
     struct slice urls;                          /* the dialer's peer URLs */

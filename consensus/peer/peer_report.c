@@ -32,15 +32,15 @@ struct row {
 static uint64_t sent(const struct member *m)
 {
     uint64_t n = m->sent_bytes;
-    for (unsigned i = 0; i < PEER_LANE_COUNT; i++)
-        n += m->lanes[i].conn ? m->lanes[i].conn->written_n : 0;
+    for (unsigned i = 0; i < PEER_STREAM_COUNT; i++)
+        n += m->streams[i].conn ? m->streams[i].conn->written_n : 0;
     return n;
 }
 
 static uint64_t received(const struct member *m)
 {
     uint64_t n = m->received_bytes;
-    for (unsigned i = 0; i < PEER_LANE_COUNT; i++)
+    for (unsigned i = 0; i < PEER_STREAM_COUNT; i++)
         n += m->in[i].conn ? m->in[i].conn->received_n : 0;
     return n;
 }
@@ -57,7 +57,7 @@ static uint64_t received_failures(const struct member *m)
 
 static uint64_t is_active(const struct member *m)
 {
-    return peer_lane_is_up(&m->lanes[PEER_LANE_LOG]);
+    return peer_stream_is_up(&m->streams[PEER_STREAM_LOG]);
 }
 
 static uint64_t disconnects(const struct member *m)
@@ -102,7 +102,7 @@ static void print_proofs(struct tcp_peers *p, struct buf *out)
     void *value;
     char name[96];
     for (size_t at = 0; map_next(&p->members, &at, &id, &value);)
-        for (unsigned i = 0; i < PEER_LANE_COUNT; i++) {
+        for (unsigned i = 0; i < PEER_STREAM_COUNT; i++) {
             const struct conn *c = ((struct member *)value)->in[i].conn;
             if (c)
                 counts[c->opening->proof]++;

@@ -31,9 +31,9 @@ struct member *peer_member_add(struct tcp_peers *p, uint64_t id)
     struct member *m = mem_new(sizeof *m);
     m->p = p;
     m->id = id;
-    for (unsigned i = 0; i < PEER_LANE_COUNT; i++) {
-        m->lanes[i].member = m;
-        m->lanes[i].kind = (enum peer_lane)i;
+    for (unsigned i = 0; i < PEER_STREAM_COUNT; i++) {
+        m->streams[i].member = m;
+        m->streams[i].kind = (enum peer_stream)i;
     }
     map_put(&p->members, id, m);
     return m;
@@ -61,8 +61,8 @@ void peer_member_set_urls(struct member *m, const char *const *urls, size_t coun
         drop_urls(m);
         for (; m->url_count < count; m->url_count++)
             m->urls[m->url_count] = mem_string(urls[m->url_count]);
-        for (unsigned i = 0; i < PEER_LANE_COUNT; i++)
-            peer_lane_restart(&m->lanes[i]);
+        for (unsigned i = 0; i < PEER_STREAM_COUNT; i++)
+            peer_stream_restart(&m->streams[i]);
     }
 }
 
@@ -72,8 +72,8 @@ void peer_member_free(struct member *m)
         m->p->learned_count--;
     map_remove(&m->p->members, m->id);
     peer_listen_forget(m);
-    for (unsigned i = 0; i < PEER_LANE_COUNT; i++)
-        peer_lane_done(&m->lanes[i]);
+    for (unsigned i = 0; i < PEER_STREAM_COUNT; i++)
+        peer_stream_done(&m->streams[i]);
     drop_urls(m);
     mem_free(m);
 }
@@ -118,8 +118,8 @@ static void set_identity(struct peers *peers, uint64_t cluster_id, uint64_t memb
         }
         if (!is_new)
             peer_listen_forget(m);
-        for (unsigned i = 0; i < PEER_LANE_COUNT; i++)
-            peer_lane_restart(&m->lanes[i]);
+        for (unsigned i = 0; i < PEER_STREAM_COUNT; i++)
+            peer_stream_restart(&m->streams[i]);
     }
 }
 
@@ -156,7 +156,7 @@ static void drop_late_vouched(struct tcp_peers *p)
     for (size_t at = 0; map_next(&p->members, &at, &id, &value);) {
         struct member *m = value;
         bool has_stream = false;
-        for (unsigned i = 0; i < PEER_LANE_COUNT; i++)
+        for (unsigned i = 0; i < PEER_STREAM_COUNT; i++)
             has_stream |= m->in[i].conn != NULL;
         if (m->is_learned && !has_stream && now > m->vouched_until_ms)
             peer_member_free(m);
@@ -168,8 +168,8 @@ static void add_urls(struct member *m, const char *const *urls, size_t count)
 {
     const char *all[KNOWN_URLS_MAX];
     size_t n = 0;
-    for (unsigned i = 0; i < PEER_LANE_COUNT; i++)
-        if (peer_lane_is_up(&m->lanes[i]))
+    for (unsigned i = 0; i < PEER_STREAM_COUNT; i++)
+        if (peer_stream_is_up(&m->streams[i]))
             return;
     for (; n < m->url_count; n++)
         all[n] = m->urls[n];
@@ -213,16 +213,16 @@ static void set_vouched(struct peers *peers, uint64_t id, const char *const *url
     peer_member_set_urls(m, urls, count);
 }
 
-static bool send_message(struct peers *peers, uint64_t to, enum peer_lane kind, struct slice head,
+static bool send_message(struct peers *peers, uint64_t to, enum peer_stream kind, struct slice head,
                          struct slice body)
 {
-    static const size_t limits[PEER_LANE_COUNT] = {LOG_QUEUE_MAX, BULK_QUEUE_MAX};
+    static const size_t limits[PEER_STREAM_COUNT] = {LOG_QUEUE_MAX, BULK_QUEUE_MAX};
     struct member *m = peer_member_get(of(peers), to);
     if (!m)
         return false;
-    struct lane *l = &m->lanes[kind];
+    struct stream *l = &m->streams[kind];
     size_t size = head.size + body.size;
-    if (peer_lane_is_up(l) && size <= PEER_MESSAGE_MAX) {
+    if (peer_stream_is_up(l) && size <= PEER_MESSAGE_MAX) {
         size_t queued = peer_conn_queued(l->conn);
         if (queued == 0 || queued + size <= limits[kind]) {
             peer_conn_add(l->conn, WIRE_MESSAGE, head, body);
@@ -233,10 +233,10 @@ static bool send_message(struct peers *peers, uint64_t to, enum peer_lane kind, 
     return false;
 }
 
-static size_t queued(struct peers *peers, uint64_t to, enum peer_lane kind)
+static size_t queued(struct peers *peers, uint64_t to, enum peer_stream kind)
 {
     struct member *m = peer_member_get(of(peers), to);
-    return m && m->lanes[kind].conn ? peer_conn_queued(m->lanes[kind].conn) : 0;
+    return m && m->streams[kind].conn ? peer_conn_queued(m->streams[kind].conn) : 0;
 }
 
 static void flush(struct peers *peers)
@@ -275,9 +275,9 @@ static size_t round_trips(struct peers *peers, struct peer_round_trip *ret_list,
     size_t count = 0;
     for (size_t at = 0; count < max && map_next(&of(peers)->members, &at, &id, &value);) {
         const struct member *m = value;
-        const struct lane *l = &m->lanes[PEER_LANE_LOG];
+        const struct stream *l = &m->streams[PEER_STREAM_LOG];
         ret_list[count++] = (struct peer_round_trip){id, m->round_trip_ns,
-                                                     peer_lane_is_up(l) ? (l->up_ms ? l->up_ms : 1) : 0};
+                                                     peer_stream_is_up(l) ? (l->up_ms ? l->up_ms : 1) : 0};
     }
     return count;
 }

@@ -168,7 +168,7 @@ void wire_add_hello(struct buf *out, const struct wire_hello *h)
     assert(h->urls.size <= WIRE_URLS_MAX);
     memcpy(b, magic, sizeof magic);
     put_le16(b + 8, h->version);
-    b[10] = h->lane;
+    b[10] = h->stream;
     b[11] = 0;
     put_le32(b + 12, h->level);
     put_le64(b + 16, h->cluster_id);
@@ -193,7 +193,7 @@ int wire_read_hello(struct slice in, struct wire_hello *ret_hello)
     }
     if (in.size < WIRE_HELLO_SIZE)
         return ERR_MALFORMED;
-    h.lane = b[10];
+    h.stream = b[10];
     h.level = get_le32(b + 12);
     h.cluster_id = get_le64(b + 16);
     h.from = get_le64(b + 24);
@@ -203,7 +203,7 @@ int wire_read_hello(struct slice in, struct wire_hello *ret_hello)
     memcpy(h.nonce, b + 58, PROOF_NONCE_SIZE);
     size_t urls = get_le16(b + 56);
     if (urls > WIRE_URLS_MAX || urls > in.size - WIRE_HELLO_SIZE ||
-        (h.lane >= PEER_LANE_COUNT && h.lane < WIRE_LANE_CONFIRM))
+        (h.stream >= PEER_STREAM_COUNT && h.stream < WIRE_STREAM_CONFIRM))
         return ERR_MALFORMED;
     h.urls = slice_of(b + WIRE_HELLO_SIZE, urls);
     *ret_hello = h;
@@ -233,7 +233,7 @@ int wire_read_challenge(struct slice in, struct wire_challenge *ret_challenge)
 /*  | lane 1 | 0 7 | cluster 8 | from 8 | to 8 | run 8 | number 8 | tag 32 | */
 void wire_add_confirm(struct buf *out, const struct wire_confirm *c)
 {
-    uint8_t b[WIRE_CONFIRM_SIZE] = {c->lane};
+    uint8_t b[WIRE_CONFIRM_SIZE] = {c->stream};
     put_le64(b + 8, c->cluster_id);
     put_le64(b + 16, c->from);
     put_le64(b + 24, c->to);
@@ -247,14 +247,14 @@ int wire_read_confirm(struct slice in, struct wire_confirm *ret_confirm)
 {
     if (in.size != WIRE_CONFIRM_SIZE)
         return ERR_MALFORMED;
-    *ret_confirm = (struct wire_confirm){.lane = in.data[0],
+    *ret_confirm = (struct wire_confirm){.stream = in.data[0],
                                          .cluster_id = get_le64(in.data + 8),
                                          .from = get_le64(in.data + 16),
                                          .to = get_le64(in.data + 24),
                                          .run = get_le64(in.data + 32),
                                          .number = get_le64(in.data + 40)};
     memcpy(ret_confirm->tag, in.data + 48, PROOF_MAC_SIZE);
-    if (ret_confirm->lane >= PEER_LANE_COUNT && ret_confirm->lane != WIRE_LANE_QUESTION)
+    if (ret_confirm->stream >= PEER_STREAM_COUNT && ret_confirm->stream != WIRE_STREAM_QUESTION)
         return ERR_MALFORMED;
     return OK;
 }

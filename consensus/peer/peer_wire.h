@@ -26,11 +26,11 @@ enum wire_kind {
     WIRE_MESSAGE,     /* on a lane, from who dialed */
     WIRE_PING,        /* from who dialed: his time */
     WIRE_PONG,        /* the ping's time; 0 = only a sign of life */
-    WIRE_QUESTION,    /* after a hello for WIRE_LANE_QUESTION: PROOF_MAC_SIZE bytes, then its text */
+    WIRE_QUESTION,    /* after a hello for WIRE_STREAM_QUESTION: PROOF_MAC_SIZE bytes, then its text */
     WIRE_ANSWER,
     WIRE_CHALLENGE, /* from the dialed side, right after a hello: its nonce and its proof */
     WIRE_PROOF,     /* the dialer's proof: PROOF_MAC_SIZE bytes, zeros = it has no token */
-    WIRE_CONFIRM,   /* after a hello for WIRE_LANE_CONFIRM: did you open this connection? */
+    WIRE_CONFIRM,   /* after a hello for WIRE_STREAM_CONFIRM: did you open this connection? */
     WIRE_CONFIRMED, /* PROOF_MAC_SIZE bytes = yes, none = no */
 };
 
@@ -49,12 +49,12 @@ enum wire_stage {
     WIRE_AWAIT_NOTHING,
 };
 
-#define WIRE_LANE_CONFIRM  254 /* a dial-back */
-#define WIRE_LANE_QUESTION 255 /* a bootstrap query */
+#define WIRE_STREAM_CONFIRM  254 /* a dial-back */
+#define WIRE_STREAM_QUESTION 255 /* a bootstrap query */
 
 struct wire_hello {
     uint16_t version;
-    uint8_t lane;                  /* enum peer_lane, WIRE_LANE_CONFIRM or WIRE_LANE_QUESTION */
+    uint8_t stream;                  /* enum peer_stream, WIRE_STREAM_CONFIRM or WIRE_STREAM_QUESTION */
     uint32_t level;                /* the feature level that the dialer has; 0 = the first */
     uint64_t cluster_id, from, to; /* 0 for a question */
     uint64_t run, number;          /* of the dialing process, of the connection within it; later ones win */
@@ -70,7 +70,7 @@ struct wire_challenge {
 
 /* Names a connection that the one asked may have dialed; the tag says with which nonce. */
 struct wire_confirm {
-    uint8_t lane;
+    uint8_t stream;
     uint64_t cluster_id, from, to, run, number;
     uint8_t tag[PROOF_MAC_SIZE]; /* PROOF_CONFIRM_QUESTION */
 };

@@ -44,20 +44,20 @@ static void conversion_free(struct conversion *c)
     mem_free(c);
 }
 
-static void run_next(struct conversion_lane *lane)
+static void run_next(struct conversion_thread *thread)
 {
-    struct link *l = lane->running ? NULL : list_take_first(&lane->waiting);
+    struct link *l = thread->running ? NULL : list_take_first(&thread->waiting);
     if (!l)
         return;
-    lane->running = container_of(l, struct conversion, link);
-    worker_submit(lane->worker, &lane->running->job);
+    thread->running = container_of(l, struct conversion, link);
+    worker_submit(thread->worker, &thread->running->job);
 }
 
 static void on_done(struct worker_job *job)
 {
     struct conversion *c = container_of(job, struct conversion, job);
-    c->lane->running = NULL;
-    run_next(c->lane);
+    c->thread->running = NULL;
+    run_next(c->thread);
     if (c->done)
         c->done(c);
     conversion_free(c);
@@ -66,18 +66,18 @@ static void on_done(struct worker_job *job)
 static struct conversion *start(struct conversions *s, struct conversion c)
 {
     bool is_large = c.from.size > CONVERSION_LARGE;
-    struct conversion_lane *lane = &s->lanes[is_large];
+    struct conversion_thread *thread = &s->threads[is_large];
     struct conversion *kept = mem_new(sizeof *kept);
-    if (!lane->worker) {
-        list_init(&lane->waiting);
-        lane->worker = worker_start(s->loop, is_large ? "gateway-large" : "gateway");
+    if (!thread->worker) {
+        list_init(&thread->waiting);
+        thread->worker = worker_start(s->loop, is_large ? "gateway-large" : "gateway");
     }
     *kept = c;
-    kept->lane = lane;
+    kept->thread = thread;
     kept->job.run = on_run;
     kept->job.done = on_done;
-    list_add_last(&lane->waiting, &kept->link);
-    run_next(lane);
+    list_add_last(&thread->waiting, &kept->link);
+    run_next(thread);
     return kept;
 }
 
@@ -103,7 +103,7 @@ struct conversion *conversion_to_json(struct conversions *s, const ProtobufCMess
 void conversion_cancel(struct conversion *c)
 {
     c->done = NULL;
-    if (c == c->lane->running)
+    if (c == c->thread->running)
         return;
     list_remove(&c->link);
     conversion_free(c);
@@ -111,13 +111,13 @@ void conversion_cancel(struct conversion *c)
 
 void conversions_stop(struct conversions *s)
 {
-    for (size_t i = 0; i < CONVERSION_LANES; i++) {
-        struct conversion_lane *lane = &s->lanes[i];
-        if (!lane->worker)
+    for (size_t i = 0; i < CONVERSION_THREADS; i++) {
+        struct conversion_thread *thread = &s->threads[i];
+        if (!thread->worker)
             continue;
-        while (!list_is_empty(&lane->waiting))
-            conversion_cancel(container_of(lane->waiting.next, struct conversion, link));
-        worker_stop(lane->worker);
-        lane->worker = NULL;
+        while (!list_is_empty(&thread->waiting))
+            conversion_cancel(container_of(thread->waiting.next, struct conversion, link));
+        worker_stop(thread->worker);
+        thread->worker = NULL;
     }
 }

@@ -19,13 +19,13 @@ struct uv_loop_s;
 enum {
     CONVERSION_INLINE_MAX = 64 * 1024, /* smaller messages take less than handing them over */
     CONVERSION_LARGE = 4 << 20,        /* larger ones have the other thread */
-    CONVERSION_LANES = 2,
+    CONVERSION_THREADS = 2,
 };
 
 struct conversion {
     struct worker_job job;
     struct link link; /* in lane->waiting */
-    struct conversion_lane *lane;
+    struct conversion_thread *thread;
     const ProtobufCMessageDescriptor *type;
     bool is_to_json;
     struct buf from; /* JSON, or protobuf's encoding */
@@ -42,11 +42,11 @@ struct conversion {
 /* Valid when zeroed, but for the loop. */
 struct conversions {
     struct uv_loop_s *loop;
-    struct conversion_lane {
+    struct conversion_thread {
         struct worker *worker; /* NULL until the first one */
         struct conversion *running;
         struct link waiting;
-    } lanes[CONVERSION_LANES];
+    } threads[CONVERSION_THREADS];
 };
 
 /* Takes `from`. done follows from the loop, unless the conversion is canceled before; then it is freed. */

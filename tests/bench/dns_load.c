@@ -18,13 +18,13 @@
 
 enum { SOCKETS_MAX = 256, WINDOW_MAX = 256, SAMPLES_MAX = 1 << 22, LOST_NS = 1000000000, NAME_AT = 12 };
 
-struct lane {
+struct stream {
     int fd;
     uint64_t sent_ns[WINDOW_MAX]; /* of question i: its id is i */
 };
 
-static struct lane lanes[SOCKETS_MAX];
-static unsigned lane_count = 16, window = 8;
+static struct stream streams[SOCKETS_MAX];
+static unsigned stream_count = 16, window = 8;
 static uint8_t question[512];
 static size_t question_size;
 static uint64_t answers, lost, bad, bytes;
@@ -57,7 +57,7 @@ static void make_question(const char *name, const char *type)
     question_size = (size_t)(at - question) + sizeof rest;
 }
 
-static void ask(struct lane *l, unsigned i)
+static void ask(struct stream *l, unsigned i)
 {
     question[0] = (uint8_t)(i >> 8);
     question[1] = (uint8_t)i;
@@ -65,7 +65,7 @@ static void ask(struct lane *l, unsigned i)
     (void)!send(l->fd, question, question_size, MSG_DONTWAIT); /* a lost one is asked anew */
 }
 
-static void take_answers(struct lane *l)
+static void take_answers(struct stream *l)
 {
     uint8_t answer[4096];
     for (;;) {
@@ -89,21 +89,21 @@ static void run_until(uint64_t end)
     struct pollfd polls[SOCKETS_MAX];
     uint64_t next_look = measure_now_ns() + LOST_NS;
     for (uint64_t now = measure_now_ns(); now < end; now = measure_now_ns()) {
-        for (unsigned i = 0; i < lane_count; i++)
-            polls[i] = (struct pollfd){.fd = lanes[i].fd, .events = POLLIN};
-        if (poll(polls, lane_count, 100) > 0)
-            for (unsigned i = 0; i < lane_count; i++)
+        for (unsigned i = 0; i < stream_count; i++)
+            polls[i] = (struct pollfd){.fd = streams[i].fd, .events = POLLIN};
+        if (poll(polls, stream_count, 100) > 0)
+            for (unsigned i = 0; i < stream_count; i++)
                 if (polls[i].revents)
-                    take_answers(&lanes[i]);
+                    take_answers(&streams[i]);
         if (now < next_look)
             continue;
         now = measure_now_ns(); /* answers have been asked anew since */
         next_look = now + LOST_NS;
-        for (unsigned i = 0; i < lane_count; i++)
+        for (unsigned i = 0; i < stream_count; i++)
             for (unsigned k = 0; k < window; k++)
-                if (now - lanes[i].sent_ns[k] > LOST_NS) {
+                if (now - streams[i].sent_ns[k] > LOST_NS) {
                     lost++;
-                    ask(&lanes[i], k);
+                    ask(&streams[i], k);
                 }
     }
 }
@@ -129,19 +129,19 @@ int main(int argc, char **argv)
     inet_pton(AF_INET, "127.0.0.1", &to.sin_addr);
     int pid = atoi(argv[2]), seconds = atoi(argv[3]);
     make_question(argv[4], argv[5]);
-    lane_count = argc > 6 ? (unsigned)atoi(argv[6]) : lane_count;
+    stream_count = argc > 6 ? (unsigned)atoi(argv[6]) : stream_count;
     window = argc > 7 ? (unsigned)atoi(argv[7]) : window;
-    if (lane_count < 1 || lane_count > SOCKETS_MAX || window < 1 || window > WINDOW_MAX)
+    if (stream_count < 1 || stream_count > SOCKETS_MAX || window < 1 || window > WINDOW_MAX)
         return 2;
     samples_us = malloc(SAMPLES_MAX * sizeof *samples_us);
-    for (unsigned i = 0; i < lane_count; i++) {
-        lanes[i].fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-        if (!samples_us || lanes[i].fd < 0 || connect(lanes[i].fd, (struct sockaddr *)&to, sizeof to) != 0) {
+    for (unsigned i = 0; i < stream_count; i++) {
+        streams[i].fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+        if (!samples_us || streams[i].fd < 0 || connect(streams[i].fd, (struct sockaddr *)&to, sizeof to) != 0) {
             perror("dns_load");
             return 1;
         }
         for (unsigned k = 0; k < window; k++)
-            ask(&lanes[i], k);
+            ask(&streams[i], k);
     }
     run_until(measure_now_ns() + 300000000); /* warm up */
     answers = lost = bad = bytes = 0;

@@ -17,22 +17,22 @@ enum { SIZE = 300, CLUSTER = 1 };
 
 static uv_loop_t loop;
 static uint64_t received;
-static unsigned lanes;
+static unsigned streams;
 
-static void on_message(void *arg, uint64_t from, enum peer_lane lane, struct slice message)
+static void on_message(void *arg, uint64_t from, enum peer_stream stream, struct slice message)
 {
     (void)arg;
     (void)from;
-    (void)lane;
+    (void)stream;
     received += message.size == SIZE;
 }
 
-static void on_reachable(void *arg, uint64_t id, enum peer_lane lane)
+static void on_reachable(void *arg, uint64_t id, enum peer_stream stream)
 {
     (void)arg;
     (void)id;
-    (void)lane;
-    lanes++;
+    (void)stream;
+    streams++;
 }
 
 static const struct peer_events events = {.on_message = on_message, .on_reachable = on_reachable};
@@ -68,7 +68,7 @@ static void measure(struct peers *a, unsigned per_turn, double seconds)
     received = 0;
     while ((double)(uv_hrtime() - start) < seconds * 1e9) {
         for (unsigned i = 0; i < per_turn; i++)
-            sent += a->ops->send(a, 2, PEER_LANE_LOG, slice_of(bytes, SIZE), (struct slice){0});
+            sent += a->ops->send(a, 2, PEER_STREAM_LOG, slice_of(bytes, SIZE), (struct slice){0});
         a->ops->flush(a);
         while (received < sent)
             uv_run(&loop, UV_RUN_ONCE);
@@ -97,7 +97,7 @@ int main(int argc, char **argv)
     const char *to_a = urls[0], *to_b = urls[1];
     a->ops->set_member(a, 2, &to_b, 1);
     b->ops->set_member(b, 1, &to_a, 1);
-    while (lanes < 2 * PEER_LANE_COUNT)
+    while (streams < 2 * PEER_STREAM_COUNT)
         uv_run(&loop, UV_RUN_ONCE);
     static const unsigned turns[] = {1, 10, 100, 1000};
     for (size_t i = 0; i < sizeof turns / sizeof *turns; i++)

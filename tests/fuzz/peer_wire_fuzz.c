@@ -42,14 +42,14 @@ static enum wire_stage after_hello(struct slice payload)
         return WIRE_AWAIT_NOTHING;
     if (h.version != WIRE_VERSION)
         return WIRE_AWAIT_NOTHING;
-    MUST(h.urls.size <= WIRE_URLS_MAX && (h.lane < PEER_LANE_COUNT || h.lane >= WIRE_LANE_CONFIRM));
+    MUST(h.urls.size <= WIRE_URLS_MAX && (h.stream < PEER_STREAM_COUNT || h.stream >= WIRE_STREAM_CONFIRM));
     wire_add_hello(&b, &h);
     struct slice in = buf_slice(&b);
     MUST(wire_take(&in, WIRE_AWAIT_HELLO, &f) == 1 && wire_read_hello(f.payload, &again) == OK);
     MUST(again.from == h.from && again.number == h.number && slice_equal(again.urls, h.urls));
     buf_done(&b);
-    return h.lane == WIRE_LANE_QUESTION  ? WIRE_AWAIT_QUESTION
-           : h.lane == WIRE_LANE_CONFIRM ? WIRE_AWAIT_CONFIRM
+    return h.stream == WIRE_STREAM_QUESTION  ? WIRE_AWAIT_QUESTION
+           : h.stream == WIRE_STREAM_CONFIRM ? WIRE_AWAIT_CONFIRM
                                          : WIRE_AWAIT_PROOF;
 }
 
@@ -81,7 +81,7 @@ static enum wire_stage after_query(const struct wire_frame *f)
     wire_add_confirm(&b, &q);
     struct slice in = buf_slice(&b);
     MUST(wire_take(&in, WIRE_AWAIT_CONFIRM, &back) == 1 && wire_read_confirm(back.payload, &again) == OK);
-    MUST(again.lane == q.lane && again.cluster_id == q.cluster_id && again.from == q.from &&
+    MUST(again.stream == q.stream && again.cluster_id == q.cluster_id && again.from == q.from &&
          again.to == q.to);
     MUST(again.run == q.run && again.number == q.number && memcmp(again.tag, q.tag, sizeof q.tag) == 0);
     buf_done(&b);

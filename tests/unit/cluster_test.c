@@ -143,8 +143,8 @@ static void a_write_that_a_broken_lane_loses_ends_soon(void **state)
     follower->is_cut = true;
     world_run_ms(w, 20);
     follower->is_cut = false;
-    follower->events->on_unreachable(follower->events_arg, leader->id, PEER_LANE_LOG);
-    follower->events->on_reachable(follower->events_arg, leader->id, PEER_LANE_LOG);
+    follower->events->on_unreachable(follower->events_arg, leader->id, PEER_STREAM_LOG);
+    follower->events->on_reachable(follower->events_arg, leader->id, PEER_STREAM_LOG);
     world_wait_for(w, &lost);
     assert_int_equal(lost.err, ERR_TIMEOUT_CONNECTION_LOST);
     assert_true(w->clock.now_ns - before < 1500000000);
@@ -188,7 +188,7 @@ static uint64_t restart_all(struct world *w)
     for (unsigned i = 0; i < 9; i++) {
         struct machine *m = &w->machines[i / 3], *other = &w->machines[i % 3];
         if (m != other)
-            m->events->on_reachable(m->events_arg, other->id, PEER_LANE_LOG);
+            m->events->on_reachable(m->events_arg, other->id, PEER_STREAM_LOG);
     }
     while (!world_leader(w))
         world_step(w);
@@ -392,7 +392,7 @@ static void nonsense_on_the_lanes_is_survived(void **state)
         }
         if (size > 9 && !q.is_done && i % 4 == 0)
             put_be64(bytes + 2, q.request.id);
-        to->events->on_message(to->events_arg, from->id, PEER_LANE_LOG, slice_of(bytes, size));
+        to->events->on_message(to->events_arg, from->id, PEER_STREAM_LOG, slice_of(bytes, size));
         if (i % 10 == 0)
             world_step(w);
         if (i % 100 == 99)

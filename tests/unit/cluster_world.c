@@ -21,7 +21,7 @@ struct letter {
     struct sim_event event;
     struct world *world;
     uint64_t from, to;
-    enum peer_lane lane;
+    enum peer_stream stream;
     struct buf bytes;
 };
 
@@ -55,7 +55,7 @@ static void deliver(struct sim_event *event)
     bool stands = to && from && to->kv && to->events && !to->is_cut && !from->is_cut &&
                   has_id(to->known, to->known_count, l->from);
     if (stands)
-        to->events->on_message(to->events_arg, l->from, l->lane, buf_slice(&l->bytes));
+        to->events->on_message(to->events_arg, l->from, l->stream, buf_slice(&l->bytes));
     else if (to && from && to->kv && from->kv && from->events &&
              has_id(to->removed, to->removed_count, l->from))
         from->events->on_removed(from->events_arg, l->to);
@@ -92,7 +92,7 @@ static void remove_member(struct peers *p, uint64_t id)
     m->removed[m->removed_count++] = id;
 }
 
-static bool send_letter(struct peers *p, uint64_t to, enum peer_lane lane, struct slice head,
+static bool send_letter(struct peers *p, uint64_t to, enum peer_stream stream, struct slice head,
                         struct slice body)
 {
     struct machine *m = machine_of(p);
@@ -100,16 +100,16 @@ static bool send_letter(struct peers *p, uint64_t to, enum peer_lane lane, struc
     if (m->is_cut || !has_id(m->known, m->known_count, to))
         return false;
     struct letter *l = mem_new(sizeof *l);
-    *l = (struct letter){.event.fire = deliver, .world = m->world, .from = m->id, .to = to, .lane = lane};
+    *l = (struct letter){.event.fire = deliver, .world = m->world, .from = m->id, .to = to, .stream = stream};
     buf_add_slice(&l->bytes, head);
     buf_add_slice(&l->bytes, body);
     sim_clock_add(&m->world->clock, &l->event, DELAY_NS);
     return true;
 }
 
-static size_t queued(struct peers *p, uint64_t to, enum peer_lane lane)
+static size_t queued(struct peers *p, uint64_t to, enum peer_stream stream)
 {
-    (void)p, (void)to, (void)lane;
+    (void)p, (void)to, (void)stream;
     return 0;
 }
 

@@ -8,7 +8,7 @@
 #include "tests/e2e/proxy/faultproxy.h"
 #include "tests/unit/peer_net.h"
 
-#define LOG PEER_LANE_LOG
+#define LOG PEER_STREAM_LOG
 
 static struct proxy *proxy;
 static int listening, target, front;

@@ -150,7 +150,7 @@ static void who_is_away_or_silent_does_not_hold_it_up(void **state)
     kv_ask_members(m->kv, &q.ask, HELD, slice_text("?"), 60000);
     world_run_ms(w, 50);
     assert_false(q.is_done);
-    m->events->on_unreachable(m->events_arg, other->id, PEER_LANE_BULK);
+    m->events->on_unreachable(m->events_arg, other->id, PEER_STREAM_BULK);
     run_until_done(w, &q);
     assert_true(q.asked == 2 && q.answered == 1);
     /* Alone. */

@@ -409,7 +409,7 @@ static void an_earlier_life_ends_a_new_one(void **state)
     assert_true(first->id == id && kv_leader(first->kv) == id);
     assert_false(kv_is_removed(first->kv));
     /* This world's lanes are between members that know each other; over TCP who is new can be answered. */
-    first->events->on_message(first->events_arg, second->id, PEER_LANE_LOG, slice_of("\x01\x00", 2));
+    first->events->on_message(first->events_arg, second->id, PEER_STREAM_LOG, slice_of("\x01\x00", 2));
     world_run_ms(w, 3000);
     assert_true(kv_is_removed(first->kv));
     assert_int_equal(kv_leader(second->kv), 0);

@@ -61,18 +61,18 @@ void net_run(unsigned ms)
 }
 
 /* --- nodes --------------------------------------------------------------------------------------------- */
-static void on_message(void *arg, uint64_t from, enum peer_lane lane, struct slice message)
+static void on_message(void *arg, uint64_t from, enum peer_stream stream, struct slice message)
 {
     struct node *n = arg;
-    n->messages[lane]++;
+    n->messages[stream]++;
     n->bytes += message.size;
     n->last_from = from;
     if (message.size >= 8) {
         uint64_t number = get_le64(message.data);
-        if (number <= n->last_number[lane])
+        if (number <= n->last_number[stream])
             n->is_ordered = false;
-        n->lost_numbers += number - n->last_number[lane] - 1;
-        n->last_number[lane] = number;
+        n->lost_numbers += number - n->last_number[stream] - 1;
+        n->last_number[stream] = number;
         for (size_t i = 8; i < message.size; i += 511)
             if (message.data[i] != (uint8_t)number)
                 n->is_ordered = false;
@@ -83,19 +83,19 @@ static void on_message(void *arg, uint64_t from, enum peer_lane lane, struct sli
         n->hook(n);
 }
 
-static void on_unreachable(void *arg, uint64_t id, enum peer_lane lane)
+static void on_unreachable(void *arg, uint64_t id, enum peer_stream stream)
 {
     struct node *n = arg;
     (void)id;
-    (void)lane;
+    (void)stream;
     n->unreachable++;
 }
 
-static void on_reachable(void *arg, uint64_t id, enum peer_lane lane)
+static void on_reachable(void *arg, uint64_t id, enum peer_stream stream)
 {
     struct node *n = arg;
     (void)id;
-    (void)lane;
+    (void)stream;
     n->reachable++;
 }
 
@@ -227,12 +227,12 @@ void net_knows(struct node *n, const struct node *other)
     n->peers->ops->set_member(n->peers, other->id, other->url_list, 1);
 }
 
-bool net_send(struct node *n, uint64_t to, enum peer_lane lane, uint64_t number, size_t size)
+bool net_send(struct node *n, uint64_t to, enum peer_stream stream, uint64_t number, size_t size)
 {
     uint8_t head[8], *body = mem_alloc(size);
     put_le64(head, number);
     memset(body, (uint8_t)number, size);
-    bool ok = n->peers->ops->send(n->peers, to, lane, slice_of(head, 8), slice_of(body, size - 8));
+    bool ok = n->peers->ops->send(n->peers, to, stream, slice_of(head, 8), slice_of(body, size - 8));
     mem_free(body);
     return ok;
 }
@@ -363,7 +363,7 @@ bool raw_open(int fd, const struct wire_hello *hello, const char *token, struct 
     }
     assert_int_equal(wire_read_challenge(frame.payload, &challenge), OK);
     struct proof_opening o = {.version = hello->version,
-                              .stream = hello->lane,
+                              .stream = hello->stream,
                               .cluster_id = hello->cluster_id,
                               .from = hello->from,
                               .to = hello->to,

@@ -20,9 +20,9 @@ struct node {
     char url[64];
     const char *url_list[1];
     /* what came */
-    size_t messages[PEER_LANE_COUNT], bytes;
+    size_t messages[PEER_STREAM_COUNT], bytes;
     uint64_t last_from;
-    uint64_t last_number[PEER_LANE_COUNT]; /* of numbered messages; must grow */
+    uint64_t last_number[PEER_STREAM_COUNT]; /* of numbered messages; must grow */
     size_t lost_numbers;
     bool is_ordered;
     unsigned reachable, unreachable, removed, questions, unconfirmed;
@@ -58,7 +58,7 @@ extern uint64_t net_heartbeat_ms;
 void net_open(struct node *n, uint64_t id, int port, const char *host, const struct peer_tls_options *tls);
 void net_close(struct node *n); /* and waits for it */
 void net_knows(struct node *n, const struct node *other);
-bool net_send(struct node *n, uint64_t to, enum peer_lane lane, uint64_t number, size_t size);
+bool net_send(struct node *n, uint64_t to, enum peer_stream stream, uint64_t number, size_t size);
 void net_flush(struct node *n);
 
 void net_run(unsigned ms);

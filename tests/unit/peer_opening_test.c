@@ -12,8 +12,8 @@
 
 #include "base/metric.h"
 
-#define LOG   PEER_LANE_LOG
-#define BULK  PEER_LANE_BULK
+#define LOG   PEER_STREAM_LOG
+#define BULK  PEER_STREAM_BULK
 #define TOKEN "a token of the tests, of 32 bytes or more"
 #define OTHER "another token of the tests, also 32 bytes"
 
@@ -236,7 +236,7 @@ static bool confirms(const struct wire_confirm *q)
     struct buf bytes = {0};
     struct wire_frame frame;
     int fd = raw_connect(a.port);
-    wire_add_hello(&bytes, &(struct wire_hello){.version = WIRE_VERSION, .lane = WIRE_LANE_CONFIRM});
+    wire_add_hello(&bytes, &(struct wire_hello){.version = WIRE_VERSION, .stream = WIRE_STREAM_CONFIRM});
     wire_add_confirm(&bytes, q);
     raw_send(fd, buf_slice(&bytes));
     bool closed;
@@ -275,7 +275,7 @@ static void test_confirms_once(void **state)
     assert_int_equal(wire_read_hello(frame.payload, &h), OK);
     struct wire_challenge challenge = {.version = WIRE_VERSION, .nonce = "a nonce of the dialed side"};
     struct proof_opening o = {.version = h.version,
-                              .stream = h.lane,
+                              .stream = h.stream,
                               .cluster_id = h.cluster_id,
                               .from = h.from,
                               .to = h.to,
@@ -284,7 +284,7 @@ static void test_confirms_once(void **state)
                               .dialer_nonce = h.nonce,
                               .dialed_nonce = challenge.nonce,
                               .urls = h.urls};
-    struct wire_confirm q = {.lane = h.lane,
+    struct wire_confirm q = {.stream = h.stream,
                              .cluster_id = h.cluster_id,
                              .from = h.from,
                              .to = h.to,
@@ -302,7 +302,7 @@ static void test_confirms_once(void **state)
     wrong[1].number++;
     wrong[2].run++;
     wrong[3].to++;
-    wrong[4].lane = h.lane == LOG ? BULK : LOG;
+    wrong[4].stream = h.stream == LOG ? BULK : LOG;
     wrong[5].cluster_id++;
     for (size_t i = 0; i < COUNT_OF(wrong); i++)
         assert_false(confirms(&wrong[i]));
@@ -365,7 +365,7 @@ static void test_flood_of_forged(void **state)
     b.peers->ops->set_member(b.peers, 1, (const char *[]){"http://127.0.0.1:1", a.url}, 2);
     for (uint64_t i = 0; i < MANY; i++) {
         struct wire_hello h = hello_of(1, i + 1);
-        h.lane = (uint8_t)(i % 2);
+        h.stream = (uint8_t)(i % 2);
         fds[i] = connect_from(i % 2 ? "127.0.0.1" : "127.0.0.2", b.port);
         assert_true(raw_open(fds[i], &h, NULL, (struct slice){0}));
     }

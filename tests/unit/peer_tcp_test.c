@@ -10,8 +10,8 @@
 #include "base/metric.h"
 #include "base/net/output.h"
 
-#define LOG  PEER_LANE_LOG
-#define BULK PEER_LANE_BULK
+#define LOG  PEER_STREAM_LOG
+#define BULK PEER_STREAM_BULK
 
 #define TOKEN "a token of the tests, of 32 bytes or more"
 
@@ -560,17 +560,17 @@ static void test_queue_is_bounded(void **state)
     WAIT_UNTIL(a.reachable == 1);
     bool is_log = net_send(&a, 2, LOG, 1, 8);
     size_t taken = 0;
-    enum peer_lane lane = is_log ? LOG : BULK;
-    while (net_send(&a, 2, lane, taken + 2, 100000)) {
+    enum peer_stream stream = is_log ? LOG : BULK;
+    while (net_send(&a, 2, stream, taken + 2, 100000)) {
         taken++;
         if (taken % 10 == 0)
             net_flush(&a);
     }
-    size_t queued = a.peers->ops->queued(a.peers, 2, lane);
+    size_t queued = a.peers->ops->queued(a.peers, 2, stream);
     assert_true(queued <= (is_log ? 32u << 20 : 4u << 20));
     assert_true(queued > (is_log ? 31u << 20 : 3u << 20));
     net_flush(&a);
-    assert_int_equal(a.peers->ops->queued(a.peers, 2, lane), output.bytes);
+    assert_int_equal(a.peers->ops->queued(a.peers, 2, stream), output.bytes);
     assert_int_equal(output.bytes, output.exempt_bytes);
     unsigned before = a.unreachable;
     (void)output_budget_turn(&output, clock_mono_ms() + 70000);
@@ -709,7 +709,7 @@ static void test_bad_questions(void **state)
     net_open(&b, 2, 0, "127.0.0.1", NULL);
     struct buf bytes = {0}, answer = {0};
     bool closed;
-    struct wire_hello h = {.version = WIRE_VERSION, .lane = WIRE_LANE_QUESTION};
+    struct wire_hello h = {.version = WIRE_VERSION, .stream = WIRE_STREAM_QUESTION};
     uint8_t mac[PROOF_MAC_SIZE] = {0};
     wire_add_hello(&bytes, &h);
     wire_add_frame(&bytes, WIRE_MESSAGE, slice_text("not a question"), (struct slice){0});

@@ -8,8 +8,8 @@
 #include "tests/unit/peer_cert.h"
 #include "tests/unit/peer_net.h"
 
-#define LOG  PEER_LANE_LOG
-#define BULK PEER_LANE_BULK
+#define LOG  PEER_STREAM_LOG
+#define BULK PEER_STREAM_BULK
 
 static char dir[64], crl_file[128], auto_dir[2][128];
 static struct cert ca, other_ca, good, second, stranger, wrong_name, nameless, revoked;

@@ -12,7 +12,7 @@
 #include "tests/unit/unit.h"
 
 static const struct wire_hello hello = {.version = WIRE_VERSION,
-                                        .lane = PEER_LANE_BULK,
+                                        .stream = PEER_STREAM_BULK,
                                         .level = 0xf0f0,
                                         .cluster_id = UINT64_C(0x1122334455667788),
                                         .from = 1,
@@ -149,7 +149,7 @@ static void test_hello(void **state)
     wire_add_hello(&b, &h);
     assert_int_equal(take(&b, WIRE_AWAIT_HELLO, &f), 1);
     assert_int_equal(wire_read_hello(f.payload, &back), OK);
-    assert_true(back.version == h.version && back.lane == h.lane && back.level == h.level);
+    assert_true(back.version == h.version && back.stream == h.stream && back.level == h.level);
     assert_true(back.cluster_id == h.cluster_id && back.from == h.from && back.to == h.to);
     assert_true(back.run == h.run && back.number == h.number && slice_equal(back.urls, h.urls));
     assert_memory_equal(back.nonce, h.nonce, sizeof h.nonce);
@@ -193,7 +193,7 @@ static void test_challenge_and_confirm(void **state)
     struct buf b = {0};
     struct wire_frame f;
     struct wire_challenge c = {.version = WIRE_VERSION, .nonce = "nonce", .mac = "mac"}, c_back;
-    struct wire_confirm q = {.lane = PEER_LANE_BULK,
+    struct wire_confirm q = {.stream = PEER_STREAM_BULK,
                              .cluster_id = 1,
                              .from = 2,
                              .to = 3,
@@ -211,12 +211,12 @@ static void test_challenge_and_confirm(void **state)
     wire_add_confirm(&b, &q);
     assert_int_equal(take(&b, WIRE_AWAIT_CONFIRM, &f), 1);
     assert_int_equal(wire_read_confirm(f.payload, &q_back), OK);
-    assert_true(q_back.lane == q.lane && q_back.cluster_id == 1 && q_back.from == 2 && q_back.to == 3 &&
+    assert_true(q_back.stream == q.stream && q_back.cluster_id == 1 && q_back.from == 2 && q_back.to == 3 &&
                 q_back.run == 4 && q_back.number == 5);
     assert_memory_equal(q_back.tag, q.tag, sizeof q.tag);
     for (size_t n = 0; n < f.payload.size; n++)
         assert_int_equal(wire_read_confirm(slice_of(f.payload.data, n), &q_back), ERR_MALFORMED);
-    b.data[WIRE_HEADER_SIZE] = WIRE_LANE_CONFIRM; /* no dial-back of a dial-back */
+    b.data[WIRE_HEADER_SIZE] = WIRE_STREAM_CONFIRM; /* no dial-back of a dial-back */
     assert_int_equal(wire_read_confirm(slice_of(b.data + WIRE_HEADER_SIZE, WIRE_CONFIRM_SIZE), &q_back),
                      ERR_MALFORMED);
     buf_done(&b);
@@ -245,7 +245,7 @@ static void write_corpus(const char *dir)
         wire_add_time(&b, WIRE_PING, 99);
     }
     put(dir, "lane", WIRE_AWAIT_HELLO, &b);
-    h.lane = WIRE_LANE_QUESTION;
+    h.stream = WIRE_STREAM_QUESTION;
     wire_add_hello(&b, &h);
     wire_add_frame(&b, WIRE_QUESTION, slice_of(h.nonce, sizeof h.nonce), slice_text("who?"));
     put(dir, "question", WIRE_AWAIT_HELLO, &b);
@@ -253,9 +253,9 @@ static void write_corpus(const char *dir)
     wire_add_reply(&b, &(struct wire_reply){WIRE_VERSION, WIRE_WELCOME, 0, 1, 2});
     wire_add_time(&b, WIRE_PONG, 99);
     put(dir, "reply", WIRE_AWAIT_CHALLENGE, &b);
-    h.lane = WIRE_LANE_CONFIRM;
+    h.stream = WIRE_STREAM_CONFIRM;
     wire_add_hello(&b, &h);
-    wire_add_confirm(&b, &(struct wire_confirm){.lane = PEER_LANE_BULK, .from = 2, .tag = "tag"});
+    wire_add_confirm(&b, &(struct wire_confirm){.stream = PEER_STREAM_BULK, .from = 2, .tag = "tag"});
     put(dir, "confirm", WIRE_AWAIT_HELLO, &b);
     wire_add_frame(&b, WIRE_CONFIRMED, slice_of(h.nonce, sizeof h.nonce), (struct slice){0});
     put(dir, "confirmed", WIRE_AWAIT_CONFIRMED, &b);

@@ -89,12 +89,12 @@ static inline void arrive(struct sim_event *event)
     mem_free(p);
 }
 
-static inline bool lane_send(struct peers *peers, uint64_t to, enum peer_lane lane, struct slice head,
+static inline bool stream_send(struct peers *peers, uint64_t to, enum peer_stream stream, struct slice head,
                              struct slice body)
 {
     struct machine *m = container_of(peers, struct machine, peers);
     struct world *w = m->world;
-    assert_int_equal(lane, PEER_LANE_BULK);
+    assert_int_equal(stream, PEER_STREAM_BULK);
     if (w->is_down)
         return false;
     struct parcel *p = mem_new(sizeof *p);
@@ -119,14 +119,14 @@ static inline bool lane_send(struct peers *peers, uint64_t to, enum peer_lane la
     return true;
 }
 
-static inline size_t lane_queued(struct peers *peers, uint64_t to, enum peer_lane lane)
+static inline size_t stream_queued(struct peers *peers, uint64_t to, enum peer_stream stream)
 {
     (void)to;
-    (void)lane;
+    (void)stream;
     return container_of(peers, struct machine, peers)->world->queued;
 }
 
-static const struct peer_ops lane_ops = {.send = lane_send, .queued = lane_queued};
+static const struct peer_ops lane_ops = {.send = stream_send, .queued = stream_queued};
 
 /* --- the store and raft ------------------------------------------------------------------------ */
 

@@ -301,7 +301,7 @@ static bool strike_partition(struct faults *f)
 
 static bool strike_reset(struct faults *f)
 {
-    network_reset_lane(f->world->network);
+    network_reset_stream(f->world->network);
     return true;
 }
 

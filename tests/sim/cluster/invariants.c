@@ -487,9 +487,9 @@ static void probe_promise(struct process *p, const struct raft_message *m)
                        name_of(p), m->index, term, found.last, found.entry_term);
 }
 
-void invariants_sent(struct process *p, uint64_t to, enum peer_lane lane, struct slice bytes)
+void invariants_sent(struct process *p, uint64_t to, enum peer_stream stream, struct slice bytes)
 {
-    (void)lane;
+    (void)stream;
     struct shadow *s = shadow_of(p);
     if (!p->raft || bytes.size < 2 || bytes.data[0] != CODEC_RAFT ||
         (bytes.data[1] != RAFT_MSG_VOTE_RESP && bytes.data[1] != RAFT_MSG_APP_RESP))

@@ -21,7 +21,7 @@ void invariants_started(struct process *p);
 void invariants_wiped(struct machine *m);
 void invariants_check(struct process *p); /* after each turn */
 /* From network.c: a message that the process has let go. */
-void invariants_sent(struct process *p, uint64_t to, enum peer_lane lane, struct slice bytes);
+void invariants_sent(struct process *p, uint64_t to, enum peer_stream stream, struct slice bytes);
 
 /* From hooks.c: inside production code. */
 void invariants_recovered(struct process *p, const struct raft_initial *initial);

@@ -84,9 +84,9 @@ static void on_note(struct sim_event *event)
         const struct peer_events *e = p->port->events;
         cluster_running = p;
         if (t->kind == NOTE_REACHABLE)
-            e->on_reachable(p->port->arg, t->id, t->lane);
+            e->on_reachable(p->port->arg, t->id, t->stream);
         else if (t->kind == NOTE_UNREACHABLE)
-            e->on_unreachable(p->port->arg, t->id, t->lane);
+            e->on_unreachable(p->port->arg, t->id, t->stream);
         else
             e->on_removed(p->port->arg, t->id);
         cluster_running = NULL;
@@ -95,7 +95,7 @@ static void on_note(struct sim_event *event)
     mem_free(t);
 }
 
-static void tell(struct port *port, int kind, uint64_t id, enum peer_lane lane)
+static void tell(struct port *port, int kind, uint64_t id, enum peer_stream stream)
 {
     struct network *n = port->network;
     struct note *t = mem_new(sizeof *t);
@@ -105,12 +105,12 @@ static void tell(struct port *port, int kind, uint64_t id, enum peer_lane lane)
     t->serial = port->process->serial;
     t->kind = kind;
     t->id = id;
-    t->lane = lane;
+    t->stream = stream;
     list_add_last(&n->notes, &t->link);
     sim_clock_add(&n->world->clock, &t->event, world_draw(&n->world->network_random, 100, 20000));
 }
 
-static void hand_over(struct network *n, struct process *p, uint64_t from, enum peer_lane kind,
+static void hand_over(struct network *n, struct process *p, uint64_t from, enum peer_stream kind,
                       struct slice bytes)
 {
     n->counts.delivered++;
@@ -125,10 +125,10 @@ static void hand_over(struct network *n, struct process *p, uint64_t from, enum 
 
 /* --- packets ------------------------------------------------------------------------------------------- */
 
-static void free_packet(struct lane *lane, struct packet *k)
+static void free_packet(struct stream *stream, struct packet *k)
 {
     list_remove(&k->link);
-    lane->queued -= k->bytes.size;
+    stream->queued -= k->bytes.size;
     buf_done(&k->bytes);
     mem_free(k);
 }
@@ -150,90 +150,90 @@ static void on_stray(struct sim_event *event)
     mem_free(s);
 }
 
-static void send_stray(struct lane *lane, struct slice bytes, uint64_t after_ns)
+static void send_stray(struct stream *stream, struct slice bytes, uint64_t after_ns)
 {
-    struct network *n = lane->port->network;
+    struct network *n = stream->port->network;
     struct stray *s = mem_new(sizeof *s);
     s->event.fire = on_stray;
     s->network = n;
-    s->from_slot = lane->port->process->machine->slot;
-    s->from_id = lane->port->member_id;
-    s->to_slot = lane->remote->slot;
-    s->to_serial = lane->target;
-    s->kind = lane->kind;
+    s->from_slot = stream->port->process->machine->slot;
+    s->from_id = stream->port->member_id;
+    s->to_slot = stream->remote->slot;
+    s->to_serial = stream->target;
+    s->kind = stream->kind;
     buf_add_slice(&s->bytes, bytes);
     list_add_last(&n->strays, &s->link);
     sim_clock_add(&n->world->clock, &s->event, after_ns);
 }
 
-static void drop_packets(struct lane *lane)
+static void drop_packets(struct stream *stream)
 {
-    while (!list_is_empty(&lane->packets)) {
-        free_packet(lane, container_of(lane->packets.next, struct packet, link));
-        lane->port->network->counts.lost++;
+    while (!list_is_empty(&stream->packets)) {
+        free_packet(stream, container_of(stream->packets.next, struct packet, link));
+        stream->port->network->counts.lost++;
     }
-    sim_clock_remove(&lane->port->network->world->clock, &lane->deliver);
+    sim_clock_remove(&stream->port->network->world->clock, &stream->deliver);
 }
 
-static void retry_later(struct lane *lane)
+static void retry_later(struct stream *stream)
 {
-    struct world *w = lane->port->network->world;
-    if (!heap_contains(&lane->connect.node))
-        sim_clock_add(&w->clock, &lane->connect, world_draw(&w->network_random, 5, 150) * 1000000);
+    struct world *w = stream->port->network->world;
+    if (!heap_contains(&stream->connect.node))
+        sim_clock_add(&w->clock, &stream->connect, world_draw(&w->network_random, 5, 150) * 1000000);
 }
 
-static void break_lane(struct lane *lane)
+static void break_stream(struct stream *stream)
 {
-    if (!lane->is_up)
+    if (!stream->is_up)
         return;
-    lane->is_up = false;
-    lane->blocked_ns = 0;
-    drop_packets(lane);
-    tell(lane->port, NOTE_UNREACHABLE, lane->remote->id, lane->kind);
-    retry_later(lane);
+    stream->is_up = false;
+    stream->blocked_ns = 0;
+    drop_packets(stream);
+    tell(stream->port, NOTE_UNREACHABLE, stream->remote->id, stream->kind);
+    retry_later(stream);
 }
 
-static void arm(struct lane *lane)
+static void arm(struct stream *stream)
 {
-    struct world *w = lane->port->network->world;
-    if (list_is_empty(&lane->packets) || heap_contains(&lane->deliver.node))
+    struct world *w = stream->port->network->world;
+    if (list_is_empty(&stream->packets) || heap_contains(&stream->deliver.node))
         return;
-    const struct packet *first = container_of(lane->packets.next, struct packet, link);
+    const struct packet *first = container_of(stream->packets.next, struct packet, link);
     uint64_t now = w->clock.now_ns;
-    sim_clock_add(&w->clock, &lane->deliver, first->ready_ns > now ? first->ready_ns - now : 0);
+    sim_clock_add(&w->clock, &stream->deliver, first->ready_ns > now ? first->ready_ns - now : 0);
 }
 
 static void on_deliver(struct sim_event *event)
 {
-    struct lane *lane = container_of(event, struct lane, deliver);
-    struct network *n = lane->port->network;
+    struct stream *stream = container_of(event, struct stream, deliver);
+    struct network *n = stream->port->network;
     struct world *w = n->world;
     uint64_t until;
-    struct process *p = receiver(n, lane->remote->slot, lane->target, &until);
-    if (network_is_cut(n, lane->port->process->machine->slot, lane->remote->slot)) {
-        if (!lane->blocked_ns)
-            lane->blocked_ns = w->clock.now_ns;
-        if (w->clock.now_ns - lane->blocked_ns > w->plan.dead_after_ms * 1000000)
-            break_lane(lane);
+    struct process *p = receiver(n, stream->remote->slot, stream->target, &until);
+    if (network_is_cut(n, stream->port->process->machine->slot, stream->remote->slot)) {
+        if (!stream->blocked_ns)
+            stream->blocked_ns = w->clock.now_ns;
+        if (w->clock.now_ns - stream->blocked_ns > w->plan.dead_after_ms * 1000000)
+            break_stream(stream);
         else
             sim_clock_add(&w->clock, event, POLL_NS);
         return;
     }
-    lane->blocked_ns = 0;
+    stream->blocked_ns = 0;
     if (!p) {
-        break_lane(lane);
+        break_stream(stream);
         return;
     }
     if (until) {
         sim_clock_add(&w->clock, event, until - w->clock.now_ns);
         return;
     }
-    struct packet *k = container_of(lane->packets.next, struct packet, link);
+    struct packet *k = container_of(stream->packets.next, struct packet, link);
     struct buf bytes = buf_move(&k->bytes);
-    lane->queued -= bytes.size;
-    free_packet(lane, k);
-    arm(lane);
-    hand_over(n, p, lane->port->member_id, lane->kind, buf_slice(&bytes));
+    stream->queued -= bytes.size;
+    free_packet(stream, k);
+    arm(stream);
+    hand_over(n, p, stream->port->member_id, stream->kind, buf_slice(&bytes));
     buf_done(&bytes);
 }
 
@@ -247,13 +247,13 @@ static bool was_removed(const struct port *port, uint64_t id)
     return false;
 }
 
-static void start_lanes(struct port *port, struct remote *r)
+static void start_streams(struct port *port, struct remote *r)
 {
     struct world *w = port->network->world;
-    for (int i = 0; i < PEER_LANE_COUNT; i++)
-        if (port->member_id && r->id != port->member_id && !r->lanes[i].is_up &&
-            !heap_contains(&r->lanes[i].connect.node))
-            sim_clock_add(&w->clock, &r->lanes[i].connect, world_draw(&w->network_random, 100, 3000) * 1000);
+    for (int i = 0; i < PEER_STREAM_COUNT; i++)
+        if (port->member_id && r->id != port->member_id && !r->streams[i].is_up &&
+            !heap_contains(&r->streams[i].connect.node))
+            sim_clock_add(&w->clock, &r->streams[i].connect, world_draw(&w->network_random, 100, 3000) * 1000);
 }
 
 static struct remote *find_remote(const struct port *port, uint64_t id)
@@ -270,14 +270,14 @@ static struct remote *new_remote(struct port *port, uint64_t id)
 {
     assert(port->remote_count < REMOTES_MAX);
     struct remote *r = mem_new(sizeof *r);
-    for (int i = 0; i < PEER_LANE_COUNT; i++) {
-        struct lane *lane = &r->lanes[i];
-        lane->port = port;
-        lane->remote = r;
-        lane->kind = (enum peer_lane)i;
-        lane->deliver.fire = on_deliver;
-        lane->connect.fire = on_connect;
-        list_init(&lane->packets);
+    for (int i = 0; i < PEER_STREAM_COUNT; i++) {
+        struct stream *stream = &r->streams[i];
+        stream->port = port;
+        stream->remote = r;
+        stream->kind = (enum peer_stream)i;
+        stream->deliver.fire = on_deliver;
+        stream->connect.fire = on_connect;
+        list_init(&stream->packets);
     }
     r->id = id;
     port->remotes[port->remote_count++] = r;
@@ -289,12 +289,12 @@ static void set_remote(struct port *port, uint64_t id, unsigned slot)
     struct remote *r = find_remote(port, id);
     if (id == port->member_id || (r && r->slot == slot))
         return;
-    for (int i = 0; r && i < PEER_LANE_COUNT; i++)
-        break_lane(&r->lanes[i]);
+    for (int i = 0; r && i < PEER_STREAM_COUNT; i++)
+        break_stream(&r->streams[i]);
     if (!r)
         r = new_remote(port, id);
     r->slot = slot;
-    start_lanes(port, r);
+    start_streams(port, r);
 }
 
 /* Who connects says where it can be answered: a member that was added while this one was behind may lead. */
@@ -306,43 +306,43 @@ static void learn(struct port *port, uint64_t id, unsigned slot)
 
 static void on_connect(struct sim_event *event)
 {
-    struct lane *lane = container_of(event, struct lane, connect);
-    struct port *port = lane->port;
+    struct stream *stream = container_of(event, struct stream, connect);
+    struct port *port = stream->port;
     struct network *n = port->network;
     struct world *w = n->world;
-    unsigned from = port->process->machine->slot, to = lane->remote->slot;
-    if (port->is_ended || lane->is_up)
+    unsigned from = port->process->machine->slot, to = stream->remote->slot;
+    if (port->is_ended || stream->is_up)
         return;
     if (network_is_cut(n, from, to) || network_is_cut(n, to, from)) {
-        if (!lane->blocked_ns)
-            lane->blocked_ns = w->clock.now_ns;
-        if (w->clock.now_ns - lane->blocked_ns > w->plan.dead_after_ms * 1000000) {
-            lane->blocked_ns = 0;
-            tell(port, NOTE_UNREACHABLE, lane->remote->id, lane->kind);
+        if (!stream->blocked_ns)
+            stream->blocked_ns = w->clock.now_ns;
+        if (w->clock.now_ns - stream->blocked_ns > w->plan.dead_after_ms * 1000000) {
+            stream->blocked_ns = 0;
+            tell(port, NOTE_UNREACHABLE, stream->remote->id, stream->kind);
         }
-        retry_later(lane);
+        retry_later(stream);
         return;
     }
-    lane->blocked_ns = 0;
+    stream->blocked_ns = 0;
     struct process *p = w->machines[to]->process;
     if (p && process_is_up(p) && process_paused_until(p)) {
-        retry_later(lane);
+        retry_later(stream);
         return;
     }
     if (p && process_is_up(p) && p->port->member_id && was_removed(p->port, port->member_id))
-        tell(port, NOTE_REMOVED, p->port->member_id, lane->kind);
-    else if (p && process_is_up(p) && p->port->member_id == lane->remote->id &&
+        tell(port, NOTE_REMOVED, p->port->member_id, stream->kind);
+    else if (p && process_is_up(p) && p->port->member_id == stream->remote->id &&
              p->port->cluster_id == port->cluster_id) {
-        lane->is_up = true;
-        lane->target = p->serial;
-        lane->last_ns = w->clock.now_ns;
-        lane->up_since_ms = port->process->io->ops->mono_ns(port->process->io) / 1000000;
-        tell(port, NOTE_REACHABLE, lane->remote->id, lane->kind);
+        stream->is_up = true;
+        stream->target = p->serial;
+        stream->last_ns = w->clock.now_ns;
+        stream->up_since_ms = port->process->io->ops->mono_ns(port->process->io) / 1000000;
+        tell(port, NOTE_REACHABLE, stream->remote->id, stream->kind);
         learn(p->port, port->member_id, from);
         return;
     }
-    tell(port, NOTE_UNREACHABLE, lane->remote->id, lane->kind);
-    retry_later(lane);
+    tell(port, NOTE_UNREACHABLE, stream->remote->id, stream->kind);
+    retry_later(stream);
 }
 
 /* --- the table ----------------------------------------------------------------------------------------- */
@@ -359,7 +359,7 @@ static void port_set_identity(struct peers *p, uint64_t cluster_id, uint64_t mem
     port->cluster_id = cluster_id;
     port->member_id = member_id;
     for (size_t i = 0; i < port->remote_count; i++)
-        start_lanes(port, port->remotes[i]);
+        start_streams(port, port->remotes[i]);
 }
 
 static unsigned slot_of_url(const struct network *n, const char *url)
@@ -373,9 +373,9 @@ static unsigned slot_of_url(const struct network *n, const char *url)
 static void free_remote(struct port *port, struct remote *r)
 {
     struct sim_clock *c = &port->network->world->clock;
-    for (int i = 0; i < PEER_LANE_COUNT; i++) {
-        drop_packets(&r->lanes[i]);
-        sim_clock_remove(c, &r->lanes[i].connect);
+    for (int i = 0; i < PEER_STREAM_COUNT; i++) {
+        drop_packets(&r->streams[i]);
+        sim_clock_remove(c, &r->streams[i].connect);
     }
     mem_free(r);
 }
@@ -399,9 +399,9 @@ static void port_remove_member(struct peers *p, uint64_t id)
         if (!other || other->port->member_id != id)
             continue;
         for (size_t k = 0; k < other->port->remote_count; k++)
-            for (int lane = 0; lane < PEER_LANE_COUNT; lane++)
-                if (other->port->remotes[k]->lanes[lane].target == port->process->serial)
-                    break_lane(&other->port->remotes[k]->lanes[lane]);
+            for (int stream = 0; stream < PEER_STREAM_COUNT; stream++)
+                if (other->port->remotes[k]->streams[stream].target == port->process->serial)
+                    break_stream(&other->port->remotes[k]->streams[stream]);
     }
 }
 
@@ -422,7 +422,7 @@ static bool may_misbehave(struct slice head, struct slice body)
     return bytes[0] == CODEC_RAFT && bytes[1] != RAFT_MSG_PROP;
 }
 
-static bool port_send(struct peers *p, uint64_t to, enum peer_lane kind, struct slice head, struct slice body)
+static bool port_send(struct peers *p, uint64_t to, enum peer_stream kind, struct slice head, struct slice body)
 {
     struct port *port = port_of(p);
     struct network *n = port->network;
@@ -431,9 +431,9 @@ static bool port_send(struct peers *p, uint64_t to, enum peer_lane kind, struct 
     size_t size = head.size + body.size;
     if (port->is_ended || !r)
         return false;
-    struct lane *lane = &r->lanes[kind];
-    bool is_full = lane->queued && lane->queued + size > w->plan.queue_bytes;
-    if (!lane->is_up || is_full || size > PEER_MESSAGE_MAX) {
+    struct stream *stream = &r->streams[kind];
+    bool is_full = stream->queued && stream->queued + size > w->plan.queue_bytes;
+    if (!stream->is_up || is_full || size > PEER_MESSAGE_MAX) {
         n->counts.refused++;
         return false;
     }
@@ -446,7 +446,7 @@ static bool port_send(struct peers *p, uint64_t to, enum peer_lane kind, struct 
     bool may = may_misbehave(head, body);
     if (may && world_chance(&w->network_random, w->plan.duplicate_ppm)) {
         n->counts.duplicated++;
-        send_stray(lane, buf_slice(&bytes), delay + world_draw(&w->network_random, 0, 50000000));
+        send_stray(stream, buf_slice(&bytes), delay + world_draw(&w->network_random, 0, 50000000));
     }
     if (world_chance(&w->network_random, w->plan.drop_ppm)) {
         n->counts.lost++;
@@ -455,26 +455,26 @@ static bool port_send(struct peers *p, uint64_t to, enum peer_lane kind, struct 
     }
     if (may && world_chance(&w->network_random, w->plan.reorder_ppm)) {
         n->counts.late++;
-        send_stray(lane, buf_slice(&bytes), delay + world_draw(&w->network_random, 0, 300000000));
+        send_stray(stream, buf_slice(&bytes), delay + world_draw(&w->network_random, 0, 300000000));
         buf_done(&bytes);
         return true;
     }
     struct packet *k = mem_new(sizeof *k);
     k->ready_ns = w->clock.now_ns + delay;
-    if (k->ready_ns < lane->last_ns)
-        k->ready_ns = lane->last_ns;
-    lane->last_ns = k->ready_ns;
+    if (k->ready_ns < stream->last_ns)
+        k->ready_ns = stream->last_ns;
+    stream->last_ns = k->ready_ns;
     k->bytes = bytes;
-    lane->queued += size;
-    list_add_last(&lane->packets, &k->link);
-    arm(lane);
+    stream->queued += size;
+    list_add_last(&stream->packets, &k->link);
+    arm(stream);
     return true;
 }
 
-static size_t port_queued(struct peers *p, uint64_t to, enum peer_lane kind)
+static size_t port_queued(struct peers *p, uint64_t to, enum peer_stream kind)
 {
     const struct remote *r = find_remote(port_of(p), to);
-    return r ? r->lanes[kind].queued : 0;
+    return r ? r->streams[kind].queued : 0;
 }
 
 static void port_flush(struct peers *p)
@@ -493,9 +493,9 @@ static size_t port_round_trips(struct peers *p, struct peer_round_trip *ret_list
     size_t count = 0;
     for (size_t i = 0; i < port->remote_count && count < max; i++) {
         const struct remote *r = port->remotes[i];
-        const struct lane *lane = &r->lanes[PEER_LANE_LOG];
+        const struct stream *stream = &r->streams[PEER_STREAM_LOG];
         ret_list[count++] =
-            (struct peer_round_trip){r->id, lane->is_up ? 1000000 : 0, lane->is_up ? lane->up_since_ms : 0};
+            (struct peer_round_trip){r->id, stream->is_up ? 1000000 : 0, stream->is_up ? stream->up_since_ms : 0};
     }
     return count;
 }
@@ -722,7 +722,7 @@ uint64_t network_peer_of(const struct process *p, uint64_t drawn)
 
 void network_say_as_impostor(struct network *n, struct process *p, uint64_t from, struct slice bytes)
 {
-    hand_over(n, p, from, PEER_LANE_LOG, bytes);
+    hand_over(n, p, from, PEER_STREAM_LOG, bytes);
 }
 
 static const struct peer_ops port_ops = {
@@ -787,16 +787,16 @@ struct peers *port_peers(struct port *port)
 }
 
 /* What is on the wire when its sender dies may still arrive, and then in order. */
-static void orphan(struct lane *lane)
+static void orphan(struct stream *stream)
 {
-    struct world *w = lane->port->network->world;
+    struct world *w = stream->port->network->world;
     bool survives = world_chance(&w->network_random, 500000);
-    LIST_FOR_EACH_SAFE (l, &lane->packets) {
+    LIST_FOR_EACH_SAFE (l, &stream->packets) {
         struct packet *k = container_of(l, struct packet, link);
         uint64_t now = w->clock.now_ns;
         if (survives)
-            send_stray(lane, buf_slice(&k->bytes), k->ready_ns > now ? k->ready_ns - now : 0);
-        free_packet(lane, k);
+            send_stray(stream, buf_slice(&k->bytes), k->ready_ns > now ? k->ready_ns - now : 0);
+        free_packet(stream, k);
     }
 }
 
@@ -807,10 +807,10 @@ static void notice_end(struct network *n, const struct process *gone)
         if (!p || p == gone)
             continue;
         for (size_t k = 0; k < p->port->remote_count; k++)
-            for (int lane = 0; lane < PEER_LANE_COUNT; lane++)
-                if (p->port->remotes[k]->lanes[lane].target == gone->serial &&
+            for (int stream = 0; stream < PEER_STREAM_COUNT; stream++)
+                if (p->port->remotes[k]->streams[stream].target == gone->serial &&
                     !network_is_cut(n, gone->machine->slot, i))
-                    break_lane(&p->port->remotes[k]->lanes[lane]);
+                    break_stream(&p->port->remotes[k]->streams[stream]);
     }
 }
 
@@ -824,8 +824,8 @@ void network_port_end(struct port *port)
     if (port->is_ended)
         return;
     for (size_t i = 0; i < port->remote_count; i++) {
-        for (int lane = 0; lane < PEER_LANE_COUNT; lane++)
-            orphan(&port->remotes[i]->lanes[lane]);
+        for (int stream = 0; stream < PEER_STREAM_COUNT; stream++)
+            orphan(&port->remotes[i]->streams[stream]);
         free_remote(port, port->remotes[i]);
     }
     port->remote_count = 0;
@@ -840,23 +840,23 @@ void network_port_free(struct port *port)
     mem_free(port);
 }
 
-void network_reset_lane(struct network *n)
+void network_reset_stream(struct network *n)
 {
     struct world *w = n->world;
-    struct lane *lanes[MACHINES_MAX * REMOTES_MAX];
+    struct stream *streams[MACHINES_MAX * REMOTES_MAX];
     size_t count = 0;
     for (unsigned i = 0; i < w->machine_count; i++) {
         struct process *p = w->machines[i]->process;
         if (!p)
             continue;
         for (size_t k = 0; k < p->port->remote_count; k++)
-            for (int lane = 0; lane < PEER_LANE_COUNT; lane++)
-                if (p->port->remotes[k]->lanes[lane].is_up)
-                    lanes[count++] = &p->port->remotes[k]->lanes[lane];
+            for (int stream = 0; stream < PEER_STREAM_COUNT; stream++)
+                if (p->port->remotes[k]->streams[stream].is_up)
+                    streams[count++] = &p->port->remotes[k]->streams[stream];
     }
     if (!count)
         return;
-    struct lane *lane = lanes[world_draw(&w->network_random, 0, count - 1)];
-    world_note(w, "connection %s -> m%u breaks", lane->port->process->machine->name, lane->remote->slot);
-    break_lane(lane);
+    struct stream *stream = streams[world_draw(&w->network_random, 0, count - 1)];
+    world_note(w, "connection %s -> m%u breaks", stream->port->process->machine->name, stream->remote->slot);
+    break_stream(stream);
 }

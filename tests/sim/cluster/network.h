@@ -26,7 +26,7 @@ void network_port_free(struct port *port);
 void network_cut(struct network *n, unsigned from, unsigned to, bool is_cut);
 bool network_is_cut(const struct network *n, unsigned from, unsigned to);
 void network_clog(struct network *n, unsigned from, unsigned to, uint64_t until_ns);
-void network_reset_lane(struct network *n); /* one that stands, drawn */
+void network_reset_stream(struct network *n); /* one that stands, drawn */
 void network_heal_all(struct network *n);
 
 /* For impostor.c: processes that are no members. */

@@ -13,10 +13,10 @@ struct packet {
     struct buf bytes;
 };
 
-struct lane {
+struct stream {
     struct port *port;
     struct remote *remote;
-    enum peer_lane kind;
+    enum peer_stream kind;
     bool is_up;
     uint64_t target; /* the serial of the process it stands to */
     struct link packets;
@@ -31,7 +31,7 @@ struct lane {
 struct remote {
     uint64_t id;
     unsigned slot;
-    struct lane lanes[PEER_LANE_COUNT];
+    struct stream streams[PEER_STREAM_COUNT];
 };
 
 struct port {
@@ -55,7 +55,7 @@ struct stray {
     struct link link;
     unsigned from_slot, to_slot;
     uint64_t from_id, to_serial;
-    enum peer_lane kind;
+    enum peer_stream kind;
     struct buf bytes;
 };
 
@@ -68,7 +68,7 @@ struct note {
     uint64_t serial;
     enum { NOTE_REACHABLE, NOTE_UNREACHABLE, NOTE_REMOVED } kind;
     uint64_t id;
-    enum peer_lane lane;
+    enum peer_stream stream;
 };
 
 struct peer_question {

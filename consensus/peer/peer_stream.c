@@ -16,17 +16,17 @@
 
 #include "base/log.h"
 
-static const char *const lane_names[PEER_LANE_COUNT] = {"log", "bulk"};
+static const char *const stream_names[PEER_STREAM_COUNT] = {"log", "bulk"};
 
-static void wait_for(struct lane *l, uint64_t ms)
+static void wait_for(struct stream *l, uint64_t ms)
 {
     struct tcp_peers *p = l->member->p;
-    l->state = LANE_WAITING;
+    l->state = PEER_STREAM_WAITING;
     p->io->ops->timer_start(p->io, &l->timer, ms);
 }
 
 /* Half of it for sure, half by chance, so that members that lost each other together do not meet again. */
-static void wait_longer(struct lane *l)
+static void wait_longer(struct stream *l)
 {
     struct tcp_peers *p = l->member->p;
     uint64_t half = l->backoff_ms / 2;
@@ -34,7 +34,7 @@ static void wait_longer(struct lane *l)
     l->backoff_ms = l->backoff_ms * 2 < BACKOFF_MAX_MS ? l->backoff_ms * 2 : BACKOFF_MAX_MS;
 }
 
-static void tell_unreachable(struct tcp_peers *p, uint64_t id, enum peer_lane kind)
+static void tell_unreachable(struct tcp_peers *p, uint64_t id, enum peer_stream kind)
 {
     if (p->events && p->events->on_unreachable && !p->is_closing)
         p->events->on_unreachable(p->arg, id, kind);
@@ -43,11 +43,11 @@ static void tell_unreachable(struct tcp_peers *p, uint64_t id, enum peer_lane ki
 /* --- the connection's life ----------------------------------------------------------------------------- */
 static void on_open(struct conn *c)
 {
-    struct lane *l = c->owner;
+    struct stream *l = c->owner;
     struct tcp_peers *p = c->p;
     peer_opening_dial(
         c, &(struct wire_hello){
-               .lane = (uint8_t)l->kind, .cluster_id = p->cluster_id, .from = p->self, .to = l->member->id});
+               .stream = (uint8_t)l->kind, .cluster_id = p->cluster_id, .from = p->self, .to = l->member->id});
 }
 
 /* The source of what this member dials is likely this address, too. */
@@ -57,10 +57,10 @@ static void note_address(struct member *m, const struct conn *c)
     snprintf(m->address, sizeof m->address, "%.*s", (int)host.size, (const char *)host.data);
 }
 
-static void come_up(struct lane *l, struct conn *c)
+static void come_up(struct stream *l, struct conn *c)
 {
     struct tcp_peers *p = c->p;
-    l->state = LANE_UP;
+    l->state = PEER_STREAM_UP;
     l->up_ms = peer_now_ms(p);
     l->is_refused = false;
     c->stage = WIRE_AWAIT_PONGS;
@@ -69,7 +69,7 @@ static void come_up(struct lane *l, struct conn *c)
     peer_conn_timer(c, p->ping_ms);
     if (!l->is_told_up)
         log_info("established TCP streaming connection with remote peer", F_HEX("local-member-id", p->self),
-                 F_HEX("remote-peer-id", l->member->id), F_STR("stream-type", lane_names[l->kind]),
+                 F_HEX("remote-peer-id", l->member->id), F_STR("stream-type", stream_names[l->kind]),
                  F_STR("remote-address", c->remote));
     l->is_told_up = true;
     if (p->events && p->events->on_reachable)
@@ -77,7 +77,7 @@ static void come_up(struct lane *l, struct conn *c)
 }
 
 /* Final only when it is said by the member that was meant, in our cluster. */
-static void take_refusal(struct lane *l, struct conn *c, const struct wire_reply *r)
+static void take_refusal(struct stream *l, struct conn *c, const struct wire_reply *r)
 {
     struct tcp_peers *p = c->p;
     uint64_t id = l->member->id;
@@ -96,7 +96,7 @@ static void take_refusal(struct lane *l, struct conn *c, const struct wire_reply
         p->events->on_removed(p->arg, id);
 }
 
-static void take_pong(struct lane *l, struct conn *c, uint64_t time_ns)
+static void take_pong(struct stream *l, struct conn *c, uint64_t time_ns)
 {
     uint64_t now = c->p->io->ops->mono_ns(c->p->io);
     if (time_ns == 0 || time_ns > now)
@@ -104,11 +104,11 @@ static void take_pong(struct lane *l, struct conn *c, uint64_t time_ns)
     struct member *m = l->member;
     l->backoff_ms = BACKOFF_MIN_MS; /* the lane works both ways: when it is lost, there is hope */
     histogram_observe(&m->round_trips, RTT_FIRST, RTT_FACTOR, RTT_BUCKETS, (double)(now - time_ns) / 1e9);
-    if (l->kind == PEER_LANE_LOG)
+    if (l->kind == PEER_STREAM_LOG)
         m->round_trip_ns = now - time_ns ? now - time_ns : 1;
 }
 
-static void take_challenge(struct lane *l, struct conn *c, struct slice payload)
+static void take_challenge(struct stream *l, struct conn *c, struct slice payload)
 {
     int err = peer_opening_take_challenge(c, payload);
     note_address(l->member, c);
@@ -131,7 +131,7 @@ static void take_challenge(struct lane *l, struct conn *c, struct slice payload)
 
 static void on_frame(struct conn *c, const struct wire_frame *frame)
 {
-    struct lane *l = c->owner;
+    struct stream *l = c->owner;
     struct wire_reply reply;
     if (frame->kind == WIRE_PONG) {
         take_pong(l, c, get_le64(frame->payload.data));
@@ -153,8 +153,8 @@ static void on_frame(struct conn *c, const struct wire_frame *frame)
 
 static void on_conn_timer(struct conn *c)
 {
-    struct lane *l = c->owner;
-    if (l->state == LANE_DIALING) {
+    struct stream *l = c->owner;
+    if (l->state == PEER_STREAM_DIALING) {
         peer_conn_close(c, ERR_TIMEOUT, "no answer in time");
     } else if (peer_conn_is_silent(c)) {
         peer_conn_close(c, ERR_TIMEOUT, "silent for too long");
@@ -166,7 +166,7 @@ static void on_conn_timer(struct conn *c)
 }
 
 /* Where to next: another address of the name at once, else the next URL after a while. */
-static bool next_way(struct lane *l, const struct conn *c, bool was_up)
+static bool next_way(struct stream *l, const struct conn *c, bool was_up)
 {
     if (!was_up && !l->is_refused && l->address + 1 < c->address_count) {
         l->address++;
@@ -179,7 +179,7 @@ static bool next_way(struct lane *l, const struct conn *c, bool was_up)
 }
 
 /* When a line says that it is lost, another will say that it is back. */
-static void report_loss(struct lane *l, const struct conn *c, bool was_up)
+static void report_loss(struct stream *l, const struct conn *c, bool was_up)
 {
     struct tcp_peers *p = c->p;
     if (!peer_report_may_log(p, c->text, l->member->id ^ l->kind))
@@ -187,18 +187,18 @@ static void report_loss(struct lane *l, const struct conn *c, bool was_up)
     l->is_told_up = false;
     log_warn(was_up ? "lost TCP streaming connection with remote peer" : "failed to reach remote peer",
              F_STR("error", c->text), F_HEX("local-member-id", p->self),
-             F_HEX("remote-peer-id", l->member->id), F_STR("stream-type", lane_names[l->kind]),
+             F_HEX("remote-peer-id", l->member->id), F_STR("stream-type", stream_names[l->kind]),
              F_STR("remote-address", c->remote));
 }
 
 static void on_closed(struct conn *c)
 {
-    struct lane *l = c->owner;
+    struct stream *l = c->owner;
     struct member *m = l->member;
     struct tcp_peers *p = c->p;
     bool was_up = l->up_ms != 0;
     uint64_t id = m->id;
-    enum peer_lane kind = l->kind;
+    enum peer_stream kind = l->kind;
     l->conn = NULL;
     m->sent_bytes += c->written_n;
     m->disconnects += was_up;
@@ -206,7 +206,7 @@ static void on_closed(struct conn *c)
     if (was_up || !l->is_refused)
         report_loss(l, c, was_up);
     if (!m->url_count) {
-        l->state = LANE_IDLE;
+        l->state = PEER_STREAM_IDLE;
     } else if (next_way(l, c, was_up)) {
         wait_for(l, 0);
         return;
@@ -219,20 +219,20 @@ static void on_closed(struct conn *c)
     tell_unreachable(p, id, kind);
 }
 
-static const struct conn_ops lane_ops = {on_open, on_frame, on_conn_timer, on_closed};
+static const struct conn_ops stream_ops = {on_open, on_frame, on_conn_timer, on_closed};
 
 /* --- dialing ------------------------------------------------------------------------------------------- */
-static void on_lane_timer(struct io_timer *t)
+static void on_stream_timer(struct io_timer *t)
 {
-    struct lane *l = container_of(t, struct lane, timer);
+    struct stream *l = container_of(t, struct stream, timer);
     struct member *m = l->member;
     struct tcp_peers *p = m->p;
-    assert(l->state == LANE_WAITING && !l->conn);
+    assert(l->state == PEER_STREAM_WAITING && !l->conn);
     l->dialed_ms = peer_now_ms(p);
     l->is_refused = false;
     l->url = l->url < m->url_count ? l->url : 0;
-    if (peer_conn_dial(p, m->urls[l->url], l->address, &lane_ops, l, &l->conn) == OK) {
-        l->state = LANE_DIALING;
+    if (peer_conn_dial(p, m->urls[l->url], l->address, &stream_ops, l, &l->conn) == OK) {
+        l->state = PEER_STREAM_DIALING;
         return;
     }
     if (peer_report_may_log(p, "bad url", m->id))
@@ -242,37 +242,37 @@ static void on_lane_timer(struct io_timer *t)
     tell_unreachable(p, m->id, l->kind);
 }
 
-bool peer_lane_is_up(const struct lane *l)
+bool peer_stream_is_up(const struct stream *l)
 {
-    return l->state == LANE_UP && l->conn->state == CONN_OPEN;
+    return l->state == PEER_STREAM_UP && l->conn->state == CONN_OPEN;
 }
 
-void peer_lane_start(struct lane *l)
+void peer_stream_start(struct stream *l)
 {
     struct tcp_peers *p = l->member->p;
-    l->timer.fire = on_lane_timer;
-    if (l->state != LANE_IDLE || !p->self || !l->member->url_count || l->member->id == p->self)
+    l->timer.fire = on_stream_timer;
+    if (l->state != PEER_STREAM_IDLE || !p->self || !l->member->url_count || l->member->id == p->self)
         return;
     l->backoff_ms = BACKOFF_MIN_MS;
     wait_for(l, 0);
 }
 
 /* Not after a refusal: two members that refuse each other would never rest. */
-void peer_lane_hurry(struct lane *l)
+void peer_stream_retry_now(struct stream *l)
 {
     uint64_t since = peer_now_ms(l->member->p) - l->dialed_ms;
-    if (l->state == LANE_WAITING && !l->is_refused) {
+    if (l->state == PEER_STREAM_WAITING && !l->is_refused) {
         l->backoff_ms = BACKOFF_MIN_MS;
         wait_for(l, since < BACKOFF_MIN_MS ? BACKOFF_MIN_MS - since : 0);
     } else if (l->conn && l->conn->state == CONN_CLOSING) {
         l->is_hurried = true;
-    } else if (l->conn && l->conn->state == CONN_CONNECTING && since > HURRY_MS) {
+    } else if (l->conn && l->conn->state == CONN_CONNECTING && since > RETRY_NOW_MS) {
         l->is_hurried = true; /* its packets were lost while the link was cut; the next try would be late */
         peer_conn_close(l->conn, ERR_CLOSED, "dialed anew");
     }
 }
 
-void peer_lane_restart(struct lane *l)
+void peer_stream_restart(struct stream *l)
 {
     struct tcp_peers *p = l->member->p;
     l->url = l->address = 0;
@@ -282,15 +282,15 @@ void peer_lane_restart(struct lane *l)
         return;
     }
     p->io->ops->timer_stop(p->io, &l->timer);
-    l->state = LANE_IDLE;
-    peer_lane_start(l);
+    l->state = PEER_STREAM_IDLE;
+    peer_stream_start(l);
 }
 
-void peer_lane_done(struct lane *l)
+void peer_stream_done(struct stream *l)
 {
     struct tcp_peers *p = l->member->p;
     p->io->ops->timer_stop(p->io, &l->timer);
-    l->state = LANE_IDLE;
+    l->state = PEER_STREAM_IDLE;
     if (l->conn) {
         l->conn->owner = NULL;
         peer_conn_close(l->conn, ERR_CLOSED, "no longer a member");
