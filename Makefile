@@ -282,12 +282,12 @@ $(SIM): $(SIM_O) $(CORE)
 sim: $(SIM)
 	@$(SIM) $(if $(SEED),--seed $(SEED) --trace,--corpus tests/sim/corpus.txt --seeds $(SEEDS)) $(SIM_FLAGS)
 
-# The tools are proven by bugs: each of base/plant.def must be seen, and without any nothing. A build of its own.
+# The tools are proven by bugs: each of base/mutant.def must be seen, and without any nothing. A build of its own.
 MUTANTS   := all
 ## Plant bugs and check that the tools find them; MUTANTS=quick, or their names
 sim-mutants:
 	@$(MAKE) --no-print-directory BUILD=build/planted EXTRA_CFLAGS=-DPLANTED_BUGS mutants-build
-	@PLANTED=build/planted tests/sim/mutants.sh $(MUTANTS)
+	@MUTANT=build/planted tests/sim/mutants.sh $(MUTANTS)
 
 mutants-build: $(EXPLORER) $(SCENARIOS) $(SIM) $(patsubst %,$(BUILD)/unit/%,$(shell awk '!/^ *\#/ && $$3 == "unit" {print $$5}' tests/sim/mutants.txt | sort -u))
 

@@ -7,7 +7,7 @@
  * leads: what only the leader does is the janitor's. */
 #include "config/config.h"
 
-#include "base/plant.h"
+#include "base/mutant.h"
 #include "base/turn.h"
 #include "config/config_private.h"
 
@@ -336,7 +336,7 @@ void config_wait_revision(struct config *c, struct config_request *q, int64_t re
 static bool is_superseded(struct config *c, const struct recent_release *e)
 {
     struct config_name name;
-    if (PLANTED(SUPERSEDED_KEPT) || config_name_parse(e->key, &c->names, &name) != OK)
+    if (MUTANT(SUPERSEDED_KEPT) || config_name_parse(e->key, &c->names, &name) != OK)
         return false;
     const struct config_item *item = config_find(c, &(struct config_id){name.ns, name.group, name.name});
     const struct config_head *head = item ? item->head : NULL;

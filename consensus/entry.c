@@ -2,7 +2,7 @@
  * Framing of log entries; see entry.h. */
 #include "consensus/entry.h"
 
-#include "base/plant.h"
+#include "base/mutant.h"
 #include "consensus/feature.h"
 
 #include "proto/internal.pb-c.h"
@@ -355,7 +355,7 @@ static int decode_header(struct slice rest, struct entry *e)
 static bool may_skip(uint64_t number)
 {
     return number == REQUEST_ID_FIELD || number == RANGE_FIELD || number == VERSION_TEST_FIELD ||
-           (number >= ENTRY_SKIP_FIRST && number <= ENTRY_SKIP_LAST) || PLANTED(UNKNOWN_ENTRY_SKIPPED);
+           (number >= ENTRY_SKIP_FIRST && number <= ENTRY_SKIP_LAST) || MUTANT(UNKNOWN_ENTRY_SKIPPED);
 }
 
 int entry_decode(struct slice bytes, struct entry *ret_entry)

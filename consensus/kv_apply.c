@@ -9,7 +9,7 @@
 #include "base/log.h"
 #include "base/metric.h"
 #include "base/failpoint.h"
-#include "base/plant.h"
+#include "base/mutant.h"
 #include "consensus/kv_impl.h"
 
 static Etcdserverpb__ResponseHeader *new_header(struct kv *kv)
@@ -101,7 +101,7 @@ static struct kv_outcome apply_lease_revoke(struct kv *kv, const ProtobufCMessag
     struct slice *keys = NULL;
     size_t count = 0;
     int err = lease_keys(kv->leases, id, &keys, &count);
-    if (PLANTED(LEASE_REVOKED_BY_HALVES))
+    if (MUTANT(LEASE_REVOKED_BY_HALVES))
         count /= 2;
     if (!err) {
         store_delete_keys(kv->store, keys, count);
@@ -140,7 +140,7 @@ static struct kv_outcome apply_lease_checkpoint(struct kv *kv, const ProtobufCMe
         if (!lease_exists(kv->leases, c->id))
             continue;
         lease_time_to_live(kv->leases, c->id, 0, &remaining_s, &granted_s);
-        if (PLANTED(LEASE_CHECKPOINT_IGNORED))
+        if (MUTANT(LEASE_CHECKPOINT_IGNORED))
             continue;
         lease_set_remaining(kv->leases, c->id, c->remaining_ttl);
         kv_save_lease(kv, c->id, granted_s, c->remaining_ttl);
@@ -171,9 +171,9 @@ static struct kv_outcome apply_member_attributes(struct kv *kv, const ProtobufCM
 static int check_operation(struct kv *kv, const struct entry *e, const ProtobufCMessage *m)
 {
     int err = check_alarms(kv, e->op, m);
-    if (!err && kv->auth.is_enabled && !e->who.is_own && !PLANTED(AUTH_UNCHECKED_AT_APPLY))
+    if (!err && kv->auth.is_enabled && !e->who.is_own && !MUTANT(AUTH_UNCHECKED_AT_APPLY))
         err = kv_check_entry(kv, e, m);
-    if (PLANTED(APPLY_BY_LOCAL_STATE) && e->op == ENTRY_COMPACTION && !kv->state.is_leader)
+    if (MUTANT(APPLY_BY_LOCAL_STATE) && e->op == ENTRY_COMPACTION && !kv->state.is_leader)
         err = ERR_NOT_LEADER;
     return err;
 }

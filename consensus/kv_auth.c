@@ -6,7 +6,7 @@
  * is applied (the same on every member), a read when it runs, after its ReadIndex round. A read in slices
  * is looked at again for each slice. What an entry says about its author was written by the member it
  * came in on (kv.c, author_of); one of a member itself is not checked. */
-#include "base/plant.h"
+#include "base/mutant.h"
 #include "consensus/auth/check.h"
 #include "consensus/kv_impl.h"
 
@@ -159,8 +159,8 @@ static int check_needs(struct kv *kv, const struct entry *e)
     struct slice rest = e->needs;
     struct auth_need need;
     who.is_renewed = true;
-    int err = PLANTED(AUTH_NEEDS_UNCHECKED) ? OK : auth_check_user(&kv->auth, &who);
-    while (!err && !PLANTED(AUTH_NEEDS_UNCHECKED)) {
+    int err = MUTANT(AUTH_NEEDS_UNCHECKED) ? OK : auth_check_user(&kv->auth, &who);
+    while (!err && !MUTANT(AUTH_NEEDS_UNCHECKED)) {
         err = entry_next_need(&rest, &need);
         if (err == ERR_NOT_FOUND)
             return OK;

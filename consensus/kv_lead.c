@@ -7,7 +7,7 @@
 #include "base/failpoint.h"
 #include "base/log.h"
 #include "base/metric.h"
-#include "base/plant.h"
+#include "base/mutant.h"
 #include "consensus/kv_impl.h"
 #include "consensus/node/snapshot_send.h"
 
@@ -75,7 +75,7 @@ static void expire_leases(struct kv *kv)
     for (size_t i = 0; i < count; i++) {
         Etcdserverpb__LeaseRevokeRequest m = ETCDSERVERPB__LEASE_REVOKE_REQUEST__INIT;
         m.id = ids[i];
-        int err = PLANTED(REVOKE_BY_OLD_LEADER) ? kv_propose(kv, ENTRY_LEASE_REVOKE, &m.base)
+        int err = MUTANT(REVOKE_BY_OLD_LEADER) ? kv_propose(kv, ENTRY_LEASE_REVOKE, &m.base)
                                                 : kv_propose_as_leader(kv, ENTRY_LEASE_REVOKE, &m.base);
         if (err)
             break;
@@ -147,8 +147,8 @@ static void publish_attributes(struct kv *kv)
 void kv_note_time(struct kv *kv)
 {
     uint64_t now = kv_now_ms(kv);
-    bool stood_still = now - kv->turn_ms > kv->election_ms && !PLANTED(LEASE_CLOCK_RUNS_IN_PAUSE) &&
-                       !PLANTED(REVOKE_BY_OLD_LEADER); /* it would find nothing to revoke */
+    bool stood_still = now - kv->turn_ms > kv->election_ms && !MUTANT(LEASE_CLOCK_RUNS_IN_PAUSE) &&
+                       !MUTANT(REVOKE_BY_OLD_LEADER); /* it would find nothing to revoke */
     if (stood_still && lease_is_primary(kv->leases))
         lease_promote(kv->leases, kv_lease_start_ms(kv), kv->election_ms);
     kv->turn_ms = now;

@@ -16,7 +16,7 @@
 
 #include "base/log.h"
 #include "base/metric.h"
-#include "base/plant.h"
+#include "base/mutant.h"
 #include "consensus/kv_impl.h"
 
 #define STATE_KEY    "feature" /* in META */
@@ -85,7 +85,7 @@ int kv_level_load(struct kv *kv)
 
 bool kv_level_is_void(const struct kv *kv, const struct entry *e)
 {
-    if (PLANTED(UNKNOWN_ENTRY_SKIPPED) && feature_level_of(e->op) > kv->feature_max)
+    if (MUTANT(UNKNOWN_ENTRY_SKIPPED) && feature_level_of(e->op) > kv->feature_max)
         return true;
     return e->level > kv->feature.level;
 }
@@ -106,7 +106,7 @@ bool kv_level_stops(struct kv *kv, uint64_t index, const struct entry *e, const 
     bool is_known = !e->unknown && (!e->op || feature_level_of(e->op) <= kv->feature_max);
     if (kv_level_is_void(kv, e))
         return false;
-    if (!is_known && PLANTED(UNKNOWN_ENTRY_SKIPPED))
+    if (!is_known && MUTANT(UNKNOWN_ENTRY_SKIPPED))
         return false;
     if (!is_known || needed > kv->feature_max) {
         snprintf(what, sizeof what, "the log entry %" PRIu64 " (kind %" PRIu64 ")", index,
@@ -116,7 +116,7 @@ bool kv_level_stops(struct kv *kv, uint64_t index, const struct entry *e, const 
     }
     const Etcdserverpb__ClusterVersionSetRequest *set =
         e->op == ENTRY_CLUSTER_VERSION ? (const Etcdserverpb__ClusterVersionSetRequest *)m : NULL;
-    if (!set || set->level <= kv->feature_max || PLANTED(UNKNOWN_ENTRY_SKIPPED))
+    if (!set || set->level <= kv->feature_max || MUTANT(UNKNOWN_ENTRY_SKIPPED))
         return false;
     stop(kv, "the cluster", index, set->level, slice_text(set->version));
     return true;
@@ -134,7 +134,7 @@ static bool was_asked(const Etcdserverpb__ClusterVersionSetRequest *m, uint64_t 
 static bool may_raise(const struct kv *kv, const Etcdserverpb__ClusterVersionSetRequest *m)
 {
     for (size_t i = 0; i < kv->members.count; i++)
-        if (!was_asked(m, kv->members.list[i].id) && !PLANTED(LEVEL_RAISED_EARLY))
+        if (!was_asked(m, kv->members.list[i].id) && !MUTANT(LEVEL_RAISED_EARLY))
             return false;
     return true;
 }
@@ -218,7 +218,7 @@ static bool get_range(const struct kv *kv, unsigned *ret_least, unsigned *ret_mo
         for (size_t j = 0; j < kv->level_round.count; j++)
             if (kv->level_round.list[j].id == kv->members.list[i].id)
                 level = kv->level_round.list[j].level;
-        if (PLANTED(LEVEL_RAISED_EARLY))
+        if (MUTANT(LEVEL_RAISED_EARLY))
             level = kv->feature_max;
         if (!level)
             return false;

@@ -14,7 +14,7 @@
 
 #include "base/log.h"
 #include "base/text.h"
-#include "base/plant.h"
+#include "base/mutant.h"
 #include "consensus/kv_impl.h"
 #include "consensus/node/conf_store.h"
 #include "consensus/node/identity.h"
@@ -68,14 +68,14 @@ static bool take_urls(char **urls, size_t count, struct arena *a, char ***ret_ur
 static uint64_t new_member_id(const struct kv *kv, char **urls, size_t count)
 {
     uint64_t second = kv->io->ops->wall_ns(kv->io) / 1000000000, id;
-    if (PLANTED(MEMBER_ID_REUSED))
+    if (MUTANT(MEMBER_ID_REUSED))
         second = 0;
     do {
         char text[24];
         snprintf(text, sizeof text, "%llu", (unsigned long long)second++);
         id = identity_member_id((const char *const *)urls, count, text);
     } while (id == 0 || id >= RAFT_APPLY_THREAD || member_find(&kv->members, id) ||
-             (member_is_removed(&kv->members, id) && !PLANTED(MEMBER_ID_REUSED)));
+             (member_is_removed(&kv->members, id) && !MUTANT(MEMBER_ID_REUSED)));
     return id;
 }
 
@@ -404,7 +404,7 @@ static int check_new(const struct kv *kv, const Etcdserverpb__MembershipChange *
 static int check_change(const struct kv *kv, const Etcdserverpb__MembershipChange *c)
 {
     const struct member *member = member_find(&kv->members, c->member->id);
-    if (member_is_removed(&kv->members, c->member->id) && !PLANTED(MEMBER_ID_REUSED))
+    if (member_is_removed(&kv->members, c->member->id) && !MUTANT(MEMBER_ID_REUSED))
         return ERR_MEMBER_NOT_FOUND; /* as etcd tells that an id was removed */
     switch (c->kind) {
     case ETCDSERVERPB__MEMBERSHIP_CHANGE__KIND__ADD:
@@ -552,7 +552,7 @@ int kv_apply_membership(struct kv *kv, const struct raft_entry *entry)
         return err ? err : raft_err == ERR_LIMIT ? ERR_LIMIT : ERR_MEMBER_NOT_ENOUGH_STARTED;
     }
     conf_store_save(kv->store, &conf);
-    if (c && (!err || PLANTED(MEMBER_REFUSED_STAYS)))
+    if (c && (!err || MUTANT(MEMBER_REFUSED_STAYS)))
         change_members(kv, c);
     log_info("applied a configuration change", F_UINT("index", entry->index),
              F_INT("kind", c ? (int)c->kind : -1), F_HEX("member-id", c ? c->member->id : 0), F_ERR(err));

@@ -7,7 +7,7 @@
 #include <assert.h>
 
 #include "base/metric.h"
-#include "base/plant.h"
+#include "base/mutant.h"
 #include "base/turn_queue.h"
 
 #define READS_NS       2000000 /* twice in a turn */
@@ -57,7 +57,7 @@ void kv_barrier(struct kv *kv, struct kv_request *r)
 static void start_at_leader(struct kv *kv, struct kv_request *r, enum kv_kind kind, const ProtobufCMessage *m)
 {
     if (kv->state.is_leader || !kv->peers || kv_is_served(r))
-        kv_start_read(kv, r, kind, m, PLANTED(KEEP_ALIVE_OF_DEPOSED));
+        kv_start_read(kv, r, kind, m, MUTANT(KEEP_ALIVE_OF_DEPOSED));
     else
         kv_start_call(kv, r, kind, m);
 }
@@ -159,7 +159,7 @@ static void run_txn(struct kv *kv, struct kv_request *r)
  * into a new round, to the leader, or to the member that sent it. */
 static bool goes_elsewhere(struct kv *kv, struct kv_request *r)
 {
-    if (!kv->peers || PLANTED(KEEP_ALIVE_OF_DEPOSED))
+    if (!kv->peers || MUTANT(KEEP_ALIVE_OF_DEPOSED))
         return false;
     bool leads = kv->state.is_leader && node_is_leader(kv->node);
     if (leads && kv_now_ms(kv) - r->id < kv->election_ms)
@@ -196,7 +196,7 @@ static void run_keep_alive(struct kv *kv, struct kv_request *r)
     const Etcdserverpb__LeaseKeepAliveRequest *m = (const Etcdserverpb__LeaseKeepAliveRequest *)r->message;
     if (goes_elsewhere(kv, r))
         return;
-    if (lease_is_checkpointed(kv->leases, m->id) && !PLANTED(LEASE_REST_KEPT)) {
+    if (lease_is_checkpointed(kv->leases, m->id) && !MUTANT(LEASE_REST_KEPT)) {
         forget_checkpoint(kv, r, m->id);
         return;
     }
@@ -355,7 +355,7 @@ static void start_round(struct kv *kv)
     if (kv->read_id && now - kv->round_started_ms < ROUND_RETRY_MS)
         return;
     uint64_t id = kv->io->ops->random(kv->io) | 1;
-    if (PLANTED(READ_ID_REUSED))
+    if (MUTANT(READ_ID_REUSED))
         id = kv->member_id | 1;
     if (node_read(kv->node, id) != OK) {
         kv->read_id = 0; /* no leader now: they wait for one, until their limit passes */
@@ -443,7 +443,7 @@ void kv_run_reads(struct kv *kv)
         return;
     uint64_t applied = store_applied_index(kv->store), begin = kv->io->ops->mono_ns(kv->io);
     uint64_t share = turn_share();
-    if (PLANTED(READ_BEFORE_INSTALL) && kv->installing)
+    if (MUTANT(READ_BEFORE_INSTALL) && kv->installing)
         applied = UINT64_MAX;
     struct link now;
     list_init(&now);
@@ -454,7 +454,7 @@ void kv_run_reads(struct kv *kv)
         struct kv_request *r = container_of(now.next, struct kv_request, link);
         bool is_long = r->slices != NULL;
         bool must_look = n % CLOCK_EVERY == 0 || !is_small(r);
-        if (r->index > applied && !PLANTED(READ_BEFORE_APPLY)) {
+        if (r->index > applied && !MUTANT(READ_BEFORE_APPLY)) {
             list_remove(&r->link);
             list_add_last(&kv->ready, &r->link);
         } else if (!r->slices && r->has_room && !r->has_room(r)) {

@@ -15,7 +15,7 @@
 #include <stdio.h>
 
 #include "base/log.h"
-#include "base/plant.h"
+#include "base/mutant.h"
 #include "consensus/node/conf_store.h"
 #include "consensus/node/snapshot_receive.h"
 #include "consensus/node/snapshot_send.h"
@@ -91,7 +91,7 @@ static void load_leases(struct kv *kv)
     int err = store_scan(kv->store, BACKEND_LEASES, kv_restore_lease, kv->leases);
     if (err)
         kv->failed_err = err;
-    if (PLANTED(SNAPSHOT_WITHOUT_CHECKPOINTS))
+    if (MUTANT(SNAPSHOT_WITHOUT_CHECKPOINTS))
         forget_checkpoints(kv->leases);
     store_attach_leases(kv->store);
 }
@@ -118,7 +118,7 @@ static void load_rest(struct kv *kv)
     alarms_done(&kv->alarms);
     kv->alarms = (struct alarms){0};
     int err = alarms_load(&kv->alarms, kv->store);
-    if (!err && !PLANTED(SNAPSHOT_WITHOUT_USERS))
+    if (!err && !MUTANT(SNAPSHOT_WITHOUT_USERS))
         err = kv_auth_load(kv);
     if (err)
         kv->failed_err = err;
@@ -147,15 +147,15 @@ static void on_installed(void *arg, int err, const char *error, struct store *st
     FAILPOINT(RAFT_BEFORE_APPLY_SNAP);
     kv->store = store;
     kv->corrupt = (struct corrupt){0}; /* the digest was the old store's */
-    if (!PLANTED(SNAPSHOT_WITHOUT_LEASES))
+    if (!MUTANT(SNAPSHOT_WITHOUT_LEASES))
         load_leases(kv);
-    if (!PLANTED(SNAPSHOT_WITHOUT_MEMBERS))
+    if (!MUTANT(SNAPSHOT_WITHOUT_MEMBERS))
         load_members(kv);
     load_rest(kv);
-    int level_err = PLANTED(SNAPSHOT_WITHOUT_LEVEL) ? OK : kv_level_load(kv);
-    if (level_err == ERR_LEVEL && PLANTED(SNAPSHOT_LEVEL_UNCHECKED))
+    int level_err = MUTANT(SNAPSHOT_WITHOUT_LEVEL) ? OK : kv_level_load(kv);
+    if (level_err == ERR_LEVEL && MUTANT(SNAPSHOT_LEVEL_UNCHECKED))
         level_err = OK;
-    if (PLANTED(SNAPSHOT_LEVEL_TAKEN_FOR_OWN))
+    if (MUTANT(SNAPSHOT_LEVEL_TAKEN_FOR_OWN))
         kv->feature.level = kv->feature_max;
     kv_listen_to_store(kv);
     watch_store_replaced(kv->hub, store);

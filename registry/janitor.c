@@ -7,7 +7,7 @@
 
 #include "base/log.h"
 #include "base/metric.h"
-#include "base/plant.h"
+#include "base/mutant.h"
 #include "registry/registry_private.h"
 
 #define BATCH_MAX       64 /* actions of one transaction */
@@ -96,7 +96,7 @@ static void put_document(struct proposal *q, struct txn *t, const struct plan_ac
     buf_clear(&q->janitor->scratch);
     instance_write(&doc, &q->janitor->scratch);
     txn_put(t, key, keep(q, &q->janitor->scratch), 0);
-    t->message.success[0]->request_put->ignore_lease = !PLANTED(JANITOR_LEASE_DETACHED);
+    t->message.success[0]->request_put->ignore_lease = !MUTANT(JANITOR_LEASE_DETACHED);
 }
 
 static void add(struct proposal *q, const struct plan_action *a)
@@ -106,15 +106,15 @@ static void add(struct proposal *q, const struct plan_action *a)
     struct slice key = key_of(q, &(struct name){kind, s->ns, s->group, s->name, a->instance->id, 0});
     struct txn *t = arena_alloc(&q->arena, sizeof *t);
     txn_init(t, &q->arena);
-    if (!PLANTED(JANITOR_DOC_UNSEEN))
+    if (!MUTANT(JANITOR_DOC_UNSEEN))
         txn_if_revision(t, key, a->revision);
-    if (a->session && !PLANTED(JANITOR_SESSION_UNSEEN))
+    if (a->session && !MUTANT(JANITOR_SESSION_UNSEEN))
         txn_if_created(t, key_of(q, &(struct name){.kind = NAME_SESSION, .session = a->session}), 0);
     if (a->kind == PLAN_DELETE || a->kind == PLAN_END_OVERRIDE)
         txn_delete(t, key);
     else
         put_document(q, t, a, key);
-    if (a->kind == PLAN_DELETE && !PLANTED(JANITOR_DRAIN_STAYS))
+    if (a->kind == PLAN_DELETE && !MUTANT(JANITOR_DRAIN_STAYS))
         registry_end_drain(
             t, a->instance,
             key_of(q, &(struct name){NAME_OVERRIDE, s->ns, s->group, s->name, a->instance->id, 0}));
@@ -206,7 +206,7 @@ static void on_done(struct kv_request *r, int err, const ProtobufCMessage *messa
     struct proposal *q = container_of(r, struct proposal, request);
     struct janitor *j = q->janitor;
     const Etcdserverpb__TxnResponse *response = (const void *)message;
-    if (err == ERR_NO_SPACE && !q->deletes_dead && has_dead(q) && !PLANTED(JANITOR_DEAD_NEED_ROOM)) {
+    if (err == ERR_NO_SPACE && !q->deletes_dead && has_dead(q) && !MUTANT(JANITOR_DEAD_NEED_ROOM)) {
         delete_dead(q);
         return;
     }

@@ -5,7 +5,7 @@
 
 #include <assert.h>
 
-#include "base/plant.h"
+#include "base/mutant.h"
 #include "registry/janitor_state.h"
 
 #define LOOK_EVERY_MS    5000

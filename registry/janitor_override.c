@@ -3,7 +3,7 @@
  * Only those are followed; the two heaps say when to look, is_over what is so. See janitor_plan.h. */
 #include <assert.h>
 
-#include "base/plant.h"
+#include "base/mutant.h"
 #include "registry/janitor_state.h"
 
 static bool is_over(const struct plan *p, const struct override_wait *o, uint64_t now_ms, uint64_t wall_ms)
@@ -97,7 +97,7 @@ bool overrides_next(struct plan *p, uint64_t now_ms, uint64_t wall_ms, struct pl
     struct override_wait *o;
     while ((o = take_due(p, now_ms, wall_ms))) {
         if (!is_over(p, o, now_ms, wall_ms)) {
-            if (!PLANTED(JANITOR_OVERRIDE_STAYS))
+            if (!MUTANT(JANITOR_OVERRIDE_STAYS))
                 put_off(p, o); /* the wall clock was set back */
             continue;
         }

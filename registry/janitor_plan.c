@@ -6,7 +6,7 @@
 
 #include <assert.h>
 
-#include "base/plant.h"
+#include "base/mutant.h"
 #include "registry/janitor_state.h"
 
 enum phase { PHASE_NONE, PHASE_DYING, PHASE_HELD, PHASE_LOST, PHASE_RETURNED };
@@ -111,7 +111,7 @@ static void idle(struct plan *p, struct ward *w)
 {
     heap_remove(&p->due, &w->due);
     list_remove(&w->ready);
-    if (w->ticket && !PLANTED(JANITOR_TICKET_OVERTAKEN))
+    if (w->ticket && !MUTANT(JANITOR_TICKET_OVERTAKEN))
         map_remove(&p->tickets, w->ticket);
     w->ticket = 0;
 }
@@ -134,7 +134,7 @@ static void ward_free(struct plan *p, struct ward *w)
 
 static void settle(struct plan *p, struct ward *w, uint64_t now_ms)
 {
-    uint64_t settle_ms = PLANTED(JANITOR_NO_SETTLE) ? 0 : storm_guard_settle_ms(p, &w->guarded);
+    uint64_t settle_ms = MUTANT(JANITOR_NO_SETTLE) ? 0 : storm_guard_settle_ms(p, &w->guarded);
     w->at_ms = storm_guard_holds(&w->guarded) ? now_ms : w->guarded.died_ms + settle_ms;
 }
 
@@ -199,7 +199,7 @@ static size_t go_on_with_guard(struct plan *p, struct storm_guard *g, size_t max
 
 static void begin_dying(struct plan *p, struct ward *w, const struct catalog_instance *i, uint64_t now_ms)
 {
-    w->at_ms = now_ms + (PLANTED(JANITOR_NO_SETTLE) ? 0 : p->rules.settle_ms);
+    w->at_ms = now_ms + (MUTANT(JANITOR_NO_SETTLE) ? 0 : p->rules.settle_ms);
     if (!catalog_effect(i).serves)
         return; /* nobody is sent there: there is nothing to protect */
     bool is_changed = storm_guard_death(p, &w->guarded, i, now_ms);
@@ -230,7 +230,7 @@ static void begin(struct plan *p, struct ward *w, const struct catalog_instance 
         begin_held(p, w, i, is_found, now_ms);
         break;
     case PHASE_LOST:
-        w->at_ms = now_ms + (PLANTED(JANITOR_GRACE_FORGOTTEN) ? 0 : (uint64_t)i->doc->grace_s * 1000);
+        w->at_ms = now_ms + (MUTANT(JANITOR_GRACE_FORGOTTEN) ? 0 : (uint64_t)i->doc->grace_s * 1000);
         break;
     case PHASE_RETURNED:
         w->at_ms = now_ms;
@@ -245,7 +245,7 @@ static void begin(struct plan *p, struct ward *w, const struct catalog_instance 
 static void see(struct plan *p, const struct catalog_instance *i, struct slice key, uint64_t now_ms)
 {
     enum phase phase = phase_of(i);
-    if (!p->does_lead && phase != PHASE_RETURNED && !PLANTED(JANITOR_FOLLOWER_ACTS))
+    if (!p->does_lead && phase != PHASE_RETURNED && !MUTANT(JANITOR_FOLLOWER_ACTS))
         phase = PHASE_NONE;
     struct ward *w = strmap_get(&p->wards, key);
     bool is_found = !w;
@@ -448,7 +448,7 @@ void plan_lead(struct plan *p, bool does_lead, uint64_t now_ms)
     overrides_forget_tickets(p, now_ms);
     if (does_lead)
         storm_guards_begin(p, now_ms);
-    if (does_lead && !PLANTED(JANITOR_LEFT_OVER))
+    if (does_lead && !MUTANT(JANITOR_LEFT_OVER))
         LIST_FOR_EACH (l, catalog_absent_sessions(p->catalog))
             walk_session(p, container_of(l, struct catalog_session, absent));
     look_at_once(p, now_ms);
@@ -477,7 +477,7 @@ static enum plan_kind kind_of(const struct ward *w)
 bool plan_next(struct plan *p, enum plan_class class, uint64_t now_ms, uint64_t wall_ms,
                struct plan_action *ret_action)
 {
-    if (!p->does_lead && !PLANTED(JANITOR_FOLLOWER_ACTS))
+    if (!p->does_lead && !MUTANT(JANITOR_FOLLOWER_ACTS))
         return false;
     while (plan_look(p, now_ms, SIZE_MAX))
         ;
@@ -497,7 +497,7 @@ bool plan_next(struct plan *p, enum plan_class class, uint64_t now_ms, uint64_t 
 void plan_done(struct plan *p, uint64_t ticket, enum plan_outcome outcome, uint64_t now_ms)
 {
     struct ward *w = map_get(&p->tickets, ticket);
-    if (w && outcome != PLAN_UNKNOWN && PLANTED(JANITOR_REFUSED_FORGOTTEN))
+    if (w && outcome != PLAN_UNKNOWN && MUTANT(JANITOR_REFUSED_FORGOTTEN))
         return;
     if (w)
         put_off(p, w, outcome == PLAN_UNKNOWN ? now_ms : now_ms + p->rules.recheck_ms);
@@ -507,7 +507,7 @@ void plan_done(struct plan *p, uint64_t ticket, enum plan_outcome outcome, uint6
 
 uint64_t plan_wake_ms(const struct plan *p, uint64_t now_ms, uint64_t wall_ms)
 {
-    if (!p->does_lead && !PLANTED(JANITOR_FOLLOWER_ACTS))
+    if (!p->does_lead && !MUTANT(JANITOR_FOLLOWER_ACTS))
         return UINT64_MAX;
     for (int class = 0; class < PLAN_CLASSES; class ++)
         if (!list_is_empty(&p->ready[class]))

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "base/plant.h"
+#include "base/mutant.h"
 
 #define STEP_MS             100
 #define SECOND_MS           1000
@@ -148,9 +148,9 @@ size_t storm_bar(const struct storm *s, const struct storm_rules *rules, uint64_
 {
     size_t bar = limit_of(rules, at_risk);
     uint64_t usual = (usual_now(s, rules, now_ms) * rules->multiple + STORM_ONE - 1) / STORM_ONE;
-    if (usual > bar && !PLANTED(JANITOR_STORM_USUAL_IGNORED))
+    if (usual > bar && !MUTANT(JANITOR_STORM_USUAL_IGNORED))
         bar = usual;
-    return bar << (PLANTED(JANITOR_STORM_NOT_RAISED) ? 0 : s->raises);
+    return bar << (MUTANT(JANITOR_STORM_NOT_RAISED) ? 0 : s->raises);
 }
 
 /* --- the guard --------------------------------------------------------------------------------------------
@@ -213,7 +213,7 @@ bool storm_death(struct storm *s, const struct storm_rules *rules, uint64_t now_
                        s->sessions >= SUSPICIOUS_SESSIONS;
     s->is_everyday = rules->multiple && !s->is_suspicious && s->in_window <= bar &&
                      storm_usual(s) >= limit_of(rules, before);
-    if (s->in_window <= bar + PLANTED(JANITOR_STORM_LATE))
+    if (s->in_window <= bar + MUTANT(JANITOR_STORM_LATE))
         return false;
     go_on(s, rules, now_ms, before, death->revision);
     s->fallen++;
@@ -245,7 +245,7 @@ uint64_t storm_end_ms(const struct storm *s)
 {
     if (!s->is_on)
         return UINT64_MAX;
-    if (PLANTED(JANITOR_STORM_OPEN) && s->held)
+    if (MUTANT(JANITOR_STORM_OPEN) && s->held)
         return UINT64_MAX;
     if (s->is_churn)
         return 0;
@@ -280,7 +280,7 @@ void storm_end(struct storm *s, const struct storm_rules *rules, uint64_t now_ms
     if (s->is_churn && s->usual < (uint64_t)s->in_window * STORM_ONE)
         s->usual = (uint64_t)s->in_window * STORM_ONE;
     s->is_on = s->is_churn = false;
-    if (PLANTED(JANITOR_STORM_AGAIN))
+    if (MUTANT(JANITOR_STORM_AGAIN))
         return;
     forget_held(s);
     if (!s->count)
@@ -295,7 +295,7 @@ void storm_begin(struct storm *s, const struct storm_rules *rules, uint64_t now_
 {
     s->has_begun = true;
     s->begun_ms = s->averaged_ms = now_ms;
-    if (history && !PLANTED(JANITOR_STORM_USUAL_LOST)) {
+    if (history && !MUTANT(JANITOR_STORM_USUAL_LOST)) {
         s->usual = history->usual * STORM_ONE;
         s->raises = (unsigned)shorter(history->raises, rules->raises_max);
         s->raise_until_ms = now_ms + rules->raise_ms;

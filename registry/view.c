@@ -5,7 +5,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "base/plant.h"
+#include "base/mutant.h"
 
 static void write_override(const struct catalog_instance *i, struct json_writer *w)
 {
@@ -29,7 +29,7 @@ void view_write_instance(const struct catalog_instance *i, struct json_writer *w
     struct instance shown = *i->doc;
     shown.state = effect.state;
     shown.weight = effect.weight;
-    shown.is_guarded = i->doc->is_guarded && !PLANTED(GUARDED_MARK_MISSING);
+    shown.is_guarded = i->doc->is_guarded && !MUTANT(GUARDED_MARK_MISSING);
     jw_open(w, '{');
     jw_key(w, "id");
     jw_string(w, i->id);

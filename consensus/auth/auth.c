@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-#include "base/plant.h"
+#include "base/mutant.h"
 #include "consensus/store/store.h"
 
 #define USER "user/"
@@ -358,7 +358,7 @@ int auth_load(struct auth *a, struct store *s)
     a->wanted = mem_new(sizeof *a->wanted);
     list_init(a->wanted);
     int err = store_scan(s, BACKEND_AUTH, load_one, &l);
-    if (PLANTED(AUTH_REVISION_FORGOTTEN))
+    if (MUTANT(AUTH_REVISION_FORGOTTEN))
         a->revision = 1;
     return err ? err : l.err;
 }
@@ -379,7 +379,7 @@ void auth_done(struct auth *a)
 
 static bool is_void(const struct auth_user *u, const struct auth_who *who)
 {
-    return u->credential > who->revision && !PLANTED(AUTH_OLD_PASSWORD_COUNTS);
+    return u->credential > who->revision && !MUTANT(AUTH_OLD_PASSWORD_COUNTS);
 }
 
 int auth_check_user(const struct auth *a, const struct auth_who *who)

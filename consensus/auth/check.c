@@ -3,7 +3,7 @@
  * a request with several faults, is etcd's. */
 #include "consensus/auth/check.h"
 
-#include "base/plant.h"
+#include "base/mutant.h"
 #include "consensus/store/lease.h"
 
 static struct slice bytes(ProtobufCBinaryData b)
@@ -108,7 +108,7 @@ int auth_check_txn(const struct auth_check *c, const Etcdserverpb__TxnRequest *m
         err = may_read(c, m->compare[i]->key, m->compare[i]->range_end);
     if (!err)
         err = check_ops(c, m->success, m->n_success);
-    if (!err && !PLANTED(AUTH_TXN_BY_BRANCH))
+    if (!err && !MUTANT(AUTH_TXN_BY_BRANCH))
         err = check_ops(c, m->failure, m->n_failure);
     return err;
 }

@@ -13,7 +13,7 @@
 #include "base/failpoint.h"
 #include "base/log.h"
 #include "base/metric.h"
-#include "base/plant.h"
+#include "base/mutant.h"
 #include "base/turn.h"
 #include "consensus/node/node_impl.h"
 
@@ -36,7 +36,7 @@ static void hold_promises(struct node *n, const struct raft_message *m)
         p->list = mem_resize(p->list, p->capacity * sizeof *p->list);
     }
     for (size_t i = 0; i < m->response_count; i++) {
-        if (PLANTED(NODE_PROMISES_BEFORE_DISK) && m->responses[i].to != n->options.member_id)
+        if (MUTANT(NODE_PROMISES_BEFORE_DISK) && m->responses[i].to != n->options.member_id)
             node_send(n, &m->responses[i]);
         p->list[p->count++] = raft_message_keep(&m->responses[i]);
     }
@@ -81,7 +81,7 @@ static void collect(struct node *n, const struct raft_message *m)
         struct wal_entry entry = {e->index, e->term, (uint8_t)e->type, blob_slice(e->data)};
         wal_add_entry(n->wal, &entry);
     }
-    if ((m->term || m->vote || m->commit) && !PLANTED(NODE_HARD_STATE_LEFT_OUT)) {
+    if ((m->term || m->vote || m->commit) && !MUTANT(NODE_HARD_STATE_LEFT_OUT)) {
         struct wal_hard_state state = {m->term, m->vote, m->commit};
         wal_add_hard_state(n->wal, &state);
     }
@@ -362,7 +362,7 @@ static void on_written(void *arg, const struct wal_result *result)
     n->recent_sync_ns += result->sync_ns / 16 - n->recent_sync_ns / 16;
     if (n->on_closed) {
         node_close_finish(n);
-    } else if (n->under_way.snapshot && !result->err && !PLANTED(SNAPSHOT_NOT_INSTALLED)) {
+    } else if (n->under_way.snapshot && !result->err && !MUTANT(SNAPSHOT_NOT_INSTALLED)) {
         FAILPOINT(RAFT_AFTER_SAVE_SNAP);
         n->is_installing = true;
         n->is_install_waiting = n->applying.count != 0;

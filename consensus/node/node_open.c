@@ -4,7 +4,7 @@
 #include <stdio.h>
 
 #include "base/log.h"
-#include "base/plant.h"
+#include "base/mutant.h"
 #include "consensus/node/node_impl.h"
 
 /* The log of a new cluster begins behind this place: the bootstrap configuration. */
@@ -145,7 +145,7 @@ static int on_entry(void *arg, const struct wal_entry *entry)
         return OK;
     if (is_empty(r))
         r->next = entry->index;
-    if (PLANTED(NODE_OVERWRITE_IGNORED) && entry->index < r->next)
+    if (MUTANT(NODE_OVERWRITE_IGNORED) && entry->index < r->next)
         return OK;
     if (entry->index > r->next)
         return ERR_CORRUPT; /* a gap */

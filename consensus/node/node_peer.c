@@ -4,7 +4,7 @@
  * they have certainly not been seen by anybody else. */
 #include "base/failpoint.h"
 #include "base/metric.h"
-#include "base/plant.h"
+#include "base/mutant.h"
 #include "consensus/node/node_impl.h"
 #include "consensus/peer/codec.h"
 
@@ -107,7 +107,7 @@ void node_send(struct node *n, const struct raft_message *m)
     }
     buf_clear(&n->out);
     codec_add_raft(&n->out, m);
-    if (PLANTED(FORWARDED_TWICE) && m->type == RAFT_MSG_PROP)
+    if (MUTANT(FORWARDED_TWICE) && m->type == RAFT_MSG_PROP)
         (void)peers->ops->send(peers, m->to, PEER_STREAM_LOG, buf_slice(&n->out), (struct slice){0});
     if (peers->ops->send(peers, m->to, PEER_STREAM_LOG, buf_slice(&n->out), (struct slice){0}))
         return;

@@ -7,7 +7,7 @@
  * What has left a queue is in this leader's log, or on its way to the leader: it is never proposed again.
  * What is not taken for lack of room is told to whoever asked for it (options.refused). */
 #include "base/metric.h"
-#include "base/plant.h"
+#include "base/mutant.h"
 #include "consensus/node/node_impl.h"
 
 #define FORWARD_BYTES     (1u << 20) /* of proposals in one message to the leader, or a single one */
@@ -51,7 +51,7 @@ void node_queue(struct node *n, const struct raft_entry *entry)
 bool node_has_room(const struct node *n, const struct raft_entry *entry, bool is_internal)
 {
     uint64_t pending = node_pending_bytes(n), limit = n->options.pending_bytes_max;
-    if (is_internal || entry->type != RAFT_ENTRY_NORMAL || PLANTED(RESERVE_FOR_ALL))
+    if (is_internal || entry->type != RAFT_ENTRY_NORMAL || MUTANT(RESERVE_FOR_ALL))
         limit += node_reserve(n);
     /* One that is larger than the limit goes alone. */
     return (pending == 0 || pending + entry->data->size <= limit) &&
@@ -185,7 +185,7 @@ static bool removes_this_member(const struct node *n, const struct raft_entry *e
 static bool is_for_successor(struct node *n, const struct raft_entry *e)
 {
     bool has_tried = n->hand_over_term == raft_term(n->raft);
-    if (PLANTED(LEADER_REMOVES_ITSELF) || has_tried || !removes_this_member(n, e))
+    if (MUTANT(LEADER_REMOVES_ITSELF) || has_tried || !removes_this_member(n, e))
         return false;
     n->hand_over_term = raft_term(n->raft);
     return n->options.hand_over(n->options.arg);
@@ -194,7 +194,7 @@ static bool is_for_successor(struct node *n, const struct raft_entry *e)
 static bool may_propose(struct node *n, const struct raft_entry *change)
 {
     return !node_is_leader(n) ||
-           ((raft_takes_change(n->raft) || PLANTED(CHANGE_LOST)) && !is_for_successor(n, change));
+           ((raft_takes_change(n->raft) || MUTANT(CHANGE_LOST)) && !is_for_successor(n, change));
 }
 
 static void propose_changes(struct node *n)

@@ -13,7 +13,7 @@
 #include "base/hash.h"
 #include "base/list.h"
 #include "base/log.h"
-#include "base/plant.h"
+#include "base/mutant.h"
 
 #define PART_NAME   "snapshot-in.tmp"
 #define WHOLE_NAME  "snapshot-in"
@@ -238,7 +238,7 @@ static void check_run(struct worker_job *job)
     uint8_t digest[SNAPSHOT_DIGEST_SIZE];
     sha256_finish(r->sha, digest);
     r->sha = NULL;
-    r->is_true = memcmp(digest, r->digest, sizeof digest) == 0 || PLANTED(SNAPSHOT_DIGEST_UNCHECKED);
+    r->is_true = memcmp(digest, r->digest, sizeof digest) == 0 || MUTANT(SNAPSHOT_DIGEST_UNCHECKED);
     if (!r->is_true)
         return;
     r->err = io->ops->sync(io, r->file);

@@ -9,7 +9,7 @@
 
 #include "base/hash.h"
 #include "base/log.h"
-#include "base/plant.h"
+#include "base/mutant.h"
 
 struct dial_back {
     struct link link; /* of tcp_peers.dial_backs */
@@ -80,7 +80,7 @@ static void on_frame(struct conn *c, const struct wire_frame *frame)
     struct dial_back *d = c->owner;
     finish(d, (frame->kind == WIRE_CONFIRMED && frame->payload.size == PROOF_MAC_SIZE &&
                secret_equal(frame->payload.data, d->expected, PROOF_MAC_SIZE)) ||
-                  PLANTED(PEER_DIAL_BACK_BELIEVED));
+                  MUTANT(PEER_DIAL_BACK_BELIEVED));
 }
 
 static void on_conn_timer(struct conn *c)
@@ -111,7 +111,7 @@ static void dial(struct dial_back *d)
             peer_conn_timer(d->conn, CONFIRM_MS);
             return;
         }
-    finish(d, PLANTED(PEER_DIAL_BACK_BELIEVED));
+    finish(d, MUTANT(PEER_DIAL_BACK_BELIEVED));
 }
 
 static void on_timer(struct io_timer *t)
@@ -191,7 +191,7 @@ void peer_confirm_answer(struct conn *c, struct slice payload)
         return;
     }
     struct conn *dialed = find_dialed(p, &q);
-    if (dialed && (!dialed->opening->is_confirmed || PLANTED(PEER_CONFIRM_TWICE))) {
+    if (dialed && (!dialed->opening->is_confirmed || MUTANT(PEER_CONFIRM_TWICE))) {
         struct proof_opening o = peer_opening_proof(dialed, (struct slice){0});
         struct slice key = slice_of(dialed->opening->hello.nonce, PROOF_NONCE_SIZE);
         if (proof_mac_matches(key, PROOF_CONFIRM_QUESTION, &o, q.tag)) {

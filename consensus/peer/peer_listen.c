@@ -19,7 +19,7 @@
 
 #include "base/hash.h"
 #include "base/log.h"
-#include "base/plant.h"
+#include "base/mutant.h"
 #include "base/port_holder.h"
 #include "base/turn.h"
 
@@ -163,17 +163,17 @@ static enum wire_reason judge(const struct conn *c, const struct wire_hello *h)
         return WIRE_VERSION_UNKNOWN;
     if (!p->self)
         return WIRE_NOT_READY;
-    if (h->cluster_id != p->cluster_id && !PLANTED(PEER_OF_ANOTHER_CLUSTER))
+    if (h->cluster_id != p->cluster_id && !MUTANT(PEER_OF_ANOTHER_CLUSTER))
         return WIRE_WRONG_CLUSTER;
     if (h->to != p->self || h->from == p->self || h->from == 0)
         return WIRE_WRONG_MEMBER;
-    if (map_get(&p->removed, h->from) && !PLANTED(PEER_REMOVED_LET_IN))
+    if (map_get(&p->removed, h->from) && !MUTANT(PEER_REMOVED_LET_IN))
         return WIRE_REMOVED;
     if (peer_level_is_low(p, h->level))
         return WIRE_LEVEL;
     if (!peer_member_get(p, h->from) && p->learned_count >= LEARNED_MAX)
         return WIRE_TOO_MANY;
-    if (!has_its_certificate(c, h) && !PLANTED(PEER_CERTIFICATE_UNCHECKED))
+    if (!has_its_certificate(c, h) && !MUTANT(PEER_CERTIFICATE_UNCHECKED))
         return WIRE_CERTIFICATE;
     return WIRE_WELCOME;
 }
@@ -479,7 +479,7 @@ static void take_hello(struct conn *c, struct slice payload)
         return;
     }
     struct member *m = peer_member_get(p, h.from);
-    if (PLANTED(PEER_FORGED_DISPLACES) && m && h.version == WIRE_VERSION && m->in[h.stream].conn)
+    if (MUTANT(PEER_FORGED_DISPLACES) && m && h.version == WIRE_VERSION && m->in[h.stream].conn)
         peer_conn_close(m->in[h.stream].conn, ERR_CLOSED, "replaced by a newer one");
     enum wire_reason reason = judge(c, &c->opening->hello);
     if (reason != WIRE_WELCOME) {

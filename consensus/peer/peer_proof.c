@@ -6,7 +6,7 @@
 #include <stdio.h>
 
 #include "base/hash.h"
-#include "base/plant.h"
+#include "base/mutant.h"
 
 /* --- rules --------------------------------------------------------------------------------------------- */
 static const struct {
@@ -35,16 +35,16 @@ const char *peer_operation_name(enum peer_operation operation)
 enum peer_proof peer_proof_needed(enum peer_operation operation, bool is_required)
 {
     assert(operation < PEER_OPERATION_COUNT);
-    if (operation == PEER_QUERY_ADD && PLANTED(PEER_ADD_WITHOUT_PROOF))
+    if (operation == PEER_QUERY_ADD && MUTANT(PEER_ADD_WITHOUT_PROOF))
         return PEER_PROOF_NONE;
-    return is_required && !PLANTED(PEER_PROOF_NOT_REQUIRED) ? operations[operation].needed_if_required
+    return is_required && !MUTANT(PEER_PROOF_NOT_REQUIRED) ? operations[operation].needed_if_required
                                                             : operations[operation].needed;
 }
 
 enum peer_verdict peer_proof_judge(enum peer_operation operation, enum peer_proof shown, bool is_required)
 {
     enum peer_proof needed = peer_proof_needed(operation, is_required);
-    if (shown >= needed || PLANTED(PEER_PROOF_SKIPPED))
+    if (shown >= needed || MUTANT(PEER_PROOF_SKIPPED))
         return PEER_ACCEPT;
     return needed == PEER_PROOF_DIAL_BACK ? PEER_ASK_BACK : PEER_REFUSE;
 }
@@ -152,7 +152,7 @@ static void add_input(struct buf *out, enum proof_role role, const struct proof_
     const uint64_t numbers[] = {o->cluster_id, o->from, o->to, o->run, o->number};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++, p += 8)
         put_le64(p, numbers[i]);
-    if (!PLANTED(PEER_NONCE_NOT_BOUND)) {
+    if (!MUTANT(PEER_NONCE_NOT_BOUND)) {
         memcpy(p, o->dialer_nonce, PROOF_NONCE_SIZE);
         memcpy(p + PROOF_NONCE_SIZE, o->dialed_nonce, PROOF_NONCE_SIZE);
     }
@@ -179,7 +179,7 @@ bool proof_mac_matches(struct slice key, enum proof_role role, const struct proo
 {
     uint8_t expected[PROOF_MAC_SIZE];
     proof_mac(key, role, opening, expected);
-    return secret_equal(expected, mac, PROOF_MAC_SIZE) || PLANTED(PEER_MAC_UNCHECKED);
+    return secret_equal(expected, mac, PROOF_MAC_SIZE) || MUTANT(PEER_MAC_UNCHECKED);
 }
 
 bool proof_tokens_match(const struct proof_tokens *tokens, enum proof_role role,

@@ -3,7 +3,7 @@
 #ifndef CONSENSUS_RAFT_CORE_H
 #define CONSENSUS_RAFT_CORE_H
 
-#include "base/plant.h"
+#include "base/mutant.h"
 #include "consensus/raft/confchange.h"
 #include "consensus/raft/log.h"
 #include "consensus/raft/outbox.h"

@@ -70,7 +70,7 @@ void raft_hup(struct raft *r, enum raft_campaign_kind kind)
         return;
     }
     /* A committed change that is not applied yet: our idea of who votes is old (etcd #7280, #11284). */
-    if (raft_has_unapplied_conf_change(r) && !PLANTED(CAMPAIGN_OVER_CHANGE)) {
+    if (raft_has_unapplied_conf_change(r) && !MUTANT(CAMPAIGN_OVER_CHANGE)) {
         RAFT_TRACE(r, UNAPPLIED_CONF_CHANGE);
         return;
     }
@@ -86,10 +86,10 @@ void raft_handle_vote_request(struct raft *r, const struct raft_message *m)
     struct raft_message answer = {.type = pre ? RAFT_MSG_PRE_VOTE_RESP : RAFT_MSG_VOTE_RESP, .to = m->from};
     bool free_to_vote =
         r->vote == m->from || (r->vote == RAFT_NONE && r->leader == RAFT_NONE) || (pre && m->term > r->term);
-    if (PLANTED(TWO_VOTES))
+    if (MUTANT(TWO_VOTES))
         free_to_vote = true;
     bool up_to_date = raft_log_is_up_to_date(&r->log, (struct raft_position){m->index, m->log_term});
-    if (PLANTED(VOTE_FOR_SHORT_LOG))
+    if (MUTANT(VOTE_FOR_SHORT_LOG))
         up_to_date = true;
     /* A learner votes too when asked: whoever asks knows of its promotion, it may not (etcd PR #10998). */
     if (free_to_vote && up_to_date) {

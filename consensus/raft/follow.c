@@ -49,7 +49,7 @@ static bool is_member(const struct raft_conf_state *state, uint64_t id)
 /* True when the snapshot replaces this log; false when it is not needed or not for us. */
 static bool restore(struct raft *r, const struct raft_snapshot *s)
 {
-    if (s->index <= r->log.committed && !PLANTED(SNAPSHOT_GOES_BACK))
+    if (s->index <= r->log.committed && !MUTANT(SNAPSHOT_GOES_BACK))
         return false;
     if (!is_member(&s->conf_state, r->config.id)) {
         RAFT_TRACE(r, SNAPSHOT_NOT_MEMBER, .conf = &s->conf_state);
@@ -61,7 +61,7 @@ static bool restore(struct raft *r, const struct raft_snapshot *s)
         return false;
     }
     raft_log_restore(&r->log, s);
-    if (!PLANTED(SNAPSHOT_WITHOUT_CONFIG))
+    if (!MUTANT(SNAPSHOT_WITHOUT_CONFIG))
         raft_conf_restore(&r->tracker, raft_log_last(&r->log), &s->conf_state);
     raft_switch_config(r);
     RAFT_TRACE(r, SNAPSHOT_RESTORED, .index = s->index, .log_term = s->term);

@@ -263,7 +263,7 @@ bool raft_log_append(struct raft_log *l, struct raft_position prev, const struct
                      size_t count, uint64_t commit, uint64_t *ret_last)
 {
     bool fits = raft_log_matches(l, prev);
-    if (PLANTED(APPEND_UNCHECKED))
+    if (MUTANT(APPEND_UNCHECKED))
         fits = prev.index <= raft_log_last(l);
     if (!fits)
         return false;
@@ -279,9 +279,9 @@ bool raft_log_append(struct raft_log *l, struct raft_position prev, const struct
         l->held_bytes += bytes_of_all(to, count - known);
     }
     uint64_t last = prev.index + count;
-    if (PLANTED(APPEND_CUTS_TAIL) && last < raft_log_last(l) && last >= l->committed)
+    if (MUTANT(APPEND_CUTS_TAIL) && last < raft_log_last(l) && last >= l->committed)
         truncate_from(l, last + 1);
-    if (PLANTED(TAIL_COMMITTED))
+    if (MUTANT(TAIL_COMMITTED))
         last = raft_log_last(l);
     raft_log_commit_to(l, commit < last ? commit : last);
     *ret_last = last;
@@ -351,7 +351,7 @@ void raft_log_stable_to(struct raft_log *l, struct raft_position position)
         return;
     }
     uint64_t term = entry_at(l, index)->term;
-    if (term != position.term && !PLANTED(STALE_DISK_ANSWER)) {
+    if (term != position.term && !MUTANT(STALE_DISK_ANSWER)) {
         RAFT_TRACE(l->owner, STABLE_MISMATCH, .index = index, .log_term = position.term, .other = term);
         return;
     }
@@ -471,7 +471,7 @@ void raft_log_compact(struct raft_log *l, uint64_t index)
 /* --- the older half: on our disk, not in memory --- */
 static void add_run(struct raft_log_runs *runs, uint64_t index, uint64_t term)
 {
-    if (runs->count && (runs->items[runs->count - 1].term == term || PLANTED(EVICTED_TERM_LOST)))
+    if (runs->count && (runs->items[runs->count - 1].term == term || MUTANT(EVICTED_TERM_LOST)))
         return;
     if (runs->count == runs->capacity) {
         runs->capacity = runs->capacity ? runs->capacity * 2 : 4;
@@ -483,7 +483,7 @@ static void add_run(struct raft_log_runs *runs, uint64_t index, uint64_t term)
 void raft_log_evict(struct raft_log *l, uint64_t bytes_max)
 {
     uint64_t end = l->applied < l->unstable - 1 ? l->applied : l->unstable - 1, to = l->held - 1;
-    if (PLANTED(EVICTED_BEFORE_APPLIED))
+    if (MUTANT(EVICTED_BEFORE_APPLIED))
         end = l->committed < l->unstable - 1 ? l->committed : l->unstable - 1;
     uint64_t bytes = l->held_bytes;
     while (bytes > bytes_max && to < end) {
@@ -500,7 +500,7 @@ size_t raft_log_count_known(const struct raft_log *l, const struct raft_entry *e
     size_t n = 0;
     while (n < count && entries[n].index == entries[0].index + n &&
            (raft_log_matches(l, (struct raft_position){entries[n].index, entries[n].term}) ||
-            (PLANTED(READ_BACK_OLD_TERM) && entries[n].index <= raft_log_last(l))))
+            (MUTANT(READ_BACK_OLD_TERM) && entries[n].index <= raft_log_last(l))))
         n++;
     return n;
 }

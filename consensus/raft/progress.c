@@ -4,7 +4,7 @@
 
 #include <assert.h>
 
-#include "base/plant.h"
+#include "base/mutant.h"
 
 /* --- inflights --- */
 void raft_inflights_init(struct raft_inflights *in, uint32_t count_max, uint64_t bytes_max)
@@ -229,9 +229,9 @@ static uint64_t majority_index(const struct raft_tracker *t, const struct raft_i
 {
     uint64_t acked[RAFT_MEMBERS_MAX];
     struct raft_ids with_learners = *voters;
-    for (uint32_t i = 0; PLANTED(LEARNER_COUNTS) && i < t->config.learners.count; i++)
+    for (uint32_t i = 0; MUTANT(LEARNER_COUNTS) && i < t->config.learners.count; i++)
         (void)raft_ids_add(&with_learners, t->config.learners.id[i]);
-    if (PLANTED(LEARNER_COUNTS))
+    if (MUTANT(LEARNER_COUNTS))
         voters = &with_learners;
     for (uint32_t i = 0; i < voters->count; i++) {
         const struct raft_progress *p = find(t, voters->id[i]);
@@ -242,7 +242,7 @@ static uint64_t majority_index(const struct raft_tracker *t, const struct raft_i
 
 uint64_t raft_tracker_committed(const struct raft_tracker *t)
 {
-    if (PLANTED(JOINT_COMMIT_BY_HALF))
+    if (MUTANT(JOINT_COMMIT_BY_HALF))
         return majority_index(t, &t->config.voters, get_match);
     return raft_joint_index(majority_index(t, &t->config.voters, get_match),
                             majority_index(t, &t->config.voters_outgoing, get_match));
@@ -252,9 +252,9 @@ uint64_t raft_tracker_reads_confirmed(const struct raft_tracker *t)
 {
     uint64_t incoming = majority_index(t, &t->config.voters, get_read_ack);
     uint64_t outgoing = majority_index(t, &t->config.voters_outgoing, get_read_ack);
-    if (PLANTED(JOINT_READ_BY_NEW_HALF))
+    if (MUTANT(JOINT_READ_BY_NEW_HALF))
         return incoming;
-    if (PLANTED(JOINT_READ_BY_OLD_HALF) && t->config.voters_outgoing.count)
+    if (MUTANT(JOINT_READ_BY_OLD_HALF) && t->config.voters_outgoing.count)
         return outgoing;
     return raft_joint_index(incoming, outgoing);
 }
@@ -301,7 +301,7 @@ enum raft_vote_result raft_tracker_tally(const struct raft_tracker *t, uint32_t 
             tally[t->progress[i].vote]++;
     *ret_granted = tally[RAFT_VOTE_YES];
     *ret_rejected = tally[RAFT_VOTE_NO];
-    if (PLANTED(JOINT_VOTE_BY_HALF))
+    if (MUTANT(JOINT_VOTE_BY_HALF))
         return majority_vote(t, &t->config.voters, get_vote);
     return raft_joint_vote(majority_vote(t, &t->config.voters, get_vote),
                            majority_vote(t, &t->config.voters_outgoing, get_vote));

@@ -28,7 +28,7 @@ bool raft_append_own(struct raft *r, const struct raft_entry *entries, size_t co
         return false;
     }
     raft_log_append_own(&r->log, r->term, entries, count);
-    if (PLANTED(OWN_ACK_BEFORE_DISK))
+    if (MUTANT(OWN_ACK_BEFORE_DISK))
         (void)raft_progress_acked(raft_tracker_find(&r->tracker, r->config.id), raft_log_last(&r->log));
     /* We acknowledge to ourselves when it is durable, and only then count as one of the majority. */
     raft_send(r, (struct raft_message){
@@ -38,7 +38,7 @@ bool raft_append_own(struct raft *r, const struct raft_entry *entries, size_t co
 
 static bool is_change_pending(const struct raft *r)
 {
-    return r->pending_conf_index > r->log.applied && !PLANTED(CHANGE_OVER_CHANGE);
+    return r->pending_conf_index > r->log.applied && !MUTANT(CHANGE_OVER_CHANGE);
 }
 
 bool raft_takes_change(const struct raft *r)

@@ -37,9 +37,9 @@ void raft_send(struct raft *r, struct raft_message m)
     }
     /* A vote request speaks of our term and our log's end: with durable_campaign they are on disk, too. */
     bool promise = is_promise(m.type) || (m.type == RAFT_MSG_VOTE && r->config.durable_campaign);
-    if ((PLANTED(VOTE_BEFORE_DISK) && m.type == RAFT_MSG_VOTE_RESP) ||
-        (PLANTED(ACK_BEFORE_DISK) && m.type == RAFT_MSG_APP_RESP) ||
-        (PLANTED(CAMPAIGN_BEFORE_DISK) && m.type == RAFT_MSG_VOTE))
+    if ((MUTANT(VOTE_BEFORE_DISK) && m.type == RAFT_MSG_VOTE_RESP) ||
+        (MUTANT(ACK_BEFORE_DISK) && m.type == RAFT_MSG_APP_RESP) ||
+        (MUTANT(CAMPAIGN_BEFORE_DISK) && m.type == RAFT_MSG_VOTE))
         promise = m.to == r->config.id;
     assert(promise || m.to != r->config.id);
     raft_outbox_add(&r->filling, promise ? &r->filling.promises : &r->filling.messages, &m);
@@ -99,7 +99,7 @@ static void reset(struct raft *r, uint64_t term)
     }
     r->pending_conf_index = 0;
     r->uncommitted_size = 0;
-    if (!PLANTED(READ_KEPT_OVER_TERMS))
+    if (!MUTANT(READ_KEPT_OVER_TERMS))
         raft_reads_reset(&r->reads);
     raft_read_back_clear(r);
 }
@@ -141,7 +141,7 @@ void raft_become_leader(struct raft *r)
     raft_progress_become_replicate(self);
     self->recent_active = true;
     /* There may be a change in the tail; rather than to look, wait until all of it is applied. */
-    r->pending_conf_index = PLANTED(CHANGE_BEFORE_TERM_COMMIT) ? 0 : raft_log_last(&r->log);
+    r->pending_conf_index = MUTANT(CHANGE_BEFORE_TERM_COMMIT) ? 0 : raft_log_last(&r->log);
     /* Only an entry of the own term lets the older ones count as committed (thesis 3.6.2). */
     bool appended = raft_append_own(r, &(struct raft_entry){.type = RAFT_ENTRY_NORMAL}, 1);
     assert(appended);
@@ -151,7 +151,7 @@ void raft_become_leader(struct raft *r)
 /* --- dispatch by role --- */
 static void check_quorum(struct raft *r)
 {
-    if (!raft_tracker_quorum_active(&r->tracker) && !PLANTED(LEADS_WITHOUT_QUORUM)) {
+    if (!raft_tracker_quorum_active(&r->tracker) && !MUTANT(LEADS_WITHOUT_QUORUM)) {
         RAFT_TRACE(r, QUORUM_INACTIVE);
         raft_become_follower(r, r->term, RAFT_NONE);
     }
@@ -320,18 +320,18 @@ static bool handle_higher_term(struct raft *r, const struct raft_message *m)
          */
         bool in_lease =
             r->config.check_quorum && r->leader != RAFT_NONE && r->election_elapsed < r->config.election_tick;
-        if (in_lease && !raft_is_transfer(m) && !PLANTED(LEASE_IGNORED)) {
+        if (in_lease && !raft_is_transfer(m) && !MUTANT(LEASE_IGNORED)) {
             RAFT_TRACE(r, LEASE_NOT_EXPIRED, .message = m,
                        .other = r->config.election_tick - r->election_elapsed);
             return false;
         }
     }
     /* A pre-vote and its grant speak of a term that may never come. A refusal tells of one that exists. */
-    if (PLANTED(PRE_VOTE_MOVES_TERM) && m->type == RAFT_MSG_PRE_VOTE)
+    if (MUTANT(PRE_VOTE_MOVES_TERM) && m->type == RAFT_MSG_PRE_VOTE)
         raft_become_follower(r, m->term, RAFT_NONE);
     if (m->type == RAFT_MSG_PRE_VOTE || (m->type == RAFT_MSG_PRE_VOTE_RESP && !m->reject))
         return true;
-    if (PLANTED(LEADER_STAYS) && r->role == RAFT_LEADER)
+    if (MUTANT(LEADER_STAYS) && r->role == RAFT_LEADER)
         return false;
     RAFT_TRACE(r, HIGHER_TERM, .message = m);
     raft_become_follower(r, m->term, is_from_leader(m->type) ? m->from : RAFT_NONE);
@@ -361,7 +361,7 @@ static void handle_lower_term(struct raft *r, const struct raft_message *m)
             raft_log_snapshot_stable(&r->log, m->snapshot->index);
             raft_applied(r, m->snapshot->index, 0);
         }
-    } else if (PLANTED(OLD_VOTE_COUNTS) && m->type == RAFT_MSG_VOTE_RESP) {
+    } else if (MUTANT(OLD_VOTE_COUNTS) && m->type == RAFT_MSG_VOTE_RESP) {
         raft_handle_vote_response(r, m);
     } else {
         RAFT_TRACE(r, LOWER_TERM, .message = m);
@@ -398,7 +398,7 @@ int raft_handle(struct raft *r, const struct raft_message *m)
     }
     switch ((int)m->type) {
     case RAFT_MSG_HUP:
-        raft_hup(r, r->config.pre_vote && !PLANTED(PRE_VOTE_SKIPPED) ? RAFT_CAMPAIGN_PRE
+        raft_hup(r, r->config.pre_vote && !MUTANT(PRE_VOTE_SKIPPED) ? RAFT_CAMPAIGN_PRE
                                                                      : RAFT_CAMPAIGN_ELECTION);
         return 0;
     case RAFT_MSG_STORAGE_APPEND_RESP:
@@ -446,7 +446,7 @@ int raft_step(struct raft *r, const struct raft_message *m)
         return ERR_STEP_LOCAL;
     if (m->from == r->config.id && !is_forwarded(m->type))
         return ERR_STEP_LOCAL;
-    if ((m->to != r->config.id && !PLANTED(MESSAGE_OF_ANOTHER)) || m->from == RAFT_NONE)
+    if ((m->to != r->config.id && !MUTANT(MESSAGE_OF_ANOTHER)) || m->from == RAFT_NONE)
         return ERR_INVALID;
     if (raft_message_is_response(m->type) && !raft_tracker_find(&r->tracker, m->from))
         return ERR_STEP_PEER_NOT_FOUND;

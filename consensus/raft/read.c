@@ -18,7 +18,7 @@ static void answer(struct raft *r, const struct raft_read *read)
 
 static bool has_committed_in_term(const struct raft *r)
 {
-    return raft_log_term_or_zero(&r->log, r->log.committed) == r->term || PLANTED(READ_BEFORE_TERM_COMMIT);
+    return raft_log_term_or_zero(&r->log, r->log.committed) == r->term || MUTANT(READ_BEFORE_TERM_COMMIT);
 }
 
 /* The only voter need not ask anybody. A leader that has removed itself is not that voter: the one that is
@@ -32,7 +32,7 @@ static int start(struct raft *r, struct raft_read *read)
 {
     read->index = r->log.committed;
     bool is_planted =
-        PLANTED(READ_WITHOUT_QUORUM) || (PLANTED(READ_UNASKED_IN_TRANSFER) && r->transferee != RAFT_NONE);
+        MUTANT(READ_WITHOUT_QUORUM) || (MUTANT(READ_UNASKED_IN_TRANSFER) && r->transferee != RAFT_NONE);
     if (r->config.lease_based_reads || is_only_voter(r) || is_planted) {
         answer(r, read);
         return 0;

@@ -24,7 +24,7 @@ static bool soft_changed(const struct raft *r)
 static bool hard_changed(const struct raft *r)
 {
     struct raft_hard_state now = hard_state(r), then = r->previous_hard;
-    if (PLANTED(VOTE_NOT_WRITTEN))
+    if (MUTANT(VOTE_NOT_WRITTEN))
         return now.commit != then.commit;
     return now.term != then.term || now.vote != then.vote || now.commit != then.commit;
 }

@@ -66,7 +66,7 @@ bool raft_maybe_send_append(struct raft *r, struct raft_progress *p, bool if_emp
                      .commit = r->log.committed,
                  });
     raft_progress_sent(p, count, raft_payloads_size(entries, count));
-    if (PLANTED(SENT_IS_ACKED) && p->state == RAFT_REPLICATE)
+    if (MUTANT(SENT_IS_ACKED) && p->state == RAFT_REPLICATE)
         p->match = p->next - 1;
     p->sent_commit = r->log.committed;
     return true;
@@ -96,7 +96,7 @@ void raft_broadcast_heartbeat(struct raft *r)
             continue;
         /* Never beyond what it is known to hold: it may have other entries there. */
         uint64_t commit = p->match < r->log.committed ? p->match : r->log.committed;
-        if (PLANTED(COMMIT_BEYOND_MATCH))
+        if (MUTANT(COMMIT_BEYOND_MATCH))
             commit = r->log.committed;
         raft_send(r, (struct raft_message){
                          .type = RAFT_MSG_HEARTBEAT, .to = p->id, .commit = commit, .context = context});
@@ -109,7 +109,7 @@ bool raft_maybe_commit(struct raft *r)
 {
     /* Counting replicas commits only entries of this term (Figure 8 of the paper). */
     struct raft_position quorum = {raft_tracker_committed(&r->tracker), r->term};
-    if (PLANTED(COMMIT_OLD_TERM))
+    if (MUTANT(COMMIT_OLD_TERM))
         quorum.term = raft_log_term_or_zero(&r->log, quorum.index);
     return raft_log_commit(&r->log, quorum);
 }
@@ -177,12 +177,12 @@ void raft_handle_append_response(struct raft *r, struct raft_progress *p, const 
 void raft_handle_heartbeat_response(struct raft *r, struct raft_progress *p, const struct raft_message *m)
 {
     p->recent_active = true;
-    p->flow_paused = PLANTED(PROBE_STUCK) && p->flow_paused;
+    p->flow_paused = MUTANT(PROBE_STUCK) && p->flow_paused;
     /* Behind, or a caught-up one still being probed (after raft_report_unreachable): an append lets it
      * answer. */
     if (p->match < raft_log_last(&r->log) || p->state == RAFT_PROBE)
         raft_send_append(r, p);
-    if (PLANTED(READ_OLD_ROUND))
+    if (MUTANT(READ_OLD_ROUND))
         p->read_ack = raft_reads_newest(&r->reads);
     else if (r->config.lease_based_reads || m->context.size == 0)
         return;
@@ -196,7 +196,7 @@ void raft_handle_snapshot_status(struct raft *r, struct raft_progress *p, bool f
 {
     if (p->state != RAFT_SNAPSHOT)
         return;
-    if (PLANTED(SNAPSHOT_FAILURE_MISSED) && failed)
+    if (MUTANT(SNAPSHOT_FAILURE_MISSED) && failed)
         return;
     if (failed)
         p->pending_snapshot =

@@ -30,7 +30,7 @@ void raft_handle_transfer(struct raft *r, struct raft_progress *p)
     RAFT_TRACE(r, TRANSFER_STARTED, .peer = p->id);
     r->election_elapsed = 0;
     r->transferee = p->id;
-    if (p->match == raft_log_last(&r->log) || PLANTED(TRANSFER_TO_LAGGING)) {
+    if (p->match == raft_log_last(&r->log) || MUTANT(TRANSFER_TO_LAGGING)) {
         send_timeout_now(r, p->id);
         RAFT_TRACE(r, TRANSFER_AT_ONCE, .peer = p->id);
     } else {

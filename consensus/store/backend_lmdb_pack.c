@@ -27,7 +27,7 @@
 
 #include "base/failpoint.h"
 #include "base/mem.h"
-#include "base/plant.h"
+#include "base/mutant.h"
 
 #define SYNC_BYTES    (512u << 10)
 #define TRIM_BYTES    (8u << 20)  /* read through the map before its pages are given back */
@@ -123,7 +123,7 @@ void lmdb_pack_follow(struct lmdb *l, const struct backend_op *ops, size_t count
     struct lmdb_pack *pack = l->pack;
     MDB_txn *txn;
     uint64_t freed = 0;
-    if (!pack->target || pack->err || PLANTED(DEFRAG_MISSES_COMMITS))
+    if (!pack->target || pack->err || MUTANT(DEFRAG_MISSES_COMMITS))
         return;
     int rc = mdb_txn_begin(pack->target->env, NULL, 0, &txn);
     if (rc == 0)

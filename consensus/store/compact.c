@@ -13,7 +13,7 @@
 
 #include "consensus/store/state.h"
 #include "base/failpoint.h"
-#include "base/plant.h"
+#include "base/mutant.h"
 
 #define SLICE_KEYS  512u
 #define SLICE_DROPS 16384u /* of one key: what is left of its history is moved each time */
@@ -43,7 +43,7 @@ int store_compact(struct store *s, int64_t revision)
     if (revision > s->revision)
         return ERR_FUTURE_REV;
     s->compact_revision = revision;
-    if (PLANTED(COMPACT_MARK_FORGOTTEN))
+    if (MUTANT(COMPACT_MARK_FORGOTTEN))
         return 0;
     FAILPOINT(COMPACT_BEFORE_COMMIT_SCHEDULED_COMPACT);
     set_mark(s, META_SCHEDULED, revision);

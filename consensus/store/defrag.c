@@ -12,7 +12,7 @@
 #include "consensus/store/defrag.h"
 
 #include "base/failpoint.h"
-#include "base/plant.h"
+#include "base/mutant.h"
 #include "consensus/store/state.h"
 
 #define STEP_BYTES   (256u << 10) /* one transaction */
@@ -82,7 +82,7 @@ static void pause_copying(struct store *s)
 static void take_place(struct store *s)
 {
     store_view_close(s);
-    if (PLANTED(DEFRAG_KEEPS_OLD_VIEW))
+    if (MUTANT(DEFRAG_KEEPS_OLD_VIEW))
         return;
     s->backend->ops->pack_switch(s->backend);
     FAILPOINT(DEFRAG_AFTER_SWITCH);
@@ -103,7 +103,7 @@ static void defrag_done(struct worker_job *job)
         answer(d, d->result);
     } else if (!s->is_closing) { /* else closing the backend ends the pack */
         d->result = d->err ? d->err : s->failed;
-        if (!d->result && d->is_canceled && !d->pack.is_renamed && !PLANTED(DEFRAG_OUTLIVES_CANCEL))
+        if (!d->result && d->is_canceled && !d->pack.is_renamed && !MUTANT(DEFRAG_OUTLIVES_CANCEL))
             d->result = ERR_CANCELED;
         if (d->result || d->phase == DEFRAG_RENAME)
             submit(s, DEFRAG_END);

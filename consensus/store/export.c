@@ -14,7 +14,7 @@
 #include "consensus/store/export.h"
 
 #include "base/hash.h"
-#include "base/plant.h"
+#include "base/mutant.h"
 #include "consensus/store/state.h"
 
 #define BLOCK_BYTES    (256u << 10)
@@ -147,7 +147,7 @@ static bool add_record(void *arg, struct slice key, struct slice value)
 {
     struct store_export *x = arg;
     struct revision revision = revision_decode(key.data);
-    if (revision.main > x->revision && !PLANTED(EXPORT_READS_ON))
+    if (revision.main > x->revision && !MUTANT(EXPORT_READS_ON))
         return false;
     x->format->row(x->writer, key, value, &x->made);
     note_mapped(x, value.size);
@@ -470,7 +470,7 @@ static uint64_t hold_bytes(const struct store *s)
 bool export_holds_sweep(struct store *s, uint64_t now_ns)
 {
     struct exports *e = &s->exports;
-    if (list_is_empty(&e->list) || PLANTED(EXPORT_SWEPT)) {
+    if (list_is_empty(&e->list) || MUTANT(EXPORT_SWEPT)) {
         e->held_since_ns = 0;
         return false;
     }

@@ -4,7 +4,7 @@
 #include "consensus/store/index.h"
 
 #include "base/mem.h"
-#include "base/plant.h"
+#include "base/mutant.h"
 
 void index_init(struct index *x, size_t expected)
 {
@@ -198,7 +198,7 @@ bool index_get(const struct index_entry *e, int64_t at, struct revision *ret_rev
  * only when it was written by the compaction's own revision, so that a watcher from there sees the delete. */
 static bool past_stays(struct index_past last, int64_t compact)
 {
-    return !last.is_tombstone || (last.main == compact && !PLANTED(COMPACT_DROPS_TOMBSTONE));
+    return !last.is_tombstone || (last.main == compact && !MUTANT(COMPACT_DROPS_TOMBSTONE));
 }
 
 bool index_keeps(const struct index_entry *e, struct revision revision, int64_t compact)
@@ -256,7 +256,7 @@ static bool entry_compact(struct index *x, struct index_entry *e, int64_t compac
     bool latest_goes = *ret_is_done && latest.main < compact && e->is_deleted;
     uint32_t gone = n; /* past ones to drop, from the oldest */
     if (*ret_is_done && latest.main > compact && n > 0 && past_stays(h->items[n - 1], compact) &&
-        !PLANTED(COMPACT_DROPS_LIVE))
+        !MUTANT(COMPACT_DROPS_LIVE))
         gone--;
     for (uint32_t i = 0; i < gone; i++)
         drop(arg, (struct revision){h->items[i].main, h->items[i].sub});

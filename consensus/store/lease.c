@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "base/plant.h"
+#include "base/mutant.h"
 #include "consensus/store/lease_state.h"
 
 #define CLEAR_RETRY_MS 1000
@@ -163,7 +163,7 @@ static uint64_t spread(struct lease_table *t, uint64_t expires_ms)
 
 static uint64_t end_of_promoted(const struct lease_table *t, const struct lease *l)
 {
-    if (PLANTED(LEASE_NOT_EXTENDED))
+    if (MUTANT(LEASE_NOT_EXTENDED))
         return t->promoted_ms + (uint64_t)rest_of(l) * 1000 / 4;
     return t->promoted_ms + t->extend_ms + (uint64_t)rest_of(l) * 1000;
 }
@@ -473,7 +473,7 @@ void lease_promote(struct lease_table *t, uint64_t now_ms, uint64_t extend_ms)
 
 void lease_demote(struct lease_table *t)
 {
-    if (PLANTED(LEASE_CLOCK_RUNS_ON))
+    if (MUTANT(LEASE_CLOCK_RUNS_ON))
         return;
     begin_epoch(t);
     t->is_primary = false;
@@ -495,7 +495,7 @@ int lease_renew(struct lease_table *t, int64_t id, uint64_t now_ms, int64_t *ret
         renew_epoch(t, l);
     if (!l || is_over(l, now_ms))
         return ERR_LEASE_NOT_FOUND;
-    if (!PLANTED(LEASE_RENEWAL_LOST))
+    if (!MUTANT(LEASE_RENEWAL_LOST))
         expire_at(t, l, now_ms + (uint64_t)l->ttl_s * 1000);
     if (is_shortened(l) && !l->clears_rest) {
         l->clears_rest = true;

@@ -13,7 +13,7 @@
 #include "consensus/store/state.h"
 #include "base/failpoint.h"
 #include "base/hash.h"
-#include "base/plant.h"
+#include "base/mutant.h"
 #include "base/turn.h"
 
 #define FORMAT_VERSION    1
@@ -421,7 +421,7 @@ static void commit_done(struct worker_job *job)
     if (b->err)
         store_fail(s, b->err);
     if (!s->failed) {
-        s->durable_index = PLANTED(STORE_DURABLE_TOO_SOON) ? s->applied_index : b->applied_index;
+        s->durable_index = MUTANT(STORE_DURABLE_TOO_SOON) ? s->applied_index : b->applied_index;
         if (b->first_main)
             s->committed_revision = b->first_main + (int64_t)b->main_count - 1;
         s->live_bytes -= b->freed < s->live_bytes ? b->freed : s->live_bytes;
@@ -451,7 +451,7 @@ static struct pending_batch *batch_seal(struct store *s)
         put_be64(format, FORMAT_VERSION);
         pending_add(&s->pending, BACKEND_PUT, BACKEND_META, slice_text(META_FORMAT), slice_of(format, 8));
     }
-    struct pending_batch *b = PLANTED(STORE_INDEX_APART) ? pending_submit(&s->pending) : NULL;
+    struct pending_batch *b = MUTANT(STORE_INDEX_APART) ? pending_submit(&s->pending) : NULL;
     pending_add(&s->pending, BACKEND_PUT, BACKEND_META, slice_text(META_APPLIED),
                 slice_of(applied, sizeof applied));
     FAILPOINT(COMMIT_AFTER_PRE_COMMIT_HOOK);
@@ -713,7 +713,7 @@ static void swap_aside(struct store *s)
     uint32_t sub = s->sub;
     s->applied_index = s->aside.applied_index;
     s->applied_term = s->aside.applied_term;
-    if (!PLANTED(APPLY_HALF_IS_SEEN))
+    if (!MUTANT(APPLY_HALF_IS_SEEN))
         s->sub = s->aside.sub;
     s->aside.applied_index = index;
     s->aside.applied_term = term;

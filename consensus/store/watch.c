@@ -3,7 +3,7 @@
  * watch_deliver.c. */
 #include "consensus/store/watch_state.h"
 #include "base/failpoint.h"
-#include "base/plant.h"
+#include "base/mutant.h"
 
 #include <assert.h>
 
@@ -370,7 +370,7 @@ static void watcher_start(struct watcher *w, int64_t start_revision)
     if (s->start_max < start_revision)
         s->start_max = start_revision;
     w->next_revision = start_revision > 0 ? start_revision : next;
-    if (PLANTED(WATCH_FUTURE_TOO_SOON) && w->next_revision > next)
+    if (MUTANT(WATCH_FUTURE_TOO_SOON) && w->next_revision > next)
         w->next_revision = next;
     watcher_enlist(w, w->next_revision < next);
 }
@@ -485,7 +485,7 @@ void watch_request_progress(struct watch_stream *s)
 {
     struct watch_hub *h = s->hub;
     FAILPOINT(BEFORE_PROGRESS_IF_SYNC);
-    bool is_behind = s->behind_count && !PLANTED(WATCH_PROGRESS_EARLY);
+    bool is_behind = s->behind_count && !MUTANT(WATCH_PROGRESS_EARLY);
     if (!first_watcher(s) || is_behind || !have_all_started(s) || watch_stream_is_full(s) ||
         is_last_progress(s, h->revision))
         return;
@@ -506,7 +506,7 @@ void watch_store_replaced(struct watch_hub *h, struct store *store)
         LIST_FOR_EACH_SAFE (link, &s->level) {
             struct watcher *w = container_of(link, struct watcher, in_stream);
             int64_t from = w->next_revision > next ? w->next_revision : next;
-            if (PLANTED(WATCH_SNAPSHOT_SKIPS))
+            if (MUTANT(WATCH_SNAPSHOT_SKIPS))
                 from = h->revision + 1;
             if (from <= h->revision)
                 watcher_fall_behind(w, from);

@@ -12,7 +12,7 @@
 
 #include "base/hash.h"
 #include "base/failpoint.h"
-#include "base/plant.h"
+#include "base/mutant.h"
 
 enum {
     SCAN_REVISIONS_MIN = 1,
@@ -49,7 +49,7 @@ static struct blob *encoded(struct offering *o, bool wants_previous)
 static void offer(struct offering *o, struct watcher *w)
 {
     struct watch_stream *s = w->stream;
-    bool is_early = w->next_revision > o->revision && !(PLANTED(WATCH_EVENT_TWICE) && o->is_scan);
+    bool is_early = w->next_revision > o->revision && !(MUTANT(WATCH_EVENT_TWICE) && o->is_scan);
     if (is_early || (o->event->is_delete ? w->no_delete : w->no_put))
         return;
     bool is_begun = w->open && w->open->last_revision == o->revision;
@@ -58,7 +58,7 @@ static void offer(struct offering *o, struct watcher *w)
             w->next_revision = o->revision;
             o->hub->scan_full = o->revision;
         } else {
-            watcher_fall_behind(w, o->revision + PLANTED(WATCH_FULL_SKIPS));
+            watcher_fall_behind(w, o->revision + MUTANT(WATCH_FULL_SKIPS));
         }
         w->is_in_scan = false;
         return;
@@ -66,7 +66,7 @@ static void offer(struct offering *o, struct watcher *w)
     struct watch_head head = {.watch_id = w->id, .serial = w->serial};
     watch_queue_add_event(&s->queue, &w->open, &head, w->may_fragment, o->revision, o->header_revision,
                           encoded(o, w->has_previous));
-    w->open->is_partial = o->hub->part_revision == o->revision && !PLANTED(WATCH_PART_IS_SENT);
+    w->open->is_partial = o->hub->part_revision == o->revision && !MUTANT(WATCH_PART_IS_SENT);
     w->has_news = true;
     o->hub->scan_offers++;
     o->hub->scan_last = o->revision;
@@ -171,7 +171,7 @@ static int64_t sift_behind(struct watch_stream *s, int64_t compact_revision)
     int64_t from = INT64_MAX;
     LIST_FOR_EACH_SAFE (link, &s->behind) {
         struct watcher *w = container_of(link, struct watcher, in_stream);
-        if (PLANTED(WATCH_COMPACTED_GOES_ON) && w->next_revision < compact_revision)
+        if (MUTANT(WATCH_COMPACTED_GOES_ON) && w->next_revision < compact_revision)
             w->next_revision = compact_revision;
         if (w->next_revision < compact_revision) {
             struct watch_head head = {
@@ -235,7 +235,7 @@ static void leave_scan(struct watch_hub *h, int64_t next)
             w->is_in_scan = false;
             if (w->next_revision < next)
                 w->next_revision = next;
-            if (PLANTED(WATCH_EVENT_SKIPPED) && next > h->revision)
+            if (MUTANT(WATCH_EVENT_SKIPPED) && next > h->revision)
                 w->next_revision = next + 1;
             if (w->next_revision > h->revision)
                 watcher_become_level(w);

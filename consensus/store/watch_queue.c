@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The output queue of a stream. Responses are composed when they are taken: small events are copied behind
  * each other into one scratch, large ones are sent from where they lie. */
-#include "base/plant.h"
+#include "base/mutant.h"
 #include "consensus/store/watch_queue.h"
 
 #include <assert.h>
@@ -103,7 +103,7 @@ static bool may_join(const struct watch_queue *q, const struct watch_item *item,
                      size_t size)
 {
     if (item->last_revision == revision)
-        return !PLANTED(WATCH_REVISION_SPLIT);
+        return !MUTANT(WATCH_REVISION_SPLIT);
     return item->barrier == q->barrier && item->revisions < WATCH_REVISIONS_MAX &&
            item->bytes + size <= WATCH_JOIN_BYTES;
 }

@@ -7,7 +7,7 @@
  * the tree is good until the next op. What only reads is pinned at a revision, and finds its place by key.
  * Answers are written as bytes at once: what they borrow from the store does not live until the next step. */
 #include "base/merge_sort.h"
-#include "base/plant.h"
+#include "base/mutant.h"
 #include "consensus/store/answer.h"
 #include "consensus/store/lease.h"
 #include "consensus/store/state.h"

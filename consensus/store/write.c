@@ -4,7 +4,7 @@
  * once. Checks come first: once the first change is made, nothing can fail but the backend itself, which is
  * final. */
 #include "base/hash.h"
-#include "base/plant.h"
+#include "base/mutant.h"
 #include "consensus/store/lease.h"
 #include "consensus/store/state.h"
 
@@ -59,7 +59,7 @@ void store_write_put(struct store *s, struct slice key, struct slice value, int6
 void store_write_delete(struct store *s, struct index_entry *e, bool detach)
 {
     struct revision revision = {.main = s->revision + 1, .sub = s->sub};
-    int64_t old_lease = detach && !PLANTED(LEASE_KEEPS_DELETED_KEY) ? lease_of(s, e) : 0;
+    int64_t old_lease = detach && !MUTANT(LEASE_KEEPS_DELETED_KEY) ? lease_of(s, e) : 0;
     write_record(s, revision, &(struct record){.key = index_entry_key(e)});
     index_tombstone(&s->index, e, revision);
     s->sub++;
@@ -69,7 +69,7 @@ void store_write_delete(struct store *s, struct index_entry *e, bool detach)
 
 void store_change_end(struct store *s)
 {
-    if (s->sub || PLANTED(STORE_EMPTY_CHANGE_COUNTS))
+    if (s->sub || MUTANT(STORE_EMPTY_CHANGE_COUNTS))
         s->revision++;
     s->sub = 0;
 }

@@ -4,7 +4,7 @@
 #include "consensus/wal/reading.h"
 
 #include "base/mem.h"
-#include "base/plant.h"
+#include "base/mutant.h"
 #include "consensus/wal/recover.h"
 
 static uint64_t next_index(const struct wal_reading *r)
@@ -19,7 +19,7 @@ static bool has_enough(const struct wal_reading *r)
 
 static void take_entry(struct wal_reading *r, const struct wal_entry *entry)
 {
-    bool is_term = entry->term == r->range.term || PLANTED(READ_BACK_OLD_TERM);
+    bool is_term = entry->term == r->range.term || MUTANT(READ_BACK_OLD_TERM);
     if (entry->index != next_index(r) || !is_term)
         return;
     if (r->entries.size && r->bytes.size + entry->data.size > r->range.bytes_max) {

@@ -14,7 +14,7 @@
 #include <stdio.h>
 
 #include "base/mem.h"
-#include "base/plant.h"
+#include "base/mutant.h"
 
 enum { PIECE = 64 << 10 };
 
@@ -226,12 +226,12 @@ static int repair_end(struct recovery *r, struct wal_scan *s)
 
     if (err)
         return fail_at(r, err, s->at, "cannot be read");
-    if (proof && !PLANTED(WAL_DAMAGE_CUT))
+    if (proof && !MUTANT(WAL_DAMAGE_CUT))
         return fail(r, ERR_CORRUPT,
                     "offset %" PRIu64 ": a batch is damaged that was durable when the one at %" PRIu64
                     " was written",
                     s->at, proof);
-    err = PLANTED(WAL_END_NOT_WRITTEN_AGAIN) ? OK : write_again(s);
+    err = MUTANT(WAL_END_NOT_WRITTEN_AGAIN) ? OK : write_again(s);
     if (!err)
         err = clear_rest(s);
     if (!err)

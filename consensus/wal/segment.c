@@ -8,7 +8,7 @@
 #include <stdio.h>
 
 #include "base/hash.h"
-#include "base/plant.h"
+#include "base/mutant.h"
 
 enum {
     HEADER_FIXED = 112, /* then the metadata */
@@ -196,7 +196,7 @@ int wal_scan_next(struct wal_scan *s, struct slice *ret_records, bool *ret_found
     err = wal_scan_read(s, start, batch.size, &p);
     if (err)
         return err;
-    if (crc32c(batch.previous, p, batch.size) != batch.chain && !PLANTED(WAL_CHECKSUM_IGNORED))
+    if (crc32c(batch.previous, p, batch.size) != batch.chain && !MUTANT(WAL_CHECKSUM_IGNORED))
         return 0;
     s->at = wal_sector_up(start + batch.size);
     s->number++;

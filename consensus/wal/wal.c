@@ -21,7 +21,7 @@
 
 #include "base/mem.h"
 #include "base/failpoint.h"
-#include "base/plant.h"
+#include "base/mutant.h"
 #include "consensus/wal/reading.h"
 #include "consensus/wal/recover.h"
 
@@ -241,10 +241,10 @@ static int spare_become(struct wal *w, struct slice header, struct slice data, u
         err = ops->write(w->io, w->disk.spare, header.size, data.data, data.size);
     start = ops->mono_ns(w->io);
     if (!err)
-        err = PLANTED(WAL_SEGMENT_NOT_SYNCED) ? OK : ops->sync(w->io, w->disk.spare);
+        err = MUTANT(WAL_SEGMENT_NOT_SYNCED) ? OK : ops->sync(w->io, w->disk.spare);
     if (!err)
         err = ops->rename(w->io, from, to);
-    if (!err && !PLANTED(WAL_FOLDER_NOT_SYNCED))
+    if (!err && !MUTANT(WAL_FOLDER_NOT_SYNCED))
         err = ops->sync_dir(w->io, w->dir);
     if (!err) {
         *ret_sync_ns = ops->mono_ns(w->io) - start;
@@ -430,7 +430,7 @@ static int batch_write_synced(struct wal *w, struct batch_job *b)
 
 static int batch_append(struct wal *w, struct batch_job *b)
 {
-    return b->needs_sync && !PLANTED(WAL_NOT_SYNCED) ? batch_write_synced(w, b) : batch_write(w, b);
+    return b->needs_sync && !MUTANT(WAL_NOT_SYNCED) ? batch_write_synced(w, b) : batch_write(w, b);
 }
 
 /* A visible successor says that this segment is whole: it must be durable before. */
@@ -453,7 +453,7 @@ static void batch_run(struct worker_job *job)
 
     if (!w->disk.err)
         w->disk.err = b->rotate_to ? batch_rotate(w, b) : batch_append(w, b);
-    if (PLANTED(WAL_ERROR_FORGOTTEN))
+    if (MUTANT(WAL_ERROR_FORGOTTEN))
         w->disk.err = OK;
     b->result.err = w->disk.err;
 }
@@ -637,7 +637,7 @@ static size_t count_releasable(const struct wal *w)
 
     while (n + 1 < w->segment_count && w->segments[n + 1].index_before <= w->release_index)
         n++;
-    if (PLANTED(WAL_RELEASED_EARLY) && w->release_index && n + 1 < w->segment_count)
+    if (MUTANT(WAL_RELEASED_EARLY) && w->release_index && n + 1 < w->segment_count)
         n++;
     return n;
 }

@@ -10,7 +10,7 @@
 
 #include "base/document.h"
 #include "base/mem.h"
-#include "base/plant.h"
+#include "base/mutant.h"
 
 enum {
     READS_MAX = 128, /* under way at once */
@@ -198,7 +198,7 @@ static bool is_named(const struct entry *e, const struct config_item *item)
 /* What the head will name only later stays: it may be ahead of this view. */
 static bool is_superseded(const struct entry *e, const struct config_item *item)
 {
-    if (e->state != ENTRY_THERE || PLANTED(SUPERSEDED_KEPT))
+    if (e->state != ENTRY_THERE || MUTANT(SUPERSEDED_KEPT))
         return false;
     bool is_ahead =
         item && item->head && e->id.life == item->create_revision && e->id.seq > item->head->last_seq;

@@ -3,7 +3,7 @@
  *         [SCOPE | OPTIONS]...
  * Explores the named scopes, all of scopes.def, or one given by options (README.md). Exit 1 on a violation.
  */
-#include "base/plant.h"
+#include "base/mutant.h"
 #include "tests/explore/search.h"
 #include "tests/scenario/render.h"
 
@@ -219,9 +219,9 @@ static bool is_named(const char *name)
 
 static bool set_plant(const char *name)
 {
-#ifdef PLANTED_BUGS
-    plant_active = plant_find(name);
-    if (plant_active != PLANT_COUNT)
+#ifdef MUTANTS
+    mutant_active = mutant_find(name);
+    if (mutant_active != MUTANT_COUNT)
         return true;
     fprintf(stderr, "explore: no planted bug %s\n", name);
 #else

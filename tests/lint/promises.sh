@@ -10,7 +10,7 @@ missing() {
 }
 for page in "$@"; do
     while read -r name; do
-        grep -q "PLANT($name," base/plant.def && awk -v n="$name" '!/^#/ && $2 == n { found = 1 } END { exit !found }' tests/sim/mutants.txt ||
+        grep -q "MUTANT_ROW($name," base/mutant.def && awk -v n="$name" '!/^#/ && $2 == n { found = 1 } END { exit !found }' tests/sim/mutants.txt ||
             missing mutant "$name"
     done < <(grep -oE '\b[A-Z]+(_[A-Z]+)+\b' "$page" | sort -u)
     while read -r name; do

@@ -162,11 +162,11 @@ diff want got || { echo "environment.sh does not say what it should"; exit 1; }
 mkdir -p page/tests/unit page/tests/sim page/tests/shell page/base page/docs
 cp tests/shell/environment.sh page/tests/shell
 mkdir -p page/tests/lint && cp "$here/promises.sh" page/tests/lint
-printf 'PLANT(TWO_VOTES, "a")\nPLANT(NOT_FOUND, "b")\n' >page/base/plant.def
+printf 'MUTANT_ROW(TWO_VOTES, "a")\nPLANT(NOT_FOUND, "b")\n' >page/base/mutant.def
 printf 'quick TWO_VOTES sim 50\n' >page/tests/sim/mutants.txt
 printf 'sim explore: x\n' >page/Makefile
 : >page/tests/unit/store_test.c
-printf '| `make explore`, `store_test`, `base/plant.def` | TWO_VOTES |\n' >page/docs/good.md
+printf '| `make explore`, `store_test`, `base/mutant.def` | TWO_VOTES |\n' >page/docs/good.md
 printf '| `make exploer X=1`, `stoer_test`, `tests/sim/x.c` | NOT_FOUND, NO_SUCH |\n' >page/docs/bad.md
 cat >want <<END
 docs/bad.md: there is no mutant NOT_FOUND

@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "base/plant.h"
+#include "base/mutant.h"
 #include "tests/sim/cluster/run.h"
 
 enum { EXIT_VOID = 3, EXIT_USAGE = 2, JOBS_MAX = 64, SEEDS_KEPT = 64, TWICE_EVERY = 32, CORPUS_MAX = 512 };
@@ -72,10 +72,10 @@ static int usage(void)
 
 static bool set_plant(const char *name)
 {
-#ifdef PLANTED_BUGS
-    for (int i = 0; i < PLANT_COUNT; i++) {
-        if (strcmp(plant_name((enum plant)i), name) == 0) {
-            plant_active = (enum plant)i;
+#ifdef MUTANTS
+    for (int i = 0; i < MUTANT_COUNT; i++) {
+        if (strcmp(mutant_name((enum mutant)i), name) == 0) {
+            mutant_active = (enum mutant)i;
             return true;
         }
     }
@@ -142,7 +142,7 @@ static bool read_value(struct arguments *a, const char *flag, char *value)
         snprintf(text, sizeof text, "safety_ms=%" PRIu64, number * 1000);
         return add_setting(a, strdup(text));
     } else if (strcmp(flag, "--plant") == 0) {
-        a->world.plant = value;
+        a->world.mutant = value;
         buf_addf(&a->settings, "%s--plant %s", a->settings.size ? " " : "", value);
         return set_plant(value);
     } else if (strcmp(flag, "--set") == 0) {
