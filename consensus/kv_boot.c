@@ -20,7 +20,7 @@
 #define BLANK_TERM  1
 
 /* Somebody who waits for the log. */
-struct wish {
+struct fetch {
     struct kv_request request;
     struct kv *kv;
     struct peer_question *question;
@@ -119,15 +119,15 @@ static void answer_with(struct kv *kv, struct peer_question *question, uint64_t 
     send_answer(kv, question, &answer);
 }
 
-static void answer_wish(struct kv *kv, struct peer_question *question, uint64_t run, const char *refusal)
+static void answer_fetch(struct kv *kv, struct peer_question *question, uint64_t run, const char *refusal)
 {
     answer_with(kv, question, run, refusal ? PEERPB__ANSWER__OUTCOME__LATER : PEERPB__ANSWER__OUTCOME__DONE,
                 refusal ? refusal : "");
 }
 
-static void on_wish_done(struct kv_request *r, int err, const ProtobufCMessage *response)
+static void on_fetch_done(struct kv_request *r, int err, const ProtobufCMessage *response)
 {
-    struct wish *w = container_of(r, struct wish, request);
+    struct fetch *w = container_of(r, struct fetch, request);
     struct kv *kv = w->kv;
     (void)response;
     if (w->asked->kind == PEERPB__QUESTION__KIND__CLAIM)
@@ -135,7 +135,7 @@ static void on_wish_done(struct kv_request *r, int err, const ProtobufCMessage *
     if (!err)
         log_info("did what a starting member asked for", F_INT("kind", w->asked->kind),
                  F_STR("name", w->asked->name), F_HEX("member-id", w->asked->member_id));
-    answer_wish(kv, w->question, w->asked->run, err ? err_text(err) : NULL);
+    answer_fetch(kv, w->question, w->asked->run, err ? err_text(err) : NULL);
     peerpb__question__free_unpacked(w->asked, NULL);
     mem_free(w);
 }
@@ -171,10 +171,10 @@ static const char *refusal_of(struct kv *kv, const Peerpb__Question *q)
     return NULL;
 }
 
-static void start_wish(struct kv *kv, struct peer_question *question, Peerpb__Question *q)
+static void start_fetch(struct kv *kv, struct peer_question *question, Peerpb__Question *q)
 {
-    struct wish *w = mem_new(sizeof *w);
-    *w = (struct wish){.request.done = on_wish_done, .kv = kv, .question = question, .asked = q};
+    struct fetch *w = mem_new(sizeof *w);
+    *w = (struct fetch){.request.done = on_fetch_done, .kv = kv, .question = question, .asked = q};
     if (q->kind == PEERPB__QUESTION__KIND__CLAIM) {
         kv->claimed_id = q->member_id;
         kv->claimed_run = q->run;
@@ -260,10 +260,10 @@ static void do_or_refuse(struct kv *kv, struct peer_question *question, Peerpb__
 {
     const char *refusal = is_granted(kv, q) ? NULL : refusal_of(kv, q);
     if (!refusal && !is_granted(kv, q)) {
-        start_wish(kv, question, q);
+        start_fetch(kv, question, q);
         return;
     }
-    answer_wish(kv, question, q->run, refusal);
+    answer_fetch(kv, question, q->run, refusal);
     peerpb__question__free_unpacked(q, NULL);
 }
 
@@ -282,7 +282,7 @@ static void on_confirmed(void *arg, bool is_confirmed)
     }
     log_warn("a starting member was not confirmed by its recorded peer URL", F_INT("kind", q->kind),
              F_STR("name", q->name), F_HEX("member-id", q->member_id));
-    answer_wish(kv, question, q->run, not_confirmed);
+    answer_fetch(kv, question, q->run, not_confirmed);
     peerpb__question__free_unpacked(q, NULL);
 }
 
@@ -302,7 +302,7 @@ void kv_boot_close(struct kv *kv)
     struct link *l;
     while ((l = list_take_first(&kv->proving))) {
         struct proving *p = container_of(l, struct proving, link);
-        answer_wish(kv, p->question, p->asked->run, "this member is stopping");
+        answer_fetch(kv, p->question, p->asked->run, "this member is stopping");
         peerpb__question__free_unpacked(p->asked, NULL);
         mem_free(p);
     }
@@ -333,7 +333,7 @@ static void answer_request(struct kv *kv, struct peer_question *question, enum p
         log_warn("refused to do what a process without a proof asks for", F_INT("kind", q->kind),
                  F_STR("name", q->name), F_HEX("member-id", q->member_id));
     if (refusal)
-        answer_wish(kv, question, q->run, refusal);
+        answer_fetch(kv, question, q->run, refusal);
     else
         answer_with(kv, question, q->run,
                     is_add ? PEERPB__ANSWER__OUTCOME__REFUSED : PEERPB__ANSWER__OUTCOME__LATER,

@@ -329,7 +329,7 @@ static void on_request_done(void *arg, int err, struct slice text)
 
 static void send_request(struct boot *b, const struct boot_decision *d)
 {
-    static const char *const wishes[] = {"", "start as the member it lists", "replace what this member lost",
+    static const char *const fetches[] = {"", "start as the member it lists", "replace what this member lost",
                                          "add this member as a learner"};
     Peerpb__Question q = PEERPB__QUESTION__INIT;
     q.kind = d->kind;
@@ -342,7 +342,7 @@ static void send_request(struct boot *b, const struct boot_decision *d)
     q.member_id = d->member_id;
     const char *url = d->urls[b->request_url % d->url_count];
     if (d->kind != b->request.kind || d->member_id != b->request.member_id)
-        log_info("asking the leader", F_STR("to", wishes[d->kind]), F_STR("url", url),
+        log_info("asking the leader", F_STR("to", fetches[d->kind]), F_STR("url", url),
                  F_HEX("cluster-id", q.cluster_id), F_HEX("member-id", q.member_id));
     struct buf text = {0};
     boot_write(&text, &q.base);

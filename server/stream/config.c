@@ -75,11 +75,11 @@ struct untold {
     int64_t from;      /* its first change was then or later, and all before it is told or untold itself */
     int64_t revision;  /* of its last */
     uint64_t since_ms; /* of its first */
-    struct link wishes;
+    struct link fetches;
 };
 
-struct wish {
-    struct stream_wish wish;
+struct fetch {
+    struct stream_fetch fetch;
     struct link link; /* in an untold item's, or in view->lacked */
     struct config_view *view;
 };
@@ -180,34 +180,34 @@ static uint64_t chosen(const struct config_view *v, const struct config_item *it
 /* --- reading ---------------------------------------------------------------------------------------------
  */
 
-static void on_ready(struct stream_wish *w)
+static void on_ready(struct stream_fetch *w)
 {
-    struct wish *wish = container_of(w, struct wish, wish);
-    struct config_view *v = wish->view;
+    struct fetch *fetch = container_of(w, struct fetch, fetch);
+    struct config_view *v = fetch->view;
     bool was_lacking = !list_is_empty(&v->lacked);
-    list_remove(&wish->link);
-    mem_free(wish);
+    list_remove(&fetch->link);
+    mem_free(fetch);
     v->last.is_known = false;
     if (was_lacking && list_is_empty(&v->lacked))
         stream_topic_ready(v->topic);
 }
 
-static void wish_for(struct config_view *v, struct link *list, const struct stream_release_id *id)
+static void fetch_for(struct config_view *v, struct link *list, const struct stream_release_id *id)
 {
-    struct wish *wish = mem_new(sizeof *wish);
-    wish->wish.ready = on_ready;
-    wish->view = v;
-    list_add_last(list, &wish->link);
-    stream_release_wish(v->server->releases, &wish->wish, id);
+    struct fetch *fetch = mem_new(sizeof *fetch);
+    fetch->fetch.ready = on_ready;
+    fetch->view = v;
+    list_add_last(list, &fetch->link);
+    stream_release_fetch(v->server->releases, &fetch->fetch, id);
 }
 
-static void drop_wishes(struct link *list)
+static void drop_fetches(struct link *list)
 {
     struct link *l;
     while ((l = list_take_first(list))) {
-        struct wish *wish = container_of(l, struct wish, link);
-        stream_release_unwish(&wish->wish);
-        mem_free(wish);
+        struct fetch *fetch = container_of(l, struct fetch, link);
+        stream_release_fetch_cancel(&fetch->fetch);
+        mem_free(fetch);
     }
 }
 
@@ -217,7 +217,7 @@ static void look_for(struct config_view *v, struct untold *u, const struct confi
     struct stream_release_id id = release_of(item, seq);
     stream_release_doubt(v->server->releases, &id);
     if (!stream_releases_get(v->server->releases, &id))
-        wish_for(v, &u->wishes, &id);
+        fetch_for(v, &u->fetches, &id);
 }
 
 static void look_for_all(struct config_view *v, struct untold *u, const struct config_item *item)
@@ -250,12 +250,12 @@ static struct untold *note_untold(struct config_view *v, struct slice id, int64_
         u = mem_new(sizeof *u);
         u->from = (v->seen > v->shown ? v->seen : v->shown) + 1;
         u->since_ms = stream_now_ms(v->server);
-        list_init(&u->wishes);
+        list_init(&u->fetches);
         if (!v->untold.count)
             v->untold_from = u->from;
         strmap_put(&v->untold, id, u);
     }
-    drop_wishes(&u->wishes); /* for what is old */
+    drop_fetches(&u->fetches); /* for what is old */
     u->revision = revision > u->from ? revision : u->from;
     return u;
 }
@@ -277,7 +277,7 @@ static void on_changed(struct config_watch *w, const struct config_item *item, c
 
 static bool may_be_told(const struct config_view *v, const struct untold *u, uint64_t now_ms)
 {
-    return list_is_empty(&u->wishes) || (v->is_overtaken && now_ms - u->since_ms >= WAIT_MS);
+    return list_is_empty(&u->fetches) || (v->is_overtaken && now_ms - u->since_ms >= WAIT_MS);
 }
 
 /* The first revision that cannot be told. */
@@ -313,14 +313,14 @@ static void tell(struct config_view *v, const struct change *c, int64_t end, uin
 {
     struct untold *u = c->untold;
     stream_topic_changed(v->topic, c->id, c->revision);
-    if (!list_is_empty(&u->wishes))
+    if (!list_is_empty(&u->fetches))
         v->referred_ms = now_ms;
     if (u->revision >= end) {
         u->from = end;
         u->since_ms = now_ms;
         return;
     }
-    drop_wishes(&u->wishes);
+    drop_fetches(&u->fetches);
     strmap_remove(&v->untold, c->id);
     mem_free(u);
 }
@@ -412,9 +412,9 @@ static void config_close(void *view)
     struct slice id;
     void *value;
     config_unwatch(&v->watch);
-    drop_wishes(&v->lacked);
+    drop_fetches(&v->lacked);
     for (size_t at = 0; strmap_next(&v->untold, &at, &id, &value);) {
-        drop_wishes(&((struct untold *)value)->wishes);
+        drop_fetches(&((struct untold *)value)->fetches);
         mem_free(value);
     }
     stream_forms_done(&v->forms);
@@ -475,7 +475,7 @@ static bool lack(struct config_view *v, const struct config_item *item, struct s
         return true;
     strmap_put(&v->tried, buf_slice(text), v);
     v->lacks = true;
-    wish_for(v, &v->lacked, &release);
+    fetch_for(v, &v->lacked, &release);
     return false;
 }
 

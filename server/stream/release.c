@@ -29,7 +29,7 @@ struct entry {
     struct stream_releases *releases;
     struct stream_release release;
     struct stream_release_id id; /* its texts lie behind the key */
-    struct link wishes;
+    struct link fetches;
     uint64_t retry_ms; /* QUEUED: not before */
     struct buf members;
     struct slice key; /* owned */
@@ -135,7 +135,7 @@ static struct entry *new_entry(struct stream_releases *rs, const struct stream_r
     e->id.key.ns.data = at;
     e->id.key.group.data = at += id->key.ns.size + 1;
     e->id.key.name.data = at + id->key.group.size + 1;
-    list_init(&e->wishes);
+    list_init(&e->fetches);
     strmap_put(&rs->entries, e->key, e);
     e->item = item_of(rs, &e->id.key);
     list_add_last(&e->item->entries, &e->sibling);
@@ -154,7 +154,7 @@ static size_t size_of(const struct entry *e)
 static void free_entry(struct entry *e)
 {
     struct stream_releases *rs = e->releases;
-    assert(list_is_empty(&e->wishes));
+    assert(list_is_empty(&e->fetches));
     if (e->state == ENTRY_THERE) {
         rs->bytes -= size_of(e);
         cache_share_sub(&rs->share, size_of(e));
@@ -317,11 +317,11 @@ static void on_read(struct config_request *q, int err, const struct config_resul
     list_add_last(&rs->there, &e->link);
     struct link ready;
     list_init(&ready);
-    list_move_all(&ready, &e->wishes);
+    list_move_all(&ready, &e->fetches);
     make_room(rs); /* never this one */
     start_reads(rs);
     while ((l = list_take_first(&ready))) {
-        struct stream_wish *w = container_of(l, struct stream_wish, link);
+        struct stream_fetch *w = container_of(l, struct stream_fetch, link);
         w->ready(w);
     }
 }
@@ -332,7 +332,7 @@ static void start_reads(struct stream_releases *rs)
         struct entry *e = container_of(l, struct entry, link);
         if (rs->reading_count >= READS_MAX)
             return;
-        if (list_is_empty(&e->wishes)) {
+        if (list_is_empty(&e->fetches)) {
             free_entry(e);
             continue;
         }
@@ -369,7 +369,7 @@ const struct stream_release *stream_releases_get(struct stream_releases *rs,
     return &e->release;
 }
 
-void stream_release_wish(struct stream_releases *rs, struct stream_wish *w,
+void stream_release_fetch(struct stream_releases *rs, struct stream_fetch *w,
                          const struct stream_release_id *id)
 {
     struct entry *e = strmap_get(&rs->entries, key_of(rs, id));
@@ -379,11 +379,11 @@ void stream_release_wish(struct stream_releases *rs, struct stream_wish *w,
     }
     if (!e)
         e = new_entry(rs, id);
-    list_add_last(&e->wishes, &w->link);
+    list_add_last(&e->fetches, &w->link);
     start_reads(rs);
 }
 
-void stream_release_unwish(struct stream_wish *w)
+void stream_release_fetch_cancel(struct stream_fetch *w)
 {
     list_remove(&w->link); /* what is being read for nobody is kept all the same */
 }

@@ -53,14 +53,14 @@ const struct stream_release *stream_releases_get(struct stream_releases *rs,
 void stream_release_write(const char *md5, enum format format, uint64_t size, struct slice title,
                           struct json_writer *w);
 
-struct stream_wish {
-    /* It was read: get has it. Never from inside stream_release_wish; may wish, and free the wish. */
-    void (*ready)(struct stream_wish *w);
+struct stream_fetch {
+    /* It was read: get has it. Never from inside stream_release_fetch; may wish, and free the wish. */
+    void (*ready)(struct stream_fetch *w);
     struct link link; /* the releases' own */
 };
-void stream_release_wish(struct stream_releases *rs, struct stream_wish *w,
+void stream_release_fetch(struct stream_releases *rs, struct stream_fetch *w,
                          const struct stream_release_id *id);
-void stream_release_unwish(struct stream_wish *w);
+void stream_release_fetch_cancel(struct stream_fetch *w);
 /* The item has changed: what its head does not name any more goes. NULL: the item is gone, all of it goes. */
 void stream_releases_settle(struct stream_releases *rs, const struct config_id *key,
                             const struct config_item *item);

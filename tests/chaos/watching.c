@@ -22,7 +22,7 @@ struct watcher {
     struct connection connection;
     struct call call;
     struct history_watch *watch; /* NULL = none is open */
-    struct history_watch wish;
+    struct history_watch fetch;
     char key[16];
     int64_t next, reached; /* where it goes on; all up to reached was seen or vouched for */
     uint64_t reconnect_ms, asked_ms;
@@ -100,22 +100,22 @@ static void begin(struct watcher *w)
     Etcdserverpb__WatchCreateRequest create = ETCDSERVERPB__WATCH_CREATE_REQUEST__INIT;
     Etcdserverpb__WatchRequest m = ETCDSERVERPB__WATCH_REQUEST__INIT;
     Etcdserverpb__WatchCreateRequest__FilterType filters[2];
-    create.key = (ProtobufCBinaryData){w->wish.key.size, (uint8_t *)(uintptr_t)w->wish.key.data};
+    create.key = (ProtobufCBinaryData){w->fetch.key.size, (uint8_t *)(uintptr_t)w->fetch.key.data};
     create.range_end =
-        (ProtobufCBinaryData){w->wish.range_end.size, (uint8_t *)(uintptr_t)w->wish.range_end.data};
+        (ProtobufCBinaryData){w->fetch.range_end.size, (uint8_t *)(uintptr_t)w->fetch.range_end.data};
     create.start_revision = w->next;
-    create.prev_kv = w->wish.wants_prev;
-    create.fragment = w->wish.allows_fragments;
+    create.prev_kv = w->fetch.wants_prev;
+    create.fragment = w->fetch.allows_fragments;
     create.progress_notify = true;
     create.filters = filters;
-    if (w->wish.excludes_puts)
+    if (w->fetch.excludes_puts)
         filters[create.n_filters++] = ETCDSERVERPB__WATCH_CREATE_REQUEST__FILTER_TYPE__NOPUT;
-    if (w->wish.excludes_deletes)
+    if (w->fetch.excludes_deletes)
         filters[create.n_filters++] = ETCDSERVERPB__WATCH_CREATE_REQUEST__FILTER_TYPE__NODELETE;
     m.request_union_case = ETCDSERVERPB__WATCH_REQUEST__REQUEST_UNION_CREATE_REQUEST;
     m.create_request = &create;
-    w->wish.start_revision = w->next;
-    w->watch = history_watch_open(&recorder.history, w->number, client_now_ns(), &w->wish);
+    w->fetch.start_revision = w->next;
+    w->watch = history_watch_open(&recorder.history, w->number, client_now_ns(), &w->fetch);
     w->is_created = w->is_over = false;
     w->call.on_message = on_message;
     w->call.on_end = on_end;
@@ -152,26 +152,26 @@ static void tick(struct watcher *w)
 /* --- the door --------------------------------------------------------------------------------- */
 
 /* By its number: half see all keys, the others one; each option comes in several combinations. */
-static void choose_wish(struct watcher *w)
+static void choose_fetch(struct watcher *w)
 {
     unsigned n = w->number - CLIENT_OFFSET;
     if (n == 0) {
-        w->wish.key = slice_of("\0", 1);
-        w->wish.range_end = slice_of("\0", 1);
+        w->fetch.key = slice_of("\0", 1);
+        w->fetch.range_end = slice_of("\0", 1);
         w->next = 1;
         return;
     }
-    w->wish.key = slice_text("k/");
-    w->wish.range_end = slice_text("k0");
+    w->fetch.key = slice_text("k/");
+    w->fetch.range_end = slice_text("k0");
     if (n % 3 == 0) {
         snprintf(w->key, sizeof w->key, "k/%02u", n % recorder.keys);
-        w->wish.key = slice_text(w->key);
-        w->wish.range_end = (struct slice){0};
+        w->fetch.key = slice_text(w->key);
+        w->fetch.range_end = (struct slice){0};
     }
-    w->wish.wants_prev = n % 2;
-    w->wish.allows_fragments = n % 4 == 1;
-    w->wish.excludes_deletes = n % 7 == 5;
-    w->wish.excludes_puts = n % 11 == 6;
+    w->fetch.wants_prev = n % 2;
+    w->fetch.allows_fragments = n % 4 == 1;
+    w->fetch.excludes_deletes = n % 7 == 5;
+    w->fetch.excludes_puts = n % 11 == 6;
     w->require_leader = n % 5 == 2;
     w->next = n % 4 == 3 ? 1 : 0;
 }
@@ -186,7 +186,7 @@ void watching_start(void)
         w->number = CLIENT_OFFSET + (uint32_t)i;
         w->endpoint = i % recorder.endpoint_count;
         w->connection.arg = w;
-        choose_wish(w);
+        choose_fetch(w);
     }
 }
 

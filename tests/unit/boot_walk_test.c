@@ -464,7 +464,7 @@ static void begin(int i, uint64_t id, bool is_joined)
 }
 
 /* What the leader does with a wish: an entry, or nothing. */
-static uint64_t wish(struct model_node *l, const struct boot_decision *d)
+static uint64_t fetch(struct model_node *l, const struct boot_decision *d)
 {
     struct config c;
     config_at(l->log, l->commit, &c);
@@ -500,7 +500,7 @@ static void step(int i, bool dies)
         for (int j = 0; j < node_count; j++)
             if (strcmp(urls[j], d.urls[0]) == 0)
                 n->asked_leader = j;
-        n->asked_serial = nodes[n->asked_leader].state == RUNNING ? wish(&nodes[n->asked_leader], &d) : 0;
+        n->asked_serial = nodes[n->asked_leader].state == RUNNING ? fetch(&nodes[n->asked_leader], &d) : 0;
         break;
     case BOOT_REFUSE: /* only when all were told to join what nobody has begun */
         assert_non_null(strstr(d.text, "told to join"));
@@ -519,7 +519,7 @@ static void step(int i, bool dies)
 }
 
 /* The outcome of a wish, when the leader has committed it; it may be lost. */
-static void end_wish(int i, bool is_lost)
+static void end_fetch(int i, bool is_lost)
 {
     struct model_node *n = &nodes[i];
     if (n->state != BOOTING || n->asked_leader < 0)
@@ -587,7 +587,7 @@ static void random_step(unsigned faults)
         step(i, draw(200) < faults);
         break;
     case 8:
-        end_wish(i, draw(100) < faults);
+        end_fetch(i, draw(100) < faults);
         break;
     case 9:
         if (draw(3) == 0)
@@ -655,7 +655,7 @@ static void walk(uint64_t from)
             replicate(i, ~0ull);
             replicate(i, ~0ull);
             promote(i);
-            end_wish(i, false);
+            end_fetch(i, false);
         }
     }
     if (!are_all_together()) {

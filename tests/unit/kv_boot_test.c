@@ -92,7 +92,7 @@ static bool was_refused; /* for good, in the last answer */
 static unsigned asking_level = FEATURE_LEVEL_LAST;
 
 /* NULL: it was done; else why not. */
-static const char *wish(struct machine *m, Peerpb__Question__Kind kind, uint64_t run, uint64_t id,
+static const char *fetch(struct machine *m, Peerpb__Question__Kind kind, uint64_t run, uint64_t id,
                         const char *url)
 {
     static char reason[1000], name[] = "n9", text[64];
@@ -208,10 +208,10 @@ static void a_seat_is_claimed_once(void **state)
     uint64_t id = add_member(l, NEW_URL);
     assert_false(seat_at(who(l, &q), NEW_URL)->was_started);
     forget(&q);
-    assert_string_equal(wish(world_follower(w), CLAIM, 1, id, NEW_URL), "this member does not lead");
-    assert_string_equal(wish(l, CLAIM, 1, id, "http://m8:2380"),
+    assert_string_equal(fetch(world_follower(w), CLAIM, 1, id, NEW_URL), "this member does not lead");
+    assert_string_equal(fetch(l, CLAIM, 1, id, "http://m8:2380"),
                         "the cluster has no such member at these peer URLs");
-    assert_string_equal(wish(l, CLAIM, 1, id + 1, NEW_URL),
+    assert_string_equal(fetch(l, CLAIM, 1, id + 1, NEW_URL),
                         "the cluster has no such member at these peer URLs");
     /* Two at once: the second hears that there is a first. */
     static char name[] = "n9", url[] = NEW_URL;
@@ -237,8 +237,8 @@ static void a_seat_is_claimed_once(void **state)
     wait_for(w, &q);
     assert_int_equal(q.answer->outcome, PEERPB__ANSWER__OUTCOME__DONE);
     forget(&q);
-    assert_null(wish(l, CLAIM, 1, id, NEW_URL)); /* its answer was lost: granted again */
-    assert_string_equal(wish(l, CLAIM, 2, id, NEW_URL), "that member has been started before");
+    assert_null(fetch(l, CLAIM, 1, id, NEW_URL)); /* its answer was lost: granted again */
+    assert_string_equal(fetch(l, CLAIM, 2, id, NEW_URL), "that member has been started before");
     Peerpb__Seat *seat = seat_at(who(l, &q), NEW_URL);
     assert_true(seat->was_started);
     assert_string_equal(seat->name, "n9");
@@ -246,7 +246,7 @@ static void a_seat_is_claimed_once(void **state)
     /* Another leader knows it from the log. */
     machine_crash(l);
     l = world_wait_for_leader(w);
-    assert_string_equal(wish(l, CLAIM, 1, id, NEW_URL), "that member has been started before");
+    assert_string_equal(fetch(l, CLAIM, 1, id, NEW_URL), "that member has been started before");
     world_free(w);
 }
 
@@ -260,18 +260,18 @@ static void a_lost_member_is_replaced_once(void **state)
     struct machine *l = world_wait_for_leader(w), *lost = world_follower(w);
     uint64_t old = lost->id;
     world_run_ms(w, 6000);
-    assert_string_equal(wish(l, REPLACE, 1, old, lost->url),
+    assert_string_equal(fetch(l, REPLACE, 1, old, lost->url),
                         "that member is still connected: has it been started twice?");
     machine_crash(lost);
     world_run_ms(w, 2000);
-    assert_null(wish(l, REPLACE, 1, old, lost->url));
+    assert_null(fetch(l, REPLACE, 1, old, lost->url));
     Peerpb__Seat *seat = seat_at(who(l, &q), lost->url);
     assert_true(seat->id != old && seat->is_learner && !seat->was_started);
     uint64_t new = seat->id;
     forget(&q);
-    assert_string_equal(wish(l, REPLACE, 1, old, lost->url),
+    assert_string_equal(fetch(l, REPLACE, 1, old, lost->url),
                         "the cluster has no such member at these peer URLs");
-    assert_null(wish(l, CLAIM, 1, new, lost->url));
+    assert_null(fetch(l, CLAIM, 1, new, lost->url));
     world_free(w);
 }
 
@@ -281,9 +281,9 @@ static void a_stranger_is_added_once(void **state)
     struct world *w = world_new(1);
     struct machine *l = world_wait_for_leader(w);
     struct peer_question q = {0};
-    assert_null(wish(l, ADD, 1, 0, NEW_URL));
-    assert_string_equal(wish(l, ADD, 1, 0, NEW_URL), "etcdserver: Peer URLs already exists");
-    assert_string_equal(wish(l, ADD, 1, 0, "nowhere"), "etcdserver: given member URLs are invalid");
+    assert_null(fetch(l, ADD, 1, 0, NEW_URL));
+    assert_string_equal(fetch(l, ADD, 1, 0, NEW_URL), "etcdserver: Peer URLs already exists");
+    assert_string_equal(fetch(l, ADD, 1, 0, "nowhere"), "etcdserver: given member URLs are invalid");
     assert_true(seat_at(who(l, &q), NEW_URL)->is_learner);
     forget(&q);
     world_free(w);
@@ -300,27 +300,27 @@ static void without_a_proof_it_is_confirmed(void **state)
     asker.proof = PEER_PROOF_NONE;
     uint64_t id = add_member(l, NEW_URL);
     *confirm_url = 0;
-    assert_string_equal(wish(l, CLAIM, 1, id, "http://m8:2380"),
+    assert_string_equal(fetch(l, CLAIM, 1, id, "http://m8:2380"),
                         "the cluster has no such member at these peer URLs");
     assert_int_equal(*confirm_url, 0); /* nothing else is dialed */
     confirms = false;
-    assert_non_null(strstr(wish(l, CLAIM, 1, id, NEW_URL), "confirmed that it asks"));
+    assert_non_null(strstr(fetch(l, CLAIM, 1, id, NEW_URL), "confirmed that it asks"));
     assert_false(was_refused); /* the next try may be confirmed */
     assert_string_equal(confirm_url, NEW_URL);
     confirms = true;
-    assert_null(wish(l, CLAIM, 1, id, NEW_URL));
+    assert_null(fetch(l, CLAIM, 1, id, NEW_URL));
     confirms = false; /* an answer that was lost is given again to a process that is confirmed, only */
-    assert_non_null(wish(l, CLAIM, 1, id, NEW_URL));
+    assert_non_null(fetch(l, CLAIM, 1, id, NEW_URL));
 
     machine_crash(lost);
     world_run_ms(w, 2000);
     uint64_t old = lost->id;
-    assert_non_null(strstr(wish(l, REPLACE, 1, old, lost->url), "confirmed that it asks"));
+    assert_non_null(strstr(fetch(l, REPLACE, 1, old, lost->url), "confirmed that it asks"));
     asker = (struct peer_asker){PEER_PROOF_CERTIFICATE, slice_text("http://m8:2380," NEW_URL)};
-    assert_non_null(strstr(wish(l, REPLACE, 1, old, lost->url), "confirmed that it asks")); /* of another */
+    assert_non_null(strstr(fetch(l, REPLACE, 1, old, lost->url), "confirmed that it asks")); /* of another */
     asker.proof = PEER_PROOF_NONE;
     confirms = true;
-    assert_non_null(strstr(wish(l, REPLACE, 1, old, lost->url), "learner")); /* n9 is one: it got that far */
+    assert_non_null(strstr(fetch(l, REPLACE, 1, old, lost->url), "learner")); /* n9 is one: it got that far */
     asker = (struct peer_asker){.proof = PEER_PROOF_TOKEN};
     world_free(w);
 }
@@ -333,7 +333,7 @@ static void only_a_proof_adds(void **state)
     struct peer_question q = {0};
     asker.proof = PEER_PROOF_NONE;
     confirms = true;
-    const char *reason = wish(l, ADD, 1, 0, NEW_URL);
+    const char *reason = fetch(l, ADD, 1, 0, NEW_URL);
     assert_true(was_refused);
     assert_non_null(strstr(reason, "etcdctl member add"));
     assert_non_null(strstr(reason, "--join-token-file"));
@@ -341,7 +341,7 @@ static void only_a_proof_adds(void **state)
     assert_int_equal(who(l, &q)->n_members, 1);
     forget(&q);
     asker = (struct peer_asker){PEER_PROOF_CERTIFICATE, slice_text(NEW_URL)};
-    assert_null(wish(l, ADD, 1, 0, NEW_URL));
+    assert_null(fetch(l, ADD, 1, 0, NEW_URL));
     asker = (struct peer_asker){.proof = PEER_PROOF_TOKEN};
     world_free(w);
 }
@@ -428,7 +428,7 @@ static void a_member_that_is_too_old_is_refused_for_good(void **state)
         world_run_ms(w, 100);
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         asking_level = i ? FEATURE_LEVEL_FIRST : 0; /* 0: a version that says nothing */
-        assert_non_null(strstr(wish(m, kinds[i], 7, 1, "http://10.0.0.9:2380"), "start a newer version"));
+        assert_non_null(strstr(fetch(m, kinds[i], 7, 1, "http://10.0.0.9:2380"), "start a newer version"));
         assert_true(was_refused);
     }
     asking_level = FEATURE_LEVEL_LAST;

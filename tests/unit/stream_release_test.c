@@ -12,7 +12,7 @@ static struct config_node node;
 static struct cache_budget budget;
 static struct stream_releases *releases;
 
-static void on_ready(struct stream_wish *w)
+static void on_ready(struct stream_fetch *w)
 {
     (void)w;
 }
@@ -49,9 +49,9 @@ static bool has(const char *name, uint64_t seq)
 /* Asked for, and read. */
 static void want(const char *name, uint64_t seq)
 {
-    struct stream_wish wish = {.ready = on_ready};
+    struct stream_fetch fetch = {.ready = on_ready};
     struct stream_release_id id = id_of(name, seq);
-    stream_release_wish(releases, &wish, &id);
+    stream_release_fetch(releases, &fetch, &id);
     for (int i = 0; i < 10 && !stream_releases_get(releases, &id); i++)
         (void)config_node_settle(&node);
     assert_non_null(stream_releases_get(releases, &id));
