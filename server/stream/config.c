@@ -564,7 +564,7 @@ static void config_state(const void *view, uint32_t variant, uint64_t ret_state[
 /* --- who looks, one by one --------------------------------------------------------------------------------
  */
 
-struct looker {
+struct subscriber {
     struct config_watch watch;
     struct config_subscriber subscriber;
     const struct config_view *view;
@@ -580,7 +580,7 @@ static void look_changed(struct config_watch *w, const struct config_item *item,
 static void *config_attach(void *view, const struct registry_subscriber *who)
 {
     const struct config_view *v = view;
-    struct looker *l = mem_new(sizeof *l);
+    struct subscriber *l = mem_new(sizeof *l);
     l->view = v;
     l->subscriber = (struct config_subscriber){
         .client_id = who->client_id, .peer = who->peer, .transport = who->transport, .labels = who->labels};
@@ -590,16 +590,16 @@ static void *config_attach(void *view, const struct registry_subscriber *who)
     return l;
 }
 
-static void config_detach(void *looker)
+static void config_detach(void *subscriber)
 {
-    struct looker *l = looker;
+    struct subscriber *l = subscriber;
     config_unwatch(&l->watch);
     mem_free(l);
 }
 
-static void look_sent(void *looker, const void *view, uint32_t variant, int64_t revision)
+static void subscriber_on_sent(void *subscriber, const void *view, uint32_t variant, int64_t revision)
 {
-    struct looker *l = looker;
+    struct subscriber *l = subscriber;
     uint64_t state[2] = {0, 0};
     if (!l->view->is_prefix)
         config_state(view, variant, state);
@@ -607,9 +607,9 @@ static void look_sent(void *looker, const void *view, uint32_t variant, int64_t 
     l->seq = state[1];
 }
 
-static void look_written(void *looker)
+static void subscriber_on_written(void *subscriber)
 {
-    struct looker *l = looker;
+    struct subscriber *l = subscriber;
     if (l->revision && l->view->is_prefix)
         config_sent_all(&l->watch, l->revision);
     else if (l->revision && l->seq)
@@ -617,9 +617,9 @@ static void look_written(void *looker)
     l->revision = 0;
 }
 
-static int look_applied(void *looker, struct slice id, uint64_t seq, bool is_ok, struct slice error)
+static int subscriber_on_applied(void *subscriber, struct slice id, uint64_t seq, bool is_ok, struct slice error)
 {
-    struct looker *l = looker;
+    struct subscriber *l = subscriber;
     struct config_id key;
     if (!key_of(l->view, id, &key) || !seq || seq > CONFIG_SEQ_MAX)
         return ERR_INVALID;
@@ -682,9 +682,9 @@ const struct stream_source stream_config_source = {
     .is_known = config_is_known,
     .attach = config_attach,
     .detach = config_detach,
-    .sent = look_sent,
-    .written = look_written,
-    .applied = look_applied,
+    .sent = subscriber_on_sent,
+    .written = subscriber_on_written,
+    .applied = subscriber_on_applied,
 };
 
 /* --- configs ---------------------------------------------------------------------------------------------
@@ -767,7 +767,7 @@ const struct stream_source stream_configs_source = {
     .is_known = config_is_known,
     .attach = config_attach,
     .detach = config_detach,
-    .sent = look_sent,
-    .written = look_written,
-    .applied = look_applied,
+    .sent = subscriber_on_sent,
+    .written = subscriber_on_written,
+    .applied = subscriber_on_applied,
 };

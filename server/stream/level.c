@@ -22,7 +22,7 @@ struct level_sub {
     struct stream_sub sub;
     struct link reader; /* in the topic's */
     struct stream_topic *topic;
-    void *looker; /* the source's: who looks at it */
+    void *subscriber; /* the source's: who looks at it */
     struct stream_snapshot *snapshot;
     uint32_t part; /* the next one to send, from 0 */
     uint32_t variant;
@@ -123,15 +123,15 @@ static int join_topic(struct level_sub *l, const struct stream_frame *ask, char 
         return err;
     list_add_last(stream_topic_readers(l->topic), &l->reader);
     if (source->attach)
-        l->looker = source->attach(stream_topic_view(l->topic), &c->who);
+        l->subscriber = source->attach(stream_topic_view(l->topic), &c->who);
     return OK;
 }
 
 static void leave_topic(struct level_sub *l)
 {
-    if (l->looker)
-        l->sub.kind->source->detach(l->looker);
-    l->looker = NULL;
+    if (l->subscriber)
+        l->sub.kind->source->detach(l->subscriber);
+    l->subscriber = NULL;
     list_remove(&l->reader);
     stream_topic_let_go(l->topic, stream_now_ms(l->sub.conn->server));
 }
@@ -181,13 +181,13 @@ static void follow_rights(struct level_sub *l)
     source->ask(stream_topic_view(old), &ask);
     if (audience_is_same(ask.audience, guard_audience(s->options.identity, &c->user, s->options.registry)))
         return;
-    void *looker = l->looker;
+    void *subscriber = l->subscriber;
     list_remove(&l->reader);
     int err = join_topic(l, &ask, error, sizeof error);
     assert(!err && "what is asked for was right before");
     (void)err;
-    if (looker)
-        source->detach(looker);
+    if (subscriber)
+        source->detach(subscriber);
     stream_topic_let_go(old, stream_now_ms(s));
     stream_snapshot_unref(l->snapshot);
     l->snapshot = NULL;
@@ -226,8 +226,8 @@ static void note_sent(struct level_sub *l, int64_t revision)
         source->state(view, l->variant, l->shown);
         l->has_shown = true;
     }
-    if (l->looker && source->sent) {
-        source->sent(l->looker, view, l->variant, revision);
+    if (l->subscriber && source->sent) {
+        source->sent(l->subscriber, view, l->variant, revision);
         l->sub.conn->is_unwritten = true;
     }
 }
@@ -373,23 +373,23 @@ int64_t stream_level_position(struct stream_sub *sub)
 void stream_level_acknowledge(struct stream_sub *sub, int64_t revision)
 {
     struct level_sub *l = level_of(sub);
-    if (!l->looker || !l->has_state || !sub->kind->source->acknowledge)
+    if (!l->subscriber || !l->has_state || !sub->kind->source->acknowledge)
         return;
     /* Between its frames nothing has changed for it. */
-    sub->kind->source->acknowledge(l->looker, revision);
+    sub->kind->source->acknowledge(l->subscriber, revision);
 }
 
 void stream_level_written(struct stream_sub *sub)
 {
     struct level_sub *l = level_of(sub);
-    if (l->looker && sub->kind->source->written)
-        sub->kind->source->written(l->looker);
+    if (l->subscriber && sub->kind->source->written)
+        sub->kind->source->written(l->subscriber);
 }
 
 int stream_level_applied(struct stream_sub *sub, const struct stream_frame *f)
 {
     struct level_sub *l = level_of(sub);
-    if (!l->looker || !sub->kind->source->applied)
+    if (!l->subscriber || !sub->kind->source->applied)
         return ERR_INVALID;
-    return sub->kind->source->applied(l->looker, f->name, f->seq, f->ok, f->error);
+    return sub->kind->source->applied(l->subscriber, f->name, f->seq, f->ok, f->error);
 }

@@ -209,15 +209,15 @@ static void *service_attach(void *view, const struct registry_subscriber *who)
     return w;
 }
 
-static void service_detach(void *looker)
+static void service_detach(void *subscriber)
 {
-    registry_unwatch(looker);
-    mem_free(looker);
+    registry_unwatch(subscriber);
+    mem_free(subscriber);
 }
 
-static void service_acknowledge(void *looker, int64_t revision)
+static void service_acknowledge(void *subscriber, int64_t revision)
 {
-    registry_acknowledge(looker, revision);
+    registry_acknowledge(subscriber, revision);
 }
 
 const struct stream_source stream_service_source = {

@@ -64,15 +64,15 @@ struct stream_source {
     void (*note)(const void *view, struct json_writer *w); /* members beside the items; may be NULL */
     /* Somebody looks at it, and what he has acknowledged; NULL when nobody wants to know. */
     void *(*attach)(void *view, const struct registry_subscriber *who);
-    void (*detach)(void *looker);
-    void (*acknowledge)(void *looker, int64_t revision); /* may be NULL */
+    void (*detach)(void *subscriber);
+    void (*acknowledge)(void *subscriber, int64_t revision); /* may be NULL */
     /* A frame with all up to this revision, in this form, is on its way to him; then: all that was on its way
      * has left. NULL = nobody wants to know. */
-    void (*sent)(void *looker, const void *view, uint32_t variant, int64_t revision);
-    void (*written)(void *looker);
+    void (*sent)(void *subscriber, const void *view, uint32_t variant, int64_t revision);
+    void (*written)(void *subscriber);
     /* The client has taken an item, or cannot. ERR_INVALID: what is said makes no sense. NULL: nobody asks.
      */
-    int (*applied)(void *looker, struct slice id, uint64_t seq, bool is_ok, struct slice error);
+    int (*applied)(void *subscriber, struct slice id, uint64_t seq, bool is_ok, struct slice error);
 };
 
 struct stream_topics_options {

@@ -86,21 +86,21 @@ static void test_attached_keys(void **state)
 }
 
 /* --- a question about all keys ------------------------------------------------------------------------ */
-struct looker {
+struct subscriber {
     unsigned looks;
     const char *refused;
 };
 
 static int look(void *arg, struct slice key)
 {
-    struct looker *l = arg;
+    struct subscriber *l = arg;
     l->looks++;
     return l->refused && slice_equal(key, slice_text(l->refused)) ? ERR_PERMISSION_DENIED : OK;
 }
 
 static unsigned ask(struct lease_table *t, const struct lease_question *q, const char *refused, int want)
 {
-    struct looker l = {.refused = refused};
+    struct subscriber l = {.refused = refused};
     assert_int_equal(lease_check_keys(t, 1, q, look, &l), want);
     return l.looks;
 }

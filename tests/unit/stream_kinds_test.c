@@ -253,7 +253,7 @@ static void test_session(void **state)
 /* --- who looks ---------------------------------------------------------------------------------------------
  */
 
-struct lookers {
+struct subscribers {
     struct registry_subscribers query;
     char text[512];
     bool is_done;
@@ -261,7 +261,7 @@ struct lookers {
 
 static void on_seen(struct registry_subscribers *s, const struct registry_seen *seen)
 {
-    struct lookers *l = container_of(s, struct lookers, query);
+    struct subscribers *l = container_of(s, struct subscribers, query);
     size_t n = strlen(l->text);
     snprintf(l->text + n, sizeof l->text - n, "%.*s over %.*s has %d;", (int)seen->client_id.size,
              (const char *)seen->client_id.data, (int)seen->transport.size,
@@ -271,26 +271,26 @@ static void on_seen(struct registry_subscribers *s, const struct registry_seen *
 static void on_listed(struct registry_request *q, int err, const struct registry_result *result)
 {
     (void)err, (void)result;
-    container_of(q, struct lookers, query.request)->is_done = true;
+    container_of(q, struct subscribers, query.request)->is_done = true;
 }
 
 static bool is_listed(void *arg)
 {
-    return ((struct lookers *)arg)->is_done;
+    return ((struct subscribers *)arg)->is_done;
 }
 
-static const char *lookers_of(const char *service)
+static const char *subscribers_of(const char *service)
 {
-    static struct lookers l;
+    static struct subscribers l;
     struct registry_key key = {
         .ns = slice_text("default"), .group = slice_text("default"), .service = slice_text(service)};
-    l = (struct lookers){.query = {.request.done = on_listed, .seen = on_seen}};
+    l = (struct subscribers){.query = {.request.done = on_listed, .seen = on_seen}};
     registry_subscribers(world.registry, &l.query, &key);
     one_node_run(&world.node, is_listed, &l);
     return l.text;
 }
 
-static void test_lookers(void **state)
+static void test_subscribers(void **state)
 {
     (void)state;
     struct stream_client c, events;
@@ -298,19 +298,19 @@ static void test_lookers(void **state)
     stream_client_hello(&c, &world, ",\"client_id\":\"me\"");
     stream_client_say(&c, "{\"type\":\"subscribe\",\"sid\":1,\"kind\":\"service\",\"name\":\"orders\"}");
     stream_client_next(&c);
-    assert_null(strstr(lookers_of("orders"), stream_text("has %d;", (int)now)));
+    assert_null(strstr(subscribers_of("orders"), stream_text("has %d;", (int)now)));
     stream_client_say(
         &c, stream_text("{\"type\":\"ack\",\"revision\":%d}", (int)now + 1000)); /* more than was sent */
     stream_world_run_ms(&world, 20);
-    assert_string_equal(lookers_of("orders"), stream_text("me over websocket has %d;", (int)now));
+    assert_string_equal(subscribers_of("orders"), stream_text("me over websocket has %d;", (int)now));
     stream_client_close(&c);
-    assert_string_equal(lookers_of("orders"), "");
+    assert_string_equal(subscribers_of("orders"), "");
     stream_client_ask(&events, &world,
                       "GET " STREAM_PATH
                       "?client_id=page&kind=service&name=orders HTTP/1.1\r\nHost: x\r\n\r\n");
     assert_true(stream_client_has_text(&events, "\"snapshot\""));
     stream_world_run_ms(&world, 20);
-    assert_string_equal(lookers_of("orders"), stream_text("page over sse has %d;", (int)now));
+    assert_string_equal(subscribers_of("orders"), stream_text("page over sse has %d;", (int)now));
     stream_client_close(&events);
 }
 
@@ -524,7 +524,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_world, close_world)
     const struct CMUnitTest tests[] = {
         TEST(test_keys),           TEST(test_keys_compacted), TEST(test_many_keys), TEST(test_odd_keys),
-        TEST(test_register),       TEST(test_session),        TEST(test_lookers),   TEST(test_events),
+        TEST(test_register),       TEST(test_session),        TEST(test_subscribers),   TEST(test_events),
         TEST(test_events_refused), TEST(test_deflate),        TEST(test_hostile),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
