@@ -66,7 +66,7 @@ static struct heads_namespace *refer(struct heads *h, struct slice ns)
     return n;
 }
 
-static void let_go(struct heads *h, struct heads_namespace *n)
+static void namespace_release(struct heads *h, struct heads_namespace *n)
 {
     if (--n->references)
         return;
@@ -97,7 +97,7 @@ static struct heads_item *item_of(struct heads *h, const struct config_id *key)
 
 static void free_item(struct heads *h, struct heads_item *i)
 {
-    let_go(h, i->in);
+    namespace_release(h, i->in);
     arena_done(&i->arena);
     mem_free(i->item.ns.data);
     mem_free(i->item.group.data);
@@ -351,7 +351,7 @@ void heads_release(struct heads *h, struct heads_claim *claim)
         return;
     claim->ns->claimed -= claim->items;
     claim->ns->claimed_bytes -= claim->bytes;
-    let_go(h, claim->ns);
+    namespace_release(h, claim->ns);
     *claim = (struct heads_claim){0};
 }
 

@@ -174,7 +174,7 @@ void kv_on_tick(struct io_timer *timer)
         kv_retry_calls(kv);
         kv_promote_learners(kv);
         kv_check_moving(kv);
-        kv_cut_off(kv);
+        kv_disconnect_removed(kv);
     }
     kv->io->ops->timer_start(kv->io, &kv->tick, TICK_MS);
 }

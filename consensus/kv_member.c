@@ -440,7 +440,7 @@ static void remove_one(struct kv *kv, uint64_t id)
     if (id == kv->member_id) {
         note_self_removed(kv);
     } else if (kv->peers) {
-        kv_let_go(kv, id);
+        kv_disconnect_later(kv, id);
     }
 }
 

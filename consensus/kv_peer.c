@@ -580,13 +580,13 @@ struct kv_leaving {
     uint64_t id, until_ms;
 };
 
-void kv_let_go(struct kv *kv, uint64_t id)
+void kv_disconnect_later(struct kv *kv, uint64_t id)
 {
     kv->leaving = mem_resize(kv->leaving, (kv->leaving_count + 1) * sizeof *kv->leaving);
     kv->leaving[kv->leaving_count++] = (struct kv_leaving){id, kv_now_ms(kv) + LEAVING_MS};
 }
 
-void kv_cut_off(struct kv *kv)
+void kv_disconnect_removed(struct kv *kv)
 {
     size_t gone = 0;
     for (; gone < kv->leaving_count && kv->leaving[gone].until_ms <= kv_now_ms(kv); gone++) {

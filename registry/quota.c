@@ -24,7 +24,7 @@ static struct quota_part *refer(struct strmap *map, struct slice key)
     return p;
 }
 
-static void let_go(struct strmap *map, struct quota_part *p)
+static void quota_part_release(struct strmap *map, struct quota_part *p)
 {
     if (--p->references)
         return;
@@ -145,13 +145,13 @@ void quota_release(struct quota *q, struct quota_claim *claim)
 {
     if (claim->service) {
         claim->ns->services -= claim->service->references == 1;
-        let_go(&q->services, claim->service);
+        quota_part_release(&q->services, claim->service);
     }
     if (claim->ns) {
         claim->ns->instances -= claim->instance;
         claim->ns->overrides -= claim->override;
         q->new_namespaces -= claim->ns->is_new && claim->ns->references == 1;
-        let_go(&q->namespaces, claim->ns);
+        quota_part_release(&q->namespaces, claim->ns);
     }
     q->sessions -= claim->session;
     *claim = (struct quota_claim){0};

@@ -99,7 +99,7 @@ static void defrag_done(struct worker_job *job)
         take_place(s);
     if (d->phase == DEFRAG_END) {
         d->phase = DEFRAG_IDLE;
-        s->io->ops->timer_stop(s->io, &d->timer); /* also when it has fired: see store_let_go */
+        s->io->ops->timer_stop(s->io, &d->timer); /* also when it has fired: see store_stop_timers */
         answer(d, d->result);
     } else if (!s->is_closing) { /* else closing the backend ends the pack */
         d->result = d->err ? d->err : s->failed;

@@ -303,7 +303,7 @@ static void timer_fire(struct io_timer *timer)
 }
 
 /* What others know of it: loop thread. */
-static void store_let_go(struct store *s)
+static void store_stop_timers(struct store *s)
 {
     s->io->ops->timer_stop(s->io,
                            &s->timer); /* also when it has fired: the table may keep something for it */
@@ -322,7 +322,7 @@ static void store_free_memory(struct store *s)
 
 static void store_free(struct store *s)
 {
-    store_let_go(s);
+    store_stop_timers(s);
     store_free_memory(s);
 }
 
@@ -615,7 +615,7 @@ static void close_now(struct store *s)
     store_view_close(s);
     if (s->is_dropped) {
         /* A million keys take a second to free: not on the loop. */
-        store_let_go(s);
+        store_stop_timers(s);
         s->drop_job = (struct worker_job){.run = drop_run, .done = drop_done};
         s->io->ops->submit(s->io, IO_WORKER_STORE, &s->drop_job);
         return;

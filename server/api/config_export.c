@@ -55,7 +55,7 @@ struct export
     bool is_paused;
 };
 
-static void let_go(struct export *e)
+static void export_release(struct export *e)
 {
     e->call->api->exports--;
     api_slice_never(e->call);
@@ -76,20 +76,20 @@ static void fail(struct export *e, enum api_error error, const char *message)
 {
     struct api_call *c = e->call;
     if (!e->gzip) {
-        let_go(e);
+        export_release(e);
         api_fail(c, error, message);
         return;
     }
     log_warn("an export ends unfinished", F_STR("error", message));
     c->q->state = NULL;
-    let_go(e);
+    export_release(e);
     http_stream_break(c->q);
 }
 
 static void fail_err(struct export *e, int err, const struct config_result *result)
 {
     enum api_error error = api_error_of(err);
-    char text[256]; /* the result's own does not outlive let_go */
+    char text[256]; /* the result's own does not outlive export_release */
     snprintf(text, sizeof text, "%s", result && result->error ? result->error : err_text(err));
     fail(e, error == API_OUTCOME_UNKNOWN ? API_UNAVAILABLE : error, text);
 }
@@ -149,7 +149,7 @@ static void finish(struct export *e)
     gzip_write_end(e->gzip, &e->packed);
     send_packed(e);
     q->state = NULL;
-    let_go(e);
+    export_release(e);
     http_stream_close(q);
 }
 
@@ -222,7 +222,7 @@ static void begin_sending(struct export *e)
     http_stream_open(c->q, 200, "application/gzip");
     if (c->q->method == HTTP_HEAD) {
         c->q->state = NULL;
-        let_go(e);
+        export_release(e);
         http_stream_close(c->q);
         return;
     }
@@ -371,7 +371,7 @@ static void on_barrier(struct config_request *q, int err, const struct config_re
 
 static void cancel(struct api_call *c)
 {
-    let_go(c->state);
+    export_release(c->state);
 }
 
 /* An answer that has begun goes on. */

@@ -45,7 +45,7 @@ static void free_archive(void *archive)
     archive_free(archive);
 }
 
-static void let_go(struct import *i)
+static void import_release(struct import *i)
 {
     i->call->api->import_bytes -= i->held;
     api_slice_never(i->call);
@@ -62,7 +62,7 @@ static void fail(struct import *i, int err, const char *message)
     struct api_call *c = i->call;
     char text[600];
     snprintf(text, sizeof text, "%s", message);
-    let_go(i);
+    import_release(i);
     api_fail_err(c, err, text);
 }
 
@@ -146,7 +146,7 @@ static void end_report(struct import *i)
     buf_add_byte(&i->report, '\n');
     send_report(i);
     q->state = NULL;
-    let_go(i);
+    import_release(i);
     http_stream_close(q);
 }
 
@@ -215,7 +215,7 @@ static void answer_failed(struct import *i, int err)
     add_report(&w, i);
     jw_close(&w, '}');
     detail.current = buf_slice(&whole);
-    let_go(i);
+    import_release(i);
     api_fail_with(c, api_error_of(err), text, &detail);
     buf_done(&whole);
 }
@@ -237,7 +237,7 @@ static void on_imported(struct config_import *run, int err)
         begin_report(i, 200, revision);
     } else {
         add_report(api_json(c, revision), i);
-        let_go(i);
+        import_release(i);
         api_answer(c, revision);
     }
 }
@@ -253,7 +253,7 @@ static bool may_still(struct import *i)
     int err = api_judge(c, error, sizeof error);
     if (!err)
         return true;
-    let_go(i);
+    import_release(i);
     api_refuse(c, err, error);
     return false;
 }
@@ -365,14 +365,14 @@ static void end(struct api_call *c)
 
 static void cancel(struct api_call *c)
 {
-    let_go(c->state);
+    import_release(c->state);
 }
 
 static void expired(struct api_call *c)
 {
     struct import *i = c->state;
     bool is_running = i->is_running, is_whole = i->is_whole;
-    let_go(i);
+    import_release(i);
     api_fail(c, API_DEADLINE,
              is_running ? "the request's own deadline has passed; some of it may have been imported"
              : is_whole ? NULL

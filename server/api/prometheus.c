@@ -237,7 +237,7 @@ static bool walk(struct targets *t)
     return true;
 }
 
-static void let_go(struct targets *t)
+static void targets_release(struct targets *t)
 {
     struct buf *all[] = {&t->ns,     &t->group, &t->service, &t->id,  &t->host,
                          &t->before, &t->after, &t->names,   &t->text};
@@ -258,7 +258,7 @@ static void finish(struct targets *t)
     struct http_request *q = t->call->q;
     send_text(t);
     q->state = NULL;
-    let_go(t);
+    targets_release(t);
     http_stream_send(q, slice_text("]"));
     http_stream_close(q);
 }
@@ -271,7 +271,7 @@ static bool is_refused(struct targets *t)
     if (!api_judge(t->call, error, sizeof error))
         return false;
     q->state = NULL;
-    let_go(t);
+    targets_release(t);
     http_stream_break(q);
     return true;
 }
@@ -364,7 +364,7 @@ static void cancel(struct api_call *c)
     struct targets *t = c->state;
     if (t->is_at_barrier)
         registry_cancel(api_registry(c), &t->barrier);
-    let_go(t);
+    targets_release(t);
 }
 
 /* A stream that has begun cannot be told. */

@@ -20,7 +20,7 @@
 #include "server/grpc/private.h"
 
 static void on_timer(struct grpc_timer *t);
-static void cut_off(struct output_account *a, enum output_reason why);
+static void on_output_limit(struct output_account *a, enum output_reason why);
 static void measure(struct output_account *a);
 static void resume(struct turn_waiter *w);
 
@@ -35,7 +35,7 @@ static struct grpc_conn *conn_new(struct grpc_server *s)
     s->conn_count++;
     c->last_read_ms = server_now(s);
     c->wait.resume = resume;
-    output_open(&c->output, s->options.output, cut_off);
+    output_open(&c->output, s->options.output, on_output_limit);
     c->output.measure = measure;
     c->timer.fire = on_timer;
     server_timer_set(s, &c->timer, c->last_read_ms + GREETING_MS);
@@ -134,18 +134,18 @@ static void measure(struct output_account *a)
 }
 
 /* Its answers are dropped. Who reads again within the second finds a GOAWAY behind what was on its way. */
-static void cut_off(struct output_account *a, enum output_reason why)
+static void on_output_limit(struct output_account *a, enum output_reason why)
 {
     static struct log_limit limit;
     struct grpc_conn *c = container_of(a, struct grpc_conn, output);
     log_warn_limited(&limit, server_now(c->server), "closing a connection whose output is not read",
                      F_STR("remote-addr", c->peer), F_STR("reason", output_reason_text(why)),
                      F_UINT("bytes", a->bytes));
-    if (why == OUTPUT_STALLED || c->is_cut_off || c->state != CONN_OPEN) {
+    if (why == OUTPUT_STALLED || c->is_over_output_limit || c->state != CONN_OPEN) {
         conn_close(c);
         return;
     }
-    c->is_cut_off = c->is_evicted = true;
+    c->is_over_output_limit = c->is_evicted = true;
     LIST_FOR_EACH_SAFE (l, &c->calls)
         call_free(container_of(l, struct grpc_call, link));
     h2_goaway(c, H2_ENHANCE_YOUR_CALM, "too many unread bytes");
@@ -472,7 +472,7 @@ static void on_timer(struct grpc_timer *t)
     struct grpc_conn *c = container_of(t, struct grpc_conn, timer);
     const struct grpc_options *o = &c->server->options;
     uint64_t now = server_now(c->server);
-    if (c->state == CONN_LINGERING || c->is_cut_off) {
+    if (c->state == CONN_LINGERING || c->is_over_output_limit) {
         conn_close(c);
     } else if (!c->is_greeted) {
         if (c->tls && !tls_is_ready(c->tls))

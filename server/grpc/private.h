@@ -138,7 +138,7 @@ struct grpc_conn {
     bool is_running_over; /* `running_bytes`: the same */
     bool has_read_enough; /* a full buffer in this turn: reading goes on when it is flushed */
     bool has_read_large;  /* a large message since the last look at the clock */
-    bool is_cut_off;      /* it holds too much unread output: only a GOAWAY goes out */
+    bool is_over_output_limit;      /* it holds too much unread output: only a GOAWAY goes out */
     bool is_reading, is_writing, has_socket;
     struct output_account output;
     struct source_conn source;

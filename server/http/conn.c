@@ -24,7 +24,7 @@
 
 static void process(struct http_conn *c);
 static void resume(struct turn_waiter *w);
-static void cut_off(struct output_account *a, enum output_reason why);
+static void on_output_limit(struct output_account *a, enum output_reason why);
 
 struct http_conn *http_conn_new(struct http_server *s, enum http_role role, bool is_tls)
 {
@@ -34,7 +34,7 @@ struct http_conn *http_conn_new(struct http_server *s, enum http_role role, bool
     c->tls = is_tls ? tls_accept(s->tls) : NULL;
     c->since_ms = http_now_ms(s);
     c->wait.resume = resume;
-    output_open(&c->output, s->options.output, cut_off);
+    output_open(&c->output, s->options.output, on_output_limit);
     list_add_last(&s->conns, &c->link);
     s->conn_count++;
     return c;
@@ -142,7 +142,7 @@ void http_conn_count_output(struct http_conn *c)
 
 /* The client holds too much of our memory, or has stopped reading: what waits would not reach it, so it is
  * told nothing. */
-static void cut_off(struct output_account *a, enum output_reason why)
+static void on_output_limit(struct output_account *a, enum output_reason why)
 {
     static struct log_limit limit;
     struct http_conn *c = container_of(a, struct http_conn, output);

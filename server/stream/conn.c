@@ -62,7 +62,7 @@ void stream_sub_end(struct stream_sub *sub)
     metric_set(METRIC_STREAM_SUBSCRIPTIONS, (double)c->server->subscription_count);
 }
 
-void stream_conn_let_go(struct stream_conn *c)
+void stream_conn_detach(struct stream_conn *c)
 {
     struct stream_server *s = c->server;
     if (!c->q)
@@ -71,9 +71,9 @@ void stream_conn_let_go(struct stream_conn *c)
     c->q = NULL;
     while (!list_is_empty(&c->subs))
         stream_sub_end(container_of(c->subs.next, struct stream_sub, link));
-    stream_kv_let_go(c);
-    stream_session_let_go(c);
-    stream_publish_let_go(c);
+    stream_kv_detach(c);
+    stream_session_detach(c);
+    stream_publish_detach(c);
     stream_opening_free(c);
     heap_remove(&s->due, &c->due);
     list_remove(&c->ready);
@@ -99,7 +99,7 @@ void stream_conn_close(struct stream_conn *c, uint16_t ws_status)
     struct http_request *q = c->q;
     if (!q)
         return;
-    stream_conn_let_go(c);
+    stream_conn_detach(c);
     http_stream_end(q, ws_status);
 }
 
@@ -107,7 +107,7 @@ void stream_conn_fail(struct stream_conn *c, int err, const char *message)
 {
     struct http_request *q = c->q;
     if (c->is_events && c->phase != STREAM_CONN_OPEN && q) { /* there is no stream yet */
-        stream_conn_let_go(c);
+        stream_conn_detach(c);
         stream_events_refuse(q, err, message);
         return;
     }

@@ -122,7 +122,7 @@ size_t stream_kv_size(void)
     return sizeof(struct kv_sub);
 }
 
-void stream_kv_let_go(struct stream_conn *c)
+void stream_kv_detach(struct stream_conn *c)
 {
     if (c->watches)
         watch_stream_close(c->watches);

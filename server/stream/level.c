@@ -133,7 +133,7 @@ static void leave_topic(struct level_sub *l)
         l->sub.kind->source->detach(l->subscriber);
     l->subscriber = NULL;
     list_remove(&l->reader);
-    stream_topic_let_go(l->topic, stream_now_ms(l->sub.conn->server));
+    stream_topic_release(l->topic, stream_now_ms(l->sub.conn->server));
 }
 
 int stream_level_open(struct stream_sub *sub, const struct stream_frame *ask, char *error, size_t error_size)
@@ -188,7 +188,7 @@ static void follow_rights(struct level_sub *l)
     (void)err;
     if (subscriber)
         source->detach(subscriber);
-    stream_topic_let_go(old, stream_now_ms(s));
+    stream_topic_release(old, stream_now_ms(s));
     stream_snapshot_unref(l->snapshot);
     l->snapshot = NULL;
     drop_known(l);

@@ -144,7 +144,7 @@ const struct stream_kind *stream_kind_find(struct slice name);
 /* conn.c */
 struct stream_conn *stream_conn_new(struct stream_server *s, struct http_request *q, bool is_events);
 void stream_conn_free(struct stream_conn *c);   /* of a dead one */
-void stream_conn_let_go(struct stream_conn *c); /* its request is gone: ends all that it has */
+void stream_conn_detach(struct stream_conn *c); /* its request is gone: ends all that it has */
 void stream_conn_close(struct stream_conn *c, uint16_t ws_status);
 void stream_conn_fail(struct stream_conn *c, int err, const char *message); /* an error frame, then closed */
 void stream_conn_receive(struct stream_conn *c, struct slice text);
@@ -183,11 +183,11 @@ void stream_session_take(struct stream_conn *c, const struct registry_result *re
 void stream_session_register(struct stream_conn *c, const struct stream_frame *f);
 void stream_session_deregister(struct stream_conn *c, const struct stream_frame *f);
 void stream_session_heard(struct stream_conn *c); /* a frame came: the session is alive */
-void stream_session_let_go(struct stream_conn *c);
+void stream_session_detach(struct stream_conn *c);
 
 /* publish.c */
 void stream_publish(struct stream_conn *c, const struct stream_frame *f);
-void stream_publish_let_go(struct stream_conn *c);
+void stream_publish_detach(struct stream_conn *c);
 void stream_applied(struct stream_conn *c, const struct stream_frame *f);
 
 /* level.c, kv.c */
@@ -209,7 +209,7 @@ bool stream_kv_send(struct stream_sub *sub);
 int64_t stream_kv_position(struct stream_sub *sub);
 void stream_kv_acknowledge(struct stream_sub *sub, int64_t revision);
 bool stream_kv_pull(struct stream_conn *c); /* what the watch stream has: one response; false: nothing */
-void stream_kv_let_go(struct stream_conn *c);
+void stream_kv_detach(struct stream_conn *c);
 
 /* judge.c */
 /* The client behind a write, for registry_request.who and config_request.who; NULL where no users are known

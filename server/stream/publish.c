@@ -95,7 +95,7 @@ void stream_publish(struct stream_conn *c, const struct stream_frame *f)
     buf_done(&decoded);
 }
 
-void stream_publish_let_go(struct stream_conn *c)
+void stream_publish_detach(struct stream_conn *c)
 {
     while (!list_is_empty(&c->publishes)) {
         struct publish *p = container_of(c->publishes.next, struct publish, link);

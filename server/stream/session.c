@@ -217,7 +217,7 @@ void stream_session_deregister(struct stream_conn *c, const struct stream_frame 
         ask(r);
 }
 
-void stream_session_let_go(struct stream_conn *c)
+void stream_session_detach(struct stream_conn *c)
 {
     while (!list_is_empty(&c->requests)) {
         struct stream_request *r = container_of(c->requests.next, struct stream_request, link);

@@ -275,7 +275,7 @@ static void on_writable(struct http_request *q)
 static void on_gone(struct http_request *q)
 {
     if (q->state)
-        stream_conn_let_go(q->state);
+        stream_conn_detach(q->state);
 }
 
 static void on_drain(struct http_request *q)

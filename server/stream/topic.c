@@ -210,7 +210,7 @@ int stream_topic_hold(struct stream_topics *ts, const struct stream_source *sour
     return err;
 }
 
-void stream_topic_let_go(struct stream_topic *t, uint64_t now_ms)
+void stream_topic_release(struct stream_topic *t, uint64_t now_ms)
 {
     struct stream_topics *ts = t->topics;
     assert(t->references > 0);

@@ -90,7 +90,7 @@ void stream_topics_free(struct stream_topics *ts); /* nobody holds a topic */
 MUST_CHECK int stream_topic_hold(struct stream_topics *ts, const struct stream_source *source,
                                  const struct stream_frame *ask, int64_t began, char *error,
                                  size_t error_size, struct stream_topic **ret_topic);
-void stream_topic_let_go(struct stream_topic *t, uint64_t now_ms);
+void stream_topic_release(struct stream_topic *t, uint64_t now_ms);
 /* Frees what nobody needs any more. */
 void stream_topics_sweep(struct stream_topics *ts, uint64_t now_ms);
 size_t stream_topics_count(const struct stream_topics *ts);

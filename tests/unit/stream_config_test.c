@@ -435,9 +435,9 @@ static void test_late(void **state)
     int64_t r3 = publish("app", "3");
     expect_marks(&c, r1);
     assert_int_equal(stream_reads.held_count, 2);
-    stream_reads_let_go(1);
+    stream_reads_finish(1);
     expect_nothing(&c);
-    stream_reads_let_go(1);
+    stream_reads_finish(1);
     expect_frame(&c, "delta", stream_text("\"revision\":%d,\"previous\":%d,", (int)r3, (int)r1));
     assert_non_null(strstr(buf_text(&c.message), "\"seq\":3,"));
     expect_nothing(&c);
@@ -468,9 +468,9 @@ static void test_late_reader(void **state)
     stream_client_subscribe(&late, 1, "configs", stream_text(",\"from_revision\":%d", (int)r1 + 1));
     expect_marks(&late, r1);
     assert_int_equal(stream_reads.held_count, 1);
-    stream_reads_let_go(1);
+    stream_reads_finish(1);
     stream_world_run_ms(&world, 20);
-    stream_reads_let_go(1);
+    stream_reads_finish(1);
     const char *got =
         expect_frame(&late, "delta", stream_text("\"previous\":%d,\"put\":[{\"id\":\"b\"", (int)r1));
     assert_non_null(strstr(got, "\"content\":\"3\""));
@@ -502,7 +502,7 @@ static void test_late_delete(void **state)
     delete ("app");
     expect_frame(&c, "delta", "\"put\":[],\"delete\":[\"app\"]");
     expect_frame(&late, "snapshot", "\"items\":[]}");
-    stream_reads_let_go(9);
+    stream_reads_finish(9);
     expect_nothing(&late);
     expect_nothing(&c);
     stream_client_close(&c);
@@ -553,7 +553,7 @@ static void test_missing(void **state)
     publish("app", "4");
     stream_world_run_ms(&world, 20);
     stream_reads.is_held = false;
-    stream_reads_let_go(99);
+    stream_reads_finish(99);
     while (!strstr(stream_client_next(&c), "\"content\":\"4\""))
         assert_non_null(strstr(buf_text(&c.message), "\"delete\":[\"app\"]"));
     stream_client_close(&c);

@@ -151,14 +151,14 @@ static void change_late(size_t n)
     change(n, false);
     while (stream_reads.held_count == before)
         stream_world_run_ms(&world, 1);
-    stream_reads_let_go(stream_reads.held_count - 1);
+    stream_reads_finish(stream_reads.held_count - 1);
     stream_world_run_ms(&world, 3);
 }
 
 static void end_storm(struct listener *l, size_t count)
 {
     stream_reads.is_held = false;
-    stream_reads_let_go(stream_reads.held_count);
+    stream_reads_finish(stream_reads.held_count);
     for (size_t i = 0; i < count; i++) {
         for (size_t n = 0; n < STORM_NAMES; n++) {
             size_t k = past[n].count;
@@ -239,7 +239,7 @@ static void test_storm_of_one(void **state)
     listen_to(&l[4], 0);
     hear_state(&l[4]);
     stream_reads.is_held = false;
-    stream_reads_let_go(stream_reads.held_count);
+    stream_reads_finish(stream_reads.held_count);
     for (size_t i = 0; i < 5; i++)
         hear_of(&l[i], 0, past[0].list[past[0].count - 1].revision);
     stream_world_run_ms(&world, 200);
@@ -270,9 +270,9 @@ static void test_storm(void **state)
         size_t k = past[n].count;
         change(n, (random >> 24) % 8 == 0 && !past[n].list[k - 1].is_deleted);
         if (!stream_reads.is_held)
-            stream_reads_let_go(stream_reads.held_count);
+            stream_reads_finish(stream_reads.held_count);
         else
-            stream_reads_let_go(stream_reads.held_count > 20 ? 20 : (random >> 27) % 3);
+            stream_reads_finish(stream_reads.held_count > 20 ? 20 : (random >> 27) % 3);
         stream_world_run_ms(&world, 1);
         for (size_t c = 0; c < count; c++)
             hear(&l[c]);

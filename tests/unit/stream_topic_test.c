@@ -272,7 +272,7 @@ static void test_model(void **state)
             assert_memory_equal(readers[i].items, fake.revisions, sizeof fake.revisions);
         }
     }
-    stream_topic_let_go(t, 0);
+    stream_topic_release(t, 0);
 }
 
 static void test_made_once(void **state)
@@ -307,8 +307,8 @@ static void test_made_once(void **state)
     assert_ptr_equal(a, b);
     stream_snapshot_unref(a);
     stream_snapshot_unref(b);
-    stream_topic_let_go(t, 0);
-    stream_topic_let_go(t, 0);
+    stream_topic_release(t, 0);
+    stream_topic_release(t, 0);
 }
 
 /* Beyond the journal's end there is only a snapshot. */
@@ -328,7 +328,7 @@ static void test_floor(void **state)
     }
     assert_int_equal(stream_topic_delta(t, 99, 0, &tail, &revision), STREAM_SNAPSHOT);
     assert_int_equal(stream_topic_delta(t, 5000 + 99 - 4096, 0, &tail, &revision), STREAM_DELTA);
-    stream_topic_let_go(t, 0);
+    stream_topic_release(t, 0);
 }
 
 /* What is too much for a frame comes in several, cut between revisions. */
@@ -355,7 +355,7 @@ static void test_large_deltas(void **state)
     assert_int_equal(stream_topic_delta(t, 99, 0, &tail, &revision), STREAM_DELTA);
     assert_true(tail->text->size > 300000);
     assert_int_equal(revision, 100);
-    stream_topic_let_go(t, 0);
+    stream_topic_release(t, 0);
 }
 
 /* Old snapshots are evicted when all together are too much; the newest stays. */
@@ -381,7 +381,7 @@ static void test_budget(void **state)
     for (int i = 0; i < 4; i++)
         stream_snapshot_unref(held[i]);
     stream_topics_sweep(topics, 10000);
-    stream_topic_let_go(t, 0);
+    stream_topic_release(t, 0);
 }
 
 /* Snapshots count against the budget of all caches while somebody may still be given them; parts that are on
@@ -411,8 +411,8 @@ static void test_snapshots_are_counted(void **state)
     http_shared_unref(part);
     stream_snapshot_unref(first);
     stream_snapshot_unref(second);
-    stream_topic_let_go(a, 0);
-    stream_topic_let_go(b, 0);
+    stream_topic_release(a, 0);
+    stream_topic_release(b, 0);
     stream_topics_free(topics);
     assert_int_equal(budget.bytes, 0);
     topics = before;
@@ -451,7 +451,7 @@ static void test_deltas_are_counted(void **state)
     assert_int_equal(budget.bytes, 0);
     assert_true(tail->text->size > 30000); /* whoever holds it keeps it */
     http_shared_unref(tail);
-    stream_topic_let_go(t, 0);
+    stream_topic_release(t, 0);
     stream_topics_free(topics);
     topics = before;
 }
@@ -479,7 +479,7 @@ static void test_compare(void **state)
         change(i, true, 20);
     assert_int_equal(stream_topic_compare(t, known, 0, 0, &tail), STREAM_SNAPSHOT);
     buf_done(&tail);
-    stream_topic_let_go(t, 0);
+    stream_topic_release(t, 0);
 }
 
 /* What lacks something is void, is not kept, and comes when it is ready. */
@@ -512,7 +512,7 @@ static void test_waiting(void **state)
     assert_int_equal(stream_topic_delta(t, 9, 0, &tail, &revision), STREAM_SNAPSHOT);
     fake.is_reading = false;
     buf_done(&text);
-    stream_topic_let_go(t, 0);
+    stream_topic_release(t, 0);
 }
 
 /* Readers of many forms, in any order: each form is made once. */
@@ -533,7 +533,7 @@ static void test_forms(void **state)
     stream_topics_sweep(topics, 10000); /* snapshots go after a while */
     stream_snapshot_unref(stream_topic_snapshot(t, 7, 0));
     assert_int_equal(fake.written - before, 2 * FORMS + 1);
-    stream_topic_let_go(t, 0);
+    stream_topic_release(t, 0);
 }
 
 /* Kept for a while without a reader, so that who comes back gets a delta. */
@@ -543,12 +543,12 @@ static void test_idle(void **state)
     struct stream_topic *t = hold("a", 0);
     struct http_shared *tail;
     int64_t revision;
-    stream_topic_let_go(t, 1000);
+    stream_topic_release(t, 1000);
     change(1, true, 20);
     stream_topics_sweep(topics, 60000);
     assert_ptr_equal(hold("a", 0), t);
     assert_int_equal(stream_topic_delta(t, 10, 0, &tail, &revision), STREAM_DELTA);
-    stream_topic_let_go(t, 60000);
+    stream_topic_release(t, 60000);
     stream_topics_sweep(topics, 119999);
     assert_int_equal(stream_topics_count(topics), 1);
     stream_topics_sweep(topics, 120000);
@@ -556,7 +556,7 @@ static void test_idle(void **state)
     assert_int_equal(fake.opened, 0);
     for (int i = 0; i < 4; i++) { /* at most two of them */
         char name[2] = {(char)('a' + i), 0};
-        stream_topic_let_go(hold(name, 0), 0);
+        stream_topic_release(hold(name, 0), 0);
     }
     assert_int_equal(stream_topics_count(topics), 2);
     struct stream_frame ask = {0};

@@ -359,7 +359,7 @@ void stream_reads_read(struct config *c, struct config_request *q, const struct 
     }
 }
 
-void stream_reads_let_go(size_t count)
+void stream_reads_finish(size_t count)
 {
     for (size_t i = 0; i < count && stream_reads.held_count; i++) {
         struct held h = held[0];

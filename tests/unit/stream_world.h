@@ -65,7 +65,7 @@ extern struct stream_reads {
 } stream_reads;
 void stream_reads_read(struct config *c, struct config_request *q, const struct config_id *key, uint64_t seq,
                        bool is_local);
-void stream_reads_let_go(size_t count); /* the oldest that are held */
+void stream_reads_finish(size_t count); /* the oldest that are held */
 
 /* As printf; the last eight texts live, of 4 KiB each at most. */
 char *stream_text(const char *text, ...) __attribute__((format(printf, 1, 2)));
