@@ -180,7 +180,7 @@ void kv_start_write(struct kv *kv, struct kv_request *r, enum kv_kind kind, enum
     r->message = m;
     r->slices = NULL;
     r->started_ms = kv_now_ms(kv);
-    if (!err && kv->odd_since_ms)
+    if (!err && kv->diverged_since_ms)
         err = ERR_CORRUPT_CLUSTER;
     if (!err && feature_level_of(op) > kv->feature.level)
         err = ERR_NOT_CAPABLE;
@@ -340,7 +340,7 @@ struct kv_space kv_space(const struct kv *kv)
 unsigned kv_alarms(const struct kv *kv)
 {
     return (alarms_has(&kv->alarms, ETCDSERVERPB__ALARM_TYPE__NOSPACE) ? 1u : 0u) |
-           (kv->odd_since_ms ||
+           (kv->diverged_since_ms ||
                     (alarms_has(&kv->alarms, ETCDSERVERPB__ALARM_TYPE__CORRUPT) && kv_is_stopped(kv))
                 ? 2u
                 : 0u);
@@ -353,7 +353,7 @@ int kv_failed(const struct kv *kv)
 
 const char *kv_failed_at(const struct kv *kv)
 {
-    if (kv->odd_since_ms)
+    if (kv->diverged_since_ms)
         return "this member's state differs from that of the majority; at its next start it sets its folder "
                "aside "
                "and joins anew";

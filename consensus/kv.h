@@ -249,7 +249,7 @@ bool kv_is_removed(const struct kv *kv);
 /* Before the folder is looked at: if it is that of a member whose state was found to be wrong (kv_check.c),
  * member/ and the WAL's folder (NULL = inside) get other names, and the member starts as one that lost its
  * disk. Blocking. */
-MUST_CHECK int kv_set_aside(struct io *io, const char *data_dir, const char *wal_dir, bool *ret_was_odd);
+MUST_CHECK int kv_set_aside(struct io *io, const char *data_dir, const char *wal_dir, bool *ret_was_diverged);
 /* Before kv_close, on a leader: hands the lead to the member that is furthest; done when another leads, or
  * when an election timeout has passed without. At once (within the call's turn) when there is nothing to hand
  * over. */

@@ -67,9 +67,9 @@ static void disarm_gone(struct kv *kv)
 
 static void quarantine(struct kv *kv)
 {
-    if (kv->odd_since_ms)
+    if (kv->diverged_since_ms)
         return;
-    kv->odd_since_ms = kv_now_ms(kv);
+    kv->diverged_since_ms = kv_now_ms(kv);
     log_error("this member's state differs from that of the majority: it serves no more",
               F_HEX("local-member-id", kv->member_id), F_UINT("index", kv->corrupt.index),
               F_UINT("digest", kv->corrupt.digest));
@@ -95,10 +95,10 @@ static int write_mark(struct kv *kv)
     return err;
 }
 
-static void tend_odd(struct kv *kv)
+static void tend_diverged(struct kv *kv)
 {
     bool is_told = alarms_has_member(&kv->alarms, kv->member_id, ETCDSERVERPB__ALARM_TYPE__CORRUPT);
-    bool is_late = kv_now_ms(kv) - kv->odd_since_ms > LINGER_MS;
+    bool is_late = kv_now_ms(kv) - kv->diverged_since_ms > LINGER_MS;
     if (kv->failed_err || (!is_late && (!is_told || kv->state.is_leader)))
         return;
     if (write_mark(kv) != OK)
@@ -116,26 +116,26 @@ static int set_aside(struct io *io, const char *path)
     return err == ERR_NOT_FOUND ? OK : err;
 }
 
-int kv_set_aside(struct io *io, const char *data_dir, const char *wal_dir, bool *ret_was_odd)
+int kv_set_aside(struct io *io, const char *data_dir, const char *wal_dir, bool *ret_was_diverged)
 {
     struct buf member = {0}, names = {0};
-    bool was_odd = false;
+    bool was_diverged = false;
     buf_addf(&member, "%s/member", data_dir);
     int err = io->ops->list(io, buf_text(&member), &names);
     for (size_t at = 0; !err && at < names.size; at += strlen((const char *)names.data + at) + 1)
-        was_odd = was_odd || strcmp((const char *)names.data + at, mark_name) == 0;
+        was_diverged = was_diverged || strcmp((const char *)names.data + at, mark_name) == 0;
     if (err == ERR_NOT_FOUND)
         err = OK;
-    if (!err && was_odd && wal_dir) /* the log first: the mark must be found again until all is done */
+    if (!err && was_diverged && wal_dir) /* the log first: the mark must be found again until all is done */
         err = set_aside(io, wal_dir);
-    if (!err && was_odd)
+    if (!err && was_diverged)
         err = set_aside(io, buf_text(&member));
-    if (!err && was_odd)
+    if (!err && was_diverged)
         err = io->ops->sync_dir(io, data_dir);
     buf_done(&member);
     buf_done(&names);
     if (!err)
-        *ret_was_odd = was_odd;
+        *ret_was_diverged = was_diverged;
     return err;
 }
 
@@ -164,7 +164,7 @@ static void act(struct kv *kv)
         return;
     for (size_t i = 0; i < c->count; i++) {
         uint64_t member = c->told[i].member;
-        if (!corrupt_is_odd(c, voters(kv), member))
+        if (!corrupt_is_diverged(c, voters(kv), member))
             continue;
         if (member == kv->member_id) {
             quarantine(kv);
@@ -184,7 +184,7 @@ void kv_apply_state_check(struct kv *kv, uint64_t index, const Etcdserverpb__Sta
             tell_own(kv);
         return;
     }
-    if (corrupt_tell(&kv->corrupt, kv->member_id, m->member_id, m->index, m->digest))
+    if (corrupt_report(&kv->corrupt, kv->member_id, m->member_id, m->index, m->digest))
         tell_own(kv);
     act(kv);
 }
@@ -193,8 +193,8 @@ void kv_check_tick(struct kv *kv)
 {
     Etcdserverpb__StateCheckRequest m = ETCDSERVERPB__STATE_CHECK_REQUEST__INIT;
     uint64_t now = kv_now_ms(kv);
-    if (kv->odd_since_ms)
-        tend_odd(kv);
+    if (kv->diverged_since_ms)
+        tend_diverged(kv);
     if (!kv->state.is_leader || !kv->check_interval_ms || voters(kv)->count < 2) {
         kv->checked_ms = now;
         return;

@@ -197,7 +197,7 @@ struct kv {
     char level_text[400];   /* why this member cannot go on, or a joining one may not */
     struct corrupt corrupt; /* kv_check.c */
     uint64_t check_interval_ms, checked_ms;
-    uint64_t odd_since_ms; /* when this member learned that its state is wrong; 0 = it is not */
+    uint64_t diverged_since_ms; /* when this member learned that its state is wrong; 0 = it is not */
     unsigned long_count;   /* long reads under way */
     struct kv_applying applying;
     int64_t slice_units; /* for tests: each slice is so long; 0 = by the clock */

@@ -26,7 +26,7 @@ void kv_start_read(struct kv *kv, struct kv_request *r, enum kv_kind kind, const
     r->slices = NULL;
     r->started_ms = kv_now_ms(kv);
     r->index = 0;
-    if (kv->odd_since_ms) {
+    if (kv->diverged_since_ms) {
         kv_fail(kv, r, ERR_CORRUPT_CLUSTER);
         return;
     }

@@ -818,13 +818,13 @@ static void on_booted(void *arg, int err, const char *error, const struct boot_r
 
 static int set_aside(struct server *s)
 {
-    bool was_odd = false;
-    int err = kv_set_aside(s->io, s->options->dir, or_null(s->options->wal_dir), &was_odd);
+    bool was_diverged = false;
+    int err = kv_set_aside(s->io, s->options->dir, or_null(s->options->wal_dir), &was_diverged);
     if (err)
         snprintf(s->error, sizeof s->error,
                  "%.400s holds a state that was found to be wrong and cannot be set aside: %s",
                  s->options->dir, err_text(err));
-    if (was_odd)
+    if (was_diverged)
         log_warn("the state of this member was found to be wrong: set aside, it joins anew",
                  F_STR("data-dir", s->options->dir));
     return err;

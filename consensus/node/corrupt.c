@@ -15,12 +15,12 @@ static bool has_told(const struct corrupt *c, uint64_t member)
     return false;
 }
 
-bool corrupt_tell(struct corrupt *c, uint64_t self, uint64_t member, uint64_t index, uint32_t digest)
+bool corrupt_report(struct corrupt *c, uint64_t self, uint64_t member, uint64_t index, uint32_t digest)
 {
     if (!c->is_known || index != c->index || has_told(c, member) || c->count == RAFT_MEMBERS_MAX)
         return false;
     c->is_differing = c->is_differing || digest != c->digest || (c->count && digest != c->told[0].digest);
-    c->told[c->count++] = (struct corrupt_told){member, digest};
+    c->told[c->count++] = (struct corrupt_reported){member, digest};
     bool must_tell = c->is_differing && !c->has_told && !has_told(c, self);
     c->has_told = c->has_told || must_tell || member == self;
     return must_tell;
@@ -36,7 +36,7 @@ static size_t support(const struct corrupt *c, const struct raft_ids *voters, ui
 }
 
 /* The digest that most voters have told: NULL when none has a majority of all voters. */
-static const struct corrupt_told *majority(const struct corrupt *c, const struct raft_ids *voters)
+static const struct corrupt_reported *majority(const struct corrupt *c, const struct raft_ids *voters)
 {
     for (size_t i = 0; i < c->count; i++)
         if (support(c, voters, c->told[i].digest) > voters->count / 2)
@@ -67,9 +67,9 @@ enum corrupt_verdict corrupt_judge(const struct corrupt *c, const struct raft_id
     return best + (voters->count - told) > voters->count / 2 ? CORRUPT_NOT_YET : CORRUPT_NO_MAJORITY;
 }
 
-bool corrupt_is_odd(const struct corrupt *c, const struct raft_ids *voters, uint64_t member)
+bool corrupt_is_diverged(const struct corrupt *c, const struct raft_ids *voters, uint64_t member)
 {
-    const struct corrupt_told *right = majority(c, voters);
+    const struct corrupt_reported *right = majority(c, voters);
     for (size_t i = 0; right && i < c->count; i++)
         if (c->told[i].member == member)
             return c->told[i].digest != right->digest;

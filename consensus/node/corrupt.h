@@ -17,7 +17,7 @@ struct corrupt {
     bool is_known;     /* this member applied the mark's entry itself */
     bool is_differing; /* two that were told differ */
     bool has_told;     /* this member's is on its way */
-    struct corrupt_told {
+    struct corrupt_reported {
         uint64_t member;
         uint32_t digest;
     } told[RAFT_MEMBERS_MAX];
@@ -34,9 +34,9 @@ enum corrupt_verdict {
 void corrupt_mark(struct corrupt *c, uint64_t index, uint32_t digest);
 /* A member's digest at the mark; one of another mark is passed over. True: this member must tell its own now.
  */
-bool corrupt_tell(struct corrupt *c, uint64_t self, uint64_t member, uint64_t index, uint32_t digest);
+bool corrupt_report(struct corrupt *c, uint64_t self, uint64_t member, uint64_t index, uint32_t digest);
 enum corrupt_verdict corrupt_judge(const struct corrupt *c, const struct raft_ids *voters);
 /* After CORRUPT_DECIDED: it has told another digest than the majority. */
-bool corrupt_is_odd(const struct corrupt *c, const struct raft_ids *voters, uint64_t member);
+bool corrupt_is_diverged(const struct corrupt *c, const struct raft_ids *voters, uint64_t member);
 
 #endif

@@ -27,14 +27,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     rpc_start(&f->call);
     for (size_t at = 1; at < size && !f->call.is_finished;) {
         size_t n = data[at++];
-        bool is_odd = n & 1;
+        bool is_diverged = n & 1;
         if (n == 255)
             n = size - at; /* the rest: one long message */
         if (n > size - at)
             n = size - at;
         rpc_receive(&f->call, slice_of(data + at, n));
         at += n;
-        if (!is_odd)
+        if (!is_diverged)
             continue;
         f->congested_at = f->count + n % 3;
         fake_kv_turn(&kv);

@@ -9,11 +9,11 @@ static void equal_states_are_told_once(void **state)
 {
     struct corrupt c = {0};
     (void)state;
-    assert_false(corrupt_tell(&c, 2, 1, 7, 100)); /* no mark: this member was not there */
+    assert_false(corrupt_report(&c, 2, 1, 7, 100)); /* no mark: this member was not there */
     corrupt_mark(&c, 7, 100);
-    assert_false(corrupt_tell(&c, 2, 1, 6, 99)); /* of a mark before */
+    assert_false(corrupt_report(&c, 2, 1, 6, 99)); /* of a mark before */
     assert_int_equal(c.count, 0);
-    assert_false(corrupt_tell(&c, 2, 1, 7, 100)); /* the leader's: equal, so nothing more is said */
+    assert_false(corrupt_report(&c, 2, 1, 7, 100)); /* the leader's: equal, so nothing more is said */
     assert_int_equal(corrupt_judge(&c, &three), CORRUPT_NOT_YET);
     corrupt_mark(&c, 20, 200);
     assert_int_equal(c.count, 0);
@@ -28,14 +28,14 @@ static void a_follower_is_odd(void **state)
     for (uint64_t self = 1; self <= 3; self++) {
         struct corrupt *c = &members[self];
         corrupt_mark(c, 7, digests[self]);
-        assert_int_equal(corrupt_tell(c, self, 1, 7, 100), self == 3);
+        assert_int_equal(corrupt_report(c, self, 1, 7, 100), self == 3);
         assert_int_equal(corrupt_judge(c, &three), CORRUPT_NOT_YET);
-        assert_int_equal(corrupt_tell(c, self, 3, 7, 666), self == 2); /* the leader has told already */
+        assert_int_equal(corrupt_report(c, self, 3, 7, 666), self == 2); /* the leader has told already */
         assert_int_equal(corrupt_judge(c, &three), CORRUPT_NOT_YET);
-        assert_false(corrupt_tell(c, self, 2, 7, 100));
+        assert_false(corrupt_report(c, self, 2, 7, 100));
         assert_int_equal(corrupt_judge(c, &three), CORRUPT_DECIDED);
         for (uint64_t member = 1; member <= 3; member++)
-            assert_int_equal(corrupt_is_odd(c, &three, member), member == 3);
+            assert_int_equal(corrupt_is_diverged(c, &three, member), member == 3);
     }
 }
 
@@ -44,14 +44,14 @@ static void the_leader_is_odd(void **state)
     struct corrupt c = {0};
     (void)state;
     corrupt_mark(&c, 7, 666);
-    assert_false(corrupt_tell(&c, 1, 1, 7, 666));
-    assert_false(corrupt_tell(&c, 1, 2, 7, 100));
+    assert_false(corrupt_report(&c, 1, 1, 7, 666));
+    assert_false(corrupt_report(&c, 1, 2, 7, 100));
     assert_int_equal(corrupt_judge(&c, &three), CORRUPT_NOT_YET);
-    assert_false(corrupt_tell(&c, 1, 2, 7, 666)); /* told once, whatever it says then */
-    assert_false(corrupt_tell(&c, 1, 3, 7, 100));
+    assert_false(corrupt_report(&c, 1, 2, 7, 666)); /* told once, whatever it says then */
+    assert_false(corrupt_report(&c, 1, 3, 7, 100));
     assert_int_equal(corrupt_judge(&c, &three), CORRUPT_DECIDED);
-    assert_true(corrupt_is_odd(&c, &three, 1));
-    assert_false(corrupt_is_odd(&c, &three, 2));
+    assert_true(corrupt_is_diverged(&c, &three, 1));
+    assert_false(corrupt_is_diverged(&c, &three, 2));
 }
 
 static void without_a_majority_nobody_is_odd(void **state)
@@ -59,12 +59,12 @@ static void without_a_majority_nobody_is_odd(void **state)
     struct corrupt c = {0};
     (void)state;
     corrupt_mark(&c, 7, 1);
-    corrupt_tell(&c, 1, 1, 7, 1);
-    corrupt_tell(&c, 1, 2, 7, 2);
+    corrupt_report(&c, 1, 1, 7, 1);
+    corrupt_report(&c, 1, 2, 7, 2);
     assert_int_equal(corrupt_judge(&c, &two), CORRUPT_NO_MAJORITY);
-    assert_false(corrupt_is_odd(&c, &two, 1) || corrupt_is_odd(&c, &two, 2));
+    assert_false(corrupt_is_diverged(&c, &two, 1) || corrupt_is_diverged(&c, &two, 2));
     assert_int_equal(corrupt_judge(&c, &three), CORRUPT_NOT_YET); /* the third may decide */
-    corrupt_tell(&c, 1, 3, 7, 3);
+    corrupt_report(&c, 1, 3, 7, 3);
     assert_int_equal(corrupt_judge(&c, &three), CORRUPT_NO_MAJORITY);
 }
 
@@ -73,16 +73,16 @@ static void five_members(void **state)
     struct corrupt c = {0};
     (void)state;
     corrupt_mark(&c, 7, 1);
-    corrupt_tell(&c, 1, 1, 7, 1);
-    corrupt_tell(&c, 1, 2, 7, 2);
-    corrupt_tell(&c, 1, 3, 7, 2);
+    corrupt_report(&c, 1, 1, 7, 1);
+    corrupt_report(&c, 1, 2, 7, 2);
+    corrupt_report(&c, 1, 3, 7, 2);
     assert_int_equal(corrupt_judge(&c, &five), CORRUPT_NOT_YET); /* two are no majority of five */
-    corrupt_tell(&c, 1, 4, 7, 1);
+    corrupt_report(&c, 1, 4, 7, 1);
     assert_int_equal(corrupt_judge(&c, &five), CORRUPT_NOT_YET);
-    corrupt_tell(&c, 1, 5, 7, 1);
+    corrupt_report(&c, 1, 5, 7, 1);
     assert_int_equal(corrupt_judge(&c, &five), CORRUPT_DECIDED);
-    assert_true(corrupt_is_odd(&c, &five, 2) && corrupt_is_odd(&c, &five, 3));
-    assert_false(corrupt_is_odd(&c, &five, 1) || corrupt_is_odd(&c, &five, 4));
+    assert_true(corrupt_is_diverged(&c, &five, 2) && corrupt_is_diverged(&c, &five, 3));
+    assert_false(corrupt_is_diverged(&c, &five, 1) || corrupt_is_diverged(&c, &five, 4));
 }
 
 /* Learners tell and are judged; they do not vote. */
@@ -91,14 +91,14 @@ static void learners_have_no_vote(void **state)
     struct corrupt c = {0};
     (void)state;
     corrupt_mark(&c, 7, 1);
-    corrupt_tell(&c, 1, 1, 7, 1);
-    corrupt_tell(&c, 1, 8, 7, 2);
-    corrupt_tell(&c, 1, 9, 7, 2);
+    corrupt_report(&c, 1, 1, 7, 1);
+    corrupt_report(&c, 1, 8, 7, 2);
+    corrupt_report(&c, 1, 9, 7, 2);
     assert_int_equal(corrupt_judge(&c, &three), CORRUPT_NOT_YET);
-    corrupt_tell(&c, 1, 2, 7, 1);
+    corrupt_report(&c, 1, 2, 7, 1);
     assert_int_equal(corrupt_judge(&c, &three), CORRUPT_DECIDED);
-    assert_true(corrupt_is_odd(&c, &three, 8));
-    assert_false(corrupt_is_odd(&c, &three, 3)); /* has not told */
+    assert_true(corrupt_is_diverged(&c, &three, 8));
+    assert_false(corrupt_is_diverged(&c, &three, 3)); /* has not told */
 }
 
 int main(void)

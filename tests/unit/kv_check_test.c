@@ -72,9 +72,9 @@ static void the_odd_one_is_out(struct world *w, struct machine *odd)
     int err;
     assert_int_equal(world_put(sound, "k", "1", 0), OK);
     spoil(odd);
-    for (int i = 0; i < 100 && !odd->kv->odd_since_ms; i++)
+    for (int i = 0; i < 100 && !odd->kv->diverged_since_ms; i++)
         world_run_ms(w, 100);
-    assert_true(odd->kv->odd_since_ms != 0);
+    assert_true(odd->kv->diverged_since_ms != 0);
     assert_int_equal(world_put(odd, "k", "2", 0), ERR_CORRUPT_CLUSTER);
     world_get(odd, "k", &err);
     assert_int_equal(err, ERR_CORRUPT_CLUSTER);
@@ -103,7 +103,7 @@ static void a_follower_that_differs_stops(void **state)
 static void a_marked_folder_is_set_aside(void **state)
 {
     char dir[] = "/tmp/cairn-odd-XXXXXX", path[3][64], command[256];
-    bool was_odd = true;
+    bool was_diverged = true;
     uv_loop_t loop;
     (void)state;
     assert_non_null(mkdtemp(dir));
@@ -112,23 +112,23 @@ static void a_marked_folder_is_set_aside(void **state)
     snprintf(path[0], sizeof path[0], "%s/data", dir);
     snprintf(path[1], sizeof path[1], "%s/data/member", dir);
     snprintf(path[2], sizeof path[2], "%s/log", dir);
-    assert_int_equal(kv_set_aside(io, path[0], NULL, &was_odd), OK); /* there is nothing yet */
-    assert_false(was_odd);
+    assert_int_equal(kv_set_aside(io, path[0], NULL, &was_diverged), OK); /* there is nothing yet */
+    assert_false(was_diverged);
     for (int i = 1; i < 3; i++)
         assert_int_equal(io->ops->mkdir(io, path[i]), OK);
-    assert_int_equal(kv_set_aside(io, path[0], path[2], &was_odd), OK);
-    assert_false(was_odd);
+    assert_int_equal(kv_set_aside(io, path[0], path[2], &was_diverged), OK);
+    assert_false(was_diverged);
     snprintf(command, sizeof command, "touch %s/diverged %s/member-of-log", path[1], path[2]);
     assert_int_equal(system(command), 0);
-    assert_int_equal(kv_set_aside(io, path[0], path[2], &was_odd), OK);
-    assert_true(was_odd);
+    assert_int_equal(kv_set_aside(io, path[0], path[2], &was_diverged), OK);
+    assert_true(was_diverged);
     assert_int_not_equal(access(path[1], F_OK), 0);
     assert_int_not_equal(access(path[2], F_OK), 0);
     snprintf(command, sizeof command, "test -f %s.diverged-*/diverged -a -f %s.diverged-*/member-of-log",
              path[1], path[2]);
     assert_int_equal(system(command), 0);
-    assert_int_equal(kv_set_aside(io, path[0], path[2], &was_odd), OK);
-    assert_false(was_odd);
+    assert_int_equal(kv_set_aside(io, path[0], path[2], &was_diverged), OK);
+    assert_false(was_diverged);
     io_real_free(io);
     uv_run(&loop, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(&loop), 0);
