@@ -48,7 +48,7 @@ static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 enum verdict { VERDICT_GRPC, VERDICT_HTTP, VERDICT_GRPC_TLS, VERDICT_HTTP_TLS, VERDICT_MORE, VERDICT_REFUSE };
 
-struct guest {
+struct unauthenticated {
     struct link link;
     struct source_conn source;
     uv_poll_t poll;
@@ -73,8 +73,8 @@ struct listener {
     bool is_tls_only, is_unix;
     struct socket sockets[SOCKETS_MAX];
     size_t socket_count;
-    struct link guests; /* oldest first */
-    size_t guest_count;
+    struct link unauthenticated; /* oldest first */
+    size_t unauthenticated_count;
     uv_timer_t timer; /* the oldest guest's end, or the end of a pause */
     bool is_paused, is_closing, has_exhaustion_logged;
     size_t open_handles;
@@ -95,9 +95,9 @@ static void free_if_done(struct listener *l)
 /* --- guests -------------------------------------------------------------------------------------------- */
 static void arm_timer(struct listener *l);
 
-static void on_guest_close(uv_handle_t *h)
+static void on_unauthenticated_close(uv_handle_t *h)
 {
-    struct guest *g = h->data;
+    struct unauthenticated *g = h->data;
     struct listener *l = g->listener;
     l->open_handles--;
     mem_free(g);
@@ -105,26 +105,26 @@ static void on_guest_close(uv_handle_t *h)
 }
 
 /* The guest is gone; returns its socket. */
-static int guest_leave(struct guest *g)
+static int unauthenticated_leave(struct unauthenticated *g)
 {
     int fd = g->fd;
     list_remove(&g->link);
     g->listener->waiting_count -= link_is_in_list(&g->waiting);
     list_remove(&g->waiting);
     sources_leave(&g->source);
-    g->listener->guest_count--;
+    g->listener->unauthenticated_count--;
     uv_poll_stop(&g->poll);
-    uv_close((uv_handle_t *)&g->poll, on_guest_close);
+    uv_close((uv_handle_t *)&g->poll, on_unauthenticated_close);
     return fd;
 }
 
-static void guest_refuse(struct guest *g, const char *why)
+static void unauthenticated_refuse(struct unauthenticated *g, const char *why)
 {
     static struct log_limit limit;
     if (why)
         log_warn_limited(&limit, uv_now(g->listener->options.loop), "rejected connection on client endpoint",
                          F_STR("error", why));
-    close(guest_leave(g));
+    close(unauthenticated_leave(g));
 }
 
 static enum verdict judge_tls(const struct listener *l, struct slice in, size_t *ret_needed)
@@ -166,7 +166,7 @@ static enum verdict judge(const struct listener *l, struct slice in, size_t *ret
     return n == ENOUGH ? VERDICT_GRPC : VERDICT_MORE;
 }
 
-static void set_low_water(struct guest *g, int bytes)
+static void set_low_water(struct unauthenticated *g, int bytes)
 {
     if (g->low_water == bytes)
         return;
@@ -185,14 +185,14 @@ static bool may_begin_handshake(struct listener *l)
 
 static void evict(struct source_conn *s)
 {
-    guest_refuse(container_of(s, struct guest, source), NULL);
+    unauthenticated_refuse(container_of(s, struct unauthenticated, source), NULL);
 }
 
-static void hand_over(struct guest *g, enum verdict verdict)
+static void hand_over(struct unauthenticated *g, enum verdict verdict)
 {
     const struct listen_options *o = &g->listener->options;
     set_low_water(g, 1);
-    int fd = guest_leave(g);
+    int fd = unauthenticated_leave(g);
     enum http_role role = o->serves == LISTEN_METRICS ? HTTP_METRICS_ONLY : HTTP_ALL;
     if (verdict == VERDICT_GRPC || verdict == VERDICT_GRPC_TLS)
         grpc_server_adopt(o->grpc, fd, verdict == VERDICT_GRPC_TLS ? o->tls : NULL);
@@ -201,13 +201,13 @@ static void hand_over(struct guest *g, enum verdict verdict)
 }
 
 /* The queues take turns: many handshakes of one source do not hold up another source's. */
-static struct guest *next_waiting(struct listener *l)
+static struct unauthenticated *next_waiting(struct listener *l)
 {
     for (unsigned i = 0; i < HANDSHAKE_QUEUES; i++) {
         struct link *first = list_take_first(&l->waiting[l->next_queue++ % HANDSHAKE_QUEUES]);
         if (first) {
             l->waiting_count--;
-            return container_of(first, struct guest, waiting);
+            return container_of(first, struct unauthenticated, waiting);
         }
     }
     return NULL;
@@ -216,7 +216,7 @@ static struct guest *next_waiting(struct listener *l)
 static void on_handshake_timer(uv_timer_t *t)
 {
     struct listener *l = t->data;
-    struct guest *g;
+    struct unauthenticated *g;
     turn_enter(TURN_ACCEPT);
     for (int i = 0; i < HANDSHAKES_PER_MS && (g = next_waiting(l)); i++)
         hand_over(g, g->verdict);
@@ -224,35 +224,35 @@ static void on_handshake_timer(uv_timer_t *t)
         uv_timer_start(t, on_handshake_timer, 1, 0);
 }
 
-static void on_guest_readable(uv_poll_t *h, int status, int events);
+static void on_unauthenticated_readable(uv_poll_t *h, int status, int events);
 
 /* Its ClientHello stays in the socket. What is said meanwhile on connections that are open is answered
  * between any two handshakes. */
-static void wait_for_handshake(struct guest *g, enum verdict verdict)
+static void wait_for_handshake(struct unauthenticated *g, enum verdict verdict)
 {
     struct listener *l = g->listener;
     g->verdict = verdict;
     list_add_last(&l->waiting[g->queue], &g->waiting);
     l->waiting_count++;
-    uv_poll_start(&g->poll, UV_DISCONNECT, on_guest_readable);
+    uv_poll_start(&g->poll, UV_DISCONNECT, on_unauthenticated_readable);
     if (!uv_is_active((uv_handle_t *)&l->handshake_timer))
         uv_timer_start(&l->handshake_timer, on_handshake_timer, 1, 0);
 }
 
-static void on_guest_readable(uv_poll_t *h, int status, int events)
+static void on_unauthenticated_readable(uv_poll_t *h, int status, int events)
 {
-    struct guest *g = h->data;
+    struct unauthenticated *g = h->data;
     uint8_t bytes[ALPN_HELLO_MAX];
     turn_enter(TURN_ACCEPT);
     if (link_is_in_list(&g->waiting)) {
-        guest_refuse(g, NULL); /* it has disconnected */
+        unauthenticated_refuse(g, NULL); /* it has disconnected */
         return;
     }
     ssize_t n = status < 0 ? 0 : recv(g->fd, bytes, sizeof bytes, MSG_PEEK | MSG_DONTWAIT);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (n <= 0) {
-        guest_refuse(g, NULL);
+        unauthenticated_refuse(g, NULL);
         return;
     }
     size_t needed = 0;
@@ -260,12 +260,12 @@ static void on_guest_readable(uv_poll_t *h, int status, int events)
     switch (verdict) {
     case VERDICT_MORE:
         if (events & UV_DISCONNECT)
-            guest_refuse(g, NULL);
+            unauthenticated_refuse(g, NULL);
         else
             set_low_water(g, (int)needed);
         return;
     case VERDICT_REFUSE:
-        guest_refuse(g, bytes[0] == TLS_HANDSHAKE ? "tls: unexpected handshake"
+        unauthenticated_refuse(g, bytes[0] == TLS_HANDSHAKE ? "tls: unexpected handshake"
                                                   : "tls: first record does not look like a TLS handshake");
         return;
     case VERDICT_GRPC:
@@ -284,9 +284,9 @@ static void on_guest_readable(uv_poll_t *h, int status, int events)
 
 static void welcome(struct listener *l, int fd, const struct sockaddr_storage *from)
 {
-    if (l->guest_count >= l->options.connections_max && !list_is_empty(&l->guests))
-        guest_refuse(container_of(l->guests.next, struct guest, link), NULL);
-    struct guest *g = mem_new(sizeof *g);
+    if (l->unauthenticated_count >= l->options.connections_max && !list_is_empty(&l->unauthenticated))
+        unauthenticated_refuse(container_of(l->unauthenticated.next, struct unauthenticated, link), NULL);
+    struct unauthenticated *g = mem_new(sizeof *g);
     g->listener = l;
     g->fd = fd;
     g->low_water = 1;
@@ -299,11 +299,11 @@ static void welcome(struct listener *l, int fd, const struct sockaddr_storage *f
     g->poll.data = g;
     g->deadline_ms = uv_now(l->options.loop) + l->options.sniff_timeout_ms;
     sources_enter(l->options.sources, &g->source, from, evict);
-    list_add_last(&l->guests, &g->link);
-    l->guest_count++;
+    list_add_last(&l->unauthenticated, &g->link);
+    l->unauthenticated_count++;
     l->open_handles++;
-    uv_poll_start(&g->poll, UV_READABLE | UV_DISCONNECT, on_guest_readable);
-    if (l->guest_count == 1)
+    uv_poll_start(&g->poll, UV_READABLE | UV_DISCONNECT, on_unauthenticated_readable);
+    if (l->unauthenticated_count == 1)
         arm_timer(l);
 }
 
@@ -337,11 +337,11 @@ static void on_timer(uv_timer_t *t)
     uint64_t now = uv_now(l->options.loop);
     if (l->is_paused)
         watch_sockets(l);
-    while (!list_is_empty(&l->guests)) {
-        struct guest *g = container_of(l->guests.next, struct guest, link);
+    while (!list_is_empty(&l->unauthenticated)) {
+        struct unauthenticated *g = container_of(l->unauthenticated.next, struct unauthenticated, link);
         if (g->deadline_ms > now)
             break;
-        guest_refuse(g, NULL);
+        unauthenticated_refuse(g, NULL);
     }
     arm_timer(l);
 }
@@ -350,9 +350,9 @@ static void arm_timer(struct listener *l)
 {
     uint64_t now = uv_now(l->options.loop), delay = PAUSE_MS;
     if (!l->is_paused) {
-        if (list_is_empty(&l->guests))
+        if (list_is_empty(&l->unauthenticated))
             return;
-        uint64_t end = container_of(l->guests.next, struct guest, link)->deadline_ms;
+        uint64_t end = container_of(l->unauthenticated.next, struct unauthenticated, link)->deadline_ms;
         delay = end > now ? end - now : 0;
     }
     uv_timer_start(&l->timer, on_timer, delay, 0);
@@ -494,7 +494,7 @@ int listener_open(const struct listen_options *options, char *error, size_t erro
     l->url = url;
     l->is_tls_only = is_tls && !options->allow_both;
     l->is_unix = url.scheme[0] == 'u';
-    list_init(&l->guests);
+    list_init(&l->unauthenticated);
     for (size_t i = 0; i < HANDSHAKE_QUEUES; i++)
         list_init(&l->waiting[i]);
     uv_timer_init(options->loop, &l->timer);
@@ -539,8 +539,8 @@ void listener_close(struct listener *l)
 {
     assert(!l->is_closing);
     l->is_closing = true;
-    while (!list_is_empty(&l->guests))
-        guest_refuse(container_of(l->guests.next, struct guest, link), NULL);
+    while (!list_is_empty(&l->unauthenticated))
+        unauthenticated_refuse(container_of(l->unauthenticated.next, struct unauthenticated, link), NULL);
     for (size_t i = 0; i < l->socket_count; i++) {
         uv_poll_stop(&l->sockets[i].poll);
         uv_close((uv_handle_t *)&l->sockets[i].poll, on_handle_close);

@@ -63,9 +63,9 @@ void peer_conn_close(struct conn *c, int err, const char *text)
     list_remove(&c->dirty);
     list_remove(&c->waiting);
     output_forget(&c->output);
-    if (link_is_in_list(&c->guest)) {
-        list_remove(&c->guest);
-        c->p->guest_count--;
+    if (link_is_in_list(&c->unauthenticated)) {
+        list_remove(&c->unauthenticated);
+        c->p->unauthenticated_count--;
     }
     if (c->is_looking_up)
         uv_cancel((uv_req_t *)&c->lookup);

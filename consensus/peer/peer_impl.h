@@ -46,7 +46,7 @@ enum {
     BACKOFF_MAX_MS = 2000,
     LOG_AGAIN_MS = 60000,
     RETRY_NOW_MS = 500,   /* a connect under way for longer is given up when the other side dials us */
-    GUESTS_MAX = 64,  /* unauthenticated connections */
+    UNAUTHENTICATED_MAX = 64,  /* unauthenticated connections */
     LEARNED_MAX = 64, /* members known only from their own hello */
     KNOWN_URLS_MAX = 16,
     ADDRESSES_MAX = 8,
@@ -118,7 +118,7 @@ struct conn {
     struct buf early;       /* of a TLS handshake that waits for its turn */
     struct link waiting;    /* of tcp_peers.handshakes; nothing is read from it meanwhile */
     struct link all, dirty; /* of tcp_peers */
-    struct link guest;      /* of tcp_peers.guests */
+    struct link unauthenticated;      /* of tcp_peers.guests */
     bool is_accepted, is_writing, is_tcp_closed, is_looking_up;
     uint64_t host_hash;      /* of who dialed us, without the port */
     bool is_from_member;     /* accepted from an address of a member that we know */
@@ -216,12 +216,12 @@ struct tcp_peers {
     struct map members; /* by id */
     struct map removed; /* ids; values are the map itself */
     unsigned learned_count;
-    struct link conns, dirty, guests; /* oldest guest first */
+    struct link conns, dirty, unauthenticated; /* oldest guest first */
     struct link handshakes;           /* connections into us whose handshake waits, in order */
     struct io_timer handshake_timer;
     uint64_t handshake_ms; /* when so many steps were taken */
     unsigned handshake_count;
-    unsigned guest_count, question_count;
+    unsigned unauthenticated_count, question_count;
     struct link asks, questions;
     struct link dial_backs; /* in order; the first CONFIRMS_MAX are under way */
     struct proof_tokens tokens;

@@ -213,8 +213,8 @@ static void come_in(struct conn *c, struct member *m, enum peer_stream kind)
     *place = c;
     m->in[kind].run = h->run;
     m->in[kind].number = h->number;
-    list_remove(&c->guest);
-    p->guest_count--;
+    list_remove(&c->unauthenticated);
+    p->unauthenticated_count--;
     output_exempt(&c->output);
     c->ops = &in_ops;
     c->owner = m;
@@ -264,8 +264,8 @@ static void dial_back_next(struct tcp_peers *p, uint64_t from, uint8_t stream)
     struct conn *next = NULL;
     if (!m || m->proving[stream])
         return;
-    LIST_FOR_EACH (l, &p->guests) {
-        struct conn *c = container_of(l, struct conn, guest);
+    LIST_FOR_EACH (l, &p->unauthenticated) {
+        struct conn *c = container_of(l, struct conn, unauthenticated);
         if (c->state == CONN_OPEN && c->opening && c->opening->is_waiting && c->opening->hello.from == from &&
             c->opening->hello.stream == stream && (!next || (c->is_from_member && !next->is_from_member)))
             next = c;
@@ -395,8 +395,8 @@ static void take_question(struct conn *c, struct slice payload)
     q->conn = c;
     list_add_last(&p->questions, &q->link);
     p->question_count++;
-    list_remove(&c->guest);
-    p->guest_count--;
+    list_remove(&c->unauthenticated);
+    p->unauthenticated_count--;
     c->stage = WIRE_AWAIT_NOTHING;
     c->ops = &asker_ops;
     c->owner = q;
@@ -490,7 +490,7 @@ static void take_hello(struct conn *c, struct slice payload)
     peer_conn_flush(c);
 }
 
-static void on_guest_frame(struct conn *c, const struct wire_frame *frame)
+static void on_unauthenticated_frame(struct conn *c, const struct wire_frame *frame)
 {
     if (frame->kind == WIRE_QUESTION)
         take_question(c, frame->payload);
@@ -502,7 +502,7 @@ static void on_guest_frame(struct conn *c, const struct wire_frame *frame)
         take_hello(c, frame->payload);
 }
 
-static void on_guest_timer(struct conn *c)
+static void on_unauthenticated_timer(struct conn *c)
 {
     peer_conn_close(c, ERR_TIMEOUT, "no hello in time");
 }
@@ -514,7 +514,7 @@ static uint64_t host_of(const struct conn *c)
 }
 
 /* A connection that is closed without a byte looks whether the port is open. */
-static void on_guest_closed(struct conn *c)
+static void on_unauthenticated_closed(struct conn *c)
 {
     struct tcp_peers *p = c->p;
     struct dial_back *back = c->opening ? c->opening->back : NULL;
@@ -528,7 +528,7 @@ static void on_guest_closed(struct conn *c)
                  F_STR("remote-addr", c->remote));
 }
 
-static const struct conn_ops guest_ops = {NULL, on_guest_frame, on_guest_timer, on_guest_closed};
+static const struct conn_ops unauthenticated_ops = {NULL, on_unauthenticated_frame, on_unauthenticated_timer, on_unauthenticated_closed};
 
 static bool is_from_member(struct tcp_peers *p, const struct conn *c)
 {
@@ -555,11 +555,11 @@ static struct conn *choose_victim(struct tcp_peers *p)
 {
     struct conn *victim = NULL;
     unsigned most = 0;
-    LIST_FOR_EACH (l, &p->guests) {
-        struct conn *c = container_of(l, struct conn, guest);
+    LIST_FOR_EACH (l, &p->unauthenticated) {
+        struct conn *c = container_of(l, struct conn, unauthenticated);
         unsigned count = 0;
-        LIST_FOR_EACH (k, &p->guests)
-            count += c->host_hash == container_of(k, struct conn, guest)->host_hash;
+        LIST_FOR_EACH (k, &p->unauthenticated)
+            count += c->host_hash == container_of(k, struct conn, unauthenticated)->host_hash;
         bool is_better = !victim || (victim->is_from_member && !c->is_from_member) ||
                          (victim->is_from_member == c->is_from_member && count > most);
         if (is_better) {
@@ -581,16 +581,16 @@ static void on_connection(uv_stream_t *server, int status)
             log_warn("cannot accept connections for now", F_STR("error", uv_strerror(status)));
         return;
     }
-    if (p->is_closing || peer_conn_accept(p, server, l->is_tls, &guest_ops, &c) != OK)
+    if (p->is_closing || peer_conn_accept(p, server, l->is_tls, &unauthenticated_ops, &c) != OK)
         return;
     c->owner = p;
     c->stage = WIRE_AWAIT_HELLO;
     c->is_from_member = is_from_member(p, c);
     c->host_hash = host_of(c);
-    list_add_last(&p->guests, &c->guest);
-    p->guest_count++;
+    list_add_last(&p->unauthenticated, &c->unauthenticated);
+    p->unauthenticated_count++;
     peer_conn_timer(c, HELLO_MS);
-    if (p->guest_count > GUESTS_MAX)
+    if (p->unauthenticated_count > UNAUTHENTICATED_MAX)
         peer_conn_close(choose_victim(p), ERR_LIMIT, "too many connections");
 }
 

@@ -397,7 +397,7 @@ int peer_tcp_new(const struct peer_tcp_options *o, char *error, size_t error_siz
     p->silence_ms = p->ping_ms * SILENCE_PINGS;
     list_init(&p->conns);
     list_init(&p->dirty);
-    list_init(&p->guests);
+    list_init(&p->unauthenticated);
     peer_conn_handshakes_init(p);
     list_init(&p->asks);
     list_init(&p->questions);

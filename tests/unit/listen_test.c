@@ -337,7 +337,7 @@ static void test_silence(void **state)
     close(half);
 }
 
-static void test_guest_limit(void **state)
+static void test_unauthenticated_limit(void **state)
 {
     struct fixture *f = *state;
     f->options.connections_max = 3;
@@ -532,7 +532,7 @@ int main(void)
 #define TEST(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
         TEST(test_plain),    TEST(test_split_preface),    TEST(test_no_spin),
         TEST(test_tls),      TEST(test_tls_on_plain),     TEST(test_serves),
-        TEST(test_silence),  TEST(test_guest_limit),      TEST(test_out_of_descriptors),
+        TEST(test_silence),  TEST(test_unauthenticated_limit),      TEST(test_out_of_descriptors),
         TEST(test_sources),  TEST(test_handshakes),       TEST(test_unix),
         TEST(test_bad_urls), cmocka_unit_test(test_alpn),
     };

@@ -440,7 +440,7 @@ static int dial_as(uint64_t from, enum wire_reason expected)
 }
 
 /* Members that only their own hello speaks for: so many, and only while they are there. */
-static void test_many_strangers(void **state)
+static void test_many_unknown_peers(void **state)
 {
     (void)state;
     enum { MANY = 64 };
@@ -462,7 +462,7 @@ static void test_many_strangers(void **state)
 }
 
 /* More silent connections than there is room for: the oldest go, members still come in. */
-static void test_many_guests(void **state)
+static void test_many_unauthenticated(void **state)
 {
     (void)state;
     enum { MANY = 200 };
@@ -488,7 +488,7 @@ static void test_many_guests(void **state)
     close_pair();
 }
 
-static void test_silent_guest(void **state)
+static void test_silent_unauthenticated(void **state)
 {
     (void)state;
     net_open(&b, 2, 0, "127.0.0.1", NULL);
@@ -793,9 +793,9 @@ int main(void)
         cmocka_unit_test(test_other_cluster_is_refused),
         cmocka_unit_test(test_damaged_frame),
         cmocka_unit_test(test_newest_counts),
-        cmocka_unit_test(test_many_strangers),
-        cmocka_unit_test(test_many_guests),
-        cmocka_unit_test(test_silent_guest),
+        cmocka_unit_test(test_many_unknown_peers),
+        cmocka_unit_test(test_many_unauthenticated),
+        cmocka_unit_test(test_silent_unauthenticated),
         cmocka_unit_test(test_silent_member),
         cmocka_unit_test(test_queue_is_bounded),
         cmocka_unit_test(test_slow_turn),
