@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Who listens to a configuration, on all members: this one's watches, and the others' by a question
- * (kv_ask_members). A member that does not answer is silent; of one that was never started nobody expects
+ * (kv_member_rpc_to_all). A member that does not answer is silent; of one that was never started nobody expects
  * anything. */
 #include "config/config_private.h"
 #include "config/listen_wire.h"
 
 enum {
     LISTENERS_MAX = 100000, /* of one member in an answer */
-    ANSWER_SIZE_MAX = KV_ASK_BYTES_MAX - 4096,
+    ANSWER_SIZE_MAX = KV_MEMBER_RPC_BYTES_MAX - 4096,
     ASK_MS = 2000,
 };
 
@@ -64,25 +64,25 @@ static void write_own(struct config *c, const struct config_id *key, size_t size
     arena_done(&a);
 }
 
-static void on_question(void *arg, struct kv_asked *asked, struct slice bytes)
+static void on_question(void *arg, struct kv_member_request *asked, struct slice bytes)
 {
     struct config *c = arg;
     struct config_id key;
     struct buf out = {0};
     if (listen_read_question(bytes, &key) == OK)
         write_own(c, &key, ANSWER_SIZE_MAX, &out);
-    kv_asked_answer(c->kv, asked, buf_slice(&out)); /* empty: malformed, so this member counts as silent */
+    kv_member_request_answer(c->kv, asked, buf_slice(&out)); /* empty: malformed, so this member counts as silent */
     buf_done(&out);
 }
 
 void config_listen_open(struct config *c)
 {
-    kv_on_ask(c->kv, KV_TOPIC_LISTENERS, on_question, c);
+    kv_member_rpc_handle(c->kv, KV_TOPIC_LISTENERS, on_question, c);
 }
 
 void config_listen_close(struct config *c)
 {
-    kv_on_ask(c->kv, KV_TOPIC_LISTENERS, NULL, NULL);
+    kv_member_rpc_handle(c->kv, KV_TOPIC_LISTENERS, NULL, NULL);
 }
 
 /* --- all of them ---------------------------------------------------------------------------------------- */
@@ -91,7 +91,7 @@ struct listing {
     struct config_op op; /* first */
     struct config_listeners *listeners;
     struct config_id key;
-    struct kv_ask ask;
+    struct kv_member_rpc ask;
     struct map answered; /* member ids */
     Etcdserverpb__MemberListRequest message;
 };
@@ -111,7 +111,7 @@ static bool tell(struct listing *l, struct slice bytes)
     return err == OK;
 }
 
-static void on_answer(struct kv_ask *ask, uint64_t member_id, struct slice bytes)
+static void on_answer(struct kv_member_rpc *ask, uint64_t member_id, struct slice bytes)
 {
     struct listing *l = container_of(ask, struct listing, ask);
     if (tell(l, bytes))
@@ -132,7 +132,7 @@ static void on_members(struct kv_request *request, int err, const ProtobufCMessa
     pending_op_end(&l->op.pending_ops, OK);
 }
 
-static void on_asked(struct kv_ask *ask, size_t asked, size_t answered)
+static void on_asked(struct kv_member_rpc *ask, size_t asked, size_t answered)
 {
     struct listing *l = container_of(ask, struct listing, ask);
     struct config *c = l->op.config;
@@ -151,7 +151,7 @@ static void ask_others(struct listing *l)
     listen_write_question(&l->key, &bytes);
     l->ask.on_answer = on_answer;
     l->ask.done = on_asked;
-    kv_ask_members(c->kv, &l->ask, KV_TOPIC_LISTENERS, buf_slice(&bytes), ASK_MS);
+    kv_member_rpc_to_all(c->kv, &l->ask, KV_TOPIC_LISTENERS, buf_slice(&bytes), ASK_MS);
     pending_ops_schedule_turn(&c->pending_ops);
     buf_done(&bytes);
 }
@@ -183,7 +183,7 @@ static void on_barrier(struct kv_request *kv, int err, const ProtobufCMessage *r
 static void free_listing(struct pending_op *op)
 {
     struct listing *l = container_of(op, struct listing, op.pending_ops);
-    kv_ask_cancel(l->op.config->kv, &l->ask);
+    kv_member_rpc_cancel(l->op.config->kv, &l->ask);
     map_done(&l->answered);
 }
 

@@ -452,7 +452,7 @@ void kv_turn(struct kv *kv)
     answer_failed(kv);
     if (kv->is_closing)
         return;
-    kv_ask_turn(kv);
+    kv_member_rpc_turn(kv);
     turn_enter(TURN_KV_RANGE);
     kv_run_reads(kv);
     turn_enter(TURN_KV_PROPOSE);

@@ -268,7 +268,7 @@ void kv_on_question(struct kv *kv,
                     void *arg);
 
 /* --- member to member --------------------------------------------------------------------------- */
-enum { KV_TOPICS_MAX = 16, KV_ASK_BYTES_MAX = 1 << 20 /* of a question, of an answer */ };
+enum { KV_TOPICS_MAX = 16, KV_MEMBER_RPC_BYTES_MAX = 1 << 20 /* of a question, of an answer */ };
 
 /* Who asks what. Numbers that members of several versions must agree on: never used for another thing. */
 enum kv_topic {
@@ -277,17 +277,17 @@ enum kv_topic {
     KV_TOPIC_LEVEL = 3,       /* kv_level.c */
 };
 
-struct kv_asked; /* somebody waits for an answer */
+struct kv_member_request; /* somebody waits for an answer */
 
 /* A question to other members' memories; nothing of it goes through the log. The caller embeds it, sets the
- * two callbacks, and may free it in done or after kv_ask_cancel. */
-struct kv_ask {
+ * two callbacks, and may free it in done or after kv_member_rpc_cancel. */
+struct kv_member_rpc {
     /* Once per member that answered; the answer is borrowed. */
-    void (*on_answer)(struct kv_ask *a, uint64_t member_id, struct slice answer);
+    void (*on_answer)(struct kv_member_rpc *a, uint64_t member_id, struct slice answer);
     /* Once, at the end, never from inside the call that asked: all have answered, or cannot any more, or time
      * is over, or the store closes. asked is 0 when nobody can be reached, and when 64 questions of this
      * member are under way already. */
-    void (*done)(struct kv_ask *a, size_t asked, size_t answered);
+    void (*done)(struct kv_member_rpc *a, size_t asked, size_t answered);
     /* The door's own. */
     struct link link;
     uint64_t number, due_ms, *waiting;
@@ -295,19 +295,19 @@ struct kv_ask {
 };
 
 /* Asks every other member that can be reached now, learners too, and not itself. The question is copied. */
-void kv_ask_members(struct kv *kv, struct kv_ask *a, unsigned topic, struct slice question,
+void kv_member_rpc_to_all(struct kv *kv, struct kv_member_rpc *a, unsigned topic, struct slice question,
                     uint64_t timeout_ms);
 /* Asks the leader alone. If this member leads, its own handler is asked in a later turn. No leader: asked is
  * 0. Who is asked and does not lead by then does not answer. */
-void kv_ask_leader(struct kv *kv, struct kv_ask *a, unsigned topic, struct slice question,
+void kv_member_rpc_to_leader(struct kv *kv, struct kv_member_rpc *a, unsigned topic, struct slice question,
                    uint64_t timeout_ms);
-void kv_ask_cancel(struct kv *kv, struct kv_ask *a); /* no callback comes any more */
+void kv_member_rpc_cancel(struct kv *kv, struct kv_member_rpc *a); /* no callback comes any more */
 /* Who answers a topic; fn NULL: nobody (and of a topic that nobody answers nobody is counted as answered). fn
  * answers exactly once, at once or later, but not after kv_close. The question is borrowed. At most 64
  * questions of one member wait, 256 of all; more are refused. */
-void kv_on_ask(struct kv *kv, unsigned topic,
-               void (*fn)(void *arg, struct kv_asked *q, struct slice question), void *arg);
-void kv_asked_answer(struct kv *kv, struct kv_asked *q, struct slice answer);
+void kv_member_rpc_handle(struct kv *kv, unsigned topic,
+               void (*fn)(void *arg, struct kv_member_request *q, struct slice question), void *arg);
+void kv_member_request_answer(struct kv *kv, struct kv_member_request *q, struct slice answer);
 
 /* --- streams ------------------------------------------------------------------------------------ */
 /* Everything else of a watch stream is in consensus/store/watch.h: create, cancel, progress, next, close. */

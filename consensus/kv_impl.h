@@ -83,7 +83,7 @@ struct kv_member_level {
 };
 struct kv_level_round {
     struct kv *kv;
-    struct kv_ask ask;
+    struct kv_member_rpc ask;
     bool is_asking;
     size_t count;
     struct kv_member_level list[RAFT_MEMBERS_MAX];
@@ -158,12 +158,12 @@ struct kv {
         int state, err;
     } lost;
 
-    struct link asks, asked; /* kv_ask.c: ours, and those of others that wait for their handler */
+    struct link asks, asked; /* kv_member_rpc.c: ours, and those of others that wait for their handler */
     size_t ask_count, asked_count;
     uint64_t last_ask;
     struct io_timer ask_timer;
     struct {
-        void (*fn)(void *arg, struct kv_asked *q, struct slice question);
+        void (*fn)(void *arg, struct kv_member_request *q, struct slice question);
         void *arg;
     } topics[KV_TOPICS_MAX];
 
@@ -308,12 +308,12 @@ void kv_disconnect_removed(struct kv *kv);             /* at ticks */
 void kv_peers_tell(struct kv *kv);          /* at start: who is there, who was removed */
 bool kv_peer_is_active(const struct kv *kv, uint64_t id, uint64_t since_ms);
 
-/* kv_ask.c */
-void kv_ask_open(struct kv *kv);
-void kv_ask_close(struct kv *kv);
-void kv_ask_turn(struct kv *kv); /* at the begin of a turn: what is asked of itself, what has ended */
-void kv_on_ask_message(struct kv *kv, uint64_t from, bool is_answer, struct slice bytes);
-void kv_ask_unreachable(struct kv *kv, uint64_t id); /* its bulk lane is lost */
+/* kv_member_rpc.c */
+void kv_member_rpc_open(struct kv *kv);
+void kv_member_rpc_close(struct kv *kv);
+void kv_member_rpc_turn(struct kv *kv); /* at the begin of a turn: what is asked of itself, what has ended */
+void kv_member_rpc_on_message(struct kv *kv, uint64_t from, bool is_answer, struct slice bytes);
+void kv_member_rpc_unreachable(struct kv *kv, uint64_t id); /* its bulk lane is lost */
 
 /* kv_level.c */
 MUST_CHECK int kv_level_load(struct kv *kv); /* of a new store; ERR_LEVEL: level_text says why */
@@ -410,7 +410,7 @@ void kv_start_read(struct kv *kv, struct kv_request *r, enum kv_kind kind, const
                    bool is_local);
 void kv_read_done(void *arg, uint64_t read_id, uint64_t index);
 void kv_run_reads(struct kv *kv);                           /* starts a round, runs what is ready */
-void kv_ask_elsewhere(struct kv *kv, struct kv_request *r); /* r is in no list */
+void kv_call_leader_again(struct kv *kv, struct kv_request *r); /* r is in no list */
 void kv_fail_round(struct kv *kv, int err);                 /* the leader that was asked is none any more */
 
 #endif

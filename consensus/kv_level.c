@@ -255,14 +255,14 @@ static void note(struct kv *kv, uint64_t id, unsigned level)
         r->list[r->count++] = (struct kv_member_level){id, level};
 }
 
-static void on_answer(struct kv_ask *a, uint64_t member_id, struct slice answer)
+static void on_answer(struct kv_member_rpc *a, uint64_t member_id, struct slice answer)
 {
     struct kv_level_round *r = container_of(a, struct kv_level_round, ask);
     if (answer.size >= ANSWER_SIZE && answer.data[0] == ANSWER_FIRST)
         note(r->kv, member_id, get_le32(answer.data + 1));
 }
 
-static void on_asked(struct kv_ask *a, size_t asked, size_t answered)
+static void on_asked(struct kv_member_rpc *a, size_t asked, size_t answered)
 {
     struct kv_level_round *r = container_of(a, struct kv_level_round, ask);
     (void)asked;
@@ -272,13 +272,13 @@ static void on_asked(struct kv_ask *a, size_t asked, size_t answered)
         decide(r->kv);
 }
 
-static void answer_level(void *arg, struct kv_asked *q, struct slice question)
+static void answer_level(void *arg, struct kv_member_request *q, struct slice question)
 {
     struct kv *kv = arg;
     uint8_t answer[ANSWER_SIZE] = {ANSWER_FIRST};
     (void)question;
     put_le32(answer + 1, kv->feature_max);
-    kv_asked_answer(kv, q, slice_of(answer, sizeof answer));
+    kv_member_request_answer(kv, q, slice_of(answer, sizeof answer));
 }
 
 /* Nothing is left to do in most clusters most of the time: then nobody is asked. */
@@ -301,7 +301,7 @@ void kv_level_tick(struct kv *kv)
         return;
     }
     r->is_asking = true;
-    kv_ask_members(kv, &r->ask, KV_TOPIC_LEVEL, (struct slice){0}, ASK_MS);
+    kv_member_rpc_to_all(kv, &r->ask, KV_TOPIC_LEVEL, (struct slice){0}, ASK_MS);
 }
 
 /* --- at the start, at the end, for clients ------------------------------------------------------------- */
@@ -311,15 +311,15 @@ void kv_level_open(struct kv *kv)
     kv->level_round.kv = kv;
     kv->level_round.ask.on_answer = on_answer;
     kv->level_round.ask.done = on_asked;
-    kv_on_ask(kv, KV_TOPIC_LEVEL, answer_level, kv);
+    kv_member_rpc_handle(kv, KV_TOPIC_LEVEL, answer_level, kv);
 }
 
 void kv_level_close(struct kv *kv)
 {
     if (kv->level_round.is_asking)
-        kv_ask_cancel(kv, &kv->level_round.ask);
+        kv_member_rpc_cancel(kv, &kv->level_round.ask);
     kv->level_round.is_asking = false;
-    kv_on_ask(kv, KV_TOPIC_LEVEL, NULL, NULL);
+    kv_member_rpc_handle(kv, KV_TOPIC_LEVEL, NULL, NULL);
 }
 
 const char *kv_level_refusal(struct kv *kv, unsigned level)

@@ -247,7 +247,7 @@ static struct kv *new_kv(const struct kv_options *o)
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
         list_init(lists[i]);
     auth_tokens_init(&kv->tokens, o->auth_token_ttl_ms ? o->auth_token_ttl_ms : AUTH_TOKEN_TTL_MS);
-    kv_ask_open(kv);
+    kv_member_rpc_open(kv);
     kv_level_open(kv);
     kv_exports_init(kv, o->max_snapshots);
     kv_defrag_init(kv);
@@ -553,7 +553,7 @@ void kv_close(struct kv *kv, void (*done)(void *arg), void *arg)
         while (!list_is_empty(lists[i]))
             kv_finish(kv, container_of(lists[i]->next, struct kv_request, link), ERR_STOPPED, NULL);
     kv_level_close(kv);
-    kv_ask_close(kv);
+    kv_member_rpc_close(kv);
     kv_boot_close(kv);
     kv_vouch_close(kv);
     if (kv->peers)

@@ -469,7 +469,7 @@ static void on_message(void *arg, uint64_t from, enum peer_stream stream, struct
         break;
     case CODEC_ASK:
     case CODEC_ANSWER:
-        kv_on_ask_message(kv, from, message.data[0] == CODEC_ANSWER, body);
+        kv_member_rpc_on_message(kv, from, message.data[0] == CODEC_ANSWER, body);
         break;
     default:
         break; /* a kind that a later version has */
@@ -480,7 +480,7 @@ static void on_unreachable(void *arg, uint64_t id, enum peer_stream stream)
 {
     struct kv *kv = arg;
     if (!kv->is_closing && stream == PEER_STREAM_BULK)
-        kv_ask_unreachable(kv, id);
+        kv_member_rpc_unreachable(kv, id);
     if (kv->is_closing || stream != PEER_STREAM_LOG)
         return;
     node_report_unreachable(kv->node, id);

@@ -169,7 +169,7 @@ static bool goes_elsewhere(struct kv *kv, struct kv_request *r)
         r->state = KV_READING;
         list_add_last(&kv->reading, &r->link);
     } else {
-        kv_ask_elsewhere(kv, r);
+        kv_call_leader_again(kv, r);
     }
     return true;
 }
@@ -472,7 +472,7 @@ void kv_run_reads(struct kv *kv)
     kv_schedule_turn(kv);
 }
 
-void kv_ask_elsewhere(struct kv *kv, struct kv_request *r)
+void kv_call_leader_again(struct kv *kv, struct kv_request *r)
 {
     uint64_t started_ms = r->started_ms;
     if (kv_is_served(r)) {
@@ -492,7 +492,7 @@ void kv_fail_round(struct kv *kv, int err)
     while ((l = list_take_first(&kv->round))) {
         struct kv_request *r = container_of(l, struct kv_request, link);
         if (r->kind == KV_KEEP_ALIVE || r->kind == KV_TIME_TO_LIVE)
-            kv_ask_elsewhere(kv, r);
+            kv_call_leader_again(kv, r);
         else
             kv_fail(kv, r, err);
     }

@@ -8,7 +8,7 @@
 enum {
     ENTRIES_MAX = 100000,
     PARTS_MAX = 64, /* members; more are silent */
-    ANSWER_SIZE_MAX = KV_ASK_BYTES_MAX - 4096,
+    ANSWER_SIZE_MAX = KV_MEMBER_RPC_BYTES_MAX - 4096,
 };
 
 /* --- this member ---------------------------------------------------------------------------------------- */
@@ -54,7 +54,7 @@ void survey_local(struct registry *r, const struct survey_question *q, struct ar
         (struct survey_answer){l.acknowledged, l.waiting, slice_text(r->options.member), l.list, l.count};
 }
 
-static void on_question(void *arg, struct kv_asked *asked, struct slice bytes)
+static void on_question(void *arg, struct kv_member_request *asked, struct slice bytes)
 {
     struct registry *r = arg;
     struct survey_question q;
@@ -65,19 +65,19 @@ static void on_question(void *arg, struct kv_asked *asked, struct slice bytes)
         survey_local(r, &q, &a, &answer);
         survey_write_answer(&answer, ANSWER_SIZE_MAX, &out);
     }
-    kv_asked_answer(r->kv, asked, buf_slice(&out)); /* empty: malformed, so this member counts as silent */
+    kv_member_request_answer(r->kv, asked, buf_slice(&out)); /* empty: malformed, so this member counts as silent */
     buf_done(&out);
     arena_done(&a);
 }
 
 void survey_open(struct registry *r)
 {
-    kv_on_ask(r->kv, KV_TOPIC_SUBSCRIBERS, on_question, r);
+    kv_member_rpc_handle(r->kv, KV_TOPIC_SUBSCRIBERS, on_question, r);
 }
 
 void survey_close(struct registry *r)
 {
-    kv_on_ask(r->kv, KV_TOPIC_SUBSCRIBERS, NULL, NULL);
+    kv_member_rpc_handle(r->kv, KV_TOPIC_SUBSCRIBERS, NULL, NULL);
 }
 
 /* --- all of them ------------------------------------------------------------------------------------------
@@ -98,7 +98,7 @@ static void add_own(struct survey *s)
     arena_done(&a);
 }
 
-static void on_answer(struct kv_ask *ask, uint64_t member_id, struct slice bytes)
+static void on_answer(struct kv_member_rpc *ask, uint64_t member_id, struct slice bytes)
 {
     struct survey *s = container_of(ask, struct survey, ask);
     if (s->part_count == PARTS_MAX)
@@ -133,7 +133,7 @@ static void on_members(struct kv_request *request, int err, const ProtobufCMessa
     s->done(s);
 }
 
-static void on_asked(struct kv_ask *ask, size_t asked, size_t answered)
+static void on_asked(struct kv_member_rpc *ask, size_t asked, size_t answered)
 {
     struct survey *s = container_of(ask, struct survey, ask);
     (void)asked;
@@ -154,7 +154,7 @@ void survey_start(struct survey *s, uint64_t timeout_ms)
     survey_write_question(&s->question, &bytes);
     s->ask.on_answer = on_answer;
     s->ask.done = on_asked;
-    kv_ask_members(s->registry->kv, &s->ask, KV_TOPIC_SUBSCRIBERS, buf_slice(&bytes), timeout_ms);
+    kv_member_rpc_to_all(s->registry->kv, &s->ask, KV_TOPIC_SUBSCRIBERS, buf_slice(&bytes), timeout_ms);
     pending_ops_schedule_turn(&s->registry->pending_ops);
     buf_done(&bytes);
 }
@@ -162,7 +162,7 @@ void survey_start(struct survey *s, uint64_t timeout_ms)
 void survey_done(struct survey *s)
 {
     if (s->registry) {
-        kv_ask_cancel(s->registry->kv, &s->ask);
+        kv_member_rpc_cancel(s->registry->kv, &s->ask);
         kv_cancel(s->registry->kv, &s->members);
     }
     arena_done(&s->arena);

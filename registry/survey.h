@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Who looks at a service, on all members: this one's watches, and the others' by a question (kv_ask_members).
+ * Who looks at a service, on all members: this one's watches, and the others' by a question (kv_member_rpc_to_all).
  * A member that does not answer is silent; of one that was never started nobody expects anything. */
 #ifndef REGISTRY_SURVEY_H
 #define REGISTRY_SURVEY_H
@@ -23,7 +23,7 @@ struct survey {
     size_t silent_count;
     struct arena arena;
     /* Its own. */
-    struct kv_ask ask;
+    struct kv_member_rpc ask;
     struct kv_request members;
     Etcdserverpb__MemberListRequest message;
 };

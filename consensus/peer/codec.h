@@ -16,7 +16,7 @@ enum codec_kind {
     CODEC_REPLY = 3,    /* its answer */
     CODEC_SNAPSHOT = 4, /* pieces of a snapshot and their acknowledgements (node/snapshot_*.c) */
     CODEC_HASH = 5,     /* comparing members' states */
-    CODEC_ASK = 6,      /* a question from memory to memory (kv_ask.c) */
+    CODEC_ASK = 6,      /* a question from memory to memory (kv_member_rpc.c) */
     CODEC_ANSWER = 7,   /* its answer */
 };
 

@@ -11,7 +11,7 @@
 enum { ECHO = 3, HELD = 4, SILENT = 5 };
 
 struct asking {
-    struct kv_ask ask;
+    struct kv_member_rpc ask;
     struct kv *kv;
     bool is_done, is_impatient; /* impatient: cancels at the first answer */
     size_t asked, answered, heard, bytes;
@@ -19,7 +19,7 @@ struct asking {
     char last[64];
 };
 
-static void on_answer(struct kv_ask *a, uint64_t member_id, struct slice answer)
+static void on_answer(struct kv_member_rpc *a, uint64_t member_id, struct slice answer)
 {
     struct asking *q = container_of(a, struct asking, ask);
     assert_false(q->is_done);
@@ -29,10 +29,10 @@ static void on_answer(struct kv_ask *a, uint64_t member_id, struct slice answer)
     memcpy(q->last, answer.data, size);
     q->last[size] = '\0';
     if (q->is_impatient)
-        kv_ask_cancel(q->kv, a);
+        kv_member_rpc_cancel(q->kv, a);
 }
 
-static void on_done(struct kv_ask *a, size_t asked, size_t answered)
+static void on_done(struct kv_member_rpc *a, size_t asked, size_t answered)
 {
     struct asking *q = container_of(a, struct asking, ask);
     assert_false(q->is_done);
@@ -55,20 +55,20 @@ static void run_until_done(struct world *w, struct asking *q)
 }
 
 /* Answers with the question behind the machine's name. */
-static void echo(void *arg, struct kv_asked *q, struct slice question)
+static void echo(void *arg, struct kv_member_request *q, struct slice question)
 {
     struct machine *m = arg;
     struct buf b = {0};
     buf_add_text(&b, m->name);
     buf_add_slice(&b, question);
-    kv_asked_answer(m->kv, q, buf_slice(&b));
+    kv_member_request_answer(m->kv, q, buf_slice(&b));
     buf_done(&b);
 }
 
-static struct kv_asked *held[512];
+static struct kv_member_request *held[512];
 static size_t held_count;
 
-static void hold(void *arg, struct kv_asked *q, struct slice question)
+static void hold(void *arg, struct kv_member_request *q, struct slice question)
 {
     (void)arg, (void)question;
     held[held_count++] = q;
@@ -79,8 +79,8 @@ static struct world *new_world(unsigned count)
     struct world *w = world_new(count);
     held_count = 0;
     for (unsigned i = 0; i < count; i++) {
-        kv_on_ask(w->machines[i].kv, ECHO, echo, &w->machines[i]);
-        kv_on_ask(w->machines[i].kv, HELD, hold, &w->machines[i]);
+        kv_member_rpc_handle(w->machines[i].kv, ECHO, echo, &w->machines[i]);
+        kv_member_rpc_handle(w->machines[i].kv, HELD, hold, &w->machines[i]);
     }
     world_wait_for_leader(w);
     world_run_ms(w, 500);
@@ -98,7 +98,7 @@ static void all_others_answer(void **state)
         struct asking q;
         init(&q, m);
         uint64_t before = w->clock.now_ns;
-        kv_ask_members(m->kv, &q.ask, ECHO, slice_text("?"), 5000);
+        kv_member_rpc_to_all(m->kv, &q.ask, ECHO, slice_text("?"), 5000);
         assert_false(q.is_done);
         run_until_done(w, &q);
         assert_true(w->clock.now_ns - before < 100000000);
@@ -116,11 +116,11 @@ static void large_answers_come_whole(void **state)
     struct machine *m = &w->machines[0];
     struct asking q;
     init(&q, m);
-    size_t size = KV_ASK_BYTES_MAX - 2;
+    size_t size = KV_MEMBER_RPC_BYTES_MAX - 2;
     uint8_t *question = mem_new(size);
-    kv_ask_members(m->kv, &q.ask, ECHO, slice_of(question, size), 5000);
+    kv_member_rpc_to_all(m->kv, &q.ask, ECHO, slice_of(question, size), 5000);
     run_until_done(w, &q);
-    assert_int_equal(q.bytes, 2 * KV_ASK_BYTES_MAX);
+    assert_int_equal(q.bytes, 2 * KV_MEMBER_RPC_BYTES_MAX);
     mem_free(question);
     world_free(w);
 }
@@ -132,22 +132,22 @@ static void who_is_away_or_silent_does_not_hold_it_up(void **state)
     struct machine *m = &w->machines[0], *other = &w->machines[1];
     struct asking q;
     init(&q, m);
-    kv_ask_members(m->kv, &q.ask, SILENT, slice_text("?"), 5000); /* nobody answers this topic */
+    kv_member_rpc_to_all(m->kv, &q.ask, SILENT, slice_text("?"), 5000); /* nobody answers this topic */
     run_until_done(w, &q);
     assert_true(q.asked == 2 && q.answered == 0 && q.heard == 0);
     /* One holds it back: time decides. */
     init(&q, m);
-    kv_on_ask(w->machines[2].kv, HELD, echo, &w->machines[2]);
+    kv_member_rpc_handle(w->machines[2].kv, HELD, echo, &w->machines[2]);
     uint64_t before = w->clock.now_ns;
-    kv_ask_members(m->kv, &q.ask, HELD, slice_text("?"), 700);
+    kv_member_rpc_to_all(m->kv, &q.ask, HELD, slice_text("?"), 700);
     run_until_done(w, &q);
     assert_true(q.asked == 2 && q.answered == 1 && held_count == 1);
     assert_true(w->clock.now_ns - before >= 690000000 && w->clock.now_ns - before < 900000000);
-    kv_asked_answer(other->kv, held[0], slice_text("late")); /* finds nobody */
+    kv_member_request_answer(other->kv, held[0], slice_text("late")); /* finds nobody */
     world_run_ms(w, 50);
     /* The lane to the one that holds it back breaks. */
     init(&q, m);
-    kv_ask_members(m->kv, &q.ask, HELD, slice_text("?"), 60000);
+    kv_member_rpc_to_all(m->kv, &q.ask, HELD, slice_text("?"), 60000);
     world_run_ms(w, 50);
     assert_false(q.is_done);
     m->events->on_unreachable(m->events_arg, other->id, PEER_STREAM_BULK);
@@ -156,7 +156,7 @@ static void who_is_away_or_silent_does_not_hold_it_up(void **state)
     /* Alone. */
     init(&q, m);
     m->is_cut = true;
-    kv_ask_members(m->kv, &q.ask, ECHO, slice_text("?"), 5000);
+    kv_member_rpc_to_all(m->kv, &q.ask, ECHO, slice_text("?"), 5000);
     assert_false(q.is_done);
     run_until_done(w, &q);
     assert_true(q.asked == 0 && q.answered == 0);
@@ -171,7 +171,7 @@ static void the_leader_is_asked(void **state)
     for (unsigned i = 0; i < 3; i++) {
         struct asking q;
         init(&q, &w->machines[i]);
-        kv_ask_leader(w->machines[i].kv, &q.ask, ECHO, slice_text("?"), 5000);
+        kv_member_rpc_to_leader(w->machines[i].kv, &q.ask, ECHO, slice_text("?"), 5000);
         assert_true(!q.is_done && q.heard == 0); /* also if it asks itself */
         run_until_done(w, &q);
         assert_true(q.asked == 1 && q.answered == 1 && q.from[0] == leader->id);
@@ -184,7 +184,7 @@ static void the_leader_is_asked(void **state)
         world_step(w);
     struct asking q;
     init(&q, other);
-    kv_ask_leader(other->kv, &q.ask, ECHO, slice_text("?"), 5000);
+    kv_member_rpc_to_leader(other->kv, &q.ask, ECHO, slice_text("?"), 5000);
     run_until_done(w, &q);
     assert_true(q.asked == 0 && q.answered == 0);
     world_free(w);
@@ -199,7 +199,7 @@ static void many_are_refused_and_all_end(void **state)
     struct asking *list = mem_new(MANY * sizeof *list);
     for (size_t i = 0; i < MANY; i++) {
         init(&list[i], m);
-        kv_ask_members(m->kv, &list[i].ask, HELD, slice_text("?"), 60000);
+        kv_member_rpc_to_all(m->kv, &list[i].ask, HELD, slice_text("?"), 60000);
     }
     world_run_ms(w, 50);
     assert_int_equal(held_count, 2 * OPEN);
@@ -207,7 +207,7 @@ static void many_are_refused_and_all_end(void **state)
     for (size_t i = 0; i < MANY; i++)
         refused += list[i].is_done && list[i].asked == 0;
     assert_int_equal(refused, MANY - OPEN);
-    kv_ask_cancel(m->kv, &list[0].ask);
+    kv_member_rpc_cancel(m->kv, &list[0].ask);
     machine_stop(m); /* ends the others */
     for (size_t i = 0; i < MANY; i++)
         ended += list[i].is_done;
@@ -223,19 +223,19 @@ static void a_question_may_be_forgotten_in_an_answer(void **state)
     struct asking q;
     init(&q, &w->machines[0]);
     q.is_impatient = true;
-    kv_ask_members(w->machines[0].kv, &q.ask, ECHO, slice_text("?"), 5000);
+    kv_member_rpc_to_all(w->machines[0].kv, &q.ask, ECHO, slice_text("?"), 5000);
     world_run_ms(w, 6000);
     assert_true(!q.is_done && q.heard == 1);
     /* And itself, in its own handler's turn. */
     struct machine *leader = world_leader(w);
     init(&q, leader);
     q.is_impatient = true;
-    kv_ask_leader(leader->kv, &q.ask, ECHO, slice_text("?"), 5000);
+    kv_member_rpc_to_leader(leader->kv, &q.ask, ECHO, slice_text("?"), 5000);
     world_run_ms(w, 6000);
     assert_true(!q.is_done && q.heard == 1);
     init(&q, leader);
-    kv_ask_leader(leader->kv, &q.ask, ECHO, slice_text("?"), 5000);
-    kv_ask_cancel(leader->kv, &q.ask);
+    kv_member_rpc_to_leader(leader->kv, &q.ask, ECHO, slice_text("?"), 5000);
+    kv_member_rpc_cancel(leader->kv, &q.ask);
     world_run_ms(w, 100);
     assert_true(!q.is_done && q.heard == 0);
     world_free(w);

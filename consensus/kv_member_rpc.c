@@ -20,7 +20,7 @@
 enum { ANSWERED = 0, REFUSED = 1 };
 
 /* A question that waits for its handler; from this very member while it leads: with the question itself. */
-struct kv_asked {
+struct kv_member_request {
     struct link link;
     uint64_t from, number;
     unsigned topic;
@@ -37,7 +37,7 @@ static bool send_head(struct kv *kv, uint64_t to, enum codec_kind kind, unsigned
 
 /* --- asking ------------------------------------------------------------------------------------------ */
 
-static void start(struct kv *kv, struct kv_ask *a, size_t members_max, uint64_t timeout_ms)
+static void start(struct kv *kv, struct kv_member_rpc *a, size_t members_max, uint64_t timeout_ms)
 {
     a->number = ++kv->last_ask;
     a->asked = a->answered = a->left = 0;
@@ -48,7 +48,7 @@ static void start(struct kv *kv, struct kv_ask *a, size_t members_max, uint64_t 
     kv_schedule_turn(kv); /* what was said leaves; whoever asked nobody is told; the timer starts */
 }
 
-static void note_asked(struct kv_ask *a, uint64_t id)
+static void note_asked(struct kv_member_rpc *a, uint64_t id)
 {
     a->waiting[a->left++] = id;
     a->asked++;
@@ -56,11 +56,11 @@ static void note_asked(struct kv_ask *a, uint64_t id)
 
 static bool may_ask(const struct kv *kv, unsigned topic, struct slice question)
 {
-    assert(topic < KV_TOPICS_MAX && question.size <= KV_ASK_BYTES_MAX);
+    assert(topic < KV_TOPICS_MAX && question.size <= KV_MEMBER_RPC_BYTES_MAX);
     return !kv->is_closing && kv->ask_count <= ASKS_MAX;
 }
 
-void kv_ask_members(struct kv *kv, struct kv_ask *a, unsigned topic, struct slice question,
+void kv_member_rpc_to_all(struct kv *kv, struct kv_member_rpc *a, unsigned topic, struct slice question,
                     uint64_t timeout_ms)
 {
     start(kv, a, kv->members.count, timeout_ms);
@@ -73,16 +73,16 @@ void kv_ask_members(struct kv *kv, struct kv_ask *a, unsigned topic, struct slic
     }
 }
 
-static struct kv_asked *add_asked(struct kv *kv, uint64_t from, uint64_t number, unsigned topic)
+static struct kv_member_request *add_asked(struct kv *kv, uint64_t from, uint64_t number, unsigned topic)
 {
-    struct kv_asked *q = mem_new(sizeof *q);
-    *q = (struct kv_asked){.from = from, .number = number, .topic = topic};
+    struct kv_member_request *q = mem_new(sizeof *q);
+    *q = (struct kv_member_request){.from = from, .number = number, .topic = topic};
     list_add_last(&kv->asked, &q->link);
     kv->asked_count++;
     return q;
 }
 
-void kv_ask_leader(struct kv *kv, struct kv_ask *a, unsigned topic, struct slice question,
+void kv_member_rpc_to_leader(struct kv *kv, struct kv_member_rpc *a, unsigned topic, struct slice question,
                    uint64_t timeout_ms)
 {
     uint64_t leader = kv->state.leader;
@@ -92,7 +92,7 @@ void kv_ask_leader(struct kv *kv, struct kv_ask *a, unsigned topic, struct slice
     if (kv->state.is_leader) {
         if (!kv->topics[topic].fn)
             return;
-        struct kv_asked *q = add_asked(kv, kv->member_id, a->number, topic);
+        struct kv_member_request *q = add_asked(kv, kv->member_id, a->number, topic);
         q->own = blob_copy(question);
         note_asked(a, leader);
     } else if (kv->peers && send_head(kv, leader, CODEC_ASK, topic | FOR_LEADER, a->number, question)) {
@@ -100,7 +100,7 @@ void kv_ask_leader(struct kv *kv, struct kv_ask *a, unsigned topic, struct slice
     }
 }
 
-static void end(struct kv *kv, struct kv_ask *a)
+static void end(struct kv *kv, struct kv_member_rpc *a)
 {
     list_remove(&a->link);
     kv->ask_count--;
@@ -108,23 +108,23 @@ static void end(struct kv *kv, struct kv_ask *a)
     a->waiting = NULL;
 }
 
-void kv_ask_cancel(struct kv *kv, struct kv_ask *a)
+void kv_member_rpc_cancel(struct kv *kv, struct kv_member_rpc *a)
 {
     if (link_is_in_list(&a->link))
         end(kv, a);
 }
 
-static struct kv_ask *find_ask(struct kv *kv, uint64_t number)
+static struct kv_member_rpc *find_ask(struct kv *kv, uint64_t number)
 {
     LIST_FOR_EACH (l, &kv->asks) {
-        struct kv_ask *a = container_of(l, struct kv_ask, link);
+        struct kv_member_rpc *a = container_of(l, struct kv_member_rpc, link);
         if (a->number == number)
             return a;
     }
     return NULL;
 }
 
-static bool was_waiting(struct kv_ask *a, uint64_t id)
+static bool was_waiting(struct kv_member_rpc *a, uint64_t id)
 {
     for (size_t i = 0; i < a->left; i++) {
         if (a->waiting[i] == id) {
@@ -138,7 +138,7 @@ static bool was_waiting(struct kv_ask *a, uint64_t id)
 /* done comes in the turn: nobody's callback runs inside another's. */
 static void take_answer(struct kv *kv, uint64_t from, uint64_t number, unsigned status, struct slice body)
 {
-    struct kv_ask *a = find_ask(kv, number);
+    struct kv_member_rpc *a = find_ask(kv, number);
     if (!a || !was_waiting(a, from))
         return;
     if (a->left == 0)
@@ -149,10 +149,10 @@ static void take_answer(struct kv *kv, uint64_t from, uint64_t number, unsigned 
     }
 }
 
-void kv_ask_unreachable(struct kv *kv, uint64_t id)
+void kv_member_rpc_unreachable(struct kv *kv, uint64_t id)
 {
     LIST_FOR_EACH (l, &kv->asks) {
-        struct kv_ask *a = container_of(l, struct kv_ask, link);
+        struct kv_member_rpc *a = container_of(l, struct kv_member_rpc, link);
         if (was_waiting(a, id) && a->left == 0)
             kv_schedule_turn(kv);
     }
@@ -160,8 +160,8 @@ void kv_ask_unreachable(struct kv *kv, uint64_t id)
 
 /* --- being asked ------------------------------------------------------------------------------------- */
 
-void kv_on_ask(struct kv *kv, unsigned topic,
-               void (*fn)(void *arg, struct kv_asked *q, struct slice question), void *arg)
+void kv_member_rpc_handle(struct kv *kv, unsigned topic,
+               void (*fn)(void *arg, struct kv_member_request *q, struct slice question), void *arg)
 {
     assert(topic < KV_TOPICS_MAX);
     kv->topics[topic].fn = fn;
@@ -172,7 +172,7 @@ static size_t count_asked(const struct kv *kv, uint64_t from)
 {
     size_t count = 0;
     LIST_FOR_EACH (l, &kv->asked)
-        count += container_of(l, struct kv_asked, link)->from == from;
+        count += container_of(l, struct kv_member_request, link)->from == from;
     return count;
 }
 
@@ -185,11 +185,11 @@ static void take_question(struct kv *kv, uint64_t from, uint64_t number, unsigne
         (void)send_head(kv, from, CODEC_ANSWER, REFUSED, number, (struct slice){0});
         return;
     }
-    struct kv_asked *q = add_asked(kv, from, number, topic);
+    struct kv_member_request *q = add_asked(kv, from, number, topic);
     kv->topics[topic].fn(kv->topics[topic].arg, q, body);
 }
 
-static void free_asked(struct kv *kv, struct kv_asked *q)
+static void free_asked(struct kv *kv, struct kv_member_request *q)
 {
     list_remove(&q->link);
     kv->asked_count--;
@@ -198,9 +198,9 @@ static void free_asked(struct kv *kv, struct kv_asked *q)
     mem_free(q);
 }
 
-void kv_asked_answer(struct kv *kv, struct kv_asked *q, struct slice answer)
+void kv_member_request_answer(struct kv *kv, struct kv_member_request *q, struct slice answer)
 {
-    assert(answer.size <= KV_ASK_BYTES_MAX);
+    assert(answer.size <= KV_MEMBER_RPC_BYTES_MAX);
     uint64_t from = q->from, number = q->number;
     free_asked(kv, q);
     if (from == kv->member_id)
@@ -210,9 +210,9 @@ void kv_asked_answer(struct kv *kv, struct kv_asked *q, struct slice answer)
     kv_schedule_turn(kv);
 }
 
-void kv_on_ask_message(struct kv *kv, uint64_t from, bool is_answer, struct slice bytes)
+void kv_member_rpc_on_message(struct kv *kv, uint64_t from, bool is_answer, struct slice bytes)
 {
-    if (bytes.size < HEAD_SIZE - 1 || bytes.size > HEAD_SIZE - 1 + KV_ASK_BYTES_MAX)
+    if (bytes.size < HEAD_SIZE - 1 || bytes.size > HEAD_SIZE - 1 + KV_MEMBER_RPC_BYTES_MAX)
         return;
     struct slice body = slice_of(bytes.data + HEAD_SIZE - 1, bytes.size - (HEAD_SIZE - 1));
     if (is_answer)
@@ -223,10 +223,10 @@ void kv_on_ask_message(struct kv *kv, uint64_t from, bool is_answer, struct slic
 
 /* --- the turn ---------------------------------------------------------------------------------------- */
 
-static struct kv_asked *find_own(struct kv *kv, uint64_t last)
+static struct kv_member_request *find_own(struct kv *kv, uint64_t last)
 {
     LIST_FOR_EACH (l, &kv->asked) {
-        struct kv_asked *q = container_of(l, struct kv_asked, link);
+        struct kv_member_request *q = container_of(l, struct kv_member_request, link);
         if (q->own && q->number <= last)
             return q;
     }
@@ -237,7 +237,7 @@ static struct kv_asked *find_own(struct kv *kv, uint64_t last)
 static void ask_itself(struct kv *kv)
 {
     uint64_t last = kv->last_ask;
-    struct kv_asked *q;
+    struct kv_member_request *q;
     while ((q = find_own(kv, last))) {
         struct blob *question = q->own;
         q->own = NULL;
@@ -246,10 +246,10 @@ static void ask_itself(struct kv *kv)
     }
 }
 
-static struct kv_ask *find_ended(struct kv *kv, uint64_t now)
+static struct kv_member_rpc *find_ended(struct kv *kv, uint64_t now)
 {
     LIST_FOR_EACH (l, &kv->asks) {
-        struct kv_ask *a = container_of(l, struct kv_ask, link);
+        struct kv_member_rpc *a = container_of(l, struct kv_member_rpc, link);
         if (a->left == 0 || now >= a->due_ms)
             return a;
     }
@@ -260,15 +260,15 @@ static void set_timer(struct kv *kv)
 {
     uint64_t now = kv_now_ms(kv), first = UINT64_MAX;
     LIST_FOR_EACH (l, &kv->asks) {
-        const struct kv_ask *a = container_of(l, struct kv_ask, link);
+        const struct kv_member_rpc *a = container_of(l, struct kv_member_rpc, link);
         first = a->due_ms < first ? a->due_ms : first;
     }
     kv->io->ops->timer_start(kv->io, &kv->ask_timer, first > now ? first - now : 0);
 }
 
-void kv_ask_turn(struct kv *kv)
+void kv_member_rpc_turn(struct kv *kv)
 {
-    struct kv_ask *a;
+    struct kv_member_rpc *a;
     if (!list_is_empty(&kv->asked))
         ask_itself(kv);
     while ((a = find_ended(kv, kv->is_closing ? UINT64_MAX : kv_now_ms(kv)))) {
@@ -285,7 +285,7 @@ static void on_timer(struct io_timer *timer)
     kv_schedule_turn(kv);
 }
 
-void kv_ask_open(struct kv *kv)
+void kv_member_rpc_open(struct kv *kv)
 {
     list_init(&kv->asks);
     list_init(&kv->asked);
@@ -293,10 +293,10 @@ void kv_ask_open(struct kv *kv)
     kv->ask_timer.fire = on_timer;
 }
 
-void kv_ask_close(struct kv *kv)
+void kv_member_rpc_close(struct kv *kv)
 {
     while (!list_is_empty(&kv->asked))
-        free_asked(kv, container_of(kv->asked.next, struct kv_asked, link));
-    kv_ask_turn(kv);
+        free_asked(kv, container_of(kv->asked.next, struct kv_member_request, link));
+    kv_member_rpc_turn(kv);
     kv->io->ops->timer_stop(kv->io, &kv->ask_timer);
 }
