@@ -379,13 +379,13 @@ bool kv_is_removed(const struct kv *kv)
     return kv->removed_ms && kv->turn_ms >= kv->removed_ms + REMOVED_LINGER_MS;
 }
 
-void kv_on_question(struct kv *kv,
-                    void (*fn)(void *arg, struct peer_question *question, const struct peer_asker *asker,
+void kv_on_query(struct kv *kv,
+                    void (*fn)(void *arg, struct peer_served_query *question, const struct peer_asker *asker,
                                struct slice text),
                     void *arg)
 {
-    kv->on_question = fn;
-    kv->on_question_arg = arg;
+    kv->on_query = fn;
+    kv->on_query_arg = arg;
 }
 
 struct watch_stream *kv_watch_open(struct kv *kv, void (*on_ready)(void *arg), void *arg)

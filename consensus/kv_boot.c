@@ -23,7 +23,7 @@
 struct fetch {
     struct kv_request request;
     struct kv *kv;
-    struct peer_question *question;
+    struct peer_served_query *question;
     Peerpb__Question *asked;
     union {
         Etcdserverpb__MemberAddRequest add;
@@ -32,7 +32,7 @@ struct fetch {
     Etcdserverpb__Attributes attributes;
 };
 
-static void send_answer(struct kv *kv, struct peer_question *question, const Peerpb__Answer *answer)
+static void send_answer(struct kv *kv, struct peer_served_query *question, const Peerpb__Answer *answer)
 {
     struct buf out = {0};
     boot_write(&out, &answer->base);
@@ -44,7 +44,7 @@ static void send_answer(struct kv *kv, struct peer_question *question, const Pee
 struct proving {
     struct link link; /* of kv.proving */
     struct kv *kv;
-    struct peer_question *question;
+    struct peer_served_query *question;
     Peerpb__Question *asked;
 };
 
@@ -81,7 +81,7 @@ static void fill_seats(const struct kv *kv, struct arena *a, Peerpb__Answer *ret
 }
 
 /* A member that joins and has no state yet knows nothing that would help: UNKNOWN. */
-static void answer_who(struct kv *kv, struct peer_question *question, uint64_t run)
+static void answer_who(struct kv *kv, struct peer_served_query *question, uint64_t run)
 {
     Peerpb__Answer answer = PEERPB__ANSWER__INIT;
     struct arena arena = {0};
@@ -109,7 +109,7 @@ static void answer_who(struct kv *kv, struct peer_question *question, uint64_t r
 }
 
 /* --- what we do -------------------------------------------------------------------------------------- */
-static void answer_with(struct kv *kv, struct peer_question *question, uint64_t run,
+static void answer_with(struct kv *kv, struct peer_served_query *question, uint64_t run,
                         Peerpb__Answer__Outcome outcome, const char *reason)
 {
     Peerpb__Answer answer = PEERPB__ANSWER__INIT;
@@ -119,7 +119,7 @@ static void answer_with(struct kv *kv, struct peer_question *question, uint64_t 
     send_answer(kv, question, &answer);
 }
 
-static void answer_fetch(struct kv *kv, struct peer_question *question, uint64_t run, const char *refusal)
+static void answer_fetch(struct kv *kv, struct peer_served_query *question, uint64_t run, const char *refusal)
 {
     answer_with(kv, question, run, refusal ? PEERPB__ANSWER__OUTCOME__LATER : PEERPB__ANSWER__OUTCOME__DONE,
                 refusal ? refusal : "");
@@ -171,7 +171,7 @@ static const char *refusal_of(struct kv *kv, const Peerpb__Question *q)
     return NULL;
 }
 
-static void start_fetch(struct kv *kv, struct peer_question *question, Peerpb__Question *q)
+static void start_fetch(struct kv *kv, struct peer_served_query *question, Peerpb__Question *q)
 {
     struct fetch *w = mem_new(sizeof *w);
     *w = (struct fetch){.request.done = on_fetch_done, .kv = kv, .question = question, .asked = q};
@@ -256,7 +256,7 @@ static enum peer_proof proof_of(const Peerpb__Question *q, const struct peer_ask
 }
 
 /* Takes q. */
-static void do_or_refuse(struct kv *kv, struct peer_question *question, Peerpb__Question *q)
+static void do_or_refuse(struct kv *kv, struct peer_served_query *question, Peerpb__Question *q)
 {
     const char *refusal = is_granted(kv, q) ? NULL : refusal_of(kv, q);
     if (!refusal && !is_granted(kv, q)) {
@@ -271,7 +271,7 @@ static void on_confirmed(void *arg, bool is_confirmed)
 {
     struct proving *p = arg;
     struct kv *kv = p->kv;
-    struct peer_question *question = p->question;
+    struct peer_served_query *question = p->question;
     Peerpb__Question *q = p->asked;
     list_remove(&p->link);
     mem_free(p);
@@ -287,7 +287,7 @@ static void on_confirmed(void *arg, bool is_confirmed)
 }
 
 /* Takes q. */
-static void confirm_first(struct kv *kv, struct peer_question *question, Peerpb__Question *q)
+static void confirm_first(struct kv *kv, struct peer_served_query *question, Peerpb__Question *q)
 {
     const struct member *m = member_find(&kv->members, q->member_id);
     struct proving *p = mem_new(sizeof *p);
@@ -309,7 +309,7 @@ void kv_boot_close(struct kv *kv)
 }
 
 /* Takes q. */
-static void answer_request(struct kv *kv, struct peer_question *question, enum peer_verdict verdict,
+static void answer_request(struct kv *kv, struct peer_served_query *question, enum peer_verdict verdict,
                            Peerpb__Question *q)
 {
     const char *too_old =
@@ -341,10 +341,10 @@ static void answer_request(struct kv *kv, struct peer_question *question, enum p
     peerpb__question__free_unpacked(q, NULL);
 }
 
-void kv_answer_question(struct kv *kv, struct peer_question *question, const struct peer_asker *asker,
+void kv_answer_query(struct kv *kv, struct peer_served_query *question, const struct peer_asker *asker,
                         struct slice text)
 {
-    Peerpb__Question *q = boot_read_question(text);
+    Peerpb__Question *q = boot_read_query(text);
     enum peer_operation operation = operation_of(q);
     enum peer_verdict verdict = peer_proof_judge(operation, proof_of(q, asker), kv->requires_peer_proof);
     bool is_who = operation == PEER_QUERY_WHO || kv->removed_ms || kv->is_closing;

@@ -505,14 +505,14 @@ static void on_reachable(void *arg, uint64_t id, enum peer_stream stream)
         kv_call_again(kv); /* what was under way is lost */
 }
 
-static void on_question(void *arg, struct peer_question *question, const struct peer_asker *asker,
+static void on_query(void *arg, struct peer_served_query *question, const struct peer_asker *asker,
                         struct slice text)
 {
     struct kv *kv = arg;
-    if (kv->on_question && !kv->is_closing)
-        kv->on_question(kv->on_question_arg, question, asker, text);
+    if (kv->on_query && !kv->is_closing)
+        kv->on_query(kv->on_query_arg, question, asker, text);
     else
-        kv_answer_question(kv, question, asker, text);
+        kv_answer_query(kv, question, asker, text);
 }
 
 static void on_unconfirmed(void *arg, uint64_t id)
@@ -535,7 +535,7 @@ const struct peer_events kv_peer_events = {
     .on_message = on_message,
     .on_unreachable = on_unreachable,
     .on_reachable = on_reachable,
-    .on_question = on_question,
+    .on_query = on_query,
     .on_unconfirmed = on_unconfirmed,
     .on_removed = on_removed,
 };

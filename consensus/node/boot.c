@@ -50,7 +50,7 @@ struct boot {
 };
 
 /* --- messages ------------------------------------------------------------------------------------------- */
-Peerpb__Question *boot_read_question(struct slice text)
+Peerpb__Question *boot_read_query(struct slice text)
 {
     return text.size <= BOOT_MESSAGE_MAX ? peerpb__question__unpack(NULL, text.size, text.data) : NULL;
 }
@@ -90,7 +90,7 @@ static void on_not_removed(void *arg, uint64_t told_by)
 }
 
 /* Between the decision and kv_open, and after a cancel. */
-static void on_early_question(void *arg, struct peer_question *question, const struct peer_asker *asker,
+static void on_early_question(void *arg, struct peer_served_query *question, const struct peer_asker *asker,
                               struct slice text)
 {
     struct peers *peers = arg;
@@ -102,7 +102,7 @@ static const struct peer_events no_events = {
     .on_message = on_no_message,
     .on_unreachable = on_nothing,
     .on_reachable = on_nothing,
-    .on_question = on_early_question,
+    .on_query = on_early_question,
     .on_removed = on_not_removed,
 };
 
@@ -444,11 +444,11 @@ static void ask_back(struct boot *b, const Peerpb__Question *q)
     }
 }
 
-static void on_question(void *arg, struct peer_question *question, const struct peer_asker *asker,
+static void on_query(void *arg, struct peer_served_query *question, const struct peer_asker *asker,
                         struct slice text)
 {
     struct boot *b = arg;
-    Peerpb__Question *q = boot_read_question(text);
+    Peerpb__Question *q = boot_read_query(text);
     Peerpb__Answer answer;
     boot_rules_describe(&b->rules, &answer);
     if (peer_proof_judge(PEER_QUERY_WHO, asker->proof, b->o.requires_peer_proof) != PEER_ACCEPT) {
@@ -476,7 +476,7 @@ static const struct peer_events events = {
     .on_message = on_no_message,
     .on_unreachable = on_nothing,
     .on_reachable = on_nothing,
-    .on_question = on_question,
+    .on_query = on_query,
     .on_removed = on_not_removed,
 };
 

@@ -45,7 +45,7 @@ void boot_cancel(struct boot *b); /* done will not come */
 /* --- messages, for both sides ------------------------------------------------------------------------- */
 enum { BOOT_MESSAGE_MAX = 256 << 10 };
 /* NULL: not a message. Freed with peerpb__..._free_unpacked. */
-Peerpb__Question *boot_read_question(struct slice text);
+Peerpb__Question *boot_read_query(struct slice text);
 Peerpb__Answer *boot_read_answer(struct slice text);
 void boot_write(struct buf *out, const ProtobufCMessage *message);
 

@@ -27,7 +27,7 @@ enum peer_stream {
     (15u << 20) /* of one message; a longer one is not sent, and ends a connection it comes on */
 #define PEER_QUESTION_MAX (1u << 20) /* of one question or answer */
 
-struct peer_question; /* somebody waits for an answer; from on_question until peer_ops.answer */
+struct peer_served_query; /* somebody waits for an answer; from on_query until peer_ops.answer */
 
 /* Who asks a bootstrap query. */
 struct peer_asker {
@@ -44,7 +44,7 @@ struct peer_events {
     /* The lane stands, after it did not. */
     void (*on_reachable)(void *arg, uint64_t id, enum peer_stream stream);
     /* A process that need not be a member asks; answer now or later, exactly once (or end). */
-    void (*on_question)(void *arg, struct peer_question *question, const struct peer_asker *asker,
+    void (*on_query)(void *arg, struct peer_served_query *question, const struct peer_asker *asker,
                         struct slice text);
     /* A process opened a stream without a token or a certificate, as a member that is not in our list or does
      * not confirm it at the URLs that we know. If another member that we know lists it, tell its URLs by
@@ -92,11 +92,11 @@ struct peer_ops {
     uint64_t (*ask)(struct peers *p, const char *url, struct slice text, uint64_t timeout_ms,
                     void (*done)(void *arg, int err, struct slice answer), void *arg);
     void (*cancel)(struct peers *p, uint64_t ask); /* done will not come */
-    void (*answer)(struct peers *p, struct peer_question *question, struct slice text);
+    void (*answer)(struct peers *p, struct peer_served_query *question, struct slice text);
 
     /* Dials each of the recorded URLs in turn until one answers whether it asked this. done comes once,
      * later, unless the question is answered first. At most one at a time for a question. */
-    void (*confirm)(struct peers *p, struct peer_question *question, const char *const *urls, size_t count,
+    void (*confirm)(struct peers *p, struct peer_served_query *question, const char *const *urls, size_t count,
                     void (*done)(void *arg, bool is_confirmed), void *arg);
 
     size_t (*round_trips)(struct peers *p, struct peer_round_trip *ret_list, size_t max);

@@ -171,7 +171,7 @@ static struct conn *find_dialed(struct tcp_peers *p, const struct wire_confirm *
 {
     struct conn *c = NULL;
     if (q->stream == WIRE_STREAM_QUESTION) {
-        c = peer_ask_conn(p, q->number);
+        c = peer_query_conn(p, q->number);
     } else if (q->cluster_id == p->cluster_id && q->from == p->self) {
         struct member *m = peer_member_get(p, q->to);
         c = m && m->streams[q->stream].state == PEER_STREAM_DIALING ? m->streams[q->stream].conn : NULL;

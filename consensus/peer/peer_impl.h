@@ -4,7 +4,7 @@
  *   peer_tcp.c     the table of operations: members, identity, send, flush; birth and end
  *   peer_stream.c    lanes out of us: dial, hello, pings, backoff
  *   peer_listen.c  lanes into us, and questions: accept, hello, who may come in
- *   peer_ask.c     questions out of us
+ *   peer_query.c     questions out of us
  *   peer_opening.c hello, challenge and proof, of both sides
  *   peer_confirm.c dial-backs: asked by the granting side, answered by the dialer
  *   peer_conn.c    one connection: name -> socket -> TLS -> frames; whoever owns it has an ops table
@@ -262,15 +262,15 @@ void peer_stream_done(struct stream *l);
 MUST_CHECK int peer_listen_open(struct tcp_peers *p, const char *url, char *error, size_t error_size);
 void peer_listen_close(struct tcp_peers *p);
 void peer_listen_forget(struct member *m); /* closes the lanes into us from m */
-void peer_question_answer(struct tcp_peers *p, struct peer_question *q, struct slice text);
-void peer_question_confirm(struct tcp_peers *p, struct peer_question *q, const char *const *urls,
+void peer_served_query_answer(struct tcp_peers *p, struct peer_served_query *q, struct slice text);
+void peer_served_query_confirm(struct tcp_peers *p, struct peer_served_query *q, const char *const *urls,
                            size_t count, void (*done)(void *arg, bool is_confirmed), void *arg);
-void peer_questions_done(struct tcp_peers *p);
-struct conn *peer_ask_conn(struct tcp_peers *p, uint64_t number); /* of an ask that waits for its answer */
-uint64_t peer_ask_start(struct tcp_peers *p, const char *url, struct slice text, uint64_t timeout_ms,
+void peer_served_queries_done(struct tcp_peers *p);
+struct conn *peer_query_conn(struct tcp_peers *p, uint64_t number); /* of an ask that waits for its answer */
+uint64_t peer_query_start(struct tcp_peers *p, const char *url, struct slice text, uint64_t timeout_ms,
                         void (*done)(void *arg, int err, struct slice answer), void *arg);
-void peer_ask_cancel(struct tcp_peers *p, uint64_t number);
-void peer_asks_done(struct tcp_peers *p);
+void peer_query_cancel(struct tcp_peers *p, uint64_t number);
+void peer_queries_done(struct tcp_peers *p);
 
 /* --- openings ------------------------------------------------------------------------------------------ */
 void peer_opening_dial(struct conn *c, struct wire_hello *hello);         /* fills in the rest, sends it */

@@ -4,7 +4,7 @@
  *
  *   accept -> HELLO for a stream -> judged -> PROOF -> [dial-back] -> the member's stream, instead of its
  * last one
- *          -> HELLO, QUESTION -> on_question ... answer -> closed
+ *          -> HELLO, QUESTION -> on_query ... answer -> closed
  *          -> HELLO, CONFIRM -> answered (peer_confirm.c) -> closed
  *
  * A member that is not in our list is taken, too, when it names our cluster, was not removed, and is proved:
@@ -33,7 +33,7 @@ struct listener {
     uv_tcp_t sockets[SOCKETS_MAX];
 };
 
-struct peer_question {
+struct peer_served_query {
     struct link link;  /* of tcp_peers.questions */
     struct conn *conn; /* NULL: the asker is gone */
     struct dial_back *back;
@@ -350,7 +350,7 @@ static void on_asker_timer(struct conn *c)
 
 static void on_asker_closed(struct conn *c)
 {
-    ((struct peer_question *)c->owner)->conn = NULL;
+    ((struct peer_served_query *)c->owner)->conn = NULL;
     c->p->question_count--;
 }
 
@@ -363,7 +363,7 @@ static void limit_questions(struct tcp_peers *p)
     if (p->question_count < QUESTIONS_MAX)
         return;
     LIST_FOR_EACH (l, &p->questions) {
-        struct conn *c = container_of(l, struct peer_question, link)->conn;
+        struct conn *c = container_of(l, struct peer_served_query, link)->conn;
         if (c && c->state == CONN_OPEN &&
             (!victim || (victim->opening->proof != PEER_PROOF_NONE && c->opening->proof == PEER_PROOF_NONE)))
             victim = c;
@@ -385,13 +385,13 @@ static void take_question(struct conn *c, struct slice payload)
 {
     struct tcp_peers *p = c->p;
     struct slice text = slice_of(payload.data + PROOF_MAC_SIZE, payload.size - PROOF_MAC_SIZE);
-    if (!p->events || !p->events->on_question) {
+    if (!p->events || !p->events->on_query) {
         peer_conn_close(c, ERR_CLOSED, "nobody answers here");
         return;
     }
     limit_questions(p);
     c->opening->proof = proof_of_question(c, payload.data, text);
-    struct peer_question *q = mem_new(sizeof *q);
+    struct peer_served_query *q = mem_new(sizeof *q);
     q->conn = c;
     list_add_last(&p->questions, &q->link);
     p->question_count++;
@@ -402,10 +402,10 @@ static void take_question(struct conn *c, struct slice payload)
     c->owner = q;
     peer_conn_timer(c, ANSWER_MS);
     struct peer_asker asker = {c->opening->proof, buf_slice(&c->opening->urls)};
-    p->events->on_question(p->arg, q, &asker, text);
+    p->events->on_query(p->arg, q, &asker, text);
 }
 
-static void question_free(struct tcp_peers *p, struct peer_question *q)
+static void question_free(struct tcp_peers *p, struct peer_served_query *q)
 {
     list_remove(&q->link);
     if (q->conn) {
@@ -417,26 +417,26 @@ static void question_free(struct tcp_peers *p, struct peer_question *q)
     mem_free(q);
 }
 
-static void on_question_dialed_back(void *arg, bool is_confirmed)
+static void on_query_dialed_back(void *arg, bool is_confirmed)
 {
-    struct peer_question *q = arg;
+    struct peer_served_query *q = arg;
     q->back = NULL;
     q->confirmed(q->arg, is_confirmed && q->conn);
 }
 
-void peer_question_confirm(struct tcp_peers *p, struct peer_question *q, const char *const *urls,
+void peer_served_query_confirm(struct tcp_peers *p, struct peer_served_query *q, const char *const *urls,
                            size_t count, void (*done)(void *arg, bool is_confirmed), void *arg)
 {
     assert(!q->back);
     q->confirmed = done;
     q->arg = arg;
     if (q->conn)
-        q->back = peer_dial_back_start(q->conn, urls, count, on_question_dialed_back, q);
+        q->back = peer_dial_back_start(q->conn, urls, count, on_query_dialed_back, q);
     else
-        q->back = peer_dial_back_none(p, on_question_dialed_back, q);
+        q->back = peer_dial_back_none(p, on_query_dialed_back, q);
 }
 
-void peer_question_answer(struct tcp_peers *p, struct peer_question *q, struct slice text)
+void peer_served_query_answer(struct tcp_peers *p, struct peer_served_query *q, struct slice text)
 {
     struct conn *c = q->conn;
     question_free(p, q);
@@ -452,10 +452,10 @@ void peer_question_answer(struct tcp_peers *p, struct peer_question *q, struct s
     peer_conn_finish(c);
 }
 
-void peer_questions_done(struct tcp_peers *p)
+void peer_served_queries_done(struct tcp_peers *p)
 {
     while (!list_is_empty(&p->questions))
-        question_free(p, container_of(p->questions.next, struct peer_question, link));
+        question_free(p, container_of(p->questions.next, struct peer_served_query, link));
 }
 
 /* --- unauthenticated connections -------------------------------------------------------------------------

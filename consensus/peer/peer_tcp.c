@@ -249,23 +249,23 @@ static void flush(struct peers *peers)
 static uint64_t ask(struct peers *peers, const char *url, struct slice text, uint64_t timeout_ms,
                     void (*done)(void *arg, int err, struct slice answer), void *arg)
 {
-    return peer_ask_start(of(peers), url, text, timeout_ms, done, arg);
+    return peer_query_start(of(peers), url, text, timeout_ms, done, arg);
 }
 
 static void cancel(struct peers *peers, uint64_t number)
 {
-    peer_ask_cancel(of(peers), number);
+    peer_query_cancel(of(peers), number);
 }
 
-static void answer(struct peers *peers, struct peer_question *question, struct slice text)
+static void answer(struct peers *peers, struct peer_served_query *question, struct slice text)
 {
-    peer_question_answer(of(peers), question, text);
+    peer_served_query_answer(of(peers), question, text);
 }
 
-static void confirm(struct peers *peers, struct peer_question *question, const char *const *urls,
+static void confirm(struct peers *peers, struct peer_served_query *question, const char *const *urls,
                     size_t count, void (*done)(void *arg, bool is_confirmed), void *arg)
 {
-    peer_question_confirm(of(peers), question, urls, count, done, arg);
+    peer_served_query_confirm(of(peers), question, urls, count, done, arg);
 }
 
 static size_t round_trips(struct peers *peers, struct peer_round_trip *ret_list, size_t max)
@@ -471,8 +471,8 @@ void peer_tcp_close(struct peers *peers, void (*done)(void *arg), void *arg)
     peer_listen_close(p);
     for (size_t at = 0; map_next(&p->members, &at, &id, &value);)
         peer_member_free(value);
-    peer_asks_done(p);
-    peer_questions_done(p); /* and their dial-backs */
+    peer_queries_done(p);
+    peer_served_queries_done(p); /* and their dial-backs */
     peer_dial_backs_done(p);
     LIST_FOR_EACH_SAFE (l, &p->conns) {
         struct conn *c = container_of(l, struct conn, all);

@@ -28,7 +28,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         .is_auto = data[0] & 8,
     };
     struct slice text = slice_of(data + 1, size - 1);
-    Peerpb__Question *question = boot_read_question(text);
+    Peerpb__Question *question = boot_read_query(text);
     if (question)
         peerpb__question__free_unpacked(question, NULL);
     Peerpb__Answer *answer = boot_read_answer(text);

@@ -17,7 +17,7 @@ enum { PLACES = 3 };
 
 /* --- the network ------------------------------------------------------------------------------------------
  */
-struct peer_question {
+struct peer_served_query {
     struct fake_peers *asker;
     uint64_t id;
     struct buf text;          /* the question, then its answer */
@@ -54,8 +54,8 @@ static uint64_t ask(struct peers *p, const char *url, struct slice text, uint64_
                     void (*done)(void *arg, int err, struct slice answer), void *arg)
 {
     (void)timeout_ms;
-    struct peer_question *q = mem_new(sizeof *q);
-    *q = (struct peer_question){
+    struct peer_served_query *q = mem_new(sizeof *q);
+    *q = (struct peer_served_query){
         .asker = container_of(p, struct fake_peers, peers), .id = ++next_ask, .done = done, .arg = arg};
     for (size_t i = 0; i < PLACES; i++)
         if (network[i].url && network[i].events && strcmp(network[i].url, url) == 0)
@@ -65,7 +65,7 @@ static uint64_t ask(struct peers *p, const char *url, struct slice text, uint64_
     return q->id;
 }
 
-static void question_free(struct peer_question *q)
+static void question_free(struct peer_served_query *q)
 {
     list_remove(&q->link);
     buf_done(&q->text);
@@ -76,13 +76,13 @@ static void cancel(struct peers *p, uint64_t id)
 {
     (void)p;
     LIST_FOR_EACH_SAFE (l, &under_way) {
-        struct peer_question *q = container_of(l, struct peer_question, link);
+        struct peer_served_query *q = container_of(l, struct peer_served_query, link);
         if (q->id == id)
             question_free(q);
     }
 }
 
-static void answer(struct peers *p, struct peer_question *question, struct slice text)
+static void answer(struct peers *p, struct peer_served_query *question, struct slice text)
 {
     (void)p;
     assert_false(question->is_answered);
@@ -100,14 +100,14 @@ static void carry(uv_idle_t *handle)
     struct link *l = under_way.next;
     if (l == &under_way)
         return;
-    struct peer_question *q = container_of(l, struct peer_question, link);
+    struct peer_served_query *q = container_of(l, struct peer_served_query, link);
     list_remove(l);
     list_add_last(&under_way, l);
     if (!q->asked) {
         q->done(q->arg, ERR_CLOSED, (struct slice){0});
     } else if (!q->is_answered) {
         struct peer_asker asker = {.proof = PEER_PROOF_NONE};
-        q->asked->events->on_question(q->asked->arg, q, &asker, buf_slice(&q->text));
+        q->asked->events->on_query(q->asked->arg, q, &asker, buf_slice(&q->text));
         return;
     } else {
         q->done(q->arg, OK, buf_slice(&q->text));
@@ -137,14 +137,14 @@ struct place {
 static struct place places[PLACES];
 
 /* What a store that has just begun says: it is blank. */
-static void answer_blank(void *arg, struct peer_question *question, const struct peer_asker *asker,
+static void answer_blank(void *arg, struct peer_served_query *question, const struct peer_asker *asker,
                          struct slice text)
 {
     (void)asker;
     struct fake_peers *self = arg;
     struct boot_self flags = {.name = "n1", .token = "t", .cluster = cluster, .cluster_count = 3};
     struct boot_rules rules;
-    Peerpb__Question *q = boot_read_question(text);
+    Peerpb__Question *q = boot_read_query(text);
     Peerpb__Answer a = PEERPB__ANSWER__INIT;
     boot_rules_init(&rules, &flags);
     a.run = q->run;
@@ -159,7 +159,7 @@ static void answer_blank(void *arg, struct peer_question *question, const struct
     boot_rules_done(&rules);
 }
 
-static const struct peer_events blank = {.on_question = answer_blank};
+static const struct peer_events blank = {.on_query = answer_blank};
 
 static void on_booted(void *arg, int err, const char *error, const struct boot_result *result)
 {
@@ -313,13 +313,13 @@ static unsigned questions;
 static bool refuses; /* what it is asked to do */
 static char refusal[] = "say who you are first";
 
-static void lead(void *arg, struct peer_question *question, const struct peer_asker *asker, struct slice text)
+static void lead(void *arg, struct peer_served_query *question, const struct peer_asker *asker, struct slice text)
 {
     (void)asker;
     struct fake_peers *self = arg;
     char *seat_urls[] = {h1, h2, h3}, *seat_names[] = {n1, n2, nothing};
     Peerpb__Seat seats[3], *list[3];
-    Peerpb__Question *q = boot_read_question(text);
+    Peerpb__Question *q = boot_read_query(text);
     Peerpb__Answer a = PEERPB__ANSWER__INIT;
     assert_non_null(q);
     questions++;
@@ -360,7 +360,7 @@ static void lead(void *arg, struct peer_question *question, const struct peer_as
     peerpb__question__free_unpacked(q, NULL);
 }
 
-static const struct peer_events leader = {.on_question = lead};
+static const struct peer_events leader = {.on_query = lead};
 
 static void make_log(const char *dir)
 {
@@ -419,7 +419,7 @@ static void data_is_enough(void **state)
 }
 
 /* Garbage in place of an answer is nobody's answer. */
-static void talk_nonsense(void *arg, struct peer_question *question, const struct peer_asker *asker,
+static void talk_nonsense(void *arg, struct peer_served_query *question, const struct peer_asker *asker,
                           struct slice text)
 {
     (void)asker;
@@ -432,7 +432,7 @@ static void talk_nonsense(void *arg, struct peer_question *question, const struc
 static void nonsense_is_no_answer(void **state)
 {
     (void)state;
-    static const struct peer_events nonsense = {.on_question = talk_nonsense};
+    static const struct peer_events nonsense = {.on_query = talk_nonsense};
     set_events(&network[0].peers, &nonsense, &network[0]);
     start_at(1, 2, false);
     places[0].is_done = true;

@@ -118,7 +118,7 @@ static void flush(struct peers *p)
     (void)p;
 }
 
-static void answer_question(struct peers *p, struct peer_question *question, struct slice text)
+static void answer_question(struct peers *p, struct peer_served_query *question, struct slice text)
 {
     (void)p, (void)question, (void)text;
 }

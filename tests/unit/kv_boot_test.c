@@ -13,7 +13,7 @@
 #define NEW_URL "http://m9:2380"
 
 /* --- somebody who asks ---------------------------------------------------------------------------------- */
-struct peer_question {
+struct peer_served_query {
     Peerpb__Answer *answer;
 };
 
@@ -27,7 +27,7 @@ static void *confirm_arg;
 static const struct peer_ops *real_ops;
 static struct peer_ops ops; /* the world's, but answers come here */
 
-static void on_answer(struct peers *p, struct peer_question *question, struct slice text)
+static void on_answer(struct peers *p, struct peer_served_query *question, struct slice text)
 {
     (void)p;
     assert_null(question->answer);
@@ -35,7 +35,7 @@ static void on_answer(struct peers *p, struct peer_question *question, struct sl
     assert_non_null(question->answer);
 }
 
-static void on_confirm(struct peers *p, struct peer_question *question, const char *const *urls, size_t count,
+static void on_confirm(struct peers *p, struct peer_served_query *question, const char *const *urls, size_t count,
                        void (*done)(void *arg, bool is_confirmed), void *arg)
 {
     (void)p;
@@ -55,17 +55,17 @@ static void finish_confirm(void)
         done(confirm_arg, confirms);
 }
 
-static void ask_text(struct machine *m, struct peer_question *q, struct slice text)
+static void ask_text(struct machine *m, struct peer_served_query *q, struct slice text)
 {
     real_ops = m->peers.ops == &ops ? real_ops : m->peers.ops;
     ops = *real_ops;
     ops.answer = on_answer;
     ops.confirm = on_confirm;
     m->peers.ops = &ops;
-    m->events->on_question(m->events_arg, q, &asker, text);
+    m->events->on_query(m->events_arg, q, &asker, text);
 }
 
-static void ask(struct machine *m, struct peer_question *q, const Peerpb__Question *question)
+static void ask(struct machine *m, struct peer_served_query *q, const Peerpb__Question *question)
 {
     struct buf b = {0};
     boot_write(&b, &question->base);
@@ -73,7 +73,7 @@ static void ask(struct machine *m, struct peer_question *q, const Peerpb__Questi
     buf_done(&b);
 }
 
-static void wait_for(struct world *w, struct peer_question *q)
+static void wait_for(struct world *w, struct peer_served_query *q)
 {
     for (int i = 0; i < 2000 && !q->answer; i++) {
         world_run_ms(w, 10);
@@ -82,7 +82,7 @@ static void wait_for(struct world *w, struct peer_question *q)
     assert_non_null(q->answer);
 }
 
-static void forget(struct peer_question *q)
+static void forget(struct peer_served_query *q)
 {
     peerpb__answer__free_unpacked(q->answer, NULL);
     q->answer = NULL;
@@ -97,7 +97,7 @@ static const char *fetch(struct machine *m, Peerpb__Question__Kind kind, uint64_
 {
     static char reason[1000], name[] = "n9", text[64];
     char *urls[] = {text};
-    struct peer_question q = {0};
+    struct peer_served_query q = {0};
     Peerpb__Question question = PEERPB__QUESTION__INIT;
     strcpy(text, url);
     question.kind = kind;
@@ -118,7 +118,7 @@ static const char *fetch(struct machine *m, Peerpb__Question__Kind kind, uint64_
     return is_done ? NULL : reason;
 }
 
-static Peerpb__Answer *who(struct machine *m, struct peer_question *q)
+static Peerpb__Answer *who(struct machine *m, struct peer_served_query *q)
 {
     Peerpb__Question question = PEERPB__QUESTION__INIT;
     question.run = 5;
@@ -161,7 +161,7 @@ static void blank_until_an_election(void **state)
 {
     (void)state;
     struct world *w = world_new(3);
-    struct peer_question q = {0};
+    struct peer_served_query q = {0};
     machine_stop(&w->machines[1]);
     machine_stop(&w->machines[2]);
     world_run_ms(w, 5000); /* alone: it may ask around as long as it likes */
@@ -188,7 +188,7 @@ static void nonsense_gets_an_answer(void **state)
 {
     (void)state;
     struct world *w = world_new(1);
-    struct peer_question q = {0};
+    struct peer_served_query q = {0};
     world_wait_for_leader(w);
     ask_text(&w->machines[0], &q, slice_text("\xff\xff\xff"));
     assert_int_equal(q.answer->run, 0);
@@ -202,7 +202,7 @@ static void a_seat_is_claimed_once(void **state)
 {
     (void)state;
     struct world *w = world_new(3);
-    struct peer_question q = {0}, second = {0};
+    struct peer_served_query q = {0}, second = {0};
     struct machine *l = world_wait_for_leader(w);
     world_run_ms(w, 6000);
     uint64_t id = add_member(l, NEW_URL);
@@ -256,7 +256,7 @@ static void a_lost_member_is_replaced_once(void **state)
 {
     (void)state;
     struct world *w = world_new(3);
-    struct peer_question q = {0};
+    struct peer_served_query q = {0};
     struct machine *l = world_wait_for_leader(w), *lost = world_follower(w);
     uint64_t old = lost->id;
     world_run_ms(w, 6000);
@@ -280,7 +280,7 @@ static void a_stranger_is_added_once(void **state)
     (void)state;
     struct world *w = world_new(1);
     struct machine *l = world_wait_for_leader(w);
-    struct peer_question q = {0};
+    struct peer_served_query q = {0};
     assert_null(fetch(l, ADD, 1, 0, NEW_URL));
     assert_string_equal(fetch(l, ADD, 1, 0, NEW_URL), "etcdserver: Peer URLs already exists");
     assert_string_equal(fetch(l, ADD, 1, 0, "nowhere"), "etcdserver: given member URLs are invalid");
@@ -330,7 +330,7 @@ static void only_a_proof_adds(void **state)
     (void)state;
     struct world *w = world_new(1);
     struct machine *l = world_wait_for_leader(w);
-    struct peer_question q = {0};
+    struct peer_served_query q = {0};
     asker.proof = PEER_PROOF_NONE;
     confirms = true;
     const char *reason = fetch(l, ADD, 1, 0, NEW_URL);
@@ -354,7 +354,7 @@ static void a_stop_answers(void **state)
     char *urls[] = {url};
     struct world *w = world_new(1);
     struct machine *l = world_wait_for_leader(w);
-    struct peer_question q = {0};
+    struct peer_served_query q = {0};
     Peerpb__Question claim = PEERPB__QUESTION__INIT;
     claim.level = FEATURE_LEVEL_LAST;
     claim.kind = CLAIM;

@@ -99,7 +99,7 @@ static void on_reachable(void *arg, uint64_t id, enum peer_stream stream)
     n->reachable++;
 }
 
-static void on_question(void *arg, struct peer_question *q, const struct peer_asker *asker, struct slice text)
+static void on_query(void *arg, struct peer_served_query *q, const struct peer_asker *asker, struct slice text)
 {
     struct node *n = arg;
     n->last_proof = asker->proof;
@@ -127,7 +127,7 @@ static void on_unconfirmed(void *arg, uint64_t id)
 static const struct peer_events events = {.on_message = on_message,
                                           .on_unreachable = on_unreachable,
                                           .on_reachable = on_reachable,
-                                          .on_question = on_question,
+                                          .on_query = on_query,
                                           .on_unconfirmed = on_unconfirmed,
                                           .on_removed = on_removed};
 

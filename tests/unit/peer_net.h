@@ -31,7 +31,7 @@ struct node {
     uint64_t removed_by;
     struct buf last;
     bool is_echoing;             /* answers questions with their text */
-    struct peer_question *held;  /* if not */
+    struct peer_served_query *held;  /* if not */
     void (*hook)(struct node *); /* in on_message */
     bool is_closed;
 };

@@ -502,7 +502,7 @@ static size_t port_round_trips(struct peers *p, struct peer_round_trip *ret_list
 
 /* --- questions ----------------------------------------------------------------------------------------- */
 
-static void free_question(struct peer_question *q)
+static void free_question(struct peer_served_query *q)
 {
     sim_clock_remove(&q->network->world->clock, &q->event);
     sim_clock_remove(&q->network->world->clock, &q->timeout);
@@ -514,7 +514,7 @@ static void free_question(struct peer_question *q)
 
 static void on_question_over(struct sim_event *event)
 {
-    struct peer_question *q = container_of(event, struct peer_question, event);
+    struct peer_served_query *q = container_of(event, struct peer_served_query, event);
     struct network *n = q->network;
     uint64_t until;
     struct process *p = receiver(n, q->from_slot, q->from_serial, &until);
@@ -531,7 +531,7 @@ static void on_question_over(struct sim_event *event)
     free_question(q);
 }
 
-static void end_question(struct peer_question *q, int err, uint64_t after_ns)
+static void end_question(struct peer_served_query *q, int err, uint64_t after_ns)
 {
     struct sim_clock *c = &q->network->world->clock;
     q->err = err;
@@ -544,14 +544,14 @@ static void end_question(struct peer_question *q, int err, uint64_t after_ns)
 
 static void on_question_timeout(struct sim_event *event)
 {
-    end_question(container_of(event, struct peer_question, timeout), ERR_TIMEOUT, 0);
+    end_question(container_of(event, struct peer_served_query, timeout), ERR_TIMEOUT, 0);
 }
 
 /* Members have a token here, but show it only where nothing else will do: so dial-backs are simulated, too.
  */
 static bool needs_token(struct slice text)
 {
-    Peerpb__Question *q = boot_read_question(text);
+    Peerpb__Question *q = boot_read_query(text);
     bool is_add = q && q->kind == PEERPB__QUESTION__KIND__ADD;
     if (q)
         peerpb__question__free_unpacked(q, NULL);
@@ -560,7 +560,7 @@ static bool needs_token(struct slice text)
 
 static void on_question_arrives(struct sim_event *event)
 {
-    struct peer_question *q = container_of(event, struct peer_question, event);
+    struct peer_served_query *q = container_of(event, struct peer_served_query, event);
     struct network *n = q->network;
     struct world *w = n->world;
     struct process *p = q->to_slot < w->machine_count ? w->machines[q->to_slot]->process : NULL;
@@ -580,7 +580,7 @@ static void on_question_arrives(struct sim_event *event)
     q->to_serial = p->serial;
     cluster_running = p;
     struct peer_asker asker = {.proof = needs_token(buf_slice(&text)) ? PEER_PROOF_TOKEN : PEER_PROOF_NONE};
-    p->port->events->on_question(p->port->arg, q, &asker, buf_slice(&text));
+    p->port->events->on_query(p->port->arg, q, &asker, buf_slice(&text));
     cluster_running = NULL;
     process_touch(p);
     buf_done(&text);
@@ -591,7 +591,7 @@ static uint64_t port_ask(struct peers *p, const char *url, struct slice text, ui
 {
     struct port *port = port_of(p);
     struct network *n = port->network;
-    struct peer_question *q = mem_new(sizeof *q);
+    struct peer_served_query *q = mem_new(sizeof *q);
     q->network = n;
     q->number = ++n->question_count;
     q->from_slot = port->process->machine->slot;
@@ -613,13 +613,13 @@ static void port_cancel(struct peers *p, uint64_t ask)
 {
     struct network *n = port_of(p)->network;
     LIST_FOR_EACH (l, &n->questions) {
-        struct peer_question *q = container_of(l, struct peer_question, link);
+        struct peer_served_query *q = container_of(l, struct peer_served_query, link);
         if (q->number == ask)
             q->is_canceled = true;
     }
 }
 
-static void port_answer(struct peers *p, struct peer_question *q, struct slice text)
+static void port_answer(struct peers *p, struct peer_served_query *q, struct slice text)
 {
     struct network *n = port_of(p)->network;
     if (q->is_answered)
@@ -640,7 +640,7 @@ static void port_answer(struct peers *p, struct peer_question *q, struct slice t
 /* The machine at the URL says whether it asked this, in this run. */
 static void on_dialed_back(struct sim_event *event)
 {
-    struct peer_question *q = container_of(event, struct peer_question, back);
+    struct peer_served_query *q = container_of(event, struct peer_served_query, back);
     struct network *n = q->network;
     uint64_t until;
     struct process *p = receiver(n, q->to_slot, q->to_serial, &until);
@@ -656,7 +656,7 @@ static void on_dialed_back(struct sim_event *event)
     process_touch(p);
 }
 
-static void port_confirm(struct peers *p, struct peer_question *q, const char *const *urls, size_t count,
+static void port_confirm(struct peers *p, struct peer_served_query *q, const char *const *urls, size_t count,
                          void (*done)(void *arg, bool is_confirmed), void *arg)
 {
     struct network *n = port_of(p)->network;
@@ -682,7 +682,7 @@ static void port_set_vouched(struct peers *p, uint64_t id, const char *const *ur
 /* While the member that was asked may still answer. */
 static void on_impostor_timeout(struct sim_event *event)
 {
-    struct peer_question *q = container_of(event, struct peer_question, timeout);
+    struct peer_served_query *q = container_of(event, struct peer_served_query, timeout);
     struct network *n = q->network;
     if (cluster_find(n->world, q->to_slot, q->to_serial))
         sim_clock_add(&n->world->clock, event, 20000000000);
@@ -693,7 +693,7 @@ static void on_impostor_timeout(struct sim_event *event)
 void network_ask_as_impostor(struct network *n, struct process *p, struct slice text,
                              void (*on_answer)(void *arg, struct slice answer), void *arg)
 {
-    struct peer_question *q = mem_new(sizeof *q);
+    struct peer_served_query *q = mem_new(sizeof *q);
     q->network = n;
     q->to_slot = p->machine->slot;
     q->to_serial = p->serial;
@@ -705,7 +705,7 @@ void network_ask_as_impostor(struct network *n, struct process *p, struct slice 
     sim_clock_add(&n->world->clock, &q->timeout, 20000000000);
     struct peer_asker asker = {.proof = PEER_PROOF_NONE};
     cluster_running = p;
-    p->port->events->on_question(p->port->arg, q, &asker, text);
+    p->port->events->on_query(p->port->arg, q, &asker, text);
     cluster_running = NULL;
     process_touch(p);
 }
@@ -768,7 +768,7 @@ void network_free(struct network *n)
         mem_free(note);
     }
     LIST_FOR_EACH_SAFE (q, &n->questions)
-        free_question(container_of(q, struct peer_question, link));
+        free_question(container_of(q, struct peer_served_query, link));
     mem_free(n);
 }
 

@@ -71,7 +71,7 @@ struct note {
     enum peer_stream stream;
 };
 
-struct peer_question {
+struct peer_served_query {
     struct sim_event event; /* the next step: arrives, answer arrives, time-out */
     struct sim_event timeout;
     struct network *network;

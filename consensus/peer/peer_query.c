@@ -122,7 +122,7 @@ static void on_timer(struct io_timer *t)
     }
 }
 
-uint64_t peer_ask_start(struct tcp_peers *p, const char *url, struct slice text, uint64_t timeout_ms,
+uint64_t peer_query_start(struct tcp_peers *p, const char *url, struct slice text, uint64_t timeout_ms,
                         void (*done)(void *arg, int err, struct slice answer), void *arg)
 {
     struct ask *a = mem_new(sizeof *a);
@@ -139,7 +139,7 @@ uint64_t peer_ask_start(struct tcp_peers *p, const char *url, struct slice text,
     return a->number;
 }
 
-void peer_ask_cancel(struct tcp_peers *p, uint64_t number)
+void peer_query_cancel(struct tcp_peers *p, uint64_t number)
 {
     LIST_FOR_EACH (l, &p->asks) {
         struct ask *a = container_of(l, struct ask, link);
@@ -150,7 +150,7 @@ void peer_ask_cancel(struct tcp_peers *p, uint64_t number)
     }
 }
 
-struct conn *peer_ask_conn(struct tcp_peers *p, uint64_t number)
+struct conn *peer_query_conn(struct tcp_peers *p, uint64_t number)
 {
     LIST_FOR_EACH (l, &p->asks) {
         struct conn *c = container_of(l, struct ask, link)->conn;
@@ -160,7 +160,7 @@ struct conn *peer_ask_conn(struct tcp_peers *p, uint64_t number)
     return NULL;
 }
 
-void peer_asks_done(struct tcp_peers *p)
+void peer_queries_done(struct tcp_peers *p)
 {
     while (!list_is_empty(&p->asks))
         ask_free(container_of(p->asks.next, struct ask, link));
