@@ -54,7 +54,7 @@ static void on_changed(void *arg, struct heads_item *i)
 {
     struct config *c = arg;
     config_janitor_changed(c->janitor, i);
-    config_tell(c, i);
+    config_notify(c, i);
 }
 
 bool config_is_ready(const struct config *c)

@@ -83,7 +83,7 @@ bool config_slice_is_over(struct config *c);
 void config_line_turn(struct config *c);
 
 /* config_watch.c */
-void config_tell(struct config *c, const struct heads_item *i);
+void config_notify(struct config *c, const struct heads_item *i);
 void config_watch_done(struct config *c);
 struct config_state { /* of an item on a watch, by what its client was sent and said */
     uint64_t sent, applied, rejected;

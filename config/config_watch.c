@@ -218,7 +218,7 @@ static void tell(struct config *c, struct watched *d, const struct heads_item *i
     drop_if_unused(c, d);
 }
 
-void config_tell(struct config *c, const struct heads_item *i)
+void config_notify(struct config *c, const struct heads_item *i)
 {
     struct config_id key = {i->item.ns, i->item.group, i->item.name};
     tell(c, watched_item(c, &key), i, &key);

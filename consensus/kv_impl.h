@@ -300,12 +300,12 @@ bool kv_is_served(const struct kv_request *r);        /* a call of another membe
 void kv_call_again(struct kv *kv);                    /* what was asked of a leader that is none any more */
 void kv_retry_calls(struct kv *kv);                   /* at ticks */
 void kv_call_log_end(struct kv *kv, uint64_t number); /* how far the leader's log reaches */
-void kv_tell_refused(struct kv *kv, uint64_t member, uint64_t number, int err);
+void kv_send_refusal(struct kv *kv, uint64_t member, uint64_t number, int err);
 void kv_peer_turn(struct kv *kv); /* calls and answers go out, then everything is flushed */
 void kv_peer_done(struct kv *kv);
 void kv_disconnect_later(struct kv *kv, uint64_t id); /* no longer a member */
 void kv_disconnect_removed(struct kv *kv);             /* at ticks */
-void kv_peers_tell(struct kv *kv);          /* at start: who is there, who was removed */
+void kv_peers_announce(struct kv *kv);          /* at start: who is there, who was removed */
 bool kv_peer_is_active(const struct kv *kv, uint64_t id, uint64_t since_ms);
 
 /* kv_member_rpc.c */

@@ -115,5 +115,5 @@ void kv_on_refused(void *arg, const struct raft_entry *entry, int err)
     if (member == kv->member_id)
         kv_end_refused(kv, number, err);
     else if (member && number)
-        kv_tell_refused(kv, member, number, err);
+        kv_send_refusal(kv, member, number, err);
 }

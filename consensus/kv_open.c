@@ -520,7 +520,7 @@ int kv_open(const struct kv_options *o, char *error, size_t error_size, struct k
     o->io->ops->timer_start(o->io, &kv->tick, TICK_MS);
     if (kv->peers) {
         kv_snapshot_open(kv, o);
-        kv_peers_tell(kv);
+        kv_peers_announce(kv);
     }
     arena_reset(&kv->arena);
     *ret_kv = kv;

@@ -304,7 +304,7 @@ static void fail_call(struct kv *kv, uint64_t to, uint64_t number, int err)
     tell_error(kv, to, CALL_FAILED, number, err);
 }
 
-void kv_tell_refused(struct kv *kv, uint64_t member, uint64_t number, int err)
+void kv_send_refusal(struct kv *kv, uint64_t member, uint64_t number, int err)
 {
     tell_error(kv, member, CALL_REFUSED, number, err);
 }
@@ -552,7 +552,7 @@ void kv_peers_set(struct kv *kv)
         ops->remove_member(kv->peers, kv->members.removed[i]);
 }
 
-void kv_peers_tell(struct kv *kv)
+void kv_peers_announce(struct kv *kv)
 {
     const struct peer_ops *ops = kv->peers->ops;
     ops->set_events(kv->peers, &kv_peer_events, kv);

@@ -113,7 +113,7 @@ bool overrides_next(struct plan *p, uint64_t now_ms, uint64_t wall_ms, struct pl
     return false;
 }
 
-void overrides_told(struct plan *p, uint64_t ticket, enum plan_outcome outcome, uint64_t now_ms)
+void overrides_notified(struct plan *p, uint64_t ticket, enum plan_outcome outcome, uint64_t now_ms)
 {
     struct override_wait *o = map_remove(&p->overrides.tickets, ticket);
     if (!o)

@@ -502,7 +502,7 @@ void plan_done(struct plan *p, uint64_t ticket, enum plan_outcome outcome, uint6
     if (w)
         put_off(p, w, outcome == PLAN_UNKNOWN ? now_ms : now_ms + p->rules.recheck_ms);
     else
-        overrides_told(p, ticket, outcome, now_ms);
+        overrides_notified(p, ticket, outcome, now_ms);
 }
 
 uint64_t plan_wake_ms(const struct plan *p, uint64_t now_ms, uint64_t wall_ms)

@@ -111,7 +111,7 @@ uint64_t storm_guards_wake_ms(const struct plan *p);
 
 void overrides_changed(struct plan *p, const struct catalog_instance *i, struct slice key, uint64_t now_ms);
 bool overrides_next(struct plan *p, uint64_t now_ms, uint64_t wall_ms, struct plan_action *ret_action);
-void overrides_told(struct plan *p, uint64_t ticket, enum plan_outcome outcome, uint64_t now_ms);
+void overrides_notified(struct plan *p, uint64_t ticket, enum plan_outcome outcome, uint64_t now_ms);
 void overrides_forget_tickets(struct plan *p, uint64_t now_ms);
 uint64_t overrides_wake_ms(const struct plan *p, uint64_t now_ms, uint64_t wall_ms);
 void overrides_done(struct plan *p);

@@ -66,9 +66,9 @@ static bool on_end(void *arg, uint64_t until_ns)
 {
     struct registry *r = arg;
     const struct pace pace = {kv_io(r->kv), until_ns};
-    r->is_telling = true;
+    r->is_notifying = true;
     bool has_ended = catalog_end_some(r->catalog, is_over, &pace);
-    r->is_telling = false;
+    r->is_notifying = false;
     return has_ended;
 }
 
@@ -78,7 +78,7 @@ static void on_changed(void *arg, const struct catalog_change *change)
 {
     struct registry *r = arg;
     janitor_changed(r->janitor, change);
-    registry_tell(r, change);
+    registry_notify(r, change);
 }
 
 static void on_session_gone(void *arg, struct catalog_session *session)
@@ -108,7 +108,7 @@ int64_t registry_revision(const struct registry *r)
         return fed;
     /* While a batch is told the catalog is ahead; between the turns that it takes nobody has been promised
      * it. */
-    return r->is_telling || catalog_is_settled(r->catalog) ? seen : fed;
+    return r->is_notifying || catalog_is_settled(r->catalog) ? seen : fed;
 }
 
 struct catalog *registry_catalog(struct registry *r)

@@ -30,7 +30,7 @@ struct registry {
     struct link *telling;  /* the next link of the walk under way */
     struct watched *told;  /* whose watches those are */
     size_t subscriber_count;
-    bool is_telling; /* in catalog_end_some */
+    bool is_notifying; /* in catalog_end_some */
 };
 
 /* First in a request's struct. */
@@ -53,7 +53,7 @@ void *registry_op_new(struct registry *r, struct registry_request *q, size_t siz
 void registry_op_written(struct registry_op *op, int64_t revision);
 
 /* registry_watch.c */
-void registry_tell(struct registry *r, const struct catalog_change *change);
+void registry_notify(struct registry *r, const struct catalog_change *change);
 void registry_watch_done(struct registry *r);
 
 /* Those of a service, there or not, whatever their watches are of. */

@@ -151,7 +151,7 @@ static void tell(struct registry *r, struct watched *d, const struct catalog_cha
     drop_if_unused(r, d, is_of_many ? NULL : change->service);
 }
 
-void registry_tell(struct registry *r, const struct catalog_change *change)
+void registry_notify(struct registry *r, const struct catalog_change *change)
 {
     tell(r, change->service->watched, change, false);
     tell(r, strmap_get(&r->watched, change->service->ns), change, true);

@@ -17,7 +17,7 @@ struct cairn_config_watch {
     struct buf fetch_path;
     uint64_t told_seq;
     bool has_told, was_deleted;
-    bool is_telling, is_stopped;
+    bool is_notifying, is_stopped;
     void (*callback)(struct cairn_config_watch *w, const struct cairn_config *config, void *arg);
     void *arg;
 };
@@ -81,9 +81,9 @@ static void tell(struct cairn_config_watch *w, const struct cairn_config *config
     w->has_told = true;
     w->told_seq = config->seq;
     w->was_deleted = config->is_deleted;
-    w->is_telling = true;
+    w->is_notifying = true;
     w->callback(w, config, w->arg);
-    w->is_telling = false;
+    w->is_notifying = false;
     if (w->is_stopped)
         watch_free(w);
 }
@@ -203,7 +203,7 @@ static void stop_here(struct object *o)
     ask_cancel(w->fetch);
     subscription_done(&w->subscription);
     w->is_stopped = true;
-    if (!w->is_telling)
+    if (!w->is_notifying)
         watch_free(w);
 }
 

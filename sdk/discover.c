@@ -6,7 +6,7 @@ struct cairn_discovery {
     struct object object;
     struct post post;
     struct subscription subscription;
-    bool is_telling, is_stopped;
+    bool is_notifying, is_stopped;
     char *ns, *group, *service;
     void (*callback)(struct cairn_discovery *d, const struct cairn_instances *now, void *arg);
     void *arg;
@@ -78,9 +78,9 @@ static void on_change(struct subscription *s)
     if (!d->callback)
         return;
     struct cairn_instances *now = instances_of(s);
-    d->is_telling = true;
+    d->is_notifying = true;
     d->callback(d, now, d->arg);
-    d->is_telling = false;
+    d->is_notifying = false;
     cairn_result_free(now);
     if (d->is_stopped)
         discovery_free(d);
@@ -100,7 +100,7 @@ static void stop_here(struct object *o)
     list_remove(&o->link);
     subscription_done(&d->subscription);
     d->is_stopped = true;
-    if (!d->is_telling)
+    if (!d->is_notifying)
         discovery_free(d);
 }
 

@@ -17,7 +17,7 @@ struct cairn_keepalive {
     uint64_t asked_ms; /* the request that waits for an answer, 0 = none */
     struct rpc *rpc;
     struct timer next, expiry;
-    bool is_over, is_telling, is_stopped;
+    bool is_over, is_notifying, is_stopped;
     void (*callback)(struct cairn_keepalive *k, int64_t ttl_seconds, const struct cairn_error *error,
                      void *arg);
     void *arg;
@@ -27,9 +27,9 @@ static void open_stream(struct cairn_keepalive *k);
 
 static bool tell(struct cairn_keepalive *k, int64_t ttl_seconds, const struct cairn_error *error)
 {
-    k->is_telling = true;
+    k->is_notifying = true;
     k->callback(k, ttl_seconds, error, k->arg);
-    k->is_telling = false;
+    k->is_notifying = false;
     if (!k->is_stopped)
         return true;
     mem_free(k);
@@ -155,7 +155,7 @@ static void stop_here(struct object *o)
     list_remove(&o->link);
     settle(k);
     k->is_stopped = true;
-    if (!k->is_telling)
+    if (!k->is_notifying)
         mem_free(k);
 }
 

@@ -16,7 +16,7 @@ struct cairn_registration {
     struct stream_user user;
     struct buf register_frame, deregister_frame; /* without their closing brace */
     struct timer again;
-    bool is_registered, is_refused, is_telling, is_stopped;
+    bool is_registered, is_refused, is_notifying, is_stopped;
     struct waiter *leaving; /* who waits for the answer to deregister */
     struct timer leave_timeout;
     void (*callback)(struct cairn_registration *r, enum cairn_registration_state state,
@@ -36,9 +36,9 @@ static void tell(struct cairn_registration *r, enum cairn_registration_state sta
 {
     if (!r->callback)
         return;
-    r->is_telling = true;
+    r->is_notifying = true;
     r->callback(r, state, error, r->arg);
-    r->is_telling = false;
+    r->is_notifying = false;
     if (r->is_stopped)
         registration_free(r);
 }
@@ -220,7 +220,7 @@ static void stop_here(struct object *o)
         waiter_end(r->leaving, NULL, &e);
     }
     settle(r);
-    if (!r->is_telling)
+    if (!r->is_notifying)
         registration_free(r);
 }
 
@@ -270,7 +270,7 @@ static void left(struct cairn_registration *r, const struct cairn_error *error)
 {
     struct waiter *w = r->leaving;
     settle(r);
-    if (!r->is_telling)
+    if (!r->is_notifying)
         registration_free(r);
     if (w)
         waiter_end(w, NULL, error);

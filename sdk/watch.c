@@ -21,7 +21,7 @@ struct cairn_watch {
     struct timer pause;
     unsigned failures;
     bool is_reading; /* all keys, because history is gone */
-    bool is_over, is_telling, is_stopped;
+    bool is_over, is_notifying, is_stopped;
     void (*callback)(struct cairn_watch *w, const struct cairn_watch_update *update, void *arg);
     void *arg;
 };
@@ -41,9 +41,9 @@ static void watch_free(struct cairn_watch *w)
 /* False if it was stopped inside: then the caller leaves w alone. */
 static bool tell(struct cairn_watch *w, const struct cairn_watch_update *u)
 {
-    w->is_telling = true;
+    w->is_notifying = true;
     w->callback(w, u, w->arg);
-    w->is_telling = false;
+    w->is_notifying = false;
     if (!w->is_stopped)
         return true;
     watch_free(w);
@@ -251,7 +251,7 @@ static void stop_here(struct object *o)
         sdk_rpc_cancel(w->rpc);
     w->rpc = NULL;
     w->is_stopped = true;
-    if (!w->is_telling)
+    if (!w->is_notifying)
         watch_free(w);
 }
 

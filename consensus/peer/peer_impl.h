@@ -175,7 +175,7 @@ struct stream {
     uint64_t backoff_ms, dialed_ms, up_ms;
     bool is_hurried; /* dial at once when the present connection has ended */
     bool is_refused; /* the last attempt was answered with a refusal */
-    bool is_told_up; /* the log says that it is up, or nothing yet */
+    bool is_up_reported; /* the log says that it is up, or nothing yet */
 };
 
 struct member {

@@ -67,11 +67,11 @@ static void come_up(struct stream *l, struct conn *c)
     wire_add_time(&c->out, WIRE_PING, p->io->ops->mono_ns(p->io));
     peer_conn_flush(c);
     peer_conn_timer(c, p->ping_ms);
-    if (!l->is_told_up)
+    if (!l->is_up_reported)
         log_info("established TCP streaming connection with remote peer", F_HEX("local-member-id", p->self),
                  F_HEX("remote-peer-id", l->member->id), F_STR("stream-type", stream_names[l->kind]),
                  F_STR("remote-address", c->remote));
-    l->is_told_up = true;
+    l->is_up_reported = true;
     if (p->events && p->events->on_reachable)
         p->events->on_reachable(p->arg, l->member->id, l->kind);
 }
@@ -184,7 +184,7 @@ static void report_loss(struct stream *l, const struct conn *c, bool was_up)
     struct tcp_peers *p = c->p;
     if (!peer_report_may_log(p, c->text, l->member->id ^ l->kind))
         return;
-    l->is_told_up = false;
+    l->is_up_reported = false;
     log_warn(was_up ? "lost TCP streaming connection with remote peer" : "failed to reach remote peer",
              F_STR("error", c->text), F_HEX("local-member-id", p->self),
              F_HEX("remote-peer-id", l->member->id), F_STR("stream-type", stream_names[l->kind]),

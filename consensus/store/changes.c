@@ -78,7 +78,7 @@ static int gather_pending(struct gather *g, int64_t main, uint32_t from, uint32_
     return 0;
 }
 
-void store_tell_changes(struct store *s)
+void store_notify_changes(struct store *s)
 {
     struct gather g = {.s = s, .needs_previous = s->needs_previous};
     if (!s->needs_events) {

@@ -218,7 +218,7 @@ bool store_range_is_from_index(const Etcdserverpb__RangeRequest *r);
 bool store_range_filter_passes(const Etcdserverpb__RangeRequest *r, const Mvccpb__KeyValue *kv);
 
 /* changes.c */
-void store_tell_changes(struct store *s);
+void store_notify_changes(struct store *s);
 
 /* compact.c */
 void sweep_open(struct store *s, int64_t finished);

@@ -699,7 +699,7 @@ void store_end(struct store *s)
     assert(s->in_entry && s->sub == 0);
     s->in_entry = false;
     if (s->revision > s->entry_first_main && s->on_change)
-        store_tell_changes(s);
+        store_notify_changes(s);
     if (batch_is_full(s))
         store_commit(s);
     start_deferred(s);

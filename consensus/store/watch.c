@@ -93,7 +93,7 @@ void watch_stream_make_ready(struct watch_stream *s)
 }
 
 /* The callback may close this stream and others. */
-void watch_hub_tell_ready(struct watch_hub *h)
+void watch_hub_notify_ready(struct watch_hub *h)
 {
     struct link *link;
     while ((link = list_take_first(&h->ready))) {
@@ -419,7 +419,7 @@ void watch_create(struct watch_stream *s, const Etcdserverpb__WatchCreateRequest
     if (!head.is_canceled)
         watcher_add(s, request, key, head.watch_id, bytes);
     watch_stream_reread(s);
-    watch_hub_tell_ready(s->hub);
+    watch_hub_notify_ready(s->hub);
 }
 
 void watch_cancel(struct watch_stream *s, int64_t watch_id)
@@ -431,7 +431,7 @@ void watch_cancel(struct watch_stream *s, int64_t watch_id)
     watcher_free(w);
     watch_stream_queue_control(s, &(struct watch_head){.watch_id = watch_id, .is_canceled = true},
                                h->revision);
-    watch_hub_tell_ready(h);
+    watch_hub_notify_ready(h);
 }
 
 void watch_cancel_all(struct watch_stream *s, const char *reason)
@@ -443,7 +443,7 @@ void watch_cancel_all(struct watch_stream *s, const char *reason)
         watcher_free(w);
         watch_stream_queue_control(s, &head, h->revision);
     }
-    watch_hub_tell_ready(h);
+    watch_hub_notify_ready(h);
 }
 
 bool watch_is_full(const struct watch_stream *s)
@@ -490,7 +490,7 @@ void watch_request_progress(struct watch_stream *s)
         is_last_progress(s, h->revision))
         return;
     watch_stream_queue_control(s, &(struct watch_head){.watch_id = -1}, h->revision);
-    watch_hub_tell_ready(h);
+    watch_hub_notify_ready(h);
 }
 
 /* --- a new store -------------------------------------------------------------------------------- */

@@ -369,6 +369,6 @@ bool watch_turn(struct watch_hub *h, uint64_t now_ms)
     progress_turn(h, now_ms);
     bool has_unjudged = watch_judge_turn(h);
     bool has_more = reread(h);
-    watch_hub_tell_ready(h);
+    watch_hub_notify_ready(h);
     return has_more || has_unjudged || !list_is_empty(&h->ready);
 }

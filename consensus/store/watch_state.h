@@ -107,7 +107,7 @@ bool watch_stream_is_full(const struct watch_stream *s);
 void watch_stream_make_ready(struct watch_stream *s);
 void watch_stream_queue_control(struct watch_stream *s, const struct watch_head *head,
                                 int64_t header_revision);
-void watch_hub_tell_ready(struct watch_hub *h);
+void watch_hub_notify_ready(struct watch_hub *h);
 
 /* watch_judge.c: False: not all of its watchers are judged, nothing may be given out now. */
 bool watch_stream_is_judged(struct watch_stream *s);

@@ -174,7 +174,7 @@ static void acknowledge(struct stream_conn *c, int64_t revision)
         mem_free(c->credit);
         c->credit = NULL;
     }
-    c->is_told_of_window = false;
+    c->is_window_announced = false;
     LIST_FOR_EACH (l, &c->subs) {
         struct stream_sub *sub = container_of(l, struct stream_sub, link);
         sub->kind->acknowledge(sub, revision);
@@ -188,8 +188,8 @@ bool stream_conn_has_room(struct stream_conn *c)
         return false;
     if (c->is_events || c->sent_bytes - c->acked_bytes < c->window)
         return true;
-    if (!c->is_told_of_window) {
-        c->is_told_of_window = true;
+    if (!c->is_window_announced) {
+        c->is_window_announced = true;
         stream_conn_error(c, NULL, ERR_LIMIT, "the window is full: acknowledge what was read, by ack");
     }
     return false;

@@ -83,7 +83,7 @@ static bool has_begun(void *arg)
     return feed_revision(((struct follower *)arg)->feed) > 0;
 }
 
-static void on_told(struct feed_waiter *w)
+static void on_notified(struct feed_waiter *w)
 {
     container_of(w, struct follower, waiter)->is_told = true;
 }
@@ -97,7 +97,7 @@ static bool is_told(void *arg)
 static const char *told(struct follower *f)
 {
     f->is_told = false;
-    f->waiter.fn = on_told;
+    f->waiter.fn = on_notified;
     feed_wait(f->feed, &f->waiter, kv_revision(f->node.kv));
     one_node_run(&f->node, is_told, f);
     return buf_text(&f->log);
@@ -232,7 +232,7 @@ static void give_large(struct follower *f, size_t count)
     f->ends_late = 3;
     int64_t revision = one_node_delete(&f->node, "/a/", "/b/2");
     f->is_told = false;
-    f->waiter.fn = on_told;
+    f->waiter.fn = on_notified;
     feed_wait(f->feed, &f->waiter, revision);
     unsigned turns = 0, last = f->removed;
     for (; !f->is_told; turns++) {

@@ -634,7 +634,7 @@ static struct {
     struct buf text;
 } told;
 
-static void on_told(void *arg, int err, struct slice answer)
+static void on_notified(void *arg, int err, struct slice answer)
 {
     assert_ptr_equal(arg, &told);
     told.count++;
@@ -646,7 +646,7 @@ static void on_told(void *arg, int err, struct slice answer)
 static uint64_t ask(const char *url, struct slice text, uint64_t timeout_ms)
 {
     told.count = 0;
-    uint64_t n = a.peers->ops->ask(a.peers, url, text, timeout_ms, on_told, &told);
+    uint64_t n = a.peers->ops->ask(a.peers, url, text, timeout_ms, on_notified, &told);
     assert_true(n != 0 && told.count == 0);
     return n;
 }
@@ -738,8 +738,8 @@ static void test_close_in_the_middle(void **state)
     (void)state;
     open_pair();
     b.is_echoing = false;
-    a.peers->ops->ask(a.peers, b.url, slice_text("?"), 5000, on_told, &told);
-    a.peers->ops->ask(a.peers, "http://no-such-name.invalid:1", slice_text("?"), 5000, on_told, &told);
+    a.peers->ops->ask(a.peers, b.url, slice_text("?"), 5000, on_notified, &told);
+    a.peers->ops->ask(a.peers, "http://no-such-name.invalid:1", slice_text("?"), 5000, on_notified, &told);
     struct node nowhere = {.id = 8, .url_list = {"http://another.invalid:1"}};
     net_knows(&a, &nowhere);
     WAIT_UNTIL(b.held);
