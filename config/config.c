@@ -242,12 +242,12 @@ static int look(struct config *c, struct slice key, bool keys_only, struct arena
     return err;
 }
 
-int config_look(struct config *c, struct slice key, struct arena *a, const Mvccpb__KeyValue **ret)
+int config_lookup(struct config *c, struct slice key, struct arena *a, const Mvccpb__KeyValue **ret)
 {
     return look(c, key, false, a, ret);
 }
 
-int config_look_revision(struct config *c, struct slice key, struct arena *a, int64_t *ret)
+int config_lookup_revision(struct config *c, struct slice key, struct arena *a, int64_t *ret)
 {
     const Mvccpb__KeyValue *pair;
     int err = look(c, key, true, a, &pair);

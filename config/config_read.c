@@ -42,11 +42,11 @@ static int read_head(struct config_op *op, const struct config_id *key, struct c
     const Mvccpb__KeyValue *pair;
     int64_t revision;
     char error[256];
-    int err = config_look_revision(op->config, name, a, &revision);
+    int err = config_lookup_revision(op->config, name, a, &revision);
     *ret = !err && copy_head(op, key, revision, head) ? head : NULL;
     if (err || *ret || !revision)
         return err;
-    err = config_look(op->config, name, a, &pair);
+    err = config_lookup(op->config, name, a, &pair);
     if (!err && pair && config_head_read(pair_value(pair), a, head, error, sizeof error) == OK)
         *ret = head;
     return err;
@@ -60,13 +60,13 @@ static int read_release(struct reading *r, uint64_t seq)
     const struct slice name = config_key(a, CONFIG_RELEASE, &r->key, seq);
     const Mvccpb__KeyValue *pair;
     int64_t revision;
-    int err = config_look_revision(c, name, a, &revision);
+    int err = config_lookup_revision(c, name, a, &revision);
     if (err)
         return err;
     r->release = recent_get(&c->recent, name, revision);
     if (r->release)
         return OK;
-    err = config_look(c, name, a, &pair);
+    err = config_lookup(c, name, a, &pair);
     if (!err && pair)
         r->release = recent_read(&c->recent, name, pair->mod_revision, pair_value(pair));
     return err || r->release ? err : ERR_NOT_FOUND;
@@ -77,7 +77,7 @@ static int read_draft(struct reading *r)
     struct arena *a = &r->op.pending_ops.arena;
     const Mvccpb__KeyValue *pair;
     char error[256];
-    int err = config_look(r->op.config, config_key(a, CONFIG_DRAFT, &r->key, 0), a, &pair);
+    int err = config_lookup(r->op.config, config_key(a, CONFIG_DRAFT, &r->key, 0), a, &pair);
     if (!err && (!pair || config_draft_read(pair_value(pair), a, &r->draft, error, sizeof error)))
         err = ERR_NOT_FOUND;
     if (!err)
@@ -162,7 +162,7 @@ const struct config_release *config_read_recent(struct config *c, const struct c
     struct recent_release *e = NULL;
     int64_t revision;
     const struct slice name = config_key(&a, CONFIG_RELEASE, key, seq);
-    if (config_look_revision(c, name, &a, &revision) == OK)
+    if (config_lookup_revision(c, name, &a, &revision) == OK)
         e = recent_get(&c->recent, name, revision);
     recent_unref(e); /* the others have theirs */
     arena_done(&a);
@@ -251,7 +251,7 @@ static size_t tell_one(struct telling *t, uint64_t seq)
     char error[256];
     size_t size = 1;
     t->before = seq;
-    if (config_look(op->config, config_key(&a, CONFIG_RELEASE, &t->key, seq), &a, &pair) == OK && pair) {
+    if (config_lookup(op->config, config_key(&a, CONFIG_RELEASE, &t->key, seq), &a, &pair) == OK && pair) {
         size += pair->value.len;
         if (config_release_read(pair_value(pair), &a, &release, error, sizeof error) == OK) {
             release.content.data = NULL;

@@ -130,7 +130,7 @@ void txn_range(struct txn *t, enum txn_side side, struct slice key, bool keys_on
     add_range(t, side == TXN_ELSE, key)->keys_only = keys_only;
 }
 
-void txn_else_look(struct txn *t, struct slice key)
+void txn_else_get(struct txn *t, struct slice key)
 {
     txn_range(t, TXN_ELSE, key, true);
 }

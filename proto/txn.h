@@ -22,7 +22,7 @@ void txn_put(struct txn *t, struct slice key, struct slice value, int64_t lease)
 void txn_delete(struct txn *t, struct slice key);
 /* If a condition does not hold: */
 void txn_else_put(struct txn *t, struct slice key, struct slice value);
-void txn_else_look(struct txn *t, struct slice key); /* at its revisions alone */
+void txn_else_get(struct txn *t, struct slice key); /* at its revisions alone */
 
 /* Reads, whether the conditions hold or not: */
 enum txn_side { TXN_THEN, TXN_ELSE };
@@ -34,7 +34,7 @@ void txn_last(struct txn *t, enum txn_side side, struct slice prefix);
 void txn_first_created(struct txn *t, enum txn_side side, struct slice prefix);
 void txn_last_created(struct txn *t, enum txn_side side, struct slice prefix, int64_t create_revision_max);
 
-/* What txn_else_look found: the key's mod revision, 0 = it is not there. */
+/* What txn_else_get found: the key's mod revision, 0 = it is not there. */
 int64_t txn_looked(const Etcdserverpb__TxnResponse *response);
 int64_t txn_looked_at(const Etcdserverpb__TxnResponse *response, struct slice key); /* with several */
 

@@ -359,7 +359,7 @@ static bool is_slice_over(const struct janitor *j, uint64_t begin_ns)
 /* False: the slice was over before all was looked at, and nothing is decided yet. */
 static bool look(struct janitor *j, uint64_t begin_ns, uint64_t now)
 {
-    while (plan_look(j->plan, now, LOOK_MAX))
+    while (plan_step(j->plan, now, LOOK_MAX))
         if (is_slice_over(j, begin_ns))
             return false;
     return true;

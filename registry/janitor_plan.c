@@ -138,7 +138,7 @@ static void settle(struct plan *p, struct ward *w, uint64_t now_ms)
     w->at_ms = storm_guard_holds(&w->guarded) ? now_ms : w->guarded.died_ms + settle_ms;
 }
 
-/* All wards of the guard are looked at anew, by plan_look. A walk that is under way begins anew. */
+/* All wards of the guard are looked at anew, by plan_step. A walk that is under way begins anew. */
 static void walk_guard(struct plan *p, struct storm_guard *g)
 {
     g->walk = ++p->last_walk;
@@ -385,7 +385,7 @@ static void look_at_once(struct plan *p, uint64_t now_ms)
     p->at_once -= look(p, now_ms, p->at_once);
 }
 
-bool plan_look(struct plan *p, uint64_t now_ms, size_t max)
+bool plan_step(struct plan *p, uint64_t now_ms, size_t max)
 {
     struct storm_guard *g;
     p->at_once = p->rules.look_at_once;
@@ -479,7 +479,7 @@ bool plan_next(struct plan *p, enum plan_class class, uint64_t now_ms, uint64_t 
 {
     if (!p->does_lead && !MUTANT(JANITOR_FOLLOWER_ACTS))
         return false;
-    while (plan_look(p, now_ms, SIZE_MAX))
+    while (plan_step(p, now_ms, SIZE_MAX))
         ;
     struct link *l = list_take_first(&p->ready[class]);
     if (!l)

@@ -35,7 +35,7 @@ struct plan_rules {
     uint64_t settle_max_ms;  /* 10,000 */
     uint64_t recheck_ms;     /* 1,000 */
     uint64_t absent_max_ms;  /* 24 h */
-    size_t look_at_once;     /* 1,000 instances that went are looked at before plan_look is called again */
+    size_t look_at_once;     /* 1,000 instances that went are looked at before plan_step is called again */
     uint64_t established_ms; /* 60,000; 0 = established sessions are not told apart */
 };
 struct plan_rules plan_rules_default(void);
@@ -80,7 +80,7 @@ void plan_changed(struct plan *p, const struct catalog_change *change, uint64_t 
 /* A session may have a hundred thousand instances, and so may a storm: what went or came back is looked at in
  * slices, and so is what has become due. Looks at `max` instances at the most; true: there is more to look
  * at. plan_next looks at the rest first, however many they are: nothing is decided by half of what died. */
-bool plan_look(struct plan *p, uint64_t now_ms, size_t max);
+bool plan_step(struct plan *p, uint64_t now_ms, size_t max);
 /* The next that is due, of this class; false: none now. */
 bool plan_next(struct plan *p, enum plan_class class, uint64_t now_ms, uint64_t wall_ms,
                struct plan_action *ret_action);

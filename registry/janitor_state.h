@@ -72,7 +72,7 @@ struct plan {
     struct link session_walks; /* sessions that went or came back: their instances are looked at in slices */
     struct link guard_walks;   /* guards that went on, may do so soon, or are over: their wards likewise */
     uint64_t last_walk;
-    size_t at_once;       /* what may still be looked at before plan_look */
+    size_t at_once;       /* what may still be looked at before plan_step */
     struct strmap wards;  /* by the instance's key */
     struct strmap guards; /* by namespace: struct storm_guard */
     struct link active;   /* those with something to remember, by look_ms */

@@ -212,7 +212,7 @@ static void propose(struct draining *d, const struct catalog_instance *i)
     txn_if_revision(&d->txn, d->at, d->seen);
     if (!d->is_same)
         txn_put(&d->txn, d->at, override_text(d, now), 0);
-    txn_else_look(&d->txn, d->at);
+    txn_else_get(&d->txn, d->at);
     d->op.pending_ops.kv.done = on_put;
     const struct auth_need needs[] = {{.key = d->at, .is_write = true},
                                       {.key = d->instance_at, .is_write = true}};

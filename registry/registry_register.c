@@ -337,7 +337,7 @@ static void propose(struct registering *w, const struct catalog_instance *i, str
     add_session(w, i);
     w->left = refuse_to_leave(w, i) ? 0 : add_left_session(&w->txn, i, w->session);
     txn_put(&w->txn, w->at, text, 0);
-    txn_else_look(&w->txn, w->at);
+    txn_else_get(&w->txn, w->at);
     if (!registry_admit(&w->op, w->key.ns, w->at.size + text.size))
         return;
     w->op.pending_ops.kv.done = on_registered;
@@ -490,8 +490,8 @@ static void propose_removal(struct deregistering *w)
         txn_delete(&w->txn, w->at);
         end_drain(w, i);
     }
-    txn_else_look(&w->txn, w->at);
-    txn_else_look(&w->txn, w->override_at);
+    txn_else_get(&w->txn, w->at);
+    txn_else_get(&w->txn, w->override_at);
     w->op.pending_ops.kv.done = on_deregistered;
     pending_op_sign_key(&w->op.pending_ops, w->at);
     kv_txn(r->kv, &w->op.pending_ops.kv, &w->txn.message);

@@ -66,7 +66,7 @@ static unsigned distance(const struct select_query *q, const struct instance *do
     return q->region.size && slice_equal(q->region, doc->region) ? 1 : 2;
 }
 
-bool select_look(const struct select_query *q, const struct catalog_instance *i,
+bool select_match(const struct select_query *q, const struct catalog_instance *i,
                  struct select_candidate *ret_candidate)
 {
     if (!select_fits(q, i))
@@ -112,6 +112,6 @@ void select_run(const struct select_query *q, const struct catalog_service *s, s
     size_t count = 0, all = s ? s->count : 0;
     struct select_candidate *list = arena_alloc(a, (all + 1) * sizeof *list);
     for (size_t i = 0; i < all; i++)
-        count += select_look(q, s->list[i], &list[count]);
+        count += select_match(q, s->list[i], &list[count]);
     select_choose(q, s ? s->settings.protect_threshold : 0, list, count, a, ret_result);
 }

@@ -40,7 +40,7 @@ struct select_candidate {
     uint8_t distance; /* 0 same zone, 1 same region, 2 the rest */
 };
 /* False: it does not fit. */
-bool select_look(const struct select_query *q, const struct catalog_instance *i,
+bool select_match(const struct select_query *q, const struct catalog_instance *i,
                  struct select_candidate *ret_candidate);
 /* The choice among all that fit, which come in the order of their ids. */
 void select_choose(const struct select_query *q, double protect_threshold,

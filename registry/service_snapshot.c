@@ -93,7 +93,7 @@ bool service_snapshot_take(struct service_snapshot *x, const struct catalog_serv
     struct select_candidate candidate;
     size_t at = s && x->has_place ? catalog_place_behind(s, buf_slice(&x->place)) : 0;
     for (size_t n = 1; s && at < s->count; at++, n++) {
-        if (select_look(x->query, s->list[at], &candidate))
+        if (select_match(x->query, s->list[at], &candidate))
             insert(x, &candidate, x->count);
         if (n % LOOKS_PER_CLOCK == 0 && at + 1 < s->count && is_over(arg)) {
             buf_clear(&x->place);
@@ -123,7 +123,7 @@ void service_snapshot_change(struct service_snapshot *x, const struct catalog_ch
         if (at < x->count && slice_equal(x->list[at].instance->id, id))
             remove_at(x, at);
         const struct catalog_instance *now = catalog_instance(change->service, id);
-        if (now && select_look(x->query, now, &candidate))
+        if (now && select_match(x->query, now, &candidate))
             insert(x, &candidate, at);
     }
 }

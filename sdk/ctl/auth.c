@@ -127,9 +127,9 @@ enum ctl_exit ctl_auth_disable(struct ctl *c)
 static enum ctl_exit read_new_password(struct ctl *c, const char *user, char **ret_password)
 {
     if (ctl_bool(&c->typed, "interactive")) {
-        char *first = ctl_ask_secret(c, arena_printf(&c->arena, "Password of %s: ", user));
+        char *first = ctl_prompt_secret(c, arena_printf(&c->arena, "Password of %s: ", user));
         char *again =
-            first ? ctl_ask_secret(
+            first ? ctl_prompt_secret(
                         c, arena_printf(&c->arena, "Type password of %s again for confirmation: ", user))
                   : NULL;
         if (!first)

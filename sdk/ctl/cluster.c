@@ -52,7 +52,7 @@ static enum ctl_exit ask_member(struct ctl *c, const Etcdserverpb__Member *membe
     json_object_set_new(m, "endpoint", json_string(url[0]));
     enum ctl_exit how = ctl_set_endpoints(c, url, 1);
     if (!how)
-        how = ctl_ask_status(c, 0, &rpc, &r);
+        how = ctl_prompt_status(c, 0, &rpc, &r);
     if (how == CTL_INTERRUPTED)
         return how;
     if (how)
@@ -122,7 +122,7 @@ static enum ctl_exit ask_endpoints(struct ctl *c, json_t *facts)
     for (size_t i = 0; !how && i < c->endpoint_count; i++) {
         struct ctl_rpc rpc;
         Etcdserverpb__StatusResponse *r;
-        enum ctl_exit one = ctl_ask_status(c, i, &rpc, &r);
+        enum ctl_exit one = ctl_prompt_status(c, i, &rpc, &r);
         if (one == CTL_INTERRUPTED)
             how = one;
         else if (one)

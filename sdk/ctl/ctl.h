@@ -62,7 +62,7 @@ struct ctl {
 enum ctl_exit ctl_open(struct ctl *c);
 void ctl_done(struct ctl *c);
 /* At the terminal, without showing it; NULL: there is none. Lives in the arena. */
-char *ctl_ask_secret(struct ctl *c, const char *question);
+char *ctl_prompt_secret(struct ctl *c, const char *question);
 /* Endpoints in text, with commas, instead of those there are. */
 enum ctl_exit ctl_set_endpoints(struct ctl *c, const char *const *list, size_t count);
 enum ctl_exit

@@ -54,7 +54,7 @@ static const char *yes(bool is)
 /* --- status
  * ------------------------------------------------------------------------------------------------------ */
 
-enum ctl_exit ctl_ask_status(struct ctl *c, size_t endpoint, struct ctl_rpc *rpc,
+enum ctl_exit ctl_prompt_status(struct ctl *c, size_t endpoint, struct ctl_rpc *rpc,
                              Etcdserverpb__StatusResponse **ret)
 {
     Etcdserverpb__StatusRequest request = ETCDSERVERPB__STATUS_REQUEST__INIT;
@@ -161,7 +161,7 @@ enum ctl_exit ctl_endpoint_status(struct ctl *c)
     for (size_t i = 0; !how && i < c->endpoint_count; i++) {
         struct ctl_rpc rpc;
         Etcdserverpb__StatusResponse *r;
-        enum ctl_exit one = ctl_ask_status(c, i, &rpc, &r);
+        enum ctl_exit one = ctl_prompt_status(c, i, &rpc, &r);
         if (one == CTL_INTERRUPTED)
             return one;
         if (!one) {

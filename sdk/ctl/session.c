@@ -316,7 +316,7 @@ static enum ctl_exit open_tls(struct ctl *c)
  * ------------------------------------------------------------------------------------------------------------
  */
 
-char *ctl_ask_secret(struct ctl *c, const char *question)
+char *ctl_prompt_secret(struct ctl *c, const char *question)
 {
     int fd = open("/dev/tty", O_RDWR | O_CLOEXEC);
     if (fd < 0)
@@ -356,7 +356,7 @@ static enum ctl_exit find_password(struct ctl *c, const char *user, const char *
         buf_done(&text);
         return how;
     }
-    *ret_password = ctl_ask_secret(c, arena_printf(&c->arena, "Password of %s: ", user));
+    *ret_password = ctl_prompt_secret(c, arena_printf(&c->arena, "Password of %s: ", user));
     if (!*ret_password)
         return ctl_fail(c, CTL_BAD_ARGS,
                         "the password of %s is needed and there is no terminal to ask at; --password-file or "

@@ -6,11 +6,11 @@
 
 enum { ERROR_SIZE = 200 };
 
-int api_said_read(struct slice body, bool has_seq, bool has_title, struct arena *a, struct api_said *ret,
+int api_annotation_read(struct slice body, bool has_seq, bool has_title, struct arena *a, struct api_annotation *ret,
                   char *error)
 {
     struct document_reader r = document_reader_of(DOCUMENT_STRICT, a, error, ERROR_SIZE);
-    *ret = (struct api_said){0};
+    *ret = (struct api_annotation){0};
     document_begin(&r, body);
     if (has_seq && !document_number(&r, "seq", 1, CONFIG_SEQ_MAX, &ret->seq))
         document_refuse(&r, "seq", "is missing");

@@ -9,12 +9,12 @@
 
 /* error has 200 bytes and gets one sentence; what was read lies in the arena. */
 
-struct api_said { /* of a rollback, a draft's publish, a promotion */
+struct api_annotation { /* of a rollback, a draft's publish, a promotion */
     int64_t seq;
     struct slice title, note;
 };
-MUST_CHECK int api_said_read(struct slice body, bool has_seq, bool has_title, struct arena *a,
-                             struct api_said *ret, char *error);
+MUST_CHECK int api_annotation_read(struct slice body, bool has_seq, bool has_title, struct arena *a,
+                             struct api_annotation *ret, char *error);
 
 struct api_bundle {
     bool only_validate; /* set before: nothing but this may come of it */

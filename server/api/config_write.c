@@ -88,10 +88,10 @@ void api_config_delete(struct api_call *c)
 }
 
 /* What a POST says, and nothing else. false: answered. */
-static bool read_said(struct api_call *c, bool has_seq, bool has_title, struct api_said *ret)
+static bool read_said(struct api_call *c, bool has_seq, bool has_title, struct api_annotation *ret)
 {
     char error[200];
-    int err = api_said_read(buf_slice(&c->q->body), has_seq, has_title, &c->q->arena, ret, error);
+    int err = api_annotation_read(buf_slice(&c->q->body), has_seq, has_title, &c->q->arena, ret, error);
     if (err)
         api_fail_err(c, err, error);
     return !err;
@@ -101,7 +101,7 @@ void api_config_rollback(struct api_call *c)
 {
     const struct config_id key = api_config_id(c);
     struct config_condition condition;
-    struct api_said said;
+    struct api_annotation said;
     if (read_said(c, true, false, &said) && api_config_condition(c, &condition))
         config_rollback(api_config(c), api_config_request(c, answer_written), &key, (uint64_t)said.seq,
                         said.note, &condition);
@@ -126,7 +126,7 @@ void api_draft_publish(struct api_call *c)
 {
     const struct config_id key = api_config_id(c);
     struct config_condition condition;
-    struct api_said said;
+    struct api_annotation said;
     if (read_said(c, false, true, &said) && api_config_condition(c, &condition))
         config_publish_draft(api_config(c), api_config_request(c, answer_written), &key, said.title,
                              said.note, &condition);
@@ -163,7 +163,7 @@ void api_gray_promote(struct api_call *c)
 {
     const struct config_id key = api_config_id(c);
     struct config_condition condition;
-    struct api_said said;
+    struct api_annotation said;
     if (read_said(c, false, false, &said) && api_config_condition(c, &condition))
         config_promote_gray(api_config(c), api_config_request(c, answer_written), &key, c->rule, said.note,
                             &condition);

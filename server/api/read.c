@@ -98,7 +98,7 @@ static void send_on(struct api_call *c)
     struct slice body = buf_slice(&r->sent_from->body);
     turn_enter(TURN_HTTP_WRITE);
     /* Those who are sent the same text hold it together. */
-    http_owe(c->q, r->sent_from->body.capacity / r->sent_from->streams);
+    http_charge_output(c->q, r->sent_from->body.capacity / r->sent_from->streams);
     while (r->sent < body.size) {
         size_t n = body.size - r->sent < PIECE ? body.size - r->sent : PIECE;
         http_stream_send_bytes(c->q, slice_of(body.data + r->sent, n));

@@ -18,7 +18,7 @@ enum {
 struct answer {
     const struct dns_view *view;
     const struct dns_query *query;
-    const struct dns_found *found;
+    const struct dns_target *found;
     struct dns_writer writer;
     struct arena *arena;
     uint64_t random;
@@ -178,7 +178,7 @@ struct target {
 };
 
 /* The port that the question names; without a name the only one, or the first. */
-static uint16_t port_of(const struct dns_found *f, const struct instance *doc)
+static uint16_t port_of(const struct dns_target *f, const struct instance *doc)
 {
     bool is_named = f->port_name.size > 0;
     for (size_t i = 0; is_named && i < doc->port_count; i++)
@@ -188,7 +188,7 @@ static uint16_t port_of(const struct dns_found *f, const struct instance *doc)
 }
 
 /* _tcp: whatever does not say that it is udp; other words: the instance's own protocol. */
-static bool speaks(const struct dns_found *f, const struct instance *doc)
+static bool speaks(const struct dns_target *f, const struct instance *doc)
 {
     if (f->place != DNS_AT_PORT || dns_text_matches(doc->protocol, f->protocol))
         return true;
@@ -436,7 +436,7 @@ static void at_service(struct answer *a)
 
 static void at_instance(struct answer *a)
 {
-    const struct dns_found *f = a->found;
+    const struct dns_target *f = a->found;
     if (is_asked_for(a, f->address.size == 4 ? DNS_A : DNS_AAAA))
         add_address(a, DNS_QUESTION_AT, &f->address, DNS_ANSWER);
     bool has_fit = true;
@@ -536,7 +536,7 @@ static void slip(struct answer *a)
 }
 
 /* Whether the answer is out of our zone. */
-static bool answer_query(struct answer *a, struct dns_found *found)
+static bool answer_query(struct answer *a, struct dns_target *found)
 {
     const struct dns_view *view = a->view;
     if (!a->rcode && a->query->has_question)
@@ -552,7 +552,7 @@ size_t dns_answer(const struct dns_view *view, const struct dns_request *request
                   uint8_t *out, struct dns_result *ret_result)
 {
     struct dns_query q;
-    struct dns_found found;
+    struct dns_target found;
     struct answer a = {.view = view, .query = &q, .found = &found, .arena = arena, .random = request->random};
     uint8_t cookie[DNS_COOKIE_SIZE];
     struct dns_result *r = ret_result;

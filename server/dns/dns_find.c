@@ -130,7 +130,7 @@ static bool find_tag(const struct search *s, const struct catalog_service *servi
     return false;
 }
 
-static bool find_tagged(const struct search *s, size_t first, size_t last, struct dns_found *ret)
+static bool find_tagged(const struct search *s, size_t first, size_t last, struct dns_target *ret)
 {
     ret->tag = (struct slice){0};
     ret->service = find_service(s, first, last);
@@ -192,7 +192,7 @@ static struct slice behind_underscore(const struct labels *l, size_t i)
     return slice_of(s.data + 1, s.size - 1);
 }
 
-static bool find_port(const struct search *s, size_t last, struct dns_found *ret)
+static bool find_port(const struct search *s, size_t last, struct dns_target *ret)
 {
     const struct labels *l = &s->labels;
     size_t rest = last - 2;
@@ -211,7 +211,7 @@ static bool find_port(const struct search *s, size_t last, struct dns_found *ret
 
 /* --- places ----------------------------------------------------------------------------------------------
  */
-static enum dns_place find_under_svc(const struct search *s, size_t last, struct dns_found *ret)
+static enum dns_place find_under_svc(const struct search *s, size_t last, struct dns_target *ret)
 {
     const struct labels *l = &s->labels;
     if (last == 0)
@@ -228,7 +228,7 @@ static enum dns_place find_under_svc(const struct search *s, size_t last, struct
     return is_above_something(s, 0, last) ? DNS_BETWEEN : DNS_NOWHERE;
 }
 
-static enum dns_place find_under_inst(const struct search *s, size_t last, struct dns_found *ret)
+static enum dns_place find_under_inst(const struct search *s, size_t last, struct dns_target *ret)
 {
     enum { PARTS = 4 }; /* address, service, group, namespace */
     struct reading r;
@@ -249,7 +249,7 @@ static enum dns_place find_under_inst(const struct search *s, size_t last, struc
     return is_above_something(s, 0, last) ? DNS_BETWEEN : DNS_NOWHERE;
 }
 
-static enum dns_place find_reverse(const struct search *s, const struct dns_name *name, struct dns_found *ret)
+static enum dns_place find_reverse(const struct search *s, const struct dns_name *name, struct dns_target *ret)
 {
     const struct catalog_service *list[DNS_SERVICES_AT_ADDRESS_MAX];
     if (dns_address_read_reverse(name, &ret->address))
@@ -267,7 +267,7 @@ static enum dns_place find_reverse(const struct search *s, const struct dns_name
 }
 
 static enum dns_place find(const struct search *s, const struct dns_name *name, const struct dns_name *zone,
-                           struct dns_found *ret)
+                           struct dns_target *ret)
 {
     size_t n = name->label_count, m = zone->label_count;
     struct slice end = n >= m && m > 0 ? span(&s->labels, n - m, n) : (struct slice){0};
@@ -291,7 +291,7 @@ static enum dns_place find(const struct search *s, const struct dns_name *name, 
 }
 
 void dns_find(const struct dns_name *name, const struct dns_name *zone, const struct catalog *c,
-              struct dns_index *x, struct audience *audience, struct dns_found *ret)
+              struct dns_index *x, struct audience *audience, struct dns_target *ret)
 {
     bool is_index_missing = false;
     struct search s = {c, x, audience, {ret->text, name}, &is_index_missing};

@@ -34,7 +34,7 @@ enum dns_place {
 
 enum { DNS_SERVICES_AT_ADDRESS_MAX = 16 };
 
-struct dns_found {
+struct dns_target {
     enum dns_place place;
     const struct catalog_service *service;
     struct slice tag;       /* as an instance has it; empty = none */
@@ -49,7 +49,7 @@ struct dns_found {
 
 /* zone: in small letters. audience: of who asks (NULL = sees all); what it does not see is not there. */
 void dns_find(const struct dns_name *name, const struct dns_name *zone, const struct catalog *c,
-              struct dns_index *x, struct audience *audience, struct dns_found *ret);
+              struct dns_index *x, struct audience *audience, struct dns_target *ret);
 /* Has it this address as its host? */
 bool dns_instance_is_at(const struct catalog_instance *i, const struct dns_address *address);
 /* One of both is in small letters already. */

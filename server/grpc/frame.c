@@ -78,12 +78,12 @@ enum {
     FIRST_INDEX = 62,              /* the youngest field in the table */
 };
 
-void hpack_table_changed(struct hpack_said *h)
+void hpack_table_changed(struct hpack_state *h)
 {
-    *h = (struct hpack_said){.is_off = true, .must_announce = true};
+    *h = (struct hpack_state){.is_off = true, .must_announce = true};
 }
 
-static size_t announce(uint8_t *p, struct hpack_said *h)
+static size_t announce(uint8_t *p, struct hpack_state *h)
 {
     if (!h->must_announce)
         return 0;
@@ -107,7 +107,7 @@ static size_t copy(uint8_t *p, const char *bytes, size_t size)
 }
 #define COPY(p, literal) copy(p, literal, sizeof(literal) - 1)
 
-static size_t add_content_type(uint8_t *p, struct hpack_said *h, bool is_proto)
+static size_t add_content_type(uint8_t *p, struct hpack_state *h, bool is_proto)
 {
     if (is_proto)
         return COPY(p, "\x0f\x10\x16"
@@ -125,7 +125,7 @@ static size_t add_content_type(uint8_t *p, struct hpack_said *h, bool is_proto)
                            "application/grpc");
 }
 
-size_t frame_write_headers_ok(uint8_t *p, struct hpack_said *h, uint32_t stream_id, bool is_proto)
+size_t frame_write_headers_ok(uint8_t *p, struct hpack_state *h, uint32_t stream_id, bool is_proto)
 {
     uint8_t *block = p + FRAME_HEAD;
     size_t n = announce(block, h);
@@ -136,7 +136,7 @@ size_t frame_write_headers_ok(uint8_t *p, struct hpack_said *h, uint32_t stream_
     return FRAME_HEAD + n;
 }
 
-static size_t add_status(uint8_t *p, struct hpack_said *h)
+static size_t add_status(uint8_t *p, struct hpack_state *h)
 {
     if (h->status) {
         *p = INDEXED | h->status;
@@ -149,7 +149,7 @@ static size_t add_status(uint8_t *p, struct hpack_said *h)
                            "0");
 }
 
-size_t frame_write_trailers_ok(uint8_t *p, struct hpack_said *h, uint32_t stream_id)
+size_t frame_write_trailers_ok(uint8_t *p, struct hpack_state *h, uint32_t stream_id)
 {
     uint8_t *block = p + FRAME_HEAD;
     size_t n = announce(block, h);

@@ -79,15 +79,15 @@ void frame_add_block(struct buf *out, uint32_t stream_id, uint8_t flags, struct 
  * byte ever after. The peer's decoder follows the order of our blocks, so these are written in that order
  * only. A peer that changes the size of its table gets literals from then on, and is told that ours is of
  * size 0. */
-struct hpack_said {
+struct hpack_state {
     uint8_t content_type, status; /* the index, 0 = not in the table */
     bool is_off, must_announce;
 };
 enum { HPACK_TABLE_SIZE_0 = 0x20 }; /* the announcement: the first byte of the next block */
 enum { HEADERS_OK_MAX = FRAME_HEAD + 32, TRAILERS_OK_MAX = FRAME_HEAD + 32 };
-void hpack_table_changed(struct hpack_said *h);
+void hpack_table_changed(struct hpack_state *h);
 /* ":status: 200" and the content type; "grpc-status: 0" with END_STREAM. Whole frames; return their sizes. */
-size_t frame_write_headers_ok(uint8_t *p, struct hpack_said *h, uint32_t stream_id, bool is_proto);
-size_t frame_write_trailers_ok(uint8_t *p, struct hpack_said *h, uint32_t stream_id);
+size_t frame_write_headers_ok(uint8_t *p, struct hpack_state *h, uint32_t stream_id, bool is_proto);
+size_t frame_write_trailers_ok(uint8_t *p, struct hpack_state *h, uint32_t stream_id);
 
 #endif

@@ -37,7 +37,7 @@ struct h2 {
     struct link starved; /* the same, but the connection's window is used up */
     int64_t window;
     uint32_t stream_window; /* of a new stream */
-    struct hpack_said said;
+    struct hpack_state said;
 
     struct grpc_call **streams; /* by number; chained */
     uint32_t streams_size;      /* a power of two */

@@ -161,7 +161,7 @@ static void answer(struct gateway_call *g, int grpc_status, const char *text)
 {
     struct http_request *q = g->q;
     q->state = NULL;
-    http_owe(q, 0);
+    http_charge_output(q, 0);
     if (g->call.method->kind != RPC_UNARY)
         end_stream(g, grpc_status, text);
     else if (grpc_status)
@@ -229,7 +229,7 @@ static void on_encoded(struct conversion *c)
         answer(g, g->status, g->status_text);
         call_done(g);
     } else {
-        http_owe(g->q, 0);
+        http_charge_output(g->q, 0);
         if (!http_is_congested(g->q))
             rpc_writable(&g->call);
     }
@@ -247,7 +247,7 @@ static void encode_next(struct gateway_call *g)
     g->encoding = conversion_to_json(&s->conversions, g->call.method->response, &o->bytes, o->at, HEAD_ROOM,
                                      on_encoded, g);
     mem_free(o);
-    http_owe(g->q, owed);
+    http_charge_output(g->q, owed);
 }
 
 static void encode_later(struct gateway_call *g, struct buf *bytes, size_t at)

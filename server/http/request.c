@@ -374,7 +374,7 @@ void http_respond_error(struct http_request *q, int status, const char *text)
     http_respond(q, status, "text/plain; charset=utf-8", slice_of(line, n + 1));
 }
 
-void http_owe(struct http_request *q, size_t bytes)
+void http_charge_output(struct http_request *q, size_t bytes)
 {
     q->owed_bytes = bytes;
     http_conn_count_output(conn_of(q));

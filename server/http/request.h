@@ -50,7 +50,7 @@ struct http_request {
     struct slice last_event_id; /* Last-Event-ID: where an event stream is to go on */
     size_t message_bytes_max;   /* begin may set it: of one WebSocket message; 0 = the limit of bodies */
     bool has_leader_required;
-    size_t owed_bytes;    /* http_owe */
+    size_t owed_bytes;    /* http_charge_output */
     uint64_t deadline_ms; /* monotonic; 0 = none */
     const char *peer;
     uint64_t source;    /* source_conn_id */
@@ -105,7 +105,7 @@ bool http_origin_is_allowed(const struct http_request *q);
 
 /* Bytes that the handler holds for the rest of an answer: they count as unread output until it is complete.
  */
-void http_owe(struct http_request *q, size_t bytes);
+void http_charge_output(struct http_request *q, size_t bytes);
 
 /* An answer of unknown length: each message a chunk that ends with a newline. */
 void http_stream_open(struct http_request *q, int status, const char *type);

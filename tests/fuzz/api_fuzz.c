@@ -86,8 +86,8 @@ static void said(struct slice text, bool has_seq, bool has_title)
 {
     char error[200] = "";
     struct arena arena = {0};
-    struct api_said s;
-    int err = api_said_read(text, has_seq, has_title, &arena, &s, error);
+    struct api_annotation s;
+    int err = api_annotation_read(text, has_seq, has_title, &arena, &s, error);
     assert(err == OK || err == ERR_INVALID || err == ERR_MALFORMED);
     assert(!err == !*error);
     assert(err || !has_seq || s.seq > 0);

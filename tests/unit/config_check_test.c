@@ -41,7 +41,7 @@ static struct config_publish publish_of(const char *name, struct slice content)
     return (struct config_publish){.key = config_id_of(name), .content = content};
 }
 
-static void wait_all(struct config_node *n, struct asked_config *a, size_t count)
+static void wait_all(struct config_node *n, struct config_reply *a, size_t count)
 {
     for (size_t i = 0; i < count; i++)
         config_node_wait(n, &a[i]);
@@ -52,7 +52,7 @@ static void test_outcomes(void **state)
     struct config_node *n = *state;
     struct buf text = {0};
     struct config_publish p = publish_of("a.yaml", large(&text, "a: 1\na: 2\n"));
-    struct asked_config a = config_node_publish_with(n, &p);
+    struct config_reply a = config_node_publish_with(n, &p);
     assert_int_equal(a.err, ERR_MALFORMED);
     assert_int_equal(a.result.where.line, 2);
     p = publish_of("a.yaml", large(&text, "a: 1\n"));
@@ -97,10 +97,10 @@ static void test_encoded(void **state)
 static void test_order(void **state)
 {
     struct config_node *n = *state;
-    struct asked_config a[5];
+    struct config_reply a[5];
     struct buf text = {0};
     for (size_t i = 0; i < 5; i++)
-        a[i] = asked_config();
+        a[i] = config_reply();
     struct config_publish p = publish_of("a.yaml", large(&text, "v: 0\n"));
     config_publish(n->config, &a[0].request, &p);
     p = publish_of("a.yaml", slice_text("v: 1\n"));
@@ -129,13 +129,13 @@ static void test_order(void **state)
 static void test_draft_order(void **state)
 {
     struct config_node *n = *state;
-    struct asked_config a = asked_config(), b = asked_config();
+    struct config_reply a = config_reply(), b = config_reply();
     struct buf text = {0};
     struct config_publish p = publish_of("a.yaml", large(&text, "v: 1\n"));
     config_put_draft(n->config, &a.request, &p);
     config_node_wait(n, &a);
     assert_int_equal(a.err, OK);
-    a = asked_config();
+    a = config_reply();
     config_publish_draft(n->config, &a.request, &p.key, (struct slice){0}, (struct slice){0}, NULL);
     p = publish_of("a.yaml", slice_text("v: 2\n"));
     config_publish(n->config, &b.request, &p);
@@ -150,10 +150,10 @@ static void test_draft_order(void **state)
 static void test_cancel(void **state)
 {
     struct config_node *n = *state;
-    struct asked_config a[4];
+    struct config_reply a[4];
     struct buf text = {0};
     for (size_t i = 0; i < 4; i++)
-        a[i] = asked_config();
+        a[i] = config_reply();
     struct config_publish p = publish_of("a.yaml", large(&text, "v: 0\n"));
     config_publish(n->config, &a[0].request, &p);
     config_publish(n->config, &a[1].request, &p); /* waits for its turn */
@@ -176,7 +176,7 @@ static void test_too_many(void **state)
 {
     enum { COUNT = 80 };
     struct config_node *n = *state;
-    struct asked_config *a = mem_new(COUNT * sizeof *a);
+    struct config_reply *a = mem_new(COUNT * sizeof *a);
     struct buf text = {0};
     size_t refused = 0;
     large(&text, "v: 0\n");
@@ -186,7 +186,7 @@ static void test_too_many(void **state)
     for (size_t i = 0; i < COUNT; i++) {
         char name[32];
         snprintf(name, sizeof name, "a%zu.yaml", i);
-        a[i] = asked_config();
+        a[i] = config_reply();
         a[i].request.address = slice_text("192.0.2.1");
         struct config_publish p = publish_of(name, buf_slice(&text));
         p.only_validate = true;
@@ -206,11 +206,11 @@ static void test_too_many(void **state)
 static void test_stop(void **state)
 {
     struct config_node *n = *state;
-    struct asked_config a[3];
+    struct config_reply a[3];
     struct buf text = {0};
     struct config_publish p = publish_of("a.yaml", large(&text, "v: 0\n"));
     for (size_t i = 0; i < 3; i++) {
-        a[i] = asked_config();
+        a[i] = config_reply();
         config_publish(n->config, &a[i].request, &p);
     }
     config_free(n->config);

@@ -50,23 +50,23 @@ static int teardown(void **state)
     return 0;
 }
 
-static void wait(struct trio *t, const struct asked_config *a)
+static void wait(struct trio *t, const struct config_reply *a)
 {
     trio_wait(t, &a->is_done);
 }
 
-static struct asked_config publish(struct trio *t, unsigned i, const char *name, const char *content)
+static struct config_reply publish(struct trio *t, unsigned i, const char *name, const char *content)
 {
-    struct asked_config a = asked_config();
+    struct config_reply a = config_reply();
     config_publish(at(t, i), &a.request,
                    &(struct config_publish){.key = config_id_of(name), .content = slice_text(content)});
     wait(t, &a);
     return a;
 }
 
-static struct asked_config read_release(struct trio *t, unsigned i, const char *name, uint64_t seq)
+static struct config_reply read_release(struct trio *t, unsigned i, const char *name, uint64_t seq)
 {
-    struct asked_config a = asked_config();
+    struct config_reply a = config_reply();
     struct config_id key = config_id_of(name);
     config_read(at(t, i), &a.request, &key, seq, false);
     wait(t, &a);
@@ -80,7 +80,7 @@ static void test_read_everywhere(void **state)
     char text[16];
     for (unsigned n = 1; n <= 30; n++) {
         snprintf(text, sizeof text, "v%u", n);
-        struct asked_config a = publish(t, n % 3, "a", text);
+        struct config_reply a = publish(t, n % 3, "a", text);
         assert_int_equal(a.err, OK);
         assert_int_equal(a.result.seq, n);
         struct config_id key = config_id_of("a");
@@ -96,13 +96,13 @@ static void test_races(void **state)
     struct trio *t = *state;
     publish(t, 0, "a", "0");
     for (unsigned round = 0; round < 10; round++) {
-        struct asked_config a[3];
+        struct config_reply a[3];
         char text[3][16];
         uint64_t seq = read_release(t, 0, "a", 0).result.seq;
         unsigned won = 0;
         for (unsigned i = 0; i < 3; i++) {
             snprintf(text[i], sizeof text[i], "%u-%u", round, i);
-            a[i] = asked_config();
+            a[i] = config_reply();
             config_publish(at(t, i), &a[i].request,
                            &(struct config_publish){.key = config_id_of("a"),
                                                     .content = slice_text(text[i]),
@@ -152,7 +152,7 @@ static void watch(struct trio *t, unsigned i, struct watching *x, const char *na
 
 struct listing {
     struct config_listeners l;
-    struct asked_config *asked;
+    struct config_reply *asked;
     char text[1024];
     bool is_done;
     int err;
@@ -198,7 +198,7 @@ static void assert_listed(const struct listing *x, const char *text)
 
 static void settle(struct trio *t, unsigned i)
 {
-    struct asked_config a = asked_config();
+    struct config_reply a = config_reply();
     config_barrier(at(t, i), &a.request);
     wait(t, &a);
     assert_int_equal(a.err, OK);
@@ -221,7 +221,7 @@ static void test_listeners(void **state)
         assert_int_equal(x[i].seen, 1);
     config_applied(&x[0].watch, &key, 1, true, (struct slice){0});
     config_applied(&x[2].watch, &key, 1, false, slice_text("no such port"));
-    struct asked_config a = asked_config();
+    struct config_reply a = config_reply();
     struct document_pair pair = zone;
     struct slice value = pair.value;
     struct gray_label label = {pair.key, &value, 1};
@@ -268,7 +268,7 @@ static void test_leader_dies(void **state)
     publish(t, dead, "a", "1");
     trio_close(t, dead);
     machine_crash(leader);
-    struct asked_config a = asked_config();
+    struct config_reply a = config_reply();
     for (unsigned n = 0; n < 50; n++) {
         a = publish(t, two, "a", "2");
         if (a.err == OK)
@@ -290,14 +290,14 @@ static void test_unanswered(void **state)
     struct trio *t = *state;
     struct machine *leader = world_leader(t->world);
     unsigned cut = trio_index(t, leader);
-    struct asked_config a[WRITES];
+    struct config_reply a[WRITES];
     char text[8];
     publish(t, cut, "a", "1");
     leader->is_cut = true;
     for (unsigned i = 0; i < WRITES; i++) {
         struct config_publish p = {.key = config_id_of("a"), .content = slice_text(text)};
         snprintf(text, sizeof text, "%u", i + 2);
-        a[i] = asked_config();
+        a[i] = config_reply();
         config_publish(at(t, cut), &a[i].request, &p);
     }
     uint64_t took_ms = 0;
@@ -311,7 +311,7 @@ static void test_unanswered(void **state)
     }
     leader->is_cut = false;
     world_run_ms(t->world, 5000);
-    struct asked_config last = asked_config();
+    struct config_reply last = config_reply();
     for (unsigned n = 0; n < 50; n++) {
         last = publish(t, cut, "a", "last");
         if (last.err == OK)

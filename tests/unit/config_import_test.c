@@ -100,7 +100,7 @@ static void assert_actions(const struct run *r, const char *wanted)
 
 static void assert_text(struct config_node *n, const char *name, const char *wanted)
 {
-    struct asked_config a = config_node_read(n, name, 0);
+    struct config_reply a = config_node_read(n, name, 0);
     assert_int_equal(a.err, OK);
     assert_string_equal(a.text, wanted);
 }
@@ -150,7 +150,7 @@ static void test_policies(void **state)
                 assert_text(n, "b", cases[i].b);
             end(r);
         }
-    struct asked_config a = config_node_read(n, "b", 0);
+    struct config_reply a = config_node_read(n, "b", 0);
     assert_int_equal(a.release.operation, CONFIG_IMPORT);
     assert_string_equal(a.title, "of the import");
     /* What was deleted may come again, also with abort. */
@@ -257,7 +257,7 @@ static void test_transactions(void **state)
 /* Another's write, when the first transaction shows: the second is under way then, the third is not. */
 static struct {
     struct config_node *node;
-    struct asked_config asked;
+    struct config_reply asked;
     bool is_asked;
 } other;
 
@@ -268,7 +268,7 @@ static void on_turn(void *arg)
     if (other.is_asked || !config_find(other.node->config, &first))
         return;
     other.is_asked = true;
-    other.asked = asked_config();
+    other.asked = config_reply();
     const struct config_publish p = {.key = config_id_of("n09"), .content = slice_text("theirs")};
     config_publish(other.node->config, &other.asked.request, &p);
 }

@@ -20,23 +20,23 @@ static int teardown(void **state)
     return 0;
 }
 
-static struct asked_config put_rule(struct config_node *n, const char *content, int64_t if_revision)
+static struct config_reply put_rule(struct config_node *n, const char *content, int64_t if_revision)
 {
     struct config_id key = config_id_of("a");
     struct config_condition condition = {.has_revision = true, .if_revision = if_revision};
     struct gray_rule rule = {.name = slice_text("r"), .percent = 100};
     struct slice text = slice_text(content);
-    struct asked_config a = asked_config();
+    struct config_reply a = config_reply();
     config_put_gray(n->config, &a.request, &key, &rule, &text, &condition);
     config_node_wait(n, &a);
     return a;
 }
 
-static struct asked_config promote_rule(struct config_node *n, int64_t if_revision)
+static struct config_reply promote_rule(struct config_node *n, int64_t if_revision)
 {
     struct config_id key = config_id_of("a");
     struct config_condition condition = {.has_revision = true, .if_revision = if_revision};
-    struct asked_config a = asked_config();
+    struct config_reply a = config_reply();
     config_promote_gray(n->config, &a.request, &key, slice_text("r"), (struct slice){0}, &condition);
     config_node_wait(n, &a);
     return a;
@@ -50,7 +50,7 @@ static void test_gray_condition(void **state)
     int64_t set = put_rule(n, "y", first).result.revision;
     assert_int_equal(put_rule(n, "y", first).err, ERR_PRECONDITION);
     int64_t changed = put_rule(n, "z", set).result.revision;
-    struct asked_config a = promote_rule(n, set);
+    struct config_reply a = promote_rule(n, set);
     assert_int_equal(a.err, ERR_PRECONDITION);
     assert_int_equal(a.head.gray.count, 1);
     config_node_publish(n, "b", "another one");

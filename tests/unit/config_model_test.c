@@ -79,7 +79,7 @@ static void step_publish(struct config_node *n, unsigned at)
         p.condition.if_seq = m->seq + (pick(3) == 0);
         wanted = p.condition.if_seq == (m->exists ? m->seq : 0) ? OK : ERR_PRECONDITION;
     }
-    struct asked_config a = config_node_publish_with(n, &p);
+    struct config_reply a = config_node_publish_with(n, &p);
     assert_int_equal(a.err, wanted);
     if (wanted)
         return;
@@ -93,7 +93,7 @@ static void step_rollback(struct config_node *n, unsigned at)
 {
     struct model_item *m = &items[at];
     uint64_t seq = 1 + pick((unsigned)m->last + 2);
-    struct asked_config a = config_node_rollback(n, names[at], seq);
+    struct config_reply a = config_node_rollback(n, names[at], seq);
     if (seq > m->last) {
         assert_int_equal(a.err, ERR_NOT_FOUND);
     } else if (m->releases[seq].operation == CONFIG_DELETE) {
@@ -109,7 +109,7 @@ static void step_rollback(struct config_node *n, unsigned at)
 
 static void step_delete(struct config_node *n, unsigned at)
 {
-    struct asked_config a = config_node_delete(n, names[at]);
+    struct config_reply a = config_node_delete(n, names[at]);
     assert_int_equal(a.err, is_live(&items[at]) ? OK : ERR_NOT_FOUND);
     if (!a.err)
         release(&items[at], CONFIG_DELETE, 0, 0);
@@ -130,7 +130,7 @@ static void step_gray(struct config_node *n, unsigned at)
     else
         snprintf(text, sizeof text, "{\"seq\":%llu,\"match\":{\"z\":[\"%s\"]}}", (unsigned long long)seq,
                  name);
-    struct asked_config a = config_node_gray(n, names[at], name, text);
+    struct config_reply a = config_node_gray(n, names[at], name, text);
     bool is_fine = is_live(m) && (has_content || seq <= m->last);
     assert_int_equal(a.err, is_fine ? OK : ERR_NOT_FOUND);
     if (!is_fine)
@@ -146,7 +146,7 @@ static void step_rule(struct config_node *n, unsigned at)
     unsigned rule = pick(RULES);
     bool promotes = pick(2);
     char name[8];
-    struct asked_config a = asked_config();
+    struct config_reply a = config_reply();
     struct config_id key = config_id_of(names[at]);
     snprintf(name, sizeof name, "r%u", rule);
     if (promotes)
@@ -169,7 +169,7 @@ static void step_two(struct config_node *n, unsigned at)
     struct model_item *m = &items[at];
     struct config_publish p = {.key = config_id_of(names[at]), .content = slice_text("[7]")},
                           q = {.key = config_id_of(names[at]), .content = slice_text("[8]")};
-    struct asked_config a = asked_config(), b = asked_config();
+    struct config_reply a = config_reply(), b = config_reply();
     config_publish(n->config, &a.request, &p);
     config_publish(n->config, &b.request, &q);
     config_node_wait(n, &a);
@@ -204,7 +204,7 @@ static void check(struct config_node *n, unsigned at)
             config_choose(i, &(struct document_map){&pair, 1}, (struct slice){0}, (struct slice){0}), wanted);
     }
     uint64_t seq = 1 + pick((unsigned)m->last);
-    struct asked_config a = config_node_read(n, names[at], pick(2) ? 0 : seq);
+    struct config_reply a = config_node_read(n, names[at], pick(2) ? 0 : seq);
     if (a.result.seq == m->seq && m->is_deleted && a.err) {
         assert_int_equal(a.err, ERR_NOT_FOUND);
         return;

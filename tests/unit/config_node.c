@@ -50,7 +50,7 @@ static void copy_text(char *to, size_t size, struct slice from)
 
 static void on_done(struct config_request *q, int err, const struct config_result *result)
 {
-    struct asked_config *a = container_of(q, struct asked_config, request);
+    struct config_reply *a = container_of(q, struct config_reply, request);
     assert(!a->is_done);
     a->is_done = true;
     a->err = err;
@@ -81,24 +81,24 @@ static void on_done(struct config_request *q, int err, const struct config_resul
     a->result.error = NULL;
 }
 
-struct asked_config asked_config(void)
+struct config_reply config_reply(void)
 {
-    return (struct asked_config){.request.done = on_done};
+    return (struct config_reply){.request.done = on_done};
 }
 
 static bool is_done(void *arg)
 {
-    return ((struct asked_config *)arg)->is_done;
+    return ((struct config_reply *)arg)->is_done;
 }
 
-void config_node_wait(struct config_node *n, struct asked_config *a)
+void config_node_wait(struct config_node *n, struct config_reply *a)
 {
     one_node_run(&n->node, is_done, a);
 }
 
 int64_t config_node_settle(struct config_node *n)
 {
-    struct asked_config a = asked_config();
+    struct config_reply a = config_reply();
     config_barrier(n->config, &a.request);
     config_node_wait(n, &a);
     assert(a.err == OK);
@@ -122,51 +122,51 @@ struct config_id config_id_of(const char *name)
     return key;
 }
 
-struct asked_config config_node_publish_with(struct config_node *n, const struct config_publish *p)
+struct config_reply config_node_publish_with(struct config_node *n, const struct config_publish *p)
 {
-    struct asked_config a = asked_config();
+    struct config_reply a = config_reply();
     config_publish(n->config, &a.request, p);
     config_node_wait(n, &a);
     return a;
 }
 
-struct asked_config config_node_publish(struct config_node *n, const char *name, const char *content)
+struct config_reply config_node_publish(struct config_node *n, const char *name, const char *content)
 {
     return config_node_publish_with(
         n, &(struct config_publish){.key = config_id_of(name), .content = slice_text(content)});
 }
 
-struct asked_config config_node_read(struct config_node *n, const char *name, uint64_t seq)
+struct config_reply config_node_read(struct config_node *n, const char *name, uint64_t seq)
 {
-    struct asked_config a = asked_config();
+    struct config_reply a = config_reply();
     struct config_id key = config_id_of(name);
     config_read(n->config, &a.request, &key, seq, false);
     config_node_wait(n, &a);
     return a;
 }
 
-struct asked_config config_node_delete(struct config_node *n, const char *name)
+struct config_reply config_node_delete(struct config_node *n, const char *name)
 {
-    struct asked_config a = asked_config();
+    struct config_reply a = config_reply();
     struct config_id key = config_id_of(name);
     config_delete(n->config, &a.request, &key, (struct slice){0}, NULL);
     config_node_wait(n, &a);
     return a;
 }
 
-struct asked_config config_node_rollback(struct config_node *n, const char *name, uint64_t seq)
+struct config_reply config_node_rollback(struct config_node *n, const char *name, uint64_t seq)
 {
-    struct asked_config a = asked_config();
+    struct config_reply a = config_reply();
     struct config_id key = config_id_of(name);
     config_rollback(n->config, &a.request, &key, seq, slice_text("back"), NULL);
     config_node_wait(n, &a);
     return a;
 }
 
-struct asked_config config_node_gray(struct config_node *n, const char *name, const char *rule,
+struct config_reply config_node_gray(struct config_node *n, const char *name, const char *rule,
                                      const char *text)
 {
-    struct asked_config a = asked_config();
+    struct config_reply a = config_reply();
     struct config_id key = config_id_of(name);
     struct gray_request gray;
     struct arena arena = {0};

@@ -18,7 +18,7 @@ void config_node_open(struct config_node *n, const struct config_options *option
 void config_node_close(struct config_node *n); /* the folder goes too */
 
 /* A request, and what came of it; what the result points to is copied (content: into text). */
-struct asked_config {
+struct config_reply {
     struct config_request request;
     bool is_done;
     int err;
@@ -28,20 +28,20 @@ struct asked_config {
     bool has_head;
     char error[400], text[4096], title[64], note[64], culprit[64];
 };
-struct asked_config asked_config(void);
-void config_node_wait(struct config_node *n, struct asked_config *a);
+struct config_reply config_reply(void);
+void config_node_wait(struct config_node *n, struct config_reply *a);
 int64_t config_node_settle(struct config_node *n);
 
 /* "name", "group/name" or "ns/group/name". */
 struct config_id config_id_of(const char *name);
 /* Each starts, waits and returns what came of it. */
-struct asked_config config_node_publish(struct config_node *n, const char *name, const char *content);
-struct asked_config config_node_publish_with(struct config_node *n, const struct config_publish *p);
-struct asked_config config_node_read(struct config_node *n, const char *name, uint64_t seq);
-struct asked_config config_node_delete(struct config_node *n, const char *name);
-struct asked_config config_node_rollback(struct config_node *n, const char *name, uint64_t seq);
+struct config_reply config_node_publish(struct config_node *n, const char *name, const char *content);
+struct config_reply config_node_publish_with(struct config_node *n, const struct config_publish *p);
+struct config_reply config_node_read(struct config_node *n, const char *name, uint64_t seq);
+struct config_reply config_node_delete(struct config_node *n, const char *name);
+struct config_reply config_node_rollback(struct config_node *n, const char *name, uint64_t seq);
 /* rule: what a client sends for it; its content too. */
-struct asked_config config_node_gray(struct config_node *n, const char *name, const char *rule,
+struct config_reply config_node_gray(struct config_node *n, const char *name, const char *rule,
                                      const char *text);
 /* A write beside the door; waits. Value NULL deletes. */
 void config_node_put_raw(struct config_node *n, enum config_key kind, const char *name, uint64_t seq,

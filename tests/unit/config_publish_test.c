@@ -50,7 +50,7 @@ static void test_publish(void **state)
     struct config_publish p = publish_of("app.yaml", "a: 1\n");
     p.title = slice_text("first");
     p.note = slice_text("why");
-    struct asked_config a = config_node_publish_with(n, &p);
+    struct config_reply a = config_node_publish_with(n, &p);
     assert_int_equal(a.err, OK);
     assert_int_equal(a.result.seq, 1);
     assert_int_equal(a.result.revision, before + 1); /* one revision */
@@ -82,7 +82,7 @@ static void test_same_again(void **state)
     struct config_node *n = *state;
     config_node_publish(n, "app.yaml", "a: 1\n");
     int64_t before = kv_revision(n->node.kv);
-    struct asked_config a = config_node_publish(n, "app.yaml", "a: 1\n");
+    struct config_reply a = config_node_publish(n, "app.yaml", "a: 1\n");
     assert_int_equal(a.err, OK);
     assert_true(a.result.is_unchanged);
     assert_int_equal(a.result.seq, 1);
@@ -104,7 +104,7 @@ static void test_malformed(void **state)
 {
     struct config_node *n = *state;
     int64_t before = kv_revision(n->node.kv);
-    struct asked_config a = config_node_publish(n, "app.yaml", "a: 1\na: 2\n");
+    struct config_reply a = config_node_publish(n, "app.yaml", "a: 1\na: 2\n");
     assert_int_equal(a.err, ERR_MALFORMED);
     assert_int_equal(a.result.where.line, 2);
     assert_int_equal(a.result.where.column, 1);
@@ -131,7 +131,7 @@ static void test_names(void **state)
     assert_int_equal(config_node_publish_with(n, &p).err, ERR_INVALID);
     p = publish_of("a", "x");
     p.title = slice_text("two\nlines");
-    struct asked_config a = config_node_publish_with(n, &p);
+    struct config_reply a = config_node_publish_with(n, &p);
     assert_int_equal(a.err, ERR_INVALID);
     assert_non_null(strstr(a.error, "title"));
     /* What would be two segments or a pattern elsewhere is one name. */
@@ -146,7 +146,7 @@ static void test_conditions(void **state)
     struct config_publish p = publish_of("app.yaml", "a: 1\n");
     p.condition.if_absent = true;
     assert_int_equal(config_node_publish_with(n, &p).err, OK);
-    struct asked_config a = config_node_publish_with(n, &p);
+    struct config_reply a = config_node_publish_with(n, &p);
     assert_int_equal(a.err, ERR_PRECONDITION);
     assert_true(a.has_head);
     assert_int_equal(a.head.seq, 1); /* the current head */
@@ -179,13 +179,13 @@ static void test_conditions(void **state)
 static void test_race(void **state)
 {
     struct config_node *n = *state;
-    struct asked_config a[6];
+    struct config_reply a[6];
     char text[6][16];
     double conflicts = metric_get(METRIC_CONFIG_CONFLICTS);
     for (int i = 0; i < 6; i++) {
         snprintf(text[i], sizeof text[i], "v%d", i);
         struct config_publish p = publish_of("raced", text[i]);
-        a[i] = asked_config();
+        a[i] = config_reply();
         config_publish(n->config, &a[i].request, &p);
     }
     for (int i = 0; i < 6; i++) {
@@ -207,7 +207,7 @@ static void test_race(void **state)
         char other[24];
         snprintf(other, sizeof other, "w%d", i);
         p.content = slice_text(other);
-        a[i] = asked_config();
+        a[i] = config_reply();
         config_publish(n->config, &a[i].request, &p); /* `other` goes: it was copied */
     }
     unsigned won = 0;
@@ -268,7 +268,7 @@ static void test_view_behind(void **state)
     double conflicts = metric_get(METRIC_CONFIG_CONFLICTS);
     config_node_publish(n, "a", "one");
     put_behind(n, &raw, "a", "{\"seq\":5,\"type\":\"text\"," DIGESTS "}");
-    struct asked_config a = config_node_publish(n, "a", "one");
+    struct config_reply a = config_node_publish(n, "a", "one");
     assert_int_equal(a.err, OK);
     assert_false(a.result.is_unchanged);
     assert_int_equal(a.result.seq, 6);
@@ -307,7 +307,7 @@ static void test_never_overwritten(void **state)
     config_node_put_raw(n, CONFIG_HEAD, "a", 0, NULL);
     config_node_settle(n);
     assert_null(config_node_find(n, "a"));
-    struct asked_config a = config_node_publish(n, "a", "three");
+    struct config_reply a = config_node_publish(n, "a", "three");
     assert_int_equal(a.err, OK);
     assert_int_equal(a.result.seq, 3);
     a = config_node_read(n, "a", 1);
@@ -320,7 +320,7 @@ static void test_unreadable(void **state)
     config_node_put_raw(n, CONFIG_HEAD, "a", 0, "{\"seq\":");
     config_node_settle(n);
     assert_null(config_node_find(n, "a"));
-    struct asked_config a = config_node_publish(n, "a", "one");
+    struct config_reply a = config_node_publish(n, "a", "one");
     assert_int_equal(a.err, ERR_CONFLICT);
     assert_non_null(strstr(a.error, "/cairn/config/heads/default/default/a"));
     assert_int_equal(config_node_read(n, "a", 0).err, ERR_NOT_FOUND);
@@ -340,7 +340,7 @@ static void test_rollback(void **state)
     struct config_node *n = *state;
     config_node_publish(n, "a.json", "[1]");
     config_node_publish(n, "a.json", "[2]");
-    struct asked_config a = config_node_rollback(n, "a.json", 1);
+    struct config_reply a = config_node_rollback(n, "a.json", 1);
     assert_int_equal(a.err, OK);
     assert_int_equal(a.result.seq, 3);
     a = config_node_read(n, "a.json", 0);
@@ -365,7 +365,7 @@ static void test_delete(void **state)
     struct config_node *n = *state;
     assert_int_equal(config_node_delete(n, "a").err, ERR_NOT_FOUND);
     config_node_publish(n, "a", "x");
-    struct asked_config a = asked_config();
+    struct config_reply a = config_reply();
     struct config_id key = config_id_of("a");
     struct config_condition condition = {.has_seq = true, .if_seq = 2};
     config_delete(n->config, &a.request, &key, slice_text("n"), &condition);
@@ -391,10 +391,10 @@ static void test_delete(void **state)
 /* --- bundles
  * -------------------------------------------------------------------------------------------------- */
 
-static struct asked_config bundle(struct config_node *n, const struct config_publish *p, size_t publish_count,
+static struct config_reply bundle(struct config_node *n, const struct config_publish *p, size_t publish_count,
                                   const char *const *names, size_t remove_count)
 {
-    struct asked_config a = asked_config();
+    struct config_reply a = config_reply();
     struct config_remove remove[8] = {0};
     for (size_t i = 0; i < remove_count; i++)
         remove[i].key = config_id_of(names[i]);
@@ -412,7 +412,7 @@ static void test_bundle(void **state)
     struct config_publish p[] = {publish_of("a.json", "[1]"), publish_of("g/b.json", "[2]"),
                                  publish_of("same", "x")};
     const char *old[] = {"old"};
-    struct asked_config a = bundle(n, p, 3, old, 1);
+    struct config_reply a = bundle(n, p, 3, old, 1);
     assert_int_equal(a.err, OK);
     assert_int_equal(a.result.items, 3);
     assert_int_equal(a.result.written_count, 4);
@@ -457,7 +457,7 @@ static void test_bundle_limit(void **state)
         p[i] = publish_of(names[i], "x");
     }
     assert_int_equal(bundle(n, p, 65, NULL, 0).err, ERR_INVALID);
-    struct asked_config a = bundle(n, p, 64, NULL, 0);
+    struct config_reply a = bundle(n, p, 64, NULL, 0);
     assert_int_equal(a.err, OK);
     assert_int_equal(a.result.items, 64);
 }
@@ -465,9 +465,9 @@ static void test_bundle_limit(void **state)
 /* --- drafts
  * --------------------------------------------------------------------------------------------------- */
 
-static struct asked_config put_draft(struct config_node *n, const char *name, const char *content)
+static struct config_reply put_draft(struct config_node *n, const char *name, const char *content)
 {
-    struct asked_config a = asked_config();
+    struct config_reply a = config_reply();
     struct config_publish p = publish_of(name, content);
     p.title = slice_text("t");
     config_put_draft(n->config, &a.request, &p);
@@ -475,21 +475,21 @@ static struct asked_config put_draft(struct config_node *n, const char *name, co
     return a;
 }
 
-static struct asked_config with_key(struct config_node *n, const char *name,
+static struct config_reply with_key(struct config_node *n, const char *name,
                                     void (*fn)(struct config *c, struct config_request *q,
                                                const struct config_id *key))
 {
-    struct asked_config a = asked_config();
+    struct config_reply a = config_reply();
     struct config_id key = config_id_of(name);
     fn(n->config, &a.request, &key);
     config_node_wait(n, &a);
     return a;
 }
 
-static struct asked_config publish_draft(struct config_node *n, const char *name,
+static struct config_reply publish_draft(struct config_node *n, const char *name,
                                          const struct config_condition *condition)
 {
-    struct asked_config a = asked_config();
+    struct config_reply a = config_reply();
     struct config_id key = config_id_of(name);
     config_publish_draft(n->config, &a.request, &key, (struct slice){0}, slice_text("n"), condition);
     config_node_wait(n, &a);
@@ -503,7 +503,7 @@ static void test_drafts(void **state)
     assert_int_equal(with_key(n, "a.json", config_read_draft).err, ERR_NOT_FOUND);
     config_node_publish(n, "a.json", "[1]");
     assert_int_equal(put_draft(n, "a.json", "[2").err, OK); /* unfinished */
-    struct asked_config a = with_key(n, "a.json", config_read_draft);
+    struct config_reply a = with_key(n, "a.json", config_read_draft);
     assert_string_equal(a.text, "[2");
     assert_int_equal(a.release.previous_seq, 1); /* its base */
     assert_string_equal(config_node_read(n, "a.json", 0).text, "[1]");
@@ -535,9 +535,9 @@ static void test_drafts(void **state)
 /* --- gray
  * ----------------------------------------------------------------------------------------------------- */
 
-static struct asked_config with_rule(struct config_node *n, const char *name, const char *rule, bool promotes)
+static struct config_reply with_rule(struct config_node *n, const char *name, const char *rule, bool promotes)
 {
-    struct asked_config a = asked_config();
+    struct config_reply a = config_reply();
     struct config_id key = config_id_of(name);
     if (promotes)
         config_promote_gray(n->config, &a.request, &key, slice_text(rule), slice_text("n"), NULL);
@@ -561,7 +561,7 @@ static void test_draft_race(void **state)
     struct config_id key = config_id_of("a");
     struct config_publish p = publish_of("a", "two");
     for (int i = 0; i < 2; i++) {
-        struct asked_config a = asked_config(), b = asked_config();
+        struct config_reply a = config_reply(), b = config_reply();
         put_draft(n, "a", i ? "three" : "one");
         if (i == 0)
             config_put_draft(n->config, &a.request, &p);
@@ -585,7 +585,7 @@ static void test_gray(void **state)
     config_node_publish(n, "a.json", "[1]");
     assert_int_equal(config_node_gray(n, "a.json", "r", "{\"seq\":7}").err, ERR_NOT_FOUND);
     assert_int_equal(config_node_gray(n, "a.json", "r", "{\"content\":\"[9\"}").err, ERR_MALFORMED);
-    struct asked_config a =
+    struct config_reply a =
         config_node_gray(n, "a.json", "r", "{\"content\":\"[9]\",\"match\":{\"zone\":[\"b\"]}}");
     assert_int_equal(a.err, OK);
     assert_int_equal(a.result.seq, 2);
@@ -637,7 +637,7 @@ static void test_gray_race(void **state)
     struct config_node *n = *state;
     struct config_id key = config_id_of("a");
     struct gray_rule one = {.name = slice_text("one"), .percent = 0, .seq = 1}, two = one;
-    struct asked_config a = asked_config(), b = asked_config();
+    struct config_reply a = config_reply(), b = config_reply();
     two.name = slice_text("two");
     config_node_publish(n, "a", "x");
     config_put_gray(n->config, &a.request, &key, &one, NULL, NULL);
@@ -696,7 +696,7 @@ static void test_gray_limits(void **state)
         buf_add_byte(&big, ']');
     }
     buf_add_text(&big, "}}");
-    struct asked_config a = config_node_gray(n, "a", "r0", buf_text(&big));
+    struct config_reply a = config_node_gray(n, "a", "r0", buf_text(&big));
     assert_int_equal(a.err, ERR_REQUEST_TOO_LARGE);
     assert_non_null(strstr(a.error, "64 KiB"));
     buf_done(&big);
@@ -712,7 +712,7 @@ static void test_quota(void **state)
     memset(text, 'x', sizeof text);
     struct config_publish p = publish_of("a", "");
     p.content = slice_of(text, 101);
-    struct asked_config a = config_node_publish_with(n, &p);
+    struct config_reply a = config_node_publish_with(n, &p);
     assert_int_equal(a.err, ERR_REQUEST_TOO_LARGE);
     assert_non_null(strstr(a.error, "101 bytes"));
     p.content = slice_of(text, 100);
@@ -746,7 +746,7 @@ static void test_namespaces(void **state)
     assert_int_equal(config_node_publish(n, "one/g/a", "y").err, OK);
     assert_int_equal(config_node_publish(n, "two/g/a", "y").err, OK);
     assert_int_equal(config_node_publish(n, "three/g/a", "y").err, OK);
-    struct asked_config a = config_node_publish(n, "four/g/a", "y");
+    struct config_reply a = config_node_publish(n, "four/g/a", "y");
     assert_int_equal(a.err, ERR_QUOTA);
     assert_non_null(strstr(a.error, "3 namespaces"));
     config_node_delete(n, "two/g/a"); /* its releases are kept */
@@ -767,13 +767,13 @@ static void test_namespaces(void **state)
 static void test_quota_at_once(void **state)
 {
     struct config_node *n = *state;
-    struct asked_config a[8];
+    struct config_reply a[8];
     char name[8][8];
     unsigned fine = 0;
     for (int i = 0; i < 8; i++) {
         snprintf(name[i], sizeof name[i], "n%d", i);
         struct config_publish p = publish_of(name[i], "x");
-        a[i] = asked_config();
+        a[i] = config_reply();
         config_publish(n->config, &a[i].request, &p);
     }
     for (int i = 0; i < 8; i++) {
@@ -795,7 +795,7 @@ static void test_large(void **state)
     text.size = 1 << 20;
     struct config_publish p = publish_of("big.txt", "");
     p.content = buf_slice(&text);
-    struct asked_config a = config_node_publish_with(n, &p);
+    struct config_reply a = config_node_publish_with(n, &p);
     assert_int_equal(a.err, OK);
     assert_int_equal(config_node_read(n, "big.txt", 0).release.content.size, 1 << 20);
     struct config_publish both[] = {p, p};
@@ -810,7 +810,7 @@ static void test_large(void **state)
 static void test_cancel(void **state)
 {
     struct config_node *n = *state;
-    struct asked_config a = asked_config(), b = asked_config();
+    struct config_reply a = config_reply(), b = config_reply();
     struct config_publish p = publish_of("a", "x");
     config_publish(n->config, &a.request, &p);
     config_cancel(n->config, &a.request);
@@ -828,7 +828,7 @@ static void test_cancel(void **state)
 static void test_stop(void **state)
 {
     struct config_node *n = *state;
-    struct asked_config a = asked_config(), b = asked_config(), d = asked_config();
+    struct config_reply a = config_reply(), b = config_reply(), d = config_reply();
     struct config_publish p = publish_of("a", "x");
     config_publish(n->config, &a.request, &p);
     config_wait_revision(n->config, &b.request, 1000000, 60000);

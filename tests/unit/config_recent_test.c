@@ -75,7 +75,7 @@ static void test_bounded(void **state)
 
 static void expect_text(struct config_node *n, uint64_t seq, const char *text)
 {
-    struct asked_config a = config_node_read(n, "app", seq);
+    struct config_reply a = config_node_read(n, "app", seq);
     assert_int_equal(a.err, OK);
     assert_string_equal(a.text, text);
 }
@@ -145,7 +145,7 @@ static void test_head(void **state)
                                .title = slice_text("a title"),
                                .note = slice_text("a note")};
     assert_int_equal(config_node_publish_with(&n, &p).err, OK);
-    struct asked_config a = config_node_read(&n, "app", 0);
+    struct config_reply a = config_node_read(&n, "app", 0);
     assert_true(a.has_head);
     assert_int_equal(a.head.seq, 1);
     assert_string_equal(a.title, "a title");

@@ -277,7 +277,7 @@ static void test_compacted(void **state)
 static void test_wait(void **state)
 {
     struct config_node *n = *state;
-    struct asked_config a = asked_config(), b = asked_config();
+    struct config_reply a = config_reply(), b = config_reply();
     int64_t next = config_node_settle(n) + 1;
     config_wait_revision(n->config, &a.request, next, 10000);
     one_node_run_ms(&n->node, 5);
@@ -296,7 +296,7 @@ static void test_wait(void **state)
 
 struct telling {
     struct config_history h;
-    struct asked_config *asked;
+    struct config_reply *asked;
     struct config_node *n;
     char text[8192];
     bool cancels;
@@ -426,7 +426,7 @@ static void test_history_canceled(void **state)
 static void test_local(void **state)
 {
     struct config_node *n = *state;
-    struct asked_config a = asked_config();
+    struct config_reply a = config_reply();
     struct config_id key = config_id_of("a");
     config_node_publish(n, "a", "1");
     config_read(n->config, &a.request, &key, 0, true);
@@ -442,7 +442,7 @@ static void test_local(void **state)
 static void test_not_ready(void **state)
 {
     struct config_node *n = *state;
-    struct asked_config a = asked_config(), b = asked_config();
+    struct config_reply a = config_reply(), b = config_reply();
     struct config_id key = config_id_of("a");
     struct config_publish p = {.key = key, .content = slice_text("y")};
     config_node_publish(n, "a", "x");

@@ -313,7 +313,7 @@ static void test_said(void **state)
 {
     (void)state;
     for (unsigned plan = 0; plan < 4096; plan++) {
-        struct hpack_said said = {0};
+        struct hpack_state said = {0};
         struct wire w = {0};
         nghttp2_hd_inflate_new(&w.inflater);
         for (unsigned i = 0; i < 6; i++) {

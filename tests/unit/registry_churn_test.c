@@ -166,7 +166,7 @@ static void end(struct world *w)
 {
     for (int k = 0; k < MEMBERS; k++) {
         catalog_end(w->members[k].catalog);
-        while (plan_look(w->members[k].plan, w->now_ms, 100)) /* as each janitor's turn does */
+        while (plan_step(w->members[k].plan, w->now_ms, 100)) /* as each janitor's turn does */
             ;
     }
 }

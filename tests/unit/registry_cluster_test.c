@@ -53,14 +53,14 @@ static int teardown(void **state)
     return 0;
 }
 
-static void wait(struct trio *t, const struct asked_registry *a)
+static void wait(struct trio *t, const struct registry_reply *a)
 {
     trio_wait(t, &a->is_done);
 }
 
-static struct asked_registry put(struct trio *t, unsigned i, const char *id, int64_t session)
+static struct registry_reply put(struct trio *t, unsigned i, const char *id, int64_t session)
 {
-    struct asked_registry a = {.request.done = asked_registry_done};
+    struct registry_reply a = {.request.done = registry_reply_done};
     struct registry_key key = registry_key_of("web", id);
     struct arena arena = {0};
     struct instance doc;
@@ -74,7 +74,7 @@ static struct asked_registry put(struct trio *t, unsigned i, const char *id, int
 
 static int beat(struct trio *t, unsigned i, int64_t session)
 {
-    struct asked_registry a = {.request.done = asked_registry_done};
+    struct registry_reply a = {.request.done = registry_reply_done};
     registry_session_heartbeat(at(t, i), &a.request, session);
     wait(t, &a);
     return a.err;
@@ -91,7 +91,7 @@ static struct catalog_instance *find_here(struct trio *t, unsigned i, const char
 /* A linearizable read. */
 static struct catalog_instance *find(struct trio *t, unsigned i, const char *id)
 {
-    struct asked_registry a = {.request.done = asked_registry_done};
+    struct registry_reply a = {.request.done = registry_reply_done};
     registry_barrier(at(t, i), &a.request);
     wait(t, &a);
     assert_int_equal(a.err, OK);
@@ -100,7 +100,7 @@ static struct catalog_instance *find(struct trio *t, unsigned i, const char *id)
 
 static int64_t open_session(struct trio *t, unsigned i, uint32_t ttl_s)
 {
-    struct asked_registry a = {.request.done = asked_registry_done};
+    struct registry_reply a = {.request.done = registry_reply_done};
     struct session doc = {.client_id = slice_text("c"), .ttl_s = ttl_s};
     registry_session_open(at(t, i), &a.request, &doc);
     wait(t, &a);
@@ -116,7 +116,7 @@ static void test_read_your_writes(void **state)
     for (unsigned n = 0; n < 30; n++) {
         char id[16];
         snprintf(id, sizeof id, "i%u", n);
-        struct asked_registry a = put(t, (n + 1) % 3, id, session);
+        struct registry_reply a = put(t, (n + 1) % 3, id, session);
         assert_int_equal(a.err, OK);
         struct catalog_instance *here = find_here(t, (n + 1) % 3, id); /* without a barrier */
         assert_non_null(here);
@@ -128,7 +128,7 @@ static void test_read_your_writes(void **state)
     /* Closed on a member whose view does not show the last of them yet. */
     unsigned leader = trio_index(t, world_leader(t->world));
     assert_int_equal(put(t, leader, "last", session).err, OK);
-    struct asked_registry close = {.request.done = asked_registry_done};
+    struct registry_reply close = {.request.done = registry_reply_done};
     registry_session_close(at(t, (leader + 1) % 3), &close.request, session);
     wait(t, &close);
     assert_int_equal(close.err, OK);
@@ -155,7 +155,7 @@ static void test_leader_dies(void **state)
     struct trio *t = *state;
     unsigned follower = trio_index(t, world_follower(t->world));
     int64_t session = open_session(t, follower, 10);
-    struct asked_registry own = put(t, follower, "own", 0);
+    struct registry_reply own = put(t, follower, "own", 0);
     assert_int_equal(put(t, follower, "a", session).err, OK);
     struct machine *leader = world_leader(t->world);
     trio_close(t, trio_index(t, leader));
@@ -164,7 +164,7 @@ static void test_leader_dies(void **state)
     unsigned beats = 0;
     for (uint64_t until = t->world->clock.now_ns + 30000000000; t->world->clock.now_ns < until;) {
         beats += beat(t, follower, session) == OK;
-        struct asked_registry again = put(t, follower, "own", 0);
+        struct registry_reply again = put(t, follower, "own", 0);
         if (!again.err)
             assert_int_equal(again.result.session, own.result.session);
         world_run_ms(t->world, 3000);
@@ -207,7 +207,7 @@ static void subscribe(struct trio *t, unsigned i, struct client *c, const char *
 }
 
 struct drain {
-    struct asked_registry asked; /* first */
+    struct registry_reply asked; /* first */
     char waiting[200];
     size_t waiting_count, acknowledged;
 };
@@ -222,7 +222,7 @@ static void on_drained(struct registry_request *q, int err, const struct registr
         at += (size_t)snprintf(d->waiting + at, sizeof d->waiting - at, "%.*s@%.*s ",
                                (int)result->waiting[i].client_id.size, result->waiting[i].client_id.data,
                                (int)result->waiting[i].member.size, result->waiting[i].member.data);
-    asked_registry_done(q, err, result);
+    registry_reply_done(q, err, result);
 }
 
 static void drain(struct trio *t, unsigned i, struct drain *d, uint64_t deadline_ms)
@@ -257,7 +257,7 @@ static void test_drain(void **state)
     /* A member that cannot be heard counts as waiting, by name; so does whoever is slow. */
     assert_int_equal(put(t, 0, "b", open_session(t, 0, 600)).err, OK);
     unsigned cut = trio_index(t, world_follower(t->world)), here = (cut + 1) % 3, slow = (cut + 2) % 3;
-    struct asked_registry undo = {.request.done = asked_registry_done};
+    struct registry_reply undo = {.request.done = registry_reply_done};
     struct registry_key key = registry_key_of("web", "a");
     registry_put_override(at(t, here), &undo.request, &key, NULL);
     wait(t, &undo);
@@ -296,7 +296,7 @@ static void on_seen(struct registry_subscribers *s, const struct registry_seen *
 struct listing {
     struct registry_subscribers subscribers;
     size_t count;
-    struct asked_registry asked;
+    struct registry_reply asked;
 };
 
 static void count_seen(struct registry_subscribers *s, const struct registry_seen *seen)
@@ -308,7 +308,7 @@ static void count_seen(struct registry_subscribers *s, const struct registry_see
 static void on_listed(struct registry_request *q, int err, const struct registry_result *result)
 {
     struct listing *l = container_of(q, struct listing, subscribers.request);
-    asked_registry_done(&l->asked.request, err, result);
+    registry_reply_done(&l->asked.request, err, result);
 }
 
 static void test_subscribers(void **state)
@@ -343,7 +343,7 @@ static void test_no_quorum(void **state)
     t->world->machines[0].is_cut = t->world->machines[2].is_cut = true;
     world_run_ms(t->world, 5000);
     assert_int_not_equal(put(t, 1, "b", 0).err, OK);
-    struct asked_registry a = {.request.done = asked_registry_done};
+    struct registry_reply a = {.request.done = registry_reply_done};
     registry_barrier(at(t, 1), &a.request);
     wait(t, &a);
     assert_int_not_equal(a.err, OK);

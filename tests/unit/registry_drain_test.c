@@ -164,12 +164,12 @@ static void test_keeps_override(void **state)
 
 static bool is_asked(void *arg)
 {
-    return ((struct asked_registry *)arg)->is_done;
+    return ((struct registry_reply *)arg)->is_done;
 }
 
 static int deregister(struct world *w, const char *id)
 {
-    struct asked_registry a = {.request.done = asked_registry_done};
+    struct registry_reply a = {.request.done = registry_reply_done};
     struct registry_key key = registry_key_of("web", id);
     registry_deregister(w->node.registry, &a.request, &key);
     one_node_run(&w->node.node, is_asked, &a);
@@ -245,7 +245,7 @@ static void test_ends_with_session(void **state)
         registry_node_registered(&w->node, "web", ids[i], UP, session);
     drained(w, "p");
     registry_node_put(&w->node, NAME_OVERRIDE, "web", "q", "{\"enabled\":false}");
-    struct asked_registry a = {.request.done = asked_registry_done};
+    struct registry_reply a = {.request.done = registry_reply_done};
     int64_t before = kv_revision(w->node.node.kv);
     registry_session_close(w->node.registry, &a.request, session);
     one_node_run(&w->node.node, is_asked, &a);

@@ -386,7 +386,7 @@ static void end(struct world *w, const unsigned *ttl_before_s)
 {
     see_batch(w, ttl_before_s);
     catalog_end(w->catalog);
-    while (plan_look(w->plan, w->now_ms, 2)) /* as the janitor's turn does */
+    while (plan_step(w->plan, w->now_ms, 2)) /* as the janitor's turn does */
         ;
 }
 

@@ -311,7 +311,7 @@ static void obey(struct world *w, const char *line)
         assert_int_equal(plan_held(w->plan), a);
     else if (strcmp(word, "stop"))
         change(w, word, id, a, b, rest);
-    while (plan_look(w->plan, w->now_ms, 3)) /* as the janitor's turn does, in slices */
+    while (plan_step(w->plan, w->now_ms, 3)) /* as the janitor's turn does, in slices */
         ;
 }
 
@@ -526,10 +526,10 @@ static void test_due_in_slices(void **state)
     begin(&w);
     end_session(&w, 1);
     catalog_end(w.catalog);
-    while (plan_look(w.plan, w.now_ms, AT_ONCE))
+    while (plan_step(w.plan, w.now_ms, AT_ONCE))
         ;
     w.now_ms = rules.settle_max_ms;
-    while (plan_look(w.plan, w.now_ms, AT_ONCE))
+    while (plan_step(w.plan, w.now_ms, AT_ONCE))
         looks++;
     assert_in_range(looks, INSTANCES / AT_ONCE - 1, INSTANCES / AT_ONCE + 1);
     assert_false(plan_next(w.plan, PLAN_DELETES, w.now_ms, wall_ms(&w), &a));

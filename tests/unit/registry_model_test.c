@@ -91,7 +91,7 @@ static void step_register(struct world *w, int k)
     unsigned port = 1 + draw(w, 3), ttl = draw(w, 5) ? 600 : 900;
     int asked = draw(w, 3) == 0 && w->session_count ? (int)draw(w, (unsigned)w->session_count) : -1;
     int own = w->keys[k].is_there ? w->keys[k].session : -1;
-    struct asked_registry a;
+    struct registry_reply a;
     char text[100];
     snprintf(text, sizeof text, "{\"host\":\"h\",\"port\":%u,\"ttl\":%u,\"grace\":86400}", port, ttl);
     registry_node_register(&w->node, &a, services[k / IDS], ids[k % IDS], text,
@@ -122,7 +122,7 @@ static void step_register(struct world *w, int k)
 
 static void step_deregister(struct world *w, int k)
 {
-    struct asked_registry a = {.request.done = asked_registry_done};
+    struct registry_reply a = {.request.done = registry_reply_done};
     struct registry_key key = key_of(k);
     registry_deregister(w->node.registry, &a.request, &key);
     registry_node_wait(&w->node, &a);
@@ -133,7 +133,7 @@ static void step_deregister(struct world *w, int k)
 static void step_session(struct world *w)
 {
     int s = w->session_count ? (int)draw(w, (unsigned)w->session_count) : -1;
-    struct asked_registry a = {.request.done = asked_registry_done};
+    struct registry_reply a = {.request.done = registry_reply_done};
     unsigned kind = draw(w, 4);
     if (s < 0 || kind == 0) {
         add_session(w, registry_node_session(&w->node, 600), false, 600);
@@ -162,7 +162,7 @@ static void step_session(struct world *w)
 
 static void step_override(struct world *w, int k)
 {
-    struct asked_registry a = {.request.done = asked_registry_done};
+    struct registry_reply a = {.request.done = registry_reply_done};
     struct registry_key key = key_of(k);
     int weight = (int)draw(w, 4) - 1;
     struct override doc = {.has_weight = true, .weight = (uint16_t)weight};
@@ -175,7 +175,7 @@ static void step_override(struct world *w, int k)
 
 static void step_settings(struct world *w, int service)
 {
-    struct asked_registry a = {.request.done = asked_registry_done};
+    struct registry_reply a = {.request.done = registry_reply_done};
     struct registry_key key = registry_key_of(services[service], NULL);
     struct settings doc = {.protect_threshold = 0.5};
     bool is_put = draw(w, 2);

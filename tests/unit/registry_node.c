@@ -45,9 +45,9 @@ void registry_node_close(struct registry_node *n)
     one_node_remove(&n->node);
 }
 
-void asked_registry_done(struct registry_request *q, int err, const struct registry_result *result)
+void registry_reply_done(struct registry_request *q, int err, const struct registry_result *result)
 {
-    struct asked_registry *a = container_of(q, struct asked_registry, request);
+    struct registry_reply *a = container_of(q, struct registry_reply, request);
     assert(!a->is_done);
     a->is_done = true;
     a->err = err;
@@ -59,31 +59,31 @@ void asked_registry_done(struct registry_request *q, int err, const struct regis
 
 static bool is_done(void *arg)
 {
-    return ((struct asked_registry *)arg)->is_done;
+    return ((struct registry_reply *)arg)->is_done;
 }
 
-void registry_node_wait(struct registry_node *n, struct asked_registry *a)
+void registry_node_wait(struct registry_node *n, struct registry_reply *a)
 {
     one_node_run(&n->node, is_done, a);
 }
 
 int64_t registry_node_settle(struct registry_node *n)
 {
-    struct asked_registry a = {.request.done = asked_registry_done};
+    struct registry_reply a = {.request.done = registry_reply_done};
     registry_barrier(n->registry, &a.request);
     registry_node_wait(n, &a);
     assert(a.err == OK);
     return a.result.revision;
 }
 
-void registry_node_register(struct registry_node *n, struct asked_registry *a, const char *service,
+void registry_node_register(struct registry_node *n, struct registry_reply *a, const char *service,
                             const char *id, const char *text, int64_t session)
 {
     struct registry_key key = registry_key_of(service, id);
     struct arena arena = {0};
     struct instance doc;
     char error[200];
-    *a = (struct asked_registry){.request.done = asked_registry_done};
+    *a = (struct registry_reply){.request.done = registry_reply_done};
     int err = instance_read(slice_text(text), DOCUMENT_STRICT, &arena, &doc, error, sizeof error);
     assert(err == OK);
     registry_register(n->registry, &a->request, &key, &doc, session);
@@ -94,7 +94,7 @@ void registry_node_register(struct registry_node *n, struct asked_registry *a, c
 struct registry_result registry_node_registered(struct registry_node *n, const char *service, const char *id,
                                                 const char *text, int64_t session)
 {
-    struct asked_registry a;
+    struct registry_reply a;
     registry_node_register(n, &a, service, id, text, session);
     registry_node_wait(n, &a);
     if (a.err)
@@ -105,7 +105,7 @@ struct registry_result registry_node_registered(struct registry_node *n, const c
 
 int64_t registry_node_session(struct registry_node *n, uint32_t ttl_s)
 {
-    struct asked_registry a = {.request.done = asked_registry_done};
+    struct registry_reply a = {.request.done = registry_reply_done};
     struct session doc = {.client_id = slice_text("client"), .ttl_s = ttl_s};
     registry_session_open(n->registry, &a.request, &doc);
     registry_node_wait(n, &a);

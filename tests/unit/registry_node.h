@@ -18,20 +18,20 @@ void registry_node_open(struct registry_node *n, const struct registry_options *
 void registry_node_close(struct registry_node *n); /* the folder goes too */
 
 /* A request, and what came of it; texts of the result are copies. */
-struct asked_registry {
+struct registry_reply {
     struct registry_request request;
     bool is_done;
     int err;
     struct registry_result result;
     char error[256];
 };
-void asked_registry_done(struct registry_request *q, int err, const struct registry_result *result);
-void registry_node_wait(struct registry_node *n, struct asked_registry *a);
+void registry_reply_done(struct registry_request *q, int err, const struct registry_result *result);
+void registry_node_wait(struct registry_node *n, struct registry_reply *a);
 /* Until the view shows all that was committed; its revision. */
 int64_t registry_node_settle(struct registry_node *n);
 
 /* Registers what a client sends as text (it must be right); session 0 = none given. */
-void registry_node_register(struct registry_node *n, struct asked_registry *a, const char *service,
+void registry_node_register(struct registry_node *n, struct registry_reply *a, const char *service,
                             const char *id, const char *text, int64_t session);
 /* The same, and waits; asserts that it ended well. */
 struct registry_result registry_node_registered(struct registry_node *n, const char *service, const char *id,

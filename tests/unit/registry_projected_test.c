@@ -75,14 +75,14 @@ static void test_lease(void **state)
 static void test_read_only(void **state)
 {
     struct registry_node *n = *state;
-    struct asked_registry a;
+    struct registry_reply a;
     struct registry_key key = registry_key_of("orders", "kratos:k1");
     put(n, KRATOS, ENDPOINT, 0);
     registry_node_register(n, &a, "orders", "kratos:k1", "{\"host\":\"h\",\"port\":1}", 0);
     registry_node_wait(n, &a);
     assert_int_equal(a.err, ERR_INVALID);
     assert_non_null(strstr(a.error, "read-only"));
-    a = (struct asked_registry){.request.done = asked_registry_done};
+    a = (struct registry_reply){.request.done = registry_reply_done};
     registry_deregister(n->registry, &a.request, &key);
     registry_node_wait(n, &a);
     assert_int_equal(a.err, ERR_INVALID);

@@ -48,7 +48,7 @@ struct opened {
 
 static void on_opened(struct registry_request *q, int err, const struct registry_result *result)
 {
-    struct asked_registry *a = container_of(q, struct asked_registry, request);
+    struct registry_reply *a = container_of(q, struct registry_reply, request);
     if (!err && result->session_key)
         snprintf(a->error, sizeof a->error, "%s", result->session_key);
     a->err = err;
@@ -59,7 +59,7 @@ static void on_opened(struct registry_request *q, int err, const struct registry
 static struct opened open_session(const struct registry_proof *proof)
 {
     const struct session doc = {.ttl_s = 60, .client_id = slice_text("web-1")};
-    struct asked_registry a = {.request = {.done = on_opened, .proof = proof}};
+    struct registry_reply a = {.request = {.done = on_opened, .proof = proof}};
     struct opened o;
     registry_session_open(node.registry, &a.request, &doc);
     registry_node_wait(&node, &a);
@@ -73,7 +73,7 @@ static struct opened open_session(const struct registry_proof *proof)
 static int use_ttl(enum how how, int64_t session, const struct registry_proof *proof, unsigned ttl_s,
                    char error[256])
 {
-    struct asked_registry a = {.request = {.done = asked_registry_done, .proof = proof}};
+    struct registry_reply a = {.request = {.done = registry_reply_done, .proof = proof}};
     struct instance doc;
     struct arena arena = {0};
     char text[200];

@@ -81,7 +81,7 @@ static void test_strange_keys(void **state)
 static void test_wait_revision(void **state)
 {
     struct registry_node *n = *state;
-    struct asked_registry a = {.request.done = asked_registry_done}, late = a, past = a;
+    struct registry_reply a = {.request.done = registry_reply_done}, late = a, past = a;
     int64_t now = one_node_put(&n->node, "/elsewhere", "x", 0);
     registry_wait_revision(n->registry, &past.request, now, 10000);
     assert_false(past.is_done); /* never from inside the call */
@@ -100,7 +100,7 @@ static void test_wait_revision(void **state)
 static void test_cancel(void **state)
 {
     struct registry_node *n = *state;
-    struct asked_registry a = {.request.done = asked_registry_done}, b = a, c = a;
+    struct registry_reply a = {.request.done = registry_reply_done}, b = a, c = a;
     registry_barrier(n->registry, &a.request);
     registry_wait_revision(n->registry, &b.request, 1000000, 10);
     registry_wait_revision(n->registry, &c.request, 0, 10); /* ended, not yet told */
@@ -117,7 +117,7 @@ static void test_cancel(void **state)
 static void test_stopped(void **state)
 {
     struct registry_node *n = *state;
-    struct asked_registry a = {.request.done = asked_registry_done}, b = a;
+    struct registry_reply a = {.request.done = registry_reply_done}, b = a;
     registry_barrier(n->registry, &a.request);
     registry_wait_revision(n->registry, &b.request, 1000000, 100000);
     registry_free(n->registry);

@@ -42,18 +42,18 @@ static int teardown(void **state)
 
 static int deregister(struct registry_node *n, const char *service, const char *id)
 {
-    struct asked_registry a = {.request.done = asked_registry_done};
+    struct registry_reply a = {.request.done = registry_reply_done};
     struct registry_key key = registry_key_of(service, id);
     registry_deregister(n->registry, &a.request, &key);
     registry_node_wait(n, &a);
     return a.err;
 }
 
-static struct asked_registry session_request(struct registry_node *n, int64_t session,
+static struct registry_reply session_request(struct registry_node *n, int64_t session,
                                              void (*ask)(struct registry *r, struct registry_request *q,
                                                          int64_t session))
 {
-    struct asked_registry a = {.request.done = asked_registry_done};
+    struct registry_reply a = {.request.done = registry_reply_done};
     ask(n->registry, &a.request, session);
     assert_false(a.is_done);
     registry_node_wait(n, &a);
@@ -219,7 +219,7 @@ static void test_lost_and_guarded_come_back(void **state)
 static void test_at_the_same_time(void **state)
 {
     struct registry_node *n = *state;
-    struct asked_registry a[4];
+    struct registry_reply a[4];
     for (int i = 0; i < 4; i++)
         registry_node_register(n, &a[i], "web", "a", i % 2 ? UP_2 : UP, 0);
     for (int i = 0; i < 4; i++) {
@@ -237,7 +237,7 @@ static void test_at_the_same_time(void **state)
 static void test_behind(void **state)
 {
     struct registry_node *n = *state;
-    struct asked_registry a;
+    struct registry_reply a;
     struct raw raw = {0};
     struct registry_key key = registry_key_of("web", "a");
     /* It is there, and the view does not show it. */
@@ -257,13 +257,13 @@ static void test_behind(void **state)
     assert_non_null(registry_node_find(n, "web", "a"));
     /* Gone already. */
     raw_delete(n, &raw, NAME_INSTANCE, "web", "a", 0);
-    a = (struct asked_registry){.request.done = asked_registry_done};
+    a = (struct registry_reply){.request.done = registry_reply_done};
     registry_deregister(n->registry, &a.request, &key);
     registry_node_wait(n, &a);
     assert_int_equal(a.err, ERR_NOT_FOUND);
     /* There already. */
     raw_put(n, &raw, "web", "a", UP);
-    a = (struct asked_registry){.request.done = asked_registry_done};
+    a = (struct registry_reply){.request.done = registry_reply_done};
     registry_deregister(n->registry, &a.request, &key);
     registry_node_wait(n, &a);
     assert_int_equal(a.err, OK);
@@ -275,7 +275,7 @@ static void test_behind(void **state)
 static void test_session_goes_meanwhile(void **state)
 {
     struct registry_node *n = *state;
-    struct asked_registry a;
+    struct registry_reply a;
     struct raw raw = {0};
     int64_t session = registry_node_session(n, 15);
     raw_delete(n, &raw, NAME_SESSION, "-", NULL, session);
@@ -325,7 +325,7 @@ static void test_conflict(void **state)
 {
     struct registry_node *n = *state;
     struct opponent o = {.node = n, .watch.changed = oppose};
-    struct asked_registry a;
+    struct registry_reply a;
     struct registry_key key = registry_key_of("web", NULL);
     registry_watch_service(n->registry, &o.watch, &key);
     oppose(&o.watch, NULL);
@@ -346,7 +346,7 @@ static void test_session(void **state)
 {
     struct registry_node *n = *state;
     int64_t session = registry_node_session(n, 30);
-    struct asked_registry beat = session_request(n, session, registry_session_heartbeat);
+    struct registry_reply beat = session_request(n, session, registry_session_heartbeat);
     assert_int_equal(beat.err, OK);
     assert_int_equal(beat.result.ttl_s, 30);
     assert_int_equal(beat.result.session, session);
@@ -357,7 +357,7 @@ static void test_session(void **state)
     assert_int_equal(deregister(n, "web", "b"), OK);
     assert_int_equal(heartbeat(n, session), OK); /* it does not end with an instance */
     int64_t before = kv_revision(n->node.kv);
-    struct asked_registry closed = session_request(n, session, registry_session_close);
+    struct registry_reply closed = session_request(n, session, registry_session_close);
     assert_int_equal(closed.err, OK);
     assert_int_equal(closed.result.instances, 2);
     assert_int_equal(closed.result.revision, before + 1);
@@ -370,7 +370,7 @@ static void test_session(void **state)
 static void test_session_is_gone(void **state)
 {
     struct registry_node *n = *state;
-    struct asked_registry a;
+    struct registry_reply a;
     int64_t session = registry_node_session(n, 30);
     registry_node_registered(n, "web", "a", UP, session);
     registry_node_revoke(n, session);
@@ -438,7 +438,7 @@ static void test_close_while_moved(void **state)
     struct mover m = {.node = n, .watch.changed = move};
     struct raw trigger = {0};
     struct registry_key key = registry_key_of("web", NULL);
-    struct asked_registry a = {.request.done = asked_registry_done};
+    struct registry_reply a = {.request.done = registry_reply_done};
     int64_t session = registry_node_session(n, 30), other = registry_node_session(n, 30);
     registry_node_registered(n, "web", "w", UP, session);
     registry_node_registered(n, "web", "x", UP, session);
@@ -460,7 +460,7 @@ static void test_close_while_moved(void **state)
 static void test_close_while_joined(void **state)
 {
     struct registry_node *n = *state;
-    struct asked_registry close = {.request.done = asked_registry_done}, joins;
+    struct registry_reply close = {.request.done = registry_reply_done}, joins;
     int64_t session = registry_node_session(n, 30);
     registry_node_registered(n, "web", "a", UP, session);
     registry_session_close(n->registry, &close.request, session);
@@ -478,9 +478,9 @@ static void test_close_while_joined(void **state)
 /* --- settings, overrides ----------------------------------------------------------------------------------
  */
 
-static struct asked_registry put_settings(struct registry_node *n, const char *service, double threshold)
+static struct registry_reply put_settings(struct registry_node *n, const char *service, double threshold)
 {
-    struct asked_registry a = {.request.done = asked_registry_done};
+    struct registry_reply a = {.request.done = registry_reply_done};
     struct registry_key key = registry_key_of(service, NULL);
     struct settings doc = {.protect_threshold = threshold};
     registry_put_settings(n->registry, &a.request, &key, threshold < 0 ? NULL : &doc);
@@ -488,10 +488,10 @@ static struct asked_registry put_settings(struct registry_node *n, const char *s
     return a;
 }
 
-static struct asked_registry put_override(struct registry_node *n, const char *service, const char *id,
+static struct registry_reply put_override(struct registry_node *n, const char *service, const char *id,
                                           int weight)
 {
-    struct asked_registry a = {.request.done = asked_registry_done};
+    struct registry_reply a = {.request.done = registry_reply_done};
     struct registry_key key = registry_key_of(service, id);
     struct override doc = {.has_weight = true, .weight = (uint16_t)weight, .reason = slice_text("r")};
     registry_put_override(n->registry, &a.request, &key, weight < 0 ? NULL : &doc);
@@ -504,7 +504,7 @@ static void test_settings(void **state)
     struct registry_node *n = *state;
     struct registry_key key = registry_key_of("web", NULL);
     assert_int_equal(put_settings(n, "web", -1).err, ERR_NOT_FOUND);
-    struct asked_registry a = put_settings(n, "web", 0.5);
+    struct registry_reply a = put_settings(n, "web", 0.5);
     assert_int_equal(a.err, OK);
     struct catalog_service *s = catalog_find(registry_catalog(n->registry), key.ns, key.group, key.service);
     assert_true(s && s->settings.protect_threshold > 0.4);
@@ -554,14 +554,14 @@ static void test_names(void **state)
          "the instance's id is empty"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        struct asked_registry a = {.request.done = asked_registry_done};
+        struct registry_reply a = {.request.done = registry_reply_done};
         registry_deregister(n->registry, &a.request, &rows[i].key);
         assert_false(a.is_done);
         registry_node_wait(n, &a);
         assert_int_equal(a.err, ERR_INVALID);
         assert_non_null(strstr(a.error, rows[i].error));
     }
-    struct asked_registry a = {.request.done = asked_registry_done};
+    struct registry_reply a = {.request.done = registry_reply_done};
     struct session doc = {.ttl_s = 2};
     registry_session_open(n->registry, &a.request, &doc);
     registry_node_wait(n, &a);
@@ -571,7 +571,7 @@ static void test_names(void **state)
 
 static int try(struct registry_node *n, const char *service, const char *id, int64_t session)
 {
-    struct asked_registry a;
+    struct registry_reply a;
     registry_node_register(n, &a, service, id, UP, session);
     registry_node_wait(n, &a);
     if (a.err)
@@ -582,7 +582,7 @@ static int try(struct registry_node *n, const char *service, const char *id, int
 static void test_limits(void **state)
 {
     struct registry_node *n = *state; /* 2 services, 3 instances, 4 sessions */
-    struct asked_registry a[4];
+    struct registry_reply a[4];
     for (int i = 0; i < 4; i++) { /* all at once: what is under way counts */
         char id[2] = {(char)('a' + i), 0};
         registry_node_register(n, &a[i], "web", id, UP, 0);
@@ -622,7 +622,7 @@ static void test_limits(void **state)
 static void test_namespaces(void **state)
 {
     struct registry_node *n = *state; /* 3 of them */
-    struct asked_registry a[5];
+    struct registry_reply a[5];
     for (int i = 0; i < 4; i++) { /* all at once: what is under way counts */
         char service[16];
         snprintf(service, sizeof service, "ns%d/g/web", i);
@@ -658,7 +658,7 @@ static void test_close_in_parts(void **state)
         snprintf(text, sizeof text, "{\"host\":\"h\",\"session\":\"%llx\"}", (unsigned long long)session);
         registry_node_put(n, NAME_INSTANCE, "web", id, text);
     }
-    struct asked_registry a = session_request(n, session, registry_session_close);
+    struct registry_reply a = session_request(n, session, registry_session_close);
     assert_int_equal(a.err, OK);
     assert_int_equal(a.result.instances, 11);
     registry_node_settle(n);
@@ -679,7 +679,7 @@ static bool is_registered(void *arg)
 static void test_cancel(void **state)
 {
     struct registry_node *n = *state;
-    struct asked_registry *a = mem_new(sizeof *a);
+    struct registry_reply *a = mem_new(sizeof *a);
     registry_node_register(n, a, "web", "a", UP, 0);
     registry_cancel(n->registry, &a->request);
     mem_free(a);
@@ -690,7 +690,7 @@ static void test_cancel(void **state)
 static void test_stopped(void **state)
 {
     struct registry_node *n = *state;
-    struct asked_registry a;
+    struct registry_reply a;
     int64_t session = registry_node_session(n, 30);
     registry_node_register(n, &a, "web", "a", UP, session);
     one_node_run_ms(&n->node, 0);

@@ -110,7 +110,7 @@ static void test_publisher_in_a_loop(void **state)
         buf_addf(&text, "%d ", i);
         while (text.size < 50000)
             buf_add_byte(&text, 'x');
-        struct asked_config a = config_node_publish(&n, "loop", buf_text(&text));
+        struct config_reply a = config_node_publish(&n, "loop", buf_text(&text));
         assert_true(a.err == OK || a.err == ERR_NO_SPACE);
         if (a.err)
             one_node_run_ms(&n.node, 50);
