@@ -61,7 +61,7 @@ bool failpoint_pass(enum failpoint which)
     return step.action == FAILPOINT_RETURN;
 }
 
-static int find(struct slice name, enum failpoint *ret_which)
+static int failpoint_find(struct slice name, enum failpoint *ret_which)
 {
     for (int i = 0; i < FAILPOINT_COUNT; i++) {
         if (slice_equal(name, slice_text(names[i]))) {
@@ -85,7 +85,7 @@ int failpoint_enable(struct slice name, struct slice text)
 {
     enum failpoint which;
     struct failpoint_terms *t;
-    int err = find(name, &which);
+    int err = failpoint_find(name, &which);
     if (!err)
         err = failpoint_terms_new(text, &t);
     if (!err)
@@ -96,7 +96,7 @@ int failpoint_enable(struct slice name, struct slice text)
 int failpoint_disable(struct slice name)
 {
     enum failpoint which;
-    int err = find(name, &which);
+    int err = failpoint_find(name, &which);
     if (!err && !atomic_load(&is_on[which]))
         err = ERR_INVALID;
     if (!err)
@@ -107,7 +107,7 @@ int failpoint_disable(struct slice name)
 int failpoint_status(struct slice name, struct buf *ret_terms, uint64_t *ret_count)
 {
     enum failpoint which;
-    int err = find(name, &which);
+    int err = failpoint_find(name, &which);
     if (err)
         return err;
     pthread_mutex_lock(&lock);

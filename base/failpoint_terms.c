@@ -23,7 +23,7 @@ struct failpoint_terms {
     uint64_t acted;
 };
 
-static bool take_text(struct slice *s, const char *text)
+static bool failpoint_terms_take_text(struct slice *s, const char *text)
 {
     size_t n = strlen(text);
     if (s->size < n || memcmp(s->data, text, n) != 0)
@@ -33,7 +33,7 @@ static bool take_text(struct slice *s, const char *text)
 }
 
 /* Digits, and a fraction after a point. */
-static bool take_number(struct slice *s, uint64_t *ret_whole, double *ret_value)
+static bool failpoint_terms_take_number(struct slice *s, uint64_t *ret_whole, double *ret_value)
 {
     size_t n = 0;
     uint64_t whole = 0;
@@ -60,12 +60,12 @@ static bool take_limits(struct slice *s, struct term *t)
     uint64_t whole;
     double value;
     while (s->size && s->data[0] >= '0' && s->data[0] <= '9') {
-        if (!take_number(s, &whole, &value))
+        if (!failpoint_terms_take_number(s, &whole, &value))
             return false;
-        if (take_text(s, "*")) {
+        if (failpoint_terms_take_text(s, "*")) {
             t->has_count = true;
             t->count = whole;
-        } else if (take_text(s, "%")) {
+        } else if (failpoint_terms_take_text(s, "%")) {
             t->has_percent = true;
             t->percent = value;
         } else {
@@ -86,7 +86,7 @@ static bool take_action(struct slice *s, struct term *t)
                    {"print", FAILPOINT_PRINT},
                    {"off", FAILPOINT_NOTHING}};
     for (size_t i = 0; i < sizeof actions / sizeof *actions; i++) {
-        if (take_text(s, actions[i].name)) {
+        if (failpoint_terms_take_text(s, actions[i].name)) {
             t->action = actions[i].action;
             return true;
         }
@@ -95,12 +95,12 @@ static bool take_action(struct slice *s, struct term *t)
 }
 
 /* What stands between the brackets; quotes belong to it. Only a sleep looks at it. */
-static bool take_value(struct slice *s, struct slice *ret_value)
+static bool failpoint_terms_take_value(struct slice *s, struct slice *ret_value)
 {
     size_t n = 0;
     bool is_quoted = false;
     *ret_value = (struct slice){0};
-    if (!take_text(s, "("))
+    if (!failpoint_terms_take_text(s, "("))
         return true;
     for (; n < s->size && (is_quoted || s->data[n] != ')'); n++) {
         if (s->data[n] == '"')
@@ -130,7 +130,7 @@ static bool read_sleep(struct slice value, struct term *t)
 static bool take_term(struct slice *s, struct term *t)
 {
     struct slice value;
-    if (!take_limits(s, t) || !take_action(s, t) || !take_value(s, &value))
+    if (!take_limits(s, t) || !take_action(s, t) || !failpoint_terms_take_value(s, &value))
         return false;
     return t->action != FAILPOINT_SLEEP || read_sleep(value, t);
 }
@@ -143,7 +143,7 @@ int failpoint_terms_new(struct slice text, struct failpoint_terms **ret_terms)
     buf_add_slice(&t->text, text);
     do
         is_good = t->count < TERMS_MAX && take_term(&rest, &t->list[t->count++]);
-    while (is_good && take_text(&rest, "->"));
+    while (is_good && failpoint_terms_take_text(&rest, "->"));
     if (!is_good || rest.size) {
         failpoint_terms_free(t);
         return ERR_MALFORMED;

@@ -147,7 +147,7 @@ const uint8_t *json_lex_number(const uint8_t *p, const uint8_t *end)
 
 /* --- members ----------------------------------------------------------------------------------- */
 
-static const uint8_t *skip_blanks(const uint8_t *p, const uint8_t *end)
+static const uint8_t *json_lex_skip_blanks(const uint8_t *p, const uint8_t *end)
 {
     while (p < end && (*p == ' ' || *p == '\t' || *p == '\n' || *p == '\r'))
         p++;
@@ -181,19 +181,19 @@ bool json_find_string(struct slice text, const char *name, struct buf *unescaped
                       size_t *ret_from, size_t *ret_to)
 {
     const struct slice wanted = slice_text(name);
-    const uint8_t *end = text.data + text.size, *p = skip_blanks(text.data, end);
+    const uint8_t *end = text.data + text.size, *p = json_lex_skip_blanks(text.data, end);
     if (p == end || *p != '{')
         return false;
     do {
         struct slice key;
-        p = skip_blanks(p + 1, end);
+        p = json_lex_skip_blanks(p + 1, end);
         if (p == end || *p != '"' || json_lex_string(p, end, unescaped, &key, &p) != JSON_STRING_FINE)
             return false;
         bool is_wanted = slice_equal(key, wanted);
-        p = skip_blanks(p, end);
+        p = json_lex_skip_blanks(p, end);
         if (p == end || *p != ':')
             return false;
-        p = skip_blanks(p + 1, end);
+        p = json_lex_skip_blanks(p + 1, end);
         const uint8_t *from = p;
         if (is_wanted) {
             bool is_fine = p < end && *p == '"' &&

@@ -104,7 +104,7 @@ static void add_string(struct json_writer *w, struct slice s)
     buf_add_text(w->out, "...\"");
 }
 
-static void add_value(struct json_writer *w, const struct log_field *f)
+static void log_add_value(struct json_writer *w, const struct log_field *f)
 {
     char hex[24];
     switch (f->kind) {
@@ -151,7 +151,7 @@ static void add_fields(struct json_writer *w, const struct log_field *fields, bo
         jw_key(w, f->name);
         if (is_console)
             buf_add_byte(w->out, ' ');
-        add_value(w, f);
+        log_add_value(w, f);
     }
 }
 

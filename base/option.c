@@ -37,7 +37,7 @@ static __attribute__((format(printf, 1, 2))) struct place place_of(const char *f
 
 /* --- values ---------------------------------------------------------------------------------- */
 
-static void add_number(struct buf *b, const struct option *o, int64_t value)
+static void option_add_number(struct buf *b, const struct option *o, int64_t value)
 {
     if (o->kind == OPTION_DURATION)
         text_add_duration(b, value);
@@ -51,15 +51,15 @@ static int fail_range(struct option_set *set, const struct option *o, const stru
     struct buf range = {0};
     if (o->max == INT64_MAX) {
         buf_add_text(&range, "at least ");
-        add_number(&range, o, o->min);
+        option_add_number(&range, o, o->min);
     } else if (o->min == INT64_MIN) {
         buf_add_text(&range, "at most ");
-        add_number(&range, o, o->max);
+        option_add_number(&range, o, o->max);
     } else {
         buf_add_text(&range, "between ");
-        add_number(&range, o, o->min);
+        option_add_number(&range, o, o->min);
         buf_add_text(&range, " and ");
-        add_number(&range, o, o->max);
+        option_add_number(&range, o, o->max);
     }
     int err = fail(set, "%s is %.*s, but must be %s", where->text, (int)value.size, (const char *)value.data,
                    buf_text(&range));
@@ -145,7 +145,7 @@ static void store(const struct option *o, void *target, struct slice text, union
     }
 }
 
-static const struct option *find(const struct option_set *set, struct slice name)
+static const struct option *option_find(const struct option_set *set, struct slice name)
 {
     for (size_t i = 0; i < set->count; i++)
         if (set->options[i].name && slice_equal(slice_text(set->options[i].name), name))
@@ -172,7 +172,7 @@ static int assign(struct option_set *set, void *target, const struct option *o, 
         buf_addf(&set->warnings, "%s is accepted, but has no effect here\n", where->text);
     if (o->effect == OPTION_RENAMED) {
         buf_addf(&set->warnings, "%s is an old name, use --%s\n", where->text, o->help);
-        const struct option *now = find(set, slice_text(o->help));
+        const struct option *now = option_find(set, slice_text(o->help));
         assert(now);
         set->given[now - set->options] = true;
     }
@@ -202,7 +202,7 @@ void option_init(struct option_set *set, void *target)
 
 bool option_is_given(const struct option_set *set, const char *name)
 {
-    const struct option *o = find(set, slice_text(name));
+    const struct option *o = option_find(set, slice_text(name));
     return o && set->given[o - set->options];
 }
 
@@ -239,7 +239,7 @@ int option_parse_args(struct option_set *set, void *target, int argc, char **arg
         struct slice name = slice_of(word, equals ? (size_t)(equals - word) : strlen(word));
         if (name.size == 0 || name.data[0] == '-')
             return fail(set, "bad flag syntax: %.100s", argv[i]);
-        const struct option *o = find(set, name);
+        const struct option *o = option_find(set, name);
         if (!o)
             return fail(set, "flag provided but not defined: -%.*s (see --help)",
                         name.size < 100 ? (int)name.size : 100, (const char *)name.data);

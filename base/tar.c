@@ -67,7 +67,7 @@ static void add_header(struct buf *out, struct slice prefix, struct slice name, 
 }
 
 /* A '/' at which the path falls into a prefix and a name. */
-static bool split(struct slice path, struct slice *ret_prefix, struct slice *ret_name)
+static bool tar_split(struct slice path, struct slice *ret_prefix, struct slice *ret_name)
 {
     *ret_prefix = (struct slice){0};
     *ret_name = path;
@@ -109,7 +109,7 @@ static void add_pax_path(struct buf *out, struct slice path, int64_t time_s)
 void tar_add_file(struct buf *out, struct slice path, uint64_t size, int64_t time_s)
 {
     struct slice prefix, name;
-    if (!split(path, &prefix, &name) || !is_ascii(path)) {
+    if (!tar_split(path, &prefix, &name) || !is_ascii(path)) {
         add_pax_path(out, path, time_s);
         prefix = (struct slice){0};
         name = slice_of(path.data, path.size < NAME_SIZE ? path.size : NAME_SIZE);
@@ -145,7 +145,7 @@ const char *tar_kind_name(enum tar_kind k)
     return names[k];
 }
 
-static int refuse(struct tar_reader *r, const char *what)
+static int tar_refuse(struct tar_reader *r, const char *what)
 {
     snprintf(r->error, sizeof r->error, "at byte %llu: %s", (unsigned long long)r->at, what);
     return ERR_MALFORMED;
@@ -231,7 +231,7 @@ static void take_path(struct tar_reader *r)
 static int begin_meta(struct tar_reader *r, uint8_t type, uint64_t size)
 {
     if (size > TAR_META_MAX) {
-        (void)refuse(r, "an extended header is larger than 64 KiB");
+        (void)tar_refuse(r, "an extended header is larger than 64 KiB");
         return ERR_LIMIT;
     }
     r->meta_kind = type;
@@ -254,7 +254,7 @@ static int begin_entry(struct tar_reader *r, uint8_t type, uint64_t size)
     else if (r->has_size)
         size = r->size;
     if (path->size == 0 || memchr(path->data, 0, path->size))
-        return refuse(r, "an entry has no name, or one with a NUL in it");
+        return tar_refuse(r, "an entry has no name, or one with a NUL in it");
     (void)buf_text(path);
     r->entry.size = r->left = size;
     r->padding = (size_t)(-size % TAR_BLOCK);
@@ -273,12 +273,12 @@ static int read_header(struct tar_reader *r)
         return OK;
     }
     if (r->zero_blocks)
-        return refuse(r, "something follows a block of zeros, which ends an archive");
+        return tar_refuse(r, "something follows a block of zeros, which ends an archive");
     if (!read_number(r->block + SUM, SUM_SIZE, &sum) ||
         (sum != sum_of(r->block, false) && sum != sum_of(r->block, true)))
-        return refuse(r, "this is no header of a tar archive, or a damaged one");
+        return tar_refuse(r, "this is no header of a tar archive, or a damaged one");
     if (!read_number(r->block + SIZE, SIZE_SIZE, &size))
-        return refuse(r, "a size is no number");
+        return tar_refuse(r, "a size is no number");
     uint8_t type = r->block[TYPE];
     return type == 'x' || type == 'g' || type == 'L' || type == 'K' ? begin_meta(r, type, size)
                                                                     : begin_entry(r, type, size);
@@ -291,12 +291,12 @@ static int take_record(struct tar_reader *r, struct slice key, struct slice valu
 {
     if (slice_equal(key, slice_text("path"))) {
         if (r->meta_kind == 'g')
-            return refuse(r, "a global header names all files alike");
+            return tar_refuse(r, "a global header names all files alike");
         set_path(&r->path, (struct slice){0}, value);
         r->has_path = true;
     } else if (slice_equal(key, slice_text("size"))) {
         if (r->meta_kind == 'g' || text_to_u64(value, &r->size) || r->size >> 55)
-            return refuse(r, "a size is no number");
+            return tar_refuse(r, "a size is no number");
         r->has_size = true;
     } else if (key.size > 10 && memcmp(key.data, "GNU.sparse", 10) == 0) {
         r->is_sparse = true;
@@ -315,11 +315,11 @@ static int read_pax(struct tar_reader *r)
         size_t digits = blank ? (size_t)(blank - rest.data) : 0;
         if (!digits || text_to_u64(slice_of(rest.data, digits), &length) || length > rest.size ||
             length < digits + 3 || rest.data[length - 1] != '\n')
-            return refuse(r, "an extended header is malformed");
+            return tar_refuse(r, "an extended header is malformed");
         struct slice key = slice_of(blank + 1, (size_t)length - digits - 2);
         const uint8_t *equals = memchr(key.data, '=', key.size);
         if (!equals)
-            return refuse(r, "an extended header is malformed");
+            return tar_refuse(r, "an extended header is malformed");
         size_t n = (size_t)(equals - key.data);
         err = take_record(r, slice_of(key.data, n), slice_of(equals + 1, key.size - n - 1));
         rest = slice_of(rest.data + length, rest.size - (size_t)length);
@@ -343,7 +343,7 @@ static int end_meta(struct tar_reader *r)
 /* --- reading: the stream -----------------------------------------------------------------------------------
  */
 
-static struct slice take(struct tar_reader *r, struct slice *in, uint64_t most)
+static struct slice tar_take(struct tar_reader *r, struct slice *in, uint64_t most)
 {
     struct slice piece = slice_of(in->data, most < in->size ? (size_t)most : in->size);
     *in = slice_of(in->data + piece.size, in->size - piece.size);
@@ -353,7 +353,7 @@ static struct slice take(struct tar_reader *r, struct slice *in, uint64_t most)
 
 static int step_header(struct tar_reader *r, struct slice *in)
 {
-    struct slice piece = take(r, in, TAR_BLOCK - r->filled);
+    struct slice piece = tar_take(r, in, TAR_BLOCK - r->filled);
     memcpy(r->block + r->filled, piece.data, piece.size);
     r->filled += piece.size;
     if (r->filled < TAR_BLOCK)
@@ -365,7 +365,7 @@ static int step_header(struct tar_reader *r, struct slice *in)
 /* Its bytes, then what fills the last block. */
 static int step_meta(struct tar_reader *r, struct slice *in)
 {
-    struct slice piece = take(r, in, r->left ? r->left : r->padding);
+    struct slice piece = tar_take(r, in, r->left ? r->left : r->padding);
     if (!r->left) {
         r->padding -= piece.size;
     } else {
@@ -377,7 +377,7 @@ static int step_meta(struct tar_reader *r, struct slice *in)
 
 static enum tar_event step_data(struct tar_reader *r, struct slice *in, struct slice *ret_data)
 {
-    struct slice piece = take(r, in, r->left ? r->left : r->padding);
+    struct slice piece = tar_take(r, in, r->left ? r->left : r->padding);
     if (!r->left) {
         r->padding -= piece.size;
         return TAR_MORE;
@@ -389,10 +389,10 @@ static enum tar_event step_data(struct tar_reader *r, struct slice *in, struct s
 
 static int step_end(struct tar_reader *r, struct slice *in)
 {
-    struct slice rest = take(r, in, in->size);
+    struct slice rest = tar_take(r, in, in->size);
     for (size_t i = 0; i < rest.size; i++)
         if (rest.data[i])
-            return refuse(r, "something follows the end of the archive");
+            return tar_refuse(r, "something follows the end of the archive");
     return OK;
 }
 

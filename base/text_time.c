@@ -7,7 +7,7 @@
 #include "base/text.h"
 
 /* Reads count digits; false if one is none. */
-static bool take_number(struct slice *s, size_t count, int *ret_value)
+static bool text_time_take_number(struct slice *s, size_t count, int *ret_value)
 {
     int value = 0;
     if (s->size < count)
@@ -37,8 +37,8 @@ static bool take_offset(struct slice *s, int *ret_offset_s)
     *ret_offset_s = 0;
     if (take_letter(s, "Zz"))
         return true;
-    if (!take_letter(s, "+-") || !take_number(s, 2, &hours) || !take_letter(s, ":") ||
-        !take_number(s, 2, &minutes) || hours > 23 || minutes > 59)
+    if (!take_letter(s, "+-") || !text_time_take_number(s, 2, &hours) || !take_letter(s, ":") ||
+        !text_time_take_number(s, 2, &minutes) || hours > 23 || minutes > 59)
         return false;
     *ret_offset_s = sign * (hours * 3600 + minutes * 60);
     return true;
@@ -48,16 +48,18 @@ int text_to_time(struct slice s, int64_t *ret_s)
 {
     struct tm t = {0};
     int offset_s;
-    if (!take_number(&s, 4, &t.tm_year) || !take_letter(&s, "-") || !take_number(&s, 2, &t.tm_mon) ||
-        !take_letter(&s, "-") || !take_number(&s, 2, &t.tm_mday) || !take_letter(&s, "Tt ") ||
-        !take_number(&s, 2, &t.tm_hour) || !take_letter(&s, ":") || !take_number(&s, 2, &t.tm_min) ||
-        !take_letter(&s, ":") || !take_number(&s, 2, &t.tm_sec))
+    if (!text_time_take_number(&s, 4, &t.tm_year) || !take_letter(&s, "-") ||
+        !text_time_take_number(&s, 2, &t.tm_mon) || !take_letter(&s, "-") ||
+        !text_time_take_number(&s, 2, &t.tm_mday) || !take_letter(&s, "Tt ") ||
+        !text_time_take_number(&s, 2, &t.tm_hour) || !take_letter(&s, ":") ||
+        !text_time_take_number(&s, 2, &t.tm_min) || !take_letter(&s, ":") ||
+        !text_time_take_number(&s, 2, &t.tm_sec))
         return ERR_MALFORMED;
     if (take_letter(&s, ".")) {
         int digit;
-        if (!take_number(&s, 1, &digit))
+        if (!text_time_take_number(&s, 1, &digit))
             return ERR_MALFORMED;
-        while (take_number(&s, 1, &digit))
+        while (text_time_take_number(&s, 1, &digit))
             continue;
     }
     if (!take_offset(&s, &offset_s) || s.size)

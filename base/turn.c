@@ -39,7 +39,7 @@ void turn_start(uint64_t (*mono_ns)(void), uint64_t (*waited_ns)(void *arg), voi
 }
 
 /* The turn began when the wait ended; nobody has named what was done since. */
-static void begin(uint64_t now_ns)
+static void base_turn_begin(uint64_t now_ns)
 {
     turn.has_begun = true;
     turn.begin_ns = now_ns;
@@ -59,7 +59,7 @@ enum turn_work turn_enter(enum turn_work work)
     if (turn.has_begun) {
         turn.spent_ns[before] += now_ns - turn.since_ns;
     } else {
-        begin(now_ns);
+        base_turn_begin(now_ns);
         before = TURN_UNNAMED;
     }
     turn.since_ns = now_ns;

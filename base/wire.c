@@ -20,7 +20,7 @@ void wire_add_text(struct buf *out, struct slice text)
     buf_add_slice(out, text);
 }
 
-static const uint8_t *take(struct wire_reader *r, size_t size)
+static const uint8_t *base_wire_take(struct wire_reader *r, size_t size)
 {
     if (r->is_bad || r->rest.size < size) {
         r->is_bad = true;
@@ -34,7 +34,7 @@ static const uint8_t *take(struct wire_reader *r, size_t size)
 struct wire_reader wire_begin(struct slice bytes, uint8_t version)
 {
     struct wire_reader r = {bytes, false};
-    const uint8_t *at = take(&r, 1);
+    const uint8_t *at = base_wire_take(&r, 1);
     if (at && *at != version)
         r.is_bad = true;
     return r;
@@ -42,20 +42,20 @@ struct wire_reader wire_begin(struct slice bytes, uint8_t version)
 
 uint32_t wire_u32(struct wire_reader *r)
 {
-    const uint8_t *at = take(r, 4);
+    const uint8_t *at = base_wire_take(r, 4);
     return at ? get_be32(at) : 0;
 }
 
 uint64_t wire_u64(struct wire_reader *r)
 {
-    const uint8_t *at = take(r, 8);
+    const uint8_t *at = base_wire_take(r, 8);
     return at ? get_be64(at) : 0;
 }
 
 struct slice wire_text(struct wire_reader *r)
 {
     size_t size = wire_u32(r);
-    const uint8_t *at = take(r, size);
+    const uint8_t *at = base_wire_take(r, size);
     return at ? slice_of(at, size) : (struct slice){0};
 }
 

@@ -36,7 +36,7 @@ struct builder {
     size_t error_size;
 };
 
-static int refuse(struct builder *b, const struct yaml_place *place, const char *what)
+static int yaml_refuse(struct builder *b, const struct yaml_place *place, const char *what)
 {
     snprintf(b->error, b->error_size, "line %u, column %u: %s", place->line, place->column, what);
     return ERR_MALFORMED;
@@ -47,13 +47,13 @@ static int refuse_name(struct builder *b, const struct yaml_place *place, const 
     char text[160];
     int n = name.size < 64 ? (int)name.size : 64;
     snprintf(text, sizeof text, "%s \"%.*s\"", what, n, (const char *)name.data);
-    return refuse(b, place, text);
+    return yaml_refuse(b, place, text);
 }
 
 static int add_key(struct builder *b, struct frame *f, struct yaml_node *n, const struct yaml_place *place)
 {
     if (n->kind != YAML_SCALAR)
-        return refuse(b, place, "a mapping's key must be a scalar");
+        return yaml_refuse(b, place, "a mapping's key must be a scalar");
     if (strmap_put(&f->keys, n->text, n))
         return refuse_name(b, place, "duplicate key", n->text);
     f->key = n;
@@ -104,7 +104,7 @@ static int on_item(struct builder *b, const struct yaml_item *item)
     int err;
     switch (item->kind) {
     case YAML_ITEM_DOCUMENT:
-        return b->documents++ ? refuse(b, &item->place, "a second document") : OK;
+        return b->documents++ ? yaml_refuse(b, &item->place, "a second document") : OK;
     case YAML_ITEM_SCALAR:
         return new_node(b, item, YAML_SCALAR, &n);
     case YAML_ITEM_OPEN:
@@ -125,12 +125,12 @@ static int on_item(struct builder *b, const struct yaml_item *item)
     return OK;
 }
 
-static int run(struct builder *b, struct yaml_stream *s)
+static int yaml_run(struct builder *b, struct yaml_stream *s)
 {
     for (;;) {
         struct yaml_item item;
         if (yaml_stream_next(s, &item))
-            return refuse(b, &yaml_stream_problem(s)->place, yaml_stream_problem(s)->text);
+            return yaml_refuse(b, &yaml_stream_problem(s)->place, yaml_stream_problem(s)->text);
         int err = on_item(b, &item);
         if (err || item.kind == YAML_ITEM_END)
             return err;
@@ -148,7 +148,7 @@ int yaml_parse(struct slice text, struct arena *a, struct yaml_node **ret_root, 
     *b = (struct builder){.arena = a, .error = error, .error_size = error_size};
     struct yaml_stream *s =
         yaml_stream_new(text, (struct yaml_limits){.depth = YAML_DEPTH_MAX, .nodes = YAML_NODES_MAX});
-    int err = run(b, s);
+    int err = yaml_run(b, s);
     yaml_stream_free(s);
     while (b->depth > 0)
         strmap_done(&b->stack[--b->depth].keys);

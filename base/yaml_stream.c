@@ -43,14 +43,14 @@ struct yaml_stream {
     struct yaml_problem problem;
 };
 
-static struct yaml_place place_of(const yaml_mark_t *mark)
+static struct yaml_place yaml_stream_place_of(const yaml_mark_t *mark)
 {
     return (struct yaml_place){(unsigned)mark->line + 1, (unsigned)mark->column + 1, mark->index};
 }
 
-static int refuse(struct yaml_stream *s, const char *what)
+static int yaml_stream_refuse(struct yaml_stream *s, const char *what)
 {
-    s->problem.place = place_of(&s->event.start_mark);
+    s->problem.place = yaml_stream_place_of(&s->event.start_mark);
     snprintf(s->problem.text, sizeof s->problem.text, "%s", what);
     return ERR_MALFORMED;
 }
@@ -60,7 +60,7 @@ static int refuse_name(struct yaml_stream *s, const char *what, struct slice nam
     char text[160];
     int n = name.size < 64 ? (int)name.size : 64;
     snprintf(text, sizeof text, "%s \"%.*s\"", what, n, (const char *)name.data);
-    return refuse(s, text);
+    return yaml_stream_refuse(s, text);
 }
 
 /* The reader reports a byte offset only. */
@@ -80,7 +80,7 @@ static int refuse_parser_error(struct yaml_stream *s)
             }
         }
     }
-    s->problem.place = place_of(&mark);
+    s->problem.place = yaml_stream_place_of(&mark);
     const char *what = p->problem ? p->problem : "not YAML";
     if (p->error != YAML_READER_ERROR && p->context)
         snprintf(s->problem.text, sizeof s->problem.text, "%s, %s from line %zu", what, p->context,
@@ -96,11 +96,11 @@ static int count_nodes(struct yaml_stream *s, size_t nodes, unsigned height)
     if (nodes > s->limits.nodes - s->nodes) {
         snprintf(text, sizeof text, "more than %zu nodes, aliases counted as what they stand for",
                  s->limits.nodes);
-        return refuse(s, text);
+        return yaml_stream_refuse(s, text);
     }
     if (s->depth + height > s->limits.depth) {
         snprintf(text, sizeof text, "nested deeper than %u levels", s->limits.depth);
-        return refuse(s, text);
+        return yaml_stream_refuse(s, text);
     }
     s->nodes += nodes;
     if (s->depth && height > s->stack[s->depth - 1].height)
@@ -228,7 +228,7 @@ int yaml_stream_next(struct yaml_stream *s, struct yaml_item *ret_item)
         yaml_event_delete(&s->event);
         if (!yaml_parser_parse(&s->parser, &s->event))
             return refuse_parser_error(s);
-        item.place = place_of(&s->event.start_mark);
+        item.place = yaml_stream_place_of(&s->event.start_mark);
         int err = take_event(s, &item, &is_item);
         if (err)
             return err;

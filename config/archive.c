@@ -132,7 +132,7 @@ struct archive {
     char error[512];
 };
 
-static struct slice keep(struct archive *a, struct slice s)
+static struct slice archive_keep(struct archive *a, struct slice s)
 {
     return slice_of(s.size ? arena_copy(&a->arena, s.data, s.size) : NULL, s.size);
 }
@@ -141,8 +141,8 @@ struct archive *archive_new(const struct archive_options *options)
 {
     struct archive *a = mem_new(sizeof *a);
     a->options = *options;
-    a->options.ns = keep(a, options->ns);
-    a->options.group = keep(a, options->group);
+    a->options.ns = archive_keep(a, options->ns);
+    a->options.group = archive_keep(a, options->group);
     return a;
 }
 
@@ -239,7 +239,7 @@ static bool is_litter(struct slice path)
 static struct file *add_file(struct archive *a, struct slice path)
 {
     struct file *f = arena_new(&a->arena, sizeof *f);
-    f->path = keep(a, path);
+    f->path = archive_keep(a, path);
     a->bytes += ARCHIVE_FILE_ROOM;
     if (a->count == a->capacity) {
         a->capacity = a->capacity ? 2 * a->capacity : 64;
@@ -381,7 +381,7 @@ int archive_end(struct archive *a)
  * ---------------------------------------------------------------------------- */
 
 /* As name_add_segment encodes it; what is not so stands for itself. */
-static struct slice decode(struct archive *a, struct slice part)
+static struct slice archive_decode(struct archive *a, struct slice part)
 {
     struct buf text = {0}, scratch = {0};
     struct slice name;
@@ -390,7 +390,7 @@ static struct slice decode(struct archive *a, struct slice part)
         buf_clear(&text);
         buf_add_slice(&text, name);
     }
-    name = keep(a, buf_slice(&text));
+    name = archive_keep(a, buf_slice(&text));
     buf_done(&text);
     buf_done(&scratch);
     return name;
@@ -420,9 +420,9 @@ static int name_by_path(struct archive *a, size_t i)
                       "or name",
                       SHOWN(f->path));
     item->path = f->path;
-    item->key.ns = n == 3 ? decode(a, parts[0]) : slice_text("default");
-    item->key.group = n >= 2 ? decode(a, parts[n - 2]) : slice_text("default");
-    item->key.name = decode(a, parts[n - 1]);
+    item->key.ns = n == 3 ? archive_decode(a, parts[0]) : slice_text("default");
+    item->key.group = n >= 2 ? archive_decode(a, parts[n - 2]) : slice_text("default");
+    item->key.name = archive_decode(a, parts[n - 1]);
     item->content = buf_slice(&f->content);
     place(a, item);
     return OK;
@@ -431,30 +431,30 @@ static int name_by_path(struct archive *a, size_t i)
 /* --- names in the manifest
  * ------------------------------------------------------------------------------------- */
 
-static uint8_t peek(const struct archive *a)
+static uint8_t archive_peek(const struct archive *a)
 {
     return a->at < a->manifest.size ? a->manifest.data[a->at] : 0;
 }
 
-static bool is_blank(uint8_t c)
+static bool archive_is_blank(uint8_t c)
 {
     return c == ' ' || c == '\n' || c == '\r' || c == '\t';
 }
 
-static uint8_t skip_blanks(struct archive *a)
+static uint8_t archive_skip_blanks(struct archive *a)
 {
-    for (size_t end = a->at + VALUE_MAX; a->at < end && is_blank(peek(a));)
+    for (size_t end = a->at + VALUE_MAX; a->at < end && archive_is_blank(archive_peek(a));)
         a->at++;
-    return peek(a);
+    return archive_peek(a);
 }
 
 static bool skip_string(struct archive *a)
 {
     size_t end = a->at + VALUE_MAX;
     for (a->at++; a->at < a->manifest.size && a->at < end; a->at++) {
-        if (peek(a) == '\\')
+        if (archive_peek(a) == '\\')
             a->at++;
-        else if (peek(a) == '"')
+        else if (archive_peek(a) == '"')
             return a->at++, true;
     }
     return false;
@@ -465,8 +465,8 @@ static bool skip_value(struct archive *a, struct slice *ret)
 {
     size_t start = a->at, depth = 0;
     while (a->at < a->manifest.size && a->at - start < VALUE_MAX) {
-        uint8_t c = peek(a);
-        if (depth == 0 && (c == ',' || c == ']' || c == '}' || c == ':' || is_blank(c)))
+        uint8_t c = archive_peek(a);
+        if (depth == 0 && (c == ',' || c == ']' || c == '}' || c == ':' || archive_is_blank(c)))
             break;
         if (c == '"' && !skip_string(a))
             return false;
@@ -487,10 +487,10 @@ static int refuse_manifest(struct archive *a)
 /* Past the comma before what is not the first. */
 static bool take_comma(struct archive *a, size_t count)
 {
-    if (count && skip_blanks(a) != ',')
+    if (count && archive_skip_blanks(a) != ',')
         return false;
     a->at += count > 0;
-    skip_blanks(a);
+    archive_skip_blanks(a);
     return true;
 }
 
@@ -498,12 +498,13 @@ static int read_member(struct archive *a)
 {
     struct slice key, value;
     uint64_t version;
-    if (!take_comma(a, a->member_count++) || peek(a) != '"' || !skip_value(a, &key) || skip_blanks(a) != ':')
+    if (!take_comma(a, a->member_count++) || archive_peek(a) != '"' || !skip_value(a, &key) ||
+        archive_skip_blanks(a) != ':')
         return refuse_manifest(a);
     a->at++;
-    skip_blanks(a);
+    archive_skip_blanks(a);
     if (slice_equal(key, slice_text("\"items\""))) {
-        if (peek(a) != '[' || a->has_items)
+        if (archive_peek(a) != '[' || a->has_items)
             return refuse_manifest(a);
         a->at++;
         a->has_items = true;
@@ -523,14 +524,14 @@ static int read_member(struct archive *a)
 static int match_member(struct archive *a)
 {
     if (a->member_count == 0) {
-        if (skip_blanks(a) != '{')
+        if (archive_skip_blanks(a) != '{')
             return refuse_manifest(a);
         a->at++;
     }
-    if (skip_blanks(a) != '}')
+    if (archive_skip_blanks(a) != '}')
         return read_member(a);
     a->at++;
-    skip_blanks(a);
+    archive_skip_blanks(a);
     if (a->at < a->manifest.size || !a->has_items)
         return refuse_manifest(a);
     a->match = MATCH_FILES;
@@ -610,7 +611,7 @@ static int read_item(struct archive *a, struct slice text)
 static int match_item(struct archive *a)
 {
     struct slice text;
-    if (skip_blanks(a) == ']') {
+    if (archive_skip_blanks(a) == ']') {
         a->at++;
         a->match = MATCH_MEMBERS;
         return OK;

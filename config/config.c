@@ -18,13 +18,13 @@ enum { RECENT_LOOKS = 2 }; /* kept releases a turn that are held against their h
 
 /* --- the view ------------------------------------------------------------------------------------------ */
 
-static void on_begin(void *arg, int64_t revision, bool is_whole)
+static void config_on_begin(void *arg, int64_t revision, bool is_whole)
 {
     heads_begin(((struct config *)arg)->heads, revision, is_whole);
 }
 
 /* A key that is none of ours (config_name_parse) is left alone. */
-static void on_put(void *arg, const Mvccpb__KeyValue *pair)
+static void config_on_put(void *arg, const Mvccpb__KeyValue *pair)
 {
     struct config *c = arg;
     struct config_name name;
@@ -40,14 +40,15 @@ static void on_remove(void *arg, struct slice key, int64_t revision)
         heads_remove(c->heads, &name, revision);
 }
 
-static bool on_end(void *arg, uint64_t until_ns)
+static bool config_on_end(void *arg, uint64_t until_ns)
 {
     (void)until_ns;
     heads_end(((struct config *)arg)->heads);
     return true;
 }
 
-static const struct feed_events feed_events = {on_begin, on_put, on_remove, on_end, false};
+static const struct feed_events feed_events = {config_on_begin, config_on_put, on_remove, config_on_end,
+                                               false};
 static const char *const prefixes[] = {CONFIG_PREFIX "heads/"};
 
 static void on_changed(void *arg, struct heads_item *i)
@@ -110,7 +111,7 @@ int64_t config_namespace_revision(const struct config *c, struct slice ns)
 
 /* --- what requests share ------------------------------------------------------------------------------- */
 
-static void on_answer(struct pending_op *pending_ops)
+static void config_on_answer(struct pending_op *pending_ops)
 {
     struct config_op *op = container_of(pending_ops, struct config_op, pending_ops);
     op->result.error = pending_ops->error;
@@ -122,7 +123,7 @@ void *config_op_new(struct config *c, struct config_request *q, size_t size)
     struct config_op *op = pending_op_new(&c->pending_ops, &q->impl, size);
     op->config = c;
     op->request = q;
-    op->pending_ops.on_answer = on_answer;
+    op->pending_ops.on_answer = config_on_answer;
     pending_op_set_author(&op->pending_ops, q->who);
     return op;
 }
@@ -184,7 +185,7 @@ struct config_id config_copy_id(struct arena *a, const struct config_id *key)
     return (struct config_id){config_copy(a, key->ns), config_copy(a, key->group), config_copy(a, key->name)};
 }
 
-static struct slice take_text(struct arena *a, struct buf *text)
+static struct slice config_take_text(struct arena *a, struct buf *text)
 {
     struct slice copy = config_copy(a, buf_slice(text));
     buf_done(text);
@@ -195,14 +196,14 @@ struct slice config_key(struct arena *a, enum config_key kind, const struct conf
 {
     struct buf text = {0};
     config_name_add_key(&text, &(struct config_name){kind, key->ns, key->group, key->name, seq});
-    return take_text(a, &text);
+    return config_take_text(a, &text);
 }
 
 struct slice config_prefix(struct arena *a, enum config_key kind, const struct config_id *key)
 {
     struct buf text = {0};
     config_name_add_prefix(&text, kind, key->ns, key->group, key->name);
-    return take_text(a, &text);
+    return config_take_text(a, &text);
 }
 
 bool config_check_id(struct config_op *op, const struct config_id *key)
@@ -229,8 +230,8 @@ void config_add_id(struct buf *out, const struct config_id *key)
     buf_add_slice(out, key->name);
 }
 
-static int look(struct config *c, struct slice key, bool keys_only, struct arena *a,
-                const Mvccpb__KeyValue **ret)
+static int config_look(struct config *c, struct slice key, bool keys_only, struct arena *a,
+                       const Mvccpb__KeyValue **ret)
 {
     Etcdserverpb__RangeRequest m = ETCDSERVERPB__RANGE_REQUEST__INIT;
     Etcdserverpb__RangeResponse *response;
@@ -244,13 +245,13 @@ static int look(struct config *c, struct slice key, bool keys_only, struct arena
 
 int config_lookup(struct config *c, struct slice key, struct arena *a, const Mvccpb__KeyValue **ret)
 {
-    return look(c, key, false, a, ret);
+    return config_look(c, key, false, a, ret);
 }
 
 int config_lookup_revision(struct config *c, struct slice key, struct arena *a, int64_t *ret)
 {
     const Mvccpb__KeyValue *pair;
-    int err = look(c, key, true, a, &pair);
+    int err = config_look(c, key, true, a, &pair);
     *ret = pair ? pair->mod_revision : 0;
     return err;
 }
@@ -286,21 +287,21 @@ bool config_slice_is_over(struct config *c)
 
 /* --- waiting for the view ------------------------------------------------------------------------------ */
 
-static void on_view(struct feed_waiter *w)
+static void config_on_view(struct feed_waiter *w)
 {
     struct config_op *op = container_of(w, struct config_op, pending_ops.waiter);
     op->result.revision = w->revision;
     pending_op_end(&op->pending_ops, OK);
 }
 
-static void on_barrier(struct kv_request *kv, int err, const ProtobufCMessage *response)
+static void config_on_barrier(struct kv_request *kv, int err, const ProtobufCMessage *response)
 {
     struct config_op *op = container_of(kv, struct config_op, pending_ops.kv);
     (void)response;
     if (err)
         pending_op_end(&op->pending_ops, err);
     else
-        pending_op_view(&op->pending_ops, kv_revision(op->config->kv), on_view);
+        pending_op_view(&op->pending_ops, kv_revision(op->config->kv), config_on_view);
 }
 
 void config_op_barrier(struct config_op *op,
@@ -313,7 +314,7 @@ void config_op_barrier(struct config_op *op,
 
 void config_barrier(struct config *c, struct config_request *q)
 {
-    config_op_barrier(config_op_new(c, q, sizeof(struct config_op)), on_barrier);
+    config_op_barrier(config_op_new(c, q, sizeof(struct config_op)), config_on_barrier);
 }
 
 static void on_late(struct pending_op *op)
@@ -326,7 +327,7 @@ void config_wait_revision(struct config *c, struct config_request *q, int64_t re
 {
     struct config_op *op = config_op_new(c, q, sizeof *op);
     pending_op_limit(&op->pending_ops, timeout_ms, on_late);
-    pending_op_view(&op->pending_ops, revision, on_view);
+    pending_op_view(&op->pending_ops, revision, config_on_view);
 }
 
 /* --- the whole ------------------------------------------------------------------------------------------

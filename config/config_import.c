@@ -42,18 +42,18 @@ static void set_action(struct config_import *i, struct config_import_item *item,
     item->action = action;
 }
 
-static void finish(struct config_import *i, int err)
+static void config_import_finish(struct config_import *i, int err)
 {
     i->done(i, err);
 }
 
-static void on_turn(struct config_request *q, int err, const struct config_result *result)
+static void config_import_on_turn(struct config_request *q, int err, const struct config_result *result)
 {
     struct config_import *i = container_of(q, struct config_import, step);
     (void)result;
     turn_enter(TURN_CONFIG_IMPORT);
     if (err)
-        finish(i, err);
+        config_import_finish(i, err);
     else
         i->go_on(i);
 }
@@ -62,14 +62,14 @@ static void on_turn(struct config_request *q, int err, const struct config_resul
 static void go_on_later(struct config_import *i, void (*go_on)(struct config_import *i))
 {
     i->go_on = go_on;
-    i->step.done = on_turn;
+    i->step.done = config_import_on_turn;
     config_wait_revision(i->config, &i->step, 0, TURN_MS);
 }
 
 /* --- sort -------------------------------------------------------------------------------------------------
  */
 
-static int compare(const struct config_import_item *x, const struct config_import_item *y)
+static int config_import_compare(const struct config_import_item *x, const struct config_import_item *y)
 {
     int c = slice_compare(x->key.ns, y->key.ns);
     c = c ? c : slice_compare(x->key.group, y->key.group);
@@ -80,7 +80,7 @@ static int compare_places(const void *a, const void *b, void *arg)
 {
     const struct config_import_item *items = arg;
     const uint32_t *x = a, *y = b;
-    return compare(&items[*x], &items[*y]);
+    return config_import_compare(&items[*x], &items[*y]);
 }
 
 static void begin_sorting(struct config_import *i)
@@ -222,7 +222,7 @@ static void check_item(struct config_import *i, size_t at)
     int err = check_names(item, error, sizeof error);
     if (err) {
         refuse(i, item, err, "%s", error);
-    } else if (at && compare(item, item - 1) == 0) {
+    } else if (at && config_import_compare(item, item - 1) == 0) {
         refuse(i, item, ERR_INVALID, "it is there twice");
     } else if (is_too_large(i, item)) {
         refuse(i, item, ERR_REQUEST_TOO_LARGE,
@@ -284,7 +284,7 @@ static void start_checks(struct config_import *i)
     release_checks(&k->task);
     snprintf(i->error, sizeof i->error,
              "too many contents wait to be checked on this member: try again later");
-    finish(i, err);
+    config_import_finish(i, err);
 }
 
 static void begin_judging(struct config_import *i);
@@ -369,8 +369,8 @@ static void count_room(struct config_import *i, const struct config_import_item 
     i->bytes += item->content.size > before ? item->content.size - before : 0;
 }
 
-static const struct config_import_item *first_of(const struct config_import *i,
-                                                 enum config_import_action action)
+static const struct config_import_item *config_import_first_of(const struct config_import *i,
+                                                               enum config_import_action action)
 {
     for (size_t k = 0; k < i->count; k++)
         if (i->items[k].action == action)
@@ -403,8 +403,8 @@ static void say(struct config_import *i, const struct config_import_item *item, 
 /* An error, if it is not to be written as a whole. */
 static int verdict(struct config_import *i)
 {
-    const struct config_import_item *refused = first_of(i, CONFIG_REFUSED),
-                                    *conflict = first_of(i, CONFIG_CONFLICTS);
+    const struct config_import_item *refused = config_import_first_of(i, CONFIG_REFUSED),
+                                    *conflict = config_import_first_of(i, CONFIG_CONFLICTS);
     if (refused) {
         say(i, refused, i->actions[CONFIG_REFUSED], refused->error);
         return refused->err;
@@ -425,7 +425,7 @@ static void end_judging(struct config_import *i)
     if (err && !i->is_dry)
         leave_all(i);
     if (err || i->is_dry) {
-        finish(i, i->is_dry ? OK : err);
+        config_import_finish(i, i->is_dry ? OK : err);
         return;
     }
     i->at = 0;
@@ -458,7 +458,7 @@ static void on_judge(struct config_request *q, int err, const struct config_resu
     struct config_import *i = container_of(q, struct config_import, step);
     (void)result;
     if (err) {
-        finish(i, err);
+        config_import_finish(i, err);
         return;
     }
     i->revision = config_revision(i->config);
@@ -504,7 +504,7 @@ static void stop_writing(struct config_import *i, int err, const struct config_r
                  done, i->transactions, left, why);
     else
         snprintf(i->error, sizeof i->error, "%.400s", why);
-    finish(i, err);
+    config_import_finish(i, err);
 }
 
 /* The item that a bundle failed for. */
@@ -534,7 +534,7 @@ static bool can_go_on(struct config_import *i, int err, const struct config_resu
     return false;
 }
 
-static void on_written(struct config_request *q, int err, const struct config_result *result)
+static void config_import_on_written(struct config_request *q, int err, const struct config_result *result)
 {
     struct config_import *i = container_of(q, struct config_import, step);
     if (err) {
@@ -587,23 +587,23 @@ static void write_next(struct config_import *i)
         if (is_to_write(item))
             list[count++] = publish_of(i, item);
     }
-    i->step.done = on_written;
+    i->step.done = config_import_on_written;
     if (count)
         config_bundle(i->config, &i->step, list, count, NULL, 0);
     else
-        finish(i, OK);
+        config_import_finish(i, OK);
     arena_done(&a);
 }
 
 /* --- the whole --------------------------------------------------------------------------------------------
  */
 
-static void on_begin(struct config_request *q, int err, const struct config_result *result)
+static void config_import_on_begin(struct config_request *q, int err, const struct config_result *result)
 {
     struct config_import *i = container_of(q, struct config_import, step);
     (void)result;
     if (err) {
-        finish(i, err);
+        config_import_finish(i, err);
         return;
     }
     begin_sorting(i);
@@ -615,7 +615,7 @@ void config_import(struct config *c, struct config_import *i)
     i->config = c;
     i->at = 0;
     i->actions[CONFIG_LEFT] = i->count;
-    i->step.done = on_begin;
+    i->step.done = config_import_on_begin;
     i->step.who = i->who;
     i->step.address = i->address;
     config_barrier(c, &i->step);

@@ -42,7 +42,7 @@ static void wake_first(struct line *l)
         wake(w);
 }
 
-static void leave(struct ticket *t, struct strmap *lines)
+static void config_line_leave(struct ticket *t, struct strmap *lines)
 {
     struct line *l = t->line;
     list_remove(&t->link);
@@ -78,7 +78,7 @@ void write_line_leave(struct write *w)
 {
     for (size_t i = 0; i < w->count; i++)
         if (w->targets[i].ticket.line)
-            leave(&w->targets[i].ticket, &w->op.config->lines);
+            config_line_leave(&w->targets[i].ticket, &w->op.config->lines);
 }
 
 void write_line_disperse(struct write *w)

@@ -20,7 +20,7 @@ struct looking {
     size_t count, capacity, left_out;
 };
 
-static void look(void *arg, const struct config_watch *w, const struct config_state *state)
+static void config_listen_look(void *arg, const struct config_watch *w, const struct config_state *state)
 {
     struct looking *l = arg;
     const struct config_subscriber *s = w->subscriber;
@@ -58,7 +58,7 @@ static void write_own(struct config *c, const struct config_id *key, size_t size
 {
     struct arena a = {0};
     struct looking l = {.item = config_find(c, key), .arena = &a};
-    config_each_listener(c, key, look, &l);
+    config_each_listener(c, key, config_listen_look, &l);
     struct listen_answer answer = {slice_text(c->options.member), l.left_out, l.list, l.count};
     listen_write_answer(&answer, size_max, out);
     arena_done(&a);
@@ -71,7 +71,8 @@ static void on_question(void *arg, struct kv_member_request *asked, struct slice
     struct buf out = {0};
     if (listen_read_question(bytes, &key) == OK)
         write_own(c, &key, ANSWER_SIZE_MAX, &out);
-    kv_member_request_answer(c->kv, asked, buf_slice(&out)); /* empty: malformed, so this member counts as silent */
+    kv_member_request_answer(c->kv, asked,
+                             buf_slice(&out)); /* empty: malformed, so this member counts as silent */
     buf_done(&out);
 }
 
@@ -97,7 +98,7 @@ struct listing {
 };
 
 /* The caller may cancel from inside: then nobody is told any more. */
-static bool tell(struct listing *l, struct slice bytes)
+static bool config_listen_tell(struct listing *l, struct slice bytes)
 {
     struct arena a = {0};
     struct listen_answer answer;
@@ -111,10 +112,10 @@ static bool tell(struct listing *l, struct slice bytes)
     return err == OK;
 }
 
-static void on_answer(struct kv_member_rpc *ask, uint64_t member_id, struct slice bytes)
+static void config_listen_on_answer(struct kv_member_rpc *ask, uint64_t member_id, struct slice bytes)
 {
     struct listing *l = container_of(ask, struct listing, ask);
-    if (tell(l, bytes))
+    if (config_listen_tell(l, bytes))
         map_put(&l->answered, member_id, l);
 }
 
@@ -132,7 +133,7 @@ static void on_members(struct kv_request *request, int err, const ProtobufCMessa
     pending_op_end(&l->op.pending_ops, OK);
 }
 
-static void on_asked(struct kv_member_rpc *ask, size_t asked, size_t answered)
+static void config_listen_on_asked(struct kv_member_rpc *ask, size_t asked, size_t answered)
 {
     struct listing *l = container_of(ask, struct listing, ask);
     struct config *c = l->op.config;
@@ -149,35 +150,35 @@ static void ask_others(struct listing *l)
     struct config *c = l->op.config;
     struct buf bytes = {0};
     listen_write_question(&l->key, &bytes);
-    l->ask.on_answer = on_answer;
-    l->ask.done = on_asked;
+    l->ask.on_answer = config_listen_on_answer;
+    l->ask.done = config_listen_on_asked;
     kv_member_rpc_to_all(c->kv, &l->ask, KV_TOPIC_LISTENERS, buf_slice(&bytes), ASK_MS);
     pending_ops_schedule_turn(&c->pending_ops);
     buf_done(&bytes);
 }
 
 /* Through the same bytes as the others' answers: so it is a copy, whatever becomes of the watches. */
-static void on_view(struct feed_waiter *w)
+static void config_listen_on_view(struct feed_waiter *w)
 {
     struct listing *l = container_of(w, struct listing, op.pending_ops.waiter);
     struct config *c = l->op.config;
     struct buf bytes = {0};
     l->op.result.revision = w->revision;
     write_own(c, &l->key, SIZE_MAX, &bytes);
-    tell(l, buf_slice(&bytes));
+    config_listen_tell(l, buf_slice(&bytes));
     map_put(&l->answered, kv_member_id(c->kv), l);
     ask_others(l);
     buf_done(&bytes);
 }
 
-static void on_barrier(struct kv_request *kv, int err, const ProtobufCMessage *response)
+static void config_listen_on_barrier(struct kv_request *kv, int err, const ProtobufCMessage *response)
 {
     struct listing *l = container_of(kv, struct listing, op.pending_ops.kv);
     (void)response;
     if (err)
         pending_op_end(&l->op.pending_ops, err);
     else
-        pending_op_view(&l->op.pending_ops, kv_revision(l->op.config->kv), on_view);
+        pending_op_view(&l->op.pending_ops, kv_revision(l->op.config->kv), config_listen_on_view);
 }
 
 static void free_listing(struct pending_op *op)
@@ -196,5 +197,5 @@ void config_listeners(struct config *c, struct config_listeners *l, const struct
     if (!config_check_id(&p->op, key))
         return;
     p->key = config_copy_id(&p->op.pending_ops.arena, key);
-    config_op_barrier(&p->op, on_barrier);
+    config_op_barrier(&p->op, config_listen_on_barrier);
 }

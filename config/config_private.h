@@ -65,7 +65,8 @@ bool config_check_id(struct config_op *op, const struct config_id *key);
 /* "ns/group/name" */
 void config_add_id(struct buf *out, const struct config_id *key);
 /* What stands under one key now; NULL = nothing. In the arena. */
-MUST_CHECK int config_lookup(struct config *c, struct slice key, struct arena *a, const Mvccpb__KeyValue **ret);
+MUST_CHECK int config_lookup(struct config *c, struct slice key, struct arena *a,
+                             const Mvccpb__KeyValue **ret);
 /* The revision of what stands under it; 0 = nothing does. */
 MUST_CHECK int config_lookup_revision(struct config *c, struct slice key, struct arena *a, int64_t *ret);
 int64_t config_wall_ms(const struct config *c);

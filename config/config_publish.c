@@ -137,7 +137,7 @@ static bool is_twice(struct write *w)
         return false;
     w->op.result.key = twice->key;
     pending_op_refuse(&w->op.pending_ops, ERR_INVALID, "%.*s is there twice", (int)twice->key.name.size,
-                   (const char *)twice->key.name.data);
+                      (const char *)twice->key.name.data);
     return true;
 }
 
@@ -148,8 +148,8 @@ void config_bundle(struct config *c, struct config_request *q, const struct conf
     struct write *w = write_new(c, q, count && count <= max ? count : 0);
     w->is_bundle = true;
     if (!w->count) {
-        pending_op_refuse(&w->op.pending_ops, ERR_INVALID, "a bundle has 1 to %zu configurations, this one %zu", max,
-                       count);
+        pending_op_refuse(&w->op.pending_ops, ERR_INVALID,
+                          "a bundle has 1 to %zu configurations, this one %zu", max, count);
         return;
     }
     for (size_t i = 0; i < publish_count; i++) {

@@ -34,8 +34,8 @@ static bool copy_head(struct config_op *op, const struct config_id *key, int64_t
 }
 
 /* NULL: it is not there, or cannot be read. */
-static int read_head(struct config_op *op, const struct config_id *key, struct config_head *head,
-                     const struct config_head **ret)
+static int config_read_head(struct config_op *op, const struct config_id *key, struct config_head *head,
+                            const struct config_head **ret)
 {
     struct arena *a = &op->pending_ops.arena;
     const struct slice name = config_key(a, CONFIG_HEAD, key, 0);
@@ -88,7 +88,7 @@ static int read_draft(struct reading *r)
 static int read_live_or_old(struct reading *r)
 {
     struct config_result *result = &r->op.result;
-    int err = read_head(&r->op, &r->key, &r->head, &result->head);
+    int err = config_read_head(&r->op, &r->key, &r->head, &result->head);
     if (!err && !r->seq && (!result->head || result->head->is_deleted))
         err = ERR_NOT_FOUND;
     if (!err && r->seq > CONFIG_SEQ_MAX)
@@ -107,18 +107,18 @@ static void read_now(struct reading *r)
     int err = r->is_draft ? read_draft(r) : read_live_or_old(r);
     if (err == ERR_NOT_FOUND && r->is_draft)
         pending_op_refuse(&r->op.pending_ops, err, "there is no draft of %.*s", (int)r->key.name.size,
-                       (const char *)r->key.name.data);
+                          (const char *)r->key.name.data);
     else if (err == ERR_NOT_FOUND && r->seq)
         pending_op_refuse(&r->op.pending_ops, err, "there is no release %llu of %.*s (any more)",
-                       (unsigned long long)r->seq, (int)r->key.name.size, (const char *)r->key.name.data);
+                          (unsigned long long)r->seq, (int)r->key.name.size, (const char *)r->key.name.data);
     else if (err == ERR_NOT_FOUND)
         pending_op_refuse(&r->op.pending_ops, err, "there is no configuration %.*s", (int)r->key.name.size,
-                       (const char *)r->key.name.data);
+                          (const char *)r->key.name.data);
     else
         pending_op_end(&r->op.pending_ops, err);
 }
 
-static void on_barrier(struct kv_request *kv, int err, const ProtobufCMessage *response)
+static void config_read_on_barrier(struct kv_request *kv, int err, const ProtobufCMessage *response)
 {
     struct reading *r = container_of(kv, struct reading, op.pending_ops.kv);
     (void)response;
@@ -133,7 +133,8 @@ static void free_reading(struct pending_op *op)
     recent_unref(container_of(op, struct reading, op.pending_ops)->release);
 }
 
-static struct reading *begin(struct config *c, struct config_request *q, const struct config_id *key)
+static struct reading *config_read_begin(struct config *c, struct config_request *q,
+                                         const struct config_id *key)
 {
     struct reading *r = config_op_new(c, q, sizeof *r);
     r->op.pending_ops.on_free = free_reading;
@@ -146,14 +147,14 @@ static struct reading *begin(struct config *c, struct config_request *q, const s
 void config_read(struct config *c, struct config_request *q, const struct config_id *key, uint64_t seq,
                  bool is_local)
 {
-    struct reading *r = begin(c, q, key);
+    struct reading *r = config_read_begin(c, q, key);
     if (!r)
         return;
     r->seq = seq;
     if (is_local)
         read_now(r);
     else
-        config_op_barrier(&r->op, on_barrier);
+        config_op_barrier(&r->op, config_read_on_barrier);
 }
 
 const struct config_release *config_read_recent(struct config *c, const struct config_id *key, uint64_t seq)
@@ -171,11 +172,11 @@ const struct config_release *config_read_recent(struct config *c, const struct c
 
 void config_read_draft(struct config *c, struct config_request *q, const struct config_id *key)
 {
-    struct reading *r = begin(c, q, key);
+    struct reading *r = config_read_begin(c, q, key);
     if (!r)
         return;
     r->is_draft = true;
-    config_op_barrier(&r->op, on_barrier);
+    config_op_barrier(&r->op, config_read_on_barrier);
 }
 
 /* --- history
@@ -267,7 +268,7 @@ static size_t tell_one(struct telling *t, uint64_t seq)
     return size;
 }
 
-static void go_on(struct pending_op *pending_ops)
+static void config_read_go_on(struct pending_op *pending_ops)
 {
     struct telling *t = container_of(pending_ops, struct telling, op.pending_ops);
     size_t bytes = 0;
@@ -283,7 +284,7 @@ static void go_on(struct pending_op *pending_ops)
     }
     if (!err && pending_ops->handle && t->left && is_over) {
         pending_ops->goes_on = false;
-        pending_op_limit(pending_ops, 0, go_on);
+        pending_op_limit(pending_ops, 0, config_read_go_on);
         return;
     }
     if (!err && pending_ops->handle)
@@ -297,14 +298,14 @@ static void on_history(struct kv_request *kv, int err, const ProtobufCMessage *r
     struct telling *t = container_of(kv, struct telling, op.pending_ops.kv);
     (void)response;
     if (!err)
-        err = read_head(&t->op, &t->key, &t->head, &t->op.result.head);
+        err = config_read_head(&t->op, &t->key, &t->head, &t->op.result.head);
     if (!err)
         err = find_keys(t, 1, CONFIG_SEQ_MAX, 1, false);
     if (!err && !t->count && !t->op.result.head)
         err = ERR_NOT_FOUND;
     if (err == ERR_NOT_FOUND)
         pending_op_refuse(&t->op.pending_ops, err, "there is no configuration %.*s", (int)t->key.name.size,
-                       (const char *)t->key.name.data);
+                          (const char *)t->key.name.data);
     else if (err)
         pending_op_end(&t->op.pending_ops, err);
     if (err)
@@ -316,7 +317,7 @@ static void on_history(struct kv_request *kv, int err, const ProtobufCMessage *r
         t->before = CONFIG_SEQ_MAX;
     if (t->op.result.head && t->before > t->op.result.head->last_seq)
         t->before = t->op.result.head->last_seq + 1; /* what is above it somebody else has put there */
-    go_on(&t->op.pending_ops);
+    config_read_go_on(&t->op.pending_ops);
 }
 
 void config_history(struct config *c, struct config_history *h)

@@ -15,7 +15,7 @@ struct watched {
     struct slice key; /* owned */
 };
 
-static struct slice copy_slice(struct slice s)
+static struct slice config_watch_copy_slice(struct slice s)
 {
     return slice_of(s.size ? mem_copy(s.data, s.size) : NULL, s.size);
 }
@@ -28,7 +28,7 @@ static struct watched *watched_of(struct strmap *in, struct slice key)
     d = mem_new(sizeof *d);
     list_init(&d->watches);
     d->in = in;
-    d->key = copy_slice(key);
+    d->key = config_watch_copy_slice(key);
     strmap_put(in, key, d);
     return d;
 }
@@ -38,9 +38,9 @@ void config_watch(struct config *c, struct config_watch *w, const struct config_
     struct buf text = {0};
     config_add_id(&text, key);
     w->config = c;
-    w->ns = copy_slice(key->ns);
-    w->group = copy_slice(key->group);
-    w->name = copy_slice(key->name);
+    w->ns = config_watch_copy_slice(key->ns);
+    w->group = config_watch_copy_slice(key->group);
+    w->name = config_watch_copy_slice(key->name);
     w->is_prefix = is_prefix;
     w->states = (struct strmap){0};
     w->since_ms = config_wall_ms(c);
@@ -91,7 +91,7 @@ void config_unwatch(struct config_watch *w)
     w->watched = NULL;
 }
 
-static bool fits(const struct config_watch *w, const struct config_id *key)
+static bool config_watch_fits(const struct config_watch *w, const struct config_id *key)
 {
     if (w->group.size && !slice_equal(w->group, key->group))
         return false;
@@ -117,7 +117,7 @@ static struct config_state *state_of(struct config_watch *w, const struct config
 {
     struct buf text = {0};
     struct config_state *s = NULL;
-    bool is_there = link_is_in_list(&w->link) && slice_equal(w->ns, key->ns) && fits(w, key) &&
+    bool is_there = link_is_in_list(&w->link) && slice_equal(w->ns, key->ns) && config_watch_fits(w, key) &&
                     config_find(w->config, key);
     if (is_there) {
         s = strmap_get(&w->states, state_key(&text, key));
@@ -191,14 +191,15 @@ void config_each_listener(const struct config *c, const struct config_id *key,
             continue;
         LIST_FOR_EACH (l, &both[i]->watches) {
             const struct config_watch *w = container_of(l, struct config_watch, link);
-            if (w->subscriber && fits(w, key))
+            if (w->subscriber && config_watch_fits(w, key))
                 fn(arg, w, strmap_get(&w->states, buf_slice(&text)));
         }
     }
     buf_done(&text);
 }
 
-static void tell(struct config *c, struct watched *d, const struct heads_item *i, const struct config_id *key)
+static void config_watch_tell(struct config *c, struct watched *d, const struct heads_item *i,
+                              const struct config_id *key)
 {
     if (!d)
         return;
@@ -207,7 +208,7 @@ static void tell(struct config *c, struct watched *d, const struct heads_item *i
     while (c->telling != &d->watches) {
         struct config_watch *w = container_of(c->telling, struct config_watch, link);
         c->telling = c->telling->next;
-        if (!fits(w, key))
+        if (!config_watch_fits(w, key))
             continue;
         if (!i->item.head)
             forget_state(w, key);
@@ -221,8 +222,8 @@ static void tell(struct config *c, struct watched *d, const struct heads_item *i
 void config_notify(struct config *c, const struct heads_item *i)
 {
     struct config_id key = {i->item.ns, i->item.group, i->item.name};
-    tell(c, watched_item(c, &key), i, &key);
-    tell(c, strmap_get(&c->watched_namespaces, key.ns), i, &key);
+    config_watch_tell(c, watched_item(c, &key), i, &key);
+    config_watch_tell(c, strmap_get(&c->watched_namespaces, key.ns), i, &key);
 }
 
 /* The front ends have ended their watches; what they have left does no more than not leak. */

@@ -255,7 +255,8 @@ static void take_source(struct write *w, struct target *t, const Mvccpb__KeyValu
     t->has_source = true;
     t->source_revision = pair ? pair->mod_revision : 0;
     if (pair && t->source == SOURCE_RELEASE)
-        err = config_release_read(pair_value(pair), &w->op.pending_ops.arena, &t->release, error, sizeof error);
+        err =
+            config_release_read(pair_value(pair), &w->op.pending_ops.arena, &t->release, error, sizeof error);
     else if (pair && t->source == SOURCE_DRAFT)
         err = config_draft_read(pair_value(pair), &w->op.pending_ops.arena, &t->draft, error, sizeof error);
     if (err)
@@ -280,7 +281,7 @@ static void take_reads(struct write *w, const Etcdserverpb__TxnResponse *respons
     }
 }
 
-static void on_looked(struct kv_request *kv, int err, const ProtobufCMessage *message)
+static void config_write_on_looked(struct kv_request *kv, int err, const ProtobufCMessage *message)
 {
     struct write *w = container_of(kv, struct write, op.pending_ops.kv);
     const Etcdserverpb__TxnResponse *response = (const Etcdserverpb__TxnResponse *)message;
@@ -294,12 +295,12 @@ static void on_looked(struct kv_request *kv, int err, const ProtobufCMessage *me
     write_step(w);
 }
 
-static void look(struct write *w)
+static void config_write_look(struct write *w)
 {
     txn_init(&w->txn, &w->op.pending_ops.arena);
     add_reads(w, TXN_THEN);
     w->op.pending_ops.goes_on = true;
-    w->op.pending_ops.kv.done = on_looked;
+    w->op.pending_ops.kv.done = config_write_on_looked;
     kv_txn(w->op.config->kv, &w->op.pending_ops.kv, &w->txn.message);
     pending_ops_schedule_turn(&w->op.config->pending_ops);
 }
@@ -307,7 +308,7 @@ static void look(struct write *w)
 /* --- the transaction --------------------------------------------------------------------------------------
  */
 
-static struct slice take_text(struct write *w, struct buf *text)
+static struct slice config_write_take_text(struct write *w, struct buf *text)
 {
     struct slice copy = config_copy(&w->op.pending_ops.arena, buf_slice(text));
     buf_done(text);
@@ -337,7 +338,7 @@ static int add_target(struct write *w, struct target *t)
             return write_refuse(w, t, ERR_REQUEST_TOO_LARGE, "its gray rules have more than %u KiB together",
                                 CONFIG_HEAD_MAX >> 10);
         }
-        txn_put(&w->txn, t->head_key, take_text(w, &text), 0);
+        txn_put(&w->txn, t->head_key, config_write_take_text(w, &text), 0);
     }
     if (t->new_draft.size)
         txn_put(&w->txn, t->draft_key, t->new_draft, 0);
@@ -483,7 +484,7 @@ static bool needs_fresh(const struct write *w)
 }
 
 /* What is wrong with one of them comes before what must be found out of another first. */
-static int decide(struct write *w, size_t *ret_changed)
+static int config_write_decide(struct write *w, size_t *ret_changed)
 {
     int err = OK, needed = OK;
     *ret_changed = 0;
@@ -510,9 +511,10 @@ static void start_check(struct write *w)
 {
     int err = write_check_start(w);
     if (err)
-        pending_op_refuse(&w->op.pending_ops, err,
-                       "too many contents wait to be checked on this member, of this client or of all: try "
-                       "again later");
+        pending_op_refuse(
+            &w->op.pending_ops, err,
+            "too many contents wait to be checked on this member, of this client or of all: try "
+            "again later");
     else
         w->op.pending_ops.goes_on = false; /* nothing was sent: without a caller it need not be */
 }
@@ -522,7 +524,7 @@ void write_step(struct write *w)
     size_t changed;
     if (!w->is_fresh)
         take_view(w);
-    int err = decide(w, &changed);
+    int err = config_write_decide(w, &changed);
     if (!err && !w->is_fresh && (!changed || w->only_validate || needs_fresh(w)))
         err = DECIDE_LOOK;
     if (!err && changed)
@@ -533,7 +535,7 @@ void write_step(struct write *w)
     else if (err == DECIDE_CHECK)
         start_check(w);
     else if (err == DECIDE_LOOK || (err && !w->is_fresh && !w->is_final))
-        look(w);
+        config_write_look(w);
     else if (err)
         end_refused(w, err);
     else if (!changed || w->only_validate)

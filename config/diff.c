@@ -11,7 +11,7 @@
 
 /* --- lines ----------------------------------------------------------------------------------- */
 
-static uint32_t split(struct slice text, struct slice **ret_lines)
+static uint32_t diff_split(struct slice text, struct slice **ret_lines)
 {
     size_t count = 0, capacity = 16;
     struct slice *lines = mem_alloc(capacity * sizeof *lines);
@@ -141,7 +141,7 @@ static void collect_changes(struct diff *d, const struct search *s, uint32_t at,
     }
 }
 
-static void compare(struct diff *d, const uint32_t *a, const uint32_t *b)
+static void diff_compare(struct diff *d, const uint32_t *a, const uint32_t *b)
 {
     uint32_t head = 0, n = d->from_count, m = d->to_count;
     while (head < n && head < m && a[head] == b[head])
@@ -175,11 +175,11 @@ void diff_init(struct diff *d, struct slice from, struct slice to)
 {
     struct strmap numbers = {0};
     *d = (struct diff){0};
-    d->from_count = split(from, &d->from);
-    d->to_count = split(to, &d->to);
+    d->from_count = diff_split(from, &d->from);
+    d->to_count = diff_split(to, &d->to);
     uint32_t *a = number_lines(&numbers, d->from, d->from_count);
     uint32_t *b = number_lines(&numbers, d->to, d->to_count);
-    compare(d, a, b);
+    diff_compare(d, a, b);
     mem_free(a);
     mem_free(b);
     strmap_done(&numbers);
@@ -312,7 +312,7 @@ static bool write_json_line(void *arg, char mark, struct slice line)
     return true;
 }
 
-static void add_number(struct json_writer *w, const char *key, uint32_t value)
+static void diff_add_number(struct json_writer *w, const char *key, uint32_t value)
 {
     jw_key(w, key);
     jw_uint(w, value);
@@ -323,8 +323,8 @@ void diff_write_json(const struct diff *d, size_t size_max, struct json_writer *
     struct json_out o = {.w = w, .size_max = w->out->size + size_max};
     bool is_whole = true;
     jw_open(w, '{');
-    add_number(w, "removed", d->removed);
-    add_number(w, "added", d->added);
+    diff_add_number(w, "removed", d->removed);
+    diff_add_number(w, "added", d->added);
     jw_key(w, "coarse");
     jw_bool(w, d->is_coarse);
     jw_key(w, "hunks");
@@ -332,10 +332,10 @@ void diff_write_json(const struct diff *d, size_t size_max, struct json_writer *
     for (uint32_t i = 0; is_whole && i < d->change_count;) {
         struct hunk h = hunk_at(d, i);
         jw_open(w, '{');
-        add_number(w, "from", shown_start(h.from, h.from_count));
-        add_number(w, "from_count", h.from_count);
-        add_number(w, "to", shown_start(h.to, h.to_count));
-        add_number(w, "to_count", h.to_count);
+        diff_add_number(w, "from", shown_start(h.from, h.from_count));
+        diff_add_number(w, "from_count", h.from_count);
+        diff_add_number(w, "to", shown_start(h.to, h.to_count));
+        diff_add_number(w, "to_count", h.to_count);
         jw_key(w, "lines");
         jw_open(w, '[');
         is_whole = each_line(d, &h, write_json_line, &o);

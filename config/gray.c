@@ -152,7 +152,7 @@ struct slice gray_address(const char *peer)
 
 /* --- reading --------------------------------------------------------------------------------- */
 
-static int compare_slices(const void *a, const void *b)
+static int gray_compare_slices(const void *a, const void *b)
 {
     return slice_compare(*(const struct slice *)a, *(const struct slice *)b);
 }
@@ -211,7 +211,7 @@ static struct gray_label read_label(struct document_reader *r, const char *key, 
     label.values = arena_alloc(r->arena, count * sizeof *label.values);
     for (size_t i = 0; i < count; i++)
         label.values[i] = document_keep(r, json_array_get(list, i));
-    label.count = sort_unique(label.values, count, sizeof *label.values, compare_slices);
+    label.count = sort_unique(label.values, count, sizeof *label.values, gray_compare_slices);
     return label;
 }
 

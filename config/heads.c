@@ -20,14 +20,14 @@ struct heads {
     bool is_whole;
 };
 
-static struct slice copy_slice(struct slice s)
+static struct slice heads_copy_slice(struct slice s)
 {
     return slice_of(mem_copy(s.data, s.size), s.size);
 }
 
 /* --- places ------------------------------------------------------------------------------------------- */
 
-static int compare(const struct config_item *i, const struct config_id *key)
+static int heads_compare(const struct config_item *i, const struct config_id *key)
 {
     int c = slice_compare(i->ns, key->ns);
     if (!c)
@@ -40,7 +40,7 @@ static size_t place(const struct heads *h, const struct config_id *key)
     size_t low = 0, high = h->count;
     while (low < high) {
         size_t middle = (low + high) / 2;
-        if (compare(&h->items[middle]->item, key) < 0)
+        if (heads_compare(&h->items[middle]->item, key) < 0)
             low = middle + 1;
         else
             high = middle;
@@ -51,7 +51,7 @@ static size_t place(const struct heads *h, const struct config_id *key)
 struct heads_item *heads_find(const struct heads *h, const struct config_id *key)
 {
     size_t at = place(h, key);
-    return at < h->count && compare(&h->items[at]->item, key) == 0 ? h->items[at] : NULL;
+    return at < h->count && heads_compare(&h->items[at]->item, key) == 0 ? h->items[at] : NULL;
 }
 
 static struct heads_namespace *refer(struct heads *h, struct slice ns)
@@ -59,7 +59,7 @@ static struct heads_namespace *refer(struct heads *h, struct slice ns)
     struct heads_namespace *n = strmap_get(&h->namespaces, ns);
     if (!n) {
         n = mem_new(sizeof *n);
-        n->name = copy_slice(ns);
+        n->name = heads_copy_slice(ns);
         strmap_put(&h->namespaces, ns, n);
     }
     n->references++;
@@ -78,12 +78,12 @@ static void namespace_release(struct heads *h, struct heads_namespace *n)
 static struct heads_item *item_of(struct heads *h, const struct config_id *key)
 {
     size_t at = place(h, key);
-    if (at < h->count && compare(&h->items[at]->item, key) == 0)
+    if (at < h->count && heads_compare(&h->items[at]->item, key) == 0)
         return h->items[at];
     struct heads_item *i = mem_new(sizeof *i);
-    i->item.ns = copy_slice(key->ns);
-    i->item.group = copy_slice(key->group);
-    i->item.name = copy_slice(key->name);
+    i->item.ns = heads_copy_slice(key->ns);
+    i->item.group = heads_copy_slice(key->group);
+    i->item.name = heads_copy_slice(key->name);
     i->in = refer(h, key->ns);
     if (h->count == h->capacity) {
         h->capacity = h->capacity ? h->capacity * 2 : 64;
@@ -105,7 +105,7 @@ static void free_item(struct heads *h, struct heads_item *i)
     mem_free(i);
 }
 
-static void drop(struct heads *h, struct heads_item *i)
+static void heads_drop(struct heads *h, struct heads_item *i)
 {
     struct config_id key = {i->item.ns, i->item.group, i->item.name};
     size_t at = place(h, &key);
@@ -151,7 +151,7 @@ void heads_begin(struct heads *h, int64_t revision, bool is_whole)
 }
 
 /* Most heads have nothing that must lie somewhere: they get no arena. */
-static bool read_head(struct heads *h, struct heads_item *i, struct slice value)
+static bool heads_read_head(struct heads *h, struct heads_item *i, struct slice value)
 {
     char error[256];
     arena_reset(&h->scratch);
@@ -176,7 +176,7 @@ void heads_put(struct heads *h, const struct config_name *name, struct slice val
     i->item.create_revision = create_revision;
     i->item.revision = revision;
     i->in->revision = revision;
-    i->item.head = read_head(h, i, value) ? &i->head : NULL;
+    i->item.head = heads_read_head(h, i, value) ? &i->head : NULL;
     count(h, i, 1);
     if (!i->item.head && revision > h->absent_revision)
         h->absent_revision = revision;
@@ -223,7 +223,7 @@ void heads_end(struct heads *h)
         struct heads_item *i = container_of(l, struct heads_item, dirty);
         h->changed(h->arg, i);
         if (!i->key_revision)
-            drop(h, i);
+            heads_drop(h, i);
     }
 }
 
@@ -250,7 +250,7 @@ static bool begins_with(struct slice s, struct slice prefix)
     return s.size >= prefix.size && (!prefix.size || memcmp(s.data, prefix.data, prefix.size) == 0);
 }
 
-static struct config_id split(struct slice ns, struct slice after)
+static struct config_id heads_split(struct slice ns, struct slice after)
 {
     const uint8_t *slash = after.size ? memchr(after.data, '/', after.size) : NULL;
     size_t size = slash ? (size_t)(slash - after.data) : after.size;
@@ -265,7 +265,7 @@ bool heads_each_some(const struct heads *h, struct slice ns, struct slice group,
                      struct slice after, size_t places, bool (*fn)(void *arg, const struct config_item *item),
                      void *arg, const struct config_item **ret_last)
 {
-    struct config_id behind = split(ns, after), start = {ns, group, prefix};
+    struct config_id behind = heads_split(ns, after), start = {ns, group, prefix};
     bool is_one = ns.size && group.size;
     if (!is_one)
         start.name = (struct slice){0};
@@ -274,7 +274,7 @@ bool heads_each_some(const struct heads *h, struct slice ns, struct slice group,
     size_t at = place(h, &start);
     if (after.size) {
         size_t next = place(h, &behind);
-        if (next < h->count && compare(&h->items[next]->item, &behind) == 0)
+        if (next < h->count && heads_compare(&h->items[next]->item, &behind) == 0)
             next++;
         at = next > at ? next : at;
     }

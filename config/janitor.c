@@ -48,7 +48,7 @@ static uint64_t wall_ms(const struct config_janitor *j)
     return j->io->ops->wall_ns(j->io) / 1000000;
 }
 
-static uint64_t now_ms(const struct config_janitor *j)
+static uint64_t config_janitor_now_ms(const struct config_janitor *j)
 {
     return j->io->ops->mono_ns(j->io) / 1000000;
 }
@@ -98,22 +98,22 @@ void config_janitor_changed(struct config_janitor *j, struct heads_item *i)
 
 /* --- a transaction ------------------------------------------------------------------------------------- */
 
-static struct slice keep(struct config_janitor *j, struct buf *text)
+static struct slice config_janitor_keep(struct config_janitor *j, struct buf *text)
 {
     struct slice copy = slice_of(arena_copy(&j->arena, text->data, text->size), text->size);
     buf_done(text);
     return copy;
 }
 
-static struct slice key_of(struct config_janitor *j, const struct heads_item *i, enum config_key kind,
-                           uint64_t seq)
+static struct slice config_janitor_key_of(struct config_janitor *j, const struct heads_item *i,
+                                          enum config_key kind, uint64_t seq)
 {
     struct buf text = {0};
     config_name_add_key(&text, &(struct config_name){kind, i->item.ns, i->item.group, i->item.name, seq});
-    return keep(j, &text);
+    return config_janitor_keep(j, &text);
 }
 
-static void on_done(struct kv_request *r, int err, const ProtobufCMessage *message)
+static void config_janitor_on_done(struct kv_request *r, int err, const ProtobufCMessage *message)
 {
     struct config_janitor *j = container_of(r, struct config_janitor, request);
     const Etcdserverpb__TxnResponse *response = (const void *)message;
@@ -124,7 +124,7 @@ static void on_done(struct kv_request *r, int err, const ProtobufCMessage *messa
     if (err) {
         log_warn("old releases could not be collected, it is tried again", F_ERR(err));
         again_ms = FAILED_MS;
-        j->pause_until_ms = now_ms(j) + FAILED_MS;
+        j->pause_until_ms = config_janitor_now_ms(j) + FAILED_MS;
     } else if (!response->succeeded) {
         again_ms = LOST_MS;
     } else {
@@ -199,8 +199,8 @@ static bool count_history(struct config_janitor *j, struct heads_item *i)
     i->history.term = j->term;
     if (i->history.last >= last)
         return true;
-    struct slice from = key_of(j, i, CONFIG_RELEASE, i->history.last + 1);
-    int err = range(j, from, key_of(j, i, CONFIG_RELEASE, last + 1), false, &response);
+    struct slice from = config_janitor_key_of(j, i, CONFIG_RELEASE, i->history.last + 1);
+    int err = range(j, from, config_janitor_key_of(j, i, CONFIG_RELEASE, last + 1), false, &response);
     for (size_t k = 0; !err && k < response->n_kvs; k++) {
         uint64_t seq = seq_of(response->kvs[k], &scratch);
         if (!seq)
@@ -217,7 +217,7 @@ static bool count_history(struct config_janitor *j, struct heads_item *i)
 }
 
 /* It goes whatever its age, when those from this one on are too many or too large. */
-static bool is_over(const struct config_janitor *j, const struct heads_item *i, uint64_t seq)
+static bool config_janitor_is_over(const struct config_janitor *j, const struct heads_item *i, uint64_t seq)
 {
     return (j->releases_max && i->item.head->last_seq - seq >= j->releases_max) ||
            (j->history_bytes_max && i->history.bytes > j->history_bytes_max + j->freed);
@@ -244,7 +244,8 @@ static uint64_t add_releases(struct config_janitor *j, struct heads_item *i, uin
     struct buf scratch = {0};
     uint64_t next_ms = UINT64_MAX;
     size_t begin = j->turn_bytes;
-    struct slice from = key_of(j, i, CONFIG_RELEASE, 1), to = key_of(j, i, CONFIG_RELEASE, end);
+    struct slice from = config_janitor_key_of(j, i, CONFIG_RELEASE, 1),
+                 to = config_janitor_key_of(j, i, CONFIG_RELEASE, end);
     int err = range(j, from, to, false, &response);
     for (size_t k = 0; !err && k < response->n_kvs && next_ms == UINT64_MAX; k++) {
         struct slice key = slice_of(response->kvs[k]->key.data, response->kvs[k]->key.len);
@@ -252,7 +253,7 @@ static uint64_t add_releases(struct config_janitor *j, struct heads_item *i, uin
         uint64_t seq = seq_of(response->kvs[k], &scratch), old_ms = 0;
         if (!seq || (!all && is_pinned(i->item.head, seq)))
             continue;
-        bool is_bound = !all && is_over(j, i, seq);
+        bool is_bound = !all && config_janitor_is_over(j, i, seq);
         enum age age = all || is_bound ? AGE_OLD : age_of(j, value, &old_ms);
         if (is_bound)
             log_bound(j, i);
@@ -272,14 +273,14 @@ static uint64_t add_releases(struct config_janitor *j, struct heads_item *i, uin
 }
 
 /* True: a transaction was sent. */
-static bool look(struct config_janitor *j, struct heads_item *i, uint64_t wall)
+static bool config_janitor_look(struct config_janitor *j, struct heads_item *i, uint64_t wall)
 {
     const struct config_head *head = i->item.head;
     uint64_t gone_ms = head->is_deleted ? (uint64_t)head->time_ms + j->kept_ms : UINT64_MAX;
     bool all = gone_ms <= wall;
     arena_reset(&j->arena);
     txn_init(&j->txn, &j->arena);
-    txn_if_revision(&j->txn, key_of(j, i, CONFIG_HEAD, 0), i->key_revision);
+    txn_if_revision(&j->txn, config_janitor_key_of(j, i, CONFIG_HEAD, 0), i->key_revision);
     uint64_t due = UINT64_MAX;
     j->freed = j->young = 0;
     if (!all && head->last_seq > j->kept && !count_history(j, i)) {
@@ -290,7 +291,7 @@ static bool look(struct config_janitor *j, struct heads_item *i, uint64_t wall)
         due = add_releases(j, i, all ? CONFIG_SEQ_MAX : head->last_seq - j->kept + 1, all);
     j->does_remove_item = all && due == UINT64_MAX;
     if (j->does_remove_item)
-        txn_delete(&j->txn, key_of(j, i, CONFIG_HEAD, 0));
+        txn_delete(&j->txn, config_janitor_key_of(j, i, CONFIG_HEAD, 0));
     if (j->txn.message.n_success == 0) {
         due = gone_ms < due ? gone_ms : due;
         if (due == UINT64_MAX)
@@ -305,14 +306,14 @@ static bool look(struct config_janitor *j, struct heads_item *i, uint64_t wall)
                            slice_of(arena_copy(&j->arena, key.group.data, key.group.size), key.group.size),
                            slice_of(arena_copy(&j->arena, key.name.data, key.name.size), key.name.size)};
     j->is_busy = true;
-    j->request.done = on_done;
+    j->request.done = config_janitor_on_done;
     kv_txn(j->kv, &j->request, &j->txn.message);
     return true;
 }
 
 /* --- turns ---------------------------------------------------------------------------------------------- */
 
-static void on_timer(struct io_timer *timer)
+static void config_janitor_on_timer(struct io_timer *timer)
 {
     (void)timer; /* the turn follows */
 }
@@ -339,7 +340,7 @@ void config_janitor_turn(struct config_janitor *j)
     }
     j->term += !j->is_leading;
     j->is_leading = true;
-    uint64_t now = now_ms(j), wall = wall_ms(j);
+    uint64_t now = config_janitor_now_ms(j), wall = wall_ms(j);
     if (j->is_busy || !first)
         return;
     if (now < j->pause_until_ms) {
@@ -351,7 +352,7 @@ void config_janitor_turn(struct config_janitor *j)
     j->turn_bytes = 0;
     while (!is_sent && looks < LOOKS_MAX && j->turn_bytes <= BYTES_MAX && (first = heap_first(&j->due)) &&
            first->key <= wall) {
-        is_sent = look(j, container_of(first, struct heads_item, collect), wall);
+        is_sent = config_janitor_look(j, container_of(first, struct heads_item, collect), wall);
         looks++;
     }
     if (looks) {
@@ -373,7 +374,7 @@ struct config_janitor *config_janitor_new(const struct config_janitor_options *o
     j->releases_max = options->releases_max;
     j->history_bytes_max = options->history_bytes_max;
     j->limits = options->limits;
-    j->timer.fire = on_timer;
+    j->timer.fire = config_janitor_on_timer;
     return j;
 }
 

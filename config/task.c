@@ -50,7 +50,7 @@ static void drop_client_if_idle(struct task_queue *q, struct task_client *c)
 
 /* A client with nothing under way is held to the limit of all alone, so that one content of any legal size is
  * taken. */
-static bool has_room(const struct task_queue *q, const struct task_client *c, size_t bytes)
+static bool task_has_room(const struct task_queue *q, const struct task_client *c, size_t bytes)
 {
     const struct task_sums *s = &q->sums;
     if (s->count && (s->count >= TASK_COUNT_MAX || s->bytes + bytes > TASK_BYTES_MAX))
@@ -61,7 +61,7 @@ static bool has_room(const struct task_queue *q, const struct task_client *c, si
 
 /* --- tasks ---------------------------------------------------------------------------------------------- */
 
-static void release(struct task *t)
+static void task_release(struct task *t)
 {
     struct task_queue *q = t->queue;
     struct task_client *c = t->client;
@@ -90,7 +90,7 @@ static void on_run(struct worker_job *job)
     t->run(t);
 }
 
-static void on_done(struct worker_job *job)
+static void task_on_done(struct worker_job *job)
 {
     struct task *t = container_of(job, struct task, job);
     struct task_queue *q = t->queue;
@@ -99,7 +99,7 @@ static void on_done(struct worker_job *job)
     run_next(q); /* before done, which may take a while */
     if (!t->is_canceled)
         t->done(t);
-    release(t);
+    task_release(t);
     if (q->is_closed)
         free_queue(q);
 }
@@ -116,14 +116,14 @@ static void run_next(struct task_queue *q)
     q->running = t;
     t->is_running = true;
     t->job.run = on_run;
-    t->job.done = on_done;
+    t->job.done = task_on_done;
     q->io->ops->submit(q->io, IO_WORKER_CONTENT, &t->job);
 }
 
 int task_add(struct task_queue *q, struct task *t, struct slice client)
 {
     struct task_client *c = find_client(q, client);
-    if (!has_room(q, c, t->bytes)) {
+    if (!task_has_room(q, c, t->bytes)) {
         q->sums.refused++;
         metric_add(METRIC_CONFIG_CHECKS_REFUSED, 1);
         drop_client_if_idle(q, c);
@@ -148,7 +148,7 @@ void task_cancel(struct task *t)
 {
     t->is_canceled = true;
     if (!t->is_running)
-        release(t);
+        task_release(t);
 }
 
 struct task_sums task_queue_sums(const struct task_queue *q)

@@ -98,7 +98,7 @@ const ProtobufCMessageDescriptor *entry_descriptor(enum entry_op op)
     return NULL;
 }
 
-static size_t put_varint(uint8_t *out, uint64_t v)
+static size_t entry_put_varint(uint8_t *out, uint64_t v)
 {
     size_t n = 0;
     while (v >= 0x80) {
@@ -132,7 +132,7 @@ static uint8_t *put_bytes(uint8_t *p, uint8_t field, ProtobufCBinaryData b)
     if (!b.len)
         return p;
     *p++ = (uint8_t)(field << 3 | WIRE_BYTES);
-    p += put_varint(p, b.len);
+    p += entry_put_varint(p, b.len);
     memcpy(p, b.data, b.len);
     return p + b.len;
 }
@@ -152,7 +152,7 @@ static void put_pack(const Etcdserverpb__PutRequest *m, uint8_t *p)
     p = put_bytes(p, 2, m->value);
     if (m->lease) {
         *p++ = 3 << 3 | WIRE_VARINT;
-        p += put_varint(p, (uint64_t)m->lease);
+        p += entry_put_varint(p, (uint64_t)m->lease);
     }
     p = put_flag(p, 4, m->prev_kv);
     p = put_flag(p, 5, m->ignore_value);
@@ -164,17 +164,17 @@ static size_t put_header(uint8_t *fields, uint64_t member, uint64_t id, const st
 {
     size_t size = 0;
     fields[size++] = ID_FIELD << 3 | WIRE_VARINT;
-    size += put_varint(fields + size, id);
-    size += put_varint(fields + size, MEMBER_FIELD << 3 | WIRE_64);
+    size += entry_put_varint(fields + size, id);
+    size += entry_put_varint(fields + size, MEMBER_FIELD << 3 | WIRE_64);
     put_le64(fields + size, member);
     size += 8;
     if (who->is_own) {
-        size += put_varint(fields + size, OWN_FIELD << 3 | WIRE_VARINT);
+        size += entry_put_varint(fields + size, OWN_FIELD << 3 | WIRE_VARINT);
         fields[size++] = 1;
     }
     if (who->auth_revision) {
         fields[size++] = REVISION_FIELD << 3 | WIRE_VARINT;
-        size += put_varint(fields + size, who->auth_revision);
+        size += entry_put_varint(fields + size, who->auth_revision);
     }
     return size;
 }
@@ -188,10 +188,10 @@ static void add_level(enum entry_op op, struct buf *out)
     uint8_t b[16 + FEATURE_VERSION_MAX];
     if (level == FEATURE_LEVEL_FIRST)
         return;
-    n += put_varint(b + n, LEVEL_FIELD << 3 | WIRE_VARINT);
-    n += put_varint(b + n, level);
-    n += put_varint(b + n, VERSION_FIELD << 3 | WIRE_BYTES);
-    n += put_varint(b + n, size);
+    n += entry_put_varint(b + n, LEVEL_FIELD << 3 | WIRE_VARINT);
+    n += entry_put_varint(b + n, level);
+    n += entry_put_varint(b + n, VERSION_FIELD << 3 | WIRE_BYTES);
+    n += entry_put_varint(b + n, size);
     buf_add(out, b, n);
     buf_add(out, version, size);
 }
@@ -214,8 +214,8 @@ static void add_needs(const struct auth_needs *needs, struct buf *out)
         m.need[i] = &rows[i];
     }
     size_t size = etcdserverpb__auth_needs__get_packed_size(&m);
-    size_t head_size = put_varint(head, NEEDS_FIELD << 3 | WIRE_BYTES);
-    head_size += put_varint(head + head_size, size);
+    size_t head_size = entry_put_varint(head, NEEDS_FIELD << 3 | WIRE_BYTES);
+    head_size += entry_put_varint(head + head_size, size);
     buf_add(out, head, head_size);
     etcdserverpb__auth_needs__pack(&m, buf_reserve(out, size));
     out->size += size;
@@ -230,13 +230,13 @@ struct blob *entry_encode(uint64_t member, uint64_t id, enum entry_op op, const 
     size_t n = 0, fields_size = put_header(fields, member, id, who), user_head = 0;
     if (who->user.size) {
         user[user_head++] = USER_FIELD << 3 | WIRE_BYTES;
-        user_head += put_varint(user + user_head, who->user.size);
+        user_head += entry_put_varint(user + user_head, who->user.size);
     }
     if (who->needs)
         add_needs(who->needs, &needs);
     add_level(op, &needs);
-    n += put_varint(head + n, HEADER_FIELD << 3 | WIRE_BYTES);
-    n += put_varint(head + n, fields_size + needs.size + user_head + who->user.size);
+    n += entry_put_varint(head + n, HEADER_FIELD << 3 | WIRE_BYTES);
+    n += entry_put_varint(head + n, fields_size + needs.size + user_head + who->user.size);
     memcpy(head + n, fields, fields_size);
     n += fields_size;
     memcpy(head + n, user, user_head);
@@ -246,8 +246,8 @@ struct blob *entry_encode(uint64_t member, uint64_t id, enum entry_op op, const 
         op == ENTRY_PUT && !message->n_unknown_fields ? (const Etcdserverpb__PutRequest *)message : NULL;
     size_t body = put ? put_size(put) : protobuf_c_message_get_packed_size(message);
     uint8_t operation[24];
-    size_t operation_size = put_varint(operation, (uint64_t)op << 3 | WIRE_BYTES);
-    operation_size += put_varint(operation + operation_size, body);
+    size_t operation_size = entry_put_varint(operation, (uint64_t)op << 3 | WIRE_BYTES);
+    operation_size += entry_put_varint(operation + operation_size, body);
     struct blob *b = blob_new(n + who->user.size + needs.size + operation_size + body);
     memcpy(b->data, head, n);
     if (who->user.size)

@@ -65,7 +65,7 @@ struct feed {
     uint64_t until_ns; /* of this turn */
 };
 
-static void load(struct feed *f);
+static void feed_load(struct feed *f);
 
 /* --- the first state ------------------------------------------------------------------------------- */
 
@@ -123,7 +123,7 @@ static void on_retry(struct io_timer *timer)
 {
     struct feed *f = container_of(timer, struct feed, retry);
     f->state = FEED_LOADING;
-    load(f);
+    feed_load(f);
 }
 
 static void retry(struct feed *f)
@@ -132,7 +132,7 @@ static void retry(struct feed *f)
     f->io->ops->timer_start(f->io, &f->retry, RETRY_MS);
 }
 
-static void on_barrier(struct kv_request *r, int err, const ProtobufCMessage *response)
+static void feed_on_barrier(struct kv_request *r, int err, const ProtobufCMessage *response)
 {
     struct feed *f = container_of(r, struct feed, barrier);
     (void)response;
@@ -165,7 +165,7 @@ static void read_on(struct feed *f)
     if (err) { /* compacted meanwhile */
         log_info("the state that was being read is compacted, it is read anew", F_INT("revision", f->whole));
         f->state = FEED_LOADING;
-        load(f);
+        feed_load(f);
     } else if (f->reading == f->count && f->events->end(f->arg, until)) {
         f->revision = f->whole;
         f->state = FEED_FOLLOWING;
@@ -173,22 +173,22 @@ static void read_on(struct feed *f)
     }
 }
 
-static void load(struct feed *f)
+static void feed_load(struct feed *f)
 {
-    f->barrier.done = on_barrier;
+    f->barrier.done = feed_on_barrier;
     kv_barrier(f->kv, &f->barrier);
 }
 
 /* --- following --------------------------------------------------------------------------------------- */
 
-static void on_ready(void *arg)
+static void feed_on_ready(void *arg)
 {
     ((struct feed *)arg)->is_woken = true;
 }
 
 static void watch_from(struct feed *f, int64_t revision)
 {
-    f->stream = kv_watch_open(f->kv, on_ready, f);
+    f->stream = kv_watch_open(f->kv, feed_on_ready, f);
     for (size_t i = 0; i < f->count; i++) {
         Etcdserverpb__WatchCreateRequest m = ETCDSERVERPB__WATCH_CREATE_REQUEST__INIT;
         size_t n = strlen(f->prefixes[i]);
@@ -397,7 +397,7 @@ bool feed_turn(struct feed *f)
                  F_INT("revision", f->revision));
         unwatch(f);
         f->state = FEED_LOADING;
-        load(f);
+        feed_load(f);
         return true;
     }
     return f->is_woken || was_reading; /* the kv closes what was read from in its next turn */
@@ -446,7 +446,7 @@ struct feed *feed_new(struct kv *kv, const char *const *prefixes, size_t count,
         list_init(&f->held[i]);
     f->retry.fire = on_retry;
     list_init(&f->waiters);
-    load(f);
+    feed_load(f);
     return f;
 }
 

@@ -77,7 +77,7 @@ static void real_submit(struct io *io, enum io_worker worker, struct worker_job 
     worker_submit(real_of(io)->workers[worker], job);
 }
 
-static void on_timer(uv_timer_t *handle)
+static void io_real_on_timer(uv_timer_t *handle)
 {
     struct real_timer *t = container_of(handle, struct real_timer, handle);
     struct io_real *r = handle->data;
@@ -116,7 +116,7 @@ static void real_timer_start(struct io *io, struct io_timer *timer, uint64_t aft
         list_add_last(&r->timers, &t->link);
         timer->impl = t;
     }
-    uv_timer_start(&t->handle, on_timer, from_loop_time(r, after_ms), 0);
+    uv_timer_start(&t->handle, io_real_on_timer, from_loop_time(r, after_ms), 0);
 }
 
 static void real_timer_stop(struct io *io, struct io_timer *timer)

@@ -142,8 +142,8 @@ static struct entry_who author_of(const struct kv *kv, const struct kv_request *
     return (struct entry_who){.user = r->who->user, .auth_revision = revision, .needs = needs};
 }
 
-static int propose(struct kv *kv, uint64_t id, enum entry_op op, const ProtobufCMessage *m,
-                   const struct entry_who *who)
+static int consensus_kv_propose(struct kv *kv, uint64_t id, enum entry_op op, const ProtobufCMessage *m,
+                                const struct entry_who *who)
 {
     if (kv->is_closing)
         return ERR_STOPPED;
@@ -158,7 +158,7 @@ static int propose(struct kv *kv, uint64_t id, enum entry_op op, const ProtobufC
 
 int kv_propose(struct kv *kv, enum entry_op op, const ProtobufCMessage *m)
 {
-    return propose(kv, 0, op, m, &own);
+    return consensus_kv_propose(kv, 0, op, m, &own);
 }
 
 int kv_propose_as_leader(struct kv *kv, enum entry_op op, const ProtobufCMessage *m)
@@ -192,7 +192,7 @@ void kv_start_write(struct kv *kv, struct kv_request *r, enum kv_kind kind, enum
     }
     r->id = kv_ring_add(&kv->ring, r);
     struct entry_who who = author_of(kv, r);
-    err = propose(kv, r->id, op, m, &who);
+    err = consensus_kv_propose(kv, r->id, op, m, &who);
     if (err) {
         kv_ring_clear(&kv->ring, r->id);
         kv_fail(kv, r, err);
@@ -380,9 +380,9 @@ bool kv_is_removed(const struct kv *kv)
 }
 
 void kv_on_query(struct kv *kv,
-                    void (*fn)(void *arg, struct peer_served_query *question, const struct peer_asker *asker,
-                               struct slice text),
-                    void *arg)
+                 void (*fn)(void *arg, struct peer_served_query *question, const struct peer_asker *asker,
+                            struct slice text),
+                 void *arg)
 {
     kv->on_query = fn;
     kv->on_query_arg = arg;

@@ -263,9 +263,9 @@ void kv_on_leader(struct kv *kv, void (*fn)(void *arg, bool has_leader), void *a
 /* What people who need not be members ask of this member over the peers' port; without it they are taken for
  * members that start, and answered (kv_boot.c). */
 void kv_on_query(struct kv *kv,
-                    void (*fn)(void *arg, struct peer_served_query *question, const struct peer_asker *asker,
-                               struct slice text),
-                    void *arg);
+                 void (*fn)(void *arg, struct peer_served_query *question, const struct peer_asker *asker,
+                            struct slice text),
+                 void *arg);
 
 /* --- member to member --------------------------------------------------------------------------- */
 enum { KV_TOPICS_MAX = 16, KV_MEMBER_RPC_BYTES_MAX = 1 << 20 /* of a question, of an answer */ };
@@ -296,17 +296,18 @@ struct kv_member_rpc {
 
 /* Asks every other member that can be reached now, learners too, and not itself. The question is copied. */
 void kv_member_rpc_to_all(struct kv *kv, struct kv_member_rpc *a, unsigned topic, struct slice question,
-                    uint64_t timeout_ms);
+                          uint64_t timeout_ms);
 /* Asks the leader alone. If this member leads, its own handler is asked in a later turn. No leader: asked is
  * 0. Who is asked and does not lead by then does not answer. */
 void kv_member_rpc_to_leader(struct kv *kv, struct kv_member_rpc *a, unsigned topic, struct slice question,
-                   uint64_t timeout_ms);
+                             uint64_t timeout_ms);
 void kv_member_rpc_cancel(struct kv *kv, struct kv_member_rpc *a); /* no callback comes any more */
 /* Who answers a topic; fn NULL: nobody (and of a topic that nobody answers nobody is counted as answered). fn
  * answers exactly once, at once or later, but not after kv_close. The question is borrowed. At most 64
  * questions of one member wait, 256 of all; more are refused. */
 void kv_member_rpc_handle(struct kv *kv, unsigned topic,
-               void (*fn)(void *arg, struct kv_member_request *q, struct slice question), void *arg);
+                          void (*fn)(void *arg, struct kv_member_request *q, struct slice question),
+                          void *arg);
 void kv_member_request_answer(struct kv *kv, struct kv_member_request *q, struct slice answer);
 
 /* --- streams ------------------------------------------------------------------------------------ */

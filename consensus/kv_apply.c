@@ -257,8 +257,8 @@ static void answer_compaction(void *arg, int err)
     }
 }
 
-static void answer(struct kv *kv, struct kv_request *r, const struct entry *e, const ProtobufCMessage *m,
-                   const struct kv_outcome *o)
+static void kv_apply_answer(struct kv *kv, struct kv_request *r, const struct entry *e,
+                            const ProtobufCMessage *m, const struct kv_outcome *o)
 {
     if (!o->err && e->op == ENTRY_COMPACTION && ((const Etcdserverpb__CompactionRequest *)m)->physical) {
         kv_add_waiting(kv, r);
@@ -283,8 +283,8 @@ static bool is_same_message(const struct kv_request *r, enum entry_op op)
 
 /* An entry that does not decode was never proposed by any version: it is skipped on every member alike. One
  * that decodes and is not understood is another matter (kv_level.c). */
-static const ProtobufCMessage *decode(struct kv *kv, const struct raft_entry *entry, struct entry *ret_entry,
-                                      struct kv_request **ret_request)
+static const ProtobufCMessage *kv_apply_decode(struct kv *kv, const struct raft_entry *entry,
+                                               struct entry *ret_entry, struct kv_request **ret_request)
 {
     if (entry_decode(blob_slice(entry->data), ret_entry) != OK)
         return NULL;
@@ -353,7 +353,7 @@ bool kv_apply(void *arg, const struct raft_entry *entry)
         return false;
     if (is_request) {
         FAILPOINT(BEFORE_APPLY_ONE_ENTRY_NORMAL);
-        m = decode(kv, entry, &e, &r);
+        m = kv_apply_decode(kv, entry, &e, &r);
         if (kv_level_stops(kv, entry->index, &e, m))
             return false; /* nothing of it was begun */
     }
@@ -386,6 +386,6 @@ bool kv_apply(void *arg, const struct raft_entry *entry)
         kv_answer_membership(kv, entry, o.err);
     /* What the response borrows from the store lives until the next entry. */
     if (r)
-        answer(kv, r, &e, m, &o);
+        kv_apply_answer(kv, r, &e, m, &o);
     return true;
 }

@@ -50,7 +50,7 @@ struct proving {
 
 /* --- who we are -------------------------------------------------------------------------------------- */
 /* Neither a vote nor an entry: what it was made with, and no term above the first. */
-static bool is_blank(const struct kv *kv)
+static bool kv_boot_is_blank(const struct kv *kv)
 {
     return kv->state.last_index <= BLANK_INDEX && kv->state.term <= BLANK_TERM;
 }
@@ -100,7 +100,7 @@ static void answer_who(struct kv *kv, struct peer_served_query *question, uint64
         answer.leader = kv->state.leader;
         answer.term = kv->state.term;
         answer.applied_index = applied;
-        answer.is_blank = is_blank(kv);
+        answer.is_blank = kv_boot_is_blank(kv);
         answer.is_settled = !node_has_change_waiting(kv->node);
         fill_seats(kv, &arena, &answer);
     }
@@ -342,7 +342,7 @@ static void answer_request(struct kv *kv, struct peer_served_query *question, en
 }
 
 void kv_answer_query(struct kv *kv, struct peer_served_query *question, const struct peer_asker *asker,
-                        struct slice text)
+                     struct slice text)
 {
     Peerpb__Question *q = boot_read_query(text);
     enum peer_operation operation = operation_of(q);

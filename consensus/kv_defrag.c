@@ -35,7 +35,7 @@ static void tell_log(struct kv *kv, int err, uint64_t took_ns)
         log_warn("the store's file cannot be packed", F_ERR(err));
 }
 
-static void on_done(void *arg, int err)
+static void kv_defrag_on_done(void *arg, int err)
 {
     struct kv *kv = arg;
     struct link now;
@@ -69,7 +69,7 @@ void kv_defrag_start(struct kv *kv)
     list_move_all(&kv->defrag.served, &kv->defrag.waiting);
     kv->defrag.begin_ns = kv->io->ops->mono_ns(kv->io);
     metric_set(METRIC_DEFRAG_INFLIGHT, 1);
-    store_defrag(kv->store, on_done, kv);
+    store_defrag(kv->store, kv_defrag_on_done, kv);
 }
 
 void kv_defrag_refusal(const struct kv *kv, char *ret_text, size_t size)

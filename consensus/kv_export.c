@@ -36,7 +36,7 @@ static void set_gauges(const struct kv *kv)
 }
 
 /* Out of its list: its place is free. */
-static void leave(struct kv_export *e)
+static void kv_export_leave(struct kv_export *e)
 {
     if (!link_is_in_list(&e->link))
         return;
@@ -48,9 +48,9 @@ static void leave(struct kv_export *e)
     set_gauges(e->kv);
 }
 
-static void fail(struct kv_export *e, int err)
+static void kv_export_fail(struct kv_export *e, int err)
 {
-    leave(e);
+    kv_export_leave(e);
     if (e->source)
         store_export_close(e->source);
     e->source = NULL;
@@ -59,7 +59,7 @@ static void fail(struct kv_export *e, int err)
     log_warn("a snapshot for a client is given up", F_ERR(err), F_UINT("sent-bytes", e->taken_bytes));
 }
 
-static void start(struct kv_export *e)
+static void kv_export_start(struct kv_export *e)
 {
     struct kv *kv = e->kv;
     list_add_last(&kv->exports.running, &e->link);
@@ -82,13 +82,13 @@ struct kv_export *kv_export_open(struct kv *kv, void (*on_ready)(void *arg), voi
     struct kv_export *e = mem_new(sizeof *e);
     *e = (struct kv_export){.kv = kv, .on_ready = on_ready, .arg = arg, .since_ms = kv_now_ms(kv)};
     if (kv->exports.waiting_count == 0 && has_place(kv)) {
-        start(e);
+        kv_export_start(e);
     } else if (kv->exports.waiting_count < WAITING_MAX) {
         list_add_last(&kv->exports.waiting, &e->link);
         kv->exports.waiting_count++;
         set_gauges(kv);
     } else {
-        fail(e, ERR_TOO_MANY_REQUESTS);
+        kv_export_fail(e, ERR_TOO_MANY_REQUESTS);
     }
     return e;
 }
@@ -97,15 +97,15 @@ static void start_waiting(struct kv *kv)
 {
     while (!list_is_empty(&kv->exports.waiting) && has_place(kv)) {
         struct kv_export *e = container_of(kv->exports.waiting.next, struct kv_export, link);
-        leave(e);
-        start(e);
+        kv_export_leave(e);
+        kv_export_start(e);
     }
 }
 
 /* Waiting ones are started at the next tick, so that nothing begins inside a call that ends another. */
 void kv_export_close(struct kv_export *e)
 {
-    leave(e);
+    kv_export_leave(e);
     if (e->source)
         store_export_close(e->source);
     mem_free(e);
@@ -119,7 +119,7 @@ int kv_export_next(struct kv_export *e, struct slice *ret_block, struct kv_expor
         return e->err;
     int err = store_export_next(e->source, ret_block);
     if (err) {
-        fail(e, err);
+        kv_export_fail(e, err);
         return err;
     }
     if (ret_block->size)
@@ -130,7 +130,7 @@ int kv_export_next(struct kv_export *e, struct slice *ret_block, struct kv_expor
     ret_progress->is_done = store_export_is_done(e->source) && !ret_block->size;
     if (ret_progress->is_done) {
         store_export_digest(e->source, ret_progress->digest);
-        leave(e);
+        kv_export_leave(e);
     }
     return 0;
 }
@@ -156,14 +156,14 @@ void kv_exports_tick(struct kv *kv)
         int err = why_too_slow(e, now);
         if (!err)
             continue;
-        fail(e, err);
+        kv_export_fail(e, err);
         e->on_ready(e->arg);
     }
     LIST_FOR_EACH_SAFE (l, &kv->exports.waiting) {
         struct kv_export *e = container_of(l, struct kv_export, link);
         if (now - e->since_ms < WAIT_MS)
             continue;
-        fail(e, ERR_TOO_MANY_REQUESTS);
+        kv_export_fail(e, ERR_TOO_MANY_REQUESTS);
         e->on_ready(e->arg);
     }
     start_waiting(kv);
@@ -175,7 +175,7 @@ void kv_exports_close(struct kv *kv)
     for (size_t i = 0; i < 2; i++)
         while (!list_is_empty(lists[i])) {
             struct kv_export *e = container_of(lists[i]->next, struct kv_export, link);
-            fail(e, ERR_STOPPED);
+            kv_export_fail(e, ERR_STOPPED);
             e->on_ready(e->arg);
         }
 }

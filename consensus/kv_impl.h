@@ -188,7 +188,7 @@ struct kv {
     struct link proving;   /* bootstrap queries whose dial-back is under way */
     struct kv_vouch vouch; /* kv_vouch.c */
     void (*on_query)(void *arg, struct peer_served_query *question, const struct peer_asker *asker,
-                        struct slice text);
+                     struct slice text);
     void *on_query_arg;
     struct feature_state feature; /* kv_level.c: as of the last applied entry */
     unsigned feature_max;         /* what this build has */
@@ -198,7 +198,7 @@ struct kv {
     struct corrupt corrupt; /* kv_check.c */
     uint64_t check_interval_ms, checked_ms;
     uint64_t diverged_since_ms; /* when this member learned that its state is wrong; 0 = it is not */
-    unsigned long_count;   /* long reads under way */
+    unsigned long_count;        /* long reads under way */
     struct kv_applying applying;
     int64_t slice_units; /* for tests: each slice is so long; 0 = by the clock */
     struct arena arena;  /* of the entry or read under way */
@@ -304,8 +304,8 @@ void kv_send_refusal(struct kv *kv, uint64_t member, uint64_t number, int err);
 void kv_peer_turn(struct kv *kv); /* calls and answers go out, then everything is flushed */
 void kv_peer_done(struct kv *kv);
 void kv_disconnect_later(struct kv *kv, uint64_t id); /* no longer a member */
-void kv_disconnect_removed(struct kv *kv);             /* at ticks */
-void kv_peers_announce(struct kv *kv);          /* at start: who is there, who was removed */
+void kv_disconnect_removed(struct kv *kv);            /* at ticks */
+void kv_peers_announce(struct kv *kv);                /* at start: who is there, who was removed */
 bool kv_peer_is_active(const struct kv *kv, uint64_t id, uint64_t since_ms);
 
 /* kv_member_rpc.c */
@@ -334,7 +334,7 @@ bool kv_is_stopped(const struct kv *kv); /* by CORRUPT alarms: nothing is change
 
 /* kv_boot.c */
 void kv_answer_query(struct kv *kv, struct peer_served_query *question, const struct peer_asker *asker,
-                        struct slice text);
+                     struct slice text);
 void kv_boot_close(struct kv *kv); /* answers queries whose dial-back is under way */
 
 /* kv_vouch.c */
@@ -409,8 +409,8 @@ void kv_lease_read_free(struct kv_lease_read *l);
 void kv_start_read(struct kv *kv, struct kv_request *r, enum kv_kind kind, const ProtobufCMessage *m,
                    bool is_local);
 void kv_read_done(void *arg, uint64_t read_id, uint64_t index);
-void kv_run_reads(struct kv *kv);                           /* starts a round, runs what is ready */
+void kv_run_reads(struct kv *kv);                               /* starts a round, runs what is ready */
 void kv_call_leader_again(struct kv *kv, struct kv_request *r); /* r is in no list */
-void kv_fail_round(struct kv *kv, int err);                 /* the leader that was asked is none any more */
+void kv_fail_round(struct kv *kv, int err); /* the leader that was asked is none any more */
 
 #endif

@@ -76,7 +76,7 @@ static void expire_leases(struct kv *kv)
         Etcdserverpb__LeaseRevokeRequest m = ETCDSERVERPB__LEASE_REVOKE_REQUEST__INIT;
         m.id = ids[i];
         int err = MUTANT(REVOKE_BY_OLD_LEADER) ? kv_propose(kv, ENTRY_LEASE_REVOKE, &m.base)
-                                                : kv_propose_as_leader(kv, ENTRY_LEASE_REVOKE, &m.base);
+                                               : kv_propose_as_leader(kv, ENTRY_LEASE_REVOKE, &m.base);
         if (err)
             break;
         metric_add(METRIC_LEASE_EXPIRED, 1);

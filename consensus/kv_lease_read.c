@@ -79,7 +79,7 @@ static int add_leases(struct kv *kv, struct kv_request *r, const struct kv_lease
     return !part.n_leases || r->on_part(r, &part.base) ? OK : ERR_LIMIT;
 }
 
-static void finish(struct kv *kv, struct kv_request *r, const struct kv_lease_read *l)
+static void kv_lease_read_finish(struct kv *kv, struct kv_request *r, const struct kv_lease_read *l)
 {
     Etcdserverpb__ResponseHeader header;
     Etcdserverpb__LeaseLeasesResponse leases = ETCDSERVERPB__LEASE_LEASES_RESPONSE__INIT;
@@ -112,6 +112,6 @@ int kv_lease_read_slice(struct kv *kv, struct kv_request *r, struct kv_lease_rea
         return err;
     *ret_is_finished = !l->walk || (l->is_ready && lease_walk_is_taken(l->walk));
     if (*ret_is_finished)
-        finish(kv, r, l);
+        kv_lease_read_finish(kv, r, l);
     return OK;
 }

@@ -35,7 +35,7 @@ static void announce(struct kv *kv)
         kv->peers->ops->set_level(kv->peers, kv->feature_max, kv->feature.level);
 }
 
-static void save(struct kv *kv)
+static void kv_level_save(struct kv *kv)
 {
     struct buf b = {0};
     feature_state_write(&b, &kv->feature);
@@ -162,7 +162,7 @@ void kv_level_apply_version(struct kv *kv, const Etcdserverpb__ClusterVersionSet
     if (!is_lowered)
         s->target_minor = 0; /* its leader knew of no job */
     snprintf(s->version, sizeof s->version, "%s", m->version);
-    save(kv);
+    kv_level_save(kv);
 }
 
 /* Only the version right below is ever a target, and one job at a time: as etcd, but decided in the log. */
@@ -180,13 +180,13 @@ struct kv_outcome kv_level_apply_downgrade(struct kv *kv, const Etcdserverpb__Do
     kv->level_due_ms = 0; /* the leader acts on it now */
     log_info(target ? "the cluster may be downgraded" : "the downgrade job has ended",
              F_UINT("target-minor", target));
-    save(kv);
+    kv_level_save(kv);
     return (struct kv_outcome){0};
 }
 
 /* --- the leader decides ------------------------------------------------------------------------------- */
 
-static void propose(struct kv *kv, unsigned level, unsigned minor)
+static void kv_level_propose(struct kv *kv, unsigned level, unsigned minor)
 {
     Etcdserverpb__ClusterVersionSetRequest m = ETCDSERVERPB__CLUSTER_VERSION_SET_REQUEST__INIT;
     uint64_t ids[RAFT_MEMBERS_MAX];
@@ -230,7 +230,7 @@ static bool get_range(const struct kv *kv, unsigned *ret_least, unsigned *ret_mo
     return kv->members.count > 0;
 }
 
-static void decide(struct kv *kv)
+static void kv_level_decide(struct kv *kv)
 {
     const struct feature_state *s = &kv->feature;
     unsigned least, most, lowered = s->level > FEATURE_LEVEL_FIRST ? s->level - 1 : s->level;
@@ -240,12 +240,12 @@ static void decide(struct kv *kv)
         return;
     }
     if (s->target_minor && s->minor != s->target_minor)
-        propose(kv, lowered, s->target_minor);
+        kv_level_propose(kv, lowered, s->target_minor);
     else if (s->target_minor && s->level > FEATURE_LEVEL_FIRST && most == s->level && least == s->level)
         propose_end_of_job(kv);
     else if (!s->target_minor && (least > s->level || (s->minor != FEATURE_ETCD_MINOR && least == s->level &&
                                                        least == kv->feature_max)))
-        propose(kv, least, FEATURE_ETCD_MINOR);
+        kv_level_propose(kv, least, FEATURE_ETCD_MINOR);
 }
 
 static void note(struct kv *kv, uint64_t id, unsigned level)
@@ -255,21 +255,21 @@ static void note(struct kv *kv, uint64_t id, unsigned level)
         r->list[r->count++] = (struct kv_member_level){id, level};
 }
 
-static void on_answer(struct kv_member_rpc *a, uint64_t member_id, struct slice answer)
+static void kv_level_on_answer(struct kv_member_rpc *a, uint64_t member_id, struct slice answer)
 {
     struct kv_level_round *r = container_of(a, struct kv_level_round, ask);
     if (answer.size >= ANSWER_SIZE && answer.data[0] == ANSWER_FIRST)
         note(r->kv, member_id, get_le32(answer.data + 1));
 }
 
-static void on_asked(struct kv_member_rpc *a, size_t asked, size_t answered)
+static void kv_level_on_asked(struct kv_member_rpc *a, size_t asked, size_t answered)
 {
     struct kv_level_round *r = container_of(a, struct kv_level_round, ask);
     (void)asked;
     (void)answered;
     r->is_asking = false;
     if (r->kv->state.is_leader)
-        decide(r->kv);
+        kv_level_decide(r->kv);
 }
 
 static void answer_level(void *arg, struct kv_member_request *q, struct slice question)
@@ -297,7 +297,7 @@ void kv_level_tick(struct kv *kv)
     r->count = 0;
     note(kv, kv->member_id, kv->feature_max);
     if (!kv->peers || kv->members.count == 1) {
-        decide(kv);
+        kv_level_decide(kv);
         return;
     }
     r->is_asking = true;
@@ -309,8 +309,8 @@ void kv_level_tick(struct kv *kv)
 void kv_level_open(struct kv *kv)
 {
     kv->level_round.kv = kv;
-    kv->level_round.ask.on_answer = on_answer;
-    kv->level_round.ask.done = on_asked;
+    kv->level_round.ask.on_answer = kv_level_on_answer;
+    kv->level_round.ask.done = kv_level_on_asked;
     kv_member_rpc_handle(kv, KV_TOPIC_LEVEL, answer_level, kv);
 }
 

@@ -32,7 +32,7 @@ static bool is_range(const struct kv_request *r)
     return r->kind == KV_RANGE;
 }
 
-static void forget(struct kv_long *l)
+static void kv_long_forget(struct kv_long *l)
 {
     store_walk_free(l->walk);
     store_hash_walk_free(l->hash);
@@ -63,7 +63,7 @@ void kv_drop_long(struct kv *kv, struct kv_request *r)
     if (!l)
         return;
     r->slices = NULL;
-    forget(l);
+    kv_long_forget(l);
     if (l->is_under_way) {
         kv->long_count--;
         wake_one(kv);
@@ -255,7 +255,7 @@ void kv_run_long(struct kv *kv, struct kv_request *r)
     l->is_under_way = true;
     int err = slice(kv, r, l);
     if (is_overtaken(r, err) && may_begin_anew(r, l)) {
-        forget(l);
+        kv_long_forget(l);
         l->restarts++;
         clear_answer(r);
         if (is_range(r) && l->restarts >= RESTARTS_MAX) {
@@ -275,7 +275,7 @@ static void restart_list(struct link *list)
         struct kv_long *l = r->slices;
         if (!l || (!l->walk && !l->hash && !l->txn && !l->leases))
             continue;
-        forget(l);
+        kv_long_forget(l);
         clear_answer(r);
     }
 }

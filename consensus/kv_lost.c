@@ -31,7 +31,7 @@ void kv_note_loss(struct kv *kv, int err, uint64_t wait_ms)
     l->due_ms = kv_now_ms(kv) + wait_ms;
 }
 
-static void ask(struct kv *kv)
+static void kv_lost_ask(struct kv *kv)
 {
     struct kv_lost *l = &kv->lost;
     l->due_ms = kv_now_ms(kv) + ASK_AGAIN_MS;
@@ -79,7 +79,7 @@ void kv_check_lost(struct kv *kv)
     if (kv->ring.first >= l->before)
         l->state = LOST_NOTHING;
     else if (l->state != LOST_KNOWN && kv_now_ms(kv) >= l->due_ms)
-        ask(kv);
+        kv_lost_ask(kv);
     if (l->state == LOST_KNOWN && store_applied_index(kv->store) >= l->index)
         end_lost(kv);
 }

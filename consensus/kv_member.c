@@ -521,7 +521,7 @@ static Etcdserverpb__MembershipChange *unpack_change(struct kv *kv, const struct
     return c && c->member ? c : NULL;
 }
 
-static int decode(const struct raft_entry *entry, struct raft_conf_change *ret_change)
+static int kv_member_decode(const struct raft_entry *entry, struct raft_conf_change *ret_change)
 {
     return raft_conf_change_decode(blob_slice(entry->data), entry->type == RAFT_ENTRY_CONF_CHANGE,
                                    ret_change);
@@ -531,7 +531,7 @@ int kv_apply_membership(struct kv *kv, const struct raft_entry *entry)
 {
     struct raft_conf_change change;
     struct raft_conf_state conf;
-    int err = decode(entry, &change);
+    int err = kv_member_decode(entry, &change);
     if (err) {
         log_error("configuration change does not decode, skipped", F_UINT("index", entry->index));
         return err;
@@ -587,7 +587,7 @@ static void answer_add(struct kv *kv, struct kv_request *r, Etcdserverpb__Member
 void kv_change_asker(const struct raft_entry *entry, uint64_t *ret_member, uint64_t *ret_number)
 {
     struct raft_conf_change change;
-    if (decode(entry, &change) != OK || !change.count)
+    if (kv_member_decode(entry, &change) != OK || !change.count)
         return;
     Etcdserverpb__MembershipChange *c =
         etcdserverpb__membership_change__unpack(NULL, change.context.size, change.context.data);
@@ -601,7 +601,7 @@ void kv_change_asker(const struct raft_entry *entry, uint64_t *ret_member, uint6
 void kv_answer_membership(struct kv *kv, const struct raft_entry *entry, int err)
 {
     struct raft_conf_change change;
-    if (decode(entry, &change) != OK)
+    if (kv_member_decode(entry, &change) != OK)
         return;
     Etcdserverpb__MembershipChange *c = unpack_change(kv, &change);
     struct kv_request *r = c ? kv_take_proposed(kv, c->proposer, c->request) : NULL;

@@ -37,7 +37,8 @@ static bool send_head(struct kv *kv, uint64_t to, enum codec_kind kind, unsigned
 
 /* --- asking ------------------------------------------------------------------------------------------ */
 
-static void start(struct kv *kv, struct kv_member_rpc *a, size_t members_max, uint64_t timeout_ms)
+static void kv_member_rpc_start(struct kv *kv, struct kv_member_rpc *a, size_t members_max,
+                                uint64_t timeout_ms)
 {
     a->number = ++kv->last_ask;
     a->asked = a->answered = a->left = 0;
@@ -61,9 +62,9 @@ static bool may_ask(const struct kv *kv, unsigned topic, struct slice question)
 }
 
 void kv_member_rpc_to_all(struct kv *kv, struct kv_member_rpc *a, unsigned topic, struct slice question,
-                    uint64_t timeout_ms)
+                          uint64_t timeout_ms)
 {
-    start(kv, a, kv->members.count, timeout_ms);
+    kv_member_rpc_start(kv, a, kv->members.count, timeout_ms);
     if (!may_ask(kv, topic, question) || !kv->peers)
         return;
     for (size_t i = 0; i < kv->members.count; i++) {
@@ -83,10 +84,10 @@ static struct kv_member_request *add_asked(struct kv *kv, uint64_t from, uint64_
 }
 
 void kv_member_rpc_to_leader(struct kv *kv, struct kv_member_rpc *a, unsigned topic, struct slice question,
-                   uint64_t timeout_ms)
+                             uint64_t timeout_ms)
 {
     uint64_t leader = kv->state.leader;
-    start(kv, a, 1, timeout_ms);
+    kv_member_rpc_start(kv, a, 1, timeout_ms);
     if (!may_ask(kv, topic, question) || !leader)
         return;
     if (kv->state.is_leader) {
@@ -100,7 +101,7 @@ void kv_member_rpc_to_leader(struct kv *kv, struct kv_member_rpc *a, unsigned to
     }
 }
 
-static void end(struct kv *kv, struct kv_member_rpc *a)
+static void kv_member_rpc_end(struct kv *kv, struct kv_member_rpc *a)
 {
     list_remove(&a->link);
     kv->ask_count--;
@@ -111,7 +112,7 @@ static void end(struct kv *kv, struct kv_member_rpc *a)
 void kv_member_rpc_cancel(struct kv *kv, struct kv_member_rpc *a)
 {
     if (link_is_in_list(&a->link))
-        end(kv, a);
+        kv_member_rpc_end(kv, a);
 }
 
 static struct kv_member_rpc *find_ask(struct kv *kv, uint64_t number)
@@ -161,7 +162,8 @@ void kv_member_rpc_unreachable(struct kv *kv, uint64_t id)
 /* --- being asked ------------------------------------------------------------------------------------- */
 
 void kv_member_rpc_handle(struct kv *kv, unsigned topic,
-               void (*fn)(void *arg, struct kv_member_request *q, struct slice question), void *arg)
+                          void (*fn)(void *arg, struct kv_member_request *q, struct slice question),
+                          void *arg)
 {
     assert(topic < KV_TOPICS_MAX);
     kv->topics[topic].fn = fn;
@@ -272,14 +274,14 @@ void kv_member_rpc_turn(struct kv *kv)
     if (!list_is_empty(&kv->asked))
         ask_itself(kv);
     while ((a = find_ended(kv, kv->is_closing ? UINT64_MAX : kv_now_ms(kv)))) {
-        end(kv, a);
+        kv_member_rpc_end(kv, a);
         a->done(a, a->asked, a->answered);
     }
     if (!list_is_empty(&kv->asks))
         set_timer(kv);
 }
 
-static void on_timer(struct io_timer *timer)
+static void kv_member_rpc_on_timer(struct io_timer *timer)
 {
     struct kv *kv = container_of(timer, struct kv, ask_timer);
     kv_schedule_turn(kv);
@@ -290,7 +292,7 @@ void kv_member_rpc_open(struct kv *kv)
     list_init(&kv->asks);
     list_init(&kv->asked);
     kv->last_ask = kv->calls.next;
-    kv->ask_timer.fire = on_timer;
+    kv->ask_timer.fire = kv_member_rpc_on_timer;
 }
 
 void kv_member_rpc_close(struct kv *kv)

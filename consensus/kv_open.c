@@ -21,7 +21,8 @@
 #define BOOTSTRAP_INDEX 1
 #define BOOTSTRAP_TERM  1
 #define STORE_MAP_BYTES                                                                                      \
-    (1ULL << 36) /* address space only, at least; four times the quota if that is more                       \
+    (1ULL                                                                                                    \
+     << 36) /* address space only, at least; four times the quota if that is more                       \
                   */
 #define QUOTA_DEFAULT     (2LL << 30)
 #define TICK_MS           100
@@ -176,7 +177,7 @@ static void collect_metrics(void *arg, struct buf *out)
     set_slow_gauges(arg);
 }
 
-static void on_again(struct io_timer *timer)
+static void kv_open_on_again(struct io_timer *timer)
 {
     container_of(timer, struct kv, again)->is_turn_scheduled = false;
 }
@@ -192,14 +193,14 @@ static void on_durable(void *arg, uint64_t applied_index)
     node_release(kv->node, kv_log_needed(kv, applied_index));
 }
 
-static void on_change(void *arg, const struct store_change *change)
+static void kv_open_on_change(void *arg, const struct store_change *change)
 {
     watch_deliver(((struct kv *)arg)->hub, change);
 }
 
 void kv_listen_to_store(struct kv *kv)
 {
-    store_on_change(kv->store, on_change, kv);
+    store_on_change(kv->store, kv_open_on_change, kv);
     store_on_durable(kv->store, on_durable, kv);
 }
 
@@ -253,7 +254,7 @@ static struct kv *new_kv(const struct kv_options *o)
     kv_defrag_init(kv);
     list_init(&kv->proving);
     kv->tick.fire = kv_on_tick;
-    kv->again.fire = on_again;
+    kv->again.fire = kv_open_on_again;
     metric_set(METRIC_QUOTA, (double)kv->quota_bytes);
     return kv;
 }

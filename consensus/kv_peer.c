@@ -40,7 +40,7 @@ static bool send_message(struct kv *kv, uint64_t to, enum codec_kind kind, enum 
     return kv->peers->ops->send(kv->peers, to, PEER_STREAM_LOG, slice_of(head, 2), body);
 }
 
-static void add_number(struct buf *b, uint64_t number)
+static void kv_peer_add_number(struct buf *b, uint64_t number)
 {
     put_be64(buf_reserve(b, 8), number);
     b->size += 8;
@@ -91,8 +91,8 @@ static void call(struct kv *kv, struct link *requests)
         struct kv_request *r = container_of(l, struct kv_request, link);
         note_called(kv, r);
         if (r->kind == KV_KEEP_ALIVE && count < CALLS_IN_MESSAGE) {
-            add_number(b, r->id);
-            add_number(b, (uint64_t)((const Etcdserverpb__LeaseKeepAliveRequest *)r->message)->id);
+            kv_peer_add_number(b, r->id);
+            kv_peer_add_number(b, (uint64_t)((const Etcdserverpb__LeaseKeepAliveRequest *)r->message)->id);
             count++;
         }
     }
@@ -104,7 +104,7 @@ static void call_one(struct kv *kv, struct kv_request *r)
 {
     note_called(kv, r);
     buf_clear(&kv->out);
-    add_number(&kv->out, r->id);
+    kv_peer_add_number(&kv->out, r->id);
     add_message(&kv->out, r->message);
     (void)send_message(kv, kv->state.leader, CODEC_CALL, type_of(r), buf_slice(&kv->out));
 }
@@ -226,7 +226,7 @@ static void finish_failed(struct kv *kv, struct kv_request *r, struct slice body
 void kv_call_log_end(struct kv *kv, uint64_t number)
 {
     buf_clear(&kv->out);
-    add_number(&kv->out, number);
+    kv_peer_add_number(&kv->out, number);
     (void)send_message(kv, kv->state.leader, CODEC_CALL, CALL_LOG_END, buf_slice(&kv->out));
 }
 
@@ -294,7 +294,7 @@ static struct buf *replies_to(struct kv *kv, uint64_t to)
 static void tell_error(struct kv *kv, uint64_t to, enum call_type type, uint64_t number, int err)
 {
     buf_clear(&kv->out);
-    add_number(&kv->out, number);
+    kv_peer_add_number(&kv->out, number);
     buf_add_text(&kv->out, err_name(err));
     (void)send_message(kv, to, CODEC_REPLY, type, buf_slice(&kv->out));
 }
@@ -314,8 +314,8 @@ static void answer_log_end(struct kv *kv, uint64_t to, uint64_t number)
     if (node_has_queued(kv->node))
         return;
     buf_clear(&kv->out);
-    add_number(&kv->out, number);
-    add_number(&kv->out, node_last_index(kv->node));
+    kv_peer_add_number(&kv->out, number);
+    kv_peer_add_number(&kv->out, node_last_index(kv->node));
     (void)send_message(kv, to, CODEC_REPLY, CALL_LOG_END, buf_slice(&kv->out));
 }
 
@@ -327,11 +327,11 @@ static void answer_call(struct served *s, int err, const ProtobufCMessage *respo
         fail_call(kv, m->from, s->number, err);
     } else if (m->type == CALL_KEEP_ALIVE) {
         struct buf *rows = replies_to(kv, m->from);
-        add_number(rows, s->number);
-        add_number(rows, (uint64_t)((const Etcdserverpb__LeaseKeepAliveResponse *)response)->ttl);
+        kv_peer_add_number(rows, s->number);
+        kv_peer_add_number(rows, (uint64_t)((const Etcdserverpb__LeaseKeepAliveResponse *)response)->ttl);
     } else {
         buf_clear(&kv->out);
-        add_number(&kv->out, s->number);
+        kv_peer_add_number(&kv->out, s->number);
         add_message(&kv->out, response);
         (void)send_message(kv, m->from, CODEC_REPLY, m->type, buf_slice(&kv->out));
     }
@@ -438,7 +438,7 @@ static void end_this_life(struct kv *kv, uint64_t from)
     kv->removed_ms = kv_now_ms(kv);
 }
 
-static void on_message(void *arg, uint64_t from, enum peer_stream stream, struct slice message)
+static void kv_peer_on_message(void *arg, uint64_t from, enum peer_stream stream, struct slice message)
 {
     struct kv *kv = arg;
     if (kv->is_closing || message.size < 1)
@@ -506,7 +506,7 @@ static void on_reachable(void *arg, uint64_t id, enum peer_stream stream)
 }
 
 static void on_query(void *arg, struct peer_served_query *question, const struct peer_asker *asker,
-                        struct slice text)
+                     struct slice text)
 {
     struct kv *kv = arg;
     if (kv->on_query && !kv->is_closing)
@@ -532,7 +532,7 @@ static void on_removed(void *arg, uint64_t told_by)
 }
 
 const struct peer_events kv_peer_events = {
-    .on_message = on_message,
+    .on_message = kv_peer_on_message,
     .on_unreachable = on_unreachable,
     .on_reachable = on_reachable,
     .on_query = on_query,

@@ -281,7 +281,7 @@ static void run_member_list(struct kv *kv, struct kv_request *r)
     kv_finish(kv, r, OK, &response.base);
 }
 
-static void run(struct kv *kv, struct kv_request *r)
+static void kv_read_run(struct kv *kv, struct kv_request *r)
 {
     arena_reset(&kv->arena);
     kv_leave_line(kv, r);
@@ -460,7 +460,7 @@ void kv_run_reads(struct kv *kv)
         } else if (!r->slices && r->has_room && !r->has_room(r)) {
             park(kv, r);
         } else {
-            run(kv, r);
+            kv_read_run(kv, r);
             if (must_look && is_time_over(kv, begin, share, is_long))
                 break;
         }

@@ -30,8 +30,8 @@
 
 /* --- to another member --------------------------------------------------------------------------- */
 
-static void copy(void *arg, const char *path, struct raft_snapshot *ret_state,
-                 void (*done)(void *done_arg, int err), void *done_arg)
+static void kv_snapshot_copy(void *arg, const char *path, struct raft_snapshot *ret_state,
+                             void (*done)(void *done_arg, int err), void *done_arg)
 {
     struct kv *kv = arg;
     *ret_state = (struct raft_snapshot){.conf_state = *node_conf_state(kv->node)};
@@ -63,7 +63,7 @@ uint64_t kv_log_needed(const struct kv *kv, uint64_t durable_index)
 
 /* --- from the leader ----------------------------------------------------------------------------- */
 
-static bool deliver(void *arg, const struct raft_message *m)
+static bool kv_snapshot_deliver(void *arg, const struct raft_message *m)
 {
     struct kv *kv = arg;
     kv_schedule_turn(kv);
@@ -236,7 +236,7 @@ void kv_snapshot_open(struct kv *kv, const struct kv_options *o)
         .bytes_per_s = o->snapshot_bytes_per_s,
         .give_up_ms = GIVE_UP_MS,
         .keep_ms = KEEP_MS,
-        .copy = copy,
+        .copy = kv_snapshot_copy,
         .report = report,
         .arg = kv,
     });
@@ -247,7 +247,7 @@ void kv_snapshot_open(struct kv *kv, const struct kv_options *o)
         .member_id = kv->member_id,
         .size_max = RECEIVE_MAX,
         .keep_ms = KEEP_MS,
-        .deliver = deliver,
+        .deliver = kv_snapshot_deliver,
         .failed = receive_failed,
         .arg = kv,
     });

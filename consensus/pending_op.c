@@ -19,7 +19,7 @@ void pending_ops_schedule_turn(struct pending_ops *d)
     d->io->ops->timer_start(d->io, &d->again, 0);
 }
 
-static void on_again(struct io_timer *timer)
+static void pending_op_on_again(struct io_timer *timer)
 {
     container_of(timer, struct pending_ops, again)->is_turn_scheduled = false;
 }
@@ -128,7 +128,7 @@ void pending_op_limit(struct pending_op *op, uint64_t ms, void (*on_deadline)(st
 }
 
 /* Those that were due when it fired: one that starts a new limit of 0 ms waits for the next time. */
-static void on_timer(struct io_timer *timer)
+static void pending_op_on_timer(struct io_timer *timer)
 {
     struct pending_ops *d = container_of(timer, struct pending_ops, timer);
     uint64_t now = pending_ops_now_ms(d), order = d->deadlines.next_order;
@@ -147,7 +147,7 @@ void pending_op_view(struct pending_op *op, int64_t revision, void (*fn)(struct 
     feed_wait(op->pending_ops->feed, &op->waiter, revision);
 }
 
-static void on_written(struct feed_waiter *w)
+static void pending_op_on_written(struct feed_waiter *w)
 {
     pending_op_end(container_of(w, struct pending_op, waiter), OK);
 }
@@ -162,7 +162,7 @@ static void on_view_late(struct pending_op *op)
 void pending_op_written(struct pending_op *op, int64_t revision)
 {
     pending_op_limit(op, VIEW_MS, on_view_late);
-    pending_op_view(op, revision, on_written);
+    pending_op_view(op, revision, pending_op_on_written);
 }
 
 void pending_op_cancel(struct pending_op *op)
@@ -174,7 +174,7 @@ void pending_op_cancel(struct pending_op *op)
         free_op(op);
 }
 
-static void answer(struct pending_op *op)
+static void pending_op_answer(struct pending_op *op)
 {
     list_remove(&op->link);
     op->goes_on = true; /* a cancel from inside must not free it */
@@ -194,14 +194,14 @@ void pending_ops_turn(struct pending_ops *d)
     list_init(&now);
     list_move_all(&now, &d->ended);
     while (!list_is_empty(&now))
-        answer(container_of(now.next, struct pending_op, link));
+        pending_op_answer(container_of(now.next, struct pending_op, link));
 }
 
 void pending_ops_init(struct pending_ops *d, struct kv *kv)
 {
     *d = (struct pending_ops){.kv = kv, .io = kv_io(kv)};
-    d->again.fire = on_again;
-    d->timer.fire = on_timer;
+    d->again.fire = pending_op_on_again;
+    d->timer.fire = pending_op_on_timer;
     list_init(&d->ops);
     list_init(&d->ended);
 }

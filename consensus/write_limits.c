@@ -41,7 +41,7 @@ struct write_limits {
     Etcdserverpb__CompactionRequest compaction;
 };
 
-static uint64_t now_ms(const struct write_limits *l)
+static uint64_t write_limits_now_ms(const struct write_limits *l)
 {
     return l->io->ops->mono_ns(l->io) / 1000000;
 }
@@ -55,7 +55,7 @@ static void fill(const struct write_limits *l, struct bucket *b, uint64_t now)
     b->at_ms = now;
 }
 
-static void drop(struct write_limits *l, struct bucket *b)
+static void write_limits_drop(struct write_limits *l, struct bucket *b)
 {
     strmap_remove(&l->buckets, b->ns);
     list_remove(&b->link);
@@ -70,13 +70,14 @@ static void sweep(struct write_limits *l, uint64_t now)
         fill(l, b, now);
         if (b->bytes < l->per_minute)
             return;
-        drop(l, b);
+        write_limits_drop(l, b);
     }
 }
 
-static int take(struct write_limits *l, struct slice ns, size_t bytes, char *error, size_t error_size)
+static int write_limits_take(struct write_limits *l, struct slice ns, size_t bytes, char *error,
+                             size_t error_size)
 {
-    uint64_t now = now_ms(l);
+    uint64_t now = write_limits_now_ms(l);
     sweep(l, now);
     struct bucket *b = strmap_get(&l->buckets, ns);
     if (!b) {
@@ -128,7 +129,7 @@ int write_limits_admit(struct write_limits *l, enum write_kind kind, struct slic
         return OK;
     int err = check_reserve(l, kind, bytes, error, error_size);
     if (!err && l->per_minute > 0 && ns.size)
-        err = take(l, ns, bytes, error, error_size);
+        err = write_limits_take(l, ns, bytes, error, error_size);
     if (!err)
         l->written += bytes;
     return err;
@@ -142,7 +143,7 @@ void write_limits_deleted(struct write_limits *l, size_t bytes)
 
 /* --- compaction under pressure -------------------------------------------------------------------------- */
 
-static void on_timer(struct io_timer *timer)
+static void write_limits_on_timer(struct io_timer *timer)
 {
     (void)timer; /* the turn follows */
 }
@@ -177,12 +178,12 @@ void write_limits_turn(struct write_limits *l)
     const struct kv_space space = kv_space(l->kv);
     if (!space.quota || l->is_busy)
         return;
-    if (l->mark && now_ms(l) >= l->mark_ms) {
+    if (l->mark && write_limits_now_ms(l) >= l->mark_ms) {
         compact(l);
     } else if (!l->mark && l->written > space.quota / WRITTEN_PART && space.live > space.quota / 4 * 3) {
         l->mark = kv_revision(l->kv);
         l->marked = l->written;
-        l->mark_ms = now_ms(l) + l->history_ms;
+        l->mark_ms = write_limits_now_ms(l) + l->history_ms;
         l->io->ops->timer_start(l->io, &l->timer, l->history_ms);
     }
 }
@@ -196,7 +197,7 @@ struct write_limits *write_limits_new(const struct write_limits_options *options
     l->io = kv_io(options->kv);
     l->per_minute = (double)options->namespace_bytes_per_minute;
     l->history_ms = options->history_ms ? options->history_ms : MINUTE_MS;
-    l->timer.fire = on_timer;
+    l->timer.fire = write_limits_on_timer;
     list_init(&l->order);
     return l;
 }
@@ -209,7 +210,7 @@ void write_limits_free(struct write_limits *l)
         kv_cancel(l->kv, &l->request);
     l->io->ops->timer_stop(l->io, &l->timer);
     while (!list_is_empty(&l->order))
-        drop(l, container_of(l->order.next, struct bucket, link));
+        write_limits_drop(l, container_of(l->order.next, struct bucket, link));
     strmap_done(&l->buckets);
     mem_free(l);
 }

@@ -9,7 +9,7 @@
 /* --- making ----------------------------------------------------------------------------------------------
  */
 
-static struct slice keep(struct arena *a, struct slice s)
+static struct slice audience_keep(struct arena *a, struct slice s)
 {
     return slice_of(arena_copy(a, s.data, s.size), s.size);
 }
@@ -38,8 +38,8 @@ static void add_prefix(struct audience *a, const struct auth_ranges *readable, c
         if (slice_compare(r->begin, end) >= 0 || (!r->is_open && slice_compare(r->end, begin) <= 0))
             continue;
         bool ends_before = !r->is_open && slice_compare(r->end, end) < 0;
-        auth_ranges_add(&a->ranges, keep(arena, greater(r->begin, begin)),
-                        keep(arena, ends_before ? r->end : end));
+        auth_ranges_add(&a->ranges, audience_keep(arena, greater(r->begin, begin)),
+                        audience_keep(arena, ends_before ? r->end : end));
     }
 }
 

@@ -12,7 +12,7 @@
 
 /* --- names ------------------------------------------------------------------------------------------ */
 
-static struct slice copy_slice(struct slice s)
+static struct slice catalog_copy_slice(struct slice s)
 {
     return slice_of(mem_copy(s.data, s.size), s.size);
 }
@@ -92,7 +92,7 @@ static struct catalog_namespace *namespace_of(struct catalog *c, struct slice ns
     struct catalog_namespace *n = strmap_get(&c->namespaces, ns);
     if (!n) {
         n = mem_new(sizeof *n);
-        n->name = copy_slice(ns);
+        n->name = catalog_copy_slice(ns);
         n->revision = c->absent_revision;
         strmap_put(&c->namespaces, ns, n);
     }
@@ -106,9 +106,9 @@ static struct catalog_service *service_of(struct catalog *c, struct slice ns, st
     if (s)
         return s;
     s = mem_new(sizeof *s);
-    s->ns = copy_slice(ns);
-    s->group = copy_slice(group);
-    s->name = copy_slice(service);
+    s->ns = catalog_copy_slice(ns);
+    s->group = catalog_copy_slice(group);
+    s->name = catalog_copy_slice(service);
     s->in = namespace_of(c, ns);
     s->in->places++;
     c->all.places++;
@@ -185,7 +185,7 @@ static struct catalog_instance *instance_of(struct catalog_service *s, struct sl
         return s->list[at];
     }
     struct catalog_instance *i = mem_new(sizeof *i);
-    i->id = copy_slice(id);
+    i->id = catalog_copy_slice(id);
     i->service = s;
     if (s->count == s->capacity) {
         s->capacity = s->capacity ? s->capacity * 2 : 4;
@@ -297,7 +297,7 @@ static void count_in(struct catalog_namespace *n, const struct catalog_instance 
     n->at_risk += effect.serves && i->doc->session ? one : 0;
 }
 
-static void count(struct catalog *c, struct catalog_instance *i, int sign)
+static void catalog_count(struct catalog *c, struct catalog_instance *i, int sign)
 {
     struct catalog_service *s = i->service;
     bool did_exist = catalog_exists(s);
@@ -325,13 +325,13 @@ static void touch_service(struct catalog *c, struct catalog_service *s)
     s->change_count = 0;
 }
 
-static struct slice keep(struct catalog *c, struct slice s)
+static struct slice catalog_keep(struct catalog *c, struct slice s)
 {
     return slice_of(s.size ? arena_copy(&c->batch, s.data, s.size) : NULL, s.size);
 }
 
 /* Before the instance changes. */
-static void touch(struct catalog *c, const struct catalog_instance *i)
+static void catalog_touch(struct catalog *c, const struct catalog_instance *i)
 {
     struct catalog_service *s = i->service;
     size_t number = c->changed_count;
@@ -350,7 +350,7 @@ static void touch(struct catalog *c, const struct catalog_instance *i)
         c->changed = mem_resize(c->changed, c->changed_capacity * sizeof *c->changed);
     }
     c->changed[c->changed_count++] = (struct catalog_changed){
-        s, keep(c, i->id), i->doc ? keep(c, i->doc->origin) : (struct slice){0}, number};
+        s, catalog_keep(c, i->id), i->doc ? catalog_keep(c, i->doc->origin) : (struct slice){0}, number};
     s->change_count++;
 }
 
@@ -410,13 +410,13 @@ static void set_instance(struct catalog *c, const struct name *name, const struc
     i->generation = c->generation;
     if (doc && i->doc && i->mod_revision == mod_revision)
         return; /* read anew, and nothing is new */
-    touch(c, i);
-    count(c, i, -1);
+    catalog_touch(c, i);
+    catalog_count(c, i, -1);
     drop_doc(i->doc);
     i->doc = doc ? instance_copy(doc) : NULL;
     i->create_revision = create_revision;
     i->mod_revision = mod_revision;
-    count(c, i, 1);
+    catalog_count(c, i, 1);
     hang_on_session(c, i);
     drop_instance_if_empty(i);
 }
@@ -432,8 +432,8 @@ static void set_override(struct catalog *c, const struct name *name, const struc
     i->override_generation = c->generation;
     if (o && i->override && i->override_revision == mod_revision)
         return;
-    touch(c, i);
-    count(c, i, -1);
+    catalog_touch(c, i);
+    catalog_count(c, i, -1);
     drop_override(i->override);
     i->override = NULL;
     if (o) {
@@ -445,7 +445,7 @@ static void set_override(struct catalog *c, const struct name *name, const struc
             memcpy(i->override + 1, o->reason.data, o->reason.size);
     }
     i->override_revision = mod_revision;
-    count(c, i, 1);
+    catalog_count(c, i, 1);
     drop_instance_if_empty(i);
 }
 
@@ -512,8 +512,8 @@ static void keep_session_doc(struct catalog_session *s, const struct session *do
 {
     catalog_free_session_doc(s);
     s->doc = *doc;
-    s->doc.client_id = copy_slice(doc->client_id);
-    s->doc.owner = copy_slice(doc->owner);
+    s->doc.client_id = catalog_copy_slice(doc->client_id);
+    s->doc.owner = catalog_copy_slice(doc->owner);
     s->doc.labels = copy_map(&doc->labels);
 }
 

@@ -136,7 +136,7 @@ static bool close_all_gaps(struct catalog *c, struct catalog_service *s, const s
 }
 
 /* Every service that has changed is as it is now. */
-static bool settle(struct catalog *c, const struct pace *pace)
+static bool catalog_batch_settle(struct catalog *c, const struct pace *pace)
 {
     while (!list_is_empty(&c->dirty)) {
         struct catalog_service *s = container_of(c->dirty.next, struct catalog_service, dirty);
@@ -175,7 +175,7 @@ static void tell_some(struct catalog *c, struct catalog_service *s)
         c->events.changed(c->events.arg, &change);
 }
 
-static bool tell(struct catalog *c, const struct pace *pace)
+static bool catalog_batch_tell(struct catalog *c, const struct pace *pace)
 {
     while (!list_is_empty(&c->settled)) {
         struct catalog_service *s = container_of(c->settled.next, struct catalog_service, dirty);
@@ -203,7 +203,8 @@ bool catalog_end_some(struct catalog *c, bool (*is_over_now)(const void *arg), c
         c->is_ending = true;
         sort_changes(c);
     }
-    if (!end_sessions(c, &pace) || !begin_sessions(c, &pace) || !settle(c, &pace) || !tell(c, &pace))
+    if (!end_sessions(c, &pace) || !begin_sessions(c, &pace) || !catalog_batch_settle(c, &pace) ||
+        !catalog_batch_tell(c, &pace))
         return false;
     c->changed_count = 0;
     arena_reset(&c->batch);

@@ -65,7 +65,7 @@ static bool take_state(struct document_reader *r, const char *field, enum instan
     return true;
 }
 
-static int compare_slices(const void *a, const void *b)
+static int registry_document_compare_slices(const void *a, const void *b)
 {
     return slice_compare(*(const struct slice *)a, *(const struct slice *)b);
 }
@@ -89,7 +89,7 @@ static void take_tags(struct document_reader *r, struct instance *i)
         }
         tags[n] = document_keep(r, tag);
     }
-    qsort(tags, count, sizeof *tags, compare_slices);
+    qsort(tags, count, sizeof *tags, registry_document_compare_slices);
     for (size_t n = 0; n < count; n++)
         if (n == 0 || !slice_equal(tags[n], tags[n - 1]))
             tags[kept++] = tags[n];

@@ -60,7 +60,7 @@ struct janitor {
     struct buf scratch;
 };
 
-static uint64_t now_ms(const struct janitor *j)
+static uint64_t janitor_now_ms(const struct janitor *j)
 {
     return j->io->ops->mono_ns(j->io) / 1000000;
 }
@@ -72,18 +72,18 @@ static uint64_t wall_ms(const struct janitor *j)
 
 /* --- messages ----------------------------------------------------------------------------------------- */
 
-static struct slice keep(struct proposal *q, const struct buf *b)
+static struct slice janitor_keep(struct proposal *q, const struct buf *b)
 {
     q->bytes += b->size;
     return slice_of(arena_copy(&q->arena, b->data, b->size), b->size);
 }
 
-static struct slice key_of(struct proposal *q, const struct name *name)
+static struct slice janitor_key_of(struct proposal *q, const struct name *name)
 {
     struct buf *b = &q->janitor->scratch;
     buf_clear(b);
     name_add_key(b, name);
-    return keep(q, b);
+    return janitor_keep(q, b);
 }
 
 /* The document with the one thing changed. A lease that somebody attached to the key stays attached. */
@@ -95,21 +95,21 @@ static void put_document(struct proposal *q, struct txn *t, const struct plan_ac
     doc.is_guarded = a->kind == PLAN_GUARD;
     buf_clear(&q->janitor->scratch);
     instance_write(&doc, &q->janitor->scratch);
-    txn_put(t, key, keep(q, &q->janitor->scratch), 0);
+    txn_put(t, key, janitor_keep(q, &q->janitor->scratch), 0);
     t->message.success[0]->request_put->ignore_lease = !MUTANT(JANITOR_LEASE_DETACHED);
 }
 
-static void add(struct proposal *q, const struct plan_action *a)
+static void janitor_add(struct proposal *q, const struct plan_action *a)
 {
     const struct catalog_service *s = a->instance->service;
     enum name_kind kind = a->kind == PLAN_END_OVERRIDE ? NAME_OVERRIDE : NAME_INSTANCE;
-    struct slice key = key_of(q, &(struct name){kind, s->ns, s->group, s->name, a->instance->id, 0});
+    struct slice key = janitor_key_of(q, &(struct name){kind, s->ns, s->group, s->name, a->instance->id, 0});
     struct txn *t = arena_alloc(&q->arena, sizeof *t);
     txn_init(t, &q->arena);
     if (!MUTANT(JANITOR_DOC_UNSEEN))
         txn_if_revision(t, key, a->revision);
     if (a->session && !MUTANT(JANITOR_SESSION_UNSEEN))
-        txn_if_created(t, key_of(q, &(struct name){.kind = NAME_SESSION, .session = a->session}), 0);
+        txn_if_created(t, janitor_key_of(q, &(struct name){.kind = NAME_SESSION, .session = a->session}), 0);
     if (a->kind == PLAN_DELETE || a->kind == PLAN_END_OVERRIDE)
         txn_delete(t, key);
     else
@@ -117,7 +117,7 @@ static void add(struct proposal *q, const struct plan_action *a)
     if (a->kind == PLAN_DELETE && !MUTANT(JANITOR_DRAIN_STAYS))
         registry_end_drain(
             t, a->instance,
-            key_of(q, &(struct name){NAME_OVERRIDE, s->ns, s->group, s->name, a->instance->id, 0}));
+            janitor_key_of(q, &(struct name){NAME_OVERRIDE, s->ns, s->group, s->name, a->instance->id, 0}));
     Etcdserverpb__RequestOp *outer = arena_alloc(&q->arena, sizeof *outer);
     etcdserverpb__request_op__init(outer);
     outer->request_case = ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_TXN;
@@ -130,8 +130,8 @@ static void add(struct proposal *q, const struct plan_action *a)
 
 /* --- outcomes ------------------------------------------------------------------------------------------ */
 
-static void tell(const struct proposal *q, enum plan_kind kind, const char *what, enum metric metric,
-                 const Etcdserverpb__TxnResponse *response)
+static void janitor_tell(const struct proposal *q, enum plan_kind kind, const char *what, enum metric metric,
+                         const Etcdserverpb__TxnResponse *response)
 {
     size_t count = 0;
     struct slice first = {0};
@@ -163,7 +163,7 @@ static void back_off(struct janitor *j, enum plan_class class, int err)
     if (delay_ms > BACKOFF_MAX_MS)
         delay_ms = BACKOFF_MAX_MS;
     j->backoff[class].delay_ms = delay_ms;
-    j->backoff[class].until_ms = now_ms(j) + delay_ms;
+    j->backoff[class].until_ms = janitor_now_ms(j) + delay_ms;
     log_warn("the registry could not be brought up to date, it is tried again", F_ERR(err),
              F_UINT("after-ms", delay_ms));
 }
@@ -184,7 +184,7 @@ static void delete_dead(struct proposal *q)
     size_t kept = 0;
     for (size_t i = 0; i < q->count; i++) {
         if (q->actions[i].kind != PLAN_LOSE) {
-            plan_done(j->plan, q->actions[i].ticket, PLAN_UNKNOWN, now_ms(j));
+            plan_done(j->plan, q->actions[i].ticket, PLAN_UNKNOWN, janitor_now_ms(j));
             continue;
         }
         struct txn t = {&q->arena, *q->txn.success[i]->request_txn};
@@ -201,7 +201,7 @@ static void delete_dead(struct proposal *q)
     kv_txn(j->kv, &q->request, &q->txn);
 }
 
-static void on_done(struct kv_request *r, int err, const ProtobufCMessage *message)
+static void janitor_on_done(struct kv_request *r, int err, const ProtobufCMessage *message)
 {
     struct proposal *q = container_of(r, struct proposal, request);
     struct janitor *j = q->janitor;
@@ -214,17 +214,19 @@ static void on_done(struct kv_request *r, int err, const ProtobufCMessage *messa
         enum plan_outcome outcome = err                                               ? PLAN_UNKNOWN
                                     : response->responses[i]->response_txn->succeeded ? PLAN_DONE
                                                                                       : PLAN_REFUSED;
-        plan_done(j->plan, q->actions[i].ticket, outcome, now_ms(j));
+        plan_done(j->plan, q->actions[i].ticket, outcome, janitor_now_ms(j));
     }
     if (!err) {
         j->backoff[q->class].delay_ms = 0;
         if (q->deletes_dead)
-            tell(q, PLAN_LOSE, "dead instances are deleted: the store has no room for lost ones",
-                 METRIC_EXPIRED, response);
+            janitor_tell(q, PLAN_LOSE, "dead instances are deleted: the store has no room for lost ones",
+                         METRIC_EXPIRED, response);
         else
-            tell(q, PLAN_LOSE, "instances are lost: their sessions have ended", METRIC_LOST, response);
-        tell(q, PLAN_DELETE, "lost instances did not come back and are deleted", METRIC_EXPIRED, response);
-        tell(q, PLAN_END_OVERRIDE, "overrides have ended", METRIC_OVERRIDES_ENDED, response);
+            janitor_tell(q, PLAN_LOSE, "instances are lost: their sessions have ended", METRIC_LOST,
+                         response);
+        janitor_tell(q, PLAN_DELETE, "lost instances did not come back and are deleted", METRIC_EXPIRED,
+                     response);
+        janitor_tell(q, PLAN_END_OVERRIDE, "overrides have ended", METRIC_OVERRIDES_ENDED, response);
     } else if ((err == ERR_TOO_MANY_OPS || err == ERR_REQUEST_TOO_LARGE) && q->count > 1) {
         size_t half = q->count / 2; /* of this one: others of its size are under way */
         j->batch_max = half < j->batch_max ? half : j->batch_max;
@@ -245,14 +247,14 @@ static void on_handed_over(struct kv_request *r, int err, const ProtobufCMessage
     j->handover_after_ms = 0;
     if (!err)
         return;
-    plan_handover_failed(j->plan, h->ns, now_ms(j));
-    j->handover_after_ms = now_ms(j) + BACKOFF_MAX_MS;
+    plan_handover_failed(j->plan, h->ns, janitor_now_ms(j));
+    j->handover_after_ms = janitor_now_ms(j) + BACKOFF_MAX_MS;
     log_warn("what usually dies could not be written for the next leader, it is tried again", F_ERR(err),
              F_BYTES("namespace", h->ns));
 }
 
 /* Nothing is compared: whoever leads wrote nearly the same. */
-static void hand_over(struct janitor *j, uint64_t now)
+static void janitor_hand_over(struct janitor *j, uint64_t now)
 {
     struct plan_handover next;
     struct handover *h = &j->handover;
@@ -295,7 +297,7 @@ void janitor_history(struct janitor *j, struct slice ns, struct slice text)
 
 /* --- turns --------------------------------------------------------------------------------------------- */
 
-static void on_timer(struct io_timer *timer)
+static void janitor_on_timer(struct io_timer *timer)
 {
     container_of(timer, struct janitor, timer)->timer_ms = UINT64_MAX; /* the turn follows */
 }
@@ -310,7 +312,7 @@ static void wake_at(struct janitor *j, uint64_t at_ms, uint64_t now)
 }
 
 /* False: nothing is due. */
-static bool propose(struct janitor *j, enum plan_class class, uint64_t now)
+static bool janitor_propose(struct janitor *j, enum plan_class class, uint64_t now)
 {
     struct plan_action action;
     uint64_t wall = wall_ms(j);
@@ -319,11 +321,11 @@ static bool propose(struct janitor *j, enum plan_class class, uint64_t now)
     struct proposal *q = mem_new(sizeof *q);
     q->janitor = j;
     q->class = class;
-    q->request.done = on_done;
+    q->request.done = janitor_on_done;
     etcdserverpb__txn_request__init(&q->txn);
     q->txn.success = arena_alloc(&q->arena, BATCH_MAX * sizeof *q->txn.success);
     do {
-        add(q, &action);
+        janitor_add(q, &action);
     } while (q->count < j->batch_max && q->bytes < BATCH_BYTES_MAX &&
              plan_next(j->plan, class, now, wall, &action));
     list_add_last(&j->in_flight, &q->link);
@@ -357,7 +359,7 @@ static bool is_slice_over(const struct janitor *j, uint64_t begin_ns)
 }
 
 /* False: the slice was over before all was looked at, and nothing is decided yet. */
-static bool look(struct janitor *j, uint64_t begin_ns, uint64_t now)
+static bool janitor_look(struct janitor *j, uint64_t begin_ns, uint64_t now)
 {
     while (plan_step(j->plan, now, LOOK_MAX))
         if (is_slice_over(j, begin_ns))
@@ -383,15 +385,15 @@ static void turn_again(struct janitor *j, bool at_once, uint64_t now)
 
 void janitor_turn(struct janitor *j)
 {
-    uint64_t now = now_ms(j), begin_ns = j->io->ops->mono_ns(j->io);
+    uint64_t now = janitor_now_ms(j), begin_ns = j->io->ops->mono_ns(j->io);
     look_who_leads(j, now);
-    bool is_again = !look(j, begin_ns, now);
+    bool is_again = !janitor_look(j, begin_ns, now);
     for (int class = PLAN_CLASSES - 1; class >= 0 && !is_again; class --) {
         while (j->backoff[class].until_ms <= now && j->in_flight_count < IN_FLIGHT_MAX &&
-               !is_slice_over(j, begin_ns) && propose(j, (enum plan_class) class, now))
+               !is_slice_over(j, begin_ns) && janitor_propose(j, (enum plan_class) class, now))
             is_again = true;
     }
-    hand_over(j, now);
+    janitor_hand_over(j, now);
     turn_again(j, is_again, now);
     metric_set(METRIC_GUARDED, (double)plan_held(j->plan));
     metric_set(METRIC_WARDS, (double)plan_waiting(j->plan));
@@ -419,17 +421,17 @@ static void on_storm_over(void *arg, struct slice ns, size_t held)
 
 void janitor_session_gone(struct janitor *j, struct catalog_session *session)
 {
-    plan_session_gone(j->plan, session, now_ms(j));
+    plan_session_gone(j->plan, session, janitor_now_ms(j));
 }
 
 void janitor_session_back(struct janitor *j, struct catalog_session *session)
 {
-    plan_session_back(j->plan, session, now_ms(j));
+    plan_session_back(j->plan, session, janitor_now_ms(j));
 }
 
 void janitor_changed(struct janitor *j, const struct catalog_change *change)
 {
-    plan_changed(j->plan, change, now_ms(j));
+    plan_changed(j->plan, change, janitor_now_ms(j));
 }
 
 /* --- gauges --------------------------------------------------------------------------------------------- */
@@ -476,10 +478,10 @@ void janitor_metric_collect(struct janitor *j, struct buf *out)
     metric_print_head(
         out, usual.metric, "gauge",
         "Deaths in one window that are usual in a namespace, on the leader, where there are any.");
-    plan_each_guard(j->plan, now_ms(j), show_guard, &usual);
+    plan_each_guard(j->plan, janitor_now_ms(j), show_guard, &usual);
     metric_print_head(out, bar.metric, "gauge",
                       "So many deaths in one window put no storm guard on a namespace, on the leader.");
-    plan_each_guard(j->plan, now_ms(j), show_guard, &bar);
+    plan_each_guard(j->plan, janitor_now_ms(j), show_guard, &bar);
 }
 
 /* --- the whole ---------------------------------------------------------------------------------------- */
@@ -493,7 +495,7 @@ struct janitor *janitor_new_with(struct kv *kv, struct catalog *catalog, const s
     j->catalog = catalog;
     j->plan = plan_new(catalog, rules, &events);
     j->batch_max = BATCH_MAX;
-    j->timer.fire = on_timer;
+    j->timer.fire = janitor_on_timer;
     j->timer_ms = UINT64_MAX;
     list_init(&j->in_flight);
     return j;

@@ -58,7 +58,7 @@ static void begin_guard(struct plan *p, struct storm_guard *g, uint64_t now_ms)
     g->is_written = true;
 }
 
-static void remember(struct plan *p, struct storm_guard *g, uint64_t now_ms)
+static void janitor_guard_remember(struct plan *p, struct storm_guard *g, uint64_t now_ms)
 {
     if (link_is_in_list(&g->active))
         return;
@@ -76,7 +76,7 @@ struct storm_guard *storm_guard_of(struct plan *p, struct slice ns, uint64_t now
         strmap_put(&p->guards, ns, g);
         begin_guard(p, g, now_ms);
     }
-    remember(p, g, now_ms);
+    janitor_guard_remember(p, g, now_ms);
     return g;
 }
 
@@ -358,7 +358,7 @@ static bool look_at(struct plan *p, struct storm_guard *g, uint64_t now_ms, stru
     return true;
 }
 
-static struct link *first_of(const struct link *head)
+static struct link *janitor_guard_first_of(const struct link *head)
 {
     return list_is_empty(head) ? NULL : head->next;
 }
@@ -366,14 +366,14 @@ static struct link *first_of(const struct link *head)
 bool plan_next_handover(struct plan *p, uint64_t now_ms, struct plan_handover *ret)
 {
     struct link *l;
-    while (p->does_lead && (l = first_of(&p->active))) {
+    while (p->does_lead && (l = janitor_guard_first_of(&p->active))) {
         struct storm_guard *g = container_of(l, struct storm_guard, active);
         if (g->look_ms > now_ms)
             return false;
         list_remove(&g->active);
         bool is_due_now = look_at(p, g, now_ms, ret);
         if (is_due_now || !is_idle(g))
-            remember(p, g, now_ms);
+            janitor_guard_remember(p, g, now_ms);
         if (is_due_now)
             return true;
     }
@@ -388,12 +388,12 @@ void plan_handover_failed(struct plan *p, struct slice ns, uint64_t now_ms)
     g->is_written = true; /* it may be there, and goes by being deleted */
     g->written = (struct guard_history){0};
     g->written_ms = 0;
-    remember(p, g, now_ms);
+    janitor_guard_remember(p, g, now_ms);
 }
 
 uint64_t plan_handover_wake_ms(const struct plan *p)
 {
-    struct link *l = p->does_lead ? first_of(&p->active) : NULL;
+    struct link *l = p->does_lead ? janitor_guard_first_of(&p->active) : NULL;
     return l ? container_of(l, struct storm_guard, active)->look_ms : UINT64_MAX;
 }
 

@@ -6,7 +6,8 @@
 #include "base/mutant.h"
 #include "registry/janitor_state.h"
 
-static bool is_over(const struct plan *p, const struct override_wait *o, uint64_t now_ms, uint64_t wall_ms)
+static bool janitor_override_is_over(const struct plan *p, const struct override_wait *o, uint64_t now_ms,
+                                     uint64_t wall_ms)
 {
     if (o->until_ms && o->until_ms <= wall_ms)
         return true;
@@ -36,7 +37,7 @@ static void drop_ticket(struct plan *p, struct override_wait *o)
     o->ticket = 0;
 }
 
-static void forget(struct plan *p, struct override_wait *o)
+static void janitor_override_forget(struct plan *p, struct override_wait *o)
 {
     drop_ticket(p, o);
     heap_remove(&p->overrides.until, &o->until);
@@ -58,7 +59,7 @@ void overrides_changed(struct plan *p, const struct catalog_instance *i, struct 
     if (!is_followed) {
         if (o) {
             strmap_remove(&p->overrides.by_key, key);
-            forget(p, o);
+            janitor_override_forget(p, o);
         }
         return;
     }
@@ -96,7 +97,7 @@ bool overrides_next(struct plan *p, uint64_t now_ms, uint64_t wall_ms, struct pl
 {
     struct override_wait *o;
     while ((o = take_due(p, now_ms, wall_ms))) {
-        if (!is_over(p, o, now_ms, wall_ms)) {
+        if (!janitor_override_is_over(p, o, now_ms, wall_ms)) {
             if (!MUTANT(JANITOR_OVERRIDE_STAYS))
                 put_off(p, o); /* the wall clock was set back */
             continue;
@@ -150,7 +151,7 @@ void overrides_done(struct plan *p)
     struct slice key;
     void *value;
     for (size_t at = 0; strmap_next(&p->overrides.by_key, &at, &key, &value);)
-        forget(p, value);
+        janitor_override_forget(p, value);
     strmap_done(&p->overrides.by_key);
     map_done(&p->overrides.tickets);
     heap_done(&p->overrides.until);

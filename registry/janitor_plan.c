@@ -74,8 +74,8 @@ void place_done(struct place *place)
     mem_free(place->bytes);
 }
 
-static struct slice key_of(struct plan *p, struct slice ns, struct slice group, struct slice service,
-                           struct slice id)
+static struct slice janitor_plan_key_of(struct plan *p, struct slice ns, struct slice group,
+                                        struct slice service, struct slice id)
 {
     struct name name = {NAME_INSTANCE, ns, group, service, id, 0};
     buf_clear(&p->key);
@@ -85,7 +85,7 @@ static struct slice key_of(struct plan *p, struct slice ns, struct slice group, 
 
 struct slice plan_key(struct plan *p, const struct place *place)
 {
-    return key_of(p, place->ns, place->group, place->service, place->id);
+    return janitor_plan_key_of(p, place->ns, place->group, place->service, place->id);
 }
 
 /* --- wards ------------------------------------------------------------------------------------------- */
@@ -132,7 +132,7 @@ static void ward_free(struct plan *p, struct ward *w)
     mem_free(w);
 }
 
-static void settle(struct plan *p, struct ward *w, uint64_t now_ms)
+static void janitor_plan_settle(struct plan *p, struct ward *w, uint64_t now_ms)
 {
     uint64_t settle_ms = MUTANT(JANITOR_NO_SETTLE) ? 0 : storm_guard_settle_ms(p, &w->guarded);
     w->at_ms = storm_guard_holds(&w->guarded) ? now_ms : w->guarded.died_ms + settle_ms;
@@ -158,7 +158,7 @@ static void settle_anew(struct plan *p, struct storm_guard *g)
 static void look_at_ward(struct plan *p, struct storm_guard *g, struct ward *w, uint64_t now_ms)
 {
     if (g->walk_settles && w->phase == PHASE_DYING && !w->ticket) {
-        settle(p, w, now_ms);
+        janitor_plan_settle(p, w, now_ms);
         put_off(p, w, w->at_ms);
     } else if (g->walk_releases && w->phase == PHASE_HELD && !storm_guard_holds(&w->guarded)) {
         g->released++;
@@ -203,7 +203,7 @@ static void begin_dying(struct plan *p, struct ward *w, const struct catalog_ins
     if (!catalog_effect(i).serves)
         return; /* nobody is sent there: there is nothing to protect */
     bool is_changed = storm_guard_death(p, &w->guarded, i, now_ms);
-    settle(p, w, now_ms);
+    janitor_plan_settle(p, w, now_ms);
     if (is_changed)
         settle_anew(p, w->guarded.guard);
 }
@@ -219,8 +219,8 @@ static void begin_held(struct plan *p, struct ward *w, const struct catalog_inst
         settle_anew(p, w->guarded.guard);
 }
 
-static void begin(struct plan *p, struct ward *w, const struct catalog_instance *i, bool is_found,
-                  uint64_t now_ms)
+static void janitor_plan_begin(struct plan *p, struct ward *w, const struct catalog_instance *i,
+                               bool is_found, uint64_t now_ms)
 {
     switch (w->phase) {
     case PHASE_DYING:
@@ -273,7 +273,7 @@ static void see(struct plan *p, const struct catalog_instance *i, struct slice k
     storm_guard_leave(p, &w->guarded);
     w->phase = phase;
     w->revision = i->mod_revision;
-    begin(p, w, i, is_found, now_ms);
+    janitor_plan_begin(p, w, i, is_found, now_ms);
 }
 
 /* --- in slices ----------------------------------------------------------------------------------------- */
@@ -319,7 +319,7 @@ static size_t go_on_with_session(struct plan *p, struct session_walk *walk, size
         i->walk = walk->number;
         list_remove(&i->by_session);
         list_add_last(&session->instances, &i->by_session);
-        see(p, i, key_of(p, s->ns, s->group, s->name, i->id), now_ms);
+        see(p, i, janitor_plan_key_of(p, s->ns, s->group, s->name, i->id), now_ms);
     }
     return count;
 }
@@ -364,7 +364,7 @@ static bool is_more_due(const struct plan *p, uint64_t now_ms)
 }
 
 /* Returns how much of max was used. */
-static size_t look(struct plan *p, uint64_t now_ms, size_t max)
+static size_t janitor_plan_look(struct plan *p, uint64_t now_ms, size_t max)
 {
     size_t left = max;
     while (left && !list_is_empty(&p->session_walks)) {
@@ -382,7 +382,7 @@ static size_t look(struct plan *p, uint64_t now_ms, size_t max)
 
 static void look_at_once(struct plan *p, uint64_t now_ms)
 {
-    p->at_once -= look(p, now_ms, p->at_once);
+    p->at_once -= janitor_plan_look(p, now_ms, p->at_once);
 }
 
 bool plan_step(struct plan *p, uint64_t now_ms, size_t max)
@@ -391,7 +391,7 @@ bool plan_step(struct plan *p, uint64_t now_ms, size_t max)
     p->at_once = p->rules.look_at_once;
     while ((g = storm_guard_ending(p, now_ms)))
         release_guard(p, g, now_ms);
-    (void)look(p, now_ms, max);
+    (void)janitor_plan_look(p, now_ms, max);
     return !list_is_empty(&p->session_walks) || !list_is_empty(&p->guard_walks) || is_more_due(p, now_ms);
 }
 
@@ -419,7 +419,7 @@ void plan_changed(struct plan *p, const struct catalog_change *change, uint64_t 
             p->wards.count || p->overrides.by_key.count || (i && i->override) || phase_of(i) != PHASE_NONE;
         if (!is_followed)
             continue; /* nearly all: registered, or gone, and nothing to do */
-        struct slice key = key_of(p, s->ns, s->group, s->name, change->ids[n]);
+        struct slice key = janitor_plan_key_of(p, s->ns, s->group, s->name, change->ids[n]);
         overrides_changed(p, i, key, now_ms);
         see(p, i, key, now_ms);
     }
@@ -527,7 +527,7 @@ void plan_verdict(struct plan *p, const struct catalog_instance *i, enum storm_v
                   uint64_t now_ms)
 {
     const struct catalog_service *s = i->service;
-    struct ward *w = strmap_get(&p->wards, key_of(p, s->ns, s->group, s->name, i->id));
+    struct ward *w = strmap_get(&p->wards, janitor_plan_key_of(p, s->ns, s->group, s->name, i->id));
     if (!w || !w->guarded.guard)
         return;
     bool was_held = storm_guard_holds(&w->guarded);

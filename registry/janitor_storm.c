@@ -39,7 +39,7 @@ static void forget_old(struct storm *s, uint64_t now_ms)
 }
 
 /* The place of those that count up to until_ms, made if there are none; nearly always the last. */
-static struct storm_deaths *place_of(struct storm *s, uint64_t until_ms)
+static struct storm_deaths *janitor_storm_place_of(struct storm *s, uint64_t until_ms)
 {
     size_t at = s->count;
     while (at > 0 && s->deaths[at - 1].until_ms > until_ms)
@@ -61,9 +61,11 @@ static bool is_before(const struct storm_deaths *a, uint64_t since_ms, size_t at
     return a->since_ms != since_ms ? a->since_ms < since_ms : a->at_risk_then >= at_risk;
 }
 
-static void add(struct storm *s, uint64_t now_ms, uint64_t counts_ms, const struct storm_death *death)
+static void janitor_storm_add(struct storm *s, uint64_t now_ms, uint64_t counts_ms,
+                              const struct storm_death *death)
 {
-    struct storm_deaths *d = place_of(s, (now_ms + counts_ms + STEP_MS - 1) / STEP_MS * STEP_MS);
+    struct storm_deaths *d =
+        janitor_storm_place_of(s, (now_ms + counts_ms + STEP_MS - 1) / STEP_MS * STEP_MS);
     bool is_newcomer = s->is_on && death->opened > s->horizon;
     bool is_other = !s->in_window || death->session != s->last_session;
     if (!is_before(d, now_ms, death->at_risk)) {
@@ -156,8 +158,8 @@ size_t storm_bar(const struct storm *s, const struct storm_rules *rules, uint64_
 /* --- the guard --------------------------------------------------------------------------------------------
  */
 
-static void go_on(struct storm *s, const struct storm_rules *rules, uint64_t now_ms, size_t at_risk,
-                  int64_t revision)
+static void janitor_storm_go_on(struct storm *s, const struct storm_rules *rules, uint64_t now_ms,
+                                size_t at_risk, int64_t revision)
 {
     s->bar = storm_bar(s, rules, now_ms, at_risk);
     s->limit = limit_of(rules, at_risk);
@@ -172,7 +174,8 @@ static void go_on(struct storm *s, const struct storm_rules *rules, uint64_t now
 }
 
 /* Something died now; returns how long that counts. */
-static uint64_t touch(struct storm *s, const struct storm_rules *rules, uint64_t now_ms, uint64_t ttl_ms)
+static uint64_t janitor_storm_touch(struct storm *s, const struct storm_rules *rules, uint64_t now_ms,
+                                    uint64_t ttl_ms)
 {
     uint64_t counts_ms = shorter(ttl_ms, rules->window_max_ms);
     storm_average(s, rules, now_ms);
@@ -196,9 +199,9 @@ static bool is_churn(const struct storm *s)
 bool storm_death(struct storm *s, const struct storm_rules *rules, uint64_t now_ms,
                  const struct storm_death *death)
 {
-    uint64_t counts_ms = touch(s, rules, now_ms, death->ttl_ms);
+    uint64_t counts_ms = janitor_storm_touch(s, rules, now_ms, death->ttl_ms);
     bool is_held = storm_holds(s, death->created, STORM_UNKNOWN);
-    add(s, now_ms, counts_ms, death);
+    janitor_storm_add(s, now_ms, counts_ms, death);
     if (is_held || !s->is_on)
         s->last_ms = now_ms;
     s->fallen += is_held;
@@ -215,7 +218,7 @@ bool storm_death(struct storm *s, const struct storm_rules *rules, uint64_t now_
                      storm_usual(s) >= limit_of(rules, before);
     if (s->in_window <= bar + MUTANT(JANITOR_STORM_LATE))
         return false;
-    go_on(s, rules, now_ms, before, death->revision);
+    janitor_storm_go_on(s, rules, now_ms, before, death->revision);
     s->fallen++;
     return true;
 }
@@ -234,10 +237,10 @@ void storm_return(struct storm *s, uint64_t now_ms)
 void storm_resume(struct storm *s, const struct storm_rules *rules, uint64_t now_ms,
                   const struct storm_death *death)
 {
-    touch(s, rules, now_ms, death->ttl_ms);
+    janitor_storm_touch(s, rules, now_ms, death->ttl_ms);
     s->last_ms = now_ms;
     if (!s->is_on)
-        go_on(s, rules, now_ms, death->at_risk, death->revision);
+        janitor_storm_go_on(s, rules, now_ms, death->at_risk, death->revision);
     s->fallen++;
 }
 

@@ -58,7 +58,7 @@ static bool begins_with(struct slice s, const char *prefix)
     return s.size >= n && memcmp(s.data, prefix, n) == 0;
 }
 
-static char *text_of(struct slice s)
+static char *projection_text_of(struct slice s)
 {
     char *text = mem_alloc(s.size + 1);
     if (s.size)
@@ -93,8 +93,8 @@ static int check_prefix(const struct projections *p, const char *prefix, char *e
     return ERR_INVALID;
 }
 
-static int add(struct projections *p, enum projection_layout layout, struct slice prefix, struct slice ns,
-               struct slice group, char *error, size_t error_size)
+static int projection_add(struct projections *p, enum projection_layout layout, struct slice prefix,
+                          struct slice ns, struct slice group, char *error, size_t error_size)
 {
     struct buf text = {0};
     if (p->count == PROJECTIONS_MAX) {
@@ -108,11 +108,11 @@ static int add(struct projections *p, enum projection_layout layout, struct slic
     if (!err) {
         struct projection *one = &p->list[p->count++];
         one->layout = layout;
-        one->prefix = text_of(buf_slice(&text));
+        one->prefix = projection_text_of(buf_slice(&text));
         const char *slash = strrchr(one->prefix, '/');
         one->folder_size = slash ? (size_t)(slash - one->prefix) + 1 : 0;
-        one->ns = text_of(ns);
-        one->group = text_of(group);
+        one->ns = projection_text_of(ns);
+        one->group = projection_text_of(group);
     }
     buf_done(&text);
     return err;
@@ -124,8 +124,8 @@ static int add_defaults(struct projections *p, char *error, size_t error_size)
     int err = OK;
     for (int i = 0; i < LAYOUTS && !err; i++)
         if (layouts[i].prefix)
-            err = add(p, (enum projection_layout)i, slice_text(layouts[i].prefix), name, name, error,
-                      error_size);
+            err = projection_add(p, (enum projection_layout)i, slice_text(layouts[i].prefix), name, name,
+                                 error, error_size);
     return err;
 }
 
@@ -186,7 +186,7 @@ static int parse_one(struct projections *p, struct slice text, char *error, size
             return err;
         prefix.size = n;
     }
-    return add(p, (enum projection_layout)layout, prefix, ns, group, error, error_size);
+    return projection_add(p, (enum projection_layout)layout, prefix, ns, group, error, error_size);
 }
 
 int projections_parse(struct slice text, char *error, size_t error_size, struct projections **ret_projections)
@@ -295,7 +295,7 @@ static int name_plain(enum projection_layout layout, struct slice rest, struct a
     return OK;
 }
 
-static const struct projection *find(const struct projections *p, struct slice key)
+static const struct projection *projection_find(const struct projections *p, struct slice key)
 {
     for (size_t i = 0; i < p->count; i++)
         if (begins_with(key, p->list[i].prefix))
@@ -306,7 +306,7 @@ static const struct projection *find(const struct projections *p, struct slice k
 int projection_name(const struct projections *p, struct slice key, struct arena *a, struct name *ret_name,
                     enum projection_layout *ret_layout)
 {
-    const struct projection *one = find(p, key);
+    const struct projection *one = projection_find(p, key);
     struct name name = {.kind = NAME_INSTANCE};
     char error[200];
     if (!one)

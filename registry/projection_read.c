@@ -128,7 +128,7 @@ struct gathered {
     struct arena *arena;
 };
 
-static void gather(struct gathered *g, struct slice key, struct slice value)
+static void projection_read_gather(struct gathered *g, struct slice key, struct slice value)
 {
     if (!is_clean(key) || g->map.count == g->capacity || !utf8_is_valid(value) ||
         g->bytes + key.size + value.size > INSTANCE_METADATA_MAX)
@@ -157,7 +157,8 @@ static void gather_object(struct gathered *g, json_t *object)
     json_object_foreach(object, key, value)
     {
         if (json_is_string(value))
-            gather(g, slice_text(key), slice_of(json_string_value(value), json_string_length(value)));
+            projection_read_gather(g, slice_text(key),
+                                   slice_of(json_string_value(value), json_string_length(value)));
     }
 }
 
@@ -169,7 +170,7 @@ static struct slice find_pair(const struct document_map *m, const char *key)
     return (struct slice){0};
 }
 
-static void take_text(struct slice *field, const struct document_map *m, const char *key)
+static void projection_read_take_text(struct slice *field, const struct document_map *m, const char *key)
 {
     struct slice value = find_pair(m, key);
     if (!field->size && is_clean(value))
@@ -187,10 +188,10 @@ static void take_metadata(struct instance *doc, struct gathered *g)
     uint64_t weight;
     qsort(g->map.list, g->map.count, sizeof *g->map.list, compare_pairs);
     doc->metadata = g->map;
-    take_text(&doc->zone, &doc->metadata, "zone");
-    take_text(&doc->region, &doc->metadata, "region");
-    take_text(&doc->cluster, &doc->metadata, "cluster");
-    take_text(&doc->version, &doc->metadata, "version");
+    projection_read_take_text(&doc->zone, &doc->metadata, "zone");
+    projection_read_take_text(&doc->region, &doc->metadata, "region");
+    projection_read_take_text(&doc->cluster, &doc->metadata, "cluster");
+    projection_read_take_text(&doc->version, &doc->metadata, "version");
     if (text_to_u64(find_pair(&doc->metadata, "weight"), &weight) == OK && weight <= INSTANCE_WEIGHT_MAX)
         doc->weight = (uint16_t)weight;
 }
@@ -283,7 +284,7 @@ static int read_go_micro(json_t *root, struct arena *a, struct instance *doc)
     gather_object(&g, json_object_get(root, "metadata"));
     doc->version = text_in(json_object_get(root, "version"), a);
     take_metadata(doc, &g);
-    take_text(&doc->protocol, &doc->metadata, "protocol");
+    projection_read_take_text(&doc->protocol, &doc->metadata, "protocol");
     return set_address(doc, text_in(json_object_get(node, "address"), a), a);
 }
 
@@ -368,8 +369,8 @@ static int read_dubbo_interface(struct slice key, struct arena *a, struct instan
         size_t end = until_any(url.query, at, "&");
         size_t equals = until_any(url.query, at, "&=");
         if (equals < end)
-            gather(&g, slice_of(url.query.data + at, equals - at),
-                   slice_of(url.query.data + equals + 1, end - equals - 1));
+            projection_read_gather(&g, slice_of(url.query.data + at, equals - at),
+                                   slice_of(url.query.data + equals + 1, end - equals - 1));
         at = end + 1;
     }
     take_metadata(doc, &g);

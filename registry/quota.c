@@ -33,8 +33,8 @@ static void quota_part_release(struct strmap *map, struct quota_part *p)
     mem_free(p);
 }
 
-static int refuse(struct slice ns, const char *what, const char *setting, size_t max, char *error,
-                  size_t error_size)
+static int quota_refuse(struct slice ns, const char *what, const char *setting, size_t max, char *error,
+                        size_t error_size)
 {
     snprintf(error, error_size, "namespace %.*s is full: it may hold %zu %s (%s)", (int)ns.size, ns.data, max,
              what, setting);
@@ -84,7 +84,8 @@ int quota_claim_service(struct quota *q, const struct catalog *c, const struct q
     buf_add_slice(&name, key->service);
     bool is_claimed = strmap_get(&q->services, buf_slice(&name));
     if (!is_claimed && (n ? n->services : 0) + ns->services >= q->services_max) {
-        err = refuse(key->ns, "services", "--registry-max-services", q->services_max, error, error_size);
+        err =
+            quota_refuse(key->ns, "services", "--registry-max-services", q->services_max, error, error_size);
     } else {
         claim->service = refer(&q->services, buf_slice(&name));
         ns->services += !is_claimed;
@@ -105,7 +106,8 @@ int quota_claim_instance(struct quota *q, const struct catalog *c, const struct 
         return err;
     struct quota_part *ns = claim->ns;
     if ((n ? n->instances : 0) + ns->instances >= q->instances_max)
-        return refuse(key->ns, "instances", "--registry-max-instances", q->instances_max, error, error_size);
+        return quota_refuse(key->ns, "instances", "--registry-max-instances", q->instances_max, error,
+                            error_size);
     ns->instances++;
     claim->instance = true;
     return OK;
@@ -120,7 +122,8 @@ int quota_claim_override(struct quota *q, const struct catalog *c, const struct 
         return err;
     struct quota_part *ns = claim->ns;
     if ((n ? n->overrides : 0) + ns->overrides >= q->instances_max)
-        return refuse(key->ns, "overrides", "--registry-max-instances", q->instances_max, error, error_size);
+        return quota_refuse(key->ns, "overrides", "--registry-max-instances", q->instances_max, error,
+                            error_size);
     ns->overrides++;
     claim->override = true;
     return OK;

@@ -12,7 +12,7 @@
 
 /* --- the view ---------------------------------------------------------------------------------------- */
 
-static void on_begin(void *arg, int64_t revision, bool is_whole)
+static void registry_on_begin(void *arg, int64_t revision, bool is_whole)
 {
     struct registry *r = arg;
     if (is_whole)
@@ -22,7 +22,7 @@ static void on_begin(void *arg, int64_t revision, bool is_whole)
 }
 
 /* A key that is none of ours, nor of a layout that is projected, is left alone. */
-static void on_put(void *arg, const Mvccpb__KeyValue *pair)
+static void registry_on_put(void *arg, const Mvccpb__KeyValue *pair)
 {
     struct registry *r = arg;
     struct name name;
@@ -56,23 +56,24 @@ struct pace {
     uint64_t until_ns;
 };
 
-static bool is_over(const void *arg)
+static bool registry_is_over(const void *arg)
 {
     const struct pace *p = arg;
     return p->io->ops->mono_ns(p->io) >= p->until_ns;
 }
 
-static bool on_end(void *arg, uint64_t until_ns)
+static bool registry_on_end(void *arg, uint64_t until_ns)
 {
     struct registry *r = arg;
     const struct pace pace = {kv_io(r->kv), until_ns};
     r->is_notifying = true;
-    bool has_ended = catalog_end_some(r->catalog, is_over, &pace);
+    bool has_ended = catalog_end_some(r->catalog, registry_is_over, &pace);
     r->is_notifying = false;
     return has_ended;
 }
 
-static const struct feed_events feed_events = {on_begin, on_put, on_remove, on_end, true};
+static const struct feed_events feed_events = {registry_on_begin, registry_on_put, on_remove, registry_on_end,
+                                               true};
 
 static void on_changed(void *arg, const struct catalog_change *change)
 {
@@ -129,7 +130,7 @@ struct audience *registry_audience(const struct registry *r, const struct auth_r
 
 /* --- requests ------------------------------------------------------------------------------------------ */
 
-static void on_answer(struct pending_op *pending_ops)
+static void registry_on_answer(struct pending_op *pending_ops)
 {
     struct registry_op *op = container_of(pending_ops, struct registry_op, pending_ops);
     op->result.error = pending_ops->error;
@@ -149,7 +150,7 @@ void *registry_op_new(struct registry *r, struct registry_request *q, size_t siz
     struct registry_op *op = pending_op_new(&r->pending_ops, q ? &q->impl : NULL, size);
     op->registry = r;
     op->request = q;
-    op->pending_ops.on_answer = on_answer;
+    op->pending_ops.on_answer = registry_on_answer;
     op->pending_ops.on_free = on_free;
     pending_op_set_author(&op->pending_ops, q ? q->who : NULL);
     op->has_proof = q && q->proof;
@@ -177,27 +178,27 @@ void registry_cancel(struct registry *r, struct registry_request *q)
 /* --- waiting for the view --------------------------------------------------------------------------------
  */
 
-static void on_view(struct feed_waiter *w)
+static void registry_on_view(struct feed_waiter *w)
 {
     struct registry_op *op = container_of(w, struct registry_op, pending_ops.waiter);
     op->result.revision = w->revision;
     pending_op_end(&op->pending_ops, OK);
 }
 
-static void on_barrier(struct kv_request *kv, int err, const ProtobufCMessage *response)
+static void registry_on_barrier(struct kv_request *kv, int err, const ProtobufCMessage *response)
 {
     struct registry_op *op = container_of(kv, struct registry_op, pending_ops.kv);
     (void)response;
     if (err)
         pending_op_end(&op->pending_ops, err);
     else
-        pending_op_view(&op->pending_ops, kv_revision(op->registry->kv), on_view);
+        pending_op_view(&op->pending_ops, kv_revision(op->registry->kv), registry_on_view);
 }
 
 void registry_barrier(struct registry *r, struct registry_request *q)
 {
     struct registry_op *op = registry_op_new(r, q, sizeof *op);
-    op->pending_ops.kv.done = on_barrier;
+    op->pending_ops.kv.done = registry_on_barrier;
     kv_barrier(r->kv, &op->pending_ops.kv);
     pending_ops_schedule_turn(&r->pending_ops);
 }
@@ -213,7 +214,7 @@ void registry_wait_revision(struct registry *r, struct registry_request *q, int6
 {
     struct registry_op *op = registry_op_new(r, q, sizeof *op);
     pending_op_limit(&op->pending_ops, timeout_ms, on_late);
-    pending_op_view(&op->pending_ops, revision, on_view);
+    pending_op_view(&op->pending_ops, revision, registry_on_view);
 }
 
 /* --- the whole -------------------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ struct draining {
     struct link link; /* in registry.draining between two surveys */
 };
 
-static void decide(struct draining *d);
+static void registry_drain_decide(struct draining *d);
 static void survey(struct draining *d);
 
 static void free_draining(struct registry_op *op)
@@ -51,26 +51,27 @@ struct list {
     size_t count;
 };
 
-static void add(struct list *list, struct registry_waiting one)
+static void registry_drain_add(struct list *list, struct registry_waiting one)
 {
     if (list->count < WAITING_MAX)
         list->items[list->count++] = one;
 }
 
-static void end(struct draining *d)
+static void registry_drain_end(struct draining *d)
 {
     const struct survey *s = &d->survey;
     struct registry_result *result = &d->op.result;
     struct list list = {arena_alloc(&d->op.pending_ops.arena, WAITING_MAX * sizeof *list.items), 0};
     result->waiting_count = s->silent_count;
     for (size_t i = 0; i < s->silent_count; i++)
-        add(&list, (struct registry_waiting){.member = s->silent[i]});
+        registry_drain_add(&list, (struct registry_waiting){.member = s->silent[i]});
     for (size_t i = 0; i < s->part_count; i++) {
         const struct survey_answer *a = &s->parts[i].answer;
         result->acknowledged += a->acknowledged;
         result->waiting_count += a->waiting;
         for (size_t k = 0; k < a->count; k++)
-            add(&list, (struct registry_waiting){a->list[k].client_id, a->list[k].peer, a->member});
+            registry_drain_add(&list,
+                               (struct registry_waiting){a->list[k].client_id, a->list[k].peer, a->member});
     }
     if (list.count < WAITING_MAX) /* a member may list less than it counts */
         result->waiting_count = list.count;
@@ -78,7 +79,7 @@ static void end(struct draining *d)
     pending_op_end(&d->op.pending_ops, OK);
 }
 
-static void on_again(struct pending_op *op)
+static void registry_drain_on_again(struct pending_op *op)
 {
     survey(container_of(op, struct draining, op.pending_ops));
 }
@@ -90,11 +91,11 @@ static void on_surveyed(struct survey *s)
     for (size_t i = 0; i < s->part_count; i++)
         waiting += s->parts[i].answer.waiting;
     if (!waiting || d->is_last) {
-        end(d);
+        registry_drain_end(d);
         return;
     }
     uint64_t left = d->until_ms > now ? d->until_ms - now : 0;
-    pending_op_limit(&d->op.pending_ops, d->again_ms < left ? d->again_ms : left, on_again);
+    pending_op_limit(&d->op.pending_ops, d->again_ms < left ? d->again_ms : left, registry_drain_on_again);
     d->again_ms = d->again_ms * 2 < AGAIN_MAX_MS ? d->again_ms * 2 : AGAIN_MAX_MS;
     list_add_last(&d->op.registry->draining, &d->link);
 }
@@ -136,21 +137,21 @@ void registry_drain_again(struct registry *r)
 /* --- the override ------------------------------------------------------------------------------------------
  */
 
-static void on_view(struct feed_waiter *waiter)
+static void registry_drain_on_view(struct feed_waiter *waiter)
 {
     struct draining *d = container_of(waiter, struct draining, op.pending_ops.waiter);
     d->is_confirmed = true;
-    decide(d);
+    registry_drain_decide(d);
 }
 
-static void on_barrier(struct kv_request *kv, int err, const ProtobufCMessage *response)
+static void registry_drain_on_barrier(struct kv_request *kv, int err, const ProtobufCMessage *response)
 {
     struct draining *d = container_of(kv, struct draining, op.pending_ops.kv);
     (void)response;
     if (err)
         pending_op_end(&d->op.pending_ops, err);
     else
-        pending_op_view(&d->op.pending_ops, kv_revision(d->op.registry->kv), on_view);
+        pending_op_view(&d->op.pending_ops, kv_revision(d->op.registry->kv), registry_drain_on_view);
 }
 
 static void on_shown(struct feed_waiter *waiter)
@@ -163,7 +164,7 @@ static void on_shown(struct feed_waiter *waiter)
         pending_op_end(&d->op.pending_ops, OK);
 }
 
-static void on_put(struct kv_request *kv, int err, const ProtobufCMessage *message)
+static void registry_drain_on_put(struct kv_request *kv, int err, const ProtobufCMessage *message)
 {
     struct draining *d = container_of(kv, struct draining, op.pending_ops.kv);
     const Etcdserverpb__TxnResponse *response = (const Etcdserverpb__TxnResponse *)message;
@@ -173,7 +174,7 @@ static void on_put(struct kv_request *kv, int err, const ProtobufCMessage *messa
         pending_op_end(&d->op.pending_ops, err);
     } else if (!response->succeeded) {
         d->unread = txn_looked(response);
-        pending_op_view(&d->op.pending_ops, response->header->revision, on_view);
+        pending_op_view(&d->op.pending_ops, response->header->revision, registry_drain_on_view);
     } else {
         d->op.result.is_unchanged = d->is_same;
         d->op.result.revision = d->is_same ? d->seen : response->header->revision;
@@ -200,7 +201,7 @@ static struct slice override_text(struct draining *d, const struct override *now
     return copy;
 }
 
-static void propose(struct draining *d, const struct catalog_instance *i)
+static void registry_drain_propose(struct draining *d, const struct catalog_instance *i)
 {
     struct registry *r = d->op.registry;
     const struct override *now = i->override;
@@ -213,7 +214,7 @@ static void propose(struct draining *d, const struct catalog_instance *i)
     if (!d->is_same)
         txn_put(&d->txn, d->at, override_text(d, now), 0);
     txn_else_get(&d->txn, d->at);
-    d->op.pending_ops.kv.done = on_put;
+    d->op.pending_ops.kv.done = registry_drain_on_put;
     const struct auth_need needs[] = {{.key = d->at, .is_write = true},
                                       {.key = d->instance_at, .is_write = true}};
     pending_op_sign(&d->op.pending_ops, needs, 2);
@@ -221,16 +222,16 @@ static void propose(struct draining *d, const struct catalog_instance *i)
     pending_ops_schedule_turn(&r->pending_ops);
 }
 
-static void decide(struct draining *d)
+static void registry_drain_decide(struct draining *d)
 {
     struct registry *r = d->op.registry;
     const struct catalog_instance *i = registry_find(r, &d->key);
     if (i && i->doc) {
-        propose(d, i);
+        registry_drain_propose(d, i);
     } else if (d->is_confirmed) {
         pending_op_end(&d->op.pending_ops, ERR_NOT_FOUND);
     } else {
-        d->op.pending_ops.kv.done = on_barrier;
+        d->op.pending_ops.kv.done = registry_drain_on_barrier;
         kv_barrier(r->kv, &d->op.pending_ops.kv);
         pending_ops_schedule_turn(&r->pending_ops);
     }
@@ -244,7 +245,8 @@ void registry_drain(struct registry *r, struct registry_request *q, const struct
     if (!registry_write_begin(&d->op, key, NAME_OVERRIDE, &d->key, &d->at))
         return;
     if (deadline_ms > DEADLINE_MAX_MS) {
-        pending_op_refuse(&d->op.pending_ops, ERR_INVALID, "the deadline must be at most %d ms", DEADLINE_MAX_MS);
+        pending_op_refuse(&d->op.pending_ops, ERR_INVALID, "the deadline must be at most %d ms",
+                          DEADLINE_MAX_MS);
         return;
     }
     const struct catalog_instance *i = registry_find(r, &d->key);
@@ -261,7 +263,7 @@ void registry_drain(struct registry *r, struct registry_request *q, const struct
     d->does_wait = does_wait;
     d->again_ms = AGAIN_MIN_MS;
     d->until_ms = pending_ops_now_ms(&r->pending_ops) + (deadline_ms ? deadline_ms : DEADLINE_MS);
-    decide(d);
+    registry_drain_decide(d);
 }
 
 /* --- who looks --------------------------------------------------------------------------------------------

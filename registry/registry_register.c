@@ -35,14 +35,14 @@ struct registering {
     Etcdserverpb__LeaseKeepAliveRequest keep_alive;
 };
 
-static void decide(struct registering *w);
+static void registry_register_decide(struct registering *w);
 
 static void free_registering(struct registry_op *op)
 {
     mem_free(container_of(op, struct registering, op)->doc);
 }
 
-static void end(struct registering *w, int err)
+static void registry_register_end(struct registering *w, int err)
 {
     if (w->granted && err && !registry_is_unknown(err))
         registry_revoke(w->op.registry, w->granted);
@@ -56,12 +56,12 @@ static void on_granted(struct kv_request *kv, int err, const ProtobufCMessage *m
     struct registering *w = container_of(kv, struct registering, op.pending_ops.kv);
     const Etcdserverpb__LeaseGrantResponse *response = (const Etcdserverpb__LeaseGrantResponse *)message;
     if (err) {
-        end(w, err);
+        registry_register_end(w, err);
         return;
     }
     w->granted = response->id;
     w->op.result.ttl_s = (uint32_t)response->ttl;
-    decide(w);
+    registry_register_decide(w);
 }
 
 static struct slice instance_text(struct registering *w);
@@ -89,11 +89,11 @@ static void grant(struct registering *w)
 static void lose_session(struct registering *w)
 {
     if (w->asked) {
-        end(w, ERR_SESSION_GONE);
+        registry_register_end(w, ERR_SESSION_GONE);
         return;
     }
     w->gone = w->session;
-    decide(w);
+    registry_register_decide(w);
 }
 
 static void on_alive(struct kv_request *kv, int err, const ProtobufCMessage *message)
@@ -102,13 +102,13 @@ static void on_alive(struct kv_request *kv, int err, const ProtobufCMessage *mes
     const Etcdserverpb__LeaseKeepAliveResponse *response =
         (const Etcdserverpb__LeaseKeepAliveResponse *)message;
     if (err) {
-        end(w, err);
+        registry_register_end(w, err);
     } else if (response->ttl <= 0) {
         lose_session(w);
     } else {
         w->renewed = w->session;
         w->op.result.ttl_s = (uint32_t)response->ttl;
-        decide(w);
+        registry_register_decide(w);
     }
 }
 
@@ -117,7 +117,7 @@ static void keep_alive(struct registering *w)
     struct registry *r = w->op.registry;
     int err = pending_op_check_key(&w->op.pending_ops, w->at);
     if (err) {
-        end(w, err);
+        registry_register_end(w, err);
         return;
     }
     etcdserverpb__lease_keep_alive_request__init(&w->keep_alive);
@@ -199,22 +199,22 @@ static void on_confirmed_view(struct feed_waiter *waiter)
 {
     struct registering *w = container_of(waiter, struct registering, op.pending_ops.waiter);
     w->is_confirmed = true;
-    decide(w);
+    registry_register_decide(w);
 }
 
-static void on_barrier(struct kv_request *kv, int err, const ProtobufCMessage *response)
+static void registry_register_on_barrier(struct kv_request *kv, int err, const ProtobufCMessage *response)
 {
     struct registering *w = container_of(kv, struct registering, op.pending_ops.kv);
     (void)response;
     if (err)
-        end(w, err);
+        registry_register_end(w, err);
     else
         pending_op_view(&w->op.pending_ops, kv_revision(w->op.registry->kv), on_confirmed_view);
 }
 
 static void confirm(struct registering *w)
 {
-    w->op.pending_ops.kv.done = on_barrier;
+    w->op.pending_ops.kv.done = registry_register_on_barrier;
     kv_barrier(w->op.registry->kv, &w->op.pending_ops.kv);
     pending_ops_schedule_turn(&w->op.registry->pending_ops);
 }
@@ -225,7 +225,7 @@ static void lose(struct registering *w, const Etcdserverpb__TxnResponse *respons
 {
     metric_add(METRIC_REGISTRY_CONFLICTS, 1);
     if (++w->attempts == REGISTRY_ATTEMPTS_MAX) {
-        end(w, ERR_CONFLICT);
+        registry_register_end(w, ERR_CONFLICT);
         return;
     }
     w->unread = txn_looked(response);
@@ -242,7 +242,7 @@ static void on_registered(struct kv_request *kv, int err, const ProtobufCMessage
             w->granted = 0;
         lose_session(w);
     } else if (err) {
-        end(w, err);
+        registry_register_end(w, err);
     } else if (!response->succeeded) {
         lose(w, response);
     } else {
@@ -328,7 +328,8 @@ static int64_t add_left_session(struct txn *txn, const struct catalog_instance *
     return s->id;
 }
 
-static void propose(struct registering *w, const struct catalog_instance *i, struct slice text)
+static void registry_register_propose(struct registering *w, const struct catalog_instance *i,
+                                      struct slice text)
 {
     struct registry *r = w->op.registry;
     w->seen = i && i->doc ? i->mod_revision : w->unread;
@@ -350,13 +351,14 @@ static bool is_projected(struct registry_op *op, const struct catalog_instance *
 {
     if (!i || !i->doc || !i->doc->source.size)
         return false;
-    pending_op_refuse(&op->pending_ops, ERR_CONFLICT, "it is a registration of %.*s, shown here: it is changed there",
-                   (int)i->doc->source.size, i->doc->source.data);
+    pending_op_refuse(&op->pending_ops, ERR_CONFLICT,
+                      "it is a registration of %.*s, shown here: it is changed there",
+                      (int)i->doc->source.size, i->doc->source.data);
     return true;
 }
 
 /* On the view as it is; every step comes back here until all that the transaction needs is known. */
-static void decide(struct registering *w)
+static void registry_register_decide(struct registering *w)
 {
     struct registry *r = w->op.registry;
     const struct catalog_instance *i = registry_find(r, &w->key);
@@ -378,7 +380,7 @@ static void decide(struct registering *w)
     } else if (is_same || !is_known) {
         confirm(w);
     } else {
-        propose(w, i, text);
+        registry_register_propose(w, i, text);
     }
 }
 
@@ -419,7 +421,7 @@ void registry_register(struct registry *r, struct registry_request *q, const str
     w->op.on_free = free_registering;
     w->doc = instance_copy(doc);
     w->asked = session;
-    decide(w);
+    registry_register_decide(w);
 }
 
 /* --- deregistering -------------------------------------------------------------------------------------- */

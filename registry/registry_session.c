@@ -22,28 +22,28 @@ struct sessioning {
     void (*confirmed)(struct sessioning *s);
 };
 
-static void on_view(struct feed_waiter *waiter)
+static void registry_session_on_view(struct feed_waiter *waiter)
 {
     struct sessioning *s = container_of(waiter, struct sessioning, op.pending_ops.waiter);
     s->is_confirmed = true;
     s->confirmed(s);
 }
 
-static void on_barrier(struct kv_request *kv, int err, const ProtobufCMessage *response)
+static void registry_session_on_barrier(struct kv_request *kv, int err, const ProtobufCMessage *response)
 {
     struct sessioning *s = container_of(kv, struct sessioning, op.pending_ops.kv);
     (void)response;
     if (err)
         pending_op_end(&s->op.pending_ops, err);
     else
-        pending_op_view(&s->op.pending_ops, kv_revision(s->op.registry->kv), on_view);
+        pending_op_view(&s->op.pending_ops, kv_revision(s->op.registry->kv), registry_session_on_view);
 }
 
 /* fn when the view shows what was committed before. */
 static void confirm(struct sessioning *s, void (*fn)(struct sessioning *s))
 {
     s->confirmed = fn;
-    s->op.pending_ops.kv.done = on_barrier;
+    s->op.pending_ops.kv.done = registry_session_on_barrier;
     kv_barrier(s->op.registry->kv, &s->op.pending_ops.kv);
     pending_ops_schedule_turn(&s->op.registry->pending_ops);
 }
@@ -51,7 +51,7 @@ static void confirm(struct sessioning *s, void (*fn)(struct sessioning *s))
 /* --- opening ----------------------------------------------------------------------------------------------
  */
 
-static void on_put(struct kv_request *kv, int err, const ProtobufCMessage *message)
+static void registry_session_on_put(struct kv_request *kv, int err, const ProtobufCMessage *message)
 {
     struct sessioning *s = container_of(kv, struct sessioning, op.pending_ops.kv);
     const Etcdserverpb__TxnResponse *response = (const Etcdserverpb__TxnResponse *)message;
@@ -88,7 +88,7 @@ static void on_granted(struct kv_request *kv, int err, const ProtobufCMessage *m
     s->op.result.ttl_s = (uint32_t)response->ttl;
     txn_init(&s->txn, &s->op.pending_ops.arena);
     txn_put(&s->txn, registry_session_key(&s->op.pending_ops.arena, s->session), s->text, s->session);
-    s->op.pending_ops.kv.done = on_put;
+    s->op.pending_ops.kv.done = registry_session_on_put;
     sign_opening(s);
     kv_txn(s->op.registry->kv, &s->op.pending_ops.kv, &s->txn.message);
     pending_ops_schedule_turn(&s->op.registry->pending_ops);
@@ -107,7 +107,7 @@ void registry_session_open(struct registry *r, struct registry_request *q, const
     }
     if (doc->ttl_s < INSTANCE_TTL_MIN_S || doc->ttl_s > INSTANCE_TIME_MAX_S) {
         pending_op_refuse(&s->op.pending_ops, ERR_INVALID, "ttl must be %d to %d seconds", INSTANCE_TTL_MIN_S,
-                       INSTANCE_TIME_MAX_S);
+                          INSTANCE_TIME_MAX_S);
         return;
     }
     err = quota_claim_session(&r->quota, r->catalog, &s->op.claim, error, sizeof error);
@@ -257,7 +257,7 @@ static void on_newer_view(struct feed_waiter *waiter)
     close_part(container_of(waiter, struct sessioning, op.pending_ops.waiter));
 }
 
-static void on_closed(struct kv_request *kv, int err, const ProtobufCMessage *message)
+static void registry_session_on_closed(struct kv_request *kv, int err, const ProtobufCMessage *message)
 {
     struct sessioning *s = container_of(kv, struct sessioning, op.pending_ops.kv);
     const Etcdserverpb__TxnResponse *response = (const Etcdserverpb__TxnResponse *)message;
@@ -337,7 +337,7 @@ static void close_part(struct sessioning *s)
         txn_delete(&s->txn, key);
     }
     sign_close(s, needs);
-    s->op.pending_ops.kv.done = on_closed;
+    s->op.pending_ops.kv.done = registry_session_on_closed;
     kv_txn(r->kv, &s->op.pending_ops.kv, &s->txn.message);
     pending_ops_schedule_turn(&r->pending_ops);
 }

@@ -20,7 +20,7 @@ static struct watched *watched_new(void)
     return d;
 }
 
-static void begin(struct registry *r, struct registry_watch *w, struct watched *d)
+static void registry_watch_begin(struct registry *r, struct registry_watch *w, struct watched *d)
 {
     w->registry = r;
     w->watched = d;
@@ -35,10 +35,10 @@ void registry_watch_service(struct registry *r, struct registry_watch *w, const 
     w->service = catalog_hold(r->catalog, key->ns, key->group, key->service);
     if (!w->service->watched)
         w->service->watched = watched_new();
-    begin(r, w, w->service->watched);
+    registry_watch_begin(r, w, w->service->watched);
 }
 
-static struct slice copy_slice(struct slice s)
+static struct slice registry_watch_copy_slice(struct slice s)
 {
     return slice_of(s.size ? mem_copy(s.data, s.size) : NULL, s.size);
 }
@@ -49,13 +49,13 @@ void registry_watch_services(struct registry *r, struct registry_watch *w, struc
     struct watched *d = strmap_get(&r->watched, ns);
     if (!d) {
         d = watched_new();
-        d->ns = copy_slice(ns);
+        d->ns = registry_watch_copy_slice(ns);
         strmap_put(&r->watched, ns, d);
     }
     w->service = NULL;
-    w->group = copy_slice(group);
-    w->prefix = copy_slice(prefix);
-    begin(r, w, d);
+    w->group = registry_watch_copy_slice(group);
+    w->prefix = registry_watch_copy_slice(prefix);
+    registry_watch_begin(r, w, d);
 }
 
 /* Nobody watches, and nobody walks. */
@@ -113,7 +113,7 @@ static bool is_among(const struct registry_watch *w, struct slice group, struct 
            (!w->prefix.size || !memcmp(service.data, w->prefix.data, w->prefix.size));
 }
 
-static bool fits(const struct registry_watch *w, const struct catalog_service *s)
+static bool registry_watch_fits(const struct registry_watch *w, const struct catalog_service *s)
 {
     return w->service == s || (!w->service && is_among(w, s->group, s->name));
 }
@@ -134,7 +134,8 @@ void registry_each_subscriber(const struct registry *r, const struct registry_ke
     }
 }
 
-static void tell(struct registry *r, struct watched *d, const struct catalog_change *change, bool is_of_many)
+static void registry_watch_tell(struct registry *r, struct watched *d, const struct catalog_change *change,
+                                bool is_of_many)
 {
     if (!d)
         return;
@@ -143,7 +144,7 @@ static void tell(struct registry *r, struct watched *d, const struct catalog_cha
     while (r->telling != &d->watches) {
         struct registry_watch *w = container_of(r->telling, struct registry_watch, link);
         r->telling = r->telling->next;
-        if (fits(w, change->service))
+        if (registry_watch_fits(w, change->service))
             w->changed(w, change);
     }
     r->told = NULL;
@@ -153,8 +154,8 @@ static void tell(struct registry *r, struct watched *d, const struct catalog_cha
 
 void registry_notify(struct registry *r, const struct catalog_change *change)
 {
-    tell(r, change->service->watched, change, false);
-    tell(r, strmap_get(&r->watched, change->service->ns), change, true);
+    registry_watch_tell(r, change->service->watched, change, false);
+    registry_watch_tell(r, strmap_get(&r->watched, change->service->ns), change, true);
 }
 
 /* The front ends have ended their watches; what they have left does no more than not leak. */

@@ -155,7 +155,7 @@ struct document_write {
     Etcdserverpb__DeleteRangeRequest removal;
 };
 
-static void on_put(struct kv_request *kv, int err, const ProtobufCMessage *message)
+static void registry_write_on_put(struct kv_request *kv, int err, const ProtobufCMessage *message)
 {
     struct registry_op *op = container_of(kv, struct registry_op, pending_ops.kv);
     const Etcdserverpb__TxnResponse *response = (const Etcdserverpb__TxnResponse *)message;
@@ -188,7 +188,7 @@ static void put(struct document_write *w, const struct buf *text)
     txn_else_put(&w->txn, w->at, value);
     if (!registry_admit(&w->op, w->key.ns, w->at.size + value.size))
         return;
-    w->op.pending_ops.kv.done = on_put;
+    w->op.pending_ops.kv.done = registry_write_on_put;
     pending_op_sign_key(&w->op.pending_ops, w->at);
     kv_txn(r->kv, &w->op.pending_ops.kv, &w->txn.message);
     pending_ops_schedule_turn(&r->pending_ops);

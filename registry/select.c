@@ -67,7 +67,7 @@ static unsigned distance(const struct select_query *q, const struct instance *do
 }
 
 bool select_match(const struct select_query *q, const struct catalog_instance *i,
-                 struct select_candidate *ret_candidate)
+                  struct select_candidate *ret_candidate)
 {
     if (!select_fits(q, i))
         return false;

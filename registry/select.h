@@ -41,7 +41,7 @@ struct select_candidate {
 };
 /* False: it does not fit. */
 bool select_match(const struct select_query *q, const struct catalog_instance *i,
-                 struct select_candidate *ret_candidate);
+                  struct select_candidate *ret_candidate);
 /* The choice among all that fit, which come in the order of their ids. */
 void select_choose(const struct select_query *q, double protect_threshold,
                    const struct select_candidate *list, size_t count, struct arena *a,

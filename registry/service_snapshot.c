@@ -24,7 +24,7 @@ struct service_snapshot *service_snapshot_new(const struct select_query *query)
     return x;
 }
 
-static void release(const struct select_candidate *taken)
+static void service_snapshot_release(const struct select_candidate *taken)
 {
     catalog_snapshot_release((struct catalog_instance *)(uintptr_t)taken->instance);
 }
@@ -32,7 +32,7 @@ static void release(const struct select_candidate *taken)
 static void clear(struct service_snapshot *x)
 {
     for (size_t i = 0; i < x->count; i++)
-        release(&x->list[i]);
+        service_snapshot_release(&x->list[i]);
     x->count = 0;
     x->has_place = false;
     buf_clear(&x->place);
@@ -42,7 +42,7 @@ static void clear(struct service_snapshot *x)
 bool service_snapshot_free_some(struct service_snapshot *x, size_t max)
 {
     for (; x->count && max; max--)
-        release(&x->list[--x->count]);
+        service_snapshot_release(&x->list[--x->count]);
     if (x->count)
         return false;
     mem_free(x->list);
@@ -53,7 +53,7 @@ bool service_snapshot_free_some(struct service_snapshot *x, size_t max)
 }
 
 /* Where in the list this id is or would be. */
-static size_t place_of(const struct service_snapshot *x, struct slice id)
+static size_t service_snapshot_place_of(const struct service_snapshot *x, struct slice id)
 {
     size_t low = 0, high = x->count;
     while (low < high) {
@@ -82,7 +82,7 @@ static void insert(struct service_snapshot *x, const struct select_candidate *ca
 
 static void remove_at(struct service_snapshot *x, size_t at)
 {
-    release(&x->list[at]);
+    service_snapshot_release(&x->list[at]);
     x->count--;
     memmove(x->list + at, x->list + at + 1, (x->count - at) * sizeof *x->list);
 }
@@ -119,7 +119,7 @@ void service_snapshot_change(struct service_snapshot *x, const struct catalog_ch
         struct slice id = change->ids[i];
         if (slice_compare(id, buf_slice(&x->place)) > 0)
             continue;
-        size_t at = place_of(x, id);
+        size_t at = service_snapshot_place_of(x, id);
         if (at < x->count && slice_equal(x->list[at].instance->id, id))
             remove_at(x, at);
         const struct catalog_instance *now = catalog_instance(change->service, id);

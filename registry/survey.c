@@ -21,7 +21,7 @@ struct looking {
     uint64_t acknowledged, waiting;
 };
 
-static void look(void *arg, const struct registry_watch *w)
+static void survey_look(void *arg, const struct registry_watch *w)
 {
     struct looking *l = arg;
     const struct survey_question *q = l->question;
@@ -49,7 +49,7 @@ void survey_local(struct registry *r, const struct survey_question *q, struct ar
 {
     struct looking l = {.question = q, .arena = a};
     struct registry_key key = {q->ns, q->group, q->service, {0}};
-    registry_each_subscriber(r, &key, look, &l);
+    registry_each_subscriber(r, &key, survey_look, &l);
     *ret_answer =
         (struct survey_answer){l.acknowledged, l.waiting, slice_text(r->options.member), l.list, l.count};
 }
@@ -65,7 +65,8 @@ static void on_question(void *arg, struct kv_member_request *asked, struct slice
         survey_local(r, &q, &a, &answer);
         survey_write_answer(&answer, ANSWER_SIZE_MAX, &out);
     }
-    kv_member_request_answer(r->kv, asked, buf_slice(&out)); /* empty: malformed, so this member counts as silent */
+    kv_member_request_answer(r->kv, asked,
+                             buf_slice(&out)); /* empty: malformed, so this member counts as silent */
     buf_done(&out);
     arena_done(&a);
 }
@@ -98,7 +99,7 @@ static void add_own(struct survey *s)
     arena_done(&a);
 }
 
-static void on_answer(struct kv_member_rpc *ask, uint64_t member_id, struct slice bytes)
+static void survey_on_answer(struct kv_member_rpc *ask, uint64_t member_id, struct slice bytes)
 {
     struct survey *s = container_of(ask, struct survey, ask);
     if (s->part_count == PARTS_MAX)
@@ -133,7 +134,7 @@ static void on_members(struct kv_request *request, int err, const ProtobufCMessa
     s->done(s);
 }
 
-static void on_asked(struct kv_member_rpc *ask, size_t asked, size_t answered)
+static void survey_on_asked(struct kv_member_rpc *ask, size_t asked, size_t answered)
 {
     struct survey *s = container_of(ask, struct survey, ask);
     (void)asked;
@@ -152,8 +153,8 @@ void survey_start(struct survey *s, uint64_t timeout_ms)
     s->part_count = s->silent_count = 0;
     add_own(s);
     survey_write_question(&s->question, &bytes);
-    s->ask.on_answer = on_answer;
-    s->ask.done = on_asked;
+    s->ask.on_answer = survey_on_answer;
+    s->ask.done = survey_on_asked;
     kv_member_rpc_to_all(s->registry->kv, &s->ask, KV_TOPIC_SUBSCRIBERS, buf_slice(&bytes), timeout_ms);
     pending_ops_schedule_turn(&s->registry->pending_ops);
     buf_done(&bytes);

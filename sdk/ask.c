@@ -20,7 +20,7 @@ static void drop_connection(struct ask *q)
     buf_clear(&q->body);
 }
 
-static void settle(struct ask *q)
+static void ask_settle(struct ask *q)
 {
     timer_stop(q->client, &q->deadline);
     timer_stop(q->client, &q->pause);
@@ -38,9 +38,9 @@ static void ask_free(struct ask *q)
     mem_free(q);
 }
 
-static void finish(struct ask *q, const struct cairn_error *error)
+static void ask_finish(struct ask *q, const struct cairn_error *error)
 {
-    settle(q);
+    ask_settle(q);
     q->on_end(q, error);
     ask_free(q);
 }
@@ -49,7 +49,7 @@ void ask_cancel(struct ask *q)
 {
     if (!q)
         return;
-    settle(q);
+    ask_settle(q);
     ask_free(q);
 }
 
@@ -91,7 +91,7 @@ static void read_error(const struct ask *q, struct cairn_error *e)
 
 /* --- attempts
  * -------------------------------------------------------------------------------------------------- */
-static void on_pause_over(struct timer *t)
+static void ask_on_pause_over(struct timer *t)
 {
     attempt(container_of(t, struct ask, pause));
 }
@@ -103,7 +103,7 @@ static void attempt_failed(struct ask *q, const struct cairn_error *e)
         if (e->code == CAIRN_UNAVAILABLE)
             set_error(&unknown, CAIRN_UNKNOWN, "%.480s: it may have been done", e->message);
         unknown.status = e->status;
-        finish(q, &unknown);
+        ask_finish(q, &unknown);
         return;
     }
     drop_connection(q);
@@ -113,7 +113,7 @@ static void attempt_failed(struct ask *q, const struct cairn_error *e)
     /* All endpoints at once at first, then with a pause. */
     uint64_t ms =
         q->failures < q->client->endpoints.count ? 0 : PAUSE_MIN_MS << (q->failures < 5 ? q->failures : 5);
-    q->pause.run = on_pause_over;
+    q->pause.run = ask_on_pause_over;
     timer_start(q->client, &q->pause, ms ? ms / 2 + random_u64() % ms : 0);
 }
 
@@ -128,10 +128,10 @@ static void on_deadline(struct timer *t)
     else
         set_error(&e, q->is_sent ? CAIRN_TIMEOUT : CAIRN_UNAVAILABLE, "%s",
                   q->is_sent ? "no answer in time" : "no connection in time");
-    finish(q, &e);
+    ask_finish(q, &e);
 }
 
-static void on_open(void *owner)
+static void ask_on_open(void *owner)
 {
     struct ask *q = owner;
     const struct endpoint *e = &q->client->endpoints.list[q->endpoint];
@@ -150,12 +150,12 @@ static void on_open(void *owner)
     buf_done(&head);
 }
 
-static void judge(struct ask *q)
+static void ask_judge(struct ask *q)
 {
     struct cairn_error e = {0};
     int status = q->answer.status;
     if ((status >= 200 && status < 300) || status == 304) {
-        finish(q, &e);
+        ask_finish(q, &e);
         return;
     }
     read_error(q, &e);
@@ -169,7 +169,7 @@ static void judge(struct ask *q)
     } else if (e.code == CAIRN_UNAVAILABLE)
         attempt_failed(q, &e);
     else
-        finish(q, &e);
+        ask_finish(q, &e);
 }
 
 static void on_data(void *owner, struct slice bytes)
@@ -178,38 +178,38 @@ static void on_data(void *owner, struct slice bytes)
     struct cairn_error e = {0};
     if (http_answer_feed(&q->answer, &bytes, &q->body) != OK || q->body.size > ASK_BODY_MAX) {
         set_error(&e, CAIRN_PROTOCOL, "the server's answer is no HTTP, or too large");
-        finish(q, &e);
+        ask_finish(q, &e);
     } else if (q->answer.phase == HTTP_ANSWER_DONE) {
-        judge(q);
+        ask_judge(q);
     }
 }
 
-static void on_drain(void *owner)
+static void ask_on_drain(void *owner)
 {
     (void)owner;
 }
 
-static void on_close(void *owner, const char *why)
+static void ask_on_close(void *owner, const char *why)
 {
     struct ask *q = owner;
     struct cairn_error e = {0};
     q->sock = NULL;
     if (http_answer_end(&q->answer) == OK) {
-        judge(q);
+        ask_judge(q);
         return;
     }
     set_error(&e, CAIRN_UNAVAILABLE, "%.80s: %.300s", q->client->endpoints.list[q->endpoint].name, why);
     attempt_failed(q, &e);
 }
 
-static const struct sock_ops sock_ops = {on_open, on_data, on_drain, on_close};
+static const struct sock_ops sock_ops = {ask_on_open, on_data, ask_on_drain, ask_on_close};
 
 static void on_token_call(struct rpc *r, const struct cairn_error *error)
 {
     struct ask *q = r->owner;
     q->token_call = NULL;
     if (error->code)
-        finish(q, error);
+        ask_finish(q, error);
     else
         attempt(q);
 }
@@ -230,11 +230,11 @@ static void attempt(struct ask *q)
     q->sock = sock_dial(&c->loop, &c->endpoints.list[q->endpoint], c->tls_http, &sock_ops, q);
 }
 
-static void stop_here(struct object *o)
+static void ask_stop_here(struct object *o)
 {
     struct cairn_error e = {0};
     set_error(&e, CAIRN_CLOSED, "%s", cairn_error_text(CAIRN_CLOSED));
-    finish(container_of(o, struct ask, object), &e);
+    ask_finish(container_of(o, struct ask, object), &e);
 }
 
 struct ask *ask_new(struct cairn_client *c, const char *method, const char *path)
@@ -244,7 +244,7 @@ struct ask *ask_new(struct cairn_client *c, const char *method, const char *path
     q->method = method;
     q->path = path;
     q->is_read = strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
-    q->object.stop = stop_here;
+    q->object.stop = ask_stop_here;
     q->deadline.run = on_deadline;
     return q;
 }

@@ -61,7 +61,7 @@ static void call_free(struct call *call)
     mem_free(call);
 }
 
-static void on_answer(struct rpc *r, struct slice message)
+static void sdk_call_on_answer(struct rpc *r, struct slice message)
 {
     struct call *call = r->owner;
     const struct method *m = &call->method;
@@ -84,7 +84,7 @@ static void on_answer(struct rpc *r, struct slice message)
     call->result = result;
 }
 
-static void on_end(struct rpc *r, const struct cairn_error *error)
+static void sdk_call_on_end(struct rpc *r, const struct cairn_error *error)
 {
     struct call *call = r->owner;
     struct cairn_error e = *error;
@@ -111,8 +111,8 @@ static void start_call(struct post *p)
         return;
     }
     struct rpc *r = rpc_new(c, call->method.path, call->kind, call);
-    r->on_message = on_answer;
-    r->on_end = on_end;
+    r->on_message = sdk_call_on_answer;
+    r->on_end = sdk_call_on_end;
     r->is_half_closed = true;
     rpc_add_message(r, buf_slice(&call->request));
     buf_done(&call->request);
@@ -138,7 +138,7 @@ static int post_call(struct call *call)
 }
 
 /* Takes the call. */
-static int wait_for(struct call *call, void **ret, struct cairn_error *error)
+static int sdk_call_wait_for(struct call *call, void **ret, struct cairn_error *error)
 {
     struct waiter w = {0};
     call->done = on_waited;
@@ -210,7 +210,7 @@ static struct call *call_new(struct cairn_client *c, const struct method *m)
         void *result = NULL;                                                                                 \
         int err = make_##name(c, request, &call, error);                                                     \
         if (!err)                                                                                            \
-            err = wait_for(call, ret ? &result : NULL, error);                                               \
+            err = sdk_call_wait_for(call, ret ? &result : NULL, error);                                      \
         if (ret && !err)                                                                                     \
             *ret = result;                                                                                   \
         return err;                                                                                          \
@@ -264,7 +264,7 @@ int cairn_call(struct cairn_client *c, const char *path, struct cairn_bytes requ
     void *result = NULL;
     int err = make_raw(c, path, request, is_read, timeout_ms, &call, error);
     if (!err)
-        err = wait_for(call, ret ? &result : NULL, error);
+        err = sdk_call_wait_for(call, ret ? &result : NULL, error);
     if (ret && !err)
         *ret = result;
     return err;

@@ -14,7 +14,7 @@
 #include "proto/rpc.pb-c.h"
 #include "sdk/private.h"
 
-static void leave(struct cairn_client *c)
+static void channel_leave(struct cairn_client *c)
 {
     timer_stop(c, &c->dial_timer);
     timer_stop(c, &c->pause);
@@ -37,20 +37,20 @@ static void on_dial_timeout(struct timer *t)
     snprintf(h->why, sizeof h->why, "no answer within %u ms", c->dial_timeout_ms);
 }
 
-static void on_pause_over(struct timer *t)
+static void channel_on_pause_over(struct timer *t)
 {
     struct cairn_client *c = container_of(t, struct cairn_client, pause);
     c->failed_in_a_row = 0;
     c->state = CHANNEL_IDLE;
 }
 
-static void dial(struct cairn_client *c)
+static void channel_dial(struct cairn_client *c)
 {
     if (c->failed_in_a_row >= c->endpoints.count) {
         c->pause_ms = c->pause_ms ? c->pause_ms * 2 : PAUSE_MIN_MS;
         c->pause_ms = c->pause_ms < PAUSE_MAX_MS ? c->pause_ms : PAUSE_MAX_MS;
         c->state = CHANNEL_PAUSED;
-        c->pause.run = on_pause_over;
+        c->pause.run = channel_on_pause_over;
         timer_start(c, &c->pause, c->pause_ms / 2 + random_u64() % (c->pause_ms / 2 + 1));
         return;
     }
@@ -162,7 +162,7 @@ void channel_draining(struct h2 *h)
 {
     h->is_draining = true;
     if (h == h->client->current)
-        leave(h->client);
+        channel_leave(h->client);
 }
 
 static void bury(struct h2 *h)
@@ -175,7 +175,7 @@ static void bury(struct h2 *h)
         snprintf(c->last_reason, sizeof c->last_reason, "%s", reason);
         if (c->state == CHANNEL_DIALING || c->state == CHANNEL_AUTH)
             c->failed_in_a_row++;
-        leave(c);
+        channel_leave(c);
     }
     set_error(&e, CAIRN_UNAVAILABLE, "%s", reason);
     while (!list_is_empty(&h->running))
@@ -210,7 +210,7 @@ void channel_turn(struct cairn_client *c)
 {
     end_connections(c);
     if (c->state == CHANNEL_IDLE && !list_is_empty(&c->waiting))
-        dial(c);
+        channel_dial(c);
     while (!list_is_empty(&c->waiting) && c->state == CHANNEL_READY)
         h2_submit(c->current, container_of(c->waiting.next, struct rpc, link));
     if (c->state == CHANNEL_READY)
@@ -222,7 +222,7 @@ void channel_turn(struct cairn_client *c)
 void channel_end(struct cairn_client *c)
 {
     if (c->current)
-        leave(c);
+        channel_leave(c);
     timer_stop(c, &c->pause);
     rpc_end_all(&c->waiting, CAIRN_CLOSED);
     rpc_end_all(&c->paused, CAIRN_CLOSED);

@@ -198,7 +198,7 @@ static void close_loop(struct cairn_client *c)
 
 /* --- options
  * ------------------------------------------------------------------------------------------------------ */
-static char *copy(const char *text)
+static char *client_copy(const char *text)
 {
     return text && *text ? mem_string(text) : NULL;
 }
@@ -233,11 +233,11 @@ static int take_options(struct cairn_client *c, const struct cairn_options *o, s
                               error);
     if (!err)
         err = make_tls(c, o, error);
-    c->user = copy(o->user);
-    c->password = copy(o->password);
-    c->client_id = copy(o->client_id);
-    c->labels = copy(o->labels);
-    c->cache_dir = copy(o->cache_dir);
+    c->user = client_copy(o->user);
+    c->password = client_copy(o->password);
+    c->client_id = client_copy(o->client_id);
+    c->labels = client_copy(o->labels);
+    c->cache_dir = client_copy(o->cache_dir);
     c->dial_timeout_ms = or_default(o->dial_timeout_ms, 5000);
     c->command_timeout_ms = or_default(o->command_timeout_ms, 5000);
     c->keepalive_interval_ms = or_default(o->keepalive_interval_ms, 10000);

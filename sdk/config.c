@@ -24,7 +24,7 @@ struct cairn_config_watch {
 
 /* --- an item as a struct
  * -------------------------------------------------------------------------------------------- */
-static const char *text_of(const json_t *item, const char *key)
+static const char *cairn_config_text_of(const json_t *item, const char *key)
 {
     const char *text = json_string_value(json_object_get(item, key));
     return text ? text : "";
@@ -55,11 +55,11 @@ static bool content_of(const json_t *item, struct arena *a, struct cairn_bytes *
 static struct cairn_config config_of(const json_t *item)
 {
     return (struct cairn_config){
-        .name = text_of(item, "name"),
-        .group = text_of(item, "group"),
+        .name = cairn_config_text_of(item, "name"),
+        .group = cairn_config_text_of(item, "group"),
         .content = {"", 0},
-        .format = text_of(item, "format"),
-        .md5 = text_of(item, "md5"),
+        .format = cairn_config_text_of(item, "format"),
+        .md5 = cairn_config_text_of(item, "md5"),
         .seq = (uint64_t)json_integer_value(json_object_get(item, "seq")),
         .revision = json_integer_value(json_object_get(item, "revision")),
     };
@@ -76,7 +76,7 @@ static void watch_free(struct cairn_config_watch *w)
     mem_free(w);
 }
 
-static void tell(struct cairn_config_watch *w, const struct cairn_config *config)
+static void cairn_config_tell(struct cairn_config_watch *w, const struct cairn_config *config)
 {
     w->has_told = true;
     w->told_seq = config->seq;
@@ -120,7 +120,7 @@ static void write_path(struct buf *out, const struct cairn_client *c, const char
     add_parameter(out, "client_id", seq ? NULL : c->client_id);
 }
 
-static void look(struct cairn_config_watch *w);
+static void cairn_config_look(struct cairn_config_watch *w);
 
 static void on_fetched(struct ask *q, const struct cairn_error *error)
 {
@@ -139,12 +139,12 @@ static void on_fetched(struct ask *q, const struct cairn_error *error)
     if (is_it) {
         struct buf encoded = {0};
         base64_encode(&encoded, text);
-        json_t *own = json_object_get(w->subscription.items, text_of(item, "id"));
+        json_t *own = json_object_get(w->subscription.items, cairn_config_text_of(item, "id"));
         json_object_set_new(own, "content", json_stringn((const char *)encoded.data, encoded.size));
         json_object_set_new(own, "base64", json_true());
         buf_done(&encoded);
     }
-    look(w);
+    cairn_config_look(w);
 }
 
 static void fetch(struct cairn_config_watch *w, uint64_t seq)
@@ -161,7 +161,7 @@ static void fetch(struct cairn_config_watch *w, uint64_t seq)
 }
 
 /* What the view says now is told, unless it was told already. */
-static void look(struct cairn_config_watch *w)
+static void cairn_config_look(struct cairn_config_watch *w)
 {
     struct subscription *s = &w->subscription;
     const json_t *item = json_object_iter_value(json_object_iter(s->items));
@@ -181,13 +181,13 @@ static void look(struct cairn_config_watch *w)
         return;
     }
     cache_write(s);
-    tell(w, &config);
+    cairn_config_tell(w, &config);
     arena_done(&a);
 }
 
-static void on_change(struct subscription *s)
+static void cairn_config_on_change(struct subscription *s)
 {
-    look(container_of(s, struct cairn_config_watch, subscription));
+    cairn_config_look(container_of(s, struct cairn_config_watch, subscription));
 }
 
 static void on_refused(struct subscription *s, const struct cairn_error *error)
@@ -196,7 +196,7 @@ static void on_refused(struct subscription *s, const struct cairn_error *error)
     (void)error;
 }
 
-static void stop_here(struct object *o)
+static void cairn_config_stop_here(struct object *o)
 {
     struct cairn_config_watch *w = container_of(o, struct cairn_config_watch, object);
     list_remove(&o->link);
@@ -207,14 +207,14 @@ static void stop_here(struct object *o)
         watch_free(w);
 }
 
-static void start_here(struct post *p)
+static void cairn_config_start_here(struct post *p)
 {
     struct cairn_config_watch *w = container_of(p, struct cairn_config_watch, post);
     object_add(w->subscription.client, &w->object);
     subscription_start(&w->subscription, w->subscription.client, "config", w->ns, w->group, w->name);
 }
 
-static char *copy(const char *text)
+static char *cairn_config_copy(const char *text)
 {
     return mem_string(text ? text : "");
 }
@@ -227,15 +227,15 @@ int cairn_config_subscribe(struct cairn_client *c, const char *ns, const char *g
     if (!name || !*name)
         return set_error(error, CAIRN_INVALID, "a configuration has a name");
     struct cairn_config_watch *w = mem_new(sizeof *w);
-    w->ns = copy(ns);
-    w->group = copy(group);
-    w->name = copy(name);
+    w->ns = cairn_config_copy(ns);
+    w->group = cairn_config_copy(group);
+    w->name = cairn_config_copy(name);
     w->callback = callback;
     w->arg = arg;
-    w->object.stop = stop_here;
-    w->post.run = start_here;
+    w->object.stop = cairn_config_stop_here;
+    w->post.run = cairn_config_start_here;
     w->subscription.client = c;
-    w->subscription.on_change = on_change;
+    w->subscription.on_change = cairn_config_on_change;
     w->subscription.on_refused = on_refused;
     *ret_watch = w; /* before its callback can run */
     int err = client_start(c, &w->post);
@@ -304,7 +304,7 @@ static struct cairn_config *result_of(const json_t *item, const struct cairn_con
     r->name = q->name;
     r->group = q->group && *q->group ? q->group : "default";
     if (!r->format[0])
-        r->format = text_of(item, "type");
+        r->format = cairn_config_text_of(item, "type");
     const char **texts[] = {&r->name, &r->group, &r->format, &r->md5};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         *texts[i] = arena_string(a, *texts[i], strlen(*texts[i]));
@@ -375,7 +375,7 @@ static int read_published(const struct cairn_http_result *answer, struct cairn_c
     struct cairn_config_publish_result *r = result_new(sizeof *r, &a);
     r->revision = json_integer_value(json_object_get(root, "revision"));
     r->seq = (uint64_t)json_integer_value(json_object_get(root, "seq"));
-    r->md5 = arena_string(a, text_of(root, "md5"), strlen(text_of(root, "md5")));
+    r->md5 = arena_string(a, cairn_config_text_of(root, "md5"), strlen(cairn_config_text_of(root, "md5")));
     r->is_unchanged = json_is_true(json_object_get(root, "unchanged"));
     json_decref(root);
     *ret = r;

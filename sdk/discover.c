@@ -12,7 +12,7 @@ struct cairn_discovery {
     void *arg;
 };
 
-static const char *text_of(const json_t *item, const char *key, struct arena *a)
+static const char *cairn_discover_text_of(const json_t *item, const char *key, struct arena *a)
 {
     const char *text = json_string_value(json_object_get(item, key));
     return text ? arena_string(a, text, strlen(text)) : "";
@@ -22,15 +22,15 @@ static struct cairn_instance instance_of(const json_t *item, struct arena *a)
 {
     char *text = json_dumps(item, JSON_COMPACT);
     struct cairn_instance i = {
-        .id = text_of(item, "id", a),
-        .host = text_of(item, "host", a),
+        .id = cairn_discover_text_of(item, "id", a),
+        .host = cairn_discover_text_of(item, "host", a),
         .port = (int)json_integer_value(json_object_get(item, "port")),
-        .protocol = text_of(item, "protocol", a),
-        .zone = text_of(item, "zone", a),
-        .region = text_of(item, "region", a),
-        .cluster = text_of(item, "cluster", a),
-        .version = text_of(item, "version", a),
-        .state = text_of(item, "state", a),
+        .protocol = cairn_discover_text_of(item, "protocol", a),
+        .zone = cairn_discover_text_of(item, "zone", a),
+        .region = cairn_discover_text_of(item, "region", a),
+        .cluster = cairn_discover_text_of(item, "cluster", a),
+        .version = cairn_discover_text_of(item, "version", a),
+        .state = cairn_discover_text_of(item, "state", a),
         .weight = (int)json_integer_value(json_object_get(item, "weight")),
         .is_serving = json_is_true(json_object_get(item, "serving")),
         .is_guarded = json_is_true(json_object_get(item, "guarded")),
@@ -41,7 +41,7 @@ static struct cairn_instance instance_of(const json_t *item, struct arena *a)
 }
 
 /* Sorted by id: the server sends them so, but deltas come in the order of changes. */
-static int compare(const void *a, const void *b)
+static int cairn_discover_compare(const void *a, const void *b)
 {
     return strcmp(((const struct cairn_instance *)a)->id, ((const struct cairn_instance *)b)->id);
 }
@@ -55,7 +55,7 @@ static struct cairn_instances *instances_of(const struct subscription *s)
     const char *id;
     json_t *item, *items = s->items;
     json_object_foreach(items, id, item) list[r->count++] = instance_of(item, a);
-    qsort(list, r->count, sizeof *list, compare);
+    qsort(list, r->count, sizeof *list, cairn_discover_compare);
     r->list = list;
     r->revision = s->revision;
     r->is_current = s->items != NULL;
@@ -71,7 +71,7 @@ static void discovery_free(struct cairn_discovery *d)
     mem_free(d);
 }
 
-static void on_change(struct subscription *s)
+static void cairn_discover_on_change(struct subscription *s)
 {
     struct cairn_discovery *d = container_of(s, struct cairn_discovery, subscription);
     cache_write(s);
@@ -94,7 +94,7 @@ static void on_refused(struct subscription *s, const struct cairn_error *error)
     (void)error;
 }
 
-static void stop_here(struct object *o)
+static void cairn_discover_stop_here(struct object *o)
 {
     struct cairn_discovery *d = container_of(o, struct cairn_discovery, object);
     list_remove(&o->link);
@@ -104,14 +104,14 @@ static void stop_here(struct object *o)
         discovery_free(d);
 }
 
-static void start_here(struct post *p)
+static void cairn_discover_start_here(struct post *p)
 {
     struct cairn_discovery *d = container_of(p, struct cairn_discovery, post);
     object_add(d->subscription.client, &d->object);
     subscription_start(&d->subscription, d->subscription.client, "service", d->ns, d->group, d->service);
 }
 
-static char *copy(const char *text)
+static char *cairn_discover_copy(const char *text)
 {
     return mem_string(text ? text : "");
 }
@@ -124,17 +124,17 @@ int cairn_discover_start(struct cairn_client *c, const struct cairn_discover_req
     if (!request->service || !*request->service)
         return set_error(error, CAIRN_INVALID, "a discovery needs a service");
     struct cairn_discovery *d = mem_new(sizeof *d);
-    d->ns = copy(request->ns);
-    d->group = copy(request->group);
-    d->service = copy(request->service);
+    d->ns = cairn_discover_copy(request->ns);
+    d->group = cairn_discover_copy(request->group);
+    d->service = cairn_discover_copy(request->service);
     d->callback = callback;
     d->arg = arg;
-    d->object.stop = stop_here;
-    d->post.run = start_here;
+    d->object.stop = cairn_discover_stop_here;
+    d->post.run = cairn_discover_start_here;
     d->subscription.client = c;
     d->subscription.only_serving = request->only_serving;
     d->subscription.no_guarded = request->no_guarded;
-    d->subscription.on_change = on_change;
+    d->subscription.on_change = cairn_discover_on_change;
     d->subscription.on_refused = on_refused;
     *ret_discovery = d; /* before its callback can run */
     int err = client_start(c, &d->post);

@@ -24,7 +24,7 @@ static void end_connection(struct h2 *h, const char *why)
 
 /* --- a call's answers --------------------------------------------------------------------------------------
  */
-static void touch(struct h2 *h, struct rpc *r)
+static void h2_touch(struct h2 *h, struct rpc *r)
 {
     if (!link_is_in_list(&r->touched))
         list_add_last(&h->touched, &r->touched);
@@ -66,7 +66,7 @@ static int on_data_chunk(nghttp2_session *session, uint8_t flags, int32_t stream
     struct rpc *r = rpc_of(session, stream);
     if (r) {
         buf_add(&r->in, data, size);
-        touch(arg, r);
+        h2_touch(arg, r);
     }
     return 0;
 }
@@ -77,7 +77,7 @@ static int on_stream_close(nghttp2_session *session, int32_t stream, uint32_t co
     if (r) {
         r->is_stream_over = true;
         r->is_refused = code == NGHTTP2_REFUSED_STREAM;
-        touch(arg, r);
+        h2_touch(arg, r);
     }
     return 0;
 }
@@ -180,7 +180,7 @@ static void deliver_call(struct h2 *h, struct rpc *r)
         end_call(h, r);
 }
 
-static void deliver(struct h2 *h)
+static void sdk_h2_deliver(struct h2 *h)
 {
     for (struct link *l; (l = list_take_first(&h->touched));)
         deliver_call(h, container_of(l, struct rpc, touched));
@@ -256,7 +256,7 @@ void h2_submit(struct h2 *h, struct rpc *r)
     if (r->stream_id < 0) { /* the ids are used up: as good as GOAWAY */
         r->stream_id = 0;
         r->is_stream_over = r->is_refused = true;
-        touch(h, r);
+        h2_touch(h, r);
         channel_draining(h);
     }
 }
@@ -295,12 +295,12 @@ void h2_flush(struct h2 *h)
             break;
         sock_write(h->sock, slice_of(bytes, (size_t)n));
     }
-    deliver(h); /* of those that could not be sent */
+    sdk_h2_deliver(h); /* of those that could not be sent */
     if (!h->is_closed && !nghttp2_session_want_read(h->session) && !nghttp2_session_want_write(h->session))
         end_connection(h, "closed by the server");
 }
 
-static void on_open(void *owner)
+static void h2_on_open(void *owner)
 {
     struct h2 *h = owner;
     h->received_ms = clock_mono_ms();
@@ -316,15 +316,15 @@ static void on_data(void *owner, struct slice bytes)
     ssize_t n = nghttp2_session_mem_recv(h->session, bytes.data, bytes.size);
     if (n < 0)
         end_connection(h, h->is_ready ? nghttp2_strerror((int)n) : "the server does not speak gRPC");
-    deliver(h);
+    sdk_h2_deliver(h);
 }
 
-static void on_drain(void *owner)
+static void h2_on_drain(void *owner)
 {
     (void)owner; /* the turn flushes */
 }
 
-static void on_close(void *owner, const char *why)
+static void h2_on_close(void *owner, const char *why)
 {
     struct h2 *h = owner;
     h->sock = NULL;
@@ -350,7 +350,7 @@ static void on_keepalive(struct timer *t)
     }
 }
 
-static const struct sock_ops sock_ops = {on_open, on_data, on_drain, on_close};
+static const struct sock_ops sock_ops = {h2_on_open, on_data, h2_on_drain, h2_on_close};
 
 static void set_callbacks(nghttp2_session_callbacks *callbacks)
 {

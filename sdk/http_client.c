@@ -46,7 +46,7 @@ static struct deadline deadline_in(int64_t timeout_ms)
     return (struct deadline){clock_mono_ms() + (uint64_t)timeout_ms + 1};
 }
 
-static int fail(struct http_client *c, int err, const char *why)
+static int http_client_fail(struct http_client *c, int err, const char *why)
 {
     snprintf(c->error, sizeof c->error, "%s", why);
     return err;
@@ -87,8 +87,8 @@ void http_client_free(struct http_client *c)
 }
 
 /* Until the socket is ready for events, or wake_fd for reading (*ret_is_ready is false then). */
-static int wait_for(struct http_client *c, short events, struct deadline until, int wake_fd,
-                    bool *ret_is_ready)
+static int http_client_wait_for(struct http_client *c, short events, struct deadline until, int wake_fd,
+                                bool *ret_is_ready)
 {
     for (;;) {
         struct pollfd fds[] = {{c->fd, events, 0}, {c->stop_fd, POLLIN, 0}, {wake_fd, POLLIN, 0}};
@@ -100,15 +100,15 @@ static int wait_for(struct http_client *c, short events, struct deadline until, 
         }
         int n = poll(fds, 3, wait_ms);
         if (n < 0 && errno != EINTR)
-            return fail(c, ERR_IO, strerror(errno));
+            return http_client_fail(c, ERR_IO, strerror(errno));
         if (n > 0 && fds[1].revents)
-            return fail(c, ERR_CANCELED, "interrupted");
+            return http_client_fail(c, ERR_CANCELED, "interrupted");
         if (n > 0 && (fds[0].revents || fds[2].revents)) {
             *ret_is_ready = fds[0].revents != 0;
             return OK;
         }
         if (n == 0 && until.at_ms)
-            return fail(c, ERR_DEADLINE, "no answer in time");
+            return http_client_fail(c, ERR_DEADLINE, "no answer in time");
     }
 }
 
@@ -121,9 +121,9 @@ static int send_bytes(struct http_client *c, struct slice s, struct deadline unt
             continue;
         }
         if (n < 0 && errno != EAGAIN && errno != EINTR)
-            return fail(c, ERR_CLOSED, strerror(errno));
+            return http_client_fail(c, ERR_CLOSED, strerror(errno));
         bool is_ready;
-        int err = wait_for(c, POLLOUT, until, -1, &is_ready);
+        int err = http_client_wait_for(c, POLLOUT, until, -1, &is_ready);
         if (err)
             return err;
     }
@@ -146,7 +146,7 @@ static int send_plain(struct http_client *c, struct slice s, struct deadline unt
         size_t size = s.size < PIECE_SIZE ? s.size : PIECE_SIZE;
         int err = tls_send(c->tls, slice_of(s.data, size));
         if (err)
-            return fail(c, ERR_CLOSED, tls_error(c->tls));
+            return http_client_fail(c, ERR_CLOSED, tls_error(c->tls));
         err = flush_tls(c, until);
         if (err)
             return err;
@@ -156,11 +156,11 @@ static int send_plain(struct http_client *c, struct slice s, struct deadline unt
 }
 
 /* Reads once into c->in. *ret_is_end: the other side has closed. */
-static int receive(struct http_client *c, struct deadline until, int wake_fd, bool *ret_is_end)
+static int http_client_receive(struct http_client *c, struct deadline until, int wake_fd, bool *ret_is_end)
 {
     *ret_is_end = false;
     bool is_ready;
-    int err = wait_for(c, POLLIN, until, wake_fd, &is_ready);
+    int err = http_client_wait_for(c, POLLIN, until, wake_fd, &is_ready);
     if (err || !is_ready)
         return err;
     struct buf *into = c->tls ? &c->wire : &c->in;
@@ -168,7 +168,7 @@ static int receive(struct http_client *c, struct deadline until, int wake_fd, bo
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return OK;
     if (n < 0)
-        return fail(c, ERR_CLOSED, strerror(errno));
+        return http_client_fail(c, ERR_CLOSED, strerror(errno));
     if (n == 0) {
         *ret_is_end = true;
         return OK;
@@ -183,7 +183,7 @@ static int receive(struct http_client *c, struct deadline until, int wake_fd, bo
         return OK;
     }
     if (err) {
-        fail(c, ERR_CLOSED, tls_error(c->tls));
+        http_client_fail(c, ERR_CLOSED, tls_error(c->tls));
         (void)flush_tls(c, until); /* the alert that says why */
         return ERR_CLOSED;
     }
@@ -196,23 +196,23 @@ static int connect_to(struct http_client *c, const struct addrinfo *a, struct de
 {
     c->fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (c->fd < 0)
-        return fail(c, ERR_CLOSED, strerror(errno));
+        return http_client_fail(c, ERR_CLOSED, strerror(errno));
     int one = 1;
     (void)setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     int err = OK;
     if (connect(c->fd, a->ai_addr, a->ai_addrlen) != 0) {
         if (errno != EINPROGRESS) {
-            err = fail(c, ERR_CLOSED, strerror(errno));
+            err = http_client_fail(c, ERR_CLOSED, strerror(errno));
             goto out;
         }
         bool is_ready;
-        err = wait_for(c, POLLOUT, until, -1, &is_ready);
+        err = http_client_wait_for(c, POLLOUT, until, -1, &is_ready);
         if (err)
             goto out;
         int failure = 0;
         socklen_t size = sizeof failure;
         if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &failure, &size) != 0 || failure)
-            err = fail(c, ERR_CLOSED, strerror(failure ? failure : errno));
+            err = http_client_fail(c, ERR_CLOSED, strerror(failure ? failure : errno));
     }
 out:
     if (err)
@@ -226,9 +226,9 @@ static int shake_hands(struct http_client *c, struct deadline until)
     int err = flush_tls(c, until);
     while (!err && !tls_is_ready(c->tls)) {
         bool is_end;
-        err = receive(c, until, -1, &is_end);
+        err = http_client_receive(c, until, -1, &is_end);
         if (!err && is_end)
-            err = fail(
+            err = http_client_fail(
                 c, ERR_CLOSED,
                 "the TLS handshake was broken off; does the server want a client certificate, or no TLS?");
     }
@@ -241,7 +241,7 @@ static int shake_hands(struct http_client *c, struct deadline until)
     return err;
 }
 
-static int dial(struct http_client *c)
+static int http_client_dial(struct http_client *c)
 {
     char port[8];
     snprintf(port, sizeof port, "%u", c->server.port);
@@ -279,7 +279,7 @@ int http_client_begin(struct http_client *c, const struct http_request *r, int64
     c->error[0] = 0;
     if (!is_usable(c)) {
         http_client_close(c);
-        int err = dial(c);
+        int err = http_client_dial(c);
         if (err)
             return err;
     }
@@ -313,7 +313,7 @@ int http_client_begin(struct http_client *c, const struct http_request *r, int64
 int http_client_send_piece(struct http_client *c, struct slice piece, int64_t timeout_ms)
 {
     if (c->fd < 0)
-        return fail(c, ERR_CLOSED, "the connection has ended");
+        return http_client_fail(c, ERR_CLOSED, "the connection has ended");
     struct buf chunk = {0};
     buf_addf(&chunk, "%zx\r\n", piece.size);
     buf_add_slice(&chunk, piece);
@@ -332,22 +332,24 @@ int http_client_end_body(struct http_client *c, int64_t timeout_ms)
 }
 
 /* Takes what has come into the answer, and reads once if that was nothing. */
-static int step(struct http_client *c, struct deadline until, int wake_fd, struct buf *body)
+static int http_client_step(struct http_client *c, struct deadline until, int wake_fd, struct buf *body)
 {
     if (c->in.size == 0) {
         bool is_end;
         if (c->fd < 0)
-            return fail(c, ERR_CLOSED, "the connection has ended");
-        int err = receive(c, until, wake_fd, &is_end);
+            return http_client_fail(c, ERR_CLOSED, "the connection has ended");
+        int err = http_client_receive(c, until, wake_fd, &is_end);
         if (err)
             return err;
         if (is_end)
-            return http_answer_end(&c->answer) ? fail(c, ERR_CLOSED, "the server closed the connection") : OK;
+            return http_answer_end(&c->answer)
+                       ? http_client_fail(c, ERR_CLOSED, "the server closed the connection")
+                       : OK;
     }
     struct slice rest = buf_slice(&c->in);
     int err = http_answer_feed(&c->answer, &rest, body);
     buf_consume(&c->in, c->in.size - rest.size);
-    return err ? fail(c, ERR_MALFORMED, "what answers there does not speak HTTP") : OK;
+    return err ? http_client_fail(c, ERR_MALFORMED, "what answers there does not speak HTTP") : OK;
 }
 
 int http_client_head(struct http_client *c, int64_t timeout_ms)
@@ -355,7 +357,8 @@ int http_client_head(struct http_client *c, int64_t timeout_ms)
     struct deadline until = deadline_in(timeout_ms);
     int err = OK;
     while (!err && !http_answer_has_head(&c->answer))
-        err = step(c, until, -1, NULL); /* what comes behind it stays in `in` for http_client_read */
+        err = http_client_step(c, until, -1,
+                               NULL); /* what comes behind it stays in `in` for http_client_read */
     if (err)
         http_client_close(c);
     return err;
@@ -371,7 +374,7 @@ int http_client_read(struct http_client *c, int64_t timeout_ms, int wake_fd, str
         *ret_is_end = c->answer.phase == HTTP_ANSWER_DONE;
         if (*ret_is_end)
             return OK;
-        err = step(c, until, wake_fd, ret_body);
+        err = http_client_step(c, until, wake_fd, ret_body);
     } while (!err && ret_body->size == had && wake_fd < 0);
     if (err)
         http_client_close(c);

@@ -23,9 +23,10 @@ struct cairn_keepalive {
     void *arg;
 };
 
-static void open_stream(struct cairn_keepalive *k);
+static void cairn_keepalive_open_stream(struct cairn_keepalive *k);
 
-static bool tell(struct cairn_keepalive *k, int64_t ttl_seconds, const struct cairn_error *error)
+static bool cairn_keepalive_tell(struct cairn_keepalive *k, int64_t ttl_seconds,
+                                 const struct cairn_error *error)
 {
     k->is_notifying = true;
     k->callback(k, ttl_seconds, error, k->arg);
@@ -36,7 +37,7 @@ static bool tell(struct cairn_keepalive *k, int64_t ttl_seconds, const struct ca
     return false;
 }
 
-static void settle(struct cairn_keepalive *k)
+static void cairn_keepalive_settle(struct cairn_keepalive *k)
 {
     timer_stop(k->client, &k->next);
     timer_stop(k->client, &k->expiry);
@@ -48,10 +49,10 @@ static void settle(struct cairn_keepalive *k)
 static void lose(struct cairn_keepalive *k, int code, const char *why)
 {
     struct cairn_error e = {0};
-    settle(k);
+    cairn_keepalive_settle(k);
     k->is_over = true;
     set_error(&e, code, "%s", why);
-    (void)tell(k, 0, &e);
+    (void)cairn_keepalive_tell(k, 0, &e);
 }
 
 static uint64_t third(const struct cairn_keepalive *k)
@@ -60,7 +61,7 @@ static uint64_t third(const struct cairn_keepalive *k)
     return ms ? ms : 1;
 }
 
-static void ask(struct cairn_keepalive *k)
+static void cairn_keepalive_ask(struct cairn_keepalive *k)
 {
     Etcdserverpb__LeaseKeepAliveRequest m = ETCDSERVERPB__LEASE_KEEP_ALIVE_REQUEST__INIT;
     m.id = k->lease;
@@ -73,7 +74,7 @@ static void on_next(struct timer *t)
 {
     struct cairn_keepalive *k = container_of(t, struct cairn_keepalive, next);
     if (k->rpc && !k->asked_ms) {
-        ask(k);
+        cairn_keepalive_ask(k);
         return;
     }
     if (k->rpc) { /* no answer */
@@ -83,7 +84,7 @@ static void on_next(struct timer *t)
         if (h && k->client->endpoints.count > 1)
             channel_draining(h);
     }
-    open_stream(k);
+    cairn_keepalive_open_stream(k);
 }
 
 static void on_expiry(struct timer *t)
@@ -92,7 +93,7 @@ static void on_expiry(struct timer *t)
     lose(k, CAIRN_TIMEOUT, "the lease could not be refreshed within its TTL");
 }
 
-static void on_message(struct rpc *r, struct slice bytes)
+static void cairn_keepalive_on_message(struct rpc *r, struct slice bytes)
 {
     struct cairn_keepalive *k = r->owner;
     Etcdserverpb__LeaseKeepAliveResponse *m =
@@ -114,10 +115,10 @@ static void on_message(struct rpc *r, struct slice bytes)
     timer_start(k->client, &k->next, third(k));
     timer_start(k->client, &k->expiry, k->ttl_ms > since_ms ? k->ttl_ms - since_ms : 0);
     struct cairn_error none = {0};
-    (void)tell(k, ttl, &none);
+    (void)cairn_keepalive_tell(k, ttl, &none);
 }
 
-static void on_end(struct rpc *r, const struct cairn_error *error)
+static void cairn_keepalive_on_end(struct rpc *r, const struct cairn_error *error)
 {
     struct cairn_keepalive *k = r->owner;
     k->rpc = NULL;
@@ -137,33 +138,33 @@ static void on_end(struct rpc *r, const struct cairn_error *error)
     }
 }
 
-static void open_stream(struct cairn_keepalive *k)
+static void cairn_keepalive_open_stream(struct cairn_keepalive *k)
 {
     k->rpc = rpc_new(k->client, "/etcdserverpb.Lease/LeaseKeepAlive", RPC_STREAM, k);
-    k->rpc->on_message = on_message;
-    k->rpc->on_end = on_end;
+    k->rpc->on_message = cairn_keepalive_on_message;
+    k->rpc->on_end = cairn_keepalive_on_end;
     k->rpc->needs_leader = true;
-    ask(k);
+    cairn_keepalive_ask(k);
     sdk_rpc_start(k->rpc, 0);
 }
 
 /* --- start and stop
  * ------------------------------------------------------------------------------------------------ */
-static void stop_here(struct object *o)
+static void cairn_keepalive_stop_here(struct object *o)
 {
     struct cairn_keepalive *k = container_of(o, struct cairn_keepalive, object);
     list_remove(&o->link);
-    settle(k);
+    cairn_keepalive_settle(k);
     k->is_stopped = true;
     if (!k->is_notifying)
         mem_free(k);
 }
 
-static void start_here(struct post *p)
+static void cairn_keepalive_start_here(struct post *p)
 {
     struct cairn_keepalive *k = container_of(p, struct cairn_keepalive, post);
     object_add(k->client, &k->object);
-    open_stream(k);
+    cairn_keepalive_open_stream(k);
 }
 
 int cairn_keepalive_start(struct cairn_client *c, int64_t lease,
@@ -176,10 +177,10 @@ int cairn_keepalive_start(struct cairn_client *c, int64_t lease,
     k->lease = lease;
     k->callback = callback;
     k->arg = arg;
-    k->object.stop = stop_here;
+    k->object.stop = cairn_keepalive_stop_here;
     k->next.run = on_next;
     k->expiry.run = on_expiry;
-    k->post.run = start_here;
+    k->post.run = cairn_keepalive_start_here;
     *ret_keepalive = k; /* before its callback can run */
     int err = client_start(c, &k->post);
     if (err) {

@@ -13,7 +13,7 @@ struct native {
     struct waiter waiter;
 };
 
-static void on_end(struct ask *q, const struct cairn_error *error)
+static void sdk_native_on_end(struct ask *q, const struct cairn_error *error)
 {
     struct native *n = q->owner;
     struct cairn_http_result *r = NULL;
@@ -27,14 +27,14 @@ static void on_end(struct ask *q, const struct cairn_error *error)
     waiter_end(&n->waiter, r, error);
 }
 
-static void start_here(struct post *p)
+static void sdk_native_start_here(struct post *p)
 {
     struct native *n = container_of(p, struct native, post);
     const struct cairn_http_request *r = n->request;
     struct ask *q = ask_new(n->client, r->method, r->path);
     q->fields = r->fields;
     q->owner = n;
-    q->on_end = on_end;
+    q->on_end = sdk_native_on_end;
     buf_add(&q->request, r->body.data, r->body.size);
     ask_start(q, r->timeout_ms ? r->timeout_ms : n->client->command_timeout_ms);
 }
@@ -52,7 +52,7 @@ static bool is_token(const char *text)
 int cairn_http(struct cairn_client *c, const struct cairn_http_request *request,
                struct cairn_http_result **ret, struct cairn_error *error)
 {
-    struct native n = {.post.run = start_here, .client = c, .request = request};
+    struct native n = {.post.run = sdk_native_start_here, .client = c, .request = request};
     void *result = NULL;
     if (!request->method || !is_token(request->method) || !request->path || request->path[0] != '/' ||
         !is_token(request->path))

@@ -31,8 +31,8 @@ static void registration_free(struct cairn_registration *r)
     mem_free(r);
 }
 
-static void tell(struct cairn_registration *r, enum cairn_registration_state state,
-                 const struct cairn_error *error)
+static void cairn_register_tell(struct cairn_registration *r, enum cairn_registration_state state,
+                                const struct cairn_error *error)
 {
     if (!r->callback)
         return;
@@ -45,45 +45,45 @@ static void tell(struct cairn_registration *r, enum cairn_registration_state sta
 
 /* --- registering
  * -------------------------------------------------------------------------------------------------- */
-static void ask(struct cairn_registration *r);
+static void cairn_register_ask(struct cairn_registration *r);
 
 static bool is_final(int code)
 {
     return code == CAIRN_INVALID || code == CAIRN_DENIED || code == CAIRN_UNIMPLEMENTED;
 }
 
-static void on_answer(void *arg, const json_t *result, const struct cairn_error *error)
+static void cairn_register_on_answer(void *arg, const json_t *result, const struct cairn_error *error)
 {
     struct cairn_registration *r = arg;
     (void)result;
     if (!error->code && !r->is_registered) {
         r->is_registered = true;
-        tell(r, CAIRN_REGISTERED, error);
+        cairn_register_tell(r, CAIRN_REGISTERED, error);
     } else if (is_final(error->code)) {
         r->is_refused = true;
-        tell(r, CAIRN_REGISTRATION_REFUSED, error);
+        cairn_register_tell(r, CAIRN_REGISTRATION_REFUSED, error);
     } else if (error->code && stream_is_ready(r->client)) {
         timer_start(r->client, &r->again, error->code == CAIRN_LOST ? 0 : AGAIN_MS);
     }
 }
 
-static void ask(struct cairn_registration *r)
+static void cairn_register_ask(struct cairn_registration *r)
 {
     timer_stop(r->client, &r->again);
     if (!r->is_refused)
-        stream_ask(r->client, buf_slice(&r->register_frame), on_answer, r);
+        stream_ask(r->client, buf_slice(&r->register_frame), cairn_register_on_answer, r);
 }
 
-static void on_again(struct timer *t)
+static void cairn_register_on_again(struct timer *t)
 {
     struct cairn_registration *r = container_of(t, struct cairn_registration, again);
     if (stream_is_ready(r->client))
-        ask(r);
+        cairn_register_ask(r);
 }
 
-static void on_ready(struct stream_user *u)
+static void cairn_register_on_ready(struct stream_user *u)
 {
-    ask(container_of(u, struct cairn_registration, user));
+    cairn_register_ask(container_of(u, struct cairn_registration, user));
 }
 
 static void on_broken(struct cairn_registration *r, const char *why)
@@ -94,7 +94,7 @@ static void on_broken(struct cairn_registration *r, const char *why)
         return;
     r->is_registered = false;
     set_error(&e, CAIRN_LOST, "%s", why);
-    tell(r, CAIRN_REGISTRATION_BROKEN, &e);
+    cairn_register_tell(r, CAIRN_REGISTRATION_BROKEN, &e);
 }
 
 static void on_lost(struct stream_user *u)
@@ -105,13 +105,13 @@ static void on_lost(struct stream_user *u)
 static void on_session_gone(struct stream_user *u)
 {
     struct cairn_registration *r = container_of(u, struct cairn_registration, user);
-    ask(r);
+    cairn_register_ask(r);
     on_broken(r, "the session is gone"); /* last: r may be freed in it */
 }
 
 /* --- start
  * ------------------------------------------------------------------------------------------------------- */
-static void add(struct json_writer *w, const char *key, const char *value)
+static void cairn_register_add(struct json_writer *w, const char *key, const char *value)
 {
     if (value && *value) {
         jw_key(w, key);
@@ -163,16 +163,16 @@ static int write_instance(const struct cairn_register_request *q, struct json_wr
         return CAIRN_OK;
     }
     jw_open(w, '{');
-    add(w, "host", q->host);
+    cairn_register_add(w, "host", q->host);
     if (q->port) {
         jw_key(w, "port");
         jw_int(w, q->port);
     }
-    add(w, "protocol", q->protocol);
-    add(w, "zone", q->zone);
-    add(w, "region", q->region);
-    add(w, "cluster", q->cluster);
-    add(w, "version", q->version);
+    cairn_register_add(w, "protocol", q->protocol);
+    cairn_register_add(w, "zone", q->zone);
+    cairn_register_add(w, "region", q->region);
+    cairn_register_add(w, "cluster", q->cluster);
+    cairn_register_add(w, "version", q->version);
     if (q->weight) {
         jw_key(w, "weight");
         jw_int(w, q->weight);
@@ -188,19 +188,20 @@ static int write_instance(const struct cairn_register_request *q, struct json_wr
     return err;
 }
 
-static struct json_writer begin(struct buf *out, const char *type, const struct cairn_register_request *q)
+static struct json_writer cairn_register_begin(struct buf *out, const char *type,
+                                               const struct cairn_register_request *q)
 {
     struct json_writer w = {.out = out};
     jw_open(&w, '{');
-    add(&w, "type", type);
-    add(&w, "namespace", q->ns);
-    add(&w, "group", q->group);
-    add(&w, "name", q->service);
-    add(&w, "id", q->id);
+    cairn_register_add(&w, "type", type);
+    cairn_register_add(&w, "namespace", q->ns);
+    cairn_register_add(&w, "group", q->group);
+    cairn_register_add(&w, "name", q->service);
+    cairn_register_add(&w, "id", q->id);
     return w;
 }
 
-static void settle(struct cairn_registration *r)
+static void cairn_register_settle(struct cairn_registration *r)
 {
     list_remove(&r->object.link);
     stream_leave(r->client, &r->user);
@@ -211,7 +212,7 @@ static void settle(struct cairn_registration *r)
 }
 
 /* The client is being closed: nobody waits. */
-static void stop_here(struct object *o)
+static void cairn_register_stop_here(struct object *o)
 {
     struct cairn_registration *r = container_of(o, struct cairn_registration, object);
     if (r->leaving) {
@@ -219,12 +220,12 @@ static void stop_here(struct object *o)
         set_error(&e, CAIRN_CLOSED, "%s", cairn_error_text(CAIRN_CLOSED));
         waiter_end(r->leaving, NULL, &e);
     }
-    settle(r);
+    cairn_register_settle(r);
     if (!r->is_notifying)
         registration_free(r);
 }
 
-static void start_here(struct post *p)
+static void cairn_register_start_here(struct post *p)
 {
     struct cairn_registration *r = container_of(p, struct cairn_registration, post);
     object_add(r->client, &r->object);
@@ -239,16 +240,16 @@ int cairn_register_start(struct cairn_client *c, const struct cairn_register_req
     if (!request->service || !*request->service || !request->id || !*request->id)
         return set_error(error, CAIRN_INVALID, "a registration needs service and id");
     struct cairn_registration *r = mem_new(sizeof *r);
-    struct json_writer w = begin(&r->register_frame, "register", request);
+    struct json_writer w = cairn_register_begin(&r->register_frame, "register", request);
     int err = write_instance(request, &w, error);
-    (void)begin(&r->deregister_frame, "deregister", request);
+    (void)cairn_register_begin(&r->deregister_frame, "deregister", request);
     r->client = c;
     r->callback = callback;
     r->arg = arg;
-    r->object.stop = stop_here;
-    r->again.run = on_again;
-    r->post.run = start_here;
-    r->user.on_ready = on_ready;
+    r->object.stop = cairn_register_stop_here;
+    r->again.run = cairn_register_on_again;
+    r->post.run = cairn_register_start_here;
+    r->user.on_ready = cairn_register_on_ready;
     r->user.on_lost = on_lost;
     r->user.on_session_gone = on_session_gone;
     *ret_registration = r; /* before its callback can run */
@@ -269,7 +270,7 @@ int cairn_register_start(struct cairn_client *c, const struct cairn_register_req
 static void left(struct cairn_registration *r, const struct cairn_error *error)
 {
     struct waiter *w = r->leaving;
-    settle(r);
+    cairn_register_settle(r);
     if (!r->is_notifying)
         registration_free(r);
     if (w)
@@ -290,7 +291,7 @@ static void on_leave_timeout(struct timer *t)
     left(container_of(t, struct cairn_registration, leave_timeout), &e);
 }
 
-static void leave(struct cairn_registration *r)
+static void cairn_register_leave(struct cairn_registration *r)
 {
     struct cairn_error e = {0};
     r->callback = NULL; /* from now on it is silent */
@@ -317,7 +318,7 @@ static void leave_here(struct post *p)
 {
     struct leaver *l = container_of(p, struct leaver, post);
     l->registration->leaving = &l->waiter;
-    leave(l->registration);
+    cairn_register_leave(l->registration);
 }
 
 int cairn_register_stop(struct cairn_registration *r)
@@ -327,6 +328,6 @@ int cairn_register_stop(struct cairn_registration *r)
         return CAIRN_OK;
     if (!client_is_own_thread(r->client))
         return waiter_run(&l.waiter, r->client, &l.post, NULL, NULL);
-    leave(r);
+    cairn_register_leave(r);
     return CAIRN_OK;
 }

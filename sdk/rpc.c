@@ -158,7 +158,7 @@ static void on_deadline(struct timer *t)
     sdk_rpc_finish(r, &e);
 }
 
-static void on_pause_over(struct timer *t)
+static void rpc_on_pause_over(struct timer *t)
 {
     struct rpc *r = container_of(t, struct rpc, pause);
     list_remove(&r->link);
@@ -205,7 +205,7 @@ void rpc_attempt_over(struct rpc *r, const struct cairn_error *reason, bool is_r
     list_remove(&r->touched);
     rewind_call(r);
     list_add_last(&r->client->paused, &r->link);
-    r->pause.run = on_pause_over;
+    r->pause.run = rpc_on_pause_over;
     timer_start(r->client, &r->pause, pause_of(r->attempts++));
 }
 

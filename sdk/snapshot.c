@@ -12,7 +12,7 @@ struct download {
     struct waiter waiter;
 };
 
-static void on_message(struct rpc *r, struct slice bytes)
+static void sdk_snapshot_on_message(struct rpc *r, struct slice bytes)
 {
     struct download *d = r->owner;
     struct arena a = {0};
@@ -33,7 +33,7 @@ static void on_message(struct rpc *r, struct slice bytes)
     waiter_end(&d->waiter, NULL, &e);
 }
 
-static void on_end(struct rpc *r, const struct cairn_error *error)
+static void sdk_snapshot_on_end(struct rpc *r, const struct cairn_error *error)
 {
     struct download *d = r->owner;
     struct cairn_error e = *error;
@@ -42,12 +42,12 @@ static void on_end(struct rpc *r, const struct cairn_error *error)
     waiter_end(&d->waiter, NULL, &e);
 }
 
-static void start_here(struct post *p)
+static void sdk_snapshot_start_here(struct post *p)
 {
     struct download *d = container_of(p, struct download, post);
     struct rpc *r = rpc_new(d->client, "/etcdserverpb.Maintenance/Snapshot", RPC_STREAM, d);
-    r->on_message = on_message;
-    r->on_end = on_end;
+    r->on_message = sdk_snapshot_on_message;
+    r->on_end = sdk_snapshot_on_end;
     r->is_half_closed = true;
     rpc_add_message(r, (struct slice){0});
     sdk_rpc_start(r, 0);
@@ -56,7 +56,7 @@ static void start_here(struct post *p)
 int cairn_snapshot(struct cairn_client *c, int (*write)(const void *data, size_t size, void *arg), void *arg,
                    uint64_t *ret_size, struct cairn_error *error)
 {
-    struct download d = {.post.run = start_here, .client = c, .write = write, .arg = arg};
+    struct download d = {.post.run = sdk_snapshot_start_here, .client = c, .write = write, .arg = arg};
     int err = waiter_run(&d.waiter, c, &d.post, NULL, error);
     if (!err && ret_size)
         *ret_size = d.size;

@@ -39,7 +39,7 @@ struct sock {
 
 static void on_connected(uv_connect_t *request, int status);
 
-static void free_if_done(struct sock *s)
+static void sock_free_if_done(struct sock *s)
 {
     if (s->has_tcp || s->is_looking_up)
         return;
@@ -57,7 +57,7 @@ static void on_uv_closed(uv_handle_t *handle)
 {
     struct sock *s = handle->data;
     s->has_tcp = false;
-    free_if_done(s);
+    sock_free_if_done(s);
 }
 
 void sock_close(struct sock *s)
@@ -69,11 +69,11 @@ void sock_close(struct sock *s)
         uv_close((uv_handle_t *)&s->tcp, on_uv_closed);
     if (s->is_looking_up)
         uv_cancel((uv_req_t *)&s->lookup);
-    free_if_done(s);
+    sock_free_if_done(s);
 }
 
 /* The owner's last word from it; the struct may be gone behind this. */
-static void fail(struct sock *s, const char *what, const char *why)
+static void sock_fail(struct sock *s, const char *what, const char *why)
 {
     if (s->state == SOCK_CLOSING)
         return;
@@ -89,14 +89,14 @@ static void fail(struct sock *s, const char *what, const char *why)
  */
 static void flush(struct sock *s);
 
-static void on_written(uv_write_t *request, int status)
+static void sock_on_written(uv_write_t *request, int status)
 {
     struct sock *s = request->data;
     s->is_writing = false;
     if (s->state == SOCK_CLOSING)
         return;
     if (status < 0) {
-        fail(s, "write", uv_strerror(status));
+        sock_fail(s, "write", uv_strerror(status));
         return;
     }
     buf_clear(&s->flying);
@@ -123,10 +123,10 @@ static void flush(struct sock *s)
     b = uv_buf_init((char *)s->flying.data, (unsigned)s->flying.size);
     s->write.data = s;
     s->is_writing = true;
-    n = uv_write(&s->write, (uv_stream_t *)&s->tcp, &b, 1, on_written);
+    n = uv_write(&s->write, (uv_stream_t *)&s->tcp, &b, 1, sock_on_written);
     if (n < 0) {
         s->is_writing = false;
-        fail(s, "write", uv_strerror(n));
+        sock_fail(s, "write", uv_strerror(n));
     }
 }
 
@@ -141,7 +141,7 @@ void sock_write(struct sock *s, struct slice bytes)
     if (!s->tls)
         buf_add_slice(&s->out, bytes);
     else if (tls_send(s->tls, bytes) != OK) {
-        fail(s, "tls", tls_error(s->tls));
+        sock_fail(s, "tls", tls_error(s->tls));
         return;
     }
     flush(s);
@@ -168,7 +168,7 @@ static void receive_tls(struct sock *s, struct slice bytes)
     int err = tls_receive(s->tls, bytes, &s->in);
     if (err == ERR_MALFORMED || err == ERR_INTERNAL) {
         tls_take_output(s->tls, &s->out); /* the alert, if it can still be sent */
-        fail(s, "", tls_error(s->tls)[0] ? tls_error(s->tls) : "tls: protocol error");
+        sock_fail(s, "", tls_error(s->tls)[0] ? tls_error(s->tls) : "tls: protocol error");
         return;
     }
     flush(s);
@@ -180,7 +180,7 @@ static void receive_tls(struct sock *s, struct slice bytes)
         buf_done(&in);
     }
     if (err == ERR_CLOSED)
-        fail(s, "", "closed by the server");
+        sock_fail(s, "", "closed by the server");
 }
 
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret)
@@ -190,17 +190,17 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret)
     *ret = uv_buf_init((char *)s->read_bytes, sizeof s->read_bytes);
 }
 
-static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *b)
+static void sock_on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *b)
 {
     struct sock *s = stream->data;
     if (s->state == SOCK_CLOSING || n == 0)
         return;
     if (n == UV_EOF)
-        fail(s, "",
-             s->state == SOCK_HANDSHAKE ? "closed by the server inside the TLS handshake"
-                                        : "closed by the server");
+        sock_fail(s, "",
+                  s->state == SOCK_HANDSHAKE ? "closed by the server inside the TLS handshake"
+                                             : "closed by the server");
     else if (n < 0)
-        fail(s, "read", uv_strerror((int)n));
+        sock_fail(s, "read", uv_strerror((int)n));
     else if (s->tls)
         receive_tls(s, slice_of(b->base, (size_t)n));
     else
@@ -218,7 +218,7 @@ static void connect_next(struct sock *s)
     s->tcp.data = s->connect.data = s;
     int rc = s->has_tcp ? uv_tcp_connect(&s->connect, &s->tcp, a->ai_addr, on_connected) : UV_ENOMEM;
     if (rc < 0)
-        fail(s, "connect", uv_strerror(rc));
+        sock_fail(s, "connect", uv_strerror(rc));
 }
 
 static void on_failed_closed(uv_handle_t *handle)
@@ -226,7 +226,7 @@ static void on_failed_closed(uv_handle_t *handle)
     struct sock *s = handle->data;
     s->has_tcp = false;
     if (s->state == SOCK_CLOSING)
-        free_if_done(s);
+        sock_free_if_done(s);
     else
         connect_next(s);
 }
@@ -241,13 +241,13 @@ static void on_connected(uv_connect_t *request, int status)
         return;
     }
     if (status < 0) {
-        fail(s, "connect", uv_strerror(status));
+        sock_fail(s, "connect", uv_strerror(status));
         return;
     }
     uv_tcp_nodelay(&s->tcp, 1);
-    status = uv_read_start((uv_stream_t *)&s->tcp, on_alloc, on_read);
+    status = uv_read_start((uv_stream_t *)&s->tcp, on_alloc, sock_on_read);
     if (status < 0)
-        fail(s, "read", uv_strerror(status));
+        sock_fail(s, "read", uv_strerror(status));
     else if (s->tls) {
         s->state = SOCK_HANDSHAKE;
         flush(s);
@@ -261,9 +261,9 @@ static void on_looked_up(uv_getaddrinfo_t *request, int status, struct addrinfo 
     s->is_looking_up = false;
     s->addresses = s->next_address = list;
     if (s->state == SOCK_CLOSING)
-        free_if_done(s);
+        sock_free_if_done(s);
     else if (status < 0 || !list)
-        fail(s, "look up", uv_strerror(status < 0 ? status : UV_EAI_NODATA));
+        sock_fail(s, "look up", uv_strerror(status < 0 ? status : UV_EAI_NODATA));
     else
         connect_next(s);
 }

@@ -58,10 +58,10 @@ struct stream {
     char reason[320];
 };
 
-static void dial(struct stream *s);
+static void stream_dial(struct stream *s);
 static void on_dial_timeout(struct timer *t);
 static void on_beat(struct timer *t);
-static void on_pause_over(struct timer *t);
+static void stream_on_pause_over(struct timer *t);
 
 static struct stream *stream_of(struct cairn_client *c)
 {
@@ -125,18 +125,18 @@ static void lose(struct stream *s, const char *why, uint64_t pause_ms)
     unsigned rounds = s->failures++ / (unsigned)c->endpoints.count;
     uint64_t ms = rounds ? (uint64_t)PAUSE_MIN_MS << (rounds < 6 ? rounds : 6) : 0;
     ms = pause_ms ? pause_ms : ms < PAUSE_MAX_MS ? ms : PAUSE_MAX_MS;
-    s->timer.run = on_pause_over;
+    s->timer.run = stream_on_pause_over;
     timer_start(c, &s->timer, ms / 2 + random_u64() % (ms / 2 + 1));
     end_questions(s);
     tell_users(s, tell_lost);
 }
 
-static void on_pause_over(struct timer *t)
+static void stream_on_pause_over(struct timer *t)
 {
     struct stream *s = container_of(t, struct stream, timer);
     s->state = STREAM_IDLE;
     if (!list_is_empty(&s->users))
-        dial(s);
+        stream_dial(s);
 }
 
 static void on_dial_timeout(struct timer *t)
@@ -369,7 +369,7 @@ static struct question *take_question(struct stream *s, const json_t *frame)
     return NULL;
 }
 
-static void answer(struct stream *s, const json_t *frame, const struct cairn_error *error)
+static void stream_answer(struct stream *s, const json_t *frame, const struct cairn_error *error)
 {
     struct question *q = take_question(s, frame);
     if (q)
@@ -391,7 +391,7 @@ static void on_error(struct stream *s, const json_t *frame)
     struct cairn_error e = {0};
     set_error(&e, code_of_name(code ? code : ""), "%.500s", message ? message : "the server gave no reason");
     if (json_object_get(frame, "rid")) {
-        answer(s, frame, &e);
+        stream_answer(s, frame, &e);
     } else if (sid > 0) {
         struct subscription *sub = map_get(&s->subscriptions, (uint64_t)sid);
         if (sub)
@@ -426,7 +426,7 @@ static void on_mark(struct stream *s, int64_t revision)
         subscription_mark(sub, revision);
 }
 
-static void on_frame(struct stream *s, const char *type, const json_t *frame)
+static void stream_on_frame(struct stream *s, const char *type, const json_t *frame)
 {
     json_int_t revision = json_integer_value(json_object_get(frame, "revision"));
     json_int_t sid = json_integer_value(json_object_get(frame, "sid"));
@@ -444,7 +444,7 @@ static void on_frame(struct stream *s, const char *type, const json_t *frame)
         take_session(s, frame);
         if (json_object_get(frame, "heartbeat_ms"))
             set_beat(s, frame);
-        answer(s, frame, &none);
+        stream_answer(s, frame, &none);
     } else if (strcmp(type, "mark") == 0) {
         on_mark(s, revision);
         acknowledge(s, revision);
@@ -466,7 +466,7 @@ static void on_text(struct stream *s, struct slice text)
     if (err || !type)
         lose(s, "the server sent a frame that is none", 0);
     else
-        on_frame(s, type, frame);
+        stream_on_frame(s, type, frame);
     json_decref(frame);
 }
 
@@ -514,7 +514,7 @@ static void read_upgrade(struct stream *s, struct slice bytes)
     }
 }
 
-static void on_open(void *owner)
+static void stream_on_open(void *owner)
 {
     struct stream *s = owner;
     struct buf out = {0}, key = {0};
@@ -545,19 +545,19 @@ static void on_data(void *owner, struct slice bytes)
     read_frames(s);
 }
 
-static void on_drain(void *owner)
+static void stream_on_drain(void *owner)
 {
     (void)owner;
 }
 
-static void on_close(void *owner, const char *why)
+static void stream_on_close(void *owner, const char *why)
 {
     struct stream *s = owner;
     s->sock = NULL;
     lose(s, why, 0);
 }
 
-static const struct sock_ops sock_ops = {on_open, on_data, on_drain, on_close};
+static const struct sock_ops sock_ops = {stream_on_open, on_data, stream_on_drain, stream_on_close};
 
 static void on_token(struct rpc *r, const struct cairn_error *error)
 {
@@ -566,10 +566,10 @@ static void on_token(struct rpc *r, const struct cairn_error *error)
     if (error->code)
         lose(s, error->message, 0);
     else
-        dial(s);
+        stream_dial(s);
 }
 
-static void dial(struct stream *s)
+static void stream_dial(struct stream *s)
 {
     struct cairn_client *c = s->client;
     s->state = STREAM_DIALING;
@@ -597,7 +597,7 @@ void stream_join(struct cairn_client *c, struct stream_user *u)
     if (s->state == STREAM_READY)
         u->on_ready(u);
     else if (s->state == STREAM_IDLE)
-        dial(s);
+        stream_dial(s);
 }
 
 void stream_leave(struct cairn_client *c, struct stream_user *u)

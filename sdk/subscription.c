@@ -6,7 +6,7 @@
 
 #include "sdk/stream.h"
 
-static void ask(struct subscription *s)
+static void subscription_ask(struct subscription *s)
 {
     struct buf out = {0};
     struct json_writer w = {.out = &out};
@@ -64,7 +64,7 @@ static void ask_anew(struct subscription *s)
 {
     end_on_server(s);
     s->revision = 0;
-    ask(s);
+    subscription_ask(s);
 }
 
 static void put_items(json_t *to, const json_t *list)
@@ -79,7 +79,7 @@ static void put_items(json_t *to, const json_t *list)
     }
 }
 
-static void on_snapshot(struct subscription *s, const json_t *frame)
+static void subscription_on_snapshot(struct subscription *s, const json_t *frame)
 {
     if (json_integer_value(json_object_get(frame, "part")) == 1) {
         json_decref(s->incoming);
@@ -119,7 +119,7 @@ void subscription_frame(struct subscription *s, const char *type, const json_t *
 {
     s->is_answered = true;
     if (strcmp(type, "snapshot") == 0)
-        on_snapshot(s, frame);
+        subscription_on_snapshot(s, frame);
     else if (strcmp(type, "delta") == 0)
         on_delta(s, frame);
     /* resync: a snapshot follows, and takes the place of all */
@@ -147,9 +147,9 @@ void subscription_refused(struct subscription *s, const struct cairn_error *erro
 
 /* --- its life
  * ------------------------------------------------------------------------------------------------------ */
-static void on_ready(struct stream_user *u)
+static void subscription_on_ready(struct stream_user *u)
 {
-    ask(container_of(u, struct subscription, user));
+    subscription_ask(container_of(u, struct subscription, user));
 }
 
 /* Nothing came yet, and nobody is there: what was known last must do. */
@@ -169,7 +169,7 @@ static void on_lost(struct stream_user *u)
     s->on_change(s);
 }
 
-static char *copy(const char *text)
+static char *subscription_copy(const char *text)
 {
     return mem_string(text ? text : "");
 }
@@ -179,10 +179,10 @@ void subscription_start(struct subscription *s, struct cairn_client *c, const ch
 {
     s->client = c;
     s->kind = kind;
-    s->ns = copy(ns);
-    s->group = copy(group);
-    s->name = copy(name);
-    s->user.on_ready = on_ready;
+    s->ns = subscription_copy(ns);
+    s->group = subscription_copy(group);
+    s->name = subscription_copy(name);
+    s->user.on_ready = subscription_on_ready;
     s->user.on_lost = on_lost;
     stream_join(c, &s->user);
 }

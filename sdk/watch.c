@@ -26,8 +26,8 @@ struct cairn_watch {
     void *arg;
 };
 
-static void ask(struct cairn_watch *w);
-static void read_all(struct cairn_watch *w);
+static void cairn_watch_ask(struct cairn_watch *w);
+static void cairn_watch_read_all(struct cairn_watch *w);
 
 /* --- telling
  * ------------------------------------------------------------------------------------------------- */
@@ -39,7 +39,7 @@ static void watch_free(struct cairn_watch *w)
 }
 
 /* False if it was stopped inside: then the caller leaves w alone. */
-static bool tell(struct cairn_watch *w, const struct cairn_watch_update *u)
+static bool cairn_watch_tell(struct cairn_watch *w, const struct cairn_watch_update *u)
 {
     w->is_notifying = true;
     w->callback(w, u, w->arg);
@@ -54,7 +54,7 @@ static void end_watch(struct cairn_watch *w, const struct cairn_error *error)
 {
     struct cairn_watch_update u = {.kind = CAIRN_WATCH_ENDED, .revision = w->next - 1, .error = *error};
     w->is_over = true;
-    (void)tell(w, &u);
+    (void)cairn_watch_tell(w, &u);
 }
 
 static void tell_events(struct cairn_watch *w, Mvccpb__Event *const *list, size_t count)
@@ -77,7 +77,7 @@ static void tell_events(struct cairn_watch *w, Mvccpb__Event *const *list, size_
                                        .revision = events[n - 1].kv.mod_revision,
                                        .events = events,
                                        .event_count = n};
-        (void)tell(w, &u);
+        (void)cairn_watch_tell(w, &u);
     }
     arena_done(&a);
 }
@@ -92,7 +92,7 @@ static void on_canceled(struct cairn_watch *w, const Etcdserverpb__WatchResponse
     w->rpc = NULL;
     if (m->compact_revision) {
         w->is_reading = true;
-        read_all(w);
+        cairn_watch_read_all(w);
         return;
     }
     const char *why = m->cancel_reason[0] ? m->cancel_reason : "the server canceled the watch";
@@ -115,11 +115,11 @@ static void on_response(struct cairn_watch *w, const Etcdserverpb__WatchResponse
         w->next = revision + 1;
         struct cairn_watch_update u = {.kind = CAIRN_WATCH_PROGRESS, .revision = revision};
         if (w->progress_notify)
-            (void)tell(w, &u);
+            (void)cairn_watch_tell(w, &u);
     }
 }
 
-static void on_message(struct rpc *r, struct slice bytes)
+static void cairn_watch_on_message(struct rpc *r, struct slice bytes)
 {
     struct cairn_watch *w = r->owner;
     struct arena a = {0};
@@ -130,13 +130,13 @@ static void on_message(struct rpc *r, struct slice bytes)
     arena_done(&a);
 }
 
-static void on_pause_over(struct timer *t)
+static void cairn_watch_on_pause_over(struct timer *t)
 {
     struct cairn_watch *w = container_of(t, struct cairn_watch, pause);
     if (w->is_reading)
-        read_all(w);
+        cairn_watch_read_all(w);
     else
-        ask(w);
+        cairn_watch_ask(w);
 }
 
 static bool is_final(int code)
@@ -152,7 +152,7 @@ static void ask_later(struct cairn_watch *w)
     timer_start(w->client, &w->pause, ms / 2 + random_u64() % (ms / 2 + 1));
 }
 
-static void on_end(struct rpc *r, const struct cairn_error *error)
+static void cairn_watch_on_end(struct rpc *r, const struct cairn_error *error)
 {
     struct cairn_watch *w = r->owner;
     w->rpc = NULL;
@@ -162,7 +162,7 @@ static void on_end(struct rpc *r, const struct cairn_error *error)
         ask_later(w);
 }
 
-static void ask(struct cairn_watch *w)
+static void cairn_watch_ask(struct cairn_watch *w)
 {
     Etcdserverpb__WatchRequest m = ETCDSERVERPB__WATCH_REQUEST__INIT;
     Etcdserverpb__WatchCreateRequest create = ETCDSERVERPB__WATCH_CREATE_REQUEST__INIT;
@@ -180,8 +180,8 @@ static void ask(struct cairn_watch *w)
     m.request_union_case = ETCDSERVERPB__WATCH_REQUEST__REQUEST_UNION_CREATE_REQUEST;
     m.create_request = &create;
     w->rpc = rpc_new(w->client, "/etcdserverpb.Watch/Watch", RPC_STREAM, w);
-    w->rpc->on_message = on_message;
-    w->rpc->on_end = on_end;
+    w->rpc->on_message = cairn_watch_on_message;
+    w->rpc->on_end = cairn_watch_on_end;
     w->rpc->needs_leader = true;
     rpc_add_packed(w->rpc, &m.base);
     sdk_rpc_start(w->rpc, 0);
@@ -200,7 +200,7 @@ static void tell_all(struct cairn_watch *w, const Etcdserverpb__RangeResponse *m
     struct cairn_watch_update u = {
         .kind = CAIRN_WATCH_RESYNC, .revision = w->next - 1, .events = events, .event_count = m->n_kvs};
     w->is_reading = false;
-    (void)tell(w, &u);
+    (void)cairn_watch_tell(w, &u);
     arena_done(&a);
 }
 
@@ -220,14 +220,14 @@ static void on_all_read(struct rpc *r, const struct cairn_error *error)
     struct cairn_watch *w = r->owner;
     w->rpc = NULL;
     if (!w->is_reading)
-        ask(w); /* it has been told */
+        cairn_watch_ask(w); /* it has been told */
     else if (is_final(error->code))
         end_watch(w, error);
     else
         ask_later(w);
 }
 
-static void read_all(struct cairn_watch *w)
+static void cairn_watch_read_all(struct cairn_watch *w)
 {
     Etcdserverpb__RangeRequest m = ETCDSERVERPB__RANGE_REQUEST__INIT;
     m.key = (ProtobufCBinaryData){w->key.size, w->key.data};
@@ -242,7 +242,7 @@ static void read_all(struct cairn_watch *w)
 
 /* --- start and stop
  * ------------------------------------------------------------------------------------------------ */
-static void stop_here(struct object *o)
+static void cairn_watch_stop_here(struct object *o)
 {
     struct cairn_watch *w = container_of(o, struct cairn_watch, object);
     list_remove(&o->link);
@@ -255,11 +255,11 @@ static void stop_here(struct object *o)
         watch_free(w);
 }
 
-static void start_here(struct post *p)
+static void cairn_watch_start_here(struct post *p)
 {
     struct cairn_watch *w = container_of(p, struct cairn_watch, post);
     object_add(w->client, &w->object);
-    ask(w);
+    cairn_watch_ask(w);
 }
 
 int cairn_watch_start(struct cairn_client *c, const struct cairn_watch_request *request,
@@ -286,9 +286,9 @@ int cairn_watch_start(struct cairn_client *c, const struct cairn_watch_request *
     w->no_put = request->no_put;
     w->no_delete = request->no_delete;
     w->progress_notify = request->progress_notify;
-    w->object.stop = stop_here;
-    w->pause.run = on_pause_over;
-    w->post.run = start_here;
+    w->object.stop = cairn_watch_stop_here;
+    w->pause.run = cairn_watch_on_pause_over;
+    w->post.run = cairn_watch_start_here;
     buf_add(&w->key, key.data, key.len);
     buf_add(&w->range_end, end.data, end.len);
     arena_done(&a);

@@ -11,7 +11,7 @@ struct reader {
     bool is_bad;
 };
 
-static struct reader take(struct reader *r, size_t size)
+static struct reader alpn_take(struct reader *r, size_t size)
 {
     if (r->is_bad || (size_t)(r->end - r->at) < size) {
         r->is_bad = true;
@@ -23,9 +23,9 @@ static struct reader take(struct reader *r, size_t size)
     return piece;
 }
 
-static size_t take_number(struct reader *r, size_t size)
+static size_t alpn_take_number(struct reader *r, size_t size)
 {
-    struct reader piece = take(r, size);
+    struct reader piece = alpn_take(r, size);
     size_t n = 0;
     while (piece.at < piece.end)
         n = n << 8 | *piece.at++;
@@ -40,10 +40,10 @@ static bool is_text(const struct reader *r, const char *text)
 
 static enum alpn read_protocols(struct reader extension)
 {
-    struct reader list = take(&extension, take_number(&extension, 2));
+    struct reader list = alpn_take(&extension, alpn_take_number(&extension, 2));
     bool has_h2 = false, has_http = false;
     while (list.at < list.end) {
-        struct reader name = take(&list, take_number(&list, 1));
+        struct reader name = alpn_take(&list, alpn_take_number(&list, 1));
         has_h2 |= is_text(&name, "h2");
         has_http |= is_text(&name, "http/1.1");
     }
@@ -54,16 +54,16 @@ static enum alpn read_protocols(struct reader extension)
 
 static enum alpn read_hello(struct reader r)
 {
-    take(&r, 2 + 32);             /* version, random */
-    take(&r, take_number(&r, 1)); /* session id */
-    take(&r, take_number(&r, 2)); /* cipher suites */
-    take(&r, take_number(&r, 1)); /* compression methods */
+    alpn_take(&r, 2 + 32);                  /* version, random */
+    alpn_take(&r, alpn_take_number(&r, 1)); /* session id */
+    alpn_take(&r, alpn_take_number(&r, 2)); /* cipher suites */
+    alpn_take(&r, alpn_take_number(&r, 1)); /* compression methods */
     if (r.at == r.end)
         return r.is_bad ? ALPN_BAD : ALPN_NONE;
-    struct reader extensions = take(&r, take_number(&r, 2));
+    struct reader extensions = alpn_take(&r, alpn_take_number(&r, 2));
     while (extensions.at < extensions.end) {
-        size_t type = take_number(&extensions, 2);
-        struct reader body = take(&extensions, take_number(&extensions, 2));
+        size_t type = alpn_take_number(&extensions, 2);
+        struct reader body = alpn_take(&extensions, alpn_take_number(&extensions, 2));
         if (type == EXTENSION_ALPN && !body.is_bad)
             return read_protocols(body);
     }

@@ -24,14 +24,14 @@ struct request {
     struct slice body;
 };
 
-struct answer {
+struct failpoint_http_answer {
     int status;
     struct buf text;
 };
 
 /* --- what is asked ---------------------------------------------------------------------------- */
 
-static void say(struct answer *a, int status, const char *text)
+static void say(struct failpoint_http_answer *a, int status, const char *text)
 {
     a->status = status;
     buf_add_text(&a->text, text);
@@ -45,7 +45,7 @@ static const char *reason(int err)
                                 : "failpoint: could not parse terms";
 }
 
-static void put(const struct request *r, struct answer *a)
+static void put(const struct request *r, struct failpoint_http_answer *a)
 {
     struct buf text = {0};
     buf_add_slice(&text, r->body);
@@ -60,7 +60,7 @@ static void put(const struct request *r, struct answer *a)
     }
 }
 
-static void get(const struct request *r, struct answer *a)
+static void get(const struct request *r, struct failpoint_http_answer *a)
 {
     size_t n = strlen(r->name);
     bool is_count = n > 6 && strcmp(r->name + n - 6, "/count") == 0;
@@ -84,7 +84,7 @@ static void get(const struct request *r, struct answer *a)
     buf_done(&terms);
 }
 
-static void answer(const struct request *r, struct answer *a)
+static void failpoint_http_answer(const struct request *r, struct failpoint_http_answer *a)
 {
     int err;
     if (strcmp(r->method, "PUT") == 0) {
@@ -144,9 +144,9 @@ static void serve(int fd)
         in.size += (size_t)n;
         if (!parse(&in, &r))
             continue;
-        struct answer a = {0};
+        struct failpoint_http_answer a = {0};
         failpoint_hold_panics();
-        answer(&r, &a);
+        failpoint_http_answer(&r, &a);
         buf_addf(&out, "HTTP/1.1 %d %s\r\n", a.status, a.status < 300 ? "OK" : "Error");
         if (a.status != 204)
             buf_addf(&out, "Content-Type: text/plain; charset=utf-8\r\nContent-Length: %zu\r\n", a.text.size);
@@ -163,7 +163,7 @@ static void serve(int fd)
     close(fd);
 }
 
-static void *run(void *arg)
+static void *failpoint_http_run(void *arg)
 {
     int listener = (int)(intptr_t)arg;
     for (;;) {
@@ -209,7 +209,7 @@ int failpoint_http_start(void)
     if (!where || !*where)
         return OK;
     fd = listen_on(where);
-    if (fd < 0 || pthread_create(&thread, NULL, run, (void *)(intptr_t)fd) != 0) {
+    if (fd < 0 || pthread_create(&thread, NULL, failpoint_http_run, (void *)(intptr_t)fd) != 0) {
         fprintf(stderr, "GOFAIL_HTTP=%s: cannot be listened on\n", where);
         return ERR_IO;
     }

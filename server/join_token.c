@@ -11,7 +11,7 @@
 #include "base/log.h"
 #include "server/options.h"
 
-static int read_all(int fd, struct buf *ret_text)
+static int join_token_read_all(int fd, struct buf *ret_text)
 {
     for (;;) {
         ssize_t n = read(fd, buf_reserve(ret_text, 4096), 4096);
@@ -42,7 +42,7 @@ int options_read_join_tokens(struct options *o, char *error, size_t error_size)
     char wrong[200] = "";
     const char *path = o->join_token_file;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    int err = fd < 0 ? ERR_IO : read_all(fd, &text);
+    int err = fd < 0 ? ERR_IO : join_token_read_all(fd, &text);
     if (err) {
         snprintf(error, error_size, "--join-token-file: cannot read %.400s: %s", path, strerror(errno));
         err = ERR_INVALID;

@@ -40,7 +40,7 @@ static void print_count(struct buf *out, const char *name, const char *reason, u
     buf_addf(out, "%s{reason=\"%s\"} %llu\n", name, reason, (unsigned long long)n);
 }
 
-static void collect(void *arg, struct buf *out)
+static void limits_collect(void *arg, struct buf *out)
 {
     const struct limits *l = arg;
     static const char closed[] = "cairn_client_connections_closed_total";
@@ -68,12 +68,12 @@ void limits_open(struct limits *l, const struct options *o, size_t connections_m
         o->max_opening && o->max_opening < connections_max / 2 ? (size_t)o->max_opening : connections_max / 2;
     output_budget_init(&l->output, o->max_output_bytes, (uint64_t)o->output_stall_ns / NS_PER_MS);
     sources_init(&l->sources, opening, (size_t)o->max_opening_per_source, connections_max);
-    metric_collector_add(collect, l);
+    metric_collector_add(limits_collect, l);
 }
 
 void limits_close(struct limits *l)
 {
-    metric_collector_remove(collect, l);
+    metric_collector_remove(limits_collect, l);
     output_budget_done(&l->output);
     sources_done(&l->sources);
 }

@@ -86,7 +86,7 @@ struct listener {
     size_t waiting_count;
 };
 
-static void free_if_done(struct listener *l)
+static void server_listen_free_if_done(struct listener *l)
 {
     if (l->is_closing && l->open_handles == 0)
         mem_free(l);
@@ -101,7 +101,7 @@ static void on_unauthenticated_close(uv_handle_t *h)
     struct listener *l = g->listener;
     l->open_handles--;
     mem_free(g);
-    free_if_done(l);
+    server_listen_free_if_done(l);
 }
 
 /* The guest is gone; returns its socket. */
@@ -148,7 +148,7 @@ static enum verdict judge_tls(const struct listener *l, struct slice in, size_t 
 
 /* Enough of the preface to tell it from every HTTP/1.1 method is its first three bytes, but HTTP/1.1 may have
  * methods of any name: all that has come must match, and "PRI " decides. */
-static enum verdict judge(const struct listener *l, struct slice in, size_t *ret_needed)
+static enum verdict server_listen_judge(const struct listener *l, struct slice in, size_t *ret_needed)
 {
     enum { ENOUGH = 4 };
     if (l->is_tls_only || (in.data[0] == TLS_HANDSHAKE && l->options.allow_both))
@@ -188,7 +188,7 @@ static void evict(struct source_conn *s)
     unauthenticated_refuse(container_of(s, struct unauthenticated, source), NULL);
 }
 
-static void hand_over(struct unauthenticated *g, enum verdict verdict)
+static void server_listen_hand_over(struct unauthenticated *g, enum verdict verdict)
 {
     const struct listen_options *o = &g->listener->options;
     set_low_water(g, 1);
@@ -219,7 +219,7 @@ static void on_handshake_timer(uv_timer_t *t)
     struct unauthenticated *g;
     turn_enter(TURN_ACCEPT);
     for (int i = 0; i < HANDSHAKES_PER_MS && (g = next_waiting(l)); i++)
-        hand_over(g, g->verdict);
+        server_listen_hand_over(g, g->verdict);
     if (l->waiting_count)
         uv_timer_start(t, on_handshake_timer, 1, 0);
 }
@@ -256,7 +256,7 @@ static void on_unauthenticated_readable(uv_poll_t *h, int status, int events)
         return;
     }
     size_t needed = 0;
-    enum verdict verdict = judge(g->listener, slice_of(bytes, (size_t)n), &needed);
+    enum verdict verdict = server_listen_judge(g->listener, slice_of(bytes, (size_t)n), &needed);
     switch (verdict) {
     case VERDICT_MORE:
         if (events & UV_DISCONNECT)
@@ -265,17 +265,18 @@ static void on_unauthenticated_readable(uv_poll_t *h, int status, int events)
             set_low_water(g, (int)needed);
         return;
     case VERDICT_REFUSE:
-        unauthenticated_refuse(g, bytes[0] == TLS_HANDSHAKE ? "tls: unexpected handshake"
-                                                  : "tls: first record does not look like a TLS handshake");
+        unauthenticated_refuse(g, bytes[0] == TLS_HANDSHAKE
+                                      ? "tls: unexpected handshake"
+                                      : "tls: first record does not look like a TLS handshake");
         return;
     case VERDICT_GRPC:
     case VERDICT_HTTP:
-        hand_over(g, verdict);
+        server_listen_hand_over(g, verdict);
         return;
     case VERDICT_GRPC_TLS:
     case VERDICT_HTTP_TLS:
         if (may_begin_handshake(g->listener))
-            hand_over(g, verdict);
+            server_listen_hand_over(g, verdict);
         else
             wait_for_handshake(g, verdict);
         return;
@@ -330,7 +331,7 @@ static void pause_accepting(struct listener *l)
     arm_timer(l);
 }
 
-static void on_timer(uv_timer_t *t)
+static void server_listen_on_timer(uv_timer_t *t)
 {
     struct listener *l = t->data;
     turn_enter(TURN_TIMER);
@@ -355,7 +356,7 @@ static void arm_timer(struct listener *l)
         uint64_t end = container_of(l->unauthenticated.next, struct unauthenticated, link)->deadline_ms;
         delay = end > now ? end - now : 0;
     }
-    uv_timer_start(&l->timer, on_timer, delay, 0);
+    uv_timer_start(&l->timer, server_listen_on_timer, delay, 0);
 }
 
 static void on_connection(uv_poll_t *h, int status, int events)
@@ -383,7 +384,7 @@ static void on_connection(uv_poll_t *h, int status, int events)
 
 /* --- opening
  * --------------------------------------------------------------------------------------------------- */
-static int tell(char *error, size_t size, const char *url, const char *what, int errnum)
+static int server_listen_tell(char *error, size_t size, const char *url, const char *what, int errnum)
 {
     snprintf(error, size, "cannot listen on %s: %s%s%s", url, what, errnum ? ": " : "",
              errnum ? strerror(errnum) : "");
@@ -421,12 +422,12 @@ static int open_socket(struct listener *l, const struct sockaddr *address, sockl
     const char *url = l->options.url;
     int fd = socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
-        return tell(error, error_size, url, "socket", errno);
+        return server_listen_tell(error, error_size, url, "socket", errno);
     set_options(l, fd, address->sa_family);
     if (bind(fd, address, size) != 0 || listen(fd, BACKLOG) != 0) {
         int errnum = errno;
         close(fd);
-        int err = tell(error, error_size, url, "bind", errnum);
+        int err = server_listen_tell(error, error_size, url, "bind", errnum);
         if (errnum == EADDRINUSE && address->sa_family != AF_UNIX) {
             size_t n = strlen(error);
             port_holder_describe(l->url.port, false, listen_flag(l), error + n, error_size - n);
@@ -451,7 +452,7 @@ static int open_ip(struct listener *l, const char *ip, uint16_t port, char *erro
         return open_socket(l, (struct sockaddr *)&v4, sizeof v4, error, error_size);
     if (inet_pton(AF_INET6, ip, &v6.sin6_addr) == 1)
         return open_socket(l, (struct sockaddr *)&v6, sizeof v6, error, error_size);
-    return tell(error, error_size, l->options.url, "expected an IP address or localhost", 0);
+    return server_listen_tell(error, error_size, l->options.url, "expected an IP address or localhost", 0);
 }
 
 static int open_localhost(struct listener *l, char *error, size_t error_size)
@@ -471,7 +472,7 @@ static int open_unix(struct listener *l, char *error, size_t error_size)
     struct sockaddr_un a = {.sun_family = AF_UNIX};
     struct stat st;
     if (strlen(l->url.host) >= sizeof a.sun_path)
-        return tell(error, error_size, l->options.url, "the path is too long", 0);
+        return server_listen_tell(error, error_size, l->options.url, "the path is too long", 0);
     memcpy(a.sun_path, l->url.host, strlen(l->url.host));
     if (lstat(a.sun_path, &st) == 0 && S_ISSOCK(st.st_mode))
         unlink(a.sun_path);
@@ -482,10 +483,10 @@ int listener_open(const struct listen_options *options, char *error, size_t erro
 {
     struct url url;
     if (url_parse(slice_text(options->url), &url) != 0)
-        return tell(error, error_size, options->url, "not a URL", 0);
+        return server_listen_tell(error, error_size, options->url, "not a URL", 0);
     bool is_tls = strcmp(url.scheme, "https") == 0 || strcmp(url.scheme, "unixs") == 0;
     if (is_tls && !options->tls)
-        return tell(error, error_size, options->url, "no certificate and key are given", 0);
+        return server_listen_tell(error, error_size, options->url, "no certificate and key are given", 0);
     struct listener *l = mem_new(sizeof *l);
     l->options = *options;
     l->options.url = mem_string(options->url);
@@ -532,7 +533,7 @@ static void on_handle_close(uv_handle_t *h)
 {
     struct listener *l = h->type == UV_TIMER ? h->data : ((struct socket *)h->data)->listener;
     l->open_handles--;
-    free_if_done(l);
+    server_listen_free_if_done(l);
 }
 
 void listener_close(struct listener *l)

@@ -47,7 +47,7 @@ static void open_standard_files(void)
         close(fd);
 }
 
-static int start(struct options *o)
+static int server_main_start(struct options *o)
 {
     log_set_level(o->level);
     log_set_format(strcmp(o->log_format, "console") == 0 ? LOG_CONSOLE : LOG_JSON);
@@ -73,7 +73,7 @@ int main(int argc, char **argv)
         return waldump_main(argc - 1, argv + 1);
     switch (options_load(&o, argc, argv, environ)) {
     case OPTIONS_START:
-        code = start(&o);
+        code = server_main_start(&o);
         break;
     case OPTIONS_PRINT:
         fwrite(o.output.data, 1, o.output.size, stdout);

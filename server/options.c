@@ -131,7 +131,7 @@ static enum options_next load_env(struct options *o, char *const *environ_list)
     return err ? refuse(o, "%s", o->set.error) : OPTIONS_START;
 }
 
-static int read_all(int fd, struct buf *text)
+static int options_read_all(int fd, struct buf *text)
 {
     while (text->size <= CONFIG_FILE_BYTES_MAX) {
         ssize_t n = read(fd, buf_reserve(text, 65536), 65536);
@@ -149,7 +149,7 @@ static enum options_next load_file(struct options *o, const char *path)
     enum options_next next = OPTIONS_START;
     struct buf text = {0};
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    int error = fd < 0 ? errno : read_all(fd, &text);
+    int error = fd < 0 ? errno : options_read_all(fd, &text);
     if (fd >= 0)
         close(fd);
     if (error) {

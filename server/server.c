@@ -108,7 +108,7 @@ static void stop_front_ends(struct server *s);
 static void shut_down(struct server *s, int exit_code);
 
 /* --- the turn ----------------------------------------------------------------------------------------- */
-static void on_again(uv_idle_t *handle)
+static void server_on_again(uv_idle_t *handle)
 {
     (void)handle;
 }
@@ -173,7 +173,7 @@ static void run_turn(struct server *s)
     /* A message that sending let in (a client that was held back) has not met kv_turn yet; nor has what a
      * call asked on its own. */
     if (has_more || received != s->rpc.received || asked != s->rpc.asked)
-        uv_idle_start(&s->again, on_again);
+        uv_idle_start(&s->again, server_on_again);
     else
         uv_idle_stop(&s->again);
     if (s->state == SERVER_STARTING && s->is_kv_ready && registry_is_ready(s->registry) &&
@@ -183,7 +183,7 @@ static void run_turn(struct server *s)
         stop_front_ends(s);
 }
 
-static void on_turn(uv_prepare_t *handle)
+static void server_on_turn(uv_prepare_t *handle)
 {
     struct server *s = handle->data;
     turn_enter(TURN_OTHER);
@@ -413,7 +413,7 @@ static void log_serving(const struct text_list *urls, const char *traffic)
     }
 }
 
-static void on_ready(void *arg)
+static void server_on_ready(void *arg)
 {
     ((struct server *)arg)->is_kv_ready = true;
 }
@@ -748,7 +748,7 @@ static void open_handles(struct server *s)
     uv_signal_init(&s->loop, &s->hangup);
     s->turn.data = s->again.data = s->tick.data = s->drain.data = s;
     s->term.data = s->interrupt.data = s->hangup.data = s;
-    uv_prepare_start(&s->turn, on_turn);
+    uv_prepare_start(&s->turn, server_on_turn);
     uv_check_start(&s->woken, on_woken);
     uv_timer_start(&s->tick, on_tick, s->options->election_ms, s->options->election_ms);
     uv_signal_start(&s->term, on_stop_signal, SIGTERM);
@@ -813,7 +813,7 @@ static void on_booted(void *arg, int err, const char *error, const struct boot_r
     if (err)
         cannot_start(s);
     else
-        kv_on_ready(s->kv, on_ready, s);
+        kv_on_ready(s->kv, server_on_ready, s);
 }
 
 static int set_aside(struct server *s)
@@ -830,7 +830,7 @@ static int set_aside(struct server *s)
     return err;
 }
 
-static void start(struct server *s)
+static void server_start(struct server *s)
 {
     struct boot_options boot;
     int err = check_data_dir(s);
@@ -872,7 +872,7 @@ int server_run(struct options *o)
     uv_loop_init(&s->loop);
     turn_watch_start(&s->turns, &s->loop);
     open_handles(s);
-    start(s);
+    server_start(s);
     uv_run(&s->loop, UV_RUN_DEFAULT);
     log_info("closed etcd server", F_STR("name", o->name), F_STR("data-dir", o->dir));
     turn_watch_stop(&s->turns);

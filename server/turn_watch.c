@@ -10,7 +10,7 @@
 
 enum { LONG_TURN_NS = 50 * 1000000, LINE_INTERVAL_NS = 1000000000 };
 
-static void collect(void *arg, struct buf *out)
+static void turn_watch_collect(void *arg, struct buf *out)
 {
     (void)arg;
     turn_print(out);
@@ -26,12 +26,12 @@ void turn_watch_start(struct turn_watch *w, struct uv_loop_s *loop)
     *w = (struct turn_watch){0};
     uv_loop_configure(loop, UV_METRICS_IDLE_TIME);
     turn_start(clock_mono_ns, waited_ns, loop);
-    metric_collector_add(collect, w);
+    metric_collector_add(turn_watch_collect, w);
 }
 
 void turn_watch_stop(struct turn_watch *w)
 {
-    metric_collector_remove(collect, w);
+    metric_collector_remove(turn_watch_collect, w);
     turn_start(NULL, NULL, NULL);
 }
 

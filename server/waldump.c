@@ -23,7 +23,7 @@ static const char usage[] =
     "\n"
     "Exit status: 0; 1 = no log there, or it is damaged (what is readable is shown); 2 = wrong words.\n";
 
-static int refuse(const char *what, const char *word)
+static int waldump_refuse(const char *what, const char *word)
 {
     fprintf(stderr, "cairnd waldump: %s%s\n%s", what, word, usage);
     return 2;
@@ -62,22 +62,22 @@ int waldump_main(int argc, char **argv)
             continue;
         if ((value = value_of("from", argc, argv, &i))) {
             if (text_to_u64(slice_text(value), &o.from) != OK)
-                return refuse("not an index: ", value);
+                return waldump_refuse("not an index: ", value);
         } else if ((value = value_of("data-dir", argc, argv, &i))) {
             o.dir = value;
         } else if ((value = value_of("etcd", argc, argv, &i))) {
             o.etcd_dir = value;
         } else if (word[0] == '-') {
-            return refuse("unknown word, or its value is missing: ", word);
+            return waldump_refuse("unknown word, or its value is missing: ", word);
         } else if (o.dir) {
-            return refuse("one folder at a time: ", word);
+            return waldump_refuse("one folder at a time: ", word);
         } else {
             o.dir = word;
         }
     }
     if (!o.dir)
-        return refuse("which folder?", "");
+        return waldump_refuse("which folder?", "");
     if (o.etcd_dir && o.from)
-        return refuse("--from goes with JSON only", "");
+        return waldump_refuse("--from goes with JSON only", "");
     return waldump(&o, stdout, stderr) == OK ? 0 : 1;
 }

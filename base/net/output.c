@@ -112,7 +112,7 @@ static bool is_spared(const struct output_account *a, uint64_t now_ms)
            (a->second_bytes >= FAST_BYTES && elapsed(now_ms, a->second_ms) < 2 * SECOND_MS);
 }
 
-static struct output_account *first_of(const struct heap *h)
+static struct output_account *output_first_of(const struct heap *h)
 {
     struct heap_node *n = heap_first(h);
     return n ? container_of(n, struct output_account, node) : NULL;
@@ -132,13 +132,13 @@ static uint64_t client_bytes_max(const struct output_budget *b)
 }
 
 /* The largest that is not spared, or NULL. The spared ones are taken out of the heap meanwhile. */
-static struct output_account *choose(struct output_budget *b, uint64_t now_ms)
+static struct output_account *output_choose(struct output_budget *b, uint64_t now_ms)
 {
     struct output_account *spared[LOOKED_AT_MAX], *a;
     const uint64_t max = client_bytes_max(b);
     uint64_t slow = client_bytes(b);
     size_t count = 0;
-    while ((a = first_of(&b->largest)) && slow > max && count < LOOKED_AT_MAX &&
+    while ((a = output_first_of(&b->largest)) && slow > max && count < LOOKED_AT_MAX &&
            client_bytes(b) <= SPARED_TIMES * b->bytes_max && is_spared(a, now_ms)) {
         slow -= a->bytes;
         heap_remove(&b->largest, &a->node);
@@ -175,7 +175,7 @@ bool output_budget_turn(struct output_budget *b, uint64_t now_ms)
     }
     while (b->bytes_max && client_bytes(b) > client_bytes_max(b) && now_ms >= b->look_ms &&
            closed < CLOSED_MAX) {
-        struct output_account *a = choose(b, now_ms);
+        struct output_account *a = output_choose(b, now_ms);
         if (!a) {
             b->look_ms = now_ms + LOOK_MS;
             break;

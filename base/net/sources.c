@@ -87,7 +87,7 @@ static void evict_first(struct sources *s, struct link *list)
 
 /* For one more opening connection of this source. It counts itself among those that have the most, so that a
  * source that has as many as any other does not take their places. */
-static void make_room(struct sources *s, uint64_t id)
+static void sources_make_room(struct sources *s, uint64_t id)
 {
     struct source *own = map_get(&s->table, id);
     if (own && s->source_opening_max && own->opening_count >= s->source_opening_max) {
@@ -112,7 +112,7 @@ void sources_enter(struct sources *s, struct source_conn *c, const struct sockad
     if (!s)
         return;
     uint64_t id = sources_id(address);
-    make_room(s, id);
+    sources_make_room(s, id);
     struct source *from = map_get(&s->table, id);
     if (!from) {
         from = mem_new(sizeof *from);

@@ -58,7 +58,7 @@ struct tls {
     char peer_name[256];
 };
 
-static int fail(char *error, size_t size, const char *what, const char *where)
+static int tls_fail(char *error, size_t size, const char *what, const char *where)
 {
     unsigned long code = ERR_get_error();
     const char *reason = code ? ERR_reason_error_string(code) : NULL;
@@ -121,11 +121,11 @@ static int set_suites(SSL_CTX *ssl, const char *names, char *error, size_t error
     } else if (!err && !list.size) {
         SSL_CTX_set_min_proto_version(ssl, TLS1_3_VERSION);
     } else if (!err && SSL_CTX_set_cipher_list(ssl, buf_text(&list)) != 1) {
-        err = fail(error, error_size, "cipher suites", names);
+        err = tls_fail(error, error_size, "cipher suites", names);
     }
     buf_done(&list);
     if (!err && SSL_CTX_set_ciphersuites(ssl, SUITES_1_3) != 1)
-        err = fail(error, error_size, "cipher suites", SUITES_1_3);
+        err = tls_fail(error, error_size, "cipher suites", SUITES_1_3);
     return err;
 }
 
@@ -136,7 +136,7 @@ static int set_groups(SSL_CTX *ssl, char *error, size_t error_size)
             ERR_clear_error();
             return 0;
         }
-    return fail(error, error_size, "TLS groups", groups[0]);
+    return tls_fail(error, error_size, "TLS groups", groups[0]);
 }
 
 /* 0 for "", -1 for what is not known. */
@@ -175,7 +175,7 @@ static int load_crl(X509_STORE *store, const char *file, char *error, size_t err
 {
     BIO *bio = BIO_new_file(file, "r");
     if (!bio)
-        return fail(error, error_size, "cannot read CRL", file);
+        return tls_fail(error, error_size, "cannot read CRL", file);
     X509_CRL *crl;
     size_t count = 0;
     while ((crl = PEM_read_bio_X509_CRL(bio, NULL, NULL, NULL))) {
@@ -194,7 +194,7 @@ static int load_crl(X509_STORE *store, const char *file, char *error, size_t err
     }
     BIO_free(bio);
     if (!count)
-        return fail(error, error_size, "no CRL in", file);
+        return tls_fail(error, error_size, "no CRL in", file);
     ERR_clear_error();
     return 0;
 }
@@ -230,10 +230,10 @@ static int load_verify(struct tls_context *c, SSL_CTX *ssl, char *error, size_t 
 {
     int err = 0;
     if (c->use_system_ca && SSL_CTX_set_default_verify_paths(ssl) != 1)
-        return fail(error, error_size, "cannot load the system's CAs", NULL);
+        return tls_fail(error, error_size, "cannot load the system's CAs", NULL);
     if (c->ca_file) {
         if (SSL_CTX_load_verify_file(ssl, c->ca_file) != 1)
-            return fail(error, error_size, "cannot load CA", c->ca_file);
+            return tls_fail(error, error_size, "cannot load CA", c->ca_file);
         SSL_CTX_set_client_CA_list(ssl, SSL_load_client_CA_file(c->ca_file));
     }
     if (c->crl_file)
@@ -245,11 +245,11 @@ static int load_verify(struct tls_context *c, SSL_CTX *ssl, char *error, size_t 
     return err;
 }
 
-static int load(struct tls_context *c, char *error, size_t error_size, SSL_CTX **ret)
+static int tls_load(struct tls_context *c, char *error, size_t error_size, SSL_CTX **ret)
 {
     ERR_clear_error();
     SSL_CTX *ssl = SSL_CTX_new(TLS_method());
-    int err = ssl ? 0 : fail(error, error_size, "TLS", NULL);
+    int err = ssl ? 0 : tls_fail(error, error_size, "TLS", NULL);
     int min = version_of(c->min_version), max = version_of(c->max_version);
     if (!err && (min < 0 || max < 0 || (min && max && min > max))) {
         snprintf(error, error_size,
@@ -266,9 +266,9 @@ static int load(struct tls_context *c, char *error, size_t error_size, SSL_CTX *
     SSL_CTX_set_num_tickets(ssl, 0);
     SSL_CTX_set_mode(ssl, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE);
     if (c->cert_file && SSL_CTX_use_certificate_chain_file(ssl, c->cert_file) != 1)
-        err = fail(error, error_size, "cannot load certificate", c->cert_file);
+        err = tls_fail(error, error_size, "cannot load certificate", c->cert_file);
     else if (c->key_file && SSL_CTX_use_PrivateKey_file(ssl, c->key_file, SSL_FILETYPE_PEM) != 1)
-        err = fail(error, error_size, "cannot load key", c->key_file);
+        err = tls_fail(error, error_size, "cannot load key", c->key_file);
     else
         err = load_verify(c, ssl, error, error_size);
     if (!err)
@@ -305,7 +305,7 @@ static bool same_stamps(const struct file_stamp *a, const struct file_stamp *b)
     return true;
 }
 
-static char *copy(const char *s)
+static char *tls_copy(const char *s)
 {
     return s && *s ? mem_string(s) : NULL;
 }
@@ -313,20 +313,20 @@ static char *copy(const char *s)
 int tls_context_new(const struct tls_options *o, char *error, size_t error_size, struct tls_context **ret)
 {
     struct tls_context *c = mem_new(sizeof *c);
-    c->cert_file = copy(o->cert_file);
-    c->key_file = copy(o->key_file);
-    c->ca_file = copy(o->ca_file);
-    c->crl_file = copy(o->crl_file);
-    c->allowed_cn = copy(o->allowed_cn);
-    c->allowed_hostname = copy(o->allowed_hostname);
-    c->cipher_suites = copy(o->cipher_suites);
-    c->min_version = copy(o->min_version);
-    c->max_version = copy(o->max_version);
-    c->alpn = copy(o->alpn);
+    c->cert_file = tls_copy(o->cert_file);
+    c->key_file = tls_copy(o->key_file);
+    c->ca_file = tls_copy(o->ca_file);
+    c->crl_file = tls_copy(o->crl_file);
+    c->allowed_cn = tls_copy(o->allowed_cn);
+    c->allowed_hostname = tls_copy(o->allowed_hostname);
+    c->cipher_suites = tls_copy(o->cipher_suites);
+    c->min_version = tls_copy(o->min_version);
+    c->max_version = tls_copy(o->max_version);
+    c->alpn = tls_copy(o->alpn);
     c->require_client_cert = o->require_client_cert;
     c->use_system_ca = o->use_system_ca;
     take_stamps(c, c->stamps);
-    int err = load(c, error, error_size, &c->ssl);
+    int err = tls_load(c, error, error_size, &c->ssl);
     if (err)
         tls_context_free(c);
     else
@@ -359,7 +359,7 @@ void tls_context_refresh(struct tls_context *c, uint64_t now_ms)
     if (same_stamps(c->stamps, now))
         return;
     memcpy(c->stamps, now, sizeof now);
-    if (load(c, error, sizeof error, &ssl) != 0) {
+    if (tls_load(c, error, sizeof error, &ssl) != 0) {
         log_warn("kept the old TLS files: the new ones do not load", F_STR("error", error));
         return;
     }

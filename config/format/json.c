@@ -19,13 +19,13 @@ struct json {
     struct level levels[FORMAT_DEPTH_MAX];
 };
 
-static int refuse(const struct json *j, const uint8_t *where, const char *what)
+static int format_json_refuse(const struct json *j, const uint8_t *where, const char *what)
 {
     return check_refuse(j->check, (size_t)(where - j->start), "%s", what);
 }
 
 /* The next byte behind blanks; 0 at the end. */
-static uint8_t peek(struct json *j)
+static uint8_t format_json_peek(struct json *j)
 {
     while (j->at < j->end && (*j->at == ' ' || *j->at == '\n' || *j->at == '\r' || *j->at == '\t'))
         j->at++;
@@ -46,21 +46,21 @@ static int take_string(struct json *j, struct slice *ret_string)
         j->at = at;
         return OK;
     case JSON_STRING_ENDS:
-        return refuse(j, j->at, "this string has no end");
+        return format_json_refuse(j, j->at, "this string has no end");
     case JSON_STRING_CONTROL:
-        return refuse(j, at, "a line break or control character in a string must be escaped");
+        return format_json_refuse(j, at, "a line break or control character in a string must be escaped");
     case JSON_STRING_ESCAPE:
-        return refuse(j, at, "no escape of JSON, or half a surrogate pair");
+        return format_json_refuse(j, at, "no escape of JSON, or half a surrogate pair");
     case JSON_STRING_UTF8:
         break;
     }
     return check_refuse_utf8(j->check, (size_t)(at - j->start));
 }
 
-static int take_name(struct json *j)
+static int format_json_take_name(struct json *j)
 {
     struct slice name;
-    if (peek(j) != '"')
+    if (format_json_peek(j) != '"')
         return refuse_here(j, "a name in double quotes");
     size_t offset = (size_t)(j->at - j->start);
     int err = take_string(j, &name);
@@ -68,7 +68,7 @@ static int take_name(struct json *j)
         err = check_unique(j->check, &j->levels[j->depth - 1].names, "key", name, offset);
     if (err)
         return err;
-    if (peek(j) != ':')
+    if (format_json_peek(j) != ':')
         return refuse_here(j, "a colon");
     j->at++;
     return OK;
@@ -98,7 +98,7 @@ static int take_scalar(struct json *j)
         return OK;
     const uint8_t *end = json_lex_number(j->at, j->end);
     if (!end && ((*j->at >= '0' && *j->at <= '9') || *j->at == '-'))
-        return refuse(j, j->at, "no number of JSON");
+        return format_json_refuse(j, j->at, "no number of JSON");
     if (!end)
         return refuse_here(j, "a value");
     j->at = end;
@@ -108,7 +108,7 @@ static int take_scalar(struct json *j)
 static int open_level(struct json *j, bool is_object)
 {
     if (j->depth == FORMAT_DEPTH_MAX)
-        return refuse(j, j->at, "nested deeper than 200 levels");
+        return format_json_refuse(j, j->at, "nested deeper than 200 levels");
     j->at++;
     j->levels[j->depth++] = (struct level){.is_object = is_object};
     return OK;
@@ -119,10 +119,10 @@ static int close_levels(struct json *j)
 {
     while (j->depth > 0) {
         struct level *top = &j->levels[j->depth - 1];
-        uint8_t c = peek(j);
+        uint8_t c = format_json_peek(j);
         if (c == ',') {
             j->at++;
-            return top->is_object ? take_name(j) : OK;
+            return top->is_object ? format_json_take_name(j) : OK;
         }
         if (c != (top->is_object ? '}' : ']'))
             return refuse_here(j, top->is_object ? "a comma or }" : "a comma or ]");
@@ -134,9 +134,9 @@ static int close_levels(struct json *j)
 }
 
 /* One value, or one bracket and what must follow it up to the next value. */
-static int step(struct json *j)
+static int format_json_step(struct json *j)
 {
-    uint8_t c = peek(j);
+    uint8_t c = format_json_peek(j);
     if (j->at == j->end)
         return refuse_here(j, "a value");
     if (c != '{' && c != '[') {
@@ -146,25 +146,25 @@ static int step(struct json *j)
     int err = open_level(j, c == '{');
     if (err)
         return err;
-    if (peek(j) == (c == '{' ? '}' : ']')) {
+    if (format_json_peek(j) == (c == '{' ? '}' : ']')) {
         j->at++;
         j->depth--;
         return close_levels(j);
     }
-    return c == '{' ? take_name(j) : OK;
+    return c == '{' ? format_json_take_name(j) : OK;
 }
 
 static int check_all(struct json *j)
 {
     if (j->end - j->at >= 3 && memcmp(j->at, "\xef\xbb\xbf", 3) == 0)
-        return refuse(j, j->at, "a byte order mark, which JSON does not have");
+        return format_json_refuse(j, j->at, "a byte order mark, which JSON does not have");
     int err;
     do
-        err = step(j);
+        err = format_json_step(j);
     while (!err && j->depth > 0);
     if (err)
         return err;
-    peek(j);
+    format_json_peek(j);
     return j->at < j->end ? refuse_here(j, "the end") : OK;
 }
 

@@ -25,7 +25,7 @@ struct piece {
     size_t at, offset; /* its first byte, in the line and in the text */
 };
 
-static bool is_blank(uint8_t c)
+static bool format_properties_is_blank(uint8_t c)
 {
     return c == ' ' || c == '\t' || c == '\f';
 }
@@ -84,7 +84,7 @@ static bool next_line(struct properties *p)
     buf_clear(&p->pieces);
     while (p->at < p->text.size) {
         uint8_t c = p->text.data[p->at];
-        if (at_begin && (is_blank(c) || (is_end(c) && !is_continued))) {
+        if (at_begin && (format_properties_is_blank(c) || (is_end(c) && !is_continued))) {
             p->at++;
             continue;
         }
@@ -129,7 +129,7 @@ static size_t plain_size(const uint8_t *line, size_t size, bool is_key)
 {
     size_t n = 0;
     while (n < size && line[n] != '\\' &&
-           !(is_key && (line[n] == '=' || line[n] == ':' || is_blank(line[n]))))
+           !(is_key && (line[n] == '=' || line[n] == ':' || format_properties_is_blank(line[n]))))
         n++;
     return n;
 }

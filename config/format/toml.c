@@ -16,21 +16,21 @@ int toml_refuse_here(const struct toml *t, const char *wanted)
 
 /* --- blanks ---------------------------------------------------------------------------------- */
 
-static void skip_blanks(struct toml *t)
+static void toml_skip_blanks(struct toml *t)
 {
     while (t->at < t->end && (*t->at == ' ' || *t->at == '\t'))
         t->at++;
 }
 
-static uint8_t peek(struct toml *t)
+static uint8_t toml_peek(struct toml *t)
 {
-    skip_blanks(t);
+    toml_skip_blanks(t);
     return t->at < t->end ? *t->at : 0;
 }
 
 static int skip_comment(struct toml *t)
 {
-    if (peek(t) != '#')
+    if (toml_peek(t) != '#')
         return OK;
     while (t->at < t->end && *t->at != '\n' && *t->at != '\r') {
         if ((*t->at < 0x20 && *t->at != '\t') || *t->at == 0x7f)
@@ -62,7 +62,7 @@ static bool is_bare(uint8_t c)
 /* One part of a key, into t->text. */
 static int take_part(struct toml *t, struct slice *ret_key, const uint8_t **ret_where)
 {
-    uint8_t c = peek(t);
+    uint8_t c = toml_peek(t);
     int err = OK;
     *ret_where = t->at;
     if (c == '"' || c == '\'') {
@@ -81,7 +81,7 @@ static int take_part(struct toml *t, struct slice *ret_key, const uint8_t **ret_
 /* A dot behind a part: another one follows. */
 static bool take_dot(struct toml *t)
 {
-    if (peek(t) != '.')
+    if (toml_peek(t) != '.')
         return false;
     t->at++;
     return true;
@@ -89,7 +89,7 @@ static bool take_dot(struct toml *t)
 
 /* --- values ---------------------------------------------------------------------------------- */
 
-static int take_value(struct toml *t, struct toml_node *node);
+static int toml_take_value(struct toml *t, struct toml_node *node);
 
 static int take_pair(struct toml *t, struct toml_node *table)
 {
@@ -109,16 +109,16 @@ static int take_pair(struct toml *t, struct toml_node *table)
     int err = toml_define_value(t, table, key, where, &node);
     if (err)
         return err;
-    if (peek(t) != '=')
+    if (toml_peek(t) != '=')
         return toml_refuse_here(t, "=");
     t->at++;
-    return take_value(t, node);
+    return toml_take_value(t, node);
 }
 
 static int take_inline_table(struct toml *t, struct toml_node *table)
 {
     t->at++;
-    if (peek(t) == '}') {
+    if (toml_peek(t) == '}') {
         t->at++;
         return OK;
     }
@@ -126,7 +126,7 @@ static int take_inline_table(struct toml *t, struct toml_node *table)
         int err = take_pair(t, table);
         if (err)
             return err;
-        uint8_t c = peek(t);
+        uint8_t c = toml_peek(t);
         if (c != ',' && c != '}')
             return toml_refuse_here(t, "a comma or }");
         t->at++;
@@ -157,16 +157,16 @@ static int take_array(struct toml *t, const struct toml_node *node)
         if (node->depth >= FORMAT_DEPTH_MAX)
             return toml_refuse(t, t->at, "nested deeper than 200 levels");
         struct toml_node element = {.kind = TOML_VALUE, .depth = node->depth + 1, .id = ++t->next_id};
-        err = take_value(t, &element);
+        err = toml_take_value(t, &element);
         if (err)
             return err;
         needs_comma = true;
     }
 }
 
-static int take_value(struct toml *t, struct toml_node *node)
+static int toml_take_value(struct toml *t, struct toml_node *node)
 {
-    switch (peek(t)) {
+    switch (toml_peek(t)) {
     case '"':
     case '\'':
         return toml_take_string(t, true, &t->text);
@@ -200,7 +200,7 @@ static int take_header(struct toml *t, struct toml_node **ret_table)
             return err;
     }
     size_t brackets = is_element ? 2 : 1;
-    if (peek(t) != ']' || (size_t)(t->end - t->at) < brackets || t->at[brackets - 1] != ']')
+    if (toml_peek(t) != ']' || (size_t)(t->end - t->at) < brackets || t->at[brackets - 1] != ']')
         return toml_refuse_here(t, is_element ? "]]" : "]");
     t->at += brackets;
     return is_element ? toml_define_element(t, table, key, where, ret_table)

@@ -162,7 +162,7 @@ static const uint8_t *digits_end(const uint8_t *p, const uint8_t *end, unsigned 
     return p > begin && p[-1] != '_' ? p : NULL;
 }
 
-static bool fits(const uint8_t *p, const uint8_t *end, unsigned base, uint64_t max)
+static bool format_toml_scalar_fits(const uint8_t *p, const uint8_t *end, unsigned base, uint64_t max)
 {
     uint64_t value = 0;
     uint32_t digit;
@@ -181,7 +181,9 @@ static int check_based(const struct toml *t, const uint8_t *p, const uint8_t *en
     unsigned base = p[1] == 'x' ? 16 : p[1] == 'o' ? 8 : 2;
     if (digits_end(p + 2, end, base) != end)
         return toml_refuse(t, p, "no number of TOML");
-    return fits(p + 2, end, base, INT64_MAX) ? OK : toml_refuse(t, p, "an integer beyond 64 bits");
+    return format_toml_scalar_fits(p + 2, end, base, INT64_MAX)
+               ? OK
+               : toml_refuse(t, p, "an integer beyond 64 bits");
 }
 
 static int check_number(const struct toml *t, const uint8_t *begin, const uint8_t *end)
@@ -198,7 +200,7 @@ static int check_number(const struct toml *t, const uint8_t *begin, const uint8_
     if (*p == '0' && whole - p > 1)
         return toml_refuse(t, begin, "a number cannot begin with 0");
     if (at == end)
-        return fits(p, end, 10, (uint64_t)INT64_MAX + (*begin == '-'))
+        return format_toml_scalar_fits(p, end, 10, (uint64_t)INT64_MAX + (*begin == '-'))
                    ? OK
                    : toml_refuse(t, begin, "an integer beyond 64 bits");
     if (*at == '.')
@@ -214,7 +216,8 @@ static int check_number(const struct toml *t, const uint8_t *begin, const uint8_
 /* --- dates and times ------------------------------------------------------------------------- */
 
 /* Exactly `count` digits. */
-static bool take_number(const uint8_t **p, const uint8_t *end, int count, unsigned *ret_value)
+static bool format_toml_scalar_take_number(const uint8_t **p, const uint8_t *end, int count,
+                                           unsigned *ret_value)
 {
     *ret_value = 0;
     for (; count > 0; count--, ++*p) {
@@ -237,8 +240,9 @@ static bool take_date(const uint8_t **p, const uint8_t *end)
 {
     static const unsigned char days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
     unsigned year, month, day;
-    if (!take_number(p, end, 4, &year) || !take_byte(p, end, '-') || !take_number(p, end, 2, &month) ||
-        !take_byte(p, end, '-') || !take_number(p, end, 2, &day) || month < 1 || month > 12)
+    if (!format_toml_scalar_take_number(p, end, 4, &year) || !take_byte(p, end, '-') ||
+        !format_toml_scalar_take_number(p, end, 2, &month) || !take_byte(p, end, '-') ||
+        !format_toml_scalar_take_number(p, end, 2, &day) || month < 1 || month > 12)
         return false;
     bool is_leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
     return day >= 1 && day <= days[month - 1] + (unsigned)(month == 2 && is_leap);
@@ -247,9 +251,9 @@ static bool take_date(const uint8_t **p, const uint8_t *end)
 static bool take_time(const uint8_t **p, const uint8_t *end)
 {
     unsigned hour, minute, second;
-    if (!take_number(p, end, 2, &hour) || !take_byte(p, end, ':') || !take_number(p, end, 2, &minute) ||
-        !take_byte(p, end, ':') || !take_number(p, end, 2, &second) || hour > 23 || minute > 59 ||
-        second > 60)
+    if (!format_toml_scalar_take_number(p, end, 2, &hour) || !take_byte(p, end, ':') ||
+        !format_toml_scalar_take_number(p, end, 2, &minute) || !take_byte(p, end, ':') ||
+        !format_toml_scalar_take_number(p, end, 2, &second) || hour > 23 || minute > 59 || second > 60)
         return false;
     if (!take_byte(p, end, '.'))
         return true;
@@ -266,8 +270,8 @@ static bool take_offset(const uint8_t **p, const uint8_t *end)
         return true;
     if (!take_byte(p, end, '+') && !take_byte(p, end, '-'))
         return false;
-    return take_number(p, end, 2, &hour) && take_byte(p, end, ':') && take_number(p, end, 2, &minute) &&
-           hour <= 23 && minute <= 59;
+    return format_toml_scalar_take_number(p, end, 2, &hour) && take_byte(p, end, ':') &&
+           format_toml_scalar_take_number(p, end, 2, &minute) && hour <= 23 && minute <= 59;
 }
 
 static int check_time(const struct toml *t, const uint8_t *begin, const uint8_t *end)

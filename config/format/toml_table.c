@@ -19,13 +19,14 @@ static struct slice child_key(struct toml *t, const struct toml_node *table, str
     return buf_slice(&t->child_key);
 }
 
-static struct toml_node *find(struct toml *t, const struct toml_node *table, struct slice key)
+static struct toml_node *format_toml_table_find(struct toml *t, const struct toml_node *table,
+                                                struct slice key)
 {
     return strmap_get(&t->children, child_key(t, table, key));
 }
 
-static int add(struct toml *t, const struct toml_node *table, struct slice key, enum toml_kind kind,
-               const uint8_t *where, struct toml_node **ret_node)
+static int format_toml_table_add(struct toml *t, const struct toml_node *table, struct slice key,
+                                 enum toml_kind kind, const uint8_t *where, struct toml_node **ret_node)
 {
     if (table->depth >= FORMAT_DEPTH_MAX)
         return toml_refuse(t, where, "nested deeper than 200 levels");
@@ -53,9 +54,9 @@ static int refuse_duplicate(const struct toml *t, const uint8_t *where, struct s
 int toml_pass_header(struct toml *t, struct toml_node *table, struct slice key, const uint8_t *where,
                      struct toml_node **ret_table)
 {
-    struct toml_node *n = find(t, table, key);
+    struct toml_node *n = format_toml_table_find(t, table, key);
     if (!n)
-        return add(t, table, key, TOML_IMPLICIT, where, ret_table);
+        return format_toml_table_add(t, table, key, TOML_IMPLICIT, where, ret_table);
     if (n->kind == TOML_VALUE)
         return refuse_name(t, where, key, n, "is a value, no table");
     if (n->kind == TOML_INLINE)
@@ -67,9 +68,9 @@ int toml_pass_header(struct toml *t, struct toml_node *table, struct slice key, 
 int toml_define_table(struct toml *t, struct toml_node *table, struct slice key, const uint8_t *where,
                       struct toml_node **ret_table)
 {
-    struct toml_node *n = find(t, table, key);
+    struct toml_node *n = format_toml_table_find(t, table, key);
     if (!n)
-        return add(t, table, key, TOML_HEADER, where, ret_table);
+        return format_toml_table_add(t, table, key, TOML_HEADER, where, ret_table);
     switch (n->kind) {
     case TOML_IMPLICIT:
         n->kind = TOML_HEADER;
@@ -90,9 +91,9 @@ int toml_define_table(struct toml *t, struct toml_node *table, struct slice key,
 int toml_define_element(struct toml *t, struct toml_node *table, struct slice key, const uint8_t *where,
                         struct toml_node **ret_table)
 {
-    struct toml_node *n = find(t, table, key);
+    struct toml_node *n = format_toml_table_find(t, table, key);
     if (!n) {
-        int err = add(t, table, key, TOML_ARRAY, where, &n);
+        int err = format_toml_table_add(t, table, key, TOML_ARRAY, where, &n);
         if (err)
             return err;
     } else if (n->kind == TOML_VALUE) {
@@ -107,9 +108,9 @@ int toml_define_element(struct toml *t, struct toml_node *table, struct slice ke
 int toml_pass_dotted(struct toml *t, struct toml_node *table, struct slice key, const uint8_t *where,
                      struct toml_node **ret_table)
 {
-    struct toml_node *n = find(t, table, key);
+    struct toml_node *n = format_toml_table_find(t, table, key);
     if (!n)
-        return add(t, table, key, TOML_DOTTED, where, ret_table);
+        return format_toml_table_add(t, table, key, TOML_DOTTED, where, ret_table);
     if (n->kind == TOML_VALUE)
         return refuse_name(t, where, key, n, "is a value, no table");
     if (n->kind == TOML_INLINE)
@@ -123,6 +124,7 @@ int toml_pass_dotted(struct toml *t, struct toml_node *table, struct slice key, 
 int toml_define_value(struct toml *t, struct toml_node *table, struct slice key, const uint8_t *where,
                       struct toml_node **ret_node)
 {
-    struct toml_node *n = find(t, table, key);
-    return n ? refuse_duplicate(t, where, key, n) : add(t, table, key, TOML_VALUE, where, ret_node);
+    struct toml_node *n = format_toml_table_find(t, table, key);
+    return n ? refuse_duplicate(t, where, key, n)
+             : format_toml_table_add(t, table, key, TOML_VALUE, where, ret_node);
 }

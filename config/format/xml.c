@@ -24,7 +24,7 @@ static size_t offset(const struct xml *x, const uint8_t *where)
     return (size_t)(where - x->start);
 }
 
-static int refuse(const struct xml *x, const uint8_t *where, const char *what)
+static int format_xml_refuse(const struct xml *x, const uint8_t *where, const char *what)
 {
     return check_refuse(x->check, offset(x, where), "%s", what);
 }
@@ -44,7 +44,7 @@ static bool is_char(uint32_t c)
 }
 
 /* Of valid UTF-8. */
-static uint32_t decode(const uint8_t *p, size_t *ret_size)
+static uint32_t format_xml_decode(const uint8_t *p, size_t *ret_size)
 {
     static const uint8_t masks[] = {0, 0x7f, 0x1f, 0x0f, 0x07};
     size_t n = *p < 0x80 ? 1 : *p < 0xe0 ? 2 : *p < 0xf0 ? 3 : 4;
@@ -63,7 +63,7 @@ static int check_xml_characters(const struct xml *x)
     for (const uint8_t *p = x->start; p < x->end; p++) {
         bool is_high = *p == 0xef && p[1] == 0xbf && p[2] >= 0xbe; /* U+FFFE and U+FFFF */
         if (is_high || (*p < 0x20 && !is_char(*p)))
-            return refuse(x, p, "a character that XML does not have");
+            return format_xml_refuse(x, p, "a character that XML does not have");
     }
     return OK;
 }
@@ -91,15 +91,15 @@ static bool is_name_char(uint32_t c)
            (c >= 0x300 && c <= 0x36f) || (c >= 0x203f && c <= 0x2040);
 }
 
-static bool is_blank(uint8_t c)
+static bool format_xml_is_blank(uint8_t c)
 {
     return c == ' ' || c == '\t' || c == '\n' || c == '\r';
 }
 
-static bool skip_blanks(struct xml *x)
+static bool format_xml_skip_blanks(struct xml *x)
 {
     const uint8_t *begin = x->at;
-    while (x->at < x->end && is_blank(*x->at))
+    while (x->at < x->end && format_xml_is_blank(*x->at))
         x->at++;
     return x->at > begin;
 }
@@ -110,7 +110,7 @@ static bool begins(const struct xml *x, const char *text)
     return (size_t)(x->end - x->at) >= n && memcmp(x->at, text, n) == 0;
 }
 
-static bool take(struct xml *x, const char *text)
+static bool format_xml_take(struct xml *x, const char *text)
 {
     if (!begins(x, text))
         return false;
@@ -118,12 +118,12 @@ static bool take(struct xml *x, const char *text)
     return true;
 }
 
-static int take_name(struct xml *x, struct slice *ret_name)
+static int format_xml_take_name(struct xml *x, struct slice *ret_name)
 {
     const uint8_t *begin = x->at;
     while (x->at < x->end) {
         size_t n;
-        uint32_t c = decode(x->at, &n);
+        uint32_t c = format_xml_decode(x->at, &n);
         if (!(x->at == begin ? is_name_start(c) : is_name_char(c)))
             break;
         x->at += n;
@@ -146,9 +146,9 @@ static int take_character_reference(struct xml *x)
     const uint8_t *digits = x->at;
     for (; x->at < x->end && text_hex(x->at, x->end, 1, &digit) && digit < base; x->at++)
         code = code > 0x10ffff ? code : code * base + digit;
-    if (x->at == digits || !take(x, ";"))
-        return refuse(x, begin, "a character reference is &#...; with digits");
-    return is_char(code) ? OK : refuse(x, begin, "this reference is no character of XML");
+    if (x->at == digits || !format_xml_take(x, ";"))
+        return format_xml_refuse(x, begin, "a character reference is &#...; with digits");
+    return is_char(code) ? OK : format_xml_refuse(x, begin, "this reference is no character of XML");
 }
 
 /* t->at is at '&'. */
@@ -160,8 +160,8 @@ static int take_reference(struct xml *x)
     if (begins(x, "&#"))
         return take_character_reference(x);
     x->at++;
-    if (take_name(x, &name) || !take(x, ";"))
-        return refuse(x, begin, "& begins an entity: write &amp;");
+    if (format_xml_take_name(x, &name) || !format_xml_take(x, ";"))
+        return format_xml_refuse(x, begin, "& begins an entity: write &amp;");
     for (size_t i = 0; i < 5; i++)
         if (slice_equal(name, slice_text(known[i])))
             return OK;
@@ -184,8 +184,8 @@ static int take_comment(struct xml *x)
     const uint8_t *begin = x->at;
     x->at += 4;
     int err = skip_to(x, begin, "--", "comment");
-    if (!err && !take(x, ">"))
-        err = refuse(x, x->at - 2, "\"--\" within a comment");
+    if (!err && !format_xml_take(x, ">"))
+        err = format_xml_refuse(x, x->at - 2, "\"--\" within a comment");
     return err;
 }
 
@@ -194,13 +194,13 @@ static int take_instruction(struct xml *x)
     const uint8_t *begin = x->at;
     struct slice target;
     x->at += 2;
-    int err = take_name(x, &target);
+    int err = format_xml_take_name(x, &target);
     if (err)
         return err;
     if (target.size == 3 && (target.data[0] | 0x20) == 'x' && (target.data[1] | 0x20) == 'm' &&
         (target.data[2] | 0x20) == 'l')
-        return refuse(x, begin, "an XML declaration may only stand at the very beginning");
-    if (!begins(x, "?>") && !skip_blanks(x))
+        return format_xml_refuse(x, begin, "an XML declaration may only stand at the very beginning");
+    if (!begins(x, "?>") && !format_xml_skip_blanks(x))
         return refuse_here(x, "a blank or ?>");
     return skip_to(x, begin, "?>", "instruction");
 }
@@ -212,7 +212,7 @@ static int take_quoted(struct xml *x, struct slice *ret_text)
         return refuse_here(x, "a quote");
     const uint8_t *begin = ++x->at, *end = memchr(begin, quote, (size_t)(x->end - begin));
     if (!end)
-        return refuse(x, begin - 1, "this quote has no end");
+        return format_xml_refuse(x, begin - 1, "this quote has no end");
     *ret_text = slice_of(begin, (size_t)(end - begin));
     x->at = end + 1;
     return OK;
@@ -225,14 +225,14 @@ static int take_pseudo(struct xml *x, const char *name, struct slice *ret_value)
 {
     const uint8_t *begin = x->at;
     *ret_value = (struct slice){0};
-    if (!skip_blanks(x) || !take(x, name)) {
+    if (!format_xml_skip_blanks(x) || !format_xml_take(x, name)) {
         x->at = begin;
         return OK;
     }
-    skip_blanks(x);
-    if (!take(x, "="))
+    format_xml_skip_blanks(x);
+    if (!format_xml_take(x, "="))
         return refuse_here(x, "=");
-    skip_blanks(x);
+    format_xml_skip_blanks(x);
     return take_quoted(x, ret_value);
 }
 
@@ -255,7 +255,7 @@ static int take_declaration(struct xml *x)
     x->at += 5;
     int err = take_pseudo(x, "version", &version);
     if (!err && !is_version(version))
-        err = refuse(x, x->at, "an XML declaration begins with version=\"1.0\"");
+        err = format_xml_refuse(x, x->at, "an XML declaration begins with version=\"1.0\"");
     if (!err)
         err = take_pseudo(x, "encoding", &encoding);
     if (!err && encoding.data && !is_like(encoding, "UTF-8") && !is_like(encoding, "US-ASCII"))
@@ -265,9 +265,9 @@ static int take_declaration(struct xml *x)
         err = take_pseudo(x, "standalone", &standalone);
     if (!err && standalone.data && !slice_equal(standalone, slice_text("yes")) &&
         !slice_equal(standalone, slice_text("no")))
-        err = refuse(x, standalone.data, "standalone is \"yes\" or \"no\"");
-    skip_blanks(x);
-    if (!err && !take(x, "?>"))
+        err = format_xml_refuse(x, standalone.data, "standalone is \"yes\" or \"no\"");
+    format_xml_skip_blanks(x);
+    if (!err && !format_xml_take(x, "?>"))
         err = refuse_here(x, "?>");
     return err;
 }
@@ -288,14 +288,14 @@ static int take_external_id(struct xml *x)
     struct slice id;
     bool is_public = begins(x, "PUBLIC");
     x->at += 6;
-    if (!skip_blanks(x))
+    if (!format_xml_skip_blanks(x))
         return refuse_here(x, "a blank");
     int err = take_quoted(x, &id);
     if (err || !is_public)
         return err;
     if (!is_public_id(id))
-        return refuse(x, id.data, "a character that a public identifier cannot have");
-    if (!skip_blanks(x))
+        return format_xml_refuse(x, id.data, "a character that a public identifier cannot have");
+    if (!format_xml_skip_blanks(x))
         return refuse_here(x, "a blank");
     return take_quoted(x, &id);
 }
@@ -304,23 +304,23 @@ static int take_doctype(struct xml *x)
 {
     struct slice name;
     x->at += 9;
-    if (!skip_blanks(x))
+    if (!format_xml_skip_blanks(x))
         return refuse_here(x, "a blank");
-    int err = take_name(x, &name);
+    int err = format_xml_take_name(x, &name);
     if (err)
         return err;
-    bool has_blank = skip_blanks(x);
+    bool has_blank = format_xml_skip_blanks(x);
     if (begins(x, "SYSTEM") || begins(x, "PUBLIC")) {
         if (!has_blank)
             return refuse_here(x, "a blank");
         err = take_external_id(x);
         if (err)
             return err;
-        skip_blanks(x);
+        format_xml_skip_blanks(x);
     }
     if (begins(x, "["))
-        return refuse(x, x->at, "declarations in the document type: entities are not taken");
-    return take(x, ">") ? OK : refuse_here(x, ">");
+        return format_xml_refuse(x, x->at, "declarations in the document type: entities are not taken");
+    return format_xml_take(x, ">") ? OK : refuse_here(x, ">");
 }
 
 /* What may stand around the root. */
@@ -328,7 +328,7 @@ static int take_misc(struct xml *x, bool may_have_doctype)
 {
     for (;;) {
         int err;
-        skip_blanks(x);
+        format_xml_skip_blanks(x);
         if (begins(x, "<!--"))
             err = take_comment(x);
         else if (begins(x, "<?"))
@@ -355,7 +355,7 @@ static int take_attribute_value(struct xml *x)
         return err;
     for (x->at = value.data; x->at < end;) {
         if (*x->at == '<')
-            return refuse(x, x->at, "< in an attribute: write &lt;");
+            return format_xml_refuse(x, x->at, "< in an attribute: write &lt;");
         if (*x->at != '&')
             x->at++;
         else if ((err = take_reference(x)))
@@ -370,22 +370,22 @@ static int take_attributes(struct xml *x, bool *ret_is_empty)
 {
     for (;;) {
         struct slice name;
-        bool has_blank = skip_blanks(x);
+        bool has_blank = format_xml_skip_blanks(x);
         *ret_is_empty = begins(x, "/>");
-        if (take(x, "/>") || take(x, ">"))
+        if (format_xml_take(x, "/>") || format_xml_take(x, ">"))
             return OK;
         if (!has_blank)
             return refuse_here(x, "a blank, > or />");
         const uint8_t *where = x->at;
-        int err = take_name(x, &name);
+        int err = format_xml_take_name(x, &name);
         if (!err)
             err = check_unique(x->check, &x->attributes, "attribute", name, offset(x, where));
         if (err)
             return err;
-        skip_blanks(x);
-        if (!take(x, "="))
+        format_xml_skip_blanks(x);
+        if (!format_xml_take(x, "="))
             return refuse_here(x, "=");
-        skip_blanks(x);
+        format_xml_skip_blanks(x);
         err = take_attribute_value(x);
         if (err)
             return err;
@@ -397,14 +397,14 @@ static int take_start(struct xml *x)
     struct slice name;
     bool is_empty = false;
     const uint8_t *begin = x->at++;
-    int err = take_name(x, &name);
+    int err = format_xml_take_name(x, &name);
     if (!err)
         err = take_attributes(x, &is_empty);
     strmap_done(&x->attributes);
     if (err || is_empty)
         return err;
     if (x->depth == FORMAT_DEPTH_MAX)
-        return refuse(x, begin, "nested deeper than 200 levels");
+        return format_xml_refuse(x, begin, "nested deeper than 200 levels");
     x->open[x->depth++] = name;
     return OK;
 }
@@ -414,11 +414,11 @@ static int take_end(struct xml *x)
     struct slice name;
     const uint8_t *begin = x->at;
     x->at += 2;
-    int err = take_name(x, &name);
+    int err = format_xml_take_name(x, &name);
     if (err)
         return err;
-    skip_blanks(x);
-    if (!take(x, ">"))
+    format_xml_skip_blanks(x);
+    if (!format_xml_take(x, ">"))
         return refuse_here(x, ">");
     struct slice open = x->open[x->depth - 1];
     if (!slice_equal(open, name))
@@ -428,11 +428,11 @@ static int take_end(struct xml *x)
     return OK;
 }
 
-static int take_text(struct xml *x)
+static int format_xml_take_text(struct xml *x)
 {
     while (x->at < x->end && *x->at != '<' && *x->at != '&') {
         if (*x->at == ']' && begins(x, "]]>"))
-            return refuse(x, x->at, "]]> in text: write ]]&gt;");
+            return format_xml_refuse(x, x->at, "]]> in text: write ]]&gt;");
         x->at++;
     }
     return OK;
@@ -443,7 +443,7 @@ static int take_content(struct xml *x)
     if (*x->at == '&')
         return take_reference(x);
     if (*x->at != '<')
-        return take_text(x);
+        return format_xml_take_text(x);
     if (begins(x, "</"))
         return take_end(x);
     if (begins(x, "<!--"))
@@ -463,8 +463,8 @@ static int check_all(struct xml *x)
     int err = check_xml_characters(x);
     if (err)
         return err;
-    take(x, "\xef\xbb\xbf");
-    if (begins(x, "<?xml") && x->end - x->at > 5 && is_blank(x->at[5]))
+    format_xml_take(x, "\xef\xbb\xbf");
+    if (begins(x, "<?xml") && x->end - x->at > 5 && format_xml_is_blank(x->at[5]))
         err = take_declaration(x);
     if (!err)
         err = take_misc(x, true);

@@ -296,7 +296,7 @@ static void close_level(struct yaml *y)
     mem_free(l->tag.data);
 }
 
-static int on_close(struct yaml *y)
+static int format_yaml_on_close(struct yaml *y)
 {
     const struct level *l = &y->levels[y->depth - 1];
     struct digest d = l->is_needed ? digest_level(y, l) : (struct digest){{0}};
@@ -328,7 +328,7 @@ static int on_item(struct yaml *y, const struct yaml_item *item)
                            .anchor = item->anchor};
         return OK;
     case YAML_ITEM_CLOSE:
-        return on_close(y);
+        return format_yaml_on_close(y);
     case YAML_ITEM_DOCUMENT:
     case YAML_ITEM_END:
         break;

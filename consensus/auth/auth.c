@@ -13,7 +13,7 @@
 #define USER "user/"
 #define ROLE "role/"
 
-static struct slice copy(struct slice s)
+static struct slice auth_copy(struct slice s)
 {
     return slice_of(s.size ? mem_copy(s.data, s.size) : NULL, s.size);
 }
@@ -33,7 +33,7 @@ static const char *name_at(void *const *list, size_t i)
 }
 
 /* Where it is, or belongs. */
-static size_t find(void *const *list, size_t count, struct slice name, bool *ret_is_there)
+static size_t auth_find(void *const *list, size_t count, struct slice name, bool *ret_is_there)
 {
     size_t low = 0, high = count;
     *ret_is_there = false;
@@ -70,21 +70,21 @@ static void take_out(void **list, size_t *count, size_t at)
 struct auth_user *auth_user_find(const struct auth *a, struct slice name)
 {
     bool is_there;
-    size_t at = find((void *const *)a->users, a->user_count, name, &is_there);
+    size_t at = auth_find((void *const *)a->users, a->user_count, name, &is_there);
     return is_there ? a->users[at] : NULL;
 }
 
 struct auth_role *auth_role_find(const struct auth *a, struct slice name)
 {
     bool is_there;
-    size_t at = find((void *const *)a->roles, a->role_count, name, &is_there);
+    size_t at = auth_find((void *const *)a->roles, a->role_count, name, &is_there);
     return is_there ? a->roles[at] : NULL;
 }
 
 struct auth_user *auth_user_add(struct auth *a, struct slice name)
 {
     bool is_there;
-    size_t at = find((void *const *)a->users, a->user_count, name, &is_there);
+    size_t at = auth_find((void *const *)a->users, a->user_count, name, &is_there);
     struct auth_user *u = mem_new(sizeof *u);
     u->name = copy_name(name);
     return insert((void ***)&a->users, &a->user_count, at, u);
@@ -93,7 +93,7 @@ struct auth_user *auth_user_add(struct auth *a, struct slice name)
 struct auth_role *auth_role_add(struct auth *a, struct slice name)
 {
     bool is_there;
-    size_t at = find((void *const *)a->roles, a->role_count, name, &is_there);
+    size_t at = auth_find((void *const *)a->roles, a->role_count, name, &is_there);
     struct auth_role *r = mem_new(sizeof *r);
     r->name = copy_name(name);
     r->changed = auth_rights_changed();
@@ -173,7 +173,7 @@ bool auth_user_drop_role(struct auth_user *u, const char *role)
 void auth_user_set_password(struct auth_user *u, struct slice hash)
 {
     mem_free(u->password.data);
-    u->password = copy(hash);
+    u->password = auth_copy(hash);
 }
 
 static bool is_of(const struct auth_permission *p, struct slice key, struct slice range_end)
@@ -195,7 +195,7 @@ void auth_role_set(struct auth_role *r, struct slice key, struct slice range_end
     r->list = mem_resize(r->list, (r->count + 1) * sizeof *r->list);
     for (; at > 0 && slice_compare(r->list[at - 1].key, key) > 0; at--)
         r->list[at] = r->list[at - 1];
-    r->list[at] = (struct auth_permission){copy(key), copy(range_end), type};
+    r->list[at] = (struct auth_permission){auth_copy(key), auth_copy(range_end), type};
     r->count++;
 }
 
@@ -216,7 +216,7 @@ bool auth_role_drop(struct auth_role *r, struct slice key, struct slice range_en
 
 /* --- the table ----------------------------------------------------------------------------------------- */
 
-static void save(struct store *s, const char *kind, const char *name, const ProtobufCMessage *m)
+static void auth_save(struct store *s, const char *kind, const char *name, const ProtobufCMessage *m)
 {
     struct buf key = {0}, value = {0};
     buf_addf(&key, "%s%s", kind, name);
@@ -251,7 +251,7 @@ void auth_save_user(const struct auth_user *u, struct store *s)
     m.n_roles = u->role_count;
     m.options = &options;
     m.credential_revision = u->credential;
-    save(s, USER, u->name, &m.base);
+    auth_save(s, USER, u->name, &m.base);
 }
 
 void auth_save_role(const struct auth_role *r, struct store *s)
@@ -268,7 +268,7 @@ void auth_save_role(const struct auth_role *r, struct store *s)
         rows[i].permtype = r->list[i].type;
         m.keypermission[i] = &rows[i];
     }
-    save(s, ROLE, r->name, &m.base);
+    auth_save(s, ROLE, r->name, &m.base);
     mem_free(m.keypermission);
     mem_free(rows);
 }
@@ -284,8 +284,8 @@ void auth_save_flags(const struct auth *a, struct store *s)
 void auth_user_delete(struct auth *a, struct auth_user *u, struct store *s)
 {
     bool is_there;
-    size_t at = find((void *const *)a->users, a->user_count, slice_text(u->name), &is_there);
-    save(s, USER, u->name, NULL);
+    size_t at = auth_find((void *const *)a->users, a->user_count, slice_text(u->name), &is_there);
+    auth_save(s, USER, u->name, NULL);
     take_out((void **)a->users, &a->user_count, at);
     user_free(u);
 }
@@ -293,8 +293,8 @@ void auth_user_delete(struct auth *a, struct auth_user *u, struct store *s)
 void auth_role_delete(struct auth *a, struct auth_role *r, struct store *s)
 {
     bool is_there;
-    size_t at = find((void *const *)a->roles, a->role_count, slice_text(r->name), &is_there);
-    save(s, ROLE, r->name, NULL);
+    size_t at = auth_find((void *const *)a->roles, a->role_count, slice_text(r->name), &is_there);
+    auth_save(s, ROLE, r->name, NULL);
     take_out((void **)a->roles, &a->role_count, at);
     role_free(r);
 }

@@ -117,7 +117,7 @@ static void gather_role(struct auth_merge *m, struct auth_role *r, bool is_write
     *units -= (int64_t)r->count;
 }
 
-static int compare(const void *a, const void *b, void *arg)
+static int auth_rights_compare(const void *a, const void *b, void *arg)
 {
     (void)arg;
     return auth_range_compare(a, b);
@@ -128,7 +128,7 @@ static void begin_sort(struct auth_merge *m)
     m->sort = (struct merge_sort){.items = (uint8_t *)m->gathered.list,
                                   .size = sizeof *m->gathered.list,
                                   .count = m->gathered.count,
-                                  .compare = compare};
+                                  .compare = auth_rights_compare};
     m->gathered = (struct auth_ranges){0};
 }
 
@@ -143,7 +143,7 @@ static bool join_some(struct auth_merge *m, int64_t *units)
     return m->next >= m->sort.count;
 }
 
-static void finish(struct auth_rights *rights)
+static void auth_rights_finish(struct auth_rights *rights)
 {
     struct auth_merge *m = rights->merge;
     struct auth_ranges ranges = {
@@ -157,7 +157,7 @@ static void finish(struct auth_rights *rights)
     rights->merge = NULL;
 }
 
-static void begin(struct auth_rights *rights)
+static void auth_rights_begin(struct auth_rights *rights)
 {
     merge_free(rights->merge);
     rights->merge = mem_new(sizeof *rights->merge);
@@ -171,7 +171,7 @@ static bool merge_some(const struct auth *a, struct auth_user *u, bool is_write,
     if (is_merged(a, u, rights))
         return true;
     if (!rights->merge || !is_of_now(a, u, rights->merge->begun, &rights->merge->seen))
-        begin(rights);
+        auth_rights_begin(rights);
     struct auth_merge *m = rights->merge;
     while (*units > 0 && m->role < u->role_count)
         gather_role(m, role_at(a, u, m->role++), is_write, units);
@@ -181,7 +181,7 @@ static bool merge_some(const struct auth *a, struct auth_user *u, bool is_write,
         begin_sort(m);
     if (!merge_sort_step(&m->sort, units) || !join_some(m, units))
         return false;
-    finish(rights);
+    auth_rights_finish(rights);
     return true;
 }
 

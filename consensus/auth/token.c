@@ -20,7 +20,7 @@ void auth_tokens_init(struct auth_tokens *t, uint64_t ttl_ms)
     list_init(&t->by_age);
 }
 
-static void drop(struct auth_tokens *t, struct token *token)
+static void auth_token_drop(struct auth_tokens *t, struct token *token)
 {
     (void)strmap_remove(&t->map, token->text);
     list_remove(&token->link);
@@ -31,7 +31,7 @@ static void drop(struct auth_tokens *t, struct token *token)
 void auth_tokens_clear(struct auth_tokens *t)
 {
     while (!list_is_empty(&t->by_age))
-        drop(t, container_of(t->by_age.next, struct token, link));
+        auth_token_drop(t, container_of(t->by_age.next, struct token, link));
     strmap_done(&t->map);
 }
 
@@ -40,9 +40,9 @@ void auth_tokens_add(struct auth_tokens *t, struct slice token, const char *user
     size_t size = strlen(user) + 1;
     struct token *old = strmap_get(&t->map, token);
     if (old)
-        drop(t, old);
+        auth_token_drop(t, old);
     if (t->count >= AUTH_TOKENS_MAX)
-        drop(t, container_of(t->by_age.next, struct token, link));
+        auth_token_drop(t, container_of(t->by_age.next, struct token, link));
     struct token *new = mem_new(sizeof *new + size + token.size);
     memcpy(new->user, user, size);
     memcpy(new->user + size, token.data, token.size);
@@ -69,7 +69,7 @@ void auth_tokens_drop_user(struct auth_tokens *t, const char *user)
     LIST_FOR_EACH_SAFE (l, &t->by_age) {
         struct token *token = container_of(l, struct token, link);
         if (strcmp(token->user, user) == 0)
-            drop(t, token);
+            auth_token_drop(t, token);
     }
 }
 
@@ -79,7 +79,7 @@ void auth_tokens_expire(struct auth_tokens *t, uint64_t now_ms)
         struct token *first = container_of(t->by_age.next, struct token, link);
         if (first->end_ms > now_ms)
             return;
-        drop(t, first);
+        auth_token_drop(t, first);
     }
 }
 

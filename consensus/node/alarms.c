@@ -28,7 +28,7 @@ bool alarms_has_member(const struct alarms *a, uint64_t member_id, Etcdserverpb_
     return false;
 }
 
-static void add(struct alarms *a, uint64_t member_id, Etcdserverpb__AlarmType type)
+static void alarms_add(struct alarms *a, uint64_t member_id, Etcdserverpb__AlarmType type)
 {
     a->list = mem_resize(a->list, (a->count + 1) * sizeof *a->list);
     size_t at = a->count++;
@@ -42,7 +42,7 @@ static void add(struct alarms *a, uint64_t member_id, Etcdserverpb__AlarmType ty
     a->list[at].alarm = type;
 }
 
-static void save(struct store *s, uint64_t member_id, Etcdserverpb__AlarmType type, bool is_on)
+static void alarms_save(struct store *s, uint64_t member_id, Etcdserverpb__AlarmType type, bool is_on)
 {
     uint8_t key[KEY_SIZE];
     put_be64(key, member_id);
@@ -54,7 +54,7 @@ static bool load_one(void *arg, struct slice key, struct slice value)
 {
     (void)value;
     if (key.size == KEY_SIZE)
-        add(arg, get_be64(key.data), (Etcdserverpb__AlarmType)key.data[8]);
+        alarms_add(arg, get_be64(key.data), (Etcdserverpb__AlarmType)key.data[8]);
     return true;
 }
 
@@ -63,8 +63,8 @@ int alarms_load(struct alarms *a, struct store *s)
     return store_scan(s, BACKEND_ALARMS, load_one, a);
 }
 
-static void answer(Etcdserverpb__AlarmResponse *r, struct arena *arena,
-                   const Etcdserverpb__AlarmMember *alarm)
+static void alarms_answer(Etcdserverpb__AlarmResponse *r, struct arena *arena,
+                          const Etcdserverpb__AlarmMember *alarm)
 {
     r->alarms[r->n_alarms++] = arena_copy(arena, alarm, sizeof *alarm);
 }
@@ -78,8 +78,8 @@ static void deactivate(struct alarms *a, struct store *s, const Etcdserverpb__Al
         const Etcdserverpb__AlarmMember *alarm = &a->list[i];
         bool is_meant = alarm->memberid == m->memberid && alarm->alarm == m->alarm;
         if (is_meant) {
-            save(s, alarm->memberid, alarm->alarm, false);
-            answer(r, arena, alarm);
+            alarms_save(s, alarm->memberid, alarm->alarm, false);
+            alarms_answer(r, arena, alarm);
         } else {
             a->list[kept++] = *alarm;
         }
@@ -97,12 +97,12 @@ void alarms_apply(struct alarms *a, struct store *s, const Etcdserverpb__AlarmRe
         if (m->alarm == ETCDSERVERPB__ALARM_TYPE__NONE)
             break;
         if (!alarms_has_member(a, m->memberid, m->alarm)) {
-            add(a, m->memberid, m->alarm);
-            save(s, m->memberid, m->alarm, true);
+            alarms_add(a, m->memberid, m->alarm);
+            alarms_save(s, m->memberid, m->alarm, true);
         }
         for (size_t i = 0; i < a->count; i++)
             if (a->list[i].memberid == m->memberid && a->list[i].alarm == m->alarm)
-                answer(r, arena, &a->list[i]);
+                alarms_answer(r, arena, &a->list[i]);
         break;
     case ETCDSERVERPB__ALARM_REQUEST__ALARM_ACTION__DEACTIVATE:
         deactivate(a, s, m, arena, r);
@@ -111,7 +111,7 @@ void alarms_apply(struct alarms *a, struct store *s, const Etcdserverpb__AlarmRe
     default:
         for (size_t i = 0; i < a->count; i++)
             if (m->alarm == ETCDSERVERPB__ALARM_TYPE__NONE || a->list[i].alarm == m->alarm)
-                answer(r, arena, &a->list[i]);
+                alarms_answer(r, arena, &a->list[i]);
         break;
     }
 }

@@ -67,7 +67,7 @@ void boot_write(struct buf *out, const ProtobufCMessage *message)
     out->size += size;
 }
 
-static uint64_t now_ms(const struct boot *b)
+static uint64_t boot_now_ms(const struct boot *b)
 {
     return b->o.io->ops->mono_ns(b->o.io) / 1000000;
 }
@@ -135,7 +135,7 @@ void boot_cancel(struct boot *b)
 }
 
 /* The events go first: done sets its own. What the result points to stays until it has been used. */
-static void finish(struct boot *b, int err, const char *error, const Peerpb__Answer *joined)
+static void boot_finish(struct boot *b, int err, const char *error, const Peerpb__Answer *joined)
 {
     struct kv_join join = {0};
     struct kv_join_member *members = NULL;
@@ -236,10 +236,10 @@ static void forget_join(struct boot *b)
     buf_done(&path);
 }
 
-static void go_on(struct boot *b)
+static void boot_go_on(struct boot *b)
 {
     Peerpb__Answer *join = kept_join(b);
-    finish(b, OK, "", join);
+    boot_finish(b, OK, "", join);
     if (join)
         peerpb__answer__free_unpacked(join, NULL);
 }
@@ -255,13 +255,13 @@ static void begin_join(struct boot *b, const struct boot_decision *d)
     else
         log_info("joining a running cluster", F_HEX("cluster-id", join.cluster_id),
                  F_HEX("member-id", join.member_id));
-    finish(b, err, error, &join);
+    boot_finish(b, err, error, &join);
 }
 
 /* --- steps ---------------------------------------------------------------------------------------------- */
 static void log_waiting(struct boot *b, const char *text)
 {
-    uint64_t now = now_ms(b);
+    uint64_t now = boot_now_ms(b);
     if (strcmp(text, b->logged) == 0 && now - b->logged_ms < REPEAT_LOG_MS)
         return;
     log_warn("this member has no data; waiting", F_STR("for", text), F_STR("name", b->o.name));
@@ -286,7 +286,7 @@ static void boot_schedule_turn(struct boot *b)
 
 static void log_refused(struct boot *b, const char *reason)
 {
-    uint64_t now = now_ms(b);
+    uint64_t now = boot_now_ms(b);
     if (strncmp(reason, b->refused, sizeof b->refused - 1) == 0 && now - b->refused_ms < REPEAT_LOG_MS)
         return;
     log_warn("another member does not do what this member asks for yet", F_STR("reason", reason));
@@ -300,7 +300,7 @@ static void finish_refused(struct boot *b, Peerpb__Answer *answer)
     char error[512];
     snprintf(error, sizeof error, "%.500s", answer->reason);
     peerpb__answer__free_unpacked(answer, NULL);
-    finish(b, ERR_INVALID, error, NULL);
+    boot_finish(b, ERR_INVALID, error, NULL);
 }
 
 static void on_request_done(void *arg, int err, struct slice text)
@@ -330,7 +330,7 @@ static void on_request_done(void *arg, int err, struct slice text)
 static void send_request(struct boot *b, const struct boot_decision *d)
 {
     static const char *const fetches[] = {"", "start as the member it lists", "replace what this member lost",
-                                         "add this member as a learner"};
+                                          "add this member as a learner"};
     Peerpb__Question q = PEERPB__QUESTION__INIT;
     q.kind = d->kind;
     q.level = feature_level_here(b->o.feature_level);
@@ -357,12 +357,12 @@ static void on_step(struct io_timer *timer)
     struct boot *b = container_of(timer, struct boot, step);
     struct boot_decision d;
     if (b->has_data) {
-        go_on(b);
+        boot_go_on(b);
         return;
     }
     if (b->request_ask)
         return;
-    boot_rules_decide(&b->rules, now_ms(b), &d);
+    boot_rules_decide(&b->rules, boot_now_ms(b), &d);
     switch (d.step) {
     case BOOT_WAIT:
         if (is_everybody_asked(b) && *d.text)
@@ -373,13 +373,13 @@ static void on_step(struct io_timer *timer)
         break;
     case BOOT_REFUSE:
         if (is_everybody_asked(b))
-            finish(b, ERR_INVALID, d.text, NULL);
+            boot_finish(b, ERR_INVALID, d.text, NULL);
         break;
     case BOOT_BOOTSTRAP:
         log_info("beginning the cluster of --initial-cluster", F_HEX("cluster-id", b->rules.cluster_id),
                  F_HEX("member-id", d.member_id));
         forget_join(b);
-        finish(b, OK, "", NULL);
+        boot_finish(b, OK, "", NULL);
         break;
     case BOOT_JOIN:
         begin_join(b, &d);
@@ -445,7 +445,7 @@ static void ask_back(struct boot *b, const Peerpb__Question *q)
 }
 
 static void on_query(void *arg, struct peer_served_query *question, const struct peer_asker *asker,
-                        struct slice text)
+                     struct slice text)
 {
     struct boot *b = arg;
     Peerpb__Question *q = boot_read_query(text);

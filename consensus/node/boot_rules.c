@@ -179,8 +179,9 @@ void boot_rules_outcome(struct boot_rules *r, const struct boot_decision *asked,
 
 /* --- nobody has begun ------------------------------------------------------------------------------------
  */
-static void refuse(struct boot_decision *d, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static void refuse(struct boot_decision *d, const char *format, ...)
+static void boot_rules_refuse(struct boot_decision *d, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+static void boot_rules_refuse(struct boot_decision *d, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
@@ -207,24 +208,25 @@ static bool find_difference(const struct boot_rules *r, struct boot_decision *d)
         if (!a || a->state != PEERPB__ANSWER__STATE__EMPTY)
             continue;
         if (strcmp(a->name, p->name) != 0) {
-            refuse(d, "--initial-cluster has %.200s=%.200s, but who listens there is called %.200s", p->name,
-                   p->urls[0], a->name);
+            boot_rules_refuse(d,
+                              "--initial-cluster has %.200s=%.200s, but who listens there is called %.200s",
+                              p->name, p->urls[0], a->name);
             return true;
         }
         if (strcmp(a->token, r->self.token) != 0) {
-            refuse(d, "--initial-cluster-token is \"%.200s\" here and \"%.200s\" on %.200s", r->self.token,
-                   a->token, p->name);
+            boot_rules_refuse(d, "--initial-cluster-token is \"%.200s\" here and \"%.200s\" on %.200s",
+                              r->self.token, a->token, p->name);
             return true;
         }
         if (has_our_flags(r, a))
             continue;
         const char *ours = only_in(r->cluster, r->cluster_count, a->initial_cluster, a->n_initial_cluster);
         const char *theirs = only_in(a->initial_cluster, a->n_initial_cluster, r->cluster, r->cluster_count);
-        refuse(d, "--initial-cluster differs between this member and %.200s: only %s has %.300s", p->name,
-               ours ? "this member" : "that one",
-               ours     ? ours
-               : theirs ? theirs
-                        : "one of them twice");
+        boot_rules_refuse(d, "--initial-cluster differs between this member and %.200s: only %s has %.300s",
+                          p->name, ours ? "this member" : "that one",
+                          ours     ? ours
+                          : theirs ? theirs
+                                   : "one of them twice");
         return true;
     }
     return false;
@@ -256,8 +258,9 @@ static void decide_beginning(const struct boot_rules *r, struct boot_decision *d
     if (!r->self.is_existing && find_difference(r, d))
         return;
     if (told_to_join == r->peer_count + 1) {
-        refuse(d, "all members of --initial-cluster are empty and told to join a running cluster: start them "
-                  "with --initial-cluster-state=new");
+        boot_rules_refuse(
+            d, "all members of --initial-cluster are empty and told to join a running cluster: start them "
+               "with --initial-cluster-state=new");
         return;
     }
     if (r->self.is_existing) {
@@ -295,10 +298,10 @@ static bool are_of_one_cluster(const struct boot_rules *r, const Peerpb__Answer 
         const Peerpb__Answer *a = r->peers[i].answer;
         if (!a || a->state != PEERPB__ANSWER__STATE__STARTED || a->cluster_id == best->cluster_id)
             continue;
-        refuse(d,
-               "--initial-cluster names members of two clusters: %.200s is of %" PRIx64
-               ", %.200s of %" PRIx64,
-               best->name, best->cluster_id, a->name, a->cluster_id);
+        boot_rules_refuse(d,
+                          "--initial-cluster names members of two clusters: %.200s is of %" PRIx64
+                          ", %.200s of %" PRIx64,
+                          best->name, best->cluster_id, a->name, a->cluster_id);
         return false;
     }
     return true;
@@ -372,12 +375,13 @@ static void decide_not_listed(struct boot_rules *r, uint64_t now_ms, struct boot
     if (!is_sure)
         snprintf(d->text, sizeof d->text, "cluster %" PRIx64 " to list this member", a->cluster_id);
     else if (r->self.is_existing)
-        refuse(d,
-               "error validating peerURLs: unmatched member while checking PeerURLs: cluster %" PRIx64
-               " does not list %.300s; add it with `etcdctl member add`, or let it add itself (--auto-join)",
-               a->cluster_id, r->self.peer_urls[0]);
+        boot_rules_refuse(
+            d,
+            "error validating peerURLs: unmatched member while checking PeerURLs: cluster %" PRIx64
+            " does not list %.300s; add it with `etcdctl member add`, or let it add itself (--auto-join)",
+            a->cluster_id, r->self.peer_urls[0]);
     else
-        refuse(
+        boot_rules_refuse(
             d,
             "%.200s has begun cluster %" PRIx64 " already, and that does not list %.300s: start this member "
             "with --initial-cluster-state=existing, or give all an --initial-cluster-token of their own and "
@@ -401,11 +405,11 @@ static void decide_listed(struct boot_rules *r, const Peerpb__Seat *seat, struct
     else if (r->self.auto_join)
         ask_leader(r, d, PEERPB__QUESTION__KIND__REPLACE, seat->id);
     else
-        refuse(d,
-               "member %" PRIx64
-               " has already been bootstrapped: its data is lost; remove it and add it anew, "
-               "or let it do so itself (--auto-join)",
-               seat->id);
+        boot_rules_refuse(d,
+                          "member %" PRIx64
+                          " has already been bootstrapped: its data is lost; remove it and add it anew, "
+                          "or let it do so itself (--auto-join)",
+                          seat->id);
 }
 
 void boot_rules_decide(struct boot_rules *r, uint64_t now_ms, struct boot_decision *ret_decision)
@@ -414,7 +418,8 @@ void boot_rules_decide(struct boot_rules *r, uint64_t now_ms, struct boot_decisi
     *d = (struct boot_decision){.step = BOOT_WAIT};
     if (!r->peer_count) {
         if (r->self.is_existing)
-            refuse(d, "--initial-cluster-state=existing, but --initial-cluster names nobody else to ask");
+            boot_rules_refuse(
+                d, "--initial-cluster-state=existing, but --initial-cluster names nobody else to ask");
         else
             d->step = BOOT_BOOTSTRAP;
         d->member_id = r->member_id;

@@ -30,7 +30,7 @@ void compactor_done(struct compactor *c)
     *c = (struct compactor){0};
 }
 
-static void remember(struct compactor *c, int64_t revision)
+static void compactor_remember(struct compactor *c, int64_t revision)
 {
     if (c->count == c->capacity) {
         c->first = (c->first + 1) % c->capacity;
@@ -50,7 +50,7 @@ int64_t compactor_tick(struct compactor *c, uint64_t now_ms, int64_t revision)
         uint64_t interval = c->has_compacted && c->retention > HOUR_MS ? HOUR_MS : c->retention;
         bool is_due = now_ms - c->last_compact_ms >= interval;
         target = is_due && c->count ? c->revisions[c->first] : 0;
-        remember(c, revision);
+        compactor_remember(c, revision);
     } else {
         target = revision - (int64_t)c->retention;
     }

@@ -23,7 +23,7 @@
 #define LARGE_ENTRY      16384
 #define COMPACT_STEP     1000 /* entries at most: the log is cut in pieces, not at every commit */
 
-static void on_written(void *arg, const struct wal_result *result);
+static void node_on_written(void *arg, const struct wal_result *result);
 static void release_promises(struct node *n, int err);
 
 /* --- what raft wants done ---------------------------------------------------------------------------- */
@@ -70,7 +70,7 @@ static bool must_be_kept(const struct node *n, const struct raft_message *m)
            (has_state && (m->term != n->kept_term || m->vote != n->kept_vote));
 }
 
-static void collect(struct node *n, const struct raft_message *m)
+static void node_collect(struct node *n, const struct raft_message *m)
 {
     n->needs_sync |= must_be_kept(n, m);
     if (m->snapshot)
@@ -119,7 +119,7 @@ static bool is_turn_over(const struct node *n, size_t i, const struct raft_entry
     return n->options.io->ops->mono_ns(n->options.io) - n->apply_began_ns >= APPLY_NS;
 }
 
-static bool has_room(const struct node *n)
+static bool node_node_has_room(const struct node *n)
 {
     return n->is_entry_open || !n->options.may_apply || n->options.may_apply(n->options.arg);
 }
@@ -130,7 +130,7 @@ static size_t apply_entries(struct node *n, const struct raft_message *m, size_t
     for (size_t i = from; i < m->entry_count; i++) {
         const struct raft_entry *e = &m->entries[i];
         size_t left = m->entry_count - i;
-        if (!has_room(n))
+        if (!node_node_has_room(n))
             return i;
         if (i % NODE_WILL_APPLY_MAX == 0 && left > 1 && n->options.will_apply)
             n->options.will_apply(n->options.arg, e, left < NODE_WILL_APPLY_MAX ? left : NODE_WILL_APPLY_MAX);
@@ -203,7 +203,7 @@ static void handle_ready(struct node *n, const struct raft_ready *ready)
     for (size_t i = 0; i < ready->message_count; i++) {
         const struct raft_message *m = &ready->messages[i];
         if (m->to == RAFT_APPEND_THREAD) {
-            collect(n, m);
+            node_collect(n, m);
         } else if (m->to == RAFT_APPLY_THREAD) {
             enum turn_work before = turn_enter(TURN_KV_APPLY);
             apply(n, m);
@@ -249,7 +249,7 @@ static bool is_worth_waiting(const struct node *n)
 }
 
 /* True when the batch is on disk already, or has nothing that must be. */
-static bool submit(struct node *n)
+static bool node_submit(struct node *n)
 {
     /* What nobody waits for is worth no write: it rides with the next batch. */
     bool is_wanted = n->collecting.count || n->collecting.snapshot;
@@ -267,9 +267,9 @@ static bool submit(struct node *n)
     n->collected = 0;
     n->needs_sync = false;
     enum turn_work before = turn_enter(TURN_WAL_WRITE);
-    bool is_written = is_here && wal_submit_here(n->wal, true, on_written, n);
+    bool is_written = is_here && wal_submit_here(n->wal, true, node_on_written, n);
     if (!is_written)
-        wal_submit(n->wal, true, on_written, n);
+        wal_submit(n->wal, true, node_on_written, n);
     turn_enter(before);
     return is_written;
 }
@@ -301,13 +301,13 @@ void node_turn(struct node *n)
             tell_state(n);
             node_propose_queued(n); /* what applying has led to */
         }
-    } while (submit(n));
+    } while (node_submit(n));
     node_keep_memory(n);
 }
 
 bool node_is_applying(const struct node *n)
 {
-    return !n->is_failed && n->applying.count && has_room(n);
+    return !n->is_failed && n->applying.count && node_node_has_room(n);
 }
 
 bool node_has_work(const struct node *n)
@@ -349,7 +349,7 @@ static void release_promises(struct node *n, int err)
     free_snapshot(p);
 }
 
-static void on_written(void *arg, const struct wal_result *result)
+static void node_on_written(void *arg, const struct wal_result *result)
 {
     struct node *n = arg;
     if (result->err) {

@@ -40,7 +40,7 @@ struct node {
     bool is_install_waiting; /* for the end of what is being applied */
     bool is_alone;           /* the only member */
     bool is_learner;
-    bool is_stream_closed;             /* in this turn the leader could not be reached: proposals wait */
+    bool is_stream_closed;         /* in this turn the leader could not be reached: proposals wait */
     bool is_installing;            /* the log is cut, the store does not have the snapshot yet */
     size_t collected;              /* entries in the batch being collected */
     uint64_t recent_sync_ns;       /* what a sync took of late, on average */

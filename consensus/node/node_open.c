@@ -72,7 +72,7 @@ static uint64_t size_of(const struct raft_entry *e)
     return sizeof *e + raft_payload_bytes(e->data);
 }
 
-static void forget(struct replayed *r, const struct raft_entry *e)
+static void node_open_forget(struct replayed *r, const struct raft_entry *e)
 {
     r->bytes -= size_of(e);
     blob_unref(e->data);
@@ -82,7 +82,7 @@ static void forget(struct replayed *r, const struct raft_entry *e)
 static void drop_tail(struct replayed *r, uint64_t index)
 {
     while (r->count && r->next > index) {
-        forget(r, &r->entries[r->head + --r->count]);
+        node_open_forget(r, &r->entries[r->head + --r->count]);
         r->next--;
     }
     while (r->run_count && r->runs[r->run_count - 1].index >= index)
@@ -101,7 +101,7 @@ static void drop_all(struct replayed *r)
 /* The first entry in memory leaves it. */
 static void drop_first(struct replayed *r)
 {
-    forget(r, &r->entries[r->head++]);
+    node_open_forget(r, &r->entries[r->head++]);
     r->count--;
 }
 
@@ -195,7 +195,7 @@ static void drop_before(struct replayed *r, uint64_t index)
         r->runs[0].index = index;
 }
 
-static int on_snapshot(void *arg, uint64_t index, uint64_t term)
+static int node_open_on_snapshot(void *arg, uint64_t index, uint64_t term)
 {
     struct replayed *r = arg;
     r->has_snapshot = true;
@@ -313,7 +313,7 @@ int node_open(const struct node_options *o, char *error, size_t error_size, stru
     };
     if (o->joins)
         r.snapshot_index = r.snapshot_term = 0;
-    struct wal_replay replay = {on_entry, on_hard_state, on_snapshot, &r};
+    struct wal_replay replay = {on_entry, on_hard_state, node_open_on_snapshot, &r};
     uint8_t metadata[16];
     struct wal_options options = wal_options(o, metadata);
     struct buf found = {0};

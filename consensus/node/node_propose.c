@@ -14,7 +14,7 @@
 #define CHANGES_MAX       64         /* each is a person's doing */
 #define RESERVE_BYTES_MAX (8u << 20)
 
-static void add(struct node *n, struct proposals *q, const struct raft_entry *entry)
+static void node_propose_add(struct node *n, struct proposals *q, const struct raft_entry *entry)
 {
     if (q->count == q->capacity) {
         q->capacity = q->capacity ? q->capacity * 2 : 256;
@@ -24,7 +24,7 @@ static void add(struct node *n, struct proposals *q, const struct raft_entry *en
     n->queued_bytes += entry->data->size;
 }
 
-static void drop(struct node *n, struct raft_entry *e)
+static void node_propose_drop(struct node *n, struct raft_entry *e)
 {
     n->queued_bytes -= e->data->size;
     blob_unref(e->data);
@@ -36,14 +36,14 @@ static void dequeue(struct node *n, struct proposals *q, size_t count)
     if (count == 0)
         return;
     for (size_t i = 0; i < count; i++)
-        drop(n, &q->list[i]);
+        node_propose_drop(n, &q->list[i]);
     q->count -= count;
     memmove(q->list, q->list + count, q->count * sizeof *q->list);
 }
 
 void node_queue(struct node *n, const struct raft_entry *entry)
 {
-    add(n, entry->type == RAFT_ENTRY_NORMAL ? &n->proposals : &n->changes, entry);
+    node_propose_add(n, entry->type == RAFT_ENTRY_NORMAL ? &n->proposals : &n->changes, entry);
 }
 
 /* What is on its way to a leader elsewhere does not count: it is in the lane's queue, which has its own
@@ -69,8 +69,8 @@ uint64_t node_pending_bytes(const struct node *n)
     return n->queued_bytes + raft_uncommitted_size(n->raft);
 }
 
-static int propose(struct node *n, struct blob *data, enum raft_entry_type type, uint64_t term,
-                   bool is_internal)
+static int node_propose_run(struct node *n, struct blob *data, enum raft_entry_type type, uint64_t term,
+                            bool is_internal)
 {
     struct raft_entry entry = {.type = type, .data = data, .index = n->ticks, .term = term};
     if (!node_has_room(n, &entry, is_internal)) {
@@ -84,12 +84,12 @@ static int propose(struct node *n, struct blob *data, enum raft_entry_type type,
 
 int node_propose(struct node *n, struct blob *data)
 {
-    return propose(n, data, RAFT_ENTRY_NORMAL, 0, false);
+    return node_propose_run(n, data, RAFT_ENTRY_NORMAL, 0, false);
 }
 
 int node_propose_internal(struct node *n, struct blob *data)
 {
-    return propose(n, data, RAFT_ENTRY_NORMAL, 0, true);
+    return node_propose_run(n, data, RAFT_ENTRY_NORMAL, 0, true);
 }
 
 int node_propose_as_leader(struct node *n, struct blob *data)
@@ -98,12 +98,12 @@ int node_propose_as_leader(struct node *n, struct blob *data)
         blob_unref(data);
         return ERR_NOT_LEADER;
     }
-    return propose(n, data, RAFT_ENTRY_NORMAL, raft_term(n->raft), true);
+    return node_propose_run(n, data, RAFT_ENTRY_NORMAL, raft_term(n->raft), true);
 }
 
 int node_propose_conf_change(struct node *n, const struct raft_conf_change *change)
 {
-    return propose(n, raft_conf_change_encode(change, false), RAFT_ENTRY_CONF_CHANGE_V2, 0, true);
+    return node_propose_run(n, raft_conf_change_encode(change, false), RAFT_ENTRY_CONF_CHANGE_V2, 0, true);
 }
 
 bool node_has_queued(const struct node *n)
@@ -125,7 +125,7 @@ static void drop_stale(struct node *n, struct proposals *q, uint64_t wait_ticks)
     for (size_t i = 0; i < q->count; i++) {
         struct raft_entry *e = &q->list[i];
         if ((e->term != 0 && e->term != term) || n->ticks - e->index > wait_ticks)
-            drop(n, e);
+            node_propose_drop(n, e);
         else
             q->list[kept++] = *e;
     }

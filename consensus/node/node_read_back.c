@@ -16,7 +16,7 @@
 
 #define READ_BYTES_MAX (1u << 20) /* a message to a follower; one larger entry goes alone */
 
-static void fail(struct node *n, int err)
+static void node_read_back_fail(struct node *n, int err)
 {
     log_error("an entry that was durable cannot be read back from the log", F_UINT("index", n->read_from),
               F_STR("error", err_text(err)));
@@ -43,10 +43,10 @@ static void give(struct node *n, const struct wal_entry *entries, size_t count)
         blob_unref(list[i].data);
     mem_free(list);
     if (err)
-        fail(n, err);
+        node_read_back_fail(n, err);
 }
 
-static void on_read(void *arg, int err, const struct wal_entry *entries, size_t count)
+static void node_read_back_on_read(void *arg, int err, const struct wal_entry *entries, size_t count)
 {
     struct node *n = arg;
     if (n->on_closed) {
@@ -58,7 +58,7 @@ static void on_read(void *arg, int err, const struct wal_entry *entries, size_t 
     if (!err)
         give(n, entries, count);
     else if (n->read_from >= raft_first_index(n->raft)) /* else it was released meanwhile */
-        fail(n, err);
+        node_read_back_fail(n, err);
 }
 
 void node_keep_memory(struct node *n)
@@ -71,5 +71,5 @@ void node_keep_memory(struct node *n)
         return;
     struct wal_range range = {wanted.from, wanted.to, wanted.term, READ_BYTES_MAX};
     n->read_from = wanted.from;
-    wal_read(n->wal, &range, on_read, n);
+    wal_read(n->wal, &range, node_read_back_on_read, n);
 }

@@ -62,7 +62,7 @@ static int take_place(struct io *io, const char *dir, const char *from, const ch
 
 /* --- while running ------------------------------------------------------------------------------ */
 
-static int fail(struct snapshot_install *i, int err, const char *what)
+static int snapshot_install_fail(struct snapshot_install *i, int err, const char *what)
 {
     snprintf(i->error, sizeof i->error, "the snapshot %s cannot become the store: %s: %s", i->from, what,
              err_text(err));
@@ -81,17 +81,17 @@ static int install(struct snapshot_install *i)
     err = write_identity(b, i->options.identity);
     if (err) {
         b->ops->close(b);
-        return fail(i, err, "its owner cannot be written");
+        return snapshot_install_fail(i, err, "its owner cannot be written");
     }
     options.backend = b;
     err = store_open(&options, i->error, sizeof i->error, &i->store);
     if (err)
         return err;
     if (store_applied_index(i->store) != i->index || store_applied_term(i->store) != i->term)
-        return fail(i, ERR_CORRUPT, "it holds another state than its sender said");
+        return snapshot_install_fail(i, ERR_CORRUPT, "it holds another state than its sender said");
     err = take_place(i->options.io, i->dir, i->from, i->to);
     if (err)
-        return fail(i, err, "it cannot be renamed");
+        return snapshot_install_fail(i, err, "it cannot be renamed");
     store_moved(i->store, i->to);
     return 0;
 }
@@ -146,7 +146,7 @@ struct log_mark {
     uint64_t index, term;
 };
 
-static int on_snapshot(void *arg, uint64_t index, uint64_t term)
+static int snapshot_install_on_snapshot(void *arg, uint64_t index, uint64_t term)
 {
     *(struct log_mark *)arg = (struct log_mark){index, term};
     return 0;
@@ -159,7 +159,7 @@ static int read_mark(struct io *io, const char *wal_dir, struct log_mark *ret_ma
     struct wal *wal;
     struct wal_options options = {
         .io = io, .dir = wal_dir, .segment_size = 8u << 20}; /* nothing is written */
-    struct wal_replay replay = {.on_snapshot = on_snapshot, .arg = ret_mark};
+    struct wal_replay replay = {.on_snapshot = snapshot_install_on_snapshot, .arg = ret_mark};
     *ret_mark = (struct log_mark){0};
     int err = wal_exists(io, wal_dir, &exists);
     if (err)
@@ -183,8 +183,9 @@ static int file_exists(struct io *io, const char *path, bool *ret_exists)
 }
 
 /* What a file of the store holds; nothing when there is none. own not NULL: its owner is written first. */
-static int peek(const struct snapshot_install_options *o, const char *path, const uint8_t *own,
-                struct log_mark *ret_applied, char *error, size_t error_size)
+static int snapshot_install_peek(const struct snapshot_install_options *o, const char *path,
+                                 const uint8_t *own, struct log_mark *ret_applied, char *error,
+                                 size_t error_size)
 {
     bool exists;
     struct backend *b;
@@ -207,11 +208,12 @@ static int peek(const struct snapshot_install_options *o, const char *path, cons
     return err;
 }
 
-static int finish(const struct snapshot_install_options *o, const char *from, const char *to,
-                  const struct log_mark *mark, const uint8_t *own, char *error, size_t error_size)
+static int snapshot_install_finish(const struct snapshot_install_options *o, const char *from, const char *to,
+                                   const struct log_mark *mark, const uint8_t *own, char *error,
+                                   size_t error_size)
 {
     struct log_mark held;
-    int err = peek(o, from, own, &held, error, error_size);
+    int err = snapshot_install_peek(o, from, own, &held, error, error_size);
     if (err)
         return err;
     if (held.index != mark->index || held.term != mark->term) {
@@ -253,14 +255,14 @@ int snapshot_install_recover(const struct snapshot_install_options *o, const cha
         goto out;
     err = read_mark(o->io, wal_dir, &mark, &metadata, error, error_size);
     if (!err)
-        err = peek(o, to, NULL, &applied, error, error_size);
+        err = snapshot_install_peek(o, to, NULL, &applied, error, error_size);
     if (err)
         goto out;
     /* The log never begins behind what the store holds, unless it was cut for a snapshot; but for a first
      * start that was not finished. */
     if (mark.index > applied.index && mark.index > BOOTSTRAP_INDEX &&
         metadata.size == SNAPSHOT_IDENTITY_SIZE) {
-        err = finish(o, from, to, &mark, metadata.data, error, error_size);
+        err = snapshot_install_finish(o, from, to, &mark, metadata.data, error, error_size);
     } else {
         err = o->io->ops->unlink(o->io, from);
         if (err)

@@ -74,13 +74,13 @@ static char *part_path(const char *dir)
     return path;
 }
 
-static uint64_t now_ms(const struct snapshot_receive *r)
+static uint64_t snapshot_receive_now_ms(const struct snapshot_receive *r)
 {
     return r->options.io->ops->mono_ns(r->options.io) / 1000000;
 }
 
-static void answer(struct snapshot_receive *r, uint64_t to, uint64_t id, uint64_t offset,
-                   enum snapshot_status status)
+static void snapshot_receive_answer(struct snapshot_receive *r, uint64_t to, uint64_t id, uint64_t offset,
+                                    enum snapshot_status status)
 {
     struct peers *p = r->options.peers;
     struct snapshot_answer a = {.id = id, .offset = offset, .status = status};
@@ -89,8 +89,8 @@ static void answer(struct snapshot_receive *r, uint64_t to, uint64_t id, uint64_
     (void)p->ops->send(p, to, PEER_STREAM_BULK, buf_slice(&r->out), (struct slice){0}); /* it asks again */
 }
 
-static void run(struct snapshot_receive *r, void (*fn)(struct worker_job *),
-                void (*done)(struct worker_job *))
+static void snapshot_receive_run(struct snapshot_receive *r, void (*fn)(struct worker_job *),
+                                 void (*done)(struct worker_job *))
 {
     r->is_out = true;
     r->err = 0;
@@ -100,7 +100,7 @@ static void run(struct snapshot_receive *r, void (*fn)(struct worker_job *),
 
 /* --- ends -------------------------------------------------------------------------------------- */
 
-static void forget(struct snapshot_receive *r)
+static void snapshot_receive_forget(struct snapshot_receive *r)
 {
     uint8_t unused[SNAPSHOT_DIGEST_SIZE];
     if (r->sha)
@@ -128,7 +128,7 @@ static void receive_free(struct snapshot_receive *r)
     io->ops->timer_stop(io, &r->timer);
     if (r->file)
         io->ops->close(io, r->file);
-    forget(r);
+    snapshot_receive_forget(r);
     forget_next(r);
     buf_done(&r->out);
     mem_free(r->dir);
@@ -169,50 +169,50 @@ static void drop_run(struct worker_job *job)
         r->err = unlink_if_there(io, r->whole);
 }
 
-static void begin(struct snapshot_receive *r, uint64_t from, const struct snapshot_offer *o);
+static void snapshot_receive_begin(struct snapshot_receive *r, uint64_t from, const struct snapshot_offer *o);
 
 static void drop_done(struct worker_job *job)
 {
     struct snapshot_receive *r = container_of(job, struct snapshot_receive, job);
     if (job_is_last(r))
         return;
-    forget(r);
+    snapshot_receive_forget(r);
     if (r->next) {
         struct snapshot_offer next = *r->next;
-        begin(r, r->next_from, &next);
+        snapshot_receive_begin(r, r->next_from, &next);
         forget_next(r);
     }
 }
 
 /* What came is deleted. Not while a job is out. */
-static void drop(struct snapshot_receive *r)
+static void snapshot_receive_drop(struct snapshot_receive *r)
 {
     r->phase = PHASE_DROPPING;
-    run(r, drop_run, drop_done);
+    snapshot_receive_run(r, drop_run, drop_done);
 }
 
-static void refuse(struct snapshot_receive *r, const char *why, int err)
+static void snapshot_receive_refuse(struct snapshot_receive *r, const char *why, int err)
 {
     log_warn("a snapshot is refused", F_HEX("from", r->from), F_UINT("index", r->message.snapshot->index),
              F_STR("why", why), F_ERR(err));
-    answer(r, r->from, r->id, 0, SNAPSHOT_REFUSED);
-    drop(r);
+    snapshot_receive_answer(r, r->from, r->id, 0, SNAPSHOT_REFUSED);
+    snapshot_receive_drop(r);
 }
 
 static void give_up(struct snapshot_receive *r, const char *why)
 {
     r->wrong = why;
     if (!r->is_out)
-        refuse(r, why, ERR_LIMIT);
+        snapshot_receive_refuse(r, why, ERR_LIMIT);
 }
 
 /* When a job is back: true when the transfer ended meanwhile. */
-static bool is_over(struct snapshot_receive *r)
+static bool snapshot_receive_is_over(struct snapshot_receive *r)
 {
     if (r->wrong)
-        refuse(r, r->wrong, ERR_LIMIT);
+        snapshot_receive_refuse(r, r->wrong, ERR_LIMIT);
     else if (r->next)
-        drop(r);
+        snapshot_receive_drop(r);
     return r->phase == PHASE_DROPPING;
 }
 
@@ -225,7 +225,7 @@ static bool job_failed(struct snapshot_receive *r)
         log_error("a snapshot cannot be written", F_STR("path", r->part), F_ERR(r->err));
         r->options.failed(r->options.arg, r->err);
     }
-    refuse(r, "it cannot be written", r->err);
+    snapshot_receive_refuse(r, "it cannot be written", r->err);
     return true;
 }
 
@@ -256,28 +256,28 @@ static void check_done(struct worker_job *job)
     if (job_is_last(r) || job_failed(r))
         return;
     if (!r->is_true) {
-        refuse(r, "its digest does not hold", ERR_CORRUPT);
+        snapshot_receive_refuse(r, "its digest does not hold", ERR_CORRUPT);
         return;
     }
     log_info("received a snapshot", F_HEX("from", r->from), F_UINT("index", r->message.snapshot->index),
              F_UINT("term", r->message.snapshot->term), F_UINT("size", r->size));
     r->phase = PHASE_DELIVERED;
-    answer(r, r->from, r->id, r->size, SNAPSHOT_TAKEN);
+    snapshot_receive_answer(r, r->from, r->id, r->size, SNAPSHOT_TAKEN);
     /* One that raft did not want is not remembered: if it is offered again, raft must see it again. */
     if (r->options.deliver(r->options.arg, &r->message))
         r->taken_id = r->id;
     else
-        drop(r);
+        snapshot_receive_drop(r);
 }
 
 void snapshot_receive_done(struct snapshot_receive *r)
 {
     if (r->phase != PHASE_DELIVERED)
         return;
-    forget(r);
+    snapshot_receive_forget(r);
     if (r->next) {
         struct snapshot_offer next = *r->next;
-        begin(r, r->next_from, &next);
+        snapshot_receive_begin(r, r->next_from, &next);
         forget_next(r);
     }
 }
@@ -303,9 +303,9 @@ static void write_done(struct worker_job *job)
         return;
     r->written += r->writing.size;
     buf_clear(&r->writing);
-    if (is_over(r))
+    if (snapshot_receive_is_over(r))
         return;
-    answer(r, r->from, r->id, r->written, SNAPSHOT_GOES_ON);
+    snapshot_receive_answer(r, r->from, r->id, r->written, SNAPSHOT_GOES_ON);
     write_more(r);
 }
 
@@ -315,7 +315,7 @@ static void write_more(struct snapshot_receive *r)
         return;
     if (r->size && r->written == r->size) {
         r->phase = PHASE_CHECKING;
-        run(r, check_run, check_done);
+        snapshot_receive_run(r, check_run, check_done);
         return;
     }
     if (r->waiting.size == 0)
@@ -324,14 +324,15 @@ static void write_more(struct snapshot_receive *r)
     r->writing = r->waiting;
     r->waiting = empty;
     r->writing_at = r->written;
-    run(r, write_run, write_done);
+    snapshot_receive_run(r, write_run, write_done);
 }
 
 void snapshot_receive_piece(struct snapshot_receive *r, uint64_t from, const struct snapshot_piece *piece)
 {
     bool is_known = piece->id == r->id && from == r->from && r->phase != PHASE_IDLE;
     if (!is_known || r->phase == PHASE_DROPPING) {
-        answer(r, from, piece->id, 0, piece->id == r->taken_id ? SNAPSHOT_TAKEN : SNAPSHOT_UNKNOWN);
+        snapshot_receive_answer(r, from, piece->id, 0,
+                                piece->id == r->taken_id ? SNAPSHOT_TAKEN : SNAPSHOT_UNKNOWN);
         return;
     }
     if (r->phase != PHASE_TAKING || r->next || r->wrong)
@@ -347,14 +348,14 @@ void snapshot_receive_piece(struct snapshot_receive *r, uint64_t from, const str
         /* Once for each gap: what was on the way behind it comes here, too. */
         if (piece->offset > r->come && r->gap_told != r->come) {
             r->gap_told = r->come;
-            answer(r, from, r->id, r->come, SNAPSHOT_GAP);
+            snapshot_receive_answer(r, from, r->id, r->come, SNAPSHOT_GAP);
         }
         return;
     }
     buf_add_slice(&r->waiting, piece->data);
     r->come += piece->data.size;
     r->gap_told = UINT64_MAX;
-    r->moved_ms = now_ms(r);
+    r->moved_ms = snapshot_receive_now_ms(r);
     write_more(r);
 }
 
@@ -374,13 +375,13 @@ static void open_run(struct worker_job *job)
 static void open_done(struct worker_job *job)
 {
     struct snapshot_receive *r = container_of(job, struct snapshot_receive, job);
-    if (job_is_last(r) || job_failed(r) || is_over(r))
+    if (job_is_last(r) || job_failed(r) || snapshot_receive_is_over(r))
         return;
     r->phase = PHASE_TAKING;
-    answer(r, r->from, r->id, 0, SNAPSHOT_GOES_ON);
+    snapshot_receive_answer(r, r->from, r->id, 0, SNAPSHOT_GOES_ON);
 }
 
-static void begin(struct snapshot_receive *r, uint64_t from, const struct snapshot_offer *o)
+static void snapshot_receive_begin(struct snapshot_receive *r, uint64_t from, const struct snapshot_offer *o)
 {
     log_info("a snapshot begins to come", F_HEX("from", from), F_UINT("index", o->message.snapshot->index),
              F_UINT("term", o->message.snapshot->term), F_UINT("size", o->size));
@@ -391,11 +392,11 @@ static void begin(struct snapshot_receive *r, uint64_t from, const struct snapsh
     r->message = raft_message_keep(&o->message);
     r->come = r->written = 0;
     r->gap_told = UINT64_MAX;
-    r->moved_ms = now_ms(r);
+    r->moved_ms = snapshot_receive_now_ms(r);
     r->sha = sha256_new();
     r->phase = PHASE_OPENING;
     r->options.io->ops->timer_start(r->options.io, &r->timer, TICK_MS);
-    run(r, open_run, open_done);
+    snapshot_receive_run(r, open_run, open_done);
 }
 
 /* The same copy of the same store, as far as it is known: another leader may go on with it. */
@@ -408,11 +409,11 @@ static bool is_same(const struct snapshot_receive *r, const struct snapshot_offe
            r->message.snapshot->term == o->message.snapshot->term;
 }
 
-static void go_on(struct snapshot_receive *r, uint64_t from, const struct snapshot_offer *o)
+static void snapshot_receive_go_on(struct snapshot_receive *r, uint64_t from, const struct snapshot_offer *o)
 {
     r->from = from;
     r->gap_told = UINT64_MAX;
-    r->moved_ms = now_ms(r);
+    r->moved_ms = snapshot_receive_now_ms(r);
     if (o->message.term > r->message.term) {
         struct raft_message newer = raft_message_keep(&o->message);
         raft_message_done(&r->message);
@@ -424,7 +425,7 @@ static void go_on(struct snapshot_receive *r, uint64_t from, const struct snapsh
     }
     /* What waits is as good as written: it is in order. */
     if (r->phase != PHASE_OPENING)
-        answer(r, from, r->id, r->come, SNAPSHOT_GOES_ON);
+        snapshot_receive_answer(r, from, r->id, r->come, SNAPSHOT_GOES_ON);
     if (r->phase == PHASE_TAKING)
         write_more(r); /* all may be there */
 }
@@ -438,7 +439,7 @@ static bool is_believable(const struct snapshot_receive *r, uint64_t from, const
 void snapshot_receive_offer(struct snapshot_receive *r, uint64_t from, const struct snapshot_offer *o)
 {
     if (o->id == r->taken_id) {
-        answer(r, from, o->id, o->size, SNAPSHOT_TAKEN);
+        snapshot_receive_answer(r, from, o->id, o->size, SNAPSHOT_TAKEN);
         return;
     }
     if (is_same(r, o) && from == r->from && o->size && (o->size > r->options.size_max || o->size < r->come)) {
@@ -448,15 +449,15 @@ void snapshot_receive_offer(struct snapshot_receive *r, uint64_t from, const str
     bool is_active = r->phase != PHASE_IDLE && r->phase != PHASE_DROPPING;
     bool is_stale = is_active && o->message.term < r->message.term;
     if (!is_believable(r, from, o) || is_stale || r->phase == PHASE_DELIVERED) {
-        answer(r, from, o->id, 0, SNAPSHOT_REFUSED);
+        snapshot_receive_answer(r, from, o->id, 0, SNAPSHOT_REFUSED);
         return;
     }
     if (is_same(r, o)) {
-        go_on(r, from, o);
+        snapshot_receive_go_on(r, from, o);
         return;
     }
     if (r->phase == PHASE_IDLE) {
-        begin(r, from, o);
+        snapshot_receive_begin(r, from, o);
         return;
     }
     /* A newer one takes the place, as soon as no job stands in the way. */
@@ -465,23 +466,24 @@ void snapshot_receive_offer(struct snapshot_receive *r, uint64_t from, const str
     r->next->message = raft_message_keep(&o->message);
     r->next_from = from;
     if (!r->is_out)
-        drop(r);
+        snapshot_receive_drop(r);
 }
 
 /* --- time, start, end -------------------------------------------------------------------------- */
 
-static void on_timer(struct io_timer *timer)
+static void snapshot_receive_on_timer(struct io_timer *timer)
 {
     struct snapshot_receive *r = container_of(timer, struct snapshot_receive, timer);
     if (r->phase == PHASE_IDLE)
         return;
     r->options.io->ops->timer_start(r->options.io, &r->timer, TICK_MS);
-    if (r->phase != PHASE_TAKING || r->is_out || now_ms(r) - r->moved_ms < r->options.keep_ms)
+    if (r->phase != PHASE_TAKING || r->is_out ||
+        snapshot_receive_now_ms(r) - r->moved_ms < r->options.keep_ms)
         return;
     log_warn("a snapshot has stopped coming", F_HEX("from", r->from),
              F_UINT("index", r->message.snapshot->index), F_UINT("bytes", r->written),
              F_UINT("size", r->size));
-    drop(r);
+    snapshot_receive_drop(r);
 }
 
 struct snapshot_receive *snapshot_receive_new(const struct snapshot_receive_options *options)
@@ -491,7 +493,7 @@ struct snapshot_receive *snapshot_receive_new(const struct snapshot_receive_opti
     r->dir = mem_string(options->dir);
     r->part = part_path(options->dir);
     r->whole = snapshot_received_path(options->dir);
-    r->timer.fire = on_timer;
+    r->timer.fire = snapshot_receive_on_timer;
     return r;
 }
 

@@ -95,12 +95,12 @@ struct snapshot_send {
     struct buf out;
 };
 
-static uint64_t now_ms(const struct snapshot_send *s)
+static uint64_t snapshot_send_now_ms(const struct snapshot_send *s)
 {
     return s->options.io->ops->mono_ns(s->options.io) / 1000000;
 }
 
-static void submit(struct snapshot_send *s, struct worker_job *job)
+static void snapshot_send_submit(struct snapshot_send *s, struct worker_job *job)
 {
     s->options.io->ops->submit(s->options.io, IO_WORKER_SNAPSHOT, job);
 }
@@ -165,7 +165,7 @@ static void copy_drop_if_back(struct copy *c)
         return;
     c->is_out = c->is_dropped = true;
     c->job = (struct worker_job){.run = drop_run, .done = drop_done};
-    submit(c->owner, &c->job);
+    snapshot_send_submit(c->owner, &c->job);
 }
 
 static void transfer_free(struct transfer *t)
@@ -183,7 +183,7 @@ static void leave_copy(struct transfer *t)
 {
     if (!t->copy)
         return;
-    t->copy->unused_since_ms = now_ms(t->owner);
+    t->copy->unused_since_ms = snapshot_send_now_ms(t->owner);
     t->copy->users--;
     t->copy = NULL;
 }
@@ -191,7 +191,7 @@ static void leave_copy(struct transfer *t)
 /* The outcome is told at the next tick, so that raft is never called from inside its own turn. */
 static void transfer_end(struct transfer *t, bool is_delivered, const char *why)
 {
-    uint64_t now = now_ms(t->owner);
+    uint64_t now = snapshot_send_now_ms(t->owner);
     if (t->phase == TRANSFER_ENDED)
         return;
     if (is_delivered)
@@ -298,7 +298,7 @@ static void follow(struct copy *c)
     c->is_out = true;
     c->was_whole = !c->is_copying;
     c->job = (struct worker_job){.run = digest_run, .done = digest_done};
-    submit(c->owner, &c->job);
+    snapshot_send_submit(c->owner, &c->job);
 }
 
 static void on_copied(void *arg, int err)
@@ -323,7 +323,7 @@ static struct copy *copy_new(struct snapshot_send *s)
     buf_addf(&path, "%s/snapshot-out-%016llx.tmp", s->dir, (unsigned long long)c->id);
     c->path = mem_string(buf_text(&path));
     buf_done(&path);
-    c->unused_since_ms = now_ms(s);
+    c->unused_since_ms = snapshot_send_now_ms(s);
     list_add_last(&s->copies, &c->link);
     c->sha = sha256_new();
     c->buffer = mem_alloc(DIGEST_READ);
@@ -387,7 +387,7 @@ static bool send_offer(struct transfer *t)
 static void offer(struct transfer *t)
 {
     t->phase = TRANSFER_OFFERED;
-    t->offered_ms = now_ms(t->owner);
+    t->offered_ms = snapshot_send_now_ms(t->owner);
     (void)send_offer(t); /* asked again */
 }
 
@@ -434,7 +434,7 @@ static void chunk_read(struct transfer *t)
     t->chunk.size = left < CHUNK_SIZE ? (size_t)left : CHUNK_SIZE;
     t->chunk.is_out = true;
     t->chunk.job = (struct worker_job){.run = chunk_run, .done = chunk_done};
-    submit(t->owner, &t->chunk.job);
+    snapshot_send_submit(t->owner, &t->chunk.job);
 }
 
 /* A bucket that holds what a tenth of a second brings, at least one piece. */
@@ -551,10 +551,10 @@ static void ended_tick(struct transfer *t, uint64_t now)
         transfer_free(t);
 }
 
-static void on_timer(struct io_timer *timer)
+static void snapshot_send_on_timer(struct io_timer *timer)
 {
     struct snapshot_send *s = container_of(timer, struct snapshot_send, timer);
-    uint64_t now = now_ms(s);
+    uint64_t now = snapshot_send_now_ms(s);
     s->is_ticking = false;
     LIST_FOR_EACH_SAFE (l, &s->transfers) {
         struct transfer *t = container_of(l, struct transfer, link);
@@ -589,13 +589,13 @@ struct snapshot_send *snapshot_send_new(const struct snapshot_send_options *opti
     struct snapshot_send *s = mem_new(sizeof *s);
     s->options = *options;
     s->dir = mem_string(options->dir);
-    s->timer.fire = on_timer;
+    s->timer.fire = snapshot_send_on_timer;
     list_init(&s->copies);
     list_init(&s->transfers);
     return s;
 }
 
-static struct transfer *find(struct snapshot_send *s, uint64_t to)
+static struct transfer *snapshot_send_find(struct snapshot_send *s, uint64_t to)
 {
     LIST_FOR_EACH (l, &s->transfers) {
         struct transfer *t = container_of(l, struct transfer, link);
@@ -614,7 +614,7 @@ static size_t active_count(const struct snapshot_send *s)
 }
 
 /* Silent: whoever asked does not want to know any more. */
-static void cancel(struct transfer *t)
+static void snapshot_send_cancel(struct transfer *t)
 {
     t->phase = TRANSFER_ENDED;
     t->must_report = t->is_delivered = false;
@@ -626,10 +626,10 @@ static void cancel(struct transfer *t)
 
 void snapshot_send_start(struct snapshot_send *s, const struct raft_message *m, uint64_t log_begin)
 {
-    struct transfer *t = find(s, m->to);
+    struct transfer *t = snapshot_send_find(s, m->to);
     if (t)
-        cancel(t);
-    uint64_t now = now_ms(s);
+        snapshot_send_cancel(t);
+    uint64_t now = snapshot_send_now_ms(s);
     bool is_too_many = active_count(s) >= TRANSFERS_MAX;
     t = mem_new(sizeof *t);
     t->owner = s;
@@ -652,10 +652,10 @@ void snapshot_send_start(struct snapshot_send *s, const struct raft_message *m, 
 
 void snapshot_send_answer(struct snapshot_send *s, uint64_t from, const struct snapshot_answer *answer)
 {
-    struct transfer *t = find(s, from);
+    struct transfer *t = snapshot_send_find(s, from);
     if (!t || t->phase == TRANSFER_WAITING || answer->id != t->copy->id || answer->offset > t->copy->size)
         return;
-    uint64_t now = now_ms(s);
+    uint64_t now = snapshot_send_now_ms(s);
     t->heard_ms = now;
     switch (answer->status) {
     case SNAPSHOT_GOES_ON:
@@ -687,22 +687,22 @@ void snapshot_send_answer(struct snapshot_send *s, uint64_t from, const struct s
 
 void snapshot_send_reachable(struct snapshot_send *s, uint64_t id)
 {
-    struct transfer *t = find(s, id);
+    struct transfer *t = snapshot_send_find(s, id);
     if (t && (t->phase == TRANSFER_OFFERED || t->phase == TRANSFER_SENDING))
         offer(t);
 }
 
 void snapshot_send_forget(struct snapshot_send *s, uint64_t id)
 {
-    struct transfer *t = find(s, id);
+    struct transfer *t = snapshot_send_find(s, id);
     if (t)
-        cancel(t);
+        snapshot_send_cancel(t);
 }
 
 void snapshot_send_stop(struct snapshot_send *s)
 {
     LIST_FOR_EACH_SAFE (l, &s->transfers)
-        cancel(container_of(l, struct transfer, link));
+        snapshot_send_cancel(container_of(l, struct transfer, link));
 }
 
 uint64_t snapshot_send_needs(const struct snapshot_send *s)

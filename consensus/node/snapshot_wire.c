@@ -12,7 +12,7 @@ enum {
     ANSWER_SIZE = 1 + 8 + 8 + 1
 };
 
-static uint8_t *begin(struct buf *out, enum snapshot_kind kind, size_t size)
+static uint8_t *node_snapshot_wire_begin(struct buf *out, enum snapshot_kind kind, size_t size)
 {
     uint8_t *p = buf_reserve(out, 1 + size);
     out->size += 1 + size;
@@ -23,7 +23,7 @@ static uint8_t *begin(struct buf *out, enum snapshot_kind kind, size_t size)
 
 void snapshot_add_offer(struct buf *out, const struct snapshot_offer *offer)
 {
-    uint8_t *p = begin(out, SNAPSHOT_OFFER, OFFER_SIZE);
+    uint8_t *p = node_snapshot_wire_begin(out, SNAPSHOT_OFFER, OFFER_SIZE);
     put_le64(p, offer->id);
     put_le64(p + 8, offer->size);
     p[16] = ALGORITHM_SHA256;
@@ -43,13 +43,13 @@ void snapshot_piece_header(uint8_t ret_header[SNAPSHOT_PIECE_HEADER], uint64_t i
 
 void snapshot_add_answer(struct buf *out, const struct snapshot_answer *answer)
 {
-    uint8_t *p = begin(out, SNAPSHOT_ANSWER, ANSWER_SIZE);
+    uint8_t *p = node_snapshot_wire_begin(out, SNAPSHOT_ANSWER, ANSWER_SIZE);
     put_le64(p, answer->id);
     put_le64(p + 8, answer->offset);
     p[16] = (uint8_t)answer->status;
 }
 
-static bool is_zero(const uint8_t digest[SNAPSHOT_DIGEST_SIZE])
+static bool node_snapshot_wire_is_zero(const uint8_t digest[SNAPSHOT_DIGEST_SIZE])
 {
     static const uint8_t zeros[SNAPSHOT_DIGEST_SIZE];
     return memcmp(digest, zeros, sizeof zeros) == 0;
@@ -71,7 +71,7 @@ static int read_offer(struct slice bytes, struct arena *a, struct snapshot_offer
         return err;
     const struct raft_message *m = &ret->message;
     bool fits = m->type == RAFT_MSG_SNAP && m->entry_count == 0 && m->snapshot && !m->snapshot->data &&
-                m->snapshot->index && (ret->size || is_zero(ret->digest));
+                m->snapshot->index && (ret->size || node_snapshot_wire_is_zero(ret->digest));
     if (!fits)
         codec_done_raft(&ret->message); /* else there is nothing to give back */
     return fits ? 0 : ERR_MALFORMED;

@@ -38,7 +38,7 @@ enum { SNAPSHOT_AUTO_LEAVE = 1 << 0, SNAPSHOT_DATA = 1 << 1, SNAPSHOT_ALL = (1 <
 enum { VARINT_MAX = 10, HEAD_MAX = 4 + 2 * 8 + 6 * VARINT_MAX + 1 + RAFT_CONTEXT_MAX + VARINT_MAX };
 
 /* --- encode --- */
-static uint8_t *put_varint(uint8_t *p, uint64_t value)
+static uint8_t *codec_put_varint(uint8_t *p, uint64_t value)
 {
     for (; value >= 0x80; value >>= 7)
         *p++ = (uint8_t)(value | 0x80);
@@ -48,7 +48,7 @@ static uint8_t *put_varint(uint8_t *p, uint64_t value)
 
 static uint8_t *put_blob(uint8_t *p, const struct blob *b)
 {
-    p = put_varint(p, b->size);
+    p = codec_put_varint(p, b->size);
     memcpy(p, b->data, b->size);
     return p + b->size;
 }
@@ -56,14 +56,14 @@ static uint8_t *put_blob(uint8_t *p, const struct blob *b)
 static uint8_t *put_entries(uint8_t *p, const struct raft_message *m)
 {
     uint64_t index = m->index, term = m->log_term;
-    p = put_varint(p, m->entry_count);
+    p = codec_put_varint(p, m->entry_count);
     for (size_t i = 0; i < m->entry_count; i++) {
         const struct raft_entry *e = &m->entries[i];
         bool follows = e->index == index + 1 && e->term == term;
         *p++ = (uint8_t)((unsigned)e->type | (follows ? ENTRY_FOLLOWS : 0) | (e->data ? ENTRY_DATA : 0));
         if (!follows) {
-            p = put_varint(p, e->index);
-            p = put_varint(p, e->term);
+            p = codec_put_varint(p, e->index);
+            p = codec_put_varint(p, e->term);
         }
         if (e->data)
             p = put_blob(p, e->data);
@@ -85,8 +85,8 @@ static uint8_t *put_snapshot(uint8_t *p, const struct raft_snapshot *s)
 {
     const struct raft_conf_state *c = &s->conf_state;
     *p++ = (uint8_t)((c->auto_leave ? SNAPSHOT_AUTO_LEAVE : 0) | (s->data ? SNAPSHOT_DATA : 0));
-    p = put_varint(p, s->index);
-    p = put_varint(p, s->term);
+    p = codec_put_varint(p, s->index);
+    p = codec_put_varint(p, s->term);
     p = put_ids(p, &c->voters);
     p = put_ids(p, &c->voters_outgoing);
     p = put_ids(p, &c->learners);
@@ -129,7 +129,7 @@ void codec_add_raft(struct buf *out, const struct raft_message *m)
     const uint64_t numbers[] = {m->term, m->log_term, m->index, m->commit, m->vote, m->reject_hint};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         if (numbers[i])
-            p = put_varint(p, numbers[i]);
+            p = codec_put_varint(p, numbers[i]);
     if (has & HAS_CONTEXT) {
         *p++ = m->context.size;
         memcpy(p, m->context.data, m->context.size);

@@ -45,7 +45,7 @@ struct peer_events {
     void (*on_reachable)(void *arg, uint64_t id, enum peer_stream stream);
     /* A process that need not be a member asks; answer now or later, exactly once (or end). */
     void (*on_query)(void *arg, struct peer_served_query *question, const struct peer_asker *asker,
-                        struct slice text);
+                     struct slice text);
     /* A process opened a stream without a token or a certificate, as a member that is not in our list or does
      * not confirm it at the URLs that we know. If another member that we know lists it, tell its URLs by
      * set_vouched: it was refused, and tries again. May be NULL. */
@@ -96,8 +96,8 @@ struct peer_ops {
 
     /* Dials each of the recorded URLs in turn until one answers whether it asked this. done comes once,
      * later, unless the question is answered first. At most one at a time for a question. */
-    void (*confirm)(struct peers *p, struct peer_served_query *question, const char *const *urls, size_t count,
-                    void (*done)(void *arg, bool is_confirmed), void *arg);
+    void (*confirm)(struct peers *p, struct peer_served_query *question, const char *const *urls,
+                    size_t count, void (*done)(void *arg, bool is_confirmed), void *arg);
 
     size_t (*round_trips)(struct peers *p, struct peer_round_trip *ret_list, size_t max);
 };

@@ -55,7 +55,7 @@ void peer_dial_back_cancel(struct dial_back *d)
         start_next(p);
 }
 
-static void finish(struct dial_back *d, bool is_confirmed)
+static void peer_confirm_finish(struct dial_back *d, bool is_confirmed)
 {
     void (*done)(void *, bool) = d->done;
     void *arg = d->arg;
@@ -64,7 +64,7 @@ static void finish(struct dial_back *d, bool is_confirmed)
     done(arg, is_confirmed);
 }
 
-static void on_open(struct conn *c)
+static void peer_confirm_on_open(struct conn *c)
 {
     struct dial_back *d = c->owner;
     c->stage = WIRE_AWAIT_CONFIRMED;
@@ -75,12 +75,12 @@ static void on_open(struct conn *c)
 }
 
 /* The first one that answers decides: the URL is that member's. */
-static void on_frame(struct conn *c, const struct wire_frame *frame)
+static void peer_confirm_on_frame(struct conn *c, const struct wire_frame *frame)
 {
     struct dial_back *d = c->owner;
-    finish(d, (frame->kind == WIRE_CONFIRMED && frame->payload.size == PROOF_MAC_SIZE &&
-               secret_equal(frame->payload.data, d->expected, PROOF_MAC_SIZE)) ||
-                  MUTANT(PEER_DIAL_BACK_BELIEVED));
+    peer_confirm_finish(d, (frame->kind == WIRE_CONFIRMED && frame->payload.size == PROOF_MAC_SIZE &&
+                            secret_equal(frame->payload.data, d->expected, PROOF_MAC_SIZE)) ||
+                               MUTANT(PEER_DIAL_BACK_BELIEVED));
 }
 
 static void on_conn_timer(struct conn *c)
@@ -88,9 +88,9 @@ static void on_conn_timer(struct conn *c)
     peer_conn_close(c, ERR_TIMEOUT, "no answer in time");
 }
 
-static void dial(struct dial_back *d);
+static void peer_confirm_dial(struct dial_back *d);
 
-static void on_closed(struct conn *c)
+static void peer_confirm_on_closed(struct conn *c)
 {
     struct dial_back *d = c->owner;
     d->conn = NULL;
@@ -99,31 +99,32 @@ static void on_closed(struct conn *c)
         d->address = 0;
         d->url++;
     }
-    dial(d);
+    peer_confirm_dial(d);
 }
 
-static const struct conn_ops confirm_ops = {on_open, on_frame, on_conn_timer, on_closed};
+static const struct conn_ops confirm_ops = {peer_confirm_on_open, peer_confirm_on_frame, on_conn_timer,
+                                            peer_confirm_on_closed};
 
-static void dial(struct dial_back *d)
+static void peer_confirm_dial(struct dial_back *d)
 {
     for (; d->url < d->url_count; d->url++, d->address = 0)
         if (peer_conn_dial(d->p, d->urls[d->url], d->address, &confirm_ops, d, &d->conn) == OK) {
             peer_conn_timer(d->conn, CONFIRM_MS);
             return;
         }
-    finish(d, MUTANT(PEER_DIAL_BACK_BELIEVED));
+    peer_confirm_finish(d, MUTANT(PEER_DIAL_BACK_BELIEVED));
 }
 
-static void on_timer(struct io_timer *t)
+static void peer_confirm_on_timer(struct io_timer *t)
 {
     struct dial_back *d = container_of(t, struct dial_back, timer);
     if (d->is_started) {
-        finish(d, false);
+        peer_confirm_finish(d, false);
         return;
     }
     d->is_started = true;
     d->p->io->ops->timer_start(d->p->io, t, CONFIRM_ALL_MS);
-    dial(d);
+    peer_confirm_dial(d);
 }
 
 struct dial_back *peer_dial_back_none(struct tcp_peers *p, void (*done)(void *arg, bool is_confirmed),
@@ -133,7 +134,7 @@ struct dial_back *peer_dial_back_none(struct tcp_peers *p, void (*done)(void *ar
     d->p = p;
     d->done = done;
     d->arg = arg;
-    d->timer.fire = on_timer;
+    d->timer.fire = peer_confirm_on_timer;
     list_add_last(&p->dial_backs, &d->link);
     start_next(p);
     return d;

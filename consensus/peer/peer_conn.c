@@ -26,7 +26,7 @@
 enum { TLS_STEP = 1 << 20 }; /* encrypted at once; the rest waits as it is */
 
 /* --- the end ------------------------------------------------------------------------------------------- */
-static void free_if_done(struct conn *c)
+static void peer_conn_free_if_done(struct conn *c)
 {
     struct tcp_peers *p = c->p;
     if (!c->is_tcp_closed || c->is_looking_up)
@@ -49,7 +49,7 @@ static void on_tcp_closed(uv_handle_t *h)
     list_remove(&c->all);
     if (c->owner)
         c->ops->on_closed(c);
-    free_if_done(c);
+    peer_conn_free_if_done(c);
 }
 
 void peer_conn_close(struct conn *c, int err, const char *text)
@@ -80,7 +80,7 @@ static void close_uv(struct conn *c, const char *what, int status)
 }
 
 /* --- writing ------------------------------------------------------------------------------------------- */
-static void trim(struct buf *b)
+static void peer_conn_trim(struct buf *b)
 {
     buf_clear(b);
     if (b->capacity > KEPT_SIZE)
@@ -104,7 +104,7 @@ static bool take_off(struct conn *c)
             return false;
         }
         if (n == c->out.size)
-            trim(&c->out);
+            peer_conn_trim(&c->out);
         else
             buf_consume(&c->out, n);
     }
@@ -145,12 +145,12 @@ static void count_output(struct conn *c)
     output_set(&c->output, bytes, now_ms);
 }
 
-static void on_written(uv_write_t *req, int status)
+static void peer_conn_on_written(uv_write_t *req, int status)
 {
     struct conn *c = req->data;
     turn_enter(TURN_PEER_MESSAGES);
     c->is_writing = false;
-    trim(&c->flying);
+    peer_conn_trim(&c->flying);
     if (c->state == CONN_CLOSING)
         return;
     if (status < 0) {
@@ -173,13 +173,13 @@ static bool write_some(struct conn *c)
         return false;
     }
     if (n == (int)c->flying.size) {
-        trim(&c->flying);
+        peer_conn_trim(&c->flying);
         return true;
     }
     size_t done = n > 0 ? (size_t)n : 0;
     b = uv_buf_init((char *)c->flying.data + done, (unsigned)(c->flying.size - done));
     c->write.data = c;
-    int rc = uv_write(&c->write, (uv_stream_t *)&c->tcp, &b, 1, on_written);
+    int rc = uv_write(&c->write, (uv_stream_t *)&c->tcp, &b, 1, peer_conn_on_written);
     if (rc < 0)
         close_uv(c, "write", rc);
     else
@@ -252,7 +252,7 @@ void peer_conn_finish(struct conn *c)
     peer_conn_flush(c);
 }
 
-static void on_timer(struct io_timer *t)
+static void peer_conn_on_timer(struct io_timer *t)
 {
     struct conn *c = container_of(t, struct conn, timer);
     if (c->state == CONN_FINISHING)
@@ -290,7 +290,7 @@ static void keep_rest(struct conn *c, struct slice rest)
     if (c->state != CONN_OPEN)
         return;
     if (rest.size == 0)
-        trim(&c->in);
+        peer_conn_trim(&c->in);
     else if (c->in.size)
         buf_consume(&c->in, c->in.size - rest.size);
     else
@@ -346,12 +346,12 @@ static void wait_for_handshake(struct conn *c, struct slice bytes)
     list_add_last(&p->handshakes, &c->waiting);
 }
 
-static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *b);
+static void peer_conn_on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *b);
 static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *b);
 
 static void start_reading(struct conn *c)
 {
-    int rc = uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read);
+    int rc = uv_read_start((uv_stream_t *)&c->tcp, on_alloc, peer_conn_on_read);
     if (rc < 0)
         close_uv(c, "read", rc);
 }
@@ -380,7 +380,7 @@ void peer_conn_handshakes_init(struct tcp_peers *p)
     p->handshake_timer.fire = on_handshake_timer;
 }
 
-static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *b)
+static void peer_conn_on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *b)
 {
     struct conn *c = s->data;
     turn_enter(TURN_PEER_MESSAGES);
@@ -451,7 +451,7 @@ static struct conn *conn_new(struct tcp_peers *p, const struct conn_ops *ops)
     struct conn *c = mem_new(sizeof *c);
     c->p = p;
     c->ops = ops;
-    c->timer.fire = on_timer;
+    c->timer.fire = peer_conn_on_timer;
     output_open(&c->output, p->output, close_for_output);
     uv_tcp_init(p->loop, &c->tcp);
     c->tcp.data = c;
@@ -500,7 +500,7 @@ static void on_looked_up(uv_getaddrinfo_t *req, int status, struct addrinfo *lis
     c->is_looking_up = false;
     if (c->state == CONN_CLOSING) {
         uv_freeaddrinfo(list);
-        free_if_done(c);
+        peer_conn_free_if_done(c);
         return;
     }
     for (const struct addrinfo *a = list; a && c->address_count < ADDRESSES_MAX; a = a->ai_next)

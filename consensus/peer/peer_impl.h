@@ -45,9 +45,9 @@ enum {
     BACKOFF_MIN_MS = 50,
     BACKOFF_MAX_MS = 2000,
     LOG_AGAIN_MS = 60000,
-    RETRY_NOW_MS = 500,   /* a connect under way for longer is given up when the other side dials us */
-    UNAUTHENTICATED_MAX = 64,  /* unauthenticated connections */
-    LEARNED_MAX = 64, /* members known only from their own hello */
+    RETRY_NOW_MS = 500,       /* a connect under way for longer is given up when the other side dials us */
+    UNAUTHENTICATED_MAX = 64, /* unauthenticated connections */
+    LEARNED_MAX = 64,         /* members known only from their own hello */
     KNOWN_URLS_MAX = 16,
     ADDRESSES_MAX = 8,
     LISTENERS_MAX = 32,
@@ -112,13 +112,13 @@ struct conn {
 
     struct tls *tls;
     struct output_account output;
-    struct buf in;          /* plain, an incomplete frame */
-    struct buf out;         /* plain frames; leave with peer_conn_flush */
-    struct buf flying;      /* what libuv writes now */
-    struct buf early;       /* of a TLS handshake that waits for its turn */
-    struct link waiting;    /* of tcp_peers.handshakes; nothing is read from it meanwhile */
-    struct link all, dirty; /* of tcp_peers */
-    struct link unauthenticated;      /* of tcp_peers.guests */
+    struct buf in;               /* plain, an incomplete frame */
+    struct buf out;              /* plain frames; leave with peer_conn_flush */
+    struct buf flying;           /* what libuv writes now */
+    struct buf early;            /* of a TLS handshake that waits for its turn */
+    struct link waiting;         /* of tcp_peers.handshakes; nothing is read from it meanwhile */
+    struct link all, dirty;      /* of tcp_peers */
+    struct link unauthenticated; /* of tcp_peers.guests */
     bool is_accepted, is_writing, is_tcp_closed, is_looking_up;
     uint64_t host_hash;      /* of who dialed us, without the port */
     bool is_from_member;     /* accepted from an address of a member that we know */
@@ -173,8 +173,8 @@ struct stream {
     struct io_timer timer;
     unsigned url, address; /* which are tried next */
     uint64_t backoff_ms, dialed_ms, up_ms;
-    bool is_hurried; /* dial at once when the present connection has ended */
-    bool is_refused; /* the last attempt was answered with a refusal */
+    bool is_hurried;     /* dial at once when the present connection has ended */
+    bool is_refused;     /* the last attempt was answered with a refusal */
     bool is_up_reported; /* the log says that it is up, or nothing yet */
 };
 
@@ -185,7 +185,7 @@ struct member {
      * Known as long as it has a stream into us. */
     bool is_learned;
     uint64_t vouched_until_ms;
-    char address[64];                      /* IP that our last stream to it was connected to */
+    char address[64];                        /* IP that our last stream to it was connected to */
     struct conn *proving[PEER_STREAM_COUNT]; /* openings whose dial-back is under way */
     char *urls[KNOWN_URLS_MAX];
     unsigned url_count;
@@ -217,7 +217,7 @@ struct tcp_peers {
     struct map removed; /* ids; values are the map itself */
     unsigned learned_count;
     struct link conns, dirty, unauthenticated; /* oldest guest first */
-    struct link handshakes;           /* connections into us whose handshake waits, in order */
+    struct link handshakes;                    /* connections into us whose handshake waits, in order */
     struct io_timer handshake_timer;
     uint64_t handshake_ms; /* when so many steps were taken */
     unsigned handshake_count;
@@ -253,9 +253,9 @@ void peer_release(struct tcp_peers *p); /* frees p when it is closing and nothin
 
 /* --- lanes --------------------------------------------------------------------------------------------- */
 bool peer_stream_is_up(const struct stream *l);
-void peer_stream_start(struct stream *l);   /* if there is reason to dial and it does not yet */
-void peer_stream_retry_now(struct stream *l);   /* the other side is there: no more waiting */
-void peer_stream_restart(struct stream *l); /* the way to it has changed, or who we are */
+void peer_stream_start(struct stream *l);     /* if there is reason to dial and it does not yet */
+void peer_stream_retry_now(struct stream *l); /* the other side is there: no more waiting */
+void peer_stream_restart(struct stream *l);   /* the way to it has changed, or who we are */
 void peer_stream_done(struct stream *l);
 
 /* --- listening, questions ------------------------------------------------------------------------------ */
@@ -264,11 +264,11 @@ void peer_listen_close(struct tcp_peers *p);
 void peer_listen_forget(struct member *m); /* closes the lanes into us from m */
 void peer_served_query_answer(struct tcp_peers *p, struct peer_served_query *q, struct slice text);
 void peer_served_query_confirm(struct tcp_peers *p, struct peer_served_query *q, const char *const *urls,
-                           size_t count, void (*done)(void *arg, bool is_confirmed), void *arg);
+                               size_t count, void (*done)(void *arg, bool is_confirmed), void *arg);
 void peer_served_queries_done(struct tcp_peers *p);
 struct conn *peer_query_conn(struct tcp_peers *p, uint64_t number); /* of an ask that waits for its answer */
 uint64_t peer_query_start(struct tcp_peers *p, const char *url, struct slice text, uint64_t timeout_ms,
-                        void (*done)(void *arg, int err, struct slice answer), void *arg);
+                          void (*done)(void *arg, int err, struct slice answer), void *arg);
 void peer_query_cancel(struct tcp_peers *p, uint64_t number);
 void peer_queries_done(struct tcp_peers *p);
 

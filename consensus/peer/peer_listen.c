@@ -112,7 +112,7 @@ void peer_listen_forget(struct member *m)
 }
 
 /* --- the hello ----------------------------------------------------------------------------------------- */
-static void refuse(struct conn *c, enum wire_reason reason)
+static void peer_listen_refuse(struct conn *c, enum wire_reason reason)
 {
     struct tcp_peers *p = c->p;
     const struct wire_hello *h = &c->opening->hello;
@@ -155,7 +155,7 @@ static bool has_its_certificate(const struct conn *c, const struct wire_hello *h
     return peer_opening_is_certified(c, false);
 }
 
-static enum wire_reason judge(const struct conn *c, const struct wire_hello *h)
+static enum wire_reason peer_listen_judge(const struct conn *c, const struct wire_hello *h)
 {
     struct tcp_peers *p = c->p;
 
@@ -245,13 +245,13 @@ static void welcome(struct conn *c)
 
 /* --- the proof ----------------------------------------------------------------------------------------- */
 /* Whatever was true when the hello came may have changed while the dial-back was under way. */
-static void decide(struct conn *c, bool is_proved)
+static void peer_listen_decide(struct conn *c, bool is_proved)
 {
-    enum wire_reason reason = judge(c, &c->opening->hello);
+    enum wire_reason reason = peer_listen_judge(c, &c->opening->hello);
     if (reason == WIRE_WELCOME && is_proved)
         welcome(c);
     else
-        refuse(c, reason == WIRE_WELCOME ? WIRE_UNPROVED : reason);
+        peer_listen_refuse(c, reason == WIRE_WELCOME ? WIRE_UNPROVED : reason);
 }
 
 static void dial_back(struct conn *c, struct member *m);
@@ -301,7 +301,7 @@ static void on_dialed_back(void *arg, bool is_confirmed)
     if (c->state == CONN_OPEN) {
         if (is_confirmed)
             c->opening->proof = PEER_PROOF_DIAL_BACK;
-        decide(c, is_confirmed);
+        peer_listen_decide(c, is_confirmed);
     }
     dial_back_next(p, from, stream);
     if (!is_confirmed)
@@ -335,10 +335,10 @@ static void take_proof(struct conn *c, struct slice mac)
     if (verdict == PEER_ASK_BACK && m) {
         dial_back(c, m);
     } else if (verdict == PEER_ASK_BACK) {
-        refuse(c, WIRE_UNKNOWN_MEMBER);
+        peer_listen_refuse(c, WIRE_UNKNOWN_MEMBER);
         tell_unconfirmed(p, o->hello.from);
     } else {
-        decide(c, verdict == PEER_ACCEPT);
+        peer_listen_decide(c, verdict == PEER_ACCEPT);
     }
 }
 
@@ -425,7 +425,7 @@ static void on_query_dialed_back(void *arg, bool is_confirmed)
 }
 
 void peer_served_query_confirm(struct tcp_peers *p, struct peer_served_query *q, const char *const *urls,
-                           size_t count, void (*done)(void *arg, bool is_confirmed), void *arg)
+                               size_t count, void (*done)(void *arg, bool is_confirmed), void *arg)
 {
     assert(!q->back);
     q->confirmed = done;
@@ -481,9 +481,9 @@ static void take_hello(struct conn *c, struct slice payload)
     struct member *m = peer_member_get(p, h.from);
     if (MUTANT(PEER_FORGED_DISPLACES) && m && h.version == WIRE_VERSION && m->in[h.stream].conn)
         peer_conn_close(m->in[h.stream].conn, ERR_CLOSED, "replaced by a newer one");
-    enum wire_reason reason = judge(c, &c->opening->hello);
+    enum wire_reason reason = peer_listen_judge(c, &c->opening->hello);
     if (reason != WIRE_WELCOME) {
-        refuse(c, reason);
+        peer_listen_refuse(c, reason);
         return;
     }
     c->stage = WIRE_AWAIT_PROOF;
@@ -528,7 +528,8 @@ static void on_unauthenticated_closed(struct conn *c)
                  F_STR("remote-addr", c->remote));
 }
 
-static const struct conn_ops unauthenticated_ops = {NULL, on_unauthenticated_frame, on_unauthenticated_timer, on_unauthenticated_closed};
+static const struct conn_ops unauthenticated_ops = {NULL, on_unauthenticated_frame, on_unauthenticated_timer,
+                                                    on_unauthenticated_closed};
 
 static bool is_from_member(struct tcp_peers *p, const struct conn *c)
 {
@@ -595,7 +596,7 @@ static void on_connection(uv_stream_t *server, int status)
 }
 
 /* --- sockets ------------------------------------------------------------------------------------------- */
-static int tell(char *error, size_t size, const char *url, const char *what, int status)
+static int peer_listen_tell(char *error, size_t size, const char *url, const char *what, int status)
 {
     snprintf(error, size, "cannot listen on %s for peers: %s%s%s", url, what, status ? ": " : "",
              status ? uv_strerror(status) : "");
@@ -621,10 +622,10 @@ int peer_listen_open(struct tcp_peers *p, const char *url, char *error, size_t e
 {
     struct url u;
     if (url_parse(slice_text(url), &u) != OK || u.scheme[0] != 'h')
-        return tell(error, error_size, url, "not a URL of http or https", 0);
+        return peer_listen_tell(error, error_size, url, "not a URL of http or https", 0);
     bool is_tls = strcmp(u.scheme, "https") == 0;
     if (is_tls && !p->tls_in)
-        return tell(error, error_size, url, "no certificate and key are given", 0);
+        return peer_listen_tell(error, error_size, url, "no certificate and key are given", 0);
     struct listener *l = mem_new(sizeof *l);
     l->p = p;
     l->is_tls = is_tls;
@@ -633,9 +634,9 @@ int peer_listen_open(struct tcp_peers *p, const char *url, char *error, size_t e
     bool is_local = strcmp(u.host, "localhost") == 0;
     int rc = open_socket(l, is_local ? "127.0.0.1" : u.host, u.port);
     if (rc == UV_EINVAL)
-        return tell(error, error_size, url, "expected an IP address or localhost", 0);
+        return peer_listen_tell(error, error_size, url, "expected an IP address or localhost", 0);
     if (rc) {
-        int err = tell(error, error_size, url, "bind", rc);
+        int err = peer_listen_tell(error, error_size, url, "bind", rc);
         size_t n = strlen(error);
         if (err == ERR_EXISTS)
             port_holder_describe(u.port, false, "--listen-peer-urls and --initial-advertise-peer-urls",

@@ -38,7 +38,7 @@ enum peer_proof peer_proof_needed(enum peer_operation operation, bool is_require
     if (operation == PEER_QUERY_ADD && MUTANT(PEER_ADD_WITHOUT_PROOF))
         return PEER_PROOF_NONE;
     return is_required && !MUTANT(PEER_PROOF_NOT_REQUIRED) ? operations[operation].needed_if_required
-                                                            : operations[operation].needed;
+                                                           : operations[operation].needed;
 }
 
 enum peer_verdict peer_proof_judge(enum peer_operation operation, enum peer_proof shown, bool is_required)
@@ -50,16 +50,16 @@ enum peer_verdict peer_proof_judge(enum peer_operation operation, enum peer_proo
 }
 
 /* --- tokens -------------------------------------------------------------------------------------------- */
-static bool is_blank(uint8_t c)
+static bool peer_proof_is_blank(uint8_t c)
 {
     return c == ' ' || c == '\t' || c == '\r' || c == '\n' || c == '\v' || c == '\f';
 }
 
-static struct slice trim(struct slice s)
+static struct slice peer_proof_trim(struct slice s)
 {
-    while (s.size && is_blank(s.data[0]))
+    while (s.size && peer_proof_is_blank(s.data[0]))
         s = slice_of(s.data + 1, s.size - 1);
-    while (s.size && is_blank(s.data[s.size - 1]))
+    while (s.size && peer_proof_is_blank(s.data[s.size - 1]))
         s.size--;
     return s;
 }
@@ -93,7 +93,7 @@ int proof_tokens_parse(struct slice text, struct proof_tokens *ret_tokens, char 
     for (unsigned line = 1; text.size && !err; line++) {
         const uint8_t *end = memchr(text.data, '\n', text.size);
         size_t size = end ? (size_t)(end - text.data) : text.size;
-        struct slice token = trim(slice_of(text.data, size));
+        struct slice token = peer_proof_trim(slice_of(text.data, size));
         text = end ? slice_of(end + 1, text.size - size - 1) : (struct slice){0};
         if (token.size && token.data[0] != '#')
             err = add_token(&tokens, token, line, error, error_size);

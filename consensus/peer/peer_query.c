@@ -34,7 +34,7 @@ static void ask_free(struct ask *a)
     mem_free(a);
 }
 
-static void finish(struct ask *a, int err, struct slice answer)
+static void peer_query_finish(struct ask *a, int err, struct slice answer)
 {
     void (*done)(void *, int, struct slice) = a->done;
     void *arg = a->arg;
@@ -42,7 +42,7 @@ static void finish(struct ask *a, int err, struct slice answer)
     done(arg, err, answer);
 }
 
-static void on_open(struct conn *c)
+static void peer_query_on_open(struct conn *c)
 {
     peer_opening_dial(c, &(struct wire_hello){.stream = WIRE_STREAM_QUESTION});
 }
@@ -57,7 +57,7 @@ static void take_challenge(struct ask *a, struct conn *c, struct slice payload)
             log_warn("the process that listens at this peer URL did not prove that it is a member: it shows "
                      "neither a token of ours nor a certificate",
                      F_STR("url", a->url), F_STR("remote-address", c->remote));
-        finish(a, err == ERR_PERMISSION_DENIED ? err : ERR_CLOSED, (struct slice){0});
+        peer_query_finish(a, err == ERR_PERMISSION_DENIED ? err : ERR_CLOSED, (struct slice){0});
         return;
     }
     struct proof_opening o = peer_opening_proof(c, buf_slice(&a->text));
@@ -67,14 +67,14 @@ static void take_challenge(struct ask *a, struct conn *c, struct slice payload)
     peer_conn_flush(c);
 }
 
-static void on_frame(struct conn *c, const struct wire_frame *frame)
+static void peer_query_on_frame(struct conn *c, const struct wire_frame *frame)
 {
     if (frame->kind == WIRE_CHALLENGE)
         take_challenge(c->owner, c, frame->payload);
     else if (frame->kind == WIRE_ANSWER)
-        finish(c->owner, OK, frame->payload);
+        peer_query_finish(c->owner, OK, frame->payload);
     else
-        finish(c->owner, ERR_CLOSED, (struct slice){0}); /* another version */
+        peer_query_finish(c->owner, ERR_CLOSED, (struct slice){0}); /* another version */
 }
 
 static void on_conn_timer(struct conn *c)
@@ -83,47 +83,48 @@ static void on_conn_timer(struct conn *c)
         peer_conn_close(c, ERR_TIMEOUT, "no connection in time");
 }
 
-static void dial(struct ask *a);
+static void peer_query_dial(struct ask *a);
 
-static void on_closed(struct conn *c)
+static void peer_query_on_closed(struct conn *c)
 {
     struct ask *a = c->owner;
     a->conn = NULL;
     if (c->err == ERR_LIMIT) {
-        finish(a, ERR_LIMIT, (struct slice){0});
+        peer_query_finish(a, ERR_LIMIT, (struct slice){0});
     } else if (c->stage != WIRE_AWAIT_ANSWER && c->stage != WIRE_AWAIT_CHALLENGE &&
                a->address + 1 < c->address_count) {
         a->address++;
-        dial(a);
+        peer_query_dial(a);
     } else {
-        finish(a, ERR_CLOSED, (struct slice){0});
+        peer_query_finish(a, ERR_CLOSED, (struct slice){0});
     }
 }
 
-static const struct conn_ops ask_ops = {on_open, on_frame, on_conn_timer, on_closed};
+static const struct conn_ops ask_ops = {peer_query_on_open, peer_query_on_frame, on_conn_timer,
+                                        peer_query_on_closed};
 
-static void dial(struct ask *a)
+static void peer_query_dial(struct ask *a)
 {
     if (peer_conn_dial(a->p, a->url, a->address, &ask_ops, a, &a->conn) != OK)
-        finish(a, ERR_CLOSED, (struct slice){0});
+        peer_query_finish(a, ERR_CLOSED, (struct slice){0});
 }
 
-static void on_timer(struct io_timer *t)
+static void peer_query_on_timer(struct io_timer *t)
 {
     struct ask *a = container_of(t, struct ask, timer);
     if (a->text.size > PEER_QUESTION_MAX) {
-        finish(a, ERR_LIMIT, (struct slice){0});
+        peer_query_finish(a, ERR_LIMIT, (struct slice){0});
     } else if (a->is_started) {
-        finish(a, ERR_TIMEOUT, (struct slice){0});
+        peer_query_finish(a, ERR_TIMEOUT, (struct slice){0});
     } else {
         a->is_started = true;
         a->p->io->ops->timer_start(a->p->io, &a->timer, a->timeout_ms);
-        dial(a);
+        peer_query_dial(a);
     }
 }
 
 uint64_t peer_query_start(struct tcp_peers *p, const char *url, struct slice text, uint64_t timeout_ms,
-                        void (*done)(void *arg, int err, struct slice answer), void *arg)
+                          void (*done)(void *arg, int err, struct slice answer), void *arg)
 {
     struct ask *a = mem_new(sizeof *a);
     a->p = p;
@@ -131,7 +132,7 @@ uint64_t peer_query_start(struct tcp_peers *p, const char *url, struct slice tex
     a->timeout_ms = timeout_ms;
     a->url = mem_string(url);
     buf_add_slice(&a->text, text);
-    a->timer.fire = on_timer;
+    a->timer.fire = peer_query_on_timer;
     a->done = done;
     a->arg = arg;
     list_add_last(&p->asks, &a->link);

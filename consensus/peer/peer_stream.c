@@ -18,7 +18,7 @@
 
 static const char *const stream_names[PEER_STREAM_COUNT] = {"log", "bulk"};
 
-static void wait_for(struct stream *l, uint64_t ms)
+static void peer_stream_wait_for(struct stream *l, uint64_t ms)
 {
     struct tcp_peers *p = l->member->p;
     l->state = PEER_STREAM_WAITING;
@@ -30,7 +30,7 @@ static void wait_longer(struct stream *l)
 {
     struct tcp_peers *p = l->member->p;
     uint64_t half = l->backoff_ms / 2;
-    wait_for(l, half + p->io->ops->random(p->io) % (half + 1));
+    peer_stream_wait_for(l, half + p->io->ops->random(p->io) % (half + 1));
     l->backoff_ms = l->backoff_ms * 2 < BACKOFF_MAX_MS ? l->backoff_ms * 2 : BACKOFF_MAX_MS;
 }
 
@@ -41,13 +41,14 @@ static void tell_unreachable(struct tcp_peers *p, uint64_t id, enum peer_stream 
 }
 
 /* --- the connection's life ----------------------------------------------------------------------------- */
-static void on_open(struct conn *c)
+static void peer_stream_on_open(struct conn *c)
 {
     struct stream *l = c->owner;
     struct tcp_peers *p = c->p;
-    peer_opening_dial(
-        c, &(struct wire_hello){
-               .stream = (uint8_t)l->kind, .cluster_id = p->cluster_id, .from = p->self, .to = l->member->id});
+    peer_opening_dial(c, &(struct wire_hello){.stream = (uint8_t)l->kind,
+                                              .cluster_id = p->cluster_id,
+                                              .from = p->self,
+                                              .to = l->member->id});
 }
 
 /* The source of what this member dials is likely this address, too. */
@@ -129,7 +130,7 @@ static void take_challenge(struct stream *l, struct conn *c, struct slice payloa
     }
 }
 
-static void on_frame(struct conn *c, const struct wire_frame *frame)
+static void peer_stream_on_frame(struct conn *c, const struct wire_frame *frame)
 {
     struct stream *l = c->owner;
     struct wire_reply reply;
@@ -191,7 +192,7 @@ static void report_loss(struct stream *l, const struct conn *c, bool was_up)
              F_STR("remote-address", c->remote));
 }
 
-static void on_closed(struct conn *c)
+static void peer_stream_on_closed(struct conn *c)
 {
     struct stream *l = c->owner;
     struct member *m = l->member;
@@ -208,10 +209,10 @@ static void on_closed(struct conn *c)
     if (!m->url_count) {
         l->state = PEER_STREAM_IDLE;
     } else if (next_way(l, c, was_up)) {
-        wait_for(l, 0);
+        peer_stream_wait_for(l, 0);
         return;
     } else if (l->is_hurried) {
-        wait_for(l, 0);
+        peer_stream_wait_for(l, 0);
     } else {
         wait_longer(l);
     }
@@ -219,7 +220,8 @@ static void on_closed(struct conn *c)
     tell_unreachable(p, id, kind);
 }
 
-static const struct conn_ops stream_ops = {on_open, on_frame, on_conn_timer, on_closed};
+static const struct conn_ops stream_ops = {peer_stream_on_open, peer_stream_on_frame, on_conn_timer,
+                                           peer_stream_on_closed};
 
 /* --- dialing ------------------------------------------------------------------------------------------- */
 static void on_stream_timer(struct io_timer *t)
@@ -254,7 +256,7 @@ void peer_stream_start(struct stream *l)
     if (l->state != PEER_STREAM_IDLE || !p->self || !l->member->url_count || l->member->id == p->self)
         return;
     l->backoff_ms = BACKOFF_MIN_MS;
-    wait_for(l, 0);
+    peer_stream_wait_for(l, 0);
 }
 
 /* Not after a refusal: two members that refuse each other would never rest. */
@@ -263,7 +265,7 @@ void peer_stream_retry_now(struct stream *l)
     uint64_t since = peer_now_ms(l->member->p) - l->dialed_ms;
     if (l->state == PEER_STREAM_WAITING && !l->is_refused) {
         l->backoff_ms = BACKOFF_MIN_MS;
-        wait_for(l, since < BACKOFF_MIN_MS ? BACKOFF_MIN_MS - since : 0);
+        peer_stream_wait_for(l, since < BACKOFF_MIN_MS ? BACKOFF_MIN_MS - since : 0);
     } else if (l->conn && l->conn->state == CONN_CLOSING) {
         l->is_hurried = true;
     } else if (l->conn && l->conn->state == CONN_CONNECTING && since > RETRY_NOW_MS) {

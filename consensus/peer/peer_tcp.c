@@ -246,13 +246,13 @@ static void flush(struct peers *peers)
         peer_conn_flush(container_of(l, struct conn, dirty));
 }
 
-static uint64_t ask(struct peers *peers, const char *url, struct slice text, uint64_t timeout_ms,
-                    void (*done)(void *arg, int err, struct slice answer), void *arg)
+static uint64_t peer_tcp_ask(struct peers *peers, const char *url, struct slice text, uint64_t timeout_ms,
+                             void (*done)(void *arg, int err, struct slice answer), void *arg)
 {
     return peer_query_start(of(peers), url, text, timeout_ms, done, arg);
 }
 
-static void cancel(struct peers *peers, uint64_t number)
+static void peer_tcp_cancel(struct peers *peers, uint64_t number)
 {
     peer_query_cancel(of(peers), number);
 }
@@ -292,8 +292,8 @@ static const struct peer_ops tcp_ops = {
     .send = send_message,
     .queued = queued,
     .flush = flush,
-    .ask = ask,
-    .cancel = cancel,
+    .ask = peer_tcp_ask,
+    .cancel = peer_tcp_cancel,
     .answer = answer,
     .confirm = confirm,
     .round_trips = round_trips,

@@ -54,7 +54,7 @@ enum wire_stage {
 
 struct wire_hello {
     uint16_t version;
-    uint8_t stream;                  /* enum peer_stream, WIRE_STREAM_CONFIRM or WIRE_STREAM_QUESTION */
+    uint8_t stream;                /* enum peer_stream, WIRE_STREAM_CONFIRM or WIRE_STREAM_QUESTION */
     uint32_t level;                /* the feature level that the dialer has; 0 = the first */
     uint64_t cluster_id, from, to; /* 0 for a question */
     uint64_t run, number;          /* of the dialing process, of the connection within it; later ones win */

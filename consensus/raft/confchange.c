@@ -19,7 +19,7 @@ static struct draft draft_of(const struct raft_tracker *t)
     return d;
 }
 
-static void add(struct draft *d, struct raft_ids *ids, uint64_t id)
+static void raft_confchange_add(struct draft *d, struct raft_ids *ids, uint64_t id)
 {
     if (!raft_ids_add(ids, id))
         d->full = true;
@@ -32,8 +32,8 @@ static bool is_joint(const struct raft_conf_state *config)
 
 static void track(struct draft *d, uint64_t id)
 {
-    add(d, &d->tracked, id);
-    add(d, &d->fresh, id);
+    raft_confchange_add(d, &d->tracked, id);
+    raft_confchange_add(d, &d->fresh, id);
 }
 
 static void remove_member(struct draft *d, uint64_t id)
@@ -54,14 +54,14 @@ static void make_voter(struct draft *d, uint64_t id)
         track(d, id);
     raft_ids_remove(&d->config.learners, id);
     raft_ids_remove(&d->config.learners_next, id);
-    add(d, &d->config.voters, id);
+    raft_confchange_add(d, &d->config.voters, id);
 }
 
 static void make_learner(struct draft *d, uint64_t id)
 {
     if (!raft_ids_has(&d->tracked, id)) {
         track(d, id);
-        add(d, &d->config.learners, id);
+        raft_confchange_add(d, &d->config.learners, id);
         return;
     }
     if (raft_ids_has(&d->config.learners, id))
@@ -69,7 +69,7 @@ static void make_learner(struct draft *d, uint64_t id)
     raft_ids_remove(&d->config.voters, id);
     /* Nobody is voter and learner at once: while it votes in the outgoing half it waits. */
     bool waits = raft_ids_has(&d->config.voters_outgoing, id);
-    add(d, waits ? &d->config.learners_next : &d->config.learners, id);
+    raft_confchange_add(d, waits ? &d->config.learners_next : &d->config.learners, id);
 }
 
 static enum raft_conf_error apply(struct draft *d, const struct raft_conf_change_single *changes,
@@ -173,7 +173,7 @@ enum raft_conf_error raft_conf_leave_joint(struct raft_tracker *t)
     struct draft d = draft_of(t);
     struct raft_conf_state *config = &d.config;
     for (uint32_t i = 0; i < config->learners_next.count; i++)
-        add(&d, &config->learners, config->learners_next.id[i]);
+        raft_confchange_add(&d, &config->learners, config->learners_next.id[i]);
     assert(!d.full);
     config->learners_next.count = 0;
     for (uint32_t i = 0; i < config->voters_outgoing.count; i++) {

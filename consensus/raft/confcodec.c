@@ -11,7 +11,7 @@ enum { V2_TRANSITION = 1, V2_CHANGES = 2, V2_CONTEXT = 3 };
 enum { SINGLE_TYPE = 1, SINGLE_NODE = 2 };
 
 /* --- encode --- */
-static void put_varint(struct buf *b, uint64_t value)
+static void raft_confcodec_put_varint(struct buf *b, uint64_t value)
 {
     for (; value >= 0x80; value >>= 7)
         buf_add_byte(b, (uint8_t)(value | 0x80));
@@ -20,14 +20,14 @@ static void put_varint(struct buf *b, uint64_t value)
 
 static void put_number(struct buf *b, unsigned field, uint64_t value)
 {
-    put_varint(b, field << 3 | WIRE_VARINT);
-    put_varint(b, value);
+    raft_confcodec_put_varint(b, field << 3 | WIRE_VARINT);
+    raft_confcodec_put_varint(b, value);
 }
 
 static void put_bytes(struct buf *b, unsigned field, struct slice bytes)
 {
-    put_varint(b, field << 3 | WIRE_BYTES);
-    put_varint(b, bytes.size);
+    raft_confcodec_put_varint(b, field << 3 | WIRE_BYTES);
+    raft_confcodec_put_varint(b, bytes.size);
     buf_add_slice(b, bytes);
 }
 

@@ -64,7 +64,7 @@ static struct raft_entry *entry_at(const struct raft_log *l, uint64_t index)
 }
 
 /* Forgets the entries of [from, from + count), which the caller takes out of memory. */
-static void release(struct raft_log *l, uint64_t from, size_t count)
+static void raft_log_release(struct raft_log *l, uint64_t from, size_t count)
 {
     struct raft_entry *e = count ? entry_at(l, from) : NULL;
     l->held_bytes -= bytes_of_all(e, count);
@@ -83,7 +83,7 @@ static void drop_snapshot(struct raft_log *l)
 
 void raft_log_done(struct raft_log *l)
 {
-    release(l, l->held, l->count);
+    raft_log_release(l, l->held, l->count);
     drop_snapshot(l);
     mem_free(l->items);
     mem_free(l->runs.items);
@@ -240,7 +240,7 @@ static void truncate_from(struct raft_log *l, uint64_t index)
             l->in_progress = index;
     }
     size_t keep = index - l->held;
-    release(l, index, l->count - keep);
+    raft_log_release(l, index, l->count - keep);
     l->count = keep;
 }
 
@@ -414,7 +414,7 @@ void raft_log_applied_to(struct raft_log *l, uint64_t index, uint64_t size)
 void raft_log_restore(struct raft_log *l, const struct raft_snapshot *snapshot)
 {
     RAFT_TRACE(l->owner, SNAPSHOT_LOG_RESTORE, .index = snapshot->index, .log_term = snapshot->term);
-    release(l, l->held, l->count);
+    raft_log_release(l, l->held, l->count);
     l->head = l->count = 0;
     l->runs.count = 0;
     l->before = (struct raft_position){snapshot->index, snapshot->term};
@@ -430,7 +430,7 @@ void raft_log_restore(struct raft_log *l, const struct raft_snapshot *snapshot)
 static void drop_front(struct raft_log *l, uint64_t index)
 {
     size_t gone = index + 1 - l->held;
-    release(l, l->held, gone);
+    raft_log_release(l, l->held, gone);
     l->held = index + 1;
     l->head += gone;
     l->count -= gone;

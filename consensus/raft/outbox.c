@@ -3,7 +3,7 @@
 #include "consensus/raft/outbox.h"
 
 /* Room for one more. */
-static void *grow(void *items, size_t count, size_t *capacity, size_t item_size)
+static void *raft_outbox_grow(void *items, size_t count, size_t *capacity, size_t item_size)
 {
     if (count < *capacity)
         return items;
@@ -14,7 +14,7 @@ static void *grow(void *items, size_t count, size_t *capacity, size_t item_size)
 void raft_messages_add(struct raft_messages *list, const struct raft_message *m)
 {
     struct raft_message copy = *m; /* m may be in the list that moves */
-    list->items = grow(list->items, list->count, &list->capacity, sizeof *list->items);
+    list->items = raft_outbox_grow(list->items, list->count, &list->capacity, sizeof *list->items);
     list->items[list->count++] = copy;
 }
 
@@ -26,7 +26,7 @@ const struct raft_entry *raft_outbox_entries(struct raft_outbox *o, const struct
     struct raft_entry *copy = arena_copy(&o->arena, entries, count * sizeof *entries);
     for (size_t i = 0; i < count; i++)
         blob_ref(copy[i].data);
-    o->runs = grow(o->runs, o->run_count, &o->run_capacity, sizeof *o->runs);
+    o->runs = raft_outbox_grow(o->runs, o->run_count, &o->run_capacity, sizeof *o->runs);
     o->runs[o->run_count++] = (struct raft_run){copy, count};
     return copy;
 }
@@ -37,7 +37,8 @@ const struct raft_snapshot *raft_outbox_snapshot(struct raft_outbox *o, const st
         return NULL;
     const struct raft_snapshot *copy = arena_copy(&o->arena, snapshot, sizeof *snapshot);
     blob_ref(copy->data);
-    o->snapshots = grow(o->snapshots, o->snapshot_count, &o->snapshot_capacity, sizeof *o->snapshots);
+    o->snapshots =
+        raft_outbox_grow(o->snapshots, o->snapshot_count, &o->snapshot_capacity, sizeof *o->snapshots);
     o->snapshots[o->snapshot_count++] = copy;
     return copy;
 }
@@ -52,7 +53,7 @@ void raft_outbox_add(struct raft_outbox *o, struct raft_messages *list, const st
 
 void raft_outbox_add_read(struct raft_outbox *o, const struct raft_read_state *read)
 {
-    o->reads = grow(o->reads, o->read_count, &o->read_capacity, sizeof *o->reads);
+    o->reads = raft_outbox_grow(o->reads, o->read_count, &o->read_capacity, sizeof *o->reads);
     o->reads[o->read_count++] = *read;
 }
 

@@ -188,7 +188,7 @@ void raft_tracker_done(struct raft_tracker *t)
     t->count = 0;
 }
 
-static const struct raft_progress *find(const struct raft_tracker *t, uint64_t id)
+static const struct raft_progress *raft_progress_find(const struct raft_tracker *t, uint64_t id)
 {
     for (uint32_t i = 0; i < t->count; i++)
         if (t->progress[i].id == id)
@@ -234,7 +234,7 @@ static uint64_t majority_index(const struct raft_tracker *t, const struct raft_i
     if (MUTANT(LEARNER_COUNTS))
         voters = &with_learners;
     for (uint32_t i = 0; i < voters->count; i++) {
-        const struct raft_progress *p = find(t, voters->id[i]);
+        const struct raft_progress *p = raft_progress_find(t, voters->id[i]);
         acked[i] = p ? value_of(p) : 0;
     }
     return raft_majority_index(acked, voters->count);
@@ -274,7 +274,7 @@ static enum raft_vote_result majority_vote(const struct raft_tracker *t, const s
 {
     enum raft_vote votes[RAFT_MEMBERS_MAX];
     for (uint32_t i = 0; i < voters->count; i++) {
-        const struct raft_progress *p = find(t, voters->id[i]);
+        const struct raft_progress *p = raft_progress_find(t, voters->id[i]);
         votes[i] = p ? vote_of(p) : RAFT_VOTE_MISSING;
     }
     return raft_majority_vote(votes, voters->count);

@@ -399,7 +399,7 @@ int raft_handle(struct raft *r, const struct raft_message *m)
     switch ((int)m->type) {
     case RAFT_MSG_HUP:
         raft_hup(r, r->config.pre_vote && !MUTANT(PRE_VOTE_SKIPPED) ? RAFT_CAMPAIGN_PRE
-                                                                     : RAFT_CAMPAIGN_ELECTION);
+                                                                    : RAFT_CAMPAIGN_ELECTION);
         return 0;
     case RAFT_MSG_STORAGE_APPEND_RESP:
         storage_appended(r, m);

@@ -3,7 +3,7 @@
  * has answered a heartbeat that was sent after the read came in. The queue is read_only.h. */
 #include "consensus/raft/core.h"
 
-static void answer(struct raft *r, const struct raft_read *read)
+static void raft_read_answer(struct raft *r, const struct raft_read *read)
 {
     if (read->from == RAFT_NONE || read->from == r->config.id) {
         raft_outbox_add_read(&r->filling,
@@ -28,13 +28,13 @@ static bool is_only_voter(const struct raft *r)
     return raft_tracker_is_singleton(&r->tracker) && raft_tracker_is_voter(&r->tracker, r->config.id);
 }
 
-static int start(struct raft *r, struct raft_read *read)
+static int raft_read_start(struct raft *r, struct raft_read *read)
 {
     read->index = r->log.committed;
     bool is_planted =
         MUTANT(READ_WITHOUT_QUORUM) || (MUTANT(READ_UNASKED_IN_TRANSFER) && r->transferee != RAFT_NONE);
     if (r->config.lease_based_reads || is_only_voter(r) || is_planted) {
-        answer(r, read);
+        raft_read_answer(r, read);
         return 0;
     }
     if (!raft_read_queue_add(&r->reads.numbered, read))
@@ -52,7 +52,7 @@ int raft_leader_read(struct raft *r, const struct raft_message *m)
 {
     struct raft_read read = {.context = m->context, .from = m->from};
     if (has_committed_in_term(r))
-        return start(r, &read);
+        return raft_read_start(r, &read);
     return raft_read_queue_add(&r->reads.early, &read) ? 0 : ERR_PROPOSAL_DROPPED;
 }
 
@@ -60,7 +60,7 @@ void raft_release_early_reads(struct raft *r)
 {
     struct raft_read read;
     while (raft_read_queue_take(&r->reads.early, &read))
-        (void)start(r, &read);
+        (void)raft_read_start(r, &read);
 }
 
 void raft_answer_reads(struct raft *r)
@@ -68,7 +68,7 @@ void raft_answer_reads(struct raft *r)
     struct raft_read read;
     uint64_t confirmed = raft_tracker_reads_confirmed(&r->tracker);
     while (raft_reads_take_confirmed(&r->reads, confirmed, &read))
-        answer(r, &read);
+        raft_read_answer(r, &read);
 }
 
 void raft_read_answered(struct raft *r, const struct raft_message *m)

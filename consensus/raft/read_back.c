@@ -11,7 +11,7 @@
  * other can ever take their place; only the log's beginning may pass them. */
 #include "consensus/raft/core.h"
 
-static uint64_t first_of(const struct raft_read_back *b)
+static uint64_t raft_read_back_first_of(const struct raft_read_back *b)
 {
     return b->entries[0].index;
 }
@@ -30,10 +30,10 @@ const struct raft_entry *raft_read_back_slice(const struct raft *r, uint64_t ind
 {
     const struct raft_read_back *b = &r->read_back;
     *ret_count = 0;
-    if (b->count == 0 || index < first_of(b) || index >= first_of(b) + b->count)
+    if (b->count == 0 || index < raft_read_back_first_of(b) || index >= raft_read_back_first_of(b) + b->count)
         return NULL;
-    const struct raft_entry *e = b->entries + (index - first_of(b));
-    size_t left = b->count - (size_t)(index - first_of(b)), n = 1;
+    const struct raft_entry *e = b->entries + (index - raft_read_back_first_of(b));
+    size_t left = b->count - (size_t)(index - raft_read_back_first_of(b)), n = 1;
     uint64_t size = raft_entry_size(e);
     while (n < left && (size += raft_entry_size(&e[n])) <= r->config.max_size_per_message)
         n++;
@@ -116,8 +116,8 @@ static bool is_needed(const struct raft *r)
     const struct raft_read_back *b = &r->read_back;
     for (uint32_t i = 0; i < r->tracker.count; i++) {
         const struct raft_progress *p = &r->tracker.progress[i];
-        if (p->id != r->config.id && p->state != RAFT_SNAPSHOT && p->next >= first_of(b) &&
-            p->next < first_of(b) + b->count)
+        if (p->id != r->config.id && p->state != RAFT_SNAPSHOT && p->next >= raft_read_back_first_of(b) &&
+            p->next < raft_read_back_first_of(b) + b->count)
             return true;
     }
     return false;

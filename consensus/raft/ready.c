@@ -141,7 +141,7 @@ static void add_steps(struct raft *r, const struct raft_ready *rd)
     }
 }
 
-static void collect(struct raft *r, struct raft_ready *rd)
+static void raft_ready_collect(struct raft *r, struct raft_ready *rd)
 {
     struct raft_outbox *o = &r->handed;
     const struct raft_entry *entries = raft_log_next_unstable(&r->log, &rd->entry_count);
@@ -179,7 +179,7 @@ void raft_ready(struct raft *r, struct raft_ready *ret_ready)
     struct raft_outbox filled = r->filling;
     r->filling = r->handed;
     r->handed = filled;
-    collect(r, &rd);
+    raft_ready_collect(r, &rd);
     struct raft_outbox *o = &r->handed;
     if (r->config.async_storage_writes) {
         if (rd.entry_count || rd.has_hard_state || rd.snapshot || o->promises.count)

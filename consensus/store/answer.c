@@ -8,7 +8,7 @@
 #define WIRE_BYTES  2u
 #define LENGTH_SIZE 5u /* a varint of 35 bits */
 
-static bool has_room(struct answer *a, size_t more)
+static bool answer_has_room(struct answer *a, size_t more)
 {
     if (!answer_is_wanted(a))
         return false;
@@ -24,7 +24,7 @@ static uint8_t tag(unsigned field, unsigned wire)
 
 size_t answer_open(struct answer *a, unsigned field)
 {
-    if (!has_room(a, 1 + LENGTH_SIZE))
+    if (!answer_has_room(a, 1 + LENGTH_SIZE))
         return 0;
     buf_add_byte(a->out, tag(field, WIRE_BYTES));
     size_t place = a->out->size;
@@ -46,7 +46,7 @@ void answer_close(struct answer *a, size_t place)
 void answer_add(struct answer *a, const ProtobufCMessage *fields)
 {
     size_t size = protobuf_c_message_get_packed_size(fields);
-    if (!has_room(a, size))
+    if (!answer_has_room(a, size))
         return;
     protobuf_c_message_pack(fields, buf_reserve(a->out, size));
     a->out->size += size;
@@ -54,7 +54,7 @@ void answer_add(struct answer *a, const ProtobufCMessage *fields)
 
 void answer_add_bool(struct answer *a, unsigned field, bool value)
 {
-    if (!value || !has_room(a, 2))
+    if (!value || !answer_has_room(a, 2))
         return;
     buf_add_byte(a->out, tag(field, WIRE_VARINT));
     buf_add_byte(a->out, 1);

@@ -166,7 +166,7 @@ static char *folder_of(const char *path)
     return dir;
 }
 
-static int read_all(struct io *io, struct io_file *file, struct buf *ret_bytes)
+static int backend_file_read_all(struct io *io, struct io_file *file, struct buf *ret_bytes)
 {
     uint64_t size;
     size_t got = 0;
@@ -209,7 +209,7 @@ static int file_load(struct backend_file *f, int (*fn)(void *arg, const struct b
 {
     struct buf bytes = {0};
     size_t end = 0;
-    int err = read_all(f->io, f->file, &bytes);
+    int err = backend_file_read_all(f->io, f->file, &bytes);
     if (err)
         goto out;
     f->is_new = is_unborn(buf_slice(&bytes));

@@ -187,7 +187,7 @@ static int copy_some(struct lmdb *l, struct copying *c, MDB_txn *from, MDB_txn *
     return rc;
 }
 
-static int copy_slice(struct lmdb *l, size_t bytes, struct backend_pack *p)
+static int backend_lmdb_pack_copy_slice(struct lmdb *l, size_t bytes, struct backend_pack *p)
 {
     struct copying c = {.pack = l->pack, .progress = p, .left = bytes};
     MDB_txn *from, *to;
@@ -242,7 +242,7 @@ int lmdb_pack_step(struct backend *b, size_t bytes, struct backend_pack *p)
         p->is_copied = is_end;
         return sync_target(l, p, is_end);
     }
-    pack->err = lmdb_err(copy_slice(l, bytes, p));
+    pack->err = lmdb_err(backend_lmdb_pack_copy_slice(l, bytes, p));
     if (pack->mapped >= TRIM_BYTES) {
         pack->mapped = 0;
         lmdb_env_trim(l->store);

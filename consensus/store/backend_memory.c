@@ -118,7 +118,8 @@ static struct row table_remove(struct table *t, struct slice key)
     return old;
 }
 
-static void remember(struct memory *m, enum backend_table table, struct row old, struct slice key)
+static void backend_memory_remember(struct memory *m, enum backend_table table, struct row old,
+                                    struct slice key)
 {
     if (m->undo_count == m->undo_capacity) {
         m->undo_capacity = m->undo_capacity ? m->undo_capacity * 2 : 64;
@@ -153,7 +154,7 @@ static void apply(struct memory *m, const struct backend_op *op, uint64_t *freed
     if (m->io)
         row_free(&old);
     else
-        remember(m, op->table, old, op->key);
+        backend_memory_remember(m, op->table, old, op->key);
 }
 
 static bool is_appendable(const struct memory *m, const struct backend_op *op)

@@ -84,7 +84,7 @@ static struct cache_slot *set_of(const struct cache *c, struct revision revision
     return &c->slots[(h >> 32 & (c->set_count - 1)) * WAYS];
 }
 
-static struct cache_slot *find(const struct cache *c, struct revision revision)
+static struct cache_slot *cache_find(const struct cache *c, struct revision revision)
 {
     if (!c->slots)
         return NULL;
@@ -98,7 +98,7 @@ static struct cache_slot *find(const struct cache *c, struct revision revision)
 
 bool cache_get(const struct cache *c, struct revision revision, struct slice *ret_record)
 {
-    const struct cache_slot *slot = find(c, revision);
+    const struct cache_slot *slot = cache_find(c, revision);
     if (slot)
         *ret_record = slice_of(slot->data, slot->size);
     return slot != NULL;
@@ -119,7 +119,7 @@ void cache_prefetch(const struct cache *c, struct revision revision, unsigned st
     }
 }
 
-static void count(struct cache *c, size_t add, size_t sub)
+static void cache_count(struct cache *c, size_t add, size_t sub)
 {
     c->bytes += add - sub;
     if (add)
@@ -137,13 +137,13 @@ static void slot_evict(struct cache *c, struct cache_slot *slot)
         c->evicted = mem_resize(c->evicted, c->evicted_capacity * sizeof *c->evicted);
     }
     c->evicted[c->evicted_count++] = slot->data;
-    count(c, 0, cache_block_bytes(slot->size));
+    cache_count(c, 0, cache_block_bytes(slot->size));
     *slot = (struct cache_slot){0};
 }
 
 void cache_drop(struct cache *c, struct revision revision)
 {
-    struct cache_slot *slot = find(c, revision);
+    struct cache_slot *slot = cache_find(c, revision);
     if (slot)
         slot_evict(c, slot);
 }
@@ -175,5 +175,5 @@ void cache_add(struct cache *c, struct revision revision, struct slice record)
         slot_evict(c, &c->slots[c->hand++ % (c->set_count * WAYS)]);
     *slot = (struct cache_slot){.main = revision.main, .sub = revision.sub, .size = (uint32_t)record.size};
     slot->data = mem_copy(record.data, record.size);
-    count(c, bytes, 0);
+    cache_count(c, bytes, 0);
 }

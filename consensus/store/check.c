@@ -105,7 +105,7 @@ static void touched_done(struct touched *t)
     mem_free(t->deletes.items);
 }
 
-static int compare_slices(const void *a, const void *b)
+static int check_compare_slices(const void *a, const void *b)
 {
     const struct slice *x = a, *y = b;
     return slice_compare(*x, *y);
@@ -215,7 +215,7 @@ static bool level_puts(Etcdserverpb__RequestOp *const *ops, size_t count, struct
             ret->keys[ret->count++] = store_slice(ops[i]->request_put->key);
     }
     if (ret->count > 1)
-        qsort(ret->keys, ret->count, sizeof *ret->keys, compare_slices);
+        qsort(ret->keys, ret->count, sizeof *ret->keys, check_compare_slices);
     for (size_t i = 1; i < ret->count; i++) {
         if (slice_equal(ret->keys[i - 1], ret->keys[i]))
             return true;
@@ -223,15 +223,15 @@ static bool level_puts(Etcdserverpb__RequestOp *const *ops, size_t count, struct
     return false;
 }
 
-static int touch(Etcdserverpb__RequestOp *const *ops, size_t count, struct touched *t);
+static int check_touch(Etcdserverpb__RequestOp *const *ops, size_t count, struct touched *t);
 
 /* Then and else of one nested txn exclude each other: a key may be in both. */
 static int touch_txn(const Etcdserverpb__TxnRequest *r, struct touched *t)
 {
     struct touched then = {0}, otherwise = {0};
-    int err = touch(r->success, r->n_success, &then);
+    int err = check_touch(r->success, r->n_success, &then);
     if (!err)
-        err = touch(r->failure, r->n_failure, &otherwise);
+        err = check_touch(r->failure, r->n_failure, &otherwise);
     if (!err) {
         (void)put_set_merge(&then.puts, &otherwise.puts);
         if (clashes(&then.puts, &t->deletes) || put_set_merge(&t->puts, &then.puts))
@@ -246,7 +246,7 @@ static int touch_txn(const Etcdserverpb__TxnRequest *r, struct touched *t)
 
 /* In etcd's order, on which the answer depends: deletes of this level, nested txns, puts of this level. A put
  * in one nested txn and a later nested delete of it do not clash. */
-static int touch(Etcdserverpb__RequestOp *const *ops, size_t count, struct touched *t)
+static int check_touch(Etcdserverpb__RequestOp *const *ops, size_t count, struct touched *t)
 {
     struct put_set puts = {0};
     int err = 0;
@@ -271,7 +271,7 @@ static int check_duplicates(Etcdserverpb__RequestOp *const *ops, size_t count)
     if (count == 0 || (count == 1 && ops[0]->request_case != ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_TXN))
         return 0;
     struct touched t = {0};
-    int err = touch(ops, count, &t);
+    int err = check_touch(ops, count, &t);
     touched_done(&t);
     return err;
 }

@@ -51,7 +51,7 @@ int store_compact(struct store *s, int64_t revision)
     return 0;
 }
 
-static void drop(void *arg, struct revision revision)
+static void compact_drop(void *arg, struct revision revision)
 {
     struct sweep *w = arg;
     if (w->count == w->capacity) {
@@ -93,7 +93,7 @@ static void sweep_index(struct store *s)
     uint64_t bytes = s->index.key_bytes;
     bool is_end;
     do {
-        is_end = index_sweep(&s->index, &w->position, w->target, SLICE_KEYS, SLICE_DROPS, drop, w);
+        is_end = index_sweep(&s->index, &w->position, w->target, SLICE_KEYS, SLICE_DROPS, compact_drop, w);
     } while (!is_end && s->io->ops->mono_ns(s->io) - start < SLICE_NS);
     s->live_bytes -= bytes - s->index.key_bytes;
     if (!is_end) {

@@ -44,7 +44,7 @@ static void defrag_run(struct worker_job *job)
     d->took_ns = s->io->ops->mono_ns(s->io) - begin_ns;
 }
 
-static void answer(struct defrag *d, int err)
+static void store_defrag_answer(struct defrag *d, int err)
 {
     void (*done)(void *, int) = d->done;
     d->done = NULL;
@@ -54,7 +54,7 @@ static void answer(struct defrag *d, int err)
 
 static void defrag_done(struct worker_job *job);
 
-static void submit(struct store *s, enum defrag_phase phase)
+static void store_defrag_submit(struct store *s, enum defrag_phase phase)
 {
     struct defrag *d = &s->defrag;
     d->phase = phase;
@@ -69,7 +69,7 @@ static void submit(struct store *s, enum defrag_phase phase)
 static void timer_fire(struct io_timer *timer)
 {
     struct defrag *d = container_of(timer, struct defrag, timer);
-    submit(container_of(d, struct store, defrag), DEFRAG_COPY);
+    store_defrag_submit(container_of(d, struct store, defrag), DEFRAG_COPY);
 }
 
 static void pause_copying(struct store *s)
@@ -100,17 +100,17 @@ static void defrag_done(struct worker_job *job)
     if (d->phase == DEFRAG_END) {
         d->phase = DEFRAG_IDLE;
         s->io->ops->timer_stop(s->io, &d->timer); /* also when it has fired: see store_stop_timers */
-        answer(d, d->result);
+        store_defrag_answer(d, d->result);
     } else if (!s->is_closing) { /* else closing the backend ends the pack */
         d->result = d->err ? d->err : s->failed;
         if (!d->result && d->is_canceled && !d->pack.is_renamed && !MUTANT(DEFRAG_OUTLIVES_CANCEL))
             d->result = ERR_CANCELED;
         if (d->result || d->phase == DEFRAG_RENAME)
-            submit(s, DEFRAG_END);
+            store_defrag_submit(s, DEFRAG_END);
         else if (d->pack.is_copied)
-            submit(s, DEFRAG_RENAME);
+            store_defrag_submit(s, DEFRAG_RENAME);
         else if (d->phase == DEFRAG_BEGIN)
-            submit(s, DEFRAG_COPY);
+            store_defrag_submit(s, DEFRAG_COPY);
         else
             pause_copying(s);
     }
@@ -124,10 +124,10 @@ void store_defrag(struct store *s, void (*done)(void *arg, int err), void *arg)
     *d = (struct defrag){.done = done, .done_arg = arg, .live = s->live_bytes};
     d->timer.fire = timer_fire;
     if (s->failed || !s->backend->ops->pack_begin) {
-        answer(d, s->failed);
+        store_defrag_answer(d, s->failed);
         return;
     }
-    submit(s, DEFRAG_BEGIN);
+    store_defrag_submit(s, DEFRAG_BEGIN);
 }
 
 bool store_defrag_is_running(const struct store *s)
@@ -145,7 +145,7 @@ void store_defrag_cancel(struct store *s)
         return;
     s->io->ops->timer_stop(s->io, &d->timer);
     d->result = ERR_CANCELED;
-    submit(s, DEFRAG_END);
+    store_defrag_submit(s, DEFRAG_END);
 }
 
 struct backend_pack store_defrag_progress(const struct store *s)
@@ -159,5 +159,5 @@ void defrag_store_ends(struct store *s, int err)
     if (d->phase == DEFRAG_IDLE)
         return;
     s->io->ops->timer_stop(s->io, &d->timer);
-    answer(d, err);
+    store_defrag_answer(d, err);
 }

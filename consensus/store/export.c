@@ -65,7 +65,7 @@ struct store_export {
     size_t rows_left, mapped;
 };
 
-static void submit(struct store_export *x);
+static void store_export_submit(struct store_export *x);
 
 /* --- turns --------------------------------------------------------------------------------------- */
 
@@ -358,12 +358,12 @@ static void export_done(struct worker_job *job)
             leave_store(x);
         x->on_ready(x->arg);
     } else {
-        submit(x);
+        store_export_submit(x);
     }
     store_job_done(s);
 }
 
-static void submit(struct store_export *x)
+static void store_export_submit(struct store_export *x)
 {
     x->is_out = true;
     x->job_store = x->store;
@@ -387,7 +387,7 @@ struct store_export *store_export_new(struct store *s, const struct export_forma
     x->revision = s->revision;
     list_add_last(&s->exports.list, &x->link);
     store_commit(s);
-    submit(x);
+    store_export_submit(x);
     return x;
 }
 
@@ -417,7 +417,7 @@ int store_export_next(struct store_export *x, struct slice *ret_block)
     x->digested = 0;
     x->is_ready = false;
     if (!x->is_whole)
-        submit(x);
+        store_export_submit(x);
     *ret_block = buf_slice(&x->taken);
     return 0;
 }

@@ -15,7 +15,7 @@ static int compare_end(struct slice a, struct slice b)
     return slice_compare(a, b);
 }
 
-static int compare(struct slice start, struct slice end, const struct interval_node *n)
+static int interval_compare(struct slice start, struct slice end, const struct interval_node *n)
 {
     int c = slice_compare(start, n->start);
     return c ? c : compare_end(end, n->end);
@@ -31,18 +31,18 @@ static void update(struct interval_node *n)
 }
 
 /* Nodes before `at` go to *left, those behind it to *right. */
-static void split(struct interval_node *n, const struct interval_node *at, struct interval_node **left,
-                  struct interval_node **right)
+static void interval_split(struct interval_node *n, const struct interval_node *at,
+                           struct interval_node **left, struct interval_node **right)
 {
     if (!n) {
         *left = *right = NULL;
         return;
     }
-    if (compare(at->start, at->end, n) > 0) {
-        split(n->right, at, &n->right, right);
+    if (interval_compare(at->start, at->end, n) > 0) {
+        interval_split(n->right, at, &n->right, right);
         *left = n;
     } else {
-        split(n->left, at, left, &n->left);
+        interval_split(n->left, at, left, &n->left);
         *right = n;
     }
     update(n);
@@ -66,10 +66,10 @@ static struct interval_node *merge(struct interval_node *left, struct interval_n
 static void add_below(struct interval_node **at, struct interval_node *n)
 {
     if (!*at || (*at)->priority < n->priority) {
-        split(*at, n, &n->left, &n->right);
+        interval_split(*at, n, &n->left, &n->right);
         *at = n;
     } else {
-        int c = compare(n->start, n->end, *at);
+        int c = interval_compare(n->start, n->end, *at);
         assert(c != 0);
         add_below(c < 0 ? &(*at)->left : &(*at)->right, n);
     }
@@ -83,7 +83,7 @@ static void remove_below(struct interval_node **at, struct interval_node *n)
         *at = merge(n->left, n->right);
         return;
     }
-    remove_below(compare(n->start, n->end, *at) < 0 ? &(*at)->left : &(*at)->right, n);
+    remove_below(interval_compare(n->start, n->end, *at) < 0 ? &(*at)->left : &(*at)->right, n);
     update(*at);
 }
 
@@ -91,7 +91,7 @@ struct interval_node *interval_find(const struct interval_tree *t, struct slice 
 {
     struct interval_node *n = t->root;
     int c;
-    while (n && (c = compare(start, end, n)) != 0)
+    while (n && (c = interval_compare(start, end, n)) != 0)
         n = c < 0 ? n->left : n->right;
     return n;
 }

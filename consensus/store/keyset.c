@@ -63,7 +63,7 @@ static void resize(struct keyset *s, size_t capacity)
     s->capacity = capacity;
 }
 
-static void grow(struct keyset *s)
+static void keyset_grow(struct keyset *s)
 {
     if (s->size == s->capacity)
         resize(s, s->capacity * 2);
@@ -98,7 +98,7 @@ void keyset_add(struct keyset *s, struct keyset_node *n)
         memset(s->buckets, 0, BUCKETS_MIN * sizeof *s->buckets);
         s->size = BUCKETS_MIN;
     } else if (s->count >= s->size) {
-        grow(s);
+        keyset_grow(s);
     }
     struct keyset_node **bucket = &s->buckets[bucket_of(s->size, n->hash)];
     n->next = *bucket;

@@ -219,7 +219,7 @@ static void begin_epoch(struct lease_table *t)
 }
 
 /* Holds for every lease whose revocation is proposed: nothing moves its end any more. */
-static bool is_over(const struct lease *l, uint64_t now_ms)
+static bool lease_is_over(const struct lease *l, uint64_t now_ms)
 {
     return now_ms >= l->expires_ms;
 }
@@ -493,7 +493,7 @@ int lease_renew(struct lease_table *t, int64_t id, uint64_t now_ms, int64_t *ret
     struct lease *l = lease_get(t, id);
     if (l)
         renew_epoch(t, l);
-    if (!l || is_over(l, now_ms))
+    if (!l || lease_is_over(l, now_ms))
         return ERR_LEASE_NOT_FOUND;
     if (!MUTANT(LEASE_RENEWAL_LOST))
         expire_at(t, l, now_ms + (uint64_t)l->ttl_s * 1000);
@@ -576,7 +576,7 @@ size_t lease_checkpoints(struct lease_table *t, uint64_t now_ms, int64_t *ret_id
     struct heap_node *first;
     while (count < max && (first = heap_first(&t->checkpoints)) && first->key <= now_ms) {
         struct lease *l = container_of(first, struct lease, checkpoint);
-        if (is_over(l, now_ms)) {
+        if (lease_is_over(l, now_ms)) {
             heap_remove(&t->checkpoints, first);
             continue;
         }

@@ -62,7 +62,7 @@ static int compare_id_items(const void *a, const void *b, void *arg)
     return (x->id > y->id) - (x->id < y->id);
 }
 
-static void add_item(struct lease_walk *w, const void *item)
+static void lease_walk_add_item(struct lease_walk *w, const void *item)
 {
     struct merge_sort *m = &w->sort;
     if (m->count == w->capacity) {
@@ -80,13 +80,13 @@ static int64_t add_key(struct lease_walk *w, struct slice key, bool is_there)
 {
     struct key_item item = {slice_of(arena_copy(&w->keys, key.data, key.size), key.size), is_there};
     w->key_bytes += key.size;
-    add_item(w, &item);
+    lease_walk_add_item(w, &item);
     return 1 + (int64_t)(key.size / BYTES_PER_UNIT);
 }
 
 static void add_lease(struct lease_walk *w, const struct lease *l)
 {
-    add_item(w, &(struct id_item){lease_end_ms(w->table, l), l->id});
+    lease_walk_add_item(w, &(struct id_item){lease_end_ms(w->table, l), l->id});
 }
 
 /* --- what happens meanwhile ----------------------------------------------------------------------------- */

@@ -215,8 +215,8 @@ enum counting {
 };
 
 /* Walks the range; reads at most `max` keys (0 = all). RANGE_IS_LONG when that goes beyond the budget. */
-static int collect(struct found *f, const struct key_range *range, int64_t at, size_t max,
-                   enum counting counting, int64_t *ret_total)
+static int store_range_collect(struct found *f, const struct key_range *range, int64_t at, size_t max,
+                               enum counting counting, int64_t *ret_total)
 {
     struct range_cursor c = range_open(f->s, range);
     struct revision revision;
@@ -239,8 +239,8 @@ static int collect(struct found *f, const struct key_range *range, int64_t at, s
     return 0;
 }
 
-static int run(struct store *s, const Etcdserverpb__RangeRequest *r, enum counting counting, size_t budget,
-               struct arena *a, Etcdserverpb__RangeResponse **ret_response)
+static int store_store_range_run(struct store *s, const Etcdserverpb__RangeRequest *r, enum counting counting,
+                                 size_t budget, struct arena *a, Etcdserverpb__RangeResponse **ret_response)
 {
     int64_t current = store_view_revision(s), at = r->revision > 0 ? r->revision : current, total;
     if (at > current)
@@ -253,7 +253,7 @@ static int run(struct store *s, const Etcdserverpb__RangeRequest *r, enum counti
     size_t max = 0;
     if (r->limit > 0 && store_range_is_default_order(r) && !store_range_is_filtered(r))
         max = (size_t)r->limit + 1; /* one more tells whether there is more */
-    int err = collect(&f, &range, at, max, counting, &total);
+    int err = store_range_collect(&f, &range, at, max, counting, &total);
     if (err)
         return err;
     if (store_range_is_filtered(r))
@@ -278,13 +278,15 @@ static int run(struct store *s, const Etcdserverpb__RangeRequest *r, enum counti
 int store_range_run(struct store *s, const Etcdserverpb__RangeRequest *request, struct arena *a,
                     Etcdserverpb__RangeResponse **ret_response)
 {
-    return run(s, request, request->count_only ? COUNT_ONLY : COUNT_ALL, 0, a, ret_response);
+    return store_store_range_run(s, request, request->count_only ? COUNT_ONLY : COUNT_ALL, 0, a,
+                                 ret_response);
 }
 
 int store_range_short(struct store *s, const Etcdserverpb__RangeRequest *request, size_t budget,
                       struct arena *a, Etcdserverpb__RangeResponse **ret_response)
 {
-    int err = run(s, request, request->count_only ? COUNT_ONLY : COUNT_ALL, budget, a, ret_response);
+    int err = store_store_range_run(s, request, request->count_only ? COUNT_ONLY : COUNT_ALL, budget, a,
+                                    ret_response);
     if (err == RANGE_IS_LONG)
         *ret_response = NULL;
     return err == RANGE_IS_LONG ? 0 : err;
@@ -299,5 +301,6 @@ int store_range(struct store *s, const Etcdserverpb__RangeRequest *request, stru
 int store_range_page(struct store *s, const Etcdserverpb__RangeRequest *request, struct arena *a,
                      Etcdserverpb__RangeResponse **ret_response)
 {
-    return run(s, request, request->count_only ? COUNT_ONLY : COUNT_NONE, 0, a, ret_response);
+    return store_store_range_run(s, request, request->count_only ? COUNT_ONLY : COUNT_NONE, 0, a,
+                                 ret_response);
 }

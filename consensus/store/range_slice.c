@@ -193,7 +193,7 @@ void store_position_after(struct buf *position, const struct index_entry *e)
     buf_add_byte(position, 0); /* the first possible key behind it */
 }
 
-static int gather(struct store_walk *w, struct part *p)
+static int range_slice_gather(struct store_walk *w, struct part *p)
 {
     struct key_range rest = w->range;
     if (w->position.size)
@@ -231,7 +231,7 @@ static bool is_descending(const struct store_walk *w)
     return w->request->sort_order == ETCDSERVERPB__RANGE_REQUEST__SORT_ORDER__DESCEND;
 }
 
-static int compare(const struct store_walk *w, const struct item *a, const struct item *b)
+static int range_slice_compare(const struct store_walk *w, const struct item *a, const struct item *b)
 {
     int c;
     if (w->request->sort_target == ETCDSERVERPB__RANGE_REQUEST__SORT_TARGET__VALUE)
@@ -262,8 +262,9 @@ static void sort(struct store_walk *w)
             w->middle = w->right = at_most(w->left + w->width, n);
             w->end = at_most(w->middle + w->width, n);
         }
-        bool from_right = w->left == w->middle ||
-                          (w->right < w->end && compare(w, &w->items[w->right], &w->items[w->left]) < 0);
+        bool from_right =
+            w->left == w->middle ||
+            (w->right < w->end && range_slice_compare(w, &w->items[w->right], &w->items[w->left]) < 0);
         w->merged[w->out++] = w->items[from_right ? w->right++ : w->left++];
         if (w->out == n) {
             struct item *sorted = w->merged;
@@ -300,7 +301,7 @@ static bool is_done(const struct store_walk *w)
     return w->is_plain || w->sent == (w->limit && w->count > w->limit ? w->limit : w->count);
 }
 
-static void finish(struct store_walk *w, Etcdserverpb__RangeResponse *response)
+static void range_slice_finish(struct store_walk *w, Etcdserverpb__RangeResponse *response)
 {
     size_t found = w->is_plain ? (size_t)w->total : w->count;
     response->more = !w->request->count_only && w->limit && found > w->limit;
@@ -326,7 +327,7 @@ int store_walk_step(struct store_walk *w, struct arena *a, Etcdserverpb__RangeRe
     w->units = w->step_units;
     int err = 0;
     if (w->phase == GATHER)
-        err = gather(w, &p);
+        err = range_slice_gather(w, &p);
     if (!err && w->phase == SORT && w->units > 0)
         sort(w);
     if (!err && w->phase == SEND && !w->is_plain)
@@ -338,7 +339,7 @@ int store_walk_step(struct store_walk *w, struct arena *a, Etcdserverpb__RangeRe
     w->has_begun = true;
     *ret_is_last = is_done(w);
     if (*ret_is_last)
-        finish(w, p.response);
+        range_slice_finish(w, p.response);
     *ret_part = p.response;
     return 0;
 }

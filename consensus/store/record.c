@@ -7,7 +7,7 @@
 
 enum { RECORD_TOMBSTONE = 1, RECORD_LEASE = 2 };
 
-static uint8_t *put_varint(uint8_t *at, uint64_t v)
+static uint8_t *record_put_varint(uint8_t *at, uint64_t v)
 {
     while (v >= 0x80) {
         *at++ = (uint8_t)(v | 0x80);
@@ -47,14 +47,14 @@ size_t record_encode(const struct record *record, struct revision revision, uint
     bool is_tombstone = record->version == 0;
     *p++ = (uint8_t)((is_tombstone ? RECORD_TOMBSTONE : 0) | (record->lease ? RECORD_LEASE : 0));
     if (!is_tombstone) {
-        p = put_varint(p, (uint64_t)(revision.main - record->create_revision));
-        p = put_varint(p, (uint64_t)record->version);
+        p = record_put_varint(p, (uint64_t)(revision.main - record->create_revision));
+        p = record_put_varint(p, (uint64_t)record->version);
     }
     if (record->lease) {
         put_le64(p, (uint64_t)record->lease);
         p += 8;
     }
-    p = put_varint(p, record->key.size);
+    p = record_put_varint(p, record->key.size);
     if (record->key.size)
         memcpy(p, record->key.data, record->key.size);
     p += record->key.size;

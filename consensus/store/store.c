@@ -262,7 +262,7 @@ int store_peek(struct backend *b, uint64_t *ret_applied_index, uint64_t *ret_app
     return err;
 }
 
-static int load(struct store *s)
+static int store_load(struct store *s)
 {
     struct backend_view *view;
     struct loading l = {.s = s};
@@ -344,7 +344,7 @@ int store_open(const struct store_options *options, char *error, size_t error_si
     list_init(&s->sweep.waiters);
     list_init(&s->exports.list);
     list_init(&s->deferred);
-    int err = load(s);
+    int err = store_load(s);
     store_view_close(s);
     if (err) {
         snprintf(error, error_size, "the store cannot be read: %s", err_text(err));
@@ -399,7 +399,7 @@ static void release_done(struct worker_job *job)
 }
 
 /* Giving hundreds of megabytes back to the kernel takes longer than a turn may. */
-static void release(struct store *s, struct pending_batch *b)
+static void store_release(struct store *s, struct pending_batch *b)
 {
     if (b->bytes < RELEASE_BYTES) {
         pending_release(&s->pending, b);
@@ -427,7 +427,7 @@ static void commit_done(struct worker_job *job)
         s->live_bytes -= b->freed < s->live_bytes ? b->freed : s->live_bytes;
         s->reads_since_trim += b->count; /* it has read the pages that it has replaced */
         bool finishes_compact = b->finishes_compact;
-        release(s, b);
+        store_release(s, b);
         if (finishes_compact)
             sweep_committed(s);
         else if (s->sweep.phase == SWEEP_DELETE && s->sweep.done)

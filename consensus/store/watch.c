@@ -81,7 +81,7 @@ bool watch_stream_is_full(const struct watch_stream *s)
     return s->queue.bytes >= bytes_max(s) || s->queue.count >= responses_max(s);
 }
 
-static bool has_room(const struct watch_stream *s)
+static bool watch_has_room(const struct watch_stream *s)
 {
     return s->queue.bytes <= bytes_max(s) / 2 && s->queue.count <= responses_max(s) / 2;
 }
@@ -107,7 +107,7 @@ void watch_hub_notify_ready(struct watch_hub *h)
 void watch_stream_reread(struct watch_stream *s)
 {
     struct watch_hub *h = s->hub;
-    if (!s->behind_count || link_is_in_list(&s->rereading) || !has_room(s))
+    if (!s->behind_count || link_is_in_list(&s->rereading) || !watch_has_room(s))
         return;
     FAILPOINT(BEFORE_MOVE_VICTIMS);
     bool is_first = list_is_empty(&h->rereading);

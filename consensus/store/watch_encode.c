@@ -12,7 +12,7 @@ static size_t varint_size(uint64_t v)
     return (size_t)(63 - __builtin_clzll(v | 1)) / 7 + 1;
 }
 
-static uint8_t *put_varint(uint8_t *p, uint64_t v)
+static uint8_t *watch_encode_put_varint(uint8_t *p, uint64_t v)
 {
     for (; v >= 0x80; v >>= 7)
         *p++ = (uint8_t)(v | 0x80);
@@ -30,7 +30,7 @@ static uint8_t *put_int(uint8_t *p, uint8_t tag, int64_t v)
     if (!v)
         return p;
     *p++ = tag;
-    return put_varint(p, (uint64_t)v);
+    return watch_encode_put_varint(p, (uint64_t)v);
 }
 
 static size_t bytes_size(size_t size)
@@ -43,7 +43,7 @@ static uint8_t *put_bytes(uint8_t *p, uint8_t tag, const ProtobufCBinaryData *b)
     if (!b->len)
         return p;
     *p++ = tag;
-    p = put_varint(p, b->len);
+    p = watch_encode_put_varint(p, b->len);
     memcpy(p, b->data, b->len);
     return p + b->len;
 }
@@ -62,7 +62,7 @@ void watch_encode_head(const struct watch_head *head, struct buf *out)
         return;
     p = start = buf_reserve(out, 11);
     *p++ = TAG_BYTES(6);
-    p = put_varint(p, size);
+    p = watch_encode_put_varint(p, size);
     out->size += (size_t)(p - start);
     buf_add(out, head->cancel_reason, size);
 }
@@ -98,14 +98,14 @@ struct blob *watch_encode_event(const struct store_event *e, bool with_previous)
     struct blob *b = blob_new(1 + varint_size(size) + size);
     uint8_t *p = b->data;
     *p++ = TAG_BYTES(11);
-    p = put_varint(p, size);
+    p = watch_encode_put_varint(p, size);
     p = put_int(p, TAG_VARINT(1), e->is_delete);
     *p++ = TAG_BYTES(2);
-    p = put_varint(p, kv);
+    p = watch_encode_put_varint(p, kv);
     p = put_kv(p, &e->kv);
     if (with_previous) {
         *p++ = TAG_BYTES(3);
-        p = put_varint(p, previous);
+        p = watch_encode_put_varint(p, previous);
         p = put_kv(p, &e->previous);
     }
     assert(p == b->data + b->size);

@@ -72,7 +72,7 @@ static bool is_wanted(void *arg, const struct watch_item *item)
     return w && w->group && w->serial == item->head.serial;
 }
 
-static void cancel(struct watch_stream *s, struct watcher *w, bool is_first)
+static void watch_judge_cancel(struct watch_stream *s, struct watcher *w, bool is_first)
 {
     struct watch_head head = {.watch_id = w->id, .is_canceled = true, .cancel_reason = w->refused};
     int64_t revision = s->hub->revision;
@@ -91,7 +91,7 @@ static void cancel_refused(struct watch_stream *s, struct link *refused)
     int64_t begun = watch_queue_drop(&s->queue, is_wanted, s);
     for (struct link *l; (l = list_take_first(refused));) {
         struct watcher *w = container_of(l, struct watcher, in_stream);
-        cancel(s, w, w->id == begun);
+        watch_judge_cancel(s, w, w->id == begun);
     }
 }
 

@@ -48,7 +48,7 @@ static void add_varint(struct buf *b, uint64_t v)
     buf_add_byte(b, (uint8_t)v);
 }
 
-static void add_number(struct buf *b, unsigned field, uint64_t v)
+static void etcd_wal_add_number(struct buf *b, unsigned field, uint64_t v)
 {
     add_varint(b, field << 3 | WIRE_VARINT);
     add_varint(b, v);
@@ -76,8 +76,8 @@ static void write_record(struct etcd_wal *w, enum etcd_record_type type)
     uint8_t length[8];
     w->crc = crc32c(w->crc, w->data.data, w->data.size);
     buf_clear(&w->record);
-    add_number(&w->record, 1, type);
-    add_number(&w->record, 2, w->crc);
+    etcd_wal_add_number(&w->record, 1, type);
+    etcd_wal_add_number(&w->record, 2, w->crc);
     if (w->data.size)
         add_bytes(&w->record, 3, buf_slice(&w->data));
     uint64_t padding = (8 - w->record.size % 8) % 8;
@@ -90,8 +90,8 @@ static void write_record(struct etcd_wal *w, enum etcd_record_type type)
 
 static void write_snapshot(struct etcd_wal *w, uint64_t index, uint64_t term)
 {
-    add_number(&w->data, 1, index);
-    add_number(&w->data, 2, term);
+    etcd_wal_add_number(&w->data, 1, index);
+    etcd_wal_add_number(&w->data, 2, term);
     write_record(w, ETCD_SNAPSHOT);
 }
 
@@ -105,9 +105,9 @@ static bool is_known_to_etcd(const struct wal_entry *e)
 
 static void write_entry(struct etcd_wal *w, const struct wal_entry *e)
 {
-    add_number(&w->data, 1, e->type);
-    add_number(&w->data, 2, e->term);
-    add_number(&w->data, 3, e->index);
+    etcd_wal_add_number(&w->data, 1, e->type);
+    etcd_wal_add_number(&w->data, 2, e->term);
+    etcd_wal_add_number(&w->data, 3, e->index);
     if (e->data.size && is_known_to_etcd(e))
         add_bytes(&w->data, 4, e->data);
     write_record(w, ETCD_ENTRY);
@@ -115,9 +115,9 @@ static void write_entry(struct etcd_wal *w, const struct wal_entry *e)
 
 static void write_state(struct etcd_wal *w, const struct wal_hard_state *s)
 {
-    add_number(&w->data, 1, s->term);
-    add_number(&w->data, 2, s->vote);
-    add_number(&w->data, 3, s->commit);
+    etcd_wal_add_number(&w->data, 1, s->term);
+    etcd_wal_add_number(&w->data, 2, s->vote);
+    etcd_wal_add_number(&w->data, 3, s->commit);
     write_record(w, ETCD_STATE);
 }
 
@@ -163,8 +163,8 @@ void etcd_wal_begin(struct etcd_wal *w, const struct wal_segment_header *h)
         return;
     w->is_begun = true;
     if (h->metadata.size == 16) { /* ours: cluster, member; etcd's: member, cluster */
-        add_number(&w->data, 1, get_be64(h->metadata.data + 8));
-        add_number(&w->data, 2, get_be64(h->metadata.data));
+        etcd_wal_add_number(&w->data, 1, get_be64(h->metadata.data + 8));
+        etcd_wal_add_number(&w->data, 2, get_be64(h->metadata.data));
     }
     write_record(w, ETCD_METADATA);
     w->is_from_start = h->state.last_index == 0 && h->state.snapshot.index == 0;

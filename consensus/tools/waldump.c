@@ -49,7 +49,7 @@ static void end_line(struct dump *d)
     fwrite(d->line.data, 1, d->line.size, d->out);
 }
 
-static void add_number(struct dump *d, const char *key, uint64_t value)
+static void tools_waldump_add_number(struct dump *d, const char *key, uint64_t value)
 {
     jw_key(&d->json, key);
     jw_uint(&d->json, value);
@@ -148,8 +148,8 @@ static void tell_entry(struct dump *d, struct wal_place place, const struct wal_
     if (e->index < d->from)
         return;
     begin_line(d, place, "entry");
-    add_number(d, "index", e->index);
-    add_number(d, "term", e->term);
+    tools_waldump_add_number(d, "index", e->index);
+    tools_waldump_add_number(d, "term", e->term);
     jw_key(&d->json, "entry");
     if (e->type < sizeof names / sizeof *names)
         jw_text(&d->json, names[e->type]);
@@ -169,17 +169,17 @@ static void tell_entry(struct dump *d, struct wal_place place, const struct wal_
 static void tell_hard_state(struct dump *d, struct wal_place place, const struct wal_hard_state *s)
 {
     begin_line(d, place, "hard_state");
-    add_number(d, "term", s->term);
+    tools_waldump_add_number(d, "term", s->term);
     add_id(d, "vote", s->vote);
-    add_number(d, "commit", s->commit);
+    tools_waldump_add_number(d, "commit", s->commit);
     end_line(d);
 }
 
 static void tell_snapshot(struct dump *d, struct wal_place place, const struct wal_snapshot *s)
 {
     begin_line(d, place, "snapshot");
-    add_number(d, "index", s->index);
-    add_number(d, "term", s->term);
+    tools_waldump_add_number(d, "index", s->index);
+    tools_waldump_add_number(d, "term", s->term);
     end_line(d);
 }
 
@@ -204,12 +204,12 @@ static void on_segment(void *arg, struct wal_place place, const struct wal_segme
         return;
     }
     begin_line(d, place, "segment");
-    add_number(d, "sequence", h->sequence);
+    tools_waldump_add_number(d, "sequence", h->sequence);
     if (h->metadata.size == 16) {
         add_id(d, "cluster_id", get_be64(h->metadata.data));
         add_id(d, "member_id", get_be64(h->metadata.data + 8));
     }
-    add_number(d, "index_before", h->state.last_index);
+    tools_waldump_add_number(d, "index_before", h->state.last_index);
     end_line(d);
 }
 

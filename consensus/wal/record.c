@@ -9,7 +9,7 @@
 static const uint32_t batch_magic = 0x48544257; /* "WBTH" */
 
 /* Writes the record's header; the caller has reserved room for it and `size` bytes more. */
-static uint8_t *begin(uint8_t *p, enum wal_record_kind kind, uint8_t type, size_t size)
+static uint8_t *wal_record_begin(uint8_t *p, enum wal_record_kind kind, uint8_t type, size_t size)
 {
     assert(size <= UINT32_MAX);
     p[0] = (uint8_t)kind;
@@ -19,7 +19,7 @@ static uint8_t *begin(uint8_t *p, enum wal_record_kind kind, uint8_t type, size_
     return p + WAL_RECORD_HEADER_SIZE;
 }
 
-static void finish(struct buf *b, uint32_t *chain, const uint8_t *start, size_t size)
+static void wal_record_finish(struct buf *b, uint32_t *chain, const uint8_t *start, size_t size)
 {
     *chain = crc32c(*chain, start, WAL_RECORD_HEADER_SIZE + size);
     b->size += WAL_RECORD_HEADER_SIZE + size;
@@ -29,34 +29,34 @@ void wal_record_add_entry(struct buf *b, uint32_t *chain, const struct wal_entry
 {
     size_t size = 16 + entry->data.size;
     uint8_t *start = buf_reserve(b, WAL_RECORD_HEADER_SIZE + size);
-    uint8_t *p = begin(start, WAL_RECORD_ENTRY, entry->type, size);
+    uint8_t *p = wal_record_begin(start, WAL_RECORD_ENTRY, entry->type, size);
 
     put_le64(p, entry->index);
     put_le64(p + 8, entry->term);
     if (entry->data.size)
         memcpy(p + 16, entry->data.data, entry->data.size);
-    finish(b, chain, start, size);
+    wal_record_finish(b, chain, start, size);
 }
 
 void wal_record_add_hard_state(struct buf *b, uint32_t *chain, const struct wal_hard_state *state)
 {
     uint8_t *start = buf_reserve(b, WAL_RECORD_HEADER_SIZE + 24);
-    uint8_t *p = begin(start, WAL_RECORD_HARD_STATE, 0, 24);
+    uint8_t *p = wal_record_begin(start, WAL_RECORD_HARD_STATE, 0, 24);
 
     put_le64(p, state->term);
     put_le64(p + 8, state->vote);
     put_le64(p + 16, state->commit);
-    finish(b, chain, start, 24);
+    wal_record_finish(b, chain, start, 24);
 }
 
 void wal_record_add_snapshot(struct buf *b, uint32_t *chain, const struct wal_snapshot *snapshot)
 {
     uint8_t *start = buf_reserve(b, WAL_RECORD_HEADER_SIZE + 16);
-    uint8_t *p = begin(start, WAL_RECORD_SNAPSHOT, 0, 16);
+    uint8_t *p = wal_record_begin(start, WAL_RECORD_SNAPSHOT, 0, 16);
 
     put_le64(p, snapshot->index);
     put_le64(p + 8, snapshot->term);
-    finish(b, chain, start, 16);
+    wal_record_finish(b, chain, start, 16);
 }
 
 int wal_record_take(struct slice *rest, struct wal_record *ret_record)

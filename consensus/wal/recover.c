@@ -197,7 +197,7 @@ static int write_again(struct wal_scan *s)
     return 0;
 }
 
-static bool is_zero(const uint8_t *p, size_t size)
+static bool wal_recover_is_zero(const uint8_t *p, size_t size)
 {
     return size == 0 || (p[0] == 0 && memcmp(p, p + 1, size - 1) == 0);
 }
@@ -211,7 +211,7 @@ static int clear_rest(struct wal_scan *s)
     for (uint64_t at = s->at; !err && at < s->file_size;) {
         size_t n = s->file_size - at < PIECE ? (size_t)(s->file_size - at) : PIECE;
         err = wal_scan_read(s, at, n, &p);
-        if (!err && !is_zero(p, n))
+        if (!err && !wal_recover_is_zero(p, n))
             err = s->io->ops->write(s->io, s->file, at, zeros, n);
         at += n;
     }

@@ -693,7 +693,7 @@ static struct wal_place begin_of(const struct wal *w, uint64_t index)
 }
 
 /* Nearer, if a former reading ended before it. */
-static struct wal_place place_of(const struct wal *w, uint64_t index)
+static struct wal_place wal_place_of(const struct wal *w, uint64_t index)
 {
     struct wal_place best = begin_of(w, index);
     for (size_t i = 0; i < PLACES; i++) {
@@ -746,7 +746,7 @@ void wal_read(struct wal *w, const struct wal_range *range,
     w->reading.io = w->io;
     w->reading.dir = w->dir;
     w->reading.range = *range;
-    w->reading.place = place_of(w, range->from);
+    w->reading.place = wal_place_of(w, range->from);
     w->reading.sequence_last = w->segments[w->segment_count - 1].sequence - (has_planned ? 1 : 0);
     w->reading.job.run = read_run;
     w->reading.job.done = read_done;

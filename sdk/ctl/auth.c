@@ -32,7 +32,7 @@ static enum ctl_exit need(struct ctl *c, size_t count, const char *complaint)
     return c->typed.arg_count == count ? CTL_DONE : ctl_fail(c, CTL_BAD_ARGS, "%s", complaint);
 }
 
-static char *arg(const struct ctl *c, size_t i)
+static char *ctl_auth_arg(const struct ctl *c, size_t i)
 {
     return (char *)(uintptr_t)c->typed.args[i];
 }
@@ -159,14 +159,14 @@ enum ctl_exit ctl_user_add(struct ctl *c)
     enum ctl_exit how = need(c, 1, "user add command requires user name as its argument");
     if (how)
         return how;
-    const char *given = ctl_given(&c->typed, "new-user-password"), *colon = strchr(arg(c, 0), ':');
-    q.name = arg(c, 0);
+    const char *given = ctl_given(&c->typed, "new-user-password"), *colon = strchr(ctl_auth_arg(c, 0), ':');
+    q.name = ctl_auth_arg(c, 0);
     q.options = &options;
     options.no_password = ctl_bool(&c->typed, "no-password");
     if (given) {
         q.password = (char *)(uintptr_t)given;
     } else if (!options.no_password && colon) {
-        q.name = arena_string(&c->arena, arg(c, 0), (size_t)(colon - arg(c, 0)));
+        q.name = arena_string(&c->arena, ctl_auth_arg(c, 0), (size_t)(colon - ctl_auth_arg(c, 0)));
         q.password = (char *)(uintptr_t)(colon + 1);
         if (!*q.name)
             return ctl_fail(c, CTL_BAD_ARGS, "empty user name is not allowed");
@@ -188,7 +188,7 @@ enum ctl_exit ctl_user_delete(struct ctl *c)
     enum ctl_exit how = need(c, 1, "user delete command requires user name as its argument");
     if (how)
         return how;
-    q.name = arg(c, 0);
+    q.name = ctl_auth_arg(c, 0);
     how = call(c, "/v3/auth/user/delete", &q.base, &etcdserverpb__auth_user_delete_response__descriptor,
                false, &r);
     if (!how && !show_other(c, &r->base, r->header))
@@ -243,7 +243,7 @@ enum ctl_exit ctl_user_get(struct ctl *c)
     enum ctl_exit how = need(c, 1, "user get command requires user name as its argument");
     if (how)
         return how;
-    q.name = arg(c, 0);
+    q.name = ctl_auth_arg(c, 0);
     how = call(c, "/v3/auth/user/get", &q.base, &etcdserverpb__auth_user_get_response__descriptor, true, &r);
     if (how)
         return how;
@@ -292,10 +292,10 @@ enum ctl_exit ctl_user_passwd(struct ctl *c)
     Etcdserverpb__AuthUserChangePasswordResponse *r;
     enum ctl_exit how = need(c, 1, "user passwd command requires user name as its argument");
     if (!how)
-        how = read_new_password(c, arg(c, 0), &q.password);
+        how = read_new_password(c, ctl_auth_arg(c, 0), &q.password);
     if (how)
         return how;
-    q.name = arg(c, 0);
+    q.name = ctl_auth_arg(c, 0);
     how = call(c, "/v3/auth/user/changepw", &q.base,
                &etcdserverpb__auth_user_change_password_response__descriptor, false, &r);
     if (!how && !show_other(c, &r->base, r->header))
@@ -308,9 +308,9 @@ enum ctl_exit ctl_user_grant_role(struct ctl *c)
     Etcdserverpb__AuthUserGrantRoleResponse *r;
     enum ctl_exit how = need(c, 2, "user grant command requires user name and role name as its argument");
     if (!how)
-        how = grant_role(c, arg(c, 0), arg(c, 1), &r);
+        how = grant_role(c, ctl_auth_arg(c, 0), ctl_auth_arg(c, 1), &r);
     if (!how && !show_other(c, &r->base, r->header))
-        buf_addf(&c->out, "Role %s is granted to user %s\n", arg(c, 1), arg(c, 0));
+        buf_addf(&c->out, "Role %s is granted to user %s\n", ctl_auth_arg(c, 1), ctl_auth_arg(c, 0));
     return how;
 }
 
@@ -321,8 +321,8 @@ enum ctl_exit ctl_user_revoke_role(struct ctl *c)
     enum ctl_exit how = need(c, 2, "user revoke-role requires user name and role name as its argument");
     if (how)
         return how;
-    q.name = arg(c, 0);
-    q.role = arg(c, 1);
+    q.name = ctl_auth_arg(c, 0);
+    q.role = ctl_auth_arg(c, 1);
     how = call(c, "/v3/auth/user/revoke", &q.base, &etcdserverpb__auth_user_revoke_role_response__descriptor,
                false, &r);
     if (!how && !show_other(c, &r->base, r->header))
@@ -338,9 +338,9 @@ enum ctl_exit ctl_role_add(struct ctl *c)
     Etcdserverpb__AuthRoleAddResponse *r;
     enum ctl_exit how = need(c, 1, "role add command requires role name as its argument");
     if (!how)
-        how = add_role(c, arg(c, 0), &r);
+        how = add_role(c, ctl_auth_arg(c, 0), &r);
     if (!how && !show_other(c, &r->base, r->header))
-        buf_addf(&c->out, "Role %s created\n", arg(c, 0));
+        buf_addf(&c->out, "Role %s created\n", ctl_auth_arg(c, 0));
     return how;
 }
 
@@ -351,7 +351,7 @@ enum ctl_exit ctl_role_delete(struct ctl *c)
     enum ctl_exit how = need(c, 1, "role delete command requires role name as its argument");
     if (how)
         return how;
-    q.role = arg(c, 0);
+    q.role = ctl_auth_arg(c, 0);
     how = call(c, "/v3/auth/role/delete", &q.base, &etcdserverpb__auth_role_delete_response__descriptor,
                false, &r);
     if (!how && !show_other(c, &r->base, r->header))
@@ -364,9 +364,9 @@ enum ctl_exit ctl_role_get(struct ctl *c)
     Etcdserverpb__AuthRoleGetResponse *r;
     enum ctl_exit how = need(c, 1, "role get command requires role name as its argument");
     if (!how)
-        how = get_role(c, arg(c, 0), &r);
+        how = get_role(c, ctl_auth_arg(c, 0), &r);
     if (!how && !show_other(c, &r->base, r->header))
-        show_role(c, arg(c, 0), r);
+        show_role(c, ctl_auth_arg(c, 0), r);
     return how;
 }
 
@@ -387,13 +387,13 @@ enum ctl_exit ctl_role_list(struct ctl *c)
 static enum ctl_exit read_range(struct ctl *c, size_t at, ProtobufCBinaryData *key, ProtobufCBinaryData *end)
 {
     bool is_prefix = ctl_bool(&c->typed, "prefix"), is_from = ctl_bool(&c->typed, "from-key");
-    *key = ctl_bytes(arg(c, at));
+    *key = ctl_bytes(ctl_auth_arg(c, at));
     if (c->typed.arg_count > at + 1) {
         if (is_prefix)
             return ctl_fail(c, CTL_BAD_ARGS, "unexpected endkey argument with --prefix flag");
         if (is_from)
             return ctl_fail(c, CTL_BAD_ARGS, "unexpected endkey argument with --from-key flag");
-        *end = ctl_bytes(arg(c, at + 1));
+        *end = ctl_bytes(ctl_auth_arg(c, at + 1));
     }
     if (is_prefix)
         ctl_prefix_range(c, key, end);
@@ -413,11 +413,11 @@ enum ctl_exit ctl_role_grant_permission(struct ctl *c)
             c, CTL_BAD_ARGS,
             "role grant command requires role name, permission type, and key [endkey] as its argument");
     size_t type = 0;
-    while (type < 3 && strcasecmp(types[type], arg(c, 1)) != 0)
+    while (type < 3 && strcasecmp(types[type], ctl_auth_arg(c, 1)) != 0)
         type++;
     if (type == 3)
-        return ctl_fail(c, CTL_BAD_ARGS, "invalid permission type: %s", arg(c, 1));
-    q.name = arg(c, 0);
+        return ctl_fail(c, CTL_BAD_ARGS, "invalid permission type: %s", ctl_auth_arg(c, 1));
+    q.name = ctl_auth_arg(c, 0);
     q.perm = &permission;
     permission.permtype = (Authpb__Permission__Type)type;
     enum ctl_exit how = read_range(c, 2, &permission.key, &permission.range_end);
@@ -436,7 +436,7 @@ enum ctl_exit ctl_role_revoke_permission(struct ctl *c)
     if (c->typed.arg_count < 2)
         return ctl_fail(c, CTL_BAD_ARGS,
                         "role revoke-permission command requires role name and key [endkey] as its argument");
-    q.role = arg(c, 0);
+    q.role = ctl_auth_arg(c, 0);
     enum ctl_exit how = read_range(c, 1, &q.key, &q.range_end);
     if (!how)
         how = call(c, "/v3/auth/role/revoke", &q.base,
@@ -445,12 +445,12 @@ enum ctl_exit ctl_role_revoke_permission(struct ctl *c)
         return how;
     bool is_open = q.range_end.len == 1 && q.range_end.data[0] == 0;
     if (q.range_end.len == 0)
-        buf_addf(&c->out, "Permission of key %s is revoked from role %s\n", arg(c, 1), q.role);
+        buf_addf(&c->out, "Permission of key %s is revoked from role %s\n", ctl_auth_arg(c, 1), q.role);
     else if (is_open)
-        buf_addf(&c->out, "Permission of range [%s, <open ended> is revoked from role %s\n", arg(c, 1),
-                 q.role);
+        buf_addf(&c->out, "Permission of range [%s, <open ended> is revoked from role %s\n",
+                 ctl_auth_arg(c, 1), q.role);
     else
-        buf_addf(&c->out, "Permission of range [%s, %.*s) is revoked from role %s\n", arg(c, 1),
+        buf_addf(&c->out, "Permission of range [%s, %.*s) is revoked from role %s\n", ctl_auth_arg(c, 1),
                  (int)q.range_end.len, (const char *)q.range_end.data, q.role);
     return CTL_DONE;
 }

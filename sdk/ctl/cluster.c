@@ -14,7 +14,7 @@ static json_t *hex(uint64_t id)
     return json_string(text);
 }
 
-static void add_status(json_t *m, const Etcdserverpb__StatusResponse *r)
+static void ctl_cluster_add_status(json_t *m, const Etcdserverpb__StatusResponse *r)
 {
     const char *role = r->islearner ? "learner" : r->leader == r->header->member_id ? "leader" : "follower";
     json_object_set_new(m, "reachable", json_true());
@@ -58,7 +58,7 @@ static enum ctl_exit ask_member(struct ctl *c, const Etcdserverpb__Member *membe
     if (how)
         json_object_set_new(m, "error", json_string(*rpc.error ? rpc.error : "it cannot be asked"));
     else
-        add_status(m, r);
+        ctl_cluster_add_status(m, r);
     return CTL_DONE;
 }
 

@@ -97,8 +97,8 @@ static void add_groups(const struct script *s, const char *between)
 }
 
 /* 'word:help' for zsh, 'word' for bash, "word<tab>help" for fish. */
-static void add_item(const struct script *s, const char *word, size_t size, const char *help,
-                     const char *shell)
+static void ctl_complete_add_item(const struct script *s, const char *word, size_t size, const char *help,
+                                  const char *shell)
 {
     char text[512];
     bool has_help = *help && strcmp(shell, "bash") != 0;
@@ -122,7 +122,7 @@ static void add_words(const struct script *s, const char *before, const char *sh
         size_t word_size = strcspn(word, " ");
         if (word_size == last_size && memcmp(word, last, word_size) == 0)
             continue;
-        add_item(s, word, word_size, word[word_size] ? "" : ctl_commands[id].summary, shell);
+        ctl_complete_add_item(s, word, word_size, word[word_size] ? "" : ctl_commands[id].summary, shell);
         last = word, last_size = word_size;
     }
 }
@@ -135,7 +135,7 @@ static void add_flags(const struct script *s, enum ctl_command_id id, const char
         if (!ctl_shows_flag(f, id, s->is_etcdctl))
             continue;
         snprintf(name, sizeof name, "--%s", f->name);
-        add_item(s, name, strlen(name), f->help, shell);
+        ctl_complete_add_item(s, name, strlen(name), f->help, shell);
     }
 }
 

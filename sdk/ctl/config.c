@@ -13,7 +13,7 @@
 #include "sdk/ctl/config.h"
 #include "sdk/http_client.h"
 
-static const char *arg(const struct ctl *c, size_t i)
+static const char *ctl_config_arg(const struct ctl *c, size_t i)
 {
     return c->typed.args[i];
 }
@@ -53,7 +53,7 @@ enum ctl_exit ctl_config_ls(struct ctl *c)
     struct ctl_call call = {.method = "GET"};
     json_t *doc = NULL;
     ctl_config_path(c, &call, NULL, "");
-    ctl_query(&call, "prefix", c->typed.arg_count ? arg(c, 0) : NULL);
+    ctl_query(&call, "prefix", c->typed.arg_count ? ctl_config_arg(c, 0) : NULL);
     ctl_query(&call, "deleted", ctl_bool(&c->typed, "deleted") ? "true" : NULL);
     enum ctl_exit how = ctl_call_pages(c, &call, "configs", &doc);
     if (!how)
@@ -72,7 +72,7 @@ enum ctl_exit ctl_config_get(struct ctl *c)
         {"TIME", "time_ms", CTL_CELL_TIME},         {"TITLE", "title", CTL_CELL_PLAIN}};
     bool is_raw = c->form == CTL_FORM_NONE || c->form == CTL_FORM_SIMPLE;
     struct ctl_call call = {.method = "GET"};
-    ctl_config_path(c, &call, arg(c, 0), "");
+    ctl_config_path(c, &call, ctl_config_arg(c, 0), "");
     ctl_query(&call, "seq", ctl_given(&c->typed, "seq"));
     ctl_query(&call, "labels", ctl_given(&c->typed, "labels"));
     if (!is_raw) {
@@ -108,7 +108,7 @@ static enum ctl_exit call_write(struct ctl *c, struct ctl_call *call)
     json_t *doc = NULL;
     enum ctl_exit how = ctl_call_json(c, call, &doc);
     if (!how)
-        ctl_print_written(c, doc, arg(c, 0));
+        ctl_print_written(c, doc, ctl_config_arg(c, 0));
     json_decref(doc);
     ctl_call_done(call);
     return how;
@@ -118,14 +118,14 @@ enum ctl_exit ctl_config_set(struct ctl *c)
 {
     static const char *const same[] = {"type", "title", "note"};
     const struct ctl_typed *t = &c->typed;
-    const char *file = t->arg_count > 1 ? arg(c, 1) : NULL;
+    const char *file = t->arg_count > 1 ? ctl_config_arg(c, 1) : NULL;
     if (!file && isatty(STDIN_FILENO))
         return ctl_fail(c, CTL_BAD_ARGS, "name a file, or send the content to standard input");
     struct buf content = {0};
     enum ctl_exit how = ctl_read_file(c, file, CTL_CONTENT_MAX, &content);
     if (!how) {
         struct ctl_call call = {.method = "PUT", .body = buf_slice(&content), .has_body = true};
-        ctl_config_path(c, &call, arg(c, 0), "");
+        ctl_config_path(c, &call, ctl_config_arg(c, 0), "");
         for (size_t i = 0; i < sizeof same / sizeof *same; i++)
             ctl_query(&call, same[i], ctl_given(t, same[i]));
         ctl_query(&call, "if_seq", ctl_given(t, "if-seq"));
@@ -141,16 +141,16 @@ enum ctl_exit ctl_config_set(struct ctl *c)
 enum ctl_exit ctl_config_rollback(struct ctl *c)
 {
     uint64_t seq;
-    if (text_to_u64(slice_text(arg(c, 1)), &seq) != OK || seq == 0 || seq > INT64_MAX)
+    if (text_to_u64(slice_text(ctl_config_arg(c, 1)), &seq) != OK || seq == 0 || seq > INT64_MAX)
         return ctl_fail(c, CTL_BAD_ARGS, "\"%s\" is no release; \"cairnctl config history %s\" lists them",
-                        arg(c, 1), arg(c, 0));
+                        ctl_config_arg(c, 1), ctl_config_arg(c, 0));
     json_t *body = json_pack("{s:I}", "seq", (json_int_t)seq);
     if (ctl_given(&c->typed, "note"))
         json_object_set_new(body, "note", json_string(ctl_given(&c->typed, "note")));
     struct buf text = {0};
     ctl_show_json(&text, body);
     struct ctl_call call = {.method = "POST", .body = buf_slice(&text), .has_body = true};
-    ctl_config_path(c, &call, arg(c, 0), "/rollback");
+    ctl_config_path(c, &call, ctl_config_arg(c, 0), "/rollback");
     ctl_query(&call, "if_seq", ctl_given(&c->typed, "if-seq"));
     enum ctl_exit how = call_write(c, &call);
     buf_done(&text);
@@ -161,7 +161,7 @@ enum ctl_exit ctl_config_rollback(struct ctl *c)
 enum ctl_exit ctl_config_rm(struct ctl *c)
 {
     struct ctl_call call = {.method = "DELETE"};
-    ctl_config_path(c, &call, arg(c, 0), "");
+    ctl_config_path(c, &call, ctl_config_arg(c, 0), "");
     ctl_query(&call, "note", ctl_given(&c->typed, "note"));
     ctl_query(&call, "if_seq", ctl_given(&c->typed, "if-seq"));
     return call_write(c, &call);
@@ -179,7 +179,7 @@ enum ctl_exit ctl_config_history(struct ctl *c)
         {"TITLE", "title", CTL_CELL_PLAIN}, {"NOTE", "note", CTL_CELL_PLAIN}};
     struct ctl_call call = {.method = "GET"};
     json_t *doc = NULL;
-    ctl_config_path(c, &call, arg(c, 0), "/history");
+    ctl_config_path(c, &call, ctl_config_arg(c, 0), "/history");
     enum ctl_exit how = ctl_call_some(c, &call, "releases", ctl_int(&c->typed, "limit"), &doc);
     if (!how)
         ctl_print_rows(c, doc, "releases", columns, sizeof columns / sizeof *columns);
@@ -197,7 +197,7 @@ enum ctl_exit ctl_config_listeners(struct ctl *c)
         {"APPLIED", "applied", CTL_CELL_PLAIN},  {"REJECTED", "rejected", CTL_CELL_PLAIN},
         {"ERROR", "error", CTL_CELL_PLAIN}};
     struct ctl_call call = {.method = "GET"};
-    ctl_config_path(c, &call, arg(c, 0), "/listeners");
+    ctl_config_path(c, &call, ctl_config_arg(c, 0), "/listeners");
     return print_list(c, &call, "listeners", columns, sizeof columns / sizeof *columns);
 }
 
@@ -231,7 +231,7 @@ static enum ctl_exit save_stream(struct ctl *c, struct http_client *client, int 
 
 enum ctl_exit ctl_config_export(struct ctl *c)
 {
-    const char *path = arg(c, 0);
+    const char *path = ctl_config_arg(c, 0);
     bool is_stdout = strcmp(path, "-") == 0;
     char *beside = arena_printf(&c->arena, "%s.part", path);
     struct ctl_call call = {.method = "GET"};
@@ -285,7 +285,7 @@ enum ctl_exit ctl_config_import(struct ctl *c)
     struct buf archive = {0};
     char error[200];
     json_t *doc = NULL;
-    enum ctl_exit how = ctl_read_file(c, arg(c, 0), CTL_ARCHIVE_MAX, &archive);
+    enum ctl_exit how = ctl_read_file(c, ctl_config_arg(c, 0), CTL_ARCHIVE_MAX, &archive);
     struct ctl_call call = {
         .method = "POST", .body = buf_slice(&archive), .has_body = true, .timeout_ms = 600000};
     ctl_path(&call, "/api/v1/import");

@@ -15,7 +15,7 @@
 
 #include "sdk/ctl/config.h"
 
-static const char *arg(const struct ctl *c, size_t i)
+static const char *ctl_config_edit_arg(const struct ctl *c, size_t i)
 {
     return c->typed.args[i];
 }
@@ -141,7 +141,7 @@ static enum ctl_exit publish(struct ctl *c, struct edit *e)
 
 enum ctl_exit ctl_config_edit(struct ctl *c)
 {
-    struct edit e = {.name = arg(c, 0)};
+    struct edit e = {.name = ctl_config_edit_arg(c, 0)};
     int status = 0;
     enum ctl_exit how = get_live(c, e.name, &e.before, &e.seq);
     if (!how)
@@ -190,7 +190,7 @@ static enum ctl_exit diff_file(struct ctl *c)
     struct buf live = {0};
     int64_t seq;
     int status = 0;
-    enum ctl_exit how = get_live(c, arg(c, 0), &live, &seq);
+    enum ctl_exit how = get_live(c, ctl_config_edit_arg(c, 0), &live, &seq);
     int fd = how ? -1 : mkstemp(file);
     if (fd >= 0)
         close(fd);
@@ -198,8 +198,9 @@ static enum ctl_exit diff_file(struct ctl *c)
         how = fd < 0 ? ctl_fail(c, CTL_IO, "cannot make a file in /tmp: %s", strerror(errno))
                      : ctl_write_file(c, file, buf_slice(&live), 0600);
     if (!how)
-        how = run_diff(c, arena_printf(&c->arena, "%s (release %lld)", arg(c, 0), (long long)seq), file,
-                       arg(c, 1), arg(c, 1), &status);
+        how = run_diff(
+            c, arena_printf(&c->arena, "%s (release %lld)", ctl_config_edit_arg(c, 0), (long long)seq), file,
+            ctl_config_edit_arg(c, 1), ctl_config_edit_arg(c, 1), &status);
     if (fd >= 0)
         (void)unlink(file);
     buf_done(&live);
@@ -228,7 +229,7 @@ enum ctl_exit ctl_config_diff(struct ctl *c)
         return diff_file(c);
     bool is_raw = c->form != CTL_FORM_JSON && c->form != CTL_FORM_YAML;
     struct ctl_call call = {.method = "GET"};
-    ctl_config_path(c, &call, arg(c, 0), "/diff");
+    ctl_config_path(c, &call, ctl_config_edit_arg(c, 0), "/diff");
     ctl_query(&call, "from", ctl_given(&c->typed, "from"));
     ctl_query(&call, "to", ctl_given(&c->typed, "to"));
     ctl_query(&call, "meta", is_raw ? NULL : "true");
@@ -266,7 +267,7 @@ static enum ctl_exit get_release(struct ctl *c, const json_t *item, struct buf *
         return CTL_DONE;
     }
     struct ctl_call call = {.method = "GET"};
-    ctl_config_path(c, &call, arg(c, 0), "");
+    ctl_config_path(c, &call, ctl_config_edit_arg(c, 0), "");
     ctl_query_int(&call, "seq", ctl_json_int(item, "seq"));
     enum ctl_exit how = ctl_call(c, &call);
     if (!how)
@@ -279,7 +280,7 @@ static enum ctl_exit run_for(struct ctl *c, struct watched *w, const json_t *ite
 {
     struct buf content = {0};
     const char *const variables[] = {
-        arena_printf(&c->arena, "CAIRN_CONFIG_NAME=%s", arg(c, 0)),
+        arena_printf(&c->arena, "CAIRN_CONFIG_NAME=%s", ctl_config_edit_arg(c, 0)),
         arena_printf(&c->arena, "CAIRN_CONFIG_SEQ=%lld", (long long)ctl_json_int(item, "seq")),
         arena_printf(&c->arena, "CAIRN_CONFIG_MD5=%s", ctl_json_text(item, "md5")),
         arena_printf(&c->arena, "CAIRN_CONFIG_TYPE=%s", ctl_json_text(item, "format")),
@@ -296,7 +297,8 @@ static enum ctl_exit run_for(struct ctl *c, struct watched *w, const json_t *ite
     return how;
 }
 
-static enum ctl_exit tell(struct ctl *c, struct watched *w, const json_t *item, int64_t revision)
+static enum ctl_exit ctl_config_edit_tell(struct ctl *c, struct watched *w, const json_t *item,
+                                          int64_t revision)
 {
     int64_t seq = ctl_json_int(item, "seq");
     if (w->seq == seq)
@@ -304,13 +306,14 @@ static enum ctl_exit tell(struct ctl *c, struct watched *w, const json_t *item, 
     w->seq = seq;
     if (w->words)
         return run_for(c, w, item, revision);
-    json_t *line = item ? json_deep_copy(item) : json_pack("{s:s, s:b}", "name", arg(c, 0), "deleted", 1);
+    json_t *line = item ? json_deep_copy(item)
+                        : json_pack("{s:s, s:b}", "name", ctl_config_edit_arg(c, 0), "deleted", 1);
     if (c->form == CTL_FORM_JSON || c->form == CTL_FORM_YAML) {
         if (c->form == CTL_FORM_YAML)
             buf_add_text(&c->out, "---\n");
         ctl_show_rows(&c->out, c->form, line, NULL, NULL, 0);
     } else if (!item) {
-        buf_addf(&c->out, "%s\tdeleted\n", arg(c, 0));
+        buf_addf(&c->out, "%s\tdeleted\n", ctl_config_edit_arg(c, 0));
     } else {
         static const struct ctl_column columns[] = {
             {"", "name", CTL_CELL_PLAIN}, {"", "seq", CTL_CELL_PLAIN}, {"", "format", CTL_CELL_PLAIN},
@@ -332,12 +335,12 @@ static enum ctl_exit on_config_frame(struct ctl *c, const json_t *frame, void *a
     const json_t *items = ctl_json_at(frame, is_snapshot ? "items" : "put");
     int64_t revision = ctl_json_int(frame, "revision");
     if (json_array_size(items))
-        return tell(c, w, json_array_get(items, 0), revision);
+        return ctl_config_edit_tell(c, w, json_array_get(items, 0), revision);
     /* That it is not there is news only if it was: not on the first look. */
     bool is_gone = is_snapshot || json_array_size(ctl_json_at(frame, "delete"));
     if (is_gone && w->seq < 0)
         w->seq = 0;
-    return is_gone ? tell(c, w, NULL, revision) : CTL_DONE;
+    return is_gone ? ctl_config_edit_tell(c, w, NULL, revision) : CTL_DONE;
 }
 
 enum ctl_exit ctl_config_watch(struct ctl *c)
@@ -348,5 +351,5 @@ enum ctl_exit ctl_config_watch(struct ctl *c)
         w.words = arena_new(&c->arena, (t->arg_count - t->dash_at + 1) * sizeof *w.words);
         memcpy(w.words, t->args + t->dash_at, (t->arg_count - t->dash_at) * sizeof *w.words);
     }
-    return ctl_follow(c, "config", arg(c, 0), ctl_given(t, "labels"), on_config_frame, &w);
+    return ctl_follow(c, "config", ctl_config_edit_arg(c, 0), ctl_given(t, "labels"), on_config_frame, &w);
 }

@@ -42,7 +42,7 @@ static json_t *json_of(const struct yaml_node *node)
 }
 
 /* An absent file is an empty one. */
-static enum ctl_exit load(struct ctl *c, json_t **ret_doc)
+static enum ctl_exit ctl_context_load(struct ctl *c, json_t **ret_doc)
 {
     const char *path = file_name(c);
     *ret_doc = NULL;
@@ -64,7 +64,7 @@ static enum ctl_exit load(struct ctl *c, json_t **ret_doc)
     return how;
 }
 
-static enum ctl_exit save(struct ctl *c, const json_t *doc)
+static enum ctl_exit ctl_context_save(struct ctl *c, const json_t *doc)
 {
     const char *path = file_name(c);
     if (!path)
@@ -98,7 +98,7 @@ static enum ctl_exit no_such(struct ctl *c, const char *name)
 enum ctl_exit ctl_apply_context(struct ctl *c)
 {
     json_t *doc;
-    enum ctl_exit how = load(c, &doc);
+    enum ctl_exit how = ctl_context_load(c, &doc);
     if (how)
         return how;
     const char *name = ctl_given(&c->typed, "context");
@@ -133,7 +133,7 @@ enum ctl_exit ctl_apply_context(struct ctl *c)
 enum ctl_exit ctl_context_ls(struct ctl *c)
 {
     json_t *doc;
-    enum ctl_exit how = load(c, &doc);
+    enum ctl_exit how = ctl_context_load(c, &doc);
     if (how)
         return how;
     json_t *list = json_array(), *answer = json_pack("{s:o}", "contexts", list);
@@ -164,7 +164,7 @@ enum ctl_exit ctl_context_ls(struct ctl *c)
 enum ctl_exit ctl_context_set(struct ctl *c)
 {
     json_t *doc;
-    enum ctl_exit how = load(c, &doc);
+    enum ctl_exit how = ctl_context_load(c, &doc);
     if (how)
         return how;
     if (!json_is_object(json_object_get(doc, "contexts")))
@@ -188,7 +188,7 @@ enum ctl_exit ctl_context_set(struct ctl *c)
     }
     if (json_object_size(contexts) == 1) /* the first one is for use */
         json_object_set_new(doc, "current", json_string(c->typed.args[0]));
-    how = save(c, doc);
+    how = ctl_context_save(c, doc);
     if (!how)
         ctl_print_done(c, context, "context %s is kept%s", c->typed.args[0],
                        strcmp(ctl_json_text(doc, "current"), c->typed.args[0]) == 0 ? " and in use" : "");
@@ -199,12 +199,12 @@ enum ctl_exit ctl_context_set(struct ctl *c)
 enum ctl_exit ctl_context_use(struct ctl *c)
 {
     json_t *doc;
-    enum ctl_exit how = load(c, &doc);
+    enum ctl_exit how = ctl_context_load(c, &doc);
     if (!how && !context_named(doc, c->typed.args[0]))
         how = no_such(c, c->typed.args[0]);
     if (!how)
         json_object_set_new(doc, "current", json_string(c->typed.args[0]));
-    how = how ? how : save(c, doc);
+    how = how ? how : ctl_context_save(c, doc);
     if (!how)
         ctl_print_done(c, context_named(doc, c->typed.args[0]), "context %s is in use", c->typed.args[0]);
     json_decref(doc);
@@ -215,12 +215,12 @@ enum ctl_exit ctl_context_rm(struct ctl *c)
 {
     json_t *doc;
     const char *name = c->typed.args[0];
-    enum ctl_exit how = load(c, &doc);
+    enum ctl_exit how = ctl_context_load(c, &doc);
     if (!how && json_object_del(json_object_get(doc, "contexts"), name) != 0)
         how = no_such(c, name);
     if (!how && strcmp(ctl_json_text(doc, "current"), name) == 0)
         json_object_del(doc, "current");
-    how = how ? how : save(c, doc);
+    how = how ? how : ctl_context_save(c, doc);
     if (!how)
         ctl_print_done(c, doc, "context %s is gone", name);
     json_decref(doc);

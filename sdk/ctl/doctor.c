@@ -14,9 +14,9 @@ struct diagnosis {
     json_t *bad, *warn, *info;
 };
 
-static void find(json_t *list, const char *level, const char *todo, const char *format, ...)
+static void ctl_doctor_find(json_t *list, const char *level, const char *todo, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
-static void find(json_t *list, const char *level, const char *todo, const char *format, ...)
+static void ctl_doctor_find(json_t *list, const char *level, const char *todo, const char *format, ...)
 {
     struct buf what = {0};
     va_list args;
@@ -55,15 +55,15 @@ static void judge_absent(struct diagnosis *d, const json_t *member)
         snprintf(todo, sizeof todo,
                  "Start it with --initial-cluster-state existing, or take it out: cairnctl member remove %s",
                  id);
-        find(d->warn, "warn", todo, "Member %s (%s) was added and has never been started.", id,
-             ctl_json_text(member, "peer_url"));
+        ctl_doctor_find(d->warn, "warn", todo, "Member %s (%s) was added and has never been started.", id,
+                        ctl_json_text(member, "peer_url"));
         return;
     }
     snprintf(todo, sizeof todo,
              "Look at its log and start it again. If its machine is gone for good: cairnctl member remove %s",
              id);
-    find(d->warn, "warn", todo, "Member %s at %s does not answer: %s.", name_of(member),
-         ctl_json_text(member, "endpoint"), ctl_json_text(member, "error"));
+    ctl_doctor_find(d->warn, "warn", todo, "Member %s at %s does not answer: %s.", name_of(member),
+                    ctl_json_text(member, "endpoint"), ctl_json_text(member, "error"));
 }
 
 static void judge_quorum(struct diagnosis *d, const json_t *members)
@@ -78,19 +78,21 @@ static void judge_quorum(struct diagnosis *d, const json_t *members)
     }
     size_t quorum = voters / 2 + 1;
     if (voters && up < quorum)
-        find(d->bad, "bad",
-             "Bring members back until a majority is up. Nothing that was written is lost meanwhile.",
-             "Only %zu of %zu voting members answer and %zu are needed: nothing can be written.", up, voters,
-             quorum);
+        ctl_doctor_find(
+            d->bad, "bad",
+            "Bring members back until a majority is up. Nothing that was written is lost meanwhile.",
+            "Only %zu of %zu voting members answer and %zu are needed: nothing can be written.", up, voters,
+            quorum);
     else if (up == quorum && up < voters)
-        find(d->warn, "warn", "Bring the absent ones back soon.",
-             "%zu of %zu voting members answer: one more loss and nothing can be written.", up, voters);
+        ctl_doctor_find(d->warn, "warn", "Bring the absent ones back soon.",
+                        "%zu of %zu voting members answer: one more loss and nothing can be written.", up,
+                        voters);
     if (voters == 1)
-        find(d->info, "info", "For more, start two others: cairnctl member add",
-             "There is one voting member: when it is down, so is the service.");
+        ctl_doctor_find(d->info, "info", "For more, start two others: cairnctl member add",
+                        "There is one voting member: when it is down, so is the service.");
     else if (voters && voters % 2 == 0)
-        find(d->info, "info", "Add one or take one out.",
-             "%zu voting members survive no more losses than %zu would.", voters, voters - 1);
+        ctl_doctor_find(d->info, "info", "Add one or take one out.",
+                        "%zu voting members survive no more losses than %zu would.", voters, voters - 1);
 }
 
 static void judge_leader(struct diagnosis *d, const json_t *members)
@@ -107,14 +109,15 @@ static void judge_leader(struct diagnosis *d, const json_t *members)
         leader = *its ? its : leader;
     }
     if (is_split)
-        find(d->warn, "warn", "An election may be going on: ask again in some seconds.",
-             "The members do not agree on who leads.");
+        ctl_doctor_find(d->warn, "warn", "An election may be going on: ask again in some seconds.",
+                        "The members do not agree on who leads.");
     else if (is_unknown && !leader)
-        find(d->bad, "bad", "A majority of the voting members must reach each other's peer URLs.",
-             "No member knows a leader.");
+        ctl_doctor_find(d->bad, "bad", "A majority of the voting members must reach each other's peer URLs.",
+                        "No member knows a leader.");
     else if (is_unknown)
-        find(d->warn, "warn", "It may be cut off from the others: look at its log and its network.",
-             "A member knows no leader, while others do.");
+        ctl_doctor_find(d->warn, "warn",
+                        "It may be cut off from the others: look at its log and its network.",
+                        "A member knows no leader, while others do.");
 }
 
 /* --- what each says
@@ -126,22 +129,25 @@ static void judge_member(struct diagnosis *d, const json_t *member, int64_t newe
     int64_t quota = ctl_json_int(member, "db_size_quota"), used = ctl_json_int(member, "db_size_in_use");
     int64_t behind = newest - ctl_json_int(member, "index");
     if (behind > BEHIND_MANY)
-        find(d->warn, "warn", "It may be catching up; if this does not shrink, look at its disk and network.",
-             "Member %s is %lld log entries behind.", name_of(member), (long long)behind);
+        ctl_doctor_find(d->warn, "warn",
+                        "It may be catching up; if this does not shrink, look at its disk and network.",
+                        "Member %s is %lld log entries behind.", name_of(member), (long long)behind);
     if (quota > 0 && used / (quota / 100 + 1) >= FULL_PERCENT)
-        find(d->warn, "warn",
-             "Delete keys or compact (cairnctl compaction), or start with a larger --quota-backend-bytes.",
-             "The store of %s is %lld %% full.", name_of(member), (long long)(used / (quota / 100 + 1)));
+        ctl_doctor_find(
+            d->warn, "warn",
+            "Delete keys or compact (cairnctl compaction), or start with a larger --quota-backend-bytes.",
+            "The store of %s is %lld %% full.", name_of(member), (long long)(used / (quota / 100 + 1)));
     if (strcmp(ctl_json_text(member, "role"), "learner") == 0 && behind <= BEHIND_MANY) {
         char todo[120];
         snprintf(todo, sizeof todo, "Give it its vote: cairnctl member promote %s",
                  ctl_json_text(member, "id"));
-        find(d->info, "info", todo, "Member %s is a learner that has caught up.", name_of(member));
+        ctl_doctor_find(d->info, "info", todo, "Member %s is a learner that has caught up.", name_of(member));
     }
     for (size_t i = 0; i < json_array_size(errors); i++) {
         const char *error = json_string_value(json_array_get(errors, i));
         if (error && !strstr(error, "alarm") && !strstr(error, "no leader") && !strstr(error, "NOSPACE"))
-            find(d->warn, "warn", "Look at its log.", "Member %s reports: %s.", name_of(member), error);
+            ctl_doctor_find(d->warn, "warn", "Look at its log.", "Member %s reports: %s.", name_of(member),
+                            error);
     }
 }
 
@@ -163,10 +169,10 @@ static void judge_members(struct diagnosis *d, const json_t *members)
         cluster = of;
     }
     if (is_foreign)
-        find(d->bad, "bad", "Compare --initial-cluster-token and the URLs they were started with.",
-             "The members answer for different clusters.");
+        ctl_doctor_find(d->bad, "bad", "Compare --initial-cluster-token and the URLs they were started with.",
+                        "The members answer for different clusters.");
     if (is_mixed)
-        find(d->info, "info", "Finish the upgrade.", "The members run different versions.");
+        ctl_doctor_find(d->info, "info", "Finish the upgrade.", "The members run different versions.");
     for (size_t i = 0; i < json_array_size(members); i++) {
         if (is_reachable(json_array_get(members, i)))
             judge_member(d, json_array_get(members, i), newest);
@@ -179,16 +185,18 @@ static void judge_alarms(struct diagnosis *d, const json_t *alarms)
         const json_t *a = json_array_get(alarms, i);
         const char *alarm = ctl_json_text(a, "alarm"), *member = ctl_json_text(a, "member");
         if (strcmp(alarm, "NOSPACE") == 0)
-            find(d->bad, "bad",
-                 "Delete keys, \"cairnctl compaction REVISION\", then \"cairnctl alarm disarm\"; or a larger "
-                 "--quota-backend-bytes.",
-                 "Member %s is out of space: writes that need room are refused.", member);
+            ctl_doctor_find(
+                d->bad, "bad",
+                "Delete keys, \"cairnctl compaction REVISION\", then \"cairnctl alarm disarm\"; or a larger "
+                "--quota-backend-bytes.",
+                "Member %s is out of space: writes that need room are refused.", member);
         else if (strcmp(alarm, "CORRUPT") == 0)
-            find(d->bad, "bad",
-                 "Find the member that differs (cairnctl endpoint hashkv --cluster), take it out, and let it "
-                 "join "
-                 "with an empty folder.",
-                 "Member %s has found that its data differ from the others'.", member);
+            ctl_doctor_find(
+                d->bad, "bad",
+                "Find the member that differs (cairnctl endpoint hashkv --cluster), take it out, and let it "
+                "join "
+                "with an empty folder.",
+                "Member %s has found that its data differ from the others'.", member);
     }
 }
 
@@ -196,9 +204,9 @@ static void judge_services(struct diagnosis *d, const json_t *lost)
 {
     for (size_t i = 0; i < json_array_size(lost); i++) {
         const json_t *s = json_array_get(lost, i);
-        find(d->info, "info", "Their processes have died or cannot reach the cluster.",
-             "Of service %s %lld instances are lost: no heartbeat came in time.", ctl_json_text(s, "service"),
-             (long long)ctl_json_int(s, "instances"));
+        ctl_doctor_find(d->info, "info", "Their processes have died or cannot reach the cluster.",
+                        "Of service %s %lld instances are lost: no heartbeat came in time.",
+                        ctl_json_text(s, "service"), (long long)ctl_json_int(s, "instances"));
     }
 }
 
@@ -208,9 +216,10 @@ json_t *ctl_diagnose(const json_t *facts)
     const json_t *endpoints = ctl_json_at(facts, "endpoints"), *members = ctl_json_at(facts, "members");
     for (size_t i = 0; i < json_array_size(endpoints); i++) {
         const json_t *e = json_array_get(endpoints, i);
-        find(json_array_size(members) ? d.warn : d.bad, json_array_size(members) ? "warn" : "bad",
-             "Does cairnd run there, and is that its --listen-client-urls? --endpoints names others.",
-             "The endpoint %s does not answer: %s.", ctl_json_text(e, "endpoint"), ctl_json_text(e, "error"));
+        ctl_doctor_find(
+            json_array_size(members) ? d.warn : d.bad, json_array_size(members) ? "warn" : "bad",
+            "Does cairnd run there, and is that its --listen-client-urls? --endpoints names others.",
+            "The endpoint %s does not answer: %s.", ctl_json_text(e, "endpoint"), ctl_json_text(e, "error"));
     }
     judge_quorum(&d, members);
     judge_leader(&d, members);
@@ -218,12 +227,12 @@ json_t *ctl_diagnose(const json_t *facts)
     judge_alarms(&d, ctl_json_at(facts, "alarms"));
     judge_services(&d, ctl_json_at(facts, "lost"));
     if (json_is_false(ctl_json_at(facts, "auth")))
-        find(d.info, "info", "Keep the port private, or turn authentication on.",
-             "Authentication is off: whoever reaches a member may read and write everything.");
+        ctl_doctor_find(d.info, "info", "Keep the port private, or turn authentication on.",
+                        "Authentication is off: whoever reaches a member may read and write everything.");
     bool is_healthy = json_array_size(d.bad) == 0;
     if (is_healthy && json_array_size(d.warn) == 0)
-        find(d.warn, "fine", "", "All %zu members answer, agree on who leads, and have no alarm.",
-             json_array_size(members));
+        ctl_doctor_find(d.warn, "fine", "", "All %zu members answer, agree on who leads, and have no alarm.",
+                        json_array_size(members));
     json_array_extend(d.bad, d.warn);
     json_array_extend(d.bad, d.info);
     json_decref(d.warn);

@@ -55,7 +55,7 @@ static const char *yes(bool is)
  * ------------------------------------------------------------------------------------------------------ */
 
 enum ctl_exit ctl_prompt_status(struct ctl *c, size_t endpoint, struct ctl_rpc *rpc,
-                             Etcdserverpb__StatusResponse **ret)
+                                Etcdserverpb__StatusResponse **ret)
 {
     Etcdserverpb__StatusRequest request = ETCDSERVERPB__STATUS_REQUEST__INIT;
     *rpc = (struct ctl_rpc){.path = "/v3/maintenance/status",
@@ -77,7 +77,7 @@ struct status_row {
 };
 
 /* In the order of the columns; all but the table have the same. */
-static void add_status(struct ctl_table *t, const struct status_row *row)
+static void ctl_endpoint_add_status(struct ctl_table *t, const struct status_row *row)
 {
     const Etcdserverpb__StatusResponse *r = row->r;
     struct buf text = {0};
@@ -144,7 +144,7 @@ static void show_statuses(struct ctl *c, const struct status_row *rows, size_t c
         if (c->form == CTL_FORM_FIELDS)
             show_status_fields(c, &rows[i]);
         else
-            add_status(&t, &rows[i]);
+            ctl_endpoint_add_status(&t, &rows[i]);
     }
     if (wants_table(c))
         show_table(c, &t);

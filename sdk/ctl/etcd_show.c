@@ -11,7 +11,7 @@
  * --------------------------------------------------------------------------------------------------- */
 
 /* Go leaves zeros out (omitempty); numbers are numbers, enums too; bytes are base64. */
-static bool is_zero(const ProtobufCFieldDescriptor *f, const void *value)
+static bool ctl_etcd_show_is_zero(const ProtobufCFieldDescriptor *f, const void *value)
 {
     static const uint8_t zeros[8];
     if (f->type == PROTOBUF_C_TYPE_STRING)
@@ -21,7 +21,8 @@ static bool is_zero(const ProtobufCFieldDescriptor *f, const void *value)
     return memcmp(value, zeros, json_size_of(f->type)) == 0;
 }
 
-static void add_value(struct json_writer *w, const ProtobufCFieldDescriptor *f, const void *value)
+static void ctl_etcd_show_add_value(struct json_writer *w, const ProtobufCFieldDescriptor *f,
+                                    const void *value)
 {
     switch (f->type) {
     case PROTOBUF_C_TYPE_UINT64:
@@ -72,9 +73,9 @@ static void add_field(struct json_writer *w, const ProtobufCMessage *m, const Pr
 {
     const uint8_t *at = (const uint8_t *)m + f->offset;
     if (f->label != PROTOBUF_C_LABEL_REPEATED) {
-        if (!is_zero(f, at)) {
+        if (!ctl_etcd_show_is_zero(f, at)) {
             jw_key(w, f->name);
-            add_value(w, f, at);
+            ctl_etcd_show_add_value(w, f, at);
         }
         return;
     }
@@ -84,7 +85,7 @@ static void add_field(struct json_writer *w, const ProtobufCMessage *m, const Pr
     jw_key(w, f->name);
     jw_open(w, '[');
     for (size_t i = 0; i < count; i++)
-        add_value(w, f, *(uint8_t *const *)at + i * json_size_of(f->type));
+        ctl_etcd_show_add_value(w, f, *(uint8_t *const *)at + i * json_size_of(f->type));
     jw_close(w, ']');
 }
 

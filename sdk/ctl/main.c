@@ -81,7 +81,7 @@ enum ctl_exit ctl_version(struct ctl *c)
     return CTL_DONE;
 }
 
-static enum ctl_exit run(struct ctl *c)
+static enum ctl_exit ctl_main_run(struct ctl *c)
 {
     static enum ctl_exit (*const handlers[])(struct ctl *) = {
         NULL,
@@ -112,7 +112,7 @@ int main(int argc, char **argv)
         how = CTL_DONE;
     } else {
         catch_signals(&c);
-        how = run(&c);
+        how = ctl_main_run(&c);
     }
     if (!ctl_flush(&c) && how == CTL_DONE)
         how = CTL_IO;

@@ -11,7 +11,7 @@ enum ctl_exit ctl_list_alarms(struct ctl *c, bool is_quiet, Etcdserverpb__AlarmR
 const char *ctl_alarm_name(int alarm);
 /* What one endpoint says of itself; an error is left in rpc->error. */
 enum ctl_exit ctl_prompt_status(struct ctl *c, size_t endpoint, struct ctl_rpc *rpc,
-                             Etcdserverpb__StatusResponse **ret);
+                                Etcdserverpb__StatusResponse **ret);
 /* The endpoints become those that the members advertise. */
 enum ctl_exit ctl_use_cluster(struct ctl *c);
 

@@ -25,7 +25,7 @@ void ctl_typed_done(struct ctl_typed *t)
     *t = (struct ctl_typed){0};
 }
 
-static void add_value(struct ctl_typed *t, const struct ctl_flag *f, const char *value)
+static void ctl_parse_add_value(struct ctl_typed *t, const struct ctl_flag *f, const char *value)
 {
     struct ctl_value *v = &t->values[f - ctl_flags];
     v->list = mem_resize(v->list, (v->count + 1) * sizeof *v->list);
@@ -101,7 +101,7 @@ int ctl_supply(struct ctl_typed *t, const struct ctl_flag *f, const char *value,
 {
     if (!is_valid(f, value))
         return refuse_value(t, f, value, from);
-    add_value(t, f, value);
+    ctl_parse_add_value(t, f, value);
     return OK;
 }
 
@@ -255,8 +255,8 @@ static int refuse_flag(struct ctl_typed *t, const char *word, size_t name_size)
 }
 
 /* A value follows the flag: behind '=' or right behind its letter (text), or as the next word. */
-static int take_value(struct ctl_typed *t, const struct ctl_flag *f, const char *text, const char *next,
-                      int *i)
+static int ctl_parse_take_value(struct ctl_typed *t, const struct ctl_flag *f, const char *text,
+                                const char *next, int *i)
 {
     if (!text && f->kind == CTL_BOOL) {
         text = "true";
@@ -281,7 +281,7 @@ static int read_long(struct ctl_typed *t, const char *word, const char *next, in
     const struct ctl_flag *f = ctl_find_flag(t->command, word + 2, size, t->is_etcdctl);
     if (!f)
         return refuse_flag(t, word, size);
-    return take_value(t, f, equals ? equals + 1 : NULL, next, i);
+    return ctl_parse_take_value(t, f, equals ? equals + 1 : NULL, next, i);
 }
 
 /* -w json, -wjson, -w=json, -yi */
@@ -293,9 +293,9 @@ static int read_letters(struct ctl_typed *t, const char *word, const char *next,
             return refuse_flag(t, word, 0);
         if (f->kind != CTL_BOOL || p[1] == '=') {
             const char *text = p[1] == '=' ? p + 2 : p[1] ? p + 1 : NULL;
-            return take_value(t, f, text, next, i);
+            return ctl_parse_take_value(t, f, text, next, i);
         }
-        add_value(t, f, "true");
+        ctl_parse_add_value(t, f, "true");
     }
     return OK;
 }

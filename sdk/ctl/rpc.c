@@ -67,7 +67,7 @@ static const char *advice(const struct ctl_rpc *rpc)
     return "";
 }
 
-static enum ctl_exit fail(struct ctl *c, struct ctl_rpc *rpc, const char *endpoint)
+static enum ctl_exit ctl_rpc_fail(struct ctl *c, struct ctl_rpc *rpc, const char *endpoint)
 {
     if (rpc->is_quiet)
         return CTL_ERROR;
@@ -83,11 +83,11 @@ static enum ctl_exit read_answer(struct ctl *c, struct ctl_rpc *rpc, const struc
     char why[200];
     if (call->status != 200) {
         read_error(rpc, buf_slice(&call->answer), call->status);
-        return fail(c, rpc, call->endpoint);
+        return ctl_rpc_fail(c, rpc, call->endpoint);
     }
     if (json_to_message(rpc->answer, buf_slice(&call->answer), &c->arena, why, sizeof why, &m) != OK) {
         snprintf(rpc->error, sizeof rpc->error, "an answer that cannot be read: %s", why);
-        return fail(c, rpc, call->endpoint);
+        return ctl_rpc_fail(c, rpc, call->endpoint);
     }
     *(ProtobufCMessage **)ret_answer = m;
     return CTL_DONE;
@@ -141,7 +141,8 @@ void ctl_stream_done(struct ctl_stream *s)
     *s = (struct ctl_stream){0};
 }
 
-static enum ctl_exit open_stream(struct ctl *c, struct ctl_rpc *rpc, bool is_two_way, struct ctl_stream *s)
+static enum ctl_exit ctl_rpc_open_stream(struct ctl *c, struct ctl_rpc *rpc, bool is_two_way,
+                                         struct ctl_stream *s)
 {
     struct buf body = {0};
     message_to_json(rpc->request, &body);
@@ -159,7 +160,7 @@ static enum ctl_exit open_stream(struct ctl *c, struct ctl_rpc *rpc, bool is_two
         how = ctl_fail_reach(c, err);
     } else if (call.status != 200) {
         read_error(rpc, buf_slice(&call.answer), call.status);
-        how = fail(c, rpc, call.endpoint);
+        how = ctl_rpc_fail(c, rpc, call.endpoint);
     }
     ctl_call_done(&call);
     buf_done(&body);
@@ -168,12 +169,12 @@ static enum ctl_exit open_stream(struct ctl *c, struct ctl_rpc *rpc, bool is_two
 
 enum ctl_exit ctl_stream_open(struct ctl *c, struct ctl_rpc *rpc, struct ctl_stream *s)
 {
-    return open_stream(c, rpc, false, s);
+    return ctl_rpc_open_stream(c, rpc, false, s);
 }
 
 enum ctl_exit ctl_stream_open_two_way(struct ctl *c, struct ctl_rpc *rpc, struct ctl_stream *s)
 {
-    return open_stream(c, rpc, true, s);
+    return ctl_rpc_open_stream(c, rpc, true, s);
 }
 
 /* {"result":{...}} or {"error":{...}} */
@@ -184,7 +185,7 @@ static enum ctl_exit read_line(struct ctl *c, struct ctl_stream *s, struct slice
     char why[200];
     if (line.size <= sizeof head || memcmp(line.data, head, sizeof head - 1) != 0) {
         read_error(&rpc, line, 200);
-        return fail(c, &rpc, c->endpoints[c->at].text);
+        return ctl_rpc_fail(c, &rpc, c->endpoints[c->at].text);
     }
     struct slice inside =
         slice_of(line.data + sizeof head - 1,

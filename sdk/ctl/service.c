@@ -202,7 +202,7 @@ static void keep_alive(struct ctl *c, const struct buf *body, int64_t heartbeat_
 }
 
 /* With a stop that came already, what ends the registration must not be stopped by it. */
-static enum ctl_exit leave(struct ctl *c)
+static enum ctl_exit ctl_service_leave(struct ctl *c)
 {
     int stop_fd = c->stop_fd;
     c->stop_fd = -1;
@@ -246,7 +246,7 @@ enum ctl_exit ctl_service_register(struct ctl *c)
     }
     if (!how)
         keep_alive(c, &body, ctl_json_int(doc, "heartbeat_ms"), key, has_command ? &child : NULL);
-    if (leave(c) != CTL_DONE && !how)
+    if (ctl_service_leave(c) != CTL_DONE && !how)
         how = CTL_ERROR;
     if (has_command && !how)
         how = (enum ctl_exit)child.status;
@@ -386,7 +386,8 @@ struct seen {
     json_t *snapshot;  /* of a snapshot whose parts are not all here: ids */
 };
 
-static void tell(struct ctl *c, int64_t revision, const char *change, const char *id, const json_t *instance)
+static void ctl_service_tell(struct ctl *c, int64_t revision, const char *change, const char *id,
+                             const json_t *instance)
 {
     if (c->form == CTL_FORM_JSON || c->form == CTL_FORM_YAML) {
         json_t *line =
@@ -420,17 +421,17 @@ static void saw(struct ctl *c, struct seen *s, int64_t revision, const json_t *i
     const json_t *before = json_object_get(s->instances, id);
     if (before && json_equal(before, instance))
         return;
-    tell(c, revision, before ? "changed" : "added", id, instance);
+    ctl_service_tell(c, revision, before ? "changed" : "added", id, instance);
     json_object_set(s->instances, id, (json_t *)(uintptr_t)instance);
 }
 
 static void is_gone(struct ctl *c, struct seen *s, int64_t revision, const char *id)
 {
     if (json_object_del(s->instances, id) == 0)
-        tell(c, revision, "removed", id, NULL);
+        ctl_service_tell(c, revision, "removed", id, NULL);
 }
 
-static void on_snapshot(struct ctl *c, struct seen *s, const json_t *frame)
+static void ctl_service_on_snapshot(struct ctl *c, struct seen *s, const json_t *frame)
 {
     int64_t revision = ctl_json_int(frame, "revision");
     const json_t *items = ctl_json_at(frame, "items");
@@ -461,7 +462,7 @@ static enum ctl_exit on_service_frame(struct ctl *c, const json_t *frame, void *
     const char *type = ctl_json_text(frame, "type");
     int64_t revision = ctl_json_int(frame, "revision");
     if (strcmp(type, "snapshot") == 0)
-        on_snapshot(c, s, frame);
+        ctl_service_on_snapshot(c, s, frame);
     if (strcmp(type, "delta") != 0)
         return CTL_DONE;
     const json_t *put = ctl_json_at(frame, "put"), *gone = ctl_json_at(frame, "delete");

@@ -39,7 +39,7 @@ static char *read_quoted(struct arena *a, const char **at, size_t *ret_size)
     return text;
 }
 
-static const char *skip_blanks(const char *p)
+static const char *ctl_txn_line_skip_blanks(const char *p)
 {
     while (*p == ' ' || *p == '\t')
         p++;
@@ -50,7 +50,7 @@ char **ctl_cut_line(struct arena *a, const char *line, int *ret_count)
 {
     char **words = arena_alloc(a, (strlen(line) + 2) * sizeof *words);
     int count = 0;
-    for (const char *p = skip_blanks(line); *p; p = skip_blanks(p)) {
+    for (const char *p = ctl_txn_line_skip_blanks(line); *p; p = ctl_txn_line_skip_blanks(p)) {
         size_t size;
         if (*p == '"') {
             char *word = read_quoted(a, &p, &size);
@@ -106,7 +106,7 @@ static bool read_target(const char *name, size_t size, Etcdserverpb__Compare *c)
 
 static bool read_result(const char **at, Etcdserverpb__Compare *c)
 {
-    const char *p = skip_blanks(*at);
+    const char *p = ctl_txn_line_skip_blanks(*at);
     if (p[0] == '!' && p[1] == '=') {
         c->result = ETCDSERVERPB__COMPARE__COMPARE_RESULT__NOT_EQUAL;
         *at = p + 2;
@@ -129,10 +129,10 @@ bool ctl_read_compare(struct arena *a, const char *line, Etcdserverpb__Compare *
     if (!key || *at++ != ')' || !read_result(&at, ret_compare))
         return false;
     ret_compare->key.data = (uint8_t *)key;
-    at = skip_blanks(at);
+    at = ctl_txn_line_skip_blanks(at);
     size_t size;
     char *value = read_quoted(a, &at, &size);
-    if (!value || *skip_blanks(at))
+    if (!value || *ctl_txn_line_skip_blanks(at))
         return false;
     if (ret_compare->target_union_case == ETCDSERVERPB__COMPARE__TARGET_UNION_VALUE) {
         ret_compare->value = (ProtobufCBinaryData){size, (uint8_t *)value};

@@ -233,7 +233,8 @@ struct pending_ops {
     bool is_open;
 };
 
-static enum ctl_exit send_request(struct ctl *c, struct pending_ops *d, const Etcdserverpb__WatchRequest *request)
+static enum ctl_exit send_request(struct ctl *c, struct pending_ops *d,
+                                  const Etcdserverpb__WatchRequest *request)
 {
     if (!d->is_open) {
         struct ctl_rpc rpc = {.path = "/v3/watch",

@@ -38,7 +38,7 @@ static void on_config(struct cairn_config_watch *w, const struct cairn_config *c
     set(&has_settings);
 }
 
-static int run(struct cairn_client *client, struct cairn_error *error)
+static int examples_service_run(struct cairn_client *client, struct cairn_error *error)
 {
     struct cairn_register_request self = {
         .service = "payments", .id = "p1", .host = "10.0.0.5", .port = 8080, .zone = "b"};
@@ -74,7 +74,7 @@ int main(int argc, char **argv)
     struct cairn_error error = {0};
     int err = cairn_open(&options, &client, &error);
     if (!err) {
-        err = run(client, &error);
+        err = examples_service_run(client, &error);
         cairn_close(client);
     }
     if (err)

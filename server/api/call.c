@@ -327,7 +327,7 @@ bool api_body(struct api_call *c, enum api_schema schema, json_t **ret_root)
     return true;
 }
 
-static bool is_blank(struct slice s)
+static bool api_call_is_blank(struct slice s)
 {
     for (size_t i = 0; i < s.size; i++)
         if (s.data[i] != ' ' && s.data[i] != '\n' && s.data[i] != '\r' && s.data[i] != '\t')
@@ -340,7 +340,7 @@ static bool admit_body(struct api_call *c)
 {
     struct buf *body = &c->q->body;
     const char *wrong = NULL;
-    bool is_absent = is_blank(buf_slice(body));
+    bool is_absent = api_call_is_blank(buf_slice(body));
     if (c->route->flags & BODY_RAW)
         return true; /* any bytes; the door says how many */
     if (body->size > BODY_MAX && !(c->route->flags & BODY_LARGE)) {
@@ -381,7 +381,7 @@ static bool admit_path(struct api_call *c, const struct api_match *m)
     return false;
 }
 
-static void take_name(struct api_call *c, enum api_param p, struct slice value)
+static void api_call_take_name(struct api_call *c, enum api_param p, struct slice value)
 {
     if (p == PARAM_SERVICE)
         c->service = value;
@@ -405,7 +405,7 @@ static bool admit_values(struct api_call *c, const struct api_match *m)
             api_fail(c, API_BAD_REQUEST, error);
             return false;
         }
-        take_name(c, m->names[i].param, m->names[i].value);
+        api_call_take_name(c, m->names[i].param, m->names[i].value);
     }
     enum api_error wrong = api_check_query(c->route, c->q->query, error, sizeof error);
     if (wrong != API_ERRORS) {

@@ -6,8 +6,8 @@
 
 enum { ERROR_SIZE = 200 };
 
-int api_annotation_read(struct slice body, bool has_seq, bool has_title, struct arena *a, struct api_annotation *ret,
-                  char *error)
+int api_annotation_read(struct slice body, bool has_seq, bool has_title, struct arena *a,
+                        struct api_annotation *ret, char *error)
 {
     struct document_reader r = document_reader_of(DOCUMENT_STRICT, a, error, ERROR_SIZE);
     *ret = (struct api_annotation){0};

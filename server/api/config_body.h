@@ -14,7 +14,7 @@ struct api_annotation { /* of a rollback, a draft's publish, a promotion */
     struct slice title, note;
 };
 MUST_CHECK int api_annotation_read(struct slice body, bool has_seq, bool has_title, struct arena *a,
-                             struct api_annotation *ret, char *error);
+                                   struct api_annotation *ret, char *error);
 
 struct api_bundle {
     bool only_validate; /* set before: nothing but this may come of it */

@@ -26,7 +26,7 @@ struct asked {
     void (*answer)(struct api_call *c, const struct config_result *result);
 };
 
-static void on_done(struct config_request *q, int err, const struct config_result *result)
+static void api_config_call_on_done(struct config_request *q, int err, const struct config_result *result)
 {
     struct asked *a = container_of(q, struct asked, request);
     if (err)
@@ -35,7 +35,7 @@ static void on_done(struct config_request *q, int err, const struct config_resul
         a->answer(a->call, result);
 }
 
-static void cancel(struct api_call *c)
+static void api_config_call_cancel(struct api_call *c)
 {
     struct asked *a = c->state;
     config_cancel(api_config(c), &a->request);
@@ -45,13 +45,13 @@ struct config_request *
 api_config_request(struct api_call *c, void (*answer)(struct api_call *c, const struct config_result *result))
 {
     struct asked *a = arena_new(&c->q->arena, sizeof *a);
-    a->request.done = on_done;
+    a->request.done = api_config_call_on_done;
     a->request.who = api_author(c);
     a->request.address = gray_address(c->q->peer);
     a->call = c;
     a->answer = answer;
     c->state = a;
-    c->cancel = cancel;
+    c->cancel = api_config_call_cancel;
     return &a->request;
 }
 

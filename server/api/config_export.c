@@ -72,7 +72,7 @@ static void export_release(struct export *e)
 /* --- send -------------------------------------------------------------------------------------------------
  */
 
-static void fail(struct export *e, enum api_error error, const char *message)
+static void api_config_export_fail(struct export *e, enum api_error error, const char *message)
 {
     struct api_call *c = e->call;
     if (!e->gzip) {
@@ -91,7 +91,7 @@ static void fail_err(struct export *e, int err, const struct config_result *resu
     enum api_error error = api_error_of(err);
     char text[256]; /* the result's own does not outlive export_release */
     snprintf(text, sizeof text, "%s", result && result->error ? result->error : err_text(err));
-    fail(e, error == API_OUTCOME_UNKNOWN ? API_UNAVAILABLE : error, text);
+    api_config_export_fail(e, error == API_OUTCOME_UNKNOWN ? API_UNAVAILABLE : error, text);
 }
 
 static void send_packed(struct export *e)
@@ -140,7 +140,7 @@ static void on_content(struct config_request *q, int err, const struct config_re
     api_slice_later(e->call, send_more);
 }
 
-static void finish(struct export *e)
+static void api_config_export_finish(struct export *e)
 {
     struct http_request *q = e->call->q;
     buf_clear(&e->plain);
@@ -168,7 +168,7 @@ static void send_more(struct api_call *c)
     turn_enter(TURN_CONFIG_EXPORT);
     int err = api_judge(c, error, sizeof error);
     if (err) {
-        fail(e, api_error_of(guard_public_error(err)), error);
+        api_config_export_fail(e, api_error_of(guard_public_error(err)), error);
         return;
     }
     while (e->plain_at < e->plain.size) {
@@ -189,7 +189,7 @@ static void send_more(struct api_call *c)
     if (e->at < e->count)
         read_next(e, on_content);
     else
-        finish(e);
+        api_config_export_finish(e);
 }
 
 static void writable(struct api_call *c)
@@ -247,7 +247,7 @@ static void check_digest(struct export *e)
     }
     snprintf(text, sizeof text, "the content of %.*s is not what its digests are of: publish it again",
              (int)item->key.name.size, (const char *)item->key.name.data);
-    fail(e, API_INTERNAL, text);
+    api_config_export_fail(e, API_INTERNAL, text);
 }
 
 /* A slice. */
@@ -276,8 +276,9 @@ static void on_measured(struct config_request *q, int err, const struct config_r
     const struct config_release *r = result->release;
     archive_manifest_item(&e->manifest, e->at == 0, &item->key, item->seq, r);
     if (e->manifest.size > MANIFEST_MAX) {
-        fail(e, API_TOO_LARGE,
-             "too many configurations for one archive: narrow it by namespace, group or prefix");
+        api_config_export_fail(
+            e, API_TOO_LARGE,
+            "too many configurations for one archive: narrow it by namespace, group or prefix");
         return;
     }
     e->digest = r->digest;
@@ -302,7 +303,7 @@ static void measure(struct export *e)
 /* --- collect
  * ------------------------------------------------------------------------------------------------ */
 
-static struct slice copy(struct export *e, struct slice s)
+static struct slice api_config_export_copy(struct export *e, struct slice s)
 {
     return slice_of(arena_copy(&e->names, s.data, s.size), s.size);
 }
@@ -319,21 +320,21 @@ static bool collect_item(void *arg, const struct config_item *item)
     /* Neighbors share namespace and group. */
     const struct config_id *last = e->count ? &e->items[e->count - 1].key : &(struct config_id){0};
     e->items[e->count++] = (struct exported){
-        .key = {slice_equal(last->ns, item->ns) ? last->ns : copy(e, item->ns),
-                slice_equal(last->group, item->group) ? last->group : copy(e, item->group),
-                copy(e, item->name)},
+        .key = {slice_equal(last->ns, item->ns) ? last->ns : api_config_export_copy(e, item->ns),
+                slice_equal(last->group, item->group) ? last->group : api_config_export_copy(e, item->group),
+                api_config_export_copy(e, item->name)},
         .seq = item->head->seq,
     };
     return true;
 }
 
-static int compare(const void *a, const void *b)
+static int api_config_export_compare(const void *a, const void *b)
 {
     return slice_compare(*(const struct slice *)a, *(const struct slice *)b);
 }
 
 /* Each namespace that was asked for once, in order; "*" and none are all. */
-static void collect(struct export *e)
+static void api_config_export_collect(struct export *e)
 {
     struct api_call *c = e->call;
     struct slice list[API_REPEATS_MAX], all = {0}, group = api_param(c, PARAM_GROUP_ONLY);
@@ -347,13 +348,14 @@ static void collect(struct export *e)
     count = is_all ? 1 : count;
     if (slice_equal(group, slice_text("*")))
         group = all;
-    qsort(list, count, sizeof *list, compare);
+    qsort(list, count, sizeof *list, api_config_export_compare);
     for (size_t i = 0; i < count; i++)
         if (i == 0 || !slice_equal(list[i], list[i - 1]))
             config_each(api_config(c), list[i], group, api_param(c, PARAM_PREFIX), all, collect_item, e);
 }
 
-static void on_barrier(struct config_request *q, int err, const struct config_result *result)
+static void api_config_export_on_barrier(struct config_request *q, int err,
+                                         const struct config_result *result)
 {
     struct export *e = container_of(q, struct export, step);
     if (err) {
@@ -361,7 +363,7 @@ static void on_barrier(struct config_request *q, int err, const struct config_re
         return;
     }
     e->revision = config_revision(api_config(e->call));
-    collect(e);
+    api_config_export_collect(e);
     archive_manifest_begin(&e->manifest, config_cluster_id(api_config(e->call)), e->revision);
     measure(e);
 }
@@ -369,7 +371,7 @@ static void on_barrier(struct config_request *q, int err, const struct config_re
 /* --- the call
  * ------------------------------------------------------------------------------------------------- */
 
-static void cancel(struct api_call *c)
+static void api_config_export_cancel(struct api_call *c)
 {
     export_release(c->state);
 }
@@ -380,7 +382,7 @@ static void expired(struct api_call *c)
     struct export *e = c->state;
     c->q->deadline_ms = 0;
     if (!e->gzip)
-        fail(e, API_DEADLINE, NULL);
+        api_config_export_fail(e, API_DEADLINE, NULL);
 }
 
 void api_config_export(struct api_call *c)
@@ -395,10 +397,10 @@ void api_config_export(struct api_call *c)
     c->api->exports++;
     e->call = c;
     c->state = e;
-    c->cancel = cancel;
+    c->cancel = api_config_export_cancel;
     c->expired = expired;
     c->writable = writable;
-    e->step.done = on_barrier;
+    e->step.done = api_config_export_on_barrier;
     if (api_is_local(c))
         config_wait_revision(api_config(c), &e->step, 0, TURN_MS);
     else

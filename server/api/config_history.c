@@ -166,7 +166,7 @@ static void release_diff(struct task *t)
     mem_free(k);
 }
 
-static struct slice keep(struct arena *a, struct slice text)
+static struct slice api_config_history_keep(struct arena *a, struct slice text)
 {
     return slice_of(arena_copy(a, text.data, text.size), text.size);
 }
@@ -177,7 +177,7 @@ static const char *label(const struct comparison *d, struct arena *a, uint64_t s
     return arena_printf(a, "%.*s\t%llu", (int)name.size, (const char *)name.data, (unsigned long long)seq);
 }
 
-static void compare(struct comparison *d, struct slice old)
+static void api_config_history_compare(struct comparison *d, struct slice old)
 {
     if (d->is_binary) {
         api_fail(d->call, API_BAD_REQUEST, "a release is binary: it has no lines to compare");
@@ -185,8 +185,8 @@ static void compare(struct comparison *d, struct slice old)
     }
     struct diff_task *k = mem_new(sizeof *k);
     k->comparison = d;
-    k->old = keep(&k->arena, old);
-    k->new = keep(&k->arena, d->text);
+    k->old = api_config_history_keep(&k->arena, old);
+    k->new = api_config_history_keep(&k->arena, d->text);
     if (!wants_meta(d->call)) {
         k->from_label = label(d, &k->arena, d->from);
         k->to_label = label(d, &k->arena, d->to);
@@ -211,7 +211,7 @@ static void on_from(struct config_request *q, int err, const struct config_resul
         return;
     }
     d->is_binary |= result->release->format == FORMAT_BIN && result->release->operation != CONFIG_DELETE;
-    compare(d, result->release->content);
+    api_config_history_compare(d, result->release->content);
 }
 
 static void on_to(struct config_request *q, int err, const struct config_result *result)
@@ -230,7 +230,7 @@ static void on_to(struct config_request *q, int err, const struct config_result 
     if (!api_has_param(d->call, PARAM_FROM))
         d->from = r->previous_seq;
     if (!d->from) {
-        compare(d, (struct slice){0});
+        api_config_history_compare(d, (struct slice){0});
         return;
     }
     d->request.done = on_from;
@@ -285,7 +285,7 @@ static void add_seq(struct json_writer *w, const char *name, uint64_t seq)
 }
 
 /* Counted where it is this release's; false: it does not concern the listener. */
-static bool count(struct looking *l, const struct config_listener *seen)
+static bool api_config_history_count(struct looking *l, const struct config_listener *seen)
 {
     bool is_applied = seen->applied == l->seq, is_rejected = seen->rejected == l->seq;
     bool is_chosen = seen->chosen == l->seq;
@@ -300,7 +300,7 @@ static void on_seen(struct config_listeners *s, const struct config_listener *se
 {
     struct looking *l = container_of(s, struct looking, listeners);
     struct json_writer *w = &l->writer;
-    if (l->seq && !count(l, seen))
+    if (l->seq && !api_config_history_count(l, seen))
         return;
     jw_open(w, '{');
     jw_key(w, "client_id");
@@ -354,7 +354,7 @@ static void cancel_looking(struct api_call *c)
     buf_done(&l->list);
 }
 
-static void look(struct api_call *c, uint64_t seq)
+static void api_config_history_look(struct api_call *c, uint64_t seq)
 {
     struct looking *l = arena_new(&c->q->arena, sizeof *l);
     const struct config_id key = api_config_id(c);
@@ -371,13 +371,13 @@ static void look(struct api_call *c, uint64_t seq)
 
 void api_listeners_get(struct api_call *c)
 {
-    look(c, 0);
+    api_config_history_look(c, 0);
 }
 
 void api_delivery_get(struct api_call *c)
 {
     if (c->release)
-        look(c, c->release);
+        api_config_history_look(c, c->release);
     else
         api_fail(c, API_BAD_REQUEST, "releases count from 1");
 }

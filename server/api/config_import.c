@@ -57,7 +57,7 @@ static void import_release(struct import *i)
     buf_done(&i->report);
 }
 
-static void fail(struct import *i, int err, const char *message)
+static void api_config_import_fail(struct import *i, int err, const char *message)
 {
     struct api_call *c = i->call;
     char text[600];
@@ -69,7 +69,7 @@ static void fail(struct import *i, int err, const char *message)
 /* --- the answer
  * ------------------------------------------------------------------------------------------------ */
 
-static void add_item(struct json_writer *w, const struct config_import_item *item)
+static void api_config_import_add_item(struct json_writer *w, const struct config_import_item *item)
 {
     jw_open(w, '{');
     document_add_text(w, "name", item->key.name);
@@ -117,7 +117,7 @@ static void add_report(struct json_writer *w, const struct import *i)
 {
     open_report(w, i);
     for (size_t k = 0; k < i->run.count; k++)
-        add_item(w, &i->run.items[k]);
+        api_config_import_add_item(w, &i->run.items[k]);
     jw_close(w, ']');
 }
 
@@ -155,7 +155,7 @@ static void report(struct api_call *c)
     struct import *i = c->state;
     turn_enter(TURN_CONFIG_IMPORT);
     while (i->report_at < i->run.count) {
-        add_item(&i->writer, &i->run.items[i->report_at++]);
+        api_config_import_add_item(&i->writer, &i->run.items[i->report_at++]);
         if (i->report.size >= REPORT_PIECE) {
             send_report(i);
             if (http_is_congested(c->q))
@@ -278,7 +278,7 @@ static void match(struct api_call *c)
     while (!is_done) {
         int err = archive_match(i->archive, &is_done);
         if (err) {
-            fail(i, err, archive_error(i->archive));
+            api_config_import_fail(i, err, archive_error(i->archive));
             return;
         }
         if (!is_done && api_slice_is_over(c)) {
@@ -295,7 +295,7 @@ static void begin_matching(struct import *i)
     struct api_call *c = i->call;
     int err = archive_end(i->archive);
     if (err) {
-        fail(i, err, archive_error(i->archive));
+        api_config_import_fail(i, err, archive_error(i->archive));
         return;
     }
     if (!i->has_own_deadline)
@@ -316,11 +316,11 @@ static bool unpack_some(struct import *i, bool *ret_is_done)
     api->import_bytes += archive_bytes(i->archive) - i->held;
     i->held = archive_bytes(i->archive);
     if (err)
-        fail(i, err, archive_error(i->archive));
+        api_config_import_fail(i, err, archive_error(i->archive));
     else if (api->import_bytes > api->options.import_bytes_max)
-        fail(i, ERR_TOO_MANY_REQUESTS,
-             "other imports under way on this member hold the room for archives "
-             "(--config-import-max-bytes): try again later");
+        api_config_import_fail(i, ERR_TOO_MANY_REQUESTS,
+                               "other imports under way on this member hold the room for archives "
+                               "(--config-import-max-bytes): try again later");
     else
         return true;
     return false;
@@ -348,7 +348,7 @@ static void unpack(struct api_call *c)
         http_body_hold(c->q, false); /* the next piece, which may be refused at once */
 }
 
-static void take(struct api_call *c, struct slice piece)
+static void api_config_import_take(struct api_call *c, struct slice piece)
 {
     struct import *i = c->state;
     buf_add_slice(&i->piece, piece);
@@ -356,14 +356,14 @@ static void take(struct api_call *c, struct slice piece)
     api_slice_later(c, unpack);
 }
 
-static void end(struct api_call *c)
+static void api_config_import_end(struct api_call *c)
 {
     struct import *i = c->state;
     i->is_whole = true;
     api_slice_later(c, unpack);
 }
 
-static void cancel(struct api_call *c)
+static void api_config_import_cancel(struct api_call *c)
 {
     import_release(c->state);
 }
@@ -404,9 +404,9 @@ void api_config_import(struct api_call *c)
     i->run.policy = policy_of(api_param(c, PARAM_POLICY));
     i->run.is_dry = api_flag(api_param(c, PARAM_DRY_RUN));
     c->state = i;
-    c->body = take;
-    c->end = end;
-    c->cancel = cancel;
+    c->body = api_config_import_take;
+    c->end = api_config_import_end;
+    c->cancel = api_config_import_cancel;
     c->expired = expired;
     c->writable = go_on_reporting;
     i->has_own_deadline = c->q->deadline_ms != 0;

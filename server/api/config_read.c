@@ -37,7 +37,7 @@ static const struct config_item *item_of(const struct api_read *r)
     return config_find(api_config(r->call), &key);
 }
 
-static void on_barrier(struct config_request *q, int err, const struct config_result *result)
+static void api_config_read_on_barrier(struct config_request *q, int err, const struct config_result *result)
 {
     (void)result;
     api_read_go(&container_of(q, struct view, request)->read, err);
@@ -46,7 +46,7 @@ static void on_barrier(struct config_request *q, int err, const struct config_re
 static void view_barrier(struct api_read *r)
 {
     struct view *v = view_of(r);
-    v->request.done = on_barrier;
+    v->request.done = api_config_read_on_barrier;
     config_barrier(api_config(r->call), &v->request);
 }
 
@@ -60,7 +60,8 @@ static int64_t view_revision(const struct api_read *r)
     return config_revision(api_config(r->call));
 }
 
-static void on_change(struct config_watch *w, const struct config_item *item, const struct config_id *key)
+static void api_config_read_on_change(struct config_watch *w, const struct config_item *item,
+                                      const struct config_id *key)
 {
     (void)item, (void)key;
     api_read_changed(&container_of(w, struct view, watch)->read);
@@ -95,7 +96,7 @@ static void item_watch(struct api_read *r)
     struct view *v = view_of(r);
     const struct config_id key = api_config_id(r->call);
     uint64_t seq = seq_of(v);
-    v->watch.changed = on_change;
+    v->watch.changed = api_config_read_on_change;
     v->watch.subscriber = &v->subscriber;
     config_watch(api_config(r->call), &v->watch, &key, false);
     if (seq)
@@ -199,7 +200,7 @@ static void item_learn(struct api_read *r)
     read_release(v, on_learned);
 }
 
-static void on_read(struct config_request *q, int err, const struct config_result *result)
+static void api_config_read_on_read(struct config_request *q, int err, const struct config_result *result)
 {
     struct view *v = container_of(q, struct view, request);
     bool is_json = wants_meta(v->read.call);
@@ -224,9 +225,9 @@ static void item_answer(struct api_read *r, const struct api_shared *result)
     known.release = config_read_recent(api_config(r->call), &key, v->seq);
     known.head = item_of(r)->head;
     if (known.release)
-        on_read(&v->request, OK, &known);
+        api_config_read_on_read(&v->request, OK, &known);
     else
-        read_release(v, on_read);
+        read_release(v, api_config_read_on_read);
 }
 
 static const struct api_source item_source = {
@@ -322,7 +323,7 @@ static void list_watch(struct api_read *r)
 {
     struct view *v = view_of(r);
     const struct config_id key = {r->call->ns, api_group_asked(r->call), api_param(r->call, PARAM_PREFIX)};
-    v->watch.changed = on_change;
+    v->watch.changed = api_config_read_on_change;
     config_watch(api_config(r->call), &v->watch, &key, true);
 }
 
@@ -347,7 +348,7 @@ struct listing {
     bool is_taken, is_fixed;
 };
 
-static bool add_item(void *arg, const struct config_item *item)
+static bool api_config_read_add_item(void *arg, const struct config_item *item)
 {
     struct listing *l = arg;
     struct json_writer *w = l->page.w;
@@ -413,7 +414,7 @@ static bool list_take(struct listing *l, struct api_read *r, struct api_shared *
     if (!l->begun || (!l->is_fixed && l->revision != list_changed(r, INT64_MAX)))
         list_begin_anew(l, r, s);
     while (config_each_some(api_config(c), c->ns, api_group_asked(c), api_param(c, PARAM_PREFIX),
-                            buf_slice(&l->after), PLACES_PER_CLOCK, add_item, l, &last)) {
+                            buf_slice(&l->after), PLACES_PER_CLOCK, api_config_read_add_item, l, &last)) {
         buf_clear(&l->after);
         buf_add_slice(&l->after, last->group);
         buf_add_byte(&l->after, '/');

@@ -7,7 +7,7 @@
 #include "server/api/private.h"
 #include "server/version.h"
 
-static void add(struct json_writer *w, const char *key, const char *text)
+static void api_openapi_add(struct json_writer *w, const char *key, const char *text)
 {
     jw_key(w, key);
     jw_text(w, text);
@@ -116,8 +116,8 @@ static void add_schema(struct json_writer *w, enum api_schema schema)
 {
     jw_key(w, api_schemas[schema].name);
     jw_open(w, '{');
-    add(w, "type", "object");
-    add(w, "description", api_schemas[schema].what);
+    api_openapi_add(w, "type", "object");
+    api_openapi_add(w, "description", api_schemas[schema].what);
     jw_key(w, "properties");
     jw_open(w, '{');
     for (size_t i = 0; i < api_field_count; i++)
@@ -155,20 +155,20 @@ static void add_components(struct json_writer *w)
 static void add_param(struct json_writer *w, enum api_param p, const char *in)
 {
     jw_open(w, '{');
-    add(w, "name", api_params[p].name);
-    add(w, "in", in);
+    api_openapi_add(w, "name", api_params[p].name);
+    api_openapi_add(w, "in", in);
     if (strcmp(in, "path") == 0)
         add_raw(w, "required", "true");
     struct buf what = {0};
     buf_add_text(&what, api_params[p].what);
     if (api_params[p].standard)
         buf_addf(&what, " Default: %s.", api_params[p].standard);
-    add(w, "description", buf_text(&what));
+    api_openapi_add(w, "description", buf_text(&what));
     buf_done(&what);
     jw_key(w, "schema");
     if (api_repeats_max(p) > 1) {
         jw_open(w, '{');
-        add(w, "type", "array");
+        api_openapi_add(w, "type", "array");
         add_raw(w, "items", type_of(p));
         jw_key(w, "maxItems");
         jw_int(w, api_repeats_max(p));
@@ -223,7 +223,7 @@ static void add_content(struct json_writer *w, enum api_schema schema, unsigned 
         jw_raw(w, slice_text("{\"type\":\"object\"}"));
     } else if (flags & IS_ARRAY) {
         jw_open(w, '{');
-        add(w, "type", "array");
+        api_openapi_add(w, "type", "array");
         add_raw(w, "items", ref);
         jw_close(w, '}');
     } else {
@@ -262,7 +262,7 @@ static void add_errors(struct json_writer *w, uint64_t errors)
             snprintf(status, sizeof status, "%d", api_errors[e].status);
             jw_key(w, status);
             jw_open(w, '{');
-            add(w, "description", buf_text(&what));
+            api_openapi_add(w, "description", buf_text(&what));
             add_headers(w, false);
             add_content(w, SCHEMA_ERROR, 0);
             jw_close(w, '}');
@@ -297,8 +297,8 @@ static void add_operation(struct json_writer *w, const struct api_route *r)
         *at = (char)tolower((unsigned char)*at);
     jw_key(w, method);
     jw_open(w, '{');
-    add(w, "operationId", r->name);
-    add(w, "summary", r->summary);
+    api_openapi_add(w, "operationId", r->name);
+    api_openapi_add(w, "summary", r->summary);
     add_params(w, r);
     if (r->flags & (BODY_RAW | BODY_STREAM))
         add_raw(w, "requestBody", "{\"required\":true,\"content\":{\"*/*\":{\"schema\":{}}}}");
@@ -313,14 +313,14 @@ static void add_operation(struct json_writer *w, const struct api_route *r)
     jw_open(w, '{');
     jw_key(w, "200");
     jw_open(w, '{');
-    add(w, "description", r->answer == SCHEMA_NONE ? r->summary : api_schemas[r->answer].what);
+    api_openapi_add(w, "description", r->answer == SCHEMA_NONE ? r->summary : api_schemas[r->answer].what);
     add_headers(w, can_wait || r->flags & ANSWER_RAW);
     add_content(w, r->answer, r->flags);
     jw_close(w, '}');
     if (can_wait || r->flags & ANSWER_RAW) {
         jw_key(w, "304");
         jw_open(w, '{');
-        add(w, "description", "Nothing has changed up to X-Cairn-Revision.");
+        api_openapi_add(w, "description", "Nothing has changed up to X-Cairn-Revision.");
         add_headers(w, true);
         jw_close(w, '}');
     }
@@ -356,12 +356,13 @@ static void add_paths(struct json_writer *w)
 
 static void describe(struct json_writer *w)
 {
-    add(w, "openapi", "3.1.0");
+    api_openapi_add(w, "openapi", "3.1.0");
     jw_key(w, "info");
     jw_open(w, '{');
-    add(w, "title", "Cairn");
-    add(w, "version", CAIRN_VERSION);
-    add(w, "description",
+    api_openapi_add(w, "title", "Cairn");
+    api_openapi_add(w, "version", CAIRN_VERSION);
+    api_openapi_add(
+        w, "description",
         "Service registry and config center. namespace and group default to `default`; every answer carries "
         "X-Cairn-Revision; reads are linearizable.");
     add_raw(w, "license", "{\"name\":\"Apache-2.0\",\"identifier\":\"Apache-2.0\"}");

@@ -253,7 +253,7 @@ static void send_text(struct targets *t)
     buf_clear(&t->text);
 }
 
-static void finish(struct targets *t)
+static void api_prometheus_finish(struct targets *t)
 {
     struct http_request *q = t->call->q;
     send_text(t);
@@ -276,7 +276,7 @@ static bool is_refused(struct targets *t)
     return true;
 }
 
-static void step(struct api_call *c)
+static void api_prometheus_step(struct api_call *c)
 {
     struct targets *t = c->state;
     turn_enter(TURN_PROMETHEUS_SD);
@@ -287,7 +287,7 @@ static void step(struct api_call *c)
         if (t->port_at < t->port_count) {
             add_group(t, &t->ports[t->port_at++]);
         } else if (!walk(t)) {
-            finish(t);
+            api_prometheus_finish(t);
             return;
         }
         if (t->text.size >= PIECE) {
@@ -296,21 +296,21 @@ static void step(struct api_call *c)
                 return;
         }
         if (api_slice_is_over(c)) {
-            api_slice_later(c, step);
+            api_slice_later(c, api_prometheus_step);
             return;
         }
     }
 }
 
-static void go_on(struct api_call *c)
+static void api_prometheus_go_on(struct api_call *c)
 {
-    api_slice_later(c, step);
+    api_slice_later(c, api_prometheus_step);
 }
 
 /* --- the answer -------------------------------------------------------------------------------------------
  */
 
-static int compare_slices(const void *a, const void *b)
+static int api_prometheus_compare_slices(const void *a, const void *b)
 {
     return slice_compare(*(const struct slice *)a, *(const struct slice *)b);
 }
@@ -324,14 +324,14 @@ static void take_namespaces(struct targets *t)
     t->namespaces = arena_new(&c->q->arena, API_REPEATS_MAX * sizeof *t->namespaces);
     for (size_t at = 0; t->count < API_REPEATS_MAX && api_next_param(c, PARAM_NAMESPACES, &at, &name);)
         t->namespaces[t->count++] = name;
-    qsort(t->namespaces, t->count, sizeof *t->namespaces, compare_slices);
+    qsort(t->namespaces, t->count, sizeof *t->namespaces, api_prometheus_compare_slices);
     for (size_t i = 0; i < t->count; i++)
         if (i == 0 || !slice_equal(t->namespaces[i], t->namespaces[i - 1]))
             t->namespaces[kept++] = t->namespaces[i];
     t->count = kept;
 }
 
-static void begin(struct targets *t)
+static void api_prometheus_begin(struct targets *t)
 {
     struct api_call *c = t->call;
     char revision[24];
@@ -341,25 +341,26 @@ static void begin(struct targets *t)
     t->query.no_guarded = api_has_param(c, PARAM_GUARDED) && !api_flag(api_param(c, PARAM_GUARDED));
     take_namespaces(t);
     t->is_first = true;
-    c->writable = go_on;
+    c->writable = api_prometheus_go_on;
     snprintf(revision, sizeof revision, "%lld", (long long)registry_revision(api_registry(c)));
     http_add_header(c->q, "X-Cairn-Revision", revision);
     http_stream_open(c->q, 200, "application/json");
     http_stream_send(c->q, slice_text("["));
-    go_on(c);
+    api_prometheus_go_on(c);
 }
 
-static void on_barrier(struct registry_request *q, int err, const struct registry_result *result)
+static void api_prometheus_on_barrier(struct registry_request *q, int err,
+                                      const struct registry_result *result)
 {
     struct targets *t = container_of(q, struct targets, barrier);
     t->is_at_barrier = false;
     if (err)
         api_fail_err(t->call, err, result ? result->error : NULL);
     else
-        begin(t);
+        api_prometheus_begin(t);
 }
 
-static void cancel(struct api_call *c)
+static void api_prometheus_cancel(struct api_call *c)
 {
     struct targets *t = c->state;
     if (t->is_at_barrier)
@@ -373,7 +374,7 @@ static void expired(struct api_call *c)
     struct targets *t = c->state;
     if (!t->is_at_barrier)
         return;
-    cancel(c);
+    api_prometheus_cancel(c);
     api_fail(c, API_DEADLINE, NULL);
 }
 
@@ -385,13 +386,13 @@ void api_prometheus_get(struct api_call *c)
     struct targets *t = arena_new(&c->q->arena, sizeof *t);
     t->call = c;
     c->state = t;
-    c->cancel = cancel;
+    c->cancel = api_prometheus_cancel;
     c->expired = expired;
     if (api_is_local(c)) {
-        begin(t);
+        api_prometheus_begin(t);
         return;
     }
     t->is_at_barrier = true;
-    t->barrier.done = on_barrier;
+    t->barrier.done = api_prometheus_on_barrier;
     registry_barrier(api_registry(c), &t->barrier);
 }

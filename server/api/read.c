@@ -47,7 +47,7 @@ static bool tag_of(const struct api_read *r, const uint8_t digest[API_DIGEST_SIZ
 }
 
 /* Nothing may come any more: what follows is the answer, or nothing. */
-static void leave(struct api_read *r)
+static void api_read_leave(struct api_read *r)
 {
     list_remove(&r->changed);
     api_result_leave(r);
@@ -75,7 +75,7 @@ bool api_judge_polls(struct api *a)
         list_add_last(&a->polls, &r->poll);
         int err = api_judge(c, error, sizeof error);
         if (err) {
-            leave(r);
+            api_read_leave(r);
             api_refuse(c, err, error);
         }
     }
@@ -140,10 +140,10 @@ static void answer_long(struct api_read *r, struct api_shared *result)
     api_slice_later(c, send_on);
 }
 
-static void answer(struct api_read *r, struct api_shared *result)
+static void api_read_answer(struct api_read *r, struct api_shared *result)
 {
     struct api_call *c = r->call;
-    leave(r);
+    api_read_leave(r);
     if (result->error == API_ERRORS && r->source->answer) {
         r->is_at_barrier = true;
         r->source->answer(r, result);
@@ -164,7 +164,7 @@ static void answer_same(struct api_read *r, const uint8_t digest[API_DIGEST_SIZE
     int64_t revision = r->source->revision(r);
     uint8_t tag[API_DIGEST_SIZE];
     bool has_tag = tag_of(r, digest, tag);
-    leave(r);
+    api_read_leave(r);
     if (has_tag)
         api_add_etag(c, tag);
     api_respond(c, 304, revision, NULL, (struct slice){0});
@@ -214,7 +214,7 @@ static void on_late(struct api_read *r, struct api_shared *now)
     if (memcmp(now->digest, r->digest, sizeof r->digest) == 0)
         answer_same(r, now->digest);
     else
-        answer(r, now);
+        api_read_answer(r, now);
 }
 
 /* The wait is over, one way or the other. */
@@ -232,11 +232,11 @@ static void on_expired(struct api_call *c)
         answer_as_it_is(r);
         return;
     }
-    leave(r);
+    api_read_leave(r);
     api_fail(c, API_DEADLINE, NULL);
 }
 
-static void on_drain(struct api_call *c)
+static void api_read_on_drain(struct api_call *c)
 {
     struct api_read *r = c->state;
     r->is_draining = true; /* it is not to begin a wait either */
@@ -273,12 +273,12 @@ void api_read_changed(struct api_read *r)
     list_add_last(&r->call->api->changed, &r->changed);
 }
 
-static void on_looked(struct api_read *r, struct api_shared *now)
+static void api_read_on_looked(struct api_read *r, struct api_shared *now)
 {
     r->seen = now->revision;
     bool is_same = memcmp(now->digest, r->digest, sizeof r->digest) == 0;
     if (!is_same && now->revision >= r->after) {
-        answer(r, now);
+        api_read_answer(r, now);
         return;
     }
     if (!is_same && !r->call->q->if_none_match.size) /* this member comes to where the client is */
@@ -300,14 +300,14 @@ bool api_polls_turn(struct api *a)
     }
     while ((l = list_take_first(&a->changed))) {
         struct api_read *r = container_of(l, struct api_read, changed);
-        api_result_await(r, r->changed_revision, on_looked);
+        api_result_await(r, r->changed_revision, api_read_on_looked);
         if (api_now_ns(a) >= end_ns)
             break;
     }
     return !list_is_empty(&a->changed);
 }
 
-static void go_on(struct api_read *r, struct api_shared *now)
+static void api_read_go_on(struct api_read *r, struct api_shared *now)
 {
     struct api_call *c = r->call;
     uint8_t tag[API_DIGEST_SIZE];
@@ -322,7 +322,7 @@ static void go_on(struct api_read *r, struct api_shared *now)
         if (is_same)
             answer_same(r, now->digest);
         else
-            answer(r, now);
+            api_read_answer(r, now);
         return;
     }
     r->after = wait_revision(c);
@@ -332,7 +332,7 @@ static void go_on(struct api_read *r, struct api_shared *now)
     bool is_changed = is_beyond || is_unknown || now->last_change > r->after;
     uint64_t timeout_ms = api_duration_ms(api_param(c, PARAM_TIMEOUT));
     if (is_conditional ? !is_same : is_changed)
-        answer(r, now);
+        api_read_answer(r, now);
     else if (timeout_ms == 0 || r->is_draining)
         answer_same(r, now->digest);
     else
@@ -346,7 +346,7 @@ void api_read_go(struct api_read *r, int err)
     if (err && !r->is_local)
         api_fail_err(r->call, err, NULL);
     else
-        api_result_await(r, r->source->revision(r), go_on);
+        api_result_await(r, r->source->revision(r), api_read_go_on);
 }
 
 void api_read_learned(struct api_read *r)
@@ -357,7 +357,7 @@ void api_read_learned(struct api_read *r)
 
 static void on_cancel(struct api_call *c)
 {
-    leave(c->state);
+    api_read_leave(c->state);
 }
 
 void api_read_start(struct api_call *c, struct api_read *r, const struct api_source *source)
@@ -368,7 +368,7 @@ void api_read_start(struct api_call *c, struct api_read *r, const struct api_sou
     c->state = r;
     c->cancel = on_cancel;
     c->expired = on_expired;
-    c->drain = on_drain;
+    c->drain = api_read_on_drain;
     /* Locally too when the client knows more than this member does: that must not look like a change. */
     if (r->is_local && wait_revision(c) <= source->revision(r)) {
         api_read_go(r, 0);

@@ -33,7 +33,8 @@ static struct catalog_service *service_of(const struct api_read *r)
     return catalog_find(catalog_of(r), c->ns, c->group, c->service);
 }
 
-static void on_barrier(struct registry_request *q, int err, const struct registry_result *result)
+static void api_registry_read_on_barrier(struct registry_request *q, int err,
+                                         const struct registry_result *result)
 {
     (void)result;
     api_read_go(&container_of(q, struct view, barrier)->read, err);
@@ -42,7 +43,7 @@ static void on_barrier(struct registry_request *q, int err, const struct registr
 static void view_barrier(struct api_read *r)
 {
     struct view *v = view_of(r);
-    v->barrier.done = on_barrier;
+    v->barrier.done = api_registry_read_on_barrier;
     registry_barrier(api_registry(r->call), &v->barrier);
 }
 
@@ -56,7 +57,7 @@ static int64_t view_revision(const struct api_read *r)
     return registry_revision(api_registry(r->call));
 }
 
-static void on_change(struct registry_watch *w, const struct catalog_change *change)
+static void api_registry_read_on_change(struct registry_watch *w, const struct catalog_change *change)
 {
     (void)change;
     api_read_changed(&container_of(w, struct view, watch)->read);
@@ -80,7 +81,7 @@ static void service_watch(struct api_read *r)
 {
     struct view *v = view_of(r);
     const struct registry_key key = {r->call->ns, r->call->group, r->call->service, {0}};
-    v->watch.changed = on_change;
+    v->watch.changed = api_registry_read_on_change;
     registry_watch_service(api_registry(r->call), &v->watch, &key);
 }
 
@@ -94,7 +95,7 @@ static void view_add_key(const struct api_read *r, struct buf *key)
     buf_add(key, a->digest, sizeof a->digest);
 }
 
-static void start(struct api_call *c, const struct api_source *source)
+static void api_registry_read_start(struct api_call *c, const struct api_source *source)
 {
     struct view *v = arena_new(&c->q->arena, sizeof *v);
     api_read_start(c, &v->read, source);
@@ -142,7 +143,7 @@ struct service_rendering {
     bool is_fixed;
 };
 
-static bool is_over(const void *call)
+static bool api_registry_read_is_over(const void *call)
 {
     return api_slice_is_over(call);
 }
@@ -196,7 +197,7 @@ static bool service_take(struct service_rendering *x, const struct api_read *r)
 {
     const struct api_call *c = r->call;
     const struct registry_key key = {c->ns, c->group, c->service, {0}};
-    if (service_snapshot_take(x->snapshot, service_of(r), is_over, c))
+    if (service_snapshot_take(x->snapshot, service_of(r), api_registry_read_is_over, c))
         return true;
     if (!x->is_watched) {
         x->watch.changed = on_change_while_taken;
@@ -311,7 +312,7 @@ static const struct api_source instance_source = {
 
 void api_instance_get(struct api_call *c)
 {
-    start(c, &instance_source);
+    api_registry_read_start(c, &instance_source);
 }
 
 /* --- the list of services ---------------------------------------------------------------------------------
@@ -330,7 +331,7 @@ static void list_watch(struct api_read *r)
 {
     struct view *v = view_of(r);
     const struct api_call *c = r->call;
-    v->watch.changed = on_change;
+    v->watch.changed = api_registry_read_on_change;
     registry_watch_services(api_registry(c), &v->watch, c->ns, api_group_asked(c),
                             api_param(c, PARAM_PREFIX));
 }
@@ -486,7 +487,7 @@ static const struct api_source list_source = {
 void api_service_list(struct api_call *c)
 {
     if (api_page_check(c))
-        start(c, &list_source);
+        api_registry_read_start(c, &list_source);
 }
 
 /* --- who looks --------------------------------------------------------------------------------------------

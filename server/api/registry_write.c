@@ -14,7 +14,8 @@ struct write {
     void (*answer)(struct api_call *c, const struct registry_result *result);
 };
 
-static void on_done(struct registry_request *q, int err, const struct registry_result *result)
+static void api_registry_write_on_done(struct registry_request *q, int err,
+                                       const struct registry_result *result)
 {
     struct write *write = container_of(q, struct write, request);
     if (err)
@@ -23,7 +24,7 @@ static void on_done(struct registry_request *q, int err, const struct registry_r
         write->answer(write->call, result);
 }
 
-static void cancel(struct api_call *c)
+static void api_registry_write_cancel(struct api_call *c)
 {
     struct write *write = c->state;
     registry_cancel(api_registry(c), &write->request);
@@ -33,13 +34,13 @@ static struct registry_request *
 write_new(struct api_call *c, void (*answer)(struct api_call *c, const struct registry_result *result))
 {
     struct write *write = arena_new(&c->q->arena, sizeof *write);
-    write->request.done = on_done;
+    write->request.done = api_registry_write_on_done;
     write->request.who = api_author(c);
     write->request.proof = &c->proof;
     write->call = c;
     write->answer = answer;
     c->state = write;
-    c->cancel = cancel;
+    c->cancel = api_registry_write_cancel;
     return &write->request;
 }
 
@@ -203,7 +204,7 @@ void api_override_delete(struct api_call *c)
 /* The instance is draining already; who has seen it will not be known. */
 static void stop_draining(struct api_call *c)
 {
-    cancel(c);
+    api_registry_write_cancel(c);
     api_fail(c, API_STOPPING, "the server is going down; the instance is draining, or soon will be");
 }
 

@@ -94,7 +94,7 @@ static void end_rendering(struct api *a, struct api_shared *s)
     api_result_unref(s);
 }
 
-static struct api_shared *begin(struct api *a, struct buf *key)
+static struct api_shared *api_result_begin(struct api *a, struct buf *key)
 {
     struct api_shared *s = mem_new(sizeof *s);
     s->references = 1; /* of those that are being rendered */
@@ -108,7 +108,7 @@ static struct api_shared *begin(struct api *a, struct buf *key)
 }
 
 /* For the others that ask the same in this turn. */
-static void keep(struct api *a, struct api_shared *s)
+static void api_result_keep(struct api *a, struct api_shared *s)
 {
     struct api_shared **place = &a->shared[a->next_shared++ % API_SHARED];
     if (*place)
@@ -161,7 +161,7 @@ static void complete(struct api *a, struct api_shared *s)
         s->source->render_end(s);
     s->state = NULL;
     list_move_all(&a->rendered, &s->readers);
-    keep(a, s);
+    api_result_keep(a, s);
     end_rendering(a, s);
 }
 
@@ -250,7 +250,7 @@ static bool has_early_time(struct api *a)
 /* --- waiting ----------------------------------------------------------------------------------------------
  */
 
-static struct api_shared *find(struct api *a, struct slice key, int64_t oldest)
+static struct api_shared *api_result_find(struct api *a, struct slice key, int64_t oldest)
 {
     for (size_t i = 0; i < API_SHARED; i++) {
         struct api_shared *s = a->shared[i];
@@ -261,7 +261,7 @@ static struct api_shared *find(struct api *a, struct slice key, int64_t oldest)
     return s && s->revision >= oldest ? s : NULL;
 }
 
-static void hand_over(struct api_read *r)
+static void api_result_hand_over(struct api_read *r)
 {
     struct api_shared *s = r->awaited;
     list_remove(&r->waiting);
@@ -276,10 +276,10 @@ void api_result_await(struct api_read *r, int64_t oldest,
     struct api *a = r->call->api;
     struct buf key = {0};
     add_key(r, &key);
-    struct api_shared *s = find(a, buf_slice(&key), oldest);
+    struct api_shared *s = api_result_find(a, buf_slice(&key), oldest);
     bool is_new = !s;
     if (is_new)
-        s = begin(a, &key);
+        s = api_result_begin(a, &key);
     buf_done(&key);
     r->resume = resume;
     r->awaited = api_result_ref(s);
@@ -288,7 +288,7 @@ void api_result_await(struct api_read *r, int64_t oldest,
     if (is_new && has_early_time(a))
         render_some(a, s, a->early_end_ns);
     if (s->is_done)
-        hand_over(r);
+        api_result_hand_over(r);
 }
 
 void api_result_take(struct api_read *r)
@@ -298,7 +298,7 @@ void api_result_take(struct api_read *r)
     bool is_asked = slice_equal(buf_slice(&r->awaited->key), buf_slice(&key));
     buf_done(&key);
     if (is_asked) {
-        hand_over(r);
+        api_result_hand_over(r);
         return;
     }
     api_result_leave(r);

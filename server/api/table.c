@@ -269,7 +269,7 @@ enum api_param api_path_param(struct slice name)
 }
 
 /* A pattern's {name} is one segment that is not empty. */
-static bool fits(const char *pattern, struct slice path, struct api_match *m)
+static bool api_table_fits(const char *pattern, struct slice path, struct api_match *m)
 {
     const uint8_t *at = path.data, *end = path.data + path.size;
     struct slice names[API_NAMES_MAX];
@@ -302,7 +302,7 @@ struct api_match api_route_find(enum http_method method, struct slice path)
     struct api_match found = {0}, m = {0};
     for (size_t i = 0; i < api_route_count; i++) {
         const struct api_route *r = &api_routes[i];
-        if (!fits(r->path, path, &m))
+        if (!api_table_fits(r->path, path, &m))
             continue;
         found.methods |= r->method | (r->method == HTTP_GET ? HTTP_HEAD : 0);
         if (r->method != (method == HTTP_HEAD ? HTTP_GET : method) || found.route)

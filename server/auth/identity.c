@@ -184,7 +184,7 @@ static void digest_of(const struct identity *i, const char *user, const char *pa
     sha256_finish(sha, digest);
 }
 
-static struct remembered *place_of(const struct identity *i, const uint8_t digest[32])
+static struct remembered *identity_place_of(const struct identity *i, const uint8_t digest[32])
 {
     return (struct remembered *)(uintptr_t)&i->remembered[get_be32(digest) % REMEMBERED];
 }
@@ -193,16 +193,16 @@ bool identity_remembers(const struct identity *i, const char *user, const char *
 {
     uint8_t digest[32];
     digest_of(i, user, password, digest);
-    const struct remembered *r = place_of(i, digest);
+    const struct remembered *r = identity_place_of(i, digest);
     return r->end_ms > clock_mono_ms() && r->revision == kv_auth_revision(i->kv) &&
            kv_auth_is_enabled(i->kv) && memcmp(r->digest, digest, sizeof digest) == 0;
 }
 
-static void remember(struct identity *i, const struct identity_login *l)
+static void identity_remember(struct identity *i, const struct identity_login *l)
 {
     uint8_t digest[32];
     digest_of(i, l->user, l->password, digest);
-    struct remembered *r = place_of(i, digest);
+    struct remembered *r = identity_place_of(i, digest);
     memcpy(r->digest, digest, sizeof digest);
     r->revision = l->revision;
     r->end_ms = clock_mono_ms() + REMEMBER_MS;
@@ -220,7 +220,7 @@ static void wipe(struct identity_login *l)
     list_remove(&l->link);
 }
 
-static void finish(struct identity_login *l, int err, const char *token)
+static void identity_finish(struct identity_login *l, int err, const char *token)
 {
     wipe(l);
     l->done(l, err, token);
@@ -236,7 +236,7 @@ void identity_cancel(struct identity_login *l)
     wipe(l);
 }
 
-static void begin(struct identity_login *l);
+static void identity_begin(struct identity_login *l);
 
 /* The token of the log; a JWT is made here, of the same moment. */
 static void on_token(struct kv_request *r, int err, const ProtobufCMessage *m)
@@ -246,14 +246,14 @@ static void on_token(struct kv_request *r, int err, const ProtobufCMessage *m)
     struct buf token = {0};
     if (!err && l->revision != kv_auth_revision(i->kv)) {
         log_info("revision when password checked became stale; retrying");
-        begin(l);
+        identity_begin(l);
         return;
     }
     if (!err && i->jwt)
         err = jwt_make(i->jwt, l->user, l->revision, now_s(), &token);
     else if (!err)
         buf_add_text(&token, ((const Etcdserverpb__AuthenticateResponse *)m)->token);
-    finish(l, err, err ? NULL : buf_text(&token));
+    identity_finish(l, err, err ? NULL : buf_text(&token));
     buf_done(&token);
 }
 
@@ -269,16 +269,16 @@ static void on_compared(void *arg, int err, const char *hash)
                          F_STR("user", l->user), F_ERR(l->decoy_err ? l->decoy_err : err));
         if (l->decoy_err && err == ERR_AUTH_FAILED)
             err = l->decoy_err;
-        finish(l, err, NULL);
+        identity_finish(l, err, NULL);
         return;
     }
     if (l->is_basic && l->revision != kv_auth_revision(i->kv)) {
-        begin(l); /* it may be an old one */
+        identity_begin(l); /* it may be an old one */
         return;
     }
     if (l->is_basic) {
-        remember(i, l);
-        finish(l, OK, NULL);
+        identity_remember(i, l);
+        identity_finish(l, OK, NULL);
         return;
     }
     l->request.done = on_token;
@@ -303,10 +303,10 @@ static void on_caught_up(struct kv_request *r, int err, const ProtobufCMessage *
         l->job = password_compare(i->passwords, l->party, l->password, hash, on_compared, l, &err);
     }
     if (err)
-        finish(l, err, NULL);
+        identity_finish(l, err, NULL);
 }
 
-static void begin(struct identity_login *l)
+static void identity_begin(struct identity_login *l)
 {
     l->request.done = on_caught_up;
     kv_barrier(l->owner->kv, &l->request);
@@ -331,7 +331,8 @@ static uint64_t party_of(const char *peer, const char *user)
     return hash64_u64(source ^ hash64(user, strlen(user))) | 1;
 }
 
-static void start(struct identity *i, struct identity_login *l, const char *user, const char *password)
+static void identity_start(struct identity *i, struct identity_login *l, const char *user,
+                           const char *password)
 {
     l->owner = i;
     l->party = party_of(l->peer, user);
@@ -339,21 +340,21 @@ static void start(struct identity *i, struct identity_login *l, const char *user
     l->user = mem_string(user);
     l->password = mem_string(password);
     list_add_last(&i->logins, &l->link);
-    begin(l);
+    identity_begin(l);
 }
 
 void identity_authenticate(struct identity *i, struct identity_login *l, const char *user,
                            const char *password)
 {
     l->is_basic = false;
-    start(i, l, user, password);
+    identity_start(i, l, user, password);
 }
 
 void identity_check_password(struct identity *i, struct identity_login *l, const char *user,
                              const char *password)
 {
     l->is_basic = true;
-    start(i, l, user, password);
+    identity_start(i, l, user, password);
 }
 
 struct password_job *identity_hash(struct identity *i, const char *password,

@@ -58,7 +58,7 @@ static bool is_equal(const char *a, const char *b)
     return difference == 0;
 }
 
-static void run(struct worker_job *job)
+static void password_run(struct worker_job *job)
 {
     struct password_job *j = container_of(job, struct password_job, job);
     struct crypt_data *data = mem_new(sizeof *data);
@@ -140,7 +140,7 @@ void passwords_free(struct passwords *p)
 }
 
 /* The round after the party's last job, and where it stands: before the first one of a later round. */
-static struct link *place_of(struct passwords *p, struct password_job *j)
+static struct link *password_place_of(struct passwords *p, struct password_job *j)
 {
     struct link *place = &p->waiting;
     j->round = p->round + (p->running && p->running->party == j->party);
@@ -166,11 +166,11 @@ static void reject_last(struct passwords *p)
     list_add_last(&p->rejected, &last->link);
 }
 
-static struct password_job *start(struct passwords *p, const char *password, struct password_job with,
-                                  int *ret_err)
+static struct password_job *password_start(struct passwords *p, const char *password,
+                                           struct password_job with, int *ret_err)
 {
     with.owner = p;
-    struct link *place = place_of(p, &with);
+    struct link *place = password_place_of(p, &with);
     *ret_err = OK;
     if (p->waiting_count >= PASSWORD_WAITING_MAX) {
         if (place == &p->waiting) {
@@ -186,7 +186,7 @@ static struct password_job *start(struct passwords *p, const char *password, str
     struct password_job *j = mem_new(sizeof *j);
     *j = with;
     j->cost = p->cost;
-    j->job = (struct worker_job){.run = run, .done = finished};
+    j->job = (struct worker_job){.run = password_run, .done = finished};
     strncpy(j->password, password, sizeof j->password - 1); /* bcrypt sees the first 72 bytes */
     list_add_last(place, &j->link);                         /* before place */
     p->waiting_count++;
@@ -202,7 +202,7 @@ struct password_job *password_hash(struct passwords *p, const char *password,
         *ret_err = ERR_PASSWORD_TOO_LONG;
         return NULL;
     }
-    return start(p, password, (struct password_job){.done = done, .arg = arg}, ret_err);
+    return password_start(p, password, (struct password_job){.done = done, .arg = arg}, ret_err);
 }
 
 struct password_job *password_compare(struct passwords *p, uint64_t party, const char *password,
@@ -216,7 +216,7 @@ struct password_job *password_compare(struct passwords *p, uint64_t party, const
         return NULL;
     }
     memcpy(with.hash, hash.data, hash.size);
-    return start(p, password, with, ret_err);
+    return password_start(p, password, with, ret_err);
 }
 
 void password_forget(struct password_job *job)

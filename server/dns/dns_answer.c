@@ -63,12 +63,12 @@ static uint32_t ttl_of(const struct answer *a)
     return a->view->zone->ttl_s;
 }
 
-static void begin(struct answer *a, size_t owner_at, enum dns_type type)
+static void dns_answer_begin(struct answer *a, size_t owner_at, enum dns_type type)
 {
     dns_write_record(&a->writer, owner_at, type, ttl_of(a));
 }
 
-static bool end(struct answer *a, enum dns_section section)
+static bool dns_answer_end(struct answer *a, enum dns_section section)
 {
     bool has_fit = dns_write_end(&a->writer, section);
     if (!has_fit && section == DNS_ANSWER)
@@ -91,14 +91,14 @@ static void write_in_zone(struct answer *a, const char *label)
 static bool add_address(struct answer *a, size_t owner_at, const struct dns_address *address,
                         enum dns_section section)
 {
-    begin(a, owner_at, address->size == 4 ? DNS_A : DNS_AAAA);
+    dns_answer_begin(a, owner_at, address->size == 4 ? DNS_A : DNS_AAAA);
     dns_write_bytes(&a->writer, address->bytes, address->size);
-    return end(a, section);
+    return dns_answer_end(a, section);
 }
 
 static void add_soa(struct answer *a, enum dns_section section)
 {
-    begin(a, zone_at(a), DNS_SOA);
+    dns_answer_begin(a, zone_at(a), DNS_SOA);
     write_in_zone(a, "ns");
     write_in_zone(a, "hostmaster");
     dns_write_u32(&a->writer, (uint32_t)catalog_revision(a->view->catalog));
@@ -106,16 +106,16 @@ static void add_soa(struct answer *a, enum dns_section section)
     dns_write_u32(&a->writer, SOA_RETRY_S);
     dns_write_u32(&a->writer, SOA_EXPIRE_S);
     dns_write_u32(&a->writer, ttl_of(a));
-    end(a, section);
+    dns_answer_end(a, section);
 }
 
 /* RFC 8482: something that is there, and small. */
 static void add_hinfo(struct answer *a)
 {
-    begin(a, DNS_QUESTION_AT, DNS_HINFO);
+    dns_answer_begin(a, DNS_QUESTION_AT, DNS_HINFO);
     dns_write_string(&a->writer, slice_text("RFC8482"));
     dns_write_string(&a->writer, (struct slice){0});
-    end(a, DNS_ANSWER);
+    dns_answer_end(a, DNS_ANSWER);
 }
 
 static void add_server_addresses(struct answer *a, size_t owner_at, enum dns_section section)
@@ -204,7 +204,7 @@ static bool take_target(const struct answer *a, const struct catalog_instance *i
     return ret->port && speaks(a->found, i->doc);
 }
 
-static void choose(const struct answer *a, struct select_result *ret)
+static void dns_answer_choose(const struct answer *a, struct select_result *ret)
 {
     const struct dns_view *view = a->view;
     *ret =
@@ -273,13 +273,13 @@ static bool add_srv(struct answer *a, struct srv *s)
     s->name_at = 0;
     if (!target_name(a, &s->target, &name))
         return true;
-    begin(a, DNS_QUESTION_AT, DNS_SRV);
+    dns_answer_begin(a, DNS_QUESTION_AT, DNS_SRV);
     dns_write_u16(&a->writer, 0); /* priority: all alike */
     dns_write_u16(&a->writer, catalog_effect(s->target.instance).weight);
     dns_write_u16(&a->writer, s->target.port);
     s->name_at = a->writer.size;
     dns_write_bytes(&a->writer, name.wire, name.size);
-    return end(a, DNS_ANSWER);
+    return dns_answer_end(a, DNS_ANSWER);
 }
 
 static void add_glue(struct answer *a, const struct srv *list, size_t count)
@@ -343,7 +343,7 @@ static bool add_txt(struct answer *a, const struct catalog_instance *i)
 {
     const struct instance *doc = i->doc;
     char port[8];
-    begin(a, DNS_QUESTION_AT, DNS_TXT);
+    dns_answer_begin(a, DNS_QUESTION_AT, DNS_TXT);
     size_t from = a->writer.size;
     write_pair(&a->writer, from, "id", i->id);
     write_pair(&a->writer, from, "host", doc->host);
@@ -359,7 +359,7 @@ static bool add_txt(struct answer *a, const struct catalog_instance *i)
     write_map(a, from, &doc->metadata);
     if (a->writer.size == from)
         dns_write_string(&a->writer, (struct slice){0}); /* a TXT record has a string */
-    return end(a, DNS_ANSWER);
+    return dns_answer_end(a, DNS_ANSWER);
 }
 
 /* Of a service's settings: what holds for all of it. */
@@ -367,12 +367,12 @@ static bool add_settings(struct answer *a, const struct catalog_service *s)
 {
     if (!s->has_settings || !s->settings.metadata.count)
         return true;
-    begin(a, DNS_QUESTION_AT, DNS_TXT);
+    dns_answer_begin(a, DNS_QUESTION_AT, DNS_TXT);
     size_t from = a->writer.size;
     write_map(a, from, &s->settings.metadata);
     if (a->writer.size == from)
         dns_write_string(&a->writer, (struct slice){0});
-    return end(a, DNS_ANSWER);
+    return dns_answer_end(a, DNS_ANSWER);
 }
 
 static void add_txts(struct answer *a, struct select_result *chosen)
@@ -393,9 +393,9 @@ static bool add_alias(struct answer *a, struct select_result *chosen)
     for (size_t i = 0; i < chosen->count && i < ALIAS_TRIES; i++) {
         if (dns_name_read_text(next_of(a, chosen, i)->doc->host, &host))
             continue;
-        begin(a, DNS_QUESTION_AT, DNS_CNAME);
+        dns_answer_begin(a, DNS_QUESTION_AT, DNS_CNAME);
         dns_write_bytes(&a->writer, host.wire, host.size);
-        end(a, DNS_ANSWER);
+        dns_answer_end(a, DNS_ANSWER);
         return true;
     }
     return false;
@@ -408,10 +408,10 @@ static void at_zone(struct answer *a)
     if (is_asked_for(a, DNS_SOA)) {
         add_soa(a, DNS_ANSWER);
     } else if (is_asked_for(a, DNS_NS)) {
-        begin(a, DNS_QUESTION_AT, DNS_NS);
+        dns_answer_begin(a, DNS_QUESTION_AT, DNS_NS);
         size_t name_at = a->writer.size;
         write_in_zone(a, "ns");
-        if (end(a, DNS_ANSWER))
+        if (dns_answer_end(a, DNS_ANSWER))
             add_server_addresses(a, name_at, DNS_ADDITIONAL);
     }
 }
@@ -419,7 +419,7 @@ static void at_zone(struct answer *a)
 static void at_service(struct answer *a)
 {
     struct select_result chosen;
-    choose(a, &chosen);
+    dns_answer_choose(a, &chosen);
     if (a->found->place == DNS_AT_SERVICE && add_alias(a, &chosen))
         return;
     if (is_asked_for(a, DNS_SRV))
@@ -452,9 +452,9 @@ static void at_address(struct answer *a)
         struct dns_name name;
         if (!instance_name(a, a->found->services[i], &a->found->address, &name))
             continue;
-        begin(a, DNS_QUESTION_AT, DNS_PTR);
+        dns_answer_begin(a, DNS_QUESTION_AT, DNS_PTR);
         dns_write_bytes(&a->writer, name.wire, name.size);
-        if (!end(a, DNS_ANSWER))
+        if (!dns_answer_end(a, DNS_ANSWER))
             return;
     }
 }
@@ -490,7 +490,7 @@ static void answer_question(struct answer *a)
 }
 
 /* What is answered without looking. */
-static enum dns_rcode judge(const struct dns_view *view, const struct dns_query *q)
+static enum dns_rcode dns_answer_judge(const struct dns_view *view, const struct dns_query *q)
 {
     bool is_meta = q->type >= DNS_META_FIRST && q->type <= DNS_ANY;
     if (q->type == 0 || q->type == DNS_OPT)
@@ -540,7 +540,7 @@ static bool answer_query(struct answer *a, struct dns_target *found)
 {
     const struct dns_view *view = a->view;
     if (!a->rcode && a->query->has_question)
-        a->rcode = judge(view, a->query);
+        a->rcode = dns_answer_judge(view, a->query);
     if (a->rcode || !a->query->has_question)
         return false;
     dns_find(&a->query->name, &view->zone->name, view->catalog, view->index, view->audience, found);

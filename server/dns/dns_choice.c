@@ -6,8 +6,8 @@
 
 enum { SMALL = 64 }; /* instances: these are chosen anew for each question */
 
-static void choose(const struct catalog_service *s, struct slice tag, const struct audience *audience,
-                   struct arena *a, struct select_result *ret)
+static void dns_choice_choose(const struct catalog_service *s, struct slice tag,
+                              const struct audience *audience, struct arena *a, struct select_result *ret)
 {
     struct select_query q = {.only_serving = true, .audience = audience};
     if (tag.size)
@@ -38,7 +38,7 @@ struct select_result dns_choose(struct dns_choices *x, const struct catalog *c,
     struct select_result result;
     uint64_t edition = x && s->count >= SMALL ? catalog_edition(c) : 0;
     if (!edition) {
-        choose(s, tag, audience, a, &result);
+        dns_choice_choose(s, tag, audience, a, &result);
         return result;
     }
     struct dns_choice *oldest = &x->list[0];
@@ -61,7 +61,7 @@ struct select_result dns_choose(struct dns_choices *x, const struct catalog *c,
     oldest->service = s;
     oldest->edition = edition;
     oldest->used = x->uses;
-    choose(s, tag, audience, &oldest->arena, &oldest->result);
+    dns_choice_choose(s, tag, audience, &oldest->arena, &oldest->result);
     return copy_of(&oldest->result, a);
 }
 

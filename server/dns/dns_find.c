@@ -249,7 +249,8 @@ static enum dns_place find_under_inst(const struct search *s, size_t last, struc
     return is_above_something(s, 0, last) ? DNS_BETWEEN : DNS_NOWHERE;
 }
 
-static enum dns_place find_reverse(const struct search *s, const struct dns_name *name, struct dns_target *ret)
+static enum dns_place find_reverse(const struct search *s, const struct dns_name *name,
+                                   struct dns_target *ret)
 {
     const struct catalog_service *list[DNS_SERVICES_AT_ADDRESS_MAX];
     if (dns_address_read_reverse(name, &ret->address))
@@ -266,8 +267,8 @@ static enum dns_place find_reverse(const struct search *s, const struct dns_name
     return ret->service_count ? DNS_AT_ADDRESS : DNS_FOREIGN;
 }
 
-static enum dns_place find(const struct search *s, const struct dns_name *name, const struct dns_name *zone,
-                           struct dns_target *ret)
+static enum dns_place dns_find_run(const struct search *s, const struct dns_name *name,
+                                   const struct dns_name *zone, struct dns_target *ret)
 {
     size_t n = name->label_count, m = zone->label_count;
     struct slice end = n >= m && m > 0 ? span(&s->labels, n - m, n) : (struct slice){0};
@@ -304,7 +305,7 @@ void dns_find(const struct dns_name *name, const struct dns_name *zone, const st
         ret->text[i] = small(name->wire[i]);
     for (size_t i = 0; i < name->label_count; i++)
         ret->text[name->labels[i]] = '.';
-    ret->place = find(&s, name, zone, ret);
+    ret->place = dns_find_run(&s, name, zone, ret);
     if (is_index_missing)
         ret->place = DNS_NOT_READY;
 }

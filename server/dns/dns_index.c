@@ -82,7 +82,7 @@ void dns_index_set_audience(struct dns_index *x, struct audience *audience)
 
 /* --- building ------------------------------------------------------------------------------------------ */
 
-static void keep(struct buf *b, struct slice s)
+static void dns_index_keep(struct buf *b, struct slice s)
 {
     buf_clear(b);
     buf_add_slice(b, s);
@@ -91,9 +91,9 @@ static void keep(struct buf *b, struct slice s)
 static void enter_service(struct dns_index *x, const struct catalog_service *s)
 {
     struct walk *w = &x->walk;
-    keep(&w->ns, s->ns);
-    keep(&w->group, s->group);
-    keep(&w->name, s->name);
+    dns_index_keep(&w->ns, s->ns);
+    dns_index_keep(&w->group, s->group);
+    dns_index_keep(&w->name, s->name);
     w->is_in_service = audience_sees_service(x->audience, s);
     if (w->is_in_service)
         w->service = dns_table_add_service(&x->next, s);
@@ -109,7 +109,7 @@ static bool add_addresses(struct dns_index *x, const struct catalog_service *fro
             dns_table_add_address(&x->next, x->walk.service, &a);
     }
     if (at < from->count)
-        keep(&x->walk.id, from->list[at - 1]->id);
+        dns_index_keep(&x->walk.id, from->list[at - 1]->id);
     return at == from->count;
 }
 

@@ -266,7 +266,7 @@ static void on_udp(uv_poll_t *h, int status, int events)
 
 /* --- where to listen -------------------------------------------------------------------------------------
  */
-static int tell(char *error, size_t size, struct slice where, const char *what, int errnum)
+static int dns_server_tell(char *error, size_t size, struct slice where, const char *what, int errnum)
 {
     snprintf(error, size, "cannot listen for DNS on %.*s: %s%s%s", (int)(where.size < 100 ? where.size : 100),
              (const char *)where.data, what, errnum ? ": " : "", errnum ? strerror(errnum) : "");
@@ -277,7 +277,7 @@ static int tell(char *error, size_t size, struct slice where, const char *what, 
 static int tell_in_use(char *error, size_t size, struct slice where, const char *what, int errnum,
                        uint16_t port)
 {
-    int err = tell(error, size, where, what, errnum);
+    int err = dns_server_tell(error, size, where, what, errnum);
     size_t n = strlen(error);
     if (err == ERR_EXISTS)
         port_holder_describe(port, strcmp(what, "UDP") == 0, "--listen-dns", error + n, size - n);
@@ -329,9 +329,9 @@ static int each_listen(const char *list, char *error, size_t error_size, struct 
         struct dns_address address;
         uint16_t port;
         if (read_listen(text, &address, &port))
-            return tell(error, error_size, text, "expected IP:port or localhost:port", 0);
+            return dns_server_tell(error, error_size, text, "expected IP:port or localhost:port", 0);
         if (++count > DNS_ADDRESSES_MAX)
-            return tell(error, error_size, text, "more than 16 addresses", 0);
+            return dns_server_tell(error, error_size, text, "more than 16 addresses", 0);
         int err = open ? open(s, text, &address, port, error, error_size) : 0;
         if (err)
             return err;
@@ -417,7 +417,7 @@ int dns_server_port(const struct dns_server *s)
 
 /* --- from start to end ------------------------------------------------------------------------------------
  */
-static void collect(void *arg, struct buf *out)
+static void dns_server_collect(void *arg, struct buf *out)
 {
     static const char *const transports[] = {"udp", "tcp"};
     const struct dns_server *s = arg;
@@ -482,7 +482,7 @@ void dns_server_stop(struct dns_server *s, void (*done)(void *arg), void *arg)
     s->is_stopping = true;
     s->done = done;
     s->done_arg = arg;
-    metric_collector_remove(collect, s);
+    metric_collector_remove(dns_server_collect, s);
     close_sockets(s->udp, s->udp_count);
     close_sockets(s->tcp, s->tcp_count);
     dns_tcp_stop(s);
@@ -522,7 +522,7 @@ int dns_server_new(const struct dns_server_options *o, char *error, size_t error
     uv_idle_init(s->loop, &s->indexing);
     s->indexing.data = s;
     s->open_handles += 2;
-    metric_collector_add(collect, s);
+    metric_collector_add(dns_server_collect, s);
     err = dns_zone_init(&s->zone, slice_text(o->zone), (uint32_t)(o->ttl_ns / SECOND_NS));
     if (!err)
         err = each_listen(o->listen, error, error_size, s, open_pair);

@@ -20,7 +20,7 @@ struct dns_table_address {
     uint32_t next, service;
 };
 
-static void *grow(void *list, size_t count, size_t *capacity, size_t size)
+static void *dns_table_grow(void *list, size_t count, size_t *capacity, size_t size)
 {
     if (count < *capacity)
         return list;
@@ -28,7 +28,7 @@ static void *grow(void *list, size_t count, size_t *capacity, size_t size)
     return mem_resize(list, *capacity * size);
 }
 
-static void release(void *list, size_t size)
+static void dns_dns_table_release(void *list, size_t size)
 {
     struct buf b = {.data = list, .capacity = size};
     buf_release(&b);
@@ -37,11 +37,13 @@ static void release(void *list, size_t size)
 void dns_table_release(struct dns_table *t)
 {
     buf_release(&t->text);
-    release(t->services, t->service_capacity * sizeof *t->services);
-    release(t->names, t->name_capacity * sizeof *t->names);
-    release(t->addresses, t->address_capacity * sizeof *t->addresses);
-    release(t->name_buckets, t->name_buckets ? (t->name_mask + 1) * sizeof *t->name_buckets : 0);
-    release(t->address_buckets, t->address_buckets ? (t->address_mask + 1) * sizeof *t->address_buckets : 0);
+    dns_dns_table_release(t->services, t->service_capacity * sizeof *t->services);
+    dns_dns_table_release(t->names, t->name_capacity * sizeof *t->names);
+    dns_dns_table_release(t->addresses, t->address_capacity * sizeof *t->addresses);
+    dns_dns_table_release(t->name_buckets,
+                          t->name_buckets ? (t->name_mask + 1) * sizeof *t->name_buckets : 0);
+    dns_dns_table_release(t->address_buckets,
+                          t->address_buckets ? (t->address_mask + 1) * sizeof *t->address_buckets : 0);
     *t = (struct dns_table){0};
 }
 
@@ -88,7 +90,7 @@ static void add_folded(struct buf *out, struct slice s)
 
 static void add_entry(struct dns_table *t, size_t at, size_t end, uint32_t service)
 {
-    t->names = grow(t->names, t->name_count, &t->name_capacity, sizeof *t->names);
+    t->names = dns_table_grow(t->names, t->name_count, &t->name_capacity, sizeof *t->names);
     t->names[t->name_count++] = (struct dns_table_name){.at = at,
                                                         .hash = (uint32_t)hash64(t->text.data + at, end - at),
                                                         .service = service,
@@ -115,7 +117,7 @@ static void add_name(struct dns_table *t, const struct catalog_service *s, uint3
 uint32_t dns_table_add_service(struct dns_table *t, const struct catalog_service *s)
 {
     uint32_t number = (uint32_t)t->service_count;
-    t->services = grow(t->services, t->service_count, &t->service_capacity, sizeof *t->services);
+    t->services = dns_table_grow(t->services, t->service_count, &t->service_capacity, sizeof *t->services);
     t->services[t->service_count++] = (struct dns_table_service){
         t->text.size, (uint16_t)s->ns.size, (uint16_t)s->group.size, (uint16_t)s->name.size};
     buf_add_slice(&t->text, s->ns);
@@ -127,7 +129,7 @@ uint32_t dns_table_add_service(struct dns_table *t, const struct catalog_service
 
 void dns_table_add_address(struct dns_table *t, uint32_t service, const struct dns_address *address)
 {
-    t->addresses = grow(t->addresses, t->address_count, &t->address_capacity, sizeof *t->addresses);
+    t->addresses = dns_table_grow(t->addresses, t->address_count, &t->address_capacity, sizeof *t->addresses);
     t->addresses[t->address_count++] = (struct dns_table_address){.address = *address, .service = service};
 }
 

@@ -45,8 +45,8 @@ struct connection {
     uint8_t in[LENGTH_SIZE + DNS_QUERY_MAX];
 };
 
-static void on_timer(uv_timer_t *t);
-static void on_ready(uv_poll_t *h, int status, int events);
+static void dns_tcp_on_timer(uv_timer_t *t);
+static void dns_tcp_on_ready(uv_poll_t *h, int status, int events);
 
 static void arm_timer(struct dns_server *s)
 {
@@ -57,10 +57,10 @@ static void arm_timer(struct dns_server *s)
         uint64_t end = container_of(s->connections.next, struct connection, link)->deadline_ms;
         delay = end > now ? end - now : 0;
     }
-    uv_timer_start(&s->timer, on_timer, delay, 0);
+    uv_timer_start(&s->timer, dns_tcp_on_timer, delay, 0);
 }
 
-static void on_closed(uv_handle_t *h)
+static void dns_tcp_on_closed(uv_handle_t *h)
 {
     struct connection *c = h->data;
     struct dns_server *s = c->server;
@@ -75,7 +75,7 @@ static void close_connection(struct connection *c)
     list_remove(&c->link);
     c->server->connection_count--;
     uv_poll_stop(&c->poll);
-    uv_close((uv_handle_t *)&c->poll, on_closed);
+    uv_close((uv_handle_t *)&c->poll, dns_tcp_on_closed);
     close(c->fd);
 }
 
@@ -93,7 +93,7 @@ static void close_for_output(struct output_account *a, enum output_reason why)
 }
 
 /* Move it to the tail of the list: it was active last. */
-static void touch(struct connection *c)
+static void dns_tcp_touch(struct connection *c)
 {
     struct dns_server *s = c->server;
     list_remove(&c->link);
@@ -101,7 +101,7 @@ static void touch(struct connection *c)
     c->deadline_ms = uv_now(s->loop) + s->idle_ms;
 }
 
-static void on_timer(uv_timer_t *t)
+static void dns_tcp_on_timer(uv_timer_t *t)
 {
     struct dns_server *s = t->data;
     turn_enter(TURN_TIMER);
@@ -144,7 +144,7 @@ static bool answer_queries(struct connection *c)
         buf_add(&c->out, (uint8_t[]){(uint8_t)(n >> 8), (uint8_t)n}, LENGTH_SIZE);
         buf_add(&c->out, c->server->answer, n);
         at += LENGTH_SIZE + size;
-        touch(c);
+        dns_tcp_touch(c);
     }
     c->in_size -= at;
     memmove(c->in, c->in + at, c->in_size);
@@ -162,12 +162,12 @@ static bool send_answers(struct connection *c)
             return errno == EAGAIN;
         buf_consume(&c->out, (size_t)n);
         output_took(&c->output, (uint64_t)n, uv_now(c->server->loop));
-        touch(c);
+        dns_tcp_touch(c);
     }
     return true;
 }
 
-static bool receive(struct connection *c)
+static bool dns_tcp_receive(struct connection *c)
 {
     size_t room = sizeof c->in - c->in_size;
     ssize_t n = room ? recv(c->fd, c->in + c->in_size, room, MSG_DONTWAIT) : -1;
@@ -190,11 +190,11 @@ static bool move(struct connection *c)
     return c->is_waiting || !(c->has_ended && c->out.size == 0);
 }
 
-static void on_ready(uv_poll_t *h, int status, int events)
+static void dns_tcp_on_ready(uv_poll_t *h, int status, int events)
 {
     struct connection *c = h->data;
     turn_enter(TURN_DNS_QUERY);
-    if (status < 0 || ((events & UV_READABLE) && !receive(c)) || !move(c)) {
+    if (status < 0 || ((events & UV_READABLE) && !dns_tcp_receive(c)) || !move(c)) {
         close_connection(c);
         return;
     }
@@ -203,7 +203,7 @@ static void on_ready(uv_poll_t *h, int status, int events)
     /* A query that waits for the next turn of the loop: the socket can be written, so it comes at once. */
     int wanted = (is_read ? UV_READABLE : 0) | (c->out.size || c->is_waiting ? UV_WRITABLE : 0);
     if (wanted != c->wanted)
-        uv_poll_start(h, wanted, on_ready);
+        uv_poll_start(h, wanted, dns_tcp_on_ready);
     c->wanted = wanted;
 }
 
@@ -219,7 +219,7 @@ static size_t counter_of(const struct dns_address *client)
     return hash64(prefix.bytes, prefix.size) % COUNTERS;
 }
 
-static void make_room(struct dns_server *s, const struct dns_address *newcomer)
+static void dns_tcp_make_room(struct dns_server *s, const struct dns_address *newcomer)
 {
     uint32_t counts[COUNTERS] = {0}, most = 0;
     counts[counter_of(newcomer)] = 1;
@@ -243,7 +243,7 @@ static void accept_connection(struct dns_server *s, int fd, const struct sockadd
     struct dns_address client;
     dns_server_read_client(from, &client);
     if (s->connection_count >= s->connections_max)
-        make_room(s, &client);
+        dns_tcp_make_room(s, &client);
     struct connection *c = mem_new(sizeof *c);
     if (uv_poll_init(s->loop, &c->poll, fd) != 0) {
         close(fd);
@@ -258,9 +258,9 @@ static void accept_connection(struct dns_server *s, int fd, const struct sockadd
     c->poll.data = c;
     s->open_handles++;
     s->connection_count++;
-    touch(c);
+    dns_tcp_touch(c);
     c->wanted = UV_READABLE;
-    uv_poll_start(&c->poll, c->wanted, on_ready);
+    uv_poll_start(&c->poll, c->wanted, dns_tcp_on_ready);
     if (!uv_is_active((uv_handle_t *)&s->timer))
         arm_timer(s);
 }

@@ -50,7 +50,7 @@ static uint16_t take_u16(struct reader *r)
 }
 
 /* A question's name is the first of its message: there is nothing that it could point to. */
-static bool take_name(struct reader *r, struct dns_name *name)
+static bool dns_wire_take_name(struct reader *r, struct dns_name *name)
 {
     size_t size = 0;
     for (;;) {
@@ -141,7 +141,7 @@ static enum dns_rcode read_body(struct reader *r, struct dns_query *q)
     if (questions > 1 || answers + authorities + more > DNS_RECORDS_READ_MAX)
         return DNS_FORMERR;
     if (questions == 1) {
-        if (!take_name(r, &q->name) || left(r) < 4)
+        if (!dns_wire_take_name(r, &q->name) || left(r) < 4)
             return DNS_FORMERR;
         q->type = take_u16(r);
         q->class = take_u16(r);
@@ -214,7 +214,7 @@ int dns_name_read_text(struct slice text, struct dns_name *ret_name)
 }
 
 /* --- writing ------------------------------------------------------------------------------------------- */
-static bool has_room(struct dns_writer *w, size_t more)
+static bool dns_wire_has_room(struct dns_writer *w, size_t more)
 {
     if (w->limit - w->size < more)
         w->is_full = true;
@@ -223,7 +223,7 @@ static bool has_room(struct dns_writer *w, size_t more)
 
 void dns_write_u8(struct dns_writer *w, unsigned value)
 {
-    if (has_room(w, 1))
+    if (dns_wire_has_room(w, 1))
         w->data[w->size++] = (uint8_t)value;
 }
 
@@ -235,7 +235,7 @@ static void put_u16(uint8_t *p, unsigned value)
 
 void dns_write_u16(struct dns_writer *w, unsigned value)
 {
-    if (!has_room(w, 2))
+    if (!dns_wire_has_room(w, 2))
         return;
     put_u16(w->data + w->size, value);
     w->size += 2;
@@ -249,7 +249,7 @@ void dns_write_u32(struct dns_writer *w, uint32_t value)
 
 void dns_write_bytes(struct dns_writer *w, const void *data, size_t size)
 {
-    if (size == 0 || !has_room(w, size))
+    if (size == 0 || !dns_wire_has_room(w, size))
         return;
     memcpy(w->data + w->size, data, size);
     w->size += size;

@@ -145,7 +145,7 @@ void call_free(struct grpc_call *call)
 
 /* --- answering ----------------------------------------------------------------------------------------- */
 /* Everything that was sent goes out first; without anything the status travels in the headers alone. */
-static void answer(struct grpc_call *call, int status, const char *text)
+static void call_answer(struct grpc_call *call, int status, const char *text)
 {
     call->status = status;
     buf_clear(&call->status_text);
@@ -163,7 +163,7 @@ static void call_fail(struct grpc_call *call, int status, const char *text)
 {
     stop_running(call);
     rpc_cancel(&call->rpc);
-    answer(call, status, text);
+    call_answer(call, status, text);
 }
 
 /* The client has given up by now. An answer it does not read would only keep memory. */
@@ -233,9 +233,9 @@ static void call_finish(struct rpc_call *rpc, int grpc_status, const char *text)
     assert(call->state == CALL_RUNNING);
     stop_running(call);
     if (call->is_unsendable)
-        answer(call, err_grpc(ERR_LIMIT), "grpc: trying to send message larger than max");
+        call_answer(call, err_grpc(ERR_LIMIT), "grpc: trying to send message larger than max");
     else
-        answer(call, grpc_status, text);
+        call_answer(call, grpc_status, text);
 }
 
 static bool call_is_congested(const struct rpc_call *rpc)
@@ -270,7 +270,7 @@ static bool is_name(struct slice s, const char *name, size_t size)
     return s.size == size && memcmp(s.data, name, size) == 0;
 }
 /* The bytes of a field are gone when the next one is read. */
-static struct slice keep(struct buf *b, struct slice value)
+static struct slice call_keep(struct buf *b, struct slice value)
 {
     buf_clear(b);
     buf_add_slice(b, value);
@@ -287,7 +287,7 @@ static void take_token(struct grpc_call *call, struct slice value, bool is_final
     call->is_token_final = is_final;
     if (value.size >= 7 && memcmp(value.data, "Bearer ", 7) == 0)
         value = slice_of(value.data + 7, value.size - 7);
-    call->rpc.token = keep(&call->token, value);
+    call->rpc.token = call_keep(&call->token, value);
 }
 
 /* Keeps what an error text will quote, cut: it comes from the client. */
@@ -340,7 +340,7 @@ void call_header(struct grpc_call *call, struct slice name, struct slice value)
         return;
     case 18:
         if (IS(name, "client-api-version") && !rpc->client_api_version.data) {
-            rpc->client_api_version = keep(&call->version, value);
+            rpc->client_api_version = call_keep(&call->version, value);
         } else if (IS(name, "grpcgateway-accept")) {
             rpc->is_gateway = true;
         }
@@ -361,7 +361,7 @@ static bool has_service(struct slice path_to_slash)
     return false;
 }
 
-static void refuse(struct grpc_call *call, const char *http_status, int status, struct buf *text)
+static void grpc_call_refuse(struct grpc_call *call, const char *http_status, int status, struct buf *text)
 {
     call->state = CALL_ANSWERED;
     call->status = status;
@@ -392,7 +392,7 @@ static void refuse_path(struct grpc_call *call)
         }
         buf_add_slice(&text, service);
     }
-    refuse(call, "200", err_grpc(ERR_UNIMPLEMENTED), &text);
+    grpc_call_refuse(call, "200", err_grpc(ERR_UNIMPLEMENTED), &text);
 }
 
 /* True if the request's headers were refused. Order and texts are grpc-go's. */
@@ -402,22 +402,22 @@ static bool check_headers(struct grpc_call *call)
     if (!call->is_grpc_type) {
         buf_add_text(&text, "invalid gRPC request content-type ");
         header_quote(&text, buf_slice(&call->text));
-        refuse(call, "415", err_grpc(ERR_INVALID), &text);
+        grpc_call_refuse(call, "415", err_grpc(ERR_INVALID), &text);
     } else if (call->is_timeout_bad) {
         buf_add_text(&text, "malformed grpc-timeout");
-        refuse(call, "400", err_grpc(ERR_INTERNAL), &text);
+        grpc_call_refuse(call, "400", err_grpc(ERR_INTERNAL), &text);
     } else if (!call->is_post) {
         buf_add_text(&text, "Received a HEADERS frame with a :method which should be POST");
-        refuse(call, "405", err_grpc(ERR_INTERNAL), &text);
+        grpc_call_refuse(call, "405", err_grpc(ERR_INTERNAL), &text);
     } else if (call->has_timeout && call->timeout_ms == 0) {
         buf_add_text(&text, err_text(ERR_DEADLINE));
-        refuse(call, "200", err_grpc(ERR_DEADLINE), &text);
+        grpc_call_refuse(call, "200", err_grpc(ERR_DEADLINE), &text);
     } else if (!call->rpc.method) {
         refuse_path(call);
     } else if (call->is_encoded) {
         buf_add_text(&text, "grpc: Decompressor is not installed for grpc-encoding ");
         header_quote(&text, buf_slice(&call->text));
-        refuse(call, "200", err_grpc(ERR_UNIMPLEMENTED), &text);
+        grpc_call_refuse(call, "200", err_grpc(ERR_UNIMPLEMENTED), &text);
     } else {
         return false;
     }
@@ -440,7 +440,7 @@ void call_begin(struct grpc_call *call)
 
 /* --- messages in -------------------------------------------------------------------------------------------
  */
-static void deliver(struct grpc_call *call, struct slice message)
+static void call_deliver(struct grpc_call *call, struct slice message)
 {
     metric_add(METRIC_GRPC_RECEIVED, (double)message.size);
     call->conn->has_read_large |= message.size >= LARGE_MESSAGE;
@@ -507,11 +507,11 @@ static void complete(struct grpc_call *call, struct slice message)
     if (must_hold(call))
         hold(call, message);
     else
-        deliver(call, message);
+        call_deliver(call, message);
 }
 
 /* Bytes of a message that is not whole yet. Returns how many were used. */
-static size_t collect(struct grpc_call *call, struct slice chunk)
+static size_t call_collect(struct grpc_call *call, struct slice chunk)
 {
     struct grpc_conn *c = call->conn;
     size_t missing = call->message_size - call->in.size;
@@ -545,7 +545,7 @@ void call_data(struct grpc_call *call, struct slice chunk)
             used = call->message_size;
             complete(call, slice_of(chunk.data, used));
         } else {
-            used = collect(call, chunk);
+            used = call_collect(call, chunk);
         }
         chunk = slice_of(chunk.data + used, chunk.size - used);
     }
@@ -595,7 +595,7 @@ static void release_held(struct grpc_conn *c)
     while (!c->is_unary_over && (l = list_take_first(&c->held))) {
         struct grpc_call *call = container_of(l, struct grpc_call, wait);
         call->is_held = false;
-        deliver(call, buf_slice(&call->in));
+        call_deliver(call, buf_slice(&call->in));
         if (call->state == CALL_RUNNING && call->is_half_closed)
             rpc_half_close(&call->rpc);
     }

@@ -19,7 +19,7 @@
 #include "base/turn.h"
 #include "server/grpc/private.h"
 
-static void on_timer(struct grpc_timer *t);
+static void conn_on_timer(struct grpc_timer *t);
 static void on_output_limit(struct output_account *a, enum output_reason why);
 static void measure(struct output_account *a);
 static void resume(struct turn_waiter *w);
@@ -37,7 +37,7 @@ static struct grpc_conn *conn_new(struct grpc_server *s)
     c->wait.resume = resume;
     output_open(&c->output, s->options.output, on_output_limit);
     c->output.measure = measure;
-    c->timer.fire = on_timer;
+    c->timer.fire = conn_on_timer;
     server_timer_set(s, &c->timer, c->last_read_ms + GREETING_MS);
     h2_open(c);
     return c;
@@ -59,7 +59,7 @@ static void conn_free(struct grpc_conn *c)
     server_conn_gone(s);
 }
 
-static void on_close(uv_handle_t *h)
+static void conn_on_close(uv_handle_t *h)
 {
     conn_free(h->data);
 }
@@ -85,7 +85,7 @@ void conn_close(struct grpc_conn *c)
     list_remove(&c->dirty);
     list_remove(&c->link);
     if (c->has_socket)
-        uv_close(&c->handle, on_close);
+        uv_close(&c->handle, conn_on_close);
     else
         conn_free(c);
 }
@@ -98,7 +98,7 @@ static void on_shutdown(uv_shutdown_t *req, int status)
 }
 
 static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *ret_buf);
-static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf);
+static void conn_on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf);
 
 /* Closing with unread input would make the kernel send a reset, which may overtake our GOAWAY. */
 static void linger(struct grpc_conn *c)
@@ -109,7 +109,7 @@ static void linger(struct grpc_conn *c)
     }
     c->state = CONN_LINGERING;
     if (!c->is_reading)
-        c->is_reading = uv_read_start(&c->stream, on_alloc, on_read) == 0;
+        c->is_reading = uv_read_start(&c->stream, on_alloc, conn_on_read) == 0;
     LIST_FOR_EACH_SAFE (l, &c->calls)
         call_free(container_of(l, struct grpc_call, link));
     server_timer_set(c->server, &c->timer, server_now(c->server) + LINGER_MS);
@@ -296,7 +296,7 @@ static bool feed(struct grpc_conn *c, struct slice in)
 }
 
 /* False: the connection is closed. */
-static bool receive(struct grpc_conn *c, struct slice in)
+static bool conn_receive(struct grpc_conn *c, struct slice in)
 {
     if (c->tls) {
         struct buf *plain = &c->server->plain;
@@ -322,7 +322,7 @@ static bool receive(struct grpc_conn *c, struct slice in)
     return true;
 }
 
-static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
+static void conn_on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 {
     struct grpc_conn *c = stream->data;
     turn_enter(TURN_GRPC_CALL);
@@ -340,7 +340,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
         c->has_read_enough = true;
         conn_check_reading(c);
     }
-    if (receive(c, slice_of(buf->base, (size_t)n)))
+    if (conn_receive(c, slice_of(buf->base, (size_t)n)))
         conn_touch(c);
 }
 
@@ -377,7 +377,7 @@ static void resume(struct turn_waiter *w)
     uv_buf_t buf = uv_buf_init((char *)c->server->read_buffer, READ_SIZE);
     ssize_t n = recv(fd, buf.base, buf.len, MSG_DONTWAIT);
     if (n >= 0 || (errno != EAGAIN && errno != EINTR))
-        on_read(&c->stream, n > 0 ? n : n == 0 ? UV_EOF : -errno, &buf);
+        conn_on_read(&c->stream, n > 0 ? n : n == 0 ? UV_EOF : -errno, &buf);
 }
 
 /* Enough for this turn, or too many bytes of requests at work: the kernel's buffer fills and TCP slows the
@@ -393,7 +393,7 @@ void conn_check_reading(struct grpc_conn *c)
         c->is_reading = false;
         uv_read_stop(&c->stream);
     } else if (!c->is_reading && !must_stop) {
-        c->is_reading = uv_read_start(&c->stream, on_alloc, on_read) == 0;
+        c->is_reading = uv_read_start(&c->stream, on_alloc, conn_on_read) == 0;
     }
 }
 
@@ -467,7 +467,7 @@ void conn_drain(struct grpc_conn *c)
     conn_touch(c);
 }
 
-static void on_timer(struct grpc_timer *t)
+static void conn_on_timer(struct grpc_timer *t)
 {
     struct grpc_conn *c = container_of(t, struct grpc_conn, timer);
     const struct grpc_options *o = &c->server->options;
@@ -546,7 +546,7 @@ void conn_adopt(struct grpc_server *s, int fd, struct tls_context *tls)
     c->handle.data = c;
     c->has_socket = true;
     if (rc == 0)
-        rc = uv_read_start(&c->stream, on_alloc, on_read);
+        rc = uv_read_start(&c->stream, on_alloc, conn_on_read);
     else
         close(fd);
     if (rc != 0) {

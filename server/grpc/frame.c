@@ -93,19 +93,19 @@ static size_t announce(uint8_t *p, struct hpack_state *h)
 }
 
 /* `field` enters the table: it is the youngest, the other one moves. */
-static void keep(uint8_t *field, uint8_t *other)
+static void frame_keep(uint8_t *field, uint8_t *other)
 {
     *field = FIRST_INDEX;
     if (*other)
         ++*other;
 }
 
-static size_t copy(uint8_t *p, const char *bytes, size_t size)
+static size_t frame_copy(uint8_t *p, const char *bytes, size_t size)
 {
     memcpy(p, bytes, size);
     return size;
 }
-#define COPY(p, literal) copy(p, literal, sizeof(literal) - 1)
+#define COPY(p, literal) frame_copy(p, literal, sizeof(literal) - 1)
 
 static size_t add_content_type(uint8_t *p, struct hpack_state *h, bool is_proto)
 {
@@ -119,7 +119,7 @@ static size_t add_content_type(uint8_t *p, struct hpack_state *h, bool is_proto)
     if (h->is_off)
         return COPY(p, "\x0f\x10\x10"
                        "application/grpc");
-    keep(&h->content_type, &h->status);
+    frame_keep(&h->content_type, &h->status);
     *p = CONTENT_TYPE_KEPT;
     return 1 + COPY(p + 1, "\x10"
                            "application/grpc");
@@ -136,7 +136,7 @@ size_t frame_write_headers_ok(uint8_t *p, struct hpack_state *h, uint32_t stream
     return FRAME_HEAD + n;
 }
 
-static size_t add_status(uint8_t *p, struct hpack_state *h)
+static size_t frame_add_status(uint8_t *p, struct hpack_state *h)
 {
     if (h->status) {
         *p = INDEXED | h->status;
@@ -144,7 +144,7 @@ static size_t add_status(uint8_t *p, struct hpack_state *h)
     }
     *p = h->is_off ? 0 : 0x40;
     if (!h->is_off)
-        keep(&h->status, &h->content_type);
+        frame_keep(&h->status, &h->content_type);
     return 1 + COPY(p + 1, "\x0bgrpc-status\x01"
                            "0");
 }
@@ -153,7 +153,7 @@ size_t frame_write_trailers_ok(uint8_t *p, struct hpack_state *h, uint32_t strea
 {
     uint8_t *block = p + FRAME_HEAD;
     size_t n = announce(block, h);
-    n += add_status(block + n, h);
+    n += frame_add_status(block + n, h);
     assert(FRAME_HEAD + n <= TRAILERS_OK_MAX);
     frame_write_head(
         p, (struct frame){(uint32_t)n, FRAME_HEADERS, FRAME_END_HEADERS | FRAME_END_STREAM, stream_id});

@@ -34,7 +34,7 @@ struct grpc_call *h2_find(struct grpc_conn *c, uint32_t stream_id)
     return call;
 }
 
-static void grow(struct h2 *h)
+static void h2_grow(struct h2 *h)
 {
     struct grpc_call **old = h->streams;
     uint32_t old_size = h->streams_size;
@@ -54,7 +54,7 @@ struct grpc_call *h2_add(struct grpc_conn *c, uint32_t stream_id)
 {
     struct h2 *h = &c->h2;
     if (c->call_count >= h->streams_size)
-        grow(h);
+        h2_grow(h);
     struct grpc_call *call = call_new(c, stream_id);
     struct grpc_call **slot = slot_of(h, stream_id);
     call->next_stream = *slot;
@@ -86,7 +86,7 @@ void h2_add_frame(struct grpc_conn *c, enum frame_type type, uint8_t flags, uint
               payload.data);
 }
 
-static void add_number(struct grpc_conn *c, enum frame_type type, uint32_t stream_id, uint32_t number)
+static void h2_add_number(struct grpc_conn *c, enum frame_type type, uint32_t stream_id, uint32_t number)
 {
     uint8_t bytes[4];
     put_be32(bytes, number);
@@ -95,12 +95,12 @@ static void add_number(struct grpc_conn *c, enum frame_type type, uint32_t strea
 
 void h2_give_window(struct grpc_conn *c, uint32_t stream_id, uint32_t size)
 {
-    add_number(c, FRAME_WINDOW_UPDATE, stream_id, size);
+    h2_add_number(c, FRAME_WINDOW_UPDATE, stream_id, size);
 }
 
 void h2_add_reset(struct grpc_conn *c, uint32_t stream_id, enum h2_error error)
 {
-    add_number(c, FRAME_RST_STREAM, stream_id, error);
+    h2_add_number(c, FRAME_RST_STREAM, stream_id, error);
 }
 
 void h2_reset(struct grpc_call *call, enum h2_error error)

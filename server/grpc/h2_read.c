@@ -7,7 +7,7 @@
  * that a client provokes too; frames of ours that it asks for and does not read. */
 #include "server/grpc/private.h"
 
-static void fail(struct grpc_conn *c, enum h2_error error, const char *text)
+static void grpc_h2_read_fail(struct grpc_conn *c, enum h2_error error, const char *text)
 {
     h2_fail(c, error, text);
 }
@@ -35,7 +35,7 @@ static bool spend(struct h2_credit *k, uint64_t cost, uint64_t burst, uint64_t p
 static void count_reset(struct grpc_conn *c)
 {
     if (!spend(&c->h2.resets, 1, RESET_BURST, RESET_RATE, server_now(c->server)))
-        fail(c, H2_ENHANCE_YOUR_CALM, "too many resets");
+        grpc_h2_read_fail(c, H2_ENHANCE_YOUR_CALM, "too many resets");
 }
 
 /* Frames that ask for nothing and are cheaper to send than to read: SETTINGS, PRIORITY, empty DATA, unknown
@@ -43,7 +43,7 @@ static void count_reset(struct grpc_conn *c)
 static void count_idle_frame(struct grpc_conn *c, uint64_t cost)
 {
     if (!spend(&c->h2.idle_frames, cost, IDLE_FRAME_BURST, IDLE_FRAME_RATE, server_now(c->server)))
-        fail(c, H2_ENHANCE_YOUR_CALM, "too many frames that ask for nothing");
+        grpc_h2_read_fail(c, H2_ENHANCE_YOUR_CALM, "too many frames that ask for nothing");
 }
 
 static void fail_stream(struct grpc_conn *c, uint32_t stream_id, enum h2_error error)
@@ -74,7 +74,7 @@ static void count_received(struct grpc_conn *c, struct grpc_call *call, struct f
     struct h2 *h = &c->h2;
     h->received += f.size;
     if (h->received > CONN_WINDOW) {
-        fail(c, H2_FLOW_CONTROL_ERROR, "more than the connection's window");
+        grpc_h2_read_fail(c, H2_FLOW_CONTROL_ERROR, "more than the connection's window");
         return;
     }
     if (h->received >= CONN_WINDOW / 2) {
@@ -96,7 +96,7 @@ static void begin_data(struct grpc_conn *c, struct frame f)
 {
     struct h2 *h = &c->h2;
     if (is_idle(c, f.stream_id) || h->block_stream) {
-        fail(c, H2_PROTOCOL_ERROR, "DATA out of place");
+        grpc_h2_read_fail(c, H2_PROTOCOL_ERROR, "DATA out of place");
         return;
     }
     struct grpc_call *call = h2_find(c, f.stream_id);
@@ -113,7 +113,7 @@ static void begin_data(struct grpc_conn *c, struct frame f)
     h->is_data_begun = true;
     h->is_padding_known = !(f.flags & FRAME_PADDED);
     if (f.size == 0 && !h->is_padding_known)
-        fail(c, H2_FRAME_SIZE_ERROR, "DATA without its padding");
+        grpc_h2_read_fail(c, H2_FRAME_SIZE_ERROR, "DATA without its padding");
     else if (f.size == 0)
         end_data(c);
 }
@@ -127,7 +127,7 @@ static size_t take_data(struct grpc_conn *c, struct slice in)
         h->padding = in.data[0];
         h->data_left--;
         if (h->padding > h->data_left)
-            fail(c, H2_PROTOCOL_ERROR, "more padding than DATA");
+            grpc_h2_read_fail(c, H2_PROTOCOL_ERROR, "more padding than DATA");
         else if (h->data_left == 0)
             end_data(c);
         return 1;
@@ -169,7 +169,7 @@ static void take_block(struct grpc_conn *c, struct slice in, bool is_last)
         int flags = 0;
         ssize_t n = nghttp2_hd_inflate_hd2(h->inflater, &nv, &flags, in.data, in.size, is_last);
         if (n < 0) {
-            fail(c, H2_COMPRESSION_ERROR, "a header block that cannot be read");
+            grpc_h2_read_fail(c, H2_COMPRESSION_ERROR, "a header block that cannot be read");
             return;
         }
         in = slice_of(in.data + n, in.size - (size_t)n);
@@ -209,7 +209,7 @@ static bool strip_headers(struct frame f, struct slice *payload)
 }
 
 /* Who the block is for. NULL: nobody, or refused. */
-static struct grpc_call *open_stream(struct grpc_conn *c, struct frame f)
+static struct grpc_call *grpc_h2_read_open_stream(struct grpc_conn *c, struct frame f)
 {
     struct h2 *h = &c->h2;
     struct grpc_call *call = h2_find(c, f.stream_id);
@@ -236,10 +236,10 @@ static void take_headers(struct grpc_conn *c, struct frame f, struct slice paylo
 {
     struct h2 *h = &c->h2;
     if (f.stream_id % 2 == 0 || !strip_headers(f, &payload)) {
-        fail(c, H2_PROTOCOL_ERROR, "bad HEADERS");
+        grpc_h2_read_fail(c, H2_PROTOCOL_ERROR, "bad HEADERS");
         return;
     }
-    h->block_call = open_stream(c, f);
+    h->block_call = grpc_h2_read_open_stream(c, f);
     h->block_stream = f.stream_id;
     h->block_ends_stream = f.flags & FRAME_END_STREAM;
     h->block_frames = 0;
@@ -249,7 +249,7 @@ static void take_headers(struct grpc_conn *c, struct frame f, struct slice paylo
 static void take_continuation(struct grpc_conn *c, struct frame f, struct slice payload)
 {
     if (++c->h2.block_frames > CONTINUATIONS_MAX)
-        fail(c, H2_ENHANCE_YOUR_CALM, "too many CONTINUATION frames");
+        grpc_h2_read_fail(c, H2_ENHANCE_YOUR_CALM, "too many CONTINUATION frames");
     else
         take_block(c, payload, f.flags & FRAME_END_HEADERS);
 }
@@ -264,7 +264,7 @@ static void change_windows(struct grpc_conn *c, uint32_t size)
         struct grpc_call *call = container_of(l, struct grpc_call, link);
         call->window += more;
         if (call->window > WINDOW_MAX) {
-            fail(c, H2_FLOW_CONTROL_ERROR, "a stream's window is too large");
+            grpc_h2_read_fail(c, H2_FLOW_CONTROL_ERROR, "a stream's window is too large");
             return;
         }
         h2_wake(call);
@@ -280,17 +280,17 @@ static void take_setting(struct grpc_conn *c, unsigned setting, uint32_t value, 
         return;
     case H2_ENABLE_PUSH:
         if (value > 1)
-            fail(c, H2_PROTOCOL_ERROR, "bad ENABLE_PUSH");
+            grpc_h2_read_fail(c, H2_PROTOCOL_ERROR, "bad ENABLE_PUSH");
         return;
     case H2_INITIAL_WINDOW_SIZE:
         if (value > WINDOW_MAX)
-            fail(c, H2_FLOW_CONTROL_ERROR, "bad INITIAL_WINDOW_SIZE");
+            grpc_h2_read_fail(c, H2_FLOW_CONTROL_ERROR, "bad INITIAL_WINDOW_SIZE");
         else
             *window = value;
         return;
     case H2_MAX_FRAME_SIZE: /* ours are never larger than the least it may be */
         if (value < FRAME_MAX || value > FRAME_MAX_MAX)
-            fail(c, H2_PROTOCOL_ERROR, "bad MAX_FRAME_SIZE");
+            grpc_h2_read_fail(c, H2_PROTOCOL_ERROR, "bad MAX_FRAME_SIZE");
         return;
     default:
         return;
@@ -301,7 +301,7 @@ static void take_settings(struct grpc_conn *c, struct frame f, struct slice payl
 {
     bool is_ack = f.flags & FRAME_ACK;
     if (payload.size % 6 != 0 || (is_ack && payload.size)) {
-        fail(c, H2_FRAME_SIZE_ERROR, "bad SETTINGS");
+        grpc_h2_read_fail(c, H2_FRAME_SIZE_ERROR, "bad SETTINGS");
         return;
     }
     count_idle_frame(c, 1);
@@ -341,9 +341,9 @@ static void take_window(struct grpc_conn *c, struct frame f, struct slice payloa
     if (f.stream_id == 0) {
         h->window += more;
         if (more == 0)
-            fail(c, H2_PROTOCOL_ERROR, "a WINDOW_UPDATE of nothing");
+            grpc_h2_read_fail(c, H2_PROTOCOL_ERROR, "a WINDOW_UPDATE of nothing");
         else if (h->window > WINDOW_MAX)
-            fail(c, H2_FLOW_CONTROL_ERROR, "the connection's window is too large");
+            grpc_h2_read_fail(c, H2_FLOW_CONTROL_ERROR, "the connection's window is too large");
         list_move_all(&h->ready, &h->starved);
         return;
     }
@@ -385,15 +385,15 @@ static bool check_frame(struct grpc_conn *c, struct frame f)
     bool goes_on = f.type == FRAME_CONTINUATION && f.stream_id == c->h2.block_stream;
     bool is_out_of_place = c->h2.block_stream ? !goes_on : f.type == FRAME_CONTINUATION;
     if (is_out_of_place || f.type == FRAME_PUSH_PROMISE) {
-        fail(c, H2_PROTOCOL_ERROR, "a frame out of place");
+        grpc_h2_read_fail(c, H2_PROTOCOL_ERROR, "a frame out of place");
     } else if (f.type < sizeof rules / sizeof *rules) {
         const struct frame_rule *r = &rules[f.type];
         bool is_idle_stream = f.stream_id && is_idle(c, f.stream_id);
         if ((r->of == OF_STREAM && f.stream_id == 0) || (r->of == OF_CONNECTION && f.stream_id) ||
             (is_idle_stream && !r->may_be_idle))
-            fail(c, H2_PROTOCOL_ERROR, "a frame of the wrong stream");
+            grpc_h2_read_fail(c, H2_PROTOCOL_ERROR, "a frame of the wrong stream");
         else if (f.size < r->size_min || f.size > r->size_max)
-            fail(c, H2_FRAME_SIZE_ERROR, "a frame of the wrong size");
+            grpc_h2_read_fail(c, H2_FRAME_SIZE_ERROR, "a frame of the wrong size");
     }
     return !c->h2.is_dead;
 }
@@ -434,15 +434,15 @@ static void take_frame(struct grpc_conn *c, struct frame f, struct slice payload
 static bool check_head(struct grpc_conn *c, struct frame f)
 {
     if (f.size > FRAME_MAX)
-        fail(c, H2_FRAME_SIZE_ERROR, "a frame larger than MAX_FRAME_SIZE");
+        grpc_h2_read_fail(c, H2_FRAME_SIZE_ERROR, "a frame larger than MAX_FRAME_SIZE");
     else if (!c->is_greeted && f.type != FRAME_SETTINGS)
-        fail(c, H2_PROTOCOL_ERROR, "SETTINGS expected");
+        grpc_h2_read_fail(c, H2_PROTOCOL_ERROR, "SETTINGS expected");
     return !c->h2.is_dead;
 }
 
 /* --- bytes --------------------------------------------------------------------------------------------- */
 /* Gathers a frame that is not whole in one read. Returns how much was used. */
-static size_t gather(struct grpc_conn *c, struct slice in)
+static size_t grpc_h2_read_gather(struct grpc_conn *c, struct slice in)
 {
     struct buf *b = &c->h2.in;
     size_t wanted = FRAME_HEAD;
@@ -473,16 +473,16 @@ static size_t gather(struct grpc_conn *c, struct slice in)
 }
 
 /* One step; returns how much was used, never 0. */
-static size_t take(struct grpc_conn *c, struct slice in)
+static size_t grpc_h2_read_take(struct grpc_conn *c, struct slice in)
 {
     struct h2 *h = &c->h2;
     if (h->is_data_begun)
         return take_data(c, in);
     if (h->in.size || in.size < FRAME_HEAD)
-        return gather(c, in);
+        return grpc_h2_read_gather(c, in);
     struct frame f = frame_read_head(in.data);
     if (f.type != FRAME_DATA && in.size < FRAME_HEAD + f.size)
-        return gather(c, in);
+        return grpc_h2_read_gather(c, in);
     if (!check_head(c, f))
         return in.size;
     if (f.type == FRAME_DATA) {
@@ -503,7 +503,7 @@ int h2_feed(struct grpc_conn *c, struct slice in)
     }
     h->left = (struct slice){0};
     for (unsigned steps = 1; in.size && !h->is_dead; steps++) {
-        size_t n = take(c, in);
+        size_t n = grpc_h2_read_take(c, in);
         in = slice_of(in.data + n, in.size - n);
         bool must_look = steps % CLOCK_STEPS == 0 || c->has_read_large;
         c->has_read_large = false;

@@ -125,20 +125,20 @@ struct grpc_conn {
     struct grpc_timer timer;
     uint64_t last_read_ms, last_ping_ms;
     unsigned ping_strikes;
-    bool is_ping_free;    /* something was sent since the last PING: it is no strike */
-    bool is_ping_out;     /* ours, not answered yet */
-    bool is_ping_overdue; /* its time is over; what the socket holds is read once more */
-    bool is_greeted;      /* the client's SETTINGS have come */
-    bool is_over;         /* `queued` went above CONN_QUEUE_MAX and has not halved yet */
-    bool is_unary_over;   /* `queued_unary`: the same */
-    bool is_drain_begun;  /* the first GOAWAY of two is submitted */
-    bool is_drained;      /* the final GOAWAY is submitted */
-    bool is_evicted;      /* GOAWAY with an error is submitted */
-    bool must_close;      /* and pulled: close when it is written */
-    bool is_running_over; /* `running_bytes`: the same */
-    bool has_read_enough; /* a full buffer in this turn: reading goes on when it is flushed */
-    bool has_read_large;  /* a large message since the last look at the clock */
-    bool is_over_output_limit;      /* it holds too much unread output: only a GOAWAY goes out */
+    bool is_ping_free;         /* something was sent since the last PING: it is no strike */
+    bool is_ping_out;          /* ours, not answered yet */
+    bool is_ping_overdue;      /* its time is over; what the socket holds is read once more */
+    bool is_greeted;           /* the client's SETTINGS have come */
+    bool is_over;              /* `queued` went above CONN_QUEUE_MAX and has not halved yet */
+    bool is_unary_over;        /* `queued_unary`: the same */
+    bool is_drain_begun;       /* the first GOAWAY of two is submitted */
+    bool is_drained;           /* the final GOAWAY is submitted */
+    bool is_evicted;           /* GOAWAY with an error is submitted */
+    bool must_close;           /* and pulled: close when it is written */
+    bool is_running_over;      /* `running_bytes`: the same */
+    bool has_read_enough;      /* a full buffer in this turn: reading goes on when it is flushed */
+    bool has_read_large;       /* a large message since the last look at the clock */
+    bool is_over_output_limit; /* it holds too much unread output: only a GOAWAY goes out */
     bool is_reading, is_writing, has_socket;
     struct output_account output;
     struct source_conn source;

@@ -246,7 +246,7 @@ void grpc_server_drain(struct grpc_server *s)
         conn_drain(container_of(l, struct grpc_conn, link));
 }
 
-static void free_if_done(struct grpc_server *s)
+static void server_free_if_done(struct grpc_server *s)
 {
     if (!s->is_stopping || s->conn_count || s->open_handles)
         return;
@@ -268,14 +268,14 @@ static void free_if_done(struct grpc_server *s)
 void server_conn_gone(struct grpc_server *s)
 {
     s->conn_count--;
-    free_if_done(s);
+    server_free_if_done(s);
 }
 
 static void on_handle_close(uv_handle_t *h)
 {
     struct grpc_server *s = h->data;
     s->open_handles--;
-    free_if_done(s);
+    server_free_if_done(s);
 }
 
 void grpc_server_stop(struct grpc_server *s, void (*done)(void *arg), void *arg)

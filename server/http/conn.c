@@ -251,7 +251,7 @@ static void linger(struct http_conn *c)
 }
 
 /* What follows a complete answer that is written. */
-static void settle(struct http_conn *c)
+static void http_conn_settle(struct http_conn *c)
 {
     if (c->phase != CONN_ANSWERED || has_unwritten(c))
         return;
@@ -268,7 +268,7 @@ void http_conn_flush(struct http_conn *c)
 {
     write_out(c);
     http_conn_count_output(c);
-    settle(c);
+    http_conn_settle(c);
     if (c->is_processing)
         return;
     if (c->is_backlogged && unwritten(c) < CONGESTED_BYTES / 2) {
@@ -327,7 +327,7 @@ static size_t body_limit(const struct http_conn *c)
     return (size_t)c->server->options.request_bytes_max + 512 * 1024;
 }
 
-static void refuse(struct http_conn *c, int status, const char *text)
+static void http_conn_refuse(struct http_conn *c, int status, const char *text)
 {
     const struct http_handler *handler = c->request.handler;
     c->must_close = true;
@@ -361,7 +361,7 @@ static bool invite_body(struct http_conn *c, const struct http_head *head)
 {
     struct slice expect;
     if (c->body_length > body_limit(c) && !c->request.handler->body) {
-        refuse(c, 413, "http: request body too large");
+        http_conn_refuse(c, 413, "http: request body too large");
         return false;
     }
     if (head->is_http11 && http_head_field(head, "expect", &expect, NULL) &&
@@ -383,7 +383,7 @@ static void end_body(struct http_conn *c)
 }
 
 /* Counts what is kept of a body that is not whole. False: all connections together have too much. */
-static bool gather(struct http_conn *c, size_t size)
+static bool http_conn_gather(struct http_conn *c, size_t size)
 {
     c->server->gathered += size - c->gathered;
     c->gathered = size;
@@ -400,9 +400,9 @@ static void take_body(struct http_conn *c, struct slice piece)
         http_conn_name_work(c);
         q->handler->body(q, piece);
     } else if (c->body_bytes > body_limit(c)) {
-        refuse(c, 413, "http: request body too large");
-    } else if (!gather(c, q->body.size + piece.size)) {
-        refuse(c, 503, "too many bytes of unfinished requests");
+        http_conn_refuse(c, 413, "http: request body too large");
+    } else if (!http_conn_gather(c, q->body.size + piece.size)) {
+        http_conn_refuse(c, 503, "too many bytes of unfinished requests");
     } else {
         if (q->body.capacity == 0 && c->body_length)
             buf_reserve(&q->body, (size_t)c->body_length);
@@ -428,7 +428,7 @@ static void read_body(struct http_conn *c, struct slice *in)
         *in = (struct slice){0};
         c->must_close = true;
         if (c->phase == CONN_REQUEST)
-            refuse(c, 400, "malformed chunked encoding");
+            http_conn_refuse(c, 400, "malformed chunked encoding");
         return;
     }
     if (piece.size)
@@ -458,7 +458,7 @@ static void begin_request(struct http_conn *c, struct slice text)
     if (!status)
         status = read_framing(c, &head);
     if (status) {
-        refuse(c, status, "the request is malformed or too large");
+        http_conn_refuse(c, status, "the request is malformed or too large");
         return;
     }
     if (!http_request_read(c, &head) || !http_request_admit(c) || !invite_body(c, &head))
@@ -472,7 +472,7 @@ static void begin_request(struct http_conn *c, struct slice text)
         end_body(c);
 }
 
-static void read_head(struct http_conn *c, struct slice *in)
+static void http_conn_read_head(struct http_conn *c, struct slice *in)
 {
     while (c->head_seen == 0 && in->size && (*in->data == '\r' || *in->data == '\n'))
         *in = slice_of(in->data + 1, in->size - 1); /* RFC 9112, 2.2: blank lines before a request */
@@ -482,7 +482,7 @@ static void read_head(struct http_conn *c, struct slice *in)
         set_phase(c, CONN_REQUEST);
         c->has_body_ended = true;
         *in = (struct slice){0};
-        refuse(c, 431, "request headers too large");
+        http_conn_refuse(c, 431, "request headers too large");
         return;
     }
     if (size == 0) {
@@ -511,7 +511,7 @@ static void wait_for_turn(struct http_conn *c)
 
 /* As far as it goes: until input is missing, or an answer, or time, or until the client has read what it was
  * sent. */
-static void step(struct http_conn *c, struct slice *in)
+static void http_conn_step(struct http_conn *c, struct slice *in)
 {
     uint64_t begun_ns = uv_hrtime();
     for (;;) {
@@ -521,7 +521,7 @@ static void step(struct http_conn *c, struct slice *in)
         if (c->phase == CONN_LINGERING) {
             *in = (struct slice){0};
         } else if (c->phase == CONN_IDLE) {
-            read_head(c, in);
+            http_conn_read_head(c, in);
         } else if (c->is_websocket) {
             http_ws_receive(c, in);
         } else if (!c->has_body_ended && takes_pieces(c) && (c->is_body_held || http_conn_is_backlogged(c))) {
@@ -554,7 +554,7 @@ static void process(struct http_conn *c)
     struct buf text = buf_move(&c->in);
     struct slice in = buf_slice(&text);
     c->is_processing = true;
-    step(c, &in);
+    http_conn_step(c, &in);
     c->is_processing = false;
     buf_consume(&text, text.size - in.size);
     if (text.size)
@@ -571,7 +571,7 @@ void http_conn_go_on(struct http_conn *c)
 }
 
 /* New bytes: without a copy when nothing waits before them. */
-static void receive(struct http_conn *c, struct slice in)
+static void http_conn_receive(struct http_conn *c, struct slice in)
 {
     if (c->phase == CONN_REQUEST)
         c->since_ms = http_now_ms(c->server);
@@ -584,7 +584,7 @@ static void receive(struct http_conn *c, struct slice in)
         return;
     }
     c->is_processing = true;
-    step(c, &in);
+    http_conn_step(c, &in);
     c->is_processing = false;
     buf_add_slice(&c->in, in);
     http_conn_flush(c);
@@ -599,7 +599,7 @@ static int on_sealed(struct http_conn *c, struct slice in)
     buf_clear(plain);
     int err = tls_receive(c->tls, in, plain);
     if (plain->size)
-        receive(c, buf_slice(plain));
+        http_conn_receive(c, buf_slice(plain));
     http_conn_flush(c); /* the handshake's answers, or the alert */
     if (err && err != ERR_CLOSED)
         log_debug("an HTTP connection fails TLS", F_STR("peer", c->peer), F_STR("error", tls_error(c->tls)));
@@ -610,7 +610,7 @@ static int on_sealed(struct http_conn *c, struct slice in)
 static int on_bytes(struct http_conn *c, struct slice in)
 {
     if (!c->tls) {
-        receive(c, in);
+        http_conn_receive(c, in);
         return 0;
     }
     if (!c->sealed.size && !turn_must_wait())
@@ -621,7 +621,7 @@ static int on_bytes(struct http_conn *c, struct slice in)
     return 0;
 }
 
-static void go_on(struct http_conn *c)
+static void http_http_conn_go_on(struct http_conn *c)
 {
     c->has_yielded = false;
     http_conn_flush(c);
@@ -640,7 +640,7 @@ static void on_writable(struct http_conn *c)
     if (link_is_in_list(&c->wait.link) || turn_must_wait())
         turn_wait(&c->wait);
     else
-        go_on(c);
+        http_http_conn_go_on(c);
 }
 
 static void resume(struct turn_waiter *w)
@@ -653,7 +653,7 @@ static void resume(struct turn_waiter *w)
         http_conn_kill(c);
     buf_done(&sealed);
     if (!c->has_yielded)
-        go_on(c);
+        http_http_conn_go_on(c);
 }
 
 int http_conn_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t size)

@@ -53,7 +53,7 @@ static void run_next(struct conversion_thread *thread)
     worker_submit(thread->worker, &thread->running->job);
 }
 
-static void on_done(struct worker_job *job)
+static void conversion_on_done(struct worker_job *job)
 {
     struct conversion *c = container_of(job, struct conversion, job);
     c->thread->running = NULL;
@@ -63,7 +63,7 @@ static void on_done(struct worker_job *job)
     conversion_free(c);
 }
 
-static struct conversion *start(struct conversions *s, struct conversion c)
+static struct conversion *conversion_start(struct conversions *s, struct conversion c)
 {
     bool is_large = c.from.size > CONVERSION_LARGE;
     struct conversion_thread *thread = &s->threads[is_large];
@@ -75,7 +75,7 @@ static struct conversion *start(struct conversions *s, struct conversion c)
     *kept = c;
     kept->thread = thread;
     kept->job.run = on_run;
-    kept->job.done = on_done;
+    kept->job.done = conversion_on_done;
     list_add_last(&thread->waiting, &kept->link);
     run_next(thread);
     return kept;
@@ -84,20 +84,21 @@ static struct conversion *start(struct conversions *s, struct conversion c)
 struct conversion *conversion_to_message(struct conversions *s, const ProtobufCMessageDescriptor *type,
                                          struct buf *from, void (*done)(struct conversion *c), void *arg)
 {
-    return start(s, (struct conversion){.type = type, .from = buf_move(from), .done = done, .arg = arg});
+    return conversion_start(
+        s, (struct conversion){.type = type, .from = buf_move(from), .done = done, .arg = arg});
 }
 
 struct conversion *conversion_to_json(struct conversions *s, const ProtobufCMessageDescriptor *type,
                                       struct buf *from, size_t from_at, size_t room,
                                       void (*done)(struct conversion *c), void *arg)
 {
-    return start(s, (struct conversion){.type = type,
-                                        .is_to_json = true,
-                                        .from = buf_move(from),
-                                        .from_at = from_at,
-                                        .room = room,
-                                        .done = done,
-                                        .arg = arg});
+    return conversion_start(s, (struct conversion){.type = type,
+                                                   .is_to_json = true,
+                                                   .from = buf_move(from),
+                                                   .from_at = from_at,
+                                                   .room = room,
+                                                   .done = done,
+                                                   .arg = arg});
 }
 
 void conversion_cancel(struct conversion *c)

@@ -114,7 +114,7 @@ void deflate_stored_head(uint8_t head[DEFLATE_STORED_HEAD], size_t size)
 
 /* --- what is agreed on ------------------------------------------------------------------------------ */
 
-static struct slice trim(struct slice s)
+static struct slice deflate_trim(struct slice s)
 {
     while (s.size && (*s.data == ' ' || *s.data == '\t'))
         s = slice_of(s.data + 1, s.size - 1);
@@ -131,7 +131,7 @@ static struct slice take_until(struct slice *s, char mark)
     struct slice piece = slice_of(s->data, n);
     n += end != NULL;
     *s = slice_of(s->data + n, s->size - n);
-    return trim(piece);
+    return deflate_trim(piece);
 }
 
 static bool is_name(struct slice s, const char *name)

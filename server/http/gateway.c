@@ -83,7 +83,7 @@ static void call_done(struct gateway_call *g)
         call_free(g);
 }
 
-static bool leave(struct gateway_call *g)
+static bool http_gateway_leave(struct gateway_call *g)
 {
     if (--g->busy > 0 || !g->is_done)
         return !g->is_done;
@@ -100,7 +100,7 @@ static int http_status(int grpc_status)
     return grpc_status >= 0 && grpc_status <= 16 ? statuses[grpc_status] : 500;
 }
 
-static void add_status(struct json_writer *w, int grpc_status, const char *text)
+static void http_gateway_add_status(struct json_writer *w, int grpc_status, const char *text)
 {
     jw_open(w, '{');
     jw_key(w, "code");
@@ -116,14 +116,14 @@ static void respond_error(struct http_request *q, int grpc_status, const char *t
 {
     struct buf out = {0};
     struct json_writer w = {.out = &out};
-    add_status(&w, grpc_status, text);
+    http_gateway_add_status(&w, grpc_status, text);
     if (grpc_status == 16)
         http_add_header(q, "WWW-Authenticate", text ? text : "");
     http_respond(q, http_status(grpc_status), JSON_TYPE, buf_slice(&out));
     buf_done(&out);
 }
 
-static void open_stream(struct gateway_call *g, int status, bool is_result)
+static void http_gateway_open_stream(struct gateway_call *g, int status, bool is_result)
 {
     if (g->is_open)
         return;
@@ -135,13 +135,13 @@ static void open_stream(struct gateway_call *g, int status, bool is_result)
 
 static void end_stream(struct gateway_call *g, int grpc_status, const char *text)
 {
-    open_stream(g, http_status(grpc_status), grpc_status == 0);
+    http_gateway_open_stream(g, http_status(grpc_status), grpc_status == 0);
     if (grpc_status) {
         struct json_writer w = {.out = &g->answer};
         buf_clear(&g->answer);
         jw_open(&w, '{');
         jw_key(&w, "error");
-        add_status(&w, grpc_status, text);
+        http_gateway_add_status(&w, grpc_status, text);
         jw_close(&w, '}');
         http_stream_send(g->q, buf_slice(&g->answer));
     }
@@ -176,7 +176,7 @@ static const char RESULT[] = "{\"result\":";
 
 static void send_result(struct gateway_call *g, struct slice text)
 {
-    open_stream(g, 200, true);
+    http_gateway_open_stream(g, 200, true);
     http_stream_send(g->q, text);
 }
 
@@ -233,7 +233,7 @@ static void on_encoded(struct conversion *c)
         if (!http_is_congested(g->q))
             rpc_writable(&g->call);
     }
-    leave(g);
+    http_gateway_leave(g);
 }
 
 /* Bytes that wait here count as output that the client has not read. */
@@ -353,10 +353,10 @@ static struct gateway_call *start(struct http_request *q, const struct rpc_metho
     q->state = g;
     g->busy++;
     rpc_start(&g->call);
-    return leave(g) ? g : NULL;
+    return http_gateway_leave(g) ? g : NULL;
 }
 
-static void refuse(struct gateway_call *g, int grpc_status, const char *text)
+static void http_gateway_refuse(struct gateway_call *g, int grpc_status, const char *text)
 {
     rpc_cancel(&g->call);
     answer(g, grpc_status, text);
@@ -364,19 +364,19 @@ static void refuse(struct gateway_call *g, int grpc_status, const char *text)
 }
 
 /* error: of a message that is none. False when the call has ended. */
-static bool deliver(struct gateway_call *g, const ProtobufCMessage *m, const char *error)
+static bool http_gateway_deliver(struct gateway_call *g, const ProtobufCMessage *m, const char *error)
 {
     g->busy++;
     if (!m)
-        refuse(g, 3, error);
+        http_gateway_refuse(g, 3, error);
     else
         rpc_receive_message(&g->call, m);
     if (!g->is_done && g->call.method->kind == RPC_BIDI)
         arena_done(&g->call.arena); /* a stream may be idle for days */
-    return leave(g);
+    return http_gateway_leave(g);
 }
 
-static bool go_on(struct gateway_call *g);
+static bool http_gateway_go_on(struct gateway_call *g);
 
 static void on_decoded(struct conversion *c)
 {
@@ -387,12 +387,12 @@ static void on_decoded(struct conversion *c)
     arena_done(&g->call.arena);
     g->call.arena = c->arena;
     c->arena = (struct arena){0};
-    if (deliver(g, c->message, c->error) && go_on(g) && !g->decoding)
+    if (http_gateway_deliver(g, c->message, c->error) && http_gateway_go_on(g) && !g->decoding)
         http_body_hold(q, false);
 }
 
 /* One JSON value to the service, taken from `text`; false when the call has ended. */
-static bool receive(struct gateway_call *g, struct slice text, struct buf *owned)
+static bool http_gateway_receive(struct gateway_call *g, struct slice text, struct buf *owned)
 {
     char error[256];
     ProtobufCMessage *m = NULL;
@@ -410,10 +410,10 @@ static bool receive(struct gateway_call *g, struct slice text, struct buf *owned
     }
     if (json_to_message(g->call.method->request, text, &g->call.arena, error, sizeof error, &m))
         m = NULL;
-    return deliver(g, m, error);
+    return http_gateway_deliver(g, m, error);
 }
 
-static bool is_blank(struct slice s)
+static bool http_gateway_is_blank(struct slice s)
 {
     for (size_t i = 0; i < s.size; i++)
         if (!strchr(" \t\r\n", s.data[i]) || !s.data[i])
@@ -428,10 +428,10 @@ static void unary_end(struct http_request *q)
     if (!g)
         return;
     struct slice text = buf_slice(&q->body);
-    if (is_blank(text))
-        receive(g, slice_text("{}"), NULL);
+    if (http_gateway_is_blank(text))
+        http_gateway_receive(g, slice_text("{}"), NULL);
     else
-        receive(g, text, &q->body);
+        http_gateway_receive(g, text, &q->body);
 }
 
 /* Every value that is complete, until one is converted by the worker. False when the call has ended. */
@@ -444,7 +444,7 @@ static bool take_values(struct gateway_call *g)
             break;
         struct slice value = slice_of(g->text.data + g->start, g->scanned - g->start);
         g->start = g->scanned;
-        if (!receive(g, value, NULL))
+        if (!http_gateway_receive(g, value, NULL))
             return false;
     }
     buf_consume(&g->text, g->start);
@@ -454,7 +454,7 @@ static bool take_values(struct gateway_call *g)
         buf_done(&g->text);
     if (g->text.size <= limit)
         return true;
-    refuse(g, 8, "grpc: received message larger than max");
+    http_gateway_refuse(g, 8, "grpc: received message larger than max");
     return false;
 }
 
@@ -463,21 +463,21 @@ static void take_end(struct gateway_call *g)
     bool is_running = true;
     if (g->scan.is_inside) {
         g->scan.is_inside = false;
-        is_running = receive(g, buf_slice(&g->text), NULL);
+        is_running = http_gateway_receive(g, buf_slice(&g->text), NULL);
     } else if (g->call.method->kind != RPC_BIDI && !g->has_request) {
-        is_running = receive(g, slice_text("{}"), NULL);
+        is_running = http_gateway_receive(g, slice_text("{}"), NULL);
     }
     if (is_running && !g->decoding)
         rpc_half_close(&g->call);
 }
 
 /* With what came while a value was converted. False when the call has ended. */
-static bool go_on(struct gateway_call *g)
+static bool http_gateway_go_on(struct gateway_call *g)
 {
     g->busy++;
     if (take_values(g) && !g->decoding && g->has_ended)
         take_end(g);
-    return leave(g);
+    return http_gateway_leave(g);
 }
 
 static void stream_body(struct http_request *q, struct slice piece)
@@ -488,7 +488,7 @@ static void stream_body(struct http_request *q, struct slice piece)
         buf_add_byte(&g->text, '\n');
     g->busy++;
     take_values(g);
-    leave(g);
+    http_gateway_leave(g);
 }
 
 static void stream_end(struct http_request *q)
@@ -498,7 +498,7 @@ static void stream_end(struct http_request *q)
     g->busy++;
     if (!g->decoding)
         take_end(g);
-    leave(g);
+    http_gateway_leave(g);
 }
 
 static void call_writable(struct http_request *q)
@@ -507,14 +507,14 @@ static void call_writable(struct http_request *q)
     g->busy++;
     if (!g->encoding)
         rpc_writable(&g->call);
-    leave(g);
+    http_gateway_leave(g);
 }
 
 static void call_expired(struct http_request *q)
 {
     struct gateway_call *g = q->state;
     if (g)
-        refuse(g, 4, "context deadline exceeded");
+        http_gateway_refuse(g, 4, "context deadline exceeded");
 }
 
 static void call_gone(struct http_request *q)

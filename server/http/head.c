@@ -79,7 +79,7 @@ static int parse_request_line(struct slice line, struct http_head *h)
     return parse_method(slice_of(line.data, (size_t)(first - line.data)), &h->method);
 }
 
-static struct slice trim(struct slice s)
+static struct slice http_head_trim(struct slice s)
 {
     while (s.size && (*s.data == ' ' || *s.data == '\t'))
         s = slice_of(s.data + 1, s.size - 1);
@@ -108,7 +108,7 @@ int http_head_parse(struct slice text, struct http_head *ret_head)
         if (ret_head->count == HTTP_FIELDS_MAX)
             return 431;
         ret_head->fields[ret_head->count].name = name;
-        ret_head->fields[ret_head->count++].value = trim(value);
+        ret_head->fields[ret_head->count++].value = http_head_trim(value);
     }
     return text.size ? 400 : 0;
 }
@@ -134,7 +134,7 @@ bool http_list_has(struct slice list, const char *word)
     while (list.size) {
         const uint8_t *comma = memchr(list.data, ',', list.size);
         size_t n = comma ? (size_t)(comma - list.data) : list.size;
-        if (http_text_is(trim(slice_of(list.data, n)), word))
+        if (http_text_is(http_head_trim(slice_of(list.data, n)), word))
             return true;
         n += comma != NULL;
         list = slice_of(list.data + n, list.size - n);

@@ -192,7 +192,7 @@ static void answer_checks(struct run *run)
     http_respond(q, 200, "text/plain; charset=utf-8", buf_slice(&q->body));
 }
 
-static void go_on(struct run *run);
+static void http_health_go_on(struct run *run);
 
 static void on_check_barrier(struct kv_request *r, int err, const ProtobufCMessage *response)
 {
@@ -201,10 +201,10 @@ static void on_check_barrier(struct kv_request *r, int err, const ProtobufCMessa
     run->is_waiting = false;
     report(run, &checks[run->next], err ? err_text(err) : fail_reason(run->q, &checks[run->next]));
     run->next++;
-    go_on(run);
+    http_health_go_on(run);
 }
 
-static void go_on(struct run *run)
+static void http_health_go_on(struct run *run)
 {
     for (; run->next < CHECK_COUNT; run->next++) {
         const struct check *check = &checks[run->next];
@@ -225,7 +225,7 @@ static void checks_end(struct http_request *q, unsigned kind)
     run->q = q;
     run->kind = kind;
     q->state = run;
-    go_on(run);
+    http_health_go_on(run);
 }
 
 static void livez_end(struct http_request *q)
@@ -254,7 +254,7 @@ const struct http_handler http_handler_readyz = {.end = readyz_end, .gone = run_
 
 /* --- metrics ------------------------------------------------------------------------------------------ */
 
-static void collect(void *arg, struct buf *out)
+static void http_health_collect(void *arg, struct buf *out)
 {
     (void)arg;
     static const char *const kinds[] = {"livez", "readyz"};
@@ -281,10 +281,10 @@ static void collect(void *arg, struct buf *out)
 
 void http_health_metrics_start(void)
 {
-    metric_collector_add(collect, NULL);
+    metric_collector_add(http_health_collect, NULL);
 }
 
 void http_health_metrics_stop(void)
 {
-    metric_collector_remove(collect, NULL);
+    metric_collector_remove(http_health_collect, NULL);
 }

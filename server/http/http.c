@@ -196,7 +196,7 @@ static void *lws_allocate(void *old, size_t size, const char *reason)
     return data;
 }
 
-static bool is_zero(const uint8_t *page, size_t size)
+static bool http_is_zero(const uint8_t *page, size_t size)
 {
     return page[0] == 0 && memcmp(page, page + 1, size - 1) == 0;
 }
@@ -210,7 +210,7 @@ static void give_back_zero_pages(void)
             continue;
         uint8_t *at = b.data + (page - (uintptr_t)b.data % page) % page;
         for (; at + page <= b.data + b.size; at += page)
-            if (is_zero(at, page))
+            if (http_is_zero(at, page))
                 madvise(at, page, MADV_DONTNEED);
         big_blocks[i] = (struct big_block){0};
     }
@@ -250,7 +250,7 @@ static int create_vhost(struct http_server *s, struct lws_context_creation_info 
     return tls_context_new(&tls, error, error_size, &s->tls);
 }
 
-static const char *keep(struct http_server *s, size_t *at, const char *text)
+static const char *http_keep(struct http_server *s, size_t *at, const char *text)
 {
     if (!text)
         return NULL;
@@ -285,11 +285,11 @@ int http_server_new(const struct http_options *options, char *error, size_t erro
     void *loops[1];
     size_t texts = 0;
     s->options = *options;
-    s->options.cors = keep(s, &texts, options->cors);
-    s->options.host_whitelist = keep(s, &texts, options->host_whitelist);
-    s->options.origins = keep(s, &texts, options->origins);
-    s->options.own_hosts = keep(s, &texts, options->own_hosts);
-    s->options.server_version = keep(s, &texts, options->server_version);
+    s->options.cors = http_keep(s, &texts, options->cors);
+    s->options.host_whitelist = http_keep(s, &texts, options->host_whitelist);
+    s->options.origins = http_keep(s, &texts, options->origins);
+    s->options.own_hosts = http_keep(s, &texts, options->own_hosts);
+    s->options.server_version = http_keep(s, &texts, options->server_version);
     collect_routes(s, options);
     list_init(&s->conns);
     s->conversions.loop = options->loop;

@@ -113,7 +113,7 @@ bool http_query_next(const struct http_request *q, const char *name, size_t *at,
 /* --- admission ---------------------------------------------------------------------------------- */
 
 /* In the handler's own form where it has one. */
-static void refuse(struct http_request *q, int status, const char *text)
+static void http_request_refuse(struct http_request *q, int status, const char *text)
 {
     if (q->handler && q->handler->refuse)
         q->handler->refuse(q, status, text);
@@ -191,7 +191,7 @@ static bool admit_native(struct http_conn *c, const struct route *route)
     q->has_body = c->is_chunked || c->body_length;
     add_native_headers(q);
     if (!is_read && !http_origin_is_allowed(q)) {
-        refuse(q, 403, "pages of this origin may not write here: see --cors");
+        http_request_refuse(q, 403, "pages of this origin may not write here: see --cors");
         return false;
     }
     return true;

@@ -187,7 +187,7 @@ void http_ws_close(struct http_conn *c, uint16_t status)
 }
 
 /* 0, or what to close with. */
-static uint16_t on_message(struct http_conn *c, size_t limit)
+static uint16_t http_ws_on_message(struct http_conn *c, size_t limit)
 {
     struct http_request *q = &c->request;
     struct buf message = buf_move(&q->body);
@@ -223,7 +223,7 @@ void http_ws_receive(struct http_conn *c, struct slice *in)
         case WS_EVENT_NONE:
             return;
         case WS_EVENT_MESSAGE:
-            status = on_message(c, limit);
+            status = http_ws_on_message(c, limit);
             if (!status)
                 break;
             http_conn_gone(c);

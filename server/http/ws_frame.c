@@ -16,7 +16,7 @@ static unsigned head_length(const struct ws_parser *p)
 }
 
 /* The head is complete: 0, or the status of the error. */
-static uint16_t read_head(struct ws_parser *p, size_t message_size, size_t limit)
+static uint16_t ws_frame_read_head(struct ws_parser *p, size_t message_size, size_t limit)
 {
     bool is_masked = p->head[1] & 0x80;
     uint8_t length = p->head[1] & 0x7f;
@@ -104,7 +104,7 @@ enum ws_event ws_parse(struct ws_parser *p, struct slice *in, struct buf *messag
             *in = slice_of(in->data + 1, in->size - 1);
             if (p->head_size < head_length(p))
                 continue;
-            *ret_status = read_head(p, message->size, limit);
+            *ret_status = ws_frame_read_head(p, message->size, limit);
             if (*ret_status)
                 return WS_EVENT_ERROR;
             p->in_payload = true;

@@ -12,7 +12,7 @@ static const char NOT_LEADER[] = "election: not leader";
 
 enum { LEASE_TTL_S = 60 };
 
-static void on_turn(struct rpc_call *c, const struct line_place *place)
+static void rpc_election_service_on_turn(struct rpc_call *c, const struct line_place *place)
 {
     V3electionpb__CampaignResponse response = V3ELECTIONPB__CAMPAIGN_RESPONSE__INIT;
     V3electionpb__LeaderKey leader = V3ELECTIONPB__LEADER_KEY__INIT;
@@ -30,7 +30,7 @@ static const struct line_kind campaign = {
     .updates_value = true,
     .is_answered_as_of_joining = true,
     .lost = NOT_LEADER,
-    .on_turn = on_turn,
+    .on_turn = rpc_election_service_on_turn,
 };
 
 void rpc_campaign_message(struct rpc_call *c, const ProtobufCMessage *m)

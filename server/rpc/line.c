@@ -51,7 +51,7 @@ static struct slice prefix_of(const struct waiter *w)
     return slice_of(w->key, w->name_size + 1);
 }
 
-static struct slice key_of(const struct waiter *w)
+static struct slice line_key_of(const struct waiter *w)
 {
     return slice_of(w->key, w->key_size);
 }
@@ -73,8 +73,8 @@ static void waiter_free(struct waiter *w)
 }
 
 /* Everything that is written or read for the caller goes out here. */
-static void run(struct waiter *w, enum line_state state,
-                void (*done)(struct kv_request *r, int err, const ProtobufCMessage *response))
+static void line_run(struct waiter *w, enum line_state state,
+                     void (*done)(struct kv_request *r, int err, const ProtobufCMessage *response))
 {
     w->state = state;
     /* To clean up behind itself is the server's own business. */
@@ -83,7 +83,7 @@ static void run(struct waiter *w, enum line_state state,
     kv_txn(w->server->kv, &w->request, &w->txn.message);
 }
 
-static void begin(struct waiter *w)
+static void line_begin(struct waiter *w)
 {
     arena_reset(&w->arena);
     txn_init(&w->txn, &w->arena);
@@ -118,14 +118,14 @@ static void give_up_place(struct waiter *w)
     if (w->watch)
         watch_stream_close(w->watch);
     w->watch = NULL;
-    begin(w);
-    txn_if_created(&w->txn, key_of(w), w->revision);
-    txn_delete(&w->txn, key_of(w));
-    run(w, LINE_LEAVING, on_left);
+    line_begin(w);
+    txn_if_created(&w->txn, line_key_of(w), w->revision);
+    txn_delete(&w->txn, line_key_of(w));
+    line_run(w, LINE_LEAVING, on_left);
 }
 
 /* text NULL: the error's. */
-static void fail(struct waiter *w, bool has_place, int err, const char *text)
+static void line_fail(struct waiter *w, bool has_place, int err, const char *text)
 {
     struct rpc_call *c = w->call;
     c->state = NULL;
@@ -166,7 +166,7 @@ void line_leave(struct rpc_call *c)
 
 /* --- waiting ---------------------------------------------------------------------------------------- */
 
-static void look(struct waiter *w);
+static void line_look(struct waiter *w);
 
 static void take_turn(struct waiter *w, const Etcdserverpb__ResponseHeader *header)
 {
@@ -195,7 +195,7 @@ static void watch_key(struct waiter *w, ProtobufCBinaryData key, int64_t revisio
     watch_create(w->watch, &m, NULL);
 }
 
-static void wait_for(struct waiter *w, const Mvccpb__KeyValue *older, int64_t revision)
+static void line_wait_for(struct waiter *w, const Mvccpb__KeyValue *older, int64_t revision)
 {
     w->state = LINE_WAITING;
     w->watch = rpc_watch_open(w->call);
@@ -224,36 +224,36 @@ void line_writable(struct rpc_call *c)
         return;
     watch_stream_close(w->watch);
     w->watch = NULL;
-    look(w);
+    line_look(w);
 }
 
-static void on_looked(struct kv_request *r, int err, const ProtobufCMessage *m)
+static void line_on_looked(struct kv_request *r, int err, const ProtobufCMessage *m)
 {
     struct waiter *w = container_of(r, struct waiter, request);
     const Etcdserverpb__TxnResponse *response = (const Etcdserverpb__TxnResponse *)m;
     if (err == ERR_LEADER_CHANGED) {
-        look(w);
+        line_look(w);
         return;
     }
     if (err) {
-        fail(w, true, err, NULL);
+        line_fail(w, true, err, NULL);
         return;
     }
     const Mvccpb__KeyValue *older = found(response, 0), *own = found(response, 1);
     if (!own || own->create_revision != w->revision)
-        fail(w, false, OK, w->kind->lost);
+        line_fail(w, false, OK, w->kind->lost);
     else if (!older)
         take_turn(w, response->header);
     else
-        wait_for(w, older, response->header->revision);
+        line_wait_for(w, older, response->header->revision);
 }
 
-static void look(struct waiter *w)
+static void line_look(struct waiter *w)
 {
-    begin(w);
+    line_begin(w);
     txn_last_created(&w->txn, TXN_THEN, prefix_of(w), w->revision - 1);
-    txn_range(&w->txn, TXN_THEN, key_of(w), true);
-    run(w, LINE_LOOKING, on_looked);
+    txn_range(&w->txn, TXN_THEN, line_key_of(w), true);
+    line_run(w, LINE_LOOKING, line_on_looked);
 }
 
 /* --- joining ---------------------------------------------------------------------------------------- */
@@ -262,21 +262,21 @@ static void on_renamed(struct kv_request *r, int err, const ProtobufCMessage *m)
 {
     struct waiter *w = container_of(r, struct waiter, request);
     if (err) {
-        fail(w, true, err, NULL);
+        line_fail(w, true, err, NULL);
     } else if (!((const Etcdserverpb__TxnResponse *)m)->succeeded) {
-        fail(w, false, OK, w->kind->lost);
+        line_fail(w, false, OK, w->kind->lost);
     } else {
         buf_done(&w->value);
-        look(w);
+        line_look(w);
     }
 }
 
 static void rename_place(struct waiter *w)
 {
-    begin(w);
-    txn_if_created(&w->txn, key_of(w), w->revision);
-    txn_put(&w->txn, key_of(w), buf_slice(&w->value), w->lease);
-    run(w, LINE_RENAMING, on_renamed);
+    line_begin(w);
+    txn_if_created(&w->txn, line_key_of(w), w->revision);
+    txn_put(&w->txn, line_key_of(w), buf_slice(&w->value), w->lease);
+    line_run(w, LINE_RENAMING, on_renamed);
 }
 
 static void joined(struct waiter *w, const Etcdserverpb__TxnResponse *response)
@@ -294,7 +294,7 @@ static void joined(struct waiter *w, const Etcdserverpb__TxnResponse *response)
     if (!first || first->create_revision == w->revision)
         take_turn(w, response->header);
     else
-        look(w);
+        line_look(w);
 }
 
 static void on_joined(struct kv_request *r, int err, const ProtobufCMessage *m)
@@ -302,7 +302,7 @@ static void on_joined(struct kv_request *r, int err, const ProtobufCMessage *m)
     struct waiter *w = container_of(r, struct waiter, request);
     const Etcdserverpb__TxnResponse *response = (const Etcdserverpb__TxnResponse *)m;
     if (w->call && err) {
-        fail(w, false, err, NULL);
+        line_fail(w, false, err, NULL);
     } else if (w->call) {
         joined(w, response);
     } else if (!err && response->succeeded) {
@@ -319,20 +319,20 @@ static void join(struct waiter *w)
     w->key_size = w->name_size + 1;
     w->key_size += (size_t)snprintf((char *)w->key + w->key_size, LEASE_TEXT_MAX, "%s%llx",
                                     w->lease < 0 ? "-" : "", (unsigned long long)size);
-    begin(w);
-    txn_if_created(&w->txn, key_of(w), 0);
-    txn_put(&w->txn, key_of(w), buf_slice(&w->value), w->lease);
+    line_begin(w);
+    txn_if_created(&w->txn, line_key_of(w), 0);
+    txn_put(&w->txn, line_key_of(w), buf_slice(&w->value), w->lease);
     txn_first_created(&w->txn, TXN_THEN, prefix_of(w));
-    txn_range(&w->txn, TXN_ELSE, key_of(w), !w->kind->updates_value);
+    txn_range(&w->txn, TXN_ELSE, line_key_of(w), !w->kind->updates_value);
     txn_first_created(&w->txn, TXN_ELSE, prefix_of(w));
-    run(w, LINE_JOINING, on_joined);
+    line_run(w, LINE_JOINING, on_joined);
 }
 
 static void on_granted(struct kv_request *r, int err, const ProtobufCMessage *m)
 {
     struct waiter *w = container_of(r, struct waiter, request);
     if (err) {
-        fail(w, false, err, NULL);
+        line_fail(w, false, err, NULL);
         return;
     }
     w->lease = ((const Etcdserverpb__LeaseGrantResponse *)m)->id;

@@ -3,7 +3,7 @@
 #include "proto/lock.pb-c.h"
 #include "server/rpc/service.h"
 
-static void on_turn(struct rpc_call *c, const struct line_place *place)
+static void rpc_lock_service_on_turn(struct rpc_call *c, const struct line_place *place)
 {
     V3lockpb__LockResponse response = V3LOCKPB__LOCK_RESPONSE__INIT;
     Etcdserverpb__ResponseHeader header = *place->header;
@@ -12,7 +12,8 @@ static void on_turn(struct rpc_call *c, const struct line_place *place)
     rpc_reply(c, OK, &response.base);
 }
 
-static const struct line_kind lock = {.lost = "mutex: session is expired", .on_turn = on_turn};
+static const struct line_kind lock = {.lost = "mutex: session is expired",
+                                      .on_turn = rpc_lock_service_on_turn};
 
 void rpc_lock_message(struct rpc_call *c, const ProtobufCMessage *m)
 {

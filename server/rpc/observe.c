@@ -25,7 +25,7 @@ struct observer {
     size_t name_size;
 };
 
-static void look(struct observer *o);
+static void rpc_observe_look(struct observer *o);
 
 void election_range(struct arena *a, struct slice name, Etcdserverpb__RangeRequest *ret_range)
 {
@@ -104,12 +104,12 @@ static void follow_election(struct observer *o, int64_t revision)
     follow(o, OBSERVE_EMPTY, &m);
 }
 
-static void on_looked(struct kv_request *r, int err, const ProtobufCMessage *m)
+static void rpc_observe_on_looked(struct kv_request *r, int err, const ProtobufCMessage *m)
 {
     struct observer *o = container_of(r, struct observer, request);
     const Etcdserverpb__RangeResponse *range = (const Etcdserverpb__RangeResponse *)m;
     if (err == ERR_LEADER_CHANGED) {
-        look(o);
+        rpc_observe_look(o);
     } else if (err) {
         struct rpc_call *c = o->call;
         c->state = NULL;
@@ -123,27 +123,27 @@ static void on_looked(struct kv_request *r, int err, const ProtobufCMessage *m)
     }
 }
 
-static void look(struct observer *o)
+static void rpc_observe_look(struct observer *o)
 {
     unwatch(o);
     o->state = OBSERVE_LOOKING;
-    o->request = (struct kv_request){.done = on_looked, .who = &o->who};
+    o->request = (struct kv_request){.done = rpc_observe_on_looked, .who = &o->who};
     o->call->server->asked++;
     kv_range(o->call->server->kv, &o->request, &o->range);
 }
 
 /* May open another watch in place of this one. */
-static void take(struct observer *o, const Etcdserverpb__WatchResponse *m, int64_t revision)
+static void rpc_observe_take(struct observer *o, const Etcdserverpb__WatchResponse *m, int64_t revision)
 {
     Etcdserverpb__ResponseHeader header;
     if (m->canceled) { /* history was compacted before it could be read */
-        look(o);
+        rpc_observe_look(o);
         return;
     }
     for (size_t i = 0; i < m->n_events; i++) {
         const Mvccpb__Event *e = m->events[i];
         if (e->type == MVCCPB__EVENT__EVENT_TYPE__DELETE) {
-            look(o);
+            rpc_observe_look(o);
             return;
         }
         bool is_first = o->state == OBSERVE_EMPTY;
@@ -164,7 +164,7 @@ void rpc_observe_writable(struct rpc_call *c)
         if (!o || !o->watch || rpc_is_congested(c) || !watch_next(o->watch, &out))
             return;
         struct arena a = {0};
-        take(o, rpc_watch_response(&out, &a), out.header_revision);
+        rpc_observe_take(o, rpc_watch_response(&out, &a), out.header_revision);
         arena_done(&a);
     }
     rpc_wake(c);
@@ -186,7 +186,7 @@ void rpc_observe_message(struct rpc_call *c, const ProtobufCMessage *m)
     o->who.user.data = arena_copy(&o->names, c->who.user.data, c->who.user.size);
     c->state = o;
     arena_done(&c->arena); /* the name is copied */
-    look(o);
+    rpc_observe_look(o);
 }
 
 void rpc_observe_half_close(struct rpc_call *c)

@@ -171,7 +171,7 @@ void rpc_range_stream_writable(struct rpc_call *c)
     rpc_wake(c);
 }
 
-static void on_barrier(struct kv_request *r, int err, const ProtobufCMessage *response)
+static void rpc_range_stream_on_barrier(struct kv_request *r, int err, const ProtobufCMessage *response)
 {
     (void)response;
     struct rpc_call *c = container_of(r, struct rpc_call, request);
@@ -220,7 +220,7 @@ void rpc_range_stream_message(struct rpc_call *c, const ProtobufCMessage *m)
         return;
     }
     c->is_waiting = true;
-    c->request.done = on_barrier;
+    c->request.done = rpc_range_stream_on_barrier;
     kv_barrier(c->server->kv, &c->request);
 }
 

@@ -89,7 +89,7 @@ static void end_call(struct rpc_call *c, int grpc_status)
 }
 
 /* Takes everything back that the call has with the store or the service. */
-static void release(struct rpc_call *c)
+static void rpc_release(struct rpc_call *c)
 {
     if (c->is_waiting) {
         c->is_waiting = false;
@@ -104,9 +104,9 @@ static void release(struct rpc_call *c)
 }
 
 /* A message that cannot be taken: INTERNAL, as grpc-go. The text may live in the call's arena. */
-static void refuse(struct rpc_call *c, const char *text)
+static void rpc_refuse(struct rpc_call *c, const char *text)
 {
-    release(c);
+    rpc_release(c);
     rpc_finish_text(c, 13, text);
 }
 
@@ -141,7 +141,7 @@ static int why_over(const struct rpc_call *c)
 
 /* False: it has lost the right to stay open, and is over. The calls that were not yet judged are the first of
  * server->streams. */
-static bool judge(struct rpc_call *c)
+static bool rpc_judge(struct rpc_call *c)
 {
     c->judged = kv_auth_epoch(c->server->kv);
     int err = why_over(c);
@@ -159,7 +159,7 @@ static bool judge(struct rpc_call *c)
 
 static bool is_judged(struct rpc_call *c)
 {
-    return c->judged == kv_auth_epoch(c->server->kv) || !may_stay_open(c->method) || judge(c);
+    return c->judged == kv_auth_epoch(c->server->kv) || !may_stay_open(c->method) || rpc_judge(c);
 }
 
 /* Idle calls too. True: there are more to judge. */
@@ -172,7 +172,7 @@ static bool judge_some(struct rpc_server *s)
         struct rpc_call *c = container_of(s->streams.next, struct rpc_call, link);
         if (c->judged == epoch)
             return false;
-        judge(c);
+        rpc_judge(c);
     }
     return !list_is_empty(&s->streams) &&
            container_of(s->streams.next, struct rpc_call, link)->judged != epoch;
@@ -297,7 +297,7 @@ static void keep_author(struct rpc_call *c)
     mem_free(old);
 }
 
-static void hand_over(struct rpc_call *c, const ProtobufCMessage *m);
+static void rpc_hand_over(struct rpc_call *c, const ProtobufCMessage *m);
 
 /* In the order in which they came. They were checked and counted then. */
 static void hand_over_early(struct rpc_call *c)
@@ -310,7 +310,8 @@ static void hand_over_early(struct rpc_call *c)
         const uint8_t *bytes = early.data + at + 4;
         at += 4 + size;
         frame_enter(&f, c);
-        hand_over(c, protobuf_c_message_unpack(c->method->request, arena_allocator(&c->arena), size, bytes));
+        rpc_hand_over(c,
+                      protobuf_c_message_unpack(c->method->request, arena_allocator(&c->arena), size, bytes));
         is_there = frame_leave(&f);
     }
     buf_done(&early);
@@ -329,7 +330,7 @@ static void on_token_known(struct kv_request *r, int err, const ProtobufCMessage
     else if (c->method->kind == RPC_BIDI)
         hand_over_early(c);
     else
-        hand_over(c, c->held);
+        rpc_hand_over(c, c->held);
 }
 
 /* The log entry that made the token is not applied here yet: the client was faster than we are. */
@@ -362,7 +363,7 @@ static bool is_same_author(const struct rpc_call *c)
     return c->who.revision == c->holder.revision && slice_equal(c->who.user, c->holder.user);
 }
 
-static void hand_over(struct rpc_call *c, const ProtobufCMessage *m)
+static void rpc_hand_over(struct rpc_call *c, const ProtobufCMessage *m)
 {
     int err = OK;
     if (kv_auth_is_enabled(c->server->kv))
@@ -393,7 +394,7 @@ void rpc_receive_message(struct rpc_call *c, const ProtobufCMessage *m)
     if (c->is_finished)
         return;
     if (c->has_message && c->method->kind != RPC_BIDI) {
-        refuse(c, "cardinality violation: received multiple request messages for a call that takes one");
+        rpc_refuse(c, "cardinality violation: received multiple request messages for a call that takes one");
         return;
     }
     c->has_message = true;
@@ -403,10 +404,10 @@ void rpc_receive_message(struct rpc_call *c, const ProtobufCMessage *m)
         keep_early(c, m);
         return;
     }
-    hand_over(c, m);
+    rpc_hand_over(c, m);
 }
 
-static ProtobufCMessage *decode(struct rpc_call *c, struct slice bytes)
+static ProtobufCMessage *rpc_decode(struct rpc_call *c, struct slice bytes)
 {
     return protobuf_c_message_unpack(c->method->request, arena_allocator(&c->arena), bytes.size, bytes.data);
 }
@@ -425,7 +426,7 @@ void rpc_receive(struct rpc_call *c, struct slice message)
         message = buf_slice(&trimmed);
     }
     if (!wrong) {
-        m = decode(c, message);
+        m = rpc_decode(c, message);
         if (!m)
             wrong = "proto: cannot parse invalid wire-format data";
     }
@@ -433,7 +434,7 @@ void rpc_receive(struct rpc_call *c, struct slice message)
     if (wrong) {
         const char *what = c->method->kind == RPC_UNARY ? "grpc: error unmarshalling request"
                                                         : "grpc: failed to unmarshal the received message";
-        refuse(c, arena_printf(&c->arena, "%s: %s", what, wrong));
+        rpc_refuse(c, arena_printf(&c->arena, "%s: %s", what, wrong));
         return;
     }
     rpc_receive_message(c, m);
@@ -445,7 +446,7 @@ void rpc_half_close(struct rpc_call *c)
         return;
     if (c->method->kind != RPC_BIDI) {
         if (!c->has_message)
-            refuse(c, "cardinality violation: received no request message for a call that takes one");
+            rpc_refuse(c, "cardinality violation: received no request message for a call that takes one");
         return;
     }
     if (c->is_held)
@@ -468,7 +469,7 @@ void rpc_cancel_as(struct rpc_call *c, int err)
 {
     if (c->is_finished)
         return;
-    release(c);
+    rpc_release(c);
     end_call(c, err_grpc(err));
 }
 
@@ -516,7 +517,7 @@ void rpc_reply(struct rpc_call *c, int err, const ProtobufCMessage *m)
 
 void rpc_abort(struct rpc_call *c, int err)
 {
-    release(c);
+    rpc_release(c);
     rpc_finish(c, err);
 }
 
@@ -534,7 +535,7 @@ static struct buf *store_answer(struct kv_request *r)
     return b;
 }
 
-static void gather(struct rpc_call *c, const ProtobufCMessage *part)
+static void rpc_gather(struct rpc_call *c, const ProtobufCMessage *part)
 {
     struct buf *b = store_answer(&c->request);
     protobuf_c_message_pack(part, buf_reserve(b, protobuf_c_message_get_packed_size(part)));
@@ -545,7 +546,7 @@ static bool store_part(struct kv_request *r, const ProtobufCMessage *part)
 {
     struct rpc_call *c = container_of(r, struct rpc_call, request);
     if (part)
-        gather(c, part);
+        rpc_gather(c, part);
     else
         buf_clear(&c->gathered);
     return c->gathered.size <= INT32_MAX;
@@ -587,7 +588,7 @@ void rpc_store_reply(struct rpc_call *c, int err, const ProtobufCMessage *respon
         return;
     }
     if (err == OK) {
-        gather(c, response);
+        rpc_gather(c, response);
         send_gathered(c);
     } else {
         buf_done(&c->gathered);
@@ -600,7 +601,7 @@ static void store_done(struct kv_request *r, int err, const ProtobufCMessage *re
     rpc_store_reply(container_of(r, struct rpc_call, request), err, response);
 }
 
-static bool has_room(const struct kv_request *r)
+static bool rpc_has_room(const struct kv_request *r)
 {
     const struct rpc_call *c = (const void *)((uintptr_t)r - offsetof(struct rpc_call, request));
     return !rpc_is_congested(c);
@@ -610,7 +611,7 @@ struct kv_request *rpc_store_request(struct rpc_call *c)
 {
     c->is_waiting = true;
     c->request.done = store_done;
-    c->request.has_room = has_room;
+    c->request.has_room = rpc_has_room;
     c->request.on_part = store_part;
     c->request.answer = store_answer;
     c->request.who = &c->who;
@@ -622,7 +623,7 @@ void rpc_header_now(const struct rpc_call *c, Etcdserverpb__ResponseHeader *ret_
     kv_header(c->server->kv, kv_revision(c->server->kv), ret_header);
 }
 
-static size_t put_varint(uint8_t *p, uint8_t tag, uint64_t v)
+static size_t rpc_put_varint(uint8_t *p, uint8_t tag, uint64_t v)
 {
     if (!v)
         return 0;
@@ -637,10 +638,10 @@ static size_t put_varint(uint8_t *p, uint8_t tag, uint64_t v)
 size_t rpc_header_encode(const Etcdserverpb__ResponseHeader *header, uint8_t *ret_bytes)
 {
     size_t n = 2;
-    n += put_varint(ret_bytes + n, 1 << 3, header->cluster_id);
-    n += put_varint(ret_bytes + n, 2 << 3, header->member_id);
-    n += put_varint(ret_bytes + n, 3 << 3, (uint64_t)header->revision);
-    n += put_varint(ret_bytes + n, 4 << 3, header->raft_term);
+    n += rpc_put_varint(ret_bytes + n, 1 << 3, header->cluster_id);
+    n += rpc_put_varint(ret_bytes + n, 2 << 3, header->member_id);
+    n += rpc_put_varint(ret_bytes + n, 3 << 3, (uint64_t)header->revision);
+    n += rpc_put_varint(ret_bytes + n, 4 << 3, header->raft_term);
     ret_bytes[0] = 1 << 3 | 2;
     ret_bytes[1] = (uint8_t)(n - 2);
     assert(n <= RPC_HEADER_MAX);

@@ -53,7 +53,7 @@ static bool read_varint(struct slice *s, uint64_t *ret_value)
 }
 
 /* The field's value is taken off s; *ret_value is its bytes when it is of WIRE_BYTES. */
-static bool take_value(struct slice *s, unsigned wire_type, struct slice *ret_value)
+static bool rpc_depth_take_value(struct slice *s, unsigned wire_type, struct slice *ret_value)
 {
     uint64_t size;
     switch (wire_type) {
@@ -103,7 +103,7 @@ static const char *check(const ProtobufCMessageDescriptor *d, struct slice s, un
         struct slice value = {0};
         if (!read_varint(&s, &tag) || tag >> 3 == 0 || tag >> 3 > 0x1fffffff)
             return malformed;
-        if (!take_value(&s, tag & 7, &value))
+        if (!rpc_depth_take_value(&s, tag & 7, &value))
             return malformed;
         if (++w->fields > RPC_FIELDS_MAX)
             return "proto: too many fields";
@@ -156,7 +156,8 @@ static void set_length(struct buf *b, size_t place)
         b->data[place + i] = (uint8_t)((length & 0x7f) | (i + 1 < LENGTH_SIZE ? 0x80 : 0));
 }
 
-static void trim(const ProtobufCMessageDescriptor *d, struct slice s, uint64_t ops_max, struct buf *out)
+static void rpc_depth_trim(const ProtobufCMessageDescriptor *d, struct slice s, uint64_t ops_max,
+                           struct buf *out)
 {
     struct txn_lists lists = {0};
     while (s.size) {
@@ -166,7 +167,7 @@ static void trim(const ProtobufCMessageDescriptor *d, struct slice s, uint64_t o
         if (!read_varint(&s, &tag))
             return; /* it was checked */
         behind_tag = s.data;
-        if (!take_value(&s, tag & 7, &value))
+        if (!rpc_depth_take_value(&s, tag & 7, &value))
             return;
         if (count_op(&lists, d, tag) > ops_max + 1)
             continue;
@@ -175,7 +176,7 @@ static void trim(const ProtobufCMessageDescriptor *d, struct slice s, uint64_t o
             buf_add(out, begin, (size_t)(behind_tag - begin));
             size_t place = out->size;
             buf_add(out, "\0\0\0\0\0", LENGTH_SIZE);
-            trim(f->descriptor, value, ops_max, out);
+            rpc_depth_trim(f->descriptor, value, ops_max, out);
             set_length(out, place);
         } else {
             buf_add(out, begin, (size_t)(s.data - begin));
@@ -186,5 +187,5 @@ static void trim(const ProtobufCMessageDescriptor *d, struct slice s, uint64_t o
 void rpc_message_trim(const ProtobufCMessageDescriptor *descriptor, struct slice bytes, uint64_t ops_max,
                       struct buf *out)
 {
-    trim(descriptor, bytes, ops_max, out);
+    rpc_depth_trim(descriptor, bytes, ops_max, out);
 }

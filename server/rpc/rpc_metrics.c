@@ -133,7 +133,7 @@ static const char *kind_name(enum rpc_kind kind)
 }
 
 /* Thousands of lines: buf_addf would take most of the time of a scrape. */
-static void add_value(struct buf *out, const char *before, uint64_t value)
+static void rpc_metrics_add_value(struct buf *out, const char *before, uint64_t value)
 {
     buf_add_text(out, before);
     text_add_u64(out, value);
@@ -164,7 +164,7 @@ static void print_family(struct buf *out, const char *name, const char *help, si
         buf_add_text(out, name);
         buf_add_byte(out, '{');
         add_labels(out, m);
-        add_value(out, "} ", value);
+        rpc_metrics_add_value(out, "} ", value);
     }
 }
 
@@ -181,7 +181,7 @@ static void print_handled(struct buf *out)
             buf_add_text(out, code_names[code]);
             buf_add_text(out, "\",");
             add_labels(out, m);
-            add_value(out, "} ", counts[i].handled[code]);
+            rpc_metrics_add_value(out, "} ", counts[i].handled[code]);
         }
     }
 }
@@ -203,7 +203,7 @@ static void print_histograms(struct buf *out)
             add_labels(out, m);
             buf_add_text(out, ",le=\"");
             buf_add_text(out, bucket_texts[b]);
-            add_value(out, "\"} ", total);
+            rpc_metrics_add_value(out, "\"} ", total);
         }
         buf_addf(out, "%s_bucket{", name);
         add_labels(out, m);
@@ -230,7 +230,7 @@ static void print_versions(struct buf *out)
     }
 }
 
-static void collect(void *arg, struct buf *out)
+static void rpc_metrics_collect(void *arg, struct buf *out)
 {
     (void)arg;
     print_family(out, "grpc_server_started_total", "Total number of RPCs started on the server.",
@@ -249,7 +249,7 @@ static void collect(void *arg, struct buf *out)
 
 void rpc_metrics_start(void)
 {
-    metric_collector_add(collect, NULL);
+    metric_collector_add(rpc_metrics_collect, NULL);
 }
 
 void rpc_metrics_extensive(bool is_on)

@@ -108,7 +108,7 @@ void rpc_snapshot_writable(struct rpc_call *c)
     rpc_wake(c);
 }
 
-static void on_ready(void *arg)
+static void rpc_snapshot_service_on_ready(void *arg)
 {
     struct snapshot *s = arg;
     rpc_wake(s->call);
@@ -121,7 +121,7 @@ void rpc_snapshot_message(struct rpc_call *c, const ProtobufCMessage *m)
     s->call = c;
     s->started_ns = clock_mono_ns();
     c->state = s;
-    s->export = kv_export_open(c->server->kv, on_ready, s);
+    s->export = kv_export_open(c->server->kv, rpc_snapshot_service_on_ready, s);
     log_info("sending database snapshot to client", F_STR("storage-version", storage_version),
              F_STR("remote", c->peer ? c->peer : ""));
     rpc_wake(c); /* it may have been refused */

@@ -42,7 +42,7 @@ void rpc_watch_writable(struct rpc_call *c)
 
 /* A client that asks and asks and does not read: its answers would fill the memory. False: the call is over.
  */
-static bool make_room(struct rpc_call *c)
+static bool rpc_watch_service_make_room(struct rpc_call *c)
 {
     while (watch_is_full(c->state)) {
         if (rpc_is_congested(c)) {
@@ -73,7 +73,7 @@ void rpc_watch_message(struct rpc_call *c, const ProtobufCMessage *m)
         c->state = rpc_watch_open(c);
         watch_stream_set_source(c->state, c->source);
     }
-    if (!make_room(c))
+    if (!rpc_watch_service_make_room(c))
         return;
     switch (request->request_union_case) {
     case ETCDSERVERPB__WATCH_REQUEST__REQUEST_UNION_CREATE_REQUEST:

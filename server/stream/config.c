@@ -108,7 +108,7 @@ static struct slice id_of(const struct config_view *v, struct buf *id, const str
 }
 
 /* False: an item of this id cannot be in view. */
-static bool key_of(const struct config_view *v, struct slice id, struct config_id *ret)
+static bool stream_config_key_of(const struct config_view *v, struct slice id, struct config_id *ret)
 {
     *ret = (struct config_id){v->key.ns, v->key.group, id};
     if (has_all_groups(v)) {
@@ -125,10 +125,10 @@ static bool key_of(const struct config_view *v, struct slice id, struct config_i
            (!v->key.name.size || memcmp(ret->name.data, v->key.name.data, v->key.name.size) == 0);
 }
 
-static const struct config_item *find(const struct config_view *v, struct slice id)
+static const struct config_item *stream_config_find(const struct config_view *v, struct slice id)
 {
     struct config_id key;
-    return key_of(v, id, &key) ? config_find(config_of(v), &key) : NULL;
+    return stream_config_key_of(v, id, &key) ? config_find(config_of(v), &key) : NULL;
 }
 
 static struct stream_release_id release_of(const struct config_item *item, uint64_t seq)
@@ -149,10 +149,10 @@ struct choice {
     struct slice address;
 };
 
-static uint64_t choose(void *arg, struct slice id)
+static uint64_t stream_config_choose(void *arg, struct slice id)
 {
     const struct choice *c = arg;
-    const struct config_item *item = find(c->view, id);
+    const struct config_item *item = stream_config_find(c->view, id);
     return item ? config_choose(item, &c->who->labels, c->address, c->who->client_id) : 0;
 }
 
@@ -160,7 +160,7 @@ static uint32_t config_variant(void *view, const struct registry_subscriber *who
 {
     struct config_view *v = view;
     struct choice choice = {v, who, gray_address(who->peer)};
-    return stream_forms_number(&v->forms, choose, &choice);
+    return stream_forms_number(&v->forms, stream_config_choose, &choice);
 }
 
 static bool config_is_personal(const void *view)
@@ -180,7 +180,7 @@ static uint64_t chosen(const struct config_view *v, const struct config_item *it
 /* --- reading ---------------------------------------------------------------------------------------------
  */
 
-static void on_ready(struct stream_fetch *w)
+static void stream_config_on_ready(struct stream_fetch *w)
 {
     struct fetch *fetch = container_of(w, struct fetch, fetch);
     struct config_view *v = fetch->view;
@@ -195,7 +195,7 @@ static void on_ready(struct stream_fetch *w)
 static void fetch_for(struct config_view *v, struct link *list, const struct stream_release_id *id)
 {
     struct fetch *fetch = mem_new(sizeof *fetch);
-    fetch->fetch.ready = on_ready;
+    fetch->fetch.ready = stream_config_on_ready;
     fetch->view = v;
     list_add_last(list, &fetch->link);
     stream_release_fetch(v->server->releases, &fetch->fetch, id);
@@ -309,7 +309,7 @@ static int compare_changes(const void *a, const void *b)
 }
 
 /* What has changed behind the end as well stays untold with that. */
-static void tell(struct config_view *v, const struct change *c, int64_t end, uint64_t now_ms)
+static void stream_config_tell(struct config_view *v, const struct change *c, int64_t end, uint64_t now_ms)
 {
     struct untold *u = c->untold;
     stream_topic_changed(v->topic, c->id, c->revision);
@@ -326,7 +326,7 @@ static void tell(struct config_view *v, const struct change *c, int64_t end, uin
 }
 
 /* Tells what lies before the first change whose content is still to come. */
-static void settle(struct config_view *v, uint64_t now_ms)
+static void stream_config_settle(struct config_view *v, uint64_t now_ms)
 {
     int64_t end = end_of_settled(v, now_ms);
     if (!v->untold.count || end == v->untold_from)
@@ -342,7 +342,7 @@ static void settle(struct config_view *v, uint64_t now_ms)
     }
     qsort(list, count, sizeof *list, compare_changes);
     for (size_t i = 0; i < count; i++)
-        tell(v, &list[i], end, now_ms);
+        stream_config_tell(v, &list[i], end, now_ms);
     mem_free(list);
     v->untold_from = end;
 }
@@ -355,7 +355,7 @@ static void turn(struct config_view *v, uint64_t now_ms)
         v->busy_turns++;
     v->has_news = false;
     v->is_overtaken = v->busy_turns == OVERTAKEN_TURNS && now_ms - v->busy_since_ms >= WAIT_MS;
-    settle(v, now_ms);
+    stream_config_settle(v, now_ms);
     v->seen = config_revision(config_of(v));
     if (!v->untold.count && (!v->is_overtaken || now_ms - v->referred_ms >= WAIT_MS)) {
         list_remove(&v->unsettled);
@@ -506,7 +506,7 @@ static void write_item(const struct config_view *v, const struct config_item *it
 static int64_t config_item_write(const void *view, struct slice id, uint32_t variant, struct json_writer *w)
 {
     struct config_view *v = (struct config_view *)(uintptr_t)view; /* it remembers what it lacks */
-    const struct config_item *item = find(v, id);
+    const struct config_item *item = stream_config_find(v, id);
     uint64_t seq = item ? chosen(v, item, id, variant) : 0;
     if (!seq)
         return 0;
@@ -537,7 +537,7 @@ static bool config_is_known(const void *view, struct slice id, uint32_t variant,
                             const struct stream_known *known)
 {
     const struct config_view *v = view;
-    const struct config_item *item = find(v, id);
+    const struct config_item *item = stream_config_find(v, id);
     if (!item)
         return false;
     if (!known->seq)
@@ -617,11 +617,12 @@ static void subscriber_on_written(void *subscriber)
     l->revision = 0;
 }
 
-static int subscriber_on_applied(void *subscriber, struct slice id, uint64_t seq, bool is_ok, struct slice error)
+static int subscriber_on_applied(void *subscriber, struct slice id, uint64_t seq, bool is_ok,
+                                 struct slice error)
 {
     struct subscriber *l = subscriber;
     struct config_id key;
-    if (!key_of(l->view, id, &key) || !seq || seq > CONFIG_SEQ_MAX)
+    if (!stream_config_key_of(l->view, id, &key) || !seq || seq > CONFIG_SEQ_MAX)
         return ERR_INVALID;
     config_applied(&l->watch, &key, seq, is_ok, error);
     return OK;

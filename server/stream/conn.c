@@ -431,7 +431,7 @@ static bool may_write(struct stream_conn *c, const struct stream_frame *f, enum 
     return stream_conn_may(c, f, &need);
 }
 
-static void on_frame(struct stream_conn *c, const struct stream_frame *f)
+static void stream_conn_on_frame(struct stream_conn *c, const struct stream_frame *f)
 {
     switch (f->type) {
     case STREAM_HELLO:
@@ -491,7 +491,7 @@ void stream_conn_receive(struct stream_conn *c, struct slice text)
     if (err)
         on_bad_frame(c, &f, err, error);
     else if (c->phase == STREAM_CONN_OPEN)
-        on_frame(c, &f);
+        stream_conn_on_frame(c, &f);
     else if (f.type == STREAM_HELLO)
         stream_opening_begin(c, &f);
     else

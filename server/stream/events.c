@@ -47,7 +47,7 @@ bool stream_query_has_token(const struct http_request *q)
     return false;
 }
 
-static bool split(struct slice text, char mark, struct slice *ret_left, struct slice *ret_right)
+static bool stream_events_split(struct slice text, char mark, struct slice *ret_left, struct slice *ret_right)
 {
     const uint8_t *at = text.size ? memchr(text.data, mark, text.size) : NULL;
     if (!at)
@@ -58,13 +58,14 @@ static bool split(struct slice text, char mark, struct slice *ret_left, struct s
     return true;
 }
 
-static int refuse(char *error, size_t size, const char *why, struct slice name)
+static int stream_stream_events_refuse(char *error, size_t size, const char *why, struct slice name)
 {
     snprintf(error, size, "%s: %.*s", why, (int)(name.size < 60 ? name.size : 60), (const char *)name.data);
     return ERR_INVALID;
 }
 
-static void take(struct stream_frame *f, enum stream_field field, struct slice *to, struct slice value)
+static void stream_events_take(struct stream_frame *f, enum stream_field field, struct slice *to,
+                               struct slice value)
 {
     f->has |= 1u << field;
     *to = value;
@@ -91,36 +92,37 @@ static int read_more(struct stream_frame *f, struct slice name, struct slice val
         q->tags[q->tag_count++] = value;
     else if (is(name, "label") && q->label_count < SELECT_TERMS_MAX) {
         struct document_pair *pair = &q->labels[q->label_count++];
-        is_right = split(value, '=', &pair->key, &pair->value);
+        is_right = stream_events_split(value, '=', &pair->key, &pair->value);
     } else
         is_filter = false;
     if (is_filter)
         f->has |= 1u << STREAM_HAS_FILTER;
     else if (is(name, "namespace"))
-        take(f, STREAM_HAS_NAMESPACE, &f->ns, value);
+        stream_events_take(f, STREAM_HAS_NAMESPACE, &f->ns, value);
     else if (is(name, "group"))
-        take(f, STREAM_HAS_GROUP, &f->group, value);
+        stream_events_take(f, STREAM_HAS_GROUP, &f->group, value);
     else if (is(name, "name"))
-        take(f, STREAM_HAS_NAME, &f->name, value);
+        stream_events_take(f, STREAM_HAS_NAME, &f->name, value);
     else if (is(name, "prefix"))
-        take(f, STREAM_HAS_PREFIX, &f->prefix, value);
+        stream_events_take(f, STREAM_HAS_PREFIX, &f->prefix, value);
     else
-        return refuse(error, size, "unknown parameter, or one too many", name);
-    return is_right ? 0 : refuse(error, size, "not a value of this parameter", name);
+        return stream_stream_events_refuse(error, size, "unknown parameter, or one too many", name);
+    return is_right ? 0 : stream_stream_events_refuse(error, size, "not a value of this parameter", name);
 }
 
 static int read_labels(struct document_map *labels, struct slice value, char *error, size_t size)
 {
     while (value.size) {
         struct slice one = value, rest = {0};
-        if (!split(value, ',', &one, &rest))
+        if (!stream_events_split(value, ',', &one, &rest))
             one = value;
         value = rest;
         if (labels->count == LABELS_MAX)
-            return refuse(error, size, "too many labels", one);
+            return stream_stream_events_refuse(error, size, "too many labels", one);
         struct document_pair *pair = &labels->list[labels->count++];
-        if (!split(one, '=', &pair->key, &pair->value) || !pair->key.size || one.size > TEXT_SIZE_MAX)
-            return refuse(error, size, "a label is name=value, not", one);
+        if (!stream_events_split(one, '=', &pair->key, &pair->value) || !pair->key.size ||
+            one.size > TEXT_SIZE_MAX)
+            return stream_stream_events_refuse(error, size, "a label is name=value, not", one);
     }
     return 0;
 }
@@ -135,13 +137,13 @@ static int read_query(struct http_request *q, struct stream_frame *hello,
     int err = 0;
     for (size_t at = 0; !err && next_pair(q, &at, &name, &value);) {
         if (!utf8_is_valid(value)) {
-            err = refuse(error, size, "not UTF-8", name);
+            err = stream_stream_events_refuse(error, size, "not UTF-8", name);
         } else if (is(name, "kind")) {
             if (ask.sid && fn)
                 fn(arg, &ask);
             ask = (struct stream_frame){.type = STREAM_SUBSCRIBE, .sid = ask.sid + 1};
             ask.has = 1u << STREAM_HAS_SID;
-            take(&ask, STREAM_HAS_KIND, &ask.kind, value);
+            stream_events_take(&ask, STREAM_HAS_KIND, &ask.kind, value);
         } else if (ask.sid) {
             err = read_more(&ask, name, value, error, size);
         } else if (is(name, "client_id") && value.size <= TEXT_SIZE_MAX) {
@@ -149,12 +151,12 @@ static int read_query(struct http_request *q, struct stream_frame *hello,
         } else if (is(name, "labels")) {
             err = read_labels(&hello->labels, value, error, size);
         } else {
-            err = refuse(error, size, "unknown parameter before the first kind", name);
+            err = stream_stream_events_refuse(error, size, "unknown parameter before the first kind", name);
         }
     }
     if (!err && !ask.sid)
-        err = refuse(error, size, "a stream without an upgrade needs subscriptions in its query",
-                     slice_text("kind"));
+        err = stream_stream_events_refuse(
+            error, size, "a stream without an upgrade needs subscriptions in its query", slice_text("kind"));
     if (!err && fn)
         fn(arg, &ask);
     return err;

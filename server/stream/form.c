@@ -32,7 +32,7 @@ static void drop_all(struct stream_forms *fs)
     strmap_done(&fs->forms);
 }
 
-static void add_item(struct stream_forms *fs, struct slice id)
+static void stream_form_add_item(struct stream_forms *fs, struct slice id)
 {
     struct form_item *i = mem_new(sizeof *i);
     i->index = fs->items.count;
@@ -70,7 +70,7 @@ void stream_forms_note(struct stream_forms *fs, struct slice id, bool has_rules)
     if (has_rules || had_rules)
         drop_all(fs);
     if (has_rules && !had_rules)
-        add_item(fs, id);
+        stream_form_add_item(fs, id);
     else if (had_rules && !has_rules)
         remove_item(fs, id);
 }

@@ -20,7 +20,7 @@ struct field {
     uint64_t limit;
 };
 
-static struct slice text_of(const json_t *value)
+static struct slice stream_frame_text_of(const json_t *value)
 {
     return slice_of(json_string_value(value), json_string_length(value));
 }
@@ -73,13 +73,13 @@ READER(read_text)
         snprintf(error, size, "a string of at most %llu bytes", (unsigned long long)limit);
         return ERR_INVALID;
     }
-    *(struct slice *)to = text_of(value);
+    *(struct slice *)to = stream_frame_text_of(value);
     return 0;
 }
 
 READER(read_only)
 {
-    if (!json_is_string(value) || !slice_equal(text_of(value), slice_text("only"))) {
+    if (!json_is_string(value) || !slice_equal(stream_frame_text_of(value), slice_text("only"))) {
         snprintf(error, size, "\"only\"");
         return ERR_INVALID;
     }
@@ -89,7 +89,7 @@ READER(read_only)
 
 READER(read_md5)
 {
-    struct slice text = json_is_string(value) ? text_of(value) : (struct slice){0};
+    struct slice text = json_is_string(value) ? stream_frame_text_of(value) : (struct slice){0};
     if (!digest_is_md5(text)) {
         snprintf(error, size, "an md5: 32 lower-case hexadecimal digits");
         return ERR_INVALID;
@@ -134,7 +134,7 @@ static int read_pairs(json_t *value, struct document_pair *list, size_t max, siz
         if (!json_is_string(one) || json_string_length(one) > TEXT_SIZE_MAX || name.size > TEXT_SIZE_MAX ||
             name.size == 0)
             return ERR_INVALID;
-        list[n++] = (struct document_pair){name, text_of(one)};
+        list[n++] = (struct document_pair){name, stream_frame_text_of(one)};
     }
     if (n)
         qsort(list, n, sizeof *list, compare_pairs);
@@ -185,7 +185,7 @@ READER(read_resume)
         return err;
     json_t *id = json_object_get(value, names[0]), *revision = json_object_get(value, names[1]);
     (void)to;
-    if (!json_is_string(id) || text_to_u64(text_of(id), &f->resume.cluster_id) ||
+    if (!json_is_string(id) || text_to_u64(stream_frame_text_of(id), &f->resume.cluster_id) ||
         !is_uint(revision, STREAM_NUMBER_MAX)) {
         snprintf(error, size, "{\"cluster_id\": a number as a string, \"revision\": a number}");
         return ERR_INVALID;
@@ -209,10 +209,10 @@ READER(read_session)
         return ERR_INVALID;
     }
     if (key)
-        f->session.key = text_of(key);
+        f->session.key = stream_frame_text_of(key);
     if (ttl && !id && is_uint(ttl, INSTANCE_TIME_MAX_S) && json_integer_value(ttl) >= INSTANCE_TTL_MIN_S)
         f->session.ttl_s = (uint32_t)json_integer_value(ttl);
-    else if (ttl || !json_is_string(id) || view_session_read(text_of(id), &f->session.id)) {
+    else if (ttl || !json_is_string(id) || view_session_read(stream_frame_text_of(id), &f->session.id)) {
         snprintf(error, size, "{\"ttl\": %d to %d seconds} or {\"id\": a session's id, \"key\": its key}",
                  INSTANCE_TTL_MIN_S, INSTANCE_TIME_MAX_S);
         return ERR_INVALID;
@@ -243,13 +243,14 @@ READER(read_known)
             snprintf(error, size, "a list of {\"id\": a string, \"revision\": a number, \"seq\": a number}");
             return ERR_INVALID;
         }
-        f->known.list[f->known.count++] = (struct stream_known){
-            text_of(id), (int64_t)json_integer_value(revision), (uint64_t)json_integer_value(seq)};
+        f->known.list[f->known.count++] =
+            (struct stream_known){stream_frame_text_of(id), (int64_t)json_integer_value(revision),
+                                  (uint64_t)json_integer_value(seq)};
     }
     return 0;
 }
 
-static int compare_slices(const void *a, const void *b)
+static int stream_frame_compare_slices(const void *a, const void *b)
 {
     return slice_compare(*(const struct slice *)a, *(const struct slice *)b);
 }
@@ -264,10 +265,10 @@ static bool read_tags(json_t *value, struct select_query *q)
     {
         if (!json_is_string(one) || json_string_length(one) > TEXT_SIZE_MAX)
             return false;
-        q->tags[q->tag_count++] = text_of(one);
+        q->tags[q->tag_count++] = stream_frame_text_of(one);
     }
     if (q->tag_count)
-        qsort(q->tags, q->tag_count, sizeof *q->tags, compare_slices);
+        qsort(q->tags, q->tag_count, sizeof *q->tags, stream_frame_compare_slices);
     return true;
 }
 
@@ -290,7 +291,7 @@ READER(read_filter)
         one = json_object_get(value, names[i + 1]);
         is_right &= !one || (json_is_string(one) && json_string_length(one) <= TEXT_SIZE_MAX);
         if (is_right && one)
-            *texts[i] = text_of(one);
+            *texts[i] = stream_frame_text_of(one);
     }
     one = json_object_get(value, "tags");
     is_right = is_right && (!one || read_tags(one, q));
@@ -351,7 +352,7 @@ static int find_type(struct stream_frame *f, char *error, size_t size)
 {
     const json_t *type = json_object_get(f->root, "type");
     for (size_t i = 0; json_is_string(type) && i < STREAM_TYPES; i++) {
-        if (slice_equal(text_of(type), slice_text(types[i].name))) {
+        if (slice_equal(stream_frame_text_of(type), slice_text(types[i].name))) {
             f->type = (enum stream_type)i;
             return 0;
         }
@@ -468,7 +469,7 @@ void stream_filter_key(const struct select_query *q, struct buf *out)
 
 /* --- writing ----------------------------------------------------------------------------------------- */
 
-static struct json_writer begin(struct buf *out, const char *type)
+static struct json_writer stream_frame_begin(struct buf *out, const char *type)
 {
     struct json_writer w = {.out = out};
     jw_open(&w, '{');
@@ -503,7 +504,7 @@ static void add_session(struct json_writer *w, const char *key, int64_t session)
 
 void stream_write_welcome(struct buf *out, const struct stream_welcome *m)
 {
-    struct json_writer w = begin(out, "welcome");
+    struct json_writer w = stream_frame_begin(out, "welcome");
     jw_key(&w, "cluster_id");
     jw_uint_string(&w, m->cluster_id);
     add_text(&w, "member", m->member);
@@ -535,7 +536,7 @@ static void end_error(struct json_writer *w, const char *code, const char *messa
 void stream_write_error(struct buf *out, const struct stream_frame *about, const char *code,
                         const char *message)
 {
-    struct json_writer w = begin(out, "error");
+    struct json_writer w = stream_frame_begin(out, "error");
     if (about && stream_frame_has(about, STREAM_HAS_RID))
         add_uint(&w, "rid", about->rid);
     if (about && stream_frame_has(about, STREAM_HAS_SID))
@@ -545,28 +546,28 @@ void stream_write_error(struct buf *out, const struct stream_frame *about, const
 
 void stream_write_error_sid(struct buf *out, uint32_t sid, const char *code, const char *message)
 {
-    struct json_writer w = begin(out, "error");
+    struct json_writer w = stream_frame_begin(out, "error");
     add_uint(&w, "sid", sid);
     end_error(&w, code, message);
 }
 
 void stream_write_error_rid(struct buf *out, uint64_t rid, const char *code, const char *message)
 {
-    struct json_writer w = begin(out, "error");
+    struct json_writer w = stream_frame_begin(out, "error");
     add_uint(&w, "rid", rid);
     end_error(&w, code, message);
 }
 
 void stream_write_mark(struct buf *out, int64_t revision)
 {
-    struct json_writer w = begin(out, "mark");
+    struct json_writer w = stream_frame_begin(out, "mark");
     add_int(&w, "revision", revision);
     jw_close(&w, '}');
 }
 
 void stream_write_resync(struct buf *out, uint32_t sid, const char *reason)
 {
-    struct json_writer w = begin(out, "resync");
+    struct json_writer w = stream_frame_begin(out, "resync");
     add_uint(&w, "sid", sid);
     add_text(&w, "reason", reason);
     jw_close(&w, '}');
@@ -574,14 +575,14 @@ void stream_write_resync(struct buf *out, uint32_t sid, const char *reason)
 
 void stream_write_goaway(struct buf *out, uint64_t after_ms)
 {
-    struct json_writer w = begin(out, "goaway");
+    struct json_writer w = stream_frame_begin(out, "goaway");
     add_uint(&w, "after_ms", after_ms);
     jw_close(&w, '}');
 }
 
 void stream_write_result(struct buf *out, uint64_t rid, const struct registry_result *r)
 {
-    struct json_writer w = begin(out, "result");
+    struct json_writer w = stream_frame_begin(out, "result");
     add_uint(&w, "rid", rid);
     add_int(&w, "revision", r->revision);
     if (r->session) {
@@ -602,7 +603,7 @@ void stream_write_result(struct buf *out, uint64_t rid, const struct registry_re
 
 void stream_write_published(struct buf *out, uint64_t rid, const struct config_result *r, bool is_checked)
 {
-    struct json_writer w = begin(out, "result");
+    struct json_writer w = stream_frame_begin(out, "result");
     const struct config_head *head = r->head;
     add_uint(&w, "rid", rid);
     add_int(&w, "revision", r->revision);
@@ -626,7 +627,7 @@ void stream_write_published(struct buf *out, uint64_t rid, const struct config_r
 
 void stream_write_not_published(struct buf *out, uint64_t rid, int err, const struct config_result *r)
 {
-    struct json_writer w = begin(out, "error");
+    struct json_writer w = stream_frame_begin(out, "error");
     add_uint(&w, "rid", rid);
     add_text(&w, "code", stream_error_code(err));
     add_text(&w, "message", r && r->error ? r->error : err_text(err));
@@ -645,7 +646,7 @@ void stream_write_not_published(struct buf *out, uint64_t rid, int err, const st
 
 void stream_write_snapshot_head(struct buf *out, uint32_t sid, int64_t revision, size_t part, bool is_last)
 {
-    struct json_writer w = begin(out, "snapshot");
+    struct json_writer w = stream_frame_begin(out, "snapshot");
     add_uint(&w, "sid", sid);
     add_int(&w, "revision", revision);
     add_uint(&w, "part", part);
@@ -656,7 +657,7 @@ void stream_write_snapshot_head(struct buf *out, uint32_t sid, int64_t revision,
 
 void stream_write_delta_head(struct buf *out, uint32_t sid, int64_t revision, int64_t previous)
 {
-    struct json_writer w = begin(out, "delta");
+    struct json_writer w = stream_frame_begin(out, "delta");
     add_uint(&w, "sid", sid);
     add_int(&w, "revision", revision);
     add_int(&w, "previous", previous);

@@ -75,7 +75,7 @@ static void judge_session(struct stream_conn *c)
 }
 
 /* False: the connection is over. */
-static bool judge(struct stream_conn *c)
+static bool stream_judge_run(struct stream_conn *c)
 {
     struct stream_server *s = c->server;
     struct identity *i = s->options.identity;
@@ -101,7 +101,7 @@ static bool judge(struct stream_conn *c)
 
 bool stream_conn_is_judged(struct stream_conn *c)
 {
-    return c->judged == guard_epoch(c->server->options.identity) || judge(c);
+    return c->judged == guard_epoch(c->server->options.identity) || stream_judge_run(c);
 }
 
 bool stream_judge_turn(struct stream_server *s)
@@ -115,7 +115,7 @@ bool stream_judge_turn(struct stream_server *s)
             return false;
         if (is_over)
             return true;
-        (void)judge(c);
+        (void)stream_judge_run(c);
     }
     return false;
 }

@@ -284,7 +284,7 @@ bool stream_kv_send(struct stream_sub *sub)
 
 /* --- events --------------------------------------------------------------------------------------------- */
 
-static struct kv_sub *find(struct stream_conn *c, int64_t watch_id)
+static struct kv_sub *stream_kv_find(struct stream_conn *c, int64_t watch_id)
 {
     LIST_FOR_EACH (l, &c->subs) {
         struct stream_sub *sub = container_of(l, struct stream_sub, link);
@@ -385,7 +385,7 @@ bool stream_kv_pull(struct stream_conn *c)
     Etcdserverpb__WatchResponse *m =
         etcdserverpb__watch_response__unpack(arena_allocator(&a), bytes.size, bytes.data);
     assert(m); /* our own encoding */
-    struct kv_sub *k = find(c, m->watch_id);
+    struct kv_sub *k = stream_kv_find(c, m->watch_id);
     if (m->canceled) {
         if (k)
             on_canceled(k, m);

@@ -191,7 +191,7 @@ static void open_now(struct stream_conn *c)
     buf_done(&early);
 }
 
-static void on_asked(struct registry_request *q, int err, const struct registry_result *result)
+static void stream_opening_on_asked(struct registry_request *q, int err, const struct registry_result *result)
 {
     struct stream_opening *o = container_of(q, struct stream_opening, request);
     struct stream_conn *c = o->conn;
@@ -354,7 +354,7 @@ void stream_opening_begin(struct stream_conn *c, const struct stream_frame *hell
 {
     struct stream_opening *o = mem_new(sizeof *o);
     o->conn = c;
-    o->request.done = on_asked;
+    o->request.done = stream_opening_on_asked;
     c->opening = o;
     c->phase = STREAM_CONN_OPENING;
     c->window = window_of(hello);

@@ -90,7 +90,7 @@ struct stream_conn {
     bool is_foreign;                /* the token was of another cluster */
     bool has_news;                  /* the watch stream has something */
     bool wants_mark;                /* when the watch stream's progress is there */
-    bool is_window_announced;         /* that it has to acknowledge */
+    bool is_window_announced;       /* that it has to acknowledge */
     bool is_unacknowledged;         /* events: written, not yet all taken by the socket */
     bool is_unwritten;              /* somebody wants to know when the socket has taken all */
     struct registry_subscriber who; /* its texts lie in one block at who_memory */

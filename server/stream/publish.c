@@ -21,7 +21,7 @@ static void end_publish(struct publish *p)
     mem_free(p);
 }
 
-static void on_done(struct config_request *q, int err, const struct config_result *result)
+static void stream_publish_on_done(struct config_request *q, int err, const struct config_result *result)
 {
     struct publish *p = container_of(q, struct publish, request);
     struct stream_conn *c = p->conn;
@@ -82,7 +82,7 @@ void stream_publish(struct stream_conn *c, const struct stream_frame *f)
         stream_conn_error(c, f, ERR_INVALID, wrong);
     } else {
         struct publish *p = mem_new(sizeof *p);
-        p->request.done = on_done;
+        p->request.done = stream_publish_on_done;
         p->request.who = stream_conn_author(c);
         p->request.address = gray_address(c->who.peer);
         p->conn = c;

@@ -90,7 +90,7 @@ static struct slice item_key_of(struct stream_releases *rs, const struct config_
 }
 
 /* The item's, life, seq: the texts can be told apart, so they lie here for the entry too. */
-static struct slice key_of(struct stream_releases *rs, const struct stream_release_id *id)
+static struct slice stream_release_key_of(struct stream_releases *rs, const struct stream_release_id *id)
 {
     uint8_t numbers[16];
     (void)item_key_of(rs, &id->key);
@@ -127,7 +127,7 @@ static void leave_item(struct entry *e)
 static struct entry *new_entry(struct stream_releases *rs, const struct stream_release_id *id)
 {
     struct entry *e = mem_new(sizeof *e);
-    struct slice key = key_of(rs, id);
+    struct slice key = stream_release_key_of(rs, id);
     uint8_t *at = mem_copy(key.data, key.size);
     e->key = slice_of(at, key.size);
     e->releases = rs;
@@ -238,7 +238,7 @@ static void drop_stale(struct stream_releases *rs)
 }
 
 /* The newest stays, whatever its size. */
-static void make_room(struct stream_releases *rs)
+static void stream_release_make_room(struct stream_releases *rs)
 {
     while ((rs->bytes > rs->options.bytes_max || rs->there_count > rs->options.count_max) &&
            rs->there.next->next != &rs->there)
@@ -269,7 +269,7 @@ void stream_release_write(const char *md5, enum format format, uint64_t size, st
     document_add_text(w, "title", title);
 }
 
-static void keep(struct entry *e, const struct config_release *r)
+static void stream_release_keep(struct entry *e, const struct config_release *r)
 {
     struct json_writer w = {.out = &e->members};
     e->release = (struct stream_release){.is_missing = !r};
@@ -297,7 +297,7 @@ static void put_back(struct entry *e)
     list_add_last(&e->releases->queued, &e->link);
 }
 
-static void on_read(struct config_request *q, int err, const struct config_result *result)
+static void stream_release_on_read(struct config_request *q, int err, const struct config_result *result)
 {
     struct entry *e = container_of(q, struct entry, request);
     struct stream_releases *rs = e->releases;
@@ -309,7 +309,7 @@ static void on_read(struct config_request *q, int err, const struct config_resul
         put_back(e); /* not readable now, or ahead of the view */
         return;
     }
-    keep(e, err ? NULL : result->release);
+    stream_release_keep(e, err ? NULL : result->release);
     e->state = ENTRY_THERE;
     rs->bytes += size_of(e);
     cache_share_add(&rs->share, size_of(e));
@@ -318,7 +318,7 @@ static void on_read(struct config_request *q, int err, const struct config_resul
     struct link ready;
     list_init(&ready);
     list_move_all(&ready, &e->fetches);
-    make_room(rs); /* never this one */
+    stream_release_make_room(rs); /* never this one */
     start_reads(rs);
     while ((l = list_take_first(&ready))) {
         struct stream_fetch *w = container_of(l, struct stream_fetch, link);
@@ -343,7 +343,7 @@ static void start_reads(struct stream_releases *rs)
         list_add_last(&rs->reading, &e->link);
         rs->reading_count++;
         rs->reads++;
-        e->request = (struct config_request){.done = on_read};
+        e->request = (struct config_request){.done = stream_release_on_read};
         rs->options.read(rs->options.config, &e->request, &e->id.key, e->id.seq, true);
     }
 }
@@ -361,7 +361,7 @@ void stream_releases_turn(struct stream_releases *rs, uint64_t now_ms)
 const struct stream_release *stream_releases_get(struct stream_releases *rs,
                                                  const struct stream_release_id *id)
 {
-    struct entry *e = strmap_get(&rs->entries, key_of(rs, id));
+    struct entry *e = strmap_get(&rs->entries, stream_release_key_of(rs, id));
     if (!e || e->state != ENTRY_THERE)
         return NULL;
     list_remove(&e->link);
@@ -370,9 +370,9 @@ const struct stream_release *stream_releases_get(struct stream_releases *rs,
 }
 
 void stream_release_fetch(struct stream_releases *rs, struct stream_fetch *w,
-                         const struct stream_release_id *id)
+                          const struct stream_release_id *id)
 {
-    struct entry *e = strmap_get(&rs->entries, key_of(rs, id));
+    struct entry *e = strmap_get(&rs->entries, stream_release_key_of(rs, id));
     if (e && e->state == ENTRY_THERE) { /* read it again: the wish is never fulfilled from inside */
         free_entry(e);
         e = NULL;
@@ -390,7 +390,7 @@ void stream_release_fetch_cancel(struct stream_fetch *w)
 
 void stream_release_doubt(struct stream_releases *rs, const struct stream_release_id *id)
 {
-    struct entry *e = strmap_get(&rs->entries, key_of(rs, id));
+    struct entry *e = strmap_get(&rs->entries, stream_release_key_of(rs, id));
     if (e && e->state == ENTRY_THERE && e->release.is_missing)
         free_entry(e);
 }

@@ -59,7 +59,7 @@ struct stream_fetch {
     struct link link; /* the releases' own */
 };
 void stream_release_fetch(struct stream_releases *rs, struct stream_fetch *w,
-                         const struct stream_release_id *id);
+                          const struct stream_release_id *id);
 void stream_release_fetch_cancel(struct stream_fetch *w);
 /* The item has changed: what its head does not name any more goes. NULL: the item is gone, all of it goes. */
 void stream_releases_settle(struct stream_releases *rs, const struct config_id *key,

@@ -90,7 +90,7 @@ static void service_changed(struct registry_watch *w, const struct catalog_chang
             stream_topic_changed(v->topic, change->ids[i], change->revision);
 }
 
-static struct registry_key key_of(const struct stream_frame *ask)
+static struct registry_key stream_service_key_of(const struct stream_frame *ask)
 {
     return (struct registry_key){
         .ns = stream_ask_ns(ask), .group = stream_ask_group(ask), .service = ask->name};
@@ -100,7 +100,7 @@ static void *service_open(void *owner, struct stream_topic *topic, const struct 
 {
     struct stream_server *s = owner;
     struct service_view *v = mem_new(sizeof *v);
-    struct registry_key key = key_of(ask);
+    struct registry_key key = stream_service_key_of(ask);
     v->registry = s->options.registry;
     v->topic = topic;
     v->watch.changed = service_changed;

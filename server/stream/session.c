@@ -61,7 +61,7 @@ static void end_request(struct stream_request *r)
     mem_free(r);
 }
 
-static void answer(struct stream_request *r, int err, const struct registry_result *result)
+static void stream_session_answer(struct stream_request *r, int err, const struct registry_result *result)
 {
     struct stream_conn *c = r->conn;
     struct buf text = {0};
@@ -79,16 +79,16 @@ static void answer(struct stream_request *r, int err, const struct registry_resu
     buf_done(&text);
 }
 
-static void on_done(struct registry_request *q, int err, const struct registry_result *result)
+static void stream_session_on_done(struct registry_request *q, int err, const struct registry_result *result)
 {
     struct stream_request *r = container_of(q, struct stream_request, request);
     r->is_asking = false;
     if (err == ERR_SESSION_GONE && r->is_register)
         r->conn->session = 0;
-    answer(r, err, result);
+    stream_session_answer(r, err, result);
 }
 
-static void ask(struct stream_request *r)
+static void stream_session_ask(struct stream_request *r)
 {
     struct stream_conn *c = r->conn;
     r->is_asking = true;
@@ -117,7 +117,7 @@ static struct stream_request *new_request(struct stream_conn *c, const struct st
     struct stream_request *r = mem_new(sizeof *r);
     r->conn = c;
     r->rid = f->rid;
-    r->request.done = on_done;
+    r->request.done = stream_session_on_done;
     r->key = (struct registry_key){
         .ns = kept(&r->arena, f->ns, "default"),
         .group = kept(&r->arena, f->group, "default"),
@@ -138,9 +138,9 @@ static void go_on_with_waiting(struct stream_conn *c, int err, const struct regi
         if (r->is_asking)
             continue;
         if (!err)
-            ask(r);
+            stream_session_ask(r);
         else
-            answer(r, err, result);
+            stream_session_answer(r, err, result);
         if (!c->q)
             return;
     }
@@ -199,9 +199,9 @@ void stream_session_register(struct stream_conn *c, const struct stream_frame *f
     int err = instance_read(text, DOCUMENT_STRICT, &r->arena, &r->doc, error, sizeof error);
     if (err) {
         struct registry_result result = {.error = error};
-        answer(r, err, &result);
+        stream_session_answer(r, err, &result);
     } else if (c->session) {
-        ask(r);
+        stream_session_ask(r);
     } else if (!c->beat) {
         struct session doc = {.client_id = c->who.client_id, .ttl_s = r->doc.ttl_s, .labels = c->who.labels};
         /* The right to the instance is enough for a session of its own; it is checked with the instance. */
@@ -214,7 +214,7 @@ void stream_session_deregister(struct stream_conn *c, const struct stream_frame 
 {
     struct stream_request *r = new_request(c, f);
     if (r)
-        ask(r);
+        stream_session_ask(r);
 }
 
 void stream_session_detach(struct stream_conn *c)

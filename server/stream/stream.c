@@ -138,7 +138,7 @@ static void advance(struct stream_server *s)
     }
 }
 
-static void on_timer(struct io_timer *timer)
+static void stream_on_timer(struct io_timer *timer)
 {
     struct stream_server *s = container_of(timer, struct stream_server, timer);
     uint64_t now_ms = stream_now_ms(s);
@@ -233,7 +233,7 @@ bool stream_server_turn(struct stream_server *s)
 /* --- the handler
  * ---------------------------------------------------------------------------------------------- */
 
-static void on_begin(struct http_request *q)
+static void stream_on_begin(struct http_request *q)
 {
     struct stream_server *s = q->context;
     if (!q->is_websocket) {
@@ -259,7 +259,7 @@ static void on_body(struct http_request *q, struct slice piece)
         stream_conn_receive(c, piece);
 }
 
-static void on_end(struct http_request *q)
+static void stream_on_end(struct http_request *q)
 {
     (void)q; /* the answer goes on */
 }
@@ -278,7 +278,7 @@ static void on_gone(struct http_request *q)
         stream_conn_detach(q->state);
 }
 
-static void on_drain(struct http_request *q)
+static void stream_on_drain(struct http_request *q)
 {
     if (q->state)
         stream_conn_goaway(q->state);
@@ -286,12 +286,12 @@ static void on_drain(struct http_request *q)
 
 const struct http_handler stream_http_handler = {
     .work = TURN_STREAM_SUBSCRIBE,
-    .begin = on_begin,
+    .begin = stream_on_begin,
     .body = on_body,
-    .end = on_end,
+    .end = stream_on_end,
     .writable = on_writable,
     .gone = on_gone,
-    .drain = on_drain,
+    .drain = stream_on_drain,
     .subprotocol = "cairn.v1+json",
     .takes_deflate = true,
     .ping_ms = STREAM_SILENT_MS * 2 / 3,
@@ -322,7 +322,7 @@ struct stream_server *stream_server_new(const struct stream_options *options)
         s->options.mark_ms = STREAM_MARK_MS;
     s->io = kv_io(options->kv);
     s->rights_at = -1;
-    s->timer.fire = on_timer;
+    s->timer.fire = stream_on_timer;
     s->advance.done = on_advanced;
     s->advance_config.done = on_config_advanced;
     list_init(&s->unsettled);

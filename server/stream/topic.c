@@ -538,7 +538,7 @@ static void end_part(struct making *m, size_t size)
     s->bytes += m->out->size;
 }
 
-static void add_item(void *arg, struct slice id)
+static void stream_topic_add_item(void *arg, struct slice id)
 {
     struct making *m = arg;
     const struct stream_topic *t = m->topic;
@@ -563,7 +563,7 @@ static bool evict_oldest(struct cache_share *share)
     return true;
 }
 
-static void make_room(struct stream_topics *ts)
+static void stream_topic_make_room(struct stream_topics *ts)
 {
     while (ts->snapshot_bytes > ts->options.snapshot_bytes_max && ts->snapshots.next->next != &ts->snapshots)
         drop_parts(container_of(ts->snapshots.next, struct stream_snapshot, link));
@@ -576,7 +576,7 @@ static struct stream_snapshot *make_snapshot(struct stream_topic *t, uint32_t va
     *s = (struct stream_snapshot){.references = 1, .variant = variant, .topics = ts};
     struct making m = {.topic = t, .snapshot = s, .out = &ts->scratch};
     begin_part(&m);
-    t->source->each(t->view, add_item, &m);
+    t->source->each(t->view, stream_topic_add_item, &m);
     end_part(&m, m.out->size);
     ts->snapshot_bytes += s->bytes;
     cache_share_add(&ts->share, s->bytes);
@@ -588,7 +588,7 @@ static struct stream_snapshot *make_snapshot(struct stream_topic *t, uint32_t va
 }
 
 /* The place for this form's: its own, else a free one, else that of some other. */
-static struct stream_snapshot **place_of(struct stream_topic *t, uint32_t variant)
+static struct stream_snapshot **stream_topic_place_of(struct stream_topic *t, uint32_t variant)
 {
     struct stream_snapshot **free_place = NULL;
     if (!t->snapshots)
@@ -606,14 +606,14 @@ struct stream_snapshot *stream_topic_snapshot(struct stream_topic *t, uint32_t v
 {
     if (!begin_frame(t))
         return NULL;
-    struct stream_snapshot **place = place_of(t, variant), *s = *place;
+    struct stream_snapshot **place = stream_topic_place_of(t, variant), *s = *place;
     if (!s || !s->parts || s->variant != variant) {
         s = make_snapshot(t, variant);
         if (!s)
             return NULL;
         stream_snapshot_unref(*place);
         *place = s;
-        make_room(t->topics);
+        stream_topic_make_room(t->topics);
     }
     s->used_ms = now_ms;
     s->references++;

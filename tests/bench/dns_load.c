@@ -136,7 +136,8 @@ int main(int argc, char **argv)
     samples_us = malloc(SAMPLES_MAX * sizeof *samples_us);
     for (unsigned i = 0; i < stream_count; i++) {
         streams[i].fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-        if (!samples_us || streams[i].fd < 0 || connect(streams[i].fd, (struct sockaddr *)&to, sizeof to) != 0) {
+        if (!samples_us || streams[i].fd < 0 ||
+            connect(streams[i].fd, (struct sockaddr *)&to, sizeof to) != 0) {
             perror("dns_load");
             return 1;
         }

@@ -50,7 +50,7 @@ static enum wire_stage after_hello(struct slice payload)
     buf_done(&b);
     return h.stream == WIRE_STREAM_QUESTION  ? WIRE_AWAIT_QUESTION
            : h.stream == WIRE_STREAM_CONFIRM ? WIRE_AWAIT_CONFIRM
-                                         : WIRE_AWAIT_PROOF;
+                                             : WIRE_AWAIT_PROOF;
 }
 
 static enum wire_stage after_challenge(const struct wire_frame *f)

@@ -313,7 +313,8 @@ static unsigned questions;
 static bool refuses; /* what it is asked to do */
 static char refusal[] = "say who you are first";
 
-static void lead(void *arg, struct peer_served_query *question, const struct peer_asker *asker, struct slice text)
+static void lead(void *arg, struct peer_served_query *question, const struct peer_asker *asker,
+                 struct slice text)
 {
     (void)asker;
     struct fake_peers *self = arg;

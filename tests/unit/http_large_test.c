@@ -222,7 +222,7 @@ static void stop_worker(struct worker_job *job)
     buf_done(&put);
     memset(&rpc, 0, sizeof rpc);
     *job = (struct worker_job){.run = wait_at_gate, .done = gate_passed};
-    worker_submit(server->conversions.streams[0].worker, job);
+    worker_submit(server->conversions.threads[0].worker, job);
 }
 
 /* As much as is taken while the client reads nothing; the server has time to take all of it. */

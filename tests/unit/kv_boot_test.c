@@ -35,8 +35,8 @@ static void on_answer(struct peers *p, struct peer_served_query *question, struc
     assert_non_null(question->answer);
 }
 
-static void on_confirm(struct peers *p, struct peer_served_query *question, const char *const *urls, size_t count,
-                       void (*done)(void *arg, bool is_confirmed), void *arg)
+static void on_confirm(struct peers *p, struct peer_served_query *question, const char *const *urls,
+                       size_t count, void (*done)(void *arg, bool is_confirmed), void *arg)
 {
     (void)p;
     assert_null(question->answer);
@@ -93,7 +93,7 @@ static unsigned asking_level = FEATURE_LEVEL_LAST;
 
 /* NULL: it was done; else why not. */
 static const char *fetch(struct machine *m, Peerpb__Question__Kind kind, uint64_t run, uint64_t id,
-                        const char *url)
+                         const char *url)
 {
     static char reason[1000], name[] = "n9", text[64];
     char *urls[] = {text};

@@ -530,11 +530,20 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define TEST(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
-        TEST(test_plain),    TEST(test_split_preface),    TEST(test_no_spin),
-        TEST(test_tls),      TEST(test_tls_on_plain),     TEST(test_serves),
-        TEST(test_silence),  TEST(test_unauthenticated_limit),      TEST(test_out_of_descriptors),
-        TEST(test_sources),  TEST(test_handshakes),       TEST(test_unix),
-        TEST(test_bad_urls), cmocka_unit_test(test_alpn),
+        TEST(test_plain),
+        TEST(test_split_preface),
+        TEST(test_no_spin),
+        TEST(test_tls),
+        TEST(test_tls_on_plain),
+        TEST(test_serves),
+        TEST(test_silence),
+        TEST(test_unauthenticated_limit),
+        TEST(test_out_of_descriptors),
+        TEST(test_sources),
+        TEST(test_handshakes),
+        TEST(test_unix),
+        TEST(test_bad_urls),
+        cmocka_unit_test(test_alpn),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -99,7 +99,8 @@ static void on_reachable(void *arg, uint64_t id, enum peer_stream stream)
     n->reachable++;
 }
 
-static void on_query(void *arg, struct peer_served_query *q, const struct peer_asker *asker, struct slice text)
+static void on_query(void *arg, struct peer_served_query *q, const struct peer_asker *asker,
+                     struct slice text)
 {
     struct node *n = arg;
     n->last_proof = asker->proof;

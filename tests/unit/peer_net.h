@@ -30,9 +30,9 @@ struct node {
     enum peer_proof last_proof; /* of a question */
     uint64_t removed_by;
     struct buf last;
-    bool is_echoing;             /* answers questions with their text */
-    struct peer_served_query *held;  /* if not */
-    void (*hook)(struct node *); /* in on_message */
+    bool is_echoing;                /* answers questions with their text */
+    struct peer_served_query *held; /* if not */
+    void (*hook)(struct node *);    /* in on_message */
     bool is_closed;
 };
 

@@ -90,7 +90,7 @@ static inline void arrive(struct sim_event *event)
 }
 
 static inline bool stream_send(struct peers *peers, uint64_t to, enum peer_stream stream, struct slice head,
-                             struct slice body)
+                               struct slice body)
 {
     struct machine *m = container_of(peers, struct machine, peers);
     struct world *w = m->world;

@@ -523,8 +523,8 @@ int main(void)
     cmocka_set_test_filter(getenv("ONLY"));
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_world, close_world)
     const struct CMUnitTest tests[] = {
-        TEST(test_keys),           TEST(test_keys_compacted), TEST(test_many_keys), TEST(test_odd_keys),
-        TEST(test_register),       TEST(test_session),        TEST(test_subscribers),   TEST(test_events),
+        TEST(test_keys),           TEST(test_keys_compacted), TEST(test_many_keys),   TEST(test_odd_keys),
+        TEST(test_register),       TEST(test_session),        TEST(test_subscribers), TEST(test_events),
         TEST(test_events_refused), TEST(test_deflate),        TEST(test_hostile),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

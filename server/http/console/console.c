@@ -55,7 +55,7 @@ static const char *tag_of(size_t i)
 
 /* --- what the request says ---------------------------------------------------------------------------- */
 
-static struct slice trim(struct slice s)
+static struct slice console_trim(struct slice s)
 {
     while (s.size && (*s.data == ' ' || *s.data == '\t'))
         s = slice_of(s.data + 1, s.size - 1);
@@ -70,7 +70,7 @@ static struct slice cut(struct slice *rest, char separator)
     const uint8_t *at = rest->size ? memchr(rest->data, separator, rest->size) : NULL;
     struct slice piece = at ? slice_of(rest->data, (size_t)(at - rest->data)) : *rest;
     *rest = at ? slice_of(at + 1, rest->size - piece.size - 1) : (struct slice){0};
-    return trim(piece);
+    return console_trim(piece);
 }
 
 /* "q=0", "q=0.0": not wanted. */

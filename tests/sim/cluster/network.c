@@ -253,7 +253,8 @@ static void start_streams(struct port *port, struct remote *r)
     for (int i = 0; i < PEER_STREAM_COUNT; i++)
         if (port->member_id && r->id != port->member_id && !r->streams[i].is_up &&
             !heap_contains(&r->streams[i].connect.node))
-            sim_clock_add(&w->clock, &r->streams[i].connect, world_draw(&w->network_random, 100, 3000) * 1000);
+            sim_clock_add(&w->clock, &r->streams[i].connect,
+                          world_draw(&w->network_random, 100, 3000) * 1000);
 }
 
 static struct remote *find_remote(const struct port *port, uint64_t id)
@@ -422,7 +423,8 @@ static bool may_misbehave(struct slice head, struct slice body)
     return bytes[0] == CODEC_RAFT && bytes[1] != RAFT_MSG_PROP;
 }
 
-static bool port_send(struct peers *p, uint64_t to, enum peer_stream kind, struct slice head, struct slice body)
+static bool port_send(struct peers *p, uint64_t to, enum peer_stream kind, struct slice head,
+                      struct slice body)
 {
     struct port *port = port_of(p);
     struct network *n = port->network;
@@ -494,8 +496,8 @@ static size_t port_round_trips(struct peers *p, struct peer_round_trip *ret_list
     for (size_t i = 0; i < port->remote_count && count < max; i++) {
         const struct remote *r = port->remotes[i];
         const struct stream *stream = &r->streams[PEER_STREAM_LOG];
-        ret_list[count++] =
-            (struct peer_round_trip){r->id, stream->is_up ? 1000000 : 0, stream->is_up ? stream->up_since_ms : 0};
+        ret_list[count++] = (struct peer_round_trip){r->id, stream->is_up ? 1000000 : 0,
+                                                     stream->is_up ? stream->up_since_ms : 0};
     }
     return count;
 }

@@ -22,7 +22,7 @@ struct invariants;
 /* What to do, beside the plan. */
 struct world_options {
     bool is_verbose, shows_raft;
-    const char *mutant;    /* for the line that replays; NULL = none */
+    const char *mutant;   /* for the line that replays; NULL = none */
     const char *settings; /* the --set arguments, likewise */
 };
 
