@@ -70,7 +70,7 @@ INTERNAL  := test-parts mutants-build sdk-build bench-smoke
 .PHONY: help all deps run cluster demo test repeat real-time check scenarios explore linearizability sim sim-mutants lint
 .PHONY: e2e peer-proof registry-faults config-faults matrix crash failpoints chaos upgrade failover rough abuse memory
 .PHONY: interop console picture sdk chart chart-pods packaging debian13 arm64 fuzz bench bench-registry bench-config
-.PHONY: docs start-order format install clean
+.PHONY: docs prose start-order format install clean
 .DEFAULT_GOAL := all
 .SECONDARY:
 
@@ -545,6 +545,10 @@ start-order:
 ## Check style, layers, headers, pages and warnings; TIDY=1 adds clang-tidy
 lint: $(GEN_H) $(ACCESS) $(DOCS)
 	@ACCESS=$(ACCESS) DOCS=$(DOCS) tests/lint/lint.sh '$(CPPFLAGS) -isystem $(BUILD)/gen/proto $(CFLAGS)'
+
+## Measure the words of comments and pages; PROSE=--list prints each long sentence
+prose:
+	@python3 -B tests/lint/prose.py $(PROSE)
 
 # --- fuzz: clang's libFuzzer, its own objects with address and undefined sanitizers ----------------
 ## Run each fuzz target for FUZZ_SECONDS=20; make fuzz-NAME runs one

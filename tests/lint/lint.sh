@@ -88,6 +88,9 @@ pages=$("$DOCS" list)
 [ ! -s "$out" ]
 result pages $? "$(wc -w <<<"$pages") pages of docs/ are what their tables say (make docs writes them)"
 
+python3 -B $here/pages.py >"$out" 2>&1
+result links $? "links and names in pages lead somewhere, sizes hold, README.zh-CN.md says what README.md says"
+
 if command -v groff >/dev/null; then
     for page in cairnd cairnctl; do "$DOCS" man $page | groff -man -Tutf8 -ww -rCHECKSTYLE=3 -z; done >"$out" 2>&1
     [ ! -s "$out" ]

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""pages.py: the pages of the documentation: links lead somewhere, sizes hold, README.zh-CN.md says what README.md says."""
+"""pages.py: the pages of the documentation: links lead somewhere, named functions exist, sizes hold, both READMEs say the same."""
 import os, re, subprocess, sys
 
 README_MAX, PAGE_MAX = 10240, 15000
@@ -31,6 +31,19 @@ def check_links(path, text):
             fail(f'{path}: {to} has no heading for #{anchor}')
 
 
+def check_names(path, text):
+    """(`file`: `name`, `name`; `file`: ...): the files exist, and the names stand in them."""
+    for group in re.findall(r'\((`[^()]*\.[ch]`[^()]*)\)', text):
+        file = None
+        for name in re.findall(r'`([^`]+)`', group):
+            if '/' in name:
+                file = name
+                if not os.path.exists(file):
+                    fail(f'{path}: there is no {file}')
+            elif file and os.path.exists(file) and not re.search(r'\b' + re.escape(name) + r'\b', open(file).read()):
+                fail(f'{path}: {file} has no {name}')
+
+
 def check_translation(one, other):
     """Headings by number and level, commands and their output, figures and links."""
     a, b = open(one).read(), open(other).read()
@@ -49,6 +62,8 @@ pages = [p for p in subprocess.run(['git', 'ls-files', '*.md'], capture_output=T
 for page in pages:
     text = open(page).read()
     check_links(page, text)
+    if page == 'docs/architecture.md':
+        check_names(page, text)
     size, most = len(text.encode()), README_MAX if page.startswith('README') else PAGE_MAX if page.startswith('docs/') else None
     if most and size > most:
         fail(f'{page} has {size} bytes; at most {most}')
