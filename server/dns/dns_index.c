@@ -6,7 +6,6 @@
 #include "server/dns/dns_table.h"
 
 enum {
-    WAIT_MIN_NS = 1000000000,
     WAIT_SHARE = 50,         /* after a build that took t: no other for 50 t */
     FIRST_SLICE_NS = 500000, /* within a question: the index of a few thousand instances is made at once */
     SLICE_NS = 1000000,
@@ -135,13 +134,12 @@ static void walk_on(struct dns_index *x, const struct catalog *c)
 
 static void end_building(struct dns_index *x)
 {
-    uint64_t wait = x->spent_ns * WAIT_SHARE;
     struct dns_table old = x->table;
     x->table = x->next;
     x->next = old;
     x->is_built = true;
     x->revision = x->building_revision;
-    x->next_build_ns = x->mono_ns() + (wait > WAIT_MIN_NS ? wait : WAIT_MIN_NS);
+    x->next_build_ns = x->mono_ns() + x->spent_ns * WAIT_SHARE;
     stop_building(x);
 }
 

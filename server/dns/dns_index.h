@@ -2,7 +2,7 @@
  * What the catalog cannot be asked: which services have an instance at an address (PTR), and which services
  * have names that are not in small letters or hold dots. Made from the whole catalog when somebody asks and
  * it has changed, but no more often than lets it cost two per cent of the time: an answer that needs it may
- * be late by a second and the time that making it takes, which is less than the TTL. What is found is looked
+ * be late by 51 times the time that making it takes: a millisecond for a few instances, a second for 100,000. What is found is looked
  * up in the catalog again: nothing that is gone is shown. Pure but for the clock that its caller reads.
  *
  * It is made in slices, one with the question that begins it, the others by dns_index_turn; the one before is

@@ -10,7 +10,7 @@ passed=0
 failed=0
 limit_s=600 # ten times as long as usual
 # The longest first.
-scripts=(stream readme auth ctl complete docs snapshots backup defrag cluster peer_proof config_members config_move registry long_reads quota full_store fill_ways restart config tls dns options matrix inputs server namespaces "crash 5")
+scripts=(stream readme auth ctl complete docs recipe snapshots backup defrag cluster peer_proof config_members config_move registry long_reads quota full_store fill_ways restart config tls dns options matrix inputs server namespaces "crash 5")
 [ $# = 0 ] || scripts=("$@")
 
 # first NAME [ARGUMENTS]: leaves its status in $work/NAME
