@@ -286,8 +286,8 @@ sim: $(SIM)
 MUTANTS   := all
 ## Plant bugs and check that the tools find them; MUTANTS=quick, or their names
 sim-mutants:
-	@$(MAKE) --no-print-directory BUILD=build/planted EXTRA_CFLAGS=-DPLANTED_BUGS mutants-build
-	@MUTANT=build/planted tests/sim/mutants.sh $(MUTANTS)
+	@$(MAKE) --no-print-directory BUILD=build/mutants EXTRA_CFLAGS=-DMUTANTS mutants-build
+	@MUTANTS_BUILD=build/mutants tests/sim/mutants.sh $(MUTANTS)
 
 mutants-build: $(EXPLORER) $(SCENARIOS) $(SIM) $(patsubst %,$(BUILD)/unit/%,$(shell awk '!/^ *\#/ && $$3 == "unit" {print $$5}' tests/sim/mutants.txt | sort -u))
 

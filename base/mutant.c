@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The names of the planted bugs; see mutant.h. Empty in every build that is shipped. */
+ * The names of the mutants; see mutant.h. Empty in every build that is shipped. */
 #include "base/mutant.h"
 
 #ifdef MUTANTS
@@ -11,7 +11,7 @@ enum mutant mutant_active = MUTANT_NONE;
 
 static const struct {
     const char *name, *what;
-} plants[MUTANT_COUNT] = {
+} mutants[MUTANT_COUNT] = {
     {"none", "nothing"},
 #define MUTANT_ROW(name, what) {#name, what},
 #include "base/mutant.def"
@@ -20,37 +20,37 @@ static const struct {
 
 const char *mutant_name(enum mutant mutant)
 {
-    return plants[mutant].name;
+    return mutants[mutant].name;
 }
 
 const char *mutant_text(enum mutant mutant)
 {
-    return plants[mutant].what;
+    return mutants[mutant].what;
 }
 
 enum mutant mutant_find(const char *name)
 {
     enum mutant at = MUTANT_NONE;
-    while (at < MUTANT_COUNT && strcmp(plants[at].name, name) != 0)
+    while (at < MUTANT_COUNT && strcmp(mutants[at].name, name) != 0)
         at++;
     return at;
 }
 
 /* Any program of such a build takes the name from its environment, so that unit tests and daemons need no
  * option. */
-__attribute__((constructor)) static void plant_from_environment(void)
+__attribute__((constructor)) static void mutant_from_environment(void)
 {
-    const char *name = getenv("MUTANT_ROW");
+    const char *name = getenv("MUTANT");
     if (!name || !*name)
         return;
     mutant_active = mutant_find(name);
     if (mutant_active == MUTANT_COUNT) {
-        fprintf(stderr, "no planted bug %s\n", name);
+        fprintf(stderr, "no mutant %s\n", name);
         exit(2);
     }
 }
 #else
 /* A translation unit must not be empty. */
-extern const int plant_is_absent;
-const int plant_is_absent = 1;
+extern const int mutant_is_absent;
+const int mutant_is_absent = 1;
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Planted bugs: known mistakes, each behind a name, that exist only in a build with -DPLANTED_BUGS, to prove
+ * Mutants: known mistakes, each behind a name, that exist only in a build with -DMUTANTS, to prove
  * that the simulator, the explorer and the checkers see them (`make sim-mutants`). In every other build
  * MUTANT(...) is the constant false and leaves no code. One is active at a time. */
 #ifndef BASE_MUTANT_H

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * explore [--states N] [--seconds N] [--heal N] [--walks N] [--seed N] [--plant NAME] [--story FILE]
+ * explore [--states N] [--seconds N] [--heal N] [--walks N] [--seed N] [--mutant NAME] [--story FILE]
  *         [SCOPE | OPTIONS]...
  * Explores the named scopes, all of scopes.def, or one given by options (README.md). Exit 1 on a violation.
  */
@@ -223,9 +223,9 @@ static bool set_plant(const char *name)
     mutant_active = mutant_find(name);
     if (mutant_active != MUTANT_COUNT)
         return true;
-    fprintf(stderr, "explore: no planted bug %s\n", name);
+    fprintf(stderr, "explore: no mutant %s\n", name);
 #else
-    fprintf(stderr, "explore: built without planted bugs (%s)\n", name);
+    fprintf(stderr, "explore: built without mutants (%s)\n", name);
 #endif
     return false;
 }
@@ -244,7 +244,7 @@ static bool read_setting(struct settings *set, const char *name, const char *val
         set->seed = strtoull(value, NULL, 10);
     else if (strcmp(name, "--story") == 0)
         set->story = value;
-    else if (strcmp(name, "--plant") == 0)
+    else if (strcmp(name, "--mutant") == 0)
         return set_plant(value);
     else
         return false;

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# mutants.sh quick|all [NAME...]: for every line of mutants.txt, runs the tool that must see the planted bug until it does, and the
-# same without a bug, which must see nothing. Prints the table; exits 1 when a bug stays unseen within its bound, a planted bug
-# has no line, or a run without one is not clean. MUTANT=folder of the build with -DPLANTED_BUGS, JOBS=2.
+# mutants.sh quick|all [NAME...]: for every line of mutants.txt, runs the tool that must see the mutant until it does, and the
+# same without a bug, which must see nothing. Prints the table; exits 1 when a bug stays unseen within its bound, a mutant
+# has no line, or a run without one is not clean. MUTANTS_BUILD=folder of the build with -DMUTANTS, JOBS=2.
 set -u
 . "$(dirname "${BASH_SOURCE[0]}")/../shell/environment.sh"
 here=tests/sim
@@ -10,32 +10,32 @@ shift
 only=" $* "
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
-export out MUTANT JOBS=${JOBS:-2}
+export out MUTANTS_BUILD JOBS=${JOBS:-2}
 
 # One line: found or not, how soon, which rule. Bug "-" = without one.
 try() { # FILE BUG TOOL BOUND ARGUMENTS
     local file=$1 bug=$2 tool=$3 bound=$4 arguments=$5 text rule="" soon="" rc=0 start=$SECONDS
-    local plant=()
-    [ "$bug" = - ] || plant=(--plant "$bug")
+    local mutant=()
+    [ "$bug" = - ] || mutant=(--mutant "$bug")
     case $tool in
     explore | walk)
         local limit=--states
         [ $tool = walk ] && limit=--walks
         # shellcheck disable=SC2086
-        text=$(timeout 900 "$MUTANT/explore" "${plant[@]}" $limit "$bound" --story /dev/null $arguments 2>&1)
+        text=$(timeout 900 "$MUTANTS_BUILD/explore" "${mutant[@]}" $limit "$bound" --story /dev/null $arguments 2>&1)
         rc=$?
         rule=$(sed -n 's/.*VIOLATION of \([A-Za-z]*\) after \([0-9]*\) actions.*/\1, \2 actions/p' <<<"$text" | head -1)
         soon=$(sed -n 's/^ *[a-z0-9-]* *\([0-9]*\) \(states\|walks\) .*/\1 \2/p' <<<"$text" | tail -1)
         ;;
     sim)
         # shellcheck disable=SC2086
-        text=$(timeout 1800 "$MUTANT/sim" "${plant[@]}" --first 1 --seeds "$bound" --jobs 1 --stop $arguments 2>&1)
+        text=$(timeout 1800 "$MUTANTS_BUILD/sim" "${mutant[@]}" --first 1 --seeds "$bound" --jobs 1 --stop $arguments 2>&1)
         rc=$?
         rule=$(grep -a -o '^seed [0-9]*: VIOLATED: .*' <<<"$text" | head -1 | sed -E 's/^seed ([0-9]+): VIOLATED: (at [0-9]+ ms: )?([a-z_]+):.*/\3/')
         soon=$(grep -a -o '^seed [0-9]*: VIOLATED' <<<"$text" | head -1 | sed -E 's/^seed ([0-9]+):.*/seed \1/')
         ;;
     unit)
-        text=$(MUTANT_ROW=${bug#-} timeout 300 "$MUTANT/unit/$arguments" 2>&1)
+        text=$(MUTANT=${bug#-} timeout 300 "$MUTANTS_BUILD/unit/$arguments" 2>&1)
         rc=$?
         rule=$(grep -a -o 'FAILED  \] [a-z_0-9]*' <<<"$text" | head -1 | cut -c11-)
         [ $rc = 0 ] || rule=${rule:-"the test program died"}
@@ -43,7 +43,7 @@ try() { # FILE BUG TOOL BOUND ARGUMENTS
         ;;
     scenario)
         # shellcheck disable=SC2086
-        text=$(MUTANT_ROW=${bug#-} timeout 300 "$MUTANT/scenario" $arguments 2>&1)
+        text=$(MUTANT=${bug#-} timeout 300 "$MUTANTS_BUILD/scenario" $arguments 2>&1)
         rc=$?
         rule=$(grep -a -o 'FAIL [^:]*' <<<"$text" | head -1 | sed 's/.*\///')
         [ $rc = 0 ] || rule=${rule:-"the scenario runner died"}
@@ -113,6 +113,6 @@ while IFS=$'\t' read -r file bug tool bound arguments; do
     dirty=$((dirty + 1))
 done <"$out/plan"
 missing=$(comm -23 <(sed -n 's/^MUTANT_ROW(\([A-Z_0-9]*\),.*/\1/p' base/mutant.def | sort -u) <(awk '!/^ *#/ && NF {print $2}' $here/mutants.txt | sort -u))
-[ -z "$missing" ] || printf 'planted, but no line says who finds it: %s\n' $missing
+[ -z "$missing" ] || printf 'a mutant, but no line says who finds it: %s\n' $missing
 echo "sim-mutants: $bugs bugs, $count runs with one, $failed not found; $runs runs without one, $dirty not clean"
 [ "$failed" = 0 ] && [ "$dirty" = 0 ] && [ -z "$missing" ]

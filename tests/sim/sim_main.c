@@ -2,7 +2,7 @@
  * The simulator's program. One seed, readable:   sim --seed 7 [--trace] [--raft]
  * Many, on all cores:                            sim --seeds 1000 [--first 1] [--jobs 2] [--seconds 60]
  *                                                [--stop] at the first violation
- * Both: --set name=value (a line of plan.def), --calm, --seconds-virtual N, --plant NAME, --corpus FILE.
+ * Both: --set name=value (a line of plan.def), --calm, --seconds-virtual N, --mutant NAME, --corpus FILE.
  * Ends with 0 passed, 1 violated, 3 void, 2 for wrong arguments. */
 #include <inttypes.h>
 #include <signal.h>
@@ -66,7 +66,7 @@ static int usage(void)
     fprintf(stderr, "sim --seed S | --seeds N [--first S] [--jobs N] [--seconds N] [--corpus FILE]\n"
                     "    [--trace] [--raft] [--calm] [--twice] [--quiet] [--stop] [--set name=value] "
                     "[--seconds-virtual N]\n"
-                    "    [--plant NAME]\n");
+                    "    [--mutant NAME]\n");
     return EXIT_USAGE;
 }
 
@@ -80,7 +80,7 @@ static bool set_plant(const char *name)
         }
     }
 #endif
-    fprintf(stderr, "no planted bug %s in this build\n", name);
+    fprintf(stderr, "no mutant %s in this build\n", name);
     return false;
 }
 
@@ -141,9 +141,9 @@ static bool read_value(struct arguments *a, const char *flag, char *value)
         char text[48];
         snprintf(text, sizeof text, "safety_ms=%" PRIu64, number * 1000);
         return add_setting(a, strdup(text));
-    } else if (strcmp(flag, "--plant") == 0) {
+    } else if (strcmp(flag, "--mutant") == 0) {
         a->world.mutant = value;
-        buf_addf(&a->settings, "%s--plant %s", a->settings.size ? " " : "", value);
+        buf_addf(&a->settings, "%s--mutant %s", a->settings.size ? " " : "", value);
         return set_plant(value);
     } else if (strcmp(flag, "--set") == 0) {
         return add_setting(a, value);
