@@ -68,7 +68,8 @@ void store_walk_free(struct store_walk *w)
     if (!w)
         return;
     buf_done(&w->position);
-    mem_release(w->items, w->capacity * sizeof *w->items);
+    /* The sort exchanges the two, and `merged` has no more than `count`. */
+    mem_release(w->items, w->count * sizeof *w->items);
     mem_release(w->merged, w->count * sizeof *w->merged);
     arena_release(&w->values);
     mem_free(w);
