@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Entries for followers that are further behind than memory reaches. The host reads them from our disk and
- * gives them here, a piece at a time; they stay until the followers that asked have been sent them, or until
- * the next piece replaces them.
+ * Read-back entries for followers that need older entries than memory holds. The host reads them from our
+ * disk and passes them here, one piece at a time. A piece stays until it was sent to the followers that wait
+ * for it, or until the next piece replaces it.
  *
- *     raft_maybe_send_append: not in memory ---> progress.wants_entries
- *     raft_wants_entries: whose turn it is  ---> the host reads
- *     raft_give_entries: the terms are checked, and everybody who waits for a part of it is sent that
+ *     raft_maybe_send_append  the entry is not in memory: progress.wants_entries
+ *     raft_wants_entries      picks the next follower; the host reads
+ *     raft_give_entries       checks the terms; every follower that waits for a part of it gets that part
  *
- * Invariant: what is here equals the log at its indexes. Entries that are not in memory are applied, so no
- * other can ever take their place; only the log's beginning may pass them. */
+ * Invariant: the piece equals the log at its indexes. Entries that are not in memory are applied, so no other
+ * entry can replace them. Only the log's beginning may pass them. */
 #include "consensus/raft/core.h"
 
 static uint64_t raft_read_back_first_of(const struct raft_read_back *b)
@@ -47,7 +47,7 @@ static bool waits(const struct raft *r, const struct raft_progress *p)
            p->next < r->log.held;
 }
 
-/* The first one behind the one that was served last, so that none waits for ever. */
+/* The first follower after the one that was served last, so that none waits for ever. */
 static const struct raft_progress *next_in_turn(const struct raft *r)
 {
     const struct raft_progress *first = NULL;
@@ -110,7 +110,7 @@ int raft_give_entries(struct raft *r, const struct raft_entry *entries, size_t c
     return 0;
 }
 
-/* Somebody may be sent a part of it when there is room on the way to it. */
+/* True when a follower still waits for a part of it. It gets that part when its window has room. */
 static bool is_needed(const struct raft *r)
 {
     const struct raft_read_back *b = &r->read_back;
