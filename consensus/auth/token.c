@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Simple tokens; see token.h. Every use gives a token the same time as all others, so the list in the order
- * of last use is the list in the order of their ends. */
+ * Simple tokens; see token.h. Each use sets a token's lifetime to the same duration, so the list in the order
+ * of last use is also the list in the order of expiry. */
 #include "consensus/auth/token.h"
 
 #include <string.h>
