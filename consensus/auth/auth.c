@@ -65,7 +65,7 @@ static void *insert(void ***list, size_t *count, size_t at, void *item)
     return item;
 }
 
-static void take_out(void **list, size_t *count, size_t at)
+static void remove_at(void **list, size_t *count, size_t at)
 {
     memmove(list + at, list + at + 1, (*count - at - 1) * sizeof *list);
     --*count;
@@ -104,7 +104,7 @@ struct auth_role *auth_role_add(struct auth *a, struct slice name)
     return insert((void ***)&a->roles, &a->role_count, at, r);
 }
 
-/* --- one user, one role -------------------------------------------------------------------------------- */
+/* --- users and roles ----------------------------------------------------------------------------------- */
 
 static void user_free(struct auth_user *u)
 {
@@ -112,7 +112,7 @@ static void user_free(struct auth_user *u)
         mem_free(u->roles[i]);
     mem_free(u->roles);
     mem_free(u->password.data);
-    list_remove(&u->wanted);
+    list_remove(&u->merge_link);
     auth_rights_done(&u->read);
     auth_rights_done(&u->write);
     mem_free(u->name);
@@ -170,7 +170,7 @@ bool auth_user_drop_role(struct auth_user *u, const char *role)
         return false;
     u->changed = auth_rights_changed();
     mem_free(u->roles[at]);
-    take_out((void **)u->roles, &u->role_count, at);
+    remove_at((void **)u->roles, &u->role_count, at);
     return true;
 }
 
@@ -180,7 +180,7 @@ void auth_user_set_password(struct auth_user *u, struct slice hash)
     u->password = auth_copy(hash);
 }
 
-static bool is_of(const struct auth_permission *p, struct slice key, struct slice range_end)
+static bool is_permission_for(const struct auth_permission *p, struct slice key, struct slice range_end)
 {
     return slice_equal(p->key, key) && slice_equal(p->range_end, range_end);
 }
@@ -191,7 +191,7 @@ void auth_role_set(struct auth_role *r, struct slice key, struct slice range_end
     size_t at = r->count;
     r->changed = auth_rights_changed();
     for (size_t i = 0; i < r->count; i++) {
-        if (is_of(&r->list[i], key, range_end)) {
+        if (is_permission_for(&r->list[i], key, range_end)) {
             r->list[i].type = type;
             return;
         }
@@ -206,7 +206,7 @@ void auth_role_set(struct auth_role *r, struct slice key, struct slice range_end
 bool auth_role_drop(struct auth_role *r, struct slice key, struct slice range_end)
 {
     for (size_t i = 0; i < r->count; i++) {
-        if (!is_of(&r->list[i], key, range_end))
+        if (!is_permission_for(&r->list[i], key, range_end))
             continue;
         r->changed = auth_rights_changed();
         mem_free(r->list[i].key.data);
@@ -218,7 +218,7 @@ bool auth_role_drop(struct auth_role *r, struct slice key, struct slice range_en
     return false;
 }
 
-/* --- the table ----------------------------------------------------------------------------------------- */
+/* --- table AUTH ---------------------------------------------------------------------------------------- */
 
 static void auth_save(struct store *s, const char *kind, const char *name, const ProtobufCMessage *m)
 {
@@ -290,7 +290,7 @@ void auth_user_delete(struct auth *a, struct auth_user *u, struct store *s)
     bool is_there;
     size_t at = auth_find((void *const *)a->users, a->user_count, slice_text(u->name), &is_there);
     auth_save(s, USER, u->name, NULL);
-    take_out((void **)a->users, &a->user_count, at);
+    remove_at((void **)a->users, &a->user_count, at);
     user_free(u);
 }
 
@@ -299,7 +299,7 @@ void auth_role_delete(struct auth *a, struct auth_role *r, struct store *s)
     bool is_there;
     size_t at = auth_find((void *const *)a->roles, a->role_count, slice_text(r->name), &is_there);
     auth_save(s, ROLE, r->name, NULL);
-    take_out((void **)a->roles, &a->role_count, at);
+    remove_at((void **)a->roles, &a->role_count, at);
     role_free(r);
 }
 
@@ -359,8 +359,8 @@ int auth_load(struct auth *a, struct store *s)
 {
     struct loading l = {.auth = a};
     a->revision = 1;
-    a->wanted = mem_new(sizeof *a->wanted);
-    list_init(a->wanted);
+    a->merge_queue = mem_new(sizeof *a->merge_queue);
+    list_init(a->merge_queue);
     int err = store_scan(s, BACKEND_AUTH, load_record, &l);
     if (MUTANT(AUTH_REVISION_FORGOTTEN))
         a->revision = 1;
@@ -375,7 +375,7 @@ void auth_done(struct auth *a)
         role_free(a->roles[i]);
     mem_free(a->users);
     mem_free(a->roles);
-    mem_free(a->wanted);
+    mem_free(a->merge_queue);
     *a = (struct auth){0};
 }
 
@@ -465,6 +465,6 @@ int auth_readable(const struct auth *a, const struct auth_who *who, const struct
 bool auth_prepare(const struct auth *a, const struct auth_who *who, int64_t *units)
 {
     struct auth_user *u = NULL;
-    bool is_asked = a->is_enabled && !who->is_role && find_author(a, who, &u) == OK && u;
-    return !is_asked || auth_user_prepare(a, u, units);
+    bool needs_rights = a->is_enabled && !who->is_role && find_author(a, who, &u) == OK && u;
+    return !needs_rights || auth_user_prepare(a, u, units);
 }

@@ -54,7 +54,7 @@ struct auth_merge;
 struct auth_rights {
     struct auth_ranges ranges;
     struct auth_merge *merge; /* under way, or NULL */
-    bool is_wanted;           /* in auth_merge_some */
+    bool is_merge_requested;  /* in auth_merge_some */
     uint64_t merged;          /* number of the last change that they contain; 0 = none */
     uint64_t seen;            /* number of the last change that was found not to matter */
 };
@@ -65,9 +65,9 @@ struct auth_user {
     bool has_no_password;
     char **roles; /* ascending */
     size_t role_count;
-    uint64_t credential; /* auth revision of the password; a credential from before it is invalid */
-    uint64_t changed;    /* number of the last change of its roles */
-    struct link wanted;  /* in auth.wanted */
+    uint64_t credential;    /* auth revision of the password; a credential from before it is invalid */
+    uint64_t changed;       /* number of the last change of its roles */
+    struct link merge_link; /* in auth.merge_queue */
     struct auth_rights read, write;
 };
 
@@ -77,7 +77,7 @@ struct auth {
     struct auth_user **users; /* ascending name */
     struct auth_role **roles;
     size_t user_count, role_count;
-    struct link *wanted; /* users whose rights must be merged; NULL: rights are merged at once */
+    struct link *merge_queue; /* users whose rights must be merged; NULL: rights are merged at once */
 };
 
 void auth_done(struct auth *a);
@@ -89,7 +89,7 @@ struct auth_user *auth_user_find(const struct auth *a, struct slice name); /* or
 struct auth_role *auth_role_find(const struct auth *a, struct slice name);
 bool auth_has_role(const struct auth_user *u, const char *role);
 
-/* --- may they? All of it OK while auth is not enabled. ------------------------------------------------- */
+/* --- authorization: all of it OK while auth is not enabled --------------------------------------------- */
 /* Checks that the author is an existing user with a valid credential; not its permissions. ERR_USER_EMPTY,
  * ERR_USER_NOT_FOUND, ERR_AUTH_OLD_REVISION. */
 MUST_CHECK int auth_check_user(const struct auth *a, const struct auth_who *who);

@@ -35,7 +35,7 @@ static int commit_change(struct call *c)
     return OK;
 }
 
-/* --- on and off ---------------------------------------------------------------------------------------- */
+/* --- enable and disable -------------------------------------------------------------------------------- */
 
 static int enable(struct call *c, const ProtobufCMessage *m)
 {
@@ -318,7 +318,7 @@ static int role_list(struct call *c, const ProtobufCMessage *m)
     return OK;
 }
 
-/* --- the table ----------------------------------------------------------------------------------------- */
+/* --- request table ------------------------------------------------------------------------------------- */
 
 /* ANY_USER: the function itself checks the author. */
 enum required_permission { ADMIN_ONLY, ANY_USER };

@@ -34,7 +34,7 @@ uint64_t auth_rights_changed(void)
     return ++changes;
 }
 
-/* --- a role ---------------------------------------------------------------------------------------- */
+/* --- ranges of a role ------------------------------------------------------------------------------ */
 
 void auth_role_forget_ranges(struct auth_role *r)
 {
@@ -60,7 +60,7 @@ const struct auth_ranges *auth_role_ranges(struct auth_role *r, bool is_write)
     return ranges;
 }
 
-/* --- a user, in slices ------------------------------------------------------------------------------- */
+/* --- ranges of a user, in slices --------------------------------------------------------------------- */
 
 static struct auth_role *find_role_at(const struct auth *a, const struct auth_user *u, size_t i)
 {
@@ -229,9 +229,9 @@ static int search_roles(const struct auth *a, const struct auth_user *u, struct 
 
 static void request_merge(const struct auth *a, struct auth_user *u, struct auth_rights *rights)
 {
-    rights->is_wanted = true;
-    if (!link_is_in_list(&u->wanted))
-        list_add_last(a->wanted, &u->wanted);
+    rights->is_merge_requested = true;
+    if (!link_is_in_list(&u->merge_link))
+        list_add_last(a->merge_queue, &u->merge_link);
 }
 
 const struct auth_ranges *auth_user_ranges(const struct auth *a, struct auth_user *u, bool is_write)
@@ -245,7 +245,7 @@ bool auth_user_is_allowed(const struct auth *a, struct auth_user *u, struct slic
                           bool is_write)
 {
     struct auth_rights *rights = rights_of(u, is_write);
-    if (!is_merged(a, u, rights) && a->wanted && has_many(a, u)) {
+    if (!is_merged(a, u, rights) && a->merge_queue && has_many(a, u)) {
         int may = search_roles(a, u, key, range_end, is_write);
         request_merge(a, u, rights);
         if (may >= 0)
@@ -262,15 +262,15 @@ bool auth_user_prepare(const struct auth *a, struct auth_user *u, int64_t *units
 
 bool auth_merge_some(const struct auth *a, int64_t *units)
 {
-    while (a->wanted && !list_is_empty(a->wanted)) {
-        struct auth_user *u = container_of(a->wanted->next, struct auth_user, wanted);
+    while (a->merge_queue && !list_is_empty(a->merge_queue)) {
+        struct auth_user *u = container_of(a->merge_queue->next, struct auth_user, merge_link);
         for (int is_write = 0; is_write < 2; is_write++) {
             struct auth_rights *rights = rights_of(u, is_write);
-            if (rights->is_wanted && !merge_some(a, u, is_write, units))
+            if (rights->is_merge_requested && !merge_some(a, u, is_write, units))
                 return false;
-            rights->is_wanted = false;
+            rights->is_merge_requested = false;
         }
-        list_remove(&u->wanted);
+        list_remove(&u->merge_link);
     }
     return true;
 }

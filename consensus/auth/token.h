@@ -21,7 +21,7 @@ struct auth_tokens {
 
 void auth_tokens_init(struct auth_tokens *t, uint64_t ttl_ms);
 void auth_tokens_clear(struct auth_tokens *t); /* also frees everything */
-/* Adds a token. Beyond the maximum the oldest one is removed. */
+/* Adds a token. Beyond the maximum the one that expires next is removed. */
 void auth_tokens_add(struct auth_tokens *t, struct slice token, const char *user, uint64_t now_ms);
 /* The token's user, and its lifetime begins anew. NULL: there is no such token, or it has expired. */
 const char *auth_tokens_use(struct auth_tokens *t, struct slice token, uint64_t now_ms);

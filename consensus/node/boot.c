@@ -111,7 +111,7 @@ static const struct peer_events no_events = {
     .on_removed = ignore_removal,
 };
 
-/* --- the end -------------------------------------------------------------------------------------------- */
+/* --- end of the bootstrap ------------------------------------------------------------------------------- */
 static void stop(struct boot *b)
 {
     struct peers *peers = b->o.peers;
@@ -161,7 +161,7 @@ static void boot_finish(struct boot *b, int err, const char *error, const Peerpb
     boot_free(b);
 }
 
-/* --- a join that was begun ------------------------------------------------------------------------------ */
+/* --- file member/join ----------------------------------------------------------------------------------- */
 /* The file member/join: one Answer, kept beside the log.
  *
  * A member that joins has a log before it has a state. The state names the other members, and it comes from
@@ -277,7 +277,7 @@ static void log_waiting(struct boot *b, const char *text)
     b->logged_ms = now;
 }
 
-/* True when each expected member was reached, or failed, since the start: only then is an error believed. */
+/* True when each expected member was reached, or failed, since the start: only then an error is final. */
 static bool has_all_results(const struct boot *b)
 {
     for (size_t i = 0; i < b->rules.peer_count; i++)
@@ -488,7 +488,7 @@ static const struct peer_events events = {
     .on_removed = ignore_removal,
 };
 
-/* --- the beginning -------------------------------------------------------------------------------------- */
+/* --- start ---------------------------------------------------------------------------------------------- */
 /* The log makes the member: without a log it has made no vote or acknowledgement that it could keep. kv_open
  * reports all other errors of the folder. */
 bool boot_has_data(const struct boot_options *o)

@@ -48,7 +48,7 @@
 
 #include "consensus/node/identity.h"
 
-/* --- the flags ------------------------------------------------------------------------------------------ */
+/* --- flags ---------------------------------------------------------------------------------------------- */
 static int compare_text(const void *a, const void *b)
 {
     return strcmp(*(const char *const *)a, *(const char *const *)b);
@@ -185,8 +185,7 @@ void boot_rules_outcome(struct boot_rules *r, const struct boot_decision *reques
         drop_answer(&r->peers[i]);
 }
 
-/* --- nobody has begun ------------------------------------------------------------------------------------
- */
+/* --- no cluster yet ----------------------------------------------------------------------------------- */
 static void boot_rules_refuse(struct boot_decision *d, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 static void boot_rules_refuse(struct boot_decision *d, const char *format, ...)
@@ -279,8 +278,7 @@ static void decide_beginning(const struct boot_rules *r, struct boot_decision *d
     }
 }
 
-/* --- there is a cluster ----------------------------------------------------------------------------------
- */
+/* --- a running cluster -------------------------------------------------------------------------------- */
 /* The answer of the started member that knows most: it sees a leader, then the highest term, then the highest
  * applied index. NULL: no member is started. */
 static const Peerpb__Answer *best_answer(const struct boot_rules *r)

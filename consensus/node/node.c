@@ -63,7 +63,7 @@
 static void node_on_written(void *arg, const struct wal_result *result);
 static void release_messages(struct node *n, int err);
 
-/* --- what raft wants done ---------------------------------------------------------------------------- */
+/* --- work from raft: storing, applying, sending ------------------------------------------------------ */
 
 static void hold_messages(struct node *n, const struct raft_message *m)
 {
@@ -372,7 +372,7 @@ void node_advance(struct node *n)
         raft_tick(n->raft);
 }
 
-/* --- the batch is on disk ---------------------------------------------------------------------------- */
+/* --- a batch is on disk ------------------------------------------------------------------------------ */
 
 static void release_messages(struct node *n, int err)
 {
@@ -422,7 +422,7 @@ void node_installed(struct node *n)
     release_messages(n, OK);
 }
 
-/* --- the log's front --------------------------------------------------------------------------------- */
+/* --- cutting the log --------------------------------------------------------------------------------- */
 
 /* The index up to which the log is cut, 0 = none. The number of entries decides, or the bytes on disk when
  * that cuts more. With the bytes whole segments go. */

@@ -87,8 +87,8 @@ struct node_options {
     void *arg;
 };
 
-/* Creates or replays the WAL. ERR_CORRUPT, ERR_IO, ERR_EXISTS (in use), with one sentence in error. A member
- * that is alone in its configuration campaigns at once. */
+/* Creates or replays the WAL. ERR_CORRUPT, ERR_IO, ERR_EXISTS (in use), with one sentence in error. The
+ * only voter of a configuration campaigns at once. */
 MUST_CHECK int node_open(const struct node_options *options, char *error, size_t error_size,
                          struct node **ret_node);
 /* *ret_exists: there is a WAL in wal_dir. ERR_IO. */

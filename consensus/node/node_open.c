@@ -184,13 +184,13 @@ static void drop_before(struct replayed *r, uint64_t index)
 {
     while (r->count && first_held(r) < index)
         drop_first(r);
-    size_t gone = 0; /* runs that end before index */
-    while (gone < r->run_count &&
-           (gone + 1 < r->run_count ? r->runs[gone + 1].index : first_held(r)) <= index)
-        gone++;
-    r->run_count -= gone;
-    if (gone && r->run_count)
-        memmove(r->runs, r->runs + gone, r->run_count * sizeof *r->runs);
+    size_t drop_count = 0; /* runs that end before index */
+    while (drop_count < r->run_count &&
+           (drop_count + 1 < r->run_count ? r->runs[drop_count + 1].index : first_held(r)) <= index)
+        drop_count++;
+    r->run_count -= drop_count;
+    if (drop_count && r->run_count)
+        memmove(r->runs, r->runs + drop_count, r->run_count * sizeof *r->runs);
     if (r->run_count && r->runs[0].index < index)
         r->runs[0].index = index;
 }

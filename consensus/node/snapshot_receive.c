@@ -109,7 +109,7 @@ static void snapshot_receive_run(struct snapshot_receive *r, void (*fn)(struct w
     r->options.io->ops->submit(r->options.io, IO_WORKER_SNAPSHOT, &r->job);
 }
 
-/* --- ends -------------------------------------------------------------------------------------- */
+/* --- end of a transfer ------------------------------------------------------------------------- */
 
 static void snapshot_receive_forget(struct snapshot_receive *r)
 {
@@ -485,7 +485,7 @@ void snapshot_receive_offer(struct snapshot_receive *r, uint64_t from, const str
         snapshot_receive_drop(r);
 }
 
-/* --- time, start, end -------------------------------------------------------------------------- */
+/* --- timer, init and free ---------------------------------------------------------------------- */
 
 static void snapshot_receive_on_timer(struct io_timer *timer)
 {

@@ -122,7 +122,7 @@ static void start_tick(struct snapshot_send *s)
     s->options.io->ops->timer_start(s->options.io, &s->timer, TICK_MS);
 }
 
-/* --- ends -------------------------------------------------------------------------------------- */
+/* --- end of a transfer ------------------------------------------------------------------------- */
 
 static void free_when_closed(struct snapshot_send *s)
 {
@@ -506,7 +506,7 @@ static void send_pieces(struct transfer *t)
     }
 }
 
-/* --- time -------------------------------------------------------------------------------------- */
+/* --- timer ------------------------------------------------------------------------------------- */
 
 static void log_progress(struct transfer *t, uint64_t now)
 {

@@ -204,7 +204,7 @@ enum raft_conf_error raft_conf_apply(struct raft_tracker *t, uint64_t last_index
     return raft_conf_enter_joint(t, last_index, auto_leave, change->changes, change->count);
 }
 
-/* --- configurations from outside --- */
+/* --- configurations from storage and snapshots --- */
 static bool disjoint(const struct raft_ids *a, const struct raft_ids *b)
 {
     for (uint32_t i = 0; i < a->count; i++)

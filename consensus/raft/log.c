@@ -266,16 +266,16 @@ bool raft_log_append(struct raft_log *l, struct raft_position prev, const struct
         fits = prev.index <= raft_log_last(l);
     if (!fits)
         return false;
-    size_t known = find_conflict(l, entries, count);
-    if (known < count) {
-        if (entries[known].index <= raft_log_last(l))
-            truncate_from(l, entries[known].index);
-        struct raft_entry *to = reserve(l, count - known);
-        memcpy(to, entries + known, (count - known) * sizeof *to);
-        for (size_t i = 0; i < count - known; i++)
+    size_t match_count = find_conflict(l, entries, count);
+    if (match_count < count) {
+        if (entries[match_count].index <= raft_log_last(l))
+            truncate_from(l, entries[match_count].index);
+        struct raft_entry *to = reserve(l, count - match_count);
+        memcpy(to, entries + match_count, (count - match_count) * sizeof *to);
+        for (size_t i = 0; i < count - match_count; i++)
             blob_ref(to[i].data);
-        l->count += count - known;
-        l->held_bytes += bytes_of_all(to, count - known);
+        l->count += count - match_count;
+        l->held_bytes += bytes_of_all(to, count - match_count);
     }
     uint64_t last = prev.index + count;
     if (MUTANT(APPEND_CUTS_TAIL) && last < raft_log_last(l) && last >= l->committed)
@@ -428,11 +428,11 @@ void raft_log_restore(struct raft_log *l, const struct raft_snapshot *snapshot)
 /* Drops the entries up to and including index from memory. */
 static void drop_front(struct raft_log *l, uint64_t index)
 {
-    size_t gone = index + 1 - l->held;
-    raft_log_release(l, l->held, gone);
+    size_t drop_count = index + 1 - l->held;
+    raft_log_release(l, l->held, drop_count);
     l->held = index + 1;
-    l->head += gone;
-    l->count -= gone;
+    l->head += drop_count;
+    l->count -= drop_count;
     /* Releases memory that a burst needed. */
     if (l->capacity > 1024 && l->count < l->capacity / 8) {
         size_t capacity = l->capacity / 4;

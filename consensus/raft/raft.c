@@ -257,7 +257,7 @@ static void forget_leader(struct raft *r)
     }
 }
 
-static void heard_leader(struct raft *r, uint64_t id)
+static void record_leader(struct raft *r, uint64_t id)
 {
     r->election_elapsed = 0;
     r->leader = id;
@@ -269,15 +269,15 @@ static int follower_handle(struct raft *r, const struct raft_message *m)
     case RAFT_MSG_PROP:
         return raft_forward_proposal(r, m);
     case RAFT_MSG_APP:
-        heard_leader(r, m->from);
+        record_leader(r, m->from);
         raft_handle_append(r, m);
         break;
     case RAFT_MSG_HEARTBEAT:
-        heard_leader(r, m->from);
+        record_leader(r, m->from);
         raft_handle_heartbeat(r, m);
         break;
     case RAFT_MSG_SNAP:
-        heard_leader(r, m->from);
+        record_leader(r, m->from);
         raft_handle_snapshot(r, m);
         break;
     case RAFT_MSG_TRANSFER_LEADER:
@@ -469,7 +469,7 @@ int raft_step_local(struct raft *r, const struct raft_message *m)
     return raft_handle(r, m);
 }
 
-static int handle_own(struct raft *r, enum raft_message_type type, uint64_t from)
+static int handle_local(struct raft *r, enum raft_message_type type, uint64_t from)
 {
     return raft_handle(r, &(struct raft_message){.type = type, .from = from});
 }
@@ -481,13 +481,13 @@ static void tick_leader(struct raft *r)
     if (r->election_elapsed >= r->config.election_tick) {
         r->election_elapsed = 0;
         if (r->config.check_quorum)
-            (void)handle_own(r, RAFT_MSG_CHECK_QUORUM, r->config.id);
+            (void)handle_local(r, RAFT_MSG_CHECK_QUORUM, r->config.id);
         if (r->role == RAFT_LEADER)
             r->transferee = RAFT_NONE; /* the transfer has timed out */
     }
     if (r->role == RAFT_LEADER && r->heartbeat_elapsed >= r->config.heartbeat_tick) {
         r->heartbeat_elapsed = 0;
-        (void)handle_own(r, RAFT_MSG_BEAT, r->config.id);
+        (void)handle_local(r, RAFT_MSG_BEAT, r->config.id);
     }
 }
 
@@ -500,28 +500,28 @@ void raft_tick(struct raft *r)
     r->election_elapsed++;
     if (raft_promotable(r) && r->election_elapsed >= r->election_timeout) {
         r->election_elapsed = 0;
-        (void)handle_own(r, RAFT_MSG_HUP, r->config.id);
+        (void)handle_local(r, RAFT_MSG_HUP, r->config.id);
     }
 }
 
 void raft_campaign(struct raft *r)
 {
-    (void)handle_own(r, RAFT_MSG_HUP, RAFT_NONE);
+    (void)handle_local(r, RAFT_MSG_HUP, RAFT_NONE);
 }
 
 void raft_transfer_leader(struct raft *r, uint64_t to)
 {
-    (void)handle_own(r, RAFT_MSG_TRANSFER_LEADER, to);
+    (void)handle_local(r, RAFT_MSG_TRANSFER_LEADER, to);
 }
 
 void raft_forget_leader(struct raft *r)
 {
-    (void)handle_own(r, RAFT_MSG_FORGET_LEADER, RAFT_NONE);
+    (void)handle_local(r, RAFT_MSG_FORGET_LEADER, RAFT_NONE);
 }
 
 void raft_report_unreachable(struct raft *r, uint64_t id)
 {
-    (void)handle_own(r, RAFT_MSG_UNREACHABLE, id);
+    (void)handle_local(r, RAFT_MSG_UNREACHABLE, id);
 }
 
 void raft_report_snapshot(struct raft *r, uint64_t id, bool delivered)

@@ -11,7 +11,7 @@
  * entry can replace them. Only the log's beginning may pass them. */
 #include "consensus/raft/core.h"
 
-static uint64_t raft_read_back_first_of(const struct raft_read_back *b)
+static uint64_t first_index(const struct raft_read_back *b)
 {
     return b->entries[0].index;
 }
@@ -30,10 +30,10 @@ const struct raft_entry *raft_read_back_slice(const struct raft *r, uint64_t ind
 {
     const struct raft_read_back *b = &r->read_back;
     *ret_count = 0;
-    if (b->count == 0 || index < raft_read_back_first_of(b) || index >= raft_read_back_first_of(b) + b->count)
+    if (b->count == 0 || index < first_index(b) || index >= first_index(b) + b->count)
         return NULL;
-    const struct raft_entry *e = b->entries + (index - raft_read_back_first_of(b));
-    size_t left = b->count - (size_t)(index - raft_read_back_first_of(b)), n = 1;
+    const struct raft_entry *e = b->entries + (index - first_index(b));
+    size_t left = b->count - (size_t)(index - first_index(b)), n = 1;
     uint64_t size = raft_entry_size(e);
     while (n < left && (size += raft_entry_size(&e[n])) <= r->config.max_size_per_message)
         n++;
@@ -41,7 +41,7 @@ const struct raft_entry *raft_read_back_slice(const struct raft *r, uint64_t ind
     return e;
 }
 
-static bool waits(const struct raft *r, const struct raft_progress *p)
+static bool waits_for_entries(const struct raft *r, const struct raft_progress *p)
 {
     return p->wants_entries && p->state != RAFT_SNAPSHOT && p->next > r->log.before.index &&
            p->next < r->log.held;
@@ -53,7 +53,7 @@ static const struct raft_progress *next_in_turn(const struct raft *r)
     const struct raft_progress *first = NULL;
     for (uint32_t i = 0; i < r->tracker.count; i++) {
         const struct raft_progress *p = &r->tracker.progress[i];
-        if (!waits(r, p))
+        if (!waits_for_entries(r, p))
             continue;
         if (p->id > r->read_back.served)
             return p;
@@ -76,7 +76,7 @@ bool raft_wants_entries(const struct raft *r, struct raft_wanted_entries *ret_wa
     return true;
 }
 
-static void send_to_all_that_wait(struct raft *r)
+static void send_to_waiting(struct raft *r)
 {
     const struct raft_progress *served = next_in_turn(r);
     if (served)
@@ -106,7 +106,7 @@ int raft_give_entries(struct raft *r, const struct raft_entry *entries, size_t c
     r->read_back.count = count;
     for (size_t i = 0; i < count; i++)
         blob_ref(entries[i].data);
-    send_to_all_that_wait(r);
+    send_to_waiting(r);
     return 0;
 }
 
@@ -116,8 +116,8 @@ static bool is_needed(const struct raft *r)
     const struct raft_read_back *b = &r->read_back;
     for (uint32_t i = 0; i < r->tracker.count; i++) {
         const struct raft_progress *p = &r->tracker.progress[i];
-        if (p->id != r->config.id && p->state != RAFT_SNAPSHOT && p->next >= raft_read_back_first_of(b) &&
-            p->next < raft_read_back_first_of(b) + b->count)
+        if (p->id != r->config.id && p->state != RAFT_SNAPSHOT && p->next >= first_index(b) &&
+            p->next < first_index(b) + b->count)
             return true;
     }
     return false;

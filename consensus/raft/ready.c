@@ -15,13 +15,13 @@ static struct raft_hard_state hard_state(const struct raft *r)
     return (struct raft_hard_state){.term = r->term, .vote = r->vote, .commit = r->log.committed};
 }
 
-static bool soft_changed(const struct raft *r)
+static bool has_soft_state_change(const struct raft *r)
 {
     struct raft_soft_state now = soft_state(r);
     return now.leader != r->previous_soft.leader || now.role != r->previous_soft.role;
 }
 
-static bool hard_changed(const struct raft *r)
+static bool has_hard_state_change(const struct raft *r)
 {
     struct raft_hard_state now = hard_state(r), then = r->previous_hard;
     if (MUTANT(VOTE_NOT_WRITTEN))
@@ -38,7 +38,7 @@ static bool may_apply_unstable(const struct raft *r)
 bool raft_has_ready(const struct raft *r)
 {
     return r->next_outbox.messages.count || r->next_outbox.after_append.count || r->next_outbox.read_count ||
-           soft_changed(r) || hard_changed(r) || raft_log_has_next_snapshot(&r->log) ||
+           has_soft_state_change(r) || has_hard_state_change(r) || raft_log_has_next_snapshot(&r->log) ||
            r->log.in_progress <= raft_log_last(&r->log) ||
            raft_log_has_next_committed(&r->log, may_apply_unstable(r));
 }
@@ -150,9 +150,9 @@ static void raft_ready_collect(struct raft *r, struct raft_ready *rd)
     rd->committed = raft_outbox_entries(o, entries, rd->committed_count);
     if (raft_log_has_next_snapshot(&r->log))
         rd->snapshot = raft_outbox_snapshot(o, r->log.snapshot);
-    rd->has_soft_state = soft_changed(r);
+    rd->has_soft_state = has_soft_state_change(r);
     rd->soft_state = soft_state(r);
-    rd->has_hard_state = hard_changed(r);
+    rd->has_hard_state = has_hard_state_change(r);
     rd->hard_state = hard_state(r);
     rd->must_sync = rd->entry_count || rd->hard_state.vote != r->previous_hard.vote ||
                     rd->hard_state.term != r->previous_hard.term;

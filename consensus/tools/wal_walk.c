@@ -23,7 +23,7 @@
 #include "base/mem.h"
 #include "consensus/wal/recover.h"
 
-/* --- the seam, read-only ---------------------------------------------------------------------- */
+/* --- I/O operations, read-only ---------------------------------------------------------------- */
 
 struct io_file {
     int fd;
@@ -61,7 +61,7 @@ static int file_read(struct io *io, struct io_file *file, uint64_t at, void *dat
 static const struct io_ops read_only_ops = {.size = file_size, .read = file_read};
 static struct io read_only = {&read_only_ops};
 
-/* --- the folder ------------------------------------------------------------------------------- */
+/* --- folder ----------------------------------------------------------------------------------- */
 
 struct segment {
     uint64_t sequence;
@@ -121,7 +121,7 @@ static int open_segments(struct walk *w)
     return err;
 }
 
-/* --- the walk --------------------------------------------------------------------------------- */
+/* --- walk ------------------------------------------------------------------------------------- */
 
 static bool has_same_name(const struct walk *w, const struct segment *s)
 {

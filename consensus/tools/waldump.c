@@ -167,7 +167,7 @@ static void print_entry(struct dump *d, struct wal_place place, const struct wal
     end_line(d);
 }
 
-/* --- everything else -------------------------------------------------------------------------- */
+/* --- other records ---------------------------------------------------------------------------- */
 
 static void print_hard_state(struct dump *d, struct wal_place place, const struct wal_hard_state *s)
 {
@@ -229,7 +229,7 @@ static void on_damage(void *arg, struct wal_place place, const char *what)
     end_line(d);
 }
 
-/* --- where the log is ------------------------------------------------------------------------- */
+/* --- folder of the log ------------------------------------------------------------------------ */
 
 static bool is_folder(const char *path)
 {

@@ -205,7 +205,7 @@ static bool wal_recover_is_zero(const uint8_t *p, size_t size)
     return size == 0 || (p[0] == 0 && memcmp(p, p + 1, size - 1) == 0);
 }
 
-static int clear_rest(struct wal_scan *s)
+static int zero_rest(struct wal_scan *s)
 {
     uint8_t *zeros = mem_new(PIECE);
     const uint8_t *p;
@@ -236,7 +236,7 @@ static int repair_end(struct recovery *r, struct wal_scan *s)
                     s->at, proof);
     err = MUTANT(WAL_END_NOT_WRITTEN_AGAIN) ? OK : write_again(s);
     if (!err)
-        err = clear_rest(s);
+        err = zero_rest(s);
     if (!err)
         err = s->io->ops->sync(s->io, s->file);
     if (!err)
