@@ -163,7 +163,7 @@ static void act(struct kv *kv)
     if (verdict != CORRUPT_DECIDED)
         return;
     for (size_t i = 0; i < c->count; i++) {
-        uint64_t member = c->told[i].member;
+        uint64_t member = c->reports[i].member;
         if (!corrupt_is_diverged(c, voters(kv), member))
             continue;
         if (member == kv->member_id) {

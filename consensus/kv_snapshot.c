@@ -192,7 +192,7 @@ void kv_install(void *arg, const struct raft_snapshot *snapshot)
 
 void kv_on_snapshot_message(struct kv *kv, uint64_t from, struct slice bytes)
 {
-    struct snapshot_words words;
+    struct snapshot_packet words;
     struct arena arena = {0};
     if (snapshot_read(bytes, &arena, &words) == OK) {
         if (words.kind == SNAPSHOT_OFFER)

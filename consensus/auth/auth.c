@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Users and roles in memory and in the AUTH table, and the questions that are asked of them; see auth.h.
+ * Users and roles in memory and in the AUTH table, and authorization checks; see auth.h. rights.c computes
+ * what a user may read and write.
  *
- * Table: "enabled" = one byte; "revision" = 8 bytes big-endian; "user/<name>", "role/<name>" = authpb.User,
- * authpb.Role, etcd's own records. What a user may do is rights.c's. */
+ * Table AUTH, key = value:
+ *   "enabled"      one byte
+ *   "revision"     8 bytes big-endian
+ *   "user/<name>"  authpb.User, etcd's own record
+ *   "role/<name>"  authpb.Role, etcd's own record */
 #include "consensus/auth/rights.h"
 
 #include <string.h>
@@ -32,7 +36,7 @@ static const char *name_at(void *const *list, size_t i)
     return *(char *const *)list[i];
 }
 
-/* Where it is, or belongs. */
+/* The position of the name, or the one where it belongs. */
 static size_t auth_find(void *const *list, size_t count, struct slice name, bool *ret_is_there)
 {
     size_t low = 0, high = count;
@@ -61,7 +65,7 @@ static void *insert(void ***list, size_t *count, size_t at, void *item)
     return item;
 }
 
-static void take_out(void **list, size_t *count, size_t at)
+static void remove_at(void **list, size_t *count, size_t at)
 {
     memmove(list + at, list + at + 1, (*count - at - 1) * sizeof *list);
     --*count;
@@ -100,7 +104,7 @@ struct auth_role *auth_role_add(struct auth *a, struct slice name)
     return insert((void ***)&a->roles, &a->role_count, at, r);
 }
 
-/* --- one user, one role -------------------------------------------------------------------------------- */
+/* --- users and roles ----------------------------------------------------------------------------------- */
 
 static void user_free(struct auth_user *u)
 {
@@ -108,7 +112,7 @@ static void user_free(struct auth_user *u)
         mem_free(u->roles[i]);
     mem_free(u->roles);
     mem_free(u->password.data);
-    list_remove(&u->wanted);
+    list_remove(&u->merge_link);
     auth_rights_done(&u->read);
     auth_rights_done(&u->write);
     mem_free(u->name);
@@ -166,7 +170,7 @@ bool auth_user_drop_role(struct auth_user *u, const char *role)
         return false;
     u->changed = auth_rights_changed();
     mem_free(u->roles[at]);
-    take_out((void **)u->roles, &u->role_count, at);
+    remove_at((void **)u->roles, &u->role_count, at);
     return true;
 }
 
@@ -176,7 +180,7 @@ void auth_user_set_password(struct auth_user *u, struct slice hash)
     u->password = auth_copy(hash);
 }
 
-static bool is_of(const struct auth_permission *p, struct slice key, struct slice range_end)
+static bool is_permission_for(const struct auth_permission *p, struct slice key, struct slice range_end)
 {
     return slice_equal(p->key, key) && slice_equal(p->range_end, range_end);
 }
@@ -187,7 +191,7 @@ void auth_role_set(struct auth_role *r, struct slice key, struct slice range_end
     size_t at = r->count;
     r->changed = auth_rights_changed();
     for (size_t i = 0; i < r->count; i++) {
-        if (is_of(&r->list[i], key, range_end)) {
+        if (is_permission_for(&r->list[i], key, range_end)) {
             r->list[i].type = type;
             return;
         }
@@ -202,7 +206,7 @@ void auth_role_set(struct auth_role *r, struct slice key, struct slice range_end
 bool auth_role_drop(struct auth_role *r, struct slice key, struct slice range_end)
 {
     for (size_t i = 0; i < r->count; i++) {
-        if (!is_of(&r->list[i], key, range_end))
+        if (!is_permission_for(&r->list[i], key, range_end))
             continue;
         r->changed = auth_rights_changed();
         mem_free(r->list[i].key.data);
@@ -214,7 +218,7 @@ bool auth_role_drop(struct auth_role *r, struct slice key, struct slice range_en
     return false;
 }
 
-/* --- the table ----------------------------------------------------------------------------------------- */
+/* --- table AUTH ---------------------------------------------------------------------------------------- */
 
 static void auth_save(struct store *s, const char *kind, const char *name, const ProtobufCMessage *m)
 {
@@ -286,7 +290,7 @@ void auth_user_delete(struct auth *a, struct auth_user *u, struct store *s)
     bool is_there;
     size_t at = auth_find((void *const *)a->users, a->user_count, slice_text(u->name), &is_there);
     auth_save(s, USER, u->name, NULL);
-    take_out((void **)a->users, &a->user_count, at);
+    remove_at((void **)a->users, &a->user_count, at);
     user_free(u);
 }
 
@@ -295,7 +299,7 @@ void auth_role_delete(struct auth *a, struct auth_role *r, struct store *s)
     bool is_there;
     size_t at = auth_find((void *const *)a->roles, a->role_count, slice_text(r->name), &is_there);
     auth_save(s, ROLE, r->name, NULL);
-    take_out((void **)a->roles, &a->role_count, at);
+    remove_at((void **)a->roles, &a->role_count, at);
     role_free(r);
 }
 
@@ -335,7 +339,7 @@ static void load_role(struct loading *l, struct slice value)
     authpb__role__free_unpacked(m, NULL);
 }
 
-static bool load_one(void *arg, struct slice key, struct slice value)
+static bool load_record(void *arg, struct slice key, struct slice value)
 {
     struct loading *l = arg;
     if (key.size > 5 && memcmp(key.data, USER, 5) == 0)
@@ -347,7 +351,7 @@ static bool load_one(void *arg, struct slice key, struct slice value)
     else if (slice_equal(key, slice_text("enabled")) && value.size == 1)
         l->auth->is_enabled = value.data[0] != 0;
     else
-        l->err = ERR_CORRUPT; /* rather not start than be open because a record is not understood */
+        l->err = ERR_CORRUPT; /* do not start with access open by mistake */
     return !l->err;
 }
 
@@ -355,9 +359,9 @@ int auth_load(struct auth *a, struct store *s)
 {
     struct loading l = {.auth = a};
     a->revision = 1;
-    a->wanted = mem_new(sizeof *a->wanted);
-    list_init(a->wanted);
-    int err = store_scan(s, BACKEND_AUTH, load_one, &l);
+    a->merge_queue = mem_new(sizeof *a->merge_queue);
+    list_init(a->merge_queue);
+    int err = store_scan(s, BACKEND_AUTH, load_record, &l);
     if (MUTANT(AUTH_REVISION_FORGOTTEN))
         a->revision = 1;
     return err ? err : l.err;
@@ -371,13 +375,13 @@ void auth_done(struct auth *a)
         role_free(a->roles[i]);
     mem_free(a->users);
     mem_free(a->roles);
-    mem_free(a->wanted);
+    mem_free(a->merge_queue);
     *a = (struct auth){0};
 }
 
-/* --- may they? ----------------------------------------------------------------------------------------- */
+/* --- authorization -------------------------------------------------------------------------------------- */
 
-static bool is_void(const struct auth_user *u, const struct auth_who *who)
+static bool is_credential_old(const struct auth_user *u, const struct auth_who *who)
 {
     return u->credential > who->revision && !MUTANT(AUTH_OLD_PASSWORD_COUNTS);
 }
@@ -391,7 +395,7 @@ int auth_check_user(const struct auth *a, const struct auth_who *who)
     const struct auth_user *u = auth_user_find(a, who->user);
     if (!u)
         return ERR_USER_NOT_FOUND;
-    return is_void(u, who) ? ERR_AUTH_OLD_REVISION : OK;
+    return is_credential_old(u, who) ? ERR_AUTH_OLD_REVISION : OK;
 }
 
 int auth_check_admin(const struct auth *a, const struct auth_who *who)
@@ -410,8 +414,8 @@ static const struct auth_ranges *role_ranges(const struct auth *a, struct slice 
     return r ? auth_role_ranges(r, false) : &none;
 }
 
-/* ret_user NULL: it is the superuser, or nobody is asked. */
-static int find_asker(const struct auth *a, const struct auth_who *who, struct auth_user **ret_user)
+/* Finds the author. *ret_user NULL: it is the superuser, or no user has to be checked. */
+static int find_author(const struct auth *a, const struct auth_who *who, struct auth_user **ret_user)
 {
     *ret_user = NULL;
     if (!a->is_enabled)
@@ -423,7 +427,7 @@ static int find_asker(const struct auth *a, const struct auth_who *who, struct a
     struct auth_user *u = auth_user_find(a, who->user);
     if (!u)
         return ERR_PERMISSION_DENIED;
-    if (is_void(u, who))
+    if (is_credential_old(u, who))
         return ERR_AUTH_OLD_REVISION;
     if (auth_has_role(u, AUTH_ROOT))
         return OK;
@@ -438,10 +442,10 @@ int auth_check_range(const struct auth *a, const struct auth_who *who, struct sl
     if (a->is_enabled && who->is_role)
         return !is_write && auth_ranges_allow(role_ranges(a, who->user), key, range_end) ? OK
                                                                                          : ERR_USER_EMPTY;
-    int err = find_asker(a, who, &u);
+    int err = find_author(a, who, &u);
     if (err || !u)
         return err;
-    return auth_user_may(a, u, key, range_end, is_write) ? OK : ERR_PERMISSION_DENIED;
+    return auth_user_is_allowed(a, u, key, range_end, is_write) ? OK : ERR_PERMISSION_DENIED;
 }
 
 int auth_readable(const struct auth *a, const struct auth_who *who, const struct auth_ranges **ret_ranges)
@@ -452,7 +456,7 @@ int auth_readable(const struct auth *a, const struct auth_who *who, const struct
         *ret_ranges = role_ranges(a, who->user);
         return OK;
     }
-    int err = find_asker(a, who, &u);
+    int err = find_author(a, who, &u);
     if (!err && u)
         *ret_ranges = auth_user_ranges(a, u, false);
     return err;
@@ -461,6 +465,6 @@ int auth_readable(const struct auth *a, const struct auth_who *who, const struct
 bool auth_prepare(const struct auth *a, const struct auth_who *who, int64_t *units)
 {
     struct auth_user *u = NULL;
-    bool is_asked = a->is_enabled && !who->is_role && find_asker(a, who, &u) == OK && u;
-    return !is_asked || auth_user_prepare(a, u, units);
+    bool needs_rights = a->is_enabled && !who->is_role && find_author(a, who, &u) == OK && u;
+    return !needs_rights || auth_user_prepare(a, u, units);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The Auth requests of the log: one function each, in one table that says who may. A function of (state,
- * entry) alone. A request that fails has changed nothing and moves no revision. Names are logged, passwords
- * and hashes never. */
+ * Auth requests of the log: one function each, and one table with the permission that each needs. A function
+ * of (state, entry) alone. A failed request changes nothing and moves no revision. Names are logged,
+ * passwords and hashes never. */
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/text.h"
@@ -21,21 +21,21 @@ static struct slice bytes(ProtobufCBinaryData b)
     return slice_of(b.data, b.len);
 }
 
-/* The revision that changed() will make: what was shown of the user before it is void. */
+/* The revision that commit_change() will make: a credential of the user from before it is invalid. */
 static uint64_t next_revision(const struct call *c)
 {
     return c->auth->revision + 1;
 }
 
 /* Every change of users, roles and permissions ends with this. */
-static int changed(struct call *c)
+static int commit_change(struct call *c)
 {
     c->auth->revision++;
     auth_save_flags(c->auth, c->store);
     return OK;
 }
 
-/* --- on and off ---------------------------------------------------------------------------------------- */
+/* --- enable and disable -------------------------------------------------------------------------------- */
 
 static int enable(struct call *c, const ProtobufCMessage *m)
 {
@@ -61,7 +61,7 @@ static int disable(struct call *c, const ProtobufCMessage *m)
         return OK;
     c->auth->is_enabled = false;
     log_info("disabled authentication");
-    return changed(c);
+    return commit_change(c);
 }
 
 static int status(struct call *c, const ProtobufCMessage *m)
@@ -75,8 +75,8 @@ static int status(struct call *c, const ProtobufCMessage *m)
 
 /* --- users --------------------------------------------------------------------------------------------- */
 
-/* A text that is no base64 is, in etcd's words, the password of a user that has none. */
-static int take_password(struct auth_user *u, const char *hashed)
+/* A text that is not base64 becomes, as in etcd, the password of a user that has none. */
+static int set_password(struct auth_user *u, const char *hashed)
 {
     struct buf hash = {0};
     int err = base64_decode(slice_text(hashed), &hash);
@@ -105,7 +105,7 @@ static int user_add(struct call *c, const ProtobufCMessage *m)
         return err;
     struct auth_user scratch = {0};
     if (!has_no_password)
-        err = take_password(&scratch, r->hashedpassword);
+        err = set_password(&scratch, r->hashedpassword);
     if (!err) {
         struct auth_user *u = auth_user_add(c->auth, name);
         auth_user_set_password(u, scratch.password);
@@ -115,7 +115,7 @@ static int user_add(struct call *c, const ProtobufCMessage *m)
         log_info("added a user", F_STR("user-name", u->name));
     }
     mem_free(scratch.password.data);
-    return err ? err : changed(c);
+    return err ? err : commit_change(c);
 }
 
 static int user_delete(struct call *c, const ProtobufCMessage *m)
@@ -128,7 +128,7 @@ static int user_delete(struct call *c, const ProtobufCMessage *m)
         return ERR_USER_NOT_FOUND;
     auth_user_delete(c->auth, u, c->store);
     log_info("deleted a user", F_STR("user-name", name));
-    return changed(c);
+    return commit_change(c);
 }
 
 static int user_change_password(struct call *c, const ProtobufCMessage *m)
@@ -138,13 +138,13 @@ static int user_change_password(struct call *c, const ProtobufCMessage *m)
     struct auth_user *u = auth_user_find(c->auth, slice_text(r->name));
     if (!u)
         return ERR_USER_NOT_FOUND;
-    int err = u->has_no_password ? OK : take_password(u, r->hashedpassword);
+    int err = u->has_no_password ? OK : set_password(u, r->hashedpassword);
     if (err)
         return err;
     u->credential = next_revision(c);
     auth_save_user(u, c->store);
     log_info("changed a password of a user", F_STR("user-name", u->name));
-    return changed(c);
+    return commit_change(c);
 }
 
 static int user_grant(struct call *c, const ProtobufCMessage *m)
@@ -161,7 +161,7 @@ static int user_grant(struct call *c, const ProtobufCMessage *m)
         return OK;
     auth_save_user(u, c->store);
     log_info("granted a role to a user", F_STR("user-name", u->name), F_STR("added-role-name", r->role));
-    return changed(c);
+    return commit_change(c);
 }
 
 static int user_revoke(struct call *c, const ProtobufCMessage *m)
@@ -177,7 +177,7 @@ static int user_revoke(struct call *c, const ProtobufCMessage *m)
         return ERR_ROLE_NOT_GRANTED;
     auth_save_user(u, c->store);
     log_info("revoked a role from a user", F_STR("user-name", u->name), F_STR("revoked-role-name", r->role));
-    return changed(c);
+    return commit_change(c);
 }
 
 static int user_get(struct call *c, const ProtobufCMessage *m)
@@ -220,7 +220,7 @@ static int role_add(struct call *c, const ProtobufCMessage *m)
         return err;
     auth_save_role(auth_role_add(c->auth, slice_text(name)), c->store);
     log_info("created a role", F_STR("role-name", name));
-    return changed(c);
+    return commit_change(c);
 }
 
 static int role_delete(struct call *c, const ProtobufCMessage *m)
@@ -236,7 +236,7 @@ static int role_delete(struct call *c, const ProtobufCMessage *m)
         if (auth_user_drop_role(c->auth->users[i], name))
             auth_save_user(c->auth->users[i], c->store);
     log_info("deleted a role", F_STR("role-name", name));
-    return changed(c);
+    return commit_change(c);
 }
 
 static int role_grant(struct call *c, const ProtobufCMessage *m)
@@ -258,7 +258,7 @@ static int role_grant(struct call *c, const ProtobufCMessage *m)
     auth_role_set(role, key, range_end, r->perm->permtype);
     auth_save_role(role, c->store);
     log_info("granted/updated a permission to a role", F_STR("role-name", role->name));
-    return changed(c);
+    return commit_change(c);
 }
 
 static int role_revoke(struct call *c, const ProtobufCMessage *m)
@@ -272,7 +272,7 @@ static int role_revoke(struct call *c, const ProtobufCMessage *m)
         return ERR_PERMISSION_NOT_GRANTED;
     auth_save_role(role, c->store);
     log_info("revoked a permission on range", F_STR("role-name", role->name));
-    return changed(c);
+    return commit_change(c);
 }
 
 static void show_permission(struct call *c, Etcdserverpb__AuthRoleGetResponse *response, struct slice key,
@@ -318,36 +318,37 @@ static int role_list(struct call *c, const ProtobufCMessage *m)
     return OK;
 }
 
-/* --- the table ----------------------------------------------------------------------------------------- */
+/* --- request table ------------------------------------------------------------------------------------- */
 
-/* EVERYBODY: the function itself looks at who asks. */
-enum who_may { ADMIN, EVERYBODY };
+/* ANY_USER: the function itself checks the author. */
+enum required_permission { ADMIN_ONLY, ANY_USER };
 
 static const struct request {
     enum entry_op op;
-    enum who_may who_may;
+    enum required_permission permission;
     const ProtobufCMessageDescriptor *response;
     int (*run)(struct call *c, const ProtobufCMessage *m);
 } requests[] = {
-    {ENTRY_AUTH_ENABLE, ADMIN, &etcdserverpb__auth_enable_response__descriptor, enable},
-    {ENTRY_AUTH_DISABLE, ADMIN, &etcdserverpb__auth_disable_response__descriptor, disable},
-    {ENTRY_AUTH_STATUS, EVERYBODY, &etcdserverpb__auth_status_response__descriptor, status},
-    {ENTRY_AUTH_USER_ADD, ADMIN, &etcdserverpb__auth_user_add_response__descriptor, user_add},
-    {ENTRY_AUTH_USER_DELETE, ADMIN, &etcdserverpb__auth_user_delete_response__descriptor, user_delete},
-    {ENTRY_AUTH_USER_GET, EVERYBODY, &etcdserverpb__auth_user_get_response__descriptor, user_get},
-    {ENTRY_AUTH_USER_CHANGE_PASSWORD, ADMIN, &etcdserverpb__auth_user_change_password_response__descriptor,
-     user_change_password},
-    {ENTRY_AUTH_USER_GRANT_ROLE, ADMIN, &etcdserverpb__auth_user_grant_role_response__descriptor, user_grant},
-    {ENTRY_AUTH_USER_REVOKE_ROLE, ADMIN, &etcdserverpb__auth_user_revoke_role_response__descriptor,
+    {ENTRY_AUTH_ENABLE, ADMIN_ONLY, &etcdserverpb__auth_enable_response__descriptor, enable},
+    {ENTRY_AUTH_DISABLE, ADMIN_ONLY, &etcdserverpb__auth_disable_response__descriptor, disable},
+    {ENTRY_AUTH_STATUS, ANY_USER, &etcdserverpb__auth_status_response__descriptor, status},
+    {ENTRY_AUTH_USER_ADD, ADMIN_ONLY, &etcdserverpb__auth_user_add_response__descriptor, user_add},
+    {ENTRY_AUTH_USER_DELETE, ADMIN_ONLY, &etcdserverpb__auth_user_delete_response__descriptor, user_delete},
+    {ENTRY_AUTH_USER_GET, ANY_USER, &etcdserverpb__auth_user_get_response__descriptor, user_get},
+    {ENTRY_AUTH_USER_CHANGE_PASSWORD, ADMIN_ONLY,
+     &etcdserverpb__auth_user_change_password_response__descriptor, user_change_password},
+    {ENTRY_AUTH_USER_GRANT_ROLE, ADMIN_ONLY, &etcdserverpb__auth_user_grant_role_response__descriptor,
+     user_grant},
+    {ENTRY_AUTH_USER_REVOKE_ROLE, ADMIN_ONLY, &etcdserverpb__auth_user_revoke_role_response__descriptor,
      user_revoke},
-    {ENTRY_AUTH_USER_LIST, ADMIN, &etcdserverpb__auth_user_list_response__descriptor, user_list},
-    {ENTRY_AUTH_ROLE_LIST, ADMIN, &etcdserverpb__auth_role_list_response__descriptor, role_list},
-    {ENTRY_AUTH_ROLE_ADD, ADMIN, &etcdserverpb__auth_role_add_response__descriptor, role_add},
-    {ENTRY_AUTH_ROLE_DELETE, ADMIN, &etcdserverpb__auth_role_delete_response__descriptor, role_delete},
-    {ENTRY_AUTH_ROLE_GET, EVERYBODY, &etcdserverpb__auth_role_get_response__descriptor, role_get},
-    {ENTRY_AUTH_ROLE_GRANT_PERMISSION, ADMIN, &etcdserverpb__auth_role_grant_permission_response__descriptor,
-     role_grant},
-    {ENTRY_AUTH_ROLE_REVOKE_PERMISSION, ADMIN,
+    {ENTRY_AUTH_USER_LIST, ADMIN_ONLY, &etcdserverpb__auth_user_list_response__descriptor, user_list},
+    {ENTRY_AUTH_ROLE_LIST, ADMIN_ONLY, &etcdserverpb__auth_role_list_response__descriptor, role_list},
+    {ENTRY_AUTH_ROLE_ADD, ADMIN_ONLY, &etcdserverpb__auth_role_add_response__descriptor, role_add},
+    {ENTRY_AUTH_ROLE_DELETE, ADMIN_ONLY, &etcdserverpb__auth_role_delete_response__descriptor, role_delete},
+    {ENTRY_AUTH_ROLE_GET, ANY_USER, &etcdserverpb__auth_role_get_response__descriptor, role_get},
+    {ENTRY_AUTH_ROLE_GRANT_PERMISSION, ADMIN_ONLY,
+     &etcdserverpb__auth_role_grant_permission_response__descriptor, role_grant},
+    {ENTRY_AUTH_ROLE_REVOKE_PERMISSION, ADMIN_ONLY,
      &etcdserverpb__auth_role_revoke_permission_response__descriptor, role_revoke},
 };
 
@@ -358,7 +359,7 @@ int auth_apply(struct auth *a, struct store *s, int op, const ProtobufCMessage *
         const struct request *r = &requests[i];
         if ((int)r->op != op)
             continue;
-        int err = r->who_may == ADMIN ? auth_check_admin(a, who) : OK;
+        int err = r->permission == ADMIN_ONLY ? auth_check_admin(a, who) : OK;
         if (err)
             return err;
         struct call c = {a, s, who, arena, arena_new(arena, r->response->sizeof_message)};

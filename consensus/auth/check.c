@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Requests taken apart into the ranges they touch; see check.h. The order of the checks, and so the error of
- * a request with several faults, is etcd's. */
+ * Authorization of whole requests: takes them apart into the ranges they touch; see check.h. The order of the
+ * checks, and so the error of a request with several faults, is etcd's. */
 #include "consensus/auth/check.h"
 
 #include "base/mutant.h"
@@ -11,12 +11,14 @@ static struct slice bytes(ProtobufCBinaryData b)
     return slice_of(b.data, b.len);
 }
 
-static int may_read(const struct auth_check *c, ProtobufCBinaryData key, ProtobufCBinaryData range_end)
+static int check_read_range(const struct auth_check *c, ProtobufCBinaryData key,
+                            ProtobufCBinaryData range_end)
 {
     return auth_check_range(c->auth, c->who, bytes(key), bytes(range_end), false);
 }
 
-static int may_write(const struct auth_check *c, ProtobufCBinaryData key, ProtobufCBinaryData range_end)
+static int check_write_range(const struct auth_check *c, ProtobufCBinaryData key,
+                             ProtobufCBinaryData range_end)
 {
     return auth_check_range(c->auth, c->who, bytes(key), bytes(range_end), true);
 }
@@ -35,8 +37,7 @@ static int check_key(void *arg, struct slice key)
     return auth_check_range(k->of->auth, k->of->who, key, (struct slice){0}, k->is_write);
 }
 
-/* Any change of a user, a role or a permission is a new revision; the author itself is looked at each time.
- */
+/* Any change of a user, a role or a permission is a new revision. The author itself is checked each time. */
 int auth_check_lease(const struct auth_check *c, int64_t lease, bool is_write, struct slice except)
 {
     struct key_check k = {c, except, is_write};
@@ -51,29 +52,29 @@ int auth_check_lease(const struct auth_check *c, int64_t lease, bool is_write, s
 
 int auth_check_read(const struct auth_check *c, const Etcdserverpb__RangeRequest *m)
 {
-    return may_read(c, m->key, m->range_end);
+    return check_read_range(c, m->key, m->range_end);
 }
 
-/* The lease: who may not write all of its keys could end them by it, or have them kept. */
+/* The lease: an author that may not write all of its keys could end them by it, or keep them alive. */
 int auth_check_put(const struct auth_check *c, const Etcdserverpb__PutRequest *m)
 {
-    int err = may_write(c, m->key, (ProtobufCBinaryData){0});
+    int err = check_write_range(c, m->key, (ProtobufCBinaryData){0});
     if (!err)
         err = auth_check_lease(c, m->lease, true, (struct slice){0});
     if (!err && m->prev_kv)
-        err = may_read(c, m->key, (ProtobufCBinaryData){0});
+        err = check_read_range(c, m->key, (ProtobufCBinaryData){0});
     return err;
 }
 
 int auth_check_delete(const struct auth_check *c, const Etcdserverpb__DeleteRangeRequest *m)
 {
-    int err = may_write(c, m->key, m->range_end);
+    int err = check_write_range(c, m->key, m->range_end);
     if (!err && m->prev_kv)
-        err = may_read(c, m->key, m->range_end);
+        err = check_read_range(c, m->key, m->range_end);
     return err;
 }
 
-/* store_check_txn has bounded the depth. */
+/* store_check_txn has limited the depth. */
 static int check_ops(const struct auth_check *c, Etcdserverpb__RequestOp *const *ops, size_t count)
 {
     int err = OK;
@@ -105,7 +106,7 @@ int auth_check_txn(const struct auth_check *c, const Etcdserverpb__TxnRequest *m
 {
     int err = OK;
     for (size_t i = 0; i < m->n_compare && !err; i++)
-        err = may_read(c, m->compare[i]->key, m->compare[i]->range_end);
+        err = check_read_range(c, m->compare[i]->key, m->compare[i]->range_end);
     if (!err)
         err = check_ops(c, m->success, m->n_success);
     if (!err && !MUTANT(AUTH_TXN_BY_BRANCH))

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Ranges of keys, merged once and then asked often; see ranges.h. */
+ * Key ranges, merged once and then searched often; see ranges.h. */
 #include "consensus/auth/ranges.h"
 
 #include <stdlib.h>
@@ -26,7 +26,7 @@ void auth_ranges_add(struct auth_ranges *r, struct slice key, struct slice range
     *range = (struct auth_range){.begin = key, .end = range_end, .is_open = auth_is_open(range_end)};
     if (range_end.size)
         return;
-    /* The smallest key behind a single one is that with a zero behind it. */
+    /* The end of a single key is the smallest key after it: the key and a zero byte. */
     range->end = slice_of(arena_string(&r->arena, key.data, key.size), key.size + 1);
 }
 

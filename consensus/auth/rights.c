@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What a user may read and write: the ranges of all its roles, merged into one list.
+ * Effective rights of users: the ranges of all roles of a user, merged into one list.
  *
- * A list is good until a role of the user changes, or its list of roles. Then a user of few permissions has a
- * new one at its next request. That of very many is made in slices (auth_prepare, auth_merge_some), and until
- * it is whole a check looks into each role:
+ * A list is valid until a role of the user changes, or its list of roles. Then a user of few permissions gets
+ * a new one at its next request. The list of a user with very many is made in slices (auth_prepare,
+ * auth_merge_some). Until it is complete a check searches each role:
  *
- *     gather the roles' ranges -> merge sort by begin -> join what touches
+ *     gather the roles' ranges -> merge sort by begin -> join ranges that touch
  *
- * A role's own list is made in one pass, because its permissions are in order already. Merged lists borrow
- * their keys from those: where a role has changed, nobody looks at them any more. */
+ * A role's own list is made in one pass, because its permissions are already in order. Merged lists borrow
+ * their keys from the roles' lists: after a change of a role the old merged lists are not used any more. */
 #include "base/buf_release.h"
 #include "base/merge_sort.h"
 #include "consensus/auth/rights.h"
@@ -23,10 +23,10 @@ struct auth_merge {
     size_t role;          /* the next to gather */
     struct auth_ranges gathered;
     struct merge_sort sort;
-    size_t kept, next; /* joined to list[0 ... kept]; the next range to look at */
+    size_t kept, next; /* joined to list[0 ... kept]; the next range to join */
 };
 
-/* Numbers the changes of roles and of users' lists of them, in memory only. */
+/* Numbers the changes of roles and of users' role lists, in memory only. */
 static uint64_t changes;
 
 uint64_t auth_rights_changed(void)
@@ -34,7 +34,7 @@ uint64_t auth_rights_changed(void)
     return ++changes;
 }
 
-/* --- a role ---------------------------------------------------------------------------------------- */
+/* --- ranges of a role ------------------------------------------------------------------------------ */
 
 void auth_role_forget_ranges(struct auth_role *r)
 {
@@ -60,21 +60,22 @@ const struct auth_ranges *auth_role_ranges(struct auth_role *r, bool is_write)
     return ranges;
 }
 
-/* --- a user, in slices ------------------------------------------------------------------------------- */
+/* --- ranges of a user, in slices --------------------------------------------------------------------- */
 
-static struct auth_role *role_at(const struct auth *a, const struct auth_user *u, size_t i)
+static struct auth_role *find_role_at(const struct auth *a, const struct auth_user *u, size_t i)
 {
     return auth_role_find(a, slice_text(u->roles[i]));
 }
 
-/* Nothing has changed since. A role that is deleted is taken from its users, which is a change of them. */
-static bool is_of_now(const struct auth *a, const struct auth_user *u, uint64_t since, uint64_t *seen)
+/* True when nothing has changed since. A deleted role is removed from its users, which is a change of
+ * them. */
+static bool is_current(const struct auth *a, const struct auth_user *u, uint64_t since, uint64_t *seen)
 {
     bool is_new = since > 0 && since >= u->changed;
     if (is_new && *seen == changes)
         return true;
     for (size_t i = 0; is_new && i < u->role_count; i++) {
-        const struct auth_role *r = role_at(a, u, i);
+        const struct auth_role *r = find_role_at(a, u, i);
         is_new = !r || r->changed <= since;
     }
     *seen = is_new ? changes : 0;
@@ -88,7 +89,7 @@ static struct auth_rights *rights_of(struct auth_user *u, bool is_write)
 
 static bool is_merged(const struct auth *a, const struct auth_user *u, struct auth_rights *rights)
 {
-    return is_of_now(a, u, rights->merged, &rights->seen);
+    return is_current(a, u, rights->merged, &rights->seen);
 }
 
 static void merge_free(struct auth_merge *m)
@@ -132,7 +133,7 @@ static void begin_sort(struct auth_merge *m)
     m->gathered = (struct auth_ranges){0};
 }
 
-/* True when the list is whole. */
+/* True when the list is complete. */
 static bool join_some(struct auth_merge *m, int64_t *units)
 {
     struct auth_range *list = (void *)m->sort.items;
@@ -170,11 +171,11 @@ static bool merge_some(const struct auth *a, struct auth_user *u, bool is_write,
     struct auth_rights *rights = rights_of(u, is_write);
     if (is_merged(a, u, rights))
         return true;
-    if (!rights->merge || !is_of_now(a, u, rights->merge->begun, &rights->merge->seen))
+    if (!rights->merge || !is_current(a, u, rights->merge->begun, &rights->merge->seen))
         auth_rights_begin(rights);
     struct auth_merge *m = rights->merge;
     while (*units > 0 && m->role < u->role_count)
-        gather_role(m, role_at(a, u, m->role++), is_write, units);
+        gather_role(m, find_role_at(a, u, m->role++), is_write, units);
     if (m->role < u->role_count)
         return false;
     if (!m->sort.size)
@@ -192,21 +193,25 @@ static bool has_many(const struct auth *a, const struct auth_user *u)
 {
     size_t count = 0;
     for (size_t i = 0; i < u->role_count && count <= AT_ONCE_MAX; i++) {
-        const struct auth_role *r = role_at(a, u, i);
+        const struct auth_role *r = find_role_at(a, u, i);
         count += r ? r->count : 0;
     }
     return count > AT_ONCE_MAX;
 }
 
-/* Keeps what it has covered at the begin of the range: all of it when no role leads on from there. 1 yes, 0
- * no, -1 not within so many passes. */
-static int ask_roles(const struct auth *a, const struct auth_user *u, struct slice key,
-                     struct slice range_end, bool is_write)
+/* Searches the range in each role. In each pass the role ranges that hold the key cover a first part of it,
+ * and the key moves to that part's end.
+ *
+ *   1   the whole range is covered
+ *   0   it is not
+ *   -1  not decided within PASSES_MAX passes */
+static int search_roles(const struct auth *a, const struct auth_user *u, struct slice key,
+                        struct slice range_end, bool is_write)
 {
     for (int pass = 0; pass < PASSES_MAX; pass++) {
         struct slice end = {0};
         for (size_t i = 0; i < u->role_count; i++) {
-            struct auth_role *r = role_at(a, u, i);
+            struct auth_role *r = find_role_at(a, u, i);
             const struct auth_range *range = r ? auth_ranges_at(auth_role_ranges(r, is_write), key) : NULL;
             if (range && (!range_end.size || range->is_open))
                 return 1;
@@ -222,11 +227,11 @@ static int ask_roles(const struct auth *a, const struct auth_user *u, struct sli
     return -1;
 }
 
-static void want(const struct auth *a, struct auth_user *u, struct auth_rights *rights)
+static void request_merge(const struct auth *a, struct auth_user *u, struct auth_rights *rights)
 {
-    rights->is_wanted = true;
-    if (!link_is_in_list(&u->wanted))
-        list_add_last(a->wanted, &u->wanted);
+    rights->is_merge_requested = true;
+    if (!link_is_in_list(&u->merge_link))
+        list_add_last(a->merge_queue, &u->merge_link);
 }
 
 const struct auth_ranges *auth_user_ranges(const struct auth *a, struct auth_user *u, bool is_write)
@@ -236,20 +241,20 @@ const struct auth_ranges *auth_user_ranges(const struct auth *a, struct auth_use
     return &rights_of(u, is_write)->ranges;
 }
 
-bool auth_user_may(const struct auth *a, struct auth_user *u, struct slice key, struct slice range_end,
-                   bool is_write)
+bool auth_user_is_allowed(const struct auth *a, struct auth_user *u, struct slice key, struct slice range_end,
+                          bool is_write)
 {
     struct auth_rights *rights = rights_of(u, is_write);
-    if (!is_merged(a, u, rights) && a->wanted && has_many(a, u)) {
-        int may = ask_roles(a, u, key, range_end, is_write);
-        want(a, u, rights);
+    if (!is_merged(a, u, rights) && a->merge_queue && has_many(a, u)) {
+        int may = search_roles(a, u, key, range_end, is_write);
+        request_merge(a, u, rights);
         if (may >= 0)
             return may > 0;
     }
     return auth_ranges_allow(auth_user_ranges(a, u, is_write), key, range_end);
 }
 
-/* What it reads is merged for those that have read before. */
+/* Merges the read rights only of users that have read before. */
 bool auth_user_prepare(const struct auth *a, struct auth_user *u, int64_t *units)
 {
     return merge_some(a, u, true, units) && (!u->read.merged || merge_some(a, u, false, units));
@@ -257,15 +262,15 @@ bool auth_user_prepare(const struct auth *a, struct auth_user *u, int64_t *units
 
 bool auth_merge_some(const struct auth *a, int64_t *units)
 {
-    while (a->wanted && !list_is_empty(a->wanted)) {
-        struct auth_user *u = container_of(a->wanted->next, struct auth_user, wanted);
+    while (a->merge_queue && !list_is_empty(a->merge_queue)) {
+        struct auth_user *u = container_of(a->merge_queue->next, struct auth_user, merge_link);
         for (int is_write = 0; is_write < 2; is_write++) {
             struct auth_rights *rights = rights_of(u, is_write);
-            if (rights->is_wanted && !merge_some(a, u, is_write, units))
+            if (rights->is_merge_requested && !merge_some(a, u, is_write, units))
                 return false;
-            rights->is_wanted = false;
+            rights->is_merge_requested = false;
         }
-        list_remove(&u->wanted);
+        list_remove(&u->merge_link);
     }
     return true;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Simple tokens; see token.h. Every use gives a token the same time as all others, so the list in the order
- * of last use is the list in the order of their ends. */
+ * Simple tokens; see token.h. Each use sets a token's lifetime to the same duration, so the list in the order
+ * of last use is also the list in the order of expiry. */
 #include "consensus/auth/token.h"
 
 #include <string.h>
@@ -55,13 +55,13 @@ void auth_tokens_add(struct auth_tokens *t, struct slice token, const char *user
 
 const char *auth_tokens_use(struct auth_tokens *t, struct slice token, uint64_t now_ms)
 {
-    struct token *found = strmap_get(&t->map, token);
-    if (!found || found->end_ms <= now_ms)
+    struct token *entry = strmap_get(&t->map, token);
+    if (!entry || entry->end_ms <= now_ms)
         return NULL;
-    found->end_ms = now_ms + t->ttl_ms;
-    list_remove(&found->link);
-    list_add_last(&t->by_age, &found->link);
-    return found->user;
+    entry->end_ms = now_ms + t->ttl_ms;
+    list_remove(&entry->link);
+    list_add_last(&t->by_age, &entry->link);
+    return entry->user;
 }
 
 void auth_tokens_drop_user(struct auth_tokens *t, const char *user)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The alarm list; see alarms.h. A row is keyed by member id (8 bytes big-endian) and type (1 byte). */
+ * Alarm list; see alarms.h. A row's key is member id (8 bytes big-endian) and type (1 byte). */
 #include "consensus/node/alarms.h"
 
 #include "consensus/store/store.h"
@@ -69,7 +69,8 @@ static void alarms_answer(Etcdserverpb__AlarmResponse *r, struct arena *arena,
     r->alarms[r->n_alarms++] = arena_copy(arena, alarm, sizeof *alarm);
 }
 
-/* Exactly the alarm named; one that is not raised is no error (clients list first, then clear each). */
+/* Clears exactly the alarm in the request. No error when it is not raised: clients list first, then clear
+ * each. */
 static void deactivate(struct alarms *a, struct store *s, const Etcdserverpb__AlarmRequest *m,
                        struct arena *arena, Etcdserverpb__AlarmResponse *r)
 {

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Which members have raised which alarm: NOSPACE stops what grows the store, CORRUPT stops every change. Set
- * and cleared by log entries only; written to the ALARMS table in the same transaction. */
+ * Alarm list: the members that raised NOSPACE or CORRUPT.
+ *
+ * NOSPACE stops requests that grow the store. CORRUPT stops every change. Only log entries set and clear
+ * alarms. They are written to the ALARMS table in the same transaction. */
 #ifndef CONSENSUS_NODE_ALARMS_H
 #define CONSENSUS_NODE_ALARMS_H
 
@@ -21,8 +23,8 @@ void alarms_done(struct alarms *a);
 bool alarms_has(const struct alarms *a, Etcdserverpb__AlarmType type);
 bool alarms_has_member(const struct alarms *a, uint64_t member_id, Etcdserverpb__AlarmType type);
 MUST_CHECK int alarms_load(struct alarms *a, struct store *s);
-/* Applies one request inside store_begin and store_end; the response's alarms are those it concerned, as etcd
- * answers. */
+/* Applies one request inside store_begin and store_end. The response holds the alarms that it concerned, as
+ * in etcd. Its alarms live in the arena. */
 void alarms_apply(struct alarms *a, struct store *s, const Etcdserverpb__AlarmRequest *m, struct arena *arena,
                   Etcdserverpb__AlarmResponse *ret_response);
 

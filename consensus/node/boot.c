@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Asking and waiting; see boot.h. Every expected member has at most one WHO under way, in rounds that begin
- * 100 ms apart and end a second apart; one request to the leader (CLAIM, REPLACE, ADD) at a time. Whatever
- * comes in, the rules are asked again.
+ * Bootstrap of a member without data: queries to the other members, and the steps that the rules decide. See
+ * boot.h.
  *
- * A question from an expected member that we do not know yet is a hint that it can be reached now: it is
- * asked at once. The question itself proves nothing: who asks may be a second process with the same flags. */
+ *   1. Each expected member gets a WHO query, one at a time, in rounds: first 100 ms apart, later 1 s.
+ *   2. Each answer, and each request's result, goes to boot_rules.c, which decides the next step.
+ *   3. The step is carried out: wait, send a request to the leader (CLAIM, REPLACE, ADD; one at a time), end
+ *      with an error, begin the cluster, or join.
+ *
+ * A query from an expected member that has not answered yet is a hint that this member is reachable: it gets
+ * a WHO query at once. The query itself proves nothing: a second process with the same flags may have sent
+ * it. */
 #include "consensus/node/boot.h"
 
 #include <stdio.h>
@@ -23,12 +28,12 @@ enum {
     REPEAT_LOG_MS = 10000,
 };
 
-/* What is asked of one expected member. */
-struct asked {
+/* The WHO query of one expected member. */
+struct boot_query {
     struct boot *boot;
-    uint64_t ask;      /* 0 = nothing under way */
-    size_t url;        /* which of its URLs comes next */
-    bool was_heard_of; /* answered or failed at least once */
+    uint64_t id;     /* 0 = nothing under way */
+    size_t url;      /* index of the URL for the next query, modulo their number */
+    bool has_result; /* answered or failed at least once */
 };
 
 struct boot {
@@ -36,16 +41,17 @@ struct boot {
     void (*done)(void *arg, int err, const char *error, const struct boot_result *result);
     void *arg;
     struct boot_rules rules;
-    struct asked *asked;
-    struct boot_decision request; /* what the leader is asked for */
-    uint64_t request_ask;
+    struct boot_query *queries;
+    struct boot_decision request; /* to the leader */
+    uint64_t request_query;
     size_t request_url;
     struct io_timer round, step;
     uint64_t round_ms;
-    char logged[sizeof((struct boot_decision *)0)->text]; /* what is waited for */
+    char logged_text[sizeof((struct boot_decision *)0)
+                         ->text]; /* the last text about what this member waits for */
     uint64_t logged_ms;
-    char refused[256]; /* why the leader does not do it yet */
-    uint64_t refused_ms;
+    char logged_reason[256]; /* the last reason why another member refused a request */
+    uint64_t reason_ms;
     bool has_data;
 };
 
@@ -72,26 +78,25 @@ static uint64_t boot_now_ms(const struct boot *b)
     return b->o.io->ops->mono_ns(b->o.io) / 1000000;
 }
 
-/* --- nobody is at home -----------------------------------------------------------------------------------
- */
-static void on_nothing(void *arg, uint64_t id, enum peer_stream stream)
+/* --- no events: before and after the bootstrap ------------------------------------------------------- */
+static void ignore_connection(void *arg, uint64_t id, enum peer_stream stream)
 {
-    (void)arg, (void)id, (void)stream; /* there are no lanes without an identity */
+    (void)arg, (void)id, (void)stream; /* without an identity there are no streams */
 }
 
-static void on_no_message(void *arg, uint64_t from, enum peer_stream stream, struct slice message)
+static void ignore_message(void *arg, uint64_t from, enum peer_stream stream, struct slice message)
 {
     (void)arg, (void)from, (void)stream, (void)message;
 }
 
-static void on_not_removed(void *arg, uint64_t told_by)
+static void ignore_removal(void *arg, uint64_t reporter)
 {
-    (void)arg, (void)told_by;
+    (void)arg, (void)reporter;
 }
 
 /* Between the decision and kv_open, and after a cancel. */
-static void on_early_question(void *arg, struct peer_served_query *question, const struct peer_asker *asker,
-                              struct slice text)
+static void on_early_query(void *arg, struct peer_served_query *question, const struct peer_asker *asker,
+                           struct slice text)
 {
     struct peers *peers = arg;
     (void)text, (void)asker;
@@ -99,24 +104,24 @@ static void on_early_question(void *arg, struct peer_served_query *question, con
 }
 
 static const struct peer_events no_events = {
-    .on_message = on_no_message,
-    .on_unreachable = on_nothing,
-    .on_reachable = on_nothing,
-    .on_query = on_early_question,
-    .on_removed = on_not_removed,
+    .on_message = ignore_message,
+    .on_unreachable = ignore_connection,
+    .on_reachable = ignore_connection,
+    .on_query = on_early_query,
+    .on_removed = ignore_removal,
 };
 
-/* --- the end -------------------------------------------------------------------------------------------- */
+/* --- end of the bootstrap ------------------------------------------------------------------------------- */
 static void stop(struct boot *b)
 {
     struct peers *peers = b->o.peers;
     b->o.io->ops->timer_stop(b->o.io, &b->round);
     b->o.io->ops->timer_stop(b->o.io, &b->step);
     for (size_t i = 0; i < b->rules.peer_count; i++)
-        if (b->asked[i].ask)
-            peers->ops->cancel(peers, b->asked[i].ask);
-    if (b->request_ask)
-        peers->ops->cancel(peers, b->request_ask);
+        if (b->queries[i].id)
+            peers->ops->cancel(peers, b->queries[i].id);
+    if (b->request_query)
+        peers->ops->cancel(peers, b->request_query);
     if (peers)
         peers->ops->set_events(peers, &no_events, peers);
 }
@@ -124,7 +129,7 @@ static void stop(struct boot *b)
 static void boot_free(struct boot *b)
 {
     boot_rules_done(&b->rules);
-    mem_free(b->asked);
+    mem_free(b->queries);
     mem_free(b);
 }
 
@@ -134,7 +139,8 @@ void boot_cancel(struct boot *b)
     boot_free(b);
 }
 
-/* The events go first: done sets its own. What the result points to stays until it has been used. */
+/* The events are replaced first, because done sets its own. The result's pointers are valid until done
+ * returns. */
 static void boot_finish(struct boot *b, int err, const char *error, const Peerpb__Answer *joined)
 {
     struct kv_join join = {0};
@@ -155,10 +161,12 @@ static void boot_finish(struct boot *b, int err, const char *error, const Peerpb
     boot_free(b);
 }
 
-/* --- a join that was begun ------------------------------------------------------------------------------ */
-/* A member that joins has a log before it has a state, and that state, which would tell it who the others
- * are, comes from the others. So the join is kept beside the log. Once there is a state nobody reads it any
- * more. The file is one Answer; an unfinished one does not decode, and then nothing had begun. */
+/* --- file member/join ----------------------------------------------------------------------------------- */
+/* The file member/join: one Answer, kept beside the log.
+ *
+ * A member that joins has a log before it has a state. The state names the other members, and it comes from
+ * them. So the file names them until then. After the first snapshot it is not read any more. A file that is
+ * not complete does not decode: then the join had not begun. */
 static void join_path(const struct boot_options *o, struct buf *ret_dir, struct buf *ret_path)
 {
     buf_addf(ret_dir, "%s/member", o->data_dir);
@@ -180,7 +188,7 @@ static int write_file(struct io *io, const char *path, struct slice text)
     return err;
 }
 
-static int keep_join(struct boot *b, const Peerpb__Answer *join)
+static int save_join(struct boot *b, const Peerpb__Answer *join)
 {
     struct io *io = b->o.io;
     struct buf dir = {0}, path = {0}, text = {0};
@@ -197,8 +205,8 @@ static int keep_join(struct boot *b, const Peerpb__Answer *join)
     return err;
 }
 
-/* NULL: none. */
-static Peerpb__Answer *kept_join(const struct boot *b)
+/* NULL: there is none, or it does not decode. The caller frees it. */
+static Peerpb__Answer *load_join(const struct boot *b)
 {
     struct io *io = b->o.io;
     struct buf dir = {0}, path = {0}, text = {0};
@@ -226,7 +234,7 @@ static Peerpb__Answer *kept_join(const struct boot *b)
     return join;
 }
 
-/* What an earlier life of this folder left must not be taken for ours. */
+/* Deletes what an earlier use of this folder left: it must not be taken for ours. */
 static void forget_join(struct boot *b)
 {
     struct buf dir = {0}, path = {0};
@@ -236,9 +244,9 @@ static void forget_join(struct boot *b)
     buf_done(&path);
 }
 
-static void boot_go_on(struct boot *b)
+static void finish_with_data(struct boot *b)
 {
-    Peerpb__Answer *join = kept_join(b);
+    Peerpb__Answer *join = load_join(b);
     boot_finish(b, OK, "", join);
     if (join)
         peerpb__answer__free_unpacked(join, NULL);
@@ -246,9 +254,9 @@ static void boot_go_on(struct boot *b)
 
 static void begin_join(struct boot *b, const struct boot_decision *d)
 {
-    Peerpb__Answer join = *d->seen;
+    Peerpb__Answer join = *d->best;
     join.member_id = d->member_id;
-    int err = keep_join(b, &join);
+    int err = save_join(b, &join);
     char error[256] = "";
     if (err)
         snprintf(error, sizeof error, "cannot write %.200s/member/join: %s", b->o.data_dir, err_text(err));
@@ -262,19 +270,18 @@ static void begin_join(struct boot *b, const struct boot_decision *d)
 static void log_waiting(struct boot *b, const char *text)
 {
     uint64_t now = boot_now_ms(b);
-    if (strcmp(text, b->logged) == 0 && now - b->logged_ms < REPEAT_LOG_MS)
+    if (strcmp(text, b->logged_text) == 0 && now - b->logged_ms < REPEAT_LOG_MS)
         return;
     log_warn("this member has no data; waiting", F_STR("for", text), F_STR("name", b->o.name));
-    strcpy(b->logged, text);
+    strcpy(b->logged_text, text);
     b->logged_ms = now;
 }
 
-/* Everybody was reached, or could not be, since we began: an error is not the first thing that is believed.
- */
-static bool is_everybody_asked(const struct boot *b)
+/* True when each expected member was reached, or failed, since the start: only then an error is final. */
+static bool has_all_results(const struct boot *b)
 {
     for (size_t i = 0; i < b->rules.peer_count; i++)
-        if (!b->asked[i].was_heard_of)
+        if (!b->queries[i].has_result)
             return false;
     return true;
 }
@@ -287,14 +294,15 @@ static void boot_schedule_turn(struct boot *b)
 static void log_refused(struct boot *b, const char *reason)
 {
     uint64_t now = boot_now_ms(b);
-    if (strncmp(reason, b->refused, sizeof b->refused - 1) == 0 && now - b->refused_ms < REPEAT_LOG_MS)
+    if (strncmp(reason, b->logged_reason, sizeof b->logged_reason - 1) == 0 &&
+        now - b->reason_ms < REPEAT_LOG_MS)
         return;
-    log_warn("another member does not do what this member asks for yet", F_STR("reason", reason));
-    snprintf(b->refused, sizeof b->refused, "%s", reason);
-    b->refused_ms = now;
+    log_warn("another member does not carry out this member's request yet", F_STR("reason", reason));
+    snprintf(b->logged_reason, sizeof b->logged_reason, "%s", reason);
+    b->reason_ms = now;
 }
 
-/* Asking again is no use: the process ends with the cluster's sentence. */
+/* A retry is useless: the process ends with the cluster's own error text. */
 static void finish_refused(struct boot *b, Peerpb__Answer *answer)
 {
     char error[512];
@@ -307,7 +315,7 @@ static void on_request_done(void *arg, int err, struct slice text)
 {
     struct boot *b = arg;
     Peerpb__Answer *answer = err ? NULL : boot_read_answer(text);
-    b->request_ask = 0;
+    b->request_query = 0;
     if (err || !answer)
         b->request_url++;
     if (answer && answer->outcome == PEERPB__ANSWER__OUTCOME__REFUSED) {
@@ -318,7 +326,7 @@ static void on_request_done(void *arg, int err, struct slice text)
         log_refused(b, answer->reason);
     boot_rules_outcome(&b->rules, &b->request, answer);
     for (size_t i = 0; i < b->rules.peer_count; i++)
-        b->asked[i].was_heard_of = false; /* what was known is old */
+        b->queries[i].has_result = false; /* the earlier results are old */
     if (answer && answer->outcome == PEERPB__ANSWER__OUTCOME__DONE)
         b->round_ms = ROUND_FIRST_MS;
     if (answer)
@@ -329,8 +337,8 @@ static void on_request_done(void *arg, int err, struct slice text)
 
 static void send_request(struct boot *b, const struct boot_decision *d)
 {
-    static const char *const fetches[] = {"", "start as the member it lists", "replace what this member lost",
-                                          "add this member as a learner"};
+    static const char *const purposes[] = {"", "start as the member it lists",
+                                           "replace what this member lost", "add this member as a learner"};
     Peerpb__Question q = PEERPB__QUESTION__INIT;
     q.kind = d->kind;
     q.level = feature_level_here(b->o.feature_level);
@@ -338,16 +346,16 @@ static void send_request(struct boot *b, const struct boot_decision *d)
     q.name = (char *)(uintptr_t)b->o.name;
     q.n_peer_urls = b->o.peer_url_count;
     q.peer_urls = (char **)(uintptr_t)b->o.peer_urls;
-    q.cluster_id = d->seen->cluster_id;
+    q.cluster_id = d->best->cluster_id;
     q.member_id = d->member_id;
     const char *url = d->urls[b->request_url % d->url_count];
     if (d->kind != b->request.kind || d->member_id != b->request.member_id)
-        log_info("asking the leader", F_STR("to", fetches[d->kind]), F_STR("url", url),
+        log_info("asking the leader", F_STR("to", purposes[d->kind]), F_STR("url", url),
                  F_HEX("cluster-id", q.cluster_id), F_HEX("member-id", q.member_id));
     struct buf text = {0};
     boot_write(&text, &q.base);
     b->request = *d;
-    b->request_ask =
+    b->request_query =
         b->o.peers->ops->ask(b->o.peers, url, buf_slice(&text), REQUEST_TIMEOUT_MS, on_request_done, b);
     buf_done(&text);
 }
@@ -357,22 +365,22 @@ static void on_step(struct io_timer *timer)
     struct boot *b = container_of(timer, struct boot, step);
     struct boot_decision d;
     if (b->has_data) {
-        boot_go_on(b);
+        finish_with_data(b);
         return;
     }
-    if (b->request_ask)
+    if (b->request_query)
         return;
     boot_rules_decide(&b->rules, boot_now_ms(b), &d);
     switch (d.step) {
     case BOOT_WAIT:
-        if (is_everybody_asked(b) && *d.text)
+        if (has_all_results(b) && *d.text)
             log_waiting(b, d.text);
         break;
-    case BOOT_ASK:
+    case BOOT_REQUEST:
         send_request(b, &d);
         break;
     case BOOT_REFUSE:
-        if (is_everybody_asked(b))
+        if (has_all_results(b))
             boot_finish(b, ERR_INVALID, d.text, NULL);
         break;
     case BOOT_BOOTSTRAP:
@@ -387,27 +395,27 @@ static void on_step(struct io_timer *timer)
     }
 }
 
-/* --- asking --------------------------------------------------------------------------------------------- */
+/* --- queries -------------------------------------------------------------------------------------------- */
 static void on_who_done(void *arg, int err, struct slice text)
 {
-    struct asked *a = arg;
+    struct boot_query *a = arg;
     struct boot *b = a->boot;
     Peerpb__Answer *answer = err ? NULL : boot_read_answer(text);
-    a->ask = 0;
-    a->was_heard_of = true;
+    a->id = 0;
+    a->has_result = true;
     if (answer && answer->outcome == PEERPB__ANSWER__OUTCOME__REFUSED)
         log_refused(b, answer->reason);
     if (!answer)
-        a->url++; /* it may have another one */
-    boot_rules_answer(&b->rules, (size_t)(a - b->asked), answer);
+        a->url++; /* it may have another URL */
+    boot_rules_answer(&b->rules, (size_t)(a - b->queries), answer);
     boot_schedule_turn(b);
 }
 
-static void ask_who(struct boot *b, size_t i)
+static void send_who(struct boot *b, size_t i)
 {
-    struct asked *a = &b->asked[i];
+    struct boot_query *a = &b->queries[i];
     const struct boot_peer *p = &b->rules.peers[i];
-    if (a->ask)
+    if (a->id)
         return;
     Peerpb__Question q = PEERPB__QUESTION__INIT;
     q.run = b->rules.self.run;
@@ -416,31 +424,31 @@ static void ask_who(struct boot *b, size_t i)
     q.peer_urls = (char **)(uintptr_t)b->o.peer_urls;
     struct buf text = {0};
     boot_write(&text, &q.base);
-    a->ask = b->o.peers->ops->ask(b->o.peers, p->urls[a->url % p->url_count], buf_slice(&text),
-                                  WHO_TIMEOUT_MS, on_who_done, a);
+    a->id = b->o.peers->ops->ask(b->o.peers, p->urls[a->url % p->url_count], buf_slice(&text), WHO_TIMEOUT_MS,
+                                 on_who_done, a);
     buf_done(&text);
 }
 
-/* A second apart, give or take an eighth, so that members that were started together do not stay in step. */
+/* A round comes every second +- 1/8, so that members that start together do not stay in step. */
 static void on_round(struct io_timer *timer)
 {
     struct boot *b = container_of(timer, struct boot, round);
     for (size_t i = 0; i < b->rules.peer_count; i++)
-        ask_who(b, i);
+        send_who(b, i);
     uint64_t jitter = b->round_ms / 4 ? b->o.io->ops->random(b->o.io) % (b->round_ms / 4) : 0;
     b->o.io->ops->timer_start(b->o.io, &b->round, b->round_ms - b->round_ms / 8 + jitter);
     b->round_ms = b->round_ms * 2 < ROUND_MS ? b->round_ms * 2 : ROUND_MS;
     boot_schedule_turn(b);
 }
 
-/* --- answering ------------------------------------------------------------------------------------------ */
-static void ask_back(struct boot *b, const Peerpb__Question *q)
+/* --- answers to other members --------------------------------------------------------------------------- */
+static void query_sender(struct boot *b, const Peerpb__Question *q)
 {
     for (size_t i = 0; i < b->rules.peer_count; i++) {
         const struct boot_peer *p = &b->rules.peers[i];
         for (size_t j = 0; j < q->n_peer_urls; j++)
             if (!p->answer && !p->was_blank && strcmp(p->urls[0], q->peer_urls[j]) == 0)
-                ask_who(b, i);
+                send_who(b, i);
     }
 }
 
@@ -467,22 +475,22 @@ static void on_query(void *arg, struct peer_served_query *question, const struct
     b->o.peers->ops->answer(b->o.peers, question, buf_slice(&out));
     buf_done(&out);
     if (q)
-        ask_back(b, q);
+        query_sender(b, q);
     if (q)
         peerpb__question__free_unpacked(q, NULL);
 }
 
 static const struct peer_events events = {
-    .on_message = on_no_message,
-    .on_unreachable = on_nothing,
-    .on_reachable = on_nothing,
+    .on_message = ignore_message,
+    .on_unreachable = ignore_connection,
+    .on_reachable = ignore_connection,
     .on_query = on_query,
-    .on_removed = on_not_removed,
+    .on_removed = ignore_removal,
 };
 
-/* --- the beginning -------------------------------------------------------------------------------------- */
-/* The log is the member: who has none has promised nothing that he could keep. What is wrong with the folder
- * otherwise, kv_open says. */
+/* --- start ---------------------------------------------------------------------------------------------- */
+/* The log makes the member: without a log it has made no vote or acknowledgement that it could keep. kv_open
+ * reports all other errors of the folder. */
 bool boot_has_data(const struct boot_options *o)
 {
     struct buf path = {0};
@@ -521,9 +529,9 @@ struct boot *boot_start(const struct boot_options *options,
         .auto_join = options->auto_join,
     };
     boot_rules_init(&b->rules, &self);
-    b->asked = mem_new((b->rules.peer_count + 1) * sizeof *b->asked);
+    b->queries = mem_new((b->rules.peer_count + 1) * sizeof *b->queries);
     for (size_t i = 0; i < b->rules.peer_count; i++)
-        b->asked[i].boot = b;
+        b->queries[i].boot = b;
     if (!b->has_data && b->rules.peer_count) {
         options->peers->ops->set_events(options->peers, &events, b);
         options->io->ops->timer_start(options->io, &b->round, 0);

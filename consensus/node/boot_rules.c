@@ -1,38 +1,45 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The rules of a start; see boot_rules.h. What can happen, and what comes of it (each row is a test in
- * tests/unit/boot_test.c; "n of m" are members without data):
+ * Rules for the start of a member without data; see boot_rules.h.
  *
- *   all start together, empty                  each begins as soon as it has found all others blank
- *   one has begun before the others asked it   it has no term yet: still blank. If it has one, others were
- *                                              found empty before: that counts as long as their run does
- *   one dies after it was found empty          it comes back with a new run and asks anew; if an election
- *                                              has been held since, it is replaced, because it cannot know
- *                                              whether it had begun
- *   all die, only some had begun               they are blank: the others begin
- *   an answer comes late, or to another run    carries that run's number: dropped
- *   one of three lost its disk                 the others have a leader: it is replaced
- *   two of three lost their disks              the third is not blank and has no leader: all wait, for ever;
- *                                              --force-new-cluster on the third, in words
- *   all lost their disks                       nobody can know: they begin again
- *   the flags name this member alone, but the  nobody can be asked: it begins anew, and ends as soon as
- *   cluster has grown since, and its disk is   a member speaks to it that it does not know (kv_peer.c):
- *   lost                                       it hears nothing of what that says
- *   flags differ                               nobody begins; each says where they differ
- *   `member add`, then started                 its seat has no name: claimed, then joined
- *   ... and died between claim and start       its seat has a name: replaced
- *   ... as the second voter of a cluster of    nothing can be claimed without its own vote, and no harm can
- *   one                                        come: every quorum of two has the other one in it
- *   replaced, the answer was lost              its URLs are listed under the new id, without a name: claimed
- *   asked to be replaced, then all turn out    the leader may have done it: this run stays at it
- *   to have been blank
- *   not listed, and told either way (auto)     asks to be added, as one that was told to join; when all are
- *                                              blank, it begins, as one that was told to begin
- *   asked twice to be replaced                 the second names an id that is gone: later, then as above
- *   started twice with the same flags          the leader still hears the first: later
- *   a removed member is asked                  says so; counts as not reached
- *   a member that lags is asked                its list may be old: only the leader changes anything, and
- *                                              "not listed" is believed when the leader says so, or for 3 s
- *   peers of two clusters                      refused */
+ * Cases and results. Each row is a test in tests/unit/boot_test.c. "Blank" is explained in boot_rules.h; an
+ * "entry" is a member in a running cluster's member list.
+ *
+ *   case                                       | result
+ *   -------------------------------------------+----------------------------------------------------------
+ *   Nobody has begun
+ *   all start together, without data           | each begins when it has found all others blank
+ *   one began before the others queried it     | without a term it is still blank; with a term, others found
+ *                                              | it blank before: that counts as long as their process runs
+ *   one dies after it was found blank          | it returns with a new run number and queries again; after an
+ *                                              | election it is replaced: it cannot know whether it had begun
+ *   all die, only some had begun               | those are blank: the others begin
+ *   an answer comes late, or to another run    | it carries that run's number: dropped
+ *   the flags differ                           | nobody begins; each reports the difference
+ *   -------------------------------------------+----------------------------------------------------------
+ *   Data was lost
+ *   one of three lost its disk                 | the others have a leader: it is replaced
+ *   two of three lost their disks              | the third is not blank and has no leader: all wait until the
+ *                                              | operator starts the third with --force-new-cluster
+ *   all lost their disks                       | nobody can know: they begin again
+ *   the flags name only this member, but the   | there is nobody to query: it begins anew, and ends when an
+ *   cluster has grown, and its disk is lost    | unknown member connects (kv_peer.c); it accepts no message
+ *   -------------------------------------------+----------------------------------------------------------
+ *   Joining a running cluster
+ *   `member add`, then started                 | its entry has no name: claimed, then joined
+ *   ... it dies between claim and start        | its entry has a name: replaced
+ *   ... as the second voter of a cluster of    | no claim: it could not be committed without this vote. It is
+ *   one                                        | safe: every quorum of two includes the other voter
+ *   replaced, the answer was lost              | its URLs have an entry with a new id and no name: claimed
+ *   replacement requested, then all others     | the leader may have done it: this run does not begin
+ *   were found blank                           |
+ *   replacement requested twice                | the second names a removed id: LATER, then as above
+ *   not listed, --initial-cluster-state=auto   | requests ADD as `existing` does; begins as `new` does when
+ *                                              | all are blank
+ *   started twice with the same flags          | the leader still hears the first process: LATER
+ *   a removed member is queried                | it says so; it counts as not reached
+ *   a member that is behind is queried         | its list may be old: only the leader changes anything. "Not
+ *                                              | listed" is final from the leader, or after 3 s
+ *   members of two clusters                    | an error */
 #include "consensus/node/boot_rules.h"
 
 #include <inttypes.h>
@@ -41,7 +48,7 @@
 
 #include "consensus/node/identity.h"
 
-/* --- the flags ------------------------------------------------------------------------------------------ */
+/* --- flags ---------------------------------------------------------------------------------------------- */
 static int compare_text(const void *a, const void *b)
 {
     return strcmp(*(const char *const *)a, *(const char *const *)b);
@@ -55,7 +62,7 @@ static bool is_in(const char *text, const char *const *list, size_t count)
     return false;
 }
 
-static struct boot_peer *peer_named(struct boot_rules *r, const char *name)
+static struct boot_peer *find_or_add_peer(struct boot_rules *r, const char *name)
 {
     for (size_t i = 0; i < r->peer_count; i++)
         if (strcmp(r->peers[i].name, name) == 0)
@@ -96,7 +103,7 @@ void boot_rules_init(struct boot_rules *r, const struct boot_self *self)
         r->cluster[r->cluster_count++] = mem_string(buf_text(&text));
         if (strcmp(m->name, self->name) == 0)
             continue;
-        struct boot_peer *p = peer_named(r, m->name);
+        struct boot_peer *p = find_or_add_peer(r, m->name);
         p->urls[p->url_count++] = m->peer_url;
     }
     buf_done(&text);
@@ -104,7 +111,7 @@ void boot_rules_init(struct boot_rules *r, const struct boot_self *self)
     derive_ids(r);
 }
 
-static void forget_answer(struct boot_peer *p)
+static void drop_answer(struct boot_peer *p)
 {
     if (p->answer)
         peerpb__answer__free_unpacked(p->answer, NULL);
@@ -114,7 +121,7 @@ static void forget_answer(struct boot_peer *p)
 void boot_rules_done(struct boot_rules *r)
 {
     for (size_t i = 0; i < r->peer_count; i++) {
-        forget_answer(&r->peers[i]);
+        drop_answer(&r->peers[i]);
         mem_free(r->peers[i].urls);
     }
     for (size_t i = 0; i < r->cluster_count; i++)
@@ -156,7 +163,7 @@ void boot_rules_answer(struct boot_rules *r, size_t peer, Peerpb__Answer *answer
         peerpb__answer__free_unpacked(answer, NULL);
         answer = NULL;
     }
-    forget_answer(p);
+    drop_answer(p);
     p->answer = answer;
     if (!answer)
         return;
@@ -166,19 +173,19 @@ void boot_rules_answer(struct boot_rules *r, size_t peer, Peerpb__Answer *answer
         p->was_blank |= answer->is_blank && answer->cluster_id == r->cluster_id;
 }
 
-void boot_rules_outcome(struct boot_rules *r, const struct boot_decision *asked, const Peerpb__Answer *answer)
+void boot_rules_outcome(struct boot_rules *r, const struct boot_decision *request,
+                        const Peerpb__Answer *answer)
 {
     bool is_done = answer && answer->run == r->self.run && answer->outcome == PEERPB__ANSWER__OUTCOME__DONE;
-    if (is_done && asked->kind == PEERPB__QUESTION__KIND__CLAIM) {
-        r->claimed_id = asked->member_id; /* and the list of members that it was found in is good enough */
+    if (is_done && request->kind == PEERPB__QUESTION__KIND__CLAIM) {
+        r->claimed_id = request->member_id; /* the member list of that decision is recent enough */
         return;
     }
     for (size_t i = 0; i < r->peer_count; i++)
-        forget_answer(&r->peers[i]);
+        drop_answer(&r->peers[i]);
 }
 
-/* --- nobody has begun ------------------------------------------------------------------------------------
- */
+/* --- no cluster yet ----------------------------------------------------------------------------------- */
 static void boot_rules_refuse(struct boot_decision *d, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 static void boot_rules_refuse(struct boot_decision *d, const char *format, ...)
@@ -190,7 +197,7 @@ static void boot_rules_refuse(struct boot_decision *d, const char *format, ...)
     va_end(args);
 }
 
-/* The first line that only one side has. */
+/* The first line that only `list` has; NULL: none. */
 static const char *only_in(char *const *list, size_t count, char *const *other, size_t other_count)
 {
     for (size_t i = 0; i < count; i++)
@@ -199,7 +206,7 @@ static const char *only_in(char *const *list, size_t count, char *const *other, 
     return NULL;
 }
 
-/* Empty members whose flags are not ours: true when one was found, and d says where they differ. */
+/* True when an empty member has other flags than this one; then d->text names the difference. */
 static bool find_difference(const struct boot_rules *r, struct boot_decision *d)
 {
     for (size_t i = 0; i < r->peer_count; i++) {
@@ -208,8 +215,7 @@ static bool find_difference(const struct boot_rules *r, struct boot_decision *d)
         if (!a || a->state != PEERPB__ANSWER__STATE__EMPTY)
             continue;
         if (strcmp(a->name, p->name) != 0) {
-            boot_rules_refuse(d,
-                              "--initial-cluster has %.200s=%.200s, but who listens there is called %.200s",
+            boot_rules_refuse(d, "--initial-cluster has %.200s=%.200s, but the member there is named %.200s",
                               p->name, p->urls[0], a->name);
             return true;
         }
@@ -248,33 +254,33 @@ static bool were_all_blank(const struct boot_rules *r)
 
 static void decide_beginning(const struct boot_rules *r, struct boot_decision *d)
 {
-    size_t answered = 0, told_to_join = r->self.is_existing;
+    size_t answered = 0, existing_count = r->self.is_existing;
     for (size_t i = 0; i < r->peer_count; i++) {
         answered += r->peers[i].answer != NULL;
-        told_to_join += r->peers[i].answer && r->peers[i].answer->is_existing;
+        existing_count += r->peers[i].answer && r->peers[i].answer->is_existing;
         if (!r->peers[i].answer && !r->peers[i].was_blank)
             add_name(d, r->peers[i].name, r->peers[i].urls[0]);
     }
     if (!r->self.is_existing && find_difference(r, d))
         return;
-    if (told_to_join == r->peer_count + 1) {
-        boot_rules_refuse(
-            d, "all members of --initial-cluster are empty and told to join a running cluster: start them "
-               "with --initial-cluster-state=new");
+    if (existing_count == r->peer_count + 1) {
+        boot_rules_refuse(d, "all members of --initial-cluster are empty and have "
+                             "--initial-cluster-state=existing: start them "
+                             "with --initial-cluster-state=new");
         return;
     }
     if (r->self.is_existing) {
         if (answered == r->peer_count)
-            snprintf(d->text, sizeof d->text, "one of the others to begin the cluster");
+            snprintf(d->text, sizeof d->text, "another member to begin the cluster");
     } else if (were_all_blank(r) && !r->is_replacing) {
         d->step = BOOT_BOOTSTRAP;
         d->member_id = r->member_id;
     }
 }
 
-/* --- there is a cluster ----------------------------------------------------------------------------------
- */
-/* Who knows most: sees a leader, has the highest term, has applied most. NULL: nobody is started. */
+/* --- a running cluster -------------------------------------------------------------------------------- */
+/* The answer of the started member that knows most: it sees a leader, then the highest term, then the highest
+ * applied index. NULL: no member is started. */
 static const Peerpb__Answer *best_answer(const struct boot_rules *r)
 {
     const Peerpb__Answer *best = NULL;
@@ -307,7 +313,7 @@ static bool are_of_one_cluster(const struct boot_rules *r, const Peerpb__Answer 
     return true;
 }
 
-static const Peerpb__Seat *find_seat(const Peerpb__Answer *a, uint64_t id)
+static const Peerpb__Seat *find_member_entry(const Peerpb__Answer *a, uint64_t id)
 {
     for (size_t i = 0; i < a->n_members; i++)
         if (a->members[i]->id == id)
@@ -315,7 +321,7 @@ static const Peerpb__Seat *find_seat(const Peerpb__Answer *a, uint64_t id)
     return NULL;
 }
 
-static const Peerpb__Seat *own_seat(const struct boot_rules *r, const Peerpb__Answer *a)
+static const Peerpb__Seat *find_own_entry(const struct boot_rules *r, const Peerpb__Answer *a)
 {
     for (size_t i = 0; i < a->n_members; i++)
         for (size_t j = 0; j < a->members[i]->n_peer_urls; j++)
@@ -324,16 +330,17 @@ static const Peerpb__Seat *own_seat(const struct boot_rules *r, const Peerpb__An
     return NULL;
 }
 
-/* Two voters, the one that answers and a new one: every quorum has both, so that nothing the new one promised
- * before can be broken without the other, who remembers. `is_settled`: no third may have come in since. */
-static bool is_second_of_two(const Peerpb__Answer *a, const Peerpb__Seat *seat)
+/* True for two voters, the member that answers and a new one. Every quorum has both. So no earlier vote or
+ * acknowledgement of the new one can be broken without the other, which remembers. `is_settled`: no third
+ * voter can have been added since. */
+static bool is_second_of_two(const Peerpb__Answer *a, const Peerpb__Seat *entry)
 {
     bool has_other = false;
-    if (seat->is_learner || !a->is_settled)
+    if (entry->is_learner || !a->is_settled)
         return false;
     for (size_t i = 0; i < a->n_members; i++) {
         const Peerpb__Seat *s = a->members[i];
-        if (s->is_learner || s == seat)
+        if (s->is_learner || s == entry)
             continue;
         if (s->id != a->member_id)
             return false;
@@ -342,20 +349,20 @@ static bool is_second_of_two(const Peerpb__Answer *a, const Peerpb__Seat *seat)
     return has_other;
 }
 
-static void ask_leader(struct boot_rules *r, struct boot_decision *d, Peerpb__Question__Kind kind,
-                       uint64_t member_id)
+static void request_from_leader(struct boot_rules *r, struct boot_decision *d, Peerpb__Question__Kind kind,
+                                uint64_t member_id)
 {
-    const Peerpb__Seat *leader = d->seen->leader ? find_seat(d->seen, d->seen->leader) : NULL;
+    const Peerpb__Seat *leader = d->best->leader ? find_member_entry(d->best, d->best->leader) : NULL;
     if (!leader || !leader->n_peer_urls) {
         snprintf(d->text, sizeof d->text,
                  "a leader of cluster %" PRIx64
                  "; if most of its members are lost for good, start one that is "
                  "left with --force-new-cluster",
-                 d->seen->cluster_id);
+                 d->best->cluster_id);
         return;
     }
     r->is_replacing |= kind == PEERPB__QUESTION__KIND__REPLACE;
-    d->step = BOOT_ASK;
+    d->step = BOOT_REQUEST;
     d->kind = kind;
     d->member_id = member_id;
     d->urls = leader->peer_urls;
@@ -364,15 +371,15 @@ static void ask_leader(struct boot_rules *r, struct boot_decision *d, Peerpb__Qu
 
 static void decide_not_listed(struct boot_rules *r, uint64_t now_ms, struct boot_decision *d)
 {
-    const Peerpb__Answer *a = d->seen;
+    const Peerpb__Answer *a = d->best;
     if ((r->self.is_existing || r->self.is_auto) && r->self.auto_join) {
-        ask_leader(r, d, PEERPB__QUESTION__KIND__ADD, 0);
+        request_from_leader(r, d, PEERPB__QUESTION__KIND__ADD, 0);
         return;
     }
     if (!r->not_listed_since_ms)
         r->not_listed_since_ms = now_ms ? now_ms : 1;
-    bool is_sure = a->leader == a->member_id || now_ms - r->not_listed_since_ms >= BOOT_NOT_LISTED_MS;
-    if (!is_sure)
+    bool is_final = a->leader == a->member_id || now_ms - r->not_listed_since_ms >= BOOT_NOT_LISTED_MS;
+    if (!is_final)
         snprintf(d->text, sizeof d->text, "cluster %" PRIx64 " to list this member", a->cluster_id);
     else if (r->self.is_existing)
         boot_rules_refuse(
@@ -389,27 +396,27 @@ static void decide_not_listed(struct boot_rules *r, uint64_t now_ms, struct boot
             a->name, a->cluster_id, r->self.peer_urls[0]);
 }
 
-static void decide_listed(struct boot_rules *r, const Peerpb__Seat *seat, struct boot_decision *d)
+static void decide_listed(struct boot_rules *r, const Peerpb__Seat *entry, struct boot_decision *d)
 {
-    const Peerpb__Answer *a = d->seen;
-    bool is_of_flags = a->cluster_id == r->cluster_id && seat->id == r->member_id;
-    d->member_id = seat->id;
-    if (r->claimed_id == seat->id)
+    const Peerpb__Answer *a = d->best;
+    bool is_of_flags = a->cluster_id == r->cluster_id && entry->id == r->member_id;
+    d->member_id = entry->id;
+    if (r->claimed_id == entry->id)
         d->step = BOOT_JOIN;
     else if (is_of_flags && were_all_blank(r) && !r->is_replacing)
         d->step = BOOT_BOOTSTRAP;
-    else if (!seat->was_started && is_second_of_two(a, seat))
+    else if (!entry->was_started && is_second_of_two(a, entry))
         d->step = BOOT_JOIN;
-    else if (!seat->was_started)
-        ask_leader(r, d, PEERPB__QUESTION__KIND__CLAIM, seat->id);
+    else if (!entry->was_started)
+        request_from_leader(r, d, PEERPB__QUESTION__KIND__CLAIM, entry->id);
     else if (r->self.auto_join)
-        ask_leader(r, d, PEERPB__QUESTION__KIND__REPLACE, seat->id);
+        request_from_leader(r, d, PEERPB__QUESTION__KIND__REPLACE, entry->id);
     else
         boot_rules_refuse(d,
                           "member %" PRIx64
                           " has already been bootstrapped: its data is lost; remove it and add it anew, "
                           "or let it do so itself (--auto-join)",
-                          seat->id);
+                          entry->id);
 }
 
 void boot_rules_decide(struct boot_rules *r, uint64_t now_ms, struct boot_decision *ret_decision)
@@ -419,24 +426,24 @@ void boot_rules_decide(struct boot_rules *r, uint64_t now_ms, struct boot_decisi
     if (!r->peer_count) {
         if (r->self.is_existing)
             boot_rules_refuse(
-                d, "--initial-cluster-state=existing, but --initial-cluster names nobody else to ask");
+                d, "--initial-cluster-state=existing, but --initial-cluster names no other member");
         else
             d->step = BOOT_BOOTSTRAP;
         d->member_id = r->member_id;
         return;
     }
-    d->seen = best_answer(r);
-    if (!d->seen) {
+    d->best = best_answer(r);
+    if (!d->best) {
         decide_beginning(r, d);
         return;
     }
-    if (!are_of_one_cluster(r, d->seen, d))
+    if (!are_of_one_cluster(r, d->best, d))
         return;
-    const Peerpb__Seat *seat = own_seat(r, d->seen);
-    if (!seat) {
+    const Peerpb__Seat *entry = find_own_entry(r, d->best);
+    if (!entry) {
         decide_not_listed(r, now_ms, d);
         return;
     }
     r->not_listed_since_ms = 0;
-    decide_listed(r, seat, d);
+    decide_listed(r, entry, d);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Automatic compaction policy; see compactor.h. The intervals are etcd's (server/etcdserver/api/v3compactor).
- */
+ * Automatic compaction policy; see compactor.h. The intervals are etcd's
+ * (server/etcdserver/api/v3compactor). */
 #include "consensus/node/compactor.h"
 
 #include "base/mem.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Four lists of ids and a flag; see conf_store.h. */
+ * Raft configuration in the META table: four lists of ids and a flag. See conf_store.h. */
 #include "consensus/node/conf_store.h"
 
 #include "consensus/store/store.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Ids from URLs and token; see identity.h. */
+ * Member and cluster ids from URLs and token; see identity.h. */
 #include "consensus/node/identity.h"
 
 #include <stdlib.h>

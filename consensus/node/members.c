@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The member list; see members.h. Stored as one Member message under "member/" and the id, 8 bytes
- * big-endian; removed ids under "removed/" and the id. */
+ * Member list; see members.h. One Member message is stored under "member/" and the id (8 bytes big-endian),
+ * each removed id under "removed/" and the id. */
 #include "consensus/node/members.h"
 
 #include <string.h>

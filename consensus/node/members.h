@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Who belongs to the cluster: the members' ids, names and URLs, as the log has decided them. Kept in memory,
- * written to the store's META table in the transaction of the entry that changed it. */
+ * Member list: ids, names and URLs of the cluster's members, as the log has decided them. It is kept in
+ * memory and written to the store's META table in the transaction of the entry that changed it. */
 #ifndef CONSENSUS_NODE_MEMBERS_H
 #define CONSENSUS_NODE_MEMBERS_H
 
@@ -17,33 +17,34 @@ struct member {
     char **peer_urls, **client_urls;
     size_t peer_url_count, client_url_count;
     bool is_learner;
-    bool was_heard; /* since this process began: the member has run. In memory only */
+    bool was_heard; /* a message of it came since this process began. In memory only */
 };
 
 struct members {
     struct member *list; /* ascending ids */
     size_t count;
-    uint64_t *removed; /* ids that were members once: never again */
+    uint64_t *removed; /* ids of former members: never used again */
     size_t removed_count;
 };
 
 struct member *member_find(const struct members *m, uint64_t id);
-/* Copies its arguments; an id that is there already is replaced. */
+/* Copies its arguments. An existing id is replaced. The pointer is valid until the list changes. */
 struct member *member_set(struct members *m, uint64_t id, const char *const *peer_urls, size_t count,
                           bool is_learner);
-/* Name and client URLs, as a member publishes them once it serves. */
+/* Name and client URLs, which a member publishes once it serves. Copies its arguments. */
 void member_set_attributes(struct member *member, const char *name, const char *const *client_urls,
                            size_t count);
-void member_remove(struct members *m, uint64_t id); /* notes the id as removed, also one that was no member */
+void member_remove(struct members *m,
+                   uint64_t id); /* records the id as removed, also one that was no member */
 bool member_is_removed(const struct members *m, uint64_t id);
 void members_done(struct members *m);
 
 /* Inside store_begin and store_end. */
 void member_save(const struct member *member, struct store *s);
 void member_save_removed(uint64_t id, struct store *s);
-/* Into an empty list. */
+/* Into an empty list. ERR_CORRUPT, ERR_IO. */
 MUST_CHECK int members_load(struct members *m, struct store *s);
-/* In ascending ids, as MemberList answers. */
+/* In ascending ids, as MemberList answers. The list lives in the arena. */
 void members_fill(const struct members *m, struct arena *a, size_t *ret_count,
                   Etcdserverpb__Member ***ret_list);
 

@@ -1,15 +1,52 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Driving the raft core; see node.h.
+ * Raft core driver: WAL batches, messages, application of committed entries. See node.h.
  *
- * The life of a proposal, happy path:
- *   node_propose  queues it                                  (any time in a turn)
- *   node_turn     hands the queue to raft as one batch. A follower's raft sends it to the leader; the
- * leader's sends it to the followers and wants it stored: it joins the WAL batch being collected; the batch
- * goes to the WAL worker if that is free on_written    the batch is on disk: the promises attached to it are
- * given to raft or sent node_turn     raft says committed; options.apply is called for each entry What can
- * fail: a write or sync: options.failed, final. No leader, or the lane to it is down: the queue waits. What
- * was sent to a leader may be lost with it; whoever waits for it gives up at his own limit, because the
- * outcome is not known. */
+ * Life of a proposal, happy path (the numbers stand in the drawing below):
+ *   1. node_propose     puts the entry into the proposal queue, at any time in a turn.
+ *   2. node_turn        hands the queue to raft as one batch. A follower's raft sends it to the leader.
+ *   3. handle_ready     The leader's raft sends the entries to the followers and wants them stored:
+ *                       node_collect adds them to the WAL batch that is being collected.
+ *   4. node_submit      passes the batch to the WAL, when no other batch is under way.
+ *   5. node_on_written  The batch is on disk: release_messages sends the after-append messages.
+ *   6. node_turn        raft reports the entries as committed: options.apply is called for each entry.
+ *
+ * After-append messages (etcd-raft: msgsAfterAppend, the Responses of MsgStorageAppend) are votes and
+ * acknowledgements. Each rests on a hard state or on entries, and must leave only after these are on disk.
+ *
+ * Where an entry waits:
+ *
+ *    node_propose
+ *        | 1
+ *    +---v------------------+
+ *    | proposals, changes   |  no leader, no stream to it, leadership transfer, a batch being written
+ *    +---+------------------+
+ *        | 2 raft_propose
+ *    +---v------------------+
+ *    | raft log, unstable   | ---> the followers get it at the same time
+ *    +---+------------------+
+ *        | 3 RAFT_APPEND_THREAD
+ *    +---v------------------+
+ *    | collecting           |  another batch is under way, or a snapshot is being installed
+ *    +---+------------------+
+ *        | 4 wal_submit
+ *    +---v------------------+
+ *    | under_way            |  write and sync; the after-append messages wait with it
+ *    +---+------------------+
+ *        | 5 node_on_written
+ *    +---v------------------+
+ *    | raft log, stable     |  a majority has not stored it yet
+ *    +---+------------------+
+ *        | 6 RAFT_APPLY_THREAD
+ *    +---v------------------+
+ *    | applying             |  the turn's time is over, the store has no room, or an entry takes long
+ *    +---+------------------+
+ *        v options.apply
+ *
+ * Failures:
+ *   - A write or a sync: options.failed, final.
+ *   - There is no leader, or no stream to it: the proposal queue waits, at most proposal_wait_ms.
+ *   - An entry that was sent to a leader can be lost with that leader. Its outcome is unknown, so it is never
+ *     sent again. The client's request ends by its own timeout. */
 #include "base/failpoint.h"
 #include "base/log.h"
 #include "base/metric.h"
@@ -19,18 +56,18 @@
 
 #define HERE_ENTRIES_MAX 64
 #define HERE_SYNC_NS_MAX 500000
-#define APPLY_NS         2000000 /* of a turn; what is left is applied in the next */
+#define APPLY_NS         2000000 /* of one turn; the remaining entries are applied in the next one */
 #define LARGE_ENTRY      16384
-#define COMPACT_STEP     1000 /* entries at most: the log is cut in pieces, not at every commit */
+#define COMPACT_STEP     1000 /* entries at most: the log is cut in steps, not at every commit */
 
 static void node_on_written(void *arg, const struct wal_result *result);
-static void release_promises(struct node *n, int err);
+static void release_messages(struct node *n, int err);
 
-/* --- what raft wants done ---------------------------------------------------------------------------- */
+/* --- work from raft: storing, applying, sending ------------------------------------------------------ */
 
-static void hold_promises(struct node *n, const struct raft_message *m)
+static void hold_messages(struct node *n, const struct raft_message *m)
 {
-    struct promises *p = &n->collecting;
+    struct held_messages *p = &n->collecting;
     if (p->count + m->response_count > p->capacity) {
         p->capacity = (p->count + m->response_count) * 2;
         p->list = mem_resize(p->list, p->capacity * sizeof *p->list);
@@ -42,7 +79,7 @@ static void hold_promises(struct node *n, const struct raft_message *m)
     }
 }
 
-static void free_snapshot(struct promises *p)
+static void free_snapshot(struct held_messages *p)
 {
     if (p->snapshot)
         blob_unref(p->snapshot->data);
@@ -50,7 +87,7 @@ static void free_snapshot(struct promises *p)
     p->snapshot = NULL;
 }
 
-/* The mark says that the log begins behind the snapshot: it stands before the entries that follow it. */
+/* The mark says that the log begins after the snapshot. It stands before the entries that follow it. */
 static void collect_snapshot(struct node *n, const struct raft_snapshot *snapshot)
 {
     FAILPOINT(RAFT_BEFORE_SAVE_SNAP);
@@ -60,19 +97,19 @@ static void collect_snapshot(struct node *n, const struct raft_snapshot *snapsho
     blob_ref(snapshot->data);
 }
 
-/* Must it be on the disk before answers that come with it or after it leave? A commit index alone need not:
- * the answer to an append that brings nothing else rests on what was collected before, and waits for that
- * only. */
-static bool must_be_kept(const struct node *n, const struct raft_message *m)
+/* Decides whether the batch must be on disk before the messages that come with it or after it leave. A commit
+ * index alone need not be. The answer to an append without entries rests on earlier batches and waits only
+ * for those. */
+static bool must_be_synced(const struct node *n, const struct raft_message *m)
 {
     bool has_state = m->term || m->vote || m->commit;
     return m->snapshot || m->entry_count ||
-           (has_state && (m->term != n->kept_term || m->vote != n->kept_vote));
+           (has_state && (m->term != n->saved_term || m->vote != n->saved_vote));
 }
 
 static void node_collect(struct node *n, const struct raft_message *m)
 {
-    n->needs_sync |= must_be_kept(n, m);
+    n->needs_sync |= must_be_synced(n, m);
     if (m->snapshot)
         collect_snapshot(n, m->snapshot);
     n->collected += m->entry_count;
@@ -86,11 +123,11 @@ static void node_collect(struct node *n, const struct raft_message *m)
         wal_add_hard_state(n->wal, &state);
     }
     if (m->term || m->vote || m->commit) {
-        n->kept_term = m->term;
-        n->kept_vote = m->vote;
+        n->saved_term = m->term;
+        n->saved_vote = m->vote;
     }
     if (m->response_count)
-        hold_promises(n, m);
+        hold_messages(n, m);
 }
 
 void node_set_conf(struct node *n, const struct raft_conf_state *conf)
@@ -119,23 +156,23 @@ static bool is_turn_over(const struct node *n, size_t i, const struct raft_entry
     return n->options.io->ops->mono_ns(n->options.io) - n->apply_began_ns >= APPLY_NS;
 }
 
-static bool node_node_has_room(const struct node *n)
+static bool has_store_room(const struct node *n)
 {
     return n->is_entry_open || !n->options.may_apply || n->options.may_apply(n->options.arg);
 }
 
-/* From the entry `from` on; returns how many are applied now. */
+/* Begins with the entry `from`. Returns how many entries are applied now. */
 static size_t apply_entries(struct node *n, const struct raft_message *m, size_t from)
 {
     for (size_t i = from; i < m->entry_count; i++) {
         const struct raft_entry *e = &m->entries[i];
         size_t left = m->entry_count - i;
-        if (!node_node_has_room(n))
+        if (!has_store_room(n))
             return i;
         if (i % NODE_WILL_APPLY_MAX == 0 && left > 1 && n->options.will_apply)
             n->options.will_apply(n->options.arg, e, left < NODE_WILL_APPLY_MAX ? left : NODE_WILL_APPLY_MAX);
         bool is_done = n->options.apply(n->options.arg, e);
-        if (n->is_failed) /* it stands at this entry */
+        if (n->is_failed) /* application stops at this entry */
             return i;
         n->is_entry_open = !is_done;
         if (n->is_entry_open)
@@ -146,7 +183,7 @@ static size_t apply_entries(struct node *n, const struct raft_message *m, size_t
     return m->entry_count;
 }
 
-static void applied(struct node *n, const struct raft_message *m)
+static void report_applied(struct node *n, const struct raft_message *m)
 {
     for (size_t i = 0; i < m->response_count; i++)
         (void)raft_step_local(n->raft, &m->responses[i]);
@@ -157,14 +194,14 @@ void node_stop(struct node *n)
     n->is_failed = true;
 }
 
-/* What there is no time for, and no room in the store, is held: at most APPLYING_BYTES_MAX, then raft hands
- * out no more. */
+/* Entries for which there is no time, or no room in the store, are held: at most APPLYING_BYTES_MAX. Then
+ * raft hands out no more. */
 static void apply(struct node *n, const struct raft_message *m)
 {
-    struct promises *p = &n->applying;
+    struct held_messages *p = &n->applying;
     size_t count = p->count ? 0 : apply_entries(n, m, 0);
     if (!p->count && count == m->entry_count) {
-        applied(n, m);
+        report_applied(n, m);
         return;
     }
     if (p->count == 0)
@@ -176,10 +213,10 @@ static void apply(struct node *n, const struct raft_message *m)
     p->list[p->count++] = raft_message_keep(m);
 }
 
-/* What an earlier turn has left. */
-static void apply_rest(struct node *n)
+/* Applies the entries that an earlier turn has left. */
+static void apply_held(struct node *n)
 {
-    struct promises *p = &n->applying;
+    struct held_messages *p = &n->applying;
     n->apply_began_ns = n->options.io->ops->mono_ns(n->options.io);
     while (p->count) {
         struct raft_message *m = &p->list[0];
@@ -187,7 +224,7 @@ static void apply_rest(struct node *n)
         n->applied_count = apply_entries(n, m, before);
         if (n->applied_count < m->entry_count)
             return;
-        applied(n, m);
+        report_applied(n, m);
         raft_message_done(m);
         n->applied_count = 0;
         memmove(p->list, p->list + 1, --p->count * sizeof *p->list);
@@ -219,7 +256,7 @@ static void handle_ready(struct node *n, const struct raft_ready *ready)
     }
 }
 
-static void tell_state(struct node *n)
+static void notify_state(struct node *n)
 {
     struct node_state now = {
         .term = raft_term(n->raft),
@@ -238,31 +275,33 @@ static void tell_state(struct node *n)
     n->options.state_changed(n->options.arg, &n->state);
 }
 
-/* A small batch on a disk that syncs in a tenth of a millisecond is written here: handing it to the worker
- * and back costs as much as the sync, and CPU. A disk that is slower on average, and every larger batch,
- * gets the worker, so that reads, watches and heartbeats go on meanwhile. So does the leader of others: with
- * their disks it can commit while its own stands still. A follower has nothing to do but to acknowledge. */
-static bool is_worth_waiting(const struct node *n)
+/* Decides whether the batch is written on the loop thread:
+ *
+ *   - yes for a small batch on a fast disk (a sync takes 0.1 ms): changing threads costs as much
+ *   - no for a larger batch or a slower disk: reads, watches and heartbeats go on meanwhile
+ *   - no for a leader that has followers: their disks can commit while its own disk stalls. A follower only
+ *     has to acknowledge */
+static bool can_write_here(const struct node *n)
 {
     return (n->is_alone || !node_is_leader(n)) && n->collected <= HERE_ENTRIES_MAX &&
            n->recent_sync_ns < HERE_SYNC_NS_MAX;
 }
 
-/* True when the batch is on disk already, or has nothing that must be. */
+/* True when the batch is on disk already, or holds nothing that must be synced. */
 static bool node_submit(struct node *n)
 {
-    /* What nobody waits for is worth no write: it rides with the next batch. */
-    bool is_wanted = n->collecting.count || n->collecting.snapshot;
-    if (!is_wanted || wal_is_busy(n->wal) || n->is_failed || n->is_installing)
+    /* A batch on which no message and no snapshot waits is not written alone: it joins the next one. */
+    bool has_waiters = n->collecting.count || n->collecting.snapshot;
+    if (!has_waiters || wal_is_busy(n->wal) || n->is_failed || n->is_installing)
         return false;
-    struct promises free_one = n->under_way;
+    struct held_messages unused = n->under_way;
     n->under_way = n->collecting;
-    n->collecting = free_one;
+    n->collecting = unused;
     if (!n->needs_sync) {
-        release_promises(n, OK);
+        release_messages(n, OK);
         return true;
     }
-    bool is_here = is_worth_waiting(n);
+    bool is_here = can_write_here(n);
     FAILPOINT(RAFT_BEFORE_SAVE);
     n->collected = 0;
     n->needs_sync = false;
@@ -274,7 +313,8 @@ static bool node_submit(struct node *n)
     return is_written;
 }
 
-/* What a follower is offered whose entries are gone; the state itself is made when it is sent. */
+/* Names the newest snapshot to raft, for followers whose entries are no longer in the log. The file is made
+ * when it is sent. */
 static void offer_snapshot(struct node *n)
 {
     struct raft_snapshot s = {.index = raft_applied_index(n->raft), .conf_state = n->conf};
@@ -289,7 +329,7 @@ void node_turn(struct node *n)
     if (n->is_failed)
         return;
     n->is_stream_closed = false;
-    apply_rest(n);
+    apply_held(n);
     if (raft_wants_snapshot(n->raft))
         offer_snapshot(n);
     do {
@@ -298,16 +338,16 @@ void node_turn(struct node *n)
             struct raft_ready ready;
             raft_ready(n->raft, &ready);
             handle_ready(n, &ready);
-            tell_state(n);
-            node_propose_queued(n); /* what applying has led to */
+            notify_state(n);
+            node_propose_queued(n); /* proposals that applying has caused */
         }
     } while (node_submit(n));
-    node_keep_memory(n);
+    node_manage_memory(n);
 }
 
 bool node_is_applying(const struct node *n)
 {
-    return !n->is_failed && n->applying.count && node_node_has_room(n);
+    return !n->is_failed && n->applying.count && has_store_room(n);
 }
 
 bool node_has_work(const struct node *n)
@@ -332,11 +372,11 @@ void node_advance(struct node *n)
         raft_tick(n->raft);
 }
 
-/* --- the batch is on disk ---------------------------------------------------------------------------- */
+/* --- a batch is on disk ------------------------------------------------------------------------------ */
 
-static void release_promises(struct node *n, int err)
+static void release_messages(struct node *n, int err)
 {
-    struct promises *p = &n->under_way;
+    struct held_messages *p = &n->under_way;
     for (size_t i = 0; i < p->count; i++) {
         struct raft_message *m = &p->list[i];
         if (!err && m->to == n->options.member_id)
@@ -369,7 +409,7 @@ static void node_on_written(void *arg, const struct wal_result *result)
         if (!n->is_install_waiting)
             n->options.install(n->options.arg, n->under_way.snapshot);
     } else {
-        release_promises(n, result->err);
+        release_messages(n, result->err);
     }
 }
 
@@ -379,13 +419,13 @@ void node_installed(struct node *n)
     n->compacted_index = n->under_way.snapshot->index;
     node_set_conf(n, &n->under_way.snapshot->conf_state);
     FAILPOINT(RAFT_AFTER_WAL_RELEASE);
-    release_promises(n, OK);
+    release_messages(n, OK);
 }
 
-/* --- the log's front --------------------------------------------------------------------------------- */
+/* --- cutting the log --------------------------------------------------------------------------------- */
 
-/* Where the log is cut by the number of entries, and by its bytes when these are more: then whole segments
- * go. 0 = nowhere. */
+/* The index up to which the log is cut, 0 = none. The number of entries decides, or the bytes on disk when
+ * that cuts more. With the bytes whole segments go. */
 static uint64_t release_index(const struct node *n, uint64_t durable_index)
 {
     uint64_t keep = n->options.catchup_entries, step = keep < COMPACT_STEP ? keep : COMPACT_STEP;
@@ -394,7 +434,8 @@ static uint64_t release_index(const struct node *n, uint64_t durable_index)
         by_bytes = wal_index_beyond(n->wal, n->options.disk_bytes_max);
     if (by_bytes > durable_index)
         by_bytes = durable_index;
-    uint64_t applied = raft_applied_index(n->raft); /* it hears of entries when a whole message is applied */
+    uint64_t applied =
+        raft_applied_index(n->raft); /* raft learns of applied entries one whole message at a time */
     uint64_t index = by_count > by_bytes ? by_count : by_bytes;
     if (index > applied)
         index = applied;
@@ -415,7 +456,7 @@ void node_release(struct node *n, uint64_t durable_index)
     n->compacted_index = index;
 }
 
-/* --- looking inside ---------------------------------------------------------------------------------- */
+/* --- state ---------------------------------------------------------------------------------- */
 
 const struct node_state *node_state(const struct node *n)
 {
@@ -459,7 +500,7 @@ uint64_t node_wal_size(const struct node *n)
 
 /* --- closing ----------------------------------------------------------------------------------------- */
 
-static void free_promises(struct promises *p)
+static void free_messages(struct held_messages *p)
 {
     for (size_t i = 0; i < p->count; i++)
         raft_message_done(&p->list[i]);
@@ -474,9 +515,9 @@ void node_close_finish(struct node *n)
     void (*done)(void *) = n->on_closed;
     void *arg = n->on_closed_arg;
     node_drop_queued(n);
-    free_promises(&n->applying);
-    free_promises(&n->collecting);
-    free_promises(&n->under_way);
+    free_messages(&n->applying);
+    free_messages(&n->collecting);
+    free_messages(&n->under_way);
     wal_close(n->wal);
     raft_free(n->raft);
     buf_done(&n->out);

@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The replicated log of one member: drives the raft core over the WAL and between the peers. Proposals go in,
- * committed entries come out in order, exactly once, on the loop thread. Knows nothing of what entries mean.
+ * Replicated log of one member: drives the raft core over the WAL and between the members.
  *
- * Order is decided here and nowhere else: what raft wants stored is collected into one WAL batch; the
- * promises attached to it (votes, acks, our own ack) are released only when that batch is on disk, also for a
- * cluster of one. While a batch is under way the next one is collected (group commit). All else that raft
- * says to others is given to the lanes at once; who calls node_turn flushes them. */
+ * Proposals go in. Committed entries come out in log order, exactly once, on the loop thread. The node does
+ * not know what entries mean.
+ *
+ * Order is decided here and nowhere else:
+ *   1. All that raft wants stored is collected into one WAL batch.
+ *   2. The after-append messages of the batch (votes, acknowledgements, also this member's own; etcd-raft's
+ *      msgsAfterAppend) leave only when the batch is on disk. A cluster of one does the same.
+ *   3. While a batch is under way the next one is collected (group commit).
+ *   4. All other messages of raft go to the peer streams at once. The caller of node_turn flushes the
+ * streams. */
 #ifndef CONSENSUS_NODE_NODE_H
 #define CONSENSUS_NODE_NODE_H
 
@@ -17,132 +22,138 @@
 
 struct node;
 
-/* What others show and wait for. */
+/* State that the owner shows to others and waits for. */
 struct node_state {
     uint64_t term, leader, commit, last_index;
     bool is_leader, is_learner;
 };
 
-#define NODE_WILL_APPLY_MAX 16 /* entries told at once */
+#define NODE_WILL_APPLY_MAX 16 /* entries announced at once */
 
 struct node_options {
     struct io *io;
-    struct peers *peers; /* borrowed, its members are the owner's business; NULL = alone */
+    struct peers *peers; /* borrowed; the owner adds and removes its members; NULL = alone */
     const char *wal_dir;
     uint64_t member_id, cluster_id;
     uint64_t heartbeat_ms, election_ms;
     uint64_t wal_segment_bytes; /* 0 = 8 MiB */
     uint64_t entry_bytes_max;   /* of one entry */
-    /* Proposals that wait here and those that are in a leader's log and not applied: beyond it clients' are
-     * refused. What the cluster itself proposes has a quarter more (8 MiB at most). */
+    /* Limit in bytes of the queued proposals and of those in a leader's log that are not applied. Beyond it
+     * the proposals of clients are refused. The cluster's own proposals have a quarter more (8 MiB at
+     * most). */
     uint64_t pending_bytes_max;
-    uint64_t catchup_entries;  /* kept behind the durable index */
-    uint64_t log_bytes_max;    /* of them in memory; the others are read back from the log when needed */
-    uint64_t disk_bytes_max;   /* of the log's files; then fewer entries are kept. 0 = no limit */
-    uint64_t proposal_wait_ms; /* what is proposed while nobody leads waits so long, then it is dropped */
+    uint64_t catchup_entries; /* kept before the durable index */
+    uint64_t log_bytes_max; /* of entries in memory; others are read back from the log when they are needed */
+    uint64_t disk_bytes_max;   /* of the log's files; beyond it fewer entries are kept. 0 = no limit */
+    uint64_t proposal_wait_ms; /* a proposal waits so long for a leader, then it is dropped */
     bool pre_vote;
-    bool is_new; /* there is no WAL: make one whose log starts behind (index 1, term 1) */
-    bool joins;  /* the log has no beginning yet: it comes as a snapshot */
-    /* A disaster is over and only this member is left: what is not known to be committed is forgotten. The
-     * caller has put nobody but this member into conf_state. */
+    bool is_new; /* there is no WAL: creates one whose log starts after (index 1, term 1) */
+    bool joins;  /* the log has no beginning yet: a snapshot brings it */
+    /* Disaster recovery (--force-new-cluster), only this member is left: entries that are not known to be
+     * committed are dropped. The caller has put only this member into conf_state. */
     bool force_alone;
 
-    /* The store's word at start: what is applied and durable already, under which configuration. */
+    /* State of the store at start: what is applied and durable, and its configuration. */
     uint64_t applied_index, applied_term;
     const struct raft_conf_state *conf_state;
 
-    /* All on the loop thread, inside node_turn. */
-    /* In log order. For an entry that changes the configuration: node_apply_conf_change, once. False: it
-     * takes longer than a turn may; the same entry comes again in the next node_turn, and none before it. */
+    /* All callbacks come on the loop thread, inside node_turn. */
+    /* In log order. An entry that changes the configuration calls node_apply_conf_change once. False: the
+     * entry takes longer than a turn allows. The next node_turn passes the same entry again, and no other
+     * before it. */
     bool (*apply)(void *arg, const struct raft_entry *entry);
-    /* These come next, a few at a time: a chance to bring near what they will touch. May be NULL. */
+    /* These entries come next, a few at a time: a chance to prefetch what they touch. May be NULL. */
     void (*will_apply)(void *arg, const struct raft_entry *entries, size_t count);
-    /* False: what was applied and is not durable is too much; what follows waits for a later turn. May be
+    /* False: too much is applied and not durable. The following entries wait for a later turn. May be
      * NULL. */
     bool (*may_apply)(void *arg);
-    /* Another member's proposal: not a client's, but the cluster's own. May be NULL. */
+    /* True for another member's proposal that is the cluster's own and not a client's. May be NULL. */
     bool (*is_internal)(void *arg, const struct raft_entry *entry);
-    /* Another member's proposal, which for lack of room was not taken and never will be. */
+    /* Another member's proposal was refused for lack of room. It is never proposed. */
     void (*refused)(void *arg, const struct raft_entry *entry, int err);
-    /* This leader is about to be removed: node_transfer to the best of the others. False: there is none. */
+    /* This leader is about to be removed: call node_transfer with the best of the other voters. False:
+     * none. */
     bool (*hand_over)(void *arg);
     void (*read_done)(void *arg, uint64_t read_id,
                       uint64_t index); /* reads may go on once index is applied */
     void (*state_changed)(void *arg, const struct node_state *state);
     void (*failed)(void *arg, int err); /* a disk error: final */
-    /* m->to needs entries that the log does not have any more: bring it the state as of m->snapshot or later,
-     * then node_report_snapshot, always. NULL = snapshots are not sent. */
+    /* m->to needs entries that the log no longer has. Send it the state as of m->snapshot or later, then
+     * always call node_report_snapshot. NULL = snapshots are not sent. */
     void (*send_snapshot)(void *arg, const struct raft_message *m);
-    /* The log has been cut behind this snapshot, durably: now the store must become it, durably, then
-     * node_installed. Nothing is applied and no further batch is written meanwhile. */
+    /* The log is cut after this snapshot, durably. The owner makes the snapshot the store, durably, and then
+     * calls node_installed. Until then nothing is applied and no batch is written. */
     void (*install)(void *arg, const struct raft_snapshot *snapshot);
     void *arg;
 };
 
-/* Makes or replays the WAL. ERR_CORRUPT, ERR_IO, ERR_EXISTS (in use) with one sentence. Whoever stands alone
- * in its configuration campaigns at once. */
+/* Creates or replays the WAL. ERR_CORRUPT, ERR_IO, ERR_EXISTS (in use), with one sentence in error. The
+ * only voter of a configuration campaigns at once. */
 MUST_CHECK int node_open(const struct node_options *options, char *error, size_t error_size,
                          struct node **ret_node);
-/* True when a WAL is there. */
+/* *ret_exists: there is a WAL in wal_dir. ERR_IO. */
 MUST_CHECK int node_exists(struct io *io, const char *wal_dir, bool *ret_exists);
 
-/* Queues; takes the reference. Goes to the leader, whoever that is; without one it waits for one, or is
- * dropped. ERR_TOO_MANY_REQUESTS: nothing was queued, the reference is gone. */
+/* Queues a proposal and takes the reference. It goes to the leader, this member or another one. Without a
+ * leader it waits, at most proposal_wait_ms, and is then dropped. ERR_TOO_MANY_REQUESTS: nothing is queued,
+ * the reference is released. */
 MUST_CHECK int node_propose(struct node *n, struct blob *data);
-/* A proposal of the cluster itself: it has a reserve that clients cannot take. */
+/* The same for a proposal of the cluster itself: it has a reserve that clients cannot use. */
 MUST_CHECK int node_propose_internal(struct node *n, struct blob *data);
-/* The same, but only by this member as the leader of this term: what a leader decides (leases that end) must
- * not reach the log through its successor, who may know better (etcd #15247). ERR_NOT_LEADER too. */
+/* The same, but proposed only by this member as the leader of this term. Decisions of a leader (expired
+ * leases) must not reach the log through its successor, which may know better (etcd #15247). Also
+ * ERR_NOT_LEADER. */
 MUST_CHECK int node_propose_as_leader(struct node *n, struct blob *data);
-/* Raft takes one change at a time: the leader keeps others until it has applied the one before.
+/* Raft takes one change at a time: the leader keeps the others until the one before is applied.
  * ERR_TOO_MANY_REQUESTS. */
 MUST_CHECK int node_propose_conf_change(struct node *n, const struct raft_conf_change *change);
-/* Inside apply: what the entry holds, with node_id 0 in what must not happen. ERR_INVALID, ERR_LIMIT: nothing
- * happened. */
+/* Call it inside apply, with the entry's change; refused parts have node_id 0. ERR_INVALID, ERR_LIMIT:
+ * nothing changed. */
 MUST_CHECK int node_apply_conf_change(struct node *n, const struct raft_conf_change *change,
                                       struct raft_conf_state *ret_state);
-/* One ReadIndex round; read_done comes with the same id, or never (leadership lost: ask again with a fresh
- * id). ERR_NO_LEADER. */
+/* Begins one ReadIndex round. read_done comes with the same id, or never: when leadership is lost, retry with
+ * a fresh id. ERR_NO_LEADER. */
 MUST_CHECK int node_read(struct node *n, uint64_t read_id);
-/* Does all there is to do: steps, collects, submits, applies. */
+/* Does all work that is due: raft steps, WAL batches, application. */
 void node_turn(struct node *n);
-/* Entries up to index are durable in the store: the log before it (less the catch-up window) may go. */
+/* Entries up to index are durable in the store: the log may be cut before it, except the catch-up window. */
 void node_release(struct node *n, uint64_t durable_index);
 
 /* --- from and about other members --- */
-/* A message of kind CODEC_RAFT, the bytes after the kind. What is not fit to be believed is dropped. */
+/* A message of kind CODEC_RAFT, the bytes after the kind. A message that does not decode, or that cannot come
+ * from this sender, is dropped. */
 void node_receive(struct node *n, uint64_t from, struct slice bytes);
-/* A message of type SNAP: the state it stands for has come in whole and lies on disk, durably. */
-bool node_receive_snapshot(struct node *n, const struct raft_message *m); /* true: install will come */
-/* The log holds what follows this index. */
+/* A message of type SNAP. The file that it announces is received completely and durable. */
+bool node_receive_snapshot(struct node *n, const struct raft_message *m); /* true: install follows */
+/* The log holds the entries after this index. */
 uint64_t node_log_begin(const struct node *n);
-uint64_t node_log_disk_bytes(const struct node *n); /* of its files */
+uint64_t node_log_disk_bytes(const struct node *n); /* bytes of its files */
 void node_installed(struct node *n);
 void node_report_unreachable(struct node *n, uint64_t id);
 void node_report_snapshot(struct node *n, uint64_t id, bool delivered);
-/* A follower of nobody is as if all but two ticks of the shortest election timeout had passed. */
+/* For a follower without a leader: the shortest election timeout passes, except two ticks. */
 void node_advance(struct node *n);
-/* Leaders: give the lead to that voter. Shows in node_state, or not within an election timeout. */
+/* On a leader: transfers leadership to that voter. node_state shows it, or not within an election timeout. */
 void node_transfer(struct node *n, uint64_t to);
 /* As of the last applied entry. */
 const struct raft_conf_state *node_conf_state(const struct node *n);
-void node_get_status(const struct node *n, struct raft_status *ret_status); /* not for every turn */
+void node_get_status(const struct node *n, struct raft_status *ret_status); /* expensive: not in every turn */
 bool node_is_applying(
-    const struct node *n);                /* an entry is open, or there was no time for more; not: no room */
+    const struct node *n); /* an entry has begun, or the time was over; false when the store has no room */
 bool node_has_work(const struct node *n); /* node_turn would do something */
 
-/* Inside apply: this entry was not applied and cannot be; nothing is from now on, until the next start. */
+/* Inside apply: this entry is not applied and cannot be. No entry is applied until the next start. */
 void node_stop(struct node *n);
 
 const struct node_state *node_state(const struct node *n);
 uint64_t node_last_index(const struct node *n);     /* of the log, at this moment */
-bool node_has_change_waiting(const struct node *n); /* of the configuration, in the log behind the applied */
+bool node_has_change_waiting(const struct node *n); /* of the configuration, in the log and not applied */
 bool node_has_queued(const struct node *n);         /* proposals that raft does not have yet */
 bool node_has_queued_change(const struct node *n);  /* of the configuration */
 bool node_is_leader(const struct node *n);          /* at this moment; node_state is as of the last turn */
 uint64_t node_wal_size(const struct node *n);
-uint64_t node_pending_bytes(const struct node *n); /* what pending_bytes_max bounds */
-/* Stops the clock, waits for the batch under way; done comes then, and the node is gone. */
+uint64_t node_pending_bytes(const struct node *n); /* the bytes that pending_bytes_max limits */
+/* Stops the clock and waits for the batch under way. Then done comes, and the node is freed. */
 void node_close(struct node *n, void (*done)(void *arg), void *arg);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Opening: the log is replayed into what raft starts from, and compared with what the store holds. */
+ * Opening of a node: replay of the WAL into raft's initial state, and its comparison with the store. */
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -7,15 +7,15 @@
 #include "base/mutant.h"
 #include "consensus/node/node_impl.h"
 
-/* The log of a new cluster begins behind this place: the bootstrap configuration. */
+/* Place of the bootstrap configuration: the log of a new cluster begins after it. */
 #define BOOTSTRAP_INDEX 1
 #define BOOTSTRAP_TERM  1
 
 #define SEGMENT_SIZE      (8u << 20)
 #define INFLIGHT_MESSAGES 512
 #define MESSAGE_BYTES_MAX (1u << 20)
-/* On the way to one follower: as much as a link of 1 Gbit/s and 100 ms holds, and what a stopped one costs.
- */
+/* In flight to one follower: what a link of 1 Gbit/s and 100 ms holds. A stopped follower costs as much
+ * memory. */
 #define INFLIGHT_BYTES_MAX (16u << 20)
 #define APPLYING_BYTES_MAX (4u << 20) /* handed out and not yet applied */
 
@@ -36,18 +36,18 @@ static struct wal_options wal_options(const struct node_options *o, uint8_t meta
     };
 }
 
-/* What replay gathers: the log as it stands at the end. The oldest entries that the store has applied stay on
- * disk when memory is full; of them only the terms are kept. */
+/* The log as replay has read it so far, at the end the whole log. When memory is full, the oldest entries
+ * that the store has applied stay only on disk, and only their terms are kept. */
 struct replayed {
     struct raft_term_run *runs; /* contiguous from the first entry on, up to entries[head] */
     size_t run_count, run_capacity;
     struct raft_entry *entries; /* from head on */
     size_t head, count, capacity;
-    uint64_t next;  /* index behind the last entry; 0 = there was none yet */
+    uint64_t next;  /* index after the last entry; 0 = there was none yet */
     uint64_t bytes; /* of entries in memory */
     uint64_t bytes_max, applied_index;
     uint64_t snapshot_index, snapshot_term;
-    bool has_snapshot; /* the WAL says so, else it is the bootstrap's place */
+    bool has_snapshot; /* the WAL has a snapshot mark; else it is the bootstrap's place */
     struct wal_hard_state state;
 };
 
@@ -56,7 +56,7 @@ static uint64_t first_held(const struct replayed *r)
     return r->next - r->count;
 }
 
-/* The first entry, in memory or not; only when there is one. */
+/* The first entry, in memory or on disk. Only when there is one. */
 static uint64_t first_index(const struct replayed *r)
 {
     return r->run_count ? r->runs[0].index : first_held(r);
@@ -72,17 +72,17 @@ static uint64_t size_of(const struct raft_entry *e)
     return sizeof *e + raft_payload_bytes(e->data);
 }
 
-static void node_open_forget(struct replayed *r, const struct raft_entry *e)
+static void release_entry(struct replayed *r, const struct raft_entry *e)
 {
     r->bytes -= size_of(e);
     blob_unref(e->data);
 }
 
-/* The entries from index on are gone. */
+/* Drops the entries from index on. */
 static void drop_tail(struct replayed *r, uint64_t index)
 {
     while (r->count && r->next > index) {
-        node_open_forget(r, &r->entries[r->head + --r->count]);
+        release_entry(r, &r->entries[r->head + --r->count]);
         r->next--;
     }
     while (r->run_count && r->runs[r->run_count - 1].index >= index)
@@ -98,10 +98,10 @@ static void drop_all(struct replayed *r)
     r->next = 0;
 }
 
-/* The first entry in memory leaves it. */
+/* Drops the first entry in memory. */
 static void drop_first(struct replayed *r)
 {
-    node_open_forget(r, &r->entries[r->head++]);
+    release_entry(r, &r->entries[r->head++]);
     r->count--;
 }
 
@@ -116,7 +116,7 @@ static void add_run(struct replayed *r, const struct raft_entry *e)
     r->runs[r->run_count++] = (struct raft_term_run){e->index, e->term};
 }
 
-static void keep_memory(struct replayed *r)
+static void limit_memory(struct replayed *r)
 {
     while (r->bytes > r->bytes_max && r->count && first_held(r) <= r->applied_index) {
         add_run(r, &r->entries[r->head]);
@@ -150,7 +150,7 @@ static int on_entry(void *arg, const struct wal_entry *entry)
     if (entry->index > r->next)
         return ERR_CORRUPT; /* a gap */
     drop_tail(r, entry->index);
-    /* The first segment that is left may begin above an overwrite that goes further back. */
+    /* The first segment that is left may begin above an overwrite that begins at a lower index. */
     r->next = entry->index + 1;
     struct raft_entry *e = add_entry(r);
     *e = (struct raft_entry){
@@ -160,7 +160,7 @@ static int on_entry(void *arg, const struct wal_entry *entry)
         .data = entry->data.size ? blob_copy(entry->data) : NULL,
     };
     r->bytes += size_of(e);
-    keep_memory(r);
+    limit_memory(r);
     return OK;
 }
 
@@ -184,13 +184,13 @@ static void drop_before(struct replayed *r, uint64_t index)
 {
     while (r->count && first_held(r) < index)
         drop_first(r);
-    size_t gone = 0; /* runs that end before index */
-    while (gone < r->run_count &&
-           (gone + 1 < r->run_count ? r->runs[gone + 1].index : first_held(r)) <= index)
-        gone++;
-    r->run_count -= gone;
-    if (gone && r->run_count)
-        memmove(r->runs, r->runs + gone, r->run_count * sizeof *r->runs);
+    size_t drop_count = 0; /* runs that end before index */
+    while (drop_count < r->run_count &&
+           (drop_count + 1 < r->run_count ? r->runs[drop_count + 1].index : first_held(r)) <= index)
+        drop_count++;
+    r->run_count -= drop_count;
+    if (drop_count && r->run_count)
+        memmove(r->runs, r->runs + drop_count, r->run_count * sizeof *r->runs);
     if (r->run_count && r->runs[0].index < index)
         r->runs[0].index = index;
 }
@@ -205,8 +205,9 @@ static int node_open_on_snapshot(void *arg, uint64_t index, uint64_t term)
     r->snapshot_term = term;
     if (is_empty(r) || index < first_index(r)) /* a log that was cut begins with a snapshot: no list yet */
         return OK;
-    /* Behind our own mark the log goes on. A snapshot from a leader whose place our log holds with another
-     * term, or does not reach, replaces all of it (raft keeps a log that has the snapshot's place in it). */
+    /* There are two kinds of marks. After a mark of our own the log goes on. A mark of a leader's snapshot
+     * replaces the whole log when the log holds its place with another term, or does not reach it. Raft keeps
+     * a log that has the snapshot's place in it. */
     if (index >= r->next || term_at(r, index) != term)
         drop_all(r);
     else
@@ -240,20 +241,20 @@ static int check_replayed(const struct node_options *o, const struct replayed *r
     return OK;
 }
 
-/* The entries beyond what is known to be committed are not handed to raft; the first one of the new term
- * replaces them in the log, too. */
-static void forget_unsettled(const struct node_options *o, struct raft_initial *initial)
+/* Keeps entries that are not known to be committed from raft. The first entry of the new term replaces them
+ * in the log, too. */
+static void drop_uncommitted(const struct node_options *o, struct raft_initial *initial)
 {
-    uint64_t settled = initial->hard_state.commit;
-    if (settled < o->applied_index)
-        settled = o->applied_index;
-    if (settled < initial->snapshot_index)
-        settled = initial->snapshot_index;
+    uint64_t committed = initial->hard_state.commit;
+    if (committed < o->applied_index)
+        committed = o->applied_index;
+    if (committed < initial->snapshot_index)
+        committed = initial->snapshot_index;
     uint64_t before = initial->run_count ? initial->first_entry - 1 : initial->snapshot_index;
-    if (initial->entry_count > settled - before) {
-        log_warn("forgetting entries that are not known to be committed", F_UINT("behind-index", settled),
-                 F_UINT("count", initial->entry_count - (settled - before)));
-        initial->entry_count = settled - before;
+    if (initial->entry_count > committed - before) {
+        log_warn("dropping entries that are not known to be committed", F_UINT("behind-index", committed),
+                 F_UINT("count", initial->entry_count - (committed - before)));
+        initial->entry_count = committed - before;
     }
 }
 
@@ -288,8 +289,8 @@ static int start_raft(struct node *n, const struct replayed *r, char *error, siz
         .first_entry = first_held(r),
     };
     if (o->force_alone)
-        forget_unsettled(o, &initial);
-    /* The commit index is written lazily; what the store has applied was committed. */
+        drop_uncommitted(o, &initial);
+    /* The commit index is written lazily. All that the store has applied was committed. */
     if (initial.hard_state.commit < o->applied_index)
         initial.hard_state.commit = o->applied_index;
     if (initial.hard_state.term < r->snapshot_term)
@@ -316,22 +317,22 @@ int node_open(const struct node_options *o, char *error, size_t error_size, stru
     struct wal_replay replay = {on_entry, on_hard_state, node_open_on_snapshot, &r};
     uint8_t metadata[16];
     struct wal_options options = wal_options(o, metadata);
-    struct buf found = {0};
+    struct buf stored_metadata = {0};
     int err;
     if (o->is_new) {
         err = wal_create(&options, &n->wal);
         if (err)
-            snprintf(error, error_size, "cannot make a log in %s: %s", o->wal_dir, err_text(err));
-        buf_add_slice(&found, options.metadata);
+            snprintf(error, error_size, "cannot create a log in %s: %s", o->wal_dir, err_text(err));
+        buf_add_slice(&stored_metadata, options.metadata);
     } else {
-        err = wal_open(&options, &replay, &found, error, error_size, &n->wal);
+        err = wal_open(&options, &replay, &stored_metadata, error, error_size, &n->wal);
     }
     if (!err)
-        err = check_replayed(o, &r, &found, error, error_size);
+        err = check_replayed(o, &r, &stored_metadata, error, error_size);
     if (!err) {
         n->options.conf_state = o->conf_state;
         err = start_raft(n, &r, error, error_size);
-        n->options.conf_state = NULL; /* the caller's, gone when this returns */
+        n->options.conf_state = NULL; /* the caller's */
     }
     if (err) {
         if (n->wal)
@@ -348,11 +349,12 @@ int node_open(const struct node_options *o, char *error, size_t error_size, stru
     n->tick.fire = node_on_tick;
     o->io->ops->timer_start(o->io, &n->tick, o->heartbeat_ms);
     node_set_conf(n, o->conf_state);
-    /* Who is asked before the first turn must not look like a member without a past (kv_boot.c). */
+    /* A bootstrap query that comes before the first turn must not take this member for one without data
+     * (kv_boot.c). */
     n->state.term = raft_term(n->raft);
     n->state.commit = raft_committed_index(n->raft);
     n->state.last_index = raft_last_index(n->raft);
-    /* The only voter has nobody to wait for. */
+    /* A single voter needs no other vote. */
     if (n->conf.voters.count == 1 && n->conf.voters.id[0] == o->member_id && !n->conf.voters_outgoing.count)
         raft_campaign(n->raft);
     *ret_node = n;
@@ -360,6 +362,6 @@ out:
     drop_all(&r);
     mem_free(r.entries);
     mem_free(r.runs);
-    buf_done(&found);
+    buf_done(&stored_metadata);
     return err;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Raft's messages to other members and from them. Nothing here is acknowledged or sent again: raft does that.
- * A message that a lane did not take is reported to raft; proposals among them go back into the queue, since
- * they have certainly not been seen by anybody else. */
+ * Raft messages to and from other members. Nothing here acknowledges or repeats a message: raft does that. A
+ * message that a stream did not accept is reported to raft. The proposals of such a message go back into the
+ * queue, because no other member can have seen them. */
 #include "base/failpoint.h"
 #include "base/metric.h"
 #include "base/mutant.h"
@@ -20,7 +20,7 @@ static void queue_again(struct node *n, const struct raft_message *m)
     n->is_stream_closed = true;
 }
 
-/* Another member's proposals wait here with our own, within our limits. */
+/* Another member's proposals wait in the queue with our own, within the same limits. */
 static void queue_forwarded(struct node *n, const struct raft_entry *entries, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
@@ -41,7 +41,8 @@ static void queue_forwarded(struct node *n, const struct raft_entry *entries, si
     }
 }
 
-/* Where the changes begin, which travel alone; malformed: nothing is taken. */
+/* Counts the entries before the first configuration change, since changes travel alone. ERR_MALFORMED, or an
+ * error of the change's decoder: no entry of the message is used. */
 static int count_writes(const struct node *n, const struct raft_message *m, size_t *ret_count)
 {
     struct raft_conf_change change;
@@ -64,14 +65,14 @@ static int count_writes(const struct node *n, const struct raft_message *m, size
     return OK;
 }
 
-/* A change takes its turn with our own. What raft refuses, because we do not lead any more or are about to
- * hand over, goes to whoever leads next. */
+/* A configuration change waits in the queue with our own. Proposals that raft refuses, because this member no
+ * longer leads or is about to transfer leadership, go to the next leader. */
 static void receive_proposals(struct node *n, const struct raft_message *m)
 {
     size_t count;
     if (count_writes(n, m, &count) != OK)
         return;
-    if (node_is_leader(n)) { /* one batch of all that comes in a turn */
+    if (node_is_leader(n)) { /* all that comes in a turn makes one batch */
         queue_forwarded(n, m->entries, m->entry_count);
         return;
     }
@@ -119,18 +120,20 @@ void node_send(struct node *n, const struct raft_message *m)
         raft_report_unreachable(n->raft, m->to);
 }
 
-/* Only what is passed on for somebody else may bear another name than its bringer's. */
+/* Only a forwarded message may name another sender than the member that brought it. */
 static bool is_from(const struct raft_message *m, uint64_t from)
 {
     return m->from == from || m->type == RAFT_MSG_PROP || m->type == RAFT_MSG_READ_INDEX ||
            m->type == RAFT_MSG_TRANSFER_LEADER;
 }
 
-/* This member's disk or store is slower than what its leader sends, and holds what it cannot forget: the
- * append is dropped as if the network had lost it, so that the leader asks again later, and slower. Without
- * committed entries to be applied it is not slow: then it holds what is not committed, which the leader's own
- * limits bound, and only more of the log can let that commit. */
-static bool is_beyond_memory(const struct node *n, const struct raft_message *m)
+/* True when the append must be dropped as if the network had lost it. Then the leader repeats it later, and
+ * slower.
+ *
+ * This member's disk or store is slower than its leader, and it holds entries that it cannot drop. It counts
+ * as slow only with committed entries that are not applied. Without these it holds uncommitted entries, which
+ * the leader's own limits bound. Only more entries of the log can let those commit. */
+static bool exceeds_memory(const struct node *n, const struct raft_message *m)
 {
     return m->type == RAFT_MSG_APP && m->entry_count &&
            raft_committed_index(n->raft) > raft_applied_index(n->raft) &&
@@ -144,13 +147,13 @@ void node_receive(struct node *n, uint64_t from, struct slice bytes)
         return;
     if (is_from(&m, from) && m.type == RAFT_MSG_PROP)
         receive_proposals(n, &m);
-    else if (is_from(&m, from) && m.type != RAFT_MSG_SNAP && !is_beyond_memory(n, &m))
+    else if (is_from(&m, from) && m.type != RAFT_MSG_SNAP && !exceeds_memory(n, &m))
         (void)raft_step(n->raft, &m);
     codec_done_raft(&m);
     arena_reset(&n->arena);
 }
 
-/* Only a snapshot that is taken moves the log's beginning in a step: committed entries below it do not. */
+/* Within one step only an accepted snapshot moves the log's beginning: committed entries below it do not. */
 bool node_receive_snapshot(struct node *n, const struct raft_message *m)
 {
     uint64_t first = raft_first_index(n->raft);

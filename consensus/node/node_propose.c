@@ -1,17 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Proposals on their way into raft. Two queues: writes, which raft takes in batches, and changes of the
- * configuration, of which it takes one at a time and makes an empty entry of any other. So a change waits
- * here, on the leader, until the one before it is applied (which can be later than on other members: they may
- * have committed it without this disk), and the writes behind it do not wait with it.
+ * Proposal queues: entries on their way into raft, and ReadIndex requests.
  *
- * What has left a queue is in this leader's log, or on its way to the leader: it is never proposed again.
- * What is not taken for lack of room is told to whoever asked for it (options.refused). */
+ *   proposals   writes; raft takes them in batches
+ *   changes     changes of the configuration; raft takes one at a time and makes an empty entry of any other
+ *
+ * So a change waits here, on the leader, until the one before it is applied. That can be later than on other
+ * members, which may have committed it without this disk. Writes that came after a change do not wait with
+ * it.
+ *
+ * An entry that has left a queue is in this leader's log, or on its way to the leader. It is never proposed
+ * again. An entry that is refused for lack of room is reported to its sender (options.refused). */
 #include "base/metric.h"
 #include "base/mutant.h"
 #include "consensus/node/node_impl.h"
 
-#define FORWARD_BYTES     (1u << 20) /* of proposals in one message to the leader, or a single one */
-#define CHANGES_MAX       64         /* each is a person's doing */
+#define FORWARD_BYTES     (1u << 20) /* of proposals in one message to the leader; a larger one goes alone */
+#define CHANGES_MAX       64         /* an operator causes each of them */
 #define RESERVE_BYTES_MAX (8u << 20)
 
 static void node_propose_add(struct node *n, struct proposals *q, const struct raft_entry *entry)
@@ -30,7 +34,7 @@ static void node_propose_drop(struct node *n, struct raft_entry *e)
     blob_unref(e->data);
 }
 
-/* The first count leave the queue. */
+/* Removes the first count entries. */
 static void dequeue(struct node *n, struct proposals *q, size_t count)
 {
     if (count == 0)
@@ -46,14 +50,14 @@ void node_queue(struct node *n, const struct raft_entry *entry)
     node_propose_add(n, entry->type == RAFT_ENTRY_NORMAL ? &n->proposals : &n->changes, entry);
 }
 
-/* What is on its way to a leader elsewhere does not count: it is in the lane's queue, which has its own
- * limit, and then with the leader. */
+/* Proposals on their way to another leader do not count. They are in the stream's queue, which has its own
+ * limit, and then count at the leader. */
 bool node_has_room(const struct node *n, const struct raft_entry *entry, bool is_internal)
 {
     uint64_t pending = node_pending_bytes(n), limit = n->options.pending_bytes_max;
     if (is_internal || entry->type != RAFT_ENTRY_NORMAL || MUTANT(RESERVE_FOR_ALL))
         limit += node_reserve(n);
-    /* One that is larger than the limit goes alone. */
+    /* An entry that is larger than the limit goes alone. */
     return (pending == 0 || pending + entry->data->size <= limit) &&
            (entry->type == RAFT_ENTRY_NORMAL || n->changes.count < CHANGES_MAX);
 }
@@ -69,8 +73,8 @@ uint64_t node_pending_bytes(const struct node *n)
     return n->queued_bytes + raft_uncommitted_size(n->raft);
 }
 
-static int node_propose_run(struct node *n, struct blob *data, enum raft_entry_type type, uint64_t term,
-                            bool is_internal)
+static int propose_entry(struct node *n, struct blob *data, enum raft_entry_type type, uint64_t term,
+                         bool is_internal)
 {
     struct raft_entry entry = {.type = type, .data = data, .index = n->ticks, .term = term};
     if (!node_has_room(n, &entry, is_internal)) {
@@ -84,12 +88,12 @@ static int node_propose_run(struct node *n, struct blob *data, enum raft_entry_t
 
 int node_propose(struct node *n, struct blob *data)
 {
-    return node_propose_run(n, data, RAFT_ENTRY_NORMAL, 0, false);
+    return propose_entry(n, data, RAFT_ENTRY_NORMAL, 0, false);
 }
 
 int node_propose_internal(struct node *n, struct blob *data)
 {
-    return node_propose_run(n, data, RAFT_ENTRY_NORMAL, 0, true);
+    return propose_entry(n, data, RAFT_ENTRY_NORMAL, 0, true);
 }
 
 int node_propose_as_leader(struct node *n, struct blob *data)
@@ -98,12 +102,12 @@ int node_propose_as_leader(struct node *n, struct blob *data)
         blob_unref(data);
         return ERR_NOT_LEADER;
     }
-    return node_propose_run(n, data, RAFT_ENTRY_NORMAL, raft_term(n->raft), true);
+    return propose_entry(n, data, RAFT_ENTRY_NORMAL, raft_term(n->raft), true);
 }
 
 int node_propose_conf_change(struct node *n, const struct raft_conf_change *change)
 {
-    return node_propose_run(n, raft_conf_change_encode(change, false), RAFT_ENTRY_CONF_CHANGE_V2, 0, true);
+    return propose_entry(n, raft_conf_change_encode(change, false), RAFT_ENTRY_CONF_CHANGE_V2, 0, true);
 }
 
 bool node_has_queued(const struct node *n)
@@ -116,8 +120,10 @@ bool node_has_queued_change(const struct node *n)
     return n->changes.count != 0;
 }
 
-/* Takes out what must not be proposed any more: decided by a leader whose term is over or, without a leader,
- * waiting for longer than anybody waits for an answer. */
+/* Removes the entries that must not be proposed any more:
+ *
+ *   - the term of the leader that decided them is over
+ *   - they have waited for a leader longer than any request waits for its answer */
 static void drop_stale(struct node *n, struct proposals *q, uint64_t wait_ticks)
 {
     uint64_t term = node_is_leader(n) ? raft_term(n->raft) : 0;
@@ -132,15 +138,15 @@ static void drop_stale(struct node *n, struct proposals *q, uint64_t wait_ticks)
     q->count = kept;
 }
 
-/* What is left is gone before its askers are told that time is up. */
-static void drop_old(struct node *n, struct proposals *q)
+/* Drops the entries whose requests are about to end by their timeout. */
+static void drop_expired(struct node *n, struct proposals *q)
 {
     uint64_t ticks = n->options.proposal_wait_ms / n->options.heartbeat_ms;
     if (q->count)
         drop_stale(n, q, ticks > 2 ? ticks - 2 : 0);
 }
 
-/* A leader takes all; a message to the leader has a size. */
+/* A leader takes all entries. A message to the leader has a limited size. */
 static size_t batch_size(const struct node *n, size_t from)
 {
     const struct proposals *q = &n->proposals;
@@ -165,7 +171,7 @@ static void propose_writes(struct node *n)
             done += count;
     }
     dequeue(n, q, done);
-    drop_old(n, q);
+    drop_expired(n, q);
 }
 
 static bool removes_this_member(const struct node *n, const struct raft_entry *e)
@@ -179,41 +185,44 @@ static bool removes_this_member(const struct node *n, const struct raft_entry *e
     return false;
 }
 
-/* A leader does not remove itself: it would be the first to know that it is gone, and a last other voter that
- * has not heard of the commit by then needs its vote. So another leads first, and that one proposes the
- * change. When nobody takes the lead in time it is proposed all the same. True: it waits. */
-static bool is_for_successor(struct node *n, const struct raft_entry *e)
+/* True: the change waits until another member leads.
+ *
+ * A leader does not propose its own removal. It would be the first to know the commit. A last other voter
+ * that has not heard of the commit by then needs its vote. So this leader transfers leadership first, and the
+ * successor proposes the change. If the transfer does not succeed in time, this leader proposes it after
+ * all. */
+static bool waits_for_successor(struct node *n, const struct raft_entry *e)
 {
-    bool has_tried = n->hand_over_term == raft_term(n->raft);
-    if (MUTANT(LEADER_REMOVES_ITSELF) || has_tried || !removes_this_member(n, e))
+    bool was_tried = n->transfer_term == raft_term(n->raft);
+    if (MUTANT(LEADER_REMOVES_ITSELF) || was_tried || !removes_this_member(n, e))
         return false;
-    n->hand_over_term = raft_term(n->raft);
+    n->transfer_term = raft_term(n->raft);
     return n->options.hand_over(n->options.arg);
 }
 
-static bool may_propose(struct node *n, const struct raft_entry *change)
+static bool can_propose_change(struct node *n, const struct raft_entry *change)
 {
     return !node_is_leader(n) ||
-           ((raft_takes_change(n->raft) || MUTANT(CHANGE_LOST)) && !is_for_successor(n, change));
+           ((raft_takes_change(n->raft) || MUTANT(CHANGE_LOST)) && !waits_for_successor(n, change));
 }
 
 static void propose_changes(struct node *n)
 {
     struct proposals *q = &n->changes;
     size_t done = 0;
-    while (done < q->count && may_propose(n, q->list + done)) {
+    while (done < q->count && can_propose_change(n, q->list + done)) {
         if (raft_propose(n->raft, q->list + done, 1) == ERR_PROPOSAL_DROPPED)
             break;
         done++;
     }
     dequeue(n, q, done);
-    drop_old(n, q);
+    drop_expired(n, q);
 }
 
-/* What comes to a leader while its own log is being written makes one batch, for the others' logs as well:
- * each sync and each message costs as much for one entry as for sixty. With a disk of ours that hangs the
- * others commit, and the next batch leaves when they have. */
-static bool is_gathering(const struct node *n)
+/* True while a leader's log is being written: the entries that come meanwhile make one batch, also for the
+ * followers' logs. A sync and a message cost as much for one entry as for sixty. When our own disk stalls,
+ * the followers commit, and the next batch leaves after that. */
+static bool is_collecting_batch(const struct node *n)
 {
     return !n->is_alone && node_is_leader(n) && wal_is_busy(n->wal) &&
            raft_committed_index(n->raft) < raft_last_index(n->raft);
@@ -221,7 +230,7 @@ static bool is_gathering(const struct node *n)
 
 void node_propose_queued(struct node *n)
 {
-    if (n->proposals.count && !n->is_stream_closed && !is_gathering(n))
+    if (n->proposals.count && !n->is_stream_closed && !is_collecting_batch(n))
         propose_writes(n);
     if (n->changes.count && !n->is_stream_closed)
         propose_changes(n);

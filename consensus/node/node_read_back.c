@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What of the log is in memory: at most log_bytes_max of what is applied and on our disk. A follower that
- * needs older entries gets them from the WAL, a piece at a time, read by a worker; one reading is under way
- * at once, and raft says for whom. What is read and not needed any more (this member leads no longer, the log
- * was cut) is dropped by raft.
+ * Log memory: at most log_bytes_max of entries that are applied and on our disk stay in memory. A follower
+ * that needs older entries gets them from the WAL.
  *
- *     node_turn -> node_keep_memory: raft_wants_entries -> wal_read ... on_read -> raft_give_entries
+ *   1. node_turn -> node_manage_memory   drops entries beyond the limit; raft_wants_entries names a range
+ *   2. wal_read                          a worker reads one piece; one read is under way at a time
+ *   3. node_read_back_on_read            raft_give_entries; raft knows for which follower
  *
- * What can fail: a read or a checksum, or the entry is not there although the log was not cut that far. Each
- * means that what was durable is lost: options.failed, final. */
+ * Raft drops entries that are no longer needed: this member does not lead any more, or the log was cut.
+ *
+ * Failures: a read, a checksum, or the entry is missing although the log was not cut that far. Each
+ * means that durable data is lost: options.failed, final. */
 #include <inttypes.h>
 
 #include "base/log.h"
@@ -16,7 +18,7 @@
 
 #define READ_BYTES_MAX (1u << 20) /* a message to a follower; one larger entry goes alone */
 
-static void node_read_back_fail(struct node *n, int err)
+static void read_back_fail(struct node *n, int err)
 {
     log_error("an entry that was durable cannot be read back from the log", F_UINT("index", n->read_from),
               F_STR("error", err_text(err)));
@@ -24,7 +26,7 @@ static void node_read_back_fail(struct node *n, int err)
     n->options.failed(n->options.arg, err);
 }
 
-static void give(struct node *n, const struct wal_entry *entries, size_t count)
+static void give_entries(struct node *n, const struct wal_entry *entries, size_t count)
 {
     struct raft_entry *list = mem_new(count * sizeof *list);
     size_t bytes = 0;
@@ -43,7 +45,7 @@ static void give(struct node *n, const struct wal_entry *entries, size_t count)
         blob_unref(list[i].data);
     mem_free(list);
     if (err)
-        node_read_back_fail(n, err);
+        read_back_fail(n, err);
 }
 
 static void node_read_back_on_read(void *arg, int err, const struct wal_entry *entries, size_t count)
@@ -56,12 +58,12 @@ static void node_read_back_on_read(void *arg, int err, const struct wal_entry *e
     if (n->is_failed)
         return;
     if (!err)
-        give(n, entries, count);
+        give_entries(n, entries, count);
     else if (n->read_from >= raft_first_index(n->raft)) /* else it was released meanwhile */
-        node_read_back_fail(n, err);
+        read_back_fail(n, err);
 }
 
-void node_keep_memory(struct node *n)
+void node_manage_memory(struct node *n)
 {
     struct raft_wanted_entries wanted;
     raft_evict(n->raft, n->options.log_bytes_max);

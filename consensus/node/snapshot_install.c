@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A received snapshot becomes the store; the steps and what a crash between them means are in the header.
+ * Installation of a received snapshot as the store. The header has the steps and the result of a crash
+ * between them.
  *
- * The file is opened under the name it came with and renamed while it is open: two LMDB environments of one
- * process must not share a lock file, and the old store is open under the other name until the loop has let
- * go of it. Opening builds the whole key index (about 0.6 s for a million keys); on the worker this delays
- * only commits. The two indexes are in memory together for that time. */
+ * The file is opened under the name it was received with, and renamed while it is open. Two LMDB environments
+ * of one process must not share a lock file, and the old store is open under the other name until the loop
+ * releases it. Opening builds the whole key index: about 0.6 s for a million keys. It runs on the worker, so
+ * it delays only commits. Both indexes are in memory for that time. */
 #include "base/failpoint.h"
 #include "consensus/node/snapshot_install.h"
 
@@ -15,7 +16,8 @@
 #include "consensus/node/snapshot_receive.h"
 #include "consensus/wal/wal.h"
 
-#define BOOTSTRAP_INDEX 1 /* where the log of a new cluster begins: every store gets it by itself */
+#define BOOTSTRAP_INDEX                                                                                      \
+    1 /* where the log of a new cluster begins: every store has this entry from its creation */
 
 struct snapshot_install {
     struct snapshot_install_options options;
@@ -54,7 +56,7 @@ static int write_identity(struct backend *b, const uint8_t identity[SNAPSHOT_IDE
 }
 
 /* From here on the file is the store, whatever happens. */
-static int take_place(struct io *io, const char *dir, const char *from, const char *to)
+static int replace_store(struct io *io, const char *dir, const char *from, const char *to)
 {
     int err = io->ops->rename(io, from, to);
     return err ? err : io->ops->sync_dir(io, dir);
@@ -88,8 +90,9 @@ static int install(struct snapshot_install *i)
     if (err)
         return err;
     if (store_applied_index(i->store) != i->index || store_applied_term(i->store) != i->term)
-        return snapshot_install_fail(i, ERR_CORRUPT, "it holds another state than its sender said");
-    err = take_place(i->options.io, i->dir, i->from, i->to);
+        return snapshot_install_fail(i, ERR_CORRUPT,
+                                     "its index or term is not the one that its sender announced");
+    err = replace_store(i->options.io, i->dir, i->from, i->to);
     if (err)
         return snapshot_install_fail(i, err, "it cannot be renamed");
     store_moved(i->store, i->to);
@@ -141,7 +144,7 @@ void snapshot_install_cancel(struct snapshot_install *i)
 
 /* --- at start ----------------------------------------------------------------------------------- */
 
-/* How the log begins, and whose it is. */
+/* Index and term of the log's last snapshot mark, or of the last entry that a store has applied. */
 struct log_mark {
     uint64_t index, term;
 };
@@ -182,9 +185,10 @@ static int file_exists(struct io *io, const char *path, bool *ret_exists)
     return err == ERR_NOT_FOUND ? 0 : err;
 }
 
-/* What a file of the store holds; nothing when there is none. own not NULL: its owner is written first. */
+/* Reads the applied index and term from a store file; zeros when there is no file. owner not NULL: it is
+ * written into the file first. */
 static int snapshot_install_peek(const struct snapshot_install_options *o, const char *path,
-                                 const uint8_t *own, struct log_mark *ret_applied, char *error,
+                                 const uint8_t *owner, struct log_mark *ret_applied, char *error,
                                  size_t error_size)
 {
     bool exists;
@@ -198,8 +202,8 @@ static int snapshot_install_peek(const struct snapshot_install_options *o, const
     err = open_backend(o, path, error, error_size, &b);
     if (err)
         return err;
-    if (own)
-        err = write_identity(b, own);
+    if (owner)
+        err = write_identity(b, owner);
     if (!err)
         err = store_peek(b, &ret_applied->index, &ret_applied->term);
     if (err)
@@ -209,11 +213,11 @@ static int snapshot_install_peek(const struct snapshot_install_options *o, const
 }
 
 static int snapshot_install_finish(const struct snapshot_install_options *o, const char *from, const char *to,
-                                   const struct log_mark *mark, const uint8_t *own, char *error,
+                                   const struct log_mark *mark, const uint8_t *owner, char *error,
                                    size_t error_size)
 {
     struct log_mark held;
-    int err = snapshot_install_peek(o, from, own, &held, error, error_size);
+    int err = snapshot_install_peek(o, from, owner, &held, error, error_size);
     if (err)
         return err;
     if (held.index != mark->index || held.term != mark->term) {
@@ -223,7 +227,7 @@ static int snapshot_install_finish(const struct snapshot_install_options *o, con
                  from, mark->index, held.index);
         return ERR_CORRUPT;
     }
-    err = take_place(o->io, o->dir, from, to);
+    err = replace_store(o->io, o->dir, from, to);
     if (err)
         snprintf(error, error_size, "%s cannot be renamed to %s: %s", from, to, err_text(err));
     else
@@ -232,7 +236,7 @@ static int snapshot_install_finish(const struct snapshot_install_options *o, con
     return err;
 }
 
-/* LMDB's lock file beside it, if that was opened: of no use to anybody. */
+/* Removes LMDB's lock file of the received file. It exists only if LMDB opened that file. */
 static void remove_lock(struct io *io, const char *path)
 {
     struct buf lock = {0};
@@ -258,8 +262,8 @@ int snapshot_install_recover(const struct snapshot_install_options *o, const cha
         err = snapshot_install_peek(o, to, NULL, &applied, error, error_size);
     if (err)
         goto out;
-    /* The log never begins behind what the store holds, unless it was cut for a snapshot; but for a first
-     * start that was not finished. */
+    /* Normally the log never begins after the applied index of the store. It does when it was cut for a
+     * snapshot, and after a first start that was not completed (BOOTSTRAP_INDEX). */
     if (mark.index > applied.index && mark.index > BOOTSTRAP_INDEX &&
         metadata.size == SNAPSHOT_IDENTITY_SIZE) {
         err = snapshot_install_finish(o, from, to, &mark, metadata.data, error, error_size);

@@ -1,13 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The receiver's side of a snapshot. The life of a transfer:
- *   opening    an old part is deleted, the file is made
- *   taking     pieces in order; what has come since the last job goes into the next one: written, digested,
- *              on its way to the disk. Size and digest may be told later: the sender's copy still grows then
- *   checking   the digest is compared, the file synced and named, the folder synced
- *   delivered  raft has it; until snapshot_receive_done nothing else is taken
- * What can fail: no space - the transfer is refused, the part deleted. Another error of the disk is final.
- * A crash before the name is durable leaves a part, which the next start deletes; after it a whole file, of
- * which the log says whether anybody waits for it. */
+ * Receiver's side of a snapshot transfer; see snapshot_receive.h.
+ *
+ *   phase      | what happens                                               | next
+ *   -----------+------------------------------------------------------------+-----------------------------
+ *   IDLE       | no transfer                                                | an offer: OPENING
+ *   OPENING    | an old part is deleted, the file is created                | RECEIVING
+ *   RECEIVING  | pieces in order; each job takes the bytes that came since  | all bytes are written:
+ *              | the last job: writes and digests them, starts write-back   | CHECKING
+ *   CHECKING   | the digest is compared, file synced, renamed, folder synced| DELIVERED
+ *   DELIVERED  | raft has it; no other offer is accepted                    | snapshot_receive_done: IDLE
+ *   DROPPING   | the part is deleted: an error, a newer offer, no progress  | IDLE, or OPENING for the
+ *              |                                                            | newer offer
+ *
+ * Size and digest may come after the first pieces: the sender's copy still grows then.
+ *
+ * Failures: without space on the disk the transfer is refused and the part deleted. Any other disk error
+ * is final. A crash before the name is durable leaves a part, which the next start deletes. A crash after it
+ * leaves a complete file; the log says whether the member waits for it. */
 #include "consensus/node/snapshot_receive.h"
 
 #include "base/hash.h"
@@ -17,11 +26,11 @@
 
 #define PART_NAME   "snapshot-in.tmp"
 #define WHOLE_NAME  "snapshot-in"
-#define WAITING_MAX (9u << 20) /* bytes that have come and are not written: the sender's window and a bit */
+#define WAITING_MAX (9u << 20) /* bytes received and not written: the sender's window, and 1 MiB */
 #define TOO_LARGE   "it is larger than a store can be"
 #define TICK_MS     1000
 
-enum phase { PHASE_IDLE, PHASE_OPENING, PHASE_TAKING, PHASE_CHECKING, PHASE_DELIVERED, PHASE_DROPPING };
+enum phase { PHASE_IDLE, PHASE_OPENING, PHASE_RECEIVING, PHASE_CHECKING, PHASE_DELIVERED, PHASE_DROPPING };
 
 struct snapshot_receive {
     struct snapshot_receive_options options;
@@ -30,25 +39,26 @@ struct snapshot_receive {
     uint64_t from, id;
     uint64_t size; /* 0 = not known yet, nor the digest */
     uint8_t digest[SNAPSHOT_DIGEST_SIZE];
-    struct raft_message message; /* kept */
-    uint64_t come, written;      /* bytes */
-    uint64_t gap_told;           /* the sender knows that the piece here is missing; UINT64_MAX = no */
-    uint64_t moved_ms;
-    struct buf waiting; /* come, not yet with the worker */
-    uint64_t taken_id;  /* the last transfer that went through: its sender may not have heard so */
+    struct raft_message message; /* a copy of ours */
+    uint64_t received, written;  /* bytes */
+    uint64_t
+        gap_reported; /* the sender was notified that the piece at this offset is missing; UINT64_MAX = no */
+    uint64_t progress_ms;
+    struct buf waiting;   /* received, not yet with the worker */
+    uint64_t accepted_id; /* the last accepted transfer: its sender may not have got the answer */
 
-    struct snapshot_offer *next; /* replaces the present transfer as soon as its job is back */
+    struct snapshot_offer *next; /* replaces the present transfer when no job is running */
     uint64_t next_from;
-    const char *wrong; /* refused for this reason as soon as its job is back; NULL = nothing is */
+    const char *refuse_reason; /* reason to refuse the transfer when no job is running; NULL = none */
 
-    /* The worker's while is_out. */
+    /* Only the worker uses these while a job is running. */
     struct worker_job job;
-    bool is_out;
+    bool is_job_running;
     struct io_file *file;
     struct sha256 *sha;
     struct buf writing;
     uint64_t writing_at;
-    bool is_true; /* the digest holds */
+    bool digest_matches; /* the digest is the offered one */
     int err;
 
     struct io_timer timer;
@@ -86,19 +96,20 @@ static void snapshot_receive_answer(struct snapshot_receive *r, uint64_t to, uin
     struct snapshot_answer a = {.id = id, .offset = offset, .status = status};
     buf_clear(&r->out);
     snapshot_add_answer(&r->out, &a);
-    (void)p->ops->send(p, to, PEER_STREAM_BULK, buf_slice(&r->out), (struct slice){0}); /* it asks again */
+    (void)p->ops->send(p, to, PEER_STREAM_BULK, buf_slice(&r->out),
+                       (struct slice){0}); /* lost: the sender repeats */
 }
 
 static void snapshot_receive_run(struct snapshot_receive *r, void (*fn)(struct worker_job *),
                                  void (*done)(struct worker_job *))
 {
-    r->is_out = true;
+    r->is_job_running = true;
     r->err = 0;
     r->job = (struct worker_job){.run = fn, .done = done};
     r->options.io->ops->submit(r->options.io, IO_WORKER_SNAPSHOT, &r->job);
 }
 
-/* --- ends -------------------------------------------------------------------------------------- */
+/* --- end of a transfer ------------------------------------------------------------------------- */
 
 static void snapshot_receive_forget(struct snapshot_receive *r)
 {
@@ -109,8 +120,8 @@ static void snapshot_receive_forget(struct snapshot_receive *r)
     raft_message_done(&r->message);
     buf_done(&r->waiting);
     buf_done(&r->writing);
-    r->come = r->written = r->size = r->id = 0;
-    r->wrong = NULL;
+    r->received = r->written = r->size = r->id = 0;
+    r->refuse_reason = NULL;
     r->phase = PHASE_IDLE;
 }
 
@@ -137,10 +148,10 @@ static void receive_free(struct snapshot_receive *r)
     mem_free(r);
 }
 
-/* First thing in every done: true when the rest does not matter any more. */
-static bool job_is_last(struct snapshot_receive *r)
+/* Comes first in every done: true when the receiver was closed; then it is freed. */
+static bool free_if_closed(struct snapshot_receive *r)
 {
-    r->is_out = false;
+    r->is_job_running = false;
     if (!r->is_closed)
         return false;
     receive_free(r);
@@ -174,7 +185,7 @@ static void snapshot_receive_begin(struct snapshot_receive *r, uint64_t from, co
 static void drop_done(struct worker_job *job)
 {
     struct snapshot_receive *r = container_of(job, struct snapshot_receive, job);
-    if (job_is_last(r))
+    if (free_if_closed(r))
         return;
     snapshot_receive_forget(r);
     if (r->next) {
@@ -184,7 +195,7 @@ static void drop_done(struct worker_job *job)
     }
 }
 
-/* What came is deleted. Not while a job is out. */
+/* Deletes the received part. Not while a job is running. */
 static void snapshot_receive_drop(struct snapshot_receive *r)
 {
     r->phase = PHASE_DROPPING;
@@ -199,18 +210,18 @@ static void snapshot_receive_refuse(struct snapshot_receive *r, const char *why,
     snapshot_receive_drop(r);
 }
 
-static void give_up(struct snapshot_receive *r, const char *why)
+static void refuse_later(struct snapshot_receive *r, const char *why)
 {
-    r->wrong = why;
-    if (!r->is_out)
+    r->refuse_reason = why;
+    if (!r->is_job_running)
         snapshot_receive_refuse(r, why, ERR_LIMIT);
 }
 
-/* When a job is back: true when the transfer ended meanwhile. */
+/* At the end of a job: true when the transfer was ended meanwhile. */
 static bool snapshot_receive_is_over(struct snapshot_receive *r)
 {
-    if (r->wrong)
-        snapshot_receive_refuse(r, r->wrong, ERR_LIMIT);
+    if (r->refuse_reason)
+        snapshot_receive_refuse(r, r->refuse_reason, ERR_LIMIT);
     else if (r->next)
         snapshot_receive_drop(r);
     return r->phase == PHASE_DROPPING;
@@ -229,7 +240,7 @@ static bool job_failed(struct snapshot_receive *r)
     return true;
 }
 
-/* --- the end of a whole file ------------------------------------------------------------------- */
+/* --- the check of a complete file ------------------------------------------------------------------- */
 
 static void check_run(struct worker_job *job)
 {
@@ -238,8 +249,8 @@ static void check_run(struct worker_job *job)
     uint8_t digest[SNAPSHOT_DIGEST_SIZE];
     sha256_finish(r->sha, digest);
     r->sha = NULL;
-    r->is_true = memcmp(digest, r->digest, sizeof digest) == 0 || MUTANT(SNAPSHOT_DIGEST_UNCHECKED);
-    if (!r->is_true)
+    r->digest_matches = memcmp(digest, r->digest, sizeof digest) == 0 || MUTANT(SNAPSHOT_DIGEST_UNCHECKED);
+    if (!r->digest_matches)
         return;
     r->err = io->ops->sync(io, r->file);
     io->ops->close(io, r->file);
@@ -253,19 +264,20 @@ static void check_run(struct worker_job *job)
 static void check_done(struct worker_job *job)
 {
     struct snapshot_receive *r = container_of(job, struct snapshot_receive, job);
-    if (job_is_last(r) || job_failed(r))
+    if (free_if_closed(r) || job_failed(r))
         return;
-    if (!r->is_true) {
-        snapshot_receive_refuse(r, "its digest does not hold", ERR_CORRUPT);
+    if (!r->digest_matches) {
+        snapshot_receive_refuse(r, "its digest is wrong", ERR_CORRUPT);
         return;
     }
     log_info("received a snapshot", F_HEX("from", r->from), F_UINT("index", r->message.snapshot->index),
              F_UINT("term", r->message.snapshot->term), F_UINT("size", r->size));
     r->phase = PHASE_DELIVERED;
-    snapshot_receive_answer(r, r->from, r->id, r->size, SNAPSHOT_TAKEN);
-    /* One that raft did not want is not remembered: if it is offered again, raft must see it again. */
+    snapshot_receive_answer(r, r->from, r->id, r->size, SNAPSHOT_ACCEPTED);
+    /* A snapshot that raft did not accept is not recorded: when it is offered again, raft must see it
+     * again. */
     if (r->options.deliver(r->options.arg, &r->message))
-        r->taken_id = r->id;
+        r->accepted_id = r->id;
     else
         snapshot_receive_drop(r);
 }
@@ -282,7 +294,7 @@ void snapshot_receive_done(struct snapshot_receive *r)
     }
 }
 
-/* --- taking ------------------------------------------------------------------------------------ */
+/* --- pieces ------------------------------------------------------------------------------------ */
 
 static void write_run(struct worker_job *job)
 {
@@ -299,19 +311,19 @@ static void write_more(struct snapshot_receive *r);
 static void write_done(struct worker_job *job)
 {
     struct snapshot_receive *r = container_of(job, struct snapshot_receive, job);
-    if (job_is_last(r) || job_failed(r))
+    if (free_if_closed(r) || job_failed(r))
         return;
     r->written += r->writing.size;
     buf_clear(&r->writing);
     if (snapshot_receive_is_over(r))
         return;
-    snapshot_receive_answer(r, r->from, r->id, r->written, SNAPSHOT_GOES_ON);
+    snapshot_receive_answer(r, r->from, r->id, r->written, SNAPSHOT_CONTINUE);
     write_more(r);
 }
 
 static void write_more(struct snapshot_receive *r)
 {
-    if (r->is_out)
+    if (r->is_job_running)
         return;
     if (r->size && r->written == r->size) {
         r->phase = PHASE_CHECKING;
@@ -332,34 +344,35 @@ void snapshot_receive_piece(struct snapshot_receive *r, uint64_t from, const str
     bool is_known = piece->id == r->id && from == r->from && r->phase != PHASE_IDLE;
     if (!is_known || r->phase == PHASE_DROPPING) {
         snapshot_receive_answer(r, from, piece->id, 0,
-                                piece->id == r->taken_id ? SNAPSHOT_TAKEN : SNAPSHOT_UNKNOWN);
+                                piece->id == r->accepted_id ? SNAPSHOT_ACCEPTED : SNAPSHOT_UNKNOWN);
         return;
     }
-    if (r->phase != PHASE_TAKING || r->next || r->wrong)
+    if (r->phase != PHASE_RECEIVING || r->next || r->refuse_reason)
         return;
     uint64_t most = r->size ? r->size : r->options.size_max;
-    bool is_beyond = piece->data.size > most - r->come;
-    if (piece->offset == r->come && is_beyond && !r->size) {
-        give_up(r, TOO_LARGE);
+    bool is_beyond = piece->data.size > most - r->received;
+    if (piece->offset == r->received && is_beyond && !r->size) {
+        refuse_later(r, TOO_LARGE);
         return;
     }
-    bool fits = piece->offset == r->come && !is_beyond && r->waiting.size + piece->data.size <= WAITING_MAX;
+    bool fits =
+        piece->offset == r->received && !is_beyond && r->waiting.size + piece->data.size <= WAITING_MAX;
     if (!fits) {
-        /* Once for each gap: what was on the way behind it comes here, too. */
-        if (piece->offset > r->come && r->gap_told != r->come) {
-            r->gap_told = r->come;
-            snapshot_receive_answer(r, from, r->id, r->come, SNAPSHOT_GAP);
+        /* Once for each gap: the pieces that were on the way after the missing one come here, too. */
+        if (piece->offset > r->received && r->gap_reported != r->received) {
+            r->gap_reported = r->received;
+            snapshot_receive_answer(r, from, r->id, r->received, SNAPSHOT_GAP);
         }
         return;
     }
     buf_add_slice(&r->waiting, piece->data);
-    r->come += piece->data.size;
-    r->gap_told = UINT64_MAX;
-    r->moved_ms = snapshot_receive_now_ms(r);
+    r->received += piece->data.size;
+    r->gap_reported = UINT64_MAX;
+    r->progress_ms = snapshot_receive_now_ms(r);
     write_more(r);
 }
 
-/* --- beginning --------------------------------------------------------------------------------- */
+/* --- offers --------------------------------------------------------------------------------- */
 
 static void open_run(struct worker_job *job)
 {
@@ -375,31 +388,32 @@ static void open_run(struct worker_job *job)
 static void open_done(struct worker_job *job)
 {
     struct snapshot_receive *r = container_of(job, struct snapshot_receive, job);
-    if (job_is_last(r) || job_failed(r) || snapshot_receive_is_over(r))
+    if (free_if_closed(r) || job_failed(r) || snapshot_receive_is_over(r))
         return;
-    r->phase = PHASE_TAKING;
-    snapshot_receive_answer(r, r->from, r->id, 0, SNAPSHOT_GOES_ON);
+    r->phase = PHASE_RECEIVING;
+    snapshot_receive_answer(r, r->from, r->id, 0, SNAPSHOT_CONTINUE);
 }
 
 static void snapshot_receive_begin(struct snapshot_receive *r, uint64_t from, const struct snapshot_offer *o)
 {
-    log_info("a snapshot begins to come", F_HEX("from", from), F_UINT("index", o->message.snapshot->index),
+    log_info("receiving a snapshot", F_HEX("from", from), F_UINT("index", o->message.snapshot->index),
              F_UINT("term", o->message.snapshot->term), F_UINT("size", o->size));
     r->from = from;
     r->id = o->id;
     r->size = o->size;
     memcpy(r->digest, o->digest, sizeof r->digest);
     r->message = raft_message_keep(&o->message);
-    r->come = r->written = 0;
-    r->gap_told = UINT64_MAX;
-    r->moved_ms = snapshot_receive_now_ms(r);
+    r->received = r->written = 0;
+    r->gap_reported = UINT64_MAX;
+    r->progress_ms = snapshot_receive_now_ms(r);
     r->sha = sha256_new();
     r->phase = PHASE_OPENING;
     r->options.io->ops->timer_start(r->options.io, &r->timer, TICK_MS);
     snapshot_receive_run(r, open_run, open_done);
 }
 
-/* The same copy of the same store, as far as it is known: another leader may go on with it. */
+/* True for the same copy of the same store, as far as size and digest are known. Another leader may continue
+ * its transfer. */
 static bool is_same(const struct snapshot_receive *r, const struct snapshot_offer *o)
 {
     bool is_growing = r->size == 0 || o->size == 0;
@@ -409,11 +423,12 @@ static bool is_same(const struct snapshot_receive *r, const struct snapshot_offe
            r->message.snapshot->term == o->message.snapshot->term;
 }
 
-static void snapshot_receive_go_on(struct snapshot_receive *r, uint64_t from, const struct snapshot_offer *o)
+static void snapshot_receive_continue(struct snapshot_receive *r, uint64_t from,
+                                      const struct snapshot_offer *o)
 {
     r->from = from;
-    r->gap_told = UINT64_MAX;
-    r->moved_ms = snapshot_receive_now_ms(r);
+    r->gap_reported = UINT64_MAX;
+    r->progress_ms = snapshot_receive_now_ms(r);
     if (o->message.term > r->message.term) {
         struct raft_message newer = raft_message_keep(&o->message);
         raft_message_done(&r->message);
@@ -423,14 +438,14 @@ static void snapshot_receive_go_on(struct snapshot_receive *r, uint64_t from, co
         r->size = o->size;
         memcpy(r->digest, o->digest, sizeof r->digest);
     }
-    /* What waits is as good as written: it is in order. */
+    /* Bytes in the buffer count as written: they are in order. */
     if (r->phase != PHASE_OPENING)
-        snapshot_receive_answer(r, from, r->id, r->come, SNAPSHOT_GOES_ON);
-    if (r->phase == PHASE_TAKING)
-        write_more(r); /* all may be there */
+        snapshot_receive_answer(r, from, r->id, r->received, SNAPSHOT_CONTINUE);
+    if (r->phase == PHASE_RECEIVING)
+        write_more(r); /* perhaps all bytes are here */
 }
 
-static bool is_believable(const struct snapshot_receive *r, uint64_t from, const struct snapshot_offer *o)
+static bool is_valid_offer(const struct snapshot_receive *r, uint64_t from, const struct snapshot_offer *o)
 {
     const struct raft_message *m = &o->message;
     return o->size <= r->options.size_max && m->from == from && m->to == r->options.member_id;
@@ -438,38 +453,39 @@ static bool is_believable(const struct snapshot_receive *r, uint64_t from, const
 
 void snapshot_receive_offer(struct snapshot_receive *r, uint64_t from, const struct snapshot_offer *o)
 {
-    if (o->id == r->taken_id) {
-        snapshot_receive_answer(r, from, o->id, o->size, SNAPSHOT_TAKEN);
+    if (o->id == r->accepted_id) {
+        snapshot_receive_answer(r, from, o->id, o->size, SNAPSHOT_ACCEPTED);
         return;
     }
-    if (is_same(r, o) && from == r->from && o->size && (o->size > r->options.size_max || o->size < r->come)) {
-        give_up(r, o->size < r->come ? "less was meant to come than came" : TOO_LARGE);
+    if (is_same(r, o) && from == r->from && o->size &&
+        (o->size > r->options.size_max || o->size < r->received)) {
+        refuse_later(r, o->size < r->received ? "more bytes were received than its offered size" : TOO_LARGE);
         return;
     }
     bool is_active = r->phase != PHASE_IDLE && r->phase != PHASE_DROPPING;
     bool is_stale = is_active && o->message.term < r->message.term;
-    if (!is_believable(r, from, o) || is_stale || r->phase == PHASE_DELIVERED) {
+    if (!is_valid_offer(r, from, o) || is_stale || r->phase == PHASE_DELIVERED) {
         snapshot_receive_answer(r, from, o->id, 0, SNAPSHOT_REFUSED);
         return;
     }
     if (is_same(r, o)) {
-        snapshot_receive_go_on(r, from, o);
+        snapshot_receive_continue(r, from, o);
         return;
     }
     if (r->phase == PHASE_IDLE) {
         snapshot_receive_begin(r, from, o);
         return;
     }
-    /* A newer one takes the place, as soon as no job stands in the way. */
+    /* A newer offer replaces the transfer when no job is running. */
     forget_next(r);
     r->next = mem_copy(o, sizeof *o);
     r->next->message = raft_message_keep(&o->message);
     r->next_from = from;
-    if (!r->is_out)
+    if (!r->is_job_running)
         snapshot_receive_drop(r);
 }
 
-/* --- time, start, end -------------------------------------------------------------------------- */
+/* --- timer, init and free ---------------------------------------------------------------------- */
 
 static void snapshot_receive_on_timer(struct io_timer *timer)
 {
@@ -477,10 +493,10 @@ static void snapshot_receive_on_timer(struct io_timer *timer)
     if (r->phase == PHASE_IDLE)
         return;
     r->options.io->ops->timer_start(r->options.io, &r->timer, TICK_MS);
-    if (r->phase != PHASE_TAKING || r->is_out ||
-        snapshot_receive_now_ms(r) - r->moved_ms < r->options.keep_ms)
+    if (r->phase != PHASE_RECEIVING || r->is_job_running ||
+        snapshot_receive_now_ms(r) - r->progress_ms < r->options.keep_ms)
         return;
-    log_warn("a snapshot has stopped coming", F_HEX("from", r->from),
+    log_warn("a snapshot transfer makes no progress, its part is deleted", F_HEX("from", r->from),
              F_UINT("index", r->message.snapshot->index), F_UINT("bytes", r->written),
              F_UINT("size", r->size));
     snapshot_receive_drop(r);
@@ -503,7 +519,7 @@ void snapshot_receive_close(struct snapshot_receive *r)
         return;
     r->options.io->ops->timer_stop(r->options.io, &r->timer);
     r->is_closed = true;
-    if (!r->is_out)
+    if (!r->is_job_running)
         receive_free(r);
 }
 

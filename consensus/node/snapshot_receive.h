@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A snapshot that comes from the leader, all or nothing: pieces go into snapshot-in.tmp on the worker for
- * snapshots. How many there are, and the digest of the whole, may be told when some have come: the sender's
- * copy grows meanwhile. When all are there and the digest holds, the file is synced and gets the name
- * snapshot-in, durably, and only then raft hears of it. One at a time. What raft takes waits there until the
- * store has become it; what it does not want is deleted.
+ * Receiver of a snapshot from the leader, all or nothing.
  *
- * A part that has come stays for keep_ms, so that the sender can go on with it after a broken connection.
- * What is not in order, not whole or not true is refused, and the sender told where to begin again. */
+ *   1. Pieces are written to snapshot-in.tmp on the snapshot worker. Size and digest may come after the first
+ *      pieces, since the sender's copy still grows.
+ *   2. When all bytes are there and the digest is right, the file is synced and renamed to snapshot-in.
+ *   3. When the name is durable it is delivered to raft. An accepted file stays until the store has become
+ *      it. Any other is deleted.
+ *
+ * One transfer at a time. A received part is kept for keep_ms, so that the sender can continue after a broken
+ * connection. A piece out of order, incomplete or wrong is refused, and the sender is notified where to
+ * continue. Files: sizes in bytes, times in milliseconds. */
 #ifndef CONSENSUS_NODE_SNAPSHOT_RECEIVE_H
 #define CONSENSUS_NODE_SNAPSHOT_RECEIVE_H
 
@@ -22,18 +25,18 @@ struct snapshot_receive_options {
     const char *dir;    /* of the store */
     uint64_t member_id; /* this member */
     uint64_t size_max;  /* of a file */
-    uint64_t keep_ms;   /* a part that does not grow: 60,000 */
+    uint64_t keep_ms;   /* a part without progress: 60,000 */
 
-    /* The file snapshot-in is whole and durable. True: raft took it, and snapshot_receive_done is due when
-     * the file has become the store. */
+    /* The file snapshot-in is complete and durable. True: raft accepted it, and snapshot_receive_done follows
+     * when the file has become the store. */
     bool (*deliver)(void *arg, const struct raft_message *m);
-    /* A write or sync failed for another reason than space: final. */
+    /* A write or sync failed, for another reason than space: final. */
     void (*failed)(void *arg, int err);
     void *arg;
 };
 
 struct snapshot_receive *snapshot_receive_new(const struct snapshot_receive_options *options);
-/* What is out with the worker frees itself when it comes back: the io must live until then. */
+/* A job that is running frees the receiver when it ends: the io must live until then. */
 void snapshot_receive_close(struct snapshot_receive *r);
 
 void snapshot_receive_offer(struct snapshot_receive *r, uint64_t from, const struct snapshot_offer *offer);
@@ -41,10 +44,10 @@ void snapshot_receive_piece(struct snapshot_receive *r, uint64_t from, const str
 /* The file snapshot-in is no longer needed under that name: the next transfer may begin. */
 void snapshot_receive_done(struct snapshot_receive *r);
 
-/* <dir>/snapshot-in; the caller frees. */
+/* <dir>/snapshot-in; the caller frees it. */
 char *snapshot_received_path(const char *dir);
-/* At start, before anything else runs here: a part that an earlier process left is deleted; a whole one only
- * if the log does not wait for it. */
+/* At start, before anything else runs here: deletes a part that an earlier process left, and a complete file
+ * only without keeps_whole (the log does not wait for it). ERR_IO. */
 MUST_CHECK int snapshot_receive_clean(struct io *io, const char *dir, bool keeps_whole);
 
 #endif

@@ -1,15 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The sender's side of a snapshot. The life of a transfer:
- *   waiting    nothing of the copy is there yet
- *   offered    the member is asked where it stands; asked again when no answer comes
- *   sending    pieces go out while window, lane and rate allow; answers move the window
- * It ends with what the member says, or without progress for give_up_ms. A piece or an answer may be lost
- * anywhere: the member says where its gap begins, or silence leads back to offered. Nothing is lost by asking
- * twice.
+ * Sender's side of a snapshot transfer; see snapshot_send.h.
  *
- * The copy grows meanwhile: the store writes the file from its beginning to its end on its own worker, and
- * what is there is read, digested and sent. So the first offers tell no size; when the file is whole and its
- * digest taken (COPY_READY), the offer is repeated with both, and without it no member believes the file. */
+ *   phase    | what happens                                            | next
+ *   ---------+---------------------------------------------------------+------------------------------
+ *   WAITING  | nothing of the copy is there yet                        | the copy has bytes: OFFERED
+ *   OFFERED  | the member is asked for its offset; repeated without    | its answer: SENDING
+ *            | an answer                                               |
+ *   SENDING  | pieces leave as window, stream and rate allow; answers  | silence, a reconnected stream, or
+ *            | move the window                                         | an unknown transfer: OFFERED
+ *   ENDED    | the outcome is reported at the next tick                | freed
+ *
+ * A transfer ends with the member's final answer, or without progress for give_up_ms. A piece or an answer
+ * may be lost anywhere: the member reports the offset of its gap, or silence leads back to OFFERED. A
+ * repeated offer loses nothing.
+ *
+ * The copy grows meanwhile:
+ *   1. The store writes the file from beginning to end on its own worker.
+ *   2. The bytes that are there are read, digested and sent. The first offers have no size.
+ *   3. COPY_READY: the file is complete and its digest known. The offer is repeated with both. Without it no
+ *      member accepts the file. */
 #include "consensus/node/snapshot_send.h"
 
 #include <stdio.h>
@@ -18,45 +27,45 @@
 #include "base/list.h"
 #include "base/log.h"
 
-#define TRANSFERS_MAX 4
-#define TICK_MS       10
-#define IDLE_TICK_MS  1000
-#define CHUNK_SIZE    (1u << 20) /* read by one job */
-#define DIGEST_READ   (256u << 10)
-#define DIGEST_STEP   (4u << 20) /* digested by one job */
-#define WINDOW_BYTES  (8u << 20) /* what the receiver takes before it has written any of it */
-#define QUEUED_MAX    (3u << 20) /* in the lane, before the next piece goes into it */
-#define ASK_AGAIN_MS  1000
-#define SILENCE_MS    3000
-#define LOG_EVERY_MS  5000
-#define SETTLE_MS     10000 /* after the end the member still has to tell raft's leader where it is */
+#define TRANSFERS_MAX  4
+#define TICK_MS        10
+#define IDLE_TICK_MS   1000
+#define CHUNK_SIZE     (1u << 20) /* read by one job */
+#define DIGEST_READ    (256u << 10)
+#define DIGEST_STEP    (4u << 20) /* digested by one job */
+#define WINDOW_BYTES   (8u << 20) /* what the receiver accepts before it has written any of it */
+#define QUEUED_MAX     (3u << 20) /* bytes in the stream's queue, above which no further piece is added */
+#define OFFER_AGAIN_MS 1000
+#define SILENCE_MS     3000
+#define LOG_EVERY_MS   5000
+#define KEEP_LOG_MS    10000 /* the log is kept after the end: the member must still report its index */
 
 enum copy_phase { COPY_GROWING, COPY_READY, COPY_FAILED };
 
-/* One state of the store in a file, for as many members as ask in time. */
+/* One state of the store in a file, for all members that need it in time. */
 struct copy {
     struct link link;
     struct snapshot_send *owner;
     enum copy_phase phase;
     uint64_t id;
-    uint64_t size; /* what of the file can be sent; all of it when it is ready */
+    uint64_t size; /* bytes of the file that can be sent; all of it in COPY_READY */
     char *path;
     struct raft_snapshot state;
     uint8_t digest[SNAPSHOT_DIGEST_SIZE];
-    int err; /* of the store's copying, or of a job that came back */
+    int err; /* of the store's copying, or of a job */
     unsigned users;
     uint64_t unused_since_ms;
-    bool is_copying; /* the store writes it */
-    bool is_out;     /* a job is with the worker */
-    bool is_dropped; /* that job deletes it */
+    bool is_copying;     /* the store writes it */
+    bool is_job_running; /* the worker has it */
+    bool is_dropped;     /* that job deletes it */
 
-    /* The worker's while is_out. */
+    /* Only the worker uses these while a job is running. */
     struct worker_job job;
     struct io_file *file; /* chunks are read from it, too: by the same worker */
     struct sha256 *sha;
     uint8_t *buffer;
     uint64_t written, digested;
-    bool was_whole; /* written is all of it: the store was done before the job began */
+    bool was_whole; /* written is the whole size: the store was done before the job began */
     int job_err;
 };
 
@@ -68,20 +77,20 @@ struct transfer {
     enum transfer_phase phase;
     uint64_t to;
     struct raft_message message; /* points to the copy's state */
-    struct copy *copy;           /* NULL = no use for it any more */
+    struct copy *copy;           /* NULL = it is not needed any more */
     uint64_t index;              /* of the copy */
     uint64_t sent, acked;
-    uint64_t started_ms, offered_ms, heard_ms, progress_ms, logged_ms, ended_ms;
+    uint64_t started_ms, offered_ms, answered_ms, progress_ms, logged_ms, ended_ms;
     uint64_t tokens, refilled_ns;
     bool knows_size;  /* the copy's size and digest were offered */
-    bool must_report; /* the end is known: at the next tick, with this outcome */
+    bool must_report; /* the outcome is known: report it at the next tick */
     bool is_delivered;
     struct {
         struct worker_job job;
         uint8_t *data;
         uint64_t at;
         size_t size;
-        bool is_out;
+        bool is_job_running;
         int err;
     } chunk;
 };
@@ -105,7 +114,7 @@ static void snapshot_send_submit(struct snapshot_send *s, struct worker_job *job
     s->options.io->ops->submit(s->options.io, IO_WORKER_SNAPSHOT, job);
 }
 
-static void wake(struct snapshot_send *s)
+static void start_tick(struct snapshot_send *s)
 {
     if (s->is_ticking || s->is_closed)
         return;
@@ -113,7 +122,7 @@ static void wake(struct snapshot_send *s)
     s->options.io->ops->timer_start(s->options.io, &s->timer, TICK_MS);
 }
 
-/* --- ends -------------------------------------------------------------------------------------- */
+/* --- end of a transfer ------------------------------------------------------------------------- */
 
 static void free_when_closed(struct snapshot_send *s)
 {
@@ -142,7 +151,7 @@ static void drop_run(struct worker_job *job)
     struct io *io = c->owner->options.io;
     if (c->file)
         io->ops->close(io, c->file);
-    (void)io->ops->unlink(io, c->path); /* else at the next start */
+    (void)io->ops->unlink(io, c->path); /* else it is deleted at the next start */
 }
 
 static void drop_done(struct worker_job *job)
@@ -153,17 +162,17 @@ static void drop_done(struct worker_job *job)
     free_when_closed(s);
 }
 
-static bool copy_is_out(const struct copy *c)
+static bool copy_is_busy(const struct copy *c)
 {
-    return c->is_out || c->is_copying;
+    return c->is_job_running || c->is_copying;
 }
 
-/* Nobody uses it. While the store writes it or a job of it is out, that comes back first. */
-static void copy_drop_if_back(struct copy *c)
+/* Deletes a copy without users. Not while the store writes it or a job is running: that ends first. */
+static void copy_drop_if_idle(struct copy *c)
 {
-    if (copy_is_out(c))
+    if (copy_is_busy(c))
         return;
-    c->is_out = c->is_dropped = true;
+    c->is_job_running = c->is_dropped = true;
     c->job = (struct worker_job){.run = drop_run, .done = drop_done};
     snapshot_send_submit(c->owner, &c->job);
 }
@@ -171,15 +180,15 @@ static void copy_drop_if_back(struct copy *c)
 static void transfer_free(struct transfer *t)
 {
     struct snapshot_send *s = t->owner;
-    if (t->chunk.is_out)
-        return; /* its job comes back */
+    if (t->chunk.is_job_running)
+        return; /* its job ends first */
     list_remove(&t->link);
     mem_free(t->chunk.data);
     mem_free(t);
     free_when_closed(s);
 }
 
-static void leave_copy(struct transfer *t)
+static void release_copy(struct transfer *t)
 {
     if (!t->copy)
         return;
@@ -188,7 +197,7 @@ static void leave_copy(struct transfer *t)
     t->copy = NULL;
 }
 
-/* The outcome is told at the next tick, so that raft is never called from inside its own turn. */
+/* The outcome is reported at the next tick, so that raft is never called from inside its own turn. */
 static void transfer_end(struct transfer *t, bool is_delivered, const char *why)
 {
     uint64_t now = snapshot_send_now_ms(t->owner);
@@ -204,7 +213,7 @@ static void transfer_end(struct transfer *t, bool is_delivered, const char *why)
     t->ended_ms = now;
     t->must_report = true;
     t->is_delivered = is_delivered;
-    wake(t->owner);
+    start_tick(t->owner);
 }
 
 /* --- copies ------------------------------------------------------------------------------------ */
@@ -215,11 +224,11 @@ static void copy_failed(struct copy *c, int err)
         log_error("a copy of the store for another member failed", F_STR("path", c->path), F_ERR(err));
     c->phase = COPY_FAILED;
     c->err = err;
-    wake(c->owner);
+    start_tick(c->owner);
 }
 
-/* The store may not have made the file yet. */
-static int look_at_file(struct copy *c)
+/* Opens the file and reads its size. The store may not have created it yet. */
+static int read_file_size(struct copy *c)
 {
     struct io *io = c->owner->options.io;
     if (!c->file) {
@@ -234,7 +243,7 @@ static void digest_run(struct worker_job *job)
 {
     struct copy *c = container_of(job, struct copy, job);
     struct io *io = c->owner->options.io;
-    c->job_err = look_at_file(c);
+    c->job_err = read_file_size(c);
     uint64_t end = c->written - c->digested < DIGEST_STEP ? c->written : c->digested + DIGEST_STEP;
     while (!c->job_err && c->digested < end) {
         size_t got = 0, most = end - c->digested < DIGEST_READ ? (size_t)(end - c->digested) : DIGEST_READ;
@@ -246,9 +255,9 @@ static void digest_run(struct worker_job *job)
     }
 }
 
-static void follow(struct copy *c);
-static void tell_size(struct transfer *t);
-static void pump(struct transfer *t);
+static void digest_more(struct copy *c);
+static void offer_size(struct transfer *t);
+static void send_pieces(struct transfer *t);
 
 static void copy_is_ready(struct copy *c)
 {
@@ -260,17 +269,17 @@ static void copy_is_ready(struct copy *c)
     LIST_FOR_EACH (l, &c->owner->transfers) {
         struct transfer *t = container_of(l, struct transfer, link);
         if (t->copy == c)
-            tell_size(t);
+            offer_size(t);
     }
-    wake(c->owner);
+    start_tick(c->owner);
 }
 
 static void digest_done(struct worker_job *job)
 {
     struct copy *c = container_of(job, struct copy, job);
-    c->is_out = false;
+    c->is_job_running = false;
     if (c->owner->is_closed) {
-        copy_drop_if_back(c);
+        copy_drop_if_idle(c);
         return;
     }
     if (c->job_err)
@@ -281,21 +290,21 @@ static void digest_done(struct worker_job *job)
     LIST_FOR_EACH (l, &c->owner->transfers) {
         struct transfer *t = container_of(l, struct transfer, link);
         if (t->copy == c)
-            pump(t);
+            send_pieces(t);
     }
     if (c->was_whole && c->digested == c->size)
         copy_is_ready(c);
     else if (c->digested < c->size)
-        follow(c);
-    /* else on_copied or the next tick goes on */
+        digest_more(c);
+    /* else on_copied or the next tick continues */
 }
 
-/* Reads what the store has written meanwhile. */
-static void follow(struct copy *c)
+/* Reads and digests what the store has written meanwhile. */
+static void digest_more(struct copy *c)
 {
-    if (c->is_out || c->phase != COPY_GROWING)
+    if (c->is_job_running || c->phase != COPY_GROWING)
         return;
-    c->is_out = true;
+    c->is_job_running = true;
     c->was_whole = !c->is_copying;
     c->job = (struct worker_job){.run = digest_run, .done = digest_done};
     snapshot_send_submit(c->owner, &c->job);
@@ -306,12 +315,12 @@ static void on_copied(void *arg, int err)
     struct copy *c = arg;
     c->is_copying = false;
     if (c->owner->is_closed) {
-        copy_drop_if_back(c);
+        copy_drop_if_idle(c);
         return;
     }
     if (err)
         copy_failed(c, err);
-    follow(c);
+    digest_more(c);
 }
 
 static struct copy *copy_new(struct snapshot_send *s)
@@ -338,19 +347,19 @@ static bool is_member(const struct raft_conf_state *c, uint64_t id)
            raft_ids_has(&c->learners, id);
 }
 
-/* Kept ones that this member cannot use are of no use to the next one either: so the disk never holds more
- * copies than there are transfers, and one. */
+/* Copies without users that this member cannot use are useless for the next member, too. So the disk never
+ * holds more copies than there are transfers, and one. */
 static void drop_unused(struct snapshot_send *s)
 {
     LIST_FOR_EACH_SAFE (l, &s->copies) {
         struct copy *c = container_of(l, struct copy, link);
         if (!c->users)
-            copy_drop_if_back(c);
+            copy_drop_if_idle(c);
     }
 }
 
-/* A copy that the log still follows and that knows the member (else its raft would refuse it), or a new one.
- */
+/* A copy that the log still follows and whose configuration has the member, or a new one. Raft on the member
+ * would refuse a configuration without it. */
 static struct copy *copy_for(struct snapshot_send *s, uint64_t to, uint64_t log_begin)
 {
     LIST_FOR_EACH (l, &s->copies) {
@@ -365,7 +374,7 @@ static struct copy *copy_for(struct snapshot_send *s, uint64_t to, uint64_t log_
 
 /* --- sending ----------------------------------------------------------------------------------- */
 
-/* What of the copy is known: its size and digest when it is ready. */
+/* Offers the copy, with size and digest when it is ready. False: the stream did not accept the message. */
 static bool send_offer(struct transfer *t)
 {
     struct snapshot_send *s = t->owner;
@@ -388,11 +397,12 @@ static void offer(struct transfer *t)
 {
     t->phase = TRANSFER_OFFERED;
     t->offered_ms = snapshot_send_now_ms(t->owner);
-    (void)send_offer(t); /* asked again */
+    (void)send_offer(t); /* repeated after OFFER_AGAIN_MS */
 }
 
-/* Behind what is on the way: pieces go on. If it is lost, silence leads to the next offer. */
-static void tell_size(struct transfer *t)
+/* Offers size and digest after the pieces on the way, which continue. If the offer is lost, silence leads to
+ * the next one. */
+static void offer_size(struct transfer *t)
 {
     bool is_due = t->phase == TRANSFER_OFFERED || t->phase == TRANSFER_SENDING;
     if (is_due && t->copy->phase == COPY_READY && !t->knows_size)
@@ -413,15 +423,15 @@ static void chunk_run(struct worker_job *job)
 static void chunk_done(struct worker_job *job)
 {
     struct transfer *t = container_of(job, struct transfer, chunk.job);
-    t->chunk.is_out = false;
+    t->chunk.is_job_running = false;
     if (t->phase == TRANSFER_ENDED) {
-        leave_copy(t);
+        release_copy(t);
         if (!t->must_report)
             transfer_free(t);
     } else if (t->chunk.err) {
         transfer_end(t, false, "the copy cannot be read");
     } else {
-        pump(t);
+        send_pieces(t);
     }
 }
 
@@ -432,12 +442,12 @@ static void chunk_read(struct transfer *t)
     t->chunk.at = t->sent;
     uint64_t left = t->copy->size - t->sent;
     t->chunk.size = left < CHUNK_SIZE ? (size_t)left : CHUNK_SIZE;
-    t->chunk.is_out = true;
+    t->chunk.is_job_running = true;
     t->chunk.job = (struct worker_job){.run = chunk_run, .done = chunk_done};
     snapshot_send_submit(t->owner, &t->chunk.job);
 }
 
-/* A bucket that holds what a tenth of a second brings, at least one piece. */
+/* A token bucket for a tenth of a second, at least one piece. */
 static bool take_tokens(struct transfer *t, size_t size)
 {
     struct snapshot_send *s = t->owner;
@@ -479,13 +489,13 @@ static bool send_piece(struct transfer *t)
     return true;
 }
 
-/* Sends what may be sent. */
-static void pump(struct transfer *t)
+/* Sends as many pieces as window, stream and rate allow. */
+static void send_pieces(struct transfer *t)
 {
     struct peers *p = t->owner->options.peers;
     while (t->phase == TRANSFER_SENDING && t->sent < t->copy->size && t->sent - t->acked < WINDOW_BYTES &&
            p->ops->queued(p, t->to, PEER_STREAM_BULK) < QUEUED_MAX) {
-        if (t->chunk.is_out)
+        if (t->chunk.is_job_running)
             return;
         if (t->sent < t->chunk.at || t->sent >= t->chunk.at + t->chunk.size) {
             chunk_read(t);
@@ -496,7 +506,7 @@ static void pump(struct transfer *t)
     }
 }
 
-/* --- time -------------------------------------------------------------------------------------- */
+/* --- timer ------------------------------------------------------------------------------------- */
 
 static void log_progress(struct transfer *t, uint64_t now)
 {
@@ -515,25 +525,26 @@ static void transfer_tick(struct transfer *t, uint64_t now)
         transfer_end(t, false, err_text(c->err));
         return;
     }
-    /* Making a copy takes as long as it takes: whoever has all that was sent waits with us. */
+    /* Time for making a copy does not count as silence: a member that has all sent bytes waits like this
+     * one. */
     if (t->phase == TRANSFER_WAITING || (c->phase == COPY_GROWING && t->acked == t->sent))
-        t->progress_ms = t->heard_ms = now;
+        t->progress_ms = t->answered_ms = now;
     if (t->phase == TRANSFER_WAITING) {
         if (c->size)
             offer(t);
         return;
     }
-    tell_size(t);
+    offer_size(t);
     if (now - t->progress_ms >= t->owner->options.give_up_ms)
         transfer_end(t, false, "no progress");
-    else if (t->phase == TRANSFER_OFFERED && now - t->offered_ms >= ASK_AGAIN_MS)
+    else if (t->phase == TRANSFER_OFFERED && now - t->offered_ms >= OFFER_AGAIN_MS)
         offer(t);
-    else if (t->phase == TRANSFER_SENDING && now - t->heard_ms >= SILENCE_MS && t->acked < t->sent)
+    else if (t->phase == TRANSFER_SENDING && now - t->answered_ms >= SILENCE_MS && t->acked < t->sent)
         offer(t);
-    else if (t->phase == TRANSFER_SENDING && now - t->heard_ms >= SILENCE_MS && t->sent == c->size)
+    else if (t->phase == TRANSFER_SENDING && now - t->answered_ms >= SILENCE_MS && t->sent == c->size)
         offer(t);
     if (t->phase == TRANSFER_SENDING)
-        pump(t);
+        send_pieces(t);
     if (t->phase != TRANSFER_ENDED)
         log_progress(t, now);
 }
@@ -545,9 +556,9 @@ static void ended_tick(struct transfer *t, uint64_t now)
         t->must_report = false;
         s->options.report(s->options.arg, t->to, t->is_delivered);
     }
-    if (!t->chunk.is_out)
-        leave_copy(t);
-    if (!t->is_delivered || now - t->ended_ms >= SETTLE_MS)
+    if (!t->chunk.is_job_running)
+        release_copy(t);
+    if (!t->is_delivered || now - t->ended_ms >= KEEP_LOG_MS)
         transfer_free(t);
 }
 
@@ -567,22 +578,22 @@ static void snapshot_send_on_timer(struct io_timer *timer)
         struct copy *c = container_of(l, struct copy, link);
         bool is_old = now - c->unused_since_ms >= s->options.keep_ms;
         if (!c->users && (is_old || c->phase == COPY_FAILED))
-            copy_drop_if_back(c);
+            copy_drop_if_idle(c);
         else
-            follow(c);
+            digest_more(c);
     }
     bool is_idle = !snapshot_send_is_busy(s);
     if (s->is_ticking)
-        return; /* something above woke it */
+        return; /* a call above started the tick */
     if (!is_idle) {
-        wake(s);
+        start_tick(s);
     } else if (!list_is_empty(&s->copies) || !list_is_empty(&s->transfers)) {
         s->is_ticking = true;
         s->options.io->ops->timer_start(s->options.io, &s->timer, IDLE_TICK_MS);
     }
 }
 
-/* --- the door ---------------------------------------------------------------------------------- */
+/* --- public API -------------------------------------------------------------------------------- */
 
 struct snapshot_send *snapshot_send_new(const struct snapshot_send_options *options)
 {
@@ -613,13 +624,13 @@ static size_t active_count(const struct snapshot_send *s)
     return count;
 }
 
-/* Silent: whoever asked does not want to know any more. */
+/* Ends a transfer without a report: the caller does not need the outcome any more. */
 static void snapshot_send_cancel(struct transfer *t)
 {
     t->phase = TRANSFER_ENDED;
     t->must_report = t->is_delivered = false;
-    if (!t->chunk.is_out) {
-        leave_copy(t);
+    if (!t->chunk.is_job_running) {
+        release_copy(t);
         transfer_free(t);
     }
 }
@@ -634,9 +645,9 @@ void snapshot_send_start(struct snapshot_send *s, const struct raft_message *m, 
     t = mem_new(sizeof *t);
     t->owner = s;
     t->to = m->to;
-    t->started_ms = t->heard_ms = t->progress_ms = t->logged_ms = now;
+    t->started_ms = t->answered_ms = t->progress_ms = t->logged_ms = now;
     list_add_last(&s->transfers, &t->link);
-    wake(s);
+    start_tick(s);
     if (is_too_many) {
         transfer_end(t, false, "too many at once");
         return;
@@ -656,11 +667,11 @@ void snapshot_send_answer(struct snapshot_send *s, uint64_t from, const struct s
     if (!t || t->phase == TRANSFER_WAITING || answer->id != t->copy->id || answer->offset > t->copy->size)
         return;
     uint64_t now = snapshot_send_now_ms(s);
-    t->heard_ms = now;
+    t->answered_ms = now;
     switch (answer->status) {
-    case SNAPSHOT_GOES_ON:
+    case SNAPSHOT_CONTINUE:
     case SNAPSHOT_GAP:
-        /* All is there and is being checked: silence would be worse. */
+        /* All bytes are there and are being checked: that counts as progress. */
         if (answer->offset > t->acked || answer->offset == t->copy->size)
             t->progress_ms = now;
         if (t->phase == TRANSFER_OFFERED || answer->status == SNAPSHOT_GAP || answer->offset > t->sent)
@@ -668,13 +679,13 @@ void snapshot_send_answer(struct snapshot_send *s, uint64_t from, const struct s
         if (t->phase == TRANSFER_OFFERED || answer->status == SNAPSHOT_GAP || answer->offset > t->acked)
             t->acked = answer->offset;
         t->phase = TRANSFER_SENDING;
-        pump(t);
+        send_pieces(t);
         break;
     case SNAPSHOT_UNKNOWN:
         if (t->phase == TRANSFER_SENDING)
             offer(t);
         break;
-    case SNAPSHOT_TAKEN:
+    case SNAPSHOT_ACCEPTED:
         transfer_end(t, true, NULL);
         break;
     case SNAPSHOT_REFUSED:
@@ -710,8 +721,8 @@ uint64_t snapshot_send_needs(const struct snapshot_send *s)
     uint64_t least = UINT64_MAX;
     LIST_FOR_EACH (l, &s->transfers) {
         const struct transfer *t = container_of(l, struct transfer, link);
-        bool matters = t->phase != TRANSFER_ENDED || t->is_delivered;
-        if (matters && t->index < least)
+        bool is_needed = t->phase != TRANSFER_ENDED || t->is_delivered;
+        if (is_needed && t->index < least)
             least = t->index;
     }
     return least;
@@ -731,7 +742,7 @@ void snapshot_send_close(struct snapshot_send *s)
     s->is_closed = true;
     LIST_FOR_EACH_SAFE (l, &s->copies) {
         struct copy *c = container_of(l, struct copy, link);
-        copy_drop_if_back(c);
+        copy_drop_if_idle(c);
     }
     free_when_closed(s);
 }
@@ -742,7 +753,7 @@ int snapshot_send_clean(struct io *io, const char *dir)
     struct buf names = {0}, path = {0};
     int err = io->ops->list(io, dir, &names);
     if (err == ERR_NOT_FOUND)
-        err = 0; /* no folder, nothing in it */
+        err = 0; /* no folder, no files */
     for (size_t at = 0; !err && at < names.size;) {
         const char *name = (const char *)names.data + at;
         at += strlen(name) + 1;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The messages of a snapshot's way as bytes; see the header. */
+ * Encoding and decoding of snapshot messages; see the header. */
 #include "consensus/node/snapshot_wire.h"
 
 #include "base/hash.h"
@@ -73,7 +73,7 @@ static int read_offer(struct slice bytes, struct arena *a, struct snapshot_offer
     bool fits = m->type == RAFT_MSG_SNAP && m->entry_count == 0 && m->snapshot && !m->snapshot->data &&
                 m->snapshot->index && (ret->size || node_snapshot_wire_is_zero(ret->digest));
     if (!fits)
-        codec_done_raft(&ret->message); /* else there is nothing to give back */
+        codec_done_raft(&ret->message); /* an error returns nothing that must be freed */
     return fits ? 0 : ERR_MALFORMED;
 }
 
@@ -99,18 +99,18 @@ static int read_answer(struct slice bytes, struct snapshot_answer *ret)
     return 0;
 }
 
-int snapshot_read(struct slice bytes, struct arena *a, struct snapshot_words *ret_words)
+int snapshot_read(struct slice bytes, struct arena *a, struct snapshot_packet *ret_packet)
 {
     if (bytes.size == 0)
         return ERR_MALFORMED;
-    ret_words->kind = (enum snapshot_kind)bytes.data[0];
-    switch (ret_words->kind) {
+    ret_packet->kind = (enum snapshot_kind)bytes.data[0];
+    switch (ret_packet->kind) {
     case SNAPSHOT_OFFER:
-        return read_offer(bytes, a, &ret_words->offer);
+        return read_offer(bytes, a, &ret_packet->offer);
     case SNAPSHOT_PIECE:
-        return read_piece(bytes, &ret_words->piece);
+        return read_piece(bytes, &ret_packet->piece);
     case SNAPSHOT_ANSWER:
-        return read_answer(bytes, &ret_words->answer);
+        return read_answer(bytes, &ret_packet->answer);
     default:
         return ERR_MALFORMED;
     }

@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The gate of the network: what no correct member can have sent is refused before it touches the state.
- * etcd-io/raft panics on much of this; a member of ours must survive whatever bytes reach it. */
+ * Validation of network messages: a message that no correct member can have sent is refused before it changes
+ * any state. etcd-io/raft panics on many of them. A member of ours must survive any bytes that reach it. */
 #include "consensus/raft/core.h"
 
-/* Kinds that travel without a term: forwarded on somebody's behalf, or a refusal by a member still at term 0.
- */
+/* Kinds without a term: forwarded messages, or a refusal by a member that is still at term 0. */
 static bool may_lack_term(const struct raft *r, const struct raft_message *m)
 {
-    /* A host may seed a cluster with a snapshot before any election; only leaders listen to such an answer.
-     */
+    /* A host may seed a cluster with a snapshot before any election. Only leaders process the answer to
+     * it. */
     if (m->type == RAFT_MSG_SNAP)
         return r->term == 0;
     if (m->type == RAFT_MSG_APP_RESP)
@@ -17,7 +16,7 @@ static bool may_lack_term(const struct raft *r, const struct raft_message *m)
            m->type == RAFT_MSG_TRANSFER_LEADER || (m->type == RAFT_MSG_PRE_VOTE_RESP && m->reject);
 }
 
-/* Contiguous after (index, log_term), terms never falling, none beyond the sender's. */
+/* Contiguous after (index, log_term); the terms never decrease, and none is above the sender's. */
 static bool entries_fit(const struct raft_message *m)
 {
     uint64_t index = m->index, term = m->log_term;
@@ -76,6 +75,6 @@ int raft_check_message(const struct raft *r, const struct raft_message *m)
     else if (m->type == RAFT_MSG_READ_INDEX || m->type == RAFT_MSG_READ_INDEX_RESP)
         fits = m->context.size > 0;
     else if (m->type == RAFT_MSG_APP_RESP && !m->reject && r->role == RAFT_LEADER && m->term == r->term)
-        fits = m->index <= raft_log_last(&r->log); /* nobody holds more of our term than we do */
+        fits = m->index <= raft_log_last(&r->log); /* no member holds more of our term than we do */
     return fits ? 0 : ERR_MALFORMED;
 }

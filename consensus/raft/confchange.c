@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A change is worked out on a draft (sets of ids only) and installed when all of it is legal. */
+ * Configuration changes on a draft (sets of ids only), which is installed when all of it is legal. See
+ * confchange.h. */
 #include "consensus/raft/confchange.h"
 
 #include <assert.h>
@@ -7,7 +8,7 @@
 struct draft {
     struct raft_conf_state config;
     struct raft_ids tracked;
-    struct raft_ids fresh; /* tracked anew: what was known about such an id is forgotten */
+    struct raft_ids fresh; /* tracked anew: earlier progress of such an id is dropped */
     bool full;
 };
 
@@ -41,7 +42,7 @@ static void remove_member(struct draft *d, uint64_t id)
     raft_ids_remove(&d->config.voters, id);
     raft_ids_remove(&d->config.learners, id);
     raft_ids_remove(&d->config.learners_next, id);
-    /* A voter of the outgoing half still decides, so it stays known. */
+    /* A voter of the outgoing half still decides, so it stays tracked. */
     if (!raft_ids_has(&d->config.voters_outgoing, id)) {
         raft_ids_remove(&d->tracked, id);
         raft_ids_remove(&d->fresh, id);
@@ -67,7 +68,7 @@ static void make_learner(struct draft *d, uint64_t id)
     if (raft_ids_has(&d->config.learners, id))
         return;
     raft_ids_remove(&d->config.voters, id);
-    /* Nobody is voter and learner at once: while it votes in the outgoing half it waits. */
+    /* No id is voter and learner at the same time: a voter of the outgoing half waits in learners_next. */
     bool waits = raft_ids_has(&d->config.voters_outgoing, id);
     raft_confchange_add(d, waits ? &d->config.learners_next : &d->config.learners, id);
 }
@@ -101,7 +102,7 @@ static enum raft_conf_error apply(struct draft *d, const struct raft_conf_change
 static struct raft_progress new_progress(const struct raft_tracker *t, uint64_t id, uint64_t last_index)
 {
     /* Probed from our last index: optimistic, a rejection corrects it. Active, so that a quorum check does
-     * not hit a newcomer that had no chance to speak yet. */
+     * not count a new member as lost before it could send anything. */
     struct raft_progress p = {.id = id, .next = last_index ? last_index : 1, .recent_active = true};
     raft_inflights_init(&p.inflights, t->inflight_max, t->inflight_bytes_max);
     return p;
@@ -203,7 +204,7 @@ enum raft_conf_error raft_conf_apply(struct raft_tracker *t, uint64_t last_index
     return raft_conf_enter_joint(t, last_index, auto_leave, change->changes, change->count);
 }
 
-/* --- configurations from outside --- */
+/* --- configurations from storage and snapshots --- */
 static bool disjoint(const struct raft_ids *a, const struct raft_ids *b)
 {
     for (uint32_t i = 0; i < a->count; i++)
@@ -212,7 +213,7 @@ static bool disjoint(const struct raft_ids *a, const struct raft_ids *b)
     return true;
 }
 
-/* How many ids the state tracks; learners_next are voters of the outgoing half. */
+/* The number of ids that the state tracks. learners_next are voters of the outgoing half. */
 static uint32_t member_count(const struct raft_conf_state *state)
 {
     uint32_t n = state->voters.count + state->learners.count;

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Configuration changes as bytes: protobuf messages raftpb.ConfChange and raftpb.ConfChangeV2, so that a log
- * can be read by etcd's tools. By hand: two flat messages, decoded on a path where the bytes come from the
- * network. */
+ * Encoding of configuration changes as protobuf messages raftpb.ConfChange and raftpb.ConfChangeV2, so that
+ * etcd's tools can read a log. Written by hand: two flat messages, whose bytes come from the network. */
 #include "consensus/raft/message.h"
 
 enum { WIRE_VARINT = 0, WIRE_FIXED64 = 1, WIRE_BYTES = 2, WIRE_FIXED32 = 5 };
@@ -102,7 +101,7 @@ static bool get_bytes(struct slice *in, uint64_t size, struct slice *ret_bytes)
     return true;
 }
 
-/* Fields of kinds that are not ours are stepped over. */
+/* Skips fields of unknown kinds. */
 static bool get_field(struct slice *in, struct field *ret_field)
 {
     uint64_t tag, size;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Inside the core: the whole state of a member, and what the files of this folder call in each other. */
+ * Private state of the raft core, and the functions that the files of this folder call in each other. */
 #ifndef CONSENSUS_RAFT_CORE_H
 #define CONSENSUS_RAFT_CORE_H
 
@@ -16,7 +16,7 @@
 struct raft_read_back {
     struct raft_entry *entries;
     size_t count;
-    uint64_t served; /* the member that they were read for: others' turn is next */
+    uint64_t served; /* the member that they were read for: the next turn is another one's */
 };
 
 enum raft_campaign_kind { RAFT_CAMPAIGN_PRE, RAFT_CAMPAIGN_ELECTION, RAFT_CAMPAIGN_TRANSFER };
@@ -33,26 +33,27 @@ struct raft {
     struct raft_tracker tracker;
 
     uint32_t election_elapsed;  /* ticks since a leader was heard, or since the last quorum check */
-    uint32_t heartbeat_elapsed; /* leaders */
+    uint32_t heartbeat_elapsed; /* on leaders */
     uint32_t election_timeout;  /* drawn anew at each change of role or term */
     uint64_t random;
 
-    /* Leaders. */
-    uint64_t transferee;         /* leadership is on its way there: no proposals meanwhile */
+    /* On leaders. */
+    uint64_t transferee;         /* target of a leadership transfer: proposals are dropped meanwhile */
     uint64_t pending_conf_index; /* no configuration change while applied < this */
     uint64_t uncommitted_size;   /* an estimate, never too high */
     struct raft_reads reads;
-    struct raft_snapshot *offered; /* what the host can send; NULL = nothing yet */
+    struct raft_snapshot *offered_snapshot; /* the newest snapshot that the host can send; NULL = none yet */
     bool snapshot_wanted;
     struct raft_read_back read_back;
 
-    struct raft_outbox filling, handed;
+    struct raft_outbox next_outbox, ready_outbox;
     struct raft_soft_state previous_soft;
     struct raft_hard_state previous_hard;
 };
 
-/* trace.c: one branch when nobody listens. */
-void raft_trace_emit(const struct raft *r, struct raft_trace event); /* RAFT_TRACE(r, NAME, .field = ...) */
+/* trace.c: one branch when there is no trace callback. */
+void raft_trace_emit(const struct raft *r,
+                     struct raft_trace event); /* use RAFT_TRACE(r, NAME, .field = ...) */
 #define RAFT_TRACE(r, ...)                                                                                   \
     do {                                                                                                     \
         if ((r)->config.trace)                                                                               \
@@ -60,14 +61,14 @@ void raft_trace_emit(const struct raft *r, struct raft_trace event); /* RAFT_TRA
     } while (0)
 
 /* raft.c: roles and dispatch. Handlers return 0 or what raft_step documents. */
-int raft_handle(struct raft *r, const struct raft_message *m); /* already checked */
+int raft_handle(struct raft *r, const struct raft_message *m); /* m is already checked */
 void raft_send(struct raft *r, struct raft_message m);
 void raft_become_follower(struct raft *r, uint64_t term, uint64_t leader);
 void raft_become_pre_candidate(struct raft *r);
 void raft_become_candidate(struct raft *r);
 void raft_become_leader(struct raft *r);
 
-/* check.c: whether a message can come from a correct member. */
+/* check.c: whether a correct member can have sent the message. */
 int raft_check_message(const struct raft *r, const struct raft_message *m);
 
 /* election.c */
@@ -109,8 +110,8 @@ void raft_transfer_progressed(struct raft *r, struct raft_progress *p);
 
 /* read.c */
 int raft_leader_read(struct raft *r, const struct raft_message *m);
-void raft_answer_reads(struct raft *r);        /* heartbeat answers came in */
-void raft_release_early_reads(struct raft *r); /* the first commit of the term is done */
+void raft_answer_reads(struct raft *r);        /* after new heartbeat answers */
+void raft_release_early_reads(struct raft *r); /* after the first commit of the term */
 void raft_read_answered(struct raft *r, const struct raft_message *m);
 
 /* membership.c */

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Elections: campaigning, voting, counting. With pre-vote a member first asks whether it could win, at the
- * cost of nothing: neither its term nor anybody's vote changes (thesis 9.6). */
+ * Elections: campaigns, votes and their count. With pre-vote a member first asks whether it could win. That
+ * costs nothing: neither its term nor any member's vote changes (thesis 9.6). */
 #include "consensus/raft/core.h"
 
-/* Carried by the vote requests of a leadership transfer: the lease of the old leader does not bind then.
- * etcd's bytes, not NUL-terminated. */
+/* Context of the vote requests of a leadership transfer: the old leader's lease does not bind them. etcd's
+ * bytes, not NUL-terminated. */
 static const struct raft_context transfer_mark = {
     .size = 16,
     .data = {'C', 'a', 'm', 'p', 'a', 'i', 'g', 'n', 'T', 'r', 'a', 'n', 's', 'f', 'e', 'r'},
@@ -69,7 +69,7 @@ void raft_hup(struct raft *r, enum raft_campaign_kind kind)
         RAFT_TRACE(r, UNPROMOTABLE);
         return;
     }
-    /* A committed change that is not applied yet: our idea of who votes is old (etcd #7280, #11284). */
+    /* A committed change is not applied: our set of voters is old (etcd #7280, #11284). */
     if (raft_has_unapplied_conf_change(r) && !MUTANT(CAMPAIGN_OVER_CHANGE)) {
         RAFT_TRACE(r, UNAPPLIED_CONF_CHANGE);
         return;
@@ -91,10 +91,11 @@ void raft_handle_vote_request(struct raft *r, const struct raft_message *m)
     bool up_to_date = raft_log_is_up_to_date(&r->log, (struct raft_position){m->index, m->log_term});
     if (MUTANT(VOTE_FOR_SHORT_LOG))
         up_to_date = true;
-    /* A learner votes too when asked: whoever asks knows of its promotion, it may not (etcd PR #10998). */
+    /* A learner votes, too: the candidate may know of its promotion before the learner does (etcd PR
+     * #10998). */
     if (free_to_vote && up_to_date) {
         RAFT_TRACE(r, VOTE_CAST, .message = m);
-        /* In the term of the request: a pre-candidate that is ahead of us would not listen to ours. */
+        /* In the term of the request: a pre-candidate that is ahead of us would ignore our own term. */
         answer.term = m->term;
         raft_send(r, answer);
         if (!pre) {
@@ -111,7 +112,7 @@ void raft_handle_vote_request(struct raft *r, const struct raft_message *m)
 
 void raft_handle_vote_response(struct raft *r, const struct raft_message *m)
 {
-    /* Answers to the pre-vote may come in when the vote is under way. */
+    /* Answers to the pre-vote may arrive when the vote is under way. */
     if (m->type != (r->role == RAFT_PRE_CANDIDATE ? RAFT_MSG_PRE_VOTE_RESP : RAFT_MSG_VOTE_RESP))
         return;
     if (m->reject)

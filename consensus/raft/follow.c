@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The follower's side of replication: what a leader sends, and the answers. */
+ * Follower's side of replication: the leader's appends, heartbeats and snapshots, and the answers to them. */
 #include "consensus/raft/core.h"
 
 void raft_handle_append(struct raft *r, const struct raft_message *m)
 {
     struct raft_message answer = {.type = RAFT_MSG_APP_RESP, .to = m->from};
     struct raft_position prev = {m->index, m->log_term};
-    if (prev.index < r->log.committed) { /* late: committed entries are not up for discussion */
+    if (prev.index < r->log.committed) { /* late: committed entries never change */
         answer.index = r->log.committed;
         raft_send(r, answer);
         return;
@@ -16,8 +16,8 @@ void raft_handle_append(struct raft *r, const struct raft_message *m)
         return;
     }
     RAFT_TRACE(r, APPEND_REFUSED, .message = m, .log_term = raft_log_term_or_zero(&r->log, m->index));
-    /* Name the highest position of ours that the leader's log may hold: our tail of terms above its is
-     * skipped. */
+    /* Hint: the highest of our positions that the leader's log may hold. It skips our tail of terms above the
+     * leader's. */
     uint64_t last = raft_log_last(&r->log);
     struct raft_position from = {m->index < last ? m->index : last, m->log_term};
     struct raft_position hint = raft_log_meet(&r->log, from);
@@ -30,8 +30,9 @@ void raft_handle_append(struct raft *r, const struct raft_message *m)
 
 void raft_handle_heartbeat(struct raft *r, const struct raft_message *m)
 {
-    /* The leader counts on entries that this log does not have: it was lost or is somebody else's. What is
-     * here is not certain to be a prefix of what was committed, so nothing is (etcd panics; #21178). */
+    /* The leader counts on entries that this log does not have: the log was lost or belongs to another
+     * member. It may not be a prefix of the committed entries, so none of it is committed (etcd panics;
+     * #21178). */
     if (m->commit > raft_log_last(&r->log))
         RAFT_TRACE(r, COMMIT_OUT_OF_RANGE, .index = m->commit);
     else
@@ -46,7 +47,7 @@ static bool is_member(const struct raft_conf_state *state, uint64_t id)
            raft_ids_has(&state->voters_outgoing, id);
 }
 
-/* True when the snapshot replaces this log; false when it is not needed or not for us. */
+/* True when the snapshot replaces this log. False when it is not needed or not for this member. */
 static bool restore(struct raft *r, const struct raft_snapshot *s)
 {
     if (s->index <= r->log.committed && !MUTANT(SNAPSHOT_GOES_BACK))

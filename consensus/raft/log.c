@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What is in memory is an array with a head that moves: entries are contiguous, so that a batch is a pointer
- * and a count, and appending or compacting costs no allocation in the long run. */
+ * Log window; see log.h. The entries in memory are an array whose head moves. They are contiguous, so a batch
+ * is a pointer and a count. In the long run appending and compacting allocate nothing. */
 #include "consensus/raft/log.h"
 
 #include <assert.h>
@@ -17,7 +17,7 @@ uint64_t raft_payload_bytes(const struct blob *data)
     return bytes;
 }
 
-/* What an entry takes: its place in the array, and its payload with the head of that. */
+/* Memory of an entry: its place in the array, and its payload with the payload's header. */
 static uint64_t bytes_of(const struct raft_entry *e)
 {
     return sizeof *e + raft_payload_bytes(e->data);
@@ -63,7 +63,7 @@ static struct raft_entry *entry_at(const struct raft_log *l, uint64_t index)
     return &l->items[l->head + (index - l->held)];
 }
 
-/* Forgets the entries of [from, from + count), which the caller takes out of memory. */
+/* Releases the entries of [from, from + count); the caller takes them out of memory. */
 static void raft_log_release(struct raft_log *l, uint64_t from, size_t count)
 {
     struct raft_entry *e = count ? entry_at(l, from) : NULL;
@@ -199,8 +199,7 @@ uint64_t raft_payloads_size(const struct raft_entry *entries, size_t count)
 }
 
 /* --- appending --- */
-/* Room for more entries at the end. Moving the window to the front is paid for by the compaction before it.
- */
+/* Room for more entries at the end. A compaction before it has paid for the move to the front. */
 static struct raft_entry *reserve(struct raft_log *l, size_t more)
 {
     if (l->head + l->count + more > l->capacity) {
@@ -226,8 +225,8 @@ void raft_log_append_own(struct raft_log *l, uint64_t term, const struct raft_en
     l->held_bytes += bytes_of_all(to, count);
 }
 
-/* The tail from index on gives way to a newer leader's. What was on its way to the disk there is no longer
- * it. */
+/* Drops the tail from index on: a newer leader overwrites it. The tail may be on its way to the disk; that
+ * write no longer counts. */
 static void truncate_from(struct raft_log *l, uint64_t index)
 {
     assert(index > l->committed);
@@ -244,7 +243,7 @@ static void truncate_from(struct raft_log *l, uint64_t index)
     l->count = keep;
 }
 
-/* The first of the entries that this log does not hold; count = it holds them all. */
+/* The first of the entries that this log does not hold; count = it holds all of them. */
 static size_t find_conflict(const struct raft_log *l, const struct raft_entry *entries, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
@@ -267,16 +266,16 @@ bool raft_log_append(struct raft_log *l, struct raft_position prev, const struct
         fits = prev.index <= raft_log_last(l);
     if (!fits)
         return false;
-    size_t known = find_conflict(l, entries, count);
-    if (known < count) {
-        if (entries[known].index <= raft_log_last(l))
-            truncate_from(l, entries[known].index);
-        struct raft_entry *to = reserve(l, count - known);
-        memcpy(to, entries + known, (count - known) * sizeof *to);
-        for (size_t i = 0; i < count - known; i++)
+    size_t match_count = find_conflict(l, entries, count);
+    if (match_count < count) {
+        if (entries[match_count].index <= raft_log_last(l))
+            truncate_from(l, entries[match_count].index);
+        struct raft_entry *to = reserve(l, count - match_count);
+        memcpy(to, entries + match_count, (count - match_count) * sizeof *to);
+        for (size_t i = 0; i < count - match_count; i++)
             blob_ref(to[i].data);
-        l->count += count - known;
-        l->held_bytes += bytes_of_all(to, count - known);
+        l->count += count - match_count;
+        l->held_bytes += bytes_of_all(to, count - match_count);
     }
     uint64_t last = prev.index + count;
     if (MUTANT(APPEND_CUTS_TAIL) && last < raft_log_last(l) && last >= l->committed)
@@ -316,7 +315,7 @@ bool raft_log_commit(struct raft_log *l, struct raft_position position)
     return true;
 }
 
-/* --- to our disk --- */
+/* --- entries for our disk --- */
 bool raft_log_has_unstable(const struct raft_log *l)
 {
     return raft_log_last(l) >= l->unstable;
@@ -366,7 +365,7 @@ void raft_log_snapshot_stable(struct raft_log *l, uint64_t index)
         drop_snapshot(l);
 }
 
-/* --- to the store --- */
+/* --- entries for the store --- */
 static uint64_t appliable(const struct raft_log *l, bool allow_unstable)
 {
     uint64_t stable = l->unstable - 1;
@@ -375,7 +374,7 @@ static uint64_t appliable(const struct raft_log *l, bool allow_unstable)
 
 bool raft_log_has_next_committed(const struct raft_log *l, bool allow_unstable)
 {
-    /* A snapshot goes first: what to apply before or after it would be a riddle. */
+    /* A snapshot is installed first: entries before it must not be applied after it. */
     return !l->applying_paused && !l->snapshot && l->applying < appliable(l, allow_unstable);
 }
 
@@ -396,7 +395,7 @@ void raft_log_accept_applying(struct raft_log *l, uint64_t index, uint64_t size,
     assert(index <= l->committed);
     l->applying = index;
     l->applying_size += size;
-    /* Less than there was: the next entry would cross the limit, so wait for an answer. */
+    /* Fewer than there were: the next entry would exceed the limit, so wait for an answer. */
     l->applying_paused = l->applying_size >= l->applying_size_max || index < appliable(l, allow_unstable);
 }
 
@@ -410,7 +409,7 @@ void raft_log_applied_to(struct raft_log *l, uint64_t index, uint64_t size)
     l->applying_paused = l->applying_size >= l->applying_size_max;
 }
 
-/* --- the beginning --- */
+/* --- compaction --- */
 void raft_log_restore(struct raft_log *l, const struct raft_snapshot *snapshot)
 {
     RAFT_TRACE(l->owner, SNAPSHOT_LOG_RESTORE, .index = snapshot->index, .log_term = snapshot->term);
@@ -426,15 +425,15 @@ void raft_log_restore(struct raft_log *l, const struct raft_snapshot *snapshot)
     blob_ref(l->snapshot->data);
 }
 
-/* The entries up to and with index leave the memory. */
+/* Drops the entries up to and including index from memory. */
 static void drop_front(struct raft_log *l, uint64_t index)
 {
-    size_t gone = index + 1 - l->held;
-    raft_log_release(l, l->held, gone);
+    size_t drop_count = index + 1 - l->held;
+    raft_log_release(l, l->held, drop_count);
     l->held = index + 1;
-    l->head += gone;
-    l->count -= gone;
-    /* Memory that a burst needed is given back. */
+    l->head += drop_count;
+    l->count -= drop_count;
+    /* Releases memory that a burst needed. */
     if (l->capacity > 1024 && l->count < l->capacity / 8) {
         size_t capacity = l->capacity / 4;
         struct raft_entry *items = mem_alloc(capacity * sizeof *items);
@@ -468,7 +467,7 @@ void raft_log_compact(struct raft_log *l, uint64_t index)
     l->runs.items[0].index = index + 1;
 }
 
-/* --- the older half: on our disk, not in memory --- */
+/* --- older entries: on our disk, not in memory --- */
 static void add_run(struct raft_log_runs *runs, uint64_t index, uint64_t term)
 {
     if (runs->count && (runs->items[runs->count - 1].term == term || MUTANT(EVICTED_TERM_LOST)))

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Configuration changes take effect when they are applied, on every member at the same place in the log. */
+ * Configuration changes at their application. They take effect when they are applied, on every member at the
+ * same place in the log. */
 #include "consensus/raft/core.h"
 
 bool raft_has_unapplied_conf_change(const struct raft *r)
@@ -12,7 +13,7 @@ bool raft_has_unapplied_conf_change(const struct raft *r)
     return false;
 }
 
-/* The tracker has a new configuration: this member's part in it. */
+/* Adapts this member's role to the tracker's new configuration. */
 void raft_switch_config(struct raft *r)
 {
     const struct raft_conf_state *config = &r->tracker.config;
@@ -22,8 +23,8 @@ void raft_switch_config(struct raft *r)
     if (r->role != RAFT_LEADER)
         return;
     if (!self || self->learner) {
-        /* Removed or demoted while leading (thesis 4.2.2). Without stepping down it leads on, not counting
-         * itself. */
+        /* Removed or demoted while leading (thesis 4.2.2). Without stepping down it goes on leading and does
+         * not count itself. */
         if (r->config.step_down_on_removal)
             raft_become_follower(r, r->term, RAFT_NONE);
         return;
@@ -54,7 +55,8 @@ int raft_apply_conf_change(struct raft *r, const struct raft_conf_change *change
 
 static void leave_joint(struct raft *r)
 {
-    /* No payload, so no limit refuses it. A transfer under way does; then each applied entry tries again. */
+    /* It has no payload, so no limit refuses it. A transfer under way does; then each applied entry tries
+     * again. */
     struct raft_entry entry = {.type = RAFT_ENTRY_CONF_CHANGE_V2};
     if (raft_propose(r, &entry, 1) == 0)
         RAFT_TRACE(r, AUTO_LEAVE, .conf = &r->tracker.config);

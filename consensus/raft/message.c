@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What kind a message is, what an entry weighs, and copies that own what they point to. */
+ * Message kinds, entry sizes, and message copies that own their pointers. */
 #include "consensus/raft/message.h"
 
 bool raft_message_is_local(enum raft_message_type type)

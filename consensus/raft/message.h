@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What members say to each other and a node to its own storage: entries, snapshots, configurations, messages.
- * Plain values, etcd's fields.
+ * Raft messages between members and to a node's own storage: entries, snapshots, configurations. Plain values
+ * with etcd's fields.
  *
- * Ownership, in both directions: a message is BORROWED. The core copies what it keeps (payloads are counted
- * references, so this costs 32 bytes an entry and no allocation); the host encodes, or keeps a copy with
- * raft_message_keep. Nobody frees what another gave. */
+ * Ownership, in both directions: a message is BORROWED. The core copies what it keeps. Payloads are counted
+ * references, so a copy costs 32 bytes an entry and no allocation. The host encodes a message, or keeps a
+ * copy with raft_message_keep. Neither side frees what the other gave. */
 #ifndef CONSENSUS_RAFT_MESSAGE_H
 #define CONSENSUS_RAFT_MESSAGE_H
 
@@ -20,7 +20,7 @@
 #define RAFT_APPLY_THREAD  (UINT64_MAX - 1) /* `to` of STORAGE_APPLY, `from` of its response */
 #define RAFT_NO_LIMIT      UINT64_MAX
 #define RAFT_MEMBERS_MAX   64                  /* voters of both halves and learners together */
-#define RAFT_POSITION_MAX  (UINT64_C(1) << 62) /* no term or index beyond it is believed */
+#define RAFT_POSITION_MAX  (UINT64_C(1) << 62) /* no term or index above it is accepted */
 
 enum raft_entry_type {
     RAFT_ENTRY_NORMAL,
@@ -52,8 +52,8 @@ struct raft_conf_state {
     bool auto_leave;
 };
 
-/* The state of the store up to and with index. The core never looks into data: let it be something small by
- * which the host finds or streams the real thing. */
+/* The state of the store up to and including index. The core never reads data; it should be small, a name by
+ * which the host finds or streams the state. */
 struct raft_snapshot {
     uint64_t index, term; /* index 0 = no snapshot */
     struct raft_conf_state conf_state;
@@ -92,20 +92,21 @@ struct raft_message {
     const struct raft_entry *entries;
     size_t entry_count;
     const struct raft_snapshot *snapshot; /* NULL = none */
-    const struct raft_message *responses; /* STORAGE_APPEND, STORAGE_APPLY: deliver when the work is done */
+    const struct raft_message
+        *responses; /* STORAGE_APPEND, STORAGE_APPLY: deliver them when the work is done */
     size_t response_count;
 };
 
 bool raft_message_is_local(enum raft_message_type type);
 bool raft_message_is_response(enum raft_message_type type);
 
-/* A copy that owns all it points to (one reference more on each payload). */
+/* A copy that owns all its pointers (one more reference on each payload). */
 struct raft_message raft_message_keep(const struct raft_message *m);
 void raft_message_done(struct raft_message *m); /* only on a kept message; leaves it zeroed */
 
-/* Bytes an entry counts for in size limits: its protobuf encoding, as etcd counts. */
+/* Bytes of an entry in size limits: its protobuf encoding, as in etcd. */
 size_t raft_entry_size(const struct raft_entry *e);
-/* Bytes of memory that a payload takes; NULL takes none. */
+/* Bytes of memory of a payload; 0 for NULL. */
 uint64_t raft_payload_bytes(const struct blob *data);
 
 /* --- configuration changes --- */
@@ -117,14 +118,14 @@ enum raft_conf_change_type { /* raftpb's numbers */
 };
 
 enum raft_transition {
-    RAFT_TRANSITION_AUTO,           /* simple if possible, else joint left by itself */
+    RAFT_TRANSITION_AUTO, /* simple if possible, else a joint configuration that is left by itself */
     RAFT_TRANSITION_JOINT_IMPLICIT, /* joint, left by itself */
     RAFT_TRANSITION_JOINT_EXPLICIT, /* joint until an empty change is proposed */
 };
 
 struct raft_conf_change_single {
     enum raft_conf_change_type type;
-    uint64_t node_id; /* 0 = skip this one: the host decided at apply that it must not happen */
+    uint64_t node_id; /* 0 = skip this change: the host has refused it at apply */
 };
 
 #define RAFT_CHANGES_MAX RAFT_MEMBERS_MAX

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Growing lists over one arena; clearing gives the references back and keeps the memory for the next turn. */
+ * Message lists over one arena. Clearing releases the references and keeps the memory for the next turn. */
 #include "consensus/raft/outbox.h"
 
 /* Room for one more. */
@@ -64,7 +64,7 @@ void raft_outbox_clear(struct raft_outbox *o)
             blob_unref(o->runs[i].entries[j].data);
     for (size_t i = 0; i < o->snapshot_count; i++)
         blob_unref(o->snapshots[i]->data);
-    o->messages.count = o->promises.count = o->steps.count = 0;
+    o->messages.count = o->after_append.count = o->steps.count = 0;
     o->read_count = o->run_count = o->snapshot_count = 0;
     arena_reset(&o->arena);
 }
@@ -73,7 +73,7 @@ void raft_outbox_done(struct raft_outbox *o)
 {
     raft_outbox_clear(o);
     mem_free(o->messages.items);
-    mem_free(o->promises.items);
+    mem_free(o->after_append.items);
     mem_free(o->steps.items);
     mem_free(o->reads);
     mem_free(o->runs);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What the core has to say, collected until the host asks (raft_ready). There are two: one being filled, one
- * handed out; the handed one lives until the next ready. All that a message points to is copied in here, so
- * the log may change under it. */
+ * Outgoing messages of the core, collected until the host calls raft_ready. There are two outboxes: one is
+ * being filled, the other is handed out and lives until the next ready. All that a message points to is
+ * copied into it, so the log may change meanwhile. */
 #ifndef CONSENSUS_RAFT_OUTBOX_H
 #define CONSENSUS_RAFT_OUTBOX_H
 
@@ -18,9 +18,9 @@ struct raft_run { /* entries with a reference each, in the arena */
 };
 
 struct raft_outbox {
-    struct raft_messages messages; /* may leave at once */
-    struct raft_messages promises; /* votes and acknowledgements: only when what they promise is durable */
-    struct raft_messages steps;    /* synchronous mode: for ourselves, at raft_advance */
+    struct raft_messages messages;     /* may leave at once */
+    struct raft_messages after_append; /* etcd's msgsAfterAppend: votes, acknowledgements */
+    struct raft_messages steps;        /* synchronous mode: for this member, at raft_advance */
     struct raft_read_state *reads;
     size_t read_count, read_capacity;
     struct raft_run *runs;
@@ -33,9 +33,9 @@ struct raft_outbox {
 void raft_outbox_clear(struct raft_outbox *o); /* keeps the memory */
 void raft_outbox_done(struct raft_outbox *o);
 
-/* Adds a message, with what it points to. */
+/* Adds a message, with copies of what it points to. */
 void raft_outbox_add(struct raft_outbox *o, struct raft_messages *list, const struct raft_message *m);
-void raft_messages_add(struct raft_messages *list, const struct raft_message *m); /* as it is */
+void raft_messages_add(struct raft_messages *list, const struct raft_message *m); /* without copies */
 void raft_outbox_add_read(struct raft_outbox *o, const struct raft_read_state *read);
 const struct raft_entry *raft_outbox_entries(struct raft_outbox *o, const struct raft_entry *entries,
                                              size_t count);

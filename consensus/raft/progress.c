@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The state machine of one follower, its inflights, and sums over all of them. */
+ * Follower progress: its state machine, its inflights, and sums over all followers. See progress.h. */
 #include "consensus/raft/progress.h"
 
 #include <assert.h>
@@ -34,7 +34,7 @@ static struct raft_inflight *inflight_at(const struct raft_inflights *in, uint32
     return &in->ring[(in->start + i) & (in->capacity - 1)];
 }
 
-/* Grows on demand: the limit may be far beyond what a healthy follower ever needs. */
+/* Grows on demand: the limit may be far above what a healthy follower ever needs. */
 static void inflights_grow(struct raft_inflights *in)
 {
     uint32_t capacity = in->capacity ? in->capacity * 2 : 4;
@@ -67,12 +67,12 @@ void raft_inflights_free_to(struct raft_inflights *in, uint64_t index)
 }
 
 /* --- one follower --- */
-static uint64_t lower(uint64_t a, uint64_t b)
+static uint64_t min_u64(uint64_t a, uint64_t b)
 {
     return a < b ? a : b;
 }
 
-static uint64_t higher(uint64_t a, uint64_t b)
+static uint64_t max_u64(uint64_t a, uint64_t b)
 {
     return a > b ? a : b;
 }
@@ -88,11 +88,11 @@ static void change_state(struct raft_progress *p, enum raft_progress_state state
 
 void raft_progress_become_probe(struct raft_progress *p)
 {
-    /* After a snapshot was delivered the follower holds at least that: go on behind it. */
+    /* After a delivered snapshot the follower holds at least its index: continue after it. */
     uint64_t snapshot = p->state == RAFT_SNAPSHOT ? p->pending_snapshot : 0;
     change_state(p, RAFT_PROBE);
-    p->next = higher(p->match + 1, snapshot + 1);
-    p->sent_commit = lower(p->sent_commit, p->next - 1);
+    p->next = max_u64(p->match + 1, snapshot + 1);
+    p->sent_commit = min_u64(p->sent_commit, p->next - 1);
 }
 
 void raft_progress_become_replicate(struct raft_progress *p)
@@ -121,8 +121,8 @@ void raft_progress_sent(struct raft_progress *p, size_t entries, uint64_t bytes)
         p->next += entries;
         raft_inflights_add(&p->inflights, p->next - 1, bytes);
     }
-    /* A message that fills the window, or an empty one past a full window, is a probe: wait for its answer.
-     */
+    /* A message that fills the window, or an empty one when the window is full, is a probe: wait for its
+     * answer. */
     p->flow_paused = raft_inflights_full(&p->inflights);
 }
 
@@ -136,7 +136,7 @@ bool raft_progress_acked(struct raft_progress *p, uint64_t index)
     if (index <= p->match)
         return false;
     p->match = index;
-    p->next = higher(p->next, index + 1);
+    p->next = max_u64(p->next, index + 1);
     p->flow_paused = false;
     return true;
 }
@@ -147,14 +147,14 @@ bool raft_progress_rejected(struct raft_progress *p, uint64_t rejected, uint64_t
         if (rejected <= p->match)
             return false;
         p->next = p->match + 1;
-        p->sent_commit = lower(p->sent_commit, p->next - 1);
+        p->sent_commit = min_u64(p->sent_commit, p->next - 1);
         return true;
     }
-    /* A probe is sent one at a time: an answer to anything else is late. */
+    /* Only one probe is under way: an answer to anything else is late. */
     if (p->next - 1 != rejected)
         return false;
-    p->next = higher(lower(rejected, hint + 1), p->match + 1);
-    p->sent_commit = lower(p->sent_commit, p->next - 1);
+    p->next = max_u64(min_u64(rejected, hint + 1), p->match + 1);
+    p->sent_commit = min_u64(p->sent_commit, p->next - 1);
     p->flow_paused = false;
     return true;
 }
@@ -180,7 +180,7 @@ struct raft_progress_status raft_progress_status(const struct raft_progress *p)
     };
 }
 
-/* --- all of them --- */
+/* --- all followers --- */
 void raft_tracker_done(struct raft_tracker *t)
 {
     for (uint32_t i = 0; i < t->count; i++)

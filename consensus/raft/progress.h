@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
- * One member in the leader's eyes: how far its log matches, what is on the way to it, and how fast to send.
+ * Follower progress on a leader: how far its log matches, what is in flight to it, and how fast to send.
  *
  *            rejected append, unreachable
  *        .----------------------------------.
  *        v                                  |
  *      PROBE --- accepted an append ---> REPLICATE
  *        ^  \                               |
- *        |   '---- its entries are gone ----+
+ *        |   '---- entries are compacted ---+
  *        |                                  v
  *        '-- snapshot delivered, failed -- SNAPSHOT -- it acknowledges an index we hold --> REPLICATE
  *
- * PROBE sends one append per heartbeat to find where the logs meet; REPLICATE streams within the limits of
- * the inflights; SNAPSHOT sends nothing. Invariant: match < next. */
+ * PROBE sends one append per heartbeat to find where the logs meet. REPLICATE streams within the limits of
+ * the inflights. SNAPSHOT sends nothing. Invariant: match < next. */
 #ifndef CONSENSUS_RAFT_PROGRESS_H
 #define CONSENSUS_RAFT_PROGRESS_H
 
@@ -26,7 +26,7 @@ struct raft_inflight {
 struct raft_inflights {
     uint32_t start, count, capacity; /* capacity: 0 or a power of two */
     uint32_t count_max;
-    uint64_t bytes, bytes_max; /* bytes_max is soft: one message may cross it; 0 = no limit */
+    uint64_t bytes, bytes_max; /* bytes_max is soft: one message may exceed it; 0 = no limit */
     struct raft_inflight *ring;
 };
 
@@ -35,38 +35,38 @@ void raft_inflights_done(struct raft_inflights *in);
 void raft_inflights_reset(struct raft_inflights *in);
 bool raft_inflights_full(const struct raft_inflights *in);
 void raft_inflights_add(struct raft_inflights *in, uint64_t index, uint64_t bytes); /* not when full */
-void raft_inflights_free_to(struct raft_inflights *in, uint64_t index);             /* that and all before */
+void raft_inflights_free_to(struct raft_inflights *in, uint64_t index); /* that one and all before it */
 
 struct raft_progress {
     uint64_t id;
     uint64_t match;            /* its log is known to equal ours up to here */
-    uint64_t next;             /* what to send next; everything between is on the way */
-    uint64_t sent_commit;      /* highest commit index on the way to it */
+    uint64_t next;             /* the next index to send; all between match and next is in flight */
+    uint64_t sent_commit;      /* highest commit index in flight to it */
     uint64_t pending_snapshot; /* SNAPSHOT: the index that was sent */
     uint64_t read_ack;         /* how many reads of this term its heartbeat answers confirm */
     enum raft_progress_state state;
     enum raft_vote vote; /* in the election under way */
     bool learner;
-    bool recent_active; /* heard of since the last quorum check */
+    bool recent_active; /* a message of it came since the last quorum check */
     bool flow_paused;   /* wait for an answer or the next heartbeat before sending again */
-    bool wants_entries; /* what to send next is not in memory: the host reads it back */
+    bool wants_entries; /* the next entries to send are not in memory: the host reads them back */
     struct raft_inflights inflights;
 };
 
 void raft_progress_become_probe(struct raft_progress *p);
 void raft_progress_become_replicate(struct raft_progress *p);
 void raft_progress_become_snapshot(struct raft_progress *p, uint64_t index);
-/* Entries from next on went out in one message. */
+/* Entries from next on were sent in one message. */
 void raft_progress_sent(struct raft_progress *p, size_t entries, uint64_t bytes);
 bool raft_progress_can_bump_commit(const struct raft_progress *p, uint64_t commit);
-/* It acknowledged index; false = old news. */
+/* It acknowledged index; false = nothing new. */
 bool raft_progress_acked(struct raft_progress *p, uint64_t index);
-/* It rejected an append after `rejected` and guesses that the logs meet at hint; false = old news. */
+/* It rejected an append after `rejected` and guesses that the logs meet at hint; false = an old answer. */
 bool raft_progress_rejected(struct raft_progress *p, uint64_t rejected, uint64_t hint);
 bool raft_progress_paused(const struct raft_progress *p);
 struct raft_progress_status raft_progress_status(const struct raft_progress *p);
 
-/* The configuration and everyone in it, by id. */
+/* The configuration and all its members, by id. */
 struct raft_tracker {
     struct raft_conf_state config;
     uint32_t inflight_max;

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Proposals: into the leader's log, within limits, one configuration change at a time. */
+ * Proposals into the leader's log: within limits, one configuration change at a time. */
 #include "consensus/raft/core.h"
 
 #include <assert.h>
 
-/* An empty payload always goes in: a leader's first entry and the leaving of a joint configuration depend on
- * it. So does any payload while nothing else is uncommitted. */
+/* An empty payload is always accepted: a leader's first entry and the leaving of a joint configuration depend
+ * on it. So is any payload while nothing else is uncommitted. */
 static bool reserve_uncommitted(struct raft *r, const struct raft_entry *entries, size_t count)
 {
     uint64_t size = raft_payloads_size(entries, count);
@@ -30,7 +30,7 @@ bool raft_append_own(struct raft *r, const struct raft_entry *entries, size_t co
     raft_log_append_own(&r->log, r->term, entries, count);
     if (MUTANT(OWN_ACK_BEFORE_DISK))
         (void)raft_progress_acked(raft_tracker_find(&r->tracker, r->config.id), raft_log_last(&r->log));
-    /* We acknowledge to ourselves when it is durable, and only then count as one of the majority. */
+    /* We acknowledge to ourselves when it is durable. Only then we count as one of the majority. */
     raft_send(r, (struct raft_message){
                      .type = RAFT_MSG_APP_RESP, .to = r->config.id, .index = raft_log_last(&r->log)});
     return true;
@@ -47,8 +47,8 @@ bool raft_takes_change(const struct raft *r)
            r->tracker.config.voters_outgoing.count == 0;
 }
 
-/* May this change enter the log now? The check is against the applied configuration, so it is a courtesy; the
- * rule that only one change may be pending is what makes it right. */
+/* Checks whether this change may enter the log now. It is checked against the applied configuration, so the
+ * check is only an early refusal. Safety rests on the rule that only one change may be pending. */
 static bool conf_change_fits(struct raft *r, const struct raft_conf_change *change)
 {
     bool joint = r->tracker.config.voters_outgoing.count > 0;
@@ -69,8 +69,8 @@ static bool conf_change_fits(struct raft *r, const struct raft_conf_change *chan
     return false;
 }
 
-/* Refused changes become empty entries in a copy; NULL when there are none. Their payload is there and empty,
- * which weighs two bytes, as the type that etcd leaves in such an entry. */
+/* Refused changes become empty entries in a copy; NULL when there are none. Their payload exists and is
+ * empty, which counts two bytes, like the type that etcd leaves in such an entry. */
 static struct raft_entry *check_conf_changes(struct raft *r, const struct raft_entry *entries, size_t count)
 {
     struct raft_entry *copy = NULL;
@@ -80,7 +80,7 @@ static struct raft_entry *check_conf_changes(struct raft *r, const struct raft_e
         struct raft_conf_change change;
         bool v1 = entries[i].type == RAFT_ENTRY_CONF_CHANGE;
         int err = raft_conf_change_decode(blob_slice(entries[i].data), v1, &change);
-        assert(!err); /* checked at the door */
+        assert(!err); /* raft_step has checked it */
         if (conf_change_fits(r, &change)) {
             r->pending_conf_index = raft_log_last(&r->log) + i + 1;
             continue;

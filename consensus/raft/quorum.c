@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Sets of ids as sorted arrays, and majorities. */
+ * Sets of ids as sorted arrays, and majorities; see quorum.h. */
 #include "consensus/raft/quorum.h"
 
-/* Where id is, or where it would be. */
+/* The position of id, or the one where it would be. */
 static uint32_t position(const struct raft_ids *ids, uint64_t id)
 {
     uint32_t low = 0, high = ids->count;
@@ -73,7 +73,7 @@ uint64_t raft_majority_index(uint64_t *acked, size_t count)
 {
     if (count == 0)
         return RAFT_NO_LIMIT;
-    for (size_t i = 1; i < count; i++) { /* insertion sort: a handful of members, nearly equal indexes */
+    for (size_t i = 1; i < count; i++) { /* insertion sort: few members, nearly equal indexes */
         uint64_t value = acked[i];
         size_t at = i;
         for (; at > 0 && acked[at - 1] > value; at--)

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Roles and dispatch: who this member is, and which hand gets a message. Order of a message's way:
+ * Roles and message dispatch.
  *
- *     raft_step -> check.c -> the rules of terms -> votes and storage answers -> the handler of the role
+ * A message's way:
+ *   raft_step -> check.c -> the rules of terms -> votes and storage answers -> the handler of the role
  *
- * Roles change in the become functions only; each asserts where it comes from. */
+ * Roles change only in the become functions. Each asserts the role before it. */
 #include "consensus/raft/core.h"
 
 #include <assert.h>
@@ -15,10 +16,12 @@ static bool is_vote(enum raft_message_type type)
            type == RAFT_MSG_PRE_VOTE_RESP;
 }
 
-/* Raft thesis 3.8: a vote and an acknowledged entry must survive a restart before anybody may count them. So
- * these wait in `promises` for all that is not durable yet; even refusals do, which is more than is known to
- * be needed. */
-static bool is_promise(enum raft_message_type type)
+/* True for messages that leave only when what they rest on is durable (etcd-raft: msgsAfterAppend).
+ *
+ * A vote and an acknowledged entry must survive a restart before another member may count them (Raft thesis
+ * 3.8). So they wait in `after_append` for everything that is not durable yet. Refusals wait, too, which is
+ * more than is known to be needed. */
+static bool waits_for_append(enum raft_message_type type)
 {
     return type == RAFT_MSG_APP_RESP || type == RAFT_MSG_VOTE_RESP || type == RAFT_MSG_PRE_VOTE_RESP;
 }
@@ -28,21 +31,22 @@ void raft_send(struct raft *r, struct raft_message m)
     if (m.from == RAFT_NONE)
         m.from = r->config.id;
     if (is_vote(m.type)) {
-        assert(m.term != 0 || m.reject); /* pre-votes speak of a term that is not ours */
+        assert(m.term != 0 || m.reject); /* the term of a pre-vote is not ours */
     } else {
         assert(m.term == 0);
-        /* Forwarded on somebody's behalf: true in any term. */
+        /* Forwarded for another member: valid in any term. */
         if (m.type != RAFT_MSG_PROP && m.type != RAFT_MSG_READ_INDEX)
             m.term = r->term;
     }
-    /* A vote request speaks of our term and our log's end: with durable_campaign they are on disk, too. */
-    bool promise = is_promise(m.type) || (m.type == RAFT_MSG_VOTE && r->config.durable_campaign);
+    /* A vote request contains our term and our log's end: with durable_campaign these are on disk, too. */
+    bool after_append = waits_for_append(m.type) || (m.type == RAFT_MSG_VOTE && r->config.durable_campaign);
     if ((MUTANT(VOTE_BEFORE_DISK) && m.type == RAFT_MSG_VOTE_RESP) ||
         (MUTANT(ACK_BEFORE_DISK) && m.type == RAFT_MSG_APP_RESP) ||
         (MUTANT(CAMPAIGN_BEFORE_DISK) && m.type == RAFT_MSG_VOTE))
-        promise = m.to == r->config.id;
-    assert(promise || m.to != r->config.id);
-    raft_outbox_add(&r->filling, promise ? &r->filling.promises : &r->filling.messages, &m);
+        after_append = m.to == r->config.id;
+    assert(after_append || m.to != r->config.id);
+    raft_outbox_add(&r->next_outbox, after_append ? &r->next_outbox.after_append : &r->next_outbox.messages,
+                    &m);
 }
 
 static void forward(struct raft *r, const struct raft_message *m, uint64_t to)
@@ -68,7 +72,7 @@ int raft_forward_proposal(struct raft *r, const struct raft_message *m)
 }
 
 /* --- roles --- */
-/* splitmix64: spread out, repeatable. */
+/* splitmix64: well distributed, repeatable. */
 static uint64_t next_random(struct raft *r)
 {
     uint64_t z = (r->random += UINT64_C(0x9e3779b97f4a7c15));
@@ -112,7 +116,7 @@ void raft_become_follower(struct raft *r, uint64_t term, uint64_t leader)
     RAFT_TRACE(r, BECAME_FOLLOWER);
 }
 
-/* Changes nothing that is promised to anybody: neither term nor vote. */
+/* Changes no vote and no term, so nothing that another member counts on. */
 void raft_become_pre_candidate(struct raft *r)
 {
     assert(r->role != RAFT_LEADER);
@@ -140,9 +144,9 @@ void raft_become_leader(struct raft *r)
     struct raft_progress *self = raft_tracker_find(&r->tracker, r->config.id);
     raft_progress_become_replicate(self);
     self->recent_active = true;
-    /* There may be a change in the tail; rather than to look, wait until all of it is applied. */
+    /* There may be a change in the tail. Instead of a search, wait until all of it is applied. */
     r->pending_conf_index = MUTANT(CHANGE_BEFORE_TERM_COMMIT) ? 0 : raft_log_last(&r->log);
-    /* Only an entry of the own term lets the older ones count as committed (thesis 3.6.2). */
+    /* Older entries are committed only together with an entry of the own term (thesis 3.6.2). */
     bool appended = raft_append_own(r, &(struct raft_entry){.type = RAFT_ENTRY_NORMAL}, 1);
     assert(appended);
     RAFT_TRACE(r, BECAME_LEADER);
@@ -160,8 +164,8 @@ static void check_quorum(struct raft *r)
             r->tracker.progress[i].recent_active = false;
 }
 
-/* What needs to know the sender. */
-static void leader_hears(struct raft *r, struct raft_progress *p, const struct raft_message *m)
+/* Handles messages that need the sender's progress. */
+static void leader_handle_peer(struct raft *r, struct raft_progress *p, const struct raft_message *m)
 {
     switch ((int)m->type) {
     case RAFT_MSG_APP_RESP:
@@ -204,7 +208,7 @@ static int leader_handle(struct raft *r, const struct raft_message *m)
     }
     struct raft_progress *p = raft_tracker_find(&r->tracker, m->from);
     if (p)
-        leader_hears(r, p, m);
+        leader_handle_peer(r, p, m);
     else
         RAFT_TRACE(r, NO_PROGRESS, .peer = m->from);
     return 0;
@@ -218,7 +222,7 @@ static int candidate_handle(struct raft *r, const struct raft_message *m)
         return ERR_PROPOSAL_DROPPED;
     case RAFT_MSG_READ_INDEX:
         return ERR_PROPOSAL_DROPPED;
-    case RAFT_MSG_APP: /* somebody won this term */
+    case RAFT_MSG_APP: /* another member won this term */
         raft_become_follower(r, m->term, m->from);
         raft_handle_append(r, m);
         break;
@@ -245,7 +249,7 @@ static int candidate_handle(struct raft *r, const struct raft_message *m)
 
 static void forget_leader(struct raft *r)
 {
-    if (r->config.lease_based_reads) { /* the lease is what makes such reads true */
+    if (r->config.lease_based_reads) { /* such reads rest on the lease */
         RAFT_TRACE(r, FORGET_REFUSED);
     } else if (r->leader != RAFT_NONE) {
         RAFT_TRACE(r, FORGET_LEADER, .peer = r->leader);
@@ -253,7 +257,7 @@ static void forget_leader(struct raft *r)
     }
 }
 
-static void heard_leader(struct raft *r, uint64_t id)
+static void record_leader(struct raft *r, uint64_t id)
 {
     r->election_elapsed = 0;
     r->leader = id;
@@ -265,15 +269,15 @@ static int follower_handle(struct raft *r, const struct raft_message *m)
     case RAFT_MSG_PROP:
         return raft_forward_proposal(r, m);
     case RAFT_MSG_APP:
-        heard_leader(r, m->from);
+        record_leader(r, m->from);
         raft_handle_append(r, m);
         break;
     case RAFT_MSG_HEARTBEAT:
-        heard_leader(r, m->from);
+        record_leader(r, m->from);
         raft_handle_heartbeat(r, m);
         break;
     case RAFT_MSG_SNAP:
-        heard_leader(r, m->from);
+        record_leader(r, m->from);
         raft_handle_snapshot(r, m);
         break;
     case RAFT_MSG_TRANSFER_LEADER:
@@ -312,12 +316,12 @@ static bool is_from_leader(enum raft_message_type type)
     return type == RAFT_MSG_APP || type == RAFT_MSG_HEARTBEAT || type == RAFT_MSG_SNAP;
 }
 
-/* True when the message goes on to its handler. */
+/* True when the message continues to its handler. */
 static bool handle_higher_term(struct raft *r, const struct raft_message *m)
 {
     if (m->type == RAFT_MSG_VOTE || m->type == RAFT_MSG_PRE_VOTE) {
-        /* Within the minimum election timeout of hearing a leader nobody may disturb it (thesis 4.2.3, 6.2).
-         */
+        /* Within the minimum election timeout after a leader was heard, no vote request disturbs it (thesis
+         * 4.2.3, 6.2). */
         bool in_lease =
             r->config.check_quorum && r->leader != RAFT_NONE && r->election_elapsed < r->config.election_tick;
         if (in_lease && !raft_is_transfer(m) && !MUTANT(LEASE_IGNORED)) {
@@ -326,7 +330,7 @@ static bool handle_higher_term(struct raft *r, const struct raft_message *m)
             return false;
         }
     }
-    /* A pre-vote and its grant speak of a term that may never come. A refusal tells of one that exists. */
+    /* A pre-vote and its grant name a term that may never come. A refusal names one that exists. */
     if (MUTANT(PRE_VOTE_MOVES_TERM) && m->type == RAFT_MSG_PRE_VOTE)
         raft_become_follower(r, m->term, RAFT_NONE);
     if (m->type == RAFT_MSG_PRE_VOTE || (m->type == RAFT_MSG_PRE_VOTE_RESP && !m->reject))
@@ -342,18 +346,18 @@ static void handle_lower_term(struct raft *r, const struct raft_message *m)
 {
     const struct raft_config *c = &r->config;
     if ((c->check_quorum || c->pre_vote) && (m->type == RAFT_MSG_HEARTBEAT || m->type == RAFT_MSG_APP)) {
-        /* An old leader that cannot know. Since we do not disturb with votes, tell it our term here, else a
-         * member that is ahead in terms could never rejoin. */
+        /* An old leader that cannot know the newer term. Our votes do not disturb it, so this answer shows it
+         * our term. Otherwise a member that is ahead in terms could never rejoin. */
         raft_send(r, (struct raft_message){.type = RAFT_MSG_APP_RESP, .to = m->from});
     } else if (m->type == RAFT_MSG_PRE_VOTE) {
-        /* Silence could deadlock a cluster in which this member has the higher term and the shorter log (etcd
-         * #8243). */
+        /* Without an answer a cluster could deadlock in which this member has the higher term and the shorter
+         * log (etcd #8243). */
         RAFT_TRACE(r, VOTE_REFUSED, .message = m);
         raft_send(r, (struct raft_message){
                          .type = RAFT_MSG_PRE_VOTE_RESP, .to = m->from, .term = r->term, .reject = true});
     } else if (m->type == RAFT_MSG_STORAGE_APPEND_RESP) {
-        /* The entries may have been overwritten meanwhile by a leader of a later term and then again by the
-         * same entries: what is on disk is not certain. A later answer will tell. A snapshot holds in any
+        /* A leader of a later term may have overwritten the entries meanwhile, and then the same entries
+         * again. So it is not certain what is on disk. A later answer decides. A snapshot is valid in any
          * term. */
         if (m->index != 0)
             RAFT_TRACE(r, STALE_STORAGE_APPEND, .message = m);
@@ -432,7 +436,8 @@ static bool is_thread(uint64_t id)
     return id == RAFT_APPEND_THREAD || id == RAFT_APPLY_THREAD;
 }
 
-/* On somebody's behalf: `from` is who asks, or who is to lead, and may well be the receiver. */
+/* Forwarded for another member: `from` is the requester, or the transfer's target, and may be the
+ * receiver. */
 static bool is_forwarded(enum raft_message_type type)
 {
     return type == RAFT_MSG_PROP || type == RAFT_MSG_READ_INDEX || type == RAFT_MSG_TRANSFER_LEADER;
@@ -458,13 +463,13 @@ int raft_step_local(struct raft *r, const struct raft_message *m)
 {
     bool from_thread = is_thread(m->from) &&
                        (m->type == RAFT_MSG_STORAGE_APPEND_RESP || m->type == RAFT_MSG_STORAGE_APPLY_RESP);
-    assert(m->to == r->config.id && (from_thread || (m->from == r->config.id && is_promise(m->type))));
+    assert(m->to == r->config.id && (from_thread || (m->from == r->config.id && waits_for_append(m->type))));
     if (!from_thread && !raft_tracker_find(&r->tracker, m->from))
         return ERR_STEP_PEER_NOT_FOUND;
     return raft_handle(r, m);
 }
 
-static int handle_own(struct raft *r, enum raft_message_type type, uint64_t from)
+static int handle_local(struct raft *r, enum raft_message_type type, uint64_t from)
 {
     return raft_handle(r, &(struct raft_message){.type = type, .from = from});
 }
@@ -476,13 +481,13 @@ static void tick_leader(struct raft *r)
     if (r->election_elapsed >= r->config.election_tick) {
         r->election_elapsed = 0;
         if (r->config.check_quorum)
-            (void)handle_own(r, RAFT_MSG_CHECK_QUORUM, r->config.id);
+            (void)handle_local(r, RAFT_MSG_CHECK_QUORUM, r->config.id);
         if (r->role == RAFT_LEADER)
-            r->transferee = RAFT_NONE; /* it had its time */
+            r->transferee = RAFT_NONE; /* the transfer has timed out */
     }
     if (r->role == RAFT_LEADER && r->heartbeat_elapsed >= r->config.heartbeat_tick) {
         r->heartbeat_elapsed = 0;
-        (void)handle_own(r, RAFT_MSG_BEAT, r->config.id);
+        (void)handle_local(r, RAFT_MSG_BEAT, r->config.id);
     }
 }
 
@@ -495,28 +500,28 @@ void raft_tick(struct raft *r)
     r->election_elapsed++;
     if (raft_promotable(r) && r->election_elapsed >= r->election_timeout) {
         r->election_elapsed = 0;
-        (void)handle_own(r, RAFT_MSG_HUP, r->config.id);
+        (void)handle_local(r, RAFT_MSG_HUP, r->config.id);
     }
 }
 
 void raft_campaign(struct raft *r)
 {
-    (void)handle_own(r, RAFT_MSG_HUP, RAFT_NONE);
+    (void)handle_local(r, RAFT_MSG_HUP, RAFT_NONE);
 }
 
 void raft_transfer_leader(struct raft *r, uint64_t to)
 {
-    (void)handle_own(r, RAFT_MSG_TRANSFER_LEADER, to);
+    (void)handle_local(r, RAFT_MSG_TRANSFER_LEADER, to);
 }
 
 void raft_forget_leader(struct raft *r)
 {
-    (void)handle_own(r, RAFT_MSG_FORGET_LEADER, RAFT_NONE);
+    (void)handle_local(r, RAFT_MSG_FORGET_LEADER, RAFT_NONE);
 }
 
 void raft_report_unreachable(struct raft *r, uint64_t id)
 {
-    (void)handle_own(r, RAFT_MSG_UNREACHABLE, id);
+    (void)handle_local(r, RAFT_MSG_UNREACHABLE, id);
 }
 
 void raft_report_snapshot(struct raft *r, uint64_t id, bool delivered)

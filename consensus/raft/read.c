@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
- * ReadIndex (thesis 6.4): the leader names its commit index once it has committed in its term and a majority
- * has answered a heartbeat that was sent after the read came in. The queue is read_only.h. */
+ * ReadIndex (thesis 6.4). The leader names its commit index when it has committed an entry of its term, and a
+ * majority has answered a heartbeat that was sent after the read came in. The queue is read_only.h. */
 #include "consensus/raft/core.h"
 
 static void raft_read_answer(struct raft *r, const struct raft_read *read)
 {
     if (read->from == RAFT_NONE || read->from == r->config.id) {
-        raft_outbox_add_read(&r->filling,
+        raft_outbox_add_read(&r->next_outbox,
                              &(struct raft_read_state){.index = read->index, .context = read->context});
         return;
     }
@@ -21,8 +21,9 @@ static bool has_committed_in_term(const struct raft *r)
     return raft_log_term_or_zero(&r->log, r->log.committed) == r->term || MUTANT(READ_BEFORE_TERM_COMMIT);
 }
 
-/* The only voter need not ask anybody. A leader that has removed itself is not that voter: the one that is
- * left may have been elected long ago and have committed more (etcd takes it for the voter). */
+/* True when no other voter has to confirm. A leader that has removed itself is not the only voter. The one
+ * that is left may have been elected long ago and have committed more (etcd treats such a leader as the only
+ * voter). */
 static bool is_only_voter(const struct raft *r)
 {
     return raft_tracker_is_singleton(&r->tracker) && raft_tracker_is_voter(&r->tracker, r->config.id);
@@ -47,7 +48,7 @@ static int raft_read_start(struct raft *r, struct raft_read *read)
 }
 
 /* etcd answers at once when it is the only voter. Here even then the first commit of the term comes first:
- * after a restart the commit index on disk may lie behind what was acknowledged before. */
+ * after a restart the commit index on disk may be lower than what was acknowledged before. */
 int raft_leader_read(struct raft *r, const struct raft_message *m)
 {
     struct raft_read read = {.context = m->context, .from = m->from};
@@ -73,7 +74,8 @@ void raft_answer_reads(struct raft *r)
 
 void raft_read_answered(struct raft *r, const struct raft_message *m)
 {
-    raft_outbox_add_read(&r->filling, &(struct raft_read_state){.index = m->index, .context = m->context});
+    raft_outbox_add_read(&r->next_outbox,
+                         &(struct raft_read_state){.index = m->index, .context = m->context});
 }
 
 int raft_read_index(struct raft *r, struct raft_context context)

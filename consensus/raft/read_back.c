@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Entries for followers that are further behind than memory reaches. The host reads them from our disk and
- * gives them here, a piece at a time; they stay until the followers that asked have been sent them, or until
- * the next piece replaces them.
+ * Read-back entries for followers that need older entries than memory holds. The host reads them from our
+ * disk and passes them here, one piece at a time. A piece stays until it was sent to the followers that wait
+ * for it, or until the next piece replaces it.
  *
- *     raft_maybe_send_append: not in memory ---> progress.wants_entries
- *     raft_wants_entries: whose turn it is  ---> the host reads
- *     raft_give_entries: the terms are checked, and everybody who waits for a part of it is sent that
+ *     raft_maybe_send_append  the entry is not in memory: progress.wants_entries
+ *     raft_wants_entries      picks the next follower; the host reads
+ *     raft_give_entries       checks the terms; every follower that waits for a part of it gets that part
  *
- * Invariant: what is here equals the log at its indexes. Entries that are not in memory are applied, so no
- * other can ever take their place; only the log's beginning may pass them. */
+ * Invariant: the piece equals the log at its indexes. Entries that are not in memory are applied, so no other
+ * entry can replace them. Only the log's beginning may pass them. */
 #include "consensus/raft/core.h"
 
-static uint64_t raft_read_back_first_of(const struct raft_read_back *b)
+static uint64_t first_index(const struct raft_read_back *b)
 {
     return b->entries[0].index;
 }
@@ -30,10 +30,10 @@ const struct raft_entry *raft_read_back_slice(const struct raft *r, uint64_t ind
 {
     const struct raft_read_back *b = &r->read_back;
     *ret_count = 0;
-    if (b->count == 0 || index < raft_read_back_first_of(b) || index >= raft_read_back_first_of(b) + b->count)
+    if (b->count == 0 || index < first_index(b) || index >= first_index(b) + b->count)
         return NULL;
-    const struct raft_entry *e = b->entries + (index - raft_read_back_first_of(b));
-    size_t left = b->count - (size_t)(index - raft_read_back_first_of(b)), n = 1;
+    const struct raft_entry *e = b->entries + (index - first_index(b));
+    size_t left = b->count - (size_t)(index - first_index(b)), n = 1;
     uint64_t size = raft_entry_size(e);
     while (n < left && (size += raft_entry_size(&e[n])) <= r->config.max_size_per_message)
         n++;
@@ -41,19 +41,19 @@ const struct raft_entry *raft_read_back_slice(const struct raft *r, uint64_t ind
     return e;
 }
 
-static bool waits(const struct raft *r, const struct raft_progress *p)
+static bool waits_for_entries(const struct raft *r, const struct raft_progress *p)
 {
     return p->wants_entries && p->state != RAFT_SNAPSHOT && p->next > r->log.before.index &&
            p->next < r->log.held;
 }
 
-/* The first one behind the one that was served last, so that none waits for ever. */
+/* The first follower after the one that was served last, so that none waits for ever. */
 static const struct raft_progress *next_in_turn(const struct raft *r)
 {
     const struct raft_progress *first = NULL;
     for (uint32_t i = 0; i < r->tracker.count; i++) {
         const struct raft_progress *p = &r->tracker.progress[i];
-        if (!waits(r, p))
+        if (!waits_for_entries(r, p))
             continue;
         if (p->id > r->read_back.served)
             return p;
@@ -76,7 +76,7 @@ bool raft_wants_entries(const struct raft *r, struct raft_wanted_entries *ret_wa
     return true;
 }
 
-static void send_to_all_that_wait(struct raft *r)
+static void send_to_waiting(struct raft *r)
 {
     const struct raft_progress *served = next_in_turn(r);
     if (served)
@@ -106,18 +106,18 @@ int raft_give_entries(struct raft *r, const struct raft_entry *entries, size_t c
     r->read_back.count = count;
     for (size_t i = 0; i < count; i++)
         blob_ref(entries[i].data);
-    send_to_all_that_wait(r);
+    send_to_waiting(r);
     return 0;
 }
 
-/* Somebody may be sent a part of it when there is room on the way to it. */
+/* True when a follower still waits for a part of it. It gets that part when its window has room. */
 static bool is_needed(const struct raft *r)
 {
     const struct raft_read_back *b = &r->read_back;
     for (uint32_t i = 0; i < r->tracker.count; i++) {
         const struct raft_progress *p = &r->tracker.progress[i];
-        if (p->id != r->config.id && p->state != RAFT_SNAPSHOT && p->next >= raft_read_back_first_of(b) &&
-            p->next < raft_read_back_first_of(b) + b->count)
+        if (p->id != r->config.id && p->state != RAFT_SNAPSHOT && p->next >= first_index(b) &&
+            p->next < first_index(b) + b->count)
             return true;
     }
     return false;

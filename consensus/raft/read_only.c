@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Two queues and a counter. */
+ * Queues of pending linearizable reads; see read_only.h. */
 #include "consensus/raft/read_only.h"
 
 void raft_reads_reset(struct raft_reads *r)

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Reads waiting for a majority to confirm that this leader still leads (dissertation 6.4).
+ * Pending linearizable reads: they wait for a majority to confirm that this leader still leads (dissertation
+ * 6.4).
  *
- * Reads are numbered within a term in the order they came. A heartbeat carries the number of the newest; an
+ * Reads are numbered within a term in the order they came. A heartbeat has the number of the newest. An
  * answer to it confirms that one and all before, so many reads share a round. A read that came before the
- * leader has committed in its term waits unnumbered: it does not know yet what is committed (etcd #7331). */
+ * leader has committed in its term waits without a number: the leader does not know yet what is committed
+ * (etcd #7331). */
 #ifndef CONSENSUS_RAFT_READ_ONLY_H
 #define CONSENSUS_RAFT_READ_ONLY_H
 
@@ -13,8 +15,8 @@
 
 struct raft_read {
     struct raft_context context;
-    uint64_t from;  /* RAFT_NONE = asked here */
-    uint64_t index; /* committed when it was asked */
+    uint64_t from;  /* RAFT_NONE = this member */
+    uint64_t index; /* the commit index when it came */
 };
 
 struct raft_read_queue {
@@ -33,7 +35,7 @@ void raft_reads_done(struct raft_reads *r);
 bool raft_read_queue_add(struct raft_read_queue *q, const struct raft_read *read); /* false = full */
 bool raft_read_queue_take(struct raft_read_queue *q, struct raft_read *ret_read);
 uint64_t raft_reads_newest(const struct raft_reads *r); /* number of the newest; 0 = none waits */
-/* A majority confirmed everything up to number: takes the next such read. */
+/* A majority confirmed all reads up to number: takes the next such read. */
 bool raft_reads_take_confirmed(struct raft_reads *r, uint64_t number, struct raft_read *ret_read);
 struct raft_context raft_reads_context(uint64_t number); /* none for 0 */
 uint64_t raft_reads_number(const struct raft_context *context);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The value out: what has to be written, sent and applied since the last time, and how its completion comes
- * back. */
+ * raft_ready: all that must be written, sent and applied since the last call, and how completed work is
+ * reported back. */
 #include "consensus/raft/core.h"
 
 #include <assert.h>
@@ -15,13 +15,13 @@ static struct raft_hard_state hard_state(const struct raft *r)
     return (struct raft_hard_state){.term = r->term, .vote = r->vote, .commit = r->log.committed};
 }
 
-static bool soft_changed(const struct raft *r)
+static bool has_soft_state_change(const struct raft *r)
 {
     struct raft_soft_state now = soft_state(r);
     return now.leader != r->previous_soft.leader || now.role != r->previous_soft.role;
 }
 
-static bool hard_changed(const struct raft *r)
+static bool has_hard_state_change(const struct raft *r)
 {
     struct raft_hard_state now = hard_state(r), then = r->previous_hard;
     if (MUTANT(VOTE_NOT_WRITTEN))
@@ -37,15 +37,15 @@ static bool may_apply_unstable(const struct raft *r)
 
 bool raft_has_ready(const struct raft *r)
 {
-    return r->filling.messages.count || r->filling.promises.count || r->filling.read_count ||
-           soft_changed(r) || hard_changed(r) || raft_log_has_next_snapshot(&r->log) ||
+    return r->next_outbox.messages.count || r->next_outbox.after_append.count || r->next_outbox.read_count ||
+           has_soft_state_change(r) || has_hard_state_change(r) || raft_log_has_next_snapshot(&r->log) ||
            r->log.in_progress <= raft_log_last(&r->log) ||
            raft_log_has_next_committed(&r->log, may_apply_unstable(r));
 }
 
-/* Tells us that the log is stable up to its present end. The end, not the last entry of this batch: an answer
- * is ignored when the term changed meanwhile (the entries may have been overwritten, twice), so any later one
- * of the new term has to speak for earlier batches too, or they would stay unstable for ever. */
+/* The answer that reports the log as stable up to its present end, not only up to this batch's last entry. An
+ * answer is ignored when the term changed meanwhile: the entries may have been overwritten, twice. So a later
+ * answer of the new term must cover earlier batches, too. Otherwise these would stay unstable for ever. */
 static struct raft_message append_response(const struct raft *r, const struct raft_ready *rd)
 {
     struct raft_message m = {
@@ -82,7 +82,7 @@ static struct raft_message apply_response(const struct raft *r, const struct raf
 
 static void add_storage_append(struct raft *r, const struct raft_ready *rd)
 {
-    struct raft_outbox *o = &r->handed;
+    struct raft_outbox *o = &r->ready_outbox;
     struct raft_message m = {
         .type = RAFT_MSG_STORAGE_APPEND,
         .to = RAFT_APPEND_THREAD,
@@ -99,16 +99,16 @@ static void add_storage_append(struct raft *r, const struct raft_ready *rd)
     /* Our acknowledgement to ourselves first, then the stability of the log. */
     if (needs_append_response(r, rd)) {
         struct raft_message response = append_response(r, rd);
-        raft_messages_add(&o->promises, &response);
+        raft_messages_add(&o->after_append, &response);
     }
-    m.responses = o->promises.count ? o->promises.items : NULL;
-    m.response_count = o->promises.count;
+    m.responses = o->after_append.count ? o->after_append.items : NULL;
+    m.response_count = o->after_append.count;
     raft_messages_add(&o->messages, &m);
 }
 
 static void add_storage_apply(struct raft *r, const struct raft_ready *rd)
 {
-    struct raft_outbox *o = &r->handed;
+    struct raft_outbox *o = &r->ready_outbox;
     struct raft_message response = apply_response(r, rd);
     struct raft_message m = {
         .type = RAFT_MSG_STORAGE_APPLY,
@@ -122,13 +122,13 @@ static void add_storage_apply(struct raft *r, const struct raft_ready *rd)
     raft_messages_add(&o->messages, &m);
 }
 
-/* Synchronous: promises go out with the rest, for the host sends after it has written; ours wait for
- * raft_advance. */
+/* Synchronous mode: after-append messages leave with the others, since the host sends after it has written.
+ * Our own wait for raft_advance. */
 static void add_steps(struct raft *r, const struct raft_ready *rd)
 {
-    struct raft_outbox *o = &r->handed;
-    for (size_t i = 0; i < o->promises.count; i++) {
-        const struct raft_message *m = &o->promises.items[i];
+    struct raft_outbox *o = &r->ready_outbox;
+    for (size_t i = 0; i < o->after_append.count; i++) {
+        const struct raft_message *m = &o->after_append.items[i];
         raft_messages_add(m->to == r->config.id ? &o->steps : &o->messages, m);
     }
     if (needs_append_response(r, rd)) {
@@ -143,16 +143,16 @@ static void add_steps(struct raft *r, const struct raft_ready *rd)
 
 static void raft_ready_collect(struct raft *r, struct raft_ready *rd)
 {
-    struct raft_outbox *o = &r->handed;
+    struct raft_outbox *o = &r->ready_outbox;
     const struct raft_entry *entries = raft_log_next_unstable(&r->log, &rd->entry_count);
     rd->entries = raft_outbox_entries(o, entries, rd->entry_count);
     entries = raft_log_next_committed(&r->log, may_apply_unstable(r), &rd->committed_count);
     rd->committed = raft_outbox_entries(o, entries, rd->committed_count);
     if (raft_log_has_next_snapshot(&r->log))
         rd->snapshot = raft_outbox_snapshot(o, r->log.snapshot);
-    rd->has_soft_state = soft_changed(r);
+    rd->has_soft_state = has_soft_state_change(r);
     rd->soft_state = soft_state(r);
-    rd->has_hard_state = hard_changed(r);
+    rd->has_hard_state = has_hard_state_change(r);
     rd->hard_state = hard_state(r);
     rd->must_sync = rd->entry_count || rd->hard_state.vote != r->previous_hard.vote ||
                     rd->hard_state.term != r->previous_hard.term;
@@ -173,16 +173,16 @@ static void accept(struct raft *r, const struct raft_ready *rd)
 
 void raft_ready(struct raft *r, struct raft_ready *ret_ready)
 {
-    assert(r->handed.steps.count == 0); /* raft_advance was forgotten */
+    assert(r->ready_outbox.steps.count == 0); /* raft_advance was not called */
     struct raft_ready rd = {0};
-    raft_outbox_clear(&r->handed);
-    struct raft_outbox filled = r->filling;
-    r->filling = r->handed;
-    r->handed = filled;
+    raft_outbox_clear(&r->ready_outbox);
+    struct raft_outbox filled = r->next_outbox;
+    r->next_outbox = r->ready_outbox;
+    r->ready_outbox = filled;
     raft_ready_collect(r, &rd);
-    struct raft_outbox *o = &r->handed;
+    struct raft_outbox *o = &r->ready_outbox;
     if (r->config.async_storage_writes) {
-        if (rd.entry_count || rd.has_hard_state || rd.snapshot || o->promises.count)
+        if (rd.entry_count || rd.has_hard_state || rd.snapshot || o->after_append.count)
             add_storage_append(r, &rd);
         if (rd.committed_count)
             add_storage_apply(r, &rd);
@@ -198,7 +198,7 @@ void raft_ready(struct raft *r, struct raft_ready *ret_ready)
 void raft_advance(struct raft *r)
 {
     assert(!r->config.async_storage_writes);
-    for (size_t i = 0; i < r->handed.steps.count; i++)
-        (void)raft_handle(r, &r->handed.steps.items[i]);
-    r->handed.steps.count = 0;
+    for (size_t i = 0; i < r->ready_outbox.steps.count; i++)
+        (void)raft_handle(r, &r->ready_outbox.steps.items[i]);
+    r->ready_outbox.steps.count = 0;
 }

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The leader's side of replication: appends, heartbeats, snapshots, and what the answers mean. */
+ * Leader's side of replication: appends, heartbeats, snapshots, and the handling of their answers. */
 #include "consensus/raft/core.h"
 
 /* --- sending --- */
-/* A snapshot is of use when the log goes on right behind it. */
+/* A snapshot is usable when the log continues directly after it. */
 static const struct raft_snapshot *usable_snapshot(const struct raft *r)
 {
-    return r->offered && r->offered->index >= r->log.before.index ? r->offered : NULL;
+    return r->offered_snapshot && r->offered_snapshot->index >= r->log.before.index ? r->offered_snapshot
+                                                                                    : NULL;
 }
 
 static bool send_snapshot(struct raft *r, struct raft_progress *p)
@@ -40,7 +41,7 @@ static const struct raft_entry *next_entries(const struct raft *r, struct raft_p
     return entries;
 }
 
-/* True when something went out. An empty append carries the commit index, and asks. */
+/* True when a message was sent. An empty append has the commit index and requests an answer. */
 bool raft_maybe_send_append(struct raft *r, struct raft_progress *p, bool if_empty)
 {
     if (raft_progress_paused(p))
@@ -50,8 +51,8 @@ bool raft_maybe_send_append(struct raft *r, struct raft_progress *p, bool if_emp
         return send_snapshot(r, p);
     const struct raft_entry *entries = NULL;
     size_t count = 0;
-    /* With a full window send empty ones only: if all in flight were lost, the answer to one shows it (etcd
-     * #14633). */
+    /* With a full window send only empty appends: if all in flight were lost, the answer to one shows it
+     * (etcd #14633). */
     if (p->state != RAFT_REPLICATE || !raft_inflights_full(&p->inflights))
         entries = next_entries(r, p, &count);
     if (count == 0 && !if_empty)
@@ -81,7 +82,7 @@ void raft_broadcast_append(struct raft *r)
 {
     for (uint32_t i = 0; i < r->tracker.count; i++) {
         struct raft_progress *p = &r->tracker.progress[i];
-        /* One that waits for entries that are being read back is told the commit index with them. */
+        /* A follower that waits for read-back entries gets the commit index with them. */
         if (p->id != r->config.id)
             (void)raft_maybe_send_append(r, p, !p->wants_entries);
     }
@@ -94,7 +95,7 @@ void raft_broadcast_heartbeat(struct raft *r)
         struct raft_progress *p = &r->tracker.progress[i];
         if (p->id == r->config.id)
             continue;
-        /* Never beyond what it is known to hold: it may have other entries there. */
+        /* Never beyond the entries that it is known to hold: it may have other entries there. */
         uint64_t commit = p->match < r->log.committed ? p->match : r->log.committed;
         if (MUTANT(COMMIT_BEYOND_MATCH))
             commit = r->log.committed;
@@ -114,8 +115,9 @@ bool raft_maybe_commit(struct raft *r)
     return raft_log_commit(&r->log, quorum);
 }
 
-/* The logs part before m->index; the follower names a position where they may meet. With its term known, all
- * our entries of higher terms above are skipped at once: at most one probe per term of the log. */
+/* The logs differ before m->index, and the follower names a position where they may meet. Its term is known,
+ * so all our entries of higher terms above it are skipped at once. It takes at most one probe per term of the
+ * log. */
 static void handle_rejection(struct raft *r, struct raft_progress *p, const struct raft_message *m)
 {
     RAFT_TRACE(r, APPEND_REJECTED, .message = m);
@@ -138,8 +140,8 @@ static void update_state(struct raft *r, struct raft_progress *p, uint64_t acked
     } else if (p->state == RAFT_REPLICATE) {
         raft_inflights_free_to(&p->inflights, acked);
     } else if (p->match + 1 >= raft_log_first(&r->log)) {
-        /* Wherever its snapshot came from, it connects to our log now. Through probe, which clears the
-         * pending one. */
+        /* Its log connects to ours now, wherever its snapshot came from. It goes through PROBE, which clears
+         * the pending snapshot. */
         struct raft_progress_status status = raft_progress_status(p);
         RAFT_TRACE(r, SNAPSHOT_RECOVERED, .peer = p->id, .progress = &status);
         raft_progress_become_probe(p);
@@ -154,9 +156,9 @@ void raft_handle_append_response(struct raft *r, struct raft_progress *p, const 
         handle_rejection(r, p, m);
         return;
     }
-    /* An acknowledgement of what was known still shows a probed follower to be reachable and matching. */
-    bool news = raft_progress_acked(p, m->index);
-    if (!news && !(p->match == m->index && p->state == RAFT_PROBE))
+    /* An acknowledgement of a known index still shows that a probed follower is reachable and matches. */
+    bool is_new = raft_progress_acked(p, m->index);
+    if (!is_new && !(p->match == m->index && p->state == RAFT_PROBE))
         return;
     update_state(r, p, m->index);
     bool other = p->id != r->config.id;
@@ -178,7 +180,7 @@ void raft_handle_heartbeat_response(struct raft *r, struct raft_progress *p, con
 {
     p->recent_active = true;
     p->flow_paused = MUTANT(PROBE_STUCK) && p->flow_paused;
-    /* Behind, or a caught-up one still being probed (after raft_report_unreachable): an append lets it
+    /* It is behind, or it is caught up and still probed (after raft_report_unreachable): an append lets it
      * answer. */
     if (p->match < raft_log_last(&r->log) || p->state == RAFT_PROBE)
         raft_send_append(r, p);
@@ -199,8 +201,7 @@ void raft_handle_snapshot_status(struct raft *r, struct raft_progress *p, bool f
     if (MUTANT(SNAPSHOT_FAILURE_MISSED) && failed)
         return;
     if (failed)
-        p->pending_snapshot =
-            0; /* before probing, else it would start behind a snapshot that never arrived */
+        p->pending_snapshot = 0; /* before probing, else it would start after a snapshot that never arrived */
     raft_progress_become_probe(p);
     struct raft_progress_status status = raft_progress_status(p);
     if (failed)
@@ -213,7 +214,7 @@ void raft_handle_snapshot_status(struct raft *r, struct raft_progress *p, bool f
 
 void raft_handle_unreachable(struct raft *r, struct raft_progress *p)
 {
-    /* While streaming, an append is probably lost: go back to asking. */
+    /* While streaming, an append is probably lost: probe again. */
     if (p->state == RAFT_REPLICATE)
         raft_progress_become_probe(p);
     struct raft_progress_status status = raft_progress_status(p);

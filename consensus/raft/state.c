@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The state as a whole: birth, death, copies, a hash, and readers. */
+ * Whole-state functions of the core: init, free, copy, hash, and readers. */
 #include "consensus/raft/core.h"
 
-/* --- birth and death --- */
+/* --- init and free --- */
 static bool config_valid(const struct raft_config *c)
 {
     return c->id != RAFT_NONE && c->id < RAFT_APPLY_THREAD && c->heartbeat_tick > 0 &&
@@ -12,8 +12,8 @@ static bool config_valid(const struct raft_config *c)
            (!c->lease_based_reads || c->check_quorum);
 }
 
-/* A commit index on disk may lag behind what was applied (it is not synced for its own sake), never lead the
- * log. */
+/* A commit index on disk may be lower than what was applied (it is not synced on its own), and never beyond
+ * the log. */
 static bool initial_valid(const struct raft_config *c, const struct raft_initial *in)
 {
     uint64_t index = in->snapshot_index, term = in->snapshot_term;
@@ -96,9 +96,9 @@ void raft_free(struct raft *r)
     raft_read_back_clear(r);
     raft_tracker_done(&r->tracker);
     raft_reads_done(&r->reads);
-    free_snapshot(r->offered);
-    raft_outbox_done(&r->filling);
-    raft_outbox_done(&r->handed);
+    free_snapshot(r->offered_snapshot);
+    raft_outbox_done(&r->next_outbox);
+    raft_outbox_done(&r->ready_outbox);
     mem_free(r);
 }
 
@@ -144,7 +144,7 @@ struct raft *raft_clone(const struct raft *r)
     for (size_t i = 0; i < r->read_back.count; i++)
         blob_ref(r->read_back.entries[i].data);
     c->log.snapshot = copy_snapshot(r->log.snapshot);
-    c->offered = copy_snapshot(r->offered);
+    c->offered_snapshot = copy_snapshot(r->offered_snapshot);
     for (uint32_t i = 0; i < c->tracker.count; i++) {
         struct raft_inflights *in = &c->tracker.progress[i].inflights;
         if (in->ring)
@@ -152,11 +152,11 @@ struct raft *raft_clone(const struct raft *r)
     }
     copy_queue(&c->reads.early, &r->reads.early);
     copy_queue(&c->reads.numbered, &r->reads.numbered);
-    c->filling = c->handed = (struct raft_outbox){0};
-    copy_messages(&c->filling, &c->filling.messages, &r->filling.messages);
-    copy_messages(&c->filling, &c->filling.promises, &r->filling.promises);
-    for (size_t i = 0; i < r->filling.read_count; i++)
-        raft_outbox_add_read(&c->filling, &r->filling.reads[i]);
+    c->next_outbox = c->ready_outbox = (struct raft_outbox){0};
+    copy_messages(&c->next_outbox, &c->next_outbox.messages, &r->next_outbox.messages);
+    copy_messages(&c->next_outbox, &c->next_outbox.after_append, &r->next_outbox.after_append);
+    for (size_t i = 0; i < r->next_outbox.read_count; i++)
+        raft_outbox_add_read(&c->next_outbox, &r->next_outbox.reads[i]);
     return c;
 }
 
@@ -302,15 +302,15 @@ uint64_t raft_hash(const struct raft *r)
     }
     mix_entries(&h, r->read_back.entries, r->read_back.count);
     mix_snapshot(&h, l->snapshot);
-    mix_snapshot(&h, r->offered);
+    mix_snapshot(&h, r->offered_snapshot);
     mix_conf(&h, &r->tracker.config);
     for (uint32_t i = 0; i < r->tracker.count; i++)
         mix_progress(&h, &r->tracker.progress[i]);
     mix_queue(&h, &r->reads.early);
     mix_queue(&h, &r->reads.numbered);
-    mix_messages(&h, &r->filling.messages);
-    mix_messages(&h, &r->filling.promises);
-    mix(&h, r->filling.read_count);
+    mix_messages(&h, &r->next_outbox.messages);
+    mix_messages(&h, &r->next_outbox.after_append);
+    mix(&h, r->next_outbox.read_count);
     return h;
 }
 
@@ -353,8 +353,8 @@ uint64_t raft_compact(struct raft *r, uint64_t index)
 
 void raft_set_snapshot(struct raft *r, const struct raft_snapshot *snapshot)
 {
-    struct raft_snapshot *old = r->offered;
-    r->offered = copy_snapshot(snapshot);
+    struct raft_snapshot *old = r->offered_snapshot;
+    r->offered_snapshot = copy_snapshot(snapshot);
     free_snapshot(old);
     r->snapshot_wanted = false;
 }
@@ -387,7 +387,7 @@ uint64_t raft_uncommitted_size(const struct raft *r)
 bool raft_has_change_waiting(const struct raft *r)
 {
     if (r->log.applied < r->log.before.index)
-        return true; /* within a snapshot that is being installed: nobody can tell */
+        return true; /* within a snapshot that is being installed: unknown */
     for (uint64_t i = r->log.applied + 1; i <= raft_log_last(&r->log); i++)
         if (raft_log_entry(&r->log, i)->type != RAFT_ENTRY_NORMAL)
             return true;

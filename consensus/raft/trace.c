@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Fills in what every event carries and calls the listener. */
+ * Trace events: fills in the common fields and calls the callback. */
 #include "consensus/raft/core.h"
 
 void raft_trace_emit(const struct raft *r, struct raft_trace event)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What the core tells about itself, as values. Pointers are valid during the callback only, and the callback
- * must not call the core. */
+ * Trace events of the core, as values. Pointers are valid only during the callback, and the callback must not
+ * call the core. */
 #ifndef CONSENSUS_RAFT_TRACE_H
 #define CONSENSUS_RAFT_TRACE_H
 
@@ -23,13 +23,13 @@ enum raft_refusal { /* why a proposed configuration change became an empty entry
 
 struct raft_trace {
     enum raft_trace_kind kind;
-    /* Always: the member as it is now. */
+    /* Always: the member's present state. */
     enum raft_role role;
     uint64_t id, term, vote;
     uint64_t committed, applying, applied;
     uint64_t first_index, last_index, last_term;
-    uint64_t unstable, in_progress; /* where the unstable log and its part not yet handed out begin */
-    /* As trace.def says. */
+    uint64_t unstable, in_progress; /* where the unstable log and its part that is not yet handed out begin */
+    /* Their meaning is in trace.def. */
     uint64_t peer, index, log_term, other;
     enum raft_message_type type;
     enum raft_refusal reason;

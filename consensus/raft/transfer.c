@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Leadership transfer (thesis 3.10): stop proposals, let the chosen one catch up, tell it to campaign at
- * once. If that takes longer than an election timeout the leader goes on as before. */
+ * Leadership transfer (thesis 3.10).
+ *
+ *   1. The leader stops proposals.
+ *   2. It lets the target catch up.
+ *   3. It sends TIMEOUT_NOW: the target campaigns at once.
+ *
+ * After an election timeout without success the leader continues as before. */
 #include "consensus/raft/core.h"
 
 static void send_timeout_now(struct raft *r, uint64_t to)

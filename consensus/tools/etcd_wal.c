@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
- * etcd's WAL file: frames of an 8-byte little-endian length and a walpb.Record, padded with zeros to 8 bytes.
- * The top byte of the length is 0x80 + the number of padding bytes when there are any. A record is type (1),
- * checksum (2) and data (3); the checksum is a CRC-32C carried on over the data of all records so far.
+ * Writer of etcd's WAL format.
  *
- * The first record of a file has type 4 and tells the checksum before it; then metadata, the snapshot that
- * the log begins behind, and what follows. A log of etcd begins at entry 1 with the bootstrap; ours begins
- * behind it, so an empty entry 1 is written, which etcd reads as one that changes nothing. */
+ *   file     frames
+ *   frame    length 8, little-endian | walpb.Record | zeros to the next 8 bytes
+ *            The top byte of the length is 0x80 + the number of padding bytes, when there are any.
+ *   record   type (field 1), checksum (2), data (3)
+ *            The checksum is a CRC-32C, continued over the data of all records so far.
+ *
+ * The first record of a file has type 4 and contains the checksum before it. Then come metadata, the snapshot
+ * after which the log begins, and the entries. etcd's log begins at entry 1 with the bootstrap, ours begins
+ * after it. So an empty entry 1 is written, which changes nothing for etcd. */
 #include "consensus/tools/etcd_wal.h"
 
 #include <stdio.h>
@@ -34,7 +38,7 @@ struct etcd_wal {
     uint32_t crc;
     uint64_t size;
     bool is_begun;
-    bool is_from_start; /* the log is whole: its first record will be the mark of the bootstrap */
+    bool is_from_start; /* the log is complete: its first record will be the mark of the bootstrap */
     int err;
     struct buf data, record;
 };
@@ -95,7 +99,7 @@ static void write_snapshot(struct etcd_wal *w, uint64_t index, uint64_t term)
     write_record(w, ETCD_SNAPSHOT);
 }
 
-/* Our own entries change nothing that a reader of etcd's logs could see: they become empty ones. */
+/* Entries of kinds that etcd does not know become empty ones: they change no state that etcd has. */
 static bool is_known_to_etcd(const struct wal_entry *e)
 {
     struct entry entry;
@@ -123,7 +127,7 @@ static void write_state(struct etcd_wal *w, const struct wal_hard_state *s)
 
 /* --- the file --------------------------------------------------------------------------------- */
 
-static int refuse_logs(const char *dir)
+static int check_no_log(const char *dir)
 {
     DIR *d = opendir(dir);
     int err = d ? OK : err_from_errno(errno);
@@ -142,7 +146,7 @@ int etcd_wal_create(const char *dir, struct etcd_wal **ret_wal)
     struct buf path = {0};
     if (mkdir(dir, 0700) != 0 && errno != EEXIST)
         return err_from_errno(errno);
-    int err = refuse_logs(dir);
+    int err = check_no_log(dir);
     if (err)
         return err;
     buf_addf(&path, "%s/%016x-%016x.wal", dir, 0, 0);

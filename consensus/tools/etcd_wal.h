@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Writes a log in the form of etcd's WAL, for tools that read that: one file, the records in our order. Only
- * for logs at rest: it is not synced and cannot be appended to. */
+ * Writer of a log in etcd's WAL format, for tools that read that: one file, the records in our order. Only
+ * for a log at rest: the file is not synced and cannot be appended to. */
 #ifndef CONSENSUS_TOOLS_ETCD_WAL_H
 #define CONSENSUS_TOOLS_ETCD_WAL_H
 
@@ -8,11 +8,11 @@
 
 struct etcd_wal;
 
-/* Makes the folder if it is absent. ERR_EXISTS when there is a log in it; ERR_IO, ERR_NO_DISK_SPACE. */
+/* Creates the folder if it is absent. ERR_EXISTS when there is a log in it; ERR_IO, ERR_NO_DISK_SPACE. */
 MUST_CHECK int etcd_wal_create(const char *dir, struct etcd_wal **ret_wal);
 void etcd_wal_begin(struct etcd_wal *w, const struct wal_segment_header *header); /* a segment of ours */
 void etcd_wal_add(struct etcd_wal *w, const struct wal_record *record);
-/* Closes and frees. The first error of anything written. */
+/* Closes and frees. Returns the first error of any write. */
 MUST_CHECK int etcd_wal_finish(struct etcd_wal *w);
 
 #endif

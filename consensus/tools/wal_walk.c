@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Walking over a folder that may belong to a running member.
+ * Walk over a WAL folder that may belong to a running member. All segments are opened before the first is
+ * read.
  *
- * All segments are opened before the first is read. Beside a member three things may happen meanwhile: the
- * last segment grows (a batch is seen whole or not at all: its checksums tell), new ones come (they are not
- * waited for), and old ones are used again under another name (then what they held is gone: the folder has no
- * such file any more, and that is said instead of damage).
+ * Three things may happen meanwhile:
+ *   - The last segment grows. Its checksums show a batch completely or not at all.
+ *   - New segments come. They are not read.
+ *   - Old segments are reused under another name. Their old records are gone. The folder has no file of the
+ *     old name any more, so this is reported and not damage.
  *
- * The files are opened for reading only, so this does not use the seam's own table, which opens for both. */
+ * The files are opened for reading only. So this does not use the operations of consensus/io.h, which open
+ * for both. */
 #include "consensus/tools/wal_walk.h"
 
 #include <dirent.h>
@@ -20,7 +23,7 @@
 #include "base/mem.h"
 #include "consensus/wal/recover.h"
 
-/* --- the seam, read-only ---------------------------------------------------------------------- */
+/* --- I/O operations, read-only ---------------------------------------------------------------- */
 
 struct io_file {
     int fd;
@@ -58,7 +61,7 @@ static int file_read(struct io *io, struct io_file *file, uint64_t at, void *dat
 static const struct io_ops read_only_ops = {.size = file_size, .read = file_read};
 static struct io read_only = {&read_only_ops};
 
-/* --- the folder ------------------------------------------------------------------------------- */
+/* --- folder ----------------------------------------------------------------------------------- */
 
 struct segment {
     uint64_t sequence;
@@ -76,7 +79,7 @@ struct walk {
     int err;
 };
 
-static int by_sequence(const void *a, const void *b)
+static int compare_sequence(const void *a, const void *b)
 {
     uint64_t x = ((const struct segment *)a)->sequence, y = ((const struct segment *)b)->sequence;
     return x < y ? -1 : x > y;
@@ -114,13 +117,13 @@ static int open_segments(struct walk *w)
     if (!err && w->count == 0)
         return ERR_NOT_FOUND;
     if (w->count)
-        qsort(w->segments, w->count, sizeof *w->segments, by_sequence);
+        qsort(w->segments, w->count, sizeof *w->segments, compare_sequence);
     return err;
 }
 
-/* --- the walk --------------------------------------------------------------------------------- */
+/* --- walk ------------------------------------------------------------------------------------- */
 
-static bool is_still_there(const struct walk *w, const struct segment *s)
+static bool has_same_name(const struct walk *w, const struct segment *s)
 {
     struct stat named, opened;
     char *path = wal_path(w->dir, s->name);
@@ -130,13 +133,14 @@ static bool is_still_there(const struct walk *w, const struct segment *s)
     return is_there;
 }
 
-static void complain(struct walk *w, const struct segment *s, uint64_t offset, int err, const char *what)
+static void report_error(struct walk *w, const struct segment *s, uint64_t offset, int err, const char *what)
 {
-    bool is_released = !is_still_there(w, s);
+    bool is_released = !has_same_name(w, s);
     struct wal_place place = {s->name, offset};
-    w->visitor->on_damage(w->visitor->arg, place,
-                          is_released ? "the member has released this segment meanwhile; its rest is not told"
-                                      : what);
+    w->visitor->on_damage(
+        w->visitor->arg, place,
+        is_released ? "the member has released this segment meanwhile; its remaining records are not printed"
+                    : what);
     if (!is_released)
         w->err = err;
 }
@@ -148,7 +152,8 @@ static void visit_records(struct walk *w, struct segment *s, uint64_t at, struct
     while (records.size) {
         struct wal_place place = {s->name, at + WAL_BATCH_HEADER_SIZE + (uint64_t)(records.data - begin)};
         if (wal_record_take(&records, &record) != OK) {
-            complain(w, s, place.offset, ERR_CORRUPT, "a record in a batch that checks has no known form");
+            report_error(w, s, place.offset, ERR_CORRUPT,
+                         "a record in a batch that checks has no known form");
             return;
         }
         w->visitor->on_record(w->visitor->arg, place, &record);
@@ -168,15 +173,15 @@ static int visit_batches(struct walk *w, struct segment *s)
     }
 }
 
-/* The window may hold what the file was before the member wrote on. */
-static void forget_window(struct segment *s)
+/* The window may hold bytes of the file from before the member's last write. */
+static void invalidate_window(struct segment *s)
 {
     buf_clear(&s->scan.window);
     s->scan.window_at = 0;
 }
 
-/* The last segment ends where nothing checks any more. A batch further on proves damage, unless it was
- * written while this one was read: then what was missing is there now. */
+/* The last segment ends where nothing checks any more. A later batch proves damage, unless it was written
+ * while this one was read: then the missing bytes are there now. */
 static void visit_last(struct walk *w, struct segment *s)
 {
     uint64_t proof, failed_at = UINT64_MAX;
@@ -185,18 +190,18 @@ static void visit_last(struct walk *w, struct segment *s)
         if (!err)
             err = wal_scan_find_proof(&s->scan, &proof);
         if (err) {
-            complain(w, s, s->scan.at, err, "cannot be read");
+            report_error(w, s, s->scan.at, err, "cannot be read");
             return;
         }
         if (!proof)
             return;
         if (s->scan.at == failed_at) {
-            complain(w, s, s->scan.at, ERR_CORRUPT,
-                     "a batch is damaged that was durable when a later one was written");
+            report_error(w, s, s->scan.at, ERR_CORRUPT,
+                         "a batch is damaged that was durable when a later one was written");
             return;
         }
         failed_at = s->scan.at;
-        forget_window(s);
+        invalidate_window(s);
     }
 }
 
@@ -204,7 +209,7 @@ static void visit_segment(struct walk *w, size_t i)
 {
     struct segment *s = &w->segments[i], *next = i + 1 < w->count ? s + 1 : NULL;
     if (i > 0 && s[-1].sequence + 1 != s->sequence)
-        complain(w, s, 0, ERR_CORRUPT, "the segment before this one is missing");
+        report_error(w, s, 0, ERR_CORRUPT, "the segment before this one is missing");
     if (!s->is_readable)
         return;
     w->visitor->on_segment(w->visitor->arg, (struct wal_place){s->name, 0}, &s->scan.header);
@@ -213,11 +218,11 @@ static void visit_segment(struct walk *w, size_t i)
         return;
     }
     if (visit_batches(w, s) != OK)
-        complain(w, s, s->scan.at, ERR_IO, "cannot be read");
+        report_error(w, s, s->scan.at, ERR_IO, "cannot be read");
     else if (next->is_readable && next->sequence == s->sequence + 1 &&
              next->scan.header.previous_end != s->scan.at)
-        complain(w, s, s->scan.at, ERR_CORRUPT,
-                 "a batch is damaged that was durable when the next segment was begun");
+        report_error(w, s, s->scan.at, ERR_CORRUPT,
+                     "a batch is damaged that was durable when the next segment was begun");
 }
 
 int wal_walk(const char *dir, const struct wal_visitor *visitor)
@@ -231,7 +236,7 @@ int wal_walk(const char *dir, const struct wal_visitor *visitor)
         err = wal_scan_init(&w.segments[i].scan, &read_only, &w.segments[i].file, &what);
         w.segments[i].is_readable = err == OK;
         if (err)
-            complain(&w, &w.segments[i], 0, err, what);
+            report_error(&w, &w.segments[i], 0, err, what);
     }
     for (size_t i = 0; i < w.count; i++)
         visit_segment(&w, i);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The walk over all records of a WAL folder, for readers. See waldump.h for what it promises. */
+ * Walk over all records of a WAL folder, for readers. waldump.h says what it guarantees. */
 #ifndef CONSENSUS_TOOLS_WAL_WALK_H
 #define CONSENSUS_TOOLS_WAL_WALK_H
 
@@ -19,7 +19,7 @@ struct wal_visitor {
     void *arg;
 };
 
-/* ERR_NOT_FOUND, ERR_CORRUPT (on_damage said where), ERR_IO. */
+/* ERR_NOT_FOUND, ERR_CORRUPT (on_damage has reported the place), ERR_IO. */
 MUST_CHECK int wal_walk(const char *dir, const struct wal_visitor *visitor);
 
 #endif

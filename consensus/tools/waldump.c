@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Log records as JSON, one object a line:
- *   {"segment":NAME,"offset":N,"type":"segment","sequence":..,"cluster_id":HEX,"member_id":HEX,"index_before":..}
+ *
+ *   {"segment":NAME,"offset":N,"type":"segment","sequence":..,"cluster_id":HEX,"member_id":HEX,
+ *    "index_before":..}
  *   {"segment":NAME,"offset":N,"type":"entry","index":..,"term":..,"entry":"normal","request":{..}}
  *   {..,"entry":"conf_change" or "conf_change_v2","change":{..}}      {..,"type":"hard_state","term":..,..}
  *   {..,"type":"snapshot","index":..,"term":..}                       {..,"type":"damage","what":TEXT}
+ *
  * A request is an InternalRaftRequest in the JSON of the gateway: bytes in base64, 64-bit numbers in quotes.
- * What does not decode is told as "data", in base64. */
+ * Bytes that do not decode are printed as "data", in base64. */
 #include "consensus/tools/waldump.h"
 
 #include <inttypes.h>
@@ -20,7 +23,7 @@
 #include "proto/json.h"
 
 struct dump {
-    FILE *out, *complaints;
+    FILE *out, *errors;
     const char *dir;
     uint64_t from;
     struct etcd_wal *etcd; /* NULL = JSON */
@@ -49,7 +52,7 @@ static void end_line(struct dump *d)
     fwrite(d->line.data, 1, d->line.size, d->out);
 }
 
-static void tools_waldump_add_number(struct dump *d, const char *key, uint64_t value)
+static void add_number_field(struct dump *d, const char *key, uint64_t value)
 {
     jw_key(&d->json, key);
     jw_uint(&d->json, value);
@@ -71,7 +74,7 @@ static void add_data(struct dump *d, struct slice data)
     jw_base64(&d->json, data);
 }
 
-/* What is shown is often sent to others: hashes of passwords and tokens stay in the log. */
+/* The output is often sent to others: password hashes and tokens are removed. */
 static void hide_secrets(Etcdserverpb__InternalRaftRequest *m)
 {
     static char hidden[] = "(hidden)";
@@ -142,14 +145,14 @@ static void add_conf_change(struct dump *d, struct slice data, bool v1)
     jw_close(&d->json, '}');
 }
 
-static void tell_entry(struct dump *d, struct wal_place place, const struct wal_entry *e)
+static void print_entry(struct dump *d, struct wal_place place, const struct wal_entry *e)
 {
     static const char *const names[] = {"normal", "conf_change", "conf_change_v2"};
     if (e->index < d->from)
         return;
     begin_line(d, place, "entry");
-    tools_waldump_add_number(d, "index", e->index);
-    tools_waldump_add_number(d, "term", e->term);
+    add_number_field(d, "index", e->index);
+    add_number_field(d, "term", e->term);
     jw_key(&d->json, "entry");
     if (e->type < sizeof names / sizeof *names)
         jw_text(&d->json, names[e->type]);
@@ -164,22 +167,22 @@ static void tell_entry(struct dump *d, struct wal_place place, const struct wal_
     end_line(d);
 }
 
-/* --- everything else -------------------------------------------------------------------------- */
+/* --- other records ---------------------------------------------------------------------------- */
 
-static void tell_hard_state(struct dump *d, struct wal_place place, const struct wal_hard_state *s)
+static void print_hard_state(struct dump *d, struct wal_place place, const struct wal_hard_state *s)
 {
     begin_line(d, place, "hard_state");
-    tools_waldump_add_number(d, "term", s->term);
+    add_number_field(d, "term", s->term);
     add_id(d, "vote", s->vote);
-    tools_waldump_add_number(d, "commit", s->commit);
+    add_number_field(d, "commit", s->commit);
     end_line(d);
 }
 
-static void tell_snapshot(struct dump *d, struct wal_place place, const struct wal_snapshot *s)
+static void print_snapshot(struct dump *d, struct wal_place place, const struct wal_snapshot *s)
 {
     begin_line(d, place, "snapshot");
-    tools_waldump_add_number(d, "index", s->index);
-    tools_waldump_add_number(d, "term", s->term);
+    add_number_field(d, "index", s->index);
+    add_number_field(d, "term", s->term);
     end_line(d);
 }
 
@@ -189,11 +192,11 @@ static void on_record(void *arg, struct wal_place place, const struct wal_record
     if (d->etcd)
         etcd_wal_add(d->etcd, record);
     else if (record->kind == WAL_RECORD_ENTRY)
-        tell_entry(d, place, &record->entry);
+        print_entry(d, place, &record->entry);
     else if (record->kind == WAL_RECORD_HARD_STATE)
-        tell_hard_state(d, place, &record->hard_state);
+        print_hard_state(d, place, &record->hard_state);
     else
-        tell_snapshot(d, place, &record->snapshot);
+        print_snapshot(d, place, &record->snapshot);
 }
 
 static void on_segment(void *arg, struct wal_place place, const struct wal_segment_header *h)
@@ -204,20 +207,20 @@ static void on_segment(void *arg, struct wal_place place, const struct wal_segme
         return;
     }
     begin_line(d, place, "segment");
-    tools_waldump_add_number(d, "sequence", h->sequence);
+    add_number_field(d, "sequence", h->sequence);
     if (h->metadata.size == 16) {
         add_id(d, "cluster_id", get_be64(h->metadata.data));
         add_id(d, "member_id", get_be64(h->metadata.data + 8));
     }
-    tools_waldump_add_number(d, "index_before", h->state.last_index);
+    add_number_field(d, "index_before", h->state.last_index);
     end_line(d);
 }
 
 static void on_damage(void *arg, struct wal_place place, const char *what)
 {
     struct dump *d = arg;
-    fprintf(d->complaints, "cairnd waldump: %s/%s: offset %" PRIu64 ": %s\n", d->dir, place.segment,
-            place.offset, what);
+    fprintf(d->errors, "cairnd waldump: %s/%s: offset %" PRIu64 ": %s\n", d->dir, place.segment, place.offset,
+            what);
     if (d->etcd)
         return;
     begin_line(d, place, "damage");
@@ -226,7 +229,7 @@ static void on_damage(void *arg, struct wal_place place, const char *what)
     end_line(d);
 }
 
-/* --- where the log is ------------------------------------------------------------------------- */
+/* --- folder of the log ------------------------------------------------------------------------ */
 
 static bool is_folder(const char *path)
 {
@@ -250,9 +253,9 @@ static char *find_log(const char *dir)
     return mem_string(dir);
 }
 
-int waldump(const struct waldump_options *o, FILE *out, FILE *complaints)
+int waldump(const struct waldump_options *o, FILE *out, FILE *errors)
 {
-    struct dump d = {.out = out, .complaints = complaints, .from = o->from};
+    struct dump d = {.out = out, .errors = errors, .from = o->from};
     struct wal_visitor visitor = {on_segment, on_record, on_damage, &d};
     char *dir = find_log(o->dir);
     int err = OK;
@@ -260,18 +263,18 @@ int waldump(const struct waldump_options *o, FILE *out, FILE *complaints)
     if (o->etcd_dir) {
         err = etcd_wal_create(o->etcd_dir, &d.etcd);
         if (err) {
-            fprintf(complaints, "cairnd waldump: %s: %s\n", o->etcd_dir,
+            fprintf(errors, "cairnd waldump: %s: %s\n", o->etcd_dir,
                     err == ERR_EXISTS ? "holds a log already" : err_text(err));
             goto out;
         }
     }
     err = wal_walk(dir, &visitor);
     if (err == ERR_NOT_FOUND)
-        fprintf(complaints, "cairnd waldump: %s: there is no log here\n", dir);
+        fprintf(errors, "cairnd waldump: %s: there is no log here\n", dir);
     if (d.etcd) {
         int etcd_err = etcd_wal_finish(d.etcd);
         if (etcd_err)
-            fprintf(complaints, "cairnd waldump: %s: %s\n", o->etcd_dir, err_text(etcd_err));
+            fprintf(errors, "cairnd waldump: %s: %s\n", o->etcd_dir, err_text(etcd_err));
         err = err ? err : etcd_err;
     }
     if (fflush(out) != 0 && !err)

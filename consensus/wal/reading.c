@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See reading.h. A walk over the batches from a place on, segment after segment, that takes each entry which
- * is the next one wanted and is of the wanted term, and ends when it has enough. */
+ * Read-back of log entries; see reading.h. It walks the batches from a place on, segment after segment. It
+ * takes each entry that has the next wanted index and the wanted term, and ends when it has enough. */
 #include "consensus/wal/reading.h"
 
 #include "base/mem.h"
@@ -79,7 +79,7 @@ static int read_segment(struct wal_reading *r)
     if (!err)
         err = wal_scan_init(&s, r->io, file, &what);
     if (!err && s.header.sequence != r->place.sequence)
-        err = ERR_NOT_FOUND; /* the file has become another segment's meanwhile */
+        err = ERR_NOT_FOUND; /* the file was reused for another segment meanwhile */
     if (!err)
         err = read_batches(r, &s);
     wal_scan_done(&s);
@@ -100,7 +100,7 @@ void wal_reading_run(struct wal_reading *r)
     }
     r->place.next_index = next_index(r);
     if (r->entries.size)
-        r->err = OK; /* what comes behind is asked for again */
+        r->err = OK; /* the caller requests the following entries again */
     else if (!r->err)
         r->err = ERR_NOT_FOUND;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Reading entries back while the log is in use: a job for a worker, which opens the segments by name, reads
- * and checks them, and writes nothing. The owner asks only for entries that are durable and not released.
+ * Read-back of entries while the log is in use: a job for a worker. It opens the segments by name, reads and
+ * checks them, and writes nothing. The owner requests only entries that are durable and not released.
  *
- * The log on disk may hold several lives of an index, when a new leader overwrote it. The term tells them
+ * The log on disk may hold an index several times, when a new leader overwrote it. The term tells the entries
  * apart: two entries of the same index and term are the same. */
 #ifndef CONSENSUS_WAL_READING_H
 #define CONSENSUS_WAL_READING_H
@@ -23,14 +23,14 @@ struct wal_reading {
     struct worker_job job;
     struct io *io;
     const char *dir;
-    /* What is wanted. */
+    /* The wanted entries. */
     struct wal_range range;
-    struct wal_place place; /* begins here; afterwards where the entry behind the last one is looked for */
+    struct wal_place place; /* where reading begins; afterwards where the search for the next entry begins */
     uint64_t sequence_last; /* of the newest segment that has a name */
-    /* What was found: contiguous from range.from on. */
-    int err;            /* ERR_NOT_FOUND, ERR_CORRUPT, ERR_IO: nothing was found */
+    /* The result: contiguous from range.from on. */
+    int err;            /* ERR_NOT_FOUND, ERR_CORRUPT, ERR_IO: there is no result */
     struct buf entries; /* struct wal_entry, data unset until wal_reading_finish */
-    struct buf bytes;   /* the payloads, one behind the other */
+    struct buf bytes;   /* the payloads, one after the other */
 };
 
 void wal_reading_run(struct wal_reading *r); /* on a worker */

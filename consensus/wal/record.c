@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Batch and record framing; README.md has the format byte by byte. */
+ * Encoding and decoding of batches and records; README.md has the format byte by byte. */
 #include "consensus/wal/record.h"
 
 #include <assert.h>
@@ -8,7 +8,7 @@
 
 static const uint32_t batch_magic = 0x48544257; /* "WBTH" */
 
-/* Writes the record's header; the caller has reserved room for it and `size` bytes more. */
+/* Writes the record's header. The caller has reserved room for it and `size` bytes more. */
 static uint8_t *wal_record_begin(uint8_t *p, enum wal_record_kind kind, uint8_t type, size_t size)
 {
     assert(size <= UINT32_MAX);

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Opening a log, in this order:
- *   1. every segment: header, place in the row, then its batches, record by record to the reader;
- *   2. all but the last must end exactly where their successor's header says;
- *   3. the last may end anywhere, unless a batch further on proves that what is missing was durable;
- *   4. what follows the last good batch becomes zeros, what is not known to be durable is written again
- *      (after a failed sync the page cache shows data that the disk never got), then all is synced.
- * A crash in step 4 leaves a folder that step 1 to 3 read the same way. */
+ * Recovery of a log at open; see recover.h. Steps:
+ *
+ *   1. Read every segment: its header, its place in the sequence, then its batches, record by record to the
+ *      reader.
+ *   2. All but the last must end exactly where their successor's header says.
+ *   3. The last may end anywhere, unless a later batch proves that the missing part was durable.
+ *   4. Overwrite with zeros what follows the last good batch. Write again what is not known to be durable:
+ *      after a failed sync the page cache shows data that the disk never got. Then sync all.
+ *
+ * A crash in step 4 leaves a folder that steps 1 to 3 read the same way. */
 #include "consensus/wal/recover.h"
 
 #include <assert.h>
@@ -128,7 +131,7 @@ static bool state_equal(const struct wal_state *a, const struct wal_state *b)
            a->snapshot.term == b->snapshot.term;
 }
 
-/* The oldest segment's header begins the state; every later one must find the state it was written with. */
+/* The oldest segment's header begins the state. Every later one must find the state in its header. */
 static int replay_header(struct recovery *r, const struct wal_scan *s, uint64_t sequence,
                          uint64_t previous_end)
 {
@@ -202,7 +205,7 @@ static bool wal_recover_is_zero(const uint8_t *p, size_t size)
     return size == 0 || (p[0] == 0 && memcmp(p, p + 1, size - 1) == 0);
 }
 
-static int clear_rest(struct wal_scan *s)
+static int zero_rest(struct wal_scan *s)
 {
     uint8_t *zeros = mem_new(PIECE);
     const uint8_t *p;
@@ -233,7 +236,7 @@ static int repair_end(struct recovery *r, struct wal_scan *s)
                     s->at, proof);
     err = MUTANT(WAL_END_NOT_WRITTEN_AGAIN) ? OK : write_again(s);
     if (!err)
-        err = clear_rest(s);
+        err = zero_rest(s);
     if (!err)
         err = s->io->ops->sync(s->io, s->file);
     if (!err)
@@ -241,7 +244,7 @@ static int repair_end(struct recovery *r, struct wal_scan *s)
     return err ? fail_at(r, err, s->at, "the end of the log cannot be repaired") : 0;
 }
 
-/* --- all together ---------------------------------------------------------------------------- */
+/* --- open ----------------------------------------------------------------------------------- */
 
 static int recover_segment(struct recovery *r, uint64_t sequence, bool last, uint64_t *previous_end)
 {
@@ -315,7 +318,7 @@ int wal_recover(const struct wal_options *options, const struct wal_replay *repl
         }
     }
     if (err && error_size && !error[0])
-        fail(&r, err, "the reader refuses what it holds: %s", err_text(err));
+        fail(&r, err, "its records were not accepted: %s", err_text(err));
 out:
     buf_done(&sequences);
     if (err)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Reading one segment. Nothing in the file is believed before its checksum was seen, and no length reaches
- * beyond the file. */
+ * Reader of one segment; see segment.h. No byte of the file is used before its checksum was verified, and no
+ * length reaches beyond the file. */
 #include "consensus/wal/segment.h"
 
 #include <assert.h>
@@ -86,8 +86,7 @@ static void header_decode(const uint8_t *p, struct wal_segment_header *ret_heade
     };
 }
 
-/* The header is checked as a whole before any field of it is used, its own size only for how much to check.
- */
+/* Checks the header as a whole before any field of it is used. Its own size only says how much to check. */
 static int header_read(struct wal_scan *s, const char **ret_what)
 {
     const uint8_t *p;
@@ -105,7 +104,7 @@ static int header_read(struct wal_scan *s, const char **ret_what)
     if (get_le32(p + 8) != VERSION)
         return ERR_CORRUPT;
     uint32_t size = get_le32(p + 16);
-    *ret_what = "the segment header does not check";
+    *ret_what = "the checksum of the segment header is wrong";
     if (size < WAL_SECTOR || size % WAL_SECTOR || size > WAL_SEGMENT_HEADER_SIZE_MAX || size > s->file_size)
         return ERR_CORRUPT;
     err = wal_scan_read(s, 0, size, &p);
@@ -155,7 +154,7 @@ int wal_scan_read(struct wal_scan *s, uint64_t at, size_t size, const uint8_t **
         int err = s->io->ops->read(s->io, s->file, at, buf_reserve(&s->window, want), want, &got);
         if (err)
             return err;
-        if (got < size) /* the file got shorter under our lock */
+        if (got < size) /* the file got shorter although we hold the lock */
             return ERR_IO;
         s->window.size = got;
         s->window_at = at;
@@ -164,7 +163,7 @@ int wal_scan_read(struct wal_scan *s, uint64_t at, size_t size, const uint8_t **
     return 0;
 }
 
-/* A batch header of this life of the segment at `at`. */
+/* Reads a batch header at `at`; false when it is not of this segment's present use. */
 static int batch_at(struct wal_scan *s, uint64_t at, struct wal_batch *ret_batch, bool *ret_found)
 {
     const uint8_t *p;
@@ -207,8 +206,8 @@ int wal_scan_next(struct wal_scan *s, struct slice *ret_records, bool *ret_found
     return 0;
 }
 
-/* Only the header of the later batch is looked at: it was written after the sync it tells of, whatever then
- * became of its records. */
+/* Only the later batch's header is read. It was written after the sync that it reports, whatever then became
+ * of its records. */
 int wal_scan_find_proof(struct wal_scan *s, uint64_t *ret_at)
 {
     *ret_at = 0;

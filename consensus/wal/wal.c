@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The door: collect, submit, rotate, release, and the spare segment.
+ * Append path of the log: collect, submit, rotate, release, and the spare segment. See wal.h.
  *
  *   loop thread                              WAL worker
  *   wal_add_*: frame into `collect`
  *   wal_submit: header, place, rotate? ----> write, sync          (a new segment: write its header and the
- *   batch_done: tell the owner <-----------                        batch into the spare file, sync, rename,
- *   tend: one piece of housekeeping -------> fill the spare        sync the folder)
- *                                            or drop the oldest segment
+ *   batch_done: report to the owner <------                        batch into the spare file, sync, rename,
+ *   start_housekeeping: one piece --------> fill the spare         sync the folder)
+ *                                           or drop the oldest segment
  *
- * Happy path of a batch: one write, one sync. What can fail: any of them; `disk.err` keeps the first error
- * for good, and every later batch is answered with it. Only a spare that finds no space is no error: it is
- * tried again after the next batch, and the batch that needs the space reports it.
+ * A batch needs one write and one sync. Each of them can fail: `disk.err` keeps the first error for good, and
+ * every later batch returns it. Only a spare without space is no error. It is tried again after the next
+ * batch, and a batch that needs the space reports the error.
  *
- * Housekeeping runs as jobs of the same worker, one at a time, each small, behind the batch that was
- * submitted first: a batch waits for one such piece at most. */
+ * Housekeeping runs as jobs of the same worker, one at a time and each small. It comes after a batch that was
+ * submitted before it: a batch waits for at most one such piece. */
 #include "consensus/wal/wal.h"
 
 #include <assert.h>
@@ -27,23 +27,23 @@
 
 enum {
     PLACES = 4,               /* readers at different places do not begin anew each time */
-    FILL_PIECE = 256 << 10,   /* zeros written to the spare in one go ... */
+    FILL_PIECE = 256 << 10,   /* zeros written to the spare at once ... */
     FILL_PIECE_MAX = 1 << 20, /* ... and when batches are large */
-    COLLECT_KEEP = 1 << 20,   /* a larger buffer is given back after its batch */
+    COLLECT_KEEP = 1 << 20,   /* a larger buffer is freed after its batch */
     ENTRY_SIZE_MAX = 64 << 20,
 };
 
 static const char lock_name[] = "LOCK", spare_name[] = "spare";
 
-/* A batch on its way. Loop thread before submit and from done on, worker in between. */
+/* A batch under way. The loop thread owns it before submit and from done on, the worker in between. */
 struct batch_job {
     struct worker_job job;
     struct buf data;
     uint64_t at;
     uint64_t rotate_to; /* sequence of the new segment; 0 = the present one */
-    struct buf header;  /* the new segment's */
+    struct buf header;  /* of the new segment */
     bool needs_sync;
-    uint64_t release;   /* what was asked for before it */
+    uint64_t release;   /* the wal_release that came before it */
     uint64_t file_size; /* result, after a rotation */
     struct wal_result result;
     void (*done)(void *arg, const struct wal_result *result);
@@ -51,11 +51,11 @@ struct batch_job {
 };
 
 /* One piece of housekeeping. */
-struct tend_job {
+struct housekeeping_job {
     struct worker_job job;
     enum { TEND_FILL, TEND_DROP } kind;
     size_t piece;      /* FILL: bytes */
-    uint64_t sequence; /* DROP: the segment that goes */
+    uint64_t sequence; /* DROP: the segment to drop */
     uint64_t size;     /* DROP: of its file */
     int err;
     uint64_t spare_size; /* result */
@@ -70,32 +70,32 @@ struct wal {
     struct io_file *lock;
 
     /* Loop thread. */
-    struct wal_state state;  /* with what is collected */
-    struct wal_state before; /* without */
+    struct wal_state state;  /* with the collected records */
+    struct wal_state before; /* without them */
     struct buf collect;      /* room for the batch header, then records */
     struct wal_segment *segments;
     size_t segment_count, segment_capacity;
-    uint64_t salt;       /* the last segment's */
-    uint64_t begin;      /* where its first batch goes */
-    uint64_t at;         /* where the next one goes */
+    uint64_t salt;       /* of the last segment */
+    uint64_t begin;      /* where its first batch is */
+    uint64_t at;         /* where its next batch goes */
     uint64_t synced;     /* all before it is durable */
-    uint64_t spare_size; /* as of the last job that came back */
+    uint64_t spare_size; /* as of the last job that ended */
     uint64_t release_asked;
-    uint64_t release_index; /* what was added before it was asked for is durable */
-    bool busy, tending;     /* the batch, the housekeeping job is out */
-    bool in_done;           /* the owner is being called */
-    bool spare_blocked;     /* no space for it: not before the next batch */
+    uint64_t release_index;     /* all records added before this request are durable */
+    bool busy, is_housekeeping; /* the batch, the housekeeping job is with the worker */
+    bool in_done;               /* the owner's callback is running */
+    bool spare_blocked;         /* no space for it: not again before the next batch */
     bool failed, closing;
     struct batch_job batch;
-    struct tend_job tend;
-    struct wal_reading reading; /* the snapshots' worker while is_reading */
+    struct housekeeping_job housekeeping;
+    struct wal_reading reading; /* owned by the snapshot worker while is_reading */
     bool is_reading;
     void (*read_done)(void *arg, int err, const struct wal_entry *entries, size_t count);
     void *read_arg;
-    struct wal_place places[PLACES]; /* where the last ones ended */
+    struct wal_place places[PLACES]; /* where the last readings ended */
     size_t place_next;
 
-    /* Worker, or the loop thread while no job is out. */
+    /* Worker, or the loop thread while no job is running. */
     struct {
         struct io_file *file;  /* the last segment */
         struct io_file *spare; /* NULL: none yet */
@@ -105,9 +105,9 @@ struct wal {
     } disk;
 };
 
-static void tend(struct wal *w);
+static void start_housekeeping(struct wal *w);
 
-/* --- life ------------------------------------------------------------------------------------ */
+/* --- open and close -------------------------------------------------------------------------- */
 
 int wal_exists(struct io *io, const char *dir, bool *ret_exists)
 {
@@ -154,8 +154,8 @@ static void wal_free(struct wal *w)
     mem_free(w);
 }
 
-/* Takes the lock and does away with the spare of a former life: nobody knows what it holds. */
-static int take_folder(struct wal *w)
+/* Takes the lock and deletes the spare of an earlier process: its contents are unknown. */
+static int lock_folder(struct wal *w)
 {
     char *lock = wal_path(w->dir, lock_name), *spare = wal_path(w->dir, spare_name);
     int err = w->io->ops->lock(w->io, lock, &w->lock);
@@ -178,7 +178,7 @@ static void add_segment(struct wal *w, struct wal_segment segment)
     w->segments[w->segment_count++] = segment;
 }
 
-/* Makes the spare the segment after the last one; its first batch comes at w->at. */
+/* Makes the spare the segment after the last one; its first batch is at w->at. */
 static void plan_segment(struct wal *w, struct buf *ret_header, uint64_t *ret_sequence)
 {
     uint64_t last = w->segment_count ? w->segments[w->segment_count - 1].sequence : 0;
@@ -224,9 +224,9 @@ static int spare_fill(struct wal *w, size_t size)
     return err;
 }
 
-/* The spare gets its header and its first batch, is synced, and only then its name. */
-static int spare_become(struct wal *w, struct slice header, struct slice data, uint64_t sequence,
-                        uint64_t *ret_sync_ns, uint64_t *ret_size)
+/* Writes header and first batch into the spare, syncs it, and only then gives it its name. */
+static int install_spare(struct wal *w, struct slice header, struct slice data, uint64_t sequence,
+                         uint64_t *ret_sync_ns, uint64_t *ret_size)
 {
     const struct io_ops *ops = w->io->ops;
     char name[WAL_SEGMENT_NAME_SIZE];
@@ -269,7 +269,7 @@ int wal_create(const struct wal_options *options, struct wal **ret_wal)
     int err = w->io->ops->mkdir(w->io, w->dir);
 
     if (!err)
-        err = take_folder(w);
+        err = lock_folder(w);
     if (!err)
         err = wal_exists(w->io, w->dir, &exists);
     if (!err && exists)
@@ -284,11 +284,11 @@ int wal_create(const struct wal_options *options, struct wal **ret_wal)
         err = spare_fill(w, rest < FILL_PIECE_MAX ? (size_t)rest : FILL_PIECE_MAX);
     }
     if (!err)
-        err = spare_become(w, buf_slice(&header), (struct slice){0}, sequence, &sync_ns, &size);
+        err = install_spare(w, buf_slice(&header), (struct slice){0}, sequence, &sync_ns, &size);
     if (err)
         goto out;
     w->segments[0].size = size;
-    tend(w);
+    start_housekeeping(w);
     *ret_wal = w;
 out:
     buf_done(&header);
@@ -303,7 +303,7 @@ int wal_open(const struct wal_options *options, const struct wal_replay *replay,
     struct wal *w = wal_new(options);
     struct wal_options checked = *options;
     struct wal_recovered r;
-    int err = take_folder(w);
+    int err = lock_folder(w);
 
     if (err) {
         snprintf(error, error_size, "%s: %s", w->dir,
@@ -326,7 +326,7 @@ int wal_open(const struct wal_options *options, const struct wal_replay *replay,
     w->metadata = r.metadata;
     if (ret_metadata)
         buf_add_slice(ret_metadata, buf_slice(&w->metadata));
-    tend(w);
+    start_housekeeping(w);
     *ret_wal = w;
 out:
     if (err)
@@ -340,7 +340,7 @@ void wal_close(struct wal *w)
         return;
     assert(!w->busy && !w->is_reading);
     w->closing = true;
-    if (!w->tending && !w->in_done)
+    if (!w->is_housekeeping && !w->in_done)
         wal_free(w);
 }
 
@@ -401,7 +401,7 @@ static int batch_write(struct wal *w, struct batch_job *b)
     return w->io->ops->write(w->io, w->disk.file, b->at, b->data.data, b->data.size);
 }
 
-/* In one call if all before it is synced: then it covers everything. */
+/* In one call if all before it is synced: then that call covers everything. */
 static int batch_write_synced(struct wal *w, struct batch_job *b)
 {
     const struct io_ops *ops = w->io->ops;
@@ -433,14 +433,14 @@ static int batch_append(struct wal *w, struct batch_job *b)
     return b->needs_sync && !MUTANT(WAL_NOT_SYNCED) ? batch_write_synced(w, b) : batch_write(w, b);
 }
 
-/* A visible successor says that this segment is whole: it must be durable before. */
+/* A visible successor proves that this segment is complete: so this one must be durable before. */
 static int batch_rotate(struct wal *w, struct batch_job *b)
 {
     int err = w->disk.dirty ? w->io->ops->sync(w->io, w->disk.file) : 0;
 
     if (!err)
-        err = spare_become(w, buf_slice(&b->header), buf_slice(&b->data), b->rotate_to, &b->result.sync_ns,
-                           &b->file_size);
+        err = install_spare(w, buf_slice(&b->header), buf_slice(&b->data), b->rotate_to, &b->result.sync_ns,
+                            &b->file_size);
     if (!err)
         w->disk.dirty = false;
     return err;
@@ -485,13 +485,13 @@ static void batch_done(struct worker_job *job)
     buf_clear(&b->data);
     w->busy = false;
     w->spare_blocked = false;
-    w->in_done = true; /* the owner goes first: its next batch shall not wait for the housekeeping */
+    w->in_done = true; /* the owner goes first: its next batch does not wait for the housekeeping */
     done(arg, &result);
     w->in_done = false;
-    tend(w);
+    start_housekeeping(w);
 }
 
-/* Puts the header before the records and zeros behind them. */
+/* Writes the header before the records and zeros after them. */
 static void batch_seal(struct wal *w, struct buf *data, uint32_t size)
 {
     struct wal_batch batch = {
@@ -515,9 +515,9 @@ static bool fits_segment(const struct wal *w, size_t size)
     return w->at + wal_sector_up(size) <= w->segment_size || w->at <= w->begin;
 }
 
-/* What was collected becomes the batch. */
-static void batch_take(struct wal *w, bool needs_sync,
-                       void (*done)(void *arg, const struct wal_result *result), void *arg)
+/* Makes a batch of the collected records. */
+static void batch_begin(struct wal *w, bool needs_sync,
+                        void (*done)(void *arg, const struct wal_result *result), void *arg)
 {
     struct batch_job *b = &w->batch;
     struct buf spent = b->data;
@@ -550,16 +550,16 @@ static void batch_take(struct wal *w, bool needs_sync,
 void wal_submit(struct wal *w, bool needs_sync, void (*done)(void *arg, const struct wal_result *result),
                 void *arg)
 {
-    batch_take(w, needs_sync, done, arg);
+    batch_begin(w, needs_sync, done, arg);
     w->io->ops->submit(w->io, IO_WORKER_WAL, &w->batch.job);
 }
 
 bool wal_submit_here(struct wal *w, bool needs_sync, void (*done)(void *arg, const struct wal_result *result),
                      void *arg)
 {
-    if (w->tending || !fits_segment(w, w->collect.size))
+    if (w->is_housekeeping || !fits_segment(w, w->collect.size))
         return false;
-    batch_take(w, needs_sync, done, arg);
+    batch_begin(w, needs_sync, done, arg);
     batch_run(&w->batch.job);
     batch_done(&w->batch.job);
     return true;
@@ -567,9 +567,9 @@ bool wal_submit_here(struct wal *w, bool needs_sync, void (*done)(void *arg, con
 
 /* --- housekeeping ---------------------------------------------------------------------------- */
 
-/* The folder is synced after each removal, so that no crash can leave a hole in the row of segments. A file
- * of the usual size becomes the spare: what it holds is of another salt and can never check again. */
-static int drop_segment(struct wal *w, const struct tend_job *t)
+/* The folder is synced after each removal, so that no crash can leave a gap in the sequence of segments. A
+ * file of the usual size becomes the spare: its bytes have another salt and never check again. */
+static int drop_segment(struct wal *w, const struct housekeeping_job *t)
 {
     const struct io_ops *ops = w->io->ops;
     char name[WAL_SEGMENT_NAME_SIZE];
@@ -589,10 +589,10 @@ static int drop_segment(struct wal *w, const struct tend_job *t)
     return err;
 }
 
-static void tend_run(struct worker_job *job)
+static void housekeeping_run(struct worker_job *job)
 {
-    struct wal *w = container_of(job, struct wal, tend.job);
-    struct tend_job *t = &w->tend;
+    struct wal *w = container_of(job, struct wal, housekeeping.job);
+    struct housekeeping_job *t = &w->housekeeping;
 
     t->err = w->disk.err;
     if (!t->err)
@@ -602,12 +602,12 @@ static void tend_run(struct worker_job *job)
     t->spare_size = w->disk.spare_size;
 }
 
-static void tend_done(struct worker_job *job)
+static void housekeeping_done(struct worker_job *job)
 {
-    struct wal *w = container_of(job, struct wal, tend.job);
-    struct tend_job *t = &w->tend;
+    struct wal *w = container_of(job, struct wal, housekeeping.job);
+    struct housekeeping_job *t = &w->housekeeping;
 
-    w->tending = false;
+    w->is_housekeeping = false;
     w->spare_size = t->spare_size;
     if (!t->err && t->kind == TEND_DROP) {
         w->segment_count--;
@@ -617,10 +617,10 @@ static void tend_done(struct worker_job *job)
         w->spare_blocked = true;
     else if (t->err)
         w->failed = true;
-    tend(w);
+    start_housekeeping(w);
 }
 
-/* As much as keeps the spare ahead of the log when batches are large. */
+/* The piece size that keeps the spare ahead of the log when batches are large. */
 static size_t fill_piece(const struct wal *w)
 {
     uint64_t rest = w->segment_size - w->spare_size;
@@ -630,7 +630,7 @@ static size_t fill_piece(const struct wal *w)
     return (size_t)(piece < rest ? piece : rest);
 }
 
-/* Segments at the old end that nobody needs any more. */
+/* Oldest segments that are no longer needed. */
 static size_t count_releasable(const struct wal *w)
 {
     size_t n = 0;
@@ -643,8 +643,8 @@ static size_t count_releasable(const struct wal *w)
 }
 
 /* The spare is made when the last segment is half full. Until then one released segment of the usual size is
- * held back to become it: a log in steady use writes no zeros and makes no files. */
-static bool plan_piece(const struct wal *w, struct tend_job *t)
+ * kept to become it: a log in steady use writes no zeros and creates no files. */
+static bool plan_piece(const struct wal *w, struct housekeeping_job *t)
 {
     bool wants_spare = w->at >= w->segment_size / 2 && w->spare_size < w->segment_size && !w->spare_blocked;
     size_t releasable = count_releasable(w);
@@ -664,27 +664,27 @@ static bool plan_piece(const struct wal *w, struct tend_job *t)
     return false;
 }
 
-/* Sends the next piece of housekeeping, if there is any; also the end of a log that was closed meanwhile. */
-static void tend(struct wal *w)
+/* Starts the next piece of housekeeping, if there is any. Also completes a close of the log. */
+static void start_housekeeping(struct wal *w)
 {
-    if (w->tending || w->in_done)
+    if (w->is_housekeeping || w->in_done)
         return;
     if (w->closing) {
         wal_free(w);
         return;
     }
-    if (w->failed || !plan_piece(w, &w->tend))
+    if (w->failed || !plan_piece(w, &w->housekeeping))
         return;
-    w->tending = true;
-    w->tend.job.run = tend_run;
-    w->tend.job.done = tend_done;
-    w->io->ops->submit(w->io, IO_WORKER_WAL, &w->tend.job);
+    w->is_housekeeping = true;
+    w->housekeeping.job.run = housekeeping_run;
+    w->housekeeping.job.done = housekeeping_done;
+    w->io->ops->submit(w->io, IO_WORKER_WAL, &w->housekeeping.job);
 }
 
 /* --- reading back ---------------------------------------------------------------------------- */
 
-/* The last life of an index begins behind the newest segment's beginning that is below it. */
-static struct wal_place begin_of(const struct wal *w, uint64_t index)
+/* The last entry of an index is after the beginning of the newest segment that starts below the index. */
+static struct wal_place segment_place(const struct wal *w, uint64_t index)
 {
     size_t i = w->segment_count;
     while (i > 1 && w->segments[i - 1].index_before >= index)
@@ -692,10 +692,10 @@ static struct wal_place begin_of(const struct wal *w, uint64_t index)
     return (struct wal_place){.sequence = w->segments[i - 1].sequence};
 }
 
-/* Nearer, if a former reading ended before it. */
+/* A nearer place, if an earlier reading ended before it. */
 static struct wal_place wal_place_of(const struct wal *w, uint64_t index)
 {
-    struct wal_place best = begin_of(w, index);
+    struct wal_place best = segment_place(w, index);
     for (size_t i = 0; i < PLACES; i++) {
         const struct wal_place *p = &w->places[i];
         bool is_usable = p->sequence >= best.sequence && p->next_index <= index;
@@ -705,7 +705,7 @@ static struct wal_place wal_place_of(const struct wal *w, uint64_t index)
     return best;
 }
 
-/* The oldest gives way, unless one was continued from. */
+/* Replaces the place that this reading continued from, else the oldest one. */
 static void keep_place(struct wal *w, uint64_t from, const struct wal_place *place)
 {
     for (size_t i = 0; i < PLACES; i++)
@@ -735,7 +735,7 @@ static void read_done(struct worker_job *job)
     w->read_done(w->read_arg, r->err, entries, count);
     w->in_done = false;
     wal_reading_done(r);
-    tend(w);
+    start_housekeeping(w);
 }
 
 void wal_read(struct wal *w, const struct wal_range *range,

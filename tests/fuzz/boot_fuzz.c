@@ -41,7 +41,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     boot_rules_answer(&rules, data[0] >> 2 & 1, answer);
     for (uint64_t now = 1000; now < 10000; now += 3000) {
         boot_rules_decide(&rules, now, &decision);
-        if (decision.step == BOOT_BOOTSTRAP || (decision.step == BOOT_ASK && !decision.url_count))
+        if (decision.step == BOOT_BOOTSTRAP || (decision.step == BOOT_REQUEST && !decision.url_count))
             abort();
     }
     answer = boot_read_answer(text); /* the first one is the rules' */

@@ -12,7 +12,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct arena arena = {0};
     struct buf bytes = {0}, again = {0};
-    struct snapshot_words words;
+    struct snapshot_packet words;
     static const uint8_t no_digest[SNAPSHOT_DIGEST_SIZE];
     if (size < 2)
         return 0;

@@ -243,8 +243,8 @@ static void compare_with_plain(const struct auth *a, const struct auth_user *u, 
 static void rights_of_many_permissions(void **state)
 {
     (void)state;
-    struct auth a = {.is_enabled = true, .revision = 1, .wanted = mem_new(sizeof *a.wanted)};
-    list_init(a.wanted);
+    struct auth a = {.is_enabled = true, .revision = 1, .merge_queue = mem_new(sizeof *a.merge_queue)};
+    list_init(a.merge_queue);
     auth_user_add(&a, slice_text("alice"));
     struct auth_user *alice = auth_user_find(&a, slice_text("alice"));
     struct auth_who who = {.user = slice_text("alice"), .revision = 1, .is_renewed = true};
@@ -274,8 +274,8 @@ static void rights_of_many_permissions(void **state)
 static void a_long_chain_of_ranges(void **state)
 {
     (void)state;
-    struct auth a = {.is_enabled = true, .revision = 1, .wanted = mem_new(sizeof *a.wanted)};
-    list_init(a.wanted);
+    struct auth a = {.is_enabled = true, .revision = 1, .merge_queue = mem_new(sizeof *a.merge_queue)};
+    list_init(a.merge_queue);
     auth_user_add(&a, slice_text("alice"));
     struct auth_user *alice = auth_user_find(&a, slice_text("alice"));
     struct auth_who who = {.user = slice_text("alice"), .revision = 1, .is_renewed = true};
@@ -287,13 +287,13 @@ static void a_long_chain_of_ranges(void **state)
     }
     assert_int_equal(auth_check_range(&a, &who, two_bytes(5), two_bytes(30), true), OK);
     assert_int_equal(alice->write.merged, 0); /* answered from the roles */
-    assert_false(list_is_empty(a.wanted));
+    assert_false(list_is_empty(a.merge_queue));
     assert_int_equal(auth_check_range(&a, &who, two_bytes(0), two_bytes(1200), true), OK);
     assert_int_equal(auth_check_range(&a, &who, two_bytes(0), two_bytes(1201), true), ERR_PERMISSION_DENIED);
     assert_true(alice->write.merged > 0);
     int64_t units = 1;
     assert_true(auth_merge_some(&a, &units));
-    assert_true(list_is_empty(a.wanted));
+    assert_true(list_is_empty(a.merge_queue));
     auth_done(&a);
 }
 

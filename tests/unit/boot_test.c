@@ -145,7 +145,7 @@ static void test_alone(void **state)
     self.is_existing = true;
     boot_rules_init(&rules, &self);
     assert_int_equal(decide(), BOOT_REFUSE);
-    expect_text("names nobody else to ask");
+    expect_text("names no other member");
     boot_rules_done(&rules);
 }
 
@@ -186,13 +186,13 @@ static void test_replaced_or_not(void **state)
     begin(false, true);
     say(1, empty(1));
     say(1, started(1));
-    assert_int_equal(decide(), BOOT_ASK); /* n3 was not found blank: no way to know */
+    assert_int_equal(decide(), BOOT_REQUEST); /* n3 was not found blank: no way to know */
     assert_int_equal(d.kind, PEERPB__QUESTION__KIND__REPLACE);
     boot_rules_outcome(&rules, &d, NULL);
     say(2, empty(2));
     assert_int_equal(decide(), BOOT_WAIT);
     say(1, started(1));
-    assert_int_equal(decide(), BOOT_ASK);
+    assert_int_equal(decide(), BOOT_REQUEST);
     boot_rules_done(&rules);
 }
 
@@ -233,7 +233,7 @@ static void test_lost_disk(void **state)
     (void)state;
     begin(false, true);
     say(2, started(2));
-    assert_int_equal(decide(), BOOT_ASK);
+    assert_int_equal(decide(), BOOT_REQUEST);
     assert_int_equal(d.kind, PEERPB__QUESTION__KIND__REPLACE);
     assert_int_equal(d.member_id, rules.member_id);
     assert_string_equal(d.urls[0], "http://h2:2380");
@@ -242,13 +242,13 @@ static void test_lost_disk(void **state)
     Peerpb__Answer a = started(1);         /* replaced: listed under a new id */
     seats[0].id = 555, seats[0].name = nothing, seats[0].was_started = false, seats[0].is_learner = true;
     say(1, a);
-    assert_int_equal(decide(), BOOT_ASK);
+    assert_int_equal(decide(), BOOT_REQUEST);
     assert_int_equal(d.kind, PEERPB__QUESTION__KIND__CLAIM);
     assert_int_equal(d.member_id, 555);
     outcome(PEERPB__ANSWER__OUTCOME__DONE);
     assert_int_equal(decide(), BOOT_JOIN);
     assert_int_equal(d.member_id, 555);
-    assert_int_equal(d.seen->n_members, 3);
+    assert_int_equal(d.best->n_members, 3);
     boot_rules_done(&rules);
 }
 
@@ -260,7 +260,7 @@ static void test_claimed_before(void **state)
     Peerpb__Answer a = started(1);
     seats[0].id = 555, seats[0].is_learner = true;
     say(1, a);
-    assert_int_equal(decide(), BOOT_ASK);
+    assert_int_equal(decide(), BOOT_REQUEST);
     assert_int_equal(d.kind, PEERPB__QUESTION__KIND__REPLACE);
     assert_int_equal(d.member_id, 555);
     boot_rules_done(&rules);
@@ -273,16 +273,16 @@ static void test_claim_refused_or_lost(void **state)
     Peerpb__Answer a = started(1);
     seats[0].id = 555, seats[0].name = nothing, seats[0].was_started = false;
     say(1, a);
-    assert_int_equal(decide(), BOOT_ASK);
+    assert_int_equal(decide(), BOOT_REQUEST);
     outcome(PEERPB__ANSWER__OUTCOME__LATER);
     assert_int_equal(rules.claimed_id, 0);
     assert_int_equal(decide(), BOOT_WAIT);
     say(1, a);
-    assert_int_equal(decide(), BOOT_ASK);
+    assert_int_equal(decide(), BOOT_REQUEST);
     boot_rules_outcome(&rules, &d, NULL);
     assert_int_equal(rules.claimed_id, 0);
     say(1, a);
-    assert_int_equal(decide(), BOOT_ASK);
+    assert_int_equal(decide(), BOOT_REQUEST);
     a.run--; /* the outcome of somebody else's */
     a.outcome = PEERPB__ANSWER__OUTCOME__DONE;
     boot_rules_outcome(&rules, &d, &a);
@@ -335,7 +335,7 @@ static void test_not_listed(void **state)
     Peerpb__Answer a = started(1);
     a.n_members = 2, a.members = list + 1;
     say(1, a);
-    assert_int_equal(decide(), BOOT_ASK);
+    assert_int_equal(decide(), BOOT_REQUEST);
     assert_int_equal(d.kind, PEERPB__QUESTION__KIND__ADD);
     boot_rules_done(&rules);
     begin(true, false);
@@ -346,7 +346,7 @@ static void test_not_listed(void **state)
     begin(false, true);
     rules.self.is_auto = true;
     say(1, a);
-    assert_int_equal(decide(), BOOT_ASK);
+    assert_int_equal(decide(), BOOT_REQUEST);
     assert_int_equal(d.kind, PEERPB__QUESTION__KIND__ADD);
     boot_rules_done(&rules);
     begin(false, true);
@@ -392,9 +392,9 @@ static void test_flags_differ(void **state)
     a.name = names[2];
     say(1, a);
     assert_int_equal(decide(), BOOT_REFUSE);
-    expect_text("who listens there is called n3");
+    expect_text("the member there is named n3");
     say(2, started(2)); /* a running cluster counts for more */
-    assert_int_equal(decide(), BOOT_ASK);
+    assert_int_equal(decide(), BOOT_REQUEST);
     boot_rules_done(&rules);
 }
 
@@ -476,15 +476,15 @@ static void test_best_answer(void **state)
     Peerpb__Answer fresh = started(2);
     fresh.leader = 102;
     say(2, fresh);
-    assert_int_equal(decide(), BOOT_ASK);
+    assert_int_equal(decide(), BOOT_REQUEST);
     assert_string_equal(d.urls[0], "http://h3:2380");
     old.leader = 101;
     say(1, old);
-    assert_int_equal(decide(), BOOT_ASK);
+    assert_int_equal(decide(), BOOT_REQUEST);
     assert_string_equal(d.urls[0], "http://h2:2380");
     old.term = fresh.term, old.applied_index = fresh.applied_index - 1;
     say(1, old);
-    assert_int_equal(decide(), BOOT_ASK);
+    assert_int_equal(decide(), BOOT_REQUEST);
     assert_string_equal(d.urls[0], "http://h3:2380");
     boot_rules_done(&rules);
 }

@@ -495,7 +495,7 @@ static void step(int i, bool dies)
     case BOOT_WAIT:
         seen.waited++;
         break;
-    case BOOT_ASK:
+    case BOOT_REQUEST:
         n->request = d;
         for (int j = 0; j < node_count; j++)
             if (strcmp(urls[j], d.urls[0]) == 0)
@@ -503,7 +503,7 @@ static void step(int i, bool dies)
         n->asked_serial = nodes[n->asked_leader].state == RUNNING ? fetch(&nodes[n->asked_leader], &d) : 0;
         break;
     case BOOT_REFUSE: /* only when all were told to join what nobody has begun */
-        assert_non_null(strstr(d.text, "told to join"));
+        assert_non_null(strstr(d.text, "have --initial-cluster-state=existing"));
         kill_node(i);
         break;
     case BOOT_BOOTSTRAP:

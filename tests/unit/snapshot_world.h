@@ -69,7 +69,7 @@ static inline void arrive(struct sim_event *event)
     struct parcel *p = container_of(event, struct parcel, event);
     struct world *w = p->world;
     struct machine *m = &w->machines[p->to];
-    struct snapshot_words words;
+    struct snapshot_packet words;
     struct arena arena = {0};
     if (p->from == 0)
         w->queued -= p->bytes.size;

@@ -175,7 +175,7 @@ lead_to() { # MEMBER
     say "member $1 leads"
 }
 snapshots_of() { grep -c '"installed a snapshot"' "$out/log$1"; }
-# For 10 s after a snapshot was delivered its sender keeps the log behind it (SETTLE_MS).
+# For 10 s after a snapshot was delivered its sender keeps the log behind it (KEEP_LOG_MS).
 settled=0
 by_snapshot() { # MEMBER PROGRAM LEADER
     local had writes end
