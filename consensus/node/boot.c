@@ -90,7 +90,7 @@ static void on_not_removed(void *arg, uint64_t told_by)
 }
 
 /* Between the decision and kv_open, and after a cancel. */
-static void on_early_question(void *arg, struct peer_served_query *question, const struct peer_asker *asker,
+static void on_early_question(void *arg, struct peer_served_query *question, const struct peer_query_sender *asker,
                               struct slice text)
 {
     struct peers *peers = arg;
@@ -348,7 +348,7 @@ static void send_request(struct boot *b, const struct boot_decision *d)
     boot_write(&text, &q.base);
     b->request = *d;
     b->request_ask =
-        b->o.peers->ops->ask(b->o.peers, url, buf_slice(&text), REQUEST_TIMEOUT_MS, on_request_done, b);
+        b->o.peers->ops->query(b->o.peers, url, buf_slice(&text), REQUEST_TIMEOUT_MS, on_request_done, b);
     buf_done(&text);
 }
 
@@ -416,7 +416,7 @@ static void ask_who(struct boot *b, size_t i)
     q.peer_urls = (char **)(uintptr_t)b->o.peer_urls;
     struct buf text = {0};
     boot_write(&text, &q.base);
-    a->ask = b->o.peers->ops->ask(b->o.peers, p->urls[a->url % p->url_count], buf_slice(&text),
+    a->ask = b->o.peers->ops->query(b->o.peers, p->urls[a->url % p->url_count], buf_slice(&text),
                                   WHO_TIMEOUT_MS, on_who_done, a);
     buf_done(&text);
 }
@@ -444,7 +444,7 @@ static void ask_back(struct boot *b, const Peerpb__Question *q)
     }
 }
 
-static void on_query(void *arg, struct peer_served_query *question, const struct peer_asker *asker,
+static void on_query(void *arg, struct peer_served_query *question, const struct peer_query_sender *asker,
                      struct slice text)
 {
     struct boot *b = arg;

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See export.h. The life of an export:
+ * Export of a store as one file; see export.h. The phases of an export:
  *
- *   pin     store worker: what was applied is committed, a read view of that commit is opened
- *   side    the side tables are copied out of that view, which is closed: milliseconds, whoever reads or not
- *   plan    all rows go through the format once, which learns the size
- *   write   the same rows again: bytes, a block at a time, digested; waits while two blocks are not taken
+ *   pin     store worker: commits what was applied, and opens a read view of that commit
+ *   side    copies the side tables out of that view, and closes it: milliseconds, whether the caller reads or not
+ *   plan    gives all rows to the format once, which learns the size
+ *   write   gives the same rows again: bytes, a block at a time, digested; waits while two blocks are not taken
  *
  * Rows are the records up to the pinned revision, then the copied side tables. A turn of the worker ends
- * after TURN_NS, TURN_ROWS or a whole block; one large record may be more than a block.
+ * after TURN_NS, TURN_ROWS or a whole block; one large record may be longer than a block.
  *
- * The sweep asks export_holds_sweep before it deletes. It waits HOLD_NS or until the store has grown by a
- * quarter (at least HOLD_BYTES_MIN, at most HOLD_BYTES_MAX), then it ends the exports and runs to its end. */
+ * The sweep calls export_holds_sweep before it deletes. It waits HOLD_NS, or until the store has grown by a
+ * quarter (at least HOLD_BYTES_MIN, at most HOLD_BYTES_MAX). Then it ends the exports and runs to its end. */
 #include "consensus/store/export.h"
 
 #include "base/hash.h"
@@ -21,8 +21,8 @@
 #define DIGEST_BYTES   (512u << 10) /* digested in one turn */
 #define TURN_NS        UINT64_C(2000000)
 #define TURN_ROWS      16384u
-#define CLOCK_ROWS     16u        /* between two looks at the clock */
-#define TRIM_BYTES     (8u << 20) /* read through the map before its pages are given back */
+#define CLOCK_ROWS     16u        /* rows between two reads of the clock */
+#define TRIM_BYTES     (8u << 20) /* bytes read through the map before its pages are returned to the kernel */
 #define HOLD_NS        UINT64_C(300000000000)
 #define HOLD_BYTES_MIN (16u << 20)
 #define HOLD_BYTES_MAX (256u << 20)
@@ -31,14 +31,14 @@
 enum export_phase { EXPORT_PIN, EXPORT_SIDE, EXPORT_PLAN, EXPORT_WRITE };
 
 struct store_export {
-    struct link link;    /* in store->exports; not in it once it has ended */
-    struct store *store; /* NULL = it has ended */
+    struct link link;    /* in store->exports until it has ended */
+    struct store *store; /* NULL = the export has ended */
     struct store *job_store;
     void (*on_ready)(void *arg);
     void *arg;
     int err;
     bool is_out, is_closed;
-    struct buf taken; /* handed out */
+    struct buf taken; /* the block that was returned last */
 
     /* The worker's while is_out. */
     struct worker_job job;
@@ -50,13 +50,13 @@ struct store_export {
     int job_err;
     int64_t revision;
     uint64_t size;
-    struct backend_view *view; /* pinned, till the side tables are copied */
-    struct buf side, side_key; /* copied rows; the last key that was */
-    enum backend_table table;  /* where rows, or copying, goes on */
+    struct backend_view *view; /* pinned, until the side tables are copied */
+    struct buf side, side_key; /* copied rows; the key that was copied last */
+    enum backend_table table;  /* where the rows, or the copy, continue */
     struct revision next;      /* record */
     size_t side_at;
     bool is_table_begun, is_row_end, is_whole;
-    struct buf made; /* the block that grows; whole when is_ready */
+    struct buf made; /* the block that grows; complete when is_ready */
     size_t digested;
     bool is_ready;
     struct sha256 *sha;
@@ -75,7 +75,7 @@ static void turn_begin(struct store_export *x)
     x->rows_left = TURN_ROWS;
 }
 
-/* After a row. */
+/* Called after each row. */
 static bool turn_is_over(struct store_export *x)
 {
     x->rows_left--;
@@ -109,7 +109,7 @@ static bool copy_row(void *arg, struct slice key, struct slice value)
         return true;
     buf_clear(&x->side_key);
     buf_add_slice(&x->side_key, key);
-    buf_add_byte(&x->side_key, 0); /* the least key behind it */
+    buf_add_byte(&x->side_key, 0); /* the least key after it */
     x->is_row_end = false;
     return false;
 }
@@ -158,7 +158,7 @@ static bool add_record(void *arg, struct slice key, struct slice value)
     return false;
 }
 
-/* *ret_end: all rows of the table were given to the format. */
+/* *ret_end: the format got all rows of the table. */
 static int add_records(struct store_export *x, bool *ret_end)
 {
     uint8_t from[REVISION_KEY_SIZE];
@@ -196,7 +196,8 @@ static void rows_begin(struct store_export *x)
     x->is_table_begun = false;
 }
 
-/* Rows of this pass, as many as the turn and the block allow; the table is BACKEND_TABLES at the end. */
+/* Gives rows of this pass to the format, as many as the turn and the block allow; the table is BACKEND_TABLES
+ * at the end. */
 static int add_rows(struct store_export *x)
 {
     turn_begin(x);
@@ -310,7 +311,7 @@ static void free_memory(struct store_export *x)
     buf_done(&x->made);
 }
 
-/* It needs the store no more: the sweep may go on. Not while a job is out. */
+/* Leaves the store: the sweep may continue. Not while a job is out. */
 static void leave_store(struct store_export *x)
 {
     if (!x->store)
@@ -321,7 +322,7 @@ static void leave_store(struct store_export *x)
     x->store = NULL;
 }
 
-/* An error, or the end of reading. */
+/* Ends the export: an error, or the end of the rows. */
 static void export_end(struct store_export *x, int err)
 {
     leave_store(x);
@@ -455,7 +456,7 @@ static void end_all(struct store *s, int err)
         struct store_export *x = container_of(l, struct store_export, link);
         export_end(x, err);
         if (!x->is_out)
-            x->on_ready(x->arg); /* else when the job is back */
+            x->on_ready(x->arg); /* else the job's done callback calls it */
     }
 }
 

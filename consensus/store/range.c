@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Reading keys as of a revision. The index tells which revisions, the records are fetched from the ring or
- * the backend, the response points into them: no byte of a value is copied.
+ * Reads of keys as of a revision. The index has the revisions, and the records are fetched from the pending
+ * queue or the backend. The response points into them: no byte of a value is copied.
  *
- * etcd's rules, quirks included: `count` ignores limit and filters; a sort other than by ascending key, or
- * any filter, reads everything before the limit cuts; but a sort target without an order sorts only what the
- * limit left. keys_only is answered from the index and then has no lease, except when sorting by value. */
+ * etcd's rules, including its special cases:
+ * - `count` ignores limit and filters.
+ * - A sort other than by ascending key, or any filter, reads all keys before the limit is applied.
+ * - A sort target without an order sorts only the keys within the limit.
+ * - keys_only is answered from the index and has no lease then, except when sorting by value. */
 #include <stdlib.h>
 
 #include "consensus/store/state.h"
 
-#define RANGE_IS_LONG 1 /* beside the errors, which are negative */
+#define RANGE_IS_LONG 1 /* in addition to the errors, which are negative */
 
 struct key_range key_range_of(ProtobufCBinaryData key, ProtobufCBinaryData range_end)
 {
@@ -61,7 +63,7 @@ void store_fill_kv(Mvccpb__KeyValue *kv, int64_t main, const struct record *reco
     kv->lease = record->lease;
 }
 
-/* The key-values found so far; both arrays grow in the arena. */
+/* The key-values collected so far; both arrays grow in the arena. */
 struct found {
     struct store *s;
     struct arena *arena;
@@ -69,7 +71,7 @@ struct found {
     size_t count, capacity;
     bool from_index; /* keys only: no record is read */
     bool is_one;
-    size_t budget; /* keys to visit and bytes to read, roughly; 0 = no end */
+    size_t budget; /* keys to visit and bytes to read, roughly; 0 = unlimited */
     size_t spent;
 };
 
@@ -120,7 +122,7 @@ bool store_range_is_default_order(const Etcdserverpb__RangeRequest *r)
             r->sort_target == ETCDSERVERPB__RANGE_REQUEST__SORT_TARGET__KEY);
 }
 
-/* Keys come in ascending order: anything else has to be brought about. */
+/* True if keys come in ascending order; any other order needs a sort. */
 bool store_range_is_sorted(const Etcdserverpb__RangeRequest *r)
 {
     return r->sort_target != ETCDSERVERPB__RANGE_REQUEST__SORT_TARGET__KEY ||
@@ -165,7 +167,7 @@ static int sort_compare_int(int64_t a, int64_t b)
     return (a > b) - (a < b);
 }
 
-/* Ties keep their key order in both directions. */
+/* Equal elements keep their key order in both directions. */
 static int sort_compare(const void *x, const void *y, void *arg)
 {
     const struct sort_rule *rule = arg;
@@ -214,7 +216,7 @@ enum counting {
     COUNT_ONLY,
 };
 
-/* Walks the range; reads at most `max` keys (0 = all). RANGE_IS_LONG when that goes beyond the budget. */
+/* Walks the range; reads at most `max` keys (0 = all). RANGE_IS_LONG when that exceeds the budget. */
 static int store_range_collect(struct found *f, const struct key_range *range, int64_t at, size_t max,
                                enum counting counting, int64_t *ret_total)
 {
@@ -252,7 +254,7 @@ static int store_store_range_run(struct store *s, const Etcdserverpb__RangeReque
     f.from_index = store_range_is_from_index(r);
     size_t max = 0;
     if (r->limit > 0 && store_range_is_default_order(r) && !store_range_is_filtered(r))
-        max = (size_t)r->limit + 1; /* one more tells whether there is more */
+        max = (size_t)r->limit + 1; /* one more shows whether there is more */
     int err = store_range_collect(&f, &range, at, max, counting, &total);
     if (err)
         return err;
