@@ -31,7 +31,7 @@ struct dial_back {
     void *arg;
 };
 
-/* --- asking -------------------------------------------------------------------------------------------- */
+/* --- the granting side --------------------------------------------------------------------------------- */
 static void start_next(struct tcp_peers *p)
 {
     unsigned count = 0;
@@ -172,7 +172,7 @@ void peer_dial_backs_done(struct tcp_peers *p)
         peer_dial_back_cancel(container_of(p->dial_backs.next, struct dial_back, link));
 }
 
-/* --- answering ----------------------------------------------------------------------------------------- */
+/* --- the dialer ---------------------------------------------------------------------------------------- */
 /* Finds our outgoing connection that the request names, while it waits for its reply; NULL: none. */
 static struct conn *find_dialed(struct tcp_peers *p, const struct wire_confirm *q)
 {

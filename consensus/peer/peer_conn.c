@@ -28,7 +28,7 @@
 
 enum { TLS_STEP = 1 << 20 }; /* bytes encrypted in one call; the rest stays plain */
 
-/* --- the end ------------------------------------------------------------------------------------------- */
+/* --- closing ----------------------------------------------------------------------------------------- */
 static void peer_conn_free_if_done(struct conn *c)
 {
     struct tcp_peers *p = c->p;
@@ -416,7 +416,7 @@ static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *b)
     *b = uv_buf_init((char *)c->p->read, READ_SIZE);
 }
 
-/* --- the total of unread output ------------------------------------------------------------------------- */
+/* --- limit of unread output --------------------------------------------------------------------------- */
 static void close_for_output(struct output_account *a, enum output_reason why)
 {
     struct conn *c = container_of(a, struct conn, output);
@@ -426,7 +426,7 @@ static void close_for_output(struct output_account *a, enum output_reason why)
     peer_conn_close(c, ERR_LIMIT, output_reason_text(why));
 }
 
-/* --- the beginning ------------------------------------------------------------------------------------- */
+/* --- opening ----------------------------------------------------------------------------------------- */
 static void set_remote(struct conn *c, const struct sockaddr *address)
 {
     char ip[64] = "?";

@@ -257,14 +257,14 @@ void peer_member_set_urls(struct member *m, const char *const *urls, size_t coun
 void peer_member_free(struct member *m);
 void peer_release(struct tcp_peers *p); /* frees p when it is closing and no handle is open */
 
-/* --- lanes --------------------------------------------------------------------------------------------- */
+/* --- outgoing streams ---------------------------------------------------------------------------------- */
 bool peer_stream_is_up(const struct stream *s);
 void peer_stream_start(struct stream *s);     /* dials if there is a reason to and it does not yet */
 void peer_stream_retry_now(struct stream *s); /* the other side is reachable: ends the wait */
 void peer_stream_restart(struct stream *s);   /* its URLs or our identity have changed */
 void peer_stream_done(struct stream *s);
 
-/* --- listening, questions ------------------------------------------------------------------------------ */
+/* --- incoming connections, queries --------------------------------------------------------------------- */
 MUST_CHECK int peer_listen_open(struct tcp_peers *p, const char *url, char *error, size_t error_size);
 void peer_listen_close(struct tcp_peers *p);
 void peer_listen_close_streams(struct member *m); /* closes the incoming streams of m */
@@ -279,7 +279,7 @@ uint64_t peer_query_start(struct tcp_peers *p, const char *url, struct slice tex
 void peer_query_cancel(struct tcp_peers *p, uint64_t number);
 void peer_queries_done(struct tcp_peers *p);
 
-/* --- openings ------------------------------------------------------------------------------------------ */
+/* --- handshake ----------------------------------------------------------------------------------------- */
 void peer_handshake_dial(struct conn *c, struct wire_hello *hello); /* fills in the rest and sends it */
 void peer_handshake_accept(struct conn *c, const struct wire_hello *hello); /* sends the challenge */
 void peer_handshake_free(struct handshake *o);

@@ -44,7 +44,7 @@ struct peer_served_query {
     void *arg;
 };
 
-/* --- lanes into us ------------------------------------------------------------------------------------- */
+/* --- incoming streams -------------------------------------------------------------------------------- */
 static enum peer_stream stream_of(const struct member *m, const struct conn *c)
 {
     for (unsigned i = 0; i < PEER_STREAM_COUNT; i++)
@@ -348,7 +348,7 @@ static void handle_proof(struct conn *c, struct slice mac)
     }
 }
 
-/* --- questions ----------------------------------------------------------------------------------------- */
+/* --- bootstrap queries --------------------------------------------------------------------------------- */
 static void on_served_query_timer(struct conn *c)
 {
     peer_conn_close(c, ERR_TIMEOUT, "not answered in time");
@@ -465,8 +465,7 @@ void peer_served_queries_done(struct tcp_peers *p)
         served_query_free(p, container_of(p->served_queries.next, struct peer_served_query, link));
 }
 
-/* --- unauthenticated connections -------------------------------------------------------------------------
- */
+/* --- unauthenticated connections ------------------------------------------------------------------------ */
 static void handle_hello(struct conn *c, struct slice payload)
 {
     struct tcp_peers *p = c->p;

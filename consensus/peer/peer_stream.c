@@ -54,7 +54,7 @@ static void notify_unreachable(struct tcp_peers *p, uint64_t id, enum peer_strea
         p->events->on_unreachable(p->arg, id, kind);
 }
 
-/* --- the connection's life ----------------------------------------------------------------------------- */
+/* --- callbacks of the connection ----------------------------------------------------------------------- */
 static void peer_stream_on_open(struct conn *c)
 {
     struct stream *s = c->owner;

@@ -372,7 +372,7 @@ struct tls_context *peer_tls_out(struct tcp_peers *p)
     return p->tls_out;
 }
 
-/* --- birth and end ------------------------------------------------------------------------------------- */
+/* --- init and close ------------------------------------------------------------------------------------ */
 static void join_urls(struct tcp_peers *p, const struct peer_tcp_options *o)
 {
     for (size_t i = 0; i < o->advertise_url_count; i++) {

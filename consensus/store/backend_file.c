@@ -189,7 +189,8 @@ static int backend_file_read_all(struct io *io, struct io_file *file, struct buf
     return err;
 }
 
-/* True if the file's first write was torn: it is empty, or zeros with a part of the magic. */
+/* True if the first write of a new file was torn: it is not longer than the magic, and each byte is zero or
+ * the magic's. */
 static bool is_unborn(struct slice bytes)
 {
     if (bytes.size > sizeof file_magic)

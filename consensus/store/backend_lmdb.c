@@ -181,9 +181,9 @@ static int lmdb_commit(struct backend *b, const struct backend_op *ops, size_t c
 static int lmdb_view_open(struct backend *b, struct backend_view **ret_view)
 {
     struct lmdb *l = lmdb_of(b);
-    l->view.env = l->seen;
+    l->view.env = l->loop_env;
     int rc = l->view.txn ? mdb_txn_renew(l->view.txn)
-                         : mdb_txn_begin(l->seen->env, NULL, MDB_RDONLY, &l->view.txn);
+                         : mdb_txn_begin(l->loop_env->env, NULL, MDB_RDONLY, &l->view.txn);
     if (rc)
         return lmdb_err(rc);
     *ret_view = &l->view;
@@ -256,8 +256,8 @@ static struct backend_sizes lmdb_sizes(struct backend *b)
 {
     struct lmdb *l = lmdb_of(b);
     struct stat st;
-    struct backend_sizes sizes = {.in_use = atomic_load_explicit(&l->seen->in_use, memory_order_relaxed)};
-    if (fstat(l->seen->fd, &st) == 0)
+    struct backend_sizes sizes = {.in_use = atomic_load_explicit(&l->loop_env->in_use, memory_order_relaxed)};
+    if (fstat(l->loop_env->fd, &st) == 0)
         sizes.file = (uint64_t)st.st_size;
     if (sizes.in_use > sizes.file)
         sizes.in_use = sizes.file;
@@ -306,8 +306,8 @@ static void lmdb_close(struct backend *b)
         mdb_txn_abort(l->view.txn);
     if (l->pack)
         lmdb_pack_end(b);
-    if (l->seen)
-        lmdb_env_release(l, l->seen);
+    if (l->loop_env)
+        lmdb_env_release(l, l->loop_env);
     if (l->store)
         lmdb_env_release(l, l->store);
     pthread_mutex_destroy(&l->lock);
@@ -445,7 +445,7 @@ int backend_lmdb_open(const char *path, uint64_t map_size, char *error, size_t e
     lmdb_pack_clean(path);
     int rc = lmdb_env_open(path, map_size, 0, &l->store);
     if (rc == 0) {
-        l->seen = lmdb_env_use(l);
+        l->loop_env = lmdb_env_use(l);
         rc = lmdb_sync_folder(path);
     }
     if (rc) {

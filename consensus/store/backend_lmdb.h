@@ -33,9 +33,9 @@ struct backend_view {
 struct lmdb {
     struct backend base;
     pthread_mutex_t lock;
-    struct lmdb_env *store;   /* of the last commit; the worker sets it under lock */
-    struct lmdb_env *seen;    /* the loop's views read it; the loop's */
-    struct backend_view view; /* the loop thread needs one at a time */
+    struct lmdb_env *store;    /* of the last commit; the worker sets it under lock */
+    struct lmdb_env *loop_env; /* the loop's views read it; the loop's */
+    struct backend_view view;  /* the loop thread needs one at a time */
     char *path;
     uint64_t map_size;
     struct lmdb_pack *pack; /* NULL = none under way; the worker's */

@@ -47,7 +47,7 @@ struct lmdb_pack {
 };
 
 /* One step's slice of rows. */
-struct copying {
+struct copy_slice {
     struct lmdb_pack *pack;
     struct backend_pack *progress;
     MDB_cursor *from, *to;
@@ -138,7 +138,7 @@ void lmdb_pack_follow(struct lmdb *l, const struct backend_op *ops, size_t count
 }
 
 /* Copies rows of the table at the position until `left` is used up or the table ends. */
-static int copy_table(struct copying *c, bool *ret_end)
+static int copy_table(struct copy_slice *c, bool *ret_end)
 {
     struct lmdb_pack *pack = c->pack;
     MDB_val key = {pack->next.size, pack->next.data}, value;
@@ -166,7 +166,7 @@ static int copy_table(struct copying *c, bool *ret_end)
     return *ret_end ? 0 : rc;
 }
 
-static int copy_some(struct lmdb *l, struct copying *c, MDB_txn *from, MDB_txn *to)
+static int copy_some(struct lmdb *l, struct copy_slice *c, MDB_txn *from, MDB_txn *to)
 {
     struct lmdb_pack *pack = c->pack;
     bool is_end = true;
@@ -191,7 +191,7 @@ static int copy_some(struct lmdb *l, struct copying *c, MDB_txn *from, MDB_txn *
 
 static int backend_lmdb_pack_copy_slice(struct lmdb *l, size_t bytes, struct backend_pack *p)
 {
-    struct copying c = {.pack = l->pack, .progress = p, .left = bytes};
+    struct copy_slice c = {.pack = l->pack, .progress = p, .left = bytes};
     MDB_txn *from, *to;
     int rc = mdb_txn_begin(l->store->env, NULL, MDB_RDONLY, &from);
     if (rc)
@@ -252,7 +252,7 @@ int lmdb_pack_step(struct backend *b, size_t bytes, struct backend_pack *p)
     return pack->err;
 }
 
-/* --- taking the place ----------------------------------------------------------------------------- */
+/* --- replacing the old file ----------------------------------------------------------------------- */
 
 /* ERR_CORRUPT: a table has more or fewer rows than the store's. */
 static int compare_counts(const struct lmdb *l)
@@ -279,7 +279,7 @@ static int compare_counts(const struct lmdb *l)
     return rc ? lmdb_err(rc) : is_equal ? 0 : ERR_CORRUPT;
 }
 
-static void take_place(struct lmdb *l)
+static void replace_store_file(struct lmdb *l)
 {
     struct lmdb_pack *pack = l->pack;
     struct lmdb_env *old = l->store;
@@ -309,7 +309,7 @@ int lmdb_pack_rename(struct backend *b, struct backend_pack *p)
         return err;
     p->is_renamed = pack->is_renamed = true;
     FAILPOINT(DEFRAG_AFTER_RENAME);
-    take_place(l);
+    replace_store_file(l);
     return lmdb_err(lmdb_sync_folder(l->path));
 }
 
@@ -319,8 +319,8 @@ void lmdb_pack_switch(struct backend *b)
     if (l->view.txn)
         mdb_txn_abort(l->view.txn);
     l->view.txn = NULL;
-    l->pack->retired = l->seen;
-    l->seen = lmdb_env_use(l);
+    l->pack->retired = l->loop_env;
+    l->loop_env = lmdb_env_use(l);
 }
 
 void lmdb_pack_end(struct backend *b)

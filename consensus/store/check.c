@@ -94,12 +94,12 @@ struct delete_set {
     size_t count;
 };
 
-struct touched {
+struct op_keys {
     struct put_set puts;
     struct delete_set deletes;
 };
 
-static void touched_done(struct touched *t)
+static void op_keys_done(struct op_keys *t)
 {
     mem_free(t->puts.keys);
     mem_free(t->deletes.items);
@@ -224,15 +224,15 @@ static bool level_puts(Etcdserverpb__RequestOp *const *ops, size_t count, struct
     return false;
 }
 
-static int check_touch(Etcdserverpb__RequestOp *const *ops, size_t count, struct touched *t);
+static int check_op_keys(Etcdserverpb__RequestOp *const *ops, size_t count, struct op_keys *t);
 
 /* The then and else branches of one nested txn exclude each other: a key may be in both. */
-static int touch_txn(const Etcdserverpb__TxnRequest *r, struct touched *t)
+static int collect_txn_keys(const Etcdserverpb__TxnRequest *r, struct op_keys *t)
 {
-    struct touched then = {0}, otherwise = {0};
-    int err = check_touch(r->success, r->n_success, &then);
+    struct op_keys then = {0}, otherwise = {0};
+    int err = check_op_keys(r->success, r->n_success, &then);
     if (!err)
-        err = check_touch(r->failure, r->n_failure, &otherwise);
+        err = check_op_keys(r->failure, r->n_failure, &otherwise);
     if (!err) {
         (void)put_set_merge(&then.puts, &otherwise.puts);
         if (clashes(&then.puts, &t->deletes) || put_set_merge(&t->puts, &then.puts))
@@ -240,14 +240,14 @@ static int touch_txn(const Etcdserverpb__TxnRequest *r, struct touched *t)
         delete_set_merge(&t->deletes, &then.deletes);
         delete_set_merge(&t->deletes, &otherwise.deletes);
     }
-    touched_done(&then);
-    touched_done(&otherwise);
+    op_keys_done(&then);
+    op_keys_done(&otherwise);
     return err;
 }
 
 /* Checks in etcd's order, on which the result depends: deletes of this level, nested txns, puts of this
  * level. A put in one nested txn and a later nested delete of its key do not conflict. */
-static int check_touch(Etcdserverpb__RequestOp *const *ops, size_t count, struct touched *t)
+static int check_op_keys(Etcdserverpb__RequestOp *const *ops, size_t count, struct op_keys *t)
 {
     struct put_set puts = {0};
     int err = 0;
@@ -256,7 +256,7 @@ static int check_touch(Etcdserverpb__RequestOp *const *ops, size_t count, struct
     level_deletes(ops, count, &t->deletes);
     for (size_t i = 0; i < count && !err; i++) {
         if (ops[i]->request_case == ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_TXN)
-            err = touch_txn(ops[i]->request_txn, t);
+            err = collect_txn_keys(ops[i]->request_txn, t);
     }
     if (!err && level_puts(ops, count, &puts))
         err = ERR_DUPLICATE_KEY;
@@ -271,9 +271,9 @@ static int check_duplicates(Etcdserverpb__RequestOp *const *ops, size_t count)
     /* A single op that is not a txn cannot conflict: the usual compare-and-put. */
     if (count == 0 || (count == 1 && ops[0]->request_case != ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_TXN))
         return 0;
-    struct touched t = {0};
-    int err = check_touch(ops, count, &t);
-    touched_done(&t);
+    struct op_keys t = {0};
+    int err = check_op_keys(ops, count, &t);
+    op_keys_done(&t);
     return err;
 }
 

@@ -167,7 +167,7 @@ void sweep_turn(struct store *s, uint64_t now_ns)
         sweep_delete(s, now_ns);
 }
 
-static void tell_waiters(struct store *s, int64_t finished, int err)
+static void notify_waiters(struct store *s, int64_t finished, int err)
 {
     LIST_FOR_EACH_SAFE (l, &s->sweep.waiters) {
         struct waiter *waiter = container_of(l, struct waiter, link);
@@ -184,7 +184,7 @@ void sweep_committed(struct store *s)
     s->sweep.finished = s->sweep.target;
     s->sweep.phase = SWEEP_IDLE;
     export_sweep_is_done(s);
-    tell_waiters(s, s->sweep.finished, 0);
+    notify_waiters(s, s->sweep.finished, 0);
 }
 
 void store_when_compacted(struct store *s, void (*fn)(void *arg, int err), void *arg)
@@ -198,12 +198,12 @@ void store_when_compacted(struct store *s, void (*fn)(void *arg, int err), void 
 void sweep_check_waiters(struct store *s)
 {
     if (!list_is_empty(&s->sweep.waiters))
-        tell_waiters(s, s->sweep.finished, s->failed);
+        notify_waiters(s, s->sweep.finished, s->failed);
 }
 
-void sweep_settle(struct store *s)
+void sweep_finish_waiters(struct store *s)
 {
-    tell_waiters(s, INT64_MAX, 0);
+    notify_waiters(s, INT64_MAX, 0);
 }
 
 void sweep_open(struct store *s, int64_t finished)
@@ -214,7 +214,7 @@ void sweep_open(struct store *s, int64_t finished)
 void sweep_stop(struct store *s)
 {
     if (s->sweep.waiters.next)
-        tell_waiters(s, 0, ERR_STOPPED);
+        notify_waiters(s, 0, ERR_STOPPED);
 }
 
 void sweep_close(struct store *s)

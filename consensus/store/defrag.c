@@ -3,8 +3,8 @@
  * worker:
  *
  *   DEFRAG_BEGIN   creates the new file
- *   DEFRAG_COPY    copies STEP_BYTES in each job, followed by a pause twice as long as the job, so that commits and the log's syncs
- *                  have at least two thirds of the disk and of a core
+ *   DEFRAG_COPY    copies STEP_BYTES in each job, followed by a pause twice as long as the job, so that
+ *                  commits and the log's syncs have at least two thirds of the disk and of a core
  *   DEFRAG_RENAME  its done callback closes the loop's views; from then on they read the new file
  *   DEFRAG_END     closes the old file, or deletes the new one after an error; then the caller is notified
  *
@@ -60,7 +60,7 @@ static void store_defrag_submit(struct store *s, enum defrag_phase phase)
     struct defrag *d = &s->defrag;
     d->phase = phase;
     d->is_out = true;
-    d->told = d->pack;
+    d->reported = d->pack;
     d->job = (struct worker_job){.run = defrag_run, .done = defrag_done};
     s->jobs++;
     s->io->ops->submit(s->io, IO_WORKER_STORE, &d->job);
@@ -80,7 +80,7 @@ static void pause_copying(struct store *s)
 }
 
 /* Switches the store to the new file. */
-static void take_place(struct store *s)
+static void switch_to_new_file(struct store *s)
 {
     store_view_close(s);
     if (MUTANT(DEFRAG_KEEPS_OLD_VIEW))
@@ -97,7 +97,7 @@ static void defrag_done(struct worker_job *job)
     struct store *s = container_of(d, struct store, defrag);
     d->is_out = false;
     if (d->phase == DEFRAG_RENAME && d->pack.is_renamed)
-        take_place(s);
+        switch_to_new_file(s);
     if (d->phase == DEFRAG_END) {
         d->phase = DEFRAG_IDLE;
         s->io->ops->timer_stop(s->io, &d->timer); /* also after it has fired: see store_stop_timers */
@@ -151,7 +151,7 @@ void store_defrag_cancel(struct store *s)
 
 struct backend_pack store_defrag_progress(const struct store *s)
 {
-    return s->defrag.is_out ? s->defrag.told : s->defrag.pack;
+    return s->defrag.is_out ? s->defrag.reported : s->defrag.pack;
 }
 
 void defrag_store_ends(struct store *s, int err)

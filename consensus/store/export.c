@@ -2,9 +2,9 @@
  * Export of a store as one file; see export.h. The phases of an export:
  *
  *   pin     store worker: commits what was applied, and opens a read view of that commit
- *   side    copies the side tables out of that view, and closes it: milliseconds, whether the caller reads or not
+ *   side    copies the side tables out of that view, and closes it: milliseconds, even if nobody reads
  *   plan    gives all rows to the format once, which learns the size
- *   write   gives the same rows again: bytes, a block at a time, digested; waits while two blocks are not taken
+ *   write   gives the same rows again: bytes, a block at a time, digested; waits while two blocks are full
  *
  * Rows are the records up to the pinned revision, then the copied side tables. A turn of the worker ends
  * after TURN_NS, TURN_ROWS or a whole block; one large record may be longer than a block.
@@ -38,7 +38,7 @@ struct store_export {
     void *arg;
     int err;
     bool is_out, is_closed;
-    struct buf taken; /* the block that was returned last */
+    struct buf current_block; /* the block that was returned last */
 
     /* The worker's while is_out. */
     struct worker_job job;
@@ -56,7 +56,7 @@ struct store_export {
     struct revision next;      /* record */
     size_t side_at;
     bool is_table_begun, is_row_end, is_whole;
-    struct buf made; /* the block that grows; complete when is_ready */
+    struct buf next_block; /* the block that grows; complete when is_ready */
     size_t digested;
     bool is_ready;
     struct sha256 *sha;
@@ -140,7 +140,7 @@ static int copy_side(struct store_export *x)
 
 static bool block_is_full(const struct store_export *x)
 {
-    return x->made.size >= BLOCK_BYTES;
+    return x->next_block.size >= BLOCK_BYTES;
 }
 
 static bool add_record(void *arg, struct slice key, struct slice value)
@@ -149,7 +149,7 @@ static bool add_record(void *arg, struct slice key, struct slice value)
     struct revision revision = revision_decode(key.data);
     if (revision.main > x->revision && !MUTANT(EXPORT_READS_ON))
         return false;
-    x->format->row(x->writer, key, value, &x->made);
+    x->format->row(x->writer, key, value, &x->next_block);
     note_mapped(x, value.size);
     x->next = (struct revision){revision.main, revision.sub + 1};
     if (!turn_is_over(x) && !block_is_full(x))
@@ -180,7 +180,7 @@ static bool add_side(struct store_export *x)
         const uint8_t *row = x->side.data + x->side_at;
         struct slice key = slice_of(row + ROW_HEAD, get_be32(row + 1));
         struct slice value = slice_of(key.data + key.size, get_be32(row + 5));
-        x->format->row(x->writer, key, value, &x->made);
+        x->format->row(x->writer, key, value, &x->next_block);
         x->side_at += ROW_HEAD + key.size + value.size;
         if (turn_is_over(x) || block_is_full(x))
             return false;
@@ -205,7 +205,7 @@ static int add_rows(struct store_export *x)
         bool is_end = false;
         int err = 0;
         if (!x->is_table_begun)
-            x->format->table(x->writer, x->table, &x->made);
+            x->format->table(x->writer, x->table, &x->next_block);
         x->is_table_begun = true;
         if (x->table == BACKEND_RECORDS)
             err = add_records(x, &is_end);
@@ -226,7 +226,7 @@ static int run_plan(struct store_export *x)
     int err = add_rows(x);
     if (err || x->table < BACKEND_TABLES)
         return err;
-    x->size = x->format->plan(x->writer, &x->made);
+    x->size = x->format->plan(x->writer, &x->next_block);
     x->sha = sha256_new();
     x->phase = EXPORT_WRITE;
     rows_begin(x);
@@ -235,10 +235,11 @@ static int run_plan(struct store_export *x)
 
 static void digest_some(struct store_export *x)
 {
-    size_t size = x->made.size - x->digested < DIGEST_BYTES ? x->made.size - x->digested : DIGEST_BYTES;
-    sha256_add(x->sha, x->made.data + x->digested, size);
+    size_t size =
+        x->next_block.size - x->digested < DIGEST_BYTES ? x->next_block.size - x->digested : DIGEST_BYTES;
+    sha256_add(x->sha, x->next_block.data + x->digested, size);
     x->digested += size;
-    x->is_ready = x->digested == x->made.size;
+    x->is_ready = x->digested == x->next_block.size;
     if (!x->is_ready || !x->is_whole)
         return;
     sha256_finish(x->sha, x->digest);
@@ -251,7 +252,7 @@ static int fill_block(struct store_export *x)
     if (err || x->table < BACKEND_TABLES)
         return err;
     x->is_whole = true;
-    return x->format->finish(x->writer, &x->made);
+    return x->format->finish(x->writer, &x->next_block);
 }
 
 static int run_write(struct store_export *x)
@@ -308,7 +309,7 @@ static void free_memory(struct store_export *x)
     x->sha = NULL;
     buf_done(&x->side);
     buf_done(&x->side_key);
-    buf_done(&x->made);
+    buf_done(&x->next_block);
 }
 
 /* Leaves the store: the sweep may continue. Not while a job is out. */
@@ -400,7 +401,7 @@ void store_export_close(struct store_export *x)
         return;
     unpin(x);
     free_memory(x);
-    buf_done(&x->taken);
+    buf_done(&x->current_block);
     mem_free(x);
 }
 
@@ -411,15 +412,15 @@ int store_export_next(struct store_export *x, struct slice *ret_block)
         return x->err;
     if (!store_export_has_block(x))
         return 0;
-    struct buf empty = x->taken;
-    x->taken = x->made;
-    x->made = empty;
-    buf_clear(&x->made);
+    struct buf empty = x->current_block;
+    x->current_block = x->next_block;
+    x->next_block = empty;
+    buf_clear(&x->next_block);
     x->digested = 0;
     x->is_ready = false;
     if (!x->is_whole)
         store_export_submit(x);
-    *ret_block = buf_slice(&x->taken);
+    *ret_block = buf_slice(&x->current_block);
     return 0;
 }
 

@@ -87,14 +87,14 @@ static int hash_records(struct store_hash_walk *h)
     return err ? store_fail(h->s, err) : 0;
 }
 
-/* --- everything -------------------------------------------------------------------------------- */
+/* --- hash of all data ---------------------------------------------------------------------------- */
 
 /* Row hashes are added up, so that pending and committed rows may come in any order. */
 struct rows {
     struct store *s;
     enum backend_table table;
     uint64_t sum;
-    struct strmap seen; /* pending keys: newer than the backend's */
+    struct strmap pending_keys; /* pending keys: newer than the backend's */
 };
 
 static uint64_t row_hash(enum backend_table table, struct slice key, struct slice value)
@@ -118,7 +118,7 @@ static bool is_own(enum backend_table table, struct slice key)
 static bool hash_row(void *arg, struct slice key, struct slice value)
 {
     struct rows *r = arg;
-    if (!is_own(r->table, key) && !strmap_get(&r->seen, key))
+    if (!is_own(r->table, key) && !strmap_get(&r->pending_keys, key))
         r->sum += row_hash(r->table, key, value);
     return true;
 }
@@ -127,11 +127,11 @@ static void hash_pending_rows(struct rows *r, const struct pending_batch *b)
 {
     for (size_t i = b->count; i-- > 0;) {
         const struct backend_op *op = &b->ops[i];
-        if (op->table != r->table || strmap_get(&r->seen, op->key))
+        if (op->table != r->table || strmap_get(&r->pending_keys, op->key))
             continue;
         if (op->kind != BACKEND_DELETE)
             hash_row(r, op->key, op->value);
-        strmap_put(&r->seen, op->key, r);
+        strmap_put(&r->pending_keys, op->key, r);
     }
 }
 
@@ -145,7 +145,7 @@ static int hash_table(struct store *s, enum backend_table table, uint64_t *sum)
     int err = store_view(s, &view);
     if (!err)
         err = s->backend->ops->scan(view, table, (struct slice){0}, hash_row, &r);
-    strmap_done(&r.seen);
+    strmap_done(&r.pending_keys);
     if (!err)
         *sum += r.sum;
     return err;
@@ -170,7 +170,7 @@ static int finish_everything(struct store_hash_walk *h)
     return 0;
 }
 
-/* --- from outside ------------------------------------------------------------------------------- */
+/* --- public functions -------------------------------------------------------------------------- */
 
 int store_hash_walk_new(struct store *s, bool is_everything, int64_t revision,
                         struct store_hash_walk **ret_walk)

@@ -72,8 +72,8 @@ void index_done(struct index *x)
     for (struct index_entry *e; (e = tree_next(&c));)
         entry_free(x, e);
     for (size_t i = 0; i < x->loaded_count; i++)
-        entry_free(x, x->loaded[i]);
-    mem_free(x->loaded);
+        entry_free(x, x->load_list[i]);
+    mem_free(x->load_list);
     tree_done(&x->tree);
     keymap_done(&x->map);
     slab_done(&x->slab);
@@ -227,19 +227,19 @@ void index_load(struct index *x, struct slice key, struct revision revision, int
         e = entry_new(x, key);
         if (x->loaded_count == x->loaded_capacity) {
             x->loaded_capacity = x->loaded_capacity ? x->loaded_capacity * 2 : 1024;
-            x->loaded = mem_resize(x->loaded, x->loaded_capacity * sizeof *x->loaded);
+            x->load_list = mem_resize(x->load_list, x->loaded_capacity * sizeof *x->load_list);
         }
-        x->loaded[x->loaded_count++] = e;
+        x->load_list[x->loaded_count++] = e;
     }
     entry_set(x, e, revision, create, version, has_lease);
 }
 
 void index_load_end(struct index *x)
 {
-    tree_sort(x->loaded, x->loaded_count);
-    tree_build(&x->tree, x->loaded, x->loaded_count);
-    mem_free(x->loaded);
-    x->loaded = NULL;
+    tree_sort(x->load_list, x->loaded_count);
+    tree_build(&x->tree, x->load_list, x->loaded_count);
+    mem_free(x->load_list);
+    x->load_list = NULL;
     x->loaded_count = x->loaded_capacity = 0;
 }
 

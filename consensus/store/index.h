@@ -54,7 +54,7 @@ struct index {
     size_t count;       /* entries */
     uint64_t key_bytes; /* of all entries */
     /* While loading: entries in the order of their arrival, not in the tree yet. */
-    struct index_entry **loaded;
+    struct index_entry **load_list;
     size_t loaded_count, loaded_capacity;
 };
 

@@ -52,7 +52,7 @@ static struct lease *lease_get(const struct lease_table *t, int64_t id)
 }
 
 /* Called when the key leaves the lease. */
-static void forget_refused(struct lease *l, const struct lease_key *k)
+static void drop_key_from_marks(struct lease *l, const struct lease_key *k)
 {
     for (size_t i = 0; l->marks && i < MARKS; i++)
         if (l->marks[i].refused == k)
@@ -61,7 +61,7 @@ static void forget_refused(struct lease *l, const struct lease_key *k)
 
 static void key_free(struct lease_table *t, struct lease_key *k)
 {
-    forget_refused(k->lease, k);
+    drop_key_from_marks(k->lease, k);
     lease_walks_note_key(t, k->lease, k, false);
     keyset_remove(&t->keys, &k->node);
     list_remove(&k->link);
@@ -175,7 +175,8 @@ uint64_t lease_end_ms(const struct lease_table *t, const struct lease *l)
     return t->is_primary ? end_of_promoted(t, l) : 0;
 }
 
-/* A rest that a former leader returned, and that is not in the log, is void. */
+/* True if the lease's flags are from before the last demotion: a rest that was proposed then need not reach
+ * the log. */
 static bool is_rest_void(const struct lease_table *t, const struct lease *l)
 {
     return l->epoch < t->demoted;
@@ -308,7 +309,7 @@ void lease_attach(struct lease_table *t, int64_t id, struct slice key)
     } else if (k->lease == l) {
         return;
     } else {
-        forget_refused(k->lease, k);
+        drop_key_from_marks(k->lease, k);
         lease_walks_note_key(t, k->lease, k, false);
         k->lease->key_count--;
     }
@@ -373,36 +374,36 @@ bool lease_has_key(const struct lease_table *t, int64_t id, struct slice key)
     return k && k->lease->id == id;
 }
 
-static bool is_same(const struct lease_question *a, const struct lease_question *b)
+static bool is_same(const struct lease_key_check *a, const struct lease_key_check *b)
 {
-    return a->asker == b->asker && a->revision == b->revision && a->is_write == b->is_write &&
+    return a->user == b->user && a->revision == b->revision && a->is_write == b->is_write &&
            a->leaves_out == b->leaves_out;
 }
 
 /* Finds the remembered result of this check and moves it to the front; otherwise a new one replaces the
  * oldest. */
-static struct lease_mark *mark_of(struct lease *l, const struct lease_question *q)
+static struct lease_mark *mark_of(struct lease *l, const struct lease_key_check *q)
 {
     size_t at = 0;
     if (!l->marks)
         l->marks = mem_new(MARKS * sizeof *l->marks);
-    while (at < MARKS - 1 && !is_same(&l->marks[at].question, q))
+    while (at < MARKS - 1 && !is_same(&l->marks[at].check, q))
         at++;
     struct lease_mark m = l->marks[at];
-    if (!is_same(&m.question, q))
-        m = (struct lease_mark){.question = *q, .fresh = l->key_count};
+    if (!is_same(&m.check, q))
+        m = (struct lease_mark){.check = *q, .fresh = l->key_count};
     memmove(l->marks + 1, l->marks, at * sizeof *l->marks);
     l->marks[0] = m;
     return l->marks;
 }
 
-int lease_check_keys(struct lease_table *t, int64_t id, const struct lease_question *q,
+int lease_check_keys(struct lease_table *t, int64_t id, const struct lease_key_check *q,
                      int (*check)(void *arg, struct slice key), void *arg)
 {
     struct lease *l = lease_get(t, id);
     if (!l)
         return OK;
-    struct lease_mark *m = q->asker && l->key_count >= MARK_KEYS_MIN ? mark_of(l, q) : NULL;
+    struct lease_mark *m = q->user && l->key_count >= MARK_KEYS_MIN ? mark_of(l, q) : NULL;
     if (m && m->refused) {
         int err = check(arg, keyset_key(&m->refused->node));
         if (err)

@@ -56,8 +56,8 @@ size_t lease_key_count(const struct lease_table *t, int64_t id);
 bool lease_has_key(const struct lease_table *t, int64_t id, struct slice key);
 
 /* The arguments of a key check. Two checks with equal arguments have the same result for the same key. */
-struct lease_question {
-    const void *asker;
+struct lease_key_check {
+    const void *user;
     uint64_t revision;
     bool is_write, leaves_out; /* leaves_out: one key is skipped, always the same of this lease */
 };
@@ -65,7 +65,7 @@ struct lease_question {
 /* Calls check for all keys of the lease, in no order, and returns the first error; OK when there is no such
  * lease. For the latest checks the table remembers whether all keys were OK, or which was not. Then only the
  * keys that were added since are checked, at least one. user NULL: nothing is remembered. */
-MUST_CHECK int lease_check_keys(struct lease_table *t, int64_t id, const struct lease_question *q,
+MUST_CHECK int lease_check_keys(struct lease_table *t, int64_t id, const struct lease_key_check *q,
                                 int (*check)(void *arg, struct slice key), void *arg);
 /* Returns at most max keys, in no order. *position is NULL at the start, and valid while no key of this lease
  * is added or removed. Fewer than max: these were the last. */

@@ -13,7 +13,7 @@ struct lease_key;
 
 /* The result of a key check: all keys are OK except the last `fresh` of the ring, or one is not. */
 struct lease_mark {
-    struct lease_question question; /* user NULL: none */
+    struct lease_key_check check; /* user NULL: none */
     struct lease_key *refused;
     size_t fresh;
 };

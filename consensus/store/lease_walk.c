@@ -89,7 +89,7 @@ static void add_lease(struct lease_walk *w, const struct lease *l)
     lease_walk_add_item(w, &(struct id_item){lease_end_ms(w->table, l), l->id});
 }
 
-/* --- what happens meanwhile ----------------------------------------------------------------------------- */
+/* --- changes during the walk ---------------------------------------------------------------------------- */
 
 void lease_walks_note_key(struct lease_table *t, const struct lease *l, const struct lease_key *k,
                           bool is_coming)
@@ -129,8 +129,7 @@ void lease_walks_forget_table(struct lease_table *t)
         container_of(link, struct lease_walk, link)->is_gone = true;
 }
 
-/* --- the walk --------------------------------------------------------------------------------------------
- */
+/* --- the walk ------------------------------------------------------------------------------------------- */
 
 static struct lease_walk *walk_new(struct lease_table *t, size_t count, size_t size,
                                    int (*compare)(const void *a, const void *b, void *arg))
@@ -217,8 +216,7 @@ int lease_walk_step(struct lease_walk *w, int64_t *units, bool *ret_is_ready)
     return OK;
 }
 
-/* --- the result ------------------------------------------------------------------------------------------
- */
+/* --- the result ----------------------------------------------------------------------------------------- */
 
 size_t lease_walk_take_keys(struct lease_walk *w, int64_t *units, struct slice *ret_keys, size_t max)
 {

@@ -64,7 +64,7 @@ void store_fill_kv(Mvccpb__KeyValue *kv, int64_t main, const struct record *reco
 }
 
 /* The key-values collected so far; both arrays grow in the arena. */
-struct found {
+struct range_result {
     struct store *s;
     struct arena *arena;
     Mvccpb__KeyValue **kvs;
@@ -75,7 +75,7 @@ struct found {
     size_t spent;
 };
 
-static Mvccpb__KeyValue *found_add(struct found *f)
+static Mvccpb__KeyValue *range_result_add(struct range_result *f)
 {
     if (f->count == f->capacity) {
         size_t capacity = f->capacity ? f->capacity * 4 : 1;
@@ -90,7 +90,7 @@ static Mvccpb__KeyValue *found_add(struct found *f)
     return kv;
 }
 
-static int found_read(struct found *f, const struct index_entry *e, struct revision revision)
+static int range_result_read(struct range_result *f, const struct index_entry *e, struct revision revision)
 {
     struct record record = {.key = index_entry_key(e)};
     if (f->from_index && revision_compare(index_entry_revision(e), revision) == 0) {
@@ -106,7 +106,7 @@ static int found_read(struct found *f, const struct index_entry *e, struct revis
         record.value = (struct slice){0};
     }
     f->spent += STORE_READ_COST + record.value.size / STORE_BYTES_PER_UNIT;
-    store_fill_kv(found_add(f), revision.main, &record);
+    store_fill_kv(range_result_add(f), revision.main, &record);
     return 0;
 }
 
@@ -142,7 +142,7 @@ bool store_range_filter_passes(const Etcdserverpb__RangeRequest *r, const Mvccpb
            !(r->min_create_revision && kv->create_revision < r->min_create_revision);
 }
 
-static void filter(const Etcdserverpb__RangeRequest *r, struct found *f)
+static void filter(const Etcdserverpb__RangeRequest *r, struct range_result *f)
 {
     size_t kept = 0;
     for (size_t i = 0; i < f->count; i++) {
@@ -196,7 +196,7 @@ static int sort_compare(const void *x, const void *y, void *arg)
     return c ? c : sort_compare_int((int64_t)a->place, (int64_t)b->place);
 }
 
-static void sort(const Etcdserverpb__RangeRequest *r, struct found *f)
+static void sort(const Etcdserverpb__RangeRequest *r, struct range_result *f)
 {
     struct sort_rule rule = {.target = r->sort_target,
                              .descends = r->sort_order == ETCDSERVERPB__RANGE_REQUEST__SORT_ORDER__DESCEND};
@@ -217,7 +217,7 @@ enum counting {
 };
 
 /* Walks the range; reads at most `max` keys (0 = all). RANGE_IS_LONG when that exceeds the budget. */
-static int store_range_collect(struct found *f, const struct key_range *range, int64_t at, size_t max,
+static int store_range_collect(struct range_result *f, const struct key_range *range, int64_t at, size_t max,
                                enum counting counting, int64_t *ret_total)
 {
     struct range_cursor c = range_open(f->s, range);
@@ -231,7 +231,7 @@ static int store_range_collect(struct found *f, const struct key_range *range, i
         total++;
         if (counting == COUNT_ONLY || (max && f->count >= max))
             continue;
-        int err = found_read(f, e, revision);
+        int err = range_result_read(f, e, revision);
         if (err)
             return err;
         if (counting == COUNT_NONE && f->count == max)
@@ -250,7 +250,7 @@ static int store_store_range_run(struct store *s, const Etcdserverpb__RangeReque
     if (at < s->compact_revision)
         return ERR_COMPACTED;
     struct key_range range = key_range_of(r->key, r->range_end);
-    struct found f = {.s = s, .arena = a, .is_one = range.is_one, .budget = budget};
+    struct range_result f = {.s = s, .arena = a, .is_one = range.is_one, .budget = budget};
     f.from_index = store_range_is_from_index(r);
     size_t max = 0;
     if (r->limit > 0 && store_range_is_default_order(r) && !store_range_is_filtered(r))

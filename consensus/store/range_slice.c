@@ -128,7 +128,7 @@ static int send_one(struct store_walk *w, struct part *p, struct revision revisi
     return 0;
 }
 
-/* --- gathering -------------------------------------------------------------------------------------- */
+/* --- collecting ------------------------------------------------------------------------------------ */
 
 static int64_t rank_number(const Etcdserverpb__RangeRequest *r, const Mvccpb__KeyValue *kv)
 {
@@ -304,8 +304,8 @@ static bool is_done(const struct store_walk *w)
 
 static void range_slice_finish(struct store_walk *w, Etcdserverpb__RangeResponse *response)
 {
-    size_t found = w->is_plain ? (size_t)w->total : w->count;
-    response->more = !w->request->count_only && w->limit && found > w->limit;
+    size_t match_count = w->is_plain ? (size_t)w->total : w->count;
+    response->more = !w->request->count_only && w->limit && match_count > w->limit;
     response->count = w->total;
 }
 

@@ -57,7 +57,7 @@ struct defrag {
     enum defrag_phase phase;
     struct io_timer timer;
     bool is_out, is_canceled;
-    struct backend_pack told; /* the progress before the job that is out */
+    struct backend_pack reported; /* the progress before the job that is out */
     int result;
     void (*done)(void *arg, int err);
     void *done_arg;
@@ -224,7 +224,7 @@ void sweep_close(struct store *s);
 void sweep_turn(struct store *s, uint64_t now_ns);
 void sweep_committed(struct store *s);
 void sweep_check_waiters(struct store *s);
-void sweep_settle(struct store *s); /* notifies all callers that wait that it is done */
+void sweep_finish_waiters(struct store *s); /* notifies all callers that wait that it is done */
 
 /* export.c */
 bool export_holds_sweep(struct store *s, uint64_t now_ns); /* the next deletes must wait */

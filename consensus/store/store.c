@@ -123,7 +123,7 @@ struct loading {
     size_t mapped; /* bytes read since the last trim */
     int err;
     /* Checked records that are not in the index yet: their cache misses overlap with other inserts. */
-    struct loaded {
+    struct load_item {
         struct record record; /* borrowed from the view */
         struct revision revision;
     } waiting[KEYMAP_PREFETCH_MAX];
@@ -147,7 +147,7 @@ static void load_waiting(struct loading *l)
 static bool load_record(void *arg, struct slice key, struct slice value)
 {
     struct loading *l = arg;
-    struct loaded *next = &l->waiting[l->waiting_count];
+    struct load_item *next = &l->waiting[l->waiting_count];
     l->err = ERR_CORRUPT;
     if (key.size != REVISION_KEY_SIZE)
         return false;
@@ -533,7 +533,7 @@ void store_turn(struct store *s)
     }
 }
 
-/* --- work on the worker that is not a commit ------------------------------------------------------ */
+/* --- other jobs of the worker ---------------------------------------------------------------- */
 
 struct store_task {
     struct worker_job job;
@@ -666,7 +666,7 @@ void store_drop(struct store *s)
 {
     s->is_dropped = true;
     cache_leave(&s->cache);
-    sweep_settle(s);
+    sweep_finish_waiters(s);
     store_close(s);
 }
 
@@ -712,7 +712,7 @@ void store_end(struct store *s)
 
 /* Hides an open entry. Its changes so far have the revision after the current one, so that no reader sees
  * them. Only the state that is stored beside the revisions must be restored. */
-static void swap_aside(struct store *s)
+static void hide_open_entry(struct store *s)
 {
     uint64_t index = s->applied_index, term = s->applied_term;
     uint32_t sub = s->sub;
@@ -731,13 +731,13 @@ void store_pause(struct store *s)
     s->in_entry = false;
     s->is_paused = true;
     s->aside.sub = 0;
-    swap_aside(s);
+    hide_open_entry(s);
 }
 
 void store_resume(struct store *s)
 {
     assert(s->is_paused);
-    swap_aside(s);
+    hide_open_entry(s);
     s->in_entry = true;
     s->is_paused = false;
 }
@@ -787,7 +787,7 @@ int store_scan(struct store *s, enum backend_table table,
     return err ? err : s->backend->ops->scan(view, table, (struct slice){0}, fn, arg);
 }
 
-/* --- small things ------------------------------------------------------------------------------ */
+/* --- accessors ------------------------------------------------------------------------------- */
 
 int store_failed(const struct store *s)
 {

@@ -154,7 +154,7 @@ MUST_CHECK int store_changes_part(struct store *s, int64_t revision, uint32_t *s
 MUST_CHECK int store_hash_kv(struct store *s, int64_t revision, Etcdserverpb__HashKVResponse *ret_response);
 uint32_t store_hash(struct store *s); /* of all data */
 
-/* --- long reads, some of it at a time: other calls may come between two steps --------------------- */
+/* --- long reads in parts: other calls may come between two steps ----------------------------- */
 /* store_range, if it takes at most about `budget` steps from key to key; otherwise *ret_response is NULL. */
 MUST_CHECK int store_range_short(struct store *s, const Etcdserverpb__RangeRequest *request, size_t budget,
                                  struct arena *a, Etcdserverpb__RangeResponse **ret_response);
@@ -214,7 +214,7 @@ bool store_is_paused(const struct store *s);
 /* The state that a store_copy requested now will hold: the copy waits for the end of an open entry. */
 void store_next_copy(const struct store *s, uint64_t *ret_index, uint64_t *ret_term);
 
-/* --- long work, some of it at a time ----------------------------------------------------------------- */
+/* --- long requests in parts --------------------------------------------------------------------- */
 /* True if the request would take more than about a millisecond. is_awaited as below. */
 bool store_txn_is_long(struct store *s, const Etcdserverpb__TxnRequest *request, bool is_awaited);
 bool store_delete_is_long(struct store *s, const Etcdserverpb__DeleteRangeRequest *request);
@@ -241,7 +241,7 @@ void store_work_result(const struct store_work *w, Etcdserverpb__TxnResponse *re
 void store_work_forget_answer(struct store_work *w);
 /* After ERR_COMPACTED of a read: true when its pinned revision was compacted, not a revision that the request
  * names. */
-bool store_work_is_overtaken(const struct store_work *w);
+bool store_work_is_compacted(const struct store_work *w);
 void store_work_free(struct store_work *w);
 
 /* Runs a read-only txn (only top-level ranges) outside of store_begin and store_end. */

@@ -439,7 +439,7 @@ struct index_entry *tree_next(struct tree_cursor *c)
 /* Builds one level above `kids`: writes its nodes over the array and returns their number. */
 static size_t build_level(struct tree_node **kids, size_t count, unsigned level)
 {
-    size_t made = 0;
+    size_t node_count = 0;
     for (size_t i = 0; i < count;) {
         struct tree_node *n = node_new(level);
         size_t take = count - i < BUILD_FILL ? count - i : BUILD_FILL;
@@ -449,9 +449,9 @@ static size_t build_level(struct tree_node **kids, size_t count, unsigned level)
         }
         n->count = (uint16_t)take;
         node_retag(n);
-        kids[made++] = n;
+        kids[node_count++] = n;
     }
-    return made;
+    return node_count;
 }
 
 void tree_build(struct tree *t, struct index_entry *const *entries, size_t count)
@@ -461,7 +461,7 @@ void tree_build(struct tree *t, struct index_entry *const *entries, size_t count
         return;
     mem_free(t->root);
     struct tree_node **nodes = mem_alloc((count / BUILD_FILL + 1) * sizeof *nodes), *last = NULL;
-    size_t made = 0;
+    size_t node_count = 0;
     for (size_t i = 0; i < count;) {
         struct tree_node *n = node_new(0);
         size_t take = count - i < BUILD_FILL ? count - i : BUILD_FILL;
@@ -473,10 +473,10 @@ void tree_build(struct tree *t, struct index_entry *const *entries, size_t count
         if (last)
             last->next = n;
         last = n;
-        nodes[made++] = n;
+        nodes[node_count++] = n;
     }
-    for (unsigned level = 1; made > 1; level++)
-        made = build_level(nodes, made, level);
+    for (unsigned level = 1; node_count > 1; level++)
+        node_count = build_level(nodes, node_count, level);
     t->root = nodes[0];
     mem_free(nodes);
 }

@@ -9,21 +9,21 @@
 /* The results of the compares, in the order in which the txns are visited; check.c limits the nesting. */
 struct path {
     struct arena *arena;
-    bool *taken;
+    bool *results;
     size_t count, capacity, next;
 };
 
-static void path_add(struct path *p, bool taken)
+static void path_add(struct path *p, bool result)
 {
     if (p->count == p->capacity) {
         size_t capacity = p->capacity ? p->capacity * 2 : 8;
         bool *more = arena_alloc(p->arena, capacity);
         if (p->count)
-            memcpy(more, p->taken, p->count);
-        p->taken = more;
+            memcpy(more, p->results, p->count);
+        p->results = more;
         p->capacity = capacity;
     }
-    p->taken[p->count++] = taken;
+    p->results[p->count++] = result;
 }
 
 struct branch {
@@ -178,7 +178,7 @@ int store_txn_check_range(const struct store *s, const Etcdserverpb__RangeReques
 
 static int check_path(struct store *s, const Etcdserverpb__TxnRequest *r, struct path *p)
 {
-    struct branch b = branch_of(r, p->taken[p->next++]);
+    struct branch b = branch_of(r, p->results[p->next++]);
     int err = 0;
     for (size_t i = 0; i < b.count && !err; i++) {
         const Etcdserverpb__RequestOp *op = b.ops[i];
@@ -252,7 +252,7 @@ static int run_op(struct store *s, const Etcdserverpb__RequestOp *op, struct pat
 static int run_path(struct store *s, const Etcdserverpb__TxnRequest *r, struct path *p, struct arena *a,
                     Etcdserverpb__TxnResponse **ret_response)
 {
-    bool succeeded = p->taken[p->next++];
+    bool succeeded = p->results[p->next++];
     struct branch b = branch_of(r, succeeded);
     Etcdserverpb__TxnResponse *response = ret_response ? response_new(a, succeeded, b.count) : NULL;
     for (size_t i = 0; i < b.count; i++) {

@@ -65,7 +65,7 @@ struct store_work {
     size_t key_capacity;
 };
 
-/* --- is it long? --------------------------------------------------------------------------------- */
+/* --- costs ------------------------------------------------------------------------------------ */
 
 struct cost {
     struct store *s;
@@ -166,7 +166,7 @@ bool store_lease_is_long(const struct store *s, int64_t id)
     return (int64_t)lease_key_count(s->leases, id) * STORE_WRITE_COST > s->options.long_units;
 }
 
-/* --- beginning and end --------------------------------------------------------------------------- */
+/* --- init and free ------------------------------------------------------------------------------ */
 
 static struct store_work *work_new(struct store *s, enum phase phase, struct buf *out)
 {
@@ -249,7 +249,7 @@ void store_work_forget_answer(struct store_work *w)
     w->answer.out = NULL;
 }
 
-bool store_work_is_overtaken(const struct store_work *w)
+bool store_work_is_compacted(const struct store_work *w)
 {
     return w->at < w->s->compact_revision;
 }
