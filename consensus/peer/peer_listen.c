@@ -2,7 +2,7 @@
  * Incoming connections: unauthenticated at first, then a stream of a member, a bootstrap query or a
  * dial-back.
  *
- *   accept -> HELLO for a stream -> ids are checked -> CHALLENGE, PROOF -> [dial-back] -> stream of the member
+ *   accept -> HELLO for a stream -> ids are checked -> CHALLENGE, PROOF -> [dial-back] -> its stream
  *          -> HELLO, CHALLENGE, QUERY -> on_query ... ANSWER -> closed
  *          -> HELLO, CONFIRM -> CONFIRMED (peer_confirm.c) -> closed
  *
@@ -11,7 +11,7 @@
  * - A new stream of a member replaces its older one only after its proof.
  *
  * A member that is not in our list is accepted, too, when it names our cluster, was not removed, and is
- * proved: it may have been added while this member was behind, and be the leader that replicates that to us.
+ * proved. It may have been added while this member was behind, and be the leader that replicates that to us.
  * With a token or a certificate, its hello names its URLs. Without, the list of another member does
  * (set_vouched). */
 #include "consensus/peer/peer_impl.h"

@@ -2,7 +2,7 @@
  * Backend of the store: ordered tables of key -> value with batch transactions.
  *
  *     backend_lmdb.c    the real one; with backend_lmdb_pack.c the only code that includes lmdb.h
- *     backend_memory.c  for tests and the simulator; a simulated crash can tell committed from unsynced states
+ *     backend_memory.c  for tests and the simulator; a simulated crash separates synced from unsynced data
  *
  * Threads: commits run on the store worker and reads on the loop thread, at the same time. LMDB's readers do
  * not wait for its writer. A read view is never held across loop turns. */
