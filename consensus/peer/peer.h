@@ -6,17 +6,13 @@
  *
  * Guarantees:
  * - The messages of one stream from one run of a member arrive whole, in order, at most once. Any message may
- *   be
- *   lost, also in the middle.
+ *   be lost, also in the middle.
  * - Nothing blocks, and no queue grows without bound. A message that does not fit is dropped, and its sender
- *   is
- *   notified (send returns false, or on_unreachable).
+ *   is notified (send returns false, or on_unreachable).
  * - The dialer of a stream has proved in its handshake that it is member `from` of this cluster and means
- *   this
- *   member (peer_proof.h lists the proofs).
+ *   this member (peer_proof.h lists the proofs).
  * - A connection of another cluster, to another member, of a removed member or without a proof is refused
- *   with a
- *   reason.
+ *   with a reason.
  *
  * Not here: the meaning of messages (kv_peer.c), and raft's messages as bytes (codec.h). */
 #ifndef CONSENSUS_PEER_PEER_H
@@ -102,10 +98,13 @@ struct peer_ops {
     size_t (*queued)(struct peers *p, uint64_t to, enum peer_stream stream);
     void (*flush)(struct peers *p); /* sends what is queued; at the end of a turn */
 
-    /* Sends one query to the process that listens at url. done is called once, later, with OK and the answer
-     * (borrowed), ERR_TIMEOUT, ERR_CLOSED (no listener, or the name does not resolve), ERR_LIMIT (text over
-     * PEER_QUERY_MAX) or ERR_PERMISSION_DENIED (a proof is required and the listener showed none). Returns a
-     * number for cancel, never 0. */
+    /* Sends one query to the process that listens at url. Returns a number for cancel, never 0. done is
+     * called once, later; answer is borrowed and empty after an error:
+     * - OK
+     * - ERR_TIMEOUT
+     * - ERR_CLOSED: no process listens, the name does not resolve, or the listener closed
+     * - ERR_LIMIT: text is longer than PEER_QUERY_MAX, or the answer is too long
+     * - ERR_PERMISSION_DENIED: a proof is required and the listener showed none */
     uint64_t (*query)(struct peers *p, const char *url, struct slice text, uint64_t timeout_ms,
                       void (*done)(void *arg, int err, struct slice answer), void *arg);
     void (*cancel)(struct peers *p, uint64_t number); /* done will not be called */

@@ -174,7 +174,7 @@ void peer_dial_backs_done(struct tcp_peers *p)
 
 /* --- the dialer ---------------------------------------------------------------------------------------- */
 /* Finds our outgoing connection that the request names, while it waits for its reply; NULL: none. */
-static struct conn *find_dialed(struct tcp_peers *p, const struct wire_confirm *q)
+static struct conn *find_outgoing(struct tcp_peers *p, const struct wire_confirm *q)
 {
     struct conn *c = NULL;
     if (q->stream == WIRE_STREAM_QUERY) {
@@ -197,7 +197,7 @@ void peer_confirm_answer(struct conn *c, struct slice payload)
         peer_conn_close(c, ERR_MALFORMED, "bytes that are not of the peer protocol");
         return;
     }
-    struct conn *dialed = find_dialed(p, &q);
+    struct conn *dialed = find_outgoing(p, &q);
     if (dialed && (!dialed->handshake->is_confirmed || MUTANT(PEER_CONFIRM_TWICE))) {
         struct proof_handshake o = peer_handshake_input(dialed, (struct slice){0});
         struct slice key = slice_of(dialed->handshake->hello.nonce, PROOF_NONCE_SIZE);

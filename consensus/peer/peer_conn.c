@@ -7,15 +7,13 @@
  *
  * Rules:
  * - Each failure calls peer_conn_close with a reason, once. A write error is seen by the read side or by the
- *   write's
- *   callback; peer_conn_add never fails.
+ *   write's callback; peer_conn_add never fails.
  * - Frames that are added in one turn leave with one write. While it is under way, the next turns' frames are
- *   collected
- *   for the next write.
+ *   collected for the next write.
  * - Received bytes are parsed in the read buffer; only the beginning of an incomplete frame is copied.
- * - TLS handshakes of incoming connections take at most TLS_STEPS_PER_MS steps in a millisecond. Connections
- *   beyond that
- *   wait in order, with their received bytes in `unread`: many ClientHellos at once do not block the loop. */
+ * - TLS handshakes of incoming connections take at most TLS_STEPS_PER_MS steps in a millisecond.
+ *   Connections beyond that wait in order, with their received bytes in `unread`: many ClientHellos at
+ *   once do not block the loop. */
 #include "consensus/peer/peer_impl.h"
 
 #include "base/log.h"

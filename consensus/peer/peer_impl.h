@@ -59,8 +59,7 @@ enum {
 
 /* Limits of the queue of a stream; an empty queue accepts any single message.
  * - LOG: raft may have 512 appends in flight to a follower; normal writes are far less. A stalled link drops
- *   what
- *   exceeds the limit, and raft repairs that by probing.
+ *   what exceeds the limit, and raft repairs that by probing.
  * - BULK: the sender of a snapshot limits itself by `queued`. */
 #define LOG_QUEUE_MAX  (32u << 20)
 #define BULK_QUEUE_MAX (4u << 20)
@@ -83,7 +82,7 @@ struct conn_ops {
 enum conn_state {
     CONN_RESOLVING,
     CONN_CONNECTING,
-    CONN_TLS, /* TLS */
+    CONN_TLS, /* handshake of TLS */
     CONN_OPEN,
     CONN_FINISHING, /* our last frame is being sent; received bytes are dropped */
     CONN_CLOSING,

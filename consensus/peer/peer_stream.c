@@ -2,14 +2,12 @@
  * Outgoing streams: a member dials a connection for each stream on which it sends. The dialed side only
  * receives and answers pings.
  *
- *                     +------------------- set_identity, set_member: URLs and an identity
- *                     v
- *     IDLE --------> WAITING --- timer ---> DIALING --- HELLO_REPLY: welcome ---> UP
- *      ^              ^  ^                     |                                   |
- *      |              |  |                     | refused, timeout, closed          | closed, silent
- *      |              |  +---- backoff --------+                                   |
- *      |              +------- backoff (50 ms .. 2 s, half of it random) ----------+
- *      +--- remove_member, or no URLs left
+ *     IDLE -- URLs and identity set --> WAITING -- timer --> DIALING -- HELLO_REPLY: welcome --> UP
+ *      ^                                 ^   ^                  |                                 |
+ *      |                                 |   |                  | refused, timeout, closed        | closed
+ *      |                                 |   +---- backoff -----+                                 |
+ *      |                                 +-------- backoff (50 ms to 2 s, half of it random) -----+
+ *      +-- from every state: the member is removed, or has no URLs
  *
  *     WAITING, the other side dials us: the wait ends (peer_stream_retry_now), except after a refusal
  *     DIALING, another address of the name is left: the next attempt starts at once

@@ -191,7 +191,7 @@ static int backend_file_read_all(struct io *io, struct io_file *file, struct buf
 
 /* True if the first write of a new file was torn: it is not longer than the magic, and each byte is zero or
  * the magic's. */
-static bool is_unborn(struct slice bytes)
+static bool is_first_write_torn(struct slice bytes)
 {
     if (bytes.size > sizeof file_magic)
         return false;
@@ -220,7 +220,7 @@ static int file_load(struct backend_file *f, int (*fn)(void *arg, const struct b
     int err = backend_file_read_all(f->io, f->file, &bytes);
     if (err)
         goto out;
-    f->is_new = is_unborn(buf_slice(&bytes));
+    f->is_new = is_first_write_torn(buf_slice(&bytes));
     if (f->is_new) {
         err = file_begin(f);
         goto out;

@@ -8,8 +8,8 @@
  * - A lease that ends is taken at once, if it is older than the walk and was not reached yet: leases have
  *   numbers.
  * - Keys have no numbers. Each key that is added or removed is one more item, which says whether the key
- *   existed right before. The sort is stable, so the first item
- *   of a key says whether it existed at the start.
+ *   existed right before. The sort is stable, so the first item of a key says whether it existed at the
+ *   start.
  *
  * A lease that ends while its keys are collected ends the walk. */
 #include "base/mem.h"

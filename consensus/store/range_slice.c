@@ -176,7 +176,7 @@ static int gather_one(struct store_walk *w, struct revision revision, const stru
 
 /* As store_range: an order or a filter needs all keys before the limit is applied, except a sort target
  * without an order. That sorts the limit and one more key. */
-static bool wants_more(const struct store_walk *w)
+static bool needs_more_keys(const struct store_walk *w)
 {
     if (w->request->count_only)
         return false;
@@ -206,7 +206,7 @@ static int range_slice_gather(struct store_walk *w, struct part *p)
         if (index_get(e, w->at, &revision)) {
             int err = 0;
             w->total++;
-            if (wants_more(w))
+            if (needs_more_keys(w))
                 err = w->is_plain ? send_one(w, p, revision, e) : gather_one(w, revision, e);
             if (err)
                 return err;

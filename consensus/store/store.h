@@ -11,8 +11,7 @@
  *    it at once.
  * 3. store_end calls on_change, which delivers to the watchers.
  * 4. store_turn submits the pending batch to the store worker: one synced transaction with the applied index
- *    of its last
- *    whole entry.
+ *    of its last whole entry.
  * 5. After the commit the record is read from the backend; before, from the pending queue.
  *
  * Invariants:

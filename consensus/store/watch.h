@@ -43,7 +43,7 @@ struct watch_options {
     size_t stream_bytes_max;    /* bytes of events queued on one stream: 4 MiB */
     size_t total_bytes_max;     /* bytes queued on all streams, about: 256 MiB. The rest of it limits each
                                    stream, too */
-    size_t stream_watchers_max; /* 100,000; a request for more is denied */
+    size_t stream_watchers_max; /* 100,000; a request for more is refused */
     size_t watchers_bytes_max;  /* of all watchers of streams that have a source; 0 = no limit */
     size_t response_bytes_max;  /* fragments are cut here: max request bytes + 512 KiB */
     uint64_t progress_interval_ms; /* 10 minutes */
@@ -77,7 +77,7 @@ bool watch_turn(struct watch_hub *h, uint64_t now_ms);
 void watch_store_replaced(struct watch_hub *h, struct store *store);
 
 /* Checks the permissions of all watchers again, after users or roles have changed. Each stream that has a
- * permission check is asked about each of its watchers, some watchers a turn. A stream gives no output before
+ * permission check calls it for each of its watchers, some watchers a turn. A stream gives no output before
  * all its watchers are checked. A watcher that lost its permission gets nothing that was queued before this
  * call. */
 void watch_recheck_permissions(struct watch_hub *h);

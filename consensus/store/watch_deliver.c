@@ -5,9 +5,8 @@
  *
  * - A new change is offered to the synced watchers of its groups.
  * - A scan of the past is offered to the unsynced watchers that take part in the scan.
- * - offer_event queues a reference to the encoded event. When the stream is full, it only stores the revision
- *   from
- *   which the watcher re-reads later. Nothing else ever happens to a slow reader. */
+ * - offer_event queues a reference to the encoded event. When the stream is full, it only stores the
+ *   revision from which the watcher re-reads later. Nothing else ever happens to a slow reader. */
 #include "consensus/store/watch_state.h"
 
 #include <assert.h>

@@ -1,18 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Private state of watchers: hub, streams, groups, watchers. Only the watch*.c files include it.
  *
- *     watch_hub --- streams --> watch_stream --- synced, unsynced --> watcher
- *         |                                                             ^
- *         +-- keys, ranges --> key_group, range_group - synced, unsynced +
+ *     watch_hub -- streams -------> watch_stream ----------- synced, unsynced --> watcher
+ *        |                                                                           ^
+ *        +-------- keys, ranges --> key_group, range_group -- synced, unsynced ------+
  *
  * Watchers of the same key or range form a group. Each watcher is in two lists of the same name: one of its
  * group, one of its stream. States of a watcher:
  *
- *     created, start > hub.revision --> SYNCED <------------------------+
- *     created, start <= hub.revision -> UNSYNCED                        |
- *     SYNCED   -- stream is full, large revision, new store -> UNSYNCED |
- *     UNSYNCED -- next_revision > hub.revision -------------------------+
- *     UNSYNCED -- next_revision < compact revision -> ended (keeps its id until a cancel)
+ *     state      event                                             next state
+ *     (created)  start revision 0, or above hub.revision           SYNCED
+ *     (created)  start revision up to hub.revision                 UNSYNCED
+ *     SYNCED     its stream is full, a large revision, new store   UNSYNCED
+ *     UNSYNCED   re-read: next_revision > hub.revision             SYNCED
+ *     UNSYNCED   next_revision < compact revision                  ended; keeps its id until a cancel
+ *     any        cancel, lost permission, stream closed            freed
  *
  * Invariants:
  * - A synced watcher was offered every revision from its start up to hub.revision.
@@ -110,7 +112,7 @@ struct watch_hub {
     int64_t part_revision;        /* a large revision that is being delivered in parts; 0 = none */
     uint32_t part_sub;            /* the next of its changes */
     int64_t scan_last, scan_full; /* of the running scan: the last revision that it queued, the last that a
-                                     full stream denied */
+                                     full stream refused */
     size_t queued_bytes;          /* of all streams */
     struct watch_scratch scratch;
 };
