@@ -6,7 +6,7 @@
  *  ------                                               --------
  *  1. HELLO: ids, stream, run, number, nonce, URLs -->  2. checks the ids (peer_listen.c); may refuse here
  *                                                  <--  3. CHALLENGE: its nonce, MAC(token) or zeros
- *  4. checks the listener's proof
+ *  4. checks the listener's proof, if it requires one
  *  5. PROOF: MAC(token) or zeros                   -->  6. checks the proof: certificate, token, or none
  *                                                       7. none: dial-back (peer_confirm.c)
  *                                                  <--  8. HELLO_REPLY: welcome, or the reason of a refusal

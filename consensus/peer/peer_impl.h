@@ -48,7 +48,7 @@ enum {
     LOG_AGAIN_MS = 60000,
     RETRY_NOW_MS = 500,       /* a connect that takes longer is replaced when the other side dials us */
     UNAUTHENTICATED_MAX = 64, /* incoming connections without a proof */
-    LEARNED_MAX = 64,         /* members known only from their own hello */
+    LEARNED_MAX = 64,         /* members that are not in our list */
     KNOWN_URLS_MAX = 16,
     ADDRESSES_MAX = 8,
     LISTENERS_MAX = 32,

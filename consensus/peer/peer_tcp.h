@@ -40,7 +40,7 @@ struct peer_tcp_options {
     const char *const *listen_urls; /* http://IP:port or https://IP:port; localhost means both loopback
                                        addresses */
     size_t listen_url_count;
-    /* Sent to members that do not know us yet, so that they can dial back. */
+    /* Sent to members that do not know us yet, so that they can open streams to us. */
     const char *const *advertise_urls;
     size_t advertise_url_count;
     struct peer_tls_options tls;

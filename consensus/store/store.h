@@ -40,14 +40,14 @@ struct store_options {
     struct backend *backend;           /* the store takes it */
     struct lease_table *leases;        /* borrowed: attach, detach, existence checks */
     uint64_t commit_interval_ms;       /* 100 */
-    uint64_t commit_ops;               /* ops; 0 = 10,000: a batch with so many is committed before its
-                                          interval ends */
+    uint64_t commit_ops;               /* 10,000: a batch with so many ops is committed before its interval
+                                          ends; not 0 */
     struct cache_budget *cache_budget; /* of the record cache; borrowed; NULL = none */
     size_t pending_bytes_max;          /* applied and not durable yet; 0 = 32 MiB: see store_is_full */
-    int64_t compaction_batch;          /* revisions in one step of the sweep; 0 = 1,000 */
+    int64_t compaction_batch;          /* revisions in one step of the sweep: 1,000; not 0 */
     uint64_t compaction_sleep_ms;      /* 10 */
     uint64_t max_txn_ops;              /* 128 */
-    size_t defrag_bytes;               /* bytes copied in one step of a defrag; 0 = 512 KiB */
+    size_t defrag_bytes;               /* bytes copied in one step of a defrag; 0 = 256 KiB */
     int64_t long_units;                /* a request with more units is "long"; 0 = 8,192, about a
                                           millisecond */
 };

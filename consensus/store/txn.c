@@ -132,8 +132,8 @@ int store_compare_step(struct store *s, const Etcdserverpb__Compare *c, int64_t 
     return 0;
 }
 
-/* All keys of the range must match. A missing key reads as zeros, but no compare of a value matches it, not
- * even NOT_EQUAL. */
+/* All keys of the range must match. If the range has no key, numbers compare as 0, and a compare of a value
+ * does not match, not even NOT_EQUAL. */
 static int compare_run(struct store *s, const Etcdserverpb__Compare *c, bool *ret_holds)
 {
     struct compare_walk walk = {0};
