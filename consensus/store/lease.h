@@ -13,10 +13,8 @@
 
 struct lease_table;
 
-#define LEASE_TTL_MAX 9000000000LL /* seconds; etcd's own limit */
-#define LEASE_CHECKPOINT_INTERVAL_MS                                                                         \
-    300000 /* a lease with more time left than this is checkpointed so
-                                               often */
+#define LEASE_TTL_MAX                9000000000LL /* seconds; etcd's own limit */
+#define LEASE_CHECKPOINT_INTERVAL_MS 300000       /* leases with more time left are checkpointed so often */
 #define LEASE_EXPIRE_PER_SECOND                                                                              \
     750 /* a new primary spreads expiries: at most this many a second, as
                                                etcd */

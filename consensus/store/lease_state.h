@@ -11,7 +11,8 @@
 
 struct lease_key;
 
-/* The result of a key check: all keys are OK except the last `fresh` of the ring, or one is not. */
+/* The result of a key check: the last `fresh` keys of the ring are not checked yet, all others are OK; or
+ * `refused` is the key that is not. */
 struct lease_mark {
     struct lease_key_check check; /* user NULL: none */
     struct lease_key *refused;

@@ -79,7 +79,7 @@ MUST_CHECK int store_peek(struct backend *b, uint64_t *ret_applied_index, uint64
  * happens in the job's done callback: the io must live until then, and no other function of the store may be
  * called. */
 void store_close(struct store *s);
-/* Closes without a commit: another store has replaced this one. Functions that wait for a sweep are called
+/* Closes without a commit: another store has replaced this one. Callbacks that wait for a sweep are called
  * with OK, because the data it would remove is gone. Closing and freeing run on the worker: the io must live
  * until then. */
 void store_drop(struct store *s);
