@@ -1,21 +1,32 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Watchers: ordered streams of the changes of keys, with the semantics of etcd's Watch.
  *
- * A commit reaches a watcher on one of two paths:
+ * The way of an event from the commit to the client:
  *
- *     store_end --> watch_deliver --+--> synced watchers ------------------------+
- *                                   |      (stream full: the watcher becomes     |
- *                                   |       unsynced at this revision)           v
- *                                   |                                    queue of the stream
- *     store_changes <-- watch_turn -+--> unsynced watchers ----------------------+
- *       (the past, some revisions          (stream full: next_revision           |
- *        a turn)                            stays, the scan comes again)         v
- *                                                        on_ready --> watch_next --> transport
+ *     store_end (an entry is applied)           store_changes (past revisions)
+ *         |                                         ^
+ *         v                                         |
+ *     watch_deliver                             watch_turn: some revisions a turn
+ *         |                                         |
+ *         v                                         v
+ *     synced watchers                           unsynced watchers
+ *         |   full: becomes unsynced                |   full: next_revision stays, to be read again
+ *         v                                         v
+ *     +--------------------- output queue of the stream ---------------------+
+ *                                      |
+ *                                      v
+ *     on_ready (from watch_turn), then watch_next while the transport takes more
  *
- * A watcher is `synced` or `unsynced`, as in etcd. A synced watcher has every change and gets each new one as
- * it is applied. An unsynced watcher re-reads from the store until it has every change; then it is synced. A
- * stream is what one client connection multiplexes. A slow stream costs no memory beyond its limits: the hub
- * queues nothing more for it, and its watchers become unsynced and re-read later.
+ * A watcher is `synced` or `unsynced`, as in etcd. A synced watcher was offered every revision and gets each
+ * new one as it is applied. An unsynced watcher re-reads from the store. A stream is what one client
+ * connection multiplexes.
+ *
+ * A slow watcher, step by step:
+ * 1. The queue of its stream is full: stream_queue_max, stream_bytes_max or the rest of total_bytes_max.
+ * 2. The next event is not queued. The watcher becomes unsynced and stores only this revision.
+ * 3. It costs no work and no more memory until the client has read half of the queue.
+ * 4. watch_turn re-reads from the stored revision until the watcher has every revision: it is synced again.
+ * 5. If a compaction passes the stored revision before, the watcher is canceled with compact_revision.
  *
  * Guarantees, as etcd's: ordered, unique, reliable, atomic, resumable, bookmarkable (README.md, "Watchers and
  * leases"). A progress response never overtakes events: it is an item of the same ordered queue.
