@@ -380,7 +380,7 @@ bool kv_is_removed(const struct kv *kv)
 }
 
 void kv_on_query(struct kv *kv,
-                 void (*fn)(void *arg, struct peer_served_query *question, const struct peer_asker *asker,
+                 void (*fn)(void *arg, struct peer_served_query *question, const struct peer_query_sender *asker,
                             struct slice text),
                  void *arg)
 {

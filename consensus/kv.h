@@ -263,7 +263,7 @@ void kv_on_leader(struct kv *kv, void (*fn)(void *arg, bool has_leader), void *a
 /* What people who need not be members ask of this member over the peers' port; without it they are taken for
  * members that start, and answered (kv_boot.c). */
 void kv_on_query(struct kv *kv,
-                 void (*fn)(void *arg, struct peer_served_query *question, const struct peer_asker *asker,
+                 void (*fn)(void *arg, struct peer_served_query *question, const struct peer_query_sender *asker,
                             struct slice text),
                  void *arg);
 

@@ -88,7 +88,7 @@ static void move_epoch(struct kv *kv)
 {
     kv->auth_epoch++;
     if (kv->hub)
-        watch_rejudge(kv->hub);
+        watch_recheck_permissions(kv->hub);
 }
 
 /* A token without a revision stands for its user as of now. */

@@ -247,7 +247,7 @@ static bool is_in_list(const char *url, struct slice list)
 }
 
 /* A certificate is for the URLs of the opening: a query for another member's does not have that proof. */
-static enum peer_proof proof_of(const Peerpb__Question *q, const struct peer_asker *asker)
+static enum peer_proof proof_of(const Peerpb__Question *q, const struct peer_query_sender *asker)
 {
     for (size_t i = 0; q && asker->proof == PEER_PROOF_CERTIFICATE && i < q->n_peer_urls; i++)
         if (!is_in_list(q->peer_urls[i], asker->urls))
@@ -325,7 +325,7 @@ static void answer_request(struct kv *kv, struct peer_served_query *question, en
         do_or_refuse(kv, question, q);
         return;
     }
-    if (!refusal && verdict == PEER_ASK_BACK) {
+    if (!refusal && verdict == PEER_DIAL_BACK) {
         confirm_first(kv, question, q);
         return;
     }
@@ -341,7 +341,7 @@ static void answer_request(struct kv *kv, struct peer_served_query *question, en
     peerpb__question__free_unpacked(q, NULL);
 }
 
-void kv_answer_query(struct kv *kv, struct peer_served_query *question, const struct peer_asker *asker,
+void kv_answer_query(struct kv *kv, struct peer_served_query *question, const struct peer_query_sender *asker,
                      struct slice text)
 {
     Peerpb__Question *q = boot_read_query(text);

@@ -187,7 +187,7 @@ struct kv {
     bool claim_is_waiting;
     struct link proving;   /* bootstrap queries whose dial-back is under way */
     struct kv_vouch vouch; /* kv_vouch.c */
-    void (*on_query)(void *arg, struct peer_served_query *question, const struct peer_asker *asker,
+    void (*on_query)(void *arg, struct peer_served_query *question, const struct peer_query_sender *asker,
                      struct slice text);
     void *on_query_arg;
     struct feature_state feature; /* kv_level.c: as of the last applied entry */
@@ -333,7 +333,7 @@ void kv_apply_state_check(struct kv *kv, uint64_t index, const Etcdserverpb__Sta
 bool kv_is_stopped(const struct kv *kv); /* by CORRUPT alarms: nothing is changed any more */
 
 /* kv_boot.c */
-void kv_answer_query(struct kv *kv, struct peer_served_query *question, const struct peer_asker *asker,
+void kv_answer_query(struct kv *kv, struct peer_served_query *question, const struct peer_query_sender *asker,
                      struct slice text);
 void kv_boot_close(struct kv *kv); /* answers queries whose dial-back is under way */
 

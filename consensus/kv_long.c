@@ -217,7 +217,7 @@ static bool may_begin_anew(const struct kv_request *r, const struct kv_long *l)
         return l->walk && ((const Etcdserverpb__RangeRequest *)r->message)->revision <= 0;
     if (is_of_leases(r))
         return l->leases != NULL;
-    return r->kind == KV_TXN_READ ? store_work_is_overtaken(l->txn) : l->hash != NULL;
+    return r->kind == KV_TXN_READ ? store_work_is_compacted(l->txn) : l->hash != NULL;
 }
 
 /* What it reads has gone under it. */

@@ -168,7 +168,7 @@ static void set_slow_gauges(struct kv *kv)
     metric_set(METRIC_WATCH_STREAMS, (double)counts.streams);
     metric_set(METRIC_WATCHERS, (double)counts.watchers);
     metric_set(METRIC_WATCH_BYTES, (double)counts.watchers_bytes);
-    metric_set(METRIC_SLOW_WATCHERS, (double)counts.behind);
+    metric_set(METRIC_SLOW_WATCHERS, (double)counts.unsynced);
 }
 
 static void collect_metrics(void *arg, struct buf *out)

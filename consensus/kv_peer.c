@@ -505,7 +505,7 @@ static void on_reachable(void *arg, uint64_t id, enum peer_stream stream)
         kv_call_again(kv); /* what was under way is lost */
 }
 
-static void on_query(void *arg, struct peer_served_query *question, const struct peer_asker *asker,
+static void on_query(void *arg, struct peer_served_query *question, const struct peer_query_sender *asker,
                      struct slice text)
 {
     struct kv *kv = arg;

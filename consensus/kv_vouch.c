@@ -68,7 +68,7 @@ void kv_vouch_start(struct kv *kv)
         query->kv = kv;
         if (query->ask)
             kv->peers->ops->cancel(kv->peers, query->ask);
-        query->ask = kv->peers->ops->ask(kv->peers, m->peer_urls[v->round % m->peer_url_count],
+        query->ask = kv->peers->ops->query(kv->peers, m->peer_urls[v->round % m->peer_url_count],
                                          buf_slice(&text), WHO_MS, on_who, query);
     }
     v->round++;

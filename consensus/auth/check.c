@@ -41,12 +41,12 @@ static int check_key(void *arg, struct slice key)
 int auth_check_lease(const struct auth_check *c, int64_t lease, bool is_write, struct slice except)
 {
     struct key_check k = {c, except, is_write};
-    struct lease_question q = {
+    struct lease_key_check q = {
         .revision = c->auth->revision, .is_write = is_write, .leaves_out = except.size};
     if (auth_check_admin(c->auth, c->who) == OK)
         return OK;
     if (!c->who->is_role)
-        q.asker = auth_user_find(c->auth, c->who->user);
+        q.user = auth_user_find(c->auth, c->who->user);
     return lease_check_keys(c->leases, lease, &q, check_key, &k);
 }
 

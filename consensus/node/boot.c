@@ -452,7 +452,7 @@ static void query_sender(struct boot *b, const Peerpb__Question *q)
     }
 }
 
-static void on_query(void *arg, struct peer_served_query *question, const struct peer_asker *asker,
+static void on_query(void *arg, struct peer_served_query *question, const struct peer_query_sender *asker,
                      struct slice text)
 {
     struct boot *b = arg;

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Raft's messages as bytes; the format is drawn in README.md. Every message has exactly one encoding: a field
- * that is 0 is absent, a varint has no spare bytes, an entry that follows its predecessor says nothing of its
- * index and term. So what decodes encodes to the same bytes again, which is how it is tested.
+ * Encoding of raft's messages; README.md has the format.
  *
- * An append with many entries is on the path of every write of a cluster: encoding reserves once for all of
- * them, decoding allocates one array in the arena and one blob for each payload, which the log then keeps. */
+ * Invariant: every message has exactly one encoding. A field that is 0 is absent, a varint is as short as
+ * possible, and an entry that follows its predecessor has no index and term. So decoded bytes encode to the
+ * same bytes again; the tests check that.
+ *
+ * An append with many entries is on the path of every write of a cluster. Encoding reserves once for all
+ * entries. Decoding allocates one array in the arena and one blob for each payload; the log keeps the blobs.
+ */
 #include "consensus/peer/codec.h"
 
 #include <assert.h>
@@ -169,7 +172,7 @@ static bool get_le64_at(struct reader *r, uint64_t *ret_value)
     return true;
 }
 
-/* Only the shortest form. */
+/* Accepts the shortest form only. */
 static bool get_varint(struct reader *r, uint64_t *ret_value)
 {
     uint64_t value = 0;
@@ -222,7 +225,7 @@ static bool get_entry(struct reader *r, uint64_t index, uint64_t term, struct ra
     return true;
 }
 
-/* On failure entry_count says how many entries hold something. */
+/* After a failure entry_count is the number of entries that hold a blob. */
 static bool get_entries(struct reader *r, struct arena *a, struct raft_message *m)
 {
     uint64_t count, index = m->index, term = m->log_term;
@@ -269,7 +272,7 @@ static bool get_snapshot(struct reader *r, struct arena *a, struct raft_message 
         return false;
     if (c->voters.count + c->voters_outgoing.count + c->learners.count > RAFT_MEMBERS_MAX)
         return false;
-    m->snapshot = s; /* from here on codec_done_raft looks at its data */
+    m->snapshot = s; /* codec_done_raft releases its data from here on */
     return !(head & SNAPSHOT_DATA) || get_blob(r, &s->data);
 }
 

@@ -1,10 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Dial-backs: the granting side connects to the peer URL that is recorded for a member and asks whether that
- * member opened a connection with this nonce. Only a recorded URL is ever dialed; none that a hello names.
+ * Dial-backs: the proof of a member that shows neither a token nor a certificate.
  *
- * The question names the connection by its numbers and carries a tag, an HMAC keyed by the nonce: it tells
- * the nonce to nobody. The answer is another tag by the same key: only a process that has the nonce can say
- * yes. The dialer confirms a connection once, and only while it waits for the reply on it. */
+ *  1. The granting side connects to the peer URL that is recorded for the member. It never dials a URL that
+ *     a hello names.
+ *  2. It sends CONFIRM: the ids and numbers of the connection, and a tag.
+ *  3. The member looks for its own outgoing connection with these numbers that waits for its reply, and
+ *     checks the tag.
+ *  4. It answers CONFIRMED with another tag (yes), or empty (no). The first answer decides.
+ *
+ * Both tags are HMACs keyed by the dialer's nonce. So the request does not reveal the nonce, and only a
+ * process that has it can confirm. A connection is confirmed once, and only while its dialer waits for the
+ * reply on it. */
 #include "consensus/peer/peer_impl.h"
 
 #include "base/hash.h"
@@ -14,18 +20,18 @@
 struct dial_back {
     struct link link; /* of tcp_peers.dial_backs */
     struct tcp_peers *p;
-    struct wire_confirm question;
+    struct wire_confirm request;
     uint8_t expected[PROOF_MAC_SIZE];
     char *urls[KNOWN_URLS_MAX];
     unsigned url_count, url, address;
     struct conn *conn;
-    struct io_timer timer; /* the first dial, then the end */
+    struct io_timer timer; /* first starts the dial, then ends the wait */
     bool is_started;
     void (*done)(void *arg, bool is_confirmed);
     void *arg;
 };
 
-/* --- asking -------------------------------------------------------------------------------------------- */
+/* --- the granting side --------------------------------------------------------------------------------- */
 static void start_next(struct tcp_peers *p)
 {
     unsigned count = 0;
@@ -45,7 +51,7 @@ void peer_dial_back_cancel(struct dial_back *d)
     p->io->ops->timer_stop(p->io, &d->timer);
     if (d->conn) {
         d->conn->owner = NULL;
-        peer_conn_close(d->conn, ERR_CLOSED, "asked no more");
+        peer_conn_close(d->conn, ERR_CLOSED, "no longer needed");
     }
     for (unsigned i = 0; i < d->url_count; i++)
         mem_free(d->urls[i]);
@@ -69,12 +75,12 @@ static void peer_confirm_on_open(struct conn *c)
     struct dial_back *d = c->owner;
     c->stage = WIRE_AWAIT_CONFIRMED;
     wire_add_hello(&c->out, &(struct wire_hello){.version = WIRE_VERSION, .stream = WIRE_STREAM_CONFIRM});
-    wire_add_confirm(&c->out, &d->question);
+    wire_add_confirm(&c->out, &d->request);
     peer_conn_timer(c, CONFIRM_MS);
     peer_conn_flush(c);
 }
 
-/* The first one that answers decides: the URL is that member's. */
+/* The first answer decides: the URL is the member's. */
 static void peer_confirm_on_frame(struct conn *c, const struct wire_frame *frame)
 {
     struct dial_back *d = c->owner;
@@ -143,17 +149,17 @@ struct dial_back *peer_dial_back_none(struct tcp_peers *p, void (*done)(void *ar
 struct dial_back *peer_dial_back_start(struct conn *c, const char *const *urls, size_t count,
                                        void (*done)(void *arg, bool is_confirmed), void *arg)
 {
-    const struct wire_hello *h = &c->opening->hello;
-    struct proof_opening o = peer_opening_proof(c, (struct slice){0});
+    const struct wire_hello *h = &c->handshake->hello;
+    struct proof_handshake o = peer_handshake_input(c, (struct slice){0});
     struct dial_back *d = peer_dial_back_none(c->p, done, arg);
-    d->question = (struct wire_confirm){.stream = h->stream,
-                                        .cluster_id = h->cluster_id,
-                                        .from = h->from,
-                                        .to = h->to,
-                                        .run = h->run,
-                                        .number = h->number};
+    d->request = (struct wire_confirm){.stream = h->stream,
+                                       .cluster_id = h->cluster_id,
+                                       .from = h->from,
+                                       .to = h->to,
+                                       .run = h->run,
+                                       .number = h->number};
     struct slice key = slice_of(h->nonce, PROOF_NONCE_SIZE);
-    proof_mac(key, PROOF_CONFIRM_QUESTION, &o, d->question.tag);
+    proof_mac(key, PROOF_CONFIRM_REQUEST, &o, d->request.tag);
     proof_mac(key, PROOF_CONFIRM_ANSWER, &o, d->expected);
     for (; d->url_count < count && d->url_count < KNOWN_URLS_MAX; d->url_count++)
         d->urls[d->url_count] = mem_string(urls[d->url_count]);
@@ -166,19 +172,19 @@ void peer_dial_backs_done(struct tcp_peers *p)
         peer_dial_back_cancel(container_of(p->dial_backs.next, struct dial_back, link));
 }
 
-/* --- answering ----------------------------------------------------------------------------------------- */
-/* The connection of ours that the question names, while it waits for its reply. */
-static struct conn *find_dialed(struct tcp_peers *p, const struct wire_confirm *q)
+/* --- the dialer ---------------------------------------------------------------------------------------- */
+/* Finds our outgoing connection that the request names, while it waits for its reply; NULL: none. */
+static struct conn *find_outgoing(struct tcp_peers *p, const struct wire_confirm *q)
 {
     struct conn *c = NULL;
-    if (q->stream == WIRE_STREAM_QUESTION) {
+    if (q->stream == WIRE_STREAM_QUERY) {
         c = peer_query_conn(p, q->number);
     } else if (q->cluster_id == p->cluster_id && q->from == p->self) {
         struct member *m = peer_member_get(p, q->to);
         c = m && m->streams[q->stream].state == PEER_STREAM_DIALING ? m->streams[q->stream].conn : NULL;
     }
-    bool is_open = c && c->state == CONN_OPEN && c->opening && c->opening->is_challenged;
-    return is_open && c->opening->hello.number == q->number && q->run == p->run ? c : NULL;
+    bool is_open = c && c->state == CONN_OPEN && c->handshake && c->handshake->is_challenged;
+    return is_open && c->handshake->hello.number == q->number && q->run == p->run ? c : NULL;
 }
 
 void peer_confirm_answer(struct conn *c, struct slice payload)
@@ -191,18 +197,18 @@ void peer_confirm_answer(struct conn *c, struct slice payload)
         peer_conn_close(c, ERR_MALFORMED, "bytes that are not of the peer protocol");
         return;
     }
-    struct conn *dialed = find_dialed(p, &q);
-    if (dialed && (!dialed->opening->is_confirmed || MUTANT(PEER_CONFIRM_TWICE))) {
-        struct proof_opening o = peer_opening_proof(dialed, (struct slice){0});
-        struct slice key = slice_of(dialed->opening->hello.nonce, PROOF_NONCE_SIZE);
-        if (proof_mac_matches(key, PROOF_CONFIRM_QUESTION, &o, q.tag)) {
+    struct conn *dialed = find_outgoing(p, &q);
+    if (dialed && (!dialed->handshake->is_confirmed || MUTANT(PEER_CONFIRM_TWICE))) {
+        struct proof_handshake o = peer_handshake_input(dialed, (struct slice){0});
+        struct slice key = slice_of(dialed->handshake->hello.nonce, PROOF_NONCE_SIZE);
+        if (proof_mac_matches(key, PROOF_CONFIRM_REQUEST, &o, q.tag)) {
             proof_mac(key, PROOF_CONFIRM_ANSWER, &o, tag);
-            dialed->opening->is_confirmed = true;
+            dialed->handshake->is_confirmed = true;
             size = PROOF_MAC_SIZE;
         }
     }
     if (!size && peer_report_may_log(p, "not ours", q.to))
-        log_warn("another member asks whether this one opened a connection to it, and it did not",
+        log_warn("a member received a connection in the name of this member, which did not open it",
                  F_HEX("local-member-id", p->self), F_HEX("remote-peer-id", q.to),
                  F_STR("remote-address", c->remote));
     wire_add_frame(&c->out, WIRE_CONFIRMED, slice_of(tag, size), (struct slice){0});

@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0
- * One connection, from a name to frames. The happy path:
+ * One connection of the peer transport, from a name to frames. The happy path:
  *
- *   peer_conn_dial -> [name -> addresses] -> connect -> [TLS] -> on_open -> frames <-> ...
- *   peer_conn_accept ------------------------------> [TLS] -> frames <-> ...
- *   peer_conn_close -> libuv closes -> on_closed -> freed
+ *     peer_conn_dial ---> [name -> addresses] -> connect -> [TLS] -> on_open -> frames <-> ...
+ *     peer_conn_accept -----------------------------------> [TLS] ------------> frames <-> ...
+ *     peer_conn_close --> libuv closes -> on_closed -> freed
  *
- * What can fail does so by peer_conn_close with a reason, once. A write error is seen by the read side or the
- * write's callback; peer_conn_add never fails. Frames added in one turn leave with one write; while it is
- * under way the next turns' frames gather for the next one.
- *
- * Received bytes are parsed where they were read; only the beginning of an incomplete frame is kept.
- *
- * TLS handshakes of those who dial us take HANDSHAKES_PER_MS steps. Connections beyond that wait, in order,
- * with what was read in `early`: many ClientHellos at once do not hold the loop. */
+ * Rules:
+ * - Each failure calls peer_conn_close with a reason, once. A write error is seen by the read side or by the
+ *   write's callback; peer_conn_add never fails.
+ * - Frames that are added in one turn leave with one write. While it is under way, the next turns' frames are
+ *   collected for the next write.
+ * - Received bytes are parsed in the read buffer; only the beginning of an incomplete frame is copied.
+ * - TLS handshakes of incoming connections take at most TLS_STEPS_PER_MS steps in a millisecond.
+ *   Connections beyond that wait in order, with their received bytes in `unread`: many ClientHellos at
+ *   once do not block the loop. */
 #include "consensus/peer/peer_impl.h"
 
 #include "base/log.h"
@@ -23,20 +24,20 @@
 #include <netinet/tcp.h>
 #include <stdio.h>
 
-enum { TLS_STEP = 1 << 20 }; /* encrypted at once; the rest waits as it is */
+enum { TLS_STEP = 1 << 20 }; /* bytes encrypted in one call; the rest stays plain */
 
-/* --- the end ------------------------------------------------------------------------------------------- */
+/* --- closing ----------------------------------------------------------------------------------------- */
 static void peer_conn_free_if_done(struct conn *c)
 {
     struct tcp_peers *p = c->p;
-    if (!c->is_tcp_closed || c->is_looking_up)
+    if (!c->is_tcp_closed || c->is_resolving)
         return;
     tls_free(c->tls);
-    peer_opening_free(c->opening);
+    peer_handshake_free(c->handshake);
     buf_done(&c->in);
     buf_done(&c->out);
-    buf_done(&c->flying);
-    buf_done(&c->early);
+    buf_done(&c->writing);
+    buf_done(&c->unread);
     mem_free(c);
     p->open_handles--;
     peer_release(p);
@@ -67,7 +68,7 @@ void peer_conn_close(struct conn *c, int err, const char *text)
         list_remove(&c->unauthenticated);
         c->p->unauthenticated_count--;
     }
-    if (c->is_looking_up)
+    if (c->is_resolving)
         uv_cancel((uv_req_t *)&c->lookup);
     uv_close((uv_handle_t *)&c->tcp, on_tcp_closed);
 }
@@ -87,13 +88,14 @@ static void peer_conn_trim(struct buf *b)
         buf_done(b);
 }
 
-/* Moves what waits in out to flying, through TLS if there is any. */
-static bool take_off(struct conn *c)
+/* Moves bytes from `out` to `writing`, encrypted if there is TLS. False: it failed and the connection
+ * closes. */
+static bool fill_writing(struct conn *c)
 {
-    assert(c->flying.size == 0);
+    assert(c->writing.size == 0);
     if (!c->tls) {
-        struct buf empty = c->flying;
-        c->flying = c->out;
+        struct buf empty = c->writing;
+        c->writing = c->out;
         c->out = empty;
         return true;
     }
@@ -108,7 +110,7 @@ static bool take_off(struct conn *c)
         else
             buf_consume(&c->out, n);
     }
-    tls_take_output(c->tls, &c->flying);
+    tls_take_output(c->tls, &c->writing);
     return true;
 }
 
@@ -122,7 +124,7 @@ static void on_shutdown(uv_shutdown_t *req, int status)
 
 static bool has_output(const struct conn *c)
 {
-    return c->out.size || c->flying.size;
+    return c->out.size || c->writing.size;
 }
 
 static void finish_if_written(struct conn *c)
@@ -150,7 +152,7 @@ static void peer_conn_on_written(uv_write_t *req, int status)
     struct conn *c = req->data;
     turn_enter(TURN_PEER_MESSAGES);
     c->is_writing = false;
-    peer_conn_trim(&c->flying);
+    peer_conn_trim(&c->writing);
     if (c->state == CONN_CLOSING)
         return;
     if (status < 0) {
@@ -160,24 +162,24 @@ static void peer_conn_on_written(uv_write_t *req, int status)
     peer_conn_flush(c);
 }
 
-/* One round: what is ready is handed to the socket; true = all of it was taken at once. */
+/* One round: writes what is ready to the socket. True = the socket took everything at once. */
 static bool write_some(struct conn *c)
 {
-    if (!take_off(c) || c->flying.size == 0)
+    if (!fill_writing(c) || c->writing.size == 0)
         return false;
-    c->written_n += c->flying.size;
-    uv_buf_t b = uv_buf_init((char *)c->flying.data, (unsigned)c->flying.size);
+    c->written_n += c->writing.size;
+    uv_buf_t b = uv_buf_init((char *)c->writing.data, (unsigned)c->writing.size);
     int n = uv_try_write((uv_stream_t *)&c->tcp, &b, 1);
     if (n < 0 && n != UV_EAGAIN) {
         close_uv(c, "write", n);
         return false;
     }
-    if (n == (int)c->flying.size) {
-        peer_conn_trim(&c->flying);
+    if (n == (int)c->writing.size) {
+        peer_conn_trim(&c->writing);
         return true;
     }
     size_t done = n > 0 ? (size_t)n : 0;
-    b = uv_buf_init((char *)c->flying.data + done, (unsigned)(c->flying.size - done));
+    b = uv_buf_init((char *)c->writing.data + done, (unsigned)(c->writing.size - done));
     c->write.data = c;
     int rc = uv_write(&c->write, (uv_stream_t *)&c->tcp, &b, 1, peer_conn_on_written);
     if (rc < 0)
@@ -190,7 +192,7 @@ static bool write_some(struct conn *c)
 void peer_conn_flush(struct conn *c)
 {
     list_remove(&c->dirty);
-    if (!c->is_writing && c->state >= CONN_HANDSHAKE && c->state != CONN_CLOSING) {
+    if (!c->is_writing && c->state >= CONN_TLS && c->state != CONN_CLOSING) {
         while (write_some(c) && c->tls && c->out.size)
             ;
         finish_if_written(c);
@@ -225,13 +227,12 @@ struct slice peer_conn_host(const struct conn *c)
 void peer_conn_timer(struct conn *c, uint64_t after_ms)
 {
     if (c->state == CONN_CLOSING)
-        return; /* a write on the way here found it broken: a timer would outlive it */
+        return; /* a write on the way here may have failed: a timer would outlive the connection */
     c->due_ms = peer_now_ms(c->p) + after_ms;
     c->p->io->ops->timer_start(c->p->io, &c->timer, after_ms);
 }
 
-/* After a turn that took long the bytes that came meanwhile are not read yet: then it is we who were silent.
- */
+/* After a turn that took long, the bytes that came meanwhile are not read yet: then the silence is ours. */
 bool peer_conn_is_silent(struct conn *c)
 {
     uint64_t now = peer_now_ms(c->p);
@@ -240,8 +241,8 @@ bool peer_conn_is_silent(struct conn *c)
     return now - c->received_ms > c->p->silence_ms;
 }
 
-/* A socket closed with unread bytes is reset, and the reset can overtake our last word. So: end our side,
- * read and forget until the other ends his. */
+/* A socket that is closed with unread bytes is reset, and the reset can overtake our last frame. So: shut
+ * down our side, then read and drop until the other side closes. */
 void peer_conn_finish(struct conn *c)
 {
     if (c->state >= CONN_FINISHING)
@@ -262,7 +263,7 @@ static void peer_conn_on_timer(struct io_timer *t)
 }
 
 /* --- reading ------------------------------------------------------------------------------------------- */
-static void refuse_bytes(struct conn *c, int err)
+static void close_malformed(struct conn *c, int err)
 {
     peer_conn_close(c, err,
                     err == ERR_CORRUPT ? "damaged bytes: the checksum does not hold"
@@ -270,14 +271,14 @@ static void refuse_bytes(struct conn *c, int err)
                                        : "bytes that are not of the peer protocol");
 }
 
-/* All complete frames of what is there, in one go. Returns the bytes that are left. */
-static struct slice take_frames(struct conn *c, struct slice bytes)
+/* Handles all complete frames of the input. Returns the bytes that are left. */
+static struct slice handle_frames(struct conn *c, struct slice bytes)
 {
     while (c->state == CONN_OPEN) {
         struct wire_frame frame;
         int n = wire_take(&bytes, c->stage, &frame);
         if (n < 0)
-            refuse_bytes(c, n);
+            close_malformed(c, n);
         if (n <= 0)
             break;
         c->ops->on_frame(c, &frame);
@@ -297,53 +298,53 @@ static void keep_rest(struct conn *c, struct slice rest)
         buf_add_slice(&c->in, rest);
 }
 
-static void open_up(struct conn *c)
+static void mark_open(struct conn *c)
 {
     c->state = CONN_OPEN;
     if (c->owner && c->ops->on_open)
         c->ops->on_open(c);
 }
 
-static void take_cipher(struct conn *c, struct slice bytes)
+static void receive_tls(struct conn *c, struct slice bytes)
 {
     int err = tls_receive(c->tls, bytes, &c->in);
-    if (c->state == CONN_HANDSHAKE && tls_is_ready(c->tls))
-        open_up(c);
+    if (c->state == CONN_TLS && tls_is_ready(c->tls))
+        mark_open(c);
     if (c->in.size)
-        keep_rest(c, take_frames(c, buf_slice(&c->in)));
+        keep_rest(c, handle_frames(c, buf_slice(&c->in)));
     peer_conn_flush(c);
     if (err && c->state != CONN_CLOSING)
         peer_conn_close(c, ERR_CLOSED, err == ERR_CLOSED ? "closed by the other side" : tls_error(c->tls));
 }
 
-static void take_plain(struct conn *c, struct slice bytes)
+static void receive_plain(struct conn *c, struct slice bytes)
 {
     if (c->in.size) {
         buf_add_slice(&c->in, bytes);
         bytes = buf_slice(&c->in);
     }
-    keep_rest(c, take_frames(c, bytes));
+    keep_rest(c, handle_frames(c, bytes));
     if (has_output(c))
         peer_conn_flush(c);
 }
 
-static bool may_step_handshake(struct tcp_peers *p)
+static bool may_step_tls(struct tcp_peers *p)
 {
     uint64_t now_ms = peer_now_ms(p);
-    if (now_ms != p->handshake_ms)
-        p->handshake_count = 0;
-    p->handshake_ms = now_ms;
-    return p->handshake_count++ < HANDSHAKES_PER_MS;
+    if (now_ms != p->tls_handshake_ms)
+        p->tls_handshake_count = 0;
+    p->tls_handshake_ms = now_ms;
+    return p->tls_handshake_count++ < TLS_STEPS_PER_MS;
 }
 
-static void wait_for_handshake(struct conn *c, struct slice bytes)
+static void wait_for_tls_step(struct conn *c, struct slice bytes)
 {
     struct tcp_peers *p = c->p;
-    buf_add_slice(&c->early, bytes);
+    buf_add_slice(&c->unread, bytes);
     uv_read_stop((uv_stream_t *)&c->tcp);
-    if (list_is_empty(&p->handshakes))
-        p->io->ops->timer_start(p->io, &p->handshake_timer, 1);
-    list_add_last(&p->handshakes, &c->waiting);
+    if (list_is_empty(&p->tls_handshakes))
+        p->io->ops->timer_start(p->io, &p->tls_handshake_timer, 1);
+    list_add_last(&p->tls_handshakes, &c->waiting);
 }
 
 static void peer_conn_on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *b);
@@ -356,28 +357,28 @@ static void start_reading(struct conn *c)
         close_uv(c, "read", rc);
 }
 
-static void on_handshake_timer(struct io_timer *t)
+static void on_tls_handshake_timer(struct io_timer *t)
 {
-    struct tcp_peers *p = container_of(t, struct tcp_peers, handshake_timer);
+    struct tcp_peers *p = container_of(t, struct tcp_peers, tls_handshake_timer);
     struct link *l = NULL;
     turn_enter(TURN_PEER_MESSAGES);
-    for (int i = 0; i < HANDSHAKES_PER_MS && (l = list_take_first(&p->handshakes)); i++) {
+    for (int i = 0; i < TLS_STEPS_PER_MS && (l = list_take_first(&p->tls_handshakes)); i++) {
         struct conn *c = container_of(l, struct conn, waiting);
-        struct buf early = c->early;
-        c->early = (struct buf){0};
+        struct buf unread = c->unread;
+        c->unread = (struct buf){0};
         start_reading(c);
-        if (c->state == CONN_HANDSHAKE)
-            take_cipher(c, buf_slice(&early));
-        buf_done(&early);
+        if (c->state == CONN_TLS)
+            receive_tls(c, buf_slice(&unread));
+        buf_done(&unread);
     }
-    if (!list_is_empty(&p->handshakes))
-        p->io->ops->timer_start(p->io, &p->handshake_timer, 1);
+    if (!list_is_empty(&p->tls_handshakes))
+        p->io->ops->timer_start(p->io, &p->tls_handshake_timer, 1);
 }
 
-void peer_conn_handshakes_init(struct tcp_peers *p)
+void peer_conn_tls_init(struct tcp_peers *p)
 {
-    list_init(&p->handshakes);
-    p->handshake_timer.fire = on_handshake_timer;
+    list_init(&p->tls_handshakes);
+    p->tls_handshake_timer.fire = on_tls_handshake_timer;
 }
 
 static void peer_conn_on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *b)
@@ -397,15 +398,15 @@ static void peer_conn_on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *b)
     c->received_n += (size_t)n;
     if (c->state == CONN_FINISHING)
         return;
-    if (c->state == CONN_HANDSHAKE && c->is_accepted && !may_step_handshake(c->p))
-        wait_for_handshake(c, slice_of(b->base, (size_t)n));
+    if (c->state == CONN_TLS && c->is_accepted && !may_step_tls(c->p))
+        wait_for_tls_step(c, slice_of(b->base, (size_t)n));
     else if (c->tls)
-        take_cipher(c, slice_of(b->base, (size_t)n));
+        receive_tls(c, slice_of(b->base, (size_t)n));
     else
-        take_plain(c, slice_of(b->base, (size_t)n));
+        receive_plain(c, slice_of(b->base, (size_t)n));
 }
 
-/* One buffer for all: libuv reads into it and calls on_read at once. */
+/* One buffer for all connections: libuv reads into it and calls peer_conn_on_read at once. */
 static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *b)
 {
     struct conn *c = h->data;
@@ -413,7 +414,7 @@ static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *b)
     *b = uv_buf_init((char *)c->p->read, READ_SIZE);
 }
 
-/* --- the total of unread output ------------------------------------------------------------------------- */
+/* --- limit of unread output --------------------------------------------------------------------------- */
 static void close_for_output(struct output_account *a, enum output_reason why)
 {
     struct conn *c = container_of(a, struct conn, output);
@@ -423,7 +424,7 @@ static void close_for_output(struct output_account *a, enum output_reason why)
     peer_conn_close(c, ERR_LIMIT, output_reason_text(why));
 }
 
-/* --- the beginning ------------------------------------------------------------------------------------- */
+/* --- opening ----------------------------------------------------------------------------------------- */
 static void set_remote(struct conn *c, const struct sockaddr *address)
 {
     char ip[64] = "?";
@@ -434,8 +435,9 @@ static void set_remote(struct conn *c, const struct sockaddr *address)
     snprintf(c->remote, sizeof c->remote, is_v6 ? "[%s]:%u" : "%s:%u", ip, port);
 }
 
-/* The kernel ends a connection whose bytes nobody acknowledged for as long as a lane may be silent; without
- * it a link that comes back after a minute waits for a retransmission another minute. */
+/* The kernel closes a connection whose bytes are not acknowledged for as long as a stream may be silent
+ * (TCP_USER_TIMEOUT). Without it, a link that comes back after a minute waits another minute for a
+ * retransmission. */
 static void set_options(struct conn *c)
 {
     int fd;
@@ -476,9 +478,9 @@ static void on_connected(uv_connect_t *req, int status)
     if (c->state == CONN_CLOSING)
         return;
     if (c->tls)
-        c->state = CONN_HANDSHAKE; /* its first bytes are ready since tls_connect */
+        c->state = CONN_TLS; /* its first bytes are ready since tls_connect */
     else
-        open_up(c);
+        mark_open(c);
     peer_conn_flush(c);
 }
 
@@ -492,12 +494,12 @@ static void connect_to(struct conn *c, const struct sockaddr *address)
         close_uv(c, "connect", rc);
 }
 
-static void on_looked_up(uv_getaddrinfo_t *req, int status, struct addrinfo *list)
+static void on_resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *list)
 {
     struct conn *c = req->data;
     const struct addrinfo *chosen = NULL;
     turn_enter(TURN_PEER_MESSAGES);
-    c->is_looking_up = false;
+    c->is_resolving = false;
     if (c->state == CONN_CLOSING) {
         uv_freeaddrinfo(list);
         peer_conn_free_if_done(c);
@@ -515,7 +517,7 @@ static void on_looked_up(uv_getaddrinfo_t *req, int status, struct addrinfo *lis
     uv_freeaddrinfo(list);
 }
 
-static void look_up(struct conn *c)
+static void resolve_host(struct conn *c)
 {
     struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
     struct sockaddr_storage address;
@@ -528,11 +530,11 @@ static void look_up(struct conn *c)
     }
     snprintf(port, sizeof port, "%u", c->port);
     c->lookup.data = c;
-    int rc = uv_getaddrinfo(c->p->loop, &c->lookup, on_looked_up, c->host, port, &hints);
+    int rc = uv_getaddrinfo(c->p->loop, &c->lookup, on_resolved, c->host, port, &hints);
     if (rc < 0)
         close_uv(c, "lookup", rc);
     else
-        c->is_looking_up = true;
+        c->is_resolving = true;
 }
 
 int peer_conn_dial(struct tcp_peers *p, const char *url, unsigned address, const struct conn_ops *ops,
@@ -551,7 +553,7 @@ int peer_conn_dial(struct tcp_peers *p, const char *url, unsigned address, const
     c->port = u.port;
     size_t n = strlen(u.host);
     memcpy(c->host, u.host, n + 1);
-    /* A name may be written as absolute; no certificate is. */
+    /* A name may be absolute (with a dot at the end); no certificate has one. */
     if (n > 1 && c->host[n - 1] == '.')
         c->host[n - 1] = 0;
     if (is_tls) {
@@ -560,7 +562,7 @@ int peer_conn_dial(struct tcp_peers *p, const char *url, unsigned address, const
     }
     snprintf(c->remote, sizeof c->remote, "%.70s", url);
     peer_conn_timer(c, DIAL_MS);
-    look_up(c);
+    resolve_host(c);
     *ret_conn = c;
     return OK;
 }
@@ -585,7 +587,7 @@ int peer_conn_accept(struct tcp_peers *p, uv_stream_t *server, bool is_tls, cons
     if (is_tls) {
         tls_context_refresh(p->tls_in, c->received_ms);
         c->tls = tls_accept(p->tls_in);
-        c->state = CONN_HANDSHAKE;
+        c->state = CONN_TLS;
     }
     start_reading(c);
     *ret_conn = c;

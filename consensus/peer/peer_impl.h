@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Private to the TCP transport: its state, and what its files call in each other.
+ * Private header of the TCP transport: its state, and the functions that its files call in each other.
  *
- *   peer_tcp.c     the table of operations: members, identity, send, flush; birth and end
- *   peer_stream.c    lanes out of us: dial, hello, pings, backoff
- *   peer_listen.c  lanes into us, and questions: accept, hello, who may come in
- *   peer_query.c     questions out of us
- *   peer_opening.c hello, challenge and proof, of both sides
- *   peer_confirm.c dial-backs: asked by the granting side, answered by the dialer
- *   peer_conn.c    one connection: name -> socket -> TLS -> frames; whoever owns it has an ops table
- *   peer_report.c  metrics, and how often a thing is logged
+ *     peer_tcp.c        the table of operations: members, identity, send, flush; init and close
+ *     peer_stream.c     outgoing streams: dial, handshake, pings, backoff
+ *     peer_listen.c     incoming connections: accept, hello, checks, streams and queries
+ *     peer_query.c      outgoing bootstrap queries
+ *     peer_handshake.c  hello, challenge and proof, of both sides
+ *     peer_confirm.c    dial-backs: requested by the accepting side, answered by the dialer
+ *     peer_conn.c       one connection: name -> socket -> TLS -> frames; its owner has an ops table
+ *     peer_report.c     metrics, and a limit for repeated log lines
  *
- * Nobody's callback runs inside another's call: whatever ends a connection only marks it, and what its owner
- * is told comes from libuv's close callback. */
+ * Invariant: no callback runs inside another call. A function that ends a connection only marks it; its owner
+ * is notified from libuv's close callback. */
 #ifndef CONSENSUS_PEER_PEER_IMPL_H
 #define CONSENSUS_PEER_PEER_IMPL_H
 
@@ -29,36 +29,38 @@
 
 enum {
     HEARTBEAT_MS = 100,
-    PING_HEARTBEATS = 5,   /* between pings */
-    SILENCE_PINGS = 5,     /* a lane without a byte for so long is dead */
-    DIAL_MS = 2000,        /* name, connect, TLS and hello together */
-    REPLY_MS = 6000,       /* after the challenge: the other side may dial back first */
-    HANDSHAKES_PER_MS = 1, /* steps of TLS handshakes of those who dial us; about half a millisecond each */
-    HELLO_MS = 5000,       /* for who dials us: TLS and hello, or question */
-    CONFIRM_MS = 1500,     /* a dial-back to one address */
+    PING_HEARTBEATS = 5,  /* between pings */
+    SILENCE_PINGS = 5,    /* a stream without a received byte for so many pings is dead */
+    DIAL_MS = 2000,       /* name, connect, TLS and hello together */
+    REPLY_MS = 6000,      /* after the challenge: the other side may dial back first */
+    TLS_STEPS_PER_MS = 1, /* steps of TLS handshakes of incoming connections; about half a millisecond
+                              each */
+    HELLO_MS = 5000,      /* of an incoming connection: TLS and hello, or query */
+    CONFIRM_MS = 1500,    /* a dial-back to one address */
     CONFIRM_ALL_MS = 4000,
-    CONFIRMS_MAX = 16,  /* dial-backs under way at once */
-    QUESTIONS_MAX = 64, /* bootstrap queries that wait for an answer */
-    VOUCHED_MS = 10000, /* a member that others list has so long to open a stream */
-    ANSWER_MS = 30000,  /* a question not answered by then is dropped */
-    LINGER_MS = 1000,   /* for the other side to read our last word */
+    CONFIRMS_MAX = 16,  /* dial-backs at the same time */
+    QUERIES_MAX = 64,   /* bootstrap queries that wait for an answer */
+    VOUCHED_MS = 10000, /* a member that others list must open a stream within this time */
+    ANSWER_MS = 30000,  /* a query without an answer is dropped after this time */
+    LINGER_MS = 1000,   /* for the other side to read our last frame */
     BACKOFF_MIN_MS = 50,
     BACKOFF_MAX_MS = 2000,
     LOG_AGAIN_MS = 60000,
-    RETRY_NOW_MS = 500,       /* a connect under way for longer is given up when the other side dials us */
-    UNAUTHENTICATED_MAX = 64, /* unauthenticated connections */
-    LEARNED_MAX = 64,         /* members known only from their own hello */
+    RETRY_NOW_MS = 500,       /* a connect that takes longer is replaced when the other side dials us */
+    UNAUTHENTICATED_MAX = 64, /* incoming connections without a proof */
+    LEARNED_MAX = 64,         /* members that are not in our list */
     KNOWN_URLS_MAX = 16,
     ADDRESSES_MAX = 8,
     LISTENERS_MAX = 32,
     READ_SIZE = 256 << 10,
-    KEPT_SIZE = 256 << 10, /* an empty buffer larger than that is given back */
+    KEPT_SIZE = 256 << 10, /* a larger empty buffer is freed */
     RTT_BUCKETS = 16,
 };
 
-/* What waits in a lane at most; a single message is always taken by an empty one. LOG: raft may have 512
- * appends under way to a follower; of normal writes that is far less, and what a stalled link holds beyond it
- * is dropped, which raft repairs by probing. BULK: who sends snapshots paces himself by `queued`. */
+/* Limits of the queue of a stream; an empty queue accepts any single message.
+ * - LOG: raft may have 512 appends in flight to a follower; normal writes are far less. A stalled link drops
+ *   what exceeds the limit, and raft repairs that by probing.
+ * - BULK: the sender of a snapshot limits itself by `queued`. */
 #define LOG_QUEUE_MAX  (32u << 20)
 #define BULK_QUEUE_MAX (4u << 20)
 
@@ -70,63 +72,65 @@ struct conn;
 
 /* --- a connection -------------------------------------------------------------------------------------- */
 struct conn_ops {
-    void (*on_open)(struct conn *c); /* dialed: connected, TLS done */
+    void (*on_open)(struct conn *c); /* outgoing: connected, TLS done */
     void (*on_frame)(struct conn *c, const struct wire_frame *frame);
     void (*on_timer)(struct conn *c);
-    /* Last call. err and text of conn say why. */
+    /* The last call. err and text of the connection hold the reason. */
     void (*on_closed)(struct conn *c);
 };
 
 enum conn_state {
     CONN_RESOLVING,
     CONN_CONNECTING,
-    CONN_HANDSHAKE, /* TLS */
+    CONN_TLS, /* handshake of TLS */
     CONN_OPEN,
-    CONN_FINISHING, /* our last word is on its way; what comes is not read */
+    CONN_FINISHING, /* our last frame is being sent; received bytes are dropped */
     CONN_CLOSING,
 };
 
-/* The handshake of a connection, seen from either side. */
-struct opening {
+/* The handshake of a connection, on either side. */
+struct handshake {
     struct wire_hello hello; /* urls: in the buffer below */
     struct buf urls;
     uint8_t dialed_nonce[PROOF_NONCE_SIZE];
     bool is_challenged;     /* dialed_nonce is known */
-    bool is_confirmed;      /* dialer: a dial-back was told yes, and none is again */
-    bool is_waiting;        /* dialed: for the dial-back of another opening of that member's stream */
+    bool is_confirmed;      /* dialer: a dial-back was confirmed; no second one is */
+    bool is_waiting;        /* dialed side: another handshake of that member's stream has its dial-back
+                               first */
     enum peer_proof proof;  /* that the other side has shown */
-    struct dial_back *back; /* dialed: under way */
+    struct dial_back *back; /* dialed side: under way */
 };
 
 struct conn {
     struct tcp_peers *p;
     const struct conn_ops *ops;
-    void *owner; /* NULL: nobody is told any more */
+    void *owner; /* NULL: nobody is notified any more */
     enum conn_state state;
     enum wire_stage stage;
     struct io_timer timer;
     uint64_t due_ms;                /* when the timer should fire */
-    uint64_t received_ms;           /* when the last byte came */
-    uint64_t received_n, written_n; /* bytes, for who counts */
-    uint64_t seen_n;                /* received_n at the last sign of life we gave */
+    uint64_t received_ms;           /* when the last byte was received */
+    uint64_t received_n, written_n; /* bytes, for metrics */
+    uint64_t answered_n;            /* received_n at the last pong that we sent */
 
     struct tls *tls;
     struct output_account output;
-    struct buf in;               /* plain, an incomplete frame */
-    struct buf out;              /* plain frames; leave with peer_conn_flush */
-    struct buf flying;           /* what libuv writes now */
-    struct buf early;            /* of a TLS handshake that waits for its turn */
-    struct link waiting;         /* of tcp_peers.handshakes; nothing is read from it meanwhile */
+    struct buf in;               /* plain text, an incomplete frame */
+    struct buf out;              /* plain frames; peer_conn_flush sends them */
+    struct buf writing;          /* the bytes that libuv is writing */
+    struct buf unread;           /* received bytes of a TLS handshake that waits for its turn */
+    struct link waiting;         /* of tcp_peers.tls_handshakes; nothing is read from it meanwhile */
     struct link all, dirty;      /* of tcp_peers */
-    struct link unauthenticated; /* of tcp_peers.guests */
-    bool is_accepted, is_writing, is_tcp_closed, is_looking_up;
-    uint64_t host_hash;      /* of who dialed us, without the port */
-    bool is_from_member;     /* accepted from an address of a member that we know */
-    struct opening *opening; /* NULL: no hello yet */
+    struct link unauthenticated; /* of tcp_peers.unauthenticated */
+    bool is_accepted, is_writing, is_tcp_closed, is_resolving;
+    uint64_t host_hash;          /* of the remote address, without the port */
+    bool is_from_member;         /* accepted from an address of a member that we know */
+    struct handshake *handshake; /* NULL: no hello yet */
 
     char host[256];
     uint16_t port;
-    unsigned address, address_count; /* which of the name's addresses is tried, of how many */
+    unsigned address, address_count; /* index of the name's address that is tried, and the number of
+                                        addresses */
 
     int err; /* why it ended */
     char text[256];
@@ -139,22 +143,22 @@ struct conn {
     uv_getaddrinfo_t lookup;
 };
 
-/* Dials the n-th address of the URL's name; ERR_INVALID: no such URL, or no TLS here. */
+/* Dials the n-th address of the URL's name. ERR_INVALID: not a URL, or TLS is not available. */
 MUST_CHECK int peer_conn_dial(struct tcp_peers *p, const char *url, unsigned address,
                               const struct conn_ops *ops, void *owner, struct conn **ret_conn);
 MUST_CHECK int peer_conn_accept(struct tcp_peers *p, uv_stream_t *server, bool is_tls,
                                 const struct conn_ops *ops, struct conn **ret_conn);
 void peer_conn_add(struct conn *c, enum wire_kind kind, struct slice head,
-                   struct slice body); /* leaves by flush */
+                   struct slice body); /* peer_conn_flush sends it */
 void peer_conn_flush(struct conn *c);
 size_t peer_conn_queued(const struct conn *c);
 void peer_conn_finish(
-    struct conn *c); /* closes when all that was added is written and the other side has read */
+    struct conn *c); /* closes when everything is written and the other side has closed, or after LINGER_MS */
 void peer_conn_close(struct conn *c, int err, const char *text);
-void peer_conn_handshakes_init(struct tcp_peers *p);
-struct slice peer_conn_host(const struct conn *c); /* its remote address without port and brackets */
+void peer_conn_tls_init(struct tcp_peers *p);
+struct slice peer_conn_host(const struct conn *c); /* the remote address without port and brackets */
 void peer_conn_timer(struct conn *c, uint64_t after_ms);
-bool peer_conn_is_silent(struct conn *c); /* for the timer of a lane */
+bool peer_conn_is_silent(struct conn *c); /* for the timer of a stream */
 
 /* --- members ------------------------------------------------------------------------------------------- */
 enum peer_stream_state {
@@ -164,33 +168,33 @@ enum peer_stream_state {
     PEER_STREAM_UP, /* as long as its connection is open */
 };
 
-/* A lane out of us. */
+/* An outgoing stream. */
 struct stream {
     struct member *member;
     enum peer_stream kind;
     enum peer_stream_state state;
     struct conn *conn;
     struct io_timer timer;
-    unsigned url, address; /* which are tried next */
+    unsigned url, address; /* indexes of the next attempt */
     uint64_t backoff_ms, dialed_ms, up_ms;
-    bool is_hurried;     /* dial at once when the present connection has ended */
-    bool is_refused;     /* the last attempt was answered with a refusal */
-    bool is_up_reported; /* the log says that it is up, or nothing yet */
+    bool redials_at_once; /* dial at once after the present connection has closed */
+    bool is_refused;      /* the last attempt was refused */
+    bool is_up_reported;  /* the last log line says that it is up, or there is none yet */
 };
 
 struct member {
     struct tcp_peers *p;
     uint64_t id;
-    /* Not in our member list: told by its proved hello, or listed by another member (until vouched_until_ms).
-     * Known as long as it has a stream into us. */
+    /* Not in our member list: known from its proved hello, or listed by another member (until
+     * vouched_until_ms). It is kept as long as it has an incoming stream. */
     bool is_learned;
     uint64_t vouched_until_ms;
-    char address[64];                        /* IP that our last stream to it was connected to */
-    struct conn *proving[PEER_STREAM_COUNT]; /* openings whose dial-back is under way */
+    char address[64];                             /* IP address that our last stream to it was connected to */
+    struct conn *dialing_back[PEER_STREAM_COUNT]; /* handshakes whose dial-back is under way */
     char *urls[KNOWN_URLS_MAX];
     unsigned url_count;
     struct stream streams[PEER_STREAM_COUNT];
-    struct { /* lanes into us */
+    struct { /* incoming streams */
         struct conn *conn;
         uint64_t run, number;
     } in[PEER_STREAM_COUNT];
@@ -210,32 +214,33 @@ struct tcp_peers {
     const struct peer_events *events;
     void *arg;
     uint64_t cluster_id, self;      /* 0 = no identity yet */
-    uint32_t level, required_level; /* ours; what the cluster is at (peer_ops.set_level) */
+    uint32_t level, required_level; /* own level; level of the cluster (peer_ops.set_level) */
     uint64_t run, next_number;
     uint64_t ping_ms, silence_ms;
     struct map members; /* by id */
-    struct map removed; /* ids; values are the map itself */
+    struct map removed; /* ids; the values are the map itself */
     unsigned learned_count;
-    struct link conns, dirty, unauthenticated; /* oldest guest first */
-    struct link handshakes;                    /* connections into us whose handshake waits, in order */
-    struct io_timer handshake_timer;
-    uint64_t handshake_ms; /* when so many steps were taken */
-    unsigned handshake_count;
-    unsigned unauthenticated_count, question_count;
-    struct link asks, questions;
+    struct link conns, dirty, unauthenticated; /* oldest unauthenticated connection first */
+    struct link tls_handshakes;                /* incoming connections whose TLS handshake waits, in order */
+    struct io_timer tls_handshake_timer;
+    uint64_t tls_handshake_ms; /* the millisecond in which tls_handshake_count steps were taken */
+    unsigned tls_handshake_count;
+    unsigned unauthenticated_count, served_query_count;
+    struct link queries, served_queries;
     struct link dial_backs; /* in order; the first CONFIRMS_MAX are under way */
     struct proof_tokens tokens;
     struct output_budget *output;
     bool requires_proof; /* --require-peer-proof */
-    bool ca_proves;      /* --peer-trusted-ca-file: a TLS connection is one with a verified certificate */
+    bool ca_proves;      /* --peer-trusted-ca-file: every TLS connection has a verified certificate */
     uint64_t refused[WIRE_REASON_COUNT], confirmed, not_confirmed;
-    uint64_t next_ask;
-    struct buf urls;                      /* ours, as a hello tells them */
-    struct tls_context *tls_in, *tls_out; /* out: by peer_tls_out */
-    char *tls_later[3];                   /* cipher suites, lowest and highest version; NULL = default */
+    uint64_t next_query_number;
+    struct buf urls;                      /* our own, as a hello sends them */
+    struct tls_context *tls_in, *tls_out; /* out: use peer_tls_out */
+    char *tls_later[3];                   /* for tls_out: cipher suites, lowest and highest version; NULL =
+                                             default */
     struct listener *listeners;
-    unsigned open_handles; /* of libuv; p lives as long as one does */
-    uv_idle_t last;        /* never started: its close callback comes in the loop */
+    unsigned open_handles; /* of libuv; p is freed when there is none */
+    uv_idle_t last;        /* never started: its close callback runs in the loop */
     bool is_closing, skip_client_san;
     void (*closed)(void *arg);
     void *closed_arg;
@@ -247,56 +252,59 @@ uint64_t peer_now_ms(struct tcp_peers *p);
 bool peer_level_is_low(const struct tcp_peers *p, uint32_t level); /* of a member, as it announces it */
 struct member *peer_member_get(struct tcp_peers *p, uint64_t id);
 struct member *peer_member_add(struct tcp_peers *p, uint64_t id);
-void peer_member_set_urls(struct member *m, const char *const *urls, size_t count); /* dials if it may */
+void peer_member_set_urls(struct member *m, const char *const *urls, size_t count); /* dials if possible */
 void peer_member_free(struct member *m);
-void peer_release(struct tcp_peers *p); /* frees p when it is closing and nothing is open */
+void peer_release(struct tcp_peers *p); /* frees p when it is closing and no handle is open */
 
-/* --- lanes --------------------------------------------------------------------------------------------- */
-bool peer_stream_is_up(const struct stream *l);
-void peer_stream_start(struct stream *l);     /* if there is reason to dial and it does not yet */
-void peer_stream_retry_now(struct stream *l); /* the other side is there: no more waiting */
-void peer_stream_restart(struct stream *l);   /* the way to it has changed, or who we are */
-void peer_stream_done(struct stream *l);
+/* --- outgoing streams ---------------------------------------------------------------------------------- */
+bool peer_stream_is_up(const struct stream *s);
+void peer_stream_start(struct stream *s);     /* dials if there is a reason to and it does not yet */
+void peer_stream_retry_now(struct stream *s); /* the other side is reachable: ends the wait */
+void peer_stream_restart(struct stream *s);   /* its URLs or our identity have changed */
+void peer_stream_done(struct stream *s);
 
-/* --- listening, questions ------------------------------------------------------------------------------ */
+/* --- incoming connections, queries --------------------------------------------------------------------- */
 MUST_CHECK int peer_listen_open(struct tcp_peers *p, const char *url, char *error, size_t error_size);
 void peer_listen_close(struct tcp_peers *p);
-void peer_listen_forget(struct member *m); /* closes the lanes into us from m */
+void peer_listen_close_streams(struct member *m); /* closes the incoming streams of m */
 void peer_served_query_answer(struct tcp_peers *p, struct peer_served_query *q, struct slice text);
 void peer_served_query_confirm(struct tcp_peers *p, struct peer_served_query *q, const char *const *urls,
                                size_t count, void (*done)(void *arg, bool is_confirmed), void *arg);
 void peer_served_queries_done(struct tcp_peers *p);
-struct conn *peer_query_conn(struct tcp_peers *p, uint64_t number); /* of an ask that waits for its answer */
+struct conn *peer_query_conn(struct tcp_peers *p, uint64_t number); /* of a query that waits for its answer;
+                                                                       NULL: none */
 uint64_t peer_query_start(struct tcp_peers *p, const char *url, struct slice text, uint64_t timeout_ms,
                           void (*done)(void *arg, int err, struct slice answer), void *arg);
 void peer_query_cancel(struct tcp_peers *p, uint64_t number);
 void peer_queries_done(struct tcp_peers *p);
 
-/* --- openings ------------------------------------------------------------------------------------------ */
-void peer_opening_dial(struct conn *c, struct wire_hello *hello);         /* fills in the rest, sends it */
-void peer_opening_accept(struct conn *c, const struct wire_hello *hello); /* sends the challenge */
-void peer_opening_free(struct opening *o);
-struct proof_opening peer_opening_proof(const struct conn *c, struct slice text);
-/* The dialer reads a challenge and knows what the dialed side has shown. ERR_MALFORMED; ERR_DENIED: a proof
- * is required and none was shown. */
-MUST_CHECK int peer_opening_take_challenge(struct conn *c, struct slice payload);
-void peer_opening_add_proof(struct conn *c);
-/* What a dialer has shown with this MAC. */
-enum peer_proof peer_opening_shown(struct conn *c, const uint8_t mac[PROOF_MAC_SIZE], struct slice text);
-bool peer_opening_is_certified(const struct conn *c, bool for_all); /* for one, or all, of its URLs */
+/* --- handshake ----------------------------------------------------------------------------------------- */
+void peer_handshake_dial(struct conn *c, struct wire_hello *hello); /* fills in the rest and sends it */
+void peer_handshake_accept(struct conn *c, const struct wire_hello *hello); /* sends the challenge */
+void peer_handshake_free(struct handshake *o);
+struct proof_handshake peer_handshake_input(const struct conn *c, struct slice text);
+/* The dialer reads the challenge, which shows the proof of the dialed side. ERR_MALFORMED.
+ * ERR_PERMISSION_DENIED: a proof is required and none was shown. */
+MUST_CHECK int peer_handshake_read_challenge(struct conn *c, struct slice payload);
+void peer_handshake_add_proof(struct conn *c);
+/* The proof that the dialer shows with this MAC or its certificate. */
+enum peer_proof peer_handshake_check_proof(struct conn *c, const uint8_t mac[PROOF_MAC_SIZE],
+                                           struct slice text);
+bool peer_handshake_is_certified(const struct conn *c, bool for_all); /* for one, or for all, of its URLs */
 
-/* done comes once, later, unless it is cancelled. urls are copied; each of their addresses is tried. */
+/* Starts a dial-back. done is called once, later, unless it is canceled. urls are copied; each of their
+ * addresses is tried. */
 struct dial_back *peer_dial_back_start(struct conn *c, const char *const *urls, size_t count,
                                        void (*done)(void *arg, bool is_confirmed), void *arg);
-/* One without an address to dial: done comes with false. */
+/* A dial-back without an address: done is called with false. */
 struct dial_back *peer_dial_back_none(struct tcp_peers *p, void (*done)(void *arg, bool is_confirmed),
                                       void *arg);
 void peer_dial_back_cancel(struct dial_back *d);
 void peer_dial_backs_done(struct tcp_peers *p);
-void peer_confirm_answer(struct conn *c, struct slice payload); /* and closes */
+void peer_confirm_answer(struct conn *c, struct slice payload); /* and closes the connection */
 
 /* --- reporting ----------------------------------------------------------------------------------------- */
-/* May a line about this reason and this peer be written again? At most once a minute. */
+/* True: a line with this reason and peer may be logged now. At most one a minute. */
 bool peer_report_may_log(struct tcp_peers *p, const char *reason, uint64_t peer);
 void peer_report_metrics(void *arg, struct buf *out);
 

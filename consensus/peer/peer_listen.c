@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Connections into us: unauthenticated at first, then a stream of a member, a bootstrap query or a dial-back.
- * Unauthenticated connections are few, have little time, and get no memory beyond a hello (or one query).
+ * Incoming connections: unauthenticated at first, then a stream of a member, a bootstrap query or a
+ * dial-back.
  *
- *   accept -> HELLO for a stream -> judged -> PROOF -> [dial-back] -> the member's stream, instead of its
- * last one
- *          -> HELLO, QUESTION -> on_query ... answer -> closed
- *          -> HELLO, CONFIRM -> answered (peer_confirm.c) -> closed
+ *   accept -> HELLO for a stream -> ids are checked -> CHALLENGE, PROOF -> [dial-back] -> its stream
+ *          -> HELLO, CHALLENGE, QUERY -> on_query ... ANSWER -> closed
+ *          -> HELLO, CONFIRM -> CONFIRMED (peer_confirm.c) -> closed
  *
- * A member that is not in our list is taken, too, when it names our cluster, was not removed, and is proved:
- * it may have been added while we were behind, and be the leader we have to learn it from. With a token or a
- * certificate its hello says where it can be answered; without, another member's list says so (set_vouched).
- */
+ * Invariants:
+ * - Unauthenticated connections are few, have little time, and get no memory beyond a hello or one query.
+ * - A new stream of a member replaces its older one only after its proof.
+ *
+ * A member that is not in our list is accepted, too, when it names our cluster, was not removed, and is
+ * proved. It may have been added while this member was behind, and be the leader that replicates that to us.
+ * With a token or a certificate, its hello names its URLs. Without, the list of another member does
+ * (set_vouched). */
 #include "consensus/peer/peer_impl.h"
 
 #include <assert.h>
@@ -34,14 +37,14 @@ struct listener {
 };
 
 struct peer_served_query {
-    struct link link;  /* of tcp_peers.questions */
-    struct conn *conn; /* NULL: the asker is gone */
+    struct link link;  /* of tcp_peers.served_queries */
+    struct conn *conn; /* NULL: its sender has disconnected */
     struct dial_back *back;
     void (*confirmed)(void *arg, bool is_confirmed);
     void *arg;
 };
 
-/* --- lanes into us ------------------------------------------------------------------------------------- */
+/* --- incoming streams -------------------------------------------------------------------------------- */
 static enum peer_stream stream_of(const struct member *m, const struct conn *c)
 {
     for (unsigned i = 0; i < PEER_STREAM_COUNT; i++)
@@ -57,23 +60,24 @@ static void on_stream_frame(struct conn *c, const struct wire_frame *frame)
     struct tcp_peers *p = c->p;
     if (frame->kind == WIRE_PING) {
         wire_add_time(&c->out, WIRE_PONG, get_le64(frame->payload.data));
-        c->seen_n = c->received_n;
+        c->answered_n = c->received_n;
         if (peer_conn_queued(c) > PONGS_MAX)
-            peer_conn_close(c, ERR_LIMIT, "it does not read what it asks for");
+            peer_conn_close(c, ERR_LIMIT, "it sends pings and does not read the pongs");
     } else if (p->events && p->events->on_message) {
         p->events->on_message(p->arg, m->id, stream_of(m, c), frame->payload);
     }
 }
 
-/* While much is on the way to us, pings wait behind it: a pong without one says that we are alive. */
+/* While much data is on the way to us, pings wait behind it: a pong without a ping shows that we are
+ * alive. */
 static void on_stream_timer(struct conn *c)
 {
     if (peer_conn_is_silent(c)) {
         peer_conn_close(c, ERR_TIMEOUT, "silent for too long");
         return;
     }
-    if (c->seen_n != c->received_n && peer_conn_queued(c) == 0) {
-        c->seen_n = c->received_n;
+    if (c->answered_n != c->received_n && peer_conn_queued(c) == 0) {
+        c->answered_n = c->received_n;
         wire_add_time(&c->out, WIRE_PONG, 0);
         peer_conn_flush(c);
     }
@@ -96,12 +100,12 @@ static void on_stream_closed(struct conn *c)
     for (unsigned i = 0; i < PEER_STREAM_COUNT; i++)
         is_last = is_last && !m->in[i].conn;
     if (m->is_learned && is_last)
-        peer_member_free(m); /* a stranger's word lasts as long as its connection */
+        peer_member_free(m); /* the URLs of an unknown peer are valid as long as its connection */
 }
 
 static const struct conn_ops in_ops = {NULL, on_stream_frame, on_stream_timer, on_stream_closed};
 
-void peer_listen_forget(struct member *m)
+void peer_listen_close_streams(struct member *m)
 {
     for (unsigned i = 0; i < PEER_STREAM_COUNT; i++)
         if (m->in[i].conn) {
@@ -112,10 +116,10 @@ void peer_listen_forget(struct member *m)
 }
 
 /* --- the hello ----------------------------------------------------------------------------------------- */
-static void peer_listen_refuse(struct conn *c, enum wire_reason reason)
+static void refuse_handshake(struct conn *c, enum wire_reason reason)
 {
     struct tcp_peers *p = c->p;
-    const struct wire_hello *h = &c->opening->hello;
+    const struct wire_hello *h = &c->handshake->hello;
     const char *text = wire_reason_text(reason);
     p->refused[reason]++;
     if (peer_report_may_log(p, text, h->from))
@@ -134,11 +138,11 @@ static bool is_certified_for(const struct conn *c, const char *url)
     return url_parse(slice_text(url), &parsed) == OK && tls_peer_is(c->tls, parsed.host);
 }
 
-/* A certificate that names hosts must name one where this member is, or the address it comes from: so who has
- * stolen one member's key cannot speak as another. Of a member that we do not know we have its own word only.
- * etcd looks names up in the DNS and compares addresses; here they are compared with the URLs, which
- * everybody who dials that member must find in its certificate anyway. */
-static bool has_its_certificate(const struct conn *c, const struct wire_hello *h)
+/* Checks that a certificate that names hosts names one of the member's peer URLs, or the address it dials
+ * from. So the stolen key of one member does not open streams as another. Of an unknown member we only have
+ * the URLs of its hello. etcd looks names up in the DNS and compares addresses. Here names are compared with
+ * the URLs, because every member that dials that member must find them in its certificate anyway. */
+static bool is_certificate_valid(const struct conn *c, const struct wire_hello *h)
 {
     char text[sizeof c->remote + 16];
     const struct member *m = peer_member_get(c->p, h->from);
@@ -152,10 +156,10 @@ static bool has_its_certificate(const struct conn *c, const struct wire_hello *h
             return true;
     if (m && !m->is_learned)
         return false;
-    return peer_opening_is_certified(c, false);
+    return peer_handshake_is_certified(c, false);
 }
 
-static enum wire_reason peer_listen_judge(const struct conn *c, const struct wire_hello *h)
+static enum wire_reason check_hello(const struct conn *c, const struct wire_hello *h)
 {
     struct tcp_peers *p = c->p;
 
@@ -173,12 +177,12 @@ static enum wire_reason peer_listen_judge(const struct conn *c, const struct wir
         return WIRE_LEVEL;
     if (!peer_member_get(p, h->from) && p->learned_count >= LEARNED_MAX)
         return WIRE_TOO_MANY;
-    if (!has_its_certificate(c, h) && !MUTANT(PEER_CERTIFICATE_UNCHECKED))
+    if (!is_certificate_valid(c, h) && !MUTANT(PEER_CERTIFICATE_UNCHECKED))
         return WIRE_CERTIFICATE;
     return WIRE_WELCOME;
 }
 
-static struct member *learn(struct tcp_peers *p, const struct wire_hello *h)
+static struct member *add_learned_member(struct tcp_peers *p, const struct wire_hello *h)
 {
     const char *urls[KNOWN_URLS_MAX];
     char text[WIRE_URLS_MAX + 1];
@@ -194,16 +198,16 @@ static struct member *learn(struct tcp_peers *p, const struct wire_hello *h)
             urls[count++] = url;
     }
     if (peer_report_may_log(p, "learned", h->from))
-        log_info("added a remote peer that told us of itself", F_HEX("local-member-id", p->self),
+        log_info("added a remote peer that is not in the member list", F_HEX("local-member-id", p->self),
                  F_HEX("remote-peer-id", h->from), F_STR("remote-peer-urls", text));
     peer_member_set_urls(m, urls, count);
     return m;
 }
 
-static void come_in(struct conn *c, struct member *m, enum peer_stream kind)
+static void attach_stream(struct conn *c, struct member *m, enum peer_stream kind)
 {
     struct tcp_peers *p = c->p;
-    const struct wire_hello *h = &c->opening->hello;
+    const struct wire_hello *h = &c->handshake->hello;
     struct conn **place = &m->in[kind].conn;
     if (*place) {
         m->received_bytes += (*place)->received_n;
@@ -221,20 +225,20 @@ static void come_in(struct conn *c, struct member *m, enum peer_stream kind)
     c->stage = WIRE_AWAIT_MESSAGES;
 }
 
-/* The connection dialed last counts, in whatever order they arrive: nothing of an older one may be read after
- * something of a newer one. */
-static void welcome(struct conn *c)
+/* Accepts the stream. The connection dialed last wins, in whatever order they arrive: nothing of an older
+ * connection is read after something of a newer one. */
+static void accept_stream(struct conn *c)
 {
     struct tcp_peers *p = c->p;
-    const struct wire_hello *h = &c->opening->hello;
+    const struct wire_hello *h = &c->handshake->hello;
     struct member *m = peer_member_get(p, h->from);
     if (!m)
-        m = learn(p, h);
+        m = add_learned_member(p, h);
     if (m->in[h->stream].run == h->run && h->number <= m->in[h->stream].number) {
-        peer_conn_close(c, ERR_CLOSED, "an older connection");
+        peer_conn_close(c, ERR_CLOSED, "a newer connection of this stream exists");
         return;
     }
-    come_in(c, m, (enum peer_stream)h->stream);
+    attach_stream(c, m, (enum peer_stream)h->stream);
     wire_add_reply(&c->out,
                    &(struct wire_reply){WIRE_VERSION, WIRE_WELCOME, p->level, p->cluster_id, p->self});
     peer_conn_timer(c, p->ping_ms);
@@ -244,48 +248,49 @@ static void welcome(struct conn *c)
 }
 
 /* --- the proof ----------------------------------------------------------------------------------------- */
-/* Whatever was true when the hello came may have changed while the dial-back was under way. */
-static void peer_listen_decide(struct conn *c, bool is_proved)
+/* Checks the ids again: they may have changed during the dial-back. */
+static void decide_handshake(struct conn *c, bool is_proved)
 {
-    enum wire_reason reason = peer_listen_judge(c, &c->opening->hello);
+    enum wire_reason reason = check_hello(c, &c->handshake->hello);
     if (reason == WIRE_WELCOME && is_proved)
-        welcome(c);
+        accept_stream(c);
     else
-        peer_listen_refuse(c, reason == WIRE_WELCOME ? WIRE_UNPROVED : reason);
+        refuse_handshake(c, reason == WIRE_WELCOME ? WIRE_UNPROVED : reason);
 }
 
 static void dial_back(struct conn *c, struct member *m);
 
-/* One dial-back at a time for a member's stream. Openings that come from one of its addresses go first:
- * forged ones from elsewhere cannot keep the member waiting. */
+/* Starts the next dial-back of a member's stream; there is one at a time. Connections from the member's
+ * addresses go first, so that forged ones from elsewhere do not delay the member. */
 static void dial_back_next(struct tcp_peers *p, uint64_t from, uint8_t stream)
 {
     struct member *m = peer_member_get(p, from);
     struct conn *next = NULL;
-    if (!m || m->proving[stream])
+    if (!m || m->dialing_back[stream])
         return;
     LIST_FOR_EACH (l, &p->unauthenticated) {
         struct conn *c = container_of(l, struct conn, unauthenticated);
-        if (c->state == CONN_OPEN && c->opening && c->opening->is_waiting && c->opening->hello.from == from &&
-            c->opening->hello.stream == stream && (!next || (c->is_from_member && !next->is_from_member)))
+        if (c->state == CONN_OPEN && c->handshake && c->handshake->is_waiting &&
+            c->handshake->hello.from == from && c->handshake->hello.stream == stream &&
+            (!next || (c->is_from_member && !next->is_from_member)))
             next = c;
     }
     if (next)
         dial_back(next, m);
 }
 
-static void forget_dial_back(struct conn *c)
+static void clear_dial_back(struct conn *c)
 {
-    struct opening *o = c->opening;
+    struct handshake *o = c->handshake;
     struct member *m = o ? peer_member_get(c->p, o->hello.from) : NULL;
     if (!o || !o->back)
         return;
     o->back = NULL;
-    if (m && m->proving[o->hello.stream] == c)
-        m->proving[o->hello.stream] = NULL;
+    if (m && m->dialing_back[o->hello.stream] == c)
+        m->dialing_back[o->hello.stream] = NULL;
 }
 
-static void tell_unconfirmed(struct tcp_peers *p, uint64_t id)
+static void notify_unconfirmed(struct tcp_peers *p, uint64_t id)
 {
     if (p->events && p->events->on_unconfirmed)
         p->events->on_unconfirmed(p->arg, id);
@@ -295,122 +300,124 @@ static void on_dialed_back(void *arg, bool is_confirmed)
 {
     struct conn *c = arg;
     struct tcp_peers *p = c->p;
-    uint64_t from = c->opening->hello.from;
-    uint8_t stream = c->opening->hello.stream;
-    forget_dial_back(c);
+    uint64_t from = c->handshake->hello.from;
+    uint8_t stream = c->handshake->hello.stream;
+    clear_dial_back(c);
     if (c->state == CONN_OPEN) {
         if (is_confirmed)
-            c->opening->proof = PEER_PROOF_DIAL_BACK;
-        peer_listen_decide(c, is_confirmed);
+            c->handshake->proof = PEER_PROOF_DIAL_BACK;
+        decide_handshake(c, is_confirmed);
     }
     dial_back_next(p, from, stream);
     if (!is_confirmed)
-        tell_unconfirmed(p, from);
+        notify_unconfirmed(p, from);
 }
 
-/* The URL that our own stream to the member uses comes first. */
+/* Starts the dial-back, or waits for the present one. The URL of our own stream to the member is tried
+ * first. */
 static void dial_back(struct conn *c, struct member *m)
 {
     const char *urls[KNOWN_URLS_MAX];
-    struct opening *o = c->opening;
-    o->is_waiting = m->proving[o->hello.stream] != NULL;
+    struct handshake *o = c->handshake;
+    o->is_waiting = m->dialing_back[o->hello.stream] != NULL;
     if (o->is_waiting)
         return;
     for (unsigned i = 0; i < m->url_count; i++)
         urls[i] = m->urls[(m->streams[PEER_STREAM_LOG].url + i) % m->url_count];
-    m->proving[o->hello.stream] = c;
+    m->dialing_back[o->hello.stream] = c;
     peer_conn_timer(c, HELLO_MS);
     o->back = peer_dial_back_start(c, urls, m->url_count, on_dialed_back, c);
 }
 
-static void take_proof(struct conn *c, struct slice mac)
+static void handle_proof(struct conn *c, struct slice mac)
 {
     struct tcp_peers *p = c->p;
-    struct opening *o = c->opening;
+    struct handshake *o = c->handshake;
     struct member *m = peer_member_get(p, o->hello.from);
     enum peer_operation operation = m ? PEER_OPEN_STREAM : PEER_OPEN_UNKNOWN_STREAM;
     c->stage = WIRE_AWAIT_NOTHING;
-    o->proof = peer_opening_shown(c, mac.data, (struct slice){0});
+    o->proof = peer_handshake_check_proof(c, mac.data, (struct slice){0});
     enum peer_verdict verdict = peer_proof_judge(operation, o->proof, p->requires_proof);
-    if (verdict == PEER_ASK_BACK && m) {
+    if (verdict == PEER_DIAL_BACK && m) {
         dial_back(c, m);
-    } else if (verdict == PEER_ASK_BACK) {
-        peer_listen_refuse(c, WIRE_UNKNOWN_MEMBER);
-        tell_unconfirmed(p, o->hello.from);
+    } else if (verdict == PEER_DIAL_BACK) {
+        refuse_handshake(c, WIRE_UNKNOWN_MEMBER);
+        notify_unconfirmed(p, o->hello.from);
     } else {
-        peer_listen_decide(c, verdict == PEER_ACCEPT);
+        decide_handshake(c, verdict == PEER_ACCEPT);
     }
 }
 
-/* --- questions ----------------------------------------------------------------------------------------- */
-static void on_asker_timer(struct conn *c)
+/* --- bootstrap queries --------------------------------------------------------------------------------- */
+static void on_served_query_timer(struct conn *c)
 {
     peer_conn_close(c, ERR_TIMEOUT, "not answered in time");
 }
 
-static void on_asker_closed(struct conn *c)
+static void on_served_query_closed(struct conn *c)
 {
     ((struct peer_served_query *)c->owner)->conn = NULL;
-    c->p->question_count--;
+    c->p->served_query_count--;
 }
 
-static const struct conn_ops asker_ops = {NULL, NULL, on_asker_timer, on_asker_closed};
+static const struct conn_ops served_query_ops = {NULL, NULL, on_served_query_timer, on_served_query_closed};
 
-/* The oldest query that showed no proof makes room. */
-static void limit_questions(struct tcp_peers *p)
+/* Closes the oldest query without a proof when there are too many. */
+static void limit_served_queries(struct tcp_peers *p)
 {
     struct conn *victim = NULL;
-    if (p->question_count < QUESTIONS_MAX)
+    if (p->served_query_count < QUERIES_MAX)
         return;
-    LIST_FOR_EACH (l, &p->questions) {
+    LIST_FOR_EACH (l, &p->served_queries) {
         struct conn *c = container_of(l, struct peer_served_query, link)->conn;
         if (c && c->state == CONN_OPEN &&
-            (!victim || (victim->opening->proof != PEER_PROOF_NONE && c->opening->proof == PEER_PROOF_NONE)))
+            (!victim ||
+             (victim->handshake->proof != PEER_PROOF_NONE && c->handshake->proof == PEER_PROOF_NONE)))
             victim = c;
     }
     if (victim)
         peer_conn_close(victim, ERR_LIMIT, "too many bootstrap queries");
 }
 
-/* A certificate must be for all URLs that the asker claims. */
-static enum peer_proof proof_of_question(struct conn *c, const uint8_t *mac, struct slice text)
+/* A certificate must be for all URLs that the sender claims. */
+static enum peer_proof check_query_proof(struct conn *c, const uint8_t *mac, struct slice text)
 {
-    enum peer_proof proof = peer_opening_shown(c, mac, text);
-    if (proof != PEER_PROOF_CERTIFICATE || c->p->skip_client_san || peer_opening_is_certified(c, true))
+    enum peer_proof proof = peer_handshake_check_proof(c, mac, text);
+    if (proof != PEER_PROOF_CERTIFICATE || c->p->skip_client_san || peer_handshake_is_certified(c, true))
         return proof;
     return PEER_PROOF_NONE;
 }
 
-static void take_question(struct conn *c, struct slice payload)
+static void handle_query(struct conn *c, struct slice payload)
 {
     struct tcp_peers *p = c->p;
     struct slice text = slice_of(payload.data + PROOF_MAC_SIZE, payload.size - PROOF_MAC_SIZE);
     if (!p->events || !p->events->on_query) {
-        peer_conn_close(c, ERR_CLOSED, "nobody answers here");
+        peer_conn_close(c, ERR_CLOSED, "this process does not answer bootstrap queries");
         return;
     }
-    limit_questions(p);
-    c->opening->proof = proof_of_question(c, payload.data, text);
+    limit_served_queries(p);
+    c->handshake->proof = check_query_proof(c, payload.data, text);
     struct peer_served_query *q = mem_new(sizeof *q);
     q->conn = c;
-    list_add_last(&p->questions, &q->link);
-    p->question_count++;
+    list_add_last(&p->served_queries, &q->link);
+    p->served_query_count++;
     list_remove(&c->unauthenticated);
     p->unauthenticated_count--;
     c->stage = WIRE_AWAIT_NOTHING;
-    c->ops = &asker_ops;
+    c->ops = &served_query_ops;
     c->owner = q;
     peer_conn_timer(c, ANSWER_MS);
-    struct peer_asker asker = {c->opening->proof, buf_slice(&c->opening->urls)};
-    p->events->on_query(p->arg, q, &asker, text);
+    struct peer_query_sender sender = {c->handshake->proof, buf_slice(&c->handshake->urls)};
+    p->events->on_query(p->arg, q, &sender, text);
 }
 
-static void question_free(struct tcp_peers *p, struct peer_served_query *q)
+static void served_query_free(struct tcp_peers *p, struct peer_served_query *q)
 {
     list_remove(&q->link);
     if (q->conn) {
         q->conn->owner = NULL;
-        p->question_count--;
+        p->served_query_count--;
     }
     if (q->back)
         peer_dial_back_cancel(q->back);
@@ -439,12 +446,12 @@ void peer_served_query_confirm(struct tcp_peers *p, struct peer_served_query *q,
 void peer_served_query_answer(struct tcp_peers *p, struct peer_served_query *q, struct slice text)
 {
     struct conn *c = q->conn;
-    question_free(p, q);
+    served_query_free(p, q);
     if (!c || c->state != CONN_OPEN)
         return;
-    if (text.size > PEER_QUESTION_MAX) {
+    if (text.size > PEER_QUERY_MAX) {
         if (peer_report_may_log(p, "answer too long", 0))
-            log_warn("an answer to a peer's question is too long", F_UINT("bytes", text.size));
+            log_warn("the answer to a bootstrap query is too long", F_UINT("bytes", text.size));
         peer_conn_close(c, ERR_LIMIT, "the answer is too long");
         return;
     }
@@ -454,13 +461,12 @@ void peer_served_query_answer(struct tcp_peers *p, struct peer_served_query *q, 
 
 void peer_served_queries_done(struct tcp_peers *p)
 {
-    while (!list_is_empty(&p->questions))
-        question_free(p, container_of(p->questions.next, struct peer_served_query, link));
+    while (!list_is_empty(&p->served_queries))
+        served_query_free(p, container_of(p->served_queries.next, struct peer_served_query, link));
 }
 
-/* --- unauthenticated connections -------------------------------------------------------------------------
- */
-static void take_hello(struct conn *c, struct slice payload)
+/* --- unauthenticated connections ------------------------------------------------------------------------ */
+static void handle_hello(struct conn *c, struct slice payload)
 {
     struct tcp_peers *p = c->p;
     struct wire_hello h;
@@ -472,18 +478,18 @@ static void take_hello(struct conn *c, struct slice payload)
         c->stage = WIRE_AWAIT_CONFIRM;
         return;
     }
-    peer_opening_accept(c, &h);
-    if (h.version == WIRE_VERSION && h.stream == WIRE_STREAM_QUESTION) {
-        c->stage = WIRE_AWAIT_QUESTION;
+    peer_handshake_accept(c, &h);
+    if (h.version == WIRE_VERSION && h.stream == WIRE_STREAM_QUERY) {
+        c->stage = WIRE_AWAIT_QUERY;
         peer_conn_flush(c);
         return;
     }
     struct member *m = peer_member_get(p, h.from);
     if (MUTANT(PEER_FORGED_DISPLACES) && m && h.version == WIRE_VERSION && m->in[h.stream].conn)
         peer_conn_close(m->in[h.stream].conn, ERR_CLOSED, "replaced by a newer one");
-    enum wire_reason reason = peer_listen_judge(c, &c->opening->hello);
+    enum wire_reason reason = check_hello(c, &c->handshake->hello);
     if (reason != WIRE_WELCOME) {
-        peer_listen_refuse(c, reason);
+        refuse_handshake(c, reason);
         return;
     }
     c->stage = WIRE_AWAIT_PROOF;
@@ -492,14 +498,14 @@ static void take_hello(struct conn *c, struct slice payload)
 
 static void on_unauthenticated_frame(struct conn *c, const struct wire_frame *frame)
 {
-    if (frame->kind == WIRE_QUESTION)
-        take_question(c, frame->payload);
+    if (frame->kind == WIRE_QUERY)
+        handle_query(c, frame->payload);
     else if (frame->kind == WIRE_CONFIRM)
         peer_confirm_answer(c, frame->payload);
     else if (frame->kind == WIRE_PROOF)
-        take_proof(c, frame->payload);
+        handle_proof(c, frame->payload);
     else
-        take_hello(c, frame->payload);
+        handle_hello(c, frame->payload);
 }
 
 static void on_unauthenticated_timer(struct conn *c)
@@ -513,15 +519,15 @@ static uint64_t host_of(const struct conn *c)
     return hash64(host.data, host.size);
 }
 
-/* A connection that is closed without a byte looks whether the port is open. */
+/* A connection that is closed without a byte only tests whether the port is open; it is not logged. */
 static void on_unauthenticated_closed(struct conn *c)
 {
     struct tcp_peers *p = c->p;
-    struct dial_back *back = c->opening ? c->opening->back : NULL;
+    struct dial_back *back = c->handshake ? c->handshake->back : NULL;
     if (back) {
-        forget_dial_back(c);
+        clear_dial_back(c);
         peer_dial_back_cancel(back);
-        dial_back_next(p, c->opening->hello.from, c->opening->hello.stream);
+        dial_back_next(p, c->handshake->hello.from, c->handshake->hello.stream);
     }
     if (c->received_n && peer_report_may_log(p, c->text, host_of(c)))
         log_warn("rejected connection on peer endpoint", F_STR("error", c->text),
@@ -550,7 +556,7 @@ static bool is_from_member(struct tcp_peers *p, const struct conn *c)
     return false;
 }
 
-/* Which of the unauthenticated connections makes room: the oldest of the address that has the most of them.
+/* Chooses the unauthenticated connection to close: the oldest of the address that has the most of them.
  * Connections from addresses of members stay while there are others. */
 static struct conn *choose_victim(struct tcp_peers *p)
 {
@@ -596,7 +602,7 @@ static void on_connection(uv_stream_t *server, int status)
 }
 
 /* --- sockets ------------------------------------------------------------------------------------------- */
-static int peer_listen_tell(char *error, size_t size, const char *url, const char *what, int status)
+static int set_listen_error(char *error, size_t size, const char *url, const char *what, int status)
 {
     snprintf(error, size, "cannot listen on %s for peers: %s%s%s", url, what, status ? ": " : "",
              status ? uv_strerror(status) : "");
@@ -622,10 +628,10 @@ int peer_listen_open(struct tcp_peers *p, const char *url, char *error, size_t e
 {
     struct url u;
     if (url_parse(slice_text(url), &u) != OK || u.scheme[0] != 'h')
-        return peer_listen_tell(error, error_size, url, "not a URL of http or https", 0);
+        return set_listen_error(error, error_size, url, "not a URL of http or https", 0);
     bool is_tls = strcmp(u.scheme, "https") == 0;
     if (is_tls && !p->tls_in)
-        return peer_listen_tell(error, error_size, url, "no certificate and key are given", 0);
+        return set_listen_error(error, error_size, url, "no certificate and key are given", 0);
     struct listener *l = mem_new(sizeof *l);
     l->p = p;
     l->is_tls = is_tls;
@@ -634,9 +640,9 @@ int peer_listen_open(struct tcp_peers *p, const char *url, char *error, size_t e
     bool is_local = strcmp(u.host, "localhost") == 0;
     int rc = open_socket(l, is_local ? "127.0.0.1" : u.host, u.port);
     if (rc == UV_EINVAL)
-        return peer_listen_tell(error, error_size, url, "expected an IP address or localhost", 0);
+        return set_listen_error(error, error_size, url, "expected an IP address or localhost", 0);
     if (rc) {
-        int err = peer_listen_tell(error, error_size, url, "bind", rc);
+        int err = set_listen_error(error, error_size, url, "bind", rc);
         size_t n = strlen(error);
         if (err == ERR_EXISTS)
             port_holder_describe(u.port, false, "--listen-peer-urls and --initial-advertise-peer-urls",

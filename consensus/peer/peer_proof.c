@@ -46,7 +46,7 @@ enum peer_verdict peer_proof_judge(enum peer_operation operation, enum peer_proo
     enum peer_proof needed = peer_proof_needed(operation, is_required);
     if (shown >= needed || MUTANT(PEER_PROOF_SKIPPED))
         return PEER_ACCEPT;
-    return needed == PEER_PROOF_DIAL_BACK ? PEER_ASK_BACK : PEER_REFUSE;
+    return needed == PEER_PROOF_DIAL_BACK ? PEER_DIAL_BACK : PEER_REFUSE;
 }
 
 /* --- tokens -------------------------------------------------------------------------------------------- */
@@ -132,14 +132,15 @@ enum { LABEL_SIZE = 24, FIXED_SIZE = LABEL_SIZE + 2 + 1 + 1 + 5 * 8 + 2 * PROOF_
 static const char *const labels[] = {
     [PROOF_DIALED] = "cairn peer dialed",
     [PROOF_DIALER] = "cairn peer dialer",
-    [PROOF_CONFIRM_QUESTION] = "cairn peer confirm?",
+    [PROOF_CONFIRM_REQUEST] = "cairn peer confirm?",
     [PROOF_CONFIRM_ANSWER] = "cairn peer confirmed",
 };
 
-/*  | label 24, padded with NUL | version 2 | stream 1 | 0 | cluster 8 | from 8 | to 8 | run 8 | number 8 |
- *  | dialer's nonce 32 | dialed's nonce 32 | size of urls 4 | SHA-256 of the query's text 32 | urls |
- * Every field but the last has a fixed size: no two openings have the same bytes. */
-static void add_input(struct buf *out, enum proof_role role, const struct proof_opening *o)
+/* | label 24, padded with NUL | version 2 | stream 1 | 0 | cluster 8 | from 8 | to 8 | run 8 | number 8 |
+ *   | dialer's nonce 32 | dialed side's nonce 32 | size of urls 4 | SHA-256 of the query's text 32 | urls |
+ *
+ * Every field but the last has a fixed size: no two handshakes have the same bytes. */
+static void add_input(struct buf *out, enum proof_role role, const struct proof_handshake *o)
 {
     uint8_t *p = buf_reserve(out, FIXED_SIZE);
     memset(p, 0, FIXED_SIZE);
@@ -165,36 +166,36 @@ static void add_input(struct buf *out, enum proof_role role, const struct proof_
     buf_add_slice(out, o->urls);
 }
 
-void proof_mac(struct slice key, enum proof_role role, const struct proof_opening *opening,
+void proof_mac(struct slice key, enum proof_role role, const struct proof_handshake *handshake,
                uint8_t ret_mac[PROOF_MAC_SIZE])
 {
     struct buf input = {0};
-    add_input(&input, role, opening);
+    add_input(&input, role, handshake);
     hmac_sha256(key.data, key.size, input.data, input.size, ret_mac);
     buf_done(&input);
 }
 
-bool proof_mac_matches(struct slice key, enum proof_role role, const struct proof_opening *opening,
+bool proof_mac_matches(struct slice key, enum proof_role role, const struct proof_handshake *handshake,
                        const uint8_t mac[PROOF_MAC_SIZE])
 {
     uint8_t expected[PROOF_MAC_SIZE];
-    proof_mac(key, role, opening, expected);
+    proof_mac(key, role, handshake, expected);
     return secret_equal(expected, mac, PROOF_MAC_SIZE) || MUTANT(PEER_MAC_UNCHECKED);
 }
 
 bool proof_tokens_match(const struct proof_tokens *tokens, enum proof_role role,
-                        const struct proof_opening *opening, const uint8_t mac[PROOF_MAC_SIZE])
+                        const struct proof_handshake *handshake, const uint8_t mac[PROOF_MAC_SIZE])
 {
     bool matches = false;
     for (size_t i = 0; i < tokens->count; i++)
-        matches |= proof_mac_matches(buf_slice(&tokens->list[i]), role, opening, mac);
+        matches |= proof_mac_matches(buf_slice(&tokens->list[i]), role, handshake, mac);
     return matches;
 }
 
 void proof_tokens_mac(const struct proof_tokens *tokens, enum proof_role role,
-                      const struct proof_opening *opening, uint8_t ret_mac[PROOF_MAC_SIZE])
+                      const struct proof_handshake *handshake, uint8_t ret_mac[PROOF_MAC_SIZE])
 {
     memset(ret_mac, 0, PROOF_MAC_SIZE);
     if (tokens->count)
-        proof_mac(buf_slice(&tokens->list[0]), role, opening, ret_mac);
+        proof_mac(buf_slice(&tokens->list[0]), role, handshake, ret_mac);
 }

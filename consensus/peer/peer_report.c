@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What operators see: metrics under etcd's names, and log lines that do not repeat. */
+ * Metrics of the peer transport under etcd's names, and a limit for repeated log lines. */
 #include "consensus/peer/peer_impl.h"
 
 #include <inttypes.h>
@@ -7,7 +7,8 @@
 
 #include "base/hash.h"
 
-/* A small table of what was said lately; when it is full, what was said first is forgotten first. */
+/* Looks up a small table of the lines that were logged lately; when it is full, the oldest entry is
+ * replaced. */
 bool peer_report_may_log(struct tcp_peers *p, const char *reason, uint64_t peer)
 {
     uint64_t key = hash64(reason, strlen(reason)) ^ hash64_u64(peer);
@@ -29,7 +30,7 @@ struct row {
     uint64_t (*value)(const struct member *m);
 };
 
-static uint64_t sent(const struct member *m)
+static uint64_t count_sent(const struct member *m)
 {
     uint64_t n = m->sent_bytes;
     for (unsigned i = 0; i < PEER_STREAM_COUNT; i++)
@@ -37,7 +38,7 @@ static uint64_t sent(const struct member *m)
     return n;
 }
 
-static uint64_t received(const struct member *m)
+static uint64_t count_received(const struct member *m)
 {
     uint64_t n = m->received_bytes;
     for (unsigned i = 0; i < PEER_STREAM_COUNT; i++)
@@ -69,9 +70,10 @@ static const struct row rows[] = {
     {"etcd_network_active_peers", "gauge", "The current number of active peer connections.", NULL, is_active},
     {"etcd_network_disconnected_peers_total", "counter", "The total number of disconnected peers.", NULL,
      disconnects},
-    {"etcd_network_peer_sent_bytes_total", "counter", "The total number of bytes sent to peers.", "To", sent},
+    {"etcd_network_peer_sent_bytes_total", "counter", "The total number of bytes sent to peers.", "To",
+     count_sent},
     {"etcd_network_peer_received_bytes_total", "counter", "The total number of bytes received from peers.",
-     "From", received},
+     "From", count_received},
     {"etcd_network_peer_sent_failures_total", "counter", "The total number of send failures from peers.",
      "To", sent_failures},
     {"etcd_network_peer_received_failures_total", "counter",
@@ -94,7 +96,7 @@ static void print_row(struct tcp_peers *p, const struct row *row, struct buf *ou
     }
 }
 
-/* Streams into this member by how they were proved, and openings that were refused. */
+/* Prints incoming streams by proof, and refused handshakes by reason. */
 static void print_proofs(struct tcp_peers *p, struct buf *out)
 {
     static const char streams[] = "cairn_peer_proof", refused[] = "cairn_peer_refused_total";
@@ -105,7 +107,7 @@ static void print_proofs(struct tcp_peers *p, struct buf *out)
         for (unsigned i = 0; i < PEER_STREAM_COUNT; i++) {
             const struct conn *c = ((struct member *)value)->in[i].conn;
             if (c)
-                counts[c->opening->proof]++;
+                counts[c->handshake->proof]++;
         }
     metric_print_head(out, streams, "gauge",
                       "Streams from other members by the proof with which they were opened.");

@@ -1,14 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Lanes out of us: each member dials what it wants to say something on, and what is dialed only listens.
+ * Outgoing streams: a member dials a connection for each stream on which it sends. The dialed side only
+ * receives and answers pings.
  *
- *   IDLE -> WAITING -timer-> DIALING -hello, reply-> UP
- *              ^                |                    |
- *              `----------------+--------------------'   when the connection has been closed
+ *     IDLE -- URLs and identity set --> WAITING -- timer --> DIALING -- HELLO_REPLY: welcome --> UP
+ *      ^                                 ^   ^                  |                                 |
+ *      |                                 |   |                  | refused, timeout, closed        | closed
+ *      |                                 |   +---- backoff -----+                                 |
+ *      |                                 +-------- backoff (50 ms to 2 s, half of it random) -----+
+ *      +-- from every state: the member is removed, or has no URLs
  *
- * One way each, because then nobody has to decide which of two crossing connections stays, a link that is
- * dead in one direction is seen in just that direction, and a lane's order is its connection's. Dialing
- * happens in the timer's callback only, and losses are told in the connection's last callback, never inside a
- * call. */
+ *     WAITING, the other side dials us: the wait ends (peer_stream_retry_now), except after a refusal
+ *     DIALING, another address of the name is left: the next attempt starts at once
+ *     UP, a pong: the backoff is 50 ms again
+ *
+ * A stream has one direction, for three reasons:
+ * - Two crossing connections need no rule which of them stays.
+ * - A link that is dead in one direction is detected in that direction only.
+ * - The order of a stream is the order of its connection.
+ *
+ * Dialing starts only in the timer's callback. Losses are reported in the connection's last callback, never
+ * inside a call. */
 #include "consensus/peer/peer_impl.h"
 
 #include <assert.h>
@@ -18,75 +29,76 @@
 
 static const char *const stream_names[PEER_STREAM_COUNT] = {"log", "bulk"};
 
-static void peer_stream_wait_for(struct stream *l, uint64_t ms)
+static void peer_stream_wait_for(struct stream *s, uint64_t ms)
 {
-    struct tcp_peers *p = l->member->p;
-    l->state = PEER_STREAM_WAITING;
-    p->io->ops->timer_start(p->io, &l->timer, ms);
+    struct tcp_peers *p = s->member->p;
+    s->state = PEER_STREAM_WAITING;
+    p->io->ops->timer_start(p->io, &s->timer, ms);
 }
 
-/* Half of it for sure, half by chance, so that members that lost each other together do not meet again. */
-static void wait_longer(struct stream *l)
+/* Half of the delay is fixed and half is random, so that members that lost each other at the same time do not
+ * retry at the same time. */
+static void wait_with_backoff(struct stream *s)
 {
-    struct tcp_peers *p = l->member->p;
-    uint64_t half = l->backoff_ms / 2;
-    peer_stream_wait_for(l, half + p->io->ops->random(p->io) % (half + 1));
-    l->backoff_ms = l->backoff_ms * 2 < BACKOFF_MAX_MS ? l->backoff_ms * 2 : BACKOFF_MAX_MS;
+    struct tcp_peers *p = s->member->p;
+    uint64_t half = s->backoff_ms / 2;
+    peer_stream_wait_for(s, half + p->io->ops->random(p->io) % (half + 1));
+    s->backoff_ms = s->backoff_ms * 2 < BACKOFF_MAX_MS ? s->backoff_ms * 2 : BACKOFF_MAX_MS;
 }
 
-static void tell_unreachable(struct tcp_peers *p, uint64_t id, enum peer_stream kind)
+static void notify_unreachable(struct tcp_peers *p, uint64_t id, enum peer_stream kind)
 {
     if (p->events && p->events->on_unreachable && !p->is_closing)
         p->events->on_unreachable(p->arg, id, kind);
 }
 
-/* --- the connection's life ----------------------------------------------------------------------------- */
+/* --- callbacks of the connection ----------------------------------------------------------------------- */
 static void peer_stream_on_open(struct conn *c)
 {
-    struct stream *l = c->owner;
+    struct stream *s = c->owner;
     struct tcp_peers *p = c->p;
-    peer_opening_dial(c, &(struct wire_hello){.stream = (uint8_t)l->kind,
-                                              .cluster_id = p->cluster_id,
-                                              .from = p->self,
-                                              .to = l->member->id});
+    peer_handshake_dial(c, &(struct wire_hello){.stream = (uint8_t)s->kind,
+                                                .cluster_id = p->cluster_id,
+                                                .from = p->self,
+                                                .to = s->member->id});
 }
 
-/* The source of what this member dials is likely this address, too. */
-static void note_address(struct member *m, const struct conn *c)
+/* Stores the address of a member: its own connections likely come from there. */
+static void store_address(struct member *m, const struct conn *c)
 {
     struct slice host = peer_conn_host(c);
     snprintf(m->address, sizeof m->address, "%.*s", (int)host.size, (const char *)host.data);
 }
 
-static void come_up(struct stream *l, struct conn *c)
+static void mark_up(struct stream *s, struct conn *c)
 {
     struct tcp_peers *p = c->p;
-    l->state = PEER_STREAM_UP;
-    l->up_ms = peer_now_ms(p);
-    l->is_refused = false;
+    s->state = PEER_STREAM_UP;
+    s->up_ms = peer_now_ms(p);
+    s->is_refused = false;
     c->stage = WIRE_AWAIT_PONGS;
     wire_add_time(&c->out, WIRE_PING, p->io->ops->mono_ns(p->io));
     peer_conn_flush(c);
     peer_conn_timer(c, p->ping_ms);
-    if (!l->is_up_reported)
+    if (!s->is_up_reported)
         log_info("established TCP streaming connection with remote peer", F_HEX("local-member-id", p->self),
-                 F_HEX("remote-peer-id", l->member->id), F_STR("stream-type", stream_names[l->kind]),
+                 F_HEX("remote-peer-id", s->member->id), F_STR("stream-type", stream_names[s->kind]),
                  F_STR("remote-address", c->remote));
-    l->is_up_reported = true;
+    s->is_up_reported = true;
     if (p->events && p->events->on_reachable)
-        p->events->on_reachable(p->arg, l->member->id, l->kind);
+        p->events->on_reachable(p->arg, s->member->id, s->kind);
 }
 
-/* Final only when it is said by the member that was meant, in our cluster. */
-static void take_refusal(struct stream *l, struct conn *c, const struct wire_reply *r)
+/* A refusal is final only when the member that we dialed sends it, in our cluster. */
+static void handle_refusal(struct stream *s, struct conn *c, const struct wire_reply *r)
 {
     struct tcp_peers *p = c->p;
-    uint64_t id = l->member->id;
+    uint64_t id = s->member->id;
     const char *text = wire_reason_text(r->reason);
-    bool is_believed = !p->requires_proof || c->opening->proof >= PEER_PROOF_TOKEN;
+    bool is_believed = !p->requires_proof || c->handshake->proof >= PEER_PROOF_TOKEN;
     bool is_final =
         is_believed && r->reason == WIRE_REMOVED && r->cluster_id == p->cluster_id && r->member_id == id;
-    l->is_refused = true;
+    s->is_refused = true;
     if (peer_report_may_log(p, text, id))
         log_warn("remote peer refused our connection", F_STR("error", text),
                  F_HEX("local-member-id", p->self), F_HEX("local-member-cluster-id", p->cluster_id),
@@ -97,65 +109,65 @@ static void take_refusal(struct stream *l, struct conn *c, const struct wire_rep
         p->events->on_removed(p->arg, id);
 }
 
-static void take_pong(struct stream *l, struct conn *c, uint64_t time_ns)
+static void handle_pong(struct stream *s, struct conn *c, uint64_t time_ns)
 {
     uint64_t now = c->p->io->ops->mono_ns(c->p->io);
     if (time_ns == 0 || time_ns > now)
         return;
-    struct member *m = l->member;
-    l->backoff_ms = BACKOFF_MIN_MS; /* the lane works both ways: when it is lost, there is hope */
+    struct member *m = s->member;
+    s->backoff_ms = BACKOFF_MIN_MS; /* the stream works in both directions: retry soon when it is lost */
     histogram_observe(&m->round_trips, RTT_FIRST, RTT_FACTOR, RTT_BUCKETS, (double)(now - time_ns) / 1e9);
-    if (l->kind == PEER_STREAM_LOG)
+    if (s->kind == PEER_STREAM_LOG)
         m->round_trip_ns = now - time_ns ? now - time_ns : 1;
 }
 
-static void take_challenge(struct stream *l, struct conn *c, struct slice payload)
+static void handle_challenge(struct stream *s, struct conn *c, struct slice payload)
 {
-    int err = peer_opening_take_challenge(c, payload);
-    note_address(l->member, c);
+    int err = peer_handshake_read_challenge(c, payload);
+    store_address(s->member, c);
     if (err == ERR_PERMISSION_DENIED) {
-        l->is_refused = true;
-        if (peer_report_may_log(c->p, "unproved", l->member->id))
+        s->is_refused = true;
+        if (peer_report_may_log(c->p, "unproved", s->member->id))
             log_warn(
                 "the process that listens at this member's peer URL did not prove that it is that member: "
                 "it shows neither a token of ours nor a certificate",
-                F_HEX("remote-peer-id", l->member->id), F_STR("remote-address", c->remote));
+                F_HEX("remote-peer-id", s->member->id), F_STR("remote-address", c->remote));
         peer_conn_close(c, err, "it did not prove that it is a member");
     } else if (err) {
         peer_conn_close(c, err, "bytes that are not of the peer protocol");
     } else {
         c->stage = WIRE_AWAIT_REPLY;
         peer_conn_timer(c, REPLY_MS);
-        peer_opening_add_proof(c);
+        peer_handshake_add_proof(c);
     }
 }
 
 static void peer_stream_on_frame(struct conn *c, const struct wire_frame *frame)
 {
-    struct stream *l = c->owner;
+    struct stream *s = c->owner;
     struct wire_reply reply;
     if (frame->kind == WIRE_PONG) {
-        take_pong(l, c, get_le64(frame->payload.data));
+        handle_pong(s, c, get_le64(frame->payload.data));
     } else if (frame->kind == WIRE_CHALLENGE) {
-        take_challenge(l, c, frame->payload);
+        handle_challenge(s, c, frame->payload);
     } else if (wire_read_reply(frame->payload, &reply) != OK) {
         peer_conn_close(c, ERR_MALFORMED, "bytes that are not of the peer protocol");
     } else if (reply.reason == WIRE_WELCOME && peer_level_is_low(c->p, reply.level)) {
         reply.reason = WIRE_LEVEL;
-        take_refusal(l, c, &reply);
+        handle_refusal(s, c, &reply);
     } else if (c->stage == WIRE_AWAIT_REPLY && reply.reason == WIRE_WELCOME &&
-               reply.version == WIRE_VERSION && reply.member_id == l->member->id &&
+               reply.version == WIRE_VERSION && reply.member_id == s->member->id &&
                reply.cluster_id == c->p->cluster_id) {
-        come_up(l, c);
+        mark_up(s, c);
     } else {
-        take_refusal(l, c, &reply);
+        handle_refusal(s, c, &reply);
     }
 }
 
 static void on_conn_timer(struct conn *c)
 {
-    struct stream *l = c->owner;
-    if (l->state == PEER_STREAM_DIALING) {
+    struct stream *s = c->owner;
+    if (s->state == PEER_STREAM_DIALING) {
         peer_conn_close(c, ERR_TIMEOUT, "no answer in time");
     } else if (peer_conn_is_silent(c)) {
         peer_conn_close(c, ERR_TIMEOUT, "silent for too long");
@@ -166,58 +178,59 @@ static void on_conn_timer(struct conn *c)
     }
 }
 
-/* Where to next: another address of the name at once, else the next URL after a while. */
-static bool next_way(struct stream *l, const struct conn *c, bool was_up)
+/* Chooses the next attempt. True: another address of the name, at once. False: the next URL, after a
+ * delay. */
+static bool choose_next_attempt(struct stream *s, const struct conn *c, bool was_up)
 {
-    if (!was_up && !l->is_refused && l->address + 1 < c->address_count) {
-        l->address++;
+    if (!was_up && !s->is_refused && s->address + 1 < c->address_count) {
+        s->address++;
         return true;
     }
-    l->address = 0;
-    if (!was_up && l->member->url_count)
-        l->url = (l->url + 1) % l->member->url_count;
+    s->address = 0;
+    if (!was_up && s->member->url_count)
+        s->url = (s->url + 1) % s->member->url_count;
     return false;
 }
 
-/* When a line says that it is lost, another will say that it is back. */
-static void report_loss(struct stream *l, const struct conn *c, bool was_up)
+/* After a line that says that a stream is lost, another line will say that it is back. */
+static void log_loss(struct stream *s, const struct conn *c, bool was_up)
 {
     struct tcp_peers *p = c->p;
-    if (!peer_report_may_log(p, c->text, l->member->id ^ l->kind))
+    if (!peer_report_may_log(p, c->text, s->member->id ^ s->kind))
         return;
-    l->is_up_reported = false;
+    s->is_up_reported = false;
     log_warn(was_up ? "lost TCP streaming connection with remote peer" : "failed to reach remote peer",
              F_STR("error", c->text), F_HEX("local-member-id", p->self),
-             F_HEX("remote-peer-id", l->member->id), F_STR("stream-type", stream_names[l->kind]),
+             F_HEX("remote-peer-id", s->member->id), F_STR("stream-type", stream_names[s->kind]),
              F_STR("remote-address", c->remote));
 }
 
 static void peer_stream_on_closed(struct conn *c)
 {
-    struct stream *l = c->owner;
-    struct member *m = l->member;
+    struct stream *s = c->owner;
+    struct member *m = s->member;
     struct tcp_peers *p = c->p;
-    bool was_up = l->up_ms != 0;
+    bool was_up = s->up_ms != 0;
     uint64_t id = m->id;
-    enum peer_stream kind = l->kind;
-    l->conn = NULL;
+    enum peer_stream kind = s->kind;
+    s->conn = NULL;
     m->sent_bytes += c->written_n;
     m->disconnects += was_up;
-    l->up_ms = 0;
-    if (was_up || !l->is_refused)
-        report_loss(l, c, was_up);
+    s->up_ms = 0;
+    if (was_up || !s->is_refused)
+        log_loss(s, c, was_up);
     if (!m->url_count) {
-        l->state = PEER_STREAM_IDLE;
-    } else if (next_way(l, c, was_up)) {
-        peer_stream_wait_for(l, 0);
+        s->state = PEER_STREAM_IDLE;
+    } else if (choose_next_attempt(s, c, was_up)) {
+        peer_stream_wait_for(s, 0);
         return;
-    } else if (l->is_hurried) {
-        peer_stream_wait_for(l, 0);
+    } else if (s->redials_at_once) {
+        peer_stream_wait_for(s, 0);
     } else {
-        wait_longer(l);
+        wait_with_backoff(s);
     }
-    l->is_hurried = false;
-    tell_unreachable(p, id, kind);
+    s->redials_at_once = false;
+    notify_unreachable(p, id, kind);
 }
 
 static const struct conn_ops stream_ops = {peer_stream_on_open, peer_stream_on_frame, on_conn_timer,
@@ -226,76 +239,78 @@ static const struct conn_ops stream_ops = {peer_stream_on_open, peer_stream_on_f
 /* --- dialing ------------------------------------------------------------------------------------------- */
 static void on_stream_timer(struct io_timer *t)
 {
-    struct stream *l = container_of(t, struct stream, timer);
-    struct member *m = l->member;
+    struct stream *s = container_of(t, struct stream, timer);
+    struct member *m = s->member;
     struct tcp_peers *p = m->p;
-    assert(l->state == PEER_STREAM_WAITING && !l->conn);
-    l->dialed_ms = peer_now_ms(p);
-    l->is_refused = false;
-    l->url = l->url < m->url_count ? l->url : 0;
-    if (peer_conn_dial(p, m->urls[l->url], l->address, &stream_ops, l, &l->conn) == OK) {
-        l->state = PEER_STREAM_DIALING;
+    assert(s->state == PEER_STREAM_WAITING && !s->conn);
+    s->dialed_ms = peer_now_ms(p);
+    s->is_refused = false;
+    s->url = s->url < m->url_count ? s->url : 0;
+    if (peer_conn_dial(p, m->urls[s->url], s->address, &stream_ops, s, &s->conn) == OK) {
+        s->state = PEER_STREAM_DIALING;
         return;
     }
     if (peer_report_may_log(p, "bad url", m->id))
-        log_warn("cannot dial this peer URL", F_HEX("remote-peer-id", m->id), F_STR("url", m->urls[l->url]));
-    l->url = (l->url + 1) % m->url_count;
-    wait_longer(l);
-    tell_unreachable(p, m->id, l->kind);
+        log_warn("cannot dial this peer URL", F_HEX("remote-peer-id", m->id), F_STR("url", m->urls[s->url]));
+    s->url = (s->url + 1) % m->url_count;
+    wait_with_backoff(s);
+    notify_unreachable(p, m->id, s->kind);
 }
 
-bool peer_stream_is_up(const struct stream *l)
+bool peer_stream_is_up(const struct stream *s)
 {
-    return l->state == PEER_STREAM_UP && l->conn->state == CONN_OPEN;
+    return s->state == PEER_STREAM_UP && s->conn->state == CONN_OPEN;
 }
 
-void peer_stream_start(struct stream *l)
+void peer_stream_start(struct stream *s)
 {
-    struct tcp_peers *p = l->member->p;
-    l->timer.fire = on_stream_timer;
-    if (l->state != PEER_STREAM_IDLE || !p->self || !l->member->url_count || l->member->id == p->self)
+    struct tcp_peers *p = s->member->p;
+    s->timer.fire = on_stream_timer;
+    if (s->state != PEER_STREAM_IDLE || !p->self || !s->member->url_count || s->member->id == p->self)
         return;
-    l->backoff_ms = BACKOFF_MIN_MS;
-    peer_stream_wait_for(l, 0);
+    s->backoff_ms = BACKOFF_MIN_MS;
+    peer_stream_wait_for(s, 0);
 }
 
-/* Not after a refusal: two members that refuse each other would never rest. */
-void peer_stream_retry_now(struct stream *l)
+/* Ends the wait, but not after a refusal: two members that refuse each other would retry without end. */
+void peer_stream_retry_now(struct stream *s)
 {
-    uint64_t since = peer_now_ms(l->member->p) - l->dialed_ms;
-    if (l->state == PEER_STREAM_WAITING && !l->is_refused) {
-        l->backoff_ms = BACKOFF_MIN_MS;
-        peer_stream_wait_for(l, since < BACKOFF_MIN_MS ? BACKOFF_MIN_MS - since : 0);
-    } else if (l->conn && l->conn->state == CONN_CLOSING) {
-        l->is_hurried = true;
-    } else if (l->conn && l->conn->state == CONN_CONNECTING && since > RETRY_NOW_MS) {
-        l->is_hurried = true; /* its packets were lost while the link was cut; the next try would be late */
-        peer_conn_close(l->conn, ERR_CLOSED, "dialed anew");
+    uint64_t since = peer_now_ms(s->member->p) - s->dialed_ms;
+    if (s->state == PEER_STREAM_WAITING && !s->is_refused) {
+        s->backoff_ms = BACKOFF_MIN_MS;
+        peer_stream_wait_for(s, since < BACKOFF_MIN_MS ? BACKOFF_MIN_MS - since : 0);
+    } else if (s->conn && s->conn->state == CONN_CLOSING) {
+        s->redials_at_once = true;
+    } else if (s->conn && s->conn->state == CONN_CONNECTING && since > RETRY_NOW_MS) {
+        s->redials_at_once =
+            true; /* its packets were lost while the link was cut, and TCP's next retransmission
+                                 would be late */
+        peer_conn_close(s->conn, ERR_CLOSED, "replaced by a new attempt");
     }
 }
 
-void peer_stream_restart(struct stream *l)
+void peer_stream_restart(struct stream *s)
 {
-    struct tcp_peers *p = l->member->p;
-    l->url = l->address = 0;
-    if (l->conn) {
-        l->is_hurried = true;
-        peer_conn_close(l->conn, ERR_CLOSED, "its URLs or our identity have changed");
+    struct tcp_peers *p = s->member->p;
+    s->url = s->address = 0;
+    if (s->conn) {
+        s->redials_at_once = true;
+        peer_conn_close(s->conn, ERR_CLOSED, "its URLs or our identity have changed");
         return;
     }
-    p->io->ops->timer_stop(p->io, &l->timer);
-    l->state = PEER_STREAM_IDLE;
-    peer_stream_start(l);
+    p->io->ops->timer_stop(p->io, &s->timer);
+    s->state = PEER_STREAM_IDLE;
+    peer_stream_start(s);
 }
 
-void peer_stream_done(struct stream *l)
+void peer_stream_done(struct stream *s)
 {
-    struct tcp_peers *p = l->member->p;
-    p->io->ops->timer_stop(p->io, &l->timer);
-    l->state = PEER_STREAM_IDLE;
-    if (l->conn) {
-        l->conn->owner = NULL;
-        peer_conn_close(l->conn, ERR_CLOSED, "no longer a member");
-        l->conn = NULL;
+    struct tcp_peers *p = s->member->p;
+    p->io->ops->timer_stop(p->io, &s->timer);
+    s->state = PEER_STREAM_IDLE;
+    if (s->conn) {
+        s->conn->owner = NULL;
+        peer_conn_close(s->conn, ERR_CLOSED, "no longer a member");
+        s->conn = NULL;
     }
 }

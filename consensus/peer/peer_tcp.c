@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The table of operations, and the transport's birth and end. */
+ * Table of operations of the TCP transport, and its init and close. */
 #include "consensus/peer/peer_tcp.h"
 
 #include <assert.h>
@@ -10,7 +10,7 @@
 
 enum { NS_PER_MS = 1000000 };
 
-static struct tcp_peers *of(struct peers *peers)
+static struct tcp_peers *to_tcp(struct peers *peers)
 {
     return container_of(peers, struct tcp_peers, peers);
 }
@@ -71,7 +71,7 @@ void peer_member_free(struct member *m)
     if (m->is_learned)
         m->p->learned_count--;
     map_remove(&m->p->members, m->id);
-    peer_listen_forget(m);
+    peer_listen_close_streams(m);
     for (unsigned i = 0; i < PEER_STREAM_COUNT; i++)
         peer_stream_done(&m->streams[i]);
     drop_urls(m);
@@ -81,8 +81,8 @@ void peer_member_free(struct member *m)
 /* --- operations ---------------------------------------------------------------------------------------- */
 static void set_events(struct peers *peers, const struct peer_events *events, void *arg)
 {
-    of(peers)->events = events;
-    of(peers)->arg = arg;
+    to_tcp(peers)->events = events;
+    to_tcp(peers)->arg = arg;
 }
 
 /* 0 is the first level, of members that announce none. */
@@ -93,14 +93,14 @@ bool peer_level_is_low(const struct tcp_peers *p, uint32_t level)
 
 static void set_level(struct peers *peers, unsigned own, unsigned required)
 {
-    struct tcp_peers *p = of(peers);
+    struct tcp_peers *p = to_tcp(peers);
     p->level = own;
     p->required_level = required;
 }
 
 static void set_identity(struct peers *peers, uint64_t cluster_id, uint64_t member_id)
 {
-    struct tcp_peers *p = of(peers);
+    struct tcp_peers *p = to_tcp(peers);
     uint64_t id;
     void *value;
     if (p->cluster_id == cluster_id && p->self == member_id)
@@ -117,7 +117,7 @@ static void set_identity(struct peers *peers, uint64_t cluster_id, uint64_t memb
             continue;
         }
         if (!is_new)
-            peer_listen_forget(m);
+            peer_listen_close_streams(m);
         for (unsigned i = 0; i < PEER_STREAM_COUNT; i++)
             peer_stream_restart(&m->streams[i]);
     }
@@ -125,7 +125,7 @@ static void set_identity(struct peers *peers, uint64_t cluster_id, uint64_t memb
 
 static void set_member(struct peers *peers, uint64_t id, const char *const *urls, size_t count)
 {
-    struct tcp_peers *p = of(peers);
+    struct tcp_peers *p = to_tcp(peers);
     if (id == 0 || id == p->self)
         return;
     map_remove(&p->removed, id);
@@ -141,14 +141,14 @@ static void set_member(struct peers *peers, uint64_t id, const char *const *urls
 
 static void remove_member(struct peers *peers, uint64_t id)
 {
-    struct tcp_peers *p = of(peers);
+    struct tcp_peers *p = to_tcp(peers);
     struct member *m = peer_member_get(p, id);
     map_put(&p->removed, id, &p->removed);
     if (m)
         peer_member_free(m);
 }
 
-/* Openings by a member that others list and that never came make room first. */
+/* Drops members that another member listed and that did not open a stream in time. */
 static void drop_late_vouched(struct tcp_peers *p)
 {
     uint64_t id, now = peer_now_ms(p);
@@ -163,7 +163,7 @@ static void drop_late_vouched(struct tcp_peers *p)
     }
 }
 
-/* A member that we know, at URLs that we do not know yet: not while we reach it where we know it. */
+/* Adds new URLs of a known member, unless one of our streams reaches it where we know it. */
 static void add_urls(struct member *m, const char *const *urls, size_t count)
 {
     const char *all[KNOWN_URLS_MAX];
@@ -192,7 +192,7 @@ static void add_urls(struct member *m, const char *const *urls, size_t count)
 
 static void set_vouched(struct peers *peers, uint64_t id, const char *const *urls, size_t count)
 {
-    struct tcp_peers *p = of(peers);
+    struct tcp_peers *p = to_tcp(peers);
     struct member *m = peer_member_get(p, id);
     if (id == 0 || id == p->self || map_get(&p->removed, id))
         return;
@@ -217,7 +217,7 @@ static bool send_message(struct peers *peers, uint64_t to, enum peer_stream kind
                          struct slice body)
 {
     static const size_t limits[PEER_STREAM_COUNT] = {LOG_QUEUE_MAX, BULK_QUEUE_MAX};
-    struct member *m = peer_member_get(of(peers), to);
+    struct member *m = peer_member_get(to_tcp(peers), to);
     if (!m)
         return false;
     struct stream *l = &m->streams[kind];
@@ -235,37 +235,37 @@ static bool send_message(struct peers *peers, uint64_t to, enum peer_stream kind
 
 static size_t queued(struct peers *peers, uint64_t to, enum peer_stream kind)
 {
-    struct member *m = peer_member_get(of(peers), to);
+    struct member *m = peer_member_get(to_tcp(peers), to);
     return m && m->streams[kind].conn ? peer_conn_queued(m->streams[kind].conn) : 0;
 }
 
 static void flush(struct peers *peers)
 {
     struct link *l;
-    while ((l = list_take_first(&of(peers)->dirty)))
+    while ((l = list_take_first(&to_tcp(peers)->dirty)))
         peer_conn_flush(container_of(l, struct conn, dirty));
 }
 
-static uint64_t peer_tcp_ask(struct peers *peers, const char *url, struct slice text, uint64_t timeout_ms,
-                             void (*done)(void *arg, int err, struct slice answer), void *arg)
+static uint64_t peer_tcp_query(struct peers *peers, const char *url, struct slice text, uint64_t timeout_ms,
+                               void (*done)(void *arg, int err, struct slice answer), void *arg)
 {
-    return peer_query_start(of(peers), url, text, timeout_ms, done, arg);
+    return peer_query_start(to_tcp(peers), url, text, timeout_ms, done, arg);
 }
 
 static void peer_tcp_cancel(struct peers *peers, uint64_t number)
 {
-    peer_query_cancel(of(peers), number);
+    peer_query_cancel(to_tcp(peers), number);
 }
 
-static void answer(struct peers *peers, struct peer_served_query *question, struct slice text)
+static void answer(struct peers *peers, struct peer_served_query *query, struct slice text)
 {
-    peer_served_query_answer(of(peers), question, text);
+    peer_served_query_answer(to_tcp(peers), query, text);
 }
 
-static void confirm(struct peers *peers, struct peer_served_query *question, const char *const *urls,
+static void confirm(struct peers *peers, struct peer_served_query *query, const char *const *urls,
                     size_t count, void (*done)(void *arg, bool is_confirmed), void *arg)
 {
-    peer_served_query_confirm(of(peers), question, urls, count, done, arg);
+    peer_served_query_confirm(to_tcp(peers), query, urls, count, done, arg);
 }
 
 static size_t round_trips(struct peers *peers, struct peer_round_trip *ret_list, size_t max)
@@ -273,7 +273,7 @@ static size_t round_trips(struct peers *peers, struct peer_round_trip *ret_list,
     uint64_t id;
     void *value;
     size_t count = 0;
-    for (size_t at = 0; count < max && map_next(&of(peers)->members, &at, &id, &value);) {
+    for (size_t at = 0; count < max && map_next(&to_tcp(peers)->members, &at, &id, &value);) {
         const struct member *m = value;
         const struct stream *l = &m->streams[PEER_STREAM_LOG];
         ret_list[count++] = (struct peer_round_trip){id, m->round_trip_ns,
@@ -292,7 +292,7 @@ static const struct peer_ops tcp_ops = {
     .send = send_message,
     .queued = queued,
     .flush = flush,
-    .ask = peer_tcp_ask,
+    .query = peer_tcp_query,
     .cancel = peer_tcp_cancel,
     .answer = answer,
     .confirm = confirm,
@@ -317,7 +317,7 @@ static int make_own_pair(const struct peer_tcp_options *o, char *cert, char *key
                            error_size);
 }
 
-/* As etcd: a CA given means that both sides are checked; our own pair, that none is. */
+/* As in etcd: with a CA both sides are checked; with our own self-signed pair none is. */
 static int open_tls(struct tcp_peers *p, const struct peer_tcp_options *o, char *error, size_t error_size)
 {
     const struct peer_tls_options *t = &o->tls;
@@ -356,8 +356,8 @@ static int open_tls(struct tcp_peers *p, const struct peer_tcp_options *o, char 
     return OK;
 }
 
-/* Nothing of our own to show: OpenSSL, four megabytes, waits until an https member is dialed. NULL: it is
- * said. */
+/* Without a certificate of our own, OpenSSL (4 MB of memory) is not initialized before an https member is
+ * dialed. NULL: it failed, and the error is logged. */
 struct tls_context *peer_tls_out(struct tcp_peers *p)
 {
     char error[256] = "";
@@ -372,7 +372,7 @@ struct tls_context *peer_tls_out(struct tcp_peers *p)
     return p->tls_out;
 }
 
-/* --- birth and end ------------------------------------------------------------------------------------- */
+/* --- init and close ------------------------------------------------------------------------------------ */
 static void join_urls(struct tcp_peers *p, const struct peer_tcp_options *o)
 {
     for (size_t i = 0; i < o->advertise_url_count; i++) {
@@ -398,9 +398,9 @@ int peer_tcp_new(const struct peer_tcp_options *o, char *error, size_t error_siz
     list_init(&p->conns);
     list_init(&p->dirty);
     list_init(&p->unauthenticated);
-    peer_conn_handshakes_init(p);
-    list_init(&p->asks);
-    list_init(&p->questions);
+    peer_conn_tls_init(p);
+    list_init(&p->queries);
+    list_init(&p->served_queries);
     list_init(&p->dial_backs);
     if (o->tokens)
         proof_tokens_copy(&p->tokens, o->tokens);
@@ -425,8 +425,8 @@ int peer_tcp_new(const struct peer_tcp_options *o, char *error, size_t error_siz
 
 void peer_tcp_set_tokens(struct peers *peers, const struct proof_tokens *tokens)
 {
-    proof_tokens_free(&of(peers)->tokens);
-    proof_tokens_copy(&of(peers)->tokens, tokens);
+    proof_tokens_free(&to_tcp(peers)->tokens);
+    proof_tokens_copy(&to_tcp(peers)->tokens, tokens);
 }
 
 void peer_release(struct tcp_peers *p)
@@ -459,7 +459,7 @@ static void on_last_closed(uv_handle_t *h)
 
 void peer_tcp_close(struct peers *peers, void (*done)(void *arg), void *arg)
 {
-    struct tcp_peers *p = of(peers);
+    struct tcp_peers *p = to_tcp(peers);
     uint64_t id;
     void *value;
     assert(!p->is_closing);
@@ -479,6 +479,7 @@ void peer_tcp_close(struct peers *peers, void (*done)(void *arg), void *arg)
         c->owner = NULL;
         peer_conn_close(c, ERR_CLOSED, "closing");
     }
-    p->io->ops->timer_stop(p->io, &p->handshake_timer);
-    uv_close((uv_handle_t *)&p->last, on_last_closed); /* nothing before it frees p, and done comes later */
+    p->io->ops->timer_stop(p->io, &p->tls_handshake_timer);
+    uv_close((uv_handle_t *)&p->last, on_last_closed); /* no other callback frees p, and done is called
+                                                          later */
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Frames and hellos; see peer_wire.h. */
+ * Frames and handshake payloads; see peer_wire.h. */
 #include "consensus/peer/peer_wire.h"
 
 #include <assert.h>
@@ -7,12 +7,12 @@
 #include "base/hash.h"
 #include "consensus/peer/peer.h"
 
-/*  header: | size 3 | kind 1 | CRC-32C of the payload 4 | CRC-32C of these 8 bytes 4 | */
+/* header: | size 3 | kind 1 | CRC-32C of the payload 4 | CRC-32C of these 8 bytes 4 | */
 enum { AT_KIND = 3, AT_PAYLOAD_CRC = 4, AT_HEADER_CRC = 8, SIZE_MASK = 0xffffff };
 
 _Static_assert(PEER_MESSAGE_MAX <= SIZE_MASK, "a message's size fits three bytes");
 
-/* Neither text nor TLS begins so, and a link that mends line ends is found out. */
+/* Neither text nor TLS begins with these bytes, and a link that converts line ends is detected. */
 static const uint8_t magic[8] = {0, 'C', 'A', 'I', 'R', 'N', '\r', '\n'};
 
 const char *wire_reason_text(enum wire_reason reason)
@@ -79,7 +79,7 @@ void wire_add_time(struct buf *out, enum wire_kind kind, uint64_t time_ns)
     wire_add_frame(out, kind, slice_of(payload, sizeof payload), (struct slice){0});
 }
 
-/* The longest payload that may come now; false = no such frame may. */
+/* The longest payload allowed in this stage; false = the frame is not allowed. */
 static bool limit_of(enum wire_stage stage, unsigned kind, size_t *ret_limit)
 {
     static const struct {
@@ -90,14 +90,14 @@ static bool limit_of(enum wire_stage stage, unsigned kind, size_t *ret_limit)
         {WIRE_AWAIT_MESSAGES, WIRE_MESSAGE, PEER_MESSAGE_MAX},
         {WIRE_AWAIT_MESSAGES, WIRE_PING, WIRE_PING_SIZE},
         {WIRE_AWAIT_PONGS, WIRE_PONG, WIRE_PING_SIZE},
-        /* Later versions may say more. */
+        /* Later versions may add fields. */
         {WIRE_AWAIT_HELLO, WIRE_HELLO, 2 * (WIRE_HELLO_SIZE + WIRE_URLS_MAX)},
         {WIRE_AWAIT_CHALLENGE, WIRE_CHALLENGE, 256},
         {WIRE_AWAIT_CHALLENGE, WIRE_HELLO_REPLY, 256}, /* refused */
         {WIRE_AWAIT_PROOF, WIRE_PROOF, PROOF_MAC_SIZE},
         {WIRE_AWAIT_REPLY, WIRE_HELLO_REPLY, 256},
-        {WIRE_AWAIT_QUESTION, WIRE_QUESTION, PROOF_MAC_SIZE + PEER_QUESTION_MAX},
-        {WIRE_AWAIT_ANSWER, WIRE_ANSWER, PEER_QUESTION_MAX},
+        {WIRE_AWAIT_QUERY, WIRE_QUERY, PROOF_MAC_SIZE + PEER_QUERY_MAX},
+        {WIRE_AWAIT_ANSWER, WIRE_ANSWER, PEER_QUERY_MAX},
         {WIRE_AWAIT_ANSWER, WIRE_HELLO_REPLY, 256}, /* refused */
         {WIRE_AWAIT_CONFIRM, WIRE_CONFIRM, WIRE_CONFIRM_SIZE},
         {WIRE_AWAIT_CONFIRMED, WIRE_CONFIRMED, PROOF_MAC_SIZE},
@@ -111,13 +111,13 @@ static bool limit_of(enum wire_stage stage, unsigned kind, size_t *ret_limit)
     return false;
 }
 
-static bool has_its_size(enum wire_kind kind, size_t size)
+static bool is_size_valid(enum wire_kind kind, size_t size)
 {
     if (kind == WIRE_PING || kind == WIRE_PONG)
         return size == WIRE_PING_SIZE;
     if (kind == WIRE_PROOF)
         return size == PROOF_MAC_SIZE;
-    if (kind == WIRE_QUESTION)
+    if (kind == WIRE_QUERY)
         return size >= PROOF_MAC_SIZE;
     if (kind == WIRE_CONFIRMED)
         return size == PROOF_MAC_SIZE || size == 0;
@@ -141,7 +141,7 @@ int wire_take(struct slice *in, enum wire_stage stage, struct wire_frame *ret_fr
     struct slice payload = slice_of(in->data + WIRE_HEADER_SIZE, size);
     if (get_le32(in->data + AT_PAYLOAD_CRC) != crc32c(0, payload.data, size))
         return ERR_CORRUPT;
-    if (!has_its_size((enum wire_kind)in->data[AT_KIND], size))
+    if (!is_size_valid((enum wire_kind)in->data[AT_KIND], size))
         return ERR_MALFORMED;
     *ret_frame = (struct wire_frame){(enum wire_kind)in->data[AT_KIND], payload};
     *in = slice_of(payload.data + size, in->size - WIRE_HEADER_SIZE - size);
@@ -160,8 +160,8 @@ static uint16_t get_le16(const uint8_t *p)
     return (uint16_t)(p[0] | p[1] << 8);
 }
 
-/*  | magic 8 | version 2 | lane 1 | 0 | level 4 | cluster 8 | from 8 | to 8 | run 8 | number 8 |
- *  | size of urls 2 | nonce 32 | urls | */
+/* | magic 8 | version 2 | stream 1 | 0 | level 4 | cluster 8 | from 8 | to 8 | run 8 | number 8 |
+ *   | size of urls 2 | nonce 32 | urls | */
 void wire_add_hello(struct buf *out, const struct wire_hello *h)
 {
     uint8_t b[WIRE_HELLO_SIZE];
@@ -230,7 +230,7 @@ int wire_read_challenge(struct slice in, struct wire_challenge *ret_challenge)
     return OK;
 }
 
-/*  | lane 1 | 0 7 | cluster 8 | from 8 | to 8 | run 8 | number 8 | tag 32 | */
+/* | stream 1 | 0 7 | cluster 8 | from 8 | to 8 | run 8 | number 8 | tag 32 | */
 void wire_add_confirm(struct buf *out, const struct wire_confirm *c)
 {
     uint8_t b[WIRE_CONFIRM_SIZE] = {c->stream};
@@ -254,7 +254,7 @@ int wire_read_confirm(struct slice in, struct wire_confirm *ret_confirm)
                                          .run = get_le64(in.data + 32),
                                          .number = get_le64(in.data + 40)};
     memcpy(ret_confirm->tag, in.data + 48, PROOF_MAC_SIZE);
-    if (ret_confirm->stream >= PEER_STREAM_COUNT && ret_confirm->stream != WIRE_STREAM_QUESTION)
+    if (ret_confirm->stream >= PEER_STREAM_COUNT && ret_confirm->stream != WIRE_STREAM_QUERY)
         return ERR_MALFORMED;
     return OK;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See answer.h. */
+ * Encoder of a long response; see answer.h. */
 #include "consensus/store/answer.h"
 
 #include <assert.h>

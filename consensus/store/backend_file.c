@@ -1,10 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The file of the memory backend: see the header for its form. The steps of a replacement: write the new file
- * beside, sync it, rename it over, sync the folder. A crash before the rename leaves a file that opening
- * deletes; one after it leaves either of two files that hold the same.
+ * Append-only file of the memory backend; backend_file.h has the format. A replacement:
  *
- * What opening reads need not be durable: after a sync that failed, the page cache shows what the disk never
- * got, and the next sync would not write it. So whoever opens an old file replaces it before he appends. */
+ *   1. Write the new file beside the old one.
+ *   2. Sync it.
+ *   3. Rename it over the old one.
+ *   4. Sync the folder.
+ *
+ * A crash before step 3 leaves a file that opening deletes. A crash after it leaves one of two files with the
+ * same content.
+ *
+ * The bytes that opening reads need not be durable. After a failed sync the page cache has bytes that the
+ * disk never got, and the next sync would not write them. So the caller that opens an old file replaces it
+ * before it appends. */
 #include "consensus/store/backend_file.h"
 
 #include <assert.h>
@@ -64,7 +71,7 @@ static void batch_finish(struct buf *batch, uint64_t sequence)
         buf_add_byte(batch, 0);
 }
 
-/* A record whose checksums hold begins the bytes. */
+/* True if the bytes begin with a record whose checksums are right. */
 static bool record_is_good(struct slice bytes, uint64_t *ret_sequence, struct slice *ret_payload)
 {
     const uint8_t *p = bytes.data;
@@ -104,7 +111,7 @@ static int read_changes(struct slice payload, uint32_t count,
     return left == 0 ? 0 : ERR_CORRUPT;
 }
 
-/* Whether anything of worth lies behind a bad record: then it is not the end that a crash tears. */
+/* True if a good record follows a bad one: then the bad one is not the end that a crash tears. */
 static bool good_record_follows(struct slice bytes, size_t at, uint64_t sequence)
 {
     for (; at + RECORD_HEADER <= bytes.size; at += 8) {
@@ -134,7 +141,7 @@ int backend_file_replay(struct slice bytes, int (*fn)(void *arg, const struct ba
         }
         size_t padded = (payload.size + 7) / 8 * 8;
         if (padded > rest.size - RECORD_HEADER)
-            break; /* the padding is torn off: the append cannot have returned */
+            break; /* the padding is torn off, so the append cannot have returned */
         int err = read_changes(payload, get_le32(rest.data + AT_COUNT), fn, arg);
         if (err)
             return err;
@@ -182,8 +189,9 @@ static int backend_file_read_all(struct io *io, struct io_file *file, struct buf
     return err;
 }
 
-/* Only the first write of a new file can leave this: nothing, or the place of the magic with a part of it. */
-static bool is_unborn(struct slice bytes)
+/* True if the first write of a new file was torn: it is not longer than the magic, and each byte is zero or
+ * the magic's. */
+static bool is_first_write_torn(struct slice bytes)
 {
     if (bytes.size > sizeof file_magic)
         return false;
@@ -212,7 +220,7 @@ static int file_load(struct backend_file *f, int (*fn)(void *arg, const struct b
     int err = backend_file_read_all(f->io, f->file, &bytes);
     if (err)
         goto out;
-    f->is_new = is_unborn(buf_slice(&bytes));
+    f->is_new = is_first_write_torn(buf_slice(&bytes));
     if (f->is_new) {
         err = file_begin(f);
         goto out;

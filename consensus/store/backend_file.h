@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Batches of changes in one append-only file, for the memory backend that outlives its process. Every batch
- * is one checksummed record, on the disk before the append returns, so a crash leaves whole batches and at
- * most a torn last one, which opening drops. A bad record with a good one behind it is corruption.
+ * Append-only file of batches, for the memory backend that survives its process.
  *
- *   file    16 bytes of magic, then records
- *   record  magic 4, CRC-32C of the next 24 bytes 4, sequence 8 (1, 2, ...), payload size 8, CRC-32C of the
- *           payload 4, number of changes 4; the payload; zeros up to 8 bytes. Integers are little-endian.
- *   change  kind 1, table 1, zero 2, key size 4, value size 4, key, value
+ * Each batch is one checksummed record, which is on the disk before the append returns. So a crash leaves
+ * whole batches and at most one torn batch at the end; opening drops it. A bad record before a good one is
+ * corruption.
  *
- * Everything goes through io.h: the simulated disk tears, loses and refuses. */
+ *     file    16 bytes of magic, then records
+ *     record  magic 4 | CRC-32C of the next 24 bytes 4 | sequence 8 (1, 2, ...) | payload size 8 |
+ *             CRC-32C of the payload 4 | number of changes 4 | payload | zeros up to a multiple of 8
+ *     change  kind 1 | table 1 | zero 2 | key size 4 | value size 4 | key | value
+ *
+ * Integers are little-endian. All I/O goes through io.h: the simulated disk tears, loses and refuses writes.
+ */
 #ifndef CONSENSUS_STORE_BACKEND_FILE_H
 #define CONSENSUS_STORE_BACKEND_FILE_H
 
@@ -17,28 +20,28 @@
 
 struct backend_file;
 
-/* A record under construction. The sequence is set when it is written. */
+/* Begins a record. Its sequence is set when it is written. */
 void backend_batch_begin(struct buf *batch);
 void backend_batch_add(struct buf *batch, const struct backend_op *op);
 
-/* Calls fn for each change of each whole batch; fn's error ends it. *ret_end: where the last good batch ends;
- * less than size when a torn one follows. Pure; any bytes are survived. */
+/* Calls fn for each change of each whole batch; an error of fn ends it. *ret_end: the end of the last good
+ * batch; less than size when a torn batch follows. Pure; any input is safe. */
 MUST_CHECK int backend_file_replay(struct slice bytes, int (*fn)(void *arg, const struct backend_op *op),
                                    void *arg, size_t *ret_end, uint64_t *ret_batches);
 
-/* Makes the file when there is none, else replays it: then backend_file_replace is due before any append. */
+/* Creates the file if there is none, else replays it; then call backend_file_replace before any append. */
 MUST_CHECK int backend_file_open(struct io *io, const char *path,
                                  int (*fn)(void *arg, const struct backend_op *op), void *arg, char *error,
                                  size_t error_size, struct backend_file **ret_file);
 bool backend_file_is_new(const struct backend_file *f); /* it was empty */
 void backend_file_close(struct backend_file *f);
-/* Written and synced, or an error that is final: nothing more is written. */
+/* Writes and syncs the batch. An error is final: nothing more is written. */
 MUST_CHECK int backend_file_append(struct backend_file *f, struct buf *batch);
-/* The file is from now on this one batch: a new one takes its place in one step. */
+/* Replaces the file's content with this one batch, atomically. */
 MUST_CHECK int backend_file_replace(struct backend_file *f, struct buf *batch);
 void backend_file_moved(struct backend_file *f, const char *path);
 uint64_t backend_file_size(const struct backend_file *f);
-/* A new file of this one batch, synced but for its name. ERR_EXISTS. */
+/* Writes a new file with this one batch and syncs it, except its directory entry. ERR_EXISTS. */
 MUST_CHECK int backend_file_write(struct io *io, const char *path, struct buf *batch);
 
 #endif

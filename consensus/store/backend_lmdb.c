@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The backend on LMDB, one file and its lock file. Full sync on every commit, no WRITEMAP, no DUPSORT: a
- * commit that returned is on the disk, and a crash at any moment leaves the last one that did.
+ * LMDB backend: one data file and its lock file. Every commit is fully synced; no WRITEMAP, no DUPSORT. So a
+ * commit that returned is on the disk, and a crash at any moment leaves the last commit that returned.
  *
- * The file has no checksums of its own; records bring theirs. A disk that is full and any other write error
+ * The file has no checksums of its own; the records have theirs. No disk space and every other write error
  * are final: LMDB's state after them is not trusted. */
 #include "consensus/store/backend_lmdb.h"
 
@@ -39,7 +39,7 @@ int lmdb_err(int rc)
     case MDB_INVALID:
     case MDB_VERSION_MISMATCH:
     case MDB_INCOMPATIBLE:
-    case MDB_KEYEXIST: /* an append that was not the greatest */
+    case MDB_KEYEXIST: /* an appended key was not the greatest */
         return ERR_CORRUPT;
     default:
         return ERR_IO;
@@ -83,7 +83,7 @@ void lmdb_env_release(struct lmdb *l, struct lmdb_env *e)
         env_close(e);
 }
 
-/* Pages that the tables and the free list use. */
+/* Counts the pages of the tables and of the free list. */
 void lmdb_count_pages(struct lmdb_env *e, MDB_txn *txn)
 {
     uint64_t pages = 2;
@@ -141,7 +141,7 @@ int lmdb_run_ops(struct lmdb_env *e, MDB_txn *txn, const struct lmdb_pack *copie
     return rc;
 }
 
-/* LMDB tells a write that was cut short by a full disk as EIO. */
+/* LMDB reports a write that a full disk cut short as EIO. */
 static bool is_disk_full(const struct lmdb_env *e)
 {
     struct statvfs space;
@@ -181,9 +181,9 @@ static int lmdb_commit(struct backend *b, const struct backend_op *ops, size_t c
 static int lmdb_view_open(struct backend *b, struct backend_view **ret_view)
 {
     struct lmdb *l = lmdb_of(b);
-    l->view.env = l->seen;
+    l->view.env = l->loop_env;
     int rc = l->view.txn ? mdb_txn_renew(l->view.txn)
-                         : mdb_txn_begin(l->seen->env, NULL, MDB_RDONLY, &l->view.txn);
+                         : mdb_txn_begin(l->loop_env->env, NULL, MDB_RDONLY, &l->view.txn);
     if (rc)
         return lmdb_err(rc);
     *ret_view = &l->view;
@@ -256,16 +256,16 @@ static struct backend_sizes lmdb_sizes(struct backend *b)
 {
     struct lmdb *l = lmdb_of(b);
     struct stat st;
-    struct backend_sizes sizes = {.in_use = atomic_load_explicit(&l->seen->in_use, memory_order_relaxed)};
-    if (fstat(l->seen->fd, &st) == 0)
+    struct backend_sizes sizes = {.in_use = atomic_load_explicit(&l->loop_env->in_use, memory_order_relaxed)};
+    if (fstat(l->loop_env->fd, &st) == 0)
         sizes.file = (uint64_t)st.st_size;
     if (sizes.in_use > sizes.file)
         sizes.in_use = sizes.file;
     return sizes;
 }
 
-/* Through the page cache: LMDB's own file would be written past it, and whoever reads the copy next waits for
- * the disk twice. */
+/* Writes through the page cache. LMDB's own copy bypasses it, and the next reader of the copy would wait for
+ * the disk again. */
 static int lmdb_copy(struct backend *b, const char *path)
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
@@ -285,8 +285,9 @@ static void lmdb_trim(struct backend *b)
     lmdb_env_release(l, e);
 }
 
-/* The lock file keeps the old name, under which another environment may be opened in this process: it must
- * not share this one's. Nobody else opens ours: the folder has a lock of its own. */
+/* The lock file keeps the old name. Another environment may be opened under that name in this process and
+ * must not share this lock file. No other process opens this environment: the folder has a lock of its own.
+ */
 static void lmdb_moved(struct backend *b, const char *path)
 {
     struct lmdb *l = lmdb_of(b);
@@ -305,8 +306,8 @@ static void lmdb_close(struct backend *b)
         mdb_txn_abort(l->view.txn);
     if (l->pack)
         lmdb_pack_end(b);
-    if (l->seen)
-        lmdb_env_release(l, l->seen);
+    if (l->loop_env)
+        lmdb_env_release(l, l->loop_env);
     if (l->store)
         lmdb_env_release(l, l->store);
     pthread_mutex_destroy(&l->lock);
@@ -337,7 +338,7 @@ static const struct backend_ops lmdb_ops = {
 
 /* --- opening -------------------------------------------------------------------------------------- */
 
-/* LMDB does not tell where its map is; the kernel does. */
+/* LMDB has no call that returns the address of its map; the kernel's list of maps has it. */
 static void find_map(struct lmdb_env *e)
 {
     struct stat st;
@@ -417,7 +418,7 @@ int lmdb_env_open(const char *path, uint64_t map_size, unsigned flags, struct lm
     return 0;
 }
 
-/* A file that was just made is durable only when its folder is. */
+/* A new file is durable only when its folder is synced. */
 int lmdb_sync_folder(const char *path)
 {
     const char *slash = strrchr(path, '/');
@@ -444,7 +445,7 @@ int backend_lmdb_open(const char *path, uint64_t map_size, char *error, size_t e
     lmdb_pack_clean(path);
     int rc = lmdb_env_open(path, map_size, 0, &l->store);
     if (rc == 0) {
-        l->seen = lmdb_env_use(l);
+        l->loop_env = lmdb_env_use(l);
         rc = lmdb_sync_folder(path);
     }
     if (rc) {

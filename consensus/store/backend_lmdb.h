@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What backend_lmdb.c and backend_lmdb_pack.c share; no other file includes it.
+ * Private header of backend_lmdb.c and backend_lmdb_pack.c; no other file includes it.
  *
- * A backend has one LMDB environment, but for the time in which a packed file takes the place of the old one
- * (backend_lmdb_pack.c). Then commits go to `store` and the loop's views read `seen`. An environment is
- * closed when its last user has released it. */
+ * A backend has one LMDB environment, except while a packed file replaces the old one (backend_lmdb_pack.c).
+ * Then commits go to `store` and the loop's views read `loop_env`. An environment is closed when its last
+ * user has released it. */
 #ifndef CONSENSUS_STORE_BACKEND_LMDB_H
 #define CONSENSUS_STORE_BACKEND_LMDB_H
 
@@ -33,25 +33,25 @@ struct backend_view {
 struct lmdb {
     struct backend base;
     pthread_mutex_t lock;
-    struct lmdb_env *store;   /* of the last commit; set by the worker, under lock */
-    struct lmdb_env *seen;    /* what the loop's views read; the loop's */
-    struct backend_view view; /* the loop thread needs one at a time */
+    struct lmdb_env *store;    /* of the last commit; the worker sets it under lock */
+    struct lmdb_env *loop_env; /* the loop's views read it; the loop's */
+    struct backend_view view;  /* the loop thread needs one at a time */
     char *path;
     uint64_t map_size;
     struct lmdb_pack *pack; /* NULL = none under way; the worker's */
 };
 
 int lmdb_err(int rc);
-/* flags: LMDB's, beside those that every environment has. An LMDB error code. */
+/* flags: LMDB flags in addition to those that every environment has. Returns an LMDB error code. */
 MUST_CHECK int lmdb_env_open(const char *path, uint64_t map_size, unsigned flags, struct lmdb_env **ret);
-/* One user more of what commits go to; any thread. */
+/* Adds a user of the environment that commits go to; any thread. */
 struct lmdb_env *lmdb_env_use(struct lmdb *l);
 void lmdb_env_release(struct lmdb *l, struct lmdb_env *e);
 void lmdb_env_trim(const struct lmdb_env *e);
 void lmdb_count_pages(struct lmdb_env *e, MDB_txn *txn);
-/* The folder of the file at path. An errno. */
+/* Syncs the folder of the file at path. Returns an errno. */
 MUST_CHECK int lmdb_sync_folder(const char *path);
-/* Executes those ops whose rows the pack has copied; all ops without one. An LMDB error code. */
+/* Executes the ops whose rows the pack has copied; without a pack, all ops. Returns an LMDB error code. */
 MUST_CHECK int lmdb_run_ops(struct lmdb_env *e, MDB_txn *txn, const struct lmdb_pack *copied,
                             const struct backend_op *ops, size_t count, uint64_t *freed);
 
@@ -62,9 +62,9 @@ MUST_CHECK int lmdb_pack_rename(struct backend *b, struct backend_pack *p);
 void lmdb_pack_switch(struct backend *b);
 void lmdb_pack_end(struct backend *b);
 bool lmdb_pack_has_copied(const struct lmdb_pack *pack, const struct backend_op *op);
-/* After each commit: the same changes in the packed file. */
+/* Applies the changes of a commit to the packed file; after each commit. */
 void lmdb_pack_follow(struct lmdb *l, const struct backend_op *ops, size_t count);
-/* What a kill has left beside the store. */
+/* Deletes the files that a killed process left beside the store. */
 void lmdb_pack_clean(const char *path);
 
 #endif

@@ -1,22 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Packing LMDB's file: all rows are copied in key order into a new file beside the old one, which then takes
- * its place. LMDB fills pages to the end when keys ascend, and the new file has no free pages.
+ * Packing of LMDB's file: all rows are copied in key order into a new file beside the old one, which then
+ * replaces the old one. LMDB fills pages completely when keys ascend, and the new file has no free pages.
  *
- *   begin    <store>.defrag is made; ERR_NO_DISK_SPACE when the disk has too little room for it
- *   step     rows are copied from a position (table, key) on; a transaction of each file, both short
- *   rename   the new file is synced, renamed over the old one, and the folder is synced
+ *   begin    creates <store>.defrag; ERR_NO_DISK_SPACE when the disk has too little room for it
+ *   step     copies rows from a position (table, key) on; a transaction of each file, both short
+ *   rename   syncs the new file, renames it over the old one, and syncs the folder
  *   switch   the loop's views read the new file
- *   end      the old file is closed
+ *   end      closes the old file
  *
- * Invariant: after each commit and each step, the new file holds exactly the rows before the position. A
- * commit repeats its changes there for rows before the position (lmdb_pack_follow); a row behind it is copied
- * later. At the last position both files hold the same. Commits and steps run on one thread, so that no
- * commit falls into a step, and a step's read transaction keeps no page from being used again.
+ * Invariant: after each commit and each step, the new file holds exactly the rows before the position.
+ * - A commit repeats its changes there for rows before the position (lmdb_pack_follow). Rows after it are
+ *   copied later.
+ * - At the last position both files hold the same.
+ * - Commits and steps run on one thread. So no commit runs inside a step, and a step's read transaction
+ *   blocks the reuse of no page.
  *
- * The new file is handed to the disk every SYNC_BYTES, so that its writes do not pile up before the log's
- * syncs, and synced at the end. It counts only when it is renamed: a kill before leaves the old file and a
- * rest that the next opening deletes. From the rename on, commits go to the new file; the loop reads the old
- * one until it has taken notice. What it reads there was committed before. */
+ * The new file is handed to the disk every SYNC_BYTES, so that its writes do not accumulate before the log's
+ * syncs; it is synced at the end. It counts only after the rename: a kill before it leaves the old file and a
+ * rest, which the next opening deletes. After the rename, commits go to the new file. The loop reads the old
+ * one until `switch`; everything that it reads there was committed before. */
 #include "consensus/store/backend_lmdb.h"
 
 #include <errno.h>
@@ -30,22 +32,22 @@
 #include "base/mutant.h"
 
 #define SYNC_BYTES    (512u << 10)
-#define TRIM_BYTES    (8u << 20)  /* read through the map before its pages are given back */
-#define RESERVE_BYTES (96u << 20) /* of the disk stay free: a segment of the log, what is not committed */
+#define TRIM_BYTES    (8u << 20)  /* bytes read through the map before its pages are returned to the kernel */
+#define RESERVE_BYTES (96u << 20) /* disk space that stays free: a segment of the log, and uncommitted data */
 
 struct lmdb_pack {
-    struct lmdb_env *target;  /* NULL = it is the store's */
-    struct lmdb_env *retired; /* what the views do not read any more */
+    struct lmdb_env *target;  /* the new file; NULL = it is the store's already */
+    struct lmdb_env *retired; /* the old file, after the switch */
     char *path;
     enum backend_table table; /* the position: rows before it are in the target */
-    struct buf next;          /* the least key that is not; empty = none of the table is */
+    struct buf next;          /* the least key that is not copied; empty = no key of the table is copied */
     size_t unsynced, mapped;
-    int err; /* nothing more is copied */
+    int err; /* final: nothing more is copied */
     bool is_renamed;
 };
 
-/* One slice of rows on their way. */
-struct copying {
+/* One step's slice of rows. */
+struct copy_slice {
     struct lmdb_pack *pack;
     struct backend_pack *progress;
     MDB_cursor *from, *to;
@@ -87,7 +89,7 @@ static uint64_t free_bytes(const struct lmdb *l)
 
 /* --- begin ---------------------------------------------------------------------------------------- */
 
-/* A value of more than half a page has pages of its own, so that at worst half of each is unused. */
+/* A value of more than half a page has pages of its own, so that in the worst case half of each is unused. */
 static uint64_t needed_bytes(const struct lmdb *l, uint64_t live)
 {
     uint64_t in_use = atomic_load_explicit(&l->store->in_use, memory_order_relaxed);
@@ -135,8 +137,8 @@ void lmdb_pack_follow(struct lmdb *l, const struct backend_op *ops, size_t count
     pack->err = lmdb_err(rc);
 }
 
-/* Rows of the table at the position, until `left` is used up or the table has no more. */
-static int copy_table(struct copying *c, bool *ret_end)
+/* Copies rows of the table at the position until `left` is used up or the table ends. */
+static int copy_table(struct copy_slice *c, bool *ret_end)
 {
     struct lmdb_pack *pack = c->pack;
     MDB_val key = {pack->next.size, pack->next.data}, value;
@@ -159,12 +161,12 @@ static int copy_table(struct copying *c, bool *ret_end)
     if (last.mv_size && !*ret_end) {
         buf_clear(&pack->next);
         buf_add(&pack->next, last.mv_data, last.mv_size);
-        buf_add_byte(&pack->next, 0); /* the least key behind it */
+        buf_add_byte(&pack->next, 0); /* the least key after it */
     }
     return *ret_end ? 0 : rc;
 }
 
-static int copy_some(struct lmdb *l, struct copying *c, MDB_txn *from, MDB_txn *to)
+static int copy_some(struct lmdb *l, struct copy_slice *c, MDB_txn *from, MDB_txn *to)
 {
     struct lmdb_pack *pack = c->pack;
     bool is_end = true;
@@ -189,7 +191,7 @@ static int copy_some(struct lmdb *l, struct copying *c, MDB_txn *from, MDB_txn *
 
 static int backend_lmdb_pack_copy_slice(struct lmdb *l, size_t bytes, struct backend_pack *p)
 {
-    struct copying c = {.pack = l->pack, .progress = p, .left = bytes};
+    struct copy_slice c = {.pack = l->pack, .progress = p, .left = bytes};
     MDB_txn *from, *to;
     int rc = mdb_txn_begin(l->store->env, NULL, MDB_RDONLY, &from);
     if (rc)
@@ -207,15 +209,15 @@ static int backend_lmdb_pack_copy_slice(struct lmdb *l, size_t bytes, struct bac
     return rc;
 }
 
-/* Hands what was written since to the disk, and waits for what was handed over before. Unlike a sync this
- * asks the file system for no commit of its journal, for which the log's syncs would wait. */
+/* Hands the bytes written so far to the disk, and waits for those handed over before. Unlike a sync it causes
+ * no commit of the file system's journal, for which the log's syncs would wait. */
 static int begin_writing(MDB_env *env)
 {
     int fd;
     int err = lmdb_err(mdb_env_get_fd(env, &fd));
     if (err || sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE) == 0)
         return err;
-    return lmdb_err(mdb_env_sync(env, 1)); /* a file system that cannot */
+    return lmdb_err(mdb_env_sync(env, 1)); /* the file system does not support it */
 }
 
 static int sync_target(struct lmdb *l, struct backend_pack *p, bool is_end)
@@ -250,7 +252,7 @@ int lmdb_pack_step(struct backend *b, size_t bytes, struct backend_pack *p)
     return pack->err;
 }
 
-/* --- taking the place ----------------------------------------------------------------------------- */
+/* --- replacing the old file ----------------------------------------------------------------------- */
 
 /* ERR_CORRUPT: a table has more or fewer rows than the store's. */
 static int compare_counts(const struct lmdb *l)
@@ -277,7 +279,7 @@ static int compare_counts(const struct lmdb *l)
     return rc ? lmdb_err(rc) : is_equal ? 0 : ERR_CORRUPT;
 }
 
-static void take_place(struct lmdb *l)
+static void replace_store_file(struct lmdb *l)
 {
     struct lmdb_pack *pack = l->pack;
     struct lmdb_env *old = l->store;
@@ -285,9 +287,9 @@ static void take_place(struct lmdb *l)
     l->store = pack->target;
     pthread_mutex_unlock(&l->lock);
     pack->target = NULL;
-    lmdb_env_release(l, old); /* the views have it still */
-    /* The lock file keeps the name under which the next pack opens another environment: it must not share
-     * this one's. */
+    lmdb_env_release(l, old); /* the views still use it */
+    /* The lock file keeps the name under which the next pack opens another environment, which must not share
+     * it. */
     remove_file(pack->path, "-lock");
 }
 
@@ -307,7 +309,7 @@ int lmdb_pack_rename(struct backend *b, struct backend_pack *p)
         return err;
     p->is_renamed = pack->is_renamed = true;
     FAILPOINT(DEFRAG_AFTER_RENAME);
-    take_place(l);
+    replace_store_file(l);
     return lmdb_err(lmdb_sync_folder(l->path));
 }
 
@@ -317,8 +319,8 @@ void lmdb_pack_switch(struct backend *b)
     if (l->view.txn)
         mdb_txn_abort(l->view.txn);
     l->view.txn = NULL;
-    l->pack->retired = l->seen;
-    l->seen = lmdb_env_use(l);
+    l->pack->retired = l->loop_env;
+    l->loop_env = lmdb_env_use(l);
 }
 
 void lmdb_pack_end(struct backend *b)

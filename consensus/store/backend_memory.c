@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The backend in memory, for tests and the simulator: sorted arrays, one thread, no surprises. Two ways to
- * live: alone, where every commit leaves an undo list until it is synced, so that a crash can take it back;
- * or over a file of batches, where a commit is first on the disk and then in the tables, and opening replays
- * them. */
+ * Memory backend, for tests and the simulator: sorted arrays, one thread. It has two modes:
+ * - Alone: every commit keeps an undo list until it is synced, so that a simulated crash can revert it.
+ * - Over a file of batches (backend_file.h): a commit is first on the disk and then in the tables; opening
+ *   replays the file. */
 #include <assert.h>
 #include <stdio.h>
 
 #include "base/mem.h"
 #include "consensus/store/backend_file.h"
 
-#define REWRITE_SLACK (256u << 10) /* a file is written anew when it is four times its content and this */
+#define REWRITE_SLACK                                                                                        \
+    (256u << 10) /* a file is rewritten when it is larger than four times its content and
+                                      this */
 
 struct row {
     struct slice key, value; /* owned */
@@ -21,7 +23,7 @@ struct table {
     uint64_t bytes;
 };
 
-/* How to take one change back: put the old row again, or remove the key. */
+/* The reverse of one change: restores the old row, or removes the key. */
 struct undo {
     enum backend_table table;
     bool existed;
@@ -30,7 +32,7 @@ struct undo {
 
 struct backend_view {
     struct memory *owner;
-    struct table *side; /* of a pinned view: what the side tables were; NULL = the loop's */
+    struct table *side; /* of a pinned view: a copy of the side tables; NULL = the loop's view */
 };
 
 struct memory {
@@ -43,7 +45,7 @@ struct memory {
     int err;
     struct io *io;             /* NULL = no file */
     struct backend_file *file; /* every commit is in it */
-    uint64_t map_size;         /* the most it may hold, as LMDB's */
+    uint64_t map_size;         /* the limit of its size, as LMDB's */
     struct buf batch;          /* kept between commits */
 };
 
@@ -66,7 +68,7 @@ static void row_free(struct row *r)
     mem_free(r->value.data);
 }
 
-/* The place of the first key >= key. */
+/* The index of the first key >= key. */
 static size_t table_find(const struct table *t, struct slice key, bool *ret_found)
 {
     size_t low = 0, high = t->count;
@@ -83,7 +85,7 @@ static size_t table_find(const struct table *t, struct slice key, bool *ret_foun
     return low;
 }
 
-/* Takes the row; returns the one that was there (its pointers NULL when none was). */
+/* Takes the row; returns the row that it replaces (NULL pointers when there was none). */
 static struct row table_put(struct table *t, struct row row)
 {
     bool found;
@@ -137,7 +139,7 @@ static void undo_drop(struct memory *m)
     m->undo_count = 0;
 }
 
-/* One change in the tables. Deletes of what is not there are nothing. */
+/* Applies one change to the tables. A delete of a missing key does nothing. */
 static void apply(struct memory *m, const struct backend_op *op, uint64_t *freed)
 {
     struct table *t = &m->tables[op->table];
@@ -185,7 +187,7 @@ static void batch_of_everything(struct memory *m)
     }
 }
 
-/* First the disk, then the tables: what a reader sees is durable. */
+/* Writes the disk first, then the tables: readers see durable data only. */
 static int file_commit(struct memory *m, const struct backend_op *ops, size_t count)
 {
     backend_batch_begin(&m->batch);
@@ -247,7 +249,8 @@ static void table_free(struct table *t)
     mem_free(t->rows);
 }
 
-/* Side tables are copied. Records are not: whoever pins reads those that are neither changed nor deleted. */
+/* Copies the side tables. Records are not copied: a pinned view reads only records that are neither changed
+ * nor deleted. */
 static int memory_pin(struct backend *b, struct backend_view **ret_view)
 {
     struct backend_view *view = mem_new(sizeof *view);
@@ -324,7 +327,7 @@ static void write_slice(FILE *f, struct slice s)
     fwrite(s.data, 1, s.size, f);
 }
 
-/* Without a file of its own, for tests only: table, key, value of every row. */
+/* For tests only, without a file of its own: table, key, value of every row. */
 static int memory_copy(struct backend *b, const char *path)
 {
     struct memory *m = memory_of(b);
@@ -389,7 +392,7 @@ struct backend *backend_memory_new(void)
     return &m->base;
 }
 
-/* The file may have come from elsewhere: what does not fit is refused, not asserted. */
+/* The file may come from elsewhere: a change that does not fit is refused, not asserted. */
 static int replay(void *arg, const struct backend_op *op)
 {
     struct memory *m = arg;

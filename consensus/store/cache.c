@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The record cache of cache.h: sets of four slots, the place in a full set chosen by a counter; when the
- * bytes are used up a hand goes round all slots. */
+ * Record cache; see cache.h. Sets of four slots: a counter chooses the slot in a full set. When the bytes are
+ * used up, a clock hand goes round all slots. */
 #include "consensus/store/cache.h"
 
 #include "base/mem.h"
 
 #define WAYS 4u
-/* A set for each KiB of records, within these bounds. */
+/* One set for each KiB of records, within these limits. */
 #define SETS_MIN 64u
 #define SETS_MAX (1u << 20)
 
-/* Of the records that would push another one out only each eighth does: where nothing is asked for twice soon
- * enough the cache then costs next to nothing, and what is asked for often gets in all the same. */
+/* Of the records that would evict another one, only one in eight is admitted. So the cache costs little when
+ * records are not read again soon, and records that are read often still get in. */
 #define ADMIT 8u
 
 struct cache_slot {
@@ -35,7 +35,7 @@ static size_t table_bytes(const struct cache *c)
 
 static void slot_evict(struct cache *c, struct cache_slot *slot);
 
-/* One record, wherever the hand stands. */
+/* Evicts one record at the clock hand. */
 static bool evict_one(struct cache_share *share)
 {
     struct cache *c = container_of(share, struct cache, share);
@@ -77,7 +77,7 @@ void cache_done(struct cache *c)
     *c = (struct cache){0};
 }
 
-/* Revisions come from our own counter, not from clients: any mixing will do. */
+/* Revisions come from our own counter, not from clients: a simple hash is sufficient. */
 static struct cache_slot *set_of(const struct cache *c, struct revision revision)
 {
     uint64_t h = ((uint64_t)revision.main ^ (uint64_t)revision.sub << 40) * UINT64_C(0x9e3779b97f4a7c15);

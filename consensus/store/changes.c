@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What watchers are told: the changes of an entry as it is applied, and old changes read again, record by
- * record in revision order, from the backend and then from the ring. What is read costs as much as the
- * revisions that are passed over, however many keys there are. */
+ * Changes for watchers: those of an entry as it is applied, and past ones read again. Past changes are read
+ * record by record in revision order, first from the backend, then from the pending queue. The cost is that
+ * of the revisions in between, however many keys there are. */
 #include "consensus/store/state.h"
 
-#define PARTS 4 /* of a revision that is just large */
+#define PARTS 4 /* parts of a revision that is just large */
 
-/* The changes of one main revision as they come together. */
+/* Collects the changes of one main revision. */
 struct gather {
     struct store *s;
     int64_t main;
@@ -21,7 +21,7 @@ static void fill_event(struct store_event *event, struct revision revision, cons
     store_fill_kv(&event->kv, revision.main, record);
 }
 
-/* The key as it was before the revision's transaction. */
+/* Reads the key as it was before the revision's transaction. */
 static int fill_previous(struct store *s, struct store_event *event, int64_t main)
 {
     struct revision before;
@@ -57,7 +57,7 @@ static int gather_add(struct gather *g, struct revision revision, const struct r
     return g->needs_previous ? fill_previous(g->s, event, revision.main) : 0;
 }
 
-/* The records of a pending main from `from` on, before `to`. */
+/* Collects the records of a pending main from sub `from` up to sub `to`, exclusive. */
 static int gather_pending(struct gather *g, int64_t main, uint32_t from, uint32_t to)
 {
     for (uint32_t sub = from; sub < to; sub++) {
@@ -92,7 +92,7 @@ void store_notify_changes(struct store *s)
             s->on_change(s->on_change_arg, &(struct store_change){.revision = main, .is_large = true});
             continue;
         }
-        /* A read error has made the store fail: then nobody is told anything any more. */
+        /* A read error makes the store fail: then no watcher is notified any more. */
         if (gather_pending(&g, main, 0, subs) != 0)
             return;
         struct store_change change = {.revision = main, .count = g.count, .events = s->events};
@@ -109,13 +109,13 @@ struct history {
     size_t revisions_left, bytes_left;
     void (*fn)(void *arg, const struct store_change *change);
     void *arg;
-    int64_t next; /* the first revision not delivered */
+    int64_t next; /* the first revision that was not delivered */
     bool is_full;
-    uint32_t part_end; /* a part of the revision `to` ends before this sub; 0 = whole revisions */
+    uint32_t part_end; /* a part of revision `to` ends before this sub; 0 = whole revisions */
     bool has_more;     /* of that revision */
 };
 
-/* The main revision that was gathered is whole. */
+/* The collected main revision is complete: delivers it. */
 static void history_flush(struct history *h)
 {
     struct gather *g = &h->gather;
@@ -146,7 +146,7 @@ static bool history_record(void *arg, struct slice key, struct slice value)
     if (revision.main != g->main)
         history_flush(h);
     if (!h->is_full && !h->part_end && g->count >= g->s->large && revision.main == g->main) {
-        g->count = 0; /* not told here */
+        g->count = 0; /* too many: delivered in parts, not here */
         h->next = g->main;
         h->is_full = true;
     }
@@ -218,7 +218,8 @@ int store_changes(struct store *s, int64_t from, int64_t to, size_t max_revision
     h.bytes_left = max_bytes;
     h.is_full = max_revisions == 0;
     int err = 0;
-    /* The ring is read by revision: the worker may have committed what the loop still counts as pending. */
+    /* The pending queue is read by revision: the worker may have committed records that the loop still counts
+     * as pending. */
     int64_t backend_to = to < s->committed_revision ? to : s->committed_revision;
     h.to = backend_to;
     if (from <= backend_to && !h.is_full)

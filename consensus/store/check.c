@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What can be said about a request without looking at the state: etcd's v3rpc checks in etcd's order, and
- * what a request costs the quota. Nesting of txns is bounded here: each level uses up at least one of the
- * allowed ops. */
+ * Checks of a request that need no state: etcd's v3rpc checks in etcd's order, and the request's cost for the
+ * quota. The nesting of txns is limited here, because each level uses at least one of the allowed ops. */
 #include <stdlib.h>
 
 #include "base/mem.h"
@@ -75,14 +74,15 @@ static int check_ops(const Etcdserverpb__TxnRequest *r, uint64_t max_ops)
 
 /* --- duplicate keys ---------------------------------------------------------------------------- */
 
-/* What a list of ops, nested ones included, may put and delete: both sorted, merged in linear time and
- * searched in logarithmic, since one request of the largest size can hold a hundred thousand ops. */
+/* The keys that a list of ops, nested ones included, may put and delete. Both are sorted; merges take linear
+ * time and searches logarithmic time, because one request of the largest size can hold a hundred thousand
+ * ops. */
 struct put_set {
     struct slice *keys;
     size_t count;
 };
 
-/* [begin, end), or the key `begin` alone. `reach` is the interval that ends last of all up to this one. */
+/* [begin, end), or the key `begin` alone. `reach` is the interval with the greatest end up to this one. */
 struct interval {
     struct slice begin, end;
     bool is_point;
@@ -94,12 +94,12 @@ struct delete_set {
     size_t count;
 };
 
-struct touched {
+struct op_keys {
     struct put_set puts;
     struct delete_set deletes;
 };
 
-static void touched_done(struct touched *t)
+static void op_keys_done(struct op_keys *t)
 {
     mem_free(t->puts.keys);
     mem_free(t->deletes.items);
@@ -117,7 +117,7 @@ static int compare_intervals(const void *a, const void *b)
     return slice_compare(x->begin, y->begin);
 }
 
-/* Adds the keys of `more`, both sorted; a key in both stays once, and tells so. */
+/* Adds the keys of `more`; both are sorted. A key in both is kept once, and the result is true. */
 static bool put_set_merge(struct put_set *s, const struct put_set *more)
 {
     bool overlaps = false;
@@ -141,7 +141,7 @@ static int compare_ends(const struct interval *a, const struct interval *b)
 {
     struct slice x = a->is_point ? a->begin : a->end, y = b->is_point ? b->begin : b->end;
     int c = slice_compare(x, y);
-    return c ? c : a->is_point - b->is_point; /* a point still holds its own end */
+    return c ? c : a->is_point - b->is_point; /* a point includes its own end */
 }
 
 static void delete_set_merge(struct delete_set *s, const struct delete_set *more)
@@ -187,8 +187,9 @@ static bool clashes(const struct put_set *puts, const struct delete_set *deletes
     return false;
 }
 
-/* The deletes of this level. etcd takes "\0", which means "all keys from here", for an ordinary end in this
- * check, so that such a delete, as any that ends before it begins, overlaps nothing: kept. */
+/* Collects the deletes of this level. For this check etcd reads "\0", which means "all keys from here", as an
+ * ordinary end. So such a delete, like every delete that ends before it begins, overlaps nothing. This
+ * behavior is kept. */
 static void level_deletes(Etcdserverpb__RequestOp *const *ops, size_t count, struct delete_set *ret)
 {
     struct delete_set level = {mem_alloc(count * sizeof *level.items), 0};
@@ -206,7 +207,7 @@ static void level_deletes(Etcdserverpb__RequestOp *const *ops, size_t count, str
     mem_free(level.items);
 }
 
-/* The puts of this level; true when a key comes twice. */
+/* Collects the puts of this level; true when a key occurs twice. */
 static bool level_puts(Etcdserverpb__RequestOp *const *ops, size_t count, struct put_set *ret)
 {
     *ret = (struct put_set){mem_alloc(count * sizeof *ret->keys), 0};
@@ -223,15 +224,15 @@ static bool level_puts(Etcdserverpb__RequestOp *const *ops, size_t count, struct
     return false;
 }
 
-static int check_touch(Etcdserverpb__RequestOp *const *ops, size_t count, struct touched *t);
+static int check_op_keys(Etcdserverpb__RequestOp *const *ops, size_t count, struct op_keys *t);
 
-/* Then and else of one nested txn exclude each other: a key may be in both. */
-static int touch_txn(const Etcdserverpb__TxnRequest *r, struct touched *t)
+/* The then and else branches of one nested txn exclude each other: a key may be in both. */
+static int collect_txn_keys(const Etcdserverpb__TxnRequest *r, struct op_keys *t)
 {
-    struct touched then = {0}, otherwise = {0};
-    int err = check_touch(r->success, r->n_success, &then);
+    struct op_keys then = {0}, otherwise = {0};
+    int err = check_op_keys(r->success, r->n_success, &then);
     if (!err)
-        err = check_touch(r->failure, r->n_failure, &otherwise);
+        err = check_op_keys(r->failure, r->n_failure, &otherwise);
     if (!err) {
         (void)put_set_merge(&then.puts, &otherwise.puts);
         if (clashes(&then.puts, &t->deletes) || put_set_merge(&t->puts, &then.puts))
@@ -239,14 +240,14 @@ static int touch_txn(const Etcdserverpb__TxnRequest *r, struct touched *t)
         delete_set_merge(&t->deletes, &then.deletes);
         delete_set_merge(&t->deletes, &otherwise.deletes);
     }
-    touched_done(&then);
-    touched_done(&otherwise);
+    op_keys_done(&then);
+    op_keys_done(&otherwise);
     return err;
 }
 
-/* In etcd's order, on which the answer depends: deletes of this level, nested txns, puts of this level. A put
- * in one nested txn and a later nested delete of it do not clash. */
-static int check_touch(Etcdserverpb__RequestOp *const *ops, size_t count, struct touched *t)
+/* Checks in etcd's order, on which the result depends: deletes of this level, nested txns, puts of this
+ * level. A put in one nested txn and a later nested delete of its key do not conflict. */
+static int check_op_keys(Etcdserverpb__RequestOp *const *ops, size_t count, struct op_keys *t)
 {
     struct put_set puts = {0};
     int err = 0;
@@ -255,7 +256,7 @@ static int check_touch(Etcdserverpb__RequestOp *const *ops, size_t count, struct
     level_deletes(ops, count, &t->deletes);
     for (size_t i = 0; i < count && !err; i++) {
         if (ops[i]->request_case == ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_TXN)
-            err = touch_txn(ops[i]->request_txn, t);
+            err = collect_txn_keys(ops[i]->request_txn, t);
     }
     if (!err && level_puts(ops, count, &puts))
         err = ERR_DUPLICATE_KEY;
@@ -267,12 +268,12 @@ static int check_touch(Etcdserverpb__RequestOp *const *ops, size_t count, struct
 
 static int check_duplicates(Etcdserverpb__RequestOp *const *ops, size_t count)
 {
-    /* One op that is no txn cannot clash: the usual compare-and-put. */
+    /* A single op that is not a txn cannot conflict: the usual compare-and-put. */
     if (count == 0 || (count == 1 && ops[0]->request_case != ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_TXN))
         return 0;
-    struct touched t = {0};
-    int err = check_touch(ops, count, &t);
-    touched_done(&t);
+    struct op_keys t = {0};
+    int err = check_op_keys(ops, count, &t);
+    op_keys_done(&t);
     return err;
 }
 

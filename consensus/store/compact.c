@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Compaction. The request raises the compact revision at once and writes the scheduled mark with its entry;
- * everything after is only tidying up, in small steps, and starts again from the beginning after a restart:
+ * Compaction. The request raises the compact revision at once and writes the scheduled mark with its entry.
+ * The rest is a sweep in small steps; after a restart it begins again:
  *
- * 1. the index is walked in key order, at most a millisecond a turn; what it drops is collected;
- * 2. that is sorted by revision (on the worker when it is much), so that neighbours on the disk go together;
- * 3. the records are deleted, a batch a commit with a pause between;
- * 4. the finished mark is committed.
+ * 1. SWEEP_INDEX: the index is walked in key order, at most a millisecond a turn, and the revisions to drop
+ *    are collected.
+ * 2. SWEEP_SORT: they are sorted by revision (on the worker when there are many), so that neighbours on the
+ *    disk are deleted together.
+ * 3. SWEEP_DELETE: the records are deleted, one batch in a commit, with a pause in between.
+ * 4. SWEEP_FINISH: the finished mark is committed.
  *
- * Nobody reads what is dropped: readers come through the index, and those that read records by revision ask
+ * No reader sees dropped revisions: readers use the index, and those that read records by revision call
  * index_keeps. A compaction that arrives meanwhile gets a pass of its own afterwards. */
 #include <stdlib.h>
 
@@ -16,10 +18,10 @@
 #include "base/mutant.h"
 
 #define SLICE_KEYS  512u
-#define SLICE_DROPS 16384u /* of one key: what is left of its history is moved each time */
+#define SLICE_DROPS 16384u /* of one key: the rest of its history is moved each time */
 #define SLICE_NS    UINT64_C(1000000)
 #define SORT_INLINE 4096u
-#define HELD_MS     100 /* between two looks whether exports still need what is to be deleted */
+#define HELD_MS     100 /* between two checks whether exports still need the records */
 
 struct waiter {
     struct link link;
@@ -113,7 +115,7 @@ static void sweep_delete(struct store *s, uint64_t now_ns)
 {
     struct sweep *w = &s->sweep;
     if (!list_is_empty(&s->pending.batches))
-        return; /* a commit is under way: its end brings the next turn */
+        return; /* a commit is under way; its end starts the next turn */
     if (now_ns < w->next_ns) {
         store_wake(s, (w->next_ns - now_ns) / 1000000 + 1);
         return;
@@ -127,7 +129,7 @@ static void sweep_delete(struct store *s, uint64_t now_ns)
                      : w->count;
     if (end < w->count)
         FAILPOINT(COMPACT_BEFORE_COMMIT_BATCH);
-    s->reads_since_trim += end - w->done; /* the worker touches the pages too */
+    s->reads_since_trim += end - w->done; /* the worker reads the pages, too */
     for (; w->done < end; w->done++) {
         uint8_t key[REVISION_KEY_SIZE];
         revision_encode(w->dropped[w->done], key);
@@ -150,7 +152,7 @@ static void sweep_delete(struct store *s, uint64_t now_ns)
     store_commit(s);
 }
 
-/* Only called while something is left to do. */
+/* Called only while the sweep has work left. */
 void sweep_turn(struct store *s, uint64_t now_ns)
 {
     struct sweep *w = &s->sweep;
@@ -165,7 +167,7 @@ void sweep_turn(struct store *s, uint64_t now_ns)
         sweep_delete(s, now_ns);
 }
 
-static void tell_waiters(struct store *s, int64_t finished, int err)
+static void notify_waiters(struct store *s, int64_t finished, int err)
 {
     LIST_FOR_EACH_SAFE (l, &s->sweep.waiters) {
         struct waiter *waiter = container_of(l, struct waiter, link);
@@ -182,7 +184,7 @@ void sweep_committed(struct store *s)
     s->sweep.finished = s->sweep.target;
     s->sweep.phase = SWEEP_IDLE;
     export_sweep_is_done(s);
-    tell_waiters(s, s->sweep.finished, 0);
+    notify_waiters(s, s->sweep.finished, 0);
 }
 
 void store_when_compacted(struct store *s, void (*fn)(void *arg, int err), void *arg)
@@ -196,12 +198,12 @@ void store_when_compacted(struct store *s, void (*fn)(void *arg, int err), void 
 void sweep_check_waiters(struct store *s)
 {
     if (!list_is_empty(&s->sweep.waiters))
-        tell_waiters(s, s->sweep.finished, s->failed);
+        notify_waiters(s, s->sweep.finished, s->failed);
 }
 
-void sweep_settle(struct store *s)
+void sweep_finish_waiters(struct store *s)
 {
-    tell_waiters(s, INT64_MAX, 0);
+    notify_waiters(s, INT64_MAX, 0);
 }
 
 void sweep_open(struct store *s, int64_t finished)
@@ -212,7 +214,7 @@ void sweep_open(struct store *s, int64_t finished)
 void sweep_stop(struct store *s)
 {
     if (s->sweep.waiters.next)
-        tell_waiters(s, 0, ERR_STOPPED);
+        notify_waiters(s, 0, ERR_STOPPED);
 }
 
 void sweep_close(struct store *s)

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See defrag.h. The backend's pack, one call after the other, each a job of the store worker:
+ * Defragmentation: runs the backend's pack step by step; see defrag.h. Each step is a job of the store
+ * worker:
  *
- *   DEFRAG_BEGIN   the new file is made
- *   DEFRAG_COPY    STEP_BYTES a job, each followed by a pause twice as long as it took, so that commits and
- *                  the log's syncs have two thirds of the disk and of a core at least
- *   DEFRAG_RENAME  in its done callback the loop's views are closed; from then on they read the new file
- *   DEFRAG_END     the old file is closed, or what was made is deleted; then the caller is answered
+ *   DEFRAG_BEGIN   creates the new file
+ *   DEFRAG_COPY    copies STEP_BYTES in each job, followed by a pause twice as long as the job, so that
+ *                  commits and the log's syncs have at least two thirds of the disk and of a core
+ *   DEFRAG_RENAME  its done callback closes the loop's views; from then on they read the new file
+ *   DEFRAG_END     closes the old file, or deletes the new one after an error; then the caller is notified
  *
- * Done callbacks come in the order of the jobs, so the loop has the new file before it is told of a commit
- * that only the new file holds. */
+ * Done callbacks run in the order of the jobs. So the loop reads the new file before it is notified of a
+ * commit that only the new file holds. */
 #include "consensus/store/defrag.h"
 
 #include "base/failpoint.h"
@@ -59,7 +60,7 @@ static void store_defrag_submit(struct store *s, enum defrag_phase phase)
     struct defrag *d = &s->defrag;
     d->phase = phase;
     d->is_out = true;
-    d->told = d->pack;
+    d->reported = d->pack;
     d->job = (struct worker_job){.run = defrag_run, .done = defrag_done};
     s->jobs++;
     s->io->ops->submit(s->io, IO_WORKER_STORE, &d->job);
@@ -78,8 +79,8 @@ static void pause_copying(struct store *s)
     s->io->ops->timer_start(s->io, &s->defrag.timer, ms < PAUSE_MS_MAX ? ms : PAUSE_MS_MAX);
 }
 
-/* The new file is the store's. */
-static void take_place(struct store *s)
+/* Switches the store to the new file. */
+static void switch_to_new_file(struct store *s)
 {
     store_view_close(s);
     if (MUTANT(DEFRAG_KEEPS_OLD_VIEW))
@@ -96,12 +97,12 @@ static void defrag_done(struct worker_job *job)
     struct store *s = container_of(d, struct store, defrag);
     d->is_out = false;
     if (d->phase == DEFRAG_RENAME && d->pack.is_renamed)
-        take_place(s);
+        switch_to_new_file(s);
     if (d->phase == DEFRAG_END) {
         d->phase = DEFRAG_IDLE;
-        s->io->ops->timer_stop(s->io, &d->timer); /* also when it has fired: see store_stop_timers */
+        s->io->ops->timer_stop(s->io, &d->timer); /* also after it has fired: see store_stop_timers */
         store_defrag_answer(d, d->result);
-    } else if (!s->is_closing) { /* else closing the backend ends the pack */
+    } else if (!s->is_closing) { /* else the close of the backend ends the pack */
         d->result = d->err ? d->err : s->failed;
         if (!d->result && d->is_canceled && !d->pack.is_renamed && !MUTANT(DEFRAG_OUTLIVES_CANCEL))
             d->result = ERR_CANCELED;
@@ -150,7 +151,7 @@ void store_defrag_cancel(struct store *s)
 
 struct backend_pack store_defrag_progress(const struct store *s)
 {
-    return s->defrag.is_out ? s->defrag.told : s->defrag.pack;
+    return s->defrag.is_out ? s->defrag.reported : s->defrag.pack;
 }
 
 void defrag_store_ends(struct store *s, int err)

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See export.h. The life of an export:
+ * Export of a store as one file; see export.h. The phases of an export:
  *
- *   pin     store worker: what was applied is committed, a read view of that commit is opened
- *   side    the side tables are copied out of that view, which is closed: milliseconds, whoever reads or not
- *   plan    all rows go through the format once, which learns the size
- *   write   the same rows again: bytes, a block at a time, digested; waits while two blocks are not taken
+ *   pin     store worker: commits what was applied, and opens a read view of that commit
+ *   side    copies the side tables out of that view, and closes it: milliseconds, even if nobody reads
+ *   plan    gives all rows to the format once, which learns the size
+ *   write   gives the same rows again: bytes, a block at a time, digested; waits while two blocks are full
  *
  * Rows are the records up to the pinned revision, then the copied side tables. A turn of the worker ends
- * after TURN_NS, TURN_ROWS or a whole block; one large record may be more than a block.
+ * after TURN_NS, TURN_ROWS or a whole block; one large record may be longer than a block.
  *
- * The sweep asks export_holds_sweep before it deletes. It waits HOLD_NS or until the store has grown by a
- * quarter (at least HOLD_BYTES_MIN, at most HOLD_BYTES_MAX), then it ends the exports and runs to its end. */
+ * The sweep calls export_holds_sweep before it deletes. It waits HOLD_NS, or until the store has grown by a
+ * quarter (at least HOLD_BYTES_MIN, at most HOLD_BYTES_MAX). Then it ends the exports and runs to its end. */
 #include "consensus/store/export.h"
 
 #include "base/hash.h"
@@ -21,8 +21,8 @@
 #define DIGEST_BYTES   (512u << 10) /* digested in one turn */
 #define TURN_NS        UINT64_C(2000000)
 #define TURN_ROWS      16384u
-#define CLOCK_ROWS     16u        /* between two looks at the clock */
-#define TRIM_BYTES     (8u << 20) /* read through the map before its pages are given back */
+#define CLOCK_ROWS     16u        /* rows between two reads of the clock */
+#define TRIM_BYTES     (8u << 20) /* bytes read through the map before its pages are returned to the kernel */
 #define HOLD_NS        UINT64_C(300000000000)
 #define HOLD_BYTES_MIN (16u << 20)
 #define HOLD_BYTES_MAX (256u << 20)
@@ -31,14 +31,14 @@
 enum export_phase { EXPORT_PIN, EXPORT_SIDE, EXPORT_PLAN, EXPORT_WRITE };
 
 struct store_export {
-    struct link link;    /* in store->exports; not in it once it has ended */
-    struct store *store; /* NULL = it has ended */
+    struct link link;    /* in store->exports until it has ended */
+    struct store *store; /* NULL = the export has ended */
     struct store *job_store;
     void (*on_ready)(void *arg);
     void *arg;
     int err;
     bool is_out, is_closed;
-    struct buf taken; /* handed out */
+    struct buf current_block; /* the block that was returned last */
 
     /* The worker's while is_out. */
     struct worker_job job;
@@ -50,13 +50,13 @@ struct store_export {
     int job_err;
     int64_t revision;
     uint64_t size;
-    struct backend_view *view; /* pinned, till the side tables are copied */
-    struct buf side, side_key; /* copied rows; the last key that was */
-    enum backend_table table;  /* where rows, or copying, goes on */
+    struct backend_view *view; /* pinned, until the side tables are copied */
+    struct buf side, side_key; /* copied rows; the key that was copied last */
+    enum backend_table table;  /* where the rows, or the copy, continue */
     struct revision next;      /* record */
     size_t side_at;
     bool is_table_begun, is_row_end, is_whole;
-    struct buf made; /* the block that grows; whole when is_ready */
+    struct buf next_block; /* the block that grows; complete when is_ready */
     size_t digested;
     bool is_ready;
     struct sha256 *sha;
@@ -75,7 +75,7 @@ static void turn_begin(struct store_export *x)
     x->rows_left = TURN_ROWS;
 }
 
-/* After a row. */
+/* Called after each row. */
 static bool turn_is_over(struct store_export *x)
 {
     x->rows_left--;
@@ -109,7 +109,7 @@ static bool copy_row(void *arg, struct slice key, struct slice value)
         return true;
     buf_clear(&x->side_key);
     buf_add_slice(&x->side_key, key);
-    buf_add_byte(&x->side_key, 0); /* the least key behind it */
+    buf_add_byte(&x->side_key, 0); /* the least key after it */
     x->is_row_end = false;
     return false;
 }
@@ -140,7 +140,7 @@ static int copy_side(struct store_export *x)
 
 static bool block_is_full(const struct store_export *x)
 {
-    return x->made.size >= BLOCK_BYTES;
+    return x->next_block.size >= BLOCK_BYTES;
 }
 
 static bool add_record(void *arg, struct slice key, struct slice value)
@@ -149,7 +149,7 @@ static bool add_record(void *arg, struct slice key, struct slice value)
     struct revision revision = revision_decode(key.data);
     if (revision.main > x->revision && !MUTANT(EXPORT_READS_ON))
         return false;
-    x->format->row(x->writer, key, value, &x->made);
+    x->format->row(x->writer, key, value, &x->next_block);
     note_mapped(x, value.size);
     x->next = (struct revision){revision.main, revision.sub + 1};
     if (!turn_is_over(x) && !block_is_full(x))
@@ -158,7 +158,7 @@ static bool add_record(void *arg, struct slice key, struct slice value)
     return false;
 }
 
-/* *ret_end: all rows of the table were given to the format. */
+/* *ret_end: the format got all rows of the table. */
 static int add_records(struct store_export *x, bool *ret_end)
 {
     uint8_t from[REVISION_KEY_SIZE];
@@ -180,7 +180,7 @@ static bool add_side(struct store_export *x)
         const uint8_t *row = x->side.data + x->side_at;
         struct slice key = slice_of(row + ROW_HEAD, get_be32(row + 1));
         struct slice value = slice_of(key.data + key.size, get_be32(row + 5));
-        x->format->row(x->writer, key, value, &x->made);
+        x->format->row(x->writer, key, value, &x->next_block);
         x->side_at += ROW_HEAD + key.size + value.size;
         if (turn_is_over(x) || block_is_full(x))
             return false;
@@ -196,7 +196,8 @@ static void rows_begin(struct store_export *x)
     x->is_table_begun = false;
 }
 
-/* Rows of this pass, as many as the turn and the block allow; the table is BACKEND_TABLES at the end. */
+/* Gives rows of this pass to the format, as many as the turn and the block allow; the table is BACKEND_TABLES
+ * at the end. */
 static int add_rows(struct store_export *x)
 {
     turn_begin(x);
@@ -204,7 +205,7 @@ static int add_rows(struct store_export *x)
         bool is_end = false;
         int err = 0;
         if (!x->is_table_begun)
-            x->format->table(x->writer, x->table, &x->made);
+            x->format->table(x->writer, x->table, &x->next_block);
         x->is_table_begun = true;
         if (x->table == BACKEND_RECORDS)
             err = add_records(x, &is_end);
@@ -225,7 +226,7 @@ static int run_plan(struct store_export *x)
     int err = add_rows(x);
     if (err || x->table < BACKEND_TABLES)
         return err;
-    x->size = x->format->plan(x->writer, &x->made);
+    x->size = x->format->plan(x->writer, &x->next_block);
     x->sha = sha256_new();
     x->phase = EXPORT_WRITE;
     rows_begin(x);
@@ -234,10 +235,11 @@ static int run_plan(struct store_export *x)
 
 static void digest_some(struct store_export *x)
 {
-    size_t size = x->made.size - x->digested < DIGEST_BYTES ? x->made.size - x->digested : DIGEST_BYTES;
-    sha256_add(x->sha, x->made.data + x->digested, size);
+    size_t size =
+        x->next_block.size - x->digested < DIGEST_BYTES ? x->next_block.size - x->digested : DIGEST_BYTES;
+    sha256_add(x->sha, x->next_block.data + x->digested, size);
     x->digested += size;
-    x->is_ready = x->digested == x->made.size;
+    x->is_ready = x->digested == x->next_block.size;
     if (!x->is_ready || !x->is_whole)
         return;
     sha256_finish(x->sha, x->digest);
@@ -250,7 +252,7 @@ static int fill_block(struct store_export *x)
     if (err || x->table < BACKEND_TABLES)
         return err;
     x->is_whole = true;
-    return x->format->finish(x->writer, &x->made);
+    return x->format->finish(x->writer, &x->next_block);
 }
 
 static int run_write(struct store_export *x)
@@ -307,10 +309,10 @@ static void free_memory(struct store_export *x)
     x->sha = NULL;
     buf_done(&x->side);
     buf_done(&x->side_key);
-    buf_done(&x->made);
+    buf_done(&x->next_block);
 }
 
-/* It needs the store no more: the sweep may go on. Not while a job is out. */
+/* Leaves the store: the sweep may continue. Not while a job is out. */
 static void leave_store(struct store_export *x)
 {
     if (!x->store)
@@ -321,7 +323,7 @@ static void leave_store(struct store_export *x)
     x->store = NULL;
 }
 
-/* An error, or the end of reading. */
+/* Ends the export: an error, or the end of the rows. */
 static void export_end(struct store_export *x, int err)
 {
     leave_store(x);
@@ -399,7 +401,7 @@ void store_export_close(struct store_export *x)
         return;
     unpin(x);
     free_memory(x);
-    buf_done(&x->taken);
+    buf_done(&x->current_block);
     mem_free(x);
 }
 
@@ -410,15 +412,15 @@ int store_export_next(struct store_export *x, struct slice *ret_block)
         return x->err;
     if (!store_export_has_block(x))
         return 0;
-    struct buf empty = x->taken;
-    x->taken = x->made;
-    x->made = empty;
-    buf_clear(&x->made);
+    struct buf empty = x->current_block;
+    x->current_block = x->next_block;
+    x->next_block = empty;
+    buf_clear(&x->next_block);
     x->digested = 0;
     x->is_ready = false;
     if (!x->is_whole)
         store_export_submit(x);
-    *ret_block = buf_slice(&x->taken);
+    *ret_block = buf_slice(&x->current_block);
     return 0;
 }
 
@@ -455,7 +457,7 @@ static void end_all(struct store *s, int err)
         struct store_export *x = container_of(l, struct store_export, link);
         export_end(x, err);
         if (!x->is_out)
-            x->on_ready(x->arg); /* else when the job is back */
+            x->on_ready(x->arg); /* else the job's done callback calls it */
     }
 }
 

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A writer of LMDB's data file (format version 1, as liblmdb 0.9 reads it), front to back:
+ * Writer of LMDB's data file (format version 1, as liblmdb 0.9 reads it), from front to back:
  *
  *   pages 0, 1   the two meta pages
  *   page 2       the main tree: one leaf with the name and the root of each table
  *   from 3 on    the tables: leaves as they fill, the pages of a value too large for a leaf before its leaf,
  *                each branch page when it is full
  *
- * Each level of a tree keeps one page in memory, so the memory is that of the tree's height. The first pass
- * does the same work without giving pages out; it learns the roots, which the first pages name.
+ * Each level of a tree keeps one page in memory, so the memory depends on the height of the tree only. The
+ * first pass does the same work without returning pages; it learns the roots, which the first pages name.
  *
- * LMDB wants at least two children in a branch page. So the last child of a level is kept apart until another
- * comes, and a page is closed when that child and its successor do not both fit. */
+ * LMDB requires at least two children in a branch page. So the last child of a level is kept apart until
+ * another one comes, and a page is closed when that child and its successor do not both fit. */
 #include <assert.h>
 
 #include "base/mem.h"
@@ -23,7 +23,7 @@ enum {
     PAGE_HEADER = 16,
     NODE_HEADER = 8,
     OFFSET = 2,      /* a node's place in its page */
-    NODE_MAX = 2038, /* LMDB's: two nodes fit a page */
+    NODE_MAX = 2038, /* LMDB's limit: two nodes fit into a page */
     KEY_MAX = 511,
     LEVELS_MAX = 24,
     FIRST_PAGE = 3,
@@ -65,7 +65,7 @@ struct key {
 struct level {
     struct key first;   /* of the page's first node */
     struct key last;    /* of the child that is kept apart; branch levels only */
-    uint64_t last_page; /* that child; NO_PAGE = none */
+    uint64_t last_page; /* of that child; NO_PAGE = none */
     uint16_t count, lower, upper;
     uint8_t page[PAGE];
 };
@@ -76,7 +76,7 @@ struct export_writer {
     struct tree trees[BACKEND_TABLES]; /* of this pass */
     struct tree planned[BACKEND_TABLES];
     uint64_t planned_pages;
-    struct tree *tree; /* of the table under way; NULL before the first */
+    struct tree *tree; /* of the present table; NULL before the first */
     struct level *levels[LEVELS_MAX];
 };
 
@@ -138,8 +138,8 @@ static bool level_has_room(const struct level *l, size_t size)
     return (size_t)(l->upper - l->lower) >= size;
 }
 
-/* A node: 32 bits that are the size of a leaf's data or the low bits of a branch's page, the flags or its
- * high bits, the key. Returns where the data goes. */
+/* Adds a node: 32 bits with the size of a leaf's data or the low bits of a branch's page, the flags or its
+ * high bits, the key. Returns the place of the data. */
 static uint8_t *level_add(struct level *l, uint32_t low, uint16_t flags, struct slice key, size_t data_size)
 {
     size_t size = node_size(key.size + data_size);
@@ -190,7 +190,8 @@ static void key_set(struct key *k, struct slice key)
         memcpy(k->bytes, key.data, key.size);
 }
 
-/* The child that was kept apart goes into the page. The first one's key is that of the page itself. */
+/* Moves the child that was kept apart into the page. The key of the first child is that of the page
+ * itself. */
 static void branch_place_last(struct level *l)
 {
     uint64_t page = l->last_page;
@@ -225,7 +226,7 @@ static void leaf_close(struct export_writer *w, struct buf *out)
     branch_add(w, 1, key_slice(&leaf->first), number, out);
 }
 
-/* Closes what is open from the leaf up. A level with one child is none: that child is the root. */
+/* Closes the open pages from the leaf up. A level with one child is not written: that child is the root. */
 static void tree_close(struct export_writer *w, struct buf *out)
 {
     if (!w->tree)
@@ -257,7 +258,7 @@ static void add_zeros(struct buf *out, size_t size)
     out->size += size;
 }
 
-/* A value in pages of its own; returns the first. */
+/* Writes a value to pages of its own; returns the first. */
 static uint64_t add_overflow(struct export_writer *w, struct slice value, struct buf *out)
 {
     uint64_t number = w->next_page;
@@ -320,7 +321,7 @@ static void add_meta(const struct export_writer *w, uint64_t number, struct buf 
     add_zeros(out, PAGE - PAGE_HEADER - sizeof meta);
 }
 
-/* In the order of their names. */
+/* The tables in the order of their names. */
 static void add_main(const struct export_writer *w, struct buf *out)
 {
     struct level *l = mem_new(sizeof *l);

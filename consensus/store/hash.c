@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Hashes that members compare. HashKV: CRC-32C over revision and stored bytes of every record up to a
- * revision that the compaction keeps, in revision order; whether the sweep has come by, and what is committed
- * and what still pending, makes no difference. The hash of everything adds the side tables and the applied
- * index. */
+ * Hashes that members compare. HashKV is CRC-32C over revision and stored bytes of the records up to a
+ * revision that the compaction keeps, in revision order. It does not depend on the progress of the sweep, nor
+ * on what is committed or pending. The hash of all data adds the side tables and the applied index. */
 #include "base/hash.h"
 #include "base/map.h"
 #include "consensus/store/state.h"
@@ -68,8 +67,8 @@ static int hash_committed(struct store_hash_walk *h)
     return err;
 }
 
-/* Records up to `to`, as many as the units allow. What is pending now may lie in the backend when the next
- * step begins: only the revision counts. */
+/* Hashes records up to `to`, as many as the units allow. A record that is pending now may be in the backend
+ * when the next step begins: only its revision is kept between steps. */
 static int hash_records(struct store_hash_walk *h)
 {
     int err = h->next.main <= last_in_backend(h) ? hash_committed(h) : 0;
@@ -88,14 +87,14 @@ static int hash_records(struct store_hash_walk *h)
     return err ? store_fail(h->s, err) : 0;
 }
 
-/* --- everything -------------------------------------------------------------------------------- */
+/* --- hash of all data ---------------------------------------------------------------------------- */
 
-/* Rows are added up, so that pending and committed ones may come in any order. */
+/* Row hashes are added up, so that pending and committed rows may come in any order. */
 struct rows {
     struct store *s;
     enum backend_table table;
     uint64_t sum;
-    struct strmap seen; /* pending keys: newer than the backend's */
+    struct strmap pending_keys; /* pending keys: newer than the backend's */
 };
 
 static uint64_t row_hash(enum backend_table table, struct slice key, struct slice value)
@@ -119,7 +118,7 @@ static bool is_own(enum backend_table table, struct slice key)
 static bool hash_row(void *arg, struct slice key, struct slice value)
 {
     struct rows *r = arg;
-    if (!is_own(r->table, key) && !strmap_get(&r->seen, key))
+    if (!is_own(r->table, key) && !strmap_get(&r->pending_keys, key))
         r->sum += row_hash(r->table, key, value);
     return true;
 }
@@ -128,11 +127,11 @@ static void hash_pending_rows(struct rows *r, const struct pending_batch *b)
 {
     for (size_t i = b->count; i-- > 0;) {
         const struct backend_op *op = &b->ops[i];
-        if (op->table != r->table || strmap_get(&r->seen, op->key))
+        if (op->table != r->table || strmap_get(&r->pending_keys, op->key))
             continue;
         if (op->kind != BACKEND_DELETE)
             hash_row(r, op->key, op->value);
-        strmap_put(&r->seen, op->key, r);
+        strmap_put(&r->pending_keys, op->key, r);
     }
 }
 
@@ -146,7 +145,7 @@ static int hash_table(struct store *s, enum backend_table table, uint64_t *sum)
     int err = store_view(s, &view);
     if (!err)
         err = s->backend->ops->scan(view, table, (struct slice){0}, hash_row, &r);
-    strmap_done(&r.seen);
+    strmap_done(&r.pending_keys);
     if (!err)
         *sum += r.sum;
     return err;
@@ -171,7 +170,7 @@ static int finish_everything(struct store_hash_walk *h)
     return 0;
 }
 
-/* --- from outside ------------------------------------------------------------------------------- */
+/* --- public functions -------------------------------------------------------------------------- */
 
 int store_hash_walk_new(struct store *s, bool is_everything, int64_t revision,
                         struct store_hash_walk **ret_walk)
@@ -183,7 +182,7 @@ int store_hash_walk_new(struct store *s, bool is_everything, int64_t revision,
     struct store_hash_walk *h = mem_new(sizeof *h);
     h->s = s;
     h->is_everything = is_everything;
-    h->to = revision ? revision : s->revision; /* below 0: of nothing, as etcd */
+    h->to = revision ? revision : s->revision; /* negative: nothing is hashed, as in etcd */
     h->compact_revision = s->compact_revision;
     *ret_walk = h;
     return 0;

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The key index: see index.h. What is here is the life of one key; order and lookup are tree.c and keymap.c.
- */
+ * Key index: the revisions of one key; see index.h. tree.c and keymap.c hold order and lookup. */
 #include "consensus/store/index.h"
 
 #include "base/mem.h"
@@ -31,7 +30,8 @@ static void history_free(struct index *x, struct index_history *h)
         slab_free(&x->slab, h, history_bytes(h->capacity));
 }
 
-/* Another history with the same content; none becomes that of a key that was written once. */
+/* Allocates a history of another capacity with the same content; a key that was written once gets its
+ * first. */
 static struct index_history *history_resize(struct index *x, struct index_entry *e, uint32_t capacity)
 {
     struct index_history *old = index_entry_history(e), *h = slab_alloc(&x->slab, history_bytes(capacity));
@@ -49,7 +49,7 @@ static struct index_history *history_resize(struct index *x, struct index_entry 
     return h;
 }
 
-/* Room for one item more. */
+/* Reserves room for one more item. */
 static struct index_history *history_reserve(struct index *x, struct index_entry *e)
 {
     struct index_history *h = index_entry_history(e);
@@ -72,8 +72,8 @@ void index_done(struct index *x)
     for (struct index_entry *e; (e = tree_next(&c));)
         entry_free(x, e);
     for (size_t i = 0; i < x->loaded_count; i++)
-        entry_free(x, x->loaded[i]);
-    mem_free(x->loaded);
+        entry_free(x, x->load_list[i]);
+    mem_free(x->load_list);
     tree_done(&x->tree);
     keymap_done(&x->map);
     slab_done(&x->slab);
@@ -106,7 +106,7 @@ static bool revision_is_wide(struct revision r)
     return (uint64_t)r.main >> (64 - INDEX_SUB_BITS - 1) != 0 || r.sub >> INDEX_SUB_BITS != 0;
 }
 
-/* The latest revision becomes a past one. */
+/* Moves the latest revision to the past ones. */
 static void entry_push(struct index *x, struct index_entry *e)
 {
     struct revision latest = index_entry_revision(e);
@@ -163,7 +163,7 @@ void index_tombstone(struct index *x, struct index_entry *e, struct revision rev
     entry_set(x, e, revision, 0, 0, false);
 }
 
-/* How many past revisions have main <= at. */
+/* The number of past revisions with main <= at. */
 static uint32_t history_until(const struct index_history *h, int64_t at)
 {
     uint32_t low = 0, high = h ? h->count : 0;
@@ -194,8 +194,8 @@ bool index_get(const struct index_entry *e, int64_t at, struct revision *ret_rev
     return true;
 }
 
-/* etcd's rule: of the revisions up to the compaction only the last stays; if that is a tombstone it stays
- * only when it was written by the compaction's own revision, so that a watcher from there sees the delete. */
+/* etcd's rule: of the revisions up to the compaction only the last is kept. A tombstone is kept only when its
+ * revision is the compaction's own, so that a watcher that starts there sees the delete. */
 static bool past_stays(struct index_past last, int64_t compact)
 {
     return !last.is_tombstone || (last.main == compact && !MUTANT(COMPACT_DROPS_TOMBSTONE));
@@ -227,23 +227,23 @@ void index_load(struct index *x, struct slice key, struct revision revision, int
         e = entry_new(x, key);
         if (x->loaded_count == x->loaded_capacity) {
             x->loaded_capacity = x->loaded_capacity ? x->loaded_capacity * 2 : 1024;
-            x->loaded = mem_resize(x->loaded, x->loaded_capacity * sizeof *x->loaded);
+            x->load_list = mem_resize(x->load_list, x->loaded_capacity * sizeof *x->load_list);
         }
-        x->loaded[x->loaded_count++] = e;
+        x->load_list[x->loaded_count++] = e;
     }
     entry_set(x, e, revision, create, version, has_lease);
 }
 
 void index_load_end(struct index *x)
 {
-    tree_sort(x->loaded, x->loaded_count);
-    tree_build(&x->tree, x->loaded, x->loaded_count);
-    mem_free(x->loaded);
-    x->loaded = NULL;
+    tree_sort(x->load_list, x->loaded_count);
+    tree_build(&x->tree, x->load_list, x->loaded_count);
+    mem_free(x->load_list);
+    x->load_list = NULL;
     x->loaded_count = x->loaded_capacity = 0;
 }
 
-/* Drops what compaction takes from one key; true when nothing of it is left. */
+/* Drops the compacted revisions of one key; true when none is left. */
 static bool entry_compact(struct index *x, struct index_entry *e, int64_t compact, uint32_t max,
                           void (*drop)(void *arg, struct revision revision), void *arg, bool *ret_is_done)
 {
@@ -254,7 +254,7 @@ static bool entry_compact(struct index *x, struct index_entry *e, int64_t compac
     if (!*ret_is_done)
         n = max;
     bool latest_goes = *ret_is_done && latest.main < compact && e->is_deleted;
-    uint32_t gone = n; /* past ones to drop, from the oldest */
+    uint32_t gone = n; /* past revisions to drop, from the oldest */
     if (*ret_is_done && latest.main > compact && n > 0 && past_stays(h->items[n - 1], compact) &&
         !MUTANT(COMPACT_DROPS_LIVE))
         gone--;
@@ -295,7 +295,7 @@ bool index_sweep(struct index *x, struct buf *position, int64_t compact, size_t 
             continue;
         bool is_empty = entry_compact(x, e, compact, max_drops, drop, arg, &is_done);
         if (!is_done)
-            break; /* the rest of this key is for the next call */
+            break; /* the next call handles the rest of this key */
         if (!is_empty)
             continue;
         if (!empty)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The treap of Seidel and Aragon (1996): a search tree by range that is at once a heap by random priority,
- * hence balanced in expectation. Priorities come from the keyed hash of a counter, so that clients cannot
- * choose them. */
+ * Interval tree as a treap (Seidel and Aragon, 1996): a search tree by range that is also a heap by random
+ * priority, and so balanced in expectation. Priorities come from the keyed hash of a counter, so that clients
+ * cannot choose them. */
 #include "consensus/store/interval.h"
 
 #include <assert.h>
@@ -30,7 +30,7 @@ static void update(struct interval_node *n)
         n->reach = n->right->reach;
 }
 
-/* Nodes before `at` go to *left, those behind it to *right. */
+/* Moves the nodes before `at` to *left and the others to *right. */
 static void interval_split(struct interval_node *n, const struct interval_node *at,
                            struct interval_node **left, struct interval_node **right)
 {
@@ -48,7 +48,7 @@ static void interval_split(struct interval_node *n, const struct interval_node *
     update(n);
 }
 
-/* All of left is before all of right. */
+/* Joins two trees; all of left is before all of right. */
 static struct interval_node *merge(struct interval_node *left, struct interval_node *right)
 {
     if (!left || !right)

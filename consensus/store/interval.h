@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A set of key ranges [start, end) that answers "which contain this key". A treap ordered by (start, end) in
- * which each node knows the greatest end below it; adding and removing costs O(log n), a question O(log n)
- * and the matches (times log n at worst). Nodes live inside the caller's structs; the bytes of start and end
- * too. */
+ * Interval tree: a set of key ranges [start, end) that finds the ranges which contain a key.
+ *
+ * It is a treap ordered by (start, end) in which each node knows the greatest end below it. Add and remove
+ * cost O(log n); a search costs O(log n) and its matches (times log n at worst). The caller's structs hold
+ * the nodes, and the bytes of start and end. */
 #ifndef CONSENSUS_STORE_INTERVAL_H
 #define CONSENSUS_STORE_INTERVAL_H
 
@@ -12,7 +13,7 @@ struct interval_node {
     struct slice start, end; /* end.data NULL: no upper end */
     struct interval_node *left, *right;
     const struct interval_node *reach; /* the node with the greatest end in this subtree */
-    uint64_t priority;                 /* a parent's is not below its children's */
+    uint64_t priority;                 /* a parent's is at least its children's */
 };
 
 /* Valid when zeroed. */

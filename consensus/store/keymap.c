@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Extendible hashing: see keymap.h. The top bits of a key's hash choose the directory slot, the low 16 bits
- * are the key's tag: the home slot within the segment follows from the tag and the segment's size. A slot is
- * one word: the entry's address in 48 bits, above it the tag, so that probing, deleting and growing need not
- * touch the keys. */
+ * Extendible hashing; see keymap.h. The top bits of a key's hash choose the directory slot. The low 16 bits
+ * are the key's tag: with the size of the segment it determines the home slot in the segment. A slot is one
+ * word: the entry's address in 48 bits and the tag above it. So probing, deleting and growing do not touch
+ * the keys. */
 #include "consensus/store/keymap.h"
 
 #include <assert.h>
@@ -42,7 +42,7 @@ static unsigned slot_next(const struct keymap_segment *s, unsigned i)
     return i + 1 == s->size ? 0 : i + 1;
 }
 
-/* How many slots lie between, going up and around. */
+/* The number of slots from one to the other, upwards and around. */
 static unsigned slot_distance(const struct keymap_segment *s, unsigned from, unsigned to)
 {
     return to >= from ? to - from : to + s->size - from;
@@ -108,7 +108,7 @@ void keymap_prefetch(const struct keymap *m, struct slice key, unsigned step)
     } else if (*slot) {
         const char *e = (const char *)slot_entry(*slot);
         __builtin_prefetch(e);
-        __builtin_prefetch(e + 64); /* the key of most */
+        __builtin_prefetch(e + 64); /* where most keys begin */
     }
 }
 
@@ -134,7 +134,7 @@ void keymap_prefetch_all(const struct keymap *m, const struct slice *keys, size_
         const struct index_history *h = *slots[i] ? index_entry_history(slot_entry(*slots[i])) : NULL;
         __builtin_prefetch(h);
     }
-    /* An update adds the revision that was the latest so far. */
+    /* An update also writes the revision that was the latest. */
     for (size_t i = 0; i < n; i++) {
         const struct index_history *h = *slots[i] ? index_entry_history(slot_entry(*slots[i])) : NULL;
         if (h)
@@ -177,7 +177,7 @@ static void directory_double(struct keymap *m)
     m->depth++;
 }
 
-/* The places of the directory that name the segment of this hash. */
+/* The directory slots that name the segment of this hash. */
 static struct keymap_segment **segment_places(const struct keymap *m, uint64_t hash, size_t *ret_count)
 {
     *ret_count = (size_t)1 << (m->depth - (*slot_of_hash(m, hash))->depth);
@@ -201,7 +201,7 @@ static void segment_grow(struct keymap *m, uint64_t hash)
     mem_free(old);
 }
 
-/* Replaces a full segment by two that look at one more bit of the hash. */
+/* Replaces a full segment by two that use one more bit of the hash. */
 static void segment_split(struct keymap *m, uint64_t hash)
 {
     struct keymap_segment *old = *slot_of_hash(m, hash), *halves[2];
@@ -238,7 +238,7 @@ void keymap_add(struct keymap *m, struct index_entry *entry)
     segment_add(*slot_of_hash(m, hash), slot_make(hash, entry));
 }
 
-/* Linear probing without tombstones: what follows moves back as long as it may. */
+/* Linear probing without tombstones: the following entries move back as far as their home slot allows. */
 void keymap_remove(struct keymap *m, struct index_entry *entry)
 {
     struct slice key = index_entry_key(entry);

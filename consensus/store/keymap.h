@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The point lookup of the key index: a hash table of index entries that never rehashes as a whole. It is
- * extendible hashing: a directory of segments, of which a full one grows by an eighth of the largest size or
- * is split alone, so that no insert costs more than a hundred microseconds however many keys there are. A
- * segment is 70 to 87 % full: about 10 bytes a key. */
+ * Hash table of index entries, for point lookups, which never rehashes as a whole.
+ *
+ * It is extendible hashing (Fagin 1979): a directory of segments. A full segment grows by an eighth of the
+ * largest size, or is split alone, so that no insert takes more than a hundred microseconds, however many
+ * keys there are. A segment is 70 to 87 % full: about 10 bytes a key. */
 #ifndef CONSENSUS_STORE_KEYMAP_H
 #define CONSENSUS_STORE_KEYMAP_H
 
@@ -16,16 +17,16 @@ struct keymap {
 };
 
 void keymap_init(struct keymap *m, size_t expected);
-void keymap_done(struct keymap *m); /* the entries are the caller's */
+void keymap_done(struct keymap *m); /* the caller owns the entries */
 struct index_entry *keymap_get(const struct keymap *m, struct slice key);
-/* Brings nearer what keymap_get will touch: step 0 the slot, step 1 the entry behind it. */
+/* Prefetches what keymap_get will read: step 0 the slot, step 1 the entry. */
 void keymap_prefetch(const struct keymap *m, struct slice key, unsigned step);
-/* Brings near what an update of these entries will touch, the misses of all together. Empty keys are passed
- * over. */
+/* Prefetches what an update of these entries will read, with all misses at the same time. Empty keys are
+ * skipped. */
 #define KEYMAP_PREFETCH_MAX 16
 void keymap_prefetch_all(const struct keymap *m, const struct slice *keys, size_t count);
 void keymap_add(struct keymap *m, struct index_entry *entry); /* its key must not be there */
 void keymap_remove(struct keymap *m, struct index_entry *entry);
-size_t keymap_slots(const struct keymap *m); /* taken or not */
+size_t keymap_slots(const struct keymap *m); /* used and free */
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Linear hashing: with `size` buckets and L the greatest power of two not above it, a hash goes to its low
- * log2(2L) bits if such a bucket exists, else to its low log2(L) bits. Growing by one splits exactly one
- * chain. */
+ * Linear hashing. With `size` buckets, and L the greatest power of two up to `size`, a hash goes to its low
+ * log2(2L) bits if such a bucket exists, else to its low log2(L) bits. Growing by one bucket splits exactly
+ * one chain. */
 #include "consensus/store/keyset.h"
 
 #include <assert.h>
@@ -117,7 +117,7 @@ void keyset_remove(struct keyset *s, struct keyset_node *n)
     *at = n->next;
     n->next = NULL;
     s->count--;
-    /* Two at a time: the buckets go down faster than the nodes. */
+    /* Two buckets at a time: they decrease faster than the nodes. */
     for (int i = 0; i < 2 && s->size > BUCKETS_MIN && s->count < s->size / 2; i++)
         shrink(s);
 }

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The lease table: leases by id, one heap of expiries, one heap of due checkpoints, and one hash set of all
- * attached keys whose members also hang in a ring of their lease. A key hangs on at most one lease.
+ * Lease table: a map of leases by id, a heap of expiries, a heap of due checkpoints, and a hash set of all
+ * attached keys, which are also in a ring of their lease. A key is attached to at most one lease.
  *
- * Invariant: a lease is in the expiry heap exactly while this member is primary and the lease is of the
- * table's epoch. Its heap key is the moment it is handed out next: its end, or the retry of a proposed
- * revocation. Leadership that comes or goes is a new epoch: every lease is an old one then, whose heap nodes
- * and clock mean nothing, until it is looked at or lease_start_clocks comes to it. */
+ * Invariant: a lease is in the expiry heap exactly while this member is primary and the lease belongs to the
+ * table's epoch. Its heap key is the moment when it is returned next: its end, or the retry of a proposed
+ * revocation. Every change of leadership begins a new epoch: then every lease is old, and its heap nodes and
+ * clock are void until it is read or lease_start_clocks reaches it. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,8 +17,8 @@
 #define CLEAR_RETRY_MS 1000
 
 enum {
-    MARKS = 4,          /* askers whose answers are remembered for a lease */
-    MARK_KEYS_MIN = 64, /* fewer are looked at each time */
+    MARKS = 4,          /* key checks whose results are remembered for a lease */
+    MARK_KEYS_MIN = 64, /* fewer keys are checked each time */
     CLOCKS_AT_ONCE = 1000,
     FEW_KEYS = 256,
     FEW_KEYS_BYTES = 64 << 10,
@@ -51,8 +51,8 @@ static struct lease *lease_get(const struct lease_table *t, int64_t id)
     return map_get(&t->leases, (uint64_t)id);
 }
 
-/* The key leaves the lease. */
-static void forget_refused(struct lease *l, const struct lease_key *k)
+/* Called when the key leaves the lease. */
+static void drop_key_from_marks(struct lease *l, const struct lease_key *k)
 {
     for (size_t i = 0; l->marks && i < MARKS; i++)
         if (l->marks[i].refused == k)
@@ -61,7 +61,7 @@ static void forget_refused(struct lease *l, const struct lease_key *k)
 
 static void key_free(struct lease_table *t, struct lease_key *k)
 {
-    forget_refused(k->lease, k);
+    drop_key_from_marks(k->lease, k);
     lease_walks_note_key(t, k->lease, k, false);
     keyset_remove(&t->keys, &k->node);
     list_remove(&k->link);
@@ -135,7 +135,7 @@ static bool is_shortened(const struct lease *l)
     return l->remaining_s > 0 || l->rest_is_on_way;
 }
 
-/* Short leases never need a checkpoint: a new leader's full TTL prolongs them by little. */
+/* A short lease needs no checkpoint: the full TTL of a new leader extends it by little. */
 static void schedule_checkpoint(struct lease_table *t, struct lease *l, uint64_t now_ms, int64_t rest_s)
 {
     if ((uint64_t)rest_s * 1000 > t->checkpoint_interval_ms)
@@ -144,10 +144,10 @@ static void schedule_checkpoint(struct lease_table *t, struct lease *l, uint64_t
         heap_remove(&t->checkpoints, &l->checkpoint);
 }
 
-/* The clocks of all leases start together at a promotion; left so, crowds with one TTL would end in one
- * moment and flood the log. An end is only moved later, so that in no second more than
- * LEASE_EXPIRE_PER_SECOND of them come. A full second names the next that may have room (union-find, Tarjan
- * 1975): its value is odd. */
+/* Spreads the ends of leases. All clocks start together at a promotion, and many leases with one TTL would
+ * end in one moment and flood the log. So an end is moved later until its second has at most
+ * LEASE_EXPIRE_PER_SECOND ends. A full second names the next that may have room (union-find, Tarjan 1975):
+ * its value is odd. */
 static uint64_t spread(struct lease_table *t, uint64_t expires_ms)
 {
     uint64_t first = expires_ms / 1000, second = first;
@@ -175,7 +175,8 @@ uint64_t lease_end_ms(const struct lease_table *t, const struct lease *l)
     return t->is_primary ? end_of_promoted(t, l) : 0;
 }
 
-/* A lease that was handed out as shortened by a leader that is none any more need not be. */
+/* True if the lease's flags are from before the last demotion: a rest that was proposed then need not reach
+ * the log. */
 static bool is_rest_void(const struct lease_table *t, const struct lease *l)
 {
     return l->epoch < t->demoted;
@@ -208,7 +209,7 @@ bool lease_start_clocks(struct lease_table *t, size_t max)
     return false;
 }
 
-/* Every lease is of an old epoch from here on. */
+/* After it every lease belongs to an old epoch. */
 static void begin_epoch(struct lease_table *t)
 {
     t->epoch++;
@@ -218,7 +219,7 @@ static void begin_epoch(struct lease_table *t)
     map_done(&t->seconds);
 }
 
-/* Holds for every lease whose revocation is proposed: nothing moves its end any more. */
+/* True also for every lease whose revocation is proposed: nothing moves its end any more. */
 static bool lease_is_over(const struct lease *l, uint64_t now_ms)
 {
     return now_ms >= l->expires_ms;
@@ -280,7 +281,7 @@ void lease_set_remaining(struct lease_table *t, int64_t id, int64_t remaining_s)
     l->remaining_s = remaining_s > 0 ? remaining_s : 0;
     if (l->remaining_s)
         return;
-    if (l->clears_rest) /* the interval counts from the renewal */
+    if (l->clears_rest) /* the interval begins at the renewal */
         schedule_checkpoint(t, l, l->expires_ms - (uint64_t)l->ttl_s * 1000, l->ttl_s);
     l->rest_is_on_way = l->clears_rest = false;
 }
@@ -308,7 +309,7 @@ void lease_attach(struct lease_table *t, int64_t id, struct slice key)
     } else if (k->lease == l) {
         return;
     } else {
-        forget_refused(k->lease, k);
+        drop_key_from_marks(k->lease, k);
         lease_walks_note_key(t, k->lease, k, false);
         k->lease->key_count--;
     }
@@ -373,35 +374,36 @@ bool lease_has_key(const struct lease_table *t, int64_t id, struct slice key)
     return k && k->lease->id == id;
 }
 
-static bool is_same(const struct lease_question *a, const struct lease_question *b)
+static bool is_same(const struct lease_key_check *a, const struct lease_key_check *b)
 {
-    return a->asker == b->asker && a->revision == b->revision && a->is_write == b->is_write &&
+    return a->user == b->user && a->revision == b->revision && a->is_write == b->is_write &&
            a->leaves_out == b->leaves_out;
 }
 
-/* The mark of the question, moved to the front; a new one of it in place of the oldest. */
-static struct lease_mark *mark_of(struct lease *l, const struct lease_question *q)
+/* Finds the remembered result of this check and moves it to the front; otherwise a new one replaces the
+ * oldest. */
+static struct lease_mark *mark_of(struct lease *l, const struct lease_key_check *q)
 {
     size_t at = 0;
     if (!l->marks)
         l->marks = mem_new(MARKS * sizeof *l->marks);
-    while (at < MARKS - 1 && !is_same(&l->marks[at].question, q))
+    while (at < MARKS - 1 && !is_same(&l->marks[at].check, q))
         at++;
     struct lease_mark m = l->marks[at];
-    if (!is_same(&m.question, q))
-        m = (struct lease_mark){.question = *q, .fresh = l->key_count};
+    if (!is_same(&m.check, q))
+        m = (struct lease_mark){.check = *q, .fresh = l->key_count};
     memmove(l->marks + 1, l->marks, at * sizeof *l->marks);
     l->marks[0] = m;
     return l->marks;
 }
 
-int lease_check_keys(struct lease_table *t, int64_t id, const struct lease_question *q,
+int lease_check_keys(struct lease_table *t, int64_t id, const struct lease_key_check *q,
                      int (*check)(void *arg, struct slice key), void *arg)
 {
     struct lease *l = lease_get(t, id);
     if (!l)
         return OK;
-    struct lease_mark *m = q->asker && l->key_count >= MARK_KEYS_MIN ? mark_of(l, q) : NULL;
+    struct lease_mark *m = q->user && l->key_count >= MARK_KEYS_MIN ? mark_of(l, q) : NULL;
     if (m && m->refused) {
         int err = check(arg, keyset_key(&m->refused->node));
         if (err)
@@ -567,8 +569,8 @@ size_t lease_count(const struct lease_table *t)
     return t->leases.count;
 }
 
-/* A checkpoint may be lost on its way like any proposal, hence the next one is scheduled here, not when it
- * comes back through the log. */
+/* A checkpoint may be lost like any proposal. So the next one is scheduled here, not when it comes back
+ * through the log. */
 size_t lease_checkpoints(struct lease_table *t, uint64_t now_ms, int64_t *ret_ids, int64_t *ret_remaining_s,
                          size_t max)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Inside of the lease table: what lease.c and lease_walk.c share. */
+ * Private header of lease.c and lease_walk.c: the structs of the lease table. */
 #ifndef CONSENSUS_STORE_LEASE_STATE_H
 #define CONSENSUS_STORE_LEASE_STATE_H
 
@@ -11,9 +11,10 @@
 
 struct lease_key;
 
-/* The answer to a question: all keys are OK but for the last `fresh` of the ring, or one is not. */
+/* The result of a key check: the last `fresh` keys of the ring are not checked yet, all others are OK; or
+ * `refused` is the key that is not. */
 struct lease_mark {
-    struct lease_question question; /* asker NULL: none */
+    struct lease_key_check check; /* user NULL: none */
     struct lease_key *refused;
     size_t fresh;
 };
@@ -24,10 +25,11 @@ struct lease {
     int64_t remaining_s; /* the last checkpoint in the log, 0 = none */
     uint64_t expires_ms; /* on a primary */
     uint32_t epoch;
-    bool rest_is_on_way; /* lease_checkpoints handed out a rest that has not come back through the log */
-    bool clears_rest;    /* renewed while a checkpoint shortens it: the log has to hear of it */
+    bool rest_is_on_way; /* lease_checkpoints returned a rest that has not come back through the log */
+    bool clears_rest;    /* renewed while a checkpoint shortens it: a checkpoint of 0 must go through the
+                            log */
     struct heap_node expiry, checkpoint;
-    uint64_t number;      /* of its grant: the table's leases in their order */
+    uint64_t number;      /* of its grant: the order of the table's leases */
     struct link in_table; /* table's current or old */
     struct link in_all;   /* table's all */
     struct link keys;     /* lease_key.link */
@@ -47,20 +49,21 @@ struct lease_table {
     bool is_primary;
     uint32_t epoch, demoted; /* demoted: the epoch of the last demotion */
     uint64_t promoted_ms, extend_ms;
-    struct link current, old; /* leases of this epoch, of one before; in the order of their promotion */
+    struct link current, old; /* leases of this epoch; of an earlier one; in the order of their promotion */
     struct link all;          /* in the order of their numbers */
     uint64_t next_number;
-    struct link walks;  /* lease_walk.c: those that still gather */
-    struct map seconds; /* of started clocks: second -> how many end in it, or which to look at instead */
+    struct link walks;  /* walks that still collect */
+    struct map seconds; /* of started clocks: second -> number of leases that end in it, or the next second to
+                           try */
     struct map leases;  /* id -> struct lease */
     struct heap expiries, checkpoints;
     struct keyset keys;
 };
 
-/* lease.c: its end at a primary, also before its clock was started; 0 elsewhere. */
+/* lease.c: the end of the lease on a primary, also before its clock was started; 0 elsewhere. */
 uint64_t lease_end_ms(const struct lease_table *t, const struct lease *l);
 
-/* lease_walk.c: right before the key, or the lease, comes or goes. */
+/* lease_walk.c: called right before the key, or the lease, is added or removed. */
 void lease_walks_note_key(struct lease_table *t, const struct lease *l, const struct lease_key *k,
                           bool is_coming);
 void lease_walks_note_end(struct lease_table *t, const struct lease *l);

@@ -1,22 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0
- * All keys of a lease, or all leases, a part at a time, while leases and keys come and go. The result is that
- * of the moment at which the walk began.
+ * Walks over all keys of a lease, or over all leases, in parts, while leases and keys come and go. The result
+ * is that of the moment when the walk began.
  *
- * Keys and leases hang in rings, those that came last at the end. The walk takes as many from the front as
- * there were at its begin. What comes or goes meanwhile is noted in the walk:
+ * Keys and leases are in rings, the newest at the end. The walk takes as many from the front as there were at
+ * its start. Changes meanwhile are recorded in the walk:
  *
- *   - A lease that ends is taken at once, if it is older than the walk and was not reached yet: leases have
- *     numbers.
- *   - Keys have none. Each key that comes or goes is one more item, which says whether the key was there
- * right before. The sort is stable, so the first of all items of a key says whether it was there at the
- * begin.
+ * - A lease that ends is taken at once, if it is older than the walk and was not reached yet: leases have
+ *   numbers.
+ * - Keys have no numbers. Each key that is added or removed is one more item, which says whether the key
+ *   existed right before. The sort is stable, so the first item of a key says whether it existed at the
+ *   start.
  *
- * A lease that ends while its keys are gathered ends the walk. */
+ * A lease that ends while its keys are collected ends the walk. */
 #include "base/mem.h"
 #include "base/merge_sort.h"
 #include "consensus/store/lease_state.h"
 
-#define BYTES_MAX      INT32_MAX /* of keys: no message may be larger */
+#define BYTES_MAX      INT32_MAX /* of keys: a message cannot be larger */
 #define BYTES_PER_UNIT 128
 #define ITEMS_MIN      64
 
@@ -31,12 +31,12 @@ struct id_item {
 };
 
 struct lease_walk {
-    struct link link; /* the table's walks, while it gathers */
+    struct link link; /* in the table's walks, while it collects */
     struct lease_table *table;
-    struct lease *lease; /* NULL: of all leases */
-    struct link *next;   /* to be taken */
-    size_t left;         /* to be taken at most */
-    uint64_t end;        /* of all leases: numbers before this one */
+    struct lease *lease; /* NULL: a walk over all leases */
+    struct link *next;   /* the next one to take */
+    size_t left;         /* the number left to take, at most */
+    uint64_t end;        /* of all leases: only numbers before this one */
     bool is_gone, is_gathered, is_in_order;
     struct merge_sort sort;
     size_t capacity, given;
@@ -52,7 +52,7 @@ static int compare_key_items(const void *a, const void *b, void *arg)
     return slice_compare(((const struct key_item *)a)->key, ((const struct key_item *)b)->key);
 }
 
-/* By their end; by id where it is the same. */
+/* By their end; by id when it is equal. */
 static int compare_id_items(const void *a, const void *b, void *arg)
 {
     const struct id_item *x = a, *y = b;
@@ -75,7 +75,7 @@ static void lease_walk_add_item(struct lease_walk *w, const void *item)
         w->is_in_order = false;
 }
 
-/* Returns what it costs. */
+/* Returns its cost. */
 static int64_t add_key(struct lease_walk *w, struct slice key, bool is_there)
 {
     struct key_item item = {slice_of(arena_copy(&w->keys, key.data, key.size), key.size), is_there};
@@ -89,7 +89,7 @@ static void add_lease(struct lease_walk *w, const struct lease *l)
     lease_walk_add_item(w, &(struct id_item){lease_end_ms(w->table, l), l->id});
 }
 
-/* --- what happens meanwhile ----------------------------------------------------------------------------- */
+/* --- changes during the walk ---------------------------------------------------------------------------- */
 
 void lease_walks_note_key(struct lease_table *t, const struct lease *l, const struct lease_key *k,
                           bool is_coming)
@@ -129,8 +129,7 @@ void lease_walks_forget_table(struct lease_table *t)
         container_of(link, struct lease_walk, link)->is_gone = true;
 }
 
-/* --- the walk --------------------------------------------------------------------------------------------
- */
+/* --- the walk ------------------------------------------------------------------------------------------- */
 
 static struct lease_walk *walk_new(struct lease_table *t, size_t count, size_t size,
                                    int (*compare)(const void *a, const void *b, void *arg))
@@ -217,8 +216,7 @@ int lease_walk_step(struct lease_walk *w, int64_t *units, bool *ret_is_ready)
     return OK;
 }
 
-/* --- the result ------------------------------------------------------------------------------------------
- */
+/* --- the result ----------------------------------------------------------------------------------------- */
 
 size_t lease_walk_take_keys(struct lease_walk *w, int64_t *units, struct slice *ret_keys, size_t max)
 {

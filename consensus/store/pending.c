@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The queue of batches: see pending.h. Bytes lie in blocks. As many as the last batch had are kept for the
- * next, up to a few megabytes, since giving them back to the kernel and faulting them in again costs more
- * than the copy; when nothing more is waiting to be written they go. */
+ * Queue of pending batches; see pending.h. Bytes are in blocks. The number of blocks of the last batch, up to
+ * a few megabytes, is kept for the next batch: returning them to the kernel and faulting them in again costs
+ * more than the copy. They are freed when nothing more waits to be written. */
 #include "consensus/store/pending.h"
 
 #include <assert.h>
@@ -9,7 +9,7 @@
 #include "base/mem.h"
 
 #define BLOCK_SIZE  (256u << 10)
-#define BLOCKS_KEPT 16u /* beside one in each batch */
+#define BLOCKS_KEPT 16u /* in addition to one in each batch */
 #define OPS_KEPT    16384u
 #define SPARES_KEPT 2u
 
@@ -152,7 +152,7 @@ static const struct backend_op *batch_find(const struct pending_batch *b, struct
     return &b->ops[b->mains[place].first_op + revision.sub];
 }
 
-/* Newest batch first: that is where a fresh record is. */
+/* Newest batch first: a fresh record is most likely there. */
 static const struct pending_batch *batch_before(const struct pending *p, const struct pending_batch *b)
 {
     struct link *l = b == p->open ? p->batches.prev : b->link.prev;
@@ -203,7 +203,7 @@ struct pending_batch *pending_submit(struct pending *p)
     return b;
 }
 
-/* Those of the usual size; one stays with the batch, which starts again in it. */
+/* Keeps blocks of the usual size; one stays with the batch, which starts again in it. */
 static struct pending_block *keep_blocks(struct pending *p, struct pending_block *block)
 {
     struct pending_block *first = NULL;

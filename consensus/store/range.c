@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Reading keys as of a revision. The index tells which revisions, the records are fetched from the ring or
- * the backend, the response points into them: no byte of a value is copied.
+ * Reads of keys as of a revision. The index has the revisions, and the records are fetched from the pending
+ * queue or the backend. The response points into them: no byte of a value is copied.
  *
- * etcd's rules, quirks included: `count` ignores limit and filters; a sort other than by ascending key, or
- * any filter, reads everything before the limit cuts; but a sort target without an order sorts only what the
- * limit left. keys_only is answered from the index and then has no lease, except when sorting by value. */
+ * etcd's rules, including its special cases:
+ * - `count` ignores limit and filters.
+ * - A sort other than by ascending key, or any filter, reads all keys before the limit is applied.
+ * - A sort target without an order sorts only the keys within the limit.
+ * - keys_only is answered from the index and has no lease then, except when sorting by value. */
 #include <stdlib.h>
 
 #include "consensus/store/state.h"
 
-#define RANGE_IS_LONG 1 /* beside the errors, which are negative */
+#define RANGE_IS_LONG 1 /* in addition to the errors, which are negative */
 
 struct key_range key_range_of(ProtobufCBinaryData key, ProtobufCBinaryData range_end)
 {
@@ -61,19 +63,19 @@ void store_fill_kv(Mvccpb__KeyValue *kv, int64_t main, const struct record *reco
     kv->lease = record->lease;
 }
 
-/* The key-values found so far; both arrays grow in the arena. */
-struct found {
+/* The key-values collected so far; both arrays grow in the arena. */
+struct range_result {
     struct store *s;
     struct arena *arena;
     Mvccpb__KeyValue **kvs;
     size_t count, capacity;
     bool from_index; /* keys only: no record is read */
     bool is_one;
-    size_t budget; /* keys to visit and bytes to read, roughly; 0 = no end */
+    size_t budget; /* keys to visit and bytes to read, roughly; 0 = unlimited */
     size_t spent;
 };
 
-static Mvccpb__KeyValue *found_add(struct found *f)
+static Mvccpb__KeyValue *range_result_add(struct range_result *f)
 {
     if (f->count == f->capacity) {
         size_t capacity = f->capacity ? f->capacity * 4 : 1;
@@ -88,7 +90,7 @@ static Mvccpb__KeyValue *found_add(struct found *f)
     return kv;
 }
 
-static int found_read(struct found *f, const struct index_entry *e, struct revision revision)
+static int range_result_read(struct range_result *f, const struct index_entry *e, struct revision revision)
 {
     struct record record = {.key = index_entry_key(e)};
     if (f->from_index && revision_compare(index_entry_revision(e), revision) == 0) {
@@ -104,7 +106,7 @@ static int found_read(struct found *f, const struct index_entry *e, struct revis
         record.value = (struct slice){0};
     }
     f->spent += STORE_READ_COST + record.value.size / STORE_BYTES_PER_UNIT;
-    store_fill_kv(found_add(f), revision.main, &record);
+    store_fill_kv(range_result_add(f), revision.main, &record);
     return 0;
 }
 
@@ -120,7 +122,7 @@ bool store_range_is_default_order(const Etcdserverpb__RangeRequest *r)
             r->sort_target == ETCDSERVERPB__RANGE_REQUEST__SORT_TARGET__KEY);
 }
 
-/* Keys come in ascending order: anything else has to be brought about. */
+/* True if keys come in ascending order; any other order needs a sort. */
 bool store_range_is_sorted(const Etcdserverpb__RangeRequest *r)
 {
     return r->sort_target != ETCDSERVERPB__RANGE_REQUEST__SORT_TARGET__KEY ||
@@ -140,7 +142,7 @@ bool store_range_filter_passes(const Etcdserverpb__RangeRequest *r, const Mvccpb
            !(r->min_create_revision && kv->create_revision < r->min_create_revision);
 }
 
-static void filter(const Etcdserverpb__RangeRequest *r, struct found *f)
+static void filter(const Etcdserverpb__RangeRequest *r, struct range_result *f)
 {
     size_t kept = 0;
     for (size_t i = 0; i < f->count; i++) {
@@ -165,7 +167,7 @@ static int sort_compare_int(int64_t a, int64_t b)
     return (a > b) - (a < b);
 }
 
-/* Ties keep their key order in both directions. */
+/* Equal elements keep their key order in both directions. */
 static int sort_compare(const void *x, const void *y, void *arg)
 {
     const struct sort_rule *rule = arg;
@@ -194,7 +196,7 @@ static int sort_compare(const void *x, const void *y, void *arg)
     return c ? c : sort_compare_int((int64_t)a->place, (int64_t)b->place);
 }
 
-static void sort(const Etcdserverpb__RangeRequest *r, struct found *f)
+static void sort(const Etcdserverpb__RangeRequest *r, struct range_result *f)
 {
     struct sort_rule rule = {.target = r->sort_target,
                              .descends = r->sort_order == ETCDSERVERPB__RANGE_REQUEST__SORT_ORDER__DESCEND};
@@ -214,8 +216,8 @@ enum counting {
     COUNT_ONLY,
 };
 
-/* Walks the range; reads at most `max` keys (0 = all). RANGE_IS_LONG when that goes beyond the budget. */
-static int store_range_collect(struct found *f, const struct key_range *range, int64_t at, size_t max,
+/* Walks the range; reads at most `max` keys (0 = all). RANGE_IS_LONG when that exceeds the budget. */
+static int store_range_collect(struct range_result *f, const struct key_range *range, int64_t at, size_t max,
                                enum counting counting, int64_t *ret_total)
 {
     struct range_cursor c = range_open(f->s, range);
@@ -229,7 +231,7 @@ static int store_range_collect(struct found *f, const struct key_range *range, i
         total++;
         if (counting == COUNT_ONLY || (max && f->count >= max))
             continue;
-        int err = found_read(f, e, revision);
+        int err = range_result_read(f, e, revision);
         if (err)
             return err;
         if (counting == COUNT_NONE && f->count == max)
@@ -248,11 +250,11 @@ static int store_store_range_run(struct store *s, const Etcdserverpb__RangeReque
     if (at < s->compact_revision)
         return ERR_COMPACTED;
     struct key_range range = key_range_of(r->key, r->range_end);
-    struct found f = {.s = s, .arena = a, .is_one = range.is_one, .budget = budget};
+    struct range_result f = {.s = s, .arena = a, .is_one = range.is_one, .budget = budget};
     f.from_index = store_range_is_from_index(r);
     size_t max = 0;
     if (r->limit > 0 && store_range_is_default_order(r) && !store_range_is_filtered(r))
-        max = (size_t)r->limit + 1; /* one more tells whether there is more */
+        max = (size_t)r->limit + 1; /* one more shows whether there is more */
     int err = store_range_collect(&f, &range, at, max, counting, &total);
     if (err)
         return err;

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A range that is too long for one turn, some keys at a time. All parts merged are byte for byte the answer
- * that store_range would have given at the start: the revision is pinned there, and what was visible at it
- * stays readable until a compaction goes beyond it. Writes, commits and sweeps may come between two steps;
- * nothing is held across them but revisions and the last key seen.
+ * A range that is too long for one turn, read in parts. All parts merged are byte for byte the response of
+ * store_range at the start: the revision is pinned there, and its keys stay readable until a compaction
+ * passes it. Writes, commits and sweeps may happen between two steps; only revisions and the last key are
+ * kept between them.
  *
- * In the plain order keys go out as the walk meets them. Any filter or other order first gathers which
- * revisions pass (40 bytes a key, and the values themselves when they are what is sorted by), merges them
- * into order step by step, and then reads them again to send them. */
+ * In the plain order, keys are sent as the walk meets them. Any filter or other order works in three phases:
+ * 1. Collect the revisions that pass (40 bytes a key, and the values when they are the sort target).
+ * 2. Merge them into order, step by step.
+ * 3. Read them again and send them. */
 #include "base/buf_release.h"
 #include "consensus/store/state.h"
 
@@ -24,13 +25,13 @@ struct store_walk {
     struct store *s;
     const Etcdserverpb__RangeRequest *request;
     struct key_range range;
-    int64_t current, at; /* of the header, of the keys */
+    int64_t current, at; /* revision of the header; of the keys */
     int64_t step_units, units;
     bool is_plain, from_index, has_begun;
     size_t limit; /* 0 = none */
     enum phase phase;
-    struct buf position; /* the walk goes on from here; empty = from the range's key */
-    int64_t total;       /* keys seen */
+    struct buf position; /* where the walk continues; empty = at the range's key */
+    int64_t total;       /* keys visited */
     size_t sent;
 
     struct item *items, *merged;
@@ -128,7 +129,7 @@ static int send_one(struct store_walk *w, struct part *p, struct revision revisi
     return 0;
 }
 
-/* --- gathering -------------------------------------------------------------------------------------- */
+/* --- collecting ------------------------------------------------------------------------------------ */
 
 static int64_t rank_number(const Etcdserverpb__RangeRequest *r, const Mvccpb__KeyValue *kv)
 {
@@ -140,7 +141,7 @@ static int64_t rank_number(const Etcdserverpb__RangeRequest *r, const Mvccpb__Ke
     case ETCDSERVERPB__RANGE_REQUEST__SORT_TARGET__MOD:
         return kv->mod_revision;
     default:
-        return 0; /* keys come in order already */
+        return 0; /* keys are in order already */
     }
 }
 
@@ -174,9 +175,9 @@ static int gather_one(struct store_walk *w, struct revision revision, const stru
     return 0;
 }
 
-/* As store_range: an order or a filter wants every key before the limit cuts, except a sort target without
- * an order, which sorts what the limit and one more left. */
-static bool wants_more(const struct store_walk *w)
+/* As store_range: an order or a filter needs all keys before the limit is applied, except a sort target
+ * without an order. That sorts the limit and one more key. */
+static bool needs_more_keys(const struct store_walk *w)
 {
     if (w->request->count_only)
         return false;
@@ -191,7 +192,7 @@ void store_position_after(struct buf *position, const struct index_entry *e)
     struct slice key = index_entry_key(e);
     buf_clear(position);
     buf_add_slice(position, key);
-    buf_add_byte(position, 0); /* the first possible key behind it */
+    buf_add_byte(position, 0); /* the first possible key after it */
 }
 
 static int range_slice_gather(struct store_walk *w, struct part *p)
@@ -206,7 +207,7 @@ static int range_slice_gather(struct store_walk *w, struct part *p)
         if (index_get(e, w->at, &revision)) {
             int err = 0;
             w->total++;
-            if (wants_more(w))
+            if (needs_more_keys(w))
                 err = w->is_plain ? send_one(w, p, revision, e) : gather_one(w, revision, e);
             if (err)
                 return err;
@@ -247,8 +248,8 @@ static size_t at_most(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-/* A merge sort from the bottom up, which can stop after any item; stable, so that ties keep key order. By
- * key there is nothing to do: the items are in that order, or are sent from the end. */
+/* A merge sort from the bottom up, which can stop after any item. It is stable, so that equal elements keep
+ * their key order. By key there is nothing to do: the items are in that order, or are sent from the end. */
 static void sort(struct store_walk *w)
 {
     size_t n = w->count;
@@ -304,8 +305,8 @@ static bool is_done(const struct store_walk *w)
 
 static void range_slice_finish(struct store_walk *w, Etcdserverpb__RangeResponse *response)
 {
-    size_t found = w->is_plain ? (size_t)w->total : w->count;
-    response->more = !w->request->count_only && w->limit && found > w->limit;
+    size_t match_count = w->is_plain ? (size_t)w->total : w->count;
+    response->more = !w->request->count_only && w->limit && match_count > w->limit;
     response->count = w->total;
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Encoding and decoding of stored records: record.h has the format. Decoding trusts no byte: it is also what
- * finds bit rot, since LMDB has no checksums of its own. */
+ * Encoding and decoding of stored records; record.h has the format. Decoding trusts no byte: it also detects
+ * bit rot, because LMDB has no checksums. */
 #include "consensus/store/record.h"
 
 #include "base/hash.h"

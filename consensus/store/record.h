@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The stored form of one change, beside its revision as the key:
+ * Record: the stored form of one change; its revision is the key.
  *
  *     crc      4 bytes LE   CRC-32C over the 12-byte revision key and everything after this field
  *     flags    1 byte       1 = tombstone, 2 = has a lease; others must be 0
@@ -10,7 +10,7 @@
  *     key, value            the value takes the rest; a tombstone has none
  *
  * A key of 64 and a value of 256 bytes take 328 bytes, so that eleven records fit one 4 KiB page of LMDB. The
- * checksum covers the revision too: a record found under another key is not believed. */
+ * checksum covers the revision, too: a record under the wrong key is detected. */
 #ifndef CONSENSUS_STORE_RECORD_H
 #define CONSENSUS_STORE_RECORD_H
 
@@ -27,10 +27,10 @@ struct record {
     int64_t lease;   /* 0 = none */
 };
 
-/* Writes at most RECORD_OVERHEAD_MAX + key + value bytes; returns how many. */
+/* Writes at most RECORD_OVERHEAD_MAX + key + value bytes; returns their number. */
 size_t record_encode(const struct record *record, struct revision revision, uint8_t *at);
-/* ERR_CORRUPT. The slices point into data. check_crc false: for bytes that never left this process's memory.
- */
+/* ERR_CORRUPT. The slices point into data. check_crc false: for bytes that never left the memory of this
+ * process. */
 MUST_CHECK int record_decode(struct slice data, struct revision revision, bool check_crc,
                              struct record *ret_record);
 

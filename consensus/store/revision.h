@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A revision: main, one per transaction that changed something, and sub, the place of a change within it. As
- * a backend key it is 12 bytes, big-endian, so that byte order is revision order. */
+ * Revision: main (one for each transaction that changed something) and sub (the place of a change within it).
+ * As a backend key it is 12 bytes, big-endian, so that byte order is revision order. */
 #ifndef CONSENSUS_STORE_REVISION_H
 #define CONSENSUS_STORE_REVISION_H
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Sorting a million entries by key in a fraction of a second, for the start: by eight bytes of the key at a
- * time as one integer, with a radix sort for many and an insertion sort for few, and again eight bytes
- * further for those that tie. Already sorted input, which is common, costs one comparison a key. */
+ * Sort of a million entries by key in a fraction of a second, for the start. It sorts by eight bytes of the
+ * key as one integer, with a radix sort for many entries and an insertion sort for few. Entries whose bytes
+ * are equal are sorted by the next eight bytes. Sorted input, which is common, costs one comparison a key. */
 #include <stdlib.h>
 
 #include "base/mem.h"
@@ -33,7 +33,7 @@ static void sort_few(struct item *items, size_t count)
     }
 }
 
-/* By tag, least significant byte first; bytes that are the same everywhere cost nothing. */
+/* Sorts by tag, least significant byte first; a byte that is equal in all tags costs nothing. */
 static void sort_tags(struct item *items, struct item *spare, size_t count)
 {
     size_t counts[8][256] = {0};

@@ -1,15 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The inside of the store, for the files of this folder only: its state and the few functions that they
- * share.
+ * Private header of the store: its state, and the functions that the files of this folder share.
  *
- *   store.c    open, close, entries, commits        write.c   put, delete: one change at a time
- *   range.c    reading                              txn.c     compare, check, execute
- *   compact.c  the sweep                            changes.c what watchers are told
- *   hash.c     HashKV and the hash of everything    check.c   request checks without state
- *   range_slice.c  long ranges, a part at a time
- *   work.c     long transactions and deletions, a part at a time
- *   export.c   the state as one file, in blocks
- *   defrag.c   the backend's file, packed */
+ *     store.c        open, close, entries, commits        write.c    put and delete: one change at a time
+ *     range.c        reads                                txn.c      compare, check, execute
+ *     range_slice.c  long reads in parts                  work.c     long transactions and deletions in parts
+ *     compact.c      the sweep                            changes.c  the changes that watchers get
+ *     hash.c         HashKV and the hash of all data      check.c    request checks without state
+ *     export.c       the state as one file, in blocks     defrag.c   packs the backend's file */
 #ifndef CONSENSUS_STORE_STATE_H
 #define CONSENSUS_STORE_STATE_H
 
@@ -19,7 +16,7 @@
 #include "consensus/store/record.h"
 #include "consensus/store/store.h"
 
-/* The store's own keys in BACKEND_META: 8 bytes each, the applied mark 24. */
+/* The store's own keys in BACKEND_META: 8 bytes each; the applied mark has 32. */
 #define META_FORMAT    "store.format"
 #define META_APPLIED   "store.applied" /* index, term, revision, digest */
 #define META_SCHEDULED "store.compact.scheduled"
@@ -27,40 +24,40 @@
 
 enum sweep_phase {
     SWEEP_IDLE,
-    SWEEP_INDEX,  /* the index is walked; what goes is collected */
-    SWEEP_SORT,   /* the worker sorts it */
-    SWEEP_DELETE, /* records are deleted, batch by batch */
-    SWEEP_FINISH, /* the mark that all is done waits for its commit */
+    SWEEP_INDEX,  /* walks the index and collects revisions to delete */
+    SWEEP_SORT,   /* the worker sorts them */
+    SWEEP_DELETE, /* deletes records, batch by batch */
+    SWEEP_FINISH, /* the finished mark waits for its commit */
 };
 
 struct sweep {
     enum sweep_phase phase;
-    int64_t target;           /* the compact revision this pass works for */
+    int64_t target;           /* the compact revision of this pass */
     struct buf position;      /* the next key of the index pass */
-    struct revision *dropped; /* what goes, in revision order once sorted */
+    struct revision *dropped; /* revisions to delete; sorted after SWEEP_SORT */
     size_t count, capacity, done;
-    uint64_t next_ns; /* not before: the pause between steps */
+    uint64_t next_ns; /* the next step starts not before this time */
     struct worker_job sort_job;
-    int64_t finished; /* as the backend knows it */
+    int64_t finished; /* the finished mark in the backend */
     struct link waiters;
 };
 
-/* Exports under way; the sweep waits for them, up to a point (export.c). */
+/* Exports under way; the sweep waits for them within limits (export.c). */
 struct exports {
     struct link list;
     uint64_t held_since_ns; /* 0 = the sweep does not wait */
     uint64_t held_live;     /* live bytes at that time */
-    bool is_sweep_first;    /* the sweep has waited enough: till its end nothing holds it */
+    bool is_sweep_first;    /* the sweep has waited long enough: nothing holds it until its end */
 };
 
 enum defrag_phase { DEFRAG_IDLE, DEFRAG_BEGIN, DEFRAG_COPY, DEFRAG_RENAME, DEFRAG_END };
 
-/* The file is being packed (defrag.c). */
+/* A defrag that packs the file (defrag.c). */
 struct defrag {
     enum defrag_phase phase;
     struct io_timer timer;
     bool is_out, is_canceled;
-    struct backend_pack told; /* pack, as of before the job that is out */
+    struct backend_pack reported; /* the progress before the job that is out */
     int result;
     void (*done)(void *arg, int err);
     void *done_arg;
@@ -90,22 +87,22 @@ struct store {
     uint64_t timer_at_ns; /* 0 = not started */
     bool is_closing, is_dropped;
     struct worker_job drop_job;
-    unsigned jobs; /* out with the worker */
+    unsigned jobs; /* jobs at the worker */
     int failed;
 
     int64_t revision, compact_revision;
-    int64_t committed_revision; /* records up to here are read from the backend */
+    int64_t committed_revision; /* records up to this revision are read from the backend */
     uint64_t applied_index, applied_term, durable_index;
     uint64_t live_bytes;
-    uint32_t digest; /* of all that was written since the first entry */
+    uint32_t digest; /* of everything that was written since the first entry */
 
     bool in_entry;
-    bool is_paused; /* an entry is open, and others have their turn before it goes on */
-    struct {        /* while it is paused: what the entry sees; the store shows what was before it */
+    bool is_paused; /* an entry is open, and other work runs before it continues */
+    struct {        /* while paused: the state that the entry sees; the store shows the state before it */
         uint64_t applied_index, applied_term;
         uint32_t sub;
     } aside;
-    struct link deferred;     /* tasks that must not begin in the middle of an entry */
+    struct link deferred;     /* tasks that must not start inside an entry */
     int64_t entry_first_main; /* the revision before this entry */
     uint32_t sub;             /* changes of the transaction under way */
 
@@ -116,7 +113,7 @@ struct store {
     bool needs_previous, needs_events;
     struct store_event *events; /* kept between changes */
     size_t event_capacity;
-    size_t large; /* a revision of more changes is told in parts */
+    size_t large; /* a revision with more changes is delivered in parts */
 
     struct sweep sweep;
     struct exports exports;
@@ -126,7 +123,7 @@ struct store {
     uint64_t reads_since_trim, next_trim_ns;
 };
 
-/* The bytes of a message field: protobuf-c's pointers are not const, ours are not written through. */
+/* The bytes of a message field. protobuf-c's pointers are not const, but nobody writes through these. */
 static inline ProtobufCBinaryData store_bytes(struct slice s)
 {
     return (ProtobufCBinaryData){.len = s.size, .data = (uint8_t *)(uintptr_t)s.data};
@@ -137,7 +134,7 @@ static inline struct slice store_slice(ProtobufCBinaryData b)
     return (struct slice){b.data, b.len};
 }
 
-/* What a reader inside the transaction under way sees as current. */
+/* The revision that a reader inside the present transaction sees as current. */
 static inline int64_t store_view_revision(const struct store *s)
 {
     return s->revision + (s->sub > 0);
@@ -145,37 +142,37 @@ static inline int64_t store_view_revision(const struct store *s)
 
 /* store.c */
 MUST_CHECK int store_view(struct store *s, struct backend_view **ret_view);
-/* The record of a revision that the index names. ERR_CORRUPT when it is not there: the store has failed then.
- */
+/* Reads the record of a revision that the index names. ERR_CORRUPT when it is missing: then the store has
+ * failed. */
 MUST_CHECK int store_fetch(struct store *s, struct revision revision, struct record *ret_record);
-/* The same for a key that was asked for by name, so may well be again: the record is kept in the cache. */
+/* The same for a key that a request names, which is likely to be read again: the record is kept in the
+ * cache. */
 MUST_CHECK int store_fetch_one(struct store *s, struct revision revision, struct record *ret_record);
-void store_view_close(struct store *s); /* what was read from it is gone */
+void store_view_close(struct store *s); /* invalidates what was read from it */
 void store_wake(struct store *s, uint64_t after_ms);
 void store_commit(struct store *s);
-void store_job_done(
-    struct store *s); /* last thing in a job's done callback: the store may be gone after it */
+void store_job_done(struct store *s); /* the last call in a job's done callback: it may free the store */
 int store_fail(struct store *s, int err);
 
-/* write.c: one change of the transaction under way; store_change_end makes it a revision. */
+/* write.c: one change of the present transaction; store_change_end makes it a revision. */
 void store_write_put(struct store *s, struct slice key, struct slice value, int64_t lease);
 void store_write_delete(struct store *s, struct index_entry *e, bool detach);
 void store_change_end(struct store *s);
-/* The parts of a put and a delete that a txn shares with the plain requests. */
+/* The parts of a put and a delete that a txn shares with plain requests. */
 MUST_CHECK int store_put_check(struct store *s, const Etcdserverpb__PutRequest *request);
 MUST_CHECK int store_put_run(struct store *s, const Etcdserverpb__PutRequest *request, struct arena *a,
                              Etcdserverpb__PutResponse **ret_response);
 MUST_CHECK int store_delete_run(struct store *s, const Etcdserverpb__DeleteRangeRequest *request,
                                 struct arena *a, Etcdserverpb__DeleteRangeResponse **ret_response);
 
-/* What work costs, in keys of the index that are only visited: about 20 to 100 ns each. */
+/* Costs of work, in units of one visited key of the index: about 20 to 100 ns each. */
 #define STORE_VISIT_COST     1
 #define STORE_READ_COST      8
 #define STORE_WRITE_COST     16
 #define STORE_BYTES_PER_UNIT 128
 
 /* txn.c */
-/* A compare of a range, some keys at a time; position is the caller's to free. */
+/* A compare of a range, in parts; the caller frees position. */
 struct compare_walk {
     struct buf position;
     bool any, is_done, holds;
@@ -187,16 +184,16 @@ MUST_CHECK int store_txn_check_range(const struct store *s, const Etcdserverpb__
 /* range_slice.c */
 struct store_walk *store_walk_new_at(struct store *s, const Etcdserverpb__RangeRequest *request,
                                      int64_t current);
-/* Takes what it used from *units. */
+/* Subtracts its cost from *units. */
 MUST_CHECK int store_walk_step_units(struct store_walk *w, struct arena *a, int64_t *units,
                                      Etcdserverpb__RangeResponse **ret_part, bool *ret_is_last);
-/* Where a walk goes on after this entry. */
+/* Sets the position where a walk continues after this entry. */
 void store_position_after(struct buf *position, const struct index_entry *e);
 
 /* range.c */
 MUST_CHECK int store_range_run(struct store *s, const Etcdserverpb__RangeRequest *request, struct arena *a,
                                Etcdserverpb__RangeResponse **ret_response);
-/* Keys of a request's range: one, or [key, end), or all from key. */
+/* The keys of a request's range: one key, [key, end), or all from key. */
 struct key_range {
     struct slice key, end;
     bool is_one, is_open; /* open: no end */
@@ -222,17 +219,17 @@ void store_notify_changes(struct store *s);
 
 /* compact.c */
 void sweep_open(struct store *s, int64_t finished);
-void sweep_stop(struct store *s); /* whoever waits is told */
+void sweep_stop(struct store *s); /* notifies the callers that wait */
 void sweep_close(struct store *s);
 void sweep_turn(struct store *s, uint64_t now_ns);
 void sweep_committed(struct store *s);
 void sweep_check_waiters(struct store *s);
-void sweep_settle(struct store *s); /* all who wait are told that it is done */
+void sweep_finish_waiters(struct store *s); /* notifies all callers that wait that it is done */
 
 /* export.c */
-bool export_holds_sweep(struct store *s, uint64_t now_ns); /* the next deletes have to wait */
+bool export_holds_sweep(struct store *s, uint64_t now_ns); /* the next deletes must wait */
 void export_sweep_is_done(struct store *s);
-void export_store_ends(struct store *s, int err); /* all exports end so */
+void export_store_ends(struct store *s, int err); /* ends all exports with err */
 
 /* defrag.c */
 void defrag_store_ends(struct store *s, int err);

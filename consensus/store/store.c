@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The store's life: opening and rebuilding the index, entries, commits, closing.
+ * Store: opening and rebuilding the index, entries, commits, closing.
  *
- * A commit, step by step: (1) store_turn finds it due and closes the open batch with the applied index, term
- * and revision as its last op; (2) the worker runs the ops in one synced transaction; (3) back on the loop
- * the durable index moves, reads of these revisions go to the backend from now on, the batch is used again.
+ * A commit:
+ * 1. store_turn finds it due and closes the open batch, with the applied index, term and revision as its last
+ *    op.
+ * 2. The worker runs the ops in one synced transaction.
+ * 3. On the loop, the durable index moves, reads of these revisions go to the backend, and the batch is
+ *    reused.
+ *
  * Batches are committed in order. If one fails, the store has failed: nothing is committed any more. */
 #include "consensus/store/store.h"
 
@@ -20,9 +24,9 @@
 #define APPLIED_SIZE      32
 #define COMMIT_BYTES      (8u << 20)
 #define PENDING_BYTES_MAX (32u << 20) /* a few commits */
-#define CACHE_BYTES       (16u << 20) /* without a budget */
+#define CACHE_BYTES       (16u << 20) /* when there is no budget */
 #define RELEASE_BYTES     (32u << 20) /* a larger batch is freed on the worker */
-#define LONG_UNITS        8192        /* as a range that is cut into slices: kv_read.c */
+#define LONG_UNITS        8192        /* as for a range that is read in parts */
 #define TRIM_READS        20000u
 #define TRIM_BYTES        (32u << 20)
 #define TRIM_INTERVAL_NS  UINT64_C(10000000000)
@@ -115,11 +119,11 @@ int store_fetch_one(struct store *s, struct revision revision, struct record *re
 struct loading {
     struct store *s;
     struct revision last;
-    int64_t limit; /* no record may lie beyond */
-    size_t mapped; /* bytes passed over since the last trim */
+    int64_t limit; /* a record beyond it is corruption */
+    size_t mapped; /* bytes read since the last trim */
     int err;
-    /* Checked, not yet in the index: what it will touch of one is fetched while others are put in. */
-    struct loaded {
+    /* Checked records that are not in the index yet: their cache misses overlap with other inserts. */
+    struct load_item {
         struct record record; /* borrowed from the view */
         struct revision revision;
     } waiting[KEYMAP_PREFETCH_MAX];
@@ -143,7 +147,7 @@ static void load_waiting(struct loading *l)
 static bool load_record(void *arg, struct slice key, struct slice value)
 {
     struct loading *l = arg;
-    struct loaded *next = &l->waiting[l->waiting_count];
+    struct load_item *next = &l->waiting[l->waiting_count];
     l->err = ERR_CORRUPT;
     if (key.size != REVISION_KEY_SIZE)
         return false;
@@ -166,7 +170,7 @@ static bool load_record(void *arg, struct slice key, struct slice value)
     return true;
 }
 
-/* Which lease a key has is only in its latest record; most keys have none. */
+/* Only its latest record has the lease of a key; most keys have none. */
 static int load_leases(struct store *s)
 {
     struct tree_cursor c = tree_seek(&s->index.tree, (struct slice){0});
@@ -195,7 +199,7 @@ void store_attach_leases(struct store *s)
     s->unattached_count = s->unattached_capacity = 0;
 }
 
-/* A number of 8 bytes in BACKEND_META; -1 when it is not there. */
+/* Reads a number of 8 bytes in BACKEND_META; -1 when it is missing. */
 static int meta_number(struct backend *b, struct backend_view *view, const char *name, int64_t *ret_value)
 {
     struct slice value;
@@ -212,7 +216,7 @@ static int meta_number(struct backend *b, struct backend_view *view, const char 
     return 0;
 }
 
-/* The marks: what was applied, what was compacted. */
+/* Reads the marks: what was applied, and what was compacted. */
 static int load_meta(struct store *s, struct backend_view *view, int64_t *ret_revision, int64_t *ret_finished)
 {
     struct slice value;
@@ -281,7 +285,7 @@ static int store_load(struct store *s)
     load_waiting(&l);
     index_load_end(&s->index);
     s->revision = l.limit;
-    /* A revision's records all go only when it is compacted: then the mark says so. */
+    /* All records of a revision are deleted only when it is compacted: then the mark shows it. */
     if (l.last.main < s->revision && s->revision > 1 && s->revision > s->compact_revision)
         return ERR_CORRUPT;
     if (s->compact_revision > s->revision)
@@ -302,11 +306,12 @@ static void timer_fire(struct io_timer *timer)
     store_turn(s);
 }
 
-/* What others know of it: loop thread. */
+/* Removes what others hold of the store: loop thread. */
 static void store_stop_timers(struct store *s)
 {
     s->io->ops->timer_stop(s->io,
-                           &s->timer); /* also when it has fired: the table may keep something for it */
+                           &s->timer); /* also after it has fired: io's timer table may keep an entry for
+                                          it */
     sweep_close(s);
 }
 
@@ -359,8 +364,7 @@ int store_open(const struct store_options *options, char *error, size_t error_si
 
 /* --- commits ----------------------------------------------------------------------------------- */
 
-/* The timer only brings a turn to a loop that has nothing else to do: it stays where it is unless it is late.
- */
+/* The timer only starts a turn of an idle loop: an earlier time is kept. */
 void store_wake(struct store *s, uint64_t after_ms)
 {
     uint64_t at_ns = s->io->ops->mono_ns(s->io) + (after_ms ? after_ms : 1) * 1000000;
@@ -398,7 +402,7 @@ static void release_done(struct worker_job *job)
     store_job_done(s);
 }
 
-/* Giving hundreds of megabytes back to the kernel takes longer than a turn may. */
+/* Freeing hundreds of megabytes takes longer than a turn may. */
 static void store_release(struct store *s, struct pending_batch *b)
 {
     if (b->bytes < RELEASE_BYTES) {
@@ -425,7 +429,7 @@ static void commit_done(struct worker_job *job)
         if (b->first_main)
             s->committed_revision = b->first_main + (int64_t)b->main_count - 1;
         s->live_bytes -= b->freed < s->live_bytes ? b->freed : s->live_bytes;
-        s->reads_since_trim += b->count; /* it has read the pages that it has replaced */
+        s->reads_since_trim += b->count; /* the commit has read the pages that it replaced */
         bool finishes_compact = b->finishes_compact;
         store_release(s, b);
         if (finishes_compact)
@@ -438,7 +442,7 @@ static void commit_done(struct worker_job *job)
     store_job_done(s);
 }
 
-/* Closes the open batch: what makes it a state that can be started from. */
+/* Closes the open batch with the marks from which a store can start. */
 static struct pending_batch *batch_seal(struct store *s)
 {
     uint8_t applied[APPLIED_SIZE], format[8];
@@ -475,7 +479,7 @@ void store_commit(struct store *s)
     s->io->ops->submit(s->io, IO_WORKER_STORE, &b->job);
 }
 
-/* LMDB's transactions must stay small: many entries can come in one turn, at start above all. */
+/* LMDB's transactions must stay small, and many entries can come in one turn, above all at the start. */
 static bool batch_is_full(const struct store *s)
 {
     const struct pending_batch *open = s->pending.open;
@@ -501,7 +505,7 @@ void store_turn(struct store *s)
     store_view_close(s);
     store_attach_leases(s);
     sweep_check_waiters(s);
-    /* An entry that is open keeps the batch open, and entries of the index where they are. */
+    /* An open entry keeps the batch open, and the entries of the index in place. */
     if (s->failed || s->is_closing || s->is_paused)
         return;
     uint64_t now_ns = s->io->ops->mono_ns(s->io);
@@ -515,7 +519,7 @@ void store_turn(struct store *s)
         if (open->opened_ns == 0)
             open->opened_ns = now_ns;
         bool is_late = now_ns - open->opened_ns >= interval_ns;
-        /* Nothing is applied while the store is full, so it does not wait for the interval either. */
+        /* Nothing is applied while the store is full, so the commit does not wait for its interval. */
         bool is_due = is_late || store_is_full(s);
         if (batch_is_full(s) || (is_due && list_is_empty(&s->pending.batches)))
             store_commit(s);
@@ -529,13 +533,13 @@ void store_turn(struct store *s)
     }
 }
 
-/* --- work on the worker that is not a commit ------------------------------------------------------ */
+/* --- other jobs of the worker ---------------------------------------------------------------- */
 
 struct store_task {
     struct worker_job job;
     struct link link; /* in store.deferred */
     struct store *s;
-    char *path; /* of a copy; NULL = only wait for the commits before */
+    char *path; /* of a copy; NULL = only wait for the earlier commits */
     int err;
     void (*done)(void *arg, int err);
     void *arg;
@@ -564,7 +568,7 @@ static void task_done(struct worker_job *job)
     store_job_done(s);
 }
 
-/* Jobs run in order: when the task runs, all that was applied before is committed. */
+/* Jobs run in order: when the task runs, everything that was applied before is committed. */
 static void start_deferred(struct store *s)
 {
     for (struct link *l; (l = list_take_first(&s->deferred));) {
@@ -614,13 +618,14 @@ static void close_now(struct store *s)
 {
     store_view_close(s);
     if (s->is_dropped) {
-        /* A million keys take a second to free: not on the loop. */
+        /* Freeing a million keys takes a second: not on the loop. */
         store_stop_timers(s);
         s->drop_job = (struct worker_job){.run = drop_run, .done = drop_done};
         s->io->ops->submit(s->io, IO_WORKER_STORE, &s->drop_job);
         return;
     }
-    /* What was applied since the last commit is in the log; with half an entry behind it, it stays there. */
+    /* The log has everything that was applied since the last commit. With half an entry after it, it stays in
+     * the log only. */
     if (s->pending.open->is_dirty && !s->failed && !s->is_paused) {
         struct pending_batch *b = batch_seal(s);
         int err = s->backend->ops->commit(s->backend, b->ops, b->count, &b->freed);
@@ -651,7 +656,7 @@ void store_close(struct store *s)
         finish_task(t);
         s->jobs--;
     }
-    sweep_stop(s); /* now: when a job is out, those who wait may be gone before it is back */
+    sweep_stop(s); /* now: when a job is out, the callers that wait may be freed before it returns */
     store_view_close(s);
     if (s->jobs == 0)
         close_now(s);
@@ -661,7 +666,7 @@ void store_drop(struct store *s)
 {
     s->is_dropped = true;
     cache_leave(&s->cache);
-    sweep_settle(s);
+    sweep_finish_waiters(s);
     store_close(s);
 }
 
@@ -705,9 +710,9 @@ void store_end(struct store *s)
     start_deferred(s);
 }
 
-/* What the entry has made so far has the revision after the current one, so that no reader meets it: only
- * what is kept beside the revisions has to be set back. */
-static void swap_aside(struct store *s)
+/* Hides an open entry. Its changes so far have the revision after the current one, so that no reader sees
+ * them. Only the state that is stored beside the revisions must be restored. */
+static void hide_open_entry(struct store *s)
 {
     uint64_t index = s->applied_index, term = s->applied_term;
     uint32_t sub = s->sub;
@@ -726,13 +731,13 @@ void store_pause(struct store *s)
     s->in_entry = false;
     s->is_paused = true;
     s->aside.sub = 0;
-    swap_aside(s);
+    hide_open_entry(s);
 }
 
 void store_resume(struct store *s)
 {
     assert(s->is_paused);
-    swap_aside(s);
+    hide_open_entry(s);
     s->in_entry = true;
     s->is_paused = false;
 }
@@ -782,7 +787,7 @@ int store_scan(struct store *s, enum backend_table table,
     return err ? err : s->backend->ops->scan(view, table, (struct slice){0}, fn, arg);
 }
 
-/* --- small things ------------------------------------------------------------------------------ */
+/* --- accessors ------------------------------------------------------------------------------- */
 
 int store_failed(const struct store *s)
 {

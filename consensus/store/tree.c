@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The B+tree of tree.h. Invariants, which tree_check asserts:
- * - a node's keys ascend, and all share their first `skip` bytes; tags[i] is the eight bytes after that,
- *   big-endian, zero-padded, so tags ascend too (not strictly);
- * - keys[i] of an inner node is the first key of the subtree under kids[i];
- * - only the root may be empty; leaves are chained in order.
+ * B+tree of index entries; see tree.h. Invariants, which tree_check asserts:
+ * - The keys of a node ascend, and all share their first `skip` bytes. tags[i] is the eight bytes after that,
+ *   big-endian, zero-padded, so tags ascend, too (not strictly).
+ * - keys[i] of an inner node is the first key of the subtree under kids[i].
+ * - Only the root may be empty; leaves are chained in order.
  *
- * A full leaf gives to a neighbour that has room before it is split, so that leaves are four fifths full
- * after inserts in any order. A leaf that is emptied goes; two neighbours that are nearly empty join. More is
- * not worth its code: keys leave only through compaction. */
+ * A full leaf moves keys to a neighbour that has room before it is split, so that leaves are four fifths full
+ * after inserts in any order. An empty leaf is removed; two neighbours that are nearly empty are joined. More
+ * rebalancing is not worth its code, because keys leave only through compaction. */
 #include "consensus/store/tree.h"
 
 #include <assert.h>
@@ -17,7 +17,7 @@
 
 #define FANOUT     64u
 #define JOIN_BELOW (FANOUT / 4)
-#define TAKES_UPTO (FANOUT / 8 * 7) /* a neighbour with more keys than that is given none */
+#define TAKES_UPTO (FANOUT / 8 * 7) /* a neighbour with more keys gets none */
 #define BUILD_FILL (FANOUT / 8 * 7)
 #define LEVELS_MAX 16
 #define PREFETCH   8u
@@ -36,7 +36,7 @@ struct tree_node {
     };
 };
 
-/* The way from the root to a leaf: which slot was taken in each node. */
+/* The path from the root to a leaf: the slot that was taken in each node. */
 struct path {
     unsigned depth; /* index of the leaf */
     struct {
@@ -89,7 +89,7 @@ static void node_set_skip(struct tree_node *n, size_t skip)
         n->tags[i] = key_tag(index_entry_key(n->keys[i]), skip);
 }
 
-/* After the node's keys changed in bulk: the longest prefix again. */
+/* Computes the longest common prefix again, after many keys of the node changed. */
 static void node_retag(struct tree_node *n)
 {
     size_t skip = 0;
@@ -98,7 +98,7 @@ static void node_retag(struct tree_node *n)
     node_set_skip(n, skip);
 }
 
-/* Makes room in the prefix for a key that may not share it. */
+/* Shortens the prefix for a key that may not share it. */
 static void node_admit(struct tree_node *n, struct slice key)
 {
     if (n->count == 0 || n->skip == 0)
@@ -111,7 +111,8 @@ static void node_admit(struct tree_node *n, struct slice key)
 static void node_set_key(struct tree_node *n, unsigned slot, struct index_entry *entry)
 {
     struct slice key = index_entry_key(entry);
-    /* The old key may be gone already: compare with another one, and retag when there is none. */
+    /* The old key may be freed already: compare with another one, and compute the tags again when there is
+     * none. */
     if (n->count == 1) {
         n->keys[slot] = entry;
         node_set_skip(n, 0);
@@ -125,7 +126,7 @@ static void node_set_key(struct tree_node *n, unsigned slot, struct index_entry 
         n->tags[slot] = key_tag(key, n->skip);
 }
 
-/* How many keys of the node are < key (or <= key when `equal_too`). */
+/* The number of keys of the node that are < key (or <= key when `equal_too`). */
 static unsigned node_search(const struct tree_node *n, struct slice key, bool equal_too)
 {
     if (n->count == 0 || key.size == 0)
@@ -209,7 +210,7 @@ static void path_find(const struct tree *t, struct slice key, struct path *ret_p
     ret_path->at[depth].slot = node_search(n, key, false);
 }
 
-/* The first key of the node at `depth` changed: tell those above that name it. */
+/* The first key of the node at `depth` changed: updates the nodes above that name it. */
 static void path_fix_first(struct path *p, unsigned depth)
 {
     for (unsigned d = depth; d > 0; d--) {
@@ -219,14 +220,14 @@ static void path_fix_first(struct path *p, unsigned depth)
     }
 }
 
-/* Is this a key behind all others? */
+/* True if the new key is after all others. */
 static bool leaf_is_appended(const struct tree_node *n, unsigned slot)
 {
     return !n->next && slot == n->count;
 }
 
-/* A full node gives its upper half to a new one; the last leaf of all gives nothing, so that ascending keys
- * leave full leaves behind. */
+/* Moves the upper half of a full node to a new one. The last leaf of all moves nothing, so that ascending
+ * keys leave full leaves behind. */
 static struct tree_node *node_split(struct tree_node *n, unsigned insert_slot)
 {
     struct tree_node *right = node_new(n->level);
@@ -316,7 +317,7 @@ void tree_add(struct tree *t, struct index_entry *entry)
     const struct tree_node *leaf = p.at[p.depth].node;
     if (leaf->count == FANOUT && !leaf_is_appended(leaf, p.at[p.depth].slot) && leaf_share(&p))
         path_find(t, index_entry_key(entry), &p);
-    struct tree_node *kid = NULL; /* what the level below split off */
+    struct tree_node *kid = NULL; /* the node that the level below split off */
     for (unsigned d = p.depth;; d--) {
         struct tree_node *n = p.at[d].node, *right = NULL;
         unsigned slot = p.at[d].slot;
@@ -355,7 +356,7 @@ static void leaf_unlink(struct tree_node *n)
         n->next->prev = n->prev;
 }
 
-/* Two neighbours under one parent become one when both are small. */
+/* Joins two neighbours under one parent when both are small. */
 static void path_join(struct tree *t, struct path *p, unsigned d)
 {
     struct tree_node *parent = p->at[d - 1].node;
@@ -376,7 +377,7 @@ static void path_join(struct tree *t, struct path *p, unsigned d)
     path_erase(t, p, d - 1);
 }
 
-/* Takes the slot at depth d out, and what follows from that upwards. */
+/* Removes the slot at depth d, and empty nodes above it. */
 static void path_erase(struct tree *t, struct path *p, unsigned d)
 {
     struct tree_node *n = p->at[d].node;
@@ -429,16 +430,16 @@ struct index_entry *tree_next(struct tree_cursor *c)
     }
     if (!c->leaf)
         return NULL;
-    /* Entries lie all over the memory: a walk is three times as fast when the next ones are on their way. */
+    /* Entries are spread over the memory: a walk is three times as fast when the next ones are prefetched. */
     if (c->slot + PREFETCH < c->leaf->count)
         __builtin_prefetch(c->leaf->keys[c->slot + PREFETCH]);
     return c->leaf->keys[c->slot++];
 }
 
-/* One level above `kids`: returns how many nodes it has, written over the array. */
+/* Builds one level above `kids`: writes its nodes over the array and returns their number. */
 static size_t build_level(struct tree_node **kids, size_t count, unsigned level)
 {
-    size_t made = 0;
+    size_t node_count = 0;
     for (size_t i = 0; i < count;) {
         struct tree_node *n = node_new(level);
         size_t take = count - i < BUILD_FILL ? count - i : BUILD_FILL;
@@ -448,9 +449,9 @@ static size_t build_level(struct tree_node **kids, size_t count, unsigned level)
         }
         n->count = (uint16_t)take;
         node_retag(n);
-        kids[made++] = n;
+        kids[node_count++] = n;
     }
-    return made;
+    return node_count;
 }
 
 void tree_build(struct tree *t, struct index_entry *const *entries, size_t count)
@@ -460,7 +461,7 @@ void tree_build(struct tree *t, struct index_entry *const *entries, size_t count
         return;
     mem_free(t->root);
     struct tree_node **nodes = mem_alloc((count / BUILD_FILL + 1) * sizeof *nodes), *last = NULL;
-    size_t made = 0;
+    size_t node_count = 0;
     for (size_t i = 0; i < count;) {
         struct tree_node *n = node_new(0);
         size_t take = count - i < BUILD_FILL ? count - i : BUILD_FILL;
@@ -472,10 +473,10 @@ void tree_build(struct tree *t, struct index_entry *const *entries, size_t count
         if (last)
             last->next = n;
         last = n;
-        nodes[made++] = n;
+        nodes[node_count++] = n;
     }
-    for (unsigned level = 1; made > 1; level++)
-        made = build_level(nodes, made, level);
+    for (unsigned level = 1; node_count > 1; level++)
+        node_count = build_level(nodes, node_count, level);
     t->root = nodes[0];
     mem_free(nodes);
 }

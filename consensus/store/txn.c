@@ -1,27 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Transactions, in etcd's three steps: (1) all compares, those of nested txns too, are evaluated on the state
- * before, which fixes the path; (2) the ops on the path are checked on that state, and an error leaves
- * nothing applied; (3) they are executed in order, each seeing what those before it did. */
+ * Transactions, in etcd's three steps:
+ * 1. All compares, including those of nested txns, are evaluated on the state before the txn. They determine
+ *    the path.
+ * 2. The ops on the path are checked on that state. After an error nothing is applied.
+ * 3. The ops are executed in order. Each sees the changes of the ones before it. */
 #include "consensus/store/state.h"
 
-/* The outcomes of the compares in the order in which the txns are met; nesting is limited by check.c. */
+/* The results of the compares, in the order in which the txns are visited; check.c limits the nesting. */
 struct path {
     struct arena *arena;
-    bool *taken;
+    bool *results;
     size_t count, capacity, next;
 };
 
-static void path_add(struct path *p, bool taken)
+static void path_add(struct path *p, bool result)
 {
     if (p->count == p->capacity) {
         size_t capacity = p->capacity ? p->capacity * 2 : 8;
         bool *more = arena_alloc(p->arena, capacity);
         if (p->count)
-            memcpy(more, p->taken, p->count);
-        p->taken = more;
+            memcpy(more, p->results, p->count);
+        p->results = more;
         p->capacity = capacity;
     }
-    p->taken[p->count++] = taken;
+    p->results[p->count++] = result;
 }
 
 struct branch {
@@ -84,7 +86,7 @@ static bool compare_holds(const Etcdserverpb__Compare *c, const struct record *k
     }
 }
 
-/* Most compares are about numbers that the index holds: then no record is read. */
+/* Most compares use numbers that the index has: then no record is read. */
 static int compare_fetch(struct store *s, const Etcdserverpb__Compare *c, const struct index_entry *e,
                          struct revision revision, struct record *ret_record)
 {
@@ -130,7 +132,8 @@ int store_compare_step(struct store *s, const Etcdserverpb__Compare *c, int64_t 
     return 0;
 }
 
-/* All keys of the range must hold; no key at all reads as zeros, but never equals a value, not even "not". */
+/* All keys of the range must match. If the range has no key, numbers compare as 0, and a compare of a value
+ * does not match, not even NOT_EQUAL. */
 static int compare_run(struct store *s, const Etcdserverpb__Compare *c, bool *ret_holds)
 {
     struct compare_walk walk = {0};
@@ -162,7 +165,7 @@ static int find_path(struct store *s, const Etcdserverpb__TxnRequest *r, struct 
 
 /* --- checks ------------------------------------------------------------------------------------ */
 
-/* Not as in a plain range: here a negative revision is a compacted one, once something was compacted or it is
+/* Unlike in a plain range, a negative revision is a compacted one here, if anything was compacted or it is
  * below -1. */
 int store_txn_check_range(const struct store *s, const Etcdserverpb__RangeRequest *r)
 {
@@ -175,7 +178,7 @@ int store_txn_check_range(const struct store *s, const Etcdserverpb__RangeReques
 
 static int check_path(struct store *s, const Etcdserverpb__TxnRequest *r, struct path *p)
 {
-    struct branch b = branch_of(r, p->taken[p->next++]);
+    struct branch b = branch_of(r, p->results[p->next++]);
     int err = 0;
     for (size_t i = 0; i < b.count && !err; i++) {
         const Etcdserverpb__RequestOp *op = b.ops[i];
@@ -249,7 +252,7 @@ static int run_op(struct store *s, const Etcdserverpb__RequestOp *op, struct pat
 static int run_path(struct store *s, const Etcdserverpb__TxnRequest *r, struct path *p, struct arena *a,
                     Etcdserverpb__TxnResponse **ret_response)
 {
-    bool succeeded = p->taken[p->next++];
+    bool succeeded = p->results[p->next++];
     struct branch b = branch_of(r, succeeded);
     Etcdserverpb__TxnResponse *response = ret_response ? response_new(a, succeeded, b.count) : NULL;
     for (size_t i = 0; i < b.count; i++) {
@@ -273,7 +276,7 @@ static int txn_run(struct store *s, const Etcdserverpb__TxnRequest *request, str
         return err;
     path.next = 0;
     err = run_path(s, request, &path, a, ret_response);
-    /* After the checks only the backend can fail, and that is final: half a txn must not live on. */
+    /* After the checks only the backend can fail, and that is final: a txn must not be half applied. */
     if (err)
         store_fail(s, err);
     else if (ret_response)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The hub's door: streams, groups, watchers and what clients ask for. How events come to the watchers is in
- * watch_deliver.c. */
+ * Watch hub: streams, groups of watchers, and the requests of clients. watch_deliver.c brings the events to
+ * the watchers. */
 #include "consensus/store/watch_state.h"
 #include "base/failpoint.h"
 #include "base/mutant.h"
@@ -8,17 +8,17 @@
 #include <assert.h>
 
 enum {
-    STREAM_IDS_MIN = 8,   /* up to so many watchers a stream finds an id by looking at all */
-    CONTROLS_MAX = 16384, /* answers to requests that wait beside what the queue is made for */
+    STREAM_IDS_MIN = 8,   /* a stream with at most this many watchers finds an id by linear search */
+    CONTROLS_MAX = 16384, /* responses to requests that may be queued beyond the limit for events */
 };
 
-/* etcd's texts, matched by its clients. */
+/* etcd's texts; its clients compare them. */
 #define REASON_EMPTY_RANGE  "mvcc: watcher range is empty"
 #define REASON_DUPLICATE_ID "mvcc: duplicate watch ID provided on the WatchStream"
-#define STREAM_BYTES_MIN    (16 << 10) /* a stream may hold that much however many there are */
+#define STREAM_BYTES_MIN    (16 << 10) /* a stream may hold this much, however many streams there are */
 #define REASON_TOO_MANY     "etcdserver: too many watches on this stream"
 #define REASON_NO_ROOM      "etcdserver: too many watches (--max-watch-bytes)"
-#define ID_BYTES            32 /* of its place in watch_stream.ids */
+#define ID_BYTES            32 /* memory of its place in watch_stream.ids */
 
 struct watch_hub *watch_hub_new(const struct watch_options *options)
 {
@@ -29,7 +29,7 @@ struct watch_hub *watch_hub_new(const struct watch_options *options)
     o->stream_bytes_max = o->stream_bytes_max ? o->stream_bytes_max : 4 << 20;
     o->total_bytes_max = o->total_bytes_max ? o->total_bytes_max : 256 << 20;
     o->stream_watchers_max = o->stream_watchers_max ? o->stream_watchers_max : 100000;
-    h->room.bytes_max = o->watchers_bytes_max;
+    h->memory.bytes_max = o->watchers_bytes_max;
     o->response_bytes_max = o->response_bytes_max ? o->response_bytes_max : 2 << 20;
     o->progress_interval_ms = o->progress_interval_ms ? o->progress_interval_ms : 600000;
     store_set_needs_previous(o->store, false);
@@ -39,8 +39,8 @@ struct watch_hub *watch_hub_new(const struct watch_options *options)
     list_init(&h->streams);
     list_init(&h->ready);
     list_init(&h->rereading);
-    list_init(&h->judged);
-    list_init(&h->unjudged);
+    list_init(&h->checked);
+    list_init(&h->unchecked);
     return h;
 }
 
@@ -52,21 +52,21 @@ void watch_hub_free(struct watch_hub *h)
     watch_scratch_clear(&h->scratch);
     buf_done(&h->scratch.bytes);
     keyset_done(&h->keys);
-    watch_room_done(&h->room);
+    watch_budget_done(&h->memory);
     heap_done(&h->progress);
     mem_free(h);
 }
 
 /* --- streams ------------------------------------------------------------------------------------ */
 
-/* Beside one response per watcher, which alone costs no more than the watchers themselves. */
+/* One response for each watcher is free: it costs less memory than the watcher itself. */
 static size_t responses_max(const struct watch_stream *s)
 {
     return s->hub->options.stream_queue_max + s->count;
 }
 
-/* As many bytes as are left for all: so n streams that nobody reads come to rest at an nth of the whole each,
- * and there is always as much again for one that comes new. */
+/* A stream may hold as many bytes as are left of the total. So n streams that nobody reads each stop at about
+ * 1/n of the total, and the same share is left for a new stream. */
 static size_t bytes_max(const struct watch_stream *s)
 {
     const struct watch_options *o = &s->hub->options;
@@ -81,14 +81,14 @@ bool watch_stream_is_full(const struct watch_stream *s)
     return s->queue.bytes >= bytes_max(s) || s->queue.count >= responses_max(s);
 }
 
-static bool watch_has_room(const struct watch_stream *s)
+static bool stream_has_room(const struct watch_stream *s)
 {
     return s->queue.bytes <= bytes_max(s) / 2 && s->queue.count <= responses_max(s) / 2;
 }
 
 void watch_stream_make_ready(struct watch_stream *s)
 {
-    if (!s->is_told && !link_is_in_list(&s->ready))
+    if (!s->is_notified && !link_is_in_list(&s->ready))
         list_add_last(&s->hub->ready, &s->ready);
 }
 
@@ -98,16 +98,16 @@ void watch_hub_notify_ready(struct watch_hub *h)
     struct link *link;
     while ((link = list_take_first(&h->ready))) {
         struct watch_stream *s = container_of(link, struct watch_stream, ready);
-        s->is_told = true;
+        s->is_notified = true;
         s->on_ready(s->arg);
     }
 }
 
-/* Watchers of a stream that takes no more wait without costing anything until it is drained. */
+/* Schedules a re-read. Watchers of a full stream cost no work until the stream is half empty. */
 void watch_stream_reread(struct watch_stream *s)
 {
     struct watch_hub *h = s->hub;
-    if (!s->behind_count || link_is_in_list(&s->rereading) || !watch_has_room(s))
+    if (!s->unsynced_count || link_is_in_list(&s->rereading) || !stream_has_room(s))
         return;
     FAILPOINT(BEFORE_MOVE_VICTIMS);
     bool is_first = list_is_empty(&h->rereading);
@@ -122,8 +122,8 @@ struct watch_stream *watch_stream_open(struct watch_hub *h, void (*on_ready)(voi
     s->hub = h;
     s->on_ready = on_ready;
     s->arg = arg;
-    list_init(&s->level);
-    list_init(&s->behind);
+    list_init(&s->synced);
+    list_init(&s->unsynced);
     list_init(&s->ended);
     watch_queue_init(&s->queue, &h->queued_bytes);
     list_add_last(&h->streams, &s->link);
@@ -134,7 +134,7 @@ struct watch_stream *watch_stream_open(struct watch_hub *h, void (*on_ready)(voi
 void watch_stream_set_source(struct watch_stream *s, uint64_t source)
 {
     assert(!s->source && s->count == 0);
-    s->source = watch_room_enter(&s->hub->room, source);
+    s->source = watch_budget_enter(&s->hub->memory, source);
 }
 
 void watch_stream_queue_control(struct watch_stream *s, const struct watch_head *head,
@@ -147,8 +147,8 @@ void watch_stream_queue_control(struct watch_stream *s, const struct watch_head 
 /* --- groups ------------------------------------------------------------------------------------- */
 static void group_init(struct group *g, bool is_range)
 {
-    list_init(&g->level);
-    list_init(&g->behind);
+    list_init(&g->synced);
+    list_init(&g->unsynced);
     g->is_range = is_range;
 }
 
@@ -184,7 +184,7 @@ static struct group *range_group_get(struct watch_hub *h, struct slice start, st
 
 static void group_free_if_empty(struct watch_hub *h, struct group *g)
 {
-    if (!list_is_empty(&g->level) || !list_is_empty(&g->behind))
+    if (!list_is_empty(&g->synced) || !list_is_empty(&g->unsynced))
         return;
     if (g->is_range) {
         struct range_group *r = container_of(g, struct range_group, group);
@@ -198,34 +198,34 @@ static void group_free_if_empty(struct watch_hub *h, struct group *g)
 }
 
 /* --- watchers ----------------------------------------------------------------------------------- */
-static void watcher_enlist(struct watcher *w, bool is_behind)
+static void watcher_enlist(struct watcher *w, bool is_unsynced)
 {
-    w->is_behind = is_behind;
-    list_add_last(is_behind ? &w->group->behind : &w->group->level, &w->in_group);
-    list_add_last(is_behind ? &w->stream->behind : &w->stream->level, &w->in_stream);
-    w->stream->behind_count += is_behind;
-    w->stream->hub->behind_count += is_behind;
+    w->is_unsynced = is_unsynced;
+    list_add_last(is_unsynced ? &w->group->unsynced : &w->group->synced, &w->in_group);
+    list_add_last(is_unsynced ? &w->stream->unsynced : &w->stream->synced, &w->in_stream);
+    w->stream->unsynced_count += is_unsynced;
+    w->stream->hub->unsynced_count += is_unsynced;
 }
 
 static void watcher_delist(struct watcher *w)
 {
     list_remove(&w->in_group);
     list_remove(&w->in_stream);
-    w->stream->behind_count -= w->is_behind;
-    w->stream->hub->behind_count -= w->is_behind;
+    w->stream->unsynced_count -= w->is_unsynced;
+    w->stream->hub->unsynced_count -= w->is_unsynced;
 }
 
-void watcher_fall_behind(struct watcher *w, int64_t next_revision)
+void watcher_mark_unsynced(struct watcher *w, int64_t next_revision)
 {
-    assert(!w->is_behind && w->next_revision <= next_revision);
+    assert(!w->is_unsynced && w->next_revision <= next_revision);
     watcher_delist(w);
     w->next_revision = next_revision;
     watcher_enlist(w, true);
 }
 
-void watcher_become_level(struct watcher *w)
+void watcher_mark_synced(struct watcher *w)
 {
-    assert(w->is_behind && w->next_revision > w->stream->hub->revision);
+    assert(w->is_unsynced && w->next_revision > w->stream->hub->revision);
     watcher_delist(w);
     watcher_enlist(w, false);
 }
@@ -234,7 +234,7 @@ struct watcher *watcher_find(const struct watch_stream *s, int64_t id)
 {
     if (s->ids.capacity)
         return map_get(&s->ids, (uint64_t)id);
-    const struct link *lists[3] = {&s->level, &s->behind, &s->ended};
+    const struct link *lists[3] = {&s->synced, &s->unsynced, &s->ended};
     for (int i = 0; i < 3; i++)
         LIST_FOR_EACH (link, lists[i]) {
             struct watcher *w = container_of(link, struct watcher, in_stream);
@@ -248,7 +248,7 @@ static void ids_add(struct watch_stream *s, struct watcher *w)
 {
     s->count++;
     if (!s->ids.capacity && s->count > STREAM_IDS_MIN) {
-        const struct link *lists[3] = {&s->level, &s->behind, &s->ended};
+        const struct link *lists[3] = {&s->synced, &s->unsynced, &s->ended};
         for (int i = 0; i < 3; i++)
             LIST_FOR_EACH (link, lists[i]) {
                 struct watcher *other = container_of(link, struct watcher, in_stream);
@@ -259,8 +259,8 @@ static void ids_add(struct watch_stream *s, struct watcher *w)
         map_put(&s->ids, (uint64_t)w->id, w);
 }
 
-/* Like etcd's, a watcher that a compaction ended keeps its id, and answers to one cancel, until that comes.
- */
+/* Like in etcd, a watcher that a compaction ended keeps its id until a cancel comes, and answers that
+ * cancel. */
 void watcher_end(struct watcher *w)
 {
     struct watch_stream *s = w->stream;
@@ -285,7 +285,7 @@ void watcher_free(struct watcher *w)
         watcher_end(w);
     list_remove(&w->in_stream);
     if (s->source)
-        watch_room_give(&s->hub->room, s->source, w->bytes);
+        watch_budget_give(&s->hub->memory, s->source, w->bytes);
     if (s->ids.capacity)
         map_remove(&s->ids, (uint64_t)w->id);
     s->count--;
@@ -294,7 +294,7 @@ void watcher_free(struct watcher *w)
 
 static struct watcher *first_watcher(struct watch_stream *s)
 {
-    struct link *list = list_is_empty(&s->level) ? &s->behind : &s->level;
+    struct link *list = list_is_empty(&s->synced) ? &s->unsynced : &s->synced;
     return list_is_empty(list) ? NULL : container_of(list->next, struct watcher, in_stream);
 }
 
@@ -308,7 +308,7 @@ void watch_stream_close(struct watch_stream *s)
         watcher_free(container_of(ended, struct watcher, in_stream));
     map_done(&s->ids);
     if (s->source)
-        watch_room_leave(&h->room, s->source);
+        watch_budget_leave(&h->memory, s->source);
     watch_queue_done(&s->queue);
     list_remove(&s->ready);
     list_remove(&s->rereading);
@@ -319,8 +319,8 @@ void watch_stream_close(struct watch_stream *s)
 }
 
 /* --- requests ----------------------------------------------------------------------------------- */
-static const char *why_refused(const struct watch_stream *s, const Etcdserverpb__WatchCreateRequest *r,
-                               struct slice key, const char *refuse_reason)
+static const char *find_refusal(const struct watch_stream *s, const Etcdserverpb__WatchCreateRequest *r,
+                                struct slice key, const char *refuse_reason)
 {
     struct slice end = slice_of(r->range_end.data, r->range_end.len);
     bool is_from_key = end.size == 1 && end.data[0] == 0;
@@ -337,7 +337,7 @@ static const char *why_refused(const struct watch_stream *s, const Etcdserverpb_
     return NULL;
 }
 
-/* About what a watcher takes, its own group included even where others share it. */
+/* Approximate memory of a watcher. Its group counts in full, even when others share it. */
 static size_t watcher_bytes(struct slice key, const ProtobufCBinaryData *range_end)
 {
     return sizeof(struct watcher) + ID_BYTES + sizeof(struct range_group) + key.size + range_end->len;
@@ -352,16 +352,17 @@ static struct group *group_get(struct watch_hub *h, struct slice key, const Prot
     return range_group_get(h, key, slice_of(range_end->data, range_end->len));
 }
 
-static int64_t choose_id(struct watch_stream *s, int64_t asked_id)
+static int64_t choose_id(struct watch_stream *s, int64_t requested_id)
 {
-    if (asked_id != 0)
-        return asked_id;
+    if (requested_id != 0)
+        return requested_id;
     while (watcher_find(s, s->next_id))
         s->next_id++;
     return s->next_id++;
 }
 
-/* Level at once unless it starts in the past; a start in the future waits among the level ones. */
+/* The watcher is synced unless it starts in the past. A watcher that starts in the future waits among the
+ * synced. */
 static void watcher_start(struct watcher *w, int64_t start_revision)
 {
     struct watch_stream *s = w->stream;
@@ -385,7 +386,7 @@ static void watcher_add(struct watch_stream *s, const Etcdserverpb__WatchCreateR
     w->group = group_get(h, key, &r->range_end);
     w->id = id;
     w->serial = ++h->serial;
-    w->judged = h->epoch;
+    w->checked_epoch = h->epoch;
     w->has_previous = r->prev_kv;
     w->may_fragment = r->fragment;
     w->wants_progress = r->progress_notify;
@@ -409,8 +410,8 @@ void watch_create(struct watch_stream *s, const Etcdserverpb__WatchCreateRequest
     struct slice key = request->key.len ? slice_of(request->key.data, request->key.len) : slice_of("", 1);
     struct watch_head head = {.watch_id = -1, .is_created = true};
     size_t bytes = watcher_bytes(key, &request->range_end);
-    head.cancel_reason = why_refused(s, request, key, refuse_reason);
-    if (!head.cancel_reason && s->source && !watch_room_take(&s->hub->room, s->source, bytes))
+    head.cancel_reason = find_refusal(s, request, key, refuse_reason);
+    if (!head.cancel_reason && s->source && !watch_budget_take(&s->hub->memory, s->source, bytes))
         head.cancel_reason = REASON_NO_ROOM;
     head.is_canceled = head.cancel_reason;
     if (!head.is_canceled)
@@ -463,7 +464,7 @@ static bool have_all_started(struct watch_stream *s)
     if (s->hub->revision >= s->start_max)
         return true;
     s->start_max = 0; /* its watcher may be gone */
-    LIST_FOR_EACH (link, &s->level) {
+    LIST_FOR_EACH (link, &s->synced) {
         const struct watcher *w = container_of(link, struct watcher, in_stream);
         if (s->start_max < w->start_revision)
             s->start_max = w->start_revision;
@@ -480,13 +481,13 @@ static bool is_last_progress(const struct watch_stream *s, int64_t revision)
            last->header_revision == revision;
 }
 
-/* Dropped without a word where etcd drops it: the client asks again. */
+/* The request gets no answer where etcd gives none; the client requests it again. */
 void watch_request_progress(struct watch_stream *s)
 {
     struct watch_hub *h = s->hub;
     FAILPOINT(BEFORE_PROGRESS_IF_SYNC);
-    bool is_behind = s->behind_count && !MUTANT(WATCH_PROGRESS_EARLY);
-    if (!first_watcher(s) || is_behind || !have_all_started(s) || watch_stream_is_full(s) ||
+    bool is_unsynced = s->unsynced_count && !MUTANT(WATCH_PROGRESS_EARLY);
+    if (!first_watcher(s) || is_unsynced || !have_all_started(s) || watch_stream_is_full(s) ||
         is_last_progress(s, h->revision))
         return;
     watch_stream_queue_control(s, &(struct watch_head){.watch_id = -1}, h->revision);
@@ -503,13 +504,13 @@ void watch_store_replaced(struct watch_hub *h, struct store *store)
     store_set_needs_events(store, h->watcher_count);
     LIST_FOR_EACH (stream_link, &h->streams) {
         struct watch_stream *s = container_of(stream_link, struct watch_stream, link);
-        LIST_FOR_EACH_SAFE (link, &s->level) {
+        LIST_FOR_EACH_SAFE (link, &s->synced) {
             struct watcher *w = container_of(link, struct watcher, in_stream);
             int64_t from = w->next_revision > next ? w->next_revision : next;
             if (MUTANT(WATCH_SNAPSHOT_SKIPS))
                 from = h->revision + 1;
             if (from <= h->revision)
-                watcher_fall_behind(w, from);
+                watcher_mark_unsynced(w, from);
             else
                 w->next_revision = from;
         }
@@ -521,12 +522,12 @@ void watch_store_replaced(struct watch_hub *h, struct store *store)
 bool watch_next(struct watch_stream *s, struct watch_output *ret_output)
 {
     struct watch_hub *h = s->hub;
-    if (s->judged != h->epoch && !watch_stream_is_judged(s)) {
-        s->is_told = false; /* watch_judge_turn tells it */
+    if (s->checked_epoch != h->epoch && !watch_stream_check_permissions(s)) {
+        s->is_notified = false; /* watch_permission_turn notifies it */
         return false;
     }
     if (!watch_queue_next(&s->queue, h->options.response_bytes_max, &h->scratch, ret_output)) {
-        s->is_told = false;
+        s->is_notified = false;
         return false;
     }
     watch_stream_reread(s);
@@ -540,6 +541,6 @@ bool watch_has_next(const struct watch_stream *s)
 
 struct watch_counts watch_counts(const struct watch_hub *h)
 {
-    return (struct watch_counts){h->stream_count, h->watcher_count, h->behind_count, h->queued_bytes,
-                                 h->room.bytes};
+    return (struct watch_counts){h->stream_count, h->watcher_count, h->unsynced_count, h->queued_bytes,
+                                 h->memory.bytes};
 }

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
- * How events come to the watchers:
+ * Delivery of events to watchers, and re-reads of the past for unsynced watchers.
  *
- *     change -> groups (by key: hash; by range: interval tree) -> offer -> stream's queue -> watch_next
+ *     change -> groups (keys: hash table; ranges: interval tree) -> offer_event -> queue -> watch_next
  *
- * A change is offered to the level watchers of its groups; a scan of the past to those behind ones that take
- * part in it. offer() queues a reference to the encoded event, or, when the stream is full, notes the
- * revision to re-read from: that is all that ever happens to a slow reader. */
+ * - A new change is offered to the synced watchers of its groups.
+ * - A scan of the past is offered to the unsynced watchers that take part in the scan.
+ * - offer_event queues a reference to the encoded event. When the stream is full, it only stores the
+ *   revision from which the watcher re-reads later. Nothing else ever happens to a slow reader. */
 #include "consensus/store/watch_state.h"
 
 #include <assert.h>
@@ -16,15 +17,15 @@
 
 enum {
     SCAN_REVISIONS_MIN = 1,
-    SCAN_REVISIONS_MAX = WATCH_REVISIONS_MAX, /* so no response can hold more */
+    SCAN_REVISIONS_MAX = WATCH_REVISIONS_MAX, /* the most that one response can hold */
     SCAN_BYTES_MAX = 1 << 20,
-    SCAN_OFFERS_MAX = 40000, /* events x watchers in one scan, about a millisecond */
+    SCAN_OFFERS_MAX = 40000, /* events x watchers in one scan: about a millisecond */
 };
 
 /* --- delivery ----------------------------------------------------------------------------------- */
 
-/* One event on its way to the groups; encoded when the first watcher wants that form. */
-struct offering {
+/* One event on its way to the groups. Each form is encoded when the first watcher needs it. */
+struct event_offer {
     struct watch_hub *hub;
     const struct store_event *event;
     int64_t revision, header_revision;
@@ -32,7 +33,7 @@ struct offering {
     struct blob *plain, *with_previous;
 };
 
-static struct blob *encoded(struct offering *o, bool wants_previous)
+static struct blob *encode_once(struct event_offer *o, bool wants_previous)
 {
     if (wants_previous && watch_event_has_previous(o->event)) {
         if (!o->with_previous)
@@ -44,9 +45,9 @@ static struct blob *encoded(struct offering *o, bool wants_previous)
     return o->plain;
 }
 
-/* A full stream refuses whole revisions only: what belongs to one whose first events are queued joins them.
- */
-static void offer(struct offering *o, struct watcher *w)
+/* Queues the event for one watcher. A full stream refuses whole revisions only: when the first events of a
+ * revision are queued, the rest follows. */
+static void offer_event(struct event_offer *o, struct watcher *w)
 {
     struct watch_stream *s = w->stream;
     bool is_early = w->next_revision > o->revision && !(MUTANT(WATCH_EVENT_TWICE) && o->is_scan);
@@ -58,14 +59,14 @@ static void offer(struct offering *o, struct watcher *w)
             w->next_revision = o->revision;
             o->hub->scan_full = o->revision;
         } else {
-            watcher_fall_behind(w, o->revision + MUTANT(WATCH_FULL_SKIPS));
+            watcher_mark_unsynced(w, o->revision + MUTANT(WATCH_FULL_SKIPS));
         }
         w->is_in_scan = false;
         return;
     }
     struct watch_head head = {.watch_id = w->id, .serial = w->serial};
     watch_queue_add_event(&s->queue, &w->open, &head, w->may_fragment, o->revision, o->header_revision,
-                          encoded(o, w->has_previous));
+                          encode_once(o, w->has_previous));
     w->open->is_partial = o->hub->part_revision == o->revision && !MUTANT(WATCH_PART_IS_SENT);
     w->has_news = true;
     o->hub->scan_offers++;
@@ -73,12 +74,12 @@ static void offer(struct offering *o, struct watcher *w)
     watch_stream_make_ready(s);
 }
 
-static void offer_group(struct offering *o, struct group *g)
+static void offer_group(struct event_offer *o, struct group *g)
 {
-    LIST_FOR_EACH_SAFE (link, o->is_scan ? &g->behind : &g->level) {
+    LIST_FOR_EACH_SAFE (link, o->is_scan ? &g->unsynced : &g->synced) {
         struct watcher *w = container_of(link, struct watcher, in_group);
         if (!o->is_scan || w->is_in_scan)
-            offer(o, w);
+            offer_event(o, w);
     }
 }
 
@@ -92,7 +93,7 @@ static void offer_change(struct watch_hub *h, const struct store_change *change,
     for (size_t i = 0; i < change->count; i++) {
         const struct store_event *e = &change->events[i];
         struct slice key = slice_of(e->kv.key.data, e->kv.key.len);
-        struct offering o = {.hub = h, .event = e, .revision = change->revision, .is_scan = is_scan};
+        struct event_offer o = {.hub = h, .event = e, .revision = change->revision, .is_scan = is_scan};
         o.header_revision = is_scan ? h->revision : change->revision;
         struct keyset_node *n = keyset_find(&h->keys, key);
         if (n)
@@ -103,15 +104,16 @@ static void offer_change(struct watch_hub *h, const struct store_change *change,
     }
 }
 
-/* Too many events for a turn: everybody re-reads them, a part a turn. */
+/* The revision has too many events for one turn: all its watchers become unsynced and re-read it, a part a
+ * turn. */
 static void deliver_large(struct watch_hub *h, int64_t revision)
 {
     LIST_FOR_EACH (stream_link, &h->streams) {
         struct watch_stream *s = container_of(stream_link, struct watch_stream, link);
-        LIST_FOR_EACH_SAFE (link, &s->level) {
+        LIST_FOR_EACH_SAFE (link, &s->synced) {
             struct watcher *w = container_of(link, struct watcher, in_stream);
             if (w->next_revision <= revision)
-                watcher_fall_behind(w, revision);
+                watcher_mark_unsynced(w, revision);
         }
         watch_stream_reread(s);
     }
@@ -127,8 +129,8 @@ void watch_deliver(struct watch_hub *h, const struct store_change *change)
         offer_change(h, change, false);
 }
 
-/* Each of these would be waited for alone when its change is delivered; so they come together. A guess: the
- * first of the chain, the first watcher. */
+/* Each cache miss would cost its full time when the change is delivered; here the misses overlap. Only the
+ * first group of a hash chain and its first watcher are prefetched. */
 void watch_will_deliver(const struct watch_hub *h, const struct slice *keys, size_t count)
 {
     struct keyset_node *const *chains[WATCH_WILL_DELIVER_MAX];
@@ -149,8 +151,8 @@ void watch_will_deliver(const struct watch_hub *h, const struct slice *keys, siz
     }
     for (size_t i = 0; i < n; i++) {
         struct key_group *g = *chains[i] ? container_of(*chains[i], struct key_group, node) : NULL;
-        bool has_watcher = g && !list_is_empty(&g->group.level);
-        watchers[i] = has_watcher ? container_of(g->group.level.next, struct watcher, in_group) : NULL;
+        bool has_watcher = g && !list_is_empty(&g->group.synced);
+        watchers[i] = has_watcher ? container_of(g->group.synced.next, struct watcher, in_group) : NULL;
         __builtin_prefetch(watchers[i]);
     }
     for (size_t i = 0; i < n; i++)
@@ -163,13 +165,13 @@ void watch_will_deliver(const struct watch_hub *h, const struct slice *keys, siz
 
 /* --- re-reading --------------------------------------------------------------------------------- */
 
-/* Watchers whose next revision is compacted away end here, as do those that need nothing. Returns the
- * smallest revision a watcher of this stream needs, INT64_MAX if none. */
-static int64_t sift_behind(struct watch_stream *s, int64_t compact_revision)
+/* Ends watchers whose next revision is compacted, and marks those that have every revision as synced. Returns
+ * the smallest revision that a watcher of this stream needs; INT64_MAX if none does. */
+static int64_t sort_unsynced(struct watch_stream *s, int64_t compact_revision)
 {
     struct watch_hub *h = s->hub;
     int64_t from = INT64_MAX;
-    LIST_FOR_EACH_SAFE (link, &s->behind) {
+    LIST_FOR_EACH_SAFE (link, &s->unsynced) {
         struct watcher *w = container_of(link, struct watcher, in_stream);
         if (MUTANT(WATCH_COMPACTED_GOES_ON) && w->next_revision < compact_revision)
             w->next_revision = compact_revision;
@@ -179,7 +181,7 @@ static int64_t sift_behind(struct watch_stream *s, int64_t compact_revision)
             watcher_end(w);
             watch_stream_queue_control(s, &head, 0);
         } else if (w->next_revision > h->revision) {
-            watcher_become_level(w);
+            watcher_mark_synced(w);
         } else if (from > w->next_revision) {
             from = w->next_revision;
         }
@@ -187,14 +189,15 @@ static int64_t sift_behind(struct watch_stream *s, int64_t compact_revision)
     return from;
 }
 
-/* The streams take turns in choosing where to read; everyone whose cursor is not before that reads along. */
+/* Chooses the first revision of the next scan. The streams take turns; every watcher whose next revision is
+ * not below the start takes part. */
 static int64_t choose_start(struct watch_hub *h, int64_t compact_revision)
 {
     int64_t from = INT64_MAX;
     LIST_FOR_EACH_SAFE (link, &h->rereading) {
         struct watch_stream *s = container_of(link, struct watch_stream, rereading);
-        int64_t first = sift_behind(s, compact_revision);
-        if (!s->behind_count)
+        int64_t first = sort_unsynced(s, compact_revision);
+        if (!s->unsynced_count)
             list_remove(&s->rereading);
         else if (from == INT64_MAX)
             from = first;
@@ -206,14 +209,14 @@ static int64_t choose_start(struct watch_hub *h, int64_t compact_revision)
     return from;
 }
 
-/* Returns how many take part. */
+/* Returns the number of watchers that take part. */
 static size_t join_scan(struct watch_hub *h, int64_t from, bool *ret_needs_previous)
 {
     size_t watchers = 0;
     bool needs_previous = false;
     LIST_FOR_EACH (stream_link, &h->rereading) {
         struct watch_stream *s = container_of(stream_link, struct watch_stream, rereading);
-        LIST_FOR_EACH (link, &s->behind) {
+        LIST_FOR_EACH (link, &s->unsynced) {
             struct watcher *w = container_of(link, struct watcher, in_stream);
             w->is_in_scan = w->next_revision >= from;
             watchers += w->is_in_scan;
@@ -228,7 +231,7 @@ static void leave_scan(struct watch_hub *h, int64_t next)
 {
     LIST_FOR_EACH_SAFE (stream_link, &h->rereading) {
         struct watch_stream *s = container_of(stream_link, struct watch_stream, rereading);
-        LIST_FOR_EACH_SAFE (link, &s->behind) {
+        LIST_FOR_EACH_SAFE (link, &s->unsynced) {
             struct watcher *w = container_of(link, struct watcher, in_stream);
             if (!w->is_in_scan)
                 continue;
@@ -238,9 +241,9 @@ static void leave_scan(struct watch_hub *h, int64_t next)
             if (MUTANT(WATCH_EVENT_SKIPPED) && next > h->revision)
                 w->next_revision = next + 1;
             if (w->next_revision > h->revision)
-                watcher_become_level(w);
+                watcher_mark_synced(w);
         }
-        if (!s->behind_count || watch_stream_is_full(s))
+        if (!s->unsynced_count || watch_stream_is_full(s))
             list_remove(&s->rereading);
     }
 }
@@ -250,7 +253,8 @@ static void on_past_change(void *arg, const struct store_change *change)
     offer_change(arg, change, true);
 }
 
-/* A crowd that comes at once (clients after a restart) may all want the same keys: begin small. */
+/* Many watchers that come at once (clients after a restart) may all watch the same keys: begin with a short
+ * scan. */
 static void limit_scan(struct watch_hub *h, size_t watchers)
 {
     size_t revisions_max = SCAN_OFFERS_MAX / watchers + SCAN_REVISIONS_MIN;
@@ -259,8 +263,7 @@ static void limit_scan(struct watch_hub *h, size_t watchers)
     h->scan_watchers = watchers;
 }
 
-/* The length of the next scan follows the work that this one made, and how much of what it read found room.
- */
+/* Adapts the length of the next scan to the work of this one, and to how much of its output was queued. */
 static void adapt_scan(struct watch_hub *h, int64_t from, int64_t next)
 {
     bool is_wasted = h->scan_full && h->scan_last - from < (next - from) / 2;
@@ -276,12 +279,12 @@ static void adapt_scan(struct watch_hub *h, int64_t from, int64_t next)
 
 /* --- a large revision ----------------------------------------------------------------------------- */
 
-/* The revision is whole, or (compacted meanwhile) never will be. */
+/* Ends the delivery of a large revision: it is complete, or a compaction removed it meanwhile. */
 static void end_part(struct watch_hub *h, bool is_whole)
 {
     LIST_FOR_EACH (stream_link, &h->rereading) {
         struct watch_stream *s = container_of(stream_link, struct watch_stream, rereading);
-        LIST_FOR_EACH (link, &s->behind) {
+        LIST_FOR_EACH (link, &s->unsynced) {
             struct watcher *w = container_of(link, struct watcher, in_stream);
             if (!w->is_in_scan || !w->open || !w->open->is_partial)
                 continue;
@@ -297,7 +300,8 @@ static void end_part(struct watch_hub *h, bool is_whole)
     leave_scan(h, is_whole ? revision + 1 : revision);
 }
 
-/* The same watchers take part in all of it: those that joined when it began, less those that went. */
+/* Delivers the next part. The watchers that joined at the first part take part until the end, unless they
+ * end. */
 static bool reread_part(struct watch_hub *h, bool needs_previous)
 {
     bool is_last = false;
@@ -309,7 +313,7 @@ static bool reread_part(struct watch_hub *h, bool needs_previous)
     return err == OK || err == ERR_COMPACTED;
 }
 
-/* One scan of the store serves all that can use it. */
+/* Runs one scan of the store for all watchers that can use it. */
 static bool reread(struct watch_hub *h)
 {
     struct store *store = h->options.store;
@@ -333,24 +337,25 @@ static bool reread(struct watch_hub *h)
     }
     leave_scan(h, next);
     adapt_scan(h, from, next);
-    /* An error of the store is told by the store; the watchers keep their place. */
+    /* The store reports its own errors; the watchers keep their next_revision. */
     return err == OK && next > from && !list_is_empty(&h->rereading);
 }
 
 /* --- the turn ----------------------------------------------------------------------------------- */
 static void progress_tick(struct watch_stream *s)
 {
-    LIST_FOR_EACH (link, &s->level) {
+    LIST_FOR_EACH (link, &s->synced) {
         struct watcher *w = container_of(link, struct watcher, in_stream);
         if (w->wants_progress && !w->has_news && watcher_has_started(w) && !watch_stream_is_full(s))
             watch_stream_queue_control(s, &(struct watch_head){.watch_id = w->id}, s->hub->revision);
         w->has_news = false;
     }
-    LIST_FOR_EACH (link, &s->behind)
+    LIST_FOR_EACH (link, &s->unsynced)
         container_of(link, struct watcher, in_stream)->has_news = false;
 }
 
-/* Streams opened together must not all speak in the same moment: each tick is up to a tenth late. */
+/* Spreads the ticks: each is late by up to a tenth of the interval, so that streams that were opened together
+ * do not all send in the same moment. */
 static void progress_turn(struct watch_hub *h, uint64_t now_ms)
 {
     struct heap_node *first;
@@ -367,8 +372,8 @@ static void progress_turn(struct watch_hub *h, uint64_t now_ms)
 bool watch_turn(struct watch_hub *h, uint64_t now_ms)
 {
     progress_turn(h, now_ms);
-    bool has_unjudged = watch_judge_turn(h);
+    bool has_unchecked = watch_permission_turn(h);
     bool has_more = reread(h);
     watch_hub_notify_ready(h);
-    return has_more || has_unjudged || !list_is_empty(&h->ready);
+    return has_more || has_unchecked || !list_is_empty(&h->ready);
 }

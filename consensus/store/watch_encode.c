@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * As proto3 says: zero values are left out, lengths come before contents. */
+ * WatchResponse encoder. As in proto3, zero values are left out and a length precedes its content. */
 #include "consensus/store/watch_encode.h"
 
 #include <assert.h>

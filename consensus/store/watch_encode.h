@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * WatchResponse and its events as protobuf bytes, written by hand: an event is encoded once and then shared
- * by all streams, so the parts of a response have to be encoded apart. Knows nothing of watchers. */
+ * WatchResponse and its events as protobuf bytes, encoded by hand. An event is encoded once and shared by all
+ * streams, so the parts of a response must be encoded separately. It does not know watchers. */
 #ifndef CONSENSUS_STORE_WATCH_ENCODE_H
 #define CONSENSUS_STORE_WATCH_ENCODE_H
 
@@ -8,7 +8,7 @@
 #include "base/buf.h"
 #include "consensus/store/store.h"
 
-/* A WatchResponse without header and events. */
+/* A WatchResponse without its header and events. */
 struct watch_head {
     int64_t watch_id;
     int64_t compact_revision;
@@ -21,11 +21,11 @@ struct watch_head {
 
 void watch_encode_head(const struct watch_head *head, struct buf *out);
 
-/* One element of the `events` field, tag and length included. with_previous adds prev_kv if
- * watch_event_has_previous. */
+/* Encodes one element of the `events` field with tag and length. with_previous adds prev_kv if
+ * watch_event_has_previous. The caller owns the blob's reference. */
 struct blob *watch_encode_event(const struct store_event *e, bool with_previous);
-/* False where a client that asked for prev_kv gets none: the key was created by this event, or its past is
- * compacted. */
+/* False: a client that requested prev_kv gets none, because this event created the key or its previous
+ * revision is compacted. */
 bool watch_event_has_previous(const struct store_event *e);
 
 #endif

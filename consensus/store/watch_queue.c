@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The output queue of a stream. Responses are composed when they are taken: small events are copied behind
- * each other into one scratch, large ones are sent from where they lie. */
+ * Output queue of a watch stream. A response is composed when watch_next takes it: small events are copied
+ * one after the other into a scratch buffer, large ones are sent from where they are stored. */
 #include "base/mutant.h"
 #include "consensus/store/watch_queue.h"
 
 #include <assert.h>
 
-#define PIECE_SHARED_MIN 4096 /* smaller events are copied: a piece of its own costs more than the bytes */
-#define SHARED_MAX       (WATCH_PIECES_MAX / 2 - 1) /* between and around them lie copied pieces */
+#define PIECE_SHARED_MIN 4096 /* smaller events are copied: a piece of its own costs more than the copy */
+#define SHARED_MAX                                                                                           \
+    (WATCH_PIECES_MAX / 2 - 1) /* half of the pieces; copied pieces lie between and
+                                                       around them */
 #define SCRATCH_KEPT_MAX (1 << 18)
-#define HEADER_BYTES     64 /* what the response header may take, counted when cutting fragments */
+#define HEADER_BYTES     64 /* the size of a response header, counted when fragments are cut */
 
 void watch_queue_init(struct watch_queue *q, size_t *total)
 {
@@ -156,8 +158,9 @@ void watch_scratch_clear(struct watch_scratch *s)
         buf_done(&s->bytes);
 }
 
-/* How many of the unsent events go into the next response. As etcd: a response below the limit, or of one
- * event, is never cut; else events are added as long as it stays below the limit, at least one. */
+/* Returns how many of the unsent events go into the next response. As in etcd, a response below the limit or
+ * of one event is never cut. Otherwise events are added, at least one, while the response stays below the
+ * limit. */
 static uint32_t count_to_send(const struct watch_item *item, size_t response_bytes_max)
 {
     uint32_t left = item->count - item->sent;
@@ -173,7 +176,7 @@ static uint32_t count_to_send(const struct watch_item *item, size_t response_byt
     return left;
 }
 
-/* Composes the head and the next `send` events; takes them out of the item. */
+/* Composes the head and the next `send` events, and takes the events out of the item. */
 static void compose(struct watch_item *item, uint32_t send, struct watch_scratch *scratch,
                     struct watch_output *out)
 {
@@ -185,7 +188,7 @@ static void compose(struct watch_item *item, uint32_t send, struct watch_scratch
             copied += blobs[i]->size;
     if (item->head.cancel_reason)
         copied += strlen(item->head.cancel_reason);
-    buf_reserve(bytes, copied); /* at once: the pieces point into it */
+    buf_reserve(bytes, copied); /* one reservation: the pieces point into the buffer */
     const uint8_t *data = bytes->data;
     watch_encode_head(&item->head, bytes);
     out->count = 0;
@@ -199,7 +202,7 @@ static void compose(struct watch_item *item, uint32_t send, struct watch_scratch
             out->pieces[out->count++] = slice_of(bytes->data + start, bytes->size - start);
         start = bytes->size;
         out->pieces[out->count++] = blob_slice(blobs[i]);
-        scratch->held[scratch->held_count++] = blobs[i]; /* its reference goes along */
+        scratch->held[scratch->held_count++] = blobs[i]; /* takes over the item's reference */
     }
     if (bytes->size > start)
         out->pieces[out->count++] = slice_of(bytes->data + start, bytes->size - start);

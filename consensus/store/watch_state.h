@@ -1,11 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What watch.c and watch_deliver.c share: hub, streams, watchers. Nobody else includes this.
+ * Private state of watchers: hub, streams, groups, watchers. Only the watch*.c files include it.
  *
- * Watchers of the same key or range form a group with two lists, level and behind; each watcher is also in
- * the list of the same name of its stream.
+ *     watch_hub -- streams -------> watch_stream ----------- synced, unsynced --> watcher
+ *        |                                                                           ^
+ *        +-------- keys, ranges --> key_group, range_group -- synced, unsynced ------+
  *
- * Invariants: a level watcher has been offered every revision from its start up to hub.revision. A behind one
- * has been offered all below its next_revision and nothing from there on. next_revision never decreases. */
+ * Watchers of the same key or range form a group. Each watcher is in two lists of the same name: one of its
+ * group, one of its stream. States of a watcher:
+ *
+ *     state      event                                             next state
+ *     (created)  start revision 0, or above hub.revision           SYNCED
+ *     (created)  start revision up to hub.revision                 UNSYNCED
+ *     SYNCED     its stream is full, a large revision, new store   UNSYNCED
+ *     UNSYNCED   re-read: next_revision > hub.revision             SYNCED
+ *     UNSYNCED   next_revision < compact revision                  ended; keeps its id until a cancel
+ *     any        cancel, lost permission, stream closed            freed
+ *
+ * Invariants:
+ * - A synced watcher was offered every revision from its start up to hub.revision.
+ * - An unsynced watcher was offered every revision below its next_revision, and none from there on.
+ * - next_revision never decreases. */
 #ifndef CONSENSUS_STORE_WATCH_STATE_H
 #define CONSENSUS_STORE_WATCH_STATE_H
 
@@ -15,10 +29,10 @@
 #include "consensus/store/keyset.h"
 #include "consensus/store/store.h"
 #include "consensus/store/watch_queue.h"
-#include "consensus/store/watch_room.h"
+#include "consensus/store/watch_budget.h"
 
 struct group {
-    struct link level, behind; /* watcher.in_group */
+    struct link synced, unsynced; /* watcher.in_group */
     bool is_range;
 };
 
@@ -33,24 +47,24 @@ struct range_group {
 };
 
 struct watcher {
-    struct link in_group; /* like in_stream in the list that is_behind says */
+    struct link in_group; /* as in_stream: in the list that is_unsynced names */
     struct watch_stream *stream;
-    struct watch_item *open; /* the queued response that further events may join */
+    struct watch_item *open; /* the queued response that more events may join */
     int64_t id;
-    int64_t next_revision; /* level: nothing below this is for it; behind: where to re-read from */
-    bool is_behind;
+    int64_t next_revision; /* synced: no lower revision is for it; unsynced: the revision to re-read from */
+    bool is_unsynced;
     bool is_in_scan;
     bool has_previous, no_put, no_delete, may_fragment;
-    bool wants_progress, has_news; /* news: an event went out since the last progress tick */
+    bool wants_progress, has_news; /* news: it got an event since the last progress tick */
 
-    /* not needed on the way of an event */
+    /* The fields below are not used when an event is delivered. */
     struct group *group; /* NULL: ended */
     struct link in_stream;
-    int64_t start_revision; /* as asked for; 0 = now */
-    uint64_t judged;        /* watch_hub.epoch when it was last allowed */
-    uint64_t serial;        /* that of no other watcher of the hub, unlike id */
-    const char *refused;    /* the judge's reason, while it is being canceled */
-    size_t bytes;           /* that it has taken of watch_hub.room */
+    int64_t start_revision; /* of the request; 0 = now */
+    uint64_t checked_epoch; /* watch_hub.epoch when it was last allowed */
+    uint64_t serial;        /* unlike the id, unique in the hub */
+    const char *denial;     /* the reason while it is being canceled for its permissions */
+    size_t bytes;           /* taken from watch_hub.memory */
 };
 
 struct watch_stream {
@@ -59,68 +73,70 @@ struct watch_stream {
     struct watch_source *source; /* NULL: its watchers are not counted */
     void (*on_ready)(void *arg);
     void *arg;
-    struct link level, behind; /* watcher.in_stream */
-    struct link ended;         /* the same, by a compaction, and not yet canceled: in no group */
-    size_t count, behind_count, progress_count;
-    const char *(*judge)(void *arg, struct slice key, struct slice range_end);
-    uint64_t judged;  /* watch_hub.epoch when all of its watchers were last judged */
-    struct link turn; /* watch_hub.judged or .unjudged, with a judge */
-    struct map ids;   /* once there are more than STREAM_IDS_MIN */
+    struct link synced, unsynced; /* watcher.in_stream */
+    struct link ended; /* watchers that a compaction ended, not yet canceled; they are in no group */
+    size_t count, unsynced_count, progress_count;
+    const char *(*check)(void *arg, struct slice key, struct slice range_end);
+    uint64_t checked_epoch; /* watch_hub.epoch when all its watchers were last checked */
+    struct link turn;       /* watch_hub.checked or .unchecked; only with a permission check */
+    struct map ids;         /* used when there are more than STREAM_IDS_MIN watchers */
     int64_t next_id;
     int64_t start_max; /* no watcher starts later */
     struct watch_queue queue;
-    bool is_told;              /* on_ready was called, watch_next has not yet returned false */
+    bool is_notified;          /* on_ready was called and watch_next has not returned false since */
     struct link ready;         /* watch_hub.ready */
-    struct link rereading;     /* watch_hub.rereading: has watchers behind and room for their events */
-    struct heap_node progress; /* watch_hub.progress, while progress_count; key 0: not yet scheduled */
+    struct link rereading;     /* watch_hub.rereading: it has unsynced watchers and room for their events */
+    struct heap_node progress; /* watch_hub.progress, while progress_count > 0; key 0: not scheduled yet */
 };
 
 struct watch_hub {
     struct watch_options options;
-    int64_t revision; /* the last one delivered */
+    int64_t revision; /* the last one that was delivered */
     struct keyset keys;
     struct interval_tree ranges;
     struct link streams, ready, rereading;
-    uint64_t epoch;               /* of rights: watch_rejudge moves it on */
-    uint64_t serial;              /* of the last watcher */
-    size_t budget;                /* watchers that may still be judged in this turn ... */
-    uint64_t share;               /* ... as long as this is not spent (turn_queue.h) */
-    struct link judged, unjudged; /* streams with a judge */
+    uint64_t epoch;                 /* of permissions: watch_recheck_permissions increments it */
+    uint64_t serial;                /* of the last watcher */
+    size_t budget;                  /* watchers that may still be checked in this turn ... */
+    uint64_t share;                 /* ... as long as this time is not spent (turn_queue.h) */
+    struct link checked, unchecked; /* streams with a permission check */
     struct heap progress;
     uint64_t ticks; /* for the jitter */
-    size_t stream_count, watcher_count, behind_count;
-    struct watch_room room;
-    size_t previous_count;        /* watchers with prev_kv: without them the store need not look for it */
-    size_t scan_revisions;        /* how far a scan goes */
-    size_t scan_watchers;         /* how many took part in the last one */
-    size_t scan_offers;           /* what the running one has cost */
-    int64_t part_revision;        /* a large revision that is being told in parts; 0 = none */
+    size_t stream_count, watcher_count, unsynced_count;
+    struct watch_budget memory;
+    size_t previous_count;        /* watchers with prev_kv; without any, the store does not read previous
+                                     values */
+    size_t scan_revisions;        /* length of the next scan */
+    size_t scan_watchers;         /* watchers that took part in the last scan */
+    size_t scan_offers;           /* offers that the running scan has made */
+    int64_t part_revision;        /* a large revision that is being delivered in parts; 0 = none */
     uint32_t part_sub;            /* the next of its changes */
-    int64_t scan_last, scan_full; /* the last revision it queued, the last that a full stream refused */
+    int64_t scan_last, scan_full; /* of the running scan: the last revision that it queued, the last that a
+                                     full stream refused */
     size_t queued_bytes;          /* of all streams */
     struct watch_scratch scratch;
 };
 
 /* --- watch.c ------------------------------------------------------------------------------------ */
 bool watch_stream_is_full(const struct watch_stream *s);
-/* on_ready is due, now or in watch_turn. */
+/* Schedules on_ready, now or in watch_turn. */
 void watch_stream_make_ready(struct watch_stream *s);
 void watch_stream_queue_control(struct watch_stream *s, const struct watch_head *head,
                                 int64_t header_revision);
 void watch_hub_notify_ready(struct watch_hub *h);
 
-/* watch_judge.c: False: not all of its watchers are judged, nothing may be given out now. */
-bool watch_stream_is_judged(struct watch_stream *s);
-/* Judges some streams; true: there are more. */
-bool watch_judge_turn(struct watch_hub *h);
+/* watch_permission.c. False: not all its watchers are checked, so watch_next gives no output now. */
+bool watch_stream_check_permissions(struct watch_stream *s);
+/* Checks some streams; true: there are more. */
+bool watch_permission_turn(struct watch_hub *h);
 
-void watch_stream_reread(struct watch_stream *s); /* if it has watchers behind, and room */
+void watch_stream_reread(struct watch_stream *s); /* if it has unsynced watchers, and room */
 struct watcher *watcher_find(const struct watch_stream *s, int64_t id); /* or NULL */
 void watcher_free(struct watcher *w);
-void watcher_fall_behind(struct watcher *w, int64_t next_revision);
-void watcher_become_level(struct watcher *w);
+void watcher_mark_unsynced(struct watcher *w, int64_t next_revision);
+void watcher_mark_synced(struct watcher *w);
 void watcher_end(struct watcher *w);
-/* As etcd: no bookmark below the revision a watcher starts at. */
+/* As in etcd: a watcher gets no progress response below its start revision. */
 bool watcher_has_started(const struct watcher *w);
 
 #endif

@@ -1,34 +1,36 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Long transactions, deletions and the keys of a lease, a part at a time. The result is that of txn.c and
- * write.c: the compares of all nested txns fix the path, the ops on it are checked, then they are executed in
+ * Long transactions, deletions, and the keys of a lease, in parts. The result is that of txn.c and write.c:
+ * the compares of all nested txns determine the path, the ops on it are checked, then they are executed in
  * order.
  *
- * What writes does so within one open entry: nobody else changes the index between two steps, so a place in
- * the tree is good until the next op. What only reads is pinned at a revision, and finds its place by key.
- * Answers are written as bytes at once: what they borrow from the store does not live until the next step. */
+ * - A write happens within one open entry. Nothing else changes the index between two steps, so a place in
+ *   the tree is valid until the next op.
+ * - A read is pinned at a revision and finds its place by key.
+ * - Answers are written as bytes at once: the store's bytes that they point to do not live until the next
+ *   step. */
 #include "base/merge_sort.h"
 #include "base/mutant.h"
 #include "consensus/store/answer.h"
 #include "consensus/store/lease.h"
 #include "consensus/store/state.h"
 
-#define READS_UNSEEN 4 /* ranges of a txn whose values may all be of the largest size */
+#define READS_UNSEEN 4 /* ranges of a txn whose values may all have the largest size */
 #define GATHER_KEYS  512
 
-/* Fields of rpc.proto: TxnResponse.responses, and what a ResponseOp holds. */
+/* Fields of rpc.proto: TxnResponse.responses, and the fields of a ResponseOp. */
 enum { FIELD_RESPONSES = 3, FIELD_RANGE = 1, FIELD_PUT = 2, FIELD_DELETE = 3, FIELD_TXN = 4 };
 
 enum phase { PATH, CHECK, RUN, DELETE_RANGE, LEASE_GATHER, LEASE_SORT, LEASE_DELETE, DONE };
 
-/* A txn whose path is being found. */
+/* A txn whose path is being determined. */
 struct frame {
     const Etcdserverpb__TxnRequest *txn;
-    size_t compare, next; /* of the compares; of the branch */
+    size_t compare, next; /* index of the compares; of the branch */
     bool holds, is_chosen;
     struct frame *outer;
 };
 
-/* The path, in order: a txn's begin, its ops, its end. */
+/* The path, in order: the begin of a txn, its ops, its end. */
 struct step {
     enum { STEP_BEGIN, STEP_OP, STEP_END } kind;
     bool succeeded;
@@ -39,20 +41,20 @@ struct store_work {
     struct store *s;
     enum phase phase;
     bool is_reading, succeeded;
-    int64_t at; /* the revision before */
+    int64_t at; /* the revision before the entry */
     struct answer answer;
-    struct arena arena, scratch; /* frames; one op's answer */
+    struct arena arena, scratch; /* frames; the answer of one op */
 
     const Etcdserverpb__TxnRequest *txn;
     struct frame *frame;
     struct compare_walk compare;
     struct step *steps;
     size_t count, capacity, next;
-    struct store_walk *walk; /* of the range under way */
+    struct store_walk *walk; /* of the present range */
     size_t places[2 * 128];  /* where nested answers began */
     size_t depth;
 
-    const Etcdserverpb__DeleteRangeRequest *delete; /* the one under way */
+    const Etcdserverpb__DeleteRangeRequest *delete; /* the present one */
     struct key_range range;
     struct range_cursor cursor;
     int64_t deleted;
@@ -63,7 +65,7 @@ struct store_work {
     size_t key_capacity;
 };
 
-/* --- is it long? --------------------------------------------------------------------------------- */
+/* --- costs ------------------------------------------------------------------------------------ */
 
 struct cost {
     struct store *s;
@@ -82,7 +84,7 @@ static void charge_range(struct cost *c, ProtobufCBinaryData key, ProtobufCBinar
         c->left -= per_key;
 }
 
-/* Values are sent: how large they are is known only from their records. */
+/* Values are sent, and only their records have their sizes. */
 static void charge_values(struct cost *c, ProtobufCBinaryData key, ProtobufCBinaryData range_end)
 {
     struct key_range range = key_range_of(key, range_end);
@@ -164,7 +166,7 @@ bool store_lease_is_long(const struct store *s, int64_t id)
     return (int64_t)lease_key_count(s->leases, id) * STORE_WRITE_COST > s->options.long_units;
 }
 
-/* --- beginning and end --------------------------------------------------------------------------- */
+/* --- init and free ------------------------------------------------------------------------------ */
 
 static struct store_work *work_new(struct store *s, enum phase phase, struct buf *out)
 {
@@ -247,7 +249,7 @@ void store_work_forget_answer(struct store_work *w)
     w->answer.out = NULL;
 }
 
-bool store_work_is_overtaken(const struct store_work *w)
+bool store_work_is_compacted(const struct store_work *w)
 {
     return w->at < w->s->compact_revision;
 }
@@ -330,7 +332,7 @@ static int check_step(struct store_work *w, int64_t *units)
 
 /* --- execution ----------------------------------------------------------------------------------- */
 
-/* A ResponseOp and what is in it. */
+/* Opens a ResponseOp and the response in it. */
 static void open_answer(struct store_work *w, unsigned field)
 {
     assert(w->depth + 2 <= sizeof w->places / sizeof *w->places);
@@ -358,7 +360,7 @@ static void begin_txn(struct store_work *w, bool succeeded)
     answer_add(&w->answer, &response.base);
 }
 
-/* The ops: true when the one under way has ended. */
+/* The ops. True: the present one has ended. */
 static int range_op(struct store_work *w, const Etcdserverpb__RangeRequest *request, int64_t *units,
                     bool *ret_is_done)
 {
@@ -415,7 +417,8 @@ static int add_previous(struct store_work *w, const struct index_entry *e, int64
     return 0;
 }
 
-/* The tree's shape stays: a deleted key's entry goes with a sweep, which waits for the end of the entry. */
+/* The shape of the tree does not change: a sweep removes the entry of a deleted key, and it waits for the end
+ * of the log entry. */
 static int delete_some(struct store_work *w, int64_t *units, bool *ret_is_done)
 {
     *ret_is_done = false;
@@ -470,13 +473,13 @@ static int run_op(struct store_work *w, const Etcdserverpb__RequestOp *op, int64
     case ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_DELETE_RANGE:
         return delete_op(w, op->request_delete_range, units, ret_is_done);
     default:
-        *ret_is_done = true; /* the door refuses an op that is none */
+        *ret_is_done = true; /* check.c refuses an op without a request */
         return 0;
     }
 }
 
-/* After the checks only the backend can fail, and that is final: half a txn must not live on. A compaction
- * that overtakes a reader is no failure. */
+/* After the checks only the backend can fail, and that is final: a txn must not be half applied. A compaction
+ * that passes the revision of a read is not such a failure. */
 static int run_step(struct store_work *w, int64_t *units)
 {
     if (w->next == w->count) {

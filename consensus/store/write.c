@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Changing keys: put, delete range, the keys of a revoked lease. One request is one transaction: its changes
- * share the main revision s->revision + 1 and get subs 0, 1, 2 ... in order; readers within it see them at
- * once. Checks come first: once the first change is made, nothing can fail but the backend itself, which is
- * final. */
+ * Writes: put, delete range, and the keys of a revoked lease. One request is one transaction: its changes
+ * share the main revision s->revision + 1 and get the subs 0, 1, 2 ... in order; readers within it see them
+ * at once. Checks come first: after the first change nothing can fail but the backend, which is final. */
 #include "base/hash.h"
 #include "base/mutant.h"
 #include "consensus/store/lease.h"
 #include "consensus/store/state.h"
 
-/* Encodes the record right into the batch: the only copy of the value that is ever made here. */
+/* Encodes the record directly into the batch: the only copy of the value. */
 static void write_record(struct store *s, struct revision revision, const struct record *record)
 {
     size_t max = REVISION_KEY_SIZE + RECORD_OVERHEAD_MAX + record->key.size + record->value.size;
@@ -19,10 +18,11 @@ static void write_record(struct store *s, struct revision revision, const struct
     pending_append(&s->pending, revision, slice_of(at, REVISION_KEY_SIZE),
                    slice_of(at + REVISION_KEY_SIZE, size));
     s->live_bytes += REVISION_KEY_SIZE + size;
-    s->digest = crc32c(s->digest, at + REVISION_KEY_SIZE, RECORD_CRC_SIZE); /* of its own over it all */
+    /* the record's own CRC, which covers it all */
+    s->digest = crc32c(s->digest, at + REVISION_KEY_SIZE, RECORD_CRC_SIZE);
 }
 
-/* Which lease the key hangs on: only its record knows. 0 also when the store has just failed. */
+/* The lease of the key, which only its record has. 0 also when the store has just failed. */
 static int64_t lease_of(struct store *s, const struct index_entry *e)
 {
     struct record record;
@@ -40,7 +40,7 @@ void store_write_put(struct store *s, struct slice key, struct slice value, int6
     struct record record = {.key = key, .value = value, .lease = lease};
     record.create_revision = exists ? index_entry_create(e) : revision.main;
     record.version = 1;
-    if (exists) /* not by ?: here and wherever a 1 is added: tests/compiler */
+    if (exists) /* not by ?: here and wherever a 1 is added: see tests/compiler */
         record.version += index_entry_version(e);
     write_record(s, revision, &record);
     if (e) {
@@ -87,9 +87,8 @@ int store_put_check(struct store *s, const Etcdserverpb__PutRequest *request)
     return 0;
 }
 
-/* In one corner the key can be gone although the check found it: a txn that deletes all keys from some point
- * on and puts one of them with ignore_value. etcd ends its process there; here the old value reads as empty.
- */
+/* The key can be missing although the check found it: a txn deletes all keys from some point on and then puts
+ * one of them with ignore_value. etcd's process ends there; here the old value reads as empty. */
 int store_put_run(struct store *s, const Etcdserverpb__PutRequest *request, struct arena *a,
                   Etcdserverpb__PutResponse **ret_response)
 {
@@ -126,7 +125,7 @@ int store_put_run(struct store *s, const Etcdserverpb__PutRequest *request, stru
     return 0;
 }
 
-/* The previous values, read before the first key goes. */
+/* Reads the previous values before the first key is deleted. */
 static int delete_previous(struct store *s, struct index_entry **keys, size_t count, struct arena *a,
                            Etcdserverpb__DeleteRangeResponse *response)
 {

@@ -203,7 +203,7 @@ static void on_watch_ready(void *arg)
 struct watch_stream *rpc_watch_open(struct rpc_call *c)
 {
     struct watch_stream *s = kv_watch_open(c->server->kv, on_watch_ready, c);
-    watch_stream_set_judge(s, judge_watcher);
+    watch_stream_set_permission_check(s, judge_watcher);
     return s;
 }
 

@@ -208,7 +208,7 @@ static void frames(const struct walk *w)
         case WIRE_PONG:
             row(w, SURFACE_PEER, "PONG", "", ACCESS_PEER_MEMBER, "on a stream");
             break;
-        case WIRE_QUESTION:
+        case WIRE_QUERY:
             row(w, SURFACE_PEER, "QUESTION", "", ACCESS_PEER_OPEN,
                 "a bootstrap query, which needs its own proof");
             break;

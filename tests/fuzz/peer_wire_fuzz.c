@@ -48,7 +48,7 @@ static enum wire_stage after_hello(struct slice payload)
     MUST(wire_take(&in, WIRE_AWAIT_HELLO, &f) == 1 && wire_read_hello(f.payload, &again) == OK);
     MUST(again.from == h.from && again.number == h.number && slice_equal(again.urls, h.urls));
     buf_done(&b);
-    return h.stream == WIRE_STREAM_QUESTION  ? WIRE_AWAIT_QUESTION
+    return h.stream == WIRE_STREAM_QUERY  ? WIRE_AWAIT_QUERY
            : h.stream == WIRE_STREAM_CONFIRM ? WIRE_AWAIT_CONFIRM
                                              : WIRE_AWAIT_PROOF;
 }
@@ -74,7 +74,7 @@ static enum wire_stage after_query(const struct wire_frame *f)
     struct wire_confirm q, again;
     struct buf b = {0};
     struct wire_frame back;
-    MUST(f->kind != WIRE_QUESTION || f->payload.size >= PROOF_MAC_SIZE);
+    MUST(f->kind != WIRE_QUERY || f->payload.size >= PROOF_MAC_SIZE);
     MUST(f->kind != WIRE_CONFIRMED || f->payload.size == PROOF_MAC_SIZE || !f->payload.size);
     if (f->kind != WIRE_CONFIRM || wire_read_confirm(f->payload, &q) != OK)
         return WIRE_AWAIT_NOTHING;

@@ -106,7 +106,7 @@ static void carry(uv_idle_t *handle)
     if (!q->asked) {
         q->done(q->arg, ERR_CLOSED, (struct slice){0});
     } else if (!q->is_answered) {
-        struct peer_asker asker = {.proof = PEER_PROOF_NONE};
+        struct peer_query_sender asker = {.proof = PEER_PROOF_NONE};
         q->asked->events->on_query(q->asked->arg, q, &asker, buf_slice(&q->text));
         return;
     } else {
@@ -115,7 +115,7 @@ static void carry(uv_idle_t *handle)
     question_free(q);
 }
 
-static const struct peer_ops ops = {.set_events = set_events, .ask = ask, .cancel = cancel, .answer = answer};
+static const struct peer_ops ops = {.set_events = set_events, .query = ask, .cancel = cancel, .answer = answer};
 
 /* --- members ----------------------------------------------------------------------------------------------
  */
@@ -137,7 +137,7 @@ struct place {
 static struct place places[PLACES];
 
 /* What a store that has just begun says: it is blank. */
-static void answer_blank(void *arg, struct peer_served_query *question, const struct peer_asker *asker,
+static void answer_blank(void *arg, struct peer_served_query *question, const struct peer_query_sender *asker,
                          struct slice text)
 {
     (void)asker;
@@ -313,7 +313,7 @@ static unsigned questions;
 static bool refuses; /* what it is asked to do */
 static char refusal[] = "say who you are first";
 
-static void lead(void *arg, struct peer_served_query *question, const struct peer_asker *asker,
+static void lead(void *arg, struct peer_served_query *question, const struct peer_query_sender *asker,
                  struct slice text)
 {
     (void)asker;
@@ -420,7 +420,7 @@ static void data_is_enough(void **state)
 }
 
 /* Garbage in place of an answer is nobody's answer. */
-static void talk_nonsense(void *arg, struct peer_served_query *question, const struct peer_asker *asker,
+static void talk_nonsense(void *arg, struct peer_served_query *question, const struct peer_query_sender *asker,
                           struct slice text)
 {
     (void)asker;

@@ -507,7 +507,7 @@ void watch_stream_set_source(struct watch_stream *s, uint64_t source)
     s->source = source;
 }
 
-void watch_stream_set_judge(struct watch_stream *s,
+void watch_stream_set_permission_check(struct watch_stream *s,
                             const char *(*judge)(void *arg, struct slice key, struct slice range_end))
 {
     s->judge = judge;

@@ -18,7 +18,7 @@ struct peer_served_query {
 };
 
 /* A dial-back is answered as `confirms` says when the question is waited for. */
-static struct peer_asker asker = {.proof = PEER_PROOF_TOKEN};
+static struct peer_query_sender asker = {.proof = PEER_PROOF_TOKEN};
 static bool confirms;
 static char confirm_url[64];
 static void (*confirm_done)(void *arg, bool is_confirmed);
@@ -316,12 +316,12 @@ static void without_a_proof_it_is_confirmed(void **state)
     world_run_ms(w, 2000);
     uint64_t old = lost->id;
     assert_non_null(strstr(fetch(l, REPLACE, 1, old, lost->url), "confirmed that it asks"));
-    asker = (struct peer_asker){PEER_PROOF_CERTIFICATE, slice_text("http://m8:2380," NEW_URL)};
+    asker = (struct peer_query_sender){PEER_PROOF_CERTIFICATE, slice_text("http://m8:2380," NEW_URL)};
     assert_non_null(strstr(fetch(l, REPLACE, 1, old, lost->url), "confirmed that it asks")); /* of another */
     asker.proof = PEER_PROOF_NONE;
     confirms = true;
     assert_non_null(strstr(fetch(l, REPLACE, 1, old, lost->url), "learner")); /* n9 is one: it got that far */
-    asker = (struct peer_asker){.proof = PEER_PROOF_TOKEN};
+    asker = (struct peer_query_sender){.proof = PEER_PROOF_TOKEN};
     world_free(w);
 }
 
@@ -340,9 +340,9 @@ static void only_a_proof_adds(void **state)
     assert_non_null(strstr(reason, "--peer-trusted-ca-file"));
     assert_int_equal(who(l, &q)->n_members, 1);
     forget(&q);
-    asker = (struct peer_asker){PEER_PROOF_CERTIFICATE, slice_text(NEW_URL)};
+    asker = (struct peer_query_sender){PEER_PROOF_CERTIFICATE, slice_text(NEW_URL)};
     assert_null(fetch(l, ADD, 1, 0, NEW_URL));
-    asker = (struct peer_asker){.proof = PEER_PROOF_TOKEN};
+    asker = (struct peer_query_sender){.proof = PEER_PROOF_TOKEN};
     world_free(w);
 }
 

@@ -98,7 +98,7 @@ static int look(void *arg, struct slice key)
     return l->refused && slice_equal(key, slice_text(l->refused)) ? ERR_PERMISSION_DENIED : OK;
 }
 
-static unsigned ask(struct lease_table *t, const struct lease_question *q, const char *refused, int want)
+static unsigned ask(struct lease_table *t, const struct lease_key_check *q, const char *refused, int want)
 {
     struct subscriber l = {.refused = refused};
     assert_int_equal(lease_check_keys(t, 1, q, look, &l), want);
@@ -118,7 +118,7 @@ static void test_all_keys_are_looked_at_once(void **state)
 {
     (void)state;
     int asker, other;
-    struct lease_question q = {&asker, 1, true, false}, later = {&asker, 2, true, false},
+    struct lease_key_check q = {&asker, 1, true, false}, later = {&asker, 2, true, false},
                           reads = {&asker, 1, false, false}, others = {&other, 1, true, false}, nobody = {0};
     struct lease_table *t = lease_table_new(1);
     assert_int_equal(ask(t, &q, NULL, OK), 0);
@@ -151,7 +151,7 @@ static void test_the_refused_key_is_remembered(void **state)
 {
     (void)state;
     int asker;
-    struct lease_question q = {&asker, 1, true, false};
+    struct lease_key_check q = {&asker, 1, true, false};
     struct lease_table *t = lease_table_new(1);
     grant(t, 1, 10, 0);
     grant(t, 2, 10, 0);

@@ -99,7 +99,7 @@ static void on_reachable(void *arg, uint64_t id, enum peer_stream stream)
     n->reachable++;
 }
 
-static void on_query(void *arg, struct peer_served_query *q, const struct peer_asker *asker,
+static void on_query(void *arg, struct peer_served_query *q, const struct peer_query_sender *asker,
                      struct slice text)
 {
     struct node *n = arg;
@@ -363,7 +363,7 @@ bool raw_open(int fd, const struct wire_hello *hello, const char *token, struct 
         return false;
     }
     assert_int_equal(wire_read_challenge(frame.payload, &challenge), OK);
-    struct proof_opening o = {.version = hello->version,
+    struct proof_handshake o = {.version = hello->version,
                               .stream = hello->stream,
                               .cluster_id = hello->cluster_id,
                               .from = hello->from,

@@ -45,19 +45,19 @@ static void test_rules(void **state)
         enum peer_verdict verdicts[2][PEER_PROOF_COUNT]; /* without and with the option */
     } rows[] = {
         {PEER_OPEN_STREAM,
-         {{PEER_ASK_BACK, PEER_ACCEPT, PEER_ACCEPT, PEER_ACCEPT},
+         {{PEER_DIAL_BACK, PEER_ACCEPT, PEER_ACCEPT, PEER_ACCEPT},
           {PEER_REFUSE, PEER_REFUSE, PEER_ACCEPT, PEER_ACCEPT}}},
         {PEER_OPEN_UNKNOWN_STREAM,
-         {{PEER_ASK_BACK, PEER_ACCEPT, PEER_ACCEPT, PEER_ACCEPT},
+         {{PEER_DIAL_BACK, PEER_ACCEPT, PEER_ACCEPT, PEER_ACCEPT},
           {PEER_REFUSE, PEER_REFUSE, PEER_ACCEPT, PEER_ACCEPT}}},
         {PEER_QUERY_WHO,
          {{PEER_ACCEPT, PEER_ACCEPT, PEER_ACCEPT, PEER_ACCEPT},
           {PEER_REFUSE, PEER_REFUSE, PEER_ACCEPT, PEER_ACCEPT}}},
         {PEER_QUERY_CLAIM,
-         {{PEER_ASK_BACK, PEER_ACCEPT, PEER_ACCEPT, PEER_ACCEPT},
+         {{PEER_DIAL_BACK, PEER_ACCEPT, PEER_ACCEPT, PEER_ACCEPT},
           {PEER_REFUSE, PEER_REFUSE, PEER_ACCEPT, PEER_ACCEPT}}},
         {PEER_QUERY_REPLACE,
-         {{PEER_ASK_BACK, PEER_ACCEPT, PEER_ACCEPT, PEER_ACCEPT},
+         {{PEER_DIAL_BACK, PEER_ACCEPT, PEER_ACCEPT, PEER_ACCEPT},
           {PEER_REFUSE, PEER_REFUSE, PEER_ACCEPT, PEER_ACCEPT}}},
         {PEER_QUERY_ADD,
          {{PEER_REFUSE, PEER_REFUSE, PEER_ACCEPT, PEER_ACCEPT},
@@ -118,7 +118,7 @@ static void test_mac_covers_all(void **state)
 {
     (void)state;
     static const uint8_t nonce_a[PROOF_NONCE_SIZE] = {1}, nonce_b[PROOF_NONCE_SIZE] = {2};
-    const struct proof_opening o = {.version = 2,
+    const struct proof_handshake o = {.version = 2,
                                     .stream = 1,
                                     .cluster_id = 3,
                                     .from = 4,
@@ -129,7 +129,7 @@ static void test_mac_covers_all(void **state)
                                     .dialed_nonce = nonce_b,
                                     .urls = slice_text("http://a:1"),
                                     .text = slice_text("query")};
-    struct proof_opening others[12];
+    struct proof_handshake others[12];
     for (size_t i = 0; i < COUNT_OF(others); i++)
         others[i] = o;
     others[0].version = 3;
@@ -165,7 +165,7 @@ static void test_rotation(void **state)
 {
     (void)state;
     static const uint8_t nonce[PROOF_NONCE_SIZE] = {9};
-    const struct proof_opening o = {.dialer_nonce = nonce, .dialed_nonce = nonce};
+    const struct proof_handshake o = {.dialer_nonce = nonce, .dialed_nonce = nonce};
     struct proof_tokens old = {0}, both = {0}, swapped = {0}, none = {0};
     char error[200];
     uint8_t mac[PROOF_MAC_SIZE], zeros[PROOF_MAC_SIZE] = {0};

@@ -646,7 +646,7 @@ static void on_notified(void *arg, int err, struct slice answer)
 static uint64_t ask(const char *url, struct slice text, uint64_t timeout_ms)
 {
     told.count = 0;
-    uint64_t n = a.peers->ops->ask(a.peers, url, text, timeout_ms, on_notified, &told);
+    uint64_t n = a.peers->ops->query(a.peers, url, text, timeout_ms, on_notified, &told);
     assert_true(n != 0 && told.count == 0);
     return n;
 }
@@ -666,8 +666,8 @@ static void test_questions(void **state)
     assert_true(told.err == OK && told.text.size == 0);
 
     struct buf large = {0};
-    memset(buf_reserve(&large, PEER_QUESTION_MAX + 1), 7, PEER_QUESTION_MAX + 1);
-    large.size = PEER_QUESTION_MAX + 1;
+    memset(buf_reserve(&large, PEER_QUERY_MAX + 1), 7, PEER_QUERY_MAX + 1);
+    large.size = PEER_QUERY_MAX + 1;
     ask(b.url, buf_slice(&large), RAW_LIMIT_MS);
     WAIT_UNTIL(told.count == 1);
     assert_int_equal(told.err, ERR_LIMIT);
@@ -709,7 +709,7 @@ static void test_bad_questions(void **state)
     net_open(&b, 2, 0, "127.0.0.1", NULL);
     struct buf bytes = {0}, answer = {0};
     bool closed;
-    struct wire_hello h = {.version = WIRE_VERSION, .stream = WIRE_STREAM_QUESTION};
+    struct wire_hello h = {.version = WIRE_VERSION, .stream = WIRE_STREAM_QUERY};
     uint8_t mac[PROOF_MAC_SIZE] = {0};
     wire_add_hello(&bytes, &h);
     wire_add_frame(&bytes, WIRE_MESSAGE, slice_text("not a question"), (struct slice){0});
@@ -717,13 +717,13 @@ static void test_bad_questions(void **state)
     assert_true(closed && b.questions == 0);
     buf_clear(&bytes);
     wire_add_hello(&bytes, &h);
-    wire_add_frame(&bytes, WIRE_QUESTION, slice_text("shorter than a MAC"), (struct slice){0});
+    wire_add_frame(&bytes, WIRE_QUERY, slice_text("shorter than a MAC"), (struct slice){0});
     say(buf_slice(&bytes), &answer, &closed);
     assert_true(closed && b.questions == 0);
     buf_clear(&bytes);
     wire_add_hello(&bytes, &h);
-    wire_add_frame(&bytes, WIRE_QUESTION, slice_of(mac, sizeof mac), slice_text("one"));
-    wire_add_frame(&bytes, WIRE_QUESTION, slice_of(mac, sizeof mac), slice_text("two"));
+    wire_add_frame(&bytes, WIRE_QUERY, slice_of(mac, sizeof mac), slice_text("one"));
+    wire_add_frame(&bytes, WIRE_QUERY, slice_of(mac, sizeof mac), slice_text("two"));
     say(buf_slice(&bytes), &answer, &closed);
     assert_true(closed);
     assert_int_equal(b.questions, 1);
@@ -738,8 +738,8 @@ static void test_close_in_the_middle(void **state)
     (void)state;
     open_pair();
     b.is_echoing = false;
-    a.peers->ops->ask(a.peers, b.url, slice_text("?"), 5000, on_notified, &told);
-    a.peers->ops->ask(a.peers, "http://no-such-name.invalid:1", slice_text("?"), 5000, on_notified, &told);
+    a.peers->ops->query(a.peers, b.url, slice_text("?"), 5000, on_notified, &told);
+    a.peers->ops->query(a.peers, "http://no-such-name.invalid:1", slice_text("?"), 5000, on_notified, &told);
     struct node nowhere = {.id = 8, .url_list = {"http://another.invalid:1"}};
     net_knows(&a, &nowhere);
     WAIT_UNTIL(b.held);

@@ -100,7 +100,7 @@ static void test_good(void **state)
     (void)state;
     open_both(with(&good), with(&second));
     talk();
-    a.peers->ops->ask(a.peers, b.url, slice_text("in secret"), 3000, on_notified, NULL);
+    a.peers->ops->query(a.peers, b.url, slice_text("in secret"), 3000, on_notified, NULL);
     WAIT_UNTIL(told.count == 1);
     assert_int_equal(told.err, OK);
     assert_true(slice_equal(buf_slice(&told.text), slice_text("in secret")));
@@ -270,7 +270,7 @@ static enum peer_proof proof_of_query(struct peer_tls_options of_a, struct peer_
     told.count = 0;
     net_open(&a, 0, 0, "127.0.0.1", &of_a);
     net_open(&b, 2, 0, "127.0.0.1", &of_b);
-    a.peers->ops->ask(a.peers, b.url, slice_text("query"), RAW_LIMIT_MS, on_notified, NULL);
+    a.peers->ops->query(a.peers, b.url, slice_text("query"), RAW_LIMIT_MS, on_notified, NULL);
     WAIT_UNTIL(told.count == 1);
     assert_int_equal(told.err, OK);
     buf_done(&told.text);

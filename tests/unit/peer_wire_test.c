@@ -97,8 +97,8 @@ static void test_what_may_come_when(void **state)
         {WIRE_AWAIT_MESSAGES, WIRE_MESSAGE, PEER_MESSAGE_MAX},
         {WIRE_AWAIT_MESSAGES, WIRE_PING, 8},
         {WIRE_AWAIT_PONGS, WIRE_PONG, 8},
-        {WIRE_AWAIT_QUESTION, WIRE_QUESTION, 32 + PEER_QUESTION_MAX},
-        {WIRE_AWAIT_ANSWER, WIRE_ANSWER, PEER_QUESTION_MAX},
+        {WIRE_AWAIT_QUERY, WIRE_QUERY, 32 + PEER_QUERY_MAX},
+        {WIRE_AWAIT_ANSWER, WIRE_ANSWER, PEER_QUERY_MAX},
         {WIRE_AWAIT_ANSWER, WIRE_HELLO_REPLY, 256},
         {WIRE_AWAIT_CONFIRM, WIRE_CONFIRM, 80},
         {WIRE_AWAIT_CONFIRMED, WIRE_CONFIRMED, 32},
@@ -127,7 +127,7 @@ static void test_what_may_come_when(void **state)
         enum wire_kind kind;
     } sized[] = {{WIRE_AWAIT_MESSAGES, WIRE_PING},
                  {WIRE_AWAIT_PROOF, WIRE_PROOF},
-                 {WIRE_AWAIT_QUESTION, WIRE_QUESTION},
+                 {WIRE_AWAIT_QUERY, WIRE_QUERY},
                  {WIRE_AWAIT_CONFIRMED, WIRE_CONFIRMED}};
     for (size_t i = 0; i < COUNT_OF(sized); i++) {
         wire_add_frame(&b, sized[i].kind, slice_text("short"), (struct slice){0});
@@ -245,9 +245,9 @@ static void write_corpus(const char *dir)
         wire_add_time(&b, WIRE_PING, 99);
     }
     put(dir, "lane", WIRE_AWAIT_HELLO, &b);
-    h.stream = WIRE_STREAM_QUESTION;
+    h.stream = WIRE_STREAM_QUERY;
     wire_add_hello(&b, &h);
-    wire_add_frame(&b, WIRE_QUESTION, slice_of(h.nonce, sizeof h.nonce), slice_text("who?"));
+    wire_add_frame(&b, WIRE_QUERY, slice_of(h.nonce, sizeof h.nonce), slice_text("who?"));
     put(dir, "question", WIRE_AWAIT_HELLO, &b);
     wire_add_challenge(&b, &(struct wire_challenge){.version = WIRE_VERSION, .nonce = "nonce"});
     wire_add_reply(&b, &(struct wire_reply){WIRE_VERSION, WIRE_WELCOME, 0, 1, 2});

@@ -80,7 +80,7 @@ static int teardown(void **state)
     (void)state;
     watch_stream_close(f.s);
     assert_int_equal(watch_counts(f.hub).watchers, 0);
-    assert_int_equal(watch_counts(f.hub).behind, 0);
+    assert_int_equal(watch_counts(f.hub).unsynced, 0);
     watch_hub_free(f.hub);
     mem_free(f.store);
     return 0;
@@ -256,10 +256,10 @@ static void test_past_and_future(void **state)
     watch("a", NULL, 3);
     watch("a", NULL, 6);
     watch("a", NULL, 7);
-    assert_int_equal(watch_counts(f.hub).behind, 2);
+    assert_int_equal(watch_counts(f.hub).unsynced, 2);
     assert_false(watch_turn(f.hub, 1));
     assert_int_equal(f.store->scans, 1); /* one reading serves both */
-    assert_int_equal(watch_counts(f.hub).behind, 0);
+    assert_int_equal(watch_counts(f.hub).unsynced, 0);
     assert_string_equal(listen(f.s), "@5 #0 created | @5 #1 created | @5 #2 created | @5 #3 created | "
                                      "@5 #0 put a=2 put a=4 | @5 #1 put a=4");
     watch_request_progress(f.s); /* watch 2 starts only at 6 */
@@ -548,7 +548,7 @@ static void test_stalled_reader(void **state)
         assert_false(watch_turn(hub, 1)); /* no busy loop for a stream that takes nothing */
         assert_true(strlen(listen(fast)) > 0);
     }
-    assert_int_equal(watch_counts(hub).behind, 2);
+    assert_int_equal(watch_counts(hub).unsynced, 2);
     assert_int_equal(f.store->scans, 0);
     watch_request_progress(slow);
     int64_t next[2] = {2, 2}, header;
@@ -570,7 +570,7 @@ static void test_stalled_reader(void **state)
     }
     assert_true(work_calls > 0);
     assert_true(total > 2 * 100 * 500);
-    assert_int_equal(watch_counts(hub).behind, 0);
+    assert_int_equal(watch_counts(hub).unsynced, 0);
     fake_put(f.store, hub, "a");
     assert_string_equal(listen(slow), "@102 #0 put a=102 | @102 #1 put a=102");
     watch_stream_close(slow);
@@ -608,7 +608,7 @@ static void test_stalled_crowd(void **state)
         assert_true(strlen(listen(reader)) > 0);
         most = watch_counts(hub).queued_bytes > most ? watch_counts(hub).queued_bytes : most;
     }
-    assert_int_equal(watch_counts(hub).behind, CROWD);
+    assert_int_equal(watch_counts(hub).unsynced, CROWD);
     assert_int_equal(f.store->scans, 0);
     assert_in_range(most, TOTAL / 2, TOTAL + CROWD * (SIZE + 500));
     int left = CROWD;
@@ -623,7 +623,7 @@ static void test_stalled_crowd(void **state)
             }
         watch_turn(hub, 1);
     }
-    assert_int_equal(watch_counts(hub).behind, 0);
+    assert_int_equal(watch_counts(hub).unsynced, 0);
     assert_int_equal(watch_counts(hub).queued_bytes, 0);
     for (int i = 0; i < CROWD; i++)
         watch_stream_close(crowd[i]);

@@ -7,7 +7,7 @@
  *   a query    CLAIM, REPLACE or ADD in a member's name. The running member answers it as any other; no
  *              recorded URL confirms it.
  *
- * Not here: sockets and dial-backs of streams (tests/unit/peer_opening_test.c). */
+ * Not here: sockets and dial-backs of streams (tests/unit/peer_handshake_test.c). */
 #include "tests/sim/cluster/impostor.h"
 
 #include <inttypes.h>
@@ -58,7 +58,7 @@ static void open_stream(struct impostor *i, struct process *p, uint64_t victim)
     fill(i, dialer);
     fill(i, old);
     fill(i, dialed);
-    struct proof_opening o = {.version = WIRE_VERSION,
+    struct proof_handshake o = {.version = WIRE_VERSION,
                               .cluster_id = kv_cluster_id(p->kv),
                               .from = victim,
                               .to = kv_member_id(p->kv),

@@ -581,7 +581,7 @@ static void on_question_arrives(struct sim_event *event)
     q->is_asked = true;
     q->to_serial = p->serial;
     cluster_running = p;
-    struct peer_asker asker = {.proof = needs_token(buf_slice(&text)) ? PEER_PROOF_TOKEN : PEER_PROOF_NONE};
+    struct peer_query_sender asker = {.proof = needs_token(buf_slice(&text)) ? PEER_PROOF_TOKEN : PEER_PROOF_NONE};
     p->port->events->on_query(p->port->arg, q, &asker, buf_slice(&text));
     cluster_running = NULL;
     process_touch(p);
@@ -705,7 +705,7 @@ void network_ask_as_impostor(struct network *n, struct process *p, struct slice 
     q->timeout.fire = on_impostor_timeout;
     list_add_last(&n->questions, &q->link);
     sim_clock_add(&n->world->clock, &q->timeout, 20000000000);
-    struct peer_asker asker = {.proof = PEER_PROOF_NONE};
+    struct peer_query_sender asker = {.proof = PEER_PROOF_NONE};
     cluster_running = p;
     p->port->events->on_query(p->port->arg, q, &asker, text);
     cluster_running = NULL;
@@ -736,7 +736,7 @@ static const struct peer_ops port_ops = {
     .send = port_send,
     .queued = port_queued,
     .flush = port_flush,
-    .ask = port_ask,
+    .query = port_ask,
     .cancel = port_cancel,
     .answer = port_answer,
     .confirm = port_confirm,

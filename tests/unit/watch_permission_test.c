@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Rights of open watchers (watch_judge.c): a judge that forbids first letters, watchers level and behind,
+ * Rights of open watchers (watch_permission.c): a judge that forbids first letters, watchers level and behind,
  * responses that wait, fragments that are on their way, and many watchers judged over several turns. */
 #include "watch_fake.h"
 
@@ -28,7 +28,7 @@ static struct fixture open_hub(size_t response_bytes_max)
     static int ready;
     ready = 0;
     f.s = watch_stream_open(f.hub, count_ready, &ready);
-    watch_stream_set_judge(f.s, judge);
+    watch_stream_set_permission_check(f.s, judge);
     forbidden = "";
     judgments = 0;
     return f;
@@ -94,7 +94,7 @@ static void nothing_queued_goes_out_under_old_rights(void **state)
     put(&f, "a", 4);
     put(&f, "b", 4);
     forbidden = "a";
-    watch_rejudge(f.hub);
+    watch_recheck_permissions(f.hub);
     put(&f, "a", 4); /* applied after the change, before anything was judged */
     assert_string_equal(listen(f.s), "#1 b | #0 canceled denied");
     put(&f, "a", 4);
@@ -117,7 +117,7 @@ static void an_idle_watcher_ends_in_the_turn(void **state)
     watch(&f, "c", NULL, 0);
     listen(f.s);
     forbidden = "a";
-    watch_rejudge(f.hub);
+    watch_recheck_permissions(f.hub);
     watch_turn(f.hub, 1);
     assert_true(watch_has_next(f.s));
     assert_string_equal(listen(f.s), "#0 canceled denied | #1 canceled denied");
@@ -137,7 +137,7 @@ static void created_comes_before_canceled(void **state)
     watch(&f, "a", NULL, 0);
     put(&f, "a", 4);
     forbidden = "a";
-    watch_rejudge(f.hub);
+    watch_recheck_permissions(f.hub);
     assert_string_equal(listen(f.s), "#0 created | #0 canceled denied");
     close_hub(&f);
 }
@@ -150,11 +150,11 @@ static void watchers_behind_end_too(void **state)
         put(&f, "a", 4);
     watch(&f, "a", NULL, 1);
     forbidden = "a";
-    watch_rejudge(f.hub);
+    watch_recheck_permissions(f.hub);
     for (int i = 0; i < 5; i++)
         watch_turn(f.hub, 1);
     assert_string_equal(listen(f.s), "#0 created | #0 canceled denied");
-    assert_int_equal(watch_counts(f.hub).behind, 0);
+    assert_int_equal(watch_counts(f.hub).unsynced, 0);
     close_hub(&f);
 }
 
@@ -176,7 +176,7 @@ static void an_id_that_was_used_before(void **state)
     watch_create(f.s, &c, NULL);
     forbidden = "ad";
     watch(&f, "a", NULL, 0); /* created before it is judged: the refused one */
-    watch_rejudge(f.hub);
+    watch_recheck_permissions(f.hub);
     const char *heard = listen(f.s);
     assert_null(strstr(heard, " a"));
     assert_null(strstr(heard, " d "));
@@ -204,7 +204,7 @@ static void fragments_that_have_begun_are_ended_first(void **state)
     assert_true(fake_commit(f.store, f.hub));
     assert_true(watch_next(f.s, &out)); /* some of #0 */
     forbidden = "a";
-    watch_rejudge(f.hub);
+    watch_recheck_permissions(f.hub);
     assert_string_equal(listen(f.s), "#0 canceled denied | #1 c");
     close_hub(&f);
 }
@@ -221,7 +221,7 @@ static void many_are_judged_in_slices(void **state)
     while (watch_next(f.s, &out))
         ;
     forbidden = "a";
-    watch_rejudge(f.hub);
+    watch_recheck_permissions(f.hub);
     put(&f, "b", 4);
     put(&f, "a", 4);
     unsigned turns = 0, canceled = 0;
@@ -254,7 +254,7 @@ static void without_a_judge_nothing_is_asked(void **state)
     Etcdserverpb__WatchCreateRequest r = request_of("a", NULL, 0);
     watch_create(own, &r, NULL);
     forbidden = "a";
-    watch_rejudge(f.hub);
+    watch_recheck_permissions(f.hub);
     put(&f, "a", 4);
     watch_turn(f.hub, 1);
     assert_string_equal(listen(own), "#0 created | #0 a");

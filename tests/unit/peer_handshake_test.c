@@ -274,7 +274,7 @@ static void test_confirms_once(void **state)
     }
     assert_int_equal(wire_read_hello(frame.payload, &h), OK);
     struct wire_challenge challenge = {.version = WIRE_VERSION, .nonce = "a nonce of the dialed side"};
-    struct proof_opening o = {.version = h.version,
+    struct proof_handshake o = {.version = h.version,
                               .stream = h.stream,
                               .cluster_id = h.cluster_id,
                               .from = h.from,
@@ -290,7 +290,7 @@ static void test_confirms_once(void **state)
                              .to = h.to,
                              .run = h.run,
                              .number = h.number};
-    proof_mac(slice_of(h.nonce, sizeof h.nonce), PROOF_CONFIRM_QUESTION, &o, q.tag);
+    proof_mac(slice_of(h.nonce, sizeof h.nonce), PROOF_CONFIRM_REQUEST, &o, q.tag);
     assert_false(confirms(&q)); /* no challenge was answered yet */
     wire_add_challenge(&out, &challenge);
     raw_send(fd, buf_slice(&out));
@@ -420,7 +420,7 @@ static void test_query_proofs(void **state)
         net_open(&a, 0, 0, "127.0.0.1", NULL);
         net_token = rows[i].theirs;
         net_open(&b, 2, 0, "127.0.0.1", NULL);
-        a.peers->ops->ask(a.peers, b.url, slice_text("query"), RAW_LIMIT_MS, on_notified, NULL);
+        a.peers->ops->query(a.peers, b.url, slice_text("query"), RAW_LIMIT_MS, on_notified, NULL);
         WAIT_UNTIL(told.count == 1);
         assert_int_equal(told.err, OK);
         assert_int_equal(b.last_proof, rows[i].proof);
@@ -433,7 +433,7 @@ static void test_query_proofs(void **state)
     net_token = NULL;
     net_requires_proof = false;
     net_open(&b, 2, 0, "127.0.0.1", NULL);
-    a.peers->ops->ask(a.peers, b.url, slice_text("query"), RAW_LIMIT_MS, on_notified, NULL);
+    a.peers->ops->query(a.peers, b.url, slice_text("query"), RAW_LIMIT_MS, on_notified, NULL);
     WAIT_UNTIL(told.count == 1);
     assert_true(told.err != OK && b.questions == 0);
     close_pair();
@@ -454,7 +454,7 @@ static void test_query_dial_back(void **state)
     for (size_t i = 0; i < COUNT_OF(expected); i++) {
         b.held = NULL;
         told.count = told.confirms = 0;
-        a.peers->ops->ask(a.peers, b.url, slice_text("query"), RAW_LIMIT_MS, on_notified, NULL);
+        a.peers->ops->query(a.peers, b.url, slice_text("query"), RAW_LIMIT_MS, on_notified, NULL);
         WAIT_UNTIL(b.held);
         b.peers->ops->confirm(b.peers, b.held, urls[i], 2, on_confirmed, NULL);
         assert_int_equal(told.confirms, 0);
@@ -473,7 +473,7 @@ static void test_query_dial_back(void **state)
     for (int i = 0; i < 2; i++) {
         b.held = NULL;
         told.confirms = 0;
-        a.peers->ops->ask(a.peers, b.url, slice_text("query"), RAW_LIMIT_MS, on_notified, NULL);
+        a.peers->ops->query(a.peers, b.url, slice_text("query"), RAW_LIMIT_MS, on_notified, NULL);
         WAIT_UNTIL(b.held);
         b.peers->ops->confirm(b.peers, b.held, urls[0], 1, on_confirmed, NULL);
         if (i == 0)
