@@ -95,8 +95,8 @@ static void ignore_removal(void *arg, uint64_t reporter)
 }
 
 /* Between the decision and kv_open, and after a cancel. */
-static void on_early_query(void *arg, struct peer_served_query *question, const struct peer_asker *asker,
-                           struct slice text)
+static void on_early_query(void *arg, struct peer_served_query *question,
+                           const struct peer_query_sender *asker, struct slice text)
 {
     struct peers *peers = arg;
     (void)text, (void)asker;
@@ -356,7 +356,7 @@ static void send_request(struct boot *b, const struct boot_decision *d)
     boot_write(&text, &q.base);
     b->request = *d;
     b->request_query =
-        b->o.peers->ops->ask(b->o.peers, url, buf_slice(&text), REQUEST_TIMEOUT_MS, on_request_done, b);
+        b->o.peers->ops->query(b->o.peers, url, buf_slice(&text), REQUEST_TIMEOUT_MS, on_request_done, b);
     buf_done(&text);
 }
 
@@ -424,8 +424,8 @@ static void send_who(struct boot *b, size_t i)
     q.peer_urls = (char **)(uintptr_t)b->o.peer_urls;
     struct buf text = {0};
     boot_write(&text, &q.base);
-    a->id = b->o.peers->ops->ask(b->o.peers, p->urls[a->url % p->url_count], buf_slice(&text), WHO_TIMEOUT_MS,
-                                 on_who_done, a);
+    a->id = b->o.peers->ops->query(b->o.peers, p->urls[a->url % p->url_count], buf_slice(&text),
+                                   WHO_TIMEOUT_MS, on_who_done, a);
     buf_done(&text);
 }
 
