@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Choosing, reading and writing gray rules; see gray.h. */
+ * Gray rules: choice, reading and writing; see gray.h. */
 #include "config/gray.h"
 
 #include <arpa/inet.h>
@@ -17,7 +17,7 @@ static void mask(struct gray_network *n)
         n->address[bit / 8] &= (uint8_t) ~(0x80u >> bit % 8);
 }
 
-/* "10.0.0.0/8", "2001:db8::/32", or an address alone. An IPv4 address within IPv6 is the IPv4 address. */
+/* "10.0.0.0/8", "2001:db8::/32", or an address alone. An IPv4-mapped IPv6 address is the IPv4 address. */
 static bool parse_network(struct slice text, struct gray_network *ret)
 {
     char address[INET6_ADDRSTRLEN];
@@ -128,7 +128,7 @@ const struct gray_rule *gray_choose(const struct gray_rules *rules, const struct
 {
     struct gray_network client;
     bool has_address = parse_network(ip, &client) && !memchr(ip.data, '/', ip.size);
-    unsigned bucket = 99; /* without an id: in 100 % alone */
+    unsigned bucket = 99; /* without an id: only rules for 100 % match */
     if (rules->count && client_id.size)
         bucket = gray_bucket(client_id, item);
     for (size_t i = 0; i < rules->count; i++)
@@ -162,7 +162,7 @@ static int compare_labels(const void *a, const void *b)
     return slice_compare(((const struct gray_label *)a)->key, ((const struct gray_label *)b)->key);
 }
 
-/* Sorted, and none twice. */
+/* Sorts and removes duplicates; returns the new count. */
 static size_t sort_unique(void *list, size_t count, size_t size, int (*compare)(const void *, const void *))
 {
     uint8_t *at = list;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See heads.h. Items lie in one list sorted by namespace, group and name. Every change takes what an item was
- * out of the sums and puts what it is in. */
+ * The view of heads; see heads.h. Items lie in one list sorted by namespace, group and name. Every change
+ * subtracts the item's old state from the sums and adds the new one. */
 #include "config/heads.h"
 
 #include <assert.h>
@@ -115,10 +115,9 @@ static void heads_drop(struct heads *h, struct heads_item *i)
     free_item(h, i);
 }
 
-/* --- changes --------------------------------------------------------------------------------------------
- */
+/* --- changes ---------------------------------------------------------------------------------------- */
 
-/* Takes what the item is out of the sums (sign -1), or puts it in. */
+/* Adds the item to the sums (sign 1) or subtracts it (-1). */
 static void count(struct heads *h, struct heads_item *i, int sign)
 {
     const struct config_head *head = i->item.head;
@@ -150,7 +149,7 @@ void heads_begin(struct heads *h, int64_t revision, bool is_whole)
     h->generation += is_whole;
 }
 
-/* Most heads have nothing that must lie somewhere: they get no arena. */
+/* Most heads have no data that needs an arena: they get none. */
 static bool heads_read_head(struct heads *h, struct heads_item *i, struct slice value)
 {
     char error[256];
@@ -204,7 +203,7 @@ void heads_remove(struct heads *h, const struct config_name *name, int64_t revis
         remove_item(h, i, revision);
 }
 
-/* What went before the whole state was read nobody knows any more: it may have been just then. */
+/* Removals before a whole state are unknown: any of them may have happened just before it. */
 static void end_whole(struct heads *h)
 {
     for (size_t k = 0; k < h->count; k++)
@@ -227,8 +226,7 @@ void heads_end(struct heads *h)
     }
 }
 
-/* --- looking --------------------------------------------------------------------------------------------
- */
+/* --- looking ---------------------------------------------------------------------------------------- */
 
 int64_t heads_revision(const struct heads *h)
 {
@@ -260,7 +258,7 @@ static struct config_id heads_split(struct slice ns, struct slice after)
     return key;
 }
 
-/* A group whose names are looked at is entered at the first that may begin so, and left behind the last. */
+/* Within a group it starts at the first name with the prefix, and skips to the next group after the last. */
 bool heads_each_some(const struct heads *h, struct slice ns, struct slice group, struct slice prefix,
                      struct slice after, size_t places, bool (*fn)(void *arg, const struct config_item *item),
                      void *arg, const struct config_item **ret_last)
@@ -305,8 +303,7 @@ int64_t heads_namespace_revision(const struct heads *h, struct slice ns)
     return n && n->revision > h->absent_revision ? n->revision : h->absent_revision;
 }
 
-/* --- limits ---------------------------------------------------------------------------------------------
- */
+/* --- limits ----------------------------------------------------------------------------------------- */
 
 bool heads_has_namespace(const struct heads *h, struct slice ns)
 {
@@ -355,8 +352,7 @@ void heads_release(struct heads *h, struct heads_claim *claim)
     *claim = (struct heads_claim){0};
 }
 
-/* --- the whole ------------------------------------------------------------------------------------------
- */
+/* --- the whole -------------------------------------------------------------------------------------- */
 
 struct heads *heads_new(void (*changed)(void *arg, struct heads_item *i), void *arg)
 {

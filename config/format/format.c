@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Finding a format by the table, and what is common to the checkers; see format.h and check.h. */
+ * The search for a format by the table, and functions shared by the checkers; see format.h and check.h. */
 #include "config/format/format.h"
 
 #include <stdarg.h>
@@ -28,14 +28,14 @@ const char *format_content_type(enum format f)
     return rows[f].content_type;
 }
 
-/* --- finding ----------------------------------------------------------------------------------- */
+/* --- the search for a format -------------------------------------------------------------------------- */
 
 static bool is_same(struct slice s, const char *text, size_t size)
 {
     return s.size == size && size > 0 && strncasecmp((const char *)s.data, text, size) == 0;
 }
 
-/* Is s one of the words, which blanks separate? */
+/* Whether s is one of the words, which are separated by blanks. */
 static bool is_one_of(struct slice s, const char *words)
 {
     while (*words) {
@@ -243,7 +243,7 @@ int format_check_bin(const struct check *c)
 
 int format_check(enum format f, struct slice bytes, struct format_error *ret_error)
 {
-    /* Nothing is ever NULL below, so that offsets are pointers. */
+    /* No pointer below is NULL, so that offsets can be pointers. */
     struct check c = {bytes.size ? bytes : slice_text(""), ret_error};
     return rows[f].check(&c);
 }

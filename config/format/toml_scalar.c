@@ -21,7 +21,7 @@ static bool is_control(uint8_t c)
     return (c < 0x20 && c != '\t') || c == 0x7f;
 }
 
-/* Behind a backslash at a line's end: that, and all blanks and line ends that follow. */
+/* Takes a backslash at a line's end, and all blanks and line ends after it. */
 static bool take_line_ending_backslash(struct toml *t)
 {
     const uint8_t *begin = t->at;
@@ -74,7 +74,7 @@ static size_t count_quotes(const struct toml *t, uint8_t quote)
     return n;
 }
 
-/* Three quotes end it; one or two before those are part of it. */
+/* Takes the end of a multi-line string: three quotes; one or two quotes before those are part of it. */
 static bool take_multiline_end(struct toml *t, uint8_t quote, struct buf *out)
 {
     size_t n = count_quotes(t, quote);
@@ -147,7 +147,7 @@ static bool is_digit(uint8_t c)
     return c >= '0' && c <= '9';
 }
 
-/* Digits of the base with single underscores between them; returns where they end, NULL if none begin. */
+/* Digits of the base with single underscores between them; returns their end, NULL if there are none. */
 static const uint8_t *digits_end(const uint8_t *p, const uint8_t *end, unsigned base)
 {
     uint32_t digit;
@@ -215,7 +215,7 @@ static int check_number(const struct toml *t, const uint8_t *begin, const uint8_
 
 /* --- dates and times ------------------------------------------------------------------------- */
 
-/* Exactly `count` digits. */
+/* Takes exactly `count` digits. */
 static bool format_toml_scalar_take_number(const uint8_t **p, const uint8_t *end, int count,
                                            unsigned *ret_value)
 {

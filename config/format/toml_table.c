@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What a TOML text has defined so far, and who may add to it: TOML's rules about tables, kinds in toml.h. All
- * tables share one map, from the parent's number and the name to the node. */
+ * The tables that a TOML text has defined, and TOML's rules on what may still add to them; kinds in toml.h.
+ * All tables share one map, from the parent's number and the name to the node. */
 #include "config/format/toml.h"
 
 struct toml_node *toml_new_node(struct toml *t, enum toml_kind kind, unsigned depth, const uint8_t *where)

@@ -124,7 +124,7 @@ static void await_waiting(struct client *c, const char *name, size_t count)
     const struct config_id key = config_id_of(name);
     uint64_t end = clock_mono_ms() + 60000;
     do {
-        struct config_listeners l = {.request.done = on_listeners, .seen = on_seen};
+        struct config_listeners l = {.request.done = on_listeners, .on_listener = on_seen};
         waiting = 0;
         config_listeners(node.config, &l, &key);
         while (l.request.done)
