@@ -55,7 +55,7 @@ void archive_add_path(struct buf *out, const struct config_id *key)
     add_component(out, key->name);
 }
 
-/* --- writing the manifest --------------------------------------------------------------------------- */
+/* --- the manifest ----------------------------------------------------------------------------------- */
 
 void archive_manifest_begin(struct buf *out, uint64_t cluster_id, int64_t revision)
 {
@@ -213,7 +213,7 @@ static int clean_path(struct archive *a, struct slice *path)
         return refuse(a, ERR_INVALID, "a path is longer than %d bytes: \"%.*s...\"", PATH_MAX_HERE,
                       QUOTED(rest));
     if (!path->size || path->data[0] == '/' || path->data[path->size - 1] == '/')
-        return refuse(a, ERR_INVALID, "\"%.*s\" is no relative path of a file", QUOTED(*path));
+        return refuse(a, ERR_INVALID, "\"%.*s\" is not a relative path of a file", QUOTED(*path));
     while (rest.size) {
         struct slice part = take_component(&rest);
         if (!part.size || slice_equal(part, slice_text(".")) || slice_equal(part, slice_text("..")))
@@ -275,7 +275,7 @@ static int begin_entry(struct archive *a)
     if (a->tar.entry.kind == TAR_FOLDER)
         return OK; /* folders follow from the paths of files */
     if (a->tar.entry.kind != TAR_FILE)
-        return refuse(a, ERR_INVALID, "\"%.*s\" is %s: an archive of configurations has files alone",
+        return refuse(a, ERR_INVALID, "\"%.*s\" is %s: an archive of configurations may only have files",
                       QUOTED(path), tar_kind_name(a->tar.entry.kind));
     int err = clean_path(a, &path);
     return err || is_macos_file(path) ? err : begin_file(a, path);
@@ -362,7 +362,7 @@ int archive_step(struct archive *a, struct slice *bytes, bool *ret_is_done)
 int archive_end(struct archive *a)
 {
     if (!a->is_known)
-        return refuse(a, ERR_INVALID, "an archive is needed as body: a tar, or a tar.gz");
+        return refuse(a, ERR_INVALID, "the body must be an archive: a tar or a tar.gz");
     if (a->gzip && gzip_read_end(a->gzip))
         return refuse(a, ERR_MALFORMED, "the archive is cut off: its gzip does not end");
     if (!tar_has_ended(&a->tar))
@@ -372,7 +372,7 @@ int archive_end(struct archive *a)
     return OK;
 }
 
-/* --- names of what has no manifest ------------------------------------------------------------------ */
+/* --- names without a manifest ----------------------------------------------------------------------- */
 
 /* Decodes as name_add_segment encodes; text in another form stays as it is. */
 static struct slice archive_decode(struct archive *a, struct slice part)
@@ -390,7 +390,7 @@ static struct slice archive_decode(struct archive *a, struct slice part)
     return name;
 }
 
-static void place(const struct archive *a, struct config_import_item *item)
+static void apply_target_options(const struct archive *a, struct config_import_item *item)
 {
     if (a->options.ns.size)
         item->key.ns = a->options.ns;
@@ -418,7 +418,7 @@ static int name_by_path(struct archive *a, size_t i)
     item->key.group = n >= 2 ? archive_decode(a, parts[n - 2]) : slice_text("default");
     item->key.name = archive_decode(a, parts[n - 1]);
     item->content = buf_slice(&f->content);
-    place(a, item);
+    apply_target_options(a, item);
     return OK;
 }
 
@@ -560,7 +560,7 @@ static int check_manifest_item(struct archive *a, struct manifest_item *named,
         item->key.ns = slice_text("default");
     if (!item->key.group.size)
         item->key.group = slice_text("default");
-    place(a, item);
+    apply_target_options(a, item);
     f->is_named = true;
     *ret = f;
     return OK;

@@ -52,7 +52,7 @@ static int decide_put(struct write *w, struct target *t)
         write_head(w, t);
     }
     if (gray_rules_put(&t->head->gray, &rule, &w->op.pending_ops.arena, &t->new_head->gray))
-        return write_refuse(w, t, ERR_LIMIT, "it has %d gray rules, and may have no more", GRAY_RULES_MAX);
+        return write_refuse(w, t, ERR_LIMIT, "it has %d gray rules, the maximum", GRAY_RULES_MAX);
     return OK;
 }
 

@@ -210,7 +210,7 @@ static void take_checked(struct config_import *i, struct config_import_item *ite
         item->line = c->where.line;
         item->column = c->where.column;
     } else if (!is_digest(item->md5, c->digest.md5) || !is_digest(item->sha256, c->digest.sha256)) {
-        refuse(i, item, ERR_INVALID, "its content is not what the manifest's md5 and sha256 are of");
+        refuse(i, item, ERR_INVALID, "its content does not match the manifest's md5 or sha256");
     }
 }
 
@@ -222,10 +222,10 @@ static void check_item(struct config_import *i, size_t at)
     if (err) {
         refuse(i, item, err, "%s", error);
     } else if (at && config_import_compare(item, item - 1) == 0) {
-        refuse(i, item, ERR_INVALID, "it is there twice");
+        refuse(i, item, ERR_INVALID, "it is given twice");
     } else if (is_too_large(i, item)) {
         refuse(i, item, ERR_REQUEST_TOO_LARGE,
-               "it has %zu bytes; at most %llu are taken (--config-max-bytes)", item->content.size,
+               "it has %zu bytes; at most %llu are allowed (--config-max-bytes)", item->content.size,
                (unsigned long long)i->config->options.content_bytes_max);
     } else {
         find_format(i, item);
@@ -296,7 +296,7 @@ static void check_next(struct config_import *i)
         begin_plan(i);
 }
 
-/* --- judge ------------------------------------------------------------------------------------------ */
+/* --- plan ------------------------------------------------------------------------------------------- */
 
 static enum config_import_action action_of(const struct config_import *i, const struct config_item *live,
                                            const struct config_import_item *item)
@@ -383,8 +383,8 @@ static void leave_all(struct config_import *i)
             set_action(i, &i->items[k], CONFIG_LEFT);
 }
 
-static void say(struct config_import *i, const struct config_import_item *item, size_t count,
-                const char *what)
+static void set_item_error(struct config_import *i, const struct config_import_item *item, size_t count,
+                           const char *what)
 {
     struct buf name = {0};
     config_add_id(&name, &item->key);
@@ -403,11 +403,12 @@ static int plan_error(struct config_import *i)
     const struct config_import_item *refused = config_import_first_of(i, CONFIG_REFUSED),
                                     *conflict = config_import_first_of(i, CONFIG_CONFLICTS);
     if (refused) {
-        say(i, refused, i->actions[CONFIG_REFUSED], refused->error);
+        set_item_error(i, refused, i->actions[CONFIG_REFUSED], refused->error);
         return refused->err;
     }
     if (conflict)
-        say(i, conflict, i->actions[CONFIG_CONFLICTS],
+        set_item_error(
+            i, conflict, i->actions[CONFIG_CONFLICTS],
             "another content is live; nothing was imported (policy=skip leaves it, policy=overwrite replaces "
             "it)");
     return conflict ? ERR_CONFLICT : OK;
@@ -495,10 +496,11 @@ static void stop_writing(struct config_import *i, int err, const struct config_r
     size_t done = i->actions[CONFIG_CREATED] + i->actions[CONFIG_UPDATED];
     const char *why = result && result->error ? result->error : err_text(err);
     if (i->transactions)
-        snprintf(i->error, sizeof i->error,
-                 "%zu were written in %zu transactions, %zu were not: %.300s; the same import again goes on "
-                 "from there",
-                 done, i->transactions, left, why);
+        snprintf(
+            i->error, sizeof i->error,
+            "%zu were written in %zu transactions, %zu were not: %.300s; the same import again continues "
+            "from there",
+            done, i->transactions, left, why);
     else
         snprintf(i->error, sizeof i->error, "%.400s", why);
     config_import_finish(i, err);
@@ -593,7 +595,7 @@ static void write_next(struct config_import *i)
     arena_done(&a);
 }
 
-/* --- the whole -------------------------------------------------------------------------------------- */
+/* --- begin, cancel and free ------------------------------------------------------------------------- */
 
 static void config_import_on_begin(struct config_request *q, int err, const struct config_result *result)
 {

@@ -85,7 +85,7 @@ void config_listen_close(struct config *c)
     kv_member_rpc_handle(c->kv, KV_TOPIC_LISTENERS, NULL, NULL);
 }
 
-/* --- all of them ---------------------------------------------------------------------------------------- */
+/* --- all members ------------------------------------------------------------------------------------ */
 
 struct listener_query {
     struct config_op op; /* first */

@@ -50,7 +50,7 @@ struct config_op {
 
 /* size: of the struct that begins with the op, zeroed. */
 void *config_op_new(struct config *c, struct config_request *q, size_t size);
-/* Calls done when the view shows everything that the store has now, behind a barrier. */
+/* Makes a barrier, then calls done; the view may still lag (pending_op_view waits for it). */
 void config_op_barrier(struct config_op *op,
                        void (*done)(struct kv_request *kv, int err, const ProtobufCMessage *response));
 

@@ -133,7 +133,7 @@ static bool refuse_duplicate(struct write *w)
     if (!duplicate)
         return false;
     w->op.result.key = duplicate->key;
-    pending_op_refuse(&w->op.pending_ops, ERR_INVALID, "%.*s is there twice", (int)duplicate->key.name.size,
+    pending_op_refuse(&w->op.pending_ops, ERR_INVALID, "%.*s is given twice", (int)duplicate->key.name.size,
                       (const char *)duplicate->key.name.data);
     return true;
 }

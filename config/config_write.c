@@ -38,10 +38,10 @@ int write_check_condition(struct write *w, struct target *t)
         return write_refuse(w, t, ERR_PRECONDITION, "it has changed after revision %lld",
                             (long long)c->if_revision);
     if (c->if_absent && write_is_live(t))
-        return write_refuse(w, t, ERR_PRECONDITION, "it is there already, as release %llu",
+        return write_refuse(w, t, ERR_PRECONDITION, "it exists already, as release %llu",
                             (unsigned long long)head->seq);
     if (c->has_seq && c->if_seq != (head ? head->seq : 0))
-        return write_refuse(w, t, ERR_PRECONDITION, "release %llu is not what is live",
+        return write_refuse(w, t, ERR_PRECONDITION, "release %llu is not the live one",
                             (unsigned long long)c->if_seq);
     if (c->if_md5.size &&
         (!write_is_live(t) || !slice_equal(c->if_md5, slice_of(head->digest.md5, DIGEST_MD5_SIZE))))
@@ -56,12 +56,12 @@ static int check_size(struct write *w, struct target *t)
     if (!w->is_final)
         return OK;
     return write_refuse(w, t, ERR_REQUEST_TOO_LARGE,
-                        "the content has %zu bytes; at most %llu are taken (--config-max-bytes)",
+                        "the content has %zu bytes; at most %llu are allowed (--config-max-bytes)",
                         t->content.size, (unsigned long long)max);
 }
 
 /* Checks a small content on the loop, as long as this turn has time for it. */
-static int check(struct write *w, struct target *t, enum format format, bool is_draft)
+static int check_on_loop(struct write *w, struct target *t, enum format format, bool is_draft)
 {
     struct config *c = w->op.config;
     bool is_small = t->content.size <= CONFIG_INLINE_MAX && t->content.size <= c->inline_left;
@@ -84,7 +84,7 @@ int write_check_content(struct write *w, struct target *t, enum format format)
 {
     int err = check_size(w, t);
     if (!err)
-        err = check(w, t, format, false);
+        err = check_on_loop(w, t, format, false);
     if (err)
         return err;
     w->is_final = t->checked.err && t->has_format;
@@ -95,7 +95,7 @@ int write_check_content(struct write *w, struct target *t, enum format format)
 int write_check_draft(struct write *w, struct target *t)
 {
     int err = check_size(w, t);
-    return err ? err : check(w, t, t->format, true);
+    return err ? err : check_on_loop(w, t, t->format, true);
 }
 
 struct config_head *write_head(struct write *w, struct target *t)
@@ -113,7 +113,8 @@ int write_release(struct write *w, struct target *t, enum config_operation opera
     uint64_t last = t->head ? t->head->last_seq : 0;
     last = t->last > last ? t->last : last;
     if (last >= CONFIG_SEQ_MAX)
-        return write_refuse(w, t, ERR_LIMIT, "there is no number left for another release");
+        return write_refuse(w, t, ERR_LIMIT,
+                            "the highest release number is reached: no more releases are possible");
     t->seq = last + 1;
     struct config_release *r = t->new_release = arena_new(&w->op.pending_ops.arena, sizeof *r);
     r->operation = operation;
@@ -139,7 +140,7 @@ int write_release(struct write *w, struct target *t, enum config_operation opera
     return OK;
 }
 
-/* --- ends ---------------------------------------------------------------------------------------------- */
+/* --- ends of a write -------------------------------------------------------------------------------- */
 
 static void fill_written(struct write *w)
 {
@@ -343,7 +344,7 @@ static int add_target(struct write *w, struct target *t)
     return OK;
 }
 
-static int claim(struct write *w, size_t at)
+static int claim_room(struct write *w, size_t at)
 {
     const struct target *t = &w->targets[at];
     const struct config_options *o = &w->op.config->options;
@@ -378,7 +379,7 @@ static void sign(struct write *w)
 
 /* Charges the write limits once for a write, however often its compares fail. A validation or a deletion adds
  * nothing. */
-static int admit(struct write *w)
+static int charge_limits(struct write *w)
 {
     int err = OK;
     for (size_t i = 0; !err && i < w->count && !w->only_validate; i++) {
@@ -396,7 +397,7 @@ static int admit(struct write *w)
     return err;
 }
 
-static int build(struct write *w)
+static int build_transaction(struct write *w)
 {
     uint64_t max = w->op.config->options.request_bytes_max;
     int err = OK;
@@ -407,14 +408,14 @@ static int build(struct write *w)
         size_t size = etcdserverpb__txn_request__get_packed_size(&w->txn.message);
         if (size > max)
             err = write_refuse(w, w->count == 1 ? &w->targets[0] : NULL, ERR_REQUEST_TOO_LARGE,
-                               "what is to be written has %zu bytes as JSON; a request may have %llu "
+                               "the write has %zu bytes as JSON; the limit of a request is %llu "
                                "(--max-request-bytes)",
                                size, (unsigned long long)max);
     }
     for (size_t i = 0; !err && i < w->count; i++)
-        err = claim(w, i);
+        err = claim_room(w, i);
     if (!err && !w->is_admitted)
-        err = admit(w);
+        err = charge_limits(w);
     add_reads(w, TXN_ELSE);
     return err;
 }
@@ -445,7 +446,7 @@ static void on_sent(struct kv_request *kv, int err, const ProtobufCMessage *mess
     write_step(w);
 }
 
-static void send(struct write *w)
+static void send_write(struct write *w)
 {
     w->op.pending_ops.goes_on = true;
     w->op.pending_ops.kv.done = on_sent;
@@ -454,7 +455,7 @@ static void send(struct write *w)
     pending_ops_schedule_turn(&w->op.config->pending_ops);
 }
 
-/* --- deciding ------------------------------------------------------------------------------------------ */
+/* --- decisions -------------------------------------------------------------------------------------- */
 
 static void end_unchanged(struct write *w)
 {
@@ -524,7 +525,7 @@ void write_step(struct write *w)
     if (!err && !w->is_fresh && (!changed || w->only_validate || needs_fresh(w)))
         err = DECIDE_FETCH;
     if (!err && changed)
-        err = build(w);
+        err = build_transaction(w);
     forget_view(w);
     if (err == DECIDE_FETCH && ++w->attempts == CONFIG_ATTEMPTS_MAX)
         pending_op_end(&w->op.pending_ops, ERR_CONFLICT);
@@ -537,7 +538,7 @@ void write_step(struct write *w)
     else if (!changed || w->only_validate)
         end_unchanged(w);
     else
-        send(w);
+        send_write(w);
 }
 
 /* --- begin --------------------------------------------------------------------------------------------- */

@@ -12,7 +12,7 @@ struct content {
     struct slice bytes; /* borrowed */
     enum format format;
     bool is_draft;    /* the format is not checked, and no digest is needed */
-    bool does_encode; /* `encoded` is wanted */
+    bool does_encode; /* also fill `encoded` */
     /* Set by content_run: */
     bool is_done;
     int err; /* OK; ERR_MALFORMED: `where` has the place, and the fields below are not set */

@@ -47,7 +47,7 @@ static uint32_t *number_lines(struct strmap *numbers, const struct slice *lines,
     return list;
 }
 
-/* --- the shortest way ------------------------------------------------------------------------ */
+/* --- the shortest path ------------------------------------------------------------------------------ */
 
 /* The search between the equal ends: a has n lines left, b has m. */
 struct search {

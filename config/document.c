@@ -258,7 +258,7 @@ void config_draft_write(const struct config_draft *d, struct buf *out)
     jw_close(&w, '}');
 }
 
-/* --- what a client says ----------------------------------------------------------------------- */
+/* --- the client's fields ---------------------------------------------------------------------------- */
 
 int config_check_title(struct slice title, char *error, size_t error_size)
 {

@@ -78,7 +78,7 @@ static int compare_networks(const void *a, const void *b)
     return c ? c : x->bits - y->bits;
 }
 
-/* --- choosing -------------------------------------------------------------------------------- */
+/* --- choice of a rule ------------------------------------------------------------------------------- */
 
 unsigned gray_bucket(struct slice client_id, struct slice item)
 {
@@ -197,7 +197,8 @@ static void read_networks(struct document_reader *r, const json_t *list, struct 
         const json_t *item = json_array_get(list, i);
         struct slice text = slice_of(json_string_value(item), json_string_length(item));
         if (!parse_network(text, &rule->networks[i])) {
-            document_refuse(r, "match.ip", "holds something that is no address or network (10.0.0.0/8)");
+            document_refuse(r, "match.ip",
+                            "has a value that is not an address or network (such as 10.0.0.0/8)");
             return;
         }
     }
@@ -229,7 +230,7 @@ static void read_match(struct document_reader *r, struct gray_rule *rule)
     json_object_foreach(object, key, value)
     {
         if (!*key || strlen(key) > TEXT_SIZE_MAX || !is_value_list(value)) {
-            document_refuse(r, "match", "holds something that is not a list of 1 to 256 strings");
+            document_refuse(r, "match", "has a value that is not a list of 1 to 256 strings");
             return;
         }
         if (strcmp(key, "ip") == 0)
@@ -361,7 +362,7 @@ void gray_rules_write(const struct gray_rules *rules, struct json_writer *w)
     jw_close(w, ']');
 }
 
-/* --- changing the list ------------------------------------------------------------------------- */
+/* --- changes of the list ---------------------------------------------------------------------------- */
 
 static struct gray_rules without(const struct gray_rules *old, struct slice name, struct arena *a)
 {

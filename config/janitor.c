@@ -142,7 +142,7 @@ static void config_janitor_on_done(struct kv_request *r, int err, const Protobuf
         set_due(j, i, wall_ms(j) + again_ms);
 }
 
-/* --- looking at one item -------------------------------------------------------------------------------- */
+/* --- one item --------------------------------------------------------------------------------------- */
 
 static bool is_pinned(const struct config_head *head, uint64_t seq)
 {
@@ -231,12 +231,12 @@ static void log_bound(const struct config_janitor *j, struct heads_item *i)
     if (i->history.is_bound_logged)
         return;
     i->history.is_bound_logged = true;
-    log_warn(
-        "a configuration's history has passed its bound: its oldest releases are collected before their age",
-        F_BYTES("namespace", i->item.ns), F_BYTES("group", i->item.group), F_BYTES("name", i->item.name),
-        F_INT("releases", i->item.head->last_seq - i->history.first + 1), F_INT("bytes", i->history.bytes),
-        F_INT("config-releases-max", j->releases_max),
-        F_INT("config-history-max-bytes", j->history_bytes_max));
+    log_warn("a configuration's history has passed its bound: its oldest releases are deleted before their "
+             "age limit",
+             F_BYTES("namespace", i->item.ns), F_BYTES("group", i->item.group), F_BYTES("name", i->item.name),
+             F_INT("releases", i->item.head->last_seq - i->history.first + 1),
+             F_INT("bytes", i->history.bytes), F_INT("config-releases-max", j->releases_max),
+             F_INT("config-history-max-bytes", j->history_bytes_max));
 }
 
 /* Adds deletes of releases below `end`, oldest first. Returns when the first young one will be old;

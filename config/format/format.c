@@ -117,7 +117,7 @@ int format_find(struct slice explicit, struct slice content_type, struct slice n
     return OK;
 }
 
-/* --- what the checkers share ------------------------------------------------------------------- */
+/* --- shared by the checkers ------------------------------------------------------------------------- */
 
 static size_t character_size(struct slice s, size_t offset)
 {
@@ -157,7 +157,7 @@ int check_refuse(const struct check *c, size_t offset, const char *format, ...)
 
 int check_refuse_utf8(const struct check *c, size_t offset)
 {
-    return check_refuse(c, offset, "byte 0x%02x is no UTF-8", c->text.data[offset]);
+    return check_refuse(c, offset, "byte 0x%02x is not UTF-8", c->text.data[offset]);
 }
 
 int check_characters(const struct check *c)
@@ -221,7 +221,7 @@ struct quote check_quote_at(const struct check *c, size_t offset)
     else if (first < 0x20 || first == 0x7f)
         snprintf(q.text, sizeof q.text, "control character 0x%02x", first);
     else if (utf8_length(slice_of(c->text.data + offset, c->text.size - offset)) == 0)
-        snprintf(q.text, sizeof q.text, "byte 0x%02x, which is no UTF-8", first);
+        snprintf(q.text, sizeof q.text, "byte 0x%02x, which is not UTF-8", first);
     else
         snprintf(q.text, sizeof q.text, "\"%.*s\"", (int)character_size(c->text, offset),
                  (const char *)c->text.data + offset);

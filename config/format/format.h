@@ -12,7 +12,7 @@
 #include "base/err.h"
 
 #define FORMAT_DEPTH_MAX 200    /* levels of anything inside each other, in every format */
-#define FORMAT_NODES_MAX 100000 /* YAML: nodes, an alias counted as what it stands for */
+#define FORMAT_NODES_MAX 100000 /* YAML: nodes, an alias counted as its target */
 
 enum format {
 #define FORMAT(name, text, type, types, endings, check) FORMAT_##name,

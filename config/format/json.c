@@ -50,7 +50,7 @@ static int take_string(struct json *j, struct slice *ret_string)
     case JSON_STRING_CONTROL:
         return format_json_refuse(j, at, "a line break or control character in a string must be escaped");
     case JSON_STRING_ESCAPE:
-        return format_json_refuse(j, at, "no escape of JSON, or half a surrogate pair");
+        return format_json_refuse(j, at, "not a JSON escape, or half a surrogate pair");
     case JSON_STRING_UTF8:
         break;
     }
@@ -98,7 +98,7 @@ static int take_scalar(struct json *j)
         return OK;
     const uint8_t *end = json_lex_number(j->at, j->end);
     if (!end && ((*j->at >= '0' && *j->at <= '9') || *j->at == '-'))
-        return format_json_refuse(j, j->at, "no number of JSON");
+        return format_json_refuse(j, j->at, "not a JSON number");
     if (!end)
         return refuse_here(j, "a value");
     j->at = end;

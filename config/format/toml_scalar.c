@@ -54,13 +54,13 @@ static int take_escape(struct toml *t, bool is_multiline, struct buf *out)
         return OK;
     }
     if (c != 'u' && c != 'U')
-        return toml_refuse(t, backslash, "no escape of TOML 1.0");
+        return toml_refuse(t, backslash, "not a TOML 1.0 escape");
     unsigned digits = c == 'u' ? 4 : 8;
     uint32_t code;
     if (!text_hex(t->at + 1, t->end, digits, &code))
         return toml_refuse(t, backslash, "\\u takes four hexadecimal digits and \\U eight");
     if (code > 0x10ffff || (code >= 0xd800 && code < 0xe000))
-        return toml_refuse(t, backslash, "this escape is no Unicode character");
+        return toml_refuse(t, backslash, "this escape is not a Unicode character");
     t->at += 1 + digits;
     utf8_add(out, code);
     return OK;
@@ -180,7 +180,7 @@ static int check_based(const struct toml *t, const uint8_t *p, const uint8_t *en
 {
     unsigned base = p[1] == 'x' ? 16 : p[1] == 'o' ? 8 : 2;
     if (digits_end(p + 2, end, base) != end)
-        return toml_refuse(t, p, "no number of TOML");
+        return toml_refuse(t, p, "not a TOML number");
     return format_toml_scalar_fits(p + 2, end, base, INT64_MAX)
                ? OK
                : toml_refuse(t, p, "an integer beyond 64 bits");
@@ -196,7 +196,7 @@ static int check_number(const struct toml *t, const uint8_t *begin, const uint8_
         return check_based(t, p, end);
     const uint8_t *whole = p < end ? digits_end(p, end, 10) : NULL, *at = whole;
     if (!whole)
-        return toml_refuse(t, begin, "no value of TOML: a string needs quotes");
+        return toml_refuse(t, begin, "not a TOML value: a string needs quotes");
     if (*p == '0' && whole - p > 1)
         return toml_refuse(t, begin, "a number cannot begin with 0");
     if (at == end)
@@ -210,7 +210,7 @@ static int check_number(const struct toml *t, const uint8_t *begin, const uint8_
         at += at < end && (*at == '+' || *at == '-');
         at = digits_end(at, end, 10);
     }
-    return at == end ? OK : toml_refuse(t, begin, "no number of TOML");
+    return at == end ? OK : toml_refuse(t, begin, "not a TOML number");
 }
 
 /* --- dates and times ------------------------------------------------------------------------- */
@@ -285,10 +285,10 @@ static int check_time(const struct toml *t, const uint8_t *begin, const uint8_t 
                   take_time(&p, end) && (p == end || take_offset(&p, end));
     else if (is_fine && !has_date)
         is_fine = take_time(&p, end);
-    return is_fine && p == end ? OK : toml_refuse(t, begin, "no date or time of TOML");
+    return is_fine && p == end ? OK : toml_refuse(t, begin, "not a TOML date or time");
 }
 
-/* --- words ----------------------------------------------------------------------------------- */
+/* --- words and numbers ------------------------------------------------------------------------------ */
 
 static bool is_word(uint8_t c)
 {

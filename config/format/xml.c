@@ -148,7 +148,7 @@ static int take_character_reference(struct xml *x)
         code = code > 0x10ffff ? code : code * base + digit;
     if (x->at == digits || !format_xml_take(x, ";"))
         return format_xml_refuse(x, begin, "a character reference is &#...; with digits");
-    return is_char(code) ? OK : format_xml_refuse(x, begin, "this reference is no character of XML");
+    return is_char(code) ? OK : format_xml_refuse(x, begin, "this reference is not an XML character");
 }
 
 /* x->at is at '&'. */
@@ -199,7 +199,7 @@ static int take_instruction(struct xml *x)
         return err;
     if (target.size == 3 && (target.data[0] | 0x20) == 'x' && (target.data[1] | 0x20) == 'm' &&
         (target.data[2] | 0x20) == 'l')
-        return format_xml_refuse(x, begin, "an XML declaration may only stand at the very beginning");
+        return format_xml_refuse(x, begin, "an XML declaration must be at the very beginning");
     if (!begins(x, "?>") && !format_xml_skip_blanks(x))
         return refuse_here(x, "a blank or ?>");
     return skip_to(x, begin, "?>", "instruction");
@@ -259,7 +259,7 @@ static int take_declaration(struct xml *x)
     if (!err)
         err = take_pseudo(x, "encoding", &encoding);
     if (!err && encoding.data && !is_like(encoding, "UTF-8") && !is_like(encoding, "US-ASCII"))
-        err = check_refuse(x->check, offset(x, encoding.data), "encoding \"%s\": only UTF-8 is taken",
+        err = check_refuse(x->check, offset(x, encoding.data), "encoding \"%s\": only UTF-8 is accepted",
                            check_quote(encoding).text);
     if (!err)
         err = take_pseudo(x, "standalone", &standalone);
@@ -319,7 +319,7 @@ static int take_doctype(struct xml *x)
         format_xml_skip_blanks(x);
     }
     if (begins(x, "["))
-        return format_xml_refuse(x, x->at, "declarations in the document type: entities are not taken");
+        return format_xml_refuse(x, x->at, "declarations in the document type: entities are not accepted");
     return format_xml_take(x, ">") ? OK : refuse_here(x, ">");
 }
 
@@ -350,7 +350,7 @@ static int take_attribute_value(struct xml *x)
 {
     struct slice value;
     int err = take_quoted(x, &value);
-    const uint8_t *behind = x->at, *end = value.data + value.size;
+    const uint8_t *after = x->at, *end = value.data + value.size;
     if (err)
         return err;
     for (x->at = value.data; x->at < end;) {
@@ -361,7 +361,7 @@ static int take_attribute_value(struct xml *x)
         else if ((err = take_reference(x)))
             return err;
     }
-    x->at = behind;
+    x->at = after;
     return OK;
 }
 

@@ -48,7 +48,7 @@ struct yaml {
     struct buf scratch;
 };
 
-/* --- what a plain scalar is ---------------------------------------------------------------------- */
+/* --- plain scalars ---------------------------------------------------------------------------------- */
 
 static bool is_word_of(struct slice s, const char *words)
 {
@@ -249,7 +249,7 @@ static void set_anchor(struct yaml *y, size_t number, struct digest d)
     y->anchors[number - 1] = d;
 }
 
-/* --- the walk ------------------------------------------------------------------------------------ */
+/* --- the walk over the items ------------------------------------------------------------------------ */
 
 static size_t offset_of(const struct check *c, size_t index)
 {

@@ -107,7 +107,7 @@ bool api_page_check(struct api_call *c)
     int err = continue_read(c, &after);
     buf_done(&after);
     if (err)
-        api_fail(c, API_BAD_REQUEST, "continue is not what an answer gave");
+        api_fail(c, API_BAD_REQUEST, "continue is not from an earlier answer");
     return !err;
 }
 
@@ -354,9 +354,9 @@ static bool admit_body(struct api_call *c)
         return false;
     }
     if (c->route->body == SCHEMA_NONE)
-        wrong = is_absent || c->route->method == HTTP_GET ? NULL : "this takes no body";
+        wrong = is_absent || c->route->method == HTTP_GET ? NULL : "this route takes no body";
     else if (is_absent && !(c->route->flags & BODY_OPTIONAL))
-        wrong = "a JSON object is needed as body";
+        wrong = "the body must be a JSON object";
     if (wrong) {
         api_fail(c, API_BAD_REQUEST, wrong);
         return false;
@@ -618,10 +618,10 @@ static void identify_client(struct api_call *c)
         on_identified(&c->guard, err);
     } else if (c->route->flags & BODY_STREAM) {
         guard_cancel(&c->guard);
-        refuse_unauthorized(
-            c, ERR_INVALID_AUTH_TOKEN,
-            "this takes a token that is known here: send Authorization: Bearer <token>, with a token from "
-            "POST /v3/auth/authenticate");
+        refuse_unauthorized(c, ERR_INVALID_AUTH_TOKEN,
+                            "this route needs a token that this member knows: send Authorization: Bearer "
+                            "<token>, with a token from "
+                            "POST /v3/auth/authenticate");
     } else {
         c->cancel = cancel_identification;
     }

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  * One call of the native API, as a route's handler sees it.
  *
- * Before the handler runs: the path matched a row of route.def, the query was checked against it, names have
- * their defaults, the client is authorized, and the body (if the row has one) is whole in q->body.
+ * When the handler runs:
+ *   - the path has matched a row of route.def, and the query is valid for it
+ *   - names have their defaults
+ *   - the client is authorized
+ *   - the body, if the row has one, is whole in q->body
  *
  * A handler answers once, now or later, with api_answer, api_respond or api_fail…; it must not touch the call
  * after that. A handler that answers later sets cancel first: cancel is called instead of an answer when the

@@ -75,7 +75,7 @@ void api_config_fail(struct api_call *c, int err, const struct config_result *re
     buf_done(&current);
 }
 
-/* --- what a request says ------------------------------------------------------------------------------ */
+/* --- request fields --------------------------------------------------------------------------------- */
 
 bool api_config_tag(const char *md5, uint8_t *ret_tag)
 {
@@ -102,7 +102,7 @@ bool api_config_condition(struct api_call *c, struct config_condition *ret)
         }
     }
     if (none.size && !slice_equal(none, slice_text("*"))) {
-        api_fail(c, API_BAD_REQUEST, "If-None-Match of a write can be nothing but *");
+        api_fail(c, API_BAD_REQUEST, "If-None-Match of a write must be *");
         return false;
     }
     ret->if_absent = none.size > 0;

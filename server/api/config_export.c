@@ -192,7 +192,7 @@ static void send_more(struct api_call *c)
         api_config_export_finish(e);
 }
 
-static void writable(struct api_call *c)
+static void export_on_writable(struct api_call *c)
 {
     struct export *e = c->state;
     if (e->is_paused)
@@ -231,7 +231,7 @@ static void begin_sending(struct export *e)
 
 /* --- measure ---------------------------------------------------------------------------------------- */
 
-static void measure(struct export *e);
+static void measure_next(struct export *e);
 
 static void check_digest(struct export *e)
 {
@@ -241,10 +241,10 @@ static void check_digest(struct export *e)
     e->digester = NULL;
     if (digest_equal(&digest, &e->digest)) {
         e->at++;
-        measure(e);
+        measure_next(e);
         return;
     }
-    snprintf(text, sizeof text, "the content of %.*s is not what its digests are of: publish it again",
+    snprintf(text, sizeof text, "the content of %.*s does not match its digests: publish it again",
              (int)item->key.name.size, (const char *)item->key.name.data);
     api_config_export_fail(e, API_INTERNAL, text);
 }
@@ -291,7 +291,7 @@ static void on_measured(struct config_request *q, int err, const struct config_r
     }
 }
 
-static void measure(struct export *e)
+static void measure_next(struct export *e)
 {
     if (e->at == e->count)
         begin_sending(e);
@@ -363,7 +363,7 @@ static void api_config_export_on_barrier(struct config_request *q, int err,
     e->revision = config_revision(api_config(e->call));
     api_config_export_collect(e);
     archive_manifest_begin(&e->manifest, config_cluster_id(api_config(e->call)), e->revision);
-    measure(e);
+    measure_next(e);
 }
 
 /* --- the call --------------------------------------------------------------------------------------- */
@@ -374,7 +374,7 @@ static void api_config_export_cancel(struct api_call *c)
 }
 
 /* The deadline does not end an answer that has begun. */
-static void expired(struct api_call *c)
+static void export_on_expired(struct api_call *c)
 {
     struct export *e = c->state;
     c->q->deadline_ms = 0;
@@ -395,8 +395,8 @@ void api_config_export(struct api_call *c)
     e->call = c;
     c->state = e;
     c->cancel = api_config_export_cancel;
-    c->expired = expired;
-    c->writable = writable;
+    c->expired = export_on_expired;
+    c->writable = export_on_writable;
     e->step.done = api_config_export_on_barrier;
     if (api_is_local(c))
         config_wait_revision(api_config(c), &e->step, 0, TURN_MS);

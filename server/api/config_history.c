@@ -75,7 +75,7 @@ void api_config_history(struct api_call *c)
     uint64_t limit = api_number(api_param(c, PARAM_LIMIT));
     struct slice before = api_param(c, PARAM_CONTINUE);
     if (before.size && !api_number(before)) {
-        api_fail(c, API_BAD_REQUEST, "continue is not what an answer gave");
+        api_fail(c, API_BAD_REQUEST, "continue is not from an earlier answer");
         return;
     }
     p->call = c;
@@ -91,7 +91,7 @@ void api_config_history(struct api_call *c)
     config_history(api_config(c), &p->history);
 }
 
-/* --- what changed ----------------------------------------------------------------------------------- */
+/* --- diffs ------------------------------------------------------------------------------------------ */
 
 /* A diff under way. It reads the newer release first, which names the one before it. The content worker
  * compares the two. */
@@ -142,7 +142,7 @@ static void on_diff(struct task *t)
     struct comparison *d = k->comparison;
     d->task = NULL;
     if (k->err) {
-        api_fail(d->call, API_TOO_LARGE, "the difference is too large to be told");
+        api_fail(d->call, API_TOO_LARGE, "the difference is larger than 8 MiB");
         return;
     }
     if (k->from_label) {
@@ -265,7 +265,7 @@ void api_draft_get(struct api_call *c)
     config_read_draft(api_config(c), api_config_request(c, answer_draft), &key);
 }
 
-/* --- who runs on what ------------------------------------------------------------------------------- */
+/* --- listeners -------------------------------------------------------------------------------------- */
 
 struct listeners_query {
     struct config_listeners listeners;

@@ -241,7 +241,7 @@ static void on_imported(struct config_import *run, int err)
     }
 }
 
-/* --- the archive is whole --------------------------------------------------------------------------- */
+/* --- reading: the end of the archive ---------------------------------------------------------------- */
 
 /* Checks that the client still has its permissions; false: answered. */
 static bool recheck_permissions(struct import *i)
@@ -256,7 +256,7 @@ static bool recheck_permissions(struct import *i)
     return false;
 }
 
-static void run(struct import *i)
+static void start_import(struct import *i)
 {
     i->run.items = archive_items(i->archive, &i->run.count);
     i->run.done = on_imported;
@@ -266,7 +266,7 @@ static void run(struct import *i)
     config_import(api_config(i->call), &i->run);
 }
 
-static void match(struct api_call *c)
+static void match_slice(struct api_call *c)
 {
     struct import *i = c->state;
     bool is_done = false;
@@ -280,11 +280,11 @@ static void match(struct api_call *c)
             return;
         }
         if (!is_done && api_slice_is_over(c)) {
-            api_slice_later(c, match);
+            api_slice_later(c, match_slice);
             return;
         }
     }
-    run(i);
+    start_import(i);
 }
 
 /* The whole body has arrived and is unpacked: starts to match it. */
@@ -298,10 +298,10 @@ static void begin_matching(struct import *i)
     }
     if (!i->has_own_deadline)
         c->q->deadline_ms = 0;
-    api_slice_later(c, match);
+    api_slice_later(c, match_slice);
 }
 
-/* --- the archive comes ------------------------------------------------------------------------------ */
+/* --- reading: the archive in pieces ----------------------------------------------------------------- */
 
 /* Does one step of unpacking; false: answered. */
 static bool unpack_some(struct import *i, bool *ret_is_done)
@@ -316,14 +316,14 @@ static bool unpack_some(struct import *i, bool *ret_is_done)
         api_config_import_fail(i, err, archive_error(i->archive));
     else if (api->import_bytes > api->options.import_bytes_max)
         api_config_import_fail(i, ERR_TOO_MANY_REQUESTS,
-                               "other imports under way on this member hold the room for archives "
+                               "other imports on this member use all the memory for archives "
                                "(--config-import-max-bytes): try again later");
     else
         return true;
     return false;
 }
 
-static void unpack(struct api_call *c)
+static void unpack_slice(struct api_call *c)
 {
     struct import *i = c->state;
     turn_enter(TURN_CONFIG_IMPORT);
@@ -333,7 +333,7 @@ static void unpack(struct api_call *c)
         if (!unpack_some(i, &is_done))
             return;
         if (!is_done && api_slice_is_over(c)) {
-            api_slice_later(c, unpack);
+            api_slice_later(c, unpack_slice);
             return;
         }
     }
@@ -350,14 +350,14 @@ static void api_config_import_take(struct api_call *c, struct slice piece)
     struct import *i = c->state;
     buf_add_slice(&i->piece, piece);
     http_body_hold(c->q, true);
-    api_slice_later(c, unpack);
+    api_slice_later(c, unpack_slice);
 }
 
 static void api_config_import_end(struct api_call *c)
 {
     struct import *i = c->state;
     i->is_whole = true;
-    api_slice_later(c, unpack);
+    api_slice_later(c, unpack_slice);
 }
 
 static void api_config_import_cancel(struct api_call *c)
@@ -365,7 +365,7 @@ static void api_config_import_cancel(struct api_call *c)
     import_release(c->state);
 }
 
-static void expired(struct api_call *c)
+static void import_on_expired(struct api_call *c)
 {
     struct import *i = c->state;
     bool is_running = i->is_running, is_whole = i->is_whole;
@@ -373,7 +373,7 @@ static void expired(struct api_call *c)
     api_fail(c, API_DEADLINE,
              is_running ? "the request's own deadline has passed; some of it may have been imported"
              : is_whole ? NULL
-                        : "the archive did not come within its time; nothing was imported");
+                        : "the archive did not arrive in time; nothing was imported");
 }
 
 static enum config_import_policy policy_of(struct slice text)
@@ -404,7 +404,7 @@ void api_config_import(struct api_call *c)
     c->body = api_config_import_take;
     c->end = api_config_import_end;
     c->cancel = api_config_import_cancel;
-    c->expired = expired;
+    c->expired = import_on_expired;
     c->writable = continue_report;
     i->has_own_deadline = c->q->deadline_ms != 0;
     if (!i->has_own_deadline)

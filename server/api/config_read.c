@@ -253,7 +253,7 @@ static void get_named_release(struct api_call *c, uint64_t seq)
 {
     const struct config_id key = api_config_id(c);
     if (api_has_param(c, PARAM_WAIT_REVISION) || api_has_param(c, PARAM_LABELS))
-        api_fail(c, API_BAD_REQUEST, "seq goes with neither wait_revision nor labels");
+        api_fail(c, API_BAD_REQUEST, "seq cannot be combined with wait_revision or labels");
     else
         config_read(api_config(c), api_config_request(c, answer_named_release), &key, seq, api_is_local(c));
 }

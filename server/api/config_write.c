@@ -51,7 +51,7 @@ static void answer_unreleased(struct api_call *c, const struct config_result *re
     api_answer(c, result->revision);
 }
 
-/* --- what is live --------------------------------------------------------------------------------------- */
+/* --- the live releases ------------------------------------------------------------------------------ */
 
 /* The body is the content; parameters and headers have the rest. false: answered. */
 static bool take_publish(struct api_call *c, struct config_publish *p)

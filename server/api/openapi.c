@@ -236,7 +236,7 @@ static void add_headers(struct json_writer *w, bool has_etag)
     jw_key(w, "headers");
     jw_open(w, '{');
     add_raw(w, "X-Cairn-Revision",
-            "{\"description\":\"What is answered is the state at this revision.\","
+            "{\"description\":\"The answer is the state at this revision.\","
             "\"schema\":{\"type\":\"integer\",\"format\":\"int64\"}}");
     if (has_etag)
         add_raw(w, "ETag", "{\"schema\":{\"type\":\"string\"}}");

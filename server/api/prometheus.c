@@ -182,7 +182,7 @@ static void add_group(struct targets *t, const struct target_port *port)
     buf_done(&address);
 }
 
-/* --- from instance to instance ---------------------------------------------------------------------- */
+/* --- iteration over instances ----------------------------------------------------------------------- */
 
 static void set_place(struct buf *place, struct slice name)
 {
@@ -368,7 +368,7 @@ static void api_prometheus_cancel(struct api_call *c)
 }
 
 /* The deadline cannot be reported in a stream that has begun: it goes on. */
-static void expired(struct api_call *c)
+static void targets_on_expired(struct api_call *c)
 {
     struct targets *t = c->state;
     if (!t->is_at_barrier)
@@ -386,7 +386,7 @@ void api_prometheus_get(struct api_call *c)
     t->call = c;
     c->state = t;
     c->cancel = api_prometheus_cancel;
-    c->expired = expired;
+    c->expired = targets_on_expired;
     if (api_is_local(c)) {
         api_prometheus_begin(t);
         return;

@@ -5,7 +5,7 @@
  * A long poll never misses a change. GET with `wait_revision=R` (the X-Cairn-Revision of an earlier answer):
  *   - Without If-None-Match it is answered at once if the data of the query may have changed after R.
  *   - With If-None-Match it is answered at once only if the current ETag is another one.
- *   - Without If-None-Match it is also answered at once if R is newer than every committed revision: then R
+ *   - Without If-None-Match it is also answered at once if R is newer than every committed revision. Then R
  *     is not of this cluster's history (the cluster was restored from a backup).
  *   - Otherwise it is answered as soon as the query's result differs from the current one, which is the one
  *     of R.

@@ -486,7 +486,7 @@ void api_service_list(struct api_call *c)
         api_registry_read_start(c, &list_source);
 }
 
-/* --- who looks -------------------------------------------------------------------------------------- */
+/* --- subscribers ------------------------------------------------------------------------------------ */
 
 /* A list of subscribers under way: those reported so far, as JSON. */
 struct subscribers_query {

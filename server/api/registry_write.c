@@ -200,7 +200,7 @@ void api_override_delete(struct api_call *c)
 static void on_server_drain(struct api_call *c)
 {
     api_registry_write_cancel(c);
-    api_fail(c, API_STOPPING, "the server is going down; the instance is draining, or soon will be");
+    api_fail(c, API_STOPPING, "the server is stopping; the instance is draining or will be soon");
 }
 
 /* A projected instance that the client may not read is treated as missing. */

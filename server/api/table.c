@@ -184,12 +184,12 @@ static const char *value_error(enum api_type type, struct slice value)
     case TYPE_LABELS:
         return is_labels(value) ? NULL : "is not of the form key=value,key=value";
     case TYPE_ONLY:
-        return slice_equal(value, slice_text("only")) ? NULL : "can be nothing but only";
+        return slice_equal(value, slice_text("only")) ? NULL : "must be only";
     case TYPE_POLICY:
         if (slice_equal(value, slice_text("abort")) || slice_equal(value, slice_text("skip")) ||
             slice_equal(value, slice_text("overwrite")))
             return NULL;
-        return "is none of abort, skip, overwrite";
+        return "must be abort, skip or overwrite";
     case TYPE_ANY:
         return is_text(value) ? NULL : "is too long, or not text";
     case TYPE_TEXT:

@@ -404,7 +404,7 @@ static void test_export_breaks(void **state)
     done(&c);
 }
 
-/* A release that is not what its digests are of is not handed on. */
+/* A release that does not match its digests is not handed on. */
 static void test_export_digests(void **state)
 {
     (void)state;
@@ -418,7 +418,7 @@ static void test_export_digests(void **state)
     buf_done(&text);
     get_export(&c, "");
     expect(&c, "HTTP/1.1 500");
-    expect(&c, "the content of a.txt is not what its digests are of");
+    expect(&c, "the content of a.txt does not match its digests");
     done(&c);
 }
 
