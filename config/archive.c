@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See archive.h: bytes -> gzip -> tar -> files -> items. Paths are judged as they come, the manifest when all
- * files are there, so that it may stand anywhere in the archive.
+ * Reading and writing archives; see archive.h: bytes -> gzip -> tar -> files -> items. Paths are checked as
+ * they arrive, the manifest after all files, so that it may stand anywhere in the archive.
  *
- * Invariant: by_path has each file that was begun; items[i] is what files[i] will be. */
+ * Invariant: by_path has each file that was begun; items[i] belongs to files[i]. */
 #include "config/archive.h"
 
 #include <stdarg.h>
@@ -13,18 +13,17 @@
 #include "base/tar.h"
 #include "base/text.h"
 
-#define COMPONENT_MAX    255 /* bytes, of a path; what file systems take */
-#define COMPONENT_CUT    200 /* of a longer one so much stays */
+#define COMPONENT_MAX    255 /* bytes of a path's component; the limit of file systems */
+#define COMPONENT_CUT    200 /* bytes that stay of a longer one */
 #define PATH_MAX_HERE    4096
-#define MATCH_STEP       16 /* files a call */
+#define MATCH_STEP       16 /* files in one call */
 #define PLAIN_STEP       (64u << 10)
 #define VALUE_MAX        (256u << 10) /* bytes of one value of the manifest, or of blanks between two */
 #define MANIFEST_VERSION 1
 
-/* --- paths ------------------------------------------------------------------------------------------------
- */
+/* --- paths ------------------------------------------------------------------------------------------ */
 
-/* '%' is always encoded, so "%~" marks what was cut: no other name leads there. */
+/* '%' is always escaped, so "%~" marks a cut name: no other name gives that path. */
 static void add_component(struct buf *out, struct slice name)
 {
     size_t start = out->size;
@@ -37,7 +36,7 @@ static void add_component(struct buf *out, struct slice name)
     sha256_finish(sha, digest);
     size_t cut = start + COMPONENT_CUT;
     while ((out->data[cut] & 0xc0) == 0x80 || out->data[cut - 1] == '%' || out->data[cut - 2] == '%')
-        cut--; /* neither into a character nor into what is encoded */
+        cut--; /* not inside a character or an escape */
     out->size = cut;
     buf_add_text(out, "%~");
     for (size_t i = 0; i < 8; i++)
@@ -47,7 +46,7 @@ static void add_component(struct buf *out, struct slice name)
 void archive_add_path(struct buf *out, const struct config_id *key)
 {
     if (slice_equal(key->ns, slice_text(ARCHIVE_MANIFEST)))
-        buf_add_text(out, "%~" ARCHIVE_MANIFEST); /* a folder that is not called as the manifest is */
+        buf_add_text(out, "%~" ARCHIVE_MANIFEST); /* a folder must not have the manifest's name */
     else
         add_component(out, key->ns);
     buf_add_byte(out, '/');
@@ -56,8 +55,7 @@ void archive_add_path(struct buf *out, const struct config_id *key)
     add_component(out, key->name);
 }
 
-/* --- writing the manifest ----------------------------------------------------------------------------------
- */
+/* --- the manifest ----------------------------------------------------------------------------------- */
 
 void archive_manifest_begin(struct buf *out, uint64_t cluster_id, int64_t revision)
 {
@@ -97,23 +95,22 @@ void archive_manifest_end(struct buf *out)
     buf_add_text(out, "\n]}\n");
 }
 
-/* --- reading
- * ------------------------------------------------------------------------------------------------ */
+/* --- reading ---------------------------------------------------------------------------------------- */
 
 struct file {
     struct slice path; /* in the arena */
     struct buf content;
-    size_t at;     /* in files and items */
-    bool is_named; /* the manifest has it */
+    size_t at;     /* index in files and items */
+    bool is_named; /* the manifest names it */
 };
 
 struct archive {
     struct archive_options options;
     struct arena arena;
-    struct gzip_reader *gzip; /* NULL: plain, or not known yet */
+    struct gzip_reader *gzip; /* NULL: plain tar, or not known yet */
     struct tar_reader tar;
     struct buf unpacked;
-    uint8_t first[2]; /* bytes, until it is known whether it is gzipped */
+    uint8_t first[2]; /* bytes, until the format is known */
     size_t first_size;
     bool is_known;
     uint64_t bytes;
@@ -188,15 +185,14 @@ __attribute__((format(printf, 3, 4))) static int refuse(struct archive *a, int e
     return err;
 }
 
-/* For "%.*s": of a path so much that a sentence stays one. */
-static int shown(struct slice s)
+/* For "%.*s": the length of a path in a sentence, at most 200 bytes. */
+static int quoted_size(struct slice s)
 {
     return s.size < 200 ? (int)s.size : 200;
 }
-#define SHOWN(s) shown(s), (s).size ? (const char *)(s).data : ""
+#define QUOTED(s) quoted_size(s), (s).size ? (const char *)(s).data : ""
 
-/* --- reading: files ----------------------------------------------------------------------------------------
- */
+/* --- reading: files --------------------------------------------------------------------------------- */
 
 static struct slice take_component(struct slice *rest)
 {
@@ -207,7 +203,7 @@ static struct slice take_component(struct slice *rest)
     return part;
 }
 
-/* "./" in front goes, as `tar c .` puts it there; everything else must be as it is. */
+/* Removes leading "./", as `tar c .` writes it; everything else must be exact. */
 static int clean_path(struct archive *a, struct slice *path)
 {
     while (path->size > 1 && path->data[0] == '.' && path->data[1] == '/')
@@ -215,20 +211,20 @@ static int clean_path(struct archive *a, struct slice *path)
     struct slice rest = *path;
     if (path->size > PATH_MAX_HERE)
         return refuse(a, ERR_INVALID, "a path is longer than %d bytes: \"%.*s...\"", PATH_MAX_HERE,
-                      SHOWN(rest));
+                      QUOTED(rest));
     if (!path->size || path->data[0] == '/' || path->data[path->size - 1] == '/')
-        return refuse(a, ERR_INVALID, "\"%.*s\" is no relative path of a file", SHOWN(*path));
+        return refuse(a, ERR_INVALID, "\"%.*s\" is not a relative path of a file", QUOTED(*path));
     while (rest.size) {
         struct slice part = take_component(&rest);
         if (!part.size || slice_equal(part, slice_text(".")) || slice_equal(part, slice_text("..")))
             return refuse(a, ERR_INVALID, "\"%.*s\": a path may have no empty, \".\" or \"..\" part",
-                          SHOWN(*path));
+                          QUOTED(*path));
     }
     return OK;
 }
 
-/* What a Mac puts beside files. */
-static bool is_litter(struct slice path)
+/* Files that macOS adds to archives. */
+static bool is_macos_file(struct slice path)
 {
     struct slice name = path;
     for (struct slice rest = path; rest.size;)
@@ -257,7 +253,7 @@ static int begin_file(struct archive *a, struct slice path)
     uint64_t size = a->tar.entry.size;
     a->is_manifest_open = slice_equal(path, slice_text(ARCHIVE_MANIFEST));
     if (a->is_manifest_open ? a->has_manifest : strmap_get(&a->by_path, path) != NULL)
-        return refuse(a, ERR_INVALID, "\"%.*s\" is in the archive twice", SHOWN(path));
+        return refuse(a, ERR_INVALID, "\"%.*s\" is in the archive twice", QUOTED(path));
     if (a->is_manifest_open) {
         a->has_manifest = true;
         return OK;
@@ -265,7 +261,7 @@ static int begin_file(struct archive *a, struct slice path)
     if (size > a->options.content_bytes_max)
         return refuse(a, ERR_REQUEST_TOO_LARGE,
                       "\"%.*s\" has %llu bytes; a configuration may have %llu (--config-max-bytes)",
-                      SHOWN(path), (unsigned long long)size,
+                      QUOTED(path), (unsigned long long)size,
                       (unsigned long long)a->options.content_bytes_max);
     a->open = add_file(a, path);
     return OK;
@@ -277,12 +273,12 @@ static int begin_entry(struct archive *a)
     a->open = NULL;
     a->is_manifest_open = false;
     if (a->tar.entry.kind == TAR_FOLDER)
-        return OK; /* files bring their folders */
+        return OK; /* folders follow from the paths of files */
     if (a->tar.entry.kind != TAR_FILE)
-        return refuse(a, ERR_INVALID, "\"%.*s\" is %s: an archive of configurations has files alone",
-                      SHOWN(path), tar_kind_name(a->tar.entry.kind));
+        return refuse(a, ERR_INVALID, "\"%.*s\" is %s: an archive of configurations may only have files",
+                      QUOTED(path), tar_kind_name(a->tar.entry.kind));
     int err = clean_path(a, &path);
-    return err || is_litter(path) ? err : begin_file(a, path);
+    return err || is_macos_file(path) ? err : begin_file(a, path);
 }
 
 static int read_tar(struct archive *a, struct slice in)
@@ -304,8 +300,7 @@ static int read_tar(struct archive *a, struct slice in)
     return err;
 }
 
-/* --- reading: bytes
- * ------------------------------------------------------------------------------------------ */
+/* --- reading: bytes --------------------------------------------------------------------------------- */
 
 static int refuse_size(struct archive *a)
 {
@@ -340,7 +335,7 @@ static int add_packed(struct archive *a, struct slice *bytes, bool *ret_is_done)
 static int add_known(struct archive *a, struct slice *bytes, bool *ret_is_done)
 {
     int err = a->gzip ? add_packed(a, bytes, ret_is_done) : add_plain(a, bytes, ret_is_done);
-    /* The files that came with these bytes count too. */
+    /* The files that began in these bytes count too. */
     return err || a->bytes <= a->options.bytes_max ? err : refuse_size(a);
 }
 
@@ -367,7 +362,7 @@ int archive_step(struct archive *a, struct slice *bytes, bool *ret_is_done)
 int archive_end(struct archive *a)
 {
     if (!a->is_known)
-        return refuse(a, ERR_INVALID, "an archive is needed as body: a tar, or a tar.gz");
+        return refuse(a, ERR_INVALID, "the body must be an archive: a tar or a tar.gz");
     if (a->gzip && gzip_read_end(a->gzip))
         return refuse(a, ERR_MALFORMED, "the archive is cut off: its gzip does not end");
     if (!tar_has_ended(&a->tar))
@@ -377,10 +372,9 @@ int archive_end(struct archive *a)
     return OK;
 }
 
-/* --- names of what has no manifest
- * ---------------------------------------------------------------------------- */
+/* --- names without a manifest ----------------------------------------------------------------------- */
 
-/* As name_add_segment encodes it; what is not so stands for itself. */
+/* Decodes as name_add_segment encodes; text in another form stays as it is. */
 static struct slice archive_decode(struct archive *a, struct slice part)
 {
     struct buf text = {0}, scratch = {0};
@@ -396,7 +390,7 @@ static struct slice archive_decode(struct archive *a, struct slice part)
     return name;
 }
 
-static void place(const struct archive *a, struct config_import_item *item)
+static void apply_target_options(const struct archive *a, struct config_import_item *item)
 {
     if (a->options.ns.size)
         item->key.ns = a->options.ns;
@@ -418,18 +412,17 @@ static int name_by_path(struct archive *a, size_t i)
                       "\"%.*s\" is too deep: a path without " ARCHIVE_MANIFEST
                       " is namespace/group/name, group/name "
                       "or name",
-                      SHOWN(f->path));
+                      QUOTED(f->path));
     item->path = f->path;
     item->key.ns = n == 3 ? archive_decode(a, parts[0]) : slice_text("default");
     item->key.group = n >= 2 ? archive_decode(a, parts[n - 2]) : slice_text("default");
     item->key.name = archive_decode(a, parts[n - 1]);
     item->content = buf_slice(&f->content);
-    place(a, item);
+    apply_target_options(a, item);
     return OK;
 }
 
-/* --- names in the manifest
- * ------------------------------------------------------------------------------------- */
+/* --- names in the manifest -------------------------------------------------------------------------- */
 
 static uint8_t archive_peek(const struct archive *a)
 {
@@ -460,7 +453,7 @@ static bool skip_string(struct archive *a)
     return false;
 }
 
-/* To the end of a value, by its brackets: whoever reads it says what is wrong inside. */
+/* Skips to the end of a value by its brackets; its reader finds errors inside. */
 static bool skip_value(struct archive *a, struct slice *ret)
 {
     size_t start = a->at, depth = 0;
@@ -484,7 +477,7 @@ static int refuse_manifest(struct archive *a)
     return refuse(a, ERR_MALFORMED, ARCHIVE_MANIFEST " is malformed at byte %zu", a->at);
 }
 
-/* Past the comma before what is not the first. */
+/* Takes the comma before every field or item except the first. */
 static bool take_comma(struct archive *a, size_t count)
 {
     if (count && archive_skip_blanks(a) != ',')
@@ -516,11 +509,11 @@ static int read_member(struct archive *a)
     if (slice_equal(key, slice_text("\"version\"")) &&
         (text_to_u64(value, &version) || version != MANIFEST_VERSION))
         return refuse(a, ERR_INVALID, ARCHIVE_MANIFEST " is of version %.*s; version %d is known here",
-                      SHOWN(value), MANIFEST_VERSION);
+                      QUOTED(value), MANIFEST_VERSION);
     return OK;
 }
 
-/* One of its members, or its end. */
+/* Reads one field of the manifest, or its end. */
 static int match_member(struct archive *a)
 {
     if (a->member_count == 0) {
@@ -539,35 +532,35 @@ static int match_member(struct archive *a)
     return OK;
 }
 
-struct said { /* of a file */
+struct manifest_item { /* the manifest's data on a file */
     struct slice path, type, md5, sha256;
     int64_t size, seq;
 };
 
-static int check_said(struct archive *a, struct said *said, struct config_import_item *item,
-                      struct file **ret)
+static int check_manifest_item(struct archive *a, struct manifest_item *named,
+                               struct config_import_item *item, struct file **ret)
 {
-    struct file *f = strmap_get(&a->by_path, said->path);
+    struct file *f = strmap_get(&a->by_path, named->path);
     if (!f)
         return refuse(a, ERR_INVALID, ARCHIVE_MANIFEST " names \"%.*s\", which is not in the archive",
-                      SHOWN(said->path));
+                      QUOTED(named->path));
     if (f->is_named)
-        return refuse(a, ERR_INVALID, ARCHIVE_MANIFEST " names \"%.*s\" twice", SHOWN(said->path));
-    if (said->size >= 0 && (uint64_t)said->size != f->content.size)
+        return refuse(a, ERR_INVALID, ARCHIVE_MANIFEST " names \"%.*s\" twice", QUOTED(named->path));
+    if (named->size >= 0 && (uint64_t)named->size != f->content.size)
         return refuse(a, ERR_INVALID,
                       "\"%.*s\" has %zu bytes, by " ARCHIVE_MANIFEST
                       " %lld: without that file others may be imported "
                       "as they are",
-                      SHOWN(said->path), f->content.size, (long long)said->size);
+                      QUOTED(named->path), f->content.size, (long long)named->size);
     item->path = f->path;
     item->content = buf_slice(&f->content);
-    item->md5 = said->md5;
-    item->sha256 = said->sha256;
+    item->md5 = named->md5;
+    item->sha256 = named->sha256;
     if (!item->key.ns.size)
         item->key.ns = slice_text("default");
     if (!item->key.group.size)
         item->key.group = slice_text("default");
-    place(a, item);
+    apply_target_options(a, item);
     f->is_named = true;
     *ret = f;
     return OK;
@@ -578,31 +571,31 @@ static int read_item(struct archive *a, struct slice text)
     char error[200];
     struct document_reader r = document_reader_of(DOCUMENT_STRICT, &a->arena, error, sizeof error);
     struct config_import_item item = {0};
-    struct said said = {.size = -1};
+    struct manifest_item named = {.size = -1};
     struct file *f = NULL;
     document_begin(&r, text);
-    document_string(&r, "path", PATH_MAX_HERE, &said.path);
+    document_string(&r, "path", PATH_MAX_HERE, &named.path);
     document_text(&r, "namespace", &item.key.ns);
     document_text(&r, "group", &item.key.group);
     document_text(&r, "name", &item.key.name);
-    document_text(&r, "type", &said.type);
-    document_number(&r, "size", 0, INT64_MAX, &said.size);
-    document_text(&r, "md5", &said.md5);
-    document_text(&r, "sha256", &said.sha256);
+    document_text(&r, "type", &named.type);
+    document_number(&r, "size", 0, INT64_MAX, &named.size);
+    document_text(&r, "md5", &named.md5);
+    document_text(&r, "sha256", &named.sha256);
     document_text(&r, "title", &item.title);
     document_string(&r, "note", CONFIG_NOTE_MAX, &item.note);
-    document_number(&r, "seq", 0, CONFIG_SEQ_MAX, &said.seq);
-    item.has_format = said.type.size > 0;
-    if (said.type.size && format_from_name(said.type, &item.format))
+    document_number(&r, "seq", 0, CONFIG_SEQ_MAX, &named.seq);
+    item.has_format = named.type.size > 0;
+    if (named.type.size && format_from_name(named.type, &item.format))
         document_refuse(&r, "type", "is none of text, json, yaml, properties, toml, xml, html, bin");
-    if (!said.path.size)
+    if (!named.path.size)
         document_refuse_last(&r, "path", "is missing");
     if (!item.key.name.size)
         document_refuse_last(&r, "name", "is missing");
     int err = document_end(&r);
     if (err)
-        return refuse(a, err, ARCHIVE_MANIFEST ", \"%.*s\": %s", SHOWN(said.path), error);
-    err = check_said(a, &said, &item, &f);
+        return refuse(a, err, ARCHIVE_MANIFEST ", \"%.*s\": %s", QUOTED(named.path), error);
+    err = check_manifest_item(a, &named, &item, &f);
     if (!err)
         a->items[f->at] = item;
     return err;
@@ -629,7 +622,7 @@ static int match_file(struct archive *a)
     return a->files[i]->is_named
                ? OK
                : refuse(a, ERR_INVALID, "\"%.*s\" is in the archive, but not in its " ARCHIVE_MANIFEST,
-                        SHOWN(a->files[i]->path));
+                        QUOTED(a->files[i]->path));
 }
 
 int archive_match(struct archive *a, bool *ret_is_done)

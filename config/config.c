@@ -1,20 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The config center's turn: the heads' changes become the view (feed -> heads), watchers are told, requests
- * end. Here are also the requests that only wait: barriers, revisions. Writes are config_write.c, reads
- * config_read.c, watches config_watch.c.
+ * The config center's turn: it applies changes of heads to the view (feed -> heads), notifies watchers and
+ * ends requests. This file also has the requests that only wait: barriers and revisions. Writes are in
+ * config_write.c, reads in config_read.c, watches in config_watch.c.
  *
- * Invariant: between turns the view shows whole revisions, up to config_revision. Nothing here knows who
- * leads: what only the leader does is the janitor's. */
+ * Invariant: between turns the view shows whole revisions, up to config_revision. Nothing here depends on
+ * leadership; only the janitor does. */
 #include "config/config.h"
 
 #include "base/mutant.h"
 #include "base/turn.h"
 #include "config/config_private.h"
 
-#define INLINE_BYTES (16u << 10) /* of small contents that are checked in one turn: 1 ms at most */
-#define SLICE_NS     2000000u    /* of a turn, for requests that take longer */
+#define INLINE_BYTES                                                                                         \
+    (16u << 10)           /* of small contents that are checked on the loop in one turn: 1 ms at most */
+#define SLICE_NS 2000000u /* of a turn, for long requests */
 
-enum { RECENT_LOOKS = 2 }; /* kept releases a turn that are held against their heads */
+enum { RECENT_CHECKS = 2 }; /* cached releases that a turn compares with their heads */
 
 /* --- the view ------------------------------------------------------------------------------------------ */
 
@@ -23,7 +24,7 @@ static void config_on_begin(void *arg, int64_t revision, bool is_whole)
     heads_begin(((struct config *)arg)->heads, revision, is_whole);
 }
 
-/* A key that is none of ours (config_name_parse) is left alone. */
+/* Ignores keys that are not the config center's (config_name_parse). */
 static void config_on_put(void *arg, const Mvccpb__KeyValue *pair)
 {
     struct config *c = arg;
@@ -65,8 +66,10 @@ bool config_is_ready(const struct config *c)
 
 int64_t config_revision(const struct config *c)
 {
-    int64_t fed = feed_revision(c->feed), seen = heads_revision(c->heads);
-    return fed > seen || !feed_is_following(c->feed) ? fed : seen; /* while a batch is told it is ahead */
+    int64_t feed_at = feed_revision(c->feed), heads_at = heads_revision(c->heads);
+    return feed_at > heads_at || !feed_is_following(c->feed)
+               ? feed_at
+               : heads_at; /* heads are ahead during notifications */
 }
 
 uint64_t config_cluster_id(const struct config *c)
@@ -109,7 +112,7 @@ int64_t config_namespace_revision(const struct config *c, struct slice ns)
     return heads_namespace_revision(c->heads, ns);
 }
 
-/* --- what requests share ------------------------------------------------------------------------------- */
+/* --- shared by the requests ---------------------------------------------------------------------------- */
 
 static void config_on_answer(struct pending_op *pending_ops)
 {
@@ -143,27 +146,27 @@ int config_task_add(struct config *c, struct task *t, const struct config_reques
     return err;
 }
 
-struct freeing {
+struct free_job {
     struct worker_job job;
     void (*free_thing)(void *thing);
     void *thing;
 };
 
-static void run_freeing(struct worker_job *job)
+static void run_free_job(struct worker_job *job)
 {
-    struct freeing *f = container_of(job, struct freeing, job);
+    struct free_job *f = container_of(job, struct free_job, job);
     f->free_thing(f->thing);
 }
 
-static void on_freed(struct worker_job *job)
+static void on_free_job_done(struct worker_job *job)
 {
-    mem_free(container_of(job, struct freeing, job));
+    mem_free(container_of(job, struct free_job, job));
 }
 
 void config_free_later(struct config *c, void (*free_thing)(void *thing), void *thing)
 {
-    struct freeing *f = mem_new(sizeof *f);
-    *f = (struct freeing){.job = {.run = run_freeing, .done = on_freed}, free_thing, thing};
+    struct free_job *f = mem_new(sizeof *f);
+    *f = (struct free_job){.job = {.run = run_free_job, .done = on_free_job_done}, free_thing, thing};
     c->pending_ops.io->ops->submit(c->pending_ops.io, IO_WORKER_CONTENT, &f->job);
 }
 
@@ -230,14 +233,15 @@ void config_add_id(struct buf *out, const struct config_id *key)
     buf_add_slice(out, key->name);
 }
 
-static int config_look(struct config *c, struct slice key, bool keys_only, struct arena *a,
-                       const Mvccpb__KeyValue **ret)
+static int config_range_one(struct config *c, struct slice key, bool keys_only, struct arena *a,
+                            const Mvccpb__KeyValue **ret)
 {
     Etcdserverpb__RangeRequest m = ETCDSERVERPB__RANGE_REQUEST__INIT;
     Etcdserverpb__RangeResponse *response;
     m.keys_only = keys_only;
     m.key.len = key.size;
-    memcpy(&m.key.data, &key.data, sizeof key.data); /* protobuf-c's type is not const; nobody writes */
+    memcpy(&m.key.data, &key.data,
+           sizeof key.data); /* protobuf-c's type is not const; nothing writes to it */
     int err = kv_range_now(c->kv, &m, a, &response);
     *ret = !err && response->n_kvs ? response->kvs[0] : NULL;
     return err;
@@ -245,13 +249,13 @@ static int config_look(struct config *c, struct slice key, bool keys_only, struc
 
 int config_lookup(struct config *c, struct slice key, struct arena *a, const Mvccpb__KeyValue **ret)
 {
-    return config_look(c, key, false, a, ret);
+    return config_range_one(c, key, false, a, ret);
 }
 
 int config_lookup_revision(struct config *c, struct slice key, struct arena *a, int64_t *ret)
 {
     const Mvccpb__KeyValue *pair;
-    int err = config_look(c, key, true, a, &pair);
+    int err = config_range_one(c, key, true, a, &pair);
     *ret = pair ? pair->mod_revision : 0;
     return err;
 }
@@ -317,7 +321,7 @@ void config_barrier(struct config *c, struct config_request *q)
     config_op_barrier(config_op_new(c, q, sizeof(struct config_op)), config_on_barrier);
 }
 
-static void on_late(struct pending_op *op)
+static void on_wait_timeout(struct pending_op *op)
 {
     feed_forget(&op->waiter);
     pending_op_end(op, ERR_TIMEOUT);
@@ -326,14 +330,13 @@ static void on_late(struct pending_op *op)
 void config_wait_revision(struct config *c, struct config_request *q, int64_t revision, uint64_t timeout_ms)
 {
     struct config_op *op = config_op_new(c, q, sizeof *op);
-    pending_op_limit(&op->pending_ops, timeout_ms, on_late);
+    pending_op_limit(&op->pending_ops, timeout_ms, on_wait_timeout);
     pending_op_view(&op->pending_ops, revision, config_on_view);
 }
 
-/* --- the whole ------------------------------------------------------------------------------------------
- */
+/* --- init, turn and free ------------------------------------------------------------------------------- */
 
-/* A release that its item's head does not name any more is read rarely, if ever: history, differences. */
+/* Its item's head no longer names it. Such releases are rarely read: history, diffs. */
 static bool is_superseded(struct config *c, const struct recent_release *e)
 {
     struct config_name name;
@@ -343,16 +346,16 @@ static bool is_superseded(struct config *c, const struct recent_release *e)
     const struct config_head *head = item ? item->head : NULL;
     if (!head)
         return true;
-    bool is_named = head->seq == name.seq || name.seq > head->last_seq; /* the view may be behind */
+    bool is_named = head->seq == name.seq || name.seq > head->last_seq; /* the view may lag */
     for (size_t i = 0; i < head->gray.count; i++)
         is_named |= head->gray.list[i].seq == name.seq;
     return !is_named;
 }
 
-static void forget_superseded(struct config *c)
+static void drop_superseded(struct config *c)
 {
-    for (int i = 0; i < RECENT_LOOKS; i++) {
-        struct recent_release *e = recent_look(&c->recent);
+    for (int i = 0; i < RECENT_CHECKS; i++) {
+        struct recent_release *e = recent_next(&c->recent);
         if (e && is_superseded(c, e))
             recent_drop(&c->recent, e);
     }
@@ -366,7 +369,7 @@ void config_turn(struct config *c)
     turn_enter(TURN_CONFIG_JANITOR);
     if (config_is_ready(c)) {
         config_janitor_turn(c->janitor);
-        forget_superseded(c);
+        drop_superseded(c);
     }
     turn_enter(TURN_CONFIG_REQUESTS);
     c->inline_left = INLINE_BYTES;

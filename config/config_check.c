@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Checks of a write's contents by the content worker: one task for all contents of a write that are not
- * checked yet. The worker reads them where they lie, in the arena of the write. A write that ends meanwhile
- * leaves its arena to the task, which frees it when the worker is done. */
+ * Content checks of a write by the content worker: one task for all its unchecked contents. The worker reads
+ * them in the arena of the write. A write that ends meanwhile leaves its arena to the task, which frees it
+ * after the worker. */
 #include "config/config_write.h"
 
 struct check {
     struct task task;    /* first */
-    struct write *write; /* NULL: it has ended */
+    struct write *write; /* NULL: the write has ended */
     struct arena arena;  /* of the write that has ended */
     size_t count;
     struct content list[]; /* of the unchecked targets, in their order */

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Drafts: put, read, deleted, published. A draft is under a key of its own that nobody watches; it is checked
- * when it is published, with the draft itself compared: what was read is what goes live. */
+ * Drafts: put, read, delete, publish. A draft has a key of its own that is not watched. Its format is checked
+ * when it is published. The transaction compares the draft's key, so the checked content goes live. */
 #include "config/config_write.h"
 
-/* --- put
- * ---------------------------------------------------------------------------------------------------- */
+/* --- put ----------------------------------------------------------------------------------------------- */
 
-/* Of one namespace; of all with an empty one. */
+/* Counts the drafts of one namespace; ns empty: of all namespaces. */
 static int count_drafts(struct config *c, struct slice ns, size_t *ret_count)
 {
     Etcdserverpb__RangeRequest m = ETCDSERVERPB__RANGE_REQUEST__INIT;
@@ -28,8 +27,8 @@ static int count_drafts(struct config *c, struct slice ns, size_t *ret_count)
     return err;
 }
 
-/* In a namespace without configurations it counts among the drafts of all: else namespaces of nothing but
- * drafts had no limit. */
+/* In a namespace without configurations the limit is on the drafts of all namespaces: otherwise namespaces
+ * with drafts only would have no limit. */
 static int check_count(struct write *w, struct target *t)
 {
     const struct config *c = w->op.config;
@@ -51,7 +50,7 @@ static int check_count(struct write *w, struct target *t)
 static int decide_put(struct write *w, struct target *t)
 {
     if (!t->has_source)
-        return DECIDE_LOOK;
+        return DECIDE_FETCH;
     int err = t->source_revision ? OK : check_count(w, t);
     if (err)
         return err;
@@ -81,7 +80,7 @@ void config_put_draft(struct config *c, struct config_request *q, const struct c
     struct write *w = write_new(c, q, 1);
     struct target *t = &w->targets[0];
     w->only_validate = p->only_validate;
-    if (!write_target(w, 0, &p->key, decide_put, &p->condition) || !write_words(w, 0, p->title, p->note))
+    if (!write_target(w, 0, &p->key, decide_put, &p->condition) || !write_annotate(w, 0, p->title, p->note))
         return;
     t->has_format = p->has_format;
     t->format = p->format;
@@ -90,13 +89,12 @@ void config_put_draft(struct config *c, struct config_request *q, const struct c
     write_start(w);
 }
 
-/* --- publish
- * ------------------------------------------------------------------------------------------------ */
+/* --- publish ------------------------------------------------------------------------------------------- */
 
 static int decide_publish(struct write *w, struct target *t)
 {
     if (!t->has_source)
-        return DECIDE_LOOK;
+        return DECIDE_FETCH;
     if (!t->source_revision)
         return write_refuse(w, t, ERR_NOT_FOUND, "there is no draft of %.*s", (int)t->key.name.size,
                             (const char *)t->key.name.data);
@@ -106,7 +104,7 @@ static int decide_publish(struct write *w, struct target *t)
     t->deletes_draft = true;
     if (err || (write_is_live(t) && t->head->format == t->format &&
                 digest_equal(&t->head->digest, &t->checked.digest)))
-        return err; /* what is live already: only the draft goes */
+        return err; /* the content is live already: only delete the draft */
     struct slice title = t->title, note = t->note;
     t->title = title.size ? title : t->draft.title;
     t->note = note.size ? note : t->draft.note;
@@ -120,19 +118,18 @@ void config_publish_draft(struct config *c, struct config_request *q, const stru
                           struct slice title, struct slice note, const struct config_condition *condition)
 {
     struct write *w = write_new(c, q, 1);
-    if (!write_target(w, 0, key, decide_publish, condition) || !write_words(w, 0, title, note))
+    if (!write_target(w, 0, key, decide_publish, condition) || !write_annotate(w, 0, title, note))
         return;
     w->targets[0].source = SOURCE_DRAFT;
     write_start(w);
 }
 
-/* --- delete
- * ------------------------------------------------------------------------------------------------- */
+/* --- delete -------------------------------------------------------------------------------------------- */
 
 static int decide_drop(struct write *w, struct target *t)
 {
     if (!t->has_source)
-        return DECIDE_LOOK;
+        return DECIDE_FETCH;
     if (!t->source_revision)
         return write_refuse(w, t, ERR_NOT_FOUND, "there is no draft of %.*s", (int)t->key.name.size,
                             (const char *)t->key.name.data);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Gray releases: rules put into the head, taken away, and made what everybody gets. */
+ * Gray releases: put a rule into the head, delete it, promote its release to all clients. */
 #include "config/config_write.h"
 
 #include <stdio.h>
@@ -18,10 +18,9 @@ static int no_rule(struct write *w, struct target *t)
                         (const char *)t->rule_name.data);
 }
 
-/* --- put
- * ---------------------------------------------------------------------------------------------------- */
+/* --- put ----------------------------------------------------------------------------------------------- */
 
-/* The live release stays what it is: the new one is of those whom the rule chooses. */
+/* Makes a release for the rule's clients. The live release does not change. */
 static int add_release(struct write *w, struct target *t)
 {
     int err = write_check_content(w, t, t->format = t->head->format);
@@ -40,7 +39,7 @@ static int decide_put(struct write *w, struct target *t)
         return write_refuse(w, t, ERR_NOT_FOUND, "there is no live configuration %.*s", (int)t->key.name.size,
                             (const char *)t->key.name.data);
     if (t->source == SOURCE_EXISTS && !t->has_source)
-        return DECIDE_LOOK;
+        return DECIDE_FETCH;
     if (t->source == SOURCE_EXISTS && !t->source_revision)
         return write_refuse(w, t, ERR_NOT_FOUND, "there is no release %llu (any more)",
                             (unsigned long long)t->source_seq);
@@ -53,11 +52,11 @@ static int decide_put(struct write *w, struct target *t)
         write_head(w, t);
     }
     if (gray_rules_put(&t->head->gray, &rule, &w->op.pending_ops.arena, &t->new_head->gray))
-        return write_refuse(w, t, ERR_LIMIT, "it has %d gray rules, and may have no more", GRAY_RULES_MAX);
+        return write_refuse(w, t, ERR_LIMIT, "it has %d gray rules, the maximum", GRAY_RULES_MAX);
     return OK;
 }
 
-/* A copy of the rule, by what would stand in a head. */
+/* Copies the rule into the arena, through its form in a head. */
 static bool copy_rule(struct write *w, const struct gray_rule *rule)
 {
     struct target *t = &w->targets[0];
@@ -102,8 +101,7 @@ void config_put_gray(struct config *c, struct config_request *q, const struct co
     write_start(w);
 }
 
-/* --- take away
- * ------------------------------------------------------------------------------------------------ */
+/* --- delete -------------------------------------------------------------------------------------------- */
 
 static int decide_delete(struct write *w, struct target *t)
 {
@@ -123,8 +121,7 @@ void config_delete_gray(struct config *c, struct config_request *q, const struct
     write_start(w);
 }
 
-/* --- promote
- * -------------------------------------------------------------------------------------------------- */
+/* --- promote ------------------------------------------------------------------------------------------- */
 
 static int decide_promote(struct write *w, struct target *t)
 {
@@ -134,7 +131,7 @@ static int decide_promote(struct write *w, struct target *t)
     if (!t->has_source || t->source_seq != rule->seq) {
         t->source = SOURCE_RELEASE;
         t->source_seq = rule->seq;
-        return DECIDE_LOOK;
+        return DECIDE_FETCH;
     }
     if (!t->source_revision)
         return write_refuse(w, t, ERR_NOT_FOUND, "there is no release %llu (any more)",
@@ -160,7 +157,7 @@ void config_promote_gray(struct config *c, struct config_request *q, const struc
                          struct slice rule, struct slice note, const struct config_condition *condition)
 {
     struct write *w = write_new(c, q, 1);
-    if (!write_target(w, 0, key, decide_promote, condition) || !write_words(w, 0, (struct slice){0}, note))
+    if (!write_target(w, 0, key, decide_promote, condition) || !write_annotate(w, 0, (struct slice){0}, note))
         return;
     w->targets[0].rule_name = config_copy(&w->op.pending_ops.arena, rule);
     write_start(w);

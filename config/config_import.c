@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Import: many configurations, checked one after the other, judged together, written in bundles. A step is a
- * barrier, a task of the content worker, a bundle, or a slice of a turn (config_slice_is_over): an archive
- * may have 100,000 items.
+ * Imports: many configurations, checked one by one, compared with the live ones together, written in bundles.
+ * An import may have 100,000 items, so each step is short: a barrier, a task of the content worker, a bundle,
+ * or a slice of a turn (config_slice_is_over).
  *
- *   sort     by namespace, group and name, in slices
- *   check    names, size, format, digests of each; some bytes in one task
- *   judge    behind a barrier, in slices: what is live decides what each is, as of the barrier or later
- *   write    bundle after bundle, each as large as a transaction may be
+ *   1. sort     by namespace, group and name, in slices
+ *   2. check    names, size, format and digests of each item; CHECK_BYTES in one task
+ *   3. plan     after a barrier, in slices: compare each item with the live one, as of the barrier or later,
+ *               and set its action
+ *   4. write    bundle after bundle, each as large as a transaction may be
  *
- * Invariant: nothing is written before all of it is judged, and nothing if an item is refused or conflicts.
- * What can fail in the middle: a bundle (no quorum; the store is full; somebody was faster). Then what was
- * written says so, item by item, the rest is LEFT, and the same import again goes on from there. */
+ * Invariant: nothing is written before all items have an action, and nothing if one is refused or conflicts.
+ * Only a bundle can fail in the middle (no quorum, a full store, a concurrent write). Then each written item
+ * has its action, the rest is LEFT, and the same import again continues from there. */
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -18,11 +19,11 @@
 #include "config/config_private.h"
 #include "config/content.h"
 
-#define CHECK_BYTES (256u << 10) /* checked in one task */
+#define CHECK_BYTES (256u << 10) /* in one task */
 #define CHECK_COUNT 64
-#define SLICE_COUNT 64 /* items between two looks at the clock */
+#define SLICE_COUNT 64 /* items between two reads of the clock */
 #define TURN_MS     10000
-#define ITEM_ROOM   1024 /* what an item's release and head take in a transaction beside its texts */
+#define ITEM_ROOM   1024 /* bytes of an item's release and head in a transaction beside its texts */
 
 const char *config_import_action_name(enum config_import_action a)
 {
@@ -58,7 +59,7 @@ static void config_import_on_turn(struct config_request *q, int err, const struc
         i->go_on(i);
 }
 
-/* go_on is called in the next turn. */
+/* Calls go_on in the next turn. */
 static void go_on_later(struct config_import *i, void (*go_on)(struct config_import *i))
 {
     i->go_on = go_on;
@@ -66,8 +67,7 @@ static void go_on_later(struct config_import *i, void (*go_on)(struct config_imp
     config_wait_revision(i->config, &i->step, 0, TURN_MS);
 }
 
-/* --- sort -------------------------------------------------------------------------------------------------
- */
+/* --- sort ------------------------------------------------------------------------------------------- */
 
 static int config_import_compare(const struct config_import_item *x, const struct config_import_item *y)
 {
@@ -95,8 +95,8 @@ static void begin_sorting(struct config_import *i)
                                   .arg = i->items};
 }
 
-/* One item takes its place. Those that change places form cycles: the first of a cycle is kept in `moved`,
- * and each place that has become free, the hole, takes the item that belongs there. */
+/* Moves one item to its sorted place. Items that change places form cycles: `moved` holds the first of a
+ * cycle, and each free place, the hole, takes the item that belongs there. */
 static void place_next(struct config_import *i)
 {
     uint32_t *order = (uint32_t *)(void *)i->sort.items;
@@ -107,7 +107,7 @@ static void place_next(struct config_import *i)
     }
     if (i->hole == i->cycle)
         i->moved = i->items[i->cycle];
-    order[i->hole] = (uint32_t)i->hole; /* what belongs here is here */
+    order[i->hole] = (uint32_t)i->hole; /* the item of this place is in it */
     bool is_last = from == i->cycle;
     i->items[i->hole] = is_last ? i->moved : i->items[from];
     i->hole = is_last ? ++i->cycle : from;
@@ -143,8 +143,7 @@ static void sort_items(struct config_import *i)
     place_items(i);
 }
 
-/* --- check ------------------------------------------------------------------------------------------------
- */
+/* --- check ------------------------------------------------------------------------------------------ */
 
 __attribute__((format(printf, 4, 5))) static void
 refuse(struct config_import *i, struct config_import_item *item, int err, const char *format, ...)
@@ -188,7 +187,7 @@ static void find_format(struct config_import *i, struct config_import_item *item
         refuse(i, item, ERR_INVALID, "its format is unknown");
 }
 
-/* Some items' contents, copied: the worker checks them while the archive may go. */
+/* Copies of some items' contents: the worker checks them, and the archive may be freed meanwhile. */
 struct import_check {
     struct task task;             /* first */
     struct config_import *import; /* NULL: canceled */
@@ -202,7 +201,7 @@ static bool is_too_large(const struct config_import *i, const struct config_impo
     return item->content.size > i->config->options.content_bytes_max;
 }
 
-/* Takes over the result of a format check into the item. */
+/* Copies the result of a format check into the item. */
 static void take_checked(struct config_import *i, struct config_import_item *item, const struct content *c)
 {
     item->digest = c->digest;
@@ -211,7 +210,7 @@ static void take_checked(struct config_import *i, struct config_import_item *ite
         item->line = c->where.line;
         item->column = c->where.column;
     } else if (!is_digest(item->md5, c->digest.md5) || !is_digest(item->sha256, c->digest.sha256)) {
-        refuse(i, item, ERR_INVALID, "its content is not what the manifest's md5 and sha256 are of");
+        refuse(i, item, ERR_INVALID, "its content does not match the manifest's md5 or sha256");
     }
 }
 
@@ -223,10 +222,10 @@ static void check_item(struct config_import *i, size_t at)
     if (err) {
         refuse(i, item, err, "%s", error);
     } else if (at && config_import_compare(item, item - 1) == 0) {
-        refuse(i, item, ERR_INVALID, "it is there twice");
+        refuse(i, item, ERR_INVALID, "it is given twice");
     } else if (is_too_large(i, item)) {
         refuse(i, item, ERR_REQUEST_TOO_LARGE,
-               "it has %zu bytes; at most %llu are taken (--config-max-bytes)", item->content.size,
+               "it has %zu bytes; at most %llu are allowed (--config-max-bytes)", item->content.size,
                (unsigned long long)i->config->options.content_bytes_max);
     } else {
         find_format(i, item);
@@ -258,7 +257,7 @@ static void release_checks(struct task *t)
     mem_free(k);
 }
 
-/* The items from i->at on that were not refused by their names already. */
+/* Starts a task for the items from i->at on whose names are valid. */
 static void start_checks(struct config_import *i)
 {
     struct import_check *k = mem_new(sizeof *k + CHECK_COUNT * sizeof k->list[0]);
@@ -287,18 +286,17 @@ static void start_checks(struct config_import *i)
     config_import_finish(i, err);
 }
 
-static void begin_judging(struct config_import *i);
+static void begin_plan(struct config_import *i);
 
 static void check_next(struct config_import *i)
 {
     if (i->at < i->count)
         start_checks(i);
     else
-        begin_judging(i);
+        begin_plan(i);
 }
 
-/* --- judge ------------------------------------------------------------------------------------------------
- */
+/* --- plan ------------------------------------------------------------------------------------------- */
 
 static enum config_import_action action_of(const struct config_import *i, const struct config_item *live,
                                            const struct config_import_item *item)
@@ -312,7 +310,7 @@ static enum config_import_action action_of(const struct config_import *i, const 
     return i->policy == CONFIG_IMPORT_SKIP ? CONFIG_SKIPPED : CONFIG_CONFLICTS;
 }
 
-static void judge_item(struct config_import *i, struct config_import_item *item)
+static void plan_item(struct config_import *i, struct config_import_item *item)
 {
     const struct config_item *live = config_find(i->config, &item->key);
     bool is_live = live && !live->head->is_deleted;
@@ -321,10 +319,9 @@ static void judge_item(struct config_import *i, struct config_import_item *item)
         set_action(i, item, action_of(i, is_live ? live : NULL, item));
 }
 
-/* What is to be written of one namespace, from `at` on, against its limits, beside what was claimed of
- * others: each new namespace leaves less room for the next.
- */
-static void judge_room(struct config_import *i, struct heads_claim *claim)
+/* Checks the additions to one namespace, from `at` on, against its limits and the claims of the namespaces
+ * before it: each new namespace leaves less room for the next one. */
+static void check_room(struct config_import *i, struct heads_claim *claim)
 {
     const struct config_options *o = &i->config->options;
     const struct heads_limits limits = {o->namespaces_max, o->items_max, o->bytes_max};
@@ -335,7 +332,7 @@ static void judge_room(struct config_import *i, struct heads_claim *claim)
         refuse(i, &i->items[i->first], err, "%s", error);
 }
 
-/* The items from `first` to `at` are all of a namespace. */
+/* The items from `first` to `at` are all items of a namespace. */
 static void end_namespace(struct config_import *i)
 {
     if (i->created || i->bytes) {
@@ -344,7 +341,7 @@ static void end_namespace(struct config_import *i)
             i->claims = mem_resize(i->claims, i->claim_capacity * sizeof *i->claims);
         }
         i->claims[i->claim_count] = (struct heads_claim){0};
-        judge_room(i, &i->claims[i->claim_count++]);
+        check_room(i, &i->claims[i->claim_count++]);
     }
     i->created = i->bytes = 0;
     i->first = i->at;
@@ -378,7 +375,7 @@ static const struct config_import_item *config_import_first_of(const struct conf
     return NULL;
 }
 
-/* Nothing will be written: what would have been is LEFT. */
+/* Nothing will be written: sets the actions back to LEFT. */
 static void leave_all(struct config_import *i)
 {
     for (size_t k = 0; k < i->count; k++)
@@ -386,8 +383,8 @@ static void leave_all(struct config_import *i)
             set_action(i, &i->items[k], CONFIG_LEFT);
 }
 
-static void say(struct config_import *i, const struct config_import_item *item, size_t count,
-                const char *what)
+static void set_item_error(struct config_import *i, const struct config_import_item *item, size_t count,
+                           const char *what)
 {
     struct buf name = {0};
     config_add_id(&name, &item->key);
@@ -400,17 +397,18 @@ static void say(struct config_import *i, const struct config_import_item *item, 
     buf_done(&name);
 }
 
-/* An error, if it is not to be written as a whole. */
-static int verdict(struct config_import *i)
+/* The error of the whole import before anything is written; OK = write. */
+static int plan_error(struct config_import *i)
 {
     const struct config_import_item *refused = config_import_first_of(i, CONFIG_REFUSED),
                                     *conflict = config_import_first_of(i, CONFIG_CONFLICTS);
     if (refused) {
-        say(i, refused, i->actions[CONFIG_REFUSED], refused->error);
+        set_item_error(i, refused, i->actions[CONFIG_REFUSED], refused->error);
         return refused->err;
     }
     if (conflict)
-        say(i, conflict, i->actions[CONFIG_CONFLICTS],
+        set_item_error(
+            i, conflict, i->actions[CONFIG_CONFLICTS],
             "another content is live; nothing was imported (policy=skip leaves it, policy=overwrite replaces "
             "it)");
     return conflict ? ERR_CONFLICT : OK;
@@ -418,10 +416,10 @@ static int verdict(struct config_import *i)
 
 static void write_next(struct config_import *i);
 
-static void end_judging(struct config_import *i)
+static void end_plan(struct config_import *i)
 {
     release_claims(i);
-    int err = verdict(i);
+    int err = plan_error(i);
     if (err && !i->is_dry)
         leave_all(i);
     if (err || i->is_dry) {
@@ -433,27 +431,27 @@ static void end_judging(struct config_import *i)
     write_next(i);
 }
 
-/* A namespace's items are together: when the last one is judged it is known what the namespace will get. */
-static void judge_items(struct config_import *i)
+/* Plans the items. Those of a namespace are adjacent: after the last one its additions are known. */
+static void plan_items(struct config_import *i)
 {
     for (size_t n = 1; i->at < i->count; n++) {
         struct config_import_item *item = &i->items[i->at];
         if (n % SLICE_COUNT == 0 && config_slice_is_over(i->config)) {
-            go_on_later(i, judge_items);
+            go_on_later(i, plan_items);
             return;
         }
         if (!slice_equal(item->key.ns, i->items[i->first].key.ns))
             end_namespace(i);
-        judge_item(i, item);
+        plan_item(i, item);
         count_room(i, item);
         i->at++;
     }
     if (i->count)
         end_namespace(i);
-    end_judging(i);
+    end_plan(i);
 }
 
-static void on_judge(struct config_request *q, int err, const struct config_result *result)
+static void on_plan(struct config_request *q, int err, const struct config_result *result)
 {
     struct config_import *i = container_of(q, struct config_import, step);
     (void)result;
@@ -463,24 +461,24 @@ static void on_judge(struct config_request *q, int err, const struct config_resu
     }
     i->revision = config_revision(i->config);
     i->at = i->first = i->created = i->bytes = 0;
-    judge_items(i);
+    plan_items(i);
 }
 
-static void begin_judging(struct config_import *i)
+static void begin_plan(struct config_import *i)
 {
-    i->step.done = on_judge;
+    i->step.done = on_plan;
     config_barrier(i->config, &i->step);
 }
 
-/* --- write ------------------------------------------------------------------------------------------------
- */
+/* --- write ------------------------------------------------------------------------------------------ */
 
 static bool is_to_write(const struct config_import_item *item)
 {
     return item->action == CONFIG_CREATED || item->action == CONFIG_UPDATED;
 }
 
-/* A release as JSON is at most 4/3 of its content; titles and notes may need escapes. */
+/* Upper bound of an item's bytes in a transaction. A release as JSON is at most 4/3 of its content; titles
+ * and notes may need escapes. */
 static size_t room_of(const struct config_import_item *item)
 {
     return item->content.size / 3 * 4 + 4 + 6 * (2 * item->title.size + item->note.size) +
@@ -498,17 +496,19 @@ static void stop_writing(struct config_import *i, int err, const struct config_r
     size_t done = i->actions[CONFIG_CREATED] + i->actions[CONFIG_UPDATED];
     const char *why = result && result->error ? result->error : err_text(err);
     if (i->transactions)
-        snprintf(i->error, sizeof i->error,
-                 "%zu were written in %zu transactions, %zu were not: %.300s; the same import again goes on "
-                 "from there",
-                 done, i->transactions, left, why);
+        snprintf(
+            i->error, sizeof i->error,
+            "%zu were written in %zu transactions, %zu were not: %.300s; the same import again continues "
+            "from there",
+            done, i->transactions, left, why);
     else
         snprintf(i->error, sizeof i->error, "%.400s", why);
     config_import_finish(i, err);
 }
 
-/* The item that a bundle failed for. */
-static struct config_import_item *culprit(struct config_import *i, const struct config_result *result)
+/* The item that made a bundle fail. */
+static struct config_import_item *find_failed_item(struct config_import *i,
+                                                   const struct config_result *result)
 {
     for (size_t k = i->at; k < i->batch && result->key.name.size; k++) {
         struct config_import_item *item = &i->items[k];
@@ -519,10 +519,10 @@ static struct config_import_item *culprit(struct config_import *i, const struct 
     return NULL;
 }
 
-/* Others were faster, or a bundle was too large after all: whether it goes on. */
+/* After a concurrent write, or a bundle that was too large: whether to try again. */
 static bool can_go_on(struct config_import *i, int err, const struct config_result *result)
 {
-    struct config_import_item *item = result ? culprit(i, result) : NULL;
+    struct config_import_item *item = result ? find_failed_item(i, result) : NULL;
     if (err == ERR_PRECONDITION && item && i->policy == CONFIG_IMPORT_SKIP) {
         set_action(i, item, CONFIG_SKIPPED);
         return true;
@@ -548,7 +548,7 @@ static void config_import_on_written(struct config_request *q, int err, const st
         if (is_to_write(&i->items[k])) {
             const struct config_written *written = &result->written[n++];
             i->items[k].seq = written->head ? written->head->seq : 0;
-            if (written->is_unchanged) /* somebody put the same there meanwhile */
+            if (written->is_unchanged) /* a concurrent write published the same content */
                 set_action(i, &i->items[k], CONFIG_UNCHANGED);
         }
     i->revision = result->revision;
@@ -571,7 +571,7 @@ static struct config_publish publish_of(const struct config_import *i, const str
     };
 }
 
-/* As many as fit into one transaction, from `at` on. */
+/* Writes as many items as fit into one transaction, from `at` on. */
 static void write_next(struct config_import *i)
 {
     struct arena a = {0};
@@ -595,8 +595,7 @@ static void write_next(struct config_import *i)
     arena_done(&a);
 }
 
-/* --- the whole --------------------------------------------------------------------------------------------
- */
+/* --- begin, cancel and free ------------------------------------------------------------------------- */
 
 static void config_import_on_begin(struct config_request *q, int err, const struct config_result *result)
 {

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Lines: the writes of one configuration are made one after the other, in the order in which they began. A
- * line exists for each configuration with writes under way. A bundle stands in the lines of all its items,
- * and goes on when it is the first in each. A write keeps its places until it is answered, when this member's
- * view shows it: so the next one is decided on what it left.
+ * Write queues ("lines"): the writes of one configuration run one after the other, in the order in which they
+ * began.
  *
- * All places are taken at once, when a write begins, so no two writes wait for each other. A write whose turn
- * has come goes on in the next turn of the loop. A write that the store did not answer disperses its lines:
- * otherwise each write behind it would in turn wait for a leader that is not there. */
+ *   - A line exists for each configuration with writes under way. A ticket is a write's place in it.
+ *   - A bundle has a ticket in the line of each of its items. It continues when it is first in all of them.
+ *   - A write takes all its tickets at once when it begins, so no two writes wait for each other.
+ *   - It keeps them until it is answered and this member's view shows it. The next one decides on that state.
+ *   - A write that reaches the front continues in the next turn of the loop.
+ *   - If the store does not answer a write, all that wait for it go on at once (write_line_release_all).
+ *     Otherwise each of them would in turn wait for a missing leader. */
 #include "config/config_write.h"
 
 #define TURN_MAX 16 /* writes that go on in one turn */
@@ -81,7 +83,7 @@ void write_line_leave(struct write *w)
             config_line_leave(&w->targets[i].ticket, &w->op.config->lines);
 }
 
-void write_line_disperse(struct write *w)
+void write_line_release_all(struct write *w)
 {
     for (size_t i = 0; i < w->count; i++) {
         struct line *l = w->targets[i].ticket.line;
@@ -91,7 +93,7 @@ void write_line_disperse(struct write *w)
     }
 }
 
-/* A write that was dispersed leaves its lines: it waits for nobody, and nobody for it. Some a turn. */
+/* Continues some of the ready writes. One that is not first was released: it leaves its lines. */
 void config_line_turn(struct config *c)
 {
     struct link *l;

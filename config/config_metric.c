@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What is in the config center, as gauges: read off the view's sums when somebody asks. Counters are where
- * things happen. */
+ * Gauges of the config center, read from the view's sums when metrics are collected. Counters are updated
+ * where the events happen. */
 #include "config/config_private.h"
 
 void config_metric_collect(void *arg, struct buf *out)

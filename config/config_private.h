@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What the files behind config.h share; nobody outside the folder includes it. Requests are ops of a desk
- * (consensus/pending_op.h). A write that its caller has canceled goes on without him. */
+ * Shared by the files of config/; private to the folder. Requests are pending operations
+ * (consensus/pending_op.h). A write whose caller has canceled it after it was sent goes on. */
 #ifndef CONFIG_CONFIG_PRIVATE_H
 #define CONFIG_CONFIG_PRIVATE_H
 
@@ -14,7 +14,7 @@
 #include "consensus/pending_op.h"
 #include "proto/txn.h"
 
-#define CONFIG_ERROR_MAX 1024 /* of what a client rejected; more is cut off */
+#define CONFIG_ERROR_MAX 1024 /* bytes of a client's reason for a rejection; the rest is cut off */
 
 struct config {
     struct pending_ops pending_ops;
@@ -27,16 +27,16 @@ struct config {
     struct recent recent;
     struct task_queue *tasks;
     uint64_t slice_end_ns; /* of the long requests of this turn; 0 = none of them has begun */
-    size_t inline_left;    /* bytes of small contents that may be checked at once in this turn */
-    struct strmap lines;   /* a head's key -> struct line: its writes under way (config_line.c) */
-    struct link ready;     /* writes whose turn has come */
-    size_t blocked_bytes;  /* of writes that had to wait in a line, until they end */
+    size_t inline_left;    /* bytes of small contents that may be checked on the loop in this turn */
+    struct strmap lines;   /* a head's key -> struct line: the queue of its writes (config_line.c) */
+    struct link ready;     /* writes that have reached the front of their queues */
+    size_t blocked_bytes;  /* held by writes that had to wait in a queue, until they end */
 
     /* config_watch.c */
     struct strmap watched_items;      /* "ns/group/name" -> struct watched */
     struct strmap watched_namespaces; /* ns -> struct watched, of watches of many */
-    struct link *telling;             /* the next link of the walk under way */
-    struct watched *told;             /* whose watches those are */
+    struct link *notify_next;         /* the next link of the walk under way */
+    struct watched *notified;         /* the watches of that walk */
     size_t listener_count;
 };
 
@@ -50,24 +50,24 @@ struct config_op {
 
 /* size: of the struct that begins with the op, zeroed. */
 void *config_op_new(struct config *c, struct config_request *q, size_t size);
-/* done once the view shows everything up to what the store has now, behind a barrier. */
+/* Makes a barrier, then calls done; the view may still lag (pending_op_view waits for it). */
 void config_op_barrier(struct config_op *op,
                        void (*done)(struct kv_request *kv, int err, const ProtobufCMessage *response));
 
 struct slice config_copy(struct arena *a, struct slice s);
-/* Whose turn at the content worker a request takes: an address, and a user where there are any. */
+/* The client of a request for the content worker's turns: the address, and the user if there are users. */
 struct slice config_client(struct arena *a, const struct config_request *q);
 struct config_id config_copy_id(struct arena *a, const struct config_id *key);
 struct slice config_key(struct arena *a, enum config_key kind, const struct config_id *key, uint64_t seq);
 struct slice config_prefix(struct arena *a, enum config_key kind, const struct config_id *key);
-/* Names as clients may give them; else the op has ended with a sentence. */
+/* Checks names from clients; false: the op has ended with a sentence. */
 bool config_check_id(struct config_op *op, const struct config_id *key);
 /* "ns/group/name" */
 void config_add_id(struct buf *out, const struct config_id *key);
-/* What stands under one key now; NULL = nothing. In the arena. */
+/* Reads the pair stored under one key; NULL = there is none. It lies in the arena. */
 MUST_CHECK int config_lookup(struct config *c, struct slice key, struct arena *a,
                              const Mvccpb__KeyValue **ret);
-/* The revision of what stands under it; 0 = nothing does. */
+/* The mod revision of a key; 0 = there is none. */
 MUST_CHECK int config_lookup_revision(struct config *c, struct slice key, struct arena *a, int64_t *ret);
 int64_t config_wall_ms(const struct config *c);
 
@@ -76,21 +76,21 @@ static inline struct slice pair_value(const Mvccpb__KeyValue *pair)
     return slice_of(pair->value.data, pair->value.len);
 }
 
-/* Requests that take longer than a turn of the loop should share one slice of time in each: true when it is
- * used up, and the request goes on in the next turn. */
+/* Long requests share one slice of time in each turn. True: it is used up, and the request continues in the
+ * next turn. */
 bool config_slice_is_over(struct config *c);
 
-/* config_line.c: writes whose turn has come go on. */
+/* config_line.c: continues writes that have reached the front of their queues. */
 void config_line_turn(struct config *c);
 
 /* config_watch.c */
 void config_notify(struct config *c, const struct heads_item *i);
 void config_watch_done(struct config *c);
-struct config_state { /* of an item on a watch, by what its client was sent and said */
+struct config_state { /* of an item on a watch: what its client was sent and reported */
     uint64_t sent, applied, rejected;
     char *error; /* owned */
 };
-/* Those that look at an item, there or not, with what is known of it (NULL = nothing). */
+/* Calls fn for each watch of an item, existing or not, with its state (NULL = unknown). */
 void config_each_listener(const struct config *c, const struct config_id *key,
                           void (*fn)(void *arg, const struct config_watch *w, const struct config_state *s),
                           void *arg);

@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Writes that change what is live for everybody: publish, rollback, delete, and several of them at once. */
+ * Writes that change the live release: publish, rollback, delete, bundle. */
 #include "config/config_write.h"
 
-static bool is_what_is_live(const struct target *t)
+static bool equals_live(const struct target *t)
 {
     return write_is_live(t) && t->head->format == t->format &&
            digest_equal(&t->head->digest, &t->checked.digest);
 }
 
-/* --- publish ----------------------------------------------------------------------------------------------
- */
+/* --- publish ------------------------------------------------------------------------------------------- */
 
 static int find_format(struct write *w, struct target *t)
 {
@@ -29,7 +28,7 @@ static int publish_content(struct write *w, struct target *t, enum config_operat
     int err = write_check_content(w, t, t->format);
     if (err)
         return err;
-    t->is_unchanged = is_what_is_live(t);
+    t->is_unchanged = equals_live(t);
     return t->is_unchanged ? OK : write_release(w, t, operation);
 }
 
@@ -43,7 +42,7 @@ static bool add_publish(struct write *w, size_t at, const struct config_publish 
 {
     struct target *t = &w->targets[at];
     if (!write_target(w, at, &p->key, decide_publish, &p->condition) ||
-        !write_words(w, at, p->title, p->note))
+        !write_annotate(w, at, p->title, p->note))
         return false;
     t->has_format = p->has_format;
     t->format = p->format;
@@ -60,13 +59,12 @@ void config_publish(struct config *c, struct config_request *q, const struct con
         write_start(w);
 }
 
-/* --- rollback
- * ----------------------------------------------------------------------------------------------- */
+/* --- rollback ------------------------------------------------------------------------------------------ */
 
 static int decide_rollback(struct write *w, struct target *t)
 {
     if (!t->has_source)
-        return DECIDE_LOOK;
+        return DECIDE_FETCH;
     if (!t->source_revision)
         return write_refuse(w, t, ERR_NOT_FOUND, "there is no release %llu (any more)",
                             (unsigned long long)t->wanted);
@@ -88,7 +86,8 @@ void config_rollback(struct config *c, struct config_request *q, const struct co
 {
     struct write *w = write_new(c, q, 1);
     struct target *t = &w->targets[0];
-    if (!write_target(w, 0, key, decide_rollback, condition) || !write_words(w, 0, (struct slice){0}, note))
+    if (!write_target(w, 0, key, decide_rollback, condition) ||
+        !write_annotate(w, 0, (struct slice){0}, note))
         return;
     if (seq == 0 || seq > CONFIG_SEQ_MAX) {
         pending_op_refuse(&w->op.pending_ops, ERR_NOT_FOUND, "there is no such release");
@@ -99,8 +98,7 @@ void config_rollback(struct config *c, struct config_request *q, const struct co
     write_start(w);
 }
 
-/* --- delete
- * --------------------------------------------------------------------------------------------------- */
+/* --- delete -------------------------------------------------------------------------------------------- */
 
 static int decide_delete(struct write *w, struct target *t)
 {
@@ -118,26 +116,25 @@ void config_delete(struct config *c, struct config_request *q, const struct conf
                    const struct config_condition *condition)
 {
     struct write *w = write_new(c, q, 1);
-    if (write_target(w, 0, key, decide_delete, condition) && write_words(w, 0, (struct slice){0}, note))
+    if (write_target(w, 0, key, decide_delete, condition) && write_annotate(w, 0, (struct slice){0}, note))
         write_start(w);
 }
 
-/* --- bundles
- * -------------------------------------------------------------------------------------------------- */
+/* --- bundles ------------------------------------------------------------------------------------------- */
 
-static bool is_twice(struct write *w)
+static bool refuse_duplicate(struct write *w)
 {
-    struct strmap seen = {0};
-    struct target *twice = NULL;
-    for (size_t i = 0; i < w->count && !twice; i++)
-        if (strmap_put(&seen, w->targets[i].head_key, w))
-            twice = &w->targets[i];
-    strmap_done(&seen);
-    if (!twice)
+    struct strmap keys = {0};
+    struct target *duplicate = NULL;
+    for (size_t i = 0; i < w->count && !duplicate; i++)
+        if (strmap_put(&keys, w->targets[i].head_key, w))
+            duplicate = &w->targets[i];
+    strmap_done(&keys);
+    if (!duplicate)
         return false;
-    w->op.result.key = twice->key;
-    pending_op_refuse(&w->op.pending_ops, ERR_INVALID, "%.*s is there twice", (int)twice->key.name.size,
-                      (const char *)twice->key.name.data);
+    w->op.result.key = duplicate->key;
+    pending_op_refuse(&w->op.pending_ops, ERR_INVALID, "%.*s is given twice", (int)duplicate->key.name.size,
+                      (const char *)duplicate->key.name.data);
     return true;
 }
 
@@ -164,6 +161,6 @@ void config_bundle(struct config *c, struct config_request *q, const struct conf
             w->op.result.key = config_copy_id(&w->op.pending_ops.arena, &remove[i].key);
             return;
         }
-    if (!is_twice(w))
+    if (!refuse_duplicate(w))
         write_start(w);
 }

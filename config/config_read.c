@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Reading: one release, a draft, the history. Heads and contents are read from the store in one instant,
- * behind a barrier unless the reader takes what this member has. */
+ * Reads of one release, a draft, the history. Head and content come from the store at one instant, after a
+ * barrier unless the read is local. */
 #include "config/config_private.h"
 
 #define HISTORY_LIMIT_MAX 1000
-#define HISTORY_KEYS      256          /* of releases looked for at once */
+#define HISTORY_KEYS      256          /* of releases in one range read */
 #define HISTORY_BYTES     (256u << 10) /* read in one turn */
 
-/* --- one release ------------------------------------------------------------------------------------------
- */
+/* --- one release --------------------------------------------------------------------------------------- */
 
-struct reading {
+struct release_read {
     struct config_op op; /* first */
     struct config_id key;
     uint64_t seq; /* 0 = the live one */
@@ -20,7 +19,7 @@ struct reading {
     struct config_draft draft;
 };
 
-/* The view's, if that shows this revision of it. Gray rules would not outlive the turn. */
+/* Copies the view's head if it is of this revision. Gray rules would not survive the turn. */
 static bool copy_head(struct config_op *op, const struct config_id *key, int64_t revision,
                       struct config_head *head)
 {
@@ -33,7 +32,7 @@ static bool copy_head(struct config_op *op, const struct config_id *key, int64_t
     return true;
 }
 
-/* NULL: it is not there, or cannot be read. */
+/* *ret is NULL if the head does not exist or cannot be read. */
 static int config_read_head(struct config_op *op, const struct config_id *key, struct config_head *head,
                             const struct config_head **ret)
 {
@@ -52,8 +51,8 @@ static int config_read_head(struct config_op *op, const struct config_id *key, s
     return err;
 }
 
-/* ERR_NOT_FOUND also for what cannot be read: as if it were not there. */
-static int read_release(struct reading *r, uint64_t seq)
+/* ERR_NOT_FOUND also for a release that cannot be read: it is treated as missing. */
+static int read_release(struct release_read *r, uint64_t seq)
 {
     struct config *c = r->op.config;
     struct arena *a = &r->op.pending_ops.arena;
@@ -72,7 +71,7 @@ static int read_release(struct reading *r, uint64_t seq)
     return err || r->release ? err : ERR_NOT_FOUND;
 }
 
-static int read_draft(struct reading *r)
+static int read_draft(struct release_read *r)
 {
     struct arena *a = &r->op.pending_ops.arena;
     const Mvccpb__KeyValue *pair;
@@ -85,7 +84,7 @@ static int read_draft(struct reading *r)
     return err;
 }
 
-static int read_live_or_old(struct reading *r)
+static int read_live_or_old(struct release_read *r)
 {
     struct config_result *result = &r->op.result;
     int err = config_read_head(&r->op, &r->key, &r->head, &result->head);
@@ -101,7 +100,7 @@ static int read_live_or_old(struct reading *r)
     return err;
 }
 
-static void read_now(struct reading *r)
+static void read_now(struct release_read *r)
 {
     r->op.result.revision = kv_revision(r->op.config->kv);
     int err = r->is_draft ? read_draft(r) : read_live_or_old(r);
@@ -120,7 +119,7 @@ static void read_now(struct reading *r)
 
 static void config_read_on_barrier(struct kv_request *kv, int err, const ProtobufCMessage *response)
 {
-    struct reading *r = container_of(kv, struct reading, op.pending_ops.kv);
+    struct release_read *r = container_of(kv, struct release_read, op.pending_ops.kv);
     (void)response;
     if (err)
         pending_op_end(&r->op.pending_ops, err);
@@ -128,16 +127,16 @@ static void config_read_on_barrier(struct kv_request *kv, int err, const Protobu
         read_now(r);
 }
 
-static void free_reading(struct pending_op *op)
+static void free_release_read(struct pending_op *op)
 {
-    recent_unref(container_of(op, struct reading, op.pending_ops)->release);
+    recent_unref(container_of(op, struct release_read, op.pending_ops)->release);
 }
 
-static struct reading *config_read_begin(struct config *c, struct config_request *q,
-                                         const struct config_id *key)
+static struct release_read *config_read_begin(struct config *c, struct config_request *q,
+                                              const struct config_id *key)
 {
-    struct reading *r = config_op_new(c, q, sizeof *r);
-    r->op.pending_ops.on_free = free_reading;
+    struct release_read *r = config_op_new(c, q, sizeof *r);
+    r->op.pending_ops.on_free = free_release_read;
     if (!config_check_id(&r->op, key))
         return NULL;
     r->key = config_copy_id(&r->op.pending_ops.arena, key);
@@ -147,7 +146,7 @@ static struct reading *config_read_begin(struct config *c, struct config_request
 void config_read(struct config *c, struct config_request *q, const struct config_id *key, uint64_t seq,
                  bool is_local)
 {
-    struct reading *r = config_read_begin(c, q, key);
+    struct release_read *r = config_read_begin(c, q, key);
     if (!r)
         return;
     r->seq = seq;
@@ -165,37 +164,36 @@ const struct config_release *config_read_recent(struct config *c, const struct c
     const struct slice name = config_key(&a, CONFIG_RELEASE, key, seq);
     if (config_lookup_revision(c, name, &a, &revision) == OK)
         e = recent_get(&c->recent, name, revision);
-    recent_unref(e); /* the others have theirs */
+    recent_unref(e); /* the cache keeps its own reference */
     arena_done(&a);
     return e ? &e->release : NULL;
 }
 
 void config_read_draft(struct config *c, struct config_request *q, const struct config_id *key)
 {
-    struct reading *r = config_read_begin(c, q, key);
+    struct release_read *r = config_read_begin(c, q, key);
     if (!r)
         return;
     r->is_draft = true;
     config_op_barrier(&r->op, config_read_on_barrier);
 }
 
-/* --- history
- * ------------------------------------------------------------------------------------------------ */
+/* --- history ------------------------------------------------------------------------------------------- */
 
-/* Releases have their contents with them: those of a page are read in several turns, each bounded. A release
- * that is collected meanwhile is left out. */
-struct telling {
+/* A history page under way. Releases include their contents, so a page is read in several turns, each
+ * bounded. A release that is collected meanwhile is left out. */
+struct history_read {
     struct config_op op; /* first */
     struct config_history *history;
     struct config_id key;
-    uint64_t oldest, before; /* 0 = there are none */
+    uint64_t oldest, before; /* 0 = there are no releases */
     size_t left;
-    uint64_t seqs[HISTORY_KEYS]; /* found below `before`, ascending */
+    uint64_t seqs[HISTORY_KEYS]; /* existing ones below `before`, ascending */
     size_t count;
     struct config_head head;
 };
 
-static int find_keys(struct telling *t, uint64_t from, uint64_t to, int64_t limit, bool last_first)
+static int find_keys(struct history_read *t, uint64_t from, uint64_t to, int64_t limit, bool last_first)
 {
     struct arena a = {0};
     struct buf scratch = {0};
@@ -225,9 +223,9 @@ static int find_keys(struct telling *t, uint64_t from, uint64_t to, int64_t limi
     return err;
 }
 
-/* The newest ones below `before`. Seqs are dense, but for holes where releases were collected: a wide one is
- * crossed by asking for the last key before it. */
-static int find_more(struct telling *t)
+/* Finds the newest releases below `before`. Seqs are dense except where releases were collected: a wide gap
+ * is crossed by a range read for the last key before it. */
+static int find_more(struct history_read *t)
 {
     int err = OK;
     while (!err && t->count == 0 && t->oldest && t->before > t->oldest) {
@@ -242,8 +240,8 @@ static int find_more(struct telling *t)
     return err;
 }
 
-/* The size of what was read; the caller may be gone behind it. */
-static size_t tell_one(struct telling *t, uint64_t seq)
+/* Reports one release; returns the bytes read. The caller may have canceled when it returns. */
+static size_t report_one(struct history_read *t, uint64_t seq)
 {
     struct config_op *op = &t->op;
     struct config_release release;
@@ -270,16 +268,16 @@ static size_t tell_one(struct telling *t, uint64_t seq)
 
 static void config_read_go_on(struct pending_op *pending_ops)
 {
-    struct telling *t = container_of(pending_ops, struct telling, op.pending_ops);
+    struct history_read *t = container_of(pending_ops, struct history_read, op.pending_ops);
     size_t bytes = 0;
     bool is_over = false;
     int err = OK;
-    pending_ops->goes_on = true; /* the caller may cancel from inside */
+    pending_ops->goes_on = true; /* the caller may cancel from inside the callback */
     while (!err && pending_ops->handle && t->left && !is_over) {
         err = find_more(t);
         if (err || !t->count)
             break;
-        bytes += tell_one(t, t->seqs[--t->count]);
+        bytes += report_one(t, t->seqs[--t->count]);
         is_over = bytes >= HISTORY_BYTES || config_slice_is_over(t->op.config);
     }
     if (!err && pending_ops->handle && t->left && is_over) {
@@ -295,7 +293,7 @@ static void config_read_go_on(struct pending_op *pending_ops)
 
 static void on_history(struct kv_request *kv, int err, const ProtobufCMessage *response)
 {
-    struct telling *t = container_of(kv, struct telling, op.pending_ops.kv);
+    struct history_read *t = container_of(kv, struct history_read, op.pending_ops.kv);
     (void)response;
     if (!err)
         err = config_read_head(&t->op, &t->key, &t->head, &t->op.result.head);
@@ -316,13 +314,13 @@ static void on_history(struct kv_request *kv, int err, const ProtobufCMessage *r
     if (!t->before || t->before > CONFIG_SEQ_MAX)
         t->before = CONFIG_SEQ_MAX;
     if (t->op.result.head && t->before > t->op.result.head->last_seq)
-        t->before = t->op.result.head->last_seq + 1; /* what is above it somebody else has put there */
+        t->before = t->op.result.head->last_seq + 1; /* keys above it are from other writers */
     config_read_go_on(&t->op.pending_ops);
 }
 
 void config_history(struct config *c, struct config_history *h)
 {
-    struct telling *t = config_op_new(c, &h->request, sizeof *t);
+    struct history_read *t = config_op_new(c, &h->request, sizeof *t);
     if (!config_check_id(&t->op, &h->key))
         return;
     t->history = h;

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Who is told of changes, and what their clients run on: watches of one item hang on its name, those of many
- * on their namespace. A change costs as much as there are watches of its item and of its namespace.
+ * Watches of configurations, and the state that each client reports. A watch of one item is in the list of
+ * its name, a watch of many in the list of its namespace. A change costs as much as there are watches of its
+ * item and of its namespace.
  *
- * A callback may begin and end any watch while the list is walked: a new one goes to the front, where the
- * walk has been; the one that would be next hands the walk on when it ends; a list that becomes empty stays
- * until the walk is over. */
+ * A callback may begin and end any watch while the list is walked:
+ *   - A new watch goes to the front, which the walk has passed.
+ *   - When the next watch of the walk ends, the walk continues with the one after it.
+ *   - A list that becomes empty is kept until the walk is over. */
 #include "config/config_private.h"
 
-#define STATES_MAX 100000 /* items of one watch of which something is known */
+#define STATES_MAX 100000 /* items of one watch whose state is kept */
 
 struct watched {
     struct link watches;
@@ -52,10 +54,10 @@ void config_watch(struct config *c, struct config_watch *w, const struct config_
     buf_done(&text);
 }
 
-/* Nobody watches, and nobody walks. */
+/* Frees the list if it has no watches and is not being walked. */
 static void drop_if_unused(struct config *c, struct watched *d)
 {
-    if (!list_is_empty(&d->watches) || c->told == d)
+    if (!list_is_empty(&d->watches) || c->notified == d)
         return;
     strmap_remove(d->in, d->key);
     mem_free(d->key.data);
@@ -76,8 +78,8 @@ void config_unwatch(struct config_watch *w)
     void *value;
     if (!link_is_in_list(&w->link))
         return;
-    if (c->telling == &w->link)
-        c->telling = w->link.next;
+    if (c->notify_next == &w->link)
+        c->notify_next = w->link.next;
     list_remove(&w->link);
     c->listener_count -= w->subscriber != NULL;
     drop_if_unused(c, w->watched);
@@ -91,7 +93,7 @@ void config_unwatch(struct config_watch *w)
     w->watched = NULL;
 }
 
-static bool config_watch_fits(const struct config_watch *w, const struct config_id *key)
+static bool config_watch_matches(const struct config_watch *w, const struct config_id *key)
 {
     if (w->group.size && !slice_equal(w->group, key->group))
         return false;
@@ -101,7 +103,7 @@ static bool config_watch_fits(const struct config_watch *w, const struct config_
            (!w->name.size || memcmp(key->name.data, w->name.data, w->name.size) == 0);
 }
 
-/* --- what clients say ----------------------------------------------------------------------------------- */
+/* --- the state that clients report --------------------------------------------------------------------- */
 
 static struct slice state_key(struct buf *text, const struct config_id *key)
 {
@@ -112,13 +114,13 @@ static struct slice state_key(struct buf *text, const struct config_id *key)
     return buf_slice(text);
 }
 
-/* NULL: it is none of the watch's, or there is no such item: a client cannot make us remember names. */
+/* NULL: the watch does not match it, or there is no such item: a client cannot make a member store names. */
 static struct config_state *state_of(struct config_watch *w, const struct config_id *key)
 {
     struct buf text = {0};
     struct config_state *s = NULL;
-    bool is_there = link_is_in_list(&w->link) && slice_equal(w->ns, key->ns) && config_watch_fits(w, key) &&
-                    config_find(w->config, key);
+    bool is_there = link_is_in_list(&w->link) && slice_equal(w->ns, key->ns) &&
+                    config_watch_matches(w, key) && config_find(w->config, key);
     if (is_there) {
         s = strmap_get(&w->states, state_key(&text, key));
         if (!s && w->states.count < STATES_MAX)
@@ -168,7 +170,7 @@ static void forget_state(struct config_watch *w, const struct config_id *key)
     buf_done(&text);
 }
 
-/* --- telling -------------------------------------------------------------------------------------------- */
+/* --- notification -------------------------------------------------------------------------------------- */
 
 static struct watched *watched_item(const struct config *c, const struct config_id *key)
 {
@@ -191,42 +193,42 @@ void config_each_listener(const struct config *c, const struct config_id *key,
             continue;
         LIST_FOR_EACH (l, &both[i]->watches) {
             const struct config_watch *w = container_of(l, struct config_watch, link);
-            if (w->subscriber && config_watch_fits(w, key))
+            if (w->subscriber && config_watch_matches(w, key))
                 fn(arg, w, strmap_get(&w->states, buf_slice(&text)));
         }
     }
     buf_done(&text);
 }
 
-static void config_watch_tell(struct config *c, struct watched *d, const struct heads_item *i,
-                              const struct config_id *key)
+static void config_watch_notify(struct config *c, struct watched *d, const struct heads_item *i,
+                                const struct config_id *key)
 {
     if (!d)
         return;
-    c->told = d;
-    c->telling = d->watches.next;
-    while (c->telling != &d->watches) {
-        struct config_watch *w = container_of(c->telling, struct config_watch, link);
-        c->telling = c->telling->next;
-        if (!config_watch_fits(w, key))
+    c->notified = d;
+    c->notify_next = d->watches.next;
+    while (c->notify_next != &d->watches) {
+        struct config_watch *w = container_of(c->notify_next, struct config_watch, link);
+        c->notify_next = c->notify_next->next;
+        if (!config_watch_matches(w, key))
             continue;
         if (!i->item.head)
             forget_state(w, key);
         w->changed(w, i->item.head ? &i->item : NULL, key);
     }
-    c->told = NULL;
-    c->telling = NULL;
+    c->notified = NULL;
+    c->notify_next = NULL;
     drop_if_unused(c, d);
 }
 
 void config_notify(struct config *c, const struct heads_item *i)
 {
     struct config_id key = {i->item.ns, i->item.group, i->item.name};
-    config_watch_tell(c, watched_item(c, &key), i, &key);
-    config_watch_tell(c, strmap_get(&c->watched_namespaces, key.ns), i, &key);
+    config_watch_notify(c, watched_item(c, &key), i, &key);
+    config_watch_notify(c, strmap_get(&c->watched_namespaces, key.ns), i, &key);
 }
 
-/* The front ends have ended their watches; what they have left does no more than not leak. */
+/* Frees lists that are left. The front ends have ended their watches by now. */
 static void drop_all(struct strmap *map)
 {
     struct slice key;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See config_write.h. */
+ * The steps of a write: decide, read, build the transaction, send; see config_write.h. */
 #include "config/config_write.h"
 
 #include <stdarg.h>
@@ -7,11 +7,10 @@
 
 #include "consensus/write_limits.h"
 
-#define BLOCKED_BYTES_MAX (64u << 20) /* of writes that wait in lines */
-#define BLOCKED_ROOM      2048        /* what one of them takes beside its content */
+#define BLOCKED_BYTES_MAX (64u << 20) /* of writes that wait in queues */
+#define BLOCKED_ROOM      2048        /* bytes of one of them beside its content */
 
-/* --- for deciders ----------------------------------------------------------------------------------------
- */
+/* --- for deciders -------------------------------------------------------------------------------------- */
 
 int write_refuse(struct write *w, struct target *t, int err, const char *format, ...)
 {
@@ -19,7 +18,7 @@ int write_refuse(struct write *w, struct target *t, int err, const char *format,
     va_start(args, format);
     vsnprintf(w->error, sizeof w->error, format, args);
     va_end(args);
-    w->culprit = t;
+    w->failed_target = t;
     return err;
 }
 
@@ -39,10 +38,10 @@ int write_check_condition(struct write *w, struct target *t)
         return write_refuse(w, t, ERR_PRECONDITION, "it has changed after revision %lld",
                             (long long)c->if_revision);
     if (c->if_absent && write_is_live(t))
-        return write_refuse(w, t, ERR_PRECONDITION, "it is there already, as release %llu",
+        return write_refuse(w, t, ERR_PRECONDITION, "it exists already, as release %llu",
                             (unsigned long long)head->seq);
     if (c->has_seq && c->if_seq != (head ? head->seq : 0))
-        return write_refuse(w, t, ERR_PRECONDITION, "release %llu is not what is live",
+        return write_refuse(w, t, ERR_PRECONDITION, "release %llu is not the live one",
                             (unsigned long long)c->if_seq);
     if (c->if_md5.size &&
         (!write_is_live(t) || !slice_equal(c->if_md5, slice_of(head->digest.md5, DIGEST_MD5_SIZE))))
@@ -57,12 +56,12 @@ static int check_size(struct write *w, struct target *t)
     if (!w->is_final)
         return OK;
     return write_refuse(w, t, ERR_REQUEST_TOO_LARGE,
-                        "the content has %zu bytes; at most %llu are taken (--config-max-bytes)",
+                        "the content has %zu bytes; at most %llu are allowed (--config-max-bytes)",
                         t->content.size, (unsigned long long)max);
 }
 
-/* Small ones at once, as long as this turn has time for it. */
-static int check(struct write *w, struct target *t, enum format format, bool is_draft)
+/* Checks a small content on the loop, as long as this turn has time for it. */
+static int check_on_loop(struct write *w, struct target *t, enum format format, bool is_draft)
 {
     struct config *c = w->op.config;
     bool is_small = t->content.size <= CONFIG_INLINE_MAX && t->content.size <= c->inline_left;
@@ -85,7 +84,7 @@ int write_check_content(struct write *w, struct target *t, enum format format)
 {
     int err = check_size(w, t);
     if (!err)
-        err = check(w, t, format, false);
+        err = check_on_loop(w, t, format, false);
     if (err)
         return err;
     w->is_final = t->checked.err && t->has_format;
@@ -96,7 +95,7 @@ int write_check_content(struct write *w, struct target *t, enum format format)
 int write_check_draft(struct write *w, struct target *t)
 {
     int err = check_size(w, t);
-    return err ? err : check(w, t, t->format, true);
+    return err ? err : check_on_loop(w, t, t->format, true);
 }
 
 struct config_head *write_head(struct write *w, struct target *t)
@@ -114,7 +113,8 @@ int write_release(struct write *w, struct target *t, enum config_operation opera
     uint64_t last = t->head ? t->head->last_seq : 0;
     last = t->last > last ? t->last : last;
     if (last >= CONFIG_SEQ_MAX)
-        return write_refuse(w, t, ERR_LIMIT, "there is no number left for another release");
+        return write_refuse(w, t, ERR_LIMIT,
+                            "the highest release number is reached: no more releases are possible");
     t->seq = last + 1;
     struct config_release *r = t->new_release = arena_new(&w->op.pending_ops.arena, sizeof *r);
     r->operation = operation;
@@ -140,8 +140,7 @@ int write_release(struct write *w, struct target *t, enum config_operation opera
     return OK;
 }
 
-/* --- ends ------------------------------------------------------------------------------------------------
- */
+/* --- ends of a write -------------------------------------------------------------------------------- */
 
 static void fill_written(struct write *w)
 {
@@ -168,13 +167,13 @@ static void fill_written(struct write *w)
 static void end_refused(struct write *w, int err)
 {
     struct config_result *r = &w->op.result;
-    const struct target *t = w->culprit;
+    const struct target *t = w->failed_target;
     if (err == ERR_MALFORMED) {
         metric_add(METRIC_CONFIG_REFUSED, 1);
         r->where = w->where;
     }
     if (t) {
-        r->head = w->is_fresh ? t->head : NULL; /* else it is the view's */
+        r->head = w->is_fresh ? t->head : NULL; /* else it is the view's, which may lag */
         if (w->is_bundle)
             r->key = t->key;
     }
@@ -192,13 +191,12 @@ static void free_write(struct pending_op *op)
         content_done(&w->targets[i].checked);
         buf_done(&w->targets[i].text);
     }
-    write_check_cancel(w); /* last: the arena may go, and the targets with it */
+    write_check_cancel(w); /* last: it may take the arena, and the targets in it */
 }
 
-/* --- what stands ------------------------------------------------------------------------------------------
- */
+/* --- the stored state ---------------------------------------------------------------------------------- */
 
-/* Of the view: valid until the return to the loop. */
+/* Takes the heads from the view: valid until the return to the loop. */
 static void take_view(struct write *w)
 {
     for (size_t i = 0; i < w->count; i++) {
@@ -260,7 +258,7 @@ static void take_source(struct write *w, struct target *t, const Mvccpb__KeyValu
     else if (pair && t->source == SOURCE_DRAFT)
         err = config_draft_read(pair_value(pair), &w->op.pending_ops.arena, &t->draft, error, sizeof error);
     if (err)
-        t->source_revision = 0; /* as if it were not there */
+        t->source_revision = 0; /* unreadable: treated as missing */
 }
 
 static void take_reads(struct write *w, const Etcdserverpb__TxnResponse *response)
@@ -281,12 +279,12 @@ static void take_reads(struct write *w, const Etcdserverpb__TxnResponse *respons
     }
 }
 
-static void config_write_on_looked(struct kv_request *kv, int err, const ProtobufCMessage *message)
+static void config_write_on_read(struct kv_request *kv, int err, const ProtobufCMessage *message)
 {
     struct write *w = container_of(kv, struct write, op.pending_ops.kv);
     const Etcdserverpb__TxnResponse *response = (const Etcdserverpb__TxnResponse *)message;
     if (err) {
-        write_line_disperse(w);
+        write_line_release_all(w);
         pending_op_end(&w->op.pending_ops, err);
         return;
     }
@@ -295,18 +293,17 @@ static void config_write_on_looked(struct kv_request *kv, int err, const Protobu
     write_step(w);
 }
 
-static void config_write_look(struct write *w)
+static void config_write_read(struct write *w)
 {
     txn_init(&w->txn, &w->op.pending_ops.arena);
     add_reads(w, TXN_THEN);
     w->op.pending_ops.goes_on = true;
-    w->op.pending_ops.kv.done = config_write_on_looked;
+    w->op.pending_ops.kv.done = config_write_on_read;
     kv_txn(w->op.config->kv, &w->op.pending_ops.kv, &w->txn.message);
     pending_ops_schedule_turn(&w->op.config->pending_ops);
 }
 
-/* --- the transaction --------------------------------------------------------------------------------------
- */
+/* --- the transaction ----------------------------------------------------------------------------------- */
 
 static struct slice config_write_take_text(struct write *w, struct buf *text)
 {
@@ -347,7 +344,7 @@ static int add_target(struct write *w, struct target *t)
     return OK;
 }
 
-static int claim(struct write *w, size_t at)
+static int claim_room(struct write *w, size_t at)
 {
     const struct target *t = &w->targets[at];
     const struct config_options *o = &w->op.config->options;
@@ -360,11 +357,12 @@ static int claim(struct write *w, size_t at)
     int err = heads_claim(w->op.config->heads, t->key.ns, !write_is_live(t),
                           after > before ? after - before : 0, &limits, c, w->error, sizeof w->error);
     if (err)
-        w->culprit = &w->targets[at];
+        w->failed_target = &w->targets[at];
     return err;
 }
 
-/* The head stands for its releases; a draft for itself. */
+/* Signs the transaction with the keys that the author must be able to write: the head's key covers its
+ * releases; a draft has its own. */
 static void sign(struct write *w)
 {
     struct auth_need *needs = arena_alloc(&w->op.pending_ops.arena, 2 * w->count * sizeof *needs);
@@ -379,9 +377,9 @@ static void sign(struct write *w)
     pending_op_sign(&w->op.pending_ops, needs, count);
 }
 
-/* Once for a write, however often its compares are lost. What is only checked, or only takes away, adds
+/* Charges the write limits once for a write, however often its compares fail. A validation or a deletion adds
  * nothing. */
-static int admit(struct write *w)
+static int charge_limits(struct write *w)
 {
     int err = OK;
     for (size_t i = 0; !err && i < w->count && !w->only_validate; i++) {
@@ -393,13 +391,13 @@ static int admit(struct write *w)
             err = write_limits_admit(w->op.config->options.limits, WRITE_CONTENT, t->key.ns, bytes, w->error,
                                      sizeof w->error);
         if (err)
-            w->culprit = t;
+            w->failed_target = t;
     }
     w->is_admitted = !err && !w->only_validate;
     return err;
 }
 
-static int build(struct write *w)
+static int build_transaction(struct write *w)
 {
     uint64_t max = w->op.config->options.request_bytes_max;
     int err = OK;
@@ -410,14 +408,14 @@ static int build(struct write *w)
         size_t size = etcdserverpb__txn_request__get_packed_size(&w->txn.message);
         if (size > max)
             err = write_refuse(w, w->count == 1 ? &w->targets[0] : NULL, ERR_REQUEST_TOO_LARGE,
-                               "what is to be written has %zu bytes as JSON; a request may have %llu "
+                               "the write has %zu bytes as JSON; the limit of a request is %llu "
                                "(--max-request-bytes)",
                                size, (unsigned long long)max);
     }
     for (size_t i = 0; !err && i < w->count; i++)
-        err = claim(w, i);
+        err = claim_room(w, i);
     if (!err && !w->is_admitted)
-        err = admit(w);
+        err = charge_limits(w);
     add_reads(w, TXN_ELSE);
     return err;
 }
@@ -427,7 +425,7 @@ static void on_sent(struct kv_request *kv, int err, const ProtobufCMessage *mess
     struct write *w = container_of(kv, struct write, op.pending_ops.kv);
     const Etcdserverpb__TxnResponse *response = (const Etcdserverpb__TxnResponse *)message;
     if (err) {
-        write_line_disperse(w);
+        write_line_release_all(w);
         pending_op_end(&w->op.pending_ops, err);
         return;
     }
@@ -448,7 +446,7 @@ static void on_sent(struct kv_request *kv, int err, const ProtobufCMessage *mess
     write_step(w);
 }
 
-static void send(struct write *w)
+static void send_write(struct write *w)
 {
     w->op.pending_ops.goes_on = true;
     w->op.pending_ops.kv.done = on_sent;
@@ -457,8 +455,7 @@ static void send(struct write *w)
     pending_ops_schedule_turn(&w->op.config->pending_ops);
 }
 
-/* --- deciding ----------------------------------------------------------------------------------------------
- */
+/* --- decisions -------------------------------------------------------------------------------------- */
 
 static void end_unchanged(struct write *w)
 {
@@ -472,7 +469,7 @@ static void end_unchanged(struct write *w)
     pending_op_end(&w->op.pending_ops, OK);
 }
 
-/* What the rest of the view's heads point to (titles, gray rules) would not outlive this turn. */
+/* Titles and gray rules of a view's head would not survive this turn: such a write reads the heads first. */
 static bool needs_fresh(const struct write *w)
 {
     for (size_t i = 0; i < w->count && !w->is_fresh; i++) {
@@ -483,7 +480,7 @@ static bool needs_fresh(const struct write *w)
     return false;
 }
 
-/* What is wrong with one of them comes before what must be found out of another first. */
+/* Decides all targets. An error in one target comes before what another one still needs. */
 static int config_write_decide(struct write *w, size_t *ret_changed)
 {
     int err = OK, needed = OK;
@@ -498,7 +495,7 @@ static int config_write_decide(struct write *w, size_t *ret_changed)
         err = write_check_condition(w, t);
         if (!err)
             err = t->decide(w, t);
-        if (err == DECIDE_CHECK || (err == DECIDE_LOOK && needed != DECIDE_CHECK)) {
+        if (err == DECIDE_CHECK || (err == DECIDE_FETCH && needed != DECIDE_CHECK)) {
             needed = err;
             err = OK;
         }
@@ -516,7 +513,7 @@ static void start_check(struct write *w)
             "too many contents wait to be checked on this member, of this client or of all: try "
             "again later");
     else
-        w->op.pending_ops.goes_on = false; /* nothing was sent: without a caller it need not be */
+        w->op.pending_ops.goes_on = false; /* nothing was sent: without a caller it ends */
 }
 
 void write_step(struct write *w)
@@ -526,26 +523,25 @@ void write_step(struct write *w)
         take_view(w);
     int err = config_write_decide(w, &changed);
     if (!err && !w->is_fresh && (!changed || w->only_validate || needs_fresh(w)))
-        err = DECIDE_LOOK;
+        err = DECIDE_FETCH;
     if (!err && changed)
-        err = build(w);
+        err = build_transaction(w);
     forget_view(w);
-    if (err == DECIDE_LOOK && ++w->attempts == CONFIG_ATTEMPTS_MAX)
+    if (err == DECIDE_FETCH && ++w->attempts == CONFIG_ATTEMPTS_MAX)
         pending_op_end(&w->op.pending_ops, ERR_CONFLICT);
     else if (err == DECIDE_CHECK)
         start_check(w);
-    else if (err == DECIDE_LOOK || (err && !w->is_fresh && !w->is_final))
-        config_write_look(w);
+    else if (err == DECIDE_FETCH || (err && !w->is_fresh && !w->is_final))
+        config_write_read(w);
     else if (err)
         end_refused(w, err);
     else if (!changed || w->only_validate)
         end_unchanged(w);
     else
-        send(w);
+        send_write(w);
 }
 
-/* --- beginning
- * ---------------------------------------------------------------------------------------------- */
+/* --- begin --------------------------------------------------------------------------------------------- */
 
 struct write *write_new(struct config *c, struct config_request *q, size_t count)
 {
@@ -578,7 +574,7 @@ bool write_target(struct write *w, size_t at, const struct config_id *key,
     return true;
 }
 
-bool write_words(struct write *w, size_t at, struct slice title, struct slice note)
+bool write_annotate(struct write *w, size_t at, struct slice title, struct slice note)
 {
     struct target *t = &w->targets[at];
     char error[256];
@@ -601,7 +597,7 @@ struct slice write_content(struct write *w, struct slice content)
     return config_copy(&w->op.pending_ops.arena, content);
 }
 
-/* What is only validated takes no place in a line: nothing comes of it. */
+/* A validation enters no queue: it writes nothing. */
 void write_start(struct write *w)
 {
     struct config *c = w->op.config;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See content.h. */
+ * A content's check, digests and encoding; see content.h. */
 #include "config/content.h"
 
 #include "base/document.h"

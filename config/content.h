@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What is worked out of a content once, before it is written: whether it is well formed, its digests, and how
- * it stands in a release's document. Pure: it may run on any thread. */
+ * A content's check: is it well formed, its digests, and its encoding in a release's document. Done once
+ * before a write. Pure: it may run on any thread. */
 #ifndef CONFIG_CONTENT_H
 #define CONFIG_CONTENT_H
 
@@ -12,18 +12,18 @@ struct content {
     struct slice bytes; /* borrowed */
     enum format format;
     bool is_draft;    /* the format is not checked, and no digest is needed */
-    bool does_encode; /* `encoded` is wanted */
-    /* Once it has run: */
+    bool does_encode; /* also fill `encoded` */
+    /* Set by content_run: */
     bool is_done;
-    int err; /* OK; ERR_MALFORMED: where says what is wrong, and nothing else is there */
+    int err; /* OK; ERR_MALFORMED: `where` has the place, and the fields below are not set */
     struct format_error where;
     struct digest digest;
-    struct buf encoded; /* members of a document, "content" and "base64" */
+    struct buf encoded; /* the fields "content" and "base64" of a document */
 };
 
 void content_run(struct content *c);
 void content_done(struct content *c);
-/* It has run for these bytes, this format. Bytes are compared by their place: they must not have changed. */
+/* True: content_run has run for these bytes and this format. Compares the bytes' address, not the bytes. */
 bool content_is_of(const struct content *c, struct slice bytes, enum format format);
 
 #endif

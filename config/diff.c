@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Lines become numbers, equal ends are cut off, and in between the greedy algorithm of E. W. Myers ("An O(ND)
- * Difference Algorithm and Its Variations", 1986) looks for the shortest way: after d edits, furthest[k] is
- * how far one can come on diagonal k = x - y. A copy of that row is kept for each d, and the way is read from
- * the last row back to the first: d + 1 numbers for row d, so DIFF_EDITS_MAX bounds the memory at 2 MiB. */
+ * Line diffs; see diff.h. The algorithm:
+ *
+ *   1. Lines become numbers: equal lines get equal numbers.
+ *   2. Equal beginnings and ends are cut off.
+ *   3. Between them the greedy algorithm of E. W. Myers finds the shortest path ("An O(ND) Difference
+ *      Algorithm and Its Variations", 1986). After d edits, furthest[k] is the furthest x on the diagonal
+ *      k = x - y.
+ *   4. A copy of that row is kept for each d. The path is read from the last row back to the first. Row d has
+ *      d + 1 numbers, so DIFF_EDITS_MAX bounds the memory at 2 MiB. */
 #include "config/diff.h"
 
 #include "base/json.h"
@@ -27,7 +32,7 @@ static uint32_t diff_split(struct slice text, struct slice **ret_lines)
     return (uint32_t)count;
 }
 
-/* Equal lines get equal numbers. */
+/* Gives equal lines equal numbers. */
 static uint32_t *number_lines(struct strmap *numbers, const struct slice *lines, uint32_t count)
 {
     uint32_t *list = mem_alloc((count + 1) * sizeof *list);
@@ -42,14 +47,14 @@ static uint32_t *number_lines(struct strmap *numbers, const struct slice *lines,
     return list;
 }
 
-/* --- the shortest way ------------------------------------------------------------------------ */
+/* --- the shortest path ------------------------------------------------------------------------------ */
 
-/* Between the equal ends: a has n lines left, b has m. */
+/* The search between the equal ends: a has n lines left, b has m. */
 struct search {
     const uint32_t *a, *b;
     int32_t n, m;
     int32_t *furthest; /* of diagonal k at [k + DIFF_EDITS_MAX + 1] */
-    int32_t *rows;     /* row d: d + 1 numbers, diagonals -d, -d + 2, ... d, behind those of smaller d */
+    int32_t *rows;     /* row d: d + 1 numbers, diagonals -d, -d + 2, ... d, after those of smaller d */
     uint64_t steps;
 };
 
@@ -58,14 +63,14 @@ static int32_t *row_of(const struct search *s, int32_t d)
     return s->rows + (int64_t)d * (d + 1) / 2;
 }
 
-/* From the better of the two neighbours, one edit further: downwards (a line added) or to the right. */
+/* One edit from the better of the two neighbours: down (an added line) or right (a removed line). */
 static int32_t next_x(const int32_t *f, int32_t k, int32_t d)
 {
     bool is_down = k == -d || (k != d && f[k - 1] < f[k + 1]);
     return is_down ? f[k + 1] : f[k - 1] + 1;
 }
 
-/* The number of edits, or -1 if the bound was met. */
+/* The number of edits, or -1 if a bound was reached. */
 static int32_t search_way(struct search *s)
 {
     int32_t *f = s->furthest + DIFF_EDITS_MAX + 1;
@@ -89,7 +94,7 @@ static int32_t search_way(struct search *s)
     return -1;
 }
 
-/* Marks what goes and what comes, from the end back to the beginning. */
+/* Marks removed and added lines, from the end back to the beginning. */
 static void mark_way(const struct search *s, int32_t edits, bool *is_removed, bool *is_added)
 {
     int32_t x = s->n, y = s->m;
@@ -118,7 +123,7 @@ static void add_change(struct diff *d, struct diff_change c, uint32_t *capacity)
     d->added += c.added;
 }
 
-/* Neighbouring marks become one change; at is how many lines the equal beginning has. */
+/* Joins adjacent marks to one change; at is the number of lines of the equal beginning. */
 static void collect_changes(struct diff *d, const struct search *s, uint32_t at, const bool *is_removed,
                             const bool *is_added)
 {
@@ -195,13 +200,13 @@ void diff_done(struct diff *d)
 
 /* --- hunks ----------------------------------------------------------------------------------- */
 
-/* Changes [first, last) with the lines around them. */
+/* Changes [first, last) with their context lines. */
 struct hunk {
     uint32_t first, last;
     uint32_t from, from_count, to, to_count;
 };
 
-/* The hunk that begins with change `first`: changes whose context would touch are in one. */
+/* The hunk that begins with change `first`: it has all changes whose contexts would touch. */
 static struct hunk hunk_at(const struct diff *d, uint32_t first)
 {
     const struct diff_change *c = &d->changes[first];
@@ -216,7 +221,7 @@ static struct hunk hunk_at(const struct diff *d, uint32_t first)
     return h;
 }
 
-/* Calls write for each line of the hunk with its mark, until that says false. */
+/* Calls write for each line of the hunk with its mark, until it returns false. */
 static bool each_line(const struct diff *d, const struct hunk *h,
                       bool (*write)(void *arg, char mark, struct slice line), void *arg)
 {
@@ -236,7 +241,7 @@ static bool each_line(const struct diff *d, const struct hunk *h,
     return true;
 }
 
-/* Lines count from 1 here, and a range of no lines names the line before it. */
+/* Lines count from 1 in the output, and an empty range names the line before it. */
 static uint32_t shown_start(uint32_t at, uint32_t count)
 {
     return count ? at + 1 : at;

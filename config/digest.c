@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See digest.h. */
+ * md5 and sha256 of a content as text; see digest.h. */
 #include "config/digest.h"
 
 #include "base/hash.h"

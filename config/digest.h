@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The two digests of a configuration's content, as lower-case hexadecimal text: md5 is what clients compare
- * (ETag), sha256 what proves that nothing changed. Pure. */
+ * The two digests of a configuration's content, as lower-case hexadecimal text. Clients compare the md5
+ * (ETag); the sha256 proves that nothing changed. Pure. */
 #ifndef CONFIG_DIGEST_H
 #define CONFIG_DIGEST_H
 
@@ -17,7 +17,7 @@ struct digest {
 };
 
 struct digest digest_of(struct slice content);
-/* The same of a content in pieces. */
+/* The same for a content in pieces. */
 struct digester;
 struct digester *digester_new(void);
 void digester_add(struct digester *d, struct slice piece);

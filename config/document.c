@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Reading and writing heads, releases and drafts; see document.h. Fields are written in one order, and what
- * says nothing is left out. */
+ * Readers and writers of heads, releases and drafts; see document.h. Fields are written in one order; a field
+ * with its default value is left out. */
 #include "config/document.h"
 
 #include <stdio.h>
@@ -105,7 +105,7 @@ int config_head_read(struct slice text, struct arena *a, struct config_head *ret
     struct document_reader r = document_reader_of(DOCUMENT_TOLERANT, a, error, error_size);
     struct config_head h = {0};
     int64_t size = 0;
-    if (text.size > CONFIG_HEAD_MAX) { /* somebody's, by the etcd API: every member would parse it */
+    if (text.size > CONFIG_HEAD_MAX) { /* written through the etcd API: every member would parse it */
         snprintf(error, error_size, "it has %zu bytes; a head has at most %u", text.size, CONFIG_HEAD_MAX);
         return ERR_INVALID;
     }
@@ -258,7 +258,7 @@ void config_draft_write(const struct config_draft *d, struct buf *out)
     jw_close(&w, '}');
 }
 
-/* --- what a client says ----------------------------------------------------------------------- */
+/* --- the client's fields ---------------------------------------------------------------------------- */
 
 int config_check_title(struct slice title, char *error, size_t error_size)
 {

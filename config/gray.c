@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Choosing, reading and writing gray rules; see gray.h. */
+ * Gray rules: choice, reading and writing; see gray.h. */
 #include "config/gray.h"
 
 #include <arpa/inet.h>
@@ -17,7 +17,7 @@ static void mask(struct gray_network *n)
         n->address[bit / 8] &= (uint8_t) ~(0x80u >> bit % 8);
 }
 
-/* "10.0.0.0/8", "2001:db8::/32", or an address alone. An IPv4 address within IPv6 is the IPv4 address. */
+/* "10.0.0.0/8", "2001:db8::/32", or an address alone. An IPv4-mapped IPv6 address is the IPv4 address. */
 static bool parse_network(struct slice text, struct gray_network *ret)
 {
     char address[INET6_ADDRSTRLEN];
@@ -78,7 +78,7 @@ static int compare_networks(const void *a, const void *b)
     return c ? c : x->bits - y->bits;
 }
 
-/* --- choosing -------------------------------------------------------------------------------- */
+/* --- choice of a rule ------------------------------------------------------------------------------- */
 
 unsigned gray_bucket(struct slice client_id, struct slice item)
 {
@@ -128,7 +128,7 @@ const struct gray_rule *gray_choose(const struct gray_rules *rules, const struct
 {
     struct gray_network client;
     bool has_address = parse_network(ip, &client) && !memchr(ip.data, '/', ip.size);
-    unsigned bucket = 99; /* without an id: in 100 % alone */
+    unsigned bucket = 99; /* without an id: only rules for 100 % match */
     if (rules->count && client_id.size)
         bucket = gray_bucket(client_id, item);
     for (size_t i = 0; i < rules->count; i++)
@@ -162,7 +162,7 @@ static int compare_labels(const void *a, const void *b)
     return slice_compare(((const struct gray_label *)a)->key, ((const struct gray_label *)b)->key);
 }
 
-/* Sorted, and none twice. */
+/* Sorts and removes duplicates; returns the new count. */
 static size_t sort_unique(void *list, size_t count, size_t size, int (*compare)(const void *, const void *))
 {
     uint8_t *at = list;
@@ -197,7 +197,8 @@ static void read_networks(struct document_reader *r, const json_t *list, struct 
         const json_t *item = json_array_get(list, i);
         struct slice text = slice_of(json_string_value(item), json_string_length(item));
         if (!parse_network(text, &rule->networks[i])) {
-            document_refuse(r, "match.ip", "holds something that is no address or network (10.0.0.0/8)");
+            document_refuse(r, "match.ip",
+                            "has a value that is not an address or network (such as 10.0.0.0/8)");
             return;
         }
     }
@@ -229,7 +230,7 @@ static void read_match(struct document_reader *r, struct gray_rule *rule)
     json_object_foreach(object, key, value)
     {
         if (!*key || strlen(key) > TEXT_SIZE_MAX || !is_value_list(value)) {
-            document_refuse(r, "match", "holds something that is not a list of 1 to 256 strings");
+            document_refuse(r, "match", "has a value that is not a list of 1 to 256 strings");
             return;
         }
         if (strcmp(key, "ip") == 0)
@@ -361,7 +362,7 @@ void gray_rules_write(const struct gray_rules *rules, struct json_writer *w)
     jw_close(w, ']');
 }
 
-/* --- changing the list ------------------------------------------------------------------------- */
+/* --- changes of the list ---------------------------------------------------------------------------- */
 
 static struct gray_rules without(const struct gray_rules *old, struct slice name, struct arena *a)
 {

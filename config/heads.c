@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See heads.h. Items lie in one list sorted by namespace, group and name. Every change takes what an item was
- * out of the sums and puts what it is in. */
+ * The view of heads; see heads.h. Items lie in one list sorted by namespace, group and name. Every change
+ * subtracts the item's old state from the sums and adds the new one. */
 #include "config/heads.h"
 
 #include <assert.h>
@@ -25,7 +25,7 @@ static struct slice heads_copy_slice(struct slice s)
     return slice_of(mem_copy(s.data, s.size), s.size);
 }
 
-/* --- places ------------------------------------------------------------------------------------------- */
+/* --- positions -------------------------------------------------------------------------------------- */
 
 static int heads_compare(const struct config_item *i, const struct config_id *key)
 {
@@ -35,7 +35,7 @@ static int heads_compare(const struct config_item *i, const struct config_id *ke
     return c ? c : slice_compare(i->name, key->name);
 }
 
-static size_t place(const struct heads *h, const struct config_id *key)
+static size_t find_position(const struct heads *h, const struct config_id *key)
 {
     size_t low = 0, high = h->count;
     while (low < high) {
@@ -50,7 +50,7 @@ static size_t place(const struct heads *h, const struct config_id *key)
 
 struct heads_item *heads_find(const struct heads *h, const struct config_id *key)
 {
-    size_t at = place(h, key);
+    size_t at = find_position(h, key);
     return at < h->count && heads_compare(&h->items[at]->item, key) == 0 ? h->items[at] : NULL;
 }
 
@@ -77,7 +77,7 @@ static void namespace_release(struct heads *h, struct heads_namespace *n)
 
 static struct heads_item *item_of(struct heads *h, const struct config_id *key)
 {
-    size_t at = place(h, key);
+    size_t at = find_position(h, key);
     if (at < h->count && heads_compare(&h->items[at]->item, key) == 0)
         return h->items[at];
     struct heads_item *i = mem_new(sizeof *i);
@@ -108,18 +108,17 @@ static void free_item(struct heads *h, struct heads_item *i)
 static void heads_drop(struct heads *h, struct heads_item *i)
 {
     struct config_id key = {i->item.ns, i->item.group, i->item.name};
-    size_t at = place(h, &key);
+    size_t at = find_position(h, &key);
     assert(at < h->count && h->items[at] == i);
     h->count--;
     memmove(h->items + at, h->items + at + 1, (h->count - at) * sizeof *h->items);
     free_item(h, i);
 }
 
-/* --- changes --------------------------------------------------------------------------------------------
- */
+/* --- changes ---------------------------------------------------------------------------------------- */
 
-/* Takes what the item is out of the sums (sign -1), or puts it in. */
-static void count(struct heads *h, struct heads_item *i, int sign)
+/* Adds the item to the sums (sign 1) or subtracts it (-1). */
+static void add_to_sums(struct heads *h, struct heads_item *i, int sign)
 {
     const struct config_head *head = i->item.head;
     size_t by = (size_t)sign;
@@ -137,7 +136,7 @@ static void count(struct heads *h, struct heads_item *i, int sign)
     }
 }
 
-static void mark(struct heads *h, struct heads_item *i)
+static void mark_changed(struct heads *h, struct heads_item *i)
 {
     if (!link_is_in_list(&i->dirty))
         list_add_last(&h->dirty, &i->dirty);
@@ -150,7 +149,7 @@ void heads_begin(struct heads *h, int64_t revision, bool is_whole)
     h->generation += is_whole;
 }
 
-/* Most heads have nothing that must lie somewhere: they get no arena. */
+/* Most heads have no data that needs an arena: they get none. */
 static bool heads_read_head(struct heads *h, struct heads_item *i, struct slice value)
 {
     char error[256];
@@ -170,30 +169,30 @@ void heads_put(struct heads *h, const struct config_name *name, struct slice val
     i->generation = h->generation;
     if (i->key_revision == revision)
         return;
-    count(h, i, -1);
+    add_to_sums(h, i, -1);
     bool was_there = i->item.head;
     i->key_revision = revision;
     i->item.create_revision = create_revision;
     i->item.revision = revision;
     i->in->revision = revision;
     i->item.head = heads_read_head(h, i, value) ? &i->head : NULL;
-    count(h, i, 1);
+    add_to_sums(h, i, 1);
     if (!i->item.head && revision > h->absent_revision)
         h->absent_revision = revision;
     if (was_there || i->item.head)
-        mark(h, i);
+        mark_changed(h, i);
 }
 
 static void remove_item(struct heads *h, struct heads_item *i, int64_t revision)
 {
-    count(h, i, -1);
+    add_to_sums(h, i, -1);
     i->item.head = NULL;
     i->item.revision = revision;
     i->in->revision = revision;
     i->key_revision = 0;
     if (revision > h->absent_revision)
         h->absent_revision = revision;
-    mark(h, i);
+    mark_changed(h, i);
 }
 
 void heads_remove(struct heads *h, const struct config_name *name, int64_t revision)
@@ -204,7 +203,7 @@ void heads_remove(struct heads *h, const struct config_name *name, int64_t revis
         remove_item(h, i, revision);
 }
 
-/* What went before the whole state was read nobody knows any more: it may have been just then. */
+/* Removals before a whole state are unknown: any of them may have happened just before it. */
 static void end_whole(struct heads *h)
 {
     for (size_t k = 0; k < h->count; k++)
@@ -227,8 +226,7 @@ void heads_end(struct heads *h)
     }
 }
 
-/* --- looking --------------------------------------------------------------------------------------------
- */
+/* --- lookups ---------------------------------------------------------------------------------------- */
 
 int64_t heads_revision(const struct heads *h)
 {
@@ -260,21 +258,21 @@ static struct config_id heads_split(struct slice ns, struct slice after)
     return key;
 }
 
-/* A group whose names are looked at is entered at the first that may begin so, and left behind the last. */
+/* With ns and group given it starts at the first name with the prefix and ends after the last one. */
 bool heads_each_some(const struct heads *h, struct slice ns, struct slice group, struct slice prefix,
                      struct slice after, size_t places, bool (*fn)(void *arg, const struct config_item *item),
                      void *arg, const struct config_item **ret_last)
 {
-    struct config_id behind = heads_split(ns, after), start = {ns, group, prefix};
+    struct config_id last = heads_split(ns, after), start = {ns, group, prefix};
     bool is_one = ns.size && group.size;
     if (!is_one)
         start.name = (struct slice){0};
     if (!ns.size)
         start.group = (struct slice){0};
-    size_t at = place(h, &start);
+    size_t at = find_position(h, &start);
     if (after.size) {
-        size_t next = place(h, &behind);
-        if (next < h->count && heads_compare(&h->items[next]->item, &behind) == 0)
+        size_t next = find_position(h, &last);
+        if (next < h->count && heads_compare(&h->items[next]->item, &last) == 0)
             next++;
         at = next > at ? next : at;
     }
@@ -305,8 +303,7 @@ int64_t heads_namespace_revision(const struct heads *h, struct slice ns)
     return n && n->revision > h->absent_revision ? n->revision : h->absent_revision;
 }
 
-/* --- limits ---------------------------------------------------------------------------------------------
- */
+/* --- limits ----------------------------------------------------------------------------------------- */
 
 bool heads_has_namespace(const struct heads *h, struct slice ns)
 {
@@ -320,7 +317,7 @@ int heads_claim(struct heads *h, struct slice ns, size_t items, size_t bytes,
     size_t live = n ? n->live + n->claimed : 0, held = n ? n->bytes + n->claimed_bytes : 0;
     if (items && !n && limits->namespaces && h->namespaces.count >= limits->namespaces) {
         snprintf(error, error_size,
-                 "there may be %zu namespaces with configurations, and there are: %.*s would be one more "
+                 "the limit of %zu namespaces with configurations is reached: %.*s cannot be added "
                  "(--config-max-namespaces)",
                  limits->namespaces, (int)ns.size, ns.data);
         return ERR_QUOTA;
@@ -355,8 +352,7 @@ void heads_release(struct heads *h, struct heads_claim *claim)
     *claim = (struct heads_claim){0};
 }
 
-/* --- the whole ------------------------------------------------------------------------------------------
- */
+/* --- init and free ---------------------------------------------------------------------------------- */
 
 struct heads *heads_new(void (*changed)(void *arg, struct heads_item *i), void *arg)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The view of the config center: every item's head, in order, kept revision by revision, with counts and
- * bytes of each namespace. Between heads_end and the next heads_begin it is that of one revision. Pure, but
- * for memory. Contents are not here. */
+ * The view of the config center: every item's head, ordered, with counts and bytes of each namespace. It is
+ * updated revision by revision: between heads_end and the next heads_begin it is that of one revision. It has
+ * no contents. Pure, except for memory. */
 #ifndef CONFIG_HEADS_H
 #define CONFIG_HEADS_H
 
@@ -15,13 +15,13 @@ struct heads;
 struct heads_namespace {
     struct slice name; /* owned */
     size_t live, bytes;
-    /* What requests under way will add (heads_claim). */
+    /* Additions of pending requests (heads_claim). */
     size_t claimed, claimed_bytes;
     size_t references; /* items, claims */
-    int64_t revision;  /* in which something in it changed last; what went and took it along does not count */
+    int64_t revision;  /* of the last change in it; items that were removed from it do not count */
 };
 
-/* There as long as the head's key is, and while its end is told. */
+/* Exists as long as the head's key does, and while its removal is notified. */
 struct heads_item {
     struct config_item item; /* first; head NULL: the document cannot be read, or it is gone */
     struct heads_namespace *in;
@@ -29,23 +29,23 @@ struct heads_item {
     /* config/janitor.c */
     struct heap_node collect;
     struct {
-        uint64_t term;        /* of the janitor's lead in which it was counted; else all of this is old */
-        uint64_t first, last; /* the oldest release that is there; counted up to this one; 0 = none yet */
+        uint64_t term; /* the janitor's leadership in which it was counted; if older, all is outdated */
+        uint64_t first, last; /* the oldest existing release; the newest counted one; 0 = none yet */
         uint64_t bytes;       /* of those that were counted */
         bool is_bound_logged;
     } history;
-    /* Its own. */
+    /* Private to heads.c. */
     struct config_head head;
     struct arena arena; /* title and gray rules */
     uint64_t generation;
     struct link dirty;
 };
 
-/* For each item that changed, when the whole batch is in the view. */
+/* changed is called for each changed item, after the whole batch is in the view. */
 struct heads *heads_new(void (*changed)(void *arg, struct heads_item *i), void *arg);
 void heads_free(struct heads *h);
 
-/* One revision's changes, or everything there is (is_whole; may begin anew before its end). */
+/* Begins the changes of one revision, or the whole state (is_whole; may be begun again before its end). */
 void heads_begin(struct heads *h, int64_t revision, bool is_whole);
 void heads_put(struct heads *h, const struct config_name *name, struct slice value, int64_t create_revision,
                int64_t revision);
@@ -53,15 +53,15 @@ void heads_remove(struct heads *h, const struct config_name *name, int64_t revis
 void heads_end(struct heads *h);
 
 int64_t heads_revision(const struct heads *h);
-/* When something that is not there may have gone last. */
+/* The latest revision in which a key that does not exist may have been removed. */
 int64_t heads_absent_revision(const struct heads *h);
 /* NULL: there is no such key. */
 struct heads_item *heads_find(const struct heads *h, const struct config_id *key);
 void heads_each(const struct heads *h, struct slice ns, struct slice group, struct slice prefix,
                 struct slice after, bool (*fn)(void *arg, const struct config_item *item), void *arg);
 
-/* The same for one namespace and for walks over several turns: looks at no more than `places` places. True:
- * there may be more, behind *ret_last, which fn need not have been given. */
+/* The same for one namespace, in pieces for walks over several turns: visits at most `places` items. True:
+ * there may be more, after *ret_last, which fn need not have received. */
 bool heads_each_some(const struct heads *h, struct slice ns, struct slice group, struct slice prefix,
                      struct slice after, size_t places, bool (*fn)(void *arg, const struct config_item *item),
                      void *arg, const struct config_item **ret_last);
@@ -73,21 +73,21 @@ struct heads_sums { /* of all namespaces */
 };
 struct heads_sums heads_sums(const struct heads *h);
 
-/* What there may be; 0 = no limit. */
+/* Upper limits; 0 = no limit. */
 struct heads_limits {
     size_t namespaces;   /* with an item, deleted or not */
     size_t items, bytes; /* of one namespace, live ones */
 };
-/* What a request will add to a namespace; zeroed before. */
+/* The additions of a request to a namespace; zero it before use. */
 struct heads_claim {
     struct heads_namespace *ns;
     size_t items, bytes;
 };
-/* ERR_QUOTA with a sentence when more would be there than the limits allow. */
+/* Reserves room. ERR_QUOTA with a sentence when the limits would be passed. */
 MUST_CHECK int heads_claim(struct heads *h, struct slice ns, size_t items, size_t bytes,
                            const struct heads_limits *limits, struct heads_claim *claim, char *error,
                            size_t error_size);
-/* Whether it holds an item, deleted or not, or will by a claim. */
+/* True: the namespace holds an item, deleted or not, or a claim will add one. */
 bool heads_has_namespace(const struct heads *h, struct slice ns);
 void heads_release(struct heads *h, struct heads_claim *claim);
 

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See janitor.h. Items that may have something to collect wait in a heap by when it is due, as far as that is
- * known; 0 is not known: their releases are looked at. A few are looked at in a turn, then there is a pause,
- * and one transaction is under way at a time: whoever has a hundred thousand of them is not disturbed. */
+ * Retention of releases; see janitor.h.
+ *
+ *   - Items that may have something to delete wait in a heap, ordered by the wall clock time when it is due.
+ *     0 = not known: their releases must be examined.
+ *   - A turn examines a few items and is followed by a pause. One transaction is under way at a time. So a
+ *     store with a hundred thousand items is not disturbed. */
 #include "config/janitor.h"
 
 #include "base/log.h"
@@ -9,14 +12,14 @@
 #include "consensus/write_limits.h"
 #include "proto/txn.h"
 
-#define LOOKS_MAX   8  /* in one turn */
-#define KEYS_MAX    64 /* of releases, in one look */
-#define DELETES_MAX 32 /* in one transaction */
+#define EXAMINED_MAX 8  /* items in one turn */
+#define KEYS_MAX     64 /* of releases, in one examination */
+#define DELETES_MAX  32 /* in one transaction */
 #define BYTES_MAX                                                                                            \
-    (256u << 10)         /* of releases read in one look, and of all in one turn: then no more is begun */
-#define OVER_MS     1000 /* an item over a bound is looked at so often */
+    (256u << 10)         /* of releases read for one item; also of one turn, which then starts no more */
+#define OVER_MS     1000 /* interval of examinations of an item over a bound */
 #define PAUSE_MS    100
-#define CHANGED_MS  60000 /* an item that changes all the time is looked at so often */
+#define CHANGED_MS  60000 /* interval of examinations of an item that changes all the time */
 #define LOST_MS     1000
 #define FAILED_MS   10000
 #define WAKE_MAX_MS 600000 /* the wall clock may jump */
@@ -29,14 +32,14 @@ struct config_janitor {
     uint64_t kept_ms, releases_max, history_bytes_max;
     struct write_limits *limits;
     bool is_leading;
-    uint64_t term;     /* counts the times this member began to lead */
+    uint64_t term;     /* how often this member has become leader */
     size_t turn_bytes; /* of releases read in this turn */
-    struct heap due;   /* wall clock, ms */
+    struct heap due;   /* of items, by wall clock ms */
     uint64_t pause_until_ms;
     struct io_timer timer;
     /* The transaction under way. */
     bool is_busy, does_remove_item;
-    uint64_t freed, young; /* bytes of what it deletes; releases that are deleted before their age */
+    uint64_t freed, young; /* bytes that it deletes; releases that it deletes before their age */
     struct kv_request request;
     struct txn txn;
     struct config_id key;
@@ -63,20 +66,20 @@ static void set_due(struct config_janitor *j, struct heads_item *i, uint64_t ms)
 
 /* --- bounds --------------------------------------------------------------------------------------------- */
 
-/* A release's document is at most this for such a content. */
+/* Upper bound of a release's document for a content size. */
 static uint64_t size_bound(uint64_t content_size)
 {
     return content_size / 3 * 4 + 1024;
 }
 
-/* Whether the item may have passed a bound since its history was counted: then it is looked at soon. */
+/* Whether the item may have passed a bound since its history was counted: then it is examined soon. */
 static bool may_be_over(const struct config_janitor *j, const struct heads_item *i)
 {
     const struct config_head *head = i->item.head;
     if (i->history.term != j->term || !i->history.first)
-        return false; /* it waits to be looked at */
+        return false; /* it waits for its first examination */
     uint64_t newer = head->last_seq > i->history.last ? head->last_seq - i->history.last : 0;
-    bool is_gray_newer = head->last_seq > head->seq; /* its size is not known */
+    bool is_gray_newer = head->last_seq > head->seq; /* its size is unknown */
     uint64_t bytes = i->history.bytes + newer * size_bound(is_gray_newer ? BYTES_MAX : head->size);
     return (j->releases_max && head->last_seq - i->history.first >= j->releases_max) ||
            (j->history_bytes_max && newer && bytes > j->history_bytes_max);
@@ -122,7 +125,7 @@ static void config_janitor_on_done(struct kv_request *r, int err, const Protobuf
     uint64_t again_ms = 0;
     j->is_busy = false;
     if (err) {
-        log_warn("old releases could not be collected, it is tried again", F_ERR(err));
+        log_warn("old releases could not be deleted; trying again", F_ERR(err));
         again_ms = FAILED_MS;
         j->pause_until_ms = config_janitor_now_ms(j) + FAILED_MS;
     } else if (!response->succeeded) {
@@ -139,7 +142,7 @@ static void config_janitor_on_done(struct kv_request *r, int err, const Protobuf
         set_due(j, i, wall_ms(j) + again_ms);
 }
 
-/* --- looking at one item -------------------------------------------------------------------------------- */
+/* --- one item --------------------------------------------------------------------------------------- */
 
 static bool is_pinned(const struct config_head *head, uint64_t seq)
 {
@@ -164,8 +167,8 @@ static int range(struct config_janitor *j, struct slice from, struct slice to, b
 
 enum age { AGE_OLD, AGE_YOUNG, AGE_UNKNOWN };
 
-/* Of a release's document; if it is young, when it will be old. Unknown: it cannot be read, and is left
- * alone. */
+/* The age of a release by its document. If it is young, ret_old_ms is when it will be old. Unknown: it cannot
+ * be read and is left alone. */
 static enum age age_of(struct config_janitor *j, struct slice value, uint64_t *ret_old_ms)
 {
     struct config_release release;
@@ -188,7 +191,7 @@ static uint64_t seq_of(const Mvccpb__KeyValue *pair, struct buf *scratch)
     return err ? 0 : name.seq;
 }
 
-/* Adds up what has come since the last time, some releases a look. False: there is more. */
+/* Counts the releases since the last time, some in one call. False: there are more. */
 static bool count_history(struct config_janitor *j, struct heads_item *i)
 {
     Etcdserverpb__RangeResponse *response;
@@ -216,7 +219,7 @@ static bool count_history(struct config_janitor *j, struct heads_item *i)
     return true;
 }
 
-/* It goes whatever its age, when those from this one on are too many or too large. */
+/* Whether a release must go whatever its age: with it the history has too many releases or bytes. */
 static bool config_janitor_is_over(const struct config_janitor *j, const struct heads_item *i, uint64_t seq)
 {
     return (j->releases_max && i->item.head->last_seq - seq >= j->releases_max) ||
@@ -228,16 +231,16 @@ static void log_bound(const struct config_janitor *j, struct heads_item *i)
     if (i->history.is_bound_logged)
         return;
     i->history.is_bound_logged = true;
-    log_warn(
-        "a configuration's history has passed its bound: its oldest releases are collected before their age",
-        F_BYTES("namespace", i->item.ns), F_BYTES("group", i->item.group), F_BYTES("name", i->item.name),
-        F_INT("releases", i->item.head->last_seq - i->history.first + 1), F_INT("bytes", i->history.bytes),
-        F_INT("config-releases-max", j->releases_max),
-        F_INT("config-history-max-bytes", j->history_bytes_max));
+    log_warn("a configuration's history has passed its bound: its oldest releases are deleted before their "
+             "age limit",
+             F_BYTES("namespace", i->item.ns), F_BYTES("group", i->item.group), F_BYTES("name", i->item.name),
+             F_INT("releases", i->item.head->last_seq - i->history.first + 1),
+             F_INT("bytes", i->history.bytes), F_INT("config-releases-max", j->releases_max),
+             F_INT("config-history-max-bytes", j->history_bytes_max));
 }
 
-/* Deletes of releases below `end`, oldest first; when the first young one will be old, UINT64_MAX if there is
- * none, 0 if there may be more to do at once. */
+/* Adds deletes of releases below `end`, oldest first. Returns when the first young one will be old;
+ * UINT64_MAX = there is none, 0 = there may be more to delete at once. */
 static uint64_t add_releases(struct config_janitor *j, struct heads_item *i, uint64_t end, bool all)
 {
     Etcdserverpb__RangeResponse *response;
@@ -272,8 +275,8 @@ static uint64_t add_releases(struct config_janitor *j, struct heads_item *i, uin
     return err ? wall_ms(j) + FAILED_MS : next_ms;
 }
 
-/* True: a transaction was sent. */
-static bool config_janitor_look(struct config_janitor *j, struct heads_item *i, uint64_t wall)
+/* Examines an item. True: a transaction was sent. */
+static bool config_janitor_examine(struct config_janitor *j, struct heads_item *i, uint64_t wall)
 {
     const struct config_head *head = i->item.head;
     uint64_t gone_ms = head->is_deleted ? (uint64_t)head->time_ms + j->kept_ms : UINT64_MAX;
@@ -284,7 +287,7 @@ static bool config_janitor_look(struct config_janitor *j, struct heads_item *i, 
     uint64_t due = UINT64_MAX;
     j->freed = j->young = 0;
     if (!all && head->last_seq > j->kept && !count_history(j, i)) {
-        set_due(j, i, wall); /* the others first */
+        set_due(j, i, wall); /* other items go first */
         return false;
     }
     if (all || head->last_seq > j->kept)
@@ -315,7 +318,7 @@ static bool config_janitor_look(struct config_janitor *j, struct heads_item *i, 
 
 static void config_janitor_on_timer(struct io_timer *timer)
 {
-    (void)timer; /* the turn follows */
+    (void)timer; /* it only wakes the loop: the turn follows */
 }
 
 static void wake_in(struct config_janitor *j, uint64_t ms)
@@ -323,7 +326,7 @@ static void wake_in(struct config_janitor *j, uint64_t ms)
     j->io->ops->timer_start(j->io, &j->timer, ms < WAKE_MAX_MS ? ms : WAKE_MAX_MS);
 }
 
-static void forget_in_flight(struct config_janitor *j)
+static void cancel_in_flight(struct config_janitor *j)
 {
     if (j->is_busy)
         kv_cancel(j->kv, &j->request);
@@ -334,7 +337,7 @@ void config_janitor_turn(struct config_janitor *j)
 {
     struct heap_node *first = heap_first(&j->due);
     if (kv_leader(j->kv) != kv_member_id(j->kv)) {
-        forget_in_flight(j);
+        cancel_in_flight(j);
         j->is_leading = false;
         return;
     }
@@ -347,17 +350,17 @@ void config_janitor_turn(struct config_janitor *j)
         wake_in(j, j->pause_until_ms - now);
         return;
     }
-    unsigned looks = 0;
+    unsigned examined = 0;
     bool is_sent = false;
     j->turn_bytes = 0;
-    while (!is_sent && looks < LOOKS_MAX && j->turn_bytes <= BYTES_MAX && (first = heap_first(&j->due)) &&
-           first->key <= wall) {
-        is_sent = config_janitor_look(j, container_of(first, struct heads_item, collect), wall);
-        looks++;
+    while (!is_sent && examined < EXAMINED_MAX && j->turn_bytes <= BYTES_MAX &&
+           (first = heap_first(&j->due)) && first->key <= wall) {
+        is_sent = config_janitor_examine(j, container_of(first, struct heads_item, collect), wall);
+        examined++;
     }
-    if (looks) {
+    if (examined) {
         j->pause_until_ms = now + PAUSE_MS;
-        wake_in(j, is_sent ? 0 : PAUSE_MS); /* kv_turn takes what was sent */
+        wake_in(j, is_sent ? 0 : PAUSE_MS); /* kv_turn handles a sent transaction */
     } else {
         wake_in(j, first->key - wall);
     }
@@ -380,7 +383,7 @@ struct config_janitor *config_janitor_new(const struct config_janitor_options *o
 
 void config_janitor_free(struct config_janitor *j)
 {
-    forget_in_flight(j);
+    cancel_in_flight(j);
     j->io->ops->timer_stop(j->io, &j->timer);
     heap_done(&j->due);
     arena_done(&j->arena);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See listen_wire.h. */
+ * Encoding of the listener RPC; see listen_wire.h. */
 #include "config/listen_wire.h"
 
 #include "base/wire.h"
@@ -10,7 +10,7 @@ enum {
     LABEL_SIZE_MIN = 2 * 4,
 };
 
-void listen_write_question(const struct config_id *key, struct buf *out)
+void listen_write_query(const struct config_id *key, struct buf *out)
 {
     buf_add_byte(out, VERSION);
     wire_add_text(out, key->ns);
@@ -55,7 +55,7 @@ void listen_write_answer(const struct listen_answer *a, size_t size_max, struct 
     put_be32(out->data + at + 4, (uint32_t)count);
 }
 
-int listen_read_question(struct slice bytes, struct config_id *ret)
+int listen_read_query(struct slice bytes, struct config_id *ret)
 {
     struct wire_reader r = wire_begin(bytes, VERSION);
     struct config_id key = {wire_text(&r), {0}, {0}};

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Building and taking apart keys; see name.h. */
+ * Building and parsing the config center's keys; see name.h. */
 #include "config/name.h"
 
 static const char *const folders[CONFIG_KEYS] = {
     [CONFIG_HEAD] = "heads/", [CONFIG_RELEASE] = "releases/", [CONFIG_DRAFT] = "drafts/"};
 
-/* Up to the name, which ends with '/' in a release's key only. */
+/* Appends the key up to the name; only a release's key has a '/' after the name. */
 static void add_parts(struct buf *out, enum config_key kind, struct slice ns, struct slice group)
 {
     struct slice list[] = {ns, group};

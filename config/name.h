@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The config center's keys: ordinary keys under /cairn/config/, with names encoded as base/name.h says. A
+ * The config center's keys: ordinary keys under /cairn/config/, with names encoded by base/name.h. A
  * release's seq is 16 hexadecimal digits, so that releases sort in their order. Pure. */
 #ifndef CONFIG_NAME_H
 #define CONFIG_NAME_H
@@ -23,15 +23,15 @@ struct config_name {
 };
 
 void config_name_add_key(struct buf *out, const struct config_name *name);
-/* How the keys of a kind begin. An empty ns, group or name ends it before that; of a RELEASE, with a name, it
- * is how all releases of the one item begin, seq and nothing else missing. */
+/* Appends the prefix of the keys of a kind. It ends before the first of ns, group and name that is empty.
+ * With a RELEASE and a name it is the prefix of all releases of that item. */
 void config_name_add_prefix(struct buf *out, enum config_key kind, struct slice ns, struct slice group,
                             struct slice name);
-/* How the keys begin whose names begin so ("app" finds "app.yaml"); beginning may be empty. */
+/* Appends the prefix of all keys whose names have this prefix ("app" matches "app.yaml"); it may be empty. */
 void config_name_add_beginning(struct buf *out, enum config_key kind, struct slice ns, struct slice group,
                                struct slice beginning);
-/* Decoded names lie in scratch (cleared first). ERR_MALFORMED: not one of the config center's keys; it is
- * left alone. */
+/* Parses a key; the decoded names lie in scratch (cleared first). ERR_MALFORMED: not a key of the config
+ * center; the caller leaves it alone. */
 MUST_CHECK int config_name_parse(struct slice key, struct buf *scratch, struct config_name *ret_name);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See recent.h. An entry in the map has a reference for that. */
+ * The cache of recently read releases; see recent.h. The map holds one reference to each entry. */
 #include "config/recent.h"
 
 static bool evict_oldest(struct cache_share *share);
@@ -38,7 +38,7 @@ static bool evict_oldest(struct cache_share *share)
     return true;
 }
 
-/* Its struct, its key, its place in the map, and the arena with all that decoding has left in it. */
+/* Its memory: the struct, the key, its place in the map, and the arena with all that decoding left in it. */
 static size_t size_of(const struct recent_release *e)
 {
     return cache_block_bytes(sizeof *e) + cache_block_bytes(e->key.size) + 2 * sizeof(struct link) +
@@ -92,12 +92,12 @@ struct recent_release *recent_read(struct recent *r, struct slice key, int64_t r
     return e;
 }
 
-struct recent_release *recent_look(struct recent *r)
+struct recent_release *recent_next(struct recent *r)
 {
     struct slice key;
     void *value;
-    if (strmap_next(&r->entries, &r->looked_at, &key, &value))
+    if (strmap_next(&r->entries, &r->cursor, &key, &value))
         return value;
-    r->looked_at = 0;
+    r->cursor = 0;
     return NULL;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Releases that were read lately, decoded: thousands who wait for one change then cost one decoding of it,
- * and each takes a reference. An entry is that of a key at a revision; who looks it up gives the revision
- * that the key has in the store now, so nothing stale is found, whoever wrote it. Bounded in bytes: what was
- * used longest ago goes first. */
+ * A cache of recently read releases, decoded: thousands of reads after one change cost one decoding, and each
+ * takes a reference. An entry belongs to a key at a revision. The caller looks it up by the key's current
+ * revision, so the cache never returns a stale one. It is bounded in bytes; the least recently used entry
+ * goes first. */
 #ifndef CONFIG_RECENT_H
 #define CONFIG_RECENT_H
 
@@ -11,13 +11,13 @@
 #include "base/map.h"
 #include "config/document.h"
 
-enum { RECENT_BYTES_MAX = 2 << 20 }; /* and the newest, however large */
+enum { RECENT_BYTES_MAX = 2 << 20 }; /* the newest entry stays, however large */
 
 struct recent {
     struct strmap entries; /* key -> struct recent_release */
     struct link order;     /* newest first */
-    size_t bytes;          /* with all that an entry takes */
-    size_t looked_at;      /* the place in entries where recent_look goes on */
+    size_t bytes;          /* all memory of the entries */
+    size_t cursor;         /* the position in entries where recent_next continues */
     struct cache_share share;
 };
 
@@ -25,7 +25,7 @@ struct recent_release {
     struct config_release release;
     struct arena arena; /* of the release's texts */
     int64_t revision;
-    /* Its own. */
+    /* Private to recent.c. */
     struct slice key; /* owned */
     size_t size, references;
     struct link link;
@@ -34,13 +34,13 @@ struct recent_release {
 void recent_init(struct recent *r, struct cache_budget *budget); /* NULL: RECENT_BYTES_MAX alone bounds it */
 void recent_done(struct recent *r);                              /* references may outlive it */
 
-/* With a reference; NULL: it is not there, or of another revision. */
+/* Returns an entry with a reference; NULL: there is none of this revision. */
 struct recent_release *recent_get(struct recent *r, struct slice key, int64_t revision);
-/* Decodes a document, with a reference. NULL: it cannot be read. */
+/* Decodes a document and returns it with a reference. NULL: it cannot be read. */
 struct recent_release *recent_read(struct recent *r, struct slice key, int64_t revision, struct slice text);
-/* One after the other, round and round; NULL: at the end, or there is none. */
-struct recent_release *recent_look(struct recent *r);
-void recent_drop(struct recent *r, struct recent_release *e); /* whoever has a reference keeps it */
+/* Iterates over the entries, one a call; NULL: the end was reached (the next call begins anew). */
+struct recent_release *recent_next(struct recent *r);
+void recent_drop(struct recent *r, struct recent_release *e); /* existing references stay valid */
 void recent_unref(struct recent_release *e);                  /* NULL does nothing */
 
 #endif

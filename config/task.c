@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See task.h. A client is there while it has tasks; the ring of clients is the order of turns. */
+ * The content worker's queue; see task.h. A client exists while it has tasks. The ring of clients is the
+ * order of turns. */
 #include "config/task.h"
 
 #include "base/map.h"
@@ -9,15 +10,15 @@
 
 struct task_client {
     struct slice name; /* owned */
-    struct link link;  /* in the ring while tasks of it wait */
+    struct link link;  /* in the ring while it has queued tasks */
     struct link waiting;
-    size_t count, bytes; /* waiting and running */
+    size_t count, bytes; /* queued and running */
 };
 
 struct task_queue {
     struct io *io;
     struct strmap clients;
-    struct link ring; /* clients with waiting tasks, the next one first */
+    struct link ring; /* clients with queued tasks, the next one first */
     struct task *running;
     struct task_sums sums;
     bool is_closed;
@@ -48,8 +49,8 @@ static void drop_client_if_idle(struct task_queue *q, struct task_client *c)
     mem_free(c);
 }
 
-/* A client with nothing under way is held to the limit of all alone, so that one content of any legal size is
- * taken. */
+/* A client without tasks has no limit but the total, and the first task of all has none: so one content of
+ * any legal size is accepted. */
 static bool task_has_room(const struct task_queue *q, const struct task_client *c, size_t bytes)
 {
     const struct task_sums *s = &q->sums;
@@ -96,7 +97,7 @@ static void task_on_done(struct worker_job *job)
     struct task_queue *q = t->queue;
     q->running = NULL;
     t->is_running = false;
-    run_next(q); /* before done, which may take a while */
+    run_next(q); /* before done, which may take long */
     if (!t->is_canceled)
         t->done(t);
     task_release(t);

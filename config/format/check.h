@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Private to config/format/: what every checker begins and ends with. */
+ * Shared by the checkers of config/format/; private to the folder. */
 #ifndef CONFIG_FORMAT_CHECK_H
 #define CONFIG_FORMAT_CHECK_H
 
@@ -12,23 +12,22 @@ struct check {
     struct format_error *error;
 };
 
-/* Both return ERR_MALFORMED. Line and column are counted only now: a text is refused once. */
+/* Both return ERR_MALFORMED and compute line and column, once for a text: it is refused only once. */
 int check_refuse(const struct check *c, size_t offset, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 int check_refuse_utf8(const struct check *c, size_t offset);
 
-/* Refuses what is no UTF-8 and U+0000; every text format begins with it. */
+/* Refuses bytes that are no UTF-8 and U+0000; every text format begins with it. */
 MUST_CHECK int check_characters(const struct check *c);
 
-/* Remembers the key's offset; a second one with the same bytes is refused with the line of the first. what is
- * "key" or the like. */
+/* Remembers the key's offset; refuses a second key with the same bytes and names the line of the first. what
+ * is "key" or the like. */
 MUST_CHECK int check_unique(const struct check *c, struct strmap *keys, const char *what, struct slice key,
                             size_t offset);
 int check_refuse_duplicate(const struct check *c, const char *what, struct slice key, size_t offset,
                            size_t first);
 
-/* A piece of the text as it may stand in a sentence: cut short between characters, control characters as
- * '?'. */
+/* A part of the text for an error sentence: cut between characters, control characters as '?'. */
 struct quote {
     char text[132];
 };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Finding a format by the table, and what is common to the checkers; see format.h and check.h. */
+ * The search for a format by the table, and functions shared by the checkers; see format.h and check.h. */
 #include "config/format/format.h"
 
 #include <stdarg.h>
@@ -28,14 +28,14 @@ const char *format_content_type(enum format f)
     return rows[f].content_type;
 }
 
-/* --- finding ----------------------------------------------------------------------------------- */
+/* --- the search for a format -------------------------------------------------------------------------- */
 
 static bool is_same(struct slice s, const char *text, size_t size)
 {
     return s.size == size && size > 0 && strncasecmp((const char *)s.data, text, size) == 0;
 }
 
-/* Is s one of the words, which blanks separate? */
+/* Whether s is one of the words, which are separated by blanks. */
 static bool is_one_of(struct slice s, const char *words)
 {
     while (*words) {
@@ -117,7 +117,7 @@ int format_find(struct slice explicit, struct slice content_type, struct slice n
     return OK;
 }
 
-/* --- what the checkers share ------------------------------------------------------------------- */
+/* --- shared by the checkers ------------------------------------------------------------------------- */
 
 static size_t character_size(struct slice s, size_t offset)
 {
@@ -157,7 +157,7 @@ int check_refuse(const struct check *c, size_t offset, const char *format, ...)
 
 int check_refuse_utf8(const struct check *c, size_t offset)
 {
-    return check_refuse(c, offset, "byte 0x%02x is no UTF-8", c->text.data[offset]);
+    return check_refuse(c, offset, "byte 0x%02x is not UTF-8", c->text.data[offset]);
 }
 
 int check_characters(const struct check *c)
@@ -221,7 +221,7 @@ struct quote check_quote_at(const struct check *c, size_t offset)
     else if (first < 0x20 || first == 0x7f)
         snprintf(q.text, sizeof q.text, "control character 0x%02x", first);
     else if (utf8_length(slice_of(c->text.data + offset, c->text.size - offset)) == 0)
-        snprintf(q.text, sizeof q.text, "byte 0x%02x, which is no UTF-8", first);
+        snprintf(q.text, sizeof q.text, "byte 0x%02x, which is not UTF-8", first);
     else
         snprintf(q.text, sizeof q.text, "\"%.*s\"", (int)character_size(c->text, offset),
                  (const char *)c->text.data + offset);
@@ -243,7 +243,7 @@ int format_check_bin(const struct check *c)
 
 int format_check(enum format f, struct slice bytes, struct format_error *ret_error)
 {
-    /* Nothing is ever NULL below, so that offsets are pointers. */
+    /* No pointer below is NULL, so that offsets can be pointers. */
     struct check c = {bytes.size ? bytes : slice_text(""), ret_error};
     return rows[f].check(&c);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * JSON as RFC 8259 has it: nothing is taken that it does not say, and names within an object are unique. Two
- * more are refused because programs read them differently: half a surrogate pair, and a byte order mark.
- * Numbers may have any size. Open objects and arrays are a stack; nothing recurses. */
+ * JSON, strictly as RFC 8259 defines it, with unique names within an object. Two more things are refused
+ * because programs read them differently: half a surrogate pair, and a byte order mark. Numbers may have any
+ * size. Open objects and arrays are on a stack; nothing recurses. */
 #include "base/json_lex.h"
 #include "base/mem.h"
 #include "config/format/check.h"
@@ -24,7 +24,7 @@ static int format_json_refuse(const struct json *j, const uint8_t *where, const 
     return check_refuse(j->check, (size_t)(where - j->start), "%s", what);
 }
 
-/* The next byte behind blanks; 0 at the end. */
+/* The next byte after blanks; 0 at the end. */
 static uint8_t format_json_peek(struct json *j)
 {
     while (j->at < j->end && (*j->at == ' ' || *j->at == '\n' || *j->at == '\r' || *j->at == '\t'))
@@ -50,7 +50,7 @@ static int take_string(struct json *j, struct slice *ret_string)
     case JSON_STRING_CONTROL:
         return format_json_refuse(j, at, "a line break or control character in a string must be escaped");
     case JSON_STRING_ESCAPE:
-        return format_json_refuse(j, at, "no escape of JSON, or half a surrogate pair");
+        return format_json_refuse(j, at, "not a JSON escape, or half a surrogate pair");
     case JSON_STRING_UTF8:
         break;
     }
@@ -98,7 +98,7 @@ static int take_scalar(struct json *j)
         return OK;
     const uint8_t *end = json_lex_number(j->at, j->end);
     if (!end && ((*j->at >= '0' && *j->at <= '9') || *j->at == '-'))
-        return format_json_refuse(j, j->at, "no number of JSON");
+        return format_json_refuse(j, j->at, "not a JSON number");
     if (!end)
         return refuse_here(j, "a value");
     j->at = end;
@@ -114,7 +114,7 @@ static int open_level(struct json *j, bool is_object)
     return OK;
 }
 
-/* Behind a value: closes what ends here, and stops behind the comma of what does not. */
+/* After a value: closes the levels that end here, and stops after a comma. */
 static int close_levels(struct json *j)
 {
     while (j->depth > 0) {
@@ -133,7 +133,7 @@ static int close_levels(struct json *j)
     return OK;
 }
 
-/* One value, or one bracket and what must follow it up to the next value. */
+/* Takes one value, or one bracket and what must follow it up to the next value. */
 static int format_json_step(struct json *j)
 {
     uint8_t c = format_json_peek(j);

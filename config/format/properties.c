@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Java's .properties as java.util.Properties.load(Reader) takes them: comments with # and !, `=`, `:` or a
- * blank behind the key, a backslash before a line's end continues it, \uXXXX is a UTF-16 unit. Java refuses
- * only a malformed \uXXXX; here a key that comes twice is refused too (Java silently keeps the last one), and
- * a byte order mark (Java makes it part of the first key). The text is UTF-8, as configuration is everywhere
- * but in Java's load(InputStream).
+ * Java's .properties, as java.util.Properties.load(Reader) reads them:
+ *   - comments begin with # or !
+ *   - `=`, `:` or a blank follows the key
+ *   - a backslash before a line's end continues the line
+ *   - \uXXXX is a UTF-16 unit
  *
- * A logical line is put together first and its escapes are read then, as Java does it: an escape may go on
- * behind a continuation. */
+ * Java refuses only a malformed \uXXXX. Here a repeated key is refused too (Java silently keeps the last
+ * one), and a byte order mark (Java makes it part of the first key). The text is UTF-8; only Java's
+ * load(InputStream) reads another encoding.
+ *
+ * As in Java, a logical line is put together first and its escapes are read afterwards: an escape may
+ * continue after a line continuation. */
 #include "base/mem.h"
 #include "base/text.h"
 #include "config/format/check.h"
@@ -15,14 +19,14 @@ struct properties {
     const struct check *check;
     struct slice text;
     size_t at;
-    struct buf line;   /* the logical line, comments and continuations taken out */
-    struct buf pieces; /* struct piece, in order: where it stands in the text */
+    struct buf line;   /* the logical line, without comments and continuations */
+    struct buf pieces; /* struct piece, in order: its place in the text */
     struct buf key;
     struct strmap keys;
 };
 
 struct piece {
-    size_t at, offset; /* its first byte, in the line and in the text */
+    size_t at, offset; /* of its first byte, in the line and in the text */
 };
 
 static bool format_properties_is_blank(uint8_t c)
@@ -41,7 +45,7 @@ static void skip_to_end(struct properties *p)
         p->at++;
 }
 
-/* Up to the end of the line. */
+/* Takes the bytes up to the end of the line. */
 static void take_bytes(struct properties *p)
 {
     struct piece piece = {p->line.size, p->at};
@@ -64,7 +68,7 @@ static size_t offset_in_text(const struct properties *p, size_t at)
     return piece.offset + (at - piece.at);
 }
 
-/* An odd number of backslashes ends the line: the last one is no part of it. */
+/* An odd number of backslashes at its end continues the line: the last one is not part of it. */
 static bool drop_backslash(struct properties *p)
 {
     size_t n = 0;
@@ -76,7 +80,7 @@ static bool drop_backslash(struct properties *p)
     return true;
 }
 
-/* The next line that says something; false at the end. */
+/* Takes the next line that is not blank or a comment; false at the end. */
 static bool next_line(struct properties *p)
 {
     bool is_continued = false, at_begin = true;
@@ -99,7 +103,7 @@ static bool next_line(struct properties *p)
             at_begin = true;
         } else {
             bool is_last =
-                p->at + 1 == p->text.size; /* nothing to continue: a line even if it is empty now */
+                p->at + 1 == p->text.size; /* there is nothing to continue: a line even if it is empty */
             p->at += c == '\r' && !is_last && p->text.data[p->at + 1] == '\n' ? 2 : 1;
             if (!drop_backslash(p) || is_last)
                 return true;
@@ -111,7 +115,8 @@ static bool next_line(struct properties *p)
     return is_line;
 }
 
-/* Half of a pair waits for its other half as the three bytes that UTF-8 has no use for. */
+/* The first half of a surrogate pair is stored as three bytes, invalid in UTF-8, until the second half comes.
+ * */
 static void add_unit(struct buf *out, uint32_t unit)
 {
     uint8_t *last = out->size >= 3 ? out->data + out->size - 3 : NULL;
@@ -124,7 +129,7 @@ static void add_unit(struct buf *out, uint32_t unit)
     utf8_add(out, unit);
 }
 
-/* Bytes before a backslash, or what separates a key from its value. */
+/* The number of bytes before a backslash or, in a key, before its separator. */
 static size_t plain_size(const uint8_t *line, size_t size, bool is_key)
 {
     size_t n = 0;
@@ -134,7 +139,7 @@ static size_t plain_size(const uint8_t *line, size_t size, bool is_key)
     return n;
 }
 
-/* Unescapes from *at up to the end, or as a key up to what separates it. */
+/* Unescapes from *at to the end, or a key up to its separator. */
 static int unescape(struct properties *p, size_t *at, bool is_key)
 {
     static const char from[] = "tnrf", to[] = "\t\n\r\f";

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * TOML 1.0: lines, keys, arrays and inline tables. What a scalar may be is toml_scalar.c, what may be defined
- * where is toml_table.c. Arrays and inline tables recurse, 200 levels at most. */
+ * TOML 1.0: lines, keys, arrays and inline tables. toml_scalar.c has the scalars, toml_table.c the rules of
+ * definition. Arrays and inline tables recurse, at most 200 levels. */
 #include "config/format/toml.h"
 
 int toml_refuse(const struct toml *t, const uint8_t *where, const char *what)
@@ -40,7 +40,7 @@ static int skip_comment(struct toml *t)
     return OK;
 }
 
-/* Blanks, comments and line ends, as within an array. */
+/* Skips blanks, comments and line ends, as within an array. */
 static int skip_lines(struct toml *t)
 {
     int err;
@@ -59,7 +59,7 @@ static bool is_bare(uint8_t c)
     return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z') || c == '-' || c == '_';
 }
 
-/* One part of a key, into t->text. */
+/* Takes one part of a key; its text may lie in t->text. */
 static int take_part(struct toml *t, struct slice *ret_key, const uint8_t **ret_where)
 {
     uint8_t c = toml_peek(t);
@@ -78,7 +78,7 @@ static int take_part(struct toml *t, struct slice *ret_key, const uint8_t **ret_
     return err;
 }
 
-/* A dot behind a part: another one follows. */
+/* Takes a dot after a part. True: another part follows. */
 static bool take_dot(struct toml *t)
 {
     if (toml_peek(t) != '.')

@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Private to config/format/toml*.c: the reader over a TOML text, its scalars (toml_scalar.c) and what has
- * been defined so far (toml_table.c). The grammar of lines, keys and values is toml.c. */
+ * Shared by config/format/toml*.c: the reader over a TOML text, its scalars (toml_scalar.c) and the tables
+ * defined so far (toml_table.c). toml.c has the grammar of lines, keys and values. */
 #ifndef CONFIG_FORMAT_TOML_H
 #define CONFIG_FORMAT_TOML_H
 
 #include "base/mem.h"
 #include "config/format/check.h"
 
-/* How a table came to be says who may still add to it. */
+/* How a table was made decides what may still add to it. */
 enum toml_kind {
-    TOML_VALUE,    /* no table: nobody */
-    TOML_INLINE,   /* {...}: nobody behind its brace */
+    TOML_VALUE,    /* no table: nothing */
+    TOML_INLINE,   /* {...}: nothing after its brace */
     TOML_IMPLICIT, /* named on the way by a header: a header of its own, once; headers of tables in it */
     TOML_HEADER,   /* [a]: the lines under it; headers of tables in it */
     TOML_DOTTED,   /* made by a dotted key: other dotted keys of the same lines; headers of tables in it */
-    TOML_ARRAY     /* [[a]]: another element; everything else goes to the last one */
+    TOML_ARRAY     /* [[a]]: another element; everything else goes to the last element */
 };
 
 struct toml_node {
@@ -44,19 +44,19 @@ int toml_refuse_here(const struct toml *t, const char *wanted);
 MUST_CHECK int toml_take_string(struct toml *t, bool may_be_multiline, struct buf *out);
 /* A number, a boolean, a date, a time, or both. */
 MUST_CHECK int toml_take_word(struct toml *t);
-/* A line's end, if there is one: LF or CR LF. A CR alone is none. */
+/* Takes a line's end, if there is one: LF or CR LF. A CR alone is none. */
 bool toml_take_newline(struct toml *t);
 
-/* --- toml_table.c: one part of a key in a table, where names where it stands. */
+/* --- toml_table.c: one part of a key in a table; `where` is its place in the text. */
 
-/* The table that a header means by a part which is not its last. */
+/* The table of a header's key part that is not its last. */
 MUST_CHECK int toml_pass_header(struct toml *t, struct toml_node *table, struct slice key,
                                 const uint8_t *where, struct toml_node **ret_table);
 MUST_CHECK int toml_define_table(struct toml *t, struct toml_node *table, struct slice key,
                                  const uint8_t *where, struct toml_node **ret_table);
 MUST_CHECK int toml_define_element(struct toml *t, struct toml_node *table, struct slice key,
                                    const uint8_t *where, struct toml_node **ret_table);
-/* The same for the key of a value. */
+/* The same for the dotted key of a value. */
 MUST_CHECK int toml_pass_dotted(struct toml *t, struct toml_node *table, struct slice key,
                                 const uint8_t *where, struct toml_node **ret_table);
 MUST_CHECK int toml_define_value(struct toml *t, struct toml_node *table, struct slice key,

@@ -21,7 +21,7 @@ static bool is_control(uint8_t c)
     return (c < 0x20 && c != '\t') || c == 0x7f;
 }
 
-/* Behind a backslash at a line's end: that, and all blanks and line ends that follow. */
+/* Takes a backslash at a line's end, and all blanks and line ends after it. */
 static bool take_line_ending_backslash(struct toml *t)
 {
     const uint8_t *begin = t->at;
@@ -54,13 +54,13 @@ static int take_escape(struct toml *t, bool is_multiline, struct buf *out)
         return OK;
     }
     if (c != 'u' && c != 'U')
-        return toml_refuse(t, backslash, "no escape of TOML 1.0");
+        return toml_refuse(t, backslash, "not a TOML 1.0 escape");
     unsigned digits = c == 'u' ? 4 : 8;
     uint32_t code;
     if (!text_hex(t->at + 1, t->end, digits, &code))
         return toml_refuse(t, backslash, "\\u takes four hexadecimal digits and \\U eight");
     if (code > 0x10ffff || (code >= 0xd800 && code < 0xe000))
-        return toml_refuse(t, backslash, "this escape is no Unicode character");
+        return toml_refuse(t, backslash, "this escape is not a Unicode character");
     t->at += 1 + digits;
     utf8_add(out, code);
     return OK;
@@ -74,7 +74,7 @@ static size_t count_quotes(const struct toml *t, uint8_t quote)
     return n;
 }
 
-/* Three quotes end it; one or two before those are part of it. */
+/* Takes the end of a multi-line string: three quotes; one or two quotes before those are part of it. */
 static bool take_multiline_end(struct toml *t, uint8_t quote, struct buf *out)
 {
     size_t n = count_quotes(t, quote);
@@ -147,7 +147,7 @@ static bool is_digit(uint8_t c)
     return c >= '0' && c <= '9';
 }
 
-/* Digits of the base with single underscores between them; returns where they end, NULL if none begin. */
+/* Digits of the base with single underscores between them; returns their end, NULL if there are none. */
 static const uint8_t *digits_end(const uint8_t *p, const uint8_t *end, unsigned base)
 {
     uint32_t digit;
@@ -180,7 +180,7 @@ static int check_based(const struct toml *t, const uint8_t *p, const uint8_t *en
 {
     unsigned base = p[1] == 'x' ? 16 : p[1] == 'o' ? 8 : 2;
     if (digits_end(p + 2, end, base) != end)
-        return toml_refuse(t, p, "no number of TOML");
+        return toml_refuse(t, p, "not a TOML number");
     return format_toml_scalar_fits(p + 2, end, base, INT64_MAX)
                ? OK
                : toml_refuse(t, p, "an integer beyond 64 bits");
@@ -196,7 +196,7 @@ static int check_number(const struct toml *t, const uint8_t *begin, const uint8_
         return check_based(t, p, end);
     const uint8_t *whole = p < end ? digits_end(p, end, 10) : NULL, *at = whole;
     if (!whole)
-        return toml_refuse(t, begin, "no value of TOML: a string needs quotes");
+        return toml_refuse(t, begin, "not a TOML value: a string needs quotes");
     if (*p == '0' && whole - p > 1)
         return toml_refuse(t, begin, "a number cannot begin with 0");
     if (at == end)
@@ -210,12 +210,12 @@ static int check_number(const struct toml *t, const uint8_t *begin, const uint8_
         at += at < end && (*at == '+' || *at == '-');
         at = digits_end(at, end, 10);
     }
-    return at == end ? OK : toml_refuse(t, begin, "no number of TOML");
+    return at == end ? OK : toml_refuse(t, begin, "not a TOML number");
 }
 
 /* --- dates and times ------------------------------------------------------------------------- */
 
-/* Exactly `count` digits. */
+/* Takes exactly `count` digits. */
 static bool format_toml_scalar_take_number(const uint8_t **p, const uint8_t *end, int count,
                                            unsigned *ret_value)
 {
@@ -285,10 +285,10 @@ static int check_time(const struct toml *t, const uint8_t *begin, const uint8_t 
                   take_time(&p, end) && (p == end || take_offset(&p, end));
     else if (is_fine && !has_date)
         is_fine = take_time(&p, end);
-    return is_fine && p == end ? OK : toml_refuse(t, begin, "no date or time of TOML");
+    return is_fine && p == end ? OK : toml_refuse(t, begin, "not a TOML date or time");
 }
 
-/* --- words ----------------------------------------------------------------------------------- */
+/* --- words and numbers ------------------------------------------------------------------------------ */
 
 static bool is_word(uint8_t c)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What a TOML text has defined so far, and who may add to it: TOML's rules about tables, kinds in toml.h. All
- * tables share one map, from the parent's number and the name to the node. */
+ * The tables that a TOML text has defined, and TOML's rules on what may still add to them; kinds in toml.h.
+ * All tables share one map, from the parent's number and the name to the node. */
 #include "config/format/toml.h"
 
 struct toml_node *toml_new_node(struct toml *t, enum toml_kind kind, unsigned depth, const uint8_t *where)
@@ -58,7 +58,7 @@ int toml_pass_header(struct toml *t, struct toml_node *table, struct slice key, 
     if (!n)
         return format_toml_table_add(t, table, key, TOML_IMPLICIT, where, ret_table);
     if (n->kind == TOML_VALUE)
-        return refuse_name(t, where, key, n, "is a value, no table");
+        return refuse_name(t, where, key, n, "is a value, not a table");
     if (n->kind == TOML_INLINE)
         return refuse_name(t, where, key, n, "is an inline table: nothing can be added to it");
     *ret_table = n->kind == TOML_ARRAY ? n->last : n;
@@ -99,7 +99,7 @@ int toml_define_element(struct toml *t, struct toml_node *table, struct slice ke
     } else if (n->kind == TOML_VALUE) {
         return refuse_duplicate(t, where, key, n);
     } else if (n->kind != TOML_ARRAY) {
-        return refuse_name(t, where, key, n, "is a table, no array of tables");
+        return refuse_name(t, where, key, n, "is a table, not an array of tables");
     }
     *ret_table = n->last = toml_new_node(t, TOML_HEADER, n->depth, where);
     return OK;
@@ -112,7 +112,7 @@ int toml_pass_dotted(struct toml *t, struct toml_node *table, struct slice key, 
     if (!n)
         return format_toml_table_add(t, table, key, TOML_DOTTED, where, ret_table);
     if (n->kind == TOML_VALUE)
-        return refuse_name(t, where, key, n, "is a value, no table");
+        return refuse_name(t, where, key, n, "is a value, not a table");
     if (n->kind == TOML_INLINE)
         return refuse_name(t, where, key, n, "is an inline table: nothing can be added to it");
     if (n->kind != TOML_DOTTED)

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
- * XML 1.0 (fifth edition): well formed, in UTF-8, one root, no attribute twice in an element. Not checked:
- * validity and namespaces.
+ * XML 1.0 (fifth edition): well-formedness, UTF-8, one root, no attribute twice in an element. Validity and
+ * namespaces are not checked.
  *
- * A document type may be named, with an external identifier (many configurations do so), and nothing is ever
- * fetched. An internal subset is refused: there entities are declared, the ones that read files and the ones
- * that grow without end, and no configuration needs it. So the only entities are the five of XML itself. */
+ * A document type may be declared with an external identifier, as many configurations do; nothing is ever
+ * fetched. An internal subset is refused: it can declare entities that read files or grow without end, and no
+ * configuration needs it. So the only entities are the five of XML itself. */
 #include <strings.h>
 
 #include "base/mem.h"
@@ -16,7 +16,7 @@ struct xml {
     const uint8_t *start, *at, *end;
     unsigned depth;
     struct slice open[FORMAT_DEPTH_MAX]; /* names of open elements, in the text */
-    struct strmap attributes;            /* of the tag that is read */
+    struct strmap attributes;            /* of the current tag */
 };
 
 static size_t offset(const struct xml *x, const uint8_t *where)
@@ -43,7 +43,7 @@ static bool is_char(uint32_t c)
            (c >= 0xe000 && c <= 0xfffd) || (c >= 0x10000 && c <= 0x10ffff);
 }
 
-/* Of valid UTF-8. */
+/* Decodes one character; the text is valid UTF-8. */
 static uint32_t format_xml_decode(const uint8_t *p, size_t *ret_size)
 {
     static const uint8_t masks[] = {0, 0x7f, 0x1f, 0x0f, 0x07};
@@ -148,10 +148,10 @@ static int take_character_reference(struct xml *x)
         code = code > 0x10ffff ? code : code * base + digit;
     if (x->at == digits || !format_xml_take(x, ";"))
         return format_xml_refuse(x, begin, "a character reference is &#...; with digits");
-    return is_char(code) ? OK : format_xml_refuse(x, begin, "this reference is no character of XML");
+    return is_char(code) ? OK : format_xml_refuse(x, begin, "this reference is not an XML character");
 }
 
-/* t->at is at '&'. */
+/* x->at is at '&'. */
 static int take_reference(struct xml *x)
 {
     static const char *const known[] = {"amp", "lt", "gt", "quot", "apos"};
@@ -168,7 +168,7 @@ static int take_reference(struct xml *x)
     return check_refuse(x->check, offset(x, begin), "unknown entity \"%s\"", check_quote(name).text);
 }
 
-/* Up to what ends it, which is taken too. */
+/* Skips to the text `end` and takes it. */
 static int skip_to(struct xml *x, const uint8_t *begin, const char *end, const char *what)
 {
     size_t left = (size_t)(x->end - x->at);
@@ -199,7 +199,7 @@ static int take_instruction(struct xml *x)
         return err;
     if (target.size == 3 && (target.data[0] | 0x20) == 'x' && (target.data[1] | 0x20) == 'm' &&
         (target.data[2] | 0x20) == 'l')
-        return format_xml_refuse(x, begin, "an XML declaration may only stand at the very beginning");
+        return format_xml_refuse(x, begin, "an XML declaration must be at the very beginning");
     if (!begins(x, "?>") && !format_xml_skip_blanks(x))
         return refuse_here(x, "a blank or ?>");
     return skip_to(x, begin, "?>", "instruction");
@@ -220,7 +220,7 @@ static int take_quoted(struct xml *x, struct slice *ret_text)
 
 /* --- the prolog ------------------------------------------------------------------------------ */
 
-/* ` version="1.0"`; *ret_value has no data if another name stands there. */
+/* ` version="1.0"`; *ret_value has no data if the name is another one. */
 static int take_pseudo(struct xml *x, const char *name, struct slice *ret_value)
 {
     const uint8_t *begin = x->at;
@@ -259,7 +259,7 @@ static int take_declaration(struct xml *x)
     if (!err)
         err = take_pseudo(x, "encoding", &encoding);
     if (!err && encoding.data && !is_like(encoding, "UTF-8") && !is_like(encoding, "US-ASCII"))
-        err = check_refuse(x->check, offset(x, encoding.data), "encoding \"%s\": only UTF-8 is taken",
+        err = check_refuse(x->check, offset(x, encoding.data), "encoding \"%s\": only UTF-8 is accepted",
                            check_quote(encoding).text);
     if (!err)
         err = take_pseudo(x, "standalone", &standalone);
@@ -319,11 +319,11 @@ static int take_doctype(struct xml *x)
         format_xml_skip_blanks(x);
     }
     if (begins(x, "["))
-        return format_xml_refuse(x, x->at, "declarations in the document type: entities are not taken");
+        return format_xml_refuse(x, x->at, "declarations in the document type: entities are not accepted");
     return format_xml_take(x, ">") ? OK : refuse_here(x, ">");
 }
 
-/* What may stand around the root. */
+/* Takes comments, instructions and blanks around the root. */
 static int take_misc(struct xml *x, bool may_have_doctype)
 {
     for (;;) {
@@ -350,7 +350,7 @@ static int take_attribute_value(struct xml *x)
 {
     struct slice value;
     int err = take_quoted(x, &value);
-    const uint8_t *behind = x->at, *end = value.data + value.size;
+    const uint8_t *after = x->at, *end = value.data + value.size;
     if (err)
         return err;
     for (x->at = value.data; x->at < end;) {
@@ -361,11 +361,11 @@ static int take_attribute_value(struct xml *x)
         else if ((err = take_reference(x)))
             return err;
     }
-    x->at = behind;
+    x->at = after;
     return OK;
 }
 
-/* Attributes up to the end of the tag. */
+/* Takes attributes up to the end of the tag. */
 static int take_attributes(struct xml *x, bool *ret_is_empty)
 {
     for (;;) {

@@ -1,13 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0
- * YAML as libyaml reads it (1.1 with most of 1.2), item by item from base/yaml_stream.h, which sees to depth,
- * aliases and cycles. What is added here: no key twice in a mapping, whatever it is written like.
+ * YAML as libyaml reads it (1.1 with most of 1.2), item by item from base/yaml_stream.h, which checks depth,
+ * aliases and cycles. This file adds one check: no key twice in a mapping, however it is written.
  *
  * Two nodes are the same key if they have the same tag and the same value, as the core schema of YAML 1.2
- * resolves plain scalars: 10 and 0xA are, 1 and "1" are not, and `yes` is a string. Each node is reduced to a
- * digest as it closes: a scalar from its tag and value, a sequence from its children in order, a mapping from
- * its entries in any order, an alias from its target; but only where it may be a key, or a part of one: in
- * key position, or under an anchor. Tags of one's own, several documents, merge keys and keys that are
- * collections are all allowed. */
+ * resolves plain scalars. So 10 and 0xA are the same, 1 and "1" are not, and `yes` is a string. Each node is
+ * reduced to a digest when it closes:
+ *
+ *   scalar     from its tag and value
+ *   sequence   from its children in order
+ *   mapping    from its entries in any order
+ *   alias      from its target
+ *
+ * Only nodes that may be a key, or part of one, get a digest: those in key position or under an anchor.
+ * Custom tags, several documents, merge keys and collections as keys are allowed. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -23,7 +28,7 @@ struct digest {
 
 struct level {
     bool is_mapping;
-    bool is_needed;    /* its digest; else that of its keys alone */
+    bool is_needed;    /* its digest is needed; else only those of its keys */
     bool has_key;      /* mapping: the next node is a value */
     struct digest key; /* its key */
     struct digest sum; /* of the children so far */
@@ -43,7 +48,7 @@ struct yaml {
     struct buf scratch;
 };
 
-/* --- what a plain scalar is ---------------------------------------------------------------------- */
+/* --- plain scalars ---------------------------------------------------------------------------------- */
 
 static bool is_word_of(struct slice s, const char *words)
 {
@@ -70,7 +75,7 @@ static size_t count_digits(struct slice s, size_t at, unsigned base)
     return n;
 }
 
-/* 0o17, 0xf, -15: adds one text for one number. */
+/* 0o17, 0xf, -15: adds the same text for equal numbers. */
 static bool add_int(struct slice s, struct buf *out)
 {
     bool is_negative;
@@ -133,7 +138,7 @@ static bool add_float(struct slice s, struct buf *out)
     }
     if (at != d.size)
         return false;
-    if (s.size >= sizeof text) { /* longer than anybody writes: the spelling is compared */
+    if (s.size >= sizeof text) { /* too long for the buffer: the spelling is compared */
         buf_add_slice(out, s);
         return true;
     }
@@ -143,13 +148,13 @@ static bool add_float(struct slice s, struct buf *out)
     return true;
 }
 
-/* Without a tag it can be nothing but a string: it does not begin like the others. */
+/* Without a tag it can only be a string: its first character begins no other type. */
 static bool is_surely_text(struct slice s)
 {
     return s.size && !strchr("~nNtTfF.+-0123456789", s.data[0]);
 }
 
-/* Tag and value, so that equal scalars are equal bytes. */
+/* Adds tag and value, so that equal scalars are equal bytes. */
 static void add_scalar(const struct yaml_item *item, struct buf *out)
 {
     static const char *const bools[] = {"true True TRUE", "false False FALSE"};
@@ -191,7 +196,7 @@ static void add_scalar(const struct yaml_item *item, struct buf *out)
 
 /* --- digests ------------------------------------------------------------------------------------- */
 
-/* Of the scratch, whose first byte is free. */
+/* The digest of the scratch buffer, whose first byte is free. */
 static struct digest digest_of(struct yaml *y)
 {
     struct digest d;
@@ -244,7 +249,7 @@ static void set_anchor(struct yaml *y, size_t number, struct digest d)
     y->anchors[number - 1] = d;
 }
 
-/* --- the walk ------------------------------------------------------------------------------------ */
+/* --- the walk over the items ------------------------------------------------------------------------ */
 
 static size_t offset_of(const struct check *c, size_t index)
 {
@@ -256,14 +261,14 @@ static size_t offset_of(const struct check *c, size_t index)
     return at;
 }
 
-/* The node that comes next may be a key, or a part of one. */
+/* Whether the next node may be a key, or part of one. */
 static bool is_next_needed(const struct yaml *y)
 {
     const struct level *l = y->depth ? &y->levels[y->depth - 1] : NULL;
     return l && (l->is_needed || (l->is_mapping && !l->has_key));
 }
 
-/* A node is complete: it is a document, an element, a key or a value. */
+/* Handles a complete node: it is a document, an element, a key or a value. */
 static int on_node(struct yaml *y, struct digest d, struct slice shown, size_t index)
 {
     if (y->depth == 0)

@@ -1,8 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Calls of the native API on the HTTP server: admission (path, method, query, names, readiness, body), and
- * answers in one form. What routes do is in the other files.
+ * Calls of the native API on the HTTP server: admission, and answers in one form. The other files have the
+ * routes. The steps of a call:
  *
- * Invariant: q->state is the call from begin until it is answered or gone, and nothing else. */
+ *   1. call_begin        path, method, query, names, Content-Type, readiness: errors are answered before the
+ *                        body arrives
+ *   2. identify_client   with auth enabled: token, password or certificate
+ *   3. authorize_call    the permissions of the route's OF_ flags; an existing session's owner, after a
+ *                        barrier
+ *   4. on_admitted       and call_end, whichever comes last: run the handler (BODY_STREAM: at once)
+ *   5. api_respond…      a GET's permissions are checked again when it is answered
+ *
+ * Invariant: q->state is the call from call_begin until it is answered or gone, and nothing else. */
 #include "server/api/call.h"
 
 #include <inttypes.h>
@@ -37,7 +45,7 @@ const struct audience *api_audience(const struct api_call *c)
 
 bool api_next_param(const struct api_call *c, enum api_param p, size_t *at, struct slice *ret_value)
 {
-    if (!(c->route->params >> p & 1)) /* two may have one name */
+    if (!(c->route->params >> p & 1)) /* two parameters may have the same name */
         return false;
     return http_query_next(c->q, api_params[p].name, at, ret_value);
 }
@@ -60,12 +68,10 @@ struct slice api_param(const struct api_call *c, enum api_param p)
 
 /* --- pages ---------------------------------------------------------------------------------------------- */
 
-struct slice api_group_asked(const struct api_call *c)
+struct slice api_group_filter(const struct api_call *c)
 {
     return slice_equal(c->group, slice_text("*")) ? (struct slice){0} : c->group;
 }
-
-/* --- pages ------------------------------------------------------------------------------------------- */
 
 static int continue_read(const struct api_call *c, struct buf *ret_after)
 {
@@ -75,7 +81,7 @@ static int continue_read(const struct api_call *c, struct buf *ret_after)
     return err;
 }
 
-/* In base64: opaque, and needs no escapes in a query. */
+/* In base64: opaque, and valid in a query without escapes. */
 static void continue_write(struct json_writer *w, struct slice group, struct slice name)
 {
     struct buf place = {0}, token = {0};
@@ -101,7 +107,7 @@ bool api_page_check(struct api_call *c)
     int err = continue_read(c, &after);
     buf_done(&after);
     if (err)
-        api_fail(c, API_BAD_REQUEST, "continue is not what an answer gave");
+        api_fail(c, API_BAD_REQUEST, "continue is not from an earlier answer");
     return !err;
 }
 
@@ -165,8 +171,8 @@ static void add_common_headers(struct api_call *c, int status, int64_t revision)
     snprintf(text, sizeof text, "%" PRId64, revision);
     http_add_header(q, "X-Cairn-Revision", text);
     api_expose_headers(c);
-    /* A content is whatever its writer put there. A browser that opens it must not take it for a page of
-     * this server: it runs nothing, loads nothing, and its origin is none. */
+    /* A content is user data. A browser must not treat it as a page of this server: no scripts, no loads, an
+     * opaque origin. */
     if (c->route && (c->route->flags & ANSWER_RAW))
         http_add_header(q, "Content-Security-Policy", "default-src 'none'; sandbox");
     if (status == 503)
@@ -180,22 +186,22 @@ static bool is_read(const struct api_call *c)
     return c->route && c->route->method == HTTP_GET && !(c->route->flags & IS_PUBLIC);
 }
 
-static bool refuse_who(struct api_call *c, int err, const char *message);
+static bool refuse_unauthorized(struct api_call *c, int err, const char *message);
 
-/* The rights of a read are looked at once more where it is answered. */
-static bool may_be_answered(struct api_call *c)
+/* Checks the permissions of a read again before its answer. */
+static bool recheck_before_answer(struct api_call *c)
 {
     char error[500] = "";
-    int err = is_read(c) ? api_judge(c, error, sizeof error) : OK;
+    int err = is_read(c) ? api_recheck_rights(c, error, sizeof error) : OK;
     if (!err)
         return true;
-    c->q->headers.size = c->header_bytes; /* what was to be said about the answer */
-    return refuse_who(c, err, error);
+    c->q->headers.size = c->header_bytes; /* drop the headers of the answer */
+    return refuse_unauthorized(c, err, error);
 }
 
 bool api_respond_sized(struct api_call *c, int64_t revision, size_t size)
 {
-    if (!may_be_answered(c))
+    if (!recheck_before_answer(c))
         return false;
     add_common_headers(c, 200, revision);
     http_stream_open_sized(c->q, 200, JSON_TYPE, size);
@@ -205,7 +211,7 @@ bool api_respond_sized(struct api_call *c, int64_t revision, size_t size)
 void api_respond(struct api_call *c, int status, int64_t revision, const char *type, struct slice body)
 {
     struct http_request *q = c->q;
-    if (status < 400 && !may_be_answered(c))
+    if (status < 400 && !recheck_before_answer(c))
         return;
     q->state = NULL;
     add_common_headers(c, status, revision);
@@ -286,7 +292,7 @@ void api_fail_err(struct api_call *c, int err, const char *message)
 {
     enum api_error error = api_error_of(err);
     if (error == API_OUTCOME_UNKNOWN && c->route->method == HTTP_GET)
-        error = API_UNAVAILABLE; /* nothing was to happen */
+        error = API_UNAVAILABLE; /* a read changes nothing */
     api_fail(c, error, message);
 }
 
@@ -335,22 +341,22 @@ static bool api_call_is_blank(struct slice s)
     return true;
 }
 
-/* The body is there if the route wants one, and only then. false: answered. */
+/* Checks the body's size and presence. false: answered. */
 static bool admit_body(struct api_call *c)
 {
     struct buf *body = &c->q->body;
     const char *wrong = NULL;
     bool is_absent = api_call_is_blank(buf_slice(body));
     if (c->route->flags & BODY_RAW)
-        return true; /* any bytes; the door says how many */
+        return true; /* any bytes; config/ limits the size */
     if (body->size > BODY_MAX && !(c->route->flags & BODY_LARGE)) {
         api_fail(c, API_TOO_LARGE, "the body is larger than 256 KiB");
         return false;
     }
     if (c->route->body == SCHEMA_NONE)
-        wrong = is_absent || c->route->method == HTTP_GET ? NULL : "this takes no body";
+        wrong = is_absent || c->route->method == HTTP_GET ? NULL : "this route takes no body";
     else if (is_absent && !(c->route->flags & BODY_OPTIONAL))
-        wrong = "a JSON object is needed as body";
+        wrong = "the body must be a JSON object";
     if (wrong) {
         api_fail(c, API_BAD_REQUEST, wrong);
         return false;
@@ -427,15 +433,15 @@ static struct api_call *call_new(struct http_request *q)
     return c;
 }
 
-/* Something that the client may read or write. */
+/* A permission that the call needs. */
 struct api_right {
     struct guard_need need;
     struct api_right *next;
 };
 
-/* --- who asks, and may he? ------------------------------------------------------------------------------ */
+/* --- authentication and authorization ------------------------------------------------------------------- */
 
-static bool refuse_who(struct api_call *c, int err, const char *message)
+static bool refuse_unauthorized(struct api_call *c, int err, const char *message)
 {
     err = guard_public_error(err);
     if (err == ERR_INVALID_AUTH_TOKEN)
@@ -452,12 +458,12 @@ static void remember_right(struct api_call *c, const struct guard_need *need)
     c->rights = r;
 }
 
-static bool may(struct api_call *c, const struct guard_need *need)
+static bool authorize(struct api_call *c, const struct guard_need *need)
 {
     char error[500] = "";
     int err = guard_check(c->api->options.identity, &c->guard.who, need, error, sizeof error);
     if (err)
-        return refuse_who(c, err, error);
+        return refuse_unauthorized(c, err, error);
     remember_right(c, need);
     return true;
 }
@@ -467,13 +473,13 @@ const struct auth_who *api_author(const struct api_call *c)
     return c->api->options.identity ? &c->guard.who : NULL;
 }
 
-int api_judge(struct api_call *c, char *error, size_t error_size)
+int api_recheck_rights(struct api_call *c, char *error, size_t error_size)
 {
     const struct identity *i = c->api->options.identity;
     uint64_t epoch = guard_epoch(i);
-    if (c->judged == epoch)
+    if (c->rights_epoch == epoch)
         return OK;
-    c->judged = epoch;
+    c->rights_epoch = epoch;
     int err = guard_check_user(i, &c->guard.who, error, error_size);
     for (const struct api_right *r = c->rights; r && !err; r = r->next)
         err = guard_check(i, &c->guard.who, &r->need, error, error_size);
@@ -483,33 +489,33 @@ int api_judge(struct api_call *c, char *error, size_t error_size)
 void api_refuse(struct api_call *c, int err, const char *message)
 {
     c->q->headers.size = c->header_bytes;
-    refuse_who(c, err, message);
+    refuse_unauthorized(c, err, message);
 }
 
-bool api_may(struct api_call *c, enum guard_kind kind, bool is_write, struct slice ns, struct slice group,
-             struct slice name)
+bool api_authorize(struct api_call *c, enum guard_kind kind, bool is_write, struct slice ns,
+                   struct slice group, struct slice name)
 {
-    return may(
+    return authorize(
         c, &(struct guard_need){.kind = kind, .is_write = is_write, .ns = ns, .group = group, .name = name});
 }
 
-bool api_may_namespaces(struct api_call *c, enum guard_kind kind)
+bool api_authorize_namespaces(struct api_call *c, enum guard_kind kind)
 {
     size_t at = 0, count = 0;
     struct slice ns;
     for (; api_next_param(c, PARAM_NAMESPACES, &at, &ns); count++)
-        if (!api_may(c, kind, false, slice_equal(ns, slice_text("*")) ? (struct slice){0} : ns,
-                     (struct slice){0}, (struct slice){0}))
+        if (!api_authorize(c, kind, false, slice_equal(ns, slice_text("*")) ? (struct slice){0} : ns,
+                           (struct slice){0}, (struct slice){0}))
             return false;
-    return count || api_may(c, kind, false, (struct slice){0}, (struct slice){0}, (struct slice){0});
+    return count || api_authorize(c, kind, false, (struct slice){0}, (struct slice){0}, (struct slice){0});
 }
 
-/* What the row's OF_ flags name. false: answered. */
-static bool may_all(struct api_call *c)
+/* Checks the permissions of the row's OF_ flags. false: answered. */
+static bool authorize_route(struct api_call *c)
 {
     unsigned flags = c->route->flags;
     bool is_write = c->route->method != HTTP_GET;
-    struct slice group = api_group_asked(c), prefix = api_param(c, PARAM_PREFIX);
+    struct slice group = api_group_filter(c), prefix = api_param(c, PARAM_PREFIX);
     const struct {
         unsigned flag;
         struct guard_need need;
@@ -524,14 +530,14 @@ static bool may_all(struct api_call *c)
         {OF_DRAFT, {GUARD_DRAFT, is_write, false, c->ns, c->group, c->name, {0}}},
     };
     for (size_t i = 0; i < sizeof needs / sizeof *needs; i++)
-        if ((flags & needs[i].flag) && !may(c, &needs[i].need))
+        if ((flags & needs[i].flag) && !authorize(c, &needs[i].need))
             return false;
     return true;
 }
 
-static void admitted(struct api_call *c);
+static void on_admitted(struct api_call *c);
 
-/* The session that is named, in the path or beside an instance; 0 = none. */
+/* The session in the path or in the query of an instance; 0 = none. */
 static int64_t named_session(const struct api_call *c)
 {
     int64_t session = c->lease;
@@ -540,19 +546,19 @@ static int64_t named_session(const struct api_call *c)
     return session;
 }
 
-static void drop_guard(struct api_call *c)
+static void cancel_identification(struct api_call *c)
 {
     guard_cancel(&c->guard);
 }
 
-static void drop_barrier(struct api_call *c)
+static void cancel_session_barrier(struct api_call *c)
 {
-    registry_cancel(api_registry(c), &c->sure);
+    registry_cancel(api_registry(c), &c->session_barrier);
 }
 
-static void on_sure(struct registry_request *r, int err, const struct registry_result *result)
+static void on_session_barrier(struct registry_request *r, int err, const struct registry_result *result)
 {
-    struct api_call *c = container_of(r, struct api_call, sure);
+    struct api_call *c = container_of(r, struct api_call, session_barrier);
     char error[500] = "";
     (void)result;
     c->cancel = NULL;
@@ -560,33 +566,33 @@ static void on_sure(struct registry_request *r, int err, const struct registry_r
         err = guard_check_session(c->api->options.identity, &c->guard.who, api_registry(c), named_session(c),
                                   &c->proof, error, sizeof error);
     if (err)
-        refuse_who(c, err, error);
+        refuse_unauthorized(c, err, error);
     else
-        admitted(c);
+        on_admitted(c);
 }
 
-/* What hangs on a session is known for sure behind a barrier. */
-static void check_may(struct api_call *c)
+/* The owner of a session is only certain after a barrier. */
+static void authorize_call(struct api_call *c)
 {
     char error[500];
     const struct registry_key key = api_key(c);
-    if (!may_all(c))
+    if (!authorize_route(c))
         return;
     if (!named_session(c)) {
-        /* What an instance hangs on already the registry refuses itself, if it is another's. */
+        /* Only fills the proof: the registry itself refuses an instance of another's session. */
         int64_t session = c->id.size ? registry_session_of(api_registry(c), &key) : 0;
         int err = guard_check_session(c->api->options.identity, &c->guard.who, api_registry(c), session,
                                       &c->proof, error, sizeof error);
         (void)err;
-        admitted(c);
+        on_admitted(c);
         return;
     }
-    c->cancel = drop_barrier;
-    c->sure.done = on_sure;
-    registry_barrier(api_registry(c), &c->sure);
+    c->cancel = cancel_session_barrier;
+    c->session_barrier.done = on_session_barrier;
+    registry_barrier(api_registry(c), &c->session_barrier);
 }
 
-static void on_known(struct guard *g, int err)
+static void on_identified(struct guard *g, int err)
 {
     struct api_call *c = container_of(g, struct api_call, guard);
     c->cancel = NULL;
@@ -595,29 +601,29 @@ static void on_known(struct guard *g, int err)
         err = OK;
     }
     if (err)
-        refuse_who(c, err, guard_text(err));
+        refuse_unauthorized(c, err, guard_text(err));
     else
-        check_may(c);
+        authorize_call(c);
 }
 
-/* A body that is to be taken in pieces cannot wait for a password to be looked at. */
-static void ask_who(struct api_call *c)
+/* A body that arrives in pieces cannot wait for a password check: such routes need a token. */
+static void identify_client(struct api_call *c)
 {
     struct http_request *q = c->q;
-    c->guard.done = on_known;
+    c->guard.done = on_identified;
     c->guard.peer = q->peer;
     int err =
         guard_identify(&c->guard, c->api->options.identity, q->authorization, http_common_name(q), &q->arena);
     if (err != ERR_NOT_READY) {
-        on_known(&c->guard, err);
+        on_identified(&c->guard, err);
     } else if (c->route->flags & BODY_STREAM) {
         guard_cancel(&c->guard);
-        refuse_who(
-            c, ERR_INVALID_AUTH_TOKEN,
-            "this takes a token that is known here: send Authorization: Bearer <token>, with a token from "
-            "POST /v3/auth/authenticate");
+        refuse_unauthorized(c, ERR_INVALID_AUTH_TOKEN,
+                            "this route needs a token that this member knows: send Authorization: Bearer "
+                            "<token>, with a token from "
+                            "POST /v3/auth/authenticate");
     } else {
-        c->cancel = drop_guard;
+        c->cancel = cancel_identification;
     }
 }
 
@@ -626,8 +632,8 @@ static bool type_is(struct slice type, const char *name)
     return type.size == strlen(name) && strncasecmp((const char *)type.data, name, type.size) == 0;
 }
 
-/* A POST with a type of HTML forms: any page may send it without a preflight request. The type that curl -d
- * sends, and none, are taken from clients that are no browsers. */
+/* A POST with a Content-Type of HTML forms: any page may send it without a preflight request. The type of
+ * curl -d, and no type, are accepted from clients that are not browsers. */
 static bool is_form(const struct api_call *c)
 {
     const struct http_request *q = c->q;
@@ -645,7 +651,7 @@ static bool is_form(const struct api_call *c)
     return q->is_from_browser && (is_unnamed || type_is(type, "application/x-www-form-urlencoded"));
 }
 
-/* What is wrong with the head is said before the body comes. */
+/* Errors in the head are answered before the body arrives. */
 static void call_begin(struct http_request *q)
 {
     struct api_call *c = call_new(q);
@@ -664,19 +670,19 @@ static void call_begin(struct http_request *q)
     if (!(c->route->flags & IS_PUBLIC) && !is_ready)
         api_fail(c, API_NOT_READY, NULL);
     else if (!(c->route->flags & IS_PUBLIC) && guard_is_on(c->api->options.identity))
-        ask_who(c);
+        identify_client(c);
     else
-        admitted(c);
+        on_admitted(c);
 }
 
-/* Of the paths whose bodies come in pieces. */
+/* For the paths whose bodies arrive in pieces. */
 static void call_body(struct http_request *q, struct slice piece)
 {
     struct api_call *c = q->state;
     c->body(c, piece);
 }
 
-static void whole(struct api_call *c)
+static void end_request(struct api_call *c)
 {
     c->is_ended = true;
     if (c->route->flags & BODY_STREAM)
@@ -685,17 +691,17 @@ static void whole(struct api_call *c)
         c->route->handle(c);
 }
 
-/* The handler runs when it is known who asks and the request is whole, whichever comes last. */
-static void admitted(struct api_call *c)
+/* The handler runs when the client is authorized and the request is whole, whichever comes last. */
+static void on_admitted(struct api_call *c)
 {
     c->is_admitted = true;
-    c->judged = guard_epoch(c->api->options.identity);
-    c->guard.who.is_renewed = c->guard.who.revision != 0; /* from here on its permissions are those of now */
+    c->rights_epoch = guard_epoch(c->api->options.identity);
+    c->guard.who.is_renewed = c->guard.who.revision != 0; /* later checks use its current permissions */
     c->header_bytes = c->q->headers.size;
     if (c->route->flags & BODY_STREAM)
         c->route->handle(c);
     else if (c->is_whole)
-        whole(c);
+        end_request(c);
 }
 
 static void call_end(struct http_request *q)
@@ -703,7 +709,7 @@ static void call_end(struct http_request *q)
     struct api_call *c = q->state;
     c->is_whole = true;
     if (c->is_admitted)
-        whole(c);
+        end_request(c);
 }
 
 static void call_gone(struct http_request *q)
@@ -733,7 +739,7 @@ static void call_drain(struct http_request *q)
         c->drain(c);
 }
 
-/* 413, 403, or a body that is no chunked one; perhaps before begin. */
+/* 413, 403, or a malformed chunked body; possibly before begin. */
 static void call_refuse(struct http_request *q, int status, const char *text)
 {
     struct api_call *c = q->state ? q->state : call_new(q);
@@ -773,7 +779,7 @@ static const struct http_handler stream_handler = {
     .drain = call_drain,
 };
 
-/* --- the whole ------------------------------------------------------------------------------------------ */
+/* --- init and free -------------------------------------------------------------------------------------- */
 
 struct api *api_new(const struct api_options *options)
 {
@@ -800,7 +806,7 @@ bool api_turn(struct api *a)
         api_results_drop_kept(a);
     if (a->out.capacity > KEPT)
         buf_done(&a->out);
-    return api_judge_polls(a) || has_more;
+    return api_recheck_polls(a) || has_more;
 }
 
 void api_free(struct api *a)

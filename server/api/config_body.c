@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See config_body.h. */
+ * Strict readers of the config center's request bodies; see config_body.h. */
 #include "server/api/config_body.h"
 
 #include <stdio.h>
@@ -32,7 +32,7 @@ static void read_id(struct document_reader *r, const struct config_id *standard,
         document_refuse(r, "name", "is missing");
 }
 
-/* What must hold for it, or for the whole bundle nothing is done. */
+/* Reads an item's condition. If one fails, the whole bundle changes nothing. */
 static void read_condition(struct document_reader *r, struct config_condition *ret)
 {
     int64_t seq = 0;
@@ -79,7 +79,7 @@ int api_bundle_read(json_t *root, const struct config_id *standard, struct arena
 {
     json_t *publish = json_object_get(root, "publish"), *remove = json_object_get(root, "delete");
     int err = OK;
-    publish = json_is_null(publish) ? NULL : publish; /* the same as nothing */
+    publish = json_is_null(publish) ? NULL : publish; /* null = absent */
     remove = json_is_null(remove) ? NULL : remove;
     if ((publish && !json_is_array(publish)) || (remove && !json_is_array(remove))) {
         snprintf(error, ERROR_SIZE, "%s is not a list",

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What clients say in the bodies of the config center's routes, read strictly: an unknown field is refused by
- * name. (Gray rules: config/gray.h.) Pure. */
+ * Request bodies of the config center's routes, read strictly: an unknown field is refused by name. (Gray
+ * rules: config/gray.h.) Pure. */
 #ifndef SERVER_API_CONFIG_BODY_H
 #define SERVER_API_CONFIG_BODY_H
 
 #include "base/json.h"
 #include "config/config.h"
 
-/* error has 200 bytes and gets one sentence; what was read lies in the arena. */
+/* error has 200 bytes and gets one sentence; the result lies in the arena. ERR_INVALID, ERR_MALFORMED. */
 
 struct api_annotation { /* of a rollback, a draft's publish, a promotion */
     int64_t seq;
@@ -17,12 +17,12 @@ MUST_CHECK int api_annotation_read(struct slice body, bool has_seq, bool has_tit
                                    struct api_annotation *ret, char *error);
 
 struct api_bundle {
-    bool only_validate; /* set before: nothing but this may come of it */
+    bool only_validate; /* set it before: then nothing is written */
     struct config_publish *publish;
     struct config_remove *remove;
     size_t publish_count, remove_count;
 };
-/* standard: the namespace and group of what names none. */
+/* standard: default namespace and group. */
 MUST_CHECK int api_bundle_read(json_t *root, const struct config_id *standard, struct arena *a,
                                struct api_bundle *b, char *error);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See config_call.h. */
+ * Shared by the config center's routes; see config_call.h. */
 #include "server/api/config_call.h"
 
 #include <stdio.h>
@@ -20,7 +20,7 @@ struct config_id api_config_id(const struct api_call *c)
 
 /* --- requests ---------------------------------------------------------------------------------------- */
 
-struct asked {
+struct api_config_op {
     struct config_request request;
     struct api_call *call;
     void (*answer)(struct api_call *c, const struct config_result *result);
@@ -28,7 +28,7 @@ struct asked {
 
 static void api_config_call_on_done(struct config_request *q, int err, const struct config_result *result)
 {
-    struct asked *a = container_of(q, struct asked, request);
+    struct api_config_op *a = container_of(q, struct api_config_op, request);
     if (err)
         api_config_fail(a->call, err, result);
     else
@@ -37,14 +37,14 @@ static void api_config_call_on_done(struct config_request *q, int err, const str
 
 static void api_config_call_cancel(struct api_call *c)
 {
-    struct asked *a = c->state;
+    struct api_config_op *a = c->state;
     config_cancel(api_config(c), &a->request);
 }
 
 struct config_request *
 api_config_request(struct api_call *c, void (*answer)(struct api_call *c, const struct config_result *result))
 {
-    struct asked *a = arena_new(&c->q->arena, sizeof *a);
+    struct api_config_op *a = arena_new(&c->q->arena, sizeof *a);
     a->request.done = api_config_call_on_done;
     a->request.who = api_author(c);
     a->request.address = gray_address(c->q->peer);
@@ -75,7 +75,7 @@ void api_config_fail(struct api_call *c, int err, const struct config_result *re
     buf_done(&current);
 }
 
-/* --- what a request says ------------------------------------------------------------------------------ */
+/* --- request fields --------------------------------------------------------------------------------- */
 
 bool api_config_tag(const char *md5, uint8_t *ret_tag)
 {
@@ -102,7 +102,7 @@ bool api_config_condition(struct api_call *c, struct config_condition *ret)
         }
     }
     if (none.size && !slice_equal(none, slice_text("*"))) {
-        api_fail(c, API_BAD_REQUEST, "If-None-Match of a write can be nothing but *");
+        api_fail(c, API_BAD_REQUEST, "If-None-Match of a write must be *");
         return false;
     }
     ret->if_absent = none.size > 0;
@@ -113,17 +113,17 @@ bool api_config_condition(struct api_call *c, struct config_condition *ret)
     return true;
 }
 
-/* A type that programs send who do not know says less than what the configuration was before. */
+/* text/plain and application/octet-stream are defaults that programs send: the existing format goes first. */
 int api_config_format(const struct api_call *c, bool *ret_is_known, enum format *ret_format)
 {
     const struct slice type = c->q->content_type, explicit = api_param(c, PARAM_TYPE);
     const struct config_id key = api_config_id(c);
-    enum format said;
+    enum format by_type;
     *ret_is_known = true;
     if (explicit.size)
         return format_find(explicit, type, c->name, ret_format);
-    if (format_find((struct slice){0}, type, (struct slice){0}, &said))
-        said = FORMAT_TEXT;
-    *ret_is_known = (said != FORMAT_TEXT && said != FORMAT_BIN) || !config_find(api_config(c), &key);
+    if (format_find((struct slice){0}, type, (struct slice){0}, &by_type))
+        by_type = FORMAT_TEXT;
+    *ret_is_known = (by_type != FORMAT_TEXT && by_type != FORMAT_BIN) || !config_find(api_config(c), &key);
     return format_find((struct slice){0}, type, c->name, ret_format);
 }

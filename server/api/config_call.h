@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What the config center's routes share: one request to its door, conditions, and how its errors are told. */
+ * Shared by the config center's routes: one request to config/, conditions, errors as answers. */
 #ifndef SERVER_API_CONFIG_CALL_H
 #define SERVER_API_CONFIG_CALL_H
 
@@ -8,8 +8,8 @@
 struct config *api_config(const struct api_call *c);
 struct config_id api_config_id(const struct api_call *c);
 
-/* A request in the call's arena; answer has what came of it, errors are told here. The call's state and
- * cancel are set. */
+/* A request in the call's arena. answer gets the result; errors are answered here. Sets the call's state and
+ * cancel. */
 struct config_request *api_config_request(struct api_call *c,
                                           void (*answer)(struct api_call *c,
                                                          const struct config_result *result));
@@ -17,10 +17,12 @@ void api_config_fail(struct api_call *c, int err, const struct config_result *re
 
 /* If-Match, If-None-Match, if_seq and if_revision. false: answered. */
 bool api_config_condition(struct api_call *c, struct config_condition *ret);
-/* ERR_INVALID: there is no such type. is_known: something says it, and it need not be what it was before. */
+/* The format of the body. *ret_is_known false: keep the format of the existing configuration, because there
+ * is no type parameter and the Content-Type is absent or a default of programs. ERR_INVALID: there is no such
+ * type. */
 MUST_CHECK int api_config_format(const struct api_call *c, bool *ret_is_known, enum format *ret_format);
 
-/* 16 bytes of 32 hexadecimal digits; false: they are none. */
+/* Converts 32 hexadecimal digits to 16 bytes; false: they are not that. */
 bool api_config_tag(const char *md5, uint8_t *ret_tag);
 
 #endif

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0
- * GET /api/v1/export: what is live, as a tar.gz (config/archive.h), of one revision, streamed as the client
- * takes it.
+ * GET /api/v1/export: the live releases of one revision as a tar.gz (config/archive.h), streamed as fast as
+ * the client takes it.
  *
- *   collect   behind a barrier, in one turn: which releases are live. They are immutable, so what is read
- *             later is still that revision
- *   measure   every release is read once: the manifest stands first in the archive, and has what only
- *             releases know; and what cannot be read is an error while an error can still be told
- *   send      the manifest, then every release, read again: one at a time is in memory
+ *   1. collect   After a barrier, in one turn: note the live releases. They are immutable, so later reads
+ *                still show that revision.
+ *   2. measure   Read every release once. The manifest is the first file and needs data that only releases
+ *                have. An unreadable release is an error while an error status can still be sent.
+ *   3. send      The manifest, then every release, read again: one content is in memory at a time.
  *
- * Digests and gzip go in slices of a turn (slice.h): a content of 1 MiB takes more than 5 ms of each.
+ * Digests and gzip run in slices of a turn (slice.h): 1 MiB of content takes more than 5 ms of each. An
+ * export holds in memory: names, the manifest, one content.
  *
- * What is held: names, the manifest, one content. A release that is gone by its turn to be sent (only a
- * retention shorter than the download collects one) ends the answer unfinished: gunzip will say so. */
+ * If a release is gone when it is to be sent (only a retention shorter than the download deletes one), the
+ * answer ends unfinished: gunzip reports that. */
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -28,11 +29,11 @@
 enum {
     EXPORTS_MAX = 4,                  /* at once on one member */
     MANIFEST_MAX = 128 * 1024 * 1024, /* bytes; some 300,000 configurations */
-    PIECE = 32 * 1024,                /* digested, packed or sent between two looks at the clock */
-    TURN_MS = 10000,                  /* for the view */
+    PIECE = 32 * 1024,                /* bytes digested, packed or sent between two reads of the clock */
+    TURN_MS = 10000,                  /* timeout of the barrier */
 };
 
-struct exported {
+struct export_item {
     struct config_id key;
     uint64_t seq;
 };
@@ -42,15 +43,15 @@ struct export
     struct config_request step;
     struct api_call *call;
     struct arena names;
-    struct exported *items;
+    struct export_item *items;
     size_t count, capacity, at;
     int64_t revision;
     struct buf manifest;
-    struct buf plain; /* the content under way, or the manifest: digested or packed up to plain_at */
+    struct buf plain; /* the current content or the manifest: digested or packed up to plain_at */
     size_t plain_at;
-    struct digest digest; /* that the content must have */
+    struct digest digest; /* the expected one of the content */
     struct digester *digester;
-    struct gzip_writer *gzip; /* NULL: nothing was sent yet */
+    struct gzip_writer *gzip; /* NULL: nothing has been sent yet */
     struct buf packed;        /* to be sent */
     bool is_paused;
 };
@@ -69,8 +70,7 @@ static void export_release(struct export *e)
     arena_done(&e->names);
 }
 
-/* --- send -------------------------------------------------------------------------------------------------
- */
+/* --- send ------------------------------------------------------------------------------------------- */
 
 static void api_config_export_fail(struct export *e, enum api_error error, const char *message)
 {
@@ -89,7 +89,7 @@ static void api_config_export_fail(struct export *e, enum api_error error, const
 static void fail_err(struct export *e, int err, const struct config_result *result)
 {
     enum api_error error = api_error_of(err);
-    char text[256]; /* the result's own does not outlive export_release */
+    char text[256]; /* the result's own text does not survive export_release */
     snprintf(text, sizeof text, "%s", result && result->error ? result->error : err_text(err));
     api_config_export_fail(e, error == API_OUTCOME_UNKNOWN ? API_UNAVAILABLE : error, text);
 }
@@ -101,7 +101,7 @@ static void send_packed(struct export *e)
     buf_clear(&e->packed);
 }
 
-/* The next piece of the content under way; empty: there is none. */
+/* Takes the next piece of the current content; empty: the end. */
 static struct slice take_piece(struct export *e)
 {
     size_t left = e->plain.size - e->plain_at;
@@ -122,7 +122,7 @@ static void send_more(struct api_call *c);
 static void on_content(struct config_request *q, int err, const struct config_result *result)
 {
     struct export *e = container_of(q, struct export, step);
-    const struct exported *item = &e->items[e->at];
+    const struct export_item *item = &e->items[e->at];
     if (err) {
         fail_err(e, err, result);
         return;
@@ -160,13 +160,13 @@ static void read_next(struct export *e,
     config_read(api_config(e->call), &e->step, &e->items[e->at].key, e->items[e->at].seq, true);
 }
 
-/* A slice: what is under way is packed, as fast as the client takes it; then the next content is read. */
+/* One slice: packs the current content as fast as the client takes it, then reads the next one. */
 static void send_more(struct api_call *c)
 {
     struct export *e = c->state;
     char error[500] = "";
     turn_enter(TURN_CONFIG_EXPORT);
-    int err = api_judge(c, error, sizeof error);
+    int err = api_recheck_rights(c, error, sizeof error);
     if (err) {
         api_config_export_fail(e, api_error_of(guard_public_error(err)), error);
         return;
@@ -185,14 +185,14 @@ static void send_more(struct api_call *c)
     }
     send_packed(e);
     if (e->plain.capacity > CONFIG_CONTENT_MAX)
-        buf_done(&e->plain); /* it was the manifest */
+        buf_done(&e->plain); /* the manifest */
     if (e->at < e->count)
         read_next(e, on_content);
     else
         api_config_export_finish(e);
 }
 
-static void writable(struct api_call *c)
+static void export_on_writable(struct api_call *c)
 {
     struct export *e = c->state;
     if (e->is_paused)
@@ -229,28 +229,27 @@ static void begin_sending(struct export *e)
     api_slice_later(c, send_more);
 }
 
-/* --- measure
- * ------------------------------------------------------------------------------------------------ */
+/* --- measure ---------------------------------------------------------------------------------------- */
 
-static void measure(struct export *e);
+static void measure_next(struct export *e);
 
 static void check_digest(struct export *e)
 {
-    const struct exported *item = &e->items[e->at];
+    const struct export_item *item = &e->items[e->at];
     const struct digest digest = digester_finish(e->digester);
     char text[400];
     e->digester = NULL;
     if (digest_equal(&digest, &e->digest)) {
         e->at++;
-        measure(e);
+        measure_next(e);
         return;
     }
-    snprintf(text, sizeof text, "the content of %.*s is not what its digests are of: publish it again",
+    snprintf(text, sizeof text, "the content of %.*s does not match its digests: publish it again",
              (int)item->key.name.size, (const char *)item->key.name.data);
     api_config_export_fail(e, API_INTERNAL, text);
 }
 
-/* A slice. */
+/* One slice of digesting. */
 static void digest_more(struct api_call *c)
 {
     struct export *e = c->state;
@@ -268,7 +267,7 @@ static void digest_more(struct api_call *c)
 static void on_measured(struct config_request *q, int err, const struct config_result *result)
 {
     struct export *e = container_of(q, struct export, step);
-    const struct exported *item = &e->items[e->at];
+    const struct export_item *item = &e->items[e->at];
     if (err) {
         fail_err(e, err, result);
         return;
@@ -292,7 +291,7 @@ static void on_measured(struct config_request *q, int err, const struct config_r
     }
 }
 
-static void measure(struct export *e)
+static void measure_next(struct export *e)
 {
     if (e->at == e->count)
         begin_sending(e);
@@ -300,8 +299,7 @@ static void measure(struct export *e)
         read_next(e, on_measured);
 }
 
-/* --- collect
- * ------------------------------------------------------------------------------------------------ */
+/* --- collect ---------------------------------------------------------------------------------------- */
 
 static struct slice api_config_export_copy(struct export *e, struct slice s)
 {
@@ -317,9 +315,9 @@ static bool collect_item(void *arg, const struct config_item *item)
         e->capacity = e->capacity ? 2 * e->capacity : 64;
         e->items = mem_resize(e->items, e->capacity * sizeof *e->items);
     }
-    /* Neighbors share namespace and group. */
+    /* Adjacent items share the texts of namespace and group. */
     const struct config_id *last = e->count ? &e->items[e->count - 1].key : &(struct config_id){0};
-    e->items[e->count++] = (struct exported){
+    e->items[e->count++] = (struct export_item){
         .key = {slice_equal(last->ns, item->ns) ? last->ns : api_config_export_copy(e, item->ns),
                 slice_equal(last->group, item->group) ? last->group : api_config_export_copy(e, item->group),
                 api_config_export_copy(e, item->name)},
@@ -333,7 +331,7 @@ static int api_config_export_compare(const void *a, const void *b)
     return slice_compare(*(const struct slice *)a, *(const struct slice *)b);
 }
 
-/* Each namespace that was asked for once, in order; "*" and none are all. */
+/* Collects each namespace of the query once, in order; "*" or none means all. */
 static void api_config_export_collect(struct export *e)
 {
     struct api_call *c = e->call;
@@ -365,19 +363,18 @@ static void api_config_export_on_barrier(struct config_request *q, int err,
     e->revision = config_revision(api_config(e->call));
     api_config_export_collect(e);
     archive_manifest_begin(&e->manifest, config_cluster_id(api_config(e->call)), e->revision);
-    measure(e);
+    measure_next(e);
 }
 
-/* --- the call
- * ------------------------------------------------------------------------------------------------- */
+/* --- the call --------------------------------------------------------------------------------------- */
 
 static void api_config_export_cancel(struct api_call *c)
 {
     export_release(c->state);
 }
 
-/* An answer that has begun goes on. */
-static void expired(struct api_call *c)
+/* The deadline does not end an answer that has begun. */
+static void export_on_expired(struct api_call *c)
 {
     struct export *e = c->state;
     c->q->deadline_ms = 0;
@@ -387,7 +384,7 @@ static void expired(struct api_call *c)
 
 void api_config_export(struct api_call *c)
 {
-    if (!api_may_namespaces(c, GUARD_CONFIG))
+    if (!api_authorize_namespaces(c, GUARD_CONFIG))
         return;
     if (c->api->exports >= EXPORTS_MAX) {
         api_fail(c, API_QUOTA_EXCEEDED, "other exports are under way on this member: try again later");
@@ -398,8 +395,8 @@ void api_config_export(struct api_call *c)
     e->call = c;
     c->state = e;
     c->cancel = api_config_export_cancel;
-    c->expired = expired;
-    c->writable = writable;
+    c->expired = export_on_expired;
+    c->writable = export_on_writable;
     e->step.done = api_config_export_on_barrier;
     if (api_is_local(c))
         config_wait_revision(api_config(c), &e->step, 0, TURN_MS);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What is known about a configuration beside its content: its releases and what changed between two of them,
- * its draft, and who runs on what. None of it can be waited for. */
+ * Routes on a configuration's metadata: its releases, the difference between two of them, its draft, its
+ * listeners. None of them supports long polls. */
 #include <stdio.h>
 
 #include "base/text.h"
@@ -12,7 +12,7 @@
 enum {
     DIFF_BYTES_MAX = 8u << 20,
     HISTORY_MAX = 1000,            /* releases of a page */
-    HISTORY_BYTES_MAX = 512 * 1024 /* after which a page ends: titles and notes may have 4 KiB a release */
+    HISTORY_BYTES_MAX = 512 * 1024 /* ends a page: titles and notes may have 4 KiB a release */
 };
 
 static bool wants_meta(const struct api_call *c)
@@ -20,10 +20,9 @@ static bool wants_meta(const struct api_call *c)
     return api_has_param(c, PARAM_META) && api_flag(api_param(c, PARAM_META));
 }
 
-/* --- history ----------------------------------------------------------------------------------------------
- */
+/* --- history ---------------------------------------------------------------------------------------- */
 
-struct past {
+struct history_page {
     struct config_history history;
     struct api_call *call;
     struct buf list;
@@ -32,7 +31,7 @@ struct past {
 
 static void on_release(struct config_history *h, uint64_t seq, const struct config_release *release)
 {
-    struct past *p = container_of(h, struct past, history);
+    struct history_page *p = container_of(h, struct history_page, history);
     struct json_writer *w = &p->writer;
     jw_open(w, '{');
     jw_key(w, "seq");
@@ -44,7 +43,8 @@ static void on_release(struct config_history *h, uint64_t seq, const struct conf
 
 static void on_history(struct config_request *q, int err, const struct config_result *result)
 {
-    struct past *p = container_of(container_of(q, struct config_history, request), struct past, history);
+    struct history_page *p =
+        container_of(container_of(q, struct config_history, request), struct history_page, history);
     struct buf list = buf_move(&p->list);
     if (err) {
         api_config_fail(p->call, err, result);
@@ -64,18 +64,18 @@ static void on_history(struct config_request *q, int err, const struct config_re
 
 static void cancel_history(struct api_call *c)
 {
-    struct past *p = c->state;
+    struct history_page *p = c->state;
     config_cancel(api_config(c), &p->history.request);
     buf_done(&p->list);
 }
 
 void api_config_history(struct api_call *c)
 {
-    struct past *p = arena_new(&c->q->arena, sizeof *p);
+    struct history_page *p = arena_new(&c->q->arena, sizeof *p);
     uint64_t limit = api_number(api_param(c, PARAM_LIMIT));
     struct slice before = api_param(c, PARAM_CONTINUE);
     if (before.size && !api_number(before)) {
-        api_fail(c, API_BAD_REQUEST, "continue is not what an answer gave");
+        api_fail(c, API_BAD_REQUEST, "continue is not from an earlier answer");
         return;
     }
     p->call = c;
@@ -91,27 +91,27 @@ void api_config_history(struct api_call *c)
     config_history(api_config(c), &p->history);
 }
 
-/* --- what changed -----------------------------------------------------------------------------------------
- */
+/* --- diffs ------------------------------------------------------------------------------------------ */
 
-/* The newer release is read first: it says which one is before it. The content worker compares them. */
+/* A diff under way. It reads the newer release first, which names the one before it. The content worker
+ * compares the two. */
 struct comparison {
     struct config_request request;
     struct api_call *call;
     uint64_t to, from;
     int64_t revision;
     bool is_binary;
-    struct slice text;      /* of to, in the arena */
+    struct slice text;      /* of the newer release, in the arena */
     struct diff_task *task; /* under way; NULL = none */
 };
 
-/* What the worker has: copies of both texts, and what it makes of them. */
+/* The worker's data: copies of both texts, and the result. */
 struct diff_task {
     struct task task; /* first */
     struct comparison *comparison;
     struct arena arena;
     struct slice old, new;
-    const char *from_label, *to_label; /* NULL: JSON is wanted */
+    const char *from_label, *to_label; /* NULL: JSON */
     struct buf out;
     int err;
 };
@@ -142,7 +142,7 @@ static void on_diff(struct task *t)
     struct comparison *d = k->comparison;
     d->task = NULL;
     if (k->err) {
-        api_fail(d->call, API_TOO_LARGE, "the difference is too large to be told");
+        api_fail(d->call, API_TOO_LARGE, "the difference is larger than 8 MiB");
         return;
     }
     if (k->from_label) {
@@ -252,8 +252,7 @@ void api_config_diff(struct api_call *c)
     config_read(api_config(c), &d->request, &key, d->to, false);
 }
 
-/* --- the draft --------------------------------------------------------------------------------------------
- */
+/* --- the draft -------------------------------------------------------------------------------------- */
 
 static void answer_draft(struct api_call *c, const struct config_result *result)
 {
@@ -266,13 +265,12 @@ void api_draft_get(struct api_call *c)
     config_read_draft(api_config(c), api_config_request(c, answer_draft), &key);
 }
 
-/* --- who runs on what -------------------------------------------------------------------------------------
- */
+/* --- listeners -------------------------------------------------------------------------------------- */
 
-struct looking {
+struct listeners_query {
     struct config_listeners listeners;
     struct api_call *call;
-    uint64_t seq; /* 0 = all; else those whom this release concerns */
+    uint64_t seq; /* 0 = all listeners; else those that this release is for */
     size_t chosen, applied, rejected, pending;
     struct buf list;
     struct json_writer writer;
@@ -284,11 +282,11 @@ static void add_seq(struct json_writer *w, const char *name, uint64_t seq)
         document_add_number(w, name, (int64_t)seq);
 }
 
-/* Counted where it is this release's; false: it does not concern the listener. */
-static bool api_config_history_count(struct looking *l, const struct config_listener *seen)
+/* Counts a listener for the release; false: the release is not for it. */
+static bool api_config_history_count(struct listeners_query *l, const struct config_listener *listener)
 {
-    bool is_applied = seen->applied == l->seq, is_rejected = seen->rejected == l->seq;
-    bool is_chosen = seen->chosen == l->seq;
+    bool is_applied = listener->applied == l->seq, is_rejected = listener->rejected == l->seq;
+    bool is_chosen = listener->chosen == l->seq;
     l->applied += is_applied;
     l->rejected += is_rejected;
     l->chosen += is_chosen;
@@ -296,35 +294,35 @@ static bool api_config_history_count(struct looking *l, const struct config_list
     return is_chosen || is_applied || is_rejected;
 }
 
-static void on_seen(struct config_listeners *s, const struct config_listener *seen)
+static void on_listener(struct config_listeners *s, const struct config_listener *listener)
 {
-    struct looking *l = container_of(s, struct looking, listeners);
+    struct listeners_query *l = container_of(s, struct listeners_query, listeners);
     struct json_writer *w = &l->writer;
-    if (l->seq && !api_config_history_count(l, seen))
+    if (l->seq && !api_config_history_count(l, listener))
         return;
     jw_open(w, '{');
     jw_key(w, "client_id");
-    jw_string(w, seen->client_id);
+    jw_string(w, listener->client_id);
     jw_key(w, "peer");
-    jw_string(w, seen->peer);
+    jw_string(w, listener->peer);
     jw_key(w, "member");
-    jw_string(w, seen->member);
+    jw_string(w, listener->member);
     jw_key(w, "transport");
-    jw_string(w, seen->transport);
+    jw_string(w, listener->transport);
     jw_key(w, "labels");
-    document_write_map(&seen->labels, w);
-    add_seq(w, "chosen", seen->chosen);
-    add_seq(w, "sent", seen->sent);
-    add_seq(w, "applied", seen->applied);
-    add_seq(w, "rejected", seen->rejected);
-    document_add_text(w, "error", seen->error);
+    document_write_map(&listener->labels, w);
+    add_seq(w, "chosen", listener->chosen);
+    add_seq(w, "sent", listener->sent);
+    add_seq(w, "applied", listener->applied);
+    add_seq(w, "rejected", listener->rejected);
+    document_add_text(w, "error", listener->error);
     jw_close(w, '}');
 }
 
-static void on_all_seen(struct config_request *q, int err, const struct config_result *result)
+static void on_listeners_done(struct config_request *q, int err, const struct config_result *result)
 {
     struct config_listeners *s = container_of(q, struct config_listeners, request);
-    struct looking *l = container_of(s, struct looking, listeners);
+    struct listeners_query *l = container_of(s, struct listeners_query, listeners);
     struct buf list = buf_move(&l->list);
     if (err) {
         api_config_fail(l->call, err, result);
@@ -347,37 +345,37 @@ static void on_all_seen(struct config_request *q, int err, const struct config_r
     buf_done(&list);
 }
 
-static void cancel_looking(struct api_call *c)
+static void cancel_listeners(struct api_call *c)
 {
-    struct looking *l = c->state;
+    struct listeners_query *l = c->state;
     config_cancel(api_config(c), &l->listeners.request);
     buf_done(&l->list);
 }
 
-static void api_config_history_look(struct api_call *c, uint64_t seq)
+static void start_listeners_query(struct api_call *c, uint64_t seq)
 {
-    struct looking *l = arena_new(&c->q->arena, sizeof *l);
+    struct listeners_query *l = arena_new(&c->q->arena, sizeof *l);
     const struct config_id key = api_config_id(c);
     l->call = c;
     l->seq = seq;
     l->writer = (struct json_writer){.out = &l->list};
     jw_open(&l->writer, '[');
-    l->listeners.request.done = on_all_seen;
-    l->listeners.seen = on_seen;
+    l->listeners.request.done = on_listeners_done;
+    l->listeners.on_listener = on_listener;
     c->state = l;
-    c->cancel = cancel_looking;
+    c->cancel = cancel_listeners;
     config_listeners(api_config(c), &l->listeners, &key);
 }
 
 void api_listeners_get(struct api_call *c)
 {
-    api_config_history_look(c, 0);
+    start_listeners_query(c, 0);
 }
 
 void api_delivery_get(struct api_call *c)
 {
     if (c->release)
-        api_config_history_look(c, c->release);
+        start_listeners_query(c, c->release);
     else
         api_fail(c, API_BAD_REQUEST, "releases count from 1");
 }

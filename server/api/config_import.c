@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
- * POST /api/v1/import: an archive (config/archive.h) comes in pieces, is checked as far as it has come, and
- * when it is whole its configurations go to the door of config/, which writes all of them or says why not.
+ * POST /api/v1/import: an archive (config/archive.h) arrives in pieces and is checked as it arrives. When it
+ * is complete, config_import writes all of its configurations or reports why not.
  *
- *   unpack    each piece of the body, in slices of a turn (slice.h); the rest of the body is held meanwhile:
- *             16 KiB of gzip may be 16 MiB of archive
- *   match     the manifest with the files, in slices
- *   run       config_import
- *   report    what became of each item; a long report is sent in slices, as fast as the client takes it
+ *   1. unpack    Each piece of the body, in slices of a turn (slice.h). The rest of the body waits meanwhile:
+ *                16 KiB of gzip may be 16 MiB of archive.
+ *   2. match     Compare the manifest with the files, in slices.
+ *   3. run       config_import.
+ *   4. report    The outcome of each item. A long report is sent in slices, as fast as the client takes it.
  *
- * What an archive may take in memory is one option for all imports of this member together: who finds the
- * room taken is told to come again. A right that is taken away meanwhile ends the import before it writes. */
+ * One option bounds the memory of all imports of this member together; an import beyond it gets 429. If the
+ * client loses its permission meanwhile, the import ends before it writes. */
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -20,9 +20,9 @@
 #include "server/api/slice.h"
 
 enum {
-    UPLOAD_MS = 10 * 60 * 1000, /* for the whole archive to come */
+    UPLOAD_MS = 10 * 60 * 1000, /* timeout for the whole archive to arrive */
     REPORT_WHOLE = 256,         /* items of a report that is sent at once */
-    REPORT_PIECE = 16 * 1024,   /* bytes of a longer one that are sent at once */
+    REPORT_PIECE = 16 * 1024,   /* bytes of a piece of a longer report */
 };
 
 struct import {
@@ -33,10 +33,10 @@ struct import {
     size_t piece_at;
     uint64_t held; /* of api->import_bytes */
     bool is_whole, is_running, has_own_deadline;
-    struct buf report; /* what was not sent yet */
+    struct buf report; /* not sent yet */
     struct json_writer writer;
     size_t report_at; /* items */
-    unsigned depth;   /* objects around the report */
+    unsigned depth;   /* JSON objects around the report */
     bool is_reporting;
 };
 
@@ -66,8 +66,7 @@ static void api_config_import_fail(struct import *i, int err, const char *messag
     api_fail_err(c, err, text);
 }
 
-/* --- the answer
- * ------------------------------------------------------------------------------------------------ */
+/* --- the answer ------------------------------------------------------------------------------------- */
 
 static void api_config_import_add_item(struct json_writer *w, const struct config_import_item *item)
 {
@@ -169,7 +168,7 @@ static void report(struct api_call *c)
     end_report(i);
 }
 
-static void go_on_reporting(struct api_call *c)
+static void continue_report(struct api_call *c)
 {
     struct import *i = c->state;
     if (i->is_reporting)
@@ -179,13 +178,13 @@ static void go_on_reporting(struct api_call *c)
 static void begin_report(struct import *i, int status, int64_t revision)
 {
     i->is_reporting = true;
-    i->call->q->deadline_ms = 0; /* an answer that has begun goes on */
+    i->call->q->deadline_ms = 0; /* the deadline does not end an answer that has begun */
     open_report(&i->writer, i);
     api_stream_open(i->call, status, revision);
     api_slice_later(i->call, report);
 }
 
-/* What would have been done, and what is wrong, item by item. */
+/* Answers a failed import with the report of all items as `current`. */
 static void report_failure(struct import *i, int err, const char *text)
 {
     enum api_error error = api_error_of(err);
@@ -242,15 +241,14 @@ static void on_imported(struct config_import *run, int err)
     }
 }
 
-/* --- the archive is whole
- * ---------------------------------------------------------------------------------------- */
+/* --- reading: the end of the archive ---------------------------------------------------------------- */
 
-/* Its user may still write there; false: answered. */
-static bool may_still(struct import *i)
+/* Checks that the client still has its permissions; false: answered. */
+static bool recheck_permissions(struct import *i)
 {
     struct api_call *c = i->call;
     char error[500] = "";
-    int err = api_judge(c, error, sizeof error);
+    int err = api_recheck_rights(c, error, sizeof error);
     if (!err)
         return true;
     import_release(i);
@@ -258,7 +256,7 @@ static bool may_still(struct import *i)
     return false;
 }
 
-static void run(struct import *i)
+static void start_import(struct import *i)
 {
     i->run.items = archive_items(i->archive, &i->run.count);
     i->run.done = on_imported;
@@ -268,12 +266,12 @@ static void run(struct import *i)
     config_import(api_config(i->call), &i->run);
 }
 
-static void match(struct api_call *c)
+static void match_slice(struct api_call *c)
 {
     struct import *i = c->state;
     bool is_done = false;
     turn_enter(TURN_CONFIG_IMPORT);
-    if (!may_still(i))
+    if (!recheck_permissions(i))
         return;
     while (!is_done) {
         int err = archive_match(i->archive, &is_done);
@@ -282,14 +280,14 @@ static void match(struct api_call *c)
             return;
         }
         if (!is_done && api_slice_is_over(c)) {
-            api_slice_later(c, match);
+            api_slice_later(c, match_slice);
             return;
         }
     }
-    run(i);
+    start_import(i);
 }
 
-/* All of the body has come and is unpacked. */
+/* The whole body has arrived and is unpacked: starts to match it. */
 static void begin_matching(struct import *i)
 {
     struct api_call *c = i->call;
@@ -300,13 +298,12 @@ static void begin_matching(struct import *i)
     }
     if (!i->has_own_deadline)
         c->q->deadline_ms = 0;
-    api_slice_later(c, match);
+    api_slice_later(c, match_slice);
 }
 
-/* --- the archive comes
- * --------------------------------------------------------------------------------------------- */
+/* --- reading: the archive in pieces ----------------------------------------------------------------- */
 
-/* One step of unpacking; false: answered. */
+/* Does one step of unpacking; false: answered. */
 static bool unpack_some(struct import *i, bool *ret_is_done)
 {
     struct api *api = i->call->api;
@@ -319,24 +316,24 @@ static bool unpack_some(struct import *i, bool *ret_is_done)
         api_config_import_fail(i, err, archive_error(i->archive));
     else if (api->import_bytes > api->options.import_bytes_max)
         api_config_import_fail(i, ERR_TOO_MANY_REQUESTS,
-                               "other imports under way on this member hold the room for archives "
+                               "other imports on this member use all the memory for archives "
                                "(--config-import-max-bytes): try again later");
     else
         return true;
     return false;
 }
 
-static void unpack(struct api_call *c)
+static void unpack_slice(struct api_call *c)
 {
     struct import *i = c->state;
     turn_enter(TURN_CONFIG_IMPORT);
-    if (!may_still(i))
+    if (!recheck_permissions(i))
         return;
     for (bool is_done = false; !is_done;) {
         if (!unpack_some(i, &is_done))
             return;
         if (!is_done && api_slice_is_over(c)) {
-            api_slice_later(c, unpack);
+            api_slice_later(c, unpack_slice);
             return;
         }
     }
@@ -345,7 +342,7 @@ static void unpack(struct api_call *c)
     if (i->is_whole)
         begin_matching(i);
     else
-        http_body_hold(c->q, false); /* the next piece, which may be refused at once */
+        http_body_hold(c->q, false); /* the next piece may be refused at once */
 }
 
 static void api_config_import_take(struct api_call *c, struct slice piece)
@@ -353,14 +350,14 @@ static void api_config_import_take(struct api_call *c, struct slice piece)
     struct import *i = c->state;
     buf_add_slice(&i->piece, piece);
     http_body_hold(c->q, true);
-    api_slice_later(c, unpack);
+    api_slice_later(c, unpack_slice);
 }
 
 static void api_config_import_end(struct api_call *c)
 {
     struct import *i = c->state;
     i->is_whole = true;
-    api_slice_later(c, unpack);
+    api_slice_later(c, unpack_slice);
 }
 
 static void api_config_import_cancel(struct api_call *c)
@@ -368,7 +365,7 @@ static void api_config_import_cancel(struct api_call *c)
     import_release(c->state);
 }
 
-static void expired(struct api_call *c)
+static void import_on_expired(struct api_call *c)
 {
     struct import *i = c->state;
     bool is_running = i->is_running, is_whole = i->is_whole;
@@ -376,7 +373,7 @@ static void expired(struct api_call *c)
     api_fail(c, API_DEADLINE,
              is_running ? "the request's own deadline has passed; some of it may have been imported"
              : is_whole ? NULL
-                        : "the archive did not come within its time; nothing was imported");
+                        : "the archive did not arrive in time; nothing was imported");
 }
 
 static enum config_import_policy policy_of(struct slice text)
@@ -388,9 +385,9 @@ static enum config_import_policy policy_of(struct slice text)
 
 void api_config_import(struct api_call *c)
 {
-    /* What the archive names is not known yet: all that it might. */
+    /* The archive's names are not known yet: require the permission for all names that it may contain. */
     struct slice ns = api_param(c, PARAM_INTO_NAMESPACE), group = api_param(c, PARAM_INTO_GROUP);
-    if (!api_may(c, GUARD_CONFIG, true, ns, ns.size ? group : (struct slice){0}, (struct slice){0}))
+    if (!api_authorize(c, GUARD_CONFIG, true, ns, ns.size ? group : (struct slice){0}, (struct slice){0}))
         return;
     struct import *i = arena_new(&c->q->arena, sizeof *i);
     const struct archive_options options = {
@@ -407,8 +404,8 @@ void api_config_import(struct api_call *c)
     c->body = api_config_import_take;
     c->end = api_config_import_end;
     c->cancel = api_config_import_cancel;
-    c->expired = expired;
-    c->writable = go_on_reporting;
+    c->expired = import_on_expired;
+    c->writable = continue_report;
     i->has_own_deadline = c->q->deadline_ms != 0;
     if (!i->has_own_deadline)
         c->q->deadline_ms = c->api->options.mono_ms() + UPLOAD_MS;

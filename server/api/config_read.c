@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What the config center shows and what can be waited for: the content of a configuration, the list of them,
- * a gray rule. They are sources over the view of heads (read.h); a content is read from the store when it is
- * answered, by the seq that the view gave, so that the answer is one state. */
+ * Routes of the config center with long polls: a configuration's content, the list of configurations, a gray
+ * rule. They are sources over the view of heads (read.h). A content is read from the store at the answer, by
+ * the seq from the view, so that the answer is one state. */
 #include <stdio.h>
 
 #include "base/buf_release.h"
@@ -11,19 +11,18 @@
 #include "server/api/read.h"
 #include "server/api/slice.h"
 
-/* --- a source over the heads -----------------------------------------------------------------------------
- */
+/* --- a source over the heads ------------------------------------------------------------------------ */
 
 struct view {
     struct api_read read;
     struct config_request request;
     struct config_watch watch;
-    struct config_subscriber subscriber; /* who asks; labels and id choose the gray release */
+    struct config_subscriber subscriber; /* the client; its labels and id choose the gray release */
     bool is_gray;
     int64_t revision; /* of the answer */
-    uint64_t seq;     /* that is answered or learned */
+    uint64_t seq;     /* of the release to answer with, or whose tag is loaded */
     uint8_t tag[API_DIGEST_SIZE];
-    uint64_t tag_seq; /* whose tag it is; 0 = none */
+    uint64_t tag_seq; /* the release of the tag; 0 = none */
 };
 
 static struct view *view_of(const struct api_read *r)
@@ -40,7 +39,7 @@ static const struct config_item *item_of(const struct api_read *r)
 static void api_config_read_on_barrier(struct config_request *q, int err, const struct config_result *result)
 {
     (void)result;
-    api_read_go(&container_of(q, struct view, request)->read, err);
+    api_read_continue(&container_of(q, struct view, request)->read, err);
 }
 
 static void view_barrier(struct api_read *r)
@@ -79,7 +78,7 @@ static int64_t item_changed(const struct api_read *r, int64_t after)
     return item ? item->revision : config_absent_revision(api_config(r->call));
 }
 
-/* The release that this client gets; 0 = none. */
+/* The release for this client; 0 = none. */
 static uint64_t seq_of(const struct view *v)
 {
     const struct config_item *item = item_of(&v->read);
@@ -103,8 +102,7 @@ static void item_watch(struct api_read *r)
         config_sent(&v->watch, &key, seq);
 }
 
-/* --- one configuration ------------------------------------------------------------------------------------
- */
+/* --- one configuration ------------------------------------------------------------------------------ */
 
 static bool wants_meta(const struct api_call *c)
 {
@@ -118,7 +116,7 @@ static bool comes_before(struct slice a, struct slice b)
     return order ? order < 0 : a.size < b.size;
 }
 
-/* Sorted, of equal keys the first; the text was checked. */
+/* Sorts the labels; of equal keys the first stays. The text was checked before. */
 static void take_labels(struct api_call *c, struct document_map *ret)
 {
     struct slice rest = api_param(c, PARAM_LABELS), key, value;
@@ -143,7 +141,7 @@ static void item_add_key(const struct api_read *r, struct buf *key)
     buf_add_slice(key, gray_address(r->call->q->peer));
 }
 
-/* It stands for the content: what changes that, or what is known beside it, changes this. */
+/* Renders a stand-in for the content: it changes whenever the content or its attributes change. */
 static enum api_error item_render(const struct api_read *r, struct json_writer *w)
 {
     const struct config_item *item = item_of(r);
@@ -161,7 +159,7 @@ static enum api_error item_render(const struct api_read *r, struct json_writer *
     return API_ERRORS;
 }
 
-/* The content's md5, which the head has of the live release. */
+/* The ETag: the content's md5. The head has it only for the live release. */
 static bool item_tag(const struct api_read *r, uint8_t tag[API_DIGEST_SIZE])
 {
     const struct view *v = view_of(r);
@@ -184,20 +182,20 @@ static void read_release(struct view *v,
     config_read(api_config(v->read.call), &v->request, &key, v->seq, true);
 }
 
-static void on_learned(struct config_request *q, int err, const struct config_result *result)
+static void on_tag_loaded(struct config_request *q, int err, const struct config_result *result)
 {
     struct view *v = container_of(q, struct view, request);
     if (!err && result->release->operation != CONFIG_DELETE &&
         api_config_tag(result->release->digest.md5, v->tag))
         v->tag_seq = v->seq;
-    api_read_learned(&v->read);
+    api_read_tag_loaded(&v->read);
 }
 
-static void item_learn(struct api_read *r)
+static void item_load_tag(struct api_read *r)
 {
     struct view *v = view_of(r);
     v->seq = seq_of(v);
-    read_release(v, on_learned);
+    read_release(v, on_tag_loaded);
 }
 
 static void api_config_read_on_read(struct config_request *q, int err, const struct config_result *result)
@@ -219,13 +217,13 @@ static void item_answer(struct api_read *r, const struct api_shared *result)
     v->revision = result->revision;
     memcpy(v->tag, result->digest, sizeof v->tag);
     v->tag_seq = 0;
-    /* Many wait for the same: the first one reads it. */
+    /* Many polls wait for the same release: the first one reads it, the others find it in the cache. */
     const struct config_id key = api_config_id(r->call);
-    struct config_result known = {.revision = v->revision, .seq = v->seq};
-    known.release = config_read_recent(api_config(r->call), &key, v->seq);
-    known.head = item_of(r)->head;
-    if (known.release)
-        api_config_read_on_read(&v->request, OK, &known);
+    struct config_result recent = {.revision = v->revision, .seq = v->seq};
+    recent.release = config_read_recent(api_config(r->call), &key, v->seq);
+    recent.head = item_of(r)->head;
+    if (recent.release)
+        api_config_read_on_read(&v->request, OK, &recent);
     else
         read_release(v, api_config_read_on_read);
 }
@@ -241,30 +239,30 @@ static const struct api_source item_source = {
     .missing = "there is no such configuration",
     .add_key = item_add_key,
     .tag = item_tag,
-    .learn = item_learn,
+    .load_tag = item_load_tag,
     .answer = item_answer,
 };
 
-static void answer_old(struct api_call *c, const struct config_result *result)
+static void answer_named_release(struct api_call *c, const struct config_result *result)
 {
     api_show_release(c, result->revision, result, wants_meta(c));
 }
 
-/* A release that is named cannot change. */
-static void get_old(struct api_call *c, uint64_t seq)
+/* A named release is immutable: no poll is needed. */
+static void get_named_release(struct api_call *c, uint64_t seq)
 {
     const struct config_id key = api_config_id(c);
     if (api_has_param(c, PARAM_WAIT_REVISION) || api_has_param(c, PARAM_LABELS))
-        api_fail(c, API_BAD_REQUEST, "seq goes with neither wait_revision nor labels");
+        api_fail(c, API_BAD_REQUEST, "seq cannot be combined with wait_revision or labels");
     else
-        config_read(api_config(c), api_config_request(c, answer_old), &key, seq, api_is_local(c));
+        config_read(api_config(c), api_config_request(c, answer_named_release), &key, seq, api_is_local(c));
 }
 
 void api_config_get(struct api_call *c)
 {
     uint64_t seq = api_number(api_param(c, PARAM_SEQ));
     if (seq) {
-        get_old(c, seq);
+        get_named_release(c, seq);
         return;
     }
     struct view *v = arena_new(&c->q->arena, sizeof *v);
@@ -276,8 +274,7 @@ void api_config_get(struct api_call *c)
     api_read_start(c, &v->read, &item_source);
 }
 
-/* --- a gray rule ------------------------------------------------------------------------------------------
- */
+/* --- a gray rule ------------------------------------------------------------------------------------ */
 
 static enum api_error rule_render(const struct api_read *r, struct json_writer *w)
 {
@@ -310,8 +307,7 @@ void api_gray_get(struct api_call *c)
     api_read_start(c, &v->read, &rule_source);
 }
 
-/* --- the list ---------------------------------------------------------------------------------------------
- */
+/* --- the list --------------------------------------------------------------------------------------- */
 
 static int64_t list_changed(const struct api_read *r, int64_t after)
 {
@@ -322,29 +318,29 @@ static int64_t list_changed(const struct api_read *r, int64_t after)
 static void list_watch(struct api_read *r)
 {
     struct view *v = view_of(r);
-    const struct config_id key = {r->call->ns, api_group_asked(r->call), api_param(r->call, PARAM_PREFIX)};
+    const struct config_id key = {r->call->ns, api_group_filter(r->call), api_param(r->call, PARAM_PREFIX)};
     v->watch.changed = api_config_read_on_change;
     config_watch(api_config(r->call), &v->watch, &key, true);
 }
 
 enum {
-    PLACES_PER_CLOCK = 4, /* between two looks at the clock: a head may have 64 KiB */
-    LISTED_ANEW_MAX = 3,  /* times; then each is shown as it is now, at the answer's revision or later */
+    PLACES_PER_CLOCK = 4, /* items between two reads of the clock: a head may have 64 KiB */
+    RESTARTS_MAX = 3,     /* then each item is written as it is now, at the answer's revision or later */
     COPIED_PER_SLICE = 256 * 1024, /* bytes: they are digested in the slice, too */
 };
 
-/* A page being rendered: all of it as of one revision, which is known when the last one was met. */
+/* A page under rendering: all of it as of one revision, which is fixed after its last item. */
 struct listing {
     struct api_page page;
     bool with_deleted;
-    struct buf list; /* the objects; copied into the answer in pieces */
+    struct buf list; /* the objects; copied to the answer in pieces */
     struct json_writer writer;
     size_t copied;
-    struct buf after; /* "group/name" of the last one that was met */
-    struct buf last;  /* group and name of the last one that was taken */
-    int64_t revision; /* of the namespace, when it was begun */
-    int64_t latest;   /* change of those that were met */
-    unsigned begun;
+    struct buf after; /* "group/name" of the last item that was visited */
+    struct buf last;  /* group and name of the last item that was written */
+    int64_t revision; /* of the namespace, when this attempt began */
+    int64_t latest;   /* revision of the newest change among the visited items */
+    unsigned begun;   /* number of attempts */
     bool is_taken, is_fixed;
 };
 
@@ -372,9 +368,9 @@ static struct listing *list_begin(const struct api_read *r)
     return l;
 }
 
-/* From the first of the page on. One that changes faster than it can be taken is written as it is met: the
- * answer's revision is fixed before. */
-static void list_begin_anew(struct listing *l, struct api_read *r, struct api_shared *s)
+/* Begins the page again. A namespace that changes faster than the page is taken is written item by item
+ * instead: then the answer's revision is fixed first. */
+static void list_restart(struct listing *l, struct api_read *r, struct api_shared *s)
 {
     l->revision = list_changed(r, INT64_MAX);
     l->latest = config_absent_revision(api_config(r->call));
@@ -383,7 +379,7 @@ static void list_begin_anew(struct listing *l, struct api_read *r, struct api_sh
     buf_clear(&l->after);
     buf_add_slice(&l->after, buf_slice(&l->page.after));
     buf_clear(&l->list);
-    if (++l->begun > LISTED_ANEW_MAX) {
+    if (++l->begun > RESTARTS_MAX) {
         api_result_fix(r, s);
         l->is_fixed = true;
         api_page_array(&l->page, &s->writer, "configs");
@@ -394,12 +390,12 @@ static void list_begin_anew(struct listing *l, struct api_read *r, struct api_sh
     jw_open(&l->writer, '[');
 }
 
-/* The configuration may go before the next slice. */
+/* Copies the last names: the configuration may be removed before the next slice. */
 static void keep_last(struct listing *l)
 {
     struct slice group = l->page.group, name = l->page.name;
     if (group.data == l->last.data)
-        return; /* it lies there already */
+        return; /* it is a copy already */
     buf_clear(&l->last);
     buf_add_slice(&l->last, group);
     buf_add_slice(&l->last, name);
@@ -412,8 +408,8 @@ static bool list_take(struct listing *l, struct api_read *r, struct api_shared *
     const struct api_call *c = r->call;
     const struct config_item *last;
     if (!l->begun || (!l->is_fixed && l->revision != list_changed(r, INT64_MAX)))
-        list_begin_anew(l, r, s);
-    while (config_each_some(api_config(c), c->ns, api_group_asked(c), api_param(c, PARAM_PREFIX),
+        list_restart(l, r, s);
+    while (config_each_some(api_config(c), c->ns, api_group_filter(c), api_param(c, PARAM_PREFIX),
                             buf_slice(&l->after), PLACES_PER_CLOCK, api_config_read_add_item, l, &last)) {
         buf_clear(&l->after);
         buf_add_slice(&l->after, last->group);
@@ -428,7 +424,7 @@ static bool list_take(struct listing *l, struct api_read *r, struct api_shared *
     return true;
 }
 
-/* Into the answer; false: not all yet. */
+/* Copies a piece to the answer; false: there is more. */
 static bool list_copy(struct listing *l, struct api_shared *s)
 {
     size_t left = l->list.size - l->copied, n = left < COPIED_PER_SLICE ? left : COPIED_PER_SLICE;
@@ -450,7 +446,7 @@ static bool list_render(struct api_read *r, struct api_shared *s)
     }
     if (!l->is_fixed) {
         api_result_fix(r, s);
-        s->last_change = l->latest; /* of the page alone */
+        s->last_change = l->latest; /* of the page only */
         l->is_fixed = true;
         jw_key(&s->writer, "configs");
         jw_raw(&s->writer, (struct slice){0});

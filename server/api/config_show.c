@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See config_show.h. */
+ * Answers with a content; see config_show.h. */
 #include "server/api/config_show.h"
 
 #include <inttypes.h>
@@ -15,7 +15,7 @@ static void begin_json(struct api_call *c, struct json_writer *w)
     document_add_text(w, "namespace", c->ns);
 }
 
-/* Its md5 is known to be the content's. */
+/* The md5 is known to be the content's. */
 static void answer_content(struct api_call *c, int64_t revision, enum format format, const char *md5,
                            struct slice content)
 {

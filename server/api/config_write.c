@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What changes configurations: publish, delete, rollback, drafts, gray rules, bundles. A handler reads what
- * the client says strictly and hands it to the door of config/. */
+ * Routes that change configurations: publish, delete, rollback, drafts, gray rules, bundles. A handler reads
+ * the request strictly and calls config/. */
 #include <stdio.h>
 
 #include "base/text.h"
@@ -43,17 +43,17 @@ static void answer_written(struct api_call *c, const struct config_result *resul
     api_answer(c, result->revision);
 }
 
-/* Of what is no release. */
-static void answer_done(struct api_call *c, const struct config_result *result)
+/* Answers a write that made no release. */
+static void answer_unreleased(struct api_call *c, const struct config_result *result)
 {
     struct json_writer *w = api_json(c, result->revision);
     add_unchanged(w, result->is_unchanged);
     api_answer(c, result->revision);
 }
 
-/* --- what is live --------------------------------------------------------------------------------------- */
+/* --- the live releases ------------------------------------------------------------------------------ */
 
-/* The body is the content; the rest is said beside it. false: answered. */
+/* The body is the content; parameters and headers have the rest. false: answered. */
 static bool take_publish(struct api_call *c, struct config_publish *p)
 {
     *p = (struct config_publish){
@@ -87,8 +87,8 @@ void api_config_delete(struct api_call *c)
                       &condition);
 }
 
-/* What a POST says, and nothing else. false: answered. */
-static bool read_said(struct api_call *c, bool has_seq, bool has_title, struct api_annotation *ret)
+/* Reads the body of a POST strictly. false: answered. */
+static bool read_annotation(struct api_call *c, bool has_seq, bool has_title, struct api_annotation *ret)
 {
     char error[200];
     int err = api_annotation_read(buf_slice(&c->q->body), has_seq, has_title, &c->q->arena, ret, error);
@@ -102,7 +102,7 @@ void api_config_rollback(struct api_call *c)
     const struct config_id key = api_config_id(c);
     struct config_condition condition;
     struct api_annotation said;
-    if (read_said(c, true, false, &said) && api_config_condition(c, &condition))
+    if (read_annotation(c, true, false, &said) && api_config_condition(c, &condition))
         config_rollback(api_config(c), api_config_request(c, answer_written), &key, (uint64_t)said.seq,
                         said.note, &condition);
 }
@@ -113,13 +113,13 @@ void api_draft_put(struct api_call *c)
 {
     struct config_publish p;
     if (take_publish(c, &p))
-        config_put_draft(api_config(c), api_config_request(c, answer_done), &p);
+        config_put_draft(api_config(c), api_config_request(c, answer_unreleased), &p);
 }
 
 void api_draft_delete(struct api_call *c)
 {
     const struct config_id key = api_config_id(c);
-    config_delete_draft(api_config(c), api_config_request(c, answer_done), &key);
+    config_delete_draft(api_config(c), api_config_request(c, answer_unreleased), &key);
 }
 
 void api_draft_publish(struct api_call *c)
@@ -127,7 +127,7 @@ void api_draft_publish(struct api_call *c)
     const struct config_id key = api_config_id(c);
     struct config_condition condition;
     struct api_annotation said;
-    if (read_said(c, false, true, &said) && api_config_condition(c, &condition))
+    if (read_annotation(c, false, true, &said) && api_config_condition(c, &condition))
         config_publish_draft(api_config(c), api_config_request(c, answer_written), &key, said.title,
                              said.note, &condition);
 }
@@ -156,7 +156,8 @@ void api_gray_delete(struct api_call *c)
     const struct config_id key = api_config_id(c);
     struct config_condition condition;
     if (api_config_condition(c, &condition))
-        config_delete_gray(api_config(c), api_config_request(c, answer_done), &key, c->rule, &condition);
+        config_delete_gray(api_config(c), api_config_request(c, answer_unreleased), &key, c->rule,
+                           &condition);
 }
 
 void api_gray_promote(struct api_call *c)
@@ -164,7 +165,7 @@ void api_gray_promote(struct api_call *c)
     const struct config_id key = api_config_id(c);
     struct config_condition condition;
     struct api_annotation said;
-    if (read_said(c, false, false, &said) && api_config_condition(c, &condition))
+    if (read_annotation(c, false, false, &said) && api_config_condition(c, &condition))
         config_promote_gray(api_config(c), api_config_request(c, answer_written), &key, c->rule, said.note,
                             &condition);
 }
@@ -198,16 +199,16 @@ static void answer_bundle(struct api_call *c, const struct config_result *result
     api_answer(c, result->revision);
 }
 
-static bool may_bundle(struct api_call *c, const struct api_bundle *b)
+static bool authorize_bundle(struct api_call *c, const struct api_bundle *b)
 {
     bool may = true;
     for (size_t i = 0; may && i < b->publish_count; i++) {
         const struct config_id *key = &b->publish[i].key;
-        may = api_may(c, GUARD_CONFIG, true, key->ns, key->group, key->name);
+        may = api_authorize(c, GUARD_CONFIG, true, key->ns, key->group, key->name);
     }
     for (size_t i = 0; may && i < b->remove_count; i++) {
         const struct config_id *key = &b->remove[i].key;
-        may = api_may(c, GUARD_CONFIG, true, key->ns, key->group, key->name);
+        may = api_authorize(c, GUARD_CONFIG, true, key->ns, key->group, key->name);
     }
     return may;
 }
@@ -224,7 +225,7 @@ void api_bundle_post(struct api_call *c)
     json_decref(root);
     if (err)
         api_fail_err(c, err, error);
-    else if (may_bundle(c, &b))
+    else if (authorize_bundle(c, &b))
         config_bundle(api_config(c), api_config_request(c, answer_bundle), b.publish, b.publish_count,
                       b.remove, b.remove_count);
 }

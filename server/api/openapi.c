@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * /openapi.json: the tables, printed as OpenAPI 3.1. It says nothing that is not in them. */
+ * /openapi.json: the API's tables as OpenAPI 3.1. It has nothing that is not in the tables. */
 #include <ctype.h>
 #include <stdio.h>
 
@@ -19,10 +19,9 @@ static void add_raw(struct json_writer *w, const char *key, const char *json)
     jw_raw(w, slice_text(json));
 }
 
-/* --- schemas ----------------------------------------------------------------------------------------------
- */
+/* --- schemas ---------------------------------------------------------------------------------------- */
 
-/* The limits are of bytes, which JSON Schema cannot say. */
+/* Length limits are in bytes, which JSON Schema cannot express. */
 #define NAME_PATTERN "\"pattern\":\"^[^/\\\\u0000-\\\\u001f\\\\u007f]+$\",\"not\":{\"enum\":[\".\",\"..\"]}"
 
 static const char *type_of(enum api_param p)
@@ -73,7 +72,7 @@ static bool is_body(enum api_schema schema)
     return false;
 }
 
-/* A body, or what lies in one. */
+/* Whether the schema is a request body, or part of one. */
 static bool is_sent(enum api_schema schema)
 {
     char name[128];
@@ -86,7 +85,7 @@ static bool is_sent(enum api_schema schema)
     return is_body(schema);
 }
 
-/* Of what is sent, null is the same as nothing. */
+/* In requests null means absent. */
 static void add_field(struct json_writer *w, const struct api_field_row *f, bool may_be_null)
 {
     jw_key(w, f->name);
@@ -111,7 +110,7 @@ static void add_field(struct json_writer *w, const struct api_field_row *f, bool
     jw_close(w, '}');
 }
 
-/* What is sent is closed: an unknown field is refused. What is answered may grow. */
+/* A request schema is closed: an unknown field is refused. An answer may get new fields. */
 static void add_schema(struct json_writer *w, enum api_schema schema)
 {
     jw_key(w, api_schemas[schema].name);
@@ -149,8 +148,7 @@ static void add_components(struct json_writer *w)
     jw_close(w, '}');
 }
 
-/* --- operations -------------------------------------------------------------------------------------------
- */
+/* --- operations ------------------------------------------------------------------------------------- */
 
 static void add_param(struct json_writer *w, enum api_param p, const char *in)
 {
@@ -204,14 +202,14 @@ static void add_content(struct json_writer *w, enum api_schema schema, unsigned 
         jw_close(w, '}');
         return;
     }
-    if (flags & ANSWER_RAW) /* its own type */
+    if (flags & ANSWER_RAW) /* a content has its own type */
         add_raw(w, "*/*", "{\"schema\":{}}");
-    if (schema == SCHEMA_ERROR) /* what is not HTTP, before it has a path */
+    if (schema == SCHEMA_ERROR) /* errors of the HTTP layer, before there is a path */
         add_raw(w, "text/plain", "{\"schema\":{\"type\":\"string\"}}");
     jw_key(w, "application/json");
     jw_open(w, '{');
     jw_key(w, "schema");
-    if (flags & ANSWER_RAW) { /* a content may be JSON too, any */
+    if (flags & ANSWER_RAW) { /* a content may be any JSON, too */
         jw_open(w, '{');
         jw_key(w, "anyOf");
         jw_open(w, '[');
@@ -238,14 +236,14 @@ static void add_headers(struct json_writer *w, bool has_etag)
     jw_key(w, "headers");
     jw_open(w, '{');
     add_raw(w, "X-Cairn-Revision",
-            "{\"description\":\"What is answered is the state at this revision.\","
+            "{\"description\":\"The answer is the state at this revision.\","
             "\"schema\":{\"type\":\"integer\",\"format\":\"int64\"}}");
     if (has_etag)
         add_raw(w, "ETag", "{\"schema\":{\"type\":\"string\"}}");
     jw_close(w, '}');
 }
 
-/* Errors of one status are one answer. */
+/* Errors with the same status are one answer. */
 static void add_errors(struct json_writer *w, uint64_t errors)
 {
     for (int e = 0; e < API_ERRORS; e++) {
@@ -373,7 +371,7 @@ static void describe(struct json_writer *w)
     buf_add_byte(w->out, '\n');
 }
 
-/* It is the same for everybody and for ever: written once. */
+/* The document never changes: it is written once. */
 void api_openapi_get(struct api_call *c)
 {
     struct api *a = c->api;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Shared by call.c, read.c, result.c and slice.c. */
+ * Shared by call.c, read.c, result.c and slice.c; private to them. */
 #ifndef SERVER_API_PRIVATE_H
 #define SERVER_API_PRIVATE_H
 
@@ -14,32 +14,33 @@ struct api {
     struct api_options options;
     struct buf out; /* scratch: one answer */
     struct json_writer writer;
-    struct buf openapi;                    /* /openapi.json, once somebody has asked for it */
+    struct buf openapi;                    /* /openapi.json, after the first request for it */
     struct api_shared *shared[API_SHARED]; /* results that are kept for a turn: result.c */
-    size_t next_shared;                    /* to be replaced */
-    struct strmap making;                  /* key -> the last one that is being rendered */
-    struct link rendering;                 /* results, in the order in which they have their slices */
-    struct link rendered;                  /* reads whose result is there: api_polls_turn */
+    size_t next_shared;                    /* the index to replace next */
+    struct strmap rendering_by_key;        /* key -> the newest result under rendering */
+    struct link rendering;                 /* results under rendering, in the order of their slices */
+    struct link rendered;                  /* reads whose result is complete: api_polls_turn */
     struct link garbage;                   /* of renderings, to be freed */
-    size_t rendering_bytes;                /* that those which are being rendered hold */
-    struct link polls;     /* reads that wait for a change; those that must be judged come first */
+    size_t rendering_bytes;                /* memory of the results under rendering */
+    struct link polls;     /* reads that wait for a change; those with the oldest rights check come first */
     struct link changed;   /* polls whose source has changed: api_polls_turn */
-    struct link sliced;    /* calls that go on in this turn: slice.c */
-    uint64_t slice_end_ns; /* of what is in its slice now */
-    uint64_t early_end_ns; /* of what requests do before api_turn; 0 = none has come since the last one */
+    struct link sliced;    /* calls that continue in this turn: slice.c */
+    uint64_t slice_end_ns; /* of the slice under way */
+    uint64_t early_end_ns; /* of rendering before api_turn; 0 = no request has begun it since the last turn */
     unsigned exports;      /* under way */
-    uint64_t import_bytes; /* held by archives that come in, together */
+    uint64_t import_bytes; /* held by all archives under import */
 };
 
-/* read.c: after rights have changed, some of those that wait. True: there are more. */
-bool api_judge_polls(struct api *a);
-/* read.c: reads whose result is there and polls whose source has changed are looked at and answered, as many
- * as a turn has time for. True: there are more. */
+/* read.c: after rights have changed, checks them again for some of the waiting reads. True: there are more.
+ * */
+bool api_recheck_polls(struct api *a);
+/* read.c: continues reads whose result is complete and polls whose source has changed, as many as the turn
+ * has time for. True: there are more. */
 bool api_polls_turn(struct api *a);
-/* slice.c: the calls that take long. True: there is more to do. */
+/* slice.c: continues the long calls. True: there is more to do. */
 bool api_slices_turn(struct api *a);
 uint64_t api_now_ns(const struct api *a);
-/* What a page of another origin may read of an answer. */
+/* Adds the CORS header that lets a page of an allowed other origin read the answer's headers. */
 void api_expose_headers(struct api_call *c);
 
 #endif

@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
- * /sd/prometheus: instances as targets for Prometheus' http_sd_config, one group of one target for each port.
- * All states are told, so that what is down is seen to be down; a relabeling that keeps
- * __meta_cairn_serving="true" leaves what has traffic. Prometheus keeps its last targets when the answer is
- * no 200, which is why a member that has not caught up says 503.
+ * /sd/prometheus: instances as targets for Prometheus' http_sd_config, one group with one target for each
+ * port. It lists instances in all states, so that failed ones are visible. A relabeling that keeps
+ * __meta_cairn_serving="true" selects those that receive traffic. Prometheus keeps its last targets if the
+ * answer is not 200; so a member that has not caught up answers 503.
  *
- * The answer may be hundreds of megabytes: it is made in slices of a turn (slice.h), as fast as the client
+ * The answer may have hundreds of megabytes. It is made in slices of a turn (slice.h), as fast as the client
  * takes it, in the order of namespace, group, service and instance. One group is in memory at a time.
  *
- * Consistency: X-Cairn-Revision is the revision at which the answer began, and each instance is as it was at
- * that revision or at a later one. An instance that exists all the while is there exactly once, with all of
- * its ports as of one revision. An instance that comes or goes meanwhile may be there or not. */
+ * Consistency:
+ *   - X-Cairn-Revision is the revision at which the answer began. Each instance is as of that revision or a
+ *     later one.
+ *   - An instance that exists all the time is listed exactly once, with all of its ports as of one revision.
+ *   - An instance that is added or removed meanwhile may be listed or not. */
 #include <ctype.h>
 #include <stdio.h>
 
@@ -19,9 +21,9 @@
 #include "server/api/read.h"
 #include "server/api/slice.h"
 
-enum { PIECE = 32 * 1024 }; /* sent at once; one group may be larger */
+enum { PIECE = 32 * 1024 }; /* bytes sent at once; one group may be larger */
 
-/* A port of the instance under way. Its name is in targets.names. */
+/* A port of the current instance. Its name is in targets.names. */
 struct target_port {
     uint16_t port;
     size_t name_at, name_size;
@@ -31,19 +33,18 @@ struct targets {
     struct registry_request barrier;
     struct api_call *call;
     bool is_at_barrier, is_first;
-    struct slice *namespaces; /* those asked for, in order; none: all */
+    struct slice *namespaces; /* of the query, in order; none: all */
     size_t count, at;
-    struct buf ns, group, service, id; /* the last instance that was looked at */
-    /* The instance under way: what its groups share, and its ports. */
-    struct buf host, before, after, names; /* before and after the label with the port's name */
+    struct buf ns, group, service, id; /* the last instance that was visited */
+    /* The current instance: the text that its groups share, and its ports. */
+    struct buf host, before, after, names; /* the text before and after the label with the port's name */
     struct target_port ports[INSTANCE_PORTS_MAX + 1];
     size_t port_count, port_at;
     struct buf text;           /* to be sent */
     struct select_query query; /* tags */
 };
 
-/* --- one instance -----------------------------------------------------------------------------------------
- */
+/* --- one instance ----------------------------------------------------------------------------------- */
 
 static void add_label(struct json_writer *w, const char *name, struct slice value)
 {
@@ -53,7 +54,7 @@ static void add_label(struct json_writer *w, const char *name, struct slice valu
     jw_string(w, value);
 }
 
-/* Names of labels are letters, digits and '_'. */
+/* Prometheus' label names have letters, digits and '_'. */
 static bool is_name(uint8_t c)
 {
     return (c < 0x80 && isalnum(c)) || c == '_';
@@ -68,7 +69,7 @@ static bool are_names(const struct document_map *m)
     return true;
 }
 
-/* "a.b" and "a_b": the first of them in order has the label. */
+/* "a.b" and "a_b" map to the same label: the first of them in order gets it. */
 static void add_metadata(struct json_writer *w, const struct document_map *m)
 {
     struct strmap taken = {0};
@@ -87,7 +88,7 @@ static void add_metadata(struct json_writer *w, const struct document_map *m)
     buf_done(&name);
 }
 
-/* ",a,b,": a regular expression finds ",a," whatever stands around it. */
+/* ",a,b,": so a regular expression for ",a," matches at any position. */
 static void add_tags(struct json_writer *w, const struct instance *doc)
 {
     struct buf tags = {0};
@@ -101,7 +102,7 @@ static void add_tags(struct json_writer *w, const struct instance *doc)
     buf_done(&tags);
 }
 
-/* Everything that the groups of an instance share. */
+/* Writes the labels that all groups of an instance share. */
 static void take_labels(struct targets *t, const struct catalog_instance *i)
 {
     const struct instance *doc = i->doc;
@@ -133,8 +134,8 @@ static void take_port(struct targets *t, uint16_t port, struct slice name)
     buf_add_slice(&t->names, name);
 }
 
-/* Each named port, and the plain one if it is none of them. The instance may change before its last group is
- * sent: all of them are of now. */
+/* Takes each named port, and the plain one if none of them has its number. The instance may change before its
+ * last group is sent: all ports are copied now. */
 static void take_instance(struct targets *t, const struct catalog_instance *i)
 {
     const struct instance *doc = i->doc;
@@ -181,8 +182,7 @@ static void add_group(struct targets *t, const struct target_port *port)
     buf_done(&address);
 }
 
-/* --- from instance to instance ----------------------------------------------------------------------------
- */
+/* --- iteration over instances ----------------------------------------------------------------------- */
 
 static void set_place(struct buf *place, struct slice name)
 {
@@ -190,7 +190,7 @@ static void set_place(struct buf *place, struct slice name)
     buf_add_slice(place, name);
 }
 
-/* The service behind the place, in the namespaces that were asked for; NULL at the end. */
+/* The next service after the position, in the query's namespaces; NULL at the end. */
 static struct catalog_service *next_service(struct targets *t)
 {
     const struct catalog *catalog = registry_catalog(api_registry(t->call));
@@ -205,7 +205,7 @@ static struct catalog_service *next_service(struct targets *t)
     return s;
 }
 
-/* Of the service at the place, the first instance behind it. */
+/* The next instance after the position, in the service at the position. */
 static const struct catalog_instance *next_instance(const struct targets *t)
 {
     const struct catalog_service *s = catalog_find(registry_catalog(api_registry(t->call)), buf_slice(&t->ns),
@@ -214,8 +214,8 @@ static const struct catalog_instance *next_instance(const struct targets *t)
     return s && at < s->count ? s->list[at] : NULL;
 }
 
-/* One step on: false at the end. */
-static bool walk(struct targets *t)
+/* Moves one step on; false at the end. */
+static bool next_target(struct targets *t)
 {
     struct slice wanted = api_param(t->call, PARAM_SERVICE);
     const struct catalog_instance *i = t->service.size ? next_instance(t) : NULL;
@@ -233,7 +233,7 @@ static bool walk(struct targets *t)
     set_place(&t->service, s->name);
     buf_clear(&t->id);
     if (wanted.size && !slice_equal(wanted, s->name) && s->count)
-        set_place(&t->id, s->list[s->count - 1]->id); /* none of its instances */
+        set_place(&t->id, s->list[s->count - 1]->id); /* skip all of its instances */
     return true;
 }
 
@@ -263,12 +263,12 @@ static void api_prometheus_finish(struct targets *t)
     http_stream_close(q);
 }
 
-/* The client is shown no more than it may see now; an answer that has begun cannot say why it ends. */
-static bool is_refused(struct targets *t)
+/* Checks the client's permissions again. An answer that has begun can only be cut off, without a reason. */
+static bool end_if_unauthorized(struct targets *t)
 {
     struct http_request *q = t->call->q;
     char error[500] = "";
-    if (!api_judge(t->call, error, sizeof error))
+    if (!api_recheck_rights(t->call, error, sizeof error))
         return false;
     q->state = NULL;
     targets_release(t);
@@ -280,13 +280,13 @@ static void api_prometheus_step(struct api_call *c)
 {
     struct targets *t = c->state;
     turn_enter(TURN_PROMETHEUS_SD);
-    if (is_refused(t))
+    if (end_if_unauthorized(t))
         return;
     t->query.audience = api_audience(c);
     for (;;) {
         if (t->port_at < t->port_count) {
             add_group(t, &t->ports[t->port_at++]);
-        } else if (!walk(t)) {
+        } else if (!next_target(t)) {
             api_prometheus_finish(t);
             return;
         }
@@ -307,15 +307,14 @@ static void api_prometheus_go_on(struct api_call *c)
     api_slice_later(c, api_prometheus_step);
 }
 
-/* --- the answer -------------------------------------------------------------------------------------------
- */
+/* --- the answer ------------------------------------------------------------------------------------- */
 
 static int api_prometheus_compare_slices(const void *a, const void *b)
 {
     return slice_compare(*(const struct slice *)a, *(const struct slice *)b);
 }
 
-/* Those that were asked for, in order, none twice. */
+/* Sorts the query's namespaces and removes duplicates. */
 static void take_namespaces(struct targets *t)
 {
     struct api_call *c = t->call;
@@ -368,8 +367,8 @@ static void api_prometheus_cancel(struct api_call *c)
     targets_release(t);
 }
 
-/* A stream that has begun cannot be told. */
-static void expired(struct api_call *c)
+/* The deadline cannot be reported in a stream that has begun: it goes on. */
+static void targets_on_expired(struct api_call *c)
 {
     struct targets *t = c->state;
     if (!t->is_at_barrier)
@@ -380,14 +379,14 @@ static void expired(struct api_call *c)
 
 void api_prometheus_get(struct api_call *c)
 {
-    /* Which instances the caller is shown is looked at in each slice: step. */
-    if (!api_may_namespaces(c, GUARD_INSTANCES))
+    /* Each slice checks again which instances the client may see: api_prometheus_step. */
+    if (!api_authorize_namespaces(c, GUARD_INSTANCES))
         return;
     struct targets *t = arena_new(&c->q->arena, sizeof *t);
     t->call = c;
     c->state = t;
     c->cancel = api_prometheus_cancel;
-    c->expired = expired;
+    c->expired = targets_on_expired;
     if (api_is_local(c)) {
         api_prometheus_begin(t);
         return;

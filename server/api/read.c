@@ -1,6 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Reading and waiting; see read.h. A thousand polls for the same thing cost one rendering for each change
- * (result.h). Long results are sent from the one text in pieces. */
+ * Reads and long polls; see read.h. The life of a GET:
+ *
+ *   1. barrier   api_read_start: the source's barrier brings the view up to date. A local read skips it,
+ *                unless its wait_revision is newer than the view.
+ *   2. render    api_read_continue: wait for the result (result.h). Reads with equal queries share it: a
+ *                thousand polls for one service cost one rendering a change.
+ *   3. decide    on_first_result: without wait_revision answer 200, or 304 if If-None-Match has the ETag.
+ *                With it, answer at once by the rules of read.h, else go to 4.
+ *   4. watch     wait_for_change: remember the digest of the result, set the deadline, watch the source.
+ *   5. change    api_read_changed queues the poll; api_polls_turn renders the new result for it.
+ *   6. compare   compare_result: another digest: answer 200. The same: back to waiting.
+ *   7. end       Each of these ends the wait:
+ *                  the deadline, a drain    render once more; 304 if it is the same, else 200
+ *                  the rights change        api_recheck_polls: 401 or 403 if the permission is gone
+ *                  the client leaves        on_cancel
+ *
+ * A result over LONG_BODY is sent in pieces from the one shared text. */
 #include "server/api/read.h"
 
 #include <stdio.h>
@@ -15,9 +30,7 @@ bool api_is_local(const struct api_call *c)
     return slice_equal(api_param(c, PARAM_CONSISTENCY), slice_text("local"));
 }
 
-/* --- answers
- * ------------------------------------------------------------------------------------------------
- */
+/* --- answers ---------------------------------------------------------------------------------------- */
 
 enum { TAG_SIZE = 2 * API_DIGEST_SIZE };
 
@@ -38,15 +51,15 @@ void api_add_etag(struct api_call *c, const uint8_t tag[API_DIGEST_SIZE])
     http_add_header(c->q, "ETag", text);
 }
 
-/* What the client calls the result by, if that is known. */
-static bool tag_of(const struct api_read *r, const uint8_t digest[API_DIGEST_SIZE],
-                   uint8_t tag[API_DIGEST_SIZE])
+/* The ETag of the result for the client; false: it is not known yet. */
+static bool get_tag(const struct api_read *r, const uint8_t digest[API_DIGEST_SIZE],
+                    uint8_t tag[API_DIGEST_SIZE])
 {
     memcpy(tag, digest, API_DIGEST_SIZE);
     return !r->source->tag || r->source->tag(r, tag);
 }
 
-/* Nothing may come any more: what follows is the answer, or nothing. */
+/* Ends all that could still call back; the read's answer follows, or none. */
 static void api_read_leave(struct api_read *r)
 {
     list_remove(&r->changed);
@@ -59,9 +72,9 @@ static void api_read_leave(struct api_read *r)
     r->is_at_barrier = r->is_watching = false;
 }
 
-/* Idle ones too end when their rights do. What changes meanwhile is judged when it is answered, so only this
- * walk moves a read to the end of the list. */
-bool api_judge_polls(struct api *a)
+/* Waiting polls end too when their permission does. Rights that change during this walk are checked again at
+ * the answer, so only this walk moves a poll to the end of the list. */
+bool api_recheck_polls(struct api *a)
 {
     enum { POLLS_PER_TURN = 512 };
     char error[500] = "";
@@ -69,18 +82,18 @@ bool api_judge_polls(struct api *a)
     for (unsigned i = 0; i < POLLS_PER_TURN && !list_is_empty(&a->polls); i++) {
         struct api_read *r = container_of(a->polls.next, struct api_read, poll);
         struct api_call *c = r->call;
-        if (c->judged == epoch)
+        if (c->rights_epoch == epoch)
             return false;
         list_remove(&r->poll);
         list_add_last(&a->polls, &r->poll);
-        int err = api_judge(c, error, sizeof error);
+        int err = api_recheck_rights(c, error, sizeof error);
         if (err) {
             api_read_leave(r);
             api_refuse(c, err, error);
         }
     }
     return !list_is_empty(&a->polls) &&
-           container_of(a->polls.next, struct api_read, poll)->call->judged != epoch;
+           container_of(a->polls.next, struct api_read, poll)->call->rights_epoch != epoch;
 }
 
 static void end_stream(struct api_read *r)
@@ -91,13 +104,13 @@ static void end_stream(struct api_read *r)
     r->sent_from = NULL;
 }
 
-/* One piece after the other, as the client takes them. */
-static void send_on(struct api_call *c)
+/* Sends pieces as fast as the client takes them. */
+static void send_pieces(struct api_call *c)
 {
     struct api_read *r = c->state;
     struct slice body = buf_slice(&r->sent_from->body);
     turn_enter(TURN_HTTP_WRITE);
-    /* Those who are sent the same text hold it together. */
+    /* The answers that are sent from one text share its memory in their accounts. */
     http_charge_output(c->q, r->sent_from->body.capacity / r->sent_from->streams);
     while (r->sent < body.size) {
         size_t n = body.size - r->sent < PIECE ? body.size - r->sent : PIECE;
@@ -106,7 +119,7 @@ static void send_on(struct api_call *c)
         if (r->sent < body.size && http_is_congested(c->q))
             return;
         if (r->sent < body.size && api_slice_is_over(c)) {
-            api_slice_later(c, send_on);
+            api_slice_later(c, send_pieces);
             return;
         }
     }
@@ -117,7 +130,7 @@ static void send_on(struct api_call *c)
 
 static void on_writable(struct api_call *c)
 {
-    api_slice_later(c, send_on);
+    api_slice_later(c, send_pieces);
 }
 
 static void on_stream_gone(struct api_call *c)
@@ -132,12 +145,12 @@ static void answer_long(struct api_read *r, struct api_shared *result)
         return;
     r->sent_from = api_result_ref(result);
     r->sent_from->streams++;
-    c->q->deadline_ms = 0; /* it was one for the waiting */
+    c->q->deadline_ms = 0; /* it was the wait's */
     c->cancel = on_stream_gone;
     c->expired = NULL;
     c->drain = NULL;
     c->writable = on_writable;
-    api_slice_later(c, send_on);
+    api_slice_later(c, send_pieces);
 }
 
 static void api_read_answer(struct api_read *r, struct api_shared *result)
@@ -158,21 +171,19 @@ static void api_read_answer(struct api_read *r, struct api_shared *result)
         api_fail(c, result->error, r->source->missing);
 }
 
-static void answer_same(struct api_read *r, const uint8_t digest[API_DIGEST_SIZE])
+static void answer_not_modified(struct api_read *r, const uint8_t digest[API_DIGEST_SIZE])
 {
     struct api_call *c = r->call;
     int64_t revision = r->source->revision(r);
     uint8_t tag[API_DIGEST_SIZE];
-    bool has_tag = tag_of(r, digest, tag);
+    bool has_tag = get_tag(r, digest, tag);
     api_read_leave(r);
     if (has_tag)
         api_add_etag(c, tag);
     api_respond(c, 304, revision, NULL, (struct slice){0});
 }
 
-/* --- conditions
- * ---------------------------------------------------------------------------------------------
- */
+/* --- conditions ------------------------------------------------------------------------------------- */
 
 static bool is_hex_of(struct slice hex, const uint8_t digest[API_DIGEST_SIZE])
 {
@@ -200,36 +211,34 @@ bool api_has_tag(const struct api_call *c, const uint8_t tag[API_DIGEST_SIZE])
     return false;
 }
 
-/* --- waiting
- * ------------------------------------------------------------------------------------------------
- */
+/* --- waiting ---------------------------------------------------------------------------------------- */
 
 static int64_t wait_revision(const struct api_call *c)
 {
     return (int64_t)api_number(api_param(c, PARAM_WAIT_REVISION));
 }
 
-static void on_late(struct api_read *r, struct api_shared *now)
+static void answer_if_changed(struct api_read *r, struct api_shared *now)
 {
     if (memcmp(now->digest, r->digest, sizeof r->digest) == 0)
-        answer_same(r, now->digest);
+        answer_not_modified(r, now->digest);
     else
         api_read_answer(r, now);
 }
 
-/* The wait is over, one way or the other. */
-static void answer_as_it_is(struct api_read *r)
+/* The deadline or a drain has ended the wait: answer with the current result. */
+static void end_wait(struct api_read *r)
 {
     api_result_leave(r);
-    r->call->q->deadline_ms = 0; /* what is left to be done takes some slices */
-    api_result_await(r, r->source->revision(r), on_late);
+    r->call->q->deadline_ms = 0; /* the rest takes a few slices */
+    api_result_await(r, r->source->revision(r), answer_if_changed);
 }
 
 static void on_expired(struct api_call *c)
 {
     struct api_read *r = c->state;
     if (r->is_watching) {
-        answer_as_it_is(r);
+        end_wait(r);
         return;
     }
     api_read_leave(r);
@@ -239,9 +248,9 @@ static void on_expired(struct api_call *c)
 static void api_read_on_drain(struct api_call *c)
 {
     struct api_read *r = c->state;
-    r->is_draining = true; /* it is not to begin a wait either */
+    r->is_draining = true; /* it must not begin a wait any more */
     if (r->is_watching)
-        answer_as_it_is(r);
+        end_wait(r);
 }
 
 static void wait_for_change(struct api_read *r, const struct api_shared *now, uint64_t timeout_ms)
@@ -251,39 +260,40 @@ static void wait_for_change(struct api_read *r, const struct api_shared *now, ui
     if (!q->deadline_ms || deadline_ms < q->deadline_ms)
         q->deadline_ms = deadline_ms;
     memcpy(r->digest, now->digest, sizeof r->digest);
-    r->seen = now->revision;
+    r->compared_revision = now->revision;
     r->is_watching = true;
     struct api_call *c = r->call;
-    if (c->judged == guard_epoch(c->api->options.identity))
+    if (c->rights_epoch == guard_epoch(c->api->options.identity))
         list_add_last(&c->api->polls, &r->poll);
     else
         list_add_first(&c->api->polls, &r->poll);
     r->source->watch(r);
-    /* It was rendered in several turns, and the view went on meanwhile. */
+    /* The rendering took several turns, and the view may have changed meanwhile. */
     if (r->source->revision(r) != now->revision && r->source->changed(r, now->revision) > now->revision)
         api_read_changed(r);
 }
 
-/* Thousands may wait for one change: they are answered in slices. */
+/* Thousands of polls may wait for one change: they are answered in slices. */
 void api_read_changed(struct api_read *r)
 {
     r->changed_revision = r->source->revision(r);
-    if (r->changed_revision == r->seen || link_is_in_list(&r->changed) || r->awaited)
-        return; /* told once for each service of a batch */
+    if (r->changed_revision == r->compared_revision || link_is_in_list(&r->changed) || r->awaited)
+        return; /* the source reports once for each service of a batch */
     list_add_last(&r->call->api->changed, &r->changed);
 }
 
-static void api_read_on_looked(struct api_read *r, struct api_shared *now)
+static void compare_result(struct api_read *r, struct api_shared *now)
 {
-    r->seen = now->revision;
+    r->compared_revision = now->revision;
     bool is_same = memcmp(now->digest, r->digest, sizeof r->digest) == 0;
     if (!is_same && now->revision >= r->after) {
         api_read_answer(r, now);
         return;
     }
-    if (!is_same && !r->call->q->if_none_match.size) /* this member comes to where the client is */
+    if (!is_same &&
+        !r->call->q->if_none_match.size) /* this member lags and now reaches the client's revision */
         memcpy(r->digest, now->digest, sizeof r->digest);
-    if (r->changed_revision > now->revision) /* it was told once more while this was rendered */
+    if (r->changed_revision > now->revision) /* another change came during the rendering */
         list_add_last(&r->call->api->changed, &r->changed);
 }
 
@@ -294,65 +304,65 @@ bool api_polls_turn(struct api *a)
     struct link *l;
     turn_enter(TURN_API_POLLS);
     while (!list_is_empty(&a->rendered)) {
-        api_result_take(container_of(a->rendered.next, struct api_read, waiting));
+        api_result_resume(container_of(a->rendered.next, struct api_read, waiting));
         if (api_now_ns(a) >= end_ns)
             return true;
     }
     while ((l = list_take_first(&a->changed))) {
         struct api_read *r = container_of(l, struct api_read, changed);
-        api_result_await(r, r->changed_revision, api_read_on_looked);
+        api_result_await(r, r->changed_revision, compare_result);
         if (api_now_ns(a) >= end_ns)
             break;
     }
     return !list_is_empty(&a->changed);
 }
 
-static void api_read_go_on(struct api_read *r, struct api_shared *now)
+static void on_first_result(struct api_read *r, struct api_shared *now)
 {
     struct api_call *c = r->call;
     uint8_t tag[API_DIGEST_SIZE];
-    bool is_conditional = c->q->if_none_match.size > 0, has_tag = tag_of(r, now->digest, tag);
-    if (is_conditional && !has_tag && !r->has_learned) {
+    bool is_conditional = c->q->if_none_match.size > 0, has_tag = get_tag(r, now->digest, tag);
+    if (is_conditional && !has_tag && !r->has_loaded_tag) {
         r->is_at_barrier = true;
-        r->source->learn(r);
+        r->source->load_tag(r);
         return;
     }
     bool is_same = has_tag && api_has_tag(c, tag);
     if (!api_has_param(c, PARAM_WAIT_REVISION)) {
         if (is_same)
-            answer_same(r, now->digest);
+            answer_not_modified(r, now->digest);
         else
             api_read_answer(r, now);
         return;
     }
     r->after = wait_revision(c);
-    bool is_beyond = r->after > now->revision && !r->has_failed;
+    bool is_beyond = r->after > now->revision && !r->has_barrier_failed;
     bool is_unknown = r->source->changed(r, r->after) == INT64_MAX;
-    /* What has changed since the result was rendered does not count yet: wait_for_change looks at it. */
+    /* A change after the rendering does not count yet: wait_for_change checks for it. */
     bool is_changed = is_beyond || is_unknown || now->last_change > r->after;
     uint64_t timeout_ms = api_duration_ms(api_param(c, PARAM_TIMEOUT));
     if (is_conditional ? !is_same : is_changed)
         api_read_answer(r, now);
     else if (timeout_ms == 0 || r->is_draining)
-        answer_same(r, now->digest);
+        answer_not_modified(r, now->digest);
     else
         wait_for_change(r, now, timeout_ms);
 }
 
-void api_read_go(struct api_read *r, int err)
+void api_read_continue(struct api_read *r, int err)
 {
     r->is_at_barrier = false;
-    r->has_failed = err != 0;
+    r->has_barrier_failed = err != 0;
     if (err && !r->is_local)
         api_fail_err(r->call, err, NULL);
     else
-        api_result_await(r, r->source->revision(r), api_read_go_on);
+        api_result_await(r, r->source->revision(r), on_first_result);
 }
 
-void api_read_learned(struct api_read *r)
+void api_read_tag_loaded(struct api_read *r)
 {
-    r->has_learned = true;
-    api_read_go(r, 0);
+    r->has_loaded_tag = true;
+    api_read_continue(r, 0);
 }
 
 static void on_cancel(struct api_call *c)
@@ -369,9 +379,9 @@ void api_read_start(struct api_call *c, struct api_read *r, const struct api_sou
     c->cancel = on_cancel;
     c->expired = on_expired;
     c->drain = api_read_on_drain;
-    /* Locally too when the client knows more than this member does: that must not look like a change. */
+    /* A local read, too, if the client knows a newer revision than this member: that is not a change. */
     if (r->is_local && wait_revision(c) <= source->revision(r)) {
-        api_read_go(r, 0);
+        api_read_continue(r, 0);
         return;
     }
     r->is_at_barrier = true;

@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What the registry shows: services and their counts, the instances of one, a single one, and who looks. All
- * over the catalog, which read.c waits for. */
+ * Routes of the registry with long polls: the list of services, the instances of a service, one instance.
+ * They are sources over the catalog (read.h). Also the subscribers of a service, which cannot be polled. */
 #include "base/text.h"
 #include "registry/service_snapshot.h"
 #include "registry/view.h"
 #include "server/api/read.h"
 #include "server/api/slice.h"
 
-/* --- a source over the catalog ---------------------------------------------------------------------------
- */
+/* --- a source over the catalog ---------------------------------------------------------------------- */
 
 struct view {
     struct api_read read;
@@ -37,7 +36,7 @@ static void api_registry_read_on_barrier(struct registry_request *q, int err,
                                          const struct registry_result *result)
 {
     (void)result;
-    api_read_go(&container_of(q, struct view, barrier)->read, err);
+    api_read_continue(&container_of(q, struct view, barrier)->read, err);
 }
 
 static void view_barrier(struct api_read *r)
@@ -85,7 +84,7 @@ static void service_watch(struct api_read *r)
     registry_watch_service(api_registry(r->call), &v->watch, &key);
 }
 
-/* Callers of one audience share a rendering. */
+/* Clients with the same audience share a rendering. */
 static void view_add_key(const struct api_read *r, struct buf *key)
 {
     const struct audience *a = api_audience(r->call);
@@ -101,8 +100,7 @@ static void api_registry_read_start(struct api_call *c, const struct api_source 
     api_read_start(c, &v->read, source);
 }
 
-/* --- one service ------------------------------------------------------------------------------------------
- */
+/* --- one service ------------------------------------------------------------------------------------ */
 
 static void take_query(const struct api_call *c, struct select_query *q)
 {
@@ -126,19 +124,19 @@ static void take_query(const struct api_call *c, struct select_query *q)
     }
 }
 
-enum { SNAPSHOT_FREE_MAX = 1000 }; /* instances: some 100 us */
+enum { SNAPSHOT_FREE_MAX = 1000 }; /* instances freed at once: about 100 us */
 
-/* A service being rendered: taken as of one revision, then written. */
+/* A service under rendering: its documents are collected as of one revision, then written. */
 struct service_rendering {
     struct api_garbage garbage;
     struct api *api;
-    struct registry_watch watch; /* while it is taken, if that takes more than a slice */
+    struct registry_watch watch; /* while it is collected, if that takes more than a slice */
     bool is_watched;
-    struct audience *audience; /* of all whose answer this is */
+    struct audience *audience; /* shared by all readers of this result */
     struct select_query query; /* the leader's */
     struct service_snapshot *snapshot;
     struct select_result result;
-    size_t next; /* to be written */
+    size_t next; /* index of the next instance to write */
     struct buf settings;
     bool is_fixed;
 };
@@ -171,7 +169,7 @@ static void service_unwatch(struct service_rendering *x)
     x->is_watched = false;
 }
 
-/* All is taken. False: there is no such service. */
+/* Everything is collected: fixes the revision. False: there is no such service. */
 static bool service_fix(struct service_rendering *x, struct api_read *r, struct api_shared *s)
 {
     const struct catalog_service *service = service_of(r);
@@ -284,8 +282,7 @@ void api_service_get(struct api_call *c)
     api_read_start(c, &v->read, &service_source);
 }
 
-/* --- one instance -----------------------------------------------------------------------------------------
- */
+/* --- one instance ----------------------------------------------------------------------------------- */
 
 static enum api_error instance_render(const struct api_read *r, struct json_writer *w)
 {
@@ -315,8 +312,7 @@ void api_instance_get(struct api_call *c)
     api_registry_read_start(c, &instance_source);
 }
 
-/* --- the list of services ---------------------------------------------------------------------------------
- */
+/* --- the list of services --------------------------------------------------------------------------- */
 
 static int64_t list_changed(const struct api_read *r, int64_t after)
 {
@@ -332,13 +328,13 @@ static void list_watch(struct api_read *r)
     struct view *v = view_of(r);
     const struct api_call *c = r->call;
     v->watch.changed = api_registry_read_on_change;
-    registry_watch_services(api_registry(c), &v->watch, c->ns, api_group_asked(c),
+    registry_watch_services(api_registry(c), &v->watch, c->ns, api_group_filter(c),
                             api_param(c, PARAM_PREFIX));
 }
 
 enum {
-    PLACES_PER_CLOCK = 64, /* services that are passed between two looks at the clock */
-    TAKEN_ANEW_MAX = 3     /* times; then the page is of the revision or later, each service as it is now */
+    PLACES_PER_CLOCK = 64, /* services visited between two reads of the clock */
+    RESTARTS_MAX = 3       /* then each service is shown as it is now, at the answer's revision or later */
 };
 
 struct listed_service {
@@ -346,16 +342,16 @@ struct listed_service {
     struct audience_counts counts;
 };
 
-/* A page being rendered: taken as of one revision, then written. */
+/* A page under rendering: services are collected as of one revision, then written. */
 struct list_rendering {
     struct api_page page;
     struct audience *audience;
     struct arena arena;
     struct listed_service *list;
     size_t count, capacity, next;
-    struct buf after; /* "group/name" of the last place that was looked at */
-    int64_t revision; /* of the namespace, when it was begun */
-    unsigned begun;
+    struct buf after; /* "group/name" of the last service that was visited */
+    int64_t revision; /* of the namespace, when this attempt began */
+    unsigned begun;   /* number of attempts */
     bool is_fixed;
 };
 
@@ -373,7 +369,7 @@ static bool take_service(void *arg, struct catalog_service *s)
     x->list[x->count++] = (struct listed_service){
         slice_of(arena_copy(&x->arena, s->group.data, s->group.size), s->group.size),
         slice_of(arena_copy(&x->arena, s->name.data, s->name.size), s->name.size), counts};
-    return x->count <= x->page.left; /* one more than the page holds says that there are more */
+    return x->count <= x->page.left; /* one service more than the page holds shows that there are more */
 }
 
 static struct list_rendering *list_begin(const struct api_read *r)
@@ -384,8 +380,8 @@ static struct list_rendering *list_begin(const struct api_read *r)
     return x;
 }
 
-/* From the first place of the page on. */
-static void list_take_anew(struct list_rendering *x, int64_t revision)
+/* Begins the page again. */
+static void list_restart(struct list_rendering *x, int64_t revision)
 {
     x->begun++;
     x->revision = revision;
@@ -400,9 +396,9 @@ static bool list_take(struct list_rendering *x, const struct api_read *r)
     const struct api_call *c = r->call;
     int64_t revision = list_changed(r, INT64_MAX);
     const struct catalog_service *last;
-    if (!x->begun || (revision != x->revision && x->begun <= TAKEN_ANEW_MAX))
-        list_take_anew(x, revision);
-    while (catalog_each_some(catalog_of(r), c->ns, api_group_asked(c), api_param(c, PARAM_PREFIX),
+    if (!x->begun || (revision != x->revision && x->begun <= RESTARTS_MAX))
+        list_restart(x, revision);
+    while (catalog_each_some(catalog_of(r), c->ns, api_group_filter(c), api_param(c, PARAM_PREFIX),
                              buf_slice(&x->after), x->audience ? 1 : PLACES_PER_CLOCK, take_service, x,
                              &last)) {
         buf_clear(&x->after);
@@ -490,20 +486,19 @@ void api_service_list(struct api_call *c)
         api_registry_read_start(c, &list_source);
 }
 
-/* --- who looks --------------------------------------------------------------------------------------------
- */
+/* --- subscribers ------------------------------------------------------------------------------------ */
 
-/* Those that have been told so far, as JSON. */
-struct looking {
+/* A list of subscribers under way: those reported so far, as JSON. */
+struct subscribers_query {
     struct registry_subscribers subscribers;
     struct api_call *call;
     struct buf list;
     struct json_writer writer;
 };
 
-static void on_seen(struct registry_subscribers *s, const struct registry_seen *seen)
+static void on_subscriber(struct registry_subscribers *s, const struct registry_seen *seen)
 {
-    struct json_writer *w = &container_of(s, struct looking, subscribers)->writer;
+    struct json_writer *w = &container_of(s, struct subscribers_query, subscribers)->writer;
     jw_open(w, '{');
     jw_key(w, "client_id");
     jw_string(w, seen->client_id);
@@ -520,10 +515,10 @@ static void on_seen(struct registry_subscribers *s, const struct registry_seen *
     jw_close(w, '}');
 }
 
-static void on_all_seen(struct registry_request *q, int err, const struct registry_result *result)
+static void on_subscribers_done(struct registry_request *q, int err, const struct registry_result *result)
 {
     struct registry_subscribers *s = container_of(q, struct registry_subscribers, request);
-    struct looking *l = container_of(s, struct looking, subscribers);
+    struct subscribers_query *l = container_of(s, struct subscribers_query, subscribers);
     struct buf list = buf_move(&l->list);
     if (err) {
         api_fail_err(l->call, err, result->error);
@@ -539,23 +534,23 @@ static void on_all_seen(struct registry_request *q, int err, const struct regist
     buf_done(&list);
 }
 
-static void cancel_looking(struct api_call *c)
+static void cancel_subscribers(struct api_call *c)
 {
-    struct looking *l = c->state;
+    struct subscribers_query *l = c->state;
     registry_cancel(api_registry(c), &l->subscribers.request);
     buf_done(&l->list);
 }
 
 void api_subscribers_get(struct api_call *c)
 {
-    struct looking *l = arena_new(&c->q->arena, sizeof *l);
+    struct subscribers_query *l = arena_new(&c->q->arena, sizeof *l);
     const struct registry_key key = api_key(c);
     l->call = c;
     l->writer = (struct json_writer){.out = &l->list};
     jw_open(&l->writer, '[');
-    l->subscribers.request.done = on_all_seen;
-    l->subscribers.seen = on_seen;
+    l->subscribers.request.done = on_subscribers_done;
+    l->subscribers.seen = on_subscriber;
     c->state = l;
-    c->cancel = cancel_looking;
+    c->cancel = cancel_subscribers;
     registry_subscribers(api_registry(c), &l->subscribers, &key);
 }

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What changes the registry: instances, sessions, settings, overrides, drains. A handler reads its document
- * strictly and hands it to the door; what comes back is told in the form of the route. */
+ * Routes that change the registry: instances, sessions, settings, overrides, drains. A handler reads its
+ * document strictly and calls the registry; the route's schema has the form of the answer. */
 #include "base/text.h"
 #include "registry/view.h"
 #include "server/api/call.h"
 
-enum { HEARTBEATS_PER_TTL = 3, DRAIN_MS = 30000, DRAIN_MS_MAX = 600000, WAITING_TOLD = 100 };
+enum { HEARTBEATS_PER_TTL = 3, DRAIN_MS = 30000, DRAIN_MS_MAX = 600000, WAITING_LISTED = 100 };
 
-/* One request to the door, and what becomes of its result. */
+/* One registry request, and the function that answers with its result. */
 struct write {
     struct registry_request request;
     struct api_call *call;
@@ -44,7 +44,7 @@ write_new(struct api_call *c, void (*answer)(struct api_call *c, const struct re
     return &write->request;
 }
 
-/* The reader of a document said no: where in the text, or which field. */
+/* Answers a reader's error, with its place in the text or the field. */
 static bool is_read(struct api_call *c, int err, const char *error)
 {
     if (err)
@@ -52,8 +52,7 @@ static bool is_read(struct api_call *c, int err, const char *error)
     return !err;
 }
 
-/* --- answers ----------------------------------------------------------------------------------------------
- */
+/* --- answers ---------------------------------------------------------------------------------------- */
 
 static void answer_written(struct api_call *c, const struct registry_result *result)
 {
@@ -102,7 +101,7 @@ static void answer_drained(struct api_call *c, const struct registry_result *res
     jw_uint(w, result->acknowledged);
     jw_key(w, "waiting");
     jw_open(w, '[');
-    for (size_t i = 0; result->waiting && i < result->waiting_count && i < WAITING_TOLD; i++) {
+    for (size_t i = 0; result->waiting && i < result->waiting_count && i < WAITING_LISTED; i++) {
         jw_open(w, '{');
         jw_key(w, "client_id");
         jw_string(w, result->waiting[i].client_id);
@@ -118,8 +117,7 @@ static void answer_drained(struct api_call *c, const struct registry_result *res
     api_answer(c, result->revision);
 }
 
-/* --- instances --------------------------------------------------------------------------------------------
- */
+/* --- instances -------------------------------------------------------------------------------------- */
 
 void api_instance_put(struct api_call *c)
 {
@@ -141,8 +139,7 @@ void api_instance_delete(struct api_call *c)
     registry_deregister(api_registry(c), write_new(c, answer_written), &key);
 }
 
-/* --- sessions ---------------------------------------------------------------------------------------------
- */
+/* --- sessions --------------------------------------------------------------------------------------- */
 
 void api_session_post(struct api_call *c)
 {
@@ -163,8 +160,7 @@ void api_session_delete(struct api_call *c)
     registry_session_close(api_registry(c), write_new(c, answer_closed), c->lease);
 }
 
-/* --- settings and overrides -------------------------------------------------------------------------------
- */
+/* --- settings and overrides ------------------------------------------------------------------------- */
 
 void api_settings_put(struct api_call *c)
 {
@@ -198,17 +194,16 @@ void api_override_delete(struct api_call *c)
     registry_put_override(api_registry(c), write_new(c, answer_written), &key, NULL);
 }
 
-/* --- draining ---------------------------------------------------------------------------------------------
- */
+/* --- draining --------------------------------------------------------------------------------------- */
 
-/* The instance is draining already; who has seen it will not be known. */
-static void stop_draining(struct api_call *c)
+/* Ends the wait for a drain: the instance stays draining; acknowledgements are not reported. */
+static void on_server_drain(struct api_call *c)
 {
     api_registry_write_cancel(c);
-    api_fail(c, API_STOPPING, "the server is going down; the instance is draining, or soon will be");
+    api_fail(c, API_STOPPING, "the server is stopping; the instance is draining or will be soon");
 }
 
-/* A projected instance that the caller may not read is as one that is not there. */
+/* A projected instance that the client may not read is treated as missing. */
 static bool is_shown(const struct api_call *c)
 {
     const struct catalog_service *s =
@@ -241,6 +236,6 @@ void api_drain_post(struct api_call *c)
         return;
     }
     struct registry_request *request = write_new(c, answer_drained);
-    c->drain = does_wait ? stop_draining : NULL;
+    c->drain = does_wait ? on_server_drain : NULL;
     registry_drain(api_registry(c), request, &key, (uint64_t)ms, does_wait);
 }

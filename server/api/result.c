@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Results of reads, rendered in slices; see result.h. */
+ * Results of reads, rendered in slices and shared; see result.h. */
 #include "server/api/result.h"
 
 #include "base/turn.h"
@@ -7,14 +7,13 @@
 #include "server/api/slice.h"
 
 enum {
-    QUANTUM_NS = API_SLICE_NS / 2,         /* then another one has its turn */
-    RENDERING_BYTES_MAX = 64 * 1024 * 1024 /* together; beyond that one at a time */
+    QUANTUM_NS = API_SLICE_NS / 2,         /* of one result; then the next one has its turn */
+    RENDERING_BYTES_MAX = 64 * 1024 * 1024 /* of all results; beyond that only the oldest is rendered */
 };
 
-/* --- what is asked ----------------------------------------------------------------------------------------
- */
+/* --- keys ----------------------------------------------------------------------------------------------- */
 
-static bool is_of_waiting(const char *piece)
+static bool is_wait_param(const char *piece)
 {
     static const enum api_param waiting[] = {PARAM_WAIT_REVISION, PARAM_TIMEOUT, PARAM_CONSISTENCY};
     for (size_t i = 0; i < sizeof waiting / sizeof *waiting; i++) {
@@ -26,7 +25,7 @@ static bool is_of_waiting(const char *piece)
     return false;
 }
 
-/* The path and the part of the query that says what is asked. */
+/* The key: the path and the part of the query that decides the result. */
 static void add_key(const struct api_read *r, struct buf *key)
 {
     const struct http_request *q = r->call->q;
@@ -34,7 +33,7 @@ static void add_key(const struct api_read *r, struct buf *key)
     for (size_t at = 0; at < q->query.size;) {
         const char *piece = (const char *)q->query.data + at;
         size_t size = strlen(piece) + 1;
-        if (!is_of_waiting(piece)) {
+        if (!is_wait_param(piece)) {
             buf_add_byte(key, 0);
             buf_add(key, piece, size);
         }
@@ -44,8 +43,7 @@ static void add_key(const struct api_read *r, struct buf *key)
         r->source->add_key(r, key);
 }
 
-/* --- life -------------------------------------------------------------------------------------------------
- */
+/* --- references and lists ------------------------------------------------------------------------------ */
 
 struct api_shared *api_result_ref(struct api_shared *s)
 {
@@ -62,7 +60,7 @@ void api_result_unref(struct api_shared *s)
     mem_free(s);
 }
 
-/* As nothing was rendered of it. */
+/* Back to the state before the rendering. */
 static void reset(struct api_shared *s)
 {
     uint8_t unused[32];
@@ -84,30 +82,30 @@ static void count_bytes(struct api *a, struct api_shared *s, size_t bytes)
     s->counted_bytes = bytes;
 }
 
-/* Out of what is being rendered. */
+/* Removes it from the results under rendering. */
 static void end_rendering(struct api *a, struct api_shared *s)
 {
     list_remove(&s->link);
     count_bytes(a, s, 0);
-    if (strmap_get(&a->making, buf_slice(&s->key)) == s)
-        strmap_remove(&a->making, buf_slice(&s->key));
+    if (strmap_get(&a->rendering_by_key, buf_slice(&s->key)) == s)
+        strmap_remove(&a->rendering_by_key, buf_slice(&s->key));
     api_result_unref(s);
 }
 
 static struct api_shared *api_result_begin(struct api *a, struct buf *key)
 {
     struct api_shared *s = mem_new(sizeof *s);
-    s->references = 1; /* of those that are being rendered */
+    s->references = 1; /* of api->rendering */
     s->key = buf_move(key);
     s->revision = INT64_MAX;
     s->error = API_ERRORS;
     list_init(&s->readers);
     list_add_last(&a->rendering, &s->link);
-    strmap_put(&a->making, buf_slice(&s->key), s);
+    strmap_put(&a->rendering_by_key, buf_slice(&s->key), s);
     return s;
 }
 
-/* For the others that ask the same in this turn. */
+/* Keeps it for reads with the same key in this turn. */
 static void api_result_keep(struct api *a, struct api_shared *s)
 {
     struct api_shared **place = &a->shared[a->next_shared++ % API_SHARED];
@@ -125,8 +123,7 @@ void api_results_drop_kept(struct api *a)
     }
 }
 
-/* --- rendering --------------------------------------------------------------------------------------------
- */
+/* --- rendering ------------------------------------------------------------------------------------------ */
 
 void api_result_fix(struct api_read *r, struct api_shared *s)
 {
@@ -165,7 +162,7 @@ static void complete(struct api *a, struct api_shared *s)
     end_rendering(a, s);
 }
 
-/* One quantum of it. */
+/* Renders for one quantum of time. */
 static void render_some(struct api *a, struct api_shared *s, uint64_t end_ns)
 {
     struct api_read *leader = container_of(s->readers.next, struct api_read, waiting);
@@ -209,7 +206,7 @@ void api_results_done(struct api *a)
 {
     free_garbage(a, UINT64_MAX);
     api_results_drop_kept(a);
-    strmap_done(&a->making);
+    strmap_done(&a->rendering_by_key);
 }
 
 static bool is_crowded(const struct api *a)
@@ -222,7 +219,7 @@ bool api_results_turn(struct api *a)
     bool has_work = !list_is_empty(&a->rendering) || !list_is_empty(&a->garbage);
     uint64_t end_ns = has_work ? api_now_ns(a) + API_SLICE_NS : 0;
     a->early_end_ns = 0;
-    if (!list_is_empty(&a->garbage)) /* half of the time: garbage is memory, and nobody waits for it */
+    if (!list_is_empty(&a->garbage)) /* at most half of the time: nobody waits for it */
         free_garbage(a, end_ns - API_SLICE_NS / 2);
     while (!list_is_empty(&a->rendering)) {
         struct api_shared *s = api_result_ref(container_of(a->rendering.next, struct api_shared, link));
@@ -238,7 +235,7 @@ bool api_results_turn(struct api *a)
     return !list_is_empty(&a->rendering) || !list_is_empty(&a->rendered) || !list_is_empty(&a->garbage);
 }
 
-/* What is short is answered at once, if the requests before it in this turn have left time for that. */
+/* A short result is rendered at once, if earlier requests of this turn have left time for it. */
 static bool has_early_time(struct api *a)
 {
     uint64_t now_ns = api_now_ns(a);
@@ -247,8 +244,7 @@ static bool has_early_time(struct api *a)
     return now_ns < a->early_end_ns && !is_crowded(a);
 }
 
-/* --- waiting ----------------------------------------------------------------------------------------------
- */
+/* --- waiting ------------------------------------------------------------------------------------------- */
 
 static struct api_shared *api_result_find(struct api *a, struct slice key, int64_t oldest)
 {
@@ -257,11 +253,11 @@ static struct api_shared *api_result_find(struct api *a, struct slice key, int64
         if (s && s->revision >= oldest && slice_equal(buf_slice(&s->key), key))
             return s;
     }
-    struct api_shared *s = strmap_get(&a->making, key);
+    struct api_shared *s = strmap_get(&a->rendering_by_key, key);
     return s && s->revision >= oldest ? s : NULL;
 }
 
-static void api_result_hand_over(struct api_read *r)
+static void api_result_deliver(struct api_read *r)
 {
     struct api_shared *s = r->awaited;
     list_remove(&r->waiting);
@@ -288,17 +284,17 @@ void api_result_await(struct api_read *r, int64_t oldest,
     if (is_new && has_early_time(a))
         render_some(a, s, a->early_end_ns);
     if (s->is_done)
-        api_result_hand_over(r);
+        api_result_deliver(r);
 }
 
-void api_result_take(struct api_read *r)
+void api_result_resume(struct api_read *r)
 {
     struct buf key = {0};
     add_key(r, &key);
-    bool is_asked = slice_equal(buf_slice(&r->awaited->key), buf_slice(&key));
+    bool is_same_key = slice_equal(buf_slice(&r->awaited->key), buf_slice(&key));
     buf_done(&key);
-    if (is_asked) {
-        api_result_hand_over(r);
+    if (is_same_key) {
+        api_result_deliver(r);
         return;
     }
     api_result_leave(r);
@@ -311,10 +307,10 @@ void api_result_leave(struct api_read *r)
     struct api_shared *s = r->awaited;
     if (!s)
         return;
-    bool has_led = !s->is_done && s->readers.next == &r->waiting;
+    bool was_leader = !s->is_done && s->readers.next == &r->waiting;
     list_remove(&r->waiting);
     r->awaited = NULL;
-    if (has_led) {
+    if (was_leader) {
         reset(s);
         count_bytes(a, s, 0);
     }

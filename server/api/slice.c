@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Long calls in slices; see slice.h. A list of calls, first come first served; each turn ends when its time
- * is over or every call has had its step. */
+ * Long calls in slices; see slice.h. The calls form a queue; a turn ends when its time is over or every call
+ * has had one step. */
 #include "server/api/slice.h"
 
 #include "base/list.h"

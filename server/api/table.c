@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The tables, and what is read out of them without any state; see table.h. */
+ * The API's tables and their stateless readers; see table.h. */
 #include "server/api/table.h"
 
 #include <stdio.h>
@@ -59,7 +59,7 @@ const struct api_route api_routes[] = {
 const size_t api_route_count = sizeof api_routes / sizeof *api_routes;
 
 #define API_ROUTE(method, path, handler, params, body, answer, errors, flags, summary)                       \
-    _Static_assert(((flags)&OF_MASK) != 0, #handler " needs an OF_ flag: what must be allowed");
+    _Static_assert(((flags)&OF_MASK) != 0, #handler " needs an OF_ flag: the permission it requires");
 #include "server/api/route.def"
 #undef API_ROUTE
 
@@ -149,8 +149,8 @@ static bool is_labels(struct slice s)
     return true;
 }
 
-/* What is wrong with it; NULL = nothing. */
-static const char *wrong_with(enum api_type type, struct slice value)
+/* The end of an error sentence; NULL = the value is valid. */
+static const char *value_error(enum api_type type, struct slice value)
 {
     uint64_t n;
     int64_t session;
@@ -184,12 +184,12 @@ static const char *wrong_with(enum api_type type, struct slice value)
     case TYPE_LABELS:
         return is_labels(value) ? NULL : "is not of the form key=value,key=value";
     case TYPE_ONLY:
-        return slice_equal(value, slice_text("only")) ? NULL : "can be nothing but only";
+        return slice_equal(value, slice_text("only")) ? NULL : "must be only";
     case TYPE_POLICY:
         if (slice_equal(value, slice_text("abort")) || slice_equal(value, slice_text("skip")) ||
             slice_equal(value, slice_text("overwrite")))
             return NULL;
-        return "is none of abort, skip, overwrite";
+        return "must be abort, skip or overwrite";
     case TYPE_ANY:
         return is_text(value) ? NULL : "is too long, or not text";
     case TYPE_TEXT:
@@ -207,7 +207,7 @@ int api_check_value(enum api_param p, struct slice value, char *error, size_t er
         return name_check(value, NAMESPACE_SIZE_MAX, row->name, error, error_size);
     if (row->type == TYPE_NAME)
         return name_check(value, NAME_SIZE_MAX, row->name, error, error_size);
-    const char *wrong = wrong_with(row->type, value);
+    const char *wrong = value_error(row->type, value);
     if (!wrong)
         return OK;
     snprintf(error, error_size, "%s %s", row->name, wrong);
@@ -232,10 +232,10 @@ unsigned api_repeats_max(enum api_param p)
 enum api_error api_check_query(const struct api_route *route, struct slice query, char *error,
                                size_t error_size)
 {
-    uint8_t seen[PARAMS] = {0};
+    uint8_t counts[PARAMS] = {0};
     for (size_t at = 0; at < query.size;) {
         const uint8_t *piece = query.data + at;
-        size_t size = strlen((const char *)piece); /* pieces are NUL-ended */
+        size_t size = strlen((const char *)piece); /* pieces end with NUL */
         const uint8_t *equals = size ? memchr(piece, '=', size) : NULL;
         size_t name_size = equals ? (size_t)(equals - piece) : size;
         enum api_param p = find_param(route, slice_of(piece, name_size));
@@ -245,7 +245,7 @@ enum api_error api_check_query(const struct api_route *route, struct slice query
                      (const char *)piece);
             return API_UNKNOWN_PARAMETER;
         }
-        if (++seen[p] > api_repeats_max(p)) {
+        if (++counts[p] > api_repeats_max(p)) {
             snprintf(error, error_size, "%s is given too often", api_params[p].name);
             return API_BAD_REQUEST;
         }
@@ -268,7 +268,7 @@ enum api_param api_path_param(struct slice name)
     return PARAMS;
 }
 
-/* A pattern's {name} is one segment that is not empty. */
+/* A pattern's {name} matches one segment that is not empty. */
 static bool api_table_fits(const char *pattern, struct slice path, struct api_match *m)
 {
     const uint8_t *at = path.data, *end = path.data + path.size;
@@ -299,19 +299,19 @@ static bool api_table_fits(const char *pattern, struct slice path, struct api_ma
 
 struct api_match api_route_find(enum http_method method, struct slice path)
 {
-    struct api_match found = {0}, m = {0};
+    struct api_match result = {0}, m = {0};
     for (size_t i = 0; i < api_route_count; i++) {
         const struct api_route *r = &api_routes[i];
         if (!api_table_fits(r->path, path, &m))
             continue;
-        found.methods |= r->method | (r->method == HTTP_GET ? HTTP_HEAD : 0);
-        if (r->method != (method == HTTP_HEAD ? HTTP_GET : method) || found.route)
+        result.methods |= r->method | (r->method == HTTP_GET ? HTTP_HEAD : 0);
+        if (r->method != (method == HTTP_HEAD ? HTTP_GET : method) || result.route)
             continue;
         m.route = r;
-        m.methods = found.methods;
-        found = m;
+        m.methods = result.methods;
+        result = m;
     }
-    return found;
+    return result;
 }
 
 void api_methods_text(unsigned methods, char *ret_text, size_t size)

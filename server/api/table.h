@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The tables of the native API as C sees them (route.def, param.def, schema.def, error.def), and the pure
- * readers: which route a path is, whether its query is one that the route takes. */
+ * The tables of the native API in C (route.def, param.def, schema.def, error.def), and their pure readers:
+ * the route of a path, and whether its query is valid. */
 #ifndef SERVER_API_TABLE_H
 #define SERVER_API_TABLE_H
 
@@ -63,13 +63,13 @@ extern const struct api_param_row api_params[PARAMS];
 
 enum { API_COUNT_MAX = 10000, API_WAIT_MAX_S = 600, API_REPEATS_MAX = 16 };
 
-unsigned api_repeats_max(enum api_param p); /* how often it may be given */
+unsigned api_repeats_max(enum api_param p); /* how often it may stand in a query */
 
 /* Values that have passed api_check_value. */
 uint64_t api_number(struct slice text); /* COUNT, REVISION, SESSION */
 uint64_t api_duration_ms(struct slice text);
 bool api_flag(struct slice text);
-/* Takes one k=v from the front of LABELS that are not empty; false: there is no "=" in it. */
+/* Takes one k=v from the front of LABELS, which must not be empty; false: it has no "=". */
 bool api_next_label(struct slice *rest, struct slice *ret_key, struct slice *ret_value);
 /* ERR_INVALID with a sentence that begins with the parameter's name. */
 MUST_CHECK int api_check_value(enum api_param p, struct slice value, char *error, size_t error_size);
@@ -91,7 +91,7 @@ struct api_field_row {
     uint64_t schemas; /* 1 << enum api_schema */
     const char *name;
     bool is_required;
-    const char *type, *example; /* members of a JSON schema; JSON or NULL */
+    const char *type, *example; /* fields of a JSON schema; JSON or NULL */
 };
 extern const struct api_schema_row api_schemas[SCHEMAS];
 extern const struct api_field_row api_fields[];
@@ -105,24 +105,25 @@ enum {
     BODY_RAW = 8,
     BODY_LARGE = 16,
     ANSWER_RAW = 32,
-    /* What must be allowed, by its keys (server/auth/guard.h): a GET reads, everything else writes. */
-    OF_SERVICE = 1 << 12, /* its instances; of a list all that are meant */
+    /* The permission that the call needs, by its keys (server/auth/guard.h): a GET reads, other methods
+     * write. */
+    OF_SERVICE = 1 << 12, /* its instances; of a list all services of the query */
     OF_SETTINGS = 1 << 13,
     OF_INSTANCE = 1 << 14,
     OF_OVERRIDE = 1 << 15,
     OF_SESSION = 1 << 16,
-    OF_SESSIONS = 1 << 17, /* to make one */
+    OF_SESSIONS = 1 << 17, /* to create one */
     OF_CONFIG = 1 << 18,
     OF_DRAFT = 1 << 19,
-    OF_ANY = 1 << 20,        /* the handler checks, by api_may */
+    OF_ANY = 1 << 20,        /* the handler checks, by api_authorize */
     OF_NOTHING = 1 << 28,    /* no permission is needed */
-    FOR_ANONYMOUS = 1 << 29, /* without credentials: what the role `anonymous` may read */
+    FOR_ANONYMOUS = 1 << 29, /* without credentials: the permissions of the role `anonymous` */
     OF_MASK = OF_SERVICE | OF_SETTINGS | OF_INSTANCE | OF_OVERRIDE | OF_SESSION | OF_SESSIONS | OF_CONFIG |
               OF_DRAFT | OF_ANY | OF_NOTHING,
     BODY_STREAM = 64,
     ANSWER_FILE = 128
 };
-enum { API_NAMES_MAX = 3 }; /* {…} of one path */
+enum { API_NAMES_MAX = 3 }; /* of {…} in one path */
 
 struct api_route {
     const char *name;
@@ -141,15 +142,15 @@ extern const size_t api_route_count;
 enum access api_route_need(const struct api_route *route);
 
 struct api_match {
-    const struct api_route *route; /* NULL: not found, or another method */
-    unsigned methods;              /* that the path is served with; 0 = not found */
+    const struct api_route *route; /* NULL: no such path, or another method */
+    unsigned methods;              /* that the path has; 0 = no such path */
     struct {
         enum api_param param;
         struct slice value;
     } names[API_NAMES_MAX];
     size_t name_count;
 };
-/* HEAD finds what GET does. */
+/* HEAD matches the routes of GET. */
 struct api_match api_route_find(enum http_method method, struct slice path);
 
 /* "GET, HEAD" of a mask. */
@@ -158,8 +159,8 @@ void api_methods_text(unsigned methods, char *ret_text, size_t size);
 /* The parameter at the front of a route's path pattern; PARAMS: none of that name. */
 enum api_param api_path_param(struct slice name);
 
-/* Of a query (http_request.query): everything in it is the route's, of its form, and not given twice where
- * once is meant. API_ERRORS when all is well. */
+/* Checks a query (http_request.query): each parameter belongs to the route, has its form, and is not repeated
+ * more than it may be. API_ERRORS = no error; else error gets a sentence. */
 enum api_error api_check_query(const struct api_route *route, struct slice query, char *error,
                                size_t error_size);
 

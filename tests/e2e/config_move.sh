@@ -113,7 +113,7 @@ import all.tgz "policy=overwrite&dry_run=true"
 expect "a dry run of overwrite" "200 1 port: 99" "$status $(of .actions.updated) $(curl -s "$api/configs/app.yaml")"
 import all.tgz policy=overwrite
 expect "overwrite" "200 1 port: 81" "$status $(of .actions.updated) $(curl -s "$api/configs/app.yaml")"
-refused "no policy" 400 bad_request "policy is none of abort, skip, overwrite" all.tgz policy=merge
+refused "no policy" 400 bad_request "policy must be abort, skip or overwrite" all.tgz policy=merge
 import all.tgz "namespace=copy&dry_run=true"
 expect "into another namespace" "200 9 copy" "$status $(of '"\(.actions.created) \([.items[].namespace] | unique | join(","))"')"
 
@@ -200,7 +200,7 @@ open("text", "w").write("hello, this is no archive\n" * 100)
 open("nothing", "w").write("")
 PY
 refused "a path that climbs" 400 bad_request '"../../etc/x": a path may have no empty, "." or ".." part' climb.tgz
-refused "an absolute path" 400 bad_request '"/etc/x" is no relative path' root.tgz
+refused "an absolute path" 400 bad_request '"/etc/x" is not a relative path' root.tgz
 refused "a symbolic link" 400 bad_request '"l" is a symbolic link' sym.tgz
 refused "a hard link" 400 bad_request '"l" is a hard link' hard.tgz
 refused "a device" 400 bad_request '"d" is a device' dev.tgz
@@ -210,8 +210,8 @@ refused "too deep" 400 bad_request 'is too deep' deep4.tgz
 refused "something behind" 400 malformed 'something follows it' behind.tgz
 refused "a large file" 413 too_large '"a" has 1048577 bytes; a configuration may have 1048576 (--config-max-bytes)' large.tgz
 refused "a size that lies" 400 bad_request 'has 3 bytes, by manifest.json 4' lies-size.tgz
-refused "an md5 that lies" 400 bad_request "is not what the manifest's md5 and sha256 are of" lies-md5.tgz
-refused "a sha256 that lies" 400 bad_request "is not what the manifest's md5 and sha256 are of" lies-sha.tgz
+refused "an md5 that lies" 400 bad_request "does not match the manifest's md5 or sha256" lies-md5.tgz
+refused "a sha256 that lies" 400 bad_request "does not match the manifest's md5 or sha256" lies-sha.tgz
 refused "a file that is not there" 400 bad_request 'names "n/g/b", which is not in the archive' lies-path.tgz
 refused "a file the manifest has not" 400 bad_request '"n/g/extra" is in the archive, but not in its manifest.json' unknown.tgz
 refused "a name that is none" 400 bad_request "holds a '/'" name.tgz
@@ -220,7 +220,7 @@ refused "a flipped bit" 400 malformed '' flipped.tgz
 refused "a gzip cut off" 400 malformed 'cut off' cut.tgz
 refused "a tar cut off" 400 malformed 'cut off' cut.tar
 refused "no archive" 400 malformed 'no header of a tar archive' text
-refused "no body" 400 bad_request 'an archive is needed' nothing
+refused "no body" 400 bad_request 'the body must be an archive' nothing
 expect "GET" 405 "$(curl -s -o /dev/null -w '%{http_code}' "$api/import")"
 
 # --- more than one transaction: 300 small ones, then one of them changed

@@ -62,7 +62,7 @@ printf 'a: 1\n' | prints "publish from standard input" 0 "app.yaml: release 1, r
 printf 'a: 1\n' >same.yaml
 prints "the same again" 0 "app.yaml is unchanged: release 1 has this content" config set app.yaml same.yaml
 printf 'a: 2\n' >app.yaml
-complains "with another expectation" 1 'release 7 is not what is live .*Look at what is there' config set app.yaml app.yaml --if-seq 7
+complains "with another expectation" 1 'release 7 is not the live one .*Look at what is there' config set app.yaml app.yaml --if-seq 7
 check "with the right one" ctl config set app.yaml app.yaml --if-seq 1
 printf 'a: 1\na: 2\n' >bad.yaml
 complains "what does not parse" 3 'line 2, column 1' config set app.yaml bad.yaml

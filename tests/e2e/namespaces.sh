@@ -40,7 +40,7 @@ expect "a dry run tells which is too many" "200  three/b refused" \
     "$answer $(of '.items[] | select(.action == "refused") | "\(.namespace)/\(.name) \(.action)"')"
 import ""
 expect "an import that does not fit as a whole" "429 quota_exceeded" "$answer"
-expect "says why" "there may be 3 namespaces with configurations, and there are: three would be one more (--config-max-namespaces)" "$(of '.error.message' | sed 's/^[^:]*: //')"
+expect "says why" "the limit of 3 namespaces with configurations is reached: three cannot be added (--config-max-namespaces)" "$(of '.error.message' | sed 's/^[^:]*: //')"
 expect "nothing of it is written" "$before" "$(curl -s "$api/configs?limit=1" | jq .revision)"
 archive two three && import ""
 expect "one that fits" "200 " "$answer"

@@ -13,8 +13,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct listen_answer answer;
     struct arena a = {0};
     struct buf again = {0};
-    if (listen_read_question(bytes, &key) == OK) {
-        listen_write_question(&key, &again);
+    if (listen_read_query(bytes, &key) == OK) {
+        listen_write_query(&key, &again);
         assert(slice_equal(bytes, buf_slice(&again)));
     }
     buf_clear(&again);

@@ -124,7 +124,7 @@ static void await_waiting(struct client *c, const char *name, size_t count)
     const struct config_id key = config_id_of(name);
     uint64_t end = clock_mono_ms() + 60000;
     do {
-        struct config_listeners l = {.request.done = on_listeners, .seen = on_seen};
+        struct config_listeners l = {.request.done = on_listeners, .on_listener = on_seen};
         waiting = 0;
         config_listeners(node.config, &l, &key);
         while (l.request.done)
@@ -404,7 +404,7 @@ static void test_export_breaks(void **state)
     done(&c);
 }
 
-/* A release that is not what its digests are of is not handed on. */
+/* A release that does not match its digests is not handed on. */
 static void test_export_digests(void **state)
 {
     (void)state;
@@ -418,7 +418,7 @@ static void test_export_digests(void **state)
     buf_done(&text);
     get_export(&c, "");
     expect(&c, "HTTP/1.1 500");
-    expect(&c, "the content of a.txt is not what its digests are of");
+    expect(&c, "the content of a.txt does not match its digests");
     done(&c);
 }
 

@@ -69,7 +69,7 @@ static void test_parameters(void **state)
     EXPECT_ERROR(400, "GET", "/api/v1/services/a?label=k", NULL, "bad_request",
                  "label is not of the form key=value");
     EXPECT_ERROR(400, "GET", "/api/v1/services?continue=!!", NULL, "bad_request",
-                 "continue is not what an answer gave");
+                 "continue is not from an earlier answer");
     EXPECT_STATUS(400, "GET",
                   "/api/v1/services?namespace="
                   "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
@@ -87,13 +87,13 @@ static void test_bodies(void **state)
     (void)state;
     struct client c = connect_client();
     const char *path = "/api/v1/services/a/instances/1";
-    EXPECT_ERROR(400, "PUT", path, "", "bad_request", "a JSON object is needed as body");
+    EXPECT_ERROR(400, "PUT", path, "", "bad_request", "the body must be a JSON object");
     EXPECT_ERROR(400, "PUT", path, "{\"host\":\"h\",\"prot\":1}", "bad_request",
                  "unknown field \\\"prot\\\"");
     EXPECT_STATUS(400, "PUT", path, "{\"host\":\n  h}");
     expect(&c, "\"code\":\"malformed\",\"message\":\"line 2, column ");
     EXPECT_STATUS(400, "PUT", path, "[1]");
-    EXPECT_ERROR(400, "DELETE", path, "{}", "bad_request", "this takes no body");
+    EXPECT_ERROR(400, "DELETE", path, "{}", "bad_request", "this route takes no body");
     EXPECT_ERROR(400, "POST", "/api/v1/services/a/instances/1/drain", "{\"wait\":1}", "bad_request",
                  "wait is not true or false");
     EXPECT_ERROR(400, "POST", "/api/v1/services/a/instances/1/drain", "{\"deadline_ms\":0}", "bad_request",

@@ -184,7 +184,7 @@ static void test_there_and_back(void **state)
     assert_holds(buf_slice(&archive), buf_text(&wanted));
     for (size_t size = 0; size < packed.size; size += 97)
         assert_refused(slice_of(packed.data, size), size < 2 ? ERR_INVALID : ERR_MALFORMED,
-                       size < 2 ? "an archive is needed" : "cut off");
+                       size < 2 ? "the body must be an archive" : "cut off");
     buf_done(&files);
     buf_done(&manifest);
     buf_done(&wanted);
@@ -287,9 +287,10 @@ static void test_tricks(void **state)
     (void)state;
     static const struct {
         const char *path, *why;
-    } paths[] = {{"../x", "\"..\" part"}, {"a/../../x", "\"..\" part"}, {"/etc/passwd", "no relative path"},
-                 {"a//b", "no empty"},    {"a/./b", "no empty"},        {"a/b/c/d", "too deep"},
-                 {"..", "\"..\" part"}};
+    } paths[] = {
+        {"../x", "\"..\" part"}, {"a/../../x", "\"..\" part"}, {"/etc/passwd", "not a relative path"},
+        {"a//b", "no empty"},    {"a/./b", "no empty"},        {"a/b/c/d", "too deep"},
+        {"..", "\"..\" part"}};
     struct buf archive = {0};
     for (size_t i = 0; i < COUNT_OF(paths); i++) {
         buf_clear(&archive);
@@ -321,7 +322,7 @@ static void test_tricks(void **state)
     buf_clear(&archive);
     tar_add_end(&archive);
     assert_refused(buf_slice(&archive), ERR_INVALID, "there are no files");
-    assert_refused((struct slice){0}, ERR_INVALID, "an archive is needed");
+    assert_refused((struct slice){0}, ERR_INVALID, "the body must be an archive");
     buf_done(&archive);
 }
 

@@ -181,7 +181,7 @@ static void on_listed(struct config_request *q, int err, const struct config_res
 static void list(struct trio *t, unsigned i, struct listing *x, const char *name)
 {
     struct config_id key = config_id_of(name);
-    *x = (struct listing){.l = {.request = {.done = on_listed}, .seen = on_seen}};
+    *x = (struct listing){.l = {.request = {.done = on_listed}, .on_listener = on_seen}};
     config_listeners(at(t, i), &x->l, &key);
     uint64_t until = t->world->clock.now_ns + 60000000000;
     while (!x->is_done && t->world->clock.now_ns < until)

@@ -345,9 +345,8 @@ static void test_new_namespaces(void **state)
         assert_actions(r, is_dry
                               ? "here updated, a created, c created, d created, b refused"
                               : "here not_written, a not_written, c not_written, d not_written, b refused");
-        assert_non_null(strstr(r->import.error,
-                               "there may be 3 namespaces with configurations, and there are: "
-                               "two would be one more"));
+        assert_non_null(strstr(r->import.error, "the limit of 3 namespaces with configurations is reached: "
+                                                "two cannot be added"));
         assert_int_equal(kv_revision(n->node.kv), before);
         end(r);
     }
