@@ -13,6 +13,7 @@
  * are held back). */
 #include <assert.h>
 
+#include "base/buf_release.h"
 #include "base/metric.h"
 #include "base/net/tls.h"
 #include "server/grpc/private.h"
@@ -70,10 +71,15 @@ static void drop_running(struct grpc_call *call)
     conn_check_reading(call->conn);
 }
 
+static size_t unsent(const struct grpc_call *call)
+{
+    return call->out.size - call->out_at + call->next.size;
+}
+
 /* A huge answer counts as HELD_SHARE_MAX only: one client may read a long Range slowly and put meanwhile. */
 static void recount_unary(struct grpc_call *call)
 {
-    size_t left = call->out.size - call->out_at;
+    size_t left = unsent(call);
     size_t share = is_streaming(call) ? 0 : left < HELD_SHARE_MAX ? left : HELD_SHARE_MAX;
     call->conn->queued_unary += share - call->unary_share;
     if (call->conn->queued_unary > CONN_QUEUE_MAX)
@@ -97,7 +103,7 @@ static void count_queued(struct grpc_call *call, size_t more)
     recount_unary(call);
     if (c->queued > CONN_QUEUE_MAX)
         c->is_over = true;
-    if (!call->is_full && call->out.size - call->out_at > stream_queue_max(c->server)) {
+    if (!call->is_full && unsent(call) > stream_queue_max(c->server)) {
         call->is_full = true;
         list_add_last(&c->full, &call->wait);
     }
@@ -105,10 +111,9 @@ static void count_queued(struct grpc_call *call, size_t more)
         conn_count_output(c);
 }
 
-/* `size` bytes of out are dealt with. */
+/* `size` bytes are no longer queued. */
 static void pass_queued(struct grpc_call *call, size_t size)
 {
-    call->out_at += size;
     call->conn->queued -= size;
     if (is_streaming(call))
         call->conn->server->queued_streams -= size;
@@ -135,7 +140,10 @@ void call_free(struct grpc_call *call)
         stop_running(call);
         rpc_cancel(&call->rpc);
     }
-    pass_queued(call, call->out.size - call->out_at);
+    size_t left = unsent(call);
+    call->out_at = call->out.size;
+    buf_release(&call->next);
+    pass_queued(call, left);
     list_remove(&call->wait);
     list_remove(&call->link);
     h2_forget(call);
@@ -186,11 +194,12 @@ static void call_send(struct rpc_call *rpc, const struct slice *pieces, size_t c
         call->is_unsendable = true;
         return;
     }
+    struct buf *out = call->next.size ? &call->next : &call->out;
     if (call->out_at > call->out.size / 2) {
         buf_consume(&call->out, call->out_at);
         call->out_at = 0;
     }
-    uint8_t *p = buf_reserve(&call->out, 5 + size);
+    uint8_t *p = buf_reserve(out, 5 + size);
     *p = 0;
     put_be32(p + 1, (uint32_t)size);
     p += 5;
@@ -199,7 +208,7 @@ static void call_send(struct rpc_call *rpc, const struct slice *pieces, size_t c
             memcpy(p, pieces[i].data, pieces[i].size);
         p += pieces[i].size;
     }
-    call->out.size += 5 + size;
+    out->size += 5 + size;
     metric_add(METRIC_GRPC_SENT, (double)size);
     count_queued(call, 5 + size);
     h2_answer(call);
@@ -210,7 +219,7 @@ static void call_send_whole(struct rpc_call *rpc, struct buf *message)
 {
     struct grpc_call *call = (struct grpc_call *)rpc;
     size_t size = message->size - RPC_FRAME_ROOM;
-    assert(call->state == CALL_RUNNING && call->out.size == 0);
+    assert(call->state == CALL_RUNNING && (is_streaming(call) || call->out.size == 0));
     if (size > INT32_MAX) {
         call->is_unsendable = true;
         buf_done(message);
@@ -218,11 +227,18 @@ static void call_send_whole(struct rpc_call *rpc, struct buf *message)
     }
     message->data[0] = 0;
     put_be32(message->data + 1, (uint32_t)size);
-    buf_done(&call->out);
-    call->out = buf_move(message);
-    call->out_at = 0;
+    size_t framed = message->size;
+    if (call->next.size) {
+        buf_add_slice(&call->next, buf_slice(message));
+        buf_done(message);
+    } else if (call->out.size) {
+        call->next = buf_move(message);
+    } else {
+        buf_done(&call->out);
+        call->out = buf_move(message);
+    }
     metric_add(METRIC_GRPC_SENT, (double)size);
-    count_queued(call, call->out.size);
+    count_queued(call, framed);
     h2_answer(call);
     conn_touch(call->conn);
 }
@@ -249,6 +265,7 @@ static const struct rpc_transport transport = {call_send, call_send_whole, call_
 void call_taken(struct grpc_call *call, size_t size)
 {
     size_t before = call->out_at;
+    call->out_at += size;
     pass_queued(call, size);
     if (call->out_at < call->out.size) {
         size_t from = before - before % FORGET_STEP, to = call->out_at - call->out_at % FORGET_STEP;
@@ -257,10 +274,14 @@ void call_taken(struct grpc_call *call, size_t size)
         return;
     }
     call->out_at = 0;
-    if (call->out.capacity > POOL_BUF_MAX)
+    if (call->next.size) {
         buf_done(&call->out);
-    else
+        call->out = buf_move(&call->next);
+    } else if (call->out.capacity > POOL_BUF_MAX) {
+        buf_done(&call->out);
+    } else {
         buf_clear(&call->out);
+    }
 }
 
 /* --- metadata --------------------------------------------------------------------------------------------
@@ -609,7 +630,7 @@ void call_wake_all(struct grpc_conn *c)
         c->is_over = false;
     LIST_FOR_EACH_SAFE (l, &c->full) {
         struct grpc_call *call = container_of(l, struct grpc_call, wait);
-        if (call->out.size - call->out_at > stream_queue_max(c->server) / 2)
+        if (unsent(call) > stream_queue_max(c->server) / 2)
             continue;
         list_remove(&call->wait);
         call->is_full = false;

@@ -100,7 +100,7 @@ static uint8_t *send_call(struct grpc_call *call, uint8_t *p)
         h->window -= (int64_t)n;
         call->window -= (int64_t)n;
         call_taken(call, n);
-        if (n < left) {
+        if (call->out.size) { /* of it, or of `next` */
             list_add_last(&h->ready, &call->ready);
             return p;
         }

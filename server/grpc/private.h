@@ -200,6 +200,7 @@ struct grpc_call {
 
     struct buf out; /* framed messages; [out_at, size) not yet pulled */
     size_t out_at;
+    struct buf next;    /* of a stream: a large message behind `out`; empty where that is */
     size_t unary_share; /* our part of conn->queued_unary */
     int status;
     struct buf status_text;   /* percent-encoded */

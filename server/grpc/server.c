@@ -83,6 +83,7 @@ static void call_destroy(struct grpc_call *call)
     buf_done(&call->version);
     buf_done(&call->in);
     buf_release(&call->out);
+    buf_release(&call->next);
     buf_done(&call->status_text);
     mem_free(call);
 }

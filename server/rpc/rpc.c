@@ -53,6 +53,7 @@ static void lists_init(struct rpc_server *s)
         return;
     list_init(&s->streams);
     list_init(&s->awake);
+    list_init(&s->composing);
 }
 
 /* For the log of slow calls alone a few milliseconds more or less do not matter. */
@@ -535,6 +536,11 @@ static struct buf *store_answer(struct kv_request *r)
     return b;
 }
 
+struct buf *rpc_gathered(struct rpc_call *c)
+{
+    return store_answer(&c->request);
+}
+
 static void rpc_gather(struct rpc_call *c, const ProtobufCMessage *part)
 {
     struct buf *b = store_answer(&c->request);
@@ -552,7 +558,7 @@ static bool store_part(struct kv_request *r, const ProtobufCMessage *part)
     return c->gathered.size <= INT32_MAX;
 }
 
-static void send_gathered(struct rpc_call *c)
+void rpc_send_gathered(struct rpc_call *c)
 {
     struct slice message = slice_of(c->gathered.data + RPC_FRAME_ROOM, c->gathered.size - RPC_FRAME_ROOM);
     if (c->transport->send_whole) {
@@ -589,7 +595,7 @@ void rpc_store_reply(struct rpc_call *c, int err, const ProtobufCMessage *respon
     }
     if (err == OK) {
         rpc_gather(c, response);
-        send_gathered(c);
+        rpc_send_gathered(c);
     } else {
         buf_done(&c->gathered);
     }

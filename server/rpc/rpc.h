@@ -76,6 +76,8 @@ struct rpc_server {
     uint64_t asked;      /* of the store, so far, by calls that went on by themselves */
     unsigned leaderless_ticks;
     size_t places, place_bytes; /* taken by locks and elections */
+    struct rpc_call *composer;  /* the watch whose long response is being composed: one at a time ... */
+    struct link composing;      /* ... and those that wait for their turn */
 };
 
 /* Once per loop turn, after kv_turn and before the transports flush: lets streams send what has come up for
@@ -138,6 +140,7 @@ struct rpc_call {
     bool has_message;    /* at least one message came */
     struct link link;    /* in server->streams */
     struct link awake;   /* in server->awake */
+    struct link compose; /* in server->composing */
     uint64_t started_ns; /* set by rpc_start, for metrics */
 };
 

@@ -58,6 +58,10 @@ void rpc_abort(struct rpc_call *c, int err);
 struct watch_stream *rpc_watch_open(struct rpc_call *c);
 /* With which text etcd refuses a watch that `err` stands against, in Go's words for a status. */
 const char *rpc_watch_refusal(int err);
+/* For one long message: where its bytes are gathered, one part behind the other, and then sent. Released with
+ * the call, or by buf_release. */
+struct buf *rpc_gathered(struct rpc_call *c);
+void rpc_send_gathered(struct rpc_call *c);
 /* Ids, term and revision of now. */
 void rpc_header_now(const struct rpc_call *c, Etcdserverpb__ResponseHeader *ret_header);
 /* The header as field 1 of a response, length included; room for RPC_HEADER_MAX bytes. */
