@@ -1,38 +1,38 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Watch.Watch: one watch stream of the store for one call. Requests go in as they come; responses are pulled
- * in rpc_server_turn, as long as the transport takes more. The hub encodes events once for all streams; here
- * only the header is put in front, so a response costs one small piece and the list of the shared ones.
+ * Watch.Watch: one watch stream of the store for one call. Requests are handled when they come. Responses are
+ * taken from the stream in rpc_server_turn, while the transport accepts more. The hub encodes events once for
+ * all streams; only the header is added here.
  *
- * Closing the sending side does not end the watches (etcd's behaviour): the stream lives until the client
- * goes. */
+ * When the client closes its sending side, the watches continue (etcd's behaviour) until the client
+ * disconnects. */
 #include "base/buf_release.h"
 #include "base/failpoint.h"
 #include "base/log.h"
 #include "server/rpc/service.h"
 
 enum {
-    RESPONSES_PER_TURN = 256, /* of one stream: the others get their turn too */
+    RESPONSES_PER_TURN = 256, /* of one stream; then other streams get their turn */
     PART_BYTES = 256 << 10,   /* of a long response */
     PARTS_PER_TURN = 2,       /* about half a millisecond */
     PIECES_MAX = sizeof(((struct watch_output *)0)->pieces) / sizeof(struct slice),
 };
 
 /* --- long responses ---------------------------------------------------------------------------------------- */
-/* Without `fragment` a revision is one response, whatever its size. So a long one is composed in the call's
- * buffer, some parts a turn, and sent when it is whole:
+/* Without `fragment` a revision is one response, whatever its size. A long response is composed in the call's
+ * buffer, some parts a turn, and sent when it is complete:
  *
- *   1. The call becomes the server's composer, or waits in line until the calls before it have been it: the
- *      transport's limits of unread bytes do not count what is being composed.
+ *   1. The call becomes the server's composer, or waits in `composing` until the calls before it are done.
+ *      Reason: the transport's limits of unread bytes do not count what is being composed.
  *   2. Each turn takes PARTS_PER_TURN outputs of the watch stream.
- *   3. The last one sends the buffer and wakes the next call in line.
+ *   3. The last output sends the buffer and wakes the next call in `composing`.
  *
- * When the watcher loses its right halfway, or the call ends, the buffer is released. */
+ * The buffer is released when the watcher loses its right meanwhile, or the call ends. */
 static bool is_composing(const struct rpc_call *c)
 {
     return c->gathered.size > 0;
 }
 
-/* The call leaves the line, and stops composing if it does. */
+/* Removes the call from `composing`, and stops it if it composes. */
 static void end_composing(struct rpc_call *c)
 {
     struct rpc_server *s = c->server;
@@ -45,7 +45,7 @@ static void end_composing(struct rpc_call *c)
         rpc_wake(container_of(s->composing.next, struct rpc_call, compose));
 }
 
-/* False: another call composes, or is before this one in the line. */
+/* False: another call composes, or waits before this one. */
 static bool may_compose(struct rpc_call *c)
 {
     struct rpc_server *s = c->server;
@@ -117,8 +117,8 @@ void rpc_watch_writable(struct rpc_call *c)
     rpc_wake(c);
 }
 
-/* A client that sends requests and does not read: its answers would fill the memory. While a long response is
- * composed, each request takes it further. False: the call is over. */
+/* Limits the unread answers of a client that sends requests without reading. While a long response is
+ * composed, each request composes more of it. False: the call is over. */
 static bool rpc_watch_service_make_room(struct rpc_call *c)
 {
     while (watch_is_full(c->state)) {
@@ -133,8 +133,8 @@ static bool rpc_watch_service_make_room(struct rpc_call *c)
     return true;
 }
 
-/* Of the normalised range, as the hub will watch it: no key is the smallest one. What is refused is said in
- * an answer, in Go's words for a status, and the stream goes on. */
+/* Creates a watcher. Permissions are checked for the normalised range, as the hub watches it: no key means the
+ * smallest one. A rejected request is answered in Go's words for a status, and the stream continues. */
 static void create(struct rpc_call *c, const Etcdserverpb__WatchCreateRequest *m)
 {
     struct slice key = m->key.len ? slice_of(m->key.data, m->key.len) : slice_of("", 1);
