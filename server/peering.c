@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Options to the peer port and the start; see peering.h. */
+ * The options about other members, applied to the peer port and the start; see peering.h. */
 #include "server/peering.h"
 
 #include <stdio.h>
