@@ -271,7 +271,7 @@ static enum options_next parse_members(struct options *o)
 }
 
 /* 'auto': a member that is not named joins the named ones, as after `kubectl scale`. */
-static void settle_state(struct options *o)
+static void resolve_state(struct options *o)
 {
     bool is_named = false;
     for (size_t i = 0; i < o->member_count; i++)
@@ -287,7 +287,7 @@ static void settle_state(struct options *o)
 int options_check_bootstrap(struct options *o)
 {
     bool has_name = false;
-    settle_state(o);
+    resolve_state(o);
     for (size_t i = 0; i < o->member_count; i++) {
         if (strcmp(o->members[i].name, o->name) != 0)
             continue;

@@ -353,7 +353,7 @@ static void on_stop_signal(uv_signal_t *handle, int number)
     const char *name = number == SIGTERM ? "terminated" : "interrupt";
     turn_enter(TURN_OTHER);
     if (s->state >= SERVER_LEAVING) {
-        log_warn("received a second signal; leaving at once", F_STR("signal", name));
+        log_warn("received a second signal; exiting at once", F_STR("signal", name));
         _exit(1);
     }
     log_info("received signal; shutting down", F_STR("signal", name));
@@ -829,7 +829,7 @@ static int set_aside(struct server *s)
                  "%.400s holds a state that was found to be wrong and cannot be set aside: %s",
                  s->options->dir, err_text(err));
     if (was_diverged)
-        log_warn("the state of this member was found to be wrong: set aside, it joins anew",
+        log_warn("the state of this member is wrong: it is set aside, and the member joins again",
                  F_STR("data-dir", s->options->dir));
     return err;
 }
@@ -882,7 +882,7 @@ int server_run(struct options *o)
     turn_watch_stop(&s->turns);
     int err = uv_loop_close(&s->loop);
     if (err)
-        log_warn("the loop still holds handles", F_STR("error", uv_strerror(err)));
+        log_warn("the loop still has open handles", F_STR("error", uv_strerror(err)));
     limits_close(&s->limits);
     tls_context_free(s->tls);
     mem_free(s->cert_file);

@@ -167,7 +167,7 @@ void line_leave(struct rpc_call *c)
 
 /* --- waiting ---------------------------------------------------------------------------------------- */
 
-static void line_look(struct waiter *w);
+static void line_read_queue(struct waiter *w);
 
 static void take_turn(struct waiter *w, const Etcdserverpb__ResponseHeader *header)
 {
@@ -225,15 +225,15 @@ void line_writable(struct rpc_call *c)
         return;
     watch_stream_close(w->watch);
     w->watch = NULL;
-    line_look(w);
+    line_read_queue(w);
 }
 
-static void line_on_looked(struct kv_request *r, int err, const ProtobufCMessage *m)
+static void line_on_queue_read(struct kv_request *r, int err, const ProtobufCMessage *m)
 {
     struct waiter *w = container_of(r, struct waiter, request);
     const Etcdserverpb__TxnResponse *response = (const Etcdserverpb__TxnResponse *)m;
     if (err == ERR_LEADER_CHANGED) {
-        line_look(w);
+        line_read_queue(w);
         return;
     }
     if (err) {
@@ -249,12 +249,12 @@ static void line_on_looked(struct kv_request *r, int err, const ProtobufCMessage
         line_wait_for(w, older, response->header->revision);
 }
 
-static void line_look(struct waiter *w)
+static void line_read_queue(struct waiter *w)
 {
     line_begin(w);
     txn_last_created(&w->txn, TXN_THEN, prefix_of(w), w->revision - 1);
     txn_range(&w->txn, TXN_THEN, line_key_of(w), true);
-    line_run(w, LINE_LOOKING, line_on_looked);
+    line_run(w, LINE_LOOKING, line_on_queue_read);
 }
 
 /* --- joining ---------------------------------------------------------------------------------------- */
@@ -268,7 +268,7 @@ static void on_renamed(struct kv_request *r, int err, const ProtobufCMessage *m)
         line_fail(w, false, OK, w->kind->lost);
     } else {
         buf_done(&w->value);
-        line_look(w);
+        line_read_queue(w);
     }
 }
 
@@ -295,7 +295,7 @@ static void joined(struct waiter *w, const Etcdserverpb__TxnResponse *response)
     if (!first || first->create_revision == w->revision)
         take_turn(w, response->header);
     else
-        line_look(w);
+        line_read_queue(w);
 }
 
 static void on_joined(struct kv_request *r, int err, const ProtobufCMessage *m)
