@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
- * RFC 8446 4.1.2 (ClientHello, the same in TLS 1.2), 5.1 (records), RFC 7301 (ALPN). The ClientHello is the
- * first handshake message and may lie in several records, which are joined first. */
+ * Parser of a ClientHello (RFC 8446 4.1.2, the same in TLS 1.2; records: 5.1; ALPN: RFC 7301). The
+ * ClientHello is the first handshake message; it may lie in several records, which are joined first. */
 #include "server/alpn.h"
 
 enum { RECORD_HEAD = 5, MESSAGE_HEAD = 4, HANDSHAKE = 22, CLIENT_HELLO = 1, EXTENSION_ALPN = 16 };
 
-/* A cursor over bytes. Reading behind the end gives zeros, sets is_bad and moves to the end: loops end. */
+/* A cursor over bytes. A read past the end returns zeros, sets is_bad and moves to the end, so loops end. */
 struct reader {
     const uint8_t *at, *end;
     bool is_bad;

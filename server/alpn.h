@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What a TLS client wants to speak, read from its ClientHello before any TLS library sees it. Pure. */
+ * The protocols that a TLS client offers by ALPN, read from its ClientHello before the TLS library sees it.
+ * Pure. */
 #ifndef SERVER_ALPN_H
 #define SERVER_ALPN_H
 
@@ -15,8 +16,8 @@ enum alpn {
     ALPN_BAD,  /* not a ClientHello, or one larger than ALPN_HELLO_MAX */
 };
 
-/* `in` is all that has come so far. With ALPN_MORE, *ret_needed is a size below which another look is
- * useless. */
+/* `in` is all that has come so far. With ALPN_MORE, fewer than *ret_needed bytes are not worth another
+ * call. */
 enum alpn alpn_read(struct slice in, size_t *ret_needed);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Facts of a member as metrics; see facts.h. */
+ * Information metrics of a member; see facts.h. */
 #include "server/facts.h"
 
 #include <inttypes.h>

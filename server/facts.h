@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Facts of a member as etcd's metrics tell them: versions and the member's ID, each a label with the value 1.
- */
+ * Information metrics of a member, as etcd has them: versions and the member ID, each a label with the
+ * value 1. */
 #ifndef SERVER_FACTS_H
 #define SERVER_FACTS_H
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * gofail's protocol on a thread of its own: it must answer while a failpoint holds up the loop. One request a
- * connection, one connection at a time; only tests ask. The answer to a request is out before the failpoint
- * that it set can end the process. */
+ * gofail's HTTP protocol on a thread of its own, because it must answer while a failpoint blocks the loop. One
+ * request a connection, one connection at a time; only tests use it. The response is sent before the failpoint
+ * that the request set can end the process. */
 #include "server/failpoint_http.h"
 
 #ifdef FAILPOINTS
@@ -29,7 +29,7 @@ struct failpoint_http_answer {
     struct buf text;
 };
 
-/* --- what is asked ---------------------------------------------------------------------------- */
+/* --- requests ---------------------------------------------------------------------------- */
 
 static void say(struct failpoint_http_answer *a, int status, const char *text)
 {
@@ -103,7 +103,7 @@ static void failpoint_http_answer(const struct request *r, struct failpoint_http
 
 /* --- one connection --------------------------------------------------------------------------- */
 
-/* False as long as something is missing. */
+/* False: the request is not complete yet. */
 static bool parse(struct buf *in, struct request *r)
 {
     const char *text = buf_text(in), *end = strstr(text, "\r\n\r\n");

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The file of --join-token-file: read at start and on SIGHUP. Its content is never logged. */
+ * The file of --join-token-file, read at start and on SIGHUP. Its content is never logged. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -23,7 +23,8 @@ static int join_token_read_all(int fd, struct buf *ret_text)
     }
 }
 
-/* A file of another user that this process reads through its group is how orchestrators hand out secrets. */
+/* A file of another user, readable through a group of this process, is accepted: orchestrators mount
+ * secrets so. */
 static void warn_of_mode(int fd, const char *path)
 {
     struct stat st;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The daemon's budget of output and its table of sources. One turn of the loop closes some of the connections
- * that hold too much; their number is what metrics tell. */
+ * The limits of all clients together: unread output and connections by source, with their metrics. One turn
+ * of the loop closes some of the connections that hold too much. */
 #include "server/limits.h"
 
 #include <sys/resource.h>
@@ -13,7 +13,7 @@
 enum {
     NS_PER_MS = 1000000,
     FILES_KEPT = 64,     /* descriptors for the log, the store and snapshots */
-    FILES_MAX = 1 << 20, /* more is not asked for: some systems allow a billion, and closing takes forever */
+    FILES_MAX = 1 << 20, /* upper bound: some systems allow a billion, and closing all takes very long */
     CONNECTIONS_MAX = 1 << 18,
 };
 
@@ -45,23 +45,24 @@ static void limits_collect(void *arg, struct buf *out)
     const struct limits *l = arg;
     static const char closed[] = "cairn_client_connections_closed_total";
     metric_print_head(out, "cairn_output_queued_bytes", "gauge",
-                      "Bytes of answers and streams that clients have not taken yet.");
+                      "Bytes of answers and streams that clients have not read yet.");
     metric_print_value(out, "cairn_output_queued_bytes", (double)l->output.bytes);
     metric_print_head(out, "cairn_output_queued_member_bytes", "gauge",
-                      "Of those, bytes of streams between members, which no limit of clients closes.");
+                      "Part of these bytes: streams between members, which no limit of clients closes.");
     metric_print_value(out, "cairn_output_queued_member_bytes", (double)l->output.exempt_bytes);
     metric_print_head(out, "cairn_client_connections", "gauge",
                       "Connections of clients, by whether a whole request has come.");
     buf_addf(out, "cairn_client_connections{state=\"opening\"} %zu\n", l->sources.opening);
     buf_addf(out, "cairn_client_connections{state=\"served\"} %zu\n", l->sources.count - l->sources.opening);
-    metric_print_head(out, closed, "counter", "Connections that were closed by a limit.");
+    metric_print_head(out, closed, "counter", "Connections closed by a limit.");
     print_count(out, closed, "output_stalled", l->output.closed[OUTPUT_STALLED]);
     print_count(out, closed, "output_total", l->output.closed[OUTPUT_TOTAL]);
     print_count(out, closed, "opening_evicted", l->sources.evicted_opening);
     print_count(out, closed, "served_evicted", l->sources.evicted_served);
 }
 
-/* At most half of the connections may be opening, or nobody could be served. */
+/* At most half of the connections may be without a complete request; the rest is for clients that are
+ * served. */
 void limits_open(struct limits *l, const struct options *o, size_t connections_max)
 {
     size_t opening =

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What all clients together may hold of this process: unread output and connections, as options say it, with
- * their metrics. The rules are base/net/output.h's and base/net/sources.h's. */
+ * Limits of all clients together, from the options: unread output and connections, with their metrics. The
+ * rules stand in base/net/output.h and base/net/sources.h. */
 #ifndef SERVER_LIMITS_H
 #define SERVER_LIMITS_H
 
@@ -14,11 +14,12 @@ struct limits {
     struct sources sources;
 };
 
-/* Descriptors up to the hard limit; returns how many connections there may be beside our own files. */
+/* Raises the limit of descriptors to the hard limit. Returns the number of connections that fit beside our
+ * own files. */
 size_t limits_raise_files(void);
 void limits_open(struct limits *l, const struct options *o, size_t connections_max);
 void limits_close(struct limits *l);
-/* Closes connections that hold too much; true: there may be more to close at once. */
+/* Closes connections that hold too much. Returns true if more must be closed in the next turn. */
 bool limits_turn(struct limits *l);
 
 #endif

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
- * One listening URL: its sockets, and the connections that have not yet shown what they are ("guests").
+ * One listening URL: its sockets, and the connections whose protocol is not known yet (struct unidentified).
  *
- *   accept -> guest --first bytes, peeked--> grpc_server_adopt | http_server_adopt
- *                `--10 s, nonsense, or too many guests: the oldest--> closed
+ *   accept -> unidentified --first bytes, peeked--> grpc_server_adopt | http_server_adopt
+ *                `--10 s, an invalid start, or too many of them: the oldest--> closed
  *
- * A guest's bytes are only peeked. So that a guest with half a preface does not wake the loop for ever,
- * SO_RCVLOWAT says how many bytes the next look needs; it goes back to 1 before the hand-over. A handle is
- * closed before its fd is handed over: libuv allows the same fd in a new handle at once.
+ * The first bytes are only peeked. A connection with half a preface must not wake the loop again and again, so
+ * SO_RCVLOWAT is set to the number of bytes that the next check needs. It goes back to 1 before the hand-over.
+ * A handle is closed before its fd is handed over: libuv allows the same fd in a new handle at once.
  *
- * TLS handshakes take about half a millisecond of the loop each. HANDSHAKES_PER_MS begin at once; further
- * guests whose ClientHello is complete wait in queues by source, which take turns, and cost nothing while
- * they wait. */
+ * A TLS handshake takes about half a millisecond of the loop. HANDSHAKES_PER_MS of them begin at once. Further
+ * connections with a complete ClientHello wait in queues by source, which are served in turn. Waiting costs no
+ * CPU. */
 #include "server/listen.h"
 
 #include <arpa/inet.h>
@@ -35,7 +35,7 @@
 enum {
     BACKLOG = 1024,
     ACCEPTS_PER_TURN = 64,
-    GUEST_MS = 10000,
+    UNIDENTIFIED_MS = 10000,
     PAUSE_MS = 100,        /* without accepting, when file descriptors have run out */
     TCP_IDLE_SECONDS = 30, /* TCP keepalive, as etcd's listener */
     SOCKETS_MAX = 2,       /* localhost: 127.0.0.1 and ::1 */
@@ -48,7 +48,7 @@ static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 enum verdict { VERDICT_GRPC, VERDICT_HTTP, VERDICT_GRPC_TLS, VERDICT_HTTP_TLS, VERDICT_MORE, VERDICT_REFUSE };
 
-struct unauthenticated {
+struct unidentified {
     struct link link;
     struct source_conn source;
     uv_poll_t poll;
@@ -56,7 +56,7 @@ struct unauthenticated {
     int fd;
     int low_water;
     uint64_t deadline_ms;
-    struct link waiting; /* for a handshake: of listener.waiting[queue] */
+    struct link waiting; /* while it waits for a handshake: in listener.waiting[queue] */
     unsigned queue;
     enum verdict verdict; /* while it waits */
 };
@@ -73,12 +73,12 @@ struct listener {
     bool is_tls_only, is_unix;
     struct socket sockets[SOCKETS_MAX];
     size_t socket_count;
-    struct link unauthenticated; /* oldest first */
-    size_t unauthenticated_count;
-    uv_timer_t timer; /* the oldest guest's end, or the end of a pause */
+    struct link unidentified; /* oldest first */
+    size_t unidentified_count;
+    uv_timer_t timer; /* the deadline of the oldest unidentified connection, or the end of a pause */
     bool is_paused, is_closing, has_exhaustion_logged;
     size_t open_handles;
-    uint64_t handshake_ms; /* the moment of the loop in which so many handshakes have begun */
+    uint64_t handshake_ms; /* the loop's time for which `handshakes` counts */
     unsigned handshakes;
     uv_timer_t handshake_timer;
     struct link waiting[HANDSHAKE_QUEUES];
@@ -92,39 +92,39 @@ static void server_listen_free_if_done(struct listener *l)
         mem_free(l);
 }
 
-/* --- guests -------------------------------------------------------------------------------------------- */
+/* --- connections whose protocol is not known yet ------------------------------------------------------- */
 static void arm_timer(struct listener *l);
 
-static void on_unauthenticated_close(uv_handle_t *h)
+static void on_unidentified_close(uv_handle_t *h)
 {
-    struct unauthenticated *g = h->data;
+    struct unidentified *g = h->data;
     struct listener *l = g->listener;
     l->open_handles--;
     mem_free(g);
     server_listen_free_if_done(l);
 }
 
-/* The guest is gone; returns its socket. */
-static int unauthenticated_leave(struct unauthenticated *g)
+/* Takes the connection out of the listener; returns its socket. */
+static int unidentified_leave(struct unidentified *g)
 {
     int fd = g->fd;
     list_remove(&g->link);
     g->listener->waiting_count -= link_is_in_list(&g->waiting);
     list_remove(&g->waiting);
     sources_leave(&g->source);
-    g->listener->unauthenticated_count--;
+    g->listener->unidentified_count--;
     uv_poll_stop(&g->poll);
-    uv_close((uv_handle_t *)&g->poll, on_unauthenticated_close);
+    uv_close((uv_handle_t *)&g->poll, on_unidentified_close);
     return fd;
 }
 
-static void unauthenticated_refuse(struct unauthenticated *g, const char *why)
+static void unidentified_reject(struct unidentified *g, const char *why)
 {
     static struct log_limit limit;
     if (why)
         log_warn_limited(&limit, uv_now(g->listener->options.loop), "rejected connection on client endpoint",
                          F_STR("error", why));
-    close(unauthenticated_leave(g));
+    close(unidentified_leave(g));
 }
 
 static enum verdict judge_tls(const struct listener *l, struct slice in, size_t *ret_needed)
@@ -146,11 +146,11 @@ static enum verdict judge_tls(const struct listener *l, struct slice in, size_t 
     }
 }
 
-/* Enough of the preface to tell it from every HTTP/1.1 method is its first three bytes, but HTTP/1.1 may have
- * methods of any name: all that has come must match, and "PRI " decides. */
+/* Detects the HTTP/2 preface. HTTP/1.1 methods may have any name. So all bytes that have come must match
+ * the preface, and "PRI " decides. */
 static enum verdict server_listen_judge(const struct listener *l, struct slice in, size_t *ret_needed)
 {
-    enum { ENOUGH = 4 };
+    enum { PREFIX = 4 };
     if (l->is_tls_only || (in.data[0] == TLS_HANDSHAKE && l->options.allow_both))
         return in.data[0] == TLS_HANDSHAKE ? judge_tls(l, in, ret_needed) : VERDICT_REFUSE;
     if (in.data[0] == TLS_HANDSHAKE)
@@ -159,14 +159,14 @@ static enum verdict server_listen_judge(const struct listener *l, struct slice i
         return VERDICT_GRPC;
     if (l->options.serves != LISTEN_ALL)
         return VERDICT_HTTP;
-    size_t n = in.size < ENOUGH ? in.size : ENOUGH;
+    size_t n = in.size < PREFIX ? in.size : PREFIX;
     if (memcmp(in.data, preface, n) != 0)
         return VERDICT_HTTP;
-    *ret_needed = ENOUGH;
-    return n == ENOUGH ? VERDICT_GRPC : VERDICT_MORE;
+    *ret_needed = PREFIX;
+    return n == PREFIX ? VERDICT_GRPC : VERDICT_MORE;
 }
 
-static void set_low_water(struct unauthenticated *g, int bytes)
+static void set_low_water(struct unidentified *g, int bytes)
 {
     if (g->low_water == bytes)
         return;
@@ -185,14 +185,14 @@ static bool may_begin_handshake(struct listener *l)
 
 static void evict(struct source_conn *s)
 {
-    unauthenticated_refuse(container_of(s, struct unauthenticated, source), NULL);
+    unidentified_reject(container_of(s, struct unidentified, source), NULL);
 }
 
-static void server_listen_hand_over(struct unauthenticated *g, enum verdict verdict)
+static void server_listen_hand_over(struct unidentified *g, enum verdict verdict)
 {
     const struct listen_options *o = &g->listener->options;
     set_low_water(g, 1);
-    int fd = unauthenticated_leave(g);
+    int fd = unidentified_leave(g);
     enum http_role role = o->serves == LISTEN_METRICS ? HTTP_METRICS_ONLY : HTTP_ALL;
     if (verdict == VERDICT_GRPC || verdict == VERDICT_GRPC_TLS)
         grpc_server_adopt(o->grpc, fd, verdict == VERDICT_GRPC_TLS ? o->tls : NULL);
@@ -200,14 +200,14 @@ static void server_listen_hand_over(struct unauthenticated *g, enum verdict verd
         http_server_adopt(o->http, fd, verdict == VERDICT_HTTP_TLS, role);
 }
 
-/* The queues take turns: many handshakes of one source do not hold up another source's. */
-static struct unauthenticated *next_waiting(struct listener *l)
+/* Takes one from each queue in turn: many handshakes of one source do not delay other sources. */
+static struct unidentified *next_waiting(struct listener *l)
 {
     for (unsigned i = 0; i < HANDSHAKE_QUEUES; i++) {
         struct link *first = list_take_first(&l->waiting[l->next_queue++ % HANDSHAKE_QUEUES]);
         if (first) {
             l->waiting_count--;
-            return container_of(first, struct unauthenticated, waiting);
+            return container_of(first, struct unidentified, waiting);
         }
     }
     return NULL;
@@ -216,7 +216,7 @@ static struct unauthenticated *next_waiting(struct listener *l)
 static void on_handshake_timer(uv_timer_t *t)
 {
     struct listener *l = t->data;
-    struct unauthenticated *g;
+    struct unidentified *g;
     turn_enter(TURN_ACCEPT);
     for (int i = 0; i < HANDSHAKES_PER_MS && (g = next_waiting(l)); i++)
         server_listen_hand_over(g, g->verdict);
@@ -224,35 +224,34 @@ static void on_handshake_timer(uv_timer_t *t)
         uv_timer_start(t, on_handshake_timer, 1, 0);
 }
 
-static void on_unauthenticated_readable(uv_poll_t *h, int status, int events);
+static void on_unidentified_readable(uv_poll_t *h, int status, int events);
 
-/* Its ClientHello stays in the socket. What is said meanwhile on connections that are open is answered
- * between any two handshakes. */
-static void wait_for_handshake(struct unauthenticated *g, enum verdict verdict)
+/* The ClientHello stays in the socket. Between two handshakes the loop serves open connections. */
+static void wait_for_handshake(struct unidentified *g, enum verdict verdict)
 {
     struct listener *l = g->listener;
     g->verdict = verdict;
     list_add_last(&l->waiting[g->queue], &g->waiting);
     l->waiting_count++;
-    uv_poll_start(&g->poll, UV_DISCONNECT, on_unauthenticated_readable);
+    uv_poll_start(&g->poll, UV_DISCONNECT, on_unidentified_readable);
     if (!uv_is_active((uv_handle_t *)&l->handshake_timer))
         uv_timer_start(&l->handshake_timer, on_handshake_timer, 1, 0);
 }
 
-static void on_unauthenticated_readable(uv_poll_t *h, int status, int events)
+static void on_unidentified_readable(uv_poll_t *h, int status, int events)
 {
-    struct unauthenticated *g = h->data;
+    struct unidentified *g = h->data;
     uint8_t bytes[ALPN_HELLO_MAX];
     turn_enter(TURN_ACCEPT);
     if (link_is_in_list(&g->waiting)) {
-        unauthenticated_refuse(g, NULL); /* it has disconnected */
+        unidentified_reject(g, NULL); /* it has disconnected */
         return;
     }
     ssize_t n = status < 0 ? 0 : recv(g->fd, bytes, sizeof bytes, MSG_PEEK | MSG_DONTWAIT);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (n <= 0) {
-        unauthenticated_refuse(g, NULL);
+        unidentified_reject(g, NULL);
         return;
     }
     size_t needed = 0;
@@ -260,14 +259,14 @@ static void on_unauthenticated_readable(uv_poll_t *h, int status, int events)
     switch (verdict) {
     case VERDICT_MORE:
         if (events & UV_DISCONNECT)
-            unauthenticated_refuse(g, NULL);
+            unidentified_reject(g, NULL);
         else
             set_low_water(g, (int)needed);
         return;
     case VERDICT_REFUSE:
-        unauthenticated_refuse(g, bytes[0] == TLS_HANDSHAKE
-                                      ? "tls: unexpected handshake"
-                                      : "tls: first record does not look like a TLS handshake");
+        unidentified_reject(g, bytes[0] == TLS_HANDSHAKE
+                                   ? "tls: unexpected handshake"
+                                   : "tls: first record does not look like a TLS handshake");
         return;
     case VERDICT_GRPC:
     case VERDICT_HTTP:
@@ -283,11 +282,11 @@ static void on_unauthenticated_readable(uv_poll_t *h, int status, int events)
     }
 }
 
-static void welcome(struct listener *l, int fd, const struct sockaddr_storage *from)
+static void unidentified_add(struct listener *l, int fd, const struct sockaddr_storage *from)
 {
-    if (l->unauthenticated_count >= l->options.connections_max && !list_is_empty(&l->unauthenticated))
-        unauthenticated_refuse(container_of(l->unauthenticated.next, struct unauthenticated, link), NULL);
-    struct unauthenticated *g = mem_new(sizeof *g);
+    if (l->unidentified_count >= l->options.connections_max && !list_is_empty(&l->unidentified))
+        unidentified_reject(container_of(l->unidentified.next, struct unidentified, link), NULL);
+    struct unidentified *g = mem_new(sizeof *g);
     g->listener = l;
     g->fd = fd;
     g->low_water = 1;
@@ -300,16 +299,15 @@ static void welcome(struct listener *l, int fd, const struct sockaddr_storage *f
     g->poll.data = g;
     g->deadline_ms = uv_now(l->options.loop) + l->options.sniff_timeout_ms;
     sources_enter(l->options.sources, &g->source, from, evict);
-    list_add_last(&l->unauthenticated, &g->link);
-    l->unauthenticated_count++;
+    list_add_last(&l->unidentified, &g->link);
+    l->unidentified_count++;
     l->open_handles++;
-    uv_poll_start(&g->poll, UV_READABLE | UV_DISCONNECT, on_unauthenticated_readable);
-    if (l->unauthenticated_count == 1)
+    uv_poll_start(&g->poll, UV_READABLE | UV_DISCONNECT, on_unidentified_readable);
+    if (l->unidentified_count == 1)
         arm_timer(l);
 }
 
-/* --- accepting
- * ----------------------------------------------------------------------------------------------- */
+/* --- accepting ------------------------------------------------------------------------------------- */
 static void on_connection(uv_poll_t *h, int status, int events);
 
 static void watch_sockets(struct listener *l)
@@ -338,11 +336,11 @@ static void server_listen_on_timer(uv_timer_t *t)
     uint64_t now = uv_now(l->options.loop);
     if (l->is_paused)
         watch_sockets(l);
-    while (!list_is_empty(&l->unauthenticated)) {
-        struct unauthenticated *g = container_of(l->unauthenticated.next, struct unauthenticated, link);
+    while (!list_is_empty(&l->unidentified)) {
+        struct unidentified *g = container_of(l->unidentified.next, struct unidentified, link);
         if (g->deadline_ms > now)
             break;
-        unauthenticated_refuse(g, NULL);
+        unidentified_reject(g, NULL);
     }
     arm_timer(l);
 }
@@ -351,9 +349,9 @@ static void arm_timer(struct listener *l)
 {
     uint64_t now = uv_now(l->options.loop), delay = PAUSE_MS;
     if (!l->is_paused) {
-        if (list_is_empty(&l->unauthenticated))
+        if (list_is_empty(&l->unidentified))
             return;
-        uint64_t end = container_of(l->unauthenticated.next, struct unauthenticated, link)->deadline_ms;
+        uint64_t end = container_of(l->unidentified.next, struct unidentified, link)->deadline_ms;
         delay = end > now ? end - now : 0;
     }
     uv_timer_start(&l->timer, server_listen_on_timer, delay, 0);
@@ -372,7 +370,7 @@ static void on_connection(uv_poll_t *h, int status, int events)
         int fd = accept4(s->fd, (struct sockaddr *)&from, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
             l->has_exhaustion_logged = false;
-            welcome(l, fd, &from);
+            unidentified_add(l, fd, &from);
         } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
             pause_accepting(l);
             return;
@@ -382,9 +380,8 @@ static void on_connection(uv_poll_t *h, int status, int events)
     }
 }
 
-/* --- opening
- * --------------------------------------------------------------------------------------------------- */
-static int server_listen_tell(char *error, size_t size, const char *url, const char *what, int errnum)
+/* --- opening --------------------------------------------------------------------------------------- */
+static int listen_error(char *error, size_t size, const char *url, const char *what, int errnum)
 {
     snprintf(error, size, "cannot listen on %s: %s%s%s", url, what, errnum ? ": " : "",
              errnum ? strerror(errnum) : "");
@@ -422,12 +419,12 @@ static int open_socket(struct listener *l, const struct sockaddr *address, sockl
     const char *url = l->options.url;
     int fd = socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
-        return server_listen_tell(error, error_size, url, "socket", errno);
+        return listen_error(error, error_size, url, "socket", errno);
     set_options(l, fd, address->sa_family);
     if (bind(fd, address, size) != 0 || listen(fd, BACKLOG) != 0) {
         int errnum = errno;
         close(fd);
-        int err = server_listen_tell(error, error_size, url, "bind", errnum);
+        int err = listen_error(error, error_size, url, "bind", errnum);
         if (errnum == EADDRINUSE && address->sa_family != AF_UNIX) {
             size_t n = strlen(error);
             port_holder_describe(l->url.port, false, listen_flag(l), error + n, error_size - n);
@@ -452,7 +449,7 @@ static int open_ip(struct listener *l, const char *ip, uint16_t port, char *erro
         return open_socket(l, (struct sockaddr *)&v4, sizeof v4, error, error_size);
     if (inet_pton(AF_INET6, ip, &v6.sin6_addr) == 1)
         return open_socket(l, (struct sockaddr *)&v6, sizeof v6, error, error_size);
-    return server_listen_tell(error, error_size, l->options.url, "expected an IP address or localhost", 0);
+    return listen_error(error, error_size, l->options.url, "expected an IP address or localhost", 0);
 }
 
 static int open_localhost(struct listener *l, char *error, size_t error_size)
@@ -472,7 +469,7 @@ static int open_unix(struct listener *l, char *error, size_t error_size)
     struct sockaddr_un a = {.sun_family = AF_UNIX};
     struct stat st;
     if (strlen(l->url.host) >= sizeof a.sun_path)
-        return server_listen_tell(error, error_size, l->options.url, "the path is too long", 0);
+        return listen_error(error, error_size, l->options.url, "the path is too long", 0);
     memcpy(a.sun_path, l->url.host, strlen(l->url.host));
     if (lstat(a.sun_path, &st) == 0 && S_ISSOCK(st.st_mode))
         unlink(a.sun_path);
@@ -483,19 +480,19 @@ int listener_open(const struct listen_options *options, char *error, size_t erro
 {
     struct url url;
     if (url_parse(slice_text(options->url), &url) != 0)
-        return server_listen_tell(error, error_size, options->url, "not a URL", 0);
+        return listen_error(error, error_size, options->url, "not a URL", 0);
     bool is_tls = strcmp(url.scheme, "https") == 0 || strcmp(url.scheme, "unixs") == 0;
     if (is_tls && !options->tls)
-        return server_listen_tell(error, error_size, options->url, "no certificate and key are given", 0);
+        return listen_error(error, error_size, options->url, "no certificate and key are given", 0);
     struct listener *l = mem_new(sizeof *l);
     l->options = *options;
     l->options.url = mem_string(options->url);
     if (!l->options.sniff_timeout_ms)
-        l->options.sniff_timeout_ms = GUEST_MS;
+        l->options.sniff_timeout_ms = UNIDENTIFIED_MS;
     l->url = url;
     l->is_tls_only = is_tls && !options->allow_both;
     l->is_unix = url.scheme[0] == 'u';
-    list_init(&l->unauthenticated);
+    list_init(&l->unidentified);
     for (size_t i = 0; i < HANDSHAKE_QUEUES; i++)
         list_init(&l->waiting[i]);
     uv_timer_init(options->loop, &l->timer);
@@ -540,8 +537,8 @@ void listener_close(struct listener *l)
 {
     assert(!l->is_closing);
     l->is_closing = true;
-    while (!list_is_empty(&l->unauthenticated))
-        unauthenticated_refuse(container_of(l->unauthenticated.next, struct unauthenticated, link), NULL);
+    while (!list_is_empty(&l->unidentified))
+        unidentified_reject(container_of(l->unidentified.next, struct unidentified, link), NULL);
     for (size_t i = 0; i < l->socket_count; i++) {
         uv_poll_stop(&l->sockets[i].poll);
         uv_close((uv_handle_t *)&l->sockets[i].poll, on_handle_close);

@@ -1,9 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Listeners of the client port. One port serves all: the first bytes decide, without being read (MSG_PEEK).
- * Plain: the HTTP/2 preface "PRI " goes to gRPC, the rest to HTTP. TLS (first byte 0x16): ALPN of the
- * ClientHello: http/1.1 offered -> HTTP; only h2 -> gRPC; none -> HTTP. The URL's scheme says which of the
- * two; a port may serve both (allow_both). A connection that does not say what it is within 10 s, or needs
- * more than 16 KiB for it, is closed. */
+ * Listeners of the client ports. One port serves all protocols: the first bytes decide. They are only peeked
+ * (MSG_PEEK), not read.
+ *
+ *   first bytes                               goes to
+ *   plain, the HTTP/2 preface "PRI "          gRPC
+ *   plain, anything else                      HTTP
+ *   TLS (0x16), ALPN offers http/1.1          HTTP
+ *   TLS, ALPN offers only h2                  gRPC
+ *   TLS without ALPN                          HTTP
+ *
+ * The scheme of the URL chooses plain or TLS; a port may serve both (allow_both). A connection is closed when
+ * its protocol is not known after 10 s or 16 KiB. */
 #ifndef SERVER_LISTEN_H
 #define SERVER_LISTEN_H
 
@@ -27,14 +34,14 @@ struct listen_options {
     bool reuse_port, reuse_address;
     uint64_t sniff_timeout_ms; /* 0 = 10 s */
     size_t connections_max;    /* accepted and not yet handed over */
-    struct sources *sources;   /* where they are counted; NULL: nowhere */
+    struct sources *sources;   /* counts connections by source; NULL: not counted */
 };
 
-/* ERR_INVALID, ERR_EXISTS (address in use) with a sentence in error. localhost listens on 127.0.0.1 and, if
- * there, ::1. */
+/* Opens a listener. ERR_INVALID, or ERR_EXISTS (address in use), with a sentence in error. localhost
+ * listens on 127.0.0.1 and, if available, ::1. */
 MUST_CHECK int listener_open(const struct listen_options *options, char *error, size_t error_size,
                              struct listener **ret);
-int listener_port(const struct listener *l); /* the real one when the URL said 0 */
+int listener_port(const struct listener *l); /* the actual port when the URL has port 0 */
 void listener_close(struct listener *l);     /* stops accepting; freed when its handles are closed */
 
 #endif

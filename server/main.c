@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * cairnd. Exit codes: 0 = asked to stop (or --help, --version), 1 = could not start or go on, 2 = a wrong
- * flag. */
+ * The cairnd program. Exit codes: 0 = ended as requested (or --help, --version), 1 = could not start or
+ * continue, 2 = a wrong flag. */
 #include <fcntl.h>
 #include <malloc.h>
 #include <signal.h>
@@ -23,20 +23,20 @@ static void log_warnings(struct options *o)
     }
 }
 
-/* Large buffers (a batch, a copy of a big value) go back to the kernel when they are freed: by itself glibc
- * would take the first of them as a reason to keep all later ones. Each worker has an arena of its own: in
- * one that it shares with the loop, the loop's next allocation sorts or merges all that the worker has freed,
- * and the tree of one hostile document is 500,000 blocks. */
+/* Large buffers (a batch, a copy of a big value) are returned to the kernel when they are freed. By
+ * default glibc keeps later ones after the first was freed. Each worker has an arena of its own. In an
+ * arena shared with the loop, the next allocation of the loop would sort or merge all that the worker has
+ * freed: one hostile document is a tree of 500,000 blocks. */
 static void tame_malloc(void)
 {
-    enum { ARENAS_MAX = 8 }; /* there are fewer threads than that that allocate much */
+    enum { ARENAS_MAX = 8 }; /* more than the threads that allocate much */
     mallopt(M_MMAP_THRESHOLD, 256 << 10);
     mallopt(M_TRIM_THRESHOLD, 512 << 10);
     mallopt(M_ARENA_MAX, ARENAS_MAX);
 }
 
-/* A standard descriptor that is closed would be given to a socket or a file of the store, and what is printed
- * would go there; libuv refuses to close such a one. */
+/* Opens closed standard descriptors. Otherwise a socket or a file of the store would get the number, and
+ * printed text would go there; libuv rejects such descriptors. */
 static void open_standard_files(void)
 {
     int fd;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * When to release memory; see memory_release.h. */
+ * The schedule of releasing memory; see memory_release.h. */
 #include "server/memory_release.h"
 
 #include <stdbool.h>
@@ -8,7 +8,7 @@
 #include "base/mem.h"
 
 enum {
-    QUIET_MESSAGES = 200, /* at most so many in a tick: a release of some milliseconds delays few */
+    QUIET_MESSAGES = 200, /* upper bound of messages in a tick: a release of some milliseconds delays few */
     INTERVAL_MS_MIN = 10000,
     INTERVAL_MS_MAX = 600000,
     TAKES_MS = 3, /* more than that: the interval doubles */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See naming.h. */
+ * The DNS options as the parameters of server/dns; see naming.h. */
 #include "server/naming.h"
 
 #include "base/text.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What the options say about DNS, put into the form that server/dns asks for. */
+ * The DNS options as the parameters that server/dns needs. */
 #ifndef SERVER_NAMING_H
 #define SERVER_NAMING_H
 
@@ -7,7 +7,7 @@
 #include "server/dns/dns_server.h"
 #include "server/options.h"
 
-/* Whom DNS answers: callers without credentials. Lives as long as the server that it was opened with. */
+/* The caller for access checks: an anonymous one. It must live as long as the DNS server. */
 struct naming {
     const struct identity *identity;
     const struct registry *registry;

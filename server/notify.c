@@ -1,4 +1,5 @@
-/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-License-Identifier: Apache-2.0
+ * Notification of systemd; see notify.h. */
 #include "server/notify.h"
 
 #include <stddef.h>

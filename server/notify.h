@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
- * systemd's readiness protocol: one datagram to $NOTIFY_SOCKET. */
+ * Notification of systemd: one datagram to $NOTIFY_SOCKET. */
 #ifndef SERVER_NOTIFY_H
 #define SERVER_NOTIFY_H
 
-/* "READY=1", "STOPPING=1". Nothing happens without the variable; errors are ignored, as by libsystemd's
- * users. */
+/* Sends "READY=1" or "STOPPING=1". Does nothing without $NOTIFY_SOCKET. Errors are ignored, as callers of
+ * libsystemd do. */
 void notify_systemd(const char *state);
 
 #endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Where options come from: flags, then environment, or a file alone. Values are checked in options_check.c.
- */
+ * Sources of options: flags, then environment, or a file alone. options_check.c checks the values. */
 #include "server/options.h"
 
 #include <errno.h>
@@ -84,7 +83,7 @@ static __attribute__((format(printf, 2, 3))) enum options_next refuse(struct opt
     return OPTIONS_REFUSED;
 }
 
-/* etcd's four lines are what its tests and tools read; under its own name nothing comes before them. */
+/* The four lines of etcd, which its tests and tools read. Under the name etcd nothing precedes them. */
 void options_version(const char *program, struct buf *out)
 {
     const char *slash = strrchr(program, '/');
@@ -108,7 +107,7 @@ static bool is_help(const char *word)
            strcmp(word, "--help") == 0;
 }
 
-/* ETCD_VERSION is not the option --version (etcd unsets it); the other is etcd's own, of its build. */
+/* ETCD_VERSION is not the option --version (etcd unsets it); the other one belongs to etcd's build. */
 static bool is_special(const char *entry)
 {
     return strncmp(entry, "ETCD_VERSION=", 13) == 0 || strncmp(entry, "ETCD_UNSUPPORTED_ARCH=", 22) == 0;
@@ -155,7 +154,7 @@ static enum options_next load_file(struct options *o, const char *path)
     if (error) {
         next = refuse(o, "cannot read the configuration file %.300s: %s", path, strerror(error));
     } else {
-        option_init(&o->set, o); /* nothing of flags or environment stays */
+        option_init(&o->set, o); /* drops the values of flags and environment */
         o->is_from_file = true;
         if (option_parse_yaml(&o->set, o, buf_slice(&text), path))
             next = refuse(o, "%s", o->set.error);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The daemon's options: read from flags, environment or a file by base/option.h, then checked as a whole with
- * etcd's rules and, where a tool may look at them, etcd's words. options.def is the list. */
+ * etcd's rules. Texts that tools may compare are etcd's. options.def is the list. */
 #ifndef SERVER_OPTIONS_H
 #define SERVER_OPTIONS_H
 
@@ -36,7 +36,7 @@ struct options {
 #undef RENAMED
 #undef IGNORE
 
-    /* Made from the fields by options_load. URLs are without duplicates, in etcd's order (sorted). */
+    /* Derived from the fields by options_load. URLs are without duplicates, in etcd's order (sorted). */
     char *dir; /* data_dir or ${name}.etcd */
     struct text_list listen_client, listen_http, listen_metrics, listen_peer, advertise_client,
         advertise_peer;
@@ -57,26 +57,27 @@ struct options {
 };
 
 enum options_next {
-    OPTIONS_START,   /* go on */
+    OPTIONS_START,   /* continue */
     OPTIONS_PRINT,   /* print output, exit 0 */
-    OPTIONS_USAGE,   /* print error, exit 2: a flag's value cannot be what it is */
+    OPTIONS_USAGE,   /* print error, exit 2: a flag has an impossible value */
     OPTIONS_REFUSED, /* print error, exit 1 */
 };
 
-/* Zero the struct before. options_done in every case. argv[0] decides how --version begins. */
+/* Zero the struct before; call options_done in every case. The name in argv[0] decides how --version
+ * begins. */
 enum options_next options_load(struct options *o, int argc, char **argv, char *const *environ_list);
 void options_done(struct options *o);
 
-/* Reads --join-token-file anew. ERR_INVALID with a sentence; the tokens are what they were then. */
+/* Reads --join-token-file again. ERR_INVALID with a sentence; then the tokens do not change. */
 MUST_CHECK int options_read_join_tokens(struct options *o, char *error, size_t error_size);
 
-/* Only a member without data looks at these: the advertised peer URLs must be those of its own name in the
- * initial cluster, which gets it when the state is 'auto' and it is not named. ERR_INVALID with a sentence in
- * o->error. */
+/* Checks the options that only a member without data needs. The advertised peer URLs must be those of its own
+ * name in the initial cluster. In the state 'auto' a name that is not there is added. ERR_INVALID with a
+ * sentence in o->error. */
 MUST_CHECK int options_check_bootstrap(struct options *o);
 
 /* --- options_check.c, for options.c and tests --------------------------------------------------------- */
-/* Checks all fields and fills what is made from them. */
+/* Checks all fields and fills the derived ones. */
 enum options_next options_check(struct options *o);
 bool text_list_has(const struct text_list *list, const char *text);
 

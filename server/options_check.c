@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What options must be, alone and together. The order and the words are those of etcd's
- * embed.Config.Validate, so that who knows its messages finds them; what this server does not serve is
- * refused with a sentence where ignoring it would surprise (discovery, host name checks), never in silence.
- */
+ * Checks of options, alone and together. Order and texts are those of etcd's embed.Config.Validate, so that
+ * its users find the messages that they know. An option that this server does not support is rejected with a
+ * sentence where ignoring it would surprise (discovery, host name checks), never ignored in silence. */
 #include <arpa/inet.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -28,7 +27,7 @@ static __attribute__((format(printf, 2, 3))) enum options_next refuse(struct opt
     return OPTIONS_REFUSED;
 }
 
-/* A value that etcd refuses while it reads flags: exit code 2 then, unless it stood in a file. */
+/* A value that etcd rejects while it reads flags: exit code 2 for a flag, 1 for a file. */
 static enum options_next refuse_value(struct options *o, const char *flag, struct slice value,
                                       const char *why)
 {
@@ -55,7 +54,7 @@ static void list_add(struct text_list *list, struct slice text)
     list->items[list->count++] = copy;
 }
 
-/* The next piece before a comma, without blanks around it; false at the end. */
+/* Takes the next piece before a comma, without blanks around it; false at the end. */
 static bool next_piece(const char **at, struct slice *ret_piece)
 {
     if (!**at)
@@ -83,7 +82,7 @@ static bool begins(struct slice s, const char *prefix)
     return s.size >= n && memcmp(s.data, prefix, n) == 0;
 }
 
-/* NULL if it is one that etcd takes; otherwise etcd's words for what is wrong. */
+/* NULL if etcd accepts the URL; otherwise etcd's error text. */
 static const char *url_problem(struct slice text, struct url *ret_url)
 {
     static char why[400];
@@ -145,7 +144,7 @@ static void add_url_hosts(struct buf *out, const struct text_list *urls)
     }
 }
 
-/* Adds the host of "https://name", with or without a port, and of "*" that. */
+/* Adds the host of "https://name", with or without a port; adds "*" as it is. */
 static void add_origin_host(struct buf *out, struct slice origin)
 {
     char name[256];
@@ -161,7 +160,7 @@ static void add_origin_host(struct buf *out, struct slice origin)
         add_host(out, at);
 }
 
-/* "*" is etcd's default of both lists: it counts only where the operator gave it. */
+/* "*" is etcd's default of both lists: it counts only if the operator gave it. */
 static enum options_next make_own_hosts(struct options *o)
 {
     struct buf out = {0};
@@ -188,7 +187,7 @@ static bool is_unix(const struct url *url)
     return strncmp(url->scheme, "unix", 4) == 0;
 }
 
-/* Listening needs an address of this machine, not a name that may resolve to anything. */
+/* A listen URL needs an address of this machine, not a name that may resolve to any address. */
 static enum options_next check_bind(struct options *o, const struct text_list *list)
 {
     for (size_t i = 0; i < list->count; i++) {
@@ -243,7 +242,7 @@ static void member_add(struct options *o, struct slice name, struct slice url)
     mem_free(pair.items);
 }
 
-/* name=url,name=url; a URL without a name belongs to the one before, as in etcd. */
+/* Parses name=url,name=url; a URL without a name belongs to the name before it, as in etcd. */
 static enum options_next parse_members(struct options *o)
 {
     const char *at = o->initial_cluster;
@@ -271,8 +270,8 @@ static enum options_next parse_members(struct options *o)
     return OPTIONS_START;
 }
 
-/* 'auto': whoever is not named came later, as after `kubectl scale`; it only joins those that are. */
-static void settle_state(struct options *o)
+/* 'auto': a member that is not named joins the named ones, as after `kubectl scale`. */
+static void resolve_state(struct options *o)
 {
     bool is_named = false;
     for (size_t i = 0; i < o->member_count; i++)
@@ -288,7 +287,7 @@ static void settle_state(struct options *o)
 int options_check_bootstrap(struct options *o)
 {
     bool has_name = false;
-    settle_state(o);
+    resolve_state(o);
     for (size_t i = 0; i < o->member_count; i++) {
         if (strcmp(o->members[i].name, o->name) != 0)
             continue;
@@ -405,7 +404,7 @@ static enum options_next check_feature_gates(struct options *o)
     return OPTIONS_START;
 }
 
-/* A number alone is hours, or revisions; anything else is a duration. */
+/* A plain number is hours, or revisions; any other value is a duration. */
 static enum options_next check_compaction(struct options *o)
 {
     bool is_periodic = strcmp(o->compaction_mode, "periodic") == 0;
@@ -466,7 +465,7 @@ static bool is_version(const char *text)
     return strcmp(text, "TLS1.2") == 0 || strcmp(text, "TLS1.3") == 0 || !*text;
 }
 
-/* Exit code 2, as a flag whose value cannot be. */
+/* Exit code 2, as for a flag with an impossible value. */
 static enum options_next check_peer_proof(struct options *o)
 {
     if (*o->join_token_file && options_read_join_tokens(o, o->error, sizeof o->error) != OK)

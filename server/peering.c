@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Options to the peer port and the start; see peering.h. */
+ * The options about other members, applied to the peer port and the start; see peering.h. */
 #include "server/peering.h"
 
 #include <stdio.h>
@@ -20,11 +20,10 @@ static void warn_of_plain(const struct options *o)
         if (strncmp(url, "http:", 5) != 0)
             continue;
         if (has_tls)
-            log_warn(
-                "scheme is http while peer certificates or --peer-auto-tls are given: they are not used here",
-                F_STR("peer-url", url));
+            log_warn("scheme is http: peer certificates and --peer-auto-tls have no effect on this URL",
+                     F_STR("peer-url", url));
         if (o->peer_client_cert_auth)
-            log_warn("scheme is http while --peer-client-cert-auth is given: it is not used here",
+            log_warn("scheme is http: --peer-client-cert-auth has no effect on this URL",
                      F_STR("peer-url", url));
     }
 }
@@ -58,7 +57,7 @@ void peering_reload(struct options *o, struct peers *peers)
     if (!peers || !*o->join_token_file)
         return;
     if (options_read_join_tokens(o, error, sizeof error) != OK) {
-        log_error("the join tokens stay as they were", F_STR("error", error));
+        log_error("cannot read the join tokens again; the old ones stay valid", F_STR("error", error));
         return;
     }
     peer_tcp_set_tokens(peers, &o->join_tokens);

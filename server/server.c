@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0
- * One process from start to end.
+ * The life of the process, from start to stop.
  *
- *   log -> io -> peer port -> boot [asks the others] -> kv_open -> registry, config -> rpc, grpc, http ->
- *       metrics ports -> [kv and views ready] -> client ports, DNS, READY=1
- *   signal -> ports closed -> [the lead handed over] -> GOAWAY, watches end -> [calls done, or 5 s] ->
- *       grpc, http, dns stop -> registry, config freed -> kv_close -> peer port closed -> loop empty
+ *   start:  log -> io -> peer port -> bootstrap [queries the other members] -> kv_open -> registry, config ->
+ *           rpc, grpc, http -> metrics ports -> [kv and views ready] -> client ports, DNS, READY=1
+ *   stop:   signal -> client ports closed -> [leadership transferred] -> GOAWAY, watches end ->
+ *           [calls done, or 5 s] -> grpc, http, dns stop -> registry, config freed -> kv_close ->
+ *           peer port closed -> loop empty
  *
- * A turn of the loop: what sockets, workers and timers brought is handled in their callbacks; then, just
- * before the loop sleeps (uv_prepare), everything moves once: the store, the streams, the writes. Nothing
- * that came in during one turn waits for the next event. Client ports open only when requests can be served,
- * as etcd's. */
+ * A turn of the loop:
+ *   1. Callbacks handle the events of sockets, workers and timers.
+ *   2. Just before the loop sleeps (uv_prepare), run_turn moves everything once: the store, the streams, the
+ *      writes. So no event of a turn waits for the next event.
+ *
+ * Client ports open only when requests can be served, as in etcd. */
 #include "server/server.h"
 
 #include <assert.h>
@@ -54,11 +57,11 @@ enum {
 };
 
 enum server_state {
-    SERVER_BOOTING,  /* who are we? There is no store yet */
+    SERVER_BOOTING,  /* the bootstrap finds out which member this is; there is no store yet */
     SERVER_STARTING, /* the store is open, requests cannot be served yet */
     SERVER_SERVING,
-    SERVER_LEAVING,  /* no new connections; another member is to lead */
-    SERVER_DRAINING, /* what runs may end */
+    SERVER_LEAVING,  /* no new connections; leadership is being transferred */
+    SERVER_DRAINING, /* running calls may end */
     SERVER_STOPPING, /* front ends close, then the store */
     SERVER_STOPPED,
 };
@@ -79,13 +82,13 @@ struct server {
     struct config *config;
     struct write_limits *write_limits;
     struct api *api;
-    bool is_kv_ready, has_users; /* as the log has been told (peering.h) */
+    bool is_kv_ready, has_users; /* the last value that was logged (peering.h) */
     struct stream_server *stream;
     struct rpc_server rpc;
     struct limits limits;
     struct grpc_server *grpc;
     struct http_server *http;
-    struct dns_server *dns; /* NULL: not asked for */
+    struct dns_server *dns; /* NULL: not enabled */
     struct naming naming;
     struct tls_context *tls;
     struct listener *listeners[LISTENERS_MAX];
@@ -97,7 +100,7 @@ struct server {
     struct turn_watch turns;
     /* Handles; closed in close_handles. */
     uv_prepare_t turn;
-    uv_check_t woken; /* begins a turn whose work nobody has named */
+    uv_check_t woken; /* begins a turn without a named work */
     uv_idle_t again;  /* active while there is more to do: keeps the loop from sleeping */
     uv_timer_t tick, drain;
     uv_signal_t term, interrupt, hangup;
@@ -113,7 +116,7 @@ static void server_on_again(uv_idle_t *handle)
     (void)handle;
 }
 
-/* Walks over all connections: for the time of leaving alone. */
+/* Walks over all connections: only used while the server drains. */
 static bool is_drained(const struct server *s)
 {
     return s->rpc.calls == 0 &&
@@ -131,7 +134,7 @@ static void run_turn(struct server *s)
 {
     if (!s->kv)
         return;
-    uint64_t asked = s->rpc.asked;
+    uint64_t store_requests = s->rpc.store_requests;
     kv_turn(s->kv);
     turn_enter(TURN_OTHER);
     write_limits_turn(s->write_limits);
@@ -170,9 +173,9 @@ static void run_turn(struct server *s)
     turn_enter(TURN_MEMORY_RELEASE);
     cache_budget_trim(&s->cache_budget);
     turn_enter(TURN_OTHER);
-    /* A message that sending let in (a client that was held back) has not met kv_turn yet; nor has what a
-     * call asked on its own. */
-    if (has_more || received != s->rpc.received || asked != s->rpc.asked)
+    /* Sending may admit a message of a client that was held back. Such a message has not met kv_turn yet,
+     * nor has a request to the store that a call made by itself. */
+    if (has_more || received != s->rpc.received || store_requests != s->rpc.store_requests)
         uv_idle_start(&s->again, server_on_again);
     else
         uv_idle_stop(&s->again);
@@ -324,8 +327,8 @@ static void drain(void *arg)
     uv_timer_start(&s->drain, on_drain_end, DRAIN_MS, 0);
 }
 
-/* Ends the process in order; exit_code stays the first that was set. The lead goes first, while requests that
- * are under way can still be answered: no client waits for an election. */
+/* Ends the process in order; exit_code stays the first that was set. Leadership is transferred first,
+ * while running requests can still be answered, so that no client waits for an election. */
 static void shut_down(struct server *s, int exit_code)
 {
     if (s->state >= SERVER_LEAVING)
@@ -350,14 +353,14 @@ static void on_stop_signal(uv_signal_t *handle, int number)
     const char *name = number == SIGTERM ? "terminated" : "interrupt";
     turn_enter(TURN_OTHER);
     if (s->state >= SERVER_LEAVING) {
-        log_warn("received a second signal; leaving at once", F_STR("signal", name));
+        log_warn("received a second signal; exiting at once", F_STR("signal", name));
         _exit(1);
     }
     log_info("received signal; shutting down", F_STR("signal", name));
     shut_down(s, 0);
 }
 
-/* Log files were moved away, or certificates renewed. */
+/* SIGHUP: log files were moved away, or certificates or tokens renewed. */
 static void on_hangup(uv_signal_t *handle, int number)
 {
     struct server *s = handle->data;
@@ -418,7 +421,8 @@ static void server_on_ready(void *arg)
     ((struct server *)arg)->is_kv_ready = true;
 }
 
-/* Once requests can be answered: an empty list of instances must never be shown for want of knowing. */
+/* Opens the client ports once requests can be answered: an empty list of instances must never be the
+ * answer of a view that is not ready. */
 static void serve_clients(struct server *s)
 {
     const struct options *o = s->options;
@@ -459,7 +463,7 @@ static char *join(const char *dir, const char *name)
     return text;
 }
 
-/* The hosts of all client URLs, for a certificate of our own. */
+/* The hosts of all client URLs, for a generated certificate. */
 static int make_certificate(struct server *s)
 {
     const struct options *o = s->options;
@@ -756,8 +760,8 @@ static void open_handles(struct server *s)
     uv_signal_start(&s->hangup, on_hangup, SIGHUP);
 }
 
-/* The data folder, or the nearest folder above it that exists, must be ours to use: said here in words,
- * before anything is made. */
+/* Checks that the data folder, or the nearest existing folder above it, is accessible, and reports it in
+ * words, before anything is created. */
 static int check_data_dir(struct server *s)
 {
     char *path = mem_string(s->options->dir);
@@ -767,7 +771,7 @@ static int check_data_dir(struct server *s)
     while (stat(path, &st) != 0 && errno == ENOENT) {
         char *slash = strrchr(path, '/');
         if (slash == path)
-            slash++; /* "/" stays */
+            slash++; /* keeps "/" */
         if (!slash)
             strcpy(path, "."); /* a name has at least one character */
         else
@@ -789,7 +793,7 @@ static void cannot_start(struct server *s)
     shut_down(s, 1);
 }
 
-/* The member knows who it is: the store is opened, or made. */
+/* The bootstrap is done: opens or creates the store. */
 static void on_booted(void *arg, int err, const char *error, const struct boot_result *result)
 {
     struct server *s = arg;
@@ -825,7 +829,7 @@ static int set_aside(struct server *s)
                  "%.400s holds a state that was found to be wrong and cannot be set aside: %s",
                  s->options->dir, err_text(err));
     if (was_diverged)
-        log_warn("the state of this member was found to be wrong: set aside, it joins anew",
+        log_warn("the state of this member is wrong: it is set aside, and the member joins again",
                  F_STR("data-dir", s->options->dir));
     return err;
 }
@@ -878,7 +882,7 @@ int server_run(struct options *o)
     turn_watch_stop(&s->turns);
     int err = uv_loop_close(&s->loop);
     if (err)
-        log_warn("the loop still holds handles", F_STR("error", uv_strerror(err)));
+        log_warn("the loop still has open handles", F_STR("error", uv_strerror(err)));
     limits_close(&s->limits);
     tls_context_free(s->tls);
     mem_free(s->cert_file);

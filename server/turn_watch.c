@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The reader of base/turn.h: metrics and the log. See turn_watch.h. */
+ * Metrics and log lines about the turns of the loop (base/turn.h); see turn_watch.h. */
 #include "server/turn_watch.h"
 
 #include <uv.h>

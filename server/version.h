@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Our version, and those of etcd's API that we announce. */
+ * Our version, and the versions of etcd's API that we announce. */
 #ifndef SERVER_VERSION_H
 #define SERVER_VERSION_H
 
@@ -8,7 +8,7 @@
 
 struct buf;
 
-/* What --version prints: own line first, unless the program runs under the name etcd. */
+/* The output of --version: our own line first, unless the program runs under the name etcd. */
 void options_version(const char *program, struct buf *out);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The words of `cairnd waldump`; see waldump.h. */
+ * The command line of `cairnd waldump`; see waldump.h. */
 #include "server/waldump.h"
 
 #include <stdio.h>
@@ -29,7 +29,7 @@ static int waldump_refuse(const char *what, const char *word)
     return 2;
 }
 
-/* --name VALUE or --name=VALUE; a single dash is as good. NULL: it is another word, or has no value. */
+/* Parses --name VALUE or --name=VALUE; a single dash works too. NULL: it is another word, or has no value. */
 static const char *value_of(const char *name, int argc, char **argv, int *at)
 {
     const char *word = argv[*at] + (strncmp(argv[*at], "--", 2) == 0 ? 2 : 1);

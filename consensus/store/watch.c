@@ -519,19 +519,29 @@ void watch_store_replaced(struct watch_hub *h, struct store *store)
 }
 
 /* --- output ------------------------------------------------------------------------------------- */
-bool watch_next(struct watch_stream *s, struct watch_output *ret_output)
+bool watch_next_part(struct watch_stream *s, size_t part_bytes, struct watch_output *ret_output)
 {
     struct watch_hub *h = s->hub;
     if (s->checked_epoch != h->epoch && !watch_stream_check_permissions(s)) {
         s->is_notified = false; /* watch_permission_turn notifies it */
         return false;
     }
-    if (!watch_queue_next(&s->queue, h->options.response_bytes_max, &h->scratch, ret_output)) {
+    if (!watch_queue_next(&s->queue, h->options.response_bytes_max, part_bytes, &h->scratch, ret_output)) {
         s->is_notified = false;
         return false;
     }
     watch_stream_reread(s);
     return true;
+}
+
+bool watch_next(struct watch_stream *s, struct watch_output *ret_output)
+{
+    return watch_next_part(s, SIZE_MAX, ret_output);
+}
+
+bool watch_next_is_long(const struct watch_stream *s, size_t part_bytes)
+{
+    return watch_queue_next_is_long(&s->queue, part_bytes);
 }
 
 bool watch_has_next(const struct watch_stream *s)

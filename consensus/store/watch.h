@@ -129,10 +129,19 @@ bool watch_is_full(const struct watch_stream *s);
  * watch_next returns false when the queue is empty; on_ready comes later. */
 struct watch_output {
     int64_t header_revision;
+    bool is_rest;                          /* it goes on with the response of the output before */
+    size_t left;                           /* bytes of this response that further outputs will bring */
     size_t count;                          /* pieces to send one after the other; may be 0 */
     struct slice pieces[WATCH_PIECES_MAX]; /* shared encoded events and the small parts between them */
 };
 bool watch_next(struct watch_stream *s, struct watch_output *ret_output);
+/* The same, for an owner that composes a long response over several turns of the loop: a response of more than
+ * part_bytes of events comes in outputs of about so many, `left` of the last one is 0. The outputs behind each
+ * other are the response. An output that is no rest, after one with `left`: the watcher has lost its right,
+ * and the response that was begun must not be sent. */
+bool watch_next_part(struct watch_stream *s, size_t part_bytes, struct watch_output *ret_output);
+/* The next response would come in several outputs. */
+bool watch_next_is_long(const struct watch_stream *s, size_t part_bytes);
 bool watch_has_next(const struct watch_stream *s);
 
 struct watch_counts {

@@ -79,7 +79,7 @@ int64_t watch_queue_drop(struct watch_queue *q, bool (*is_wanted)(void *arg, con
         struct watch_item *item = container_of(l, struct watch_item, link);
         if (!item->count || is_wanted(arg, item))
             continue;
-        if (item->sent)
+        if (item->sent && !item->is_begun)
             begun = item->head.watch_id;
         item_free(q, item);
     }
@@ -176,6 +176,15 @@ static uint32_t count_to_send(const struct watch_item *item, size_t response_byt
     return left;
 }
 
+/* How many of the unsent events make part_bytes. */
+static uint32_t count_part(const struct watch_item *item, size_t part_bytes)
+{
+    uint32_t n = item->sent;
+    for (size_t size = 0; n < item->count && size < part_bytes; n++)
+        size += item->blobs[n]->size;
+    return n - item->sent;
+}
+
 /* Composes the head and the next `send` events, and takes the events out of the item. */
 static void compose(struct watch_item *item, uint32_t send, struct watch_scratch *scratch,
                     struct watch_output *out)
@@ -190,7 +199,8 @@ static void compose(struct watch_item *item, uint32_t send, struct watch_scratch
         copied += strlen(item->head.cancel_reason);
     buf_reserve(bytes, copied); /* one reservation: the pieces point into the buffer */
     const uint8_t *data = bytes->data;
-    watch_encode_head(&item->head, bytes);
+    if (!item->is_begun)
+        watch_encode_head(&item->head, bytes);
     out->count = 0;
     for (uint32_t i = 0; i < send; i++) {
         if (blobs[i]->size < PIECE_SHARED_MIN || scratch->held_count == SHARED_MAX) {
@@ -214,8 +224,16 @@ bool watch_queue_has_next(const struct watch_queue *q)
     return q->count && !container_of(q->items.next, struct watch_item, link)->is_partial;
 }
 
-bool watch_queue_next(struct watch_queue *q, size_t response_bytes_max, struct watch_scratch *scratch,
-                      struct watch_output *ret_output)
+bool watch_queue_next_is_long(const struct watch_queue *q, size_t part_bytes)
+{
+    if (!watch_queue_has_next(q))
+        return false;
+    const struct watch_item *item = container_of(q->items.next, struct watch_item, link);
+    return !item->may_fragment && item->bytes > part_bytes;
+}
+
+bool watch_queue_next(struct watch_queue *q, size_t response_bytes_max, size_t part_bytes,
+                      struct watch_scratch *scratch, struct watch_output *ret_output)
 {
     watch_scratch_clear(scratch);
     if (!watch_queue_has_next(q))
@@ -225,6 +243,8 @@ bool watch_queue_next(struct watch_queue *q, size_t response_bytes_max, struct w
         watch_queue_close_item(item->open);
     uint32_t send = count_to_send(item, response_bytes_max);
     item->head.is_fragment = item->sent + send < item->count;
+    if (!item->may_fragment)
+        send = count_part(item, part_bytes);
     ret_output->header_revision = item->header_revision;
     size_t sent_bytes = 0;
     for (uint32_t i = 0; i < send; i++)
@@ -232,6 +252,9 @@ bool watch_queue_next(struct watch_queue *q, size_t response_bytes_max, struct w
     compose(item, send, scratch, ret_output);
     item->sent += send;
     item->bytes -= sent_bytes;
+    ret_output->is_rest = item->is_begun;
+    ret_output->left = item->may_fragment ? 0 : item->bytes;
+    item->is_begun = ret_output->left > 0;
     q->bytes -= sent_bytes;
     *q->total -= sent_bytes;
     if (item->sent == item->count)

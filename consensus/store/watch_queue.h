@@ -28,6 +28,7 @@ struct watch_item {
     size_t bytes; /* of the blobs that are not sent yet */
     uint32_t barrier;
     bool may_fragment;
+    bool is_begun;   /* the first of several outputs that make one response was taken */
     bool is_partial; /* more of its last revision follows: neither it nor the items after it are sent */
 };
 
@@ -65,9 +66,10 @@ void watch_queue_drop_partial(struct watch_queue *q, struct watch_item **open);
 /* Closes the open item: the watcher ends or must not reach the item any more. */
 void watch_queue_close_item(struct watch_item **open);
 bool watch_queue_has_next(const struct watch_queue *q);
-/* Takes the next response out of the queue. False: there is none. */
-bool watch_queue_next(struct watch_queue *q, size_t response_bytes_max, struct watch_scratch *scratch,
-                      struct watch_output *ret_output);
+/* Takes the next response out of the queue, or its next part_bytes or so. False: there is none. */
+bool watch_queue_next(struct watch_queue *q, size_t response_bytes_max, size_t part_bytes,
+                      struct watch_scratch *scratch, struct watch_output *ret_output);
+bool watch_queue_next_is_long(const struct watch_queue *q, size_t part_bytes);
 
 void watch_scratch_clear(struct watch_scratch *s);
 

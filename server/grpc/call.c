@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0
- * One gRPC call on one HTTP/2 stream: metadata to rpc_call, DATA to messages, messages to a queue of framed
- * bytes.
+ * One gRPC call on one HTTP/2 stream: metadata to struct rpc_call, DATA to messages, messages to a queue of
+ * framed bytes.
  *
  *   CALL_HEADERS --call_begin--> CALL_RUNNING --the service's finish, or call_fail--> CALL_ANSWERED
  *
- * The call is freed when its stream ends, whatever its state; one that runs is cancelled then. A
- * message that lies within one DATA frame goes to the service from where it was read, any other is collected
- * in `in` first.
+ * The call is freed when its stream ends, in any state; a running call is canceled then. A message that lies
+ * within one DATA frame goes to the service from the read buffer; any other is collected in `in` first.
  *
- * Limits: the queue of a stream and of a connection (congestion, with hysteresis), the bytes of incomplete
- * requests, of requests at work, and of unary answers that the client does not read (further unary requests
- * are held back). */
+ * Limits:
+ *   - the queue of a stream and of a connection (congestion, with hysteresis)
+ *   - the bytes of incomplete requests, and of requests that are being worked on
+ *   - the bytes of unary answers that the client does not read: further unary requests are held back */
 #include <assert.h>
 
+#include "base/buf_release.h"
 #include "base/metric.h"
 #include "base/net/tls.h"
 #include "server/grpc/private.h"
@@ -70,10 +71,15 @@ static void drop_running(struct grpc_call *call)
     conn_check_reading(call->conn);
 }
 
-/* A huge answer counts as HELD_SHARE_MAX only: one client may read a long Range slowly and put meanwhile. */
+static size_t call_unsent_bytes(const struct grpc_call *call)
+{
+    return call->out.size - call->out_at + call->next.size;
+}
+
+/* A huge answer counts as HELD_SHARE_MAX only: a client may read a long Range slowly and put meanwhile. */
 static void recount_unary(struct grpc_call *call)
 {
-    size_t left = call->out.size - call->out_at;
+    size_t left = call_unsent_bytes(call);
     size_t share = is_streaming(call) ? 0 : left < HELD_SHARE_MAX ? left : HELD_SHARE_MAX;
     call->conn->queued_unary += share - call->unary_share;
     if (call->conn->queued_unary > CONN_QUEUE_MAX)
@@ -81,7 +87,8 @@ static void recount_unary(struct grpc_call *call)
     call->unary_share = share;
 }
 
-/* As in the watch hub: n streams that nobody reads come to rest at an nth of the whole each. */
+/* The limit shrinks as the total grows, as in the watch hub: of n streams that are not read, each holds an
+ * nth of the total at most. */
 static size_t stream_queue_max(const struct grpc_server *s)
 {
     uint64_t left = s->queued_streams < SERVER_QUEUE_MAX ? SERVER_QUEUE_MAX - s->queued_streams : 0;
@@ -97,7 +104,7 @@ static void count_queued(struct grpc_call *call, size_t more)
     recount_unary(call);
     if (c->queued > CONN_QUEUE_MAX)
         c->is_over = true;
-    if (!call->is_full && call->out.size - call->out_at > stream_queue_max(c->server)) {
+    if (!call->is_full && call_unsent_bytes(call) > stream_queue_max(c->server)) {
         call->is_full = true;
         list_add_last(&c->full, &call->wait);
     }
@@ -105,17 +112,16 @@ static void count_queued(struct grpc_call *call, size_t more)
         conn_count_output(c);
 }
 
-/* `size` bytes of out are dealt with. */
-static void pass_queued(struct grpc_call *call, size_t size)
+/* `size` bytes are no longer queued. */
+static void uncount_queued(struct grpc_call *call, size_t size)
 {
-    call->out_at += size;
     call->conn->queued -= size;
     if (is_streaming(call))
         call->conn->server->queued_streams -= size;
     recount_unary(call);
 }
 
-/* The service lets go of the call: nothing of it is touched by rpc afterwards. */
+/* Ends the service's part of the call: rpc does not touch the call afterwards. */
 static void stop_running(struct grpc_call *call)
 {
     server_timer_clear(call->conn->server, &call->deadline);
@@ -135,7 +141,10 @@ void call_free(struct grpc_call *call)
         stop_running(call);
         rpc_cancel(&call->rpc);
     }
-    pass_queued(call, call->out.size - call->out_at);
+    size_t left = call_unsent_bytes(call);
+    call->out_at = call->out.size;
+    buf_release(&call->next);
+    uncount_queued(call, left);
     list_remove(&call->wait);
     list_remove(&call->link);
     h2_forget(call);
@@ -144,7 +153,7 @@ void call_free(struct grpc_call *call)
 }
 
 /* --- answering ----------------------------------------------------------------------------------------- */
-/* Everything that was sent goes out first; without anything the status travels in the headers alone. */
+/* Sends the status after all messages; without any message it travels in the headers alone. */
 static void call_answer(struct grpc_call *call, int status, const char *text)
 {
     call->status = status;
@@ -158,7 +167,7 @@ static void call_answer(struct grpc_call *call, int status, const char *text)
     conn_touch(call->conn);
 }
 
-/* The transport ends a call that runs. */
+/* Ends a running call from the side of the transport. */
 static void call_fail(struct grpc_call *call, int status, const char *text)
 {
     stop_running(call);
@@ -166,7 +175,7 @@ static void call_fail(struct grpc_call *call, int status, const char *text)
     call_answer(call, status, text);
 }
 
-/* The client has given up by now. An answer it does not read would only keep memory. */
+/* The client has given up by now. An answer that it does not read would only use memory. */
 static void on_deadline(struct grpc_timer *t)
 {
     struct grpc_call *call = container_of(t, struct grpc_call, deadline);
@@ -186,11 +195,12 @@ static void call_send(struct rpc_call *rpc, const struct slice *pieces, size_t c
         call->is_unsendable = true;
         return;
     }
+    struct buf *out = call->next.size ? &call->next : &call->out;
     if (call->out_at > call->out.size / 2) {
         buf_consume(&call->out, call->out_at);
         call->out_at = 0;
     }
-    uint8_t *p = buf_reserve(&call->out, 5 + size);
+    uint8_t *p = buf_reserve(out, 5 + size);
     *p = 0;
     put_be32(p + 1, (uint32_t)size);
     p += 5;
@@ -199,7 +209,7 @@ static void call_send(struct rpc_call *rpc, const struct slice *pieces, size_t c
             memcpy(p, pieces[i].data, pieces[i].size);
         p += pieces[i].size;
     }
-    call->out.size += 5 + size;
+    out->size += 5 + size;
     metric_add(METRIC_GRPC_SENT, (double)size);
     count_queued(call, 5 + size);
     h2_answer(call);
@@ -210,7 +220,7 @@ static void call_send_whole(struct rpc_call *rpc, struct buf *message)
 {
     struct grpc_call *call = (struct grpc_call *)rpc;
     size_t size = message->size - RPC_FRAME_ROOM;
-    assert(call->state == CALL_RUNNING && call->out.size == 0);
+    assert(call->state == CALL_RUNNING && (is_streaming(call) || call->out.size == 0));
     if (size > INT32_MAX) {
         call->is_unsendable = true;
         buf_done(message);
@@ -218,11 +228,18 @@ static void call_send_whole(struct rpc_call *rpc, struct buf *message)
     }
     message->data[0] = 0;
     put_be32(message->data + 1, (uint32_t)size);
-    buf_done(&call->out);
-    call->out = buf_move(message);
-    call->out_at = 0;
+    size_t framed = message->size;
+    if (call->next.size) {
+        buf_add_slice(&call->next, buf_slice(message));
+        buf_done(message);
+    } else if (call->out.size) {
+        call->next = buf_move(message);
+    } else {
+        buf_done(&call->out);
+        call->out = buf_move(message);
+    }
     metric_add(METRIC_GRPC_SENT, (double)size);
-    count_queued(call, call->out.size);
+    count_queued(call, framed);
     h2_answer(call);
     conn_touch(call->conn);
 }
@@ -249,7 +266,8 @@ static const struct rpc_transport transport = {call_send, call_send_whole, call_
 void call_taken(struct grpc_call *call, size_t size)
 {
     size_t before = call->out_at;
-    pass_queued(call, size);
+    call->out_at += size;
+    uncount_queued(call, size);
     if (call->out_at < call->out.size) {
         size_t from = before - before % FORGET_STEP, to = call->out_at - call->out_at % FORGET_STEP;
         if (from < to)
@@ -257,19 +275,22 @@ void call_taken(struct grpc_call *call, size_t size)
         return;
     }
     call->out_at = 0;
-    if (call->out.capacity > POOL_BUF_MAX)
+    if (call->next.size) {
         buf_done(&call->out);
-    else
+        call->out = buf_move(&call->next);
+    } else if (call->out.capacity > POOL_BUF_MAX) {
+        buf_done(&call->out);
+    } else {
         buf_clear(&call->out);
+    }
 }
 
-/* --- metadata --------------------------------------------------------------------------------------------
- */
+/* --- metadata -------------------------------------------------------------------------------------- */
 static bool is_name(struct slice s, const char *name, size_t size)
 {
     return s.size == size && memcmp(s.data, name, size) == 0;
 }
-/* The bytes of a field are gone when the next one is read. */
+/* Copies the value: the bytes of a field are overwritten when the next one is read. */
 static struct slice call_keep(struct buf *b, struct slice value)
 {
     buf_clear(b);
@@ -279,7 +300,7 @@ static struct slice call_keep(struct buf *b, struct slice value)
 
 #define IS(s, literal) is_name(s, literal, sizeof(literal) - 1)
 
-/* Of several the first counts. */
+/* The first of several tokens counts. */
 static void take_token(struct grpc_call *call, struct slice value, bool is_final)
 {
     if (call->is_token_final || (call->rpc.token.data && !is_final))
@@ -290,7 +311,7 @@ static void take_token(struct grpc_call *call, struct slice value, bool is_final
     call->rpc.token = call_keep(&call->token, value);
 }
 
-/* Keeps what an error text will quote, cut: it comes from the client. */
+/* Keeps the text that an error will quote, cut to a limit: it comes from the client. */
 static void keep_text(struct grpc_call *call, struct slice value)
 {
     buf_clear(&call->text);
@@ -350,7 +371,7 @@ void call_header(struct grpc_call *call, struct slice name, struct slice value)
     }
 }
 
-/* Is there a method whose path begins with "/service/"? */
+/* True if a method's path begins with "/service/". */
 static bool has_service(struct slice path_to_slash)
 {
     const struct rpc_method *m;
@@ -361,7 +382,7 @@ static bool has_service(struct slice path_to_slash)
     return false;
 }
 
-static void grpc_call_refuse(struct grpc_call *call, const char *http_status, int status, struct buf *text)
+static void grpc_call_reject(struct grpc_call *call, const char *http_status, int status, struct buf *text)
 {
     call->state = CALL_ANSWERED;
     call->status = status;
@@ -372,7 +393,7 @@ static void grpc_call_refuse(struct grpc_call *call, const char *http_status, in
     buf_done(text);
 }
 
-static void refuse_path(struct grpc_call *call)
+static void reject_path(struct grpc_call *call)
 {
     struct buf text = {0};
     struct slice path = buf_slice(&call->text);
@@ -392,32 +413,32 @@ static void refuse_path(struct grpc_call *call)
         }
         buf_add_slice(&text, service);
     }
-    grpc_call_refuse(call, "200", err_grpc(ERR_UNIMPLEMENTED), &text);
+    grpc_call_reject(call, "200", err_grpc(ERR_UNIMPLEMENTED), &text);
 }
 
-/* True if the request's headers were refused. Order and texts are grpc-go's. */
+/* True if the headers of the request were rejected. Order and texts are grpc-go's. */
 static bool check_headers(struct grpc_call *call)
 {
     struct buf text = {0};
     if (!call->is_grpc_type) {
         buf_add_text(&text, "invalid gRPC request content-type ");
         header_quote(&text, buf_slice(&call->text));
-        grpc_call_refuse(call, "415", err_grpc(ERR_INVALID), &text);
+        grpc_call_reject(call, "415", err_grpc(ERR_INVALID), &text);
     } else if (call->is_timeout_bad) {
         buf_add_text(&text, "malformed grpc-timeout");
-        grpc_call_refuse(call, "400", err_grpc(ERR_INTERNAL), &text);
+        grpc_call_reject(call, "400", err_grpc(ERR_INTERNAL), &text);
     } else if (!call->is_post) {
         buf_add_text(&text, "Received a HEADERS frame with a :method which should be POST");
-        grpc_call_refuse(call, "405", err_grpc(ERR_INTERNAL), &text);
+        grpc_call_reject(call, "405", err_grpc(ERR_INTERNAL), &text);
     } else if (call->has_timeout && call->timeout_ms == 0) {
         buf_add_text(&text, err_text(ERR_DEADLINE));
-        grpc_call_refuse(call, "200", err_grpc(ERR_DEADLINE), &text);
+        grpc_call_reject(call, "200", err_grpc(ERR_DEADLINE), &text);
     } else if (!call->rpc.method) {
-        refuse_path(call);
+        reject_path(call);
     } else if (call->is_encoded) {
         buf_add_text(&text, "grpc: Decompressor is not installed for grpc-encoding ");
         header_quote(&text, buf_slice(&call->text));
-        grpc_call_refuse(call, "200", err_grpc(ERR_UNIMPLEMENTED), &text);
+        grpc_call_reject(call, "200", err_grpc(ERR_UNIMPLEMENTED), &text);
     } else {
         return false;
     }
@@ -438,8 +459,7 @@ void call_begin(struct grpc_call *call)
     rpc_start(&call->rpc);
 }
 
-/* --- messages in -------------------------------------------------------------------------------------------
- */
+/* --- messages in ----------------------------------------------------------------------------------- */
 static void call_deliver(struct grpc_call *call, struct slice message)
 {
     metric_add(METRIC_GRPC_RECEIVED, (double)message.size);
@@ -455,13 +475,13 @@ static void call_deliver(struct grpc_call *call, struct slice message)
         buf_done(&call->in);
 }
 
-/* A client that sends requests and reads no answers gets no further ones: the request waits in `in`. */
+/* A client that sends requests and does not read answers gets no further ones: the request waits in `in`. */
 static bool must_hold(const struct grpc_call *call)
 {
     return call->rpc.method->kind != RPC_BIDI && call->conn->is_unary_over;
 }
 
-static void hold(struct grpc_call *call, struct slice message)
+static void hold_message(struct grpc_call *call, struct slice message)
 {
     if (message.data != call->in.data) {
         buf_clear(&call->in);
@@ -500,17 +520,17 @@ static bool check_prefix(struct grpc_call *call)
     return false;
 }
 
-static void complete(struct grpc_call *call, struct slice message)
+static void complete_message(struct grpc_call *call, struct slice message)
 {
     call->prefix_size = 0;
     call->is_complete = call->rpc.method->kind != RPC_BIDI;
     if (must_hold(call))
-        hold(call, message);
+        hold_message(call, message);
     else
         call_deliver(call, message);
 }
 
-/* Bytes of a message that is not whole yet. Returns how many were used. */
+/* Collects bytes of an incomplete message. Returns how many were used. */
 static size_t call_collect(struct grpc_call *call, struct slice chunk)
 {
     struct grpc_conn *c = call->conn;
@@ -523,7 +543,7 @@ static size_t call_collect(struct grpc_call *call, struct slice chunk)
     count_partial(call, n);
     buf_add(&call->in, chunk.data, n);
     if (call->in.size == call->message_size)
-        complete(call, buf_slice(&call->in));
+        complete_message(call, buf_slice(&call->in));
     return n;
 }
 
@@ -543,7 +563,7 @@ void call_data(struct grpc_call *call, struct slice chunk)
         }
         if (call->in.size == 0 && chunk.size >= call->message_size) {
             used = call->message_size;
-            complete(call, slice_of(chunk.data, used));
+            complete_message(call, slice_of(chunk.data, used));
         } else {
             used = call_collect(call, chunk);
         }
@@ -567,8 +587,8 @@ void call_half_close(struct grpc_call *call)
         rpc_half_close(&call->rpc);
 }
 
-/* A byte now and then would keep its place among the incomplete requests, whose bytes are bounded, for ever.
- */
+/* Ends requests that come too slowly: the bytes of incomplete requests are bounded, and a client that
+ * sends a byte now and then would keep its share for ever. */
 void call_end_slow(struct grpc_conn *c, uint64_t now)
 {
     LIST_FOR_EACH_SAFE (l, &c->calls) {
@@ -579,8 +599,7 @@ void call_end_slow(struct grpc_conn *c, uint64_t now)
     }
 }
 
-/* --- after a write -----------------------------------------------------------------------------------------
- */
+/* --- after a write --------------------------------------------------------------------------------- */
 static void release_held(struct grpc_conn *c)
 {
     struct link *l;
@@ -609,7 +628,7 @@ void call_wake_all(struct grpc_conn *c)
         c->is_over = false;
     LIST_FOR_EACH_SAFE (l, &c->full) {
         struct grpc_call *call = container_of(l, struct grpc_call, wait);
-        if (call->out.size - call->out_at > stream_queue_max(c->server) / 2)
+        if (call_unsent_bytes(call) > stream_queue_max(c->server) / 2)
             continue;
         list_remove(&call->wait);
         call->is_full = false;

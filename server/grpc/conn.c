@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * One connection of a gRPC client: the socket, TLS, and when to write, ping and close. What is read goes to
- * h2_feed at once; what is to be written is pulled and written once per loop turn (conn_touch, then
- * conn_flush), at most one write under way, nothing pulled meanwhile. So a peer that does not read leaves its
- * answers in the queues of its calls, which are bounded there.
+ * One connection of a gRPC client: the socket, TLS, writing, keepalive and closing.
+ *
+ * Input goes to h2_feed at once. Output is pulled and written once per loop turn (conn_touch, then conn_flush).
+ * At most one write is under way, and nothing is pulled meanwhile. So the answers for a peer that does not read
+ * stay in the queues of its calls, which are bounded.
  *
  *   CONN_OPEN --our last bytes are out--> CONN_LINGERING --the peer closed, or 1 s--> CONN_CLOSED --> freed
  *       `-------- the peer closed, an error, silence --------------------------------^ */
@@ -64,7 +65,7 @@ static void conn_on_close(uv_handle_t *h)
     conn_free(h->data);
 }
 
-/* Not from inside h2_feed or h2_pull. */
+/* Must not be called from inside h2_feed or h2_pull. */
 void conn_close(struct grpc_conn *c)
 {
     if (c->state == CONN_CLOSED)
@@ -116,7 +117,7 @@ static void linger(struct grpc_conn *c)
 }
 
 /* --- output that is not read --------------------------------------------------------------------------- */
-/* Messages not pulled yet, rare frames, and what a write under way has left. */
+/* Counts messages not pulled yet, control frames, and the rest of a write under way. */
 void conn_count_output(struct grpc_conn *c)
 {
     uint64_t now = server_now(c->server);
@@ -133,7 +134,8 @@ static void measure(struct output_account *a)
     conn_count_output(container_of(a, struct grpc_conn, output));
 }
 
-/* Its answers are dropped. Who reads again within the second finds a GOAWAY behind what was on its way. */
+/* Drops the answers of the connection. A client that reads again within the second finds a GOAWAY after
+ * the bytes that were already sent. */
 static void on_output_limit(struct output_account *a, enum output_reason why)
 {
     static struct log_limit limit;
@@ -181,8 +183,8 @@ static void on_write(uv_write_t *req, int status)
         conn_touch(c);
 }
 
-/* How much the kernel took; below 0: the connection is broken. Nothing is queued in libuv here, and send is
- * cheaper than the write of uv_try_write. */
+/* Returns how many bytes the kernel accepted; below 0: the connection is broken. libuv queues nothing
+ * here, and send is cheaper than the write of uv_try_write. */
 static ssize_t try_send(struct grpc_conn *c, const uint8_t *data, size_t size)
 {
     uv_os_fd_t fd;
@@ -335,7 +337,8 @@ static void conn_on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
     if (c->state != CONN_OPEN)
         return;
     c->last_read_ms = server_now(c->server);
-    /* libuv would go on reading what a flooding client sends: all clients get the same share of a turn. */
+    /* Without this libuv would read on from a client that floods: all clients get the same share of a
+     * turn. */
     if ((size_t)n == buf->len) {
         c->has_read_enough = true;
         conn_check_reading(c);
@@ -344,7 +347,7 @@ static void conn_on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
         conn_touch(c);
 }
 
-/* What was read before and had to wait. */
+/* Handles input that was read before and had to wait. */
 static void take_rest(struct grpc_conn *c)
 {
     struct buf rest = buf_move(&c->rest);
@@ -360,7 +363,8 @@ static void take_rest(struct grpc_conn *c)
     buf_done(&rest);
 }
 
-/* Its turn has come. It reads for itself: for libuv it would be one of all that are readable. */
+/* Resumes a connection that waited in the queue. It reads by itself: in libuv it would be one of all
+ * readable sockets. */
 static void resume(struct turn_waiter *w)
 {
     struct grpc_conn *c = container_of(w, struct grpc_conn, wait);
@@ -380,8 +384,8 @@ static void resume(struct turn_waiter *w)
         conn_on_read(&c->stream, n > 0 ? n : n == 0 ? UV_EOF : -errno, &buf);
 }
 
-/* Enough for this turn, or too many bytes of requests at work: the kernel's buffer fills and TCP slows the
- * client down. */
+/* Reading stops after a full share of the turn, or when too many bytes of requests are being worked on.
+ * Then the kernel's buffer fills and TCP slows the client down. */
 void conn_check_reading(struct grpc_conn *c)
 {
     if (!c->has_socket || c->state != CONN_OPEN)
@@ -397,8 +401,7 @@ void conn_check_reading(struct grpc_conn *c)
     }
 }
 
-/* --- keepalive, as grpc-go's server ------------------------------------------------------------------------
- */
+/* --- keepalive, as grpc-go's server ---------------------------------------------------------------- */
 static void arm_keepalive(struct grpc_conn *c, uint64_t at_ms)
 {
     if (c->server->options.keepalive_interval_ms)
@@ -454,8 +457,8 @@ void conn_on_ping_answer(struct grpc_conn *c)
         final_goaway(c);
 }
 
-/* First "no more new calls, please", then, when the client has seen that (it answers a PING), the last stream
- * we take: no call that was under way is lost. */
+/* Drains in two steps: first a GOAWAY that only announces the end. When the client has answered a PING,
+ * and so has seen it, a second one with the last stream that we accept. So no running call is lost. */
 void conn_drain(struct grpc_conn *c)
 {
     if (c->state != CONN_OPEN || c->is_drain_begun)
@@ -504,8 +507,7 @@ static void evict(struct source_conn *s)
     conn_close(container_of(s, struct grpc_conn, source));
 }
 
-/* --- taking a socket -------------------------------------------------------------------------------------
- */
+/* --- taking a socket ------------------------------------------------------------------------------- */
 static void name_peer(struct grpc_conn *c, const struct sockaddr_storage *a)
 {
     char ip[INET6_ADDRSTRLEN] = "";

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See frame.h. */
+ * The bytes of HTTP/2 frames and of our header blocks; see frame.h. */
 #include "server/grpc/frame.h"
 
 #include <assert.h>
@@ -49,7 +49,8 @@ void frame_add_block(struct buf *out, uint32_t stream_id, uint8_t flags, struct 
 }
 
 /* --- header blocks ------------------------------------------------------------------------------------- */
-/* RFC 7541, 5.1 and 5.2: a length in 7 bits and what does not fit behind it; no Huffman code. */
+/* A string literal of RFC 7541, 5.1 and 5.2: a length of 7 bits, continued in further bytes; no Huffman
+ * code. */
 static void add_string(struct buf *out, struct slice s)
 {
     size_t rest = s.size;
@@ -74,7 +75,7 @@ void hpack_add_literal(struct buf *out, const char *name, struct slice value)
 enum {
     INDEXED = 0x80,
     STATUS_200 = INDEXED | 8,
-    CONTENT_TYPE_KEPT = 0x40 | 31, /* a literal that goes into the table; its name is 31 in the fixed one */
+    CONTENT_TYPE_KEPT = 0x40 | 31, /* a literal that enters the table; name 31 of the static one */
     FIRST_INDEX = 62,              /* the youngest field in the table */
 };
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * HTTP/2's numbers (RFC 9113) and the bytes of its frames and of the few header blocks we write. Pure: bytes
- * in and out, no connection. What is read of HPACK is nghttp2's inflater (h2_read.c); what is written needs
- * no encoder, because a server of gRPC says only a handful of things. */
+ * HTTP/2's numbers (RFC 9113), and the bytes of its frames and of the few header blocks that we write. Pure:
+ * bytes in and out, no connection. nghttp2's inflater reads HPACK (h2_read.c). Writing needs no encoder,
+ * because a gRPC server sends only a few different fields. */
 #ifndef SERVER_GRPC_FRAME_H
 #define SERVER_GRPC_FRAME_H
 
@@ -52,7 +52,7 @@ enum h2_setting {
 
 enum {
     FRAME_HEAD = 9,
-    FRAME_MAX = 16384, /* of a payload, either way: nobody may be sent more unasked, and we do not ask */
+    FRAME_MAX = 16384, /* of a payload, both ways: the default of SETTINGS */
     FRAME_MAX_MAX = (1 << 24) - 1,
     WINDOW_DEFAULT = 65535,
     H2_PREFACE_SIZE = 24,
@@ -75,10 +75,9 @@ void hpack_add_literal(struct buf *out, const char *name, struct slice value);
 /* A block as HEADERS and, when it is long, CONTINUATION. `flags` may hold FRAME_END_STREAM. */
 void frame_add_block(struct buf *out, uint32_t stream_id, uint8_t flags, struct slice block);
 
-/* What the peer's HPACK table holds of ours: two fields at most, each put there when it is first said and one
- * byte ever after. The peer's decoder follows the order of our blocks, so these are written in that order
- * only. A peer that changes the size of its table gets literals from then on, and is told that ours is of
- * size 0. */
+/* Our fields in the peer's HPACK table: two at most. Each is put there when it is first sent, and takes one
+ * byte from then on. The peer's decoder follows the order of our blocks, so these are written in that order
+ * only. A peer that changes the size of its table gets literals from then on, and a size update to 0. */
 struct hpack_state {
     uint8_t content_type, status; /* the index, 0 = not in the table */
     bool is_off, must_announce;

@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
- * One HTTP/2 connection: bytes go in through h2_feed and become calls, frames come out through h2_pull. No
- * socket; the only clock is the loop's, for one limit. This file: streams, errors, the end; h2_read.c: frames
- * in; h2_write.c: frames out.
+ * One HTTP/2 connection without its socket: h2_feed turns bytes into calls, h2_pull turns answers into frames.
+ * The only clock is the loop's, for one limit. This file: streams, errors, the end. h2_read.c: frames in.
+ * h2_write.c: frames out.
  *
- * Why not nghttp2's session, which the SDK and the tests use: it was a tenth of a put's CPU and more than
- * half of a range's over many streams, for weights, push, and callbacks that a server of gRPC has no use for.
- * Its HPACK decoder stays.
+ * The SDK and the tests use nghttp2's session; the server does not. That session took a tenth of a put's CPU,
+ * and more than half of a range's over many streams: for weights, push, and callbacks that a gRPC server does
+ * not need. nghttp2's HPACK decoder is still used.
  *
- * A stream is its call: it begins with HEADERS, and call_free is its end, when both sides have ended it or
- * one of them has reset it. Frames for a stream that is no more are passed over: its end may have crossed
- * them. */
+ * A stream is its call: it begins with HEADERS. call_free ends it, when both sides have ended it or one of them
+ * has reset it. Frames for a stream that has ended are ignored: its end may have crossed them. */
 #include <assert.h>
 
 #include "server/grpc/private.h"

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What a client sends, frame by frame (RFC 9113). DATA goes to its call in the pieces it comes in; any other
- * frame is looked at when it is whole, and waits in h2.in until then (16 KiB at most). An error of the
- * connection ends it with GOAWAY, after which nothing is read; an error of a stream resets that.
+ * Frames from a client (RFC 9113). DATA goes to its call in the pieces in which it arrives. Any other frame is
+ * handled when it is complete, and waits in h2.in until then (16 KiB at most). A connection error ends the
+ * connection with GOAWAY, after which nothing is read; a stream error resets the stream.
  *
- * Limits: the size of a frame; CONTINUATIONs of a block; the bytes of a call's fields; streams; resets, those
- * that a client provokes too; frames of ours that it asks for and does not read. */
+ * Limits:
+ *   - the size of a frame, CONTINUATIONs of a block, the bytes of a call's fields, streams
+ *   - resets, those that a client provokes included
+ *   - frames of ours that a client requests and does not read */
 #include "server/grpc/private.h"
 
 static void grpc_h2_read_fail(struct grpc_conn *c, enum h2_error error, const char *text)
@@ -17,7 +19,7 @@ static bool is_idle(const struct grpc_conn *c, uint32_t stream_id)
     return stream_id > c->h2.last_stream || stream_id % 2 == 0;
 }
 
-/* False: there is not so much left. */
+/* False: the limit is used up. */
 static bool spend(struct h2_credit *k, uint64_t cost, uint64_t burst, uint64_t per_second, uint64_t now)
 {
     uint64_t more = (now - k->at_ms) * per_second / 1000;
@@ -38,8 +40,9 @@ static void count_reset(struct grpc_conn *c)
         grpc_h2_read_fail(c, H2_ENHANCE_YOUR_CALM, "too many resets");
 }
 
-/* Frames that ask for nothing and are cheaper to send than to read: SETTINGS, PRIORITY, empty DATA, unknown
- * ones, and header blocks of ended streams (CVE-2019-9511 to 9518). PINGs have a rule of their own. */
+/* Counts frames that request nothing and are cheaper to send than to read: SETTINGS, PRIORITY, empty DATA,
+ * unknown ones, and header blocks of ended streams (CVE-2019-9511 to 9518). PINGs have a rule of their
+ * own. */
 static void count_idle_frame(struct grpc_conn *c, uint64_t cost)
 {
     if (!spend(&c->h2.idle_frames, cost, IDLE_FRAME_BURST, IDLE_FRAME_RATE, server_now(c->server)))
@@ -68,7 +71,7 @@ static void end_data(struct grpc_conn *c)
         call_half_close(call);
 }
 
-/* What has come is dealt with or counted elsewhere (call.c), so the windows open again by halves. */
+/* Opens a window again when half of it is used: call.c bounds the received bytes. */
 static void count_received(struct grpc_conn *c, struct grpc_call *call, struct frame f)
 {
     struct h2 *h = &c->h2;
@@ -177,7 +180,8 @@ static void take_block(struct grpc_conn *c, struct slice in, bool is_last)
         if (flags & NGHTTP2_HD_INFLATE_EMIT && call && call->state == CALL_HEADERS) {
             call->header_bytes += nv.namelen + nv.valuelen + 32;
             if (call->header_bytes > HEADER_LIST_MAX)
-                fail_stream(c, call->stream_id, H2_ENHANCE_YOUR_CALM); /* and the rest for the table's sake */
+                fail_stream(c, call->stream_id,
+                            H2_ENHANCE_YOUR_CALM); /* and decodes the rest only for the table */
             else
                 call_header(call, slice_of(nv.name, nv.namelen), slice_of(nv.value, nv.valuelen));
         }
@@ -190,7 +194,7 @@ static void take_block(struct grpc_conn *c, struct slice in, bool is_last)
         end_block(c);
 }
 
-/* Cuts the padding and the priority off. False: they are longer than the frame. */
+/* Removes the padding and the priority. False: they are longer than the frame. */
 static bool strip_headers(struct frame f, struct slice *payload)
 {
     size_t padding = 0, head = 0;
@@ -208,7 +212,7 @@ static bool strip_headers(struct frame f, struct slice *payload)
     return true;
 }
 
-/* Who the block is for. NULL: nobody, or refused. */
+/* The call of the block. NULL: none, or rejected. */
 static struct grpc_call *grpc_h2_read_open_stream(struct grpc_conn *c, struct frame f)
 {
     struct h2 *h = &c->h2;
@@ -219,7 +223,7 @@ static struct grpc_call *grpc_h2_read_open_stream(struct grpc_conn *c, struct fr
     }
     if (call || f.stream_id <= h->last_stream) {
         count_idle_frame(c, 1);
-        return call; /* trailers, which mean nothing to us */
+        return call; /* trailers, which are ignored */
     }
     if (h->is_leaving)
         return NULL;
@@ -255,7 +259,7 @@ static void take_continuation(struct grpc_conn *c, struct frame f, struct slice 
 }
 
 /* --- the others ---------------------------------------------------------------------------------------- */
-/* Applies to the streams there are as well; their windows may go below zero. */
+/* Also changes the windows of existing streams, which may go below zero. */
 static void change_windows(struct grpc_conn *c, uint32_t size)
 {
     int64_t more = (int64_t)size - c->h2.stream_window;
@@ -276,7 +280,7 @@ static void take_setting(struct grpc_conn *c, unsigned setting, uint32_t value, 
 {
     switch (setting) {
     case H2_HEADER_TABLE_SIZE:
-        hpack_table_changed(&c->h2.said);
+        hpack_table_changed(&c->h2.hpack_sent);
         return;
     case H2_ENABLE_PUSH:
         if (value > 1)
@@ -424,13 +428,13 @@ static void take_frame(struct grpc_conn *c, struct frame f, struct slice payload
     case FRAME_WINDOW_UPDATE:
         take_window(c, f, payload);
         return;
-    default: /* PRIORITY, and what nobody has defined yet */
+    default: /* PRIORITY and unknown frames */
         count_idle_frame(c, 1);
         return;
     }
 }
 
-/* A head has been read: false, the connection has failed. */
+/* Handles a complete frame head. False: the connection has failed. */
 static bool check_head(struct grpc_conn *c, struct frame f)
 {
     if (f.size > FRAME_MAX)
@@ -441,7 +445,7 @@ static bool check_head(struct grpc_conn *c, struct frame f)
 }
 
 /* --- bytes --------------------------------------------------------------------------------------------- */
-/* Gathers a frame that is not whole in one read. Returns how much was used. */
+/* Gathers a frame that comes in several reads. Returns how much was used. */
 static size_t grpc_h2_read_gather(struct grpc_conn *c, struct slice in)
 {
     struct buf *b = &c->h2.in;

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What a client is sent. Rare frames (SETTINGS, PING, resets, errors) are bytes in h2.out and go first.
- * Answers are made when they are pulled, from the queues of their calls: HEADERS, DATA, trailers, straight to
- * where the socket's write collects. A call with something to say is in `ready`, and is taken in turn for one
- * DATA frame; without window it waits in `starved` (the connection's) or nowhere (its own) until there is
- * some. */
+ * Frames to a client. Control frames (SETTINGS, PING, resets, errors) are bytes in h2.out and go first. Answers
+ * are made when they are pulled from the queues of their calls: HEADERS, DATA, trailers, straight into the
+ * buffer of the socket's write.
+ *
+ * A call with output is in one of these places:
+ *   - `ready`: it is served in turn, one DATA frame at a time
+ *   - `starved`: the connection's window is used up
+ *   - in no list: its own window is used up, or all output is sent */
 #include <assert.h>
 #include <stdio.h>
 
@@ -30,7 +33,7 @@ void h2_answer_error(struct grpc_call *call, const char *http_status)
 }
 
 /* --- one call ------------------------------------------------------------------------------------------ */
-/* A server that ends a stream before its client has must say that it wants no more of it. */
+/* RST_STREAM is needed when the server ends a stream before its client has. */
 static void end_stream(struct grpc_call *call)
 {
     if (call->is_half_closed)
@@ -39,15 +42,15 @@ static void end_stream(struct grpc_call *call)
         h2_reset(call, H2_NO_ERROR);
 }
 
-/* The status of what went wrong, and what stands before it when nothing has been sent yet. */
+/* Writes the error status, and the response headers if nothing has been sent yet. */
 static void add_error(struct grpc_call *call)
 {
     struct h2 *h = &call->conn->h2;
     struct buf block = {0};
     char status[16];
-    if (h->said.must_announce)
+    if (h->hpack_sent.must_announce)
         buf_add_byte(&block, HPACK_TABLE_SIZE_0);
-    h->said.must_announce = false;
+    h->hpack_sent.must_announce = false;
     if (call->error_status) {
         hpack_add_literal(&block, ":status", slice_text(call->error_status));
         hpack_add_literal(&block, "content-type",
@@ -61,8 +64,8 @@ static void add_error(struct grpc_call *call)
     buf_done(&block);
 }
 
-/* How much of `left` may go in one frame now. 0: the call waits for a window. */
-static size_t allowed(struct grpc_call *call, size_t left)
+/* Returns how much of `left` fits into one frame now. 0: the call waits for a window. */
+static size_t frame_room(struct grpc_call *call, size_t left)
 {
     struct h2 *h = &call->conn->h2;
     int64_t n = left < FRAME_MAX ? (int64_t)left : FRAME_MAX;
@@ -77,7 +80,7 @@ static size_t allowed(struct grpc_call *call, size_t left)
     return 0;
 }
 
-/* One turn of a call: at most one DATA frame. */
+/* Serves one call: at most one DATA frame. */
 static uint8_t *send_call(struct grpc_call *call, uint8_t *p)
 {
     struct h2 *h = &call->conn->h2;
@@ -87,11 +90,11 @@ static uint8_t *send_call(struct grpc_call *call, uint8_t *p)
         return p;
     }
     if (!call->is_begun)
-        p += frame_write_headers_ok(p, &h->said, call->stream_id, call->is_proto_type);
+        p += frame_write_headers_ok(p, &h->hpack_sent, call->stream_id, call->is_proto_type);
     call->is_begun = true;
     size_t left = call->out.size - call->out_at;
     if (left) {
-        size_t n = allowed(call, left);
+        size_t n = frame_room(call, left);
         if (n == 0)
             return p;
         frame_write_head(p, (struct frame){(uint32_t)n, FRAME_DATA, 0, call->stream_id});
@@ -100,7 +103,7 @@ static uint8_t *send_call(struct grpc_call *call, uint8_t *p)
         h->window -= (int64_t)n;
         call->window -= (int64_t)n;
         call_taken(call, n);
-        if (n < left) {
+        if (call->out.size) { /* of it, or of `next` */
             list_add_last(&h->ready, &call->ready);
             return p;
         }
@@ -108,7 +111,7 @@ static uint8_t *send_call(struct grpc_call *call, uint8_t *p)
     if (call->state != CALL_ANSWERED)
         return p;
     if (call->status == 0 && !call->status_text.size)
-        p += frame_write_trailers_ok(p, &h->said, call->stream_id);
+        p += frame_write_trailers_ok(p, &h->hpack_sent, call->stream_id);
     else
         add_error(call);
     end_stream(call);

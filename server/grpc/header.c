@@ -2,7 +2,7 @@
  * Values of gRPC's headers: grpc-timeout, content-type, grpc-message. Pure. */
 #include "server/grpc/private.h"
 
-/* One to eight digits and a unit. Rounds up, so that a deadline never fires early. */
+/* Parses one to eight digits and a unit. It rounds up, so that a deadline never fires early. */
 int header_timeout(struct slice value, uint64_t *ret_ms)
 {
     if (value.size < 2 || value.size > 9)

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Inside of server/grpc. Four layers, and what they call in each other:
+ * Private header of server/grpc. Four layers, and the calls between them:
  *
  *   server.c  the pool of calls, the timers, adopt, flush, drain, stop
  *   conn.c    one socket: reading, TLS, one write per loop turn, keepalive, closing
- *   h2.c      HTTP/2 of one connection: bytes in, calls out (h2_read.c); frames pulled into a buffer
- * (h2_write.c) call.c    one stream: metadata, messages, deadline, status; the rpc_transport
+ *   h2.c      HTTP/2 of one connection: bytes in, calls out (h2_read.c); frames pulled into a buffer (h2_write.c)
+ *   call.c    one stream: metadata, messages, deadline, status; the rpc_transport
  *
- * h2 and call.c know no socket: a connection made by conn_new_memory is fed and pulled by hand (tests,
- * fuzzing). */
+ * h2*.c and call.c use no socket: tests and fuzz targets drive a connection of conn_new_memory by h2_feed and
+ * h2_pull. */
 #ifndef SERVER_GRPC_PRIVATE_H
 #define SERVER_GRPC_PRIVATE_H
 
@@ -26,7 +26,7 @@
 enum {
     READ_SIZE = 64 << 10,           /* one read */
     SCRATCH_SIZE = 512 << 10,       /* one write */
-    PULL_RESERVE = 20 << 10,        /* more than one turn of a call: HEADERS, DATA, trailers */
+    PULL_RESERVE = 20 << 10,        /* room for the frames of one call: HEADERS, DATA, trailers */
     FLUSH_ROUNDS = 4,               /* full scratches of one connection in one turn */
     STREAM_WINDOW = 1 << 20,        /* receive windows */
     CONN_WINDOW = 16 << 20,         /* */
@@ -42,7 +42,7 @@ enum {
     SERVER_PARTIAL_MAX = 512 << 20, /* and on all */
     PARTIAL_WAIT_MS = 20000,        /* for the rest of a request that has begun */
     PARTIAL_BYTES_PER_S = 8 << 10,  /* and a second more for so many bytes that have come */
-    PARTIAL_LOOK_MS = 1000,         /* between looks for those that are slower */
+    PARTIAL_LOOK_MS = 1000,         /* between checks for slower ones */
     CONN_RUNNING_MAX = 16 << 20,    /* bytes of requests being worked on: reading stops above */
     GREETING_MS = 10000,            /* accept (and TLS) until the client's SETTINGS */
     LINGER_MS = 1000,               /* between our last byte and close */
@@ -52,13 +52,13 @@ enum {
     PING_MIN_MS = 5 * 60 * 1000,       /* grpc-go's default where keepalive_min_ms is 0 */
     RESET_BURST = 10000,               /* resets that a client may send or provoke at once */
     RESET_RATE = 1000,                 /* and per second */
-    IDLE_FRAME_BURST = 10000,   /* frames that a client may send at once without asking anything by them */
-    IDLE_FRAME_RATE = 1000,     /* and per second */
+    IDLE_FRAME_BURST = 10000,          /* frames without a request that a client may send at once */
+    IDLE_FRAME_RATE = 1000,            /* and per second */
     CALLS_PER_FRAME = 16,       /* a change of the windows of so many calls costs as much as such a frame */
     CONTINUATIONS_MAX = 8,      /* of one header block */
-    CLOCK_STEPS = 16,           /* of reading frames, between looks at the time that the turn has taken */
-    LARGE_MESSAGE = 16 << 10,   /* and after each message of so many bytes */
-    RARE_BYTES_MAX = 256 << 10, /* of frames that the client has asked for and not read: closed */
+    CLOCK_STEPS = 16,           /* frames read between two checks of the turn's time */
+    LARGE_MESSAGE = 16 << 10,   /* the time is also checked after each message of this size */
+    RARE_BYTES_MAX = 256 << 10, /* of control frames that the client requested and does not read: closed */
     KEPT_FRAME_MAX = 4 << 10,   /* a connection's buffer for frames that is kept */
     POOL_BUF_MAX = 16 << 10,    /* a call's buffer kept with the call when it goes to the pool */
     POOL_CALLS_MAX = 4096,      /* */
@@ -80,7 +80,7 @@ struct grpc_server {
     unsigned open_handles;
 
     struct heap timers;
-    uint64_t timer_at; /* what the uv timer is set to; UINT64_MAX = not running */
+    uint64_t timer_at; /* the time for which the uv timer is set; UINT64_MAX = not running */
 
     struct link conns;
     struct link dirty; /* connections that may have something to write */
@@ -101,7 +101,7 @@ struct grpc_server {
 
 enum conn_state {
     CONN_OPEN,
-    CONN_LINGERING, /* our side is shut down; what still arrives is thrown away */
+    CONN_LINGERING, /* our side is shut down; input is discarded */
     CONN_CLOSED,    /* nothing left but its handle */
 };
 
@@ -127,7 +127,7 @@ struct grpc_conn {
     unsigned ping_strikes;
     bool is_ping_free;         /* something was sent since the last PING: it is no strike */
     bool is_ping_out;          /* ours, not answered yet */
-    bool is_ping_overdue;      /* its time is over; what the socket holds is read once more */
+    bool is_ping_overdue;      /* no answer in time; the socket is read once more before closing */
     bool is_greeted;           /* the client's SETTINGS have come */
     bool is_over;              /* `queued` went above CONN_QUEUE_MAX and has not halved yet */
     bool is_unary_over;        /* `queued_unary`: the same */
@@ -142,9 +142,9 @@ struct grpc_conn {
     bool is_reading, is_writing, has_socket;
     struct output_account output;
     struct source_conn source;
-    struct turn_waiter wait; /* for a turn that has time for what came */
-    struct buf rest;         /* deciphered input that waits for such a turn; nothing is read before it */
-    size_t write_left;       /* of write_rest, when it was last looked at */
+    struct turn_waiter wait; /* waits for a turn with time for its input */
+    struct buf rest;         /* decrypted input that waits for such a turn; the socket is not read before */
+    size_t write_left;       /* size of write_rest at the last check */
     char peer[64];
 
     union {
@@ -155,7 +155,7 @@ struct grpc_conn {
     };
     uv_write_t write;
     uv_shutdown_t shutdown;
-    uint8_t *write_rest; /* what the kernel did not take */
+    uint8_t *write_rest; /* the bytes that the kernel did not accept */
 };
 
 enum call_state {
@@ -174,10 +174,10 @@ struct grpc_call {
     struct grpc_call *next_stream; /* in h2.streams */
     struct link ready;             /* h2.ready or h2.starved */
     int64_t window;                /* what may be sent */
-    uint32_t received;             /* bytes that the client's window has not been given back */
+    uint32_t received;             /* received bytes for which the client's window was not yet reopened */
     enum call_state state;
     bool is_half_closed; /* the client has sent all */
-    bool is_complete;    /* not RPC_BIDI: its one message has come */
+    bool is_complete;    /* not RPC_BIDI: its only message has come */
     bool is_submitted;   /* there is an answer, or the beginning of one */
     bool is_begun;       /* its HEADERS are out */
     bool is_full;
@@ -200,6 +200,7 @@ struct grpc_call {
 
     struct buf out; /* framed messages; [out_at, size) not yet pulled */
     size_t out_at;
+    struct buf next;    /* of a stream: a large message behind `out`; empty where that is */
     size_t unary_share; /* our part of conn->queued_unary */
     int status;
     struct buf status_text;   /* percent-encoded */
@@ -214,13 +215,13 @@ struct grpc_call *server_call_take(struct grpc_server *s);
 void server_call_give(struct grpc_server *s, struct grpc_call *c);
 void server_conn_gone(struct grpc_server *s);
 void server_watch_slow(struct grpc_server *s); /* there is an incomplete request */
-void server_stay_awake(struct grpc_server *s); /* until the next flush */
+void server_stay_awake(struct grpc_server *s); /* keeps the loop awake until the next flush */
 
 /* --- conn.c --------------------------------------------------------------------------------------- */
 struct grpc_conn *conn_new_memory(struct grpc_server *s);
 void conn_adopt(struct grpc_server *s, int fd, struct tls_context *tls);
 void conn_count_output(struct grpc_conn *c);
-void conn_touch(struct grpc_conn *c); /* something may have to be written: once, before the loop sleeps */
+void conn_touch(struct grpc_conn *c); /* schedules one write before the loop sleeps */
 void conn_flush(struct grpc_conn *c);
 void conn_drain(struct grpc_conn *c);
 void conn_close(struct grpc_conn *c);
@@ -232,9 +233,9 @@ void conn_on_greeting(struct grpc_conn *c);
 /* --- h2.c ----------------------------------------------------------------------------------------- */
 void h2_open(struct grpc_conn *c);
 void h2_close(struct grpc_conn *c);
-bool h2_is_over(const struct grpc_conn *c); /* neither side has anything to say any more */
+bool h2_is_over(const struct grpc_conn *c); /* neither side has anything to send any more */
 void h2_ping(struct grpc_conn *c);
-void h2_announce_end(struct grpc_conn *c); /* GOAWAY that takes no stream away yet */
+void h2_announce_end(struct grpc_conn *c); /* GOAWAY that does not reject any stream yet */
 void h2_goaway(struct grpc_conn *c, enum h2_error error, const char *text);
 void h2_fail(struct grpc_conn *c, enum h2_error error, const char *text); /* GOAWAY, and nothing after it */
 void h2_reset(struct grpc_call *call, enum h2_error error);               /* frees it */
@@ -248,12 +249,12 @@ void h2_give_window(struct grpc_conn *c, uint32_t stream_id, uint32_t size);
 bool h2_has_rare(const struct grpc_conn *c);
 
 /* --- h2_read.c: ERR_MALFORMED: write what is left, then close ---------------------------------------- */
-/* h2.left is what the turn had no time for. */
+/* On return h2.left is the input for which the turn had no time. */
 MUST_CHECK int h2_feed(struct grpc_conn *c, struct slice in);
 
 /* --- h2_write.c --------------------------------------------------------------------------------------- */
 size_t h2_pull(struct grpc_conn *c, uint8_t *to, size_t capacity);
-void h2_answer(struct grpc_call *call); /* there is something to send, or the end */
+void h2_answer(struct grpc_call *call); /* schedules output, or the end of the stream */
 void h2_answer_error(struct grpc_call *call, const char *http_status); /* headers alone, status inside */
 void h2_wake(struct grpc_call *call);                                  /* its window may have opened */
 

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The gRPC server: all connections, the pool their calls come from, one heap of timers under one uv timer,
- * and the flush that writes what a loop turn has queued.
+ * The gRPC server: all connections, the pool of calls, one heap of timers under one uv timer, and the flush
+ * that writes the queued output of a loop turn.
  *
- * The daemon calls grpc_server_flush after its state has moved. Should it forget, or should something be
- * queued after that, the prepare hook flushes before the loop sleeps, and the idle handle keeps the loop from
- * sleeping on it. */
+ * The daemon calls grpc_server_flush after its state has moved. If something is queued after that, the prepare
+ * hook flushes before the loop sleeps, and the idle handle prevents it from sleeping. */
 #include <assert.h>
 #include <unistd.h>
 
@@ -13,7 +12,7 @@
 #include "base/turn.h"
 #include "server/grpc/private.h"
 
-enum { TRIM_MS = 1000, FLUSH_CLOCK = 4 /* connections between looks at the clock */ };
+enum { TRIM_MS = 1000, FLUSH_CLOCK = 4 /* connections between two checks of the clock */ };
 
 /* --- timers ---------------------------------------------------------------------------------------- */
 uint64_t server_now(const struct grpc_server *s)
@@ -23,7 +22,7 @@ uint64_t server_now(const struct grpc_server *s)
 
 static void on_uv_timer(uv_timer_t *h);
 
-/* Only ever set earlier than it is: a deadline that was taken back costs a wake-up, not a change per call. */
+/* The timer is only moved to an earlier time: a canceled deadline costs a wake-up, not a change per call. */
 static void arm(struct grpc_server *s)
 {
     struct heap_node *first = heap_first(&s->timers);
@@ -83,6 +82,7 @@ static void call_destroy(struct grpc_call *call)
     buf_done(&call->version);
     buf_done(&call->in);
     buf_release(&call->out);
+    buf_release(&call->next);
     buf_done(&call->status_text);
     mem_free(call);
 }
@@ -95,7 +95,7 @@ static struct buf keep_buf(struct buf *b)
     return *b;
 }
 
-/* A call comes back with its memory, everything else is zeroed. */
+/* Returns a call to the pool: its memory is kept, every other field is zeroed. */
 void server_call_give(struct grpc_server *s, struct grpc_call *call)
 {
     if (s->free_count >= POOL_CALLS_MAX || call->rpc.arena.total > POOL_BUF_MAX || s->is_stopping) {
@@ -116,7 +116,7 @@ void server_call_give(struct grpc_server *s, struct grpc_call *call)
         server_timer_set(s, &s->trim, server_now(s) + TRIM_MS);
 }
 
-/* Gives back half of what was not needed since the last time. */
+/* Frees half of the calls that were idle since the last trim. */
 static void on_trim(struct grpc_timer *t)
 {
     struct grpc_server *s = container_of(t, struct grpc_server, trim);
@@ -130,8 +130,7 @@ static void on_trim(struct grpc_timer *t)
         server_timer_set(s, &s->trim, server_now(s) + TRIM_MS);
 }
 
-/* --- slow requests ---------------------------------------------------------------------------------------
- */
+/* --- slow requests --------------------------------------------------------------------------------- */
 void server_watch_slow(struct grpc_server *s)
 {
     if (!heap_contains(&s->slow.node))
@@ -168,8 +167,8 @@ void server_stay_awake(struct grpc_server *s)
         uv_idle_start(&s->idle, on_idle);
 }
 
-/* What is touched while flushing (a full socket's next round) is for the next turn, behind those for which
- * this one has no time. */
+/* A connection that is touched during the flush (a full socket's next round) waits for the next turn,
+ * after those for which this turn has no time. */
 void grpc_server_flush(struct grpc_server *s)
 {
     if (list_is_empty(&s->dirty))
@@ -189,8 +188,7 @@ void grpc_server_flush(struct grpc_server *s)
         uv_idle_stop(&s->idle);
 }
 
-/* --- life ------------------------------------------------------------------------------------------------
- */
+/* --- life ------------------------------------------------------------------------------------------ */
 struct grpc_server *grpc_server_new(const struct grpc_options *options)
 {
     struct grpc_server *s = mem_new(sizeof *s);

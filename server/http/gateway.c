@@ -221,7 +221,8 @@ static void on_encoded(struct conversion *c)
     } else {
         memcpy(c->json.data + begin, RESULT, sizeof RESULT - 1);
         buf_add_byte(&c->json, '}');
-        send_result(g, slice_of(c->json.data + begin, c->json.size - begin));
+        http_gateway_open_stream(g, 200, true);
+        http_stream_send_whole(g->q, &c->json, begin);
     }
     if (!list_is_empty(&g->outgoing)) {
         encode_next(g);

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <strings.h>
 
+#include "base/buf_release.h"
 #include "base/text.h"
 #include "server/http/access.h"
 #include "server/http/conn.h"
@@ -459,6 +460,38 @@ void http_stream_send_bytes(struct http_request *q, struct slice bytes)
 void http_stream_send(struct http_request *q, struct slice message)
 {
     http_stream_send_shared(q, message, NULL, (struct slice){0});
+}
+
+void http_stream_send_whole(struct http_request *q, struct buf *text, size_t room)
+{
+    struct http_conn *c = conn_of(q);
+    struct slice message = slice_of(text->data + room, text->size - room);
+    size_t queued = c->out.size - c->out_at;
+    uint8_t head[64];
+    assert(c->phase == CONN_REQUEST);
+    if (c->is_head || queued + sizeof head > room) {
+        http_stream_send(q, message);
+        buf_release(text);
+        return;
+    }
+    size_t n = 0;
+    if (c->is_websocket)
+        n = ws_frame_head(head, WS_TEXT, message.size);
+    else if (c->knows_chunks)
+        n = (size_t)snprintf((char *)head, sizeof head, "%zx\r\n", message.size + 1);
+    if (!c->is_websocket)
+        buf_add_text(text, c->knows_chunks ? "\n\r\n" : "\n");
+    size_t at = room - n - queued;
+    if (queued)
+        memcpy(text->data + at, c->out.data + c->out_at, queued);
+    memcpy(text->data + at + queued, head, n);
+    buf_done(&c->out);
+    c->out = buf_move(text);
+    c->out_at = at;
+    if (c->is_held)
+        http_conn_count_output(c);
+    else
+        http_conn_flush(c);
 }
 
 void http_stream_close(struct http_request *q)

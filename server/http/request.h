@@ -112,6 +112,9 @@ void http_stream_open(struct http_request *q, int status, const char *type);
 /* An answer of known length, sent in pieces by http_stream_send_bytes; then http_stream_close. */
 void http_stream_open_sized(struct http_request *q, int status, const char *type, size_t size);
 void http_stream_send(struct http_request *q, struct slice message);
+/* The same for a large message: takes the buffer, whose first `room` bytes (some 100) are for what stands before
+ * the message. */
+void http_stream_send_whole(struct http_request *q, struct buf *text, size_t room);
 /* Bytes as they are, without a newline behind them; not for WebSockets. */
 void http_stream_send_bytes(struct http_request *q, struct slice bytes);
 void http_stream_close(struct http_request *q);

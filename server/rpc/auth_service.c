@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * etcdserverpb.Auth. Each request is an entry of the log, looked at when it is applied (consensus/auth). What
- * happens here is what costs a CPU's time and must not be in the log: passwords become hashes, or are
- * compared with one (server/auth), before anything is proposed. They are wiped from the message then. */
+ * etcdserverpb.Auth: requests about users, roles and tokens. Each request becomes a log entry, which
+ * consensus/auth checks when it is applied.
+ *
+ * Passwords are hashed, or compared with a hash, here (server/auth), before anything is proposed: that costs
+ * CPU time and must not be in the log. Then they are wiped from the message. */
 #include <string.h>
 
 #include "base/text.h"
@@ -22,12 +24,12 @@ static void wipe(char *text)
 
 /* --- passwords ----------------------------------------------------------------------------------------- */
 
-/* While a password is hashed: no request is with the store, but the call waits. */
+/* The password is being hashed: the store has no request, but the call waits. */
 struct hashing {
     struct rpc_call *call;
     struct password_job *job;
     const ProtobufCMessage *message;
-    char **hashed; /* in the message: where the hash belongs */
+    char **hashed; /* in the message: the place for the hash */
 };
 
 static void on_hashed(void *arg, int err, const char *hash)
@@ -87,7 +89,7 @@ void rpc_auth_change_password(struct rpc_call *c, const ProtobufCMessage *m)
 {
     Etcdserverpb__AuthUserChangePasswordRequest *r =
         (Etcdserverpb__AuthUserChangePasswordRequest *)(uintptr_t)m;
-    /* As etcd: no password is that of a user who has none. */
+    /* As in etcd: an empty password matches a user without a password. */
     if (*r->password)
         hash_first(c, m, r->password, &r->hashedpassword);
     else

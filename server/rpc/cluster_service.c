@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * etcdserverpb.Cluster. The header of these answers carries revision 0, as etcd's; the door fills it so.
- * Peer URLs are looked at here: what no member could listen on never reaches the log. */
+ * etcdserverpb.Cluster: members of the cluster. The header of these answers carries revision 0, as in etcd;
+ * kv.h fills it so. Peer URLs are checked here, so that a URL on which no member could listen never reaches
+ * the log. */
 #include <stdlib.h>
 
 #include "base/text.h"
@@ -13,7 +14,7 @@ static int compare_text(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-/* Blanks around it are cut off, in place. */
+/* Blanks around the URL are removed, in place. */
 static bool is_peer_url(char **text)
 {
     while (**text == ' ' || **text == '\t' || **text == '\n')
@@ -27,7 +28,7 @@ static bool is_peer_url(char **text)
            (is_parsed && (!strcmp(url.scheme, "http") || !strcmp(url.scheme, "https")) && !url.path[0]);
 }
 
-/* Checked, in etcd's order: sorted. */
+/* Checked and sorted, as in etcd. */
 static bool are_peer_urls(char **urls, size_t count)
 {
     for (size_t i = 0; i < count && count <= PEER_URLS_MAX; i++)
@@ -52,8 +53,8 @@ void rpc_member_remove(struct rpc_call *c, const ProtobufCMessage *m)
     kv_member_remove(c->server->kv, rpc_store_request(c), (const Etcdserverpb__MemberRemoveRequest *)m);
 }
 
-/* etcd leaves the check of an update's URLs to its client; here the store refuses none at all, after it has
- * looked for the member. */
+/* etcd's client checks the URLs of an update. Here the store rejects an empty list, after it has found the
+ * member. */
 void rpc_member_update(struct rpc_call *c, const ProtobufCMessage *m)
 {
     Etcdserverpb__MemberUpdateRequest *update = arena_copy(&c->arena, m, sizeof *update);

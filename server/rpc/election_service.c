@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * v3electionpb.Election without Observe, as etcd's: Campaign waits in a line (line.c); Proclaim and Resign
- * are transactions that hold only while the leader's key is the one it was elected with; Leader is the oldest
- * key.
- */
+ * v3electionpb.Election without Observe, as etcd's:
+ *
+ *   Campaign            waits in the queue of the election (line.c)
+ *   Proclaim, Resign    transactions that succeed only while the leader's key is the one it was elected with
+ *   Leader              reads the oldest key */
 #include "proto/election.pb-c.h"
 #include "proto/txn.h"
 #include "server/rpc/service.h"
@@ -72,7 +73,7 @@ static bool has_failed(struct rpc_call *c, int err)
     return err != OK;
 }
 
-/* A transaction that holds while the leader's key is the one it was elected with. */
+/* A transaction that succeeds only while the leader's key is the one it was elected with. */
 static struct txn *txn_of_leader(struct rpc_call *c, const V3electionpb__LeaderKey *leader)
 {
     struct txn *t = arena_alloc(&c->arena, sizeof *t);
@@ -112,7 +113,7 @@ static void proclaim_granted(struct kv_request *r, int err, const ProtobufCMessa
         proclaim(c, c->state, ((const Etcdserverpb__LeaseGrantResponse *)m)->id);
 }
 
-/* Without a lease the key gets one of its own, which nobody keeps alive. */
+/* Without a lease the key gets a new one, which nobody keeps alive. */
 void rpc_proclaim(struct rpc_call *c, const ProtobufCMessage *m)
 {
     const V3electionpb__ProclaimRequest *request = (const V3electionpb__ProclaimRequest *)m;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * grpc.health.v1.Health for the whole server (service ""): SERVING from the moment the port is open until the
- * server drains. A named service is unknown: NOT_FOUND to Check, SERVICE_UNKNOWN to Watch, as grpc-go's. */
+ * grpc.health.v1.Health for the whole server (service ""): SERVING from the opening of the port until the
+ * server drains. A named service is unknown: NOT_FOUND for Check, SERVICE_UNKNOWN for Watch, as in grpc-go. */
 #include "proto/health.pb-c.h"
 #include "server/rpc/service.h"
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * etcdserverpb.KV without RangeStream: each call is one request to the store, whose answer is the call's
- * answer. The hot path of the server: no allocation beside the call's own memory, no work per call but the
- * hand-over. */
+ * etcdserverpb.KV without RangeStream: each call is one request to the store, and the store's response is
+ * the call's answer. The hot path of the server: it allocates nothing beside the call's own memory. */
 #include "server/rpc/service.h"
 
 void rpc_kv_range(struct rpc_call *c, const ProtobufCMessage *m)

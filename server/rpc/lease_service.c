@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
- * etcdserverpb.Lease. LeaseKeepAlive is a stream: a client refreshes thousands of leases on one, many
- * messages in a turn. Each message becomes a renewal of its own at once; answers go out in the order of the
- * messages.
+ * etcdserverpb.Lease: grant, revoke, time to live, list and keep-alive streams.
  *
- * Etcd's rules: the header is of the moment the message came, so that a client never sees a renewal at a
- * revision behind the lease's end; an unknown lease is an answer with TTL 0; any other error ends the stream.
- */
+ * A client refreshes thousands of leases on one LeaseKeepAlive stream, many messages in a turn. Each message
+ * becomes a renewal at once; answers keep the order of the messages. The rules are etcd's:
+ *
+ *   - The header has the revision at the moment when the message came. So a client never sees a renewal at a
+ *     revision older than the end of the lease.
+ *   - The answer for an unknown lease has TTL 0.
+ *   - Any other error ends the stream. */
 #include <assert.h>
 
 #include "server/rpc/service.h"
@@ -20,14 +22,14 @@ void rpc_lease_revoke(struct rpc_call *c, const ProtobufCMessage *m)
     kv_lease_revoke(c->server->kv, rpc_store_request(c), (const Etcdserverpb__LeaseRevokeRequest *)m);
 }
 
-/* What is known of a LeaseTimeToLive while it runs. */
+/* The state of a LeaseTimeToLive call. */
 struct time_to_live {
     int64_t id;
     int err; /* of a key that the caller may not read */
     bool (*gather)(struct kv_request *r, const ProtobufCMessage *part);
 };
 
-/* The keys as the leader knows them, by what is known of users here; who administers sees them all. */
+/* The keys as the leader knows them, filtered by this member's users and roles; root sees all. */
 static int may_see_keys(const struct rpc_call *c, const Etcdserverpb__LeaseTimeToLiveResponse *m)
 {
     int err = OK;
@@ -46,7 +48,7 @@ static bool time_to_live_part(struct kv_request *r, const ProtobufCMessage *part
     return !t->err && t->gather(r, part);
 }
 
-/* The door may say ERR_LEASE_NOT_FOUND; a client is told TTL -1. */
+/* kv.h may return ERR_LEASE_NOT_FOUND; the client gets TTL -1. */
 static void time_to_live_done(struct kv_request *r, int err, const ProtobufCMessage *m)
 {
     struct rpc_call *c = container_of(r, struct rpc_call, request);
@@ -88,7 +90,7 @@ void rpc_lease_leases(struct rpc_call *c, const ProtobufCMessage *m)
 
 /* --- keep-alive ------------------------------------------------------------------------------------- */
 enum {
-    RENEWALS_MAX = 16384, /* of one stream: running or not yet taken by the transport */
+    RENEWALS_MAX = 16384, /* of one stream: running, or not yet sent */
     UNREAD_MAX = 1024,    /* the same while the client does not read its answers */
     POOL_MAX = 1024,      /* spare renewals kept */
 };
@@ -160,7 +162,7 @@ static void send_renewal(struct rpc_call *c, struct renewal *r)
     rpc_send(c, &response.base);
 }
 
-/* Sends what is complete at the head of the line. */
+/* Sends the complete renewals at the head of the queue. */
 void rpc_keep_alive_writable(struct rpc_call *c)
 {
     struct keep_alive *k = c->state;
@@ -196,7 +198,7 @@ static void renewal_done(struct kv_request *request, int err, const ProtobufCMes
     rpc_wake(r->call);
 }
 
-/* Who keeps a lease keeps all its keys. */
+/* A renewal keeps all keys of the lease, so the caller needs the right to write them. */
 static int may_renew(const struct rpc_call *c, int64_t id)
 {
     if (c->who_err)

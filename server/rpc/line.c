@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Standing in a line: the recipe of etcd's mutex and of its elections, for Lock and Campaign. A place is
- * taken by one transaction; its turn has come when no key of the line is older. Who waits watches two keys:
- * the youngest of the older ones, and its own. Nothing here blocks; between two steps a waiter is some
- * hundred bytes and a watch stream.
+ * The queue of a lock or an election: etcd's recipe, for Lock and Campaign. One transaction takes a place. The
+ * turn of a place comes when no key of the queue is older. A waiter watches two keys: the youngest of the older
+ * ones, and its own. Nothing here blocks; between two steps a waiter is a few hundred bytes and a watch stream.
  *
  *     GRANTING -> JOINING -> (RENAMING ->) LOOKING <-> WAITING -> the turn
  *
- * Invariant: a waiter is owned by its call (call->state) until the call goes; then by its own request, until
- * the place is given up (LEAVING). A place is given up only if it is the very one that was taken: its create
- * revision is compared.
+ * Invariants:
+ *   - The call owns the waiter (call->state) until the call ends. Then the waiter's own request owns it, until
+ *     the place is given up (LEAVING).
+ *   - A place is given up only if it is the one that was taken: its create revision is compared.
  *
- * Beyond etcd's: a waiter whose own key goes is told at once, not when its turn would have come; a key that
- * another call has put there meanwhile does not count as the own one. A leader that goes while a waiter looks
- * does not end it: it looks again. */
+ * Beyond etcd's recipe:
+ *   - A waiter whose own key is deleted is notified at once, not when its turn would have come.
+ *   - A key that another call has put there meanwhile does not count as the waiter's own.
+ *   - When the leader is lost during a read, the waiter reads again; the call does not end. */
 #include <assert.h>
 #include <stdio.h>
 
@@ -72,14 +73,14 @@ static void waiter_free(struct waiter *w)
     mem_free(w);
 }
 
-/* Everything that is written or read for the caller goes out here. */
+/* All requests to the store for the caller are sent here. */
 static void line_run(struct waiter *w, enum line_state state,
                      void (*done)(struct kv_request *r, int err, const ProtobufCMessage *response))
 {
     w->state = state;
-    /* To clean up behind itself is the server's own business. */
+    /* The server itself deletes the key: the caller needs no right for that. */
     w->request = (struct kv_request){.done = done, .who = state == LINE_LEAVING ? NULL : &w->who};
-    w->server->asked++;
+    w->server->store_requests++;
     kv_txn(w->server->kv, &w->request, &w->txn.message);
 }
 
@@ -89,7 +90,7 @@ static void line_begin(struct waiter *w)
     txn_init(&w->txn, &w->arena);
 }
 
-/* The first key that the answer's op number `at` found; NULL if none. */
+/* The first key in the answer to operation number `at`; NULL if none. */
 static const Mvccpb__KeyValue *found(const Etcdserverpb__TxnResponse *response, size_t at)
 {
     if (at >= response->n_responses)
@@ -111,7 +112,7 @@ static void on_left(struct kv_request *r, int err, const ProtobufCMessage *respo
     waiter_free(w);
 }
 
-/* The call is gone: nobody holds on to the waiter but its request. */
+/* The call is gone: only the pending request keeps the waiter. */
 static void give_up_place(struct waiter *w)
 {
     w->call = NULL;
@@ -124,7 +125,7 @@ static void give_up_place(struct waiter *w)
     line_run(w, LINE_LEAVING, on_left);
 }
 
-/* text NULL: the error's. */
+/* text NULL: the text of the error. */
 static void line_fail(struct waiter *w, bool has_place, int err, const char *text)
 {
     struct rpc_call *c = w->call;
@@ -143,7 +144,7 @@ void line_leave(struct rpc_call *c)
     if (!w)
         return;
     switch (w->state) {
-    case LINE_JOINING: /* it may be in the log: on_joined sees to it */
+    case LINE_JOINING: /* the entry may be in the log: on_joined deletes the key */
         w->call = NULL;
         return;
     case LINE_GRANTING:
@@ -166,7 +167,7 @@ void line_leave(struct rpc_call *c)
 
 /* --- waiting ---------------------------------------------------------------------------------------- */
 
-static void line_look(struct waiter *w);
+static void line_read_queue(struct waiter *w);
 
 static void take_turn(struct waiter *w, const Etcdserverpb__ResponseHeader *header)
 {
@@ -204,7 +205,7 @@ static void line_wait_for(struct waiter *w, const Mvccpb__KeyValue *older, int64
     arena_done(&w->arena); /* it may take days */
 }
 
-/* True: one of the two keys is gone, or the watch is (history was compacted). */
+/* True: one of the two keys is deleted, or the watch ended because history was compacted. */
 static bool has_news(struct waiter *w)
 {
     struct watch_output out;
@@ -224,15 +225,15 @@ void line_writable(struct rpc_call *c)
         return;
     watch_stream_close(w->watch);
     w->watch = NULL;
-    line_look(w);
+    line_read_queue(w);
 }
 
-static void line_on_looked(struct kv_request *r, int err, const ProtobufCMessage *m)
+static void line_on_queue_read(struct kv_request *r, int err, const ProtobufCMessage *m)
 {
     struct waiter *w = container_of(r, struct waiter, request);
     const Etcdserverpb__TxnResponse *response = (const Etcdserverpb__TxnResponse *)m;
     if (err == ERR_LEADER_CHANGED) {
-        line_look(w);
+        line_read_queue(w);
         return;
     }
     if (err) {
@@ -248,12 +249,12 @@ static void line_on_looked(struct kv_request *r, int err, const ProtobufCMessage
         line_wait_for(w, older, response->header->revision);
 }
 
-static void line_look(struct waiter *w)
+static void line_read_queue(struct waiter *w)
 {
     line_begin(w);
     txn_last_created(&w->txn, TXN_THEN, prefix_of(w), w->revision - 1);
     txn_range(&w->txn, TXN_THEN, line_key_of(w), true);
-    line_run(w, LINE_LOOKING, line_on_looked);
+    line_run(w, LINE_LOOKING, line_on_queue_read);
 }
 
 /* --- joining ---------------------------------------------------------------------------------------- */
@@ -267,7 +268,7 @@ static void on_renamed(struct kv_request *r, int err, const ProtobufCMessage *m)
         line_fail(w, false, OK, w->kind->lost);
     } else {
         buf_done(&w->value);
-        line_look(w);
+        line_read_queue(w);
     }
 }
 
@@ -294,7 +295,7 @@ static void joined(struct waiter *w, const Etcdserverpb__TxnResponse *response)
     if (!first || first->create_revision == w->revision)
         take_turn(w, response->header);
     else
-        line_look(w);
+        line_read_queue(w);
 }
 
 static void on_joined(struct kv_request *r, int err, const ProtobufCMessage *m)

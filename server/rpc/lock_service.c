@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * v3lockpb.Lock, as etcd's: Lock waits in a line (line.c), Unlock deletes the key that Lock has answered. */
+ * v3lockpb.Lock, as etcd's: Lock waits in a queue (line.c); Unlock deletes the key that Lock has returned. */
 #include "proto/lock.pb-c.h"
 #include "server/rpc/service.h"
 

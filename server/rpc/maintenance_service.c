@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * etcdserverpb.Maintenance without Snapshot. */
+ * etcdserverpb.Maintenance without Snapshot: status, alarms, hashes, defragmentation, leadership and
+ * downgrade. */
 #include <stdio.h>
 
 #include "base/log.h"
@@ -8,7 +9,7 @@
 
 #define RESOURCE_EXHAUSTED 8
 
-/* Anybody who is known may ask which there are; to raise and to clear them is root's. */
+/* Every authenticated user may list alarms; only root may raise and clear them. */
 void rpc_alarm(struct rpc_call *c, const ProtobufCMessage *m)
 {
     bool asks =
@@ -21,7 +22,7 @@ void rpc_alarm(struct rpc_call *c, const ProtobufCMessage *m)
     kv_alarm(c->server->kv, rpc_store_request(c), (const Etcdserverpb__AlarmRequest *)m);
 }
 
-/* From local state, at once, also without a leader. */
+/* Answered from local state, at once, also without a leader. */
 void rpc_status(struct rpc_call *c, const ProtobufCMessage *m)
 {
     (void)m;
@@ -90,7 +91,7 @@ void rpc_move_leader(struct rpc_call *c, const ProtobufCMessage *m)
 
 #define IDENTIFIER ".-0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
-/* "3.6", "3.6.1", "3.6.1-rc.1+build": what etcd takes for a version. */
+/* The forms of a version that etcd accepts: "3.6", "3.6.1", "3.6.1-rc.1+build". */
 static bool is_version(const char *text)
 {
     unsigned numbers = 0;
@@ -111,8 +112,8 @@ static bool is_version(const char *text)
     return !*text;
 }
 
-/* A request on its way: a barrier, then, when it changes something, an entry of the log. Without a quorum
- * nothing is promised, as in etcd. */
+/* A running Downgrade request: a barrier, then, when it changes something, a log entry. Without a quorum
+ * it fails, as in etcd. */
 struct downgrade {
     Etcdserverpb__DowngradeRequest__DowngradeAction action;
     unsigned major, minor;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The method table and its two indexes: gRPC paths and gateway paths. Both are open-addressing tables built
- * at the first look-up; a path is hashed by its length and last eight bytes, which tells nearly all of them
- * apart, and compared once. */
+ * The method table and its two indexes: gRPC paths and gateway paths. Both are open-addressing tables that are
+ * built at the first lookup. The hash of a path is made from its length and last eight bytes, which distinguish
+ * nearly all paths; then the path is compared once. */
 #include <assert.h>
 #include <stdio.h>
 
@@ -160,7 +160,7 @@ size_t rpc_method_index(const struct rpc_method *m)
     return (size_t)(m - methods);
 }
 
-/* grpc-go splits at the last slash and knows services apart from methods. */
+/* As grpc-go: splits at the last slash, and has different texts for unknown services and methods. */
 void rpc_unknown_path_text(struct slice path, char *ret_text, size_t size)
 {
     struct slice rest = path;

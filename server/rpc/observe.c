@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
- * v3electionpb.Election.Observe: the value of an election's leader now, then each one it proclaims, then the
- * next leader's. Not every leader and value there was, but always the newest.
+ * v3electionpb.Election.Observe: the value of an election's leader now, then each one that it proclaims, then
+ * the next leader's. A stream may skip leaders and values, but always gets the newest.
  *
  *     LOOKING -> FOLLOWING (the leader's key) -> LOOKING ...
  *             -> EMPTY (the first key of the election) -> FOLLOWING
  *
- * Pulled: events are taken from the watch only when the transport takes more. As etcd's, but for how it ends
- * when the leader cannot be looked up: with the error, where etcd's ends as if all were well. */
+ * Events are taken from the watch only when the transport accepts more. One difference to etcd: when the
+ * leader cannot be read, the stream ends with the error; etcd's ends with OK. */
 #include "proto/election.pb-c.h"
 #include "server/rpc/service.h"
 
@@ -86,7 +86,7 @@ static void follow_key(struct observer *o, const Mvccpb__KeyValue *kv, int64_t r
     Etcdserverpb__WatchCreateRequest m = ETCDSERVERPB__WATCH_CREATE_REQUEST__INIT;
     m.key = kv->key;
     m.start_revision = revision + 1;
-    m.fragment = true; /* what is sent before the transport is asked again stays small */
+    m.fragment = true; /* limits the bytes sent between two checks for congestion */
     follow(o, OBSERVE_FOLLOWING, &m);
 }
 
@@ -98,7 +98,7 @@ static void follow_election(struct observer *o, int64_t revision)
     m.key = o->range.key;
     m.range_end = o->range.range_end;
     m.start_revision = revision + 1;
-    m.fragment = true; /* what is sent before the transport is asked again stays small */
+    m.fragment = true; /* limits the bytes sent between two checks for congestion */
     m.n_filters = 1;
     m.filters = &filter;
     follow(o, OBSERVE_EMPTY, &m);
@@ -128,7 +128,7 @@ static void rpc_observe_look(struct observer *o)
     unwatch(o);
     o->state = OBSERVE_LOOKING;
     o->request = (struct kv_request){.done = rpc_observe_on_looked, .who = &o->who};
-    o->call->server->asked++;
+    o->call->server->store_requests++;
     kv_range(o->call->server->kv, &o->request, &o->range);
 }
 

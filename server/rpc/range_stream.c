@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
- * KV.RangeStream: a range in chunks, so that neither side holds all of it. All chunks merged are the answer
- * of Range: every chunk is read at the revision of the first; header, more and count come with the last
- * alone.
+ * KV.RangeStream: the answer of a Range in chunks, so that neither side holds all of it. Every chunk is read at
+ * the revision of the first one. Header, more and count come with the last chunk alone.
  *
  * A chunk starts with 10 keys, and doubles or halves towards the size of the largest request. Between chunks
- * the transport may be congested (then on_writable goes on) and the loop gets its turn; a compaction in
- * between ends the stream with ERR_COMPACTED, as etcd's.
+ * the transport may be congested; then on_writable continues. A compaction in between ends the stream with
+ * ERR_COMPACTED, as in etcd.
  *
- * Keys that the client does not want to have are counted by a Range of the store, which is cut into slices;
- * their number then comes in a chunk of its own. */
+ * Keys beyond the client's limit are counted by a sliced Range of the store. Their number comes in a chunk of
+ * its own. */
 #include "base/turn_queue.h"
 #include "server/rpc/service.h"
 
@@ -26,7 +25,7 @@ struct range_stream {
     int64_t count;          /* keys sent */
     int64_t revision;       /* of the header; 0 = nothing read yet */
     bool is_more;           /* the client's limit has cut keys off */
-    struct slice range_key; /* the whole range, of which the client's permission is asked for each chunk */
+    struct slice range_key; /* the whole range, for the check of permissions before each chunk */
     struct arena arena;     /* one chunk */
 };
 
@@ -98,14 +97,14 @@ static void count_rest(struct rpc_call *c, struct range_stream *s)
     struct kv_request *r = rpc_store_request(c);
     r->done = on_counted;
     r->on_part = count_part;
-    r->has_room = NULL; /* a count is small: it need not wait for the client to have read the chunks */
+    r->has_room = NULL; /* a count is small: it does not wait until the client has read the chunks */
     s->request.limit = 0;
     s->request.count_only = s->request.serializable = true;
-    c->server->asked++;
+    c->server->store_requests++;
     kv_range(c->server->kv, r, &s->request);
 }
 
-/* One chunk read and sent. *ret_is_last: there are no more keys to send. */
+/* Reads and sends one chunk. *ret_is_last: there are no more keys to send. */
 static int send_chunk(struct rpc_call *c, struct range_stream *s, bool *ret_is_last)
 {
     struct kv *kv = c->server->kv;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What locks (lock_service.c) and elections (election_service.c, observe.c) share: how errors are told,
- * places for calls that stay for long, watch responses read back. */
+ * Shared parts of locks (lock_service.c) and elections (election_service.c, observe.c): errors, places for
+ * calls that wait for long, decoding of watch responses. */
 #include <assert.h>
 
 #include "server/rpc/service.h"

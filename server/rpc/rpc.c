@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The life of a call between a transport and a service, and what all calls share: counting, decoding behind
- * the guard, encoding into one scratch buffer, the list of running streams, draining.
+ * The life of a call between a transport and a service: counting, checks before decoding, decoding, encoding
+ * into one scratch buffer, the list of running streams, draining.
  *
- * Invariant: a call is finished exactly once, by rpc_finish*, rpc_cancel* or rpc_abort; from then on nothing
- * here touches it, because the transport may have freed it inside its finish callback. Where a function must
- * know whether the call survived a handler, it holds a frame: finishing empties the frames of the call. */
+ * Invariant: a call is finished exactly once, by rpc_finish*, rpc_cancel* or rpc_abort. From then on nothing
+ * here touches it, because the transport may have freed it inside its finish callback. A function that must
+ * know whether the call survived a handler holds a frame: finishing a call empties its frames. */
 #include <assert.h>
 #include <stdio.h>
 
@@ -20,7 +20,7 @@ enum {
     SCRATCH_KEEP = 256 * 1024, /* a larger message's memory is given back */
     LEADERLESS_TICKS_MAX = 3,
     EARLY_MAX = 64 * 1024,  /* bytes of a stream's messages while its token is not known yet */
-    JUDGED_PER_TURN = 1024, /* open calls, after rights have changed: about half a millisecond */
+    JUDGED_PER_TURN = 1024, /* open calls checked in one turn after rights changed: about 0.5 ms */
     COARSE_IS_FINE_NS = 100 * 1000 * 1000,
 };
 
@@ -39,7 +39,7 @@ static void frame_enter(struct frame *f, struct rpc_call *c)
     frames = f;
 }
 
-/* True if the call is still there. */
+/* True if the call still exists. */
 static bool frame_leave(struct frame *f)
 {
     assert(frames == f);
@@ -53,9 +53,10 @@ static void lists_init(struct rpc_server *s)
         return;
     list_init(&s->streams);
     list_init(&s->awake);
+    list_init(&s->composing);
 }
 
-/* For the log of slow calls alone a few milliseconds more or less do not matter. */
+/* The log of slow calls alone does not need better than a few milliseconds. */
 static uint64_t now_ns(const struct rpc_server *s)
 {
     return rpc_metrics_want_time() || s->slow_call_ns < COARSE_IS_FINE_NS ? clock_mono_ns()
@@ -69,7 +70,7 @@ static void log_slow(const struct rpc_call *c, int grpc_status, uint64_t took_ns
              F_INT("status", grpc_status));
 }
 
-/* The end of a call on our side; the transport is told by the caller, if at all. */
+/* Ends a call on our side. The caller notifies the transport, if needed. */
 static void end_call(struct rpc_call *c, int grpc_status)
 {
     assert(!c->is_finished);
@@ -88,7 +89,7 @@ static void end_call(struct rpc_call *c, int grpc_status)
         log_slow(c, grpc_status, took_ns);
 }
 
-/* Takes everything back that the call has with the store or the service. */
+/* Releases what the call holds in the store and the service. */
 static void rpc_release(struct rpc_call *c)
 {
     if (c->is_waiting) {
@@ -103,14 +104,14 @@ static void rpc_release(struct rpc_call *c)
         c->method->on_cancel(c);
 }
 
-/* A message that cannot be taken: INTERNAL, as grpc-go. The text may live in the call's arena. */
-static void rpc_refuse(struct rpc_call *c, const char *text)
+/* Rejects a message with INTERNAL, as grpc-go. The text may live in the call's arena. */
+static void rpc_reject(struct rpc_call *c, const char *text)
 {
     rpc_release(c);
     rpc_finish_text(c, 13, text);
 }
 
-/* What ends only when the client wants it, or others let go. */
+/* Methods whose calls end only when the client ends them, or other clients release a key. */
 static bool is_endless(const struct rpc_method *m)
 {
     return m->kind == RPC_BIDI || (m->kind == RPC_UNARY && m->on_cancel) ||
@@ -122,11 +123,10 @@ static bool may_stay_open(const struct rpc_method *m)
     return m->kind != RPC_UNARY || is_endless(m);
 }
 
-/* --- rights of calls that are open ------------------------------------------------------------------------
- */
+/* --- rights of calls that are open ----------------------------------------------------------------- */
 
-/* Why the call may not go on; OK. The keys that it reads are judged where they are read: watchers by the hub,
- * a range for each of its parts, a lease for each of its messages. */
+/* OK, or the error with which an open call must end. The keys that it reads are checked where they are
+ * read: watchers by the hub, a range for each of its parts, a lease for each of its messages. */
 static int why_over(const struct rpc_call *c)
 {
     const struct kv *kv = c->server->kv;
@@ -139,8 +139,8 @@ static int why_over(const struct rpc_call *c)
     return err == ERR_USER_NOT_FOUND || err == ERR_AUTH_OLD_REVISION ? ERR_INVALID_AUTH_TOKEN : err;
 }
 
-/* False: it has lost the right to stay open, and is over. The calls that were not yet judged are the first of
- * server->streams. */
+/* False: the call has lost the right to stay open, and has ended. The calls that are not yet checked are
+ * the first of server->streams. */
 static bool rpc_judge(struct rpc_call *c)
 {
     c->judged = kv_auth_epoch(c->server->kv);
@@ -162,7 +162,7 @@ static bool is_judged(struct rpc_call *c)
     return c->judged == kv_auth_epoch(c->server->kv) || !may_stay_open(c->method) || rpc_judge(c);
 }
 
-/* Idle calls too. True: there are more to judge. */
+/* Checks idle calls too. True: there are more to check. */
 static bool judge_some(struct rpc_server *s)
 {
     if (list_is_empty(&s->streams))
@@ -256,7 +256,7 @@ void rpc_start(struct rpc_call *c)
 
 /* --- who it is from: only while auth is enabled --------------------------------------------------------- */
 
-/* OK with c->who; or what is wrong with it. */
+/* OK with c->who set, or the error of the credentials. */
 static int identify(struct rpc_call *c)
 {
     const struct identity_shown shown = {.token = c->token,
@@ -283,8 +283,8 @@ static int identify(struct rpc_call *c)
     return OK;
 }
 
-/* The author outlives its message in a call that may stay open. From then on permissions are those of the
- * moment, and the credential counts until it is void. */
+/* In a call that may stay open the author is kept after its message. From then on its current permissions
+ * count, and the credential counts until it is void. */
 static void keep_author(struct rpc_call *c)
 {
     if (!may_stay_open(c->method) || c->who_err)
@@ -299,7 +299,7 @@ static void keep_author(struct rpc_call *c)
 
 static void rpc_hand_over(struct rpc_call *c, const ProtobufCMessage *m);
 
-/* In the order in which they came. They were checked and counted then. */
+/* Delivers held messages in their order. They were checked and counted when they came. */
 static void hand_over_early(struct rpc_call *c)
 {
     struct buf early = buf_move(&c->early);
@@ -333,8 +333,8 @@ static void on_token_known(struct kv_request *r, int err, const ProtobufCMessage
         rpc_hand_over(c, c->held);
 }
 
-/* The log entry that made the token is not applied here yet: the client was faster than we are. */
-static void hold(struct rpc_call *c, const ProtobufCMessage *m)
+/* The log entry that made the token is not applied on this member yet. */
+static void hold_message(struct rpc_call *c, const ProtobufCMessage *m)
 {
     c->is_held = c->is_waiting = true;
     c->held = m;
@@ -371,7 +371,7 @@ static void rpc_hand_over(struct rpc_call *c, const ProtobufCMessage *m)
     else if (c->who.revision)
         c->who = (struct auth_who){0};
     if (err == ERR_NOT_READY && !c->is_token_old) {
-        hold(c, m);
+        hold_message(c, m);
         if (c->method->kind == RPC_BIDI)
             keep_early(c, m);
         return;
@@ -394,7 +394,7 @@ void rpc_receive_message(struct rpc_call *c, const ProtobufCMessage *m)
     if (c->is_finished)
         return;
     if (c->has_message && c->method->kind != RPC_BIDI) {
-        rpc_refuse(c, "cardinality violation: received multiple request messages for a call that takes one");
+        rpc_reject(c, "cardinality violation: received multiple request messages for a call that takes one");
         return;
     }
     c->has_message = true;
@@ -434,7 +434,7 @@ void rpc_receive(struct rpc_call *c, struct slice message)
     if (wrong) {
         const char *what = c->method->kind == RPC_UNARY ? "grpc: error unmarshalling request"
                                                         : "grpc: failed to unmarshal the received message";
-        rpc_refuse(c, arena_printf(&c->arena, "%s: %s", what, wrong));
+        rpc_reject(c, arena_printf(&c->arena, "%s: %s", what, wrong));
         return;
     }
     rpc_receive_message(c, m);
@@ -446,7 +446,7 @@ void rpc_half_close(struct rpc_call *c)
         return;
     if (c->method->kind != RPC_BIDI) {
         if (!c->has_message)
-            rpc_refuse(c, "cardinality violation: received no request message for a call that takes one");
+            rpc_reject(c, "cardinality violation: received no request message for a call that takes one");
         return;
     }
     if (c->is_held)
@@ -535,6 +535,11 @@ static struct buf *store_answer(struct kv_request *r)
     return b;
 }
 
+struct buf *rpc_gathered(struct rpc_call *c)
+{
+    return store_answer(&c->request);
+}
+
 static void rpc_gather(struct rpc_call *c, const ProtobufCMessage *part)
 {
     struct buf *b = store_answer(&c->request);
@@ -552,7 +557,7 @@ static bool store_part(struct kv_request *r, const ProtobufCMessage *part)
     return c->gathered.size <= INT32_MAX;
 }
 
-static void send_gathered(struct rpc_call *c)
+void rpc_send_gathered(struct rpc_call *c)
 {
     struct slice message = slice_of(c->gathered.data + RPC_FRAME_ROOM, c->gathered.size - RPC_FRAME_ROOM);
     if (c->transport->send_whole) {
@@ -564,7 +569,7 @@ static void send_gathered(struct rpc_call *c)
     }
 }
 
-/* The answer of most puts is a header, which is quick to write by hand. */
+/* The answer of most puts is only a header, which is encoded by hand. */
 static bool reply_put(struct rpc_call *c, int err, const ProtobufCMessage *response)
 {
     if (err || response->descriptor != &etcdserverpb__put_response__descriptor)
@@ -589,7 +594,7 @@ void rpc_store_reply(struct rpc_call *c, int err, const ProtobufCMessage *respon
     }
     if (err == OK) {
         rpc_gather(c, response);
-        send_gathered(c);
+        rpc_send_gathered(c);
     } else {
         buf_done(&c->gathered);
     }
@@ -669,7 +674,7 @@ bool rpc_server_turn(struct rpc_server *s)
         if (turn_share_is_spent(share))
             break;
     }
-    list_move_all(&now, &s->awake); /* those that had no time are the first of the next turn */
+    list_move_all(&now, &s->awake); /* calls that had no time are the first of the next turn */
     list_move_all(&s->awake, &now);
     bool has_unjudged = judge_some(s);
     return has_unjudged || !list_is_empty(&s->awake);

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The guard before protobuf-c: walks the wire format by descriptor, without allocating, so that nothing a
- * client sends can cost more than a small multiple of its size. A TxnRequest can nest a million levels in 2
- * MiB (the decoder recurses), and a million two-byte fields decode into a hundred bytes each.
+ * Checks of a message before protobuf-c decodes it: a walk over the wire format by descriptor, without
+ * allocation. So the cost of any message is at most a small multiple of its size. Without them a TxnRequest of
+ * 2 MiB can nest a million levels (the decoder recurses), or hold a million two-byte fields that decode into a
+ * hundred bytes each.
  *
- * A transaction with more operations than it may have is refused by the store, in etcd's order of checks. So
- * that they are not all decoded before, rpc_message_trim leaves one more than allowed of each list: too many
- * are still too many, and a list that is not is left alone.
+ * The store rejects a transaction with too many operations, in etcd's order of checks. So that not all of them
+ * are decoded before, rpc_message_trim leaves one more than allowed in each list. A list within the limit is
+ * not changed.
  *
- * Pure. It does not check values: a known field with the wrong wire type is the decoder's to refuse. */
+ * Pure. It does not check values: the decoder rejects a known field with the wrong wire type. */
 #include "base/text.h"
 #include "server/rpc/service.h"
 
@@ -26,7 +27,7 @@ struct walk {
     bool has_surplus;
 };
 
-/* How many elements of each list of a TxnRequest have come. */
+/* The number of elements seen of each list of a TxnRequest. */
 struct txn_lists {
     uint64_t counts[TXN_LISTS];
 };
@@ -52,7 +53,7 @@ static bool read_varint(struct slice *s, uint64_t *ret_value)
     return false;
 }
 
-/* The field's value is taken off s; *ret_value is its bytes when it is of WIRE_BYTES. */
+/* Takes the value of the field off s. *ret_value is its bytes if it is of WIRE_BYTES. */
 static bool rpc_depth_take_value(struct slice *s, unsigned wire_type, struct slice *ret_value)
 {
     uint64_t size;
@@ -118,7 +119,7 @@ static const char *check(const ProtobufCMessageDescriptor *d, struct slice s, un
         if (count_op(&lists, d, tag) > w->ops_max)
             w->has_surplus = true;
         if (!value.size && depth < RPC_DEPTH_MAX)
-            continue; /* nothing in it, and not too deep */
+            continue; /* an empty message, and not too deep */
         if (f->type == PROTOBUF_C_TYPE_MESSAGE) {
             const char *wrong = check(f->descriptor, value, depth + 1, w);
             if (wrong)
@@ -141,7 +142,7 @@ const char *rpc_message_check(const ProtobufCMessageDescriptor *descriptor, stru
 
 /* --- trimming ------------------------------------------------------------------------------------------ */
 
-/* A transaction, or what may hold one. */
+/* A transaction, or a message that may hold one. */
 static bool may_be_trimmed(const ProtobufCFieldDescriptor *f)
 {
     return f && f->type == PROTOBUF_C_TYPE_MESSAGE &&

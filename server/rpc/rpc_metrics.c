@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The metrics of calls, under the names and labels of grpc-prometheus and etcd: counted in arrays by method
- * index, turned into text only when somebody reads /metrics.
+ * Metrics of calls, under the names and labels of grpc-prometheus and etcd. They are counted in arrays by
+ * method index; the text is made only for /metrics.
  *
  * As in etcd every method of the services that are served has all its series from the start, at zero, so that
- * rate() sees the first error. client_api_version is the client's own text: only so many of them are told
- * apart. */
+ * rate() sees the first error. client_api_version is the client's own text: only a limited number of versions
+ * are counted separately. */
 #include <string.h>
 
 #include "base/metric.h"
@@ -42,7 +42,7 @@ struct version_counts {
 };
 
 static struct method_counts counts[RPC_METHODS_MAX];
-/* The first stands for no version at all, the last for all that found no room. */
+/* The first stands for no version at all, the last for all versions without a place of their own. */
 static struct version_counts versions[VERSIONS_MAX] = {{.text = "unknown", .size = 7}};
 static size_t version_count = 1;
 static bool is_extensive;
@@ -84,8 +84,8 @@ bool rpc_metrics_want_time(void)
     return is_extensive;
 }
 
-/* The text goes into a label: a client's version is a few digits and dots, anything else is told as "other".
- */
+/* The text goes into a label. A client's version is a few digits and dots; any other text counts as
+ * "other". */
 static bool is_plain(struct slice s)
 {
     for (size_t i = 0; i < s.size; i++)

@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Maintenance.Snapshot: the state of this member in 32 KiB messages, then one with the SHA-256 of all of
- * them.
+ * Maintenance.Snapshot: the state of this member in 32 KiB messages, then one with the SHA-256 of all of them.
  *
- *   message -> kv_export_open; its blocks -> chunks, as the transport takes them
+ *   request message -> kv_export_open; its blocks -> chunks, as the transport accepts them
  *
- * Nothing is written to the disk. The transport's congestion is the flow control: a block is asked for when
- * the one before has been sent. etcdctl before 3.5 checks that the saved file is a multiple of 512 bytes plus
- * 32; a file of whole pages is.
+ * Nothing is written to the disk. The transport's congestion is the flow control: the next block is requested
+ * when the one before has been sent. etcdctl before 3.5 checks that the saved file is a multiple of 512 bytes
+ * plus 32; a file of whole pages passes.
  *
- * A call that goes, however, closes its export; what is with a worker then comes back within milliseconds. */
+ * A call that ends closes its export; a block that a worker reads then is discarded within milliseconds. */
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/metric.h"
@@ -17,7 +16,7 @@
 enum {
     CHUNK_BYTES = 32 * 1024, /* etcd's */
     CHUNKS_PER_TURN = 8,
-    TURN_NS = 500000, /* for one call: as JSON a chunk may take as long as this */
+    TURN_NS = 500000, /* for one call; one chunk as JSON may take that long */
     RESOURCE_EXHAUSTED = 8,
 };
 
@@ -41,7 +40,7 @@ static void snapshot_finish(struct snapshot *s, int err)
     struct rpc_call *c = s->call;
     c->state = NULL;
     snapshot_free(s);
-    /* etcd sends this one as UNKNOWN elsewhere. */
+    /* etcd sends this error as UNKNOWN elsewhere. */
     if (err == ERR_TOO_MANY_REQUESTS)
         rpc_finish_text(c, RESOURCE_EXHAUSTED, err_text(err));
     else
@@ -124,7 +123,7 @@ void rpc_snapshot_message(struct rpc_call *c, const ProtobufCMessage *m)
     s->export = kv_export_open(c->server->kv, rpc_snapshot_service_on_ready, s);
     log_info("sending database snapshot to client", F_STR("storage-version", storage_version),
              F_STR("remote", c->peer ? c->peer : ""));
-    rpc_wake(c); /* it may have been refused */
+    rpc_wake(c); /* the call may have been rejected */
 }
 
 void rpc_snapshot_half_close(struct rpc_call *c)

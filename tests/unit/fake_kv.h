@@ -52,6 +52,7 @@ struct watch_stream {
     void *arg;
     struct link queue;
     struct fake_output *last; /* handed out: freed at the next call */
+    size_t last_at;           /* so much of it was */
     int64_t next_id;
     bool is_told;
     const char *(*judge)(void *arg, struct slice key, struct slice range_end);
@@ -526,6 +527,7 @@ static void fake_judge(struct watch_stream *s)
         for (struct link *l; is_first && (l = list_take_first(&s->queue));)
             fake_output_free(container_of(l, struct fake_output, link));
         is_first = false;
+        s->last_at = SIZE_MAX; /* no more of it comes */
         Etcdserverpb__WatchResponse m = ETCDSERVERPB__WATCH_RESPONSE__INIT;
         m.watch_id = i;
         m.canceled = true;
@@ -536,25 +538,45 @@ static void fake_judge(struct watch_stream *s)
     }
 }
 
-/* In two pieces, as the hub hands out shared bytes. */
-bool watch_next(struct watch_stream *s, struct watch_output *ret_output)
+bool watch_next_is_long(const struct watch_stream *s, size_t part_bytes)
 {
-    fake_output_free(s->last);
-    s->last = NULL;
+    if (s->last && s->last_at < s->last->bytes.size)
+        return true;
+    return !list_is_empty(&s->queue) &&
+           container_of(s->queue.next, struct fake_output, link)->bytes.size > part_bytes;
+}
+
+/* Long ones in parts, each in two pieces, as the hub hands out shared bytes. */
+bool watch_next_part(struct watch_stream *s, size_t part_bytes, struct watch_output *ret_output)
+{
     if (s->judge && s->judged != kv_auth_epoch(s->kv))
         fake_judge(s);
-    struct link *l = list_take_first(&s->queue);
-    if (!l) {
-        s->is_told = false;
-        return false;
+    ret_output->is_rest = s->last && s->last_at < s->last->bytes.size;
+    if (!ret_output->is_rest) {
+        fake_output_free(s->last);
+        s->last = NULL;
+        struct link *l = list_take_first(&s->queue);
+        if (!l) {
+            s->is_told = false;
+            return false;
+        }
+        s->last = container_of(l, struct fake_output, link);
+        s->last_at = 0;
     }
-    s->last = container_of(l, struct fake_output, link);
-    size_t half = s->last->bytes.size / 2;
+    size_t left = s->last->bytes.size - s->last_at, size = left > part_bytes ? part_bytes : left;
+    const uint8_t *data = s->last->bytes.data + s->last_at;
+    s->last_at += size;
+    ret_output->left = left - size;
     ret_output->header_revision = s->last->revision;
     ret_output->count = 2;
-    ret_output->pieces[0] = slice_of(s->last->bytes.data, half);
-    ret_output->pieces[1] = slice_of(s->last->bytes.data + half, s->last->bytes.size - half);
+    ret_output->pieces[0] = slice_of(data, size / 2);
+    ret_output->pieces[1] = slice_of(data + size / 2, size - size / 2);
     return true;
+}
+
+bool watch_next(struct watch_stream *s, struct watch_output *ret_output)
+{
+    return watch_next_part(s, SIZE_MAX, ret_output);
 }
 
 /* --- snapshot ---------------------------------------------------------------------------------------- */

@@ -120,7 +120,8 @@ void rpc_half_close(struct rpc_call *c)
 void rpc_writable(struct rpc_call *c)
 {
     seen.writable++;
-    push_stream(c);
+    if (c->method != &methods[M_BIDI])
+        push_stream(c);
 }
 void rpc_cancel(struct rpc_call *c)
 {

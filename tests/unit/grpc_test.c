@@ -144,6 +144,36 @@ static void test_stream_congestion(void **state)
     body_done(&b);
 }
 
+/* A large message is not copied again; what is sent before and after it keeps its place. */
+static void test_whole_message_of_a_stream(void **state)
+{
+    struct fixture *f = *state;
+    struct body b = {.is_open = true};
+    int32_t id = request(f, "/test.T/Bidi", &b, NULL, NULL);
+    frame(&b, 0, 2, 2);
+    nghttp2_session_resume_data(f->client, id);
+    UNTIL(f, reply_of(id)->body_size == 7);
+    struct rpc_call *c = seen.last;
+    for (unsigned round = 1; round <= 2; round++) {
+        for (unsigned i = 0; i < 4; i++) {
+            struct buf whole = {0};
+            memset(buf_reserve(&whole, RPC_FRAME_ROOM + (3 << 20)), 7, RPC_FRAME_ROOM + (3 << 20));
+            whole.size = RPC_FRAME_ROOM + (3 << 20);
+            if (i != 2)
+                send_zeros(c, 1000);
+            c->transport->send_whole(c, &whole);
+            assert_null(whole.data);
+            assert_true(c->transport->is_congested(c));
+        }
+        UNTIL(f, reply_of(id)->body_size == 7 + round * (3 * 1005 + 4 * (5 + (3 << 20))));
+        assert_false(c->transport->is_congested(c));
+        assert_int_equal(f->server->queued_streams, 0);
+    }
+    nghttp2_submit_rst_stream(f->client, NGHTTP2_FLAG_NONE, id, NGHTTP2_CANCEL);
+    UNTIL(f, seen.canceled == 1);
+    body_done(&b);
+}
+
 static struct grpc_conn *only_conn(struct fixture *f)
 {
     assert_int_equal(1, grpc_server_connections(f->server));
@@ -692,6 +722,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_unary, setup_tls, teardown),
         cmocka_unit_test_setup_teardown(test_byte_by_byte, setup_tls, teardown),
         cmocka_unit_test_setup_teardown(test_stream_congestion, setup_tls, teardown),
+        cmocka_unit_test_setup_teardown(test_whole_message_of_a_stream, setup_tls, teardown),
         cmocka_unit_test_setup_teardown(test_deaf_client, setup_tls, teardown),
         cmocka_unit_test_setup_teardown(test_cancel, setup_tls, teardown),
         cmocka_unit_test_setup_teardown(test_drain, setup_tls, teardown),
@@ -703,6 +734,7 @@ int main(void)
         TEST(test_byte_by_byte),
         TEST(test_bidi),
         TEST(test_stream_congestion),
+        TEST(test_whole_message_of_a_stream),
         TEST(test_deaf_client),
         TEST(test_cut_off),
         TEST(test_slow_request),

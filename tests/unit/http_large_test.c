@@ -169,6 +169,7 @@ static void test_large_answers_of_a_stream(void **state)
     send_post(&c, "/v3/maintenance/snapshot", slice_text("{}"));
     expect(&c, "\r\n0\r\n\r\n");
     assert_int_equal(count(&c, "{\"result\":{"), MESSAGES);
+    assert_int_equal(place(&c, "HTTP/1.1 200 OK\r\n"), 0);
     assert_true(c.in.size > MESSAGES / 2 * (rpc.flood_bytes + 32 * 1024) / 3 * 4);
     size_t last = 0;
     for (int i = MESSAGES - 1; i > 0; i--) { /* 0 is left out in JSON */

@@ -349,6 +349,130 @@ static void who_asks_and_does_not_read_is_ended(void **state)
     fake_call_free(f);
 }
 
+/* --- Watch: long responses --------------------------------------------------------------------------------- */
+enum { LONG_SIZE = 3 << 20 };
+
+static struct fake_call *open_watch(struct watch_stream **ret_stream)
+{
+    struct fake_call *f = open_call("/etcdserverpb.Watch/Watch");
+    watch_send(f, true);
+    run();
+    *ret_stream = f->call.state;
+    return f;
+}
+
+static void push_long(struct watch_stream *s, int64_t revision)
+{
+    Mvccpb__KeyValue pair = MVCCPB__KEY_VALUE__INIT;
+    Mvccpb__Event event = MVCCPB__EVENT__INIT, *events = &event;
+    Etcdserverpb__WatchResponse m = ETCDSERVERPB__WATCH_RESPONSE__INIT;
+    event.kv = &pair;
+    pair.value.data = mem_new(LONG_SIZE);
+    pair.value.len = LONG_SIZE;
+    for (size_t i = 0; i < LONG_SIZE; i++)
+        pair.value.data[i] = (uint8_t)(i * 31 >> 3);
+    m.events = &events;
+    m.n_events = 1;
+    fake_push(s, revision, &m);
+    mem_free(pair.value.data);
+}
+
+static void expect_long(struct fake_call *f, size_t i, int64_t revision)
+{
+    Etcdserverpb__WatchResponse *r = watch_response_of(f, i);
+    assert_int_equal(r->header->revision, revision);
+    assert_int_equal(r->n_events, 1);
+    assert_int_equal(r->events[0]->kv->value.len, LONG_SIZE);
+    for (size_t at = 0; at < LONG_SIZE; at++)
+        assert_int_equal(r->events[0]->kv->value.data[at], (uint8_t)(at * 31 >> 3));
+    etcdserverpb__watch_response__free_unpacked(r, NULL);
+}
+
+/* One response, whatever its size; a turn makes half a mebibyte of it. */
+static void a_long_response_is_composed_over_turns(void **state)
+{
+    (void)state;
+    struct watch_stream *s;
+    struct fake_call *f = open_watch(&s);
+    push_long(s, 8);
+    fake_push(s, 9, &(Etcdserverpb__WatchResponse)ETCDSERVERPB__WATCH_RESPONSE__INIT);
+    for (unsigned turn = 1; turn <= 6; turn++) {
+        assert_int_equal(f->count, 1);
+        rpc_server_turn(&server);
+        assert_true(f->count > 1 || f->call.gathered.size <= (turn + 1) << 19);
+    }
+    run();
+    assert_int_equal(f->count, 3);
+    expect_long(f, 1, 8);
+    assert_null(f->call.gathered.data);
+    fake_call_free(f);
+}
+
+/* What is composed is not yet counted as unread: one call at a time, in the order in which they came. */
+static void long_responses_wait_for_each_other(void **state)
+{
+    (void)state;
+    struct watch_stream *s[4];
+    struct fake_call *f[4];
+    for (int i = 0; i < 4; i++)
+        f[i] = open_watch(&s[i]);
+    for (int i = 0; i < 4; i++)
+        push_long(s[i], 8);
+    for (int turn = 0; turn < 3; turn++)
+        rpc_server_turn(&server);
+    assert_true(f[0]->call.gathered.size > 0);
+    for (int i = 1; i < 4; i++)
+        assert_int_equal(f[i]->call.gathered.size, 0);
+    fake_call_free(f[0]); /* the others go on */
+    f[1]->congested_at = 1;
+    run();
+    assert_int_equal(f[1]->count, 1);
+    expect_long(f[2], 1, 8);
+    expect_long(f[3], 1, 8);
+    f[1]->congested_at = 0;
+    rpc_writable(&f[1]->call);
+    run();
+    expect_long(f[1], 1, 8);
+    assert_true(list_is_empty(&server.composing));
+    assert_null(server.composer);
+    for (int i = 1; i < 4; i++)
+        fake_call_free(f[i]);
+}
+
+static void a_request_flood_takes_a_long_response_further(void **state)
+{
+    (void)state;
+    struct watch_stream *s;
+    struct fake_call *f = open_watch(&s);
+    push_long(s, 8);
+    rpc_server_turn(&server);
+    for (int i = 0; i < 300; i++) {
+        watch_send(f, false);
+        assert_false(f->is_finished);
+    }
+    run();
+    assert_int_equal(f->count, 302);
+    expect_long(f, 1, 8);
+    fake_call_free(f);
+}
+
+/* As when its watcher has lost its right: the hub goes on with something else. */
+static void a_long_response_that_is_dropped(void **state)
+{
+    (void)state;
+    struct watch_stream *s;
+    struct fake_call *f = open_watch(&s);
+    push_long(s, 8);
+    rpc_server_turn(&server);
+    assert_true(f->call.gathered.size > 0);
+    s->last_at = SIZE_MAX;
+    push_long(s, 9);
+    run();
+    assert_int_equal(f->count, 2);
+    expect_long(f, 1, 9);
+    fake_call_free(f);
+}
+
 static void watch_without_a_request_is_ignored(void **state)
 {
     (void)state;
@@ -632,6 +756,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(watch_creates_and_streams, setup, teardown),
         cmocka_unit_test_setup_teardown(a_congested_watch_waits, setup, teardown),
         cmocka_unit_test_setup_teardown(who_asks_and_does_not_read_is_ended, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_long_response_is_composed_over_turns, setup, teardown),
+        cmocka_unit_test_setup_teardown(long_responses_wait_for_each_other, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_request_flood_takes_a_long_response_further, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_long_response_that_is_dropped, setup, teardown),
         cmocka_unit_test_setup_teardown(watch_without_a_request_is_ignored, setup, teardown),
         cmocka_unit_test_setup_teardown(streams_with_hasleader_end_after_three_ticks, setup, teardown),
         cmocka_unit_test_setup_teardown(draining_ends_streams, setup, teardown),

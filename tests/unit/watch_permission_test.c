@@ -209,6 +209,32 @@ static void fragments_that_have_begun_are_ended_first(void **state)
     close_hub(&f);
 }
 
+/* Nothing of a response has gone out while its owner composes it: the rest does not come. */
+static void a_response_in_parts_is_dropped(void **state)
+{
+    (void)state;
+    struct fixture f = open_hub(0);
+    struct watch_output out;
+    Etcdserverpb__WatchCreateRequest r = request_of("a", "b", 0);
+    watch_create(f.s, &r, NULL);
+    listen(f.s);
+    for (int i = 0; i < 4; i++) {
+        char key[8];
+        snprintf(key, sizeof key, "a%d", i);
+        assert_true(fake_add(f.store, key, false, 2000));
+    }
+    assert_true(fake_commit(f.store, f.hub));
+    assert_true(watch_next_part(f.s, 1000, &out));
+    assert_true(out.left > 6000);
+    forbidden = "a";
+    watch_recheck_permissions(f.hub);
+    assert_true(watch_next_part(f.s, 1000, &out));
+    assert_false(out.is_rest);
+    assert_int_equal(out.left, 0);
+    assert_false(watch_has_next(f.s));
+    close_hub(&f);
+}
+
 /* More watchers than are judged in a turn: until the last of them is, the stream gives nothing out. */
 static void many_are_judged_in_slices(void **state)
 {
@@ -271,6 +297,7 @@ int main(void)
         cmocka_unit_test(watchers_behind_end_too),
         cmocka_unit_test(an_id_that_was_used_before),
         cmocka_unit_test(fragments_that_have_begun_are_ended_first),
+        cmocka_unit_test(a_response_in_parts_is_dropped),
         cmocka_unit_test(many_are_judged_in_slices),
         cmocka_unit_test(without_a_judge_nothing_is_asked),
     };

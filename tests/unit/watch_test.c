@@ -744,6 +744,49 @@ static void test_large_events_are_not_copied(void **state)
     assert_false(watch_next(f.s, &out[0]));
 }
 
+/* A response that its owner composes in parts is the same response; nothing else gets in between. */
+static void test_parts(void **state)
+{
+    (void)state;
+    watch("", "", 0);
+    watch("", "", 0);
+    listen(f.s);
+    fake_add(f.store, "a", false, 300);
+    fake_add(f.store, "b", false, 300);
+    fake_add(f.store, "c", false, 5000);
+    fake_add(f.store, "d", false, 300);
+    fake_commit(f.store, f.hub);
+    struct watch_output out;
+    struct buf whole = {0}, parts = {0};
+    assert_false(watch_next_is_long(f.s, 1 << 20));
+    assert_true(watch_next(f.s, &out));
+    assert_int_equal(out.left, 0);
+    for (size_t i = 0; i < out.count; i++)
+        buf_add_slice(&whole, out.pieces[i]);
+    for (unsigned n = 0; n == 0 || out.left; n++) {
+        assert_true(watch_next_is_long(f.s, 500) || n > 0);
+        assert_true(watch_next_part(f.s, 500, &out));
+        assert_int_equal(out.is_rest, n > 0);
+        for (size_t i = 0; i < out.count; i++)
+            buf_add_slice(&parts, out.pieces[i]);
+        assert_true(n < 3);
+        if (n == 0) {
+            assert_true(parts.size < 1000);
+            watch_request_progress(f.s);
+        }
+    }
+    Etcdserverpb__WatchResponse *r = etcdserverpb__watch_response__unpack(NULL, parts.size, parts.data);
+    assert_int_equal(r->watch_id, 1);
+    assert_int_equal(r->n_events, 4);
+    assert_false(r->fragment);
+    etcdserverpb__watch_response__free_unpacked(r, NULL);
+    assert_int_equal(parts.size, whole.size + 2); /* #0 needs no field for its number */
+    assert_string_equal(listen(f.s), "@2 #-1");
+    assert_int_equal(watch_counts(f.hub).queued_bytes, 0);
+    buf_done(&whole);
+    buf_done(&parts);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -760,6 +803,7 @@ int main(void)
         T(test_revisions_join_while_the_stream_waits),
         T(test_response_limits),
         T(test_fragments),
+        T(test_parts),
         T(test_progress),
         T(test_progress_notify),
         T(test_progress_ticks_are_spread),
