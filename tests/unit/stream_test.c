@@ -163,7 +163,7 @@ static void test_refusals(void **state)
          "\"code\":\"invalid\""},
         {"{\"type\":\"subscribe\",\"sid\":2,\"kind\":\"service\",\"name\":\"x\",\"from_revision\":100000}",
          "\"sid\":2,\"code\":\"future_rev\""},
-        {"{\"type\":\"hello\"}", "\"code\":\"invalid\",\"message\":\"hello: this was said already\"}"},
+        {"{\"type\":\"hello\"}", "\"code\":\"invalid\",\"message\":\"hello: it was sent already\"}"},
         {"{\"type\":\"register\",\"rid\":7,\"name\":\"a\",\"id\":\"b\",\"instance\":{\"hots\":\"x\"}}",
          "\"rid\":7,\"code\":\"invalid\""},
         {"{\"type\":\"heartbeat\",\"x\":1}", "\"code\":\"invalid\""},
