@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Cache of audiences; see audiences.h. An entry is built again when the auth revision has changed. If the relevant
- * permissions are the same, so is the audience's digest, and subscriptions go on without a resync. */
+ * Cache of audiences; see audiences.h. An entry is built again when the auth revision has changed. If the
+ * relevant permissions are the same, so is the audience's digest, and subscriptions go on without a
+ * resync. */
 #include "server/auth/audiences.h"
 
 #include "base/hash.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Cache of audiences: which projected instances each user (or the role of callers without credentials) sees, for
- * one auth revision. At most AUDIENCES entries; their bytes count in the budget of all caches. Two users whose
- * names hash to the same entry replace each other. */
+ * Cache of audiences: which projected instances each user (or the role of callers without credentials)
+ * sees, for one auth revision. At most AUDIENCES entries; their bytes count in the budget of all caches.
+ * Two users whose names hash to the same entry replace each other. */
 #ifndef SERVER_AUTH_AUDIENCES_H
 #define SERVER_AUTH_AUDIENCES_H
 

@@ -11,7 +11,7 @@
 #include "base/text.h"
 #include "server/auth/audiences.h"
 
-/* --- authentication ---------------------------------------------------------------------------------------- */
+/* --- authentication ---------------------------------------------------------------------------------- */
 
 bool guard_is_on(const struct identity *i)
 {
@@ -146,7 +146,7 @@ const char *guard_text(int err)
     }
 }
 
-/* --- authorization ------------------------------------------------------------------------------------------ */
+/* --- authorization ----------------------------------------------------------------------------------- */
 
 static const char *const folders[] = {
     [GUARD_INSTANCES] = "/cairn/registry/instances/", [GUARD_SETTINGS] = "/cairn/registry/services/",
@@ -213,7 +213,7 @@ int guard_check(const struct identity *i, const struct auth_who *who, const stru
     return err;
 }
 
-/* --- audiences ---------------------------------------------------------------------------------------------- */
+/* --- audiences --------------------------------------------------------------------------------------- */
 
 struct auth_who guard_anonymous(void)
 {
@@ -265,7 +265,7 @@ void guard_log_anonymous(const struct identity *i, const struct registry *r, uin
                  "/cairn/registry/instances/default/");
 }
 
-/* --- sessions ----------------------------------------------------------------------------------------------- */
+/* --- sessions ---------------------------------------------------------------------------------------- */
 
 struct session_check {
     const struct identity *identity;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Authentication and authorization of the native API.
  *
- * Authentication: a Bearer token, Basic, or a client certificate names the user. Authorization: the roles of the
- * user must permit the keys that the request reads or writes: an instance's key, all instances of a service, the
- * head of a configuration (which stands for its releases too), and so on.
+ * Authentication: a Bearer token, Basic, or a client certificate names the user. Authorization: the roles
+ * of the user must permit the keys that the request reads or writes: an instance's key, all instances of a
+ * service, the head of a configuration (which stands for its releases too), and so on.
  *
  *   1. A request is checked when it comes.
  *   2. The registry and the config center check a write again when it is applied: the author goes with it
@@ -17,7 +17,7 @@
 #include "registry/registry.h"
 #include "server/auth/identity.h"
 
-/* --- authentication -------------------------------------------------------------------------------------- */
+/* --- authentication ---------------------------------------------------------------------------------- */
 /* One authentication. The caller embeds it, zeroed. */
 struct guard {
     void (*done)(struct guard *g, int err);
@@ -34,8 +34,8 @@ struct guard {
 
 /* True: auth is enabled. It costs one branch. */
 bool guard_is_on(const struct identity *i);
-/* Authenticates. authorization: the header's value, or a bare token. ERR_NOT_READY: done is called later. With OK
- * and every other error done is not called. ERR_USER_EMPTY: there is no credential. */
+/* Authenticates. authorization: the header's value, or a bare token. ERR_NOT_READY: done is called later.
+ * With OK and every other error done is not called. ERR_USER_EMPTY: there is no credential. */
 MUST_CHECK int guard_identify(struct guard *g, struct identity *i, struct slice authorization,
                               const char *common_name, struct arena *a);
 void guard_cancel(struct guard *g); /* done is not called any more; it may be called at any time */
@@ -49,7 +49,7 @@ uint64_t guard_epoch(const struct identity *i);
 MUST_CHECK int guard_check_user(const struct identity *i, const struct auth_who *who, char *error,
                                 size_t error_size);
 
-/* --- authorization ---------------------------------------------------------------------------------------- */
+/* --- authorization ----------------------------------------------------------------------------------- */
 enum guard_kind {
     GUARD_INSTANCES, /* name empty: of all services; id empty: all of a service */
     GUARD_SETTINGS,
@@ -73,12 +73,14 @@ MUST_CHECK int guard_check(const struct identity *i, const struct auth_who *who,
 MUST_CHECK bool guard_need_key(const struct guard_need *need, struct buf *key);
 MUST_CHECK int guard_check_keys(const struct identity *i, const struct auth_who *who, struct slice key,
                                 struct slice range_end, bool is_write, char *error, size_t error_size);
-/* --- audiences -------------------------------------------------------------------------------------------- */
-/* The audience of a caller: it determines which projected instances the caller sees. NULL: all of them (while auth
- * is not enabled that costs one branch). Valid until the return to the loop; audience_ref keeps it. */
+/* --- audiences --------------------------------------------------------------------------------------- */
+/* The audience of a caller: it determines which projected instances the caller sees. NULL: all of them
+ * (while auth is not enabled that costs one branch). Valid until the return to the loop; audience_ref
+ * keeps it. */
 struct audience *guard_audience(const struct identity *i, const struct auth_who *who,
                                 const struct registry *r);
-/* The caller without credentials: it has the permissions of the role AUTH_ANONYMOUS. For DNS and http_sd only. */
+/* The caller without credentials: it has the permissions of the role AUTH_ANONYMOUS. For DNS and http_sd
+ * only. */
 struct auth_who guard_anonymous(void);
 /* The audience of that caller; audience_sees_service works with it too. */
 struct audience *guard_anonymous_audience(const struct identity *i, const struct registry *r);
@@ -88,9 +90,9 @@ uint64_t guard_revision(const struct identity *i);
  * it in each turn: it is one comparison. r may be NULL. *seen: of the last call, 0 at first. */
 void guard_log_anonymous(const struct identity *i, const struct registry *r, uint64_t *seen);
 
-/* Checks that a caller may keep, end or join a session. Call it after a read barrier of the registry. Fills
- * ret_proof (registry.h, struct registry_proof) for the registry's own check, but for the session key. A caller may
- * use a session if it has WRITE
+/* Checks that a caller may keep, end or join a session. Call it after a read barrier of the registry.
+ * Fills ret_proof (registry.h, struct registry_proof) for the registry's own check, but for the session
+ * key. A caller may use a session if it has WRITE
  *   - on the session's own key, or
  *   - on every instance of the session and on every key of its lease.
  * OK also when there is no such session, or when the registry decides. */

@@ -41,7 +41,7 @@ struct identity {
     struct remembered remembered[REMEMBERED];
 };
 
-/* --- life ---------------------------------------------------------------------------------------------- */
+/* --- life -------------------------------------------------------------------------------------------- */
 
 static int parse(const char *text, char *error, size_t error_size, struct jwt_keys **ret)
 {
@@ -129,7 +129,7 @@ bool identity_uses_certificates(const struct identity *i)
     return i->client_cert_auth;
 }
 
-/* --- authentication ------------------------------------------------------------------------------------ */
+/* --- authentication ---------------------------------------------------------------------------------- */
 
 static uint64_t now_s(void)
 {
@@ -174,7 +174,7 @@ int identity_of(struct identity *i, const struct identity_shown *shown, struct a
     return OK;
 }
 
-/* --- remembered passwords ------------------------------------------------------------------------------ */
+/* --- remembered passwords ---------------------------------------------------------------------------- */
 
 static void digest_of(const struct identity *i, const char *user, const char *password, uint8_t digest[32])
 {
@@ -209,7 +209,7 @@ static void identity_remember(struct identity *i, const struct identity_login *l
     r->end_ms = clock_mono_ms() + REMEMBER_MS;
 }
 
-/* --- logging in ---------------------------------------------------------------------------------------- */
+/* --- logging in -------------------------------------------------------------------------------------- */
 
 static void wipe(struct identity_login *l)
 {
@@ -313,9 +313,9 @@ static void identity_begin(struct identity_login *l)
     kv_barrier(l->owner->kv, &l->request);
 }
 
-/* A login's party: the client's address (of IPv6 the /64, which one host may own) and the user that it names. So
- * tries from one address do not delay other addresses, and behind one proxy tries for one user do not delay the
- * other users. */
+/* A login's party: the client's address (of IPv6 the /64, which one host may own) and the user that it
+ * names. So tries from one address do not delay other addresses, and behind one proxy tries for one user
+ * do not delay the other users. */
 static uint64_t party_of(const char *peer, const char *user)
 {
     char text[INET6_ADDRSTRLEN] = "";

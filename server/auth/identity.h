@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Public API of server/auth: authentication of requests, and logins. One object serves all front ends of the process.
+ * Public API of server/auth: authentication of requests, and logins. One object serves all front ends of
+ * the process.
  *
- * Users, roles and permissions are the store's (kv.h). This folder has the credentials: passwords, tokens, and the
- * names in client certificates. Loop thread only; bcrypt runs on a thread of its own. */
+ * Users, roles and permissions are the store's (kv.h). This folder has the credentials: passwords, tokens,
+ * and the names in client certificates. Loop thread only; bcrypt runs on a thread of its own. */
 #ifndef SERVER_AUTH_IDENTITY_H
 #define SERVER_AUTH_IDENTITY_H
 
@@ -25,7 +26,8 @@ struct identity_options {
 
 MUST_CHECK int identity_new(const struct identity_options *options, char *error, size_t error_size,
                             struct identity **ret);
-/* All logins must be done or cancelled. It waits for the bcrypt thread; run the loop afterwards. NULL is fine. */
+/* All logins must be done or cancelled. It waits for the bcrypt thread; run the loop afterwards. NULL is
+ * fine. */
 void identity_free(struct identity *i);
 /* Checks --auth-token. ERR_INVALID with a sentence in error. */
 MUST_CHECK int identity_check_option(const char *auth_token, char *error, size_t error_size);
@@ -40,7 +42,7 @@ struct cache_budget *identity_cache_budget(const struct identity *i); /* NULL = 
 bool identity_uses_certificates(const struct identity *i);
 struct kv *identity_kv(const struct identity *i);
 
-/* --- authentication: call it only while kv_auth_is_enabled ----------------------------------------------- */
+/* --- authentication: call it only while kv_auth_is_enabled ------------------------------------------- */
 struct identity_shown {
     struct slice token;      /* empty = none */
     const char *common_name; /* of the client's certificate; NULL or "" = none */
@@ -51,9 +53,9 @@ struct identity_shown {
 MUST_CHECK int identity_of(struct identity *i, const struct identity_shown *shown, struct arena *a,
                            struct auth_who *ret_who);
 
-/* --- logging in ---------------------------------------------------------------------------------------- */
-/* One login. The caller embeds it, zeroed, and may free it in done or after identity_cancel. done is never called
- * from inside the call that started the login. */
+/* --- logging in -------------------------------------------------------------------------------------- */
+/* One login. The caller embeds it, zeroed, and may free it in done or after identity_cancel. done is never
+ * called from inside the call that started the login. */
 struct identity_login {
     void (*done)(struct identity_login *l, int err, const char *token);
     const char
@@ -67,15 +69,15 @@ struct identity_login {
     char *user, *password;
     uint64_t revision; /* auth revision at which the password was right */
     bool is_basic;
-    int decoy_err; /* the result for a user without a password; a decoy is compared, so that it takes as long */
+    int decoy_err; /* the result for a user without a password, after a decoy was compared */
 };
 
-/* etcd's Authenticate: checks the password and makes a token. done gets ERR_AUTH_NOT_ENABLED, ERR_AUTH_FAILED,
- * ERR_NO_PASSWORD_USER, ERR_TOO_MANY_REQUESTS, or the error of a write. */
+/* etcd's Authenticate: checks the password and makes a token. done gets ERR_AUTH_NOT_ENABLED,
+ * ERR_AUTH_FAILED, ERR_NO_PASSWORD_USER, ERR_TOO_MANY_REQUESTS, or the error of a write. */
 void identity_authenticate(struct identity *i, struct identity_login *l, const char *user,
                            const char *password);
-/* Checks the password for a single request (HTTP's Basic); done's token is NULL. A right one is remembered for a
- * minute, or until users change, so that not each request costs 50 ms of CPU. */
+/* Checks the password for a single request (HTTP's Basic); done's token is NULL. A right one is remembered
+ * for a minute, or until users change, so that not each request costs 50 ms of CPU. */
 void identity_check_password(struct identity *i, struct identity_login *l, const char *user,
                              const char *password);
 /* True: the password is remembered as right; no check is needed. */

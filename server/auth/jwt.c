@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * JSON Web Tokens through libjwt; see jwt.h. The algorithm in a token's header must equal the configured one; the
- * configured key is always used. */
+ * JSON Web Tokens through libjwt; see jwt.h. The algorithm in a token's header must equal the configured
+ * one; the configured key is always used. */
 #include "server/auth/jwt.h"
 
 #include <errno.h>
@@ -37,7 +37,7 @@ static bool is_secret(jwt_alg_t alg)
     return alg == JWT_ALG_HS256 || alg == JWT_ALG_HS384 || alg == JWT_ALG_HS512;
 }
 
-/* --- options ------------------------------------------------------------------------------------------- */
+/* --- options ----------------------------------------------------------------------------------------- */
 
 struct jwt_options {
     char *pub, *priv, *method, *ttl;
@@ -179,7 +179,8 @@ static int find_keys(struct jwt_keys *k, const struct jwt_options *a, char *erro
     return err;
 }
 
-/* Signs and verifies once, so that a key that does not match the method fails at start, not at the first login. */
+/* Signs and verifies once, so that a key that does not match the method fails at start, not at the first
+ * login. */
 static int try_keys(const struct jwt_keys *k, char *error, size_t error_size)
 {
     struct buf token = {0}, user = {0};
@@ -226,7 +227,7 @@ void jwt_keys_free(struct jwt_keys *k)
     mem_free(k);
 }
 
-/* --- tokens -------------------------------------------------------------------------------------------- */
+/* --- tokens ------------------------------------------------------------------------------------------ */
 
 int jwt_make(const struct jwt_keys *k, const char *user, uint64_t revision, uint64_t now_s, struct buf *out)
 {

@@ -139,8 +139,8 @@ void passwords_free(struct passwords *p)
     mem_free(p);
 }
 
-/* Sets the job's round, the one after the party's last job, and returns its place: before the first job of a later
- * round. */
+/* Sets the job's round, the one after the party's last job, and returns its place: before the first job of
+ * a later round. */
 static struct link *password_place_of(struct passwords *p, struct password_job *j)
 {
     struct link *place = &p->waiting;

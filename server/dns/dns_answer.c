@@ -57,7 +57,7 @@ static bool is_asked_for(const struct answer *a, enum dns_type type)
     return a->query->type == type;
 }
 
-/* --- single records ------------------------------------------------------------------------------------ */
+/* --- single records ---------------------------------------------------------------------------------- */
 static uint32_t ttl_of(const struct answer *a)
 {
     return a->view->zone->ttl_s;
@@ -128,7 +128,7 @@ static void add_server_addresses(struct answer *a, size_t owner_at, enum dns_sec
     }
 }
 
-/* --- names of instances ------------------------------------------------------------------------------------ */
+/* --- names of instances ------------------------------------------------------------------------------ */
 /* Adds the labels of a text with dots; false: it cannot be part of a name. */
 static bool add_labels(struct dns_name *n, struct slice text)
 {
@@ -166,7 +166,7 @@ static bool instance_name(const struct answer *a, const struct catalog_service *
     return true;
 }
 
-/* --- a service's instances ---------------------------------------------------------------------------------- */
+/* --- a service's instances --------------------------------------------------------------------------- */
 /* Where a client reaches an instance: its address, or the name of its host. */
 struct target {
     const struct catalog_instance *instance;
@@ -175,8 +175,8 @@ struct target {
     uint16_t port; /* 0 = none */
 };
 
-/* The port that the question names, or the instance's own port if that name is its protocol; without a name its
- * own port. 0: none. */
+/* The port that the question names, or the instance's own port if that name is its protocol; without a
+ * name its own port. 0: none. */
 static uint16_t port_of(const struct dns_target *f, const struct instance *doc)
 {
     bool is_named = f->port_name.size > 0;
@@ -336,8 +336,8 @@ static void write_map(struct answer *a, size_t from, const struct document_map *
                        map->list[i].value);
 }
 
-/* "key=value" strings (RFC 6763): the instance's fields, then its metadata. Pairs that do not fit into a string
- * or into the record are left out. */
+/* "key=value" strings (RFC 6763): the instance's fields, then its metadata. Pairs that do not fit into a
+ * string or into the record are left out. */
 static bool add_txt(struct answer *a, const struct catalog_instance *i)
 {
     const struct instance *doc = i->doc;
@@ -400,7 +400,7 @@ static bool add_alias(struct answer *a, struct select_result *chosen)
     return false;
 }
 
-/* --- answers by place ---------------------------------------------------------------------------------------- */
+/* --- answers by place -------------------------------------------------------------------------------- */
 static void at_zone(struct answer *a)
 {
     if (is_asked_for(a, DNS_SOA)) {
@@ -512,7 +512,8 @@ static size_t limit_of(const struct dns_query *q, bool is_tcp, bool is_verified)
     return q->udp_size < DNS_UDP_SIZE ? q->udp_size : DNS_UDP_SIZE;
 }
 
-/* The verdict of the rate limit. Errors and queries without a question never slip: TC means nothing for them. */
+/* The verdict of the rate limit. Errors and queries without a question never slip: TC means nothing for
+ * them. */
 static enum dns_rate_verdict limit_rate(const struct answer *a, const struct dns_request *request)
 {
     if (!a->view->rate)
@@ -522,8 +523,8 @@ static enum dns_rate_verdict limit_rate(const struct answer *a, const struct dns
     return verdict == DNS_RATE_SLIP && is_error ? DNS_RATE_DROP : verdict;
 }
 
-/* Over the limit, but the client may be real. With a client cookie it gets BADCOOKIE and repeats the query with
- * the server cookie; without one it gets TC and repeats the query over TCP. */
+/* Over the limit, but the client may be real. With a client cookie it gets BADCOOKIE and repeats the query
+ * with the server cookie; without one it gets TC and repeats the query over TCP. */
 static void slip(struct answer *a)
 {
     if (a->query->cookie_size)

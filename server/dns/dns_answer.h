@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * DNS answers: from the bytes of a query to the bytes of its answer, out of the registry's catalog. Pure: time,
- * randomness, the cookie secret and the rate limit are arguments.
+ * DNS answers: from the bytes of a query to the bytes of its answer, out of the registry's catalog. Pure:
+ * time, randomness, the cookie secret and the rate limit are arguments.
  *
  *   A, AAAA   addresses of the instances that GET with healthy=true returns, in random order
  *   SRV       their ports and weights
@@ -40,8 +40,8 @@ struct dns_view {
     const struct catalog *catalog; /* NULL: not ready, SERVFAIL */
     struct dns_index *index;
     struct dns_choices *choices; /* NULL: instances are selected again for each question */
-    /* The audience of clients without credentials; NULL = they see everything. An audience without any permission
-     * for the registry gets REFUSED. */
+    /* The audience of clients without credentials; NULL = they see everything. An audience without any
+     * permission for the registry gets REFUSED. */
     struct audience *audience;
     const struct dns_cookie_secrets *secrets;
     struct dns_rate *rate; /* NULL: no limit */

@@ -24,8 +24,8 @@ struct dns_choices {
     uint64_t uses;
 };
 
-/* The instances with that tag (empty: all) that get traffic and that the audience sees. The caller may reorder
- * the list. Valid until the catalog changes or `a` is reset. x NULL: no cache. */
+/* The instances with that tag (empty: all) that get traffic and that the audience sees. The caller may
+ * reorder the list. Valid until the catalog changes or `a` is reset. x NULL: no cache. */
 struct select_result dns_choose(struct dns_choices *x, const struct catalog *c,
                                 const struct catalog_service *s, struct slice tag,
                                 const struct audience *audience, struct arena *a);

@@ -53,7 +53,7 @@ static bool label_is(const struct labels *l, size_t i, const char *text)
     return slice_equal(span(l, i, i + 1), slice_text(text));
 }
 
-/* --- services ------------------------------------------------------------------------------------------ */
+/* --- services ---------------------------------------------------------------------------------------- */
 struct reading {
     struct slice ns, group, service;
 };
@@ -178,7 +178,7 @@ static bool is_above_something(const struct search *s, size_t first, size_t last
     return below.is_there;
 }
 
-/* --- names with underscores -------------------------------------------------------------------------------- */
+/* --- names with underscores -------------------------------------------------------------------------- */
 static bool begins_with_underscore(const struct labels *l, size_t i)
 {
     struct slice s = span(l, i, i + 1);
@@ -208,7 +208,7 @@ static bool find_port(const struct search *s, size_t last, struct dns_target *re
     return rest > 0 && find_tagged(s, 2, last, ret);
 }
 
-/* --- places -------------------------------------------------------------------------------------------------- */
+/* --- places ------------------------------------------------------------------------------------------ */
 static enum dns_place find_under_svc(const struct search *s, size_t last, struct dns_target *ret)
 {
     const struct labels *l = &s->labels;

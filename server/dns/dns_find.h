@@ -9,16 +9,16 @@
  *     <address>.<service>.<group>.<ns>.inst.<zone>         an instance (10-0-0-5; IPv6: 32 hex digits)
  *     5.0.0.10.in-addr.arpa, ….ip6.arpa         an instance's address
  *
- * A name can have several readings, because names of services may contain dots. The readings are tried in this
- * order, and the first one whose service exists counts:
+ * A name can have several readings, because names of services may contain dots. The readings are tried in
+ * this order, and the first one whose service exists counts:
  *
  *   1. without a tag, group and namespace given
  *   2. without a tag, namespace given (group "default")
  *   3. without a tag, neither given (both "default")
  *   4. to 6. the same with a tag
  *
- * A name with tag, service, group and namespace has one reading, unless a service's name contains dots. Names
- * are case-insensitive. */
+ * A name with tag, service, group and namespace has one reading, unless a service's name contains dots.
+ * Names are case-insensitive. */
 #ifndef SERVER_DNS_FIND_H
 #define SERVER_DNS_FIND_H
 

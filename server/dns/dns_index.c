@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Index of addresses and folded names, built in slices; see dns_index.h.
  *
- * Building walks the catalog into a new table (dns_table.h), then links the table. Each slice of the walk continues
- * after the names where the one before stopped. Lookups use the old table until the new one is linked. */
+ * Building walks the catalog into a new table (dns_table.h), then links the table. Each slice of the walk
+ * continues after the names where the one before stopped. Lookups use the old table until the new one is
+ * linked. */
 #include "server/dns/dns_index.h"
 
 #include "server/dns/dns_table.h"
@@ -82,7 +83,7 @@ void dns_index_set_audience(struct dns_index *x, struct audience *audience)
     stop_building(x);
 }
 
-/* --- building ------------------------------------------------------------------------------------------ */
+/* --- building ---------------------------------------------------------------------------------------- */
 
 static void dns_index_keep(struct buf *b, struct slice s)
 {
@@ -192,7 +193,7 @@ bool dns_index_turn(struct dns_index *x, const struct catalog *c)
     return x->is_building;
 }
 
-/* --- lookups ------------------------------------------------------------------------------------------- */
+/* --- lookups ----------------------------------------------------------------------------------------- */
 
 static const struct catalog_service *in_catalog(const struct dns_index *x, const struct catalog *c,
                                                 uint32_t service)

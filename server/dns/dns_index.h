@@ -4,13 +4,14 @@
  *   - services with an instance at an address (PTR);
  *   - services whose names are not in lower case, or contain dots.
  *
- * It is built from the whole catalog when a question needs it and the catalog has changed, but so seldom that it
- * costs at most 2 % of the time. So an answer may be outdated by a second and the time of building, which is less
- * than the TTL. Each result is looked up in the catalog again: what was deleted is not returned.
+ * It is built from the whole catalog when a question needs it and the catalog has changed, but so seldom
+ * that it costs at most 2 % of the time. So an answer may be outdated by a second and the time of
+ * building, which is less than the TTL. Each result is looked up in the catalog again: what was deleted is
+ * not returned.
  *
- * It is built in slices: one with the question that begins it, the others by dns_index_turn. Meanwhile lookups use
- * the previous generation. The first generation, and the first one of another audience, has no previous one: until
- * it is built nothing is found, and dns_index_is_ready returns false. */
+ * It is built in slices: one with the question that begins it, the others by dns_index_turn. Meanwhile
+ * lookups use the previous generation. The first generation, and the first one of another audience, has no
+ * previous one: until it is built nothing is found, and dns_index_is_ready returns false. */
 #ifndef SERVER_DNS_INDEX_H
 #define SERVER_DNS_INDEX_H
 
@@ -22,8 +23,8 @@ struct dns_index;
 /* mono_ns: a monotonic clock in ns; it is read only when the catalog has changed. */
 struct dns_index *dns_index_new(uint64_t (*mono_ns)(void));
 void dns_index_free(struct dns_index *x);
-/* Sets the audience of the clients (NULL = sees everything); takes a reference. The index has nothing that this
- * audience does not see. */
+/* Sets the audience of the clients (NULL = sees everything); takes a reference. The index has nothing that
+ * this audience does not see. */
 void dns_index_set_audience(struct dns_index *x, struct audience *audience);
 
 /* False: a service that is not found may exist. */
@@ -35,8 +36,8 @@ bool dns_index_turn(struct dns_index *x, const struct catalog *c);
 /* The service of a name in lower case with dots, "orders.default.default". NULL: no such name. */
 const struct catalog_service *dns_index_service(struct dns_index *x, const struct catalog *c,
                                                 struct slice name);
-/* True: names of that form end with it ("b.default.default" if service "a.b" exists; "default" if a service is
- * in that namespace). */
+/* True: names of that form end with it ("b.default.default" if service "a.b" exists; "default" if a
+ * service is in that namespace). */
 bool dns_index_is_above(struct dns_index *x, const struct catalog *c, struct slice name);
 /* The services with an instance at that address, at most max. */
 size_t dns_index_at_address(struct dns_index *x, const struct catalog *c, const struct dns_address *address,

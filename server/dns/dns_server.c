@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * DNS server: sockets, UDP and metrics. TCP is in dns_tcp.c.
  *
- * A query is answered at once from the registry's current view; no state of it is kept. UDP queries are read and
- * answered in batches (recvmmsg, sendmmsg). An answer that the socket does not take is dropped; the client retries. */
+ * A query is answered at once from the registry's current view; no state of it is kept. UDP queries are
+ * read and answered in batches (recvmmsg, sendmmsg). An answer that the socket does not take is dropped;
+ * the client retries. */
 #include "server/dns/dns_server.h"
 
 #include <arpa/inet.h>
@@ -142,7 +143,7 @@ size_t dns_server_answer(struct dns_server *s, struct slice query, enum dns_tran
     return size;
 }
 
-/* --- UDP ----------------------------------------------------------------------------------------------- */
+/* --- UDP --------------------------------------------------------------------------------------------- */
 /* Sends the control message back: the answer leaves from the address that the query came to. The interface is
  * cleared, because the route back may use another one. */
 static void reply_from_same_address(struct msghdr *in, struct msghdr *out)
@@ -173,9 +174,9 @@ static void prepare_batch(struct dns_batch *b, bool is_wildcard)
     }
 }
 
-/* False: the port of a service that answers any packet (echo, discard, daytime, quote of the day, chargen, time).
- * With a forged source address it and this server would answer each other forever. Resolvers never send from these
- * ports, nor from 0. */
+/* False: the port of a service that answers any packet (echo, discard, daytime, quote of the day, chargen,
+ * time). With a forged source address it and this server would answer each other forever. Resolvers never
+ * send from these ports, nor from 0. */
 static bool is_safe_port(uint16_t port)
 {
     static const uint16_t never[] = {0, 7, 13, 17, 19, 37};
@@ -235,8 +236,8 @@ bool dns_server_is_slice_over(struct dns_server *s)
     return now_ns >= s->slice_end_ns;
 }
 
-/* Fits the batch size to the time of an answer, because all queries of a batch are answered in one turn. A question
- * about a service of 10,000 instances takes 2 ms. */
+/* Fits the batch size to the time of an answer, because all queries of a batch are answered in one turn. A
+ * question about a service of 10,000 instances takes 2 ms. */
 static void fit_batch(struct dns_server *s, uint64_t took_ns)
 {
     if (took_ns > SLICE_NS / 2 && s->batch_size > 1)
@@ -265,7 +266,7 @@ static void on_udp(uv_poll_t *h, int status, int events)
     }
 }
 
-/* --- listening --------------------------------------------------------------------------------------------- */
+/* --- listening --------------------------------------------------------------------------------------- */
 static int listen_error(char *error, size_t size, struct slice where, const char *what, int errnum)
 {
     snprintf(error, size, "cannot listen for DNS on %.*s: %s%s%s", (int)(where.size < 100 ? where.size : 100),
@@ -382,7 +383,8 @@ static int open_socket(struct dns_server *s, const struct dns_listen *l, int typ
     return 0;
 }
 
-/* With port 0 the kernel chooses the TCP port, and UDP uses the same: a client must find TCP on the UDP port. */
+/* With port 0 the kernel chooses the TCP port, and UDP uses the same: a client must find TCP on the UDP
+ * port. */
 static int open_pair(struct dns_server *s, struct slice text, const struct dns_address *address,
                      uint16_t port, char *error, size_t error_size)
 {
@@ -415,7 +417,7 @@ int dns_server_port(const struct dns_server *s)
                                         : ((struct sockaddr_in6 *)&a)->sin6_port);
 }
 
-/* --- life --------------------------------------------------------------------------------------------------- */
+/* --- life -------------------------------------------------------------------------------------------- */
 static void dns_server_collect(void *arg, struct buf *out)
 {
     static const char *const transports[] = {"udp", "tcp"};

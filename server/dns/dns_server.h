@@ -15,17 +15,18 @@ struct dns_server_options {
     const char *listen;
     const char *zone;
     int64_t ttl_ns; /* rounded down to seconds */
-    /* Hosts at which clients reach this member if it listens on all addresses; the IP addresses among them become
-     * the records of ns.<zone>. */
+    /* Hosts at which clients reach this member if it listens on all addresses; the IP addresses among them
+     * become the records of ns.<zone>. */
     const char *const *hosts;
     size_t host_count;
-    /* Returns the current audience of clients, NULL = it sees everything. May be NULL: clients see everything. */
+    /* Returns the current audience of clients, NULL = it sees everything. May be NULL: clients see
+     * everything. */
     struct audience *(*audience)(void *arg);
     void *audience_arg;
     /* UDP answers per second to one source prefix that is not verified (dns_rate.h); 0 = no limit. */
     uint64_t rate_limit;
-    /* TCP connections; 0 = 256. Beyond that, the source prefix with the most connections loses the one that has been
-     * idle for longest. */
+    /* TCP connections; 0 = 256. Beyond that, the source prefix with the most connections loses the one
+     * that has been idle for longest. */
     size_t connections_max;
     uint64_t idle_ms;             /* 0 = 10 s */
     struct output_budget *output; /* counts answers that TCP clients have not read; borrowed, NULL = none */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Table of the DNS index: arrays of entries and hash chains through them; see dns_table.h. A chain's link is the
- * number of an entry plus 1; 0 is the end. */
+ * Table of the DNS index: arrays of entries and hash chains through them; see dns_table.h. A chain's link
+ * is the number of an entry plus 1; 0 is the end. */
 #include "server/dns/dns_table.h"
 
 #include "base/buf_release.h"
@@ -48,7 +48,7 @@ void dns_table_release(struct dns_table *t)
     *t = (struct dns_table){0};
 }
 
-/* --- adding --------------------------------------------------------------------------------------------- */
+/* --- adding ------------------------------------------------------------------------------------------ */
 
 static struct slice text_at(const struct dns_table *t, size_t at, size_t size)
 {
@@ -134,7 +134,7 @@ void dns_table_add_address(struct dns_table *t, uint32_t service, const struct d
     t->addresses[t->address_count++] = (struct dns_table_address){.address = *address, .service = service};
 }
 
-/* --- linking -------------------------------------------------------------------------------------------- */
+/* --- linking ----------------------------------------------------------------------------------------- */
 
 static uint32_t *new_buckets(size_t count, size_t *ret_mask)
 {
@@ -194,7 +194,7 @@ bool dns_table_link(struct dns_table *t, size_t max)
     return t->names_linked == t->name_count && t->addresses_linked == t->address_count;
 }
 
-/* --- lookups -------------------------------------------------------------------------------------------- */
+/* --- lookups ----------------------------------------------------------------------------------------- */
 
 int64_t dns_table_find(const struct dns_table *t, struct slice name)
 {

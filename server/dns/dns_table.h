@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
- * One generation of the DNS index (dns_index.h): services, their folded names, the addresses of their instances.
+ * One generation of the DNS index (dns_index.h): services, their folded names, the addresses of their
+ * instances.
  *
  *   1. Services and addresses are added in the order of the catalog.
  *   2. The table is linked, in slices.
  *   3. Lookups work; the table does not change any more.
  *
- * Nothing in it points into the catalog. All memory is in a few large arrays, which buf_release frees. Pure. */
+ * Nothing in it points into the catalog. All memory is in a few large arrays, which buf_release frees.
+ * Pure. */
 #ifndef SERVER_DNS_TABLE_H
 #define SERVER_DNS_TABLE_H
 
@@ -45,7 +47,8 @@ struct slice dns_table_ns(const struct dns_table *t, uint32_t service);
 struct slice dns_table_group(const struct dns_table *t, uint32_t service);
 struct slice dns_table_service_name(const struct dns_table *t, uint32_t service);
 
-/* The service of a folded name, as in dns_index.h. DNS_TABLE_ABOVE: no service, but longer names end with it. */
+/* The service of a folded name, as in dns_index.h. DNS_TABLE_ABOVE: no service, but longer names end with
+ * it. */
 enum { DNS_TABLE_NONE = -1, DNS_TABLE_ABOVE = -2 };
 int64_t dns_table_find(const struct dns_table *t, struct slice name);
 /* The services at an address, in order: *at is 0 at the beginning. DNS_TABLE_NONE: no more. */

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  * DNS over TCP (RFC 7766): messages with two bytes of length before each; queries are answered in order.
  *
- * A connection buffers one incomplete query, and the output that the client has not read. While that output is
- * more than PENDING_MAX, nothing is read from the client. A connection is closed when
+ * A connection buffers one incomplete query, and the output that the client has not read. While that
+ * output is more than PENDING_MAX, nothing is read from the client. A connection is closed when
  *   - it has been idle for idle_ms: no complete query came and no byte was sent;
  *   - it sends something that is not a DNS message;
  *   - all connections of the process hold too much unread output (base/net/output.h);
- *   - another connection needs its place: the source prefix with the most connections loses the one that has been
- *     idle for longest. So one source cannot take the connections of all others. */
+ *   - another connection needs its place: the source prefix with the most connections loses the one that
+ *     has been idle for longest. So one source cannot take the connections of all others. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
@@ -119,7 +119,7 @@ static void dns_tcp_on_timer(uv_timer_t *t)
     arm_timer(s);
 }
 
-/* --- one connection ------------------------------------------------------------------------------------------ */
+/* --- one connection ---------------------------------------------------------------------------------- */
 /* Answers the complete queries in c->in while the client reads; false: the input is not DNS. */
 static bool answer_queries(struct connection *c)
 {
@@ -199,18 +199,19 @@ static void dns_tcp_on_ready(uv_poll_t *h, int status, int events)
     }
     output_set(&c->output, c->out.size, uv_now(c->server->loop));
     bool is_read = c->out.size <= PENDING_MAX && !c->has_ended;
-    /* A query waits for the next turn of the loop: the socket is writable, so polling for that wakes it at once. */
+    /* A query waits for the next turn of the loop: the socket is writable, so polling for that wakes it at
+     * once. */
     int wanted = (is_read ? UV_READABLE : 0) | (c->out.size || c->is_waiting ? UV_WRITABLE : 0);
     if (wanted != c->wanted)
         uv_poll_start(h, wanted, dns_tcp_on_ready);
     c->wanted = wanted;
 }
 
-/* --- accepting ------------------------------------------------------------------------------------------------ */
+/* --- accepting --------------------------------------------------------------------------------------- */
 enum { COUNTERS = 1024 };
 
-/* The counter of a client's prefix. Two prefixes may share one; the hash has a random key, so a client cannot choose
- * which. */
+/* The counter of a client's prefix. Two prefixes may share one; the hash has a random key, so a client
+ * cannot choose which. */
 static size_t counter_of(const struct dns_address *client)
 {
     struct dns_address prefix = dns_rate_prefix(client);

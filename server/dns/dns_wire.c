@@ -31,7 +31,7 @@ const char *dns_rcode_name(unsigned rcode)
     }
 }
 
-/* --- reading ------------------------------------------------------------------------------------------- */
+/* --- reading ----------------------------------------------------------------------------------------- */
 struct reader {
     const uint8_t *at, *end;
 };
@@ -89,8 +89,8 @@ static bool skip_name(struct reader *r)
     return false;
 }
 
-/* RFC 6891: unknown options are ignored. RFC 7873: only the first COOKIE counts. False: its size is invalid, or the
- * options do not end where the record ends. */
+/* RFC 6891: unknown options are ignored. RFC 7873: only the first COOKIE counts. False: its size is
+ * invalid, or the options do not end where the record ends. */
 static bool take_options(struct slice data, struct dns_query *q)
 {
     struct reader r = {data.data, data.data + data.size};
@@ -213,7 +213,7 @@ int dns_name_read_text(struct slice text, struct dns_name *ret_name)
     return OK;
 }
 
-/* --- writing ------------------------------------------------------------------------------------------- */
+/* --- writing ----------------------------------------------------------------------------------------- */
 static bool dns_wire_has_room(struct dns_writer *w, size_t more)
 {
     if (w->limit - w->size < more)

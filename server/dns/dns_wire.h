@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
- * DNS wire format (RFC 1035, 6891): parser of queries, writer of answers. Bounded, without allocation; the input may
- * be any bytes. It does not look names up.
+ * DNS wire format (RFC 1035, 6891): parser of queries, writer of answers. Bounded, without allocation; the
+ * input may be any bytes. It does not look names up.
  *
- * A question's name is kept byte for byte: the answer repeats it with the same letters (0x20), and every record of
- * that name points to it. Names in records are not compressed, except where RFC 3597 allows a pointer. */
+ * A question's name is kept byte for byte: the answer repeats it with the same letters (0x20), and every
+ * record of that name points to it. Names in records are not compressed, except where RFC 3597 allows a
+ * pointer. */
 #ifndef SERVER_DNS_WIRE_H
 #define SERVER_DNS_WIRE_H
 
@@ -77,8 +78,8 @@ struct dns_query {
     uint8_t cookie[DNS_COOKIE_SIZE_MAX];
 };
 
-/* Parses a query. ret_rcode: DNS_NOERROR, or the error to answer with; ret_query is then filled as far as it was
- * valid. ERR_MALFORMED: send no answer (it is an answer itself, or too short to have an id). */
+/* Parses a query. ret_rcode: DNS_NOERROR, or the error to answer with; ret_query is then filled as far as
+ * it was valid. ERR_MALFORMED: send no answer (it is an answer itself, or too short to have an id). */
 MUST_CHECK int dns_read_query(struct slice bytes, struct dns_query *ret_query, enum dns_rcode *ret_rcode);
 
 /* "a.b." or "a.b", 1 to 255 bytes with `\.` for a dot in a label. */
@@ -86,8 +87,8 @@ MUST_CHECK int dns_name_read_text(struct slice text, struct dns_name *ret_name);
 
 enum dns_section { DNS_ANSWER, DNS_AUTHORITY, DNS_ADDITIONAL, DNS_SECTIONS };
 
-/* The writer leaves out a record that does not fit completely: dns_write_end returns false, and the message stays as
- * it was before the record. */
+/* The writer leaves out a record that does not fit completely: dns_write_end returns false, and the
+ * message stays as it was before the record. */
 struct dns_writer {
     uint8_t *data;
     size_t size, limit; /* bytes; limit is without the OPT record's */
@@ -101,8 +102,8 @@ struct dns_writer {
 /* Writes header and question. data has `limit` bytes, at least DNS_UDP_SIZE_MIN. */
 void dns_write_begin(struct dns_writer *w, const struct dns_query *q, uint8_t *data, size_t limit);
 enum { DNS_QUESTION_AT = DNS_HEADER_SIZE };
-/* Writes a record: 1. dns_write_record, 2. the writers of its data, 3. dns_write_end, which returns true if it fit.
- * Its owner is the name at offset owner_at of the message. */
+/* Writes a record: 1. dns_write_record, 2. the writers of its data, 3. dns_write_end, which returns true
+ * if it fit. Its owner is the name at offset owner_at of the message. */
 void dns_write_record(struct dns_writer *w, size_t owner_at, enum dns_type type, uint32_t ttl_s);
 void dns_write_u8(struct dns_writer *w, unsigned value);
 void dns_write_u16(struct dns_writer *w, unsigned value);
@@ -111,8 +112,8 @@ void dns_write_bytes(struct dns_writer *w, const void *data, size_t size);
 void dns_write_string(struct dns_writer *w, struct slice s); /* cut at DNS_STRING_MAX */
 void dns_write_pointer(struct dns_writer *w, size_t at);     /* ends a name; does not fit beyond 16 KiB */
 bool dns_write_end(struct dns_writer *w, enum dns_section section);
-/* Writes the header's flags and, if the client uses EDNS, the OPT record; returns the size. cookie: NULL = none; only
- * for a query that has one. */
+/* Writes the header's flags and, if the client uses EDNS, the OPT record; returns the size. cookie: NULL =
+ * none; only for a query that has one. */
 size_t dns_write_finish(struct dns_writer *w, const struct dns_query *q, unsigned rcode,
                         bool is_authoritative, bool is_truncated, const uint8_t cookie[DNS_COOKIE_SIZE]);
 

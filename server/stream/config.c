@@ -24,6 +24,8 @@
  *   BUSY     a fetch ends                           next turn: reports what precedes the oldest   BUSY
  *                                                   change whose content is still not here
  *   BUSY     a reader needs a frame                 nothing is sent (STREAM_WAIT)                 BUSY
+ *   any      a frame needs a content that is not    starts a fetch; the frame is void             same
+ *            here (evicted, or never fetched)       (STREAM_WAIT) until the content is read
  *   BUSY     a turn ends with nothing pending       -                                             IDLE
  *   BUSY     LAGGING_TURNS turns had changes, and   wakes the readers that waited                 LAGGING
  *            it has been busy for WAIT_MS
@@ -121,7 +123,7 @@ static struct config *config_of(const struct config_view *v)
     return v->server->options.config;
 }
 
-/* --- names --------------------------------------------------------------------------------------- */
+/* --- names ------------------------------------------------------------------------------------------- */
 
 static bool has_all_groups(const struct config_view *v)
 {
@@ -168,7 +170,7 @@ static struct stream_release_id release_of(const struct config_item *item, uint6
     return (struct stream_release_id){{item->ns, item->group, item->name}, item->create_revision, seq};
 }
 
-/* --- forms: which client gets which release ------------------------------------------------------------- */
+/* --- forms: which client gets which release ---------------------------------------------------------- */
 
 static void update_gray(struct config_view *v, const struct config_item *item, struct slice id)
 {
@@ -209,7 +211,7 @@ static uint64_t choose_seq(const struct config_view *v, const struct config_item
     return item->head->is_deleted ? 0 : item->head->seq;
 }
 
-/* --- fetching contents ------------------------------------------------------------------------------------ */
+/* --- fetching contents ------------------------------------------------------------------------------- */
 
 static void on_fetch_ready(struct stream_fetch *w)
 {
@@ -261,7 +263,7 @@ static void fetch_contents(struct config_view *v, struct pending_change *p, cons
         fetch_if_absent(v, p, item, head->gray.list[i].seq);
 }
 
-/* --- changes --------------------------------------------------------------------------------------------- */
+/* --- changes ----------------------------------------------------------------------------------------- */
 
 static void mark_busy(struct config_view *v)
 {
@@ -340,7 +342,8 @@ static int compare_changes(const void *a, const void *b)
     return slice_compare(x->id, y->id);
 }
 
-/* Reports one change. An item that changed again at or after `end` is reported as of end - 1 and stays pending. */
+/* Reports one change. An item that changed again at or after `end` is reported as of end - 1 and stays
+ * pending. */
 static void config_view_report(struct config_view *v, const struct change *c, int64_t end, uint64_t now_ms)
 {
     struct pending_change *p = c->pending;
@@ -405,7 +408,7 @@ void stream_config_turn(struct stream_server *s)
         config_view_turn(container_of(l, struct config_view, busy), now_ms);
 }
 
-/* --- life ------------------------------------------------------------------------------------------------ */
+/* --- life -------------------------------------------------------------------------------------------- */
 
 static bool collect_gray(void *arg, const struct config_item *item)
 {
@@ -474,7 +477,7 @@ static int64_t view_revision(const void *view)
     return v->reported_revision;
 }
 
-/* --- items ----------------------------------------------------------------------------------------------- */
+/* --- items ------------------------------------------------------------------------------------------- */
 
 static bool config_begin(void *view)
 {
@@ -565,8 +568,8 @@ static int64_t config_item_write(const void *view, struct slice id, uint32_t var
     return item->revision;
 }
 
-/* Within the life of an item (since create_revision) the seq names the content. A client that gave no seq knows
- * the item if the revision is the same. */
+/* Within the life of an item (since create_revision) the seq names the content. A client that gave no seq
+ * knows the item if the revision is the same. */
 static bool config_is_known(const void *view, struct slice id, uint32_t variant,
                             const struct stream_known *known)
 {
@@ -595,7 +598,7 @@ static void config_state(const void *view, uint32_t variant, uint64_t ret_state[
     memcpy(ret_state, v->cached_state.state, sizeof v->cached_state.state);
 }
 
-/* --- subscribers: deliveries, one by one ------------------------------------------------------------------ */
+/* --- subscribers: deliveries, one by one ------------------------------------------------------------- */
 
 struct subscriber {
     struct config_watch watch;
@@ -663,7 +666,7 @@ static int subscriber_on_applied(void *subscriber, struct slice id, uint64_t seq
     return OK;
 }
 
-/* --- config ---------------------------------------------------------------------------------------------- */
+/* --- config ------------------------------------------------------------------------------------------ */
 
 static int config_key_of(const struct stream_frame *frame, struct buf *ret_key, char *error,
                          size_t error_size)
@@ -724,7 +727,7 @@ const struct stream_source stream_config_source = {
     .applied = subscriber_on_applied,
 };
 
-/* --- configs --------------------------------------------------------------------------------------------- */
+/* --- configs ----------------------------------------------------------------------------------------- */
 
 static int configs_key_of(const struct stream_frame *frame, struct buf *ret_key, char *error,
                           size_t error_size)

@@ -20,8 +20,8 @@
 
 enum { CREDIT_MARKS = 16 };
 
-/* The bytes that an acknowledged revision stands for: a mark for each sixteenth of the window. It is allocated
- * only when a sixteenth is unacknowledged, so a connection with little traffic costs no memory. */
+/* The bytes that an acknowledged revision stands for: a mark for each sixteenth of the window. It is
+ * allocated only when a sixteenth is unacknowledged, so a connection with little traffic costs no memory. */
 struct stream_credit {
     unsigned first, count;
     struct {
@@ -30,7 +30,7 @@ struct stream_credit {
     } marks[CREDIT_MARKS];
 };
 
-/* --- life ----------------------------------------------------------------------------------------- */
+/* --- life -------------------------------------------------------------------------------------------- */
 
 struct stream_conn *stream_conn_new(struct stream_server *s, struct http_request *q, bool is_events)
 {
@@ -140,7 +140,7 @@ void stream_conn_goaway(struct stream_conn *c)
     stream_conn_close(c, WS_GOING_AWAY);
 }
 
-/* --- credit --------------------------------------------------------------------------------------- */
+/* --- credit ------------------------------------------------------------------------------------------ */
 
 static void note_sent(struct stream_conn *c, size_t bytes, int64_t revision)
 {
@@ -199,7 +199,7 @@ bool stream_conn_has_room(struct stream_conn *c)
     return false;
 }
 
-/* --- frames out ------------------------------------------------------------------------------------- */
+/* --- frames out -------------------------------------------------------------------------------------- */
 
 int64_t stream_conn_position(struct stream_conn *c)
 {
@@ -337,7 +337,7 @@ void stream_conn_run(struct stream_conn *c)
     stream_conn_written(c);
 }
 
-/* --- subscriptions ------------------------------------------------------------------------------------ */
+/* --- subscriptions ----------------------------------------------------------------------------------- */
 
 struct stream_sub *stream_conn_find(struct stream_conn *c, uint32_t sid)
 {

@@ -167,7 +167,7 @@ static int read_query(struct http_request *q, struct stream_frame *hello,
     return err;
 }
 
-/* --- life ------------------------------------------------------------------------------------------- */
+/* --- life -------------------------------------------------------------------------------------------- */
 
 void stream_events_refuse(struct http_request *q, int err, const char *message)
 {

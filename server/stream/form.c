@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Forms: which client gets which release of items with gray rules; see form.h. A form's seqs are in the order of
- * the items' index. When an item is removed, the last item takes its index: so all forms end then. */
+ * Forms: which client gets which release of items with gray rules; see form.h. A form's seqs are in the
+ * order of the items' index. When an item is removed, the last item takes its index: so all forms end
+ * then. */
 #include "server/stream/form.h"
 
 #include <string.h>

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Forms: which client gets which release of items with gray rules.
  *
- * A form is a list of releases, one for each item with rules, that a client gets. Forms have numbers (topic.h's
- * variants), so that a frame is made once for all clients that get the same. A number never stands for another
- * list later, and becomes void when the rules of an item change. This module knows neither rules nor clients:
- * the caller chooses the seq of each item. Pure. */
+ * A form is a list of releases, one for each item with rules, that a client gets. Forms have numbers
+ * (topic.h's variants), so that a frame is made once for all clients that get the same. A number never
+ * stands for another list later, and becomes void when the rules of an item change. This module knows
+ * neither rules nor clients: the caller chooses the seq of each item. Pure. */
 #ifndef SERVER_STREAM_FORM_H
 #define SERVER_STREAM_FORM_H
 

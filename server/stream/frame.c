@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Parser and writer of stream frames; see frame.h. The parser looks up each field of the JSON object in the table
- * of frame.def: the type must allow it, and the field's own parser checks the value. */
+ * Parser and writer of stream frames; see frame.h. The parser looks up each field of the JSON object in
+ * the table of frame.def: the type must allow it, and the field's own parser checks the value. */
 #include "server/stream/frame.h"
 
 #include <assert.h>
@@ -31,7 +31,7 @@ static bool is_uint(const json_t *value, uint64_t limit)
            (uint64_t)json_integer_value(value) <= limit;
 }
 
-/* --- parsers of fields ---------------------------------------------------------------------------- */
+/* --- parsers of fields ------------------------------------------------------------------------------- */
 
 #define READER(name)                                                                                         \
     static int name(__attribute__((unused)) struct stream_frame *f, json_t *value, void *to,                 \
@@ -305,7 +305,7 @@ READER(read_filter)
     return is_right ? 0 : ERR_INVALID;
 }
 
-/* --- the tables ------------------------------------------------------------------------------------ */
+/* --- the tables -------------------------------------------------------------------------------------- */
 
 static const struct field fields[] = {
 #define FIELD(id, name, how, member, limit) {name, how, offsetof(struct stream_frame, member), limit},
@@ -327,7 +327,7 @@ const char *stream_type_name(enum stream_type type)
     return types[type].name;
 }
 
-/* --- reading --------------------------------------------------------------------------------------- */
+/* --- reading ----------------------------------------------------------------------------------------- */
 
 static int read_field(struct stream_frame *f, const char *key, json_t *value, char *error, size_t size)
 {
@@ -599,7 +599,7 @@ void stream_write_result(struct buf *out, uint64_t rid, const struct registry_re
     jw_close(&w, '}');
 }
 
-/* --- publish --------------------------------------------------------------------------------------- */
+/* --- publish ----------------------------------------------------------------------------------------- */
 
 void stream_write_published(struct buf *out, uint64_t rid, const struct config_result *r, bool is_checked)
 {
@@ -679,7 +679,7 @@ const char *stream_error_code(int err)
     return code;
 }
 
-/* --- tokens of event streams ---------------------------------------------------------------------------- */
+/* --- tokens of event streams ------------------------------------------------------------------------- */
 
 void stream_write_token(struct buf *out, uint64_t cluster_id, int64_t revision)
 {

@@ -14,11 +14,12 @@
 #include "registry/registry.h"
 
 #define STREAM_FRAME_MAX (64 * 1024) /* bytes of a client's frame other than publish */
-/* Bytes of a publish's content in the frame, as text or base64. The config center checks the content itself. */
+/* Bytes of a publish's content in the frame, as text or base64. The config center checks the content
+ * itself. */
 #define STREAM_CONTENT_TEXT_MAX ((uint64_t)CONFIG_CONTENT_MAX / 3 * 4 + 4)
 #define STREAM_KEY_MAX          4096
 #define STREAM_KNOWN_MAX        4096
-#define STREAM_NUMBER_MAX       ((uint64_t)1 << 53) /* integers up to here are exact in every JSON implementation */
+#define STREAM_NUMBER_MAX       ((uint64_t)1 << 53) /* exact in every JSON implementation */
 
 enum stream_type {
 #define TYPE(id, name, need, must, may) STREAM_##id,
@@ -85,7 +86,7 @@ const char *stream_type_name(enum stream_type type);
 /* Appends the filter in canonical form: equal filters give equal bytes. */
 void stream_filter_key(const struct select_query *q, struct buf *out);
 
-/* --- the server's frames -------------------------------------------------------------------------- */
+/* --- the server's frames ----------------------------------------------------------------------------- */
 struct stream_welcome {
     uint64_t cluster_id;
     const char *member;
@@ -117,7 +118,8 @@ void stream_write_delta_head(struct buf *out, uint32_t sid, int64_t revision, in
 /* "session_gone" for ERR_SESSION_GONE: the names of base/err.def are the codes. */
 const char *stream_error_code(int err);
 
-/* The resume token of an event stream, "<cluster id>:<revision>", "14841639068965178418:44". ERR_MALFORMED. */
+/* The resume token of an event stream, "<cluster id>:<revision>", "14841639068965178418:44".
+ * ERR_MALFORMED. */
 void stream_write_token(struct buf *out, uint64_t cluster_id, int64_t revision);
 MUST_CHECK int stream_read_token(struct slice text, uint64_t *ret_cluster_id, int64_t *ret_revision);
 

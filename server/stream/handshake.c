@@ -41,7 +41,7 @@ struct stream_handshake {
     struct buf early; /* frames, each after its size (4 bytes, big-endian) */
 };
 
-/* --- client id and labels --------------------------------------------------------------------------- */
+/* --- client id and labels ---------------------------------------------------------------------------- */
 
 static struct slice put(uint8_t **at, struct slice s)
 {

@@ -37,7 +37,7 @@ static struct kv_sub *kv_of(struct stream_sub *sub)
     return container_of(sub, struct kv_sub, sub);
 }
 
-/* --- open and close --------------------------------------------------------------------------------- */
+/* --- open and close ---------------------------------------------------------------------------------- */
 
 void stream_kv_prefix_end(struct slice prefix, struct buf *end)
 {
@@ -134,7 +134,7 @@ void stream_kv_detach(struct stream_conn *c)
     c->has_events = false;
 }
 
-/* --- keys and events as JSON ------------------------------------------------------------------------ */
+/* --- keys and events as JSON ------------------------------------------------------------------------- */
 
 static void add_bytes(struct json_writer *w, const char *key, ProtobufCBinaryData bytes)
 {
@@ -167,7 +167,7 @@ static void add_pair(struct json_writer *w, const Mvccpb__KeyValue *pair)
     jw_close(w, '}');
 }
 
-/* --- the snapshot ------------------------------------------------------------------------------------- */
+/* --- the snapshot ------------------------------------------------------------------------------------ */
 
 static bool send_resync(struct kv_sub *k)
 {
@@ -286,7 +286,7 @@ bool stream_kv_send(struct stream_sub *sub)
     return k->is_watching || k->is_broken ? false : send_part(k);
 }
 
-/* --- events --------------------------------------------------------------------------------------------- */
+/* --- events ------------------------------------------------------------------------------------------ */
 
 static struct kv_sub *stream_kv_find(struct stream_conn *c, int64_t watch_id)
 {

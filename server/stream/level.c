@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Subscriptions on topics, level-triggered: the client always gets the last state, but not each state between.
- * ("Level" is short for level-triggered in this folder. kv.c has the edge-triggered subscriptions.)
+ * Subscriptions on topics, level-triggered: the client always gets the last state, but not each state
+ * between. "Level" is short for level-triggered in this folder. kv.c has the edge-triggered subscriptions.
  *
  * A subscription keeps one number, the revision of its last frame. stream_level_send makes its next frame:
  *
  *   the subscription has                what is sent                                       next
- *   ----------------------------------  -------------------------------------------------  ------------------
+ *   ----------------------------------  -------------------------------------------------  ----------------
  *   a snapshot that is partly sent      snapshot, the next part                            up to date after
  *                                                                                          the last part
  *   `known` items of the client         delta: the difference to them                      up to date
@@ -15,12 +15,13 @@
  *   a reason to resync                  resync with that reason                            needs a snapshot
  *   nothing                             snapshot, part 1                                   sends the parts
  *
- * All parts of a snapshot are of one view at one revision. If the snapshot is evicted before its last part, the
- * next frame is part 1 of a newer one, and the parts of the old one are void. If the source lacks something
- * (STREAM_WAIT), nothing is sent and is_waiting is set; stream_level_wake brings the subscription back.
+ * All parts of a snapshot are of one view at one revision. If the snapshot is evicted before its last
+ * part, the next frame is part 1 of a newer one, and the parts of the old one are void. If the source
+ * lacks something (STREAM_WAIT), nothing is sent and is_waiting is set; stream_level_wake brings the
+ * subscription back.
  *
- * The first frame of a subscription that resumes (from_revision, known) has as `previous` the revision before
- * from_revision. */
+ * The first frame of a subscription that resumes (from_revision, known) has as `previous` the revision
+ * before from_revision. */
 #include "server/stream/private.h"
 
 #include <assert.h>
@@ -92,8 +93,8 @@ static void free_known(struct level_sub *l)
     l->known = NULL;
 }
 
-/* Resumes from what the client has. A from_revision alone is not enough when not all readers get the same items:
- * the client may have had other labels or permissions then. */
+/* Resumes from what the client has. A from_revision alone is not enough when not all readers get the same
+ * items: the client may have had other labels or permissions then. */
 static void resume_from(struct level_sub *l, const struct stream_frame *frame)
 {
     const struct stream_source *source = stream_topic_source(l->topic);
@@ -223,7 +224,7 @@ void stream_level_wake(struct stream_topic *t)
         stream_sub_mark_dirty(&container_of(link, struct level_sub, reader)->sub);
 }
 
-/* --- frames --------------------------------------------------------------------------------------- */
+/* --- frames ------------------------------------------------------------------------------------------ */
 
 static void send_resync(struct level_sub *l, const char *reason)
 {
@@ -262,8 +263,8 @@ static void send_delta(struct level_sub *l, struct http_shared *tail, int64_t re
     stream_conn_send(l->sub.conn, "delta", buf_slice(head), tail, &l->sub, revision);
 }
 
-/* False: the source lacks something. A difference that is too large for a frame becomes a snapshot. Sending may
- * end the connection, and with it the subscription: the caller must not use `l` after true. */
+/* False: the source lacks something. A difference that is too large for a frame becomes a snapshot.
+ * Sending may end the connection, and with it the subscription: the caller must not use `l` after true. */
 static bool send_difference(struct level_sub *l)
 {
     const struct stream_source *source = stream_topic_source(l->topic);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Private header of server/stream: the server, its connections and their subscriptions.
  *
- *   stream.c     the server: turns, time, fan-out       conn.c       one connection: frames in and out, credit
+ *   stream.c     the server: turns, time, fan-out       conn.c       one connection: frames, credit
  *   handshake.c  hello until welcome                    session.c    register, deregister, session heartbeats
  *   level.c      subscriptions on topics                kv.c         subscriptions on keys
  *   service.c    sources of topics: registry            config.c     sources of topics: configurations
@@ -183,7 +183,8 @@ bool stream_conn_authorize(struct stream_conn *c, const struct stream_frame *f,
 /* session.c */
 /* The proof for this connection's requests to the registry, with its session key and user as they are now. */
 const struct registry_proof *stream_session_proof(struct stream_conn *c);
-/* The connection uses this session from now on. result has a session key if the session was opened just now. */
+/* The connection uses this session from now on. result has a session key if the session was opened just
+ * now. */
 void stream_session_adopt(struct stream_conn *c, const struct registry_result *result);
 void stream_session_register(struct stream_conn *c, const struct stream_frame *f);
 void stream_session_deregister(struct stream_conn *c, const struct stream_frame *f);
@@ -236,8 +237,8 @@ void stream_sub_end(struct stream_sub *sub);
 bool stream_subscribe_right(const struct stream_frame *frame, struct buf *key);
 struct slice stream_subscribe_ns(const struct stream_frame *frame);
 struct slice stream_subscribe_group(const struct stream_frame *frame);
-/* Checks namespace, group and name; with is_prefix the prefix instead of the name, and the group may be empty.
- * ERR_INVALID with a sentence in error. */
+/* Checks namespace, group and name; with is_prefix the prefix instead of the name, and the group may be
+ * empty. ERR_INVALID with a sentence in error. */
 int stream_subscribe_check(const struct stream_frame *frame, bool is_prefix, char *error, size_t error_size);
 int stream_subscribe_error(char *error, size_t error_size, const char *text); /* ERR_INVALID */
 void stream_subscribe_add_part(struct buf *key, struct slice part);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The frames publish and applied: a client writes a configuration, or reports that it has applied one.
  *
- * publish is the HTTP API's PUT over a stream. If the connection ends, a publish goes on, unless it still waits
- * for the check of its content. */
+ * publish is the HTTP API's PUT over a stream. If the connection ends, a publish goes on, unless it still
+ * waits for the check of its content. */
 #include "server/stream/private.h"
 
 #include "base/text.h"
@@ -36,7 +36,8 @@ static void stream_publish_on_done(struct config_request *q, int err, const stru
     buf_done(&text);
 }
 
-/* The format is the frame's, if it has one; else the config center chooses by the item or the name's suffix. */
+/* The format is the frame's, if it has one; else the config center chooses by the item or the name's
+ * suffix. */
 static bool take_format(const struct stream_frame *f, struct config_publish *p)
 {
     const struct slice none = {0};

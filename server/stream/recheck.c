@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Authorization of open connections and subscriptions, checked again when users or roles change.
  *
- * Permissions belong to an epoch (kv_auth_epoch). When the epoch moves, each connection is checked again before
- * its next frame is sent or handled; idle connections are checked in slices of the turns.
+ * Permissions belong to an epoch (kv_auth_epoch). When the epoch moves, each connection is checked again
+ * before its next frame is sent or handled; idle connections are checked in slices of the turns.
  *
- * Invariant: no frame is sent and no frame of the client is handled under permissions of an older epoch. In the
- * common case the check before a frame is one comparison (stream_conn_recheck).
+ * Invariant: no frame is sent and no frame of the client is handled under permissions of an older epoch.
+ * In the common case the check before a frame is one comparison (stream_conn_recheck).
  *
  *   what has changed                                result
- *   ----------------------------------------------  --------------------------------------------------------
+ *   ----------------------------------------------
+ *   --------------------------------------------------------
  *   the user was deleted or its password changed    error invalid_auth_token, the connection ends (1008)
  *   auth was enabled after the connection opened    it is anonymous: its subscriptions end with
  *                                                   invalid_auth_token, the connection stays open
@@ -25,7 +26,8 @@ const struct auth_who *stream_conn_author(const struct stream_conn *c)
     return c->server->options.identity ? &c->user : NULL;
 }
 
-/* A subscription keeps the key that it reads, or with is_right_prefix the prefix of all keys that it reads. */
+/* A subscription keeps the key that it reads, or with is_right_prefix the prefix of all keys that it
+ * reads. */
 void stream_sub_set_right(struct stream_sub *sub, struct slice key, bool is_prefix)
 {
     sub->right = mem_copy(key.data, key.size);

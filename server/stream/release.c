@@ -77,7 +77,7 @@ struct stream_releases_counts stream_releases_counts(const struct stream_release
     return (struct stream_releases_counts){rs->cached_count, rs->bytes, rs->reading_count, rs->reads};
 }
 
-/* --- entries ------------------------------------------------------------------------------------------- */
+/* --- entries ----------------------------------------------------------------------------------------- */
 
 /* ns 0 group 0 name 0 */
 static struct slice item_key_of(struct stream_releases *rs, const struct config_id *key)
@@ -183,7 +183,7 @@ static bool evict_oldest(struct cache_share *share)
     return true;
 }
 
-/* --- superseded releases ------------------------------------------------------------------------------- */
+/* --- superseded releases ----------------------------------------------------------------------------- */
 
 static bool is_named(const struct entry *e, const struct config_item *item)
 {
@@ -224,7 +224,8 @@ void stream_releases_drop_superseded(struct stream_releases *rs, const struct co
     }
 }
 
-/* No topic reports changes of items that it does not watch: so each turn checks a few entries, in rotation. */
+/* No topic reports changes of items that it does not watch: so each turn checks a few entries, in
+ * rotation. */
 static void drop_stale(struct stream_releases *rs)
 {
     struct slice key;
@@ -261,7 +262,7 @@ void stream_releases_free(struct stream_releases *rs)
     mem_free(rs);
 }
 
-/* --- reading ------------------------------------------------------------------------------------------- */
+/* --- reading ----------------------------------------------------------------------------------------- */
 
 void stream_release_write(const char *md5, enum format format, uint64_t size, struct slice title,
                           struct json_writer *w)
@@ -359,7 +360,7 @@ void stream_releases_turn(struct stream_releases *rs, uint64_t now_ms)
     drop_stale(rs);
 }
 
-/* --- get and fetch ------------------------------------------------------------------------------------- */
+/* --- get and fetch ----------------------------------------------------------------------------------- */
 
 const struct stream_release *stream_releases_get(struct stream_releases *rs,
                                                  const struct stream_release_id *id)

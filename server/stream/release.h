@@ -61,8 +61,8 @@ void stream_release_write(const char *md5, enum format format, uint64_t size, st
 
 /* One fetch; the caller embeds it and keeps it until ready is called or it is cancelled. */
 struct stream_fetch {
-    /* The release was read. It is never called from inside stream_release_fetch. It may start fetches and free
-     * this one. */
+    /* The release was read. It is never called from inside stream_release_fetch. It may start fetches and
+     * free this one. */
     void (*ready)(struct stream_fetch *w);
     struct link link; /* the releases' own */
 };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Services as topics: the sources `service` (the instances of one service that match a filter) and `services`
- * (the services of a namespace with their counts). Views read the catalog; they copy nothing but the filter. */
+ * Services as topics: the sources `service` (the instances of one service that match a filter) and
+ * `services` (the services of a namespace with their counts). Views read the catalog; they copy nothing
+ * but the filter. */
 #include "registry/view.h"
 #include "server/stream/private.h"
 
@@ -12,7 +13,7 @@ static void add_audience(struct buf *key, const struct audience *a)
         buf_add(key, a->digest, sizeof a->digest);
 }
 
-/* --- service --------------------------------------------------------------------------------------- */
+/* --- service ----------------------------------------------------------------------------------------- */
 
 struct service_view {
     struct registry_watch watch;
@@ -189,7 +190,7 @@ static void service_note(const void *view, struct json_writer *w)
     jw_bool(w, true);
 }
 
-/* --- subscribers: acknowledgements, one by one ---------------------------------------------------------- */
+/* --- subscribers: acknowledgements, one by one ------------------------------------------------------- */
 
 static void look_changed(struct registry_watch *w, const struct catalog_change *change)
 {
@@ -237,7 +238,7 @@ const struct stream_source stream_service_source = {
     .acknowledge = service_acknowledge,
 };
 
-/* --- services ------------------------------------------------------------------------------------------ */
+/* --- services ---------------------------------------------------------------------------------------- */
 
 /* An item's id is the service's name, or "group/name" if the view has all groups. */
 struct services_view {

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Registration over a stream. All instances of a connection belong to one session: the session of hello, or one
- * that the first register opens.
+ * Registration over a stream. All instances of a connection belong to one session: the session of hello,
+ * or one that the first register opens.
  *
- *   - Every frame of the client keeps the session alive. The registry gets a heartbeat at most every TTL / 6.
- *   - When the connection ends, the session lives until its TTL ends. A client that reconnects in time causes no
- *     change that others see.
+ *   - Every frame of the client keeps the session alive. The registry gets a heartbeat at most every TTL /
+ *     6.
+ *   - When the connection ends, the session lives until its TTL ends. A client that reconnects in time
+ *     causes no change that others see.
  *   - At most one request about the session is under way; register frames that need it wait. */
 #include "server/stream/private.h"
 
@@ -52,7 +53,7 @@ void stream_session_adopt(struct stream_conn *c, const struct registry_result *r
         snprintf(c->session_key, sizeof c->session_key, "%s", result->session_key);
 }
 
-/* --- requests --------------------------------------------------------------------------------------- */
+/* --- requests ---------------------------------------------------------------------------------------- */
 
 static void end_request(struct stream_request *r)
 {
@@ -130,7 +131,7 @@ static struct stream_request *new_request(struct stream_conn *c, const struct st
     return r;
 }
 
-/* --- the session --------------------------------------------------------------------------------------- */
+/* --- the session ------------------------------------------------------------------------------------- */
 
 static void send_waiting_requests(struct stream_conn *c, int err, const struct registry_result *result)
 {

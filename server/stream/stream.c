@@ -22,7 +22,7 @@ enum {
     CONTENT_BYTES_MAX = 1 << 20,
 };
 
-/* --- kinds of subscriptions ---------------------------------------------------------------------------- */
+/* --- kinds of subscriptions -------------------------------------------------------------------------- */
 
 #define LEVEL(kind_source)                                                                                   \
     .source = &kind_source, .size = stream_level_size, .open = stream_level_open,                            \
@@ -47,7 +47,7 @@ const struct stream_kind *stream_kind_find(struct slice name)
     return NULL;
 }
 
-/* --- time ------------------------------------------------------------------------------------------------ */
+/* --- time -------------------------------------------------------------------------------------------- */
 
 uint64_t stream_now_ms(const struct stream_server *s)
 {
@@ -123,8 +123,8 @@ static void on_config_advanced(struct config_request *q, int err, const struct c
     container_of(q, struct stream_server, advance_config)->is_advancing_config = false;
 }
 
-/* A view advances only with the revisions that concern it, unless it is requested to reach one. Marks need the
- * store's revision. */
+/* A view advances only with the revisions that concern it, unless it is requested to reach one. Marks need
+ * the store's revision. */
 static void advance(struct stream_server *s)
 {
     int64_t now = kv_revision(s->options.kv);
@@ -156,7 +156,7 @@ static void stream_on_timer(struct io_timer *timer)
     start_timer(s);
 }
 
-/* --- the turn ---------------------------------------------------------------------------------------------- */
+/* --- the turn ---------------------------------------------------------------------------------------- */
 
 void stream_wake(struct stream_conn *c)
 {
@@ -232,7 +232,7 @@ bool stream_server_turn(struct stream_server *s)
     return has_unchecked || !list_is_empty(&s->ready);
 }
 
-/* --- the HTTP handler --------------------------------------------------------------------------------------- */
+/* --- the HTTP handler -------------------------------------------------------------------------------- */
 
 static void stream_on_begin(struct http_request *q)
 {
@@ -300,7 +300,7 @@ const struct http_handler stream_http_handler = {
     .silent_ms = STREAM_SILENT_MS,
 };
 
-/* --- life -------------------------------------------------------------------------------------------------- */
+/* --- life -------------------------------------------------------------------------------------------- */
 
 struct stream_counts stream_server_counts(const struct stream_server *s)
 {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Public API of server/stream: changes of services, configurations and keys, pushed to clients.
  *
- * Each client has one WebSocket (/api/v1/stream, subprotocol cairn.v1+json), or Server-Sent Events on the same
- * path. server/http carries the stream; registry.h, config.h and kv.h are the sources. Loop thread only.
+ * Each client has one WebSocket (/api/v1/stream, subprotocol cairn.v1+json), or Server-Sent Events on the
+ * same path. server/http carries the stream; registry.h, config.h and kv.h are the sources. Loop thread
+ * only.
  *
  * Mount stream_http_handler at STREAM_PATH with the server as context. */
 #ifndef SERVER_STREAM_STREAM_H

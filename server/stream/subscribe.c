@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Parameters of subscribe frames, for all sources: namespace and group with their defaults, checks of names, the
- * key whose permission is needed, and copies that outlive the frame. */
+ * Parameters of subscribe frames, for all sources: namespace and group with their defaults, checks of
+ * names, the key whose permission is needed, and copies that outlive the frame. */
 #include "server/stream/private.h"
 
 #include <stdio.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Topics: a journal of changes, with deltas and snapshots that are encoded once for many readers. See topic.h.
+ * Topics: a journal of changes, with deltas and snapshots that are encoded once for many readers. See
+ * topic.h.
  *
  *   journal (order of last change)      floor | a@12  d@15  b@19  c@19 | topic revision 19
  *
@@ -247,7 +248,7 @@ void stream_topics_sweep(struct stream_topics *ts, uint64_t now_ms)
     }
 }
 
-/* --- changes ------------------------------------------------------------------------------------------- */
+/* --- changes ----------------------------------------------------------------------------------------- */
 
 void stream_topic_ready(struct stream_topic *t)
 {
@@ -298,7 +299,7 @@ void stream_topic_invalidate(struct stream_topic *t, int64_t revision)
     t->floor = revision;
 }
 
-/* --- getters ------------------------------------------------------------------------------------------- */
+/* --- getters ----------------------------------------------------------------------------------------- */
 
 const struct stream_source *stream_topic_source(const struct stream_topic *t)
 {
@@ -371,8 +372,8 @@ static void add_name(struct buf *list, struct slice id)
     jw_string(&w, id);
 }
 
-/* A delta from the first entry after the reader's revision, until the frame is full and a revision ends. It has
- * no tail if the source lacks something. */
+/* A delta from the first entry after the reader's revision, until the frame is full and a revision ends.
+ * It has no tail if the source lacks something. */
 static struct delta make_delta(struct stream_topic *t, struct entry *first, int64_t low, uint32_t variant)
 {
     struct delta d = {.low = low, .high = first->revision, .variant = variant};

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Topics: named items with revisions, delivered level-triggered.
  *
- * Level-triggered means: a reader may miss states between two frames, but never the last state. (Etcd's watch
- * is edge-triggered: every event is delivered; see kv.c.)
+ * Level-triggered means: a reader may miss states between two frames, but never the last state. (Etcd's
+ * watch is edge-triggered: every event is delivered; see kv.c.)
  *
- * A topic is one view of a source. All subscriptions with the same parameters share it. It keeps a journal:
- * the items that changed last, each once, in the order of their last change. "What has changed after revision
- * P" is the end of that list, so a subscription keeps nothing but the revision that it has. A delta is encoded
- * once for all readers that are between the same two changes; a snapshot is encoded once for all readers.
+ * A topic is one view of a source. All subscriptions with the same parameters share it. It keeps a
+ * journal: the items that changed last, each once, in the order of their last change. "What has changed
+ * after revision P" is the end of that list, so a subscription keeps nothing but the revision that it has.
+ * A delta is encoded once for all readers that are between the same two changes; a snapshot is encoded
+ * once for all readers.
  *
  * A source may lack what an item needs, for instance a content that is still being read. Then:
  *   1. the frame that is being made is void, and the reader gets STREAM_WAIT;
@@ -15,8 +16,8 @@
  *   3. the topic is in stream_topics_next again, and its readers try again.
  *
  * Bounds: the journal keeps CHANGES_MAX items; a reader before its floor gets a snapshot. A snapshot lives
- * while a connection sends it, or until it was unused for a while. Beyond the budget the oldest snapshots are
- * evicted; a reader of an evicted one begins again with part 1 of a newer one.
+ * while a connection sends it, or until it was unused for a while. Beyond the budget the oldest snapshots
+ * are evicted; a reader of an evicted one begins again with part 1 of a newer one.
  *
  * Pure: views come from sources, and time is an argument. */
 #ifndef SERVER_STREAM_TOPIC_H
@@ -31,7 +32,8 @@
 struct stream_topic;
 struct stream_topics;
 
-/* A source of topics: one kind of subscription on named items. A view is the source's own part of one topic. */
+/* A source of topics: one kind of subscription on named items. A view is the source's own part of one
+ * topic. */
 struct stream_source {
     const char *kind;
     /* Checks the parameters of a subscribe frame and appends a key to ret_key: equal keys share a topic.
@@ -58,17 +60,17 @@ struct stream_source {
     /* True: the items depend on the reader's permissions. A client that resumes may have had others, so its
      * from_revision does not say what it has. NULL: never. */
     bool (*depends_on_rights)(const void *view);
-    /* The state that a reader of this form has, as two numbers. A change that leaves them equal is not sent to
-     * the reader. NULL: every change is sent. */
+    /* The state that a reader of this form has, as two numbers. A change that leaves them equal is not
+     * sent to the reader. NULL: every change is sent. */
     void (*state)(const void *view, uint32_t variant, uint64_t ret_state[2]);
-    /* Called before and after a frame is made. begin returns false: the source lacks something now. end returns
-     * false: the frame is void, because an item lacked something. stream_topic_ready follows both. NULL: the
-     * source never lacks anything. */
+    /* Called before and after a frame is made. begin returns false: the source lacks something now. end
+     * returns false: the frame is void, because an item lacked something. stream_topic_ready follows both.
+     * NULL: the source never lacks anything. */
     bool (*begin)(void *view);
     bool (*end)(void *view);
     void (*each)(const void *view, void (*fn)(void *arg, struct slice id), void *arg); /* all ids, in order */
-    /* Writes the item as one JSON object into w (NULL: writes nothing). Returns the item's revision; 0: there is
-     * no such item. */
+    /* Writes the item as one JSON object into w (NULL: writes nothing). Returns the item's revision; 0:
+     * there is no such item. */
     int64_t (*item)(const void *view, struct slice id, uint32_t variant, struct json_writer *w);
     /* True: the client has the item as it is now. NULL = the item's revision is compared. */
     bool (*is_known)(const void *view, struct slice id, uint32_t variant, const struct stream_known *known);
@@ -78,12 +80,12 @@ struct stream_source {
     void *(*attach)(void *view, const struct registry_subscriber *subscriber);
     void (*detach)(void *subscriber);
     void (*acknowledge)(void *subscriber, int64_t revision); /* may be NULL */
-    /* sent: a frame with everything up to this revision, in this form, was queued for the subscriber. written:
-     * the socket has taken all that was queued. NULL = the source does not need it. */
+    /* sent: a frame with everything up to this revision, in this form, was queued for the subscriber.
+     * written: the socket has taken all that was queued. NULL = the source does not need it. */
     void (*sent)(void *subscriber, const void *view, uint32_t variant, int64_t revision);
     void (*written)(void *subscriber);
-    /* The client has applied an item, or could not (is_ok). ERR_INVALID: no item has this id or seq. NULL: the
-     * kind has no such report. */
+    /* The client has applied an item, or could not (is_ok). ERR_INVALID: no item has this id or seq. NULL:
+     * the kind has no such report. */
     int (*applied)(void *subscriber, struct slice id, uint64_t seq, bool is_ok, struct slice error);
 };
 

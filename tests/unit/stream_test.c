@@ -670,7 +670,7 @@ static void test_drain(void **state)
     stream_client_ask(&events, &world, "GET " STREAM_PATH "?kind=service&name=a HTTP/1.1\r\nHost: x\r\n\r\n");
     assert_true(stream_client_has_text(&events, "\"snapshot\""));
     http_server_drain(world.http);
-    assert_true(http_server_is_saying_bye(world.http));
+    assert_true(http_server_is_closing(world.http));
     assert_non_null(strstr(stream_client_next(&c), "{\"type\":\"goaway\",\"after_ms\":"));
     stream_client_expect_close(&c, 1001);
     assert_true(stream_client_has_text(&events, "event: goaway\n"));
@@ -678,7 +678,7 @@ static void test_drain(void **state)
     assert_true(stream_client_has_text(&events, "\r\n0\r\n\r\n"));
     stream_client_close(&c);
     stream_client_close(&events);
-    assert_false(http_server_is_saying_bye(world.http));
+    assert_false(http_server_is_closing(world.http));
     assert_int_equal(stream_server_counts(world.stream).connections, 0);
 }
 

@@ -21,16 +21,16 @@ function mean(name) {
 const ms = n => `${n.toFixed(n < 10 ? 2 : 0)} ms`;
 
 const CHARTS = [
-  ['Changes a second', () => counter('etcd_debugging_mvcc_current_revision')],
-  ['Requests a second', () => counter('grpc_server_handled_total')],
-  ['Proposals a second', () => counter('etcd_server_proposals_committed_total')],
+  ['Changes per second', () => counter('etcd_debugging_mvcc_current_revision')],
+  ['Requests per second', () => counter('grpc_server_handled_total')],
+  ['Proposals per second', () => counter('etcd_server_proposals_committed_total')],
   ['Proposals waiting', () => gauge('etcd_server_proposals_pending')],
   ['WAL sync, mean', () => mean('etcd_disk_wal_fsync_duration_seconds'), ms],
   ['Store commit, mean', () => mean('etcd_disk_backend_commit_duration_seconds'), ms],
   ['Watchers', () => gauge('etcd_debugging_mvcc_watcher_total')],
   ['Stream connections', () => gauge('cairn_stream_connections')],
-  ['Pushed frames a second', () => counter('cairn_stream_frames_total')],
-  ['Heartbeats a second', () => counter('cairn_registry_heartbeats_total')],
+  ['Pushed frames per second', () => counter('cairn_stream_frames_total')],
+  ['Heartbeats per second', () => counter('cairn_registry_heartbeats_total')],
   ['Resident memory', () => gauge('process_resident_memory_bytes'), bytes],
   ['CPU, cores', () => counter('process_cpu_seconds_total')],
   ['Data in use', () => gauge('etcd_mvcc_db_total_size_in_use_in_bytes'), bytes],
@@ -61,7 +61,7 @@ export function metrics(context) {
     const last = cluster.samples.at(-1).metrics;
     const q = context.get('q').toLowerCase();
     const series = [...last].filter(([name]) => name.toLowerCase().includes(q) && !/_bucket\{/.test(name));
-    return [head('Metrics', h('a', { href: '/metrics' }, 'As Prometheus reads them')), h('p', { class: 'muted' }, 'Of this member, every two seconds while this page is open.'),
+    return [head('Metrics', h('a', { href: '/metrics' }, 'Prometheus format')), h('p', { class: 'muted' }, 'Of this member, every two seconds while this page is open.'),
       h('div', { class: 'cards rates' }, CHARTS.map(([title, values, format]) => h('div', { key: title }, chart(title, values(), format)))),
       h('h2', null, 'Requests by method'), methods(),
       h('h2', null, 'All'), h('div', { class: 'bar' }, h('div', { class: 'grow' }, search(context.get('q'), v => context.set({ q: v }), 'Search metrics'))),

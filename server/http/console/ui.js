@@ -59,7 +59,7 @@ export const table = (columns, rows, label) =>
 
 export function copyable(command) {
   return h('div', { class: 'command' }, h('pre', { tabindex: '0' }, command), button('Copy', () => {
-    navigator.clipboard?.writeText(command).then(() => toast('Copied.'), () => toast('Copying was refused; select the text instead.', 'bad'));
+    navigator.clipboard?.writeText(command).then(() => toast('Copied.'), () => toast('The browser rejected copying; select the text instead.', 'bad'));
   }, { title: 'Copy the command' }));
 }
 // What stands where there is nothing yet: what it would be, a command, and a way to try it here.
@@ -153,7 +153,7 @@ export function confirm({ title, body, action, danger = false, typed, act }) {
     };
     return h('form', { onsubmit: go },
       h('h2', null, title), typeof body === 'function' ? body(again) : body,
-      typed ? field(`Write ${typed} to go on`, input(text, t => { text = t; again(); })) : null,
+      typed ? field(`Enter ${typed} to confirm`, input(text, t => { text = t; again(); })) : null,
       error ? problem(error) : null,
       h('div', { class: 'buttons' }, button('Cancel', () => close(null)),
         button(action, null, { type: 'submit', kind: danger ? 'danger' : 'primary', disabled: isBusy || (typed !== undefined && text !== typed) })));
