@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Authentication and authorization of the native API.
  *
- * Authentication: a Bearer token, Basic, or a client certificate names the user. Authorization: the roles
- * of the user must permit the keys that the request reads or writes: an instance's key, all instances of a
- * service, the head of a configuration (which stands for its releases too), and so on.
+ * Authentication: a Bearer token, Basic, or a client certificate names the user. Authorization: the roles of the
+ * user must permit the keys that the request reads or writes. Such keys are an instance's key, all instances of
+ * a service, or the head of a configuration, which stands for its releases too.
  *
  *   1. A request is checked when it comes.
  *   2. The registry and the config center check a write again when it is applied: the author goes with it

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Response rate limiting; see dns_rate.h. A bucket is one number, the time at which it is full again (the
- * generic cell rate algorithm): an answer moves it by interval_ns, and it may be a second ahead at most. */
+ * Response rate limiting; see dns_rate.h. A bucket is one number, the time at which it is full again: the
+ * generic cell rate algorithm. An answer moves it by interval_ns, and it may be at most a second ahead. */
 #include "server/dns/dns_rate.h"
 
 #include <assert.h>

@@ -166,7 +166,7 @@ int64_t stream_conn_position(
 void stream_sub_mark_dirty(struct stream_sub *sub);
 struct stream_sub *stream_conn_find(struct stream_conn *c, uint32_t sid); /* or NULL */
 
-/* opening.c */
+/* handshake.c */
 void stream_handshake_begin(struct stream_conn *c, const struct stream_frame *hello);
 void stream_handshake_continue(struct stream_conn *c); /* with the next stage */
 void stream_handshake_wake(struct link *waiting);      /* one of server->waiting */
@@ -218,7 +218,7 @@ void stream_kv_acknowledge(struct stream_sub *sub, int64_t revision);
 bool stream_kv_pull(struct stream_conn *c); /* sends one response of the watch stream; false: it has none */
 void stream_kv_detach(struct stream_conn *c);
 
-/* judge.c */
+/* recheck.c */
 /* The author of a write, for registry_request.who and config_request.who; NULL without an identity (in
  * tests). */
 const struct auth_who *stream_conn_author(const struct stream_conn *c);
@@ -232,7 +232,7 @@ int stream_conn_check_read(struct stream_conn *c, struct slice key, bool is_pref
                            size_t error_size);
 void stream_sub_end(struct stream_sub *sub);
 
-/* frame.c */
+/* subscribe.c */
 /* Appends the key that the client must be allowed to read; true: it is the prefix of all such keys. */
 bool stream_subscribe_right(const struct stream_frame *frame, struct buf *key);
 struct slice stream_subscribe_ns(const struct stream_frame *frame);

@@ -71,17 +71,17 @@ void stream_publish(struct stream_conn *c, const struct stream_frame *f)
                       .if_md5 = f->if_md5},
         .only_validate = f->only_validate,
     };
-    const char *wrong = NULL;
+    const char *problem = NULL;
     if (c->request_count >= STREAM_REQUESTS_MAX) {
         stream_conn_error(c, f, ERR_LIMIT, "too many requests are under way: wait for results");
         return;
     }
     if (!take_format(f, &publish))
-        wrong = "publish: format must be one of text, json, yaml, properties, toml, xml, html, bin";
+        problem = "publish: format must be one of text, json, yaml, properties, toml, xml, html, bin";
     else if (!take_content(f, &decoded, &publish))
-        wrong = "publish: content is not base64";
-    if (wrong) {
-        stream_conn_error(c, f, ERR_INVALID, wrong);
+        problem = "publish: content is not base64";
+    if (problem) {
+        stream_conn_error(c, f, ERR_INVALID, problem);
     } else {
         struct publish *p = mem_new(sizeof *p);
         p->request.done = stream_publish_on_done;

@@ -102,7 +102,7 @@ static void stream_session_send(struct stream_request *r)
         registry_deregister(registry_of(c), &r->request, &r->key);
 }
 
-static struct slice kept(struct arena *a, struct slice s, const char *otherwise)
+static struct slice copy_or(struct arena *a, struct slice s, const char *otherwise)
 {
     if (!s.size)
         return slice_text(otherwise);
@@ -121,10 +121,10 @@ static struct stream_request *new_request(struct stream_conn *c, const struct st
     r->rid = f->rid;
     r->request.done = stream_session_on_done;
     r->key = (struct registry_key){
-        .ns = kept(&r->arena, f->ns, "default"),
-        .group = kept(&r->arena, f->group, "default"),
-        .service = kept(&r->arena, f->name, ""),
-        .id = kept(&r->arena, f->id, ""),
+        .ns = copy_or(&r->arena, f->ns, "default"),
+        .group = copy_or(&r->arena, f->group, "default"),
+        .service = copy_or(&r->arena, f->name, ""),
+        .id = copy_or(&r->arena, f->id, ""),
     };
     list_add_last(&c->requests, &r->link);
     c->request_count++;
@@ -197,7 +197,7 @@ void stream_session_register(struct stream_conn *c, const struct stream_frame *f
     if (!r)
         return;
     r->is_register = true;
-    struct slice text = kept(&r->arena, f->instance, "");
+    struct slice text = copy_or(&r->arena, f->instance, "");
     int err = instance_read(text, DOCUMENT_STRICT, &r->arena, &r->doc, error, sizeof error);
     if (err) {
         struct registry_result result = {.error = error};

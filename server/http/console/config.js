@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// One configuration: what is live, the editor with the server's own checks and a diff before publishing, releases, gray rules, who runs on what.
+// Page of one configuration: the live release, an editor with the server's checks and a diff before publishing, releases, gray rules,
+// listeners.
 //
-// Nothing is published over a release that was not seen: every write names the one it builds on (if_seq).
+// Invariant: a write never replaces a release that the user has not seen: it names the release that it is based on (if_seq).
 
 import { ask, followUrl, isAbort, send, url } from './api.js';
 import { diffView, hunksOf } from './diff.js';
@@ -24,7 +25,7 @@ export function config(context) {
   let [live, liveError] = [null, null]; // what is live, as it comes
   let [shown, shownError] = [null, null]; // an older release, if the address says so
   let [history, diff, listeners, error] = [null, null, null, null];
-  let [older, wanted] = [null, 1]; // where the history goes on; so many releases of it are asked for
+  let [older, wanted] = [null, 1]; // where the history continues; how many releases are requested
   let draft = null; // {text, type, title, note, base, check, isReviewing, conflict}
   let checkTimer = 0;
 
@@ -68,7 +69,7 @@ export function config(context) {
   const timer = setInterval(() => context.get('tab') === 'listeners' && changed(), 3000);
   changed();
 
-  // --- what is live, or a release -------------------------------------------------------------------------
+  // --- the live or an older release ------------------------------------------------------------------------
 
   function content() {
     const c = context.get('seq') ? shown : live;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The list of configurations, import and export. One configuration is config.js.
+// Page of the list of configurations, import and export. One configuration is config.js.
 
 import { ask, download, followUrl, send, url } from './api.js';
 import { config } from './config.js';

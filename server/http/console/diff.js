@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What changed between two texts, by lines, in the form of the server's diff (hunks of " ", "-" and "+" lines): for what is not published
+// Line diff of two texts in the form of the server's diff (hunks of " ", "-" and "+" lines), for contents that are not published
 // yet. Myers' shortest edit script; texts that differ by more than EDITS_MAX lines get one change.
 
 import { h } from './dom.js';

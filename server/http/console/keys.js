@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Keys as etcd's clients see them: a tree by a separator, a list by prefix, one key with its bytes and its past.
+// Page of keys: a tree by a separator, a list by prefix, one key with its bytes and earlier values.
 //
 // A key is bytes. Here it is a string of them, one character a byte, as atob makes it; it is made text for showing alone. The tree steps
 // over what lies below a folder, one read a folder, so that a million keys are as quick to open as ten.
@@ -18,7 +18,7 @@ const ofBytes = b => Array.from(b, n => String.fromCharCode(n)).join('');
 const ofText = text => ofBytes(new TextEncoder().encode(text));
 const textOf = s => toText(bytesOf(s));
 const endOf = prefix => btoa(ofBytes(prefixEnd(bytesOf(prefix))));
-// Bytes that are no text are shown, and stand in addresses, as \xff; a backslash of a text is doubled there.
+// Bytes that are not UTF-8 are shown, and written in addresses, as \xff; a backslash in a text is doubled there.
 const CONTROL = /[\x00-\x1f\x7f]/;
 const shown = s => {
   const text = textOf(s);
@@ -46,7 +46,7 @@ const countOf = async (prefix, signal) => Number((await range({ key: btoa(prefix
 
 // --- writing ---------------------------------------------------------------------------------------------------
 
-// Puts if the key is as it was seen (mod revision, 0: not there). false: it is not.
+// Puts if the key still has this mod revision (0: it does not exist). false: it has another one.
 async function putIf(key, value, modRevision, options = {}) {
   const answer = await v3('kv/txn', { compare: [{ key: btoa(key), target: 'MOD', result: 'EQUAL', mod_revision: String(modRevision) }], success: [{ request_put: { key: btoa(key), value, ...options } }] });
   return answer.succeeded === true;
@@ -96,7 +96,7 @@ async function level(prefix, separator, from, signal) {
       entries.push(folder ? { name: folder, isFolder: true } : { name: key, kv });
       at = folder ? ofBytes(prefixEnd(bytesOf(folder))) : key + '\0';
       if (entries.length >= PAGE) return { entries, next: at };
-      if (folder) break; // what is below it is stepped over
+      if (folder) break; // skip the keys below it
     }
     if (!kvs.length || (!folder && !more)) return { entries, next: null };
   }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Leases with what is left of them and their keys; those of the registry's sessions are named so.
+// Page of leases with their remaining time and keys; leases of registry sessions are marked.
 
 import { fromBase64, isAbort, toText, v3 } from './api.js';
 import { h } from './dom.js';

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The frame around the pages: addresses, navigation, keys, sign-in. An address is all there is to a view: #/page/segment?parameters.
 //
-// A page is create(context) -> {title, view(), changed(), stop()}: made when its path is come to, told by changed() when only
+// A page is create(context) -> {title, view(), changed(), stop()}: created when its path is opened, notified by changed() when only
 // parameters have changed, stopped when it is left. It calls context.refresh() when there is something new to show.
 
 import { identity, stream } from './api.js';
@@ -13,7 +13,7 @@ import { badge, button, dialog, field, input, problem, toast } from './ui.js';
 const app = document.getElementById('app');
 let current = null; // {page, path, context}
 let isScheduled = false;
-let isDeclined = false; // the sign-in was closed without an answer: asked again on another page, or by the button
+let isDeclined = false; // the user closed the sign-in dialog: it opens again on another page, or by the button
 
 // --- addresses ---------------------------------------------------------------------------------------------
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The members, and changing them. Before anything is done it is said what becomes of the quorum.
+// Page of the members and changes of membership. Each dialog says first what becomes of the quorum.
 
 import { v3 } from './api.js';
 import { cluster, followCluster, leaderName, lookAgain, nameOf, quorum } from './cluster.js';

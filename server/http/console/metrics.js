@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// This member's metrics: the ones that tell most as charts of the last minutes, requests by method, and all of them to search in.
+// Page of this member's metrics: charts of the most useful ones, requests by method, and a search in all of them.
 
 import { cluster, followCluster, rates, total } from './cluster.js';
 import { h } from './dom.js';
@@ -8,7 +8,7 @@ import { bytes, chart, head, muted, number, search, table, waiting } from './ui.
 const SHOWN = 300;
 const counter = name => rates(m => total(m, name));
 const gauge = name => cluster.samples.map(s => total(s.metrics, name));
-// Of a histogram: what one took, in milliseconds, between two looks.
+// The mean of a histogram between two samples, in milliseconds.
 function mean(name) {
   const list = [];
   for (let i = 1; i < cluster.samples.length; i++) {

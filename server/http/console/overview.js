@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The overview: is the cluster well, who leads, how much is going on, what is registered and published. For a server with nothing in
-// it yet, what to do first.
+// Overview page: health, leader, load, services and configurations. An empty server gets the first steps instead.
 
 import { isAbort, send, toBase64, url, v3 } from './api.js';
 import { cluster, followCluster, leaderName, nameOf, quorum, rates, total } from './cluster.js';

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Services: the list of a namespace, and one service with its instances, both followed on the stream. The operator's word (drain,
-// override) is said here; registering is the services' own.
+// Services: the list of a namespace, and one service with its instances, both followed on the stream. Operators drain and
+// override instances here; services register themselves.
 
 import { ask, isAbort, send, stream, url } from './api.js';
 import { h } from './dom.js';

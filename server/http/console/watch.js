@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What happens to keys with a prefix, as it happens, on the stream: in order, once each, through breaks of the connection. While it is
+// Page of live events of keys with a prefix, from the stream: in order, each once, also across disconnections. While it is
 // paused, events are kept up to a limit and then counted.
 
 import { stream, v3 } from './api.js';
