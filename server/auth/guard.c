@@ -137,7 +137,7 @@ const char *guard_text(int err)
     case ERR_INVALID_AUTH_TOKEN:
     case ERR_AUTH_OLD_REVISION:
     case ERR_USER_NOT_FOUND:
-        return "the token is not valid, or not any more: get another from POST /v3/auth/authenticate";
+        return "the token is invalid or expired: get another from POST /v3/auth/authenticate";
     case ERR_AUTH_FAILED:
     case ERR_NO_PASSWORD_USER:
         return "the user or the password is wrong";
@@ -297,7 +297,7 @@ static int check_all_of(struct session_check *c, const struct registry *r, int64
     *ret_count += others;
     if (err == ERR_PERMISSION_DENIED)
         snprintf(c->error, c->error_size,
-                 "keys hang on the session that the roles of the user do not allow to write");
+                 "the session has keys that the roles of the user do not allow to write");
     else if (err && err != ERR_LEASE_NOT_FOUND)
         snprintf(c->error, c->error_size, "%s", guard_text(err));
     else

@@ -204,7 +204,7 @@ test('configs: history, any two compared, rollback, delete', async () => {
     await inDialog(p).getByRole('button', { name: 'Delete' }).click();
     await row(p, 'delete').waitFor();
     await p.getByRole('link', { name: 'Content', exact: true }).click();
-    await sees(p, 'Nothing is live under this name');
+    await sees(p, 'There is no live release');
     await go('#/configs?deleted=1');
     await row(p, 'app.yaml').getByText('deleted').waitFor();
   }, { expected: is4xx });
@@ -309,7 +309,7 @@ test('keys: a tree, a key, its bytes, an edit upon what was seen, its past, dele
     await server.put('greeting', 'changed elsewhere');
     await p.getByLabel('Value').fill('mine');
     await press(p, 'Save');
-    await sees(p, 'It was changed meanwhile');
+    await sees(p, 'The key was changed meanwhile');
     await sees(p, 'changed elsewhere');
 
     await go('#/keys?prefix=app/&view=list');
@@ -365,7 +365,7 @@ test('leases: granted, kept alive, revoked with its keys named', async () => {
     const ID = (await server.api('POST', '/v3/lease/leases', {})).leases[0].ID;
     await server.api('POST', '/v3/kv/put', { key: 'YQ==', value: 'YQ==', lease: ID });
     await row(p, '600 s').getByRole('button', { name: 'Keep alive' }).click();
-    await sees(p, /It lives for 600 s again/);
+    await sees(p, /Lease renewed for 600 s/);
     await row(p, '600 s').getByRole('button', { name: 'Revoke' }).click();
     await inDialog(p).getByText('1 key goes with it').waitFor();
     await inDialog(p).getByRole('button', { name: 'Revoke' }).click();
