@@ -120,7 +120,7 @@ static void server_on_again(uv_idle_t *handle)
 static bool is_drained(const struct server *s)
 {
     return s->rpc.calls == 0 &&
-           (!s->http || (!http_server_waiting(s->http) && !http_server_is_saying_bye(s->http)));
+           (!s->http || (!http_server_waiting(s->http) && !http_server_is_closing(s->http)));
 }
 
 static void on_woken(uv_check_t *handle)

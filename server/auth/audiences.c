@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See audiences.h. An entry is made anew when the auth revision is another; if the rights that matter are the
- * same, so is the audience's digest, and nobody is told anything. */
+ * Cache of audiences; see audiences.h. An entry is built again when the auth revision has changed. If the
+ * relevant permissions are the same, so is the audience's digest, and subscriptions go on without a
+ * resync. */
 #include "server/auth/audiences.h"
 
 #include "base/hash.h"
@@ -8,7 +9,7 @@
 struct entry {
     struct slice user;     /* owned */
     uint64_t revision;     /* 0 = free */
-    uint64_t who_revision; /* of a token: an old one has no rights */
+    uint64_t who_revision; /* of a token: an outdated one has no permissions */
     bool is_role, with_services;
     struct audience *audience;
     size_t bytes;
@@ -28,7 +29,7 @@ static void clear(struct audiences *as, struct entry *e)
     *e = (struct entry){0};
 }
 
-/* One that is there, wherever the hand stands. */
+/* Evicts the next used entry after the clock hand. */
 static bool evict(struct cache_share *share)
 {
     struct audiences *as = container_of(share, struct audiences, share);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Cache of audiences: what each user (or the role of callers without credentials) sees of projected
- * instances, for one auth revision. At most AUDIENCES entries, whose bytes count against the budget of all
- * caches; two users whose names collide take turns in one. */
+ * Cache of audiences: which projected instances each user (or the role of callers without credentials)
+ * sees, for one auth revision. At most AUDIENCES entries; their bytes count in the budget of all caches.
+ * Two users whose names hash to the same entry replace each other. */
 #ifndef SERVER_AUTH_AUDIENCES_H
 #define SERVER_AUTH_AUDIENCES_H
 
@@ -14,8 +14,8 @@ struct audiences;
 
 struct audiences *audiences_new(struct cache_budget *budget); /* borrowed; NULL = none */
 void audiences_free(void *as);                                /* struct audiences; NULL is fine */
-/* Valid until the return to the loop; audience_ref keeps it. NULL: sees everything. Only while users are
- * enabled. with_services: for audience_sees_service. */
+/* The audience of a user. Valid until the return to the loop; audience_ref keeps it. NULL: the user sees
+ * everything. Call it only while users are enabled. with_services: audience_sees_service must work. */
 struct audience *audiences_get(struct audiences *as, const struct kv *kv, const struct registry *r,
                                const struct auth_who *who, bool with_services);
 

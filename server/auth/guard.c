@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The native API's permissions; see guard.h. */
+ * Authentication and authorization of the native API; see guard.h. */
 #include "server/auth/guard.h"
 
 #include <inttypes.h>
@@ -11,8 +11,7 @@
 #include "base/text.h"
 #include "server/auth/audiences.h"
 
-/* --- who? ------------------------------------------------------------------------------------------------
- */
+/* --- authentication ---------------------------------------------------------------------------------- */
 
 bool guard_is_on(const struct identity *i)
 {
@@ -58,7 +57,7 @@ static void say_who(struct guard *g, const char *user)
                                .is_renewed = true};
 }
 
-/* RFC 7617: user:password in base64. A password that was right a moment ago is not hashed again. */
+/* RFC 7617: user:password in base64. A password that identity_remembers is not hashed again. */
 static int identify_basic(struct guard *g, struct slice text)
 {
     struct buf pair = {0};
@@ -121,7 +120,7 @@ uint64_t guard_epoch(const struct identity *i)
 
 int guard_check_user(const struct identity *i, const struct auth_who *who, char *error, size_t error_size)
 {
-    if (!guard_is_on(i) || who->is_role) /* a role alone is judged by what it may read */
+    if (!guard_is_on(i) || who->is_role) /* a caller without a user is checked by its role */
         return OK;
     int err = kv_auth_check_user(identity_kv(i), who);
     if (err)
@@ -138,7 +137,7 @@ const char *guard_text(int err)
     case ERR_INVALID_AUTH_TOKEN:
     case ERR_AUTH_OLD_REVISION:
     case ERR_USER_NOT_FOUND:
-        return "the token is not valid, or not any more: get another from POST /v3/auth/authenticate";
+        return "the token is invalid or expired: get another from POST /v3/auth/authenticate";
     case ERR_AUTH_FAILED:
     case ERR_NO_PASSWORD_USER:
         return "the user or the password is wrong";
@@ -147,8 +146,7 @@ const char *guard_text(int err)
     }
 }
 
-/* --- may he? ---------------------------------------------------------------------------------------------
- */
+/* --- authorization ----------------------------------------------------------------------------------- */
 
 static const char *const folders[] = {
     [GUARD_INSTANCES] = "/cairn/registry/instances/", [GUARD_SETTINGS] = "/cairn/registry/services/",
@@ -156,7 +154,7 @@ static const char *const folders[] = {
     [GUARD_CONFIG] = "/cairn/config/heads/",          [GUARD_DRAFT] = "/cairn/config/drafts/",
 };
 
-/* The key as it is stored, or what all keys that are meant begin with. */
+/* The stored key, or the prefix of all stored keys that the need covers. */
 bool guard_need_key(const struct guard_need *need, struct buf *key)
 {
     buf_add_text(key, folders[need->kind]);
@@ -206,7 +204,7 @@ int guard_check(const struct identity *i, const struct auth_who *who, const stru
     if (!guard_is_on(i))
         return OK;
     if (guard_need_key(need, &key)) {
-        buf_add_slice(&end, buf_slice(&key)); /* UTF-8: its last byte is no 0xff */
+        buf_add_slice(&end, buf_slice(&key)); /* UTF-8: its last byte is never 0xff */
         end.data[end.size - 1]++;
     }
     int err = guard_check_keys(i, who, buf_slice(&key), buf_slice(&end), need->is_write, error, error_size);
@@ -215,8 +213,7 @@ int guard_check(const struct identity *i, const struct auth_who *who, const stru
     return err;
 }
 
-/* --- what is shown ----------------------------------------------------------------------------------------
- */
+/* --- audiences --------------------------------------------------------------------------------------- */
 
 struct auth_who guard_anonymous(void)
 {
@@ -268,8 +265,7 @@ void guard_log_anonymous(const struct identity *i, const struct registry *r, uin
                  "/cairn/registry/instances/default/");
 }
 
-/* --- sessions --------------------------------------------------------------------------------------------
- */
+/* --- sessions ---------------------------------------------------------------------------------------- */
 
 struct session_check {
     const struct identity *identity;
@@ -288,7 +284,7 @@ static bool check_instance(void *arg, const struct registry_key *key)
     return !c->err;
 }
 
-/* The instances on the session, and the keys on its lease. */
+/* Checks the instances of the session and the keys of its lease. */
 static int check_all_of(struct session_check *c, const struct registry *r, int64_t session, struct slice own,
                         size_t *ret_count)
 {
@@ -301,7 +297,7 @@ static int check_all_of(struct session_check *c, const struct registry *r, int64
     *ret_count += others;
     if (err == ERR_PERMISSION_DENIED)
         snprintf(c->error, c->error_size,
-                 "keys hang on the session that the roles of the user do not allow to write");
+                 "the session has keys that the roles of the user do not allow to write");
     else if (err && err != ERR_LEASE_NOT_FOUND)
         snprintf(c->error, c->error_size, "%s", guard_text(err));
     else
@@ -332,8 +328,9 @@ int guard_check_session(const struct identity *i, const struct auth_who *who, co
     int may_write = guard_check_keys(i, who, own, (struct slice){0}, true, error, error_size);
     ret_proof->is_operator = !may_write;
     int err = check_all_of(&c, r, session, own, &count);
+    /* An operator needs no permission for the instances, but for the other keys on the lease. */
     if (err)
-        return ret_proof->is_operator && c.err ? OK : err; /* keys of others on the lease are no operator's */
+        return ret_proof->is_operator && c.err ? OK : err;
     if (count)
         ret_proof->may_all_of = session;
     else if (may_write && !registry_session_has_owner(r, session) && !ret_proof->key.size)

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Who asks, by token, password or certificate; see identity.h.
+ * Authentication by token, password or certificate; see identity.h. A login has these steps:
  *
- * A login, in order: a ReadIndex round, so that a password that was changed before is not good any more; the
- * hash is taken from the store and compared on the other thread; the token is made through the log. If users
- * have changed by then, the password may be an old one: all of it again, as etcd does.
+ *   1. A ReadIndex round, so that a password that was changed before the login is not accepted.
+ *   2. The hash is read from the store and compared on the bcrypt thread.
+ *   3. The token is made by an entry of the log.
+ *   4. If users have changed since step 1, the password may be outdated: the login begins again, as in etcd.
  *
- * Remembered passwords are kept as salted digests; the salt is this process's. */
+ * Remembered passwords are kept as salted digests; each process has its own salt. */
 #include "server/auth/identity.h"
 
 #include <arpa/inet.h>
@@ -31,7 +32,7 @@ struct identity {
     struct jwt_keys *jwt; /* NULL = simple tokens */
     struct passwords *passwords;
     bool client_cert_auth;
-    char decoy[64]; /* the hash of no password, of the cost that ours have */
+    char decoy[64]; /* a hash that no password has, with the cost of ours */
     struct log_limit failures;
     struct identity_cache cache;
     struct cache_budget *cache_budget;
@@ -40,7 +41,7 @@ struct identity {
     struct remembered remembered[REMEMBERED];
 };
 
-/* --- opening ------------------------------------------------------------------------------------------- */
+/* --- life -------------------------------------------------------------------------------------------- */
 
 static int parse(const char *text, char *error, size_t error_size, struct jwt_keys **ret)
 {
@@ -67,8 +68,8 @@ static unsigned cost_of(uint64_t given)
     return PASSWORD_COST;
 }
 
-/* What the password of a user that does not exist is compared with: the answer takes as long as for one that
- * does. The salt is any; no password has this hash, whose last bits bcrypt never sets. */
+/* The hash for users that do not exist: the comparison takes as long as for users that exist. The salt is
+ * arbitrary. No password has this hash, because bcrypt never sets its last bits. */
 static void make_decoy(struct identity *i, unsigned cost)
 {
     snprintf(i->decoy, sizeof i->decoy, "$2a$%02u$abcdefghijklmnopqrstuu%.31s", cost,
@@ -128,7 +129,7 @@ bool identity_uses_certificates(const struct identity *i)
     return i->client_cert_auth;
 }
 
-/* --- who is it? ---------------------------------------------------------------------------------------- */
+/* --- authentication ---------------------------------------------------------------------------------- */
 
 static uint64_t now_s(void)
 {
@@ -144,7 +145,7 @@ static int by_jwt(const struct identity *i, struct slice token, struct arena *a,
         *ret_who = (struct auth_who){.user = slice_of(arena_copy(a, user.data, user.size), user.size),
                                      .revision = revision};
     buf_done(&user);
-    /* Stricter than etcd, which asks a JWT's revision for keys alone, not for the right to administer. */
+    /* Stricter than etcd, which checks a JWT's revision for keys only, not for administration. */
     if (!err && kv_auth_check_user(i->kv, ret_who) == ERR_AUTH_OLD_REVISION)
         err = ERR_AUTH_OLD_REVISION;
     return err;
@@ -173,7 +174,7 @@ int identity_of(struct identity *i, const struct identity_shown *shown, struct a
     return OK;
 }
 
-/* --- passwords that were right ------------------------------------------------------------------------- */
+/* --- remembered passwords ---------------------------------------------------------------------------- */
 
 static void digest_of(const struct identity *i, const char *user, const char *password, uint8_t digest[32])
 {
@@ -208,7 +209,7 @@ static void identity_remember(struct identity *i, const struct identity_login *l
     r->end_ms = clock_mono_ms() + REMEMBER_MS;
 }
 
-/* --- logging in ---------------------------------------------------------------------------------------- */
+/* --- logging in -------------------------------------------------------------------------------------- */
 
 static void wipe(struct identity_login *l)
 {
@@ -238,7 +239,7 @@ void identity_cancel(struct identity_login *l)
 
 static void identity_begin(struct identity_login *l);
 
-/* The token of the log; a JWT is made here, of the same moment. */
+/* Gets the simple token from the log's entry, or makes a JWT of the same revision. */
 static void on_token(struct kv_request *r, int err, const ProtobufCMessage *m)
 {
     struct identity_login *l = container_of(r, struct identity_login, request);
@@ -273,7 +274,7 @@ static void on_compared(void *arg, int err, const char *hash)
         return;
     }
     if (l->is_basic && l->revision != kv_auth_revision(i->kv)) {
-        identity_begin(l); /* it may be an old one */
+        identity_begin(l); /* the password may be outdated */
         return;
     }
     if (l->is_basic) {
@@ -312,9 +313,9 @@ static void identity_begin(struct identity_login *l)
     kv_barrier(l->owner->kv, &l->request);
 }
 
-/* The client's address, of IPv6 the /64 that one host may have all of, and the user that it names: others
- * that try the same user's password delay nobody else, and behind one proxy the tries for one user do not
- * delay another. */
+/* A login's party: the client's address (of IPv6 the /64, which one host may own) and the user that it
+ * names. So tries from one address do not delay other addresses, and behind one proxy tries for one user
+ * do not delay the other users. */
 static uint64_t party_of(const char *peer, const char *user)
 {
     char text[INET6_ADDRSTRLEN] = "";

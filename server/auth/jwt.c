@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * JSON Web Tokens through libjwt; see jwt.h. A token's own word about its algorithm counts for nothing: it
- * must be the configured one, with the configured key. */
+ * JSON Web Tokens through libjwt; see jwt.h. The algorithm in a token's header must equal the configured
+ * one; the configured key is always used. */
 #include "server/auth/jwt.h"
 
 #include <errno.h>
@@ -22,7 +22,7 @@ struct jwt_keys {
     uint64_t ttl_s;
 };
 
-/* What libjwt of Debian 12 can do; golang-jwt has PS256 to PS512 and EdDSA beside. */
+/* The methods of Debian 12's libjwt; golang-jwt also has PS256 to PS512 and EdDSA. */
 static const struct {
     const char *name;
     jwt_alg_t alg;
@@ -37,13 +37,13 @@ static bool is_secret(jwt_alg_t alg)
     return alg == JWT_ALG_HS256 || alg == JWT_ALG_HS384 || alg == JWT_ALG_HS512;
 }
 
-/* --- options ------------------------------------------------------------------------------------------- */
+/* --- options ----------------------------------------------------------------------------------------- */
 
-struct asked {
+struct jwt_options {
     char *pub, *priv, *method, *ttl;
 };
 
-static void asked_done(struct asked *a)
+static void asked_done(struct jwt_options *a)
 {
     mem_free(a->pub);
     mem_free(a->priv);
@@ -51,7 +51,7 @@ static void asked_done(struct asked *a)
     mem_free(a->ttl);
 }
 
-static int take_option(struct asked *a, struct slice option, char *error, size_t error_size)
+static int take_option(struct jwt_options *a, struct slice option, char *error, size_t error_size)
 {
     const uint8_t *equal = option.size ? memchr(option.data, '=', option.size) : NULL;
     struct {
@@ -82,7 +82,7 @@ static int take_option(struct asked *a, struct slice option, char *error, size_t
     return ERR_INVALID;
 }
 
-static int parse(struct slice options, struct asked *a, char *error, size_t error_size)
+static int parse(struct slice options, struct jwt_options *a, char *error, size_t error_size)
 {
     int err = OK;
     while (options.size && !err) {
@@ -142,8 +142,8 @@ static int find_ttl(const char *text, uint64_t *ret_s, char *error, size_t error
     return OK;
 }
 
-/* Both halves, from one or two files. A shared secret is both at once. */
-static int find_keys(struct jwt_keys *k, const struct asked *a, char *error, size_t error_size)
+/* Reads the private and the public key, from one or two files. A shared secret is both. */
+static int find_keys(struct jwt_keys *k, const struct jwt_options *a, char *error, size_t error_size)
 {
     int err = a->priv ? read_key(a->priv, &k->sign, error, error_size) : OK;
     if (err)
@@ -179,7 +179,8 @@ static int find_keys(struct jwt_keys *k, const struct asked *a, char *error, siz
     return err;
 }
 
-/* A key of another kind than the method is found here, not at the first login. */
+/* Signs and verifies once, so that a key that does not match the method fails at start, not at the first
+ * login. */
 static int try_keys(const struct jwt_keys *k, char *error, size_t error_size)
 {
     struct buf token = {0}, user = {0};
@@ -196,7 +197,7 @@ static int try_keys(const struct jwt_keys *k, char *error, size_t error_size)
 
 int jwt_keys_new(struct slice options, char *error, size_t error_size, struct jwt_keys **ret)
 {
-    struct asked a = {0};
+    struct jwt_options a = {0};
     struct jwt_keys *k = mem_new(sizeof *k);
     int err = parse(options, &a, error, error_size);
     if (!err)
@@ -226,7 +227,7 @@ void jwt_keys_free(struct jwt_keys *k)
     mem_free(k);
 }
 
-/* --- tokens -------------------------------------------------------------------------------------------- */
+/* --- tokens ------------------------------------------------------------------------------------------ */
 
 int jwt_make(const struct jwt_keys *k, const char *user, uint64_t revision, uint64_t now_s, struct buf *out)
 {
@@ -242,12 +243,12 @@ int jwt_make(const struct jwt_keys *k, const char *user, uint64_t revision, uint
         text = jwt_encode_str(jwt);
     if (text)
         buf_add_text(out, text);
-    free(text); /* malloc of libjwt */
+    free(text); /* allocated by libjwt with malloc */
     jwt_free(jwt);
     return text ? OK : ERR_INTERNAL;
 }
 
-/* libjwt says 0 with errno ENOENT for what is not there. */
+/* libjwt returns 0 with errno ENOENT for a missing claim. */
 static bool claim(jwt_t *jwt, const char *name, long *ret_value)
 {
     errno = 0;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * bcrypt through libxcrypt's reentrant functions; see password.h. */
+ * Password hashing with libxcrypt's reentrant functions, and the queue of jobs; see password.h. */
 #include "server/auth/password.h"
 
 #include <crypt.h>
@@ -18,11 +18,11 @@ struct passwords {
     struct uv_loop_s *loop;
     struct worker *worker; /* NULL until the first one */
     unsigned cost;
-    struct password_job *running; /* one at a time: the others can be ordered */
-    uint64_t round;               /* of the one that runs, or ran last */
-    struct link waiting;          /* by round, those of a round as they came */
+    struct password_job *running; /* one at a time, so that the waiting ones can be reordered */
+    uint64_t round;               /* of the running job, or of the last one */
+    struct link waiting;          /* ordered by round, then by arrival */
     size_t waiting_count;
-    struct link rejected; /* lost their place; done comes with the next one that is finished */
+    struct link rejected; /* they lost their place; done is called after the next finished job */
 };
 
 struct password_job {
@@ -49,7 +49,7 @@ struct passwords *passwords_new(struct uv_loop_s *loop, unsigned cost)
     return p;
 }
 
-/* Takes as long for a wrong byte at the begin as for one at the end. */
+/* Compares in constant time. */
 static bool is_equal(const char *a, const char *b)
 {
     unsigned difference = strlen(a) != strlen(b);
@@ -125,7 +125,7 @@ static void finished(struct worker_job *job)
     finish_rejected(p);
 }
 
-/* What waits is given up; what runs is waited for. */
+/* Drops the waiting jobs and waits for the running one. */
 void passwords_free(struct passwords *p)
 {
     while (!list_is_empty(&p->waiting)) {
@@ -139,7 +139,8 @@ void passwords_free(struct passwords *p)
     mem_free(p);
 }
 
-/* The round after the party's last job, and where it stands: before the first one of a later round. */
+/* Sets the job's round, the one after the party's last job, and returns its place: before the first job of
+ * a later round. */
 static struct link *password_place_of(struct passwords *p, struct password_job *j)
 {
     struct link *place = &p->waiting;
@@ -155,7 +156,7 @@ static struct link *password_place_of(struct passwords *p, struct password_job *
     return place;
 }
 
-/* The last one of the latest round is of a party that has the most waiting. */
+/* Rejects the last job of the latest round: its party has the most jobs waiting. */
 static void reject_last(struct passwords *p)
 {
     struct password_job *last = container_of(p->waiting.prev, struct password_job, link);
@@ -210,7 +211,7 @@ struct password_job *password_compare(struct passwords *p, uint64_t party, const
                                       void *arg, int *ret_err)
 {
     struct password_job with = {.is_compare = true, .party = party, .done = done, .arg = arg};
-    /* Another scheme of crypt's is nothing that was stored here. */
+    /* Only bcrypt hashes are stored here; other schemes of crypt are rejected. */
     if (hash.size >= sizeof with.hash || hash.size < 4 || memcmp(hash.data, "$2", 2) != 0) {
         *ret_err = ERR_AUTH_FAILED;
         return NULL;
@@ -226,7 +227,7 @@ void password_forget(struct password_job *job)
     struct passwords *p = job->owner;
     job->done = NULL;
     if (!link_is_in_list(&job->link))
-        return;         /* it runs, or its done is what calls this */
+        return;         /* it runs, or its done calls this */
     if (job->err == OK) /* it waits, and is not rejected */
         p->waiting_count--;
     list_remove(&job->link);

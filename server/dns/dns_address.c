@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See dns_address.h. */
+ * IP addresses as text, as labels and as reverse names; see dns_address.h. */
 #include "server/dns/dns_address.h"
 
 #include <arpa/inet.h>
@@ -7,7 +7,7 @@
 
 enum { V4 = 4, V6 = 16, TEXT_MAX = 46 };
 
-/* Four numbers without leading zeros. By hand: it is done for every record of every answer. */
+/* Four numbers without leading zeros. inet_pton would be slower, and this runs for every record. */
 static int read_v4(struct slice s, uint8_t separator, struct dns_address *ret)
 {
     size_t at = 0;

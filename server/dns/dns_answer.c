@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See dns_answer.h. */
+ * DNS answers: checks of the query, records for each kind of name, limits; see dns_answer.h. */
 #include "server/dns/dns_answer.h"
 
 #include <stdio.h>
@@ -18,7 +18,7 @@ enum {
 struct answer {
     const struct dns_view *view;
     const struct dns_query *query;
-    const struct dns_target *found;
+    const struct dns_target *target;
     struct dns_writer writer;
     struct arena *arena;
     uint64_t random;
@@ -31,7 +31,7 @@ int dns_zone_init(struct dns_zone *zone, struct slice name, uint32_t ttl_s)
     *zone = (struct dns_zone){.ttl_s = ttl_s};
     if (dns_name_read_text(name, &zone->name) || zone->name.size > DNS_ZONE_MAX)
         return ERR_MALFORMED;
-    for (size_t i = 0; i < zone->name.size; i++) /* a length is at most 63: no letter */
+    for (size_t i = 0; i < zone->name.size; i++) /* a length byte is at most 63, so it is never a letter */
         if (zone->name.wire[i] >= 'A' && zone->name.wire[i] <= 'Z')
             zone->name.wire[i] |= 0x20;
     return OK;
@@ -57,7 +57,7 @@ static bool is_asked_for(const struct answer *a, enum dns_type type)
     return a->query->type == type;
 }
 
-/* --- single records ------------------------------------------------------------------------------------ */
+/* --- single records ---------------------------------------------------------------------------------- */
 static uint32_t ttl_of(const struct answer *a)
 {
     return a->view->zone->ttl_s;
@@ -78,10 +78,10 @@ static bool dns_answer_end(struct answer *a, enum dns_section section)
 
 static size_t zone_at(const struct answer *a)
 {
-    return DNS_QUESTION_AT + a->found->zone_at;
+    return DNS_QUESTION_AT + a->target->zone_at;
 }
 
-/* A label, and the zone's name as the question wrote it. */
+/* Writes a label and a pointer to the zone's name in the question. */
 static void write_in_zone(struct answer *a, const char *label)
 {
     dns_write_string(&a->writer, slice_text(label));
@@ -109,7 +109,7 @@ static void add_soa(struct answer *a, enum dns_section section)
     dns_answer_end(a, section);
 }
 
-/* RFC 8482: something that is there, and small. */
+/* The answer to ANY (RFC 8482): one small record. */
 static void add_hinfo(struct answer *a)
 {
     dns_answer_begin(a, DNS_QUESTION_AT, DNS_HINFO);
@@ -128,9 +128,8 @@ static void add_server_addresses(struct answer *a, size_t owner_at, enum dns_sec
     }
 }
 
-/* --- names of instances ----------------------------------------------------------------------------------
- */
-/* The labels of a text with dots; false: it is no part of a name. */
+/* --- names of instances ------------------------------------------------------------------------------ */
+/* Adds the labels of a text with dots; false: it cannot be part of a name. */
 static bool add_labels(struct dns_name *n, struct slice text)
 {
     struct slice rest = text;
@@ -150,7 +149,7 @@ static bool add_labels(struct dns_name *n, struct slice text)
     return text.size > 0;
 }
 
-/* <address>.<service>.<group>.<ns>.inst.<zone>; false: the service's names are none that DNS could hold. */
+/* <address>.<service>.<group>.<ns>.inst.<zone>; false: the service's names are not valid in DNS. */
 static bool instance_name(const struct answer *a, const struct catalog_service *s,
                           const struct dns_address *address, struct dns_name *ret)
 {
@@ -167,9 +166,8 @@ static bool instance_name(const struct answer *a, const struct catalog_service *
     return true;
 }
 
-/* --- a service's instances --------------------------------------------------------------------------------
- */
-/* What a client may be told of an instance: its address, or its host's name. */
+/* --- a service's instances --------------------------------------------------------------------------- */
+/* Where a client reaches an instance: its address, or the name of its host. */
 struct target {
     const struct catalog_instance *instance;
     bool has_address;
@@ -177,7 +175,8 @@ struct target {
     uint16_t port; /* 0 = none */
 };
 
-/* The port that the question names; without a name the only one, or the first. */
+/* The port that the question names, or the instance's own port if that name is its protocol; without a
+ * name its own port. 0: none. */
 static uint16_t port_of(const struct dns_target *f, const struct instance *doc)
 {
     bool is_named = f->port_name.size > 0;
@@ -187,31 +186,31 @@ static uint16_t port_of(const struct dns_target *f, const struct instance *doc)
     return !is_named || dns_text_matches(doc->protocol, f->port_name) ? doc->port : 0;
 }
 
-/* _tcp: whatever does not say that it is udp; other words: the instance's own protocol. */
-static bool speaks(const struct dns_target *f, const struct instance *doc)
+/* _tcp matches every instance whose protocol is not udp; another protocol must equal the instance's own. */
+static bool has_protocol(const struct dns_target *f, const struct instance *doc)
 {
     if (f->place != DNS_AT_PORT || dns_text_matches(doc->protocol, f->protocol))
         return true;
     return slice_equal(f->protocol, slice_text("tcp")) && !dns_text_matches(doc->protocol, slice_text("udp"));
 }
 
-/* False: it does not have the port that is asked for. */
-static bool take_target(const struct answer *a, const struct catalog_instance *i, struct target *ret)
+/* False: the instance does not have the requested port. */
+static bool make_target(const struct answer *a, const struct catalog_instance *i, struct target *ret)
 {
     ret->instance = i;
-    ret->port = port_of(a->found, i->doc);
+    ret->port = port_of(a->target, i->doc);
     ret->has_address = !dns_address_read(i->doc->host, &ret->address);
-    return ret->port && speaks(a->found, i->doc);
+    return ret->port && has_protocol(a->target, i->doc);
 }
 
 static void dns_answer_choose(const struct answer *a, struct select_result *ret)
 {
     const struct dns_view *view = a->view;
-    *ret =
-        dns_choose(view->choices, view->catalog, a->found->service, a->found->tag, view->audience, a->arena);
+    *ret = dns_choose(view->choices, view->catalog, a->target->service, a->target->tag, view->audience,
+                      a->arena);
 }
 
-/* The i-th of a random order: whoever has not been taken yet. */
+/* The i-th instance of a random order: one step of a Fisher-Yates shuffle. */
 static const struct catalog_instance *next_of(struct answer *a, struct select_result *chosen, size_t i)
 {
     size_t k = i + draw(a) % (chosen->count - i);
@@ -245,10 +244,10 @@ static void add_addresses(struct answer *a, struct select_result *chosen)
     }
 }
 
-/* RFC 2782: the target is written whole. Where it stands is what the addresses point to. */
+/* An SRV record's target. RFC 2782: its name is not compressed; the address records point to it. */
 struct srv {
     struct target target;
-    size_t name_at; /* 0: the host, or the service, has no name that DNS could hold */
+    size_t name_at; /* 0: the name of the host or of the service is not valid in DNS */
 };
 
 static bool is_same_target(const struct target *x, const struct target *y)
@@ -262,7 +261,7 @@ static bool is_same_target(const struct target *x, const struct target *y)
 
 static bool target_name(const struct answer *a, const struct target *t, struct dns_name *ret)
 {
-    return t->has_address ? instance_name(a, a->found->service, &t->address, ret)
+    return t->has_address ? instance_name(a, a->target->service, &t->address, ret)
                           : !dns_name_read_text(t->instance->doc->host, ret);
 }
 
@@ -274,7 +273,7 @@ static bool add_srv(struct answer *a, struct srv *s)
     if (!target_name(a, &s->target, &name))
         return true;
     dns_answer_begin(a, DNS_QUESTION_AT, DNS_SRV);
-    dns_write_u16(&a->writer, 0); /* priority: all alike */
+    dns_write_u16(&a->writer, 0); /* priority: the same for all */
     dns_write_u16(&a->writer, catalog_effect(s->target.instance).weight);
     dns_write_u16(&a->writer, s->target.port);
     s->name_at = a->writer.size;
@@ -303,7 +302,7 @@ static void add_srvs(struct answer *a, struct select_result *chosen)
     for (size_t i = 0; i < chosen->count && count < DNS_RECORDS_MAX; i++) {
         struct srv *s = &list[count];
         bool is_double = false;
-        if (!take_target(a, next_of(a, chosen, i), &s->target))
+        if (!make_target(a, next_of(a, chosen, i), &s->target))
             continue;
         for (size_t k = 0; k < count && !is_double; k++)
             is_double = is_same_target(&list[k].target, &s->target);
@@ -337,8 +336,8 @@ static void write_map(struct answer *a, size_t from, const struct document_map *
                        map->list[i].value);
 }
 
-/* "key=value" strings (RFC 6763): what the instance says of itself, then its metadata. What is longer than a
- * string, or than the record may be, is left out. */
+/* "key=value" strings (RFC 6763): the instance's fields, then its metadata. Pairs that do not fit into a
+ * string or into the record are left out. */
 static bool add_txt(struct answer *a, const struct catalog_instance *i)
 {
     const struct instance *doc = i->doc;
@@ -358,11 +357,11 @@ static bool add_txt(struct answer *a, const struct catalog_instance *i)
         write_pair(&a->writer, from, "tag", doc->tags[k]);
     write_map(a, from, &doc->metadata);
     if (a->writer.size == from)
-        dns_write_string(&a->writer, (struct slice){0}); /* a TXT record has a string */
+        dns_write_string(&a->writer, (struct slice){0}); /* a TXT record needs at least one string */
     return dns_answer_end(a, DNS_ANSWER);
 }
 
-/* Of a service's settings: what holds for all of it. */
+/* A TXT record of the service's settings. */
 static bool add_settings(struct answer *a, const struct catalog_service *s)
 {
     if (!s->has_settings || !s->settings.metadata.count)
@@ -377,12 +376,12 @@ static bool add_settings(struct answer *a, const struct catalog_service *s)
 
 static void add_txts(struct answer *a, struct select_result *chosen)
 {
-    bool has_fit = add_settings(a, a->found->service);
+    bool has_fit = add_settings(a, a->target->service);
     for (size_t i = 0; i < chosen->count && i < DNS_RECORDS_MAX && has_fit; i++)
         has_fit = add_txt(a, next_of(a, chosen, i));
 }
 
-/* Nobody has an address, somebody a name: then the service is another name for that. */
+/* If no instance has an address and one has a host name, the service is an alias (CNAME) of that name. */
 static bool add_alias(struct answer *a, struct select_result *chosen)
 {
     struct dns_address address;
@@ -401,8 +400,7 @@ static bool add_alias(struct answer *a, struct select_result *chosen)
     return false;
 }
 
-/* --- places ----------------------------------------------------------------------------------------------
- */
+/* --- answers by place -------------------------------------------------------------------------------- */
 static void at_zone(struct answer *a)
 {
     if (is_asked_for(a, DNS_SOA)) {
@@ -420,13 +418,13 @@ static void at_service(struct answer *a)
 {
     struct select_result chosen;
     dns_answer_choose(a, &chosen);
-    if (a->found->place == DNS_AT_SERVICE && add_alias(a, &chosen))
+    if (a->target->place == DNS_AT_SERVICE && add_alias(a, &chosen))
         return;
     if (is_asked_for(a, DNS_SRV))
         add_srvs(a, &chosen);
     else if (is_asked_for(a, DNS_ANY))
         add_hinfo(a);
-    else if (a->found->place == DNS_AT_PORT)
+    else if (a->target->place == DNS_AT_PORT)
         return;
     else if (is_asked_for(a, DNS_A) || is_asked_for(a, DNS_AAAA))
         add_addresses(a, &chosen);
@@ -436,7 +434,7 @@ static void at_service(struct answer *a)
 
 static void at_instance(struct answer *a)
 {
-    const struct dns_target *f = a->found;
+    const struct dns_target *f = a->target;
     if (is_asked_for(a, f->address.size == 4 ? DNS_A : DNS_AAAA))
         add_address(a, DNS_QUESTION_AT, &f->address, DNS_ANSWER);
     bool has_fit = true;
@@ -448,9 +446,9 @@ static void at_instance(struct answer *a)
 
 static void at_address(struct answer *a)
 {
-    for (size_t i = 0; is_asked_for(a, DNS_PTR) && i < a->found->service_count; i++) {
+    for (size_t i = 0; is_asked_for(a, DNS_PTR) && i < a->target->service_count; i++) {
         struct dns_name name;
-        if (!instance_name(a, a->found->services[i], &a->found->address, &name))
+        if (!instance_name(a, a->target->services[i], &a->target->address, &name))
             continue;
         dns_answer_begin(a, DNS_QUESTION_AT, DNS_PTR);
         dns_write_bytes(&a->writer, name.wire, name.size);
@@ -461,7 +459,7 @@ static void at_address(struct answer *a)
 
 static void answer_question(struct answer *a)
 {
-    enum dns_place place = a->found->place;
+    enum dns_place place = a->target->place;
     if (place == DNS_FOREIGN || is_asked_for(a, DNS_AXFR) || is_asked_for(a, DNS_IXFR)) {
         a->rcode = DNS_REFUSED;
         return;
@@ -484,13 +482,13 @@ static void answer_question(struct answer *a)
         at_instance(a);
     else if (place == DNS_AT_ADDRESS)
         at_address(a);
-    /* "No" is believed for as long as the SOA says. The trees of addresses have no SOA of ours. */
+    /* Clients cache a negative answer by the SOA. The reverse trees are not ours: they get none. */
     if (!a->writer.counts[DNS_ANSWER] && !a->is_truncated && place != DNS_AT_ADDRESS)
         add_soa(a, DNS_AUTHORITY);
 }
 
-/* What is answered without looking. */
-static enum dns_rcode dns_answer_judge(const struct dns_view *view, const struct dns_query *q)
+/* The answers that need no lookup. DNS_NOERROR: look the name up. */
+static enum dns_rcode check_query(const struct dns_view *view, const struct dns_query *q)
 {
     bool is_meta = q->type >= DNS_META_FIRST && q->type <= DNS_ANY;
     if (q->type == 0 || q->type == DNS_OPT)
@@ -504,7 +502,7 @@ static enum dns_rcode dns_answer_judge(const struct dns_view *view, const struct
     return view->catalog ? DNS_NOERROR : DNS_SERVFAIL;
 }
 
-/* The largest answer. Without EDNS, and to a source that may be forged, what DNS has always allowed. */
+/* The largest size of the answer in bytes: 512 without EDNS, and to a source that may be forged. */
 static size_t limit_of(const struct dns_query *q, bool is_tcp, bool is_verified)
 {
     if (is_tcp)
@@ -514,8 +512,8 @@ static size_t limit_of(const struct dns_query *q, bool is_tcp, bool is_verified)
     return q->udp_size < DNS_UDP_SIZE ? q->udp_size : DNS_UDP_SIZE;
 }
 
-/* May the answer be given, and how? Errors never slip: TC says nothing about them, and no question no more.
- */
+/* The verdict of the rate limit. Errors and queries without a question never slip: TC means nothing for
+ * them. */
 static enum dns_rate_verdict limit_rate(const struct answer *a, const struct dns_request *request)
 {
     if (!a->view->rate)
@@ -525,8 +523,8 @@ static enum dns_rate_verdict limit_rate(const struct answer *a, const struct dns
     return verdict == DNS_RATE_SLIP && is_error ? DNS_RATE_DROP : verdict;
 }
 
-/* Over the limit, and the client may be a real one. With a client cookie it asks again with the server cookie
- * that comes with BADCOOKIE; without one it asks again over TCP. */
+/* Over the limit, but the client may be real. With a client cookie it gets BADCOOKIE and repeats the query
+ * with the server cookie; without one it gets TC and repeats the query over TCP. */
 static void slip(struct answer *a)
 {
     if (a->query->cookie_size)
@@ -535,15 +533,15 @@ static void slip(struct answer *a)
         a->is_truncated = true;
 }
 
-/* Whether the answer is out of our zone. */
-static bool answer_query(struct answer *a, struct dns_target *found)
+/* True: the answer is authoritative. */
+static bool answer_query(struct answer *a, struct dns_target *target)
 {
     const struct dns_view *view = a->view;
     if (!a->rcode && a->query->has_question)
-        a->rcode = dns_answer_judge(view, a->query);
+        a->rcode = check_query(view, a->query);
     if (a->rcode || !a->query->has_question)
         return false;
-    dns_find(&a->query->name, &view->zone->name, view->catalog, view->index, view->audience, found);
+    dns_find(&a->query->name, &view->zone->name, view->catalog, view->index, view->audience, target);
     answer_question(a);
     return a->rcode != DNS_REFUSED && a->rcode != DNS_SERVFAIL;
 }
@@ -552,8 +550,9 @@ size_t dns_answer(const struct dns_view *view, const struct dns_request *request
                   uint8_t *out, struct dns_result *ret_result)
 {
     struct dns_query q;
-    struct dns_target found;
-    struct answer a = {.view = view, .query = &q, .found = &found, .arena = arena, .random = request->random};
+    struct dns_target target;
+    struct answer a = {
+        .view = view, .query = &q, .target = &target, .arena = arena, .random = request->random};
     uint8_t cookie[DNS_COOKIE_SIZE];
     struct dns_result *r = ret_result;
     *r = (struct dns_result){0};
@@ -572,7 +571,7 @@ size_t dns_answer(const struct dns_view *view, const struct dns_request *request
     if (r->verdict == DNS_RATE_SLIP)
         slip(&a);
     else
-        is_ours = answer_query(&a, &found);
+        is_ours = answer_query(&a, &target);
     if (has_cookie)
         dns_cookie_make(view->secrets, q.cookie, &request->client, request->now_s, cookie);
     r->rcode = a.rcode;

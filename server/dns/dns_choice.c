@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A handful of choices, the one that was not used for longest makes room. See dns_choice.h. */
+ * Cache of DNS_CHOICES selections; the least recently used one is replaced. See dns_choice.h. */
 #include "server/dns/dns_choice.h"
 
 #include <string.h>
 
-enum { SMALL = 64 }; /* instances: these are chosen anew for each question */
+enum { SMALL = 64 }; /* instances: services with fewer are not cached */
 
 static void dns_choice_choose(const struct catalog_service *s, struct slice tag,
                               const struct audience *audience, struct arena *a, struct select_result *ret)
@@ -23,7 +23,7 @@ static bool is_of(const struct dns_choice *k, uint64_t edition, const struct cat
            (!audience || memcmp(k->digest, audience->digest, sizeof k->digest) == 0);
 }
 
-/* The caller changes the order: an answer depends on the question and its random number alone. */
+/* A copy, because the caller reorders it: an answer depends on the question and its random number alone. */
 static struct select_result copy_of(const struct select_result *kept, struct arena *a)
 {
     struct select_result result = *kept;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The instances of large services that are in traffic, kept from one question to the next: choosing 10,000
- * anew for each question would let a client that sends small packets take all of the loop's time. What is
- * kept is of the catalog as it is: nothing outlives a change of it. */
+ * Cache of selected instances of large services, from one question to the next.
+ *
+ * Without it a client with small packets could take all of the loop's time: each question would select among
+ * 10,000 instances. An entry belongs to one edition of the catalog and is void after any change. */
 #ifndef SERVER_DNS_CHOICE_H
 #define SERVER_DNS_CHOICE_H
 
@@ -23,8 +24,8 @@ struct dns_choices {
     uint64_t uses;
 };
 
-/* The instances with that tag (empty: all) that are in traffic and that the audience sees. The order of the
- * list is the caller's to change. Good until the catalog changes or `a` is reset. x may be NULL. */
+/* The instances with that tag (empty: all) that get traffic and that the audience sees. The caller may
+ * reorder the list. Valid until the catalog changes or `a` is reset. x NULL: no cache. */
 struct select_result dns_choose(struct dns_choices *x, const struct catalog *c,
                                 const struct catalog_service *s, struct slice tag,
                                 const struct audience *audience, struct arena *a);

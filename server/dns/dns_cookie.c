@@ -18,7 +18,7 @@ bool dns_cookie_is_due(const struct dns_cookie_secrets *s, uint32_t now_s)
     return s->changed_s == 0 || now_s - s->changed_s >= DNS_COOKIE_SECRET_AGE_S;
 }
 
-/* Of the first 16 bytes of a cookie; RFC 9018 takes the hash's bytes in the order of SipHash, low first. */
+/* The hash of the first 16 bytes of a cookie and the address. RFC 9018: its bytes are little-endian. */
 static void hash_cookie(const uint8_t secret[SIPHASH_KEY_SIZE], const uint8_t *cookie,
                         const struct dns_address *client, uint8_t ret_hash[HASH_SIZE])
 {
@@ -30,7 +30,7 @@ static void hash_cookie(const uint8_t secret[SIPHASH_KEY_SIZE], const uint8_t *c
         ret_hash[i] = (uint8_t)(hash >> 8 * i);
 }
 
-/* It takes as long for every hash: no byte of the right one can be found by time. */
+/* Compares in constant time, so that timing does not reveal the right hash. */
 static bool has_hash(const uint8_t secret[SIPHASH_KEY_SIZE], const uint8_t *cookie,
                      const struct dns_address *client)
 {
@@ -42,7 +42,7 @@ static bool has_hash(const uint8_t secret[SIPHASH_KEY_SIZE], const uint8_t *cook
     return difference == 0;
 }
 
-/* Serial numbers (RFC 1982): the difference decides, so that the count may pass 2^32. */
+/* Serial number arithmetic (RFC 1982): the difference counts, so the time may wrap at 2^32. */
 static bool is_recent(const uint8_t *cookie, uint32_t now_s)
 {
     const uint8_t *p = cookie + TIME_AT;

@@ -19,7 +19,7 @@
 enum {
     DNS_COOKIE_AGE_MAX_S = 3600,
     DNS_COOKIE_AHEAD_MAX_S = 300,    /* clocks of members behind one address differ */
-    DNS_COOKIE_SECRET_AGE_S = 86400, /* then dns_cookie_is_due says so */
+    DNS_COOKIE_SECRET_AGE_S = 86400, /* then dns_cookie_is_due returns true */
 };
 
 struct dns_cookie_secrets {
@@ -28,7 +28,7 @@ struct dns_cookie_secrets {
     uint32_t changed_s; /* when current was set */
 };
 
-/* What a query's COOKIE option says of its sender. */
+/* The result of checking a query's COOKIE option. */
 enum dns_cookie_state {
     DNS_COOKIE_NONE,        /* no option, or one of a size that RFC 7873 does not allow */
     DNS_COOKIE_CLIENT_ONLY, /* the client does not know its server cookie yet */
@@ -43,7 +43,7 @@ bool dns_cookie_is_due(const struct dns_cookie_secrets *s, uint32_t now_s); /* f
 
 enum dns_cookie_state dns_cookie_check(const struct dns_cookie_secrets *s, struct slice option,
                                        const struct dns_address *client, uint32_t now_s);
-/* What the answer carries: the client cookie and a new server cookie. */
+/* Makes the answer's COOKIE option: the client cookie and a new server cookie. */
 void dns_cookie_make(const struct dns_cookie_secrets *s, const uint8_t client_cookie[DNS_COOKIE_CLIENT_SIZE],
                      const struct dns_address *client, uint32_t now_s, uint8_t ret_cookie[DNS_COOKIE_SIZE]);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See dns_find.h: the readings of a name, tried in order against the catalog. */
+ * Name resolution: the readings of a name, tried in order against the catalog; see dns_find.h. */
 #include "server/dns/dns_find.h"
 
-static const char unnamed[] = "default"; /* group and namespace that are not given */
+static const char unnamed[] = "default"; /* the default of group and namespace */
 
 /* A question's name with its labels in one text; ends[i] is where label i ends. */
 struct labels {
@@ -15,7 +15,7 @@ struct search {
     struct dns_index *index;
     const struct audience *audience;
     struct labels labels;
-    bool *is_index_missing; /* set when it was asked and is not there yet */
+    bool *is_index_missing; /* set when the index was needed and is not built yet */
 };
 
 static uint8_t small(uint8_t c)
@@ -53,7 +53,7 @@ static bool label_is(const struct labels *l, size_t i, const char *text)
     return slice_equal(span(l, i, i + 1), slice_text(text));
 }
 
-/* --- services ------------------------------------------------------------------------------------------ */
+/* --- services ---------------------------------------------------------------------------------------- */
 struct reading {
     struct slice ns, group, service;
 };
@@ -72,7 +72,7 @@ static bool read_labels(const struct labels *l, size_t first, size_t last, int i
     return true;
 }
 
-/* As the index has names. Every piece but the defaults is of one name of at most 255 bytes. */
+/* The name in the index's form. Each part but the defaults comes from one name of at most 255 bytes. */
 static struct slice index_name(const struct reading *r, uint8_t text[DNS_NAME_MAX + 2 * sizeof unnamed])
 {
     struct slice parts[] = {r->service, r->group, r->ns};
@@ -114,7 +114,7 @@ static const struct catalog_service *find_service(const struct search *s, size_t
     return NULL;
 }
 
-/* The tag as the first instance that has it writes it. */
+/* Finds the tag with the letters of the first instance that has it. */
 static bool find_tag(const struct search *s, const struct catalog_service *service, struct slice text,
                      struct slice *ret_tag)
 {
@@ -158,7 +158,7 @@ static bool stop_at_first(void *arg, struct catalog_service *s)
     return !below->is_there;
 }
 
-/* Is there something below these labels? A namespace, a group, the end of a name with dots. */
+/* True: a namespace, a group or the end of a name with dots is below these labels. */
 static bool is_above_something(const struct search *s, size_t first, size_t last)
 {
     uint8_t text[DNS_NAME_MAX + 2 * sizeof unnamed];
@@ -178,8 +178,7 @@ static bool is_above_something(const struct search *s, size_t first, size_t last
     return below.is_there;
 }
 
-/* --- names with underscores ------------------------------------------------------------------------------
- */
+/* --- names with underscores -------------------------------------------------------------------------- */
 static bool begins_with_underscore(const struct labels *l, size_t i)
 {
     struct slice s = span(l, i, i + 1);
@@ -209,8 +208,7 @@ static bool find_port(const struct search *s, size_t last, struct dns_target *re
     return rest > 0 && find_tagged(s, 2, last, ret);
 }
 
-/* --- places ----------------------------------------------------------------------------------------------
- */
+/* --- places ------------------------------------------------------------------------------------------ */
 static enum dns_place find_under_svc(const struct search *s, size_t last, struct dns_target *ret)
 {
     const struct labels *l = &s->labels;
@@ -297,7 +295,7 @@ void dns_find(const struct dns_name *name, const struct dns_name *zone, const st
     bool is_index_missing = false;
     struct search s = {c, x, audience, {ret->text, name}, &is_index_missing};
     dns_index_set_audience(x, audience);
-    /* All but the text and the list: they are long, and written where they are used. */
+    /* Clear all fields but the text and the list: these are long, and are written where they are used. */
     ret->zone_at = ret->service_count = 0;
     ret->service = NULL;
     ret->tag = ret->port_name = ret->protocol = (struct slice){0};

@@ -1,22 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The next generation is made beside the one that is asked (dns_table.h): a walk over the catalog that goes
- * on behind the names where it stopped, then the linking. See dns_index.h. */
+ * Index of addresses and folded names, built in slices; see dns_index.h.
+ *
+ * Building walks the catalog into a new table (dns_table.h), then links the table. Each slice of the walk
+ * continues after the names where the one before stopped. Lookups use the old table until the new one is
+ * linked. */
 #include "server/dns/dns_index.h"
 
 #include "server/dns/dns_table.h"
 
 enum {
     WAIT_SHARE = 50,         /* after a build that took t: no other for 50 t */
-    FIRST_SLICE_NS = 500000, /* within a question: the index of a few thousand instances is made at once */
+    FIRST_SLICE_NS = 500000, /* within a question: the index of a few thousand instances is built at once */
     SLICE_NS = 1000000,
-    AT_ONCE = 64, /* entries between two looks at the clock */
+    AT_ONCE = 64, /* entries between two readings of the clock */
 };
 
-/* A walk over the catalog, which may change between two slices of it. */
+/* A walk over the catalog, which may change between two slices. */
 struct walk {
-    struct buf ns, group, name, id; /* of the last service and instance that were met */
+    struct buf ns, group, name, id; /* of the last service and instance that were added */
     bool is_in_service;             /* it may have more instances */
-    bool is_seen;                   /* by the audience */
+    bool is_seen;                   /* the audience sees it */
     bool is_over;
     uint32_t service; /* in the table */
 };
@@ -24,7 +27,7 @@ struct walk {
 struct dns_index {
     uint64_t (*mono_ns)(void);
     struct audience *audience;
-    bool is_built; /* there is a table, and it is of this audience */
+    bool is_built; /* the table is built for this audience */
     int64_t revision;
     struct dns_table table;
     uint64_t next_build_ns;
@@ -79,7 +82,7 @@ void dns_index_set_audience(struct dns_index *x, struct audience *audience)
     stop_building(x);
 }
 
-/* --- building ------------------------------------------------------------------------------------------ */
+/* --- building ---------------------------------------------------------------------------------------- */
 
 static void dns_index_keep(struct buf *b, struct slice s)
 {
@@ -98,7 +101,7 @@ static void enter_service(struct dns_index *x, const struct catalog_service *s)
         w->service = dns_table_add_service(&x->next, s);
 }
 
-/* Instances from this place on; false: there are more. */
+/* Adds the addresses of a service's instances from `at` on; false: there are more. */
 static bool add_addresses(struct dns_index *x, const struct catalog_service *from, size_t at)
 {
     size_t end = from->count - at > AT_ONCE ? at + AT_ONCE : from->count;
@@ -112,8 +115,8 @@ static bool add_addresses(struct dns_index *x, const struct catalog_service *fro
     return at == from->count;
 }
 
-/* One service, or some of its instances. */
-static void walk_on(struct dns_index *x, const struct catalog *c)
+/* Adds one service, or some of its instances. */
+static void continue_walk(struct dns_index *x, const struct catalog *c)
 {
     struct walk *w = &x->walk;
     struct slice ns = buf_slice(&w->ns), group = buf_slice(&w->group), name = buf_slice(&w->name);
@@ -149,7 +152,7 @@ static void build_some(struct dns_index *x, const struct catalog *c, uint64_t sl
     bool is_done = false;
     while (!is_done && now_ns - begin_ns < slice_ns) {
         for (int i = 0; i < AT_ONCE && !x->walk.is_over; i += x->walk.is_in_service ? AT_ONCE : 1)
-            walk_on(x, c);
+            continue_walk(x, c);
         is_done = x->walk.is_over && dns_table_link(&x->next, AT_ONCE);
         now_ns = x->mono_ns();
     }
@@ -188,7 +191,7 @@ bool dns_index_turn(struct dns_index *x, const struct catalog *c)
     return x->is_building;
 }
 
-/* --- asking -------------------------------------------------------------------------------------------- */
+/* --- lookups ----------------------------------------------------------------------------------------- */
 
 static const struct catalog_service *in_catalog(const struct dns_index *x, const struct catalog *c,
                                                 uint32_t service)
@@ -219,7 +222,7 @@ size_t dns_index_at_address(struct dns_index *x, const struct catalog *c, const 
     if (!dns_index_is_ready(x, c))
         return 0;
     for (uint32_t at = 0; count < max && (service = dns_table_next_at(&x->table, address, &at)) >= 0;) {
-        /* A service's addresses are neighbours: several instances on one address show as one. */
+        /* The entries of one service are adjacent: several instances at one address count once. */
         if (service == last)
             continue;
         last = service;

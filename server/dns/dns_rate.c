@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Response rate limiting; see dns_rate.h. A bucket is one number, the time at which it is full again (the
- * generic cell rate algorithm): an answer moves it by interval_ns, and it may be a second ahead at most. */
+ * Response rate limiting; see dns_rate.h. A bucket is one number, the time at which it is full again: the
+ * generic cell rate algorithm. An answer moves it by interval_ns, and it may be at most a second ahead. */
 #include "server/dns/dns_rate.h"
 
 #include <assert.h>
@@ -16,7 +16,7 @@ struct dns_rate {
     bool has_dropped[DNS_RATE_CELLS]; /* the last answer over the limit: the next one slips */
 };
 
-/* All of it at once, zeroed by the kernel: pages without a source cost nothing. */
+/* One mapping that the kernel zeroes: pages that no source uses cost no memory. */
 struct dns_rate *dns_rate_new(uint64_t per_s, const uint8_t key[SIPHASH_KEY_SIZE])
 {
     struct dns_rate *r = mem_new(sizeof *r);
@@ -56,7 +56,7 @@ enum dns_rate_verdict dns_rate_check(struct dns_rate *r, const struct dns_addres
         *has_dropped = !*has_dropped;
         return *has_dropped ? DNS_RATE_DROP : DNS_RATE_SLIP;
     }
-    /* The fuller cell tells how much this prefix has had; the other one counts others too. */
+    /* The fuller cell bounds what this prefix has used; the other cell counts other prefixes too. */
     for (size_t row = 0; row < DNS_RATE_ROWS; row++)
         if (*cells[row] < full_at)
             *cells[row] = full_at;

@@ -28,17 +28,17 @@ struct dns_rate;
 
 enum dns_rate_verdict {
     DNS_RATE_PASS,
-    DNS_RATE_SLIP, /* answer with TC and nothing else: a real client comes back over TCP */
+    DNS_RATE_SLIP, /* answer with TC and no records: a real client repeats the query over TCP */
     DNS_RATE_DROP,
 };
 
 /* per_s: 1 to DNS_RATE_MAX. */
 struct dns_rate *dns_rate_new(uint64_t per_s, const uint8_t key[SIPHASH_KEY_SIZE]);
 void dns_rate_free(struct dns_rate *r);
-/* Counts the answer if it may be given. now_ns never goes back. */
+/* Counts the answer if the verdict is DNS_RATE_PASS. now_ns must not decrease. */
 enum dns_rate_verdict dns_rate_check(struct dns_rate *r, const struct dns_address *source, uint64_t now_ns);
 
-/* The bits of a source that count; the others are zero. */
+/* The prefix of a source that is counted; the other bits are zero. */
 struct dns_address dns_rate_prefix(const struct dns_address *source);
 
 #endif

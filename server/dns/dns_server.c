@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Opening and closing, UDP, counting. Queries are answered where they come in, from the view as it is:
- * nothing is kept of them. TCP is dns_tcp.c.
+ * DNS server: sockets, UDP and metrics. TCP is in dns_tcp.c.
  *
- * UDP moves in batches (recvmmsg, sendmmsg); an answer that the socket does not take is dropped, the client
- * asks again. */
+ * A query is answered at once from the registry's current view; no state of it is kept. UDP queries are
+ * read and answered in batches (recvmmsg, sendmmsg). An answer that the socket does not take is dropped;
+ * the client retries. */
 #include "server/dns/dns_server.h"
 
 #include <arpa/inet.h>
@@ -23,13 +23,13 @@
 
 enum {
     BATCH = 32,
-    BATCHES_PER_TURN = 8, /* then others have their turn */
-    SLICE_NS = 2000000,   /* the same, by time */
+    BATCHES_PER_TURN = 8, /* batches; then other handles run */
+    SLICE_NS = 2000000,   /* the same limit as time, ns */
     CONTROL_SIZE = 64,
     CONNECTIONS_MAX = 256,
     IDLE_MS = 10000,
     BACKLOG = 128,
-    UDP_BUFFER = 1 << 20, /* of the kernel's, for bursts */
+    UDP_BUFFER = 1 << 20, /* the kernel's buffer, for bursts */
     SECOND_NS = 1000000000,
 };
 
@@ -38,7 +38,7 @@ struct dns_batch {
     struct iovec in_vec[BATCH], out_vec[BATCH];
     struct sockaddr_storage peers[BATCH];
     _Alignas(struct cmsghdr) uint8_t control[BATCH][CONTROL_SIZE];
-    uint8_t queries[BATCH][DNS_QUERY_MAX + 1]; /* one more: what is too long shows */
+    uint8_t queries[BATCH][DNS_QUERY_MAX + 1]; /* one byte more, so that a longer query is noticed */
     uint8_t answers[BATCH][DNS_UDP_SIZE];
 };
 
@@ -78,7 +78,7 @@ static void count_result(struct dns_server *s, const struct dns_result *r, size_
 
 static uint32_t now_s(void)
 {
-    return (uint32_t)(clock_wall_ns() / SECOND_NS); /* RFC 9018 counts modulo 2^32 */
+    return (uint32_t)(clock_wall_ns() / SECOND_NS); /* modulo 2^32, as in RFC 9018 */
 }
 
 static void change_secret(struct dns_server *s)
@@ -93,7 +93,7 @@ static void on_indexing(uv_idle_t *h)
     struct dns_server *s = h->data;
     turn_enter(TURN_DNS_QUERY);
     if (!registry_is_ready(s->registry) || !dns_index_turn(s->index, registry_catalog(s->registry)))
-        uv_idle_stop(h); /* the next question that needs it goes on */
+        uv_idle_stop(h); /* the next question that needs it continues */
 }
 
 static void go_on_with_index(struct dns_server *s)
@@ -102,7 +102,7 @@ static void go_on_with_index(struct dns_server *s)
         uv_idle_start(&s->indexing, on_indexing);
 }
 
-/* Ahead of the first question, so that it finds the index. */
+/* Builds the index before the first question needs it. */
 static void begin_index(struct dns_server *s)
 {
     if (!registry_is_ready(s->registry))
@@ -143,10 +143,10 @@ size_t dns_server_answer(struct dns_server *s, struct slice query, enum dns_tran
     return size;
 }
 
-/* --- UDP ----------------------------------------------------------------------------------------------- */
-/* The same control message goes back: the answer leaves from where the query came in. Not through the same
- * interface by force, for the way back may be another one. */
-static void reply_from_there(struct msghdr *in, struct msghdr *out)
+/* --- UDP --------------------------------------------------------------------------------------------- */
+/* Sends the control message back: the answer leaves from the address that the query came to. The interface is
+ * cleared, because the route back may use another one. */
+static void reply_from_same_address(struct msghdr *in, struct msghdr *out)
 {
     struct cmsghdr *c = CMSG_FIRSTHDR(in);
     if (!c)
@@ -174,9 +174,10 @@ static void prepare_batch(struct dns_batch *b, bool is_wildcard)
     }
 }
 
-/* Services that answer anything with something (echo, daytime, quote of the day, chargen, time) would keep up
- * a conversation with us if somebody forged their address. No resolver sends from these ports, nor from 0. */
-static bool may_answer_port(uint16_t port)
+/* False: the port of a service that answers any packet (echo, discard, daytime, quote of the day, chargen,
+ * time). With a forged source address it and this server would answer each other forever. Resolvers never
+ * send from these ports, nor from 0. */
+static bool is_safe_port(uint16_t port)
 {
     static const uint16_t never[] = {0, 7, 13, 17, 19, 37};
     for (size_t i = 0; i < sizeof never / sizeof *never; i++)
@@ -191,7 +192,7 @@ static size_t answer_batch(struct dns_server *s, size_t count)
     size_t n = 0;
     for (size_t i = 0; i < count; i++) {
         struct dns_address client;
-        if (!may_answer_port(dns_server_read_client(&b->peers[i], &client))) {
+        if (!is_safe_port(dns_server_read_client(&b->peers[i], &client))) {
             s->queries[DNS_UDP]++;
             s->dropped++;
             continue;
@@ -205,13 +206,13 @@ static size_t answer_batch(struct dns_server *s, size_t count)
                                             .msg_namelen = b->in[i].msg_hdr.msg_namelen,
                                             .msg_iov = &b->out_vec[n],
                                             .msg_iovlen = 1};
-        reply_from_there(&b->in[i].msg_hdr, &b->out[n].msg_hdr);
+        reply_from_same_address(&b->in[i].msg_hdr, &b->out[n].msg_hdr);
         n++;
     }
     return n;
 }
 
-/* One that cannot be sent (a peer that is not there, a full socket) holds up no other. */
+/* An answer that cannot be sent (no such peer, a full socket) does not delay the others. */
 static void send_batch(struct dns_server *s, int fd, size_t count)
 {
     for (size_t at = 0; at < count;) {
@@ -235,7 +236,8 @@ bool dns_server_is_slice_over(struct dns_server *s)
     return now_ns >= s->slice_end_ns;
 }
 
-/* What has been read must be answered. A question about a service of 10,000 instances takes 2 ms. */
+/* Fits the batch size to the time of an answer, because all queries of a batch are answered in one turn. A
+ * question about a service of 10,000 instances takes 2 ms. */
 static void fit_batch(struct dns_server *s, uint64_t took_ns)
 {
     if (took_ns > SLICE_NS / 2 && s->batch_size > 1)
@@ -264,20 +266,19 @@ static void on_udp(uv_poll_t *h, int status, int events)
     }
 }
 
-/* --- where to listen -------------------------------------------------------------------------------------
- */
-static int dns_server_tell(char *error, size_t size, struct slice where, const char *what, int errnum)
+/* --- listening --------------------------------------------------------------------------------------- */
+static int listen_error(char *error, size_t size, struct slice where, const char *what, int errnum)
 {
     snprintf(error, size, "cannot listen for DNS on %.*s: %s%s%s", (int)(where.size < 100 ? where.size : 100),
              (const char *)where.data, what, errnum ? ": " : "", errnum ? strerror(errnum) : "");
     return errnum == EADDRINUSE ? ERR_EXISTS : ERR_INVALID;
 }
 
-/* What tell says, and which process is in the way. */
-static int tell_in_use(char *error, size_t size, struct slice where, const char *what, int errnum,
-                       uint16_t port)
+/* As above, with the process that uses the port. */
+static int listen_error_in_use(char *error, size_t size, struct slice where, const char *what, int errnum,
+                               uint16_t port)
 {
-    int err = dns_server_tell(error, size, where, what, errnum);
+    int err = listen_error(error, size, where, what, errnum);
     size_t n = strlen(error);
     if (err == ERR_EXISTS)
         port_holder_describe(port, strcmp(what, "UDP") == 0, "--listen-dns", error + n, size - n);
@@ -299,7 +300,7 @@ static struct dns_listen listen_at(const struct dns_address *a, uint16_t port)
     return l;
 }
 
-/* One "host:port"; localhost is 127.0.0.1 alone: what asks for ::1 gives it. */
+/* Reads one "host:port". localhost is 127.0.0.1 alone; ::1 must be given as such. */
 static int read_listen(struct slice text, struct dns_address *ret_address, uint16_t *ret_port)
 {
     const uint8_t *colon = text.size ? memrchr(text.data, ':', text.size) : NULL;
@@ -317,7 +318,7 @@ static int read_listen(struct slice text, struct dns_address *ret_address, uint1
     return dns_address_read(host, ret_address);
 }
 
-/* Calls open for each; a count alone when it is NULL. */
+/* Opens each address of the list; with s NULL it only checks and counts them. */
 static int each_listen(const char *list, char *error, size_t error_size, struct dns_server *s,
                        int (*open)(struct dns_server *s, struct slice text, const struct dns_address *address,
                                    uint16_t port, char *error, size_t error_size))
@@ -329,9 +330,9 @@ static int each_listen(const char *list, char *error, size_t error_size, struct 
         struct dns_address address;
         uint16_t port;
         if (read_listen(text, &address, &port))
-            return dns_server_tell(error, error_size, text, "expected IP:port or localhost:port", 0);
+            return listen_error(error, error_size, text, "expected IP:port or localhost:port", 0);
         if (++count > DNS_ADDRESSES_MAX)
-            return dns_server_tell(error, error_size, text, "more than 16 addresses", 0);
+            return listen_error(error, error_size, text, "more than 16 addresses", 0);
         int err = open ? open(s, text, &address, port, error, error_size) : 0;
         if (err)
             return err;
@@ -382,7 +383,8 @@ static int open_socket(struct dns_server *s, const struct dns_listen *l, int typ
     return 0;
 }
 
-/* The port that was given for "any" over TCP is then asked for over UDP: clients come back on the same. */
+/* With port 0 the kernel chooses the TCP port, and UDP uses the same: a client must find TCP on the UDP
+ * port. */
 static int open_pair(struct dns_server *s, struct slice text, const struct dns_address *address,
                      uint16_t port, char *error, size_t error_size)
 {
@@ -393,12 +395,12 @@ static int open_pair(struct dns_server *s, struct slice text, const struct dns_a
     udp->is_wildcard = tcp->is_wildcard = is_wildcard;
     int errnum = open_socket(s, &l, SOCK_STREAM, tcp);
     if (errnum)
-        return tell_in_use(error, error_size, text, "TCP", errnum, port);
+        return listen_error_in_use(error, error_size, text, "TCP", errnum, port);
     s->tcp_count++;
     getsockname(tcp->fd, (struct sockaddr *)&l.address, &l.size);
     errnum = open_socket(s, &l, SOCK_DGRAM, udp);
     if (errnum)
-        return tell_in_use(error, error_size, text, "UDP", errnum, port);
+        return listen_error_in_use(error, error_size, text, "UDP", errnum, port);
     s->udp_count++;
     if (!is_wildcard)
         dns_zone_add_server(&s->zone, address);
@@ -415,8 +417,7 @@ int dns_server_port(const struct dns_server *s)
                                         : ((struct sockaddr_in6 *)&a)->sin6_port);
 }
 
-/* --- from start to end ------------------------------------------------------------------------------------
- */
+/* --- life -------------------------------------------------------------------------------------------- */
 static void dns_server_collect(void *arg, struct buf *out)
 {
     static const char *const transports[] = {"udp", "tcp"};

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What dns_server.c and dns_tcp.c share; nobody else includes it. */
+ * Private header of dns_server.c and dns_tcp.c. */
 #ifndef SERVER_DNS_SERVER_PRIVATE_H
 #define SERVER_DNS_SERVER_PRIVATE_H
 
@@ -28,7 +28,7 @@ struct dns_socket {
     uv_poll_t poll;
     struct dns_server *server;
     int fd;
-    bool is_wildcard; /* answers must leave from the address that was asked */
+    bool is_wildcard; /* an answer must leave from the address that the query came to */
 };
 
 struct dns_server {
@@ -36,24 +36,24 @@ struct dns_server {
     struct registry *registry;
     struct dns_zone zone;
     struct dns_index *index;
-    uv_idle_t indexing; /* active while the index is being made: a slice a turn */
+    uv_idle_t indexing; /* active while the index is being built: a slice a turn */
     struct dns_choices choices;
     struct audience *(*audience)(void *arg); /* may be NULL */
     void *audience_arg;
     struct arena arena;
-    uint64_t answered; /* the source of randomness counts along */
+    uint64_t answered; /* counts the answers; the source of randomness uses it */
     struct dns_cookie_secrets secrets;
     struct dns_rate *rate; /* NULL: no limit */
     struct dns_socket udp[DNS_ADDRESSES_MAX], tcp[DNS_ADDRESSES_MAX];
     size_t udp_count, tcp_count;
     struct dns_batch *batch;
-    size_t batch_size;                  /* how many queries are read at once: fewer when answers take long */
-    uint64_t slice_at_ms, slice_end_ns; /* of the turn in which it was set: dns_server_is_slice_over */
-    struct link connections;            /* the one that has been idle for longest first */
+    size_t batch_size;                  /* queries that are read at once: fewer when answers take long */
+    uint64_t slice_at_ms, slice_end_ns; /* of the current turn: dns_server_is_slice_over */
+    struct link connections;            /* ordered: the one that has been idle for longest first */
     size_t connection_count, connections_max;
     uint64_t idle_ms;
     struct output_budget *output;
-    uv_timer_t timer; /* the end of the quietest, or of a pause in accepting */
+    uv_timer_t timer; /* when the longest idle connection ends, or a pause in accepting */
     bool is_paused;
     uint8_t answer[DNS_ANSWER_MAX]; /* over TCP, before it is queued */
     uint64_t queries[DNS_TRANSPORTS], rcodes[DNS_RCODES], truncated, dropped;
@@ -63,15 +63,14 @@ struct dns_server {
     void *done_arg;
 };
 
-/* dns_server.c: the answer to a query as the registry is now, counted; 0 = none. */
+/* dns_server.c: writes the answer to a query into out and counts it; 0 = no answer. */
 size_t dns_server_answer(struct dns_server *s, struct slice query, enum dns_transport transport,
                          const struct dns_address *client, uint8_t *out);
-/* The address and the port of a client. */
+/* Reads a client's address; returns its port. */
 uint16_t dns_server_read_client(const struct sockaddr_storage *from, struct dns_address *ret_address);
-/* Whether DNS has used its time of this turn, which all sockets share: the other queries wait for the next.
- */
+/* True: DNS has used its time of this turn, which all sockets share. Other queries wait for the next turn. */
 bool dns_server_is_slice_over(struct dns_server *s);
-/* A handle is closed: the last one ends a server that stops. */
+/* Counts a closed handle; the last one frees a server that stops. */
 void dns_server_handle_closed(struct dns_server *s);
 
 /* dns_tcp.c */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Arrays of entries, and chains through them by number + 1, 0 = the end. See dns_table.h. */
+ * Table of the DNS index: arrays of entries and hash chains through them; see dns_table.h. A chain's link
+ * is the number of an entry plus 1; 0 is the end. */
 #include "server/dns/dns_table.h"
 
 #include "base/buf_release.h"
@@ -10,7 +11,7 @@ enum { BUCKETS_MIN = 64 };
 #define ABOVE UINT32_MAX
 
 struct dns_table_name {
-    size_t at; /* in text */
+    size_t at; /* offset in text */
     uint32_t hash, next, service;
     uint16_t size;
 };
@@ -47,7 +48,7 @@ void dns_table_release(struct dns_table *t)
     *t = (struct dns_table){0};
 }
 
-/* --- adding --------------------------------------------------------------------------------------------- */
+/* --- adding ------------------------------------------------------------------------------------------ */
 
 static struct slice text_at(const struct dns_table *t, size_t at, size_t size)
 {
@@ -97,7 +98,7 @@ static void add_entry(struct dns_table *t, size_t at, size_t end, uint32_t servi
                                                         .size = (uint16_t)(end - at)};
 }
 
-/* The service under its folded name, and what stands above it. */
+/* Adds the service's folded name, and the names above it. */
 static void add_name(struct dns_table *t, const struct catalog_service *s, uint32_t number)
 {
     size_t at = t->text.size, size = s->name.size + s->group.size + s->ns.size + 2;
@@ -133,7 +134,7 @@ void dns_table_add_address(struct dns_table *t, uint32_t service, const struct d
     t->addresses[t->address_count++] = (struct dns_table_address){.address = *address, .service = service};
 }
 
-/* --- linking -------------------------------------------------------------------------------------------- */
+/* --- linking ----------------------------------------------------------------------------------------- */
 
 static uint32_t *new_buckets(size_t count, size_t *ret_mask)
 {
@@ -144,7 +145,7 @@ static uint32_t *new_buckets(size_t count, size_t *ret_mask)
     return mem_new(n * sizeof(uint32_t));
 }
 
-/* From the end: chains are in the catalog's order. */
+/* Links from the last entry to the first, so that chains are in the catalog's order. */
 static void link_address(struct dns_table *t)
 {
     size_t i = t->address_count - ++t->addresses_linked;
@@ -164,7 +165,7 @@ static struct dns_table_name *find_name(const struct dns_table *t, struct slice 
     return NULL;
 }
 
-/* Each name once. Of several services with one folded name the first in the order of bytes counts. */
+/* Links each name once. Of several services with one folded name the first in byte order counts. */
 static void link_name(struct dns_table *t)
 {
     uint32_t number = (uint32_t)t->names_linked++;
@@ -193,7 +194,7 @@ bool dns_table_link(struct dns_table *t, size_t max)
     return t->names_linked == t->name_count && t->addresses_linked == t->address_count;
 }
 
-/* --- asking --------------------------------------------------------------------------------------------- */
+/* --- lookups ----------------------------------------------------------------------------------------- */
 
 int64_t dns_table_find(const struct dns_table *t, struct slice name)
 {

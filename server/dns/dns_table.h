@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  * One generation of the DNS index (dns_index.h): services, their folded names, the addresses of their
- * instances. Services are added in the order of the catalog; when all are there the table is linked, in
- * slices; then it can be asked, and does not change any more. Nothing in it points into the catalog. Pure.
+ * instances.
  *
- * All memory lies in a few large arrays: none of them is ever rebuilt, and all go by buf_release. */
+ *   1. Services and addresses are added in the order of the catalog.
+ *   2. The table is linked, in slices.
+ *   3. Lookups work; the table does not change any more.
+ *
+ * Nothing in it points into the catalog. All memory is in a few large arrays, which buf_release frees.
+ * Pure. */
 #ifndef SERVER_DNS_TABLE_H
 #define SERVER_DNS_TABLE_H
 
@@ -11,7 +15,7 @@
 #include "server/dns/dns_address.h"
 
 struct dns_table_service {
-    size_t at; /* in text: namespace, group, name */
+    size_t at; /* offset in text: namespace, group, name */
     uint16_t ns_size, group_size, name_size;
 };
 
@@ -33,9 +37,9 @@ struct dns_table {
 
 /* Returns the service's number. */
 uint32_t dns_table_add_service(struct dns_table *t, const struct catalog_service *s);
-/* Of the service that was added last. */
+/* `service` must be the one that was added last. */
 void dns_table_add_address(struct dns_table *t, uint32_t service, const struct dns_address *address);
-/* Links `max` entries at the most; true: all are linked. */
+/* Links at most `max` entries; true: all are linked. */
 bool dns_table_link(struct dns_table *t, size_t max);
 void dns_table_release(struct dns_table *t);
 
@@ -43,7 +47,8 @@ struct slice dns_table_ns(const struct dns_table *t, uint32_t service);
 struct slice dns_table_group(const struct dns_table *t, uint32_t service);
 struct slice dns_table_service_name(const struct dns_table *t, uint32_t service);
 
-/* A folded name, as in dns_index.h. DNS_TABLE_ABOVE: no service, but there are names that end so. */
+/* The service of a folded name, as in dns_index.h. DNS_TABLE_ABOVE: no service, but longer names end with
+ * it. */
 enum { DNS_TABLE_NONE = -1, DNS_TABLE_ABOVE = -2 };
 int64_t dns_table_find(const struct dns_table *t, struct slice name);
 /* The services at an address, in order: *at is 0 at the beginning. DNS_TABLE_NONE: no more. */

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
- * DNS over TCP (RFC 7766): two bytes of length before each message, as many questions as one likes, answered
- * in order.
+ * DNS over TCP (RFC 7766): messages with two bytes of length before each; queries are answered in order.
  *
- * A connection holds one query that is not whole and what the client has not read yet. As long as that is
- * more than PENDING_MAX nothing more is read from it. It is closed when it has been idle for idle_ms (no
- * whole query, no byte that went out), when it says something that is no message, when all connections of the
- * process hold too much unread output (base/net/output.h), or to make room for another one: the source prefix
- * with the most connections loses the one that has been idle for longest, so one source cannot take the
- * connections of all others. */
+ * A connection buffers one incomplete query, and the output that the client has not read. While that
+ * output is more than PENDING_MAX, nothing is read from the client. A connection is closed when
+ *   - it has been idle for idle_ms: no complete query came and no byte was sent;
+ *   - it sends something that is not a DNS message;
+ *   - all connections of the process hold too much unread output (base/net/output.h);
+ *   - another connection needs its place: the source prefix with the most connections loses the one that
+ *     has been idle for longest. So one source cannot take the connections of all others. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
@@ -25,12 +25,12 @@
 enum {
     LENGTH_SIZE = 2,
     ACCEPTS_PER_TURN = 32,
-    PAUSE_MS = 100, /* without accepting, when file descriptors have run out */
+    PAUSE_MS = 100, /* pause in accepting when there are no file descriptors left */
     PENDING_MAX = 16384,
 };
 
 struct connection {
-    struct link link; /* in the server's connections */
+    struct link link; /* in server->connections */
     uv_poll_t poll;
     struct dns_server *server;
     int fd;
@@ -39,7 +39,7 @@ struct connection {
     uint64_t deadline_ms;
     bool has_ended;  /* the client sends no more */
     bool is_waiting; /* a query for the next turn of the loop */
-    int wanted;      /* events: asking anew is two system calls */
+    int wanted;      /* the poll events in use: changing them takes two system calls */
     struct buf out;  /* not sent yet */
     size_t in_size;
     uint8_t in[LENGTH_SIZE + DNS_QUERY_MAX];
@@ -119,9 +119,8 @@ static void dns_tcp_on_timer(uv_timer_t *t)
     arm_timer(s);
 }
 
-/* --- one connection --------------------------------------------------------------------------------------
- */
-/* Answers what is whole in c->in, as long as the client reads; false: that is no DNS. */
+/* --- one connection ---------------------------------------------------------------------------------- */
+/* Answers the complete queries in c->in while the client reads; false: the input is not DNS. */
 static bool answer_queries(struct connection *c)
 {
     size_t at = 0;
@@ -151,7 +150,7 @@ static bool answer_queries(struct connection *c)
     return is_dns;
 }
 
-/* False: the client is gone. */
+/* False: the client has disconnected. */
 static bool send_answers(struct connection *c)
 {
     while (c->out.size > 0) {
@@ -177,8 +176,8 @@ static bool dns_tcp_receive(struct connection *c)
     return n >= 0 || !room || errno == EAGAIN || errno == EINTR;
 }
 
-/* Sending may make room for an answer that waited: until nothing moves any more. */
-static bool move(struct connection *c)
+/* Sends and answers until there is no progress: sending may make room for an answer that waited. */
+static bool transfer(struct connection *c)
 {
     size_t in_before, out_before;
     do {
@@ -194,25 +193,25 @@ static void dns_tcp_on_ready(uv_poll_t *h, int status, int events)
 {
     struct connection *c = h->data;
     turn_enter(TURN_DNS_QUERY);
-    if (status < 0 || ((events & UV_READABLE) && !dns_tcp_receive(c)) || !move(c)) {
+    if (status < 0 || ((events & UV_READABLE) && !dns_tcp_receive(c)) || !transfer(c)) {
         close_connection(c);
         return;
     }
     output_set(&c->output, c->out.size, uv_now(c->server->loop));
     bool is_read = c->out.size <= PENDING_MAX && !c->has_ended;
-    /* A query that waits for the next turn of the loop: the socket can be written, so it comes at once. */
+    /* A query waits for the next turn of the loop: the socket is writable, so polling for that wakes it at
+     * once. */
     int wanted = (is_read ? UV_READABLE : 0) | (c->out.size || c->is_waiting ? UV_WRITABLE : 0);
     if (wanted != c->wanted)
         uv_poll_start(h, wanted, dns_tcp_on_ready);
     c->wanted = wanted;
 }
 
-/* --- accepting -------------------------------------------------------------------------------------------
- */
+/* --- accepting --------------------------------------------------------------------------------------- */
 enum { COUNTERS = 1024 };
 
-/* Which of COUNTERS a client's prefix is counted by. Two prefixes may share one; the hash has a random key,
- * so no client chooses which. */
+/* The counter of a client's prefix. Two prefixes may share one; the hash has a random key, so a client
+ * cannot choose which. */
 static size_t counter_of(const struct dns_address *client)
 {
     struct dns_address prefix = dns_rate_prefix(client);

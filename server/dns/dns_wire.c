@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Reading queries and writing answers; see dns_wire.h. */
+ * DNS wire format: parser of queries and writer of answers; see dns_wire.h. */
 #include "server/dns/dns_wire.h"
 
 #include <assert.h>
@@ -31,7 +31,7 @@ const char *dns_rcode_name(unsigned rcode)
     }
 }
 
-/* --- reading ------------------------------------------------------------------------------------------- */
+/* --- reading ----------------------------------------------------------------------------------------- */
 struct reader {
     const uint8_t *at, *end;
 };
@@ -41,7 +41,7 @@ static size_t left(const struct reader *r)
     return (size_t)(r->end - r->at);
 }
 
-/* The caller has looked whether there are two bytes. */
+/* The caller has checked that two bytes are left. */
 static uint16_t take_u16(struct reader *r)
 {
     uint16_t v = (uint16_t)(r->at[0] << 8 | r->at[1]);
@@ -49,7 +49,7 @@ static uint16_t take_u16(struct reader *r)
     return v;
 }
 
-/* A question's name is the first of its message: there is nothing that it could point to. */
+/* A question's name is the first of its message, so it cannot be compressed. */
 static bool dns_wire_take_name(struct reader *r, struct dns_name *name)
 {
     size_t size = 0;
@@ -89,8 +89,8 @@ static bool skip_name(struct reader *r)
     return false;
 }
 
-/* RFC 6891: unknown options are ignored. RFC 7873: only the first COOKIE counts; false: it has a size that no
- * cookie has, or the options do not end where the record does. */
+/* RFC 6891: unknown options are ignored. RFC 7873: only the first COOKIE counts. False: its size is
+ * invalid, or the options do not end where the record ends. */
 static bool take_options(struct slice data, struct dns_query *q)
 {
     struct reader r = {data.data, data.data + data.size};
@@ -109,7 +109,7 @@ static bool take_options(struct slice data, struct dns_query *q)
     return left(&r) == 0;
 }
 
-/* Everything that follows the question is skipped, but an OPT record that stands where it may stand. */
+/* Skips a record after the question, but reads an OPT record in the additional section. */
 static bool take_record(struct reader *r, bool is_additional, struct dns_query *q)
 {
     enum { FIXED = 10 };
@@ -130,7 +130,7 @@ static bool take_record(struct reader *r, bool is_additional, struct dns_query *
     q->udp_size = class;
     q->edns_version = (uint8_t)high;
     q->wants_dnssec = low & EDNS_DO;
-    return q->edns_version > 0 || take_options(data, q); /* what another version's options are is not known */
+    return q->edns_version > 0 || take_options(data, q); /* the options of another version are unknown */
 }
 
 static enum dns_rcode read_body(struct reader *r, struct dns_query *q)
@@ -161,7 +161,7 @@ int dns_read_query(struct slice bytes, struct dns_query *ret_query, enum dns_rco
 {
     struct dns_query *q = ret_query;
     struct reader r = {bytes.data, bytes.data + bytes.size};
-    /* Not all of it is cleared: names are long. */
+    /* Clear only these fields: names are long. */
     q->has_question = q->has_edns = q->wants_dnssec = false;
     q->edns_version = 0;
     q->udp_size = 0;
@@ -184,7 +184,7 @@ int dns_read_query(struct slice bytes, struct dns_query *ret_query, enum dns_rco
 int dns_name_read_text(struct slice text, struct dns_name *ret_name)
 {
     struct dns_name n = {0};
-    size_t begin = 0, size = 1; /* of the label that is open: its length byte */
+    size_t begin = 0, size = 1; /* offset of the current label's length byte */
     bool is_escaped = false;
     if (text.size > 0 && text.data[text.size - 1] == '.')
         text.size--;
@@ -213,7 +213,7 @@ int dns_name_read_text(struct slice text, struct dns_name *ret_name)
     return OK;
 }
 
-/* --- writing ------------------------------------------------------------------------------------------- */
+/* --- writing ----------------------------------------------------------------------------------------- */
 static bool dns_wire_has_room(struct dns_writer *w, size_t more)
 {
     if (w->limit - w->size < more)

@@ -54,7 +54,7 @@ static bool begins(struct slice s, const char *with)
 
 bool http_access_is_browser(const struct http_browser_headers *h)
 {
-    /* Node's fetch says that it takes any language; browsers name some. */
+    /* Node's fetch accepts any language ("*"); browsers name some. */
     bool has_languages = h->accept_language.size && !slice_equal(h->accept_language, slice_text("*"));
     return h->origin.size || h->fetch_site.size || has_languages || begins(h->user_agent, "Mozilla/");
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The chunked transfer coding (RFC 9112, 7.1), taken apart byte by byte where lines are and in runs where
- * data is. Strict: hex digits without sign or blanks, CRLF everywhere; extensions and trailers are read over,
- * within a limit. Pure. */
+ * Parser of the chunked transfer coding (RFC 9112, section 7.1). Pure. Strict: sizes are hex digits
+ * without sign or blanks, and every line ends with CRLF. Extensions and trailers are skipped, within a
+ * limit. */
 #include "server/http/conn.h"
 
 enum { LINE_BYTES_MAX = 4096, SIZE_DIGITS_MAX = 15 };
@@ -14,7 +14,7 @@ static int hex_digit(uint8_t c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* A byte of a size line; '\n' ends it. */
+/* Parses a byte of a size line; '\n' ends it. */
 static int size_byte(struct http_chunks *p, uint8_t c)
 {
     int digit = hex_digit(c);
@@ -36,7 +36,7 @@ static int size_byte(struct http_chunks *p, uint8_t c)
     return 0;
 }
 
-/* A byte behind the last chunk: lines up to an empty one. `digits` counts the bytes of the line. */
+/* Parses a byte of the trailer: lines up to an empty one. `digits` counts the bytes of the line. */
 static int trailer_byte(struct http_chunks *p, uint8_t c)
 {
     if (++p->line_bytes > LINE_BYTES_MAX)

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
- * One connection: bytes on libwebsockets' side, requests and answers as values on the other.
+ * One HTTP connection: bytes of the socket on one side, requests and answers on the other.
  *
  *     IDLE --head--> REQUEST --answer complete--> ANSWERED --written, body ended--> IDLE
  *                                                    `--must_close--> LINGERING --> closed
  *
- * libwebsockets runs the socket in its raw role; TLS is base/net's, so that gRPC and HTTP have one policy.
- * Its own HTTP role is not used: version 4.1 loops for ever on a pipelined POST, knows no chunked requests,
- * closes without an answer on a long header, and asserts on states a client can reach. Heads, bodies and
- * frames are taken apart by pure code here (head.c, chunk.c, ws_frame.c), each with a fuzz target.
+ * libwebsockets runs the socket in its raw role. TLS is base/net's, so that gRPC and HTTP have one policy.
+ * The HTTP role of libwebsockets is not used (README.md, rule 2, has the reasons). Pure code here parses
+ * heads, bodies and frames (head.c, chunk.c, ws_frame.c), each with a fuzz target.
  *
- * One request at a time: what a client sends ahead waits in `in`, and reading stops meanwhile. Answers are
- * written at once; what the socket does not take waits in `out` for the writable callback. */
+ * A connection handles one request at a time: pipelined requests wait in `in`, and reading stops
+ * meanwhile. Answers are written at once; bytes that the socket does not take wait in `out` for the
+ * writable callback. */
 #include "server/http/conn.h"
 
 #include <assert.h>
@@ -54,7 +54,7 @@ const char *http_common_name(const struct http_request *q)
     return c->tls && !is_ambient ? tls_peer_name(c->tls) : "";
 }
 
-/* Everything that belongs to one exchange. */
+/* Resets the state of one request and its answer. */
 static void request_reset(struct http_conn *c)
 {
     struct http_request *q = &c->request;
@@ -73,7 +73,7 @@ static void request_reset(struct http_conn *c)
     c->is_body_held = false;
 }
 
-void http_conn_gone(struct http_conn *c)
+void http_conn_notify_gone(struct http_conn *c)
 {
     struct http_request *q = &c->request;
     const struct http_handler *handler = q->handler;
@@ -84,7 +84,7 @@ void http_conn_gone(struct http_conn *c)
 
 void http_conn_free(struct http_conn *c)
 {
-    http_conn_gone(c);
+    http_conn_notify_gone(c);
     request_reset(c);
     turn_leave(&c->wait);
     buf_done(&c->sealed);
@@ -102,7 +102,7 @@ void http_conn_free(struct http_conn *c)
     mem_free(c);
 }
 
-/* At once and without ceremony. lws looks at its timers only after an event, hence the wake-up. */
+/* Closes the connection at once. lws checks its timers only after an event, hence the wake-up. */
 void http_conn_kill(struct http_conn *c)
 {
     lws_set_timeout(c->wsi, PENDING_TIMEOUT_HTTP_CONTENT, LWS_TO_KILL_ASYNC);
@@ -123,7 +123,7 @@ static void set_phase(struct http_conn *c, enum conn_phase phase)
     c->since_ms = http_now_ms(c->server);
 }
 
-/* --- writing ----------------------------------------------------------------------------------- */
+/* --- writing ----------------------------------------------------------------------------------------- */
 
 static size_t unwritten(const struct http_conn *c)
 {
@@ -137,11 +137,11 @@ static bool has_unwritten(const struct http_conn *c)
 
 void http_conn_count_output(struct http_conn *c)
 {
-    output_set(&c->output, unwritten(c) + c->request.owed_bytes, http_now_ms(c->server));
+    output_set(&c->output, unwritten(c) + c->request.charged_bytes, http_now_ms(c->server));
 }
 
-/* The client holds too much of our memory, or has stopped reading: what waits would not reach it, so it is
- * told nothing. */
+/* The client has too much unread output, or has stopped reading. It gets no error, which it would not read
+ * either. */
 static void on_output_limit(struct output_account *a, enum output_reason why)
 {
     static struct log_limit limit;
@@ -156,7 +156,7 @@ static void on_output_limit(struct output_account *a, enum output_reason why)
     http_conn_kill(c);
 }
 
-/* Bytes the socket has taken, 0 when it is full, -1 when it is broken. */
+/* Writes; returns the bytes that the socket has taken, 0: it is full, -1: it is broken. */
 static ssize_t write_some(struct http_conn *c, struct slice bytes)
 {
     size_t size = bytes.size < WRITE_BYTES_MAX ? bytes.size : WRITE_BYTES_MAX;
@@ -164,7 +164,7 @@ static ssize_t write_some(struct http_conn *c, struct slice bytes)
     return n >= 0 ? n : errno == EAGAIN || errno == EINTR ? 0 : -1;
 }
 
-/* What goes on the wire next: the queue itself, or ciphertext of its front and of TLS' own. */
+/* The next bytes for the socket: the queue itself, or ciphertext of its front and of TLS messages. */
 static struct slice wire_bytes(struct http_conn *c)
 {
     if (!c->tls)
@@ -186,7 +186,7 @@ size_t http_conn_write_direct(struct http_conn *c, const struct iovec *pieces, s
         return 0;
     struct msghdr m = {.msg_iov = (struct iovec *)(uintptr_t)pieces, .msg_iovlen = count};
     ssize_t n = sendmsg(lws_get_socket_fd(c->wsi), &m, MSG_NOSIGNAL | MSG_DONTWAIT);
-    return n > 0 ? (size_t)n : 0; /* an error comes again from the queue */
+    return n > 0 ? (size_t)n : 0; /* the queue's next write reports an error again */
 }
 
 static void set_reading(struct http_conn *c)
@@ -199,7 +199,7 @@ static void set_reading(struct http_conn *c)
     c->is_paused = is_paused;
 }
 
-/* So much of `out` is not needed any more. */
+/* Frees the written part of `out`. */
 static void forget_written(struct http_conn *c, size_t before)
 {
     size_t from = before - before % FORGET_STEP, to = c->out_at - c->out_at % FORGET_STEP;
@@ -241,8 +241,8 @@ static void write_out(struct http_conn *c)
     buf_done(&c->wire);
 }
 
-/* Our last byte is out: say so, and give the client the time to read it. Closing with its bytes unread would
- * reset the connection and take the answer away. */
+/* Our last byte is written: shuts our side down and waits for the client. Closing while its bytes are
+ * unread would reset the connection, and the client would lose the answer. */
 static void linger(struct http_conn *c)
 {
     set_phase(c, CONN_LINGERING);
@@ -250,7 +250,7 @@ static void linger(struct http_conn *c)
     shutdown(lws_get_socket_fd(c->wsi), SHUT_WR);
 }
 
-/* What follows a complete answer that is written. */
+/* Continues after a complete answer was written. */
 static void http_conn_settle(struct http_conn *c)
 {
     if (c->phase != CONN_ANSWERED || has_unwritten(c))
@@ -277,7 +277,7 @@ void http_conn_flush(struct http_conn *c)
         process(c);
     }
     if (c->is_body_held && c->phase != CONN_REQUEST) {
-        c->is_body_held = false; /* answered meanwhile: the rest of the body is discarded */
+        c->is_body_held = false; /* it was answered meanwhile: discard the rest of the body */
         process(c);
     }
     set_reading(c);
@@ -289,16 +289,16 @@ bool http_conn_is_backlogged(struct http_conn *c)
     return c->is_backlogged;
 }
 
-/* The handler has finished its answer; the request is no longer its own. */
+/* The handler has completed its answer; it must not use the request any more. */
 void http_conn_answered(struct http_conn *c)
 {
     c->request.handler = NULL;
-    c->request.owed_bytes = 0;
+    c->request.charged_bytes = 0;
     c->is_served = true;
     set_phase(c, CONN_ANSWERED);
     if (!c->has_body_ended && !c->is_chunked && c->body_length - c->body_bytes > DISCARD_BYTES_MAX)
         c->must_close = true;
-    /* Inside process() the rest of the input comes first. */
+    /* Inside process() the rest of the input is handled first. */
     if (!c->is_processing)
         http_conn_flush(c);
 }
@@ -314,13 +314,13 @@ void http_conn_hold_body(struct http_conn *c, bool is_held)
     set_reading(c);
 }
 
-void http_conn_name_work(const struct http_conn *c)
+void http_conn_account_work(const struct http_conn *c)
 {
     if (c->request.handler->work)
         turn_enter(c->request.handler->work);
 }
 
-/* --- reading ------------------------------------------------------------------------------------- */
+/* --- reading ----------------------------------------------------------------------------------------- */
 
 static size_t body_limit(const struct http_conn *c)
 {
@@ -335,18 +335,18 @@ static void http_conn_refuse(struct http_conn *c, int status, const char *text)
         handler->refuse(&c->request, status, text);
         return;
     }
-    http_conn_gone(c);
+    http_conn_notify_gone(c);
     http_respond_error(&c->request, status, text);
 }
 
-/* How long the body is; 0, or the status that refuses the request. */
+/* Reads the body's length and coding. Returns 0, or the status to reject the request with. */
 static int read_framing(struct http_conn *c, const struct http_head *head)
 {
     struct slice length, coding;
     size_t lengths = 0, codings = 0;
     http_head_field(head, "transfer-encoding", &coding, &codings);
     http_head_field(head, "content-length", &length, &lengths);
-    /* Two lengths, or a coding we do not know: whoever stands between may read it differently. */
+    /* Two lengths, or an unknown coding: a proxy in front may read it in another way (request smuggling). */
     if (codings + lengths > 1 || (codings && !http_text_is(coding, "chunked")) ||
         (codings && !head->is_http11))
         return 400;
@@ -356,7 +356,7 @@ static int read_framing(struct http_conn *c, const struct http_head *head)
     return 0;
 }
 
-/* The body may come; false: it is too long, which has been answered. */
+/* Prepares for the body, with 100 Continue if it is expected. False: it is too long, and was rejected. */
 static bool invite_body(struct http_conn *c, const struct http_head *head)
 {
     struct slice expect;
@@ -377,12 +377,12 @@ static void end_body(struct http_conn *c)
     c->has_body_ended = true;
     sources_serve(&c->source);
     if (c->phase == CONN_REQUEST && c->request.handler->end) {
-        http_conn_name_work(c);
+        http_conn_account_work(c);
         c->request.handler->end(&c->request);
     }
 }
 
-/* Counts what is kept of a body that is not whole. False: all connections together have too much. */
+/* Counts the bytes of an incomplete body. False: all connections together have too many. */
 static bool http_conn_gather(struct http_conn *c, size_t size)
 {
     c->server->gathered += size - c->gathered;
@@ -397,7 +397,7 @@ static void take_body(struct http_conn *c, struct slice piece)
     if (c->phase == CONN_ANSWERED) {
         c->must_close |= c->body_bytes > DISCARD_BYTES_MAX && c->is_chunked;
     } else if (q->handler->body) {
-        http_conn_name_work(c);
+        http_conn_account_work(c);
         q->handler->body(q, piece);
     } else if (c->body_bytes > body_limit(c)) {
         http_conn_refuse(c, 413, "http: request body too large");
@@ -437,7 +437,7 @@ static void read_body(struct http_conn *c, struct slice *in)
         end_body(c);
 }
 
-/* A head is complete: from here on the client is owed an answer. */
+/* A head is complete: from now on the client must get an answer. */
 static void begin_request(struct http_conn *c, struct slice text)
 {
     struct http_head head = {0};
@@ -465,7 +465,7 @@ static void begin_request(struct http_conn *c, struct slice text)
         return;
     http_ws_upgrade(c, &head);
     if (c->phase == CONN_REQUEST && c->request.handler->begin) {
-        http_conn_name_work(c);
+        http_conn_account_work(c);
         c->request.handler->begin(&c->request);
     }
     if (!c->is_websocket && !c->is_chunked && c->body_length == 0)
@@ -496,21 +496,20 @@ static void http_conn_read_head(struct http_conn *c, struct slice *in)
     begin_request(c, text);
 }
 
-/* A stream: each piece of its body may be answered. */
+/* True: the handler takes the body in pieces and may answer each. */
 static bool takes_pieces(const struct http_conn *c)
 {
     return c->phase == CONN_REQUEST && c->request.handler && c->request.handler->body;
 }
 
-/* What has come waits in `in` until a turn of the loop has time for it. */
+/* The input waits in `in` until a turn of the loop has time for it. */
 static void wait_for_turn(struct http_conn *c)
 {
     c->has_yielded = true;
     turn_wait(&c->wait);
 }
 
-/* As far as it goes: until input is missing, or an answer, or time, or until the client has read what it was
- * sent. */
+/* Parses input until it needs more input, an answer, a turn with time, or a client that reads its output. */
 static void http_conn_step(struct http_conn *c, struct slice *in)
 {
     uint64_t begun_ns = uv_hrtime();
@@ -546,7 +545,7 @@ static void http_conn_step(struct http_conn *c, struct slice *in)
     }
 }
 
-/* Goes on with what is in c->in. */
+/* Parses the input in c->in. */
 static void process(struct http_conn *c)
 {
     if (c->is_processing || c->has_yielded || c->in.size == 0)
@@ -563,14 +562,14 @@ static void process(struct http_conn *c)
     http_conn_flush(c);
 }
 
-void http_conn_go_on(struct http_conn *c)
+void http_conn_resume(struct http_conn *c)
 {
     process(c);
     if (!c->is_processing)
         set_reading(c);
 }
 
-/* New bytes: without a copy when nothing waits before them. */
+/* Parses new bytes; they are not copied if no older input waits. */
 static void http_conn_receive(struct http_conn *c, struct slice in)
 {
     if (c->phase == CONN_REQUEST)
@@ -590,9 +589,9 @@ static void http_conn_receive(struct http_conn *c, struct slice in)
     http_conn_flush(c);
 }
 
-/* --- callbacks -------------------------------------------------------------------------------------- */
+/* --- callbacks --------------------------------------------------------------------------------------- */
 
-/* -1: to be closed now. */
+/* Handles ciphertext. -1: close the connection. */
 static int on_sealed(struct http_conn *c, struct slice in)
 {
     struct buf *plain = &c->server->plain;
@@ -600,13 +599,14 @@ static int on_sealed(struct http_conn *c, struct slice in)
     int err = tls_receive(c->tls, in, plain);
     if (plain->size)
         http_conn_receive(c, buf_slice(plain));
-    http_conn_flush(c); /* the handshake's answers, or the alert */
+    http_conn_flush(c); /* TLS handshake messages, or the alert */
     if (err && err != ERR_CLOSED)
         log_debug("an HTTP connection fails TLS", F_STR("peer", c->peer), F_STR("error", tls_error(c->tls)));
     return err ? -1 : 0;
 }
 
-/* Handshakes take long, so that ciphertext waits as well. -1: to be closed now. */
+/* Handles bytes of the socket. TLS handshakes take long, so ciphertext waits for a turn too. -1: close the
+ * connection. */
 static int on_bytes(struct http_conn *c, struct slice in)
 {
     if (!c->tls) {
@@ -629,7 +629,7 @@ static void http_http_conn_go_on(struct http_conn *c)
     if (c->was_congested && c->out.size - c->out_at < CONGESTED_BYTES / 2) {
         c->was_congested = false;
         if (c->phase == CONN_REQUEST && c->request.handler->writable) {
-            http_conn_name_work(c);
+            http_conn_account_work(c);
             c->request.handler->writable(&c->request);
         }
     }
@@ -672,7 +672,7 @@ int http_conn_callback(struct lws *wsi, enum lws_callback_reasons reason, void *
         return 0;
     case LWS_CALLBACK_RAW_CLOSE:
         turn_enter(TURN_HTTP_CLOSE);
-        http_conn_gone(c);
+        http_conn_notify_gone(c);
         turn_leave(&c->wait);
         set_phase(c, CONN_LINGERING);
         return 0;
@@ -686,9 +686,9 @@ int http_conn_callback(struct lws *wsi, enum lws_callback_reasons reason, void *
     }
 }
 
-/* --- now and then ------------------------------------------------------------------------------------- */
+/* --- the periodic check ------------------------------------------------------------------------------ */
 
-/* While reading is paused a closed connection would not be noticed. */
+/* True: the client has disconnected. While reading is paused nothing else would notice it. */
 static bool is_hung_up(const struct http_conn *c)
 {
     struct pollfd p = {.fd = lws_get_socket_fd(c->wsi), .events = POLLRDHUP};
@@ -699,7 +699,7 @@ static bool is_overdue(const struct http_conn *c, uint64_t now_ms)
 {
     uint64_t age_ms = now_ms - c->since_ms;
     if (c->is_backlogged)
-        return false; /* it is we who do not read; the budget of output has a limit in time */
+        return false; /* we do not read; the output budget has its own time limit */
     switch (c->phase) {
     case CONN_IDLE:
         return age_ms > (c->head_seen ? HEAD_WAIT_MS : c->is_served ? IDLE_WAIT_MS : FIRST_WAIT_MS);
@@ -725,7 +725,7 @@ void http_conn_sweep(struct http_conn *c, uint64_t now_ms)
         http_conn_kill(c);
     } else if (c->phase == CONN_REQUEST && q->deadline_ms && now_ms >= q->deadline_ms &&
                q->handler->expired) {
-        http_conn_name_work(c);
+        http_conn_account_work(c);
         q->handler->expired(q);
     } else if (c->phase == CONN_REQUEST && c->is_websocket && !c->is_pinged && !c->is_backlogged &&
                now_ms - c->since_ms > (q->handler->ping_ms ? q->handler->ping_ms : WS_PING_MS)) {
@@ -741,7 +741,7 @@ void http_conn_drain(struct http_conn *c)
     if (c->phase == CONN_REQUEST && c->request.handler && c->request.handler->drain) {
         c->request.handler->drain(&c->request);
     } else if (c->is_websocket && c->phase == CONN_REQUEST) {
-        http_conn_gone(c);
+        http_conn_notify_gone(c);
         http_ws_close(c, WS_GOING_AWAY);
     } else if (c->phase == CONN_IDLE) {
         http_conn_kill(c);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Private to server/http: the server and its connections as http.c, conn.c, request.c and ws.c share them. */
+ * Private header of server/http: the server and its connections, for http.c, conn.c, request.c and ws.c. */
 #ifndef SERVER_HTTP_CONN_H
 #define SERVER_HTTP_CONN_H
 
@@ -21,9 +21,9 @@
 enum {
     HEAD_BYTES_MAX = 16 * 1024 + 1024, /* request line and headers: room for JWTs; then 431 */
     HEAD_WAIT_MS = 10 * 1000,          /* from the first byte to the blank line */
-    BODY_WAIT_MS = 20 * 1000,          /* from the blank line to the last byte, for what is not a stream */
-    BODY_BYTES_PER_S = 8 * 1024,       /* and a second more for so many bytes that have come */
-    DISCARD_WAIT_MS = 60 * 1000,       /* for the rest of a body that is answered already */
+    BODY_WAIT_MS = 20 * 1000,          /* from the blank line to the last byte, except for streams */
+    BODY_BYTES_PER_S = 8 * 1024,       /* each so many received bytes add a second */
+    DISCARD_WAIT_MS = 60 * 1000,       /* for the rest of a body after the answer */
     IDLE_WAIT_MS = 120 * 1000,         /* Go's clients keep idle connections for 90 s */
     FIRST_WAIT_MS = 20 * 1000,         /* from the connection (and its TLS handshake) to the first byte */
     LINGER_MS = 2 * 1000,              /* after our last byte, for the client to close first */
@@ -32,27 +32,27 @@ enum {
     SWEEP_MS = 500,
     SWEEP_SLICE_NS = 2000000,
     READ_BYTES = 16 * 1024,
-    AHEAD_NS = 1000 * 1000,       /* of requests sent ahead, answered in one turn of the loop */
+    AHEAD_NS = 1000 * 1000,       /* time for pipelined requests in one turn of the loop */
     HEAD_KEEP_BYTES = 1024,       /* memory kept for the next request's head */
     WRITE_BYTES_MAX = 128 * 1024, /* one write */
     WRITE_TURN_BYTES =
-        1 << 20,           /* of one connection at once: a client that reads fast would keep us writing */
-    FORGET_STEP = 1 << 20, /* what was written of a large answer goes back to the kernel in such steps */
-    TLS_STEP_BYTES = 64 * 1024, /* enciphered at a time */
+        1 << 20,           /* written to one connection at once: a fast reader must not delay the others */
+    FORGET_STEP = 1 << 20, /* written memory of a large answer is given back to the kernel in such steps */
+    TLS_STEP_BYTES = 64 * 1024, /* encrypted at a time */
     CONGESTED_BYTES =
-        64 * 1024, /* queued on one connection; streams pause here, and reading of what they are sent */
-    GATHERED_BYTES_MAX = 256 * 1024 * 1024, /* of bodies that are not whole, of all connections; then 503 */
-    DISCARD_BYTES_MAX = 256 * 1024, /* of a body nobody wants, before the connection is closed instead */
+        64 * 1024, /* queued on one connection; beyond, streams pause and the socket is not read */
+    GATHERED_BYTES_MAX = 256 * 1024 * 1024, /* of incomplete bodies, of all connections; then 503 */
+    DISCARD_BYTES_MAX = 256 * 1024,         /* of an unused body; a longer one closes the connection */
 };
 
 enum conn_phase {
     CONN_IDLE,     /* between requests */
-    CONN_REQUEST,  /* a handler owes an answer */
-    CONN_ANSWERED, /* the answer is complete, perhaps not written, perhaps ahead of the body's end */
-    CONN_LINGERING /* written, our side is shut; waits for the client's */
+    CONN_REQUEST,  /* a handler has a request and has not answered */
+    CONN_ANSWERED, /* the answer is complete; it may be unwritten, and the body may go on */
+    CONN_LINGERING /* written and our side shut down; waits until the client closes */
 };
 
-/* Transfer-Encoding: chunked, taken apart. */
+/* Parser of Transfer-Encoding: chunked. */
 struct http_chunks {
     enum { CHUNK_SIZE, CHUNK_EXTENSION, CHUNK_DATA, CHUNK_DATA_END, CHUNK_TRAILER, CHUNK_DONE } state;
     uint64_t left;
@@ -67,14 +67,14 @@ struct http_conn {
     enum conn_phase phase;
     struct http_request request;
     struct buf head, target; /* the request's own copies, reused by the next */
-    struct buf in;           /* not understood yet: part of a head, requests behind the running one */
+    struct buf in;           /* not parsed yet: part of a head, pipelined requests */
     struct buf out;          /* not written yet, from out_at on */
-    struct buf wire;         /* TLS: ciphertext of what was taken from `out`, unwritten from wire_at on */
+    struct buf wire;         /* TLS: ciphertext of bytes taken from `out`, unwritten from wire_at on */
     size_t out_at, wire_at, head_seen;
     struct tls *tls; /* NULL = plain */
     struct http_chunks chunks;
     struct ws_parser ws;
-    uint64_t body_bytes, body_length; /* seen; announced by Content-Length */
+    uint64_t body_bytes, body_length; /* received; announced by Content-Length */
     size_t gathered;                  /* of the request's body, in the server's count */
     uint64_t since_ms;                /* when the phase began, or the last byte came in it */
     uint64_t begun_ms;                /* when the request's head was complete */
@@ -84,14 +84,14 @@ struct http_conn {
     bool is_served; /* has had an answer */
     bool is_websocket;
     bool is_deflated;             /* permessage-deflate was agreed on */
-    bool is_held;                 /* what is sent waits for the rest of its turn */
-    bool is_frugal;               /* an idle stream: nothing is kept for later */
-    bool has_yielded;             /* requests sent ahead wait in `in` for the next turn of the loop */
+    bool is_held;                 /* output waits for the rest of the turn (http_stream_hold) */
+    bool is_frugal;               /* an idle stream: no memory is kept for later */
+    bool has_yielded;             /* pipelined requests wait in `in` for the next turn of the loop */
     bool is_backlogged;           /* input waits in `in` until the client has read some of its answers */
     bool is_body_held;            /* the handler takes no piece of the body now (http_body_hold) */
-    struct output_account output; /* of what is unwritten, and of request.owed_bytes */
+    struct output_account output; /* of unwritten bytes and request.charged_bytes */
     struct source_conn source;
-    struct turn_waiter wait; /* for a turn that has time for what came */
+    struct turn_waiter wait; /* for a turn that has time for the input */
     struct buf sealed;       /* TLS: ciphertext that waits for such a turn */
     char peer[64];
 };
@@ -110,8 +110,8 @@ struct http_server {
     struct route *routes; /* routes.def and the mounts */
     size_t route_count;
     struct link conns;
-    size_t conn_count, sweep_left; /* not yet looked at in this sweep */
-    uint64_t gathered;             /* bytes of bodies and messages that are not whole */
+    size_t conn_count, sweep_left; /* connections not checked yet in this sweep */
+    uint64_t gathered;             /* bytes of incomplete bodies and messages */
     uv_timer_t sweep, stopper;
     unsigned open_handles;
     bool is_draining, is_stopping, is_destroying;
@@ -127,37 +127,37 @@ extern const size_t http_route_count;
 /* conn.c */
 int http_conn_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t size);
 struct http_conn *http_conn_new(struct http_server *s, enum http_role role, bool is_tls);
-void http_conn_evict(struct source_conn *s); /* for a connection from elsewhere */
+void http_conn_evict(struct source_conn *s); /* its place goes to a connection from another source */
 void http_conn_free(struct http_conn *c);
-void http_conn_flush(struct http_conn *c); /* writes what the socket takes, then what comes next */
-/* Bytes that went out at once, 0 when something waits before them. */
+void http_conn_flush(struct http_conn *c); /* writes what the socket takes, then continues the connection */
+/* Writes past the queue; returns the bytes that were written, 0 when older output waits. */
 size_t http_conn_write_direct(struct http_conn *c, const struct iovec *pieces, size_t count);
 void http_conn_answered(struct http_conn *c);
-void http_conn_go_on(struct http_conn *c);        /* with what has come and was not taken */
-void http_conn_count_output(struct http_conn *c); /* something was queued and not flushed */
-/* So much of what was answered is unread that no more input is taken; http_conn_flush goes on with it. */
+void http_conn_resume(struct http_conn *c);       /* parses the input that waits */
+void http_conn_count_output(struct http_conn *c); /* call it when output was queued and not flushed */
+/* True: the client has so much unread output that no more input is taken; http_conn_flush resumes it. */
 bool http_conn_is_backlogged(struct http_conn *c);
 void http_conn_hold_body(struct http_conn *c, bool is_held);
 void http_conn_kill(struct http_conn *c);
-void http_conn_gone(struct http_conn *c); /* tells the handler that still owes an answer */
+void http_conn_notify_gone(struct http_conn *c); /* notifies a handler that has not answered yet */
 void http_conn_sweep(struct http_conn *c, uint64_t now_ms);
 void http_conn_drain(struct http_conn *c);
-/* From here on the turn's time counts for what the handler names as its work. */
-void http_conn_name_work(const struct http_conn *c);
+/* From now on the turn's time is accounted to the handler's kind of work. */
+void http_conn_account_work(const struct http_conn *c);
 
-/* request.c: values out of a head; false: answered already (400, 421, OPTIONS, 404 ...). */
+/* request.c: makes a request of a head; false: it is answered already (400, 421, OPTIONS, 404 ...). */
 bool http_request_read(struct http_conn *c, const struct http_head *head);
 bool http_request_admit(struct http_conn *c);
 
-/* chunk.c: the body bytes at the front of `in`; consumes them and the framing before. ERR_MALFORMED when it
- * is no chunked body. */
+/* chunk.c: the body bytes at the front of `in`; consumes them and the framing before them. ERR_MALFORMED:
+ * it is not a chunked body. */
 int http_chunk_next(struct http_chunks *p, struct slice *in, struct slice *ret_data);
 
 /* ws.c */
 bool http_ws_upgrade(struct http_conn *c,
-                     const struct http_head *head); /* true: a WebSocket now, or answered */
+                     const struct http_head *head); /* true: it is a WebSocket now, or it is answered */
 void http_ws_receive(struct http_conn *c, struct slice *in);
-/* One message as a frame, in up to 4 pieces that borrow; room (64 bytes) is for the frame's head. */
+/* One message as a frame, in up to 4 borrowed pieces; room (64 bytes) holds the frame's head. */
 size_t http_ws_frame(struct http_conn *c, struct slice head, struct http_shared *shared, struct slice end,
                      uint8_t *room, struct iovec *ret_pieces);
 void http_ws_close(struct http_conn *c, uint16_t status);

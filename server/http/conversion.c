@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * One conversion at a time is with each worker, so that those behind it can be taken back. See conversion.h.
- */
+ * Conversions on worker threads; see conversion.h. Each worker has one conversion at a time, so that the
+ * waiting ones can be canceled. */
 #include "server/http/conversion.h"
 
 #include <assert.h>

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Conversions of large messages between JSON and protobuf's encoding, on worker threads: a body of 2 MiB
- * takes some tens of milliseconds, an answer of a long range seconds.
+ * Conversions of large messages between JSON and protobuf, on worker threads: a body of 2 MiB takes tens
+ * of milliseconds, the response of a long range takes seconds.
  *
- * A conversion owns its input and its result, so that its client may go meanwhile: conversion_cancel. One
- * that is canceled before the worker has it is freed at once. Conversions of one size run in the order in
- * which they came; very large ones have a thread of their own, so that nobody waits for them. */
+ * A conversion owns its input and its result, so its client may disconnect meanwhile (conversion_cancel).
+ * A conversion that is canceled before it has begun is freed at once. Conversions run in order of arrival;
+ * those over CONVERSION_LARGE run on a thread of their own, so that they do not delay the others. */
 #ifndef SERVER_HTTP_CONVERSION_H
 #define SERVER_HTTP_CONVERSION_H
 
@@ -17,25 +17,26 @@
 struct uv_loop_s;
 
 enum {
-    CONVERSION_INLINE_MAX = 64 * 1024, /* smaller messages take less than handing them over */
-    CONVERSION_LARGE = 4 << 20,        /* larger ones have the other thread */
+    CONVERSION_INLINE_MAX =
+        64 * 1024, /* bytes; smaller messages are converted on the loop, which is faster than a thread */
+    CONVERSION_LARGE = 4 << 20, /* bytes; larger ones use the second thread */
     CONVERSION_THREADS = 2,
 };
 
 struct conversion {
     struct worker_job job;
-    struct link link; /* in lane->waiting */
+    struct link link; /* in queue->waiting */
     struct conversion_thread *thread;
     const ProtobufCMessageDescriptor *type;
     bool is_to_json;
     struct buf from; /* JSON, or protobuf's encoding */
-    size_t from_at;  /* it begins here */
-    size_t room;     /* bytes that stay free at the begin of `json` */
-    struct buf json; /* the result in one direction */
+    size_t from_at;  /* offset where the message begins */
+    size_t room;     /* bytes that stay free at the beginning of `json` */
+    struct buf json; /* the result of protobuf to JSON */
     struct arena arena;
-    ProtobufCMessage *message; /* the result in the other, in the arena; NULL: error says why */
+    ProtobufCMessage *message; /* the result of JSON to protobuf, in the arena; NULL: error says why */
     char error[256];
-    void (*done)(struct conversion *c); /* may take json and arena; NULL: canceled */
+    void (*done)(struct conversion *c); /* it may take json and arena; NULL: canceled */
     void *arg;                          /* the caller's */
 };
 
@@ -49,13 +50,14 @@ struct conversions {
     } threads[CONVERSION_THREADS];
 };
 
-/* Takes `from`. done follows from the loop, unless the conversion is canceled before; then it is freed. */
+/* Starts a conversion; takes `from`. done is called from the loop, unless the conversion was canceled. It
+ * is freed afterwards. */
 struct conversion *conversion_to_message(struct conversions *s, const ProtobufCMessageDescriptor *type,
                                          struct buf *from, void (*done)(struct conversion *c), void *arg);
 struct conversion *conversion_to_json(struct conversions *s, const ProtobufCMessageDescriptor *type,
                                       struct buf *from, size_t from_at, size_t room,
                                       void (*done)(struct conversion *c), void *arg);
 void conversion_cancel(struct conversion *c);
-void conversions_stop(struct conversions *s); /* all of them are canceled; run the loop afterwards */
+void conversions_stop(struct conversions *s); /* all conversions must be canceled; run the loop afterwards */
 
 #endif

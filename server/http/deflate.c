@@ -33,7 +33,7 @@ void deflater_free(struct deflater *d)
     mem_free(d);
 }
 
-/* --- in ------------------------------------------------------------------------------------------ */
+/* --- in ---------------------------------------------------------------------------------------------- */
 
 static z_stream *unpacker(struct deflater *d)
 {
@@ -50,7 +50,7 @@ static int unpack_piece(z_stream *z, struct slice in, size_t limit, struct buf *
     z->next_in = (Bytef *)(uintptr_t)in.data;
     z->avail_in = (uInt)in.size;
     for (;;) {
-        size_t room = limit - out->size + 1; /* one more shows that it is too much */
+        size_t room = limit - out->size + 1; /* one byte more, to notice a message over the limit */
         room = room < STEP_BYTES ? room : STEP_BYTES;
         z->next_out = buf_reserve(out, room);
         z->avail_out = (uInt)room;
@@ -58,7 +58,7 @@ static int unpack_piece(z_stream *z, struct slice in, size_t limit, struct buf *
         out->size += room - z->avail_out;
         if (out->size > limit)
             return ERR_LIMIT;
-        if (rc == Z_STREAM_END) /* a block that says it is the last; RFC 7692, 7.2.3.4: new ones may follow */
+        if (rc == Z_STREAM_END) /* a block marked as the last; others may follow (RFC 7692, 7.2.3.4) */
             rc = z->avail_in ? inflateReset(z) : Z_BUF_ERROR;
         if (rc == Z_BUF_ERROR || (rc == Z_OK && z->avail_in == 0 && z->avail_out > 0))
             return 0;
@@ -78,7 +78,7 @@ int deflate_unpack(struct deflater **d, struct slice in, size_t limit, struct bu
     return err;
 }
 
-/* --- out ------------------------------------------------------------------------------------------- */
+/* --- out --------------------------------------------------------------------------------------------- */
 
 void deflate_pack(struct deflater **d, struct slice in, struct buf *out)
 {
@@ -112,7 +112,7 @@ void deflate_stored_head(uint8_t head[DEFLATE_STORED_HEAD], size_t size)
     head[4] = (uint8_t)~head[2];
 }
 
-/* --- what is agreed on ------------------------------------------------------------------------------ */
+/* --- negotiation ------------------------------------------------------------------------------------- */
 
 static struct slice deflate_trim(struct slice s)
 {
@@ -123,7 +123,7 @@ static struct slice deflate_trim(struct slice s)
     return s;
 }
 
-/* The piece before the next mark, which goes with it. */
+/* Takes the piece before the next mark, and the mark, off the front. */
 static struct slice take_until(struct slice *s, char mark)
 {
     const uint8_t *end = s->size ? memchr(s->data, mark, s->size) : NULL;

@@ -1,14 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The JSON gateway: /v3/... and /v3beta/..., every method of the gRPC API as POST with the request as JSON. A
- * transport of rpc.h, as gRPC is: it knows no service. Over a WebSocket the same, message by message.
+ * JSON gateway of the gRPC API: /v3/... and /v3beta/..., every method as POST with the request as JSON.
  *
- * As grpc-gateway does it: a unary call reads the first JSON value of the body and ignores the rest, an empty
- * body is an empty message; a stream reads value after value and answers a line of {"result":...} for each
- * message, its head not before the first; an error is {"code":..., "message":...}, in a stream
- * {"error":{...}}. Unlike there, a stream whose JSON is broken is told so instead of left hanging.
+ * It is a transport of rpc.h, as gRPC is, and knows no service. Over a WebSocket each message is one JSON
+ * value. It follows grpc-gateway:
  *
- * Large messages are converted by a worker (conversion.h). A call has one conversion of a request and one of
- * an answer under way at most; what follows waits for it, in the order in which it came. */
+ *   - A unary call reads the first JSON value of the body and ignores the rest; an empty body is an empty
+ *     message.
+ *   - A stream reads value after value. It answers a line {"result":...} for each message; its head is
+ *     sent with the first one.
+ *   - An error is {"code":..., "message":...}; in a stream it is {"error":{...}}.
+ *
+ * Unlike grpc-gateway, a stream whose JSON is malformed gets an error instead of waiting for ever.
+ *
+ * A worker converts large messages (conversion.h). A call has at most one conversion of a request and one
+ * of a response under way; later messages wait for it in their order. */
 #include <assert.h>
 #include <stdio.h>
 #include <strings.h>
@@ -19,7 +24,7 @@
 #include "server/auth/identity.h"
 #include "server/http/conn.h"
 
-enum { HEAD_ROOM = 1024 }; /* of an answer, in front of its JSON */
+enum { HEAD_ROOM = 1024 }; /* bytes for an answer's head before its JSON */
 
 static const char JSON_TYPE[] = "application/json";
 
@@ -27,15 +32,15 @@ struct gateway_call {
     struct rpc_call call;
     struct http_request *q;
     struct json_scan scan;
-    size_t start, scanned; /* in q's gathered text: the current value, what json_scan has seen */
+    size_t start, scanned; /* offsets in q's gathered text: the current value, the end of json_scan */
     struct buf text;       /* stream requests as they come */
     struct buf answer;
     struct arena scratch; /* one response message */
     bool has_request, has_answer, is_open, is_done;
-    unsigned busy; /* our own frames that still look at it */
+    unsigned busy; /* C stack frames of this file that still use it */
 
-    struct conversion *decoding; /* of a request: no other is looked at before it is delivered */
-    bool has_ended;              /* there will be no other; rpc is told when that is done */
+    struct conversion *decoding; /* of a request: the next one is not read before it is delivered */
+    bool has_ended;              /* no other request follows; the call is notified after this conversion */
     struct conversion *encoding; /* of an answer ... */
     struct link outgoing;        /* ... and those behind it */
     bool is_finishing;           /* the end of the call, behind them */
@@ -75,7 +80,7 @@ static void call_free(struct gateway_call *g)
     mem_free(g);
 }
 
-/* The call has ended: freed now, or by the frame of ours that is inside of it. */
+/* The call has ended: frees it, or leaves that to the outer function that still uses it. */
 static void call_done(struct gateway_call *g)
 {
     g->is_done = true;
@@ -91,7 +96,7 @@ static bool http_gateway_leave(struct gateway_call *g)
     return false;
 }
 
-/* --- answers --------------------------------------------------------------------------------------- */
+/* --- answers ----------------------------------------------------------------------------------------- */
 
 static int http_status(int grpc_status)
 {
@@ -170,7 +175,7 @@ static void answer(struct gateway_call *g, int grpc_status, const char *text)
         respond(g);
 }
 
-/* --- answers as JSON ---------------------------------------------------------------------------------- */
+/* --- answers as JSON --------------------------------------------------------------------------------- */
 
 static const char RESULT[] = "{\"result\":";
 
@@ -180,7 +185,7 @@ static void send_result(struct gateway_call *g, struct slice text)
     http_stream_send(g->q, text);
 }
 
-/* The server's scratch memory serves all streams: idle ones hold none. */
+/* It uses the server's scratch memory, so that an idle stream has none of its own. */
 static void encode_now(struct gateway_call *g, struct slice bytes)
 {
     struct arena *scratch = &g->q->server->arena;
@@ -237,7 +242,7 @@ static void on_encoded(struct conversion *c)
     http_gateway_leave(g);
 }
 
-/* Bytes that wait here count as output that the client has not read. */
+/* Bytes that wait here count as unread output. */
 static void encode_next(struct gateway_call *g)
 {
     struct outgoing *o = container_of(list_take_first(&g->outgoing), struct outgoing, link);
@@ -261,7 +266,7 @@ static void encode_later(struct gateway_call *g, struct buf *bytes, size_t at)
         encode_next(g);
 }
 
-/* --- the transport ---------------------------------------------------------------------------------- */
+/* --- the transport ----------------------------------------------------------------------------------- */
 
 static void on_send(struct rpc_call *c, const struct slice *pieces, size_t count)
 {
@@ -324,7 +329,7 @@ static const struct rpc_transport transport = {
     .is_congested = on_is_congested,
 };
 
-/* --- requests ------------------------------------------------------------------------------------------ */
+/* --- requests ---------------------------------------------------------------------------------------- */
 
 static struct slice bare_token(struct slice s)
 {
@@ -333,7 +338,7 @@ static struct slice bare_token(struct slice s)
     return s;
 }
 
-/* NULL: the call has ended already. */
+/* Starts a call. NULL: it has ended already. */
 static struct gateway_call *start(struct http_request *q, const struct rpc_method *method)
 {
     struct gateway_call *g = mem_new(sizeof *g);
@@ -364,7 +369,7 @@ static void http_gateway_refuse(struct gateway_call *g, int grpc_status, const c
     call_done(g);
 }
 
-/* error: of a message that is none. False when the call has ended. */
+/* Delivers a message, or with m NULL its error. False: the call has ended. */
 static bool http_gateway_deliver(struct gateway_call *g, const ProtobufCMessage *m, const char *error)
 {
     g->busy++;
@@ -377,7 +382,7 @@ static bool http_gateway_deliver(struct gateway_call *g, const ProtobufCMessage 
     return http_gateway_leave(g);
 }
 
-static bool http_gateway_go_on(struct gateway_call *g);
+static bool http_gateway_resume(struct gateway_call *g);
 
 static void on_decoded(struct conversion *c)
 {
@@ -388,18 +393,18 @@ static void on_decoded(struct conversion *c)
     arena_done(&g->call.arena);
     g->call.arena = c->arena;
     c->arena = (struct arena){0};
-    if (http_gateway_deliver(g, c->message, c->error) && http_gateway_go_on(g) && !g->decoding)
+    if (http_gateway_deliver(g, c->message, c->error) && http_gateway_resume(g) && !g->decoding)
         http_body_hold(q, false);
 }
 
-/* One JSON value to the service, taken from `text`; false when the call has ended. */
+/* Delivers one JSON value to the service. False: the call has ended. */
 static bool http_gateway_receive(struct gateway_call *g, struct slice text, struct buf *owned)
 {
     char error[256];
     ProtobufCMessage *m = NULL;
     struct buf copy = {0};
     if (g->call.method->kind != RPC_BIDI && g->has_request)
-        return true; /* what follows the request of a call that takes one is ignored */
+        return true; /* bytes after the request of a unary call are ignored */
     g->has_request = true;
     if (text.size >= CONVERSION_INLINE_MAX) {
         if (!owned)
@@ -435,7 +440,7 @@ static void unary_end(struct http_request *q)
         http_gateway_receive(g, text, &q->body);
 }
 
-/* Every value that is complete, until one is converted by the worker. False when the call has ended. */
+/* Delivers complete values until one needs the worker. False: the call has ended. */
 static bool take_values(struct gateway_call *g)
 {
     size_t limit = (size_t)g->q->server->options.request_bytes_max + 512 * 1024;
@@ -472,8 +477,8 @@ static void take_end(struct gateway_call *g)
         rpc_half_close(&g->call);
 }
 
-/* With what came while a value was converted. False when the call has ended. */
-static bool http_gateway_go_on(struct gateway_call *g)
+/* Continues with input that came during a conversion. False: the call has ended. */
+static bool http_gateway_resume(struct gateway_call *g)
 {
     g->busy++;
     if (take_values(g) && !g->decoding && g->has_ended)
@@ -537,7 +542,7 @@ static const struct http_handler stream_handler = {
     .gone = call_gone,
 };
 
-/* etcd's own words: its gateway comes to it with a certificate that is not the client's. */
+/* etcd rejects this in the same words: its gateway connects with a certificate that is not the client's. */
 static bool has_ignored_name(const struct http_request *q)
 {
     const struct rpc_server *s = q->server->options.rpc;

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Request heads. Strict where two readings are possible, because a proxy in front may have the other one:
- * lines end with CRLF, names are followed by ':' at once, values hold no control characters, nothing is
- * folded. */
+ * Parser of HTTP/1.1 request heads; see head.h. It rejects everything that a proxy in front might read in
+ * another way:
+ *   - a line that does not end with CRLF, a folded line;
+ *   - a blank before ':';
+ *   - control characters in a value. */
 #include "server/http/head.h"
 
 #include <strings.h>

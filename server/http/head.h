@@ -19,18 +19,18 @@ struct http_head {
     } fields[HTTP_FIELDS_MAX];
 };
 
-/* Bytes up to and with the blank line, 0 when it is not there yet. from: where an earlier look ended. */
+/* The size of the head with its blank line, 0 while it is incomplete. from: bytes that an earlier call has
+ * seen. */
 size_t http_head_size(struct slice in, size_t from);
 
-/* Text is exactly one head. 0, or the HTTP status to refuse it with: 400, 431 (too many fields), 501
- * (method), 505 (version). The slices point into the text. */
+/* Parses text, which is exactly one head; ret_head's slices point into it. Returns 0, or the HTTP status
+ * to reject it with: 400, 431 (too many fields), 501 (method), 505 (version). */
 int http_head_parse(struct slice text, struct http_head *ret_head);
 
-/* The field's value; false when it is absent. ret_count (may be NULL): how often it came; the first one is
- * given. */
+/* The first value of a field; false: it is absent. ret_count (may be NULL): how often the field occurs. */
 bool http_head_field(const struct http_head *h, const char *name, struct slice *ret_value, size_t *ret_count);
 
-/* Whether a comma-separated list ("keep-alive, Upgrade") has the word, in any case. */
+/* True: a comma-separated list ("keep-alive, Upgrade") has the word; case-insensitive. */
 bool http_list_has(struct slice list, const char *word);
 bool http_text_is(struct slice s, const char *text); /* in any case */
 

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * /health, /livez and /readyz as etcd answers them. A check is one row of the table; those of one request run
- * in the table's order, one after the other, because the linearizable read has to wait. That wait has the
- * store's own limit (5 s and two elections), so a probe is always answered. NOSPACE fails /health only. */
+ * Health checks: /health, /livez and /readyz, with etcd's responses.
+ *
+ * A check is one row of a table. The checks of a request run one after the other in the table's order,
+ * because the linearizable read has to wait. The store limits that wait (5 s and two election timeouts),
+ * so a probe is always answered. The alarm NOSPACE fails /health only. */
 #include "server/http/health.h"
 
 #include <stdio.h>
@@ -20,7 +22,7 @@ static const struct check {
     const char *name;
     unsigned kinds;
     bool needs_barrier;
-    bool is_quiet; /* not etcd's: told when it fails, and only then */
+    bool is_quiet; /* not etcd's: it appears in the response only when it fails */
 } checks[] = {
     {"data_corruption", READYZ, false, false},  {"serializable_read", LIVEZ | READYZ, false, false},
     {"linearizable_read", READYZ, true, false}, {"non_learner", READYZ, false, false},
@@ -60,7 +62,7 @@ static int read_locally(struct http_request *q)
     return kv_range_now(store_of(q), &range, &q->arena, &response);
 }
 
-/* --- /health ------------------------------------------------------------------------------------- */
+/* --- /health ----------------------------------------------------------------------------------------- */
 
 static void answer_health(struct http_request *q, const char *reason)
 {
@@ -134,7 +136,7 @@ static void health_end(struct http_request *q)
     }
 }
 
-/* --- /livez and /readyz ---------------------------------------------------------------------------- */
+/* --- /livez and /readyz ------------------------------------------------------------------------------ */
 
 static const char *fail_reason(struct http_request *q, const struct check *check)
 {
@@ -166,7 +168,7 @@ static void report(struct run *run, const struct check *check, const char *reaso
     }
 }
 
-/* "/readyz" runs all, "/readyz/name" the one. */
+/* True: the request runs this check: "/readyz" runs all, "/readyz/name" one. */
 static bool is_asked_for(const struct run *run, const struct check *check)
 {
     const char *one = strchr((const char *)run->q->path.data + 1, '/');
@@ -252,7 +254,7 @@ const struct http_handler http_handler_health = {.end = health_end, .gone = run_
 const struct http_handler http_handler_livez = {.end = livez_end, .gone = run_gone};
 const struct http_handler http_handler_readyz = {.end = readyz_end, .gone = run_gone};
 
-/* --- metrics ------------------------------------------------------------------------------------------ */
+/* --- metrics ----------------------------------------------------------------------------------------- */
 
 static void http_health_collect(void *arg, struct buf *out)
 {

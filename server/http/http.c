@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The HTTP server: libwebsockets on our loop as a foreign one, without listeners of its own; sockets are
- * handed in by server/listen.c. Owns the context, its one vhost and the list of connections;
- * what happens on a connection is conn.c's.
+ * The HTTP server: libwebsockets' context on our loop, new connections, drain and stop.
  *
- * Stopping, as lws wants it on a foreign loop: destroy the context once (it closes everything it has), let
- * the loop run until its handles are closed, destroy it again. `stopper` watches for that moment. */
+ * libwebsockets runs with our libuv loop as a foreign loop and has no listeners: server/listen.c hands in
+ * sockets. This file owns the context, its one vhost and the list of connections; conn.c handles a
+ * connection.
+ *
+ * Stopping a context on a foreign loop:
+ *   1. Destroy the context; it closes its connections.
+ *   2. Run the loop until its handles are closed (`stopper` watches them).
+ *   3. Destroy the context again. */
 #include "server/http/http.h"
 
 #include <assert.h>
@@ -56,10 +60,10 @@ static void lws_log(int level, const char *line)
         log_debug("libwebsockets", F_BYTES("line", slice_of(line, n)));
 }
 
-/* --- timers ----------------------------------------------------------------------------------- */
+/* --- timers ------------------------------------------------------------------------------------------ */
 
-/* Looks at each connection once every SWEEP_MS, in slices: thousands that came together are overdue together.
- * The list turns: what was looked at is last. */
+/* Checks each connection once every SWEEP_MS, in slices, because thousands that came together time out
+ * together. A checked connection moves to the end of the list. */
 static void on_sweep(uv_timer_t *timer)
 {
     struct http_server *s = timer->data;
@@ -69,7 +73,7 @@ static void on_sweep(uv_timer_t *timer)
         s->sweep_left = s->conn_count;
     while (s->sweep_left && !list_is_empty(&s->conns)) {
         struct link *l = list_take_first(&s->conns);
-        list_add_last(&s->conns, l); /* before it may go */
+        list_add_last(&s->conns, l); /* before the check may free it */
         s->sweep_left--;
         http_conn_sweep(container_of(l, struct http_conn, link), now_ms);
         if (clock_mono_ns() >= end_ns)
@@ -119,8 +123,8 @@ static void on_walk(uv_handle_t *handle, void *arg)
         search->is_found = true;
 }
 
-/* lws marks the loop's handles it keeps for itself with its context; they close after all connections have.
- */
+/* True: lws still has handles on the loop. They have the context as their data, and close after all
+ * connections. */
 static bool lws_has_handles(const struct http_server *s)
 {
     struct handle_search search = {.context = s->context};
@@ -146,7 +150,7 @@ static void on_stopper(uv_timer_t *timer)
     uv_close((uv_handle_t *)&s->stopper, on_handle_closed);
 }
 
-/* --- the context ---------------------------------------------------------------------------------- */
+/* --- the context ------------------------------------------------------------------------------------- */
 
 static struct lws_context_creation_info context_info(struct http_server *s, void **loops)
 {
@@ -165,10 +169,10 @@ static struct lws_context_creation_info context_info(struct http_server *s, void
     };
 }
 
-/* lws sizes two tables by RLIMIT_NOFILE and clears them, which makes 16 MiB resident where the limit is a
- * million (and takes 2,560 for the limit where it is beyond ten). Its own option for it, fd_limit_per_thread,
- * turns each look-up of a descriptor into a walk over all. So the limit is lower while lws looks, and the
- * pages of what it has cleared are given back: they are zero again when they are needed. */
+/* lws sizes two tables by RLIMIT_NOFILE and clears them: with a limit of a million, 16 MiB become
+ * resident. (Beyond ten million it assumes 2,560.) Its own option, fd_limit_per_thread, makes each lookup
+ * of a descriptor linear. So the limit is lowered while lws reads it, and the cleared pages are given back
+ * to the kernel, which zeroes them again on use. */
 static struct big_block {
     uint8_t *data;
     size_t size;
@@ -314,7 +318,7 @@ int http_server_new(const struct http_options *options, char *error, size_t erro
     return 0;
 }
 
-/* --- connections ------------------------------------------------------------------------------------ */
+/* --- connections ------------------------------------------------------------------------------------- */
 
 void http_server_adopt(struct http_server *s, int fd, bool is_tls, enum http_role role)
 {
@@ -332,7 +336,7 @@ void http_server_adopt(struct http_server *s, int fd, bool is_tls, enum http_rol
     struct sockaddr_storage from = {0};
     socklen_t size = sizeof from;
     int on = 1;
-    /* A stream's small messages must not wait for acknowledgements. */
+    /* Small messages of a stream must not wait for TCP acknowledgements. */
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
     if (is_tls)
@@ -354,7 +358,7 @@ void http_server_adopt(struct http_server *s, int fd, bool is_tls, enum http_rol
         uv_timer_start(&s->sweep, on_sweep, SWEEP_MS, SWEEP_MS);
 }
 
-bool http_server_is_saying_bye(const struct http_server *s)
+bool http_server_is_closing(const struct http_server *s)
 {
     if (!s)
         return false;
@@ -388,7 +392,7 @@ void http_server_drain(struct http_server *s)
         http_conn_drain(container_of(l, struct http_conn, link));
 }
 
-/* From a timer, never from inside one of lws' callbacks. */
+/* Call it from a timer, never from inside a libwebsockets callback. */
 void http_server_stop(struct http_server *s, void (*done)(void *arg), void *arg)
 {
     assert(!s->is_stopping);

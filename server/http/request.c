@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Requests out of parsed heads, admission (Host, CORS, browsers, OPTIONS, routing), and answers into bytes.
- */
+ * Requests from parsed heads, admission (Host, CORS, browsers, OPTIONS, routing), and answers as bytes. */
 #include "server/http/request.h"
 
 #include <assert.h>
@@ -17,9 +16,9 @@ static struct http_conn *conn_of(const struct http_request *q)
     return (struct http_conn *)((uintptr_t)q - offsetof(struct http_conn, request));
 }
 
-/* --- the request ------------------------------------------------------------------------------ */
+/* --- the request ------------------------------------------------------------------------------------- */
 
-/* gRPC's form: up to 8 digits and a unit. 0 = none. */
+/* Grpc-Timeout: up to 8 digits and a unit. 0 = none. */
 static uint64_t timeout_ms(struct slice s)
 {
     static const struct {
@@ -36,7 +35,7 @@ static uint64_t timeout_ms(struct slice s)
     return 0;
 }
 
-/* Metadata as grpc-gateway takes it from HTTP headers. */
+/* Reads gRPC metadata from HTTP headers, as grpc-gateway does. */
 static void read_metadata(struct http_conn *c, const struct http_head *head)
 {
     struct http_request *q = &c->request;
@@ -111,9 +110,9 @@ bool http_query_next(const struct http_request *q, const char *name, size_t *at,
     return false;
 }
 
-/* --- admission ---------------------------------------------------------------------------------- */
+/* --- admission --------------------------------------------------------------------------------------- */
 
-/* In the handler's own form where it has one. */
+/* Rejects a request, in the handler's own form if it has one. */
 static void http_request_refuse(struct http_request *q, int status, const char *text)
 {
     if (q->handler && q->handler->refuse)
@@ -153,7 +152,7 @@ static void add_etcd_cors(struct http_request *q)
                     is_open ? "*" : arena_string(&q->arena, q->origin.data, q->origin.size));
 }
 
-/* Never Access-Control-Allow-Credentials: a page of another origin speaks with its own token. */
+/* Never Access-Control-Allow-Credentials: a page of another origin must send a token of its own. */
 static void add_native_headers(struct http_request *q)
 {
     const char *origins = q->server->options.origins;
@@ -177,11 +176,11 @@ static void add_native_headers(struct http_request *q)
                     is_open ? "*" : arena_string(&q->arena, q->origin.data, q->origin.size));
 }
 
-/* The rules for browsers, for what is not etcd's. false: refused. */
+/* Applies the rules for browsers to mounts. False: the request was rejected. */
 static bool admit_native(struct http_conn *c, const struct route *route)
 {
     struct http_request *q = &c->request;
-    q->handler = route->handler; /* which may refuse in its own form */
+    q->handler = route->handler; /* it may reject in its own form */
     q->context = route->context;
     struct slice host = http_access_host_name(q->host);
     bool is_read = q->method == HTTP_GET || q->method == HTTP_HEAD;
@@ -235,7 +234,7 @@ bool http_request_admit(struct http_conn *c)
     return true;
 }
 
-/* --- parts of messages that many get ---------------------------------------------------------------- */
+/* --- shared parts of messages ------------------------------------------------------------------------ */
 
 struct http_shared *http_shared_new(struct slice text)
 {
@@ -260,7 +259,7 @@ void http_shared_unref(struct http_shared *m)
     mem_free(m);
 }
 
-/* --- the answer --------------------------------------------------------------------------------- */
+/* --- the answer -------------------------------------------------------------------------------------- */
 
 static const char *status_text(int status)
 {
@@ -330,7 +329,7 @@ void http_respond(struct http_request *q, int status, const char *type, struct s
         return;
     }
     queue_head(c, status, type);
-    if (status != 304) /* there it would be the length of what is not sent */
+    if (status != 304) /* in a 304 it would be the length of the body that is not sent */
         buf_addf(&c->out, "Content-Length: %zu\r\n", text.size);
     buf_add_text(&c->out, "\r\n");
     if (!c->is_head && status != 304)
@@ -338,7 +337,7 @@ void http_respond(struct http_request *q, int status, const char *type, struct s
     http_conn_answered(c);
 }
 
-/* The head goes into the room in front of the text. */
+/* The head is written into the room before the text. */
 void http_respond_whole(struct http_request *q, int status, const char *type, struct buf *text, size_t room)
 {
     struct http_conn *c = conn_of(q);
@@ -366,7 +365,7 @@ void http_respond_whole(struct http_request *q, int status, const char *type, st
 
 void http_respond_error(struct http_request *q, int status, const char *text)
 {
-    if (!q->is_native) /* there it is already */
+    if (!q->is_native) /* a mount's answers have it already */
         http_add_header(q, "X-Content-Type-Options", "nosniff");
     size_t n = strlen(text);
     char *line = arena_alloc(&q->arena, n + 2);
@@ -377,7 +376,7 @@ void http_respond_error(struct http_request *q, int status, const char *text)
 
 void http_charge_output(struct http_request *q, size_t bytes)
 {
-    q->owed_bytes = bytes;
+    q->charged_bytes = bytes;
     http_conn_count_output(conn_of(q));
 }
 
@@ -397,12 +396,12 @@ void http_stream_open_sized(struct http_request *q, int status, const char *type
 {
     struct http_conn *c = conn_of(q);
     assert(c->phase == CONN_REQUEST && !c->is_websocket);
-    c->knows_chunks = false; /* its pieces have no frames */
+    c->knows_chunks = false; /* its pieces are not chunks */
     queue_head(c, status, type);
     buf_addf(&c->out, "Content-Length: %zu\r\n\r\n", size);
 }
 
-/* Puts what the pieces say at the end of the queue; what the socket takes at once is not copied. */
+/* Sends the pieces after the queued output; bytes that the socket takes at once are not copied. */
 static void send_pieces(struct http_conn *c, struct iovec *pieces, size_t count)
 {
     size_t taken = http_conn_write_direct(c, pieces, count);

@@ -1,13 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What a handler sees: one request as plain values and the ways to answer it. The same handler serves a plain
- * HTTP exchange and a WebSocket, where every message is one text frame and every body piece one received
- * frame.
+ * Requests as handlers see them: one request as plain values, and the ways to answer it. The same handler
+ * serves HTTP and WebSocket; there every message is one text frame, and every body piece is one received
+ * message.
  *
- * Life: begin when the headers are there; body for each piece of it (then the handler says how much it
- * takes), or (body NULL) it is gathered in q->body, within the limit of bodies; end when it is complete. The
- * handler answers once, at once or later: http_respond, or http_stream_open, any number of http_stream_send,
- * http_stream_close. gone comes when the client leaves (or the server stops) before the answer is complete:
- * let go of q and never touch it again. After the answer is complete q is not the handler's any more. */
+ * Life of a request:
+ *   1. begin: the headers are complete.
+ *   2. body: a piece of the body came. With body NULL the body is gathered in q->body, within the limit of
+ *      bodies.
+ *   3. end: the body is complete.
+ *   4. The handler answers once, now or later: http_respond; or http_stream_open, any number of
+ *      http_stream_send, http_stream_close. After the answer is complete the handler must not use q.
+ *
+ * gone is called instead when the client disconnects or the server stops before the answer is complete:
+ * drop q and do not use it again. */
 #ifndef SERVER_HTTP_REQUEST_H
 #define SERVER_HTTP_REQUEST_H
 
@@ -34,28 +39,28 @@ struct http_request {
     void *context; /* of the mount */
     enum http_method method;
     bool is_websocket, is_tls;
-    bool has_escaped_slash;     /* the path was sent with a %2F: it reads as '/' here */
-    bool is_native;             /* not etcd's: a mount; the rules for browsers hold */
+    bool has_escaped_slash;     /* the path had a %2F; it is decoded to '/' */
+    bool is_native;             /* the route is a mount, not etcd's: the rules for browsers apply */
     bool is_from_browser;       /* access.h */
     bool has_body;              /* announced by the head */
     bool is_own_page;           /* no page of another origin caused this request */
     bool is_stream;             /* http_stream_open was called */
     struct slice path;          /* percent-decoded, begins with '/', NUL-ended */
     struct slice query;         /* decoded pieces, each NUL-ended: "exclude=NOSPACE\0verbose\0" */
-    struct slice authorization; /* the header's value, or what a WebSocket gave in its place */
+    struct slice authorization; /* the header's value, or a WebSocket's token from subprotocol or cookie */
     struct slice client_api_version;
     struct slice origin, host, content_type, if_match, if_none_match;
     struct slice accept_encoding;
     struct slice session_key;   /* X-Cairn-Session-Key: a secret, never logged */
-    struct slice last_event_id; /* Last-Event-ID: where an event stream is to go on */
-    size_t message_bytes_max;   /* begin may set it: of one WebSocket message; 0 = the limit of bodies */
+    struct slice last_event_id; /* Last-Event-ID: where an event stream resumes */
+    size_t message_bytes_max;   /* of one WebSocket message; begin may set it; 0 = the limit of bodies */
     bool has_leader_required;
-    size_t owed_bytes;    /* http_charge_output */
+    size_t charged_bytes; /* http_charge_output */
     uint64_t deadline_ms; /* monotonic; 0 = none */
     const char *peer;
     uint64_t source;    /* source_conn_id */
     struct arena arena; /* lives as long as the request */
-    struct buf headers; /* lines to add to the answer's head, each with CRLF */
+    struct buf headers; /* header lines to add to the answer, each with CRLF */
     struct buf body;
     void *state; /* the handler's own */
 };
@@ -67,44 +72,45 @@ struct http_handler {
     void (*writable)(struct http_request *q); /* http_is_congested has become false */
     void (*expired)(struct http_request *q);  /* deadline_ms has passed */
     void (*gone)(struct http_request *q);
-    /* The server refuses the request (413, 400) before end, perhaps before begin: answer in your own form and
-     * let go of q. NULL: gone, and a line of text. */
+    /* The server rejects the request (413, 400) before end, perhaps before begin: answer in the handler's
+     * own form and drop q. NULL: gone is called, and the answer is a line of text. */
     void (*refuse)(struct http_request *q, int status, const char *text);
-    /* The server is going down: a wait for something to happen ends now. What is about to be answered goes
-     * on. */
+    /* The server is shutting down: end waits for events now. Requests that will be answered soon go on. */
     void (*drain)(struct http_request *q);
 
-    enum turn_work work; /* what its callbacks do, for the turn's account; 0: http_request */
+    enum turn_work work; /* the kind of work of its callbacks, for the turn's accounting; 0: http_request */
 
-    /* Of WebSockets. */
-    const char *subprotocol;     /* spoken here; said when the client offers it */
+    /* For WebSockets. */
+    const char *subprotocol;     /* accepted when the client offers it; NULL = none */
     bool takes_deflate;          /* permessage-deflate, without context on either side */
-    uint32_t ping_ms, silent_ms; /* pinged, cut off after so long without a byte; 0 = 60 s and 80 s */
+    uint32_t ping_ms, silent_ms; /* time without a byte until a ping, until disconnection; 0 = 60 s, 80 s */
 };
 
-/* The CN of the client's certificate, or "". Also "" for pages of other origins on a mount: a browser shows
- * the certificate without asking the user, so it does not say that the user wants this. */
+/* The CN of the client's certificate, or "". Also "" for pages of other origins on a mount: a browser
+ * sends the certificate without asking the user, so it does not prove that the user wants this request. */
 const char *http_common_name(const struct http_request *q);
-/* For one of several values of the same name begin with at 0; false when there is none (left). */
+/* The next value of a parameter; *at is 0 before the first call. False: there is no further value. */
 bool http_query_next(const struct http_request *q, const char *name, size_t *at, struct slice *ret_value);
 
 void http_add_header(struct http_request *q, const char *name, const char *value);
-/* The whole answer; type NULL = no Content-Type. On a WebSocket the text is sent as a frame, then it is
- * closed. */
+/* Sends the complete answer; type NULL = no Content-Type. On a WebSocket the text is sent as a frame, and
+ * then the WebSocket is closed. */
 void http_respond(struct http_request *q, int status, const char *type, struct slice text);
-/* The same with a text that begins at `room`; takes it, without a copy where nothing else waits to be
- * written. */
+/* As http_respond with a text that begins at offset `room`; takes it. It is not copied if no older output
+ * waits. */
 void http_respond_whole(struct http_request *q, int status, const char *type, struct buf *text, size_t room);
-/* As Go's http.Error, which many of etcd's answers are: text/plain, nosniff, a newline behind the text. */
+/* An error in the form of Go's http.Error, as etcd sends many: text/plain, nosniff, a newline after the
+ * text. */
 void http_respond_error(struct http_request *q, int status, const char *text);
 
-/* Whether the page that sends this, if one does, may use this path. A mount: the page is of this server, or
- * the option origins has its Origin. etcd's own paths: --cors has it. Every other method than GET and HEAD
- * is refused on a mount before its handler begins; a handler asks before it opens a stream. */
+/* True: the page that sends the request (if a page does) may use this path. For a mount: the page is of
+ * this server, or the option origins has its Origin. For etcd's paths: --cors has its Origin. On a mount,
+ * methods other than GET and HEAD are rejected before the handler begins; a handler calls this before it
+ * opens a stream. */
 bool http_origin_is_allowed(const struct http_request *q);
 
-/* Bytes that the handler holds for the rest of an answer: they count as unread output until it is complete.
- */
+/* Counts bytes that the handler holds for the rest of an answer as unread output, until the answer is
+ * complete. */
 void http_charge_output(struct http_request *q, size_t bytes);
 
 /* An answer of unknown length: each message a chunk that ends with a newline. */
@@ -118,28 +124,28 @@ void http_stream_send_whole(struct http_request *q, struct buf *text, size_t roo
 /* Bytes as they are, without a newline behind them; not for WebSockets. */
 void http_stream_send_bytes(struct http_request *q, struct slice bytes);
 void http_stream_close(struct http_request *q);
-/* The answer cannot be brought to its end: the connection is closed without it, so that the client sees that
- * something is missing. Not for WebSockets. */
+/* The answer cannot be completed: closes the connection without its end, so that the client notices. Not for
+ * WebSockets. */
 void http_stream_break(struct http_request *q);
-/* While a body is held its handler gets no further piece, and the connection is not read; `end` still follows
- * the last piece. On a WebSocket no further message is taken. Ending the hold may call body and end, which
- * may answer: the caller touches nothing of the request afterwards. */
+/* Pauses or resumes a body. While it is paused, its handler gets no piece and the connection is not read;
+ * `end` still follows the last piece. On a WebSocket no message is delivered. Resuming may call body and
+ * end, which may answer: do not use the request afterwards. */
 void http_body_hold(struct http_request *q, bool is_held);
 bool http_is_congested(const struct http_request *q);
 size_t http_unsent(const struct http_request *q); /* bytes that the socket has not taken */
-void http_want_writable(struct http_request *q);  /* writable, once the socket takes some of them */
-/* An event stream's comment, or a WebSocket's ping: says that we are there. */
+void http_want_writable(struct http_request *q);  /* calls writable once the socket takes some of them */
+/* Sends a keep-alive: an event stream's comment, or a WebSocket's ping. */
 void http_stream_ping(struct http_request *q);
 /* Ends a WebSocket with this status (ws.h); an event stream just ends. */
 void http_stream_end(struct http_request *q, uint16_t ws_status);
-/* Until it is let go, messages are put behind each other; then all leave in one write. */
+/* While held, messages are collected; when it is released, they leave in one write. */
 void http_stream_hold(struct http_request *q, bool is_held);
-/* The text of the request (path, query, headers) is not needed any more: an idle stream should cost little.
- * Its slices become empty. */
+/* Frees the text of the request (path, query, headers), so that an idle stream needs little memory. Its
+ * slices become empty. */
 void http_forget_head(struct http_request *q);
 
-/* The part of a message that many connections get: compressed once, for those who take that, and copied only
- * for a connection whose socket is full. */
+/* A part of a message that many connections get: it is compressed once, and copied only for a connection
+ * whose socket is full. */
 struct http_shared {
     uint32_t references;
     struct blob *text, *deflated; /* deflated: made when it is first needed */
@@ -148,7 +154,7 @@ struct http_shared {
 struct http_shared *http_shared_new(struct slice text);
 struct http_shared *http_shared_ref(struct http_shared *m);
 void http_shared_unref(struct http_shared *m);
-/* As http_stream_send of the three behind each other; head and end are short, shared may be NULL. */
+/* As http_stream_send of head, shared and end as one message; head and end are short, shared may be NULL. */
 void http_stream_send_shared(struct http_request *q, struct slice head, struct http_shared *shared,
                              struct slice end);
 

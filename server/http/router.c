@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Finding a route: a walk over a short table that is known at build time, no allocation, no state. */
+ * Router: linear search in a short table, without allocation or state; see router.h. */
 #include "server/http/router.h"
 
 #include <stdio.h>
 
-/* The length of the fit: 0 = none. */
+/* The length of the match; 0 = none. */
 static size_t fit(const char *pattern, struct slice path)
 {
     size_t n = strlen(pattern);

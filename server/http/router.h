@@ -12,19 +12,19 @@ struct route {
     const char *path;
     const struct http_handler *handler;
     unsigned flags;
-    void *context; /* handed to the handler */
+    void *context; /* passed to the handler */
 };
 
 struct route_match {
     int status;                /* 200, 404 or 405 */
     const struct route *route; /* with 200 and 405 */
-    struct slice rest;         /* what is below a path that ends with '/' */
+    struct slice rest;         /* the rest after a path that ends with '/' */
 };
 
 struct route_match router_find(const struct route *routes, size_t count, unsigned method, struct slice path,
                                enum http_role role);
 
-/* "GET, HEAD": the Allow header of a 405; cut to size. */
+/* Writes "GET, HEAD", the Allow header of a 405, cut to `size` bytes. */
 void router_allow(const struct route *route, char *ret_text, size_t size);
 
 #endif

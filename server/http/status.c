@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What the process says of itself: /version, /metrics, /debug/vars. And the table of routes, which names all
- * handlers. */
+ * Status pages /version, /metrics and /debug/vars, and the table of routes with all handlers. */
 #include <malloc.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -9,7 +8,7 @@
 #include "base/metric.h"
 #include "server/http/conn.h"
 
-/* --- /version ------------------------------------------------------------------------------------ */
+/* --- /version ---------------------------------------------------------------------------------------- */
 
 static void version_end(struct http_request *q)
 {
@@ -30,7 +29,7 @@ static void version_end(struct http_request *q)
     http_respond(q, 200, "application/json", buf_slice(&q->body));
 }
 
-/* --- /metrics ------------------------------------------------------------------------------------- */
+/* --- /metrics ---------------------------------------------------------------------------------------- */
 
 static void metrics_end(struct http_request *q)
 {
@@ -39,7 +38,7 @@ static void metrics_end(struct http_request *q)
     http_respond(q, 200, "text/plain; version=0.0.4; charset=utf-8", buf_slice(&q->body));
 }
 
-/* --- /debug/vars: Go's expvar, as far as it has a meaning here ---------------------------------------- */
+/* --- /debug/vars: Go's expvar, as far as it has a meaning here --------------------------------------- */
 
 static void add_command_line(struct json_writer *w)
 {

@@ -1,19 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0
- * WebSockets: a handler's body pieces are received messages, what it sends are text frames. As etcd's proxy
- * for its gateway has it, the upgrade is a GET but stands for a POST, and the token may come as a subprotocol
- * ("Bearer, <token>", because browsers cannot set headers) or as the cookie `token`. Unlike there, an Origin
- * that
- * --cors does not allow is refused, and a cookie counts only on pages of this very server: with either, any
- * page a user looks at could speak in the user's name. */
+ * WebSockets: the upgrade, and messages between frames and handlers. A handler's body pieces are received
+ * messages; what it sends are text frames. As in etcd's proxy for its gateway:
+ *
+ *   - the upgrade is a GET but counts as a POST;
+ *   - the token may be a subprotocol ("Bearer, <token>", because browsers cannot set headers) or the
+ *     cookie `token`.
+ *
+ * Unlike etcd, an Origin that --cors does not allow is rejected, and a cookie counts only for pages of
+ * this server. Otherwise any page that the user visits could act in the user's name. */
 #include <stdio.h>
 
 #include "base/text.h"
 #include "server/http/access.h"
 #include "server/http/conn.h"
 
-enum { DEFLATE_BYTES_MIN = 200 }; /* less does not pay */
+enum { DEFLATE_BYTES_MIN = 200 }; /* smaller messages are not compressed */
 
-/* --- the upgrade ----------------------------------------------------------------------------- */
+/* --- the upgrade ------------------------------------------------------------------------------------- */
 
 static struct slice cookie_token(const struct http_head *head)
 {
@@ -39,7 +42,7 @@ static bool is_own_page(const struct http_request *q)
     return !q->origin.size || http_access_is_same_origin(q->origin, q->host);
 }
 
-/* True when the client offered "Bearer, <token>" and must hear "Bearer" back. */
+/* True: the client offered "Bearer, <token>", so the response must select "Bearer". */
 static bool read_token(struct http_request *q, const struct http_head *head)
 {
     struct slice protocols, cookie = cookie_token(head);
@@ -56,7 +59,7 @@ static bool read_token(struct http_request *q, const struct http_head *head)
     return is_bearer;
 }
 
-/* The subprotocol to say back, or NULL. */
+/* The subprotocol to select in the response, or NULL. */
 static const char *choose_protocol(struct http_request *q, const struct http_head *head)
 {
     struct slice offered;
@@ -107,7 +110,7 @@ bool http_ws_upgrade(struct http_conn *c, const struct http_head *head)
     } else if (key.size != 24) {
         http_respond_error(q, 400, "Sec-WebSocket-Key is not 24 characters long");
     } else if (!http_origin_is_allowed(q)) {
-        http_respond_error(q, 403, "pages of this origin may not open a stream here: see --cors");
+        http_respond_error(q, 403, "pages of this origin must not open a stream: see --cors");
     } else if (c->server->is_draining) {
         http_respond_error(q, 503, "the server is going down");
     } else {
@@ -121,14 +124,14 @@ bool http_ws_upgrade(struct http_conn *c, const struct http_head *head)
     return true;
 }
 
-/* --- frames ------------------------------------------------------------------------------------ */
+/* --- frames ------------------------------------------------------------------------------------------ */
 
 static struct iovec piece_of(struct slice s)
 {
     return (struct iovec){.iov_base = (uint8_t *)(uintptr_t)s.data, .iov_len = s.size};
 }
 
-/* The shared part compressed, or NULL where that does not pay or is not wanted. */
+/* The compressed shared part; NULL: it is too small, or the connection does not use compression. */
 static struct blob *deflated(struct http_conn *c, size_t head_size, struct http_shared *shared)
 {
     if (!c->is_deflated || !shared || shared->is_incompressible || head_size > 0xffff)
@@ -146,7 +149,7 @@ static struct blob *deflated(struct http_conn *c, size_t head_size, struct http_
     return shared->deflated;
 }
 
-/* A compressed message is a stored block, which is the connection's own, and the shared blocks behind it. */
+/* A compressed message is a stored block with the connection's own head, followed by the shared blocks. */
 size_t http_ws_frame(struct http_conn *c, struct slice head, struct http_shared *shared, struct slice end,
                      uint8_t *room, struct iovec *ret_pieces)
 {
@@ -177,7 +180,7 @@ void http_ws_ping(struct http_conn *c)
     http_conn_flush(c);
 }
 
-/* Nothing of the client counts after this but its own close, for which the connection lingers. */
+/* After this only the client's close frame counts; the connection waits for it. */
 void http_ws_close(struct http_conn *c, uint16_t status)
 {
     uint8_t payload[2] = {(uint8_t)(status >> 8), (uint8_t)status};
@@ -186,7 +189,7 @@ void http_ws_close(struct http_conn *c, uint16_t status)
     http_conn_answered(c);
 }
 
-/* 0, or what to close with. */
+/* Returns 0, or the status to close with. */
 static uint16_t http_ws_on_message(struct http_conn *c, size_t limit)
 {
     struct http_request *q = &c->request;
@@ -199,18 +202,18 @@ static uint16_t http_ws_on_message(struct http_conn *c, size_t limit)
         message = buf_move(&text);
         if (err)
             status = err == ERR_LIMIT ? WS_TOO_LARGE : WS_BAD_TEXT;
-        else if (!utf8_is_valid(buf_slice(&message))) /* compressed binary messages are nobody's */
+        else if (!utf8_is_valid(buf_slice(&message))) /* compressed binary messages are not accepted */
             status = WS_BAD_TEXT;
     }
     if (!status) {
-        http_conn_name_work(c);
+        http_conn_account_work(c);
         q->handler->body(q, buf_slice(&message));
     }
     buf_done(&message);
     return status;
 }
 
-/* Until the input ends, or the turn's time, or the client has to read what it was answered. */
+/* Handles messages until the input or the turn's time ends, or the client has too much unread output. */
 void http_ws_receive(struct http_conn *c, struct slice *in)
 {
     size_t limit = c->request.message_bytes_max;
@@ -226,7 +229,7 @@ void http_ws_receive(struct http_conn *c, struct slice *in)
             status = http_ws_on_message(c, limit);
             if (!status)
                 break;
-            http_conn_gone(c);
+            http_conn_notify_gone(c);
             http_ws_close(c, status);
             break;
         case WS_EVENT_PING:
@@ -236,7 +239,7 @@ void http_ws_receive(struct http_conn *c, struct slice *in)
             break;
         case WS_EVENT_CLOSE:
         case WS_EVENT_ERROR:
-            http_conn_gone(c);
+            http_conn_notify_gone(c);
             http_ws_close(c, status);
             break;
         }
@@ -244,5 +247,5 @@ void http_ws_receive(struct http_conn *c, struct slice *in)
             break; /* conn.c waits for the next turn */
     }
     if (c->phase != CONN_REQUEST)
-        *in = (struct slice){0}; /* nothing counts after our close */
+        *in = (struct slice){0}; /* input after our close frame is ignored */
 }

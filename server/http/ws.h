@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * WebSocket frames of a client (RFC 6455), as a stream of events. Pure. */
+ * WebSocket framing (RFC 6455): parser of a client's frames as events, writer of frame heads. Pure. */
 #ifndef SERVER_HTTP_WS_H
 #define SERVER_HTTP_WS_H
 
@@ -21,21 +21,21 @@ struct ws_parser { /* valid when zeroed */
     unsigned head_size, control_size;
     uint64_t left, at; /* of the frame's payload */
     bool in_payload, is_final;
-    bool takes_deflate;             /* set by the caller: permessage-deflate was agreed on */
-    bool is_deflated;               /* the message that is open, or was just completed, is compressed */
-    uint8_t opcode, message_opcode; /* of the frame; of the message it is part of, 0 = none is open */
+    bool takes_deflate;             /* set by the caller: permessage-deflate was negotiated */
+    bool is_deflated;               /* the current message, or the one just completed, is compressed */
+    uint8_t opcode, message_opcode; /* of the frame; of its message, 0 = no message has begun */
 };
 
 enum ws_event {
     WS_EVENT_NONE,    /* all input taken */
-    WS_EVENT_MESSAGE, /* the message is complete in `message`: clear it before going on */
+    WS_EVENT_MESSAGE, /* the message is complete in `message`: clear it before the next call */
     WS_EVENT_PING,    /* payload in p->control */
     WS_EVENT_PONG,
     WS_EVENT_CLOSE, /* ret_status: the client's, or WS_NO_STATUS */
     WS_EVENT_ERROR, /* ret_status: what to close with */
 };
 
-/* Takes bytes off the front of `in` until something has happened. limit: bytes of one message. */
+/* Takes bytes off the front of `in` until an event. limit: bytes of one message. */
 enum ws_event ws_parse(struct ws_parser *p, struct slice *in, struct buf *message, size_t limit,
                        uint16_t *ret_status);
 

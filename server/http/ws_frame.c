@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
- * WebSocket framing: what a client must keep to and what we send back. A compressed message is given as it
- * came; its text is looked at by who unpacks it. */
+ * WebSocket framing: checks of a client's frames, and heads of our frames; see ws.h. A compressed message
+ * is returned as received; the caller inflates it and checks its UTF-8. */
 #include "server/http/ws.h"
 
 #include "base/hash.h"
 #include "base/text.h"
 
-/* Bytes of the frame's head, as far as its first bytes tell. */
+/* The size of the frame's head, as far as its first bytes determine it. */
 static unsigned head_length(const struct ws_parser *p)
 {
     if (p->head_size < 2)
@@ -34,7 +34,7 @@ static uint16_t ws_frame_read_head(struct ws_parser *p, size_t message_size, siz
     memcpy(p->mask, at, 4);
     p->at = 0;
     p->control_size = 0;
-    /* RSV1 says "compressed", on a message's first frame alone. */
+    /* RSV1 means compressed; only a message's first frame may have it. */
     bool is_deflated = p->takes_deflate && p->opcode && p->opcode < WS_CLOSE && (p->head[0] & 0x40);
     if ((p->head[0] & (is_deflated ? 0x30 : 0x70)) || !is_masked)
         return WS_PROTOCOL_ERROR;

@@ -1,26 +1,58 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Sources of topics from the config center: `config`, one configuration, and `configs`, those of a namespace
- * whose names begin so. Heads are in memory; contents are in the store, and are read (release.h) before a
- * change is told:
+ * Configurations as topics: the sources `config` (one item) and `configs` (items of a namespace by prefix).
  *
- *   head changes -> untold [its releases are wished for and read] -> told to the topic, oldest first
+ * The heads of configurations are in memory; their contents are in the store. The view fetches a content
+ * (release.h) before it reports the change to its topic. One changed item goes this way:
  *
- * The view's revision is the one before the first change that is untold, so that it only grows and never
- * promises what was not told. No state is shown that was not published, none after a later one, and the last
- * always. What changes again meanwhile is read again; the state between is skipped. A content that was
- * evicted before a frame could be made is read once more; if it is gone again, or if a frame would have too
- * much of them, it goes by reference: the item says its seq and size, and the client asks for it.
+ *   1. on_changed: the head changes. The item becomes pending, and fetches of its contents start.
+ *   2. on_fetch_ready: a content was read.
+ *   3. config_view_flush, each turn: changes whose contents are here are reported, oldest first
+ *      (stream_topic_changed). The item is no longer pending.
+ *   4. config_item_write: the topic makes a frame for its readers; the contents go inline.
  *
- * While anything is untold no frame is made: all of it is of one revision, with the contents. But changes may
- * come faster than contents, for as long as somebody publishes. A view that has been so for some turns with
- * changes, and for some time, is OVERTAKEN until all is told again. Then frames are made all the same, of the
- * heads as they are: an item that has changed again may be newer than its frame's revision, and comes again
- * when that is told. What has changed since and is not here goes by reference in them; and a change that has
- * waited too long for its content is told so. Nobody waits for what is old when it has been read. (Except for
- * gray contents: there is nothing that they could be referred by.)
+ * A view is in one of three states:
  *
- * Gray: a form (topic.h's variant) is the list of releases that somebody gets of the items with rules; it is
- * chosen anew for each frame. */
+ *   IDLE     nothing is pending; the view is not in the server's list
+ *   BUSY     it is in server->busy_views; some change is pending, no frame is made
+ *   LAGGING  busy, and changes come faster than contents can be read; frames are made all the same
+ *
+ *   state    event                                  what the view does                            next
+ *   -------  -------------------------------------  --------------------------------------------  -------
+ *   IDLE     an item changes                        drops encoded frames, starts fetches          BUSY
+ *   any      a pending item changes again           cancels the superseded fetches, starts new    same
+ *            while its fetch is under way           ones; the item keeps its place (`from`)
+ *   BUSY     a fetch ends                           next turn: reports what precedes the oldest   BUSY
+ *                                                   change whose content is still not here
+ *   BUSY     a reader needs a frame                 nothing is sent (STREAM_WAIT)                 BUSY
+ *   any      a frame needs a content that is not    starts a fetch; the frame is void             same
+ *            here (evicted, or never fetched)       (STREAM_WAIT) until the content is read
+ *   BUSY     a turn ends with nothing pending       -                                             IDLE
+ *   BUSY     LAGGING_TURNS turns had changes, and   wakes the readers that waited                 LAGGING
+ *            it has been busy for WAIT_MS
+ *   LAGGING  a reader needs a frame                 sends the heads as they are now; a changed    LAGGING
+ *                                                   item without content goes by reference
+ *   LAGGING  a change is pending for WAIT_MS        reports it without its content                LAGGING
+ *   LAGGING  nothing is pending, and for WAIT_MS    -                                             IDLE
+ *            every report had its content
+ *
+ * So when a change comes while a fetch is under way, the old content is not sent. The state between is
+ * skipped. The item is reported with the newest content as soon as that is read.
+ *
+ * Invariants. The view's revision is the one before the first pending change: it only grows, and all changes
+ * up to it were reported. A reader sees only published states, in order, and always the last one. In BUSY a
+ * frame is of one revision, with all contents. In LAGGING an item may be newer than its frame's revision; it
+ * comes again when that change is reported.
+ *
+ * By reference: the item has its seq and size but no content, and the client requests it over HTTP. This
+ * happens when
+ *   - the content has more than RELEASE_INLINE_MAX bytes,
+ *   - the frame has INLINE_BYTES_MAX bytes of contents already,
+ *   - the content was fetched for a frame and evicted again before the frame was made,
+ *   - the view is LAGGING (above).
+ * A gray release never goes by reference, because the head has nothing to refer to it by: its frame waits.
+ *
+ * Gray rules: a form (topic.h's variant) is the list of releases that a client gets of the items with rules.
+ * The form is chosen anew for each frame. */
 #include "server/stream/form.h"
 #include "server/stream/private.h"
 
@@ -29,58 +61,60 @@
 
 enum {
     INLINE_BYTES_MAX = 8 << 20, /* of contents in one snapshot, or in one difference */
-    TRIED_MAX = 65536,          /* remembered of those that were wished for */
-    WAIT_MS = 100,              /* for contents, while changes go on */
-    OVERTAKEN_TURNS = 8,        /* with changes */
+    ATTEMPTS_MAX = 65536,       /* fetches for frames that are remembered while a view is lagging */
+    WAIT_MS = 100,              /* how long a change waits for its content while the view is lagging */
+    LAGGING_TURNS = 8,          /* turns with changes, until a busy view is lagging */
 };
 
 struct config_view {
     struct config_watch watch;
     struct stream_server *server;
     struct stream_topic *topic;
-    struct buf texts;
-    struct config_id key; /* name is a prefix with is_prefix; then an empty group is all */
+    struct buf key_memory;
+    struct config_id key; /* with is_prefix the name is a prefix, and an empty group means all groups */
     bool is_prefix;
-    struct buf id; /* scratch */
+    struct buf id; /* scratch: an item's id */
 
-    struct link unsettled;  /* in the server's, from a change until nothing is untold */
-    struct strmap untold;   /* id -> struct untold */
-    int64_t untold_from;    /* the least of theirs */
-    int64_t shown;          /* the latest revision that the view was said to have */
-    int64_t seen;           /* unsettled: what changes from now on is later */
-    int64_t calm;           /* unsettled: `shown` when that began */
-    uint64_t busy_since_ms; /* likewise */
-    uint64_t referred_ms;   /* when a change was last told without its content */
-    unsigned busy_turns;    /* unsettled: turns with changes */
-    bool has_news;          /* since the last turn */
-    bool is_overtaken;
+    /* Changes that are not reported yet. */
+    struct link busy;          /* in server->busy_views: the state is BUSY or LAGGING */
+    struct strmap pending;     /* id -> struct pending_change */
+    int64_t pending_from;      /* the least `from` of them */
+    int64_t reported_revision; /* the greatest that view_revision returned */
+    int64_t turn_revision;     /* busy: the config center's at the last turn; later changes are greater */
+    int64_t idle_revision;     /* busy: reported_revision when the view was last idle */
+    uint64_t busy_since_ms;    /* busy: when that began */
+    uint64_t by_reference_ms;  /* when a change was last reported without its content */
+    unsigned busy_turns;       /* busy: turns with changes, at most LAGGING_TURNS */
+    bool has_changed;          /* since the last turn */
+    bool is_lagging;
 
-    struct link lacked;  /* wishes of frames that are void */
-    size_t inlined;      /* bytes of contents in the frame that is being made */
-    bool lacks;          /* something of it was wished for */
-    struct strmap tried; /* what was, id and seq: it goes by reference if it is gone again at the next try */
+    /* The frame that is being made. */
+    struct link frame_fetches; /* contents that frames lacked; those frames are void */
+    size_t inline_bytes;       /* of contents in this frame */
+    bool is_incomplete;        /* a fetch was started for this frame */
+    struct strmap attempts;    /* id and seq of what was fetched for frames: by reference the next time */
 
-    struct stream_forms forms; /* of those with gray rules */
-    struct buf text;           /* scratch, as id */
+    struct stream_forms forms; /* of the items with gray rules */
+    struct buf attempt_key;    /* scratch */
 
-    struct { /* of config: what the readers of one form have, as was asked last */
-        bool is_known;
+    struct { /* of config: the last answer of config_state */
+        bool is_valid;
         uint32_t variant;
         uint64_t state[2];
-    } last;
+    } cached_state;
 };
 
-/* An item that has changed, once or more often. */
-struct untold {
-    int64_t from;      /* its first change was then or later, and all before it is told or untold itself */
-    int64_t revision;  /* of its last */
-    uint64_t since_ms; /* of its first */
-    struct link fetches;
+/* An item with one or more changes that the topic does not know of. */
+struct pending_change {
+    int64_t from;        /* its first change has this revision or a greater one */
+    int64_t revision;    /* of its last change */
+    uint64_t since_ms;   /* when its first change came */
+    struct link fetches; /* struct fetch, of the last change's contents */
 };
 
 struct fetch {
     struct stream_fetch fetch;
-    struct link link; /* in an untold item's, or in view->lacked */
+    struct link link; /* in pending_change.fetches or view->frame_fetches */
     struct config_view *view;
 };
 
@@ -89,7 +123,7 @@ static struct config *config_of(const struct config_view *v)
     return v->server->options.config;
 }
 
-/* --- names --------------------------------------------------------------------------------------- */
+/* --- names ------------------------------------------------------------------------------------------- */
 
 static bool has_all_groups(const struct config_view *v)
 {
@@ -107,7 +141,7 @@ static struct slice id_of(const struct config_view *v, struct buf *id, const str
     return buf_slice(id);
 }
 
-/* False: an item of this id cannot be in view. */
+/* False: no item of this view can have this id. */
 static bool stream_config_key_of(const struct config_view *v, struct slice id, struct config_id *ret)
 {
     *ret = (struct config_id){v->key.ns, v->key.group, id};
@@ -136,16 +170,16 @@ static struct stream_release_id release_of(const struct config_item *item, uint6
     return (struct stream_release_id){{item->ns, item->group, item->name}, item->create_revision, seq};
 }
 
-/* --- who gets what ----------------------------------------------------------------------------------- */
+/* --- forms: which client gets which release ---------------------------------------------------------- */
 
-static void note_gray(struct config_view *v, const struct config_item *item, struct slice id)
+static void update_gray(struct config_view *v, const struct config_item *item, struct slice id)
 {
     stream_forms_note(&v->forms, id, item && item->head->gray.count);
 }
 
 struct choice {
     const struct config_view *view;
-    const struct registry_subscriber *who;
+    const struct registry_subscriber *subscriber;
     struct slice address;
 };
 
@@ -153,13 +187,13 @@ static uint64_t stream_config_choose(void *arg, struct slice id)
 {
     const struct choice *c = arg;
     const struct config_item *item = stream_config_find(c->view, id);
-    return item ? config_choose(item, &c->who->labels, c->address, c->who->client_id) : 0;
+    return item ? config_choose(item, &c->subscriber->labels, c->address, c->subscriber->client_id) : 0;
 }
 
-static uint32_t config_variant(void *view, const struct registry_subscriber *who)
+static uint32_t config_variant(void *view, const struct registry_subscriber *subscriber)
 {
     struct config_view *v = view;
-    struct choice choice = {v, who, gray_address(who->peer)};
+    struct choice choice = {v, subscriber, gray_address(subscriber->peer)};
     return stream_forms_number(&v->forms, stream_config_choose, &choice);
 }
 
@@ -168,8 +202,8 @@ static bool config_is_personal(const void *view)
     return stream_forms_any(&((const struct config_view *)view)->forms);
 }
 
-static uint64_t chosen(const struct config_view *v, const struct config_item *item, struct slice id,
-                       uint32_t variant)
+static uint64_t choose_seq(const struct config_view *v, const struct config_item *item, struct slice id,
+                           uint32_t variant)
 {
     uint64_t seq;
     if (stream_forms_seq(&v->forms, variant, id, &seq))
@@ -177,31 +211,30 @@ static uint64_t chosen(const struct config_view *v, const struct config_item *it
     return item->head->is_deleted ? 0 : item->head->seq;
 }
 
-/* --- reading ---------------------------------------------------------------------------------------------
- */
+/* --- fetching contents ------------------------------------------------------------------------------- */
 
-static void stream_config_on_ready(struct stream_fetch *w)
+static void on_fetch_ready(struct stream_fetch *w)
 {
     struct fetch *fetch = container_of(w, struct fetch, fetch);
     struct config_view *v = fetch->view;
-    bool was_lacking = !list_is_empty(&v->lacked);
+    bool was_waiting = !list_is_empty(&v->frame_fetches);
     list_remove(&fetch->link);
     mem_free(fetch);
-    v->last.is_known = false;
-    if (was_lacking && list_is_empty(&v->lacked))
+    v->cached_state.is_valid = false;
+    if (was_waiting && list_is_empty(&v->frame_fetches))
         stream_topic_ready(v->topic);
 }
 
-static void fetch_for(struct config_view *v, struct link *list, const struct stream_release_id *id)
+static void start_fetch(struct config_view *v, struct link *list, const struct stream_release_id *id)
 {
     struct fetch *fetch = mem_new(sizeof *fetch);
-    fetch->fetch.ready = stream_config_on_ready;
+    fetch->fetch.ready = on_fetch_ready;
     fetch->view = v;
     list_add_last(list, &fetch->link);
     stream_release_fetch(v->server->releases, &fetch->fetch, id);
 }
 
-static void drop_fetches(struct link *list)
+static void cancel_fetches(struct link *list)
 {
     struct link *l;
     while ((l = list_take_first(list))) {
@@ -211,92 +244,93 @@ static void drop_fetches(struct link *list)
     }
 }
 
-/* One of an item that has changed. */
-static void look_for(struct config_view *v, struct untold *u, const struct config_item *item, uint64_t seq)
+/* Fetches one release of a changed item, unless it is here. */
+static void fetch_if_absent(struct config_view *v, struct pending_change *p, const struct config_item *item,
+                            uint64_t seq)
 {
     struct stream_release_id id = release_of(item, seq);
-    stream_release_doubt(v->server->releases, &id);
+    stream_release_forget_missing(v->server->releases, &id);
     if (!stream_releases_get(v->server->releases, &id))
-        fetch_for(v, &u->fetches, &id);
+        start_fetch(v, &p->fetches, &id);
 }
 
-static void look_for_all(struct config_view *v, struct untold *u, const struct config_item *item)
+static void fetch_contents(struct config_view *v, struct pending_change *p, const struct config_item *item)
 {
     const struct config_head *head = item->head;
     if (!head->is_deleted && head->size <= RELEASE_INLINE_MAX)
-        look_for(v, u, item, head->seq);
+        fetch_if_absent(v, p, item, head->seq);
     for (size_t i = 0; i < head->gray.count; i++)
-        look_for(v, u, item, head->gray.list[i].seq);
+        fetch_if_absent(v, p, item, head->gray.list[i].seq);
 }
 
-/* --- changes ---------------------------------------------------------------------------------------------
- */
+/* --- changes ----------------------------------------------------------------------------------------- */
 
-static void get_busy(struct config_view *v)
+static void mark_busy(struct config_view *v)
 {
-    if (link_is_in_list(&v->unsettled))
+    if (link_is_in_list(&v->busy))
         return;
-    list_add_last(&v->server->unsettled, &v->unsettled);
+    list_add_last(&v->server->busy_views, &v->busy);
     v->busy_since_ms = stream_now_ms(v->server);
-    v->calm = v->seen = v->shown;
+    v->idle_revision = v->turn_revision = v->reported_revision;
 }
 
-/* A change is told once a batch: of those of an item only the last has a revision here. So they count from
- * the end of the last turn, or from the last revision that the view was said to have. */
-static struct untold *note_untold(struct config_view *v, struct slice id, int64_t revision)
+/* The config center notifies once a batch, with the revision of an item's last change only. So the first one
+ * is taken to be just after the last turn, or after the last revision that view_revision returned. */
+static struct pending_change *add_pending(struct config_view *v, struct slice id, int64_t revision)
 {
-    struct untold *u = strmap_get(&v->untold, id);
-    if (!u) {
-        u = mem_new(sizeof *u);
-        u->from = (v->seen > v->shown ? v->seen : v->shown) + 1;
-        u->since_ms = stream_now_ms(v->server);
-        list_init(&u->fetches);
-        if (!v->untold.count)
-            v->untold_from = u->from;
-        strmap_put(&v->untold, id, u);
+    struct pending_change *p = strmap_get(&v->pending, id);
+    if (!p) {
+        p = mem_new(sizeof *p);
+        p->from = (v->turn_revision > v->reported_revision ? v->turn_revision : v->reported_revision) + 1;
+        p->since_ms = stream_now_ms(v->server);
+        list_init(&p->fetches);
+        if (!v->pending.count)
+            v->pending_from = p->from;
+        strmap_put(&v->pending, id, p);
     }
-    drop_fetches(&u->fetches); /* for what is old */
-    u->revision = revision > u->from ? revision : u->from;
-    return u;
+    cancel_fetches(&p->fetches); /* the release that they read is superseded */
+    p->revision = revision > p->from ? revision : p->from;
+    return p;
 }
 
 static void on_changed(struct config_watch *w, const struct config_item *item, const struct config_id *key)
 {
     struct config_view *v = container_of(w, struct config_view, watch);
     struct slice id = id_of(v, &v->id, key);
-    note_gray(v, item, id);
-    v->last.is_known = false;
-    get_busy(v);
-    v->has_news = true;
-    struct untold *u = note_untold(v, id, item ? item->revision : config_absent_revision(config_of(v)));
-    stream_topic_outdated(v->topic);
-    stream_releases_settle(v->server->releases, key, item);
+    update_gray(v, item, id);
+    v->cached_state.is_valid = false;
+    mark_busy(v);
+    v->has_changed = true;
+    struct pending_change *p =
+        add_pending(v, id, item ? item->revision : config_absent_revision(config_of(v)));
+    stream_topic_drop_encodings(v->topic);
+    stream_releases_drop_superseded(v->server->releases, key, item);
     if (item && !list_is_empty(stream_topic_readers(v->topic)))
-        look_for_all(v, u, item);
+        fetch_contents(v, p, item);
 }
 
-static bool may_be_told(const struct config_view *v, const struct untold *u, uint64_t now_ms)
+static bool can_report(const struct config_view *v, const struct pending_change *p, uint64_t now_ms)
 {
-    return list_is_empty(&u->fetches) || (v->is_overtaken && now_ms - u->since_ms >= WAIT_MS);
+    return list_is_empty(&p->fetches) || (v->is_lagging && now_ms - p->since_ms >= WAIT_MS);
 }
 
-/* The first revision that cannot be told. */
-static int64_t end_of_settled(const struct config_view *v, uint64_t now_ms)
+/* The least revision that cannot be reported yet; INT64_MAX: all can. */
+static int64_t find_report_end(const struct config_view *v, uint64_t now_ms)
 {
     int64_t end = INT64_MAX;
     struct slice id;
     void *value;
-    for (size_t at = 0; strmap_next(&v->untold, &at, &id, &value);) {
-        const struct untold *u = value;
-        if (u->from < end && !may_be_told(v, u, now_ms))
-            end = u->from;
+    for (size_t at = 0; strmap_next(&v->pending, &at, &id, &value);) {
+        const struct pending_change *p = value;
+        if (p->from < end && !can_report(v, p, now_ms))
+            end = p->from;
     }
     return end;
 }
 
 struct change {
-    struct slice id; /* as in untold */
-    struct untold *untold;
+    struct slice id; /* the key in view->pending */
+    struct pending_change *pending;
     int64_t revision;
 };
 
@@ -308,79 +342,79 @@ static int compare_changes(const void *a, const void *b)
     return slice_compare(x->id, y->id);
 }
 
-/* What has changed behind the end as well stays untold with that. */
-static void stream_config_tell(struct config_view *v, const struct change *c, int64_t end, uint64_t now_ms)
+/* Reports one change. An item that changed again at or after `end` is reported as of end - 1 and stays
+ * pending. */
+static void config_view_report(struct config_view *v, const struct change *c, int64_t end, uint64_t now_ms)
 {
-    struct untold *u = c->untold;
+    struct pending_change *p = c->pending;
     stream_topic_changed(v->topic, c->id, c->revision);
-    if (!list_is_empty(&u->fetches))
-        v->referred_ms = now_ms;
-    if (u->revision >= end) {
-        u->from = end;
-        u->since_ms = now_ms;
+    if (!list_is_empty(&p->fetches))
+        v->by_reference_ms = now_ms;
+    if (p->revision >= end) {
+        p->from = end;
+        p->since_ms = now_ms;
         return;
     }
-    drop_fetches(&u->fetches);
-    strmap_remove(&v->untold, c->id);
-    mem_free(u);
+    cancel_fetches(&p->fetches);
+    strmap_remove(&v->pending, c->id);
+    mem_free(p);
 }
 
-/* Tells what lies before the first change whose content is still to come. */
-static void stream_config_settle(struct config_view *v, uint64_t now_ms)
+/* Reports, in the order of revisions, all changes before the oldest one whose content is not here. */
+static void config_view_flush(struct config_view *v, uint64_t now_ms)
 {
-    int64_t end = end_of_settled(v, now_ms);
-    if (!v->untold.count || end == v->untold_from)
+    int64_t end = find_report_end(v, now_ms);
+    if (!v->pending.count || end == v->pending_from)
         return;
-    struct change *list = mem_new(v->untold.count * sizeof *list);
+    struct change *list = mem_new(v->pending.count * sizeof *list);
     size_t count = 0;
     struct slice id;
     void *value;
-    for (size_t at = 0; strmap_next(&v->untold, &at, &id, &value);) {
-        struct untold *u = value;
-        if (u->from < end)
-            list[count++] = (struct change){id, u, u->revision < end ? u->revision : end - 1};
+    for (size_t at = 0; strmap_next(&v->pending, &at, &id, &value);) {
+        struct pending_change *p = value;
+        if (p->from < end)
+            list[count++] = (struct change){id, p, p->revision < end ? p->revision : end - 1};
     }
     qsort(list, count, sizeof *list, compare_changes);
     for (size_t i = 0; i < count; i++)
-        stream_config_tell(v, &list[i], end, now_ms);
+        config_view_report(v, &list[i], end, now_ms);
     mem_free(list);
-    v->untold_from = end;
+    v->pending_from = end;
 }
 
-/* It is calm when all is told, and with its contents for a while. */
-static void turn(struct config_view *v, uint64_t now_ms)
+/* The state transitions that belong to a turn; the table is at the top of this file. */
+static void config_view_turn(struct config_view *v, uint64_t now_ms)
 {
-    bool was_overtaken = v->is_overtaken;
-    if (v->has_news && v->busy_turns < OVERTAKEN_TURNS)
+    bool was_lagging = v->is_lagging;
+    if (v->has_changed && v->busy_turns < LAGGING_TURNS)
         v->busy_turns++;
-    v->has_news = false;
-    v->is_overtaken = v->busy_turns == OVERTAKEN_TURNS && now_ms - v->busy_since_ms >= WAIT_MS;
-    stream_config_settle(v, now_ms);
-    v->seen = config_revision(config_of(v));
-    if (!v->untold.count && (!v->is_overtaken || now_ms - v->referred_ms >= WAIT_MS)) {
-        list_remove(&v->unsettled);
+    v->has_changed = false;
+    v->is_lagging = v->busy_turns == LAGGING_TURNS && now_ms - v->busy_since_ms >= WAIT_MS;
+    config_view_flush(v, now_ms);
+    v->turn_revision = config_revision(config_of(v));
+    if (!v->pending.count && (!v->is_lagging || now_ms - v->by_reference_ms >= WAIT_MS)) {
+        list_remove(&v->busy);
         v->busy_turns = 0;
-        v->is_overtaken = false;
-    } else if (v->is_overtaken && !was_overtaken) {
-        stream_topic_ready(v->topic); /* who has waited for it waits no longer */
+        v->is_lagging = false;
+    } else if (v->is_lagging && !was_lagging) {
+        stream_topic_ready(v->topic); /* wake the readers that got STREAM_WAIT */
     }
 }
 
 void stream_config_turn(struct stream_server *s)
 {
     uint64_t now_ms = stream_now_ms(s);
-    LIST_FOR_EACH_SAFE (l, &s->unsettled)
-        turn(container_of(l, struct config_view, unsettled), now_ms);
+    LIST_FOR_EACH_SAFE (l, &s->busy_views)
+        config_view_turn(container_of(l, struct config_view, busy), now_ms);
 }
 
-/* --- life ------------------------------------------------------------------------------------------------
- */
+/* --- life -------------------------------------------------------------------------------------------- */
 
 static bool collect_gray(void *arg, const struct config_item *item)
 {
     struct config_view *v = arg;
     struct config_id key = {item->ns, item->group, item->name};
-    note_gray(v, item, id_of(v, &v->id, &key));
+    update_gray(v, item, id_of(v, &v->id, &key));
     return true;
 }
 
@@ -391,18 +425,18 @@ static struct config_view *new_view(struct stream_server *s, struct stream_topic
     v->server = s;
     v->topic = topic;
     v->is_prefix = is_prefix;
-    buf_reserve(&v->texts, ns.size + group.size + name.size + 1);
-    v->key.ns = stream_ask_moved(&v->texts, ns);
-    v->key.group = stream_ask_moved(&v->texts, group);
-    v->key.name = stream_ask_moved(&v->texts, name);
-    list_init(&v->lacked);
-    v->shown = config_revision(config_of(v));
+    buf_reserve(&v->key_memory, ns.size + group.size + name.size + 1);
+    v->key.ns = stream_subscribe_copy(&v->key_memory, ns);
+    v->key.group = stream_subscribe_copy(&v->key_memory, group);
+    v->key.name = stream_subscribe_copy(&v->key_memory, name);
+    list_init(&v->frame_fetches);
+    v->reported_revision = config_revision(config_of(v));
     v->watch.changed = on_changed;
     config_watch(config_of(v), &v->watch, &v->key, is_prefix);
     if (is_prefix)
         config_each(config_of(v), v->key.ns, v->key.group, v->key.name, (struct slice){0}, collect_gray, v);
     else
-        note_gray(v, config_find(config_of(v), &v->key), v->key.name);
+        update_gray(v, config_find(config_of(v), &v->key), v->key.name);
     return v;
 }
 
@@ -412,17 +446,17 @@ static void config_close(void *view)
     struct slice id;
     void *value;
     config_unwatch(&v->watch);
-    drop_fetches(&v->lacked);
-    for (size_t at = 0; strmap_next(&v->untold, &at, &id, &value);) {
-        drop_fetches(&((struct untold *)value)->fetches);
+    cancel_fetches(&v->frame_fetches);
+    for (size_t at = 0; strmap_next(&v->pending, &at, &id, &value);) {
+        cancel_fetches(&((struct pending_change *)value)->fetches);
         mem_free(value);
     }
     stream_forms_done(&v->forms);
-    list_remove(&v->unsettled);
-    strmap_done(&v->untold);
-    strmap_done(&v->tried);
-    buf_done(&v->text);
-    buf_done(&v->texts);
+    list_remove(&v->busy);
+    strmap_done(&v->pending);
+    strmap_done(&v->attempts);
+    buf_done(&v->attempt_key);
+    buf_done(&v->key_memory);
     buf_done(&v->id);
     mem_free(v);
 }
@@ -434,48 +468,49 @@ static int64_t config_reached(void *owner)
 
 static int64_t view_revision(const void *view)
 {
-    struct config_view *v = (struct config_view *)(uintptr_t)view; /* it remembers what it said */
+    struct config_view *v = (struct config_view *)(uintptr_t)view; /* updates reported_revision */
     int64_t now = config_revision(config_of(v));
-    if (v->untold.count && v->untold_from - 1 < now)
-        now = v->untold_from - 1;
-    if (now > v->shown)
-        v->shown = now;
-    return v->shown;
+    if (v->pending.count && v->pending_from - 1 < now)
+        now = v->pending_from - 1;
+    if (now > v->reported_revision)
+        v->reported_revision = now;
+    return v->reported_revision;
 }
 
-/* --- items -----------------------------------------------------------------------------------------------
- */
+/* --- items ------------------------------------------------------------------------------------------- */
 
 static bool config_begin(void *view)
 {
     struct config_view *v = view;
-    v->inlined = 0;
-    v->lacks = false;
-    return list_is_empty(&v->lacked) && (!v->untold.count || v->is_overtaken);
+    v->inline_bytes = 0;
+    v->is_incomplete = false;
+    return list_is_empty(&v->frame_fetches) && (!v->pending.count || v->is_lagging);
 }
 
 static bool config_end(void *view)
 {
     struct config_view *v = view;
-    if (!v->lacks && (!v->is_overtaken || v->tried.count > TRIED_MAX)) /* else others are at it */
-        strmap_done(&v->tried);
-    return !v->lacks;
+    /* While the view is lagging, frames of other forms still need the attempts. */
+    if (!v->is_incomplete && (!v->is_lagging || v->attempts.count > ATTEMPTS_MAX))
+        strmap_done(&v->attempts);
+    return !v->is_incomplete;
 }
 
-/* Of the frame that is being made. True: it was wished for already, and is gone again. */
-static bool lack(struct config_view *v, const struct config_item *item, struct slice id, uint64_t seq,
-                 bool may_refer)
+/* Starts a fetch for the frame that is being made, which is void then. True: instead of that, the item goes
+ * by reference, because its content was fetched for a frame before and is evicted again. */
+static bool fetch_for_frame(struct config_view *v, const struct config_item *item, struct slice id,
+                            uint64_t seq, bool can_refer)
 {
     struct stream_release_id release = release_of(item, seq);
-    struct buf *text = &v->text;
+    struct buf *text = &v->attempt_key;
     buf_clear(text);
     buf_add_slice(text, id);
     buf_add(text, &seq, sizeof seq);
-    if (may_refer && strmap_get(&v->tried, buf_slice(text)))
+    if (can_refer && strmap_get(&v->attempts, buf_slice(text)))
         return true;
-    strmap_put(&v->tried, buf_slice(text), v);
-    v->lacks = true;
-    fetch_for(v, &v->lacked, &release);
+    strmap_put(&v->attempts, buf_slice(text), v);
+    v->is_incomplete = true;
+    start_fetch(v, &v->frame_fetches, &release);
     return false;
 }
 
@@ -505,34 +540,36 @@ static void write_item(const struct config_view *v, const struct config_item *it
 
 static int64_t config_item_write(const void *view, struct slice id, uint32_t variant, struct json_writer *w)
 {
-    struct config_view *v = (struct config_view *)(uintptr_t)view; /* it remembers what it lacks */
+    struct config_view *v = (struct config_view *)(uintptr_t)view; /* starts fetches, counts inline_bytes */
     const struct config_item *item = stream_config_find(v, id);
-    uint64_t seq = item ? chosen(v, item, id, variant) : 0;
+    uint64_t seq = item ? choose_seq(v, item, id, variant) : 0;
     if (!seq)
         return 0;
     const struct config_head *head = item->head;
     bool is_live = seq == head->seq && !head->is_deleted;
-    bool is_large = is_live && head->size > RELEASE_INLINE_MAX, is_full = v->inlined > INLINE_BYTES_MAX;
-    bool is_late = is_live && v->is_overtaken && item->revision > v->calm;
+    bool is_large = is_live && head->size > RELEASE_INLINE_MAX, is_full = v->inline_bytes > INLINE_BYTES_MAX;
+    bool is_newer = is_live && v->is_lagging && item->revision > v->idle_revision;
     struct stream_release_id rid = release_of(item, seq);
     const struct stream_release *release = is_large ? NULL : stream_releases_get(v->server->releases, &rid);
     if (release && (release->is_missing || release->is_deleted))
         return 0;
     if (!w)
         return item->revision;
-    if (!release && !is_large && !is_late && !(is_live && is_full) && !lack(v, item, id, seq, is_live)) {
-        v->inlined += is_live ? head->size : RELEASE_INLINE_MAX;
+    if (!release && !is_large && !is_newer && !(is_live && is_full) &&
+        !fetch_for_frame(v, item, id, seq, is_live)) {
+        v->inline_bytes += is_live ? head->size : RELEASE_INLINE_MAX;
         return item->revision;
     }
     if (release && is_full && is_live)
         release = NULL;
     if (release)
-        v->inlined += release->members.size;
+        v->inline_bytes += release->members.size;
     write_item(v, item, id, seq, release, w);
     return item->revision;
 }
 
-/* The seq says it all within the life of an item; without one, the revision must be the same. */
+/* Within the life of an item (since create_revision) the seq names the content. A client that gave no seq
+ * knows the item if the revision is the same. */
 static bool config_is_known(const void *view, struct slice id, uint32_t variant,
                             const struct stream_known *known)
 {
@@ -542,49 +579,50 @@ static bool config_is_known(const void *view, struct slice id, uint32_t variant,
         return false;
     if (!known->seq)
         return !stream_forms_have(&v->forms, id) && known->revision == item->revision;
-    return known->seq == chosen(v, item, id, variant) && known->revision >= item->create_revision;
+    return known->seq == choose_seq(v, item, id, variant) && known->revision >= item->create_revision;
 }
 
-/* Thousands ask between two changes. */
+/* The answer is cached: thousands of readers request it between two changes. */
 static void config_state(const void *view, uint32_t variant, uint64_t ret_state[2])
 {
-    struct config_view *v = (struct config_view *)(uintptr_t)view; /* it remembers the answer */
-    if (!v->last.is_known || v->last.variant != variant) {
+    struct config_view *v = (struct config_view *)(uintptr_t)view; /* fills cached_state */
+    if (!v->cached_state.is_valid || v->cached_state.variant != variant) {
         const struct config_item *item = config_find(config_of(v), &v->key);
-        uint64_t seq = item ? chosen(v, item, v->key.name, variant) : 0;
+        uint64_t seq = item ? choose_seq(v, item, v->key.name, variant) : 0;
         bool is_shown = seq && config_item_write(view, v->key.name, variant, NULL);
-        v->last.is_known = true;
-        v->last.variant = variant;
-        v->last.state[0] = is_shown ? (uint64_t)item->create_revision : 0;
-        v->last.state[1] = is_shown ? seq : 0;
+        v->cached_state.is_valid = true;
+        v->cached_state.variant = variant;
+        v->cached_state.state[0] = is_shown ? (uint64_t)item->create_revision : 0;
+        v->cached_state.state[1] = is_shown ? seq : 0;
     }
-    memcpy(ret_state, v->last.state, sizeof v->last.state);
+    memcpy(ret_state, v->cached_state.state, sizeof v->cached_state.state);
 }
 
-/* --- who looks, one by one --------------------------------------------------------------------------------
- */
+/* --- subscribers: deliveries, one by one ------------------------------------------------------------- */
 
 struct subscriber {
     struct config_watch watch;
     struct config_subscriber subscriber;
     const struct config_view *view;
-    uint64_t seq;     /* of config: what is on its way */
-    int64_t revision; /* of configs: likewise; 0 = nothing is */
+    uint64_t seq;     /* of config: the release that the socket has not taken yet */
+    int64_t revision; /* of configs: the same for all its items; 0 = nothing is on its way */
 };
 
-static void look_changed(struct config_watch *w, const struct config_item *item, const struct config_id *key)
+static void ignore_change(struct config_watch *w, const struct config_item *item, const struct config_id *key)
 {
-    (void)w, (void)item, (void)key; /* the view has heard it */
+    (void)w, (void)item, (void)key; /* the view's own watch handles it */
 }
 
-static void *config_attach(void *view, const struct registry_subscriber *who)
+static void *config_attach(void *view, const struct registry_subscriber *subscriber)
 {
     const struct config_view *v = view;
     struct subscriber *l = mem_new(sizeof *l);
     l->view = v;
-    l->subscriber = (struct config_subscriber){
-        .client_id = who->client_id, .peer = who->peer, .transport = who->transport, .labels = who->labels};
-    l->watch.changed = look_changed;
+    l->subscriber = (struct config_subscriber){.client_id = subscriber->client_id,
+                                               .peer = subscriber->peer,
+                                               .transport = subscriber->transport,
+                                               .labels = subscriber->labels};
+    l->watch.changed = ignore_change;
     l->watch.subscriber = &l->subscriber;
     config_watch(config_of(v), &l->watch, &v->key, v->is_prefix);
     return l;
@@ -628,26 +666,27 @@ static int subscriber_on_applied(void *subscriber, struct slice id, uint64_t seq
     return OK;
 }
 
-/* --- config ----------------------------------------------------------------------------------------------
- */
+/* --- config ------------------------------------------------------------------------------------------ */
 
-static int config_key_of(const struct stream_frame *ask, struct buf *ret_key, char *error, size_t error_size)
+static int config_key_of(const struct stream_frame *frame, struct buf *ret_key, char *error,
+                         size_t error_size)
 {
-    if (stream_frame_has(ask, STREAM_HAS_PREFIX) || stream_frame_has(ask, STREAM_HAS_FILTER))
-        return stream_ask_refuse(error, error_size,
-                                 "subscribe: config has a name, and neither prefix nor filter");
-    int err = stream_ask_check(ask, false, error, error_size);
+    if (stream_frame_has(frame, STREAM_HAS_PREFIX) || stream_frame_has(frame, STREAM_HAS_FILTER))
+        return stream_subscribe_error(error, error_size,
+                                      "subscribe: config needs a name and takes neither prefix nor filter");
+    int err = stream_subscribe_check(frame, false, error, error_size);
     if (err)
         return err;
-    stream_ask_add_part(ret_key, stream_ask_ns(ask));
-    stream_ask_add_part(ret_key, stream_ask_group(ask));
-    stream_ask_add_part(ret_key, ask->name);
+    stream_subscribe_add_part(ret_key, stream_subscribe_ns(frame));
+    stream_subscribe_add_part(ret_key, stream_subscribe_group(frame));
+    stream_subscribe_add_part(ret_key, frame->name);
     return 0;
 }
 
-static void *config_open(void *owner, struct stream_topic *topic, const struct stream_frame *ask)
+static void *config_open(void *owner, struct stream_topic *topic, const struct stream_frame *frame)
 {
-    return new_view(owner, topic, stream_ask_ns(ask), stream_ask_group(ask), ask->name, false);
+    return new_view(owner, topic, stream_subscribe_ns(frame), stream_subscribe_group(frame), frame->name,
+                    false);
 }
 
 static int64_t config_last_change(const void *view)
@@ -688,26 +727,27 @@ const struct stream_source stream_config_source = {
     .applied = subscriber_on_applied,
 };
 
-/* --- configs ---------------------------------------------------------------------------------------------
- */
+/* --- configs ----------------------------------------------------------------------------------------- */
 
-static int configs_key_of(const struct stream_frame *ask, struct buf *ret_key, char *error, size_t error_size)
+static int configs_key_of(const struct stream_frame *frame, struct buf *ret_key, char *error,
+                          size_t error_size)
 {
-    if (stream_frame_has(ask, STREAM_HAS_NAME) || stream_frame_has(ask, STREAM_HAS_FILTER))
-        return stream_ask_refuse(error, error_size,
-                                 "subscribe: configs has a prefix, and neither name nor filter");
-    int err = stream_ask_check(ask, true, error, error_size);
+    if (stream_frame_has(frame, STREAM_HAS_NAME) || stream_frame_has(frame, STREAM_HAS_FILTER))
+        return stream_subscribe_error(error, error_size,
+                                      "subscribe: configs needs a prefix and takes neither name nor filter");
+    int err = stream_subscribe_check(frame, true, error, error_size);
     if (err)
         return err;
-    stream_ask_add_part(ret_key, stream_ask_ns(ask));
-    stream_ask_add_part(ret_key, stream_ask_group(ask));
-    stream_ask_add_part(ret_key, ask->prefix);
+    stream_subscribe_add_part(ret_key, stream_subscribe_ns(frame));
+    stream_subscribe_add_part(ret_key, stream_subscribe_group(frame));
+    stream_subscribe_add_part(ret_key, frame->prefix);
     return 0;
 }
 
-static void *configs_open(void *owner, struct stream_topic *topic, const struct stream_frame *ask)
+static void *configs_open(void *owner, struct stream_topic *topic, const struct stream_frame *frame)
 {
-    return new_view(owner, topic, stream_ask_ns(ask), stream_ask_group(ask), ask->prefix, true);
+    return new_view(owner, topic, stream_subscribe_ns(frame), stream_subscribe_group(frame), frame->prefix,
+                    true);
 }
 
 static bool note_revision(void *arg, const struct config_item *item)
@@ -734,7 +774,7 @@ struct walk {
     void *arg;
 };
 
-static bool walk_one(void *arg, const struct config_item *item)
+static bool walk_item(void *arg, const struct config_item *item)
 {
     struct walk *walk = arg;
     struct config_id key = {item->ns, item->group, item->name};
@@ -746,7 +786,7 @@ static void configs_each_id(const void *view, void (*fn)(void *arg, struct slice
 {
     const struct config_view *v = view;
     struct walk walk = {.view = v, .fn = fn, .arg = arg};
-    config_each(config_of(v), v->key.ns, v->key.group, v->key.name, (struct slice){0}, walk_one, &walk);
+    config_each(config_of(v), v->key.ns, v->key.group, v->key.name, (struct slice){0}, walk_item, &walk);
     buf_done(&walk.id);
 }
 

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
- * One connection: the client's frames in, ours out.
+ * One stream connection: the client's frames in, the server's frames out, flow control.
  *
- *   NEW --hello--> OPENING [the view is readable, the token reached, the session made] --welcome--> OPEN
+ *   NEW --hello--> HANDSHAKE (handshake.c) --welcome--> OPEN
  *
- * Nothing is queued but what the socket has not taken of frames already begun: a subscription with news is in
- * `dirty`, and makes its frame when there is room. Room is 64 KiB in our queue, and credit: at most `window`
- * bytes the client has not acknowledged. A connection that is over gives all up at once and is freed in the
- * next turn, because the caller may still look at it. */
+ * Frames are not queued: a subscription that has changed is in `dirty`, and makes its frame when there is
+ * room. There is room while both hold:
+ *   - less than 64 KiB wait in the queue of the socket,
+ *   - less than `window` bytes were sent and not acknowledged by the client (credit).
+ *
+ * A connection that ends detaches from everything at once. It is freed in the next turn, because a caller up
+ * the stack may still use it. */
 #include "server/stream/private.h"
 
 #include <assert.h>
@@ -17,8 +20,8 @@
 
 enum { CREDIT_MARKS = 16 };
 
-/* Which bytes an acknowledged revision stands for, while much is on the way: a mark for each sixteenth of the
- * window. Made when there is so much, so that a client that needs no credit costs none. */
+/* The bytes that an acknowledged revision stands for: a mark for each sixteenth of the window. It is
+ * allocated only when a sixteenth is unacknowledged, so a connection with little traffic costs no memory. */
 struct stream_credit {
     unsigned first, count;
     struct {
@@ -27,7 +30,7 @@ struct stream_credit {
     } marks[CREDIT_MARKS];
 };
 
-/* --- life ----------------------------------------------------------------------------------------- */
+/* --- life -------------------------------------------------------------------------------------------- */
 
 struct stream_conn *stream_conn_new(struct stream_server *s, struct http_request *q, bool is_events)
 {
@@ -43,8 +46,8 @@ struct stream_conn *stream_conn_new(struct stream_server *s, struct http_request
     list_add_last(&s->conns, &c->link);
     s->conn_count++;
     metric_set(METRIC_STREAMS, (double)s->conn_count);
-    c->judged = guard_epoch(s->options.identity);
-    buf_add_slice(&c->shown, q->authorization); /* the head is forgotten before hello comes */
+    c->rights_epoch = guard_epoch(s->options.identity);
+    buf_add_slice(&c->credential, q->authorization); /* the request's head is freed before hello comes */
     q->state = c;
     return c;
 }
@@ -74,7 +77,7 @@ void stream_conn_detach(struct stream_conn *c)
     stream_kv_detach(c);
     stream_session_detach(c);
     stream_publish_detach(c);
-    stream_opening_free(c);
+    stream_handshake_free(c);
     heap_remove(&s->due, &c->due);
     list_remove(&c->ready);
     list_remove(&c->link);
@@ -88,9 +91,9 @@ void stream_conn_free(struct stream_conn *c)
     assert(!c->q);
     list_remove(&c->link);
     mem_free(c->credit);
-    mem_free(c->who_memory);
+    mem_free(c->subscriber_memory);
     mem_free(c->user_memory);
-    stream_opening_wipe(c);
+    stream_handshake_wipe_credential(c);
     mem_free(c);
 }
 
@@ -117,16 +120,16 @@ void stream_conn_fail(struct stream_conn *c, int err, const char *message)
                                                 : STREAM_POLICY);
 }
 
-/* Whom we leave comes back, to us or another member, spread over some time. */
+/* The clients reconnect to this member or another one, spread over STREAM_GOAWAY_MS. */
 void stream_conn_goaway(struct stream_conn *c)
 {
     uint64_t after_ms = stream_random(c->server, STREAM_GOAWAY_MS);
     struct buf *text = &c->server->scratch;
     if (c->is_events && c->phase != STREAM_CONN_OPEN) {
-        stream_conn_fail(c, ERR_STOPPED, "this member goes down");
+        stream_conn_fail(c, ERR_STOPPED, "this member is shutting down");
         return;
     }
-    if (c->is_events) { /* what browsers' clients wait before they come again */
+    if (c->is_events) { /* how long an EventSource waits before it reconnects */
         buf_clear(text);
         buf_addf(text, "retry: %llu\n", (unsigned long long)after_ms);
         http_stream_send(c->q, buf_slice(text));
@@ -137,7 +140,7 @@ void stream_conn_goaway(struct stream_conn *c)
     stream_conn_close(c, WS_GOING_AWAY);
 }
 
-/* --- credit --------------------------------------------------------------------------------------- */
+/* --- credit ------------------------------------------------------------------------------------------ */
 
 static void note_sent(struct stream_conn *c, size_t bytes, int64_t revision)
 {
@@ -152,7 +155,7 @@ static void note_sent(struct stream_conn *c, size_t bytes, int64_t revision)
     if (!credit)
         credit = c->credit = mem_new(sizeof *c->credit);
     if (credit->count < CREDIT_MARKS)
-        credit->count++; /* else the newest mark stands for more */
+        credit->count++; /* else the newest mark covers more bytes */
     last = (credit->first + credit->count - 1) % CREDIT_MARKS;
     credit->marks[last].revision = c->sent_revision;
     credit->marks[last].bytes = c->sent_bytes;
@@ -161,7 +164,7 @@ static void note_sent(struct stream_conn *c, size_t bytes, int64_t revision)
 static void acknowledge(struct stream_conn *c, int64_t revision)
 {
     if (revision > c->sent_revision)
-        revision = c->sent_revision; /* nobody has what was not sent */
+        revision = c->sent_revision; /* a client cannot have what was not sent */
     struct stream_credit *credit = c->credit;
     while (credit && credit->count && credit->marks[credit->first].revision <= revision) {
         c->acked_bytes = credit->marks[credit->first].bytes;
@@ -190,12 +193,13 @@ bool stream_conn_has_room(struct stream_conn *c)
         return true;
     if (!c->is_window_announced) {
         c->is_window_announced = true;
-        stream_conn_error(c, NULL, ERR_LIMIT, "the window is full: acknowledge what was read, by ack");
+        stream_conn_error(c, NULL, ERR_LIMIT,
+                          "the window is full: send ack with the last revision that was read");
     }
     return false;
 }
 
-/* --- frames out ------------------------------------------------------------------------------------- */
+/* --- frames out -------------------------------------------------------------------------------------- */
 
 int64_t stream_conn_position(struct stream_conn *c)
 {
@@ -208,8 +212,8 @@ int64_t stream_conn_position(struct stream_conn *c)
     return least;
 }
 
-/* "event: delta\nid: 1:44\ndata: ". The id is the token to go on from: where all of the connection's
- * subscriptions are, taking `sub` to be at revision. */
+/* "event: delta\nid: 1:44\ndata: ". The id is the resume token: the least revision of all the connection's
+ * subscriptions, where `sub` counts as being at `revision`. */
 static void add_event_head(struct stream_conn *c, const char *type, const struct stream_sub *sub,
                            int64_t revision, struct buf *out)
 {
@@ -268,7 +272,7 @@ void stream_conn_mark(struct stream_conn *c)
     stream_conn_send(c, "mark", buf_slice(text), NULL, NULL, revision);
 }
 
-/* Of event streams: what the socket has taken counts as read; there is nobody to say more. */
+/* An event stream has no acknowledgements: what the socket has taken counts as acknowledged. */
 void stream_conn_written(struct stream_conn *c)
 {
     if (!c->q || !(c->is_unwritten || c->is_unacknowledged))
@@ -292,24 +296,24 @@ void stream_conn_written(struct stream_conn *c)
     }
 }
 
-void stream_sub_dirty(struct stream_sub *sub)
+void stream_sub_mark_dirty(struct stream_sub *sub)
 {
     if (!link_is_in_list(&sub->dirty))
         list_add_last(&sub->conn->dirty, &sub->dirty);
     stream_wake(sub->conn);
 }
 
-/* A frame of each in turn, so that one with much does not keep the others waiting; one at least. What a frame
- * costs its source is not known before: with many gray rules in view, or snapshots to make, it is much. */
+/* Sends one frame of each dirty subscription in turn, so that a large one does not delay the others. At least
+ * one frame is sent, then until the slice is over: a frame may be expensive (a snapshot, many gray rules). */
 static void send_dirty(struct stream_conn *c)
 {
     for (unsigned n = 0; !list_is_empty(&c->dirty) && stream_conn_has_room(c); n++) {
         if (n && stream_is_slice_over(c->server)) {
-            stream_wake(c); /* behind the others */
+            stream_wake(c); /* after the other connections */
             return;
         }
         struct stream_sub *sub = container_of(c->dirty.next, struct stream_sub, dirty);
-        list_remove(&sub->dirty); /* what it sends counts as all there is, unless there is more */
+        list_remove(&sub->dirty); /* it is added again below if it has sent something: there may be more */
         bool has_sent = sub->kind->send(sub);
         if (!c->q)
             return;
@@ -320,20 +324,20 @@ static void send_dirty(struct stream_conn *c)
 
 void stream_conn_run(struct stream_conn *c)
 {
-    if (!c->q || c->phase != STREAM_CONN_OPEN || !stream_conn_is_judged(c))
+    if (!c->q || c->phase != STREAM_CONN_OPEN || !stream_conn_recheck(c))
         return;
-    bool are_several = c->has_news || (!list_is_empty(&c->dirty) && c->dirty.next != c->dirty.prev);
+    bool are_several = c->has_events || (!list_is_empty(&c->dirty) && c->dirty.next != c->dirty.prev);
     if (are_several)
         http_stream_hold(c->q, true);
     send_dirty(c);
-    while (c->q && c->has_news && stream_conn_has_room(c) && stream_kv_pull(c))
+    while (c->q && c->has_events && stream_conn_has_room(c) && stream_kv_pull(c))
         ;
     if (c->q && are_several)
         http_stream_hold(c->q, false);
     stream_conn_written(c);
 }
 
-/* --- subscriptions ------------------------------------------------------------------------------------ */
+/* --- subscriptions ----------------------------------------------------------------------------------- */
 
 struct stream_sub *stream_conn_find(struct stream_conn *c, uint32_t sid)
 {
@@ -345,21 +349,23 @@ struct stream_sub *stream_conn_find(struct stream_conn *c, uint32_t sid)
     return NULL;
 }
 
-static bool may_subscribe(struct stream_conn *c, const struct stream_frame *ask)
+static bool check_subscribe_limits(struct stream_conn *c, const struct stream_frame *frame)
 {
     const struct stream_server *s = c->server;
-    if (stream_conn_find(c, ask->sid))
-        stream_conn_error(c, ask, ERR_EXISTS, "subscribe: this sid is in use");
+    if (stream_conn_find(c, frame->sid))
+        stream_conn_error(c, frame, ERR_EXISTS, "subscribe: this sid is in use");
     else if (c->sub_count >= STREAM_SUBSCRIPTIONS_MAX)
-        stream_conn_error(c, ask, ERR_LIMIT, "subscribe: this connection has as many as it may have");
+        stream_conn_error(c, frame, ERR_LIMIT,
+                          "subscribe: this connection has reached its limit of subscriptions");
     else if (s->subscription_count >= s->options.subscriptions_max)
-        stream_conn_error(c, ask, ERR_LIMIT, "subscribe: this member has as many as it may have");
+        stream_conn_error(c, frame, ERR_LIMIT,
+                          "subscribe: this member has reached its limit of subscriptions");
     else
         return true;
     return false;
 }
 
-bool stream_conn_may(struct stream_conn *c, const struct stream_frame *f, const struct guard_need *need)
+bool stream_conn_authorize(struct stream_conn *c, const struct stream_frame *f, const struct guard_need *need)
 {
     char error[500] = "";
     int err = guard_check(c->server->options.identity, &c->user, need, error, sizeof error);
@@ -368,48 +374,48 @@ bool stream_conn_may(struct stream_conn *c, const struct stream_frame *f, const 
     return !err;
 }
 
-void stream_conn_subscribe(struct stream_conn *c, const struct stream_frame *ask)
+void stream_conn_subscribe(struct stream_conn *c, const struct stream_frame *frame)
 {
     char error[500] = "";
-    if (!may_subscribe(c, ask))
+    if (!check_subscribe_limits(c, frame))
         return;
     struct buf right = {0};
-    bool is_prefix = stream_ask_right(ask, &right);
+    bool is_prefix = stream_subscribe_right(frame, &right);
     int err = guard_is_on(c->server->options.identity)
                   ? stream_conn_check_read(c, buf_slice(&right), is_prefix, error, sizeof error)
                   : OK;
     if (err) {
         buf_done(&right);
-        stream_conn_error(c, ask, guard_public_error(err), error);
+        stream_conn_error(c, frame, guard_public_error(err), error);
         return;
     }
-    const struct stream_kind *kind = stream_kind_find(ask->kind);
+    const struct stream_kind *kind = stream_kind_find(frame->kind);
     if (!kind) {
         buf_done(&right);
-        snprintf(error, sizeof error, "subscribe: unknown kind \"%.*s\"", (int)ask->kind.size,
-                 (const char *)ask->kind.data);
-        stream_conn_error(c, ask, ERR_INVALID, error);
+        snprintf(error, sizeof error, "subscribe: unknown kind \"%.*s\"", (int)frame->kind.size,
+                 (const char *)frame->kind.data);
+        stream_conn_error(c, frame, ERR_INVALID, error);
         return;
     }
     struct stream_sub *sub = mem_new(kind->size());
     sub->conn = c;
     sub->kind = kind;
-    sub->sid = ask->sid;
-    stream_sub_keep_right(sub, buf_slice(&right), is_prefix);
+    sub->sid = frame->sid;
+    stream_sub_set_right(sub, buf_slice(&right), is_prefix);
     buf_done(&right);
-    err = kind->open(sub, ask, error, sizeof error);
+    err = kind->open(sub, frame, error, sizeof error);
     if (err) {
         kind->close(sub);
         mem_free(sub->right);
         mem_free(sub);
-        stream_conn_error(c, ask, err, error);
+        stream_conn_error(c, frame, err, error);
         return;
     }
     list_add_last(&c->subs, &sub->link);
     c->sub_count++;
     c->server->subscription_count++;
     metric_set(METRIC_STREAM_SUBSCRIPTIONS, (double)c->server->subscription_count);
-    stream_sub_dirty(sub);
+    stream_sub_mark_dirty(sub);
 }
 
 static void unsubscribe(struct stream_conn *c, const struct stream_frame *f)
@@ -424,18 +430,18 @@ static void unsubscribe(struct stream_conn *c, const struct stream_frame *f)
 /* --- frames in --------------------------------------------------------------------------------------------
  */
 
-static bool may_write(struct stream_conn *c, const struct stream_frame *f, enum guard_kind kind)
+static bool authorize_write(struct stream_conn *c, const struct stream_frame *f, enum guard_kind kind)
 {
     struct slice group = f->group.size ? f->group : slice_text("default");
-    const struct guard_need need = {kind, true, false, stream_ask_ns(f), group, f->name, f->id};
-    return stream_conn_may(c, f, &need);
+    const struct guard_need need = {kind, true, false, stream_subscribe_ns(f), group, f->name, f->id};
+    return stream_conn_authorize(c, f, &need);
 }
 
 static void stream_conn_on_frame(struct stream_conn *c, const struct stream_frame *f)
 {
     switch (f->type) {
     case STREAM_HELLO:
-        stream_conn_error(c, f, ERR_INVALID, "hello: this was said already");
+        stream_conn_error(c, f, ERR_INVALID, "hello: it was sent already");
         break;
     case STREAM_SUBSCRIBE:
         stream_conn_subscribe(c, f);
@@ -444,11 +450,11 @@ static void stream_conn_on_frame(struct stream_conn *c, const struct stream_fram
         unsubscribe(c, f);
         break;
     case STREAM_REGISTER:
-        if (may_write(c, f, GUARD_INSTANCES))
+        if (authorize_write(c, f, GUARD_INSTANCES))
             stream_session_register(c, f);
         break;
     case STREAM_DEREGISTER:
-        if (may_write(c, f, GUARD_INSTANCES))
+        if (authorize_write(c, f, GUARD_INSTANCES))
             stream_session_deregister(c, f);
         break;
     case STREAM_ACK:
@@ -457,7 +463,7 @@ static void stream_conn_on_frame(struct stream_conn *c, const struct stream_fram
     case STREAM_HEARTBEAT:
         break;
     case STREAM_PUBLISH:
-        if (may_write(c, f, GUARD_CONFIG))
+        if (authorize_write(c, f, GUARD_CONFIG))
             stream_publish(c, f);
         break;
     case STREAM_APPLIED:
@@ -468,7 +474,7 @@ static void stream_conn_on_frame(struct stream_conn *c, const struct stream_fram
     }
 }
 
-/* What is no frame at all ends the connection; a frame with something wrong in it is only refused. */
+/* Input that is not a frame ends the connection. A frame with an invalid field gets an error frame. */
 static void on_bad_frame(struct stream_conn *c, const struct stream_frame *f, int err, const char *error)
 {
     if (err == ERR_INVALID && c->phase == STREAM_CONN_OPEN)
@@ -481,11 +487,11 @@ void stream_conn_receive(struct stream_conn *c, struct slice text)
 {
     struct stream_frame f;
     char error[240] = "";
-    if (c->phase == STREAM_CONN_OPENING) {
-        stream_opening_keep(c, text);
+    if (c->phase == STREAM_CONN_HANDSHAKE) {
+        stream_handshake_hold_frame(c, text);
         return;
     }
-    if (!stream_conn_is_judged(c))
+    if (!stream_conn_recheck(c))
         return;
     int err = stream_frame_read(text, &f, error, sizeof error);
     if (err)
@@ -493,10 +499,10 @@ void stream_conn_receive(struct stream_conn *c, struct slice text)
     else if (c->phase == STREAM_CONN_OPEN)
         stream_conn_on_frame(c, &f);
     else if (f.type == STREAM_HELLO)
-        stream_opening_begin(c, &f);
+        stream_handshake_begin(c, &f);
     else
-        stream_conn_fail(c, ERR_INVALID, "the first frame is hello");
+        stream_conn_fail(c, ERR_INVALID, "the first frame must be hello");
     stream_frame_done(&f);
     if (c->q && c->phase == STREAM_CONN_OPEN)
-        stream_session_heard(c);
+        stream_session_keep_alive(c);
 }

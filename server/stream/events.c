@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The stream as Server-Sent Events: a GET without an upgrade, what is subscribed to in the query.
+ * Streams as Server-Sent Events: a GET without an upgrade, with the subscriptions in its query.
  *
  *   /api/v1/stream?client_id=web-7&labels=zone=b&kind=service&name=orders&healthy=true&kind=services&prefix=a
  *
- * Each `kind` begins a subscription, with sids from 1 on; what follows it, up to the next, says more of it.
- * client_id and labels (of the client) come before the first. Events are named as the frames' types and carry
- * the frame; their id is the resume token, which comes back as Last-Event-ID: then every subscription goes on
- * from there. There are no acknowledgements: what the socket has taken counts as read. */
+ * The query:
+ *   - client_id and labels of the client come before the first `kind`;
+ *   - each `kind` begins a subscription; the sids are 1, 2, ...;
+ *   - the parameters up to the next `kind` belong to that subscription.
+ *
+ * An event has the frame's type as its name, the frame as its data and the resume token as its id. The client
+ * sends that id back as Last-Event-ID, and every subscription resumes from there. There are no
+ * acknowledgements: what the socket has taken counts as acknowledged. */
 #include "server/stream/private.h"
 
 #include <stdio.h>
@@ -14,7 +18,7 @@
 
 #include "base/text.h"
 
-/* One piece "name=value" of the query. */
+/* The next "name=value" of the query. */
 static bool next_pair(const struct http_request *q, size_t *at, struct slice *ret_name,
                       struct slice *ret_value)
 {
@@ -58,7 +62,7 @@ static bool stream_events_split(struct slice text, char mark, struct slice *ret_
     return true;
 }
 
-static int stream_stream_events_refuse(char *error, size_t size, const char *why, struct slice name)
+static int query_error(char *error, size_t size, const char *why, struct slice name)
 {
     snprintf(error, size, "%s: %.*s", why, (int)(name.size < 60 ? name.size : 60), (const char *)name.data);
     return ERR_INVALID;
@@ -71,7 +75,7 @@ static void stream_events_take(struct stream_frame *f, enum stream_field field, 
     *to = value;
 }
 
-/* A parameter of the subscription that is open. */
+/* Reads a parameter of the last subscription that was begun. */
 static int read_more(struct stream_frame *f, struct slice name, struct slice value, char *error, size_t size)
 {
     struct select_query *q = &f->filter;
@@ -106,8 +110,8 @@ static int read_more(struct stream_frame *f, struct slice name, struct slice val
     else if (is(name, "prefix"))
         stream_events_take(f, STREAM_HAS_PREFIX, &f->prefix, value);
     else
-        return stream_stream_events_refuse(error, size, "unknown parameter, or one too many", name);
-    return is_right ? 0 : stream_stream_events_refuse(error, size, "not a value of this parameter", name);
+        return query_error(error, size, "unknown parameter, or one too many", name);
+    return is_right ? 0 : query_error(error, size, "not a value of this parameter", name);
 }
 
 static int read_labels(struct document_map *labels, struct slice value, char *error, size_t size)
@@ -118,51 +122,52 @@ static int read_labels(struct document_map *labels, struct slice value, char *er
             one = value;
         value = rest;
         if (labels->count == LABELS_MAX)
-            return stream_stream_events_refuse(error, size, "too many labels", one);
+            return query_error(error, size, "too many labels", one);
         struct document_pair *pair = &labels->list[labels->count++];
         if (!stream_events_split(one, '=', &pair->key, &pair->value) || !pair->key.size ||
             one.size > TEXT_SIZE_MAX)
-            return stream_stream_events_refuse(error, size, "a label is name=value, not", one);
+            return query_error(error, size, "a label is name=value, not", one);
     }
     return 0;
 }
 
-/* The query from beginning to end; fn for each subscription, NULL to check alone. */
+/* Reads the whole query and calls fn for each subscription; fn NULL: it only checks. */
 static int read_query(struct http_request *q, struct stream_frame *hello,
-                      void (*fn)(void *arg, const struct stream_frame *ask), void *arg, char *error,
+                      void (*fn)(void *arg, const struct stream_frame *frame), void *arg, char *error,
                       size_t size)
 {
-    struct stream_frame ask = {.type = STREAM_SUBSCRIBE};
+    struct stream_frame frame = {.type = STREAM_SUBSCRIBE};
     struct slice name, value;
     int err = 0;
     for (size_t at = 0; !err && next_pair(q, &at, &name, &value);) {
         if (!utf8_is_valid(value)) {
-            err = stream_stream_events_refuse(error, size, "not UTF-8", name);
+            err = query_error(error, size, "not UTF-8", name);
         } else if (is(name, "kind")) {
-            if (ask.sid && fn)
-                fn(arg, &ask);
-            ask = (struct stream_frame){.type = STREAM_SUBSCRIBE, .sid = ask.sid + 1};
-            ask.has = 1u << STREAM_HAS_SID;
-            stream_events_take(&ask, STREAM_HAS_KIND, &ask.kind, value);
-        } else if (ask.sid) {
-            err = read_more(&ask, name, value, error, size);
+            if (frame.sid && fn)
+                fn(arg, &frame);
+            frame = (struct stream_frame){.type = STREAM_SUBSCRIBE, .sid = frame.sid + 1};
+            frame.has = 1u << STREAM_HAS_SID;
+            stream_events_take(&frame, STREAM_HAS_KIND, &frame.kind, value);
+        } else if (frame.sid) {
+            err = read_more(&frame, name, value, error, size);
         } else if (is(name, "client_id") && value.size <= TEXT_SIZE_MAX) {
             hello->client_id = value;
         } else if (is(name, "labels")) {
             err = read_labels(&hello->labels, value, error, size);
         } else {
-            err = stream_stream_events_refuse(error, size, "unknown parameter before the first kind", name);
+            err = query_error(error, size, "unknown parameter before the first kind", name);
         }
     }
-    if (!err && !ask.sid)
-        err = stream_stream_events_refuse(
-            error, size, "a stream without an upgrade needs subscriptions in its query", slice_text("kind"));
+    if (!err && !frame.sid)
+        err =
+            query_error(error, size, "a stream without a WebSocket upgrade needs subscriptions in its query",
+                        slice_text("kind"));
     if (!err && fn)
-        fn(arg, &ask);
+        fn(arg, &frame);
     return err;
 }
 
-/* --- life ------------------------------------------------------------------------------------------- */
+/* --- life -------------------------------------------------------------------------------------------- */
 
 void stream_events_refuse(struct http_request *q, int err, const char *message)
 {
@@ -196,7 +201,7 @@ void stream_events_begin(struct stream_server *s, struct http_request *q)
     }
     int err = http_origin_is_allowed(q) ? 0 : ERR_PERMISSION_DENIED;
     if (err)
-        snprintf(error, sizeof error, "pages of this origin may not open a stream here: see --cors");
+        snprintf(error, sizeof error, "pages of this origin must not open a stream: see --cors");
     if (!err && stream_query_has_token(q)) {
         err = ERR_INVALID;
         snprintf(error, sizeof error, "%s", STREAM_TOKEN_IN_QUERY);
@@ -205,21 +210,22 @@ void stream_events_begin(struct stream_server *s, struct http_request *q)
         err = read_query(q, &hello, NULL, NULL, error, sizeof error);
     if (!err && s->conn_count >= s->options.connections_max) {
         err = ERR_NOT_READY;
-        snprintf(error, sizeof error, "this member has as many streams as it may have");
+        snprintf(error, sizeof error,
+                 "this member has reached its limit of streams: connect to another member");
     }
     if (err) {
         stream_events_refuse(q, err, error);
         return;
     }
     http_add_header(q, "Cache-Control", "no-store");
-    http_add_header(q, "X-Accel-Buffering", "no"); /* proxies pass it on piece by piece */
+    http_add_header(q, "X-Accel-Buffering", "no"); /* proxies must not buffer the response */
     struct stream_conn *c = stream_conn_new(s, q, true);
     stream_due(c, s->options.hello_ms);
     if (stream_read_token(q->last_event_id, &hello.resume.cluster_id, &revision) == 0) {
         hello.has |= 1u << STREAM_HAS_RESUME;
         hello.resume.revision = (uint64_t)revision;
     }
-    stream_opening_begin(c, &hello);
+    stream_handshake_begin(c, &hello);
 }
 
 struct resumed {
@@ -227,10 +233,10 @@ struct resumed {
     int64_t revision;
 };
 
-static void subscribe(void *arg, const struct stream_frame *ask)
+static void subscribe(void *arg, const struct stream_frame *frame)
 {
     struct resumed *r = arg;
-    struct stream_frame f = *ask;
+    struct stream_frame f = *frame;
     if (r->revision >= 0 && r->conn->q) {
         f.has |= 1u << STREAM_HAS_FROM_REVISION;
         f.from_revision = (uint64_t)r->revision + 1;

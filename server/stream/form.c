@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See form.h. A form's seqs are in the order of the items' index; an item that goes gives its index to the
- * last one, which is why all forms end then. */
+ * Forms: which client gets which release of items with gray rules; see form.h. A form's seqs are in the
+ * order of the items' index. When an item is removed, the last item takes its index: so all forms end
+ * then. */
 #include "server/stream/form.h"
 
 #include <string.h>
@@ -18,7 +19,7 @@ struct form_item {
 };
 
 struct form {
-    uint32_t number; /* 0 stands for "the live ones" */
+    uint32_t number; /* 1 and up; 0 means the live releases */
     uint64_t seqs[];
 };
 

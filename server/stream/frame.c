@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Frames in and out; see frame.h. Reading is a walk over the object's members with the table in hand: each
- * must be one that the type knows, and its reader says what it must look like. */
+ * Parser and writer of stream frames; see frame.h. The parser looks up each field of the JSON object in
+ * the table of frame.def: the type must allow it, and the field's own parser checks the value. */
 #include "server/stream/frame.h"
 
 #include <assert.h>
@@ -14,7 +14,7 @@
 
 struct field {
     const char *name;
-    /* ERR_INVALID, with what it must be in error. */
+    /* ERR_INVALID: error says what the value must be. */
     int (*read)(struct stream_frame *f, json_t *value, void *to, uint64_t limit, char *error, size_t size);
     size_t at;
     uint64_t limit;
@@ -31,7 +31,7 @@ static bool is_uint(const json_t *value, uint64_t limit)
            (uint64_t)json_integer_value(value) <= limit;
 }
 
-/* --- how fields are read -------------------------------------------------------------------------- */
+/* --- parsers of fields ------------------------------------------------------------------------------- */
 
 #define READER(name)                                                                                         \
     static int name(__attribute__((unused)) struct stream_frame *f, json_t *value, void *to,                 \
@@ -120,7 +120,7 @@ static int compare_pairs(const void *a, const void *b)
     return slice_compare(((const struct document_pair *)a)->key, ((const struct document_pair *)b)->key);
 }
 
-/* Text to text; the keys become sorted. */
+/* An object of texts; the pairs are sorted by key. */
 static int read_pairs(json_t *value, struct document_pair *list, size_t max, size_t *ret_count)
 {
     const char *key;
@@ -155,7 +155,7 @@ READER(read_map)
     return 0;
 }
 
-/* Every member of the object is one of the names. */
+/* Checks that each field of the object is one of the names. */
 static int only(json_t *value, const char *const *names, size_t count, char *error, size_t size)
 {
     const char *key;
@@ -305,7 +305,7 @@ READER(read_filter)
     return is_right ? 0 : ERR_INVALID;
 }
 
-/* --- the tables ------------------------------------------------------------------------------------ */
+/* --- the tables -------------------------------------------------------------------------------------- */
 
 static const struct field fields[] = {
 #define FIELD(id, name, how, member, limit) {name, how, offsetof(struct stream_frame, member), limit},
@@ -327,7 +327,7 @@ const char *stream_type_name(enum stream_type type)
     return types[type].name;
 }
 
-/* --- reading --------------------------------------------------------------------------------------- */
+/* --- reading ----------------------------------------------------------------------------------------- */
 
 static int read_field(struct stream_frame *f, const char *key, json_t *value, char *error, size_t size)
 {
@@ -364,7 +364,7 @@ static int find_type(struct stream_frame *f, char *error, size_t size)
     return ERR_INVALID;
 }
 
-/* First of all what an error is about, so that even a wrong frame can be answered by its number. */
+/* Reads sid and rid first, so that the error about an invalid frame can name them. */
 static void find_numbers(struct stream_frame *f)
 {
     const json_t *sid = json_object_get(f->root, "sid"), *rid = json_object_get(f->root, "rid");
@@ -387,7 +387,7 @@ static int check_presence(const struct stream_frame *f, char *error, size_t size
     return ERR_INVALID;
 }
 
-/* Without looking into it: only a publish may be large, and then says so at its beginning. */
+/* Decides before parsing: only a publish may be large, and a large one must begin with its type. */
 static bool is_publish(struct slice text)
 {
     static const char head[] = "{\"type\":\"publish\"";
@@ -599,7 +599,7 @@ void stream_write_result(struct buf *out, uint64_t rid, const struct registry_re
     jw_close(&w, '}');
 }
 
-/* --- publish --------------------------------------------------------------------------------------- */
+/* --- publish ----------------------------------------------------------------------------------------- */
 
 void stream_write_published(struct buf *out, uint64_t rid, const struct config_result *r, bool is_checked)
 {
@@ -679,7 +679,7 @@ const char *stream_error_code(int err)
     return code;
 }
 
-/* --- tokens of event streams ---------------------------------------------------------------------------- */
+/* --- tokens of event streams ------------------------------------------------------------------------- */
 
 void stream_write_token(struct buf *out, uint64_t cluster_id, int64_t revision)
 {

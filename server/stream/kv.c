@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Subscriptions on keys: edge-triggered, with etcd's guarantees, because it is the store's own watch that
- * they ride on: all of a connection's on one watch stream. First the keys as they are at one revision R, page
- * by page from history, then every event from R+1 (or from from_revision at once); each revision is one
- * delta. A slow reader buffers nothing here: its watchers fall behind and read again from the store; when
- * what they need was compacted, the client hears `resync` and gets the keys anew.
+ * Subscriptions on keys: edge-triggered, with the guarantees of etcd's watch.
+ *
+ * All kv subscriptions of a connection are watchers on one watch stream of the store. A subscription gets:
+ *   1. the keys at one revision R as a snapshot, read page by page at that revision;
+ *   2. every event from R+1; the events of one revision are one delta.
+ * With from_revision there is no snapshot, and the events begin there.
+ *
+ * A slow reader buffers nothing here: its watchers become unsynced and read history from the store later. If
+ * the store has compacted what they need, the client gets `resync` `compacted` and a new snapshot.
  *
  * Keys and values are text where they are valid UTF-8, else base64 under key_base64 and value_base64. */
 #include "server/stream/private.h"
@@ -19,13 +23,13 @@ enum { PAGE_KEYS = 32, PART_BYTES = 60 * 1024 };
 struct kv_sub {
     struct stream_sub sub;
     struct buf key, end; /* of the range; end empty = the key alone */
-    struct buf next;     /* while the first state is sent: the page's first key */
-    int64_t at;          /* its revision; 0 = not chosen */
+    struct buf next;     /* while the snapshot is sent: the next page's first key */
+    int64_t at;          /* the snapshot's revision; 0 = not chosen */
     uint32_t part;
     int64_t watch_id; /* never used again on this connection, unlike a sid */
     bool is_watching, is_broken;
     const char *resync;
-    int64_t position; /* of the watch: it has everything up to here */
+    int64_t position; /* of the watch: the subscription has everything up to it */
 };
 
 static struct kv_sub *kv_of(struct stream_sub *sub)
@@ -33,7 +37,7 @@ static struct kv_sub *kv_of(struct stream_sub *sub)
     return container_of(sub, struct kv_sub, sub);
 }
 
-/* --- beginning ------------------------------------------------------------------------------------ */
+/* --- open and close ---------------------------------------------------------------------------------- */
 
 void stream_kv_prefix_end(struct slice prefix, struct buf *end)
 {
@@ -46,27 +50,27 @@ void stream_kv_prefix_end(struct slice prefix, struct buf *end)
         buf_add_byte(end, 0);
 }
 
-static int check(const struct stream_frame *ask, char *error, size_t error_size)
+static int check(const struct stream_frame *frame, char *error, size_t error_size)
 {
-    bool has_name = stream_frame_has(ask, STREAM_HAS_NAME),
-         has_prefix = stream_frame_has(ask, STREAM_HAS_PREFIX);
+    bool has_name = stream_frame_has(frame, STREAM_HAS_NAME),
+         has_prefix = stream_frame_has(frame, STREAM_HAS_PREFIX);
     const char *text = NULL;
     if (has_name == has_prefix)
-        text = "subscribe: kv takes one of name, for a key, and prefix";
-    else if (has_name && !ask->name.size)
-        text = "subscribe: a key is not empty";
-    else if (ask->has & (1u << STREAM_HAS_NAMESPACE | 1u << STREAM_HAS_GROUP | 1u << STREAM_HAS_KNOWN |
-                         1u << STREAM_HAS_FILTER))
+        text = "subscribe: kv needs either name (one key) or prefix";
+    else if (has_name && !frame->name.size)
+        text = "subscribe: the key must not be empty";
+    else if (frame->has & (1u << STREAM_HAS_NAMESPACE | 1u << STREAM_HAS_GROUP | 1u << STREAM_HAS_KNOWN |
+                           1u << STREAM_HAS_FILTER))
         text = "subscribe: kv takes no namespace, group, known or filter";
     if (text)
         snprintf(error, error_size, "%s", text);
     return text ? ERR_INVALID : 0;
 }
 
-static void on_news(void *arg)
+static void on_watch_output(void *arg)
 {
     struct stream_conn *c = arg;
-    c->has_news = true;
+    c->has_events = true;
     stream_wake(c);
 }
 
@@ -79,30 +83,30 @@ static void watch_from(struct kv_sub *k, int64_t revision)
     m.start_revision = revision;
     m.watch_id = k->watch_id = ++c->last_watch_id;
     if (!c->watches)
-        c->watches = kv_watch_open(c->server->options.kv, on_news, c);
+        c->watches = kv_watch_open(c->server->options.kv, on_watch_output, c);
     k->is_watching = true;
     watch_create(c->watches, &m, NULL);
 }
 
-int stream_kv_open(struct stream_sub *sub, const struct stream_frame *ask, char *error, size_t error_size)
+int stream_kv_open(struct stream_sub *sub, const struct stream_frame *frame, char *error, size_t error_size)
 {
     struct kv_sub *k = kv_of(sub);
-    int err = check(ask, error, error_size);
+    int err = check(frame, error, error_size);
     if (err)
         return err;
-    if (stream_frame_has(ask, STREAM_HAS_PREFIX)) {
-        buf_add_slice(&k->key, ask->prefix);
-        stream_kv_prefix_end(ask->prefix, &k->end);
+    if (stream_frame_has(frame, STREAM_HAS_PREFIX)) {
+        buf_add_slice(&k->key, frame->prefix);
+        stream_kv_prefix_end(frame->prefix, &k->end);
         if (!k->key.size)
             buf_add_byte(&k->key, 0); /* all keys */
     } else {
-        buf_add_slice(&k->key, ask->name);
+        buf_add_slice(&k->key, frame->name);
     }
-    if (ask->from_revision && sub->conn->is_foreign) {
+    if (frame->from_revision && sub->conn->is_foreign) {
         k->resync = "cluster_changed";
-    } else if (ask->from_revision) {
-        sub->revision = k->position = (int64_t)ask->from_revision - 1;
-        watch_from(k, (int64_t)ask->from_revision);
+    } else if (frame->from_revision) {
+        sub->revision = k->position = (int64_t)frame->from_revision - 1;
+        watch_from(k, (int64_t)frame->from_revision);
     }
     return 0;
 }
@@ -127,10 +131,10 @@ void stream_kv_detach(struct stream_conn *c)
     if (c->watches)
         watch_stream_close(c->watches);
     c->watches = NULL;
-    c->has_news = false;
+    c->has_events = false;
 }
 
-/* --- as JSON ---------------------------------------------------------------------------------------- */
+/* --- keys and events as JSON ------------------------------------------------------------------------- */
 
 static void add_bytes(struct json_writer *w, const char *key, ProtobufCBinaryData bytes)
 {
@@ -163,7 +167,7 @@ static void add_pair(struct json_writer *w, const Mvccpb__KeyValue *pair)
     jw_close(w, '}');
 }
 
-/* --- the first state ---------------------------------------------------------------------------------- */
+/* --- the snapshot ------------------------------------------------------------------------------------ */
 
 static bool send_resync(struct kv_sub *k)
 {
@@ -177,7 +181,7 @@ static bool send_resync(struct kv_sub *k)
     return true;
 }
 
-/* The next page of the range at the snapshot's revision; its end moves k->next. */
+/* Reads the next page of the range at the snapshot's revision. */
 static int read_page(struct kv_sub *k, struct arena *a, Etcdserverpb__RangeResponse **ret)
 {
     Etcdserverpb__RangeRequest m = ETCDSERVERPB__RANGE_REQUEST__INIT;
@@ -188,14 +192,14 @@ static int read_page(struct kv_sub *k, struct arena *a, Etcdserverpb__RangeRespo
     return kv_range_page(k->sub.conn->server->options.kv, &m, a, ret);
 }
 
-static void go_behind(struct kv_sub *k, const Mvccpb__KeyValue *last)
+static void move_past(struct kv_sub *k, const Mvccpb__KeyValue *last)
 {
     buf_clear(&k->next);
     buf_add(&k->next, last->key.data, last->key.len);
     buf_add_byte(&k->next, 0);
 }
 
-/* Items until the part is full or the range ends. ERR_COMPACTED. */
+/* Adds items until the part is full or the range ends. ERR_COMPACTED, or another error of a range. */
 static int fill_part(struct kv_sub *k, struct json_writer *w, bool *ret_is_last)
 {
     bool has_more = true;
@@ -211,7 +215,7 @@ static int fill_part(struct kv_sub *k, struct json_writer *w, bool *ret_is_last)
         for (; i < page->n_kvs && w->out->size < PART_BYTES; i++)
             add_pair(w, page->kvs[i]);
         if (i)
-            go_behind(k, page->kvs[i - 1]);
+            move_past(k, page->kvs[i - 1]);
         has_more = i < page->n_kvs || page->more;
         arena_done(&a);
     }
@@ -219,20 +223,20 @@ static int fill_part(struct kv_sub *k, struct json_writer *w, bool *ret_is_last)
     return 0;
 }
 
-static void give_up(struct kv_sub *k, int err, const char *reason)
+static void fail_sub(struct kv_sub *k, int err, const char *reason)
 {
     struct stream_frame about = {.has = 1u << STREAM_HAS_SID, .sid = k->sub.sid};
     k->is_broken = true;
     stream_conn_error(k->sub.conn, &about, err, reason);
 }
 
-/* Compacted under us: once more, from part 1 of a newer revision. */
-static bool cannot_read(struct kv_sub *k, int err)
+/* If the snapshot's revision was compacted, the snapshot begins again with part 1 of a newer revision. */
+static bool handle_read_error(struct kv_sub *k, int err)
 {
     if (err == ERR_COMPACTED)
         k->resync = "compacted";
     else
-        give_up(k, err, err_text(err));
+        fail_sub(k, err, err_text(err));
     return true;
 }
 
@@ -253,7 +257,7 @@ static bool send_part(struct kv_sub *k)
     int err = fill_part(k, &w, &is_last);
     if (err) {
         buf_done(&items);
-        return cannot_read(k, err);
+        return handle_read_error(k, err);
     }
     jw_close(&w, ']');
     jw_close(&w, '}');
@@ -282,7 +286,7 @@ bool stream_kv_send(struct stream_sub *sub)
     return k->is_watching || k->is_broken ? false : send_part(k);
 }
 
-/* --- events --------------------------------------------------------------------------------------------- */
+/* --- events ------------------------------------------------------------------------------------------ */
 
 static struct kv_sub *stream_kv_find(struct stream_conn *c, int64_t watch_id)
 {
@@ -353,13 +357,13 @@ static void on_canceled(struct kv_sub *k, const Etcdserverpb__WatchResponse *m)
     if (m->compact_revision) {
         k->resync = "compacted";
         k->position = -1;
-        stream_sub_dirty(&k->sub);
+        stream_sub_mark_dirty(&k->sub);
         return;
     }
-    give_up(k, ERR_WATCH_CANCELED, m->cancel_reason);
+    fail_sub(k, ERR_WATCH_CANCELED, m->cancel_reason);
 }
 
-/* Everything that was asked for is here up to this revision. */
+/* All watchers have every event up to this revision. */
 static void on_progress(struct stream_conn *c, int64_t revision)
 {
     LIST_FOR_EACH (l, &c->subs) {
@@ -377,7 +381,7 @@ bool stream_kv_pull(struct stream_conn *c)
     struct arena a = {0};
     struct buf bytes = {0};
     if (!watch_next(c->watches, &out)) {
-        c->has_news = false;
+        c->has_events = false;
         return false;
     }
     for (size_t i = 0; i < out.count; i++)
@@ -408,5 +412,5 @@ int64_t stream_kv_position(struct stream_sub *sub)
 
 void stream_kv_acknowledge(struct stream_sub *sub, int64_t revision)
 {
-    (void)sub, (void)revision; /* nobody waits for it */
+    (void)sub, (void)revision; /* the store does not count acknowledgements */
 }

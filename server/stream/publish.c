@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Configurations the other way: publish, as the HTTP API's PUT takes it, and applied, what a client makes of
- * what it was sent. A publish whose connection ends goes on, unless it still waits for the check of its
- * content. */
+ * The frames publish and applied: a client writes a configuration, or reports that it has applied one.
+ *
+ * publish is the HTTP API's PUT over a stream. If the connection ends, a publish goes on, unless it still
+ * waits for the check of its content. */
 #include "server/stream/private.h"
 
 #include "base/text.h"
@@ -35,7 +36,8 @@ static void stream_publish_on_done(struct config_request *q, int err, const stru
     buf_done(&text);
 }
 
-/* What the type is by: said, or the name's ending unless the item has one already. */
+/* The format is the frame's, if it has one; else the config center chooses by the item or the name's
+ * suffix. */
 static bool take_format(const struct stream_frame *f, struct config_publish *p)
 {
     const struct slice none = {0};
@@ -57,8 +59,8 @@ static bool take_content(const struct stream_frame *f, struct buf *decoded, stru
 void stream_publish(struct stream_conn *c, const struct stream_frame *f)
 {
     struct buf decoded = {0};
-    struct config_publish what = {
-        .key = {stream_ask_ns(f), f->group.size ? f->group : slice_text("default"), f->name},
+    struct config_publish publish = {
+        .key = {stream_subscribe_ns(f), f->group.size ? f->group : slice_text("default"), f->name},
         .title = f->title,
         .note = f->note,
         .condition = {.if_absent = f->if_absent,
@@ -69,28 +71,28 @@ void stream_publish(struct stream_conn *c, const struct stream_frame *f)
                       .if_md5 = f->if_md5},
         .only_validate = f->only_validate,
     };
-    const char *wrong = NULL;
+    const char *problem = NULL;
     if (c->request_count >= STREAM_REQUESTS_MAX) {
         stream_conn_error(c, f, ERR_LIMIT, "too many requests are under way: wait for results");
         return;
     }
-    if (!take_format(f, &what))
-        wrong = "publish: format is none of text, json, yaml, properties, toml, xml, html, bin";
-    else if (!take_content(f, &decoded, &what))
-        wrong = "publish: content is not base64";
-    if (wrong) {
-        stream_conn_error(c, f, ERR_INVALID, wrong);
+    if (!take_format(f, &publish))
+        problem = "publish: format must be one of text, json, yaml, properties, toml, xml, html, bin";
+    else if (!take_content(f, &decoded, &publish))
+        problem = "publish: content is not base64";
+    if (problem) {
+        stream_conn_error(c, f, ERR_INVALID, problem);
     } else {
         struct publish *p = mem_new(sizeof *p);
         p->request.done = stream_publish_on_done;
         p->request.who = stream_conn_author(c);
-        p->request.address = gray_address(c->who.peer);
+        p->request.address = gray_address(c->subscriber.peer);
         p->conn = c;
         p->rid = f->rid;
         p->is_checked = f->only_validate;
         list_add_last(&c->publishes, &p->link);
         c->request_count++;
-        config_publish(c->server->options.config, &p->request, &what);
+        config_publish(c->server->options.config, &p->request, &publish);
     }
     buf_done(&decoded);
 }
@@ -110,5 +112,5 @@ void stream_applied(struct stream_conn *c, const struct stream_frame *f)
     if (!sub)
         stream_conn_error(c, f, ERR_NOT_FOUND, "applied: there is no such subscription");
     else if (!sub->kind->applied || sub->kind->applied(sub, f))
-        stream_conn_error(c, f, ERR_INVALID, "applied: this is nothing that the subscription has");
+        stream_conn_error(c, f, ERR_INVALID, "applied: the subscription has no such item or seq");
 }

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See release.h. An entry is in exactly one list: QUEUED [room under the limits] READING [done] THERE, which
- * is in the order of use. A read that fails for now goes back to the queue.
+ * Cache of configuration releases; see release.h. An entry is in exactly one list:
  *
- * "Not found" is believed only when the view has reached the revision at which the store said so: the store
- * may be ahead of the view, and have collected what the view still names. */
+ *   QUEUED --room under READS_MAX--> READING --read--> CACHED, in the order of use; the oldest is evicted
+ *     ^                                 |
+ *     +---- failed: after RETRY_MS -----+
+ *
+ * "Not found" counts only when the view has reached the revision at which the store answered so. Before that
+ * the store is ahead of the view and may have removed a release that the view still names: it is retried. */
 #include "server/stream/release.h"
 
 #include <assert.h>
@@ -15,7 +18,7 @@
 enum {
     READS_MAX = 128, /* under way at once */
     RETRY_MS = 200,
-    STALE_LOOKS = 2, /* entries a turn that are held against their item's head */
+    STALE_CHECKS = 2, /* entries a turn that are compared with their item's head */
 };
 
 struct item; /* the entries of one configuration */
@@ -25,10 +28,10 @@ struct entry {
     struct link link;
     struct link sibling; /* in item.entries */
     struct item *item;
-    enum { ENTRY_QUEUED, ENTRY_READING, ENTRY_THERE } state;
+    enum { ENTRY_QUEUED, ENTRY_READING, ENTRY_CACHED } state;
     struct stream_releases *releases;
     struct stream_release release;
-    struct stream_release_id id; /* its texts lie behind the key */
+    struct stream_release_id id; /* its texts are slices of `key` */
     struct link fetches;
     uint64_t retry_ms; /* QUEUED: not before */
     struct buf members;
@@ -37,15 +40,15 @@ struct entry {
 
 struct item {
     struct link entries;
-    struct slice key; /* the beginning of each entry's, owned */
+    struct slice key; /* a prefix of each entry's key; owned */
 };
 
 struct stream_releases {
     struct stream_releases_options options;
     struct strmap entries, items;
     struct cache_share share;
-    struct link queued, reading, there; /* there: the least recently used first */
-    size_t reading_count, there_count, bytes, reads, stale_at;
+    struct link queued, reading, cached; /* cached: the least recently used first */
+    size_t reading_count, cached_count, bytes, reads, stale_at;
     struct buf scratch;
     uint64_t now_ms;
 };
@@ -64,17 +67,17 @@ struct stream_releases *stream_releases_new(const struct stream_releases_options
         rs->options.read = config_read;
     list_init(&rs->queued);
     list_init(&rs->reading);
-    list_init(&rs->there);
+    list_init(&rs->cached);
     cache_share_init(&rs->share, options->cache_budget, METRIC_CACHE_RELEASES, evict_oldest);
     return rs;
 }
 
 struct stream_releases_counts stream_releases_counts(const struct stream_releases *rs)
 {
-    return (struct stream_releases_counts){rs->there_count, rs->bytes, rs->reading_count, rs->reads};
+    return (struct stream_releases_counts){rs->cached_count, rs->bytes, rs->reading_count, rs->reads};
 }
 
-/* --- entries ------------------------------------------------------------------------------------------- */
+/* --- entries ----------------------------------------------------------------------------------------- */
 
 /* ns 0 group 0 name 0 */
 static struct slice item_key_of(struct stream_releases *rs, const struct config_id *key)
@@ -89,7 +92,7 @@ static struct slice item_key_of(struct stream_releases *rs, const struct config_
     return buf_slice(&rs->scratch);
 }
 
-/* The item's, life, seq: the texts can be told apart, so they lie here for the entry too. */
+/* The item's key, life, seq. A new entry copies it and takes its texts from the copy. */
 static struct slice stream_release_key_of(struct stream_releases *rs, const struct stream_release_id *id)
 {
     uint8_t numbers[16];
@@ -143,7 +146,7 @@ static struct entry *new_entry(struct stream_releases *rs, const struct stream_r
     return e;
 }
 
-/* With its places in the two maps, and its item, which most have for themselves. */
+/* The bytes of an entry with its slots in the two maps and its item, which usually has one entry only. */
 static size_t size_of(const struct entry *e)
 {
     return cache_block_bytes(sizeof *e) + cache_block_bytes(e->members.capacity) +
@@ -155,10 +158,10 @@ static void free_entry(struct entry *e)
 {
     struct stream_releases *rs = e->releases;
     assert(list_is_empty(&e->fetches));
-    if (e->state == ENTRY_THERE) {
+    if (e->state == ENTRY_CACHED) {
         rs->bytes -= size_of(e);
         cache_share_sub(&rs->share, size_of(e));
-        rs->there_count--;
+        rs->cached_count--;
     } else if (e->state == ENTRY_READING) {
         config_cancel(rs->options.config, &e->request);
         rs->reading_count--;
@@ -174,13 +177,13 @@ static void free_entry(struct entry *e)
 static bool evict_oldest(struct cache_share *share)
 {
     struct stream_releases *rs = container_of(share, struct stream_releases, share);
-    if (list_is_empty(&rs->there))
+    if (list_is_empty(&rs->cached))
         return false;
-    free_entry(container_of(rs->there.next, struct entry, link));
+    free_entry(container_of(rs->cached.next, struct entry, link));
     return true;
 }
 
-/* --- superseded ones ----------------------------------------------------------------------------------- */
+/* --- superseded releases ----------------------------------------------------------------------------- */
 
 static bool is_named(const struct entry *e, const struct config_item *item)
 {
@@ -195,18 +198,18 @@ static bool is_named(const struct entry *e, const struct config_item *item)
     return false;
 }
 
-/* What the head will name only later stays: it may be ahead of this view. */
+/* A seq after the head's last one is not superseded: the release may be ahead of this view. */
 static bool is_superseded(const struct entry *e, const struct config_item *item)
 {
-    if (e->state != ENTRY_THERE || MUTANT(SUPERSEDED_KEPT))
+    if (e->state != ENTRY_CACHED || MUTANT(SUPERSEDED_KEPT))
         return false;
     bool is_ahead =
         item && item->head && e->id.life == item->create_revision && e->id.seq > item->head->last_seq;
     return !is_ahead && !is_named(e, item);
 }
 
-void stream_releases_settle(struct stream_releases *rs, const struct config_id *key,
-                            const struct config_item *item)
+void stream_releases_drop_superseded(struct stream_releases *rs, const struct config_id *key,
+                                     const struct config_item *item)
 {
     struct item *i = strmap_get(&rs->items, item_key_of(rs, key));
     if (!i)
@@ -215,18 +218,19 @@ void stream_releases_settle(struct stream_releases *rs, const struct config_id *
     for (struct link *l = i->entries.next, *next; !is_last; l = next) {
         struct entry *e = container_of(l, struct entry, sibling);
         next = l->next;
-        is_last = next == &i->entries; /* the item goes with its last entry */
+        is_last = next == &i->entries; /* free_entry frees the item with its last entry */
         if (is_superseded(e, item))
             free_entry(e);
     }
 }
 
-/* Items that no topic watches change without a word: a few entries a turn are looked at, round and round. */
+/* No topic reports changes of items that it does not watch: so each turn checks a few entries, in
+ * rotation. */
 static void drop_stale(struct stream_releases *rs)
 {
     struct slice key;
     void *value;
-    for (int i = 0; i < STALE_LOOKS && rs->entries.count; i++) {
+    for (int i = 0; i < STALE_CHECKS && rs->entries.count; i++) {
         if (!strmap_next(&rs->entries, &rs->stale_at, &key, &value)) {
             rs->stale_at = 0;
             continue;
@@ -237,17 +241,17 @@ static void drop_stale(struct stream_releases *rs)
     }
 }
 
-/* The newest stays, whatever its size. */
+/* The newest entry stays, whatever its size. */
 static void stream_release_make_room(struct stream_releases *rs)
 {
-    while ((rs->bytes > rs->options.bytes_max || rs->there_count > rs->options.count_max) &&
-           rs->there.next->next != &rs->there)
-        free_entry(container_of(rs->there.next, struct entry, link));
+    while ((rs->bytes > rs->options.bytes_max || rs->cached_count > rs->options.count_max) &&
+           rs->cached.next->next != &rs->cached)
+        free_entry(container_of(rs->cached.next, struct entry, link));
 }
 
 void stream_releases_free(struct stream_releases *rs)
 {
-    struct link *lists[] = {&rs->queued, &rs->reading, &rs->there};
+    struct link *lists[] = {&rs->queued, &rs->reading, &rs->cached};
     for (size_t i = 0; i < 3; i++)
         while (!list_is_empty(lists[i]))
             free_entry(container_of(lists[i]->next, struct entry, link));
@@ -258,7 +262,7 @@ void stream_releases_free(struct stream_releases *rs)
     mem_free(rs);
 }
 
-/* --- reading ------------------------------------------------------------------------------------------- */
+/* --- reading ----------------------------------------------------------------------------------------- */
 
 void stream_release_write(const char *md5, enum format format, uint64_t size, struct slice title,
                           struct json_writer *w)
@@ -281,7 +285,7 @@ static void stream_release_keep(struct entry *e, const struct config_release *r)
         if (!e->release.is_large)
             document_add_bytes(&w, "content", r->content);
     }
-    if (e->members.size) { /* it grew by doubling */
+    if (e->members.size) { /* give back what doubling has left over */
         e->members.data = mem_resize(e->members.data, e->members.size);
         e->members.capacity = e->members.size;
     }
@@ -290,7 +294,7 @@ static void stream_release_keep(struct entry *e, const struct config_release *r)
 
 static void start_reads(struct stream_releases *rs);
 
-static void put_back(struct entry *e)
+static void requeue(struct entry *e)
 {
     e->state = ENTRY_QUEUED;
     e->retry_ms = e->releases->now_ms + RETRY_MS;
@@ -306,19 +310,19 @@ static void stream_release_on_read(struct config_request *q, int err, const stru
     list_remove(&e->link);
     rs->reading_count--;
     if (err && !is_gone) {
-        put_back(e); /* not readable now, or ahead of the view */
+        requeue(e); /* the read failed, or the store is ahead of the view */
         return;
     }
     stream_release_keep(e, err ? NULL : result->release);
-    e->state = ENTRY_THERE;
+    e->state = ENTRY_CACHED;
     rs->bytes += size_of(e);
     cache_share_add(&rs->share, size_of(e));
-    rs->there_count++;
-    list_add_last(&rs->there, &e->link);
+    rs->cached_count++;
+    list_add_last(&rs->cached, &e->link);
     struct link ready;
     list_init(&ready);
     list_move_all(&ready, &e->fetches);
-    stream_release_make_room(rs); /* never this one */
+    stream_release_make_room(rs); /* never evicts this one */
     start_reads(rs);
     while ((l = list_take_first(&ready))) {
         struct stream_fetch *w = container_of(l, struct stream_fetch, link);
@@ -356,16 +360,16 @@ void stream_releases_turn(struct stream_releases *rs, uint64_t now_ms)
     drop_stale(rs);
 }
 
-/* --- asking -------------------------------------------------------------------------------------------- */
+/* --- get and fetch ----------------------------------------------------------------------------------- */
 
 const struct stream_release *stream_releases_get(struct stream_releases *rs,
                                                  const struct stream_release_id *id)
 {
     struct entry *e = strmap_get(&rs->entries, stream_release_key_of(rs, id));
-    if (!e || e->state != ENTRY_THERE)
+    if (!e || e->state != ENTRY_CACHED)
         return NULL;
     list_remove(&e->link);
-    list_add_last(&rs->there, &e->link);
+    list_add_last(&rs->cached, &e->link);
     return &e->release;
 }
 
@@ -373,7 +377,7 @@ void stream_release_fetch(struct stream_releases *rs, struct stream_fetch *w,
                           const struct stream_release_id *id)
 {
     struct entry *e = strmap_get(&rs->entries, stream_release_key_of(rs, id));
-    if (e && e->state == ENTRY_THERE) { /* read it again: the wish is never fulfilled from inside */
+    if (e && e->state == ENTRY_CACHED) { /* read it again: ready is never called from inside this function */
         free_entry(e);
         e = NULL;
     }
@@ -385,12 +389,12 @@ void stream_release_fetch(struct stream_releases *rs, struct stream_fetch *w,
 
 void stream_release_fetch_cancel(struct stream_fetch *w)
 {
-    list_remove(&w->link); /* what is being read for nobody is kept all the same */
+    list_remove(&w->link); /* a read that is under way goes on, and its result is cached */
 }
 
-void stream_release_doubt(struct stream_releases *rs, const struct stream_release_id *id)
+void stream_release_forget_missing(struct stream_releases *rs, const struct stream_release_id *id)
 {
     struct entry *e = strmap_get(&rs->entries, stream_release_key_of(rs, id));
-    if (e && e->state == ENTRY_THERE && e->release.is_missing)
+    if (e && e->state == ENTRY_CACHED && e->release.is_missing)
         free_entry(e);
 }

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Sources of topics from the registry: `service`, the instances of one service that fit a filter, and
- * `services`, the services of a namespace with their counts. Views look into the catalog; nothing is copied
+ * Services as topics: the sources `service` (the instances of one service that match a filter) and
+ * `services` (the services of a namespace with their counts). Views read the catalog; they copy nothing
  * but the filter. */
 #include "registry/view.h"
 #include "server/stream/private.h"
 
-/* Readers with other rights have other views: a topic is of one audience. */
+/* All readers of a topic have one audience: readers with other permissions need another topic. */
 static void add_audience(struct buf *key, const struct audience *a)
 {
     buf_add_byte(key, 0);
@@ -13,37 +13,37 @@ static void add_audience(struct buf *key, const struct audience *a)
         buf_add(key, a->digest, sizeof a->digest);
 }
 
-/* --- service --------------------------------------------------------------------------------------- */
+/* --- service ----------------------------------------------------------------------------------------- */
 
 struct service_view {
     struct registry_watch watch;
     struct registry *registry;
     struct stream_topic *topic;
     struct audience *audience;  /* of all its readers */
-    struct select_query filter; /* its texts lie in texts */
+    struct select_query filter; /* its texts are in `texts` */
     struct buf texts;
     bool has_filter, is_protected;
 };
 
-static int service_key(const struct stream_frame *ask, struct buf *ret_key, char *error, size_t error_size)
+static int service_key(const struct stream_frame *frame, struct buf *ret_key, char *error, size_t error_size)
 {
-    struct slice group = stream_ask_group(ask);
-    if (stream_frame_has(ask, STREAM_HAS_PREFIX))
-        return stream_ask_refuse(error, error_size,
-                                 "subscribe: a service has a name; prefix is for services");
-    int err = stream_ask_check(ask, false, error, error_size);
+    struct slice group = stream_subscribe_group(frame);
+    if (stream_frame_has(frame, STREAM_HAS_PREFIX))
+        return stream_subscribe_error(error, error_size,
+                                      "subscribe: service needs a name; a prefix belongs to services");
+    int err = stream_subscribe_check(frame, false, error, error_size);
     if (err)
         return err;
-    stream_ask_add_part(ret_key, stream_ask_ns(ask));
-    stream_ask_add_part(ret_key, group);
-    stream_ask_add_part(ret_key, ask->name);
-    stream_filter_key(&ask->filter, ret_key);
-    add_audience(ret_key, ask->audience);
+    stream_subscribe_add_part(ret_key, stream_subscribe_ns(frame));
+    stream_subscribe_add_part(ret_key, group);
+    stream_subscribe_add_part(ret_key, frame->name);
+    stream_filter_key(&frame->filter, ret_key);
+    add_audience(ret_key, frame->audience);
     return 0;
 }
 
-/* The frame goes, the filter stays. */
-static void keep_filter(struct service_view *v, const struct select_query *q)
+/* Copies the filter: the frame is freed after it was handled. */
+static void copy_filter(struct service_view *v, const struct select_query *q)
 {
     size_t size = q->cluster.size + q->version.size + q->protocol.size;
     for (size_t i = 0; i < q->tag_count; i++)
@@ -53,15 +53,15 @@ static void keep_filter(struct service_view *v, const struct select_query *q)
     v->filter = *q;
     v->filter.audience = v->audience;
     v->has_filter = v->audience || size || q->only_serving || q->no_guarded || q->tag_count || q->label_count;
-    buf_reserve(&v->texts, size + 1); /* it does not move from here on */
-    v->filter.cluster = stream_ask_moved(&v->texts, q->cluster);
-    v->filter.version = stream_ask_moved(&v->texts, q->version);
-    v->filter.protocol = stream_ask_moved(&v->texts, q->protocol);
+    buf_reserve(&v->texts, size + 1); /* so that it does not move while texts are added */
+    v->filter.cluster = stream_subscribe_copy(&v->texts, q->cluster);
+    v->filter.version = stream_subscribe_copy(&v->texts, q->version);
+    v->filter.protocol = stream_subscribe_copy(&v->texts, q->protocol);
     for (size_t i = 0; i < q->tag_count; i++)
-        v->filter.tags[i] = stream_ask_moved(&v->texts, q->tags[i]);
+        v->filter.tags[i] = stream_subscribe_copy(&v->texts, q->tags[i]);
     for (size_t i = 0; i < q->label_count; i++) {
-        v->filter.labels[i].key = stream_ask_moved(&v->texts, q->labels[i].key);
-        v->filter.labels[i].value = stream_ask_moved(&v->texts, q->labels[i].value);
+        v->filter.labels[i].key = stream_subscribe_copy(&v->texts, q->labels[i].key);
+        v->filter.labels[i].value = stream_subscribe_copy(&v->texts, q->labels[i].value);
     }
 }
 
@@ -81,7 +81,7 @@ static void service_changed(struct registry_watch *w, const struct catalog_chang
     struct service_view *v = container_of(w, struct service_view, watch);
     bool was_protected = v->is_protected;
     v->is_protected = find_protection(v);
-    /* Protection has changed: so has what each of them is. Those that went are among the ids. */
+    /* Storm protection began or ended, which changes each instance. Deleted ones are among the ids below. */
     for (size_t i = 0; was_protected != v->is_protected && i < change->service->count; i++)
         if (audience_sees(v->audience, change->service->list[i]))
             stream_topic_changed(v->topic, change->service->list[i]->id, change->revision);
@@ -90,22 +90,22 @@ static void service_changed(struct registry_watch *w, const struct catalog_chang
             stream_topic_changed(v->topic, change->ids[i], change->revision);
 }
 
-static struct registry_key stream_service_key_of(const struct stream_frame *ask)
+static struct registry_key stream_service_key_of(const struct stream_frame *frame)
 {
     return (struct registry_key){
-        .ns = stream_ask_ns(ask), .group = stream_ask_group(ask), .service = ask->name};
+        .ns = stream_subscribe_ns(frame), .group = stream_subscribe_group(frame), .service = frame->name};
 }
 
-static void *service_open(void *owner, struct stream_topic *topic, const struct stream_frame *ask)
+static void *service_open(void *owner, struct stream_topic *topic, const struct stream_frame *frame)
 {
     struct stream_server *s = owner;
     struct service_view *v = mem_new(sizeof *v);
-    struct registry_key key = stream_service_key_of(ask);
+    struct registry_key key = stream_service_key_of(frame);
     v->registry = s->options.registry;
     v->topic = topic;
     v->watch.changed = service_changed;
-    v->audience = audience_ref(ask->audience);
-    keep_filter(v, &ask->filter);
+    v->audience = audience_ref(frame->audience);
+    copy_filter(v, &frame->filter);
     registry_watch_service(v->registry, &v->watch, &key);
     v->is_protected = find_protection(v);
     return v;
@@ -120,18 +120,18 @@ static void service_close(void *view)
     mem_free(v);
 }
 
-static void service_ask(const void *view, struct stream_frame *ret_ask)
+static void service_describe(const void *view, struct stream_frame *ret_frame)
 {
     const struct service_view *v = view;
     const struct catalog_service *s = v->watch.service;
-    *ret_ask = (struct stream_frame){.type = STREAM_SUBSCRIBE,
-                                     .has = 1u << STREAM_HAS_GROUP,
-                                     .kind = slice_text("service"),
-                                     .ns = s->ns,
-                                     .group = s->group,
-                                     .name = s->name,
-                                     .filter = v->filter,
-                                     .audience = v->audience};
+    *ret_frame = (struct stream_frame){.type = STREAM_SUBSCRIBE,
+                                       .has = 1u << STREAM_HAS_GROUP,
+                                       .kind = slice_text("service"),
+                                       .ns = s->ns,
+                                       .group = s->group,
+                                       .name = s->name,
+                                       .filter = v->filter,
+                                       .audience = v->audience};
 }
 
 static int64_t reached(void *owner)
@@ -190,21 +190,21 @@ static void service_note(const void *view, struct json_writer *w)
     jw_bool(w, true);
 }
 
-/* --- who looks, one by one ---------------------------------------------------------------------------- */
+/* --- subscribers: acknowledgements, one by one ------------------------------------------------------- */
 
 static void look_changed(struct registry_watch *w, const struct catalog_change *change)
 {
-    (void)w, (void)change; /* the view has heard it */
+    (void)w, (void)change; /* the view's own watch handles it */
 }
 
-static void *service_attach(void *view, const struct registry_subscriber *who)
+static void *service_attach(void *view, const struct registry_subscriber *subscriber)
 {
     const struct service_view *v = view;
     const struct catalog_service *s = v->watch.service;
     struct registry_watch *w = mem_new(sizeof *w);
     struct registry_key key = {.ns = s->ns, .group = s->group, .service = s->name};
     w->changed = look_changed;
-    w->subscriber = who;
+    w->subscriber = subscriber;
     registry_watch_service(v->registry, w, &key);
     return w;
 }
@@ -225,8 +225,8 @@ const struct stream_source stream_service_source = {
     .key = service_key,
     .open = service_open,
     .close = service_close,
-    .ask = service_ask,
-    .is_doubtful = service_is_doubtful,
+    .describe = service_describe,
+    .depends_on_rights = service_is_doubtful,
     .reached = reached,
     .revision = service_revision,
     .changed = service_last_change,
@@ -238,9 +238,9 @@ const struct stream_source stream_service_source = {
     .acknowledge = service_acknowledge,
 };
 
-/* --- services ------------------------------------------------------------------------------------------ */
+/* --- services ---------------------------------------------------------------------------------------- */
 
-/* An item's id is the service's name, or with all groups in view "group/name". */
+/* An item's id is the service's name, or "group/name" if the view has all groups. */
 struct services_view {
     struct registry_watch watch;
     struct registry *registry;
@@ -251,19 +251,19 @@ struct services_view {
     struct buf id;                  /* scratch */
 };
 
-static int services_key(const struct stream_frame *ask, struct buf *ret_key, char *error, size_t error_size)
+static int services_key(const struct stream_frame *frame, struct buf *ret_key, char *error, size_t error_size)
 {
-    struct slice group = stream_ask_group(ask);
-    if (stream_frame_has(ask, STREAM_HAS_NAME) || stream_frame_has(ask, STREAM_HAS_FILTER))
-        return stream_ask_refuse(error, error_size,
-                                 "subscribe: services has a prefix, and neither name nor filter");
-    int err = stream_ask_check(ask, true, error, error_size);
+    struct slice group = stream_subscribe_group(frame);
+    if (stream_frame_has(frame, STREAM_HAS_NAME) || stream_frame_has(frame, STREAM_HAS_FILTER))
+        return stream_subscribe_error(error, error_size,
+                                      "subscribe: services needs a prefix and takes neither name nor filter");
+    int err = stream_subscribe_check(frame, true, error, error_size);
     if (err)
         return err;
-    stream_ask_add_part(ret_key, stream_ask_ns(ask));
-    stream_ask_add_part(ret_key, group);
-    stream_ask_add_part(ret_key, ask->prefix);
-    add_audience(ret_key, ask->audience);
+    stream_subscribe_add_part(ret_key, stream_subscribe_ns(frame));
+    stream_subscribe_add_part(ret_key, group);
+    stream_subscribe_add_part(ret_key, frame->prefix);
+    add_audience(ret_key, frame->audience);
     return 0;
 }
 
@@ -285,18 +285,19 @@ static void services_changed(struct registry_watch *w, const struct catalog_chan
         stream_topic_changed(v->topic, id_of(&v->id, v, change->service), change->revision);
 }
 
-static void *services_open(void *owner, struct stream_topic *topic, const struct stream_frame *ask)
+static void *services_open(void *owner, struct stream_topic *topic, const struct stream_frame *frame)
 {
     struct stream_server *s = owner;
     struct services_view *v = mem_new(sizeof *v);
     v->registry = s->options.registry;
     v->topic = topic;
     v->watch.changed = services_changed;
-    v->audience = audience_ref(ask->audience);
-    buf_reserve(&v->texts, stream_ask_ns(ask).size + stream_ask_group(ask).size + ask->prefix.size + 1);
-    v->ns = stream_ask_moved(&v->texts, stream_ask_ns(ask));
-    v->group = stream_ask_moved(&v->texts, stream_ask_group(ask));
-    v->prefix = stream_ask_moved(&v->texts, ask->prefix);
+    v->audience = audience_ref(frame->audience);
+    buf_reserve(&v->texts, stream_subscribe_ns(frame).size + stream_subscribe_group(frame).size +
+                               frame->prefix.size + 1);
+    v->ns = stream_subscribe_copy(&v->texts, stream_subscribe_ns(frame));
+    v->group = stream_subscribe_copy(&v->texts, stream_subscribe_group(frame));
+    v->prefix = stream_subscribe_copy(&v->texts, frame->prefix);
     registry_watch_services(v->registry, &v->watch, v->ns, v->group, v->prefix);
     return v;
 }
@@ -311,16 +312,16 @@ static void services_close(void *view)
     mem_free(v);
 }
 
-static void services_ask(const void *view, struct stream_frame *ret_ask)
+static void services_describe(const void *view, struct stream_frame *ret_frame)
 {
     const struct services_view *v = view;
-    *ret_ask = (struct stream_frame){.type = STREAM_SUBSCRIBE,
-                                     .has = 1u << STREAM_HAS_GROUP,
-                                     .kind = slice_text("services"),
-                                     .ns = v->ns,
-                                     .group = v->group,
-                                     .prefix = v->prefix,
-                                     .audience = v->audience};
+    *ret_frame = (struct stream_frame){.type = STREAM_SUBSCRIBE,
+                                       .has = 1u << STREAM_HAS_GROUP,
+                                       .kind = slice_text("services"),
+                                       .ns = v->ns,
+                                       .group = v->group,
+                                       .prefix = v->prefix,
+                                       .audience = v->audience};
 }
 
 static int64_t services_revision(const void *view)
@@ -328,7 +329,7 @@ static int64_t services_revision(const void *view)
     return registry_revision(((const struct services_view *)view)->registry);
 }
 
-/* Of a namespace that is not there any more nothing is remembered. */
+/* A namespace that does not exist has no revision: the registry's revision is used. */
 static int64_t services_last_change(const void *view)
 {
     const struct services_view *v = view;
@@ -407,7 +408,7 @@ static int64_t services_item(const void *view, struct slice id, uint32_t variant
     return counts.revision;
 }
 
-/* The revision that an audience sees says nothing of instances that went. */
+/* With an audience the revision does not change when instances are removed: it cannot be compared. */
 static bool services_is_known(const void *view, struct slice id, uint32_t variant,
                               const struct stream_known *known)
 {
@@ -426,10 +427,10 @@ static bool is_projected(void *arg, struct catalog_service *s)
 static bool services_is_doubtful(const void *view)
 {
     const struct services_view *v = view;
-    bool is_doubtful = false;
+    bool depends_on_rights = false;
     catalog_each(registry_catalog(v->registry), v->ns, v->group, v->prefix, (struct slice){0}, is_projected,
-                 &is_doubtful);
-    return is_doubtful;
+                 &depends_on_rights);
+    return depends_on_rights;
 }
 
 const struct stream_source stream_services_source = {
@@ -437,8 +438,8 @@ const struct stream_source stream_services_source = {
     .key = services_key,
     .open = services_open,
     .close = services_close,
-    .ask = services_ask,
-    .is_doubtful = services_is_doubtful,
+    .describe = services_describe,
+    .depends_on_rights = services_is_doubtful,
     .is_known = services_is_known,
     .reached = reached,
     .revision = services_revision,

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The server of streams: which kinds there are, who has something to send, and time.
+ * The stream server: the kinds of subscriptions, fan-out and timers. One change reaches its readers so:
  *
- * A change marks a topic; the turn marks the topic's readers and their connections, and then writes to as
- * many connections as fit into some milliseconds; the rest follow in the next turns. Who is reached late gets
- * what is true then, in one delta. */
+ *   1. The source reports the change to its topic.
+ *   2. The turn marks the topic's readers and their connections.
+ *   3. The turn runs as many marked connections as fit into SLICE_NS. The others follow in the next turns.
+ *
+ * A connection that runs later gets the state of that moment, in one delta. */
 #include "server/stream/private.h"
 
 #include <assert.h>
@@ -20,7 +22,7 @@ enum {
     CONTENT_BYTES_MAX = 1 << 20,
 };
 
-/* --- what can be subscribed to ------------------------------------------------------------------------ */
+/* --- kinds of subscriptions -------------------------------------------------------------------------- */
 
 #define LEVEL(kind_source)                                                                                   \
     .source = &kind_source, .size = stream_level_size, .open = stream_level_open,                            \
@@ -45,8 +47,7 @@ const struct stream_kind *stream_kind_find(struct slice name)
     return NULL;
 }
 
-/* --- time ------------------------------------------------------------------------------------------------
- */
+/* --- time -------------------------------------------------------------------------------------------- */
 
 uint64_t stream_now_ms(const struct stream_server *s)
 {
@@ -91,20 +92,20 @@ static void on_due(struct stream_conn *c)
 {
     struct stream_server *s = c->server;
     if (c->phase == STREAM_CONN_NEW) {
-        stream_conn_fail(c, ERR_INVALID, "no hello came");
+        stream_conn_fail(c, ERR_INVALID, "no hello came in time");
         return;
     }
-    if (c->phase == STREAM_CONN_OPENING) {
+    if (c->phase == STREAM_CONN_HANDSHAKE) {
         stream_conn_fail(c, ERR_NOT_READY, err_text(ERR_NOT_READY));
         return;
     }
     stream_due(c, s->options.mark_ms);
-    if (!stream_conn_is_judged(c) || http_is_congested(c->q))
-        return; /* it hears enough */
+    if (!stream_conn_recheck(c) || http_is_congested(c->q))
+        return; /* frames are waiting already */
     c->wants_mark = c->watches;
     if (c->watches)
-        watch_request_progress(c->watches); /* answers at once, behind its events, or not at all */
-    if (!c->has_news)
+        watch_request_progress(c->watches); /* it responds at once, after its events, or not at all */
+    if (!c->has_events)
         stream_conn_mark(c);
     if (c->q && c->is_events)
         http_stream_ping(c->q);
@@ -122,7 +123,8 @@ static void on_config_advanced(struct config_request *q, int err, const struct c
     container_of(q, struct stream_server, advance_config)->is_advancing_config = false;
 }
 
-/* A view counts only the revisions that concern it, until somebody asks: marks want all. */
+/* A view advances only with the revisions that concern it, unless it is requested to reach one. Marks need
+ * the store's revision. */
 static void advance(struct stream_server *s)
 {
     int64_t now = kv_revision(s->options.kv);
@@ -154,8 +156,7 @@ static void stream_on_timer(struct io_timer *timer)
     start_timer(s);
 }
 
-/* --- the turn
- * ----------------------------------------------------------------------------------------------- */
+/* --- the turn ---------------------------------------------------------------------------------------- */
 
 void stream_wake(struct stream_conn *c)
 {
@@ -170,7 +171,8 @@ static void free_dead(struct stream_server *s)
         stream_conn_free(container_of(l, struct stream_conn, link));
 }
 
-/* The view can be read, for the first time or again: go on with those who wait, and compare all. */
+/* The views are ready, for the first time or again: continues the handshakes that wait, and marks all
+ * subscriptions. */
 static void become_ready(struct stream_server *s)
 {
     struct link waiting;
@@ -179,16 +181,16 @@ static void become_ready(struct stream_server *s)
     LIST_FOR_EACH (l, &s->conns) {
         struct stream_conn *c = container_of(l, struct stream_conn, link);
         LIST_FOR_EACH (k, &c->subs)
-            stream_sub_dirty(container_of(k, struct stream_sub, link));
+            stream_sub_mark_dirty(container_of(k, struct stream_sub, link));
     }
     list_init(&waiting);
     list_move_all(&waiting, &s->waiting);
     while (!list_is_empty(&waiting))
-        stream_opening_wake(waiting.next); /* takes itself out */
+        stream_handshake_wake(waiting.next); /* removes itself from the list */
 }
 
-/* Rights may be others now: each subscription sees to it before its next frame (stream_level_send). Until
- * then none of them counts as up to date, so that no mark covers what was shown under the old rights. */
+/* Permissions may have changed: each subscription checks its audience before its next frame
+ * (stream_level_send). Until then it is dirty, so that no mark covers frames of the old permissions. */
 static void follow_rights(struct stream_server *s)
 {
     uint64_t rights = guard_revision(s->options.identity);
@@ -199,14 +201,14 @@ static void follow_rights(struct stream_server *s)
     LIST_FOR_EACH (l, &s->conns) {
         struct stream_conn *c = container_of(l, struct stream_conn, link);
         LIST_FOR_EACH (k, &c->subs)
-            stream_sub_dirty(container_of(k, struct stream_sub, link));
+            stream_sub_mark_dirty(container_of(k, struct stream_sub, link));
     }
 }
 
 bool stream_server_turn(struct stream_server *s)
 {
     bool was_ready = s->is_ready;
-    /* A batch that takes several turns: topics would have a part of its changes. */
+    /* The registry applies a batch over several turns: topics would have a part of its changes. */
     if (was_ready && registry_is_ready(s->options.registry) && !registry_is_settled(s->options.registry))
         return true;
     struct stream_topic *t;
@@ -219,19 +221,18 @@ bool stream_server_turn(struct stream_server *s)
     stream_releases_turn(s->releases, stream_now_ms(s));
     stream_config_turn(s);
     while ((t = stream_topics_next(s->topics)))
-        stream_level_news(t);
-    bool has_unjudged = stream_judge_turn(s);
+        stream_level_wake(t);
+    bool has_unchecked = stream_recheck_turn(s);
     s->slice_end_ns = s->io->ops->mono_ns(s->io) + SLICE_NS;
     while ((l = list_take_first(&s->ready))) {
         stream_conn_run(container_of(l, struct stream_conn, ready));
         if (stream_is_slice_over(s))
             break;
     }
-    return has_unjudged || !list_is_empty(&s->ready);
+    return has_unchecked || !list_is_empty(&s->ready);
 }
 
-/* --- the handler
- * ---------------------------------------------------------------------------------------------- */
+/* --- the HTTP handler -------------------------------------------------------------------------------- */
 
 static void stream_on_begin(struct http_request *q)
 {
@@ -247,7 +248,8 @@ static void stream_on_begin(struct http_request *q)
     if (has_token)
         stream_conn_fail(c, ERR_INVALID, STREAM_TOKEN_IN_QUERY);
     else if (s->conn_count > s->options.connections_max)
-        stream_conn_fail(c, ERR_NOT_READY, "this member has as many streams as it may have");
+        stream_conn_fail(c, ERR_NOT_READY,
+                         "this member has reached its limit of streams: connect to another member");
     else
         stream_due(c, s->options.hello_ms);
 }
@@ -261,7 +263,7 @@ static void on_body(struct http_request *q, struct slice piece)
 
 static void stream_on_end(struct http_request *q)
 {
-    (void)q; /* the answer goes on */
+    (void)q; /* the response goes on */
 }
 
 static void on_writable(struct http_request *q)
@@ -298,8 +300,7 @@ const struct http_handler stream_http_handler = {
     .silent_ms = STREAM_SILENT_MS,
 };
 
-/* --- the whole
- * -------------------------------------------------------------------------------------------------- */
+/* --- life -------------------------------------------------------------------------------------------- */
 
 struct stream_counts stream_server_counts(const struct stream_server *s)
 {
@@ -325,7 +326,7 @@ struct stream_server *stream_server_new(const struct stream_options *options)
     s->timer.fire = stream_on_timer;
     s->advance.done = on_advanced;
     s->advance_config.done = on_config_advanced;
-    list_init(&s->unsettled);
+    list_init(&s->busy_views);
     struct stream_releases_options releases = {
         .config = options->config,
         .bytes_max = options->release_bytes_max,

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * THE DOOR of server/stream: changes pushed to clients over one WebSocket each (/api/v1/stream, subprotocol
- * cairn.v1+json), or as Server-Sent Events on the same path. Rides on server/http's requests; what it shows
- * comes from registry.h, config.h and kv.h. Loop thread only.
+ * Public API of server/stream: changes of services, configurations and keys, pushed to clients.
+ *
+ * Each client has one WebSocket (/api/v1/stream, subprotocol cairn.v1+json), or Server-Sent Events on the
+ * same path. server/http carries the stream; registry.h, config.h and kv.h are the sources. Loop thread
+ * only.
  *
  * Mount stream_http_handler at STREAM_PATH with the server as context. */
 #ifndef SERVER_STREAM_STREAM_H
@@ -20,18 +22,18 @@ struct stream_options {
     struct registry *registry;
     struct config *config;
     struct kv *kv;
-    struct identity *identity; /* who comes, once auth is enabled; NULL: nobody is asked (in tests) */
-    const char *member;        /* this member's name; lives as long as the server */
-    /* 0 = the defaults: 65,536 connections, 1,000,000 subscriptions of all of them, 64 MiB of snapshots that
-     * are being read. */
+    struct identity *identity; /* authenticates clients once auth is enabled; NULL = never (in tests) */
+    const char *member;        /* this member's name; borrowed, outlives the server */
+    /* 0 = the defaults: 65,536 connections, 1,000,000 subscriptions of all connections, 64 MiB of encoded
+     * snapshots. */
     size_t connections_max, subscriptions_max, snapshot_bytes_max;
-    /* Of WebSocket clients and, for tests, of time; 0 = 10 s until hello, a mark each 10 s. */
+    /* For tests: the time until hello must come, and between two marks; 0 = 10,000 ms. */
     uint64_t hello_ms, mark_ms;
-    uint64_t judge_ns;                 /* for tests: of a turn, for judging open connections; 0 = 1 ms */
+    uint64_t recheck_ns;               /* for tests: of a turn, to check open connections again; 0 = 1 ms */
     size_t content_bytes_max;          /* of a publish; 0 = 1 MiB */
-    struct cache_budget *cache_budget; /* borrowed, of what is kept encoded; NULL = none */
-    size_t release_bytes_max;          /* of configurations that are kept as they are sent; 0 = 64 MiB */
-    /* For tests: in place of config_read. */
+    struct cache_budget *cache_budget; /* borrowed, for encoded frames and releases; NULL = none */
+    size_t release_bytes_max;          /* of cached releases of configurations; 0 = 64 MiB */
+    /* For tests: replaces config_read. NULL = config_read. */
     void (*read)(struct config *c, struct config_request *q, const struct config_id *key, uint64_t seq,
                  bool is_local);
 };
@@ -39,10 +41,10 @@ struct stream_options {
 extern const struct http_handler stream_http_handler;
 
 struct stream_server *stream_server_new(const struct stream_options *options);
-/* After the HTTP server was stopped, before registry and config center are freed. */
+/* Call it after the HTTP server was stopped and before registry and config center are freed. NULL is fine. */
 void stream_server_free(struct stream_server *s);
-/* In each turn of the loop, after registry_turn and config_turn: sends what has changed, for some
- * milliseconds. True: there is more to send, do not sleep. */
+/* Call it in each turn of the loop, after registry_turn and config_turn: it sends what has changed, for about
+ * 2 ms. True: there is more to send, do not sleep. */
 bool stream_server_turn(struct stream_server *s);
 
 struct stream_counts {

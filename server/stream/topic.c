@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Topics: the journal of changes, deltas and snapshots made once for many. See topic.h.
+ * Topics: a journal of changes, with deltas and snapshots that are encoded once for many readers. See
+ * topic.h.
  *
  *   journal (order of last change)      floor | a@12  d@15  b@19  c@19 | topic revision 19
+ *
  *   a reader at 15 lacks b and c; one at 13 lacks d, b, c; one below the floor gets a snapshot. */
 #include "server/stream/topic.h"
 
@@ -9,13 +11,13 @@
 #include <stdlib.h>
 
 enum {
-    CHANGES_MAX = 4096,       /* items that the journal remembers */
-    FRAME_BYTES = 64 * 1024,  /* of a snapshot's part; a delta goes beyond it only within one revision */
-    HEAD_BYTES = 160,         /* what a connection puts before the shared members */
-    DELTAS_KEPT = 4,          /* readers stand at so many different places at once, mostly at one */
-    FORMS_KEPT = 32,          /* of a source with variants: so many deltas and snapshots */
-    SNAPSHOT_KEPT_MS = 2000,  /* for those who come together */
-    COMPARE_BYTES = 256 << 10 /* a difference beyond is sent as a snapshot */
+    CHANGES_MAX = 4096,        /* items that the journal remembers */
+    FRAME_BYTES = 64 * 1024,   /* of a snapshot's part; a delta goes beyond it only within one revision */
+    HEAD_BYTES = 160,          /* what a connection puts before the shared members */
+    DELTA_SLOTS = 4,           /* readers stand at so many different places at once, mostly at one */
+    FORM_SLOTS = 32,           /* of a source with variants: so many deltas and snapshots */
+    SNAPSHOT_UNUSED_MS = 2000, /* for those who come together */
+    COMPARE_BYTES = 256 << 10  /* a difference beyond is sent as a snapshot */
 };
 
 struct entry {
@@ -25,10 +27,10 @@ struct entry {
     uint8_t id[];
 };
 
-/* The members of a delta for everybody who has at least `low` and not yet `high`. */
+/* The fields of a delta, for each reader whose revision is in [low, high). */
 struct delta {
     int64_t low, high;
-    int64_t revision; /* the last change in it; 0: all there are */
+    int64_t revision; /* of the last change in it; 0: it has all changes that there are */
     uint32_t variant;
     struct http_shared *tail; /* NULL: none */
     size_t bytes;
@@ -42,15 +44,16 @@ struct stream_topic {
     size_t references;
     struct link readers;
     struct link dirty; /* in topics->dirty */
-    struct link idle;  /* in topics->idle, while nobody holds it */
+    struct link idle;  /* in topics->idle, while it has no reference */
     uint64_t idle_since_ms;
     struct strmap entries;
     struct link journal;
-    int64_t floor;        /* all changes behind it are in the journal */
+    int64_t floor;        /* all changes after this revision are in the journal */
     int64_t revision;     /* of the last change */
     struct delta *deltas; /* made when the first is needed */
     unsigned next_delta, next_snapshot;
-    struct stream_snapshot **snapshots; /* as of now, one a form; likewise */
+    struct stream_snapshot *
+        *snapshots; /* of the view as it is now, one a form; made when the first is needed */
     struct buf key;
 };
 
@@ -93,14 +96,14 @@ size_t stream_topics_count(const struct stream_topics *ts)
     return ts->by_key.count;
 }
 
-static unsigned deltas_kept(const struct stream_topic *t)
+static unsigned delta_slots(const struct stream_topic *t)
 {
-    return t->source->variant ? FORMS_KEPT : DELTAS_KEPT;
+    return t->source->variant ? FORM_SLOTS : DELTA_SLOTS;
 }
 
-static unsigned snapshots_kept(const struct stream_topic *t)
+static unsigned snapshot_slots(const struct stream_topic *t)
 {
-    return t->source->variant ? FORMS_KEPT : 1;
+    return t->source->variant ? FORM_SLOTS : 1;
 }
 
 static void drop_delta(struct stream_topics *ts, struct delta *d)
@@ -124,9 +127,9 @@ static bool evict_delta(struct cache_share *share)
 
 static void forget_encodings(struct stream_topic *t)
 {
-    for (unsigned i = 0; t->deltas && i < deltas_kept(t); i++)
+    for (unsigned i = 0; t->deltas && i < delta_slots(t); i++)
         drop_delta(t->topics, &t->deltas[i]);
-    for (unsigned i = 0; t->snapshots && i < snapshots_kept(t); i++) {
+    for (unsigned i = 0; t->snapshots && i < snapshot_slots(t); i++) {
         stream_snapshot_unref(t->snapshots[i]);
         t->snapshots[i] = NULL;
     }
@@ -172,7 +175,7 @@ void stream_topics_free(struct stream_topics *ts)
 }
 
 static struct stream_topic *new_topic(struct stream_topics *ts, const struct stream_source *source,
-                                      const struct stream_frame *ask, struct buf *key, int64_t began)
+                                      const struct stream_frame *frame, struct buf *key, int64_t began)
 {
     struct stream_topic *t = mem_new(sizeof *t);
     t->topics = ts;
@@ -180,7 +183,7 @@ static struct stream_topic *new_topic(struct stream_topics *ts, const struct str
     t->key = buf_move(key);
     list_init(&t->readers);
     list_init(&t->journal);
-    t->view = source->open(ts->options.owner, t, ask);
+    t->view = source->open(ts->options.owner, t, frame);
     t->revision = t->floor = source->changed(t->view);
     if (began > t->floor)
         t->floor = began;
@@ -189,17 +192,17 @@ static struct stream_topic *new_topic(struct stream_topics *ts, const struct str
 }
 
 int stream_topic_hold(struct stream_topics *ts, const struct stream_source *source,
-                      const struct stream_frame *ask, int64_t began, char *error, size_t error_size,
+                      const struct stream_frame *frame, int64_t began, char *error, size_t error_size,
                       struct stream_topic **ret_topic)
 {
     struct buf key = {0};
     buf_add_text(&key, source->kind);
     buf_add_byte(&key, 0);
-    int err = source->key(ask, &key, error, error_size);
+    int err = source->key(frame, &key, error, error_size);
     if (!err) {
         struct stream_topic *t = strmap_get(&ts->by_key, buf_slice(&key));
         if (!t)
-            t = new_topic(ts, source, ask, &key, began);
+            t = new_topic(ts, source, frame, &key, began);
         if (link_is_in_list(&t->idle))
             ts->idle_count--;
         list_remove(&t->idle);
@@ -236,8 +239,8 @@ void stream_topics_sweep(struct stream_topics *ts, uint64_t now_ms)
     void *value;
     for (size_t at = 0; strmap_next(&ts->by_key, &at, &key, &value);) {
         struct stream_topic *t = value;
-        for (unsigned i = 0; t->snapshots && i < snapshots_kept(t); i++) {
-            if (!t->snapshots[i] || now_ms - t->snapshots[i]->used_ms <= SNAPSHOT_KEPT_MS)
+        for (unsigned i = 0; t->snapshots && i < snapshot_slots(t); i++) {
+            if (!t->snapshots[i] || now_ms - t->snapshots[i]->used_ms <= SNAPSHOT_UNUSED_MS)
                 continue;
             stream_snapshot_unref(t->snapshots[i]);
             t->snapshots[i] = NULL;
@@ -245,7 +248,7 @@ void stream_topics_sweep(struct stream_topics *ts, uint64_t now_ms)
     }
 }
 
-/* --- changes ------------------------------------------------------------------------------------------- */
+/* --- changes ----------------------------------------------------------------------------------------- */
 
 void stream_topic_ready(struct stream_topic *t)
 {
@@ -253,7 +256,7 @@ void stream_topic_ready(struct stream_topic *t)
         list_add_last(&t->topics->dirty, &t->dirty);
 }
 
-static void note_news(struct stream_topic *t, int64_t revision)
+static void mark_changed(struct stream_topic *t, int64_t revision)
 {
     assert(revision >= t->revision);
     t->revision = revision;
@@ -280,23 +283,23 @@ void stream_topic_changed(struct stream_topic *t, struct slice id, int64_t revis
             t->floor = oldest->revision;
         drop_entry(t, oldest);
     }
-    note_news(t, revision);
+    mark_changed(t, revision);
 }
 
-void stream_topic_outdated(struct stream_topic *t)
+void stream_topic_drop_encodings(struct stream_topic *t)
 {
     forget_encodings(t);
 }
 
-void stream_topic_lost(struct stream_topic *t, int64_t revision)
+void stream_topic_invalidate(struct stream_topic *t, int64_t revision)
 {
     while (!list_is_empty(&t->journal))
         drop_entry(t, container_of(t->journal.next, struct entry, link));
-    note_news(t, revision);
+    mark_changed(t, revision);
     t->floor = revision;
 }
 
-/* --- looking ------------------------------------------------------------------------------------------- */
+/* --- getters ----------------------------------------------------------------------------------------- */
 
 const struct stream_source *stream_topic_source(const struct stream_topic *t)
 {
@@ -345,7 +348,7 @@ static bool end_frame(struct stream_topic *t)
 
 static struct delta *find_delta(struct stream_topic *t, int64_t from, uint32_t variant)
 {
-    for (unsigned i = 0; t->deltas && i < deltas_kept(t); i++) {
+    for (unsigned i = 0; t->deltas && i < delta_slots(t); i++) {
         struct delta *d = &t->deltas[i];
         if (d->tail && d->variant == variant && from >= d->low && from < d->high)
             return d;
@@ -369,8 +372,8 @@ static void add_name(struct buf *list, struct slice id)
     jw_string(&w, id);
 }
 
-/* From the first entry behind the reader on, until the frame is full and a revision ends. Without a tail: it
- * lacks something. */
+/* A delta from the first entry after the reader's revision, until the frame is full and a revision ends.
+ * It has no tail if the source lacks something. */
 static struct delta make_delta(struct stream_topic *t, struct entry *first, int64_t low, uint32_t variant)
 {
     struct delta d = {.low = low, .high = first->revision, .variant = variant};
@@ -407,10 +410,10 @@ enum stream_step stream_topic_delta(struct stream_topic *t, int64_t from, uint32
                                     struct http_shared **ret_tail, int64_t *ret_revision)
 {
     if (from >= t->revision && from >= t->floor)
-        return STREAM_LEVEL;
+        return STREAM_UP_TO_DATE;
     if (from < t->floor)
         return STREAM_SNAPSHOT;
-    if (!begin_frame(t)) /* what was made before is old already */
+    if (!begin_frame(t)) /* the encoded deltas are outdated too */
         return STREAM_WAIT;
     struct delta *d = find_delta(t, from, variant);
     if (!d) {
@@ -423,8 +426,8 @@ enum stream_step stream_topic_delta(struct stream_topic *t, int64_t from, uint32
         if (!made.tail)
             return STREAM_WAIT;
         if (!t->deltas)
-            t->deltas = mem_new(deltas_kept(t) * sizeof *t->deltas);
-        d = &t->deltas[t->next_delta++ % deltas_kept(t)];
+            t->deltas = mem_new(delta_slots(t) * sizeof *t->deltas);
+        d = &t->deltas[t->next_delta++ % delta_slots(t)];
         drop_delta(t->topics, d);
         *d = made;
         list_add_last(&t->topics->deltas, &d->link);
@@ -509,14 +512,14 @@ void stream_snapshot_unref(struct stream_snapshot *s)
     mem_free(s);
 }
 
-struct making {
+struct snapshot_builder {
     struct stream_topic *topic;
     struct stream_snapshot *snapshot;
     struct buf *out; /* the part under way */
     struct json_writer w;
 };
 
-static void begin_part(struct making *m)
+static void begin_part(struct snapshot_builder *m)
 {
     buf_clear(m->out);
     m->w = (struct json_writer){.out = m->out};
@@ -524,8 +527,8 @@ static void begin_part(struct making *m)
     jw_open(&m->w, '[');
 }
 
-/* Its first `size` bytes of items. */
-static void end_part(struct making *m, size_t size)
+/* Ends the part after its first `size` bytes of items. */
+static void end_part(struct snapshot_builder *m, size_t size)
 {
     struct stream_snapshot *s = m->snapshot;
     m->out->size = size;
@@ -540,7 +543,7 @@ static void end_part(struct making *m, size_t size)
 
 static void stream_topic_add_item(void *arg, struct slice id)
 {
-    struct making *m = arg;
+    struct snapshot_builder *m = arg;
     const struct stream_topic *t = m->topic;
     size_t before = m->out->size;
     if (!t->source->item(t->view, id, m->snapshot->variant, &m->w))
@@ -553,7 +556,7 @@ static void stream_topic_add_item(void *arg, struct slice id)
     t->source->item(t->view, id, m->snapshot->variant, &m->w);
 }
 
-/* The parts that are on their way to somebody stay until they are sent. */
+/* Parts that a connection is sending have a reference of their own: they stay until they are sent. */
 static bool evict_oldest(struct cache_share *share)
 {
     struct stream_topics *ts = container_of(share, struct stream_topics, share);
@@ -574,7 +577,7 @@ static struct stream_snapshot *make_snapshot(struct stream_topic *t, uint32_t va
     struct stream_topics *ts = t->topics;
     struct stream_snapshot *s = mem_new(sizeof *s);
     *s = (struct stream_snapshot){.references = 1, .variant = variant, .topics = ts};
-    struct making m = {.topic = t, .snapshot = s, .out = &ts->scratch};
+    struct snapshot_builder m = {.topic = t, .snapshot = s, .out = &ts->scratch};
     begin_part(&m);
     t->source->each(t->view, stream_topic_add_item, &m);
     end_part(&m, m.out->size);
@@ -587,19 +590,19 @@ static struct stream_snapshot *make_snapshot(struct stream_topic *t, uint32_t va
     return NULL;
 }
 
-/* The place for this form's: its own, else a free one, else that of some other. */
+/* The slot for a form's snapshot: its own, else a free one, else that of another form. */
 static struct stream_snapshot **stream_topic_place_of(struct stream_topic *t, uint32_t variant)
 {
     struct stream_snapshot **free_place = NULL;
     if (!t->snapshots)
-        t->snapshots = mem_new(snapshots_kept(t) * sizeof(struct stream_snapshot *));
-    for (unsigned i = 0; i < snapshots_kept(t); i++) {
+        t->snapshots = mem_new(snapshot_slots(t) * sizeof(struct stream_snapshot *));
+    for (unsigned i = 0; i < snapshot_slots(t); i++) {
         if (t->snapshots[i] && t->snapshots[i]->variant == variant)
             return &t->snapshots[i];
         if (!t->snapshots[i] && !free_place)
             free_place = &t->snapshots[i];
     }
-    return free_place ? free_place : &t->snapshots[t->next_snapshot++ % snapshots_kept(t)];
+    return free_place ? free_place : &t->snapshots[t->next_snapshot++ % snapshot_slots(t)];
 }
 
 struct stream_snapshot *stream_topic_snapshot(struct stream_topic *t, uint32_t variant, uint64_t now_ms)

@@ -1,16 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Level-triggered subscriptions: named items with revisions, of which a reader may skip states but never the
- * last one. A topic is one view that all who asked for the same share. It remembers which items changed last,
- * each once, in the order of their last change (the journal), so that "what has changed after revision P" is
- * the end of a list: nothing is kept per subscriber but the revision it has. The answer is encoded once for
- * all who stand between the same two changes; so is the snapshot.
+ * Topics: named items with revisions, delivered level-triggered.
  *
- * A source may lack what an item needs (a content that is being read): what was being made then is void, the
- * answer is STREAM_WAIT, and stream_topic_ready brings the readers back.
+ * Level-triggered means: a reader may miss states between two frames, but never the last state. (Etcd's
+ * watch is edge-triggered: every event is delivered; see kv.c.)
  *
- * Bounds: the journal keeps CHANGES_MAX items; who is behind its floor gets a snapshot. Snapshots live as
- * long as somebody reads them or until they are old; beyond a budget the oldest are evicted, and who was
- * reading one begins again with part 1 of a newer one. Pure: views come from sources, time is an argument. */
+ * A topic is one view of a source. All subscriptions with the same parameters share it. It keeps a
+ * journal: the items that changed last, each once, in the order of their last change. "What has changed
+ * after revision P" is the end of that list, so a subscription keeps nothing but the revision that it has.
+ * A delta is encoded once for all readers that are between the same two changes; a snapshot is encoded
+ * once for all readers.
+ *
+ * A source may lack what an item needs, for instance a content that is still being read. Then:
+ *   1. the frame that is being made is void, and the reader gets STREAM_WAIT;
+ *   2. the source calls stream_topic_ready when it has what it lacked;
+ *   3. the topic is in stream_topics_next again, and its readers try again.
+ *
+ * Bounds: the journal keeps CHANGES_MAX items; a reader before its floor gets a snapshot. A snapshot lives
+ * while a connection sends it, or until it was unused for a while. Beyond the budget the oldest snapshots
+ * are evicted; a reader of an evicted one begins again with part 1 of a newer one.
+ *
+ * Pure: views come from sources, and time is an argument. */
 #ifndef SERVER_STREAM_TOPIC_H
 #define SERVER_STREAM_TOPIC_H
 
@@ -23,55 +32,60 @@
 struct stream_topic;
 struct stream_topics;
 
-/* A kind of subscription. A view is the source's own idea of one topic. */
+/* A source of topics: one kind of subscription on named items. A view is the source's own part of one
+ * topic. */
 struct stream_source {
     const char *kind;
-    /* Checks what a subscribe frame asks for and writes a key: equal keys share a topic. ERR_INVALID with a
-     * sentence in error. */
-    int (*key)(const struct stream_frame *ask, struct buf *ret_key, char *error, size_t error_size);
-    /* Begins to look: from now on stream_topic_changed is called. owner: stream_topics_new's. */
-    void *(*open)(void *owner, struct stream_topic *topic, const struct stream_frame *ask);
+    /* Checks the parameters of a subscribe frame and appends a key to ret_key: equal keys share a topic.
+     * ERR_INVALID with a sentence in error. */
+    int (*key)(const struct stream_frame *frame, struct buf *ret_key, char *error, size_t error_size);
+    /* Makes the view; from now on the source calls stream_topic_changed. owner: of stream_topics_options. The
+     * view copies what it needs of the frame. */
+    void *(*open)(void *owner, struct stream_topic *topic, const struct stream_frame *frame);
     void (*close)(void *view);
-    /* What was asked for to open it, as far as the view is of it; its texts are the view's. NULL: what is
-     * shown does not depend on the reader's audience. */
-    void (*ask)(const void *view, struct stream_frame *ret_ask);
-    int64_t (*reached)(void *owner);       /* what views of this kind can show by now */
-    int64_t (*revision)(const void *view); /* what the view shows */
-    int64_t (*changed)(const void *view);  /* its last change: nothing has changed after it */
-    bool knows_past; /* changed is true of the time before this member's view began as well */
-    /* Which of several forms of the items somebody gets (labels, address, id); NULL = there is one form, 0. A
-     * number stands for one form until the next change. When the answer may have become another, the source
-     * tells the items as changed. */
-    uint32_t (*variant)(void *view, const struct registry_subscriber *who);
-    /* Not all readers get the same now: who comes back may be another than he was, and his from_revision
-     * alone says too little. NULL: never. */
+    /* The frame that would open this view again; its texts are the view's. NULL: the items do not depend on
+     * the reader's audience. */
+    void (*describe)(const void *view, struct stream_frame *ret_frame);
+    int64_t (*reached)(void *owner);       /* the revision that all views of this kind can show now */
+    int64_t (*revision)(const void *view); /* the revision that this view shows */
+    int64_t (*changed)(const void *view);  /* of its last change: nothing has changed after it */
+    bool knows_past; /* `changed` also covers the time before this member's view began */
+    /* Which form of the items a client gets, by its labels, address and id. NULL = there is one form, 0. A
+     * number stands for the same form until the next change. When the form of a client may have changed, the
+     * source reports the items as changed. */
+    uint32_t (*variant)(void *view, const struct registry_subscriber *subscriber);
+    /* True: not all readers get the same items now. A client that resumes may have other labels than before,
+     * so its from_revision does not say what it has. NULL: never. */
     bool (*is_personal)(const void *view);
-    /* What a reader is shown depends on its rights: who comes back, and had others, has another state than
-     * his from_revision says. NULL: never. */
-    bool (*is_doubtful)(const void *view);
-    /* What a reader of this form has, as two numbers: while they stay, a change is nothing to him, and he is
-     * not told. NULL: every change is told. */
+    /* True: the items depend on the reader's permissions. A client that resumes may have had others, so its
+     * from_revision does not say what it has. NULL: never. */
+    bool (*depends_on_rights)(const void *view);
+    /* The state that a reader of this form has, as two numbers. A change that leaves them equal is not
+     * sent to the reader. NULL: every change is sent. */
     void (*state)(const void *view, uint32_t variant, uint64_t ret_state[2]);
-    /* Around the making of a frame. begin false: items lack something now. end false: some did, and the frame
-     * is void. Either way stream_topic_ready follows. NULL: nothing is ever lacking. */
+    /* Called before and after a frame is made. begin returns false: the source lacks something now. end
+     * returns false: the frame is void, because an item lacked something. stream_topic_ready follows both.
+     * NULL: the source never lacks anything. */
     bool (*begin)(void *view);
     bool (*end)(void *view);
     void (*each)(const void *view, void (*fn)(void *arg, struct slice id), void *arg); /* all ids, in order */
-    /* The item as one object into w (NULL: only look); its own revision. 0: there is no such item. */
+    /* Writes the item as one JSON object into w (NULL: writes nothing). Returns the item's revision; 0:
+     * there is no such item. */
     int64_t (*item)(const void *view, struct slice id, uint32_t variant, struct json_writer *w);
-    /* Whether what the client says is the item as he gets it; NULL = when the revision is the item's. */
+    /* True: the client has the item as it is now. NULL = the item's revision is compared. */
     bool (*is_known)(const void *view, struct slice id, uint32_t variant, const struct stream_known *known);
-    void (*note)(const void *view, struct json_writer *w); /* members beside the items; may be NULL */
-    /* Somebody looks at it, and what he has acknowledged; NULL when nobody wants to know. */
-    void *(*attach)(void *view, const struct registry_subscriber *who);
+    void (*note)(const void *view, struct json_writer *w); /* JSON fields beside the items; may be NULL */
+    /* Counts a subscriber and what it has acknowledged. Returns the source's own handle, which detach frees;
+     * NULL when the source does not count subscribers. `subscriber` outlives the handle. */
+    void *(*attach)(void *view, const struct registry_subscriber *subscriber);
     void (*detach)(void *subscriber);
     void (*acknowledge)(void *subscriber, int64_t revision); /* may be NULL */
-    /* A frame with all up to this revision, in this form, is on its way to him; then: all that was on its way
-     * has left. NULL = nobody wants to know. */
+    /* sent: a frame with everything up to this revision, in this form, was queued for the subscriber.
+     * written: the socket has taken all that was queued. NULL = the source does not need it. */
     void (*sent)(void *subscriber, const void *view, uint32_t variant, int64_t revision);
     void (*written)(void *subscriber);
-    /* The client has taken an item, or cannot. ERR_INVALID: what is said makes no sense. NULL: nobody asks.
-     */
+    /* The client has applied an item, or could not (is_ok). ERR_INVALID: no item has this id or seq. NULL:
+     * the kind has no such report. */
     int (*applied)(void *subscriber, struct slice id, uint64_t seq, bool is_ok, struct slice error);
 };
 
@@ -79,29 +93,29 @@ struct stream_topics_options {
     void *owner;                       /* for the sources */
     size_t snapshot_bytes_max;         /* budget of all snapshots; 0 = 64 MiB */
     struct cache_budget *cache_budget; /* borrowed; NULL = none */
-    size_t idle_max;                   /* topics kept without a subscriber; 0 = 1,024 */
-    uint64_t idle_ms;                  /* for so long; 0 = 60,000 */
+    size_t idle_max;                   /* topics that are kept without a subscriber; 0 = 1,024 */
+    uint64_t idle_ms;                  /* how long they are kept; 0 = 60,000 */
 };
 
 struct stream_topics *stream_topics_new(const struct stream_topics_options *options);
-void stream_topics_free(struct stream_topics *ts); /* nobody holds a topic */
-/* The topic for what is asked, held by the caller. began: the revision before which nothing is known of what
- * went. */
+void stream_topics_free(struct stream_topics *ts); /* every topic must be released before */
+/* The topic for a subscribe frame; the caller holds a reference and gives it back with stream_topic_release.
+ * began: deletes before this revision are not known (0: all are). ERR_INVALID with a sentence in error. */
 MUST_CHECK int stream_topic_hold(struct stream_topics *ts, const struct stream_source *source,
-                                 const struct stream_frame *ask, int64_t began, char *error,
+                                 const struct stream_frame *frame, int64_t began, char *error,
                                  size_t error_size, struct stream_topic **ret_topic);
 void stream_topic_release(struct stream_topic *t, uint64_t now_ms);
-/* Frees what nobody needs any more. */
+/* Frees topics without subscribers and snapshots without readers that are older than their limits. */
 void stream_topics_sweep(struct stream_topics *ts, uint64_t now_ms);
 size_t stream_topics_count(const struct stream_topics *ts);
 
 /* --- from sources ------------------------------------------------------------------------------------ */
 void stream_topic_changed(struct stream_topic *t, struct slice id, int64_t revision);
-/* Items have changed that are not told yet: what was encoded is not what they are. */
-void stream_topic_outdated(struct stream_topic *t);
-/* It is not known what has changed: everybody needs a snapshot. */
-void stream_topic_lost(struct stream_topic *t, int64_t revision);
-/* What items lacked is there. */
+/* Frees encoded deltas and snapshots: items have changed, but the change is not reported yet. */
+void stream_topic_drop_encodings(struct stream_topic *t);
+/* It is not known what has changed: every reader gets a snapshot. */
+void stream_topic_invalidate(struct stream_topic *t, int64_t revision);
+/* The source has what its items lacked: readers that got STREAM_WAIT try again. */
 void stream_topic_ready(struct stream_topic *t);
 
 /* --- for subscribers --------------------------------------------------------------------------------- */
@@ -109,20 +123,21 @@ const struct stream_source *stream_topic_source(const struct stream_topic *t);
 void *stream_topic_view(const struct stream_topic *t);
 struct link *stream_topic_readers(struct stream_topic *t); /* a list of the callers' own links */
 int64_t stream_topic_revision(const struct stream_topic *t);
-/* Topics with news since they were last given, one by one; NULL: no more. */
+/* The next topic that has changed or became ready since this call returned it last; NULL: no more. */
 struct stream_topic *stream_topics_next(struct stream_topics *ts);
 
 enum stream_step {
-    STREAM_LEVEL,    /* nothing has changed after `from` */
-    STREAM_DELTA,    /* tail: the members of a delta; ret_revision: where the reader is behind it */
-    STREAM_SNAPSHOT, /* too far behind */
-    STREAM_WAIT,     /* the source lacks something: stream_topic_ready follows */
+    STREAM_UP_TO_DATE, /* nothing has changed after `from` */
+    STREAM_DELTA,      /* tail: the fields of a delta; ret_revision: the reader's revision after it */
+    STREAM_SNAPSHOT,   /* the journal does not reach back to `from` */
+    STREAM_WAIT,       /* the source lacks something: stream_topic_ready follows */
 };
-/* The tail is the topic's own: hold it to keep it. A large delta comes in several, cut between revisions. */
+/* The next delta for a reader that has everything up to `from`. The tail is borrowed from the topic: take a
+ * reference to keep it. A large delta is cut into several between revisions, never inside one. */
 enum stream_step stream_topic_delta(struct stream_topic *t, int64_t from, uint32_t variant,
                                     struct http_shared **ret_tail, int64_t *ret_revision);
-/* The difference to what the client says it knows; its id's revisions are those of the items.
- * STREAM_SNAPSHOT: too much for one frame. */
+/* The difference to the items that the client knows, appended to ret_tail. STREAM_DELTA; STREAM_WAIT;
+ * STREAM_SNAPSHOT: the difference is too large for one frame. */
 enum stream_step stream_topic_compare(struct stream_topic *t, const struct stream_known *known, size_t count,
                                       uint32_t variant, struct buf *ret_tail);
 
@@ -130,12 +145,13 @@ struct stream_snapshot {
     uint32_t references;
     uint32_t variant;
     size_t count, bytes;
-    struct http_shared **parts; /* members of snapshot frames; NULL once it was evicted: begin again */
+    struct http_shared **parts; /* fields of snapshot frames; NULL when it was evicted: begin again */
     struct stream_topics *topics;
     struct link link; /* in topics->snapshots, oldest first */
     uint64_t used_ms;
 };
-/* NULL: as STREAM_WAIT. */
+/* A snapshot of the view as it is now; give it back with stream_snapshot_unref (NULL is fine). NULL: as
+ * STREAM_WAIT. */
 struct stream_snapshot *stream_topic_snapshot(struct stream_topic *t, uint32_t variant, uint64_t now_ms);
 void stream_snapshot_unref(struct stream_snapshot *s);
 

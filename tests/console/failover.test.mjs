@@ -28,7 +28,7 @@ test('the leader dies, then the member that the page comes from', async () => {
     await leader.stop();
     await sees(p, '2 of 3');
     await row(p, leader.url).getByText('no answer').waitFor();
-    await sees(p, 'none more may fail');
+    await sees(p, 'no further member may fail');
     await until('another is seen to lead', async () => (await p.locator('tbody .badge', { hasText: 'leader' }).count()) === 1 && !(await row(p, leader.url).innerText()).includes('leader'));
     await until('it can be registered', () => mine.register('orders', 'o2').then(() => true, () => false));
     await row(services, 'orders').getByText('2 up').waitFor();
@@ -39,7 +39,7 @@ test('the leader dies, then the member that the page comes from', async () => {
     await p.keyboard.press('Escape');
     leader.start();
     await leader.ready();
-    await p.getByText('No further failure is survived').waitFor({ state: 'detached' });
+    await p.getByText('The cluster survives no further failure').waitFor({ state: 'detached' });
 
     await mine.stop();
     await sees(p, 'no connection');

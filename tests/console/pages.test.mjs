@@ -113,7 +113,7 @@ test('configs: a new one, the error at its line, the diff, publish', async () =>
     await sees(p, 'No configurations yet');
     await press(p, 'New');
     await inDialog(p).getByLabel('Name').fill('app.yaml');
-    await press(p, 'Go on');
+    await press(p, 'Continue');
     await typeIn(p, 'port: 80\nport: 81\n');
     await sees(p, 'line 2, column 1: duplicate key "port"');
     assert.equal(await p.locator('.gutter .bad').innerText(), '2');
@@ -148,7 +148,7 @@ test('configs: two people at once: nothing is overwritten unseen', async () => {
     await sees(p, 'Release 2 was published meanwhile');
     await changes(p, ['-b: 1', '+b: 2']);
     assert.equal(await server.api('GET', '/api/v1/configs/app.yaml'), 'a: 1\nb: 2\n');
-    await press(p, 'Go on with mine, upon theirs');
+    await press(p, 'Apply my changes to the new release');
     await sees(p, 'What changes from release 2');
     await changes(p, ['-a: 1', '-b: 2', '+a: 2', '+b: 1']);
     await press(p, 'Back to the editor');
@@ -204,7 +204,7 @@ test('configs: history, any two compared, rollback, delete', async () => {
     await inDialog(p).getByRole('button', { name: 'Delete' }).click();
     await row(p, 'delete').waitFor();
     await p.getByRole('link', { name: 'Content', exact: true }).click();
-    await sees(p, 'Nothing is live under this name');
+    await sees(p, 'There is no live release');
     await go('#/configs?deleted=1');
     await row(p, 'app.yaml').getByText('deleted').waitFor();
   }, { expected: is4xx });
@@ -223,7 +223,7 @@ test('configs: a gray rule and who runs on what', async () => {
     await inDialog(p).getByLabel('Rule').fill('canary');
     await inDialog(p).getByLabel('Match').fill('zone=b');
     await inDialog(p).getByLabel('Content').fill('size: 2\n');
-    await press(p, 'Release to some');
+    await press(p, 'Release to matching clients');
     await row(p, 'canary').getByText('zone is').waitFor();
     assert.equal(await server.api('GET', '/api/v1/configs/app.yaml?labels=zone=b'), 'size: 2\n');
     assert.equal(await server.api('GET', '/api/v1/configs/app.yaml'), 'size: 1\n');
@@ -261,10 +261,10 @@ test('configs: what is exported is imported elsewhere, looked at first', async (
     await press(p, 'Import');
     await inDialog(p).getByLabel('Archive').setInputFiles(file);
     assert.ok(await inDialog(p).getByRole('button', { name: 'Import' }).isDisabled());
-    await press(p, 'Look what it would do');
+    await press(p, 'Preview');
     await inDialog(p).getByText('1 conflict').waitFor();
-    await inDialog(p).getByLabel('What is live with another content').selectOption('overwrite');
-    await press(p, 'Look what it would do');
+    await inDialog(p).getByLabel('If the live content differs').selectOption('overwrite');
+    await press(p, 'Preview');
     await inDialog(p).getByText('1 updated').waitFor();
     assert.equal(await server.api('GET', '/api/v1/configs/app.yaml'), 'size: 2\n');
     await inDialog(p).getByRole('button', { name: 'Import' }).click();
@@ -309,7 +309,7 @@ test('keys: a tree, a key, its bytes, an edit upon what was seen, its past, dele
     await server.put('greeting', 'changed elsewhere');
     await p.getByLabel('Value').fill('mine');
     await press(p, 'Save');
-    await sees(p, 'It was changed meanwhile');
+    await sees(p, 'The key was changed meanwhile');
     await sees(p, 'changed elsewhere');
 
     await go('#/keys?prefix=app/&view=list');
@@ -317,7 +317,7 @@ test('keys: a tree, a key, its bytes, an edit upon what was seen, its past, dele
     await inDialog(p).getByText('Delete 132 keys?').waitFor();
     const remove = inDialog(p).getByRole('button', { name: 'Delete 132 keys' });
     assert.ok(await remove.isDisabled());
-    await inDialog(p).getByLabel(/Write 132/).fill('132');
+    await inDialog(p).getByLabel(/Enter 132/).fill('132');
     await remove.click();
     await sees(p, '132 keys deleted.');
     await press(p, 'New key');
@@ -340,7 +340,7 @@ test('watch: live, paused without loss, through a restart of the server', async 
     await server.put('app/second', 'y');
     await sees(p, /event.* wait/);
     assert.equal(await row(p, 'app/second').count(), 0);
-    await press(p, 'Go on');
+    await press(p, 'Continue');
     await row(p, 'app/second').waitFor();
     await server.put('other', 'z');
     await server.stop('SIGTERM');
@@ -365,7 +365,7 @@ test('leases: granted, kept alive, revoked with its keys named', async () => {
     const ID = (await server.api('POST', '/v3/lease/leases', {})).leases[0].ID;
     await server.api('POST', '/v3/kv/put', { key: 'YQ==', value: 'YQ==', lease: ID });
     await row(p, '600 s').getByRole('button', { name: 'Keep alive' }).click();
-    await sees(p, /It lives for 600 s again/);
+    await sees(p, /Lease renewed for 600 s/);
     await row(p, '600 s').getByRole('button', { name: 'Revoke' }).click();
     await inDialog(p).getByText('1 key goes with it').waitFor();
     await inDialog(p).getByRole('button', { name: 'Revoke' }).click();
@@ -391,7 +391,7 @@ test('members: a learner comes and goes; what that means for the quorum is said 
     const go_ = inDialog(p).getByRole('button', { name: 'Remove' });
     assert.ok(await go_.isDisabled());
     const id = (await server.api('POST', '/v3/cluster/member/list', {})).members.find(m => m.isLearner).ID;
-    await inDialog(p).getByLabel(/Write/).fill(id);
+    await inDialog(p).getByLabel(/Enter/).fill(id);
     await go_.click();
     await row(p, 'not started yet').waitFor({ state: 'detached' });
     assert.ok(await row(p, 'default').getByRole('button', { name: 'Remove' }).isDisabled());
@@ -424,7 +424,7 @@ test('the keyboard: / to the search, g and a letter to a page, ? for the list', 
     assert.equal(await p.getByRole('searchbox').inputValue(), 'gs/x');
     await p.keyboard.press('Escape');
     await p.keyboard.press('?');
-    await inDialog(p).getByText('to the search of the page').waitFor();
+    await inDialog(p).getByText('focus the search field').waitFor();
     await p.keyboard.press('Escape');
     await p.locator('dialog').waitFor({ state: 'detached' });
     await p.keyboard.press('g');

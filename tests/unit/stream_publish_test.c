@@ -87,7 +87,7 @@ static void test_publish(void **state)
          "\"code\":\"malformed\",\"message\":\"line 2, column 3: "},
         {"\"name\":\"a.json\",\"content\":\"{\\n  x\"", "\"line\":2,\"column\":3}"},
         {"\"name\":\"a.yaml\",\"content\":\"a: 1\",\"format\":\"yamml\"",
-         "\"code\":\"invalid\",\"message\":\"publish: format is none of"},
+         "\"code\":\"invalid\",\"message\":\"publish: format must be one of"},
         {"\"name\":\"a/b\",\"content\":\"\"", "\"code\":\"invalid\""},
         {"\"name\":\"a\",\"content\":\"?\",\"base64\":true", "publish: content is not base64"},
         {"\"name\":\"a\",\"content\":\"x\",\"title\":\"a\\nb\"", "title holds a control character"},

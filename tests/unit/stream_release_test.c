@@ -60,7 +60,7 @@ static void want(const char *name, uint64_t seq)
 static void settle(const char *name)
 {
     const struct config_id key = config_id_of(name);
-    stream_releases_settle(releases, &key, config_find(node.config, &key));
+    stream_releases_drop_superseded(releases, &key, config_find(node.config, &key));
 }
 
 static void test_superseded_ones_go(void **state)

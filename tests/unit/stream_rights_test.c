@@ -17,7 +17,7 @@
 #define HEADS     "/cairn/config/heads/default/default/"
 
 static struct stream_world world;
-static uint64_t judge_ns;
+static uint64_t recheck_ns;
 
 /* --- users ---------------------------------------------------------------------------------------------- */
 
@@ -130,7 +130,7 @@ static void enable(void)
 static void open_world(bool is_enabled)
 {
     Etcdserverpb__AuthRoleAddRequest team = ETCDSERVERPB__AUTH_ROLE_ADD_REQUEST__INIT;
-    const struct stream_options options = {.mark_ms = 600000, .judge_ns = judge_ns};
+    const struct stream_options options = {.mark_ms = 600000, .recheck_ns = recheck_ns};
     world = (struct stream_world){.has_users = true};
     stream_world_open(&world, &options, NULL);
     team.name = T("team");
@@ -261,14 +261,14 @@ static void a_token_in_the_url_is_refused(void **state)
                                   "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
                                   "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
                                   alice));
-    assert_true(stream_client_has_text(&c, "a token in the URL is not taken"));
+    assert_true(stream_client_has_text(&c, "a token in the URL is rejected"));
     stream_client_close(&c);
     stream_client_ask(&c, &world,
                       stream_text("GET " STREAM_PATH
                                   "?kind=kv&name=k/a&access_token=%s HTTP/1.1\r\nHost: x\r\n\r\n",
                                   alice));
     assert_true(stream_client_has_text(&c, "HTTP/1.1 400"));
-    assert_true(stream_client_has_text(&c, "a token in the URL is not taken"));
+    assert_true(stream_client_has_text(&c, "a token in the URL is rejected"));
     stream_client_close(&c);
     stream_client_ask(&c, &world,
                       stream_text("GET " STREAM_PATH "?kind=kv&name=k/a HTTP/1.1\r\nHost: x\r\n"
@@ -388,9 +388,9 @@ static void nothing_goes_out_before_it_is_judged(void **state)
     (void)state;
     enum { MANY = 40 };
     static struct stream_client clients[MANY];
-    judge_ns = 1;
+    recheck_ns = 1;
     open_world(true);
-    judge_ns = 0;
+    recheck_ns = 0;
     const char *token = token_of("alice");
     for (size_t i = 0; i < MANY; i++) {
         hello(&clients[i], "", token);

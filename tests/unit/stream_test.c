@@ -163,7 +163,7 @@ static void test_refusals(void **state)
          "\"code\":\"invalid\""},
         {"{\"type\":\"subscribe\",\"sid\":2,\"kind\":\"service\",\"name\":\"x\",\"from_revision\":100000}",
          "\"sid\":2,\"code\":\"future_rev\""},
-        {"{\"type\":\"hello\"}", "\"code\":\"invalid\",\"message\":\"hello: this was said already\"}"},
+        {"{\"type\":\"hello\"}", "\"code\":\"invalid\",\"message\":\"hello: it was sent already\"}"},
         {"{\"type\":\"register\",\"rid\":7,\"name\":\"a\",\"id\":\"b\",\"instance\":{\"hots\":\"x\"}}",
          "\"rid\":7,\"code\":\"invalid\""},
         {"{\"type\":\"heartbeat\",\"x\":1}", "\"code\":\"invalid\""},
@@ -670,7 +670,7 @@ static void test_drain(void **state)
     stream_client_ask(&events, &world, "GET " STREAM_PATH "?kind=service&name=a HTTP/1.1\r\nHost: x\r\n\r\n");
     assert_true(stream_client_has_text(&events, "\"snapshot\""));
     http_server_drain(world.http);
-    assert_true(http_server_is_saying_bye(world.http));
+    assert_true(http_server_is_closing(world.http));
     assert_non_null(strstr(stream_client_next(&c), "{\"type\":\"goaway\",\"after_ms\":"));
     stream_client_expect_close(&c, 1001);
     assert_true(stream_client_has_text(&events, "event: goaway\n"));
@@ -678,7 +678,7 @@ static void test_drain(void **state)
     assert_true(stream_client_has_text(&events, "\r\n0\r\n\r\n"));
     stream_client_close(&c);
     stream_client_close(&events);
-    assert_false(http_server_is_saying_bye(world.http));
+    assert_false(http_server_is_closing(world.http));
     assert_int_equal(stream_server_counts(world.stream).connections, 0);
 }
 

@@ -233,7 +233,7 @@ static bool step(struct reader *r, struct stream_topic *t)
     int64_t revision;
     enum stream_step what =
         r->has_state ? stream_topic_delta(t, r->at, 0, &tail, &revision) : STREAM_SNAPSHOT;
-    if (what == STREAM_LEVEL)
+    if (what == STREAM_UP_TO_DATE)
         return false;
     if (what == STREAM_SNAPSHOT) {
         read_snapshot(r, t);
@@ -263,7 +263,7 @@ static void test_model(void **state)
         for (unsigned k = 0; k <= n % 3; k++) /* several of one revision */
             change((int)((n / 7 + k * 11) % ITEMS), (n + k) % 4 != 0, revision);
         if (n % 50 == 0)
-            stream_topic_lost(t, fake.now);
+            stream_topic_invalidate(t, fake.now);
         for (int i = 0; i < 5; i++) {
             if (n % (unsigned)(i * i * 10 + 1) != 0)
                 continue;
@@ -282,7 +282,7 @@ static void test_made_once(void **state)
     struct http_shared *first, *again;
     int64_t revision;
     assert_ptr_equal(hold("a", 0), t);
-    assert_int_equal(stream_topic_delta(t, 10, 0, &first, &revision), STREAM_LEVEL);
+    assert_int_equal(stream_topic_delta(t, 10, 0, &first, &revision), STREAM_UP_TO_DATE);
     assert_int_equal(stream_topic_delta(t, 9, 0, &first, &revision), STREAM_SNAPSHOT);
     assert_null(stream_topics_next(topics));
     change(1, true, 20);
@@ -302,7 +302,7 @@ static void test_made_once(void **state)
     assert_int_equal(fake.written, 3);
     assert_int_equal(stream_topic_delta(t, 20, 7, &again, &revision), STREAM_DELTA); /* another form */
     assert_non_null(memmem(again->text->data, again->text->size, "\"variant\":7", 11));
-    assert_int_equal(stream_topic_delta(t, 30, 0, &again, &revision), STREAM_LEVEL);
+    assert_int_equal(stream_topic_delta(t, 30, 0, &again, &revision), STREAM_UP_TO_DATE);
     struct stream_snapshot *a = stream_topic_snapshot(t, 0, 0), *b = stream_topic_snapshot(t, 0, 0);
     assert_ptr_equal(a, b);
     stream_snapshot_unref(a);
@@ -320,7 +320,7 @@ static void test_floor(void **state)
     int64_t revision;
     char id[16];
     assert_int_equal(stream_topic_delta(t, 11, 0, &tail, &revision), STREAM_SNAPSHOT);
-    assert_int_equal(stream_topic_delta(t, 12, 0, &tail, &revision), STREAM_LEVEL);
+    assert_int_equal(stream_topic_delta(t, 12, 0, &tail, &revision), STREAM_UP_TO_DATE);
     for (int i = 0; i < 5000; i++) {
         snprintf(id, sizeof id, "i%05d", i % 4500 * 40);
         fake.now = fake.changed = 100 + i;
@@ -508,7 +508,7 @@ static void test_waiting(void **state)
     fake.is_reading = true;
     assert_int_equal(stream_topic_delta(t, 10, 0, &tail, &revision), STREAM_WAIT);
     assert_null(stream_topic_snapshot(t, 0, 0));
-    assert_int_equal(stream_topic_delta(t, 11, 0, &tail, &revision), STREAM_LEVEL);
+    assert_int_equal(stream_topic_delta(t, 11, 0, &tail, &revision), STREAM_UP_TO_DATE);
     assert_int_equal(stream_topic_delta(t, 9, 0, &tail, &revision), STREAM_SNAPSHOT);
     fake.is_reading = false;
     buf_done(&text);

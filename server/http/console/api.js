@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The server's public API: requests, base64 of keys and values, the WebSocket stream. Who is signed in is kept in this tab
-// (sessionStorage) and travels in headers and in `hello`, never in a URL.
+// Client of the public API: requests, base64 of keys and values, the WebSocket stream. The user's token is kept in this tab
+// (sessionStorage) and sent in headers and in `hello`, never in a URL.
 
 const TOKEN = 'cairn.token';
 const STREAM_WAIT_MS = [500, 1000, 2000, 4000];
@@ -17,7 +17,7 @@ export class ApiError extends Error {
   }
 }
 
-// --- who we are ------------------------------------------------------------------------------------------
+// --- the user --------------------------------------------------------------------------------------------
 
 export const identity = {
   get token() { return sessionStorage.getItem(TOKEN); },
@@ -43,7 +43,7 @@ const isUnknownUser = e => e.status === 401 || (e.status === 400 && /user name i
 
 // --- requests ---------------------------------------------------------------------------------------------
 
-// The answer's JSON, or with as: 'text' | 'response' that. An ApiError otherwise.
+// Returns the response's JSON, or with as: 'text' | 'response' that. Throws an ApiError.
 export async function ask(path, { method = 'GET', body, headers = {}, signal, as = 'json' } = {}) {
   if (identity.token) headers.authorization = identity.token;
   let r;
@@ -65,7 +65,7 @@ export async function ask(path, { method = 'GET', body, headers = {}, signal, as
   return as === 'json' ? parsed : text;
 }
 
-// The server takes no POST with a type that any page could send: text/plain, as fetch would say, or none.
+// The server rejects a POST with a type that any page could send: text/plain (the default of fetch), or none.
 export const send = (method, path, body) => {
   if (body === undefined || typeof body === 'string') return ask(path, { method, body });
   const isFile = body instanceof Blob;
@@ -74,7 +74,7 @@ export const send = (method, path, body) => {
 export const v3 = (path, body = {}, signal) => ask('/v3/' + path, { method: 'POST', body: JSON.stringify(body), signal });
 export const isAbort = e => e?.name === 'AbortError';
 
-// "/api/v1/services/{}/instances/{}" and its segments, with what of the parameters is not empty.
+// A path such as "/api/v1/services/{}/instances/{}" with its segments, and the parameters that are not empty.
 export function url(pattern, segments = [], parameters = {}) {
   let i = 0;
   const path = '/api/v1/' + pattern.replace(/\{\}/g, () => encodeURIComponent(segments[i++]));
@@ -83,7 +83,7 @@ export function url(pattern, segments = [], parameters = {}) {
   return query.size ? `${path}?${query}` : path;
 }
 
-// A GET that is answered again whenever its result has changed: on(body, null), or on(null, error) and another try after a while.
+// A long poll: on(body, null) whenever the result has changed; on(null, error), then a retry after a while.
 export async function followUrl(make, on, signal) {
   let revision;
   while (!signal.aborted) {
@@ -102,7 +102,7 @@ export async function followUrl(make, on, signal) {
   }
 }
 
-// A file for the person at the browser. Not a plain link: that could not say who asks.
+// Downloads a file. A plain link could not send the token.
 export async function download(path, name) {
   const r = await ask(path, { as: 'response' });
   const a = document.createElement('a');
@@ -123,7 +123,7 @@ export function toBase64(data) {
   for (let i = 0; i < bytes.length; i += 8192) text += String.fromCharCode(...bytes.subarray(i, i + 8192));
   return btoa(text);
 }
-// Text, or null where the bytes are none.
+// The bytes as text, or null if they are not UTF-8.
 export function toText(bytes) {
   try { return strict.decode(bytes); } catch { return null; }
 }
@@ -140,8 +140,8 @@ export function prefixEnd(bytes) {
 
 // --- the stream -------------------------------------------------------------------------------------------
 
-// One WebSocket for all that pages follow. After a break everything is asked for anew: what is level-triggered begins with a
-// snapshot, keys go on behind the last revision that was seen.
+// One WebSocket for all subscriptions of the pages. After a disconnection it subscribes again: level-triggered kinds begin with a
+// snapshot, keys resume after the last revision that was received.
 class Stream {
   subscriptions = new Map();
   state = 'closed';
@@ -151,7 +151,7 @@ class Stream {
   #socket = null;
   #timer = 0;
 
-  // on(frame) gets snapshot, delta, resync and error. Returns the way to end it.
+  // on(frame) gets snapshot, delta, resync and error. Returns a function that ends the subscription.
   follow(what, on) {
     const sid = ++this.#sid;
     this.subscriptions.set(sid, { what, on });
@@ -164,7 +164,7 @@ class Stream {
     };
   }
 
-  // Items by their id, level-triggered: on(items, changed) whenever a whole state is there.
+  // Items by id, level-triggered: on(items, changed) whenever a complete state has come.
   followItems(what, on) {
     let items = new Map();
     return this.follow(what, frame => {

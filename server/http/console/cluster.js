@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// How the cluster is, asked every two seconds while a page wants to know: the members, what each says of itself, and this
-// member's metrics with a few minutes of their past. The members other than ours are asked at their client URLs; where the browser cannot
-// reach one, it is shown without figures.
+// State of the cluster, polled every two seconds while a page needs it: the members, the status of each, and this member's metrics
+// of the last minutes. Other members are polled at their client URLs; one that the browser cannot reach is shown without figures.
 
 import { ask, v3 } from './api.js';
 
@@ -14,7 +13,7 @@ export const cluster = {
   status: new Map(), // by member ID: status or null
   self: null, // our member's status
   health: null, // {health, reason}
-  alarms: [], // as the status tells them
+  alarms: [], // from the status
   isLost: false, // our member does not answer
   samples: [], // {at, metrics}: a Map of series to numbers
   onChange: new Set(),
@@ -28,7 +27,7 @@ let isRunning = false;
 
 // --- metrics -----------------------------------------------------------------------------------------------
 
-// Of Prometheus' text: series ("name{labels}") to number.
+// Parses Prometheus' text: series ("name{labels}") to number.
 export function parseMetrics(text) {
   const series = new Map();
   for (const line of text.split('\n')) {
@@ -43,7 +42,7 @@ export function total(metrics, name) {
   for (const [series, value] of metrics) if (series === name || series.startsWith(name + '{')) sum += value;
   return sum;
 }
-// For each pair of neighbours what a counter gained a second.
+// For each pair of consecutive samples, the increase of a counter per second.
 export function rates(pick) {
   const list = [];
   for (let i = 1; i < cluster.samples.length; i++) {
@@ -54,11 +53,11 @@ export function rates(pick) {
   return list;
 }
 
-// --- asking -----------------------------------------------------------------------------------------------
+// --- polling ----------------------------------------------------------------------------------------------
 
 const within = (promise, ms) => Promise.race([promise, new Promise((_, fail) => setTimeout(() => fail(new Error('no answer')), ms))]);
 
-// No headers of ours: a plain POST needs no leave of the other member's, and nothing that identifies us leaves for it.
+// Without headers of ours: a simple POST needs no preflight request, and no credential is sent to the other member.
 async function statusOf(member) {
   for (const at of member.clientURLs ?? []) {
     if (!known.has(at)) continue;
@@ -79,7 +78,7 @@ async function look() {
   cluster.self = self;
   cluster.members = (list.members ?? []).sort((a, b) => ((a.name ?? '') < (b.name ?? '') ? -1 : 1));
   cluster.health = health;
-  cluster.alarms = self.errors ?? []; // to ask for alarms would be a proposal
+  cluster.alarms = self.errors ?? []; // a request for the alarms would be a Raft proposal
   known ??= new Set(cluster.members.flatMap(m => m.clientURLs ?? []));
   cluster.isLost = false;
   const me = self.header.member_id;
@@ -107,7 +106,7 @@ async function turn() {
   if (wants && !timer) timer = setTimeout(turn, EVERY_MS);
 }
 
-// Returns the way to end it.
+// Returns a function that ends it.
 export function followCluster(on, { metrics = false } = {}) {
   wants++;
   wantsMetrics += metrics;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// One configuration: what is live, the editor with the server's own checks and a diff before publishing, releases, gray rules, who runs on what.
+// Page of one configuration: the live release, an editor with the server's checks and a diff before publishing, releases, gray rules,
+// listeners.
 //
-// Nothing is published over a release that was not seen: every write names the one it builds on (if_seq).
+// Invariant: a write never replaces a release that the user has not seen: it names the release that it is based on (if_seq).
 
 import { ask, followUrl, isAbort, send, url } from './api.js';
 import { diffView, hunksOf } from './diff.js';
@@ -24,7 +25,7 @@ export function config(context) {
   let [live, liveError] = [null, null]; // what is live, as it comes
   let [shown, shownError] = [null, null]; // an older release, if the address says so
   let [history, diff, listeners, error] = [null, null, null, null];
-  let [older, wanted] = [null, 1]; // where the history goes on; so many releases of it are asked for
+  let [older, wanted] = [null, 1]; // where the history continues; how many releases are requested
   let draft = null; // {text, type, title, note, base, check, isReviewing, conflict}
   let checkTimer = 0;
 
@@ -68,7 +69,7 @@ export function config(context) {
   const timer = setInterval(() => context.get('tab') === 'listeners' && changed(), 3000);
   changed();
 
-  // --- what is live, or a release -------------------------------------------------------------------------
+  // --- the live or an older release ------------------------------------------------------------------------
 
   function content() {
     const c = context.get('seq') ? shown : live;
@@ -76,12 +77,12 @@ export function config(context) {
     if (!c) return liveError?.status === 404 ? gone() : waiting();
     const text = textOf(c);
     return [
-      shown ? h('p', { class: 'hint' }, `This is release ${shown.seq}, `, live?.seq === shown.seq ? 'which is live. ' : live ? `not release ${live.seq}, which is live. ` : 'nothing is live. ', h('a', { href: context.href({ seq: '' }) }, 'Show what is live')) : null,
+      shown ? h('p', { class: 'hint' }, `This is release ${shown.seq}, `, live?.seq === shown.seq ? 'which is live. ' : live ? `not release ${live.seq}, which is live. ` : 'nothing is live. ', h('a', { href: context.href({ seq: '' }) }, 'Show the live release')) : null,
       facts([['Release', c.seq], ['Type', c.type], ['Size', bytes(c.size)], ['Published', time(c.time_ms)], ['By', c.operation + (c.origin_seq ? ` of ${c.origin_seq}` : '')], c.title && ['Title', c.title], c.note && ['Note', c.note], ['MD5', h('code', null, c.md5)]]),
-      c.operation === 'delete' ? h('p', { class: 'hint' }, 'With this release the configuration was deleted.') : text === null ? h('p', { class: 'muted' }, `${bytes(c.size)} that are no text.`) : lines(text),
+      c.operation === 'delete' ? h('p', { class: 'hint' }, 'With this release the configuration was deleted.') : text === null ? h('p', { class: 'muted' }, `${bytes(c.size)} of binary content.`) : lines(text),
     ];
   }
-  const gone = () => empty('Nothing is live under this name', 'It was deleted, or never published. What was released stays in its history.', null, [h('a', { href: context.href({ tab: 'edit' }) }, 'Write it'), ' · ', h('a', { href: context.href({ tab: 'history' }) }, 'History')]);
+  const gone = () => empty('There is no live release', 'The configuration was deleted or never published. Its history keeps all releases.', null, [h('a', { href: context.href({ tab: 'edit' }) }, 'Write a first release'), ' · ', h('a', { href: context.href({ tab: 'history' }) }, 'History')]);
 
   // --- editing ---------------------------------------------------------------------------------------------
 
@@ -107,7 +108,7 @@ export function config(context) {
     draft.error = null;
     try {
       const r = await send('PUT', at('', { type: draft.type, if_seq: draft.base ? draft.base.seq : 0, title: draft.title, note: draft.note }), draft.text);
-      toast(r.unchanged ? 'The same is live already: nothing was published.' : `Release ${r.seq} is published.`);
+      toast(r.unchanged ? 'The live release has the same content: nothing was published.' : `Release ${r.seq} is published.`);
       live = await ask(at('', { meta: 'true' })).catch(() => live);
       draft = null;
       context.set({ tab: '' });
@@ -122,10 +123,10 @@ export function config(context) {
   }
   function conflict() {
     const theirs = draft.conflict;
-    return [h('p', { class: 'problem', role: 'alert' }, theirs ? `Release ${theirs.seq} was published meanwhile; nothing of yours was written. This is what it changed:` : 'It was deleted meanwhile; nothing of yours was written.'),
+    return [h('p', { class: 'problem', role: 'alert' }, theirs ? `Release ${theirs.seq} was published meanwhile; your changes were not written. The new release changes this:` : 'The configuration was deleted meanwhile; your changes were not written.'),
       theirs && textOf(theirs) !== null ? diffView(hunksOf(draft.base ? textOf(draft.base) ?? '' : '', textOf(theirs))) : null,
-      h('div', { class: 'buttons' }, button('Throw mine away', () => { draft = null; context.set({ tab: '' }); }),
-        button('Go on with mine, upon theirs', () => { Object.assign(draft, { base: theirs, conflict: undefined, error: null }); context.refresh(); }, { kind: 'primary', title: 'Shows the difference to what is live now, before anything is published' }))];
+      h('div', { class: 'buttons' }, button('Discard my changes', () => { draft = null; context.set({ tab: '' }); }),
+        button('Apply my changes to the new release', () => { Object.assign(draft, { base: theirs, conflict: undefined, error: null }); context.refresh(); }, { kind: 'primary', title: 'Shows the difference to what is live now, before anything is published' }))];
   }
   function review() {
     if (draft.conflict !== undefined) return conflict();
@@ -136,15 +137,15 @@ export function config(context) {
   }
   function edit() {
     if (!live && liveError?.status !== 404) return liveError ? problem(liveError) : waiting();
-    if (live && textOf(live) === null) return h('p', { class: 'hint' }, 'This is no text; publish it with curl.');
+    if (live && textOf(live) === null) return h('p', { class: 'hint' }, 'This content is binary; publish it with curl.');
     if (!draft) begin();
     if (draft.isReviewing) return review();
     const isBehind = live && draft.base && live.seq !== draft.base.seq;
-    return [isBehind ? warning(`Release ${live.seq} was published while you edit release ${draft.base.seq}. Publishing will show you both.`) : null,
+    return [isBehind ? warning(`Release ${live.seq} was published while you edit release ${draft.base.seq}. You can compare both before you publish.`) : null,
       h('div', { class: 'bar' }, field('Type', select(draft.type, TYPES, v => { draft.type = v; check(); }))),
       editor(draft.text, v => { draft.text = v; check(); context.refresh(); }, draft.check, 'Content'),
       draft.check ? problem(draft.check) : null,
-      h('div', { class: 'buttons' }, button('Throw away', () => { draft = null; context.set({ tab: '' }); }), button('Review and publish', () => { draft.isReviewing = true; context.refresh(); }, { kind: 'primary', disabled: Boolean(draft.check) }))];
+      h('div', { class: 'buttons' }, button('Discard changes', () => { draft = null; context.set({ tab: '' }); }), button('Review and publish', () => { draft.isReviewing = true; context.refresh(); }, { kind: 'primary', disabled: Boolean(draft.check) }))];
   }
 
   // --- releases ------------------------------------------------------------------------------------------------
@@ -154,7 +155,7 @@ export function config(context) {
     let note = '';
     return confirm({
       title: `Roll back to release ${seq}`, action: 'Roll back',
-      body: () => [h('p', null, `A new release gets the content of release ${seq}. What changes:`), diffView(hunksOf(base ? textOf(base) ?? '' : '', textOf(then) ?? ''), [base ? `release ${base.seq}, live` : 'nothing', `release ${seq}`]), field('Note', input('', v => (note = v), { placeholder: 'why' }))],
+      body: () => [h('p', null, `This publishes a new release with the content of release ${seq}. Changes:`), diffView(hunksOf(base ? textOf(base) ?? '' : '', textOf(then) ?? ''), [base ? `release ${base.seq}, live` : 'nothing', `release ${seq}`]), field('Note', input('', v => (note = v), { placeholder: 'why' }))],
       act: async () => {
         const r = await send('POST', at('/rollback', { if_seq: base ? base.seq : 0 }), { seq, ...(note ? { note } : {}) });
         toast(`Release ${r.seq ?? seq} is live, with the content of ${seq}.`);
@@ -175,7 +176,7 @@ export function config(context) {
     if (!diff || !history) return waiting();
     const options = [['0', '0: nothing'], ...history.map(r => [String(r.seq), `${r.seq}${r.seq === live?.seq ? ', live' : ''}${r.title ? `: ${r.title}` : ''}`])];
     return [h('div', { class: 'bar' }, field('Before', select(String(diff.from), options, from => context.set({ from, to: diff.to }))), field('After', select(String(diff.to), options.slice(1), to => context.set({ from: diff.from, to }))),
-      muted(`${diff.diff.added ?? 0} lines added, ${diff.diff.removed ?? 0} removed`)), diff.diff.hunks ? diffView(diff.diff.hunks, [`release ${diff.from}`, `release ${diff.to}`]) : h('p', { class: 'hint' }, 'They differ, and are no text.'), loadMore()];
+      muted(`${diff.diff.added ?? 0} lines added, ${diff.diff.removed ?? 0} removed`)), diff.diff.hunks ? diffView(diff.diff.hunks, [`release ${diff.from}`, `release ${diff.to}`]) : h('p', { class: 'hint' }, 'The contents differ, and are binary.'), loadMore()];
   }
 
   // --- gray rules, listeners ----------------------------------------------------------------------------------------
@@ -183,16 +184,16 @@ export function config(context) {
   function newRule() {
     const now = { rule: '', labels: '', percent: '', priority: '', text: textOf(live) ?? '' };
     return confirm({
-      title: 'A gray release', action: 'Release to some',
-      body: () => [h('p', { class: 'muted' }, 'Clients that match get this content in place of the live one, until it is promoted or taken away.'),
+      title: 'New gray release', action: 'Release to matching clients',
+      body: () => [h('p', { class: 'muted' }, 'Matching clients get this content instead of the live one, until you promote or remove the rule.'),
         h('div', { class: 'grid' }, field('Rule', input('', v => (now.rule = v), { placeholder: 'canary', required: true })), field('Percent', input('', v => (now.percent = v), { type: 'number', min: 0, max: 100, placeholder: 'all that match' })), field('Priority', input('', v => (now.priority = v), { type: 'number', placeholder: '0' }))),
-        field('Match', input('', v => (now.labels = v), { placeholder: 'zone=b app=web,api ip=10.0.0.0/8' }), 'A label and its values; several labels must all match.'),
+        field('Match', input('', v => (now.labels = v), { placeholder: 'zone=b app=web,api ip=10.0.0.0/8' }), 'A label and its values. If you give several labels, all must match.'),
         field('Content', h('textarea', { value: now.text, rows: 10, spellcheck: 'false', class: 'mono', oninput: e => (now.text = e.target.value) }))],
       act: async () => {
         const match = {};
         for (const pair of now.labels.split(/\s+/).filter(Boolean)) {
           const [label, values] = pair.split(/=(.*)/s);
-          if (!values) throw new Error(`"${pair}" is no label=value`);
+          if (!values) throw new Error(`"${pair}" must have the form label=value`);
           match[label] = values.split(',');
         }
         const body = { content: now.text };
@@ -200,7 +201,7 @@ export function config(context) {
         if (now.percent !== '') body.percent = Number(now.percent);
         if (now.priority !== '') body.priority = Number(now.priority);
         const r = await send('PUT', url('configs/{}/gray/{}', [name, now.rule.trim()], query({ if_revision: live.revision })), body);
-        toast(`Release ${r.seq} is out for those who match.`);
+        toast(`Release ${r.seq} is sent to matching clients.`);
       },
     });
   }
@@ -208,20 +209,20 @@ export function config(context) {
   function gray() {
     if (!live) return gone();
     const add = h('p', null, button('New gray rule', newRule, { kind: 'primary', disabled: textOf(live) === null }));
-    if (!live.gray?.length) return [empty('No gray rules', 'A gray rule gives another release to some clients: by their labels, their address, or a share of them.', `curl -X PUT '${location.origin}${at('/gray/canary')}' -d '{"match":{"zone":["b"]},"content":"…"}'`), add];
+    if (!live.gray?.length) return [empty('No gray rules', 'A gray rule sends another release to some clients, chosen by labels, address or percentage.', `curl -X PUT '${location.origin}${at('/gray/canary')}' -d '{"match":{"zone":["b"]},"content":"…"}'`), add];
     return [table(['Rule', 'Release', 'Match', ['Percent', 'num'], ['Priority', 'num'], ['', 'tight']], live.gray.map(r => ({ key: r.name, cells: [h('b', null, r.name), h('a', { href: context.href({ tab: '', seq: r.seq }) }, r.seq),
       Object.entries(r.match ?? {}).map(([k, v]) => h('div', null, muted(`${k} is `), v.join(' or '))), r.percent ?? 100, r.priority ?? 0,
       h('div', { class: 'buttons' }, h('a', { href: context.href({ tab: 'diff', from: live.seq, to: r.seq }) }, 'Diff'),
-        button('Promote', () => confirm({ title: `Promote ${r.name}?`, action: 'Promote', body: h('p', null, `Release ${r.seq}’s content becomes live for all, and the rule goes.`), act: () => onRule(r.name, '/promote', 'POST') })),
-        button('Remove', () => confirm({ title: `Remove ${r.name}?`, action: 'Remove', danger: true, body: h('p', null, `Its clients get release ${live.seq}, which is live.`), act: () => onRule(r.name, '', 'DELETE') }))) ] })), 'Gray rules'), add];
+        button('Promote', () => confirm({ title: `Promote ${r.name}?`, action: 'Promote', body: h('p', null, `The content of release ${r.seq} becomes live for all clients, and the rule is removed.`), act: () => onRule(r.name, '/promote', 'POST') })),
+        button('Remove', () => confirm({ title: `Remove ${r.name}?`, action: 'Remove', danger: true, body: h('p', null, `Its clients get the live release ${live.seq} again.`), act: () => onRule(r.name, '', 'DELETE') }))) ] })), 'Gray rules'), add];
   }
   function who() {
     if (error) return problem(error);
     if (!listeners) return waiting();
-    if (!listeners.listeners.length) return empty('Nobody runs on it', 'Who follows this configuration on a stream or by long poll stands here, with the release each should have, was sent, and says it runs on.', `curl -N -H 'Accept: text/event-stream' '${location.origin}/api/v1/stream?kind=config&name=${encodeURIComponent(name)}'`);
+    if (!listeners.listeners.length) return empty('No listeners', 'This list shows clients that follow the configuration by stream or long poll: the release that each should have, was sent, and reports as applied.', `curl -N -H 'Accept: text/event-stream' '${location.origin}/api/v1/stream?kind=config&name=${encodeURIComponent(name)}'`);
     const state = l => (l.rejected && l.rejected === l.chosen ? ['rejected', 'bad'] : l.applied === l.chosen ? ['applied', 'good'] : l.sent === l.chosen ? ['sent', 'info'] : ['stale', 'warn']);
-    return [listeners.members_silent ? warning(`${listeners.members_silent} member(s) did not say who listens there.`) : null,
-      table(['Client', 'Address', 'Member', 'By', 'State', ['Should have', 'num'], ['Sent', 'num'], ['Runs on', 'num'], 'Labels', 'Error'], listeners.listeners.map((l, i) => ({ key: i, cells: [l.client_id || muted('no name'), l.peer, l.member, l.transport, badge(...state(l)), l.chosen ?? '–', l.sent ?? '–', l.applied ?? '–', Object.entries(l.labels ?? {}).map(([k, v]) => h('div', null, `${k}=${v}`)), l.error ?? ''] })), 'Listeners')];
+    return [listeners.members_silent ? warning(`${listeners.members_silent} member(s) did not report their listeners.`) : null,
+      table(['Client', 'Address', 'Member', 'By', 'State', ['Expected', 'num'], ['Sent', 'num'], ['Applied', 'num'], 'Labels', 'Error'], listeners.listeners.map((l, i) => ({ key: i, cells: [l.client_id || muted('no name'), l.peer, l.member, l.transport, badge(...state(l)), l.chosen ?? '–', l.sent ?? '–', l.applied ?? '–', Object.entries(l.labels ?? {}).map(([k, v]) => h('div', null, `${k}=${v}`)), l.error ?? ''] })), 'Listeners')];
   }
 
   // --- the page ------------------------------------------------------------------------------------------------------

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The list of configurations, import and export. One configuration is config.js.
+// Page of the list of configurations, import and export. One configuration is config.js.
 
 import { ask, download, followUrl, send, url } from './api.js';
 import { config } from './config.js';
@@ -17,9 +17,9 @@ export const configHref = (group, name, ns, more = '') => `#/configs/${encodeURI
 function create(context, ns) {
   const now = { group: 'default', name: '' };
   dialog((close, again) => h('form', { onsubmit: e => { e.preventDefault(); close(); location.hash = configHref(now.group.trim() || 'default', now.name.trim(), ns, 'tab=edit'); } },
-    h('h2', null, 'New configuration'), h('p', { class: 'muted' }, 'The name’s ending says what it is: .yaml, .json, .properties, .toml, .xml, .html; else text.'),
+    h('h2', null, 'New configuration'), h('p', { class: 'muted' }, 'The suffix of the name sets the format: .yaml, .json, .properties, .toml, .xml, .html; otherwise text.'),
     field('Name', input(now.name, v => { now.name = v; again(); }, { placeholder: 'app.yaml', required: true, pattern: '[^\\/]+' })), field('Group', input(now.group, v => (now.group = v))),
-    h('div', { class: 'buttons' }, button('Cancel', () => close()), button('Go on', null, { type: 'submit', kind: 'primary', disabled: !now.name.trim() }))));
+    h('div', { class: 'buttons' }, button('Cancel', () => close()), button('Continue', null, { type: 'submit', kind: 'primary', disabled: !now.name.trim() }))));
 }
 
 function importDialog(ns, done) {
@@ -35,13 +35,13 @@ function importDialog(ns, done) {
     again();
   };
   const summary = r => Object.entries(r.actions).filter(([, n]) => n).map(([name, n]) => `${n} ${name.replace('_', ' ')}`).join(', ') || 'nothing to do';
-  dialog((close, again) => h('div', null, h('h2', null, 'Import'), h('p', { class: 'muted' }, 'An archive of an export, or any tar or tar.gz of files. Everything is checked before anything is written.'),
+  dialog((close, again) => h('div', null, h('h2', null, 'Import'), h('p', { class: 'muted' }, 'Choose an exported archive, or any tar or tar.gz of files. All files are checked before one is written.'),
     field('Archive', h('input', { type: 'file', accept: '.tgz,.gz,.tar', onchange: e => { file = e.target.files[0] ?? null; report = null; again(); } })),
-    field('What is live with another content', select(policy, [['abort', 'stops the import'], ['skip', 'is left as it is'], ['overwrite', 'gets a new release']], v => { policy = v; report = null; again(); })),
-    h('label', null, h('input', { type: 'checkbox', checked: into, onchange: e => { into = e.target.checked; report = null; again(); } }), ` Everything into the namespace ${ns || 'default'}`),
-    report ? [h('p', null, h('b', null, summary(report))), table(['Configuration', 'What'], report.items.slice(0, 200).map((i, n) => ({ key: n, cells: [`${i.namespace}/${i.group}/${i.name}`, [badge(i.action.replace('_', ' '), { created: 'good', updated: 'warn', conflict: 'bad', refused: 'bad' }[i.action]), ' ', i.error ?? '']] })), 'What the import does')] : null,
+    field('If the live content differs', select(policy, [['abort', 'stops the import'], ['skip', 'is left as it is'], ['overwrite', 'gets a new release']], v => { policy = v; report = null; again(); })),
+    h('label', null, h('input', { type: 'checkbox', checked: into, onchange: e => { into = e.target.checked; report = null; again(); } }), ` Import everything into the namespace ${ns || 'default'}`),
+    report ? [h('p', null, h('b', null, summary(report))), table(['Configuration', 'What'], report.items.slice(0, 200).map((i, n) => ({ key: n, cells: [`${i.namespace}/${i.group}/${i.name}`, [badge(i.action.replace('_', ' '), { created: 'good', updated: 'warn', conflict: 'bad', refused: 'bad' }[i.action]), ' ', i.error ?? '']] })), 'Result of the import')] : null,
     error ? problem(error) : null,
-    h('div', { class: 'buttons' }, button('Cancel', () => close()), button('Look what it would do', () => run(true, again, close), { disabled: !file || isBusy }), button('Import', () => run(false, again, close), { kind: 'primary', disabled: !file || !report || isBusy }))));
+    h('div', { class: 'buttons' }, button('Cancel', () => close()), button('Preview', () => run(true, again, close), { disabled: !file || isBusy }), button('Import', () => run(false, again, close), { kind: 'primary', disabled: !file || !report || isBusy }))));
 }
 
 // --- the list -----------------------------------------------------------------------------------------------------
@@ -89,11 +89,11 @@ function list(context) {
     const bar = h('div', { class: 'bar' }, namespaceField(context, ['/cairn/config/heads/']),
       h('div', { class: 'grow' }, search(context.get('q'), v => context.set({ q: v }), 'Search configurations: name, title')),
       field('Group', select(group, [['', 'all'], ...[...new Set((items ?? []).map(c => c.group))].map(g => [g, g])], v => context.set({ group: v }))),
-      h('label', null, h('input', { type: 'checkbox', checked: context.get('deleted') === '1', onchange: e => context.set({ deleted: e.target.checked ? '1' : '' }) }), ' deleted ones too'));
+      h('label', null, h('input', { type: 'checkbox', checked: context.get('deleted') === '1', onchange: e => context.set({ deleted: e.target.checked ? '1' : '' }) }), ' include deleted'));
     if (error && !items) return [title(), bar, problem(error)];
     if (!items) return [title(), bar, waiting()];
     const live = items.filter(c => !c.deleted);
-    if (!items.length) return [title(), bar, empty('No configurations yet', 'A configuration is a file with a name. Every publish is a release that stays, is checked before it is accepted, and is pushed to those who run on it.', `printf 'workers: 4\\n' | curl -X PUT --data-binary @- '${location.origin}/api/v1/configs/app.yaml${ns ? `?namespace=${ns}` : ''}'`, button('Try it: publish two releases', tryIt, { kind: 'primary' }))];
+    if (!items.length) return [title(), bar, empty('No configurations yet', 'A configuration is a named file. Every publish is checked, kept as a release, and pushed to the clients that use it.', `printf 'workers: 4\\n' | curl -X PUT --data-binary @- '${location.origin}/api/v1/configs/app.yaml${ns ? `?namespace=${ns}` : ''}'`, button('Try it: publish two releases', tryIt, { kind: 'primary' }))];
     const shown = (context.get('deleted') === '1' ? items : live).filter(c => (!group || c.group === group) && (!q || `${c.name}\n${c.title ?? ''}`.toLowerCase().includes(q)));
     return [title(muted(`${plural(shown.length, 'configuration')} of ${items.length}`)), bar,
       isCut ? h('p', { class: 'warning' }, `Only the first ${LOADED_MAX} are searched.`) : null,

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Files from the program's read-only data, as they are or inflated.
+ * Server of the web console's files, from the program's read-only data, gzipped or inflated.
  *
- * Invariant: a path is compared with the names of console.def and used for nothing else, so there is none
- * that leads anywhere. The data is not touched before somebody asks: a node whose console nobody opens does
- * not keep it in memory. */
+ * Invariant: a path is only compared with the names of console.def, so no path can reach another file. The
+ * data is not read before the first request: a node whose console is not opened does not keep it in
+ * memory. */
 #include "server/http/console/console.h"
 
 #include <stdio.h>
@@ -33,7 +33,7 @@ static const struct console_file {
 
 enum { FILE_COUNT = sizeof files / sizeof *files };
 
-/* The MD5 of what is in the program, in hexadecimal, once it was asked for. */
+/* The MD5 of the file in hexadecimal, computed at the first request; "" before. */
 static char tags[FILE_COUNT][TAG_SIZE + 1];
 
 struct page {
@@ -53,7 +53,7 @@ static const char *tag_of(size_t i)
     return tags[i];
 }
 
-/* --- what the request says ---------------------------------------------------------------------------- */
+/* --- request headers --------------------------------------------------------------------------------- */
 
 static struct slice console_trim(struct slice s)
 {
@@ -73,7 +73,7 @@ static struct slice cut(struct slice *rest, char separator)
     return console_trim(piece);
 }
 
-/* "q=0", "q=0.0": not wanted. */
+/* "q=0", "q=0.0": not acceptable. */
 static bool is_refused(struct slice parameters)
 {
     struct slice q = cut(&parameters, ';');
@@ -99,7 +99,7 @@ bool console_takes_gzip(struct slice accept_encoding)
     return takes_any;
 }
 
-/* Of If-None-Match, a list of quoted tags, perhaps weak: whether ours is among them. */
+/* True: If-None-Match, a list of quoted, perhaps weak tags, has this tag. */
 static bool has_tag(struct slice list, const char *tag)
 {
     while (list.size) {
@@ -112,9 +112,9 @@ static bool has_tag(struct slice list, const char *tag)
     return false;
 }
 
-/* --- answers -------------------------------------------------------------------------------------------- */
+/* --- answers ----------------------------------------------------------------------------------------- */
 
-/* Only URLs in whose text nothing could begin another directive. */
+/* True: the URL has no character that could begin another directive of the policy. */
 static bool is_plain_url(const char *url)
 {
     bool is_http = strncmp(url, "http://", 7) == 0 || strncmp(url, "https://", 8) == 0;
@@ -160,7 +160,7 @@ static void answer_file(struct http_request *q, size_t i, const Etcdserverpb__Me
     q->state = NULL;
     add_policy(q, members);
     http_add_header(q, "ETag", tag);
-    http_add_header(q, "Cache-Control", "no-cache"); /* kept, but asked for whether it is still this */
+    http_add_header(q, "Cache-Control", "no-cache"); /* browsers cache it, but revalidate it each time */
     http_add_header(q, "Vary", "Accept-Encoding");
     if (has_tag(q->if_none_match, tag)) {
         http_respond(q, 304, NULL, (struct slice){0});
@@ -181,7 +181,7 @@ static void answer_file(struct http_request *q, size_t i, const Etcdserverpb__Me
     http_respond(q, 200, f->type, buf_slice(&q->body));
 }
 
-/* The page itself: it may ask the other members how they are, so it is told who they are. */
+/* Serves the page itself: its policy allows requests to the other members' client URLs. */
 static void on_members(struct kv_request *r, int err, const ProtobufCMessage *response)
 {
     struct page *p = (struct page *)(void *)((char *)r - offsetof(struct page, members));

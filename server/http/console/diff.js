@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What changed between two texts, by lines, in the form of the server's diff (hunks of " ", "-" and "+" lines): for what is not published
+// Line diff of two texts in the form of the server's diff (hunks of " ", "-" and "+" lines), for contents that are not published
 // yet. Myers' shortest edit script; texts that differ by more than EDITS_MAX lines get one change.
 
 import { h } from './dom.js';
@@ -84,4 +84,4 @@ const KINDS = { '+': 'add', '-': 'del' };
 export const diffView = (hunks, labels) => (hunks.length
   ? h('div', { class: 'diff', tabindex: '0', role: 'region', 'aria-label': 'What changes' }, labels ? h('div', { class: 'at' }, `before: ${labels[0]}   after: ${labels[1]}`) : null,
     hunks.map(hunk => [h('div', { class: 'at' }, `@@ -${hunk.from},${hunk.from_count} +${hunk.to},${hunk.to_count} @@`), hunk.lines.map(l => h('div', { class: KINDS[l[0]] }, l || ' '))]))
-  : h('p', { class: 'hint' }, 'Nothing is different.'));
+  : h('p', { class: 'hint' }, 'There are no differences.'));

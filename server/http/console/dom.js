@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Views as values: h(tag, props, ...children) is a plain object, show(element, children) brings the DOM to it and touches only
+// Views as values: h(tag, props, ...children) is a plain object; show(element, children) updates the DOM to it and changes only
 // what differs, so that focus, selection and scroll positions stay while data comes in.
 //
 // Invariant: what is shown becomes text nodes and attributes, never markup, and no link leads to a script. That is the whole

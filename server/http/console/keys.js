@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Keys as etcd's clients see them: a tree by a separator, a list by prefix, one key with its bytes and its past.
+// Page of keys: a tree by a separator, a list by prefix, one key with its bytes and earlier values.
 //
 // A key is bytes. Here it is a string of them, one character a byte, as atob makes it; it is made text for showing alone. The tree steps
 // over what lies below a folder, one read a folder, so that a million keys are as quick to open as ten.
@@ -18,7 +18,7 @@ const ofBytes = b => Array.from(b, n => String.fromCharCode(n)).join('');
 const ofText = text => ofBytes(new TextEncoder().encode(text));
 const textOf = s => toText(bytesOf(s));
 const endOf = prefix => btoa(ofBytes(prefixEnd(bytesOf(prefix))));
-// Bytes that are no text are shown, and stand in addresses, as \xff; a backslash of a text is doubled there.
+// Bytes that are not UTF-8 are shown, and written in addresses, as \xff; a backslash in a text is doubled there.
 const CONTROL = /[\x00-\x1f\x7f]/;
 const shown = s => {
   const text = textOf(s);
@@ -46,7 +46,7 @@ const countOf = async (prefix, signal) => Number((await range({ key: btoa(prefix
 
 // --- writing ---------------------------------------------------------------------------------------------------
 
-// Puts if the key is as it was seen (mod revision, 0: not there). false: it is not.
+// Puts if the key still has this mod revision (0: it does not exist). false: it has another one.
 async function putIf(key, value, modRevision, options = {}) {
   const answer = await v3('kv/txn', { compare: [{ key: btoa(key), target: 'MOD', result: 'EQUAL', mod_revision: String(modRevision) }], success: [{ request_put: { key: btoa(key), value, ...options } }] });
   return answer.succeeded === true;
@@ -58,9 +58,9 @@ function newKey(context, prefix) {
     body: () => [field('Key', input(now.key, v => (now.key = v), { required: true })), field('Value', h('textarea', { rows: 8, value: '', spellcheck: 'false', oninput: e => (now.value = e.target.value) })), field('Lease', input('', v => (now.lease = v), { placeholder: 'hexadecimal; empty = none' }))],
     act: async () => {
       const key = ofAddress(now.key);
-      if (!key) throw new Error('a key is not empty');
-      if (now.lease && !/^[0-9a-f]{1,16}$/i.test(now.lease)) throw new Error('a lease is up to 16 hexadecimal digits');
-      if (!(await putIf(key, toBase64(now.value), 0, now.lease ? { lease: BigInt('0x' + now.lease).toString() } : {}))) throw new Error('This key is there already: open it to change it.');
+      if (!key) throw new Error('the key must not be empty');
+      if (now.lease && !/^[0-9a-f]{1,16}$/i.test(now.lease)) throw new Error('a lease has up to 16 hexadecimal digits');
+      if (!(await putIf(key, toBase64(now.value), 0, now.lease ? { lease: BigInt('0x' + now.lease).toString() } : {}))) throw new Error('This key exists already: open it to change it.');
       context.set({ key: toAddress(key) });
     },
   });
@@ -70,7 +70,7 @@ async function removeAll(context, prefix, done) {
   if (!count) return toast('There is nothing to delete.');
   return confirm({
     title: `Delete ${plural(count, 'key')}?`, danger: true, action: `Delete ${plural(count, 'key')}`, typed: String(count),
-    body: h('p', null, 'All keys that begin with ', h('code', null, shown(prefix) || '(anything)'), '. What the registry and the config center keep lies under /cairn/.'),
+    body: h('p', null, 'This deletes all keys with the prefix ', h('code', null, shown(prefix) || '(anything)'), '. Keys under /cairn/ belong to the registry and the config center.'),
     act: async () => {
       const r = await v3('kv/deleterange', { key: btoa(prefix || '\0'), range_end: endOf(prefix) });
       toast(`${plural(Number(r.deleted ?? 0), 'key')} deleted.`);
@@ -96,7 +96,7 @@ async function level(prefix, separator, from, signal) {
       entries.push(folder ? { name: folder, isFolder: true } : { name: key, kv });
       at = folder ? ofBytes(prefixEnd(bytesOf(folder))) : key + '\0';
       if (entries.length >= PAGE) return { entries, next: at };
-      if (folder) break; // what is below it is stepped over
+      if (folder) break; // skip the keys below it
     }
     if (!kvs.length || (!folder && !more)) return { entries, next: null };
   }
@@ -154,17 +154,17 @@ function keyList(context) {
   }
   function view() {
     const { prefix } = settings();
-    const title = head('Keys', data ? muted(plural(data.total, 'key')) : null, button('New key', () => newKey(context, prefix), { kind: 'primary' }), h('a', { href: `#/watch?prefix=${encodeURIComponent(toAddress(prefix))}` }, 'Watch'), button('Delete all …', () => removeAll(context, prefix, reload).catch(context.report), { title: 'Every key with this prefix, after a count' }), button('Reload', reload));
-    const bar = h('div', { class: 'bar' }, h('div', { class: 'grow' }, search(context.get('prefix'), v => context.set({ prefix: v, from: '' }), 'Keys that begin with …')),
+    const title = head('Keys', data ? muted(plural(data.total, 'key')) : null, button('New key', () => newKey(context, prefix), { kind: 'primary' }), h('a', { href: `#/watch?prefix=${encodeURIComponent(toAddress(prefix))}` }, 'Watch'), button('Delete all …', () => removeAll(context, prefix, reload).catch(context.report), { title: 'Counts the keys with this prefix, then deletes them' }), button('Reload', reload));
+    const bar = h('div', { class: 'bar' }, h('div', { class: 'grow' }, search(context.get('prefix'), v => context.set({ prefix: v, from: '' }), 'Prefix of keys')),
       field('Show', select(context.get('view', 'tree'), [['tree', 'as a tree'], ['list', 'as a list']], v => context.set({ view: v === 'tree' ? '' : v, from: '' }))), field('Separator', input(context.get('sep', '/'), v => context.set({ sep: v === '/' ? '' : v, from: '' }), { size: 3, maxlength: 8 })));
     if (error) return [title, bar, problem(error)];
     if (!data) return [title, bar, waiting()];
-    if (!data.total && !prefix) return [title, bar, empty('No keys yet', 'Any etcd client writes and reads here: this is etcd’s API, version 3.', `etcdctl --endpoints=${location.host} put greeting hello`, button('Try it: put three keys', tryIt, { kind: 'primary' }))];
+    if (!data.total && !prefix) return [title, bar, empty('No keys yet', 'Use any etcd v3 client to read and write keys.', `etcdctl --endpoints=${location.host} put greeting hello`, button('Try it: put three keys', tryIt, { kind: 'primary' }))];
     const rows = data.entries.map(e => ({ key: e.name, cells: e.isFolder
       ? [h('a', { href: context.href({ prefix: toAddress(e.name), from: '' }) }, '▸ ', shown(e.name.slice(data.prefix.length))), muted(counts.has(e.name) ? plural(counts.get(e.name), 'key') : '…'), '', '', '', '']
       : [h('a', { href: context.href({ key: toAddress(e.name) }) }, shown(data.isTree ? e.name.slice(data.prefix.length) : e.name) || '(this key)'), h('span', { class: 'mono' }, preview(e.kv.value)), bytes(fromBase64(e.kv.value).length), number(e.kv.mod_revision), number(e.kv.version), e.kv.lease ? h('a', { href: `#/leases?q=${hex(e.kv.lease)}` }, badge('lease', 'info')) : ''] }));
     return [title, bar, data.isTree ? crumbs(data) : null,
-      rows.length ? table([['Key', 'wrap'], ['Value', 'wrap'], ['Size', 'num'], ['Changed at', 'num'], ['Version', 'num'], ''], rows, 'Keys') : h('p', { class: 'muted' }, 'No key begins so.'),
+      rows.length ? table([['Key', 'wrap'], ['Value', 'wrap'], ['Size', 'num'], ['Changed at', 'num'], ['Version', 'num'], ''], rows, 'Keys') : h('p', { class: 'muted' }, 'No key has this prefix.'),
       h('div', { class: 'buttons' }, data.from !== null ? h('a', { href: context.href({ from: '' }) }, 'From the beginning') : null, data.next ? h('a', { href: context.href({ from: toAddress(data.next) }) }, 'Next page') : null)];
   }
   return { view, changed: () => context.query.toString() !== current && load() };
@@ -197,10 +197,10 @@ function oneKey(context) {
         past.push(answer.kvs[0]);
         context.refresh();
       }
-      pastEnd = past.at(-1).version === '1' ? 'Before this the key was not there.' : `The last ${PAST_MAX} values are shown.`;
+      pastEnd = past.at(-1).version === '1' ? 'The key did not exist before.' : `The last ${PAST_MAX} values are shown.`;
     } catch (e) {
       if (isAbort(e)) return;
-      pastEnd = /compacted/.test(e.message) ? 'What was before is compacted.' : e.message;
+      pastEnd = /compacted/.test(e.message) ? 'Earlier values are compacted.' : e.message;
     }
     context.refresh();
   }
@@ -214,14 +214,14 @@ function oneKey(context) {
         load();
         return;
       }
-      toast('It was changed meanwhile; nothing was written. This is what it is now.', 'bad');
+      toast('The key was changed meanwhile; nothing was written. This is the current value.', 'bad');
       draft = null;
       load();
     } catch (e) { context.report(e); }
   }
   const remove = () => confirm({ title: 'Delete this key?', danger: true, action: 'Delete', body: h('p', null, h('code', null, shown(key))), act: async () => {
     const answer = await v3('kv/txn', { compare: [{ key: btoa(key), target: 'MOD', result: 'EQUAL', mod_revision: kv.mod_revision }], success: [{ request_delete_range: { key: btoa(key) } }] });
-    if (!answer.succeeded) throw new Error('It was changed meanwhile; nothing was deleted.');
+    if (!answer.succeeded) throw new Error('The key was changed meanwhile; nothing was deleted.');
     load();
   } });
 
@@ -237,11 +237,11 @@ function oneKey(context) {
   function editing() {
     return [h('label', { class: 'field' }, h('span', null, 'Value'), h('textarea', { class: 'wide', rows: 14, value: draft.text, spellcheck: 'false', oninput: e => { draft.text = e.target.value; context.refresh(); } })),
       diffView(hunksOf(toText(fromBase64(draft.seen.value)) ?? '', draft.text)),
-      h('div', { class: 'buttons' }, button('Throw away', () => { draft = null; context.refresh(); }), button('Save', () => save(toBase64(draft.text), draft.seen, 'Saved.'), { kind: 'primary', title: `Only if the key has not changed since revision ${draft.seen.mod_revision}` }))];
+      h('div', { class: 'buttons' }, button('Discard changes', () => { draft = null; context.refresh(); }), button('Save', () => save(toBase64(draft.text), draft.seen, 'Saved.'), { kind: 'primary', title: `Only if the key has not changed since revision ${draft.seen.mod_revision}` }))];
   }
   function pastView() {
     if (!past) return waiting();
-    return [table([['Revision', 'num'], ['Version', 'num'], ['Value', 'wrap'], ['Size', 'num'], ['', 'tight']], past.map((p, i) => ({ key: p.mod_revision, cells: [[number(p.mod_revision), ' ', i ? '' : badge('now', 'good')], p.version, h('span', { class: 'mono' }, preview(p.value)), bytes(fromBase64(p.value).length), i ? button('Restore', () => save(p.value, kv, `The value of revision ${p.mod_revision} is back.`)) : ''] })), 'Earlier values'), muted(pastEnd)];
+    return [table([['Revision', 'num'], ['Version', 'num'], ['Value', 'wrap'], ['Size', 'num'], ['', 'tight']], past.map((p, i) => ({ key: p.mod_revision, cells: [[number(p.mod_revision), ' ', i ? '' : badge('now', 'good')], p.version, h('span', { class: 'mono' }, preview(p.value)), bytes(fromBase64(p.value).length), i ? button('Restore', () => save(p.value, kv, `The value of revision ${p.mod_revision} is restored.`)) : ''] })), 'Earlier values'), muted(pastEnd)];
   }
   function view() {
     const title = head(shown(key), h('a', { href: context.href({ key: '', as: '', tab: '' }) }, 'Back to the keys'), h('a', { href: `#/watch?prefix=${encodeURIComponent(address)}` }, 'Watch'), button('Reload', load), kv ? button('Delete', remove) : null);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Leases with what is left of them and their keys; those of the registry's sessions are named so.
+// Page of leases with their remaining time and keys; leases of registry sessions are marked.
 
 import { fromBase64, isAbort, toText, v3 } from './api.js';
 import { h } from './dom.js';
@@ -32,9 +32,9 @@ export function leases(context) {
 
   function grant() {
     let ttl = '60';
-    return confirm({ title: 'Grant a lease', action: 'Grant', body: () => [h('p', { class: 'muted' }, 'It lives so long after the last keep-alive; then its keys go with it.'), field('Seconds', input(ttl, v => (ttl = v), { type: 'number', min: 1, required: true }))], act: async () => {
+    return confirm({ title: 'Grant a lease', action: 'Grant', body: () => [h('p', { class: 'muted' }, 'The lease lives this long after the last keep-alive; then it and its keys are deleted.'), field('Seconds', input(ttl, v => (ttl = v), { type: 'number', min: 1, required: true }))], act: async () => {
       const r = await v3('lease/grant', { TTL: ttl });
-      toast(`Lease ${hex(r.ID)} is granted.`);
+      toast(`Lease ${hex(r.ID)} granted.`);
       load();
     } });
   }
@@ -44,7 +44,7 @@ export function leases(context) {
   }
   async function keepAlive(id) {
     const r = await v3('lease/keepalive', { ID: id });
-    toast(Number(r.result?.TTL ?? 0) ? `It lives for ${r.result.TTL} s again.` : 'It is gone.', Number(r.result?.TTL ?? 0) ? 'good' : 'bad');
+    toast(Number(r.result?.TTL ?? 0) ? `Lease renewed for ${r.result.TTL} s.` : 'The lease has expired.', Number(r.result?.TTL ?? 0) ? 'good' : 'bad');
     load();
   }
   function view() {
@@ -52,7 +52,7 @@ export function leases(context) {
     const bar = h('div', { class: 'bar' }, h('div', { class: 'grow' }, search(context.get('q'), q => context.set({ q }), 'Search leases by their ID')));
     if (error && !ids) return [title, bar, problem(error)];
     if (!ids) return [title, bar, waiting()];
-    if (!ids.length) return [title, bar, empty('No leases', 'A lease keeps keys for as long as somebody says that it lives. Every session of the registry has one.', `etcdctl --endpoints=${location.host} lease grant 60`, button('Try it: grant one', grant, { kind: 'primary' }))];
+    if (!ids.length) return [title, bar, empty('No leases', 'A lease keeps its keys as long as a client sends keep-alives. Every session of the registry has a lease.', `etcdctl --endpoints=${location.host} lease grant 60`, button('Try it: grant a lease', grant, { kind: 'primary' }))];
     const shown = page();
     return [title, bar, error ? problem(error) : null, table(['Lease', 'Left', ['Granted', 'num'], ['Keys', 'num'], ['', 'wrap'], ['', 'tight']], shown.map(id => {
       const l = about.get(id);
@@ -60,7 +60,7 @@ export function leases(context) {
       return { key: id, cells: [h('code', null, hex(id)), l ? h('span', { class: 'left' }, h('meter', { min: 0, max: l.granted, value: left, 'aria-label': `${left} of ${l.granted} seconds left` }), ` ${number(left)} s`) : '…', l ? `${number(l.granted)} s` : '', l ? number(l.keys.length) : '',
         l?.keys.slice(0, 3).map(k => [k.startsWith('/cairn/registry/sessions/') ? badge('session', 'info') : h('a', { href: `#/keys?key=${encodeURIComponent(k.replaceAll('\\', '\\\\'))}` }, k), ' ']),
         h('div', { class: 'buttons' }, button('Keep alive', () => keepAlive(id).catch(context.report)), button('Revoke', () => revoke(id).catch(context.report)))] };
-    }), 'Leases'), shown.length < ids.length && shown.length === SHOWN ? muted(`The first ${SHOWN} are shown; a search finds the others.`) : null];
+    }), 'Leases'), shown.length < ids.length && shown.length === SHOWN ? muted(`The first ${SHOWN} are shown; search to find the others.`) : null];
   }
   return { title: 'Leases', view, changed: load, stop: () => { clearTimeout(timer); clearInterval(ticker); } };
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The frame around the pages: addresses, navigation, keys, sign-in. An address is all there is to a view: #/page/segment?parameters.
 //
-// A page is create(context) -> {title, view(), changed(), stop()}: made when its path is come to, told by changed() when only
+// A page is create(context) -> {title, view(), changed(), stop()}: created when its path is opened, notified by changed() when only
 // parameters have changed, stopped when it is left. It calls context.refresh() when there is something new to show.
 
 import { identity, stream } from './api.js';
@@ -13,7 +13,7 @@ import { badge, button, dialog, field, input, problem, toast } from './ui.js';
 const app = document.getElementById('app');
 let current = null; // {page, path, context}
 let isScheduled = false;
-let isDeclined = false; // the sign-in was closed without an answer: asked again on another page, or by the button
+let isDeclined = false; // the user closed the sign-in dialog: it opens again on another page, or by the button
 
 // --- addresses ---------------------------------------------------------------------------------------------
 
@@ -74,7 +74,7 @@ function connection() {
   const name = cluster.members?.find(m => m.ID === cluster.self?.header.member_id)?.name;
   if (cluster.isLost) {
     const others = (cluster.members ?? []).filter(m => m.ID !== cluster.self?.header.member_id && m.clientURLs?.length);
-    return h('span', { class: 'where' }, badge('no connection', 'bad'), others.length ? [' go on at ', others.map(m => [h('a', { href: m.clientURLs[0].replace(/\/$/, '') + '/ui/' + location.hash }, m.name || m.ID), ' '])] : ' trying again …');
+    return h('span', { class: 'where' }, badge('no connection', 'bad'), others.length ? [' continue at ', others.map(m => [h('a', { href: m.clientURLs[0].replace(/\/$/, '') + '/ui/' + location.hash }, m.name || m.ID), ' '])] : ' retrying …');
   }
   if (!cluster.self) return h('span', { class: 'where' });
   return h('span', { class: 'where' }, 'member ', h('b', null, name ?? '?'), ' · revision ', h('b', { id: 'revision' }, cluster.self.header.revision ?? 0), ' ',
@@ -107,7 +107,7 @@ function refresh() {
 let prefix = 0;
 function showKeys() {
   dialog(close => h('div', null, h('h2', null, 'Keys'), h('dl', { class: 'keys' },
-    [['/', 'to the search of the page'], ['?', 'this list'], ['Esc', 'close, or leave a field'], ...pages.map(p => [`g ${p.key}`, p.title])].map(([k, t]) => h('div', null, h('dt', null, h('kbd', null, k)), h('dd', null, t)))),
+    [['/', 'focus the search field'], ['?', 'this list'], ['Esc', 'close the dialog or leave the field'], ...pages.map(p => [`g ${p.key}`, p.title])].map(([k, t]) => h('div', null, h('dt', null, h('kbd', null, k)), h('dd', null, t)))),
   h('div', { class: 'buttons' }, button('Close', () => close(), { kind: 'primary' }))));
 }
 addEventListener('keydown', e => {
@@ -145,7 +145,7 @@ identity.onNeeded = async () => {
       error = problem;
       again();
     }
-  } }, h('h2', null, 'Sign in'), h('p', { class: 'muted' }, 'This cluster asks who you are. What you are given is kept in this tab alone.'),
+  } }, h('h2', null, 'Sign in'), h('p', { class: 'muted' }, 'This cluster requires a user. The token is kept in this browser tab only.'),
   field('User', input(name, t => (name = t), { autocomplete: 'username', required: true })),
   field('Password', input('', t => (password = t), { type: 'password', autocomplete: 'current-password', required: true })),
   error ? problem(error) : null,

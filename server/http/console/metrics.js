@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// This member's metrics: the ones that tell most as charts of the last minutes, requests by method, and all of them to search in.
+// Page of this member's metrics: charts of the most useful ones, requests by method, and a search in all of them.
 
 import { cluster, followCluster, rates, total } from './cluster.js';
 import { h } from './dom.js';
@@ -8,7 +8,7 @@ import { bytes, chart, head, muted, number, search, table, waiting } from './ui.
 const SHOWN = 300;
 const counter = name => rates(m => total(m, name));
 const gauge = name => cluster.samples.map(s => total(s.metrics, name));
-// Of a histogram: what one took, in milliseconds, between two looks.
+// The mean of a histogram between two samples, in milliseconds.
 function mean(name) {
   const list = [];
   for (let i = 1; i < cluster.samples.length; i++) {
@@ -21,16 +21,16 @@ function mean(name) {
 const ms = n => `${n.toFixed(n < 10 ? 2 : 0)} ms`;
 
 const CHARTS = [
-  ['Changes a second', () => counter('etcd_debugging_mvcc_current_revision')],
-  ['Requests a second', () => counter('grpc_server_handled_total')],
-  ['Proposals a second', () => counter('etcd_server_proposals_committed_total')],
+  ['Changes per second', () => counter('etcd_debugging_mvcc_current_revision')],
+  ['Requests per second', () => counter('grpc_server_handled_total')],
+  ['Proposals per second', () => counter('etcd_server_proposals_committed_total')],
   ['Proposals waiting', () => gauge('etcd_server_proposals_pending')],
   ['WAL sync, mean', () => mean('etcd_disk_wal_fsync_duration_seconds'), ms],
   ['Store commit, mean', () => mean('etcd_disk_backend_commit_duration_seconds'), ms],
   ['Watchers', () => gauge('etcd_debugging_mvcc_watcher_total')],
   ['Stream connections', () => gauge('cairn_stream_connections')],
-  ['Pushed frames a second', () => counter('cairn_stream_frames_total')],
-  ['Heartbeats a second', () => counter('cairn_registry_heartbeats_total')],
+  ['Pushed frames per second', () => counter('cairn_stream_frames_total')],
+  ['Heartbeats per second', () => counter('cairn_registry_heartbeats_total')],
   ['Resident memory', () => gauge('process_resident_memory_bytes'), bytes],
   ['CPU, cores', () => counter('process_cpu_seconds_total')],
   ['Data in use', () => gauge('etcd_mvcc_db_total_size_in_use_in_bytes'), bytes],
@@ -61,7 +61,7 @@ export function metrics(context) {
     const last = cluster.samples.at(-1).metrics;
     const q = context.get('q').toLowerCase();
     const series = [...last].filter(([name]) => name.toLowerCase().includes(q) && !/_bucket\{/.test(name));
-    return [head('Metrics', h('a', { href: '/metrics' }, 'As Prometheus reads them')), h('p', { class: 'muted' }, 'Of this member, every two seconds while this page is open.'),
+    return [head('Metrics', h('a', { href: '/metrics' }, 'Prometheus format')), h('p', { class: 'muted' }, 'Of this member, every two seconds while this page is open.'),
       h('div', { class: 'cards rates' }, CHARTS.map(([title, values, format]) => h('div', { key: title }, chart(title, values(), format)))),
       h('h2', null, 'Requests by method'), methods(),
       h('h2', null, 'All'), h('div', { class: 'bar' }, h('div', { class: 'grow' }, search(context.get('q'), v => context.set({ q: v }), 'Search metrics'))),

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// The overview: is the cluster well, who leads, how much is going on, what is registered and published. For a server with nothing in
-// it yet, what to do first.
+// Overview page: health, leader, load, services and configurations. An empty server gets the first steps instead.
 
 import { isAbort, send, toBase64, url, v3 } from './api.js';
 import { cluster, followCluster, leaderName, nameOf, quorum, rates, total } from './cluster.js';
 import { h } from './dom.js';
 import { badge, button, bytes, card, chart, copyable, head, muted, number, plural, table, toast, waiting } from './ui.js';
 
-const ALARMS = { NOSPACE: 'The space quota is used up: writes are refused.', CORRUPT: 'A member has other data than the others.' };
+const ALARMS = { NOSPACE: 'The space quota is used up: writes are rejected.', CORRUPT: 'The data of one member differs from the others.' };
 
 export function memberRole(m) {
   const s = cluster.status.get(m.ID);
@@ -50,7 +49,7 @@ export function overview(context) {
       await v3('kv/put', { key: toBase64('greeting'), value: toBase64('hello') });
       await send('PUT', url('services/{}/instances/{}', ['demo', 'demo-1']), { host: '127.0.0.1', port: 8080, ttl: 30, zone: 'a', metadata: { from: 'the console' } });
       await send('PUT', url('configs/{}', ['demo.yaml'], { title: 'first release' }), 'greeting: hello\nworkers: 4\n');
-      toast('A key, a service and a configuration are there: look at Services, Configs and Keys.');
+      toast('A key, a service and a configuration were created: see Services, Configs and Keys.');
       count();
     } catch (e) { context.report(e); }
   };
@@ -63,7 +62,7 @@ export function overview(context) {
     h('p', null, button('Try it: make one of each', tryIt, { kind: 'primary' })));
 
   function view() {
-    if (!cluster.self) return [head('Overview'), cluster.isLost ? h('p', { class: 'problem' }, 'The server does not answer; trying again.') : waiting()];
+    if (!cluster.self) return [head('Overview'), cluster.isLost ? h('p', { class: 'problem' }, 'The server does not answer; retrying.') : waiting()];
     const m = cluster.samples.at(-1)?.metrics;
     const s = cluster.self;
     const voters = cluster.members.filter(x => !x.isLearner);
@@ -77,17 +76,17 @@ export function overview(context) {
       head('Overview'),
       cluster.alarms.map(a => h('p', { class: 'problem', role: 'alert', key: a }, `${a} ${ALARMS[/NOSPACE|CORRUPT/.exec(a)?.[0]] ?? ''}`)),
       h('div', { class: 'cards' },
-        card('Health', cluster.isLost ? 'no answer' : isHealthy ? 'healthy' : 'not healthy', cluster.isLost ? 'trying again' : cluster.health?.reason || (leaderName() ? 'reads and writes are served' : 'no leader: nothing can be written'), isHealthy ? 'good' : 'bad'),
+        card('Health', cluster.isLost ? 'no answer' : isHealthy ? 'healthy' : 'not healthy', cluster.isLost ? 'retrying' : cluster.health?.reason || (leaderName() ? 'reads and writes are served' : 'no leader: writes fail'), isHealthy ? 'good' : 'bad'),
         card('Leader', leaderName() ?? 'none', `term ${s.raftTerm}`, leaderName() ? '' : 'bad'),
-        card('Members', `${answering} of ${voters.length}`, voters.length === 1 ? 'alone: no failure is survived' : spare > 0 ? `${plural(spare, 'more')} may fail` : spare === 0 ? 'none more may fail' : 'no quorum', voters.length > 1 && spare < 1 ? 'warn' : ''),
+        card('Members', `${answering} of ${voters.length}`, voters.length === 1 ? 'a single member survives no failure' : spare > 0 ? `${plural(spare, 'more')} may fail` : spare === 0 ? 'no further member may fail' : 'no quorum', voters.length > 1 && spare < 1 ? 'warn' : ''),
         card('Revision', number(s.header.revision ?? 0), counts ? plural(counts.keys, 'key') : ''),
         card('Data', bytes(s.dbSize), `of ${bytes(s.dbSizeQuota)}, ${bytes(s.dbSizeInUse)} in use`),
         card('Memory', m ? bytes(total(m, 'process_resident_memory_bytes')) : '–', m ? `up for ${Math.max(1, Math.round((Date.now() / 1000 - total(m, 'process_start_time_seconds')) / 60))} min` : '')),
       h('div', { class: 'cards rates' },
-        chart('Changes a second', rates(x => total(x, 'etcd_debugging_mvcc_current_revision'))),
-        chart('Requests a second', rates(x => total(x, 'grpc_server_handled_total'))),
-        chart('Pushed frames a second', rates(x => total(x, 'cairn_stream_frames_total'))),
-        chart('Heartbeats a second', rates(x => total(x, 'cairn_registry_heartbeats_total')))),
+        chart('Changes per second', rates(x => total(x, 'etcd_debugging_mvcc_current_revision'))),
+        chart('Requests per second', rates(x => total(x, 'grpc_server_handled_total'))),
+        chart('Pushed frames per second', rates(x => total(x, 'cairn_stream_frames_total'))),
+        chart('Heartbeats per second', rates(x => total(x, 'cairn_registry_heartbeats_total')))),
       h('h2', null, 'Members'), membersTable(),
       h('div', { class: 'columns' },
         h('section', null, h('h2', null, h('a', { href: '#/services' }, 'Services')), h('p', null, m ? [plural(total(m, 'cairn_registry_services'), 'service'), ', ', plural(instances, 'instance'), ' '] : '', states.filter(([, n]) => n).map(([name, n]) => [badge(`${n} ${name}`, undefined), ' '])),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The pages, in the order of the navigation: path, title, the key behind `g`, and what makes one.
+// The pages, in the order of the navigation: path, title, the key behind `g`, and the function that creates the page.
 
 import { configs } from './configs.js';
 import { keys } from './keys.js';

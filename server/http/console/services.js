@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Services: the list of a namespace, and one service with its instances, both followed on the stream. The operator's word (drain,
-// override) is said here; registering is the services' own.
+// Services: the list of a namespace, and one service with its instances, both followed on the stream. Operators drain and
+// override instances here; services register themselves.
 
 import { ask, isAbort, send, stream, url } from './api.js';
 import { h } from './dom.js';
@@ -32,7 +32,7 @@ function list(context) {
   const tryIt = async () => {
     try {
       await send('PUT', url('services/{}/instances/{}', ['demo', 'demo-1'], { namespace: ns }), { host: '127.0.0.1', port: 8080, ttl: 5, grace: 30, zone: 'a', tags: ['demo'] });
-      toast('demo-1 is registered for 5 s. Nobody says again that it lives: watch it being lost, then gone.');
+      toast('demo-1 is registered for 5 s and sends no heartbeats: watch it become lost, then removed.');
       context.go(['services', 'default', 'demo'], { ns });
     } catch (e) { context.report(e); }
   };
@@ -51,7 +51,7 @@ function list(context) {
       field('Show', select(context.get('state'), [['', 'all'], ['trouble', 'not all up'], ...STATES.map(s => [s, `with ${s}`])], state => context.set({ state }))));
     if (error) return [head('Services'), bar, problem(error)];
     if (!items) return [head('Services'), bar, waiting()];
-    if (!items.length) return [head('Services'), bar, empty('No services yet', 'An instance is registered with one request, and says with the same request that it lives. It is found here, by HTTP, WebSocket, DNS and Prometheus.', register(location.origin, ns), button('Try it: register a demo instance', tryIt, { kind: 'primary' }))];
+    if (!items.length) return [head('Services'), bar, empty('No services yet', 'Register an instance with one request, and send the same request as its heartbeat. Clients find it by HTTP, WebSocket, DNS and Prometheus.', register(location.origin, ns), button('Try it: register a demo instance', tryIt, { kind: 'primary' }))];
     const shown = rows();
     return [head('Services', muted(`${plural(shown.length, 'service')} of ${items.length}`)), bar,
       table(['Service', 'Group', ['Instances', 'num'], 'Health'], shown.slice(0, SHOWN).map(s => ({
@@ -59,7 +59,7 @@ function list(context) {
           h('a', { href: `#/services/${encodeURIComponent(s.group)}/${encodeURIComponent(s.name)}${ns ? `?ns=${encodeURIComponent(ns)}` : ''}` }, s.name), s.group, number(s.instances),
           s.instances ? STATES.filter(n => s.states[n]).map(n => [badge(`${s.states[n]} ${n}`, tone(n)), ' ']) : muted('none'),
         ] })), 'Services'),
-      shown.length > SHOWN ? muted(`The first ${SHOWN} are shown; a search finds the others.`) : null];
+      shown.length > SHOWN ? muted(`The first ${SHOWN} are shown; search to find the others.`) : null];
   }
   return { title: 'Services', view, changed: () => context.get('ns') !== ns && follow(), stop: () => stop() };
 }
@@ -74,7 +74,7 @@ function overrideDialog(target, instance, done) {
   return confirm({
     title: `Override ${instance.id}`, action: 'Set',
     body: again => [
-      h('p', { class: 'muted' }, 'The operator’s word. It outlives registration and restart, until it is taken back or its time is over.'),
+      h('p', { class: 'muted' }, 'Overrides are stored separately from the instance’s own data. They survive re-registration and restarts until you undo them or they expire.'),
       h('div', { class: 'grid' },
         field('Traffic', select(now.enabled ? 'on' : 'off', [['on', 'as registered'], ['off', 'none']], v => { now.enabled = v === 'on'; again(); })),
         field('Weight', input(String(now.weight), v => (now.weight = v), { type: 'number', min: 0, max: 65535, placeholder: `as registered (${instance.registered?.weight ?? instance.weight})` })),
@@ -160,11 +160,11 @@ function service(context) {
   function instances() {
     const q = context.get('q').toLowerCase();
     const shown = items.filter(i => !q || JSON.stringify([i.id, addressOf(i), i.zone, i.version, i.tags, i.metadata]).toLowerCase().includes(q));
-    if (!items.length) return empty('No instances', 'They were deregistered, or were lost for longer than their grace.', register(location.origin, ns()).replace('orders', name));
+    if (!items.length) return empty('No instances', 'They were deregistered, or were lost for longer than their grace period.', register(location.origin, ns()).replace('orders', name));
     return [h('div', { class: 'bar' }, h('div', { class: 'grow' }, search(context.get('q'), v => context.set({ q: v }), 'Search instances: id, address, zone, tag, metadata'))),
       table(['Instance', 'Address', 'Health', ['Weight', 'num'], 'Zone', 'Version', 'Tags', 'Metadata', ['Last change', 'num'], ['', 'tight']], shown.slice(0, SHOWN).map(i => ({
         key: i.id, class: flashed.has(i.id) ? 'new' : null, cells: [
-          [h('b', null, i.id), i.source ? [' ', badge(i.source, 'info', 'Registered through the etcd API by this framework; read-only here')] : ''],
+          [h('b', null, i.id), i.source ? [' ', badge(i.source, 'info', 'This framework registered it through the etcd API; it is read-only here')] : ''],
           addressOf(i),
           [badge(i.state, tone(i.state)), ' ', i.serving ? '' : badge('no traffic', 'bad'), i.guarded ? [' ', badge('guarded')] : '',
             i.override ? h('div', { class: 'muted' }, `override: ${[i.override.drain ? 'drained' : '', i.override.enabled === false ? 'no traffic' : '', i.override.weight !== undefined ? `weight ${i.override.weight}` : '', i.override.state ?? '', i.override.reason ?? '', i.override.until ? `until ${i.override.until}` : ''].filter(Boolean).join(', ')}`) : ''],
@@ -175,10 +175,10 @@ function service(context) {
     const tab = context.get('tab', 'instances');
     if (tab === 'subscribers') {
       if (!subscribers) return waiting();
-      if (!subscribers.subscribers.length) return empty('Nobody looks at it', 'Who follows this service on a stream or by long poll stands here, with the revision it has acknowledged.', `curl -N -H 'Accept: text/event-stream' '${location.origin}/api/v1/stream?kind=service&name=${encodeURIComponent(name)}'`);
+      if (!subscribers.subscribers.length) return empty('No subscribers', 'This list shows clients that follow the service by stream or long poll, and the revision that each has acknowledged.', `curl -N -H 'Accept: text/event-stream' '${location.origin}/api/v1/stream?kind=service&name=${encodeURIComponent(name)}'`);
       return table(['Client', 'Address', 'Member', 'By', ['Acknowledged', 'num'], 'Labels'], subscribers.subscribers.map((s, i) => ({ key: i, cells: [s.client_id || muted('no name'), s.peer, s.member, s.transport, `rev ${s.revision}`, pairs(s.labels)] })), 'Subscribers');
     }
-    if (tab === 'events') return events.length ? table(['Time', ['Revision', 'num'], 'Instance', 'What'], events.map(e => ({ key: `${e.revision} ${e.id} ${e.what}`, cells: [clock(e.at), number(e.revision), e.id, badge(e.what, tone(e.tone))] })), 'Events') : h('p', { class: 'muted' }, 'What changes while this page is open is listed here.');
+    if (tab === 'events') return events.length ? table(['Time', ['Revision', 'num'], 'Instance', 'What'], events.map(e => ({ key: `${e.revision} ${e.id} ${e.what}`, cells: [clock(e.at), number(e.revision), e.id, badge(e.what, tone(e.tone))] })), 'Events') : h('p', { class: 'muted' }, 'Changes appear here while this page is open.');
     return instances();
   }
   function view() {
@@ -187,9 +187,9 @@ function service(context) {
     if (!items) return [title, waiting()];
     const serving = items.filter(i => i.serving).length;
     return [title,
-      facts([['Instances', number(items.length)], ['In traffic', [number(serving), ' ', about?.protected ? badge('protected', 'warn', 'Too few are healthy: all are given to clients') : '']],
+      facts([['Instances', number(items.length)], ['In traffic', [number(serving), ' ', about?.protected ? badge('protected', 'warn', 'Too few instances are healthy: clients get all of them') : '']],
         ['Protection threshold', about?.settings?.protect_threshold ?? 'none'], ...Object.entries(about?.settings?.metadata ?? {}),
-        ['Find it', h('code', null, `${name}.${group === 'default' && !ns() ? '' : `${group}.${ns() || 'default'}.`}svc.cairn`)]]),
+        ['DNS name', h('code', null, `${name}.${group === 'default' && !ns() ? '' : `${group}.${ns() || 'default'}.`}svc.cairn`)]]),
       tabs([['instances', `Instances (${items.length})`], ['subscribers', 'Subscribers'], ['events', `Events (${events.length})`]], context.get('tab', 'instances'), tab => context.href({ tab: tab === 'instances' ? '' : tab, q: '' })),
       views()];
   }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Namespaces and how they are found: by stepping over the keys of the registry and the config center, one read a namespace. Who may not
-// read those keys writes the name by hand.
+// Namespaces, found by skipping over the keys of the registry and the config center, one read a namespace. A user without READ on
+// these keys enters the name by hand.
 
 import { fromBase64, prefixEnd, toBase64, toBytes, toText, v3 } from './api.js';
 import { h } from './dom.js';
@@ -24,7 +24,7 @@ export async function findNamespaces(prefix, signal) {
   return names;
 }
 
-// A field for the namespace of this page; the address says which it is.
+// A field for the namespace of this page; the address has the value.
 export function namespaceField(context, prefixes) {
   const key = prefixes.join();
   if (!found.has(key)) {

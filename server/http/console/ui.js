@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What pages are made of: numbers as people read them, tables, badges, dialogs, small charts. Everything here returns views (dom.js).
+// Parts of pages: formatted numbers, tables, badges, dialogs, small charts. Everything here returns views (dom.js).
 
 import { h, show } from './dom.js';
 
@@ -59,10 +59,10 @@ export const table = (columns, rows, label) =>
 
 export function copyable(command) {
   return h('div', { class: 'command' }, h('pre', { tabindex: '0' }, command), button('Copy', () => {
-    navigator.clipboard?.writeText(command).then(() => toast('Copied.'), () => toast('Copying was refused; select the text instead.', 'bad'));
+    navigator.clipboard?.writeText(command).then(() => toast('Copied.'), () => toast('The browser rejected copying; select the text instead.', 'bad'));
   }, { title: 'Copy the command' }));
 }
-// What stands where there is nothing yet: what it would be, a command, and a way to try it here.
+// An empty list: an explanation, a command, and a button to try it.
 export const empty = (title, text, command, action) =>
   h('section', { class: 'empty' }, h('h2', null, title), h('p', null, text), command ? copyable(command) : null, action ? h('p', null, action) : null);
 
@@ -131,7 +131,7 @@ export function dialog(view) {
   });
 }
 
-// act() is awaited; while it runs the dialog stays, and its error is shown in it. typed: what must be written to go on.
+// act() is awaited; while it runs the dialog stays, and its error is shown in it. typed: text that the user must enter to confirm.
 export function confirm({ title, body, action, danger = false, typed, act }) {
   let text = '';
   let error = null;
@@ -153,7 +153,7 @@ export function confirm({ title, body, action, danger = false, typed, act }) {
     };
     return h('form', { onsubmit: go },
       h('h2', null, title), typeof body === 'function' ? body(again) : body,
-      typed ? field(`Write ${typed} to go on`, input(text, t => { text = t; again(); })) : null,
+      typed ? field(`Enter ${typed} to confirm`, input(text, t => { text = t; again(); })) : null,
       error ? problem(error) : null,
       h('div', { class: 'buttons' }, button('Cancel', () => close(null)),
         button(action, null, { type: 'submit', kind: danger ? 'danger' : 'primary', disabled: isBusy || (typed !== undefined && text !== typed) })));

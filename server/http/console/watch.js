@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What happens to keys with a prefix, as it happens, on the stream: in order, once each, through breaks of the connection. While it is
+// Page of live events of keys with a prefix, from the stream: in order, each once, also across disconnections. While it is
 // paused, events are kept up to a limit and then counted.
 
 import { stream, v3 } from './api.js';
@@ -63,11 +63,11 @@ export function watch(context) {
   function view() {
     const q = context.get('q').toLowerCase();
     const shown = events.filter(e => !q || `${e.key}\n${e.value}`.toLowerCase().includes(q));
-    return [head('Watch', isPaused ? badge(`paused${held.length ? `, ${plural(held.length, 'event')} wait` : ''}${lost ? `, ${number(lost)} lost` : ''}`, 'warn') : isReady ? badge('live', 'good') : null, button(isPaused ? 'Go on' : 'Pause', toggle, { kind: 'primary' }), button('Clear', () => { events = []; context.refresh(); })),
-      h('div', { class: 'bar' }, field('Keys that begin with', input(context.get('prefix'), v => { clearTimeout(typing); typing = setTimeout(() => context.set({ prefix: v }), 400); }, { placeholder: '(all)' })), h('div', { class: 'grow' }, search(context.get('q'), v => context.set({ q: v }), 'Search what has come'))),
+    return [head('Watch', isPaused ? badge(`paused${held.length ? `, ${plural(held.length, 'event')} wait` : ''}${lost ? `, ${number(lost)} lost` : ''}`, 'warn') : isReady ? badge('live', 'good') : null, button(isPaused ? 'Continue' : 'Pause', toggle, { kind: 'primary' }), button('Clear', () => { events = []; context.refresh(); })),
+      h('div', { class: 'bar' }, field('Prefix of keys', input(context.get('prefix'), v => { clearTimeout(typing); typing = setTimeout(() => context.set({ prefix: v }), 400); }, { placeholder: '(all)' })), h('div', { class: 'grow' }, search(context.get('q'), v => context.set({ q: v }), 'Search the events'))),
       error ? problem(error) : null,
       events.length ? table(['Time', ['Revision', 'num'], '', ['Key', 'wrap'], ['Value', 'wrap']], shown.map(e => ({ key: e.number, class: 'new', cells: [e.at.toLocaleTimeString('sv-SE'), number(e.revision), badge(e.type), e.key, h('span', { class: 'mono' }, e.value.slice(0, 300))] })), 'Events')
-        : empty('Waiting for changes', `Every change of a key that begins with "${context.get('prefix')}" appears here as it happens. In a shell:`, `etcdctl --endpoints=${location.host} put ${/^[\w./-]*$/.test(prefix ?? '') ? prefix : ''}hello world`, button('Try it: put a key', () => v3('kv/put', { key: btoa(unescape(encodeURIComponent(`${prefix}hello`))), value: btoa(`world at ${new Date().toISOString()}`) }).catch(context.report), { kind: 'primary', disabled: !isReady })),
+        : empty('Waiting for changes', `Every change of a key with the prefix "${context.get('prefix')}" appears here as it happens. In a shell:`, `etcdctl --endpoints=${location.host} put ${/^[\w./-]*$/.test(prefix ?? '') ? prefix : ''}hello world`, button('Try it: put a key', () => v3('kv/put', { key: btoa(unescape(encodeURIComponent(`${prefix}hello`))), value: btoa(`world at ${new Date().toISOString()}`) }).catch(context.report), { kind: 'primary', disabled: !isReady })),
       events.length >= KEPT ? muted(`The last ${KEPT} are kept.`) : null];
   }
   return { title: 'Watch', view, changed: () => context.get('prefix') !== prefix && follow(), stop: () => { stop?.(); clearTimeout(typing); } };

@@ -1,31 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Rights of connections and subscriptions that are open already. Rights belong to an epoch (kv_auth_epoch):
- * when it moves on, each connection is judged again before the next frame goes out, and idle ones in slices
- * of the turns.
+ * Authorization of open connections and subscriptions, checked again when users or roles change.
  *
- * Invariant: nothing is sent, and no frame of the client is taken, under rights of an older epoch. The check
- * in the way of a frame is one comparison (stream_conn_is_judged).
+ * Permissions belong to an epoch (kv_auth_epoch). When the epoch moves, each connection is checked again
+ * before its next frame is sent or handled; idle connections are checked in slices of the turns.
  *
- *   the user is gone, its password has changed      error invalid_auth_token, the connection ends (1008)
- *   it was opened before auth was enabled           it is anonymous: its subscriptions end with
- *                                                   invalid_auth_token, the connection stays
- *   a subscription's right is gone                  error forbidden with its sid; the others go on
- *   the session's right is gone                     error forbidden; the connection goes on without it
+ * Invariant: no frame is sent and no frame of the client is handled under permissions of an older epoch.
+ * In the common case the check before a frame is one comparison (stream_conn_recheck).
  *
- * An event stream without any subscription left ends; its client comes again and is told by a status. */
+ *   what has changed                                result
+ *   ----------------------------------------------
+ *   --------------------------------------------------------
+ *   the user was deleted or its password changed    error invalid_auth_token, the connection ends (1008)
+ *   auth was enabled after the connection opened    it is anonymous: its subscriptions end with
+ *                                                   invalid_auth_token, the connection stays open
+ *   a subscription's permission was revoked         error forbidden with its sid; the others go on
+ *   the session's permission was revoked            error forbidden; the connection goes on without it
+ *
+ * An event stream without any subscription left ends; when its client reconnects, it gets an HTTP status. */
 #include "server/stream/private.h"
 
-enum { SLICE_NS = 1000 * 1000 /* of judging in one turn */ };
+enum { SLICE_NS = 1000 * 1000 /* for these checks in one turn */ };
 
 const struct auth_who *stream_conn_author(const struct stream_conn *c)
 {
     return c->server->options.identity ? &c->user : NULL;
 }
 
-/* The key of what it reads stays with a subscription: a whole range, or with is_right_prefix all that begins
- * so.
- */
-void stream_sub_keep_right(struct stream_sub *sub, struct slice key, bool is_prefix)
+/* A subscription keeps the key that it reads, or with is_right_prefix the prefix of all keys that it
+ * reads. */
+void stream_sub_set_right(struct stream_sub *sub, struct slice key, bool is_prefix)
 {
     sub->right = mem_copy(key.data, key.size);
     sub->right_size = (uint32_t)key.size;
@@ -39,14 +42,14 @@ int stream_conn_check_read(struct stream_conn *c, struct slice key, bool is_pref
     if (is_prefix)
         stream_kv_prefix_end(key, &end);
     if (!key.size)
-        key = slice_of("", 1); /* the smallest one */
+        key = slice_of("", 1); /* the smallest key */
     int err = guard_check_keys(c->server->options.identity, &c->user, key, buf_slice(&end), false, error,
                                error_size);
     buf_done(&end);
     return err;
 }
 
-static void judge_sub(struct stream_conn *c, struct stream_sub *sub)
+static void recheck_sub(struct stream_conn *c, struct stream_sub *sub)
 {
     char error[500] = "";
     struct stream_frame about = {.has = 1u << STREAM_HAS_SID, .sid = sub->sid};
@@ -58,12 +61,12 @@ static void judge_sub(struct stream_conn *c, struct stream_sub *sub)
     stream_conn_error(c, &about, guard_public_error(err), error);
 }
 
-/* The session of a connection that may keep it no longer lives out its time. */
-static void judge_session(struct stream_conn *c)
+/* A connection without the permission drops its session, which then lives until its TTL ends. */
+static void recheck_session(struct stream_conn *c)
 {
     const struct stream_options *o = &c->server->options;
     char error[500] = "";
-    c->proof = (struct registry_proof){0}; /* of rights that were */
+    c->proof = (struct registry_proof){0}; /* of the old permissions */
     (void)stream_session_proof(c);
     int err = c->session ? guard_check_session(o->identity, &c->user, o->registry, c->session, &c->proof,
                                                error, sizeof error)
@@ -74,13 +77,13 @@ static void judge_session(struct stream_conn *c)
     stream_conn_error(c, NULL, guard_public_error(err), error);
 }
 
-/* False: the connection is over. */
-static bool stream_judge_run(struct stream_conn *c)
+/* False: the connection was ended. */
+static bool recheck_conn(struct stream_conn *c)
 {
     struct stream_server *s = c->server;
     struct identity *i = s->options.identity;
     char error[300] = "";
-    c->judged = guard_epoch(i);
+    c->rights_epoch = guard_epoch(i);
     list_remove(&c->link);
     list_add_last(&s->conns, &c->link);
     bool is_known = c->user.revision != 0;
@@ -92,30 +95,30 @@ static bool stream_judge_run(struct stream_conn *c)
         return false;
     }
     LIST_FOR_EACH_SAFE (l, &c->subs)
-        judge_sub(c, container_of(l, struct stream_sub, link));
-    judge_session(c);
+        recheck_sub(c, container_of(l, struct stream_sub, link));
+    recheck_session(c);
     if (c->q && c->is_events && c->phase == STREAM_CONN_OPEN && !c->sub_count)
         stream_conn_close(c, 0);
     return c->q != NULL;
 }
 
-bool stream_conn_is_judged(struct stream_conn *c)
+bool stream_conn_recheck(struct stream_conn *c)
 {
-    return c->judged == guard_epoch(c->server->options.identity) || stream_judge_run(c);
+    return c->rights_epoch == guard_epoch(c->server->options.identity) || recheck_conn(c);
 }
 
-bool stream_judge_turn(struct stream_server *s)
+bool stream_recheck_turn(struct stream_server *s)
 {
     uint64_t epoch = guard_epoch(s->options.identity);
-    uint64_t slice_ns = s->options.judge_ns ? s->options.judge_ns : SLICE_NS;
+    uint64_t slice_ns = s->options.recheck_ns ? s->options.recheck_ns : SLICE_NS;
     s->slice_end_ns = s->io->ops->mono_ns(s->io) + slice_ns;
     for (bool is_over = false; !list_is_empty(&s->conns); is_over = stream_is_slice_over(s)) {
         struct stream_conn *c = container_of(s->conns.next, struct stream_conn, link);
-        if (c->judged == epoch)
+        if (c->rights_epoch == epoch)
             return false;
         if (is_over)
             return true;
-        (void)stream_judge_run(c);
+        (void)recheck_conn(c);
     }
     return false;
 }

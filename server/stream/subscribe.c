@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Parameters of subscribe frames, for all sources: namespace and group with their defaults, checks of
+ * names, the key whose permission is needed, and copies that outlive the frame. */
+#include "server/stream/private.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct slice stream_subscribe_ns(const struct stream_frame *frame)
+{
+    return frame->ns.size ? frame->ns : slice_text("default");
+}
+
+struct slice stream_subscribe_group(const struct stream_frame *frame)
+{
+    return stream_frame_has(frame, STREAM_HAS_GROUP) ? frame->group : slice_text("default");
+}
+
+void stream_subscribe_add_part(struct buf *key, struct slice part)
+{
+    buf_add_slice(key, part);
+    buf_add_byte(key, 0); /* no name contains it */
+}
+
+int stream_subscribe_error(char *error, size_t error_size, const char *text)
+{
+    snprintf(error, error_size, "%s", text);
+    return ERR_INVALID;
+}
+
+struct slice stream_subscribe_copy(struct buf *texts, struct slice s)
+{
+    struct slice to = slice_of(texts->data + texts->size, s.size);
+    buf_add_slice(texts, s);
+    return to;
+}
+
+int stream_subscribe_check(const struct stream_frame *frame, bool is_prefix, char *error, size_t error_size)
+{
+    struct slice group = stream_subscribe_group(frame);
+    int err = name_check(stream_subscribe_ns(frame), NAMESPACE_SIZE_MAX, "namespace", error, error_size);
+    if (!err && (group.size || !is_prefix))
+        err = name_check(group, NAME_SIZE_MAX, "group", error, error_size);
+    if (!err && !is_prefix)
+        err = name_check(frame->name, NAME_SIZE_MAX, "name", error, error_size);
+    if (!err && is_prefix && frame->prefix.size)
+        err = name_check(frame->prefix, NAME_SIZE_MAX, "prefix", error, error_size);
+    return err;
+}
+
+bool stream_subscribe_right(const struct stream_frame *frame, struct buf *key)
+{
+    if (slice_equal(frame->kind, slice_text("kv"))) {
+        bool is_prefix = stream_frame_has(frame, STREAM_HAS_PREFIX);
+        buf_add_slice(key, is_prefix ? frame->prefix : frame->name);
+        return is_prefix;
+    }
+    bool is_registry = frame->kind.size >= 7 && memcmp(frame->kind.data, "service", 7) == 0;
+    bool is_list =
+        slice_equal(frame->kind, slice_text("services")) || slice_equal(frame->kind, slice_text("configs"));
+    const struct guard_need need = {.kind = is_registry ? GUARD_INSTANCES : GUARD_CONFIG,
+                                    .ns = stream_subscribe_ns(frame),
+                                    .group = stream_subscribe_group(frame),
+                                    .is_prefix = is_list,
+                                    .name = is_list ? frame->prefix : frame->name};
+    return guard_need_key(&need, key);
+}
