@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A list of what is to be given back, which waits for turns as connections do. See buf_release.h. */
+ * Release of large memory in slices: a list of allocations to release, which waits in the turn queue as
+ * connections do. See buf_release.h. */
 #include "base/buf_release.h"
 
 #include "base/turn_queue.h"
@@ -12,8 +13,8 @@ enum {
 
 struct released {
     struct link link;
-    uint8_t *bytes; /* NULL: an arena */
-    size_t size;    /* the pages from here on are gone */
+    uint8_t *bytes; /* NULL: the arena is released */
+    size_t size;    /* pages from this offset on have been released */
     struct arena arena;
 };
 
@@ -22,7 +23,7 @@ static void release_some(struct turn_waiter *w);
 static struct link waiting;
 static struct turn_waiter waiter = {.resume = release_some};
 
-/* From the end, so that what is left is an allocation still. */
+/* Releases pages from the end, so that the rest remains a valid allocation. */
 static bool forget_step(struct released *r)
 {
     size_t n = r->size < STEP ? r->size : STEP;
@@ -50,7 +51,7 @@ static void release_some(struct turn_waiter *w)
         turn_wait(w);
 }
 
-/* Where no turn is under way, nobody would come for what waits. */
+/* True for small sizes, and without a turn under way: the queue would not run then. */
 static bool goes_at_once(size_t size)
 {
     return size <= AT_ONCE_MAX || turn_elapsed_ns() == 0;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * How a thread waits for something that the client's thread does: it leaves a post, and is told the end. */
+ * Waiting of a thread for the client's thread: the caller posts and blocks until the operation ends. */
 #include "sdk/private.h"
 
 void waiter_end(struct waiter *w, void *result, const struct cairn_error *error)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The judgement of `cairnctl doctor`: facts in, findings out, each a sentence about what is the matter and
- * one about what to do. Nothing is asked of anybody here. */
+ * Diagnosis for `cairnctl doctor`: facts in, findings out. A finding has one sentence about the problem and
+ * one with advice. Sends no requests. */
 #include "sdk/ctl/doctor.h"
 
 #include <stdarg.h>
@@ -44,8 +44,7 @@ static bool is_reachable(const json_t *member)
     return json_is_true(ctl_json_at(member, "reachable"));
 }
 
-/* --- who is there
- * --------------------------------------------------------------------------------------------- */
+/* --- reachability --------------------------------------------------------------------------------------- */
 
 static void judge_absent(struct diagnosis *d, const json_t *member)
 {
@@ -120,8 +119,7 @@ static void judge_leader(struct diagnosis *d, const json_t *members)
                         "A member knows no leader, while others do.");
 }
 
-/* --- what each says
- * ---------------------------------------------------------------------------------------------- */
+/* --- state of each member ------------------------------------------------------------------------------- */
 
 static void judge_member(struct diagnosis *d, const json_t *member, int64_t newest)
 {
