@@ -223,7 +223,7 @@ int cairn_config_subscribe(struct cairn_client *c, const char *ns, const char *g
                            void *arg, struct cairn_config_watch **ret_watch, struct cairn_error *error)
 {
     if (!name || !*name)
-        return set_error(error, CAIRN_INVALID, "a configuration has a name");
+        return set_error(error, CAIRN_INVALID, "a configuration needs a name");
     struct cairn_config_watch *w = mem_new(sizeof *w);
     w->ns = cairn_config_copy(ns);
     w->group = cairn_config_copy(group);
@@ -334,7 +334,7 @@ int cairn_config_get(struct cairn_client *c, const struct cairn_config_get_reque
                      struct cairn_config **ret, struct cairn_error *error)
 {
     if (!request->name || !*request->name)
-        return set_error(error, CAIRN_INVALID, "a configuration has a name");
+        return set_error(error, CAIRN_INVALID, "a configuration needs a name");
     struct buf path = {0};
     struct cairn_http_result *answer;
     struct cached k = {c, request, NULL};
@@ -358,7 +358,7 @@ int cairn_config_get(struct cairn_client *c, const struct cairn_config_get_reque
         *ret = result_of(root, request);
     json_decref(root);
     cairn_result_free(answer);
-    return err ? set_error(error, CAIRN_PROTOCOL, "the server's answer is no JSON: %s", why) : CAIRN_OK;
+    return err ? set_error(error, CAIRN_PROTOCOL, "the server's response is not JSON: %s", why) : CAIRN_OK;
 }
 
 static int read_published(const struct cairn_http_result *answer, struct cairn_config_publish_result **ret,
@@ -368,7 +368,7 @@ static int read_published(const struct cairn_http_result *answer, struct cairn_c
     json_t *root = NULL;
     struct arena *a;
     if (json_parse(slice_of(answer->body.data, answer->body.size), &root, why, sizeof why) != OK)
-        return set_error(error, CAIRN_PROTOCOL, "the server's answer is no JSON: %s", why);
+        return set_error(error, CAIRN_PROTOCOL, "the server's response is not JSON: %s", why);
     struct cairn_config_publish_result *r = result_new(sizeof *r, &a);
     r->revision = json_integer_value(json_object_get(root, "revision"));
     r->seq = (uint64_t)json_integer_value(json_object_get(root, "seq"));
@@ -383,7 +383,7 @@ int cairn_config_publish(struct cairn_client *c, const struct cairn_config_publi
                          struct cairn_config_publish_result **ret, struct cairn_error *error)
 {
     if (!request->name || !*request->name)
-        return set_error(error, CAIRN_INVALID, "a configuration has a name");
+        return set_error(error, CAIRN_INVALID, "a configuration needs a name");
     if (request->if_md5 &&
         (strlen(request->if_md5) != 32 || strspn(request->if_md5, "0123456789abcdef") != 32))
         return set_error(error, CAIRN_INVALID, "if_md5 is 32 hexadecimal digits");

@@ -157,7 +157,7 @@ static void deliver_call(struct h2 *h, struct rpc *r)
     while (!wrong && !r->is_canceled && r->in.size - at >= 5) {
         uint32_t size = get_be32(r->in.data + at + 1);
         if (r->in.data[at] != 0)
-            wrong = "the server sent a compressed message, which was not asked for";
+            wrong = "the server sent a compressed message, but the client accepts none";
         else if (size > (uint32_t)ANSWER_SIZE_MAX)
             wrong = "the server announced a message that is too large";
         else if (r->in.size - at - 5 < size)

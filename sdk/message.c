@@ -178,7 +178,7 @@ static int fill_txn_at(const struct cairn_txn_request *in, struct arena *a, Etcd
                        unsigned depth, struct cairn_error *error)
 {
     if (depth > TXN_DEPTH_MAX)
-        return set_error(error, CAIRN_INVALID, "transactions stand in transactions more than %d deep",
+        return set_error(error, CAIRN_INVALID, "transactions are nested more than %d deep",
                          (int)TXN_DEPTH_MAX);
     m->n_compare = in->compare_count;
     m->n_success = in->then_count;

@@ -176,7 +176,7 @@ static void on_data(void *owner, struct slice bytes)
     struct native_call *q = owner;
     struct cairn_error e = {0};
     if (http_answer_feed(&q->answer, &bytes, &q->body) != OK || q->body.size > NATIVE_BODY_MAX) {
-        set_error(&e, CAIRN_PROTOCOL, "the server's answer is no HTTP, or too large");
+        set_error(&e, CAIRN_PROTOCOL, "the server's response is not HTTP, or too large");
         native_call_finish(q, &e);
     } else if (q->answer.phase == HTTP_ANSWER_DONE) {
         native_call_handle_response(q);

@@ -156,7 +156,7 @@ static int write_instance(const struct cairn_register_request *q, struct json_wr
         bool is_object = json_is_object(root);
         json_decref(root);
         if (err || !is_object)
-            return set_error(error, CAIRN_INVALID, "json: %s", err ? why : "an instance is an object");
+            return set_error(error, CAIRN_INVALID, "json: %s", err ? why : "json must be an object");
         jw_raw(w, slice_text(q->json));
         return CAIRN_OK;
     }

@@ -503,7 +503,7 @@ static void read_upgrade(struct stream *s, struct slice bytes)
         lose(s, why, 0);
     } else if (http_answer_has_head(a) && (!http_answer_field(a, "sec-websocket-accept", &accept) ||
                                            !slice_equal(accept, slice_text(s->accept)))) {
-        lose(s, "the server's upgrade is not the one that was asked for", 0);
+        lose(s, "the server's WebSocket upgrade does not match the request", 0);
     } else if (http_answer_has_head(a)) {
         buf_add_slice(&s->reader.in, bytes);
         http_answer_done(a);

@@ -249,7 +249,7 @@ enum ctl_exit ctl_call_json(struct ctl *c, struct ctl_call *call, json_t **ret_d
     enum ctl_exit how = ctl_call(c, call);
     char error[200];
     if (!how && json_parse(buf_slice(&call->answer), ret_doc, error, sizeof error) != OK)
-        how = ctl_fail(c, CTL_ERROR, "%s answered with something that is no JSON: %s", call->endpoint, error);
+        how = ctl_fail(c, CTL_ERROR, "%s sent a response that is not JSON: %s", call->endpoint, error);
     return how;
 }
 

@@ -132,7 +132,7 @@ static enum ctl_exit read_new_password(struct ctl *c, const char *user, char **r
                   : NULL;
         if (!first)
             return ctl_fail(c, CTL_BAD_ARGS,
-                            "there is no terminal to ask for a password at; with --interactive=false it is a "
+                            "there is no terminal to prompt for a password; with --interactive=false it is a "
                             "line of standard input");
         if (strcmp(first, again ? again : "") != 0)
             return ctl_fail(c, CTL_BAD_ARGS, "given passwords are different");

@@ -35,7 +35,7 @@ static enum ctl_exit print_list(struct ctl *c, struct ctl_call *call, const char
     if (!how)
         ctl_print_rows(c, doc, field, columns, count);
     if (!how && ctl_json_int(doc, "members_silent"))
-        ctl_note(c, "%lld members did not answer: what they know is missing here",
+        ctl_note(c, "%lld members did not respond: their data is missing here",
                  (long long)ctl_json_int(doc, "members_silent"));
     json_decref(doc);
     ctl_call_done(call);
@@ -119,7 +119,7 @@ enum ctl_exit ctl_config_set(struct ctl *c)
     const struct ctl_command_line *t = &c->line;
     const char *file = t->arg_count > 1 ? ctl_config_arg(c, 1) : NULL;
     if (!file && isatty(STDIN_FILENO))
-        return ctl_fail(c, CTL_BAD_ARGS, "name a file, or send the content to standard input");
+        return ctl_fail(c, CTL_BAD_ARGS, "give a file, or the content on standard input");
     struct buf content = {0};
     enum ctl_exit how = ctl_read_file(c, file, CTL_CONTENT_MAX, &content);
     if (!how) {

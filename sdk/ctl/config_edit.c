@@ -45,7 +45,7 @@ static enum ctl_exit get_live(struct ctl *c, const char *name, struct buf *ret_c
         *ret_seq = ctl_json_int(doc, "seq");
         struct slice text = slice_of(json_string_value(content), json_string_length(content));
         if (json_is_true(ctl_json_at(doc, "base64")))
-            how = ctl_fail(c, CTL_INVALID_INPUT, "%s is no text; get it into a file and set it from there",
+            how = ctl_fail(c, CTL_INVALID_INPUT, "%s is not text; save it to a file and publish that file",
                            name);
         else
             buf_add_slice(ret_content, text);
@@ -169,7 +169,7 @@ enum ctl_exit ctl_config_edit(struct ctl *c)
     }
 out:
     if (e.folder && e.keeps_file) {
-        ctl_note(c, "what was edited is in %s; \"cairnctl config set %s %s\" publishes it", e.file, e.name,
+        ctl_note(c, "the edited content is in %s; \"cairnctl config set %s %s\" publishes it", e.file, e.name,
                  e.file);
     } else if (e.folder) {
         (void)unlink(e.file);

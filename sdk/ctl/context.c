@@ -67,7 +67,7 @@ static enum ctl_exit ctl_context_save(struct ctl *c, const json_t *doc)
 {
     const char *path = file_name(c);
     if (!path)
-        return ctl_fail(c, CTL_IO, "neither HOME nor CAIRN_CONFIG says where contexts are kept");
+        return ctl_fail(c, CTL_IO, "contexts need a file: set CAIRN_CONFIG or HOME");
     char *folder = arena_string(&c->arena, path, strlen(path));
     for (char *p = folder + 1; *p; p++) {
         if (*p != '/')
@@ -189,7 +189,7 @@ enum ctl_exit ctl_context_set(struct ctl *c)
         json_object_set_new(doc, "current", json_string(c->line.args[0]));
     how = ctl_context_save(c, doc);
     if (!how)
-        ctl_print_done(c, context, "context %s is kept%s", c->line.args[0],
+        ctl_print_done(c, context, "context %s is saved%s", c->line.args[0],
                        strcmp(ctl_json_text(doc, "current"), c->line.args[0]) == 0 ? " and in use" : "");
     json_decref(doc);
     return how;
@@ -221,7 +221,7 @@ enum ctl_exit ctl_context_rm(struct ctl *c)
         json_object_del(doc, "current");
     how = how ? how : ctl_context_save(c, doc);
     if (!how)
-        ctl_print_done(c, doc, "context %s is gone", name);
+        ctl_print_done(c, doc, "context %s is deleted", name);
     json_decref(doc);
     return how;
 }

@@ -52,7 +52,7 @@ static void judge_absent(struct diagnosis *d, const json_t *member)
     const char *id = ctl_json_text(member, "id");
     if (!*ctl_json_text(member, "name")) {
         snprintf(todo, sizeof todo,
-                 "Start it with --initial-cluster-state existing, or take it out: cairnctl member remove %s",
+                 "Start it with --initial-cluster-state existing, or remove it: cairnctl member remove %s",
                  id);
         ctl_doctor_find(d->warn, "warn", todo, "Member %s (%s) was added and has never been started.", id,
                         ctl_json_text(member, "peer_url"));
@@ -108,8 +108,8 @@ static void judge_leader(struct diagnosis *d, const json_t *members)
         leader = *its ? its : leader;
     }
     if (is_split)
-        ctl_doctor_find(d->warn, "warn", "An election may be going on: ask again in some seconds.",
-                        "The members do not agree on who leads.");
+        ctl_doctor_find(d->warn, "warn", "An election may be under way: try again in some seconds.",
+                        "The members do not agree on the leader.");
     else if (is_unknown && !leader)
         ctl_doctor_find(d->bad, "bad", "A majority of the voting members must reach each other's peer URLs.",
                         "No member knows a leader.");
@@ -137,8 +137,7 @@ static void judge_member(struct diagnosis *d, const json_t *member, int64_t newe
             "The store of %s is %lld %% full.", name_of(member), (long long)(used / (quota / 100 + 1)));
     if (strcmp(ctl_json_text(member, "role"), "learner") == 0 && behind <= BEHIND_MANY) {
         char todo[120];
-        snprintf(todo, sizeof todo, "Give it its vote: cairnctl member promote %s",
-                 ctl_json_text(member, "id"));
+        snprintf(todo, sizeof todo, "Promote it: cairnctl member promote %s", ctl_json_text(member, "id"));
         ctl_doctor_find(d->info, "info", todo, "Member %s is a learner that has caught up.", name_of(member));
     }
     for (size_t i = 0; i < json_array_size(errors); i++) {
@@ -168,7 +167,7 @@ static void judge_members(struct diagnosis *d, const json_t *members)
     }
     if (is_foreign)
         ctl_doctor_find(d->bad, "bad", "Compare --initial-cluster-token and the URLs they were started with.",
-                        "The members answer for different clusters.");
+                        "The members belong to different clusters.");
     if (is_mixed)
         ctl_doctor_find(d->info, "info", "Finish the upgrade.", "The members run different versions.");
     for (size_t i = 0; i < json_array_size(members); i++) {
@@ -225,11 +224,13 @@ json_t *ctl_diagnose(const json_t *facts)
     judge_alarms(&d, ctl_json_at(facts, "alarms"));
     judge_services(&d, ctl_json_at(facts, "lost"));
     if (json_is_false(ctl_json_at(facts, "auth")))
-        ctl_doctor_find(d.info, "info", "Keep the port private, or turn authentication on.",
-                        "Authentication is off: whoever reaches a member may read and write everything.");
+        ctl_doctor_find(
+            d.info, "info", "Keep the port private, or enable authentication.",
+            "Authentication is off: any client that reaches a member can read and write everything.");
     bool is_healthy = json_array_size(d.bad) == 0;
     if (is_healthy && json_array_size(d.warn) == 0)
-        ctl_doctor_find(d.warn, "fine", "", "All %zu members answer, agree on who leads, and have no alarm.",
+        ctl_doctor_find(d.warn, "fine", "",
+                        "All %zu members respond, agree on the leader, and have no alarm.",
                         json_array_size(members));
     json_array_extend(d.bad, d.warn);
     json_array_extend(d.bad, d.info);

@@ -37,7 +37,8 @@ static enum ctl_exit on_line(struct ctl *c, struct follower *f, struct slice lin
     char error[200];
     json_t *frame = NULL;
     if (json_parse(slice_of(line.data + 6, line.size - 6), &frame, error, sizeof error) != OK)
-        return ctl_fail(c, CTL_ERROR, "%s sent a frame that is no JSON: %s", c->endpoints[c->at].text, error);
+        return ctl_fail(c, CTL_ERROR, "%s sent a frame that is not JSON: %s", c->endpoints[c->at].text,
+                        error);
     enum ctl_exit how = CTL_DONE;
     if (strcmp(ctl_json_text(frame, "type"), "error") == 0)
         how = ctl_fail(c, CTL_ERROR, "%s (%s)", ctl_json_text(frame, "message"), c->endpoints[c->at].text);

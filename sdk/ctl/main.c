@@ -68,7 +68,7 @@ enum ctl_exit ctl_completion(struct ctl *c)
 {
     if (c->line.arg_count == 1)
         ctl_add_completion(&c->out, c->line.args[0], c->line.is_etcdctl);
-    return c->out.size ? CTL_DONE : ctl_fail(c, CTL_BAD_ARGS, "say for which shell: bash, zsh or fish");
+    return c->out.size ? CTL_DONE : ctl_fail(c, CTL_BAD_ARGS, "give the shell: bash, zsh or fish");
 }
 
 enum ctl_exit ctl_version(struct ctl *c)

@@ -79,7 +79,7 @@ enum ctl_exit ctl_service_get(struct ctl *c)
     } else if (!how) {
         ctl_print_rows(c, doc, "instances", instance_columns, INSTANCE_COLUMNS);
         if (json_is_true(ctl_json_at(doc, "protected")) && c->form <= CTL_FORM_TABLE)
-            ctl_note(c, "protected: so few instances are up that all are given to callers");
+            ctl_note(c, "protected: too few instances are up, so callers get all of them");
     }
     json_decref(doc);
     ctl_call_done(&call);
@@ -109,7 +109,7 @@ static enum ctl_exit read_instance(struct ctl *c, json_t *instance)
     static const char *const texts[] = {"zone", "region", "cluster", "version", "protocol"};
     const struct ctl_command_line *t = &c->line;
     if (!add_address(instance, arg(c, 2)))
-        return ctl_fail(c, CTL_BAD_ARGS, "\"%s\" is no address; one is host:port", arg(c, 2));
+        return ctl_fail(c, CTL_BAD_ARGS, "\"%s\" is not an address; use host:port", arg(c, 2));
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         if (ctl_flag_value(t, texts[i]))
             json_object_set_new(instance, texts[i], json_string(ctl_flag_value(t, texts[i])));
@@ -240,7 +240,7 @@ enum ctl_exit ctl_service_register(struct ctl *c)
         memcpy(words, c->line.args + c->line.dash_at, (c->line.arg_count - c->line.dash_at) * sizeof *words);
         how = ctl_child_start(c, words, NULL, NULL, &child);
     } else if (c->has_terminal) {
-        ctl_note(c, "heartbeats go out; Ctrl-C deregisters");
+        ctl_note(c, "sending heartbeats; Ctrl-C deregisters");
     }
     if (!how)
         keep_alive(c, &body, ctl_json_int(doc, "heartbeat_ms"), key, has_command ? &child : NULL);
@@ -316,7 +316,7 @@ static enum ctl_exit call_override(struct ctl *c, const char *method, const stru
     enum ctl_exit how = ctl_call_json(c, &call, &doc);
     if (!how)
         ctl_print_done(c, doc, "%s of %s %s", arg(c, 1), arg(c, 0),
-                       body ? "is overridden; \"service undrain\" takes that back"
+                       body ? "is overridden; \"service undrain\" removes the override"
                             : "has traffic again, if it is up");
     json_decref(doc);
     ctl_call_done(&call);
@@ -333,7 +333,7 @@ enum ctl_exit ctl_service_override(struct ctl *c)
     static const char *const texts[] = {"state", "reason", "until"};
     const struct ctl_command_line *t = &c->line;
     if (!ctl_bool(t, "disable") && !ctl_flag_value(t, "weight") && !ctl_flag_value(t, "state"))
-        return ctl_fail(c, CTL_BAD_ARGS, "say what is to be different: --disable, --weight or --state");
+        return ctl_fail(c, CTL_BAD_ARGS, "give a change: --disable, --weight or --state");
     json_t *override = json_object();
     if (ctl_bool(t, "disable"))
         json_object_set_new(override, "enabled", json_false());
@@ -366,7 +366,7 @@ enum ctl_exit ctl_service_subscribers(struct ctl *c)
     if (!how)
         ctl_print_rows(c, doc, "subscribers", columns, 6);
     if (!how && ctl_json_int(doc, "members_silent"))
-        ctl_note(c, "%lld members did not answer: their subscribers are missing here",
+        ctl_note(c, "%lld members did not respond: their subscribers are missing here",
                  (long long)ctl_json_int(doc, "members_silent"));
     json_decref(doc);
     ctl_call_done(&call);

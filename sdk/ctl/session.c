@@ -271,7 +271,7 @@ enum ctl_exit ctl_set_endpoints(struct ctl *c, const char *const *list, size_t c
                 return ctl_fail(c, CTL_BAD_ARGS, "more than %d endpoints", CTL_ENDPOINTS_MAX);
             if (!read_endpoint(c, one, &c->endpoints[c->endpoint_count]))
                 return ctl_fail(c, CTL_BAD_ARGS,
-                                "\"%s\" is no endpoint; one is host:port or https://host:port", one);
+                                "\"%s\" is not an endpoint; use host:port or https://host:port", one);
             c->endpoint_count++;
         }
     }

@@ -56,11 +56,11 @@ static enum ctl_exit check_file(struct ctl *c, const char *path, uint64_t *ret_s
     }
     sha256_finish(sha, ret_digest);
     if (!has_form)
-        how = ctl_fail(c, CTL_ERROR, "%s is no snapshot, or its end is missing", path);
+        how = ctl_fail(c, CTL_ERROR, "%s is not a snapshot, or it is truncated", path);
     else if (left || read(fd, wanted, DIGEST) != DIGEST)
         how = ctl_fail(c, CTL_IO, "cannot read %s: %s", path, strerror(errno));
     else if (memcmp(wanted, ret_digest, DIGEST) != 0)
-        how = ctl_fail(c, CTL_ERROR, "%s is damaged: its checksum does not fit", path);
+        how = ctl_fail(c, CTL_ERROR, "%s is damaged: its checksum is wrong", path);
     close(fd);
     return how;
 }
