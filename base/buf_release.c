@@ -52,7 +52,7 @@ static void release_some(struct turn_waiter *w)
 }
 
 /* True for small sizes, and without a turn under way: the queue would not run then. */
-static bool goes_at_once(size_t size)
+static bool is_released_at_once(size_t size)
 {
     return size <= AT_ONCE_MAX || turn_elapsed_ns() == 0;
 }
@@ -69,7 +69,7 @@ static void release_later(struct released what)
 
 void mem_release(void *allocation, size_t size)
 {
-    if (!allocation || goes_at_once(size))
+    if (!allocation || is_released_at_once(size))
         mem_free(allocation);
     else
         release_later((struct released){.bytes = allocation, .size = size});
@@ -83,7 +83,7 @@ void buf_release(struct buf *b)
 
 void arena_release(struct arena *a)
 {
-    if (goes_at_once(a->total))
+    if (is_released_at_once(a->total))
         arena_done(a);
     else
         release_later((struct released){.arena = *a});

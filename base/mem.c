@@ -122,7 +122,7 @@ void mem_give(void *ptr, size_t size)
     small[class].kept += (class + 1) * SMALL_STEP;
 }
 
-static void give_small_back(void)
+static void free_small_to_system(void)
 {
     for (size_t i = 0; i < SMALL_CLASSES; i++) {
         for (struct small_block *b; (b = small[i].first);) {
@@ -174,7 +174,7 @@ void mem_forget(void *bytes, size_t size)
 
 void mem_give_back(void)
 {
-    give_small_back();
+    free_small_to_system();
 #ifdef __GLIBC__
     malloc_trim(0);
 #endif

@@ -75,10 +75,10 @@ static bool read_file(const char *path, struct buf *out)
     return is_read;
 }
 
-static bool says(const json_t *root, const char *key, const char *text)
+static bool field_is(const json_t *root, const char *key, const char *text)
 {
-    const char *said = json_string_value(json_object_get(root, key));
-    return said && strcmp(said, text) == 0;
+    const char *value = json_string_value(json_object_get(root, key));
+    return value && strcmp(value, text) == 0;
 }
 
 /* True if this version of the library can read the file. A later version may change the meaning of fields.
@@ -99,8 +99,8 @@ json_t *cache_read(const struct cairn_client *c, const char *kind, const char *n
         return NULL;
     path_of(c, kind, ns, group, name, &path);
     if (read_file(buf_text(&path), &text) && json_parse(buf_slice(&text), &root, why, sizeof why) == OK &&
-        is_readable(root) && says(root, "kind", kind) && says(root, "namespace", ns) &&
-        says(root, "group", group) && says(root, "name", name) &&
+        is_readable(root) && field_is(root, "kind", kind) && field_is(root, "namespace", ns) &&
+        field_is(root, "group", group) && field_is(root, "name", name) &&
         json_is_object(json_object_get(root, "items"))) {
         items = json_incref(json_object_get(root, "items"));
         *ret_revision = json_integer_value(json_object_get(root, "revision"));

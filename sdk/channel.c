@@ -165,7 +165,7 @@ void channel_draining(struct h2 *h)
         channel_leave(h->client);
 }
 
-static void bury(struct h2 *h)
+static void close_connection(struct h2 *h)
 {
     struct cairn_client *c = h->client;
     struct cairn_error e = {0};
@@ -190,7 +190,7 @@ static void end_connections(struct cairn_client *c)
         if (!h->is_closed)
             h2_flush(h);
         if (h->is_closed)
-            bury(h);
+            close_connection(h);
         else if (h->is_draining && list_is_empty(&h->running))
             h2_free(h);
     }

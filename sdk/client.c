@@ -86,16 +86,16 @@ bool client_is_own_thread(const struct cairn_client *c)
     return pthread_equal(c->thread, pthread_self());
 }
 
-struct errand {
+struct thread_call {
     struct post post;
     void (*run)(void *arg);
     void *arg;
     struct waiter waiter;
 };
 
-static void run_errand(struct post *p)
+static void run_on_thread(struct post *p)
 {
-    struct errand *e = container_of(p, struct errand, post);
+    struct thread_call *e = container_of(p, struct thread_call, post);
     struct cairn_error none = {0};
     e->run(e->arg);
     waiter_end(&e->waiter, NULL, &none);
@@ -103,7 +103,7 @@ static void run_errand(struct post *p)
 
 int client_run(struct cairn_client *c, void (*run)(void *arg), void *arg)
 {
-    struct errand e = {.post.run = run_errand, .run = run, .arg = arg};
+    struct thread_call e = {.post.run = run_on_thread, .run = run, .arg = arg};
     if (!client_is_own_thread(c))
         return waiter_run(&e.waiter, c, &e.post, NULL, NULL);
     run(arg);

@@ -146,23 +146,23 @@ int cairn_discover_start(struct cairn_client *c, const struct cairn_discover_req
     return CAIRN_OK;
 }
 
-struct look {
+struct instances_query {
     struct cairn_discovery *discovery;
-    struct cairn_instances *found;
+    struct cairn_instances *instances;
 };
 
-static void look_here(void *arg)
+static void copy_instances_on_thread(void *arg)
 {
-    struct look *l = arg;
-    l->found = instances_of(&l->discovery->subscription);
+    struct instances_query *l = arg;
+    l->instances = instances_of(&l->discovery->subscription);
 }
 
 int cairn_discover_now(struct cairn_discovery *d, struct cairn_instances **ret)
 {
-    struct look l = {d, NULL};
-    int err = client_run(d->subscription.client, look_here, &l);
+    struct instances_query l = {d, NULL};
+    int err = client_run(d->subscription.client, copy_instances_on_thread, &l);
     if (!err)
-        *ret = l.found;
+        *ret = l.instances;
     return err;
 }
 

@@ -37,7 +37,7 @@ static bool cairn_keepalive_notify(struct cairn_keepalive *k, int64_t ttl_second
     return false;
 }
 
-static void cairn_keepalive_settle(struct cairn_keepalive *k)
+static void cairn_keepalive_stop_timers(struct cairn_keepalive *k)
 {
     timer_stop(k->client, &k->next);
     timer_stop(k->client, &k->expiry);
@@ -46,10 +46,10 @@ static void cairn_keepalive_settle(struct cairn_keepalive *k)
     k->rpc = NULL;
 }
 
-static void lose(struct cairn_keepalive *k, int code, const char *why)
+static void report_lost(struct cairn_keepalive *k, int code, const char *why)
 {
     struct cairn_error e = {0};
-    cairn_keepalive_settle(k);
+    cairn_keepalive_stop_timers(k);
     k->is_over = true;
     set_error(&e, code, "%s", why);
     (void)cairn_keepalive_notify(k, 0, &e);
@@ -90,7 +90,7 @@ static void on_next(struct timer *t)
 static void on_expiry(struct timer *t)
 {
     struct cairn_keepalive *k = container_of(t, struct cairn_keepalive, expiry);
-    lose(k, CAIRN_TIMEOUT, "the lease could not be refreshed within its TTL");
+    report_lost(k, CAIRN_TIMEOUT, "the lease could not be refreshed within its TTL");
 }
 
 static void cairn_keepalive_on_message(struct rpc *r, struct slice bytes)
@@ -106,7 +106,7 @@ static void cairn_keepalive_on_message(struct rpc *r, struct slice bytes)
     if (!is_ours)
         return;
     if (ttl <= 0) {
-        lose(k, CAIRN_LOST, "the lease is not there any more");
+        report_lost(k, CAIRN_LOST, "the lease is not there any more");
         return;
     }
     uint64_t since_ms = k->request_ms ? clock_mono_ms() - k->request_ms : 0;
@@ -124,14 +124,14 @@ static void cairn_keepalive_on_end(struct rpc *r, const struct cairn_error *erro
     k->rpc = NULL;
     switch (error->code) {
     case CAIRN_NOT_FOUND:
-        lose(k, CAIRN_LOST, error->message);
+        report_lost(k, CAIRN_LOST, error->message);
         return;
     case CAIRN_INVALID:
     case CAIRN_DENIED:
     case CAIRN_UNAUTHENTICATED:
     case CAIRN_UNIMPLEMENTED:
     case CAIRN_CLOSED:
-        lose(k, error->code, error->message);
+        report_lost(k, error->code, error->message);
         return;
     default:
         timer_start(k->client, &k->next, PAUSE_MIN_MS / 2 + random_u64() % PAUSE_MIN_MS);
@@ -153,7 +153,7 @@ static void cairn_keepalive_stop_here(struct object *o)
 {
     struct cairn_keepalive *k = container_of(o, struct cairn_keepalive, object);
     list_remove(&o->link);
-    cairn_keepalive_settle(k);
+    cairn_keepalive_stop_timers(k);
     k->is_stopped = true;
     if (!k->is_notifying)
         mem_free(k);

@@ -199,7 +199,7 @@ static struct json_writer cairn_register_begin(struct buf *out, const char *type
     return w;
 }
 
-static void cairn_register_settle(struct cairn_registration *r)
+static void cairn_register_detach(struct cairn_registration *r)
 {
     list_remove(&r->object.link);
     stream_leave(r->client, &r->user);
@@ -218,7 +218,7 @@ static void cairn_register_stop_here(struct object *o)
         set_error(&e, CAIRN_CLOSED, "%s", cairn_error_text(CAIRN_CLOSED));
         waiter_end(r->leaving, NULL, &e);
     }
-    cairn_register_settle(r);
+    cairn_register_detach(r);
     if (!r->is_notifying)
         registration_free(r);
 }
@@ -267,7 +267,7 @@ int cairn_register_start(struct cairn_client *c, const struct cairn_register_req
 static void finish_stop(struct cairn_registration *r, const struct cairn_error *error)
 {
     struct waiter *w = r->leaving;
-    cairn_register_settle(r);
+    cairn_register_detach(r);
     if (!r->is_notifying)
         registration_free(r);
     if (w)
@@ -305,22 +305,22 @@ static void cairn_register_leave(struct cairn_registration *r)
     finish_stop(r, &e);
 }
 
-struct leaver {
+struct deregister_call {
     struct post post;
     struct waiter waiter;
     struct cairn_registration *registration;
 };
 
-static void leave_here(struct post *p)
+static void deregister_on_thread(struct post *p)
 {
-    struct leaver *l = container_of(p, struct leaver, post);
+    struct deregister_call *l = container_of(p, struct deregister_call, post);
     l->registration->leaving = &l->waiter;
     cairn_register_leave(l->registration);
 }
 
 int cairn_register_stop(struct cairn_registration *r)
 {
-    struct leaver l = {.post.run = leave_here, .registration = r};
+    struct deregister_call l = {.post.run = deregister_on_thread, .registration = r};
     if (!r)
         return CAIRN_OK;
     if (!client_is_own_thread(r->client))

@@ -106,7 +106,7 @@ static void notify_lost(struct stream_user *u)
     u->on_lost(u);
 }
 
-static void lose(struct stream *s, const char *why, uint64_t pause_ms)
+static void disconnect(struct stream *s, const char *why, uint64_t pause_ms)
 {
     struct cairn_client *c = s->client;
     sock_close(s->sock);
@@ -143,7 +143,7 @@ static void stream_on_pause_over(struct timer *t)
 
 static void on_dial_timeout(struct timer *t)
 {
-    lose(container_of(t, struct stream, timer), "no answer in time", 0);
+    disconnect(container_of(t, struct stream, timer), "no answer in time", 0);
 }
 
 /* --- sending -------------------------------------------------------------------------------------------- */
@@ -261,7 +261,7 @@ static void on_beat(struct timer *t)
 {
     struct stream *s = container_of(t, struct stream, timer);
     if (s->is_ping_out) {
-        lose(s, "the server does not answer a ping", 0);
+        disconnect(s, "the server does not answer a ping", 0);
         return;
     }
     s->is_ping_out = true;
@@ -404,7 +404,7 @@ static void on_error(struct stream *s, const json_t *frame)
         s->client->token = NULL;
         if (s->client->current)
             channel_token_refused(s->client->current);
-        lose(s, e.message, 0);
+        disconnect(s, e.message, 0);
     } else {
         snprintf(s->reason, sizeof s->reason, "%.300s", e.message);
     }
@@ -437,7 +437,7 @@ static void stream_on_frame(struct stream *s, const char *type, const json_t *fr
         on_error(s, frame);
     } else if (strcmp(type, "goaway") == 0) {
         json_int_t ms = json_integer_value(json_object_get(frame, "after_ms"));
-        lose(s, "the member is leaving", ms > 0 && ms < 10000 ? (uint64_t)ms : 1);
+        disconnect(s, "the member is leaving", ms > 0 && ms < 10000 ? (uint64_t)ms : 1);
     } else if (strcmp(type, "result") == 0) {
         struct cairn_error none = {0};
         take_session(s, frame);
@@ -463,7 +463,7 @@ static void on_text(struct stream *s, struct slice text)
     int err = json_parse(text, &frame, why, sizeof why);
     const char *type = json_string_value(json_object_get(frame, "type"));
     if (err || !type)
-        lose(s, "the server sent a frame that is none", 0);
+        disconnect(s, "the server sent a frame that is not valid", 0);
     else
         stream_on_frame(s, type, frame);
     json_decref(frame);
@@ -477,7 +477,7 @@ static void read_frames(struct stream *s)
     char why[400];
     while (s->sock && event != WS_NOTHING) {
         if (ws_next(&s->reader, &event, &payload) != OK) {
-            lose(s, "the server's frames are no WebSocket's", 0);
+            disconnect(s, "the server sent invalid WebSocket frames", 0);
         } else if (event == WS_TEXT) {
             on_text(s, payload);
         } else if (event == WS_PING) {
@@ -486,7 +486,7 @@ static void read_frames(struct stream *s)
             s->is_ping_out = false;
         } else if (event == WS_CLOSED) {
             snprintf(why, sizeof why, "closed by the server: %s", s->reason);
-            lose(s, why, 0);
+            disconnect(s, why, 0);
         }
     }
 }
@@ -497,13 +497,13 @@ static void read_upgrade(struct stream *s, struct slice bytes)
     char why[80];
     struct http_answer *a = &s->upgrade;
     if (http_answer_feed(a, &bytes, NULL) != OK) {
-        lose(s, "the server's answer to the upgrade is no HTTP", 0);
+        disconnect(s, "the response to the upgrade is not HTTP", 0);
     } else if (http_answer_has_head(a) && a->status != 101) {
         snprintf(why, sizeof why, "the server answered the upgrade with HTTP status %d", a->status);
-        lose(s, why, 0);
+        disconnect(s, why, 0);
     } else if (http_answer_has_head(a) && (!http_answer_field(a, "sec-websocket-accept", &accept) ||
                                            !slice_equal(accept, slice_text(s->accept)))) {
-        lose(s, "the server's WebSocket upgrade does not match the request", 0);
+        disconnect(s, "the server's WebSocket upgrade does not match the request", 0);
     } else if (http_answer_has_head(a)) {
         buf_add_slice(&s->reader.in, bytes);
         http_answer_done(a);
@@ -552,7 +552,7 @@ static void stream_on_close(void *owner, const char *why)
 {
     struct stream *s = owner;
     s->sock = NULL;
-    lose(s, why, 0);
+    disconnect(s, why, 0);
 }
 
 static const struct sock_ops sock_ops = {stream_on_open, on_data, stream_on_drain, stream_on_close};
@@ -562,7 +562,7 @@ static void on_token(struct rpc *r, const struct cairn_error *error)
     struct stream *s = r->owner;
     s->token_call = NULL;
     if (error->code)
-        lose(s, error->message, 0);
+        disconnect(s, error->message, 0);
     else
         stream_dial(s);
 }

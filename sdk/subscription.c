@@ -52,7 +52,7 @@ static void subscription_send(struct subscription *s)
     buf_done(&out);
 }
 
-static void end_on_server(struct subscription *s)
+static void send_unsubscribe(struct subscription *s)
 {
     char text[64];
     if (!s->sid)
@@ -65,7 +65,7 @@ static void end_on_server(struct subscription *s)
 
 static void subscription_restart(struct subscription *s)
 {
-    end_on_server(s);
+    send_unsubscribe(s);
     s->revision = 0;
     subscription_send(s);
 }
@@ -191,7 +191,7 @@ void subscription_start(struct subscription *s, struct cairn_client *c, const ch
 
 void subscription_done(struct subscription *s)
 {
-    end_on_server(s);
+    send_unsubscribe(s);
     stream_leave(s->client, &s->user);
     json_decref(s->items);
     json_decref(s->incoming);

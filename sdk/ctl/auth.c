@@ -27,7 +27,7 @@ static bool show_other(struct ctl *c, const ProtobufCMessage *m, const Etcdserve
     return true;
 }
 
-static enum ctl_exit need(struct ctl *c, size_t count, const char *complaint)
+static enum ctl_exit expect_arguments(struct ctl *c, size_t count, const char *complaint)
 {
     return c->line.arg_count == count ? CTL_DONE : ctl_fail(c, CTL_BAD_ARGS, "%s", complaint);
 }
@@ -78,7 +78,7 @@ enum ctl_exit ctl_auth_enable(struct ctl *c)
                           .request = &q.base,
                           .answer = &etcdserverpb__auth_enable_response__descriptor,
                           .is_quiet = true};
-    enum ctl_exit how = need(c, 0, "auth enable command does not accept any arguments");
+    enum ctl_exit how = expect_arguments(c, 0, "auth enable command does not accept any arguments");
     if (!how)
         how = ctl_no_table(c);
     if (how)
@@ -111,7 +111,7 @@ enum ctl_exit ctl_auth_disable(struct ctl *c)
 {
     Etcdserverpb__AuthDisableRequest q = ETCDSERVERPB__AUTH_DISABLE_REQUEST__INIT;
     Etcdserverpb__AuthDisableResponse *r;
-    enum ctl_exit how = need(c, 0, "auth disable command does not accept any arguments");
+    enum ctl_exit how = expect_arguments(c, 0, "auth disable command does not accept any arguments");
     if (!how)
         how =
             call(c, "/v3/auth/disable", &q.base, &etcdserverpb__auth_disable_response__descriptor, false, &r);
@@ -154,7 +154,7 @@ enum ctl_exit ctl_user_add(struct ctl *c)
     Etcdserverpb__AuthUserAddRequest q = ETCDSERVERPB__AUTH_USER_ADD_REQUEST__INIT;
     Authpb__UserAddOptions options = AUTHPB__USER_ADD_OPTIONS__INIT;
     Etcdserverpb__AuthUserAddResponse *r;
-    enum ctl_exit how = need(c, 1, "user add command requires user name as its argument");
+    enum ctl_exit how = expect_arguments(c, 1, "user add command requires user name as its argument");
     if (how)
         return how;
     const char *given = ctl_flag_value(&c->line, "new-user-password"),
@@ -184,7 +184,7 @@ enum ctl_exit ctl_user_delete(struct ctl *c)
 {
     Etcdserverpb__AuthUserDeleteRequest q = ETCDSERVERPB__AUTH_USER_DELETE_REQUEST__INIT;
     Etcdserverpb__AuthUserDeleteResponse *r;
-    enum ctl_exit how = need(c, 1, "user delete command requires user name as its argument");
+    enum ctl_exit how = expect_arguments(c, 1, "user delete command requires user name as its argument");
     if (how)
         return how;
     q.name = ctl_auth_arg(c, 0);
@@ -239,7 +239,7 @@ enum ctl_exit ctl_user_get(struct ctl *c)
 {
     Etcdserverpb__AuthUserGetRequest q = ETCDSERVERPB__AUTH_USER_GET_REQUEST__INIT;
     Etcdserverpb__AuthUserGetResponse *r;
-    enum ctl_exit how = need(c, 1, "user get command requires user name as its argument");
+    enum ctl_exit how = expect_arguments(c, 1, "user get command requires user name as its argument");
     if (how)
         return how;
     q.name = ctl_auth_arg(c, 0);
@@ -276,7 +276,7 @@ enum ctl_exit ctl_user_list(struct ctl *c)
 {
     Etcdserverpb__AuthUserListRequest q = ETCDSERVERPB__AUTH_USER_LIST_REQUEST__INIT;
     Etcdserverpb__AuthUserListResponse *r;
-    enum ctl_exit how = need(c, 0, "user list command requires no arguments");
+    enum ctl_exit how = expect_arguments(c, 0, "user list command requires no arguments");
     if (!how)
         how = call(c, "/v3/auth/user/list", &q.base, &etcdserverpb__auth_user_list_response__descriptor, true,
                    &r);
@@ -289,7 +289,7 @@ enum ctl_exit ctl_user_passwd(struct ctl *c)
 {
     Etcdserverpb__AuthUserChangePasswordRequest q = ETCDSERVERPB__AUTH_USER_CHANGE_PASSWORD_REQUEST__INIT;
     Etcdserverpb__AuthUserChangePasswordResponse *r;
-    enum ctl_exit how = need(c, 1, "user passwd command requires user name as its argument");
+    enum ctl_exit how = expect_arguments(c, 1, "user passwd command requires user name as its argument");
     if (!how)
         how = read_new_password(c, ctl_auth_arg(c, 0), &q.password);
     if (how)
@@ -305,7 +305,8 @@ enum ctl_exit ctl_user_passwd(struct ctl *c)
 enum ctl_exit ctl_user_grant_role(struct ctl *c)
 {
     Etcdserverpb__AuthUserGrantRoleResponse *r;
-    enum ctl_exit how = need(c, 2, "user grant command requires user name and role name as its argument");
+    enum ctl_exit how =
+        expect_arguments(c, 2, "user grant command requires user name and role name as its argument");
     if (!how)
         how = grant_role(c, ctl_auth_arg(c, 0), ctl_auth_arg(c, 1), &r);
     if (!how && !show_other(c, &r->base, r->header))
@@ -317,7 +318,8 @@ enum ctl_exit ctl_user_revoke_role(struct ctl *c)
 {
     Etcdserverpb__AuthUserRevokeRoleRequest q = ETCDSERVERPB__AUTH_USER_REVOKE_ROLE_REQUEST__INIT;
     Etcdserverpb__AuthUserRevokeRoleResponse *r;
-    enum ctl_exit how = need(c, 2, "user revoke-role requires user name and role name as its argument");
+    enum ctl_exit how =
+        expect_arguments(c, 2, "user revoke-role requires user name and role name as its argument");
     if (how)
         return how;
     q.name = ctl_auth_arg(c, 0);
@@ -334,7 +336,7 @@ enum ctl_exit ctl_user_revoke_role(struct ctl *c)
 enum ctl_exit ctl_role_add(struct ctl *c)
 {
     Etcdserverpb__AuthRoleAddResponse *r;
-    enum ctl_exit how = need(c, 1, "role add command requires role name as its argument");
+    enum ctl_exit how = expect_arguments(c, 1, "role add command requires role name as its argument");
     if (!how)
         how = add_role(c, ctl_auth_arg(c, 0), &r);
     if (!how && !show_other(c, &r->base, r->header))
@@ -346,7 +348,7 @@ enum ctl_exit ctl_role_delete(struct ctl *c)
 {
     Etcdserverpb__AuthRoleDeleteRequest q = ETCDSERVERPB__AUTH_ROLE_DELETE_REQUEST__INIT;
     Etcdserverpb__AuthRoleDeleteResponse *r;
-    enum ctl_exit how = need(c, 1, "role delete command requires role name as its argument");
+    enum ctl_exit how = expect_arguments(c, 1, "role delete command requires role name as its argument");
     if (how)
         return how;
     q.role = ctl_auth_arg(c, 0);
@@ -360,7 +362,7 @@ enum ctl_exit ctl_role_delete(struct ctl *c)
 enum ctl_exit ctl_role_get(struct ctl *c)
 {
     Etcdserverpb__AuthRoleGetResponse *r;
-    enum ctl_exit how = need(c, 1, "role get command requires role name as its argument");
+    enum ctl_exit how = expect_arguments(c, 1, "role get command requires role name as its argument");
     if (!how)
         how = get_role(c, ctl_auth_arg(c, 0), &r);
     if (!how && !show_other(c, &r->base, r->header))
@@ -372,7 +374,7 @@ enum ctl_exit ctl_role_list(struct ctl *c)
 {
     Etcdserverpb__AuthRoleListRequest q = ETCDSERVERPB__AUTH_ROLE_LIST_REQUEST__INIT;
     Etcdserverpb__AuthRoleListResponse *r;
-    enum ctl_exit how = need(c, 0, "role list command requires no arguments");
+    enum ctl_exit how = expect_arguments(c, 0, "role list command requires no arguments");
     if (!how)
         how = call(c, "/v3/auth/role/list", &q.base, &etcdserverpb__auth_role_list_response__descriptor, true,
                    &r);

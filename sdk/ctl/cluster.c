@@ -136,7 +136,7 @@ static enum ctl_exit query_endpoints(struct ctl *c, json_t *facts)
     return how;
 }
 
-static void ask_alarms(struct ctl *c, json_t *facts)
+static void query_alarms(struct ctl *c, json_t *facts)
 {
     Etcdserverpb__AlarmResponse *r;
     json_t *list = json_array();
@@ -163,7 +163,7 @@ static json_t *get_optional(struct ctl *c, struct ctl_call *call)
     return doc;
 }
 
-static void ask_services(struct ctl *c, json_t *facts)
+static void query_services(struct ctl *c, json_t *facts)
 {
     struct ctl_call call = {.method = "GET"};
     ctl_path(&call, "/api/v1/services");
@@ -182,7 +182,7 @@ static void ask_services(struct ctl *c, json_t *facts)
     json_decref(doc);
 }
 
-static void ask_auth(struct ctl *c, json_t *facts)
+static void query_auth(struct ctl *c, json_t *facts)
 {
     struct ctl_call call = {.method = "POST", .body = slice_text("{}"), .has_body = true, .is_read = true};
     ctl_path(&call, "/v3/auth/status");
@@ -216,9 +216,9 @@ enum ctl_exit ctl_doctor(struct ctl *c)
     enum ctl_exit how = query_endpoints(c, facts);
     bool has_any = json_array_size(ctl_json_at(facts, "endpoints")) < c->endpoint_count;
     if (!how && has_any) {
-        ask_alarms(c, facts);
-        ask_services(c, facts);
-        ask_auth(c, facts);
+        query_alarms(c, facts);
+        query_services(c, facts);
+        query_auth(c, facts);
         how = query_members(c, true, &members);
     }
     if (how == CTL_INTERRUPTED)

@@ -46,7 +46,7 @@ static bool is_reachable(const json_t *member)
 
 /* --- reachability --------------------------------------------------------------------------------------- */
 
-static void judge_absent(struct diagnosis *d, const json_t *member)
+static void diagnose_absent(struct diagnosis *d, const json_t *member)
 {
     char todo[400];
     const char *id = ctl_json_text(member, "id");
@@ -65,7 +65,7 @@ static void judge_absent(struct diagnosis *d, const json_t *member)
                     ctl_json_text(member, "endpoint"), ctl_json_text(member, "error"));
 }
 
-static void judge_quorum(struct diagnosis *d, const json_t *members)
+static void diagnose_quorum(struct diagnosis *d, const json_t *members)
 {
     size_t voters = 0, up = 0;
     for (size_t i = 0; i < json_array_size(members); i++) {
@@ -73,7 +73,7 @@ static void judge_quorum(struct diagnosis *d, const json_t *members)
         voters += is_voter(m);
         up += is_voter(m) && is_reachable(m);
         if (!is_reachable(m))
-            judge_absent(d, m);
+            diagnose_absent(d, m);
     }
     size_t quorum = voters / 2 + 1;
     if (voters && up < quorum)
@@ -94,7 +94,7 @@ static void judge_quorum(struct diagnosis *d, const json_t *members)
                         "%zu voting members survive no more losses than %zu would.", voters, voters - 1);
 }
 
-static void judge_leader(struct diagnosis *d, const json_t *members)
+static void diagnose_leader(struct diagnosis *d, const json_t *members)
 {
     const char *leader = NULL;
     bool is_unknown = false, is_split = false;
@@ -121,7 +121,7 @@ static void judge_leader(struct diagnosis *d, const json_t *members)
 
 /* --- state of each member ------------------------------------------------------------------------------- */
 
-static void judge_member(struct diagnosis *d, const json_t *member, int64_t newest)
+static void diagnose_member(struct diagnosis *d, const json_t *member, int64_t newest)
 {
     const json_t *errors = ctl_json_at(member, "errors");
     int64_t quota = ctl_json_int(member, "db_size_quota"), used = ctl_json_int(member, "db_size_in_use");
@@ -148,7 +148,7 @@ static void judge_member(struct diagnosis *d, const json_t *member, int64_t newe
     }
 }
 
-static void judge_members(struct diagnosis *d, const json_t *members)
+static void diagnose_members(struct diagnosis *d, const json_t *members)
 {
     int64_t newest = 0;
     const char *version = NULL, *cluster = NULL;
@@ -172,11 +172,11 @@ static void judge_members(struct diagnosis *d, const json_t *members)
         ctl_doctor_find(d->info, "info", "Finish the upgrade.", "The members run different versions.");
     for (size_t i = 0; i < json_array_size(members); i++) {
         if (is_reachable(json_array_get(members, i)))
-            judge_member(d, json_array_get(members, i), newest);
+            diagnose_member(d, json_array_get(members, i), newest);
     }
 }
 
-static void judge_alarms(struct diagnosis *d, const json_t *alarms)
+static void diagnose_alarms(struct diagnosis *d, const json_t *alarms)
 {
     for (size_t i = 0; i < json_array_size(alarms); i++) {
         const json_t *a = json_array_get(alarms, i);
@@ -197,7 +197,7 @@ static void judge_alarms(struct diagnosis *d, const json_t *alarms)
     }
 }
 
-static void judge_services(struct diagnosis *d, const json_t *lost)
+static void diagnose_services(struct diagnosis *d, const json_t *lost)
 {
     for (size_t i = 0; i < json_array_size(lost); i++) {
         const json_t *s = json_array_get(lost, i);
@@ -218,11 +218,11 @@ json_t *ctl_diagnose(const json_t *facts)
             "Does cairnd run there, and is that its --listen-client-urls? --endpoints names others.",
             "The endpoint %s does not answer: %s.", ctl_json_text(e, "endpoint"), ctl_json_text(e, "error"));
     }
-    judge_quorum(&d, members);
-    judge_leader(&d, members);
-    judge_members(&d, members);
-    judge_alarms(&d, ctl_json_at(facts, "alarms"));
-    judge_services(&d, ctl_json_at(facts, "lost"));
+    diagnose_quorum(&d, members);
+    diagnose_leader(&d, members);
+    diagnose_members(&d, members);
+    diagnose_alarms(&d, ctl_json_at(facts, "alarms"));
+    diagnose_services(&d, ctl_json_at(facts, "lost"));
     if (json_is_false(ctl_json_at(facts, "auth")))
         ctl_doctor_find(
             d.info, "info", "Keep the port private, or enable authentication.",

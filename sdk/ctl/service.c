@@ -134,7 +134,7 @@ static enum ctl_exit read_instance(struct ctl *c, json_t *instance)
 }
 
 /* Stores the key of the session that the response reports as opened; without one the key stays. */
-static void keep_key(const json_t *doc, char key[64])
+static void store_key(const json_t *doc, char key[64])
 {
     const char *given = json_string_value(json_object_get(doc, "session_key"));
     if (given)
@@ -162,7 +162,7 @@ static enum ctl_exit put_instance(struct ctl *c, const struct buf *body, bool re
         how = is_fine ? CTL_DONE : err == ERR_CANCELED ? CTL_INTERRUPTED : CTL_ERROR;
     }
     if (!how)
-        keep_key(*ret_doc, key);
+        store_key(*ret_doc, key);
     ctl_call_done(&call);
     return how;
 }
@@ -381,8 +381,8 @@ struct shown_service {
     json_t *snapshot;  /* ids in a snapshot whose last part has not arrived */
 };
 
-static void ctl_service_tell(struct ctl *c, int64_t revision, const char *change, const char *id,
-                             const json_t *instance)
+static void show_instance_change(struct ctl *c, int64_t revision, const char *change, const char *id,
+                                 const json_t *instance)
 {
     if (c->form == CTL_FORM_JSON || c->form == CTL_FORM_YAML) {
         json_t *line =
@@ -416,14 +416,14 @@ static void show_change(struct ctl *c, struct shown_service *s, int64_t revision
     const json_t *before = json_object_get(s->instances, id);
     if (before && json_equal(before, instance))
         return;
-    ctl_service_tell(c, revision, before ? "changed" : "added", id, instance);
+    show_instance_change(c, revision, before ? "changed" : "added", id, instance);
     json_object_set(s->instances, id, (json_t *)(uintptr_t)instance);
 }
 
 static void show_removal(struct ctl *c, struct shown_service *s, int64_t revision, const char *id)
 {
     if (json_object_del(s->instances, id) == 0)
-        ctl_service_tell(c, revision, "removed", id, NULL);
+        show_instance_change(c, revision, "removed", id, NULL);
 }
 
 static void ctl_service_on_snapshot(struct ctl *c, struct shown_service *s, const json_t *frame)
