@@ -52,9 +52,13 @@ struct document_reader {
 /* Makes a reader without a document. error has error_size bytes, at least 200. */
 struct document_reader document_reader_of(enum document_reading how, struct arena *a, char *error,
                                           size_t error_size);
-/* Three functions begin a reading. document_begin takes a text (ERR_MALFORMED with line and column if it is
- * not JSON). document_begin_value takes an object that the caller owns. document_end must follow, also
- * after an error; it returns the result of the whole reading. */
+/* Three functions begin a reading:
+ *
+ * - document_begin takes a text. ERR_MALFORMED with line and column if it is not JSON.
+ * - document_begin_long takes a text with one long field.
+ * - document_begin_value takes an object that the caller owns.
+ *
+ * The caller must call document_end, also after an error. It returns the result of the whole reading. */
 void document_begin(struct document_reader *r, struct slice text);
 /* As document_begin, for a text whose field of this name may be a long string. The string is read
  * separately, at a small part of the cost. Lines and columns of errors after it are not those of the text. */

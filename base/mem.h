@@ -30,9 +30,8 @@ void mem_free(const void *ptr);     /* NULL is allowed */
 void mem_forget(void *bytes, size_t size);
 void mem_give_back(void); /* returns free pages to the system; takes milliseconds when there are many */
 
-/* A per-thread free list for small objects that are allocated and freed by the thousand. mem_give keeps at
- * most 2 MiB of each size class for later mem_take calls of this thread. Both calls must use the same
- * `size`. */
+/* A per-thread free list for small objects that are allocated and freed by the thousand. It keeps at most 2
+ * MiB of each size class for later mem_take calls of this thread. Both calls must use the same `size`. */
 void *mem_take(size_t size); /* not zeroed */
 void mem_give(void *ptr, size_t size);
 

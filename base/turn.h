@@ -10,8 +10,8 @@
  *     ...
  *     turn_enter(before);
  *
- * Every callback of the loop names its work (make lint checks this); it need not restore the work before
- * it. turn_enter costs a comparison if the work does not change, and a reading of the clock if it does.
+ * Every callback of the loop names its work (make lint checks this). It need not restore the work before it.
+ * The cost of turn_enter is a comparison if the work does not change, and a reading of the clock if it does.
  * Without turn_start nothing is measured. Loop thread only. */
 #ifndef BASE_TURN_H
 #define BASE_TURN_H

@@ -39,8 +39,8 @@ void turn_leave(struct turn_waiter *w);
 void turn_queue_run(void);
 bool turn_queue_is_waiting(void);
 
-/* For deferred work, such as writing and delivering: it ends when the turn's budget ends, but lasts at
- * least TURN_SHARE_NS. turn_share returns the current time of the turn, the argument of
+/* For deferred work, such as writing and delivering. It ends when the turn's budget ends, but lasts at
+ * least TURN_SHARE_NS. The result of turn_share is the current time of the turn, the argument of
  * turn_share_is_spent. */
 uint64_t turn_share(void);
 bool turn_share_is_spent(uint64_t share);

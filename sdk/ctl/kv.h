@@ -12,9 +12,12 @@ enum ctl_exit ctl_read_put(struct ctl *c, const struct ctl_command_line *t, stru
 enum ctl_exit ctl_read_del(struct ctl *c, const struct ctl_command_line *t,
                            Etcdserverpb__DeleteRangeRequest *r);
 
-/* Splits a line into words as a shell does with quotes: blanks separate words, "a b" and 'a b' are one word
- * each, a backslash escapes a character inside double quotes. The NULL-terminated list lives in the arena;
- * it has *ret_count words. */
+/* Splits a line into words as a shell does with quotes:
+ *
+ * - Blanks separate words; "a b" and 'a b' are one word each.
+ * - A backslash escapes a character inside double quotes.
+ *
+ * The NULL-terminated list lives in the arena and has *ret_count words. */
 char **ctl_cut_line(struct arena *a, const char *line, int *ret_count);
 
 /* Reads one comparison of a transaction: mod("k1") = "1". False: it is malformed. Its parts live in the
