@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Permissions: what an operation of any port needs, as the tables of operations name it (access.def). This
- * is the vocabulary only; each surface enforces its own rows (server/rpc/rpc.c, server/auth/guard.c,
- * consensus/auth/). */
+ * Permissions: the requirement of each operation of any port, as the tables of operations name it
+ * (access.def). This file has the vocabulary only. Each surface enforces its own rows (server/rpc/rpc.c,
+ * server/auth/guard.c, consensus/auth/). */
 #ifndef BASE_ACCESS_H
 #define BASE_ACCESS_H
 
@@ -12,7 +12,7 @@ enum access_caller {
     BY_ANYBODY = 8, /* a caller without credentials */
     BY_MEMBER = 16, /* a member of the cluster that has proved it */
     BY_JOINER = 32, /* not a member, with proof that it may join */
-    BY_PEER = 64,   /* neither: an unknown peer, a removed member, a member without proof */
+    BY_PEER = 64,   /* any other peer: unknown, removed, or without proof */
 };
 
 enum access {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Immutable bytes with a reference count: a log entry's payload, a watch event encoded once for many readers.
- * Loop thread only (the count is not atomic); a worker may read the bytes while the loop refers to it. */
+ * Immutable bytes with a reference count: a log entry's payload, or a watch event that is encoded once for
+ * many readers. Loop thread only, because the count is not atomic. A worker may read the bytes while the
+ * loop holds a reference. */
 #ifndef BASE_BLOB_H
 #define BASE_BLOB_H
 
@@ -13,7 +14,7 @@ struct blob {
     uint8_t data[];
 };
 
-/* One reference, contents unset: fill data before sharing. */
+/* A new blob with one reference and unset contents. The caller fills `data` before it shares the blob. */
 static inline struct blob *blob_new(size_t size)
 {
     struct blob *b = mem_take(sizeof *b + size);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Growing bytes. Capacity doubles, so that adding n bytes one by one costs O(n). */
+ * Growing byte buffers. The capacity doubles, so that adding n bytes one by one costs O(n). */
 #include "base/buf.h"
 
 #include <assert.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * `slice` borrows bytes, `buf` owns them. A zeroed buf is empty and valid; buf_done leaves it so again. */
+ * Byte strings: `slice` borrows bytes, `buf` owns them. A zeroed buf is empty and valid; buf_done leaves it
+ * so. */
 #ifndef BASE_BUF_H
 #define BASE_BUF_H
 
@@ -35,7 +36,7 @@ static inline bool slice_equal(struct slice a, struct slice b)
     return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
 }
 
-/* As memcmp; a prefix sorts before what it begins. The order of keys in etcd. */
+/* Byte order as of memcmp; a prefix sorts before longer strings. etcd orders its keys so. */
 static inline int slice_compare(struct slice a, struct slice b)
 {
     size_t n = a.size < b.size ? a.size : b.size;
@@ -48,7 +49,8 @@ static inline struct slice buf_slice(const struct buf *b)
     return (struct slice){b->data, b->size};
 }
 
-/* Room for `more` bytes at the returned end, never NULL; the caller fills and adds to size. */
+/* Reserves room for `more` bytes at the end and returns the end, never NULL. The caller writes there and
+ * adds to size. */
 uint8_t *buf_reserve(struct buf *b, size_t more);
 void buf_add(struct buf *b, const void *data, size_t size);
 void buf_add_slice(struct buf *b, struct slice s);
@@ -59,7 +61,7 @@ void buf_addv(struct buf *b, const char *format, va_list args) __attribute__((fo
 void buf_consume(struct buf *b, size_t size); /* drops bytes at the front */
 void buf_clear(struct buf *b);                /* keeps the memory */
 void buf_done(struct buf *b);
-struct buf buf_move(struct buf *b);  /* hands the bytes over, leaves b empty */
+struct buf buf_move(struct buf *b);  /* the caller owns the returned bytes; b is empty after */
 const char *buf_text(struct buf *b); /* NUL-terminated view, valid until the next change */
 
 /* Fixed-width integers, for files and frames. */

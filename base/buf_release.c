@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A list of what is to be given back, which waits for turns as connections do. See buf_release.h. */
+ * Release of large memory in slices: a list of allocations to release, which waits in the turn queue as
+ * connections do. See buf_release.h. */
 #include "base/buf_release.h"
 
 #include "base/turn_queue.h"
@@ -12,8 +13,8 @@ enum {
 
 struct released {
     struct link link;
-    uint8_t *bytes; /* NULL: an arena */
-    size_t size;    /* the pages from here on are gone */
+    uint8_t *bytes; /* NULL: the arena is released */
+    size_t size;    /* pages from this offset on have been released */
     struct arena arena;
 };
 
@@ -22,7 +23,7 @@ static void release_some(struct turn_waiter *w);
 static struct link waiting;
 static struct turn_waiter waiter = {.resume = release_some};
 
-/* From the end, so that what is left is an allocation still. */
+/* Releases pages from the end, so that the rest remains a valid allocation. */
 static bool forget_step(struct released *r)
 {
     size_t n = r->size < STEP ? r->size : STEP;
@@ -50,8 +51,8 @@ static void release_some(struct turn_waiter *w)
         turn_wait(w);
 }
 
-/* Where no turn is under way, nobody would come for what waits. */
-static bool goes_at_once(size_t size)
+/* True for small sizes, and without a turn under way: the queue would not run then. */
+static bool is_released_at_once(size_t size)
 {
     return size <= AT_ONCE_MAX || turn_elapsed_ns() == 0;
 }
@@ -68,7 +69,7 @@ static void release_later(struct released what)
 
 void mem_release(void *allocation, size_t size)
 {
-    if (!allocation || goes_at_once(size))
+    if (!allocation || is_released_at_once(size))
         mem_free(allocation);
     else
         release_later((struct released){.bytes = allocation, .size = size});
@@ -82,7 +83,7 @@ void buf_release(struct buf *b)
 
 void arena_release(struct arena *a)
 {
-    if (goes_at_once(a->total))
+    if (is_released_at_once(a->total))
         arena_done(a);
     else
         release_later((struct released){.arena = *a});

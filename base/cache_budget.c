@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See cache_budget.h. There are a handful of shares: the one that holds most is searched for each time. */
+ * Trimming of the shares of a cache budget. See cache_budget.h. There are only a few shares, so that a
+ * linear search finds the largest. */
 #include "base/cache_budget.h"
 
 #include <assert.h>
@@ -26,7 +27,7 @@ void cache_share_done(struct cache_share *s)
     *s = (struct cache_share){0};
 }
 
-/* Several caches of one kind (two stores while a snapshot is installed) share a gauge. */
+/* Several caches of one kind share a gauge: there are two stores while a snapshot is installed. */
 static void change(struct cache_share *s, size_t add, size_t sub)
 {
     s->bytes += add - sub;
@@ -52,7 +53,7 @@ static struct cache_share *largest(const struct cache_budget *b)
     struct cache_share *best = NULL;
     LIST_FOR_EACH (l, &b->shares) {
         struct cache_share *s = container_of(l, struct cache_share, link);
-        if (!s->is_asked && s->bytes && (!best || s->bytes > best->bytes))
+        if (!s->is_exhausted && s->bytes && (!best || s->bytes > best->bytes))
             best = s;
     }
     return best;
@@ -64,7 +65,7 @@ void cache_budget_trim(struct cache_budget *b)
     if (b->bytes <= b->bytes_max)
         return;
     while (b->bytes > b->bytes_max && (share = largest(b)))
-        share->is_asked = !share->evict(share);
+        share->is_exhausted = !share->evict(share);
     LIST_FOR_EACH (l, &b->shares)
-        container_of(l, struct cache_share, link)->is_asked = false;
+        container_of(l, struct cache_share, link)->is_exhausted = false;
 }

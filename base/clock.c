@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * clock_gettime and getrandom. Neither can fail on a kernel we run on; if one does, nothing can be trusted.
- */
+ * Clocks and randomness from clock_gettime and getrandom. Neither fails on a supported kernel; the process
+ * ends if one does. */
 #include "base/clock.h"
 
 #include <assert.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Reading and writing fields; see document.h. */
+ * Reading and writing of documents field by field. See document.h. */
 #include "base/document.h"
 
 #include <assert.h>
@@ -27,10 +27,10 @@ void document_refuse(struct document_reader *r, const char *field, const char *w
 
 void document_refuse_last(struct document_reader *r, const char *field, const char *why)
 {
-    if (r->late_field)
+    if (r->last_field)
         return;
-    r->late_field = field;
-    r->late_why = why;
+    r->last_field = field;
+    r->last_reason = why;
 }
 
 void document_begin(struct document_reader *r, struct slice text)
@@ -74,7 +74,7 @@ json_t *document_take(struct document_reader *r, const char *field)
     return json_is_null(value) ? NULL : value;
 }
 
-/* In a strict reading nothing may be left. */
+/* A strict reading fails if a field was not read. */
 int document_end(struct document_reader *r)
 {
     const char *key;
@@ -91,8 +91,8 @@ int document_end(struct document_reader *r)
             }
         }
     }
-    if (r->late_field)
-        document_refuse(r, r->late_field, r->late_why);
+    if (r->last_field)
+        document_refuse(r, r->last_field, r->last_reason);
     json_decref(r->root);
     r->root = NULL;
     buf_done(&r->unescaped);

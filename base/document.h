@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A JSON object of known fields, read field by field and written canonically: what the keys of the registry
- * and of the config center hold, and what clients send to them.
+ * JSON documents with known fields: read field by field, written canonically. The keys of the registry and
+ * of the config center hold such documents, and clients send them.
  *
- * Two ways to read: strict, for what a client sends (an unknown field is refused, by name), and tolerant, for
- * what stands in the store (somebody may have written it through the etcd API: unknown fields are skipped). A
- * reader remembers the first thing wrong, after which every call is a no-op, and which fields were taken: so
- * who reads a document is a list of its fields. An absent field and a null are the same. */
+ * There are two modes of reading:
+ *
+ * - strict, for documents from clients: an unknown field is an error that names it.
+ * - tolerant, for documents in the store: unknown fields are skipped, because a client of the etcd API may
+ *   have written them.
+ *
+ * A reader remembers the first error; after it every call is a no-op. It also remembers which fields were
+ * read, so the code that reads a document lists its fields. An absent field and a null are the same. */
 #ifndef BASE_DOCUMENT_H
 #define BASE_DOCUMENT_H
 
@@ -14,7 +18,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 
-#define TEXT_SIZE_MAX       256 /* of one field of text */
+#define TEXT_SIZE_MAX       256 /* bytes of one text field */
 #define DOCUMENT_FIELDS_MAX 24
 
 enum document_reading { DOCUMENT_STRICT, DOCUMENT_TOLERANT };
@@ -23,7 +27,7 @@ struct document_pair {
     struct slice key, value;
 };
 
-/* Sorted by key, no key twice. */
+/* Pairs sorted by key; keys are unique. */
 struct document_map {
     struct document_pair *list;
     size_t count;
@@ -31,61 +35,64 @@ struct document_map {
 
 struct document_reader {
     json_t *root;
-    struct arena *arena; /* where what was read lies */
-    /* document_begin_long's */
+    struct arena *arena; /* holds the values that were read */
+    /* of document_begin_long */
     const char *long_field; /* NULL = there is none */
     struct slice long_text;
     struct buf unescaped;
     bool is_strict;
     const char *taken[DOCUMENT_FIELDS_MAX];
     size_t taken_count;
-    const char *late_field, *late_why; /* document_refuse_last; NULL = nothing */
+    const char *last_field, *last_reason; /* of document_refuse_last; NULL = none */
     int err;
     char *error; /* one sentence that names the field */
     size_t error_size;
 };
 
-/* error has at least 200 bytes. */
+/* Makes a reader without a document. error has error_size bytes, at least 200. */
 struct document_reader document_reader_of(enum document_reading how, struct arena *a, char *error,
                                           size_t error_size);
-/* One of the three begins: a text (ERR_MALFORMED with line and column if it is no JSON), or an object that
- * the caller holds. document_end must follow, also behind an error; its result is the reading's. */
+/* Three functions begin a reading:
+ *
+ * - document_begin takes a text. ERR_MALFORMED with line and column if it is not JSON.
+ * - document_begin_long takes a text with one long field.
+ * - document_begin_value takes an object that the caller owns.
+ *
+ * The caller must call document_end, also after an error. It returns the result of the whole reading. */
 void document_begin(struct document_reader *r, struct slice text);
-/* The same for a text whose field of this name may be a long string: that is read by itself, at a small part
- * of the cost. Lines and columns of what is wrong behind it are not those of the text. */
+/* As document_begin, for a text whose field of this name may be a long string. The string is read
+ * separately, at a small part of the cost. Lines and columns of errors after it are not those of the text. */
 void document_begin_long(struct document_reader *r, struct slice text, const char *field);
 void document_begin_value(struct document_reader *r, json_t *object);
 MUST_CHECK int document_end(struct document_reader *r);
 
-/* "FIELD WHY", as in "weight is not a number": only the first one stays. */
+/* Reports the error "FIELD WHY", as in "weight is not a number". Only the first error is kept. */
 void document_refuse(struct document_reader *r, const char *field, const char *why);
-/* What is missing: said at the end, if nothing else is wrong. Who misspelled a field is told of that. Both
- * texts are kept as they are. */
+/* Reports an error that document_end returns only if there is no other one: a missing field. So a
+ * misspelled field is reported first. Both texts are borrowed until document_end. */
 void document_refuse_last(struct document_reader *r, const char *field, const char *why);
 
-/* The readers leave *ret alone when the field is absent or wrong. */
+/* The functions that read a field do not change *ret when the field is absent or wrong. */
 json_t *document_take(struct document_reader *r, const char *field); /* NULL if absent */
-/* One line of at most 256 bytes. Returns whether the field is there at all: an empty text is not an absent
- * one. */
+/* One line of at most 256 bytes. Returns whether the field is present; an empty text is present. */
 bool document_text(struct document_reader *r, const char *field, struct slice *ret);
 void document_string(struct document_reader *r, const char *field, size_t size_max, struct slice *ret);
-/* Bytes of any kind: a string, which is base64 if there is "base64":true beside it. False if absent or wrong.
- */
+/* Any bytes: a string, or base64 if "base64":true stands beside it. False if absent or wrong. */
 bool document_bytes(struct document_reader *r, const char *field, size_t size_max, struct slice *ret);
 bool document_number(struct document_reader *r, const char *field, int64_t min, int64_t max, int64_t *ret);
 bool document_bool(struct document_reader *r, const char *field, bool *ret);
 /* An object of strings. */
 void document_strings(struct document_reader *r, const char *field, size_t count_max, size_t bytes_max,
                       struct document_map *ret);
-struct slice document_keep(struct document_reader *r, const json_t *string); /* copied into the arena */
+struct slice document_keep(struct document_reader *r, const json_t *string); /* a copy in the arena */
 
-/* Canonical JSON; what is empty is left out. */
+/* Writers of canonical JSON: empty fields are left out. */
 void document_add_text(struct json_writer *w, const char *key, struct slice value);
-/* As base64 if it is no UTF-8, or if its escapes would take more room: never more than 4/3 of its size. */
+/* As base64 if the bytes are not UTF-8, or if the escapes would take more room: at most 4/3 of the size. */
 void document_add_bytes(struct json_writer *w, const char *key, struct slice bytes);
 void document_add_number(struct json_writer *w, const char *key, int64_t value);
 void document_add_map(struct json_writer *w, const char *key, const struct document_map *m);
-void document_key(struct json_writer *w, struct slice key); /* jw_key for a key that is no literal */
+void document_key(struct json_writer *w, struct slice key); /* jw_key for a key that is not a literal */
 void document_write_map(const struct document_map *m, struct json_writer *w);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The readers of err.def. One array holds each row; a negative error is its index, minus one. */
+ * Lookups in err.def. One array holds each row; the index of a negative error is -err - 1. */
 #include "base/err.h"
 
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The failpoints of a test build, by number and by name. A failpoint that is off costs one load. */
+ * The failpoints of a test build, by number and by name. A disabled failpoint costs one load. */
 #include "base/failpoint.h"
 
 #ifdef FAILPOINTS
@@ -27,7 +27,7 @@ static pthread_mutex_t panic_lock = PTHREAD_MUTEX_INITIALIZER;
 
 enum { GO_PANIC_EXIT = 2 };
 
-/* As a crash: nothing is flushed, nothing is closed. */
+/* Ends the process like a crash: nothing is flushed or closed. */
 static _Noreturn void die(enum failpoint which)
 {
     pthread_mutex_lock(&panic_lock);
@@ -135,7 +135,7 @@ void failpoint_list(struct buf *out)
     for (int i = 0; i < FAILPOINT_COUNT; i++) {
         buf_addf(out, "%s=", sorted[i]);
         if (failpoint_status(slice_text(sorted[i]), out, &count) != OK)
-            count = 0; /* it is off: nothing behind the sign */
+            count = 0; /* it is disabled: nothing behind the '=' */
         buf_add_byte(out, '\n');
     }
 }

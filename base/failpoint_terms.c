@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Reading and following gofail's terms; see failpoint_terms.h. Where gofail prints a warning and goes on with
- * something odd (a sleep without a time, an unknown action) the terms are refused here. */
+ * Parser and evaluation of gofail's terms. See failpoint_terms.h. Difference from gofail: invalid terms (a
+ * sleep without a time, an unknown action) are an error here; gofail prints a warning and continues. */
 #include "base/failpoint_terms.h"
 
 #include "base/mem.h"
@@ -32,7 +32,7 @@ static bool failpoint_terms_take_text(struct slice *s, const char *text)
     return true;
 }
 
-/* Digits, and a fraction after a point. */
+/* Takes digits and an optional fraction after a point. */
 static bool failpoint_terms_take_number(struct slice *s, uint64_t *ret_whole, double *ret_value)
 {
     size_t n = 0;
@@ -94,7 +94,7 @@ static bool take_action(struct slice *s, struct term *t)
     return false;
 }
 
-/* What stands between the brackets; quotes belong to it. Only a sleep looks at it. */
+/* Takes the text between the parentheses, with its quotes. Only a sleep uses it. */
 static bool failpoint_terms_take_value(struct slice *s, struct slice *ret_value)
 {
     size_t n = 0;
@@ -159,7 +159,7 @@ void failpoint_terms_free(struct failpoint_terms *t)
     mem_free(t);
 }
 
-/* Both limits may stand before one action; the one that is first refused uses up no count. */
+/* Both limits may precede one action. If the first one forbids the action, the second one's count stays. */
 static bool allows(struct term *t, double chance)
 {
     if (t->has_percent && chance * 100 >= t->percent)

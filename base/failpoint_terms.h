@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What a failpoint is to do, in gofail's words. Pure: randomness is an argument, nothing is done here.
+ * The terms of a failpoint in gofail's language: parsing and evaluation. Pure: randomness is an argument,
+ * and the caller performs the action.
  *
- *     terms = term { "->" term }          the first one that still allows it acts
+ *     terms = term { "->" term }          the first term that still allows it acts
  *     term  = { count "*" | percent "%" } action [ "(" value ")" ]
  *     action = panic, sleep, return, off, print; value: a number, "text", true or false, or nothing */
 #ifndef BASE_FAILPOINT_TERMS_H
@@ -27,9 +28,9 @@ struct failpoint_terms;
 
 MUST_CHECK int failpoint_terms_new(struct slice text, struct failpoint_terms **ret_terms); /* ERR_MALFORMED */
 void failpoint_terms_free(struct failpoint_terms *t);
-/* Once per passing; uses up counts. `chance` in [0, 1). */
+/* Evaluates the terms for one execution and decrements counts. `chance` in [0, 1). */
 struct failpoint_step failpoint_terms_pass(struct failpoint_terms *t, double chance);
 struct slice failpoint_terms_text(const struct failpoint_terms *t);
-uint64_t failpoint_terms_count(const struct failpoint_terms *t); /* passings at which a term acted */
+uint64_t failpoint_terms_count(const struct failpoint_terms *t); /* executions at which a term acted */
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See gzip.h. */
+ * gzip compression and decompression through zlib. See gzip.h. */
 #include "base/gzip.h"
 
 #include <assert.h>
@@ -9,8 +9,7 @@
 
 enum { WITH_GZIP_HEAD = 16 + MAX_WBITS };
 
-/* --- out -------------------------------------------------------------------------------------------------
- */
+/* --- compression ---------------------------------------------------------------------------------------- */
 
 struct gzip_writer {
     z_stream z;
@@ -19,7 +18,7 @@ struct gzip_writer {
 struct gzip_writer *gzip_writer_new(void)
 {
     struct gzip_writer *g = mem_new(sizeof *g);
-    /* The fastest: 10 ms a MiB of text on a thread that has other things to do; the best saves a tenth. */
+    /* The fastest level takes 10 ms for a MiB of text. The best one would make the output a tenth smaller. */
     int rc = deflateInit2(&g->z, Z_BEST_SPEED, Z_DEFLATED, WITH_GZIP_HEAD, 8, Z_DEFAULT_STRATEGY);
     assert(rc == Z_OK); /* else there is no memory */
     (void)rc;
@@ -59,12 +58,11 @@ void gzip_write_end(struct gzip_writer *g, struct buf *out)
     write_all(g, (struct slice){0}, Z_FINISH, out);
 }
 
-/* --- in --------------------------------------------------------------------------------------------------
- */
+/* --- decompression -------------------------------------------------------------------------------------- */
 
 struct gzip_reader {
     z_stream z;
-    uint64_t limit, total; /* bytes that came out of all members */
+    uint64_t limit, total; /* decompressed bytes of all gzip members */
     enum { BEFORE, INSIDE, BETWEEN, PADDING } state;
 };
 
@@ -94,7 +92,7 @@ static int take_zeros(struct slice *in)
     return OK;
 }
 
-/* What follows a member: another, zeros, or nothing that belongs there. */
+/* Reads on behind a gzip member: another member, zeros, or an error. */
 static int begin_next(struct gzip_reader *g, const struct slice *in)
 {
     g->state = *in->data == 0 ? PADDING : INSIDE;

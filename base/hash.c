@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
- * CRC-32C by instruction where compiled for a CPU that has it (x86) or where the CPU says so when the program
- * starts (ARM), by eight tables otherwise; a keyed 64-bit hash that folds 128-bit products; digests through
- * libcrypto's low-level calls: EVP would load its providers, two megabytes in a process that needs one SHA-1
- * at its first start. */
+ * Checksums, hashes and digests.
+ *
+ * - CRC-32C: by CPU instruction, otherwise by eight tables. On x86 the compiler's target decides; on ARM
+ *   the CPU decides when the program starts.
+ * - Tables: a keyed 64-bit hash that folds 128-bit products.
+ * - Digests: libcrypto's low-level functions. EVP would load its providers, two megabytes in a process that
+ *   needs one SHA-1 at its first start. */
 #include "base/hash.h"
 
 #include <assert.h>
@@ -51,7 +54,7 @@ static uint32_t crc_table[8][256];
 #ifdef CRC32C_BY_ARM
 static bool has_crc_instruction; /* optional in ARMv8.0; every server CPU has it */
 
-/* In assembler: the compilers' own functions are there only when the whole file is for CPUs that have it. */
+/* Inline assembler, because the compilers' intrinsics exist only if the whole file targets such CPUs. */
 static uint32_t crc32c_by_instruction(uint32_t crc, const void *data, size_t size)
 {
     const uint8_t *p = data;
@@ -67,7 +70,7 @@ static uint32_t crc32c_by_instruction(uint32_t crc, const void *data, size_t siz
 }
 #endif
 
-/* Before main, so that worker threads find it complete. */
+/* Runs before main, so that worker threads see complete tables. */
 static __attribute__((constructor)) void crc_init(void)
 {
 #ifdef CRC32C_BY_ARM
@@ -112,8 +115,8 @@ uint32_t crc32c(uint32_t crc, const void *data, size_t size)
 
 /* --- hash for tables ------------------------------------------------------------------------- */
 
-/* Four secret words, all derived from the seed. Data is mixed with them before each multiplication, so an
- * attacker who does not know them can aim neither at a product of zero nor at equal folds. */
+/* Four secret words, all derived from the seed. They are mixed into the data before each multiplication. An
+ * attacker who does not know them can force neither a product of zero nor equal folds. */
 static uint64_t secret[4] = {0x9e3779b97f4a7c15u, 0xc2b2ae3d27d4eb4fu, 0xff51afd7ed558ccdu,
                              0xd6e8feb86659fd93u};
 

@@ -17,8 +17,8 @@ uint64_t hash64(const void *data, size_t size);
 uint64_t hash64_u64(uint64_t value);
 void hash_seed(uint64_t seed);
 
-/* SipHash-2-4 (Aumasson, Bernstein): a short authenticator under a secret key of its own, where others see
- * the result or must not be able to compute it. */
+/* SipHash-2-4 (Aumasson, Bernstein): a short authenticator under a secret key. For results that others see
+ * or must not be able to compute. */
 enum { SIPHASH_KEY_SIZE = 16 };
 uint64_t siphash24(const uint8_t key[SIPHASH_KEY_SIZE], const void *data, size_t size);
 
@@ -35,8 +35,8 @@ void sha256_finish(struct sha256 *s, uint8_t ret_digest[32]); /* frees s */
 /* RFC 2104. */
 void hmac_sha256(const void *key, size_t key_size, const void *data, size_t size, uint8_t ret_mac[32]);
 
-/* For secrets: compares in a time that depends on size alone; overwrites so that no compiler leaves it out.
- */
+/* For secrets: secret_equal takes a time that depends on size alone; the compiler cannot remove
+ * secret_clear. */
 bool secret_equal(const void *a, const void *b, size_t size);
 void secret_clear(void *data, size_t size);
 

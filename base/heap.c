@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The heap keeps, for every node, nodes[node->place - 1] == node; sifting moves the hole, not the node. */
+ * Binary heap with the place of each node in the node. Invariant: nodes[node->place - 1] == node for every
+ * node. Sifting moves the hole, not the node. */
 #include "base/heap.h"
 
 #include <assert.h>

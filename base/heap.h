@@ -22,7 +22,7 @@ struct heap {
 
 void heap_add(struct heap *h, struct heap_node *n, uint64_t key);
 void heap_move(struct heap *h, struct heap_node *n, uint64_t key); /* the node must be in the heap */
-void heap_remove(struct heap *h, struct heap_node *n);             /* no-op if it is in none */
+void heap_remove(struct heap *h, struct heap_node *n);             /* no-op if it is in no heap */
 static inline struct heap_node *heap_first(const struct heap *h)
 {
     return h->count ? h->nodes[0] : NULL;
@@ -32,7 +32,7 @@ static inline bool heap_contains(const struct heap_node *n)
     return n->place != 0;
 }
 void heap_done(struct heap *h);
-/* As heap_done, without touching the nodes, however many: each is zeroed by its owner before it is used
+/* As heap_done, but does not touch the nodes, however many. The owner zeroes each node before it uses it
  * again. */
 void heap_forget(struct heap *h);
 

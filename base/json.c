@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * jansson does the parsing; nesting is counted before, because jansson's own limit (2048) is fixed when it is
- * built. The writer is straight-line: each call adds its comma, then its text. */
+ * JSON parser and writer. jansson parses. The nesting is counted before, because jansson's own limit (2048)
+ * is fixed when it is built. Each call of the writer adds its comma, then its text. */
 #include "base/json.h"
 
 #include <inttypes.h>
@@ -11,7 +11,8 @@
 
 enum { JSON_DEPTH_MAX = 200 };
 
-/* Deepest nesting of brackets outside strings. Malformed text may give any number; the parser decides. */
+/* True if brackets outside strings are nested too deep. The result for malformed text is arbitrary: the
+ * parser rejects it. */
 static bool is_too_deep(struct slice text, unsigned *ret_line, unsigned *ret_column)
 {
     unsigned depth = 0, line = 1;
@@ -90,7 +91,7 @@ void jw_key(struct json_writer *w, const char *key)
     w->needs_comma = false;
 }
 
-/* What a byte becomes inside a string: itself (0), a letter after a backslash, or \u00xx ('u'). */
+/* The form of a byte inside a string: itself (0), a letter after a backslash, or \u00xx ('u'). */
 static char escape_of(uint8_t c)
 {
     switch (c) {
@@ -112,8 +113,8 @@ static char escape_of(uint8_t c)
     }
 }
 
-/* Escapes and whole characters from the start of s, as far as they follow each other; how many bytes of s
- * they are. */
+/* Appends bytes that need an escape, and whole characters after them, from the start of s. Returns the
+ * number of bytes of s that it used. */
 static size_t add_escapes(struct buf *out, struct slice s)
 {
     enum { AT_ONCE = 1024, ESCAPE_SIZE = 6 };
@@ -127,7 +128,7 @@ static size_t add_escapes(struct buf *out, struct slice s)
         if (c < 0x80 && !escape)
             break;
         if (!n || at + n > AT_ONCE) {
-            if (n) /* cut by AT_ONCE: it is for the next call */
+            if (n) /* cut by AT_ONCE: the next call takes it */
                 break;
             memcpy(to, "\xef\xbf\xbd", 3);
             to += 3;

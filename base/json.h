@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * JSON: parsing through jansson (this is the one place that includes it) and a streaming writer of our own,
- * which adds commas by itself. The writer does not check that the calls balance. */
+ * JSON: a parser (jansson; the one file that includes it) and a streaming writer. The writer adds commas
+ * itself and does not check that the calls balance. */
 #ifndef BASE_JSON_H
 #define BASE_JSON_H
 
@@ -22,7 +22,8 @@ void jw_open(struct json_writer *w, char bracket);  /* '{' or '[' */
 void jw_close(struct json_writer *w, char bracket); /* '}' or ']' */
 void jw_key(struct json_writer *w, const char *key);
 void jw_string(struct json_writer *w, struct slice s); /* escapes; invalid UTF-8 becomes U+FFFD */
-size_t json_string_size(struct slice s); /* of jw_string's text, quotes included, if s is valid UTF-8 */
+/* bytes that jw_string writes, quotes included, if s is valid UTF-8 */
+size_t json_string_size(struct slice s);
 void jw_text(struct json_writer *w, const char *text);
 void jw_int(struct json_writer *w, int64_t v);
 void jw_uint(struct json_writer *w, uint64_t v);

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Strings and numbers of JSON; see json_lex.h. Nothing is copied unless a string has escapes. */
+ * Lexer for JSON strings and numbers. See json_lex.h. It copies nothing unless a string has escapes. */
 #include "base/json_lex.h"
 
 #include <string.h>
 
 #include "base/text.h"
 
-/* Eight bytes at once: in each the highest bit is set if it is zero, below n, not ASCII. Bytes above the
- * first that is found may be marked wrongly, which costs a second look. */
+/* Tests of eight bytes at once. The highest bit of each byte of the result is set if the byte is zero,
+ * below n, or not ASCII. Bytes above the first hit may be marked wrongly; this costs a second check. */
 #define EACH(byte)         (0x0101010101010101u * (byte))
 #define HAS_ZERO(word)     (((word)-EACH(1)) & ~(word))
 #define HAS_BELOW(word, n) (((word)-EACH(n)) & ~(word))
@@ -33,7 +33,7 @@ size_t json_plain_size(const uint8_t *p, size_t size)
     return at;
 }
 
-/* One escape at p (behind the backslash); returns where it ends, NULL if it is none. */
+/* Reads one escape at p (behind the backslash). Returns the position behind it; NULL: not an escape. */
 static const uint8_t *read_escape(struct buf *out, const uint8_t *p, const uint8_t *end)
 {
     static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
@@ -145,7 +145,7 @@ const uint8_t *json_lex_number(const uint8_t *p, const uint8_t *end)
     return p < end && json_is_word(*p) ? NULL : p;
 }
 
-/* --- members ----------------------------------------------------------------------------------- */
+/* --- fields ------------------------------------------------------------------------------------- */
 
 static const uint8_t *json_lex_skip_blanks(const uint8_t *p, const uint8_t *end)
 {
@@ -154,7 +154,7 @@ static const uint8_t *json_lex_skip_blanks(const uint8_t *p, const uint8_t *end)
     return p;
 }
 
-/* Over a value that is no string, to the comma or bracket behind it; its inside is not checked. */
+/* Skips a value that is not a string, to the comma or bracket behind it. Its inside is not checked. */
 static const uint8_t *skip_value(const uint8_t *p, const uint8_t *end, struct buf *scratch)
 {
     struct slice string;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Intrusive doubly linked ring. A head is a link whose next and prev are itself; a link that is in no list
- * is zeroed. An object is in exactly one list per state. */
+ * Intrusive doubly linked ring. The next and prev of an empty head point to itself; a link that is in no
+ * list is zeroed. An object is in exactly one list for each of its states. */
 #ifndef BASE_LIST_H
 #define BASE_LIST_H
 
@@ -41,7 +41,7 @@ static inline void list_add_first(struct link *head, struct link *l)
     list_add_last(head->next, l);
 }
 
-/* Does nothing to a link that is in no list. */
+/* No-op for a link that is in no list. */
 static inline void list_remove(struct link *l)
 {
     if (!l->next)
@@ -51,7 +51,7 @@ static inline void list_remove(struct link *l)
     l->next = l->prev = NULL;
 }
 
-/* First link taken out, or NULL. */
+/* Removes and returns the first link; NULL if the list is empty. */
 static inline struct link *list_take_first(struct link *head)
 {
     struct link *l = head->next;
@@ -61,7 +61,7 @@ static inline struct link *list_take_first(struct link *head)
     return l;
 }
 
-/* Moves everything of `from` to the end of `to`; `from` is empty afterwards. */
+/* Moves all links of `from` to the end of `to`; `from` is empty after. */
 static inline void list_move_all(struct link *to, struct link *from)
 {
     if (list_is_empty(from))
@@ -74,7 +74,7 @@ static inline void list_move_all(struct link *to, struct link *from)
 }
 
 #define LIST_FOR_EACH(l, head) for (struct link *l = (head)->next; l != (head); l = l->next)
-/* Safe against removal of the current link. */
+/* The body may remove the current link. */
 #define LIST_FOR_EACH_SAFE(l, head)                                                                          \
     for (struct link *l = (head)->next, *l##_next = l->next; l != (head); l = l##_next, l##_next = l->next)
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Each event is one line, formatted on the caller's thread and written with one write(2) to every output.
- * The mutex orders lines and guards rotation; level and format are atomics. Failures of write are not
- * reported: there is nowhere left to report them to. */
+ * Writer of the log. Each event is one line, formatted on the caller's thread and written with one write(2)
+ * to every output. A mutex orders the lines and guards the rotation; level and format are atomics. Failures
+ * of write are not reported, because there is no place to report them. */
 #include "base/log.h"
 
 #include <errno.h>
@@ -22,7 +22,7 @@
 enum {
     LOG_FIELD_MAX = 4096,
     LOG_OUTPUTS_MAX = 8,
-    LOG_BACKUPS_ALL = 99, /* max_backups 0: etcd keeps all; we stop here */
+    LOG_BACKUPS_ALL = 99, /* for max_backups 0: etcd keeps all, Cairn this many */
 };
 
 struct log_output {
@@ -89,7 +89,7 @@ static void add_time(struct buf *b, bool is_console)
         buf_addf(b, "%06uZ", micros);
 }
 
-/* At most LOG_FIELD_MAX bytes, cut between characters. */
+/* Writes at most LOG_FIELD_MAX bytes, cut between characters. */
 static void add_string(struct json_writer *w, struct slice s)
 {
     if (s.size <= LOG_FIELD_MAX) {
@@ -172,7 +172,8 @@ static void format_json(struct buf *b, enum log_level level, const char *file, i
     jw_close(&w, '}');
 }
 
-/* Tab-separated as zap's console encoder; the fields are one JSON object with a space after ':' and ','. */
+/* Tab-separated, as zap's console encoder writes. The fields are one JSON object with a space after ':' and
+ * ','. */
 static void format_console(struct buf *b, enum log_level level, const char *file, int line, const char *msg,
                            const struct log_field *fields)
 {
@@ -209,8 +210,8 @@ static int open_file(const char *path)
     return open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 }
 
-/* path.1 is the newest backup; what would become path.(max + 1) is deleted. If the new file cannot be opened
- * the old descriptor stays in use, and another try is made a whole file later. */
+/* Rotates a file. path.1 is the newest backup; a backup beyond path.max is deleted. If the new file cannot
+ * be opened, the old descriptor stays in use; the next attempt is one rotation size later. */
 static void rotate(struct log_output *o)
 {
     struct buf from = {0}, to = {0};

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
- * One JSON line an event, in the shape of etcd's zap logger: level, ts, caller, msg, then the fields.
+ * The log: one JSON line for each event, in the form of etcd's zap logger: level, ts, caller, msg, then the
+ * fields.
  *
  *     log_info("ready to serve client requests", F_STR("address", text), F_INT("port", 2379));
  *
- * Pure modules and base do not log above debug. Lines are written whole and unbuffered; a field is at most
- * 4 KiB. Safe to call from worker threads. */
+ * Pure modules and base do not log above debug. Lines are written whole and unbuffered. A field is at most
+ * 4 KiB. Worker threads may log too. */
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
 
@@ -40,7 +41,7 @@ struct log_field {
 #define F_DOUBLE(n, v) ((struct log_field){.name = (n), .kind = LOG_F_DOUBLE, .d = (v)})
 #define F_ERR(e)       ((struct log_field){.name = "error", .kind = LOG_F_STR, .str = err_text(e)})
 
-/* The list's end is added first, so that a message without fields needs no case of its own. */
+/* The macro adds the end of the list, so that a message without fields needs no separate macro. */
 #define log_at(level, ...) LOG_AT(level, __VA_ARGS__, (struct log_field){0})
 #define LOG_AT(level, msg, ...)                                                                              \
     do {                                                                                                     \
@@ -51,8 +52,8 @@ struct log_field {
 #define log_info(...)  log_at(LOG_INFO, __VA_ARGS__)
 #define log_warn(...)  log_at(LOG_WARN, __VA_ARGS__)
 #define log_error(...) log_at(LOG_ERROR, __VA_ARGS__)
-/* Writes the line, then ends the process with exit code 1 at once, without running exit handlers. For what
- * must not go on: a failed fsync, a corrupt store. */
+/* Writes the line, then ends the process at once with exit code 1, without exit handlers. For errors after
+ * which the process must not continue: a failed fsync, a corrupt store. */
 #define log_fatal(...)                                                                                       \
     do {                                                                                                     \
         log_at(LOG_FATAL, __VA_ARGS__);                                                                      \
@@ -67,8 +68,9 @@ void log_set_level(enum log_level level);
 MUST_CHECK int log_level_parse(const char *text, enum log_level *ret_level);
 void log_set_format(enum log_format format);
 
-/* Where lines go: "stderr", "stdout", "default" (stderr) or file paths, comma-separated. rotate_size_mb 0 =
- * no rotation (a rotated file is renamed to path.1, up to max_backups). ERR_IO with a logged reason. */
+/* Sets the outputs: "stderr", "stdout", "default" (stderr) or file paths, comma-separated. rotate_size_mb 0
+ * = no rotation. A rotated file is renamed to path.1; at most max_backups are kept. ERR_IO; the reason is
+ * logged. */
 MUST_CHECK int log_open(const char *outputs, unsigned rotate_size_mb, unsigned max_backups);
 void log_close(void);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Lines that a client can cause as often as it likes: some in ten seconds are written, the others counted;
- * the next line that is written says how many were left out. Valid when zeroed. */
+ * Rate limit for log lines that a client can cause without limit: at most LOG_LIMIT_LINES in LOG_LIMIT_MS
+ * are written, the others are counted. The next line that is written has their number. Valid when zeroed. */
 #ifndef BASE_LOG_LIMIT_H
 #define BASE_LOG_LIMIT_H
 
@@ -13,7 +13,7 @@ struct log_limit {
     unsigned lines;
 };
 
-/* True: the line may be written, and so many were not before it. */
+/* True: the line may be written; *ret_left_out lines were left out before it. */
 static inline bool log_limit_take(struct log_limit *l, uint64_t now_ms, uint64_t *ret_left_out)
 {
     if (now_ms >= l->until_ms) {
@@ -30,7 +30,7 @@ static inline bool log_limit_take(struct log_limit *l, uint64_t now_ms, uint64_t
     return true;
 }
 
-/* log_warn with a limit of its own. */
+/* log_warn with a rate limit. */
 #define log_warn_limited(limit, now_ms, ...)                                                                 \
     do {                                                                                                     \
         uint64_t left_out_;                                                                                  \

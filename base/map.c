@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Open addressing with linear probing. A removed entry leaves a tombstone unless the next slot is empty, so
- * that nothing moves and iteration survives removal. At most 3/4 of the slots are used (tombstones
- * included); a rebuild drops tombstones and picks the capacity anew, also a smaller one.
+ * Hash tables: open addressing with linear probing. A removed entry leaves a tombstone unless the next slot
+ * is empty, so that no entry moves and iteration survives removal. At most 3/4 of the slots are used,
+ * tombstones included. A rebuild drops tombstones and computes the capacity again; it may shrink.
  *
- * A slot is empty when its value is NULL and a tombstone when its value is TOMBSTONE. */
+ * A slot is empty if its value is NULL and a tombstone if its value is TOMBSTONE. */
 #include "base/map.h"
 
 #include <assert.h>
@@ -13,7 +13,7 @@
 
 enum {
     MAP_MIN = 8,
-    AT_ONCE_MAX = 8192, /* slots of a strmap that are rebuilt in one call */
+    AT_ONCE_MAX = 8192, /* a strmap of at most so many slots is rebuilt in one call */
     OLD_STEP = 16,      /* slots of a larger one that move with each strmap_put, at least */
 };
 
@@ -32,8 +32,8 @@ struct strmap_slot {
 static char tombstone;
 #define TOMBSTONE ((void *)&tombstone)
 
-/* Capacity after a rebuild with room for one more: between 3/8 and 3/4 full counting the live entries, so
- * that the next rebuild is at least capacity * 3/8 changes away. */
+/* The capacity after a rebuild, with room for one more entry. The live entries then fill between 3/8 and
+ * 3/4 of it. So the next rebuild is at least capacity * 3/8 changes away. */
 static size_t capacity_for(size_t count)
 {
     size_t capacity = MAP_MIN;
@@ -149,9 +149,9 @@ bool map_next(const struct map *m, size_t *at, uint64_t *ret_key, void **ret_val
 
 /* --- strmap ----------------------------------------------------------------------------------
  *
- * While a large one is rebuilt its entries lie in two tables: all that come go to the new one, and each
- * strmap_put moves some of the old one, where they leave tombstones. Only strmap_put moves entries, so that
- * iteration, over the old table and then the new one, survives removal. */
+ * During the rebuild of a large one its entries are in two tables. New entries go to the new table. Each
+ * strmap_put moves some entries of the old table, where they leave tombstones. Only strmap_put moves
+ * entries; so iteration over the old table and then the new one survives removal. */
 
 static struct strmap_slot *find_in(struct strmap_slot *slots, size_t capacity, struct slice key,
                                    uint64_t hash)
@@ -200,7 +200,8 @@ static void strmap_move(struct strmap *m, size_t max)
     m->old_capacity = 0;
 }
 
-/* The new table takes capacity / 4 entries more before it is full: by then all of the old one has moved. */
+/* Begins a rebuild. The new table accepts capacity / 4 more entries before it is full. Until then all
+ * entries of the old table have moved. */
 static void strmap_rebuild(struct strmap *m)
 {
     if (m->old)

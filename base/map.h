@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Hash maps with open addressing: `map` from 64-bit ids to pointers, `strmap` from byte strings (copied) to
- * pointers. Both are valid when zeroed. Adding may move entries: no change while iterating, but removing the
- * current one is allowed (its key slice dies with it). */
+ * pointers. Both are valid when zeroed. Adding may move entries: the caller must not add during an
+ * iteration. It may remove the current entry, whose key slice becomes invalid. */
 #ifndef BASE_MAP_H
 #define BASE_MAP_H
 
@@ -9,7 +9,7 @@
 
 struct map {
     struct map_slot *slots;
-    size_t count, capacity, used; /* used counts tombstones too */
+    size_t count, capacity, used; /* used includes tombstones */
 };
 
 void *map_get(const struct map *m, uint64_t key);        /* NULL if absent */
@@ -19,12 +19,11 @@ void map_done(struct map *m);
 /* for (size_t at = 0; map_next(&m, &at, &key, &value);) in no particular order */
 bool map_next(const struct map *m, size_t *at, uint64_t *ret_key, void **ret_value);
 
-/* A large one is rebuilt a little with each strmap_put: no call takes long. */
+/* A large strmap is rebuilt in steps, one with each strmap_put, so that no call takes long. */
 struct strmap {
     struct strmap_slot *slots;
     size_t count, capacity, used;
-    struct strmap_slot
-        *old; /* those from old_at on have not moved to slots yet; NULL: no rebuild under way */
+    struct strmap_slot *old; /* entries from old_at on have not moved to slots yet; NULL: no rebuild */
     size_t old_capacity, old_at, old_step;
 };
 

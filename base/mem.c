@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Allocation that ends the process when it fails, and the arena.
+ * Allocation that ends the process on failure, and arenas.
  *
- * An arena is a chain of blocks, newest first; pieces are cut from the newest. Blocks double from 4 KiB to
- * 64 KiB. A piece too big for that gets a block of its own, linked behind the newest, so that the room left
- * there stays in use. Under the address sanitizer, memory not handed out is poisoned. */
+ * An arena is a chain of blocks, newest first. Pieces are cut from the newest block. Blocks double from 4
+ * KiB to 64 KiB. A larger piece gets its own block, linked behind the newest, so that the newest block's
+ * free room stays in use. Under the address sanitizer, memory that was not handed out is poisoned. */
 #include "base/mem.h"
 
 #include <assert.h>
@@ -33,7 +33,7 @@ enum {
     ARENA_ALIGN = 16,
     ARENA_BLOCK_MIN = 4 << 10,
     ARENA_BLOCK_MAX = 64 << 10,
-    ARENA_PIECE_MAX = 16 << 10, /* bigger ones get a block of their own */
+    ARENA_PIECE_MAX = 16 << 10, /* larger pieces get their own block */
 };
 
 struct arena_block {
@@ -43,7 +43,7 @@ struct arena_block {
     _Alignas(ARENA_ALIGN) uint8_t data[];
 };
 
-/* No stdio, no allocation: the heap is what has just failed. */
+/* Uses no stdio and does not allocate, because the heap has just failed. */
 void mem_exhausted(void)
 {
     static const char line[] = "cairn: out of memory\n";
@@ -68,9 +68,9 @@ void *mem_alloc(size_t size)
     return p;
 }
 
-/* --- small things ----------------------------------------------------------------------------------------
- * The C library keeps seven free blocks of a size at hand; beyond that it merges and splits neighbours. Under
- * the address sanitizer every block goes back to it, so that misuse shows. */
+/* --- small objects ---------------------------------------------------------------------------------------
+ * The C library caches seven free blocks of a size; beyond that it merges and splits neighbours. Under the
+ * address sanitizer every block returns to the C library, so that the sanitizer detects misuse. */
 enum {
     SMALL_STEP = 64,
     SMALL_CLASSES = 16,
@@ -122,7 +122,7 @@ void mem_give(void *ptr, size_t size)
     small[class].kept += (class + 1) * SMALL_STEP;
 }
 
-static void give_small_back(void)
+static void free_small_to_system(void)
 {
     for (size_t i = 0; i < SMALL_CLASSES; i++) {
         for (struct small_block *b; (b = small[i].first);) {
@@ -168,13 +168,13 @@ void mem_forget(void *bytes, size_t size)
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
     uintptr_t begin = ((uintptr_t)bytes + page - 1) & ~(page - 1),
               end = ((uintptr_t)bytes + size) & ~(page - 1);
-    if (begin < end) /* a failure only keeps the pages */
+    if (begin < end) /* on failure the pages only stay */
         (void)madvise((void *)begin, end - begin, MADV_DONTNEED);
 }
 
 void mem_give_back(void)
 {
-    give_small_back();
+    free_small_to_system();
 #ifdef __GLIBC__
     malloc_trim(0);
 #endif
@@ -312,8 +312,8 @@ void arena_done(struct arena *a)
     *a = (struct arena){0};
 }
 
-/* The C library gives memory back when the last piece before the heap's end is freed: all that is free there
- * at once. So the pages go first, a step at a time. */
+/* Releases pages in steps before the blocks are freed. The C library returns memory when the last block
+ * before the heap's end is freed: then all free memory there at once, which takes long. */
 bool arena_done_step(struct arena *a, size_t bytes)
 {
     for (size_t freed = 0; a->block && freed < bytes;) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See merge_sort.h. */
+ * Merge sort in steps. See merge_sort.h. */
 #include "base/merge_sort.h"
 
 #include <string.h>

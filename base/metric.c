@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Values stand in one array indexed by enum metric; histograms beside it, numbered by their own enum. A
- * histogram's buckets are stored apart and summed up when printed. */
+ * Values, histograms and printing of the metrics. The values are one array indexed by enum metric. The
+ * histograms are a second array with its own enum. Each bucket counts its own range; printing adds them. */
 #include "base/metric.h"
 
 #include <assert.h>
@@ -151,7 +151,7 @@ void metric_print_histogram(struct buf *out, const char *name, const char *label
     buf_addf(out, "\n%s_count%s%s%s %llu\n", name, open, labels, close, (unsigned long long)h->total);
 }
 
-/* Collectors first: they set the gauges that the table then prints. */
+/* Calls the collectors first, because they set gauges that the table then prints. */
 void metric_print(struct buf *out)
 {
     for (size_t i = 0; i < collector_count; i++)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Counters, gauges and histograms with Prometheus text output. The list stands in metric.def; what needs
- * labels is printed by a collector that its owner adds. Loop thread only: workers return numbers by value. */
+ * Metrics: counters, gauges and histograms with Prometheus text output. metric.def has the list. Metrics
+ * with labels are printed by collectors that their owners add. Loop thread only: workers return numbers by
+ * value. */
 #ifndef BASE_METRIC_H
 #define BASE_METRIC_H
 
@@ -17,7 +18,8 @@ enum metric {
     METRIC_COUNT
 };
 
-/* A histogram's buckets grow by `factor` from `first`; both in the metric's unit (seconds, mostly). */
+/* A histogram. The bounds of its buckets grow by `factor` from `first`; both have the metric's unit (mostly
+ * seconds). */
 struct histogram {
     double sum;
     uint64_t total;
@@ -41,19 +43,20 @@ static inline double metric_get(enum metric m)
 void metric_observe(enum metric m, double value);                  /* a HISTOGRAM */
 void metric_observe_many(enum metric m, double value, uint64_t n); /* n equal observations at once */
 
-/* Called at each print, in the order added: sets gauges that are cheap to compute, prints labelled ones. */
+/* Adds a collector. Each print calls the collectors in this order. A collector sets gauges that are cheap
+ * to compute and prints metrics with labels. */
 void metric_collector_add(void (*collect)(void *arg, struct buf *out), void *arg);
 void metric_collector_remove(void (*collect)(void *arg, struct buf *out), void *arg);
 void metric_print(struct buf *out); /* text format 0.0.4, HELP and TYPE included */
 
-/* For collectors: "# HELP", "# TYPE", and a histogram under a label set such as `To="1"`. */
+/* For collectors: prints "# HELP" and "# TYPE" lines, and histograms with labels such as `To="1"`. */
 void metric_print_head(struct buf *out, const char *name, const char *type, const char *help);
 void metric_print_value(struct buf *out, const char *name, double value); /* name may carry {labels} */
 void metric_print_histogram(struct buf *out, const char *name, const char *labels, const struct histogram *h,
                             double first, double factor, unsigned count);
 void histogram_observe(struct histogram *h, double first, double factor, unsigned count, double value);
 
-/* Part of metric_print: process_* as Prometheus' own clients name them and etcd's os_fd_*, from /proc. */
+/* Part of metric_print: process_* as in Prometheus' own clients and etcd's os_fd_*, from /proc. */
 void metric_print_process(struct buf *out);
 
 #endif

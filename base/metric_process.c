@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The process seen from outside: memory, CPU, descriptors, start time, from /proc at the moment of printing.
- * A figure that cannot be read is left out, not printed as zero. */
+ * Metrics of the process: memory, CPU, descriptors, start time, from /proc at the moment of printing. A
+ * value that cannot be read is left out, not printed as zero. */
 #include "base/metric.h"
 
 #include <dirent.h>
@@ -36,7 +36,7 @@ static ssize_t read_text(const char *path, char *text, size_t size)
     return n;
 }
 
-/* Seconds since 1970 at which the machine started; it does not change, so it is read once. */
+/* The machine's start, in seconds since 1970. It does not change and is read once. */
 static double boot_seconds(void)
 {
     static double boot;
@@ -58,7 +58,7 @@ static void print_stat(struct buf *out)
     char text[1024];
     if (read_text("/proc/self/stat", text, sizeof text) <= 0)
         return;
-    /* The name in parentheses may hold anything: count fields from behind its end. */
+    /* The name in parentheses may contain any character: the fields are counted from behind its end. */
     char *p = strrchr(text, ')');
     if (!p)
         return;

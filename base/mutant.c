@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The names of the mutants; see mutant.h. Empty in every build that is shipped. */
+ * Names and selection of the mutants. See mutant.h. Empty in every build that is shipped. */
 #include "base/mutant.h"
 
 #ifdef MUTANTS
@@ -36,9 +36,8 @@ enum mutant mutant_find(const char *name)
     return at;
 }
 
-/* Any program of such a build takes the name from its environment, so that unit tests and daemons need no
- * option. */
-__attribute__((constructor)) static void mutant_from_environment(void)
+/* Selects the mutant that the environment names, so that unit tests and daemons need no option. */
+__attribute__((constructor)) static void mutant_load_environment(void)
 {
     const char *name = getenv("MUTANT");
     if (!name || !*name)
@@ -51,6 +50,6 @@ __attribute__((constructor)) static void mutant_from_environment(void)
 }
 #else
 /* A translation unit must not be empty. */
-extern const int mutant_is_absent;
-const int mutant_is_absent = 1;
+extern const int mutants_are_absent;
+const int mutants_are_absent = 1;
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Checking, encoding and decoding; see name.h. */
+ * Checks, encoding and decoding of names. See name.h. */
 #include "base/name.h"
 
 #include <stdio.h>
@@ -40,7 +40,7 @@ void name_add_segment(struct buf *out, struct slice name)
             buf_add_byte(out, name.data[i]);
 }
 
-/* Only what name_add_segment writes is taken, so that one name has one key. */
+/* Accepts only the encoding of name_add_segment, so that each name has one key. */
 static int decode_segment(struct slice segment, struct buf *scratch)
 {
     for (size_t i = 0; i < segment.size; i++) {
@@ -67,7 +67,7 @@ static int decode_segment(struct slice segment, struct buf *scratch)
 
 int name_parse_segments(struct slice text, size_t count, struct buf *scratch, struct slice *ret_names)
 {
-    /* A decoded name is no longer than its segment: scratch never moves under the names. */
+    /* A decoded name is at most as long as its segment, so scratch never moves. */
     buf_clear(scratch);
     buf_reserve(scratch, text.size);
     for (size_t i = 0; i < count; i++) {

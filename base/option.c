@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Three readers of one table (flags, environment, YAML) and one setter, `assign`, behind all of them. A
- * `place` says in words where a value stood, so that every complaint begins with it. */
+ * Readers of the option table: flags, environment and YAML, with one setter, `assign`, for all three. A
+ * `place` is the text that names the place of a value; every error begins with it. */
 #include "base/option.h"
 
 #include <assert.h>
@@ -271,7 +271,7 @@ static bool is_variable_of(const char *variable, const char *option_name)
     return *variable == '=' && !*option_name;
 }
 
-/* As etcd: an empty variable is no value, but still a conflict with a flag. */
+/* As in etcd, an empty variable is not a value, but it conflicts with a flag. */
 int option_parse_env(struct option_set *set, void *target, char *const *environ_list)
 {
     size_t prefix = strlen(set->env_prefix);
@@ -314,7 +314,7 @@ static bool is_null(const struct yaml_node *n)
            slice_equal(n->text, slice_text("NULL"));
 }
 
-/* YAML 1.1 has more words for it than Go, and etcd's reader knows them. */
+/* Maps YAML 1.1's words for booleans to Go's: etcd's reader accepts them. */
 static struct slice yaml_bool(struct slice text)
 {
     static const char *const yes[] = {"yes", "Yes", "YES", "on", "On", "ON", "y", "Y"};
@@ -367,7 +367,7 @@ static const struct option *find_yaml(const struct option_set *set, struct slice
     return NULL;
 }
 
-/* True if some option's path lies below this one: the mapping found there is a section. */
+/* True if the path of an option begins with this one: the mapping there is a section. */
 static bool is_section(const struct option_set *set, struct slice path)
 {
     for (size_t i = 0; i < set->count; i++) {
@@ -379,7 +379,8 @@ static bool is_section(const struct option_set *set, struct slice path)
     return false;
 }
 
-/* Recursion is bounded by the sections of the table: only a path that begins an option's is entered. */
+/* Reads one section. The recursion is bounded by the table: only a path that begins an option's path is
+ * entered. */
 static int parse_section(struct option_set *set, void *target, const struct yaml_node *mapping,
                          struct buf *path, const char *file)
 {
@@ -427,7 +428,7 @@ int option_parse_yaml(struct option_set *set, void *target, struct slice text, c
 
 /* --- help ------------------------------------------------------------------------------------ */
 
-/* As etcd prints its own: a group's name, then each flag with its default and its meaning below. */
+/* In etcd's form: a group's name, then each flag with its default, and its help below. */
 void option_print_help(const struct option_set *set, struct buf *out)
 {
     for (size_t i = 0; i < set->count; i++) {

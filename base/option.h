@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A table of options that fills a struct from flags, environment and YAML, and prints --help. One entry is
- * one option; server/options.def is the daemon's list. The rules are etcd's: -name and --name, =value or the
- * next word, bare booleans; an option given by flag AND environment is refused; with --config-file every
- * other flag and variable is ignored; unknown flags are refused, unknown variables only warned about. */
+ * Options: a table that fills a struct from flags, environment and YAML, and prints --help. One entry is
+ * one option; server/options.def is the daemon's list. The rules are etcd's:
+ *
+ * - -name and --name, =value or the next word, bare booleans.
+ * - An option that is given by flag and by environment is an error.
+ * - With --config-file every other flag and variable is ignored.
+ * - An unknown flag is an error; an unknown variable only causes a warning. */
 #ifndef BASE_OPTION_H
 #define BASE_OPTION_H
 
@@ -18,21 +21,23 @@ enum option_kind {
 };
 
 enum option_effect {
-    OPTION_WORKS,    /* does what it says */
-    OPTION_ACCEPTED, /* parsed, has no meaning here: a warning when given */
-    OPTION_IGNORED,  /* accepted without a word, as etcd does */
-    OPTION_RENAMED,  /* an old name: works, with a warning that tells the name in help; not in --help */
+    OPTION_WORKS,    /* has its effect */
+    OPTION_ACCEPTED, /* parsed without effect: a warning when given */
+    OPTION_IGNORED,  /* accepted without a warning, as etcd does */
+    /* a deprecated name: works, with a warning that names the new one (in help); not in --help */
+    OPTION_RENAMED,
 };
 
 struct option {
     const char *name;
     enum option_kind kind;
     enum option_effect effect;
-    size_t offset; /* of the field in the target struct; OPTION_WORKS and OPTION_RENAMED have one */
+    size_t offset; /* of the field in the target struct; for OPTION_WORKS and OPTION_RENAMED */
     const char *default_text;
     int64_t min, max; /* for numbers and durations; both 0 = any */
     const char *yaml; /* "section.key", or NULL = same as name */
-    const char *help; /* lines; a first line "# Member" opens a group in --help. name NULL: only that */
+    /* lines; a first line "# Member" begins a group in --help. name NULL: the group's heading alone */
+    const char *help;
 };
 
 struct option_set {
@@ -47,7 +52,7 @@ struct option_set {
 };
 
 void option_init(struct option_set *set, void *target);
-/* All return ERR_INVALID with set->error filled. environ_list is a NULL-ended "K=V" list. */
+/* All return ERR_INVALID with a sentence in set->error. environ_list is a NULL-terminated list of "K=V". */
 MUST_CHECK int option_parse_args(struct option_set *set, void *target, int argc, char **argv);
 MUST_CHECK int option_parse_env(struct option_set *set, void *target, char *const *environ_list);
 MUST_CHECK int option_parse_yaml(struct option_set *set, void *target, struct slice text, const char *file);

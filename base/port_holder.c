@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Name of the process that holds a local port. /proc/net lists sockets with their inodes and owners; the
- * process is the one with a descriptor that links to "socket:[inode]". It does not see other network
- * namespaces. */
+ * Search for the process that holds a port. /proc/net lists sockets with their inodes and owners. The
+ * process is the one that has a descriptor which links to "socket:[inode]". Sockets of other network
+ * namespaces are not visible. */
 #include "base/port_holder.h"
 
 #include <ctype.h>
@@ -18,7 +18,7 @@ struct holder {
     unsigned uid;
 };
 
-/* The first socket of a table of /proc/net that is bound to the port and receives. */
+/* Finds the first socket of a table of /proc/net that is bound to the port and receives. */
 static bool find_socket(const char *table, unsigned state, uint16_t port, struct holder *ret)
 {
     FILE *f = fopen(table, "re");
@@ -53,7 +53,7 @@ static bool has_socket(const char *pid, unsigned long inode)
     return is_found;
 }
 
-/* 0 = none that may be looked at. */
+/* Returns the process that has this socket; 0 = none whose descriptors are readable. */
 static long find_process(unsigned long inode)
 {
     long pid = 0;

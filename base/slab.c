@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See slab.h. A chunk is a mapping of 1 MiB aligned to the size of a block, and is unmapped at the end only.
- */
+ * Slab allocator. See slab.h. A chunk is a mapping of 1 MiB, aligned to the size of a block. Chunks are
+ * unmapped by slab_done only. */
 #include "base/slab.h"
 
 #include <assert.h>
@@ -17,9 +17,9 @@ struct slab_object {
 };
 
 struct slab_block {
-    struct slab_block *next, *prev; /* of the blocks of this size that have room */
-    struct slab_object *free;       /* what was freed */
-    uint32_t fresh;                 /* where the part begins that was never handed out */
+    struct slab_block *next, *prev; /* in the list of blocks of this size with free room */
+    struct slab_object *free;       /* list of freed objects */
+    uint32_t fresh;                 /* offset of the part that was never allocated */
     uint16_t size, live;
 };
 
@@ -52,7 +52,7 @@ void slab_done(struct slab *s)
     *s = (struct slab){0};
 }
 
-/* Maps more than a chunk and gives back what lies outside the aligned part. */
+/* Maps more than a chunk and unmaps the parts outside the aligned chunk. */
 static uint8_t *map_aligned(void)
 {
     size_t size = CHUNK_BYTES + BLOCK_BYTES;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See tar.h. A header is one block of text fields; a pax header ('x') or GNU long name ('L') is a file of its
- * own before the one that it speaks of. */
+ * Writer and reader of tar archives. See tar.h. A header is one block of text fields. A pax header ('x') or
+ * GNU long name ('L') is an entry of its own before the entry that it describes. */
 #include "base/tar.h"
 
 #include <assert.h>
@@ -8,7 +8,7 @@
 
 #include "base/text.h"
 
-/* Where the fields of a header lie. */
+/* Offsets of the fields of a header. */
 enum {
     NAME = 0,
     NAME_SIZE = 100,
@@ -28,8 +28,7 @@ enum {
 
 static const uint8_t zeros[TAR_BLOCK];
 
-/* --- writing ---------------------------------------------------------------------------------------------
- */
+/* --- writing ------------------------------------------------------------------------------------------- */
 
 static uint32_t sum_of(const uint8_t *block, bool is_signed)
 {
@@ -66,7 +65,7 @@ static void add_header(struct buf *out, struct slice prefix, struct slice name, 
     buf_add(out, block, sizeof block);
 }
 
-/* A '/' at which the path falls into a prefix and a name. */
+/* Finds a '/' that splits the path into a prefix and a name that both fit. */
 static bool tar_split(struct slice path, struct slice *ret_prefix, struct slice *ret_name)
 {
     *ret_prefix = (struct slice){0};
@@ -128,8 +127,7 @@ void tar_add_end(struct buf *out)
     buf_add(out, zeros, TAR_BLOCK);
 }
 
-/* --- reading: one header ---------------------------------------------------------------------------------
- */
+/* --- reading: one header ------------------------------------------------------------------------------- */
 
 const char *tar_kind_name(enum tar_kind k)
 {
@@ -151,7 +149,7 @@ static int tar_refuse(struct tar_reader *r, const char *what)
     return ERR_MALFORMED;
 }
 
-/* Octal with blanks around it, or GNU's base 256. */
+/* Reads a number: octal with blanks around it, or GNU's base 256. */
 static bool read_number(const uint8_t *p, size_t size, uint64_t *ret)
 {
     uint64_t n = 0;
@@ -164,7 +162,7 @@ static bool read_number(const uint8_t *p, size_t size, uint64_t *ret)
             n = n << 8 | p[i];
         }
         *ret = n;
-        return !(p[0] & 0x40); /* a negative one */
+        return !(p[0] & 0x40); /* a negative number */
     }
     while (i < size && p[i] == ' ')
         i++;
@@ -217,10 +215,11 @@ static struct slice field(const struct tar_reader *r, size_t at, size_t size)
     return slice_of(r->block + at, strnlen((const char *)r->block + at, size));
 }
 
-/* The path is the extended header's if there was one. */
+/* Sets the path: the extended header's, if there was one. */
 static void take_path(struct tar_reader *r)
 {
-    bool is_posix = memcmp(r->block + MAGIC, "ustar", 6) == 0; /* with its NUL: GNU has a blank there */
+    /* with the NUL: GNU has a blank in its place */
+    bool is_posix = memcmp(r->block + MAGIC, "ustar", 6) == 0;
     if (r->has_path)
         set_path(&r->entry.path, (struct slice){0}, buf_slice(&r->path));
     else
@@ -248,9 +247,9 @@ static int begin_entry(struct tar_reader *r, uint8_t type, uint64_t size)
     struct buf *path = &r->entry.path;
     r->entry.kind = r->is_sparse ? TAR_OTHER : kind_of(type);
     if (r->entry.kind == TAR_FILE && path->size && path->data[path->size - 1] == '/')
-        r->entry.kind = TAR_FOLDER; /* V7 has no other way to say so */
+        r->entry.kind = TAR_FOLDER; /* V7 marks folders in no other way */
     if (r->entry.kind != TAR_FILE && r->entry.kind != TAR_OTHER)
-        size = 0; /* of links some say their target's */
+        size = 0; /* some programs write the size of a link's target */
     else if (r->has_size)
         size = r->size;
     if (path->size == 0 || memchr(path->data, 0, path->size))
@@ -258,12 +257,12 @@ static int begin_entry(struct tar_reader *r, uint8_t type, uint64_t size)
     (void)buf_text(path);
     r->entry.size = r->left = size;
     r->padding = (size_t)(-size % TAR_BLOCK);
-    r->has_path = r->has_size = r->is_sparse = r->is_told = false;
+    r->has_path = r->has_size = r->is_sparse = r->is_data_end_reported = false;
     r->state = TAR_IN_DATA;
     return OK;
 }
 
-/* A whole block is there. */
+/* Reads the header in a complete block. */
 static int read_header(struct tar_reader *r)
 {
     uint64_t sum, size;
@@ -284,8 +283,7 @@ static int read_header(struct tar_reader *r)
                                                                     : begin_entry(r, type, size);
 }
 
-/* --- reading: what stands before a header ------------------------------------------------------------------
- */
+/* --- reading: metadata before a header ----------------------------------------------------------------- */
 
 static int take_record(struct tar_reader *r, struct slice key, struct slice value)
 {
@@ -304,7 +302,7 @@ static int take_record(struct tar_reader *r, struct slice key, struct slice valu
     return OK;
 }
 
-/* Records of "LENGTH KEY=VALUE\n". */
+/* Reads records of "LENGTH KEY=VALUE\n". */
 static int read_pax(struct tar_reader *r)
 {
     struct slice rest = buf_slice(&r->meta);
@@ -340,8 +338,7 @@ static int end_meta(struct tar_reader *r)
     return r->meta_kind == 'x' || r->meta_kind == 'g' ? read_pax(r) : OK;
 }
 
-/* --- reading: the stream -----------------------------------------------------------------------------------
- */
+/* --- reading: the stream ------------------------------------------------------------------------------- */
 
 static struct slice tar_take(struct tar_reader *r, struct slice *in, uint64_t most)
 {
@@ -362,7 +359,7 @@ static int step_header(struct tar_reader *r, struct slice *in)
     return read_header(r);
 }
 
-/* Its bytes, then what fills the last block. */
+/* Reads the bytes of the metadata, then the padding of the last block. */
 static int step_meta(struct tar_reader *r, struct slice *in)
 {
     struct slice piece = tar_take(r, in, r->left ? r->left : r->padding);
@@ -404,8 +401,8 @@ int tar_read(struct tar_reader *r, struct slice *in, enum tar_event *ret_event, 
     while (!err) {
         if (r->state == TAR_IN_META && !r->left && !r->padding) {
             err = end_meta(r);
-        } else if (r->state == TAR_IN_DATA && !r->left && !r->is_told) {
-            r->is_told = true;
+        } else if (r->state == TAR_IN_DATA && !r->left && !r->is_data_end_reported) {
+            r->is_data_end_reported = true;
             *ret_event = TAR_DATA_END;
             return OK;
         } else if (r->state == TAR_IN_DATA && !r->left && !r->padding) {

@@ -114,7 +114,7 @@ static bool is_digit(uint8_t c)
 
 static const uint64_t DURATION_LIMIT = (uint64_t)1 << 63;
 
-/* The whole part. Too big is an error, as in Go. */
+/* Reads the whole part. An overflow is an error, as in Go. */
 static const uint8_t *duration_whole(const uint8_t *p, const uint8_t *end, uint64_t *ret_whole)
 {
     uint64_t v = 0;
@@ -129,7 +129,7 @@ static const uint8_t *duration_whole(const uint8_t *p, const uint8_t *end, uint6
     return p;
 }
 
-/* The digits after the point. Those beyond 63 bits are dropped, as in Go. */
+/* Reads the digits after the point. Digits beyond 63 bits are dropped, as in Go. */
 static const uint8_t *duration_fraction(const uint8_t *p, const uint8_t *end, uint64_t *ret_digits,
                                         double *ret_scale)
 {
@@ -154,7 +154,7 @@ static const uint8_t *duration_fraction(const uint8_t *p, const uint8_t *end, ui
     return p;
 }
 
-/* One "1.5h" of the sum. Returns the place behind it, NULL if there is none. */
+/* Reads one term of the sum, as "1.5h". Returns the position behind it; NULL: there is none. */
 static const uint8_t *duration_term(const uint8_t *p, const uint8_t *end, uint64_t *ret_ns)
 {
     const uint8_t *start = p;
@@ -214,7 +214,7 @@ int text_to_duration_ns(struct slice s, int64_t *ret_ns)
     return OK;
 }
 
-/* value / 10^places with trailing zeros of the fraction left out. */
+/* Appends value / 10^places without trailing zeros of the fraction. */
 static void add_decimal(struct buf *b, uint64_t value, unsigned places)
 {
     uint64_t power = 1;
@@ -313,7 +313,7 @@ void base64_encode(struct buf *b, struct slice s)
     b->size += (s.size + 2) / 3 * 4;
 }
 
-/* 0-63, or 64 for what is in neither alphabet. */
+/* Returns 0-63, or 64 for a character of neither alphabet. */
 static unsigned base64_value(uint8_t c)
 {
     if (c >= 'A' && c <= 'Z')
@@ -354,8 +354,8 @@ int base64_decode(struct slice text, struct buf *b)
 
 /* --- UTF-8 ----------------------------------------------------------------------------------- */
 
-/* Table 3-7 of the Unicode standard: the second byte's range rules out overlong forms, surrogates and what
- * lies above U+10FFFF. */
+/* Table 3-7 of the Unicode standard: the second byte's range excludes overlong forms, surrogates and code
+ * points above U+10FFFF. */
 size_t utf8_length(struct slice s)
 {
     if (s.size == 0)
@@ -443,7 +443,7 @@ static bool is_host_byte(uint8_t c, bool is_ipv6)
     return is_ipv6 && (c == ':' || c == '%');
 }
 
-/* host:port with both given; the port in digits only. */
+/* Reads host:port; both are required, the port in digits only. */
 static int parse_authority(struct slice s, struct url *url)
 {
     const uint8_t *colon = s.size ? memrchr(s.data, ':', s.size) : NULL;

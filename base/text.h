@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Text that people type and programs print: numbers, Go durations, base64, URLs, UTF-8, quoting.
- * All parsers take a slice, accept the whole of it or nothing, and return ERR_MALFORMED otherwise. */
+ * Text that users type and programs print: numbers, Go durations, base64, URLs, UTF-8, quoting. A parser
+ * accepts the whole slice or returns ERR_MALFORMED. */
 #ifndef BASE_TEXT_H
 #define BASE_TEXT_H
 
@@ -26,15 +26,16 @@ void base64_encode(struct buf *b, struct slice s);              /* standard alph
 MUST_CHECK int base64_decode(struct slice text, struct buf *b); /* either alphabet, padding optional */
 
 bool utf8_is_valid(struct slice s);
-size_t utf8_length(struct slice s);     /* bytes of the first character; 0 if it is not valid or s is empty */
-size_t utf8_valid_size(struct slice s); /* bytes before the first that is no UTF-8 */
+size_t utf8_length(struct slice s);     /* bytes of the first character; 0 if it is invalid or s is empty */
+size_t utf8_valid_size(struct slice s); /* bytes before the first invalid one */
 void utf8_add(struct buf *b,
-              uint32_t character); /* below U+110000; surrogates as the three bytes they are not */
-/* Exactly `digits` hexadecimal digits at p, at most 8; false if they are not there. */
+              /* below U+110000; also encodes surrogates, which are not valid UTF-8 */
+              uint32_t character);
+/* Reads exactly `digits` hexadecimal digits at p, at most 8; false if there are fewer. */
 bool text_hex(const uint8_t *p, const uint8_t *end, unsigned digits, uint32_t *ret_value);
 
-/* http, https: scheme://host:port[/path], all but the path required. unix, unixs: the whole rest is kept in
- * host, port is 0. User, query and fragment are refused. */
+/* http, https: scheme://host:port[/path]; all parts except the path are required. unix, unixs: host holds
+ * the whole rest, port is 0. User, query and fragment are errors. */
 struct url {
     char scheme[16];
     char host[256]; /* without [] around IPv6 */
@@ -43,7 +44,7 @@ struct url {
 };
 MUST_CHECK int url_parse(struct slice s, struct url *ret_url);
 
-/* Percent-decodes a path or query piece; '+' means space only in a query. */
+/* Percent-decodes a part of a path or query; '+' means space only in a query. */
 MUST_CHECK int percent_decode(struct slice s, bool is_query, struct buf *b);
 
 #endif

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Points in time as people write them (RFC 3339); see text.h. Pure: no clock, no time zone but the text's
- * own. */
+ * Points in time as text (RFC 3339). See text.h. Pure: no clock, and no time zone except the text's. */
 #include <stdio.h>
 #include <time.h>
 
 #include "base/text.h"
 
-/* Reads count digits; false if one is none. */
+/* Reads count digits; false if a character is not a digit. */
 static bool text_time_take_number(struct slice *s, size_t count, int *ret_value)
 {
     int value = 0;
@@ -30,7 +29,7 @@ static bool take_letter(struct slice *s, const char *letters)
     return true;
 }
 
-/* "Z", "+02:00": seconds to take away. */
+/* Reads "Z" or "+02:00": the seconds to subtract. */
 static bool take_offset(struct slice *s, int *ret_offset_s)
 {
     int sign = s->size && s->data[0] == '-' ? -1 : 1, hours, minutes;
@@ -67,7 +66,7 @@ int text_to_time(struct slice s, int64_t *ret_s)
     struct tm given = t;
     t.tm_year -= 1900;
     t.tm_mon -= 1;
-    time_t seconds = timegm(&t); /* brings the fields into their ranges: what it changed was no date */
+    time_t seconds = timegm(&t); /* normalizes the fields: if it changes one, the date is invalid */
     if (t.tm_mday != given.tm_mday || t.tm_mon != given.tm_mon - 1 || t.tm_hour != given.tm_hour ||
         t.tm_min != given.tm_min || t.tm_sec != given.tm_sec)
         return ERR_MALFORMED;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * One sum for each work, cleared when the turn ends. See turn.h. */
+ * Measurement of turns: one sum for each kind of work, cleared when the turn ends. See turn.h. */
 #include "base/turn.h"
 
 #include <stdio.h>
@@ -13,10 +13,10 @@ static struct {
     void *arg;
     bool has_begun, has_ended_once;
     enum turn_work current;
-    uint64_t begin_ns, since_ns;        /* of the turn; of the work under way */
-    uint64_t ended_ns, ended_waited_ns; /* when the turn before ended */
+    uint64_t begin_ns, since_ns;        /* begin of the turn; begin of the current work */
+    uint64_t ended_ns, ended_waited_ns; /* end of the previous turn */
     uint64_t spent_ns[TURN_WORKS];
-    uint64_t longest_ns[TURN_WORKS]; /* whole turns that this work was most of */
+    uint64_t longest_ns[TURN_WORKS]; /* the longest turns in which this work took most */
 } turn;
 
 static const char *const names[TURN_WORKS] = {
@@ -38,7 +38,7 @@ void turn_start(uint64_t (*mono_ns)(void), uint64_t (*waited_ns)(void *arg), voi
     turn.arg = arg;
 }
 
-/* The turn began when the wait ended; nobody has named what was done since. */
+/* Begins a turn at the end of the wait; the time since then is unnamed work. */
 static void base_turn_begin(uint64_t now_ns)
 {
     turn.has_begun = true;

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Turns of the event loop: how long each keeps the thread, and which work took most of it.
+ * Turns of the event loop: the duration of each, and the kind of work that took most of it.
  *
- * A turn begins when the loop has waited, and ends before the loop waits again: it is the time between two
- * ends without what the loop itself measured as waiting. Work is named where it begins (turn.def); from
- * there on, time counts for it until other work begins. Before the first name the turn is TURN_UNNAMED:
+ * A turn begins when the loop stops waiting and ends before the loop waits again. Its duration excludes the
+ * time that the loop itself measured as waiting. Each callback names its work when it begins (turn.def).
+ * From there on time counts for this work until other work begins. Before the first name the work is
+ * TURN_UNNAMED:
  *
  *     enum turn_work before = turn_enter(TURN_DNS_QUERY);
  *     ...
  *     turn_enter(before);
  *
- * Every callback of the loop names its work (make lint), and need not go back. Naming costs a comparison when
- * the work does not change, and a reading of the clock when it does. Without turn_start nothing is measured.
- * Loop thread only. */
+ * Every callback of the loop names its work (make lint checks this). It need not restore the work before it.
+ * The cost of turn_enter is a comparison if the work does not change, and a reading of the clock if it does.
+ * Without turn_start nothing is measured. Loop thread only. */
 #ifndef BASE_TURN_H
 #define BASE_TURN_H
 
@@ -26,21 +27,21 @@ enum turn_work {
 
 struct turn_result {
     uint64_t ns;         /* the whole turn */
-    enum turn_work work; /* what took most of it */
+    enum turn_work work; /* the work that took most of it */
     uint64_t work_ns;    /* of it */
 };
 
-/* waited_ns: how long the loop has waited in all; NULL: each turn begins with its first name, as the first
- * turn does. mono_ns NULL: measures no more. */
+/* Starts measuring. waited_ns returns the total time that the loop has waited. NULL: each turn begins with
+ * its first name, as the first turn does. mono_ns NULL: stops measuring. */
 void turn_start(uint64_t (*mono_ns)(void), uint64_t (*waited_ns)(void *arg), void *arg);
-/* Returns what was under way. */
+/* Begins a kind of work and returns the one before it. */
 enum turn_work turn_enter(enum turn_work work);
-/* Ends the turn. false: there was none, nothing has been named since the last one ended. */
+/* Ends the turn. false: no turn was under way, because no work was named since the last one ended. */
 bool turn_end(struct turn_result *ret_result);
-/* How long the turn lasts so far; 0 where none is under way, or nothing is measured. Reads the clock. */
+/* The duration of the turn so far; 0 if none is under way or nothing is measured. Reads the clock. */
 uint64_t turn_elapsed_ns(void);
 const char *turn_work_name(enum turn_work work);
-/* The longest turn of each work since turn_start, as cairn_loop_turn_longest_seconds. */
+/* Prints the longest turn of each kind of work since turn_start, as cairn_loop_turn_longest_seconds. */
 void turn_print(struct buf *out);
 
 #endif

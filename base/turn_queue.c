@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * One queue for all transports. See turn_queue.h. */
+ * The queue of connections that wait for the next turn, shared by all transports. See turn_queue.h. */
 #include "base/turn_queue.h"
 
 #include <stddef.h>
@@ -35,7 +35,7 @@ void turn_leave(struct turn_waiter *w)
     list_remove(&w->link);
 }
 
-/* One share for each that waited when the turn began: who waits again is behind them. */
+/* Resumes each waiter that waited when the turn began, once. A waiter that waits again goes to the end. */
 void turn_queue_run(void)
 {
     struct link now, *l;

@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Shares of a turn of the event loop: how long input may be taken, and the queue of those that wait for the
- * next turn.
+ * Fair sharing of a turn of the event loop: how long input is processed, and the queue of connections that
+ * wait for the next turn.
  *
- * A transport asks turn_must_wait before it takes what a connection has sent, and turn_is_spent between two
- * requests of a connection. A connection that has to wait enters the queue (turn_wait), reads no more, and is
- * resumed in one of the next turns, in the order in which the connections came: nobody gets a second share
- * before everybody who waits had one. resume always does at least one step, so that each of them gets on.
+ * 1. A transport calls turn_must_wait before it processes received bytes, and turn_is_spent between two
+ *    requests of a connection.
+ * 2. If a connection must wait, the transport calls turn_wait and stops reading.
+ * 3. The queue calls `resume` in one of the next turns, in the order of arrival. No connection gets a
+ *    second share before every waiting one had its first.
+ * 4. `resume` always does at least one step, so that each connection makes progress.
  *
- * The owner of the loop calls turn_queue_run once a turn, behind what the sockets brought, and does not let
- * the loop sleep while turn_queue_is_waiting. Where nobody measures turns (turn.h), nobody ever waits. Loop
- * thread only. */
+ * The owner of the loop calls turn_queue_run once a turn, after the sockets' callbacks. It does not let the
+ * loop sleep while turn_queue_is_waiting. If turns are not measured (turn.h), no connection ever waits.
+ * Loop thread only. */
 #ifndef BASE_TURN_QUEUE_H
 #define BASE_TURN_QUEUE_H
 
@@ -17,9 +19,9 @@
 #include "base/turn.h"
 
 enum {
-    TURN_INPUT_NS = 1500 * 1000,  /* of a turn, for what clients send: the answers take as long again */
-    TURN_BUDGET_NS = 3000 * 1000, /* when the work of a turn that can wait ends ... */
-    TURN_SHARE_NS = 500 * 1000,   /* ... but each kind of it has at least so much */
+    TURN_INPUT_NS = 1500 * 1000,  /* of a turn, for clients' input: the responses take as long again */
+    TURN_BUDGET_NS = 3000 * 1000, /* deferrable work ends at this time of the turn ... */
+    TURN_SHARE_NS = 500 * 1000,   /* ... but each kind of it has at least this time */
 };
 
 struct turn_waiter {
@@ -27,17 +29,18 @@ struct turn_waiter {
     void (*resume)(struct turn_waiter *w);
 };
 
-/* The share of input is used up. */
+/* True: the input share of this turn is used up. */
 bool turn_is_spent(void);
-/* Input that comes now waits: the share is used up, or others wait already. Not for who is being resumed. */
+/* True: input must wait, because the share is used up or other connections wait already. Not for a
+ * connection that is being resumed. */
 bool turn_must_wait(void);
-void turn_wait(struct turn_waiter *w); /* one that waits already keeps its place */
+void turn_wait(struct turn_waiter *w); /* a waiter that is in the queue keeps its place */
 void turn_leave(struct turn_waiter *w);
 void turn_queue_run(void);
 bool turn_queue_is_waiting(void);
 
-/* For work that was put off before, such as writing and delivering: it ends when the turn's budget does,
- * after TURN_SHARE_NS in any case. Begin with turn_share(), a moment of the turn to give to
+/* For deferred work, such as writing and delivering. It ends when the turn's budget ends, but lasts at
+ * least TURN_SHARE_NS. The result of turn_share is the current time of the turn, the argument of
  * turn_share_is_spent. */
 uint64_t turn_share(void);
 bool turn_share_is_spent(uint64_t share);

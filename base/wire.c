@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See wire.h. */
+ * Writers and the reader of small binary messages. See wire.h. */
 #include "base/wire.h"
 
 void wire_add_u32(struct buf *out, size_t value)

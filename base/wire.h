@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Small binary messages between members: numbers big-endian, a text is its size (4) and its bytes. A reader
- * takes nothing on trust: it remembers the first thing wrong, after which everything it gives is empty, and a
- * count is believed as far as there are bytes for it. */
+ * Small binary messages between members. Numbers are big-endian; a text is its size (4 bytes) and its
+ * bytes. The reader does not trust its input: after the first error all its results are empty. It accepts a
+ * count only if enough bytes follow for it. */
 #ifndef BASE_WIRE_H
 #define BASE_WIRE_H
 
@@ -17,13 +17,13 @@ struct wire_reader {
     bool is_bad;
 };
 
-/* The first byte is the version; another one is malformed. */
+/* Begins reading. The first byte is the version; any other version is malformed. */
 struct wire_reader wire_begin(struct slice bytes, uint8_t version);
 uint32_t wire_u32(struct wire_reader *r);
 uint64_t wire_u64(struct wire_reader *r);
 struct slice wire_text(struct wire_reader *r); /* borrowed */
 size_t wire_count(struct wire_reader *r, size_t size_min);
-/* ERR_MALFORMED: something was wrong, or something is left. */
+/* ERR_MALFORMED: there was an error, or bytes are left. */
 MUST_CHECK int wire_end(const struct wire_reader *r);
 
 #endif

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
- * One thread, two lists under one mutex: jobs waiting and jobs finished. The thread takes all waiting jobs at
- * once and gives each back as it ends; the loop is woken only when the finished list was empty, so a busy
- * worker costs the loop one wake-up a turn. Nothing else of ours takes a lock.
+ * A worker thread with two lists under one mutex: waiting jobs and finished jobs. The thread takes all
+ * waiting jobs at once and returns each when it ends. It wakes the loop only if the finished list was
+ * empty, so that a busy worker costs the loop one wake-up a turn. No other code of the daemon takes a lock,
+ * except the log.
  *
- * The loop is woken by an eventfd of ours: uv_async's receiver spins until the sender has come back from its
- * write, which on a busy machine it often has not. */
+ * An eventfd wakes the loop, not uv_async: its receiver spins until the sender has returned from its write,
+ * which on a busy machine often takes long. */
 #include "base/worker.h"
 
 #include <assert.h>
@@ -71,7 +72,7 @@ static void *worker_main(void *arg)
             if (!was_empty)
                 continue;
             pthread_mutex_unlock(&w->mutex);
-            wake_loop(w); /* without the lock, which the loop takes first when it wakes */
+            wake_loop(w); /* without the lock: the loop takes it first when it wakes */
             pthread_mutex_lock(&w->mutex);
         }
     }
@@ -88,7 +89,7 @@ static void worker_deliver(struct worker *w)
     pthread_mutex_unlock(&w->mutex);
     for (struct link *l; (l = list_take_first(&batch));) {
         struct worker_job *job = container_of(l, struct worker_job, link);
-        turn_enter(TURN_WORKER_RESULT); /* the job before may have named its own */
+        turn_enter(TURN_WORKER_RESULT); /* the previous job's callback may have named other work */
         job->done(job);
     }
 }
@@ -101,7 +102,7 @@ static void on_wake(uv_poll_t *wake, int status, int events)
     turn_enter(TURN_WORKER_RESULT);
     uint64_t count;
     ssize_t n = read(w->wake_fd, &count, sizeof count);
-    (void)n; /* nothing there: no harm, what is finished is looked up */
+    (void)n; /* an empty eventfd is harmless: the list is checked anyway */
     worker_deliver(w);
 }
 
@@ -127,7 +128,7 @@ struct worker *worker_start(struct uv_loop_s *loop, const char *name)
     assert(rc == 0);
     rc = uv_poll_start(&w->wake, UV_READABLE, on_wake);
     assert(rc == 0);
-    /* Signals belong to the loop's thread: a worker starts with all of them blocked. */
+    /* The loop's thread handles signals: a worker starts with all of them blocked. */
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -158,7 +159,7 @@ void worker_stop(struct worker *w)
     sem_post(&w->has_work);
     pthread_join(w->thread, NULL);
     worker_deliver(w);
-    /* What the last done callbacks submitted runs here; the thread is gone. */
+    /* Runs the jobs that the last done callbacks submitted; the thread has ended. */
     for (struct link *l; (l = list_take_first(&w->waiting));) {
         struct worker_job *job = container_of(l, struct worker_job, link);
         job->run(job);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A thread that runs jobs in the order they were given and hands each back to the loop. A job goes over by
- * value of its pointer: while it is out, nobody else touches it. Results of one wake-up come in one batch. */
+ * A worker thread that runs jobs in the order of submission and returns each to the loop. While a job is
+ * out, only the worker touches it. The results of one wake-up arrive in one batch. */
 #ifndef BASE_WORKER_H
 #define BASE_WORKER_H
 
@@ -18,8 +18,13 @@ struct worker_job {
 
 struct worker *worker_start(struct uv_loop_s *loop, const char *name);
 void worker_submit(struct worker *w, struct worker_job *job); /* loop thread only */
-/* Waits for all jobs, runs their done callbacks, joins the thread, closes the handle (run the loop after).
- * What a done callback submits meanwhile still runs, on the loop's thread. NULL is fine. */
+/* Stops the worker:
+ *
+ * 1. It waits for all jobs and runs their done callbacks.
+ * 2. Jobs that these callbacks submit run on the loop's thread.
+ * 3. It joins the thread and closes the handle; run the loop once more after it.
+ *
+ * NULL is allowed. */
 void worker_stop(struct worker *w);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Builds the tree from a stream's items with a stack of open collections; nothing here recurses.
+ * YAML trees, built from a stream's items with a stack of open collections; no recursion.
  *
- * An alias becomes a copy of its target's top node that shares the children, so memory grows by one node
- * while the stream's limits count what a reader will walk. Merge keys ("<<") are ordinary keys. */
+ * An alias becomes a copy of its target's top node that shares the children. So memory grows by one node,
+ * while the stream's limits count the nodes that a reader will walk. Merge keys ("<<") are ordinary keys. */
 #include "base/yaml.h"
 
 #include <stdio.h>
@@ -17,12 +17,12 @@ enum {
     YAML_NODES_MAX = 100000,
 };
 
-/* A collection whose end has not come yet. */
+/* An open collection: its end has not been read yet. */
 struct frame {
     struct yaml_node *node;
     struct yaml_node **tail;
-    struct yaml_node *key; /* mapping: waits for its value */
-    struct strmap keys;    /* mapping: those seen */
+    struct yaml_node *key; /* mapping: the key whose value comes next */
+    struct strmap keys;    /* mapping: the keys so far */
 };
 
 struct builder {
@@ -60,7 +60,7 @@ static int add_key(struct builder *b, struct frame *f, struct yaml_node *n, cons
     return OK;
 }
 
-/* Hangs a node into the innermost open collection, or makes it the root. */
+/* Adds a node to the innermost open collection, or makes it the root. */
 static int add_node(struct builder *b, struct yaml_node *n, const struct yaml_place *place)
 {
     n->line = place->line;
@@ -79,7 +79,7 @@ static int add_node(struct builder *b, struct yaml_node *n, const struct yaml_pl
     return OK;
 }
 
-/* Only the core schema's tags; "!" and !!str make a scalar text whatever it looks like. */
+/* Makes a node. Only tags of the core schema are allowed; "!" and !!str make any scalar a text. */
 static int new_node(struct builder *b, const struct yaml_item *item, enum yaml_kind kind,
                     struct yaml_node **ret_node)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A YAML document as a tree, read by libyaml's events. Limits: 1 MiB of text, 64 levels, 100,000 nodes with
- * aliases counted as if expanded; cycles, undefined aliases, duplicate keys and second documents are refused.
- * Errors are one sentence with line and column. */
+ * YAML documents as trees, read from libyaml's events. Limits: 1 MiB of text, 64 levels, 100,000 nodes with
+ * aliases counted as if expanded. Cycles, undefined aliases, duplicate keys and second documents are
+ * errors. An error is one sentence with line and column. */
 #ifndef BASE_YAML_H
 #define BASE_YAML_H
 
@@ -21,7 +21,8 @@ struct yaml_node {
     struct yaml_node *child, *next; /* first child; next sibling */
 };
 
-/* The tree and its text live in the arena; an empty document gives *ret_root = NULL and OK. */
+/* Parses a document. The tree and its text live in the arena. An empty document gives *ret_root = NULL and
+ * OK. */
 MUST_CHECK int yaml_parse(struct slice text, struct arena *a, struct yaml_node **ret_root, char *error,
                           size_t error_size);
 struct yaml_node *yaml_get(struct yaml_node *mapping, const char *key); /* NULL if absent */

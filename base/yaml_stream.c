@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
- * libyaml's events with a stack of open collections; see yaml_stream.h.
+ * YAML items from libyaml's events, with a stack of open collections. See yaml_stream.h.
  *
- * A collection's anchor is open until its end; an alias to an open anchor would be a cycle. When it closes,
- * its nodes and its height are known, and an alias to it costs just as much.
+ * An anchor on a collection is open until the collection ends; an alias to an open anchor would be a cycle.
+ * At the end its nodes and its height are known; an alias to it counts as many.
  *
- * libyaml looks ahead for a ':' behind a possible key, at most 1024 characters on one line, so a run of
- * brackets costs it no more than that before our depth limit ends the parse. */
+ * libyaml looks ahead for a ':' behind a possible key, at most 1024 characters on one line. So a row of
+ * brackets costs it no more before the depth limit ends the parse. */
 #include "base/yaml_stream.h"
 
 #include <assert.h>
@@ -21,7 +21,7 @@ struct anchor {
     bool is_open;
 };
 
-/* A collection whose end has not come yet. */
+/* An open collection: its end has not been read yet. */
 struct frame {
     size_t anchor; /* its number; 0 if it has none */
     size_t nodes_before;
@@ -63,7 +63,7 @@ static int refuse_name(struct yaml_stream *s, const char *what, struct slice nam
     return yaml_stream_refuse(s, text);
 }
 
-/* The reader reports a byte offset only. */
+/* Computes line and column of a parser error: libyaml's reader reports a byte offset only. */
 static int refuse_parser_error(struct yaml_stream *s)
 {
     const yaml_parser_t *p = &s->parser;
@@ -186,7 +186,7 @@ static void take_close(struct yaml_stream *s, struct yaml_item *item)
         s->stack[s->depth - 1].height = height;
 }
 
-/* *ret_is_item: the event is one for the caller. */
+/* Handles an event. *ret_is_item: the event is an item for the caller. */
 static int take_event(struct yaml_stream *s, struct yaml_item *item, bool *ret_is_item)
 {
     const yaml_event_t *e = &s->event;
@@ -251,7 +251,7 @@ struct yaml_stream *yaml_stream_new(struct slice text, struct yaml_limits limits
     *s = (struct yaml_stream){.text = text, .limits = limits};
     s->stack = mem_new(limits.depth * sizeof *s->stack);
     int is_initialized = yaml_parser_initialize(&s->parser);
-    assert(is_initialized); /* fails for want of memory only */
+    assert(is_initialized); /* fails only without memory */
     (void)is_initialized;
     yaml_parser_set_encoding(&s->parser, YAML_UTF8_ENCODING);
     yaml_parser_set_input_string(&s->parser, text.size ? text.data : (const uint8_t *)"", text.size);

@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A YAML stream as items, pulled one by one from libyaml's events: the one place that includes it. What is
- * dangerous about YAML is refused here, for every reader: nesting, aliases that multiply (each counts as the
- * nodes and the levels it stands for), cycles, undefined aliases. No tree is built and nothing recurses;
- * memory grows with the anchors and the depth. */
+ * YAML streams as items, pulled one by one from libyaml's events: the one place that includes libyaml. It
+ * rejects the dangerous features of YAML for all readers:
+ *
+ * - too deep nesting,
+ * - aliases that multiply (each counts as the nodes and the levels that it stands for),
+ * - cycles and undefined aliases.
+ *
+ * It builds no tree and does not recurse; its memory grows with the anchors and the depth. */
 #ifndef BASE_YAML_STREAM_H
 #define BASE_YAML_STREAM_H
 
@@ -15,7 +19,7 @@ struct yaml_limits {
 };
 
 enum yaml_item_kind {
-    YAML_ITEM_DOCUMENT, /* a document begins; the anchors of the last one are forgotten */
+    YAML_ITEM_DOCUMENT, /* a document begins; the anchors of the previous one are gone */
     YAML_ITEM_SCALAR,
     YAML_ITEM_OPEN,
     YAML_ITEM_CLOSE,
@@ -36,10 +40,10 @@ struct yaml_item {
     bool is_plain;     /* SCALAR: neither in quotes nor in block style */
     struct slice text; /* SCALAR: its value; ALIAS: the anchor's name */
     struct slice tag;  /* SCALAR, OPEN: resolved ("tag:yaml.org,2002:str", "!mine"); data NULL if none */
-    size_t anchor;     /* SCALAR, OPEN: number of its anchor, from 1 on; 0 = none. ALIAS: of its target */
+    size_t anchor;     /* SCALAR, OPEN: number of its anchor, from 1; 0 = none. ALIAS: number of its target */
 };
 
-/* What is wrong, after ERR_MALFORMED. */
+/* The error, after ERR_MALFORMED. */
 struct yaml_problem {
     struct yaml_place place;
     char text[200];
@@ -49,11 +53,11 @@ struct yaml_stream;
 /* The text must outlive the stream. */
 struct yaml_stream *yaml_stream_new(struct slice text, struct yaml_limits limits);
 void yaml_stream_free(struct yaml_stream *s);
-/* OK until YAML_ITEM_END or the first ERR_MALFORMED; not to be called after either. */
+/* Reads the next item. It must not be called after YAML_ITEM_END or an ERR_MALFORMED. */
 MUST_CHECK int yaml_stream_next(struct yaml_stream *s, struct yaml_item *ret_item);
 const struct yaml_problem *yaml_stream_problem(const struct yaml_stream *s);
 
-/* A tag of the core schema: a string (and "!"), another one of its tags, or none of it. */
+/* The kind of a tag: a string of the core schema (and "!"), another tag of it, or a tag outside it. */
 enum yaml_tag { YAML_TAG_NONE, YAML_TAG_STRING, YAML_TAG_CORE, YAML_TAG_OTHER };
 enum yaml_tag yaml_tag_of(struct slice tag);
 

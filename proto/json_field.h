@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Private to proto/json_*.c: how protobuf-c lays out one value of a field. */
+ * Private to proto/json_*.c: protobuf-c's layout of one value of a field. */
 #ifndef PROTO_JSON_FIELD_H
 #define PROTO_JSON_FIELD_H
 

@@ -1,12 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Reading JSON into protobuf messages: one pass over the text, straight into the arena, no tree between. Not
- * through jansson as other JSON is: errors must name the line and column of a field's value, plain numbers go
- * up to 2^64 - 1, and a gateway request must not cost an allocation per value.
+ * Reader of JSON into protobuf messages: one pass over the text, straight into the arena, without a tree.
+ * It does not use jansson, for three reasons:
  *
- * What a client may send is the proto3 JSON mapping: names in proto or lowerCamel spelling, integers as
- * numbers or strings, enums as names or numbers, bytes in either base64 alphabet with or without padding,
- * null for "not there". Unknown fields and unknown enum names are skipped, but must be JSON. A field given
- * twice, or two fields of one oneof, is an error. Strings must hold no NUL: C strings could not keep it. */
+ * - errors must name the line and column of a field's value,
+ * - plain numbers go up to 2^64 - 1,
+ * - a gateway request must not cost an allocation per value.
+ *
+ * Clients may send the proto3 JSON mapping:
+ *
+ * - names in proto or lowerCamel spelling,
+ * - integers as numbers or strings, enums as names or numbers,
+ * - bytes in either base64 alphabet, with or without padding,
+ * - null for an absent field.
+ *
+ * Unknown fields and unknown enum names are skipped, but must be JSON. A field that is given twice is an
+ * error, and so are two fields of one oneof. Strings must not contain NUL: C strings cannot hold it. */
 #include "proto/json.h"
 
 #include <assert.h>
@@ -85,7 +93,7 @@ static int read_bool(struct json_reader *r, protobuf_c_boolean *member)
     return 0;
 }
 
-/* An unknown name is skipped as an unknown field is: a newer client may know more names. */
+/* Reads an enum. An unknown name is skipped as an unknown field is: a newer client may know more names. */
 static int read_enum(struct json_reader *r, const ProtobufCFieldDescriptor *f, int *member, bool *ret_is_set)
 {
     const ProtobufCEnumDescriptor *d = f->descriptor;
@@ -125,7 +133,7 @@ static int read_bytes(struct json_reader *r, ProtobufCBinaryData *member)
     return 0;
 }
 
-/* ret_is_set becomes false for what is to be skipped. */
+/* Reads a value. *ret_is_set becomes false if the value is to be skipped. */
 static int read_value(struct json_reader *r, const ProtobufCFieldDescriptor *f, void *member,
                       bool *ret_is_set)
 {
@@ -162,7 +170,7 @@ static int read_value(struct json_reader *r, const ProtobufCFieldDescriptor *f, 
         break;
     case PROTOBUF_C_TYPE_FLOAT:
     case PROTOBUF_C_TYPE_DOUBLE:
-        break; /* the API has none; json_test.c holds this */
+        break; /* the API has none; json_test.c checks this */
     }
     return err && !r->error[0] ? fail_value(r, where, f) : err;
 }
@@ -186,7 +194,7 @@ static bool name_matches(const char *name, struct slice key)
     return at == key.size;
 }
 
-/* Clients write fields in order, so the search begins behind the last one found. */
+/* Finds a field by name. Clients write fields in order, so the search begins behind the previous field. */
 static const ProtobufCFieldDescriptor *find_field(const ProtobufCMessageDescriptor *d, struct slice key,
                                                   unsigned *hint)
 {
@@ -241,7 +249,7 @@ static int read_list(struct json_reader *r, const ProtobufCFieldDescriptor *f, P
     return err;
 }
 
-/* Behind the ':' of a known field. */
+/* Reads the value behind the ':' of a known field. */
 static int read_field(struct json_reader *r, const ProtobufCFieldDescriptor *f, ProtobufCMessage *m)
 {
     if (f->label == PROTOBUF_C_LABEL_REPEATED)

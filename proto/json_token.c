@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Tokens of a JSON text (RFC 8259), read in place. Strings must be UTF-8; nothing is copied unless a string
- * has escapes. Knows nothing of messages: that is json_read.c. */
+ * Tokens of a JSON text (RFC 8259), read in place. Strings must be UTF-8. It copies nothing unless a string
+ * has escapes, and does not know messages (json_read.c). */
 #include "proto/json_token.h"
 
 #include <stdio.h>
@@ -8,7 +8,7 @@
 #include "base/json_lex.h"
 #include "proto/json.h"
 
-/* Line and column (in characters) are counted only now: errors are rare. */
+/* Words an error. It counts line and column (in characters) only here, because errors are rare. */
 int json_fail(struct json_reader *r, const uint8_t *where, bool is_syntax, const char *format, ...)
 {
     size_t line = 1, column = 1;
@@ -106,7 +106,7 @@ int json_read_string(struct json_reader *r, struct slice *ret_string)
 
 /* --- numbers ------------------------------------------------------------------------------- */
 
-/* The exact value of a well formed number, if it is whole. */
+/* Computes the exact value of a well-formed number, if it is whole. */
 static int parse_integer(struct slice s, struct json_integer *ret_integer)
 {
     const uint8_t *p = s.data, *end = s.data + s.size;
@@ -165,7 +165,7 @@ int json_read_integer(struct json_reader *r, struct json_integer *ret_integer)
     return parse_integer(s, ret_integer);
 }
 
-/* --- what nobody reads ---------------------------------------------------------------------- */
+/* --- ignored values ---------------------------------------------------------------------- */
 
 static int skip_members(struct json_reader *r, uint8_t last)
 {

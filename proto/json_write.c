@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Writing protobuf messages as JSON, and cutting a stream of JSON into values. Nothing is written for a field
- * at its default, but a set member of a oneof even at zero and an empty message as {}: both are "there".
- * Fields come in the order of their numbers, which is the order they are declared in. */
+ * Writer of protobuf messages as JSON, and the splitter of a stream of JSON values. A field with its
+ * default value is left out. Exceptions: a member of a oneof that is set, even to zero, and an empty
+ * message ({}). Fields are in the order of their numbers, which is the order of their declaration. */
 #include "proto/json.h"
 
 #include "base/json.h"
@@ -73,7 +73,7 @@ static void write_value(struct json_writer *w, const ProtobufCFieldDescriptor *f
         break;
     case PROTOBUF_C_TYPE_FLOAT:
     case PROTOBUF_C_TYPE_DOUBLE:
-        jw_int(w, 0); /* the API has none; json_test.c holds this */
+        jw_int(w, 0); /* the API has none; json_test.c checks this */
         break;
     }
 }
@@ -119,9 +119,9 @@ void message_to_json(const ProtobufCMessage *m, struct buf *out)
     write_message(&w, m);
 }
 
-/* --- cutting a stream ------------------------------------------------------------------------- */
+/* --- splitting a stream ----------------------------------------------------------------------- */
 
-/* One byte; true when a value ends with it. */
+/* Scans one byte; true if a value ends with it. */
 static bool scan_byte(struct json_scan *s, uint8_t c)
 {
     bool is_blank = c == ' ' || c == '\n' || c == '\r' || c == '\t';

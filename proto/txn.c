@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See txn.h. */
+ * Builder of transactions. See txn.h. */
 #include "proto/txn.h"
 
 void txn_init(struct txn *t, struct arena *a)
@@ -11,11 +11,12 @@ void txn_init(struct txn *t, struct arena *a)
 static ProtobufCBinaryData bytes_of(struct slice s)
 {
     ProtobufCBinaryData b = {s.size, NULL};
-    memcpy(&b.data, &s.data, sizeof b.data); /* protobuf-c's type is not const; nobody writes */
+    /* protobuf-c's type is not const, but the bytes are only read */
+    memcpy(&b.data, &s.data, sizeof b.data);
     return b;
 }
 
-/* A list grows when its count is a power of two. */
+/* Grows a list when its count is a power of two. */
 static void *grown(struct arena *a, void *list, size_t count)
 {
     if (count & (count - 1))
@@ -135,7 +136,7 @@ void txn_else_get(struct txn *t, struct slice key)
     txn_range(t, TXN_ELSE, key, true);
 }
 
-/* One key of a prefix, which ends with '/'. */
+/* Adds a read of one key of a prefix, which ends with '/'. */
 static Etcdserverpb__RangeRequest *add_pick(struct txn *t, bool is_else, struct slice prefix)
 {
     Etcdserverpb__RangeRequest *m = add_range(t, is_else, prefix);
@@ -167,7 +168,7 @@ void txn_last_created(struct txn *t, enum txn_side side, struct slice prefix, in
     m->max_create_revision = create_revision_max;
 }
 
-int64_t txn_looked(const Etcdserverpb__TxnResponse *response)
+int64_t txn_mod_revision(const Etcdserverpb__TxnResponse *response)
 {
     for (size_t i = 0; i < response->n_responses; i++) {
         const Etcdserverpb__ResponseOp *op = response->responses[i];
@@ -178,7 +179,7 @@ int64_t txn_looked(const Etcdserverpb__TxnResponse *response)
     return 0;
 }
 
-int64_t txn_looked_at(const Etcdserverpb__TxnResponse *response, struct slice key)
+int64_t txn_mod_revision_of(const Etcdserverpb__TxnResponse *response, struct slice key)
 {
     for (size_t i = 0; i < response->n_responses; i++) {
         const Etcdserverpb__ResponseOp *op = response->responses[i];

@@ -173,7 +173,7 @@ static void registry_drain_on_put(struct kv_request *kv, int err, const Protobuf
     if (err) {
         pending_op_end(&d->op.pending_ops, err);
     } else if (!response->succeeded) {
-        d->unread = txn_looked(response);
+        d->unread = txn_mod_revision(response);
         pending_op_view(&d->op.pending_ops, response->header->revision, registry_drain_on_view);
     } else {
         d->op.result.is_unchanged = d->is_same;

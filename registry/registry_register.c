@@ -228,7 +228,7 @@ static void lose(struct registering *w, const Etcdserverpb__TxnResponse *respons
         registry_register_end(w, ERR_CONFLICT);
         return;
     }
-    w->unread = txn_looked(response);
+    w->unread = txn_mod_revision(response);
     pending_op_view(&w->op.pending_ops, response->header->revision, on_confirmed_view);
 }
 
@@ -448,8 +448,8 @@ static void on_deregistered(struct kv_request *kv, int err, const ProtobufCMessa
     struct deregistering *w = container_of(kv, struct deregistering, op.pending_ops.kv);
     const Etcdserverpb__TxnResponse *response = (const Etcdserverpb__TxnResponse *)message;
     if (!err && !response->succeeded && ++w->attempts < REGISTRY_ATTEMPTS_MAX) {
-        w->unread = txn_looked_at(response, w->at);
-        w->override_unread = txn_looked_at(response, w->override_at);
+        w->unread = txn_mod_revision_of(response, w->at);
+        w->override_unread = txn_mod_revision_of(response, w->override_at);
         metric_add(METRIC_REGISTRY_CONFLICTS, 1);
         pending_op_view(&w->op.pending_ops, response->header->revision, on_newer_view_of_removal);
         return;

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The last known good: one file a view, so that a program starts while no member can be reached. The name is
- * a digest of what the view is of; the content says it again, and is believed only if it is the same. A file
- * is written beside and renamed, so it is whole or the one before. What cannot be written is left: the cache
- * is a help, never a reason to fail. */
+ * Cache files of the SDK: the last known state of each view, so that a program can start while no member is
+ * reachable.
+ *
+ * - The file's name is a digest of the view's identity. The content repeats the identity; a file with
+ *   another identity is ignored.
+ * - A file is written beside the old one and renamed, so a reader sees the new one or the old one.
+ * - A failed write is ignored: no function fails because of the cache. */
 #include <stdio.h>
 #include <unistd.h>
 
@@ -11,7 +14,7 @@
 
 enum {
     CACHE_BYTES_MAX = 64 << 20,
-    CACHE_VERSION = 1, /* of the file; one without a version is the first */
+    CACHE_VERSION = 1, /* version of the file format; a file without a version has the first one */
 };
 
 static void path_of(const struct cairn_client *c, const char *kind, const char *ns, const char *group,
@@ -72,13 +75,14 @@ static bool read_file(const char *path, struct buf *out)
     return is_read;
 }
 
-static bool says(const json_t *root, const char *key, const char *text)
+static bool field_is(const json_t *root, const char *key, const char *text)
 {
-    const char *said = json_string_value(json_object_get(root, key));
-    return said && strcmp(said, text) == 0;
+    const char *value = json_string_value(json_object_get(root, key));
+    return value && strcmp(value, text) == 0;
 }
 
-/* A later version may mean something else by the same fields. Fields that are not known are passed over. */
+/* True if this version of the library can read the file. A later version may change the meaning of fields.
+ * Unknown fields are ignored. */
 static bool is_readable(const json_t *root)
 {
     const json_t *version = json_object_get(root, "version");
@@ -95,8 +99,8 @@ json_t *cache_read(const struct cairn_client *c, const char *kind, const char *n
         return NULL;
     path_of(c, kind, ns, group, name, &path);
     if (read_file(buf_text(&path), &text) && json_parse(buf_slice(&text), &root, why, sizeof why) == OK &&
-        is_readable(root) && says(root, "kind", kind) && says(root, "namespace", ns) &&
-        says(root, "group", group) && says(root, "name", name) &&
+        is_readable(root) && field_is(root, "kind", kind) && field_is(root, "namespace", ns) &&
+        field_is(root, "group", group) && field_is(root, "name", name) &&
         json_is_object(json_object_get(root, "items"))) {
         items = json_incref(json_object_get(root, "items"));
         *ret_revision = json_integer_value(json_object_get(root, "revision"));

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * libcairn: the C client of Cairn, and of any server that speaks etcd v3. C99, no header of the daemon.
+ * libcairn: the C client library of Cairn and of any server that speaks etcd v3. C99, no header of the
+ * daemon.
  *
  *     struct cairn_options options = {.size = sizeof options, .endpoints = "10.0.0.1:2379,10.0.0.2:2379"};
  *     struct cairn_client *client;
@@ -11,30 +12,42 @@
  *         fprintf(stderr, "put: %s\n", error.message);
  *     cairn_close(client);
  *
- * A client is one connection to one of its endpoints, and one thread that owns it. When the connection is
- * lost, or its member can do nothing (no leader, stopping), the next endpoint is tried; when all have failed,
- * again after a pause that grows from 50 ms to 2 s, with jitter.
+ * A client is one connection to one of its endpoints, and one thread that owns it. The client tries the
+ * next endpoint when the connection is lost or its member cannot serve (no leader, shutting down). After
+ * all endpoints have failed it pauses and begins again. The pause grows from 50 ms to 2 s, with jitter.
  *
- * Threads. Every function may be called from any thread, unless it says otherwise. Callbacks run on the
- * client's own thread, one at a time: while one runs, nothing of this client moves, so it should be brief.
- * Inside a callback nothing may wait: calls that wait return CAIRN_INVALID there, the _async ones and _stop
- * are fine. A child made by fork must not use a client of its parent. The library installs no signal handler;
- * its thread has all signals blocked (SIGPIPE too).
+ * Threads:
  *
- * Ownership. What a function takes is copied before it returns; what it gives (a `..._result`) belongs to the
- * caller, who gives it back with cairn_result_free, once, everything inside included. Arguments of callbacks
- * live until the callback returns, unless it is said that they are given.
+ * - Every function may be called from any thread, unless its comment says otherwise.
+ * - Callbacks run on the client's own thread, one at a time. While one runs the client does nothing else,
+ *   so a callback should be brief.
+ * - A callback must not wait. Calls that wait return CAIRN_INVALID there; the _async functions and the
+ *   _stop functions are allowed.
+ * - A process made by fork must not use a client of its parent.
+ * - The library installs no signal handler. Its thread blocks all signals, SIGPIPE too.
  *
- * Structs of options and requests are zeroed first: zero is the default of every field. `struct
- * cairn_options` carries its size, so that a program built with an older header works with a newer library.
+ * Ownership:
  *
- * Errors. 0 or a negative `enum cairn_err`; with it, where the caller gives a place, a sentence that says
- * what, where, and the server's own words. The library never ends the process, with one exception: when there
- * is no memory left. Retries: what only reads is asked again until the command's time is over. What writes is
- * sent again only if it was provably not taken (never sent, or refused by HTTP/2); else it ends with
- * CAIRN_UNKNOWN.
+ * - A function copies its arguments before it returns.
+ * - A result (`..._result`) belongs to the caller, which frees it once with cairn_result_free. That frees
+ *   everything inside too.
+ * - The arguments of a callback live until the callback returns, unless its comment says that the callback
+ *   owns them.
+ * - The caller zeroes structs of options and requests first: zero is the default of every field. `struct
+ *   cairn_options` carries its size, so that a program built with an older header works with a newer
+ *   library.
  *
- * Limits: keys and values as the server's (1.5 MiB a request by default); an answer of 2 GiB - 1; 64
+ * Errors:
+ *
+ * - A function returns 0 or a negative `enum cairn_err`.
+ * - With an error it fills `struct cairn_error`, if the caller gives one: one sentence that says what
+ *   failed, where, and the server's own words.
+ * - The library ends the process in one case only: no memory is left.
+ * - A read is retried until the command timeout.
+ * - A write is sent again only if the server provably did not process it: it was never sent, or HTTP/2
+ *   refused it. Any other failed write ends with CAIRN_UNKNOWN.
+ *
+ * Limits: keys and values as the server's (1.5 MiB a request by default); a response of 2 GiB - 1; 64
  * endpoints of 255 bytes; 65,536 calls under way. */
 #ifndef CAIRN_H
 #define CAIRN_H
@@ -52,25 +65,25 @@ extern "C" {
 
 /* ---- errors ------------------------------------------------------------------------------------------ */
 
-/* E(name, what it means) */
+/* E(name, its meaning) */
 #define CAIRN_ERRORS(E)                                                                                      \
     E(CAIRN_INVALID, "invalid argument")                                                                     \
     E(CAIRN_CLOSED, "the client is being closed")                                                            \
     E(CAIRN_UNAVAILABLE, "no member could be reached, or none could serve it; it was not done")              \
-    E(CAIRN_UNKNOWN, "the connection was lost, or time ran out, behind a write: it may have been done")      \
+    E(CAIRN_UNKNOWN, "the connection was lost, or time ran out, after a write: it may have been done")       \
     E(CAIRN_TIMEOUT, "no answer in time")                                                                    \
     E(CAIRN_CANCELED, "canceled by the server")                                                              \
     E(CAIRN_NOT_FOUND, "not found")                                                                          \
     E(CAIRN_EXISTS, "already exists")                                                                        \
-    E(CAIRN_CONFLICT, "it is not what the request says it should be")                                        \
+    E(CAIRN_CONFLICT, "the condition of the request does not hold")                                          \
     E(CAIRN_COMPACTED, "the revision has been compacted")                                                    \
     E(CAIRN_FUTURE, "the revision is in the future")                                                         \
     E(CAIRN_LIMIT, "a limit of the server is reached")                                                       \
     E(CAIRN_PRECONDITION, "the cluster is not in a state for that")                                          \
-    E(CAIRN_UNAUTHENTICATED, "who asks could not be established")                                            \
+    E(CAIRN_UNAUTHENTICATED, "authentication failed")                                                        \
     E(CAIRN_DENIED, "permission denied")                                                                     \
     E(CAIRN_UNIMPLEMENTED, "the server does not know this call")                                             \
-    E(CAIRN_PROTOCOL, "the server said what no server says")                                                 \
+    E(CAIRN_PROTOCOL, "the server's response violates the protocol")                                         \
     E(CAIRN_SERVER, "the server failed")                                                                     \
     E(CAIRN_LOST, "the lease or session is gone")                                                            \
     E(CAIRN_IO, "a local file could not be read or written")
@@ -89,7 +102,7 @@ struct cairn_error {
 };
 
 const char *cairn_error_name(int code); /* "CAIRN_TIMEOUT" */
-const char *cairn_error_text(int code); /* what the table says */
+const char *cairn_error_text(int code); /* the text in CAIRN_ERRORS */
 const char *cairn_version(void);        /* of the library that is loaded */
 
 /* ---- bytes ------------------------------------------------------------------------------------------- */
@@ -113,35 +126,40 @@ struct cairn_client;
 struct cairn_options {
     size_t size;           /* sizeof(struct cairn_options) */
     const char *endpoints; /* "host:port,[::1]:port,https://host:port"; default 127.0.0.1:2379 */
-    const char *ca_file;   /* PEM. Any of these three, or https:// before all endpoints, means TLS ... */
-    const char *cert_file, *key_file; /* ... and without a CA, what this machine trusts */
+    const char *ca_file;   /* PEM. Any of these three, or https:// before all endpoints, selects TLS ... */
+    const char *cert_file, *key_file; /* ... and without a CA, the CAs that this machine trusts */
     const char *user, *password;      /* Authenticate is called on each connection before anything else */
-    uint32_t dial_timeout_ms;         /* one attempt, and how long a call waits for a connection; 5,000 */
+    uint32_t dial_timeout_ms;         /* one attempt to connect, and a call's wait for a connection; 5,000 */
     uint32_t command_timeout_ms;      /* a call, all its attempts included; 5,000 */
-    uint32_t keepalive_interval_ms;   /* of silence while calls are under way, then PING; 10,000 */
+    uint32_t keepalive_interval_ms;   /* without data while calls are under way, then PING; 10,000 */
     uint32_t keepalive_timeout_ms;    /* after that: the connection is dead; 5,000 */
-    const char *client_id;            /* who this is, to registry and config center; gray releases go by it */
-    const char *labels;               /* "zone=b,app=orders": gray releases go by them */
-    const char *cache_dir;            /* a folder that is there: what services and configurations were last */
+    const char *client_id; /* identity for the registry and the config center; gray releases match it */
+    const char *labels;    /* "zone=b,app=orders": gray releases match them */
+    const char *cache_dir; /* an existing folder for the last known services and configurations */
 };
 
-/* Does not wait for a connection: the first call finds out. Fails with CAIRN_INVALID if an option is wrong or
- * the TLS files do not load. NULL options are the defaults. error may be NULL, here and everywhere. */
+/* Makes a client. It does not wait for a connection: the first call reports a failed one. CAIRN_INVALID: an
+ * option is wrong or the TLS files do not load. NULL options are the defaults. error may be NULL, here and
+ * in all functions. */
 int cairn_open(const struct cairn_options *options, struct cairn_client **ret_client,
                struct cairn_error *error);
-/* Ends what is under way with CAIRN_CLOSED (callbacks are called), stops and frees watches and all else that
- * was started on the client, and waits for its thread. No other thread may still use it. Not inside a
- * callback: CAIRN_INVALID, and nothing is done. NULL is fine. */
+/* Closes the client and waits for its thread:
+ *
+ * 1. Operations under way end with CAIRN_CLOSED; their callbacks run.
+ * 2. Watches and all other objects of the client are stopped and freed.
+ *
+ * No other thread may still use the client. Inside a callback it returns CAIRN_INVALID and does nothing.
+ * NULL is allowed. */
 int cairn_close(struct cairn_client *c);
-/* The endpoint that is connected, as it stands in the options; "" for none. Copied, at most size bytes. */
+/* The connected endpoint as the options spell it; "" if there is none. Copied to ret, at most size bytes. */
 void cairn_endpoint(struct cairn_client *c, char *ret, size_t size);
 
-/* Gives back any result. NULL is fine. */
+/* Frees any result. NULL is allowed. */
 void cairn_result_free(void *result);
 
 /* ---- calls ------------------------------------------------------------------------------------------- */
 
-/* Begins every result. */
+/* The first field of every result. */
 struct cairn_header {
     uint64_t cluster_id, member_id;
     int64_t revision;
@@ -149,10 +167,12 @@ struct cairn_header {
 };
 
 /* Each call has two functions:
+ *
  *     int cairn_put(client, request, &result, &error);       waits; result and error may be NULL
- *     int cairn_put_async(client, request, callback, arg);   CAIRN_OK: callback will be called, exactly once
- * The callback is *given* the result (NULL if err is not 0): it or somebody after it calls cairn_result_free.
- * A request may be NULL where all of its fields have a default. */
+ *     int cairn_put_async(client, request, callback, arg);   CAIRN_OK: callback runs later, exactly once
+ *
+ * The callback owns the result (NULL if error->code is not 0) and must free it with cairn_result_free, then
+ * or later. A request may be NULL if all of its fields have a default. */
 #define CAIRN_CALL(name)                                                                                     \
     int cairn_##name(struct cairn_client *c, const struct cairn_##name##_request *request,                   \
                      struct cairn_##name##_result **ret, struct cairn_error *error);                         \
@@ -172,12 +192,16 @@ struct cairn_kv {
 enum cairn_sort_order { CAIRN_UNSORTED, CAIRN_ASCEND, CAIRN_DESCEND };
 enum cairn_sort_by { CAIRN_BY_KEY, CAIRN_BY_VERSION, CAIRN_BY_CREATE, CAIRN_BY_MOD, CAIRN_BY_VALUE };
 
-/* Which keys, in three requests: `key` alone; with `prefix` all that begin with it ("" = all); with
- * `from_key` it and all behind it; else those below range_end if that is not empty. */
+/* Three requests select keys in the same way:
+ *
+ * - `key` alone: this key.
+ * - with `prefix`: all keys that begin with it ("" = all).
+ * - with `from_key`: this key and all greater keys.
+ * - with a range_end that is not empty: key <= k < range_end. */
 struct cairn_range_request {
     struct cairn_bytes key, range_end;
     bool prefix, from_key;
-    bool serializable; /* as the connected member sees it, without asking the others */
+    bool serializable; /* the connected member's state, without a quorum read */
     bool keys_only, count_only;
     int64_t limit;    /* 0 = none */
     int64_t revision; /* 0 = now */
@@ -189,8 +213,8 @@ struct cairn_range_result {
     struct cairn_header header;
     const struct cairn_kv *kvs;
     size_t kv_count;
-    bool more;     /* limit cut them */
-    int64_t count; /* all there are */
+    bool more;     /* `limit` left some out */
+    int64_t count; /* of all matching keys */
 };
 CAIRN_CALL(range);
 
@@ -201,7 +225,7 @@ struct cairn_put_request {
 };
 struct cairn_put_result {
     struct cairn_header header;
-    const struct cairn_kv *prev_kv; /* NULL = not asked for, or there was none */
+    const struct cairn_kv *prev_kv; /* NULL = not requested, or there was none */
 };
 CAIRN_CALL(put);
 
@@ -230,11 +254,11 @@ struct cairn_compare {
     struct cairn_bytes key, range_end;
     enum cairn_compare_target target;
     enum cairn_compare_result result;
-    int64_t number;           /* of all targets but the value */
-    struct cairn_bytes value; /* of CAIRN_COMPARE_VALUE */
+    int64_t number;           /* for all targets except the value */
+    struct cairn_bytes value; /* for CAIRN_COMPARE_VALUE */
 };
 
-/* One operation: exactly one of the four is not NULL. Transactions may stand in transactions, 16 deep. */
+/* One operation: exactly one of the four is not NULL. Transactions may be nested 16 deep. */
 struct cairn_op {
     const struct cairn_range_request *range;
     const struct cairn_put_request *put;
@@ -248,8 +272,8 @@ struct cairn_op_result {
     const struct cairn_txn_result *txn;
 };
 
-/* If all compares hold, `then` is done, otherwise `otherwise`. A transaction of ranges alone counts as
- * reading. */
+/* If all compares succeed, the operations of `then` run, else those of `otherwise`. A transaction of ranges
+ * alone is a read: it is retried as one. */
 struct cairn_txn_request {
     const struct cairn_compare *compares;
     size_t compare_count;
@@ -261,14 +285,14 @@ struct cairn_txn_request {
 struct cairn_txn_result {
     struct cairn_header header;
     bool succeeded;
-    const struct cairn_op_result *results; /* one for each operation of the branch that was taken */
+    const struct cairn_op_result *results; /* one for each operation of the branch that ran */
     size_t result_count;
 };
 CAIRN_CALL(txn);
 
 struct cairn_compact_request {
     int64_t revision;
-    bool physical; /* answer when it is done on disk */
+    bool physical; /* respond after the data is gone from the disk */
 };
 struct cairn_compact_result {
     struct cairn_header header;
@@ -301,7 +325,7 @@ struct cairn_lease_ttl_request {
 };
 struct cairn_lease_ttl_result {
     struct cairn_header header;
-    int64_t id, ttl_seconds, granted_seconds; /* ttl_seconds -1: there is no such lease */
+    int64_t id, ttl_seconds, granted_seconds; /* ttl_seconds -1: the lease does not exist */
     const struct cairn_bytes *keys;
     size_t key_count;
 };
@@ -321,14 +345,14 @@ CAIRN_CALL(lease_list);
 
 struct cairn_member {
     uint64_t id;
-    const char *name; /* "" = not started yet */
+    const char *name; /* "" = the member has not started yet */
     const char *const *peer_urls;
     size_t peer_url_count;
     const char *const *client_urls;
     size_t client_url_count;
     bool is_learner;
 };
-/* Of all calls about members. */
+/* The members, in the result of each membership call. */
 struct cairn_members {
     const struct cairn_member *list;
     size_t count;
@@ -384,17 +408,17 @@ struct cairn_member_promote_result {
 };
 CAIRN_CALL(member_promote);
 
-/* ---- maintenance: what is asked of one member is asked of the connected one: give the client that endpoint
- * alone - */
+/* ---- maintenance: these calls go to the connected member; for a certain member, open a client with that
+ * endpoint alone ---- */
 
 struct cairn_status_request {
     int unused;
 };
 struct cairn_status_result {
-    struct cairn_header header; /* member_id is who answered */
+    struct cairn_header header; /* member_id: the member that responded */
     const char *version, *storage_version;
     int64_t db_size, db_size_in_use, db_size_quota;
-    uint64_t leader; /* member id; 0 = none is known */
+    uint64_t leader; /* member id; 0 = no leader is known */
     uint64_t raft_index, raft_term, raft_applied_index;
     const char *const *errors; /* alarms, no leader */
     size_t error_count;
@@ -439,7 +463,7 @@ struct cairn_hash_kv_result {
 CAIRN_CALL(hash_kv);
 
 struct cairn_move_leader_request {
-    uint64_t target; /* member id; the leader itself must be asked */
+    uint64_t target; /* member id; the client must be connected to the leader */
 };
 struct cairn_move_leader_result {
     struct cairn_header header;
@@ -450,26 +474,28 @@ CAIRN_CALL(move_leader);
 
 /* ---- watches ----------------------------------------------------------------------------------------- */
 
-/* A watch tells every change of its keys once, in order, whatever happens to connections and members: after a
- * reconnect it goes on behind the last revision that was told. If that has been compacted meanwhile, the keys
- * are read anew and told as one CAIRN_WATCH_RESYNC: what the program had of them before is void. */
+/* A watch delivers every change of its keys once, in order, across reconnects and failures of members.
+ * After a reconnect it continues after the last delivered revision. If that revision has been compacted,
+ * the library reads the keys again and delivers them as one CAIRN_WATCH_RESYNC, which replaces the
+ * program's older copy. */
 struct cairn_watch;
 
 struct cairn_event {
     bool is_delete;
-    struct cairn_kv kv;             /* of a deletion: key and mod_revision */
-    const struct cairn_kv *prev_kv; /* if it was asked for and is still known */
+    struct cairn_kv kv;             /* a deletion has key and mod_revision only */
+    const struct cairn_kv *prev_kv; /* if requested and not compacted */
 };
 
 enum cairn_watch_kind {
     CAIRN_WATCH_EVENTS,
-    CAIRN_WATCH_PROGRESS, /* nothing new up to `revision` (progress_notify) */
-    CAIRN_WATCH_RESYNC,   /* events are all keys as they are at `revision` */
-    CAIRN_WATCH_ENDED     /* the server refused it (`error`); nothing follows, it must still be stopped */
+    CAIRN_WATCH_PROGRESS, /* no new events up to `revision` (progress_notify) */
+    CAIRN_WATCH_RESYNC,   /* the events are all keys at `revision` */
+    /* the server refused the watch (`error`); no more callbacks; stop it nevertheless */
+    CAIRN_WATCH_ENDED
 };
 struct cairn_watch_update {
     enum cairn_watch_kind kind;
-    int64_t revision; /* all up to this one has been told */
+    int64_t revision; /* all changes up to this one have been delivered */
     const struct cairn_event *events;
     size_t event_count;
     struct cairn_error error;
@@ -478,23 +504,26 @@ struct cairn_watch_update {
 struct cairn_watch_request {
     struct cairn_bytes key, range_end; /* as in cairn_range_request */
     bool prefix, from_key;
-    int64_t start_revision; /* the first one to be told; 0 = what comes */
+    int64_t start_revision; /* the first revision to deliver; 0 = only new changes */
     bool prev_kv, no_put, no_delete, progress_notify;
 };
-/* Does not wait. The update and all in it live until the callback returns. */
+/* Starts a watch and does not wait. The update and everything in it live until the callback returns. */
 int cairn_watch_start(struct cairn_client *c, const struct cairn_watch_request *request,
                       void (*callback)(struct cairn_watch *w, const struct cairn_watch_update *update,
                                        void *arg),
                       void *arg, struct cairn_watch **ret_watch, struct cairn_error *error);
-/* Frees it. Its callback does not run when this returns, and never will; inside callbacks too. */
+/* Stops and frees the watch. After the return its callback never runs again. Allowed inside callbacks. */
 void cairn_watch_stop(struct cairn_watch *w);
 
-/* ---- keeping leases alive
- * ---------------------------------------------------------------------------------- */
+/* ---- keeping leases alive ----------------------------------------------------------------------------- */
 
-/* Refreshes a lease every third of its TTL, on whatever member can. ttl_seconds > 0: it was refreshed. 0: it
- * is lost, for good, because the server says so (CAIRN_LOST) or because no member could be reached for all of
- * its TTL (CAIRN_TIMEOUT); nothing follows, it must still be stopped. Stopping does not revoke the lease. */
+/* Refreshes a lease every third of its TTL, through any member that can serve it. The callback's arguments:
+ *
+ * - ttl_seconds > 0: the lease was refreshed.
+ * - ttl_seconds 0: the lease is lost. CAIRN_LOST: the server says so. CAIRN_TIMEOUT: no member was
+ *   reachable for all of its TTL. No more callbacks, but the keepalive must still be stopped.
+ *
+ * Stopping does not revoke the lease. */
 struct cairn_keepalive;
 int cairn_keepalive_start(struct cairn_client *c, int64_t lease,
                           void (*callback)(struct cairn_keepalive *k, int64_t ttl_seconds,
@@ -502,18 +531,17 @@ int cairn_keepalive_start(struct cairn_client *c, int64_t lease,
                           void *arg, struct cairn_keepalive **ret_keepalive, struct cairn_error *error);
 void cairn_keepalive_stop(struct cairn_keepalive *k); /* as cairn_watch_stop */
 
-/* ---- snapshots
- * ------------------------------------------------------------------------------------------------ */
+/* ---- snapshots ---------------------------------------------------------------------------------------- */
 
-/* The connected member's state, piece by piece; waits until all of it has come, however long that takes.
- * `write` runs on the client's thread; what it returns, if not 0, ends it with CAIRN_IO. */
+/* Reads the connected member's whole state piece by piece. It waits until all of it has arrived, without a
+ * time limit. `write` runs on the client's thread; a result other than 0 ends the snapshot with CAIRN_IO. */
 int cairn_snapshot(struct cairn_client *c, int (*write)(const void *data, size_t size, void *arg), void *arg,
                    uint64_t *ret_size, struct cairn_error *error);
 
 /* ---- any other unary call ---------------------------------------------------------------------------- */
 
-/* path is "/etcdserverpb.Auth/UserAdd", request and answer are protobuf messages. is_read: may be asked
- * twice. timeout_ms 0 = the client's command timeout. */
+/* path is "/etcdserverpb.Auth/UserAdd"; request and response are encoded protobuf messages. is_read: the
+ * call may be repeated. timeout_ms 0 = the client's command timeout. */
 struct cairn_raw_result {
     struct cairn_bytes body;
 };
@@ -523,80 +551,79 @@ int cairn_call_async(
     struct cairn_client *c, const char *path, struct cairn_bytes request, bool is_read, uint32_t timeout_ms,
     void (*callback)(struct cairn_raw_result *result, const struct cairn_error *error, void *arg), void *arg);
 
-/* ---- the registry: being found
- * ------------------------------------------------------------------------------ */
+/* ---- the registry: registration ----------------------------------------------------------------------- */
 
-/* Keeps an instance registered: again after each reconnect, and anew when its session was lost meanwhile. All
- * instances of a client hang on one session, which its heartbeats keep. A reconnect within the TTL changes
- * nothing for others. When the program dies the instance leaves traffic after `ttl_seconds`. */
+/* Keeps an instance registered. It registers again after each reconnect, and again when the session was
+ * lost. All instances of a client share one session, which the client's heartbeats keep alive. Other
+ * clients see no change if the client reconnects within the TTL. An instance of a program that died leaves
+ * traffic after `ttl_seconds`. */
 struct cairn_registration;
 
 struct cairn_register_request {
     const char *ns, *group;   /* NULL = "default" */
-    const char *service, *id; /* both needed; the id is unique within the service */
-    const char *host;         /* needed, unless json is given */
+    const char *service, *id; /* both required; the id is unique within the service */
+    const char *host;         /* required, unless json is given */
     int port;
     const char *protocol, *zone, *region, *cluster, *version;
-    int weight;           /* 0 = 100, the default; for none at all use json */
+    int weight;           /* 0 = 100, the default; for a weight of 0 use json */
     const char *tags;     /* "a,b" */
     const char *metadata; /* "key=value,key=value" */
     int ttl_seconds;      /* 0 = 15 */
-    const char *json;     /* the whole instance as the native API has it, instead of all from host on */
+    const char *json; /* the whole instance in the native API's form, instead of all fields from host on */
 };
 enum cairn_registration_state {
-    CAIRN_REGISTERED,          /* it is there; said once behind each time it was not known to be */
-    CAIRN_REGISTRATION_BROKEN, /* the connection or the session is lost: it is being registered again */
-    CAIRN_REGISTRATION_REFUSED /* what it says is wrong, or not allowed (`error`); nothing follows */
+    CAIRN_REGISTERED, /* the instance is registered; reported after the start and each interruption */
+    CAIRN_REGISTRATION_BROKEN, /* connection or session lost; the library registers again */
+    CAIRN_REGISTRATION_REFUSED /* the instance is invalid or not allowed (`error`); no more callbacks */
 };
 int cairn_register_start(struct cairn_client *c, const struct cairn_register_request *request,
                          void (*callback)(struct cairn_registration *r, enum cairn_registration_state state,
                                           const struct cairn_error *error, void *arg),
                          void *arg, struct cairn_registration **ret_registration, struct cairn_error *error);
-/* Deregisters it, and waits for the answer for as long as the command timeout; inside a callback it does not
- * wait. Frees it in any case: not CAIRN_OK means that the instance goes by itself, after its TTL. */
+/* Deregisters the instance and waits at most the command timeout for the response. Inside a callback it
+ * does not wait. It frees the registration in any case. Any result other than CAIRN_OK means that the
+ * instance leaves by itself after its TTL. */
 int cairn_register_stop(struct cairn_registration *r);
 
-/* ---- the registry: finding
- * ----------------------------------------------------------------------------------- */
+/* ---- the registry: discovery -------------------------------------------------------------------------- */
 
-/* The instances of a service, kept current in memory. */
+/* A discovery: the instances of one service, kept current in memory. */
 struct cairn_discovery;
 
 struct cairn_instance {
     const char *id, *host;
     int port;
-    const char *protocol, *zone, *region, *cluster, *version; /* "" = not said */
+    const char *protocol, *zone, *region, *cluster, *version; /* "" = not given */
     const char *state;                                        /* "up", "warn", "draining", "lost" ... */
     int weight;
-    bool is_serving;  /* traffic may go to it */
-    bool is_guarded;  /* its session ended, but too many did at once: held in traffic, dead or alive */
-    const char *json; /* all of it, as the native API has it */
+    bool is_serving;  /* it may receive traffic */
+    bool is_guarded;  /* its session ended, but a storm guard keeps it in traffic, dead or alive */
+    const char *json; /* the whole instance in the native API's form */
 };
 struct cairn_instances {
     const struct cairn_instance *list;
     size_t count;
     int64_t revision;
-    bool is_current; /* false: nothing was heard yet */
-    bool is_cached;  /* from the cache folder: no member has been reached since the start */
+    bool is_current; /* false: no data has arrived yet */
+    bool is_cached;  /* read from the cache folder: no member has been reached since the start */
 };
 struct cairn_discover_request {
     const char *ns, *group; /* NULL = "default" */
     const char *service;
-    bool only_serving; /* leave out who may get no traffic */
-    bool no_guarded;   /* leave out those that a storm guard holds in traffic */
+    bool only_serving; /* leave out instances that may not receive traffic */
+    bool no_guarded;   /* leave out instances that a storm guard keeps in traffic */
 };
-/* `callback` (may be NULL) is told each state, from the first one on; it may skip states, never the last one.
- */
+/* `callback` (may be NULL) gets each state, from the first one on. It may miss states, but never the last
+ * one. */
 int cairn_discover_start(struct cairn_client *c, const struct cairn_discover_request *request,
                          void (*callback)(struct cairn_discovery *d, const struct cairn_instances *now,
                                           void *arg),
                          void *arg, struct cairn_discovery **ret_discovery, struct cairn_error *error);
-/* As it is now, without asking anybody. The caller's to free. */
+/* The current state, without a request. The caller frees it with cairn_result_free. */
 int cairn_discover_now(struct cairn_discovery *d, struct cairn_instances **ret);
 void cairn_discover_stop(struct cairn_discovery *d); /* as cairn_watch_stop */
 
-/* ---- the config center
- * --------------------------------------------------------------------------------------- */
+/* ---- the config center -------------------------------------------------------------------------------- */
 
 struct cairn_config {
     const char *name, *group;
@@ -604,17 +631,17 @@ struct cairn_config {
     const char *format, *md5;
     uint64_t seq; /* of the release; 0 = there is none */
     int64_t revision;
-    bool is_deleted; /* there is none, or not any more */
-    bool is_cached;  /* from the cache folder: no member could be reached */
+    bool is_deleted; /* it does not exist, or it was deleted */
+    bool is_cached;  /* read from the cache folder: no member could be reached */
 };
 
 struct cairn_config_get_request {
     const char *ns, *group; /* NULL = "default" */
     const char *name;
-    uint64_t seq; /* 0 = what is live for this client */
+    uint64_t seq; /* 0 = the release that is live for this client */
 };
-/* The result is a struct cairn_config. CAIRN_NOT_FOUND if there is none. With a cache folder, what cannot be
- * asked for is answered from there, if a subscription left it. */
+/* The result is a struct cairn_config. CAIRN_NOT_FOUND: there is none. If no member can be reached and
+ * there is a cache folder, the result comes from there, provided that a subscription has stored it. */
 int cairn_config_get(struct cairn_client *c, const struct cairn_config_get_request *request,
                      struct cairn_config **ret, struct cairn_error *error);
 
@@ -622,49 +649,50 @@ struct cairn_config_publish_request {
     const char *ns, *group;
     const char *name;
     struct cairn_bytes content;
-    const char *format; /* NULL = by the name's ending */
+    const char *format; /* NULL = derived from the name's ending */
     const char *title, *note;
-    const char *if_md5; /* compare-and-swap: only if this is live ... */
+    const char *if_md5; /* compare-and-swap: publish only if this content is live ... */
     uint64_t if_seq;    /* ... or this release ... */
-    bool if_absent;     /* ... or nothing */
+    bool if_absent;     /* ... or nothing is live */
 };
 struct cairn_config_publish_result {
     int64_t revision;
     uint64_t seq;
     const char *md5;
-    bool is_unchanged; /* it was live already: nothing was written */
+    bool is_unchanged; /* the content was live already: nothing was written */
 };
-/* CAIRN_CONFLICT if the condition does not hold, CAIRN_INVALID with line and column if it is malformed. */
+/* CAIRN_CONFLICT: the condition does not hold. CAIRN_INVALID: the content is malformed; the message has
+ * line and column. */
 int cairn_config_publish(struct cairn_client *c, const struct cairn_config_publish_request *request,
                          struct cairn_config_publish_result **ret, struct cairn_error *error);
 
-/* Tells what is live for this client, from the first state on; it may skip states, never the last one. */
+/* Delivers the release that is live for this client, from the first state on. It may miss states, but never
+ * the last one. */
 struct cairn_config_watch;
 int cairn_config_subscribe(struct cairn_client *c, const char *ns, const char *group, const char *name,
                            void (*callback)(struct cairn_config_watch *w, const struct cairn_config *config,
                                             void *arg),
                            void *arg, struct cairn_config_watch **ret_watch, struct cairn_error *error);
-/* Tells the server what became of a release: `problem` NULL means that the program runs on it. */
+/* Reports to the server whether the program applied a release: `problem` NULL means that it runs with it. */
 void cairn_config_applied(struct cairn_config_watch *w, uint64_t seq, const char *problem);
 void cairn_config_unsubscribe(struct cairn_config_watch *w); /* as cairn_watch_stop */
 
-/* ---- any request of the native API -----------------------------------------------------------------------
- */
+/* ---- any request of the native API -------------------------------------------------------------------- */
 
-/* HTTP to /api/v1/… and what else is served there. GET is asked again as a read, all else as a write.
- * Statuses 2xx and 304 are CAIRN_OK; others an error with the server's sentence, `status` in it, and no
- * result. */
+/* HTTP to /api/v1/… and the other paths of the server. GET is retried as a read, all other methods as a
+ * write. Statuses 2xx and 304 are CAIRN_OK. Any other status is an error with the server's sentence, with
+ * the status in `error->status`, and without a result. */
 struct cairn_http_request {
     const char *method;      /* "GET", "PUT" ... */
-    const char *path;        /* "/api/v1/configs/app.yaml?namespace=prod": percent-encoded, as it is sent */
-    const char *fields;      /* more header fields, each with \r\n behind it; NULL = none */
-    struct cairn_bytes body; /* any size the server takes */
+    const char *path;        /* "/api/v1/configs/app.yaml?namespace=prod": percent-encoded already */
+    const char *fields;      /* more header fields, each ends with \r\n; NULL = none */
+    struct cairn_bytes body; /* any size that the server accepts */
     uint32_t timeout_ms;     /* 0 = the client's command timeout */
 };
 struct cairn_http_result {
     int status;
     struct cairn_bytes body; /* with a NUL behind it */
-    const char *fields;      /* the answer's head, lines with \r\n */
+    const char *fields;      /* the response's head, lines with \r\n */
 };
 int cairn_http(struct cairn_client *c, const struct cairn_http_request *request,
                struct cairn_http_result **ret, struct cairn_error *error);

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Unary calls: packed on the caller's thread, sent and answered on the client's, given back as a result that
- * is one piece of memory. Waiting is an asynchronous call and a condition. call.def makes the functions. */
+ * Unary calls. The caller's thread encodes the request; the client's thread sends it and decodes the
+ * response into a result that is one block of memory. A waiting call is an asynchronous call and a
+ * condition variable. call.def generates the functions. */
 #include <stdio.h>
 
 #include "sdk/message.h"
 
-/* --- results
- * --------------------------------------------------------------------------------------------------- */
+/* --- results -------------------------------------------------------------------------------------------- */
 struct result {
-    struct arena arena; /* everything inside, the result itself too */
+    struct arena arena; /* holds everything inside the result */
 };
-/* So that what stands behind it is aligned for anything. */
+/* A multiple of 16, so that the result behind the head is aligned. */
 enum { RESULT_HEAD = (sizeof(struct result) + 15) / 16 * 16 };
 
 void *result_new(size_t size, struct arena **ret_arena)
@@ -29,12 +29,11 @@ void cairn_result_free(void *result)
     mem_free(r);
 }
 
-/* --- a call
- * ------------------------------------------------------------------------------------------------------- */
+/* --- a call --------------------------------------------------------------------------------------------- */
 struct method {
     const char *path;
     enum rpc_kind kind;
-    const ProtobufCMessageDescriptor *response; /* NULL: the bytes themselves are the answer */
+    const ProtobufCMessageDescriptor *response; /* NULL: the result is the response's bytes */
     size_t result_size;
     void (*read)(const ProtobufCMessage *message, struct arena *a, void *result);
 };
@@ -43,14 +42,14 @@ struct call {
     struct post post;
     struct cairn_client *client;
     struct method method;
-    char *path; /* owned, of cairn_call */
+    char *path; /* owned; for cairn_call */
     enum rpc_kind kind;
     uint32_t timeout_ms;
     struct buf request;
     void *result;
     bool is_malformed;
     void (*done)(void *result, const struct cairn_error *error, struct call *call);
-    void (*callback)(void); /* the user's, of the type that done knows */
+    void (*callback)(void); /* the user's callback; `done` casts it to its type */
     void *arg;
 };
 
@@ -67,7 +66,7 @@ static void sdk_call_on_answer(struct rpc *r, struct slice message)
     const struct method *m = &call->method;
     struct arena *a;
     if (call->result)
-        return; /* a second answer: the first one stands */
+        return; /* ignore a second response */
     void *result = result_new(m->result_size, &a);
     if (!m->response) {
         ((struct cairn_raw_result *)result)->body =
@@ -119,9 +118,7 @@ static void start_call(struct post *p)
     sdk_rpc_start(r, call->timeout_ms);
 }
 
-/* --- waiting
- * -----------------------------------------------------------------------------------------------------------
- */
+/* --- waiting -------------------------------------------------------------------------------------------- */
 static void on_waited(void *result, const struct cairn_error *error, struct call *call)
 {
     waiter_end(call->arg, result, error);
@@ -150,8 +147,7 @@ static int sdk_call_wait_for(struct call *call, void **ret, struct cairn_error *
     return err;
 }
 
-/* --- those of the table
- * ------------------------------------------------------------------------------------------------- */
+/* --- the calls of call.def ------------------------------------------------------------------------------ */
 static int pack(const ProtobufCMessage *m, struct buf *out, struct cairn_error *error)
 {
     size_t size = protobuf_c_message_get_packed_size(m);
@@ -171,7 +167,7 @@ static struct call *call_new(struct cairn_client *c, const struct method *m)
     return call;
 }
 
-/* A transaction of ranges alone. */
+/* True for a transaction of ranges alone, which is retried as a read. */
 #define IS_READ(request)                                                                                     \
     (_Generic((request), const struct cairn_txn_request *: true, default: false) &&                          \
      txn_is_read((const void *)(request)))
@@ -236,9 +232,7 @@ static struct call *call_new(struct cairn_client *c, const struct method *m)
     }
 #include "sdk/call.def"
 
-/* --- any other
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- any other unary call ------------------------------------------------------------------------------- */
 static int make_raw(struct cairn_client *c, const char *path, struct cairn_bytes request, bool is_read,
                     uint32_t timeout_ms, struct call **ret, struct cairn_error *error)
 {

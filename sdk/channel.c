@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The connection in use: which endpoint, until when, and what happens when it is lost.
+ * The gRPC connection in use: choice of the endpoint, authentication, failover.
  *
  *     idle -> dialing -> (auth) -> ready -> idle, at the next endpoint
  *               |  all endpoints have failed
  *               +-> paused (50 ms to 2 s, jittered) -> dialing
  *
- * An endpoint is left when its connection is lost, when it says GOAWAY, and when it cannot serve a read or a
- * stream (no leader, stopping). A connection that was left ends its calls and then goes. Everything that
- * opens and closes happens in channel_turn, just before the loop sleeps, never inside somebody's callback. */
+ * The channel leaves an endpoint in three cases: the connection is lost, the server sends GOAWAY, or the
+ * member cannot serve a read or a stream (no leader, stopping). The old connection completes its calls and
+ * is then closed. Connections are opened and closed only in channel_turn, just before the loop sleeps,
+ * never inside a callback. */
 #include <stdio.h>
 
 #include "base/clock.h"
@@ -61,8 +62,7 @@ static void channel_dial(struct cairn_client *c)
     timer_start(c, &c->dial_timer, c->dial_timeout_ms);
 }
 
-/* --- opening
- * --------------------------------------------------------------------------------------------------- */
+/* --- opening -------------------------------------------------------------------------------------------- */
 static void become_ready(struct cairn_client *c)
 {
     timer_stop(c, &c->dial_timer);
@@ -86,7 +86,8 @@ static void on_token(struct rpc *r, struct slice message)
         etcdserverpb__authenticate_response__free_unpacked(a, NULL);
 }
 
-/* A server without authentication takes everybody, as etcd's clients have it. Else all who wait are told. */
+/* Handles the response to Authenticate. A server with authentication disabled accepts all calls, as for
+ * etcd's clients. Any other error except CAIRN_UNAVAILABLE ends all waiting calls. */
 static void on_authenticated(struct rpc *r, const struct cairn_error *error)
 {
     struct cairn_client *c = r->client;
@@ -156,8 +157,7 @@ struct rpc *channel_get_token(struct cairn_client *c,
     return r;
 }
 
-/* --- leaving
- * ----------------------------------------------------------------------------------------------------- */
+/* --- leaving -------------------------------------------------------------------------------------------- */
 void channel_draining(struct h2 *h)
 {
     h->is_draining = true;
@@ -165,7 +165,7 @@ void channel_draining(struct h2 *h)
         channel_leave(h->client);
 }
 
-static void bury(struct h2 *h)
+static void close_connection(struct h2 *h)
 {
     struct cairn_client *c = h->client;
     struct cairn_error e = {0};
@@ -190,7 +190,7 @@ static void end_connections(struct cairn_client *c)
         if (!h->is_closed)
             h2_flush(h);
         if (h->is_closed)
-            bury(h);
+            close_connection(h);
         else if (h->is_draining && list_is_empty(&h->running))
             h2_free(h);
     }
@@ -216,7 +216,7 @@ void channel_turn(struct cairn_client *c)
     if (c->state == CHANNEL_READY)
         h2_flush(c->current);
     if (has_more(c))
-        uv_async_send(&c->wake); /* another turn before it sleeps */
+        uv_async_send(&c->wake); /* run another turn before the loop sleeps */
 }
 
 void channel_end(struct cairn_client *c)

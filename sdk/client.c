@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A client and its thread: options, the inbox through which other threads speak to it, timers, the end.
+ * The client and its thread: options, the inbox for other threads, timers, closing.
  *
- * Order of a turn: sockets and the inbox leave work behind, timers run, then channel_turn moves connections
- * and writes, then the loop sleeps. */
+ * A turn of the loop:
+ *
+ * 1. Callbacks of sockets and the inbox queue work.
+ * 2. Timers run.
+ * 3. channel_turn opens and closes connections and writes.
+ * 4. The loop sleeps. */
 #include <signal.h>
 #include <stdio.h>
 
 #include "base/clock.h"
 #include "sdk/stream.h"
 
-/* --- timers
- * ----------------------------------------------------------------------------------------------------- */
+/* --- timers --------------------------------------------------------------------------------------------- */
 static void on_clock(uv_timer_t *clock);
 
 static void set_clock(struct cairn_client *c)
@@ -50,8 +53,7 @@ void timer_stop(struct cairn_client *c, struct timer *t)
     heap_remove(&c->timers, &t->node);
 }
 
-/* --- the inbox
- * ------------------------------------------------------------------------------------------------ */
+/* --- the inbox ------------------------------------------------------------------------------------------ */
 int client_post(struct cairn_client *c, struct post *p)
 {
     int err = CAIRN_OK;
@@ -84,16 +86,16 @@ bool client_is_own_thread(const struct cairn_client *c)
     return pthread_equal(c->thread, pthread_self());
 }
 
-struct errand {
+struct thread_call {
     struct post post;
     void (*run)(void *arg);
     void *arg;
     struct waiter waiter;
 };
 
-static void run_errand(struct post *p)
+static void run_on_thread(struct post *p)
 {
-    struct errand *e = container_of(p, struct errand, post);
+    struct thread_call *e = container_of(p, struct thread_call, post);
     struct cairn_error none = {0};
     e->run(e->arg);
     waiter_end(&e->waiter, NULL, &none);
@@ -101,15 +103,14 @@ static void run_errand(struct post *p)
 
 int client_run(struct cairn_client *c, void (*run)(void *arg), void *arg)
 {
-    struct errand e = {.post.run = run_errand, .run = run, .arg = arg};
+    struct thread_call e = {.post.run = run_on_thread, .run = run, .arg = arg};
     if (!client_is_own_thread(c))
         return waiter_run(&e.waiter, c, &e.post, NULL, NULL);
     run(arg);
     return CAIRN_OK;
 }
 
-/* --- the thread
- * ------------------------------------------------------------------------------------------------- */
+/* --- the thread ----------------------------------------------------------------------------------------- */
 static void close_handle(uv_handle_t *handle, void *arg)
 {
     (void)arg;
@@ -161,7 +162,7 @@ static void *run_thread(void *arg)
     return NULL;
 }
 
-/* With all signals blocked: they are the program's. */
+/* Starts the thread with all signals blocked: signals belong to the program. */
 static int start_thread(struct cairn_client *c, struct cairn_error *error)
 {
     sigset_t all, before;
@@ -196,8 +197,7 @@ static void close_loop(struct cairn_client *c)
     uv_loop_close(&c->loop);
 }
 
-/* --- options
- * ------------------------------------------------------------------------------------------------------ */
+/* --- options -------------------------------------------------------------------------------------------- */
 static char *client_copy(const char *text)
 {
     return text && *text ? mem_string(text) : NULL;
@@ -245,8 +245,7 @@ static int take_options(struct cairn_client *c, const struct cairn_options *o, s
     return err;
 }
 
-/* --- open and close
- * ----------------------------------------------------------------------------------------------- */
+/* --- open and close ------------------------------------------------------------------------------------- */
 static void client_free(struct cairn_client *c)
 {
     if (c->password)
@@ -335,5 +334,5 @@ static void stop_object(void *arg)
 
 void object_stop(struct cairn_client *c, struct object *o)
 {
-    (void)client_run(c, stop_object, o); /* a client that is being closed stops it itself */
+    (void)client_run(c, stop_object, o); /* on failure: a closing client stops all its objects */
 }

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Configurations: one that is subscribed to, as a view of the stream with one item; get and publish over
- * HTTP. A content that is too large for the stream is asked for by its seq; what changed meanwhile skips it.
- */
+ * Configurations: a subscription as a view of the stream with one item; get and publish over HTTP. A
+ * content that is too large for the stream is fetched by its seq; the fetch is skipped if the release
+ * changed meanwhile. */
 #include <stdio.h>
 
 #include "base/text.h"
-#include "sdk/ask.h"
+#include "sdk/native_call.h"
 #include "sdk/stream.h"
 
 struct cairn_config_watch {
@@ -13,7 +13,7 @@ struct cairn_config_watch {
     struct post post;
     struct subscription subscription;
     char *ns, *group, *name;
-    struct ask *fetch; /* of a content */
+    struct native_call *fetch; /* fetches a large content */
     struct buf fetch_path;
     uint64_t told_seq;
     bool has_told, was_deleted;
@@ -22,21 +22,20 @@ struct cairn_config_watch {
     void *arg;
 };
 
-/* --- an item as a struct
- * -------------------------------------------------------------------------------------------- */
+/* --- an item as a struct -------------------------------------------------------------------------------- */
 static const char *cairn_config_text_of(const json_t *item, const char *key)
 {
     const char *text = json_string_value(json_object_get(item, key));
     return text ? text : "";
 }
 
-/* Into the arena; false if there is no content, or none that can be read. */
+/* Copies the content into the arena; false if it is missing or not readable. */
 static bool content_of(const json_t *item, struct arena *a, struct cairn_bytes *ret)
 {
     const json_t *content = json_object_get(item, "content");
     struct slice text = slice_of(json_string_value(content), json_string_length(content));
     struct buf decoded = {0};
-    if (!content) { /* what is empty may be left out; what is large too */
+    if (!content) { /* an empty content and a large one may be left out */
         *ret = (struct cairn_bytes){"", 0};
         return json_integer_value(json_object_get(item, "size")) == 0;
     }
@@ -65,8 +64,7 @@ static struct cairn_config config_of(const json_t *item)
     };
 }
 
-/* --- a subscription
- * -------------------------------------------------------------------------------------------------- */
+/* --- a subscription ------------------------------------------------------------------------------------- */
 static void watch_free(struct cairn_config_watch *w)
 {
     mem_free(w->ns);
@@ -76,7 +74,7 @@ static void watch_free(struct cairn_config_watch *w)
     mem_free(w);
 }
 
-static void cairn_config_tell(struct cairn_config_watch *w, const struct cairn_config *config)
+static void cairn_config_notify(struct cairn_config_watch *w, const struct cairn_config *config)
 {
     w->has_told = true;
     w->told_seq = config->seq;
@@ -120,16 +118,16 @@ static void write_path(struct buf *out, const struct cairn_client *c, const char
     add_parameter(out, "client_id", seq ? NULL : c->client_id);
 }
 
-static void cairn_config_look(struct cairn_config_watch *w);
+static void cairn_config_check(struct cairn_config_watch *w);
 
-static void on_fetched(struct ask *q, const struct cairn_error *error)
+static void on_fetched(struct native_call *q, const struct cairn_error *error)
 {
     struct cairn_config_watch *w = q->owner;
     const json_t *item = json_object_iter_value(json_object_iter(w->subscription.items));
     struct slice text = buf_slice(&q->body);
     w->fetch = NULL;
     if (error->code || !item)
-        return; /* it is asked for again with the next change, or the next connection */
+        return; /* the next change or the next connection fetches it again */
     struct slice seq;
     char number[24];
     int n =
@@ -144,24 +142,24 @@ static void on_fetched(struct ask *q, const struct cairn_error *error)
         json_object_set_new(own, "base64", json_true());
         buf_done(&encoded);
     }
-    cairn_config_look(w);
+    cairn_config_check(w);
 }
 
 static void fetch(struct cairn_config_watch *w, uint64_t seq)
 {
     struct cairn_client *c = w->subscription.client;
     if (w->fetch)
-        return; /* its end looks again */
+        return; /* the end of the fetch calls this again */
     buf_clear(&w->fetch_path);
     write_path(&w->fetch_path, c, w->ns, w->group, w->name, seq);
-    w->fetch = ask_new(c, "GET", buf_text(&w->fetch_path));
+    w->fetch = native_call_new(c, "GET", buf_text(&w->fetch_path));
     w->fetch->owner = w;
     w->fetch->on_end = on_fetched;
-    ask_start(w->fetch, c->command_timeout_ms);
+    native_call_start(w->fetch, c->command_timeout_ms);
 }
 
-/* What the view says now is told, unless it was told already. */
-static void cairn_config_look(struct cairn_config_watch *w)
+/* Reports the view's current release, unless it has been reported already. */
+static void cairn_config_check(struct cairn_config_watch *w)
 {
     struct subscription *s = &w->subscription;
     const json_t *item = json_object_iter_value(json_object_iter(s->items));
@@ -181,13 +179,13 @@ static void cairn_config_look(struct cairn_config_watch *w)
         return;
     }
     cache_write(s);
-    cairn_config_tell(w, &config);
+    cairn_config_notify(w, &config);
     arena_done(&a);
 }
 
 static void cairn_config_on_change(struct subscription *s)
 {
-    cairn_config_look(container_of(s, struct cairn_config_watch, subscription));
+    cairn_config_check(container_of(s, struct cairn_config_watch, subscription));
 }
 
 static void on_refused(struct subscription *s, const struct cairn_error *error)
@@ -200,7 +198,7 @@ static void cairn_config_stop_here(struct object *o)
 {
     struct cairn_config_watch *w = container_of(o, struct cairn_config_watch, object);
     list_remove(&o->link);
-    ask_cancel(w->fetch);
+    native_call_cancel(w->fetch);
     subscription_done(&w->subscription);
     w->is_stopped = true;
     if (!w->is_notifying)
@@ -225,7 +223,7 @@ int cairn_config_subscribe(struct cairn_client *c, const char *ns, const char *g
                            void *arg, struct cairn_config_watch **ret_watch, struct cairn_error *error)
 {
     if (!name || !*name)
-        return set_error(error, CAIRN_INVALID, "a configuration has a name");
+        return set_error(error, CAIRN_INVALID, "a configuration needs a name");
     struct cairn_config_watch *w = mem_new(sizeof *w);
     w->ns = cairn_config_copy(ns);
     w->group = cairn_config_copy(group);
@@ -237,7 +235,7 @@ int cairn_config_subscribe(struct cairn_client *c, const char *ns, const char *g
     w->subscription.client = c;
     w->subscription.on_change = cairn_config_on_change;
     w->subscription.on_refused = on_refused;
-    *ret_watch = w; /* before its callback can run */
+    *ret_watch = w; /* set before the callback can run */
     int err = client_start(c, &w->post);
     if (err) {
         *ret_watch = NULL;
@@ -293,9 +291,8 @@ void cairn_config_applied(struct cairn_config_watch *w, uint64_t seq, const char
     (void)client_run(w->subscription.client, apply_here, &a);
 }
 
-/* --- get and publish
- * ---------------------------------------------------------------------------------------------------- */
-/* Of a stream's item, or of the JSON form of a release, which calls the format its type. */
+/* --- get and publish ------------------------------------------------------------------------------------ */
+/* Makes a result from a stream's item or from the JSON form of a release, where `type` is the format. */
 static struct cairn_config *result_of(const json_t *item, const struct cairn_config_get_request *q)
 {
     struct arena *a;
@@ -337,7 +334,7 @@ int cairn_config_get(struct cairn_client *c, const struct cairn_config_get_reque
                      struct cairn_config **ret, struct cairn_error *error)
 {
     if (!request->name || !*request->name)
-        return set_error(error, CAIRN_INVALID, "a configuration has a name");
+        return set_error(error, CAIRN_INVALID, "a configuration needs a name");
     struct buf path = {0};
     struct cairn_http_result *answer;
     struct cached k = {c, request, NULL};
@@ -361,7 +358,7 @@ int cairn_config_get(struct cairn_client *c, const struct cairn_config_get_reque
         *ret = result_of(root, request);
     json_decref(root);
     cairn_result_free(answer);
-    return err ? set_error(error, CAIRN_PROTOCOL, "the server's answer is no JSON: %s", why) : CAIRN_OK;
+    return err ? set_error(error, CAIRN_PROTOCOL, "the server's response is not JSON: %s", why) : CAIRN_OK;
 }
 
 static int read_published(const struct cairn_http_result *answer, struct cairn_config_publish_result **ret,
@@ -371,7 +368,7 @@ static int read_published(const struct cairn_http_result *answer, struct cairn_c
     json_t *root = NULL;
     struct arena *a;
     if (json_parse(slice_of(answer->body.data, answer->body.size), &root, why, sizeof why) != OK)
-        return set_error(error, CAIRN_PROTOCOL, "the server's answer is no JSON: %s", why);
+        return set_error(error, CAIRN_PROTOCOL, "the server's response is not JSON: %s", why);
     struct cairn_config_publish_result *r = result_new(sizeof *r, &a);
     r->revision = json_integer_value(json_object_get(root, "revision"));
     r->seq = (uint64_t)json_integer_value(json_object_get(root, "seq"));
@@ -386,7 +383,7 @@ int cairn_config_publish(struct cairn_client *c, const struct cairn_config_publi
                          struct cairn_config_publish_result **ret, struct cairn_error *error)
 {
     if (!request->name || !*request->name)
-        return set_error(error, CAIRN_INVALID, "a configuration has a name");
+        return set_error(error, CAIRN_INVALID, "a configuration needs a name");
     if (request->if_md5 &&
         (strlen(request->if_md5) != 32 || strspn(request->if_md5, "0123456789abcdef") != 32))
         return set_error(error, CAIRN_INVALID, "if_md5 is 32 hexadecimal digits");

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The instances of a service, as a view of the stream and as a list of structs. */
+ * Discovery: the instances of a service as a view of the stream, and as a list of structs. */
 #include "sdk/stream.h"
 
 struct cairn_discovery {
@@ -40,7 +40,7 @@ static struct cairn_instance instance_of(const json_t *item, struct arena *a)
     return i;
 }
 
-/* Sorted by id: the server sends them so, but deltas come in the order of changes. */
+/* Orders instances by id: a snapshot has this order, but deltas have the order of changes. */
 static int cairn_discover_compare(const void *a, const void *b)
 {
     return strcmp(((const struct cairn_instance *)a)->id, ((const struct cairn_instance *)b)->id);
@@ -86,8 +86,8 @@ static void cairn_discover_on_change(struct subscription *s)
         discovery_free(d);
 }
 
-/* What is asked was checked: this is a token or a role that went. The view stays as it is, and is asked for
- * again when the connection changes. */
+/* Handles a refused subscription. The request itself was valid before, so a token or a role has changed.
+ * The view keeps its state and subscribes again on the next connection. */
 static void on_refused(struct subscription *s, const struct cairn_error *error)
 {
     (void)s;
@@ -136,7 +136,7 @@ int cairn_discover_start(struct cairn_client *c, const struct cairn_discover_req
     d->subscription.no_guarded = request->no_guarded;
     d->subscription.on_change = cairn_discover_on_change;
     d->subscription.on_refused = on_refused;
-    *ret_discovery = d; /* before its callback can run */
+    *ret_discovery = d; /* set before the callback can run */
     int err = client_start(c, &d->post);
     if (err) {
         *ret_discovery = NULL;
@@ -146,23 +146,23 @@ int cairn_discover_start(struct cairn_client *c, const struct cairn_discover_req
     return CAIRN_OK;
 }
 
-struct look {
+struct instances_query {
     struct cairn_discovery *discovery;
-    struct cairn_instances *found;
+    struct cairn_instances *instances;
 };
 
-static void look_here(void *arg)
+static void copy_instances_on_thread(void *arg)
 {
-    struct look *l = arg;
-    l->found = instances_of(&l->discovery->subscription);
+    struct instances_query *l = arg;
+    l->instances = instances_of(&l->discovery->subscription);
 }
 
 int cairn_discover_now(struct cairn_discovery *d, struct cairn_instances **ret)
 {
-    struct look l = {d, NULL};
-    int err = client_run(d->subscription.client, look_here, &l);
+    struct instances_query l = {d, NULL};
+    int err = client_run(d->subscription.client, copy_instances_on_thread, &l);
     if (!err)
-        *ret = l.found;
+        *ret = l.instances;
     return err;
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Endpoints as people write them: "host:port,[::1]:port,https://host:port/". Pure. */
+ * Endpoints as users write them: "host:port,[::1]:port,https://host:port/". Pure. */
 #include <stdio.h>
 
 #include "base/text.h"

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Errors as users see them: the table stands in cairn.h, here is how a server's answer becomes one of it.
- * Pure. */
+ * Errors of the SDK: the mapping of gRPC statuses to the codes of cairn.h. Pure. */
 #include <stdarg.h>
 #include <stdio.h>
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
- * gRPC over HTTP/2 by nghttp2's session: calls to streams and back. The one file that includes nghttp2.
+ * gRPC over HTTP/2 by nghttp2's session: one stream for each call. The one file that includes nghttp2.
  *
- * Bytes that come go through the session at once, but nothing is told to anybody inside it: what a stream got
- * is kept in its call, and h2_deliver tells it when the session is done. So owners may start and cancel calls
- * as they like. Nothing is written outside of h2_flush, which the turn calls; a connection that ends is
- * marked, and the turn (channel.c) does the rest. */
+ * - Received bytes go through the session at once, but no owner is called inside it. A call keeps what its
+ *   stream received; h2_deliver calls the owners after the session. So an owner may start and cancel calls
+ *   in its callbacks.
+ * - Only h2_flush writes; the turn calls it.
+ * - A connection that ends is only marked; channel_turn (channel.c) closes it. */
 #include <nghttp2/nghttp2.h>
 #include <stdio.h>
 
@@ -22,8 +23,7 @@ static void end_connection(struct h2 *h, const char *why)
     snprintf(h->why, sizeof h->why, "%s", why);
 }
 
-/* --- a call's answers --------------------------------------------------------------------------------------
- */
+/* --- a call's response ---------------------------------------------------------------------------------- */
 static void h2_touch(struct h2 *h, struct rpc *r)
 {
     if (!link_is_in_list(&r->touched))
@@ -106,7 +106,7 @@ static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, v
     return 0;
 }
 
-/* How the call went; code 0 for well. */
+/* Computes the call's result; code 0 for success. */
 static int outcome(struct rpc *r, struct cairn_error *e)
 {
     if (r->grpc_status >= 0)
@@ -148,7 +148,7 @@ static void protocol_error(struct rpc *r, const char *what)
     sdk_rpc_finish(r, &e);
 }
 
-/* All whole messages, then the end. The call may be gone behind it. */
+/* Delivers all complete messages, then the end. The call may be freed after it. */
 static void deliver_call(struct h2 *h, struct rpc *r)
 {
     size_t at = 0;
@@ -157,7 +157,7 @@ static void deliver_call(struct h2 *h, struct rpc *r)
     while (!wrong && !r->is_canceled && r->in.size - at >= 5) {
         uint32_t size = get_be32(r->in.data + at + 1);
         if (r->in.data[at] != 0)
-            wrong = "the server sent a compressed message, which was not asked for";
+            wrong = "the server sent a compressed message, but the client accepts none";
         else if (size > (uint32_t)ANSWER_SIZE_MAX)
             wrong = "the server announced a message that is too large";
         else if (r->in.size - at - 5 < size)
@@ -186,8 +186,7 @@ static void sdk_h2_deliver(struct h2 *h)
         deliver_call(h, container_of(l, struct rpc, touched));
 }
 
-/* --- a call's request
- * ----------------------------------------------------------------------------------------- */
+/* --- a call's request ----------------------------------------------------------------------------------- */
 static ssize_t on_read_request(nghttp2_session *session, int32_t stream, uint8_t *to, size_t size,
                                uint32_t *flags, nghttp2_data_source *source, void *arg)
 {
@@ -218,7 +217,7 @@ static ssize_t on_read_request(nghttp2_session *session, int32_t stream, uint8_t
 static nghttp2_nv field_of(const char *name, const char *value)
 {
     nghttp2_nv nv = {.namelen = strlen(name), .valuelen = strlen(value)};
-    memcpy(&nv.name, &name, sizeof name); /* nghttp2's type is not const; nobody writes */
+    memcpy(&nv.name, &name, sizeof name); /* nghttp2's type is not const, but the bytes are only read */
     memcpy(&nv.value, &value, sizeof value);
     return nv;
 }
@@ -253,7 +252,7 @@ void h2_submit(struct h2 *h, struct rpc *r)
     if (list_is_empty(&h->running) || !heap_contains(&h->keepalive.node))
         timer_start(c, &h->keepalive, c->keepalive_interval_ms);
     r->stream_id = nghttp2_submit_request(h->session, NULL, fields, n, &provider, r);
-    if (r->stream_id < 0) { /* the ids are used up: as good as GOAWAY */
+    if (r->stream_id < 0) { /* all stream ids are used: treated as GOAWAY */
         r->stream_id = 0;
         r->is_stream_over = r->is_refused = true;
         h2_touch(h, r);
@@ -265,7 +264,8 @@ void h2_resume(struct h2 *h, struct rpc *r)
 {
     if (r->is_out_deferred) {
         r->is_out_deferred = false;
-        (void)nghttp2_session_resume_data(h->session, r->stream_id); /* one that is over needs none */
+        /* fails if the stream is over; harmless */
+        (void)nghttp2_session_resume_data(h->session, r->stream_id);
     }
 }
 
@@ -282,8 +282,7 @@ void h2_drop(struct h2 *h, struct rpc *r)
     list_remove(&r->touched);
 }
 
-/* --- the connection
- * --------------------------------------------------------------------------------------------- */
+/* --- the connection ------------------------------------------------------------------------------------- */
 void h2_flush(struct h2 *h)
 {
     while (!h->is_closed && sock_queued(h->sock) < QUEUED_BYTES_HIGH) {
@@ -295,7 +294,7 @@ void h2_flush(struct h2 *h)
             break;
         sock_write(h->sock, slice_of(bytes, (size_t)n));
     }
-    sdk_h2_deliver(h); /* of those that could not be sent */
+    sdk_h2_deliver(h); /* delivers calls that could not be sent */
     if (!h->is_closed && !nghttp2_session_want_read(h->session) && !nghttp2_session_want_write(h->session))
         end_connection(h, "closed by the server");
 }
@@ -341,7 +340,8 @@ static void on_keepalive(struct timer *t)
     if (h->is_ping_out && silent_ms >= c->keepalive_timeout_ms) {
         end_connection(h, "the server does not answer a ping");
     } else if (silent_ms >= c->keepalive_interval_ms) {
-        (void)nghttp2_submit_ping(h->session, NGHTTP2_FLAG_NONE, NULL); /* without memory: no ping */
+        /* fails only without memory; then no ping is sent */
+        (void)nghttp2_submit_ping(h->session, NGHTTP2_FLAG_NONE, NULL);
         h->is_ping_out = true;
         h->received_ms = now;
         timer_start(c, t, c->keepalive_timeout_ms);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Reads answers of HTTP/1.1. Lines are gathered in `head` (behind the head itself, which stays for
- * http_answer_field) and looked at when they are whole; bodies are only counted. What is ambiguous (two
- * lengths that differ, a length that is no number, an unknown transfer coding) is refused, not resolved. */
+ * Parser of HTTP/1.1 responses. Lines are collected in `head` behind the head itself, which stays for
+ * http_answer_field, and parsed when they are complete. Bodies are only counted. Ambiguous input is an
+ * error: two different lengths, a length that is not a number, an unknown transfer coding. */
 #include "sdk/http_answer.h"
 
 #include <strings.h>
@@ -14,7 +14,7 @@ void http_answer_done(struct http_answer *a)
     *a = (struct http_answer){0};
 }
 
-static struct slice trimmed(struct slice s)
+static struct slice trim(struct slice s)
 {
     while (s.size && (s.data[0] == ' ' || s.data[0] == '\t'))
         s = slice_of(s.data + 1, s.size - 1);
@@ -23,7 +23,7 @@ static struct slice trimmed(struct slice s)
     return s;
 }
 
-/* The line that begins *rest, without its end; false when there is none. */
+/* Takes the first line of *rest, without its end; false if there is none. */
 static bool next_line(struct slice *rest, struct slice *ret_line)
 {
     const uint8_t *end = rest->size ? memchr(rest->data, '\n', rest->size) : NULL;
@@ -41,7 +41,7 @@ static bool is_text(struct slice s, const char *text)
     return s.size == strlen(text) && strncasecmp((const char *)s.data, text, s.size) == 0;
 }
 
-/* Looks for the field from *at on (a place in the head), and leaves *at behind it. */
+/* Searches for a field from *at (an offset in the head) and sets *at behind it. */
 static bool find_field(const struct http_answer *a, const char *name, size_t *at, struct slice *ret_value)
 {
     struct slice rest = slice_of(a->head.data + *at, a->head_size - *at), line;
@@ -50,7 +50,7 @@ static bool find_field(const struct http_answer *a, const char *name, size_t *at
         const uint8_t *colon = line.size ? memchr(line.data, ':', line.size) : NULL;
         if (!colon || !is_text(slice_of(line.data, (size_t)(colon - line.data)), name))
             continue;
-        *ret_value = trimmed(slice_of(colon + 1, line.size - (size_t)(colon - line.data) - 1));
+        *ret_value = trim(slice_of(colon + 1, line.size - (size_t)(colon - line.data) - 1));
         return true;
     }
     return false;
@@ -97,8 +97,8 @@ static int read_length(struct http_answer *a, bool *ret_is_there)
     return OK;
 }
 
-/* The head is whole: what follows it? */
-static int head_is_read(struct http_answer *a)
+/* Handles the complete head: chooses the phase of the body. */
+static int on_head(struct http_answer *a)
 {
     bool is_11, has_length;
     int err = read_status(a, &is_11);
@@ -139,7 +139,7 @@ static int read_chunk_line(struct http_answer *a, struct slice line)
             return ERR_MALFORMED;
         size = size << 4 | digit;
     }
-    struct slice rest = trimmed(slice_of(line.data + i, line.size - i));
+    struct slice rest = trim(slice_of(line.data + i, line.size - i));
     if (i == 0 || (rest.size && rest.data[0] != ';'))
         return ERR_MALFORMED;
     a->left = size;
@@ -147,7 +147,7 @@ static int read_chunk_line(struct http_answer *a, struct slice line)
     return OK;
 }
 
-static int line_is_read(struct http_answer *a, struct slice line)
+static int on_line(struct http_answer *a, struct slice line)
 {
     if (a->phase == HTTP_ANSWER_CHUNK_LINE)
         return read_chunk_line(a, line);
@@ -155,12 +155,12 @@ static int line_is_read(struct http_answer *a, struct slice line)
         a->phase = HTTP_ANSWER_CHUNK_LINE;
         return line.size ? ERR_MALFORMED : OK;
     }
-    if (line.size == 0) /* of trailers */
+    if (line.size == 0) /* end of the trailers */
         a->phase = HTTP_ANSWER_DONE;
     return OK;
 }
 
-/* Takes bytes up to the end of a line into head. */
+/* Moves bytes up to the end of a line into head. */
 static int feed_line(struct http_answer *a, struct slice *in)
 {
     const uint8_t *end = memchr(in->data, '\n', in->size);
@@ -177,14 +177,14 @@ static int feed_line(struct http_answer *a, struct slice *in)
     if (is_head) {
         while (line_from > 0 && a->head.data[line_from - 1] != '\n')
             line_from--;
-        struct slice line = trimmed(slice_of(a->head.data + line_from, a->head.size - line_from - 1));
+        struct slice line = trim(slice_of(a->head.data + line_from, a->head.size - line_from - 1));
         if (line.size || line_from == 0)
             return OK;
         a->head_size = a->head.size;
-        return head_is_read(a);
+        return on_head(a);
     }
     struct slice rest = slice_of(a->head.data + a->head_size, a->head.size - a->head_size), line;
-    int err = next_line(&rest, &line) ? line_is_read(a, line) : ERR_MALFORMED;
+    int err = next_line(&rest, &line) ? on_line(a, line) : ERR_MALFORMED;
     a->head.size = a->head_size;
     return err;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A blocking HTTP/1.1 client on one socket: poll with a deadline around every read and write. The socket
- * never blocks by itself. What the answer's bytes mean is http_answer.c's. */
+ * Blocking HTTP/1.1 client on one socket: the socket is non-blocking, and each read and write waits in poll
+ * with a deadline. http_answer.c parses the response. */
 #include "sdk/http_client.h"
 
 #include <errno.h>
@@ -28,7 +28,7 @@ struct http_client {
     int fd; /* -1 = not connected */
     struct tls *tls;
     struct http_answer answer;
-    struct buf in;   /* plain bytes that are not read yet */
+    struct buf in;   /* plain bytes that are not parsed yet */
     struct buf wire; /* TLS records to send */
     bool was_sent;
     bool is_streamed;
@@ -86,7 +86,7 @@ void http_client_free(struct http_client *c)
     mem_free(c);
 }
 
-/* Until the socket is ready for events, or wake_fd for reading (*ret_is_ready is false then). */
+/* Waits until the socket is ready for events, or wake_fd is readable (*ret_is_ready is false then). */
 static int http_client_wait_for(struct http_client *c, short events, struct deadline until, int wake_fd,
                                 bool *ret_is_ready)
 {
@@ -142,7 +142,7 @@ static int send_plain(struct http_client *c, struct slice s, struct deadline unt
 {
     if (!c->tls)
         return send_bytes(c, s, until);
-    while (s.size) { /* in pieces, so that a large body is not there twice */
+    while (s.size) { /* in pieces, so that a large body is not in memory twice */
         size_t size = s.size < PIECE_SIZE ? s.size : PIECE_SIZE;
         int err = tls_send(c->tls, slice_of(s.data, size));
         if (err)
@@ -155,7 +155,7 @@ static int send_plain(struct http_client *c, struct slice s, struct deadline unt
     return OK;
 }
 
-/* Reads once into c->in. *ret_is_end: the other side has closed. */
+/* Reads once into c->in. *ret_is_end: the server has closed the connection. */
 static int http_client_receive(struct http_client *c, struct deadline until, int wake_fd, bool *ret_is_end)
 {
     *ret_is_end = false;
@@ -184,7 +184,7 @@ static int http_client_receive(struct http_client *c, struct deadline until, int
     }
     if (err) {
         http_client_fail(c, ERR_CLOSED, tls_error(c->tls));
-        (void)flush_tls(c, until); /* the alert that says why */
+        (void)flush_tls(c, until); /* sends the TLS alert */
         return ERR_CLOSED;
     }
     return flush_tls(c, until);
@@ -247,7 +247,7 @@ static int http_client_dial(struct http_client *c)
     snprintf(port, sizeof port, "%u", c->server.port);
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG}, *list = NULL;
     int failure = getaddrinfo(c->host, port, &hints, &list);
-    if (failure) /* an address of a family that no interface has, as 127.0.0.1 where there is nothing else */
+    if (failure) /* fails for an address family without interface */
         hints.ai_flags = 0, failure = getaddrinfo(c->host, port, &hints, &list);
     if (failure) {
         snprintf(c->error, sizeof c->error, "cannot find the host %s: %s", c->host, gai_strerror(failure));
@@ -263,7 +263,7 @@ static int http_client_dial(struct http_client *c)
     return err;
 }
 
-/* A connection that waits between two requests must be silent: one that can be read has ended. */
+/* True if the idle connection can be reused. It must be silent: if it is readable, it has ended. */
 static bool is_usable(const struct http_client *c)
 {
     struct pollfd p = {c->fd, POLLIN, 0};
@@ -298,7 +298,7 @@ int http_client_begin(struct http_client *c, const struct http_request *r, int64
     else if (r->has_body)
         buf_addf(&head, "Content-Length: %zu\r\n", r->body.size);
     buf_add_text(&head, "\r\n");
-    bool is_small = r->body.size < PIECE_SIZE; /* then one packet */
+    bool is_small = r->body.size < PIECE_SIZE; /* then head and body are sent in one packet */
     if (is_small)
         buf_add_slice(&head, r->body);
     c->was_sent = true;
@@ -306,7 +306,8 @@ int http_client_begin(struct http_client *c, const struct http_request *r, int64
     if (!err && !is_small)
         err = send_plain(c, r->body, until);
     buf_done(&head);
-    /* A server may refuse a large body before it has all of it: its answer says more than the broken pipe. */
+    /* A server may reject a large body before it has read all of it. Its response is a better error than
+     * the broken pipe. */
     return err == ERR_CLOSED && !is_small ? OK : err;
 }
 
@@ -331,7 +332,7 @@ int http_client_end_body(struct http_client *c, int64_t timeout_ms)
     return send_plain(c, slice_text("0\r\n\r\n"), deadline_in(timeout_ms));
 }
 
-/* Takes what has come into the answer, and reads once if that was nothing. */
+/* Parses the received bytes; if there are none, it reads once. */
 static int http_client_step(struct http_client *c, struct deadline until, int wake_fd, struct buf *body)
 {
     if (c->in.size == 0) {
@@ -357,8 +358,7 @@ int http_client_head(struct http_client *c, int64_t timeout_ms)
     struct deadline until = deadline_in(timeout_ms);
     int err = OK;
     while (!err && !http_answer_has_head(&c->answer))
-        err = http_client_step(c, until, -1,
-                               NULL); /* what comes behind it stays in `in` for http_client_read */
+        err = http_client_step(c, until, -1, NULL); /* the rest stays in `in` for http_client_read */
     if (err)
         http_client_close(c);
     return err;

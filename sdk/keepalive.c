@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A lease kept alive: one stream, a request every third of the TTL. An answer that has not come by the time
- * of the next request means that this member is stuck: the connection is left and another one asked. The
- * lease is lost when a server says so, or when its whole TTL passed since the request behind the last answer.
- */
+ * Lease keepalive: one stream, one request every third of the TTL. If the response has not arrived when the
+ * next request is due, this member is stuck: the keepalive leaves the connection and uses another one. The
+ * lease is lost in two cases: a server says so, or a whole TTL has passed since the last request that was
+ * answered. */
 #include "base/clock.h"
 #include "sdk/message.h"
 
-enum { TTL_GUESS_MS = 3000 }; /* until the server has said the TTL */
+enum { TTL_GUESS_MS = 3000 }; /* used until the server reports the TTL */
 
 struct cairn_keepalive {
     struct object object;
     struct post post;
     struct cairn_client *client;
     int64_t lease;
-    uint64_t ttl_ms;   /* 0 = not known yet */
-    uint64_t asked_ms; /* the request that waits for an answer, 0 = none */
+    uint64_t ttl_ms;     /* 0 = not known yet */
+    uint64_t request_ms; /* time of the request without a response, 0 = none */
     struct rpc *rpc;
     struct timer next, expiry;
     bool is_over, is_notifying, is_stopped;
@@ -25,8 +25,8 @@ struct cairn_keepalive {
 
 static void cairn_keepalive_open_stream(struct cairn_keepalive *k);
 
-static bool cairn_keepalive_tell(struct cairn_keepalive *k, int64_t ttl_seconds,
-                                 const struct cairn_error *error)
+static bool cairn_keepalive_notify(struct cairn_keepalive *k, int64_t ttl_seconds,
+                                   const struct cairn_error *error)
 {
     k->is_notifying = true;
     k->callback(k, ttl_seconds, error, k->arg);
@@ -37,7 +37,7 @@ static bool cairn_keepalive_tell(struct cairn_keepalive *k, int64_t ttl_seconds,
     return false;
 }
 
-static void cairn_keepalive_settle(struct cairn_keepalive *k)
+static void cairn_keepalive_stop_timers(struct cairn_keepalive *k)
 {
     timer_stop(k->client, &k->next);
     timer_stop(k->client, &k->expiry);
@@ -46,13 +46,13 @@ static void cairn_keepalive_settle(struct cairn_keepalive *k)
     k->rpc = NULL;
 }
 
-static void lose(struct cairn_keepalive *k, int code, const char *why)
+static void report_lost(struct cairn_keepalive *k, int code, const char *why)
 {
     struct cairn_error e = {0};
-    cairn_keepalive_settle(k);
+    cairn_keepalive_stop_timers(k);
     k->is_over = true;
     set_error(&e, code, "%s", why);
-    (void)cairn_keepalive_tell(k, 0, &e);
+    (void)cairn_keepalive_notify(k, 0, &e);
 }
 
 static uint64_t third(const struct cairn_keepalive *k)
@@ -61,11 +61,11 @@ static uint64_t third(const struct cairn_keepalive *k)
     return ms ? ms : 1;
 }
 
-static void cairn_keepalive_ask(struct cairn_keepalive *k)
+static void cairn_keepalive_send(struct cairn_keepalive *k)
 {
     Etcdserverpb__LeaseKeepAliveRequest m = ETCDSERVERPB__LEASE_KEEP_ALIVE_REQUEST__INIT;
     m.id = k->lease;
-    k->asked_ms = clock_mono_ms();
+    k->request_ms = clock_mono_ms();
     rpc_add_packed(k->rpc, &m.base);
     timer_start(k->client, &k->next, third(k));
 }
@@ -73,11 +73,11 @@ static void cairn_keepalive_ask(struct cairn_keepalive *k)
 static void on_next(struct timer *t)
 {
     struct cairn_keepalive *k = container_of(t, struct cairn_keepalive, next);
-    if (k->rpc && !k->asked_ms) {
-        cairn_keepalive_ask(k);
+    if (k->rpc && !k->request_ms) {
+        cairn_keepalive_send(k);
         return;
     }
-    if (k->rpc) { /* no answer */
+    if (k->rpc) { /* no response */
         struct h2 *h = k->rpc->h2;
         sdk_rpc_cancel(k->rpc);
         k->rpc = NULL;
@@ -90,7 +90,7 @@ static void on_next(struct timer *t)
 static void on_expiry(struct timer *t)
 {
     struct cairn_keepalive *k = container_of(t, struct cairn_keepalive, expiry);
-    lose(k, CAIRN_TIMEOUT, "the lease could not be refreshed within its TTL");
+    report_lost(k, CAIRN_TIMEOUT, "the lease could not be refreshed within its TTL");
 }
 
 static void cairn_keepalive_on_message(struct rpc *r, struct slice bytes)
@@ -106,16 +106,16 @@ static void cairn_keepalive_on_message(struct rpc *r, struct slice bytes)
     if (!is_ours)
         return;
     if (ttl <= 0) {
-        lose(k, CAIRN_LOST, "the lease is not there any more");
+        report_lost(k, CAIRN_LOST, "the lease is not there any more");
         return;
     }
-    uint64_t since_ms = k->asked_ms ? clock_mono_ms() - k->asked_ms : 0;
+    uint64_t since_ms = k->request_ms ? clock_mono_ms() - k->request_ms : 0;
     k->ttl_ms = (uint64_t)ttl * 1000;
-    k->asked_ms = 0;
+    k->request_ms = 0;
     timer_start(k->client, &k->next, third(k));
     timer_start(k->client, &k->expiry, k->ttl_ms > since_ms ? k->ttl_ms - since_ms : 0);
     struct cairn_error none = {0};
-    (void)cairn_keepalive_tell(k, ttl, &none);
+    (void)cairn_keepalive_notify(k, ttl, &none);
 }
 
 static void cairn_keepalive_on_end(struct rpc *r, const struct cairn_error *error)
@@ -124,14 +124,14 @@ static void cairn_keepalive_on_end(struct rpc *r, const struct cairn_error *erro
     k->rpc = NULL;
     switch (error->code) {
     case CAIRN_NOT_FOUND:
-        lose(k, CAIRN_LOST, error->message);
+        report_lost(k, CAIRN_LOST, error->message);
         return;
     case CAIRN_INVALID:
     case CAIRN_DENIED:
     case CAIRN_UNAUTHENTICATED:
     case CAIRN_UNIMPLEMENTED:
     case CAIRN_CLOSED:
-        lose(k, error->code, error->message);
+        report_lost(k, error->code, error->message);
         return;
     default:
         timer_start(k->client, &k->next, PAUSE_MIN_MS / 2 + random_u64() % PAUSE_MIN_MS);
@@ -144,17 +144,16 @@ static void cairn_keepalive_open_stream(struct cairn_keepalive *k)
     k->rpc->on_message = cairn_keepalive_on_message;
     k->rpc->on_end = cairn_keepalive_on_end;
     k->rpc->needs_leader = true;
-    cairn_keepalive_ask(k);
+    cairn_keepalive_send(k);
     sdk_rpc_start(k->rpc, 0);
 }
 
-/* --- start and stop
- * ------------------------------------------------------------------------------------------------ */
+/* --- start and stop ------------------------------------------------------------------------------------- */
 static void cairn_keepalive_stop_here(struct object *o)
 {
     struct cairn_keepalive *k = container_of(o, struct cairn_keepalive, object);
     list_remove(&o->link);
-    cairn_keepalive_settle(k);
+    cairn_keepalive_stop_timers(k);
     k->is_stopped = true;
     if (!k->is_notifying)
         mem_free(k);
@@ -181,7 +180,7 @@ int cairn_keepalive_start(struct cairn_client *c, int64_t lease,
     k->next.run = on_next;
     k->expiry.run = on_expiry;
     k->post.run = cairn_keepalive_start_here;
-    *ret_keepalive = k; /* before its callback can run */
+    *ret_keepalive = k; /* set before the callback can run */
     int err = client_start(c, &k->post);
     if (err) {
         *ret_keepalive = NULL;

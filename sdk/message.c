@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See message.h. */
+ * Translation of the key-value messages. See message.h. */
 #include "sdk/message.h"
 
 enum { TXN_DEPTH_MAX = 16 };
@@ -7,7 +7,8 @@ enum { TXN_DEPTH_MAX = 16 };
 ProtobufCBinaryData bytes_out(struct cairn_bytes b)
 {
     ProtobufCBinaryData data = {b.size, NULL};
-    memcpy(&data.data, &b.data, sizeof data.data); /* protobuf-c's type is not const; nobody writes */
+    /* protobuf-c's type is not const, but the bytes are only read */
+    memcpy(&data.data, &b.data, sizeof data.data);
     return data;
 }
 
@@ -22,9 +23,8 @@ void read_header(const Etcdserverpb__ResponseHeader *in, struct cairn_header *ou
         *out = (struct cairn_header){in->cluster_id, in->member_id, in->revision, in->raft_term};
 }
 
-/* --- which keys
- * ----------------------------------------------------------------------------------------------------- */
-/* The first key behind all that begin with this one: the last byte that can be is made one greater. */
+/* --- key ranges ----------------------------------------------------------------------------------------- */
+/* The range_end of a prefix: the last byte below 0xff is incremented; bytes behind it are dropped. */
 static ProtobufCBinaryData end_of_prefix(struct cairn_bytes prefix, struct arena *a)
 {
     uint8_t *end = arena_copy(a, prefix.data, prefix.size);
@@ -45,7 +45,7 @@ int fill_range_end(struct cairn_bytes key, struct cairn_bytes range_end, bool pr
                          "only one of prefix, from_key and range_end can say which keys");
     struct cairn_bytes first = key;
     if ((prefix || from_key) && !key.size)
-        first = (struct cairn_bytes){"", 1}; /* a NUL: the first key there can be */
+        first = (struct cairn_bytes){"", 1}; /* a NUL: the smallest key */
     *ret_key = bytes_out(first);
     if (prefix && key.size)
         *ret_end = end_of_prefix(key, a);
@@ -56,8 +56,7 @@ int fill_range_end(struct cairn_bytes key, struct cairn_bytes range_end, bool pr
     return CAIRN_OK;
 }
 
-/* --- keys and values, requests
- * ------------------------------------------------------------------------------------- */
+/* --- keys and values, requests -------------------------------------------------------------------------- */
 int fill_range(const struct cairn_range_request *in, struct arena *a, ProtobufCMessage *message,
                struct cairn_error *error)
 {
@@ -179,7 +178,7 @@ static int fill_txn_at(const struct cairn_txn_request *in, struct arena *a, Etcd
                        unsigned depth, struct cairn_error *error)
 {
     if (depth > TXN_DEPTH_MAX)
-        return set_error(error, CAIRN_INVALID, "transactions stand in transactions more than %d deep",
+        return set_error(error, CAIRN_INVALID, "transactions are nested more than %d deep",
                          (int)TXN_DEPTH_MAX);
     m->n_compare = in->compare_count;
     m->n_success = in->then_count;
@@ -210,8 +209,7 @@ bool txn_is_read(const struct cairn_txn_request *t)
     return ops_are_read(t->then, t->then_count) && ops_are_read(t->otherwise, t->otherwise_count);
 }
 
-/* --- keys and values, answers
- * ---------------------------------------------------------------------------------------- */
+/* --- keys and values, responses ------------------------------------------------------------------------- */
 struct cairn_kv *read_kv(const Mvccpb__KeyValue *in, struct cairn_kv *out)
 {
     *out = (struct cairn_kv){.key = bytes_in(in->key),

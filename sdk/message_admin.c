@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Leases, members, maintenance: see message.h. */
+ * Translation of the lease, membership and maintenance messages. See message.h. */
 #include "sdk/message.h"
 
 #define NOTHING_TO_FILL(name)                                                                                \
@@ -18,7 +18,7 @@
         (void)a;                                                                                             \
         read_header(((const Etcdserverpb__##response *)message)->header, &out->header);                      \
     }
-/* One number of the request is one of the message. */
+/* Defines a function that copies one number of the request to the message. */
 #define ONE_FIELD(name, request, field, member)                                                              \
     int fill_##name(const struct cairn_##name##_request *in, struct arena *a, ProtobufCMessage *message,     \
                     struct cairn_error *error)                                                               \
@@ -29,8 +29,7 @@
         return CAIRN_OK;                                                                                     \
     }
 
-/* --- leases
- * ---------------------------------------------------------------------------------------------------- */
+/* --- leases --------------------------------------------------------------------------------------------- */
 int fill_lease_grant(const struct cairn_lease_grant_request *in, struct arena *a, ProtobufCMessage *message,
                      struct cairn_error *error)
 {
@@ -92,9 +91,8 @@ void read_lease_list(const ProtobufCMessage *message, struct arena *a, struct ca
     out->id_count = m->n_leases;
 }
 
-/* --- members
- * --------------------------------------------------------------------------------------------------- */
-/* The strings stay where they are. */
+/* --- members -------------------------------------------------------------------------------------------- */
+/* Copies the list of pointers; the strings are borrowed. */
 static const char *const *texts_in(char *const *list, size_t count, struct arena *a)
 {
     const char **texts = arena_new(a, (count + 1) * sizeof *texts);
@@ -187,8 +185,7 @@ READ_MEMBERS(member_update, MemberUpdateResponse)
 ONE_FIELD(member_promote, MemberPromoteRequest, id, id)
 READ_MEMBERS(member_promote, MemberPromoteResponse)
 
-/* --- maintenance
- * -------------------------------------------------------------------------------------------------- */
+/* --- maintenance ---------------------------------------------------------------------------------------- */
 NOTHING_TO_FILL(status)
 
 void read_status(const ProtobufCMessage *message, struct arena *a, struct cairn_status_result *out)

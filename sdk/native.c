@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The native API, request by request, for who waits: HTTP as it is, and the config center's get and publish.
- */
+ * Blocking requests of the native API: any HTTP request, and the config center's get and publish. */
 #include <ctype.h>
 #include <stdio.h>
 
-#include "sdk/ask.h"
+#include "sdk/native_call.h"
 
 struct native {
     struct post post;
@@ -13,7 +12,7 @@ struct native {
     struct waiter waiter;
 };
 
-static void sdk_native_on_end(struct ask *q, const struct cairn_error *error)
+static void sdk_native_on_end(struct native_call *q, const struct cairn_error *error)
 {
     struct native *n = q->owner;
     struct cairn_http_result *r = NULL;
@@ -31,15 +30,15 @@ static void sdk_native_start_here(struct post *p)
 {
     struct native *n = container_of(p, struct native, post);
     const struct cairn_http_request *r = n->request;
-    struct ask *q = ask_new(n->client, r->method, r->path);
+    struct native_call *q = native_call_new(n->client, r->method, r->path);
     q->fields = r->fields;
     q->owner = n;
     q->on_end = sdk_native_on_end;
     buf_add(&q->request, r->body.data, r->body.size);
-    ask_start(q, r->timeout_ms ? r->timeout_ms : n->client->command_timeout_ms);
+    native_call_start(q, r->timeout_ms ? r->timeout_ms : n->client->command_timeout_ms);
 }
 
-/* Nothing in it may begin another line, or another request. */
+/* True if the text cannot begin another line or another request. */
 static bool is_token(const char *text)
 {
     size_t n = 0;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What the files of the SDK share. All of it belongs to the client's thread, except where "any thread" is
- * said: other threads leave a `struct post` in the inbox, and nothing else is locked.
+ * Private declarations of the SDK. All objects belong to the client's thread. Functions for "any thread"
+ * say so: other threads leave a `struct post` in the inbox. No other lock exists.
  *
- *     any thread   cairn_put -> call.c packs it -> client_post
+ *     any thread   cairn_put -> call.c encodes it -> client_post
  *     the thread   client.c -> sdk_rpc_start -> a stream of h2.c -> sock.c
  *                  sock.c -> h2.c collects bytes -> h2_deliver -> rpc.on_message, rpc.on_end */
 #ifndef SDK_PRIVATE_H
@@ -24,16 +24,16 @@ enum {
     ENDPOINTS_MAX = 64,
     CALLS_MAX = 65536,
     ANSWER_SIZE_MAX = INT32_MAX,   /* gRPC's own limit */
-    HEADER_TEXT_MAX = 4096,        /* of a grpc-message */
+    HEADER_TEXT_MAX = 4096,        /* bytes of a grpc-message */
     PAUSE_MIN_MS = 50,             /* between rounds of attempts, doubled up to ... */
     PAUSE_MAX_MS = 2000,           /* ... this */
-    QUEUED_BYTES_HIGH = 256 << 10, /* bytes a socket has not taken, beyond which no more are made */
+    QUEUED_BYTES_HIGH = 256 << 10, /* unsent bytes of a socket above which h2.c makes no more */
 };
 
 /* ---- endpoints (endpoint.c, pure) -------------------------------------------------------------------- */
 
 struct endpoint {
-    char name[272]; /* as it was given */
+    char name[272]; /* as the user wrote it */
     char host[256]; /* without [] */
     char authority[280];
     uint16_t port;
@@ -43,36 +43,37 @@ struct endpoints {
     size_t count;
     bool is_tls;
 };
-/* All of them with https:// or none of them. */
+/* Either all endpoints have https:// or none. CAIRN_INVALID. */
 MUST_CHECK int endpoints_parse(const char *text, struct endpoints *ret, struct cairn_error *error);
 
 /* ---- errors (error.c) -------------------------------------------------------------------------------- */
 
 int set_error(struct cairn_error *error, int code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-/* From a gRPC status and its text; code is 0 for status 0. */
+/* Makes an error from a gRPC status and its text; code is 0 for status 0. */
 int error_of_grpc(struct cairn_error *error, int status, struct slice text);
 
 /* ---- timers, inbox (client.c) ------------------------------------------------------------------------ */
 
 struct timer {
-    struct heap_node node; /* its key is when, in ms of clock_mono_ms */
+    struct heap_node node; /* the key is the due time in ms of clock_mono_ms */
     void (*run)(struct timer *t);
 };
-void timer_start(struct cairn_client *c, struct timer *t, uint64_t delay_ms); /* moves one that runs */
+/* a running timer is moved */
+void timer_start(struct cairn_client *c, struct timer *t, uint64_t delay_ms);
 void timer_stop(struct cairn_client *c, struct timer *t);
 
 struct post {
     struct link link;
     void (*run)(struct post *p);
 };
-/* Any thread. CAIRN_CLOSED if the client is being closed: then run will not be called. */
+/* Any thread. CAIRN_CLOSED: the client is being closed; `run` will not be called. */
 MUST_CHECK int client_post(struct cairn_client *c, struct post *p);
-/* As client_post, but on the client's own thread it runs at once: what is started in a callback may be
- * stopped in the same one. */
+/* As client_post, but on the client's own thread it runs the post at once, so that an object started in a
+ * callback can be stopped in the same callback. */
 MUST_CHECK int client_start(struct cairn_client *c, struct post *p);
 bool client_is_own_thread(const struct cairn_client *c);
-/* Any thread: runs it on the client's thread and waits; at once if that is this one. */
+/* Any thread: runs the function on the client's thread and waits for it; at once if that is this thread. */
 int client_run(struct cairn_client *c, void (*run)(void *arg), void *arg);
 
 /* ---- waiting (wait.c) ---------------------------------------------------------------------------------- */
@@ -81,12 +82,12 @@ struct waiter { /* zeroed */
     pthread_mutex_t mutex;
     pthread_cond_t is_over_changed;
     bool is_over;
-    bool was_posted; /* else the post never ran */
+    bool was_posted; /* false: the post never ran */
     void *result;
     struct cairn_error error;
 };
-/* Leaves the post and waits for waiter_end, which something behind it calls on the client's thread. The
- * result, if any, is the caller's, or freed if nobody wants it. */
+/* Posts and waits until code on the client's thread calls waiter_end. The caller owns the result; it is
+ * freed if ret is NULL. */
 int waiter_run(struct waiter *w, struct cairn_client *c, struct post *p, void **ret,
                struct cairn_error *error);
 void waiter_end(struct waiter *w, void *result, const struct cairn_error *error);
@@ -97,64 +98,64 @@ struct sock;
 struct sock_ops {
     void (*on_open)(void *owner); /* connected, TLS done */
     void (*on_data)(void *owner, struct slice bytes);
-    void (*on_drain)(void *owner);                  /* all that was written has been taken by the kernel */
-    void (*on_close)(void *owner, const char *why); /* by itself; never after sock_close */
+    void (*on_drain)(void *owner);                  /* the kernel has taken all bytes */
+    void (*on_close)(void *owner, const char *why); /* closed by peer or error; never after sock_close */
 };
-/* Looks the name up and tries its addresses one after the other. tls may be NULL. */
+/* Resolves the name and tries its addresses one after the other. tls may be NULL. */
 struct sock *sock_dial(uv_loop_t *loop, const struct endpoint *e, struct tls_context *tls,
                        const struct sock_ops *ops, void *owner);
-void sock_write(struct sock *s, struct slice bytes); /* copied, or sent */
+void sock_write(struct sock *s, struct slice bytes); /* sent at once or copied */
 size_t sock_queued(const struct sock *s);
-void sock_close(struct sock *s); /* the owner hears nothing more; NULL is fine */
+void sock_close(struct sock *s); /* no more callbacks; NULL is allowed */
 
 /* ---- a call (rpc.c) ---------------------------------------------------------------------------------- */
 
 enum rpc_kind {
-    RPC_READ,  /* asked again whatever happened */
-    RPC_WRITE, /* asked again only if it was not sent */
-    RPC_STREAM /* never asked again: its owner knows what to ask */
+    RPC_READ,  /* repeated after any failure */
+    RPC_WRITE, /* repeated only if the server did not process it */
+    RPC_STREAM /* never repeated: its owner opens a new one */
 };
 
 struct rpc {
     struct link link; /* in client.waiting, or in h2.running */
     struct cairn_client *client;
-    struct h2 *h2; /* NULL = waiting */
+    struct h2 *h2; /* NULL = waiting for a connection */
     const char *path;
     enum rpc_kind kind;
-    struct buf out;   /* messages with their prefixes; a unary call keeps its one for another attempt */
-    size_t out_taken; /* ... how much of it this attempt has taken */
+    struct buf out;   /* messages with their prefixes; a unary call keeps its message for another attempt */
+    size_t out_taken; /* ... bytes of it that this attempt has taken */
     bool is_half_closed, is_out_deferred;
     uint64_t timeout_ms, deadline_ms; /* 0 = none */
-    struct timer timer, pause;        /* deadline; until it is asked again, or how long it waits */
+    struct timer timer, pause;        /* deadline; pause before the next attempt */
     unsigned attempts;
     bool is_sent;              /* its HEADERS were handed to the socket in this attempt */
     bool was_sent;             /* ... in this or an earlier one */
-    bool has_authenticated;    /* its token was refused once already */
-    bool is_first_on_h2;       /* Authenticate: goes out before the connection is ready */
+    bool has_authenticated;    /* its token was refused once */
+    bool is_first_on_h2;       /* Authenticate: sent before the connection is ready */
     bool needs_leader;         /* metadata hasleader */
     struct cairn_error reason; /* why the last attempt failed */
 
     int32_t stream_id;
     struct buf in;
-    int http_status, grpc_status; /* -1 = not seen */
+    int http_status, grpc_status; /* -1 = not received */
     struct buf grpc_message;
-    struct link touched; /* in h2.touched: it has bytes or an end to deliver */
+    struct link touched; /* in h2.touched: it has messages or an end to deliver */
     bool is_stream_over, is_refused, is_delivering, is_canceled;
 
     void (*on_message)(struct rpc *r, struct slice message);
-    void (*on_end)(struct rpc *r, const struct cairn_error *error); /* code 0: well; r is freed behind it */
+    /* code 0: success; r is freed after it */
+    void (*on_end)(struct rpc *r, const struct cairn_error *error);
     void *owner;
 };
 
 struct rpc *rpc_new(struct cairn_client *c, const char *path, enum rpc_kind kind, void *owner);
-void rpc_add_message(struct rpc *r, struct slice message); /* to what is to be sent */
+void rpc_add_message(struct rpc *r, struct slice message); /* appended to `out` */
 void rpc_add_packed(struct rpc *r, const struct ProtobufCMessage *message);
-void sdk_rpc_start(struct rpc *r, uint64_t timeout_ms); /* 0 = no time limit (streams) */
+void sdk_rpc_start(struct rpc *r, uint64_t timeout_ms); /* 0 = no timeout (streams) */
 void sdk_rpc_half_close(struct rpc *r);
-void sdk_rpc_cancel(
-    struct rpc *r); /* on_end is not called; frees it (behind on_message, if it is called from there) */
-void rpc_free(struct rpc *r); /* one that was never started */
-/* h2.c's: an attempt is over. */
+void sdk_rpc_cancel(struct rpc *r); /* on_end is not called; frees r (after on_message, if called there) */
+void rpc_free(struct rpc *r);       /* for a call that was never started */
+/* Called by h2.c: an attempt has ended. */
 void rpc_attempt_over(struct rpc *r, const struct cairn_error *reason, bool is_refused);
 void sdk_rpc_finish(struct rpc *r, const struct cairn_error *error);
 void rpc_end_all(struct link *list, int code); /* closing */
@@ -164,10 +165,10 @@ void rpc_end_all(struct link *list, int code); /* closing */
 struct h2;
 struct h2 *h2_dial(struct cairn_client *c, size_t endpoint);
 void h2_submit(struct h2 *h, struct rpc *r);
-void h2_resume(struct h2 *h, struct rpc *r); /* it has more to send */
-void h2_drop(struct h2 *h, struct rpc *r);   /* resets its stream, forgets it */
+void h2_resume(struct h2 *h, struct rpc *r); /* the call has more to send */
+void h2_drop(struct h2 *h, struct rpc *r);   /* resets the stream and removes the call */
 void h2_flush(struct h2 *h);
-void h2_free(struct h2 *h); /* the calls on it must be gone */
+void h2_free(struct h2 *h); /* it must have no calls */
 
 struct h2 {
     struct link link; /* in client.h2s */
@@ -175,38 +176,37 @@ struct h2 {
     size_t endpoint;
     struct sock *sock;
     struct nghttp2_session *session;
-    struct link running; /* its calls */
-    struct link touched; /* those with something to deliver */
+    struct link running; /* the calls on it */
+    struct link touched; /* calls with messages or an end to deliver */
     struct timer keepalive;
     uint64_t received_ms;
     bool is_ready, is_ping_out;
-    bool is_draining; /* takes no further calls, goes when it has none */
-    bool is_closed;   /* the turn will end it; why is said below */
+    bool is_draining; /* it takes no new calls and is closed after its last one */
+    bool is_closed;   /* channel_turn will free it; the reason is in `why` */
     char why[320];
 };
 
-/* ---- the connection in use (channel.c) ------------------------------------------------------------------
- */
+/* ---- the connection in use (channel.c) --------------------------------------------------------------- */
 
 enum channel_state {
-    CHANNEL_IDLE,    /* nobody asks anything */
+    CHANNEL_IDLE,    /* there are no calls */
     CHANNEL_DIALING, /* until the server's SETTINGS */
     CHANNEL_AUTH,    /* Authenticate is under way */
     CHANNEL_READY,
-    CHANNEL_PAUSED /* all endpoints have failed: waiting before the next round */
+    CHANNEL_PAUSED /* all endpoints have failed: pause before the next round */
 };
 
-void channel_opened(struct h2 *h);        /* h2: SETTINGS came */
-void channel_draining(struct h2 *h);      /* h2: GOAWAY, or its member can do nothing */
-void channel_token_refused(struct h2 *h); /* authenticate again */
-/* A call behind which there is a token: any call makes the channel authenticate. */
+void channel_opened(struct h2 *h);        /* h2.c: SETTINGS arrived */
+void channel_draining(struct h2 *h);      /* h2.c: GOAWAY, or the member cannot serve */
+void channel_token_refused(struct h2 *h); /* the channel authenticates again */
+/* Makes a call after which there is a token: any call makes the channel authenticate. */
 struct rpc *channel_get_token(struct cairn_client *c,
                               void (*on_end)(struct rpc *r, const struct cairn_error *error), void *owner);
-void channel_turn(struct cairn_client *c); /* before the loop sleeps: all that moves connections */
+void channel_turn(struct cairn_client *c); /* before the loop sleeps: opens and closes connections */
 void channel_end(struct cairn_client *c);  /* the client is being closed */
 
 struct cairn_client {
-    /* fixed when it was made */
+    /* constant after cairn_open */
     struct endpoints endpoints;
     struct tls_context *tls;      /* NULL = none; ALPN h2 */
     struct tls_context *tls_http; /* ALPN http/1.1 */
@@ -228,10 +228,10 @@ struct cairn_client {
     uv_prepare_t before_sleep;
     struct heap timers;
     enum channel_state state;
-    struct h2 *current;  /* dialing, or in use */
-    struct link h2s;     /* all, with those that only end their calls */
+    struct h2 *current;  /* the connection that is dialing or in use */
+    struct link h2s;     /* all connections, draining ones included */
     struct link waiting; /* calls without a connection */
-    struct link paused;  /* calls that will be asked again */
+    struct link paused;  /* calls that pause before the next attempt */
     size_t next_endpoint, failed_in_a_row;
     uint64_t pause_ms;
     struct timer pause, dial_timer;
@@ -239,21 +239,22 @@ struct cairn_client {
     struct rpc *auth;      /* Authenticate, under way */
     char last_reason[400]; /* why there is no connection */
     size_t call_count;
-    struct stream *stream; /* NULL until somebody needs it */
+    struct stream *stream; /* NULL until its first user */
     struct link objects;   /* of `struct object`: stopped when the client is closed */
 };
 
-/* Watches and such: what lives as long as the client unless its owner stops it before. */
+/* An object of the client, such as a watch. It lives until its owner stops it or the client is closed. */
 struct object {
     struct link link;
     void (*stop)(struct object *o); /* frees it */
 };
 void object_add(struct cairn_client *c, struct object *o);
-void object_stop(struct cairn_client *c, struct object *o); /* any thread: runs stop there and waits */
+/* any thread: runs `stop` on the client's thread and waits */
+void object_stop(struct cairn_client *c, struct object *o);
 
 /* ---- results (call.c) ---------------------------------------------------------------------------------- */
 
-/* Zeroed; its arena is where everything inside lies. */
+/* A zeroed result; its arena holds all its parts. */
 void *result_new(size_t size, struct arena **ret_arena);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * An instance that is kept registered. Each time the stream is there it is registered: the same again writes
- * nothing, so nobody has to know what is left of the last connection. What cannot be done now is tried again
- * every second; what is wrong, or not allowed, is told and that is all. */
+ * Registration of one instance. The client registers it each time the stream is ready; registering the same
+ * instance again writes nothing, so no state of the last connection is needed. Temporary failures are
+ * retried every second. An invalid or forbidden instance is reported once, without a retry. */
 #include <stdio.h>
 
 #include "base/document.h"
@@ -17,7 +17,7 @@ struct cairn_registration {
     struct buf register_frame, deregister_frame; /* without their closing brace */
     struct timer again;
     bool is_registered, is_refused, is_notifying, is_stopped;
-    struct waiter *leaving; /* who waits for the answer to deregister */
+    struct waiter *leaving; /* waits for the response to deregister */
     struct timer leave_timeout;
     void (*callback)(struct cairn_registration *r, enum cairn_registration_state state,
                      const struct cairn_error *error, void *arg);
@@ -31,8 +31,8 @@ static void registration_free(struct cairn_registration *r)
     mem_free(r);
 }
 
-static void cairn_register_tell(struct cairn_registration *r, enum cairn_registration_state state,
-                                const struct cairn_error *error)
+static void cairn_register_notify(struct cairn_registration *r, enum cairn_registration_state state,
+                                  const struct cairn_error *error)
 {
     if (!r->callback)
         return;
@@ -43,9 +43,8 @@ static void cairn_register_tell(struct cairn_registration *r, enum cairn_registr
         registration_free(r);
 }
 
-/* --- registering
- * -------------------------------------------------------------------------------------------------- */
-static void cairn_register_ask(struct cairn_registration *r);
+/* --- registering ---------------------------------------------------------------------------------------- */
+static void cairn_register_send(struct cairn_registration *r);
 
 static bool is_final(int code)
 {
@@ -58,32 +57,32 @@ static void cairn_register_on_answer(void *arg, const json_t *result, const stru
     (void)result;
     if (!error->code && !r->is_registered) {
         r->is_registered = true;
-        cairn_register_tell(r, CAIRN_REGISTERED, error);
+        cairn_register_notify(r, CAIRN_REGISTERED, error);
     } else if (is_final(error->code)) {
         r->is_refused = true;
-        cairn_register_tell(r, CAIRN_REGISTRATION_REFUSED, error);
+        cairn_register_notify(r, CAIRN_REGISTRATION_REFUSED, error);
     } else if (error->code && stream_is_ready(r->client)) {
         timer_start(r->client, &r->again, error->code == CAIRN_LOST ? 0 : AGAIN_MS);
     }
 }
 
-static void cairn_register_ask(struct cairn_registration *r)
+static void cairn_register_send(struct cairn_registration *r)
 {
     timer_stop(r->client, &r->again);
     if (!r->is_refused)
-        stream_ask(r->client, buf_slice(&r->register_frame), cairn_register_on_answer, r);
+        stream_send_request(r->client, buf_slice(&r->register_frame), cairn_register_on_answer, r);
 }
 
 static void cairn_register_on_again(struct timer *t)
 {
     struct cairn_registration *r = container_of(t, struct cairn_registration, again);
     if (stream_is_ready(r->client))
-        cairn_register_ask(r);
+        cairn_register_send(r);
 }
 
 static void cairn_register_on_ready(struct stream_user *u)
 {
-    cairn_register_ask(container_of(u, struct cairn_registration, user));
+    cairn_register_send(container_of(u, struct cairn_registration, user));
 }
 
 static void on_broken(struct cairn_registration *r, const char *why)
@@ -94,7 +93,7 @@ static void on_broken(struct cairn_registration *r, const char *why)
         return;
     r->is_registered = false;
     set_error(&e, CAIRN_LOST, "%s", why);
-    cairn_register_tell(r, CAIRN_REGISTRATION_BROKEN, &e);
+    cairn_register_notify(r, CAIRN_REGISTRATION_BROKEN, &e);
 }
 
 static void on_lost(struct stream_user *u)
@@ -105,12 +104,11 @@ static void on_lost(struct stream_user *u)
 static void on_session_gone(struct stream_user *u)
 {
     struct cairn_registration *r = container_of(u, struct cairn_registration, user);
-    cairn_register_ask(r);
-    on_broken(r, "the session is gone"); /* last: r may be freed in it */
+    cairn_register_send(r);
+    on_broken(r, "the session is gone"); /* last, because r may be freed inside */
 }
 
-/* --- start
- * ------------------------------------------------------------------------------------------------------- */
+/* --- start ---------------------------------------------------------------------------------------------- */
 static void cairn_register_add(struct json_writer *w, const char *key, const char *value)
 {
     if (value && *value) {
@@ -158,7 +156,7 @@ static int write_instance(const struct cairn_register_request *q, struct json_wr
         bool is_object = json_is_object(root);
         json_decref(root);
         if (err || !is_object)
-            return set_error(error, CAIRN_INVALID, "json: %s", err ? why : "an instance is an object");
+            return set_error(error, CAIRN_INVALID, "json: %s", err ? why : "json must be an object");
         jw_raw(w, slice_text(q->json));
         return CAIRN_OK;
     }
@@ -201,7 +199,7 @@ static struct json_writer cairn_register_begin(struct buf *out, const char *type
     return w;
 }
 
-static void cairn_register_settle(struct cairn_registration *r)
+static void cairn_register_detach(struct cairn_registration *r)
 {
     list_remove(&r->object.link);
     stream_leave(r->client, &r->user);
@@ -211,7 +209,7 @@ static void cairn_register_settle(struct cairn_registration *r)
     r->is_stopped = true;
 }
 
-/* The client is being closed: nobody waits. */
+/* Stops the registration when the client is closed, without waiting. */
 static void cairn_register_stop_here(struct object *o)
 {
     struct cairn_registration *r = container_of(o, struct cairn_registration, object);
@@ -220,7 +218,7 @@ static void cairn_register_stop_here(struct object *o)
         set_error(&e, CAIRN_CLOSED, "%s", cairn_error_text(CAIRN_CLOSED));
         waiter_end(r->leaving, NULL, &e);
     }
-    cairn_register_settle(r);
+    cairn_register_detach(r);
     if (!r->is_notifying)
         registration_free(r);
 }
@@ -252,7 +250,7 @@ int cairn_register_start(struct cairn_client *c, const struct cairn_register_req
     r->user.on_ready = cairn_register_on_ready;
     r->user.on_lost = on_lost;
     r->user.on_session_gone = on_session_gone;
-    *ret_registration = r; /* before its callback can run */
+    *ret_registration = r; /* set before the callback can run */
     if (!err) {
         err = client_start(c, &r->post);
         if (err)
@@ -265,12 +263,11 @@ int cairn_register_start(struct cairn_client *c, const struct cairn_register_req
     return err;
 }
 
-/* --- stop
- * -------------------------------------------------------------------------------------------------------- */
-static void left(struct cairn_registration *r, const struct cairn_error *error)
+/* --- stop ----------------------------------------------------------------------------------------------- */
+static void finish_stop(struct cairn_registration *r, const struct cairn_error *error)
 {
     struct waiter *w = r->leaving;
-    cairn_register_settle(r);
+    cairn_register_detach(r);
     if (!r->is_notifying)
         registration_free(r);
     if (w)
@@ -281,49 +278,49 @@ static void on_left(void *arg, const json_t *result, const struct cairn_error *e
 {
     (void)result;
     struct cairn_error none = {0};
-    left(arg, error->code == CAIRN_NOT_FOUND ? &none : error);
+    finish_stop(arg, error->code == CAIRN_NOT_FOUND ? &none : error);
 }
 
 static void on_leave_timeout(struct timer *t)
 {
     struct cairn_error e = {0};
     set_error(&e, CAIRN_TIMEOUT, "no answer in time");
-    left(container_of(t, struct cairn_registration, leave_timeout), &e);
+    finish_stop(container_of(t, struct cairn_registration, leave_timeout), &e);
 }
 
 static void cairn_register_leave(struct cairn_registration *r)
 {
     struct cairn_error e = {0};
-    r->callback = NULL; /* from now on it is silent */
+    r->callback = NULL; /* no more callbacks */
     stream_leave(r->client, &r->user);
     stream_forget(r->client, r);
     timer_stop(r->client, &r->again);
     if (stream_is_ready(r->client)) {
         r->leave_timeout.run = on_leave_timeout;
         timer_start(r->client, &r->leave_timeout, r->client->command_timeout_ms);
-        stream_ask(r->client, buf_slice(&r->deregister_frame), on_left, r);
+        stream_send_request(r->client, buf_slice(&r->deregister_frame), on_left, r);
         return;
     }
     set_error(&e, CAIRN_UNAVAILABLE, "there is no connection: the instance goes when its TTL is over");
-    left(r, &e);
+    finish_stop(r, &e);
 }
 
-struct leaver {
+struct deregister_call {
     struct post post;
     struct waiter waiter;
     struct cairn_registration *registration;
 };
 
-static void leave_here(struct post *p)
+static void deregister_on_thread(struct post *p)
 {
-    struct leaver *l = container_of(p, struct leaver, post);
+    struct deregister_call *l = container_of(p, struct deregister_call, post);
     l->registration->leaving = &l->waiter;
     cairn_register_leave(l->registration);
 }
 
 int cairn_register_stop(struct cairn_registration *r)
 {
-    struct leaver l = {.post.run = leave_here, .registration = r};
+    struct deregister_call l = {.post.run = deregister_on_thread, .registration = r};
     if (!r)
         return CAIRN_OK;
     if (!client_is_own_thread(r->client))

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
- * One call of gRPC: its messages, its deadline, and what happens when an attempt fails.
+ * gRPC calls: messages, deadline, retries.
  *
  *     new -> waiting -> on a stream of h2 -> ended
  *              ^            |
- *              +- pause <---+  the attempt failed, and it may be asked again
+ *              +- pause <---+  the attempt failed, and a retry is allowed
  *
- * The rule: what was provably not taken is asked again, whatever it is; a read is asked again also when its
- * outcome is unknown or its member could not serve it; a write then ends with CAIRN_UNKNOWN; a stream ends.
- */
+ * The retry rule:
+ *
+ * - Any call is retried if the server provably did not process it.
+ * - A read is also retried if its result is unknown or its member could not serve it.
+ * - A write then ends with CAIRN_UNKNOWN.
+ * - A stream ends. */
 #include <protobuf-c/protobuf-c.h>
 
 #include "base/clock.h"
@@ -63,7 +66,7 @@ void rpc_free(struct rpc *r)
     mem_free(r);
 }
 
-/* Out of every list, with no timer. */
+/* Removes the call from all lists and stops its timers. */
 static void detach(struct rpc *r)
 {
     if (r->h2)
@@ -90,7 +93,7 @@ static void wait_for_connection(struct rpc *r)
     struct cairn_client *c = r->client;
     list_add_last(&c->waiting, &r->link);
     r->pause.run = on_no_connection;
-    timer_start(c, &r->pause, c->dial_timeout_ms); /* the turn sees that it waits */
+    timer_start(c, &r->pause, c->dial_timeout_ms); /* the turn finds it in the waiting list */
 }
 
 void sdk_rpc_start(struct rpc *r, uint64_t timeout_ms)
@@ -105,9 +108,9 @@ void sdk_rpc_start(struct rpc *r, uint64_t timeout_ms)
     wait_for_connection(r);
 }
 
-/* Of a write that was sent, no answer and "unavailable" (etcd: "request timed out") leave open what happened.
- */
-static void judge_write(const struct rpc *r, struct cairn_error *e)
+/* Changes the error of a write that was sent to CAIRN_UNKNOWN if its result is open: no response, or
+ * "unavailable" (etcd: "request timed out"). */
+static void classify_write_error(const struct rpc *r, struct cairn_error *e)
 {
     if (r->kind != RPC_WRITE || !r->is_sent || r->is_refused)
         return;
@@ -121,7 +124,7 @@ static void judge_write(const struct rpc *r, struct cairn_error *e)
 void sdk_rpc_finish(struct rpc *r, const struct cairn_error *error)
 {
     struct cairn_error e = *error;
-    judge_write(r, &e);
+    classify_write_error(r, &e);
     detach(r);
     r->client->call_count--;
     r->on_end(r, &e);
@@ -165,7 +168,7 @@ static void rpc_on_pause_over(struct timer *t)
     wait_for_connection(r);
 }
 
-/* For another attempt: all but the request and its deadline is as at first. */
+/* Resets the call for another attempt, except the request and its deadline. */
 static void rewind_call(struct rpc *r)
 {
     r->out_taken = 0;
@@ -176,14 +179,14 @@ static void rewind_call(struct rpc *r)
     buf_clear(&r->grpc_message);
 }
 
-/* 25, 50, 100 ... 1,000 ms, half of it by chance. */
+/* The pause before the next attempt: 25, 50, 100 ... 1,000 ms, half of it random. */
 static uint64_t pause_of(unsigned attempts)
 {
     uint64_t ms = attempts < 6 ? 25u << attempts : 1000;
     return ms / 2 + random_u64() % (ms / 2 + 1);
 }
 
-static bool may_ask_again(const struct rpc *r, bool is_refused)
+static bool can_retry(const struct rpc *r, bool is_refused)
 {
     if (r->kind == RPC_STREAM)
         return false;
@@ -192,7 +195,7 @@ static bool may_ask_again(const struct rpc *r, bool is_refused)
 
 void rpc_attempt_over(struct rpc *r, const struct cairn_error *reason, bool is_refused)
 {
-    if (!may_ask_again(r, is_refused)) {
+    if (!can_retry(r, is_refused)) {
         sdk_rpc_finish(r, reason);
         return;
     }

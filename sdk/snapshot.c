@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A member's state as a stream of bytes, handed on as it comes. Nothing is kept here, and nothing is asked
- * again: half a snapshot of one member and half of another's would be none. */
+ * Snapshot download: a member's state as a stream of bytes, passed on as it arrives. It keeps nothing and
+ * does not retry, because halves of two members' snapshots do not fit together. */
 #include "sdk/message.h"
 
 struct download {

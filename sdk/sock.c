@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A connected socket, TLS or not: looks the name up, tries each address, then bytes in and bytes out. What
- * the owner writes before it is open waits. One write is under way at a time; what comes meanwhile is joined
- * to the next one.
+ * A connected socket, with or without TLS: it resolves the name, tries each address, then passes bytes.
+ * Bytes that the owner writes before the socket is open are queued. One write is under way at a time; later
+ * bytes are joined to the next one.
  *
- * What can fail (lookup, every address, handshake, read, write) ends in one on_close with a sentence. The
- * struct lives until libuv has let go of all of it, whatever its owner does. */
+ * Each failure (resolution, every address, handshake, read, write) ends in one on_close with a sentence.
+ * The struct lives until libuv has released all its handles, whatever the owner does. */
 #include <stdio.h>
 
 #include "base/clock.h"
@@ -15,7 +15,7 @@ enum sock_state {
     SOCK_CONNECTING,
     SOCK_HANDSHAKE,
     SOCK_OPEN,
-    SOCK_CLOSING /* the owner is gone */
+    SOCK_CLOSING /* the owner has closed it */
 };
 
 struct sock {
@@ -25,14 +25,14 @@ struct sock {
     uv_write_t write;
     struct addrinfo *addresses, *next_address;
     enum sock_state state;
-    bool is_looking_up, is_writing, has_tcp;
-    int last_status; /* why the last address did not do */
+    bool is_resolving, is_writing, has_tcp;
+    int last_status; /* the error of the last address */
     const struct sock_ops *ops;
     void *owner;
     struct tls *tls;
-    struct buf plain;  /* the owner's bytes before the handshake is over */
-    struct buf out;    /* to be written next */
-    struct buf flying; /* being written */
+    struct buf plain;  /* the owner's bytes until the handshake is complete */
+    struct buf out;    /* the bytes of the next write */
+    struct buf flying; /* the bytes of the current write */
     struct buf in;     /* decrypted */
     uint8_t read_bytes[64 << 10];
 };
@@ -41,7 +41,7 @@ static void on_connected(uv_connect_t *request, int status);
 
 static void sock_free_if_done(struct sock *s)
 {
-    if (s->has_tcp || s->is_looking_up)
+    if (s->has_tcp || s->is_resolving)
         return;
     if (s->addresses)
         uv_freeaddrinfo(s->addresses);
@@ -67,12 +67,12 @@ void sock_close(struct sock *s)
     s->state = SOCK_CLOSING;
     if (s->has_tcp && !uv_is_closing((uv_handle_t *)&s->tcp))
         uv_close((uv_handle_t *)&s->tcp, on_uv_closed);
-    if (s->is_looking_up)
+    if (s->is_resolving)
         uv_cancel((uv_req_t *)&s->lookup);
     sock_free_if_done(s);
 }
 
-/* The owner's last word from it; the struct may be gone behind this. */
+/* Reports the failure to the owner, which may free the struct. */
 static void sock_fail(struct sock *s, const char *what, const char *why)
 {
     if (s->state == SOCK_CLOSING)
@@ -85,8 +85,7 @@ static void sock_fail(struct sock *s, const char *what, const char *why)
     ops->on_close(owner, text);
 }
 
-/* --- writing ----------------------------------------------------------------------------------------------
- */
+/* --- writing -------------------------------------------------------------------------------------------- */
 static void flush(struct sock *s);
 
 static void sock_on_written(uv_write_t *request, int status)
@@ -152,9 +151,8 @@ size_t sock_queued(const struct sock *s)
     return s->plain.size + s->out.size + s->flying.size;
 }
 
-/* --- reading
- * ------------------------------------------------------------------------------------------------ */
-static void open_up(struct sock *s)
+/* --- reading -------------------------------------------------------------------------------------------- */
+static void notify_open(struct sock *s)
 {
     s->state = SOCK_OPEN;
     struct buf waited = buf_move(&s->plain);
@@ -167,13 +165,13 @@ static void receive_tls(struct sock *s, struct slice bytes)
 {
     int err = tls_receive(s->tls, bytes, &s->in);
     if (err == ERR_MALFORMED || err == ERR_INTERNAL) {
-        tls_take_output(s->tls, &s->out); /* the alert, if it can still be sent */
+        tls_take_output(s->tls, &s->out); /* the TLS alert, if it can still be sent */
         sock_fail(s, "", tls_error(s->tls)[0] ? tls_error(s->tls) : "tls: protocol error");
         return;
     }
     flush(s);
     if (s->state == SOCK_HANDSHAKE && tls_is_ready(s->tls))
-        open_up(s);
+        notify_open(s);
     if (s->state == SOCK_OPEN && s->in.size) {
         struct buf in = buf_move(&s->in);
         s->ops->on_data(s->owner, buf_slice(&in));
@@ -207,8 +205,7 @@ static void sock_on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *b)
         s->ops->on_data(s->owner, slice_of(b->base, (size_t)n));
 }
 
-/* --- connecting
- * --------------------------------------------------------------------------------------------- */
+/* --- connecting ----------------------------------------------------------------------------------------- */
 static void connect_next(struct sock *s)
 {
     struct addrinfo *a = s->next_address;
@@ -252,13 +249,13 @@ static void on_connected(uv_connect_t *request, int status)
         s->state = SOCK_HANDSHAKE;
         flush(s);
     } else
-        open_up(s);
+        notify_open(s);
 }
 
-static void on_looked_up(uv_getaddrinfo_t *request, int status, struct addrinfo *list)
+static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *list)
 {
     struct sock *s = request->data;
-    s->is_looking_up = false;
+    s->is_resolving = false;
     s->addresses = s->next_address = list;
     if (s->state == SOCK_CLOSING)
         sock_free_if_done(s);
@@ -283,6 +280,6 @@ struct sock *sock_dial(uv_loop_t *loop, const struct endpoint *e, struct tls_con
     snprintf(port, sizeof port, "%u", e->port);
     s->lookup.data = s;
     s->lookup.loop = loop;
-    s->is_looking_up = uv_getaddrinfo(loop, &s->lookup, on_looked_up, e->host, port, &hints) == 0;
+    s->is_resolving = uv_getaddrinfo(loop, &s->lookup, on_resolved, e->host, port, &hints) == 0;
     return s;
 }

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The stream: one WebSocket to /api/v1/stream, its opening, its life, its end.
+ * The stream: one WebSocket to /api/v1/stream.
  *
  *     idle -> dialing -> upgrading -> hello -> ready -> paused -> dialing, at the next endpoint
  *
- * hello says how far this client has seen (resume), so that no member that is behind shows an older state,
- * and which session it had, so that a connection that is lost changes nothing for others. Each frame with a
- * revision is acknowledged: that is the server's credit. Every heartbeat is a frame, which keeps the session,
- * and a ping: one that is not answered by the next heartbeat means that the connection is dead. */
+ * - The frame `hello` has the last revision that this client has seen (resume), so that a member which is
+ *   behind cannot show an older state.
+ * - It also has the session, so that others see no change after a reconnect.
+ * - Each frame with a revision is acknowledged; this returns credit to the server.
+ * - Each heartbeat is a frame, which keeps the session alive, and a ping. If a ping is not answered by the
+ *   next heartbeat, the connection is dead. */
 #include <stdio.h>
 
 #include "base/clock.h"
@@ -27,7 +29,7 @@ enum stream_state {
     STREAM_PAUSED
 };
 
-struct question {
+struct pending_request {
     struct link link;
     uint64_t rid;
     void (*done)(void *arg, const json_t *result, const struct cairn_error *error);
@@ -43,15 +45,16 @@ struct stream {
     struct http_answer upgrade;
     char key[32], accept[29];
     struct ws_reader reader;
-    struct link users, told; /* told: those of users whom a change of state still has to be told */
-    struct link questions;
+    /* unnotified: users that a change of state has not been reported to yet */
+    struct link users, unnotified;
+    struct link requests;
     struct map subscriptions; /* by sid */
     uint32_t last_sid;
     uint64_t last_rid, cluster_id;
     int64_t seen_revision;
     char session[32];     /* "" = none */
-    char session_key[64]; /* proves that the session is ours; a secret, never logged. "" = none */
-    struct timer timer;   /* of the state: dialing, pausing; heartbeats when ready */
+    char session_key[64]; /* proves ownership of the session; a secret, never logged. "" = none */
+    struct timer timer;   /* dialing: timeout; paused: pause; ready: heartbeat */
     uint64_t beat_ms;
     bool is_ping_out;
     unsigned failures;
@@ -70,41 +73,40 @@ static struct stream *stream_of(struct cairn_client *c)
         s->client = c;
         s->endpoint = c->next_endpoint % c->endpoints.count;
         list_init(&s->users);
-        list_init(&s->told);
-        list_init(&s->questions);
+        list_init(&s->unnotified);
+        list_init(&s->requests);
     }
     return c->stream;
 }
 
-/* Those in the list when it begins, each once; they may leave meanwhile. */
-static void tell_users(struct stream *s, void (*tell)(struct stream_user *u))
+/* Calls each user that is in the list now, once; users may leave during the calls. */
+static void notify_users(struct stream *s, void (*notify)(struct stream_user *u))
 {
-    list_move_all(&s->told, &s->users);
-    for (struct link *l; (l = list_take_first(&s->told));) {
+    list_move_all(&s->unnotified, &s->users);
+    for (struct link *l; (l = list_take_first(&s->unnotified));) {
         list_add_last(&s->users, l);
-        tell(container_of(l, struct stream_user, link));
+        notify(container_of(l, struct stream_user, link));
     }
 }
 
-/* --- the end of a connection
- * --------------------------------------------------------------------------------------- */
-static void end_questions(struct stream *s)
+/* --- the end of a connection ---------------------------------------------------------------------------- */
+static void end_requests(struct stream *s)
 {
     struct cairn_error e = {0};
     set_error(&e, CAIRN_UNAVAILABLE, "%s", s->reason);
-    for (struct link *l; (l = list_take_first(&s->questions));) {
-        struct question *q = container_of(l, struct question, link);
+    for (struct link *l; (l = list_take_first(&s->requests));) {
+        struct pending_request *q = container_of(l, struct pending_request, link);
         q->done(q->arg, NULL, &e);
         mem_free(q);
     }
 }
 
-static void tell_lost(struct stream_user *u)
+static void notify_lost(struct stream_user *u)
 {
     u->on_lost(u);
 }
 
-static void lose(struct stream *s, const char *why, uint64_t pause_ms)
+static void disconnect(struct stream *s, const char *why, uint64_t pause_ms)
 {
     struct cairn_client *c = s->client;
     sock_close(s->sock);
@@ -121,14 +123,14 @@ static void lose(struct stream *s, const char *why, uint64_t pause_ms)
         s->failures = 0;
     s->state = STREAM_PAUSED;
     s->endpoint = (s->endpoint + 1) % c->endpoints.count;
-    /* The others are tried at once. */
+    /* The other endpoints are tried without a pause. */
     unsigned rounds = s->failures++ / (unsigned)c->endpoints.count;
     uint64_t ms = rounds ? (uint64_t)PAUSE_MIN_MS << (rounds < 6 ? rounds : 6) : 0;
     ms = pause_ms ? pause_ms : ms < PAUSE_MAX_MS ? ms : PAUSE_MAX_MS;
     s->timer.run = stream_on_pause_over;
     timer_start(c, &s->timer, ms / 2 + random_u64() % (ms / 2 + 1));
-    end_questions(s);
-    tell_users(s, tell_lost);
+    end_requests(s);
+    notify_users(s, notify_lost);
 }
 
 static void stream_on_pause_over(struct timer *t)
@@ -141,12 +143,10 @@ static void stream_on_pause_over(struct timer *t)
 
 static void on_dial_timeout(struct timer *t)
 {
-    lose(container_of(t, struct stream, timer), "no answer in time", 0);
+    disconnect(container_of(t, struct stream, timer), "no answer in time", 0);
 }
 
-/* --- sending
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- sending -------------------------------------------------------------------------------------------- */
 static void send_frame(struct stream *s, enum ws_opcode opcode, struct slice payload)
 {
     struct buf out = {0};
@@ -164,16 +164,17 @@ void stream_send(struct cairn_client *c, struct slice frame)
         send_frame(c->stream, WS_OP_TEXT, frame);
 }
 
-void stream_ask(struct cairn_client *c, struct slice frame,
-                void (*done)(void *arg, const json_t *result, const struct cairn_error *error), void *arg)
+void stream_send_request(struct cairn_client *c, struct slice frame,
+                         void (*done)(void *arg, const json_t *result, const struct cairn_error *error),
+                         void *arg)
 {
     struct stream *s = c->stream;
-    struct question *q = mem_new(sizeof *q);
+    struct pending_request *q = mem_new(sizeof *q);
     struct buf text = {0};
     q->rid = ++s->last_rid;
     q->done = done;
     q->arg = arg;
-    list_add_last(&s->questions, &q->link);
+    list_add_last(&s->requests, &q->link);
     buf_add_slice(&text, frame);
     buf_addf(&text, ",\"rid\":%llu}", (unsigned long long)q->rid);
     send_frame(s, WS_OP_TEXT, buf_slice(&text));
@@ -184,8 +185,8 @@ void stream_forget(struct cairn_client *c, const void *arg)
 {
     if (!c->stream)
         return;
-    LIST_FOR_EACH_SAFE (l, &c->stream->questions) {
-        struct question *q = container_of(l, struct question, link);
+    LIST_FOR_EACH_SAFE (l, &c->stream->requests) {
+        struct pending_request *q = container_of(l, struct pending_request, link);
         if (q->arg == arg) {
             list_remove(l);
             mem_free(q);
@@ -193,9 +194,7 @@ void stream_forget(struct cairn_client *c, const void *arg)
     }
 }
 
-/* --- hello
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- hello ---------------------------------------------------------------------------------------------- */
 static void add_labels(struct json_writer *w, const char *labels)
 {
     jw_key(w, "labels");
@@ -262,7 +261,7 @@ static void on_beat(struct timer *t)
 {
     struct stream *s = container_of(t, struct stream, timer);
     if (s->is_ping_out) {
-        lose(s, "the server does not answer a ping", 0);
+        disconnect(s, "the server does not answer a ping", 0);
         return;
     }
     s->is_ping_out = true;
@@ -290,7 +289,8 @@ static void forget_session(struct stream *s)
     explicit_bzero(s->session_key, sizeof s->session_key);
 }
 
-/* The key is told once, when the session is opened; it is kept as long as the session is the same. */
+/* Stores the session. The server sends the key once, when it opens the session; the client keeps it with
+ * the session. */
 static void take_session(struct stream *s, const json_t *frame)
 {
     const char *session = json_string_value(json_object_get(frame, "session"));
@@ -303,7 +303,7 @@ static void take_session(struct stream *s, const json_t *frame)
         snprintf(s->session_key, sizeof s->session_key, "%s", key);
 }
 
-static void tell_ready(struct stream_user *u)
+static void notify_ready(struct stream_user *u)
 {
     u->on_ready(u);
 }
@@ -314,7 +314,7 @@ static void on_welcome(struct stream *s, const json_t *frame)
     uint64_t id = 0;
     if (cluster && text_to_u64(slice_text(cluster), &id) == OK && id != s->cluster_id) {
         s->cluster_id = id;
-        s->seen_revision = 0; /* another cluster's revisions mean nothing here */
+        s->seen_revision = 0; /* revisions of another cluster cannot be compared */
     }
     if (!json_object_get(frame, "session"))
         forget_session(s);
@@ -323,11 +323,10 @@ static void on_welcome(struct stream *s, const json_t *frame)
     s->failures = 0;
     s->beat_ms = 0;
     set_beat(s, frame);
-    tell_users(s, tell_ready);
+    notify_users(s, notify_ready);
 }
 
-/* --- what the server says
- * ------------------------------------------------------------------------------------------- */
+/* --- frames from the server ----------------------------------------------------------------------------- */
 int code_of_name(const char *code)
 {
     static const struct {
@@ -356,11 +355,11 @@ int code_of_name(const char *code)
     return CAIRN_SERVER;
 }
 
-static struct question *take_question(struct stream *s, const json_t *frame)
+static struct pending_request *take_request(struct stream *s, const json_t *frame)
 {
     json_int_t rid = json_integer_value(json_object_get(frame, "rid"));
-    LIST_FOR_EACH (l, &s->questions) {
-        struct question *q = container_of(l, struct question, link);
+    LIST_FOR_EACH (l, &s->requests) {
+        struct pending_request *q = container_of(l, struct pending_request, link);
         if (q->rid == (uint64_t)rid) {
             list_remove(l);
             return q;
@@ -371,13 +370,13 @@ static struct question *take_question(struct stream *s, const json_t *frame)
 
 static void stream_answer(struct stream *s, const json_t *frame, const struct cairn_error *error)
 {
-    struct question *q = take_question(s, frame);
+    struct pending_request *q = take_request(s, frame);
     if (q)
         q->done(q->arg, error->code ? NULL : frame, error);
     mem_free(q);
 }
 
-static void tell_session_gone(struct stream_user *u)
+static void notify_session_gone(struct stream_user *u)
 {
     if (u->on_session_gone)
         u->on_session_gone(u);
@@ -399,13 +398,13 @@ static void on_error(struct stream *s, const json_t *frame)
     } else if (e.code == CAIRN_LOST) {
         forget_session(s);
         if (s->state == STREAM_READY)
-            tell_users(s, tell_session_gone);
+            notify_users(s, notify_session_gone);
     } else if (e.code == CAIRN_UNAUTHENTICATED) {
         mem_free(s->client->token);
         s->client->token = NULL;
         if (s->client->current)
             channel_token_refused(s->client->current);
-        lose(s, e.message, 0);
+        disconnect(s, e.message, 0);
     } else {
         snprintf(s->reason, sizeof s->reason, "%.300s", e.message);
     }
@@ -438,7 +437,7 @@ static void stream_on_frame(struct stream *s, const char *type, const json_t *fr
         on_error(s, frame);
     } else if (strcmp(type, "goaway") == 0) {
         json_int_t ms = json_integer_value(json_object_get(frame, "after_ms"));
-        lose(s, "the member is leaving", ms > 0 && ms < 10000 ? (uint64_t)ms : 1);
+        disconnect(s, "the member is leaving", ms > 0 && ms < 10000 ? (uint64_t)ms : 1);
     } else if (strcmp(type, "result") == 0) {
         struct cairn_error none = {0};
         take_session(s, frame);
@@ -464,14 +463,13 @@ static void on_text(struct stream *s, struct slice text)
     int err = json_parse(text, &frame, why, sizeof why);
     const char *type = json_string_value(json_object_get(frame, "type"));
     if (err || !type)
-        lose(s, "the server sent a frame that is none", 0);
+        disconnect(s, "the server sent a frame that is not valid", 0);
     else
         stream_on_frame(s, type, frame);
     json_decref(frame);
 }
 
-/* --- the socket
- * -------------------------------------------------------------------------------------------------------- */
+/* --- the socket ----------------------------------------------------------------------------------------- */
 static void read_frames(struct stream *s)
 {
     enum ws_event event = WS_TEXT;
@@ -479,7 +477,7 @@ static void read_frames(struct stream *s)
     char why[400];
     while (s->sock && event != WS_NOTHING) {
         if (ws_next(&s->reader, &event, &payload) != OK) {
-            lose(s, "the server's frames are no WebSocket's", 0);
+            disconnect(s, "the server sent invalid WebSocket frames", 0);
         } else if (event == WS_TEXT) {
             on_text(s, payload);
         } else if (event == WS_PING) {
@@ -488,7 +486,7 @@ static void read_frames(struct stream *s)
             s->is_ping_out = false;
         } else if (event == WS_CLOSED) {
             snprintf(why, sizeof why, "closed by the server: %s", s->reason);
-            lose(s, why, 0);
+            disconnect(s, why, 0);
         }
     }
 }
@@ -499,13 +497,13 @@ static void read_upgrade(struct stream *s, struct slice bytes)
     char why[80];
     struct http_answer *a = &s->upgrade;
     if (http_answer_feed(a, &bytes, NULL) != OK) {
-        lose(s, "the server's answer to the upgrade is no HTTP", 0);
+        disconnect(s, "the response to the upgrade is not HTTP", 0);
     } else if (http_answer_has_head(a) && a->status != 101) {
         snprintf(why, sizeof why, "the server answered the upgrade with HTTP status %d", a->status);
-        lose(s, why, 0);
+        disconnect(s, why, 0);
     } else if (http_answer_has_head(a) && (!http_answer_field(a, "sec-websocket-accept", &accept) ||
                                            !slice_equal(accept, slice_text(s->accept)))) {
-        lose(s, "the server's upgrade is not the one that was asked for", 0);
+        disconnect(s, "the server's WebSocket upgrade does not match the request", 0);
     } else if (http_answer_has_head(a)) {
         buf_add_slice(&s->reader.in, bytes);
         http_answer_done(a);
@@ -554,7 +552,7 @@ static void stream_on_close(void *owner, const char *why)
 {
     struct stream *s = owner;
     s->sock = NULL;
-    lose(s, why, 0);
+    disconnect(s, why, 0);
 }
 
 static const struct sock_ops sock_ops = {stream_on_open, on_data, stream_on_drain, stream_on_close};
@@ -564,7 +562,7 @@ static void on_token(struct rpc *r, const struct cairn_error *error)
     struct stream *s = r->owner;
     s->token_call = NULL;
     if (error->code)
-        lose(s, error->message, 0);
+        disconnect(s, error->message, 0);
     else
         stream_dial(s);
 }
@@ -582,9 +580,7 @@ static void stream_dial(struct stream *s)
     s->sock = sock_dial(&c->loop, &c->endpoints.list[s->endpoint], c->tls_http, &sock_ops, s);
 }
 
-/* --- users
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* --- users ---------------------------------------------------------------------------------------------- */
 bool stream_is_ready(const struct cairn_client *c)
 {
     return c->stream && c->stream->state == STREAM_READY;

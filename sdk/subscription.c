@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A view of named items, kept by a subscription of the stream. A snapshot takes the place of what was there
- * when its last part has come, not before; a delta follows the frame whose revision it names, else the view
- * is asked for anew. After a reconnect it goes on behind what it has. */
+ * Subscriptions: a view of named items, kept current by the stream.
+ *
+ * - A snapshot replaces the view when its last part has arrived, not before.
+ * - A delta is applied if it names the revision of the frame before it; otherwise the client subscribes
+ *   again from the start.
+ * - After a reconnect the subscription resumes after the view's revision. */
 #include <stdio.h>
 
 #include "sdk/stream.h"
 
-static void subscription_ask(struct subscription *s)
+static void subscription_send(struct subscription *s)
 {
     struct buf out = {0};
     struct json_writer w = {.out = &out};
@@ -49,7 +52,7 @@ static void subscription_ask(struct subscription *s)
     buf_done(&out);
 }
 
-static void end_on_server(struct subscription *s)
+static void send_unsubscribe(struct subscription *s)
 {
     char text[64];
     if (!s->sid)
@@ -60,11 +63,11 @@ static void end_on_server(struct subscription *s)
     s->sid = 0;
 }
 
-static void ask_anew(struct subscription *s)
+static void subscription_restart(struct subscription *s)
 {
-    end_on_server(s);
+    send_unsubscribe(s);
     s->revision = 0;
-    subscription_ask(s);
+    subscription_send(s);
 }
 
 static void put_items(json_t *to, const json_t *list)
@@ -102,7 +105,7 @@ static void subscription_on_snapshot(struct subscription *s, const json_t *frame
 static void on_delta(struct subscription *s, const json_t *frame)
 {
     if (json_integer_value(json_object_get(frame, "previous")) != s->last_frame || s->incoming || !s->items) {
-        ask_anew(s);
+        subscription_restart(s);
         return;
     }
     size_t i;
@@ -122,17 +125,17 @@ void subscription_frame(struct subscription *s, const char *type, const json_t *
         subscription_on_snapshot(s, frame);
     else if (strcmp(type, "delta") == 0)
         on_delta(s, frame);
-    /* resync: a snapshot follows, and takes the place of all */
+    /* resync: a snapshot follows and replaces the view */
 }
 
-/* Everything up to there has been told; only the next subscription needs to know. */
+/* Moves the view's revision: all changes up to it have been sent. Only the next subscription uses it. */
 void subscription_mark(struct subscription *s, int64_t revision)
 {
     if (s->revision && !s->incoming && revision > s->revision)
         s->revision = revision;
 }
 
-/* Or an error of `applied`, which changes nothing. */
+/* Handles a refused subscription. An error of an `applied` frame changes nothing. */
 void subscription_refused(struct subscription *s, const struct cairn_error *error)
 {
     if (s->is_answered && error->code != CAIRN_DENIED && error->code != CAIRN_UNAUTHENTICATED)
@@ -140,19 +143,18 @@ void subscription_refused(struct subscription *s, const struct cairn_error *erro
     stream_drop_subscription(s->client, s->sid);
     s->sid = 0;
     if (error->code == CAIRN_FUTURE || error->code == CAIRN_UNAVAILABLE)
-        ask_anew(s);
+        subscription_restart(s);
     else
         s->on_refused(s, error);
 }
 
-/* --- its life
- * ------------------------------------------------------------------------------------------------------ */
+/* --- connection changes --------------------------------------------------------------------------------- */
 static void subscription_on_ready(struct stream_user *u)
 {
-    subscription_ask(container_of(u, struct subscription, user));
+    subscription_send(container_of(u, struct subscription, user));
 }
 
-/* Nothing came yet, and nobody is there: what was known last must do. */
+/* The connection was lost before any data arrived: the view comes from the cache folder. */
 static void on_lost(struct stream_user *u)
 {
     struct subscription *s = container_of(u, struct subscription, user);
@@ -189,7 +191,7 @@ void subscription_start(struct subscription *s, struct cairn_client *c, const ch
 
 void subscription_done(struct subscription *s)
 {
-    end_on_server(s);
+    send_unsubscribe(s);
     stream_leave(s->client, &s->user);
     json_decref(s->items);
     json_decref(s->incoming);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * How a thread waits for something that the client's thread does: it leaves a post, and is told the end. */
+ * Waiting of a thread for the client's thread: the caller posts and blocks until the operation ends. */
 #include "sdk/private.h"
 
 void waiter_end(struct waiter *w, void *result, const struct cairn_error *error)
@@ -16,7 +16,7 @@ int waiter_run(struct waiter *w, struct cairn_client *c, struct post *p, void **
                struct cairn_error *error)
 {
     if (client_is_own_thread(c))
-        return set_error(error, CAIRN_INVALID, "a call that waits, inside a callback of the same client");
+        return set_error(error, CAIRN_INVALID, "a blocking call inside a callback of the same client");
     pthread_mutex_init(&w->mutex, NULL);
     pthread_cond_init(&w->is_over_changed, NULL);
     w->is_over = false;

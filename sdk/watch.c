@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A watch: one stream, opened again behind the last revision that was told.
+ * A watch: one gRPC stream, reopened after the last delivered revision.
  *
- *     asking -> watching --- the stream ends ---> pause -> asking, from `next`
- *                  |
- *                  +--- compacted ---> reading all keys -> told as RESYNC -> asking, from there
+ *     opening -> watching --- the stream ends ---> pause -> opening, from `next`
+ *                   |
+ *                   +--- compacted ---> reading all keys -> delivered as RESYNC -> opening, after it
  *
- * `next` is the first revision that has not been told. It moves only behind whole revisions, which is how the
- * server sends them when fragments are not asked for; what is older is dropped. So: no gap, no duplicate. */
+ * `next` is the first revision that has not been delivered. It moves over whole revisions only: the server
+ * sends whole revisions because the client does not request fragments. Older events are dropped. So there
+ * is no gap and no duplicate. */
 #include "base/clock.h"
 #include "sdk/message.h"
 
@@ -20,17 +21,16 @@ struct cairn_watch {
     struct rpc *rpc;
     struct timer pause;
     unsigned failures;
-    bool is_reading; /* all keys, because history is gone */
+    bool is_reading; /* it reads all keys, because the history is compacted */
     bool is_over, is_notifying, is_stopped;
     void (*callback)(struct cairn_watch *w, const struct cairn_watch_update *update, void *arg);
     void *arg;
 };
 
-static void cairn_watch_ask(struct cairn_watch *w);
+static void cairn_watch_open(struct cairn_watch *w);
 static void cairn_watch_read_all(struct cairn_watch *w);
 
-/* --- telling
- * ------------------------------------------------------------------------------------------------- */
+/* --- delivery ------------------------------------------------------------------------------------------- */
 static void watch_free(struct cairn_watch *w)
 {
     buf_done(&w->key);
@@ -38,8 +38,8 @@ static void watch_free(struct cairn_watch *w)
     mem_free(w);
 }
 
-/* False if it was stopped inside: then the caller leaves w alone. */
-static bool cairn_watch_tell(struct cairn_watch *w, const struct cairn_watch_update *u)
+/* Calls the callback. False if the callback stopped the watch: w is freed then. */
+static bool cairn_watch_deliver(struct cairn_watch *w, const struct cairn_watch_update *u)
 {
     w->is_notifying = true;
     w->callback(w, u, w->arg);
@@ -54,17 +54,17 @@ static void end_watch(struct cairn_watch *w, const struct cairn_error *error)
 {
     struct cairn_watch_update u = {.kind = CAIRN_WATCH_ENDED, .revision = w->next - 1, .error = *error};
     w->is_over = true;
-    (void)cairn_watch_tell(w, &u);
+    (void)cairn_watch_deliver(w, &u);
 }
 
-static void tell_events(struct cairn_watch *w, Mvccpb__Event *const *list, size_t count)
+static void deliver_events(struct cairn_watch *w, Mvccpb__Event *const *list, size_t count)
 {
     struct arena a = {0};
     struct cairn_event *events = arena_new(&a, (count + 1) * sizeof *events);
     size_t n = 0;
     for (size_t i = 0; i < count; i++) {
         if (!list[i]->kv || list[i]->kv->mod_revision < w->next)
-            continue; /* it was told before */
+            continue; /* it was delivered before */
         struct cairn_event *e = &events[n++];
         e->is_delete = list[i]->type == MVCCPB__EVENT__EVENT_TYPE__DELETE;
         read_kv(list[i]->kv, &e->kv);
@@ -77,14 +77,13 @@ static void tell_events(struct cairn_watch *w, Mvccpb__Event *const *list, size_
                                        .revision = events[n - 1].kv.mod_revision,
                                        .events = events,
                                        .event_count = n};
-        (void)cairn_watch_tell(w, &u);
+        (void)cairn_watch_deliver(w, &u);
     }
     arena_done(&a);
 }
 
-/* --- the stream
- * ------------------------------------------------------------------------------------------------ */
-/* By the server: history is gone, or it may not be. */
+/* --- the stream ----------------------------------------------------------------------------------------- */
+/* Handles a cancel by the server: the history is compacted, or the watch is not allowed. */
 static void on_canceled(struct cairn_watch *w, const Etcdserverpb__WatchResponse *m)
 {
     struct cairn_error e = {0};
@@ -110,12 +109,12 @@ static void on_response(struct cairn_watch *w, const Etcdserverpb__WatchResponse
         if (!w->next)
             w->next = revision + 1;
     } else if (m->n_events) {
-        tell_events(w, m->events, m->n_events);
+        deliver_events(w, m->events, m->n_events);
     } else if (revision + 1 > w->next) {
         w->next = revision + 1;
         struct cairn_watch_update u = {.kind = CAIRN_WATCH_PROGRESS, .revision = revision};
         if (w->progress_notify)
-            (void)cairn_watch_tell(w, &u);
+            (void)cairn_watch_deliver(w, &u);
     }
 }
 
@@ -136,7 +135,7 @@ static void cairn_watch_on_pause_over(struct timer *t)
     if (w->is_reading)
         cairn_watch_read_all(w);
     else
-        cairn_watch_ask(w);
+        cairn_watch_open(w);
 }
 
 static bool is_final(int code)
@@ -145,7 +144,7 @@ static bool is_final(int code)
            code == CAIRN_UNIMPLEMENTED || code == CAIRN_CLOSED;
 }
 
-static void ask_later(struct cairn_watch *w)
+static void cairn_watch_retry_later(struct cairn_watch *w)
 {
     uint64_t ms = (uint64_t)PAUSE_MIN_MS << (w->failures < 5 ? w->failures : 5);
     w->failures++;
@@ -159,10 +158,10 @@ static void cairn_watch_on_end(struct rpc *r, const struct cairn_error *error)
     if (is_final(error->code))
         end_watch(w, error);
     else
-        ask_later(w);
+        cairn_watch_retry_later(w);
 }
 
-static void cairn_watch_ask(struct cairn_watch *w)
+static void cairn_watch_open(struct cairn_watch *w)
 {
     Etcdserverpb__WatchRequest m = ETCDSERVERPB__WATCH_REQUEST__INIT;
     Etcdserverpb__WatchCreateRequest create = ETCDSERVERPB__WATCH_CREATE_REQUEST__INIT;
@@ -187,9 +186,8 @@ static void cairn_watch_ask(struct cairn_watch *w)
     sdk_rpc_start(w->rpc, 0);
 }
 
-/* --- reading anew
- * ------------------------------------------------------------------------------------------------ */
-static void tell_all(struct cairn_watch *w, const Etcdserverpb__RangeResponse *m)
+/* --- reading all keys ----------------------------------------------------------------------------------- */
+static void deliver_resync(struct cairn_watch *w, const Etcdserverpb__RangeResponse *m)
 {
     struct arena a = {0};
     struct cairn_event *events = arena_new(&a, (m->n_kvs + 1) * sizeof *events);
@@ -200,7 +198,7 @@ static void tell_all(struct cairn_watch *w, const Etcdserverpb__RangeResponse *m
     struct cairn_watch_update u = {
         .kind = CAIRN_WATCH_RESYNC, .revision = w->next - 1, .events = events, .event_count = m->n_kvs};
     w->is_reading = false;
-    (void)cairn_watch_tell(w, &u);
+    (void)cairn_watch_deliver(w, &u);
     arena_done(&a);
 }
 
@@ -211,7 +209,7 @@ static void on_all(struct rpc *r, struct slice bytes)
     Etcdserverpb__RangeResponse *m =
         etcdserverpb__range_response__unpack(arena_allocator(&a), bytes.size, bytes.data);
     if (m && w->is_reading)
-        tell_all(w, m);
+        deliver_resync(w, m);
     arena_done(&a);
 }
 
@@ -220,11 +218,11 @@ static void on_all_read(struct rpc *r, const struct cairn_error *error)
     struct cairn_watch *w = r->owner;
     w->rpc = NULL;
     if (!w->is_reading)
-        cairn_watch_ask(w); /* it has been told */
+        cairn_watch_open(w); /* the RESYNC has been delivered */
     else if (is_final(error->code))
         end_watch(w, error);
     else
-        ask_later(w);
+        cairn_watch_retry_later(w);
 }
 
 static void cairn_watch_read_all(struct cairn_watch *w)
@@ -240,8 +238,7 @@ static void cairn_watch_read_all(struct cairn_watch *w)
     sdk_rpc_start(w->rpc, w->client->command_timeout_ms);
 }
 
-/* --- start and stop
- * ------------------------------------------------------------------------------------------------ */
+/* --- start and stop ------------------------------------------------------------------------------------- */
 static void cairn_watch_stop_here(struct object *o)
 {
     struct cairn_watch *w = container_of(o, struct cairn_watch, object);
@@ -259,7 +256,7 @@ static void cairn_watch_start_here(struct post *p)
 {
     struct cairn_watch *w = container_of(p, struct cairn_watch, post);
     object_add(w->client, &w->object);
-    cairn_watch_ask(w);
+    cairn_watch_open(w);
 }
 
 int cairn_watch_start(struct cairn_client *c, const struct cairn_watch_request *request,
@@ -292,7 +289,7 @@ int cairn_watch_start(struct cairn_client *c, const struct cairn_watch_request *
     buf_add(&w->key, key.data, key.len);
     buf_add(&w->range_end, end.data, end.len);
     arena_done(&a);
-    *ret_watch = w; /* before its callback can run */
+    *ret_watch = w; /* set before the callback can run */
     err = client_start(c, &w->post);
     if (err) {
         *ret_watch = NULL;

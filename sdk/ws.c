@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See ws.h. */
+ * Encoder and decoder of WebSocket frames. See ws.h. */
 #include "sdk/ws.h"
 
 #include "base/hash.h"
@@ -35,7 +35,7 @@ struct frame {
     bool is_final;
     unsigned opcode;
     struct slice payload;
-    size_t size; /* all of it; 0 = not whole yet */
+    size_t size; /* bytes of the whole frame; 0 = incomplete */
 };
 
 static int read_frame(struct slice in, struct frame *f)
@@ -71,7 +71,7 @@ static int read_frame(struct slice in, struct frame *f)
     return OK;
 }
 
-/* A piece of a text; *ret_whole when it is the last one. */
+/* Adds a fragment of a text message; *ret_whole when it is the last one. */
 static int take_piece(struct ws_reader *r, const struct frame *f, bool *ret_whole)
 {
     if (r->is_open != (f->opcode == WS_OP_CONTINUATION))

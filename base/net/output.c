@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Accounts by size (a heap) and by the time of their last progress (a list): each change costs O(log n), and
- * only connections that have something unsent are in either. */
+ * Accounts of the output budget, by size (a heap) and by the time of their last progress (a list). Each
+ * change costs O(log n). Only connections with unsent bytes are in either. */
 #include "base/net/output.h"
 
 #include <assert.h>
 
 enum {
     SECOND_MS = 1000,
-    FAST_BYTES = 1 << 20, /* in a second: such a client reads */
-    SPARED_TIMES = 4,     /* bytes_max: the most that spared connections may hold */
-    LOOK_MS = 20,         /* between looks that find nobody to close */
-    LOOKED_AT_MAX = 1000, /* accounts in one look */
-    CLOSED_MAX = 64,      /* in one turn */
+    FAST_BYTES = 1 << 20, /* bytes a second: a client that takes these counts as reading */
+    SPARED_TIMES = 4,     /* times bytes_max: the most that spared connections may hold */
+    CHECK_MS = 20,        /* between checks that find no connection to close */
+    CHECKED_MAX = 1000,   /* accounts in one check */
+    CLOSED_MAX = 64,      /* connections closed in one turn */
 };
 
-/* Not below 0: callers look at the clock at different moments of a turn. */
+/* Never below 0: callers read the clock at different moments of a turn. */
 static uint64_t elapsed(uint64_t now_ms, uint64_t since_ms)
 {
     return now_ms > since_ms ? now_ms - since_ms : 0;
@@ -104,7 +104,7 @@ void output_took(struct output_account *a, uint64_t bytes, uint64_t now_ms)
     list_add_last(&a->budget->oldest, &a->link);
 }
 
-/* --- whose end it is ----------------------------------------------------------------------------------- */
+/* --- selection of the connection to close -------------------------------------------------------------- */
 static bool is_spared(const struct output_account *a, uint64_t now_ms)
 {
     uint64_t last = elapsed(now_ms, a->second_ms) < 2 * SECOND_MS ? a->last_second : 0;
@@ -123,7 +123,7 @@ static uint64_t client_bytes(const struct output_budget *b)
     return b->bytes - b->exempt_bytes;
 }
 
-/* The bytes of members' streams reduce the clients' share, by half of it at most: a stalled follower must not
+/* The bytes of members' streams reduce the clients' share, but at most by half. A stalled follower must not
  * disconnect every slow client. */
 static uint64_t client_bytes_max(const struct output_budget *b)
 {
@@ -131,20 +131,21 @@ static uint64_t client_bytes_max(const struct output_budget *b)
     return b->bytes_max - (b->exempt_bytes < half ? b->exempt_bytes : half);
 }
 
-/* The largest that is not spared, or NULL. The spared ones are taken out of the heap meanwhile. */
+/* Returns the largest account that is not spared, or NULL. Spared accounts leave the heap during the
+ * search. */
 static struct output_account *output_choose(struct output_budget *b, uint64_t now_ms)
 {
-    struct output_account *spared[LOOKED_AT_MAX], *a;
+    struct output_account *spared[CHECKED_MAX], *a;
     const uint64_t max = client_bytes_max(b);
     uint64_t slow = client_bytes(b);
     size_t count = 0;
-    while ((a = output_first_of(&b->largest)) && slow > max && count < LOOKED_AT_MAX &&
+    while ((a = output_first_of(&b->largest)) && slow > max && count < CHECKED_MAX &&
            client_bytes(b) <= SPARED_TIMES * b->bytes_max && is_spared(a, now_ms)) {
         slow -= a->bytes;
         heap_remove(&b->largest, &a->node);
         spared[count++] = a;
     }
-    bool is_over = slow > max && count < LOOKED_AT_MAX;
+    bool is_over = slow > max && count < CHECKED_MAX;
     for (size_t i = 0; i < count; i++)
         heap_add(&b->largest, &spared[i]->node, UINT64_MAX - spared[i]->bytes);
     return is_over ? a : NULL;
@@ -167,17 +168,17 @@ bool output_budget_turn(struct output_budget *b, uint64_t now_ms)
         if (a->measure)
             a->measure(a);
         if (container_of(b->oldest.next, struct output_account, link) != a)
-            continue; /* it did take something */
+            continue; /* it did make progress */
         if (elapsed(now_ms, a->took_ms) < b->stall_ms)
             break;
         close_account(a, OUTPUT_STALLED);
         closed++;
     }
-    while (b->bytes_max && client_bytes(b) > client_bytes_max(b) && now_ms >= b->look_ms &&
+    while (b->bytes_max && client_bytes(b) > client_bytes_max(b) && now_ms >= b->check_ms &&
            closed < CLOSED_MAX) {
         struct output_account *a = output_choose(b, now_ms);
         if (!a) {
-            b->look_ms = now_ms + LOOK_MS;
+            b->check_ms = now_ms + CHECK_MS;
             break;
         }
         close_account(a, OUTPUT_TOTAL);

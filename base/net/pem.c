@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Keys in PEM through OpenSSL; see pem.h. */
+ * PEM keys through OpenSSL. See pem.h. */
 #include "base/net/pem.h"
 
 #include <openssl/err.h>
 #include <openssl/pem.h>
 
-/* Nobody is asked for a password. */
+/* A password callback that has none, so that OpenSSL does not prompt. */
 static int no_password(char *text, int size, int is_writing, void *arg)
 {
     (void)text, (void)size, (void)is_writing, (void)arg;

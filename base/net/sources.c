@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Counts of each source in two heaps: entering, serving and leaving cost O(log n) of the number of sources,
- * also when somebody has to make room. */
+ * Connection counts of each source, in two heaps. Entering, serving and leaving cost O(log n) of the number
+ * of sources, evictions included. */
 #include "base/net/sources.h"
 
 #include <netinet/in.h>
@@ -31,7 +31,7 @@ void sources_done(struct sources *s)
     heap_done(&s->most);
 }
 
-/* An IPv4 address that came over an IPv6 socket is that address. */
+/* An IPv4-mapped IPv6 address counts as the IPv4 address. */
 uint64_t sources_id(const struct sockaddr_storage *address)
 {
     struct sockaddr_in v4;
@@ -85,8 +85,8 @@ static void evict_first(struct sources *s, struct link *list)
     c->evict(c);
 }
 
-/* For one more opening connection of this source. It counts itself among those that have the most, so that a
- * source that has as many as any other does not take their places. */
+/* Evicts connections to make room for a new one of this source. The new one counts for its own source, so
+ * that a source with as many as any other does not evict theirs. */
 static void sources_make_room(struct sources *s, uint64_t id)
 {
     struct source *own = map_get(&s->table, id);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
- * TLS 1.2 and 1.3 on OpenSSL with memory BIOs. A tls_context holds one SSL_CTX made from the files as they
- * are now; when they change a new one is made for the connections to come, and those that run keep theirs. A
- * connection's settings are checked twice on purpose: chain and CRL by OpenSSL's verification, names after
+ * TLS 1.2 and 1.3 on OpenSSL with memory BIOs. A tls_context holds one SSL_CTX, made from the current
+ * files. After a change of the files it makes another one for new connections; existing connections keep
+ * theirs. OpenSSL's verification checks the chain and the CRL of a connection. The names are checked after
  * the handshake.
  *
- * No session is resumed, by tickets or otherwise: it would outlive the revocation of its certificate. What is
- * offered by default does not depend on OpenSSL's version or its configuration file. */
+ * No session is resumed, by tickets or otherwise, because it would outlive the revocation of its
+ * certificate. The defaults do not depend on OpenSSL's version or its configuration file. */
 #include "base/net/tls.h"
 
 #include <errno.h>
@@ -28,14 +28,15 @@ static const char SUITES_1_2[] =
     "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"
     "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305";
 static const char SUITES_1_3[] = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256";
-/* Go's. The first is known from OpenSSL 3.5 on. */
+/* Go's groups. OpenSSL knows the first one since 3.5. */
 static const char *const groups[] = {"X25519MLKEM768:X25519:P-256:P-384:P-521", "X25519:P-256:P-384:P-521"};
 
-/* As Go: a host is named by the SAN, never by the CN; a wildcard is a whole label. */
+/* As in Go, only the SAN names a host, never the CN; a wildcard is a whole label. */
 enum { NAME_FLAGS = X509_CHECK_FLAG_NEVER_CHECK_SUBJECT | X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS };
 
 struct file_stamp {
-    struct timespec changed; /* ctime: a file renamed over another, or made readable, counts */
+    /* ctime: it also changes when a file is renamed over another or made readable */
+    struct timespec changed;
     off_t size;
     ino_t inode;
 };
@@ -79,8 +80,8 @@ static const struct {
 #undef SUITE
 };
 
-/* OpenSSL's list for 1.2 from Go's names. As in Go, the suites of 1.3 are always on: their names are
- * accepted. An empty name is refused, as etcd does. */
+/* Makes OpenSSL's list for 1.2 from Go's names. As in Go, the suites of 1.3 are always enabled: their names
+ * are accepted without effect. An empty name is an error, as in etcd. */
 static int map_suites(const char *names, struct buf *out, char *error, size_t error_size)
 {
     for (bool has_more = true; has_more;) {
@@ -104,7 +105,7 @@ static int map_suites(const char *names, struct buf *out, char *error, size_t er
     return 0;
 }
 
-/* Names of 1.3 alone leave nothing for 1.2, which is then not spoken. */
+/* Sets the suites. With names of 1.3 alone there are none for 1.2, which is then disabled. */
 static int set_suites(SSL_CTX *ssl, const char *names, char *error, size_t error_size)
 {
     struct buf list = {0};
@@ -139,7 +140,7 @@ static int set_groups(SSL_CTX *ssl, char *error, size_t error_size)
     return tls_fail(error, error_size, "TLS groups", groups[0]);
 }
 
-/* 0 for "", -1 for what is not known. */
+/* 0 for "", -1 for an unknown version. */
 static int version_of(const char *name)
 {
     if (!name || !*name)
@@ -152,8 +153,8 @@ static int version_of(const char *name)
 }
 
 /* --- a context ------------------------------------------------------------------------------------------ */
-/* Takes the client's h2 if it offers it. A client that offers other things only is refused, one without ALPN
- * taken. */
+/* Selects our protocol if the client offers it. A client that offers only others is refused; one without
+ * ALPN is accepted. */
 static int on_alpn(SSL *ssl, const unsigned char **ret, unsigned char *ret_size, const unsigned char *in,
                    unsigned size, void *arg)
 {
@@ -169,8 +170,8 @@ static int on_alpn(SSL *ssl, const unsigned char **ret, unsigned char *ret_size,
     return SSL_TLSEXT_ERR_ALERT_FATAL;
 }
 
-/* Reads the CRLs into the store. As etcd, revocation is looked up in what the file holds: an issuer without a
- * list is no error. */
+/* Reads the CRLs into the store. As in etcd, revocation is checked against the file only: an issuer without
+ * a list is not an error. */
 static int load_crl(X509_STORE *store, const char *file, char *error, size_t error_size)
 {
     BIO *bio = BIO_new_file(file, "r");
@@ -199,7 +200,7 @@ static int load_crl(X509_STORE *store, const char *file, char *error, size_t err
     return 0;
 }
 
-/* Every certificate of the chain against the lists of its issuer; called once a chain has been verified. */
+/* Checks every certificate of the chain against its issuer's lists; called after the chain's verification. */
 static bool is_revoked(X509_STORE *store, STACK_OF(X509) * chain)
 {
     bool found = false;
@@ -369,7 +370,7 @@ void tls_context_refresh(struct tls_context *c, uint64_t now_ms)
 }
 
 /* --- a connection
- * ------------------------------------------------------------------------------------------- */
+ * ----------------------------------------------------------------------------------------- */
 static struct tls *tls_new(struct tls_context *c, bool is_server)
 {
     struct tls *t = mem_new(sizeof *t);
@@ -487,8 +488,8 @@ bool tls_peer_is(const struct tls *t, const char *host)
            X509_check_host(cert, host, 0, NAME_FLAGS, NULL) == 1;
 }
 
-/* The CN in UTF-8, of several the last, as Go has it. "" where there is none, where it is too long for a
- * user's name, or has a NUL inside. */
+/* Reads the CN in UTF-8; of several the last, as Go does. "": there is none, it is too long for a user's
+ * name, or it contains a NUL. */
 static void read_common_name(X509 *cert, char *ret, size_t size)
 {
     X509_NAME *name = X509_get_subject_name(cert);
@@ -507,7 +508,7 @@ static void read_common_name(X509 *cert, char *ret, size_t size)
     OPENSSL_free(text);
 }
 
-/* Takes the peer's name and checks it against --peer-cert-allowed-cn and --peer-cert-allowed-hostname. */
+/* Reads the peer's name and checks it against --peer-cert-allowed-cn and --peer-cert-allowed-hostname. */
 static int check_peer(struct tls *t)
 {
     const struct tls_context *c = t->context;

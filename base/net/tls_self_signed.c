@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * --auto-tls: a self-signed certificate on P-256 for the hosts the daemon listens on, made once and kept. */
+ * The certificate of --auto-tls: self-signed, on P-256, for the hosts that the daemon listens on; made once
+ * and kept. */
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/pem.h>

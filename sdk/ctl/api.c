@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Calls over HTTP: one endpoint after the other until one answers, and errors as sentences. */
+ * Native API calls over HTTP: one endpoint after the other until one responds, and error sentences. */
 #include "sdk/ctl/ctl.h"
 
 #include <stdio.h>
@@ -7,8 +7,7 @@
 #include "base/text.h"
 #include "sdk/http_client.h"
 
-/* --- what is asked
- * -------------------------------------------------------------------------------------------- */
+/* --- building a request -------------------------------------------------------------------------------- */
 
 void ctl_call_done(struct ctl_call *call)
 {
@@ -57,19 +56,18 @@ void ctl_query_int(struct ctl_call *call, const char *name, int64_t value)
 
 void ctl_query_names(const struct ctl *c, struct ctl_call *call)
 {
-    ctl_query(call, "namespace", ctl_given(&c->typed, "namespace"));
-    ctl_query(call, "group", ctl_given(&c->typed, "group"));
+    ctl_query(call, "namespace", ctl_flag_value(&c->line, "namespace"));
+    ctl_query(call, "group", ctl_flag_value(&c->line, "group"));
 }
 
-/* --- asking
- * ------------------------------------------------------------------------------------------------------- */
+/* --- sending -------------------------------------------------------------------------------------------- */
 
 struct http_client *ctl_new_client(struct ctl *c, const struct ctl_endpoint *e)
 {
     struct http_server server = {.host = e->host,
                                  .port = e->port,
                                  .tls = e->is_tls ? c->tls : NULL,
-                                 .checks_name = !ctl_bool(&c->typed, "insecure-skip-tls-verify")};
+                                 .checks_name = !ctl_bool(&c->line, "insecure-skip-tls-verify")};
     return http_client_new(&server, c->dial_ms, c->stop_fd);
 }
 
@@ -91,7 +89,7 @@ static int64_t timeout_of(const struct ctl *c, const struct ctl_call *call)
     return call->timeout_ms ? call->timeout_ms : c->command_ms;
 }
 
-/* What became of one try, for ctl_fail_reach and --debug. */
+/* Records the result of one attempt, for ctl_fail_reach and --debug. */
 static void note_try(struct ctl *c, struct ctl_call *call, const struct ctl_endpoint *e,
                      const struct http_client *client, int err)
 {
@@ -100,18 +98,18 @@ static void note_try(struct ctl *c, struct ctl_call *call, const struct ctl_endp
     bool is_read = call->is_read || strcmp(call->method, "GET") == 0;
     c->was_sent = err && !is_read && http_client_was_sent(client);
     snprintf(c->why, sizeof c->why, "%s", err ? http_client_error(client) : "");
-    if (ctl_bool(&c->typed, "debug"))
+    if (ctl_bool(&c->line, "debug"))
         ctl_note(c, "%s %s %.*s: %s", e->text, call->method, (int)call->target.size,
                  (const char *)call->target.data, err ? c->why : "answered");
 }
 
-/* A failure before anything was sent, and any failure of a question, may be another endpoint's success. */
-static bool may_go_on(const struct ctl *c, int err)
+/* True if the next endpoint may be tried: nothing was sent, or the request is a read. */
+static bool can_try_next(const struct ctl *c, int err)
 {
     return err && err != ERR_CANCELED && !c->was_sent;
 }
 
-int ctl_ask(struct ctl *c, struct ctl_call *call)
+int ctl_send(struct ctl *c, struct ctl_call *call)
 {
     struct http_request request = request_of(c, call);
     int err = ERR_CLOSED;
@@ -122,7 +120,7 @@ int ctl_ask(struct ctl *c, struct ctl_call *call)
         buf_clear(&call->answer);
         err = http_client_call(e->client, &request, timeout_of(c, call), &call->answer);
         note_try(c, call, e, e->client, err);
-        if (!may_go_on(c, err) || c->is_pinned)
+        if (!can_try_next(c, err) || c->is_pinned)
             break;
         if (tries + 1 < c->endpoint_count)
             c->at = (c->at + 1) % c->endpoint_count;
@@ -167,8 +165,7 @@ int ctl_open_stream(struct ctl *c, struct ctl_call *call, struct http_client **r
     return err;
 }
 
-/* --- what went wrong
- * ------------------------------------------------------------------------------------------------- */
+/* --- errors --------------------------------------------------------------------------------------------- */
 
 enum ctl_exit ctl_fail_reach(struct ctl *c, int err)
 {
@@ -176,7 +173,7 @@ enum ctl_exit ctl_fail_reach(struct ctl *c, int err)
     const char *why = c->why;
     if (err == ERR_CANCELED)
         return CTL_INTERRUPTED;
-    if (c->typed.is_etcdctl)
+    if (c->line.is_etcdctl)
         return ctl_fail(c, CTL_ERROR, "%s",
                         err == ERR_DEADLINE || err == ERR_CLOSED ? "context deadline exceeded" : why);
     const char *others = c->endpoint_count > 1 ? " (and none of the others)" : "";
@@ -199,7 +196,7 @@ static enum ctl_exit exit_of_status(int status)
     return status == 400 || status == 413 || status == 422 ? CTL_INVALID_INPUT : CTL_ERROR;
 }
 
-/* What a person may do about it. */
+/* The advice for an error of the server. */
 static const char *advice_of(const struct ctl_call *call, const char *code)
 {
     if (call->status == 401)
@@ -222,15 +219,15 @@ enum ctl_exit ctl_fail_status(struct ctl *c, const struct ctl_call *call)
     if (json_parse(buf_slice(&call->answer), &doc, error, sizeof error) != OK)
         return ctl_fail(c, CTL_ERROR, "%s answered with HTTP status %d. Is that a cairnd?", call->endpoint,
                         call->status);
-    /* The native API has {"error":{...}}, etcd's gateway {"code":5,"message":"..."}. */
+    /* Errors of the native API are {"error":{...}}, of etcd's gateway {"code":5,"message":"..."}. */
     const char *message = ctl_json_text(doc, "error.message"), *code = ctl_json_text(doc, "error.code");
     if (!*message)
         message = ctl_json_text(doc, "message");
-    if (c->form == CTL_FORM_JSON && !c->typed.is_etcdctl)
+    if (c->form == CTL_FORM_JSON && !c->line.is_etcdctl)
         ctl_show_json(&c->out, doc);
     enum ctl_exit how;
     const char *advice = advice_of(call, code);
-    if (c->typed.is_etcdctl)
+    if (c->line.is_etcdctl)
         how = ctl_fail(c, CTL_ERROR, "%s", message);
     else
         how = ctl_fail(c, exit_of_status(call->status), "%s (%s)%s%s", message, call->endpoint,
@@ -241,7 +238,7 @@ enum ctl_exit ctl_fail_status(struct ctl *c, const struct ctl_call *call)
 
 enum ctl_exit ctl_call(struct ctl *c, struct ctl_call *call)
 {
-    int err = ctl_ask(c, call);
+    int err = ctl_send(c, call);
     if (err)
         return ctl_fail_reach(c, err);
     return call->status > 299 ? ctl_fail_status(c, call) : CTL_DONE;
@@ -252,7 +249,7 @@ enum ctl_exit ctl_call_json(struct ctl *c, struct ctl_call *call, json_t **ret_d
     enum ctl_exit how = ctl_call(c, call);
     char error[200];
     if (!how && json_parse(buf_slice(&call->answer), ret_doc, error, sizeof error) != OK)
-        how = ctl_fail(c, CTL_ERROR, "%s answered with something that is no JSON: %s", call->endpoint, error);
+        how = ctl_fail(c, CTL_ERROR, "%s sent a response that is not JSON: %s", call->endpoint, error);
     return how;
 }
 

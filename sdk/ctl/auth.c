@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * auth ..., user ..., role ...: etcdctl's. */
+ * The commands auth, user and role, as of etcdctl. */
 #include "sdk/ctl/rpc.h"
 
 #include <inttypes.h>
@@ -15,7 +15,7 @@ static enum ctl_exit call(struct ctl *c, const char *path, const ProtobufCMessag
     return how ? how : ctl_rpc(c, &rpc, ret);
 }
 
-/* The answer as json, yaml, protobuf or fields; false: it is to be said in words. */
+/* Shows the response as json, yaml, protobuf or fields; false: the caller prints a sentence. */
 static bool show_other(struct ctl *c, const ProtobufCMessage *m, const Etcdserverpb__ResponseHeader *h)
 {
     if (c->form == CTL_FORM_NONE || c->form == CTL_FORM_SIMPLE)
@@ -27,18 +27,17 @@ static bool show_other(struct ctl *c, const ProtobufCMessage *m, const Etcdserve
     return true;
 }
 
-static enum ctl_exit need(struct ctl *c, size_t count, const char *complaint)
+static enum ctl_exit expect_arguments(struct ctl *c, size_t count, const char *complaint)
 {
-    return c->typed.arg_count == count ? CTL_DONE : ctl_fail(c, CTL_BAD_ARGS, "%s", complaint);
+    return c->line.arg_count == count ? CTL_DONE : ctl_fail(c, CTL_BAD_ARGS, "%s", complaint);
 }
 
 static char *ctl_auth_arg(const struct ctl *c, size_t i)
 {
-    return (char *)(uintptr_t)c->typed.args[i];
+    return (char *)(uintptr_t)c->line.args[i];
 }
 
-/* --- auth
- * ------------------------------------------------------------------------------------------------------- */
+/* --- auth ----------------------------------------------------------------------------------------------- */
 
 enum ctl_exit ctl_auth_status(struct ctl *c)
 {
@@ -69,7 +68,7 @@ static enum ctl_exit grant_role(struct ctl *c, char *user, char *role,
                 false, r);
 }
 
-/* As etcdctl: a root without the role root gets it. */
+/* As etcdctl does, it grants the role root to a user root that does not have it. */
 enum ctl_exit ctl_auth_enable(struct ctl *c)
 {
     static char root[] = "root";
@@ -79,7 +78,7 @@ enum ctl_exit ctl_auth_enable(struct ctl *c)
                           .request = &q.base,
                           .answer = &etcdserverpb__auth_enable_response__descriptor,
                           .is_quiet = true};
-    enum ctl_exit how = need(c, 0, "auth enable command does not accept any arguments");
+    enum ctl_exit how = expect_arguments(c, 0, "auth enable command does not accept any arguments");
     if (!how)
         how = ctl_no_table(c);
     if (how)
@@ -112,7 +111,7 @@ enum ctl_exit ctl_auth_disable(struct ctl *c)
 {
     Etcdserverpb__AuthDisableRequest q = ETCDSERVERPB__AUTH_DISABLE_REQUEST__INIT;
     Etcdserverpb__AuthDisableResponse *r;
-    enum ctl_exit how = need(c, 0, "auth disable command does not accept any arguments");
+    enum ctl_exit how = expect_arguments(c, 0, "auth disable command does not accept any arguments");
     if (!how)
         how =
             call(c, "/v3/auth/disable", &q.base, &etcdserverpb__auth_disable_response__descriptor, false, &r);
@@ -121,12 +120,11 @@ enum ctl_exit ctl_auth_disable(struct ctl *c)
     return how;
 }
 
-/* --- users
- * ------------------------------------------------------------------------------------------------------- */
+/* --- users ---------------------------------------------------------------------------------------------- */
 
 static enum ctl_exit read_new_password(struct ctl *c, const char *user, char **ret_password)
 {
-    if (ctl_bool(&c->typed, "interactive")) {
+    if (ctl_bool(&c->line, "interactive")) {
         char *first = ctl_prompt_secret(c, arena_printf(&c->arena, "Password of %s: ", user));
         char *again =
             first ? ctl_prompt_secret(
@@ -134,7 +132,7 @@ static enum ctl_exit read_new_password(struct ctl *c, const char *user, char **r
                   : NULL;
         if (!first)
             return ctl_fail(c, CTL_BAD_ARGS,
-                            "there is no terminal to ask for a password at; with --interactive=false it is a "
+                            "there is no terminal to prompt for a password; with --interactive=false it is a "
                             "line of standard input");
         if (strcmp(first, again ? again : "") != 0)
             return ctl_fail(c, CTL_BAD_ARGS, "given passwords are different");
@@ -156,13 +154,14 @@ enum ctl_exit ctl_user_add(struct ctl *c)
     Etcdserverpb__AuthUserAddRequest q = ETCDSERVERPB__AUTH_USER_ADD_REQUEST__INIT;
     Authpb__UserAddOptions options = AUTHPB__USER_ADD_OPTIONS__INIT;
     Etcdserverpb__AuthUserAddResponse *r;
-    enum ctl_exit how = need(c, 1, "user add command requires user name as its argument");
+    enum ctl_exit how = expect_arguments(c, 1, "user add command requires user name as its argument");
     if (how)
         return how;
-    const char *given = ctl_given(&c->typed, "new-user-password"), *colon = strchr(ctl_auth_arg(c, 0), ':');
+    const char *given = ctl_flag_value(&c->line, "new-user-password"),
+               *colon = strchr(ctl_auth_arg(c, 0), ':');
     q.name = ctl_auth_arg(c, 0);
     q.options = &options;
-    options.no_password = ctl_bool(&c->typed, "no-password");
+    options.no_password = ctl_bool(&c->line, "no-password");
     if (given) {
         q.password = (char *)(uintptr_t)given;
     } else if (!options.no_password && colon) {
@@ -185,7 +184,7 @@ enum ctl_exit ctl_user_delete(struct ctl *c)
 {
     Etcdserverpb__AuthUserDeleteRequest q = ETCDSERVERPB__AUTH_USER_DELETE_REQUEST__INIT;
     Etcdserverpb__AuthUserDeleteResponse *r;
-    enum ctl_exit how = need(c, 1, "user delete command requires user name as its argument");
+    enum ctl_exit how = expect_arguments(c, 1, "user delete command requires user name as its argument");
     if (how)
         return how;
     q.name = ctl_auth_arg(c, 0);
@@ -240,14 +239,14 @@ enum ctl_exit ctl_user_get(struct ctl *c)
 {
     Etcdserverpb__AuthUserGetRequest q = ETCDSERVERPB__AUTH_USER_GET_REQUEST__INIT;
     Etcdserverpb__AuthUserGetResponse *r;
-    enum ctl_exit how = need(c, 1, "user get command requires user name as its argument");
+    enum ctl_exit how = expect_arguments(c, 1, "user get command requires user name as its argument");
     if (how)
         return how;
     q.name = ctl_auth_arg(c, 0);
     how = call(c, "/v3/auth/user/get", &q.base, &etcdserverpb__auth_user_get_response__descriptor, true, &r);
     if (how)
         return how;
-    bool is_detailed = ctl_bool(&c->typed, "detail");
+    bool is_detailed = ctl_bool(&c->line, "detail");
     if (!is_detailed && show_other(c, &r->base, r->header))
         return CTL_DONE;
     buf_addf(&c->out, "User: %s\n", q.name);
@@ -277,7 +276,7 @@ enum ctl_exit ctl_user_list(struct ctl *c)
 {
     Etcdserverpb__AuthUserListRequest q = ETCDSERVERPB__AUTH_USER_LIST_REQUEST__INIT;
     Etcdserverpb__AuthUserListResponse *r;
-    enum ctl_exit how = need(c, 0, "user list command requires no arguments");
+    enum ctl_exit how = expect_arguments(c, 0, "user list command requires no arguments");
     if (!how)
         how = call(c, "/v3/auth/user/list", &q.base, &etcdserverpb__auth_user_list_response__descriptor, true,
                    &r);
@@ -290,7 +289,7 @@ enum ctl_exit ctl_user_passwd(struct ctl *c)
 {
     Etcdserverpb__AuthUserChangePasswordRequest q = ETCDSERVERPB__AUTH_USER_CHANGE_PASSWORD_REQUEST__INIT;
     Etcdserverpb__AuthUserChangePasswordResponse *r;
-    enum ctl_exit how = need(c, 1, "user passwd command requires user name as its argument");
+    enum ctl_exit how = expect_arguments(c, 1, "user passwd command requires user name as its argument");
     if (!how)
         how = read_new_password(c, ctl_auth_arg(c, 0), &q.password);
     if (how)
@@ -306,7 +305,8 @@ enum ctl_exit ctl_user_passwd(struct ctl *c)
 enum ctl_exit ctl_user_grant_role(struct ctl *c)
 {
     Etcdserverpb__AuthUserGrantRoleResponse *r;
-    enum ctl_exit how = need(c, 2, "user grant command requires user name and role name as its argument");
+    enum ctl_exit how =
+        expect_arguments(c, 2, "user grant command requires user name and role name as its argument");
     if (!how)
         how = grant_role(c, ctl_auth_arg(c, 0), ctl_auth_arg(c, 1), &r);
     if (!how && !show_other(c, &r->base, r->header))
@@ -318,7 +318,8 @@ enum ctl_exit ctl_user_revoke_role(struct ctl *c)
 {
     Etcdserverpb__AuthUserRevokeRoleRequest q = ETCDSERVERPB__AUTH_USER_REVOKE_ROLE_REQUEST__INIT;
     Etcdserverpb__AuthUserRevokeRoleResponse *r;
-    enum ctl_exit how = need(c, 2, "user revoke-role requires user name and role name as its argument");
+    enum ctl_exit how =
+        expect_arguments(c, 2, "user revoke-role requires user name and role name as its argument");
     if (how)
         return how;
     q.name = ctl_auth_arg(c, 0);
@@ -330,13 +331,12 @@ enum ctl_exit ctl_user_revoke_role(struct ctl *c)
     return how;
 }
 
-/* --- roles
- * -------------------------------------------------------------------------------------------------------- */
+/* --- roles ---------------------------------------------------------------------------------------------- */
 
 enum ctl_exit ctl_role_add(struct ctl *c)
 {
     Etcdserverpb__AuthRoleAddResponse *r;
-    enum ctl_exit how = need(c, 1, "role add command requires role name as its argument");
+    enum ctl_exit how = expect_arguments(c, 1, "role add command requires role name as its argument");
     if (!how)
         how = add_role(c, ctl_auth_arg(c, 0), &r);
     if (!how && !show_other(c, &r->base, r->header))
@@ -348,7 +348,7 @@ enum ctl_exit ctl_role_delete(struct ctl *c)
 {
     Etcdserverpb__AuthRoleDeleteRequest q = ETCDSERVERPB__AUTH_ROLE_DELETE_REQUEST__INIT;
     Etcdserverpb__AuthRoleDeleteResponse *r;
-    enum ctl_exit how = need(c, 1, "role delete command requires role name as its argument");
+    enum ctl_exit how = expect_arguments(c, 1, "role delete command requires role name as its argument");
     if (how)
         return how;
     q.role = ctl_auth_arg(c, 0);
@@ -362,7 +362,7 @@ enum ctl_exit ctl_role_delete(struct ctl *c)
 enum ctl_exit ctl_role_get(struct ctl *c)
 {
     Etcdserverpb__AuthRoleGetResponse *r;
-    enum ctl_exit how = need(c, 1, "role get command requires role name as its argument");
+    enum ctl_exit how = expect_arguments(c, 1, "role get command requires role name as its argument");
     if (!how)
         how = get_role(c, ctl_auth_arg(c, 0), &r);
     if (!how && !show_other(c, &r->base, r->header))
@@ -374,7 +374,7 @@ enum ctl_exit ctl_role_list(struct ctl *c)
 {
     Etcdserverpb__AuthRoleListRequest q = ETCDSERVERPB__AUTH_ROLE_LIST_REQUEST__INIT;
     Etcdserverpb__AuthRoleListResponse *r;
-    enum ctl_exit how = need(c, 0, "role list command requires no arguments");
+    enum ctl_exit how = expect_arguments(c, 0, "role list command requires no arguments");
     if (!how)
         how = call(c, "/v3/auth/role/list", &q.base, &etcdserverpb__auth_role_list_response__descriptor, true,
                    &r);
@@ -383,12 +383,12 @@ enum ctl_exit ctl_role_list(struct ctl *c)
     return how;
 }
 
-/* KEY [RANGE_END] from the argument at on, with --prefix or --from-key. */
+/* Reads KEY [RANGE_END] from the argument `at` on, with --prefix or --from-key. */
 static enum ctl_exit read_range(struct ctl *c, size_t at, ProtobufCBinaryData *key, ProtobufCBinaryData *end)
 {
-    bool is_prefix = ctl_bool(&c->typed, "prefix"), is_from = ctl_bool(&c->typed, "from-key");
+    bool is_prefix = ctl_bool(&c->line, "prefix"), is_from = ctl_bool(&c->line, "from-key");
     *key = ctl_bytes(ctl_auth_arg(c, at));
-    if (c->typed.arg_count > at + 1) {
+    if (c->line.arg_count > at + 1) {
         if (is_prefix)
             return ctl_fail(c, CTL_BAD_ARGS, "unexpected endkey argument with --prefix flag");
         if (is_from)
@@ -408,7 +408,7 @@ enum ctl_exit ctl_role_grant_permission(struct ctl *c)
     Etcdserverpb__AuthRoleGrantPermissionRequest q = ETCDSERVERPB__AUTH_ROLE_GRANT_PERMISSION_REQUEST__INIT;
     Authpb__Permission permission = AUTHPB__PERMISSION__INIT;
     Etcdserverpb__AuthRoleGrantPermissionResponse *r;
-    if (c->typed.arg_count < 3)
+    if (c->line.arg_count < 3)
         return ctl_fail(
             c, CTL_BAD_ARGS,
             "role grant command requires role name, permission type, and key [endkey] as its argument");
@@ -433,7 +433,7 @@ enum ctl_exit ctl_role_revoke_permission(struct ctl *c)
 {
     Etcdserverpb__AuthRoleRevokePermissionRequest q = ETCDSERVERPB__AUTH_ROLE_REVOKE_PERMISSION_REQUEST__INIT;
     Etcdserverpb__AuthRoleRevokePermissionResponse *r;
-    if (c->typed.arg_count < 2)
+    if (c->line.arg_count < 2)
         return ctl_fail(c, CTL_BAD_ARGS,
                         "role revoke-permission command requires role name and key [endkey] as its argument");
     q.role = ctl_auth_arg(c, 0);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Other programs: an editor, diff, what is run for each change or as long as an instance is registered. They
- * share our terminal and process group, so Ctrl-C reaches them too; a SIGTERM that only we get is passed on.
- */
+ * Child processes: an editor, diff, and commands that run for each change or while an instance is
+ * registered. They share our terminal and process group, so that Ctrl-C reaches them too. A SIGTERM that
+ * only we get is forwarded. */
 #include "sdk/ctl/ctl.h"
 
 #include <errno.h>
@@ -28,7 +28,7 @@ static _Noreturn void become(const char *const *words, int input_fd, const char 
     _exit(errno == ENOENT ? 127 : 126);
 }
 
-/* It may end without having read all: that is its affair. */
+/* Writes the child's standard input. The child may end without reading all of it. */
 static void feed(struct ctl *c, int fd, struct slice text)
 {
     (void)fcntl(fd, F_SETFL, O_NONBLOCK);
@@ -90,7 +90,7 @@ bool ctl_child_wait(struct ctl *c, struct ctl_child *child, int64_t ms)
         uint64_t now = clock_mono_ms();
         if (now >= end)
             return false;
-        /* A kernel without pidfds (before 5.3) has us look every 100 ms. */
+        /* Without pidfds (kernels before 5.3) the child is polled every 100 ms. */
         int wait_ms = child->exit_fd < 0 && end - now > 100 ? 100
                       : end - now > 1 << 30                 ? 1 << 30
                                                             : (int)(end - now);

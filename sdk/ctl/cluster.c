@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * cluster status and doctor: every member is asked, also those that --endpoints does not name. What a member
- * does not say is left out of the facts. */
+ * The commands `cluster status` and `doctor`. They query every member, also members that --endpoints does
+ * not name. Unknown values are left out of the facts. */
 #include "sdk/ctl/doctor.h"
 #include "sdk/ctl/member.h"
 
@@ -36,8 +36,8 @@ static void ctl_cluster_add_status(json_t *m, const Etcdserverpb__StatusResponse
     json_object_set_new(m, "errors", errors);
 }
 
-/* At the first of its URLs. */
-static enum ctl_exit ask_member(struct ctl *c, const Etcdserverpb__Member *member, json_t *m)
+/* Queries a member at the first of its client URLs that works. */
+static enum ctl_exit query_member(struct ctl *c, const Etcdserverpb__Member *member, json_t *m)
 {
     struct ctl_rpc rpc = {0};
     Etcdserverpb__StatusResponse *r;
@@ -52,7 +52,7 @@ static enum ctl_exit ask_member(struct ctl *c, const Etcdserverpb__Member *membe
     json_object_set_new(m, "endpoint", json_string(url[0]));
     enum ctl_exit how = ctl_set_endpoints(c, url, 1);
     if (!how)
-        how = ctl_prompt_status(c, 0, &rpc, &r);
+        how = ctl_get_status(c, 0, &rpc, &r);
     if (how == CTL_INTERRUPTED)
         return how;
     if (how)
@@ -62,8 +62,8 @@ static enum ctl_exit ask_member(struct ctl *c, const Etcdserverpb__Member *membe
     return CTL_DONE;
 }
 
-/* The members; NULL in *ret if nobody says who they are. */
-static enum ctl_exit ask_members(struct ctl *c, bool is_quiet, json_t **ret)
+/* Queries all members; *ret is NULL if no endpoint returns the list of members. */
+static enum ctl_exit query_members(struct ctl *c, bool is_quiet, json_t **ret)
 {
     Etcdserverpb__MemberListResponse *list;
     *ret = NULL;
@@ -73,7 +73,7 @@ static enum ctl_exit ask_members(struct ctl *c, bool is_quiet, json_t **ret)
     json_t *members = json_array();
     for (size_t i = 0; !how && i < list->n_members; i++) {
         json_t *m = json_object();
-        how = ask_member(c, list->members[i], m);
+        how = query_member(c, list->members[i], m);
         json_array_append_new(members, m);
     }
     *ret = members;
@@ -97,7 +97,7 @@ enum ctl_exit ctl_cluster_status(struct ctl *c)
         {"ERRORS", "errors", CTL_CELL_PLAIN},
     };
     json_t *members;
-    enum ctl_exit how = ask_members(c, false, &members);
+    enum ctl_exit how = query_members(c, false, &members);
     bool is_whole = !how;
     for (size_t i = 0; i < json_array_size(members); i++)
         is_whole = is_whole && json_is_true(ctl_json_at(json_array_get(members, i), "reachable"));
@@ -110,11 +110,10 @@ enum ctl_exit ctl_cluster_status(struct ctl *c)
     return how ? how : is_whole ? CTL_DONE : CTL_INTERRUPTED;
 }
 
-/* --- doctor
- * ------------------------------------------------------------------------------------------------------- */
+/* --- doctor --------------------------------------------------------------------------------------------- */
 
-/* Endpoints that were given and do not answer. */
-static enum ctl_exit ask_endpoints(struct ctl *c, json_t *facts)
+/* Adds the given endpoints that do not respond. */
+static enum ctl_exit query_endpoints(struct ctl *c, json_t *facts)
 {
     json_t *silent = json_array();
     enum ctl_exit how = CTL_DONE;
@@ -122,7 +121,7 @@ static enum ctl_exit ask_endpoints(struct ctl *c, json_t *facts)
     for (size_t i = 0; !how && i < c->endpoint_count; i++) {
         struct ctl_rpc rpc;
         Etcdserverpb__StatusResponse *r;
-        enum ctl_exit one = ctl_prompt_status(c, i, &rpc, &r);
+        enum ctl_exit one = ctl_get_status(c, i, &rpc, &r);
         if (one == CTL_INTERRUPTED)
             how = one;
         else if (one)
@@ -137,7 +136,7 @@ static enum ctl_exit ask_endpoints(struct ctl *c, json_t *facts)
     return how;
 }
 
-static void ask_alarms(struct ctl *c, json_t *facts)
+static void query_alarms(struct ctl *c, json_t *facts)
 {
     Etcdserverpb__AlarmResponse *r;
     json_t *list = json_array();
@@ -152,26 +151,26 @@ static void ask_alarms(struct ctl *c, json_t *facts)
     json_object_set_new(facts, "alarms", list);
 }
 
-/* What can be asked with HTTP and is no matter if it cannot. */
-static json_t *ask_quietly(struct ctl *c, struct ctl_call *call)
+/* Gets an optional fact over HTTP; NULL on failure, which is not reported. */
+static json_t *get_optional(struct ctl *c, struct ctl_call *call)
 {
     json_t *doc = NULL;
     char error[200];
-    if (ctl_ask(c, call) == OK && call->status == 200 &&
+    if (ctl_send(c, call) == OK && call->status == 200 &&
         json_parse(buf_slice(&call->answer), &doc, error, sizeof error) != OK)
         doc = NULL;
     ctl_call_done(call);
     return doc;
 }
 
-static void ask_services(struct ctl *c, json_t *facts)
+static void query_services(struct ctl *c, json_t *facts)
 {
     struct ctl_call call = {.method = "GET"};
     ctl_path(&call, "/api/v1/services");
     ctl_query(&call, "consistency", "local");
-    ctl_query(&call, "namespace", ctl_given(&c->typed, "namespace"));
+    ctl_query(&call, "namespace", ctl_flag_value(&c->line, "namespace"));
     ctl_query(&call, "group", "*");
-    json_t *doc = ask_quietly(c, &call), *lost = json_array();
+    json_t *doc = get_optional(c, &call), *lost = json_array();
     const json_t *services = ctl_json_at(doc, "services");
     for (size_t i = 0; i < json_array_size(services); i++) {
         const json_t *s = json_array_get(services, i);
@@ -183,11 +182,11 @@ static void ask_services(struct ctl *c, json_t *facts)
     json_decref(doc);
 }
 
-static void ask_auth(struct ctl *c, json_t *facts)
+static void query_auth(struct ctl *c, json_t *facts)
 {
     struct ctl_call call = {.method = "POST", .body = slice_text("{}"), .has_body = true, .is_read = true};
     ctl_path(&call, "/v3/auth/status");
-    json_t *doc = ask_quietly(c, &call);
+    json_t *doc = get_optional(c, &call);
     if (doc)
         json_object_set_new(facts, "auth", json_boolean(json_is_true(ctl_json_at(doc, "enabled"))));
     json_decref(doc);
@@ -214,13 +213,13 @@ static void print_findings(struct ctl *c, const json_t *findings)
 enum ctl_exit ctl_doctor(struct ctl *c)
 {
     json_t *facts = json_object(), *members = NULL;
-    enum ctl_exit how = ask_endpoints(c, facts);
+    enum ctl_exit how = query_endpoints(c, facts);
     bool has_any = json_array_size(ctl_json_at(facts, "endpoints")) < c->endpoint_count;
     if (!how && has_any) {
-        ask_alarms(c, facts);
-        ask_services(c, facts);
-        ask_auth(c, facts);
-        how = ask_members(c, true, &members);
+        query_alarms(c, facts);
+        query_services(c, facts);
+        query_auth(c, facts);
+        how = query_members(c, true, &members);
     }
     if (how == CTL_INTERRUPTED)
         goto out;

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Completion scripts for bash, zsh and fish, out of command.def. Pure.
+ * Completion scripts for bash, zsh and fish, generated from command.def. Pure.
  *
- * Each script has the same parts: `takes` says whether a value follows a flag, and which values there are;
- * `next` says which command begins when a word follows the words so far; `offers` says what may follow a
- * command: words, flags, values. A value
- * "@" is the name of a file. Texts stand in single quotes, which all three shells read alike. */
+ * Each script has the same three functions:
+ *
+ * - `takes`: whether a value follows a flag, and its possible values.
+ * - `next`: the command after one more word.
+ * - `offers`: the candidates after a command: words, flags, values.
+ *
+ * A value "@" is a file name. Texts are in single quotes, which all three shells read in the same way. */
 #include "sdk/ctl/ctl.h"
 
 #include <stdio.h>
@@ -29,7 +32,7 @@ static void add_quoted(struct buf *out, const char *text)
     buf_add_byte(out, '\'');
 }
 
-/* The words of "l|s" or "l s"; "@" for a file; "" for what nobody can know. */
+/* Appends the words of "l|s" or "l s"; "@" for a file; "" for an unknown value. */
 static void add_values(struct buf *out, const char *value, const char *between)
 {
     if (strstr(value, "FILE")) {
@@ -61,7 +64,7 @@ static bool has_flag(const struct script *s, const struct ctl_flag *f)
            (f->command == CTL_COMMAND_global || ctl_has_command(f->command, s->is_etcdctl));
 }
 
-/* 'service get --zone': the words of the command before it; of a flag of all commands the flag alone. */
+/* 'service get --zone': a flag with the words of its command; a global flag alone. */
 static void add_takes(const struct script *s, const char *before, const char *after)
 {
     struct buf values = {0};
@@ -80,7 +83,7 @@ static void add_takes(const struct script *s, const char *before, const char *af
     buf_done(&values);
 }
 
-/* Names of groups, which a second word follows. */
+/* Appends the names of groups, after which a second word follows. */
 static void add_groups(const struct script *s, const char *between)
 {
     const char *last = "", *space = "";
@@ -108,7 +111,7 @@ static void ctl_complete_add_item(const struct script *s, const char *word, size
     add_quoted(s->out, text);
 }
 
-/* What may follow the words so far ("" or a group): each word once. */
+/* Appends the words that may follow the words so far ("" or a group), each once. */
 static void add_words(const struct script *s, const char *before, const char *shell)
 {
     size_t size = strlen(before), last_size = 0;
@@ -139,7 +142,8 @@ static void add_flags(const struct script *s, enum ctl_command_id id, const char
     }
 }
 
-/* Arguments of commands that are files or one of a few words: 'config set 1', the second argument. */
+/* Appends arguments of commands that are files or one of a few words. 'config set 1' is the second
+ * argument. */
 static void add_arguments(const struct script *s, const char *before, const char *after)
 {
     struct buf values = {0};
@@ -164,8 +168,9 @@ static void add_arguments(const struct script *s, const char *before, const char
     buf_done(&values);
 }
 
-/* Names of services and configurations are asked of the cluster: only the first argument is one. */
-static void add_asked(const struct script *s, const char *before, const char *after)
+/* Appends the queries for names of services and configurations, which the cluster completes: only for first
+ * arguments. */
+static void add_name_queries(const struct script *s, const char *before, const char *after)
 {
     static const char *const groups[] = {"service", "config"};
     if (s->is_etcdctl)
@@ -187,8 +192,8 @@ static void add_asked(const struct script *s, const char *before, const char *af
 
 /* --- bash ----------------------------------------------------------------------------------------------- */
 
-/* bash cuts words at = and : too; they and what follows them count as no word of their own. Names come from a
- * server: they never go through compgen -W, which expands $(...), and are quoted. */
+/* bash splits words at = and : too; these and the text after them do not count as words. Names from a
+ * server are quoted and never go through compgen -W, which expands $(...). */
 static const char bash_tail[] =
     "_~() {\n"
     "  local cur=${COMP_WORDS[COMP_CWORD]} command=\"\" values=\"\" args=0 i word\n"
@@ -231,7 +236,7 @@ static const char bash_tail[] =
     "}\n"
     "complete -o bashdefault -F _~ ~\n";
 
-/* The program's name stands for each ~. */
+/* Appends a text in which ~ stands for the program's name. */
 static void add_program(const struct script *s, const char *text)
 {
     for (; *text; text++) {
@@ -242,7 +247,7 @@ static void add_program(const struct script *s, const char *text)
     }
 }
 
-/* The functions that bash and zsh share but for the forms of items. */
+/* Appends the functions of bash and zsh, which differ in the form of items only. */
 static void add_sh_tables(const struct script *s, const char *shell)
 {
     add_program(s, "_~_takes() { # COMMAND FLAG: a value follows it; which ones\n  case \"$1 $2\" in\n");
@@ -262,7 +267,7 @@ static void add_sh_tables(const struct script *s, const char *shell)
                          "}\n");
     add_program(s, "_~_argument() { # COMMAND NUMBER: which values it may have\n  case $1 in\n");
     add_arguments(s, ") values=$'", "' ;;\n");
-    add_asked(s, ") values=$(", ") ;;\n");
+    add_name_queries(s, ") values=$(", ") ;;\n");
     add_program(s, "  esac\n"
                    "}\n"
                    "_~_offers() { # COMMAND: its flags, or the words that may follow\n"
@@ -452,7 +457,7 @@ static void add_fish(const struct script *s)
                    "function __~_argument # COMMAND NUMBER: prints which values it may have\n"
                    "    switch \"$argv\"\n");
     add_arguments(s, "\n            printf '%s\\n' ", "\n");
-    add_asked(s, "\n            ", "\n");
+    add_name_queries(s, "\n            ", "\n");
     buf_add_text(s->out, "    end\nend\n");
     add_fish_words(s);
     add_fish_flags(s);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * `cairnctl config ...` but for edit and diff: the config center, by the native API. A content goes in and
- * out as it is. */
+ * The commands `config ...` except edit, diff and watch: the config center, by the native API. Contents
+ * pass unchanged. */
 #include "sdk/ctl/ctl.h"
 
 #include <errno.h>
@@ -15,7 +15,7 @@
 
 static const char *ctl_config_arg(const struct ctl *c, size_t i)
 {
-    return c->typed.args[i];
+    return c->line.args[i];
 }
 
 void ctl_config_path(const struct ctl *c, struct ctl_call *call, const char *name, const char *rest)
@@ -35,7 +35,7 @@ static enum ctl_exit print_list(struct ctl *c, struct ctl_call *call, const char
     if (!how)
         ctl_print_rows(c, doc, field, columns, count);
     if (!how && ctl_json_int(doc, "members_silent"))
-        ctl_note(c, "%lld members did not answer: what they know is missing here",
+        ctl_note(c, "%lld members did not respond: their data is missing here",
                  (long long)ctl_json_int(doc, "members_silent"));
     json_decref(doc);
     ctl_call_done(call);
@@ -53,8 +53,8 @@ enum ctl_exit ctl_config_ls(struct ctl *c)
     struct ctl_call call = {.method = "GET"};
     json_t *doc = NULL;
     ctl_config_path(c, &call, NULL, "");
-    ctl_query(&call, "prefix", c->typed.arg_count ? ctl_config_arg(c, 0) : NULL);
-    ctl_query(&call, "deleted", ctl_bool(&c->typed, "deleted") ? "true" : NULL);
+    ctl_query(&call, "prefix", c->line.arg_count ? ctl_config_arg(c, 0) : NULL);
+    ctl_query(&call, "deleted", ctl_bool(&c->line, "deleted") ? "true" : NULL);
     enum ctl_exit how = ctl_call_pages(c, &call, "configs", &doc);
     if (!how)
         ctl_print_rows(c, doc, "configs", columns, sizeof columns / sizeof *columns);
@@ -73,8 +73,8 @@ enum ctl_exit ctl_config_get(struct ctl *c)
     bool is_raw = c->form == CTL_FORM_NONE || c->form == CTL_FORM_SIMPLE;
     struct ctl_call call = {.method = "GET"};
     ctl_config_path(c, &call, ctl_config_arg(c, 0), "");
-    ctl_query(&call, "seq", ctl_given(&c->typed, "seq"));
-    ctl_query(&call, "labels", ctl_given(&c->typed, "labels"));
+    ctl_query(&call, "seq", ctl_flag_value(&c->line, "seq"));
+    ctl_query(&call, "labels", ctl_flag_value(&c->line, "labels"));
     if (!is_raw) {
         ctl_query(&call, "meta", "true");
         return print_list(c, &call, NULL, columns, sizeof columns / sizeof *columns);
@@ -86,8 +86,7 @@ enum ctl_exit ctl_config_get(struct ctl *c)
     return how;
 }
 
-/* --- publishing
- * -------------------------------------------------------------------------------------------------- */
+/* --- publishing ----------------------------------------------------------------------------------------- */
 
 void ctl_print_written(struct ctl *c, const json_t *doc, const char *name)
 {
@@ -117,21 +116,21 @@ static enum ctl_exit call_write(struct ctl *c, struct ctl_call *call)
 enum ctl_exit ctl_config_set(struct ctl *c)
 {
     static const char *const same[] = {"type", "title", "note"};
-    const struct ctl_typed *t = &c->typed;
+    const struct ctl_command_line *t = &c->line;
     const char *file = t->arg_count > 1 ? ctl_config_arg(c, 1) : NULL;
     if (!file && isatty(STDIN_FILENO))
-        return ctl_fail(c, CTL_BAD_ARGS, "name a file, or send the content to standard input");
+        return ctl_fail(c, CTL_BAD_ARGS, "give a file, or the content on standard input");
     struct buf content = {0};
     enum ctl_exit how = ctl_read_file(c, file, CTL_CONTENT_MAX, &content);
     if (!how) {
         struct ctl_call call = {.method = "PUT", .body = buf_slice(&content), .has_body = true};
         ctl_config_path(c, &call, ctl_config_arg(c, 0), "");
         for (size_t i = 0; i < sizeof same / sizeof *same; i++)
-            ctl_query(&call, same[i], ctl_given(t, same[i]));
-        ctl_query(&call, "if_seq", ctl_given(t, "if-seq"));
+            ctl_query(&call, same[i], ctl_flag_value(t, same[i]));
+        ctl_query(&call, "if_seq", ctl_flag_value(t, "if-seq"));
         ctl_query(&call, "validate", ctl_bool(t, "check") ? "only" : NULL);
-        if (ctl_given(t, "if-md5"))
-            buf_addf(&call.fields, "If-Match: \"%s\"\r\n", ctl_given(t, "if-md5"));
+        if (ctl_flag_value(t, "if-md5"))
+            buf_addf(&call.fields, "If-Match: \"%s\"\r\n", ctl_flag_value(t, "if-md5"));
         how = call_write(c, &call);
     }
     buf_done(&content);
@@ -145,13 +144,13 @@ enum ctl_exit ctl_config_rollback(struct ctl *c)
         return ctl_fail(c, CTL_BAD_ARGS, "\"%s\" is no release; \"cairnctl config history %s\" lists them",
                         ctl_config_arg(c, 1), ctl_config_arg(c, 0));
     json_t *body = json_pack("{s:I}", "seq", (json_int_t)seq);
-    if (ctl_given(&c->typed, "note"))
-        json_object_set_new(body, "note", json_string(ctl_given(&c->typed, "note")));
+    if (ctl_flag_value(&c->line, "note"))
+        json_object_set_new(body, "note", json_string(ctl_flag_value(&c->line, "note")));
     struct buf text = {0};
     ctl_show_json(&text, body);
     struct ctl_call call = {.method = "POST", .body = buf_slice(&text), .has_body = true};
     ctl_config_path(c, &call, ctl_config_arg(c, 0), "/rollback");
-    ctl_query(&call, "if_seq", ctl_given(&c->typed, "if-seq"));
+    ctl_query(&call, "if_seq", ctl_flag_value(&c->line, "if-seq"));
     enum ctl_exit how = call_write(c, &call);
     buf_done(&text);
     json_decref(body);
@@ -162,13 +161,12 @@ enum ctl_exit ctl_config_rm(struct ctl *c)
 {
     struct ctl_call call = {.method = "DELETE"};
     ctl_config_path(c, &call, ctl_config_arg(c, 0), "");
-    ctl_query(&call, "note", ctl_given(&c->typed, "note"));
-    ctl_query(&call, "if_seq", ctl_given(&c->typed, "if-seq"));
+    ctl_query(&call, "note", ctl_flag_value(&c->line, "note"));
+    ctl_query(&call, "if_seq", ctl_flag_value(&c->line, "if-seq"));
     return call_write(c, &call);
 }
 
-/* --- what was
- * ------------------------------------------------------------------------------------------------------- */
+/* --- history -------------------------------------------------------------------------------------------- */
 
 enum ctl_exit ctl_config_history(struct ctl *c)
 {
@@ -180,7 +178,7 @@ enum ctl_exit ctl_config_history(struct ctl *c)
     struct ctl_call call = {.method = "GET"};
     json_t *doc = NULL;
     ctl_config_path(c, &call, ctl_config_arg(c, 0), "/history");
-    enum ctl_exit how = ctl_call_some(c, &call, "releases", ctl_int(&c->typed, "limit"), &doc);
+    enum ctl_exit how = ctl_call_some(c, &call, "releases", ctl_int(&c->line, "limit"), &doc);
     if (!how)
         ctl_print_rows(c, doc, "releases", columns, sizeof columns / sizeof *columns);
     json_decref(doc);
@@ -201,11 +199,9 @@ enum ctl_exit ctl_config_listeners(struct ctl *c)
     return print_list(c, &call, "listeners", columns, sizeof columns / sizeof *columns);
 }
 
-/* --- archives
- * ----------------------------------------------------------------------------------------------------------
- */
+/* --- archives ------------------------------------------------------------------------------------------- */
 
-/* The answer's pieces to the file as they come. */
+/* Writes the pieces of the response to the file as they arrive. */
 static enum ctl_exit save_stream(struct ctl *c, struct http_client *client, int fd, const char *path,
                                  uint64_t *ret_size)
 {
@@ -238,7 +234,7 @@ enum ctl_exit ctl_config_export(struct ctl *c)
     struct http_client *client = NULL;
     ctl_path(&call, "/api/v1/export");
     ctl_query_names(c, &call);
-    ctl_query(&call, "prefix", ctl_given(&c->typed, "prefix"));
+    ctl_query(&call, "prefix", ctl_flag_value(&c->line, "prefix"));
     int err = ctl_open_stream(c, &call, &client), fd = -1;
     uint64_t size = 0;
     enum ctl_exit how = err                  ? ctl_fail_reach(c, err)
@@ -290,9 +286,9 @@ enum ctl_exit ctl_config_import(struct ctl *c)
         .method = "POST", .body = buf_slice(&archive), .has_body = true, .timeout_ms = 600000};
     ctl_path(&call, "/api/v1/import");
     ctl_query_names(c, &call);
-    ctl_query(&call, "policy", ctl_given(&c->typed, "policy"));
-    ctl_query(&call, "dry_run", ctl_bool(&c->typed, "dry-run") ? "true" : NULL);
-    int err = how ? OK : ctl_ask(c, &call);
+    ctl_query(&call, "policy", ctl_flag_value(&c->line, "policy"));
+    ctl_query(&call, "dry_run", ctl_bool(&c->line, "dry-run") ? "true" : NULL);
+    int err = how ? OK : ctl_send(c, &call);
     if (err)
         how = ctl_fail_reach(c, err);
     if (how)
@@ -305,7 +301,7 @@ enum ctl_exit ctl_config_import(struct ctl *c)
             print_imported(c, doc);
         goto out;
     }
-    /* Refused, with a report of what stands against it. */
+    /* The server refused the import and reports the conflicts. */
     if (json_parse(buf_slice(&call.answer), &doc, error, sizeof error) == OK &&
         ctl_json_at(doc, "error.current.items") && c->form <= CTL_FORM_TABLE)
         print_imported(c, ctl_json_at(doc, "error.current"));

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Private to config*.c: what the commands of the config center share. */
+ * Private to config*.c: declarations that the commands of the config center share. */
 #ifndef SDK_CTL_CONFIG_H
 #define SDK_CTL_CONFIG_H
 
 #include "sdk/ctl/ctl.h"
 
 enum {
-    CTL_CONTENT_MAX = 64 << 20,  /* of one configuration; the server has a limit of its own */
-    CTL_ARCHIVE_MAX = 512 << 20, /* of an import */
+    CTL_CONTENT_MAX = 64 << 20,  /* bytes of one configuration; the server has its own limit */
+    CTL_ARCHIVE_MAX = 512 << 20, /* bytes of an import */
 };
 
 /* /api/v1/configs[/NAME]REST?namespace=...&group=... */

@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
- * `cairnctl config edit`, `diff` and `watch`.
+ * The commands `config edit`, `config diff` and `config watch`.
  *
- * An edit: what is live goes into a file of its own folder, the editor changes it, diff shows what differs,
- * and it is published only if the release it began with is still live. Whatever fails then, the file stays
- * and its name is said: nobody's work is thrown away. Differences against files are shown by diff(1), those
- * between releases by the server. */
+ * An edit:
+ *
+ * 1. The live content is written to a file in a new folder.
+ * 2. The editor changes it.
+ * 3. diff shows the difference.
+ * 4. The content is published only if the release from step 1 is still live.
+ *
+ * If a step fails, the file stays and its name is printed, so that no work is lost. diff(1) compares with
+ * files; the server compares releases. */
 #include "sdk/ctl/ctl.h"
 
 #include <errno.h>
@@ -17,10 +22,10 @@
 
 static const char *ctl_config_edit_arg(const struct ctl *c, size_t i)
 {
-    return c->typed.args[i];
+    return c->line.args[i];
 }
 
-/* What is live, and its seq; 0 and nothing if there is none. */
+/* Gets the live content and its seq; 0 and an empty content if there is none. */
 static enum ctl_exit get_live(struct ctl *c, const char *name, struct buf *ret_content, int64_t *ret_seq)
 {
     struct ctl_call call = {.method = "GET"};
@@ -29,7 +34,7 @@ static enum ctl_exit get_live(struct ctl *c, const char *name, struct buf *ret_c
     *ret_seq = 0;
     ctl_config_path(c, &call, name, "");
     ctl_query(&call, "meta", "true");
-    int err = ctl_ask(c, &call);
+    int err = ctl_send(c, &call);
     enum ctl_exit how = err ? ctl_fail_reach(c, err) : CTL_DONE;
     if (!how && call.status != 404) {
         if (call.status > 299 || json_parse(buf_slice(&call.answer), &doc, error, sizeof error) != OK)
@@ -40,7 +45,7 @@ static enum ctl_exit get_live(struct ctl *c, const char *name, struct buf *ret_c
         *ret_seq = ctl_json_int(doc, "seq");
         struct slice text = slice_of(json_string_value(content), json_string_length(content));
         if (json_is_true(ctl_json_at(doc, "base64")))
-            how = ctl_fail(c, CTL_INVALID_INPUT, "%s is no text; get it into a file and set it from there",
+            how = ctl_fail(c, CTL_INVALID_INPUT, "%s is not text; save it to a file and publish that file",
                            name);
         else
             buf_add_slice(ret_content, text);
@@ -50,7 +55,7 @@ static enum ctl_exit get_live(struct ctl *c, const char *name, struct buf *ret_c
     return how;
 }
 
-/* diff -u of two files; *ret_status is diff's: 0 the same, 1 different. */
+/* Runs diff -u on two files; *ret_status is diff's: 0 equal, 1 different. */
 static enum ctl_exit run_diff(struct ctl *c, const char *old_label, const char *old_file,
                               const char *new_label, const char *new_file, int *ret_status)
 {
@@ -64,13 +69,11 @@ static enum ctl_exit run_diff(struct ctl *c, const char *old_label, const char *
     return how;
 }
 
-/* --- edit
- * -----------------------------------------------------------------------------------------------------------
- */
+/* --- edit ----------------------------------------------------------------------------------------------- */
 
 struct edit {
     const char *name;
-    char *folder, *file, *old_file; /* file ends as the name does, so that editors know what it is */
+    char *folder, *file, *old_file; /* file has the name's ending, so that editors know its type */
     struct buf before, after;
     int64_t seq;
     bool keeps_file;
@@ -98,7 +101,7 @@ static enum ctl_exit run_editor(struct ctl *c, struct edit *e)
         editor = getenv("EDITOR");
     if (!editor || !*editor)
         editor = "vi";
-    /* EDITOR may be a command with arguments: the shell takes it apart. */
+    /* EDITOR may be a command with arguments: the shell splits it. */
     const char *const words[] = {"sh", "-c",    arena_printf(&c->arena, "%s \"$1\"", editor),
                                  "sh", e->file, NULL};
     int status;
@@ -112,13 +115,13 @@ static enum ctl_exit run_editor(struct ctl *c, struct edit *e)
     return how;
 }
 
-/* At a terminal only; who uses no terminal has decided before. */
-static bool is_agreed(struct ctl *c, const char *question)
+/* Prompts for confirmation at a terminal only; without a terminal it is given. */
+static bool is_confirmed(struct ctl *c, const char *prompt)
 {
-    if (ctl_bool(&c->typed, "yes") || !isatty(STDIN_FILENO))
+    if (ctl_bool(&c->line, "yes") || !isatty(STDIN_FILENO))
         return true;
     (void)ctl_flush(c);
-    fprintf(stderr, "%s [y/N] ", question);
+    fprintf(stderr, "%s [y/N] ", prompt);
     char line[16] = "";
     return fgets(line, sizeof line, stdin) && (line[0] == 'y' || line[0] == 'Y');
 }
@@ -128,8 +131,8 @@ static enum ctl_exit publish(struct ctl *c, struct edit *e)
     struct ctl_call call = {.method = "PUT", .body = buf_slice(&e->after), .has_body = true};
     json_t *doc = NULL;
     ctl_config_path(c, &call, e->name, "");
-    ctl_query(&call, "title", ctl_given(&c->typed, "title"));
-    ctl_query(&call, "note", ctl_given(&c->typed, "note"));
+    ctl_query(&call, "title", ctl_flag_value(&c->line, "title"));
+    ctl_query(&call, "note", ctl_flag_value(&c->line, "note"));
     ctl_query_int(&call, "if_seq", e->seq);
     enum ctl_exit how = ctl_call_json(c, &call, &doc);
     if (!how)
@@ -158,7 +161,7 @@ enum ctl_exit ctl_config_edit(struct ctl *c)
     if (status == 0) {
         ctl_note(c, "%s is unchanged; nothing is published", e.name);
         e.keeps_file = false;
-    } else if (is_agreed(c, "Publish this?")) {
+    } else if (is_confirmed(c, "Publish this?")) {
         how = publish(c, &e);
         e.keeps_file = how != CTL_DONE;
     } else {
@@ -166,7 +169,7 @@ enum ctl_exit ctl_config_edit(struct ctl *c)
     }
 out:
     if (e.folder && e.keeps_file) {
-        ctl_note(c, "what was edited is in %s; \"cairnctl config set %s %s\" publishes it", e.file, e.name,
+        ctl_note(c, "the edited content is in %s; \"cairnctl config set %s %s\" publishes it", e.file, e.name,
                  e.file);
     } else if (e.folder) {
         (void)unlink(e.file);
@@ -180,9 +183,7 @@ out:
     return how;
 }
 
-/* --- diff
- * -------------------------------------------------------------------------------------------------------------
- */
+/* --- diff ----------------------------------------------------------------------------------------------- */
 
 static enum ctl_exit diff_file(struct ctl *c)
 {
@@ -207,7 +208,7 @@ static enum ctl_exit diff_file(struct ctl *c)
     return how ? how : status ? CTL_ERROR : CTL_DONE;
 }
 
-/* A line of a unified diff in its colour. */
+/* Appends the lines of a unified diff with colours. */
 static void add_coloured(struct buf *out, struct slice text)
 {
     while (text.size) {
@@ -225,13 +226,13 @@ static void add_coloured(struct buf *out, struct slice text)
 
 enum ctl_exit ctl_config_diff(struct ctl *c)
 {
-    if (c->typed.arg_count > 1)
+    if (c->line.arg_count > 1)
         return diff_file(c);
     bool is_raw = c->form != CTL_FORM_JSON && c->form != CTL_FORM_YAML;
     struct ctl_call call = {.method = "GET"};
     ctl_config_path(c, &call, ctl_config_edit_arg(c, 0), "/diff");
-    ctl_query(&call, "from", ctl_given(&c->typed, "from"));
-    ctl_query(&call, "to", ctl_given(&c->typed, "to"));
+    ctl_query(&call, "from", ctl_flag_value(&c->line, "from"));
+    ctl_query(&call, "to", ctl_flag_value(&c->line, "to"));
     ctl_query(&call, "meta", is_raw ? NULL : "true");
     json_t *doc = NULL;
     enum ctl_exit how = is_raw ? ctl_call(c, &call) : ctl_call_json(c, &call, &doc);
@@ -249,16 +250,14 @@ enum ctl_exit ctl_config_diff(struct ctl *c)
     return how ? how : differs ? CTL_ERROR : CTL_DONE;
 }
 
-/* --- watch
- * --------------------------------------------------------------------------------------------------------------
- */
+/* --- watch ---------------------------------------------------------------------------------------------- */
 
-struct watched {
-    const char **words; /* to run; NULL = show it */
-    int64_t seq;        /* last told; -1 = nothing yet, 0 = it is not there */
+struct config_watch {
+    const char **words; /* command to run; NULL = show the content */
+    int64_t seq;        /* last shown; -1 = nothing yet, 0 = it does not exist */
 };
 
-/* A content of more than 64 KiB does not stand in the frame. */
+/* Gets a content of more than 64 KiB, which is not in the frame. */
 static enum ctl_exit get_release(struct ctl *c, const json_t *item, struct buf *ret_content)
 {
     const json_t *content = ctl_json_at(item, "content");
@@ -276,7 +275,7 @@ static enum ctl_exit get_release(struct ctl *c, const json_t *item, struct buf *
     return how;
 }
 
-static enum ctl_exit run_for(struct ctl *c, struct watched *w, const json_t *item, int64_t revision)
+static enum ctl_exit run_for(struct ctl *c, struct config_watch *w, const json_t *item, int64_t revision)
 {
     struct buf content = {0};
     const char *const variables[] = {
@@ -297,8 +296,7 @@ static enum ctl_exit run_for(struct ctl *c, struct watched *w, const json_t *ite
     return how;
 }
 
-static enum ctl_exit ctl_config_edit_tell(struct ctl *c, struct watched *w, const json_t *item,
-                                          int64_t revision)
+static enum ctl_exit show_release(struct ctl *c, struct config_watch *w, const json_t *item, int64_t revision)
 {
     int64_t seq = ctl_json_int(item, "seq");
     if (w->seq == seq)
@@ -327,7 +325,7 @@ static enum ctl_exit ctl_config_edit_tell(struct ctl *c, struct watched *w, cons
 
 static enum ctl_exit on_config_frame(struct ctl *c, const json_t *frame, void *arg_of)
 {
-    struct watched *w = arg_of;
+    struct config_watch *w = arg_of;
     const char *type = ctl_json_text(frame, "type");
     bool is_snapshot = strcmp(type, "snapshot") == 0;
     if (!is_snapshot && strcmp(type, "delta") != 0)
@@ -335,21 +333,22 @@ static enum ctl_exit on_config_frame(struct ctl *c, const json_t *frame, void *a
     const json_t *items = ctl_json_at(frame, is_snapshot ? "items" : "put");
     int64_t revision = ctl_json_int(frame, "revision");
     if (json_array_size(items))
-        return ctl_config_edit_tell(c, w, json_array_get(items, 0), revision);
-    /* That it is not there is news only if it was: not on the first look. */
+        return show_release(c, w, json_array_get(items, 0), revision);
+    /* A missing configuration is reported only if it existed before. */
     bool is_gone = is_snapshot || json_array_size(ctl_json_at(frame, "delete"));
     if (is_gone && w->seq < 0)
         w->seq = 0;
-    return is_gone ? ctl_config_edit_tell(c, w, NULL, revision) : CTL_DONE;
+    return is_gone ? show_release(c, w, NULL, revision) : CTL_DONE;
 }
 
 enum ctl_exit ctl_config_watch(struct ctl *c)
 {
-    struct watched w = {.seq = -1};
-    const struct ctl_typed *t = &c->typed;
+    struct config_watch w = {.seq = -1};
+    const struct ctl_command_line *t = &c->line;
     if (t->arg_count > t->dash_at) {
         w.words = arena_new(&c->arena, (t->arg_count - t->dash_at + 1) * sizeof *w.words);
         memcpy(w.words, t->args + t->dash_at, (t->arg_count - t->dash_at) * sizeof *w.words);
     }
-    return ctl_follow(c, "config", ctl_config_edit_arg(c, 0), ctl_given(t, "labels"), on_config_frame, &w);
+    return ctl_follow(c, "config", ctl_config_edit_arg(c, 0), ctl_flag_value(t, "labels"), on_config_frame,
+                      &w);
 }

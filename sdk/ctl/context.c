@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Contexts: named sets of global flags in a file, so that nobody types endpoints twice.
+ * Contexts: named sets of global flags in a file.
  *
- *   current: prod
- *   contexts:
+ * current: prod contexts:
  *     prod:
  *       endpoints: https://10.0.0.1:2379,https://10.0.0.2:2379
  *       cacert: /etc/cairn/ca.crt
  *       namespace: shop
  *
- * The file is CAIRN_CONFIG, else $XDG_CONFIG_HOME/cairn/config.yaml, else ~/.config/cairn/config.yaml. It is
- * written anew as a whole, readable by its owner alone: comments in it do not survive `context set`. */
+ * The file is CAIRN_CONFIG, else $XDG_CONFIG_HOME/cairn/config.yaml, else ~/.config/cairn/config.yaml. The
+ * program rewrites the whole file, readable by its owner only; comments in it are lost. */
 #include "sdk/ctl/ctl.h"
 
 #include <errno.h>
@@ -41,7 +40,7 @@ static json_t *json_of(const struct yaml_node *node)
     return object;
 }
 
-/* An absent file is an empty one. */
+/* Reads the file; an absent file counts as empty. */
 static enum ctl_exit ctl_context_load(struct ctl *c, json_t **ret_doc)
 {
     const char *path = file_name(c);
@@ -68,7 +67,7 @@ static enum ctl_exit ctl_context_save(struct ctl *c, const json_t *doc)
 {
     const char *path = file_name(c);
     if (!path)
-        return ctl_fail(c, CTL_IO, "neither HOME nor CAIRN_CONFIG says where contexts are kept");
+        return ctl_fail(c, CTL_IO, "contexts need a file: set CAIRN_CONFIG or HOME");
     char *folder = arena_string(&c->arena, path, strlen(path));
     for (char *p = folder + 1; *p; p++) {
         if (*p != '/')
@@ -101,7 +100,7 @@ enum ctl_exit ctl_apply_context(struct ctl *c)
     enum ctl_exit how = ctl_context_load(c, &doc);
     if (how)
         return how;
-    const char *name = ctl_given(&c->typed, "context");
+    const char *name = ctl_flag_value(&c->line, "context");
     if (!name)
         name = ctl_json_text(doc, "current");
     const json_t *context = *name ? context_named(doc, name) : NULL;
@@ -117,12 +116,12 @@ enum ctl_exit ctl_apply_context(struct ctl *c)
                            file_name(c), key);
             break;
         }
-        /* An empty value is none; what was given by flag or environment wins. */
+        /* An empty value is ignored. A flag or variable overrides the context. */
         char from[100];
         snprintf(from, sizeof from, " (of the context %.60s)", name);
-        if (*text && c->typed.values[f - ctl_flags].count == 0 &&
-            ctl_supply(&c->typed, f, arena_string(&c->arena, text, strlen(text)), from) != OK) {
-            ctl_note(c, "%s", buf_text(&c->typed.error));
+        if (*text && c->line.values[f - ctl_flags].count == 0 &&
+            ctl_supply(&c->line, f, arena_string(&c->arena, text, strlen(text)), from) != OK) {
+            ctl_note(c, "%s", buf_text(&c->line.error));
             how = CTL_BAD_ARGS;
         }
     }
@@ -160,7 +159,7 @@ enum ctl_exit ctl_context_ls(struct ctl *c)
     return CTL_DONE;
 }
 
-/* Keeps what was given on the command line, and nothing of the environment. */
+/* Saves the flags of the command line, but nothing of the environment. */
 enum ctl_exit ctl_context_set(struct ctl *c)
 {
     json_t *doc;
@@ -170,13 +169,13 @@ enum ctl_exit ctl_context_set(struct ctl *c)
     if (!json_is_object(json_object_get(doc, "contexts")))
         json_object_set_new(doc, "contexts", json_object());
     json_t *contexts = json_object_get(doc, "contexts"),
-           *context = json_object_get(contexts, c->typed.args[0]);
+           *context = json_object_get(contexts, c->line.args[0]);
     if (!json_is_object(context)) {
-        json_object_set_new(contexts, c->typed.args[0], json_object());
-        context = json_object_get(contexts, c->typed.args[0]);
+        json_object_set_new(contexts, c->line.args[0], json_object());
+        context = json_object_get(contexts, c->line.args[0]);
     }
     for (size_t i = 0; i < ctl_flag_count; i++) {
-        const struct ctl_value *v = &c->typed.values[i];
+        const struct ctl_value *v = &c->line.values[i];
         if (ctl_flags[i].command != CTL_COMMAND_global || v->count == 0 ||
             strcmp(ctl_flags[i].name, "context") == 0)
             continue;
@@ -186,12 +185,12 @@ enum ctl_exit ctl_context_set(struct ctl *c)
         json_object_set_new(context, ctl_flags[i].name, json_stringn((const char *)text.data, text.size));
         buf_done(&text);
     }
-    if (json_object_size(contexts) == 1) /* the first one is for use */
-        json_object_set_new(doc, "current", json_string(c->typed.args[0]));
+    if (json_object_size(contexts) == 1) /* the first context becomes the current one */
+        json_object_set_new(doc, "current", json_string(c->line.args[0]));
     how = ctl_context_save(c, doc);
     if (!how)
-        ctl_print_done(c, context, "context %s is kept%s", c->typed.args[0],
-                       strcmp(ctl_json_text(doc, "current"), c->typed.args[0]) == 0 ? " and in use" : "");
+        ctl_print_done(c, context, "context %s is saved%s", c->line.args[0],
+                       strcmp(ctl_json_text(doc, "current"), c->line.args[0]) == 0 ? " and in use" : "");
     json_decref(doc);
     return how;
 }
@@ -200,13 +199,13 @@ enum ctl_exit ctl_context_use(struct ctl *c)
 {
     json_t *doc;
     enum ctl_exit how = ctl_context_load(c, &doc);
-    if (!how && !context_named(doc, c->typed.args[0]))
-        how = no_such(c, c->typed.args[0]);
+    if (!how && !context_named(doc, c->line.args[0]))
+        how = no_such(c, c->line.args[0]);
     if (!how)
-        json_object_set_new(doc, "current", json_string(c->typed.args[0]));
+        json_object_set_new(doc, "current", json_string(c->line.args[0]));
     how = how ? how : ctl_context_save(c, doc);
     if (!how)
-        ctl_print_done(c, context_named(doc, c->typed.args[0]), "context %s is in use", c->typed.args[0]);
+        ctl_print_done(c, context_named(doc, c->line.args[0]), "context %s is in use", c->line.args[0]);
     json_decref(doc);
     return how;
 }
@@ -214,7 +213,7 @@ enum ctl_exit ctl_context_use(struct ctl *c)
 enum ctl_exit ctl_context_rm(struct ctl *c)
 {
     json_t *doc;
-    const char *name = c->typed.args[0];
+    const char *name = c->line.args[0];
     enum ctl_exit how = ctl_context_load(c, &doc);
     if (!how && json_object_del(json_object_get(doc, "contexts"), name) != 0)
         how = no_such(c, name);
@@ -222,7 +221,7 @@ enum ctl_exit ctl_context_rm(struct ctl *c)
         json_object_del(doc, "current");
     how = how ? how : ctl_context_save(c, doc);
     if (!how)
-        ctl_print_done(c, doc, "context %s is gone", name);
+        ctl_print_done(c, doc, "context %s is deleted", name);
     json_decref(doc);
     return how;
 }

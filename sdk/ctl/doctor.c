@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The judgement of `cairnctl doctor`: facts in, findings out, each a sentence about what is the matter and
- * one about what to do. Nothing is asked of anybody here. */
+ * Diagnosis for `cairnctl doctor`: facts in, findings out. A finding has one sentence about the problem and
+ * one with advice. Sends no requests. */
 #include "sdk/ctl/doctor.h"
 
 #include <stdarg.h>
@@ -44,16 +44,15 @@ static bool is_reachable(const json_t *member)
     return json_is_true(ctl_json_at(member, "reachable"));
 }
 
-/* --- who is there
- * --------------------------------------------------------------------------------------------- */
+/* --- reachability --------------------------------------------------------------------------------------- */
 
-static void judge_absent(struct diagnosis *d, const json_t *member)
+static void diagnose_absent(struct diagnosis *d, const json_t *member)
 {
     char todo[400];
     const char *id = ctl_json_text(member, "id");
     if (!*ctl_json_text(member, "name")) {
         snprintf(todo, sizeof todo,
-                 "Start it with --initial-cluster-state existing, or take it out: cairnctl member remove %s",
+                 "Start it with --initial-cluster-state existing, or remove it: cairnctl member remove %s",
                  id);
         ctl_doctor_find(d->warn, "warn", todo, "Member %s (%s) was added and has never been started.", id,
                         ctl_json_text(member, "peer_url"));
@@ -66,7 +65,7 @@ static void judge_absent(struct diagnosis *d, const json_t *member)
                     ctl_json_text(member, "endpoint"), ctl_json_text(member, "error"));
 }
 
-static void judge_quorum(struct diagnosis *d, const json_t *members)
+static void diagnose_quorum(struct diagnosis *d, const json_t *members)
 {
     size_t voters = 0, up = 0;
     for (size_t i = 0; i < json_array_size(members); i++) {
@@ -74,7 +73,7 @@ static void judge_quorum(struct diagnosis *d, const json_t *members)
         voters += is_voter(m);
         up += is_voter(m) && is_reachable(m);
         if (!is_reachable(m))
-            judge_absent(d, m);
+            diagnose_absent(d, m);
     }
     size_t quorum = voters / 2 + 1;
     if (voters && up < quorum)
@@ -95,7 +94,7 @@ static void judge_quorum(struct diagnosis *d, const json_t *members)
                         "%zu voting members survive no more losses than %zu would.", voters, voters - 1);
 }
 
-static void judge_leader(struct diagnosis *d, const json_t *members)
+static void diagnose_leader(struct diagnosis *d, const json_t *members)
 {
     const char *leader = NULL;
     bool is_unknown = false, is_split = false;
@@ -109,8 +108,8 @@ static void judge_leader(struct diagnosis *d, const json_t *members)
         leader = *its ? its : leader;
     }
     if (is_split)
-        ctl_doctor_find(d->warn, "warn", "An election may be going on: ask again in some seconds.",
-                        "The members do not agree on who leads.");
+        ctl_doctor_find(d->warn, "warn", "An election may be under way: try again in some seconds.",
+                        "The members do not agree on the leader.");
     else if (is_unknown && !leader)
         ctl_doctor_find(d->bad, "bad", "A majority of the voting members must reach each other's peer URLs.",
                         "No member knows a leader.");
@@ -120,10 +119,9 @@ static void judge_leader(struct diagnosis *d, const json_t *members)
                         "A member knows no leader, while others do.");
 }
 
-/* --- what each says
- * ---------------------------------------------------------------------------------------------- */
+/* --- state of each member ------------------------------------------------------------------------------- */
 
-static void judge_member(struct diagnosis *d, const json_t *member, int64_t newest)
+static void diagnose_member(struct diagnosis *d, const json_t *member, int64_t newest)
 {
     const json_t *errors = ctl_json_at(member, "errors");
     int64_t quota = ctl_json_int(member, "db_size_quota"), used = ctl_json_int(member, "db_size_in_use");
@@ -139,8 +137,7 @@ static void judge_member(struct diagnosis *d, const json_t *member, int64_t newe
             "The store of %s is %lld %% full.", name_of(member), (long long)(used / (quota / 100 + 1)));
     if (strcmp(ctl_json_text(member, "role"), "learner") == 0 && behind <= BEHIND_MANY) {
         char todo[120];
-        snprintf(todo, sizeof todo, "Give it its vote: cairnctl member promote %s",
-                 ctl_json_text(member, "id"));
+        snprintf(todo, sizeof todo, "Promote it: cairnctl member promote %s", ctl_json_text(member, "id"));
         ctl_doctor_find(d->info, "info", todo, "Member %s is a learner that has caught up.", name_of(member));
     }
     for (size_t i = 0; i < json_array_size(errors); i++) {
@@ -151,7 +148,7 @@ static void judge_member(struct diagnosis *d, const json_t *member, int64_t newe
     }
 }
 
-static void judge_members(struct diagnosis *d, const json_t *members)
+static void diagnose_members(struct diagnosis *d, const json_t *members)
 {
     int64_t newest = 0;
     const char *version = NULL, *cluster = NULL;
@@ -170,16 +167,16 @@ static void judge_members(struct diagnosis *d, const json_t *members)
     }
     if (is_foreign)
         ctl_doctor_find(d->bad, "bad", "Compare --initial-cluster-token and the URLs they were started with.",
-                        "The members answer for different clusters.");
+                        "The members belong to different clusters.");
     if (is_mixed)
         ctl_doctor_find(d->info, "info", "Finish the upgrade.", "The members run different versions.");
     for (size_t i = 0; i < json_array_size(members); i++) {
         if (is_reachable(json_array_get(members, i)))
-            judge_member(d, json_array_get(members, i), newest);
+            diagnose_member(d, json_array_get(members, i), newest);
     }
 }
 
-static void judge_alarms(struct diagnosis *d, const json_t *alarms)
+static void diagnose_alarms(struct diagnosis *d, const json_t *alarms)
 {
     for (size_t i = 0; i < json_array_size(alarms); i++) {
         const json_t *a = json_array_get(alarms, i);
@@ -200,7 +197,7 @@ static void judge_alarms(struct diagnosis *d, const json_t *alarms)
     }
 }
 
-static void judge_services(struct diagnosis *d, const json_t *lost)
+static void diagnose_services(struct diagnosis *d, const json_t *lost)
 {
     for (size_t i = 0; i < json_array_size(lost); i++) {
         const json_t *s = json_array_get(lost, i);
@@ -221,17 +218,19 @@ json_t *ctl_diagnose(const json_t *facts)
             "Does cairnd run there, and is that its --listen-client-urls? --endpoints names others.",
             "The endpoint %s does not answer: %s.", ctl_json_text(e, "endpoint"), ctl_json_text(e, "error"));
     }
-    judge_quorum(&d, members);
-    judge_leader(&d, members);
-    judge_members(&d, members);
-    judge_alarms(&d, ctl_json_at(facts, "alarms"));
-    judge_services(&d, ctl_json_at(facts, "lost"));
+    diagnose_quorum(&d, members);
+    diagnose_leader(&d, members);
+    diagnose_members(&d, members);
+    diagnose_alarms(&d, ctl_json_at(facts, "alarms"));
+    diagnose_services(&d, ctl_json_at(facts, "lost"));
     if (json_is_false(ctl_json_at(facts, "auth")))
-        ctl_doctor_find(d.info, "info", "Keep the port private, or turn authentication on.",
-                        "Authentication is off: whoever reaches a member may read and write everything.");
+        ctl_doctor_find(
+            d.info, "info", "Keep the port private, or enable authentication.",
+            "Authentication is off: any client that reaches a member can read and write everything.");
     bool is_healthy = json_array_size(d.bad) == 0;
     if (is_healthy && json_array_size(d.warn) == 0)
-        ctl_doctor_find(d.warn, "fine", "", "All %zu members answer, agree on who leads, and have no alarm.",
+        ctl_doctor_find(d.warn, "fine", "",
+                        "All %zu members respond, agree on the leader, and have no alarm.",
                         json_array_size(members));
     json_array_extend(d.bad, d.warn);
     json_array_extend(d.bad, d.info);

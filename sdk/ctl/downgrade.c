@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * downgrade validate|enable|cancel: etcdctl's, of 3.7. */
+ * The commands `downgrade validate|enable|cancel`, as of etcdctl 3.7. */
 #include "sdk/ctl/rpc.h"
 
 static enum ctl_exit downgrade(struct ctl *c, Etcdserverpb__DowngradeRequest__DowngradeAction action,
@@ -13,13 +13,13 @@ static enum ctl_exit downgrade(struct ctl *c, Etcdserverpb__DowngradeRequest__Do
     request.action = action;
     rpc.is_read = action == ETCDSERVERPB__DOWNGRADE_REQUEST__DOWNGRADE_ACTION__VALIDATE;
     if (action != ETCDSERVERPB__DOWNGRADE_REQUEST__DOWNGRADE_ACTION__CANCEL) {
-        if (!c->typed.arg_count)
+        if (!c->line.arg_count)
             return ctl_fail(c, CTL_BAD_ARGS, "TARGET_VERSION not provided");
-        if (c->typed.arg_count > 1)
+        if (c->line.arg_count > 1)
             return ctl_fail(c, CTL_BAD_ARGS, "too many arguments");
-        if (!*c->typed.args[0])
+        if (!*c->line.args[0])
             return ctl_fail(c, CTL_BAD_ARGS, "target version not provided");
-        request.version = (char *)(uintptr_t)c->typed.args[0];
+        request.version = (char *)(uintptr_t)c->line.args[0];
     }
     enum ctl_exit how = ctl_no_table(c);
     if (!how)

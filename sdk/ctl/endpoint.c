@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * endpoint ..., defrag: each endpoint is asked for itself, etcdctl's outputs. */
+ * The commands `endpoint ...` and `defrag`: each endpoint gets its own request; the outputs are etcdctl's. */
 #include "sdk/ctl/member.h"
 
 #include <inttypes.h>
@@ -23,17 +23,17 @@ enum ctl_exit ctl_use_cluster(struct ctl *c)
 
 static enum ctl_exit choose_endpoints(struct ctl *c)
 {
-    return ctl_bool(&c->typed, "cluster") ? ctl_use_cluster(c) : CTL_DONE;
+    return ctl_bool(&c->line, "cluster") ? ctl_use_cluster(c) : CTL_DONE;
 }
 
 static bool wants_table(const struct ctl *c)
 {
-    return c->form == CTL_FORM_TABLE || (c->form == CTL_FORM_NONE && !c->typed.is_etcdctl);
+    return c->form == CTL_FORM_TABLE || (c->form == CTL_FORM_NONE && !c->line.is_etcdctl);
 }
 
 static void show_table(struct ctl *c, struct ctl_table *t)
 {
-    if (c->typed.is_etcdctl)
+    if (c->line.is_etcdctl)
         ctl_table_show_bordered(t, &c->out);
     else
         ctl_table_show(t, &c->out);
@@ -51,11 +51,10 @@ static const char *yes(bool is)
     return is ? "true" : "false";
 }
 
-/* --- status
- * ------------------------------------------------------------------------------------------------------ */
+/* --- status --------------------------------------------------------------------------------------------- */
 
-enum ctl_exit ctl_prompt_status(struct ctl *c, size_t endpoint, struct ctl_rpc *rpc,
-                                Etcdserverpb__StatusResponse **ret)
+enum ctl_exit ctl_get_status(struct ctl *c, size_t endpoint, struct ctl_rpc *rpc,
+                             Etcdserverpb__StatusResponse **ret)
 {
     Etcdserverpb__StatusRequest request = ETCDSERVERPB__STATUS_REQUEST__INIT;
     *rpc = (struct ctl_rpc){.path = "/v3/maintenance/status",
@@ -76,7 +75,7 @@ struct status_row {
     const Etcdserverpb__StatusResponse *r;
 };
 
-/* In the order of the columns; all but the table have the same. */
+/* Appends the cells in the order of the columns, which all forms except the table share. */
 static void ctl_endpoint_add_status(struct ctl_table *t, const struct status_row *row)
 {
     const Etcdserverpb__StatusResponse *r = row->r;
@@ -161,14 +160,14 @@ enum ctl_exit ctl_endpoint_status(struct ctl *c)
     for (size_t i = 0; !how && i < c->endpoint_count; i++) {
         struct ctl_rpc rpc;
         Etcdserverpb__StatusResponse *r;
-        enum ctl_exit one = ctl_prompt_status(c, i, &rpc, &r);
+        enum ctl_exit one = ctl_get_status(c, i, &rpc, &r);
         if (one == CTL_INTERRUPTED)
             return one;
         if (!one) {
             rows[count++] = (struct status_row){c->endpoints[i].text, r};
             continue;
         }
-        all = CTL_BAD_CONNECTION; /* etcdctl: one that failed counts */
+        all = CTL_BAD_CONNECTION; /* as etcdctl: one failed endpoint decides the exit code */
         ctl_note(c, "Failed to get the status of endpoint %s (%s)", c->endpoints[i].text, rpc.error);
     }
     if (!how)
@@ -176,8 +175,7 @@ enum ctl_exit ctl_endpoint_status(struct ctl *c)
     return how ? how : all ? CTL_ERROR : CTL_DONE;
 }
 
-/* --- health
- * -------------------------------------------------------------------------------------------------------- */
+/* --- health --------------------------------------------------------------------------------------------- */
 
 struct health {
     const char *endpoint, *error; /* "" = healthy */
@@ -193,8 +191,8 @@ static char *took_text(struct ctl *c, int64_t ns)
     return copy;
 }
 
-/* A read through the cluster's agreement, and no alarm. */
-static enum ctl_exit ask_health(struct ctl *c, size_t at, struct health *ret)
+/* Checks an endpoint: a linearizable read must succeed, and there must be no alarm. */
+static enum ctl_exit query_health(struct ctl *c, size_t at, struct health *ret)
 {
     Etcdserverpb__RangeRequest request = ETCDSERVERPB__RANGE_REQUEST__INIT;
     Etcdserverpb__RangeResponse *r;
@@ -207,7 +205,7 @@ static enum ctl_exit ask_health(struct ctl *c, size_t at, struct health *ret)
     uint64_t from = clock_mono_ns();
     enum ctl_exit how = ctl_rpc_at(c, at, &rpc, &r);
     *ret = (struct health){c->endpoints[at].text, "", (int64_t)(clock_mono_ns() - from)};
-    bool is_denied = rpc.code == 7; /* who may not read that knows that the cluster agreed on it */
+    bool is_denied = rpc.code == 7; /* a denied read also proves that the cluster has a quorum */
     if (how == CTL_INTERRUPTED)
         return how;
     if (how && !is_denied)
@@ -249,7 +247,7 @@ static void show_health(struct ctl *c, const struct health *list, size_t count)
             ctl_table_add(&t, slice_text(yes(!*h->error)));
             ctl_table_add(&t, slice_text(took));
             ctl_table_add(&t, slice_text(h->error));
-        } else if (!*h->error) { /* etcdctl before 3.5 says it on standard error */
+        } else if (!*h->error) { /* etcdctl before 3.5 prints it on standard error */
             ctl_note(c, "%s is healthy: successfully committed proposal: took = %s", h->endpoint, took);
         } else {
             ctl_note(c, "%s is unhealthy: failed to commit proposal: %s", h->endpoint, h->error);
@@ -269,7 +267,7 @@ enum ctl_exit ctl_endpoint_health(struct ctl *c)
     struct health list[CTL_ENDPOINTS_MAX];
     bool is_ill = false;
     for (size_t i = 0; !how && i < c->endpoint_count; i++) {
-        how = ask_health(c, i, &list[i]);
+        how = query_health(c, i, &list[i]);
         is_ill = is_ill || *list[i].error;
     }
     if (how)
@@ -277,12 +275,10 @@ enum ctl_exit ctl_endpoint_health(struct ctl *c)
     show_health(c, list, c->endpoint_count);
     if (!is_ill)
         return CTL_DONE;
-    return c->typed.is_etcdctl ? ctl_fail(c, CTL_ERROR, "unhealthy cluster") : CTL_INTERRUPTED;
+    return c->line.is_etcdctl ? ctl_fail(c, CTL_ERROR, "unhealthy cluster") : CTL_INTERRUPTED;
 }
 
-/* --- hash
- * -------------------------------------------------------------------------------------------------------------
- */
+/* --- hash ----------------------------------------------------------------------------------------------- */
 
 enum ctl_exit ctl_endpoint_hashkv(struct ctl *c)
 {
@@ -292,7 +288,7 @@ enum ctl_exit ctl_endpoint_hashkv(struct ctl *c)
     struct ctl_table t = {.columns = 2};
     struct json_writer w = {.out = &c->out};
     bool is_json = c->form == CTL_FORM_JSON || c->form == CTL_FORM_YAML;
-    request.revision = ctl_int(&c->typed, "rev");
+    request.revision = ctl_int(&c->line, "rev");
     if (is_json)
         jw_open(&w, '[');
     if (wants_table(c))
@@ -339,9 +335,7 @@ enum ctl_exit ctl_endpoint_hashkv(struct ctl *c)
     return how ? how : all;
 }
 
-/* --- defrag
- * --------------------------------------------------------------------------------------------------------------
- */
+/* --- defrag --------------------------------------------------------------------------------------------- */
 
 enum ctl_exit ctl_defrag(struct ctl *c)
 {

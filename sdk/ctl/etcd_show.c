@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Messages in etcdctl's forms: simple, fields, json as Go's encoding/json writes the structs, protobuf. */
+ * etcd's messages in etcdctl's output forms: simple, fields, json as Go's encoding/json writes the structs,
+ * protobuf. */
 #include "proto/json_field.h"
 #include "sdk/ctl/rpc.h"
 
@@ -7,10 +8,9 @@
 
 #include "base/text.h"
 
-/* --- json
- * --------------------------------------------------------------------------------------------------- */
+/* --- json ----------------------------------------------------------------------------------------------- */
 
-/* Go leaves zeros out (omitempty); numbers are numbers, enums too; bytes are base64. */
+/* Go leaves zeros out (omitempty). Numbers and enums are numbers; bytes are base64. */
 static bool ctl_etcd_show_is_zero(const ProtobufCFieldDescriptor *f, const void *value)
 {
     static const uint8_t zeros[8];
@@ -89,7 +89,7 @@ static void add_field(struct json_writer *w, const ProtobufCMessage *m, const Pr
     jw_close(w, ']');
 }
 
-/* Go's struct of a oneof: {"Response":{"ResponsePut":{...}}} */
+/* A oneof as Go's struct: {"Response":{"ResponsePut":{...}}} */
 static void add_op(struct json_writer *w, const Etcdserverpb__ResponseOp *op)
 {
     static const char *const names[] = {"", "ResponseRange", "ResponsePut", "ResponseDeleteRange",
@@ -97,7 +97,8 @@ static void add_op(struct json_writer *w, const Etcdserverpb__ResponseOp *op)
     if (op->response_case < 1 || op->response_case > 4)
         return;
     struct buf inner = {0};
-    ctl_add_go_json(&inner, &op->response_range->base); /* whichever it is: all are pointers to messages */
+    /* all members of the union are pointers to messages */
+    ctl_add_go_json(&inner, &op->response_range->base);
     jw_key(w, "Response");
     jw_open(w, '{');
     jw_key(w, names[op->response_case]);
@@ -137,7 +138,7 @@ void ctl_show_message(struct ctl *c, const ProtobufCMessage *m)
     buf_add_byte(&c->out, '\n');
     if (c->form != CTL_FORM_YAML)
         return;
-    /* JSON is YAML; but people who ask for YAML want lines. */
+    /* JSON is valid YAML, but the form yaml has lines. */
     char why[200];
     json_t *doc = NULL;
     if (json_parse(buf_slice(&c->out), &doc, why, sizeof why) == OK) {
@@ -152,8 +153,7 @@ static bool is_message_form(const struct ctl *c)
     return c->form == CTL_FORM_JSON || c->form == CTL_FORM_YAML || c->form == CTL_FORM_PROTOBUF;
 }
 
-/* --- simple and fields
- * -------------------------------------------------------------------------------------------- */
+/* --- simple and fields ---------------------------------------------------------------------------------- */
 
 static struct slice slice_of_bytes(ProtobufCBinaryData b)
 {
@@ -225,7 +225,7 @@ void ctl_show_range(struct ctl *c, const Etcdserverpb__RangeResponse *r, bool va
     for (size_t i = 0; i < r->n_kvs; i++) {
         if (is_fields)
             ctl_show_kv_fields(c, "", r->kvs[i]);
-        else /* keys alone have an empty line for the value */
+        else /* without values there is an empty line in their place */
             ctl_show_kv(c, r->kvs[i], !values_only, true);
     }
     if (is_fields)
@@ -286,7 +286,7 @@ static void show_op(struct ctl *c, const Etcdserverpb__ResponseOp *op)
         ctl_show_txn(c, op->response_txn);
         break;
     case ETCDSERVERPB__RESPONSE_OP__RESPONSE__NOT_SET:
-    default: /* from a server that knows more */
+    default: /* from a newer server */
         break;
     }
 }

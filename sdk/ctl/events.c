@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Follows a subscription of /api/v1/stream by Server-Sent Events. Only the lines "data:" and "id:" are
- * needed: each frame is one line, and the last id, given back on the next connection, goes on from there, on
- * any member.
+ * Follower of a subscription of /api/v1/stream by Server-Sent Events. Only the lines "data:" and "id:" are
+ * needed. Each frame is one line. The next connection sends the last id and continues after it, at any
+ * member.
  *
- * When a connection ends, the next endpoint is asked, after a pause that doubles up to two seconds. Silence
- * of 45 s (marks come every ten) counts as an end. Wrong questions (a status of 400) end it. */
+ * When a connection ends, the follower tries the next endpoint after a pause that doubles up to two
+ * seconds. Silence of 45 s counts as an end (marks arrive every ten). An invalid request (status 400) ends
+ * the follower. */
 #include "sdk/ctl/ctl.h"
 
 #include <stdio.h>
@@ -17,7 +18,7 @@ enum { SILENCE_MS = 45000, LINE_MAX_BYTES = 64 << 20 };
 struct follower {
     enum ctl_exit (*on_frame)(struct ctl *c, const json_t *frame, void *arg);
     void *arg;
-    char *last_id; /* NULL = from the beginning */
+    char *last_id; /* NULL = from the start */
     bool has_connected;
     int64_t pause_ms;
 };
@@ -36,7 +37,8 @@ static enum ctl_exit on_line(struct ctl *c, struct follower *f, struct slice lin
     char error[200];
     json_t *frame = NULL;
     if (json_parse(slice_of(line.data + 6, line.size - 6), &frame, error, sizeof error) != OK)
-        return ctl_fail(c, CTL_ERROR, "%s sent a frame that is no JSON: %s", c->endpoints[c->at].text, error);
+        return ctl_fail(c, CTL_ERROR, "%s sent a frame that is not JSON: %s", c->endpoints[c->at].text,
+                        error);
     enum ctl_exit how = CTL_DONE;
     if (strcmp(ctl_json_text(frame, "type"), "error") == 0)
         how = ctl_fail(c, CTL_ERROR, "%s (%s)", ctl_json_text(frame, "message"), c->endpoints[c->at].text);
@@ -46,7 +48,7 @@ static enum ctl_exit on_line(struct ctl *c, struct follower *f, struct slice lin
     return how;
 }
 
-/* Until the connection ends (CTL_DONE) or all is over. */
+/* Reads until the connection ends (CTL_DONE) or the follower must end. */
 static enum ctl_exit read_stream(struct ctl *c, struct follower *f, struct http_client *client)
 {
     struct buf in = {0};
@@ -62,7 +64,7 @@ static enum ctl_exit read_stream(struct ctl *c, struct follower *f, struct http_
         for (const uint8_t *end; !how && at < in.size && (end = memchr(in.data + at, '\n', in.size - at));) {
             how = on_line(c, f, slice_of(in.data + at, (size_t)(end - in.data) - at));
             at = (size_t)(end - in.data) + 1;
-            f->pause_ms = 100; /* it works */
+            f->pause_ms = 100; /* the connection works */
         }
         buf_consume(&in, at);
         if (!how && in.size > LINE_MAX_BYTES)
@@ -95,7 +97,7 @@ static enum ctl_exit follow_once(struct ctl *c, struct follower *f, struct buf *
     if (!err && !how && client) {
         f->has_connected = true;
         how = read_stream(c, f, client);
-        if (!how && !c->typed.is_etcdctl)
+        if (!how && !c->line.is_etcdctl)
             ctl_note(c, "the connection to %s has ended; going on at another one", call.endpoint);
     }
     http_client_free(client);
@@ -112,7 +114,7 @@ enum ctl_exit ctl_follow(struct ctl *c, const char *kind, const char *name, cons
     (void)gethostname(host, sizeof host - 1);
     snprintf(id, sizeof id, "cairnctl-%s-%ld", host, (long)getpid());
     ctl_path(&call, "/api/v1/stream");
-    ctl_query(&call, "client_id", id); /* who we are comes before what we want */
+    ctl_query(&call, "client_id", id); /* client_id must precede the subscription */
     ctl_query(&call, "labels", labels);
     ctl_query(&call, "kind", kind);
     ctl_query(&call, "name", name);

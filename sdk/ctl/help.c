@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Help and the manual page, out of command.def; completions are in complete.c. Pure. */
+ * Help texts and the manual page, generated from command.def. complete.c generates the completions. Pure. */
 #include "sdk/ctl/ctl.h"
 
 #include <stdio.h>
 
-/* --- help
- * ---------------------------------------------------------------------------------------------------- */
+/* --- help ----------------------------------------------------------------------------------------------- */
 
 /* "-o, --output FORM" */
 static void add_flag_name(struct buf *out, const struct ctl_flag *f)
@@ -17,7 +16,7 @@ static void add_flag_name(struct buf *out, const struct ctl_flag *f)
 
 bool ctl_shows_flag(const struct ctl_flag *f, enum ctl_command_id id, bool is_etcdctl)
 {
-    /* Our own name for -w says more. Of a flag that a command has as well, the command's is meant. */
+    /* --output hides --write-out. A command's flag hides a global flag of the same name. */
     if (f->command != id || !ctl_has_flag(f, is_etcdctl))
         return false;
     return is_etcdctl || strcmp(f->name, "write-out") != 0;
@@ -49,7 +48,7 @@ static bool has_flags(enum ctl_command_id id, bool is_etcdctl)
     return false;
 }
 
-static void add_commands(struct buf *out, const struct ctl_typed *t)
+static void add_commands(struct buf *out, const struct ctl_command_line *t)
 {
     size_t size = strlen(t->group);
     for (int g = 0; g < CTL_GROUP_COUNT; g++) {
@@ -68,7 +67,7 @@ static void add_commands(struct buf *out, const struct ctl_typed *t)
     }
 }
 
-static void add_overview(struct buf *out, const struct ctl_typed *t)
+static void add_overview(struct buf *out, const struct ctl_command_line *t)
 {
     if (!*t->group && !t->is_etcdctl)
         buf_add_text(
@@ -85,7 +84,7 @@ static void add_overview(struct buf *out, const struct ctl_typed *t)
                            : "CAIRN_ENDPOINTS, ETCDCTL_ENDPOINTS and the like, or in a context");
 }
 
-void ctl_add_help(struct buf *out, const struct ctl_typed *t)
+void ctl_add_help(struct buf *out, const struct ctl_command_line *t)
 {
     const struct ctl_command *command = &ctl_commands[t->command];
     if (t->command == CTL_COMMAND_global) {
@@ -102,10 +101,9 @@ void ctl_add_help(struct buf *out, const struct ctl_typed *t)
     add_flags(out, CTL_COMMAND_global, t->is_etcdctl);
 }
 
-/* --- the manual page
- * -------------------------------------------------------------------------------------------- */
+/* --- the manual page ------------------------------------------------------------------------------------ */
 
-/* A line of text for troff: no command at its beginning, no escapes. */
+/* Appends a line of text for troff: it begins with no command and has no escapes. */
 static void add_troff(struct buf *out, const char *text)
 {
     if (*text == '.' || *text == '\'')

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * get, put, del, compaction: etcdctl's, words of refusals included. */
+ * The commands get, put, del and compaction, as of etcdctl, error texts included. */
 #include "sdk/ctl/kv.h"
 
 #include <ctype.h>
@@ -10,7 +10,7 @@
 
 #include "base/text.h"
 
-/* `--order` and `--sort-by` in any case. */
+/* Finds a value of `--order` or `--sort-by`, case-insensitive. */
 static int find_word(const char *text, const char *const *words, int count)
 {
     char upper[16];
@@ -26,11 +26,11 @@ static int find_word(const char *text, const char *const *words, int count)
     return -1;
 }
 
-static enum ctl_exit read_sort(struct ctl *c, const struct ctl_typed *t, Etcdserverpb__RangeRequest *r)
+static enum ctl_exit read_sort(struct ctl *c, const struct ctl_command_line *t, Etcdserverpb__RangeRequest *r)
 {
     static const char *const orders[] = {"", "ASCEND", "DESCEND"};
     static const char *const targets[] = {"KEY", "VERSION", "CREATE", "MODIFY", "VALUE", ""};
-    const char *order = ctl_given(t, "order"), *target = ctl_given(t, "sort-by");
+    const char *order = ctl_flag_value(t, "order"), *target = ctl_flag_value(t, "sort-by");
     int at = order ? find_word(order, orders, 3) : 0;
     if (at < 0)
         return ctl_fail(c, CTL_BAD_FEATURE, "bad sort order %s", order);
@@ -44,8 +44,8 @@ static enum ctl_exit read_sort(struct ctl *c, const struct ctl_typed *t, Etcdser
     return CTL_DONE;
 }
 
-/* Keys of a get or del; the flags say which. */
-static enum ctl_exit read_keys(struct ctl *c, const struct ctl_typed *t, const char *verb,
+/* Reads the keys of a get or del from arguments and flags. */
+static enum ctl_exit read_keys(struct ctl *c, const struct ctl_command_line *t, const char *verb,
                                ProtobufCBinaryData *key, ProtobufCBinaryData *range_end)
 {
     bool is_prefix = ctl_bool(t, "prefix"), is_from = ctl_bool(t, "from-key");
@@ -70,7 +70,7 @@ static enum ctl_exit read_keys(struct ctl *c, const struct ctl_typed *t, const c
     return CTL_DONE;
 }
 
-enum ctl_exit ctl_read_get(struct ctl *c, const struct ctl_typed *t, Etcdserverpb__RangeRequest *r)
+enum ctl_exit ctl_read_get(struct ctl *c, const struct ctl_command_line *t, Etcdserverpb__RangeRequest *r)
 {
     const char *consistency = ctl_text(t, "consistency");
     enum ctl_exit how = read_keys(c, t, "get", &r->key, &r->range_end);
@@ -102,10 +102,10 @@ enum ctl_exit ctl_get(struct ctl *c)
                           .request = &request.base,
                           .answer = &etcdserverpb__range_response__descriptor,
                           .is_read = true};
-    enum ctl_exit how = ctl_read_get(c, &c->typed, &request);
-    if (!how && request.count_only && c->form != CTL_FORM_FIELDS && c->typed.is_etcdctl)
+    enum ctl_exit how = ctl_read_get(c, &c->line, &request);
+    if (!how && request.count_only && c->form != CTL_FORM_FIELDS && c->line.is_etcdctl)
         how = ctl_fail(c, CTL_BAD_ARGS, "--count-only is only for `--write-out=fields`");
-    if (!how && ctl_bool(&c->typed, "print-value-only") && c->form != CTL_FORM_SIMPLE &&
+    if (!how && ctl_bool(&c->line, "print-value-only") && c->form != CTL_FORM_SIMPLE &&
         c->form != CTL_FORM_NONE)
         how = ctl_fail(c, CTL_BAD_ARGS, "print-value-only is only for `--write-out=simple`");
     if (!how)
@@ -117,18 +117,18 @@ enum ctl_exit ctl_get(struct ctl *c)
     if (request.count_only && c->form <= CTL_FORM_SIMPLE)
         buf_addf(&c->out, "%" PRId64 "\n", answer->count);
     else
-        ctl_show_range(c, answer, ctl_bool(&c->typed, "print-value-only"));
+        ctl_show_range(c, answer, ctl_bool(&c->line, "print-value-only"));
     return CTL_DONE;
 }
 
-/* Nobody means to type a value, or to put what /dev/null has: as etcdctl, no device counts as input. */
+/* True if standard input is a file or pipe. As in etcdctl, a device (terminal, /dev/null) is not an input. */
 static bool has_input(void)
 {
     struct stat st;
     return fstat(STDIN_FILENO, &st) == 0 && !S_ISCHR(st.st_mode);
 }
 
-enum ctl_exit ctl_read_put(struct ctl *c, const struct ctl_typed *t, struct buf *from_stdin,
+enum ctl_exit ctl_read_put(struct ctl *c, const struct ctl_command_line *t, struct buf *from_stdin,
                            Etcdserverpb__PutRequest *r)
 {
     r->ignore_value = ctl_bool(t, "ignore-value");
@@ -159,7 +159,7 @@ enum ctl_exit ctl_put(struct ctl *c)
     struct buf value = {0};
     enum ctl_exit how = ctl_no_table(c);
     if (!how)
-        how = ctl_read_put(c, &c->typed, &value, &request);
+        how = ctl_read_put(c, &c->line, &value, &request);
     if (!how)
         how = ctl_rpc(c, &rpc, &answer);
     if (!how)
@@ -168,7 +168,8 @@ enum ctl_exit ctl_put(struct ctl *c)
     return how;
 }
 
-enum ctl_exit ctl_read_del(struct ctl *c, const struct ctl_typed *t, Etcdserverpb__DeleteRangeRequest *r)
+enum ctl_exit ctl_read_del(struct ctl *c, const struct ctl_command_line *t,
+                           Etcdserverpb__DeleteRangeRequest *r)
 {
     r->prev_kv = ctl_bool(t, "prev-kv");
     return read_keys(c, t, "del", &r->key, &r->range_end);
@@ -183,7 +184,7 @@ enum ctl_exit ctl_del(struct ctl *c)
                           .answer = &etcdserverpb__delete_range_response__descriptor};
     enum ctl_exit how = ctl_no_table(c);
     if (!how)
-        how = ctl_read_del(c, &c->typed, &request);
+        how = ctl_read_del(c, &c->line, &request);
     if (!how)
         how = ctl_rpc(c, &rpc, &answer);
     if (!how)
@@ -198,14 +199,14 @@ enum ctl_exit ctl_compaction(struct ctl *c)
     struct ctl_rpc rpc = {.path = "/v3/kv/compaction",
                           .request = &request.base,
                           .answer = &etcdserverpb__compaction_response__descriptor};
-    const struct ctl_typed *t = &c->typed;
+    const struct ctl_command_line *t = &c->line;
     if (t->arg_count != 1)
         return ctl_fail(c, CTL_BAD_ARGS, "compaction command needs 1 argument");
     request.physical = ctl_bool(t, "physical");
     if (text_to_i64(slice_text(t->args[0]), &request.revision) != OK)
         return ctl_fail(c, CTL_ERROR, "strconv.ParseInt: parsing \"%s\": invalid syntax", t->args[0]);
     if (request.physical)
-        rpc.timeout_ms = -1; /* as long as it takes */
+        rpc.timeout_ms = -1; /* no timeout */
     enum ctl_exit how = ctl_rpc(c, &rpc, &answer);
     if (!how)
         buf_addf(&c->out, "compacted revision %" PRId64 "\n", request.revision);

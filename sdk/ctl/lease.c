@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
- * lease ...: etcdctl's. Its JSON is that of clientv3's structs, which are not the messages. */
+ * The commands `lease ...`, as of etcdctl. The JSON output is that of clientv3's structs, which differ from
+ * the messages. */
 #include "sdk/ctl/rpc.h"
 
 #include <inttypes.h>
 
 #include "base/text.h"
 
-/* A member whose name and place in the object JSON output has; header first, without brackets of its own. */
+/* Begins the JSON object with the header's fields, without their own braces. */
 static struct json_writer open_json(struct ctl *c, const Etcdserverpb__ResponseHeader *h)
 {
     struct json_writer w = {.out = &c->out};
@@ -35,9 +36,9 @@ static void jw_named(struct json_writer *w, const char *name, int64_t value)
 
 static enum ctl_exit one_lease(struct ctl *c, const char *complaint, int64_t *ret_id)
 {
-    if (c->typed.arg_count != 1)
+    if (c->line.arg_count != 1)
         return ctl_fail(c, CTL_BAD_ARGS, "%s", complaint);
-    return ctl_read_lease(c, c->typed.args[0], "lease ID arg", ret_id);
+    return ctl_read_lease(c, c->line.args[0], "lease ID arg", ret_id);
 }
 
 enum ctl_exit ctl_lease_grant(struct ctl *c)
@@ -47,11 +48,11 @@ enum ctl_exit ctl_lease_grant(struct ctl *c)
     struct ctl_rpc rpc = {.path = "/v3/lease/grant",
                           .request = &request.base,
                           .answer = &etcdserverpb__lease_grant_response__descriptor};
-    if (c->typed.arg_count != 1)
+    if (c->line.arg_count != 1)
         return ctl_fail(c, CTL_BAD_ARGS, "lease grant command needs TTL argument");
-    if (text_to_i64(slice_text(c->typed.args[0]), &request.ttl) != OK)
+    if (text_to_i64(slice_text(c->line.args[0]), &request.ttl) != OK)
         return ctl_fail(c, CTL_BAD_ARGS, "bad TTL (strconv.ParseInt: parsing \"%s\": invalid syntax)",
-                        c->typed.args[0]);
+                        c->line.args[0]);
     enum ctl_exit how = ctl_no_table(c);
     if (!how)
         how = ctl_rpc(c, &rpc, &r);
@@ -130,7 +131,7 @@ enum ctl_exit ctl_lease_timetolive(struct ctl *c)
                           .answer = &etcdserverpb__lease_time_to_live_response__descriptor,
                           .is_read = true};
     enum ctl_exit how = one_lease(c, "lease timetolive command needs lease ID as argument", &request.id);
-    request.keys = ctl_bool(&c->typed, "keys");
+    request.keys = ctl_bool(&c->line, "keys");
     if (!how)
         how = ctl_no_table(c);
     if (!how)
@@ -245,11 +246,11 @@ static enum ctl_exit keep_alive_once(struct ctl *c, int64_t id, int64_t *ret_ttl
     return how;
 }
 
-/* Three times within its TTL, as etcd's client does. */
+/* Refreshes the lease three times within its TTL, as etcd's client does. */
 enum ctl_exit ctl_lease_keep_alive(struct ctl *c)
 {
     int64_t id, ttl = 0;
-    bool is_once = ctl_bool(&c->typed, "once");
+    bool is_once = ctl_bool(&c->line, "once");
     enum ctl_exit how = one_lease(c, "lease keep-alive command needs lease ID as argument", &id);
     if (!how)
         how = ctl_no_table(c);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * cairnctl: reads the command line, runs one command, says how it ended. Under the name etcdctl it has
- * etcdctl's grammar. */
+ * Entry of cairnctl: parses the command line, runs one command, returns its exit code. Under the name
+ * etcdctl the program has etcdctl's grammar. */
 #include "sdk/ctl/ctl.h"
 
 #include <fcntl.h>
@@ -14,8 +14,8 @@
 
 static int stop_writer = -1;
 
-/* The pipe is never read: from the first signal on everything that waits returns. A second signal ends us at
- * once. */
+/* The pipe is never read: from the first signal on every waiting call returns. A second signal ends the
+ * process at once. */
 static void on_signal(int number)
 {
     (void)!write(stop_writer, "", 1);
@@ -40,12 +40,12 @@ static void catch_signals(struct ctl *c)
 
 enum ctl_exit ctl_help(struct ctl *c)
 {
-    /* `help service register` is `service register --help` */
-    const char *argv[8] = {c->typed.program};
+    /* Runs `help service register` as `service register --help`. */
+    const char *argv[8] = {c->line.program};
     int argc = 1;
-    for (size_t i = 0; i < c->typed.arg_count && argc < 7; i++)
-        argv[argc++] = c->typed.args[i];
-    struct ctl_typed asked;
+    for (size_t i = 0; i < c->line.arg_count && argc < 7; i++)
+        argv[argc++] = c->line.args[i];
+    struct ctl_command_line asked;
     enum ctl_exit how = CTL_DONE;
     argv[argc++] = "--help";
     if (ctl_parse(argc, argv, &asked, &how) == OK) {
@@ -54,7 +54,7 @@ enum ctl_exit ctl_help(struct ctl *c)
     } else {
         fwrite(asked.error.data, 1, asked.error.size, stderr);
     }
-    ctl_typed_done(&asked);
+    ctl_command_line_done(&asked);
     return how;
 }
 
@@ -66,15 +66,15 @@ enum ctl_exit ctl_man(struct ctl *c)
 
 enum ctl_exit ctl_completion(struct ctl *c)
 {
-    if (c->typed.arg_count == 1)
-        ctl_add_completion(&c->out, c->typed.args[0], c->typed.is_etcdctl);
-    return c->out.size ? CTL_DONE : ctl_fail(c, CTL_BAD_ARGS, "say for which shell: bash, zsh or fish");
+    if (c->line.arg_count == 1)
+        ctl_add_completion(&c->out, c->line.args[0], c->line.is_etcdctl);
+    return c->out.size ? CTL_DONE : ctl_fail(c, CTL_BAD_ARGS, "give the shell: bash, zsh or fish");
 }
 
 enum ctl_exit ctl_version(struct ctl *c)
 {
     static const char version[] = "3.7.1"; /* of etcd, whose API this speaks */
-    if (c->typed.is_etcdctl)
+    if (c->line.is_etcdctl)
         buf_addf(&c->out, "etcdctl version: %s\nAPI version: 3.7\n", version);
     else
         buf_addf(&c->out, "cairnctl, speaks the API of etcd %s and /api/v1\n", version);
@@ -94,7 +94,7 @@ static enum ctl_exit ctl_main_run(struct ctl *c)
 #undef CTL_FLAG
     };
     enum ctl_exit how = ctl_open(c);
-    return how ? how : handlers[c->typed.command](c);
+    return how ? how : handlers[c->line.command](c);
 }
 
 int main(int argc, char **argv)
@@ -105,10 +105,10 @@ int main(int argc, char **argv)
         c.has_terminal && !(no_colour && *no_colour) && !(terminal && strcmp(terminal, "dumb") == 0);
     hash_seed(random_u64());
     enum ctl_exit how;
-    if (ctl_parse(argc, (const char *const *)argv, &c.typed, &how) != OK) {
-        fwrite(c.typed.error.data, 1, c.typed.error.size, stderr);
-    } else if (c.typed.wants_help) {
-        ctl_add_help(&c.out, &c.typed);
+    if (ctl_parse(argc, (const char *const *)argv, &c.line, &how) != OK) {
+        fwrite(c.line.error.data, 1, c.line.error.size, stderr);
+    } else if (c.line.wants_help) {
+        ctl_add_help(&c.out, &c.line);
         how = CTL_DONE;
     } else {
         catch_signals(&c);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * member ..., move-leader, alarm ...: etcdctl's. */
+ * The commands member, move-leader and alarm, as of etcdctl. */
 #include "sdk/ctl/member.h"
 
 #include <inttypes.h>
@@ -17,7 +17,7 @@ static const char *status_of(const Etcdserverpb__Member *m)
     return *m->name ? "started" : "unstarted";
 }
 
-/* The cells of a line, whatever stands between them. */
+/* Makes the cells of a line; the caller separates them. */
 static void add_cells(const Etcdserverpb__Member *m, struct buf cells[2])
 {
     buf_clear(&cells[0]);
@@ -56,7 +56,7 @@ static void show_table(struct ctl *c, const Etcdserverpb__MemberListResponse *r)
         ctl_table_add(&t, buf_slice(&cells[1]));
         ctl_table_add(&t, slice_text(m->islearner ? "true" : "false"));
     }
-    if (c->typed.is_etcdctl)
+    if (c->line.is_etcdctl)
         ctl_table_show_bordered(&t, &c->out);
     else
         ctl_table_show(&t, &c->out);
@@ -104,16 +104,16 @@ enum ctl_exit ctl_list_members(struct ctl *c, bool is_serializable, bool is_quie
 enum ctl_exit ctl_member_list(struct ctl *c)
 {
     Etcdserverpb__MemberListResponse *r;
-    const char *consistency = ctl_text(&c->typed, "consistency");
+    const char *consistency = ctl_text(&c->line, "consistency");
     bool is_serializable = strcmp(consistency, "s") == 0;
     if (!is_serializable && strcmp(consistency, "l") != 0)
         return ctl_fail(c, CTL_BAD_FEATURE, "unknown consistency flag \"%s\"", consistency);
-    /* etcdctl before 3.5 asked any member; so do we, in its name. */
+    /* etcdctl before 3.5 read the local list of any member; under its name this program does so too. */
     enum ctl_exit how = ctl_list_members(
-        c, is_serializable || (c->typed.is_etcdctl && !ctl_given(&c->typed, "consistency")), false, &r);
+        c, is_serializable || (c->line.is_etcdctl && !ctl_flag_value(&c->line, "consistency")), false, &r);
     if (how)
         return how;
-    if (c->form == CTL_FORM_TABLE || (c->form == CTL_FORM_NONE && !c->typed.is_etcdctl))
+    if (c->form == CTL_FORM_TABLE || (c->form == CTL_FORM_NONE && !c->line.is_etcdctl))
         show_table(c, r);
     else if (c->form == CTL_FORM_FIELDS)
         show_fields(c, r);
@@ -126,9 +126,7 @@ enum ctl_exit ctl_member_list(struct ctl *c)
     return CTL_DONE;
 }
 
-/* --- changes
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- changes -------------------------------------------------------------------------------------------- */
 
 static bool is_sentence(const struct ctl *c)
 {
@@ -136,7 +134,7 @@ static bool is_sentence(const struct ctl *c)
            c->form == CTL_FORM_NAME;
 }
 
-/* The answer in another form than a sentence; false: it is to be a sentence. */
+/* Shows the response in another form than a sentence; false: the caller prints the sentence. */
 static bool show_other(struct ctl *c, const ProtobufCMessage *m, const Etcdserverpb__ResponseHeader *h)
 {
     if (is_sentence(c))
@@ -150,7 +148,7 @@ static bool show_other(struct ctl *c, const ProtobufCMessage *m, const Etcdserve
 
 static enum ctl_exit read_urls(struct ctl *c, size_t *ret_count, char ***ret_urls)
 {
-    const char *text = ctl_given(&c->typed, "peer-urls");
+    const char *text = ctl_flag_value(&c->line, "peer-urls");
     *ret_count = 0;
     if (!text || !*text)
         return ctl_fail(c, CTL_BAD_ARGS, "member peer urls not provided");
@@ -165,11 +163,11 @@ static void show_how_to_start(struct ctl *c, const Etcdserverpb__MemberAddRespon
                               const Etcdserverpb__MemberAddRequest *request)
 {
     struct buf urls = {0};
-    buf_addf(&c->out, "\nETCD_NAME=\"%s\"\nETCD_INITIAL_CLUSTER=\"", c->typed.args[0]);
+    buf_addf(&c->out, "\nETCD_NAME=\"%s\"\nETCD_INITIAL_CLUSTER=\"", c->line.args[0]);
     const char *separator = "";
     for (size_t i = 0; i < r->n_members; i++) {
         for (size_t k = 0; k < r->members[i]->n_peerurls; k++) {
-            const char *name = r->members[i]->id == r->member->id ? c->typed.args[0] : r->members[i]->name;
+            const char *name = r->members[i]->id == r->member->id ? c->line.args[0] : r->members[i]->name;
             buf_addf(&c->out, "%s%s=%s", separator, name, r->members[i]->peerurls[k]);
             separator = ",";
         }
@@ -188,11 +186,11 @@ enum ctl_exit ctl_member_add(struct ctl *c)
     struct ctl_rpc rpc = {.path = "/v3/cluster/member/add",
                           .request = &request.base,
                           .answer = &etcdserverpb__member_add_response__descriptor};
-    if (c->typed.arg_count < 1)
+    if (c->line.arg_count < 1)
         return ctl_fail(c, CTL_BAD_ARGS, "member name not provided");
-    if (c->typed.arg_count > 1)
+    if (c->line.arg_count > 1)
         return ctl_fail(c, CTL_BAD_ARGS, "too many arguments");
-    request.islearner = ctl_bool(&c->typed, "learner");
+    request.islearner = ctl_bool(&c->line, "learner");
     enum ctl_exit how = read_urls(c, &request.n_peerurls, &request.peerurls);
     if (!how)
         how = ctl_rpc(c, &rpc, &r);
@@ -206,9 +204,9 @@ enum ctl_exit ctl_member_add(struct ctl *c)
 
 static enum ctl_exit one_member(struct ctl *c, uint64_t *ret_id)
 {
-    if (c->typed.arg_count != 1)
+    if (c->line.arg_count != 1)
         return ctl_fail(c, CTL_BAD_ARGS, "member ID is not provided");
-    return ctl_read_member(c, c->typed.args[0], ret_id);
+    return ctl_read_member(c, c->line.args[0], ret_id);
 }
 
 enum ctl_exit ctl_member_remove(struct ctl *c)
@@ -261,7 +259,7 @@ enum ctl_exit ctl_member_promote(struct ctl *c)
     return how;
 }
 
-/* The leader itself must be asked: of the endpoints, the one that says that it leads. */
+/* Sends the request to the leader: to the endpoint whose status says that it leads. */
 enum ctl_exit ctl_move_leader(struct ctl *c)
 {
     Etcdserverpb__MoveLeaderRequest request = ETCDSERVERPB__MOVE_LEADER_REQUEST__INIT;
@@ -270,21 +268,21 @@ enum ctl_exit ctl_move_leader(struct ctl *c)
     struct ctl_rpc rpc = {.path = "/v3/maintenance/transfer-leadership",
                           .request = &request.base,
                           .answer = &etcdserverpb__move_leader_response__descriptor};
-    if (c->typed.arg_count != 1)
+    if (c->line.arg_count != 1)
         return ctl_fail(c, CTL_BAD_ARGS, "move-leader command needs 1 argument");
     uint64_t leader = 0;
     size_t at = 0;
-    if (!ctl_hex_u64(c->typed.args[0], &request.targetid))
+    if (!ctl_hex_u64(c->line.args[0], &request.targetid))
         return ctl_fail(c, CTL_BAD_ARGS, "strconv.ParseUint: parsing \"%s\": invalid syntax",
-                        c->typed.args[0]);
+                        c->line.args[0]);
     for (; !leader && at < c->endpoint_count; at++) {
         Etcdserverpb__StatusResponse *status;
-        struct ctl_rpc question = {.path = "/v3/maintenance/status",
-                                   .request = &ask.base,
-                                   .answer = &etcdserverpb__status_response__descriptor,
-                                   .is_read = true,
-                                   .is_quiet = true};
-        if (ctl_rpc_at(c, at, &question, &status) == CTL_DONE && status->header &&
+        struct ctl_rpc status_rpc = {.path = "/v3/maintenance/status",
+                                     .request = &ask.base,
+                                     .answer = &etcdserverpb__status_response__descriptor,
+                                     .is_read = true,
+                                     .is_quiet = true};
+        if (ctl_rpc_at(c, at, &status_rpc, &status) == CTL_DONE && status->header &&
             status->leader == status->header->member_id)
             leader = status->leader;
     }
@@ -298,9 +296,7 @@ enum ctl_exit ctl_move_leader(struct ctl *c)
     return how;
 }
 
-/* --- alarms
- * -------------------------------------------------------------------------------------------------------------
- */
+/* --- alarms --------------------------------------------------------------------------------------------- */
 
 static enum ctl_exit call_alarm(struct ctl *c, Etcdserverpb__AlarmRequest__AlarmAction action, bool is_quiet,
                                 Etcdserverpb__AlarmResponse **ret)
@@ -310,7 +306,7 @@ static enum ctl_exit call_alarm(struct ctl *c, Etcdserverpb__AlarmRequest__Alarm
     struct ctl_rpc rpc = {.path = "/v3/maintenance/alarm",
                           .request = &request.base,
                           .answer = &etcdserverpb__alarm_response__descriptor,
-                          .is_read = true, /* taking alarms back twice is the same as once */
+                          .is_read = true, /* disarming twice is harmless */
                           .is_quiet = is_quiet};
     return ctl_rpc(c, &rpc, ret);
 }
@@ -331,7 +327,7 @@ static enum ctl_exit show_alarms(struct ctl *c, Etcdserverpb__AlarmRequest__Alar
                                  const char *complaint)
 {
     Etcdserverpb__AlarmResponse *r;
-    if (c->typed.arg_count)
+    if (c->line.arg_count)
         return ctl_fail(c, CTL_BAD_ARGS, "%s", complaint);
     enum ctl_exit how = ctl_no_table(c);
     if (!how)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Private to the commands about members: what several of them ask. */
+ * Private to the membership commands: requests that several of them send. */
 #ifndef SDK_CTL_MEMBER_H
 #define SDK_CTL_MEMBER_H
 
@@ -9,10 +9,10 @@ enum ctl_exit ctl_list_members(struct ctl *c, bool is_serializable, bool is_quie
                                Etcdserverpb__MemberListResponse **ret);
 enum ctl_exit ctl_list_alarms(struct ctl *c, bool is_quiet, Etcdserverpb__AlarmResponse **ret);
 const char *ctl_alarm_name(int alarm);
-/* What one endpoint says of itself; an error is left in rpc->error. */
-enum ctl_exit ctl_prompt_status(struct ctl *c, size_t endpoint, struct ctl_rpc *rpc,
-                                Etcdserverpb__StatusResponse **ret);
-/* The endpoints become those that the members advertise. */
+/* Gets the status of one endpoint; an error is left in rpc->error. */
+enum ctl_exit ctl_get_status(struct ctl *c, size_t endpoint, struct ctl_rpc *rpc,
+                             Etcdserverpb__StatusResponse **ret);
+/* Replaces the endpoints by those that the members advertise. */
 enum ctl_exit ctl_use_cluster(struct ctl *c);
 
 #endif

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Command lines by the table. Two passes, as the command decides which flags there are: the first finds its
- * words between the flags (knowing of each flag only whether a word follows it), the second reads the flags.
- */
+ * Parser of command lines, by the command table. It has two passes, because the command decides which flags
+ * exist:
+ *
+ * 1. Find the words of the command between the flags. For each flag only matters whether a value follows.
+ * 2. Parse the flags. */
 #include "sdk/ctl/parse.h"
 
 #include <assert.h>
@@ -15,25 +17,24 @@
 
 enum { COMMAND_WORDS_MAX = 2 };
 
-void ctl_typed_done(struct ctl_typed *t)
+void ctl_command_line_done(struct ctl_command_line *t)
 {
     for (size_t i = 0; t->values && i < ctl_flag_count; i++)
         mem_free(t->values[i].list);
     mem_free(t->values);
     mem_free(t->args);
     buf_done(&t->error);
-    *t = (struct ctl_typed){0};
+    *t = (struct ctl_command_line){0};
 }
 
-static void ctl_parse_add_value(struct ctl_typed *t, const struct ctl_flag *f, const char *value)
+static void ctl_parse_add_value(struct ctl_command_line *t, const struct ctl_flag *f, const char *value)
 {
     struct ctl_value *v = &t->values[f - ctl_flags];
     v->list = mem_resize(v->list, (v->count + 1) * sizeof *v->list);
     v->list[v->count++] = value;
 }
 
-/* --- values ----------------------------------------------------------------------------------------------
- */
+/* --- values --------------------------------------------------------------------------------------------- */
 
 /* Go's strconv.ParseInt: a sign and digits. */
 static bool is_number(const char *text, int base, int64_t *ret)
@@ -68,7 +69,7 @@ static bool is_valid(const struct ctl_flag *f, const char *value)
         return text_to_duration_ns(slice_text(value), &number) == OK && number >= 0;
     case CTL_INT:
         return is_number(value, 10, &number);
-    case CTL_HEX: /* etcdctl's commands say themselves what is wrong with one */
+    case CTL_HEX: /* etcdctl's commands report an invalid one themselves */
     case CTL_TEXT:
     case CTL_LIST:
         break;
@@ -76,7 +77,8 @@ static bool is_valid(const struct ctl_flag *f, const char *value)
     return true;
 }
 
-static int refuse_value(struct ctl_typed *t, const struct ctl_flag *f, const char *value, const char *from)
+static int refuse_value(struct ctl_command_line *t, const struct ctl_flag *f, const char *value,
+                        const char *from)
 {
     buf_clear(&t->error);
     if (t->is_etcdctl) {
@@ -97,7 +99,7 @@ static int refuse_value(struct ctl_typed *t, const struct ctl_flag *f, const cha
     return ERR_INVALID;
 }
 
-int ctl_supply(struct ctl_typed *t, const struct ctl_flag *f, const char *value, const char *from)
+int ctl_supply(struct ctl_command_line *t, const struct ctl_flag *f, const char *value, const char *from)
 {
     if (!is_valid(f, value))
         return refuse_value(t, f, value, from);
@@ -105,45 +107,45 @@ int ctl_supply(struct ctl_typed *t, const struct ctl_flag *f, const char *value,
     return OK;
 }
 
-static const struct ctl_flag *flag_of(const struct ctl_typed *t, const char *name)
+static const struct ctl_flag *flag_of(const struct ctl_command_line *t, const char *name)
 {
     const struct ctl_flag *f = ctl_find_flag(t->command, name, strlen(name), false);
-    assert(f); /* a handler asks for flags of its own rows only */
+    assert(f); /* a handler reads only flags of its own rows */
     return f;
 }
 
-const struct ctl_value *ctl_list(const struct ctl_typed *t, const char *name)
+const struct ctl_value *ctl_list(const struct ctl_command_line *t, const char *name)
 {
     return &t->values[flag_of(t, name) - ctl_flags];
 }
 
-const char *ctl_given(const struct ctl_typed *t, const char *name)
+const char *ctl_flag_value(const struct ctl_command_line *t, const char *name)
 {
     const struct ctl_value *v = ctl_list(t, name);
     return v->count ? v->list[v->count - 1] : NULL;
 }
 
-const char *ctl_text(const struct ctl_typed *t, const char *name)
+const char *ctl_text(const struct ctl_command_line *t, const char *name)
 {
-    const char *given = ctl_given(t, name);
+    const char *given = ctl_flag_value(t, name);
     return given ? given : flag_of(t, name)->default_text;
 }
 
-bool ctl_bool(const struct ctl_typed *t, const char *name)
+bool ctl_bool(const struct ctl_command_line *t, const char *name)
 {
     const char *text = ctl_text(t, name);
     bool value = false;
     return text && text_to_bool(slice_text(text), &value) == OK && value;
 }
 
-int64_t ctl_int(const struct ctl_typed *t, const char *name)
+int64_t ctl_int(const struct ctl_command_line *t, const char *name)
 {
     const char *text = ctl_text(t, name);
     int64_t value = 0;
     return text && is_number(text, flag_of(t, name)->kind == CTL_HEX ? 16 : 10, &value) ? value : 0;
 }
 
-int64_t ctl_duration_ms(const struct ctl_typed *t, const char *name)
+int64_t ctl_duration_ms(const struct ctl_command_line *t, const char *name)
 {
     const char *text = ctl_text(t, name);
     int64_t ns = 0;
@@ -152,8 +154,7 @@ int64_t ctl_duration_ms(const struct ctl_typed *t, const char *name)
     return ns / 1000000 + (ns % 1000000 != 0);
 }
 
-/* --- the command
- * -------------------------------------------------------------------------------------------- */
+/* --- the command ---------------------------------------------------------------------------------------- */
 
 static enum ctl_command_id find_command(const char *words, bool is_etcdctl)
 {
@@ -165,8 +166,8 @@ static enum ctl_command_id find_command(const char *words, bool is_etcdctl)
     return CTL_COMMAND_global;
 }
 
-/* Does the word behind this flag belong to it? Unknown flags are said to be unknown later. */
-static bool takes_next(const struct ctl_typed *t, const char *words, const char *word)
+/* True if the word after this flag is its value. Unknown flags are reported later. */
+static bool takes_next(const struct ctl_command_line *t, const char *words, const char *word)
 {
     if (strchr(word, '='))
         return false;
@@ -179,12 +180,12 @@ static bool takes_next(const struct ctl_typed *t, const char *words, const char 
 }
 
 struct found_words {
-    int at[COMMAND_WORDS_MAX]; /* their places in argv; 0 = none */
+    int at[COMMAND_WORDS_MAX]; /* their indexes in argv; 0 = none */
 };
 
-static int refuse_command(struct ctl_typed *t, const char *words, enum ctl_exit *ret_exit)
+static int refuse_command(struct ctl_command_line *t, const char *words, enum ctl_exit *ret_exit)
 {
-    const char *near = ctl_near_command(words, t->is_etcdctl);
+    const char *near = ctl_suggest_command(words, t->is_etcdctl);
     *ret_exit = t->is_etcdctl ? CTL_ERROR : CTL_BAD_ARGS;
     if (t->is_etcdctl) {
         buf_addf(&t->error, "Error: unknown command \"%s\" for \"etcdctl\"\n", words);
@@ -201,8 +202,8 @@ static int refuse_command(struct ctl_typed *t, const char *words, enum ctl_exit 
     return ERR_INVALID;
 }
 
-static int read_command(struct ctl_typed *t, int argc, const char *const *argv, struct found_words *found,
-                        enum ctl_exit *ret_exit)
+static int read_command(struct ctl_command_line *t, int argc, const char *const *argv,
+                        struct found_words *found, enum ctl_exit *ret_exit)
 {
     char words[128] = "";
     int count = 0;
@@ -225,14 +226,13 @@ static int read_command(struct ctl_typed *t, int argc, const char *const *argv, 
             return refuse_command(t, words, ret_exit);
     }
     snprintf(t->group, sizeof t->group, "%.60s", words);
-    t->wants_help = true; /* nothing, or a group alone */
+    t->wants_help = true; /* no command, or a group alone */
     return OK;
 }
 
-/* --- flags
- * --------------------------------------------------------------------------------------------------- */
+/* --- flags ---------------------------------------------------------------------------------------------- */
 
-static int refuse_flag(struct ctl_typed *t, const char *word, size_t name_size)
+static int refuse_flag(struct ctl_command_line *t, const char *word, size_t name_size)
 {
     bool is_long = word[1] == '-';
     if (t->is_etcdctl) {
@@ -242,7 +242,7 @@ static int refuse_flag(struct ctl_typed *t, const char *word, size_t name_size)
             buf_addf(&t->error, "Error: unknown shorthand flag: '%c' in %s\n", word[1], word);
         return ERR_INVALID;
     }
-    const char *near = is_long ? ctl_near_flag(t->command, word + 2, name_size, false) : NULL;
+    const char *near = is_long ? ctl_suggest_flag(t->command, word + 2, name_size, false) : NULL;
     buf_addf(&t->error, "%s: ", t->program);
     buf_addf(&t->error, t->command ? "%s has no flag %.*s" : "%sthere is no flag %.*s",
              t->command ? ctl_commands[t->command].words : "", (int)(is_long ? name_size + 2 : 2), word);
@@ -254,8 +254,8 @@ static int refuse_flag(struct ctl_typed *t, const char *word, size_t name_size)
     return ERR_INVALID;
 }
 
-/* A value follows the flag: behind '=' or right behind its letter (text), or as the next word. */
-static int ctl_parse_take_value(struct ctl_typed *t, const struct ctl_flag *f, const char *text,
+/* Takes the value of a flag: behind '=' or its letter (text), or the next word. */
+static int ctl_parse_take_value(struct ctl_command_line *t, const struct ctl_flag *f, const char *text,
                                 const char *next, int *i)
 {
     if (!text && f->kind == CTL_BOOL) {
@@ -274,7 +274,7 @@ static int ctl_parse_take_value(struct ctl_typed *t, const struct ctl_flag *f, c
     return ctl_supply(t, f, text, "");
 }
 
-static int read_long(struct ctl_typed *t, const char *word, const char *next, int *i)
+static int read_long(struct ctl_command_line *t, const char *word, const char *next, int *i)
 {
     const char *equals = strchr(word, '=');
     size_t size = equals ? (size_t)(equals - word) - 2 : strlen(word + 2);
@@ -285,7 +285,7 @@ static int read_long(struct ctl_typed *t, const char *word, const char *next, in
 }
 
 /* -w json, -wjson, -w=json, -yi */
-static int read_letters(struct ctl_typed *t, const char *word, const char *next, int *i)
+static int read_letters(struct ctl_command_line *t, const char *word, const char *next, int *i)
 {
     for (const char *p = word + 1; *p; p++) {
         const struct ctl_flag *f = ctl_find_letter(t->command, *p, t->is_etcdctl);
@@ -300,7 +300,8 @@ static int read_letters(struct ctl_typed *t, const char *word, const char *next,
     return OK;
 }
 
-static int read_words(struct ctl_typed *t, int argc, const char *const *argv, const struct found_words *found)
+static int read_words(struct ctl_command_line *t, int argc, const char *const *argv,
+                      const struct found_words *found)
 {
     t->args = mem_new((size_t)argc * sizeof *t->args + 1);
     for (int i = 1; i < argc; i++) {
@@ -323,14 +324,14 @@ static int read_words(struct ctl_typed *t, int argc, const char *const *argv, co
     return OK;
 }
 
-/* etcdctl's commands count their arguments themselves, each in words of its own. */
-static int check_count(struct ctl_typed *t)
+/* Checks the number of arguments. etcdctl's commands do it themselves, each with its own error text. */
+static int check_count(struct ctl_command_line *t)
 {
     const struct ctl_command *command = &ctl_commands[t->command];
     size_t count = t->has_dash ? t->dash_at : t->arg_count;
     if (t->is_etcdctl || command->grammar == CTL_BOTH)
         return OK;
-    /* What stands behind "--" is a command to run, as long as one likes. */
+    /* The words after "--" are a command to run, of any length. */
     size_t max = command->max >= 0 ? (size_t)command->max : t->has_dash ? SIZE_MAX : (size_t)command->min;
     if (count >= (size_t)command->min && t->arg_count <= max &&
         (command->max >= 0 || count == (size_t)command->min))
@@ -341,13 +342,14 @@ static int check_count(struct ctl_typed *t)
     return ERR_INVALID;
 }
 
-int ctl_parse(int argc, const char *const *argv, struct ctl_typed *t, enum ctl_exit *ret_exit)
+int ctl_parse(int argc, const char *const *argv, struct ctl_command_line *t, enum ctl_exit *ret_exit)
 {
-    *t = (struct ctl_typed){0};
+    *t = (struct ctl_command_line){0};
     const char *name = argc > 0 ? argv[0] : "cairnctl", *slash = strrchr(name, '/');
     name = slash ? slash + 1 : name;
     t->is_etcdctl = strcmp(name, "etcdctl") == 0;
-    if (!t->is_etcdctl && argc > 1 && strcmp(argv[1], "etcdctl") == 0) { /* the same without another name */
+    /* selects etcdctl's grammar without another program name */
+    if (!t->is_etcdctl && argc > 1 && strcmp(argv[1], "etcdctl") == 0) {
         t->is_etcdctl = true;
         argc--;
         argv++;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * etcd's calls through the JSON gateway: structs to JSON, an HTTP call, JSON to structs. Streams are lines
- * {"result":...}. */
+ * etcd's RPCs through the JSON gateway: structs to JSON, an HTTP call, JSON to structs. A stream is lines
+ * of {"result":...}. */
 #include "sdk/ctl/rpc.h"
 
 #include <stdio.h>
@@ -21,7 +21,7 @@ static const char *code_name(int code)
     return code >= 0 && code < (int)(sizeof names / sizeof *names) ? names[code] : "Unknown";
 }
 
-/* {"code":5,"message":"..."}, in a stream within "error" (with grpc_code). */
+/* Reads {"code":5,"message":"..."}; in a stream it is inside "error" (with grpc_code). */
 static void read_error(struct ctl_rpc *rpc, struct slice text, int status)
 {
     char why[200];
@@ -43,7 +43,7 @@ static void read_error(struct ctl_rpc *rpc, struct slice text, int status)
     json_decref(doc);
 }
 
-/* What a person can do about what an etcd says. */
+/* The advice for an error of etcd. */
 static const char *advice(const struct ctl_rpc *rpc)
 {
     static const struct {
@@ -71,7 +71,7 @@ static enum ctl_exit ctl_rpc_fail(struct ctl *c, struct ctl_rpc *rpc, const char
 {
     if (rpc->is_quiet)
         return CTL_ERROR;
-    if (c->typed.is_etcdctl)
+    if (c->line.is_etcdctl)
         return ctl_fail(c, CTL_ERROR, "%s", rpc->error);
     return ctl_fail(c, CTL_ERROR, "%s (%s)%s", rpc->error, endpoint, advice(rpc));
 }
@@ -103,13 +103,13 @@ enum ctl_exit ctl_rpc(struct ctl *c, struct ctl_rpc *rpc, void *ret_answer)
                             .is_read = rpc->is_read,
                             .timeout_ms = rpc->timeout_ms};
     ctl_path(&call, rpc->path);
-    int err = ctl_ask(c, &call);
+    int err = ctl_send(c, &call);
     enum ctl_exit how;
     if (!err) {
         how = read_answer(c, rpc, &call, ret_answer);
     } else if (rpc->is_quiet) {
         snprintf(rpc->error, sizeof rpc->error, "%s",
-                 err == ERR_DEADLINE || c->typed.is_etcdctl ? "context deadline exceeded" : c->why);
+                 err == ERR_DEADLINE || c->line.is_etcdctl ? "context deadline exceeded" : c->why);
         how = err == ERR_CANCELED ? CTL_INTERRUPTED : CTL_BAD_CONNECTION;
     } else {
         how = ctl_fail_reach(c, err);
@@ -130,8 +130,7 @@ enum ctl_exit ctl_rpc_at(struct ctl *c, size_t endpoint, struct ctl_rpc *rpc, vo
     return how;
 }
 
-/* --- streams
- * -------------------------------------------------------------------------------------------------- */
+/* --- streams -------------------------------------------------------------------------------------------- */
 
 void ctl_stream_done(struct ctl_stream *s)
 {
@@ -177,7 +176,7 @@ enum ctl_exit ctl_stream_open_two_way(struct ctl *c, struct ctl_rpc *rpc, struct
     return ctl_rpc_open_stream(c, rpc, true, s);
 }
 
-/* {"result":{...}} or {"error":{...}} */
+/* Reads {"result":{...}} or {"error":{...}} */
 static enum ctl_exit read_line(struct ctl *c, struct ctl_stream *s, struct slice line, void *ret_answer)
 {
     static const char head[] = "{\"result\":";
@@ -189,29 +188,29 @@ static enum ctl_exit read_line(struct ctl *c, struct ctl_stream *s, struct slice
     }
     struct slice inside =
         slice_of(line.data + sizeof head - 1,
-                 line.size - sizeof head + 1); /* reads one value: the last bracket may stay */
+                 line.size - sizeof head + 1); /* reads one value and ignores the last brace */
     if (json_to_message(s->answer, inside, &s->arena, why, sizeof why, (ProtobufCMessage **)ret_answer) != OK)
         return ctl_fail(c, CTL_ERROR, "%s sent something that cannot be read: %s", c->endpoints[c->at].text,
                         why);
     return CTL_DONE;
 }
 
-/* A whole line that has come; false: there is none yet. Empty ones do not count. */
+/* Takes a complete line; false: there is none yet. Empty lines are skipped. */
 static bool take_line(struct ctl_stream *s, struct slice *ret_line)
 {
     const uint8_t *end;
-    while ((end = s->in.size > s->looked ? memchr(s->in.data + s->looked, '\n', s->in.size - s->looked)
-                                         : NULL)) {
+    while ((end = s->in.size > s->scanned ? memchr(s->in.data + s->scanned, '\n', s->in.size - s->scanned)
+                                          : NULL)) {
         size_t size = (size_t)(end - s->in.data);
         *ret_line = slice_of(s->in.data, size);
         s->used = size + 1;
-        s->looked = 0;
+        s->scanned = 0;
         if (size)
             return true;
         buf_consume(&s->in, 1);
         s->used = 0;
     }
-    s->looked = s->in.size;
+    s->scanned = s->in.size;
     return false;
 }
 
@@ -250,13 +249,12 @@ enum ctl_exit ctl_stream_next(struct ctl *c, struct ctl_stream *s, int64_t timeo
     return next_message(c, s, timeout_ms, -1, ret_answer);
 }
 
-enum ctl_exit ctl_stream_look(struct ctl *c, struct ctl_stream *s, int wake_fd, void *ret_answer)
+enum ctl_exit ctl_stream_poll(struct ctl *c, struct ctl_stream *s, int wake_fd, void *ret_answer)
 {
     return next_message(c, s, -1, wake_fd, ret_answer);
 }
 
-/* --- words into numbers
- * ------------------------------------------------------------------------------------------ */
+/* --- numbers and ranges --------------------------------------------------------------------------------- */
 
 bool ctl_hex_u64(const char *text, uint64_t *ret)
 {
@@ -300,7 +298,7 @@ void ctl_from_key_range(struct ctl *c, ProtobufCBinaryData *key, ProtobufCBinary
     *range_end = (ProtobufCBinaryData){1, arena_new(&c->arena, 1)};
 }
 
-/* The first key behind all that begin so: the last byte that can be raised is. */
+/* The range_end of a prefix: the last byte below 0xff is incremented. */
 void ctl_prefix_range(struct ctl *c, ProtobufCBinaryData *key, ProtobufCBinaryData *range_end)
 {
     size_t size = key->len;

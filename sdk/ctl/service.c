@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
- * `cairnctl service ...`: the registry, by the native API. */
+ * The commands `service ...`: the registry, by the native API. */
 #include "sdk/ctl/ctl.h"
 
 #include "base/text.h"
 
 static const char *arg(const struct ctl *c, size_t i)
 {
-    return c->typed.args[i];
+    return c->line.args[i];
 }
 
 /* /api/v1/services[/SERVICE[/instances/ID]] */
@@ -47,7 +47,7 @@ enum ctl_exit ctl_service_ls(struct ctl *c)
     json_t *doc = NULL;
     service_path(&call, NULL, NULL);
     ctl_query_names(c, &call);
-    ctl_query(&call, "prefix", c->typed.arg_count ? arg(c, 0) : NULL);
+    ctl_query(&call, "prefix", c->line.arg_count ? arg(c, 0) : NULL);
     enum ctl_exit how = ctl_call_pages(c, &call, "services", &doc);
     if (!how)
         ctl_print_rows(c, doc, "services", columns, sizeof columns / sizeof *columns);
@@ -59,35 +59,34 @@ enum ctl_exit ctl_service_ls(struct ctl *c)
 enum ctl_exit ctl_service_get(struct ctl *c)
 {
     static const char *const filters[] = {"zone", "cluster", "version"};
-    bool is_one = c->typed.arg_count == 2;
+    bool is_one = c->line.arg_count == 2;
     struct ctl_call call = {.method = "GET"};
     json_t *doc = NULL;
     service_path(&call, arg(c, 0), is_one ? arg(c, 1) : NULL);
     ctl_query_names(c, &call);
     for (size_t i = 0; !is_one && i < sizeof filters / sizeof *filters; i++)
-        ctl_query(&call, filters[i], ctl_given(&c->typed, filters[i]));
-    ctl_query(&call, "healthy", !is_one && ctl_bool(&c->typed, "healthy") ? "true" : NULL);
-    for (size_t i = 0; !is_one && i < ctl_list(&c->typed, "tag")->count; i++)
-        ctl_query(&call, "tag", ctl_list(&c->typed, "tag")->list[i]);
-    for (size_t i = 0; !is_one && i < ctl_list(&c->typed, "label")->count; i++)
-        ctl_query(&call, "label", ctl_list(&c->typed, "label")->list[i]);
+        ctl_query(&call, filters[i], ctl_flag_value(&c->line, filters[i]));
+    ctl_query(&call, "healthy", !is_one && ctl_bool(&c->line, "healthy") ? "true" : NULL);
+    for (size_t i = 0; !is_one && i < ctl_list(&c->line, "tag")->count; i++)
+        ctl_query(&call, "tag", ctl_list(&c->line, "tag")->list[i]);
+    for (size_t i = 0; !is_one && i < ctl_list(&c->line, "label")->count; i++)
+        ctl_query(&call, "label", ctl_list(&c->line, "label")->list[i]);
     enum ctl_exit how = ctl_call_json(c, &call, &doc);
     if (!how && is_one) {
         if (c->form == CTL_FORM_NONE)
-            c->form = CTL_FORM_YAML; /* all that is known of one instance does not fit into a line */
+            c->form = CTL_FORM_YAML; /* one instance has too many fields for a line */
         ctl_print_rows(c, ctl_json_at(doc, "instance"), NULL, instance_columns, INSTANCE_COLUMNS);
     } else if (!how) {
         ctl_print_rows(c, doc, "instances", instance_columns, INSTANCE_COLUMNS);
         if (json_is_true(ctl_json_at(doc, "protected")) && c->form <= CTL_FORM_TABLE)
-            ctl_note(c, "protected: so few instances are up that all are given to callers");
+            ctl_note(c, "protected: too few instances are up, so callers get all of them");
     }
     json_decref(doc);
     ctl_call_done(&call);
     return how;
 }
 
-/* --- register
- * ---------------------------------------------------------------------------------------------------- */
+/* --- register ------------------------------------------------------------------------------------------- */
 
 /* host:port, [::1]:port */
 static bool add_address(json_t *instance, const char *text)
@@ -108,14 +107,14 @@ static bool add_address(json_t *instance, const char *text)
 static enum ctl_exit read_instance(struct ctl *c, json_t *instance)
 {
     static const char *const texts[] = {"zone", "region", "cluster", "version", "protocol"};
-    const struct ctl_typed *t = &c->typed;
+    const struct ctl_command_line *t = &c->line;
     if (!add_address(instance, arg(c, 2)))
-        return ctl_fail(c, CTL_BAD_ARGS, "\"%s\" is no address; one is host:port", arg(c, 2));
+        return ctl_fail(c, CTL_BAD_ARGS, "\"%s\" is not an address; use host:port", arg(c, 2));
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
-        if (ctl_given(t, texts[i]))
-            json_object_set_new(instance, texts[i], json_string(ctl_given(t, texts[i])));
+        if (ctl_flag_value(t, texts[i]))
+            json_object_set_new(instance, texts[i], json_string(ctl_flag_value(t, texts[i])));
     }
-    if (ctl_given(t, "weight"))
+    if (ctl_flag_value(t, "weight"))
         json_object_set_new(instance, "weight", json_integer(ctl_int(t, "weight")));
     json_object_set_new(instance, "ttl", json_integer((ctl_duration_ms(t, "ttl") + 999) / 1000));
     json_t *tags = json_array(), *metadata = json_object();
@@ -134,17 +133,17 @@ static enum ctl_exit read_instance(struct ctl *c, json_t *instance)
     return how;
 }
 
-/* The key of the session that the answer says was opened; it stays when there is none. */
-static void keep_key(const json_t *doc, char key[64])
+/* Stores the key of the session that the response reports as opened; without one the key stays. */
+static void store_key(const json_t *doc, char key[64])
 {
     const char *given = json_string_value(json_object_get(doc, "session_key"));
     if (given)
         snprintf(key, 64, "%s", given);
 }
 
-/* The same PUT registers, keeps alive, and registers again what was lost. key: of its session, "" at first.
- */
-static enum ctl_exit put_instance(struct ctl *c, const struct buf *body, bool is_said, char key[64],
+/* Sends the PUT that registers, keeps alive, and registers a lost instance again. key: of its session, ""
+ * at first. */
+static enum ctl_exit put_instance(struct ctl *c, const struct buf *body, bool reports_errors, char key[64],
                                   json_t **ret_doc)
 {
     struct ctl_call call = {.method = "PUT", .body = buf_slice(body), .has_body = true};
@@ -154,16 +153,16 @@ static enum ctl_exit put_instance(struct ctl *c, const struct buf *body, bool is
     ctl_query_names(c, &call);
     enum ctl_exit how;
     char error[200];
-    if (is_said) {
+    if (reports_errors) {
         how = ctl_call_json(c, &call, ret_doc);
     } else {
-        int err = ctl_ask(c, &call);
+        int err = ctl_send(c, &call);
         bool is_fine = !err && call.status < 300 &&
                        json_parse(buf_slice(&call.answer), ret_doc, error, sizeof error) == OK;
         how = is_fine ? CTL_DONE : err == ERR_CANCELED ? CTL_INTERRUPTED : CTL_ERROR;
     }
     if (!how)
-        keep_key(*ret_doc, key);
+        store_key(*ret_doc, key);
     ctl_call_done(&call);
     return how;
 }
@@ -178,8 +177,8 @@ static enum ctl_exit delete_instance(struct ctl *c, json_t **ret_doc)
     return how;
 }
 
-/* Heartbeats until we are stopped or the command has ended. A heartbeat that fails is tried again each
- * second: the instance is lost only when its TTL is over. */
+/* Sends heartbeats until the run is stopped or the command has ended. A failed heartbeat is repeated each
+ * second: the instance is lost only after its TTL. */
 static void keep_alive(struct ctl *c, const struct buf *body, int64_t heartbeat_ms, char key[64],
                        struct ctl_child *child)
 {
@@ -201,7 +200,7 @@ static void keep_alive(struct ctl *c, const struct buf *body, int64_t heartbeat_
     }
 }
 
-/* With a stop that came already, what ends the registration must not be stopped by it. */
+/* Deregisters. It ignores the stop signal that has arrived already. */
 static enum ctl_exit ctl_service_leave(struct ctl *c)
 {
     int stop_fd = c->stop_fd;
@@ -223,7 +222,7 @@ enum ctl_exit ctl_service_register(struct ctl *c)
     struct buf body = {0};
     char key[64] = "";
     struct ctl_child child = {.exit_fd = -1};
-    bool has_command = c->typed.arg_count > c->typed.dash_at;
+    bool has_command = c->line.arg_count > c->line.dash_at;
     enum ctl_exit how = read_instance(c, instance);
     if (how)
         goto out;
@@ -234,15 +233,14 @@ enum ctl_exit ctl_service_register(struct ctl *c)
     ctl_print_done(c, doc, "registered %s of %s at %s, session %s", arg(c, 1), arg(c, 0), arg(c, 2),
                    ctl_json_text(doc, "session"));
     (void)ctl_flush(c);
-    if (ctl_bool(&c->typed, "once"))
+    if (ctl_bool(&c->line, "once"))
         goto out;
     if (has_command) {
-        const char **words = arena_new(&c->arena, (c->typed.arg_count + 1) * sizeof *words);
-        memcpy(words, c->typed.args + c->typed.dash_at,
-               (c->typed.arg_count - c->typed.dash_at) * sizeof *words);
+        const char **words = arena_new(&c->arena, (c->line.arg_count + 1) * sizeof *words);
+        memcpy(words, c->line.args + c->line.dash_at, (c->line.arg_count - c->line.dash_at) * sizeof *words);
         how = ctl_child_start(c, words, NULL, NULL, &child);
     } else if (c->has_terminal) {
-        ctl_note(c, "heartbeats go out; Ctrl-C deregisters");
+        ctl_note(c, "sending heartbeats; Ctrl-C deregisters");
     }
     if (!how)
         keep_alive(c, &body, ctl_json_int(doc, "heartbeat_ms"), key, has_command ? &child : NULL);
@@ -257,8 +255,7 @@ out:
     return how;
 }
 
-/* --- one instance
- * ------------------------------------------------------------------------------------------------ */
+/* --- one instance --------------------------------------------------------------------------------------- */
 
 enum ctl_exit ctl_service_deregister(struct ctl *c)
 {
@@ -272,8 +269,8 @@ enum ctl_exit ctl_service_deregister(struct ctl *c)
 
 enum ctl_exit ctl_service_drain(struct ctl *c)
 {
-    int64_t deadline_ms = ctl_duration_ms(&c->typed, "deadline");
-    bool waits = !ctl_bool(&c->typed, "no-wait");
+    int64_t deadline_ms = ctl_duration_ms(&c->line, "deadline");
+    bool waits = !ctl_bool(&c->line, "no-wait");
     json_t *body = json_pack("{s:I, s:b}", "deadline_ms", (json_int_t)deadline_ms, "wait", waits),
            *doc = NULL;
     struct buf text = {0};
@@ -319,7 +316,7 @@ static enum ctl_exit call_override(struct ctl *c, const char *method, const stru
     enum ctl_exit how = ctl_call_json(c, &call, &doc);
     if (!how)
         ctl_print_done(c, doc, "%s of %s %s", arg(c, 1), arg(c, 0),
-                       body ? "is overridden; \"service undrain\" takes that back"
+                       body ? "is overridden; \"service undrain\" removes the override"
                             : "has traffic again, if it is up");
     json_decref(doc);
     ctl_call_done(&call);
@@ -334,17 +331,17 @@ enum ctl_exit ctl_service_undrain(struct ctl *c)
 enum ctl_exit ctl_service_override(struct ctl *c)
 {
     static const char *const texts[] = {"state", "reason", "until"};
-    const struct ctl_typed *t = &c->typed;
-    if (!ctl_bool(t, "disable") && !ctl_given(t, "weight") && !ctl_given(t, "state"))
-        return ctl_fail(c, CTL_BAD_ARGS, "say what is to be different: --disable, --weight or --state");
+    const struct ctl_command_line *t = &c->line;
+    if (!ctl_bool(t, "disable") && !ctl_flag_value(t, "weight") && !ctl_flag_value(t, "state"))
+        return ctl_fail(c, CTL_BAD_ARGS, "give a change: --disable, --weight or --state");
     json_t *override = json_object();
     if (ctl_bool(t, "disable"))
         json_object_set_new(override, "enabled", json_false());
-    if (ctl_given(t, "weight"))
+    if (ctl_flag_value(t, "weight"))
         json_object_set_new(override, "weight", json_integer(ctl_int(t, "weight")));
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
-        if (ctl_given(t, texts[i]))
-            json_object_set_new(override, texts[i], json_string(ctl_given(t, texts[i])));
+        if (ctl_flag_value(t, texts[i]))
+            json_object_set_new(override, texts[i], json_string(ctl_flag_value(t, texts[i])));
     }
     struct buf body = {0};
     ctl_show_json(&body, override);
@@ -369,25 +366,23 @@ enum ctl_exit ctl_service_subscribers(struct ctl *c)
     if (!how)
         ctl_print_rows(c, doc, "subscribers", columns, 6);
     if (!how && ctl_json_int(doc, "members_silent"))
-        ctl_note(c, "%lld members did not answer: their subscribers are missing here",
+        ctl_note(c, "%lld members did not respond: their subscribers are missing here",
                  (long long)ctl_json_int(doc, "members_silent"));
     json_decref(doc);
     ctl_call_done(&call);
     return how;
 }
 
-/* --- watch
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- watch ---------------------------------------------------------------------------------------------- */
 
-/* What was last said of each instance, so that a snapshot after a reconnect tells only what is new. */
-struct seen {
+/* The last shown state of each instance, so that a snapshot after a reconnect shows only changes. */
+struct shown_service {
     json_t *instances; /* id -> instance */
-    json_t *snapshot;  /* of a snapshot whose parts are not all here: ids */
+    json_t *snapshot;  /* ids in a snapshot whose last part has not arrived */
 };
 
-static void ctl_service_tell(struct ctl *c, int64_t revision, const char *change, const char *id,
-                             const json_t *instance)
+static void show_instance_change(struct ctl *c, int64_t revision, const char *change, const char *id,
+                                 const json_t *instance)
 {
     if (c->form == CTL_FORM_JSON || c->form == CTL_FORM_YAML) {
         json_t *line =
@@ -415,30 +410,30 @@ static void ctl_service_tell(struct ctl *c, int64_t revision, const char *change
         buf_addf(&c->out, "%s\n", id);
 }
 
-static void saw(struct ctl *c, struct seen *s, int64_t revision, const json_t *instance)
+static void show_change(struct ctl *c, struct shown_service *s, int64_t revision, const json_t *instance)
 {
     const char *id = ctl_json_text(instance, "id");
     const json_t *before = json_object_get(s->instances, id);
     if (before && json_equal(before, instance))
         return;
-    ctl_service_tell(c, revision, before ? "changed" : "added", id, instance);
+    show_instance_change(c, revision, before ? "changed" : "added", id, instance);
     json_object_set(s->instances, id, (json_t *)(uintptr_t)instance);
 }
 
-static void is_gone(struct ctl *c, struct seen *s, int64_t revision, const char *id)
+static void show_removal(struct ctl *c, struct shown_service *s, int64_t revision, const char *id)
 {
     if (json_object_del(s->instances, id) == 0)
-        ctl_service_tell(c, revision, "removed", id, NULL);
+        show_instance_change(c, revision, "removed", id, NULL);
 }
 
-static void ctl_service_on_snapshot(struct ctl *c, struct seen *s, const json_t *frame)
+static void ctl_service_on_snapshot(struct ctl *c, struct shown_service *s, const json_t *frame)
 {
     int64_t revision = ctl_json_int(frame, "revision");
     const json_t *items = ctl_json_at(frame, "items");
     if (ctl_json_int(frame, "part") == 1)
         json_object_clear(s->snapshot);
     for (size_t i = 0; i < json_array_size(items); i++) {
-        saw(c, s, revision, json_array_get(items, i));
+        show_change(c, s, revision, json_array_get(items, i));
         json_object_set_new(s->snapshot, ctl_json_text(json_array_get(items, i), "id"), json_true());
     }
     if (!json_is_true(ctl_json_at(frame, "last")))
@@ -450,7 +445,7 @@ static void ctl_service_on_snapshot(struct ctl *c, struct seen *s, const json_t 
     {
         if (!json_object_get(s->snapshot, id)) {
             char *copy = mem_string(id);
-            is_gone(c, s, revision, copy);
+            show_removal(c, s, revision, copy);
             mem_free(copy);
         }
     }
@@ -458,7 +453,7 @@ static void ctl_service_on_snapshot(struct ctl *c, struct seen *s, const json_t 
 
 static enum ctl_exit on_service_frame(struct ctl *c, const json_t *frame, void *arg)
 {
-    struct seen *s = arg;
+    struct shown_service *s = arg;
     const char *type = ctl_json_text(frame, "type");
     int64_t revision = ctl_json_int(frame, "revision");
     if (strcmp(type, "snapshot") == 0)
@@ -467,15 +462,15 @@ static enum ctl_exit on_service_frame(struct ctl *c, const json_t *frame, void *
         return CTL_DONE;
     const json_t *put = ctl_json_at(frame, "put"), *gone = ctl_json_at(frame, "delete");
     for (size_t i = 0; i < json_array_size(put); i++)
-        saw(c, s, revision, json_array_get(put, i));
+        show_change(c, s, revision, json_array_get(put, i));
     for (size_t i = 0; i < json_array_size(gone); i++)
-        is_gone(c, s, revision, json_string_value(json_array_get(gone, i)));
+        show_removal(c, s, revision, json_string_value(json_array_get(gone, i)));
     return CTL_DONE;
 }
 
 enum ctl_exit ctl_service_watch(struct ctl *c)
 {
-    struct seen s = {json_object(), json_object()};
+    struct shown_service s = {json_object(), json_object()};
     enum ctl_exit how = ctl_follow(c, "service", arg(c, 0), NULL, on_service_frame, &s);
     json_decref(s.instances);
     json_decref(s.snapshot);

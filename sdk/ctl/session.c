@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A run from flags, environment and context to endpoints and credentials; files in and out; what is said on
+ * Set-up of a run: flags, environment and context to endpoints and credentials; file access; messages on
  * standard error.
  *
- * Who wins: a flag, then CAIRN_NAME, then ETCDCTL_NAME, then the context, then the default. In etcdctl's
- * grammar a flag and its ETCDCTL_NAME together are refused, as etcdctl does, and there are no contexts. */
+ * Precedence: a flag, then CAIRN_NAME, then ETCDCTL_NAME, then the context, then the default. In etcdctl's
+ * grammar a flag together with its ETCDCTL_NAME is an error, as in etcdctl, and there are no contexts. */
 #include "sdk/ctl/ctl.h"
 
 #include <ctype.h>
@@ -21,8 +21,7 @@
 #include "base/text.h"
 #include "sdk/http_client.h"
 
-/* --- saying
- * ------------------------------------------------------------------------------------------------- */
+/* --- messages ------------------------------------------------------------------------------------------- */
 
 bool ctl_flush(struct ctl *c)
 {
@@ -45,7 +44,7 @@ static void say(struct ctl *c, const char *before, const char *format, va_list a
     __attribute__((format(printf, 3, 0)));
 static void say(struct ctl *c, const char *before, const char *format, va_list args)
 {
-    (void)ctl_flush(c); /* in the order in which it happened */
+    (void)ctl_flush(c); /* flushed first to keep the order */
     struct buf line = {0};
     buf_add_text(&line, before);
     buf_addv(&line, format, args);
@@ -57,11 +56,11 @@ static void say(struct ctl *c, const char *before, const char *format, va_list a
 enum ctl_exit ctl_fail(struct ctl *c, enum ctl_exit how, const char *format, ...)
 {
     char before[160];
-    const char *words = ctl_commands[c->typed.command].words;
-    if (c->typed.is_etcdctl)
+    const char *words = ctl_commands[c->line.command].words;
+    if (c->line.is_etcdctl)
         snprintf(before, sizeof before, "Error: ");
     else
-        snprintf(before, sizeof before, "%s%s%s: ", c->typed.program, words ? " " : "", words ? words : "");
+        snprintf(before, sizeof before, "%s%s%s: ", c->line.program, words ? " " : "", words ? words : "");
     va_list args;
     va_start(args, format);
     say(c, before, format, args);
@@ -100,8 +99,7 @@ void ctl_print_done(struct ctl *c, const json_t *doc, const char *format, ...)
     buf_add_byte(&c->out, '\n');
 }
 
-/* --- stopping
- * ------------------------------------------------------------------------------------------------ */
+/* --- stopping ------------------------------------------------------------------------------------------- */
 
 bool ctl_pause(const struct ctl *c, int64_t ms)
 {
@@ -122,8 +120,7 @@ bool ctl_is_stopped(const struct ctl *c)
     return ctl_pause(c, 0);
 }
 
-/* --- files
- * ----------------------------------------------------------------------------------------------------- */
+/* --- files ---------------------------------------------------------------------------------------------- */
 
 enum ctl_exit ctl_read_file(struct ctl *c, const char *path, size_t max, struct buf *ret_text)
 {
@@ -176,8 +173,7 @@ enum ctl_exit ctl_write_file(struct ctl *c, const char *path, struct slice text,
     return ctl_fail(c, CTL_IO, "cannot write %s: %s", path, strerror(why));
 }
 
-/* --- environment
- * --------------------------------------------------------------------------------------------------- */
+/* --- environment ---------------------------------------------------------------------------------------- */
 
 static const char *variable_of(const char *prefix, const char *flag, char *name, size_t size)
 {
@@ -190,7 +186,7 @@ static const char *variable_of(const char *prefix, const char *flag, char *name,
 
 static enum ctl_exit read_environment(struct ctl *c)
 {
-    struct ctl_typed *t = &c->typed;
+    struct ctl_command_line *t = &c->line;
     for (size_t i = 0; i < ctl_flag_count; i++) {
         const struct ctl_flag *f = &ctl_flags[i];
         if (f->command != CTL_COMMAND_global || !ctl_has_flag(f, t->is_etcdctl) ||
@@ -218,13 +214,12 @@ static enum ctl_exit read_environment(struct ctl *c)
     return CTL_DONE;
 }
 
-/* --- endpoints
- * -------------------------------------------------------------------------------------------------------- */
+/* --- endpoints ------------------------------------------------------------------------------------------ */
 
 static bool wants_tls(const struct ctl *c)
 {
-    const struct ctl_typed *t = &c->typed;
-    return ctl_given(t, "cacert") || ctl_given(t, "cert") || ctl_given(t, "key") ||
+    const struct ctl_command_line *t = &c->line;
+    return ctl_flag_value(t, "cacert") || ctl_flag_value(t, "cert") || ctl_flag_value(t, "key") ||
            ctl_bool(t, "insecure-skip-tls-verify");
 }
 
@@ -243,7 +238,7 @@ static bool read_endpoint(struct ctl *c, const char *text, struct ctl_endpoint *
     if (bracket && (!colon || colon < bracket))
         colon = NULL;
     if (!bracket && colon && memchr(text, ':', (size_t)(colon - text)))
-        return false; /* an address of IPv6 without brackets */
+        return false; /* an IPv6 address without brackets */
     size_t host = colon ? (size_t)(colon - text) : size;
     uint64_t port;
     if (colon) {
@@ -276,7 +271,7 @@ enum ctl_exit ctl_set_endpoints(struct ctl *c, const char *const *list, size_t c
                 return ctl_fail(c, CTL_BAD_ARGS, "more than %d endpoints", CTL_ENDPOINTS_MAX);
             if (!read_endpoint(c, one, &c->endpoints[c->endpoint_count]))
                 return ctl_fail(c, CTL_BAD_ARGS,
-                                "\"%s\" is no endpoint; one is host:port or https://host:port", one);
+                                "\"%s\" is not an endpoint; use host:port or https://host:port", one);
             c->endpoint_count++;
         }
     }
@@ -288,7 +283,7 @@ enum ctl_exit ctl_set_endpoints(struct ctl *c, const char *const *list, size_t c
 enum ctl_exit ctl_use_endpoints(struct ctl *c)
 {
     static const char *const fallback[] = {"127.0.0.1:2379"};
-    const struct ctl_value *given = ctl_list(&c->typed, "endpoints");
+    const struct ctl_value *given = ctl_list(&c->line, "endpoints");
     return given->count ? ctl_set_endpoints(c, given->list, given->count) : ctl_set_endpoints(c, fallback, 1);
 }
 
@@ -299,10 +294,10 @@ static enum ctl_exit open_tls(struct ctl *c)
         is_wanted = is_wanted || c->endpoints[i].is_tls;
     if (!is_wanted)
         return CTL_DONE;
-    bool is_checked = !ctl_bool(&c->typed, "insecure-skip-tls-verify");
-    const char *ca = ctl_given(&c->typed, "cacert");
-    struct tls_options options = {.cert_file = ctl_given(&c->typed, "cert"),
-                                  .key_file = ctl_given(&c->typed, "key"),
+    bool is_checked = !ctl_bool(&c->line, "insecure-skip-tls-verify");
+    const char *ca = ctl_flag_value(&c->line, "cacert");
+    struct tls_options options = {.cert_file = ctl_flag_value(&c->line, "cert"),
+                                  .key_file = ctl_flag_value(&c->line, "key"),
                                   .ca_file = is_checked ? ca : NULL,
                                   .use_system_ca = is_checked && !ca,
                                   .alpn = "http/1.1"};
@@ -312,11 +307,9 @@ static enum ctl_exit open_tls(struct ctl *c)
     return CTL_DONE;
 }
 
-/* --- who asks
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- authentication ------------------------------------------------------------------------------------- */
 
-char *ctl_prompt_secret(struct ctl *c, const char *question)
+char *ctl_prompt_secret(struct ctl *c, const char *prompt)
 {
     int fd = open("/dev/tty", O_RDWR | O_CLOEXEC);
     if (fd < 0)
@@ -328,7 +321,7 @@ char *ctl_prompt_secret(struct ctl *c, const char *question)
         quiet.c_lflag &= ~(tcflag_t)ECHO;
         (void)tcsetattr(fd, TCSAFLUSH, &quiet);
     }
-    dprintf(fd, "%s", question);
+    dprintf(fd, "%s", prompt);
     struct buf line = {0};
     char letter;
     while (line.size < 1024 && read(fd, &letter, 1) == 1 && letter != '\n')
@@ -344,8 +337,8 @@ char *ctl_prompt_secret(struct ctl *c, const char *question)
 
 static enum ctl_exit find_password(struct ctl *c, const char *user, const char **ret_password)
 {
-    const char *file = c->typed.is_etcdctl ? NULL : ctl_given(&c->typed, "password-file");
-    *ret_password = ctl_given(&c->typed, "password");
+    const char *file = c->line.is_etcdctl ? NULL : ctl_flag_value(&c->line, "password-file");
+    *ret_password = ctl_flag_value(&c->line, "password");
     if (*ret_password)
         return CTL_DONE;
     if (file) {
@@ -365,10 +358,10 @@ static enum ctl_exit find_password(struct ctl *c, const char *user, const char *
     return CTL_DONE;
 }
 
-/* A token for all that is asked later. */
+/* Gets a token for all later requests. */
 static enum ctl_exit log_in(struct ctl *c)
 {
-    const char *user = ctl_given(&c->typed, "user"), *password;
+    const char *user = ctl_flag_value(&c->line, "user"), *password;
     if (!user)
         return CTL_DONE;
     const char *colon = strchr(user, ':');
@@ -399,19 +392,18 @@ static enum ctl_exit log_in(struct ctl *c)
     json_decref(doc);
     ctl_call_done(&call);
     buf_done(&body);
-    return how && c->typed.is_etcdctl ? CTL_BAD_CONNECTION : how; /* etcdctl's connection ends with it */
+    /* etcdctl reports it as a failed connection */
+    return how && c->line.is_etcdctl ? CTL_BAD_CONNECTION : how;
 }
 
-/* --- the run
- * -----------------------------------------------------------------------------------------------------------------
- */
+/* --- the run -------------------------------------------------------------------------------------------- */
 
 static enum ctl_exit choose_form(struct ctl *c)
 {
-    const struct ctl_typed *t = &c->typed;
-    const char *text = t->is_etcdctl ? NULL : ctl_given(t, "output");
+    const struct ctl_command_line *t = &c->line;
+    const char *text = t->is_etcdctl ? NULL : ctl_flag_value(t, "output");
     if (!text)
-        text = ctl_given(t, "write-out");
+        text = ctl_flag_value(t, "write-out");
     if (text && !ctl_form_of(text, &c->form))
         return t->is_etcdctl ? ctl_fail(c, CTL_BAD_FEATURE, "unsupported output format")
                              : ctl_fail(c, CTL_BAD_ARGS,
@@ -421,7 +413,7 @@ static enum ctl_exit choose_form(struct ctl *c)
     return CTL_DONE;
 }
 
-/* Some commands ask nobody. */
+/* True for commands that send no request. */
 static bool is_local(enum ctl_command_id id)
 {
     return ctl_commands[id].group == CTL_GROUP_PROGRAM;
@@ -429,18 +421,18 @@ static bool is_local(enum ctl_command_id id)
 
 enum ctl_exit ctl_open(struct ctl *c)
 {
-    if (is_local(c->typed.command))
+    if (is_local(c->line.command))
         return choose_form(c);
     enum ctl_exit how = read_environment(c);
-    if (!how && !c->typed.is_etcdctl)
+    if (!how && !c->line.is_etcdctl)
         how = ctl_apply_context(c);
     if (!how)
         how = choose_form(c);
     if (how)
         return how;
-    c->is_hex = ctl_bool(&c->typed, "hex");
-    c->dial_ms = ctl_duration_ms(&c->typed, "dial-timeout");
-    c->command_ms = ctl_duration_ms(&c->typed, "command-timeout");
+    c->is_hex = ctl_bool(&c->line, "hex");
+    c->dial_ms = ctl_duration_ms(&c->line, "dial-timeout");
+    c->command_ms = ctl_duration_ms(&c->line, "command-timeout");
     how = ctl_use_endpoints(c);
     if (!how)
         how = open_tls(c);
@@ -452,7 +444,7 @@ void ctl_done(struct ctl *c)
     forget_endpoints(c);
     tls_context_free(c->tls);
     mem_free(c->token);
-    ctl_typed_done(&c->typed);
+    ctl_command_line_done(&c->line);
     arena_done(&c->arena);
     buf_done(&c->out);
 }

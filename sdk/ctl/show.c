@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Output forms. A table is told cell by cell and written when it is whole, as widths are known only then.
- * What comes from a server may hold anything: in tables control characters are shown, not sent to the
- * terminal; in JSON they are escaped. */
+ * Output forms. A table is collected cell by cell and written at its end, when the widths are known. Data
+ * from a server may contain any byte: tables show control characters in escaped form and never send them to
+ * the terminal; JSON escapes them. */
 #include "sdk/ctl/show.h"
 
 #include <inttypes.h>
@@ -28,8 +28,7 @@ bool ctl_form_of(const char *text, enum ctl_form *ret_form)
     return false;
 }
 
-/* --- bytes ------------------------------------------------------------------------------------------------
- */
+/* --- bytes ---------------------------------------------------------------------------------------------- */
 
 void ctl_add_hex(struct buf *out, struct slice s)
 {
@@ -37,7 +36,7 @@ void ctl_add_hex(struct buf *out, struct slice s)
         buf_addf(out, "\\x%02x", s.data[i]);
 }
 
-/* strconv.Quote: what can be printed stays, the rest has Go's escapes. */
+/* Go's strconv.Quote: printable characters stay, others have Go's escapes. */
 void ctl_add_quoted(struct buf *out, struct slice s)
 {
     static const char plain[] = "abtnvfr\\\"", code[] = "\a\b\t\n\v\f\r\\\"";
@@ -66,7 +65,7 @@ void ctl_add_bytes(struct buf *out, int64_t bytes)
     size_t unit = 0;
     for (; value >= 1000 && unit < 6; unit++)
         value /= 1000;
-    /* As the library does it: rounded to one digit behind the point, which is shown below ten. */
+    /* Rounded to one decimal digit as humanize does; the digit is shown below ten. */
     double rounded = (double)(int64_t)(value * 10 + 0.5) / 10;
     buf_addf(out,
              bytes < 10     ? "%.0f %s"
@@ -79,7 +78,7 @@ void ctl_add_line(struct buf *out, struct slice s)
 {
     while (s.size) {
         size_t size = utf8_length(s);
-        /* U+0080 to U+009F are control characters as well. */
+        /* U+0080 to U+009F are control characters too. */
         bool is_control = size == 0 || s.data[0] < ' ' || s.data[0] == 0x7f ||
                           (size == 2 && s.data[0] == 0xc2 && s.data[1] < 0xa0);
         size = size ? size : 1;
@@ -91,8 +90,7 @@ void ctl_add_line(struct buf *out, struct slice s)
     }
 }
 
-/* --- tables
- * -------------------------------------------------------------------------------------------------- */
+/* --- tables --------------------------------------------------------------------------------------------- */
 
 enum { COLUMNS_MAX = 20 };
 
@@ -157,7 +155,7 @@ void ctl_table_show(const struct ctl_table *t, struct buf *out)
             add_blanks(out, widths[i % t->columns] - width_of(cell) + 2);
             continue;
         }
-        while (out->size && out->data[out->size - 1] == ' ') /* none behind an empty last cell */
+        while (out->size && out->data[out->size - 1] == ' ') /* no blanks after an empty last cell */
             out->size--;
         buf_add_byte(out, '\n');
     }
@@ -182,7 +180,7 @@ void ctl_table_show_bordered(const struct ctl_table *t, struct buf *out)
     for (size_t i = 0; i < t->cells; i++, cell += strlen(cell) + 1) {
         size_t at = i % t->columns, left = widths[at] - width_of(cell);
         if (i < t->columns)
-            left /= 2; /* heads stand in the middle, all else on the right */
+            left /= 2; /* heads are centred, other cells right-aligned */
         buf_add_text(out, "| ");
         add_blanks(out, left);
         buf_add_text(out, cell);
@@ -203,8 +201,7 @@ void ctl_table_show_joined(const struct ctl_table *t, const char *between, struc
         buf_addf(out, "%s%s", cell, i % t->columns == t->columns - 1 ? "\n" : between);
 }
 
-/* --- JSON documents
- * -------------------------------------------------------------------------------------------- */
+/* --- JSON documents ------------------------------------------------------------------------------------- */
 
 const json_t *ctl_json_at(const json_t *doc, const char *path)
 {
@@ -236,7 +233,7 @@ void ctl_show_json(struct buf *out, const json_t *doc)
     free(text);
 }
 
-/* A string that YAML would read as something else is written as JSON, which is YAML too. */
+/* False for a string that YAML would read as another type: it is written as JSON, which is valid YAML. */
 static bool is_plain_in_yaml(const char *text)
 {
     static const char *const words[] = {"true", "false", "null", "yes", "no", "on", "off", "~", "y", "n"};
@@ -286,7 +283,7 @@ static void add_yaml_object(struct buf *out, const json_t *value, size_t indent,
     for (; at; at = json_object_iter_next((json_t *)(uintptr_t)value, at)) {
         const char *key = json_object_iter_key(at);
         const json_t *child = json_object_iter_value(at);
-        add_blanks(out, is_in_list ? 0 : indent); /* the first one stands behind the dash */
+        add_blanks(out, is_in_list ? 0 : indent); /* the first field follows the dash */
         is_in_list = false;
         add_yaml_text(out, key, strlen(key));
         buf_add_byte(out, ':');
@@ -317,8 +314,7 @@ void ctl_show_yaml(struct buf *out, const json_t *doc)
     add_yaml(out, doc, 0, false);
 }
 
-/* --- rows
- * -------------------------------------------------------------------------------------------------------- */
+/* --- rows ----------------------------------------------------------------------------------------------- */
 
 static void add_plain(struct buf *out, const json_t *value)
 {
@@ -358,7 +354,7 @@ static void add_address(struct buf *out, const json_t *row)
     add_plain(out, port ? port : ports);
 }
 
-/* What keeps an instance out of traffic, or in, against its own word. */
+/* Appends the state and the reasons that keep the instance in or out of traffic: overrides, storm guard. */
 static void add_state(struct buf *out, const json_t *row)
 {
     const json_t *enabled = ctl_json_at(row, "override.enabled");
@@ -414,7 +410,7 @@ static void show_table(struct buf *out, const json_t *list, const struct ctl_col
     buf_done(&cell);
 }
 
-/* Lines for cut and awk: cells with a tab between, no head; of the form `name` the first cell alone. */
+/* Shows lines for cut and awk: cells separated by tabs, no head; the form `name` has the first cell only. */
 static void show_lines(struct buf *out, const json_t *list, const struct ctl_column *columns, size_t count)
 {
     struct buf cell = {0};

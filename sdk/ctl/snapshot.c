@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * snapshot save, snapshot status. A saved store is the store's file, padded to 512 bytes, and the SHA-256 of
- * all that: as etcd's are, so both commands take those too. */
+ * The commands `snapshot save` and `snapshot status`. A snapshot file is the store's file, padded to 512
+ * bytes, and the SHA-256 of all that. etcd's snapshots have the same form, so both commands accept them. */
 #include "sdk/ctl/rpc.h"
 
 #include <errno.h>
@@ -17,7 +17,7 @@
 enum {
     DIGEST = 32,
     PADDING = 512,
-    BEGIN_MS = 75000, /* others may be before us in the line: the server lets us wait a minute */
+    BEGIN_MS = 75000, /* the server may queue the request for up to a minute */
 };
 
 static bool write_all(int fd, const uint8_t *data, size_t size)
@@ -32,7 +32,7 @@ static bool write_all(int fd, const uint8_t *data, size_t size)
     return true;
 }
 
-/* The whole file once more, as it is on the disk now. */
+/* Reads the whole file back from the disk and checks it. */
 static enum ctl_exit check_file(struct ctl *c, const char *path, uint64_t *ret_size,
                                 uint8_t ret_digest[DIGEST])
 {
@@ -56,18 +56,18 @@ static enum ctl_exit check_file(struct ctl *c, const char *path, uint64_t *ret_s
     }
     sha256_finish(sha, ret_digest);
     if (!has_form)
-        how = ctl_fail(c, CTL_ERROR, "%s is no snapshot, or its end is missing", path);
+        how = ctl_fail(c, CTL_ERROR, "%s is not a snapshot, or it is truncated", path);
     else if (left || read(fd, wanted, DIGEST) != DIGEST)
         how = ctl_fail(c, CTL_IO, "cannot read %s: %s", path, strerror(errno));
     else if (memcmp(wanted, ret_digest, DIGEST) != 0)
-        how = ctl_fail(c, CTL_ERROR, "%s is damaged: its checksum does not fit", path);
+        how = ctl_fail(c, CTL_ERROR, "%s is damaged: its checksum is wrong", path);
     close(fd);
     return how;
 }
 
 static void show_progress(struct ctl *c, uint64_t size, uint64_t left)
 {
-    if (!isatty(STDERR_FILENO) || c->typed.is_etcdctl)
+    if (!isatty(STDERR_FILENO) || c->line.is_etcdctl)
         return;
     fprintf(stderr, "\r%3d %%", size + left ? (int)(100 * size / (size + left)) : 100);
     if (left == 0)
@@ -99,13 +99,13 @@ enum ctl_exit ctl_snapshot_save(struct ctl *c)
     struct ctl_stream s = {0};
     uint8_t digest[DIGEST];
     uint64_t size = 0;
-    if (c->typed.arg_count != 1)
+    if (c->line.arg_count != 1)
         return ctl_fail(c, CTL_BAD_ARGS, "snapshot save expects one argument");
-    if (c->endpoint_count > 1) /* which one's is saved should be said */
+    if (c->endpoint_count > 1) /* a snapshot is of one member, so the endpoint must be unique */
         return ctl_fail(c, CTL_BAD_ARGS,
                         "snapshot must be requested to one selected node, not multiple [%s ...]",
                         c->endpoints[0].text);
-    const char *path = c->typed.args[0];
+    const char *path = c->line.args[0];
     char *beside = arena_printf(&c->arena, "%s.part", path);
     int fd = open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fd < 0)
@@ -136,15 +136,15 @@ enum ctl_exit ctl_snapshot_status(struct ctl *c)
     uint8_t digest[DIGEST];
     char hex[2 * DIGEST + 1];
     uint64_t size;
-    if (c->typed.arg_count != 1)
+    if (c->line.arg_count != 1)
         return ctl_fail(c, CTL_BAD_ARGS, "snapshot status requires exactly one argument");
-    enum ctl_exit how = check_file(c, c->typed.args[0], &size, digest);
+    enum ctl_exit how = check_file(c, c->line.args[0], &size, digest);
     if (how)
         return how;
     for (size_t i = 0; i < DIGEST; i++)
         snprintf(hex + 2 * i, 3, "%02x", digest[i]);
     json_t *doc =
-        json_pack("{s:s, s:I, s:s}", "file", c->typed.args[0], "size", (json_int_t)size, "sha256", hex);
+        json_pack("{s:s, s:I, s:s}", "file", c->line.args[0], "size", (json_int_t)size, "sha256", hex);
     ctl_print_rows(c, doc, NULL, columns, 3);
     json_decref(doc);
     return CTL_DONE;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The table of commands, and looking things up in it. */
+ * Lookups in the command table, and suggestions for misspelled words. */
 #include "sdk/ctl/table.h"
 
 #include <stdint.h>
@@ -81,7 +81,7 @@ static bool is_named(const struct ctl_flag *f, const char *name, size_t size)
     return strlen(f->name) == size && memcmp(f->name, name, size) == 0;
 }
 
-/* The command's own flags come first: it may give a global one's name another meaning. */
+/* The command's own flags come first: they may redefine a global flag's name. */
 const struct ctl_flag *ctl_find_flag(enum ctl_command_id id, const char *name, size_t size, bool is_etcdctl)
 {
     const struct ctl_flag *found = NULL;
@@ -133,7 +133,7 @@ bool ctl_is_group(const char *text, bool is_etcdctl)
     return false;
 }
 
-/* --- what was perhaps meant ---------------------------------------------------------------------------- */
+/* --- suggestions ---------------------------------------------------------------------------------------- */
 
 enum { WORD_MAX = 40 };
 
@@ -142,7 +142,7 @@ static size_t least(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-/* Letters to add, drop or change (Levenshtein), whatever their case. */
+/* The Levenshtein distance, case-insensitive. */
 static size_t distance(const char *a, size_t a_size, const char *b)
 {
     size_t b_size = strlen(b), row[WORD_MAX + 1];
@@ -167,8 +167,9 @@ struct nearest {
     size_t distance;
 };
 
-/* Two letters may differ, of short words fewer; who typed only the beginning is near too. */
-static void look_at(struct nearest *n, const char *typed, size_t size, const char *candidate)
+/* Considers a candidate. At most two letters may differ, fewer in short words. A word of which only the
+ * beginning was given is similar too. */
+static void consider_candidate(struct nearest *n, const char *typed, size_t size, const char *candidate)
 {
     size_t d = distance(typed, size, candidate);
     if (size >= 2 && strncasecmp(typed, candidate, size) == 0)
@@ -177,14 +178,14 @@ static void look_at(struct nearest *n, const char *typed, size_t size, const cha
         *n = (struct nearest){candidate, d};
 }
 
-const char *ctl_near_command(const char *text, bool is_etcdctl)
+const char *ctl_suggest_command(const char *text, bool is_etcdctl)
 {
     struct nearest n = {NULL, SIZE_MAX};
     for (int id = 1; id < CTL_COMMAND_COUNT; id++) {
         if (ctl_has_command((enum ctl_command_id)id, is_etcdctl))
-            look_at(&n, text, strlen(text), ctl_commands[id].words);
+            consider_candidate(&n, text, strlen(text), ctl_commands[id].words);
     }
-    /* "services ls": the first word alone; "list" for what is called ls. */
+    /* "services ls": only the first word is corrected; "list" suggests ls. */
     static char meant[2 * WORD_MAX];
     const char *space = strchr(text, ' ');
     size_t head = space ? (size_t)(space - text) : strlen(text);
@@ -197,7 +198,7 @@ const char *ctl_near_command(const char *text, bool is_etcdctl)
         memcpy(first, words, size);
         first[size] = 0;
         struct nearest group = {NULL, SIZE_MAX};
-        look_at(&group, text, head, first);
+        consider_candidate(&group, text, head, first);
         if (group.text && (!space || distance(space + 1, strlen(space + 1), second + 1) <= 2)) {
             strcpy(meant, space ? words : first);
             return meant;
@@ -206,13 +207,13 @@ const char *ctl_near_command(const char *text, bool is_etcdctl)
     return n.text;
 }
 
-const char *ctl_near_flag(enum ctl_command_id id, const char *name, size_t size, bool is_etcdctl)
+const char *ctl_suggest_flag(enum ctl_command_id id, const char *name, size_t size, bool is_etcdctl)
 {
     struct nearest n = {NULL, SIZE_MAX};
     for (size_t i = 0; i < ctl_flag_count; i++) {
         const struct ctl_flag *f = &ctl_flags[i];
         if ((f->command == id || f->command == CTL_COMMAND_global) && ctl_has_flag(f, is_etcdctl))
-            look_at(&n, name, size, f->name);
+            consider_candidate(&n, name, size, f->name);
     }
     return n.text;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * command.def in C: the commands, their flags, and who is meant by a word that is none of them. Pure. */
+ * The command table in C: commands, flags, and suggestions for misspelled words. Pure. */
 #ifndef SDK_CTL_TABLE_H
 #define SDK_CTL_TABLE_H
 
@@ -8,7 +8,7 @@
 
 struct ctl;
 
-/* How a command ended, as etcdctl says it. */
+/* Exit codes of the program, as of etcdctl. */
 enum ctl_exit {
     CTL_DONE = 0,
     CTL_ERROR = 1,
@@ -32,7 +32,7 @@ enum ctl_group {
 };
 
 enum ctl_command_id {
-    CTL_COMMAND_global, /* no command: whose flags everybody has */
+    CTL_COMMAND_global, /* no command: its flags are the global ones */
 #define CTL_GROUP(...)
 #define CTL_COMMAND(id, ...) CTL_COMMAND_##id,
 #define CTL_FLAG(...)
@@ -48,7 +48,7 @@ enum ctl_grammar { CTL_CAIRN, CTL_BOTH };
 enum ctl_kind { CTL_BOOL, CTL_TEXT, CTL_LIST, CTL_INT, CTL_HEX, CTL_DURATION };
 
 struct ctl_command {
-    const char *words; /* "service ls"; NULL for the first one, which is none */
+    const char *words; /* "service ls"; NULL for the first row, which is no command */
     enum ctl_group group;
     enum ctl_grammar grammar;
     const char *arguments;
@@ -70,27 +70,27 @@ extern const size_t ctl_flag_count;
 
 struct ctl_choices {
     enum ctl_command_id command;
-    const char *flag, *values; /* with a blank between */
+    const char *flag, *values; /* separated by blanks */
 };
 extern const struct ctl_choices ctl_choices[];
 extern const size_t ctl_choice_count;
 const char *ctl_group_title(enum ctl_group g);
 
-/* The program has two grammars: its own, and etcdctl's under that name. */
+/* The program has two grammars: its own, and etcdctl's under this name. */
 bool ctl_has_command(enum ctl_command_id id, bool is_etcdctl);
 bool ctl_has_flag(const struct ctl_flag *f, bool is_etcdctl);
 
-/* The command's flag or a global one; NULL if there is none. */
+/* Finds a flag of the command, or a global one; NULL if there is none. */
 const struct ctl_flag *ctl_find_flag(enum ctl_command_id id, const char *name, size_t size, bool is_etcdctl);
 const struct ctl_flag *ctl_find_letter(enum ctl_command_id id, char letter, bool is_etcdctl);
-/* A flag of this name that a command has whose first words are these ("" = any): enough to know whether a
- * word follows it, as flags of one name are all alike below one first word. */
+/* Finds a flag of any command that begins with these words ("" = any). Flags of one name are alike below
+ * one first word, so this tells whether a value follows. */
 const struct ctl_flag *ctl_any_flag(const char *words, const char *name, size_t size, bool is_etcdctl);
 
-/* Is text the first words of a command? "snapshot" is of "snapshot save". */
+/* True if text is the first words of a command: "snapshot" of "snapshot save". */
 bool ctl_is_group(const char *text, bool is_etcdctl);
-/* The command or the flag's name that was perhaps meant; NULL = nothing is near. */
-const char *ctl_near_command(const char *text, bool is_etcdctl);
-const char *ctl_near_flag(enum ctl_command_id id, const char *name, size_t size, bool is_etcdctl);
+/* The command or flag name that is most similar to a misspelled one; NULL = none is similar. */
+const char *ctl_suggest_command(const char *text, bool is_etcdctl);
+const char *ctl_suggest_flag(enum ctl_command_id id, const char *name, size_t size, bool is_etcdctl);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * txn: comparisons, then what is done if they hold, then what else, each part ended by an empty line, as
- * etcdctl reads them. */
+ * The command txn: compares, success requests and failure requests, each part ended by an empty line, as in
+ * etcdctl. */
 #include "sdk/ctl/kv.h"
 
 #include <stdio.h>
@@ -13,7 +13,7 @@ struct lines {
     size_t capacity;
 };
 
-/* Without its end; NULL: an empty one, or no more. */
+/* The next line without its end; NULL: an empty line or the end of input. */
 static const char *next_line(struct lines *l)
 {
     ssize_t size = getline(&l->line, &l->capacity, stdin);
@@ -24,7 +24,7 @@ static const char *next_line(struct lines *l)
 
 static void prompt(struct ctl *c, const char *text)
 {
-    if (!ctl_bool(&c->typed, "interactive"))
+    if (!ctl_bool(&c->line, "interactive"))
         return;
     buf_addf(&c->out, "%s\n", text);
     (void)ctl_flush(c);
@@ -50,16 +50,16 @@ static enum ctl_exit read_compares(struct ctl *c, struct lines *l, Etcdserverpb_
     return CTL_DONE;
 }
 
-/* Everything in it lives in the arena, also what the words are. */
+/* Reads one operation. Everything in it lives in the arena, the words included. */
 static enum ctl_exit read_op(struct ctl *c, const char *line, Etcdserverpb__RequestOp *op)
 {
     int count = 0;
     char **words = ctl_cut_line(&c->arena, line, &count);
     const char **argv = arena_alloc(&c->arena, ((size_t)count + 2) * sizeof *argv);
-    argv[0] = c->typed.is_etcdctl ? "etcdctl" : "cairnctl";
+    argv[0] = c->line.is_etcdctl ? "etcdctl" : "cairnctl";
     if (words)
         memcpy(argv + 1, words, (size_t)count * sizeof *argv);
-    struct ctl_typed t;
+    struct ctl_command_line t;
     enum ctl_exit how = CTL_INVALID_INPUT;
     if (words && ctl_parse(count + 1, argv, &t, &how) == OK) {
         if (t.command == CTL_COMMAND_get) {
@@ -80,7 +80,7 @@ static enum ctl_exit read_op(struct ctl *c, const char *line, Etcdserverpb__Requ
         }
     }
     if (words)
-        ctl_typed_done(&t);
+        ctl_command_line_done(&t);
     return op->request_case ? how : ctl_fail(c, CTL_INVALID_INPUT, "invalid txn request: %s", line);
 }
 
@@ -109,7 +109,7 @@ enum ctl_exit ctl_txn(struct ctl *c)
     struct ctl_rpc rpc = {
         .path = "/v3/kv/txn", .request = &request.base, .answer = &etcdserverpb__txn_response__descriptor};
     struct lines l = {0};
-    if (c->typed.arg_count)
+    if (c->line.arg_count)
         return ctl_fail(c, CTL_BAD_ARGS, "txn command does not accept argument");
     enum ctl_exit how = ctl_no_table(c);
     if (!how) {

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The lines of a transaction: comparisons and words in quotes. Pure. */
+ * Parser of a transaction's lines: compares and quoted words. Pure. */
 #include "sdk/ctl/kv.h"
 
 #include "base/text.h"
 
-/* A double-quoted string of Go's; *at is behind it afterwards. NULL: it is none. */
+/* Reads a double-quoted Go string and moves *at behind it. NULL: malformed. */
 static char *read_quoted(struct arena *a, const char **at, size_t *ret_size)
 {
     const char *p = *at;
@@ -150,5 +150,5 @@ bool ctl_read_compare(struct arena *a, const char *line, Etcdserverpb__Compare *
         return size > 0;
     }
     return text_to_i64(slice_of(value, size), &ret_compare->version) ==
-           OK; /* all of the union are numbers of 64 bits */
+           OK; /* all members of the union are 64-bit numbers */
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * watch: etcdctl's, on one key or range, or on many read from standard input, each change shown or a command
- * run for it. A watch whose connection ends goes on at the next endpoint behind the last revision seen. */
+ * The command watch, as of etcdctl: on one key or range, or on several that are read from standard input.
+ * Each change is shown, or a command runs for it. When a connection ends, the watch resumes at the next
+ * endpoint after the last revision. */
 #include "sdk/ctl/kv.h"
 
 #include <inttypes.h>
@@ -14,13 +15,12 @@
 
 struct watch {
     Etcdserverpb__WatchCreateRequest request;
-    const char **command; /* NULL = only show */
+    const char **command; /* NULL = show the events */
 };
 
-/* --- what is watched
- * --------------------------------------------------------------------------------------------- */
+/* --- arguments ------------------------------------------------------------------------------------------ */
 
-static enum ctl_exit read_watch(struct ctl *c, const struct ctl_typed *t, struct watch *w)
+static enum ctl_exit read_watch(struct ctl *c, const struct ctl_command_line *t, struct watch *w)
 {
     size_t count = t->dash_at;
     etcdserverpb__watch_create_request__init(&w->request);
@@ -44,8 +44,7 @@ static enum ctl_exit read_watch(struct ctl *c, const struct ctl_typed *t, struct
     return CTL_DONE;
 }
 
-/* --- what is shown
- * ------------------------------------------------------------------------------------------------- */
+/* --- output --------------------------------------------------------------------------------------------- */
 
 static const char *type_of(const Mvccpb__Event *e)
 {
@@ -146,10 +145,9 @@ static enum ctl_exit on_response(struct ctl *c, struct watch *w, const Etcdserve
     return w->command ? run_commands(c, w, r) : CTL_DONE;
 }
 
-/* --- one watch
- * -------------------------------------------------------------------------------------------------------- */
+/* --- one watch ------------------------------------------------------------------------------------------ */
 
-/* Until the connection ends: *ret_has_ended, or how all ends. */
+/* Runs until the connection ends, or returns the exit code. *ret_has_begun: the server accepted the watch. */
 static enum ctl_exit watch_once(struct ctl *c, struct watch *w, bool *ret_has_begun)
 {
     Etcdserverpb__WatchRequest request = ETCDSERVERPB__WATCH_REQUEST__INIT;
@@ -163,7 +161,7 @@ static enum ctl_exit watch_once(struct ctl *c, struct watch *w, bool *ret_has_be
     enum ctl_exit how = ctl_stream_open(c, &rpc, &s);
     bool is_lost = how == CTL_ERROR || how == CTL_BAD_CONNECTION;
     if (how && is_lost && *ret_has_begun)
-        how = CTL_DONE; /* at the next endpoint perhaps */
+        how = CTL_DONE; /* the next endpoint may work */
     else if (!how)
         do {
             how = ctl_stream_next(c, &s, -1, &r);
@@ -191,8 +189,7 @@ static enum ctl_exit watch_one(struct ctl *c, struct watch *w)
     return how;
 }
 
-/* --- many, from standard input
- * ---------------------------------------------------------------------------------------- */
+/* --- several watches from standard input ---------------------------------------------------------------- */
 
 /* "watch KEY [FLAGS] [-- COMMAND]" or "progress". *ret_is_one: a watch was read. */
 static enum ctl_exit read_watch_line(struct ctl *c, const char *line, struct watch *w, bool *ret_is_progress,
@@ -214,21 +211,21 @@ static enum ctl_exit read_watch_line(struct ctl *c, const char *line, struct wat
         return CTL_DONE;
     }
     const char **argv = arena_alloc(&c->arena, ((size_t)count + 1) * sizeof *argv);
-    argv[0] = c->typed.program;
+    argv[0] = c->line.program;
     memcpy(argv + 1, words, (size_t)count * sizeof *argv);
-    struct ctl_typed t;
+    struct ctl_command_line t;
     enum ctl_exit how = CTL_DONE;
     if (ctl_parse(count + 1, argv, &t, &how) == OK && t.command == CTL_COMMAND_watch && !t.wants_help)
         *ret_is_one = read_watch(c, &t, w) == CTL_DONE;
     else
         ctl_note(c, "Invalid command %s", line);
-    ctl_typed_done(&t);
+    ctl_command_line_done(&t);
     return CTL_DONE;
 }
 
 struct pending_ops {
     struct ctl_stream stream;
-    struct buf typed; /* of standard input, what is no whole line yet */
+    struct buf input; /* bytes of standard input without an end of line */
     struct watch last;
     bool is_open;
 };
@@ -252,7 +249,7 @@ static enum ctl_exit send_request(struct ctl *c, struct pending_ops *d,
                : CTL_DONE;
 }
 
-static enum ctl_exit on_typed_line(struct ctl *c, struct pending_ops *d, const char *line)
+static enum ctl_exit on_input_line(struct ctl *c, struct pending_ops *d, const char *line)
 {
     bool is_one, is_progress;
     enum ctl_exit how = read_watch_line(c, line, &d->last, &is_progress, &is_one);
@@ -272,15 +269,15 @@ static enum ctl_exit on_typed_line(struct ctl *c, struct pending_ops *d, const c
 
 static enum ctl_exit on_standard_input(struct ctl *c, struct pending_ops *d)
 {
-    ssize_t n = read(STDIN_FILENO, buf_reserve(&d->typed, 4096), 4096);
+    ssize_t n = read(STDIN_FILENO, buf_reserve(&d->input, 4096), 4096);
     if (n <= 0)
         return ctl_fail(c, CTL_INVALID_INPUT, "Error reading watch request line: EOF");
-    d->typed.size += (size_t)n;
+    d->input.size += (size_t)n;
     enum ctl_exit how = CTL_DONE;
-    for (uint8_t *end; !how && d->typed.size && (end = memchr(d->typed.data, '\n', d->typed.size));) {
-        size_t size = (size_t)(end - d->typed.data);
-        how = on_typed_line(c, d, arena_string(&c->arena, d->typed.data, size));
-        buf_consume(&d->typed, size + 1);
+    for (uint8_t *end; !how && d->input.size && (end = memchr(d->input.data, '\n', d->input.size));) {
+        size_t size = (size_t)(end - d->input.data);
+        how = on_input_line(c, d, arena_string(&c->arena, d->input.data, size));
+        buf_consume(&d->input, size + 1);
     }
     return how;
 }
@@ -298,12 +295,12 @@ static enum ctl_exit watch_many(struct ctl *c)
             how = on_standard_input(c, &d);
         Etcdserverpb__WatchResponse *r = NULL;
         if (!how && d.is_open)
-            how = ctl_stream_look(c, &d.stream, STDIN_FILENO, &r);
+            how = ctl_stream_poll(c, &d.stream, STDIN_FILENO, &r);
         if (!how && r)
             how = on_response(c, &d.last, r);
     }
     ctl_stream_done(&d.stream);
-    buf_done(&d.typed);
+    buf_done(&d.input);
     return how;
 }
 
@@ -313,8 +310,8 @@ enum ctl_exit ctl_watch(struct ctl *c)
     enum ctl_exit how = ctl_no_table(c);
     if (how)
         return how;
-    if (ctl_bool(&c->typed, "interactive"))
+    if (ctl_bool(&c->line, "interactive"))
         return watch_many(c);
-    how = read_watch(c, &c->typed, &w);
+    how = read_watch(c, &c->line, &w);
     return how ? how : watch_one(c, &w);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Put, get, compare-and-swap, delete: kv [ENDPOINTS]. */
+ * Example: put, get, compare-and-swap, delete. Usage: kv [ENDPOINTS]. */
 #include <cairn.h>
 #include <stdio.h>
 
@@ -9,7 +9,7 @@ static int fails(const char *what, const struct cairn_error *error)
     return 1;
 }
 
-/* Counts up from what was read, unless somebody else did meanwhile. */
+/* Increments the counter, unless it has changed since it was read. */
 static int swap(struct cairn_client *client, int64_t revision, struct cairn_error *error)
 {
     struct cairn_compare unchanged = {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A service that is found, finds others and follows its configuration: service [ENDPOINTS]. It publishes that
- * configuration itself, and ends when it has seen itself and its settings. */
+ * Example: a service that registers, discovers instances and follows its configuration. Usage: service
+ * [ENDPOINTS]. It publishes the configuration itself. It ends when it has found its own instance and
+ * received its settings. */
 #include <cairn.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -34,7 +35,7 @@ static void on_config(struct cairn_config_watch *w, const struct cairn_config *c
     if (config->is_deleted)
         return;
     printf("payments.yaml: %.*s\n", (int)config->content.size, (const char *)config->content.data);
-    cairn_config_applied(w, config->seq, NULL); /* the program runs on it */
+    cairn_config_applied(w, config->seq, NULL); /* the program runs with it */
     set(&has_settings);
 }
 
@@ -61,7 +62,7 @@ static int examples_service_run(struct cairn_client *client, struct cairn_error 
     while (!is_found || !has_settings)
         pthread_cond_wait(&changed, &mutex);
     pthread_mutex_unlock(&mutex);
-    return cairn_register_stop(registration); /* the others end with the client */
+    return cairn_register_stop(registration); /* cairn_close stops the other objects */
 }
 
 int main(int argc, char **argv)

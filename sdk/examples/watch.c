@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Tells what happens to the keys below a prefix, until one of them is deleted: watch PREFIX [ENDPOINTS]. It
- * says "watching" when every later change will be told. */
+ * Example: prints the changes of the keys with a prefix until one of them is deleted. Usage: watch PREFIX
+ * [ENDPOINTS]. It prints "watching" when every later change will be delivered. */
 #include <cairn.h>
 #include <pthread.h>
 #include <stdio.h>

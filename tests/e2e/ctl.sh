@@ -92,7 +92,7 @@ END
 chmod +x slow_editor
 EDITOR=./slow_editor ctl config edit app.yaml
 expect "an edit that somebody overtook" 1 $?
-check "keeps the file and says where" has err 'what was edited is in /'
+check "keeps the file and says where" has err 'the edited content is in /'
 prints "and changes nothing" 0 "a: 7" config get app.yaml
 check "export" ctl config export all.tgz
 check "import into another namespace" ctl config import all.tgz -n stage
@@ -118,13 +118,13 @@ check "watches from standard input" grep -q v3 watched
 check "snapshot save" ctl snapshot save s.db
 check "snapshot status" ctl snapshot status s.db
 head -c -1 s.db >cut.db
-complains "a cut snapshot" 1 'is no snapshot, or its end is missing' snapshot status cut.db
+complains "a cut snapshot" 1 'is not a snapshot, or it is truncated' snapshot status cut.db
 printf 'x' | dd of=s.db bs=1 seek=100 conv=notrunc status=none
-complains "a damaged one" 1 'is damaged: its checksum does not fit' snapshot status s.db
+complains "a damaged one" 1 'is damaged: its checksum is wrong' snapshot status s.db
 expect "cluster status: one member" "$(printf 'default\tleader\tyes')" "$("$CTL" cluster status -o simple | cut -f 1,4,5)"
 ctl doctor
 expect "doctor: nothing is wrong" 0 $?
-check "and says so" has out 'All 1 members answer, agree on who leads, and have no alarm'
+check "and says so" has out 'All 1 members respond, agree on the leader, and have no alarm'
 
 # --- downgrade ---
 complains "a downgrade to what is no version" 1 'wrong downgrade target version format' downgrade validate abc
@@ -152,7 +152,7 @@ complains "nobody is there" 2 'cannot reach 127.0.0.1:1: .*Does cairnd run there
 prints "the next endpoint is asked" 0 app.yaml --endpoints "127.0.0.1:1,127.0.0.1:$port" config ls -o name
 complains "a server that is none" 2 'cannot reach .*the server closed the connection' --endpoints "127.0.0.1:$((port + 1))" service ls
 env -u CAIRN_ENDPOINTS "$CTL" context set here --endpoints "127.0.0.1:$port" --namespace stage >out 2>&1
-expect "a context is kept" "context here is kept and in use" "$(cat out)"
+expect "a context is kept" "context here is saved and in use" "$(cat out)"
 expect "and used" "" "$(env -u CAIRN_ENDPOINTS "$CTL" config ls -o name)"
 expect "a flag wins over it" app.yaml "$(env -u CAIRN_ENDPOINTS "$CTL" config ls -o name -n default)"
 expect "a variable, too" app.yaml "$(env -u CAIRN_ENDPOINTS CAIRN_NAMESPACE=default "$CTL" config ls -o name)"

@@ -9,7 +9,7 @@
 
 enum { WORDS_MAX = 64 };
 
-static void read_all(const struct ctl_typed *t)
+static void read_all(const struct ctl_command_line *t)
 {
     for (size_t i = 0; i < ctl_flag_count; i++) {
         const struct ctl_flag *f = &ctl_flags[i];
@@ -46,7 +46,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (char *save, *word = strtok_r(text, "\n", &save); word && count < WORDS_MAX;
          word = strtok_r(NULL, "\n", &save))
         words[count++] = word;
-    struct ctl_typed t;
+    struct ctl_command_line t;
     enum ctl_exit how = CTL_DONE;
     int err = ctl_parse(count, words, &t, &how);
     assert(err == OK ? t.error.size == 0 : t.error.size > 0 && how != CTL_DONE);
@@ -56,7 +56,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         ctl_add_help(&help, &t);
         buf_done(&help);
     }
-    ctl_typed_done(&t);
+    ctl_command_line_done(&t);
     mem_free(text);
     return 0;
 }

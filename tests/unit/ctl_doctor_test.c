@@ -40,7 +40,7 @@ static void a_healthy_cluster(void **state)
     (void)state;
     says("{\"members\":[" MEMBER("1", "leader", "") "," MEMBER("2", "follower", "") "," MEMBER(
              "3", "follower", "") "],\"auth\":true}",
-         true, "fine: All 3 members answer, agree on who leads, and have no alarm.\n");
+         true, "fine: All 3 members respond, agree on the leader, and have no alarm.\n");
 }
 
 static void who_is_missing(void **state)
@@ -71,7 +71,7 @@ static void what_members_say(void **state)
     says("{\"members\":[" MEMBER("1", "leader", "") "," MEMBER("2", "learner", "") "," MEMBER(
              "3", "follower", ",\"leader\":\"3\"") "]}",
          true,
-         "warn: The members do not agree on who leads.\ninfo: 2 voting members survive no more losses than 1 "
+         "warn: The members do not agree on the leader.\ninfo: 2 voting members survive no more losses than 1 "
          "would.\n"
          "info: Member n2 is a learner that has caught up.\n");
     says("{\"members\":[" MEMBER("1", "leader", ",\"index\":9000") "," MEMBER(
@@ -84,7 +84,7 @@ static void what_members_say(void **state)
          "info: The members run different versions.\n");
     says("{\"members\":[" MEMBER("1", "leader", "") "," MEMBER(
              "2", "follower", ",\"cluster_id\":\"d\"") "," MEMBER("3", "follower", "") "]}",
-         false, "bad: The members answer for different clusters.\n");
+         false, "bad: The members belong to different clusters.\n");
 }
 
 static void alarms_and_services(void **state)
@@ -98,7 +98,7 @@ static void alarms_and_services(void **state)
          "bad: Member 1 is out of space: writes that need room are refused.\n"
          "bad: Member 2 has found that its data differ from the others'.\n"
          "info: Of service web 2 instances are lost: no heartbeat came in time.\n"
-         "info: Authentication is off: whoever reaches a member may read and write everything.\n");
+         "info: Authentication is off: any client that reaches a member can read and write everything.\n");
 }
 
 int main(void)

@@ -7,19 +7,19 @@
 
 #include "sdk/ctl/kv.h"
 
-static struct ctl_typed t;
+static struct ctl_command_line t;
 
 static int set_up(void **state)
 {
     (void)state;
-    t = (struct ctl_typed){0};
+    t = (struct ctl_command_line){0};
     return 0;
 }
 
 static int tear_down(void **state)
 {
     (void)state;
-    ctl_typed_done(&t);
+    ctl_command_line_done(&t);
     return 0;
 }
 
@@ -29,7 +29,7 @@ static int parse(const char *line, enum ctl_exit *ret_exit)
     static char text[512];
     const char *argv[40];
     int argc = 0;
-    ctl_typed_done(&t);
+    ctl_command_line_done(&t);
     assert_true(strlen(line) < sizeof text);
     strcpy(text, line);
     for (char *word = strtok(text, " "); word; word = strtok(NULL, " "))
@@ -79,10 +79,10 @@ static void the_table_agrees_with_itself(void **state)
         assert_int_not_equal(f->kind, CTL_BOOL);
     }
     for (size_t a = 0; a < ctl_flag_count; a++) { /* defaults are values */
-        struct ctl_typed one = {.values = mem_new(ctl_flag_count * sizeof *one.values), .program = "x"};
+        struct ctl_command_line one = {.values = mem_new(ctl_flag_count * sizeof *one.values), .program = "x"};
         if (ctl_flags[a].default_text)
             assert_int_equal(ctl_supply(&one, &ctl_flags[a], ctl_flags[a].default_text, ""), OK);
-        ctl_typed_done(&one);
+        ctl_command_line_done(&one);
     }
 }
 
@@ -111,7 +111,7 @@ static void flags_of_one_name_are_all_bare_or_all_with_a_value(void **state)
     accepted("etcdctl --cluster endpoint status");
     assert_true(ctl_bool(&t, "cluster"));
     accepted("cairnctl service --cluster blue get web");
-    assert_string_equal(ctl_given(&t, "cluster"), "blue");
+    assert_string_equal(ctl_flag_value(&t, "cluster"), "blue");
 }
 
 static void every_command_is_found(void **state)
@@ -144,7 +144,7 @@ static void flags_stand_anywhere(void **state)
         assert_int_equal(t.arg_count, 1);
         assert_string_equal(t.args[0], "web");
         assert_string_equal(ctl_text(&t, "output"), "json");
-        assert_string_equal(ctl_given(&t, "endpoints"), "a:1,b:2");
+        assert_string_equal(ctl_flag_value(&t, "endpoints"), "a:1,b:2");
         assert_int_equal(ctl_list(&t, "tag")->count, 2);
         assert_string_equal(ctl_list(&t, "tag")->list[0], "x");
         assert_string_equal(ctl_list(&t, "tag")->list[1], "y");
@@ -178,7 +178,7 @@ static void what_follows_the_dashes_is_not_read(void **state)
     assert_int_equal(t.dash_at, 3);
     assert_int_equal(t.arg_count, 7);
     assert_string_equal(t.args[4], "--zone");
-    assert_string_equal(ctl_given(&t, "zone"), "b");
+    assert_string_equal(ctl_flag_value(&t, "zone"), "b");
     accepted("cairnctl config set a -"); /* a dash alone is a file */
     assert_string_equal(t.args[1], "-");
 }

@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0
- * One request of the native API: a connection, the request, the answer, the end. What is asked again and what
- * is not is as in rpc.c: a GET always, others only if nothing was sent.
+ * Execution of one native API request: a connection, the request, the response, the end. The retry rule is
+ * that of rpc.c: a GET is retried always, other methods only if nothing was sent.
  *
- * With a user the token comes from Authenticate over gRPC first: a call of that asks for nothing else. */
+ * With a user, the token comes first from Authenticate over gRPC: a cheap gRPC call makes the channel
+ * authenticate. */
 #include <stdio.h>
 
 #include "base/clock.h"
 #include "base/json.h"
-#include "sdk/ask.h"
+#include "sdk/native_call.h"
 
-static void attempt(struct ask *q);
-static void get_token(struct ask *q);
+static void attempt(struct native_call *q);
+static void get_token(struct native_call *q);
 
-static void drop_connection(struct ask *q)
+static void drop_connection(struct native_call *q)
 {
     sock_close(q->sock);
     q->sock = NULL;
@@ -20,7 +21,7 @@ static void drop_connection(struct ask *q)
     buf_clear(&q->body);
 }
 
-static void ask_settle(struct ask *q)
+static void native_call_detach(struct native_call *q)
 {
     timer_stop(q->client, &q->deadline);
     timer_stop(q->client, &q->pause);
@@ -30,7 +31,7 @@ static void ask_settle(struct ask *q)
     sock_close(q->sock);
 }
 
-static void ask_free(struct ask *q)
+static void native_call_free(struct native_call *q)
 {
     http_answer_done(&q->answer);
     buf_done(&q->body);
@@ -38,23 +39,22 @@ static void ask_free(struct ask *q)
     mem_free(q);
 }
 
-static void ask_finish(struct ask *q, const struct cairn_error *error)
+static void native_call_finish(struct native_call *q, const struct cairn_error *error)
 {
-    ask_settle(q);
+    native_call_detach(q);
     q->on_end(q, error);
-    ask_free(q);
+    native_call_free(q);
 }
 
-void ask_cancel(struct ask *q)
+void native_call_cancel(struct native_call *q)
 {
     if (!q)
         return;
-    ask_settle(q);
-    ask_free(q);
+    native_call_detach(q);
+    native_call_free(q);
 }
 
-/* --- errors
- * ---------------------------------------------------------------------------------------------------- */
+/* --- errors --------------------------------------------------------------------------------------------- */
 static int code_of(int status)
 {
     static const struct {
@@ -73,7 +73,7 @@ static int code_of(int status)
 }
 
 /* {"error":{"code":"…","message":"…"}} */
-static void read_error(const struct ask *q, struct cairn_error *e)
+static void read_error(const struct native_call *q, struct cairn_error *e)
 {
     int status = q->answer.status;
     char why[200];
@@ -89,37 +89,36 @@ static void read_error(const struct ask *q, struct cairn_error *e)
     json_decref(root);
 }
 
-/* --- attempts
- * -------------------------------------------------------------------------------------------------- */
-static void ask_on_pause_over(struct timer *t)
+/* --- attempts ------------------------------------------------------------------------------------------- */
+static void native_call_on_pause_over(struct timer *t)
 {
-    attempt(container_of(t, struct ask, pause));
+    attempt(container_of(t, struct native_call, pause));
 }
 
-static void attempt_failed(struct ask *q, const struct cairn_error *e)
+static void attempt_failed(struct native_call *q, const struct cairn_error *e)
 {
     if (!q->is_read && q->is_sent) {
         struct cairn_error unknown = *e;
         if (e->code == CAIRN_UNAVAILABLE)
             set_error(&unknown, CAIRN_UNKNOWN, "%.480s: it may have been done", e->message);
         unknown.status = e->status;
-        ask_finish(q, &unknown);
+        native_call_finish(q, &unknown);
         return;
     }
     drop_connection(q);
     q->reason = *e;
     q->endpoint = (q->endpoint + 1) % q->client->endpoints.count;
     q->failures++;
-    /* All endpoints at once at first, then with a pause. */
+    /* The first round of endpoints has no pauses. */
     uint64_t ms =
         q->failures < q->client->endpoints.count ? 0 : PAUSE_MIN_MS << (q->failures < 5 ? q->failures : 5);
-    q->pause.run = ask_on_pause_over;
+    q->pause.run = native_call_on_pause_over;
     timer_start(q->client, &q->pause, ms ? ms / 2 + random_u64() % ms : 0);
 }
 
 static void on_deadline(struct timer *t)
 {
-    struct ask *q = container_of(t, struct ask, deadline);
+    struct native_call *q = container_of(t, struct native_call, deadline);
     struct cairn_error e = {0};
     if (q->is_sent && !q->is_read)
         set_error(&e, CAIRN_UNKNOWN, "no answer in time: it may have been done");
@@ -128,12 +127,12 @@ static void on_deadline(struct timer *t)
     else
         set_error(&e, q->is_sent ? CAIRN_TIMEOUT : CAIRN_UNAVAILABLE, "%s",
                   q->is_sent ? "no answer in time" : "no connection in time");
-    ask_finish(q, &e);
+    native_call_finish(q, &e);
 }
 
-static void ask_on_open(void *owner)
+static void native_call_on_open(void *owner)
 {
-    struct ask *q = owner;
+    struct native_call *q = owner;
     const struct endpoint *e = &q->client->endpoints.list[q->endpoint];
     struct buf head = {0};
     buf_addf(&head, "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: libcairn/" CAIRN_SDK_VERSION "\r\n", q->method,
@@ -146,22 +145,22 @@ static void ask_on_open(void *owner)
     q->is_sent = true;
     struct sock *s = q->sock;
     buf_add_slice(&head, buf_slice(&q->request));
-    sock_write(s, buf_slice(&head)); /* q may be gone behind it */
+    sock_write(s, buf_slice(&head)); /* q may be freed inside */
     buf_done(&head);
 }
 
-static void ask_judge(struct ask *q)
+static void native_call_handle_response(struct native_call *q)
 {
     struct cairn_error e = {0};
     int status = q->answer.status;
     if ((status >= 200 && status < 300) || status == 304) {
-        ask_finish(q, &e);
+        native_call_finish(q, &e);
         return;
     }
     read_error(q, &e);
     if (status == 401 && q->client->user && !q->was_refused) {
         q->was_refused = true;
-        q->is_sent = false; /* who is not let in has done nothing */
+        q->is_sent = false; /* a rejected token: the server did nothing */
         drop_connection(q);
         if (q->client->current)
             channel_token_refused(q->client->current);
@@ -169,58 +168,59 @@ static void ask_judge(struct ask *q)
     } else if (e.code == CAIRN_UNAVAILABLE)
         attempt_failed(q, &e);
     else
-        ask_finish(q, &e);
+        native_call_finish(q, &e);
 }
 
 static void on_data(void *owner, struct slice bytes)
 {
-    struct ask *q = owner;
+    struct native_call *q = owner;
     struct cairn_error e = {0};
-    if (http_answer_feed(&q->answer, &bytes, &q->body) != OK || q->body.size > ASK_BODY_MAX) {
-        set_error(&e, CAIRN_PROTOCOL, "the server's answer is no HTTP, or too large");
-        ask_finish(q, &e);
+    if (http_answer_feed(&q->answer, &bytes, &q->body) != OK || q->body.size > NATIVE_BODY_MAX) {
+        set_error(&e, CAIRN_PROTOCOL, "the server's response is not HTTP, or too large");
+        native_call_finish(q, &e);
     } else if (q->answer.phase == HTTP_ANSWER_DONE) {
-        ask_judge(q);
+        native_call_handle_response(q);
     }
 }
 
-static void ask_on_drain(void *owner)
+static void native_call_on_drain(void *owner)
 {
     (void)owner;
 }
 
-static void ask_on_close(void *owner, const char *why)
+static void native_call_on_close(void *owner, const char *why)
 {
-    struct ask *q = owner;
+    struct native_call *q = owner;
     struct cairn_error e = {0};
     q->sock = NULL;
     if (http_answer_end(&q->answer) == OK) {
-        ask_judge(q);
+        native_call_handle_response(q);
         return;
     }
     set_error(&e, CAIRN_UNAVAILABLE, "%.80s: %.300s", q->client->endpoints.list[q->endpoint].name, why);
     attempt_failed(q, &e);
 }
 
-static const struct sock_ops sock_ops = {ask_on_open, on_data, ask_on_drain, ask_on_close};
+static const struct sock_ops sock_ops = {native_call_on_open, on_data, native_call_on_drain,
+                                         native_call_on_close};
 
 static void on_token_call(struct rpc *r, const struct cairn_error *error)
 {
-    struct ask *q = r->owner;
+    struct native_call *q = r->owner;
     q->token_call = NULL;
     if (error->code)
-        ask_finish(q, error);
+        native_call_finish(q, error);
     else
         attempt(q);
 }
 
-static void get_token(struct ask *q)
+static void get_token(struct native_call *q)
 {
     q->has_token = true;
     q->token_call = channel_get_token(q->client, on_token_call, q);
 }
 
-static void attempt(struct ask *q)
+static void attempt(struct native_call *q)
 {
     struct cairn_client *c = q->client;
     if (c->user && !c->token && !q->has_token) {
@@ -230,26 +230,26 @@ static void attempt(struct ask *q)
     q->sock = sock_dial(&c->loop, &c->endpoints.list[q->endpoint], c->tls_http, &sock_ops, q);
 }
 
-static void ask_stop_here(struct object *o)
+static void native_call_stop_here(struct object *o)
 {
     struct cairn_error e = {0};
     set_error(&e, CAIRN_CLOSED, "%s", cairn_error_text(CAIRN_CLOSED));
-    ask_finish(container_of(o, struct ask, object), &e);
+    native_call_finish(container_of(o, struct native_call, object), &e);
 }
 
-struct ask *ask_new(struct cairn_client *c, const char *method, const char *path)
+struct native_call *native_call_new(struct cairn_client *c, const char *method, const char *path)
 {
-    struct ask *q = mem_new(sizeof *q);
+    struct native_call *q = mem_new(sizeof *q);
     q->client = c;
     q->method = method;
     q->path = path;
     q->is_read = strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
-    q->object.stop = ask_stop_here;
+    q->object.stop = native_call_stop_here;
     q->deadline.run = on_deadline;
     return q;
 }
 
-void ask_start(struct ask *q, uint32_t timeout_ms)
+void native_call_start(struct native_call *q, uint32_t timeout_ms)
 {
     struct cairn_client *c = q->client;
     q->endpoint = c->next_endpoint % c->endpoints.count;
