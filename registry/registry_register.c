@@ -70,7 +70,7 @@ static void grant(struct registering *w)
 {
     struct registry *r = w->op.registry;
     char error[256];
-    int err = quota_claim_session(&r->quota, r->catalog, &w->op.claim, error, sizeof error);
+    int err = quota_claim_session(&r->quota, r->catalog, w->op.source, &w->op.claim, error, sizeof error);
     if (err) {
         pending_op_refuse(&w->op.pending_ops, err, "%s", error);
         return;
@@ -253,6 +253,7 @@ static void on_registered(struct kv_request *kv, int err, const ProtobufCMessage
         metric_add(METRIC_REGISTRY_REGISTRATIONS, 1);
         w->op.result.session = w->session;
         w->op.result.session_key = w->session == w->granted ? w->op.session_key : NULL;
+        w->op.opened = w->session == w->granted ? w->granted : 0;
         registry_op_written(&w->op, response->header->revision);
     }
 }

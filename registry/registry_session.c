@@ -62,6 +62,7 @@ static void registry_session_on_put(struct kv_request *kv, int err, const Protob
         return;
     }
     metric_add(METRIC_REGISTRY_SESSIONS_OPENED, 1);
+    s->op.opened = s->session;
     s->op.result.session = s->session;
     s->op.result.session_key = s->op.session_key;
     registry_op_written(&s->op, response->header->revision);
@@ -110,7 +111,7 @@ void registry_session_open(struct registry *r, struct registry_request *q, const
                           INSTANCE_TIME_MAX_S);
         return;
     }
-    err = quota_claim_session(&r->quota, r->catalog, &s->op.claim, error, sizeof error);
+    err = quota_claim_session(&r->quota, r->catalog, s->op.source, &s->op.claim, error, sizeof error);
     if (err) {
         pending_op_refuse(&s->op.pending_ops, err, "%s", error);
         return;

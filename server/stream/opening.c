@@ -283,6 +283,7 @@ static bool make_session(struct stream_opening *o)
         return false;
     o->is_asking = true;
     o->request.proof = stream_session_proof(c);
+    o->request.source = c->q->source;
     if (o->ttl_s) {
         struct session doc = {.client_id = c->who.client_id, .ttl_s = o->ttl_s, .labels = c->who.labels};
         o->request.who = stream_conn_author(c);
