@@ -76,7 +76,8 @@ struct catalog_service {
 
 struct catalog_session {
     int64_t id;
-    bool exists; /* false: only named by instances, which have lost it */
+    struct quota_source *source; /* opened through this member, from there; NULL = not known (quota.h) */
+    bool exists;                 /* false: only named by instances, which have lost it */
     /* Its key holds another document than doc, which somebody wrote over it, or hangs on another lease: its
      * owner's next heartbeat repairs it. doc is what it was before. */
     bool is_damaged;
@@ -108,7 +109,7 @@ struct catalog_change {
 struct catalog_events {
     /* Once for each service of a batch; one with more than 1,024 changes: once for each 1,024 of them. */
     void (*changed)(void *arg, const struct catalog_change *change);
-    /* It was there, is not any more, and has instances; they hang on it still. */
+    /* It existed and does not any more; its instances, if it has any, still refer to it. */
     void (*session_gone)(void *arg, struct catalog_session *session);
     /* It was not there, is now (again), and has instances. */
     void (*session_back)(void *arg, struct catalog_session *session);

@@ -37,7 +37,7 @@ static bool end_sessions(struct catalog *c, const struct pace *pace)
         s->exists = false;
         c->session_count--;
         list_add_last(&c->absent, &s->absent);
-        if (s->instance_count && c->events.session_gone)
+        if (c->events.session_gone)
             c->events.session_gone(c->events.arg, s);
         uint32_t ttl_s = s->doc.ttl_s;
         catalog_free_session_doc(s);

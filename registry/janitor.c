@@ -1,8 +1,43 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Proposes what the plan gives; see janitor.h. Many actions travel in one transaction, each as a transaction
- * of its own inside it: what somebody else changed meanwhile refuses its own action and no other. Puts and
- * deletes travel apart, and wait apart after an error: a full disk refuses the puts alone. Few transactions
- * are under way at a time, so that a storm does not fill the log. */
+ * The janitor: proposes the actions of the plan (janitor_plan.h) and reports their outcomes to it.
+ *
+ * The life of an instance that belongs to a session. Dying is known to the leader alone; the other states are
+ * in the instance's document. "In traffic" means that readers get the instance (catalog_effect().serves).
+ *
+ *                     register                    register again; or the session is back
+ *     (no instance) ───────────► up ◄───────────────────────────────┐
+ *                                │ the session ends                 │
+ *                                ▼                                  │
+ *                              dying ───────────────────────────────┤
+ *         not in traffic, or     │      │  in traffic and           │
+ *         no guard is on         │      │  the guard is on          │
+ *                                ▼      ▼                           │
+ *                             lost ◄── held (guarded) ──► returned ─┘
+ *                                │   the guard ends     session back
+ *                    grace ends  ▼
+ *                            (deleted)
+ *
+ *     state     | event                                    | next     | PLAN_...  | decided by
+ *     up        | its session's key is deleted             | dying    | -         | the store: TTL, close, revoke
+ *     dying     | decision delay is over, no guard is on   | lost     | LOSE      | janitor_plan.c
+ *     dying     | decision delay is over, the guard is on  | held     | GUARD     | janitor_guard.c, _storm.c
+ *     held      | the guard ends, or a check refuses it    | lost     | LOSE      | janitor_guard.c
+ *     held      | its session is back                      | returned | -         | the store
+ *     returned  | at once: `guarded` is removed            | up       | UNGUARD   | janitor_plan.c
+ *     lost      | `grace` is over                          | deleted  | DELETE    | janitor_plan.c
+ *     any       | its client registers it again            | up       | -         | the client
+ *
+ *   - The decision delay is 1 s. It is TTL/3 (at most 10 s) while a storm may be beginning, so that the first
+ *     deaths wait for the others, and 0 where such deaths are usual.
+ *   - A lost instance whose session comes back by itself stays lost, and is not deleted, until its client
+ *     registers it.
+ *   - A store without room accepts deletes alone: a dying instance is then deleted at once (delete_dead).
+ *
+ * How the actions are proposed:
+ *   1. Up to BATCH_MAX actions travel in one transaction, each as an inner transaction that compares the
+ *      document's mod revision and that the session does not exist. A failed one does not affect the others.
+ *   2. Puts and deletes travel apart and back off apart: a store without room refuses the puts alone.
+ *   3. At most IN_FLIGHT_MAX transactions are in flight, so that a storm does not fill the log. */
 #include "registry/janitor.h"
 
 #include "base/log.h"
@@ -16,7 +51,7 @@
 #define BACKOFF_MIN_MS  200
 #define BACKOFF_MAX_MS  10000
 #define WAKE_MAX_MS     10000 /* the wall clock may jump */
-#define LOOK_MAX        100   /* instances between two looks at the clock */
+#define REVIEW_MAX      100   /* instances between two looks at the clock */
 #define SLICE_NS        2000000
 
 struct proposal {
@@ -25,7 +60,7 @@ struct proposal {
     struct link link; /* in flight */
     enum plan_class class;
     size_t count, bytes;
-    bool deletes_dead; /* in place of making them lost, for which there is no room */
+    bool deletes_dead; /* instead of making them lost, for which there is no room */
     struct {
         uint64_t ticket;
         enum plan_kind kind;
@@ -86,7 +121,7 @@ static struct slice janitor_key_of(struct proposal *q, const struct name *name)
     return janitor_keep(q, b);
 }
 
-/* The document with the one thing changed. A lease that somebody attached to the key stays attached. */
+/* The document with one field changed. A lease that somebody attached to the key stays attached. */
 static void put_document(struct proposal *q, struct txn *t, const struct plan_action *a, struct slice key)
 {
     struct instance doc = *a->instance->doc;
@@ -130,8 +165,8 @@ static void janitor_add(struct proposal *q, const struct plan_action *a)
 
 /* --- outcomes ------------------------------------------------------------------------------------------ */
 
-static void janitor_tell(const struct proposal *q, enum plan_kind kind, const char *what, enum metric metric,
-                         const Etcdserverpb__TxnResponse *response)
+static void report_actions(const struct proposal *q, enum plan_kind kind, const char *what,
+                           enum metric metric, const Etcdserverpb__TxnResponse *response)
 {
     size_t count = 0;
     struct slice first = {0};
@@ -176,8 +211,8 @@ static bool has_dead(const struct proposal *q)
     return false;
 }
 
-/* The store is full: it takes deletes alone. Who is dead goes out of traffic all the same, without its grace:
- * its client could not register again before there is room either. The rest waits. */
+/* The store has no room and accepts deletes alone. Dead instances leave traffic all the same: they are deleted
+ * without their grace, in which their clients could not register again for lack of room. The rest waits. */
 static void delete_dead(struct proposal *q)
 {
     struct janitor *j = q->janitor;
@@ -219,14 +254,14 @@ static void janitor_on_done(struct kv_request *r, int err, const ProtobufCMessag
     if (!err) {
         j->backoff[q->class].delay_ms = 0;
         if (q->deletes_dead)
-            janitor_tell(q, PLAN_LOSE, "dead instances are deleted: the store has no room for lost ones",
-                         METRIC_EXPIRED, response);
+            report_actions(q, PLAN_LOSE, "dead instances are deleted: the store has no room for lost ones",
+                           METRIC_EXPIRED, response);
         else
-            janitor_tell(q, PLAN_LOSE, "instances are lost: their sessions have ended", METRIC_LOST,
-                         response);
-        janitor_tell(q, PLAN_DELETE, "lost instances did not come back and are deleted", METRIC_EXPIRED,
-                     response);
-        janitor_tell(q, PLAN_END_OVERRIDE, "overrides have ended", METRIC_OVERRIDES_ENDED, response);
+            report_actions(q, PLAN_LOSE, "instances are lost: their sessions have ended", METRIC_LOST,
+                           response);
+        report_actions(q, PLAN_DELETE, "lost instances did not come back and are deleted", METRIC_EXPIRED,
+                       response);
+        report_actions(q, PLAN_END_OVERRIDE, "overrides have ended", METRIC_OVERRIDES_ENDED, response);
     } else if ((err == ERR_TOO_MANY_OPS || err == ERR_REQUEST_TOO_LARGE) && q->count > 1) {
         size_t half = q->count / 2; /* of this one: others of its size are under way */
         j->batch_max = half < j->batch_max ? half : j->batch_max;
@@ -236,7 +271,7 @@ static void janitor_on_done(struct kv_request *r, int err, const ProtobufCMessag
     free_proposal(q);
 }
 
-/* --- handing the guards' histories over ----------------------------------------------------------------- */
+/* --- handover of the guards' histories ----------------------------------------------------------------- */
 
 static void on_handed_over(struct kv_request *r, int err, const ProtobufCMessage *message)
 {
@@ -253,7 +288,7 @@ static void on_handed_over(struct kv_request *r, int err, const ProtobufCMessage
              F_BYTES("namespace", h->ns));
 }
 
-/* Nothing is compared: whoever leads wrote nearly the same. */
+/* Nothing is compared: another leader writes nearly the same. */
 static void janitor_hand_over(struct janitor *j, uint64_t now)
 {
     struct plan_handover next;
@@ -281,7 +316,7 @@ static void janitor_hand_over(struct janitor *j, uint64_t now)
     kv_txn(j->kv, &h->request, h->txn);
 }
 
-static void forget_handover(struct janitor *j)
+static void cancel_handover(struct janitor *j)
 {
     if (j->handover.is_under_way)
         kv_cancel(j->kv, &j->handover.request);
@@ -291,8 +326,8 @@ static void forget_handover(struct janitor *j)
 void janitor_history(struct janitor *j, struct slice ns, struct slice text)
 {
     struct guard_history history;
-    bool is_there = text.size && guard_history_read(text, &history) == OK;
-    plan_history(j->plan, ns, is_there ? &history : NULL);
+    bool has_session = text.size && guard_history_read(text, &history) == OK;
+    plan_history(j->plan, ns, has_session ? &history : NULL);
 }
 
 /* --- turns --------------------------------------------------------------------------------------------- */
@@ -302,7 +337,7 @@ static void janitor_on_timer(struct io_timer *timer)
     container_of(timer, struct janitor, timer)->timer_ms = UINT64_MAX; /* the turn follows */
 }
 
-/* One that fires too early, or in vain, does no harm. */
+/* A timer that fires too early, or without need, does no harm. */
 static void wake_at(struct janitor *j, uint64_t at_ms, uint64_t now)
 {
     if (at_ms >= j->timer_ms)
@@ -334,7 +369,7 @@ static bool janitor_propose(struct janitor *j, enum plan_class class, uint64_t n
     return true;
 }
 
-static void forget_in_flight(struct janitor *j)
+static void cancel_in_flight(struct janitor *j)
 {
     LIST_FOR_EACH_SAFE (l, &j->in_flight) {
         struct proposal *q = container_of(l, struct proposal, link);
@@ -343,12 +378,12 @@ static void forget_in_flight(struct janitor *j)
     }
 }
 
-static void look_who_leads(struct janitor *j, uint64_t now)
+static void follow_leadership(struct janitor *j, uint64_t now)
 {
     bool does_lead = kv_leader(j->kv) == kv_member_id(j->kv) && catalog_revision(j->catalog) > 0;
     if (!does_lead) {
-        forget_in_flight(j);
-        forget_handover(j);
+        cancel_in_flight(j);
+        cancel_handover(j);
     }
     plan_lead(j->plan, does_lead, now);
 }
@@ -358,17 +393,17 @@ static bool is_slice_over(const struct janitor *j, uint64_t begin_ns)
     return j->io->ops->mono_ns(j->io) - begin_ns >= SLICE_NS;
 }
 
-/* False: the slice was over before all was looked at, and nothing is decided yet. */
-static bool janitor_look(struct janitor *j, uint64_t begin_ns, uint64_t now)
+/* False: the slice ended before all instances were reviewed; nothing is decided yet. */
+static bool review_in_slices(struct janitor *j, uint64_t begin_ns, uint64_t now)
 {
-    while (plan_step(j->plan, now, LOOK_MAX))
+    while (plan_step(j->plan, now, REVIEW_MAX))
         if (is_slice_over(j, begin_ns))
             return false;
     return true;
 }
 
-/* Tells the time of the next turn, if nothing happens before. */
-static void turn_again(struct janitor *j, bool at_once, uint64_t now)
+/* Sets the timer for the next turn. */
+static void schedule_turn(struct janitor *j, bool review_budget, uint64_t now)
 {
     uint64_t wake_ms = plan_wake_ms(j->plan, now, wall_ms(j));
     uint64_t handover_ms = plan_handover_wake_ms(j->plan);
@@ -376,25 +411,25 @@ static void turn_again(struct janitor *j, bool at_once, uint64_t now)
         handover_ms = j->handover_after_ms;
     if (handover_ms < wake_ms)
         wake_ms = handover_ms;
-    if (wake_ms <= now) /* held up: an answer makes the next turn, or the time to try again comes */
+    if (wake_ms <= now) /* blocked: a response causes the next turn, or the backoff ends */
         wake_ms = now + BACKOFF_MIN_MS;
     if (wake_ms != UINT64_MAX && wake_ms > now + WAKE_MAX_MS)
         wake_ms = now + WAKE_MAX_MS;
-    wake_at(j, at_once ? now : wake_ms, now);
+    wake_at(j, review_budget ? now : wake_ms, now);
 }
 
 void janitor_turn(struct janitor *j)
 {
     uint64_t now = janitor_now_ms(j), begin_ns = j->io->ops->mono_ns(j->io);
-    look_who_leads(j, now);
-    bool is_again = !janitor_look(j, begin_ns, now);
-    for (int class = PLAN_CLASSES - 1; class >= 0 && !is_again; class --) {
+    follow_leadership(j, now);
+    bool has_more = !review_in_slices(j, begin_ns, now);
+    for (int class = PLAN_CLASSES - 1; class >= 0 && !has_more; class --) {
         while (j->backoff[class].until_ms <= now && j->in_flight_count < IN_FLIGHT_MAX &&
                !is_slice_over(j, begin_ns) && janitor_propose(j, (enum plan_class) class, now))
-            is_again = true;
+            has_more = true;
     }
     janitor_hand_over(j, now);
-    turn_again(j, is_again, now);
+    schedule_turn(j, has_more, now);
     metric_set(METRIC_GUARDED, (double)plan_held(j->plan));
     metric_set(METRIC_WARDS, (double)plan_waiting(j->plan));
 }
@@ -509,8 +544,8 @@ struct janitor *janitor_new(struct kv *kv, struct catalog *catalog)
 
 void janitor_free(struct janitor *j)
 {
-    forget_in_flight(j);
-    forget_handover(j);
+    cancel_in_flight(j);
+    cancel_handover(j);
     arena_done(&j->handover.arena);
     j->io->ops->timer_stop(j->io, &j->timer);
     plan_free(j->plan);

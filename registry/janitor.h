@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Lets time act on the registry: instances whose session ended become `lost`, then go; a storm of them is
- * held; overrides end. Every member follows, the leader alone acts, by proposing transactions that compare
- * what was decided upon. What is decided, when, is janitor_plan.h (pure); this is its shell on the kv.
+ * The janitor: the registry's changes that only the clock causes.
  *
- * Loop thread only. Its calls stand in registry.c: events of the catalog, and a turn. */
+ * Instances whose session ended become `lost` and are deleted later; a storm of them is held in traffic;
+ * overrides end. The drawing of an instance's life is in janitor.c. Every member follows; the leader alone
+ * proposes transactions, which compare the state that they were decided on. janitor_plan.h decides (pure);
+ * this file connects it to the kv.
+ *
+ * Loop thread only. registry.c calls it: on events of the catalog, and once a turn. */
 #ifndef REGISTRY_JANITOR_H
 #define REGISTRY_JANITOR_H
 
@@ -14,9 +17,9 @@
 struct janitor;
 
 struct janitor *janitor_new(struct kv *kv, struct catalog *catalog);
-/* The same with other times than everybody's, for tests. */
+/* The same with other rules, for tests. */
 struct janitor *janitor_new_with(struct kv *kv, struct catalog *catalog, const struct plan_rules *rules);
-/* Before the catalog is freed and the kv is closed; what is in flight is forgotten. */
+/* Before the catalog is freed and the kv is closed. Cancels the proposals in flight. */
 void janitor_free(struct janitor *j);
 
 /* The catalog's events of the same names, each passed on whole. */
@@ -24,13 +27,13 @@ void janitor_session_gone(struct janitor *j, struct catalog_session *session);
 void janitor_session_back(struct janitor *j, struct catalog_session *session);
 void janitor_changed(struct janitor *j, const struct catalog_change *change);
 
-/* What the store holds about a namespace's storm guard (guard_history_read); empty: nothing any more. */
+/* The stored document of a namespace's storm guard (guard_history_read); text empty: it was deleted. */
 void janitor_history(struct janitor *j, struct slice ns, struct slice text);
 
-/* Gauges of the guards, at each print: of the 32 namespaces that were looked at longest ago. */
+/* Adds the gauges of the guards to out: of the 32 namespaces whose review is longest ago. */
 void janitor_metric_collect(struct janitor *j, struct buf *out);
 
-/* In each turn of the loop, after the feed's: proposes what is due. Wakes the loop by a timer of its own. */
+/* In each turn of the loop, after the feed's: proposes the actions that are due. Sets its own timer. */
 void janitor_turn(struct janitor *j);
 
 #endif

@@ -8,7 +8,7 @@
 #include "base/mutant.h"
 #include "registry/janitor_state.h"
 
-#define LOOK_EVERY_MS    5000
+#define REVIEW_EVERY_MS  5000
 #define REFRESH_EVERY_MS 60000 /* `settled` moves on */
 
 /* --- histories, known to every member --------------------------------------------------------------------
@@ -29,7 +29,7 @@ void plan_history(struct plan *p, struct slice ns, const struct guard_history *h
     *h = *history;
 }
 
-static int64_t settled(const struct plan *p, struct slice ns, uint64_t now_ms)
+static int64_t established_revision(const struct plan *p, struct slice ns, uint64_t now_ms)
 {
     uint64_t age_ms = p->rules.established_ms;
     if (!age_ms)
@@ -40,7 +40,7 @@ static int64_t settled(const struct plan *p, struct slice ns, uint64_t now_ms)
         return revision;
     /* This member's view is younger. Without a history nothing died young; then what was there when the view
      * began counts as established. */
-    return h && h->settled ? h->settled : p->clock.begin;
+    return h && h->established_revision ? h->established_revision : p->clock.begin;
 }
 
 /* --- guards ------------------------------------------------------------------------------------------------
@@ -62,7 +62,7 @@ static void janitor_guard_remember(struct plan *p, struct storm_guard *g, uint64
 {
     if (link_is_in_list(&g->active))
         return;
-    g->look_ms = now_ms + LOOK_EVERY_MS;
+    g->review_ms = now_ms + REVIEW_EVERY_MS;
     list_add_last(&p->active, &g->active);
 }
 
@@ -72,7 +72,7 @@ struct storm_guard *storm_guard_of(struct plan *p, struct slice ns, uint64_t now
     if (!g) {
         g = mem_new(sizeof *g);
         g->ns = slice_of(mem_copy(ns.data, ns.size), ns.size);
-        list_init(&g->wards);
+        list_init(&g->orphans);
         strmap_put(&p->guards, ns, g);
         begin_guard(p, g, now_ms);
     }
@@ -145,12 +145,12 @@ bool storm_guard_is_on(const struct storm_guard *g)
 /* --- instances under a guard
  * -------------------------------------------------------------------------------- */
 
-static bool belongs_to(const struct guarded *o, int group)
+static bool belongs_to(const struct guard_entry *o, int group)
 {
     return group == STORM_ALL || o->is_established;
 }
 
-bool storm_guard_holds(const struct guarded *o)
+bool storm_guard_holds(const struct guard_entry *o)
 {
     for (int k = 0; o->guard && k < STORM_GROUPS; k++)
         if (o->is_in[k] && storm_holds(&o->guard->storms[k], o->created, o->verdict))
@@ -158,12 +158,12 @@ bool storm_guard_holds(const struct guarded *o)
     return false;
 }
 
-static void join(struct plan *p, struct storm_guard *g, struct guarded *o)
+static void join(struct plan *p, struct storm_guard *g, struct guard_entry *o)
 {
     assert(!o->guard);
     o->guard = g;
     o->walk = g->walk; /* it is told apart by the storms as they are now */
-    list_add_last(&g->wards, &o->link);
+    list_add_last(&g->orphans, &o->link);
     for (int k = 0; k < STORM_GROUPS; k++) {
         bool is_newcomer = g->storms[k].is_on && o->created > g->storms[k].horizon;
         o->is_in[k] = belongs_to(o, k) && !is_newcomer;
@@ -172,7 +172,7 @@ static void join(struct plan *p, struct storm_guard *g, struct guarded *o)
     guard_time(p, g);
 }
 
-void storm_guard_leave(struct plan *p, struct guarded *o)
+void storm_guard_leave(struct plan *p, struct guard_entry *o)
 {
     struct storm_guard *g = o->guard;
     if (!g)
@@ -184,7 +184,7 @@ void storm_guard_leave(struct plan *p, struct guarded *o)
     guard_time(p, g);
 }
 
-void storm_guard_return(struct plan *p, struct guarded *o, uint64_t now_ms)
+void storm_guard_return(struct plan *p, struct guard_entry *o, uint64_t now_ms)
 {
     for (int k = 0; o->guard && k < STORM_GROUPS; k++)
         if (o->is_in[k])
@@ -206,10 +206,10 @@ static int64_t opened(const struct catalog_instance *i)
 }
 
 static struct storm_death death_of(struct plan *p, struct storm_guard *g, const struct catalog_instance *i,
-                                   struct guarded *o, uint64_t now_ms)
+                                   struct guard_entry *o, uint64_t now_ms)
 {
     o->created = i->create_revision;
-    o->is_established = opened(i) <= settled(p, g->ns, now_ms);
+    o->is_established = opened(i) <= established_revision(p, g->ns, now_ms);
     return (struct storm_death){.ttl_ms = ttl_ms(i),
                                 .at_risk = i->service->in->at_risk,
                                 .created = i->create_revision,
@@ -228,7 +228,8 @@ static size_t established_at_risk(struct plan *p, struct storm_guard *g, size_t 
     return at_risk > young ? at_risk - young : 0;
 }
 
-bool storm_guard_death(struct plan *p, struct guarded *o, const struct catalog_instance *i, uint64_t now_ms)
+bool storm_guard_death(struct plan *p, struct guard_entry *o, const struct catalog_instance *i,
+                       uint64_t now_ms)
 {
     struct storm_guard *g = storm_guard_of(p, i->service->ns, now_ms);
     struct storm_death death = death_of(p, g, i, o, now_ms);
@@ -253,16 +254,16 @@ bool storm_guard_death(struct plan *p, struct guarded *o, const struct catalog_i
     return begins || alarms;
 }
 
-uint64_t storm_guard_settle_ms(const struct plan *p, const struct guarded *o)
+uint64_t storm_guard_decision_delay_ms(const struct plan *p, const struct guard_entry *o)
 {
     const struct storm *s = &o->guard->storms[o->is_established ? STORM_ESTABLISHED : STORM_ALL];
-    uint64_t beat_ms = o->ttl_ms / 3, most_ms = p->rules.settle_max_ms;
-    if (s->is_suspicious && beat_ms > p->rules.settle_ms)
+    uint64_t beat_ms = o->ttl_ms / 3, most_ms = p->rules.decision_delay_max_ms;
+    if (s->is_suspicious && beat_ms > p->rules.decision_delay_ms)
         return beat_ms < most_ms ? beat_ms : most_ms;
-    return s->is_everyday ? 0 : p->rules.settle_ms;
+    return s->is_everyday ? 0 : p->rules.decision_delay_ms;
 }
 
-bool storm_guard_held(struct plan *p, struct guarded *o, const struct catalog_instance *i, bool is_found,
+bool storm_guard_held(struct plan *p, struct guard_entry *o, const struct catalog_instance *i, bool is_found,
                       uint64_t now_ms)
 {
     struct storm_guard *g = storm_guard_of(p, i->service->ns, now_ms);
@@ -343,7 +344,7 @@ static bool is_due(const struct plan *p, const struct storm_guard *g, const stru
 /* True: it is to be written, or deleted. */
 static bool look_at(struct plan *p, struct storm_guard *g, uint64_t now_ms, struct plan_handover *ret)
 {
-    struct guard_history h = {.settled = settled(p, g->ns, now_ms)};
+    struct guard_history h = {.established_revision = established_revision(p, g->ns, now_ms)};
     for (int k = 0; k < STORM_GROUPS; k++) {
         storm_average(&g->storms[k], &p->rules.storm, now_ms);
         h.groups[k] = storm_history(&g->storms[k]);
@@ -368,7 +369,7 @@ bool plan_next_handover(struct plan *p, uint64_t now_ms, struct plan_handover *r
     struct link *l;
     while (p->does_lead && (l = janitor_guard_first_of(&p->active))) {
         struct storm_guard *g = container_of(l, struct storm_guard, active);
-        if (g->look_ms > now_ms)
+        if (g->review_ms > now_ms)
             return false;
         list_remove(&g->active);
         bool is_due_now = look_at(p, g, now_ms, ret);
@@ -394,7 +395,7 @@ void plan_handover_failed(struct plan *p, struct slice ns, uint64_t now_ms)
 uint64_t plan_handover_wake_ms(const struct plan *p)
 {
     struct link *l = p->does_lead ? janitor_guard_first_of(&p->active) : NULL;
-    return l ? container_of(l, struct storm_guard, active)->look_ms : UINT64_MAX;
+    return l ? container_of(l, struct storm_guard, active)->review_ms : UINT64_MAX;
 }
 
 /* --- looking

@@ -22,7 +22,7 @@ enum storm_group { STORM_ALL, STORM_ESTABLISHED, STORM_GROUPS };
 
 struct guard_history {
     struct storm_history groups[STORM_GROUPS];
-    int64_t settled; /* sessions that were opened up to this revision are established */
+    int64_t established_revision; /* sessions that were opened up to this revision are established */
 };
 
 /* The document of a history. ERR_MALFORMED, ERR_INVALID; unknown fields are skipped. */

@@ -31,7 +31,7 @@ int guard_history_read(struct slice text, struct guard_history *ret)
         read_count(&r, fields[k].usual, USUAL_MAX, &h.groups[k].usual);
         read_count(&r, fields[k].raises, RAISES_MAX, &h.groups[k].raises);
     }
-    document_number(&r, "settled", 0, INT64_MAX, &h.settled);
+    document_number(&r, "settled", 0, INT64_MAX, &h.established_revision);
     int err = document_end(&r);
     arena_done(&a);
     if (!err)
@@ -50,6 +50,6 @@ void guard_history_write(const struct guard_history *h, struct buf *out)
         jw_int(&w, (int64_t)h->groups[k].raises);
     }
     jw_key(&w, "settled");
-    jw_int(&w, h->settled);
+    jw_int(&w, h->established_revision);
     jw_close(&w, '}');
 }

@@ -20,7 +20,7 @@ static void look_at(struct plan *p, struct override_wait *o, uint64_t at_ms)
     heap_add(&p->overrides.look, &o->look, at_ms);
 }
 
-static void put_off(struct plan *p, struct override_wait *o)
+static void reschedule(struct plan *p, struct override_wait *o)
 {
     heap_remove(&p->overrides.until, &o->until);
     heap_remove(&p->overrides.look, &o->look);
@@ -76,7 +76,7 @@ void overrides_changed(struct plan *p, const struct catalog_instance *i, struct 
     o->absent_ms = absent_ms;
     o->until_ms = until_of(i->override);
     o->revision = i->override_revision;
-    put_off(p, o);
+    reschedule(p, o);
 }
 
 static struct override_wait *take_due(struct plan *p, uint64_t now_ms, uint64_t wall_ms)
@@ -99,7 +99,7 @@ bool overrides_next(struct plan *p, uint64_t now_ms, uint64_t wall_ms, struct pl
     while ((o = take_due(p, now_ms, wall_ms))) {
         if (!janitor_override_is_over(p, o, now_ms, wall_ms)) {
             if (!MUTANT(JANITOR_OVERRIDE_STAYS))
-                put_off(p, o); /* the wall clock was set back */
+                reschedule(p, o); /* the wall clock was set back */
             continue;
         }
         heap_remove(&p->overrides.until, &o->until);

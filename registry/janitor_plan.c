@@ -1,7 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Orphans, one ward each; see janitor_plan.h. A ward is in one phase, which its document and its session
- * give (phase_of), and waits in the heap, or is ready, or was given out and has a ticket. What the catalog
- * tells comes first: a change of the document takes the ticket away. */
+ * The plan of the janitor: one `struct orphan` for each instance whose session ended; see janitor_plan.h.
+ *
+ * An orphan is in one phase, which follows from its document and its session (phase_of). It is in one place:
+ *
+ *     due      waits in the heap for the end of its phase
+ *     ready    its action is next (plan_next)
+ *     ticket   its action was given out and has no outcome yet (plan_done)
+ *     none     held, until its guard ends
+ *
+ * A change of the document removes the ticket: the outcome of the old action is then ignored. */
 #include "registry/janitor_plan.h"
 
 #include <assert.h>
@@ -11,7 +18,7 @@
 
 enum phase { PHASE_NONE, PHASE_DYING, PHASE_HELD, PHASE_LOST, PHASE_RETURNED };
 
-struct ward {
+struct orphan {
     struct place place;
     enum phase phase;
     int64_t revision;
@@ -19,7 +26,7 @@ struct ward {
     struct heap_node due;
     struct link ready;
     uint64_t ticket;
-    struct guarded guarded;
+    struct guard_entry entry;
 };
 
 struct plan_rules plan_rules_default(void)
@@ -32,16 +39,16 @@ struct plan_rules plan_rules_default(void)
                   .raise_ms = 600000,
                   .window_max_ms = 60000,
                   .hold_max_ms = 300000},
-        .settle_ms = 1000,
-        .settle_max_ms = 10000,
+        .decision_delay_ms = 1000,
+        .decision_delay_max_ms = 10000,
         .recheck_ms = 1000,
         .absent_max_ms = 24 * 3600 * 1000,
         .established_ms = 60000,
-        .look_at_once = 1000,
+        .review_budget = 1000,
     };
 }
 
-/* --- places ------------------------------------------------------------------------------------------ */
+/* --- names of instances ------------------------------------------------------------------------------------------ */
 
 static struct slice place_add(uint8_t **at, struct slice s)
 {
@@ -88,9 +95,9 @@ struct slice plan_key(struct plan *p, const struct place *place)
     return janitor_plan_key_of(p, place->ns, place->group, place->service, place->id);
 }
 
-/* --- wards ------------------------------------------------------------------------------------------- */
+/* --- phases of orphans ------------------------------------------------------------------------------------------- */
 
-static bool is_there(const struct catalog_instance *i)
+static bool has_session(const struct catalog_instance *i)
 {
     return i->hangs_on && i->hangs_on->exists;
 }
@@ -99,15 +106,15 @@ static enum phase phase_of(const struct catalog_instance *i)
 {
     if (!i || !i->doc || !i->doc->session)
         return PHASE_NONE;
-    if (is_there(i))
+    if (has_session(i))
         return i->doc->is_guarded ? PHASE_RETURNED : PHASE_NONE;
     if (i->doc->state == INSTANCE_LOST)
         return PHASE_LOST;
     return i->doc->is_guarded ? PHASE_HELD : PHASE_DYING;
 }
 
-/* Neither waiting nor ready nor given out. */
-static void idle(struct plan *p, struct ward *w)
+/* Removes it from the heap and the ready list, and drops its ticket. */
+static void unschedule(struct plan *p, struct orphan *w)
 {
     heap_remove(&p->due, &w->due);
     list_remove(&w->ready);
@@ -116,30 +123,30 @@ static void idle(struct plan *p, struct ward *w)
     w->ticket = 0;
 }
 
-static void put_off(struct plan *p, struct ward *w, uint64_t at_ms)
+static void reschedule(struct plan *p, struct orphan *w, uint64_t at_ms)
 {
-    idle(p, w);
+    unschedule(p, w);
     if (at_ms != UINT64_MAX)
         heap_add(&p->due, &w->due, at_ms);
 }
 
-static void ward_free(struct plan *p, struct ward *w)
+static void orphan_free(struct plan *p, struct orphan *w)
 {
-    idle(p, w);
-    storm_guard_leave(p, &w->guarded);
+    unschedule(p, w);
+    storm_guard_leave(p, &w->entry);
     p->held -= w->phase == PHASE_HELD;
     place_done(&w->place);
     mem_free(w);
 }
 
-static void janitor_plan_settle(struct plan *p, struct ward *w, uint64_t now_ms)
+static void schedule_decision(struct plan *p, struct orphan *w, uint64_t now_ms)
 {
-    uint64_t settle_ms = MUTANT(JANITOR_NO_SETTLE) ? 0 : storm_guard_settle_ms(p, &w->guarded);
-    w->at_ms = storm_guard_holds(&w->guarded) ? now_ms : w->guarded.died_ms + settle_ms;
+    uint64_t decision_delay_ms = MUTANT(JANITOR_NO_SETTLE) ? 0 : storm_guard_decision_delay_ms(p, &w->entry);
+    w->at_ms = storm_guard_holds(&w->entry) ? now_ms : w->entry.died_ms + decision_delay_ms;
 }
 
-/* All wards of the guard are looked at anew, by plan_step. A walk that is under way begins anew. */
-static void walk_guard(struct plan *p, struct storm_guard *g)
+/* plan_step reviews all orphans of the guard. A walk that is under way starts again. */
+static void begin_guard_walk(struct plan *p, struct storm_guard *g)
 {
     g->walk = ++p->last_walk;
     g->released = 0;
@@ -147,23 +154,23 @@ static void walk_guard(struct plan *p, struct storm_guard *g)
         list_add_last(&p->guard_walks, &g->walked);
 }
 
-static void settle_anew(struct plan *p, struct storm_guard *g)
+static void reschedule_dying(struct plan *p, struct storm_guard *g)
 {
-    g->walk_settles = true;
-    walk_guard(p, g);
+    g->walk_reschedules = true;
+    begin_guard_walk(p, g);
 }
 
-/* While the guard is on, or may be soon, those that are dying and nothing was proposed about are held at
- * once, or wait longer. When it is over, those that no other storm holds are released. */
-static void look_at_ward(struct plan *p, struct storm_guard *g, struct ward *w, uint64_t now_ms)
+/* While the guard is on or suspected: dying orphans without a proposal are held at once, or wait longer.
+ * When the guard is over: held orphans that no other storm holds are released. */
+static void review_orphan(struct plan *p, struct storm_guard *g, struct orphan *w, uint64_t now_ms)
 {
-    if (g->walk_settles && w->phase == PHASE_DYING && !w->ticket) {
-        janitor_plan_settle(p, w, now_ms);
-        put_off(p, w, w->at_ms);
-    } else if (g->walk_releases && w->phase == PHASE_HELD && !storm_guard_holds(&w->guarded)) {
+    if (g->walk_reschedules && w->phase == PHASE_DYING && !w->ticket) {
+        schedule_decision(p, w, now_ms);
+        reschedule(p, w, w->at_ms);
+    } else if (g->walk_releases && w->phase == PHASE_HELD && !storm_guard_holds(&w->entry)) {
         g->released++;
         w->at_ms = now_ms;
-        put_off(p, w, now_ms);
+        reschedule(p, w, now_ms);
     }
 }
 
@@ -172,55 +179,56 @@ static void end_guard_walk(struct plan *p, struct storm_guard *g)
     size_t released = g->released;
     bool did_release = g->walk_releases;
     list_remove(&g->walked);
-    g->walk_settles = g->walk_releases = false;
+    g->walk_reschedules = g->walk_releases = false;
     g->released = 0;
     if (did_release && p->events.storm_over && (released || !storm_guard_is_on(g)))
         p->events.storm_over(p->events.arg, g->ns, released);
 }
 
-/* Those that were met go to the end of the list: the walk is over at the first of them. */
-static size_t go_on_with_guard(struct plan *p, struct storm_guard *g, size_t max, uint64_t now_ms)
+/* Reviewed orphans move to the end of the list: the walk ends at the first of them. */
+static size_t step_guard_walk(struct plan *p, struct storm_guard *g, size_t max, uint64_t now_ms)
 {
     size_t count = 0;
     for (; count < max; count++) {
-        struct ward *w =
-            list_is_empty(&g->wards) ? NULL : container_of(g->wards.next, struct ward, guarded.link);
-        if (!w || w->guarded.walk == g->walk) {
+        struct orphan *w =
+            list_is_empty(&g->orphans) ? NULL : container_of(g->orphans.next, struct orphan, entry.link);
+        if (!w || w->entry.walk == g->walk) {
             end_guard_walk(p, g);
             break;
         }
-        w->guarded.walk = g->walk;
-        list_remove(&w->guarded.link);
-        list_add_last(&g->wards, &w->guarded.link);
-        look_at_ward(p, g, w, now_ms);
+        w->entry.walk = g->walk;
+        list_remove(&w->entry.link);
+        list_add_last(&g->orphans, &w->entry.link);
+        review_orphan(p, g, w, now_ms);
     }
     return count;
 }
 
-static void begin_dying(struct plan *p, struct ward *w, const struct catalog_instance *i, uint64_t now_ms)
+static void begin_dying(struct plan *p, struct orphan *w, const struct catalog_instance *i, uint64_t now_ms)
 {
-    w->at_ms = now_ms + (MUTANT(JANITOR_NO_SETTLE) ? 0 : p->rules.settle_ms);
+    w->at_ms = now_ms + (MUTANT(JANITOR_NO_SETTLE) ? 0 : p->rules.decision_delay_ms);
     if (!catalog_effect(i).serves)
-        return; /* nobody is sent there: there is nothing to protect */
-    bool is_changed = storm_guard_death(p, &w->guarded, i, now_ms);
-    janitor_plan_settle(p, w, now_ms);
+        return; /* not in traffic: nothing to protect */
+    bool is_changed = storm_guard_death(p, &w->entry, i, now_ms);
+    schedule_decision(p, w, now_ms);
     if (is_changed)
-        settle_anew(p, w->guarded.guard);
+        reschedule_dying(p, w->entry.guard);
 }
 
-/* One that is found held is held on; one that this leader's guard let go meanwhile is let go. */
-static void begin_held(struct plan *p, struct ward *w, const struct catalog_instance *i, bool is_found,
+/* A new leader that finds an instance held goes on holding it. An instance that this leader's guard released
+ * meanwhile is released. */
+static void begin_held(struct plan *p, struct orphan *w, const struct catalog_instance *i, bool is_found,
                        uint64_t now_ms)
 {
     p->held++;
-    bool begins = storm_guard_held(p, &w->guarded, i, is_found, now_ms);
-    w->at_ms = storm_guard_holds(&w->guarded) ? UINT64_MAX : now_ms;
+    bool begins = storm_guard_held(p, &w->entry, i, is_found, now_ms);
+    w->at_ms = storm_guard_holds(&w->entry) ? UINT64_MAX : now_ms;
     if (begins)
-        settle_anew(p, w->guarded.guard);
+        reschedule_dying(p, w->entry.guard);
 }
 
-static void janitor_plan_begin(struct plan *p, struct ward *w, const struct catalog_instance *i,
-                               bool is_found, uint64_t now_ms)
+static void begin_phase(struct plan *p, struct orphan *w, const struct catalog_instance *i, bool is_found,
+                        uint64_t now_ms)
 {
     switch (w->phase) {
     case PHASE_DYING:
@@ -236,55 +244,56 @@ static void janitor_plan_begin(struct plan *p, struct ward *w, const struct cata
         w->at_ms = now_ms;
         break;
     case PHASE_NONE:
-        assert(!"a ward has a phase");
+        assert(!"a orphan has a phase");
     }
-    put_off(p, w, w->at_ms);
+    reschedule(p, w, w->at_ms);
 }
 
-/* i may be NULL: it went. Who does not lead remembers only what returned: no new leader would find that. */
-static void see(struct plan *p, const struct catalog_instance *i, struct slice key, uint64_t now_ms)
+/* i may be NULL: it was deleted. A follower remembers only returned instances, which a new leader could not
+ * find by itself. */
+static void update_orphan(struct plan *p, const struct catalog_instance *i, struct slice key, uint64_t now_ms)
 {
     enum phase phase = phase_of(i);
     if (!p->does_lead && phase != PHASE_RETURNED && !MUTANT(JANITOR_FOLLOWER_ACTS))
         phase = PHASE_NONE;
-    struct ward *w = strmap_get(&p->wards, key);
+    struct orphan *w = strmap_get(&p->orphans, key);
     bool is_found = !w;
     if (!w && phase == PHASE_NONE)
         return;
     if (w && (phase == PHASE_NONE || phase == PHASE_RETURNED))
-        storm_guard_return(p, &w->guarded, now_ms);
+        storm_guard_return(p, &w->entry, now_ms);
     if (phase == PHASE_NONE) {
-        strmap_remove(&p->wards, key);
-        ward_free(p, w);
+        strmap_remove(&p->orphans, key);
+        orphan_free(p, w);
         return;
     }
     if (!w) {
         w = mem_new(sizeof *w);
         place_init(&w->place, i);
-        strmap_put(&p->wards, key, w);
+        strmap_put(&p->orphans, key, w);
     }
     if (w->phase == phase) {
         if (w->revision != i->mod_revision)
-            put_off(p, w, w->at_ms); /* what was proposed is refused now */
+            reschedule(p, w, w->at_ms); /* the proposal fails now */
         w->revision = i->mod_revision;
         return;
     }
     p->held -= w->phase == PHASE_HELD;
-    storm_guard_leave(p, &w->guarded);
+    storm_guard_leave(p, &w->entry);
     w->phase = phase;
     w->revision = i->mod_revision;
-    janitor_plan_begin(p, w, i, is_found, now_ms);
+    begin_phase(p, w, i, is_found, now_ms);
 }
 
 /* --- in slices ----------------------------------------------------------------------------------------- */
 
 struct session_walk {
     struct link link;
-    int64_t id; /* the session may go meanwhile */
+    int64_t id; /* the session may be freed meanwhile */
     uint64_t number;
 };
 
-static void walk_session(struct plan *p, const struct catalog_session *session)
+static void begin_session_walk(struct plan *p, const struct catalog_session *session)
 {
     struct session_walk *walk = mem_new(sizeof *walk);
     walk->id = session->id;
@@ -298,9 +307,9 @@ static void end_session_walk(struct session_walk *walk)
     mem_free(walk);
 }
 
-/* As with guards: the instances that were met go to the end of the session's list. Those that come meanwhile
- * stand behind them: plan_changed has told of them. */
-static size_t go_on_with_session(struct plan *p, struct session_walk *walk, size_t max, uint64_t now_ms)
+/* As with guards: reviewed instances move to the end of the session's list. New ones come after them and were
+ * reported by plan_changed. */
+static size_t step_session_walk(struct plan *p, struct session_walk *walk, size_t max, uint64_t now_ms)
 {
     struct catalog_session *session = catalog_named_session(p->catalog, walk->id);
     size_t count = 0;
@@ -311,7 +320,7 @@ static size_t go_on_with_session(struct plan *p, struct session_walk *walk, size
                 : container_of(session->instances.next, struct catalog_instance, by_session);
         if (!i || i->walk == walk->number) {
             if (session && !session->exists)
-                session->doc.ttl_s = 0; /* who dies of it later has its own */
+                session->doc.ttl_s = 0; /* a later death uses the instance's own TTL */
             end_session_walk(walk);
             break;
         }
@@ -319,22 +328,22 @@ static size_t go_on_with_session(struct plan *p, struct session_walk *walk, size
         i->walk = walk->number;
         list_remove(&i->by_session);
         list_add_last(&session->instances, &i->by_session);
-        see(p, i, janitor_plan_key_of(p, s->ns, s->group, s->name, i->id), now_ms);
+        update_orphan(p, i, janitor_plan_key_of(p, s->ns, s->group, s->name, i->id), now_ms);
     }
     return count;
 }
 
-/* A storm is over: what no other one holds is released. */
+/* A storm is over: releases the orphans that no other storm holds. */
 static void release_guard(struct plan *p, struct storm_guard *g, uint64_t now_ms)
 {
     storm_guard_end(p, g, now_ms);
     g->walk_releases = true;
-    walk_guard(p, g);
+    begin_guard_walk(p, g);
 }
 
-/* With the instance its drain ends; if that leaves something of the override it is a put, which a full disk
- * refuses. */
-static enum plan_class class_of(const struct plan *p, const struct ward *w)
+/* An instance's drain ends with it. If a part of the override is left, that is a put, which a store without
+ * room refuses. */
+static enum plan_class class_of(const struct plan *p, const struct orphan *w)
 {
     struct override rest;
     if (w->phase != PHASE_LOST)
@@ -344,13 +353,13 @@ static enum plan_class class_of(const struct plan *p, const struct ward *w)
     return is_kept ? PLAN_PUTS : PLAN_DELETES;
 }
 
-/* A storm may have a hundred thousand wards that are due at once. */
-static size_t go_on_with_due(struct plan *p, size_t max, uint64_t now_ms)
+/* A storm may have 100,000 orphans that are due at once. */
+static size_t collect_due(struct plan *p, size_t max, uint64_t now_ms)
 {
     struct heap_node *n;
     size_t count = 0;
     for (; count < max && (n = heap_first(&p->due)) && n->key <= now_ms; count++) {
-        struct ward *w = container_of(n, struct ward, due);
+        struct orphan *w = container_of(n, struct orphan, due);
         heap_remove(&p->due, n);
         list_add_last(&p->ready[class_of(p, w)], &w->ready);
     }
@@ -364,49 +373,49 @@ static bool is_more_due(const struct plan *p, uint64_t now_ms)
 }
 
 /* Returns how much of max was used. */
-static size_t janitor_plan_look(struct plan *p, uint64_t now_ms, size_t max)
+static size_t review(struct plan *p, uint64_t now_ms, size_t max)
 {
     size_t left = max;
     while (left && !list_is_empty(&p->session_walks)) {
         struct session_walk *walk = container_of(p->session_walks.next, struct session_walk, link);
-        size_t n = go_on_with_session(p, walk, left, now_ms);
+        size_t n = step_session_walk(p, walk, left, now_ms);
         left -= n ? n : 1; /* many sessions without instances take time too */
     }
     while (left && !list_is_empty(&p->guard_walks)) {
         struct storm_guard *g = container_of(p->guard_walks.next, struct storm_guard, walked);
-        size_t n = go_on_with_guard(p, g, left, now_ms);
+        size_t n = step_guard_walk(p, g, left, now_ms);
         left -= n ? n : 1;
     }
-    return max - (left - go_on_with_due(p, left, now_ms));
+    return max - (left - collect_due(p, left, now_ms));
 }
 
-static void look_at_once(struct plan *p, uint64_t now_ms)
+static void review_now(struct plan *p, uint64_t now_ms)
 {
-    p->at_once -= janitor_plan_look(p, now_ms, p->at_once);
+    p->review_budget -= review(p, now_ms, p->review_budget);
 }
 
 bool plan_step(struct plan *p, uint64_t now_ms, size_t max)
 {
     struct storm_guard *g;
-    p->at_once = p->rules.look_at_once;
+    p->review_budget = p->rules.review_budget;
     while ((g = storm_guard_ending(p, now_ms)))
         release_guard(p, g, now_ms);
-    (void)janitor_plan_look(p, now_ms, max);
+    (void)review(p, now_ms, max);
     return !list_is_empty(&p->session_walks) || !list_is_empty(&p->guard_walks) || is_more_due(p, now_ms);
 }
 
 void plan_session_gone(struct plan *p, const struct catalog_session *session, uint64_t now_ms)
 {
     revision_clock_mark(&p->clock, now_ms, catalog_revision(p->catalog));
-    walk_session(p, session);
-    look_at_once(p, now_ms);
+    begin_session_walk(p, session);
+    review_now(p, now_ms);
 }
 
 void plan_session_back(struct plan *p, const struct catalog_session *session, uint64_t now_ms)
 {
     revision_clock_mark(&p->clock, now_ms, catalog_revision(p->catalog));
-    walk_session(p, session);
-    look_at_once(p, now_ms);
+    begin_session_walk(p, session);
+    review_now(p, now_ms);
 }
 
 void plan_changed(struct plan *p, const struct catalog_change *change, uint64_t now_ms)
@@ -416,14 +425,14 @@ void plan_changed(struct plan *p, const struct catalog_change *change, uint64_t 
     for (size_t n = 0; n < change->id_count; n++) {
         const struct catalog_instance *i = catalog_instance(s, change->ids[n]);
         bool is_followed =
-            p->wards.count || p->overrides.by_key.count || (i && i->override) || phase_of(i) != PHASE_NONE;
+            p->orphans.count || p->overrides.by_key.count || (i && i->override) || phase_of(i) != PHASE_NONE;
         if (!is_followed)
-            continue; /* nearly all: registered, or gone, and nothing to do */
+            continue; /* nearly all: registered or deleted, nothing to do */
         struct slice key = janitor_plan_key_of(p, s->ns, s->group, s->name, change->ids[n]);
         overrides_changed(p, i, key, now_ms);
-        see(p, i, key, now_ms);
+        update_orphan(p, i, key, now_ms);
     }
-    look_at_once(p, now_ms);
+    review_now(p, now_ms);
 }
 
 /* --- leading ----------------------------------------------------------------------------------------- */
@@ -435,13 +444,13 @@ void plan_lead(struct plan *p, bool does_lead, uint64_t now_ms)
     if (p->does_lead == does_lead)
         return;
     p->does_lead = does_lead;
-    for (size_t at = 0; strmap_next(&p->wards, &at, &key, &value);) {
-        struct ward *w = value;
+    for (size_t at = 0; strmap_next(&p->orphans, &at, &key, &value);) {
+        struct orphan *w = value;
         if (w->phase == PHASE_RETURNED) {
-            put_off(p, w, now_ms);
+            reschedule(p, w, now_ms);
         } else {
-            strmap_remove(&p->wards, key);
-            ward_free(p, w);
+            strmap_remove(&p->orphans, key);
+            orphan_free(p, w);
         }
     }
     storm_guards_end(p);
@@ -450,17 +459,17 @@ void plan_lead(struct plan *p, bool does_lead, uint64_t now_ms)
         storm_guards_begin(p, now_ms);
     if (does_lead && !MUTANT(JANITOR_LEFT_OVER))
         LIST_FOR_EACH (l, catalog_absent_sessions(p->catalog))
-            walk_session(p, container_of(l, struct catalog_session, absent));
-    look_at_once(p, now_ms);
+            begin_session_walk(p, container_of(l, struct catalog_session, absent));
+    review_now(p, now_ms);
 }
 
 /* --- actions ----------------------------------------------------------------------------------------- */
 
-static enum plan_kind kind_of(const struct ward *w)
+static enum plan_kind kind_of(const struct orphan *w)
 {
     switch (w->phase) {
     case PHASE_DYING:
-        return storm_guard_holds(&w->guarded) ? PLAN_GUARD : PLAN_LOSE;
+        return storm_guard_holds(&w->entry) ? PLAN_GUARD : PLAN_LOSE;
     case PHASE_HELD:
         return PLAN_LOSE;
     case PHASE_LOST:
@@ -470,7 +479,7 @@ static enum plan_kind kind_of(const struct ward *w)
     case PHASE_NONE:
         break;
     }
-    assert(!"a ward has a phase");
+    assert(!"a orphan has a phase");
     return PLAN_LOSE;
 }
 
@@ -484,9 +493,9 @@ bool plan_next(struct plan *p, enum plan_class class, uint64_t now_ms, uint64_t 
     struct link *l = list_take_first(&p->ready[class]);
     if (!l)
         return class == PLAN_DELETES && overrides_next(p, now_ms, wall_ms, ret_action);
-    struct ward *w = container_of(l, struct ward, ready);
+    struct orphan *w = container_of(l, struct orphan, ready);
     const struct catalog_instance *i = place_find(&w->place, p->catalog);
-    assert(phase_of(i) == w->phase && i->mod_revision == w->revision); /* the catalog tells every change */
+    assert(phase_of(i) == w->phase && i->mod_revision == w->revision); /* the catalog reports every change */
     w->ticket = ++p->last_ticket;
     map_put(&p->tickets, w->ticket, w);
     *ret_action = (struct plan_action){kind_of(w), w->ticket, i, w->revision,
@@ -496,11 +505,11 @@ bool plan_next(struct plan *p, enum plan_class class, uint64_t now_ms, uint64_t 
 
 void plan_done(struct plan *p, uint64_t ticket, enum plan_outcome outcome, uint64_t now_ms)
 {
-    struct ward *w = map_get(&p->tickets, ticket);
+    struct orphan *w = map_get(&p->tickets, ticket);
     if (w && outcome != PLAN_UNKNOWN && MUTANT(JANITOR_REFUSED_FORGOTTEN))
         return;
     if (w)
-        put_off(p, w, outcome == PLAN_UNKNOWN ? now_ms : now_ms + p->rules.recheck_ms);
+        reschedule(p, w, outcome == PLAN_UNKNOWN ? now_ms : now_ms + p->rules.recheck_ms);
     else
         overrides_notified(p, ticket, outcome, now_ms);
 }
@@ -527,15 +536,15 @@ void plan_verdict(struct plan *p, const struct catalog_instance *i, enum storm_v
                   uint64_t now_ms)
 {
     const struct catalog_service *s = i->service;
-    struct ward *w = strmap_get(&p->wards, janitor_plan_key_of(p, s->ns, s->group, s->name, i->id));
-    if (!w || !w->guarded.guard)
+    struct orphan *w = strmap_get(&p->orphans, janitor_plan_key_of(p, s->ns, s->group, s->name, i->id));
+    if (!w || !w->entry.guard)
         return;
-    bool was_held = storm_guard_holds(&w->guarded);
-    w->guarded.verdict = verdict;
-    if (!was_held || storm_guard_holds(&w->guarded))
+    bool was_held = storm_guard_holds(&w->entry);
+    w->entry.verdict = verdict;
+    if (!was_held || storm_guard_holds(&w->entry))
         return;
     w->at_ms = now_ms;
-    put_off(p, w, now_ms);
+    reschedule(p, w, now_ms);
 }
 
 size_t plan_held(const struct plan *p)
@@ -545,7 +554,7 @@ size_t plan_held(const struct plan *p)
 
 size_t plan_waiting(const struct plan *p)
 {
-    return p->wards.count;
+    return p->orphans.count;
 }
 
 /* --- the whole ---------------------------------------------------------------------------------------- */
@@ -556,7 +565,7 @@ struct plan *plan_new(const struct catalog *catalog, const struct plan_rules *ru
     struct plan *p = mem_new(sizeof *p);
     p->catalog = catalog;
     p->rules = *rules;
-    p->at_once = rules->look_at_once;
+    p->review_budget = rules->review_budget;
     p->events = *events;
     list_init(&p->active);
     list_init(&p->session_walks);
@@ -570,12 +579,12 @@ void plan_free(struct plan *p)
 {
     struct slice key;
     void *value;
-    for (size_t at = 0; strmap_next(&p->wards, &at, &key, &value);)
-        ward_free(p, value);
+    for (size_t at = 0; strmap_next(&p->orphans, &at, &key, &value);)
+        orphan_free(p, value);
     while (!list_is_empty(&p->session_walks))
         end_session_walk(container_of(p->session_walks.next, struct session_walk, link));
     storm_guards_done(p);
-    strmap_done(&p->wards);
+    strmap_done(&p->orphans);
     map_done(&p->tickets);
     overrides_done(p);
     heap_done(&p->due);

@@ -31,22 +31,22 @@ struct overrides {
 struct storm_guard { /* of a namespace, while this member leads */
     struct slice ns;
     struct storm storms[STORM_GROUPS];
-    struct link wards;  /* struct guarded: dying ones in traffic, and held ones */
-    struct link walked; /* in plan.guard_walks while its wards are looked at anew */
-    uint64_t walk;      /* those that this walk has met are last in `wards` */
-    bool walk_settles;  /* a storm is on, or may be soon: those that are dying are held, or wait longer */
-    bool walk_releases; /* a storm is over: what no other one holds is released */
+    struct link orphans;   /* struct guard_entry: dying ones in traffic, and held ones */
+    struct link walked;    /* in plan.guard_walks while its orphans are looked at anew */
+    uint64_t walk;         /* those that this walk has met are last in `orphans` */
+    bool walk_reschedules; /* a storm is on, or may be soon: those that are dying are held, or wait longer */
+    bool walk_releases;    /* a storm is over: what no other one holds is released */
     size_t released;
     struct heap_node end; /* in plan.ends while one of the storms is on */
     struct link active;   /* in plan.active while there is something to remember */
-    uint64_t look_ms;     /* its history is looked at then */
+    uint64_t review_ms;   /* its history is looked at then */
     struct guard_history written;
     uint64_t written_ms;
     bool is_written;
 };
 
-/* An instance under a guard, in its ward. */
-struct guarded {
+/* An instance under a guard, in its orphan. */
+struct guard_entry {
     struct storm_guard *guard; /* NULL: none */
     struct link link;
     uint64_t died_ms, ttl_ms;
@@ -70,15 +70,15 @@ struct plan {
 
     /* Of the leader. */
     struct link session_walks; /* sessions that went or came back: their instances are looked at in slices */
-    struct link guard_walks;   /* guards that went on, may do so soon, or are over: their wards likewise */
+    struct link guard_walks;   /* guards that went on, may do so soon, or are over: their orphans likewise */
     uint64_t last_walk;
-    size_t at_once;       /* what may still be looked at before plan_step */
-    struct strmap wards;  /* by the instance's key */
-    struct strmap guards; /* by namespace: struct storm_guard */
-    struct link active;   /* those with something to remember, by look_ms */
-    struct map tickets;   /* wards */
-    struct heap due;      /* wards that wait for their time */
-    struct heap ends;     /* guards that are on */
+    size_t review_budget;  /* what may still be looked at before plan_step */
+    struct strmap orphans; /* by the instance's key */
+    struct strmap guards;  /* by namespace: struct storm_guard */
+    struct link active;    /* those with something to remember, by review_ms */
+    struct map tickets;    /* orphans */
+    struct heap due;       /* orphans that wait for their time */
+    struct heap ends;      /* guards that are on */
     struct link ready[PLAN_CLASSES];
     size_t held;
 };
@@ -91,19 +91,20 @@ struct slice plan_key(struct plan *p, const struct place *place);
 
 struct storm_guard *storm_guard_of(struct plan *p, struct slice ns, uint64_t now_ms);
 void storm_guards_begin(struct plan *p, uint64_t now_ms); /* this member leads */
-void storm_guards_end(struct plan *p);                    /* it does not any more; no ward is under a guard */
+void storm_guards_end(struct plan *p); /* it does not any more; no orphan is under a guard */
 void storm_guards_done(struct plan *p);
 bool storm_guard_is_on(const struct storm_guard *g);
-bool storm_guard_holds(const struct guarded *o);
+bool storm_guard_holds(const struct guard_entry *o);
 /* An instance in traffic died, or is found held in the store: it comes under its namespace's guard. True:
  * look at all who are dying, a storm went on with it, or may be beginning. */
-bool storm_guard_death(struct plan *p, struct guarded *o, const struct catalog_instance *i, uint64_t now_ms);
-bool storm_guard_held(struct plan *p, struct guarded *o, const struct catalog_instance *i, bool is_found,
+bool storm_guard_death(struct plan *p, struct guard_entry *o, const struct catalog_instance *i,
+                       uint64_t now_ms);
+bool storm_guard_held(struct plan *p, struct guard_entry *o, const struct catalog_instance *i, bool is_found,
                       uint64_t now_ms);
 /* How long after its death it is decided upon what becomes of it. */
-uint64_t storm_guard_settle_ms(const struct plan *p, const struct guarded *o);
-void storm_guard_return(struct plan *p, struct guarded *o, uint64_t now_ms);
-void storm_guard_leave(struct plan *p, struct guarded *o);
+uint64_t storm_guard_decision_delay_ms(const struct plan *p, const struct guard_entry *o);
+void storm_guard_return(struct plan *p, struct guard_entry *o, uint64_t now_ms);
+void storm_guard_leave(struct plan *p, struct guard_entry *o);
 /* One of whose storms is over, until guard_end; NULL: none. */
 struct storm_guard *storm_guard_ending(struct plan *p, uint64_t now_ms);
 void storm_guard_end(struct plan *p, struct storm_guard *g, uint64_t now_ms);

@@ -24,7 +24,7 @@ static uint64_t shorter(uint64_t a, uint64_t b)
 
 /* --- deaths that count -------------------------------------------------------------------------------- */
 
-static void forget_old(struct storm *s, uint64_t now_ms)
+static void expire_deaths(struct storm *s, uint64_t now_ms)
 {
     size_t n = 0;
     while (n < s->count && s->deaths[n].until_ms <= now_ms) {
@@ -112,7 +112,7 @@ void storm_average(struct storm *s, const struct storm_rules *rules, uint64_t no
         storm_begin(s, rules, now_ms, NULL);
     while (s->averaged_ms + SECOND_MS <= now_ms) {
         s->averaged_ms += SECOND_MS;
-        forget_old(s, s->averaged_ms);
+        expire_deaths(s, s->averaged_ms);
         size_t counts = s->is_on ? s->newcomers : s->in_window;
         if (!counts && !s->usual) {
             s->averaged_ms = now_ms;
@@ -120,7 +120,7 @@ void storm_average(struct storm *s, const struct storm_rules *rules, uint64_t no
         }
         s->usual = approach(s->usual, (uint64_t)counts * STORM_ONE);
     }
-    forget_old(s, now_ms);
+    expire_deaths(s, now_ms);
     for (; s->raises && s->raise_until_ms <= now_ms; s->raises--)
         s->raise_until_ms += rules->raise_ms;
 }
@@ -256,7 +256,7 @@ uint64_t storm_end_ms(const struct storm *s)
 }
 
 /* Those that nobody held count on, as deaths of every day. */
-static void forget_held(struct storm *s)
+static void drop_held_deaths(struct storm *s)
 {
     size_t kept = 0;
     s->in_window = s->newcomers;
@@ -285,7 +285,7 @@ void storm_end(struct storm *s, const struct storm_rules *rules, uint64_t now_ms
     s->is_on = s->is_churn = false;
     if (MUTANT(JANITOR_STORM_AGAIN))
         return;
-    forget_held(s);
+    drop_held_deaths(s);
     if (!s->count)
         s->quiet_ms = s->longest_ms = 0;
 }

@@ -12,6 +12,11 @@ struct quota_part {
     bool is_new;                           /* a namespace that was empty when it was claimed */
 };
 
+struct quota_source {
+    uint64_t id;
+    size_t sessions; /* claimed, or open and opened through this member */
+};
+
 static struct quota_part *refer(struct strmap *map, struct slice key)
 {
     struct quota_part *p = strmap_get(map, key);
@@ -129,20 +134,70 @@ int quota_claim_override(struct quota *q, const struct catalog *c, const struct 
     return OK;
 }
 
-int quota_claim_session(struct quota *q, const struct catalog *c, struct quota_claim *claim, char *error,
-                        size_t error_size)
+/* --- sessions ------------------------------------------------------------------------------------------- */
+
+static struct quota_source *source_acquire(struct quota *q, uint64_t id)
+{
+    struct quota_source *s = map_get(&q->sources, id);
+    if (!s) {
+        s = mem_new(sizeof *s);
+        s->id = id;
+        map_put(&q->sources, id, s);
+    }
+    s->sessions++;
+    return s;
+}
+
+static void source_release(struct quota *q, struct quota_source *s)
+{
+    if (--s->sessions)
+        return;
+    map_remove(&q->sources, s->id);
+    mem_free(s);
+}
+
+int quota_claim_session(struct quota *q, const struct catalog *c, uint64_t source, struct quota_claim *claim,
+                        char *error, size_t error_size)
 {
     if (claim->session || !q->sessions_max)
         return OK;
-    if (catalog_session_count(c) + q->sessions >= q->sessions_max) {
+    size_t count = catalog_session_count(c) + q->sessions;
+    if (count >= q->sessions_max) {
         snprintf(error, error_size, "there may be %zu sessions, and there are (--registry-max-sessions)",
                  q->sessions_max);
         return ERR_QUOTA;
     }
+    const struct quota_source *of_source = source ? map_get(&q->sources, source) : NULL;
+    if (of_source && of_source->sessions >= q->sessions_max - count) {
+        snprintf(error, error_size,
+                 "%zu sessions were opened from this address; one address may hold at most as many as are "
+                 "left for all, and of %zu there are %zu left (--registry-max-sessions)",
+                 of_source->sessions, q->sessions_max, q->sessions_max - count);
+        return ERR_QUOTA;
+    }
     q->sessions++;
     claim->session = true;
+    claim->source = source ? source_acquire(q, source) : NULL;
     return OK;
 }
+
+void quota_keep_session(struct quota *q, struct catalog_session *s, struct quota_claim *claim)
+{
+    (void)q; /* it counts on */
+    if (!s || !s->exists || s->source)
+        return;
+    s->source = claim->source;
+    claim->source = NULL;
+}
+
+void quota_session_gone(struct quota *q, struct catalog_session *s)
+{
+    if (s->source)
+        source_release(q, s->source);
+    s->source = NULL;
+}
+
+/* --- release -------------------------------------------------------------------------------------------- */
 
 void quota_release(struct quota *q, struct quota_claim *claim)
 {
@@ -157,6 +212,8 @@ void quota_release(struct quota *q, struct quota_claim *claim)
         quota_part_release(&q->namespaces, claim->ns);
     }
     q->sessions -= claim->session;
+    if (claim->source)
+        source_release(q, claim->source);
     *claim = (struct quota_claim){0};
 }
 
@@ -165,4 +222,9 @@ void quota_done(struct quota *q)
     assert(!q->namespaces.count && !q->services.count && !q->new_namespaces && !q->sessions);
     strmap_done(&q->namespaces);
     strmap_done(&q->services);
+    uint64_t id;
+    void *source;
+    for (size_t at = 0; map_next(&q->sources, &at, &id, &source);)
+        mem_free(source);
+    map_done(&q->sources);
 }

@@ -8,17 +8,20 @@
 #include "registry/catalog.h"
 
 struct quota_part;
+struct quota_source;
 
 struct quota {
     size_t namespaces_max, services_max, instances_max, sessions_max; /* 0 = no limit */
     struct strmap namespaces, services;                               /* struct quota_part, of claims */
     size_t new_namespaces, sessions;
+    struct map sources; /* id -> struct quota_source: sessions by the client's address, claimed and open */
 };
 
 /* Of one request; zeroed before. What is claimed already is not claimed twice. */
 struct quota_claim {
     struct quota_part *ns, *service;
     bool instance, override, session;
+    struct quota_source *source; /* of the session; NULL = not counted by source */
 };
 
 /* ERR_QUOTA, with a sentence; each claims the namespace too, if nothing is in it yet. key as people write it;
@@ -33,8 +36,15 @@ MUST_CHECK int quota_claim_instance(struct quota *q, const struct catalog *c, co
                                     struct quota_claim *claim, char *error, size_t error_size);
 MUST_CHECK int quota_claim_override(struct quota *q, const struct catalog *c, const struct quota_key *key,
                                     struct quota_claim *claim, char *error, size_t error_size);
-MUST_CHECK int quota_claim_session(struct quota *q, const struct catalog *c, struct quota_claim *claim,
-                                   char *error, size_t error_size);
+/* One more session. source: of the client's connection (base/net/sources.h); 0 = not counted by source. A
+ * source may open a session while it holds fewer than are free for all, so one client alone gets half of
+ * sessions_max. Only sessions that were opened through this member since it started are counted by source. */
+MUST_CHECK int quota_claim_session(struct quota *q, const struct catalog *c, uint64_t source,
+                                   struct quota_claim *claim, char *error, size_t error_size);
+/* The claimed session s is open: its source holds it until quota_session_gone. s NULL, or gone already:
+ * nothing is kept. */
+void quota_keep_session(struct quota *q, struct catalog_session *s, struct quota_claim *claim);
+void quota_session_gone(struct quota *q, struct catalog_session *s);
 void quota_release(struct quota *q, struct quota_claim *claim);
 void quota_done(struct quota *q); /* all claims were released */
 

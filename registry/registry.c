@@ -84,7 +84,10 @@ static void on_changed(void *arg, const struct catalog_change *change)
 
 static void on_session_gone(void *arg, struct catalog_session *session)
 {
-    janitor_session_gone(((struct registry *)arg)->janitor, session);
+    struct registry *r = arg;
+    quota_session_gone(&r->quota, session);
+    if (session->instance_count)
+        janitor_session_gone(r->janitor, session);
 }
 
 static void on_session_back(void *arg, struct catalog_session *session)
@@ -142,6 +145,9 @@ static void on_free(struct pending_op *pending_ops)
     struct registry_op *op = container_of(pending_ops, struct registry_op, pending_ops);
     if (op->on_free)
         op->on_free(op);
+    if (op->opened)
+        quota_keep_session(&op->registry->quota, catalog_session(op->registry->catalog, op->opened),
+                           &op->claim);
     quota_release(&op->registry->quota, &op->claim);
 }
 
@@ -153,6 +159,7 @@ void *registry_op_new(struct registry *r, struct registry_request *q, size_t siz
     op->pending_ops.on_answer = registry_on_answer;
     op->pending_ops.on_free = on_free;
     pending_op_set_author(&op->pending_ops, q ? q->who : NULL);
+    op->source = q ? q->source : 0;
     op->has_proof = q && q->proof;
     if (op->has_proof) {
         op->proof = *q->proof;

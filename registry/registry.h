@@ -100,7 +100,8 @@ struct registry_request {
      * allowed (server/auth/README.md) is checked again when the write is applied, on every member:
      * ERR_USER_EMPTY, ERR_USER_NOT_FOUND, ERR_AUTH_OLD_REVISION, ERR_PERMISSION_DENIED. */
     const struct auth_who *who;
-    void *impl; /* the door's own */
+    uint64_t source; /* sources_id of the client's address, for --registry-max-sessions; 0 = not counted */
+    void *impl;      /* the door's own */
 };
 
 /* Names are checked here (name_check): ERR_INVALID with a sentence. ERR_QUOTA when a limit of the

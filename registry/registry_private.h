@@ -41,6 +41,8 @@ struct registry_op {
     struct registry_result result;
     void (*on_free)(struct registry_op *op); /* may be NULL */
     struct quota_claim claim;
+    uint64_t source;             /* registry_request.source */
+    int64_t opened;              /* the session that it opened; 0 = none */
     struct registry_proof proof; /* has_proof */
     bool has_proof;
     bool is_admitted;                       /* registry_admit */

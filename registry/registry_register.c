@@ -15,19 +15,19 @@
 #include "base/metric.h"
 #include "registry/registry_private.h"
 
-struct registering {
+struct register_op {
     struct registry_op op;
     struct registry_key key;
     struct slice at; /* the instance's key in the store */
     struct instance *doc;
-    int64_t asked;   /* the session that the caller wants; 0 = ours to choose */
+    int64_t wanted_session;   /* the session that the caller wants; 0 = ours to choose */
     int64_t session; /* the one that was chosen */
-    int64_t granted; /* a lease made here */
-    int64_t renewed; /* a session that was kept alive here */
-    int64_t gone;    /* a session that is not alive, whatever the view shows */
-    int64_t left;    /* a session of this instance alone that it leaves */
-    int64_t seen;    /* mod revision of the instance's key that is compared */
-    int64_t unread;  /* mod revision of what is there and does not parse */
+    int64_t granted_session; /* a lease made here */
+    int64_t renewed_session; /* a session that was kept alive here */
+    int64_t gone_session;    /* a session that is not alive, whatever the view shows */
+    int64_t left_session;    /* a session of this instance alone that it leaves */
+    int64_t compared_revision;    /* mod revision of the instance's key that is compared */
+    int64_t unparsed_revision;  /* mod revision of what is there and does not parse */
     unsigned attempts;
     bool is_confirmed; /* the view was behind a barrier */
     struct txn txn;
@@ -35,17 +35,17 @@ struct registering {
     Etcdserverpb__LeaseKeepAliveRequest keep_alive;
 };
 
-static void registry_register_decide(struct registering *w);
+static void registry_register_decide(struct register_op *w);
 
-static void free_registering(struct registry_op *op)
+static void free_register_op(struct registry_op *op)
 {
-    mem_free(container_of(op, struct registering, op)->doc);
+    mem_free(container_of(op, struct register_op, op)->doc);
 }
 
-static void registry_register_end(struct registering *w, int err)
+static void registry_register_end(struct register_op *w, int err)
 {
-    if (w->granted && err && !registry_is_unknown(err))
-        registry_revoke(w->op.registry, w->granted);
+    if (w->granted_session && err && !registry_is_unknown(err))
+        registry_revoke(w->op.registry, w->granted_session);
     pending_op_end(&w->op.pending_ops, err);
 }
 
@@ -53,24 +53,24 @@ static void registry_register_end(struct registering *w, int err)
 
 static void on_granted(struct kv_request *kv, int err, const ProtobufCMessage *message)
 {
-    struct registering *w = container_of(kv, struct registering, op.pending_ops.kv);
+    struct register_op *w = container_of(kv, struct register_op, op.pending_ops.kv);
     const Etcdserverpb__LeaseGrantResponse *response = (const Etcdserverpb__LeaseGrantResponse *)message;
     if (err) {
         registry_register_end(w, err);
         return;
     }
-    w->granted = response->id;
+    w->granted_session = response->id;
     w->op.result.ttl_s = (uint32_t)response->ttl;
     registry_register_decide(w);
 }
 
-static struct slice instance_text(struct registering *w);
+static struct slice instance_text(struct register_op *w);
 
-static void grant(struct registering *w)
+static void grant(struct register_op *w)
 {
     struct registry *r = w->op.registry;
     char error[256];
-    int err = quota_claim_session(&r->quota, r->catalog, &w->op.claim, error, sizeof error);
+    int err = quota_claim_session(&r->quota, r->catalog, w->op.source, &w->op.claim, error, sizeof error);
     if (err) {
         pending_op_refuse(&w->op.pending_ops, err, "%s", error);
         return;
@@ -86,19 +86,19 @@ static void grant(struct registering *w)
 }
 
 /* A session that ended: the caller's is his to make anew; of our own choice, another is made. */
-static void lose_session(struct registering *w)
+static void lose_session(struct register_op *w)
 {
-    if (w->asked) {
+    if (w->wanted_session) {
         registry_register_end(w, ERR_SESSION_GONE);
         return;
     }
-    w->gone = w->session;
+    w->gone_session = w->session;
     registry_register_decide(w);
 }
 
 static void on_alive(struct kv_request *kv, int err, const ProtobufCMessage *message)
 {
-    struct registering *w = container_of(kv, struct registering, op.pending_ops.kv);
+    struct register_op *w = container_of(kv, struct register_op, op.pending_ops.kv);
     const Etcdserverpb__LeaseKeepAliveResponse *response =
         (const Etcdserverpb__LeaseKeepAliveResponse *)message;
     if (err) {
@@ -106,13 +106,13 @@ static void on_alive(struct kv_request *kv, int err, const ProtobufCMessage *mes
     } else if (response->ttl <= 0) {
         lose_session(w);
     } else {
-        w->renewed = w->session;
+        w->renewed_session = w->session;
         w->op.result.ttl_s = (uint32_t)response->ttl;
         registry_register_decide(w);
     }
 }
 
-static void keep_alive(struct registering *w)
+static void keep_alive(struct register_op *w)
 {
     struct registry *r = w->op.registry;
     int err = pending_op_check_key(&w->op.pending_ops, w->at);
@@ -129,34 +129,34 @@ static void keep_alive(struct registering *w)
 
 /* The one it hangs on, if that lives; not one of its own whose time is another now: a lease's never changes.
  */
-static int64_t own_session(const struct registering *w, const struct catalog_instance *i)
+static int64_t own_session(const struct register_op *w, const struct catalog_instance *i)
 {
     const struct catalog_session *s = i && i->doc ? i->hangs_on : NULL;
-    if (!s || !s->exists || s->id == w->gone || (s->doc.is_implicit && s->doc.ttl_s != w->doc->ttl_s))
+    if (!s || !s->exists || s->id == w->gone_session || (s->doc.is_implicit && s->doc.ttl_s != w->doc->ttl_s))
         return 0;
     return s->id;
 }
 
-static void confirm(struct registering *w);
+static void confirm(struct register_op *w);
 
-static void refuse_session(struct registering *w, const char *refusal)
+static void refuse_session(struct register_op *w, const char *refusal)
 {
-    if (w->granted)
-        registry_revoke(w->op.registry, w->granted);
+    if (w->granted_session)
+        registry_revoke(w->op.registry, w->granted_session);
     pending_op_refuse(&w->op.pending_ops, ERR_PERMISSION_DENIED, "%s", refusal);
 }
 
 /* Why the client may not take the instance from the session that it hangs on; NULL: it may, or there is none.
  */
-static const char *refuse_to_leave(const struct registering *w, const struct catalog_instance *i)
+static const char *refuse_to_leave(const struct register_op *w, const struct catalog_instance *i)
 {
     const struct catalog_session *s = i && i->doc ? i->hangs_on : NULL;
-    return s && s->exists && s->id != w->gone ? registry_session_refusal(&w->op, s) : NULL;
+    return s && s->exists && s->id != w->gone_session ? registry_session_refusal(&w->op, s) : NULL;
 }
 
 /* False: it has ended, or goes on when the view is sure. Of a session that is not known nobody can say whose
  * it is: it is not kept alive before that. */
-static bool may_use_session(struct registering *w)
+static bool may_use_session(struct register_op *w)
 {
     const struct catalog_session *s = catalog_session(w->op.registry->catalog, w->session);
     const char *refusal = s ? registry_session_refusal(&w->op, s) : NULL;
@@ -172,20 +172,20 @@ static bool may_use_session(struct registering *w)
 }
 
 /* False: it goes on when an answer is there. */
-static bool choose_session(struct registering *w, const struct catalog_instance *i)
+static bool choose_session(struct register_op *w, const struct catalog_instance *i)
 {
     int64_t own = own_session(w, i);
-    const char *refusal = w->asked || own ? NULL : refuse_to_leave(w, i);
+    const char *refusal = w->wanted_session || own ? NULL : refuse_to_leave(w, i);
     if (refusal) {
         refuse_session(w, refusal);
         return false;
     }
-    w->session = w->asked ? w->asked : own ? own : w->granted;
-    if (w->session && w->session != w->granted && !may_use_session(w))
+    w->session = w->wanted_session ? w->wanted_session : own ? own : w->granted_session;
+    if (w->session && w->session != w->granted_session && !may_use_session(w))
         return false;
     if (!w->session)
         grant(w);
-    else if (w->session != w->granted && w->session != w->renewed)
+    else if (w->session != w->granted_session && w->session != w->renewed_session)
         keep_alive(w);
     else
         return true;
@@ -197,14 +197,14 @@ static bool choose_session(struct registering *w, const struct catalog_instance 
 
 static void on_confirmed_view(struct feed_waiter *waiter)
 {
-    struct registering *w = container_of(waiter, struct registering, op.pending_ops.waiter);
+    struct register_op *w = container_of(waiter, struct register_op, op.pending_ops.waiter);
     w->is_confirmed = true;
     registry_register_decide(w);
 }
 
 static void registry_register_on_barrier(struct kv_request *kv, int err, const ProtobufCMessage *response)
 {
-    struct registering *w = container_of(kv, struct registering, op.pending_ops.kv);
+    struct register_op *w = container_of(kv, struct register_op, op.pending_ops.kv);
     (void)response;
     if (err)
         registry_register_end(w, err);
@@ -212,7 +212,7 @@ static void registry_register_on_barrier(struct kv_request *kv, int err, const P
         pending_op_view(&w->op.pending_ops, kv_revision(w->op.registry->kv), on_confirmed_view);
 }
 
-static void confirm(struct registering *w)
+static void confirm(struct register_op *w)
 {
     w->op.pending_ops.kv.done = registry_register_on_barrier;
     kv_barrier(w->op.registry->kv, &w->op.pending_ops.kv);
@@ -221,43 +221,44 @@ static void confirm(struct registering *w)
 
 /* Somebody was faster, or the view behind. What shows this transaction is as good as behind a barrier: it
  * began after the request. */
-static void lose(struct registering *w, const Etcdserverpb__TxnResponse *response)
+static void lose(struct register_op *w, const Etcdserverpb__TxnResponse *response)
 {
     metric_add(METRIC_REGISTRY_CONFLICTS, 1);
     if (++w->attempts == REGISTRY_ATTEMPTS_MAX) {
         registry_register_end(w, ERR_CONFLICT);
         return;
     }
-    w->unread = txn_mod_revision(response);
+    w->unparsed_revision = txn_mod_revision(response);
     pending_op_view(&w->op.pending_ops, response->header->revision, on_confirmed_view);
 }
 
 static void on_registered(struct kv_request *kv, int err, const ProtobufCMessage *message)
 {
-    struct registering *w = container_of(kv, struct registering, op.pending_ops.kv);
+    struct register_op *w = container_of(kv, struct register_op, op.pending_ops.kv);
     const Etcdserverpb__TxnResponse *response = (const Etcdserverpb__TxnResponse *)message;
     struct registry *r = w->op.registry;
     if (err == ERR_LEASE_NOT_FOUND && ++w->attempts < REGISTRY_ATTEMPTS_MAX) {
-        if (w->session == w->granted)
-            w->granted = 0;
+        if (w->session == w->granted_session)
+            w->granted_session = 0;
         lose_session(w);
     } else if (err) {
         registry_register_end(w, err);
     } else if (!response->succeeded) {
         lose(w, response);
     } else {
-        if (w->granted && w->granted != w->session)
-            registry_revoke(r, w->granted);
-        if (w->left)
-            registry_revoke(r, w->left);
+        if (w->granted_session && w->granted_session != w->session)
+            registry_revoke(r, w->granted_session);
+        if (w->left_session)
+            registry_revoke(r, w->left_session);
         metric_add(METRIC_REGISTRY_REGISTRATIONS, 1);
         w->op.result.session = w->session;
-        w->op.result.session_key = w->session == w->granted ? w->op.session_key : NULL;
+        w->op.result.session_key = w->session == w->granted_session ? w->op.session_key : NULL;
+        w->op.opened = w->session == w->granted_session ? w->granted_session : 0;
         registry_op_written(&w->op, response->header->revision);
     }
 }
 
-static struct slice instance_text(struct registering *w)
+static struct slice instance_text(struct register_op *w)
 {
     struct instance doc = *w->doc;
     struct buf text = {0};
@@ -292,11 +293,11 @@ static struct slice session_text(struct arena *a, const struct session *doc)
 
 /* The session's part: it is made, or must be there. One that was made for another instance alone is not any
  * more: it must not end with that instance. */
-static void add_session(struct registering *w, const struct catalog_instance *i)
+static void add_session(struct register_op *w, const struct catalog_instance *i)
 {
     struct arena *a = &w->op.pending_ops.arena;
     struct slice key = registry_session_key(a, w->session);
-    if (w->session == w->granted) {
+    if (w->session == w->granted_session) {
         struct session doc = {.ttl_s = w->doc->ttl_s, .is_implicit = true};
         registry_sign_session(&w->op, &doc);
         txn_put(&w->txn, key, session_text(a, &doc), w->session);
@@ -328,15 +329,15 @@ static int64_t add_left_session(struct txn *txn, const struct catalog_instance *
     return s->id;
 }
 
-static void registry_register_propose(struct registering *w, const struct catalog_instance *i,
+static void registry_register_propose(struct register_op *w, const struct catalog_instance *i,
                                       struct slice text)
 {
     struct registry *r = w->op.registry;
-    w->seen = i && i->doc ? i->mod_revision : w->unread;
+    w->compared_revision = i && i->doc ? i->mod_revision : w->unparsed_revision;
     txn_init(&w->txn, &w->op.pending_ops.arena);
-    txn_if_revision(&w->txn, w->at, w->seen);
+    txn_if_revision(&w->txn, w->at, w->compared_revision);
     add_session(w, i);
-    w->left = refuse_to_leave(w, i) ? 0 : add_left_session(&w->txn, i, w->session);
+    w->left_session = refuse_to_leave(w, i) ? 0 : add_left_session(&w->txn, i, w->session);
     txn_put(&w->txn, w->at, text, 0);
     txn_else_get(&w->txn, w->at);
     if (!registry_admit(&w->op, w->key.ns, w->at.size + text.size))
@@ -358,14 +359,14 @@ static bool is_projected(struct registry_op *op, const struct catalog_instance *
 }
 
 /* On the view as it is; every step comes back here until all that the transaction needs is known. */
-static void registry_register_decide(struct registering *w)
+static void registry_register_decide(struct register_op *w)
 {
     struct registry *r = w->op.registry;
     const struct catalog_instance *i = registry_find(r, &w->key);
     if (!choose_session(w, i))
         return;
     const struct catalog_session *session = catalog_session(r->catalog, w->session);
-    bool is_known = w->session == w->granted || session;
+    bool is_known = w->session == w->granted_session || session;
     struct slice text = instance_text(w);
     bool is_same = is_there(i, text) && !(session && session->is_damaged);
     if (w->is_confirmed && !is_known) {
@@ -374,8 +375,8 @@ static void registry_register_decide(struct registering *w)
         w->op.result.session = w->session;
         w->op.result.is_unchanged = true;
         w->op.result.revision = registry_revision(r);
-        if (w->granted)
-            registry_revoke(r, w->granted);
+        if (w->granted_session)
+            registry_revoke(r, w->granted_session);
         pending_op_end(&w->op.pending_ops, OK);
     } else if (is_same || !is_known) {
         confirm(w);
@@ -398,7 +399,7 @@ static const char *what_is_wrong(const struct instance *doc)
 void registry_register(struct registry *r, struct registry_request *q, const struct registry_key *key,
                        const struct instance *doc, int64_t session)
 {
-    struct registering *w = registry_op_new(r, q, sizeof *w);
+    struct register_op *w = registry_op_new(r, q, sizeof *w);
     char error[512];
     if (!registry_write_begin(&w->op, key, NAME_INSTANCE, &w->key, &w->at))
         return;
@@ -418,77 +419,77 @@ void registry_register(struct registry *r, struct registry_request *q, const str
         pending_op_refuse(&w->op.pending_ops, err, "%s", error);
         return;
     }
-    w->op.on_free = free_registering;
+    w->op.on_free = free_register_op;
     w->doc = instance_copy(doc);
-    w->asked = session;
+    w->wanted_session = session;
     registry_register_decide(w);
 }
 
 /* --- deregistering -------------------------------------------------------------------------------------- */
 
-struct deregistering {
+struct deregister_op {
     struct registry_op op;
     struct registry_key key;
     struct slice at, override_at;
-    int64_t seen, unread, left;
-    int64_t override_unread; /* mod revision of an override that does not parse */
+    int64_t compared_revision, unparsed_revision, left_session;
+    int64_t override_unparsed_revision; /* mod revision of an override that does not parse */
     unsigned attempts;
     struct txn txn;
 };
 
-static void propose_removal(struct deregistering *w);
+static void propose_removal(struct deregister_op *w);
 
 static void on_newer_view_of_removal(struct feed_waiter *waiter)
 {
-    propose_removal(container_of(waiter, struct deregistering, op.pending_ops.waiter));
+    propose_removal(container_of(waiter, struct deregister_op, op.pending_ops.waiter));
 }
 
 static void on_deregistered(struct kv_request *kv, int err, const ProtobufCMessage *message)
 {
-    struct deregistering *w = container_of(kv, struct deregistering, op.pending_ops.kv);
+    struct deregister_op *w = container_of(kv, struct deregister_op, op.pending_ops.kv);
     const Etcdserverpb__TxnResponse *response = (const Etcdserverpb__TxnResponse *)message;
     if (!err && !response->succeeded && ++w->attempts < REGISTRY_ATTEMPTS_MAX) {
-        w->unread = txn_mod_revision_of(response, w->at);
-        w->override_unread = txn_mod_revision_of(response, w->override_at);
+        w->unparsed_revision = txn_mod_revision_of(response, w->at);
+        w->override_unparsed_revision = txn_mod_revision_of(response, w->override_at);
         metric_add(METRIC_REGISTRY_CONFLICTS, 1);
         pending_op_view(&w->op.pending_ops, response->header->revision, on_newer_view_of_removal);
         return;
     }
     if (!err && !response->succeeded)
         err = ERR_CONFLICT;
-    else if (!err && !w->seen)
+    else if (!err && !w->compared_revision)
         err = ERR_NOT_FOUND;
     if (err) {
         pending_op_end(&w->op.pending_ops, err);
         return;
     }
-    if (w->left)
-        registry_revoke(w->op.registry, w->left);
+    if (w->left_session)
+        registry_revoke(w->op.registry, w->left_session);
     metric_add(METRIC_REGISTRY_DEREGISTRATIONS, 1);
     registry_op_written(&w->op, response->header->revision);
 }
 
 /* A drain that this view does not show yet ends too: so what is known of the override is compared. */
-static void end_drain(struct deregistering *w, const struct catalog_instance *i)
+static void end_drain(struct deregister_op *w, const struct catalog_instance *i)
 {
     bool is_shown = i && i->override;
     if (!is_shown || !registry_end_drain(&w->txn, i, w->override_at))
-        txn_if_revision(&w->txn, w->override_at, is_shown ? i->override_revision : w->override_unread);
+        txn_if_revision(&w->txn, w->override_at, is_shown ? i->override_revision : w->override_unparsed_revision);
 }
 
 /* That it is not there is said by the store, not by the view. */
-static void propose_removal(struct deregistering *w)
+static void propose_removal(struct deregister_op *w)
 {
     struct registry *r = w->op.registry;
     const struct catalog_instance *i = registry_find(r, &w->key);
     if (is_projected(&w->op, i))
         return;
-    w->seen = i && i->doc ? i->mod_revision : w->unread;
-    w->left = 0;
+    w->compared_revision = i && i->doc ? i->mod_revision : w->unparsed_revision;
+    w->left_session = 0;
     txn_init(&w->txn, &w->op.pending_ops.arena);
-    txn_if_revision(&w->txn, w->at, w->seen);
-    if (w->seen) {
-        w->left = add_left_session(&w->txn, i, 0);
+    txn_if_revision(&w->txn, w->at, w->compared_revision);
+    if (w->compared_revision) {
+        w->left_session = add_left_session(&w->txn, i, 0);
         txn_delete(&w->txn, w->at);
         end_drain(w, i);
     }
@@ -502,7 +503,7 @@ static void propose_removal(struct deregistering *w)
 
 void registry_deregister(struct registry *r, struct registry_request *q, const struct registry_key *key)
 {
-    struct deregistering *w = registry_op_new(r, q, sizeof *w);
+    struct deregister_op *w = registry_op_new(r, q, sizeof *w);
     if (!registry_write_begin(&w->op, key, NAME_INSTANCE, &w->key, &w->at))
         return;
     w->override_at = registry_key_text(&w->op.pending_ops.arena, NAME_OVERRIDE, &w->key);

@@ -8,7 +8,7 @@
 #include "base/metric.h"
 #include "registry/registry_private.h"
 
-struct sessioning {
+struct session_op {
     struct registry_op op;
     int64_t session;
     struct slice text; /* opening: the document */
@@ -19,19 +19,19 @@ struct sessioning {
     bool is_last;      /* and the session itself */
     unsigned attempts; /* closing: lost compares in a row */
     bool is_confirmed; /* the view was behind a barrier */
-    void (*confirmed)(struct sessioning *s);
+    void (*confirmed)(struct session_op *s);
 };
 
 static void registry_session_on_view(struct feed_waiter *waiter)
 {
-    struct sessioning *s = container_of(waiter, struct sessioning, op.pending_ops.waiter);
+    struct session_op *s = container_of(waiter, struct session_op, op.pending_ops.waiter);
     s->is_confirmed = true;
     s->confirmed(s);
 }
 
 static void registry_session_on_barrier(struct kv_request *kv, int err, const ProtobufCMessage *response)
 {
-    struct sessioning *s = container_of(kv, struct sessioning, op.pending_ops.kv);
+    struct session_op *s = container_of(kv, struct session_op, op.pending_ops.kv);
     (void)response;
     if (err)
         pending_op_end(&s->op.pending_ops, err);
@@ -40,7 +40,7 @@ static void registry_session_on_barrier(struct kv_request *kv, int err, const Pr
 }
 
 /* fn when the view shows what was committed before. */
-static void confirm(struct sessioning *s, void (*fn)(struct sessioning *s))
+static void confirm(struct session_op *s, void (*fn)(struct session_op *s))
 {
     s->confirmed = fn;
     s->op.pending_ops.kv.done = registry_session_on_barrier;
@@ -53,7 +53,7 @@ static void confirm(struct sessioning *s, void (*fn)(struct sessioning *s))
 
 static void registry_session_on_put(struct kv_request *kv, int err, const ProtobufCMessage *message)
 {
-    struct sessioning *s = container_of(kv, struct sessioning, op.pending_ops.kv);
+    struct session_op *s = container_of(kv, struct session_op, op.pending_ops.kv);
     const Etcdserverpb__TxnResponse *response = (const Etcdserverpb__TxnResponse *)message;
     if (err && !registry_is_unknown(err))
         registry_revoke(s->op.registry, s->session);
@@ -62,13 +62,14 @@ static void registry_session_on_put(struct kv_request *kv, int err, const Protob
         return;
     }
     metric_add(METRIC_REGISTRY_SESSIONS_OPENED, 1);
+    s->op.opened = s->session;
     s->op.result.session = s->session;
     s->op.result.session_key = s->op.session_key;
     registry_op_written(&s->op, response->header->revision);
 }
 
 /* WRITE on all sessions: what a client needs to open one. */
-static void sign_opening(struct sessioning *s)
+static void sign_opening(struct session_op *s)
 {
     static const char sessions[] = "/cairn/registry/sessions/", end[] = "/cairn/registry/sessions0";
     pending_op_sign(
@@ -78,7 +79,7 @@ static void sign_opening(struct sessioning *s)
 
 static void on_granted(struct kv_request *kv, int err, const ProtobufCMessage *message)
 {
-    struct sessioning *s = container_of(kv, struct sessioning, op.pending_ops.kv);
+    struct session_op *s = container_of(kv, struct session_op, op.pending_ops.kv);
     const Etcdserverpb__LeaseGrantResponse *response = (const Etcdserverpb__LeaseGrantResponse *)message;
     if (err) {
         pending_op_end(&s->op.pending_ops, err);
@@ -96,7 +97,7 @@ static void on_granted(struct kv_request *kv, int err, const ProtobufCMessage *m
 
 void registry_session_open(struct registry *r, struct registry_request *q, const struct session *doc)
 {
-    struct sessioning *s = registry_op_new(r, q, sizeof *s);
+    struct session_op *s = registry_op_new(r, q, sizeof *s);
     struct session own = *doc;
     struct buf text = {0};
     char error[256];
@@ -110,7 +111,7 @@ void registry_session_open(struct registry *r, struct registry_request *q, const
                           INSTANCE_TIME_MAX_S);
         return;
     }
-    err = quota_claim_session(&r->quota, r->catalog, &s->op.claim, error, sizeof error);
+    err = quota_claim_session(&r->quota, r->catalog, s->op.source, &s->op.claim, error, sizeof error);
     if (err) {
         pending_op_refuse(&s->op.pending_ops, err, "%s", error);
         return;
@@ -136,7 +137,7 @@ void registry_session_open(struct registry *r, struct registry_request *q, const
 /* Whatever came of it, the session is alive; the next heartbeat tries again. */
 static void on_repaired(struct kv_request *kv, int err, const ProtobufCMessage *message)
 {
-    struct sessioning *s = container_of(kv, struct sessioning, op.pending_ops.kv);
+    struct session_op *s = container_of(kv, struct session_op, op.pending_ops.kv);
     (void)message;
     if (err)
         log_warn("a session's document could not be repaired", F_HEX("session", (uint64_t)s->session),
@@ -146,7 +147,7 @@ static void on_repaired(struct kv_request *kv, int err, const ProtobufCMessage *
 
 /* A document that somebody wrote over the session's ends nothing: the owner's heartbeat puts its own back.
  * False: there is nothing to do. */
-static bool repair(struct sessioning *s)
+static bool repair(struct session_op *s)
 {
     struct registry *r = s->op.registry;
     struct arena *a = &s->op.pending_ops.arena;
@@ -166,7 +167,7 @@ static bool repair(struct sessioning *s)
 
 static void on_alive(struct kv_request *kv, int err, const ProtobufCMessage *message)
 {
-    struct sessioning *s = container_of(kv, struct sessioning, op.pending_ops.kv);
+    struct session_op *s = container_of(kv, struct session_op, op.pending_ops.kv);
     const Etcdserverpb__LeaseKeepAliveResponse *response =
         (const Etcdserverpb__LeaseKeepAliveResponse *)message;
     if (!err && response->ttl <= 0)
@@ -183,24 +184,24 @@ static void on_alive(struct kv_request *kv, int err, const ProtobufCMessage *mes
 
 /* A client may keep a session when it may write every instance on it, or the session's own key. Without
  * instances the proof counts, which was judged before; without a proof the session's own key. */
-struct keeping {
-    struct sessioning *session;
+struct session_check {
+    struct session_op *session;
     size_t count;
     int err;
 };
 
 static bool check_kept(void *arg, const struct registry_key *key)
 {
-    struct keeping *k = arg;
+    struct session_check *k = arg;
     struct pending_op *op = &k->session->op.pending_ops;
     k->count++;
     k->err = pending_op_check_key(op, registry_key_text(&op->arena, NAME_INSTANCE, key));
     return !k->err;
 }
 
-static int check_session(struct sessioning *s)
+static int check_session(struct session_op *s)
 {
-    struct keeping k = {.session = s};
+    struct session_check k = {.session = s};
     struct pending_op *op = &s->op.pending_ops;
     if (!op->has_author || op->epoch == kv_auth_epoch(op->pending_ops->kv))
         return OK;
@@ -213,7 +214,7 @@ static int check_session(struct sessioning *s)
 }
 
 /* A session that was opened on another member a moment ago may not be in this one's view yet. */
-static void beat(struct sessioning *s)
+static void beat(struct session_op *s)
 {
     struct registry *r = s->op.registry;
     const struct catalog_session *session = catalog_session(r->catalog, s->session);
@@ -239,7 +240,7 @@ static void beat(struct sessioning *s)
 
 void registry_session_heartbeat(struct registry *r, struct registry_request *q, int64_t session)
 {
-    struct sessioning *s = registry_op_new(r, q, sizeof *s);
+    struct session_op *s = registry_op_new(r, q, sizeof *s);
     s->session = session;
     if (registry_is_ready(r))
         beat(s);
@@ -250,16 +251,16 @@ void registry_session_heartbeat(struct registry *r, struct registry_request *q, 
 /* --- closing ----------------------------------------------------------------------------------------------
  */
 
-static void close_part(struct sessioning *s);
+static void close_part(struct session_op *s);
 
 static void on_newer_view(struct feed_waiter *waiter)
 {
-    close_part(container_of(waiter, struct sessioning, op.pending_ops.waiter));
+    close_part(container_of(waiter, struct session_op, op.pending_ops.waiter));
 }
 
 static void registry_session_on_closed(struct kv_request *kv, int err, const ProtobufCMessage *message)
 {
-    struct sessioning *s = container_of(kv, struct sessioning, op.pending_ops.kv);
+    struct session_op *s = container_of(kv, struct session_op, op.pending_ops.kv);
     const Etcdserverpb__TxnResponse *response = (const Etcdserverpb__TxnResponse *)message;
     if (!err && !response->succeeded) {
         metric_add(METRIC_REGISTRY_CONFLICTS, 1);
@@ -285,7 +286,7 @@ static void registry_session_on_closed(struct kv_request *kv, int err, const Pro
 }
 
 /* The rights that close_part needs: as check_session. needs: of its instances, s->part of them. */
-static void sign_close(struct sessioning *s, const struct auth_need *needs)
+static void sign_close(struct session_op *s, const struct auth_need *needs)
 {
     struct pending_op *op = &s->op.pending_ops;
     bool is_operator = s->op.has_proof && s->op.proof.is_operator;
@@ -298,7 +299,7 @@ static void sign_close(struct sessioning *s, const struct auth_need *needs)
 
 /* As many instances as fit; with the last of them the session. An instance that moved to another session
  * since it was seen here has another mod revision, and stays. */
-static void close_part(struct sessioning *s)
+static void close_part(struct session_op *s)
 {
     struct registry *r = s->op.registry;
     const struct catalog_session *session = catalog_session(r->catalog, s->session);
@@ -344,7 +345,7 @@ static void close_part(struct sessioning *s)
 
 void registry_session_close(struct registry *r, struct registry_request *q, int64_t session)
 {
-    struct sessioning *s = registry_op_new(r, q, sizeof *s);
+    struct session_op *s = registry_op_new(r, q, sizeof *s);
     s->session = session;
     s->op.pending_ops.goes_on = true;
     if (registry_is_ready(r))

@@ -37,6 +37,7 @@ write_new(struct api_call *c, void (*answer)(struct api_call *c, const struct re
     write->request.done = api_registry_write_on_done;
     write->request.who = api_author(c);
     write->request.proof = &c->proof;
+    write->request.source = c->q->source;
     write->call = c;
     write->answer = answer;
     c->state = write;

@@ -292,6 +292,7 @@ static bool make_session(struct stream_handshake *o)
         return false;
     o->is_pending = true;
     o->request.proof = stream_session_proof(c);
+    o->request.source = c->q->source;
     if (o->ttl_s) {
         struct session doc = {
             .client_id = c->subscriber.client_id, .ttl_s = o->ttl_s, .labels = c->subscriber.labels};

@@ -96,6 +96,7 @@ static void stream_session_send(struct stream_request *r)
     r->is_pending = true;
     r->request.who = stream_conn_author(c);
     r->request.proof = stream_session_proof(c);
+    r->request.source = c->q->source;
     if (r->is_register)
         registry_register(registry_of(c), &r->request, &r->key, &r->doc, c->session);
     else
@@ -170,6 +171,7 @@ static struct stream_heartbeat *new_heartbeat(struct stream_conn *c, bool is_new
     struct stream_heartbeat *b = mem_new(sizeof *b);
     b->request.done = on_session;
     b->request.proof = stream_session_proof(c);
+    b->request.source = c->q->source;
     b->conn = c;
     b->is_new = is_new;
     c->heartbeat = b;

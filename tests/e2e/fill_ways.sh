@@ -11,18 +11,20 @@ start_server "$work" "$port" --quota-backend-bytes 16000000 --registry-max-insta
     --config-max-total-bytes 300000 --config-releases-kept 3 --config-releases-max 10 --namespace-write-bytes-per-minute 2000000 \
     --max-watch-bytes 200000 ||
     { cat "$work/log"; exit 1; }
-put() { curl -s -m 60 -o "$work/body" -w '%{http_code}' -X PUT "$api/$1" --data-binary "$2"; }
-post() { curl -s -m 60 -o "$work/body" -w '%{http_code}' -X POST "$api/$1" --data-binary "$2"; }
-delete() { curl -s -m 60 -o "$work/body" -w '%{http_code}' -X DELETE "$api/$1"; }
-beat() { curl -s -m 60 -o /dev/null -w '%{http_code}' -X PUT "$api/sessions/$1/heartbeat"; }
+from=127.0.0.1 # the source of the client that misbehaves
+put() { curl -s --interface $from -m 60 -o "$work/body" -w '%{http_code}' -X PUT "$api/$1" --data-binary "$2"; }
+post() { curl -s --interface $from -m 60 -o "$work/body" -w '%{http_code}' -X POST "$api/$1" --data-binary "$2"; }
+delete() { curl -s --interface $from -m 60 -o "$work/body" -w '%{http_code}' -X DELETE "$api/$1"; }
+beat() { curl -s --interface $from -m 60 -o /dev/null -w '%{http_code}' -X PUT "$api/sessions/$1/heartbeat"; }
 instance='{"host":"10.0.0.1","port":80,"ttl":600}'
 
-# --- the other client: in a namespace of its own, before anybody misbehaves
-session=$(curl -s -X POST "$api/sessions" -d '{"ttl":600,"client_id":"calm"}' | jq -r .session)
-expect "the other client registers" 200 "$(put "services/web/instances/a?namespace=calm" "$instance")"
+# --- the other client: at an address and in a namespace of its own, before anybody misbehaves
+session=$(curl -s --interface 127.0.0.9 -X POST "$api/sessions" -d '{"ttl":600,"client_id":"calm"}' | jq -r .session)
+expect "the other client registers" 200 "$(from=127.0.0.9 && put "services/web/instances/a?namespace=calm" "$instance")"
 expect "and publishes" 200 "$(put "configs/app.yaml?namespace=calm" "a: 0")"
 round=0
 others_go_on() { # WHILE
+    local from=127.0.0.9
     round=$((round + 1))
     expect "meanwhile ($1) its heartbeat works" 200 "$(beat "$session")"
     expect "meanwhile ($1) it publishes" 200 "$(put "configs/app.yaml?namespace=calm" "a: $round")"
@@ -68,7 +70,22 @@ fill "publishes in a loop" 100 429 --namespace-write-bytes-per-minute publish
 short_history() { [ "$(curl -s "$api/configs/loop.txt/history?namespace=loop&limit=1000" | jq '.releases | length')" -le 10 ]; }
 check "a history in a loop has its bound" within $LIMIT_S short_history
 fill "namespaces of configurations" 100 429 --config-max-namespaces config_namespaces
-fill sessions 300 429 --registry-max-sessions sessions
+# One source may hold as many sessions as are left for all: another one still opens some.
+fill sessions 90 429 "from this address.*--registry-max-sessions" sessions
+expect "sessions: another source opens one" 200 "$(from=127.0.0.2 && sessions)"
+python3 - "$port" >"$work/stream" <<'PY'
+import json, socket, sys
+s = socket.create_connection(("127.0.0.1", int(sys.argv[1])), 30)
+s.sendall(b"GET /api/v1/stream HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+          b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: cairn.v1+json\r\n\r\n")
+text = json.dumps({"type": "hello", "client_id": "busy", "session": {"ttl": 60}}).encode()
+s.sendall(bytes([0x81, 0x80 | len(text)]) + bytes(4) + text)
+data = b""
+while b'"code":"quota"' not in data and b'"welcome"' not in data:
+    data += s.recv(65536) or b'"welcome"'
+print(data[data.index(b"{"):data.rindex(b"}") + 1].decode())
+PY
+check "sessions: the first source is refused over a WebSocket too" grep -q '"code":"quota".*from this address' "$work/stream"
 
 # --- by etcd's API: its own rule, NOSPACE for what grows; what shrinks, or keeps something alive, works
 users() { etcdctl user add "u$1" --new-user-password=p >/dev/null 2>&1 && echo 200; }

@@ -21,8 +21,8 @@ enum { TICK_MS = 100, TICKS = 3000, SUBJECTS = 60, SESSIONS = 24, SPACES = 2, DE
 
 static const struct plan_rules rules = {
     .storm = {.least = 3, .percent = 15, .window_max_ms = 20000, .hold_max_ms = 30000},
-    .settle_ms = 1000,
-    .settle_max_ms = 1000,
+    .decision_delay_ms = 1000,
+    .decision_delay_max_ms = 1000,
     .recheck_ms = 700,
     .absent_max_ms = 40000};
 static const uint64_t wall_start_ms = 1700000000000;
@@ -173,7 +173,7 @@ static void die(struct world *w, int k, uint64_t ttl_ms)
 {
     struct space *g = &w->spaces[k % SPACES];
     struct subject *s = &w->subjects[k];
-    s->at_ms = w->now_ms + rules.settle_ms;
+    s->at_ms = w->now_ms + rules.decision_delay_ms;
     s->does_count = serves(s);
     if (!s->does_count)
         return;

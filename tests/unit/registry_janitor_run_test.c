@@ -32,7 +32,7 @@ struct world {
 static struct plan_rules fast(void)
 {
     struct plan_rules rules = plan_rules_default();
-    rules.settle_ms = 50;
+    rules.decision_delay_ms = 50;
     rules.recheck_ms = 100;
     rules.storm.hold_max_ms = 1500;
     return rules;
@@ -266,7 +266,7 @@ static bool is_put(void *arg)
 
 static void race(struct world *w, const char *key, const char *value)
 {
-    w->rules.settle_ms = 0; /* it proposes in the turn in which it sees */
+    w->rules.decision_delay_ms = 0; /* it proposes in the turn in which it sees */
     begin_janitor(w);
     put_session(w, 1);
     put_session(w, 2);
@@ -329,7 +329,7 @@ static void many_are_lost(struct world *w, int64_t transactions_max)
 static void test_batches(void **state)
 {
     struct world *w = *state;
-    w->rules.settle_ms = 500; /* all of them are seen first */
+    w->rules.decision_delay_ms = 500; /* all of them are seen first */
     begin_janitor(w);
     many_are_lost(w, 300 / 64 + 1);
 }
@@ -340,7 +340,7 @@ static void test_small_transactions(void **state)
     struct world *w = mem_new(sizeof *w);
     log_set_level(getenv("VERBOSE") ? LOG_INFO : LOG_FATAL);
     w->rules = fast();
-    w->rules.settle_ms = 500;
+    w->rules.decision_delay_ms = 500;
     w->n.node.txn_ops_max = 10;
     registry_node_open(&w->n, NULL);
     begin_janitor(w);
@@ -504,7 +504,7 @@ static void test_full_store(void **state)
 static void test_closed_in_flight(void **state)
 {
     struct world *w = *state;
-    w->rules.settle_ms = 0;
+    w->rules.decision_delay_ms = 0;
     begin_janitor(w);
     many(w, 1, 9, "");
     end_sessions(w, 1, 9);

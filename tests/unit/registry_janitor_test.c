@@ -315,11 +315,11 @@ static void obey(struct world *w, const char *line)
         ;
 }
 
-static void run_script(const char *script, size_t look_at_once, struct buf *ret_log)
+static void run_script(const char *script, size_t review_budget, struct buf *ret_log)
 {
     struct world w = {0};
     struct plan_rules rules = plan_rules_default();
-    rules.look_at_once = look_at_once;
+    rules.review_budget = review_budget;
     const struct catalog_events events = {on_changed, on_gone, on_back, &w};
     const struct plan_events storms = {on_storm, on_storm_over, &w};
     w.catalog = catalog_new(&events);
@@ -488,10 +488,10 @@ static void test_scripts(void **state)
     (void)state;
     bool is_wrong = false;
     enum { WAYS = 3 };
-    const size_t look_at_once[WAYS] = {plan_rules_default().look_at_once, 2, 0}; /* and in slices */
+    const size_t review_budget[WAYS] = {plan_rules_default().review_budget, 2, 0}; /* and in slices */
     for (size_t n = 0; n < WAYS * (sizeof cases / sizeof *cases); n++) {
         struct buf log;
-        run_script(cases[n / WAYS].script, look_at_once[n % WAYS], &log);
+        run_script(cases[n / WAYS].script, review_budget[n % WAYS], &log);
         if (strcmp(buf_text(&log), cases[n / WAYS].expected) != 0) {
             print_error("%s:\n%sexpected:\n%s\n", cases[n / WAYS].name, buf_text(&log),
                         cases[n / WAYS].expected);
@@ -528,7 +528,7 @@ static void test_due_in_slices(void **state)
     catalog_end(w.catalog);
     while (plan_step(w.plan, w.now_ms, AT_ONCE))
         ;
-    w.now_ms = rules.settle_max_ms;
+    w.now_ms = rules.decision_delay_max_ms;
     while (plan_step(w.plan, w.now_ms, AT_ONCE))
         looks++;
     assert_in_range(looks, INSTANCES / AT_ONCE - 1, INSTANCES / AT_ONCE + 1);

@@ -619,6 +619,61 @@ static void test_limits(void **state)
     assert_int_equal(try(n, "web", "z", a[0].result.session), OK);
 }
 
+/* A session of a client at this source; instance NULL: opened by name, else for this instance alone. */
+static struct registry_reply begin_from(struct registry_node *n, struct registry_reply *a, uint64_t source,
+                                        const char *instance)
+{
+    const struct session session = {.ttl_s = 60};
+    const struct instance doc = {.host = slice_text("h"), .ttl_s = 60};
+    *a = (struct registry_reply){.request = {.done = registry_reply_done, .source = source}};
+    struct registry_key key = registry_key_of("web", instance ? instance : "");
+    if (instance)
+        registry_register(n->registry, &a->request, &key, &doc, 0);
+    else
+        registry_session_open(n->registry, &a->request, &session);
+    return *a;
+}
+
+static struct registry_reply open_from(struct registry_node *n, uint64_t source, const char *instance)
+{
+    struct registry_reply a;
+    begin_from(n, &a, source, instance);
+    registry_node_wait(n, &a);
+    return a;
+}
+
+/* A source opens a session while it holds fewer than are free for all. */
+static void test_sessions_of_sources(void **state)
+{
+    struct registry_node *n = *state; /* 4 sessions */
+    struct registry_reply a[3], b;
+    for (int i = 0; i < 3; i++) /* all at once: what is under way counts, and both kinds of sessions */
+        begin_from(n, &a[i], 1, i == 1 ? "a" : NULL);
+    for (int i = 0; i < 3; i++) {
+        registry_node_wait(n, &a[i]);
+        assert_int_equal(a[i].err, i < 2 ? OK : ERR_QUOTA);
+    }
+    assert_non_null(strstr(a[2].error, "2 sessions were opened from this address"));
+    assert_non_null(strstr(a[2].error, "--registry-max-sessions"));
+    assert_int_equal(open_from(n, 1, NULL).err, ERR_QUOTA); /* they are open now */
+    assert_int_equal(session_request(n, a[0].result.session, registry_session_heartbeat).err, OK);
+    b = open_from(n, 2, "b");
+    assert_int_equal(b.err, OK);
+    assert_int_equal(open_from(n, 2, NULL).err, ERR_QUOTA);
+    registry_node_revoke(n, a[0].result.session);
+    registry_node_settle(n);
+    assert_int_equal(open_from(n, 1, "b").err, OK); /* needs none: it hangs on a session already */
+    assert_int_equal(open_from(n, 1, NULL).err, OK);
+    assert_int_equal(deregister(n, "web", "a"), OK); /* its session ends with it */
+    a[0] = open_from(n, 1, NULL);
+    assert_int_equal(a[0].err, OK);
+    assert_int_equal(open_from(n, 1, NULL).err, ERR_QUOTA);
+    assert_int_equal(open_from(n, 0, NULL).err, OK); /* not counted by source */
+    assert_int_equal(session_request(n, a[0].result.session, registry_session_close).err, OK);
+    assert_int_equal(open_from(n, 1, NULL).err, ERR_QUOTA); /* it holds as many as are left */
+    assert_int_equal(open_from(n, 3, NULL).err, OK);
+}
+
 static void test_namespaces(void **state)
 {
     struct registry_node *n = *state; /* 3 of them */
@@ -726,6 +781,7 @@ int main(void)
         TEST(test_override_outlives),
         TEST(test_names),
         cmocka_unit_test_setup_teardown(test_limits, setup_limited, teardown),
+        cmocka_unit_test_setup_teardown(test_sessions_of_sources, setup_limited, teardown),
         cmocka_unit_test_setup_teardown(test_namespaces, setup_limited, teardown),
         cmocka_unit_test_setup_teardown(test_close_in_parts, setup_limited, teardown),
         TEST(test_cancel),
