@@ -130,7 +130,7 @@ struct kv_request {
     struct link link;
     uint64_t id, index, started_ms;
     const ProtobufCMessage *message;
-    struct kv_long *slices;
+    struct kv_scan *slices;
     int kind, state;
 };
 
@@ -246,7 +246,7 @@ void kv_header(const struct kv *kv, int64_t revision, Etcdserverpb__ResponseHead
 
 /* True once this member was removed from its cluster: the process says so and ends. */
 bool kv_is_removed(const struct kv *kv);
-/* Before the folder is looked at: if it is that of a member whose state was found to be wrong (kv_check.c),
+/* Before the folder is looked at: if it is that of a member whose state was found to be wrong (kv/state_check.c),
  * member/ and the WAL's folder (NULL = inside) get other names, and the member starts as one that lost its
  * disk. Blocking. */
 MUST_CHECK int kv_set_aside(struct io *io, const char *data_dir, const char *wal_dir, bool *ret_was_diverged);
@@ -261,7 +261,7 @@ void kv_on_ready(struct kv *kv, void (*fn)(void *arg), void *arg);
 void kv_on_leader(struct kv *kv, void (*fn)(void *arg, bool has_leader), void *arg);
 
 /* What people who need not be members ask of this member over the peers' port; without it they are taken for
- * members that start, and answered (kv_boot.c). */
+ * members that start, and answered (kv/bootstrap.c). */
 void kv_on_query(struct kv *kv,
                  void (*fn)(void *arg, struct peer_served_query *question, const struct peer_asker *asker,
                             struct slice text),
@@ -274,7 +274,7 @@ enum { KV_TOPICS_MAX = 16, KV_MEMBER_RPC_BYTES_MAX = 1 << 20 /* of a question, o
 enum kv_topic {
     KV_TOPIC_SUBSCRIBERS = 1, /* registry/survey.h */
     KV_TOPIC_LISTENERS = 2,   /* config/listen_wire.h */
-    KV_TOPIC_LEVEL = 3,       /* kv_level.c */
+    KV_TOPIC_LEVEL = 3,       /* kv/feature_level.c */
 };
 
 struct kv_member_request; /* somebody waits for an answer */

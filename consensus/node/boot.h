@@ -2,7 +2,7 @@
  * How a member starts: with what its folder holds, or by beginning a cluster, or by joining one. Asks the
  * other members over the peer port until the rules (boot_rules.h) decide; a member that asks also answers.
  *
- * Not here: what a running member answers (consensus/kv_boot.c), and making anything: kv_open does that. */
+ * Not here: what a running member answers (consensus/kv/bootstrap.c), and making anything: kv_open does that. */
 #ifndef CONSENSUS_NODE_BOOT_H
 #define CONSENSUS_NODE_BOOT_H
 

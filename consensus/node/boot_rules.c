@@ -15,7 +15,7 @@
  *                                              --force-new-cluster on the third, in words
  *   all lost their disks                       nobody can know: they begin again
  *   the flags name this member alone, but the  nobody can be asked: it begins anew, and ends as soon as
- *   cluster has grown since, and its disk is   a member speaks to it that it does not know (kv_peer.c):
+ *   cluster has grown since, and its disk is   a member speaks to it that it does not know (kv/peer_events.c):
  *   lost                                       it hears nothing of what that says
  *   flags differ                               nobody begins; each says where they differ
  *   `member add`, then started                 its seat has no name: claimed, then joined

@@ -348,7 +348,7 @@ int node_open(const struct node_options *o, char *error, size_t error_size, stru
     n->tick.fire = node_on_tick;
     o->io->ops->timer_start(o->io, &n->tick, o->heartbeat_ms);
     node_set_conf(n, o->conf_state);
-    /* Who is asked before the first turn must not look like a member without a past (kv_boot.c). */
+    /* Who is asked before the first turn must not look like a member without a past (kv/bootstrap.c). */
     n->state.term = raft_term(n->raft);
     n->state.commit = raft_committed_index(n->raft);
     n->state.last_index = raft_last_index(n->raft);

@@ -5,7 +5,7 @@
  *   2. the log is cut behind the snapshot's index, durably                (node.c, one WAL batch)
  *   3. the member's own rows are written into the file, it is opened as a store and checked,
  *      renamed over the old store, and the folder synced                  (here, on the store worker)
- *   4. the new store takes the place of the old one, promises are released (kv.c)
+ *   4. the new store takes the place of the old one, promises are released (kv/snapshot_transfer.c)
  *
  * After step 1 the next start deletes the file, after step 2 it does step 3: the log's mark tells them apart.
  * A log that was cut for a snapshot that is nowhere is refused: nothing can be made of it. */

@@ -12,11 +12,11 @@
 /* The first byte of every message on a lane. */
 enum codec_kind {
     CODEC_RAFT = 1,     /* a raft message */
-    CODEC_CALL = 2,     /* a request that only the leader can serve, with a number (kv_peer.c) */
+    CODEC_CALL = 2,     /* a request that only the leader can serve, with a number (kv/leader_calls.c) */
     CODEC_REPLY = 3,    /* its answer */
     CODEC_SNAPSHOT = 4, /* pieces of a snapshot and their acknowledgements (node/snapshot_*.c) */
     CODEC_HASH = 5,     /* comparing members' states */
-    CODEC_ASK = 6,      /* a question from memory to memory (kv_member_rpc.c) */
+    CODEC_ASK = 6,      /* a question from memory to memory (kv/member_rpc.c) */
     CODEC_ANSWER = 7,   /* its answer */
 };
 

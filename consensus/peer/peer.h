@@ -8,7 +8,7 @@
  * of this cluster and means this member (peer_proof.h says by what); connections of another cluster, to
  * another member, from a removed member, or without a proof are refused with a reason.
  *
- * Not here: what messages mean (kv_peer.c), how raft's messages look as bytes (codec.h). */
+ * Not here: what messages mean (kv/peer_events.c), how raft's messages look as bytes (codec.h). */
 #ifndef CONSENSUS_PEER_PEER_H
 #define CONSENSUS_PEER_PEER_H
 

@@ -22,7 +22,7 @@
 #define PENDING_BYTES_MAX (32u << 20) /* a few commits */
 #define CACHE_BYTES       (16u << 20) /* without a budget */
 #define RELEASE_BYTES     (32u << 20) /* a larger batch is freed on the worker */
-#define LONG_UNITS        8192        /* as a range that is cut into slices: kv_read.c */
+#define LONG_UNITS        8192        /* as a range that is cut into slices: kv/read_index.c */
 #define TRIM_READS        20000u
 #define TRIM_BYTES        (32u << 20)
 #define TRIM_INTERVAL_NS  UINT64_C(10000000000)
