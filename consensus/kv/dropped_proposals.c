@@ -1,72 +1,50 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Proposals that do not come to anything: refused by the leader, or lost with a leader or with the lane to
- * it. Whoever waits for one is told as soon as that is certain, not when his time is up.
+ * Proposals that come to nothing: refused by the leader, or lost with a leader or with the connection to it.
+ * Their requests end as soon as that is certain, not when their limit has passed.
  *
- * What was given to raft before a loss is in the log of who leads now, or will never be in one (but for what
- * the old leader passes on, for which it has an election timeout). So the leader is asked how far its log
- * reaches, by a call that comes behind all else on the lane. Once this member has applied as far, what was
- * given before the loss and still waits is lost. It ends with etcd's words for it, which leave open whether
- * it was applied. */
-#include "base/metric.h"
+ * How a loss becomes certain:
+ *   1. The leader, or the connection to it, is lost. What was handed to raft before is in the log of the next
+ *      leader, or will never be in one. (The old leader may still pass entries on, for an election timeout.)
+ *   2. The leader is queried for the end of its log, by a call that follows all proposals on the connection.
+ *   3. This member applies up to that end.
+ *   4. Requests that were handed over before the loss and still wait are lost. They end with one of etcd's
+ *      timeouts, which leave open whether the entry was applied. */
 #include "consensus/kv/kv_impl.h"
-
-#define QUERY_RETRY_MS 500
 
 void kv_note_handed_to_raft(struct kv *kv)
 {
     if (!node_has_queued(kv->node))
-        kv->dropped_proposals.handed = kv_next_proposal(kv);
+        kv_loss_note_handed(&kv->dropped_proposals, kv_next_proposal(kv));
 }
 
 void kv_note_leader_loss(struct kv *kv, int err, uint64_t wait_ms)
 {
-    struct kv_dropped_proposals *l = &kv->dropped_proposals;
-    if (l->handed <= kv_oldest_proposal(kv))
-        return;
-    l->state = KV_DROPPED_NOTED;
-    l->before = l->handed;
-    l->err = err;
-    l->due_ms = kv_now_ms(kv) + wait_ms;
+    kv_loss_note(&kv->dropped_proposals, kv_oldest_proposal(kv), err, kv_now_ms(kv) + wait_ms);
 }
 
 static void query_leader(struct kv *kv)
 {
-    struct kv_dropped_proposals *l = &kv->dropped_proposals;
-    l->due_ms = kv_now_ms(kv) + QUERY_RETRY_MS;
-    if (!kv->state.leader)
-        return;
-    if (!kv->state.is_leader) {
-        l->state = KV_DROPPED_QUERIED;
-        l->number = kv_new_call_number(kv);
-        kv_query_log_end(kv, l->number);
-    } else if (!node_has_queued(kv->node)) {
-        l->state = KV_DROPPED_KNOWN;
-        l->index = kv->state.last_index;
+    if (kv->state.leader && !kv->state.is_leader) {
+        uint64_t number = kv_new_call_number(kv);
+        kv_loss_queried(&kv->dropped_proposals, number);
+        kv_query_log_end(kv, number);
+    } else if (kv->state.is_leader && !node_has_queued(kv->node)) {
+        kv_loss_known(&kv->dropped_proposals, kv->state.last_index);
     }
 }
 
 void kv_note_leader_log_end(struct kv *kv, uint64_t number, uint64_t index)
 {
-    struct kv_dropped_proposals *l = &kv->dropped_proposals;
-    if (l->state != KV_DROPPED_QUERIED || l->number != number)
-        return;
-    l->state = KV_DROPPED_KNOWN;
-    l->index = index;
+    kv_loss_answered(&kv->dropped_proposals, number, index);
 }
 
 void kv_check_dropped(struct kv *kv)
 {
-    struct kv_dropped_proposals *l = &kv->dropped_proposals;
-    if (l->state == KV_DROPPED_NONE)
-        return;
-    if (kv_oldest_proposal(kv) >= l->before)
-        l->state = KV_DROPPED_NONE;
-    else if (l->state != KV_DROPPED_KNOWN && kv_now_ms(kv) >= l->due_ms)
+    struct kv_loss_tracker *t = &kv->dropped_proposals;
+    if (kv_loss_is_query_due(t, kv_oldest_proposal(kv), kv_now_ms(kv)))
         query_leader(kv);
-    if (l->state == KV_DROPPED_KNOWN && store_applied_index(kv->store) >= l->index) {
-        l->state = KV_DROPPED_NONE;
-        kv_fail_proposals_before(kv, l->before, l->err);
-    }
+    if (kv_loss_is_certain(t, store_applied_index(kv->store)))
+        kv_fail_proposals_before(kv, t->before, t->err);
 }
 
 /* --- refused ----------------------------------------------------------------------------------------- */

@@ -1,29 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Dropped proposals: refused by the leader, or lost with a leader or a connection (dropped_proposals.c).
- *
- * Which proposals a loss concerns, as a state machine that knows no other part:
- *
- *   NONE --loss--> NOTED --time to query, a follower--> QUERIED --log end--> KNOWN --applied so far--> NONE
- *                    |  ^______________time to query again___|                ^
- *                    +-----------------time to query, the leader--------------+
- *
- * A further loss leads to NOTED again; the end of all that was handed to raft before it leads to NONE. */
+ * Dropped proposals: refused by the leader, or lost with a leader or a connection (dropped_proposals.c). Their state is a
+ * loss tracker. */
 #ifndef CONSENSUS_KV_DROPPED_PROPOSALS_H
 #define CONSENSUS_KV_DROPPED_PROPOSALS_H
 
 #include "consensus/raft/message.h"
 #include "consensus/kv.h"
-
-enum kv_dropped_state { KV_DROPPED_NONE, KV_DROPPED_NOTED, KV_DROPPED_QUERIED, KV_DROPPED_KNOWN };
-
-struct kv_dropped_proposals {
-    uint64_t handed;        /* requests with lower numbers were handed to raft */
-    uint64_t before;        /* those were handed to raft before the loss */
-    uint64_t due_ms;        /* when the leader is queried (again) */
-    uint64_t number, index; /* of the query; the end of the leader's log */
-    enum kv_dropped_state state;
-    int err; /* what they end with */
-};
+#include "consensus/kv/loss_tracker.h"
 
 /* The end of a turn: all is handed to raft. */
 void kv_note_handed_to_raft(struct kv *kv);

@@ -54,7 +54,7 @@ struct kv {
     struct kv_turn_state turn;
     struct kv_requests requests;
     struct kv_writes writes;
-    struct kv_dropped_proposals dropped_proposals;
+    struct kv_loss_tracker dropped_proposals;
     struct kv_sliced_apply sliced_apply;
     struct kv_read_index read_index;
     struct kv_scans scans;
