@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Applying: one log entry becomes one store transaction, and whoever waits for it is answered. What happens
- * is a pure function of (state, entry), so that members cannot differ: no clock, no random, no local option
- * decides here.
+ * Applying: one log entry becomes one store transaction, and the request that waits for it is answered.
  *
- * etcd's order of rules is kept: a CORRUPT alarm refuses every change, NOSPACE those that grow the store. */
+ * The result is a pure function of (state, entry), so that members cannot differ. No clock, no random number
+ * and no option of this member decides here. etcd's order of rules is kept: a CORRUPT alarm refuses every
+ * change, NOSPACE those that grow the store. */
 #include <assert.h>
 
 #include "base/log.h"
@@ -32,8 +32,7 @@ static int check_alarms(const struct kv *kv, enum entry_op op, const ProtobufCMe
     return grows ? ERR_NO_SPACE : OK;
 }
 
-/* A response is only built when somebody here waits for it: on the other members, and after a restart, nobody
- * does. */
+/* A response is built only when a request of this member waits for it. */
 static struct kv_outcome apply_put(struct kv *kv, const ProtobufCMessage *m, bool is_awaited)
 {
     Etcdserverpb__PutResponse *r = NULL;
@@ -154,7 +153,7 @@ static struct kv_outcome apply_member_attributes(struct kv *kv, const ProtobufCM
         (const Etcdserverpb__ClusterMemberAttrSetRequest *)m;
     struct member *member = member_find(&kv->members, set->member_id);
     const Etcdserverpb__Attributes *a = set->member_attributes;
-    /* A claim (bootstrap.c) is a name alone, and a seat is claimed once, whoever proposed it when. */
+    /* A claim (bootstrap.c) is a name alone. A member without a name can be claimed once. */
     if (member && a && !a->n_client_urls && *member->name)
         return (struct kv_outcome){.err = ERR_MEMBER_EXISTS};
     if (!member)
@@ -232,8 +231,8 @@ static struct kv_outcome apply_operation(struct kv *kv, const struct entry *e, c
     return (struct kv_outcome){0};
 }
 
-/* Physical compactions wait for the sweep; every request that waits when it ends is answered with the header
- * of then. */
+/* Physical compactions wait for the sweep. All that wait when it ends are answered, with the header of that
+ * moment. */
 static void answer_compaction(void *arg, int err)
 {
     struct kv *kv = arg;
@@ -245,7 +244,7 @@ static void answer_compaction(void *arg, int err)
         Etcdserverpb__CompactionResponse response = ETCDSERVERPB__COMPACTION_RESPONSE__INIT;
         kv_header(kv, store_revision(kv->store), &header);
         response.header = &header;
-        /* It is in the log whatever became of the sweep: the caller cannot be told that nothing happened. */
+        /* The entry is in the log whatever became of the sweep: no error may deny it. */
         kv_finish(kv, r, err ? ERR_STOPPED : OK, &response.base);
     }
 }
@@ -267,15 +266,15 @@ static void kv_apply_answer(struct kv *kv, struct kv_request *r, const struct en
     kv_finish(kv, r, o->err, o->err ? NULL : o->response);
 }
 
-/* What was proposed here is still decoded: the entry's bytes were made from the request's message. Not so for
- * leases, whose id was chosen on the way. */
+/* The entry of a request of this member need not be decoded: its bytes were made from the request's message.
+ * Entries of leases are: the id of a lease is chosen on the way. */
 static bool is_same_message(const struct kv_request *r, enum entry_op op)
 {
     return r && (op == ENTRY_PUT || op == ENTRY_TRIAL || op == ENTRY_TXN || op == ENTRY_DELETE_RANGE);
 }
 
 /* An entry that does not decode was never proposed by any version: it is skipped on every member alike. One
- * that decodes and is not understood is another matter (feature_level.c). */
+ * that decodes and is not understood stops the member (feature_level.c). */
 static const ProtobufCMessage *kv_apply_decode(struct kv *kv, const struct raft_entry *entry,
                                                struct entry *ret_entry, struct kv_request **ret_request)
 {
@@ -302,8 +301,8 @@ static struct slice put_key(const struct raft_entry *entry)
     return slice_of(e.body.data + 2, e.body.data[1]);
 }
 
-/* Entries, index slots, index entries: each look-up would miss the CPU's caches alone; so they miss together.
- */
+/* Entries, index slots and index entries are not in the CPU's caches. Fetched together, the misses overlap.
+ * */
 void kv_will_apply(void *arg, const struct raft_entry *entries, size_t count)
 {
     struct kv *kv = arg;
@@ -320,8 +319,8 @@ void kv_will_apply(void *arg, const struct raft_entry *entries, size_t count)
     watch_will_deliver(kv->hub, keys, count);
 }
 
-/* What changes keys is in the store's digest by its records; the rest is by its entries, but for those that
- * members of the first feature level skip when they go on with a log of later members. */
+/* Entries that change keys are in the store's digest by their records. The others are in it by their bytes,
+ * except those that members of the first feature level skip when they go on with a log of later members. */
 static void digest_entry(struct kv *kv, const struct raft_entry *entry, enum entry_op op)
 {
     if (op != ENTRY_PUT && op != ENTRY_TRIAL && op != ENTRY_DOWNGRADE_INFO && op != ENTRY_TXN &&
@@ -377,7 +376,7 @@ bool kv_apply(void *arg, const struct raft_entry *entry)
     store_end(kv->store);
     if (entry->type != RAFT_ENTRY_NORMAL)
         kv_answer_membership(kv, entry, o.err);
-    /* What the response borrows from the store lives until the next entry. */
+    /* The response borrows from the store; that lives until the next entry. */
     if (r)
         kv_apply_answer(kv, r, &e, m, &o);
     return true;

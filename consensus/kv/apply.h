@@ -6,8 +6,7 @@
 #include "consensus/kv.h"
 #include "consensus/raft/message.h"
 
-/* What an operation of the log leaves: an error, or a response whose header is filled when the entry is
- * whole. */
+/* The result of an entry: an error, or a response whose header is filled when the entry is whole. */
 struct kv_outcome {
     int err;
     ProtobufCMessage *response;

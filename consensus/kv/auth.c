@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Users and roles at the door: the entries of the Auth service, the tokens that Authenticate makes through
- * the log, and the checks of requests.
+ * Users, roles and tokens: the entries of the Auth service, the tokens that Authenticate makes through the
+ * log, and the checks of requests.
  *
- * Who may what is decided where a request takes effect, on the state of that moment: a write when its entry
- * is applied (the same on every member), a read when it runs, after its ReadIndex round. A read in slices
- * is looked at again for each slice. What an entry says about its author was written by the member it
- * came in on (kv_author_of); one of a member itself is not checked. */
+ * A right is checked where a request takes effect, on the state of that moment:
+ *   a write            when its entry is applied, the same on every member
+ *   a read             when it runs, after its ReadIndex round
+ *   a read in slices   before each slice, again
+ *
+ * An entry names its author. The member that proposed the entry has written it (kv_author_of). Entries of a
+ * member itself are not checked. */
 #include "base/mutant.h"
 #include "consensus/auth/check.h"
 #include "consensus/kv/kv_impl.h"
@@ -16,7 +19,7 @@
 #define SLICE_UNITS 2048
 #define SLICE_NS    1500000
 
-/* --- asking -------------------------------------------------------------------------------------------- */
+/* --- requests ------------------------------------------------------------------------------------------ */
 
 static enum entry_op op_of(const ProtobufCMessage *m)
 {
@@ -83,7 +86,7 @@ uint64_t kv_auth_epoch(const struct kv *kv)
     return kv->auth.epoch;
 }
 
-/* Open streams are judged again. */
+/* The rights of open streams are checked again. */
 static void move_epoch(struct kv *kv)
 {
     kv->auth.epoch++;
@@ -146,13 +149,14 @@ int kv_auth_check_lease(const struct kv *kv, const struct auth_who *who, int64_t
 
 /* --- entries ------------------------------------------------------------------------------------------- */
 
-/* A client's entry names its user, or nobody; whether that may be is looked at when it is applied. */
+/* A client's entry names its user, or no user. Whether that is allowed is checked when the entry is applied.
+ * */
 struct entry_who kv_author_of(const struct kv *kv, const struct kv_request *r)
 {
     if (!r->who)
         return (struct entry_who){.is_own = true};
-    /* Nobody may do nothing once auth is enabled, whatever is needed; a role without a user writes nothing.
-     */
+    /* Without a user nothing is allowed once auth is enabled. A role without a user (a certificate) writes
+     * nothing. */
     static const struct auth_needs none;
     bool is_nobody = r->who->is_role || !r->who->revision;
     const struct auth_needs *needs = r->needs && is_nobody ? &none : r->needs;
@@ -215,7 +219,7 @@ static bool merge_some(struct kv *kv, const struct auth_who *who, int64_t *units
     return auth_merge_some(&kv->auth.rights, units);
 }
 
-/* Changes no state: when the entry is checked is this member's own business. */
+/* Changes no state: each member merges rights when it likes. */
 bool kv_prepare_author(struct kv *kv, const struct raft_entry *entry)
 {
     struct entry e;
@@ -231,8 +235,7 @@ bool kv_auth_turn(struct kv *kv)
     return !in_slices(kv, merge_some, NULL);
 }
 
-/* Operations that are not named have been looked at where they came in, as in etcd, or look themselves
- * (auth_apply.c). */
+/* Operations that are not named here were checked where they came in, as in etcd, or by auth_apply.c. */
 int kv_check_entry(struct kv *kv, const struct entry *e, const ProtobufCMessage *m)
 {
     struct auth_who who = who_of(e);
@@ -251,7 +254,7 @@ int kv_check_entry(struct kv *kv, const struct entry *e, const ProtobufCMessage 
     return OK;
 }
 
-/* The password was right at an auth revision that the asker compares; here the user need only be there. */
+/* The password was right at an auth revision that the caller compares; here the user need only exist. */
 static int authenticate(struct kv *kv, const Etcdserverpb__InternalAuthenticateRequest *m,
                         Etcdserverpb__AuthenticateResponse *response)
 {
@@ -344,7 +347,7 @@ int kv_check_read(struct kv *kv, const struct kv_request *r)
 
 /* --- a store ------------------------------------------------------------------------------------------- */
 
-/* Which tokens a snapshot has made void is not known. */
+/* A snapshot does not say which tokens it made void: all of them are dropped. */
 int kv_auth_load(struct kv *kv)
 {
     auth_tokens_clear(&kv->auth.tokens);

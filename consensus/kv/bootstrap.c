@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What a running member tells those that start (node/boot.h): who it is, whom it knows, and, as the leader,
- * what it does for them: CLAIM, REPLACE, ADD. Every answer but DONE means: ask again.
+ * Answers to processes that start (node/boot.h): which cluster is here, which members it has, and, on the
+ * leader, the requests CLAIM, REPLACE and ADD. Every answer but DONE means: ask again.
  *
- * What each query needs as a proof, peer/peer_proof.h says. The leader checks the query first; where a
- * dial-back is enough, it then asks the member's recorded peer URLs, and checks again, because time has
- * passed.
+ * Proof: peer/peer_proof.h says which one a request needs. Where a dial-back is enough, in this order:
+ *   1. the leader checks the request
+ *   2. it dials the recorded peer URLs of the member and lets that process confirm the request
+ *   3. it checks again, because time has passed
  *
- * A claim is the name that the log gives to a seat that has none. It is granted once, to one run of one
- * process, and never when the seat has been heard: a member that lost its disk after it was started must not
- * come back under the same id (boot_rules.h). */
+ * A claim gives a member its name through the log, if it has none. It is granted once, to one run of one
+ * process, and never to a member that was connected before: a member that lost its disk after its start must
+ * not come back under the same id (boot_rules.h). */
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -19,12 +20,12 @@
 #define BLANK_INDEX 1 /* the bootstrap entry, see open.c */
 #define BLANK_TERM  1
 
-/* Somebody who waits for the log. */
-struct fetch {
+/* A request that waits for the log. */
+struct pending {
     struct kv_request request;
     struct kv *kv;
     struct peer_served_query *question;
-    Peerpb__Question *asked;
+    Peerpb__Question *query;
     union {
         Etcdserverpb__MemberAddRequest add;
         Etcdserverpb__ClusterMemberAttrSetRequest name;
@@ -41,16 +42,17 @@ static void send_answer(struct kv *kv, struct peer_served_query *question, const
 }
 
 /* A query whose dial-back is under way. */
-struct proving {
-    struct link link; /* of kv.proving */
+struct confirmation {
+    struct link link; /* of bootstrap.confirming */
     struct kv *kv;
     struct peer_served_query *question;
-    Peerpb__Question *asked;
+    Peerpb__Question *query;
 };
 
-/* --- who we are -------------------------------------------------------------------------------------- */
+/* --- which cluster is here
+ * -------------------------------------------------------------------------------------- */
 /* Neither a vote nor an entry: what it was made with, and no term above the first. */
-static bool kv_boot_is_blank(const struct kv *kv)
+static bool is_blank(const struct kv *kv)
 {
     return kv->state.last_index <= BLANK_INDEX && kv->state.term <= BLANK_TERM;
 }
@@ -100,7 +102,7 @@ static void answer_who(struct kv *kv, struct peer_served_query *question, uint64
         answer.leader = kv->state.leader;
         answer.term = kv->state.term;
         answer.applied_index = applied;
-        answer.is_blank = kv_boot_is_blank(kv);
+        answer.is_blank = is_blank(kv);
         answer.is_settled = !node_has_change_waiting(kv->node);
         fill_seats(kv, &arena, &answer);
     }
@@ -108,7 +110,8 @@ static void answer_who(struct kv *kv, struct peer_served_query *question, uint64
     arena_done(&arena);
 }
 
-/* --- what we do -------------------------------------------------------------------------------------- */
+/* --- requests of processes
+ * -------------------------------------------------------------------------------------- */
 static void answer_with(struct kv *kv, struct peer_served_query *question, uint64_t run,
                         Peerpb__Answer__Outcome outcome, const char *reason)
 {
@@ -119,24 +122,25 @@ static void answer_with(struct kv *kv, struct peer_served_query *question, uint6
     send_answer(kv, question, &answer);
 }
 
-static void answer_fetch(struct kv *kv, struct peer_served_query *question, uint64_t run, const char *refusal)
+static void answer_outcome(struct kv *kv, struct peer_served_query *question, uint64_t run,
+                           const char *refusal)
 {
     answer_with(kv, question, run, refusal ? PEERPB__ANSWER__OUTCOME__LATER : PEERPB__ANSWER__OUTCOME__DONE,
                 refusal ? refusal : "");
 }
 
-static void on_fetch_done(struct kv_request *r, int err, const ProtobufCMessage *response)
+static void on_request_done(struct kv_request *r, int err, const ProtobufCMessage *response)
 {
-    struct fetch *w = container_of(r, struct fetch, request);
+    struct pending *w = container_of(r, struct pending, request);
     struct kv *kv = w->kv;
     (void)response;
-    if (w->asked->kind == PEERPB__QUESTION__KIND__CLAIM)
+    if (w->query->kind == PEERPB__QUESTION__KIND__CLAIM)
         kv->bootstrap.is_claim_pending = false;
     if (!err)
-        log_info("did what a starting member asked for", F_INT("kind", w->asked->kind),
-                 F_STR("name", w->asked->name), F_HEX("member-id", w->asked->member_id));
-    answer_fetch(kv, w->question, w->asked->run, err ? err_text(err) : NULL);
-    peerpb__question__free_unpacked(w->asked, NULL);
+        log_info("did what a starting member asked for", F_INT("kind", w->query->kind),
+                 F_STR("name", w->query->name), F_HEX("member-id", w->query->member_id));
+    answer_outcome(kv, w->question, w->query->run, err ? err_text(err) : NULL);
+    peerpb__question__free_unpacked(w->query, NULL);
     mem_free(w);
 }
 
@@ -171,10 +175,10 @@ static const char *refusal_of(struct kv *kv, const Peerpb__Question *q)
     return NULL;
 }
 
-static void start_fetch(struct kv *kv, struct peer_served_query *question, Peerpb__Question *q)
+static void start_request(struct kv *kv, struct peer_served_query *question, Peerpb__Question *q)
 {
-    struct fetch *w = mem_new(sizeof *w);
-    *w = (struct fetch){.request.done = on_fetch_done, .kv = kv, .question = question, .asked = q};
+    struct pending *w = mem_new(sizeof *w);
+    *w = (struct pending){.request.done = on_request_done, .kv = kv, .question = question, .query = q};
     if (q->kind == PEERPB__QUESTION__KIND__CLAIM) {
         kv->bootstrap.claimed_id = q->member_id;
         kv->bootstrap.claimed_run = q->run;
@@ -197,7 +201,7 @@ static void start_fetch(struct kv *kv, struct peer_served_query *question, Peerp
         kv_member_replace(kv, &w->request, q->member_id, &w->u.add);
 }
 
-/* The answer to its claim was lost, and this run asks again. */
+/* The answer to its claim was lost, and this run sends it again. */
 static bool is_granted(const struct kv *kv, const Peerpb__Question *q)
 {
     const struct member *m = member_find(&kv->members, q->member_id);
@@ -261,19 +265,19 @@ static void do_or_refuse(struct kv *kv, struct peer_served_query *question, Peer
 {
     const char *refusal = is_granted(kv, q) ? NULL : refusal_of(kv, q);
     if (!refusal && !is_granted(kv, q)) {
-        start_fetch(kv, question, q);
+        start_request(kv, question, q);
         return;
     }
-    answer_fetch(kv, question, q->run, refusal);
+    answer_outcome(kv, question, q->run, refusal);
     peerpb__question__free_unpacked(q, NULL);
 }
 
 static void on_confirmed(void *arg, bool is_confirmed)
 {
-    struct proving *p = arg;
+    struct confirmation *p = arg;
     struct kv *kv = p->kv;
     struct peer_served_query *question = p->question;
-    Peerpb__Question *q = p->asked;
+    Peerpb__Question *q = p->query;
     list_remove(&p->link);
     mem_free(p);
     if (is_confirmed) {
@@ -283,7 +287,7 @@ static void on_confirmed(void *arg, bool is_confirmed)
     }
     log_warn("a starting member was not confirmed by its recorded peer URL", F_INT("kind", q->kind),
              F_STR("name", q->name), F_HEX("member-id", q->member_id));
-    answer_fetch(kv, question, q->run, not_confirmed);
+    answer_outcome(kv, question, q->run, not_confirmed);
     peerpb__question__free_unpacked(q, NULL);
 }
 
@@ -291,8 +295,8 @@ static void on_confirmed(void *arg, bool is_confirmed)
 static void confirm_first(struct kv *kv, struct peer_served_query *question, Peerpb__Question *q)
 {
     const struct member *m = member_find(&kv->members, q->member_id);
-    struct proving *p = mem_new(sizeof *p);
-    *p = (struct proving){.kv = kv, .question = question, .asked = q};
+    struct confirmation *p = mem_new(sizeof *p);
+    *p = (struct confirmation){.kv = kv, .question = question, .query = q};
     list_add_last(&kv->bootstrap.confirming, &p->link);
     kv->peers->ops->confirm(kv->peers, question, (const char *const *)m->peer_urls, m->peer_url_count,
                             on_confirmed, p);
@@ -302,9 +306,9 @@ void kv_bootstrap_close(struct kv *kv)
 {
     struct link *l;
     while ((l = list_take_first(&kv->bootstrap.confirming))) {
-        struct proving *p = container_of(l, struct proving, link);
-        answer_fetch(kv, p->question, p->asked->run, "this member is stopping");
-        peerpb__question__free_unpacked(p->asked, NULL);
+        struct confirmation *p = container_of(l, struct confirmation, link);
+        answer_outcome(kv, p->question, p->query->run, "this member is stopping");
+        peerpb__question__free_unpacked(p->query, NULL);
         mem_free(p);
     }
 }
@@ -334,7 +338,7 @@ static void answer_request(struct kv *kv, struct peer_served_query *question, en
         log_warn("refused to do what a process without a proof asks for", F_INT("kind", q->kind),
                  F_STR("name", q->name), F_HEX("member-id", q->member_id));
     if (refusal)
-        answer_fetch(kv, question, q->run, refusal);
+        answer_outcome(kv, question, q->run, refusal);
     else
         answer_with(kv, question, q->run,
                     is_add ? PEERPB__ANSWER__OUTCOME__REFUSED : PEERPB__ANSWER__OUTCOME__LATER,

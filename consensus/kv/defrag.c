@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Defragment: this member's store file is packed (store/defrag.h), and the request is answered when that is
- * done. As in etcd, a request that comes while one is under way waits, and a defragmentation begins after it;
- * all that wait share that one. A caller that goes away does not end what has begun.
+ * Defragment: this member's store file is packed (store/defrag.h), then the requests for it are answered.
  *
- * While a snapshot of the leader is being installed nothing begins, and what is under way ends: its callers
- * wait for a defragmentation of the new store. */
+ * 1. A request that comes while none runs starts one.
+ * 2. A request that comes while one runs waits for the next one, as in etcd; all that wait share it.
+ * 3. A canceled request does not end a defragmentation that has begun.
+ * 4. While a snapshot of the leader is installed none begins. The one that runs ends, and its requests
+ *    wait for one of the new store. */
 #include "consensus/kv/kv_impl.h"
 
 #include <inttypes.h>
@@ -26,7 +27,7 @@ void kv_defrag_stop(struct kv *kv)
     kv_stop_list(kv, &kv->defrag.served);
 }
 
-static void tell_log(struct kv *kv, int err, uint64_t took_ns)
+static void log_result(struct kv *kv, int err, uint64_t took_ns)
 {
     struct store_sizes sizes = store_sizes(kv->store);
     struct backend_pack p = store_defrag_progress(kv->store);
@@ -58,7 +59,7 @@ static void kv_defrag_on_done(void *arg, int err)
         return;
     if (!err)
         metric_observe(METRIC_BACKEND_DEFRAG, (double)took_ns / 1e9);
-    tell_log(kv, err, took_ns);
+    log_result(kv, err, took_ns);
     while (!list_is_empty(&now)) {
         struct kv_request *r = container_of(now.next, struct kv_request, link);
         Etcdserverpb__DefragmentResponse response = ETCDSERVERPB__DEFRAGMENT_RESPONSE__INIT;

@@ -3,8 +3,9 @@
  * Their requests end as soon as that is certain, not when their limit has passed.
  *
  * How a loss becomes certain:
- *   1. The leader, or the connection to it, is lost. What was handed to raft before is in the log of the next
- *      leader, or will never be in one. (The old leader may still pass entries on, for an election timeout.)
+ *   1. The leader, or the connection to it, is lost. An entry that was handed to raft before is in the log of
+ *      the next leader, or will never be in one. The old leader can still pass entries
+ *      on for an election timeout: the query waits as long.
  *   2. The leader is queried for the end of its log, by a call that follows all proposals on the connection.
  *   3. This member applies up to that end.
  *   4. Requests that were handed over before the loss and still wait are lost. They end with one of etcd's

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Dropped proposals: refused by the leader, or lost with a leader or a connection (dropped_proposals.c). Their state is a
- * loss tracker. */
+ * Dropped proposals: refused by the leader, or lost with a leader or a connection (dropped_proposals.c).
+ * Their state is a loss tracker. */
 #ifndef CONSENSUS_KV_DROPPED_PROPOSALS_H
 #define CONSENSUS_KV_DROPPED_PROPOSALS_H
 

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Snapshots for clients: who may read the state, how many at once, how slowly.
+ * Snapshots for clients: how many run at once, which wait, and how slowly one may be read.
  *
- * max_snapshots exports run, WAITING_MAX wait in line for at most WAIT_MS. The limits of a running one keep a
- * client that reads slowly from holding a place for ever:
- *   a block that is not taken for UNREAD_MS ends it;
- *   while others wait, it has to take RATE_MIN bytes a second on average, after GRACE_MS.
- * What it may hold of the disk is bounded by the store (store/export.c). */
+ * At most max_snapshots run; WAITING_MAX wait in line, for at most WAIT_MS. A client that reads slowly does
+ * not hold its place for ever:
+ *   a block that is not taken for UNREAD_MS ends the snapshot
+ *   while others wait, a snapshot must move RATE_MIN bytes a second on average, after GRACE_MS
+ *
+ * The disk space that it holds is limited by the store (store/export.c). */
 #include "base/log.h"
 #include "base/metric.h"
 #include "consensus/kv/kv_impl.h"
@@ -23,7 +24,7 @@ struct kv_export {
     struct store_export *source; /* NULL = waits, or has failed */
     void (*on_ready)(void *arg);
     void *arg;
-    uint64_t since_ms; /* it was asked for; it began */
+    uint64_t since_ms; /* of the request, then of its begin */
     uint64_t taken_ms; /* the last block was taken, or became ready */
     uint64_t taken_bytes;
     int err;

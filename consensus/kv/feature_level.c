@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The cluster's feature level and version (feature.h), and downgrade jobs, in etcd's way:
  *
- *   leader, now and then   asks every member what it has; the least of all becomes the cluster's level by an
- *                          entry (cluster_version_set) that names who was asked
+ *   leader, now and then   queries every member for its level; the lowest becomes the cluster's level by an
+ *                          entry (cluster_version_set) that names those members
  *   every member           an entry of a higher level than the cluster's is void, on all alike; one that is
  *                          not void and not understood stops the member, before anything of it is applied
  *   downgrade enable       an entry (downgrade_info_set); then the leader lowers level and version by one
@@ -44,7 +44,7 @@ static void kv_feature_save(struct kv *kv)
     announce(kv);
 }
 
-/* Why this member goes no further, for people. */
+/* Writes why this member does not go on, for people. */
 static void explain(struct kv *kv, const char *what, unsigned level, struct slice version)
 {
     char needs[80] = "a newer version of cairnd";
@@ -123,7 +123,7 @@ bool kv_feature_stops(struct kv *kv, uint64_t index, const struct entry *e, cons
     return true;
 }
 
-static bool was_asked(const Etcdserverpb__ClusterVersionSetRequest *m, uint64_t member)
+static bool was_queried(const Etcdserverpb__ClusterVersionSetRequest *m, uint64_t member)
 {
     for (size_t i = 0; i < m->n_members; i++)
         if (m->members[i] == member)
@@ -131,11 +131,11 @@ static bool was_asked(const Etcdserverpb__ClusterVersionSetRequest *m, uint64_t 
     return false;
 }
 
-/* A member that came after the leader asked has not said what it understands. */
+/* A member that came after the query has not announced what it understands. */
 static bool may_raise(const struct kv *kv, const Etcdserverpb__ClusterVersionSetRequest *m)
 {
     for (size_t i = 0; i < kv->members.count; i++)
-        if (!was_asked(m, kv->members.list[i].id) && !MUTANT(LEVEL_RAISED_EARLY))
+        if (!was_queried(m, kv->members.list[i].id) && !MUTANT(LEVEL_RAISED_EARLY))
             return false;
     return true;
 }
@@ -209,7 +209,7 @@ static void propose_end_of_job(struct kv *kv)
     (void)kv_propose_as_leader(kv, ENTRY_DOWNGRADE_INFO, &m.base);
 }
 
-/* What every member has; false: one has not said. */
+/* The lowest and the highest level of all members. False: one has not answered. */
 static bool get_range(const struct kv *kv, unsigned *ret_least, unsigned *ret_most)
 {
     *ret_least = UINT32_MAX;
@@ -249,21 +249,21 @@ static void kv_feature_decide(struct kv *kv)
         kv_feature_propose(kv, least, FEATURE_ETCD_MINOR);
 }
 
-static void note(struct kv *kv, uint64_t id, unsigned level)
+static void note_level(struct kv *kv, uint64_t id, unsigned level)
 {
     struct kv_level_round *r = &kv->feature_level.round;
     if (r->count < RAFT_MEMBERS_MAX)
         r->list[r->count++] = (struct kv_member_level){id, level};
 }
 
-static void kv_feature_on_answer(struct kv_member_rpc *a, uint64_t member_id, struct slice answer)
+static void on_round_answer(struct kv_member_rpc *a, uint64_t member_id, struct slice answer)
 {
     struct kv_level_round *r = container_of(a, struct kv_level_round, rpc);
     if (answer.size >= ANSWER_SIZE && answer.data[0] == ANSWER_FIRST)
-        note(r->kv, member_id, get_le32(answer.data + 1));
+        note_level(r->kv, member_id, get_le32(answer.data + 1));
 }
 
-static void kv_feature_on_asked(struct kv_member_rpc *a, size_t asked, size_t answered)
+static void on_round_done(struct kv_member_rpc *a, size_t asked, size_t answered)
 {
     struct kv_level_round *r = container_of(a, struct kv_level_round, rpc);
     (void)asked;
@@ -282,7 +282,7 @@ static void answer_level(void *arg, struct kv_member_request *q, struct slice qu
     kv_member_request_answer(kv, q, slice_of(answer, sizeof answer));
 }
 
-/* Nothing is left to do in most clusters most of the time: then nobody is asked. */
+/* True in most clusters most of the time: then no member is queried. */
 static bool is_settled(const struct kv *kv)
 {
     const struct feature_state *s = &kv->feature_level.state;
@@ -296,7 +296,7 @@ void kv_feature_tick(struct kv *kv)
         store_applied_term(kv->store) != kv->state.term)
         return;
     r->count = 0;
-    note(kv, kv->member_id, kv->feature_level.max);
+    note_level(kv, kv->member_id, kv->feature_level.max);
     if (!kv->peers || kv->members.count == 1) {
         kv_feature_decide(kv);
         return;
@@ -311,8 +311,8 @@ void kv_feature_open(struct kv *kv, unsigned max)
 {
     kv->feature_level.max = max;
     kv->feature_level.round.kv = kv;
-    kv->feature_level.round.rpc.on_answer = kv_feature_on_answer;
-    kv->feature_level.round.rpc.done = kv_feature_on_asked;
+    kv->feature_level.round.rpc.on_answer = on_round_answer;
+    kv->feature_level.round.rpc.done = on_round_done;
     kv_member_rpc_handle(kv, KV_TOPIC_LEVEL, answer_level, kv);
 }
 

@@ -9,7 +9,7 @@
 #include "consensus/kv/apply.h"
 #include "consensus/raft/message.h"
 
-/* What each member has announced of itself. */
+/* The level that a member has announced. */
 struct kv_member_level {
     uint64_t id;
     unsigned level;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Leadership on purpose to another member: asked for, before a shutdown, or because the leader was removed.
+ * Transfer of the lead to another member: MoveLeader, before a shutdown, or because the leader was removed.
  */
 #include "base/log.h"
 #include "consensus/kv/kv_impl.h"
@@ -61,14 +61,13 @@ void kv_check_hand_over(struct kv *kv)
     }
 }
 
-/* Raft forgets of whom it has heard once per election timeout, to ask again: in that moment the lanes tell.
- */
+/* Raft forgets once per election timeout which members it has heard. Then the connections say it. */
 static bool is_heard(const struct kv *kv, const struct raft_progress_status *p)
 {
     return p->recent_active || kv_peer_is_active(kv, p->id, UINT64_MAX);
 }
 
-/* The voter whose log reaches furthest, of those that were heard of lately; 0 = nobody. */
+/* The voter whose log reaches furthest, of those that were heard of lately; 0 = none. */
 static uint64_t best_successor(const struct kv *kv)
 {
     struct raft_status *status = mem_new(sizeof *status);

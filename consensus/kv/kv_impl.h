@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * One member of the key-value store, as composed of its parts. Private to consensus/kv/.
  *
- * Each part is a struct with a header of its own and is written by its own .c file alone
- * (tests/lint/kv_parts.awk); what stands first here is the ground that all of them stand on. */
+ * Each part is a struct with a header of its own, and its own .c file alone touches its fields
+ * (tests/lint/kv_parts.awk). The fields before the parts are common to all of them. README.md explains the
+ * parts. */
 #ifndef CONSENSUS_KV_KV_IMPL_H
 #define CONSENSUS_KV_KV_IMPL_H
 

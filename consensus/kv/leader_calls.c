@@ -1,17 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What members say to each other beside raft's messages: calls. A call is a question that only the leader can
- * answer (how long a lease lives, whether a learner is ready); everybody else passes it on and back.
+ * Calls to the leader: requests that only the leader can answer (how long a lease lives, whether a learner is
+ * ready). Every other member passes such a request on to the leader, and its answer back.
  *
- *   CALL   type, then for KEEP_ALIVE any number of (number, lease id), else one (number, request)
- *   REPLY  type, then for KEEP_ALIVE any number of (number, TTL), for FAILED one (number, name of the error),
- *          for LOG_END (number, index), else one (number, response)
- * A REPLY that nobody called for: REFUSED (request, name of the error) says that a proposal which was passed
- * on is not taken (dropped_proposals.c). Numbers, lease ids, TTLs and indices are 8 bytes big-endian, requests and
- * responses protobuf. LOG_END has no request, and a leader that holds proposals back does not answer it.
+ *   CALL    type (1), then
+ *             KEEP_ALIVE          any number of: number (8), lease id (8)
+ *             LOG_END             number (8)
+ *             any other           number (8), request
+ *   REPLY   type (1), then
+ *             KEEP_ALIVE          any number of: number (8), TTL (8)
+ *             FAILED              number (8), name of the error
+ *             LOG_END             number (8), index (8)
+ *             REFUSED             number (8), name of the error
+ *             any other           number (8), response
  *
- * All that waits at the end of a turn goes in one message. A number names one attempt and is never used
- * again, so a late answer finds nobody. A call whose answer does not come is asked again, of whoever leads
- * then: all of them may be asked twice. The leader never passes a call on. */
+ * Numbers, lease ids, TTLs and indices are big-endian, requests and responses protobuf. REFUSED answers no
+ * call: a proposal with this number, which was passed on, is not taken (dropped_proposals.c). A leader that
+ * holds proposals back does not answer LOG_END.
+ *
+ * 1. All calls that wait at the end of a turn leave; keep-alives go in one message.
+ * 2. A number names one attempt and is never used again: a late answer finds no request.
+ * 3. A call without an answer is sent again, to the leader of then. Each kind of call can be
+ *    served twice without harm.
+ * 4. The leader never passes a call on. */
 #include "base/log.h"
 #include "consensus/kv/kv_impl.h"
 #include "consensus/peer/codec.h"
@@ -38,7 +48,7 @@ static bool send_message(struct kv *kv, uint64_t to, enum codec_kind kind, enum 
     return kv->peers->ops->send(kv->peers, to, PEER_STREAM_LOG, slice_of(head, 2), body);
 }
 
-static void kv_peer_add_number(struct buf *b, uint64_t number)
+static void add_number(struct buf *b, uint64_t number)
 {
     put_be64(buf_reserve(b, 8), number);
     b->size += 8;
@@ -51,7 +61,7 @@ static void add_message(struct buf *b, const ProtobufCMessage *m)
     b->size += size;
 }
 
-/* --- asking ------------------------------------------------------------------------------------------ */
+/* --- calls ------------------------------------------------------------------------------------------- */
 
 void kv_start_call(struct kv *kv, struct kv_request *r, enum kv_kind kind, const ProtobufCMessage *m)
 {
@@ -63,7 +73,7 @@ void kv_start_call(struct kv *kv, struct kv_request *r, enum kv_kind kind, const
     list_add_last(&kv->leader_calls.queued, &r->link);
 }
 
-static void note_called(struct kv *kv, struct kv_request *r)
+static void note_sent(struct kv *kv, struct kv_request *r)
 {
     list_remove(&r->link);
     r->id = kv_ring_add(&kv->leader_calls.ring, r);
@@ -79,18 +89,18 @@ static enum call_type type_of(const struct kv_request *r)
                                         : CALL_PROMOTE;
 }
 
-/* The lane takes it or loses it: either way it counts as asked, and is asked again when no answer comes. */
-static void call(struct kv *kv, struct link *requests)
+/* The connection takes it or loses it: it counts as sent, and is sent again when no answer comes. */
+static void send_renewals(struct kv *kv, struct link *requests)
 {
     struct buf *b = &kv->leader_calls.out;
     size_t count = 0;
     buf_clear(b);
     LIST_FOR_EACH_SAFE (l, requests) {
         struct kv_request *r = container_of(l, struct kv_request, link);
-        note_called(kv, r);
+        note_sent(kv, r);
         if (r->kind == KV_KEEP_ALIVE && count < CALLS_IN_MESSAGE) {
-            kv_peer_add_number(b, r->id);
-            kv_peer_add_number(b, (uint64_t)((const Etcdserverpb__LeaseKeepAliveRequest *)r->message)->id);
+            add_number(b, r->id);
+            add_number(b, (uint64_t)((const Etcdserverpb__LeaseKeepAliveRequest *)r->message)->id);
             count++;
         }
     }
@@ -98,17 +108,17 @@ static void call(struct kv *kv, struct link *requests)
         (void)send_message(kv, kv->state.leader, CODEC_CALL, CALL_KEEP_ALIVE, buf_slice(b));
 }
 
-static void call_one(struct kv *kv, struct kv_request *r)
+static void send_one(struct kv *kv, struct kv_request *r)
 {
-    note_called(kv, r);
+    note_sent(kv, r);
     buf_clear(&kv->leader_calls.out);
-    kv_peer_add_number(&kv->leader_calls.out, r->id);
+    add_number(&kv->leader_calls.out, r->id);
     add_message(&kv->leader_calls.out, r->message);
     (void)send_message(kv, kv->state.leader, CODEC_CALL, type_of(r), buf_slice(&kv->leader_calls.out));
 }
 
-/* What came while another led, and now we do. */
-static void serve_own(struct kv *kv, struct kv_request *r)
+/* A call that was queued under another leader; now this member leads. */
+static void serve_here(struct kv *kv, struct kv_request *r)
 {
     uint64_t started_ms = r->started_ms;
     list_remove(&r->link);
@@ -128,16 +138,16 @@ bool kv_send_calls(struct kv *kv)
     LIST_FOR_EACH_SAFE (l, &kv->leader_calls.queued) {
         struct kv_request *r = container_of(l, struct kv_request, link);
         if (kv->state.is_leader) {
-            serve_own(kv, r);
+            serve_here(kv, r);
         } else if (r->kind == KV_KEEP_ALIVE) {
             list_remove(l);
             list_add_last(&renewals, l);
         } else {
-            call_one(kv, r);
+            send_one(kv, r);
         }
     }
     if (!list_is_empty(&renewals))
-        call(kv, &renewals);
+        send_renewals(kv, &renewals);
     return true;
 }
 
@@ -147,7 +157,7 @@ void kv_forget_call(struct kv *kv, struct kv_request *r)
         kv_ring_clear(&kv->leader_calls.ring, r->id);
 }
 
-static void take_back(struct kv *kv, struct kv_request *r)
+static void requeue(struct kv *kv, struct kv_request *r)
 {
     kv_forget_call(kv, r);
     list_remove(&r->link);
@@ -158,7 +168,7 @@ static void take_back(struct kv *kv, struct kv_request *r)
 void kv_requeue_calls(struct kv *kv)
 {
     LIST_FOR_EACH_SAFE (l, &kv->leader_calls.sent)
-        take_back(kv, container_of(l, struct kv_request, link));
+        requeue(kv, container_of(l, struct kv_request, link));
 }
 
 void kv_retry_calls(struct kv *kv)
@@ -168,7 +178,7 @@ void kv_retry_calls(struct kv *kv)
         struct kv_request *r = container_of(l, struct kv_request, link);
         if (now - r->index < CALL_RETRY_MS)
             break;
-        take_back(kv, r);
+        requeue(kv, r);
     }
 }
 
@@ -218,21 +228,21 @@ static int error_of(struct slice name)
     return ERR_UNKNOWN;
 }
 
-/* A member that does not lead (any more) says so: asked again a moment later, of the next. */
+/* The member does not lead (any more): the call is sent again a moment later, to the leader of then. */
 static void finish_failed(struct kv *kv, struct kv_request *r, struct slice body)
 {
     int err = error_of(body);
     if (err == ERR_NOT_LEADER || err == ERR_LEADER_CHANGED || err == ERR_NOT_PRIMARY_LESSOR)
-        kv_ring_clear(&kv->leader_calls.ring, r->id); /* stays in the list of those that are asked again */
+        kv_ring_clear(&kv->leader_calls.ring, r->id); /* stays in the list of those that are sent again */
     else
         kv_finish(kv, r, err, NULL);
 }
 
-/* Without a request of a client: number is all there is. */
+/* Has no request of a client: the number is all there is. */
 void kv_query_log_end(struct kv *kv, uint64_t number)
 {
     buf_clear(&kv->leader_calls.out);
-    kv_peer_add_number(&kv->leader_calls.out, number);
+    add_number(&kv->leader_calls.out, number);
     (void)send_message(kv, kv->state.leader, CODEC_CALL, CALL_LOG_END, buf_slice(&kv->leader_calls.out));
 }
 
@@ -266,7 +276,7 @@ static void on_reply(struct kv *kv, enum call_type type, struct slice body)
         finish_promote(kv, r, body);
 }
 
-/* --- serving others' calls --------------------------------------------------------------------------- */
+/* --- calls of other members --------------------------------------------------------------------------- */
 
 /* One call, or one row of a message of them, in the place of a client's request. */
 struct served {
@@ -298,22 +308,22 @@ static struct buf *replies_to(struct kv *kv, uint64_t to)
     return &kv->leader_calls.replies[kv->leader_calls.reply_count++].rows;
 }
 
-static void tell_error(struct kv *kv, uint64_t to, enum call_type type, uint64_t number, int err)
+static void send_error(struct kv *kv, uint64_t to, enum call_type type, uint64_t number, int err)
 {
     buf_clear(&kv->leader_calls.out);
-    kv_peer_add_number(&kv->leader_calls.out, number);
+    add_number(&kv->leader_calls.out, number);
     buf_add_text(&kv->leader_calls.out, err_name(err));
     (void)send_message(kv, to, CODEC_REPLY, type, buf_slice(&kv->leader_calls.out));
 }
 
 static void fail_call(struct kv *kv, uint64_t to, uint64_t number, int err)
 {
-    tell_error(kv, to, CALL_FAILED, number, err);
+    send_error(kv, to, CALL_FAILED, number, err);
 }
 
 void kv_send_refusal(struct kv *kv, uint64_t member, uint64_t number, int err)
 {
-    tell_error(kv, member, CALL_REFUSED, number, err);
+    send_error(kv, member, CALL_REFUSED, number, err);
 }
 
 static void answer_log_end(struct kv *kv, uint64_t to, uint64_t number)
@@ -321,8 +331,8 @@ static void answer_log_end(struct kv *kv, uint64_t to, uint64_t number)
     if (node_has_queued(kv->node))
         return;
     buf_clear(&kv->leader_calls.out);
-    kv_peer_add_number(&kv->leader_calls.out, number);
-    kv_peer_add_number(&kv->leader_calls.out, node_last_index(kv->node));
+    add_number(&kv->leader_calls.out, number);
+    add_number(&kv->leader_calls.out, node_last_index(kv->node));
     (void)send_message(kv, to, CODEC_REPLY, CALL_LOG_END, buf_slice(&kv->leader_calls.out));
 }
 
@@ -334,11 +344,11 @@ static void answer_call(struct served *s, int err, const ProtobufCMessage *respo
         fail_call(kv, m->from, s->number, err);
     } else if (m->type == CALL_KEEP_ALIVE) {
         struct buf *rows = replies_to(kv, m->from);
-        kv_peer_add_number(rows, s->number);
-        kv_peer_add_number(rows, (uint64_t)((const Etcdserverpb__LeaseKeepAliveResponse *)response)->ttl);
+        add_number(rows, s->number);
+        add_number(rows, (uint64_t)((const Etcdserverpb__LeaseKeepAliveResponse *)response)->ttl);
     } else {
         buf_clear(&kv->leader_calls.out);
-        kv_peer_add_number(&kv->leader_calls.out, s->number);
+        add_number(&kv->leader_calls.out, s->number);
         add_message(&kv->leader_calls.out, response);
         (void)send_message(kv, m->from, CODEC_REPLY, m->type, buf_slice(&kv->leader_calls.out));
     }

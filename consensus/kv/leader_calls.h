@@ -28,7 +28,7 @@ bool kv_is_from_member(const struct kv_request *r);
 void kv_requeue_calls(struct kv *kv);
 /* Those without an answer for 500 ms are sent again; called at ticks. */
 void kv_retry_calls(struct kv *kv);
-/* r is in sent and is taken out of it: a late answer finds nobody. */
+/* r is in sent and is taken out of it: a late answer finds no request. */
 void kv_forget_call(struct kv *kv, struct kv_request *r);
 void kv_expire_calls(struct kv *kv);      /* at ticks */
 void kv_leader_calls_stop(struct kv *kv); /* kv_close: all calls end */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Leadership and the clock: what happens when leaders come and go, and what the leader does by itself as time
- * passes (leases that end, checkpoints, compaction, learners that have caught up). What a leader decides by
- * its clock is proposed as leader of its term or not at all. */
+ * Leadership and the clock: changes of leaders, and the work that a leader does by its clock. That is leases
+ * that end, checkpoints of leases, and automatic compaction. Such a decision is proposed as leader of the
+ * current term or not at all. */
 #include <string.h>
 
 #include "base/failpoint.h"
@@ -17,8 +17,8 @@
 
 /* --- the clock --------------------------------------------------------------------------------------- */
 
-/* How etcd tells one timeout from another: did the request fall into a change of leaders, is the leader (or,
- * on a leader, a quorum) out of reach since it came? */
+/* As etcd distinguishes its timeouts. LEADER_FAIL: the leader changed while the request waited.
+ * CONNECTION_LOST: the leader (on the leader: a quorum) is out of reach since the request came. */
 static int timeout_err(const struct kv *kv, const struct kv_request *r)
 {
     uint64_t lost_ms = kv->leadership.elected_ms > 2 * kv->settings.election_ms
@@ -46,8 +46,8 @@ int kv_expiry_err(const struct kv *kv, const struct kv_request *r)
     return ERR_TIMEOUT;
 }
 
-/* Expiry is a proposal like any other; the lease ends when the log says so. No cap a second as in etcd: what
- * is due goes out in batches, a tick after the other. */
+/* Expiry is a proposal like any other; the lease ends when the log says so. etcd has a limit a second; here
+ * the leases that are due are proposed in batches, one a tick. */
 static void expire_leases(struct kv *kv)
 {
     if (!lease_is_primary(kv->leases))
@@ -65,8 +65,8 @@ static void expire_leases(struct kv *kv)
     }
 }
 
-/* What is left of long leases goes to the log every few minutes, so that a change of leaders or a restart
- * does not give them their whole time again (etcd #9888). */
+/* The rest of long leases goes to the log every few minutes. Otherwise a change of leaders or a restart would
+ * give them their whole time again (etcd #9888). */
 static void checkpoint_leases(struct kv *kv)
 {
     int64_t ids[CHECKPOINTS_MAX], remaining_s[CHECKPOINTS_MAX];
@@ -99,7 +99,7 @@ static void compact_by_itself(struct kv *kv)
     (void)kv_propose_as_leader(kv, ENTRY_COMPACTION, &m.base);
 }
 
-/* Every member tells the others its name and client URLs, until the log has them. */
+/* Every member proposes its name and client URLs, until the log has them. */
 static void publish_attributes(struct kv *kv)
 {
     const struct member *self = member_find(&kv->members, kv->member_id);
@@ -148,10 +148,10 @@ static bool reaches_majority(const struct kv *kv, const struct raft_ids *voters)
     return active > voters->count / 2 || voters->count == 0;
 }
 
-/* As etcd's initial-election-tick-advance: the election timeout is there for a leader to be heard of. Who has
- * just started and reaches a majority would have been heard by a leader among them, so all but two ticks of
- * it are skipped, once. (etcd asks for two others whatever the size of the cluster.) Votes are not touched:
- * the first thing said is a pre-vote, which whoever hears a leader refuses. */
+/* As etcd's initial-election-tick-advance. The election timeout exists so that a leader is heard of first. A
+ * member that has just started and reaches a majority would have heard of a leader among them, so all but two
+ * ticks of the timeout are skipped, once. (etcd wants two others, whatever the size of the cluster.) Votes
+ * are not touched: the first message is a pre-vote, which every member that hears a leader refuses. */
 void kv_advance_ticks(struct kv *kv)
 {
     const struct raft_conf_state *conf = node_conf_state(kv->node);
@@ -211,15 +211,15 @@ void kv_on_state(void *arg, const struct node_state *state)
     metric_set(METRIC_HAS_LEADER, state->leader != 0);
     metric_set(METRIC_IS_LEADER, state->is_leader);
     metric_set(METRIC_IS_LEARNER, state->is_learner);
-    /* The clocks of leases stop in the turn in which leadership ends, and start with the whole time of each
-     * plus an election timeout, so that no lease ends early because leaders changed. */
+    /* The clocks of leases stop in the turn in which leadership ends. They start with the whole time of each
+     * lease plus an election timeout: no lease ends early because leaders changed. */
     if (state->is_leader && !before.is_leader)
         lease_promote(kv->leases, kv_lease_start_ms(kv), kv->settings.election_ms);
     else if (!state->is_leader && before.is_leader)
         lease_demote(kv->leases);
     else if (state->is_leader && before.is_leader && state->term != before.term)
         lease_promote(kv->leases, kv_lease_start_ms(kv),
-                      kv->settings.election_ms); /* lost and won again between two looks */
+                      kv->settings.election_ms); /* lost and won again between two reports */
     if (!state->is_leader && before.is_leader)
         kv_snapshot_stop_sending(kv);
     if (before.leader != state->leader || before.is_leader != state->is_leader)

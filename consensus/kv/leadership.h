@@ -26,7 +26,7 @@ void kv_leadership_done(struct kv_leadership *l);
 void kv_on_state(void *arg, const struct node_state *state); /* node_options.state_changed */
 /* At ticks: limits of requests; on the leader also leases that end, checkpoints, automatic compaction. */
 void kv_leadership_tick(struct kv *kv);
-/* What a request ends with whose limit has passed, told apart as etcd does. */
+/* The error of a request whose limit has passed: one of etcd's timeouts. */
 int kv_expiry_err(const struct kv *kv, const struct kv_request *r);
 void kv_check_ready(struct kv *kv);   /* calls on_ready once */
 void kv_advance_ticks(struct kv *kv); /* another member can be reached */

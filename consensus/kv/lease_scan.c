@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * LeaseTimeToLive with very many keys, and LeaseLeases of very many leases: long reads (scan.c). The times
- * and the revision of the answer are of the moment at which the walk over the lease table began, as the keys
- * and the leases are. */
+ * Slices of LeaseTimeToLive with very many keys, and of LeaseLeases with very many leases (scan.c runs them).
+ * Times, revision, keys and leases of the answer are of the moment at which the walk over the lease table
+ * began. */
 #include "consensus/kv/kv_impl.h"
 
 #define LEASES_FEW 512

@@ -17,7 +17,7 @@ struct kv_lifecycle {
 bool kv_is_closing(const struct kv *kv);
 /* Reports a final error: kv_failed returns it from now on. The first one need not stay. */
 void kv_set_failed(struct kv *kv, int err);
-/* What kv_set_failed was given last; OK = nothing. kv_failed looks at the store, too. */
+/* The last error of kv_set_failed; OK = none. kv_failed looks at the store, too. */
 int kv_failure(const struct kv *kv);
 
 /* One lease as the store keeps it, into the lease table that arg is. Always true (go on). */

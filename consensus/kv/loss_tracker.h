@@ -2,14 +2,14 @@
  * Which proposals a loss of the leader (or of the connection to it) concerns, and when it is certain that
  * they are lost. Pure: no clock, no raft, no requests; dropped_proposals.c feeds it.
  *
- *          loss                 query is due, sent                 answer
- *   NONE --------> NOTED -------------------------------> QUERIED --------> KNOWN
- *    ^              ^  |                                   |   ^              |
- *    |              |  +-- query is due, this member leads |---|------------> |
- *    |            loss (in any state)        query is due: +---+ again        |
- *    |                                                                        |
- *    +--- all that were handed over before the loss have ended (any state) ---+
- *    +--- this member has applied as far as the log of the leader reaches ----+  those before the loss are lost
+ *   state     event                                                  next state
+ *   any       a loss, and a request that was handed over waits       NOTED
+ *   NOTED     the query is due, another member leads: it is sent     QUERIED
+ *   NOTED     the query is due, this member leads                    KNOWN
+ *   QUERIED   the answer: how far the leader's log reaches           KNOWN
+ *   QUERIED   500 ms without an answer: the query is due again       as in NOTED
+ *   KNOWN     this member has applied as far                         NONE; those before the loss are lost
+ *   any       all that were handed over before the loss have ended   NONE
  *
  * Numbers are those of requests (request_ring.h), times are milliseconds, indices are those of the log. */
 #ifndef CONSENSUS_KV_LOSS_TRACKER_H

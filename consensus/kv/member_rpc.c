@@ -1,21 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Members ask each other what only their memories know (kv.h). Nothing here goes through the log, and nothing
- * is asked again: what is lost with a lane is not answered, and the asker is told so when the lane breaks or
- * its time is over.
+ * Member RPCs: questions of one member to the memory of others (kv.h). Nothing goes through the log, and
+ * nothing is sent again: an answer that is lost with a connection does not come. The call ends when the
+ * connection breaks or its time is over.
  *
- *   ASK     flags and topic (1), number (8), question        on the bulk lane, after CODEC_ASK
+ *   ASK     flags and topic (1), number (8), question        on the bulk connection, after CODEC_ASK
  *   ANSWER  status (1), number (8), answer                    after CODEC_ANSWER
+ *
  * Numbers are 8 bytes big-endian and never used twice in one run. */
 #include <assert.h>
 
 #include "consensus/kv/kv_impl.h"
 #include "consensus/peer/codec.h"
 
-#define ASKS_MAX     64  /* of ours, under way at once */
-#define ASKED_MAX    256 /* of all others, not answered yet */
-#define ASKED_OF_ONE 64  /* of one other */
-#define FOR_LEADER   0x80
-#define HEAD_SIZE    10
+#define CALLS_MAX        64  /* of ours, under way at once */
+#define QUESTIONS_MAX    256 /* of all others, not answered yet */
+#define QUESTIONS_OF_ONE 64  /* of one other */
+#define FOR_LEADER       0x80
+#define HEAD_SIZE        10
 
 enum { ANSWERED = 0, REFUSED = 1 };
 
@@ -35,7 +36,7 @@ static bool send_head(struct kv *kv, uint64_t to, enum codec_kind kind, unsigned
     return kv->peers->ops->send(kv->peers, to, PEER_STREAM_BULK, slice_of(head, HEAD_SIZE), body);
 }
 
-/* --- asking ------------------------------------------------------------------------------------------ */
+/* --- calls ------------------------------------------------------------------------------------------- */
 
 static void kv_member_rpc_start(struct kv *kv, struct kv_member_rpc *a, size_t members_max,
                                 uint64_t timeout_ms)
@@ -46,35 +47,35 @@ static void kv_member_rpc_start(struct kv *kv, struct kv_member_rpc *a, size_t m
     a->due_ms = kv_now_ms(kv) + timeout_ms;
     list_add_last(&kv->member_rpcs.calls, &a->link);
     kv->member_rpcs.call_count++;
-    kv_schedule_turn(kv); /* what was said leaves; whoever asked nobody is told; the timer starts */
+    kv_schedule_turn(kv); /* messages leave, a call to no member ends, the timer starts */
 }
 
-static void note_asked(struct kv_member_rpc *a, uint64_t id)
+static void note_sent(struct kv_member_rpc *a, uint64_t id)
 {
     a->waiting[a->left++] = id;
     a->asked++;
 }
 
-static bool may_ask(const struct kv *kv, unsigned topic, struct slice question)
+static bool is_allowed(const struct kv *kv, unsigned topic, struct slice question)
 {
     assert(topic < KV_TOPICS_MAX && question.size <= KV_MEMBER_RPC_BYTES_MAX);
-    return !kv_is_closing(kv) && kv->member_rpcs.call_count <= ASKS_MAX;
+    return !kv_is_closing(kv) && kv->member_rpcs.call_count <= CALLS_MAX;
 }
 
 void kv_member_rpc_to_all(struct kv *kv, struct kv_member_rpc *a, unsigned topic, struct slice question,
                           uint64_t timeout_ms)
 {
     kv_member_rpc_start(kv, a, kv->members.count, timeout_ms);
-    if (!may_ask(kv, topic, question) || !kv->peers)
+    if (!is_allowed(kv, topic, question) || !kv->peers)
         return;
     for (size_t i = 0; i < kv->members.count; i++) {
         uint64_t id = kv->members.list[i].id;
         if (id != kv->member_id && send_head(kv, id, CODEC_ASK, topic, a->number, question))
-            note_asked(a, id);
+            note_sent(a, id);
     }
 }
 
-static struct kv_member_request *add_asked(struct kv *kv, uint64_t from, uint64_t number, unsigned topic)
+static struct kv_member_request *add_question(struct kv *kv, uint64_t from, uint64_t number, unsigned topic)
 {
     struct kv_member_request *q = mem_new(sizeof *q);
     *q = (struct kv_member_request){.from = from, .number = number, .topic = topic};
@@ -88,16 +89,16 @@ void kv_member_rpc_to_leader(struct kv *kv, struct kv_member_rpc *a, unsigned to
 {
     uint64_t leader = kv->state.leader;
     kv_member_rpc_start(kv, a, 1, timeout_ms);
-    if (!may_ask(kv, topic, question) || !leader)
+    if (!is_allowed(kv, topic, question) || !leader)
         return;
     if (kv->state.is_leader) {
         if (!kv->member_rpcs.handlers[topic].fn)
             return;
-        struct kv_member_request *q = add_asked(kv, kv->member_id, a->number, topic);
+        struct kv_member_request *q = add_question(kv, kv->member_id, a->number, topic);
         q->own = blob_copy(question);
-        note_asked(a, leader);
+        note_sent(a, leader);
     } else if (kv->peers && send_head(kv, leader, CODEC_ASK, topic | FOR_LEADER, a->number, question)) {
-        note_asked(a, leader);
+        note_sent(a, leader);
     }
 }
 
@@ -115,7 +116,7 @@ void kv_member_rpc_cancel(struct kv *kv, struct kv_member_rpc *a)
         kv_member_rpc_end(kv, a);
 }
 
-static struct kv_member_rpc *find_ask(struct kv *kv, uint64_t number)
+static struct kv_member_rpc *find_call(struct kv *kv, uint64_t number)
 {
     LIST_FOR_EACH (l, &kv->member_rpcs.calls) {
         struct kv_member_rpc *a = container_of(l, struct kv_member_rpc, link);
@@ -125,7 +126,7 @@ static struct kv_member_rpc *find_ask(struct kv *kv, uint64_t number)
     return NULL;
 }
 
-static bool was_waiting(struct kv_member_rpc *a, uint64_t id)
+static bool stop_waiting_for(struct kv_member_rpc *a, uint64_t id)
 {
     for (size_t i = 0; i < a->left; i++) {
         if (a->waiting[i] == id) {
@@ -136,11 +137,11 @@ static bool was_waiting(struct kv_member_rpc *a, uint64_t id)
     return false;
 }
 
-/* done comes in the turn: nobody's callback runs inside another's. */
+/* done comes in the turn: no callback runs inside another one. */
 static void take_answer(struct kv *kv, uint64_t from, uint64_t number, unsigned status, struct slice body)
 {
-    struct kv_member_rpc *a = find_ask(kv, number);
-    if (!a || !was_waiting(a, from))
+    struct kv_member_rpc *a = find_call(kv, number);
+    if (!a || !stop_waiting_for(a, from))
         return;
     if (a->left == 0)
         kv_schedule_turn(kv);
@@ -154,12 +155,12 @@ void kv_member_rpc_unreachable(struct kv *kv, uint64_t id)
 {
     LIST_FOR_EACH (l, &kv->member_rpcs.calls) {
         struct kv_member_rpc *a = container_of(l, struct kv_member_rpc, link);
-        if (was_waiting(a, id) && a->left == 0)
+        if (stop_waiting_for(a, id) && a->left == 0)
             kv_schedule_turn(kv);
     }
 }
 
-/* --- being asked ------------------------------------------------------------------------------------- */
+/* --- questions --------------------------------------------------------------------------------------- */
 
 void kv_member_rpc_handle(struct kv *kv, unsigned topic,
                           void (*fn)(void *arg, struct kv_member_request *q, struct slice question),
@@ -170,7 +171,7 @@ void kv_member_rpc_handle(struct kv *kv, unsigned topic,
     kv->member_rpcs.handlers[topic].arg = arg;
 }
 
-static size_t count_asked(const struct kv *kv, uint64_t from)
+static size_t count_questions_of(const struct kv *kv, uint64_t from)
 {
     size_t count = 0;
     LIST_FOR_EACH (l, &kv->member_rpcs.questions)
@@ -183,16 +184,16 @@ static void take_question(struct kv *kv, uint64_t from, uint64_t number, unsigne
     bool is_for_leader = topic & FOR_LEADER;
     topic &= ~(unsigned)FOR_LEADER;
     if (topic >= KV_TOPICS_MAX || !kv->member_rpcs.handlers[topic].fn ||
-        (is_for_leader && !kv->state.is_leader) || kv->member_rpcs.question_count >= ASKED_MAX ||
-        count_asked(kv, from) >= ASKED_OF_ONE) {
+        (is_for_leader && !kv->state.is_leader) || kv->member_rpcs.question_count >= QUESTIONS_MAX ||
+        count_questions_of(kv, from) >= QUESTIONS_OF_ONE) {
         (void)send_head(kv, from, CODEC_ANSWER, REFUSED, number, (struct slice){0});
         return;
     }
-    struct kv_member_request *q = add_asked(kv, from, number, topic);
+    struct kv_member_request *q = add_question(kv, from, number, topic);
     kv->member_rpcs.handlers[topic].fn(kv->member_rpcs.handlers[topic].arg, q, body);
 }
 
-static void free_asked(struct kv *kv, struct kv_member_request *q)
+static void free_question(struct kv *kv, struct kv_member_request *q)
 {
     list_remove(&q->link);
     kv->member_rpcs.question_count--;
@@ -205,7 +206,7 @@ void kv_member_request_answer(struct kv *kv, struct kv_member_request *q, struct
 {
     assert(answer.size <= KV_MEMBER_RPC_BYTES_MAX);
     uint64_t from = q->from, number = q->number;
-    free_asked(kv, q);
+    free_question(kv, q);
     if (from == kv->member_id)
         take_answer(kv, from, number, ANSWERED, answer);
     else
@@ -226,7 +227,7 @@ void kv_member_rpc_on_message(struct kv *kv, uint64_t from, bool is_answer, stru
 
 /* --- the turn ---------------------------------------------------------------------------------------- */
 
-static struct kv_member_request *find_own(struct kv *kv, uint64_t last)
+static struct kv_member_request *find_own_question(struct kv *kv, uint64_t last)
 {
     LIST_FOR_EACH (l, &kv->member_rpcs.questions) {
         struct kv_member_request *q = container_of(l, struct kv_member_request, link);
@@ -236,12 +237,12 @@ static struct kv_member_request *find_own(struct kv *kv, uint64_t last)
     return NULL;
 }
 
-/* What a handler asks in turn waits for the next turn. */
-static void ask_itself(struct kv *kv)
+/* Calls that a handler starts wait for the next turn. */
+static void call_itself(struct kv *kv)
 {
     uint64_t last = kv->member_rpcs.last_number;
     struct kv_member_request *q;
-    while ((q = find_own(kv, last))) {
+    while ((q = find_own_question(kv, last))) {
         struct blob *question = q->own;
         q->own = NULL;
         kv->member_rpcs.handlers[q->topic].fn(kv->member_rpcs.handlers[q->topic].arg, q,
@@ -274,7 +275,7 @@ void kv_member_rpc_turn(struct kv *kv)
 {
     struct kv_member_rpc *a;
     if (!list_is_empty(&kv->member_rpcs.questions))
-        ask_itself(kv);
+        call_itself(kv);
     while ((a = find_ended(kv, kv_is_closing(kv) ? UINT64_MAX : kv_now_ms(kv)))) {
         kv_member_rpc_end(kv, a);
         a->done(a, a->asked, a->answered);
@@ -300,7 +301,7 @@ void kv_member_rpc_open(struct kv *kv, uint64_t first_number)
 void kv_member_rpc_close(struct kv *kv)
 {
     while (!list_is_empty(&kv->member_rpcs.questions))
-        free_asked(kv, container_of(kv->member_rpcs.questions.next, struct kv_member_request, link));
+        free_question(kv, container_of(kv->member_rpcs.questions.next, struct kv_member_request, link));
     kv_member_rpc_turn(kv);
     kv->io->ops->timer_stop(kv->io, &kv->member_rpcs.timer);
 }

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Membership: requests become configuration changes in the log, the log decides.
+ * Membership: requests become configuration changes in the log, and the log decides.
  *
- * Two gates, as etcd has them. At the door, on the member that was asked: would the change endanger the
- * quorum (strict reconfiguration)? At apply, on every member alike: does it make sense (no id twice or again,
- * no URL twice, one learner at most)? A change that does not is skipped by raft, too, and its asker told. The
- * member list, the configuration that raft has made of it and the applied index are one store transaction.
+ * A change is checked twice, as in etcd:
+ *   before it is proposed, on the member with the request: is the quorum safe (strict reconfiguration)?
+ *   when it is applied, on all alike: is it valid (no id twice or again, no URL twice, one learner at most)?
+ * Raft skips a change that is not valid, and its request gets the error. The member list, the configuration
+ * that raft made of it and the applied index are one store transaction.
  *
  * Raft admits one change at a time; others wait at the leader (node/node_propose.c). */
 #include <assert.h>
@@ -19,16 +20,16 @@
 #include "consensus/node/conf_store.h"
 #include "consensus/node/identity.h"
 
-#define HEALTH_MS           5000 /* a member counts as there when the lane to it has stood for so long */
+#define HEALTH_MS           5000 /* a member is there when its connection has stood for so long */
 #define LEARNERS_MAX        1    /* etcd's */
 #define PEER_URLS_MAX       32
 #define PEER_URL_SIZE_MAX   512
-#define READY_PERCENT       90  /* of the leader's log: a learner may be promoted when asked for */
-#define READY_LAG           500 /* entries: a learner is promoted without being asked for */
+#define READY_PERCENT       90  /* of the leader's log: a learner can be promoted on request */
+#define READY_LAG           500 /* entries: a learner is promoted by itself */
 #define PROMOTE_INTERVAL_MS 1000
 #define REMOVED_LINGER_MS   300 /* a removed member notifies the others of it, then it ends */
 
-/* --- requests ---------------------------------------------------------------------------------------- */
+/* --- from requests to changes ------------------------------------------------------------------------ */
 
 static int compare_url(const void *a, const void *b)
 {
@@ -151,7 +152,7 @@ struct voters {
     size_t count, started, active;
 };
 
-/* Voters but one (0 = all): how many, how many have ever started, to how many the lane stands. */
+/* Voters but one (0 = all): how many, how many have ever started, how many are connected. */
 static struct voters count_voters(const struct kv *kv, uint64_t without)
 {
     struct voters v = {0};
@@ -211,7 +212,7 @@ static const struct raft_progress_status *progress_of(const struct raft_status *
     return NULL;
 }
 
-/* Leaders only. What is no learner, or no member, is told at apply. */
+/* Leaders only. That an id is no learner, or no member, is found at apply. */
 static int check_progress(const struct kv *kv, uint64_t id)
 {
     struct raft_status *status = mem_new(sizeof *status);
@@ -229,7 +230,7 @@ static int check_progress(const struct kv *kv, uint64_t id)
     return err;
 }
 
-/* --- the door ---------------------------------------------------------------------------------------- */
+/* --- requests ---------------------------------------------------------------------------------------- */
 
 void kv_member_add(struct kv *kv, struct kv_request *r, const Etcdserverpb__MemberAddRequest *m)
 {
@@ -313,7 +314,7 @@ void kv_member_promote(struct kv *kv, struct kv_request *r, const Etcdserverpb__
     start_change(kv, r, KV_MEMBER_PROMOTE, &m->base, &c, err);
 }
 
-/* --- without being asked ----------------------------------------------------------------------------- */
+/* --- without a request ------------------------------------------------------------------------------- */
 
 static bool has_caught_up(const struct kv *kv, const struct raft_progress_status *p)
 {
@@ -322,8 +323,8 @@ static bool has_caught_up(const struct kv *kv, const struct raft_progress_status
            p->match + READY_LAG >= kv->state.commit;
 }
 
-/* Looks at every tick: of whom it has heard the leader forgets once per election timeout, and who looked once
- * a second could do so just then each time. */
+/* At every tick: raft forgets once per election timeout which members it has heard, and a check once a second
+ * could always come at that moment. */
 void kv_promote_learners(struct kv *kv)
 {
     const struct raft_conf_state *conf = node_conf_state(kv->node);
@@ -408,7 +409,7 @@ static int check_change(const struct kv *kv, const Etcdserverpb__MembershipChang
 {
     const struct member *member = member_find(&kv->members, c->member->id);
     if (member_is_removed(&kv->members, c->member->id) && !MUTANT(MEMBER_ID_REUSED))
-        return ERR_MEMBER_NOT_FOUND; /* as etcd tells that an id was removed */
+        return ERR_MEMBER_NOT_FOUND; /* as etcd reports that an id was removed */
     switch (c->kind) {
     case ETCDSERVERPB__MEMBERSHIP_CHANGE__KIND__ADD:
         return check_new(kv, c, 0);

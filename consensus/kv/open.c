@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Opening and closing.
+ * Opening and closing of a data folder: <data_dir>/member with the WAL's folder and the store's file.
  *
- * A data folder is <data_dir>/member with the WAL's folder and the store's file. First start: the WAL is
- * made, then the store gets the bootstrap member list as the entry (index 1, term 1) that the WAL's log
- * starts behind; a crash in between is found (store empty, WAL without entries) and finished. After that the
- * ids in the WAL stand, whatever the flags say. A store without its WAL, or a WAL whose store is gone, is
- * refused: a member that lost its log must not vote under its old name (reliability.md 5.2-6). */
+ * First start:
+ *   1. the WAL is made
+ *   2. the store gets the members of --initial-cluster as entry (index 1, term 1); the log starts behind it
+ * A crash in between is found (store empty, WAL without entries) and finished. After that the ids in the WAL
+ * stand, whatever the options say.
+ *
+ * A store without its WAL, or a WAL whose store is gone, is refused: a member that lost its log must not vote
+ * under its old name. */
 #include "consensus/kv/kv_impl.h"
 
 #include <inttypes.h>
@@ -152,7 +155,7 @@ static int load_identity(struct kv *kv, char *error, size_t error_size)
     return OK;
 }
 
-/* --- what the node and the store tell ---------------------------------------------------------------- */
+/* --- events of the node and the store ---------------------------------------------------------------- */
 
 static void set_slow_gauges(struct kv *kv)
 {
@@ -213,7 +216,7 @@ void kv_listen_to_store(struct kv *kv)
     store_on_durable(kv->store, on_durable, kv);
 }
 
-/* A stream has drained and wants to be caught up: come back soon. */
+/* A watch stream has drained and needs events: another turn. */
 static void on_watch_work(void *arg)
 {
     kv_schedule_turn(arg);

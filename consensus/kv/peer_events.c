@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Events of the transport to other members: messages go to the part that reads them, connections that come
+ * Events of the transport to other members. Messages go to the part that reads them; connections that come
  * and go are reported to raft and to the parts that wait for an answer. */
 #include "consensus/kv/kv_impl.h"
 
@@ -8,9 +8,10 @@
 
 #define LEAVING_MS 500
 
-/* A sole voter knows everybody: no member came or went without its log. Who speaks to it all the same knew an
- * earlier life of it, whose disk was lost, and whose promises it would break: it began anew because its flags
- * name nobody to ask (node/boot_rules.c). Nothing is heard, and this life ends. */
+/* True: this member is a sole voter and another one, which it does not know, speaks to it. A sole voter knows
+ * every member that came or went. So the other one knew an earlier life of this member, whose disk was lost
+ * and whose votes it would break. It began anew because its options name no other member to query
+ * (node/boot_rules.c). No message is heard, and this life ends. */
 static bool is_of_earlier_life(const struct kv *kv, uint64_t from)
 {
     const struct raft_conf_state *conf = node_conf_state(kv->node);
@@ -98,7 +99,7 @@ static void on_query(void *arg, struct peer_served_query *question, const struct
 
 static void on_unconfirmed(void *arg, uint64_t id)
 {
-    (void)id; /* whoever is listed is told: the answer does not depend on what a process claims */
+    (void)id; /* the query is for all members: it does not depend on what a process claims */
     kv_peer_listing_start(arg);
 }
 

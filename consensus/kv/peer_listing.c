@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Members that this one does not know yet, told by members that it knows: without a token or a certificate a
- * stream of an unknown member is taken only if a known member lists it (peer/peer.h: on_unconfirmed).
+ * Members that this one does not know yet, as listed by members that it knows. Without a token or a
+ * certificate, a stream of an unknown member is taken only if a known member lists that member (peer/peer.h:
+ * on_unconfirmed).
  *
- * One round asks every known member, at its recorded peer URL, whom it lists (WHO). What it answers is told
- * to the transport by set_vouched; the stream itself is still confirmed by a dial-back to the listed URL.
- * What starts a round is not part of it: a process that claims many ids causes one round in two seconds.
+ * 1. One round queries every known member, at its recorded peer URL, for the members that it lists (WHO).
+ * 2. New ones are given to the transport by set_vouched.
+ * 3. The stream itself is still confirmed by a dial-back to the listed URL.
  *
- * A member that knows no other one (it began a cluster of its own) believes nobody here. */
+ * A round does not depend on what caused it, and rounds are 2 s apart: a process that claims many ids costs
+ * no more.
+ *
+ * A member that knows no other one (it began a cluster of its own) believes no listing. */
 #include "consensus/kv/kv_impl.h"
 #include "consensus/node/boot.h"
 

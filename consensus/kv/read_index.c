@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Linearizable reads: all that came in one turn share one ReadIndex round, with an id that is never used
- * twice (etcd #20418: a re-used id let a paused leader answer stale). When the round is confirmed and its
- * index is applied, they run together on the store. Local reads skip the round. */
+ * Linearizable reads: all that came in one turn share one ReadIndex round.
+ *
+ * 1. The round gets an id that is never used twice. (etcd #20418: a re-used id let a paused leader answer
+ * stale.)
+ * 2. A quorum confirms the leader; the round's index is the commit index at its begin.
+ * 3. When that index is applied here, the reads run together on the store.
+ *
+ * Local (serializable) reads begin at step 3. */
 #include "consensus/kv/kv_impl.h"
 
 #include <assert.h>
@@ -16,7 +21,7 @@
 #define CLOCK_EVERY    8
 #define PREFETCH_BATCH 16
 #define PREFETCH_WORTH 4   /* fewer than this: the misses are not worth a second look */
-#define ROUND_RETRY_MS 500 /* a round without an answer is asked again under a fresh id, as etcd does */
+#define ROUND_RETRY_MS 500 /* a round without an answer starts again under a fresh id, as in etcd */
 
 void kv_start_read(struct kv *kv, struct kv_request *r, enum kv_kind kind, const ProtobufCMessage *m,
                    bool is_local)
@@ -53,7 +58,7 @@ void kv_barrier(struct kv *kv, struct kv_request *r)
     kv_start_read(kv, r, KV_BARRIER, NULL, false);
 }
 
-/* What only the leader knows: how much time a lease has left. */
+/* Requests that only the leader can answer: how much time a lease has left. */
 static void start_at_leader(struct kv *kv, struct kv_request *r, enum kv_kind kind, const ProtobufCMessage *m)
 {
     if (kv->state.is_leader || !kv->peers || kv_is_from_member(r))
@@ -64,8 +69,8 @@ static void start_at_leader(struct kv *kv, struct kv_request *r, enum kv_kind ki
 
 void kv_lease_keep_alive(struct kv *kv, struct kv_request *r, const Etcdserverpb__LeaseKeepAliveRequest *m)
 {
-    /* The round proves that we still lead after the request came in: a lease is never renewed by a leader of
-     * the past (etcd #15247), and what was granted just before is applied by then. */
+    /* The round proves that this member still leads after the request came in: a former leader never renews a
+     * lease (etcd #15247). A lease that was granted just before is applied by then. */
     start_at_leader(kv, r, KV_KEEP_ALIVE, &m->base);
 }
 
@@ -154,9 +159,9 @@ static void run_txn(struct kv *kv, struct kv_request *r)
     kv_finish(kv, r, err, response ? &response->base : NULL);
 }
 
-/* Nobody else can have been elected within an election timeout of the moment at which a quorum last heard of
- * us, and that was after the round began (r->id). If that is over, or we do not lead, the request goes back:
- * into a new round, to the leader, or to the member that sent it. */
+/* No other member can have been elected within an election timeout of the moment at which a quorum last heard
+ * of this one. That was after the round began (r->id). If that time is over, or this member does not lead,
+ * the request goes back: into a new round, to the leader, or to the member that sent it. */
 static bool goes_elsewhere(struct kv *kv, struct kv_request *r)
 {
     if (!kv->peers || MUTANT(KEEP_ALIVE_OF_DEPOSED))
@@ -174,9 +179,9 @@ static bool goes_elsewhere(struct kv *kv, struct kv_request *r)
     return true;
 }
 
-/* The log knows a shorter rest of this lease than what it is about to be given: that must be gone before the
- * client is told, or the next leader would end the lease early. The request comes back here when the entry is
- * applied. */
+/* The log knows a shorter rest of this lease than the renewal gives it. The checkpoint must be gone before
+ * the client is answered, or the next leader would end the lease early. The request comes back here when that
+ * entry is applied. */
 static void forget_checkpoint(struct kv *kv, struct kv_request *r, int64_t id)
 {
     Etcdserverpb__LeaseCheckpoint row = ETCDSERVERPB__LEASE_CHECKPOINT__INIT, *rows[] = {&row};
@@ -383,7 +388,7 @@ void kv_read_done(void *arg, uint64_t read_id, uint64_t index)
     list_move_all(&kv->read_index.ready, &kv->read_index.round);
 }
 
-/* A single key, a lease: so little that the clock need not be asked each time. */
+/* A single key, a lease: so little that the clock is not read each time. */
 static bool is_small(const struct kv_request *r)
 {
     if (r->kind == KV_RANGE)
@@ -427,7 +432,7 @@ static void prefetch(struct kv *kv, struct link *requests)
     }
 }
 
-/* What is left goes on in the next turn, after writes and others' reads had theirs. */
+/* The rest goes on in the next turn, after writes and other reads had theirs. */
 static bool is_time_over(struct kv *kv, uint64_t begin_ns, uint64_t share, bool is_long)
 {
     if (kv->io->ops->mono_ns(kv->io) - begin_ns >= (is_long ? LONG_READS_NS : READS_NS))

@@ -32,8 +32,8 @@ struct kv_request *kv_take_proposed(struct kv *kv, uint64_t member, uint64_t id)
     struct kv_ring *ring = &kv->requests.ring;
     if (member != kv->member_id)
         return NULL;
-    /* Never move the ring because of what an earlier run (under a clock that was ahead) has left in the log:
-     * the next numbers of that run may be in the log too, and would find requests of this one. */
+    /* The ring never moves because of an entry of an earlier run (under a clock that was ahead). The next
+     * numbers of that run may be in the log too, and would find requests of this run. */
     struct kv_request *r = kv_ring_find(ring, id);
     if (r) {
         kv_ring_clear(ring, id);

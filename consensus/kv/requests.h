@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Requests that wait, and how they end. README.md has the drawing of states and lists.
  *
- * Invariant: a request is in exactly one list, the one that its state names; kv_cancel takes it out of any. */
+ * Invariant: a request is in exactly one list, the one that its state names; kv_cancel takes it out of any.
+ * */
 #ifndef CONSENSUS_KV_REQUESTS_H
 #define CONSENSUS_KV_REQUESTS_H
 

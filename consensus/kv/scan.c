@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Reads that would hold the loop for longer than a turn may last: a Range of very many keys, HashKV, Hash, a
- * lease with very many keys, a list of very many leases (lease_scan.c).
- * They run in slices of about a millisecond and go to the end of the list of ready reads in between, so that
- * writes, heartbeats and short reads have their turn. The answer is that of one moment: its revision is
- * pinned when the first slice runs.
+ * Reads in slices: those that would hold the loop for longer than a turn lasts. These are a Range of very
+ * many keys, HashKV, Hash, a transaction that only reads, a lease with very many keys, and a list of very
+ * many leases (lease_scan.c).
  *
- * A compaction may go beyond that revision meanwhile. A range that asked for a revision then ends with
- * ERR_COMPACTED, as etcd's does; what asked for the newest state begins anew, and after a few times is run
- * without a break. At most LONG_READS_MAX are under way at once, because each holds its answer so far; others
- * wait in `parked`.
+ * A slice lasts about a millisecond. After it the read goes to the end of the ready ones, so that writes,
+ * heartbeats and short reads have their turn. The answer is that of one moment: its revision is pinned when
+ * the first slice runs.
  *
- * Still at once, however long: ranges inside a transaction, DeleteRange, and requests without on_part. */
+ * A compaction may pass that revision meanwhile:
+ *   a Range that names a revision   ends with ERR_COMPACTED, as in etcd
+ *   any other                       begins anew; after RESTARTS_MAX times a Range runs without a break
+ *
+ * At most LONG_READS_MAX are under way, because each holds its answer so far; others wait in
+ * `parked`. A Range or a read of leases without on_part runs in one piece, however long. */
 #include "consensus/kv/kv_impl.h"
 
 #define LONG_READS_MAX 4
@@ -64,8 +66,8 @@ static bool is_of_leases(const struct kv_request *r)
     return r->kind == KV_TIME_TO_LIVE || r->kind == KV_LEASE_LEASES;
 }
 
-/* A read of leases that waited for its place, or begins anew: who leads, and whether an entry is open, is
- * looked at again. The place it was woken for goes to the next, should it not come back. */
+/* A read of leases that waited for its place, or begins anew, checks again which member leads and whether an
+ * entry is open. The place that it was resumed for goes to the next one, should it not come back. */
 void kv_scan_leave_queue(struct kv *kv, struct kv_request *r)
 {
     if (!r->slices || !is_of_leases(r) || r->slices->leases)
@@ -200,7 +202,7 @@ static bool may_begin_anew(const struct kv_request *r, const struct kv_scan *l)
     return r->kind == KV_TXN_READ ? store_work_is_overtaken(l->txn) : l->hash != NULL;
 }
 
-/* What it reads has gone under it. */
+/* The data that it reads is gone. */
 static bool is_overtaken(const struct kv_request *r, int err)
 {
     return err == (is_of_leases(r) ? ERR_LEASE_NOT_FOUND : ERR_COMPACTED);
@@ -215,7 +217,7 @@ static int slice(struct kv *kv, struct kv_request *r, struct kv_scan *l)
     return r->kind == KV_TXN_READ ? txn_slice(kv, r, l) : hash_slice(kv, r, l);
 }
 
-/* What the client's side has gathered is forgotten. */
+/* The parts that the caller has gathered are dropped. */
 static void clear_answer(struct kv_request *r)
 {
     if (r->on_part)

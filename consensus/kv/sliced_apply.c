@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Applying entries that take longer than a turn may: transactions over very many keys, DeleteRange, the end
- * of a lease with very many keys. Such an entry stays open over many turns (store_pause, store_resume), and
- * no later entry is applied before it ends. What it does is what apply.c would have done in one piece:
- * one store transaction, one revision, one word to the watchers; only the answer is made of bytes.
+ * Entries that are applied over many turns: transactions over very many keys, DeleteRange, the end of a lease
+ * with very many keys. The entry stays open meanwhile (store_pause, store_resume), and no later entry is
+ * applied before it ends. The result is that of apply.c in one piece: one store transaction, one revision,
+ * one event for the watchers. Only the answer is made of bytes.
  *
- * Meanwhile the state is that before the entry: reads whose index is applied, keep-alives, heartbeats, raft's
- * messages and sockets go on; later writes, and reads that must see this one, wait. */
+ * While an entry is open the visible state is the one before it:
+ *   go on   reads whose index is applied, keep-alives, heartbeats, raft's messages, sockets
+ *   wait    later writes, and reads that must see this entry */
 #include <assert.h>
 
 #include "base/metric.h"
@@ -57,7 +58,8 @@ static Etcdserverpb__ResponseHeader *new_header(struct kv *kv, int64_t revision)
     return h;
 }
 
-/* What the answer's bytes do not hold yet; all of it, if they are here. */
+/* The fields that the answer's bytes do not hold yet. is_here: the bytes are ours, and all of it is returned.
+ * */
 static const ProtobufCMessage *txn_response(struct kv *kv, bool is_here,
                                             const Etcdserverpb__TxnResponse *rest, int64_t revision)
 {

@@ -1,13 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Copies of the whole state between members: to those whose entries are gone from the log, and from the
- * leader when that is this member. What clients get is in exports.c.
+ * Snapshots between members: copies of the whole state for those whose entries are gone from the log.
+ * Snapshots for clients are in exports.c.
  *
- * A snapshot that comes, in order: the file is whole and durable (snapshot_receive.c); raft takes it, or it
- * is deleted; the log is cut behind it (node.c); the file is made ready and renamed on the store's worker
- * while the old store goes on serving (snapshot_install.c); then, in one go, this file puts the new store in
- * the place of the old one and all that was read from that anew, and lets the node go on. Requests stay:
- * reads that wait are served by the new store, long ones begin again; proposals that the snapshot covers end
- * at their limit, because nobody can tell what became of them. Watchers read on from where they are. */
+ * A snapshot that comes:
+ *   1. the file is whole and durable (node/snapshot_receive.c)
+ *   2. raft takes it, or it is deleted
+ *   3. the log is cut behind it (node/node.c)
+ *   4. the file is made ready and renamed on the store's worker, while the old store goes on serving
+ *      (node/snapshot_install.c)
+ *   5. in one go: the new store takes the place of the old one, all that was read from the old one is read
+ *      anew, the node goes on
+ *
+ * Requests stay. Reads that wait are served by the new store, those in slices begin again. Proposals that the
+ * snapshot covers end at their limit, because their fate cannot be known. Watchers read on from where they
+ * are. */
 #include "base/failpoint.h"
 #include "consensus/kv/kv_impl.h"
 
@@ -24,7 +30,7 @@
 
 #define GIVE_UP_MS       30000
 #define KEEP_MS          60000
-#define RECEIVE_MAX      (1ULL << 40) /* bytes of a store that is believed to be one */
+#define RECEIVE_MAX      (1ULL << 40) /* bytes; a larger store is refused */
 #define NEEDED_LOG_MAX   200000       /* entries that are kept for transfers under way, at most */
 #define NEEDED_LOG_TIMES 4            /* and bytes: so many times what is kept else */
 
@@ -98,7 +104,7 @@ static void load_leases(struct kv *kv)
     store_attach_leases(kv->store);
 }
 
-/* What is known of members beside what the log says stays. */
+/* Facts about members that are not in the log stay: was_heard. */
 static void load_members(struct kv *kv)
 {
     struct members old = kv->members;

@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Members compare their states (node/corrupt.h), through the log so that all see the same in the same order:
+ * Comparison of the members' states (node/corrupt.h), through the log, so that all see the same in the same
+ * order:
  *
- *   leader, now and then    STATE_CHECK           everybody remembers the digest of its state here
- *   leader, applying that   STATE_CHECK + digest  whoever has another one tells it, then all tell theirs
+ *   leader, now and then    STATE_CHECK           every member keeps the digest of its state
+ *   leader, applying that   STATE_CHECK + digest  a member with another one reports it, then all do
  *
- * A digest that most voters have is right. Who has another one is told by name in a CORRUPT alarm, serves no
- * more, gives up the lead, marks its folder and ends: at its next start the folder is set aside, and it joins
- * as one that lost its disk. The others go on: a CORRUPT alarm stops the cluster only where no majority is
- * known to be sound (etcd stops at any). When no digest has a majority nobody can be told right from wrong:
- * then all stop. */
+ * The digest that most voters have is right. A member with another one, in this order:
+ *   1. is named in a CORRUPT alarm
+ *   2. serves no more and gives up the lead
+ *   3. marks its folder and ends
+ *   4. at its next start sets the folder aside, and joins as one that lost its disk
+ *
+ * The others go on: a CORRUPT alarm stops the cluster only where no majority is known to be sound (etcd stops
+ * at any). When no digest has a majority, right cannot be told from wrong: then all stop. */
 #include <inttypes.h>
 
 #include "base/log.h"
@@ -63,7 +67,7 @@ static void disarm_gone(struct kv *kv)
     }
 }
 
-/* --- this member is the odd one ------------------------------------------------------------------------- */
+/* --- this member has diverged --------------------------------------------------------------------------- */
 
 static void quarantine(struct kv *kv)
 {
@@ -95,7 +99,7 @@ static int write_mark(struct kv *kv)
     return err;
 }
 
-static void tend_diverged(struct kv *kv)
+static void end_diverged(struct kv *kv)
 {
     bool is_told = alarms_has_member(&kv->alarms, kv->member_id, ETCDSERVERPB__ALARM_TYPE__CORRUPT);
     bool is_late = kv_now_ms(kv) - kv->state_check.diverged_since_ms > LINGER_MS;
@@ -142,7 +146,7 @@ int kv_set_aside(struct io *io, const char *data_dir, const char *wal_dir, bool 
 /* --- comparing -------------------------------------------------------------------------------------------
  */
 
-static void tell_own(struct kv *kv)
+static void report_own(struct kv *kv)
 {
     Etcdserverpb__StateCheckRequest m = ETCDSERVERPB__STATE_CHECK_REQUEST__INIT;
     m.member_id = kv->member_id;
@@ -151,7 +155,7 @@ static void tell_own(struct kv *kv)
     (void)kv_propose(kv, ENTRY_STATE_CHECK, &m.base); /* lost: the next time, then */
 }
 
-static void act(struct kv *kv)
+static void act_on_verdict(struct kv *kv)
 {
     const struct corrupt *c = &kv->state_check.corrupt;
     enum corrupt_verdict verdict = corrupt_judge(c, voters(kv));
@@ -181,12 +185,12 @@ void kv_apply_state_check(struct kv *kv, uint64_t index, const Etcdserverpb__Sta
     if (m->member_id == 0) {
         corrupt_mark(&kv->state_check.corrupt, index, store_digest(kv->store));
         if (kv->state.is_leader)
-            tell_own(kv);
+            report_own(kv);
         return;
     }
     if (corrupt_report(&kv->state_check.corrupt, kv->member_id, m->member_id, m->index, m->digest))
-        tell_own(kv);
-    act(kv);
+        report_own(kv);
+    act_on_verdict(kv);
 }
 
 void kv_state_check_tick(struct kv *kv)
@@ -194,7 +198,7 @@ void kv_state_check_tick(struct kv *kv)
     Etcdserverpb__StateCheckRequest m = ETCDSERVERPB__STATE_CHECK_REQUEST__INIT;
     uint64_t now = kv_now_ms(kv);
     if (kv->state_check.diverged_since_ms)
-        tend_diverged(kv);
+        end_diverged(kv);
     if (!kv->state.is_leader || !kv->settings.check_interval_ms || voters(kv)->count < 2) {
         kv->state_check.checked_ms = now;
         return;

@@ -63,7 +63,7 @@ void kv_start_write(struct kv *kv, struct kv_request *r, enum kv_kind kind, enum
 }
 
 /* The decision to stop at the quota is made in the log, so that all members make it at the same entry: the
- * request is refused here, and the alarm is proposed (reliability: never decide per member at apply). */
+ * request is refused here, and the NOSPACE alarm is proposed. */
 static int check_quota(struct kv *kv, uint64_t cost)
 {
     if (kv->settings.quota_bytes <= 0 || cost == 0)
