@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Feature levels: a small number for what all members of a cluster understand (feature.def). Pure.
  *
- * The cluster's level is part of the replicated state. Only kv_level.c changes it; this file knows which
+ * The cluster's level is part of the replicated state. Only kv/feature_level.c changes it; this file knows which
  * entry needs which level, and how the level lies in the store. */
 #ifndef CONSENSUS_FEATURE_H
 #define CONSENSUS_FEATURE_H

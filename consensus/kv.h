@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * THE DOOR of consensus/: a replicated, linearizable key-value store that speaks in etcd's own requests and
- * responses. Front ends, the registry and the config center all come in here and nowhere else.
+ * The interface of consensus/: a replicated, linearizable key-value store with etcd's own requests and
+ * responses. Front ends, the registry and the config center use it and nothing behind it.
  *
  * Everything is asynchronous and on the loop thread. A request is a struct the caller embeds; done is called
  * exactly once, never from inside the call that started it, unless kv_cancel came first. The message must
@@ -85,8 +85,8 @@ struct kv_options {
     uint64_t lease_checkpoint_ms;      /* 0 = LEASE_CHECKPOINT_INTERVAL_MS; tests have less time */
     bool force_new_cluster;
     bool pre_vote, strict_reconfig_check;
-    bool advances_ticks;    /* who starts and reaches a majority does not wait a whole election timeout */
-    bool promotes_learners; /* a learner that has caught up becomes a voter by itself */
+    bool advances_ticks;             /* a start that reaches a majority does not wait an election timeout */
+    bool promotes_learners;          /* a learner that has caught up becomes a voter by itself */
     uint64_t snapshot_bytes_per_s;   /* to one follower; 0 = no limit */
     uint64_t auth_token_ttl_ms;      /* of a simple token that is not used: 300,000 */
     int64_t long_units, slice_units; /* for tests: what is long, and a slice of it; 0 = about a millisecond */
@@ -110,7 +110,7 @@ void kv_turn(struct kv *kv);
 struct kv_request {
     /* Set by the caller before the start. A deadline of its own is the caller's: kv_cancel. */
     void (*done)(struct kv_request *r, int err, const ProtobufCMessage *response);
-    /* NULL, or asked right before a read runs: false = not now, the client has not read its answers so far.
+    /* NULL, or called right before a read runs: false = not now, the client has not read its answers so far.
      * The read then waits for kv_resume; answers are made when there is room for them. */
     bool (*has_room)(const struct kv_request *r);
     /* NULL, or: a long answer comes in parts, the last one with done; all merged (or their encodings one
@@ -126,11 +126,11 @@ struct kv_request {
     /* NULL: `who` must be allowed the keys that the request itself names. Else a write of the native API:
      * these ranges are checked in their place, when the entry is applied; they live as `who` does. */
     const struct auth_needs *needs;
-    /* The door's own. */
+    /* Private to consensus/kv/. */
     struct link link;
     uint64_t id, index, started_ms;
     const ProtobufCMessage *message;
-    struct kv_long *slices;
+    struct kv_scan *slices;
     int kind, state;
 };
 
@@ -218,7 +218,8 @@ void kv_cancel(struct kv *kv, struct kv_request *r);
 /* A serializable range. The response is valid until the return to the loop. */
 MUST_CHECK int kv_range_now(struct kv *kv, const Etcdserverpb__RangeRequest *m, struct arena *a,
                             Etcdserverpb__RangeResponse **ret_response);
-/* The same without `count` (0), for who reads a long range page by page: the walk ends at the limit. */
+/* The same without `count` (0), for a caller that reads a long range page by page: the walk ends at the
+ * limit. */
 MUST_CHECK int kv_range_page(struct kv *kv, const Etcdserverpb__RangeRequest *m, struct arena *a,
                              Etcdserverpb__RangeResponse **ret_response);
 void kv_status(struct kv *kv, struct arena *a, Etcdserverpb__StatusResponse *ret_response);
@@ -226,12 +227,12 @@ void kv_status(struct kv *kv, struct arena *a, Etcdserverpb__StatusResponse *ret
 const char *kv_cluster_version(const struct kv *kv, struct arena *a);
 unsigned kv_feature_level(const struct kv *kv);
 int64_t kv_revision(const struct kv *kv);
-struct io *kv_io(const struct kv *kv);   /* time, timers and randomness for who lives beside it */
+struct io *kv_io(const struct kv *kv);   /* time, timers and randomness for its callers */
 uint64_t kv_leader(const struct kv *kv); /* 0 = none */
 bool kv_is_learner(const struct kv *kv);
 uint64_t kv_member_id(const struct kv *kv);
 uint64_t kv_cluster_id(const struct kv *kv);
-/* What the quota is judged by: bytes of kept records, and the limit (0 = none). */
+/* The bytes of kept records, and the quota that limits them (0 = none). */
 struct kv_space {
     uint64_t live, quota;
 };
@@ -246,9 +247,9 @@ void kv_header(const struct kv *kv, int64_t revision, Etcdserverpb__ResponseHead
 
 /* True once this member was removed from its cluster: the process says so and ends. */
 bool kv_is_removed(const struct kv *kv);
-/* Before the folder is looked at: if it is that of a member whose state was found to be wrong (kv_check.c),
- * member/ and the WAL's folder (NULL = inside) get other names, and the member starts as one that lost its
- * disk. Blocking. */
+/* To be called before anything else looks at the folder. The folder of a member whose state was found to be
+ * wrong (kv/state_check.c) is set aside: member/ and the WAL's folder (NULL = inside) get other names. The
+ * member then starts as one that lost its disk. Blocking. */
 MUST_CHECK int kv_set_aside(struct io *io, const char *data_dir, const char *wal_dir, bool *ret_was_diverged);
 /* Before kv_close, on a leader: hands the lead to the member that is furthest; done when another leads, or
  * when an election timeout has passed without. At once (within the call's turn) when there is nothing to hand
@@ -260,8 +261,8 @@ void kv_on_ready(struct kv *kv, void (*fn)(void *arg), void *arg);
 /* fn whenever a leader is lost (true -> false) or found; streams opened with hasleader watch this. */
 void kv_on_leader(struct kv *kv, void (*fn)(void *arg, bool has_leader), void *arg);
 
-/* What people who need not be members ask of this member over the peers' port; without it they are taken for
- * members that start, and answered (kv_boot.c). */
+/* fn gets every query over the peers' port, also of processes that are no members. Without fn the queries are
+ * answered as those of members that start (kv/bootstrap.c). */
 void kv_on_query(struct kv *kv,
                  void (*fn)(void *arg, struct peer_served_query *question, const struct peer_query_sender *asker,
                             struct slice text),
@@ -270,25 +271,25 @@ void kv_on_query(struct kv *kv,
 /* --- member to member --------------------------------------------------------------------------- */
 enum { KV_TOPICS_MAX = 16, KV_MEMBER_RPC_BYTES_MAX = 1 << 20 /* of a question, of an answer */ };
 
-/* Who asks what. Numbers that members of several versions must agree on: never used for another thing. */
+/* Topics. Members of several versions must agree on the numbers: one is never used for another topic. */
 enum kv_topic {
     KV_TOPIC_SUBSCRIBERS = 1, /* registry/survey.h */
     KV_TOPIC_LISTENERS = 2,   /* config/listen_wire.h */
-    KV_TOPIC_LEVEL = 3,       /* kv_level.c */
+    KV_TOPIC_LEVEL = 3,       /* kv/feature_level.c */
 };
 
-struct kv_member_request; /* somebody waits for an answer */
+struct kv_member_request; /* a question that waits for its answer */
 
 /* A question to other members' memories; nothing of it goes through the log. The caller embeds it, sets the
  * two callbacks, and may free it in done or after kv_member_rpc_cancel. */
 struct kv_member_rpc {
     /* Once per member that answered; the answer is borrowed. */
     void (*on_answer)(struct kv_member_rpc *a, uint64_t member_id, struct slice answer);
-    /* Once, at the end, never from inside the call that asked: all have answered, or cannot any more, or time
-     * is over, or the store closes. asked is 0 when nobody can be reached, and when 64 questions of this
+    /* Once, at the end, never from inside the call that started it: all have answered, or cannot any more, or
+     * time is over, or the store closes. asked is 0 when no member can be reached, and when 64 calls of this
      * member are under way already. */
     void (*done)(struct kv_member_rpc *a, size_t asked, size_t answered);
-    /* The door's own. */
+    /* Private to consensus/kv/. */
     struct link link;
     uint64_t number, due_ms, *waiting;
     size_t asked, answered, left;
@@ -297,14 +298,14 @@ struct kv_member_rpc {
 /* Asks every other member that can be reached now, learners too, and not itself. The question is copied. */
 void kv_member_rpc_to_all(struct kv *kv, struct kv_member_rpc *a, unsigned topic, struct slice question,
                           uint64_t timeout_ms);
-/* Asks the leader alone. If this member leads, its own handler is asked in a later turn. No leader: asked is
- * 0. Who is asked and does not lead by then does not answer. */
+/* Asks the leader alone. If this member leads, its own handler is called in a later turn. No leader: asked is
+ * 0. A member that does not lead any more when the question comes refuses it. */
 void kv_member_rpc_to_leader(struct kv *kv, struct kv_member_rpc *a, unsigned topic, struct slice question,
                              uint64_t timeout_ms);
 void kv_member_rpc_cancel(struct kv *kv, struct kv_member_rpc *a); /* no callback comes any more */
-/* Who answers a topic; fn NULL: nobody (and of a topic that nobody answers nobody is counted as answered). fn
- * answers exactly once, at once or later, but not after kv_close. The question is borrowed. At most 64
- * questions of one member wait, 256 of all; more are refused. */
+/* fn answers the questions of a topic; NULL: they are refused. fn answers each question exactly once, at once
+ * or later, but not after kv_close. The question is borrowed. At most 64 questions of one member wait, 256 of
+ * all; more are refused. */
 void kv_member_rpc_handle(struct kv *kv, unsigned topic,
                           void (*fn)(void *arg, struct kv_member_request *q, struct slice question),
                           void *arg);

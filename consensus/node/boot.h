@@ -3,7 +3,7 @@
  * other members over the peer port until the rules (boot_rules.h) decide. Meanwhile it answers their queries,
  * too.
  *
- * Not here: the answers of a running member (consensus/kv_boot.c). The files are made by kv_open, not
+ * Not here: the answers of a running member (consensus/kv/bootstrap.c). The files are made by kv_open, not
  * here. */
 #ifndef CONSENSUS_NODE_BOOT_H
 #define CONSENSUS_NODE_BOOT_H

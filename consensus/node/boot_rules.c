@@ -22,7 +22,7 @@
  *                                              | operator starts the third with --force-new-cluster
  *   all lost their disks                       | nobody can know: they begin again
  *   the flags name only this member, but the   | there is nobody to query: it begins anew, and ends when an
- *   cluster has grown, and its disk is lost    | unknown member connects (kv_peer.c); it accepts no message
+ *   cluster has grown, and its disk is lost    | unknown member connects (kv/peer_events.c); it accepts no message
  *   -------------------------------------------+----------------------------------------------------------
  *   Joining a running cluster
  *   `member add`, then started                 | its entry has no name: claimed, then joined

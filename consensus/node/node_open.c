@@ -350,7 +350,7 @@ int node_open(const struct node_options *o, char *error, size_t error_size, stru
     o->io->ops->timer_start(o->io, &n->tick, o->heartbeat_ms);
     node_set_conf(n, o->conf_state);
     /* A bootstrap query that comes before the first turn must not take this member for one without data
-     * (kv_boot.c). */
+     * (kv/bootstrap.c). */
     n->state.term = raft_term(n->raft);
     n->state.commit = raft_committed_index(n->raft);
     n->state.last_index = raft_last_index(n->raft);

@@ -8,7 +8,7 @@
  *   3. this member's own rows are written into the file, it is     | here, on the store worker
  *      opened as a store and checked, renamed over the old store,  |
  *      and the folder is synced                                    |
- *   4. the new store replaces the old one, the after-append        | kv_snapshot.c, node.c
+ *   4. the new store replaces the old one, the after-append        | kv/snapshot_transfer.c, node.c
  *      messages leave                                              |
  *
  * After a crash between 1 and 2 the next start deletes the file. After a crash between 2 and 3 it does step

@@ -12,11 +12,11 @@
 /* The first byte of every message on a stream. */
 enum codec_kind {
     CODEC_RAFT = 1,     /* a raft message */
-    CODEC_CALL = 2,     /* a request that only the leader serves, with a number (kv_peer.c) */
+    CODEC_CALL = 2,     /* a request that only the leader serves, with a number (kv/leader_calls.c) */
     CODEC_REPLY = 3,    /* its response */
     CODEC_SNAPSHOT = 4, /* pieces of a snapshot and their acknowledgements (node/snapshot_*.c) */
     CODEC_HASH = 5,     /* compares the states of members */
-    CODEC_ASK = 6,      /* a member RPC: a request that is answered from memory (kv_member_rpc.c) */
+    CODEC_ASK = 6,      /* a member RPC: a request that is answered from memory (kv/member_rpc.c) */
     CODEC_ANSWER = 7,   /* its response */
 };
 

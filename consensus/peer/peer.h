@@ -14,7 +14,7 @@
  * - A connection of another cluster, to another member, of a removed member or without a proof is refused
  *   with a reason.
  *
- * Not here: the meaning of messages (kv_peer.c), and raft's messages as bytes (codec.h). */
+ * Not here: the meaning of messages (kv/peer_events.c), and raft's messages as bytes (codec.h). */
 #ifndef CONSENSUS_PEER_PEER_H
 #define CONSENSUS_PEER_PEER_H
 

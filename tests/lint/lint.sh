@@ -53,6 +53,9 @@ fi
 awk -f $here/layers.awk $here/layers "${code[@]}" >"$out"
 result layers $? "${#code[@]} files"
 
+awk -f $here/kv_parts.awk $here/kv_parts consensus/kv/*.c >"$out"
+result parts $? "a part of struct kv is touched by its own file alone"
+
 awk -f $here/names.awk "${code[@]}" >"$out"
 result names $? "${#code[@]} files: licence, typedef, snake_case, lengths"
 

@@ -37,6 +37,22 @@ diff want got || { echo "layers.awk does not say what it should"; exit 1; }
 printf '#include "base/buf.h"\n#include "registry/private.h"\n#include "consensus/kv.h"\n' >registry/good.c
 awk -f "$here/layers.awk" "$here/layers" registry/good.c || { echo "layers.awk: exit 1 on good code"; exit 1; }
 
+mkdir -p consensus/kv
+printf '    kv->read_index.round_id = kv->store + kv->turn.now_ms;\n    f(&kv->turn, ((struct kv *)arg)->auth.epoch, kv->scans.count);\n' >consensus/kv/read_index.c
+printf '    kv->scans.count++; kv_turn_init(&kv->turn);\n' >consensus/kv/scan.c
+printf '    kv_turn_init(&kv->turn, kv->lifecycle.lock);\n' >consensus/kv/open.c
+printf '# remains\nread_index:scans.count\nscan:gone.field\n' >allowed
+cat >want <<'END'
+consensus/kv/read_index.c:1: kv->turn.now_ms is of another part (consensus/kv/turn.h): call a function of that part
+consensus/kv/read_index.c:2: kv->turn is of another part (consensus/kv/turn.h): call a function of that part
+consensus/kv/read_index.c:2: kv->auth.epoch is of another part (consensus/kv/auth.h): call a function of that part
+consensus/kv/scan.c:1: kv->turn is of another part (consensus/kv/turn.h): call a function of that part
+allowed:3: scan:gone.field is not needed any more
+END
+awk -f "$here/kv_parts.awk" allowed consensus/kv/*.c >got && { echo "kv_parts.awk: exit 0"; exit 1; }
+diff want got || { echo "kv_parts.awk does not say what it should"; exit 1; }
+awk -f "$here/kv_parts.awk" <(echo '# none') consensus/kv/open.c || { echo "kv_parts.awk: exit 1 on good code"; exit 1; }
+
 spdx='/* SPDX-License-Identifier: Apache-2.0 */'
 {
     printf 'int no_licence;\ntypedef int number;\nstatic __attribute__((format(printf, 1, 2))) int badName(int x)\n{\n    return x;\n}\n'

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
-#include "consensus/kv_impl.h"
+#include "consensus/kv/kv_impl.h"
 #include "tests/unit/cluster_world.h"
 
 static void put_many(struct machine *m, const char *prefix, unsigned count)
@@ -199,12 +199,12 @@ static void a_defrag_waits_for_the_install(void **state)
     put_many(world_leader(w), "k", 5);
     struct machine *m = leave_behind(w, 100);
     m->is_cut = false;
-    for (unsigned i = 0; i < 100000 && !m->kv->installing; i++)
+    for (unsigned i = 0; i < 100000 && !m->kv->snapshot_transfer.installing; i++)
         world_step(w);
-    assert_non_null(m->kv->installing);
+    assert_non_null(m->kv->snapshot_transfer.installing);
     const struct store *old = m->kv->store;
     kv_defragment(m->kv, &q.request, &d);
-    while (m->kv->installing) {
+    while (m->kv->snapshot_transfer.installing) {
         assert_false(q.is_done);
         world_step(w);
     }

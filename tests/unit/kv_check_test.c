@@ -10,7 +10,7 @@
 #include <uv.h>
 
 #include "base/log.h"
-#include "consensus/kv_impl.h"
+#include "consensus/kv/kv_impl.h"
 #include "consensus/store/state.h"
 
 enum { INTERVAL_MS = 2000 };
@@ -59,8 +59,8 @@ static void equal_states_are_quiet(void **state)
     for (unsigned i = 0; i < 3; i++) {
         struct kv *kv = w->machines[i].kv;
         assert_int_equal(kv->alarms.count, 0);
-        assert_true(kv->corrupt.index > 0 && kv->corrupt.is_known);
-        assert_int_equal(kv->corrupt.count, 1); /* the leader's alone */
+        assert_true(kv->state_check.corrupt.index > 0 && kv->state_check.corrupt.is_known);
+        assert_int_equal(kv->state_check.corrupt.count, 1); /* the leader's alone */
         assert_int_equal(store_digest(kv->store), store_digest(w->machines[0].kv->store));
     }
     world_free(w);
@@ -72,9 +72,9 @@ static void the_odd_one_is_out(struct world *w, struct machine *odd)
     int err;
     assert_int_equal(world_put(sound, "k", "1", 0), OK);
     spoil(odd);
-    for (int i = 0; i < 100 && !odd->kv->diverged_since_ms; i++)
+    for (int i = 0; i < 100 && !odd->kv->state_check.diverged_since_ms; i++)
         world_run_ms(w, 100);
-    assert_true(odd->kv->diverged_since_ms != 0);
+    assert_true(odd->kv->state_check.diverged_since_ms != 0);
     assert_int_equal(world_put(odd, "k", "2", 0), ERR_CORRUPT_CLUSTER);
     world_get(odd, "k", &err);
     assert_int_equal(err, ERR_CORRUPT_CLUSTER);

@@ -2,7 +2,7 @@
  * Requests to defragment, over a store that only notes when one begins and ends when the test says so: which
  * requests share one, and what becomes of them while a snapshot of the leader is installed. */
 #include "base/mem.h"
-#include "consensus/kv_impl.h"
+#include "consensus/kv/kv_impl.h"
 #include "consensus/store/defrag.h"
 #include "unit.h"
 
@@ -43,6 +43,28 @@ struct store_sizes store_sizes(const struct store *s)
     return (struct store_sizes){0};
 }
 
+/* --- the other parts ----------------------------------------------------------------------------------- */
+
+static bool is_installing, is_closing;
+
+bool kv_is_installing(const struct kv *kv)
+{
+    (void)kv;
+    return is_installing;
+}
+
+bool kv_is_closing(const struct kv *kv)
+{
+    (void)kv;
+    return is_closing;
+}
+
+void kv_stop_list(struct kv *kv, struct link *list)
+{
+    while (!list_is_empty(list))
+        kv_finish(kv, container_of(list->next, struct kv_request, link), ERR_STOPPED, NULL);
+}
+
 void kv_finish(struct kv *kv, struct kv_request *r, int err, const ProtobufCMessage *response)
 {
     (void)kv;
@@ -73,7 +95,6 @@ struct rig {
     struct kv kv;
     struct caller callers[CALLERS];
     char old_store, new_store; /* whose addresses stand for stores */
-    char installing;
 };
 
 static uint64_t mono_ns(struct io *io)
@@ -97,7 +118,8 @@ static struct kv *rig_start(struct rig *rig)
     rig->io.ops = &rig->ops;
     rig->kv.io = &rig->io;
     rig->kv.store = (void *)&rig->old_store;
-    kv_defrag_init(&rig->kv);
+    kv_defrag_init(&rig->kv.defrag);
+    is_installing = is_closing = false;
     return &rig->kv;
 }
 
@@ -115,13 +137,14 @@ static void assert_answered(const struct rig *rig, unsigned n, int err)
 
 static void begin_install(struct rig *rig)
 {
-    rig->kv.installing = (void *)&rig->installing;
+    (void)rig;
+    is_installing = true;
 }
 
-/* As kv_snapshot.c: the new store stands where the old one stood, which is dropped. */
+/* As consensus/kv/snapshot_transfer.c: the new store stands where the old one stood, which is dropped. */
 static void end_install(struct rig *rig)
 {
-    rig->kv.installing = NULL;
+    is_installing = false;
     rig->kv.store = (void *)&rig->new_store;
     if (defrag.done)
         end_defrag(ERR_NOT_READY);
@@ -222,7 +245,7 @@ static void test_closing(void **state)
     struct kv *kv = rig_start(&rig);
     ask(&rig, 0);
     ask(&rig, 1);
-    kv->is_closing = true;
+    is_closing = true;
     kv_finish(kv, &rig.callers[0].request, ERR_STOPPED, NULL); /* as kv_close */
     end_defrag(ERR_STOPPED);
     kv_defrag_start(kv);

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "consensus/kv_impl.h"
+#include "consensus/kv/kv_impl.h"
 #include "proto/internal.pb-c.h"
 
 enum { OLD = FEATURE_LEVEL_FIRST, THIS = FEATURE_LEVEL_LAST, NEW = FEATURE_LEVEL_TRIAL };
@@ -384,9 +384,9 @@ static void a_downgrade_makes_room_for_older_members(void **state)
         world_wait_for_leader(w);
         assert_int_equal(world_put(world_leader(w), "n", "1", 0), OK);
     }
-    for (unsigned i = 0; i < 100 && w->machines[0].kv->feature.target_minor; i++)
+    for (unsigned i = 0; i < 100 && w->machines[0].kv->feature_level.state.target_minor; i++)
         world_run_ms(w, 100);
-    assert_int_equal(w->machines[0].kv->feature.target_minor, 0); /* all are what they should be */
+    assert_int_equal(w->machines[0].kv->feature_level.state.target_minor, 0); /* all are what they should be */
     world_run_ms(w, 6000);
     expect_level(w, THIS);
     for (unsigned i = 0; i < 3; i++) {
@@ -425,9 +425,9 @@ static void an_older_member_is_told_why_it_may_not_join(void **state)
     struct world *w = cluster(1, (unsigned[]){NEW});
     struct kv *kv = w->machines[0].kv;
     expect_level(w, NEW);
-    assert_null(kv_level_refusal(kv, NEW));
-    assert_non_null(strstr(kv_level_refusal(kv, THIS), "start a newer version"));
-    assert_non_null(strstr(kv_level_refusal(kv, 0), "this member has level 1"));
+    assert_null(kv_feature_refusal(kv, NEW));
+    assert_non_null(strstr(kv_feature_refusal(kv, THIS), "start a newer version"));
+    assert_non_null(strstr(kv_feature_refusal(kv, 0), "this member has level 1"));
     world_free(w);
 }
 

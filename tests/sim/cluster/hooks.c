@@ -4,7 +4,7 @@
  * order, on each member. */
 #include <stdlib.h>
 
-#include "consensus/kv_impl.h"
+#include "consensus/kv/kv_impl.h"
 #include "consensus/store/watch_state.h"
 #include "tests/sim/cluster/invariants.h"
 
@@ -84,7 +84,7 @@ bool __wrap_kv_apply(void *arg, const struct raft_entry *entry)
 {
     const struct kv *kv = arg;
     int64_t before = store_revision(kv->store); /* the same in all turns of an entry that takes several */
-    if (cluster_running && !kv->applying.work)
+    if (cluster_running && !kv->sliced_apply.work)
         invariants_applies(cluster_running, entry);
     if (!__real_kv_apply(arg, entry))
         return false;

@@ -12,7 +12,7 @@
 
 #include <inttypes.h>
 
-#include "consensus/kv_impl.h"
+#include "consensus/kv/kv_impl.h"
 #include "consensus/node/boot.h"
 #include "consensus/peer/codec.h"
 #include "consensus/peer/peer_wire.h"

@@ -5,7 +5,7 @@
 
 #include <inttypes.h>
 
-#include "consensus/kv_impl.h"
+#include "consensus/kv/kv_impl.h"
 #include "tests/sim/cluster/rights.h"
 
 enum { LOOK_MS = 12000, HASHES_MAX = 4096 };

@@ -10,7 +10,7 @@
 #include <stdio.h>
 
 #include "base/hash.h"
-#include "consensus/kv_impl.h"
+#include "consensus/kv/kv_impl.h"
 #include "consensus/peer/codec.h"
 #include "consensus/raft/core.h"
 #include "tests/scenario/render.h"
@@ -417,7 +417,7 @@ static void see_installed(struct process *p)
         world_violated(v->world, "same_leases",
                        "%s has other leases, or rests of them, by the snapshot of index %" PRIu64, name_of(p),
                        index);
-    if (known->is_known && known->rights != rights_hash(&p->kv->auth))
+    if (known->is_known && known->rights != rights_hash(&p->kv->auth.rights))
         world_violated(v->world, "same_rights",
                        "%s has other users or roles by the snapshot of index %" PRIu64, name_of(p), index);
     if (known->is_known && known->level != kv_feature_level(p->kv))
@@ -610,7 +610,7 @@ void invariants_applied(struct process *p, const struct raft_entry *entry, int64
         .revision = store_revision(store),
         .compacted = store_compact_revision(store),
         .leases = hash_leases(p->kv->leases),
-        .rights = rights_hash(&p->kv->auth),
+        .rights = rights_hash(&p->kv->auth.rights),
         .level = kv_feature_level(p->kv),
     };
     if (entry->index != s->applied + 1)

@@ -6,7 +6,7 @@
 
 #include <inttypes.h>
 
-#include "consensus/kv_impl.h"
+#include "consensus/kv/kv_impl.h"
 #include "consensus/raft/core.h"
 #include "tests/sim/cluster/faults.h"
 #include "tests/sim/cluster/invariants.h"

@@ -5,7 +5,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "consensus/kv_impl.h"
+#include "consensus/kv/kv_impl.h"
 #include "tests/sim/cluster/invariants.h"
 
 enum { MEMBERS_MAX = 7, ORDER_MS = 9000, CALM_MS = 1500 };

@@ -6,7 +6,7 @@
 #define TESTS_SIM_CLUSTER_RIGHTS_H
 
 #include "base/mem.h"
-#include "consensus/kv_impl.h"
+#include "consensus/kv/kv_impl.h"
 #include "tests/sim/cluster/world.h"
 
 /* Asks one of them; what it needs is in the arena. r->done says how it ended: refusals are answers, too. */
