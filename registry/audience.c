@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See audience.h. The ranges are copied and cut to what matters here, so that a change of other rights makes
- * no new audience. A verdict is one binary search over the source key as the catalog keeps it. */
+ * Audiences; see audience.h. The ranges are copied and cut to the source prefixes, so that a change of
+ * other rights makes no new audience. A check is one binary search for the source key. */
 #include "registry/audience.h"
 
 #include "base/hash.h"
@@ -28,7 +28,7 @@ static struct slice greater(struct slice a, struct slice b)
     return slice_compare(a, b) > 0 ? a : b;
 }
 
-/* What of the ranges lies under the prefix. */
+/* The part of the ranges below the prefix. */
 static void add_prefix(struct audience *a, const struct auth_ranges *readable, const char *prefix)
 {
     struct arena *arena = &a->ranges.arena;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Keeping the view; see catalog.h. Services lie in one sorted list (for pages and prefixes) and in a map by
- * name; instances in their service's sorted list. Every change takes an instance's old weight out of the
- * counts and puts the new one in, so that counts are never computed by walking. Looking is catalog_look.c,
- * the end of a batch catalog_batch.c. */
+ * Changes of the view; see catalog.h. Services are in one sorted list (for pages and prefixes) and in a map
+ * by name; instances are in their service's sorted list. Each change subtracts an instance's old values
+ * from the counts and adds the new ones: no count needs a walk. catalog_look.c has the lookups,
+ * catalog_batch.c the end of a batch. */
 #include "registry/catalog.h"
 
 #include <assert.h>
@@ -241,7 +241,7 @@ void catalog_free_instance(struct catalog_instance *i)
     mem_free(i);
 }
 
-/* What stands behind it moves up at the end of the batch, once for all that went. */
+/* The entries after it move up at the end of the batch, once for all gaps. */
 static void drop_instance_if_empty(struct catalog_instance *i)
 {
     if (i->doc || i->override)
@@ -693,7 +693,7 @@ void catalog_delete(struct catalog *c, const struct name *name)
         note_unreadable(c, name, false);
 }
 
-/* What was not seen while everything was read anew went meanwhile. */
+/* Keys that were not put while the whole state was read have been deleted. */
 static void sweep_service(struct catalog *c, struct catalog_service *s)
 {
     struct name name = {NAME_INSTANCE, s->ns, s->group, s->name, {0}, 0};

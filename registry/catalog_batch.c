@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The end of a batch: sessions that went and came, the lists of services without what went, and who is told.
- * In slices: one revision may take 100,000 instances away. See catalog.h.
+ * The end of a batch, in slices: one revision may delete 100,000 instances. See catalog.h.
  *
- * Order: sessions, then every service that has changed gets its list and its revision, then all of them are
- * told. So whoever is told finds the whole batch in the view. */
+ *   1. Sessions that ended and began are reported.
+ *   2. Each changed service gets its final list and its revision.
+ *   3. All of them are notified: a subscriber finds the whole batch in the view. */
 #include <assert.h>
 #include <stdlib.h>
 
 #include "registry/catalog_state.h"
 
 enum {
-    GAPS_AT_ONCE = 256,    /* before what stands behind them moves up */
-    CHANGES_AT_ONCE = 1024 /* told by one call */
+    GAPS_AT_ONCE = 256,    /* removed by one move of the entries after them */
+    CHANGES_AT_ONCE = 1024 /* in one event */
 };
 
 struct pace {
@@ -27,7 +27,7 @@ static bool is_over(const struct pace *p)
 /* --- sessions ---------------------------------------------------------------------------------------------
  */
 
-/* A session that comes and goes within one batch was never there. */
+/* A session that begins and ends within one batch never existed. */
 static bool end_sessions(struct catalog *c, const struct pace *pace)
 {
     struct link *l;
@@ -41,7 +41,7 @@ static bool end_sessions(struct catalog *c, const struct pace *pace)
             c->events.session_gone(c->events.arg, s);
         uint32_t ttl_s = s->doc.ttl_s;
         catalog_free_session_doc(s);
-        s->doc.ttl_s = ttl_s; /* until the janitor has looked at all of its instances */
+        s->doc.ttl_s = ttl_s; /* until the janitor has reviewed all of its instances */
         catalog_drop_session_if_unused(c, s);
         if (is_over(pace))
             return false;

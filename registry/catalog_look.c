@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Looking into the view: pages of services, sessions, counts. See catalog.h. */
+ * Lookups in the view: pages of services, sessions, counts. See catalog.h. */
 #include "registry/catalog_state.h"
 
 int64_t catalog_revision(const struct catalog *c)

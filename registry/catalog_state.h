@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What catalog.c, catalog_batch.c and catalog_look.c share; nobody else includes it. */
+ * Private state of the catalog, shared by catalog.c, catalog_batch.c and catalog_look.c. */
 #ifndef REGISTRY_CATALOG_STATE_H
 #define REGISTRY_CATALOG_STATE_H
 
@@ -23,18 +23,18 @@ struct catalog {
     struct map sessions;
     size_t session_count; /* those that exist */
     struct link absent;
-    uint64_t generation; /* of the last time everything was read */
+    uint64_t generation; /* of the last read of the whole state */
     uint64_t edition;    /* batches so far */
     bool is_open, is_anew;
-    bool is_ending; /* no more changes come; catalog_end_some goes on */
+    bool is_ending; /* catalog_end_some has begun: no more changes */
 
     /* Of the batch under way. */
     struct link dirty;   /* services */
-    struct link settled; /* of them: as they are now, and to be told */
-    size_t told;         /* changes of the first of those */
-    bool is_scattered;   /* the changes of one service do not lie together, or not in order */
+    struct link settled; /* services whose list and revision are final, and that are to be notified */
+    size_t told;         /* changes of the first of those that were reported */
+    bool is_scattered;   /* a service's changes are not adjacent, or not sorted */
     struct link gone;    /* sessions that were deleted */
-    struct link back;    /* sessions that came to instances which named them already */
+    struct link back;    /* sessions that began when instances named them already */
     struct catalog_changed *changed;
     size_t changed_count, changed_capacity;
     struct arena batch, scratch;
@@ -44,13 +44,13 @@ void catalog_drop_if_unused(struct catalog *c, struct catalog_service *s);
 void catalog_drop_session_if_unused(struct catalog *c, struct catalog_session *s);
 void catalog_free_session_doc(struct catalog_session *s);
 void catalog_free_instance(struct catalog_instance *i);
-/* What was not seen while everything was read anew goes. */
+/* Deletes the keys that were not put while the whole state was read. */
 void catalog_sweep(struct catalog *c);
-/* Where in the list this id stands or would stand. */
+/* The index of this id in the service's list, or where it would be. */
 size_t catalog_instance_place(const struct catalog_service *s, struct slice id);
 
 int catalog_compare(const struct catalog_service *s, struct slice ns, struct slice group, struct slice name);
-/* Where this name stands or would stand. */
+/* The index of this name in the list of services, or where it would be. */
 size_t catalog_place(const struct catalog *c, struct slice ns, struct slice group, struct slice name);
 
 #endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Reading documents, field by field, with base/document.h's reader; see document.h. Writing is
- * document_write.c. */
+ * Readers of documents, field by field, with base/document.h; see document.h. */
 #include "registry/document.h"
 
 #include <inttypes.h>
@@ -134,7 +133,7 @@ static void take_ports(struct document_reader *r, struct instance *i)
         i->port = i->ports[0].port;
 }
 
-/* What only the registry itself writes. */
+/* Fields that only the registry itself writes. */
 static void take_own_fields(struct document_reader *r, struct instance *i)
 {
     json_t *session = document_take(r, "session");

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What the registry's keys hold: instances, overrides, settings of services, sessions, as JSON. One canonical
- * text for one content, so that equal documents are equal bytes. Pure.
+ * Documents in the registry's keys, as JSON: instances, overrides, settings of services, sessions.
  *
- * Read as base/document.h says: strictly what a client sends (misplaced fields are refused too), tolerantly
- * what stands in the store; there, what does not fit makes the whole document unreadable. */
+ * One canonical text for one content, so that equal documents are equal bytes. Pure. base/document.h reads
+ * them:
+ *   - strict for clients: fields in wrong places are errors too;
+ *   - tolerant for the store, where a wrong value makes the whole document unreadable. */
 #ifndef REGISTRY_DOCUMENT_H
 #define REGISTRY_DOCUMENT_H
 
@@ -46,10 +47,10 @@ struct instance {
     struct document_map metadata; /* sorted by key */
     uint32_t ttl_s, grace_s;
     enum instance_state state;
-    bool is_guarded;     /* its session ended, but too many did at once: held in traffic */
-    int64_t session;     /* the lease it hangs on; 0 = none: it stays until it is removed */
+    bool is_guarded;     /* its session ended with too many others: held in traffic */
+    int64_t session;     /* the lease of its session; 0 = none: it stays until it is deleted */
     struct slice source; /* empty = registered here; else the layout it was projected from */
-    struct slice origin; /* with a source: the key it was projected from. It stands in no document. */
+    struct slice origin; /* with a source: the key it was projected from. Not in the document. */
     uint32_t snapshots;  /* of a catalog's document: how many snapshots hold it beside the catalog */
 };
 
@@ -75,7 +76,7 @@ struct session {
     uint32_t ttl_s;
     struct document_map labels;
     bool is_implicit;   /* made for one instance alone, and ends with it */
-    struct slice owner; /* the user that opened it; empty = none was known */
+    struct slice owner; /* the user that opened it; empty = not known */
     bool has_key;       /* its opener was given a session key */
     uint8_t key_digest[SESSION_DIGEST_SIZE];
 };
@@ -97,17 +98,17 @@ MUST_CHECK int session_read(struct slice text, enum document_reading how, struct
                             struct session *ret, char *error, size_t error_size);
 
 #define OVERRIDE_DRAIN "drain" /* a drain's reason where the operator gave none */
-/* What is left of it when its drain ends. False: nothing. */
+/* The override without its drain. False: nothing is left. */
 bool override_without_drain(const struct override *o, struct override *ret);
 
 void instance_write(const struct instance *i, struct buf *out);
-/* The members of the object alone, for who adds members of his own: view fields, an id. */
+/* The fields alone, without braces, for a caller that adds fields: an id, the view's. */
 void instance_write_members(const struct instance *i, struct json_writer *w);
 void override_write(const struct override *o, struct buf *out);
 void settings_write(const struct settings *s, struct buf *out);
 void session_write(const struct session *s, struct buf *out);
 
-/* One block that holds all of it, freed with mem_free. */
+/* A copy in one block; the caller frees it with mem_free. */
 struct instance *instance_copy(const struct instance *i);
 
 #endif

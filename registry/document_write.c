@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Documents as canonical JSON: fields in one order, defaults that carry no news left out, maps and tags
- * sorted by the reader. See document.h. */
+ * Writers of documents: canonical JSON. Fields have one order, default values are left out, the reader has
+ * sorted maps and tags. See document.h. */
 #include <stdio.h>
 
 #include "base/text.h"

@@ -18,7 +18,7 @@
  *                            (deleted)
  *
  *     state     | event                                    | next     | PLAN_...  | decided by
- *     up        | its session's key is deleted             | dying    | -         | the store: TTL, close, revoke
+ *     up        | its session's key is deleted             | dying    | -         | the store: TTL, revoke
  *     dying     | decision delay is over, no guard is on   | lost     | LOSE      | janitor_plan.c
  *     dying     | decision delay is over, the guard is on  | held     | GUARD     | janitor_guard.c, _storm.c
  *     held      | the guard ends, or a check refuses it    | lost     | LOSE      | janitor_guard.c
@@ -211,8 +211,9 @@ static bool has_dead(const struct proposal *q)
     return false;
 }
 
-/* The store has no room and accepts deletes alone. Dead instances leave traffic all the same: they are deleted
- * without their grace, in which their clients could not register again for lack of room. The rest waits. */
+/* The store has no room and accepts deletes alone. Dead instances leave traffic all the same: they are
+ * deleted without their grace, in which their clients could not register again for lack of room. The rest
+ * waits. */
 static void delete_dead(struct proposal *q)
 {
     struct janitor *j = q->janitor;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Storms and histories of namespaces; see janitor_guard.h. A guard lives as long as this member leads. Guards
- * with something to remember are in a ring, the next one to look at first. */
+ * Storm guards and histories of namespaces; see janitor_guard.h. A guard exists while this member leads.
+ * Guards with a history are in a ring, the next one to review first. */
 #include "registry/janitor_guard.h"
 
 #include <assert.h>

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The storm guard of a namespace: two storm counts (janitor_storm.h), the instances that it holds, and what a
- * leader hands over to the next one. Pure.
+ * The storm guard of a namespace: two storm counts (janitor_storm.h), the instances that it holds, and the
+ * history that a leader hands over to the next one. Pure.
  *
  *   all          every instance in traffic whose session ended
- *   established  those of them whose session was at least established_ms old. Batch jobs that never
- * deregister are not among them, so that their deaths do not hide a network cut of everybody else. What
- *                usually dies young is no part of what established deaths are a share of.
+ *   established  those whose session was at least established_ms old. Batch jobs that never deregister are
+ *                not among them, so their deaths do not hide a network cut of everything else. The share of
+ *                established deaths is computed without the usual deaths of younger sessions.
  *
- * An instance is held while one of the storms that it belongs to is on and holds it. The history of a
- * namespace, `/cairn/registry/guards/<ns>`, is written by the leader while there is something to remember;
- * every member reads it. It says which revision is older than established_ms, too: a member that has just
- * started cannot know it by itself (revision_clock.h). */
+ * The guard holds an instance while a storm to which it belongs is on and holds it. The leader writes the
+ * history of a namespace, `/cairn/registry/guards/<ns>`, while there is something to remember; every member
+ * reads it. It also names the revision that is older than established_ms, which a member that has just
+ * started cannot know (revision_clock.h). */
 #ifndef REGISTRY_JANITOR_GUARD_H
 #define REGISTRY_JANITOR_GUARD_H
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The document that hands a namespace's usual rate of deaths over with the lead; see janitor_guard.h. */
+ * The stored document of a storm guard: the usual rate of deaths, for the next leader. See
+ * janitor_guard.h. */
 #include "base/document.h"
 #include "registry/janitor_guard.h"
 

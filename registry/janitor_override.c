@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Overrides that end: at `until`, by the wall clock, or because their instance has not been there for long.
- * Only those are followed; the two heaps say when to look, is_over what is so. See janitor_plan.h. */
+ * Overrides that end: at `until`, by the wall clock, or when their instance has been absent for
+ * absent_max_ms. Only such overrides are followed; two heaps have the times. See janitor_plan.h. */
 #include <assert.h>
 
 #include "base/mutant.h"

@@ -48,7 +48,8 @@ struct plan_rules plan_rules_default(void)
     };
 }
 
-/* --- names of instances ------------------------------------------------------------------------------------------ */
+/* --- names of instances
+ * ------------------------------------------------------------------------------------------ */
 
 static struct slice place_add(uint8_t **at, struct slice s)
 {
@@ -95,7 +96,8 @@ struct slice plan_key(struct plan *p, const struct place *place)
     return janitor_plan_key_of(p, place->ns, place->group, place->service, place->id);
 }
 
-/* --- phases of orphans ------------------------------------------------------------------------------------------- */
+/* --- phases of orphans
+ * ------------------------------------------------------------------------------------------- */
 
 static bool has_session(const struct catalog_instance *i)
 {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The plan of the janitor: actions on instances whose session ended, and on overrides that end. Pure: events of
- * the catalog and times go in; actions come out, each with the state that must still hold when it is applied.
+ * The plan of the janitor: actions on instances whose session ended, and on overrides that end. Pure:
+ * events of the catalog and times go in; actions come out, each with the state that must still hold when it
+ * is applied.
  *
  * An orphan is an instance whose session ended and which still names it. For the leader it is
  *
@@ -17,11 +18,12 @@
  *   - A guard does not hold instances that were registered after it set off.
  *   - A lost instance whose session comes back by itself stays lost, and is kept, until its client registers.
  *
- * Overrides end at `until`, and when their instance has been absent for absent_max_ms; every member follows them.
+ * Overrides end at `until`, and when their instance has been absent for absent_max_ms; every member follows
+ * them.
  *
- * An action is given out once; plan_done reports its outcome. An unknown outcome gives it out again. A done or
- * refused action shows in the catalog; if it does not within recheck_ms, the orphan is reviewed again. janitor.c has
- * the drawing of all states. */
+ * An action is given out once; plan_done reports its outcome. An unknown outcome gives it out again. A done
+ * or refused action shows in the catalog; if it does not within recheck_ms, the orphan is reviewed again.
+ * janitor.c has the drawing of all states. */
 #ifndef REGISTRY_JANITOR_PLAN_H
 #define REGISTRY_JANITOR_PLAN_H
 
@@ -78,8 +80,8 @@ void plan_session_gone(struct plan *p, const struct catalog_session *session, ui
 void plan_session_back(struct plan *p, const struct catalog_session *session, uint64_t now_ms);
 void plan_changed(struct plan *p, const struct catalog_change *change, uint64_t now_ms);
 
-/* Reviews at most `max` instances: a session or a storm may have 100,000 of them. Returns true if there are more.
- * plan_next reviews the rest first, however many: no decision is made on a part of the deaths. */
+/* Reviews at most `max` instances: a session or a storm may have 100,000 of them. Returns true if there are
+ * more. plan_next reviews the rest first, however many: no decision is made on a part of the deaths. */
 bool plan_step(struct plan *p, uint64_t now_ms, size_t max);
 /* The next action that is due, of this class; false: none now. */
 bool plan_next(struct plan *p, enum plan_class class, uint64_t now_ms, uint64_t wall_ms,
@@ -89,8 +91,8 @@ void plan_done(struct plan *p, uint64_t ticket, enum plan_outcome outcome, uint6
 /* The time of the next plan_next, if no event comes before; UINT64_MAX: nothing waits. */
 uint64_t plan_wake_ms(const struct plan *p, uint64_t now_ms, uint64_t wall_ms);
 
-/* The verdict of a server-run check on an instance whose session ended. STORM_REFUSED: it is lost at once, also
- * under a guard. The verdict is forgotten when the instance comes back, or dies again. */
+/* The verdict of a server-run check on an instance whose session ended. STORM_REFUSED: it is lost at once,
+ * also under a guard. The verdict is forgotten when the instance comes back, or dies again. */
 void plan_verdict(struct plan *p, const struct catalog_instance *i, enum storm_verdict verdict,
                   uint64_t now_ms);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What janitor_plan.c and janitor_override.c share; nobody else includes it. */
+ * Private state of the janitor's plan, shared by janitor_plan.c, janitor_override.c and janitor_guard.c. */
 #ifndef REGISTRY_JANITOR_STATE_H
 #define REGISTRY_JANITOR_STATE_H
 
@@ -7,7 +7,7 @@
 #include "registry/janitor_plan.h"
 #include "registry/revision_clock.h"
 
-struct place { /* an instance's name, copied: the catalog's own goes with it */
+struct place { /* an instance's name, copied: the catalog frees its own */
     struct slice ns, group, service, id;
     uint8_t *bytes;
 };
@@ -16,10 +16,10 @@ struct override_wait {
     struct place place;
     struct heap_node until; /* by the wall clock */
     struct heap_node look;
-    uint64_t absent_ms; /* since then its instance is not there; UINT64_MAX: it is */
+    uint64_t absent_ms; /* its instance is absent since then; UINT64_MAX: it exists */
     uint64_t until_ms;  /* wall clock; 0 = never */
     int64_t revision;
-    uint64_t ticket; /* 0 = not given */
+    uint64_t ticket; /* 0 = not given out */
 };
 
 struct overrides {
@@ -35,7 +35,7 @@ struct storm_guard { /* of a namespace, while this member leads */
     struct link walked;    /* in plan.guard_walks while its orphans are looked at anew */
     uint64_t walk;         /* those that this walk has met are last in `orphans` */
     bool walk_reschedules; /* a storm is on, or may be soon: those that are dying are held, or wait longer */
-    bool walk_releases;    /* a storm is over: what no other one holds is released */
+    bool walk_releases;    /* a storm is over: its orphans are released, unless another storm holds them */
     size_t released;
     struct heap_node end; /* in plan.ends while one of the storms is on */
     struct link active;   /* in plan.active while there is something to remember */
@@ -45,13 +45,13 @@ struct storm_guard { /* of a namespace, while this member leads */
     bool is_written;
 };
 
-/* An instance under a guard, in its orphan. */
+/* An instance under a guard; part of its orphan. */
 struct guard_entry {
     struct storm_guard *guard; /* NULL: none */
     struct link link;
     uint64_t died_ms, ttl_ms;
     int64_t created;
-    uint64_t walk; /* the guard's last walk that met it */
+    uint64_t walk; /* the guard's last walk that visited it */
     bool is_established;
     bool is_in[STORM_GROUPS]; /* counted in this storm's held */
     enum storm_verdict verdict;
@@ -91,7 +91,7 @@ struct slice plan_key(struct plan *p, const struct place *place);
 
 struct storm_guard *storm_guard_of(struct plan *p, struct slice ns, uint64_t now_ms);
 void storm_guards_begin(struct plan *p, uint64_t now_ms); /* this member leads */
-void storm_guards_end(struct plan *p); /* it does not any more; no orphan is under a guard */
+void storm_guards_end(struct plan *p); /* it does not lead any more; no orphan is under a guard */
 void storm_guards_done(struct plan *p);
 bool storm_guard_is_on(const struct storm_guard *g);
 bool storm_guard_holds(const struct guard_entry *o);
@@ -101,11 +101,11 @@ bool storm_guard_death(struct plan *p, struct guard_entry *o, const struct catal
                        uint64_t now_ms);
 bool storm_guard_held(struct plan *p, struct guard_entry *o, const struct catalog_instance *i, bool is_found,
                       uint64_t now_ms);
-/* How long after its death it is decided upon what becomes of it. */
+/* The time from its death to the decision: lost or held. */
 uint64_t storm_guard_decision_delay_ms(const struct plan *p, const struct guard_entry *o);
 void storm_guard_return(struct plan *p, struct guard_entry *o, uint64_t now_ms);
 void storm_guard_leave(struct plan *p, struct guard_entry *o);
-/* One of whose storms is over, until guard_end; NULL: none. */
+/* A guard with a storm that is over, until storm_guard_end; NULL: none. */
 struct storm_guard *storm_guard_ending(struct plan *p, uint64_t now_ms);
 void storm_guard_end(struct plan *p, struct storm_guard *g, uint64_t now_ms);
 uint64_t storm_guards_wake_ms(const struct plan *p);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See janitor_storm.h. The ends of the deaths' times are rounded up to STEP_MS, so that there are at most
- * window_max_ms / STEP_MS of them, however many die. */
+ * Storm detection; see janitor_storm.h. The times at which deaths stop counting are rounded up to STEP_MS:
+ * there are at most window_max_ms / STEP_MS of them, however many die. */
 #include "registry/janitor_storm.h"
 
 #include <string.h>
@@ -130,9 +130,8 @@ uint64_t storm_usual(const struct storm *s)
     return (s->usual + STORM_ONE - 1) / STORM_ONE;
 }
 
-/* A new leader gives every lease its whole TTL. What would have died meanwhile, up to a TTL's worth, dies
- * together when that is over, and counts for one more: twice what is usual in a window, and more where the
- * TTL is longer than one. */
+/* A new leader gives every lease its whole TTL. So the deaths of up to one TTL end together after it, and
+ * count for one window more: twice the usual number, and more where the TTL is longer than a window. */
 static uint64_t usual_now(const struct storm *s, const struct storm_rules *rules, uint64_t now_ms)
 {
     if (now_ms - s->begun_ms > s->longest_ms * 2 + REARM_SLACK_MS)

@@ -1,30 +1,32 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Storm detection for one group of instances: deaths are counted against what is usual, and the guard goes on
- * when they are a change. Counts, revisions and times in, verdicts out; which instances they are is
- * janitor_guard.c's business. Pure; integers only.
+ * Storm detection for one group of instances: deaths are compared with the usual number, and a guard sets
+ * off when they are a change. Counts, revisions and times in; verdicts out. janitor_guard.c knows the
+ * instances. Pure; integers only.
  *
  * A death is an instance in traffic whose session ended. It counts for the TTL of its session (at most
- * window_max_ms). The guard goes on when the deaths that count exceed the bar:
+ * window_max_ms). The guard sets off when the deaths that count exceed the threshold, the bar:
  *
- *   bar = max(least, percent of what was in traffic before the oldest of them, multiple * usual) * 2^raises
+ *   bar = max(least, percent of the instances in traffic before the oldest of them, multiple * usual) *
+ *   2^raises
  *
- * usual   a decaying average of the deaths that count: each second it moves 1/128 of the way to them. While
- *         the guard is on, only deaths of sessions that were opened since enter it.
- * raises  each guard less than half of whose instances came back adds one, up to raises_max; one is taken
- *         back every raise_ms.
+ *   usual   a decaying average of the deaths that count: each second it moves 1/128 of the way to them.
+ *           While the guard is on, only deaths of sessions that were opened since enter the average
+ *   raises  each guard less than half of whose instances came back adds one, up to raises_max; one is taken
+ *           back every raise_ms
  *
- * Long before that the deaths are suspicious: more than an eighth of the bar, three times what is usual, and
- * three sessions. A storm's deaths are spread over the heartbeat interval of its clients; its first ones are
- * to wait for the others.
+ * Deaths are suspicious far below the bar: more than 1/8 of it, three times the usual number, and of three
+ * sessions. The deaths of a storm are spread over the heartbeat interval of its clients; the first ones
+ * must wait for the others.
  *
- * While it is on, the guard holds the instances that were registered before it went on. The guard is over
- *   - hold_max_ms later at the latest;
- *   - as soon as no more are held than may die without a guard, and for one TTL none of them died or came
- *     back;
- *   - as soon as the deaths prove to be churn: more of them than the bar belong to sessions that were opened
- *     *after* the guard went on, so clients can register and go on dying. Besides, fewer than a tenth of
- * those that were held came back, or the average has come up to half of these deaths. They become the usual
- *     rate at once.
+ * While it is on, the guard holds the instances that were registered before it set off. It ends
+ *   - after hold_max_ms at the latest;
+ *   - as soon as no more instances are held than may die without a guard, and for one TTL none of them died
+ *     or came back;
+ *   - as soon as the deaths prove to be churn. Then more deaths than the bar are of sessions that were opened
+ *     *after* the guard set off: clients can register, and go on dying. Besides, fewer than 1/10 of the held
+ *     instances came back, or the average has come up to half of these deaths. They become the usual rate
+ *     at once.
+ *
  * Eureka's self-preservation has one threshold (85 % of the expected renewals) and no end; see README.md. */
 #ifndef REGISTRY_JANITOR_STORM_H
 #define REGISTRY_JANITOR_STORM_H
@@ -52,14 +54,14 @@ struct storm_death {
     int64_t revision; /* of the view, now */
 };
 
-/* What a server-run check says about an instance whose session ended. */
+/* The verdict of a server-run check on an instance whose session ended. */
 enum storm_verdict {
     STORM_UNKNOWN, /* nobody has checked it */
     STORM_ALIVE,   /* it accepts connections: held like an unknown one */
     STORM_REFUSED, /* it refuses connections: not held */
 };
 
-/* What a leader hands over to the next. */
+/* The knowledge that a leader hands over to the next one. */
 struct storm_history {
     uint64_t usual; /* deaths in a window, rounded */
     uint64_t raises;
@@ -104,21 +106,22 @@ struct storm {
 /* This member has become leader; history NULL: none is known. */
 void storm_begin(struct storm *s, const struct storm_rules *rules, uint64_t now_ms,
                  const struct storm_history *history);
-/* True: the guard went on with it. */
+/* Counts a death. True: it set the guard off. */
 bool storm_death(struct storm *s, const struct storm_rules *rules, uint64_t now_ms,
                  const struct storm_death *death);
-/* Does the guard hold an instance that was created at this revision? */
+/* True: the guard holds an instance that was created at this revision. */
 bool storm_holds(const struct storm *s, int64_t created, enum storm_verdict verdict);
 /* In traffic before the oldest death that counts. */
 size_t storm_at_risk(const struct storm *s);
-/* One that died came back. */
+/* An instance that died came back. */
 void storm_return(struct storm *s, uint64_t now_ms);
-/* A guard that another leader has put on goes on, with its whole time. */
+/* Continues a guard that another leader set off, for its whole time. */
 void storm_resume(struct storm *s, const struct storm_rules *rules, uint64_t now_ms,
                   const struct storm_death *death);
-/* When it is over, if nothing happens; UINT64_MAX: it is not on. */
+/* The time when the guard ends if no event comes; UINT64_MAX: it is off. */
 uint64_t storm_end_ms(const struct storm *s);
-/* It is over: what it held is forgotten, so that letting go does not begin the next one. */
+/* Ends the guard. The deaths of instances that it held are dropped, so that their release sets off no new
+ * guard. */
 void storm_end(struct storm *s, const struct storm_rules *rules, uint64_t now_ms);
 /* Brings the average up to now. */
 void storm_average(struct storm *s, const struct storm_rules *rules, uint64_t now_ms);

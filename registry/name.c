@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Building and taking apart keys; see name.h. */
+ * Encoder and parser of keys; see name.h. */
 #include "registry/name.h"
 
 #define SEGMENTS_MAX 4

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The registry's keys: ordinary keys under /cairn/registry/, so that any etcd client can read them, and write
- * them where its role allows. Names in them are encoded as base/name.h says. Pure. */
+ * Keys of the registry: ordinary keys under /cairn/registry/, so that any etcd client can read them, and
+ * write them where its role permits. base/name.h encodes the names in them. Pure. */
 #ifndef REGISTRY_NAME_H
 #define REGISTRY_NAME_H
 
@@ -13,11 +13,11 @@ enum name_kind {
     NAME_INSTANCE, /* instances/<ns>/<group>/<service>/<id> */
     NAME_OVERRIDE, /* overrides/<ns>/<group>/<service>/<id> */
     NAME_SESSION,  /* sessions/<lease, 16 hex digits> */
-    NAME_GUARD,    /* guards/<ns>: what a storm guard remembers */
+    NAME_GUARD,    /* guards/<ns>: the history of a storm guard */
     NAME_KINDS
 };
 
-/* Names as people write them. What a kind does not have is empty. */
+/* Names that are not encoded. Fields that a kind does not have are empty. */
 struct name {
     enum name_kind kind;
     struct slice ns, group, service, id;
@@ -25,11 +25,10 @@ struct name {
 };
 
 void name_add_key(struct buf *out, const struct name *name);
-/* The beginning of all keys of a kind; ns and group may be empty, then it ends before them. */
+/* The common prefix of keys of a kind. If ns or group is empty, it ends before it. */
 void name_add_prefix(struct buf *out, enum name_kind kind, struct slice ns, struct slice group,
                      struct slice service);
-/* Decoded names lie in scratch (cleared first). ERR_MALFORMED: not one of the registry's keys; it is left
- * alone. */
+/* Decoded names lie in scratch (cleared first). ERR_MALFORMED: not one of the registry's keys. */
 MUST_CHECK int name_parse(struct slice key, struct buf *scratch, struct name *ret_name);
 
 #endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Which prefixes are followed, and which instance a key is; see projection.h. What its value says is
- * projection_read.c. */
+ * Projected prefixes, and the instance of a key; see projection.h. projection_read.c reads the values. */
 #include "registry/projection.h"
 
 #include <stdio.h>

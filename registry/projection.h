@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Registrations that frameworks write through the etcd API, under prefixes of their own, as read-only
- * instances of the catalog: which keys are looked at (by layout and prefix), and what a key and its value
- * stand for. Pure: bytes in, a name and a document out; the keys themselves are never touched.
+ * Projections: registrations that frameworks write through the etcd API, as read-only instances of the
+ * catalog.
  *
- * The name comes from the key alone, so that a deletion finds what the put has made. What is not of its
- * layout's form is not an instance, and no error: others may use the prefix too. */
+ * Each layout has prefixes of its own. A key gives a name, a value gives a document; the keys are never
+ * written. The name comes from the key alone, so that a deletion finds the instance that the put made. A
+ * key that does not have its layout's form is no instance, and no error: others may use the prefix too.
+ * Pure. */
 #ifndef REGISTRY_PROJECTION_H
 #define REGISTRY_PROJECTION_H
 
@@ -22,21 +23,21 @@ enum projection_layout {
     LAYOUTS
 };
 const char *projection_layout_name(enum projection_layout layout);
-/* An id that only a projection may have: it begins with a layout's name and ':'. Instances of our own with
- * such ids are refused, and left alone where they stand in the store. */
+/* An id that only a projection may have: it begins with a layout's name and ':'. Registrations with such
+ * ids are refused; such keys in the store are ignored. */
 bool projection_is_reserved(struct slice id);
 
 struct projections;
 
-/* What an operator writes: "layout=prefix[@namespace/group]", comma-separated; "defaults" stands for the
- * layouts that cannot be mistaken, "none" for nothing. Namespace and group are `default` unless given.
- * ERR_INVALID with one sentence: an unknown layout, a prefix that is empty, too long, or under another one,
- * /cairn/ among them. */
+/* Parses the option: "layout=prefix[@namespace/group]", comma-separated. "defaults" stands for the layouts
+ * with a default prefix, "none" for nothing. Namespace and group are `default` unless given. ERR_INVALID
+ * with one sentence: an unknown layout, or a prefix that is empty, too long, or below another one (or below
+ * /cairn/). */
 MUST_CHECK int projections_parse(struct slice text, char *error, size_t error_size,
                                  struct projections **ret_projections);
 void projections_free(struct projections *p);
 
-/* What the feed follows for them, beside the registry's own prefix. */
+/* The prefixes for the feed to follow, beside the registry's own. */
 size_t projections_count(const struct projections *p);
 const char *projections_prefix(const struct projections *p, size_t at);
 
@@ -45,15 +46,15 @@ const char *projections_prefix(const struct projections *p, size_t at);
 bool projections_put(struct projections *p, struct catalog *c, const Mvccpb__KeyValue *pair);
 bool projections_remove(struct projections *p, struct catalog *c, struct slice key);
 
-/* The two halves. Slices lie in the arena, or are the key's. ERR_NOT_FOUND: the key is under none of the
- * prefixes; ERR_MALFORMED: it is, and not of the layout's form. */
+/* The name of a key. Slices point into the arena or the key. ERR_NOT_FOUND: the key has none of the prefixes.
+ * ERR_MALFORMED: it has one, but not the layout's form. */
 MUST_CHECK int projection_name(const struct projections *p, struct slice key, struct arena *a,
                                struct name *ret_name, enum projection_layout *ret_layout);
-/* ERR_MALFORMED: the value is not of the layout's form. */
+/* The document of a value. ERR_MALFORMED: it does not have the layout's form. */
 MUST_CHECK int projection_read(enum projection_layout layout, struct slice key, struct slice value,
                                struct arena *a, struct instance *ret_doc);
 
-/* For projection.c and projection_read.c: what a key of dubbo's interface level says behind its last '/'. */
+/* For projection.c and projection_read.c: the URL after the last '/' in a key of dubbo's interface level. */
 struct projection_url {
     struct slice protocol, host, path, query;
     uint16_t port;

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What the values of other layouts say of an instance; see projection.h. Each function reads like the value
- * it takes apart. Others own these values: what is not understood is left out, what is too long too; without
- * a host and a port there is no instance. */
+ * Readers of other layouts' values; see projection.h. Others own these values: unknown and too long fields
+ * are left out; without a host and a port there is no instance. */
 #include <stdio.h>
 #include <stdlib.h>
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See quota.h. A part exists while a claim refers to it. */
+ * Quotas; see quota.h. A quota_part exists while a claim refers to it. */
 #include "registry/quota.h"
 
 #include <assert.h>

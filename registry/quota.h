@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * How much one namespace may hold, and how many namespaces and sessions there may be. What is there is the
- * catalog's to count; here is what requests under way will add, so that a thousand of them at once do not
- * pass the limit together. Pure. */
+ * Quotas: limits of namespaces and of sessions. The catalog counts the existing objects; the quota adds the
+ * claims of pending requests, so that a thousand concurrent requests do not exceed the limit together.
+ * Pure. */
 #ifndef REGISTRY_QUOTA_H
 #define REGISTRY_QUOTA_H
 
@@ -17,21 +17,21 @@ struct quota {
     struct map sources; /* id -> struct quota_source: sessions by the client's address, claimed and open */
 };
 
-/* Of one request; zeroed before. What is claimed already is not claimed twice. */
+/* The claims of one request; zeroed before. A second claim of the same kind does nothing. */
 struct quota_claim {
     struct quota_part *ns, *service;
     bool instance, override, session;
     struct quota_source *source; /* of the session; NULL = not counted by source */
 };
 
-/* ERR_QUOTA, with a sentence; each claims the namespace too, if nothing is in it yet. key as people write it;
- * the id is of no matter. */
+/* Claims return OK or ERR_QUOTA with a sentence in error. Each claims the namespace too, if it is empty.
+ * Names are not encoded. */
 struct quota_key {
     struct slice ns, group, service;
 };
 MUST_CHECK int quota_claim_service(struct quota *q, const struct catalog *c, const struct quota_key *key,
                                    struct quota_claim *claim, char *error, size_t error_size);
-/* And the service, if it is not there yet. */
+/* Also claims the service, if it does not exist. */
 MUST_CHECK int quota_claim_instance(struct quota *q, const struct catalog *c, const struct quota_key *key,
                                     struct quota_claim *claim, char *error, size_t error_size);
 MUST_CHECK int quota_claim_override(struct quota *q, const struct catalog *c, const struct quota_key *key,
@@ -46,6 +46,6 @@ MUST_CHECK int quota_claim_session(struct quota *q, const struct catalog *c, uin
 void quota_keep_session(struct quota *q, struct catalog_session *s, struct quota_claim *claim);
 void quota_session_gone(struct quota *q, struct catalog_session *s);
 void quota_release(struct quota *q, struct quota_claim *claim);
-void quota_done(struct quota *q); /* all claims were released */
+void quota_done(struct quota *q); /* after all claims were released */
 
 #endif

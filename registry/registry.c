@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The registry's turn: the keys' changes become the view (feed -> catalog), watchers are told, requests end.
- * Here are also the requests that only wait: barriers, revisions. Writes are registry_write.c and
- * registry_session.c, watches registry_watch.c.
+ * The registry's turn: changes of keys become the view (feed -> catalog), watches are notified, requests
+ * end. Also the requests that only wait: barriers and revisions. registry_write.c and registry_session.c
+ * have the writes, registry_watch.c the watches.
  *
- * Invariant: between turns the catalog shows whole revisions, up to registry_revision. Nothing here knows who
- * leads: what only the leader does, by the clock, is the janitor's. */
+ * Invariant: between turns the catalog shows whole revisions, up to registry_revision. Nothing here depends
+ * on the leader; the janitor does. */
 #include "base/metric.h"
 #include "base/turn.h"
 #include "registry/registry_private.h"
@@ -21,7 +21,7 @@ static void registry_on_begin(void *arg, int64_t revision, bool is_whole)
         catalog_begin(r->catalog, revision);
 }
 
-/* A key that is none of ours, nor of a layout that is projected, is left alone. */
+/* A key that is neither the registry's nor of a projected layout is ignored. */
 static void registry_on_put(void *arg, const Mvccpb__KeyValue *pair)
 {
     struct registry *r = arg;
@@ -110,8 +110,8 @@ int64_t registry_revision(const struct registry *r)
     int64_t fed = feed_revision(r->feed), seen = catalog_revision(r->catalog);
     if (fed > seen || !feed_is_following(r->feed))
         return fed;
-    /* While a batch is told the catalog is ahead; between the turns that it takes nobody has been promised
-     * it. */
+    /* During the notification of a batch the catalog is ahead. Between its turns no client has been
+     * promised it. */
     return r->is_notifying || catalog_is_settled(r->catalog) ? seen : fed;
 }
 
@@ -224,7 +224,7 @@ void registry_wait_revision(struct registry *r, struct registry_request *q, int6
     pending_op_view(&op->pending_ops, revision, registry_on_view);
 }
 
-/* --- the whole -------------------------------------------------------------------------------------------
+/* --- turn, init and free --------------------------------------------------------------------------------
  */
 
 void registry_turn(struct registry *r)
@@ -233,7 +233,7 @@ void registry_turn(struct registry *r)
     if (feed_turn(r->feed))
         pending_ops_schedule_turn(&r->pending_ops);
     turn_enter(TURN_REGISTRY_JANITOR);
-    if (registry_is_ready(r) && catalog_is_settled(r->catalog)) /* it plans with what it was told */
+    if (registry_is_ready(r) && catalog_is_settled(r->catalog)) /* it plans with complete batches */
         janitor_turn(r->janitor);
     turn_enter(TURN_REGISTRY_REQUESTS);
     if (r->was_acknowledged) {

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Taking an instance out of traffic so that one knows when nobody sends to it any more: an override with the
- * state `draining`, then waiting until every subscriber of its service, on every member, has acknowledged a
- * revision that shows it. A member that does not answer counts as one subscriber that waits: nobody knows
- * what hangs on it. And the list of those subscribers.
+ * Drains: an instance is taken out of traffic, and the caller learns when no subscriber uses it any more.
+ * Also the list of those subscribers.
  *
- *   look (behind a barrier if the instance is not in the view) -> one transaction -> the view shows it
- *     -> survey -> all have it: done; else again in a while, or when somebody here acknowledges
- *     -> deadline: a last survey, done with who has not */
+ *   1. look the instance up, after a barrier if the view does not have it
+ *   2. one transaction puts an override with the state `draining`; wait until the view shows it
+ *   3. survey the subscribers of the service on every member; if all have acknowledged the revision, end
+ *   4. else survey again after a while, or when a subscriber on this member acknowledges
+ *   5. at the deadline: a last survey; end with the subscribers that have not acknowledged
+ *
+ * A member that does not answer counts as one subscriber that waits: its subscribers are not known. */
 #include "registry/registry_private.h"
 #include "registry/survey.h"
 
@@ -185,7 +187,7 @@ static void registry_drain_on_put(struct kv_request *kv, int err, const Protobuf
     }
 }
 
-/* What the operator said before stays, but for the state. */
+/* The operator's own override stays, except for its state. */
 static struct slice override_text(struct draining *d, const struct override *now)
 {
     struct override o = now ? *now : (struct override){0};

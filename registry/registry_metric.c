@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What is in the registry, as gauges: read off the catalog's sums when somebody asks. Counters are where
- * things happen. */
+ * Gauges of the registry, read from the sums of the catalog at each scrape. */
 #include <stdio.h>
 
 #include "base/metric.h"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What the files behind registry.h share; nobody outside the folder includes it.
+ * Private declarations of the files behind registry.h.
  *
- * A request is an op of a desk (consensus/pending_op.h). A write that its caller has canceled goes on without him:
- * what was begun (a lease that was granted) is brought to its end. */
+ * A request is a pending operation (consensus/pending_op.h). A write whose caller has canceled it
+ * continues: a lease that it granted must not be left over. */
 #ifndef REGISTRY_REGISTRY_PRIVATE_H
 #define REGISTRY_REGISTRY_PRIVATE_H
 
@@ -49,26 +49,26 @@ struct registry_op {
     char session_key[SESSION_KEY_SIZE + 1]; /* of a session that it opens */
 };
 
-/* size: of the struct that begins with the op, zeroed. q may be NULL: nobody waits. */
+/* A new op. size: of the struct that begins with it, zeroed. q may be NULL: no caller waits. */
 void *registry_op_new(struct registry *r, struct registry_request *q, size_t size);
-/* pending_op_written, and the result says so. */
+/* pending_op_written, and sets the result's revision. */
 void registry_op_written(struct registry_op *op, int64_t revision);
 
 /* registry_watch.c */
 void registry_notify(struct registry *r, const struct catalog_change *change);
 void registry_watch_done(struct registry *r);
 
-/* Those of a service, there or not, whatever their watches are of. */
+/* The subscribers of a service, which need not exist: of its own watches and of those of many services. */
 void registry_each_subscriber(const struct registry *r, const struct registry_key *key,
                               void (*fn)(void *arg, const struct registry_watch *w), void *arg);
 
-/* registry_metric.c: gauges, at each print. */
+/* registry_metric.c: sets the gauges at each scrape. */
 void registry_metric_collect(void *arg, struct buf *out);
 
 /* registry_drain.c */
 void registry_drain_again(struct registry *r);
 
-/* registry_write.c: what all writes share. */
+/* registry_write.c: shared parts of all writes. */
 /* The names, checked and copied into the op's arena, and the store's key of that kind. False: the op has
  * ended with a sentence. */
 bool registry_write_begin(struct registry_op *op, const struct registry_key *key, enum name_kind kind,
@@ -77,7 +77,7 @@ struct slice registry_key_text(struct arena *a, enum name_kind kind, const struc
 struct slice registry_session_key(struct arena *a, int64_t session);
 /* A new session's document: its owner and the digest of a new key, which the op keeps. */
 void registry_sign_session(struct registry_op *op, struct session *doc);
-/* Why the client may not use this session; NULL: it may. */
+/* The reason for which the client may not use this session; NULL: it may. */
 const char *registry_session_refusal(const struct registry_op *op, const struct catalog_session *s);
 /* The document that repairs a damaged session, for a client that was admitted: what it was before. Of one
  * that is not known the owner is the client, if that may write all that hangs on it. ttl_s: of its lease. */
@@ -89,14 +89,14 @@ struct slice registry_copy(struct arena *a, struct slice s);
 /* The instance is deregistered: a drain of it ends in the same transaction, what the operator said stays. The
  * override's mod revision is compared. False: there is none to end, nothing was added. */
 bool registry_end_drain(struct txn *txn, const struct catalog_instance *i, struct slice override_key);
-/* It may have happened all the same. */
+/* True: a write with this error may have been applied. */
 bool registry_is_unknown(int err);
-/* What a client puts, against the limits of writing (consensus/write_limits.h), once a request. ns empty: it
- * is of none. False: the op has ended with a sentence. */
+/* Checks the bytes that a client puts against consensus/write_limits.h, once a request. ns empty: of no
+ * namespace. False: the op has ended with a sentence. */
 bool registry_admit(struct registry_op *op, struct slice ns, size_t bytes);
-/* In the background; a lease that is not revoked ends by itself. */
+/* In the background. A lease that cannot be revoked expires. */
 void registry_revoke(struct registry *r, int64_t lease);
 
-#define REGISTRY_ATTEMPTS_MAX 8 /* lost compares, then ERR_CONFLICT */
+#define REGISTRY_ATTEMPTS_MAX 8 /* failed compares, then ERR_CONFLICT */
 
 #endif

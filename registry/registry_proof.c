@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Whose session it is: what a client must show to use one, and the document that repairs one which somebody
- * else wrote over. The rule is struct registry_proof's; README.md has it as a table. */
+ * The right to use a session, and the repair of a session's document that another client overwrote. struct
+ * registry_proof has the rule; README.md has it as a table. */
 #include "base/text.h"
 #include "registry/registry_private.h"
 

@@ -1,17 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Registering and deregistering one instance.
+ * Registration and deregistration of one instance.
  *
- *   register:   [which session?] -> grant a lease, or keep the session's alive -> the same document? barrier,
- *               look again, done : one transaction -> the view shows it -> done
- *   deregister: one transaction -> the view shows it -> done
+ *   register
+ *     1. choose the session: the given one, the instance's, or a new one
+ *     2. grant a lease for a new session, or keep the session alive
+ *     3. if the same document exists: barrier, compare again, end
+ *     4. one transaction; end when the view shows it
+ *   deregister
+ *     1. one transaction; end when the view shows it
  *
- * The decision is made on this member's view, which may be behind; so the transaction compares all that was
- * decided upon (the instance's mod revision, the session's being there). Lost compares wait until the view
- * shows what they met, and decide anew. What would be answered from the view alone (nothing to write) is
- * looked at again behind a barrier.
+ * The decision uses this member's view, which may be behind the log; so the transaction compares all that
+ * the decision used: the instance's mod revision, and that the session exists. After a failed compare it
+ * waits until the view shows the newer state, and decides again. A result from the view alone (nothing to
+ * write) is checked after a barrier.
  *
- * Invariant: a lease that was granted here hangs in the end on the instance's session, or is revoked, or the
- * write's outcome is unknown (then it ends by itself: nobody keeps it alive). */
+ * Invariant: a lease that was granted here ends in one of three ways:
+ *   - the instance's session has it;
+ *   - it is revoked;
+ *   - the outcome of the write is unknown: nobody keeps it alive, and it expires. */
 #include "base/metric.h"
 #include "registry/registry_private.h"
 
@@ -20,14 +26,14 @@ struct register_op {
     struct registry_key key;
     struct slice at; /* the instance's key in the store */
     struct instance *doc;
-    int64_t wanted_session;   /* the session that the caller wants; 0 = ours to choose */
-    int64_t session; /* the one that was chosen */
-    int64_t granted_session; /* a lease made here */
-    int64_t renewed_session; /* a session that was kept alive here */
-    int64_t gone_session;    /* a session that is not alive, whatever the view shows */
-    int64_t left_session;    /* a session of this instance alone that it leaves */
-    int64_t compared_revision;    /* mod revision of the instance's key that is compared */
-    int64_t unparsed_revision;  /* mod revision of what is there and does not parse */
+    int64_t wanted_session;    /* the session that the caller wants; 0 = ours to choose */
+    int64_t session;           /* the one that was chosen */
+    int64_t granted_session;   /* a lease made here */
+    int64_t renewed_session;   /* a session that was kept alive here */
+    int64_t gone_session;      /* a session that is not alive, whatever the view shows */
+    int64_t left_session;      /* a session of this instance alone that it leaves */
+    int64_t compared_revision; /* mod revision of the instance's key that is compared */
+    int64_t unparsed_revision; /* mod revision of what is there and does not parse */
     unsigned attempts;
     bool is_confirmed; /* the view was behind a barrier */
     struct txn txn;
@@ -219,8 +225,8 @@ static void confirm(struct register_op *w)
     pending_ops_schedule_turn(&w->op.registry->pending_ops);
 }
 
-/* Somebody was faster, or the view behind. What shows this transaction is as good as behind a barrier: it
- * began after the request. */
+/* Another write was faster, or the view was behind. A view that shows this transaction is as good as one
+ * after a barrier: the transaction began after the request. */
 static void lose(struct register_op *w, const Etcdserverpb__TxnResponse *response)
 {
     metric_add(METRIC_REGISTRY_CONFLICTS, 1);
@@ -385,7 +391,7 @@ static void registry_register_decide(struct register_op *w)
     }
 }
 
-/* What a client can send through no reader is refused here all the same. */
+/* Checks that the readers of documents make already, for other callers. */
 static const char *what_is_wrong(const struct instance *doc)
 {
     if (!doc->host.size)
@@ -474,10 +480,11 @@ static void end_drain(struct deregister_op *w, const struct catalog_instance *i)
 {
     bool is_shown = i && i->override;
     if (!is_shown || !registry_end_drain(&w->txn, i, w->override_at))
-        txn_if_revision(&w->txn, w->override_at, is_shown ? i->override_revision : w->override_unparsed_revision);
+        txn_if_revision(&w->txn, w->override_at,
+                        is_shown ? i->override_revision : w->override_unparsed_revision);
 }
 
-/* That it is not there is said by the store, not by the view. */
+/* The store, not the view, decides that it does not exist. */
 static void propose_removal(struct deregister_op *w)
 {
     struct registry *r = w->op.registry;

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Sessions: a lease with a key attached to it that says whose it is. Opening grants the lease and puts the
- * key; a heartbeat is one keep-alive and goes through no log; closing deletes the instances and the key in
- * one revision (in parts, if they are more than a transaction may hold) and revokes the lease behind it.
+ * Sessions: a lease with a key attached to it, whose document names the owner.
  *
- * The key is the session: a lease alone is none, and a session whose key somebody took away is gone. */
+ *   open        grants the lease, then puts the key
+ *   heartbeat   one keep-alive of the lease; nothing is written to the log
+ *   close       deletes the instances and the key in one revision (in parts, if they are more than a
+ *               transaction may hold), then revokes the lease
+ *
+ * The key is the session: a lease alone is none, and a session whose key was deleted is gone. */
 #include "base/log.h"
 #include "base/metric.h"
 #include "registry/registry_private.h"
@@ -17,8 +20,8 @@ struct session_op {
     struct txn txn;
     size_t part;       /* closing: instances in the transaction under way */
     bool is_last;      /* and the session itself */
-    unsigned attempts; /* closing: lost compares in a row */
-    bool is_confirmed; /* the view was behind a barrier */
+    unsigned attempts; /* closing: failed compares in a row */
+    bool is_confirmed; /* the view was read after a barrier */
     void (*confirmed)(struct session_op *s);
 };
 
@@ -39,7 +42,7 @@ static void registry_session_on_barrier(struct kv_request *kv, int err, const Pr
         pending_op_view(&s->op.pending_ops, kv_revision(s->op.registry->kv), registry_session_on_view);
 }
 
-/* fn when the view shows what was committed before. */
+/* Calls fn when the view shows all that was committed before. */
 static void confirm(struct session_op *s, void (*fn)(struct session_op *s))
 {
     s->confirmed = fn;
@@ -134,7 +137,7 @@ void registry_session_open(struct registry *r, struct registry_request *q, const
 /* --- heartbeats -------------------------------------------------------------------------------------------
  */
 
-/* Whatever came of it, the session is alive; the next heartbeat tries again. */
+/* Also after an error: the session is alive, and the next heartbeat tries again. */
 static void on_repaired(struct kv_request *kv, int err, const ProtobufCMessage *message)
 {
     struct session_op *s = container_of(kv, struct session_op, op.pending_ops.kv);
@@ -145,8 +148,8 @@ static void on_repaired(struct kv_request *kv, int err, const ProtobufCMessage *
     pending_op_end(&s->op.pending_ops, OK);
 }
 
-/* A document that somebody wrote over the session's ends nothing: the owner's heartbeat puts its own back.
- * False: there is nothing to do. */
+/* Restores the document of a session that another client overwrote, with the owner's heartbeat. False:
+ * nothing to restore. */
 static bool repair(struct session_op *s)
 {
     struct registry *r = s->op.registry;
@@ -213,7 +216,7 @@ static int check_session(struct session_op *s)
     return k.err;
 }
 
-/* A session that was opened on another member a moment ago may not be in this one's view yet. */
+/* A session that another member has just opened may not be in this member's view yet. */
 static void beat(struct session_op *s)
 {
     struct registry *r = s->op.registry;

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Who is told of changes, and what they have acknowledged: watches of one service hang on its place in the
- * catalog, those of many services on their namespace. A change costs as much as there are watches of its
- * service and of its namespace.
+ * Watches: notification of changes, and acknowledgements. A watch of one service is linked to its place in
+ * the catalog, a watch of many services to their namespace. A change costs as much as there are watches of
+ * its service and namespace.
  *
- * A callback may begin and end any watch while the list is walked: a new one goes to the front, where the
- * walk has been; the one that would be next hands the walk on when it ends; a list that becomes empty stays
- * until the walk is over. */
+ * A callback may begin and end any watch while the list is walked:
+ *   - a new watch goes to the front, which the walk has passed;
+ *   - if the next watch of the walk ends, the walk moves on to the one after it;
+ *   - a list that becomes empty is freed after the walk. */
 #include "registry/registry_private.h"
 
 struct watched {

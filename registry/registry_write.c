@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What all writes share, and the two that are one document under one key: a service's settings, the
- * operator's override. Each is one transaction: if the very same text is there nothing is written. */
+ * Shared parts of all writes, and the writes of one document under one key: a service's settings, an
+ * operator override. Each is one transaction. If the same text exists already, nothing is written. */
 #include "registry/registry_private.h"
 
 #include "consensus/write_limits.h"

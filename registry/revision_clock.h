@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Revision clock: which revision had a member's view reached a minute ago? So what was created before a
- * revision is known to be older than a minute, without a time in any document. One mark a second, for the
- * last minute and a little. Pure. */
+ * Revision clock: the revision that a member's view had a minute ago. Keys that were created at or before
+ * it are older than a minute, without a time in any document. One mark a second, 66 of them. Pure. */
 #ifndef REGISTRY_REVISION_CLOCK_H
 #define REGISTRY_REVISION_CLOCK_H
 
@@ -21,7 +20,7 @@ struct revision_clock {
 };
 
 void revision_clock_mark(struct revision_clock *c, uint64_t now_ms, int64_t revision);
-/* The revision that the view had reached at this time, or somewhat before; 0 = not known. */
+/* The revision of the view at this time, or up to a second before; 0 = not known. */
 int64_t revision_clock_at(const struct revision_clock *c, uint64_t at_ms);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Which instances of a service a reader gets, and in which order; see select.h. One walk over the service's
- * list for what fits; order by zone is three walks over that. */
+ * Selection of instances; see select.h. One walk over the service's list finds the matches; three walks
+ * over those order them by zone. */
 #include "registry/select.h"
 
 static bool has_tag(const struct instance *doc, struct slice tag)

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A snapshot of one service; see service_snapshot.h. What fits is kept sorted by id, as in the service's own
- * list, with a reference to its documents. */
+ * Snapshot of one service; see service_snapshot.h. Matching instances are kept sorted by id, as in the
+ * service's list, with a reference to their documents. */
 #include "registry/service_snapshot.h"
 
 enum {
-    LOOKS_PER_CLOCK = 32, /* instances between two looks at the clock: some 3 us */
-    CHANGES_MAX = 64,     /* more at once, and all is taken anew: it costs less than moving each */
+    LOOKS_PER_CLOCK = 32, /* instances between two readings of the clock: some 3 us */
+    CHANGES_MAX = 64,     /* more at once: all are taken again, which costs less than moving each */
 };
 
 struct service_snapshot {

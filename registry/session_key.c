@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See session_key.h. */
+ * Session keys; see session_key.h. */
 #include "registry/session_key.h"
 
 #include <inttypes.h>

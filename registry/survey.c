@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See survey.h. A subscriber has seen a revision when its client acknowledged it, or when its watch began
- * with a view that showed it. */
+ * Surveys of subscribers; see survey.h. A subscriber has a revision when its client acknowledged it, or
+ * when its watch began with a view that showed it. */
 #include "registry/survey.h"
 
 #include "registry/registry_private.h"

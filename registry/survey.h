@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Who looks at a service, on all members: this one's watches, and the others' by a question (kv_member_rpc_to_all).
- * A member that does not answer is silent; of one that was never started nobody expects anything. */
+ * Surveys: the subscribers of a service on all members. This member's watches, and those of the others by a
+ * member RPC (kv_member_rpc_to_all).
+ *
+ * A member that does not answer is silent. A member that was never started is not expected to answer. */
 #ifndef REGISTRY_SURVEY_H
 #define REGISTRY_SURVEY_H
 
@@ -12,7 +14,7 @@ struct survey_part { /* of one member */
     struct survey_answer answer;
 };
 
-/* Zeroed before the first start; starting again throws the last result away. */
+/* Zeroed before the first start. Another start discards the last result. */
 struct survey {
     struct registry *registry;
     void (*done)(struct survey *s);  /* never from inside survey_start */
@@ -22,20 +24,20 @@ struct survey {
     struct slice *silent; /* names of members */
     size_t silent_count;
     struct arena arena;
-    /* Its own. */
+    /* Private. */
     struct kv_member_rpc ask;
     struct kv_request members;
     Etcdserverpb__MemberListRequest message;
 };
 
 void survey_start(struct survey *s, uint64_t timeout_ms);
-void survey_done(struct survey *s); /* also while it is under way */
+void survey_done(struct survey *s); /* also cancels it */
 
 /* On this member alone, at once. */
 void survey_local(struct registry *r, const struct survey_question *q, struct arena *a,
                   struct survey_answer *ret_answer);
 
-/* Answers the other members from now on. */
+/* From now on this member answers the others. */
 void survey_open(struct registry *r);
 void survey_close(struct registry *r);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See survey_wire.h. The readers take nothing on trust: a count is believed as far as there are bytes for it.
- */
+ * Messages of a survey; see survey_wire.h. The readers check everything: a count is believed only as far as
+ * there are bytes for it. */
 #include "registry/survey_wire.h"
 
 #include "base/wire.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Instances as readers see them; see view.h. */
+ * JSON of instances; see view.h. */
 #include "registry/view.h"
 
 #include <inttypes.h>
