@@ -170,7 +170,7 @@ static const char *listeners_of(const char *name)
 {
     static struct listeners l;
     struct config_id key = stream_world_config(name);
-    l = (struct listeners){.query = {.request.done = on_listed, .seen = on_seen}};
+    l = (struct listeners){.query = {.request.done = on_listed, .on_listener = on_seen}};
     config_listeners(world.config, &l.query, &key);
     one_node_run(&world.node, is_listed, &l);
     return l.text;
