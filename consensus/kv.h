@@ -264,8 +264,8 @@ void kv_on_leader(struct kv *kv, void (*fn)(void *arg, bool has_leader), void *a
 /* fn gets every query over the peers' port, also of processes that are no members. Without fn the queries are
  * answered as those of members that start (kv/bootstrap.c). */
 void kv_on_query(struct kv *kv,
-                 void (*fn)(void *arg, struct peer_served_query *question, const struct peer_query_sender *asker,
-                            struct slice text),
+                 void (*fn)(void *arg, struct peer_served_query *question,
+                            const struct peer_query_sender *asker, struct slice text),
                  void *arg);
 
 /* --- member to member --------------------------------------------------------------------------- */

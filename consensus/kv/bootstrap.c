@@ -367,16 +367,16 @@ void kv_answer_query(struct kv *kv, struct peer_served_query *question, const st
 }
 
 void kv_on_query(struct kv *kv,
-                 void (*fn)(void *arg, struct peer_served_query *question, const struct peer_query_sender *asker,
-                            struct slice text),
+                 void (*fn)(void *arg, struct peer_served_query *question,
+                            const struct peer_query_sender *asker, struct slice text),
                  void *arg)
 {
     kv->bootstrap.on_query = fn;
     kv->bootstrap.on_query_arg = arg;
 }
 
-void kv_dispatch_query(struct kv *kv, struct peer_served_query *question, const struct peer_query_sender *asker,
-                       struct slice text)
+void kv_dispatch_query(struct kv *kv, struct peer_served_query *question,
+                       const struct peer_query_sender *asker, struct slice text)
 {
     if (kv->bootstrap.on_query && !kv_is_closing(kv))
         kv->bootstrap.on_query(kv->bootstrap.on_query_arg, question, asker, text);

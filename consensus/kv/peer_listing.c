@@ -73,7 +73,7 @@ void kv_peer_listing_start(struct kv *kv)
         if (query->ask)
             kv->peers->ops->cancel(kv->peers, query->ask);
         query->ask = kv->peers->ops->query(kv->peers, m->peer_urls[v->round % m->peer_url_count],
-                                         buf_slice(&text), WHO_MS, on_who, query);
+                                           buf_slice(&text), WHO_MS, on_who, query);
     }
     v->round++;
     buf_done(&text);

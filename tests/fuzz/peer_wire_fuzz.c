@@ -48,7 +48,7 @@ static enum wire_stage after_hello(struct slice payload)
     MUST(wire_take(&in, WIRE_AWAIT_HELLO, &f) == 1 && wire_read_hello(f.payload, &again) == OK);
     MUST(again.from == h.from && again.number == h.number && slice_equal(again.urls, h.urls));
     buf_done(&b);
-    return h.stream == WIRE_STREAM_QUERY  ? WIRE_AWAIT_QUERY
+    return h.stream == WIRE_STREAM_QUERY     ? WIRE_AWAIT_QUERY
            : h.stream == WIRE_STREAM_CONFIRM ? WIRE_AWAIT_CONFIRM
                                              : WIRE_AWAIT_PROOF;
 }

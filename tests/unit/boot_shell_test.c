@@ -115,7 +115,8 @@ static void carry(uv_idle_t *handle)
     question_free(q);
 }
 
-static const struct peer_ops ops = {.set_events = set_events, .query = ask, .cancel = cancel, .answer = answer};
+static const struct peer_ops ops = {
+    .set_events = set_events, .query = ask, .cancel = cancel, .answer = answer};
 
 /* --- members ----------------------------------------------------------------------------------------------
  */
@@ -420,8 +421,8 @@ static void data_is_enough(void **state)
 }
 
 /* Garbage in place of an answer is nobody's answer. */
-static void talk_nonsense(void *arg, struct peer_served_query *question, const struct peer_query_sender *asker,
-                          struct slice text)
+static void talk_nonsense(void *arg, struct peer_served_query *question,
+                          const struct peer_query_sender *asker, struct slice text)
 {
     (void)asker;
     static const uint8_t garbage[] = {0xff, 0xff, 0xff, 0x01, 0x02};

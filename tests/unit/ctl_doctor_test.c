@@ -68,12 +68,13 @@ static void who_is_missing(void **state)
 static void what_members_say(void **state)
 {
     (void)state;
-    says("{\"members\":[" MEMBER("1", "leader", "") "," MEMBER("2", "learner", "") "," MEMBER(
-             "3", "follower", ",\"leader\":\"3\"") "]}",
-         true,
-         "warn: The members do not agree on the leader.\ninfo: 2 voting members survive no more losses than 1 "
-         "would.\n"
-         "info: Member n2 is a learner that has caught up.\n");
+    says(
+        "{\"members\":[" MEMBER("1", "leader", "") "," MEMBER("2", "learner", "") "," MEMBER(
+            "3", "follower", ",\"leader\":\"3\"") "]}",
+        true,
+        "warn: The members do not agree on the leader.\ninfo: 2 voting members survive no more losses than 1 "
+        "would.\n"
+        "info: Member n2 is a learner that has caught up.\n");
     says("{\"members\":[" MEMBER("1", "leader", ",\"index\":9000") "," MEMBER(
              "2", "follower", ",\"db_size_in_use\":90000") "," MEMBER("3", "follower",
                                                                       ",\"index\":8999,\"errors\":[\"disk is "

@@ -79,7 +79,8 @@ static void the_table_agrees_with_itself(void **state)
         assert_int_not_equal(f->kind, CTL_BOOL);
     }
     for (size_t a = 0; a < ctl_flag_count; a++) { /* defaults are values */
-        struct ctl_command_line one = {.values = mem_new(ctl_flag_count * sizeof *one.values), .program = "x"};
+        struct ctl_command_line one = {.values = mem_new(ctl_flag_count * sizeof *one.values),
+                                       .program = "x"};
         if (ctl_flags[a].default_text)
             assert_int_equal(ctl_supply(&one, &ctl_flags[a], ctl_flags[a].default_text, ""), OK);
         ctl_command_line_done(&one);

@@ -509,7 +509,8 @@ void watch_stream_set_source(struct watch_stream *s, uint64_t source)
 }
 
 void watch_stream_set_permission_check(struct watch_stream *s,
-                            const char *(*judge)(void *arg, struct slice key, struct slice range_end))
+                                       const char *(*judge)(void *arg, struct slice key,
+                                                            struct slice range_end))
 {
     s->judge = judge;
     s->judged = kv_auth_epoch(s->kv);

@@ -119,7 +119,7 @@ static void test_all_keys_are_looked_at_once(void **state)
     (void)state;
     int asker, other;
     struct lease_key_check q = {&asker, 1, true, false}, later = {&asker, 2, true, false},
-                          reads = {&asker, 1, false, false}, others = {&other, 1, true, false}, nobody = {0};
+                           reads = {&asker, 1, false, false}, others = {&other, 1, true, false}, nobody = {0};
     struct lease_table *t = lease_table_new(1);
     assert_int_equal(ask(t, &q, NULL, OK), 0);
     grant(t, 1, 10, 0);

@@ -386,7 +386,8 @@ static void a_downgrade_makes_room_for_older_members(void **state)
     }
     for (unsigned i = 0; i < 100 && w->machines[0].kv->feature_level.state.target_minor; i++)
         world_run_ms(w, 100);
-    assert_int_equal(w->machines[0].kv->feature_level.state.target_minor, 0); /* all are what they should be */
+    assert_int_equal(w->machines[0].kv->feature_level.state.target_minor,
+                     0); /* all are what they should be */
     world_run_ms(w, 6000);
     expect_level(w, THIS);
     for (unsigned i = 0; i < 3; i++) {

@@ -275,15 +275,15 @@ static void test_confirms_once(void **state)
     assert_int_equal(wire_read_hello(frame.payload, &h), OK);
     struct wire_challenge challenge = {.version = WIRE_VERSION, .nonce = "a nonce of the dialed side"};
     struct proof_handshake o = {.version = h.version,
-                              .stream = h.stream,
-                              .cluster_id = h.cluster_id,
-                              .from = h.from,
-                              .to = h.to,
-                              .run = h.run,
-                              .number = h.number,
-                              .dialer_nonce = h.nonce,
-                              .dialed_nonce = challenge.nonce,
-                              .urls = h.urls};
+                                .stream = h.stream,
+                                .cluster_id = h.cluster_id,
+                                .from = h.from,
+                                .to = h.to,
+                                .run = h.run,
+                                .number = h.number,
+                                .dialer_nonce = h.nonce,
+                                .dialed_nonce = challenge.nonce,
+                                .urls = h.urls};
     struct wire_confirm q = {.stream = h.stream,
                              .cluster_id = h.cluster_id,
                              .from = h.from,

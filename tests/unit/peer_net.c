@@ -364,15 +364,15 @@ bool raw_open(int fd, const struct wire_hello *hello, const char *token, struct 
     }
     assert_int_equal(wire_read_challenge(frame.payload, &challenge), OK);
     struct proof_handshake o = {.version = hello->version,
-                              .stream = hello->stream,
-                              .cluster_id = hello->cluster_id,
-                              .from = hello->from,
-                              .to = hello->to,
-                              .run = hello->run,
-                              .number = hello->number,
-                              .dialer_nonce = hello->nonce,
-                              .dialed_nonce = challenge.nonce,
-                              .urls = hello->urls};
+                                .stream = hello->stream,
+                                .cluster_id = hello->cluster_id,
+                                .from = hello->from,
+                                .to = hello->to,
+                                .run = hello->run,
+                                .number = hello->number,
+                                .dialer_nonce = hello->nonce,
+                                .dialed_nonce = challenge.nonce,
+                                .urls = hello->urls};
     if (token)
         proof_mac(slice_text(token), PROOF_DIALER, &o, mac);
     memcpy(raw_last_mac, mac, sizeof mac);

@@ -119,16 +119,16 @@ static void test_mac_covers_all(void **state)
     (void)state;
     static const uint8_t nonce_a[PROOF_NONCE_SIZE] = {1}, nonce_b[PROOF_NONCE_SIZE] = {2};
     const struct proof_handshake o = {.version = 2,
-                                    .stream = 1,
-                                    .cluster_id = 3,
-                                    .from = 4,
-                                    .to = 5,
-                                    .run = 6,
-                                    .number = 7,
-                                    .dialer_nonce = nonce_a,
-                                    .dialed_nonce = nonce_b,
-                                    .urls = slice_text("http://a:1"),
-                                    .text = slice_text("query")};
+                                      .stream = 1,
+                                      .cluster_id = 3,
+                                      .from = 4,
+                                      .to = 5,
+                                      .run = 6,
+                                      .number = 7,
+                                      .dialer_nonce = nonce_a,
+                                      .dialed_nonce = nonce_b,
+                                      .urls = slice_text("http://a:1"),
+                                      .text = slice_text("query")};
     struct proof_handshake others[12];
     for (size_t i = 0; i < COUNT_OF(others); i++)
         others[i] = o;

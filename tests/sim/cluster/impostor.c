@@ -59,13 +59,13 @@ static void open_stream(struct impostor *i, struct process *p, uint64_t victim)
     fill(i, old);
     fill(i, dialed);
     struct proof_handshake o = {.version = WIRE_VERSION,
-                              .cluster_id = kv_cluster_id(p->kv),
-                              .from = victim,
-                              .to = kv_member_id(p->kv),
-                              .run = 1,
-                              .number = 1,
-                              .dialer_nonce = dialer,
-                              .dialed_nonce = old};
+                                .cluster_id = kv_cluster_id(p->kv),
+                                .from = victim,
+                                .to = kv_member_id(p->kv),
+                                .run = 1,
+                                .number = 1,
+                                .dialer_nonce = dialer,
+                                .dialed_nonce = old};
     uint64_t how = world_draw(&i->random, 0, 2);
     if (how == 1)
         fill(i, mac);

@@ -581,7 +581,8 @@ static void on_question_arrives(struct sim_event *event)
     q->is_asked = true;
     q->to_serial = p->serial;
     cluster_running = p;
-    struct peer_query_sender asker = {.proof = needs_token(buf_slice(&text)) ? PEER_PROOF_TOKEN : PEER_PROOF_NONE};
+    struct peer_query_sender asker = {.proof =
+                                          needs_token(buf_slice(&text)) ? PEER_PROOF_TOKEN : PEER_PROOF_NONE};
     p->port->events->on_query(p->port->arg, q, &asker, buf_slice(&text));
     cluster_running = NULL;
     process_touch(p);
