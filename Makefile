@@ -284,7 +284,7 @@ sim: $(SIM)
 
 # The tools are proven by bugs: each of base/mutant.def must be seen, and without any nothing. A build of its own.
 MUTANTS   := all
-## Plant bugs and check that the tools find them; MUTANTS=quick, or their names
+## Run the tools on mutants, which they must find; MUTANTS=quick, or their names
 sim-mutants:
 	@$(MAKE) --no-print-directory BUILD=build/mutants EXTRA_CFLAGS=-DMUTANTS mutants-build
 	@MUTANTS_BUILD=build/mutants tests/sim/mutants.sh $(MUTANTS)

@@ -179,7 +179,7 @@ static size_t put_header(uint8_t *fields, uint64_t member, uint64_t id, const st
     return size;
 }
 
-/* What an entry needs that not every version understands; nothing for those of the first level. */
+/* Adds the level and version that the entry needs; nothing for entries of the first level. */
 static void add_level(enum entry_op op, struct buf *out)
 {
     unsigned level = feature_level_of(op);

@@ -33,9 +33,9 @@ struct feature_state {
     char version[FEATURE_VERSION_MAX + 1]; /* of ours that brought the level, as whoever raised it knows it */
 };
 
-/* What this process has: the option (kv_options), or, where it is 0, what the build has. */
+/* The level of this process: the option (kv_options), or the build's level when the option is 0. */
 unsigned feature_level_here(unsigned option);
-/* What an entry of this kind needs. */
+/* The level that an entry of this kind needs. */
 unsigned feature_level_of(enum entry_op op);
 /* The version of ours that brought it; "?" when this build does not know. */
 const char *feature_version(unsigned level);

@@ -206,8 +206,7 @@ void pending_ops_init(struct pending_ops *d, struct kv *kv)
     list_init(&d->ended);
 }
 
-/* What an answer starts now ends here as well, some times over; a caller that never stops is not asked again.
- */
+/* Requests that an answer starts now end here as well, a bounded number of times. */
 void pending_ops_done(struct pending_ops *d)
 {
     for (unsigned n = 0; n < 8 && !list_is_empty(&d->ops); n++) {

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What the doors above the store share: requests that wait for the kv, for a view (feed.h) or for time, and
- * are answered in the turn.
+ * Pending operations of registry and config center: requests that wait for the kv, for a view (feed.h) or
+ * for time.
  *
- * A request is an op: made when it comes in, in exactly one list (under way, or ended), answered in pending_ops_turn
- * and nowhere else. So no answer comes from inside the call that started it, or while a list is being walked.
- * Loop thread only. */
+ * An op is made when its request comes in. It is in exactly one list (under way, or ended), and
+ * pending_ops_turn alone answers it. So no callback runs inside the call that started the op, or while a
+ * list is being walked. Loop thread only. */
 #ifndef CONSENSUS_PENDING_OP_H
 #define CONSENSUS_PENDING_OP_H
 
@@ -15,7 +15,7 @@ struct pending_ops {
     struct kv *kv;
     struct io *io;
     struct feed *feed;
-    /* The desk's own. */
+    /* Private. */
     bool is_turn_scheduled;
     struct io_timer again; /* zero-delay: there is more to do */
     struct link ops, ended;
@@ -60,8 +60,8 @@ void *pending_op_new(struct pending_ops *d, void **handle, size_t size);
 /* The client behind the request, or NULL: the process itself. Copied. */
 void pending_op_set_author(struct pending_op *op, const struct auth_who *who);
 /* Before op->kv goes out as a write: every member checks, when it applies it, that the author may write all
- * of these (copied; their slices are not). They stand for the keys of the write (server/auth/README.md). What
- * the process itself writes is not checked. */
+ * of these (copied; their slices are not). They stand for the keys of the write (server/auth/README.md). The
+ * process's own writes are not checked. */
 void pending_op_sign(struct pending_op *op, const struct auth_need *needs, size_t count);
 void pending_op_sign_key(struct pending_op *op, struct slice key); /* one key to write */
 /* Where a request takes effect without an entry (a lease is kept alive): OK, or why the author may not write

@@ -5,7 +5,7 @@
  * 1. Bytes a minute of one namespace: a token bucket that holds one minute. Each member counts what comes in
  * by it.
  * 2. A reserve of the store's quota. Contents are refused once less than 1/8 of it is left, registrations
- * once less than 1/16. What is left is for the etcd API and for what the process itself writes: instances
+ * once less than 1/16. The rest is for the etcd API and for the process's own writes: instances
  * that are lost, overrides that end, drains. Deletes, ends of leases and changes of members need no room at
  * all. So neither publishing nor registering raises the NOSPACE alarm, and both go on by themselves when
  * there is room again.

@@ -150,7 +150,7 @@ bool catalog_exists(const struct catalog_service *s)
     return s->instances || s->has_settings;
 }
 
-/* A place that nobody needs any more goes; who asks later is told the greatest revision at which one went. */
+/* A place that nobody needs any more goes; a later lookup gets the greatest revision at which one was dropped. */
 void catalog_drop_if_unused(struct catalog *c, struct catalog_service *s)
 {
     if (s->count || s->has_settings || s->references || link_is_in_list(&s->dirty))

@@ -120,7 +120,7 @@ static int compare_pairs(const void *a, const void *b)
     return slice_compare(((const struct document_pair *)a)->key, ((const struct document_pair *)b)->key);
 }
 
-/* A map that is filled from several places; who comes first counts. */
+/* A map that is filled from several places; the first one counts. */
 struct gathered {
     struct document_map map;
     size_t capacity, bytes;

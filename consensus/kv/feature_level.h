@@ -48,7 +48,7 @@ const char *kv_feature_refusal(struct kv *kv, unsigned level);
 const char *kv_feature_text(const struct kv *kv);
 /* The minor version that a downgrade job leads to; 0 = none. */
 unsigned kv_feature_target_minor(const struct kv *kv);
-/* Planted bug: the level of a snapshot is taken to be this build's. */
+/* Mutant: the level of a snapshot is taken to be this build's. */
 void kv_feature_raise_to_own(struct kv *kv);
 
 #endif

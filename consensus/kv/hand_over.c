@@ -50,7 +50,7 @@ void kv_check_hand_over(struct kv *kv)
     uint64_t now = kv_now_ms(kv);
     LIST_FOR_EACH_SAFE (l, &kv->hand_over.moving)
         check_one(kv, container_of(l, struct kv_request, link), now);
-    /* A leader that was removed hands over a moment later: who has not applied that yet may not campaign. */
+    /* A leader that was removed hands over a moment later: a member that has not applied the removal yet cannot campaign. */
     if (kv_removed_ms(kv) && kv->state.is_leader && now > kv_removed_ms(kv))
         (void)kv_transfer_lead(kv);
     bool is_elsewhere = kv->state.leader && !kv->state.is_leader;

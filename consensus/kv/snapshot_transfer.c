@@ -83,7 +83,7 @@ static void receive_failed(void *arg, int err)
     kv_set_failed(arg, err);
 }
 
-/* Never but as a planted bug. */
+/* Only called by a mutant. */
 static void forget_checkpoints(struct lease_table *t)
 {
     int64_t *ids;
