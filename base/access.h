@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Permissions: the requirement of each operation of any port, as the tables of operations name it
- * (access.def). This file has the vocabulary only. Each surface enforces its own rows (server/rpc/rpc.c,
- * server/auth/guard.c, consensus/auth/). */
+ * Names of the permissions that operations require (access.def), and kinds of callers. No checks: each port
+ * enforces its own rows (server/rpc/rpc.c, server/auth/guard.c, consensus/auth/). */
 #ifndef BASE_ACCESS_H
 #define BASE_ACCESS_H
 
@@ -10,8 +9,8 @@ enum access_caller {
     BY_GRANTED = 2, /* a user whose roles grant what the operation needs */
     BY_USER = 4,    /* a user without any role */
     BY_ANYBODY = 8, /* a caller without credentials */
-    BY_MEMBER = 16, /* a member of the cluster that has proved it */
-    BY_JOINER = 32, /* not a member, with proof that it may join */
+    BY_MEMBER = 16, /* a member of the cluster, with proof */
+    BY_JOINER = 32, /* a process with proof that it may join */
     BY_PEER = 64,   /* any other peer: unknown, removed, or without proof */
 };
 

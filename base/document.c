@@ -189,43 +189,6 @@ bool document_bool(struct document_reader *r, const char *field, bool *ret)
     return true;
 }
 
-static int compare_pairs(const void *a, const void *b)
-{
-    return slice_compare(((const struct document_pair *)a)->key, ((const struct document_pair *)b)->key);
-}
-
-void document_strings(struct document_reader *r, const char *field, size_t count_max, size_t bytes_max,
-                      struct document_map *ret)
-{
-    json_t *object = document_take(r, field), *value;
-    const char *key;
-    size_t bytes = 0;
-    if (!object)
-        return;
-    if (!json_is_object(object) || json_object_size(object) > count_max) {
-        document_refuse(r, field, "is not an object of strings, or has too many");
-        return;
-    }
-    ret->list = arena_alloc(r->arena, (json_object_size(object) + 1) * sizeof *ret->list);
-    json_object_foreach(object, key, value)
-    {
-        if (!json_is_string(value)) {
-            document_refuse(r, field, "holds a value that is not a string");
-            return;
-        }
-        size_t size = strlen(key);
-        struct slice name = slice_of(arena_copy(r->arena, key, size), size);
-        ret->list[ret->count++] = (struct document_pair){name, document_keep(r, value)};
-        bytes += size + json_string_length(value);
-    }
-    if (bytes > bytes_max) {
-        char why[64];
-        snprintf(why, sizeof why, "is larger than its limit of %zu bytes", bytes_max);
-        document_refuse(r, field, why);
-    }
-    qsort(ret->list, ret->count, sizeof *ret->list, compare_pairs);
-}
-
 /* --- writing ----------------------------------------------------------------------------------- */
 
 void document_add_text(struct json_writer *w, const char *key, struct slice value)

@@ -20,6 +20,7 @@
 
 #define TEXT_SIZE_MAX       256 /* bytes of one text field */
 #define DOCUMENT_FIELDS_MAX 24
+#define DOCUMENT_VALUES_MAX 1024 /* of document_begin_map, beside those of the object */
 
 enum document_reading { DOCUMENT_STRICT, DOCUMENT_TOLERANT };
 
@@ -40,6 +41,9 @@ struct document_reader {
     const char *long_field; /* NULL = there is none */
     struct slice long_text;
     struct buf unescaped;
+    /* of document_begin_map */
+    const char *map_field; /* NULL = there is none */
+    struct document_map map;
     bool is_strict;
     const char *taken[DOCUMENT_FIELDS_MAX];
     size_t taken_count;
@@ -52,10 +56,11 @@ struct document_reader {
 /* Makes a reader without a document. error has error_size bytes, at least 200. */
 struct document_reader document_reader_of(enum document_reading how, struct arena *a, char *error,
                                           size_t error_size);
-/* Three functions begin a reading:
+/* Four functions begin a reading:
  *
  * - document_begin takes a text. ERR_MALFORMED with line and column if it is not JSON.
  * - document_begin_long takes a text with one long field.
+ * - document_begin_map takes a text with one field that is an object of many strings.
  * - document_begin_value takes an object that the caller owns.
  *
  * The caller must call document_end, also after an error. It returns the result of the whole reading. */
@@ -63,6 +68,11 @@ void document_begin(struct document_reader *r, struct slice text);
 /* As document_begin, for a text whose field of this name may be a long string. The string is read
  * separately, at a small part of the cost. Lines and columns of errors after it are not those of the text. */
 void document_begin_long(struct document_reader *r, struct slice text, const char *field);
+/* As document_begin, for a text whose field of this name may be an object of thousands of strings, to be read
+ * by document_strings with the same count_max. The object is read separately, at a quarter of the cost; if it
+ * has more than count_max strings, or the rest of the text more than DOCUMENT_VALUES_MAX values, the text is
+ * refused without more. */
+void document_begin_map(struct document_reader *r, struct slice text, const char *field, size_t count_max);
 void document_begin_value(struct document_reader *r, json_t *object);
 MUST_CHECK int document_end(struct document_reader *r);
 

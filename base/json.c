@@ -5,6 +5,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/json_lex.h"
 #include "base/text.h"
@@ -152,17 +153,28 @@ static size_t add_escapes(struct buf *out, struct slice s)
     return at;
 }
 
+/* Most strings need no escape: one reservation for them. */
 void jw_string(struct json_writer *w, struct slice s)
 {
-    add_comma(w);
-    buf_reserve(w->out, s.size + 2);
-    buf_add_byte(w->out, '"');
-    for (size_t at = 0; at < s.size;) {
+    size_t at = json_plain_size(s.data, s.size);
+    uint8_t *first = buf_reserve(w->out, s.size + 3), *to = first;
+    if (w->needs_comma)
+        *to++ = ',';
+    w->needs_comma = true;
+    *to++ = '"';
+    if (at)
+        memcpy(to, s.data, at);
+    to += at;
+    if (at == s.size)
+        *to++ = '"';
+    w->out->size += (size_t)(to - first);
+    if (at == s.size)
+        return;
+    while (at < s.size) {
+        at += add_escapes(w->out, slice_of(s.data + at, s.size - at));
         size_t plain = json_plain_size(s.data + at, s.size - at);
         buf_add(w->out, s.data + at, plain);
         at += plain;
-        if (at < s.size)
-            at += add_escapes(w->out, slice_of(s.data + at, s.size - at));
     }
     buf_add_byte(w->out, '"');
 }

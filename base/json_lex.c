@@ -7,7 +7,7 @@
 #include "base/text.h"
 
 /* Tests of eight bytes at once. The highest bit of each byte of the result is set if the byte is zero,
- * below n, or not ASCII. Bytes above the first hit may be marked wrongly; this costs a second check. */
+ * below n, or not ASCII. Bytes above the first hit may be marked wrongly. */
 #define EACH(byte)         (0x0101010101010101u * (byte))
 #define HAS_ZERO(word)     (((word)-EACH(1)) & ~(word))
 #define HAS_BELOW(word, n) (((word)-EACH(n)) & ~(word))
@@ -25,8 +25,13 @@ size_t json_plain_size(const uint8_t *p, size_t size)
         memcpy(&word, p + at, sizeof word);
         uint64_t found = word | HAS_BELOW(word, 0x20) | HAS_ZERO(word ^ EACH('"')) |
                          HAS_ZERO(word ^ EACH('\\')) | HAS_ZERO(word ^ EACH(0x7f));
-        if (found & HIGHEST)
+        if (found & HIGHEST) {
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ /* the first byte is the lowest */
+            return at + (size_t)__builtin_ctzll(found & HIGHEST) / 8;
+#else
             break;
+#endif
+        }
     }
     while (at < size && is_plain(p[at]))
         at++;
@@ -59,13 +64,15 @@ static const uint8_t *read_escape(struct buf *out, const uint8_t *p, const uint8
     return p;
 }
 
-static const uint8_t *plain_end(const uint8_t *p, const uint8_t *end)
+/* DEL and what is not ASCII are allowed. */
+static const uint8_t *plain_end(const uint8_t *p, const uint8_t *end, bool *is_ascii)
 {
     for (;;) {
         p += json_plain_size(p, (size_t)(end - p));
         if (p == end || *p == '"' || *p == '\\' || *p < 0x20)
             return p;
-        p++; /* DEL, or not ASCII: both are allowed */
+        *is_ascii = *is_ascii && *p < 0x80;
+        p++;
     }
 }
 
@@ -73,7 +80,8 @@ enum json_string_fault json_lex_string(const uint8_t *p, const uint8_t *end, str
                                        struct slice *ret_string, const uint8_t **ret_at)
 {
     const uint8_t *first = p + 1, *begin = first;
-    p = plain_end(begin, end);
+    bool is_ascii = true;
+    p = plain_end(begin, end, &is_ascii);
     struct slice s = {begin, (size_t)(p - begin)};
     if (p < end && *p == '\\') {
         buf_clear(unescaped);
@@ -84,7 +92,7 @@ enum json_string_fault json_lex_string(const uint8_t *p, const uint8_t *end, str
                 *ret_at = p;
                 return JSON_STRING_ESCAPE;
             }
-            p = plain_end(begin, end);
+            p = plain_end(begin, end, &is_ascii);
         }
         buf_add(unescaped, begin, (size_t)(p - begin));
         s = buf_slice(unescaped);
@@ -94,7 +102,7 @@ enum json_string_fault json_lex_string(const uint8_t *p, const uint8_t *end, str
         return JSON_STRING_ENDS;
     if (*p != '"')
         return JSON_STRING_CONTROL;
-    if (!utf8_is_valid(s)) {
+    if (!is_ascii && !utf8_is_valid(s)) { /* escapes give valid UTF-8 only */
         *ret_at = first + utf8_valid_size(slice_of(first, (size_t)(p - first)));
         return JSON_STRING_UTF8;
     }
@@ -145,17 +153,32 @@ const uint8_t *json_lex_number(const uint8_t *p, const uint8_t *end)
     return p < end && json_is_word(*p) ? NULL : p;
 }
 
+bool json_has_more_values(struct slice text, size_t max)
+{
+    size_t count = 0;
+    bool in_string = false;
+    for (size_t i = 0; i < text.size && count <= max; i++) {
+        uint8_t c = text.data[i];
+        if (c == '"')
+            in_string = !in_string;
+        else if (in_string)
+            i += c == '\\';
+        else
+            count += c == ',' || c == '[' || c == '{';
+    }
+    return count > max;
+}
+
 /* --- fields ------------------------------------------------------------------------------------- */
 
-static const uint8_t *json_lex_skip_blanks(const uint8_t *p, const uint8_t *end)
+const uint8_t *json_skip_blanks(const uint8_t *p, const uint8_t *end)
 {
     while (p < end && (*p == ' ' || *p == '\t' || *p == '\n' || *p == '\r'))
         p++;
     return p;
 }
 
-/* Skips a value that is not a string, to the comma or bracket behind it. Its inside is not checked. */
-static const uint8_t *skip_value(const uint8_t *p, const uint8_t *end, struct buf *scratch)
+const uint8_t *json_lex_value_end(const uint8_t *p, const uint8_t *end, struct buf *scratch)
 {
     struct slice string;
     for (size_t depth = 0; p < end;) {
@@ -177,32 +200,37 @@ static const uint8_t *skip_value(const uint8_t *p, const uint8_t *end, struct bu
     return NULL;
 }
 
+const uint8_t *json_find_value(struct slice text, const char *name, struct buf *scratch)
+{
+    const struct slice wanted = slice_text(name);
+    const uint8_t *end = text.data + text.size, *p = json_skip_blanks(text.data, end);
+    if (p == end || *p != '{')
+        return NULL;
+    do {
+        struct slice key;
+        p = json_skip_blanks(p + 1, end);
+        if (p == end || *p != '"' || json_lex_string(p, end, scratch, &key, &p) != JSON_STRING_FINE)
+            return NULL;
+        bool is_wanted = slice_equal(key, wanted);
+        p = json_skip_blanks(p, end);
+        if (p == end || *p != ':')
+            return NULL;
+        p = json_skip_blanks(p + 1, end);
+        if (is_wanted)
+            return p;
+        p = json_lex_value_end(p, end, scratch);
+    } while (p && *p == ',');
+    return NULL;
+}
+
 bool json_find_string(struct slice text, const char *name, struct buf *unescaped, struct slice *ret_string,
                       size_t *ret_from, size_t *ret_to)
 {
-    const struct slice wanted = slice_text(name);
-    const uint8_t *end = text.data + text.size, *p = json_lex_skip_blanks(text.data, end);
-    if (p == end || *p != '{')
+    const uint8_t *end = text.data + text.size, *from = json_find_value(text, name, unescaped), *to;
+    if (!from || from == end || *from != '"' ||
+        json_lex_string(from, end, unescaped, ret_string, &to) != JSON_STRING_FINE)
         return false;
-    do {
-        struct slice key;
-        p = json_lex_skip_blanks(p + 1, end);
-        if (p == end || *p != '"' || json_lex_string(p, end, unescaped, &key, &p) != JSON_STRING_FINE)
-            return false;
-        bool is_wanted = slice_equal(key, wanted);
-        p = json_lex_skip_blanks(p, end);
-        if (p == end || *p != ':')
-            return false;
-        p = json_lex_skip_blanks(p + 1, end);
-        const uint8_t *from = p;
-        if (is_wanted) {
-            bool is_fine = p < end && *p == '"' &&
-                           json_lex_string(p, end, unescaped, ret_string, &p) == JSON_STRING_FINE;
-            *ret_from = (size_t)(from - text.data);
-            *ret_to = (size_t)(p - text.data);
-            return is_fine;
-        }
-        p = skip_value(p, end, unescaped);
-    } while (p && *p == ',');
-    return false;
+    *ret_from = (size_t)(from - text.data);
+    *ret_to = (size_t)(to - text.data);
+    return true;
 }

@@ -65,6 +65,7 @@ void log_write(enum log_level level, const char *file, int line, const char *msg
                const struct log_field *fields);
 _Noreturn void log_die(void);
 void log_set_level(enum log_level level);
+/* ERR_INVALID: not a level. */
 MUST_CHECK int log_level_parse(const char *text, enum log_level *ret_level);
 void log_set_format(enum log_format format);
 

@@ -6,6 +6,7 @@
 #include <assert.h>
 
 #include "base/mem.h"
+#include "base/metric_family.h"
 #include "base/text.h"
 
 enum histogram_index {
@@ -165,5 +166,6 @@ void metric_print(struct buf *out)
             metric_print_histogram(out, row->name, NULL, &histograms[row->histogram], row->first, row->factor,
                                    row->count);
     }
+    metric_family_print(out);
     metric_print_process(out);
 }

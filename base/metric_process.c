@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -74,6 +75,10 @@ static void print_stat(struct buf *out)
                 fields[STAT_RSS] * (double)sysconf(_SC_PAGESIZE));
     print_gauge(out, "process_virtual_memory_bytes", "gauge", "Virtual memory size in bytes.",
                 fields[STAT_VSIZE]);
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_AS, &limit) == 0)
+        print_gauge(out, "process_virtual_memory_max_bytes", "gauge",
+                    "Maximum amount of virtual memory available in bytes.", (double)limit.rlim_cur);
     if (boot_seconds() > 0)
         print_gauge(out, "process_start_time_seconds", "gauge",
                     "Start time of the process since unix epoch in seconds.",
@@ -100,8 +105,49 @@ static void print_descriptors(struct buf *out)
     print_gauge(out, "os_fd_used", "gauge", "The number of used file descriptors.", count);
 }
 
+/* /proc/self/net/netstat has a line of names and a line of values for each group. */
+static double netstat_value(char *names, char *values, const char *wanted)
+{
+    char *name_rest, *value_rest;
+    char *name = strtok_r(names, " \n", &name_rest), *value = strtok_r(values, " \n", &value_rest);
+    for (; name && value;
+         name = strtok_r(NULL, " \n", &name_rest), value = strtok_r(NULL, " \n", &value_rest))
+        if (strcmp(name, wanted) == 0)
+            return strtod(value, NULL);
+    return -1;
+}
+
+/* Bytes of the network namespace, as Prometheus' own libraries print them. */
+static void print_network(struct buf *out)
+{
+    static const struct {
+        const char *field, *name, *help;
+    } rows[] = {
+        {"InOctets", "process_network_receive_bytes_total",
+         "Number of bytes received by the process over the network."},
+        {"OutOctets", "process_network_transmit_bytes_total",
+         "Number of bytes sent by the process over the network."},
+    };
+    char text[16384];
+    if (read_text("/proc/self/net/netstat", text, sizeof text) <= 0)
+        return;
+    char *names = strstr(text, "IpExt:"), *values = names ? strstr(names + 1, "IpExt:") : NULL;
+    if (!values)
+        return;
+    values[-1] = 0;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char some_names[4096], some_values[8192];
+        snprintf(some_names, sizeof some_names, "%s", names);
+        snprintf(some_values, sizeof some_values, "%s", values);
+        double value = netstat_value(some_names, some_values, rows[i].field);
+        if (value >= 0)
+            print_gauge(out, rows[i].name, "counter", rows[i].help, value);
+    }
+}
+
 void metric_print_process(struct buf *out)
 {
     print_stat(out);
+    print_network(out);
     print_descriptors(out);
 }

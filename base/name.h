@@ -24,6 +24,7 @@ MUST_CHECK int name_parse_segments(struct slice text, size_t count, struct buf *
 
 /* Appends 16 lower-case hexadecimal digits, so that keys sort in the order of their numbers. */
 void name_add_hex16(struct buf *out, uint64_t value);
+/* ERR_MALFORMED: not 16 such digits. */
 MUST_CHECK int name_parse_hex16(struct slice text, uint64_t *ret_value);
 
 /* Removes prefix from the front of *rest, if it is there and at least one byte follows. */

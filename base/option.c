@@ -170,13 +170,7 @@ static int assign(struct option_set *set, void *target, const struct option *o, 
         return fail_range(set, o, where, shown);
     if (o->effect == OPTION_ACCEPTED)
         buf_addf(&set->warnings, "%s is accepted, but has no effect here\n", where->text);
-    if (o->effect == OPTION_RENAMED) {
-        buf_addf(&set->warnings, "%s is an old name, use --%s\n", where->text, o->help);
-        const struct option *now = option_find(set, slice_text(o->help));
-        assert(now);
-        set->given[now - set->options] = true;
-    }
-    if (o->effect == OPTION_WORKS || o->effect == OPTION_RENAMED)
+    if (o->effect == OPTION_WORKS)
         store(o, target, text, v);
     set->given[o - set->options] = true;
     return OK;
@@ -439,7 +433,7 @@ void option_print_help(const struct option_set *set, struct buf *out)
             buf_addf(out, "\n%.*s:\n", (int)title, help + 2);
             help += 2 + title + (help[2 + title] == '\n');
         }
-        if (!o->name || o->effect == OPTION_IGNORED || o->effect == OPTION_RENAMED)
+        if (!o->name || o->effect == OPTION_IGNORED)
             continue;
         buf_addf(out, "  --%s '%s'\n", o->name, o->default_text ? o->default_text : "");
         for (size_t n; *help; help += n + (help[n] == '\n')) {

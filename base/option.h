@@ -24,15 +24,13 @@ enum option_effect {
     OPTION_WORKS,    /* has its effect */
     OPTION_ACCEPTED, /* parsed without effect: a warning when given */
     OPTION_IGNORED,  /* accepted without a warning, as etcd does */
-    /* a deprecated name: works, with a warning that names the new one (in help); not in --help */
-    OPTION_RENAMED,
 };
 
 struct option {
     const char *name;
     enum option_kind kind;
     enum option_effect effect;
-    size_t offset; /* of the field in the target struct; for OPTION_WORKS and OPTION_RENAMED */
+    size_t offset; /* of the field in the target struct; for OPTION_WORKS */
     const char *default_text;
     int64_t min, max; /* for numbers and durations; both 0 = any */
     const char *yaml; /* "section.key", or NULL = same as name */

@@ -5,6 +5,7 @@
 
 #include <assert.h>
 #include <stdbool.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #include "base/mem.h"
@@ -165,6 +166,16 @@ void slab_free(struct slab *s, void *object, size_t size)
     b->free = freed;
     if (was_full)
         list_push(s, b);
+}
+
+void *slab_resize(struct slab *s, void *object, size_t old_size, size_t size)
+{
+    if (!is_small(old_size) && !is_small(size))
+        return mem_resize(object, size);
+    void *moved = slab_alloc(s, size);
+    memcpy(moved, object, old_size < size ? old_size : size);
+    slab_free(s, object, old_size);
+    return moved;
 }
 
 size_t slab_bytes(const struct slab *s)

@@ -30,6 +30,8 @@ void slab_init(struct slab *s);
 void slab_done(struct slab *s);                /* the caller has freed objects over SLAB_OBJECT_MAX before */
 void *slab_alloc(struct slab *s, size_t size); /* not zeroed */
 void slab_free(struct slab *s, void *object, size_t size); /* NULL is allowed; size as allocated */
-size_t slab_bytes(const struct slab *s);                   /* of blocks that hold objects */
+/* Keeps the content up to the smaller of both sizes; the object may move. */
+void *slab_resize(struct slab *s, void *object, size_t old_size, size_t size);
+size_t slab_bytes(const struct slab *s); /* of blocks that hold objects */
 
 #endif

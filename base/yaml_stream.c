@@ -63,6 +63,15 @@ static int refuse_name(struct yaml_stream *s, const char *what, struct slice nam
     return yaml_stream_refuse(s, text);
 }
 
+/* libyaml counts a line break after a text that ends without one. */
+static size_t context_line(const struct yaml_stream *s)
+{
+    size_t line = s->parser.context_mark.line + 1, last = 1;
+    for (size_t i = 0; i + 1 < s->text.size; i++)
+        last += s->text.data[i] == '\n';
+    return line < last ? line : last;
+}
+
 /* Computes line and column of a parser error: libyaml's reader reports a byte offset only. */
 static int refuse_parser_error(struct yaml_stream *s)
 {
@@ -84,7 +93,7 @@ static int refuse_parser_error(struct yaml_stream *s)
     const char *what = p->problem ? p->problem : "not YAML";
     if (p->error != YAML_READER_ERROR && p->context)
         snprintf(s->problem.text, sizeof s->problem.text, "%s, %s from line %zu", what, p->context,
-                 p->context_mark.line + 1);
+                 context_line(s));
     else
         snprintf(s->problem.text, sizeof s->problem.text, "%s", what);
     return ERR_MALFORMED;

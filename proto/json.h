@@ -28,7 +28,7 @@ void message_to_json(const ProtobufCMessage *m, struct buf *out);
 struct json_scan {
     uint32_t depth;
     bool is_inside;   /* the value has begun */
-    bool is_complete; /* the last json_scan ended exactly behind a value */
+    bool is_complete; /* the last json_scan ended exactly after a value */
     bool in_string, in_escape, is_scalar;
 };
 

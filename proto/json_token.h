@@ -30,10 +30,11 @@ int json_fail(struct json_reader *r, const uint8_t *where, bool is_syntax, const
 int json_fail_token(struct json_reader *r);
 
 uint8_t json_peek(struct json_reader *r); /* the next byte after blanks; 0 at the end */
+/* The functions that may fail return ERR_MALFORMED; the message and its place are in r. */
 MUST_CHECK int json_expect(struct json_reader *r, uint8_t c);
 bool json_take_word(struct json_reader *r, const char *word); /* true, false, null */
 /* Reads a string. It is borrowed from the text, or, if it had escapes, from r->unescaped until the next
- * string. */
+ * string. ERR_MALFORMED. */
 MUST_CHECK int json_read_string(struct json_reader *r, struct slice *ret_string);
 MUST_CHECK int json_skip_value(struct json_reader *r); /* an ignored value, which must be well formed */
 

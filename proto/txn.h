@@ -14,9 +14,8 @@ struct txn {
 };
 
 void txn_init(struct txn *t, struct arena *a);
-/* 0: the key does not exist */
+/* Conditions. Revision 0: the key must not exist. */
 void txn_if_revision(struct txn *t, struct slice key, int64_t mod_revision);
-/* 0: the key does not exist */
 void txn_if_created(struct txn *t, struct slice key, int64_t create_revision);
 void txn_if_there(struct txn *t, struct slice key);
 void txn_if_value(struct txn *t, struct slice key, struct slice value);
@@ -24,7 +23,7 @@ void txn_put(struct txn *t, struct slice key, struct slice value, int64_t lease)
 void txn_delete(struct txn *t, struct slice key);
 /* Operations of the else branch: */
 void txn_else_put(struct txn *t, struct slice key, struct slice value);
-void txn_else_get(struct txn *t, struct slice key); /* its revisions, without the value */
+void txn_else_get(struct txn *t, struct slice key); /* reads the revisions of the key, without the value */
 
 /* Reads in either branch: */
 enum txn_side { TXN_THEN, TXN_ELSE };
@@ -38,7 +37,7 @@ void txn_last_created(struct txn *t, enum txn_side side, struct slice prefix, in
 
 /* The key's mod revision in the result of txn_else_get, 0 = the key does not exist. */
 int64_t txn_mod_revision(const Etcdserverpb__TxnResponse *response);
-/* with several txn_else_get */
+/* The same, of a transaction with several txn_else_get. */
 int64_t txn_mod_revision_of(const Etcdserverpb__TxnResponse *response, struct slice key);
 
 #endif

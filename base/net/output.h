@@ -5,10 +5,10 @@
  * that the socket has accepted. A connection stops reading requests when its own output is too long. This
  * module closes connections that do not read even then:
  *
- * stalled  the socket has accepted nothing for stall_ms total    more than bytes_max wait in all
- * connections. The connection that holds the most is closed,
- *            then the next one. A connection is spared in its first second and while it reads at least
- *            1 MiB/s. Spared bytes do not count, up to 4 * bytes_max in all; beyond that no client is spared
+ *   stalled  The socket has accepted nothing for stall_ms.
+ *   total    More than bytes_max wait in all connections. The connection that holds the most is closed, then
+ *            the next one. A connection is spared in its first second and while it reads at least 1 MiB/s.
+ *            Spared bytes do not count, up to 4 * bytes_max in all; beyond that no client is spared.
  *
  * Streams between members are exempt: their bytes count, but they are never closed here. A flood of clients
  * must not cost the cluster its quorum. These streams have their own bounds and timeouts. They take at most

@@ -2,7 +2,8 @@
  * Connections by source: an IPv4 address, or the /64 of an IPv6 address, because a single host may own all
  * of it. All Unix sockets are one source. A connection has one of two states:
  *
- * opening  accepted; no complete request has arrived yet served   a complete request has arrived
+ *   opening  accepted; no complete request has arrived yet
+ *   served   a complete request has arrived
  *
  * There are three limits: opening connections of one source, opening connections of all, connections of
  * all. A new connection is never rejected; another one is evicted for it:

@@ -154,7 +154,7 @@ static int version_of(const char *name)
 
 /* --- a context ------------------------------------------------------------------------------------------ */
 /* Selects our protocol if the client offers it. A client that offers only others is refused; one without
- * ALPN is accepted. */
+ * ALPN is accepted. HTTP/1.1 needs no answer, and etcd gives none. */
 static int on_alpn(SSL *ssl, const unsigned char **ret, unsigned char *ret_size, const unsigned char *in,
                    unsigned size, void *arg)
 {
@@ -165,7 +165,7 @@ static int on_alpn(SSL *ssl, const unsigned char **ret, unsigned char *ret_size,
         if (in[i] == n && i + 1 + n <= size && memcmp(in + i + 1, want, n) == 0) {
             *ret = in + i + 1;
             *ret_size = (unsigned char)n;
-            return SSL_TLSEXT_ERR_OK;
+            return strcmp(want, "http/1.1") == 0 ? SSL_TLSEXT_ERR_NOACK : SSL_TLSEXT_ERR_OK;
         }
     return SSL_TLSEXT_ERR_ALERT_FATAL;
 }
@@ -335,6 +335,11 @@ int tls_context_new(const struct tls_options *o, char *error, size_t error_size,
     return err;
 }
 
+void tls_thread_end(void)
+{
+    OPENSSL_thread_stop();
+}
+
 void tls_context_free(struct tls_context *c)
 {
     if (!c)
@@ -369,8 +374,7 @@ void tls_context_refresh(struct tls_context *c, uint64_t now_ms)
     log_info("loaded changed TLS files", F_STR("cert", c->cert_file ? c->cert_file : ""));
 }
 
-/* --- a connection
- * ----------------------------------------------------------------------------------------- */
+/* --- a connection ----------------------------------------------------------------------------------- */
 static struct tls *tls_new(struct tls_context *c, bool is_server)
 {
     struct tls *t = mem_new(sizeof *t);

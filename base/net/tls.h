@@ -27,6 +27,8 @@ struct tls_options {
 MUST_CHECK int tls_context_new(const struct tls_options *options, char *error, size_t error_size,
                                struct tls_context **ret);
 void tls_context_free(struct tls_context *c);
+/* Frees what OpenSSL keeps for the calling thread: for threads of a pool, which may outlive OpenSSL. */
+void tls_thread_end(void);
 /* Checks the files' times at most once a second and reloads them. If a file does not load, the context
  * keeps the old ones and logs a warning. */
 void tls_context_refresh(struct tls_context *c, uint64_t now_ms);
